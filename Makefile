@@ -1,0 +1,69 @@
+PYTHON ?= python3
+# No usage reports from a build.
+export SAM_CLI_TELEMETRY = 0
+
+.DEFAULT_GOAL := help
+.PHONY: help run walkthrough test check lint types arrows template coverage format lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: .venv/laptop.stamp ## Start everything on this machine, show the walkthrough, stay up
+	@exec .venv/bin/python -m local.run
+
+walkthrough: .venv/laptop.stamp ## Start everything, check every answer of the walkthrough, stop
+	@exec .venv/bin/python -m local.run --check
+
+test: .venv/dev.stamp ## Run the tests
+	.venv/bin/python -m pytest -n auto
+
+check: lint types arrows template coverage ## Run what CI runs
+
+lint: .venv/dev.stamp
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+
+types: .venv/dev.stamp
+	.venv/bin/mypy
+
+arrows: .venv/dev.stamp
+	.venv/bin/lint-imports --no-cache
+
+template: .venv-sam/sam.stamp
+	.venv-sam/bin/sam validate --lint
+
+coverage: .venv/dev.stamp
+	rm -f .coverage .coverage.*
+	.venv/bin/coverage run -m pytest
+	.venv/bin/coverage combine --quiet
+	.venv/bin/coverage report
+
+format: .venv/dev.stamp ## Format the code and mend what the linter can mend
+	.venv/bin/ruff format
+	.venv/bin/ruff check --fix
+
+lock: .venv/dev.stamp ## Renew the lock files from requirements/*.in
+	for part in laptop dev sam; do \
+	  .venv/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	    $$([ $$part = sam ] || echo --universal) $$([ $$part = dev ] && echo -c requirements/laptop.txt) \
+	    --output-file requirements/$$part.txt requirements/$$part.in; \
+	done
+
+clean: ## Remove what was built and installed here
+	rm -rf .venv .venv-sam .gatehouse .aws-sam .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+.venv/laptop.stamp: requirements/laptop.txt local/bootstrap.py | python
+	@$(PYTHON) local/bootstrap.py .venv requirements/laptop.txt
+	@touch $@
+
+.venv/dev.stamp: requirements/dev.txt local/bootstrap.py | python
+	@$(PYTHON) local/bootstrap.py .venv requirements/dev.txt
+	@touch $@ .venv/laptop.stamp
+
+.venv-sam/sam.stamp: requirements/sam.txt local/bootstrap.py | python
+	@$(PYTHON) local/bootstrap.py .venv-sam requirements/sam.txt
+	@touch $@
+
+.PHONY: python
+python:
+	@command -v $(PYTHON) >/dev/null || { echo "Gatehouse needs Python 3.11 or later: install it, or name it with 'make PYTHON=…'." >&2; exit 1; }

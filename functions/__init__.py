@@ -1,0 +1,1 @@
+"""The authorization server's Lambda functions, and the guarded API behind it."""

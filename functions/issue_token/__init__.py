@@ -1,0 +1,1 @@
+"""POST /oauth2/token: tokens for authenticated clients."""

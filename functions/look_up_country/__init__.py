@@ -1,0 +1,1 @@
+"""GET /country/code/{code} and GET /country: the guarded API."""

@@ -1,0 +1,29 @@
+"""GET /country/code/{code} and GET /country."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from functions.look_up_country.directory import CountryDirectory
+from functions.look_up_country.lookup import CountryLookup
+from functions.shared.endpoint import Endpoint
+from functions.shared.warm_instance import WarmInstance
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from functions.shared.audit_log import Emit
+    from functions.shared.responses import ProxyResponse
+
+
+def build(*, emit: Emit = print) -> Endpoint:
+    """Compose the endpoint. It needs no settings, no clock and no service."""
+    return Endpoint("look_up_country", CountryLookup(CountryDirectory()), emit)
+
+
+_warm = WarmInstance(build)
+
+
+def handle(event: Mapping[str, Any], context: object) -> ProxyResponse:  # noqa: ARG001
+    """Answer one proxy event."""
+    return _warm()(event)

@@ -1,0 +1,1 @@
+"""GET /oauth2/jwks: the public keys that verify our tokens."""

@@ -1,0 +1,1 @@
+"""Makes the key ring, and will rotate it, on a schedule."""

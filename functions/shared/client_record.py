@@ -1,0 +1,179 @@
+"""A client of the authorization server, and its form as a DynamoDB item."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+from functions.shared import records
+from functions.shared.client_secrets import StoredSecret
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+SCHEMA_VERSION: Final = 1
+DEFAULT_TOKEN_LIFETIME: Final = 14_400
+LONGEST_TOKEN_LIFETIME: Final = 86_400
+"""Seconds. Key rotation relies on it: a key stays published as long as its tokens live."""
+
+CLIENT_CREDENTIALS: Final = "client_credentials"
+
+_CLIENT_ID = re.compile(r"[\x20-\x7E]{1,128}")
+_SCOPE = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+")
+
+
+class TokenFormat(StrEnum):
+    """Whether a client's tokens speak for themselves or are looked up."""
+
+    JWT = "jwt"
+    OPAQUE = "opaque"
+
+
+class TokenProfile(StrEnum):
+    """Which claims a client's JWTs carry: the walkthrough's, or those of RFC 9068."""
+
+    SEED = "seed"
+    AT_JWT = "at+jwt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """A machine that may ask for tokens, or that may introspect them, or both.
+
+    `audience` names the APIs its tokens are for; without one a token is for the client itself.
+    `default_scopes` are granted when a request names none. `resource_scopes` are the scopes that it
+    owns as a resource server: it sees every token that carries one. `token_lifetime` is in seconds.
+    """
+
+    client_id: str
+    name: str = ""
+    authentication_methods: frozenset[str]
+    secrets: tuple[StoredSecret, ...] = ()
+    grant_types: frozenset[str] = frozenset({CLIENT_CREDENTIALS})
+    scopes: frozenset[str] = frozenset()
+    default_scopes: tuple[str, ...] = ()
+    token_format: TokenFormat = TokenFormat.JWT
+    token_profile: TokenProfile = TokenProfile.SEED
+    token_lifetime: int = DEFAULT_TOKEN_LIFETIME
+    audience: tuple[str, ...] = ()
+    resource_scopes: frozenset[str] = frozenset()
+    disabled: bool = False
+
+    def __post_init__(self) -> None:
+        if not is_client_id(self.client_id):
+            raise ValueError("A client_id is 1 to 128 visible ASCII characters.")
+        if not all(map(_SCOPE.fullmatch, self.scopes | self.resource_scopes)):
+            raise ValueError("A scope is visible ASCII without quotes and backslashes.")
+        if not self.scopes.issuperset(self.default_scopes):
+            raise ValueError("Default scopes must be among the client's scopes.")
+        if sum(secret.is_imported for secret in self.secrets) > 1:
+            raise ValueError("One imported secret at most: a failed login costs one scrypt.")
+        if not 1 < self.token_lifetime <= LONGEST_TOKEN_LIFETIME:
+            raise ValueError(f"A token lives 2 to {LONGEST_TOKEN_LIFETIME} seconds.")
+        if self.token_profile is TokenProfile.AT_JWT and not self.audience:
+            raise ValueError("An at+jwt token needs an audience.")
+
+
+def is_client_id(text: str) -> bool:
+    """Whether a text can be a client_id at all. RFC 6749, appendix A.1."""
+    return _CLIENT_ID.fullmatch(text) is not None
+
+
+def to_item(client: Client) -> dict[str, Any]:
+    """Render a client as a DynamoDB item."""
+    record = {
+        "schema_version": SCHEMA_VERSION,
+        "client_id": client.client_id,
+        "name": client.name,
+        "authentication_methods": sorted(client.authentication_methods),
+        "secrets": [_secret_to_record(secret) for secret in client.secrets],
+        "grant_types": sorted(client.grant_types),
+        "scopes": sorted(client.scopes),
+        "default_scopes": list(client.default_scopes),
+        "token_format": client.token_format.value,
+        "token_profile": client.token_profile.value,
+        "token_lifetime": client.token_lifetime,
+        "audience": list(client.audience),
+        "resource_scopes": sorted(client.resource_scopes),
+        "disabled": client.disabled,
+    }
+    return records.to_item(record)
+
+
+def from_item(item: Mapping[str, Any]) -> Client:
+    """Read a client from a DynamoDB item.
+
+    Raises:
+        UnreadableRecordError: another schema version, a missing or mistyped attribute, or a rule
+            of `Client` broken.
+    """
+    record = records.from_item(item, schema_version=SCHEMA_VERSION)
+    try:
+        return _client_from_record(record)
+    except (KeyError, TypeError, ValueError) as error:
+        raise records.UnreadableRecordError(
+            reason=f"a client record is malformed: {error}"
+        ) from error
+
+
+def _client_from_record(record: Mapping[str, Any]) -> Client:
+    return Client(
+        client_id=_text(record["client_id"]),
+        name=_text(record["name"]),
+        authentication_methods=frozenset(_texts(record["authentication_methods"])),
+        secrets=tuple(_secret_from_record(secret) for secret in record["secrets"]),
+        grant_types=frozenset(_texts(record["grant_types"])),
+        scopes=frozenset(_texts(record["scopes"])),
+        default_scopes=tuple(_texts(record["default_scopes"])),
+        token_format=TokenFormat(record["token_format"]),
+        token_profile=TokenProfile(record["token_profile"]),
+        token_lifetime=_integer(record["token_lifetime"]),
+        audience=tuple(_texts(record["audience"])),
+        resource_scopes=frozenset(_texts(record["resource_scopes"])),
+        disabled=_boolean(record["disabled"]),
+    )
+
+
+def _secret_to_record(secret: StoredSecret) -> dict[str, object]:
+    return {
+        "digest": secret.digest,
+        "not_before": secret.not_before,
+        "expires_at": secret.expires_at,
+    }
+
+
+def _secret_from_record(record: Mapping[str, Any]) -> StoredSecret:
+    not_before, expires_at = record["not_before"], record["expires_at"]
+    return StoredSecret(
+        digest=_text(record["digest"]),
+        not_before=None if not_before is None else _integer(not_before),
+        expires_at=None if expires_at is None else _integer(expires_at),
+    )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("a text is expected")
+    return value
+
+
+def _texts(value: object) -> Iterable[str]:
+    if not isinstance(value, list):
+        raise TypeError("a list of texts is expected")
+    return map(_text, value)
+
+
+def _integer(value: object) -> int:
+    # DynamoDB's numbers arrive as Decimal, and Decimal("Infinity") is not one of them.
+    if not isinstance(value, Decimal) or value != value.to_integral_value():
+        raise TypeError("a whole number is expected")
+    return int(value)
+
+
+def _boolean(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError("true or false is expected")
+    return value

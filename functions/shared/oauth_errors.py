@@ -1,0 +1,100 @@
+"""Errors in the words of RFC 6749, section 5.2, and the one function that answers with them.
+
+    OAuthError
+    ├── InvalidRequestError          400
+    ├── InvalidClientError           401, with a challenge
+    ├── UnauthorizedClientError      400
+    ├── UnsupportedGrantTypeError    400
+    ├── InvalidScopeError            400
+    ├── ServerError                  500
+    └── TemporarilyUnavailableError  503, with Retry-After
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, ClassVar
+
+from functions.shared.responses import NO_STORE, ProxyResponse, json_response
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_NOT_IN_DESCRIPTIONS = re.compile(r"[^\x20-\x21\x23-\x5B\x5D-\x7E]")
+
+
+class OAuthError(Exception):
+    """Never raised itself. `description` is sent to the caller, `reason` only to the log."""
+
+    code: ClassVar[str]
+    status: ClassVar[int] = 400
+    headers: ClassVar[Mapping[str, str]] = {}
+    default_description: ClassVar[str]
+
+    def __init__(self, description: str | None = None, *, reason: str | None = None) -> None:
+        self.description = description or self.default_description
+        self.reason = reason or self.description
+        super().__init__(self.reason)
+
+
+class InvalidRequestError(OAuthError):
+    """Raised when a request is malformed, repeats a parameter or lacks one."""
+
+    code = "invalid_request"
+    default_description = "The request is malformed."
+
+
+class InvalidClientError(OAuthError):
+    """Raised when client authentication fails; its description never says why."""
+
+    code = "invalid_client"
+    status = 401
+    headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": 'Basic realm="gatehouse"'}
+    default_description = "Client authentication failed."
+
+
+class UnauthorizedClientError(OAuthError):
+    """Raised when the authenticated client may not use this grant type."""
+
+    code = "unauthorized_client"
+    default_description = "The client is not allowed to use this grant type."
+
+
+class UnsupportedGrantTypeError(OAuthError):
+    """Raised when the server does not know the grant type."""
+
+    code = "unsupported_grant_type"
+    default_description = "The grant type is not supported."
+
+
+class InvalidScopeError(OAuthError):
+    """Raised when a scope is malformed, unknown or not allowed for the client."""
+
+    code = "invalid_scope"
+    default_description = "A requested scope is unknown or not allowed for this client."
+
+
+class ServerError(OAuthError):
+    """Raised when something is wrong on our side and trying again will not help."""
+
+    code = "server_error"
+    status = 500
+    default_description = "The server could not handle the request."
+
+
+class TemporarilyUnavailableError(OAuthError):
+    """Raised when something is wrong on our side and trying again may help."""
+
+    code = "temporarily_unavailable"
+    status = 503
+    headers: ClassVar[Mapping[str, str]] = {"Retry-After": "1"}
+    default_description = "The server cannot handle the request just now. Try again."
+
+
+def to_response(error: OAuthError) -> ProxyResponse:
+    """Answer with an error: code and description, never its reason or its cause."""
+    members = {
+        "error": error.code,
+        "error_description": _NOT_IN_DESCRIPTIONS.sub("?", error.description),
+    }
+    return json_response(error.status, members, {**NO_STORE, **error.headers})

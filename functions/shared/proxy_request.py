@@ -1,0 +1,106 @@
+"""API Gateway's proxy event as a typed request. Payload format 1.0: REST and HTTP APIs."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from functions.shared.oauth_errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyRequest:
+    """One HTTP request. Header names are in lower case; headers and query keep duplicates.
+
+    `authorizer` is what the Lambda authorizer said about the caller; empty on open routes.
+    """
+
+    method: str
+    path: str
+    headers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    query: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    path_parameters: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    source_ip: str = ""
+    request_id: str = ""
+    authorizer: Mapping[str, Any] = field(default_factory=dict)
+
+    def header(self, name: str) -> str | None:
+        """Return the value of a header that may be sent once.
+
+        Raises:
+            InvalidRequestError: the header was sent more than once.
+        """
+        return _single(self.headers.get(name, ()), f"The {name} header")
+
+    def query_parameter(self, name: str) -> str | None:
+        """Return the value of a query parameter that may be sent once.
+
+        Raises:
+            InvalidRequestError: the parameter was sent more than once.
+        """
+        return _single(self.query.get(name, ()), f"The parameter {name}")
+
+
+def read_event(event: Mapping[str, Any]) -> ProxyRequest:
+    """Read a proxy event.
+
+    Raises:
+        InvalidRequestError: the body is marked as base64 and is not.
+    """
+    context = event.get("requestContext") or {}
+    identity = context.get("identity") or {}
+    return ProxyRequest(
+        method=event["httpMethod"],
+        path=event["path"],
+        headers=_headers(event),
+        query=_query(event),
+        path_parameters=event.get("pathParameters") or {},
+        body=_body(event),
+        source_ip=identity.get("sourceIp") or "",
+        request_id=context.get("requestId") or "",
+        authorizer=context.get("authorizer") or {},
+    )
+
+
+def _headers(event: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    headers: dict[str, tuple[str, ...]] = {}
+    for name, values in _multi_values(event, "multiValueHeaders", "headers").items():
+        # Two spellings of a name are one header, sent twice.
+        lower = name.lower()
+        headers[lower] = headers.get(lower, ()) + values
+    return headers
+
+
+def _query(event: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    return _multi_values(event, "multiValueQueryStringParameters", "queryStringParameters")
+
+
+def _multi_values(event: Mapping[str, Any], many: str, one: str) -> dict[str, tuple[str, ...]]:
+    several = event.get(many)
+    if several:
+        return {name: tuple(values) for name, values in several.items()}
+    return {name: (value,) for name, value in (event.get(one) or {}).items()}
+
+
+def _body(event: Mapping[str, Any]) -> bytes:
+    body: str = event.get("body") or ""
+    if not event.get("isBase64Encoded"):
+        # A lone surrogate becomes bytes that are not UTF-8, which the form reader refuses.
+        return body.encode("utf-8", "surrogatepass")
+    try:
+        return base64.b64decode(body, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidRequestError("The request body is not valid base64.") from error
+
+
+def _single(values: tuple[str, ...], what: str) -> str | None:
+    if len(values) > 1:
+        raise InvalidRequestError(f"{what} was sent more than once.")
+    return values[0] if values else None

@@ -1,0 +1,61 @@
+"""The private halves of the key ring's keys, as they are kept: PKCS #8 in PEM, by key id."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final, cast
+
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from functions.shared.key_ring import UnusableKeyRingError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jwt.algorithms import AllowedPrivateKeys
+
+VERSION: Final = 1
+
+
+def to_json(private_keys: Mapping[str, str]) -> str:
+    """Render private keys, PEM by key id, as they are kept."""
+    return json.dumps({"version": VERSION, "private_keys": dict(private_keys)})
+
+
+def from_json(text: str | None) -> dict[str, str]:
+    """Read private keys, PEM by key id, as they are kept. None, a secret without value, is empty.
+
+    Raises:
+        UnusableKeyRingError: malformed or of another version.
+    """
+    if text is None:
+        return {}
+    try:
+        document = json.loads(text)
+        if document["version"] != VERSION:
+            raise ValueError
+        return dict(document["private_keys"])
+    except (KeyError, TypeError, ValueError):
+        # Not chained: the exception would carry private keys.
+        raise UnusableKeyRingError(reason="the signing keys are malformed") from None
+
+
+def to_pem(private_key: AllowedPrivateKeys) -> str:
+    """Render a private key as it is kept."""
+    pem = private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return pem.decode("ascii")
+
+
+def from_pem(pem: str) -> AllowedPrivateKeys:
+    """Load a private key that `to_pem` wrote.
+
+    The check that an RSA key's numbers fit together takes 35 ms and was made when the key was;
+    a cold start does not repeat it.
+    """
+    key = load_pem_private_key(pem.encode(), password=None, unsafe_skip_rsa_key_validation=True)
+    return cast("AllowedPrivateKeys", key)

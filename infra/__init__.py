@@ -1,0 +1,1 @@
+"""What running Gatehouse in an account needs: build recipes and operators' tools."""

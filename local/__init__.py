@@ -1,0 +1,1 @@
+"""The laptop edition: API Gateway, Lambda and AWS, played by this machine."""

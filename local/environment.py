@@ -1,0 +1,42 @@
+"""The AWS settings that every process of the laptop edition runs with."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from local.place import LAPTOP
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+    from local.addresses import Addresses
+
+__all__ = ["use_local_aws"]
+
+
+def use_local_aws(environ: MutableMapping[str, str], addresses: Addresses) -> None:
+    """Point every AWS SDK that reads `environ` at the laptop's AWS, with credentials of no worth.
+
+    A developer's own credentials, profiles and per-service endpoints are taken out of reach, so
+    that nothing here can touch a real account by accident.
+    """
+    for name in [name for name in environ if name.startswith("AWS_ENDPOINT_URL_")]:
+        del environ[name]
+    for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_ROLE_ARN",
+                 "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+                 "AWS_CONTAINER_CREDENTIALS_FULL_URI"):  # fmt: skip
+        environ.pop(name, None)
+    environ.update(
+        {
+            "AWS_ENDPOINT_URL": addresses.aws_url,
+            "AWS_ACCESS_KEY_ID": "local",
+            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_REGION": LAPTOP.region,
+            "AWS_DEFAULT_REGION": LAPTOP.region,
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "false",
+        }
+    )

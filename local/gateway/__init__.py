@@ -1,0 +1,1 @@
+"""API Gateway, played in one process: routes, authorizers, policies, gateway responses, events."""

@@ -1,0 +1,245 @@
+"""Read a CloudFormation template and resolve the intrinsic functions that ours uses.
+
+Everything unknown is an error: a gateway that skipped what it does not understand would play a
+different API from the one that is deployed.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+__all__ = ["Resolver", "Resource", "TemplateError", "load"]
+
+_SUB_VARIABLE = re.compile(r"\$\{([^}]*)\}")
+_SHORT_FORMS = {
+    "And": "Fn::And",
+    "Condition": "Condition",
+    "Equals": "Fn::Equals",
+    "FindInMap": "Fn::FindInMap",
+    "GetAtt": "Fn::GetAtt",
+    "If": "Fn::If",
+    "Join": "Fn::Join",
+    "Not": "Fn::Not",
+    "Or": "Fn::Or",
+    "Ref": "Ref",
+    "Select": "Fn::Select",
+    "Split": "Fn::Split",
+    "Sub": "Fn::Sub",
+}
+_NO_VALUE = object()
+
+
+class TemplateError(Exception):
+    """The template says something that the laptop edition cannot play; the message says what."""
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A resource as declared: `properties` still hold intrinsic functions."""
+
+    logical_id: str
+    type: str
+    properties: Mapping[str, Any]
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with CloudFormation's tags, without dates, and with no key given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - PyYAML's signature
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                line = key_node.start_mark.line + 1
+                raise TemplateError(f"line {line}: the key {key!r} is given twice")
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+def _construct_intrinsic(loader: _Loader, suffix: str, node: yaml.Node) -> Any:  # noqa: ANN401 - a document node
+    name = _SHORT_FORMS.get(suffix)
+    if name is None:
+        raise TemplateError(f"line {node.start_mark.line + 1}: !{suffix} is not supported")
+    value: Any
+    if isinstance(node, yaml.ScalarNode):
+        value = loader.construct_scalar(node)
+        if name == "Fn::GetAtt":
+            value = value.split(".", 1)
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    else:
+        value = loader.construct_mapping(node, deep=True)  # type: ignore[arg-type]
+    return {name: value}
+
+
+_Loader.add_multi_constructor("!", _construct_intrinsic)
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, regexp) for tag, regexp in pairs if tag != "tag:yaml.org,2002:timestamp"]
+    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def load(path: Path) -> dict[str, Any]:
+    """The template at `path` as plain data, short-form tags turned into their long form.
+
+    Raises:
+        TemplateError: it is not there, is not YAML, or uses a tag that is not supported.
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            document = yaml.load(file, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except OSError as error:
+        raise TemplateError(f"{path} cannot be read: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise TemplateError(f"{path} is not YAML: {error}") from error
+    except TemplateError as error:
+        raise TemplateError(f"{path.name}, {error}") from error
+    if not isinstance(document, dict) or not isinstance(document.get("Resources"), dict):
+        raise TemplateError(f"{path.name} has no Resources")
+    return document
+
+
+class Resolver:
+    """Resolves intrinsic functions.
+
+    `values` holds pseudo parameters and parameters by name, `Ref` values by logical id, and
+    attributes as `LogicalId.Attribute`.
+    """
+
+    def __init__(
+        self, values: Mapping[str, Any], conditions: Mapping[str, Any], mappings: Mapping[str, Any]
+    ) -> None:
+        self._values = values
+        self._conditions = conditions
+        self._mappings = mappings
+
+    def resolve(self, node: Any, where: str) -> Any:  # noqa: ANN401 - a document node
+        """`node` with every intrinsic function replaced by its value.
+
+        Raises:
+            TemplateError: something has no value; the message begins with `where`.
+        """
+        value = self._resolve(node, where)
+        if value is _NO_VALUE:
+            raise TemplateError(f"{where}: AWS::NoValue cannot stand here")
+        return value
+
+    def text(self, node: Any, where: str) -> str:  # noqa: ANN401 - a document node
+        """`node` resolved to a string, as CloudFormation writes numbers and booleans."""
+        value = self.resolve(node, where)
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        if isinstance(value, str | int | float):
+            return str(value)
+        raise TemplateError(f"{where}: expected text, not {value!r}")
+
+    def number(self, node: Any, where: str) -> int:  # noqa: ANN401 - a document node
+        """`node` resolved to a whole number."""
+        text = self.text(node, where)
+        if not (text.isascii() and text.isdigit()):
+            raise TemplateError(f"{where}: expected a whole number, not {text!r}")
+        return int(text)
+
+    def flag(self, node: Any, where: str) -> bool:  # noqa: ANN401 - a document node
+        """`node` resolved to true or false."""
+        text = self.text(node, where)
+        if text not in ("true", "false"):
+            raise TemplateError(f"{where}: expected true or false, not {text!r}")
+        return text == "true"
+
+    def condition(self, name: str, where: str) -> bool:
+        """Whether the template's condition `name` holds."""
+        if name not in self._conditions:
+            raise TemplateError(f"{where}: there is no condition {name}")
+        return self._test(self._conditions[name], f"condition {name}")
+
+    def _resolve(self, node: Any, where: str) -> Any:  # noqa: ANN401 - a document node
+        if isinstance(node, list):
+            items = (self._resolve(item, where) for item in node)
+            return [item for item in items if item is not _NO_VALUE]
+        if not isinstance(node, dict):
+            return node
+        if len(node) == 1:
+            (name, argument), *_ = node.items()
+            if name == "Ref":
+                return _NO_VALUE if argument == "AWS::NoValue" else self._value(argument, where)
+            if isinstance(name, str) and name.startswith("Fn::"):
+                return self._call(name, argument, where)
+        resolved = {key: self._resolve(value, where) for key, value in node.items()}
+        return {key: value for key, value in resolved.items() if value is not _NO_VALUE}
+
+    def _value(self, name: str, where: str) -> Any:  # noqa: ANN401 - a document node
+        if name not in self._values:
+            raise TemplateError(f"{where}: {name} has no value on the laptop")
+        return self._values[name]
+
+    def _call(self, name: str, argument: Any, where: str) -> Any:  # noqa: ANN401 - a document node
+        if name == "Fn::Sub":
+            return self._sub(argument, where)
+        if name == "Fn::GetAtt":
+            parts = argument.split(".", 1) if isinstance(argument, str) else argument
+            return self._value(".".join(parts), where)
+        if name == "Fn::If":
+            condition, if_true, if_false = argument
+            chosen = if_true if self.condition(condition, where) else if_false
+            return self._resolve(chosen, where)
+        if name in ("Fn::Equals", "Fn::And", "Fn::Or", "Fn::Not"):
+            return self._test({name: argument}, where)
+        return self._build(name, argument, where)
+
+    def _build(self, name: str, argument: Any, where: str) -> Any:  # noqa: ANN401 - a document node
+        if name == "Fn::Join":
+            separator, items = argument
+            resolved = self.resolve(items, where)
+            return str(separator).join(self.text(item, where) for item in resolved)
+        if name == "Fn::Select":
+            index, items = argument
+            return self.resolve(items, where)[self.number(index, where)]
+        if name == "Fn::Split":
+            separator, text = argument
+            return self.text(text, where).split(separator)
+        if name == "Fn::FindInMap":
+            table, top, second = (self.text(item, where) for item in argument)
+            try:
+                return self._mappings[table][top][second]
+            except KeyError:
+                raise TemplateError(f"{where}: no {top}/{second} in mapping {table}") from None
+        raise TemplateError(f"{where}: {name} is not supported")
+
+    def _sub(self, argument: Any, where: str) -> str:  # noqa: ANN401 - a document node
+        text, extra = (argument, {}) if isinstance(argument, str) else argument
+        own = {key: self.text(value, where) for key, value in extra.items()}
+
+        def replacement(match: re.Match[str]) -> str:
+            name = match[1].strip()
+            if name.startswith("!"):
+                return "${" + name[1:] + "}"
+            return own[name] if name in own else self.text(self._value(name, where), where)
+
+        return _SUB_VARIABLE.sub(replacement, text)
+
+    def _test(self, node: Any, where: str) -> bool:  # noqa: ANN401 - a document node
+        if isinstance(node, dict) and len(node) == 1:
+            (name, argument), *_ = node.items()
+            if name == "Condition":
+                return self.condition(argument, where)
+            if name == "Fn::Equals":
+                left, right = (self.text(item, where) for item in argument)
+                return left == right
+            if name == "Fn::Not":
+                return not self._test(argument[0], where)
+            if name == "Fn::And":
+                return all(self._test(item, where) for item in argument)
+            if name == "Fn::Or":
+                return any(self._test(item, where) for item in argument)
+        raise TemplateError(f"{where}: {node!r} is no condition")

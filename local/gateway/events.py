@@ -1,0 +1,353 @@
+"""Build the events that API Gateway sends to functions and to authorizers.
+
+Sources: API Gateway Developer Guide, "Input format of a Lambda function for proxy integration",
+"Create AWS Lambda proxy integrations for HTTP APIs" and "Input to an API Gateway Lambda
+authorizer". A REST API hands paths on as the client encoded them, an HTTP API decoded.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, unquote
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from local.gateway.messages import ClientCertificate, Request
+    from local.gateway.model import Api, Route
+    from local.place import Place
+
+__all__ = ["Call", "authorizer_event", "proxy_event"]
+
+# What an HTTP API takes for text; every other body, a form's too, arrives as base64.
+_HTTP_API_TEXT = re.compile(
+    r"text/[^;]+|application/(json|javascript|xml)\b.*|application/[^;]+\+(json|xml)\b.*",
+    re.IGNORECASE,
+)
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request on its way to a route: `path` without the stage, as the API passes it on.
+
+    `requested_at` is in seconds since the epoch.
+    """
+
+    api: Api
+    place: Place
+    request: Request
+    route: Route
+    path: str
+    parameters: Mapping[str, str]
+    request_id: str
+    extended_request_id: str
+    trace_id: str
+    requested_at: float
+
+    @property
+    def method_arn(self) -> str:
+        """ARN of this call, which an authorizer's policy is judged against."""
+        path = self.path if self.path == "/" else self.path.rstrip("/")
+        return self.place.execute_api_arn(
+            self.api.api_id, self.api.stage, self.request.method, path or "/"
+        )
+
+    @property
+    def stage_path(self) -> str:
+        """The path with the stage in front, unless the stage is `$default`."""
+        return self.path if self.api.stage == "$default" else f"/{self.api.stage}{self.path}"
+
+    @property
+    def route_key(self) -> str:
+        """The route as an HTTP API names it: `GET /path`, or `$default`."""
+        if self.route.path == "$default":
+            return "$default"
+        return f"{self.route.method} {self.route.path}"
+
+
+def proxy_event(call: Call, authorizer: Mapping[str, object] | None) -> dict[str, Any]:
+    """The event for the route's function; `authorizer` is what the authorizer passed on."""
+    if call.api.kind == "http" and call.route.payload_format == "2.0":
+        return _proxy_event_2(call, authorizer)
+    headers = _headers(call)
+    query = parse_qsl(call.request.query, keep_blank_values=True)
+    body, encoded = _body(call)
+    context = _context_1(call)
+    if authorizer is not None:
+        context["authorizer"] = dict(authorizer)
+    elif call.api.kind == "http":
+        context["authorizer"] = {"claims": None, "scopes": None}
+    event: dict[str, Any] = {
+        "resource": call.route.path,
+        "path": call.path if call.api.kind == "rest" else call.stage_path,
+        "httpMethod": call.request.method,
+        "headers": dict(headers) or None,
+        "multiValueHeaders": _grouped(headers) or None,
+        "queryStringParameters": dict(query) or None,
+        "multiValueQueryStringParameters": _grouped(query) or None,
+        "pathParameters": dict(call.parameters) or None,
+        "stageVariables": dict(call.api.stage_variables) or None,
+        "requestContext": context,
+        "body": body,
+        "isBase64Encoded": encoded,
+    }
+    return event if call.api.kind == "rest" else {"version": "1.0", **event}
+
+
+def authorizer_event(call: Call, identity: tuple[str, ...]) -> dict[str, Any]:
+    """The event for the route's authorizer; `identity` holds its identity sources' values."""
+    authorizer = call.route.authorizer
+    if authorizer is None:
+        raise ValueError("the route has no authorizer")
+    if authorizer.kind == "TOKEN":
+        return {
+            "type": "TOKEN",
+            "methodArn": call.method_arn,
+            "authorizationToken": identity[0],
+        }
+    if call.api.kind == "http" and authorizer.payload_format == "2.0":
+        return _authorizer_event_2(call, identity)
+    headers = _headers(call)
+    query = parse_qsl(call.request.query, keep_blank_values=True)
+    own: dict[str, Any] = {"type": "REQUEST", "methodArn": call.method_arn}
+    if call.api.kind == "http":
+        joined = ",".join(identity)
+        own = {"version": "1.0", **own, "identitySource": joined, "authorizationToken": joined}
+    return {
+        **own,
+        "resource": call.route.path,
+        "path": call.path if call.api.kind == "rest" else call.stage_path,
+        "httpMethod": call.request.method,
+        "headers": dict(headers),
+        "multiValueHeaders": _grouped(headers),
+        "queryStringParameters": dict(query),
+        "multiValueQueryStringParameters": _grouped(query),
+        "pathParameters": dict(call.parameters),
+        "stageVariables": dict(call.api.stage_variables),
+        "requestContext": _context_1(call),
+    }
+
+
+def _proxy_event_2(call: Call, authorizer: Mapping[str, object] | None) -> dict[str, Any]:
+    body, encoded = _body(call)
+    event = _common_2(call)
+    if authorizer is not None:
+        event["requestContext"]["authorizer"] = {"lambda": dict(authorizer)}
+    if call.api.stage_variables:
+        event["stageVariables"] = dict(call.api.stage_variables)
+    if call.parameters:
+        event["pathParameters"] = dict(call.parameters)
+    if body is not None:
+        event["body"] = body
+    event["isBase64Encoded"] = encoded
+    return {"version": "2.0", **event}
+
+
+def _authorizer_event_2(call: Call, identity: tuple[str, ...]) -> dict[str, Any]:
+    event = _common_2(call)
+    if call.api.stage_variables:
+        event["stageVariables"] = dict(call.api.stage_variables)
+    if call.parameters:
+        event["pathParameters"] = dict(call.parameters)
+    return {
+        "version": "2.0",
+        "type": "REQUEST",
+        "routeArn": call.method_arn,
+        "identitySource": list(identity),
+        **event,
+    }
+
+
+def _common_2(call: Call) -> dict[str, Any]:
+    request = call.request
+    headers: dict[str, str] = {}
+    cookies: list[str] = []
+    for name, value in _headers(call):
+        if name == "cookie":
+            cookies.extend(part.strip() for part in value.split(";"))
+        else:
+            headers[name] = f"{headers[name]},{value}" if name in headers else value
+    event: dict[str, Any] = {
+        "routeKey": call.route_key,
+        "rawPath": call.stage_path,
+        "rawQueryString": request.query,
+        "headers": headers,
+        "requestContext": _context_2(call),
+    }
+    if cookies:
+        event["cookies"] = cookies
+    query = _grouped(parse_qsl(request.query, keep_blank_values=True))
+    if query:
+        event["queryStringParameters"] = {name: ",".join(found) for name, found in query.items()}
+    return event
+
+
+def _context_1(call: Call) -> dict[str, Any]:
+    """`requestContext` of REST APIs and of payload format 1.0."""
+    request, api = call.request, call.api
+    host = _host_name(request)
+    rest = api.kind == "rest"
+    identity: dict[str, Any] = {
+        "accessKey": None,
+        "accountId": None,
+        "caller": None,
+        "cognitoAuthenticationProvider": None,
+        "cognitoAuthenticationType": None,
+        "cognitoIdentityId": None,
+        "cognitoIdentityPoolId": None,
+        "principalOrgId": None,
+        "sourceIp": request.source_ip,
+        "user": None,
+        "userAgent": request.header("user-agent"),
+        "userArn": None,
+    }
+    if request.client_certificate is not None:
+        identity["clientCert"] = _certificate(request.client_certificate)
+    context = {
+        "accountId": call.place.account_id,
+        "apiId": api.api_id,
+        "domainName": host,
+        "domainPrefix": host.partition(".")[0],
+        "extendedRequestId": call.extended_request_id,
+        "httpMethod": request.method,
+        "identity": identity,
+        "path": call.stage_path,
+        "protocol": request.protocol,
+        "requestId": call.request_id,
+        "requestTime": _request_time(call.requested_at),
+        "requestTimeEpoch": int(call.requested_at * 1000),
+        "resourceId": _short_id(call.route.path) if rest else call.route_key,
+        "resourcePath": call.route.path,
+        "stage": api.stage,
+    }
+    if rest:
+        context["deploymentId"] = _short_id(api.api_id)
+    return context
+
+
+def _context_2(call: Call) -> dict[str, Any]:
+    """`requestContext` of payload format 2.0."""
+    request = call.request
+    host = _host_name(request)
+    context: dict[str, Any] = {
+        "accountId": call.place.account_id,
+        "apiId": call.api.api_id,
+        "domainName": host,
+        "domainPrefix": host.partition(".")[0],
+        "http": {
+            "method": request.method,
+            "path": call.stage_path,
+            "protocol": request.protocol,
+            "sourceIp": request.source_ip,
+            "userAgent": request.header("user-agent") or "",
+        },
+        "requestId": call.request_id,
+        "routeKey": call.route_key,
+        "stage": call.api.stage,
+        "time": _request_time(call.requested_at),
+        "timeEpoch": int(call.requested_at * 1000),
+    }
+    if request.client_certificate is not None:
+        context["authentication"] = {"clientCert": _certificate(request.client_certificate)}
+    return context
+
+
+def _certificate(certificate: ClientCertificate) -> dict[str, Any]:
+    return {
+        "clientCertPem": certificate.pem,
+        "subjectDN": certificate.subject,
+        "issuerDN": certificate.issuer,
+        "serialNumber": certificate.serial_number,
+        "validity": {
+            "notBefore": certificate.not_before,
+            "notAfter": certificate.not_after,
+        },
+    }
+
+
+def _headers(call: Call) -> list[tuple[str, str]]:
+    """The client's headers and those that the gateway adds; an HTTP API writes names small."""
+    request = call.request
+    own = {"x-forwarded-port", "x-forwarded-proto", "x-amzn-trace-id"}
+    forwarded = [v for name, v in request.headers if name.lower() == "x-forwarded-for"]
+    kept = [
+        (name, value)
+        for name, value in request.headers
+        if name.lower() not in own and name.lower() != "x-forwarded-for"
+    ]
+    added = [
+        ("X-Amzn-Trace-Id", call.trace_id),
+        ("X-Forwarded-For", ", ".join([*forwarded, request.source_ip])),
+        ("X-Forwarded-Port", _port(request)),
+        ("X-Forwarded-Proto", request.scheme),
+    ]
+    if call.api.kind == "rest":
+        return [*kept, *added]
+    return [(name.lower(), value) for name, value in (*kept, *added)]
+
+
+def _body(call: Call) -> tuple[str | None, bool]:
+    """The body as the event carries it, and whether that is base64."""
+    body = call.request.body
+    if not body:
+        return None, False
+    content_type = call.request.header("content-type") or ""
+    if call.api.kind == "rest":
+        media_type = content_type.partition(";")[0].strip().lower()
+        binary = is_binary(media_type, call.api.binary_media_types)
+    else:
+        binary = _HTTP_API_TEXT.match(content_type.strip()) is None
+    if binary:
+        return base64.b64encode(body).decode("ascii"), True
+    return body.decode("utf-8", "replace"), False
+
+
+def is_binary(media_type: str, patterns: tuple[str, ...]) -> bool:
+    """Whether a REST API's binary media types include `media_type`."""
+    for pattern in patterns:
+        wanted, _, subtype = pattern.lower().partition("/")
+        if pattern in ("*/*", media_type):
+            return True
+        if subtype == "*" and media_type.partition("/")[0] == wanted:
+            return True
+    return False
+
+
+def _grouped(pairs: list[tuple[str, str]]) -> dict[str, list[str]]:
+    grouped: dict[str, list[str]] = {}
+    for name, value in pairs:
+        grouped.setdefault(name, []).append(value)
+    return grouped
+
+
+def _host_name(request: Request) -> str:
+    host = request.header("host") or "localhost"
+    return re.sub(r":\d+$", "", host)
+
+
+def _port(request: Request) -> str:
+    match = re.search(r":(\d+)$", request.header("host") or "")
+    return match[1] if match else {"https": "443"}.get(request.scheme, "80")
+
+
+def _request_time(moment: float) -> str:
+    now = time.gmtime(moment)
+    clock = f"{now.tm_hour:02}:{now.tm_min:02}:{now.tm_sec:02}"
+    return f"{now.tm_mday:02}/{_MONTHS[now.tm_mon - 1]}/{now.tm_year}:{clock} +0000"
+
+
+def _short_id(text: str) -> str:
+    """Six characters that always stand for the same text, as API Gateway's own ids look."""
+    digest = hashlib.sha256(text.encode()).digest()
+    return base64.b32encode(digest)[:6].decode("ascii").lower()
+
+
+def decoded_path(path: str) -> str:
+    """A path as an HTTP API passes it on."""
+    return unquote(path)

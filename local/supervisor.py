@@ -1,0 +1,146 @@
+"""Start child processes, watch them, and end every one of them whatever happens."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+GRACE_SECONDS = 3.0
+LAST_LINES = 15
+
+
+class LaptopError(Exception):
+    """Something the person at the terminal has to know; its text is one sentence."""
+
+
+class Child:
+    """One running process; its output goes to a log file and, when asked for, to the terminal."""
+
+    def __init__(
+        self, name: str, command: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: Path
+    ) -> None:
+        self.name = name
+        self.echo = False
+        self.last_lines: deque[str] = deque(maxlen=LAST_LINES)
+        self._log = log
+        # The child holds the reading end of this pipe as its standard input and ends when it
+        # closes: so it cannot outlive us, not even when we are killed. A process group of its
+        # own keeps a Ctrl-C away from it, so that the order of the ending is ours to choose.
+        self.process = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=dict(env),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read_output, daemon=True)
+        self._reader.start()
+
+    def _read_output(self) -> None:
+        assert self.process.stdout is not None  # noqa: S101  what PIPE promises
+        with self._log.open("w", encoding="utf-8") as log:
+            for line in self.process.stdout:
+                self.last_lines.append(line)
+                log.write(line)
+                log.flush()
+                if self.echo:
+                    sys.stdout.write(f"{self.name:>11} │ {line}")
+                    sys.stdout.flush()
+
+    def death_sentence(self) -> str:
+        """Say in one sentence that this process ended, with its last lines below it."""
+        self._reader.join(timeout=1)
+        last = "".join(f"    {line}" for line in self.last_lines)
+        return (
+            f"The {self.name} process ended unexpectedly (exit code {self.process.returncode}); "
+            f"its whole log is {self._log}, and it ends with:\n{last}".rstrip()
+        )
+
+
+class Supervisor:
+    """The children of one run. Use it as a context manager: leaving it ends them all."""
+
+    def __init__(self, logs: Path) -> None:
+        self._logs = logs
+        self._children: list[Child] = []
+        logs.mkdir(parents=True, exist_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(
+        self, name: str, command: Sequence[str], *, cwd: Path, env: Mapping[str, str]
+    ) -> None:
+        """Start one child; `name` names its log file and stands before its lines."""
+        log = self._logs / f"{name.replace(' ', '-')}.log"
+        self._children.append(Child(name, command, cwd=cwd, env=env, log=log))
+
+    def check(self) -> None:
+        """Raise LaptopError when a child has ended: nothing here ends by itself."""
+        for child in self._children:
+            if child.process.poll() is not None:
+                raise LaptopError(child.death_sentence())
+
+    def wait_until(self, ready: Callable[[], bool], what: str, *, seconds: float) -> None:
+        """Return when `ready` says yes; raise LaptopError when a child dies or time is up."""
+        deadline = time.monotonic() + seconds
+        while not ready():
+            self.check()
+            if time.monotonic() > deadline:
+                raise LaptopError(f"{what} did not answer within {seconds:.0f} seconds.")
+            time.sleep(0.05)
+
+    def echo(self) -> None:
+        """From now on, show what the children print."""
+        for child in self._children:
+            child.echo = True
+
+    def watch(self) -> None:
+        """Stay until interrupted; raise LaptopError when a child ends."""
+        while True:
+            self.check()
+            time.sleep(0.2)
+
+    def stop(self) -> None:
+        """End every child: ask first, insist after a grace period."""
+        for signum in (signal.SIGTERM, signal.SIGKILL):
+            for child in self._children:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(child.process.pid, signum)
+            deadline = time.monotonic() + GRACE_SECONDS
+            for child in self._children:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.process.wait(timeout=max(0.0, deadline - time.monotonic()))
+
+
+def end_with_parent() -> None:
+    """In a child: end this process as soon as its parent is gone.
+
+    The parent holds the other end of standard input and never writes to it, so the only thing
+    that can be read there is its end.
+    """
+
+    def follow() -> None:
+        while os.read(0, 1024):
+            pass
+        os._exit(0)
+
+    threading.Thread(target=follow, daemon=True).start()
