@@ -15,7 +15,7 @@ walkthrough: .venv/laptop.stamp ## Start everything, check every answer of the w
 	@exec .venv/bin/python -m local.run --check
 
 test: .venv/dev.stamp ## Run the tests
-	.venv/bin/python -m pytest -n auto
+	.venv/bin/python -m pytest -n auto --dist loadgroup
 
 check: lint types arrows template coverage ## Run what CI runs
 
@@ -34,7 +34,7 @@ template: .venv-sam/sam.stamp
 
 coverage: .venv/dev.stamp
 	rm -f .coverage .coverage.*
-	.venv/bin/coverage run -m pytest
+	.venv/bin/coverage run -m pytest -n auto --dist loadgroup
 	.venv/bin/coverage combine --quiet
 	.venv/bin/coverage report
 

@@ -52,12 +52,7 @@ def start(addresses: Addresses, template: Template) -> None:
     use_local_aws(os.environ, addresses)
     server = ThreadedMotoServer(addresses.host, addresses.aws_port, verbose=False)
     server.start()
-    os.environ.update(_rotator_environment(template))
     provision(template)
-
-
-def _rotator_environment(template: Template) -> dict[str, str]:
-    return dict(template.function("RotateKeys", names(template)).environment)
 
 
 def _is_listening(addresses: Addresses) -> bool:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from functions.rotate_keys.handler import handle as rotate_keys
+from functions.rotate_keys import handler as rotate_keys
+from functions.rotate_keys.settings import Settings as RotationSettings
 from functions.shared.client_registry import DynamoDbClients
+from functions.shared.secret_store import SecretsManagerStore
 from local.demo_clients import authorizer_client, demo_clients
 from local.place import LAPTOP
 
@@ -90,6 +93,14 @@ class _Account:
             self._secrets.put_secret_value(SecretId=name, SecretString=json.dumps(document))
 
 
+def _make_first_key(template: Template, secrets: SecretsManagerClient) -> None:
+    """Do what the schedule does in an account: run rotate_keys."""
+    environment = template.function("RotateKeys", names(template)).environment
+    settings = RotationSettings.from_env(environment)
+    store = SecretsManagerStore(secrets)
+    rotate_keys.build(settings, clock=time.time, secrets=store).run()
+
+
 def provision(template: Template) -> None:
     """Create keys, tables and secrets, make the first signing key, and register the clients."""
     known = names(template)
@@ -108,9 +119,10 @@ def provision(template: Template) -> None:
         for resource in template.of_type(kind):
             logical_id = resource.logical_id
             create(known[logical_id], template.properties(logical_id, known))
-    rotate_keys({}, None)
     clients = DynamoDbClients(dynamodb, known["ClientsTable"])
     credentials = secrets.get_secret_value(SecretId=known["IntrospectionCredentials"])
     secret = json.loads(credentials["SecretString"])["client_secret"]
     for client in [*demo_clients(), authorizer_client(secret)]:
         clients.put(client)
+    # Last: who finds a key set published may rely on everything else.
+    _make_first_key(template, secrets)

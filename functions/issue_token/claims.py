@@ -1,9 +1,10 @@
-"""The claims of a JWT access token, by profile. Pure."""
+"""The claims of a JWT access token, by profile."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from math import floor
+from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Any, Final
 
 from functions.shared.client_record import TokenProfile
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from functions.issue_token.grants import Grant
 
 Claims = dict[str, Any]
+
+_TOKEN_ID_BYTES: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ class Profile:
     """A kind of JWT access token: its `typ` header, None for none, and its claims."""
 
     typ: str | None
-    claims: Callable[[Grant, str, Validity, str], Claims]
+    claims: Callable[[Grant, str, Validity], Claims]
 
 
 def validity(now: float, lifetime: int) -> Validity:
@@ -43,7 +46,7 @@ def validity(now: float, lifetime: int) -> Validity:
     return Validity(issued_at, issued_at + lifetime)
 
 
-def seed_claims(grant: Grant, issuer: str, times: Validity, token_id: str) -> Claims:  # noqa: ARG001
+def seed_claims(grant: Grant, issuer: str, times: Validity) -> Claims:
     """Return the walkthrough's claims: the audience is the client itself, `scope` is a list."""
     client_id = grant.client.client_id
     claims: Claims = {"sub": client_id, "aud": client_id, "nbf": times.issued_at}
@@ -53,7 +56,7 @@ def seed_claims(grant: Grant, issuer: str, times: Validity, token_id: str) -> Cl
     return claims
 
 
-def at_jwt_claims(grant: Grant, issuer: str, times: Validity, token_id: str) -> Claims:
+def at_jwt_claims(grant: Grant, issuer: str, times: Validity) -> Claims:
     """Return the claims of RFC 9068, 2.2: the audience is the API, `scope` is a text."""
     client_id = grant.client.client_id
     claims: Claims = {
@@ -64,7 +67,7 @@ def at_jwt_claims(grant: Grant, issuer: str, times: Validity, token_id: str) -> 
         "iat": times.issued_at,
         "nbf": times.issued_at,
         "exp": times.expires_at,
-        "jti": token_id,
+        "jti": token_urlsafe(_TOKEN_ID_BYTES),
     }
     if grant.scopes:
         claims["scope"] = " ".join(grant.scopes)

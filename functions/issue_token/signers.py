@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import jwt
 
@@ -12,10 +12,12 @@ from functions.shared.key_ring import UnusableKeyRingError, thumbprint
 from functions.shared.signing_keys import from_json, from_pem
 
 if TYPE_CHECKING:
-    from functions.shared.clock import Clock
-    from functions.shared.key_ring import RingKey
+    from functions.shared.key_ring import KeyRing, RingKey
     from functions.shared.secret_store import SecretStore
     from functions.shared.warm_key_ring import WarmKeyRing
+
+
+REREAD_SECONDS: Final = 1
 
 
 class Signer(Protocol):
@@ -48,3 +50,53 @@ class SignerSource(Protocol):
 
     def current(self, now: float, alg: str) -> Signer:
         """Return the signer whose key is due at `now`."""
+
+
+class LocalSigners:
+    """Signers for the ring's keys, loaded when the ring first names one that is not at hand.
+
+    The ring alone decides which key signs; a private half never changes under its key id. So the
+    signing keys are read again only for a key that is new, and at most once a second for one whose
+    private half is missing.
+    """
+
+    def __init__(self, key_ring: WarmKeyRing, store: SecretStore, secret: str) -> None:
+        self._key_ring = key_ring
+        self._store = store
+        self._secret = secret
+        self._lock = Lock()
+        self._ready: dict[str, Signer] = {}
+        self._read_at = float("-inf")
+
+    def current(self, now: float, alg: str) -> Signer:
+        """Return the signer whose key is due at `now`.
+
+        Raises:
+            UnusableKeyRingError: no key may sign now, or its private half is not to be had.
+        """
+        ring = self._key_ring.current()
+        kid = ring.signing_key(now, alg).kid
+        return self._ready.get(kid) or self._read(ring, kid, now)
+
+    def _read(self, ring: KeyRing, kid: str, now: float) -> Signer:
+        with self._lock:
+            if kid not in self._ready and abs(now - self._read_at) >= REREAD_SECONDS:
+                private_keys = from_json(self._store.read(self._secret))
+                self._ready = {
+                    key.kid: _signer(key, private_keys[key.kid])
+                    for key in ring.keys
+                    if key.kid in private_keys
+                }
+                self._read_at = now
+            signer = self._ready.get(kid)
+        if signer is None:
+            raise UnusableKeyRingError(reason=f"the private half of key {kid} is missing")
+        return signer
+
+
+def _signer(key: RingKey, pem: str) -> LocalSigner:
+    private_key = from_pem(pem)
+    public_jwk = jwt.get_algorithm_by_name(key.alg).to_jwk(private_key.public_key(), as_dict=True)
+    if thumbprint(public_jwk) != key.kid:
+        raise UnusableKeyRingError(reason=f"the private half of key {key.kid} is another key's")
+    return LocalSigner(key.kid, key.alg, private_key)

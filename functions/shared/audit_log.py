@@ -40,7 +40,7 @@ class AuditEntry:
 
     def to_json(self) -> str:
         """Render the line. Control characters and everything beyond ASCII are escaped."""
-        return json.dumps(self._facts, separators=(",", ":"))
+        return json.dumps(self._facts)
 
 
 def _presentable(claim: str) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as AwsConnectionError
 
 from functions.shared.oauth_errors import OAuthError, ServerError, TemporarilyUnavailableError
 
@@ -18,11 +19,15 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
-# Two attempts of at most three seconds each leave a ten-second function time to say 503.
-PATIENCE = Config(
-    connect_timeout=1,
-    read_timeout=2,
-    retries={"mode": "standard", "total_max_attempts": 2},
+# Six seconds at the most leave a ten-second function time to say 503.
+CONNECT_SECONDS: Final = 1
+READ_SECONDS: Final = 2
+ATTEMPTS: Final = 2
+
+_PATIENCE = Config(
+    connect_timeout=CONNECT_SECONDS,
+    read_timeout=READ_SECONDS,
+    retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
     tcp_keepalive=True,
 )
 
@@ -50,12 +55,12 @@ class AwsClients:
     @cached_property
     def dynamodb(self) -> DynamoDBClient:
         """DynamoDB: clients and opaque tokens."""
-        return boto3.client("dynamodb", config=PATIENCE)
+        return boto3.client("dynamodb", config=_PATIENCE)
 
     @cached_property
     def secrets_manager(self) -> SecretsManagerClient:
         """Secrets Manager: the key ring and the private halves of its keys."""
-        return boto3.client("secretsmanager", config=PATIENCE)
+        return boto3.client("secretsmanager", config=_PATIENCE)
 
 
 @contextmanager
@@ -70,7 +75,7 @@ def aws_errors() -> Iterator[None]:
         yield
     except ClientError as error:
         raise _from_client_error(error) from error
-    except HTTPClientError as error:
+    except (HTTPClientError, AwsConnectionError) as error:
         raise TemporarilyUnavailableError(reason=type(error).__name__) from error
     except BotoCoreError as error:
         raise ServerError(reason=type(error).__name__) from error

@@ -127,15 +127,13 @@ class ClientAuthentication:
         try:
             method.verify(claimed, admissible, self.clock())
         except InvalidClientError as error:
-            raise InvalidClientError(reason=obstacle or error.reason) from error.__cause__
+            raise InvalidClientError(reason=obstacle or error.reason) from None
         if admissible is None:
             raise InvalidClientError(reason=obstacle)
         entry.verify_client(admissible.client_id)
         return admissible
 
-    def _presented(
-        self, request: ProxyRequest, form: Form
-    ) -> tuple[AuthenticationMethod, Claimed]:
+    def _presented(self, request: ProxyRequest, form: Form) -> tuple[AuthenticationMethod, Claimed]:
         if not CREDENTIAL_PARAMETERS.isdisjoint(request.query):
             raise InvalidRequestError("Client credentials must not be sent in the URI.")
         presented = [

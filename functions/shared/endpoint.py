@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from functions.shared.audit_log import AuditEntry, Emit
 from functions.shared.oauth_errors import OAuthError, ServerError, to_response
@@ -15,6 +15,8 @@ from functions.shared.responses import ProxyResponse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_FRAMES: Final = 4
 
 Respond = Callable[[ProxyRequest, AuditEntry], ProxyResponse]
 
@@ -53,6 +55,7 @@ def _cause(error: BaseException) -> str | None:
 
 
 def _origin(error: BaseException) -> str:
-    """Name an error and where it was raised. Not its message, which may quote a secret."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__} at {PurePath(frame.filename).name}:{frame.lineno}"
+    """Name an error and where it came from. Not its message, which may quote a secret."""
+    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+    places = [f"{PurePath(frame.filename).name}:{frame.lineno}" for frame in reversed(frames)]
+    return " < ".join([type(error).__name__, *places])

@@ -124,12 +124,15 @@ def from_json(text: str | None) -> KeyRing:
     if text is None:
         raise UnusableKeyRingError(reason="there is no key ring yet: rotate_keys makes one")
     try:
-        document = json.loads(text)
-        if document["version"] != VERSION:
-            raise ValueError(f"version {document['version']}, this code reads {VERSION}")
-        return KeyRing(tuple(_key_from_record(record) for record in document["keys"]))
+        return _ring_from_document(json.loads(text))
     except (KeyError, TypeError, ValueError) as error:
         raise UnusableKeyRingError(reason=f"the key ring is malformed: {error}") from error
+
+
+def _ring_from_document(document: Mapping[str, Any]) -> KeyRing:
+    if document["version"] != VERSION:
+        raise ValueError(f"version {document['version']}, this code reads {VERSION}")
+    return KeyRing(tuple(_key_from_record(record) for record in document["keys"]))
 
 
 def _within(start: int, now: float, end: int | None) -> bool:
@@ -159,9 +162,19 @@ def _key_from_record(record: Mapping[str, Any]) -> RingKey:
         kid=record["kid"],
         alg=record["alg"],
         public_jwk={name: jwk[name] for name in ("kty", *_members(jwk))},
-        publish_from=record["publish_from"],
-        sign_from=record["sign_from"],
-        sign_until=record["sign_until"],
-        publish_until=record["publish_until"],
+        publish_from=_time(record["publish_from"]),
+        sign_from=_time(record["sign_from"]),
+        sign_until=_end(record["sign_until"]),
+        publish_until=_end(record["publish_until"]),
         signer=record["signer"],
     )
+
+
+def _time(value: object) -> int:
+    if type(value) is not int:
+        raise TypeError("a time is a whole number of seconds")
+    return value
+
+
+def _end(value: object) -> int | None:
+    return None if value is None else _time(value)

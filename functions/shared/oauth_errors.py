@@ -1,13 +1,13 @@
 """Errors in the words of RFC 6749, section 5.2, and the one function that answers with them.
 
-    OAuthError
-    ├── InvalidRequestError          400
-    ├── InvalidClientError           401, with a challenge
-    ├── UnauthorizedClientError      400
-    ├── UnsupportedGrantTypeError    400
-    ├── InvalidScopeError            400
-    ├── ServerError                  500
-    └── TemporarilyUnavailableError  503, with Retry-After
+OAuthError
+├── InvalidRequestError          400
+├── InvalidClientError           401, with a challenge
+├── UnauthorizedClientError      400
+├── UnsupportedGrantTypeError    400
+├── InvalidScopeError            400
+├── ServerError                  500
+└── TemporarilyUnavailableError  503, with Retry-After
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from dataclasses import dataclass
 from hashlib import sha256
@@ -20,6 +21,7 @@ TOKEN_PREFIX: Final = f"{SCANNABLE_PREFIX}at_"
 SCHEMA_VERSION: Final = 1
 
 _TOKEN_BYTES = 32
+_TOKEN = re.compile(rf"{TOKEN_PREFIX}[\w-]{{43}}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,11 @@ class OpaqueTokenStore(Protocol):
 def generate_token() -> str:
     """Make a token of 256 random bits that secret scanners can recognise."""
     return TOKEN_PREFIX + secrets.token_urlsafe(_TOKEN_BYTES)
+
+
+def is_opaque_token(text: str) -> bool:
+    """Whether a text has the shape of a token of ours."""
+    return _TOKEN.fullmatch(text) is not None
 
 
 def token_digest(token: str) -> str:

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-
 @dataclass(frozen=True, slots=True)
 class ProxyRequest:
     """One HTTP request. Header names are in lower case; headers and query keep duplicates.

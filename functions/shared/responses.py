@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 NO_STORE: Mapping[str, str] = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 """Headers of every answer that holds a token or says something about one. RFC 6749, 5.1."""
 
+# Made once: `json.dumps` with options makes one for every call.
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
 
 class ProxyResponse(TypedDict):
     """What a Lambda function returns to API Gateway, payload format 1.0."""
@@ -35,5 +38,6 @@ def json_response(
     status: int, members: Mapping[str, object], headers: Mapping[str, str] | None = None
 ) -> ProxyResponse:
     """Build a JSON answer in UTF-8. RFC 8259, 8.1 and 11: the media type takes no charset."""
-    text = json.dumps(members, ensure_ascii=False)
-    return response(status, text, {"Content-Type": "application/json", **(headers or {})})
+    return response(
+        status, _encode(members), {"Content-Type": "application/json", **(headers or {})}
+    )

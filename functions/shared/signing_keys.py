@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -36,13 +36,16 @@ def from_json(text: str | None) -> dict[str, str]:
     if text is None:
         return {}
     try:
-        document = json.loads(text)
-        if document["version"] != VERSION:
-            raise ValueError
-        return dict(document["private_keys"])
+        return _keys_from_document(json.loads(text))
     except (KeyError, TypeError, ValueError):
         # Not chained: the exception would carry private keys.
         raise UnusableKeyRingError(reason="the signing keys are malformed") from None
+
+
+def _keys_from_document(document: Mapping[str, Any]) -> dict[str, str]:
+    if document["version"] != VERSION:
+        raise ValueError
+    return dict(document["private_keys"])
 
 
 def to_pem(private_key: AllowedPrivateKeys) -> str:

@@ -20,6 +20,7 @@ class WarmInstance(Generic[T]):
         self._made: T | None = None
 
     def __call__(self) -> T:
+        """Return the thing, made now if it was not made before."""
         made = self._made
         if made is None:
             with self._lock:

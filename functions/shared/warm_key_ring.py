@@ -20,7 +20,7 @@ class WarmKeyRing:
 
     def __init__(self, store: SecretStore, secret: str, clock: Clock) -> None:
         self._secret = secret
-        self._rings = WarmCache(
+        self._rings: WarmCache[str, KeyRing] = WarmCache(
             lambda name: from_json(store.read(name)),
             clock=clock,
             max_age=WARM_SECONDS,

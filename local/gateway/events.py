@@ -12,6 +12,7 @@ import hashlib
 import re
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote
 
@@ -29,6 +30,20 @@ _HTTP_API_TEXT = re.compile(
     r"text/[^;]+|application/(json|javascript|xml)\b.*|application/[^;]+\+(json|xml)\b.*",
     re.IGNORECASE,
 )
+# Headers that concern one connection, or that the gateway sets itself.
+_REPLACED = {
+    "connection",
+    "content-length",
+    "expect",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "x-amzn-trace-id",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+}
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -274,22 +289,25 @@ def _certificate(certificate: ClientCertificate) -> dict[str, Any]:
 def _headers(call: Call) -> list[tuple[str, str]]:
     """The client's headers and those that the gateway adds; an HTTP API writes names small."""
     request = call.request
-    own = {"x-forwarded-port", "x-forwarded-proto", "x-amzn-trace-id"}
-    forwarded = [v for name, v in request.headers if name.lower() == "x-forwarded-for"]
-    kept = [
-        (name, value)
-        for name, value in request.headers
-        if name.lower() not in own and name.lower() != "x-forwarded-for"
-    ]
-    added = [
+    rest = call.api.kind == "rest"
+    forwarded: list[str] = []
+    headers: list[tuple[str, str]] = []
+    for name, value in request.headers:
+        small = name.lower()
+        if small == "x-forwarded-for":
+            forwarded.append(value)
+        elif small not in _REPLACED:
+            headers.append((name if rest else small, value))
+    if request.body and not rest:
+        headers.append(("content-length", str(len(request.body))))
+    added = (
         ("X-Amzn-Trace-Id", call.trace_id),
         ("X-Forwarded-For", ", ".join([*forwarded, request.source_ip])),
         ("X-Forwarded-Port", _port(request)),
         ("X-Forwarded-Proto", request.scheme),
-    ]
-    if call.api.kind == "rest":
-        return [*kept, *added]
-    return [(name.lower(), value) for name, value in (*kept, *added)]
+    )
+    headers += added if rest else [(name.lower(), value) for name, value in added]
+    return headers
 
 
 def _body(call: Call) -> tuple[str | None, bool]:
@@ -342,6 +360,7 @@ def _request_time(moment: float) -> str:
     return f"{now.tm_mday:02}/{_MONTHS[now.tm_mon - 1]}/{now.tm_year}:{clock} +0000"
 
 
+@lru_cache(maxsize=1024)
 def _short_id(text: str) -> str:
     """Six characters that always stand for the same text, as API Gateway's own ids look."""
     digest = hashlib.sha256(text.encode()).digest()

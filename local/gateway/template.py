@@ -629,17 +629,17 @@ class _HttpReader:
                 for source in properties.get("IdentitySource", [])
             ),
             cache_seconds=self._resolver.number(cache, where),
-            payload_format=_payload_format(
-                properties.get("AuthorizerPayloadFormatVersion"), where
-            ),
+            payload_format=_payload_format(properties.get("AuthorizerPayloadFormatVersion"), where),
             simple_responses=self._resolver.flag(simple, f"{where}.EnableSimpleResponses"),
         )
 
 
 def _payload_format(version: object, where: str) -> PayloadFormat:
-    if version not in ("1.0", "2.0"):
-        raise TemplateError(f"{where}: the payload format must be '1.0' or '2.0', not {version!r}")
-    return cast("PayloadFormat", version)
+    if version == "1.0":
+        return "1.0"
+    if version == "2.0":
+        return "2.0"
+    raise TemplateError(f"{where}: the payload format must be '1.0' or '2.0', not {version!r}")
 
 
 def _http_identity_source(text: str, where: str) -> IdentitySource:

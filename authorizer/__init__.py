@@ -1,0 +1,1 @@
+"""The Lambda authorizer: bearer token in, IAM policy out."""

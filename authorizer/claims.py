@@ -1,0 +1,260 @@
+"""Claims of an access token, read into a frozen type (RFC 7519, RFC 8693 section 4.2, RFC 9068)."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from authorizer.errors import TokenRefused
+from authorizer.reasons import Reason
+
+# How far an issuer's clock may run ahead of ours, in seconds. It excuses a token from the near
+# future and never prolongs one: `exp` is the last word on a token that nobody can call back.
+LEEWAY = 30
+
+MAX_TEXT_LENGTH = 256
+_SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749 section 3.3
+_THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")
+_CONFIRMATION_METHODS = frozenset(("jkt", "x5t#S256"))
+_ID_TOKEN_CLAIMS = frozenset(("nonce", "at_hash", "c_hash", "s_hash"))
+
+
+class Confirmation(NamedTuple):
+    """The key that a token is bound to: `jkt` (RFC 9449) or `x5t#S256` (RFC 8705)."""
+
+    method: str
+    thumbprint: str
+
+
+class ClaimRules(NamedTuple):
+    """What one issuer's tokens must say. An empty set of audiences or clients means any."""
+
+    issuer: str
+    audiences: frozenset[str]
+    client_ids: frozenset[str]
+    max_lifetime: float
+
+
+class VerifiedToken(NamedTuple):
+    """What a trusted token says. Times are seconds since the epoch."""
+
+    issuer: str
+    subject: str
+    client_id: str
+    scopes: frozenset[str]
+    expires_at: float
+    not_before: float
+    jti: str | None
+    key_id: str | None
+    confirmation: Confirmation | None
+
+
+def read_access_token(
+    claims: Mapping[str, object],
+    rules: ClaimRules,
+    now: float,
+    *,
+    key_id: str,
+    rfc9068: bool,
+) -> VerifiedToken:
+    """Check the claims of a token whose signature and issuer are verified.
+
+    Raises:
+        TokenRefused: a claim is missing, malformed or not acceptable now.
+    """
+    _refuse_other_kinds(claims)
+    if rfc9068:
+        _require_rfc9068_claims(claims)
+    expires_at = _required_time(claims, "exp")
+    not_before = read_not_before(claims, expires_at)
+    check_lifetime(claims, expires_at, rules.max_lifetime, now)
+    check_audience(claims, rules.audiences)
+    subject = read_subject(claims)
+    token = VerifiedToken(
+        issuer=rules.issuer,
+        subject=subject,
+        client_id=read_client_id(claims, rules.client_ids) or subject,
+        scopes=read_scopes(claims),
+        expires_at=expires_at,
+        not_before=not_before,
+        jti=read_jti(claims),
+        key_id=key_id,
+        confirmation=read_confirmation(claims),
+    )
+    check_times(token, now)
+    return token
+
+
+def check_times(token: VerifiedToken, now: float) -> None:
+    """Return if the token is valid at this moment (RFC 7519 sections 4.1.4 to 4.1.6).
+
+    Raises:
+        TokenRefused: its time has not come, or has passed; `exp` itself is past.
+    """
+    if now >= token.expires_at:
+        raise TokenRefused(Reason.EXPIRED)
+    if token.not_before > now + LEEWAY:
+        raise TokenRefused(Reason.NOT_YET_VALID)
+
+
+def read_not_before(claims: Mapping[str, object], expires_at: float) -> float:
+    """Return the later of `nbf` and `iat`, 0 if there is neither."""
+    not_before = read_time(claims, "nbf") or 0.0
+    issued_at = read_time(claims, "iat") or 0.0
+    if issued_at >= expires_at:
+        raise TokenRefused(Reason.IAT_AFTER_EXP)
+    return max(not_before, issued_at)
+
+
+def read_time(claims: Mapping[str, object], name: str) -> float | None:
+    """Read a NumericDate; the parser has already refused numbers that are not finite."""
+    value = claims.get(name)
+    if value is None and name not in claims:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        raise TokenRefused(_MALFORMED_TIME[name])
+    return value
+
+
+def _required_time(claims: Mapping[str, object], name: str) -> float:
+    value = read_time(claims, name)
+    if value is None:
+        raise TokenRefused(Reason.EXP_MISSING)
+    return value
+
+
+def check_lifetime(
+    claims: Mapping[str, object], expires_at: float, longest: float, now: float
+) -> None:
+    """Refuse a token from the future, or one that lives longer than any honest one."""
+    issued_at = read_time(claims, "iat")
+    if issued_at is None:
+        issued_at = now
+    elif issued_at > now + LEEWAY:
+        raise TokenRefused(Reason.IAT_IN_FUTURE)
+    if expires_at - issued_at > longest:
+        raise TokenRefused(Reason.LIFETIME_TOO_LONG)
+
+
+def check_audience(claims: Mapping[str, object], accepted: frozenset[str]) -> None:
+    """Check `aud`: well-formed if present, one of ours if we have any (RFC 7519 section 4.1.3)."""
+    audience = claims.get("aud")
+    if audience is None and "aud" not in claims:
+        if accepted:
+            raise TokenRefused(Reason.AUD_MISSING)
+        return
+    values = [audience] if isinstance(audience, str) else audience
+    if not isinstance(values, list) or not values:
+        raise TokenRefused(Reason.AUD_MALFORMED)
+    if not all(isinstance(value, str) and value for value in values):
+        raise TokenRefused(Reason.AUD_MALFORMED)
+    if accepted and accepted.isdisjoint(values):
+        raise TokenRefused(Reason.AUD_OTHER)
+
+
+def read_subject(claims: Mapping[str, object]) -> str:
+    """Read `sub`, which becomes API Gateway's principal."""
+    subject = _optional_text(claims, "sub", Reason.SUB_MALFORMED)
+    if subject is None:
+        raise TokenRefused(Reason.SUB_MISSING)
+    return subject
+
+
+def read_jti(claims: Mapping[str, object]) -> str | None:
+    """Read `jti`, None if there is none."""
+    return _optional_text(claims, "jti", Reason.JTI_MALFORMED)
+
+
+def read_client_id(claims: Mapping[str, object], accepted: frozenset[str]) -> str | None:
+    """Read `client_id`, or `azp` in its stead; None if there is neither and any client will do."""
+    client_id = _optional_text(claims, "client_id", Reason.CLIENT_ID_MALFORMED)
+    authorized_party = _optional_text(claims, "azp", Reason.CLIENT_ID_MALFORMED)
+    if client_id and authorized_party and client_id != authorized_party:
+        raise TokenRefused(Reason.CLIENT_ID_CONTRADICTION)
+    client_id = client_id or authorized_party
+    if accepted and client_id is None:
+        raise TokenRefused(Reason.CLIENT_ID_MISSING)
+    if accepted and client_id not in accepted:
+        raise TokenRefused(Reason.CLIENT_ID_NOT_ALLOWED)
+    return client_id
+
+
+def read_scopes(claims: Mapping[str, object]) -> frozenset[str]:
+    """Read `scope`, or `scp` in its stead: a list or a space-separated string."""
+    readings = {_scope_set(claims[name]) for name in ("scope", "scp") if name in claims}
+    if not readings:
+        return frozenset()
+    if len(readings) > 1:
+        raise TokenRefused(Reason.SCOPE_CONTRADICTION)
+    return readings.pop()
+
+
+def _scope_set(value: object) -> frozenset[str]:
+    tokens = value.split(" ") if isinstance(value, str) else value
+    if not isinstance(tokens, list):
+        raise TokenRefused(Reason.SCOPE_MALFORMED)
+    if not all(isinstance(token, str) and _SCOPE_TOKEN.fullmatch(token) for token in tokens):
+        raise TokenRefused(Reason.SCOPE_MALFORMED)
+    if "*" in tokens:
+        raise TokenRefused(Reason.SCOPE_WILDCARD)
+    return frozenset(tokens)
+
+
+def read_confirmation(claims: Mapping[str, object]) -> Confirmation | None:
+    """Read `cnf` (RFC 7800): one method that we know, and nothing beside it."""
+    if "cnf" not in claims:
+        return None
+    confirmation = claims["cnf"]
+    if not isinstance(confirmation, dict) or not confirmation:
+        raise TokenRefused(Reason.CNF_MALFORMED)
+    if not _CONFIRMATION_METHODS.issuperset(confirmation):
+        raise TokenRefused(Reason.CNF_UNKNOWN)
+    if len(confirmation) > 1:
+        raise TokenRefused(Reason.CNF_SEVERAL)
+    method, thumbprint = next(iter(confirmation.items()))
+    if not isinstance(thumbprint, str) or not _THUMBPRINT.fullmatch(thumbprint):
+        raise TokenRefused(Reason.CNF_MALFORMED)
+    return Confirmation(method, thumbprint)
+
+
+def _refuse_other_kinds(claims: Mapping[str, object]) -> None:
+    """Refuse a token that the issuer signed for another purpose (RFC 8725 section 2.8)."""
+    if not _ID_TOKEN_CLAIMS.isdisjoint(claims) or claims.get("token_use", "access") != "access":
+        raise TokenRefused(Reason.ID_TOKEN)
+    if "events" in claims:  # RFC 8417: security events, logout tokens
+        raise TokenRefused(Reason.EVENT_TOKEN)
+
+
+def _require_rfc9068_claims(claims: Mapping[str, object]) -> None:
+    for name, reason in _RFC9068_CLAIMS.items():
+        if name not in claims:
+            raise TokenRefused(reason)
+
+
+def _optional_text(claims: Mapping[str, object], name: str, malformed: Reason) -> str | None:
+    """Read a short printable ASCII text: safe as a principal, as context and in the log."""
+    value = claims.get(name)
+    if value is None and name not in claims:
+        return None
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_TEXT_LENGTH:
+        raise TokenRefused(malformed)
+    if not (value.isascii() and value.isprintable()):
+        raise TokenRefused(malformed)
+    return value
+
+
+def join_scopes(scopes: Iterable[str]) -> str:
+    """Write scopes as RFC 6749 section 3.3 does, in alphabetical order."""
+    return " ".join(sorted(scopes))
+
+
+_MALFORMED_TIME = {
+    "exp": Reason.EXP_MALFORMED,
+    "nbf": Reason.NBF_MALFORMED,
+    "iat": Reason.IAT_MALFORMED,
+}
+_RFC9068_CLAIMS = {  # section 2.2; exp, sub and iss are required of every token
+    "aud": Reason.AUD_MISSING,
+    "client_id": Reason.CLIENT_ID_MISSING,
+    "iat": Reason.IAT_MISSING,
+    "jti": Reason.JTI_MISSING,
+}

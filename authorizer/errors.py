@@ -1,0 +1,52 @@
+"""What can go wrong, and what API Gateway makes of it.
+
+AuthorizerError
+├── TokenRefused            the caller's token is bad                      401
+└── OwnTrouble              we cannot tell whether it is good or bad       500
+    ├── KeySetUnavailable
+    ├── IntrospectionFailed
+    └── PolicyImpossible
+Unauthorized                the one exception that API Gateway answers with 401
+"""
+
+from authorizer.reasons import Reason
+
+# ruff: noqa: N818 - named for what happened, as callers tell it: refused, unavailable, failed
+
+
+class AuthorizerError(Exception):
+    """Never raised itself."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+
+
+class TokenRefused(AuthorizerError):
+    """Raised when the request carries no token that can be trusted."""
+
+
+class OwnTrouble(AuthorizerError):
+    """Raised when the fault is ours or our authorization server's, so that nothing is cached."""
+
+
+class KeySetUnavailable(OwnTrouble):
+    """Raised when no key set is fit to judge the token by."""
+
+    def __init__(self, reason: Reason = Reason.KEY_SET_UNAVAILABLE) -> None:
+        super().__init__(reason)
+
+
+class IntrospectionFailed(OwnTrouble):
+    """Raised when the introspection endpoint gave no answer that can be used."""
+
+
+class PolicyImpossible(OwnTrouble):
+    """Raised when what the token grants cannot be written as a policy."""
+
+
+class Unauthorized(Exception):
+    """Raised to API Gateway, which compares the message with the word `Unauthorized`."""
+
+    def __init__(self) -> None:
+        super().__init__("Unauthorized")

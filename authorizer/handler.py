@@ -1,0 +1,35 @@
+"""The Lambda function: `authorizer.handler.handle`."""
+
+import os
+from collections.abc import Mapping
+from functools import cache
+from threading import Lock
+
+from authorizer.composition import build
+from authorizer.gate import Gate
+from authorizer.settings import Settings
+
+_SECONDS_TO_ANSWER = 0.5
+_building = Lock()  # a laptop's gateway calls us from several threads
+
+
+def handle(event: Mapping[str, object], context: object) -> dict[str, object]:
+    """Answer an API Gateway authorizer event with an IAM policy; raise `Unauthorized` for 401."""
+    with _building:
+        gate, fetch_timeout = _warm()
+    return gate.decide(event, min(fetch_timeout, _seconds_left(context)))
+
+
+@cache
+def _warm() -> tuple[Gate, float]:
+    """Build the authorizer once per sandbox: its key set, tokens and policies stay warm here."""
+    settings = Settings.from_env(os.environ)
+    return build(settings), settings.fetch_timeout
+
+
+def _seconds_left(context: object) -> float:
+    """Leave enough of the invocation's time to answer: who is timed out cannot even say why."""
+    remaining = getattr(context, "get_remaining_time_in_millis", None)
+    if remaining is None:
+        return float("inf")
+    return max(0.0, float(remaining()) / 1000 - _SECONDS_TO_ANSWER)

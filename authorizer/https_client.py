@@ -1,0 +1,179 @@
+"""One HTTPS exchange within a deadline and a size, and nothing that HTTP allows beyond it.
+
+The HTTP and TLS modules are imported when a fetch is due: most invocations need none.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Mapping
+from functools import cache
+from time import monotonic
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import socket
+    import ssl
+
+    from _typeshed import WriteableBuffer
+
+MAX_BODY_LENGTH = 64 * 1024
+_URL = re.compile(
+    r"(?P<scheme>https?)://(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?"
+    r"(?P<target>/[!$-;=?-Z_a-z~]*)?"
+)
+_LOOPBACK = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|\[::1\]")
+
+
+class Request(NamedTuple):
+    """What to ask, and within how many seconds the answer must be complete."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+    seconds: float
+
+
+class Response(NamedTuple):
+    """An answer. Header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+Send = Callable[[Request], Response]
+
+
+class ExchangeFailed(Exception):  # noqa: N818 - named for what happened
+    """Raised when there is no complete answer in time, or none that fits."""
+
+
+class Address(NamedTuple):
+    """A URL taken apart."""
+
+    scheme: str
+    host: str
+    port: int
+    target: str
+
+
+def parse_url(url: str) -> Address:
+    """Take an `https` URL apart; `http` is for this machine's own addresses only.
+
+    Raises:
+        ValueError: the URL is anything else, or carries credentials or a fragment.
+    """
+    match = _URL.fullmatch(url)
+    if match is None:
+        raise ValueError("not an https URL")
+    scheme, host = match["scheme"], match["host"]
+    if scheme == "http" and not _LOOPBACK.fullmatch(host):
+        raise ValueError("http is for loopback hosts only")
+    port = int(match["port"] or {"https": 443, "http": 80}[scheme])
+    if not 0 < port < 1 << 16:
+        raise ValueError("no such port")
+    return Address(scheme, host.strip("[]"), port, match["target"] or "/")
+
+
+def send(request: Request) -> Response:
+    """Exchange one request for one response, following no redirect.
+
+    Raises:
+        ExchangeFailed: the answer is late, incomplete, too large or not HTTP.
+    """
+    from http.client import HTTPException  # noqa: PLC0415
+
+    try:
+        return _exchange(request, parse_url(request.url), monotonic() + request.seconds)
+    except (OSError, HTTPException) as error:
+        raise ExchangeFailed(f"{type(error).__name__} from {request.url}") from error
+
+
+def _exchange(request: Request, address: Address, deadline: float) -> Response:
+    from http.client import HTTPConnection, HTTPResponse  # noqa: PLC0415
+
+    with _connect(address, deadline) as sock:
+        connection = HTTPConnection(address.host, address.port)
+        connection.sock = sock
+        headers = {"Connection": "close", "Accept-Encoding": "identity", **request.headers}
+        sock.settimeout(_left(deadline))
+        connection.request(request.method, address.target, request.body or None, headers)
+        response = HTTPResponse(_Readable(sock, deadline), method=request.method)  # type: ignore[arg-type]
+        response.begin()
+        body = response.read(MAX_BODY_LENGTH + 1)
+        if len(body) > MAX_BODY_LENGTH:
+            raise ExchangeFailed(f"more than {MAX_BODY_LENGTH} bytes from {request.url}")
+        if response.length:
+            raise ExchangeFailed(f"incomplete answer from {request.url}")
+        received = {name.lower(): value for name, value in response.getheaders()}
+        return Response(response.status, received, body)
+
+
+def _connect(address: Address, deadline: float) -> socket.socket:
+    """Open a connection, giving all of the host's addresses one deadline together."""
+    from socket import SOCK_STREAM, getaddrinfo, socket  # noqa: PLC0415
+
+    failure: OSError = OSError("no address")
+    for family, kind, protocol, _, place in getaddrinfo(
+        address.host, address.port, type=SOCK_STREAM
+    ):
+        sock = socket(family, kind, protocol)
+        try:
+            sock.settimeout(_left(deadline))
+            sock.connect(place)
+            return _secure(sock, address, deadline)
+        except OSError as error:
+            sock.close()
+            failure = error
+    raise failure
+
+
+def _secure(sock: socket.socket, address: Address, deadline: float) -> socket.socket:
+    if address.scheme == "http":
+        return sock
+    sock.settimeout(_left(deadline))
+    return _tls().wrap_socket(sock, server_hostname=address.host)
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    import ssl  # noqa: PLC0415
+
+    return ssl.create_default_context()
+
+
+def _left(deadline: float) -> float:
+    left = deadline - monotonic()
+    if left <= 0:
+        raise TimeoutError("deadline passed")
+    return left
+
+
+class _Readable:
+    """The part of a socket that `HTTPResponse` uses, reading against the deadline.
+
+    A socket's own timeout starts anew with every byte, so a slow drip would never end.
+    """
+
+    def __init__(self, sock: socket.socket, deadline: float) -> None:
+        self._sock = sock
+        self._deadline = deadline
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_DeadlineReader(self._sock, self._deadline))
+
+
+class _DeadlineReader(io.RawIOBase):
+    def __init__(self, sock: socket.socket, deadline: float) -> None:
+        self._sock = sock
+        self._deadline = deadline
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        self._sock.settimeout(_left(self._deadline))
+        return self._sock.recv_into(buffer)

@@ -1,0 +1,238 @@
+"""Opaque tokens, judged by the authorization server that issued them (RFC 7662)."""
+
+import os
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from hashlib import blake2b
+from threading import Lock
+from typing import NamedTuple
+
+from authorizer import claims, strict_json
+from authorizer.claims import ClaimRules, VerifiedToken
+from authorizer.clocks import BackOff, Clocks
+from authorizer.errors import IntrospectionFailed, TokenRefused
+from authorizer.https_client import ExchangeFailed, Request, Response, Send
+from authorizer.reasons import Reason
+from authorizer.recent import Recent
+
+MAX_TOKEN_LENGTH = 1024
+REFUSAL_SECONDS = 5.0
+_REMEMBERED_ANSWERS = 1024
+_LOCKS = 64
+_TOLERATED_FAILURES = 2
+_OK = 200
+_BAD_CREDENTIALS = (401, 403)
+_TOO_MANY_REQUESTS = 429
+_SERVER_ERROR = 500
+
+
+class Credentials(NamedTuple):
+    """What we authenticate with at the introspection endpoint."""
+
+    client_id: str
+    client_secret: str
+
+
+# Returns the credentials; called with True to get them anew, after the endpoint has refused them.
+CredentialSource = Callable[[bool], Credentials]
+
+
+class _Answer(NamedTuple):
+    """What the endpoint said about a token, and until when we go by it."""
+
+    verdict: VerifiedToken | Reason
+    since: float
+    until: float
+
+    def holds(self, now: float) -> bool:
+        return self.since <= now < self.until
+
+
+class Introspector:
+    """Asks the introspection endpoint about tokens, and remembers its answers for a short while.
+
+    An answer is kept under a digest keyed with a secret of this process. A good one holds no longer
+    than the token nor than `cache_seconds`, which is how long a revoked token may live on; a bad
+    one holds for five seconds.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        send: Send,
+        credentials: CredentialSource,
+        rules: ClaimRules,
+        clocks: Clocks,
+        *,
+        cache_seconds: float = 60.0,
+    ) -> None:
+        self._uri = uri
+        self._send = send
+        self._credentials = credentials
+        self._rules = rules
+        self._clocks = clocks
+        self._cache_seconds = cache_seconds
+        self._breaker = BackOff(clocks, tolerance=_TOLERATED_FAILURES)
+        self._digest_key = os.urandom(32)
+        self._good: Recent[bytes, _Answer] = Recent(_REMEMBERED_ANSWERS)
+        self._bad: Recent[bytes, _Answer] = Recent(_REMEMBERED_ANSWERS)
+        self._locks = [Lock() for _ in range(_LOCKS)]
+
+    def introspect(self, token: str, now: float, seconds: float) -> VerifiedToken:
+        """Return what the authorization server says about a token.
+
+        Args:
+            token: an opaque token in the characters of RFC 6750 section 2.1.
+            now: the time, in seconds since the epoch.
+            seconds: how long the answer may take.
+
+        Raises:
+            TokenRefused: the token is not active, or its answer does not fit our rules.
+            IntrospectionFailed: there is no usable answer.
+        """
+        if len(token) > MAX_TOKEN_LENGTH:
+            raise TokenRefused(Reason.TOKEN_TOO_LONG)
+        digest = blake2b(token.encode(), digest_size=32, key=self._digest_key).digest()
+        answer = self._recall(digest, now) or self._ask_once(token, digest, now, seconds)
+        if isinstance(answer.verdict, Reason):
+            raise TokenRefused(answer.verdict)
+        claims.check_times(answer.verdict, now)
+        return answer.verdict
+
+    def _recall(self, digest: bytes, now: float) -> _Answer | None:
+        answer = self._good.get(digest) or self._bad.get(digest)
+        return answer if answer is not None and answer.holds(now) else None
+
+    def _ask_once(self, token: str, digest: bytes, now: float, seconds: float) -> _Answer:
+        """Ask, unless another request is asking the same: then wait for its answer."""
+        lock = self._locks[digest[0] % _LOCKS]
+        if not lock.acquire(timeout=seconds):
+            raise IntrospectionFailed(Reason.INTROSPECTION_UNREACHABLE)
+        try:
+            answer = self._recall(digest, now)
+            if answer is None:
+                answer = self._ask(token, now, seconds)
+                self._remember(digest, answer)
+            return answer
+        finally:
+            lock.release()
+
+    def _remember(self, digest: bytes, answer: _Answer) -> None:
+        """Keep good and bad answers apart, so that a flood of bad tokens displaces no good one."""
+        good = isinstance(answer.verdict, VerifiedToken)
+        (self._bad if good else self._good).forget(digest)
+        (self._good if good else self._bad).put(digest, answer)
+
+    def _ask(self, token: str, now: float, seconds: float) -> _Answer:
+        if self._breaker.is_on():
+            raise IntrospectionFailed(Reason.INTROSPECTION_PAUSED)
+        try:
+            answer = self._exchange(token, seconds)
+        except IntrospectionFailed as failure:
+            if failure.reason is not Reason.INTROSPECTION_STATUS:
+                self._breaker.failed()
+            raise
+        self._breaker.succeeded()
+        return self._judge(answer, now)
+
+    def _exchange(self, token: str, seconds: float) -> Mapping[str, object]:
+        started = self._clocks.now()
+        credentials = self._credentials(False)  # noqa: FBT003
+        response = self._post(token, seconds, credentials)
+        if response.status in _BAD_CREDENTIALS:
+            renewed = self._credentials(True)  # noqa: FBT003
+            if renewed != credentials:
+                seconds_left = max(0.0, seconds - self._clocks.since(started))
+                response = self._post(token, seconds_left, renewed)
+        _check_status(response.status)
+        return _read_answer(response.body)
+
+    def _post(self, token: str, seconds: float, credentials: Credentials) -> Response:
+        headers = {
+            "Accept": "application/json",
+            "Authorization": _basic(credentials),
+            "Content-Type": "application/x-www-form-urlencoded",
+        }
+        body = f"token={_form_encode(token)}&token_type_hint=access_token".encode()
+        try:
+            return self._send(Request("POST", self._uri, headers, body, seconds))
+        except ExchangeFailed as error:
+            raise IntrospectionFailed(Reason.INTROSPECTION_UNREACHABLE) from error
+
+    def _judge(self, answer: Mapping[str, object], now: float) -> _Answer:
+        if answer["active"] is False:
+            return _Answer(Reason.TOKEN_INACTIVE, now, now + REFUSAL_SECONDS)
+        horizon = now + self._cache_seconds
+        try:
+            token = _read_token(answer, self._rules, now, horizon)
+        except TokenRefused as refused:
+            return _Answer(refused.reason, now, now + REFUSAL_SECONDS)
+        return _Answer(token, now, min(token.expires_at, horizon))
+
+
+def _check_status(status: int) -> None:
+    """Tell our own trouble apart: only some of it is a reason to leave the endpoint alone."""
+    if status in _BAD_CREDENTIALS:
+        raise IntrospectionFailed(Reason.INTROSPECTION_CREDENTIALS)
+    if status == _TOO_MANY_REQUESTS or status >= _SERVER_ERROR:
+        raise IntrospectionFailed(Reason.INTROSPECTION_UNREACHABLE)
+    if status != _OK:
+        raise IntrospectionFailed(Reason.INTROSPECTION_STATUS)
+
+
+def _read_answer(body: bytes) -> Mapping[str, object]:
+    """Read an introspection response; `active` must be a boolean (RFC 7662 section 2.2)."""
+    try:
+        answer = strict_json.parse_object(body)
+    except strict_json.JsonError:
+        raise IntrospectionFailed(Reason.INTROSPECTION_MALFORMED) from None
+    if not isinstance(answer.get("active"), bool):
+        raise IntrospectionFailed(Reason.INTROSPECTION_MALFORMED)
+    return answer
+
+
+def _read_token(
+    answer: Mapping[str, object], rules: ClaimRules, now: float, horizon: float
+) -> VerifiedToken:
+    """Check what an active token's answer says; all of it is optional but a name for the principal.
+
+    A token without `exp` is good until our knowledge of it ends, at the horizon.
+    """
+    if answer.get("iss", rules.issuer) != rules.issuer:
+        raise TokenRefused(Reason.ISS_UNKNOWN)
+    if "aud" in answer:
+        claims.check_audience(answer, rules.audiences)
+    if str(answer.get("token_type", "Bearer")).lower() != "bearer":
+        raise TokenRefused(Reason.TOKEN_TYPE)
+    expires_at = claims.read_time(answer, "exp")
+    if expires_at is None:
+        expires_at = horizon
+    else:
+        claims.check_lifetime(answer, expires_at, rules.max_lifetime, now)
+    client_id = claims.read_client_id(answer, rules.client_ids)
+    subject = claims.read_subject(answer) if "sub" in answer or client_id is None else client_id
+    token = VerifiedToken(
+        issuer=rules.issuer,
+        subject=subject,
+        client_id=client_id or subject,
+        scopes=claims.read_scopes(answer),
+        expires_at=expires_at,
+        not_before=claims.read_not_before(answer, expires_at),
+        jti=claims.read_jti(answer),
+        key_id=None,
+        confirmation=claims.read_confirmation(answer),
+    )
+    claims.check_times(token, now)
+    return token
+
+
+def _basic(credentials: Credentials) -> str:
+    """Write HTTP Basic credentials, each part form-encoded first (RFC 6749 section 2.3.1)."""
+    pair = f"{_form_encode(credentials.client_id)}:{_form_encode(credentials.client_secret)}"
+    return "Basic " + b64encode(pair.encode()).decode()
+
+
+def _form_encode(text: str) -> str:
+    from urllib.parse import quote_plus  # noqa: PLC0415 - only needed when a request is due
+
+    return quote_plus(text)

@@ -1,0 +1,261 @@
+"""JSON Web Keys, read once into keys that are ready to verify (RFC 7517, RFC 7518, RFC 8037)."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from authorizer import base64url, strict_json
+from authorizer.errors import KeySetUnavailable, TokenRefused
+from authorizer.reasons import Reason
+
+MAX_KID_LENGTH = 256
+MIN_RSA_BITS = 2048
+MAX_RSA_BITS = 8192
+MAX_EXPONENT_BITS = 32
+_MIN_EXPONENT = 3
+_P256_BYTES = 32
+_ED25519_BYTES = 32
+_ED25519_SIGNATURE_BYTES = 64
+_PRIVATE_MEMBERS = frozenset(("d", "p", "q", "dp", "dq", "qi", "oth", "k"))
+_SHA256 = hashes.SHA256()
+_PKCS1 = padding.PKCS1v15()
+_PSS = padding.PSS(mgf=padding.MGF1(_SHA256), salt_length=padding.PSS.DIGEST_LENGTH)
+
+# CVE-2017-15361: the moduli of one vendor's chips are powers of 65537 modulo each of these primes.
+# A modulus made any other way passes all of them about once in a hundred million times.
+_ROCA_PRIMES = (11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157)
+
+
+class KeyRefused(ValueError):  # noqa: N818 - told apart from a refused token by its name
+    """Raised when a key is not fit to verify with."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+
+
+class VerificationKey(NamedTuple):
+    """A public key bound to one algorithm.
+
+    `check` takes the signature and the signed bytes, and raises `InvalidSignature`.
+    """
+
+    kid: str
+    alg: str
+    signature_length: int
+    check: Callable[[bytes, bytes], None]
+
+    def verify(self, signature: bytes, signed: bytes) -> None:
+        """Return if this key made the signature.
+
+        Raises:
+            TokenRefused: it did not.
+        """
+        if len(signature) != self.signature_length:
+            raise TokenRefused(
+                Reason.SIGNATURE_LENGTH if signature else Reason.SIGNATURE_EMPTY,
+            )
+        try:
+            self.check(signature, signed)
+        except InvalidSignature:
+            raise TokenRefused(Reason.SIGNATURE_INVALID) from None
+
+
+class KeySet(NamedTuple):
+    """The usable keys of a JWKS by key id, and why others are not usable."""
+
+    keys: Mapping[str, VerificationKey]
+    refused: Mapping[str, Reason]
+    skipped: int
+
+
+def parse_key_set(raw: bytes, algorithms: frozenset[str]) -> KeySet:
+    """Read a JWKS (RFC 7517 section 5); members that cannot be used are left out and counted.
+
+    Raises:
+        KeySetUnavailable: the text is no JWKS at all.
+    """
+    try:
+        members = strict_json.parse_object(raw).get("keys")
+    except strict_json.JsonError:
+        raise KeySetUnavailable(Reason.KEY_SET_MALFORMED) from None
+    if not isinstance(members, list):
+        raise KeySetUnavailable(Reason.KEY_SET_MALFORMED)
+    return _sort_out(members, algorithms)
+
+
+def _sort_out(members: Iterable[object], algorithms: frozenset[str]) -> KeySet:
+    keys: dict[str, VerificationKey] = {}
+    refused: dict[str, Reason] = {}
+    skipped = 0
+    for member in members:
+        kid = member.get("kid") if isinstance(member, dict) else None
+        try:
+            key = parse_key(member, algorithms)
+        except KeyRefused as error:
+            skipped += 1
+            if isinstance(kid, str):
+                refused[kid] = Reason.KID_AMBIGUOUS if kid in keys else error.reason
+                keys.pop(kid, None)
+            continue
+        if key.kid in keys or key.kid in refused:
+            refused[key.kid] = Reason.KID_AMBIGUOUS
+            keys.pop(key.kid, None)
+            skipped += 1
+        else:
+            keys[key.kid] = key
+    return KeySet(keys, refused, skipped)
+
+
+def parse_key(jwk: object, algorithms: frozenset[str]) -> VerificationKey:
+    """Read one public JWK that is meant for verifying signatures.
+
+    Raises:
+        KeyRefused: it is private, weak, malformed, or meant for something else.
+    """
+    if not isinstance(jwk, dict):
+        raise KeyRefused(Reason.KEY_MALFORMED)
+    kid = _key_id(jwk)
+    if not _PRIVATE_MEMBERS.isdisjoint(jwk):
+        raise KeyRefused(Reason.KEY_PRIVATE)
+    if jwk.get("use", "sig") != "sig":
+        raise KeyRefused(Reason.KEY_USE)
+    if not _may_verify(jwk.get("key_ops", ["verify"])):
+        raise KeyRefused(Reason.KEY_OPERATIONS)
+    alg = _algorithm(jwk, algorithms)
+    try:
+        length, check = _READERS[alg](jwk)
+    except KeyRefused:
+        raise
+    except ValueError:  # cryptography will not have it
+        raise KeyRefused(Reason.KEY_MALFORMED) from None
+    return VerificationKey(kid, alg, length, check)
+
+
+def _key_id(jwk: Mapping[str, object]) -> str:
+    kid = jwk.get("kid")
+    if (
+        isinstance(kid, str)
+        and 0 < len(kid) <= MAX_KID_LENGTH
+        and kid.isascii()
+        and kid.isprintable()
+    ):
+        return kid
+    raise KeyRefused(Reason.KEY_MALFORMED)
+
+
+def _may_verify(operations: object) -> bool:
+    if not isinstance(operations, list) or "verify" not in operations:
+        return False
+    return all(isinstance(operation, str) for operation in operations) and (
+        len(set(operations)) == len(operations)
+    )
+
+
+def _algorithm(jwk: Mapping[str, object], algorithms: frozenset[str]) -> str:
+    """Bind a key to one algorithm: its own, or the first choice for its type."""
+    family = (jwk.get("kty"), jwk.get("crv"))
+    possible = next((algs for kind, algs in _ALGORITHMS_OF.items() if kind == family), ())
+    if not possible:
+        raise KeyRefused(Reason.KEY_TYPE)
+    alg = jwk.get("alg", possible[0])
+    if alg not in possible or alg not in algorithms:
+        raise KeyRefused(Reason.KEY_ALGORITHM)
+    return str(alg)
+
+
+_Reading = tuple[int, Callable[[bytes, bytes], None]]
+
+
+def _read_rs256(jwk: Mapping[str, object]) -> _Reading:
+    key = _rsa_key(jwk)
+    return (key.key_size + 7) // 8, lambda signature, signed: key.verify(
+        signature, signed, _PKCS1, _SHA256
+    )
+
+
+def _read_ps256(jwk: Mapping[str, object]) -> _Reading:
+    key = _rsa_key(jwk)
+    return (key.key_size + 7) // 8, lambda signature, signed: key.verify(
+        signature, signed, _PSS, _SHA256
+    )
+
+
+def _rsa_key(jwk: Mapping[str, object]) -> rsa.RSAPublicKey:
+    modulus, exponent = _unsigned(jwk.get("n")), _unsigned(jwk.get("e"))
+    if not MIN_RSA_BITS <= modulus.bit_length() <= MAX_RSA_BITS:
+        raise KeyRefused(Reason.KEY_SIZE)
+    if exponent < _MIN_EXPONENT or exponent % 2 == 0 or exponent.bit_length() > MAX_EXPONENT_BITS:
+        raise KeyRefused(Reason.KEY_EXPONENT)
+    if modulus % 2 == 0 or _has_roca_fingerprint(modulus):
+        raise KeyRefused(Reason.KEY_WEAK)
+    return rsa.RSAPublicNumbers(exponent, modulus).public_key()
+
+
+def _has_roca_fingerprint(modulus: int) -> bool:
+    return all(modulus % prime in _powers_of_65537(prime) for prime in _ROCA_PRIMES)
+
+
+def _powers_of_65537(prime: int) -> set[int]:
+    return {pow(65537, exponent, prime) for exponent in range(prime - 1)}
+
+
+def _read_es256(jwk: Mapping[str, object]) -> _Reading:
+    # Imported here because few key sets hold such a key, and each import makes a cold start longer.
+    from cryptography.hazmat.primitives.asymmetric import ec, utils  # noqa: PLC0415
+
+    x, y = _octets(jwk.get("x")), _octets(jwk.get("y"))
+    if len(x) != _P256_BYTES or len(y) != _P256_BYTES:
+        raise KeyRefused(Reason.KEY_MALFORMED)
+    key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), b"\x04" + x + y)
+    method = ec.ECDSA(_SHA256)
+
+    def check(signature: bytes, signed: bytes) -> None:
+        r, s = signature[:_P256_BYTES], signature[_P256_BYTES:]
+        der = utils.encode_dss_signature(int.from_bytes(r), int.from_bytes(s))
+        key.verify(der, signed, method)
+
+    return 2 * _P256_BYTES, check
+
+
+def _read_eddsa(jwk: Mapping[str, object]) -> _Reading:
+    from cryptography.hazmat.primitives.asymmetric import ed25519  # noqa: PLC0415 - as above
+
+    x = _octets(jwk.get("x"))
+    if len(x) != _ED25519_BYTES:
+        raise KeyRefused(Reason.KEY_MALFORMED)
+    return _ED25519_SIGNATURE_BYTES, ed25519.Ed25519PublicKey.from_public_bytes(x).verify
+
+
+def _octets(value: object) -> bytes:
+    if not isinstance(value, str) or not value.isascii():
+        raise KeyRefused(Reason.KEY_MALFORMED)
+    try:
+        return base64url.decode(value.encode("ascii"))
+    except TokenRefused:
+        raise KeyRefused(Reason.KEY_MALFORMED) from None
+
+
+def _unsigned(value: object) -> int:
+    """Read an integer in its shortest form (RFC 7518 section 2, Base64urlUInt)."""
+    octets = _octets(value)
+    if not octets or (octets[0] == 0 and len(octets) > 1):
+        raise KeyRefused(Reason.KEY_MALFORMED)
+    return int.from_bytes(octets)
+
+
+_ALGORITHMS_OF: Mapping[tuple[object, object], tuple[str, ...]] = {
+    ("RSA", None): ("RS256", "PS256"),
+    ("EC", "P-256"): ("ES256",),
+    ("OKP", "Ed25519"): ("EdDSA",),
+}
+_READERS: Mapping[str, Callable[[Mapping[str, object]], _Reading]] = {
+    "RS256": _read_rs256,
+    "PS256": _read_ps256,
+    "ES256": _read_es256,
+    "EdDSA": _read_eddsa,
+}
+ALGORITHMS = frozenset(_READERS)

@@ -1,0 +1,26 @@
+"""The method ARN of a request, down to the stage."""
+
+import re
+
+from authorizer.errors import PolicyImpossible
+from authorizer.reasons import Reason
+
+# Parts that a policy copies. None may hold a wildcard, a slash or a policy variable.
+_STAGE_ARN = re.compile(
+    r"arn:aws[a-z-]*:execute-api:[a-z0-9-]+:[0-9]+:[A-Za-z0-9]+/(?:[A-Za-z0-9_-]+|\$default)(?=/)"
+)
+
+
+def stage_arn(method_arn: object) -> str:
+    """Return the part of a method ARN that all methods of the stage share.
+
+    `arn:{partition}:execute-api:{region}:{account}:{api}/{stage}/{METHOD}/{path}`; the method and
+    the path are the caller's words, so nothing after the stage is looked at.
+
+    Raises:
+        PolicyImpossible: this is no method ARN.
+    """
+    match = _STAGE_ARN.match(method_arn) if isinstance(method_arn, str) else None
+    if match is None:
+        raise PolicyImpossible(Reason.METHOD_ARN_MALFORMED)
+    return match[0]

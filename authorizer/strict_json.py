@@ -1,0 +1,116 @@
+"""JSON that can be read in one way only (RFC 8259, RFC 7493)."""
+
+import json
+import re
+from enum import StrEnum
+from math import isfinite
+
+MAX_DEPTH = 16
+_LARGEST_INTEGER = 2**53 - 1  # RFC 7493 section 2.2
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+
+
+class Flaw(StrEnum):
+    """What is wrong with a text that should have been a JSON object."""
+
+    NOT_UTF8 = "not_utf8"
+    NOT_JSON = "not_json"
+    NOT_OBJECT = "not_object"
+    DUPLICATE_MEMBER = "duplicate_member"
+    TOO_DEEP = "too_deep"
+    NUMBER = "number"
+    SURROGATE = "surrogate"
+
+
+class JsonError(ValueError):
+    """Raised when a text is not a JSON object beyond doubt."""
+
+    def __init__(self, flaw: Flaw) -> None:
+        super().__init__(flaw.value)
+        self.flaw = flaw
+
+
+def parse_object(raw: bytes) -> dict[str, object]:
+    """Read a JSON object from UTF-8.
+
+    Refused at every depth: duplicate members, NaN and infinities, numbers that a double cannot hold
+    exactly or at all, lone surrogates, and more than `MAX_DEPTH` levels.
+
+    Raises:
+        JsonError: the text is anything else.
+    """
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise JsonError(Flaw.NOT_UTF8) from None
+    if _may_be_deep(text) and _depth(text) > MAX_DEPTH:
+        raise JsonError(Flaw.TOO_DEEP)
+    try:
+        value = _DECODER.decode(text)
+    except json.JSONDecodeError:
+        raise JsonError(Flaw.NOT_JSON) from None
+    if not isinstance(value, dict):
+        raise JsonError(Flaw.NOT_OBJECT)
+    if "\\u" in text and _holds_surrogate(value):
+        raise JsonError(Flaw.SURROGATE)
+    return value
+
+
+def _may_be_deep(text: str) -> bool:
+    return text.count("{") + text.count("[") > MAX_DEPTH
+
+
+def _depth(text: str) -> int:
+    """Measure nesting before parsing, because the parser would recurse."""
+    deepest = level = 0
+    for character in _STRING.sub("", text):
+        if character in "{[":
+            level += 1
+            deepest = max(deepest, level)
+        elif character in "}]":
+            level -= 1
+    return deepest
+
+
+def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise JsonError(Flaw.DUPLICATE_MEMBER)
+    return members
+
+
+def _integer(digits: str) -> int:
+    # Length first: converting thousands of digits is slow, and Python refuses to.
+    if len(digits) > len(str(-_LARGEST_INTEGER)):
+        raise JsonError(Flaw.NUMBER)
+    number = int(digits)
+    if abs(number) > _LARGEST_INTEGER:
+        raise JsonError(Flaw.NUMBER)
+    return number
+
+
+def _float(digits: str) -> float:
+    number = float(digits)
+    if not isfinite(number):
+        raise JsonError(Flaw.NUMBER)
+    return number
+
+
+def _constant(_name: str) -> object:
+    raise JsonError(Flaw.NUMBER)
+
+
+def _holds_surrogate(value: object) -> bool:
+    if isinstance(value, str):
+        return any("\ud800" <= character <= "\udfff" for character in value)
+    if isinstance(value, dict):
+        return any(_holds_surrogate(part) for member in value.items() for part in member)
+    return isinstance(value, list) and any(_holds_surrogate(part) for part in value)
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_members,
+    parse_int=_integer,
+    parse_float=_float,
+    parse_constant=_constant,
+)

@@ -1,0 +1,132 @@
+"""Trust in a JWT: from a text to a `VerifiedToken`, or a refusal with its reason."""
+
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import NamedTuple, Protocol
+
+from authorizer import claims, jws
+from authorizer.claims import ClaimRules, VerifiedToken
+from authorizer.errors import TokenRefused
+from authorizer.jwk import VerificationKey
+from authorizer.jws import HeaderRules
+from authorizer.reasons import Reason
+from authorizer.recent import Recent
+
+ACCESS_TOKEN_TYPE = "at+jwt"  # noqa: S105 - RFC 9068 section 2.1
+_REMEMBERED_SUBJECTS = 1024
+
+
+class KeyFinder(Protocol):
+    """Finds an issuer's keys."""
+
+    def find(
+        self, kid: str, seconds: float, *, vouched_issued_at: float | None = None
+    ) -> VerificationKey:
+        """Return the key of this id, or raise `TokenRefused` or `KeySetUnavailable`."""
+        ...
+
+
+class IssuerTrust(NamedTuple):
+    """What makes one issuer's tokens good: its keys and its rules."""
+
+    keys: KeyFinder
+    rules: ClaimRules
+
+
+class _Memory(NamedTuple):
+    """A token verified before, with the key that did it."""
+
+    token: VerifiedToken
+    key: VerificationKey
+
+
+def header_rules(algorithms: frozenset[str], *, require_at_jwt: bool) -> HeaderRules:
+    """Return the rules for access tokens: `at+jwt` and, unless it is required, `JWT` or no type."""
+    types = {ACCESS_TOKEN_TYPE} if require_at_jwt else {ACCESS_TOKEN_TYPE, "jwt", None}
+    return HeaderRules(algorithms, frozenset(types))
+
+
+class Verifier:
+    """Verifies access tokens of the issuers it trusts, and remembers those that were good.
+
+    A token is remembered by the digest of its exact bytes, for this verifier only. At every use its
+    times are checked again, and that its key is still the one its issuer publishes under that id.
+    """
+
+    def __init__(
+        self, issuers: Mapping[str, IssuerTrust], header: HeaderRules, *, remembered_tokens: int
+    ) -> None:
+        self._issuers = issuers
+        self._header = header
+        self._memory: Recent[bytes, _Memory] = Recent(remembered_tokens)
+        self._subjects: Recent[tuple[str, str], bool] = Recent(_REMEMBERED_SUBJECTS)
+
+    def verify(self, token: str, now: float, seconds: float) -> VerifiedToken:
+        """Return what the token says.
+
+        Args:
+            token: a compact JWS.
+            now: the time, in seconds since the epoch.
+            seconds: how long fetching a key may take.
+
+        Raises:
+            TokenRefused: the token is not to be trusted.
+            KeySetUnavailable: nobody can tell.
+        """
+        digest = blake2b(token.encode(), digest_size=32).digest()
+        remembered = self._memory.get(digest)
+        if remembered is not None and self._still_holds(remembered, seconds):
+            claims.check_times(remembered.token, now)
+            return remembered.token
+        verified, key = self._verify_anew(token, now, seconds)
+        self._memory.put(digest, _Memory(verified, key))
+        self._subjects.put((verified.issuer, verified.subject), value=True)
+        return verified
+
+    def _still_holds(self, remembered: _Memory, seconds: float) -> bool:
+        trust = self._issuers[remembered.token.issuer]
+        return trust.keys.find(remembered.key.kid, seconds) is remembered.key
+
+    def _verify_anew(
+        self, token: str, now: float, seconds: float
+    ) -> tuple[VerifiedToken, VerificationKey]:
+        unverified = jws.parse(token, self._header)
+        unverified_claims = jws.parse_payload(unverified.payload)
+        trust = self._trust(unverified_claims)
+        key = trust.keys.find(
+            unverified.header.kid,
+            seconds,
+            vouched_issued_at=self._vouched_issued_at(unverified_claims, trust.rules.issuer),
+        )
+        if key.alg != unverified.header.alg:
+            raise TokenRefused(Reason.ALG_NOT_OF_KEY)
+        key.verify(unverified.signature, unverified.signing_input)
+        verified = claims.read_access_token(
+            unverified_claims,
+            trust.rules,
+            now,
+            key_id=key.kid,
+            rfc9068=unverified.header.typ == ACCESS_TOKEN_TYPE,
+        )
+        return verified, key
+
+    def _trust(self, unverified_claims: Mapping[str, object]) -> IssuerTrust:
+        """Choose the issuer by exact match; only then is it known whose keys to ask for."""
+        issuer = unverified_claims.get("iss")
+        if issuer is None and "iss" not in unverified_claims:
+            raise TokenRefused(Reason.ISS_MISSING)
+        if not isinstance(issuer, str):
+            raise TokenRefused(Reason.ISS_NOT_STRING)
+        trust = self._issuers.get(issuer)
+        if trust is None:
+            raise TokenRefused(Reason.ISS_UNKNOWN)
+        return trust
+
+    def _vouched_issued_at(
+        self, unverified_claims: Mapping[str, object], issuer: str
+    ) -> float | None:
+        """Return when the token says it was issued, if its subject was verified here before."""
+        subject = unverified_claims.get("sub")
+        if not isinstance(subject, str) or not self._subjects.get((issuer, subject)):
+            return None
+        return claims.read_time(unverified_claims, "iat")

@@ -1,0 +1,69 @@
+"""Minting: a grant becomes a token, in the format that its client is registered for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+from functions.issue_token.claims import PROFILES
+from functions.shared.opaque_tokens import OpaqueToken, generate_token
+
+if TYPE_CHECKING:
+    from functions.issue_token.claims import Validity
+    from functions.issue_token.grants import Grant
+    from functions.issue_token.signers import SignerSource
+    from functions.shared.opaque_tokens import OpaqueTokenStore
+
+SIGNING_ALGORITHM: Final = "RS256"
+
+
+@dataclass(frozen=True, slots=True)
+class MintedToken:
+    """A token, and the key id it was signed with if it was signed."""
+
+    text: str
+    kid: str | None = None
+
+
+class Mint(Protocol):
+    """Makes tokens of one format."""
+
+    def mint(self, grant: Grant, times: Validity) -> MintedToken:
+        """Make a token for a grant."""
+
+
+@dataclass(frozen=True, slots=True)
+class JwtMint:
+    """Makes signed JWTs, which no store needs to know."""
+
+    issuer: str
+    signers: SignerSource
+
+    def mint(self, grant: Grant, times: Validity) -> MintedToken:
+        """Make a JWT with the claims of the client's profile."""
+        signer = self.signers.current(times.issued_at, SIGNING_ALGORITHM)
+        profile = PROFILES[grant.client.token_profile]
+        claims = profile.claims(grant, self.issuer, times)
+        return MintedToken(signer.sign(claims, profile.typ), signer.kid)
+
+
+@dataclass(frozen=True, slots=True)
+class OpaqueMint:
+    """Makes random handles and keeps what they stand for."""
+
+    issuer: str
+    tokens: OpaqueTokenStore
+
+    def mint(self, grant: Grant, times: Validity) -> MintedToken:
+        """Make an opaque token. It is stored before anyone has it."""
+        token = generate_token()
+        meaning = OpaqueToken(
+            client_id=grant.client.client_id,
+            scopes=grant.scopes,
+            audience=grant.audience,
+            issuer=self.issuer,
+            issued_at=times.issued_at,
+            expires_at=times.expires_at,
+        )
+        self.tokens.put(token, meaning)
+        return MintedToken(token)

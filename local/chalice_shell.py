@@ -1,0 +1,218 @@
+"""Put the gateway core behind `chalice local`.
+
+`chalice local` loads an app, asks `chalice.local` for a server, and serves. The app here is a
+`Chalice` that knows the template's routes (so that chalice's own tools see them) and answers
+through the gateway core; the server is ours, because chalice's loses duplicate headers, chunked
+bodies and unknown routes, and makes every kept connection wait for a delayed acknowledgement.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+import chalice.local
+from chalice.app import Chalice
+
+from local import reloading
+from local.addresses import AddressError, Addresses, Service
+from local.environment import use_local_aws
+from local.gateway.core import Gateway
+from local.gateway.invocation import InProcessLambda
+from local.gateway.messages import Request, Response
+from local.gateway.model import AnyMethod
+from local.gateway.template import Template, TemplateError
+from local.http_server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, MutableMapping
+
+    from local.gateway.model import Function
+
+    Provision = Callable[[Addresses, Template], Mapping[str, str]]
+
+__all__ = ["GatewayApp", "SetUpError"]
+
+ROOT = Path(__file__).resolve().parent.parent
+_EVERY_METHOD = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
+_APIS: Mapping[Service, str] = {"auth_server": "AuthServerApi", "guarded_api": "GuardedApi"}
+
+
+class SetUpError(Exception):
+    """The API cannot be started; the message is one sentence for the person at the terminal."""
+
+
+class GatewayApp(Chalice):
+    """One of the template's APIs, as a chalice app.
+
+    `provision` starts the laptop's AWS if nothing plays it yet, makes in it what the template
+    declares, and returns the values that the template's resources have there.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        *,
+        template: Path = ROOT / "template.yaml",
+        environ: MutableMapping[str, str] = os.environ,
+        provision: Provision | None = None,
+    ) -> None:
+        super().__init__(f"gatehouse-{service.replace('_', '-')}", configure_logs=False)
+        self.service: Service = service
+        self._environ = environ
+        self._provision = provision
+        self._gateway: Gateway | None = None
+        self._opening = threading.Lock()
+        try:
+            self._template = Template.read(template)
+            self._description = self._template.api(_APIS[service])
+        except TemplateError as error:
+            _give_up(f"{template.name}: {error}.")
+        self._register_routes()
+        chalice.local.LocalDevServer = GatewayServer  # type: ignore[misc, assignment]
+
+    def _register_routes(self) -> None:
+        """Tell chalice of the template's routes, under the stage that API Gateway would add."""
+        prefix = "" if self._description.stage == "$default" else f"/{self._description.stage}"
+        for number, route in enumerate(self._description.routes):
+            path = (prefix + route.path).rstrip("/") or "/"
+            methods = _EVERY_METHOD if route.method == AnyMethod else (route.method,)
+            decorate = self.route(path, methods=list(methods), name=f"{route.function}{number}")
+            decorate(_answered_by_the_gateway)
+
+    def open(self, addresses: Addresses) -> Gateway:
+        """Compose the gateway for these addresses, once.
+
+        Raises:
+            SetUpError: two functions of this process need different values of one variable.
+        """
+        with self._opening:
+            if self._gateway is None:
+                self._gateway = self._compose(addresses)
+            return self._gateway
+
+    def _compose(self, addresses: Addresses) -> Gateway:
+        for library in ("boto3", "botocore", "werkzeug"):  # chalice shows everyone's chatter
+            logging.getLogger(library).setLevel(logging.WARNING)
+        use_local_aws(self._environ, addresses)
+        provision = self._provision or _provision
+        values = provision(addresses, self._template)
+        origins = {
+            _APIS["auth_server"]: addresses.auth_origin,
+            _APIS["guarded_api"]: addresses.api_origin,
+        }
+        functions = [
+            self._template.function(logical_id, values, origins)
+            for logical_id in sorted(self._description.functions())
+        ]
+        self._environ.update(shared_environment(functions))
+        invoke = InProcessLambda(functions)
+        invoke.warm_up()
+        return Gateway(self._description, invoke)
+
+    def handle(self, request: Request) -> Response:
+        """Answer a request through the gateway core."""
+        return self._opened().handle(request)
+
+    def too_large(self, request: Request) -> Response:
+        """Answer a request whose body is over the limit."""
+        return self._opened().too_large(request)
+
+    def _opened(self) -> Gateway:
+        return self._gateway or self.open(Addresses.from_env(self._environ))
+
+    def __call__(self, event: Mapping[str, Any], context: object) -> dict[str, Any]:  # noqa: ARG002 - chalice's signature
+        """Answer an event of chalice's own making (its test client's) through the gateway core."""
+        response = self.handle(_request(event))
+        headers: dict[str, list[str]] = {}
+        for name, value in response.headers:
+            headers.setdefault(name, []).append(value)
+        return {
+            "statusCode": response.status,
+            "headers": {},
+            "multiValueHeaders": headers,
+            "body": response.body.decode("utf-8", "replace"),
+        }
+
+
+class GatewayServer(chalice.local.LocalDevServer):
+    """What `chalice local` serves with: our server instead of chalice's."""
+
+    def __init__(self, app_object: GatewayApp, config: object, host: str, port: int) -> None:  # noqa: ARG002 - chalice's signature
+        self.app_object = app_object
+        self.host = host
+        self.port = port
+        environ = os.environ
+        log = None if environ.get("GATEHOUSE_QUIET") else _say
+        try:
+            self.server = Server(host, port, log=log)
+        except OSError as error:
+            _give_up(f"Port {port} on {host} cannot be used: {error.strerror}.")
+        try:
+            addresses = Addresses.from_env(environ).serving(app_object.service, self.server.port)
+            app_object.open(addresses)
+        except (AddressError, SetUpError) as error:
+            _give_up(str(error))
+        except TemplateError as error:
+            _give_up(f"template.yaml: {error}.")
+        self.server.open(app_object)
+        if environ.get("CHALICE_WORKER"):
+            reloading.watch(ROOT, reloading.restart_chalice)
+
+
+def shared_environment(functions: Iterable[Function]) -> dict[str, str]:
+    """The environment that serves every one of `functions`, for they share this process.
+
+    Raises:
+        SetUpError: two of them need different values of one variable.
+    """
+    merged: dict[str, tuple[str, str]] = {}
+    for function in functions:
+        for name, value in function.environment.items():
+            owner, other = merged.setdefault(name, (function.logical_id, value))
+            if other != value:
+                raise SetUpError(
+                    f"{owner} and {function.logical_id} need different values of {name}, "
+                    "but on the laptop the functions of one API share a process."
+                )
+    return {name: value for name, (_, value) in merged.items()}
+
+
+def _provision(addresses: Addresses, template: Template) -> Mapping[str, str]:
+    from local import aws  # noqa: PLC0415 - imports the AWS SDK and moto, which tests do without
+
+    return aws.ensure(addresses, template)
+
+
+def _answered_by_the_gateway() -> None:
+    """Stand for a route in chalice's eyes; `GatewayApp.__call__` answers before it is reached."""
+
+
+def _request(event: Mapping[str, Any]) -> Request:
+    """The request that chalice's converter made `event` from, as far as it can be told."""
+    context = event["requestContext"]
+    body = event.get("body") or b""
+    query = event.get("multiValueQueryStringParameters") or {}
+    return Request(
+        method=context["httpMethod"],
+        path=quote(context["path"], safe="/%:@!$&'()*+,;=~"),
+        query=urlencode(query, doseq=True),
+        headers=(("host", "localhost"), *event.get("headers", {}).items()),
+        body=body.encode() if isinstance(body, str) else body,
+        source_ip=context["identity"]["sourceIp"],
+    )
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+
+
+def _give_up(sentence: str) -> None:
+    """End the process, also from the thread in which chalice's reloader serves."""
+    print(sentence, file=sys.stderr, flush=True)
+    os._exit(1)

@@ -1,0 +1,169 @@
+"""The gateway: one request in, one response out, as API Gateway would answer it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import logging
+import secrets
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+from local.gateway.answers import Answers, Refusal, Situation
+from local.gateway.authorization import Authorization
+from local.gateway.events import Call, decoded_path, proxy_event
+from local.gateway.invocation import FunctionError
+from local.gateway.messages import Response
+from local.gateway.results import MalformedResultError, response
+from local.gateway.routing import Router
+from local.place import LAPTOP, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from local.gateway.invocation import Invoke
+    from local.gateway.messages import Request
+    from local.gateway.model import Api
+    from local.gateway.routing import Match
+
+__all__ = ["Gateway"]
+
+_log = logging.getLogger(__name__)
+
+
+class Gateway:
+    """Plays one API.
+
+    `clock` gives seconds since the epoch, `new_id` a fresh request id.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        invoke: Invoke,
+        *,
+        clock: Callable[[], float] = time.time,
+        new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+        place: Place = LAPTOP,
+    ) -> None:
+        self._api = api
+        self._invoke = invoke
+        self._clock = clock
+        self._new_id = new_id
+        self._place = place
+        self._router = Router(api.routes)
+        self._answers = Answers(api)
+        self._authorization = Authorization(invoke, clock)
+
+    def handle(self, request: Request) -> Response:
+        """Answer a request; never raises for anything that a client or a function does."""
+        situation = self._situation(request)
+        path = self._within_stage(request.path)
+        if path is None:
+            return self._no_such_stage(situation)
+        match = self._match(request.method, path)
+        if match is None:
+            return self._answers.render(self._no_such_route(request), situation)
+        now = self._clock()
+        call = Call(
+            api=self._api,
+            place=self._place,
+            request=request,
+            route=match.route,
+            path=path,
+            parameters=match.parameters,
+            request_id=situation.request_id,
+            extended_request_id=situation.extended_request_id,
+            trace_id=f"Root=1-{int(now):08x}-{secrets.token_hex(12)}",
+            requested_at=now,
+        )
+        try:
+            return self._integrate(call)
+        except Refusal as refusal:
+            return self._answers.render(refusal, _told(situation, call, refusal))
+
+    def too_large(self, request: Request) -> Response:
+        """The answer to a request whose body is over the limit; its `body` was never read."""
+        situation = self._situation(request)
+        return self._answers.render(Refusal("REQUEST_TOO_LARGE"), situation)
+
+    def _situation(self, request: Request) -> Situation:
+        """A REST API has two ids for a request, an HTTP API one."""
+        extended = f"{secrets.token_urlsafe(11)}="
+        return Situation(
+            request, self._new_id() if self._api.kind == "rest" else extended, extended
+        )
+
+    def _integrate(self, call: Call) -> Response:
+        passed_on = self._authorization.authorize(call)
+        try:
+            result = self._invoke(call.route.function, proxy_event(call, passed_on))
+            return response(call, result)
+        except FunctionError as error:
+            raise Refusal("API_CONFIGURATION_ERROR", status=502) from error
+        except MalformedResultError as error:
+            _log.error("%s: malformed proxy response: %s", call.route.function, error)
+            raise Refusal("API_CONFIGURATION_ERROR", status=502) from error
+
+    def _within_stage(self, path: str) -> str | None:
+        """The path as the API sees it, or None when it names another stage."""
+        if self._api.kind == "http":
+            path = decoded_path(path)
+        if self._api.stage == "$default":
+            return path
+        prefix = f"/{self._api.stage}"
+        if path == prefix:
+            return "/"
+        return path[len(prefix) :] if path.startswith(f"{prefix}/") else None
+
+    def _match(self, method: str, path: str) -> Match | None:
+        if self._api.kind == "rest" and path != "/":
+            path = path.rstrip("/") or "/"
+        return self._router.match(method, path)
+
+    def _no_such_route(self, request: Request) -> Refusal:
+        """A REST API takes an Authorization header on an unknown route for a broken signature."""
+        authorization = request.header("authorization")
+        if self._api.kind == "http" or not authorization:
+            return Refusal("MISSING_AUTHENTICATION_TOKEN")
+        digest = hashlib.sha256(authorization.encode("utf-8", "surrogateescape")).digest()
+        return Refusal(
+            "INVALID_SIGNATURE",
+            message="Invalid key=value pair (missing equal-sign) in Authorization header (hashed "
+            f"with SHA-256 and encoded with Base64): '{base64.b64encode(digest).decode()}'.",
+        )
+
+    def _no_such_stage(self, situation: Situation) -> Response:
+        """Nothing that an API configures applies outside its stage."""
+        if self._api.kind == "http":
+            return self._answers.render(Refusal("MISSING_AUTHENTICATION_TOKEN"), situation)
+        headers = (
+            ("Content-Type", "application/json"),
+            ("x-amzn-RequestId", situation.request_id),
+            ("x-amz-apigw-id", situation.extended_request_id),
+            ("x-amzn-ErrorType", "ForbiddenException"),
+        )
+        return Response(403, headers, b'{"message":"Forbidden"}')
+
+
+def _told(situation: Situation, call: Call, refusal: Refusal) -> Situation:
+    request = call.request
+    context = {
+        "accountId": call.place.account_id,
+        "apiId": call.api.api_id,
+        "extendedRequestId": call.extended_request_id,
+        "httpMethod": request.method,
+        "identity.sourceIp": request.source_ip,
+        "identity.userAgent": request.header("user-agent") or "",
+        "path": call.stage_path,
+        "protocol": request.protocol,
+        "requestId": call.request_id,
+        "requestTimeEpoch": str(int(call.requested_at * 1000)),
+        "resourcePath": call.route.path,
+        "stage": call.api.stage,
+        **{f"authorizer.{name}": value for name, value in refusal.authorizer.items()},
+    }
+    return Situation(
+        request, situation.request_id, situation.extended_request_id, context, call.parameters
+    )

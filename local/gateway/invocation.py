@@ -1,0 +1,138 @@
+"""Call Lambda handlers in this process, as the Lambda service would call them."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import time
+import uuid
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from local.gateway.model import Function
+
+__all__ = ["FunctionError", "InProcessLambda", "Invoke", "LambdaContext"]
+
+_log = logging.getLogger(__name__)
+
+
+class FunctionError(Exception):
+    """A function failed; `kind` and `message` are what Lambda reports of it."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(f"{kind}: {message}")
+        self.kind = kind
+        self.message = message
+
+
+class Invoke(Protocol):
+    """Calls a function by its logical id and returns its result, both as JSON would carry them.
+
+    Raises:
+        FunctionError: the function failed, or its result cannot be written as JSON.
+    """
+
+    def __call__(self, function: str, event: object) -> object:
+        """Call `function` with `event`."""
+        ...
+
+
+@dataclass
+class LambdaContext:
+    """The second argument of a handler, as the Python runtime of AWS Lambda gives it.
+
+    Source: AWS Lambda Developer Guide, "Using the Lambda context object to retrieve Python
+    function information".
+    """
+
+    function_name: str
+    invoked_function_arn: str
+    memory_limit_in_mb: str
+    deadline: float
+    clock: Callable[[], float] = time.time
+    aws_request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    function_version: str = "$LATEST"
+    log_stream_name: str = "local"
+    identity: None = None
+    client_context: None = None
+    tenant_id: None = None
+
+    @property
+    def log_group_name(self) -> str:
+        """Name of the log group that Lambda makes by default."""
+        return f"/aws/lambda/{self.function_name}"
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Milliseconds until the function's timeout; never negative."""
+        return max(0, int((self.deadline - self.clock()) * 1000))
+
+
+class InProcessLambda:
+    """The functions of one process. Unlike Lambda it lets invocations of one function overlap."""
+
+    def __init__(
+        self, functions: Iterable[Function], clock: Callable[[], float] = time.time
+    ) -> None:
+        self._functions = {function.logical_id: function for function in functions}
+        self._handlers: dict[str, Callable[[object, LambdaContext], object]] = {}
+        self._clock = clock
+
+    def warm_up(self) -> None:
+        """Import every handler; what cannot be imported is logged and fails when it is called."""
+        for logical_id in self._functions:
+            try:
+                self._handler(logical_id)
+            except FunctionError:
+                _log.exception("%s cannot be imported", logical_id)
+
+    def __call__(self, function: str, event: object) -> object:
+        """Call the handler with a copy of `event` that went through JSON, and so its result."""
+        handler = self._handler(function)
+        described = self._functions[function]
+        context = LambdaContext(
+            function_name=described.name,
+            invoked_function_arn=described.arn,
+            memory_limit_in_mb=str(described.memory),
+            deadline=self._clock() + described.timeout,
+            clock=self._clock,
+        )
+        payload = json.loads(json.dumps(event, ensure_ascii=False))
+        try:
+            result = handler(payload, context)
+        except Exception as error:
+            if str(error) != "Unauthorized":
+                _log.exception("%s failed", function)
+            raise FunctionError(type(error).__name__, str(error)) from error
+        try:
+            text = json.dumps(result, ensure_ascii=False, allow_nan=False, default=_written)
+        except (TypeError, ValueError) as error:
+            _log.exception("%s returned what is no JSON", function)
+            raise FunctionError("Runtime.MarshalError", str(error)) from error
+        return json.loads(text)
+
+    def _handler(self, function: str) -> Callable[[object, LambdaContext], object]:
+        handler = self._handlers.get(function)
+        if handler is None:
+            path = self._functions[function].handler
+            module, _, name = path.rpartition(".")
+            try:
+                handler = getattr(importlib.import_module(module), name)
+            except Exception as error:
+                raise FunctionError(
+                    "Runtime.ImportModuleError", f"{path} cannot be imported: {error}"
+                ) from error
+            if not callable(handler):
+                raise FunctionError("Runtime.HandlerNotFound", f"{path} is no function")
+            self._handlers[function] = handler
+        return handler
+
+
+def _written(value: object) -> float:
+    if isinstance(value, Decimal):
+        return float(value)
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")

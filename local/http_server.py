@@ -1,0 +1,413 @@
+"""A small HTTP/1.1 server: strict about what it reads, one write for each answer.
+
+Source: RFC 9112. Limits are API Gateway's: 10,240 bytes of request line and headers, 10 MB of
+body.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http
+import re
+import socket
+import socketserver
+import sys
+import time
+from dataclasses import dataclass
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Protocol
+
+from local.gateway.messages import Request, Response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Application", "Server", "Timeouts"]
+
+_MAX_HEAD = 10_240
+_MAX_BODY = 10 * 1024 * 1024
+_MAX_CHUNK_LINE = 256
+_READ_SIZE = 65_536
+_LINGER_SECONDS = 1.0
+
+_REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}) ([\x21-\x7e]+) HTTP/(1\.[01])")
+_OTHER_VERSION = re.compile(rb"\S+ \S+ HTTP/\d\.\d")
+_FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
+_ABSOLUTE_TARGET = re.compile(r"https?://[^/?#]+", re.IGNORECASE)
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
+_REASONS = {status.value: status.phrase for status in http.HTTPStatus}
+_NO_BODY = {204, 304}
+
+
+class Application(Protocol):
+    """What the server serves."""
+
+    def handle(self, request: Request) -> Response:
+        """Answer a request."""
+        ...
+
+    def too_large(self, request: Request) -> Response:
+        """Answer a request whose body is over the limit and was not read."""
+        ...
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """Seconds that a client may stay silent: between requests, and within one."""
+
+    idle: float = 75.0
+    request: float = 20.0
+
+
+class _BadRequestError(Exception):
+    """The client's bytes are no request that can be answered; the connection ends."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+class _ClosedError(Exception):
+    """The client is gone, or silent for too long."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """A request's line and headers, and what they say of its body and its connection."""
+
+    method: str
+    path: str
+    query: str
+    protocol: str
+    headers: tuple[tuple[str, str], ...]
+    length: int
+    chunked: bool
+    keep_alive: bool
+    expects_continue: bool
+
+
+class Server(socketserver.ThreadingTCPServer):
+    """Serves an application, a thread for each connection; does not listen before `open`."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+    request_queue_size = 512
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        log: Callable[[str], None] | None = None,
+        timeouts: Timeouts | None = None,
+    ) -> None:
+        if ":" in host:
+            self.address_family = socket.AF_INET6
+        super().__init__((host, port), _Connection, bind_and_activate=False)
+        self.application: Application | None = None
+        self.log = log
+        self.timeouts = timeouts or Timeouts()
+        try:
+            self.server_bind()
+        except OSError:
+            self.server_close()
+            raise
+
+    @property
+    def port(self) -> int:
+        """The port that is really bound."""
+        return int(self.server_address[1])
+
+    def open(self, application: Application) -> None:
+        """Begin to listen, for `application`."""
+        self.application = application
+        self.server_activate()
+
+    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 - socketserver's signature
+        """Say what went wrong with a connection in one line; the server goes on."""
+        print(f"connection of {client_address}: {sys.exception()!r}", file=sys.stderr)
+
+
+class _Connection(socketserver.BaseRequestHandler):
+    """One client's connection: requests are read, answered and logged one after another."""
+
+    server: Server
+    request: socket.socket
+
+    def handle(self) -> None:
+        """Serve requests until the client or a broken request ends the connection."""
+        connection = self.request
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._buffer = bytearray()
+        try:
+            while self._serve_one():
+                pass
+        except _ClosedError:
+            return
+        except _BadRequestError as error:
+            body = f'{{"message":"{error.message}"}}'.encode()
+            headers = (("Content-Type", "application/json"),)
+            with contextlib.suppress(OSError):
+                self._send(Response(error.status, headers, body), close=True)
+                self._linger()
+        except (ConnectionError, TimeoutError):
+            return
+
+    def _serve_one(self) -> bool:
+        """Answer one request; whether another may follow."""
+        head = self._read_head()
+        started = time.perf_counter()
+        request = Request(
+            method=head.method,
+            path=head.path,
+            query=head.query,
+            headers=head.headers,
+            source_ip=str(self.client_address[0]),
+            protocol=head.protocol,
+        )
+        application = self.server.application
+        if application is None:
+            raise _BadRequestError(503, "Service Unavailable")
+        try:
+            body = self._read_body(head)
+        except _BodyTooLargeError:
+            response = application.too_large(request)
+            self._answer(head, response, started, close=True)
+            self._linger()
+            return False
+        if body:
+            request = Request(
+                method=head.method,
+                path=head.path,
+                query=head.query,
+                headers=head.headers,
+                body=body,
+                source_ip=request.source_ip,
+                protocol=head.protocol,
+            )
+        response = application.handle(request)
+        self._answer(head, response, started, close=not head.keep_alive)
+        return head.keep_alive
+
+    def _answer(self, head: _Head, response: Response, started: float, *, close: bool) -> None:
+        self._send(response, close=close, head_only=head.method == "HEAD")
+        if self.server.log is not None:
+            took = (time.perf_counter() - started) * 1000
+            self.server.log(f"{head.method} {head.path} {response.status} {took:.1f} ms")
+
+    # --- reading -----------------------------------------------------------------------------
+
+    def _receive(self) -> None:
+        """Wait for more bytes; the end of the stream ends the connection."""
+        received = self.request.recv(_READ_SIZE)
+        if not received:
+            raise _ClosedError
+        self._buffer += received
+
+    def _read_head(self) -> _Head:
+        buffer = self._buffer
+        self.request.settimeout(self.server.timeouts.idle)
+        deadline = None
+        while True:
+            while buffer.startswith(b"\r\n"):
+                del buffer[:2]
+            end = buffer.find(b"\r\n\r\n", 0, _MAX_HEAD + 4)
+            if end >= 0:
+                break
+            if len(buffer) >= _MAX_HEAD:
+                if b"\r\n" in buffer[:_MAX_HEAD]:
+                    raise _BadRequestError(431, "Request Header Fields Too Large")
+                raise _BadRequestError(414, "Request URI Too Long")
+            if buffer:
+                deadline = deadline or time.monotonic() + self.server.timeouts.request
+                self._allow_until(deadline)
+            self._receive()
+        head = bytes(buffer[:end])
+        del buffer[: end + 4]
+        return _parse_head(head)
+
+    def _allow_until(self, deadline: float) -> None:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise _BadRequestError(408, "Request Timeout")
+        self.request.settimeout(left)
+
+    def _read_body(self, head: _Head) -> bytes:
+        if not head.chunked and not head.length:
+            return b""
+        if head.length > _MAX_BODY:
+            raise _BodyTooLargeError
+        if head.expects_continue and not self._buffer:
+            self.request.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        deadline = time.monotonic() + self.server.timeouts.request
+        if head.chunked:
+            return self._read_chunks(deadline)
+        return self._take(head.length, deadline)
+
+    def _take(self, length: int, deadline: float) -> bytes:
+        buffer = self._buffer
+        while len(buffer) < length:
+            self._allow_until(deadline)
+            self._receive()
+        taken = bytes(buffer[:length])
+        del buffer[:length]
+        return taken
+
+    def _take_line(self, deadline: float) -> bytes:
+        buffer = self._buffer
+        while True:
+            end = buffer.find(b"\r\n", 0, _MAX_CHUNK_LINE)
+            if end >= 0:
+                line = bytes(buffer[:end])
+                del buffer[: end + 2]
+                return line
+            if len(buffer) >= _MAX_CHUNK_LINE:
+                raise _BadRequestError(400, "Bad Request")
+            self._allow_until(deadline)
+            self._receive()
+
+    def _read_chunks(self, deadline: float) -> bytes:
+        body = bytearray()
+        while True:
+            match = _CHUNK_SIZE.fullmatch(self._take_line(deadline))
+            if match is None:
+                raise _BadRequestError(400, "Bad Request")
+            size = int(match[1], 16)
+            if size == 0:
+                break
+            if len(body) + size > _MAX_BODY:
+                raise _BodyTooLargeError
+            body += self._take(size, deadline)
+            if self._take(2, deadline) != b"\r\n":
+                raise _BadRequestError(400, "Bad Request")
+        trailers = 0
+        while line := self._take_line(deadline):
+            trailers += len(line)
+            if trailers > _MAX_HEAD or not _FIELD.fullmatch(line):
+                raise _BadRequestError(400, "Bad Request")
+        return bytes(body)
+
+    # --- writing -----------------------------------------------------------------------------
+
+    def _send(self, response: Response, *, close: bool, head_only: bool = False) -> None:
+        lines = [
+            f"HTTP/1.1 {response.status} {_REASONS.get(response.status, '')}",
+            f"Date: {_http_date(int(time.time()))}",
+        ]
+        lines += [f"{name}: {value}" for name, value in response.headers]
+        if response.status not in _NO_BODY:
+            lines.append(f"Content-Length: {len(response.body)}")
+        lines.append("Connection: close" if close else "Connection: keep-alive")
+        text = "\r\n".join(lines) + "\r\n\r\n"
+        try:
+            message = text.encode("latin-1")
+        except UnicodeEncodeError:
+            message = text.encode()
+        if not head_only and response.status not in _NO_BODY:
+            message += response.body
+        self.request.settimeout(self.server.timeouts.request)
+        self.request.sendall(message)
+
+    def _linger(self) -> None:
+        """Let the client read the answer before its unread bytes reset the connection."""
+        with contextlib.suppress(OSError):
+            self.request.shutdown(socket.SHUT_WR)
+            deadline = time.monotonic() + _LINGER_SECONDS
+            while (left := deadline - time.monotonic()) > 0:
+                self.request.settimeout(left)
+                if not self.request.recv(_READ_SIZE):
+                    break
+
+
+class _BodyTooLargeError(Exception):
+    """The body is over the limit."""
+
+
+def _parse_head(head: bytes) -> _Head:
+    line, *fields = head.split(b"\r\n")
+    match = _REQUEST_LINE.fullmatch(line)
+    if match is None:
+        if _OTHER_VERSION.fullmatch(line):
+            raise _BadRequestError(505, "HTTP Version Not Supported")
+        raise _BadRequestError(400, "Bad Request")
+    path, query = _parse_target(match[2].decode("ascii"))
+    headers: list[tuple[str, str]] = []
+    named: dict[str, list[str]] = {}
+    for field in fields:
+        found = _FIELD.fullmatch(field)
+        if found is None:
+            raise _BadRequestError(400, "Bad Request")
+        name = found[1].decode("ascii")
+        value = found[2].rstrip(b" \t").decode("latin-1")
+        headers.append((name, value))
+        named.setdefault(name.lower(), []).append(value)
+    version = match[3]
+    if len(named.get("host", [])) != 1 and (version == b"1.1" or "host" in named):
+        raise _BadRequestError(400, "Bad Request")
+    chunked = _is_chunked(named, version)
+    expects = [value.lower() for value in named.get("expect", [])]
+    if expects not in ([], ["100-continue"]):
+        raise _BadRequestError(417, "Expectation Failed")
+    return _Head(
+        method=match[1].decode("ascii"),
+        path=path,
+        query=query,
+        protocol=f"HTTP/{version.decode('ascii')}",
+        headers=tuple(headers),
+        length=_content_length(named),
+        chunked=chunked,
+        keep_alive=_keeps_alive(named, version),
+        expects_continue=bool(expects) and version == b"1.1",
+    )
+
+
+def _parse_target(target: str) -> tuple[str, str]:
+    if not target.startswith("/"):
+        absolute = _ABSOLUTE_TARGET.match(target)
+        if absolute is not None:
+            target = target[absolute.end() :]
+            target = target if target.startswith("/") else f"/{target}"
+        elif target != "*":
+            raise _BadRequestError(400, "Bad Request")
+    path, _, query = target.partition("#")[0].partition("?")
+    return path, query
+
+
+def _content_length(named: dict[str, list[str]]) -> int:
+    values = named.get("content-length")
+    if values is None:
+        return 0
+    if len(set(values)) != 1 or not (values[0].isascii() and values[0].isdigit()):
+        raise _BadRequestError(400, "Bad Request")
+    return int(values[0][:18])
+
+
+def _is_chunked(named: dict[str, list[str]], version: bytes) -> bool:
+    codings = named.get("transfer-encoding")
+    if codings is None:
+        return False
+    if "content-length" in named or version != b"1.1":
+        raise _BadRequestError(400, "Bad Request")
+    if [coding.lower() for coding in codings] != ["chunked"]:
+        raise _BadRequestError(501, "Not Implemented")
+    return True
+
+
+def _keeps_alive(named: dict[str, list[str]], version: bytes) -> bool:
+    options = {
+        option.strip().lower()
+        for value in named.get("connection", [])
+        for option in value.split(",")
+    }
+    return "close" not in options and (version == b"1.1" or "keep-alive" in options)
+
+
+_date: tuple[int, str] = (0, "")
+
+
+def _http_date(second: int) -> str:
+    global _date  # noqa: PLW0603 - remembered for one second; a race costs a second formatting
+    if _date[0] != second:
+        _date = (second, formatdate(second, usegmt=True))
+    return _date[1]

@@ -1,0 +1,16 @@
+"""What holds for every test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+LOCAL = Path(__file__).parent / "local"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests that share running processes on one worker of pytest-xdist."""
+    for item in items:
+        if LOCAL in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("laptop"))

@@ -1,0 +1,65 @@
+"""`make run` as its user sees it: what it prints, and that it ends everything it started."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+
+from tests.support.laptop import free_environment, is_listening, running
+
+
+def ports(environ: dict[str, str]) -> list[int]:
+    names = ("GATEHOUSE_AUTH_PORT", "GATEHOUSE_API_PORT", "GATEHOUSE_AWS_PORT")
+    return [int(environ[name]) for name in names]
+
+
+def wait_until_free(environ: dict[str, str]) -> None:
+    """Fail unless every port is free within a few seconds."""
+    deadline = time.monotonic() + 8
+    while any(is_listening(port) for port in ports(environ)):
+        assert time.monotonic() < deadline, "something still listens"
+        time.sleep(0.05)
+
+
+def test_the_walkthrough_holds_and_leaves_nothing_running() -> None:
+    environ = free_environment()
+    with running(environ, "--check") as laptop:
+        assert laptop.process.wait(timeout=90) == 0
+    assert "The walkthrough holds." in laptop.output
+    assert "NOT SO" not in laptop.output
+    wait_until_free(environ)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_ends_every_child(signum: signal.Signals) -> None:
+    environ = free_environment()
+    with running(environ) as laptop:
+        laptop.wait_for_line("Everything is up")
+        laptop.process.send_signal(signum)
+        code = laptop.process.wait(timeout=15)
+    assert code == (-signal.SIGKILL if signum is signal.SIGKILL else 0)
+    wait_until_free(environ)
+
+
+def test_a_port_in_use_is_one_clear_sentence() -> None:
+    environ = free_environment()
+    with socket.create_server(("127.0.0.1", int(environ["GATEHOUSE_API_PORT"]))):
+        with running(environ) as laptop:
+            assert laptop.process.wait(timeout=30) == 1
+        assert "GATEHOUSE_API_PORT" in laptop.output
+        assert "Traceback" not in laptop.output
+
+
+def test_a_child_that_dies_ends_the_run_with_its_name() -> None:
+    environ = free_environment()
+    with running(environ) as laptop:
+        laptop.wait_for_line("Everything is up")
+        pattern = f"chalice local.*--port {environ['GATEHOUSE_API_PORT']}"
+        subprocess.run(["pkill", "-KILL", "-f", pattern], check=True)
+        assert laptop.process.wait(timeout=15) == 1
+    assert "The guarded API process ended unexpectedly" in laptop.output
+    wait_until_free(environ)

@@ -1,0 +1,53 @@
+"""An AWS account to test in: moto's, with the tables and secrets of template.yaml."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from moto import mock_aws
+
+from functions.shared.aws_clients import AwsClients
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pytest
+
+CLIENTS_TABLE: Final = "clients"
+TOKENS_TABLE: Final = "tokens"
+KEY_RING_SECRET: Final = "key-ring"
+SIGNING_KEYS_SECRET: Final = "signing-keys"
+ISSUER: Final = "http://localhost:8085/ms-auth-server"
+
+ENVIRONMENT: Final = {
+    "ISSUER": ISSUER,
+    "CLIENTS_TABLE": CLIENTS_TABLE,
+    "TOKENS_TABLE": TOKENS_TABLE,
+    "KEY_RING_SECRET": KEY_RING_SECRET,
+    "SIGNING_KEYS_SECRET": SIGNING_KEYS_SECRET,
+}
+CREDENTIALS: Final = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_DEFAULT_REGION": "eu-west-1",
+}
+
+
+@contextmanager
+def aws_account(monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsClients]:
+    """Provide clients to an account with empty tables and secrets that have no value yet."""
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    with mock_aws():
+        aws = AwsClients()
+        for table, key in ((CLIENTS_TABLE, "client_id"), (TOKENS_TABLE, "token_digest")):
+            aws.dynamodb.create_table(
+                TableName=table,
+                BillingMode="PAY_PER_REQUEST",
+                AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
+                KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
+            )
+        for secret in (KEY_RING_SECRET, SIGNING_KEYS_SECRET):
+            aws.secrets_manager.create_secret(Name=secret)
+        yield aws

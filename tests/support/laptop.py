@@ -1,0 +1,92 @@
+"""The laptop edition as a real process on free ports."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from local.addresses import Addresses
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[2]
+START_SECONDS = 90.0
+
+
+@dataclass
+class Laptop:
+    """A running `make run`: its addresses, its process and what it has printed so far."""
+
+    addresses: Addresses
+    process: subprocess.Popen[str]
+    lines: list[str] = field(default_factory=list)
+
+    def wait_for_line(self, text: str, *, seconds: float = START_SECONDS, after: int = 0) -> str:
+        """Return the first line from number `after` on that holds `text`; fail when time is up."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            for line in self.lines[after:]:
+                if text in line:
+                    return line
+            if self.process.poll() is not None and not self.lines:
+                break
+            time.sleep(0.02)
+        raise AssertionError(f"{text!r} was not printed, only:\n" + "".join(self.lines))
+
+    @property
+    def output(self) -> str:
+        """Everything printed so far."""
+        return "".join(self.lines)
+
+
+def free_environment() -> dict[str, str]:
+    """The environment of a run on ports that nobody uses."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(3)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        auth, api, aws = (str(each.getsockname()[1]) for each in sockets)
+    ports = {"GATEHOUSE_AUTH_PORT": auth, "GATEHOUSE_API_PORT": api, "GATEHOUSE_AWS_PORT": aws}
+    return {**os.environ, **ports, "PYTHONUNBUFFERED": "1"}
+
+
+@contextlib.contextmanager
+def running(environ: dict[str, str], *arguments: str) -> Iterator[Laptop]:
+    """Start the laptop edition; end it and its children on leaving."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "local.run", *arguments],
+        cwd=ROOT,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    laptop = Laptop(Addresses.from_env(environ), process)
+    assert process.stdout is not None
+    reader = threading.Thread(target=lambda: laptop.lines.extend(process.stdout or ()), daemon=True)
+    reader.start()
+    try:
+        yield laptop
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=15)
+        reader.join(timeout=5)
+        process.stdout.close()
+
+
+def is_listening(port: int) -> bool:
+    """Whether anything accepts connections on a local port."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -1,0 +1,66 @@
+"""Stores that keep everything in memory. They pass the same contract tests as the AWS ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from functions.shared.client_record import is_client_id
+from functions.shared.opaque_tokens import token_digest
+
+if TYPE_CHECKING:
+    from functions.shared.client_record import Client
+    from functions.shared.opaque_tokens import OpaqueToken
+
+
+class MemoryClients:
+    """Clients, and which ids were looked up."""
+
+    def __init__(self, *clients: Client) -> None:
+        self._clients = {client.client_id: client for client in clients}
+        self.lookups: list[str] = []
+
+    def find(self, client_id: str) -> Client | None:
+        self.lookups.append(client_id)
+        return self._clients.get(client_id) if is_client_id(client_id) else None
+
+    def put(self, client: Client) -> None:
+        self._clients[client.client_id] = client
+
+
+class MemoryTokens:
+    """Opaque tokens, by digest."""
+
+    def __init__(self) -> None:
+        self.by_digest: dict[str, OpaqueToken] = {}
+
+    def put(self, token: str, meaning: OpaqueToken) -> None:
+        self.by_digest[token_digest(token)] = meaning
+
+    def find(self, token: str, now: float) -> OpaqueToken | None:
+        meaning = self.by_digest.get(token_digest(token))
+        return meaning if meaning and now < meaning.expires_at else None
+
+
+class MemorySecrets:
+    """Texts by name, and how often each was read."""
+
+    def __init__(self, **texts: str) -> None:
+        self.texts = dict(texts)
+        self.reads: list[str] = []
+
+    def read(self, name: str) -> str | None:
+        self.reads.append(name)
+        return self.texts.get(name)
+
+    def write(self, name: str, text: str) -> None:
+        self.texts[name] = text
+
+
+class ManualClock:
+    """A clock that stands still until it is told otherwise."""
+
+    def __init__(self, now: float = 1_700_000_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now

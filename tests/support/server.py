@@ -1,0 +1,60 @@
+"""What tests of the authorization server start from: keys, clients, and a composed endpoint."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from functions.rotate_keys.key_generation import NewKey, generate_rsa_key
+from functions.rotate_keys.rotation import first_ring
+from functions.shared import key_ring, signing_keys
+from functions.shared.client_record import Client
+from functions.shared.client_secrets import StoredSecret, digest_generated
+from tests.support.aws import KEY_RING_SECRET, SIGNING_KEYS_SECRET
+from tests.support.memory_stores import MemorySecrets
+
+if TYPE_CHECKING:
+    from functions.shared.key_ring import KeyRing
+
+NOW: Final = 1_700_000_000
+SECRET: Final = "a-secret-that-only-tests-know"
+SCOPES: Final = ("country.read", "customer.read", "customer.write")
+SECRET_METHODS: Final = frozenset({"client_secret_basic", "client_secret_post"})
+
+
+_made: Final[dict[int, NewKey]] = {}
+
+
+def key(number: int = 1) -> NewKey:
+    """Return one of a few keys, each made once per test run: making one takes long."""
+    if number not in _made:
+        _made[number] = generate_rsa_key()
+    return _made[number]
+
+
+def ring(*keys: NewKey, now: float = NOW) -> KeyRing:
+    """Return a ring of keys that all sign from `now` on."""
+    rings = [first_ring(new_key, now) for new_key in keys or (key(),)]
+    return key_ring.KeyRing(tuple(ring.keys[0] for ring in rings))
+
+
+def secrets(*keys: NewKey, now: float = NOW) -> MemorySecrets:
+    """Return a secret store that holds a ring and its private halves."""
+    chosen = keys or (key(),)
+    private_keys = {new_key.kid: new_key.private_pem for new_key in chosen}
+    store = MemorySecrets()
+    store.write(KEY_RING_SECRET, key_ring.to_json(ring(*chosen, now=now)))
+    store.write(SIGNING_KEYS_SECRET, signing_keys.to_json(private_keys))
+    return store
+
+
+def client(client_id: str = "service-client-jwt", **changes: Any) -> Client:  # noqa: ANN401 - any field of Client
+    """Return a client with the secret `SECRET` and the walkthrough's scopes."""
+    plain = Client(
+        client_id=client_id,
+        name="A service",
+        authentication_methods=SECRET_METHODS,
+        secrets=(StoredSecret(digest_generated(SECRET)),),
+        scopes=frozenset(SCOPES),
+    )
+    return replace(plain, **changes)

@@ -1,0 +1,168 @@
+"""Tokens, good and bad, and what an issuer needs to make them."""
+
+from __future__ import annotations
+
+import json
+from base64 import urlsafe_b64encode
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import jwt
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ISSUER = "http://localhost:8085/ms-auth-server"
+CLIENT = "service-client-jwt"
+KID = "key-1"
+NOW = 1_700_000_000
+LIFETIME = 14_400
+METHOD_ARN = (
+    "arn:aws:execute-api:eu-west-1:123456789012:abcdef1234/ms-system/GET/country/code/AUS"
+)
+STAGE_ARN = "arn:aws:execute-api:eu-west-1:123456789012:abcdef1234/ms-system"
+
+
+@cache
+def rsa_key(name: str = KID, bits: int = 2048) -> rsa.RSAPrivateKey:
+    """Return the RSA key of this name, made once: making one is slow."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=bits)
+
+
+@cache
+def ec_key(name: str = "ec") -> ec.EllipticCurvePrivateKey:
+    """Return the P-256 key of this name."""
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+@cache
+def ed25519_key(name: str = "ed") -> ed25519.Ed25519PrivateKey:
+    """Return the Ed25519 key of this name."""
+    return ed25519.Ed25519PrivateKey.generate()
+
+
+def rsa_jwk(kid: str = KID, key: rsa.RSAPrivateKey | None = None, **members: object) -> Any:
+    """Return the public JWK of an RSA key, as the issuer publishes it."""
+    jwk = RSAAlgorithm.to_jwk((key or rsa_key(kid)).public_key(), as_dict=True)
+    return {"kty": jwk["kty"], "n": jwk["n"], "e": jwk["e"], "kid": kid} | members
+
+
+def ec_jwk(kid: str = "ec", **members: object) -> Any:
+    """Return the public JWK of a P-256 key."""
+    return ECAlgorithm.to_jwk(ec_key(kid).public_key(), as_dict=True) | {"kid": kid} | members
+
+
+def ed25519_jwk(kid: str = "ed", **members: object) -> Any:
+    """Return the public JWK of an Ed25519 key."""
+    jwk = OKPAlgorithm.to_jwk(ed25519_key(kid).public_key(), as_dict=True)
+    return jwk | {"kid": kid} | members
+
+
+def jwks(*keys: Mapping[str, object]) -> bytes:
+    """Write a JWKS document."""
+    return json.dumps({"keys": list(keys)}).encode()
+
+
+def claims(now: float = NOW, **changes: object) -> dict[str, Any]:
+    """Return the claims of a good token, changed: a claim set to ... is left out."""
+    good = {
+        "sub": CLIENT,
+        "aud": CLIENT,
+        "nbf": int(now),
+        "scope": ["customer.read", "customer.write", "country.read"],
+        "iss": ISSUER,
+        "exp": int(now) + LIFETIME,
+        "iat": int(now),
+    }
+    return {name: value for name, value in (good | changes).items() if value is not ...}
+
+
+def at_jwt_claims(now: float = NOW, **changes: object) -> dict[str, Any]:
+    """Return the claims of a good RFC 9068 access token, changed."""
+    profile = {
+        "client_id": CLIENT,
+        "jti": "one-of-a-kind",
+        "aud": "https://api.example.com",
+        "scope": "country.read customer.read",
+    }
+    return claims(now, **(profile | changes))
+
+
+def mint(payload: Mapping[str, Any] | None = None, kid: str = KID, **header: object) -> str:
+    """Sign claims with the RSA key named like the key id, as an honest issuer does."""
+    headers = {"typ": None, "kid": kid} | header
+    return jwt.encode(dict(payload or claims()), rsa_key(kid), "RS256", headers=headers)
+
+
+def encode(raw: bytes) -> str:
+    """Write base64url without padding."""
+    return urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def forge(
+    header: object = ...,
+    payload: object = ...,
+    *,
+    key: rsa.RSAPrivateKey | None = None,
+) -> str:
+    """Sign any header and payload, bytes as they are and everything else as JSON, with a true key."""
+    header = {"alg": "RS256", "kid": KID} if header is ... else header
+    payload = claims() if payload is ... else payload
+    signing_input = f"{encode(_to_bytes(header))}.{encode(_to_bytes(payload))}"
+    return f"{signing_input}.{encode(sign(signing_input.encode(), key))}"
+
+
+def forge_header(**members: object) -> str:
+    """Sign good claims under a good header with other members; ... leaves one out."""
+    header = {"alg": "RS256", "kid": KID} | members
+    return forge({name: value for name, value in header.items() if value is not ...})
+
+
+def forge_claims(**changes: object) -> str:
+    """Sign a good header over changed claims; ... leaves one out."""
+    return forge(payload=claims(**changes))
+
+
+def sign(data: bytes, key: rsa.RSAPrivateKey | None = None) -> bytes:
+    """Make an RS256 signature."""
+    return (key or rsa_key()).sign(data, padding.PKCS1v15(), hashes.SHA256())
+
+
+def _to_bytes(part: object) -> bytes:
+    return part if isinstance(part, bytes) else json.dumps(part).encode()
+
+
+class FakeClock:
+    """A clock that stands still until told otherwise."""
+
+    def __init__(self, now: float = NOW) -> None:
+        self.now = float(now)
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+
+
+def rest_event(token: str, **members: object) -> dict[str, Any]:
+    """Return a REST API authorizer event of type REQUEST for GET /country/code/AUS."""
+    value = f"Bearer {token}"
+    return {
+        "type": "REQUEST",
+        "methodArn": METHOD_ARN,
+        "resource": "/country/code/{code}",
+        "path": "/country/code/AUS",
+        "httpMethod": "GET",
+        "headers": {"Host": "localhost", "Authorization": value},
+        "multiValueHeaders": {"Host": ["localhost"], "Authorization": [value]},
+        "queryStringParameters": None,
+        "multiValueQueryStringParameters": None,
+        "pathParameters": {"code": "AUS"},
+        "stageVariables": None,
+        "requestContext": {"requestId": "a-request", "stage": "ms-system"},
+    } | members

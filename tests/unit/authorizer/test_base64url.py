@@ -1,0 +1,44 @@
+"""Base64url in its one form."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from authorizer import base64url
+from authorizer.errors import TokenRefused
+from authorizer.reasons import Reason
+from tests.support.tokens import encode
+
+
+@given(st.binary(max_size=64))
+def test_whatever_is_encoded_is_decoded(raw: bytes) -> None:
+    assert base64url.decode(encode(raw).encode()) == raw
+
+
+@given(st.binary(max_size=24))
+def test_no_two_texts_mean_the_same_bytes(text: bytes) -> None:
+    try:
+        raw = base64url.decode(text)
+    except TokenRefused:
+        return
+    assert encode(raw).encode() == text
+
+
+@pytest.mark.parametrize(
+    ("segment", "reason"),
+    [
+        (b"YWI=", Reason.SEGMENT_PADDED),
+        (b"YQ==", Reason.SEGMENT_PADDED),
+        (b"YW\n", Reason.SEGMENT_WHITESPACE),
+        (b" YWI", Reason.SEGMENT_WHITESPACE),
+        (b"a+b/", Reason.SEGMENT_ALPHABET),
+        (b"YW!i", Reason.SEGMENT_ALPHABET),
+        (b"YWJjZ", Reason.SEGMENT_LENGTH),
+        (b"YR", Reason.SEGMENT_SPARE_BITS),
+        (b"YWJ", Reason.SEGMENT_SPARE_BITS),
+    ],
+)
+def test_other_forms_are_refused(segment: bytes, reason: Reason) -> None:
+    with pytest.raises(TokenRefused) as refused:
+        base64url.decode(segment)
+    assert refused.value.reason is reason

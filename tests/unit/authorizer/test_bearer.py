@@ -1,0 +1,102 @@
+"""The bearer token of an event."""
+
+from typing import Any
+
+import pytest
+
+from authorizer.bearer import read_token
+from authorizer.errors import TokenRefused
+from authorizer.reasons import Reason
+
+
+def _request(*values: str, name: str = "Authorization") -> dict[str, Any]:
+    return {
+        "type": "REQUEST",
+        "headers": {name: values[-1]},
+        "multiValueHeaders": {name: list(values)},
+        "queryStringParameters": None,
+    }
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"type": "TOKEN", "authorizationToken": "Bearer abc"},
+        {"type": "TOKEN", "authorizationToken": "bearer abc"},
+        {"type": "TOKEN", "authorizationToken": "BEARER  abc"},
+        _request("Bearer abc"),
+        _request("Bearer abc", name="authorization"),
+        _request("Bearer abc", name="AUTHORIZATION"),
+        {"type": "REQUEST", "version": "1.0", "headers": {"Authorization": "Bearer abc"}},
+        {"type": "REQUEST", "version": "2.0", "headers": {"authorization": "Bearer abc"}},
+        _request("Bearer abc") | {"requestContext": {"eventType": "CONNECT"}},
+        _request("Bearer abc") | {"queryStringParameters": {"page": "2"}},
+    ],
+    ids=[
+        "REST TOKEN",
+        "scheme in lower case",
+        "two spaces",
+        "REST REQUEST",
+        "header name in lower case",
+        "header name in upper case",
+        "HTTP API 1.0",
+        "HTTP API 2.0",
+        "WebSocket",
+        "another query parameter",
+    ],
+)
+def test_the_token_is_found_in_every_kind_of_event(event: dict[str, Any]) -> None:
+    assert read_token(event) == "abc"
+
+
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        ({}, Reason.CREDENTIALS_MISSING),
+        ({"type": "REQUEST", "headers": None}, Reason.CREDENTIALS_MISSING),
+        ({"type": "REQUEST", "headers": {"Host": "x"}}, Reason.CREDENTIALS_MISSING),
+        ({"type": "REQUEST", "headers": {"X-Authorized": "y"}}, Reason.CREDENTIALS_MISSING),
+        (_request(""), Reason.CREDENTIALS_MISSING),
+        (_request("  "), Reason.CREDENTIALS_MISSING),
+        ({"type": "TOKEN", "authorizationToken": ""}, Reason.CREDENTIALS_MISSING),
+        ({"type": "TOKEN"}, Reason.CREDENTIALS_MALFORMED),
+        ({"type": "TOKEN", "authorizationToken": 1}, Reason.CREDENTIALS_MALFORMED),
+        (_request("Bearer a", "Bearer a"), Reason.CREDENTIALS_SEVERAL),
+        (_request("Basic a", "Bearer a"), Reason.CREDENTIALS_SEVERAL),
+        (
+            {
+                "type": "REQUEST",
+                "headers": {"Authorization": "Bearer a", "authorization": "Bearer b"},
+            },
+            Reason.CREDENTIALS_SEVERAL,
+        ),
+        (_request("Bearer a, Bearer b"), Reason.CREDENTIALS_SEVERAL),
+        (_request("Bearer a,b"), Reason.CREDENTIALS_SEVERAL),
+        (
+            _request("Bearer a") | {"queryStringParameters": {"access_token": "a"}},
+            Reason.CREDENTIALS_SEVERAL,
+        ),
+        (
+            {"type": "REQUEST", "queryStringParameters": {"access_token": "a"}},
+            Reason.CREDENTIALS_MISSING,
+        ),
+        (_request("Basic YTpi"), Reason.SCHEME_WRONG),
+        (_request("DPoP abc"), Reason.SCHEME_WRONG),
+        (_request("abc"), Reason.SCHEME_WRONG),
+        (_request(" Bearer abc"), Reason.SCHEME_WRONG),
+        (_request("Bearerabc"), Reason.CREDENTIALS_MALFORMED),
+        (_request("Bearer"), Reason.CREDENTIALS_MALFORMED),
+        (_request("Bearer "), Reason.CREDENTIALS_MALFORMED),
+        (_request("Bearer\tabc"), Reason.CREDENTIALS_MALFORMED),
+        (_request("Bearer abc "), Reason.CREDENTIALS_MALFORMED),
+        (_request("Bearer abc\n"), Reason.CREDENTIALS_MALFORMED),
+        (_request("Bearer abc def"), Reason.CREDENTIALS_MALFORMED),
+        (_request("Bearer =abc"), Reason.CREDENTIALS_MALFORMED),
+        (_request("Bearer \u00e4bc"), Reason.CREDENTIALS_MALFORMED),
+        (_request('Bearer "abc"'), Reason.CREDENTIALS_MALFORMED),
+    ],
+)
+def test_anything_but_one_bearer_token_is_refused(event: dict[str, Any], reason: Reason) -> None:
+    with pytest.raises(TokenRefused) as refused:
+        read_token(event)
+    assert refused.value.reason is reason

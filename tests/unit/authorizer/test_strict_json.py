@@ -1,0 +1,77 @@
+"""JSON that can be read in one way only."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from authorizer.strict_json import MAX_DEPTH, Flaw, JsonError, parse_object
+
+_SIMPLE = st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text()
+_VALUES = st.recursive(
+    _SIMPLE, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=12
+)
+
+
+@given(st.dictionaries(st.text(), _VALUES))
+def test_what_json_writes_is_read_back(value: dict[str, object]) -> None:
+    try:
+        assert parse_object(json.dumps(value).encode()) == value
+    except JsonError as error:
+        assert error.flaw is Flaw.TOO_DEEP  # noqa: PT017 - the only way out
+
+
+def test_whitespace_and_fractions_are_legal() -> None:
+    assert parse_object(b'\n{ "a" :\t1.5 }\r\n') == {"a": 1.5}
+
+
+def test_escaped_characters_outside_the_basic_plane_are_legal() -> None:
+    assert parse_object(rb'{"a":"\ud83d\ude00"}') == {"a": "\U0001f600"}
+
+
+def test_brackets_inside_strings_do_not_count_as_depth() -> None:
+    assert parse_object(json.dumps({"a": '{["' * 40}).encode()) == {"a": '{["' * 40}
+
+
+def test_the_deepest_legal_nesting_is_read() -> None:
+    assert parse_object(b'{"a":' * MAX_DEPTH + b"1" + b"}" * MAX_DEPTH)
+
+
+@pytest.mark.parametrize(
+    ("raw", "flaw"),
+    [
+        (b"", Flaw.NOT_JSON),
+        (b"{}{}", Flaw.NOT_JSON),
+        (b"{'a':1}", Flaw.NOT_JSON),
+        (b'{"a":1,}', Flaw.NOT_JSON),
+        (b'{"a":01}', Flaw.NOT_JSON),
+        (b'{"a":"\n"}', Flaw.NOT_JSON),
+        (b"\xef\xbb\xbf{}", Flaw.NOT_JSON),
+        ('{"a":1}'.encode("utf-16-le"), Flaw.NOT_JSON),
+        ('{"a":1}'.encode("utf-16"), Flaw.NOT_UTF8),
+        (b'{"a":"\xff"}', Flaw.NOT_UTF8),
+        (b'{"a":"\xed\xa0\x80"}', Flaw.NOT_UTF8),
+        (b"[]", Flaw.NOT_OBJECT),
+        (b"null", Flaw.NOT_OBJECT),
+        (b'"a"', Flaw.NOT_OBJECT),
+        (b'{"a":1,"a":1}', Flaw.DUPLICATE_MEMBER),
+        (rb'{"a":1,"\u0061":1}', Flaw.DUPLICATE_MEMBER),
+        (b'{"a":[{"b":1,"b":1}]}', Flaw.DUPLICATE_MEMBER),
+        (b'{"a":' * 17 + b"1" + b"}" * 17, Flaw.TOO_DEEP),
+        (b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}", Flaw.TOO_DEEP),
+        (b"[" * 100_000, Flaw.TOO_DEEP),
+        (b'{"a":NaN}', Flaw.NUMBER),
+        (b'{"a":Infinity}', Flaw.NUMBER),
+        (b'{"a":-Infinity}', Flaw.NUMBER),
+        (b'{"a":1e999}', Flaw.NUMBER),
+        (b'{"a":9007199254740992}', Flaw.NUMBER),
+        (b'{"a":' + b"9" * 5000 + b"}", Flaw.NUMBER),
+        (rb'{"a":"\ud800"}', Flaw.SURROGATE),
+        (rb'{"a":[{"\udfff":1}]}', Flaw.SURROGATE),
+    ],
+)
+def test_anything_open_to_two_readings_is_refused(raw: bytes, flaw: Flaw) -> None:
+    with pytest.raises(JsonError) as error:
+        parse_object(raw)
+    assert error.value.flaw is flaw

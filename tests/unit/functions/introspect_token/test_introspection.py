@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from functions.introspect_token.introspection import TokenIntrospection
+from functions.introspect_token.known_tokens import OpaqueReader
+from functions.shared.audit_log import AuditEntry
+from functions.shared.client_authentication import ClientAuthentication, secret_methods
+from functions.shared.endpoint import Endpoint
+from functions.shared.opaque_tokens import OpaqueToken
+from functions.shared.proxy_request import read_event
+from tests.support.memory_stores import ManualClock, MemoryClients, MemoryTokens
+from tests.support.proxy_events import basic, form_event
+from tests.support.server import NOW, SECRET, client
+
+if TYPE_CHECKING:
+    from functions.shared.responses import ProxyResponse
+
+MEANING = OpaqueToken(
+    client_id="service",
+    scopes=("country.read", "customer.read"),
+    audience=("service",),
+    issuer="https://issuer",
+    issued_at=NOW,
+    expires_at=NOW + 600,
+)
+TOKEN = "gh_at_token"
+INACTIVE = {"active": False}
+
+
+@dataclass
+class Server:
+    clients: MemoryClients = field(
+        default_factory=lambda: MemoryClients(
+            client("service"),
+            client("stranger"),
+            client("api", resource_scopes=frozenset({"country.read"})),
+        )
+    )
+    tokens: MemoryTokens = field(default_factory=MemoryTokens)
+    clock: ManualClock = field(default_factory=lambda: ManualClock(NOW))
+    log: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.tokens.put(TOKEN, MEANING)
+        self.introspection = TokenIntrospection(
+            ClientAuthentication(self.clients, secret_methods(), self.clock),
+            self.clients,
+            (OpaqueReader(self.tokens),),
+            self.clock,
+        )
+
+    def post(self, parameters: dict[str, str], headers: dict[str, str]) -> ProxyResponse:
+        endpoint = Endpoint("introspect_token", self.introspection, self.log.append)
+        return endpoint(form_event("/oauth2/introspect", parameters, headers=headers))
+
+    def ask(self, caller: str, token: str = TOKEN, **more: str) -> Any:  # noqa: ANN401
+        answer = self.post({"token": token, **more}, basic(caller, SECRET))
+        assert answer["statusCode"] == 200
+        assert answer["headers"]["Cache-Control"] == "no-store"
+        return json.loads(answer["body"])
+
+
+def test_a_client_learns_everything_about_its_own_token() -> None:
+    assert Server().ask("service") == {
+        "active": True,
+        "scope": "country.read customer.read",
+        "client_id": "service",
+        "token_type": "Bearer",
+        "exp": NOW + 600,
+        "iat": NOW,
+        "nbf": NOW,
+        "sub": "service",
+        "aud": "service",
+        "iss": "https://issuer",
+    }
+
+
+def test_a_resource_server_learns_its_own_scopes_alone() -> None:
+    assert Server().ask("api")["scope"] == "country.read"
+
+
+def test_a_token_without_scopes_has_no_scope_member() -> None:
+    server = Server()
+    bare = OpaqueToken(
+        client_id="service",
+        scopes=(),
+        audience=("a", "b"),
+        issuer="https://issuer",
+        issued_at=NOW,
+        expires_at=NOW + 1,
+    )
+    server.tokens.put("bare", bare)
+    answer = server.ask("service", "bare")
+    assert "scope" not in answer
+    assert answer["aud"] == ["a", "b"]
+
+
+@pytest.mark.parametrize("token", ["gh_at_other", "ä", "a.b.c", "x" * 9000])
+def test_an_unknown_token_is_inactive_and_nothing_more(token: str) -> None:
+    assert Server().ask("service", token) == INACTIVE
+
+
+def test_a_token_that_is_not_the_callers_business_is_inactive() -> None:
+    assert Server().ask("stranger") == INACTIVE
+
+
+@pytest.mark.parametrize(("age", "active"), [(599.9, True), (600, False), (601, False)])
+def test_a_token_is_inactive_from_its_expiry_on(age: float, *, active: bool) -> None:
+    server = Server()
+    server.clock.now += age
+    assert server.ask("service")["active"] is active
+
+
+def test_tokens_of_a_disabled_client_are_inactive() -> None:
+    server = Server()
+    server.clients.put(client("service", disabled=True))
+    assert server.ask("api") == INACTIVE
+
+
+def test_tokens_of_a_deleted_client_are_inactive() -> None:
+    server = Server(MemoryClients(client("api", resource_scopes=frozenset({"country.read"}))))
+    assert server.ask("api") == INACTIVE
+
+
+@pytest.mark.parametrize("hint", ["access_token", "refresh_token", "nonsense"])
+def test_a_token_type_hint_is_only_a_hint(hint: str) -> None:
+    assert Server().ask("service", token_type_hint=hint)["active"] is True
+
+
+def test_a_missing_token_is_an_invalid_request() -> None:
+    answer = Server().post({}, basic("service", SECRET))
+    assert answer["statusCode"] == 400
+    assert json.loads(answer["body"])["error"] == "invalid_request"
+
+
+def test_a_caller_that_cannot_authenticate_learns_nothing() -> None:
+    answer = Server().post({"token": TOKEN}, basic("service", "wrong"))
+    assert answer["statusCode"] == 401
+    assert answer["headers"]["WWW-Authenticate"].startswith("Basic")
+
+
+@pytest.mark.parametrize("caller", ["service", "api", "stranger"])
+def test_the_log_says_who_asked_about_whom_and_never_the_token(caller: str) -> None:
+    server = Server()
+    server.ask(caller)
+    (line,) = server.log
+    assert json.loads(line)["client_id"] == caller
+    assert json.loads(line)["active"] is (caller != "stranger")
+    assert TOKEN not in line
+    assert SECRET not in line
+
+
+def test_an_introspection_is_also_callable_without_an_endpoint() -> None:
+    request = read_event(
+        form_event("/oauth2/introspect", {"token": TOKEN}, headers=basic("service", SECRET))
+    )
+    answer = Server().introspection(request, AuditEntry("introspect_token"))
+    assert json.loads(answer["body"])["active"] is True

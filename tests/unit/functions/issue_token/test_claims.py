@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import pytest
+
+from functions.issue_token.claims import Validity, at_jwt_claims, seed_claims, validity
+from functions.issue_token.grants import Grant
+from tests.support.server import NOW, client
+
+ISSUER = "https://issuer"
+TIMES = Validity(NOW, NOW + 14_400)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.001, 0.5, 0.999])
+def test_four_hours_leave_14399_whole_seconds(fraction: float) -> None:
+    times = validity(NOW + fraction, 14_400)
+    assert times == TIMES
+    assert times.seconds_left == 14_399
+    assert times.seconds_left <= times.expires_at - (NOW + fraction)
+
+
+def test_the_seed_profile_has_the_walkthroughs_claims_and_no_others() -> None:
+    claims = seed_claims(Grant(client("a"), ("x", "y"), ("https://api",)), ISSUER, TIMES)
+    assert claims == {
+        "sub": "a",
+        "aud": "a",
+        "nbf": NOW,
+        "scope": ("x", "y"),
+        "iss": ISSUER,
+        "exp": NOW + 14_400,
+        "iat": NOW,
+    }
+
+
+def test_the_at_jwt_profile_has_the_claims_of_rfc_9068_2_2() -> None:
+    claims = at_jwt_claims(Grant(client("a"), ("x", "y"), ("https://api",)), ISSUER, TIMES)
+    token_id = claims.pop("jti")
+    assert len(token_id) == 22
+    assert claims == {
+        "iss": ISSUER,
+        "sub": "a",
+        "client_id": "a",
+        "aud": "https://api",
+        "iat": NOW,
+        "nbf": NOW,
+        "exp": NOW + 14_400,
+        "scope": "x y",
+    }
+
+
+def test_two_at_jwt_tokens_never_share_an_id() -> None:
+    grant = Grant(client(), (), ("https://api",))
+    ids = {at_jwt_claims(grant, ISSUER, TIMES)["jti"] for _ in range(100)}
+    assert len(ids) == 100
+
+
+def test_several_audiences_are_a_list() -> None:
+    grant = Grant(client(), (), ("https://a", "https://b"))
+    assert at_jwt_claims(grant, ISSUER, TIMES)["aud"] == ("https://a", "https://b")
+
+
+@pytest.mark.parametrize("profile", [seed_claims, at_jwt_claims])
+def test_a_token_without_scopes_has_no_scope_claim(profile: type) -> None:
+    assert "scope" not in profile(Grant(client(), (), ("https://api",)), ISSUER, TIMES)

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import pytest
+
+from functions.issue_token.grants import Grant, decide
+from functions.shared.form import Form
+from functions.shared.oauth_errors import (
+    InvalidRequestError,
+    InvalidScopeError,
+    UnauthorizedClientError,
+    UnsupportedGrantTypeError,
+)
+from tests.support.server import client
+
+
+def _form(**parameters: str) -> Form:
+    values = {"grant_type": "client_credentials", **parameters}
+    return Form({name: (value,) for name, value in values.items() if value})
+
+
+def test_the_scopes_requested_are_granted_in_the_order_requested() -> None:
+    grant = decide(client(), _form(scope="customer.write country.read"))
+    assert grant.scopes == ("customer.write", "country.read")
+
+
+def test_a_scope_requested_twice_is_granted_once() -> None:
+    grant = decide(client(), _form(scope="country.read customer.read country.read"))
+    assert grant.scopes == ("country.read", "customer.read")
+
+
+def test_a_request_without_scope_gets_the_clients_default_scopes() -> None:
+    known = client(default_scopes=("customer.read", "country.read"))
+    assert decide(known, _form()).scopes == ("customer.read", "country.read")
+
+
+def test_a_request_without_scope_gets_none_where_there_is_no_default() -> None:
+    assert decide(client(), _form()).scopes == ()
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        "unknown",
+        "country.read unknown",
+        "COUNTRY.READ",
+        "country.*",
+        "country.read  customer.read",
+        " country.read",
+        "country.read ",
+        " ",
+        "country.read\tcustomer.read",
+        'country.read"',
+    ],
+)
+def test_a_scope_that_is_malformed_unknown_or_not_allowed_is_refused(scope: str) -> None:
+    with pytest.raises(InvalidScopeError):
+        decide(client(), _form(scope=scope))
+
+
+def test_a_refused_scope_is_not_echoed() -> None:
+    with pytest.raises(InvalidScopeError) as refusal:
+        decide(client(), _form(scope="<script>"))
+    assert "<script>" not in refusal.value.description + refusal.value.reason
+
+
+def test_a_missing_grant_type_is_an_invalid_request() -> None:
+    with pytest.raises(InvalidRequestError, match="grant_type is missing"):
+        decide(client(), _form(grant_type=""))
+
+
+@pytest.mark.parametrize("grant_type", ["password", "authorization_code", "Client_Credentials"])
+def test_an_unknown_grant_type_is_unsupported(grant_type: str) -> None:
+    with pytest.raises(UnsupportedGrantTypeError):
+        decide(client(), _form(grant_type=grant_type))
+
+
+def test_a_client_that_may_not_use_the_grant_type_is_unauthorized() -> None:
+    with pytest.raises(UnauthorizedClientError):
+        decide(client(grant_types=frozenset()), _form())
+
+
+def test_a_token_is_for_the_client_itself_unless_it_has_an_audience() -> None:
+    assert decide(client("a"), _form()) == Grant(client("a"), (), ("a",))
+    assert decide(client(audience=("https://api",)), _form()).audience == ("https://api",)

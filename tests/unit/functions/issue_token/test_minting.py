@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import json
+
+import jwt
+import pytest
+
+from functions.issue_token.claims import Validity
+from functions.issue_token.grants import Grant
+from functions.issue_token.minting import JwtMint, OpaqueMint
+from functions.issue_token.signers import LocalSigners
+from functions.shared.client_record import TokenProfile
+from functions.shared.opaque_tokens import OpaqueToken
+from functions.shared.warm_key_ring import WarmKeyRing
+from tests.support.aws import ISSUER, KEY_RING_SECRET, SIGNING_KEYS_SECRET
+from tests.support.memory_stores import ManualClock, MemoryTokens
+from tests.support.server import NOW, client, key, ring, secrets
+
+TIMES = Validity(NOW, NOW + 600)
+
+
+def _jwt_mint() -> JwtMint:
+    store = secrets()
+    key_ring = WarmKeyRing(store, KEY_RING_SECRET, ManualClock(NOW))
+    return JwtMint(ISSUER, LocalSigners(key_ring, store, SIGNING_KEYS_SECRET))
+
+
+@pytest.mark.parametrize(
+    ("profile", "header"), [(TokenProfile.SEED, {}), (TokenProfile.AT_JWT, {"typ": "at+jwt"})]
+)
+def test_a_jwt_has_the_header_of_its_profile(profile: TokenProfile, header: dict[str, str]) -> None:
+    known = client(token_profile=profile, audience=("https://api",))
+    token = _jwt_mint().mint(Grant(known, ("country.read",), known.audience), TIMES)
+    assert token.kid == key().kid
+    unverified_header = jwt.get_unverified_header(token.text)
+    assert unverified_header == {"alg": "RS256", "kid": key().kid, **header}
+
+
+def test_a_scope_is_a_list_in_a_seed_token_and_a_text_in_an_at_jwt() -> None:
+    (jwk,) = ring().key_set(NOW)["keys"]
+    scopes = {}
+    for profile in TokenProfile:
+        known = client(token_profile=profile, audience=("https://api",))
+        token = _jwt_mint().mint(Grant(known, ("x", "y"), known.audience), TIMES)
+        payload = jwt.PyJWS().decode(token.text, jwt.PyJWK(jwk), algorithms=["RS256"])
+        scopes[profile] = json.loads(payload)["scope"]
+    assert scopes == {TokenProfile.SEED: ["x", "y"], TokenProfile.AT_JWT: "x y"}
+
+
+def test_an_opaque_token_is_kept_under_its_digest_alone() -> None:
+    store = MemoryTokens()
+    token = OpaqueMint(ISSUER, store).mint(Grant(client("a"), ("x",), ("https://api",)), TIMES)
+    assert token.kid is None
+    assert token.text not in repr(store.by_digest)
+    assert store.find(token.text, NOW) == OpaqueToken(
+        client_id="a",
+        scopes=("x",),
+        audience=("https://api",),
+        issuer=ISSUER,
+        issued_at=NOW,
+        expires_at=NOW + 600,
+    )

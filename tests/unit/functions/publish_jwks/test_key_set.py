@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from functions.publish_jwks.key_set import KeySetPublisher
+from functions.shared import key_ring
+from functions.shared.audit_log import AuditEntry
+from functions.shared.key_ring import JWKS_MAX_AGE
+from functions.shared.proxy_request import read_event
+from functions.shared.warm_key_ring import WarmKeyRing
+from tests.support.aws import KEY_RING_SECRET
+from tests.support.memory_stores import ManualClock, MemorySecrets
+from tests.support.proxy_events import proxy_event
+from tests.support.server import NOW, key, ring, secrets
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from functions.shared.responses import ProxyResponse
+
+
+def _get(
+    store: MemorySecrets | None = None, *, if_none_match: str | Sequence[str] | None = None
+) -> ProxyResponse:
+    clock = ManualClock(NOW)
+    publisher = KeySetPublisher(WarmKeyRing(store or secrets(), KEY_RING_SECRET, clock), clock)
+    headers = {} if if_none_match is None else {"If-None-Match": if_none_match}
+    return publisher(
+        read_event(proxy_event("GET", "/oauth2/jwks", headers=headers)), AuditEntry("publish_jwks")
+    )
+
+
+def test_the_key_set_holds_every_published_key() -> None:
+    body = json.loads(_get(secrets(key(1), key(2)))["body"])
+    assert {jwk["kid"] for jwk in body["keys"]} == {key(1).kid, key(2).kid}
+
+
+def test_only_public_members_are_published() -> None:
+    for jwk in json.loads(_get()["body"])["keys"]:
+        assert jwk.keys() == {"kty", "kid", "use", "alg", "e", "n"}
+
+
+def test_everyone_may_keep_the_key_set_for_its_maximum_age() -> None:
+    headers = _get()["headers"]
+    assert headers["Cache-Control"] == f"public, max-age={JWKS_MAX_AGE}"
+    assert headers["Access-Control-Allow-Origin"] == "*"
+    assert headers["Content-Type"] == "application/json"
+
+
+def test_the_entity_tag_is_strong_and_changes_with_the_keys() -> None:
+    first = _get(secrets(key(1)))["headers"]["ETag"]
+    assert first.startswith('"')
+    assert first == _get(secrets(key(1)))["headers"]["ETag"]
+    assert first != _get(secrets(key(2)))["headers"]["ETag"]
+
+
+TAG = _get()["headers"]["ETag"]
+
+
+@pytest.mark.parametrize(
+    "if_none_match", [TAG, f"W/{TAG}", f'"other", {TAG}', "*", ['"other"', TAG]]
+)
+def test_a_caller_that_has_the_key_set_is_told_so(if_none_match: str | list[str]) -> None:
+    answer = _get(if_none_match=if_none_match)
+    assert (answer["statusCode"], answer["body"]) == (304, "")
+    assert answer["headers"]["ETag"] == TAG
+    assert answer["headers"]["Cache-Control"] == f"public, max-age={JWKS_MAX_AGE}"
+
+
+@pytest.mark.parametrize("if_none_match", ["", '"other"', TAG.strip('"'), TAG[:-2] + '"'])
+def test_any_other_caller_gets_the_key_set(if_none_match: str) -> None:
+    assert _get(if_none_match=if_none_match)["statusCode"] == 200
+
+
+def test_a_key_whose_time_is_over_is_not_published() -> None:
+    store = secrets(key(1), key(2))
+    document = json.loads(key_ring.to_json(ring(key(1), key(2))))
+    document["keys"][0]["publish_until"] = NOW
+    store.write(KEY_RING_SECRET, json.dumps(document))
+    (jwk,) = json.loads(_get(store)["body"])["keys"]
+    assert jwk["kid"] == key(2).kid

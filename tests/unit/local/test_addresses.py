@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from local.addresses import AddressError, Addresses
+from local.environment import use_local_aws
+
+
+def test_the_defaults_are_the_contract_s() -> None:
+    addresses = Addresses.from_env({})
+    assert addresses == Addresses()
+    assert addresses.issuer == "http://localhost:8085/ms-auth-server"
+    assert addresses.guarded_api == "http://localhost:8091/ms-system"
+    assert addresses.aws_url == "http://localhost:8095"
+    assert addresses.host == "127.0.0.1"
+
+
+def test_ports_and_host_can_be_changed() -> None:
+    addresses = Addresses.from_env(
+        {
+            "GATEHOUSE_AUTH_PORT": "9001",
+            "GATEHOUSE_API_PORT": "9002",
+            "GATEHOUSE_AWS_PORT": "9003",
+            "GATEHOUSE_HOST": "192.0.2.7",
+        }
+    )
+    assert addresses.issuer == "http://192.0.2.7:9001/ms-auth-server"
+    assert addresses.guarded_api == "http://192.0.2.7:9002/ms-system"
+    assert addresses.aws_port == 9003
+
+
+@pytest.mark.parametrize(
+    ("host", "in_urls"),
+    [
+        ("127.0.0.1", "localhost"),
+        ("0.0.0.0", "localhost"),  # noqa: S104 - a value under test
+        ("::", "localhost"),
+        ("::1", "localhost"),
+        ("localhost", "localhost"),
+        ("gatehouse.example", "gatehouse.example"),
+        ("2001:db8::7", "[2001:db8::7]"),
+    ],
+)
+def test_urls_name_a_host_that_clients_can_reach(host: str, in_urls: str) -> None:
+    assert Addresses(host=host).auth_origin == f"http://{in_urls}:8085"
+
+
+def test_an_aws_endpoint_that_is_set_is_used() -> None:
+    addresses = Addresses.from_env({"AWS_ENDPOINT_URL": "http://127.0.0.1:4566"})
+    assert addresses.aws_url == "http://127.0.0.1:4566"
+
+
+@pytest.mark.parametrize("text", ["0", "65536", "-1", "80a", "8085 ", "9999999999", "٨٠٨٥"])
+def test_a_bad_port_is_one_clear_sentence(text: str) -> None:
+    with pytest.raises(AddressError, match=r"^GATEHOUSE_API_PORT must be a port number .*\.$"):
+        Addresses.from_env({"GATEHOUSE_API_PORT": text})
+
+
+def test_two_services_cannot_share_a_port() -> None:
+    with pytest.raises(AddressError, match="a port of its own"):
+        Addresses.from_env({"GATEHOUSE_API_PORT": "8085"})
+
+
+def test_an_api_started_by_hand_takes_its_address_from_its_own_port() -> None:
+    addresses = Addresses.from_env({})
+    assert addresses.serving("auth_server", 9000).issuer == "http://localhost:9000/ms-auth-server"
+    assert addresses.serving("guarded_api", 9000).api_origin == "http://localhost:9000"
+    assert addresses.serving("guarded_api", 9000).auth_port == 8085
+
+
+def test_a_port_that_was_set_is_the_address_whatever_is_listened_on() -> None:
+    pinned = Addresses.from_env({"GATEHOUSE_AUTH_PORT": "443", "GATEHOUSE_API_PORT": "8443"})
+    assert pinned.serving("auth_server", 9000).auth_port == 443
+    assert pinned.serving("guarded_api", 9000).api_port == 8443
+
+
+def test_a_developer_s_own_aws_credentials_are_out_of_reach() -> None:
+    environ = {
+        "AWS_ACCESS_KEY_ID": "AKIAREAL",
+        "AWS_SECRET_ACCESS_KEY": "real",
+        "AWS_SESSION_TOKEN": "real",
+        "AWS_PROFILE": "production",
+        "AWS_REGION": "eu-west-1",
+        "AWS_ENDPOINT_URL_DYNAMODB": "https://dynamodb.eu-west-1.amazonaws.com",
+        "AWS_WEB_IDENTITY_TOKEN_FILE": "/var/run/token",
+        "HOME": "/home/me",
+    }
+    use_local_aws(environ, Addresses())
+    assert "real" not in environ.values()
+    assert "AKIAREAL" not in environ.values()
+    assert environ["AWS_ENDPOINT_URL"] == "http://localhost:8095"
+    assert environ["AWS_REGION"] == environ["AWS_DEFAULT_REGION"] == "us-east-1"
+    assert environ["AWS_SHARED_CREDENTIALS_FILE"] == os.devnull
+    assert not {"AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_DYNAMODB"} & set(environ)
+    assert environ["HOME"] == "/home/me"

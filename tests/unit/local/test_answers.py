@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from local.gateway.answers import Answers
+from local.gateway.cloudformation import TemplateError
+from local.gateway.core import Gateway
+from local.gateway.messages import Request, Response
+from local.gateway.model import GatewayResponse
+from tests.unit.local.apis import (
+    BEARER,
+    Clock,
+    FakeLambda,
+    allow,
+    bearer,
+    deny,
+    get,
+    policy,
+    rest_api,
+    unauthorized,
+)
+
+AUS = "/ms-system/country/code/AUS"
+
+
+def refused(
+    responses: dict[str, GatewayResponse], result: object = None, sent: Request | None = None
+) -> Response:
+    invoke = FakeLambda({"Authorizer": unauthorized() if result is None else result})
+    gateway = Gateway(rest_api(BEARER, responses), invoke, clock=Clock(), new_id=lambda: "id-1")
+    return gateway.handle(sent or get(AUS, bearer()))
+
+
+def body(template: str) -> dict[str, str]:
+    return {"application/json": template}
+
+
+def test_a_configured_response_sets_status_headers_and_body() -> None:
+    response = refused(
+        {
+            "UNAUTHORIZED": GatewayResponse(
+                status=499,
+                headers={"WWW-Authenticate": "'Bearer realm=\"x\"'"},
+                templates=body('{"error":"unauthorized"}'),
+            )
+        }
+    )
+    assert response.status == 499
+    assert response.header("www-authenticate") == 'Bearer realm="x"'
+    assert response.header("content-type") == "application/json"
+    assert response.header("x-amzn-requestid") == "id-1"
+    assert response.body == b'{"error":"unauthorized"}'
+
+
+def test_a_response_without_a_template_keeps_the_default_body() -> None:
+    response = refused({"UNAUTHORIZED": GatewayResponse(headers={"X": "'1'"})})
+    assert (response.status, response.body) == (401, b'{"message":"Unauthorized"}')
+
+
+def test_what_is_not_configured_falls_back_to_its_class() -> None:
+    responses = {
+        "DEFAULT_4XX": GatewayResponse(templates=body('{"e":$context.error.messageString}')),
+        "DEFAULT_5XX": GatewayResponse(status=503, headers={"X": "'5'"}),
+    }
+    unauthorized_answer = refused(responses)
+    denied = refused(responses, policy(deny("*")))
+    failed = refused(responses, {"nonsense": True})
+    assert unauthorized_answer.status == 401
+    assert json.loads(unauthorized_answer.body) == {"e": "Unauthorized"}
+    assert denied.status == 403
+    assert json.loads(denied.body)["e"].endswith("with an explicit deny")
+    assert (failed.status, failed.header("x")) == (503, "5")
+
+
+def test_a_configured_type_takes_nothing_from_its_class() -> None:
+    response = refused(
+        {
+            "DEFAULT_4XX": GatewayResponse(status=418, headers={"X": "'4'"}),
+            "UNAUTHORIZED": GatewayResponse(headers={"Y": "'1'"}),
+        }
+    )
+    assert (response.status, response.header("x"), response.header("y")) == (401, None, "1")
+
+
+def test_a_function_s_failure_is_answered_as_configured_too() -> None:
+    invoke = FakeLambda({"Authorizer": policy(allow("*")), "LookUpCountry": "nonsense"})
+    api = rest_api(BEARER, {"DEFAULT_5XX": GatewayResponse(templates=body('{"error":"server"}'))})
+    response = Gateway(api, invoke, clock=Clock()).handle(get(AUS, bearer()))
+    assert (response.status, response.body) == (502, b'{"error":"server"}')
+
+
+def test_templates_and_headers_may_speak_of_the_request() -> None:
+    template = (
+        "$context.error.responseType $context.error.message $context.requestId $context.stage "
+        "$context.httpMethod $context.resourcePath $context.path $context.identity.sourceIp "
+        "$method.request.header.X-One $method.request.querystring.q $method.request.path.code "
+        "$stageVariables.name [$context.authorizer.none] $unknown $"
+    )
+    api = replace(
+        rest_api(
+            BEARER,
+            {
+                "UNAUTHORIZED": GatewayResponse(
+                    headers={
+                        "X-Echo": "method.request.header.X-One",
+                        "X-Stage": "context.stage",
+                        "X-Variable": "stageVariables.name",
+                        "X-Missing": "method.request.header.Missing",
+                    },
+                    templates={"text/plain": template},
+                )
+            },
+        ),
+        stage_variables={"name": "value"},
+    )
+    gateway = Gateway(api, FakeLambda(), clock=Clock(), new_id=lambda: "id-1")
+    response = gateway.handle(get(AUS, ("x-one", "1"), query="q=2"))
+    assert response.body.decode() == (
+        "UNAUTHORIZED Unauthorized id-1 ms-system GET /country/code/{code} "
+        "/ms-system/country/code/AUS 127.0.0.1 1 2 AUS value [] $unknown $"
+    )
+    assert response.header("x-echo") == "1"
+    assert response.header("x-stage") == "ms-system"
+    assert response.header("x-variable") == "value"
+    assert response.header("x-missing") is None
+    assert response.header("content-type") == "text/plain"
+
+
+def test_a_denied_request_s_answer_may_speak_of_the_authorizer_s_context() -> None:
+    responses = {
+        "ACCESS_DENIED": GatewayResponse(
+            templates=body('{"who":"$context.authorizer.principalId","n":"$context.authorizer.n"}')
+        )
+    }
+    response = refused(responses, policy(deny("*"), context={"n": 7}))
+    assert json.loads(response.body) == {"who": "client", "n": "7"}
+
+
+def test_a_configured_header_takes_the_place_of_the_gateway_s_own() -> None:
+    response = refused({"UNAUTHORIZED": GatewayResponse(headers={"content-type": "'x/y'"})})
+    assert [value for name, value in response.headers if name.lower() == "content-type"] == ["x/y"]
+
+
+def test_json_is_preferred_among_several_templates() -> None:
+    templates = {"text/html": "<p>", "application/json": "{}"}
+    response = refused({"UNAUTHORIZED": GatewayResponse(templates=templates)})
+    assert (response.header("content-type"), response.body) == ("application/json", b"{}")
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "Bearer",
+        "'Bearer",
+        "'two\r\nlines'",
+        "method.request.body",
+        "method.request.cookie.x",
+        "context.nonsense",
+        "integration.response.header.X",
+        "'",
+    ],
+)
+def test_a_header_that_is_no_expression_is_an_error_at_the_start(expression: str) -> None:
+    responses = {"UNAUTHORIZED": GatewayResponse(headers={"X": expression})}
+    with pytest.raises(TemplateError, match="UNAUTHORIZED"):
+        Answers(rest_api(responses=responses))
+
+
+@pytest.mark.parametrize(
+    "template", ["$context.error.messageStrin", "$method.request.body", "$context.erorr.message"]
+)
+def test_a_template_that_speaks_of_nothing_is_an_error_at_the_start(template: str) -> None:
+    responses = {"UNAUTHORIZED": GatewayResponse(templates=body(template))}
+    with pytest.raises(TemplateError, match="does not exist"):
+        Answers(rest_api(responses=responses))

@@ -1,0 +1,281 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+
+import pytest
+
+from local.gateway.core import Gateway
+from local.gateway.invocation import FunctionError
+from local.gateway.messages import Request
+from local.gateway.model import Api, GatewayResponse, Route
+from tests.unit.local.apis import OK, Clock, FakeLambda, answer, bearer, get, http_api, rest_api
+
+TOKEN = "/ms-auth-server/oauth2/token"
+
+
+def test_a_request_reaches_its_function_and_the_answer_the_client() -> None:
+    result = {"statusCode": 201, "headers": {"X-Made": "here"}, "body": '{"a":1}'}
+    response = answer(
+        rest_api(), FakeLambda({"LookUpCountry": result}), get("/ms-system/country"), Clock()
+    )
+    assert response.status == 201
+    assert response.body == b'{"a":1}'
+    assert response.header("content-type") == "application/json"
+    assert response.header("x-made") == "here"
+    assert response.header("x-amzn-requestid")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/ms-system/nowhere"),
+        ("POST", "/ms-system/country"),
+        ("HEAD", "/ms-system/country"),
+        ("OPTIONS", "/ms-system/country"),
+        ("GET", "/ms-system"),
+        ("GET", "/ms-system/"),
+        ("GET", "/ms-system/%63ountry"),
+        ("GET", "/ms-system//country"),
+    ],
+)
+def test_a_rest_api_takes_unknown_routes_for_unsigned_requests(method: str, path: str) -> None:
+    response = answer(rest_api(), FakeLambda(), Request(method, path), Clock())
+    assert response.status == 403
+    assert json.loads(response.body) == {"message": "Missing Authentication Token"}
+    assert response.header("x-amzn-errortype") == "MissingAuthenticationTokenException"
+
+
+def test_a_rest_api_takes_a_bearer_token_on_an_unknown_route_for_a_broken_signature() -> None:
+    response = answer(rest_api(), FakeLambda(), get("/ms-system/nowhere", bearer()), Clock())
+    digest = base64.b64encode(hashlib.sha256(b"Bearer token").digest()).decode()
+    assert response.status == 403
+    assert response.header("x-amzn-errortype") == "IncompleteSignatureException"
+    assert digest in json.loads(response.body)["message"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", TOKEN),
+        ("POST", "/ms-auth-server/nowhere"),
+        ("POST", f"{TOKEN}/"),
+        ("POST", "/other-stage/oauth2/token"),
+        ("POST", "/oauth2/token"),
+        ("POST", "/ms-auth-serveroauth2/token"),
+    ],
+)
+def test_an_http_api_answers_404_to_everything_unknown(method: str, path: str) -> None:
+    response = answer(http_api(), FakeLambda(), Request(method, path), Clock())
+    assert (response.status, json.loads(response.body)) == (404, {"message": "Not Found"})
+
+
+def test_another_stage_of_a_rest_api_is_forbidden_whatever_the_api_configures() -> None:
+    api = rest_api(responses={"DEFAULT_4XX": GatewayResponse(status=404)})
+    response = answer(api, FakeLambda(), get("/prod/country"), Clock())
+    assert (response.status, json.loads(response.body)) == (403, {"message": "Forbidden"})
+
+
+def test_a_rest_api_ignores_a_trailing_slash_and_hands_it_on() -> None:
+    invoke = FakeLambda()
+    assert answer(rest_api(), invoke, get("/ms-system/country/"), Clock()).status == 200
+    assert invoke.events("LookUpCountry")[0]["path"] == "/country/"
+
+
+def test_a_rest_api_hands_paths_on_as_they_were_sent() -> None:
+    invoke = FakeLambda()
+    sent = get("/ms-system/country/code/a%2Fb%20c")
+    assert answer(rest_api(), invoke, sent, Clock()).status == 200
+    (event,) = invoke.events("LookUpCountry")
+    assert event["path"] == "/country/code/a%2Fb%20c"
+    assert event["pathParameters"] == {"code": "a%2Fb%20c"}
+
+
+def test_an_http_api_decodes_paths_before_it_chooses_a_route() -> None:
+    invoke = FakeLambda()
+    api = http_api(Route("GET", "/x/{name}", "F"), stage="$default")
+    assert answer(api, invoke, get("/x/a%20b"), Clock()).status == 200
+    assert invoke.events("F")[0]["pathParameters"] == {"name": "a b"}
+    assert answer(api, invoke, get("/x/a%2Fb"), Clock()).status == 404
+
+
+def test_a_greedy_route_takes_every_method_and_the_rest_of_the_path() -> None:
+    invoke = FakeLambda()
+    sent = Request("DELETE", "/ms-system/open/a/b")
+    assert answer(rest_api(), invoke, sent, Clock()).status == 200
+    assert invoke.events("Open")[0]["pathParameters"] == {"proxy": "a/b"}
+
+
+@pytest.mark.parametrize("api", [rest_api(), http_api()])
+def test_each_request_has_an_id_of_its_own(api: Api) -> None:
+    invoke = FakeLambda()
+    gateway = Gateway(api, invoke)
+    path = "/ms-system/open/x" if api.kind == "rest" else TOKEN
+    responses = [gateway.handle(Request("POST", path)) for _ in range(2)]
+    header = "x-amzn-requestid" if api.kind == "rest" else "apigw-requestid"
+    sent = [event["requestContext"]["requestId"] for _, event in invoke.calls]
+    assert [response.header(header) for response in responses] == sent
+    assert len(set(sent)) == 2
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        FunctionError("KeyError", "x"),
+        None,
+        "text",
+        [],
+        {},
+        {"statusCode": None},
+        {"statusCode": "OK"},
+        {"statusCode": 20},
+        {"statusCode": 1000},
+        {"statusCode": True},
+        {"statusCode": 200.5},
+        {**OK, "body": {}},
+        {**OK, "body": 7},
+        {**OK, "headers": []},
+        {**OK, "headers": {"X": None}},
+        {**OK, "headers": {"X": ["a"]}},
+        {**OK, "headers": {"X": "a\r\nSet-Cookie: b"}},
+        {**OK, "headers": {"X Y": "a"}},
+        {**OK, "multiValueHeaders": {"X": "a"}},
+        {**OK, "multiValueHeaders": []},
+        {**OK, "isBase64Encoded": "yes"},
+        {**OK, "body": "x" * (6 * 1024 * 1024 + 1)},
+        {**OK, "body": "\ud800"},
+    ],
+)
+def test_a_function_that_fails_or_returns_nonsense_is_the_gateway_s_fault(result: object) -> None:
+    rest = answer(
+        rest_api(), FakeLambda({"LookUpCountry": result}), get("/ms-system/country"), Clock()
+    )
+    assert (rest.status, json.loads(rest.body)) == (502, {"message": "Internal server error"})
+    assert rest.header("x-amzn-errortype") == "InternalServerErrorException"
+    http = answer(
+        http_api(), FakeLambda({"IssueToken": result}), Request("POST", TOKEN), Clock()
+    )
+    assert (http.status, json.loads(http.body)) == (500, {"message": "Internal Server Error"})
+
+
+def test_only_a_rest_api_minds_members_it_does_not_know() -> None:
+    result = {**OK, "status": 200}
+    rest = answer(
+        rest_api(), FakeLambda({"LookUpCountry": result}), get("/ms-system/country"), Clock()
+    )
+    http = answer(
+        http_api(), FakeLambda({"IssueToken": result}), Request("POST", TOKEN), Clock()
+    )
+    assert (rest.status, http.status) == (502, 200)
+
+
+def test_a_status_code_may_be_digits_in_text() -> None:
+    invoke = FakeLambda({"LookUpCountry": {"statusCode": "204"}})
+    assert answer(rest_api(), invoke, get("/ms-system/country"), Clock()).status == 204
+
+
+def test_only_a_rest_api_gives_a_function_s_challenge_another_name() -> None:
+    result = {
+        "statusCode": 401,
+        "headers": {"WWW-Authenticate": "Basic", "Date": "today", "X-Mine": "1"},
+        "body": "{}",
+    }
+    rest = answer(
+        rest_api(), FakeLambda({"LookUpCountry": result}), get("/ms-system/country"), Clock()
+    )
+    http = answer(
+        http_api(), FakeLambda({"IssueToken": result}), Request("POST", TOKEN), Clock()
+    )
+    assert rest.header("www-authenticate") is None
+    assert rest.header("x-amzn-remapped-www-authenticate") == "Basic"
+    assert rest.header("x-amzn-remapped-date") == "today"
+    assert rest.header("x-mine") == "1"
+    assert http.header("www-authenticate") == "Basic"
+
+
+def test_headers_with_one_and_with_many_values_are_joined() -> None:
+    result = {
+        **OK,
+        "headers": {"Vary": "a", "X-Flag": True, "X-Number": 7},
+        "multiValueHeaders": {"Vary": ["a", "b"], "Set-Cookie": ["c=1", "d=2"]},
+    }
+    invoke = FakeLambda({"LookUpCountry": result})
+    response = answer(rest_api(), invoke, get("/ms-system/country"), Clock())
+    found = [pair for pair in response.headers if pair[0] in {"Vary", "Set-Cookie", "X-Flag"}]
+    assert found == [
+        ("Vary", "a"),
+        ("Vary", "b"),
+        ("Set-Cookie", "c=1"),
+        ("Set-Cookie", "d=2"),
+        ("X-Flag", "true"),
+    ]
+    assert response.header("x-number") == "7"
+
+
+def test_a_function_cannot_set_what_belongs_to_the_connection() -> None:
+    headers = {"Content-Length": "3", "Transfer-Encoding": "chunked", "Connection": "close"}
+    for api, name, sent in (
+        (rest_api(), "LookUpCountry", get("/ms-system/country")),
+        (http_api(), "IssueToken", Request("POST", TOKEN)),
+    ):
+        response = answer(api, FakeLambda({name: {**OK, "headers": headers}}), sent, Clock())
+        assert all(response.header(header) is None for header in headers)
+
+
+def test_base64_is_decoded_for_an_http_api_and_for_a_rest_api_s_binary_media_types() -> None:
+    result = {
+        "statusCode": 200,
+        "headers": {"Content-Type": "image/png"},
+        "body": base64.b64encode(b"\x89PNG").decode(),
+        "isBase64Encoded": True,
+    }
+    invoke = FakeLambda({"LookUpCountry": result, "IssueToken": result})
+    plain = answer(rest_api(), invoke, get("/ms-system/country"), Clock())
+    binary = answer(
+        rest_api(binary_media_types=("image/png",)), invoke, get("/ms-system/country"), Clock()
+    )
+    http = answer(http_api(), invoke, Request("POST", TOKEN), Clock())
+    assert plain.body == b"iVBORw=="
+    assert binary.body == http.body == b"\x89PNG"
+
+
+def test_a_body_that_is_no_base64_is_malformed() -> None:
+    invoke = FakeLambda({"IssueToken": {**OK, "body": "*", "isBase64Encoded": True}})
+    assert answer(http_api(), invoke, Request("POST", TOKEN), Clock()).status == 500
+
+
+def test_an_http_api_takes_a_body_without_a_content_type_for_text() -> None:
+    response = answer(http_api(), FakeLambda(), Request("POST", TOKEN), Clock())
+    assert response.header("content-type") == "text/plain; charset=utf-8"
+
+
+@pytest.mark.parametrize(
+    ("result", "body"),
+    [("hello", b"hello"), ({"a": 1}, b'{"a": 1}'), ([1], b"[1]"), (None, b"null")],
+)
+def test_payload_format_2_takes_a_result_without_a_status_for_the_body(
+    result: object, body: bytes
+) -> None:
+    api = http_api(Route("GET", "/x", "F", payload_format="2.0"), stage="$default")
+    response = answer(api, FakeLambda({"F": result}), get("/x"), Clock())
+    assert (response.status, response.body) == (200, body)
+    assert response.header("content-type") == "application/json"
+
+
+def test_payload_format_2_sets_cookies() -> None:
+    api = http_api(Route("GET", "/x", "F", payload_format="2.0"), stage="$default")
+    response = answer(api, FakeLambda({"F": {**OK, "cookies": ["a=1", "b=2"]}}), get("/x"), Clock())
+    assert [pair for pair in response.headers if pair[0] == "Set-Cookie"] == [
+        ("Set-Cookie", "a=1"),
+        ("Set-Cookie", "b=2"),
+    ]
+    broken = answer(api, FakeLambda({"F": {**OK, "cookies": "a=1"}}), get("/x"), Clock())
+    assert broken.status == 500
+
+
+def test_a_body_over_the_limit_is_answered_in_each_api_s_words() -> None:
+    rest = Gateway(rest_api(), FakeLambda()).too_large(get("/ms-system/country"))
+    http = Gateway(http_api(), FakeLambda()).too_large(Request("POST", TOKEN))
+    assert (rest.status, json.loads(rest.body)) == (413, {"message": "Request Too Long"})
+    assert (http.status, json.loads(http.body)) == (413, {"message": "Request Entity Too Large"})

@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.gateway.events import Call, authorizer_event, proxy_event
+from local.gateway.messages import ClientCertificate, Request
+from local.gateway.model import Api, IdentitySource, Route
+from local.place import LAPTOP
+from tests.unit.local.apis import BEARER, bearer, http_api, rest_api
+
+EVENTS = Path(__file__).parent / "events"
+# What API Gateway makes up: the fixtures' values are as good as ours.
+MADE_UP = {"resourceId", "deploymentId"}
+HTTP_2 = Route("GET", "/country/code/{code}", "LookUpCountry", payload_format="2.0")
+
+
+def recorded(name: str) -> Any:  # noqa: ANN401 - JSON
+    return json.loads((EVENTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def call(api: Api, route: Route, request: Request, path: str, **parameters: str) -> Call:
+    return Call(
+        api=api,
+        place=LAPTOP,
+        request=request,
+        route=route,
+        path=path,
+        parameters=parameters,
+        request_id="7c7e5c6e-3c0a-4a53-9f0e-0a9f5b1f7f10"
+        if api.kind == "rest"
+        else "OfTZcFJ4IAMEv3w=",
+        extended_request_id="OfTZcFJ4IAMEv3w=",
+        trace_id="Root=1-6553f0c1-2f1c9ab04c0b5a6e1d2f3a4b",
+        requested_at=1_700_000_001.25,
+    )
+
+
+def request(api: Api, *headers: tuple[str, str], **more: Any) -> Request:  # noqa: ANN401 - Request's own members
+    host = f"{api.api_id}.execute-api.us-east-1.amazonaws.com"
+    return Request(
+        **{
+            "method": "GET",
+            "path": "/",
+            "headers": (("Host", host), *headers),
+            "source_ip": "203.0.113.9",
+            "scheme": "https",
+            **more,
+        }
+    )
+
+
+def rest_call() -> Call:
+    api = rest_api(BEARER)
+    sent = request(
+        api,
+        ("Accept", "*/*"),
+        bearer(),
+        ("User-Agent", "curl/8.5.0"),
+        ("X-Twice", "first"),
+        ("X-Twice", "second"),
+        ("X-Forwarded-Proto", "gopher"),
+        ("Connection", "keep-alive"),
+        query="lang=en&lang=fr&q=a+b",
+    )
+    return call(api, api.routes[1], sent, "/country/code/AUS", code="AUS")
+
+
+def http_2_call(*headers: tuple[str, str]) -> Call:
+    api = http_api(HTTP_2, stage="$default")
+    sent = request(
+        api,
+        ("Accept", "*/*"),
+        ("User-Agent", "curl/8.5.0"),
+        ("X-Twice", "first"),
+        ("X-Twice", "second"),
+        ("Cookie", "a=1; b=2"),
+        *headers,
+        query="lang=en&lang=fr",
+    )
+    return call(api, api.routes[0], sent, "/country/code/a b", code="a b")
+
+
+def comparable(event: dict[str, Any]) -> dict[str, Any]:
+    context = event.get("requestContext", {})
+    for name in MADE_UP & set(context):
+        if " " not in (context[name] or ""):
+            assert len(context[name]) == 6
+            context[name] = "made up"
+    return event
+
+
+def test_a_rest_api_sends_a_function_the_recorded_event() -> None:
+    authorizer = {
+        "client_id": "service-client-jwt",
+        "admin": "false",
+        "level": "7",
+        "principalId": "service-client-jwt",
+        "integrationLatency": 12,
+    }
+    event = proxy_event(rest_call(), authorizer)
+    assert comparable(event) == comparable(recorded("rest_proxy"))
+
+
+def test_a_rest_api_sends_a_request_authorizer_the_recorded_event() -> None:
+    event = authorizer_event(rest_call(), ("Bearer token",))
+    assert comparable(event) == comparable(recorded("rest_request_authorizer"))
+
+
+def test_a_rest_api_sends_a_token_authorizer_the_recorded_event() -> None:
+    original = rest_call()
+    route = replace(original.route, authorizer=replace(BEARER, kind="TOKEN"))
+    event = authorizer_event(replace(original, route=route), ("Bearer token",))
+    assert event == recorded("rest_token_authorizer")
+
+
+def test_an_http_api_sends_a_form_as_base64_with_small_header_names_and_the_stage_in_the_path() -> (
+    None
+):
+    api = http_api()
+    sent = request(
+        api,
+        ("Accept", "*/*"),
+        ("Content-Length", "29"),
+        ("Content-Type", "application/x-www-form-urlencoded"),
+        ("User-Agent", "curl/8.5.0"),
+        ("X-Forwarded-For", "198.51.100.1"),
+        method="POST",
+        body=b"grant_type=client_credentials",
+    )
+    event = proxy_event(call(api, api.routes[0], sent, "/oauth2/token"), None)
+    assert event == recorded("http_proxy_1")
+
+
+def test_payload_format_2_joins_duplicates_and_takes_cookies_apart() -> None:
+    authorizer = {"client_id": "service-client-jwt", "scopes": ["country.read"]}
+    assert proxy_event(http_2_call(), authorizer) == recorded("http_proxy_2")
+
+
+def test_an_http_api_sends_a_format_2_authorizer_the_recorded_event() -> None:
+    original = http_2_call(bearer())
+    route = replace(original.route, authorizer=replace(BEARER, payload_format="2.0"))
+    event = authorizer_event(replace(original, route=route), ("Bearer token",))
+    assert event == recorded("http_request_authorizer_2")
+
+
+def test_an_http_api_sends_a_format_1_authorizer_the_recorded_event_with_the_certificate() -> None:
+    authorizer = replace(
+        BEARER,
+        identity_sources=(
+            IdentitySource("header", "Authorization"),
+            IdentitySource("context", "identity.sourceIp"),
+        ),
+    )
+    api = http_api(Route("GET", "/country", "LookUpCountry", authorizer))
+    certificate = ClientCertificate(
+        pem="-----BEGIN CERTIFICATE-----",
+        subject="CN=client",
+        issuer="CN=authority",
+        serial_number="1",
+        not_before="May 28 12:30:02 2019 GMT",
+        not_after="Aug  5 09:36:04 2021 GMT",
+    )
+    sent = request(api, bearer(), client_certificate=certificate)
+    event = authorizer_event(
+        call(api, api.routes[0], sent, "/country"), ("Bearer token", "203.0.113.9")
+    )
+    assert event == recorded("http_request_authorizer_1")
+
+
+def test_a_certificate_reaches_format_2_under_authentication() -> None:
+    original = http_2_call()
+    certificate = ClientCertificate("pem", "CN=client", "CN=authority", "1", "then", "later")
+    event = proxy_event(
+        replace(original, request=replace(original.request, client_certificate=certificate)), None
+    )
+    found = event["requestContext"]["authentication"]["clientCert"]
+    assert found["clientCertPem"] == "pem"
+    assert found["validity"] == {"notBefore": "then", "notAfter": "later"}
+
+
+@pytest.mark.parametrize(
+    ("content_type", "encoded"),
+    [
+        ("application/json", False),
+        ("application/json; charset=utf-8", False),
+        ("text/plain", False),
+        ("application/xml", False),
+        ("application/x-www-form-urlencoded", True),
+        ("application/octet-stream", True),
+        ("", True),
+    ],
+)
+def test_an_http_api_decides_by_content_type_what_is_text(
+    content_type: str, *, encoded: bool
+) -> None:
+    api = http_api()
+    sent = request(api, ("Content-Type", content_type), method="POST", body=b"{}")
+    event = proxy_event(call(api, api.routes[0], sent, "/oauth2/token"), None)
+    assert (event["body"], event["isBase64Encoded"]) == (("e30=", True) if encoded else ("{}", False))
+
+
+def test_a_rest_api_encodes_only_its_binary_media_types() -> None:
+    plain = rest_api()
+    binary = rest_api(binary_media_types=("image/*",))
+    bodies = []
+    for api in (plain, binary):
+        sent = request(api, ("Content-Type", "image/png"), body=b"\xff\x00")
+        event = proxy_event(call(api, api.routes[0], sent, "/country"), None)
+        bodies.append((event["body"], event["isBase64Encoded"]))
+    assert bodies == [("\ufffd\x00", False), ("/wA=", True)]
+
+
+def test_a_request_without_a_body_has_none() -> None:
+    assert proxy_event(rest_call(), None)["body"] is None
+
+
+def test_the_port_of_the_host_header_is_forwarded_and_is_no_part_of_the_domain_name() -> None:
+    api = rest_api()
+    sent = Request("GET", "/", headers=(("Host", "localhost:8091"),))
+    event = proxy_event(call(api, api.routes[0], sent, "/country"), None)
+    assert event["requestContext"]["domainName"] == "localhost"
+    assert event["headers"]["X-Forwarded-Port"] == "8091"
+    assert event["headers"]["X-Forwarded-Proto"] == "http"
+
+
+def test_the_root_of_an_api_has_a_method_arn_that_ends_in_a_slash() -> None:
+    api = rest_api()
+    found = call(api, api.routes[0], request(api), "/").method_arn
+    assert found.endswith("guardedapi/ms-system/GET/")
+
+
+def test_a_trailing_slash_is_no_part_of_the_method_arn() -> None:
+    api = rest_api()
+    assert call(api, api.routes[0], request(api), "/country/").method_arn.endswith("/GET/country")
+
+
+def test_a_route_without_an_authorizer_has_no_authorizer_event() -> None:
+    api = rest_api()
+    with pytest.raises(ValueError, match="no authorizer"):
+        authorizer_event(call(api, api.routes[0], request(api), "/country"), ())

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from local.gateway.invocation import FunctionError, InProcessLambda, LambdaContext
+from local.gateway.model import Function
+from tests.unit.local.apis import Clock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FUNCTION = Function(
+    logical_id="Probe",
+    name="gatehouse-Probe",
+    arn="arn:aws:lambda:us-east-1:123456789012:function:gatehouse-Probe",
+    handler="probe_module.handle",
+    environment={},
+    timeout=10,
+    memory=512,
+)
+
+
+class Module:
+    """Stands in `sys.modules` for a function's module."""
+
+    def __init__(self, handle: object) -> None:
+        self.handle = handle
+
+
+@pytest.fixture
+def invoke_with(
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[[object], InProcessLambda]:
+    def build(handle: object) -> InProcessLambda:
+        monkeypatch.setitem(__import__("sys").modules, "probe_module", Module(handle))
+        return InProcessLambda([FUNCTION], Clock())
+
+    return build
+
+
+def test_a_handler_gets_a_copy_of_the_event_and_a_context_like_lambda_s(
+    invoke_with: Callable[[object], InProcessLambda],
+) -> None:
+    seen: list[LambdaContext] = []
+
+    def handle(event: dict[str, object], context: LambdaContext) -> dict[str, object]:
+        seen.append(context)
+        event["changed"] = True
+        return event
+
+    event = {"a": (1, 2)}
+    result = invoke_with(handle)("Probe", event)
+    assert result == {"a": [1, 2], "changed": True}
+    assert event == {"a": (1, 2)}
+    (context,) = seen
+    assert context.function_name == "gatehouse-Probe"
+    assert context.invoked_function_arn == FUNCTION.arn
+    assert context.log_group_name == "/aws/lambda/gatehouse-Probe"
+    assert context.memory_limit_in_mb == "512"
+    assert context.get_remaining_time_in_millis() == 10_000
+    assert re.fullmatch(r"[0-9a-f-]{36}", context.aws_request_id)
+
+
+def test_the_remaining_time_runs_down_to_zero() -> None:
+    clock = Clock(100.0)
+    context = LambdaContext("f", "arn", "128", deadline=103.0, clock=clock)
+    left = []
+    for now in (100.0, 101.5, 103.0, 200.0):
+        clock.now = now
+        left.append(context.get_remaining_time_in_millis())
+    assert left == [3000, 1500, 0, 0]
+
+
+def test_an_exception_is_reported_with_its_type_and_message(
+    invoke_with: Callable[[object], InProcessLambda], caplog: pytest.LogCaptureFixture
+) -> None:
+    def handle(event: object, context: object) -> object:
+        raise KeyError("Authorization")
+
+    with pytest.raises(FunctionError) as failure:
+        invoke_with(handle)("Probe", {})
+    assert (failure.value.kind, failure.value.message) == ("KeyError", "'Authorization'")
+    assert "Probe failed" in caplog.text
+
+
+def test_unauthorized_is_reported_without_a_trace(
+    invoke_with: Callable[[object], InProcessLambda], caplog: pytest.LogCaptureFixture
+) -> None:
+    def handle(event: object, context: object) -> object:
+        raise Exception("Unauthorized")  # noqa: TRY002 - API Gateway's own word
+
+    with pytest.raises(FunctionError) as failure:
+        invoke_with(handle)("Probe", {})
+    assert failure.value.message == "Unauthorized"
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("result", [object(), {"a": {1}}, float("nan"), {"a": b"x"}])
+def test_a_result_that_is_no_json_fails_the_invocation(
+    invoke_with: Callable[[object], InProcessLambda], result: object
+) -> None:
+    with pytest.raises(FunctionError, match=r"Runtime\.MarshalError"):
+        invoke_with(lambda event, context: result)("Probe", {})
+
+
+def test_dynamodb_s_numbers_are_written_as_numbers(
+    invoke_with: Callable[[object], InProcessLambda],
+) -> None:
+    assert invoke_with(lambda event, context: Decimal("1.5"))("Probe", {}) == 1.5
+
+
+def test_a_module_that_cannot_be_imported_is_told_at_the_start_and_fails_when_called(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    invoke = InProcessLambda([FUNCTION])
+    invoke.warm_up()
+    assert "Probe cannot be imported" in caplog.text
+    with pytest.raises(FunctionError, match=r"Runtime\.ImportModuleError"):
+        invoke("Probe", {})
+
+
+def test_a_handler_that_is_no_function_fails(
+    invoke_with: Callable[[object], InProcessLambda],
+) -> None:
+    with pytest.raises(FunctionError, match=r"Runtime\.HandlerNotFound"):
+        invoke_with("text")("Probe", {})

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import pytest
+
+from local.gateway.model import Route
+from local.gateway.routing import Router
+
+ROUTER = Router(
+    Route(method, path, f"{method} {path}")
+    for method, path in [
+        ("GET", "/{first}"),
+        ("ANY", "/{proxy+}"),
+        ("GET", "/country"),
+        ("ANY", "/country"),
+        ("GET", "/country/code/{code}"),
+        ("GET", "/country/code/special"),
+        ("GET", "/country/{anything+}"),
+        ("GET", "/"),
+        ("GET", "/a/{x}/c"),
+        ("GET", "/a/b/{y}"),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "route", "parameters"),
+    [
+        ("GET", "/", "GET /", {}),
+        ("GET", "/country", "GET /country", {}),
+        ("POST", "/country", "ANY /country", {}),
+        ("GET", "/country/code/AUS", "GET /country/code/{code}", {"code": "AUS"}),
+        ("GET", "/country/code/special", "GET /country/code/special", {}),
+        ("GET", "/country/code/a%2Fb", "GET /country/code/{code}", {"code": "a%2Fb"}),
+        ("GET", "/country/code/a/b", "GET /country/{anything+}", {"anything": "code/a/b"}),
+        ("POST", "/country/code/AUS", "ANY /{proxy+}", {"proxy": "country/code/AUS"}),
+        ("GET", "/elsewhere", "GET /{first}", {"first": "elsewhere"}),
+        ("GET", "/a/b/c", "GET /a/b/{y}", {"y": "c"}),
+        ("GET", "/a/x/c", "GET /a/{x}/c", {"x": "x"}),
+    ],
+)
+def test_the_most_specific_route_is_chosen(
+    method: str, path: str, route: str, parameters: dict[str, str]
+) -> None:
+    match = ROUTER.match(method, path)
+    assert match is not None
+    assert match.route.function == route
+    assert match.parameters == parameters
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/"),
+        ("GET", "//"),
+        ("GET", "/country/"),
+        ("get", "/country"),
+    ],
+)
+def test_what_no_route_names_is_not_found(method: str, path: str) -> None:
+    router = Router(
+        [Route("GET", "/country", "A"), Route("GET", "/country/{code}", "B"), Route("GET", "/", "C")]
+    )
+    assert router.match(method, path) is None
+
+
+def test_the_default_route_catches_what_no_other_does() -> None:
+    router = Router([Route("ANY", "$default", "Rest"), Route("GET", "/country", "Country")])
+    found = [router.match("GET", path) for path in ("/country", "/", "/x/y")]
+    assert [match and match.route.function for match in found] == ["Country", "Rest", "Rest"]
