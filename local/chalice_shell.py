@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote, urlencode
 
 import chalice.local
@@ -51,7 +51,8 @@ class GatewayApp(Chalice):
     """One of the template's APIs, as a chalice app.
 
     `provision` starts the laptop's AWS if nothing plays it yet, makes in it what the template
-    declares, and returns the values that the template's resources have there.
+    declares, and returns the values that the template's resources have there. `give_up` ends the
+    process with a sentence.
     """
 
     def __init__(
@@ -61,10 +62,12 @@ class GatewayApp(Chalice):
         template: Path = ROOT / "template.yaml",
         environ: MutableMapping[str, str] = os.environ,
         provision: Provision | None = None,
+        give_up: Callable[[str], NoReturn] | None = None,
     ) -> None:
         super().__init__(f"gatehouse-{service.replace('_', '-')}", configure_logs=False)
         self.service: Service = service
-        self._environ = environ
+        self.environ = environ
+        self.give_up = give_up or end_process
         self._provision = provision
         self._gateway: Gateway | None = None
         self._opening = threading.Lock()
@@ -72,7 +75,7 @@ class GatewayApp(Chalice):
             self._template = Template.read(template)
             self._description = self._template.api(_APIS[service])
         except TemplateError as error:
-            _give_up(f"{template.name}: {error}.")
+            self.give_up(f"{template.name}: {error}.")
         self._register_routes()
         chalice.local.LocalDevServer = GatewayServer  # type: ignore[misc, assignment]
 
@@ -99,7 +102,7 @@ class GatewayApp(Chalice):
     def _compose(self, addresses: Addresses) -> Gateway:
         for library in ("boto3", "botocore", "werkzeug"):  # chalice shows everyone's chatter
             logging.getLogger(library).setLevel(logging.WARNING)
-        use_local_aws(self._environ, addresses)
+        use_local_aws(self.environ, addresses)
         provision = self._provision or _provision
         values = provision(addresses, self._template)
         origins = {
@@ -110,7 +113,7 @@ class GatewayApp(Chalice):
             self._template.function(logical_id, values, origins)
             for logical_id in sorted(self._description.functions())
         ]
-        self._environ.update(shared_environment(functions))
+        self.environ.update(shared_environment(functions))
         invoke = InProcessLambda(functions)
         invoke.warm_up()
         return Gateway(self._description, invoke)
@@ -124,7 +127,7 @@ class GatewayApp(Chalice):
         return self._opened().too_large(request)
 
     def _opened(self) -> Gateway:
-        return self._gateway or self.open(Addresses.from_env(self._environ))
+        return self._gateway or self.open(Addresses.from_env(self.environ))
 
     def __call__(self, event: Mapping[str, Any], context: object) -> dict[str, Any]:  # noqa: ARG002 - chalice's signature
         """Answer an event of chalice's own making (its test client's) through the gateway core."""
@@ -147,21 +150,20 @@ class GatewayServer(chalice.local.LocalDevServer):
         self.app_object = app_object
         self.host = host
         self.port = port
-        environ = os.environ
-        log = None if environ.get("GATEHOUSE_QUIET") else _say
+        log = None if app_object.environ.get("GATEHOUSE_QUIET") else _say
         try:
             self.server = Server(host, port, log=log)
         except OSError as error:
-            _give_up(f"Port {port} on {host} cannot be used: {error.strerror}.")
+            app_object.give_up(f"Port {port} on {host} cannot be used: {error.strerror}.")
         try:
-            addresses = Addresses.from_env(environ).serving(app_object.service, self.server.port)
-            app_object.open(addresses)
+            addresses = Addresses.from_env(app_object.environ)
+            app_object.open(addresses.serving(app_object.service, self.server.port))
         except (AddressError, SetUpError) as error:
-            _give_up(str(error))
+            app_object.give_up(str(error))
         except TemplateError as error:
-            _give_up(f"template.yaml: {error}.")
+            app_object.give_up(f"template.yaml: {error}.")
         self.server.open(app_object)
-        if environ.get("CHALICE_WORKER"):
+        if app_object.environ.get("CHALICE_WORKER"):
             reloading.watch(ROOT, reloading.restart_chalice)
 
 
@@ -212,7 +214,7 @@ def _say(line: str) -> None:
     sys.stdout.write(line + "\n")
 
 
-def _give_up(sentence: str) -> None:
-    """End the process, also from the thread in which chalice's reloader serves."""
+def end_process(sentence: str) -> NoReturn:
+    """Say why and end the process, also from the thread in which chalice's reloader serves."""
     print(sentence, file=sys.stderr, flush=True)
     os._exit(1)

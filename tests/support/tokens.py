@@ -20,15 +20,17 @@ CLIENT = "service-client-jwt"
 KID = "key-1"
 NOW = 1_700_000_000
 LIFETIME = 14_400
-METHOD_ARN = (
-    "arn:aws:execute-api:eu-west-1:123456789012:abcdef1234/ms-system/GET/country/code/AUS"
-)
+METHOD_ARN = "arn:aws:execute-api:eu-west-1:123456789012:abcdef1234/ms-system/GET/country/code/AUS"
 STAGE_ARN = "arn:aws:execute-api:eu-west-1:123456789012:abcdef1234/ms-system"
 
 
-@cache
 def rsa_key(name: str = KID, bits: int = 2048) -> rsa.RSAPrivateKey:
     """Return the RSA key of this name, made once: making one is slow."""
+    return _made(name, bits)
+
+
+@cache
+def _made(_name: str, bits: int) -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(public_exponent=65537, key_size=bits)
 
 
@@ -44,18 +46,20 @@ def ed25519_key(name: str = "ed") -> ed25519.Ed25519PrivateKey:
     return ed25519.Ed25519PrivateKey.generate()
 
 
-def rsa_jwk(kid: str = KID, key: rsa.RSAPrivateKey | None = None, **members: object) -> Any:
+def rsa_jwk(
+    kid: str = KID, key: rsa.RSAPrivateKey | None = None, **members: object
+) -> dict[str, Any]:
     """Return the public JWK of an RSA key, as the issuer publishes it."""
     jwk = RSAAlgorithm.to_jwk((key or rsa_key(kid)).public_key(), as_dict=True)
     return {"kty": jwk["kty"], "n": jwk["n"], "e": jwk["e"], "kid": kid} | members
 
 
-def ec_jwk(kid: str = "ec", **members: object) -> Any:
+def ec_jwk(kid: str = "ec", **members: object) -> dict[str, Any]:
     """Return the public JWK of a P-256 key."""
     return ECAlgorithm.to_jwk(ec_key(kid).public_key(), as_dict=True) | {"kid": kid} | members
 
 
-def ed25519_jwk(kid: str = "ed", **members: object) -> Any:
+def ed25519_jwk(kid: str = "ed", **members: object) -> dict[str, Any]:
     """Return the public JWK of an Ed25519 key."""
     jwk = OKPAlgorithm.to_jwk(ed25519_key(kid).public_key(), as_dict=True)
     return jwk | {"kid": kid} | members
@@ -108,7 +112,7 @@ def forge(
     *,
     key: rsa.RSAPrivateKey | None = None,
 ) -> str:
-    """Sign any header and payload, bytes as they are and everything else as JSON, with a true key."""
+    """Sign any header and payload with a true key: bytes as they are, all else as JSON."""
     header = {"alg": "RS256", "kid": KID} if header is ... else header
     payload = claims() if payload is ... else payload
     signing_input = f"{encode(_to_bytes(header))}.{encode(_to_bytes(payload))}"

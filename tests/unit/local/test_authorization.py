@@ -290,7 +290,7 @@ def test_an_authorizer_that_fails_or_answers_nonsense_is_500(result: object) -> 
 
 def test_an_http_api_says_the_same_in_its_own_words() -> None:
     invoke, gateway = guarded_http(BEARER)
-    answers = []
+    answers: list[tuple[int, str]] = []
     for result in (unauthorized(), policy(deny("*")), FunctionError("KeyError", "x")):
         invoke.answers["Authorizer"] = result
         token = bearer(str(len(answers)))

@@ -153,9 +153,7 @@ def test_a_function_that_fails_or_returns_nonsense_is_the_gateway_s_fault(result
     )
     assert (rest.status, json.loads(rest.body)) == (502, {"message": "Internal server error"})
     assert rest.header("x-amzn-errortype") == "InternalServerErrorException"
-    http = answer(
-        http_api(), FakeLambda({"IssueToken": result}), Request("POST", TOKEN), Clock()
-    )
+    http = answer(http_api(), FakeLambda({"IssueToken": result}), Request("POST", TOKEN), Clock())
     assert (http.status, json.loads(http.body)) == (500, {"message": "Internal Server Error"})
 
 
@@ -164,9 +162,7 @@ def test_only_a_rest_api_minds_members_it_does_not_know() -> None:
     rest = answer(
         rest_api(), FakeLambda({"LookUpCountry": result}), get("/ms-system/country"), Clock()
     )
-    http = answer(
-        http_api(), FakeLambda({"IssueToken": result}), Request("POST", TOKEN), Clock()
-    )
+    http = answer(http_api(), FakeLambda({"IssueToken": result}), Request("POST", TOKEN), Clock())
     assert (rest.status, http.status) == (502, 200)
 
 
@@ -184,9 +180,7 @@ def test_only_a_rest_api_gives_a_function_s_challenge_another_name() -> None:
     rest = answer(
         rest_api(), FakeLambda({"LookUpCountry": result}), get("/ms-system/country"), Clock()
     )
-    http = answer(
-        http_api(), FakeLambda({"IssueToken": result}), Request("POST", TOKEN), Clock()
-    )
+    http = answer(http_api(), FakeLambda({"IssueToken": result}), Request("POST", TOKEN), Clock())
     assert rest.header("www-authenticate") is None
     assert rest.header("x-amzn-remapped-www-authenticate") == "Basic"
     assert rest.header("x-amzn-remapped-date") == "today"

@@ -201,7 +201,9 @@ def test_an_http_api_decides_by_content_type_what_is_text(
     api = http_api()
     sent = request(api, ("Content-Type", content_type), method="POST", body=b"{}")
     event = proxy_event(call(api, api.routes[0], sent, "/oauth2/token"), None)
-    assert (event["body"], event["isBase64Encoded"]) == (("e30=", True) if encoded else ("{}", False))
+    assert (event["body"], event["isBase64Encoded"]) == (
+        ("e30=", True) if encoded else ("{}", False)
+    )
 
 
 def test_a_rest_api_encodes_only_its_binary_media_types() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,7 @@ def invoke_with(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[[object], InProcessLambda]:
     def build(handle: object) -> InProcessLambda:
-        monkeypatch.setitem(__import__("sys").modules, "probe_module", Module(handle))
+        monkeypatch.setitem(sys.modules, "probe_module", Module(handle))
         return InProcessLambda([FUNCTION], Clock())
 
     return build
@@ -104,13 +105,13 @@ def test_a_result_that_is_no_json_fails_the_invocation(
     invoke_with: Callable[[object], InProcessLambda], result: object
 ) -> None:
     with pytest.raises(FunctionError, match=r"Runtime\.MarshalError"):
-        invoke_with(lambda event, context: result)("Probe", {})
+        invoke_with(lambda _event, _context: result)("Probe", {})
 
 
 def test_dynamodb_s_numbers_are_written_as_numbers(
     invoke_with: Callable[[object], InProcessLambda],
 ) -> None:
-    assert invoke_with(lambda event, context: Decimal("1.5"))("Probe", {}) == 1.5
+    assert invoke_with(lambda _event, _context: Decimal("1.5"))("Probe", {}) == 1.5
 
 
 def test_a_module_that_cannot_be_imported_is_told_at_the_start_and_fails_when_called(

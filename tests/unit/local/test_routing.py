@@ -58,7 +58,11 @@ def test_the_most_specific_route_is_chosen(
 )
 def test_what_no_route_names_is_not_found(method: str, path: str) -> None:
     router = Router(
-        [Route("GET", "/country", "A"), Route("GET", "/country/{code}", "B"), Route("GET", "/", "C")]
+        [
+            Route("GET", "/country", "A"),
+            Route("GET", "/country/{code}", "B"),
+            Route("GET", "/", "C"),
+        ]
     )
     assert router.match(method, path) is None
 

@@ -28,7 +28,8 @@ MEANING = OpaqueToken(
     issued_at=NOW,
     expires_at=NOW + 600,
 )
-TOKEN = "gh_at_token"
+TOKEN = "gh_at_" + "t" * 43
+BARE = "gh_at_" + "b" * 43
 INACTIVE = {"active": False}
 
 
@@ -94,13 +95,13 @@ def test_a_token_without_scopes_has_no_scope_member() -> None:
         issued_at=NOW,
         expires_at=NOW + 1,
     )
-    server.tokens.put("bare", bare)
-    answer = server.ask("service", "bare")
+    server.tokens.put(BARE, bare)
+    answer = server.ask("service", BARE)
     assert "scope" not in answer
     assert answer["aud"] == ["a", "b"]
 
 
-@pytest.mark.parametrize("token", ["gh_at_other", "ä", "a.b.c", "x" * 9000])
+@pytest.mark.parametrize("token", ["gh_at_" + "u" * 43, "gh_at_", "ä", "a.b.c", "x" * 9000])
 def test_an_unknown_token_is_inactive_and_nothing_more(token: str) -> None:
     assert Server().ask("service", token) == INACTIVE
 

@@ -1,0 +1,272 @@
+"""What callers see when AWS throttles, hangs, refuses or is gone."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
+from threading import Barrier
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.config import Config
+
+from functions.introspect_token import handler as introspect_token
+from functions.introspect_token.settings import Settings as IntrospectTokenSettings
+from functions.issue_token import handler as issue_token
+from functions.issue_token.settings import Settings as IssueTokenSettings
+from functions.publish_jwks import handler as publish_jwks
+from functions.publish_jwks.settings import Settings as PublishJwksSettings
+from functions.rotate_keys import handler as rotate_keys
+from functions.rotate_keys.settings import Settings as RotateKeysSettings
+from functions.shared.aws_clients import AwsClients
+from functions.shared.client_record import TokenFormat
+from functions.shared.client_registry import DynamoDbClients
+from functions.shared.secret_store import SecretsManagerStore
+from tests.support.aws import CLIENTS_TABLE, CREDENTIALS, ENVIRONMENT
+from tests.support.memory_stores import ManualClock
+from tests.support.proxy_events import basic, form_event, proxy_event, token_event
+from tests.support.server import NOW, SECRET, client, key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from functions.shared.endpoint import Endpoint
+    from functions.shared.responses import ProxyResponse
+
+JWT_REQUEST = token_event({"grant_type": "client_credentials"}, headers=basic("a", SECRET))
+OPAQUE_REQUEST = token_event({"grant_type": "client_credentials"}, headers=basic("o", SECRET))
+INTROSPECTION = form_event(
+    "/oauth2/introspect", {"token": "gh_at_" + "x" * 43}, headers=basic("a", SECRET)
+)
+KEY_SET = proxy_event("GET", "/oauth2/jwks")
+
+
+class Account:
+    """An account whose operations can be made to fail, and are counted."""
+
+    def __init__(self, aws: AwsClients) -> None:
+        self.aws = aws
+        self.calls: Counter[str] = Counter()
+        self.failures: dict[str, tuple[int, str]] = {}
+        for service_client in (aws.dynamodb, aws.secrets_manager):
+            # The stubs have hooks return nothing; an answer returned here is the answer.
+            hook: Any = self._before_send
+            service_client.meta.events.register_first("before-send", hook)
+        self.log: list[str] = []
+        self.clock = ManualClock(NOW)
+
+    def _before_send(self, request: AWSPreparedRequest, **_: object) -> AWSResponse | None:
+        operation = _operation(request)
+        self.calls[operation] += 1
+        if operation not in self.failures:
+            return None
+        status, code = self.failures[operation]
+        raw = _Body(json.dumps({"__type": code, "message": "table arn:aws:x"}).encode())
+        return AWSResponse(request.url, status, {}, raw)  # type: ignore[arg-type]
+
+    def token_endpoint(self) -> Endpoint:
+        settings = IssueTokenSettings.from_env(ENVIRONMENT)
+        return issue_token.build(settings, clock=self.clock, aws=self.aws, emit=self.log.append)
+
+    def introspection_endpoint(self) -> Endpoint:
+        settings = IntrospectTokenSettings.from_env(ENVIRONMENT)
+        return introspect_token.build(
+            settings, clock=self.clock, aws=self.aws, emit=self.log.append
+        )
+
+    def jwks_endpoint(self) -> Endpoint:
+        settings = PublishJwksSettings.from_env(ENVIRONMENT)
+        return publish_jwks.build(settings, clock=self.clock, aws=self.aws, emit=self.log.append)
+
+
+def _operation(request: AWSPreparedRequest) -> str:
+    target = request.headers["X-Amz-Target"]
+    return (target.decode() if isinstance(target, bytes) else target).partition(".")[2]
+
+
+class _Body:
+    """As much of a raw HTTP body as botocore reads."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def stream(self, **_: object) -> Iterator[bytes]:
+        yield self._content
+
+
+@pytest.fixture
+def account(aws: AwsClients) -> Account:
+    clients = DynamoDbClients(aws.dynamodb, CLIENTS_TABLE)
+    clients.put(client("a"))
+    clients.put(client("o", token_format=TokenFormat.OPAQUE))
+    rotate_keys.build(
+        RotateKeysSettings.from_env(ENVIRONMENT),
+        clock=ManualClock(NOW),
+        secrets=SecretsManagerStore(aws.secrets_manager),
+        generate=key,
+    ).run()
+    return Account(aws)
+
+
+@dataclass(frozen=True)
+class Dependency:
+    """An operation that an endpoint cannot do without, and a request that needs it."""
+
+    endpoint: Callable[[Account], Endpoint]
+    event: dict[str, Any]
+    operation: str
+
+
+DEPENDENCIES = {
+    "client registry": Dependency(Account.token_endpoint, JWT_REQUEST, "GetItem"),
+    "key ring": Dependency(Account.token_endpoint, JWT_REQUEST, "GetSecretValue"),
+    "opaque token kept": Dependency(Account.token_endpoint, OPAQUE_REQUEST, "PutItem"),
+    "opaque token found": Dependency(Account.introspection_endpoint, INTROSPECTION, "GetItem"),
+    "key set": Dependency(Account.jwks_endpoint, KEY_SET, "GetSecretValue"),
+}
+
+
+def _assert_comes_back_later(answer: ProxyResponse) -> None:
+    assert answer["statusCode"] == 503
+    assert answer["headers"]["Retry-After"] == "1"
+    assert json.loads(answer["body"])["error"] == "temporarily_unavailable"
+    assert "arn:" not in answer["body"]
+
+
+@pytest.mark.parametrize("dependency", DEPENDENCIES.values(), ids=DEPENDENCIES)
+def test_throttling_is_503_with_retry_after(account: Account, dependency: Dependency) -> None:
+    endpoint = dependency.endpoint(account)
+    account.failures[dependency.operation] = (400, "ThrottlingException")
+    _assert_comes_back_later(endpoint(dependency.event))
+    line = json.loads(account.log[-1])
+    assert line["outcome"] == "temporarily_unavailable"
+    assert line["reason"] == f"{dependency.operation}: ThrottlingException"
+    assert account.calls[dependency.operation] == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (400, "ProvisionedThroughputExceededException"),
+        (500, "InternalServerError"),
+        (503, "ServiceUnavailable"),
+    ],
+)
+def test_other_trouble_that_passes_is_503_too(account: Account, status: int, code: str) -> None:
+    endpoint = account.token_endpoint()
+    account.failures["GetItem"] = (status, code)
+    _assert_comes_back_later(endpoint(JWT_REQUEST))
+    assert json.loads(account.log[-1])["reason"] == f"GetItem: {code}"
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "ResourceNotFoundException"])
+def test_a_denied_access_or_missing_table_is_a_server_error(account: Account, code: str) -> None:
+    endpoint = account.token_endpoint()
+    account.failures["GetItem"] = (400, code)
+    answer = endpoint(JWT_REQUEST)
+    assert answer["statusCode"] == 500
+    assert json.loads(answer["body"])["error"] == "server_error"
+    assert "arn:" not in answer["body"] + account.log[-1]
+    assert json.loads(account.log[-1])["reason"] == f"GetItem: {code}"
+
+
+def test_after_trouble_the_next_request_is_served(account: Account) -> None:
+    endpoint = account.token_endpoint()
+    account.failures["GetItem"] = (503, "ServiceUnavailable")
+    _assert_comes_back_later(endpoint(JWT_REQUEST))
+    del account.failures["GetItem"]
+    assert endpoint(JWT_REQUEST)["statusCode"] == 200
+
+
+def test_a_warm_client_costs_no_store_call(account: Account) -> None:
+    endpoint = account.token_endpoint()
+    endpoint(JWT_REQUEST)
+    account.calls.clear()
+    for _ in range(20):
+        assert endpoint(JWT_REQUEST)["statusCode"] == 200
+    assert not account.calls
+
+
+def test_a_warm_process_asks_again_after_thirty_seconds(account: Account) -> None:
+    endpoint = account.token_endpoint()
+    endpoint(JWT_REQUEST)
+    account.calls.clear()
+    account.clock.now += 30
+    endpoint(JWT_REQUEST)
+    assert account.calls == {"GetItem": 1, "GetSecretValue": 1}
+
+
+def test_an_opaque_token_costs_one_store_call(account: Account) -> None:
+    endpoint = account.token_endpoint()
+    endpoint(OPAQUE_REQUEST)
+    account.calls.clear()
+    endpoint(OPAQUE_REQUEST)
+    assert account.calls == {"PutItem": 1}
+
+
+def test_a_flood_of_one_unknown_client_costs_one_store_call(account: Account) -> None:
+    endpoint = account.token_endpoint()
+    stranger = token_event({"grant_type": "client_credentials"}, headers=basic("x", "y"))
+    for _ in range(5):
+        assert endpoint(stranger)["statusCode"] == 401
+    assert account.calls == {"GetItem": 1}
+
+
+def test_a_cold_burst_of_one_client_costs_one_call_each(account: Account) -> None:
+    endpoint, together = account.token_endpoint(), Barrier(4)
+
+    def ask(_: int) -> int:
+        together.wait()
+        return endpoint(JWT_REQUEST)["statusCode"]
+
+    with ThreadPoolExecutor(4) as threads:
+        assert set(threads.map(ask, range(4))) == {200}
+    assert account.calls == {"GetItem": 1, "GetSecretValue": 2}
+
+
+class UnreachableAws(AwsClients):
+    """AWS at an address of this machine, with next to no patience."""
+
+    def __init__(self, port: int) -> None:
+        self.address = f"http://127.0.0.1:{port}"
+        self.patience = Config(
+            connect_timeout=0.2, read_timeout=0.2, retries={"total_max_attempts": 1}
+        )
+
+    @cached_property
+    def dynamodb(self) -> DynamoDBClient:
+        return boto3.client("dynamodb", config=self.patience, endpoint_url=self.address)
+
+
+@pytest.fixture
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.usefixtures("credentials")
+@pytest.mark.parametrize("listening", [False, True], ids=["nothing listens", "nobody answers"])
+def test_an_aws_that_does_not_answer_is_503(*, listening: bool) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        port = server.getsockname()[1]
+        if not listening:
+            server.close()
+        log: list[str] = []
+        endpoint = issue_token.build(
+            IssueTokenSettings.from_env(ENVIRONMENT),
+            clock=ManualClock(NOW),
+            aws=UnreachableAws(port),
+            emit=log.append,
+        )
+        _assert_comes_back_later(endpoint(JWT_REQUEST))
+        reason = json.loads(log[-1])["reason"]
+        assert reason == ("ReadTimeoutError" if listening else "EndpointConnectionError")

@@ -1,0 +1,446 @@
+"""The handlers as Lambda calls them, on moto's AWS."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import jwt
+import pytest
+
+from functions.introspect_token import handler as introspect_token
+from functions.introspect_token.settings import Settings as IntrospectTokenSettings
+from functions.issue_token import handler as issue_token
+from functions.issue_token.settings import Settings as IssueTokenSettings
+from functions.publish_jwks import handler as publish_jwks
+from functions.publish_jwks.settings import Settings as PublishJwksSettings
+from functions.rotate_keys import handler as rotate_keys
+from functions.rotate_keys.settings import Settings as RotateKeysSettings
+from functions.shared import key_ring
+from functions.shared.client_record import TokenFormat, TokenProfile
+from functions.shared.client_registry import DynamoDbClients
+from functions.shared.client_secrets import StoredSecret, digest_imported
+from functions.shared.secret_store import SecretsManagerStore
+from functions.shared.settings import MissingSettingsError
+from tests.support.aws import CLIENTS_TABLE, ENVIRONMENT, ISSUER, KEY_RING_SECRET, TOKENS_TABLE
+from tests.support.proxy_events import basic, form_event, proxy_event, token_event
+from tests.support.server import NOW, SCOPES, SECRET, client, key
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from functions.shared.aws_clients import AwsClients
+    from functions.shared.endpoint import Endpoint
+    from functions.shared.responses import ProxyResponse
+    from tests.support.memory_stores import ManualClock
+
+SEED_REQUEST = {
+    "grant_type": "client_credentials",
+    "client_id": "service-client-jwt",
+    "client_secret": "service-client-jwt-secret",
+    "scope": "country.read customer.read customer.write",
+}
+OPAQUE_REQUEST = SEED_REQUEST | {
+    "client_id": "service-client-opaque",
+    "client_secret": "service-client-opaque-secret",
+}
+
+
+@dataclass
+class Server:
+    """The authorization server: three endpoints on one account, with their log."""
+
+    aws: AwsClients
+    clock: ManualClock
+    log: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.clients = DynamoDbClients(self.aws.dynamodb, CLIENTS_TABLE)
+        self.token_endpoint = self._build_token_endpoint()
+        self.jwks_endpoint = publish_jwks.build(
+            PublishJwksSettings.from_env(ENVIRONMENT),
+            clock=self.clock,
+            aws=self.aws,
+            emit=self.log.append,
+        )
+        self.introspection_endpoint = introspect_token.build(
+            IntrospectTokenSettings.from_env(ENVIRONMENT),
+            clock=self.clock,
+            aws=self.aws,
+            emit=self.log.append,
+        )
+
+    def _build_token_endpoint(self) -> Endpoint:
+        return issue_token.build(
+            IssueTokenSettings.from_env(ENVIRONMENT),
+            clock=self.clock,
+            aws=self.aws,
+            emit=self.log.append,
+        )
+
+    def restart(self) -> None:
+        """Start the token endpoint cold."""
+        self.token_endpoint = self._build_token_endpoint()
+
+    def token(self, parameters: dict[str, str], **rest: Any) -> dict[str, Any]:  # noqa: ANN401
+        answer = self.token_endpoint(token_event(parameters, **rest))
+        assert answer["statusCode"] == 200, answer
+        members: dict[str, Any] = json.loads(answer["body"])
+        return members
+
+    def introspect(self, token: str, caller: str, secret: str = SECRET) -> dict[str, Any]:
+        event = form_event("/oauth2/introspect", {"token": token}, headers=basic(caller, secret))
+        answer = self.introspection_endpoint(event)
+        assert answer["statusCode"] == 200, answer
+        members: dict[str, Any] = json.loads(answer["body"])
+        return members
+
+    def key_set(self) -> jwt.PyJWKSet:
+        answer = self.jwks_endpoint(proxy_event("GET", "/oauth2/jwks"))
+        return jwt.PyJWKSet.from_json(answer["body"])
+
+    def verify(self, token: str, audience: str) -> dict[str, Any]:
+        """Verify a token as an off-the-shelf resource server would."""
+        kid = jwt.get_unverified_header(token)["kid"]
+        claims: dict[str, Any] = jwt.decode(
+            token,
+            self.key_set()[kid],
+            algorithms=["RS256"],
+            issuer=ISSUER,
+            audience=audience,
+            options={"verify_exp": False, "verify_iat": False, "verify_nbf": False},
+        )
+        return claims
+
+
+IMPORTED = {
+    client_id: StoredSecret(digest_imported(f"{client_id}-secret"))
+    for client_id in ("service-client-jwt", "service-client-opaque")
+}
+
+
+@pytest.fixture
+def server(aws: AwsClients, clock: ManualClock) -> Server:
+    secrets = SecretsManagerStore(aws.secrets_manager)
+    settings = RotateKeysSettings.from_env(ENVIRONMENT)
+    rotate_keys.build(settings, clock=clock, secrets=secrets, generate=key).run()
+    server = Server(aws, clock)
+    for client_id, token_format in (
+        ("service-client-jwt", TokenFormat.JWT),
+        ("service-client-opaque", TokenFormat.OPAQUE),
+    ):
+        server.clients.put(
+            client(client_id, secrets=(IMPORTED[client_id],), token_format=token_format)
+        )
+    server.clients.put(client("authorizer", resource_scopes=frozenset({"country.read"})))
+    server.clients.put(client("generated", token_profile=TokenProfile.AT_JWT, audience=("api",)))
+    return server
+
+
+def test_the_walkthroughs_token_request_is_answered_as_in_the_walkthrough(server: Server) -> None:
+    answer = server.token(SEED_REQUEST)
+    token = answer.pop("access_token")
+    assert answer == {
+        "scope": "country.read customer.read customer.write",
+        "token_type": "Bearer",
+        "expires_in": 14_399,
+    }
+    assert jwt.get_unverified_header(token) == {"alg": "RS256", "kid": key().kid}
+    assert server.verify(token, "service-client-jwt") == {
+        "sub": "service-client-jwt",
+        "aud": "service-client-jwt",
+        "nbf": NOW,
+        "scope": list(SCOPES),
+        "iss": ISSUER,
+        "exp": NOW + 14_400,
+        "iat": NOW,
+    }
+
+
+def test_a_token_answer_is_never_stored(server: Server) -> None:
+    headers = server.token_endpoint(token_event(SEED_REQUEST))["headers"]
+    assert headers == {
+        "Content-Type": "application/json",
+        "Cache-Control": "no-store",
+        "Pragma": "no-cache",
+    }
+
+
+def test_http_basic_serves_as_well(server: Server) -> None:
+    headers = basic("service-client-jwt", "service-client-jwt-secret")
+    answer = server.token({"grant_type": "client_credentials"}, headers=headers)
+    assert answer.keys() == {"access_token", "token_type", "expires_in"}
+
+
+def test_a_base64_encoded_event_serves_as_well(server: Server) -> None:
+    event = token_event(SEED_REQUEST)
+    event["body"], event["isBase64Encoded"] = (
+        b64encode(event["body"].encode()).decode(),
+        True,
+    )
+    assert server.token_endpoint(event)["statusCode"] == 200
+
+
+def test_an_at_jwt_has_the_claims_of_rfc_9068(server: Server) -> None:
+    token = server.token(
+        {"grant_type": "client_credentials", "scope": "country.read customer.read"},
+        headers=basic("generated", SECRET),
+    )["access_token"]
+    assert jwt.get_unverified_header(token)["typ"] == "at+jwt"
+    claims = server.verify(token, "api")
+    assert claims.pop("jti")
+    assert claims == {
+        "iss": ISSUER,
+        "sub": "generated",
+        "client_id": "generated",
+        "aud": "api",
+        "iat": NOW,
+        "nbf": NOW,
+        "exp": NOW + 14_400,
+        "scope": "country.read customer.read",
+    }
+
+
+def test_an_opaque_token_is_introspected_by_its_client_and_by_the_authorizer(
+    server: Server,
+) -> None:
+    token = server.token(OPAQUE_REQUEST)["access_token"]
+    assert token.startswith("gh_at_")
+    own = server.introspect(token, "service-client-opaque", "service-client-opaque-secret")
+    assert own["active"] is True
+    assert own["scope"] == "country.read customer.read customer.write"
+    assert own["exp"] == NOW + 14_400
+    assert server.introspect(token, "authorizer")["scope"] == "country.read"
+    assert server.introspect(token, "generated") == {"active": False}
+
+
+def test_a_jwt_is_introspected_too(server: Server) -> None:
+    token = server.token(
+        {"grant_type": "client_credentials", "scope": "customer.read country.read"},
+        headers=basic("generated", SECRET),
+    )["access_token"]
+    own = server.introspect(token, "generated")
+    assert own.pop("jti")
+    assert own == {
+        "active": True,
+        "scope": "customer.read country.read",
+        "client_id": "generated",
+        "token_type": "Bearer",
+        "exp": NOW + 14_400,
+        "iat": NOW,
+        "nbf": NOW,
+        "sub": "generated",
+        "aud": "api",
+        "iss": ISSUER,
+    }
+    seed = server.token(SEED_REQUEST)["access_token"]
+    assert server.introspect(seed, "authorizer")["scope"] == "country.read"
+    assert server.introspect(seed, "authorizer")["client_id"] == "service-client-jwt"
+
+
+def test_a_token_that_was_changed_is_inactive(server: Server) -> None:
+    token = server.token(SEED_REQUEST)["access_token"]
+    header, payload, signature = token.split(".")
+    forged = f"{header}.{payload[:-2]}AA.{signature}"
+    assert server.introspect(forged, "authorizer") == {"active": False}
+
+
+@pytest.mark.parametrize("request_", [SEED_REQUEST, OPAQUE_REQUEST], ids=["jwt", "opaque"])
+def test_an_expired_token_is_inactive_even_while_its_record_is_still_there(
+    server: Server, request_: dict[str, str]
+) -> None:
+    token = server.token(request_)["access_token"]
+    server.clock.now = NOW + 14_399.9
+    assert server.introspect(token, "authorizer")["active"] is True
+    server.clock.now = NOW + 14_400
+    assert server.introspect(token, "authorizer") == {"active": False}
+
+
+def test_an_opaque_token_is_not_in_the_table_as_such(server: Server) -> None:
+    token = server.token(OPAQUE_REQUEST)["access_token"]
+    items = server.aws.dynamodb.scan(TableName=TOKENS_TABLE)["Items"]
+    assert len(items) == 1
+    assert token not in repr(items)
+
+
+def test_secrets_are_not_in_the_table_as_such(server: Server) -> None:
+    items = repr(server.aws.dynamodb.scan(TableName=CLIENTS_TABLE)["Items"])
+    assert SECRET not in items
+    assert "service-client-jwt-secret" not in items
+
+
+REFUSALS: dict[str, tuple[dict[str, str], int, str]] = {
+    "unknown client": ({"client_id": "nobody"}, 401, "invalid_client"),
+    "wrong secret": ({"client_secret": "wrong"}, 401, "invalid_client"),
+    "no grant type": ({"grant_type": ""}, 400, "invalid_request"),
+    "another grant type": ({"grant_type": "password"}, 400, "unsupported_grant_type"),
+    "unknown scope": ({"scope": "country.delete"}, 400, "invalid_scope"),
+}
+
+
+@pytest.mark.parametrize(("change", "status", "code"), REFUSALS.values(), ids=REFUSALS)
+def test_a_refusal_has_its_status_and_code(
+    server: Server, change: dict[str, str], status: int, code: str
+) -> None:
+    answer = server.token_endpoint(token_event(SEED_REQUEST | change))
+    assert (answer["statusCode"], json.loads(answer["body"])["error"]) == (status, code)
+    assert answer["headers"]["Cache-Control"] == "no-store"
+    assert ("WWW-Authenticate" in answer["headers"]) is (status == 401)
+    assert json.loads(server.log[-1])["outcome"] == code
+
+
+def test_an_unknown_client_and_a_wrong_secret_get_the_same_answer(server: Server) -> None:
+    unknown = server.token_endpoint(token_event(SEED_REQUEST | {"client_id": "nobody"}))
+    wrong = server.token_endpoint(token_event(SEED_REQUEST | {"client_secret": "wrong"}))
+    assert unknown == wrong
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        token_event(SEED_REQUEST, headers={"Content-Type": "application/json"}),
+        token_event([*SEED_REQUEST.items(), ("scope", "country.read")]),
+        token_event("grant_type=%zz"),
+        token_event(SEED_REQUEST, headers=basic("service-client-jwt", "x")),
+        token_event("x" * 70_000),
+        token_event(SEED_REQUEST, query={"client_secret": "x"}),
+    ],
+    ids=["content type", "duplicate", "encoding", "two methods", "too long", "secret in URI"],
+)
+def test_a_malformed_request_is_an_invalid_request(server: Server, event: dict[str, Any]) -> None:
+    answer = server.token_endpoint(event)
+    assert answer["statusCode"] == 400
+    assert json.loads(answer["body"])["error"] == "invalid_request"
+
+
+def test_a_client_without_the_grant_type_is_an_unauthorized_client(server: Server) -> None:
+    server.clients.put(client("introspector", grant_types=frozenset()))
+    event = token_event({"grant_type": "client_credentials"}, headers=basic("introspector", SECRET))
+    answer = server.token_endpoint(event)
+    assert answer["statusCode"] == 400
+    assert json.loads(answer["body"])["error"] == "unauthorized_client"
+
+
+def test_a_token_line_says_all_that_an_auditor_asks_and_no_secret(server: Server) -> None:
+    token = server.token(SEED_REQUEST)["access_token"]
+    (line,) = server.log
+    assert json.loads(line) == {
+        "endpoint": "issue_token",
+        "request_id": "JKJaXmPLvHcESHA=",
+        "source_ip": "192.0.2.7",
+        "outcome": "success",
+        "authentication_method": "client_secret_post",
+        "client_id": "service-client-jwt",
+        "grant_type": "client_credentials",
+        "scopes": list(SCOPES),
+        "token_format": "jwt",
+        "kid": key().kid,
+        "expires_at": NOW + 14_400,
+        "status": 200,
+    }
+    assert token not in line
+
+
+def test_no_log_line_ever_holds_a_secret_or_a_token(server: Server) -> None:
+    tokens = [server.token(SEED_REQUEST)["access_token"]]
+    tokens.append(server.token(OPAQUE_REQUEST)["access_token"])
+    for token in tokens:
+        server.introspect(token, "authorizer")
+    for change, *_ in REFUSALS.values():
+        server.token_endpoint(token_event(SEED_REQUEST | change))
+    log = "".join(server.log)
+    for secret in (SECRET, SEED_REQUEST["client_secret"], OPAQUE_REQUEST["client_secret"], *tokens):
+        assert secret not in log
+
+
+def test_a_cold_process_issues_tokens_with_the_same_key(server: Server) -> None:
+    first = server.token(SEED_REQUEST)["access_token"]
+    server.restart()
+    second = server.token(SEED_REQUEST)["access_token"]
+    headers = [jwt.get_unverified_header(token) for token in (first, second)]
+    assert headers[0] == headers[1]
+
+
+def test_no_key_ring_is_a_server_error_that_the_log_explains(
+    aws: AwsClients, clock: ManualClock
+) -> None:
+    server = Server(aws, clock)
+    server.clients.put(client("service-client-jwt", secrets=()))
+    server.clients.put(client("a"))
+    answers: list[ProxyResponse] = [
+        server.jwks_endpoint(proxy_event("GET", "/oauth2/jwks")),
+        server.token_endpoint(
+            token_event({"grant_type": "client_credentials"}, headers=basic("a", SECRET))
+        ),
+    ]
+    for answer, line in zip(answers, server.log, strict=True):
+        assert answer["statusCode"] == 500
+        assert json.loads(answer["body"])["error"] == "server_error"
+        assert "key ring" not in answer["body"]
+        assert json.loads(line)["reason"] == "there is no key ring yet: rotate_keys makes one"
+
+
+def test_a_ring_of_a_later_version_is_a_server_error(server: Server) -> None:
+    server.aws.secrets_manager.put_secret_value(
+        SecretId=KEY_RING_SECRET, SecretString='{"version": 2, "keys": []}'
+    )
+    answer = server.token_endpoint(token_event(SEED_REQUEST))
+    assert answer["statusCode"] == 500
+    assert "version 2, this code reads 1" in json.loads(server.log[-1])["reason"]
+
+
+def test_the_real_key_generator_makes_a_working_server(aws: AwsClients, clock: ManualClock) -> None:
+    settings = RotateKeysSettings.from_env(ENVIRONMENT)
+    secrets = SecretsManagerStore(aws.secrets_manager)
+    made = rotate_keys.build(settings, clock=clock, secrets=secrets).run()
+    ring = key_ring.from_json(secrets.read(KEY_RING_SECRET))
+    assert made == {"created": ring.keys[0].kid}
+    server = Server(aws, clock)
+    server.clients.put(client("service-client-jwt"))
+    token = server.token(SEED_REQUEST | {"client_secret": SECRET})["access_token"]
+    assert server.verify(token, "service-client-jwt")["sub"] == "service-client-jwt"
+
+
+HANDLERS = {
+    "issue_token": issue_token,
+    "publish_jwks": publish_jwks,
+    "introspect_token": introspect_token,
+    "rotate_keys": rotate_keys,
+}
+
+
+@pytest.mark.parametrize("module", HANDLERS.values(), ids=HANDLERS)
+def test_a_handler_without_its_environment_names_what_is_missing(
+    module: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ENVIRONMENT:
+        monkeypatch.delenv(name, raising=False)
+    module._warm.forget()
+    with pytest.raises(MissingSettingsError, match="KEY_RING_SECRET"):
+        module.handle({}, None)
+
+
+def test_handlers_find_everything_they_need_in_their_environment(
+    aws: AwsClients, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    for module in HANDLERS.values():
+        module._warm.forget()
+    assert rotate_keys.handle({}, None)["created"]
+    DynamoDbClients(aws.dynamodb, CLIENTS_TABLE).put(client("a", token_format=TokenFormat.OPAQUE))
+    event = token_event({"grant_type": "client_credentials"}, headers=basic("a", SECRET))
+    token = json.loads(issue_token.handle(event, None)["body"])["access_token"]
+    event = form_event("/oauth2/introspect", {"token": token}, headers=basic("a", SECRET))
+    assert json.loads(introspect_token.handle(event, None)["body"])["active"] is True
+    answer = publish_jwks.handle(proxy_event("GET", "/oauth2/jwks"), None)
+    assert len(json.loads(answer["body"])["keys"]) == 1
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["endpoint"] for line in lines] == [
+        "issue_token",
+        "introspect_token",
+        "publish_jwks",
+    ]
+    for module in HANDLERS.values():
+        module._warm.forget()

@@ -1,0 +1,139 @@
+"""The contract of each store: the one in memory and the one in AWS keep the same promises."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from functions.shared.client_registry import ClientStore, DynamoDbClients
+from functions.shared.opaque_tokens import (
+    DynamoDbOpaqueTokens,
+    OpaqueToken,
+    OpaqueTokenStore,
+    generate_token,
+    token_digest,
+)
+from functions.shared.records import UnreadableRecordError
+from functions.shared.secret_store import SecretsManagerStore, SecretStore
+from tests.support.aws import CLIENTS_TABLE, KEY_RING_SECRET, SIGNING_KEYS_SECRET, TOKENS_TABLE
+from tests.support.memory_stores import MemoryClients, MemorySecrets, MemoryTokens
+from tests.support.server import NOW, client
+
+if TYPE_CHECKING:
+    from functions.shared.aws_clients import AwsClients
+
+MEANING = OpaqueToken(
+    client_id="service",
+    scopes=("country.read", "customer.read"),
+    audience=("https://api",),
+    issuer="https://issuer",
+    issued_at=NOW,
+    expires_at=NOW + 600,
+)
+
+
+@pytest.fixture(params=["memory", "aws"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def clients(kind: str, aws: AwsClients) -> ClientStore:
+    in_aws = DynamoDbClients(aws.dynamodb, CLIENTS_TABLE)
+    return MemoryClients() if kind == "memory" else in_aws
+
+
+@pytest.fixture
+def tokens(kind: str, aws: AwsClients) -> OpaqueTokenStore:
+    in_aws = DynamoDbOpaqueTokens(aws.dynamodb, TOKENS_TABLE)
+    return MemoryTokens() if kind == "memory" else in_aws
+
+
+@pytest.fixture
+def secrets(kind: str, aws: AwsClients) -> SecretStore:
+    in_aws = SecretsManagerStore(aws.secrets_manager)
+    return MemorySecrets() if kind == "memory" else in_aws
+
+
+def test_a_client_is_found_by_its_id(clients: ClientStore) -> None:
+    clients.put(client("a"))
+    assert clients.find("a") == client("a")
+
+
+def test_a_client_that_was_never_put_is_not_found(clients: ClientStore) -> None:
+    clients.put(client("a"))
+    assert clients.find("A") is None
+
+
+@pytest.mark.parametrize("client_id", ["", "ä", "\x00", "x" * 5000, "\ud800"])
+def test_what_cannot_be_a_client_id_is_not_found(clients: ClientStore, client_id: str) -> None:
+    assert clients.find(client_id) is None
+
+
+def test_a_client_takes_the_place_of_the_one_before(clients: ClientStore) -> None:
+    clients.put(client("a"))
+    clients.put(client("a", disabled=True))
+    assert clients.find("a") == client("a", disabled=True)
+
+
+def test_a_token_is_found_until_it_expires(tokens: OpaqueTokenStore) -> None:
+    token = generate_token()
+    tokens.put(token, MEANING)
+    assert tokens.find(token, NOW) == MEANING
+    assert tokens.find(token, NOW + 599.9) == MEANING
+    assert tokens.find(token, NOW + 600) is None
+
+
+def test_a_token_that_was_never_put_is_not_found(tokens: OpaqueTokenStore) -> None:
+    tokens.put(generate_token(), MEANING)
+    assert tokens.find(generate_token(), NOW) is None
+
+
+@pytest.mark.parametrize("token", ["", "ä", "\ud800", "x" * 70_000])
+def test_any_text_can_be_looked_up_as_a_token(tokens: OpaqueTokenStore, token: str) -> None:
+    assert tokens.find(token, NOW) is None
+
+
+def test_a_secret_has_no_value_until_one_is_written(secrets: SecretStore) -> None:
+    assert secrets.read(KEY_RING_SECRET) is None
+    secrets.write(KEY_RING_SECRET, "first")
+    secrets.write(KEY_RING_SECRET, "second")
+    assert secrets.read(KEY_RING_SECRET) == "second"
+    assert secrets.read(SIGNING_KEYS_SECRET) is None
+
+
+def _items(aws: AwsClients, table: str) -> list[dict[str, Any]]:
+    return aws.dynamodb.scan(TableName=table)["Items"]
+
+
+def test_a_tokens_item_holds_its_digest_and_a_number_for_ttl(aws: AwsClients) -> None:
+    token = generate_token()
+    DynamoDbOpaqueTokens(aws.dynamodb, TOKENS_TABLE).put(token, MEANING)
+    (item,) = _items(aws, TOKENS_TABLE)
+    assert item == {
+        "schema_version": {"N": "1"},
+        "token_digest": {"S": token_digest(token)},
+        "client_id": {"S": "service"},
+        "scopes": {"L": [{"S": "country.read"}, {"S": "customer.read"}]},
+        "audience": {"L": [{"S": "https://api"}]},
+        "issuer": {"S": "https://issuer"},
+        "issued_at": {"N": str(NOW)},
+        "expires_at": {"N": str(NOW + 600)},
+    }
+    assert token not in repr(item)
+
+
+@pytest.mark.parametrize(
+    "change", [{"schema_version": {"N": "2"}}, {"scopes": {"N": "1"}}, {"expires_at": {"S": "x"}}]
+)
+def test_a_token_record_that_cannot_be_read_is_our_error(
+    aws: AwsClients, change: dict[str, Any]
+) -> None:
+    token = generate_token()
+    store = DynamoDbOpaqueTokens(aws.dynamodb, TOKENS_TABLE)
+    store.put(token, MEANING)
+    (item,) = _items(aws, TOKENS_TABLE)
+    aws.dynamodb.put_item(TableName=TOKENS_TABLE, Item=item | change)
+    with pytest.raises(UnreadableRecordError):
+        store.find(token, NOW)

@@ -1,0 +1,45 @@
+"""One `chalice local` process, started by hand as a user would."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.support.laptop import ROOT, is_listening
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+@contextlib.contextmanager
+def chalice_local(
+    project: str, port: int, environ: Mapping[str, str], *options: str
+) -> Iterator[subprocess.Popen[str]]:
+    """Run `cd local/<project> && chalice local --port <port>` until the block is left."""
+    chalice = Path(sys.executable).parent / "chalice"
+    process = subprocess.Popen(
+        [str(chalice), "local", "--port", str(port), *options],
+        cwd=ROOT / "local" / project,
+        env=dict(environ),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 30
+        while not is_listening(port):
+            assert process.poll() is None, "chalice local ended"
+            assert time.monotonic() < deadline, "chalice local does not listen"
+            time.sleep(0.05)
+        yield process
+    finally:
+        # As Ctrl-C does: chalice's reloader is two processes.
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=10)

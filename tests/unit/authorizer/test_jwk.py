@@ -1,0 +1,159 @@
+"""Keys of a key set, and keys that are not fit to be in one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import jwt
+import pytest
+
+from authorizer.errors import KeySetUnavailable, TokenRefused
+from authorizer.jwk import ALGORITHMS, KeyRefused, parse_key, parse_key_set
+from authorizer.reasons import Reason
+from tests.support.tokens import (
+    ec_jwk,
+    ec_key,
+    ed25519_jwk,
+    ed25519_key,
+    encode,
+    jwks,
+    rsa_jwk,
+    rsa_key,
+    sign,
+)
+
+RS256 = frozenset({"RS256"})
+
+
+def _number(value: int) -> str:
+    return encode(value.to_bytes((value.bit_length() + 7) // 8))
+
+
+def _roca_modulus() -> int:
+    """Return a number that leaves a power of 65537 on division by every small prime."""
+    product = 1
+    for prime in (p for p in range(3, 400, 2) if all(p % q for q in range(3, p, 2))):
+        product *= prime
+    modulus = pow(65537, 12345, product) + product * (2**2047 // product + 1)
+    return modulus if modulus % 2 else modulus + product
+
+
+@pytest.mark.parametrize(
+    ("jwk", "alg"),
+    [
+        (rsa_jwk(), "RS256"),
+        (rsa_jwk(alg="RS256", use="sig", key_ops=["verify"]), "RS256"),
+        (rsa_jwk(alg="PS256"), "PS256"),
+        (ec_jwk(), "ES256"),
+        (ed25519_jwk(), "EdDSA"),
+        (rsa_jwk(key=rsa_key("larger", 3072)), "RS256"),
+    ],
+)
+def test_a_key_is_bound_to_one_algorithm(jwk: dict[str, Any], alg: str) -> None:
+    assert parse_key(jwk, ALGORITHMS).alg == alg
+
+
+@pytest.mark.parametrize(
+    ("jwk", "signature"),
+    [
+        (rsa_jwk(), sign(b"data")),
+        (ec_jwk(), jwt.get_algorithm_by_name("ES256").sign(b"data", ec_key())),
+        (ed25519_jwk(), ed25519_key().sign(b"data")),
+        (rsa_jwk(alg="PS256"), jwt.get_algorithm_by_name("PS256").sign(b"data", rsa_key())),
+    ],
+    ids=["RS256", "ES256", "EdDSA", "PS256"],
+)
+def test_a_key_verifies_what_its_private_half_signed_and_nothing_else(
+    jwk: dict[str, Any], signature: bytes
+) -> None:
+    key = parse_key(jwk, ALGORITHMS)
+    key.verify(signature, b"data")
+    for other, reason in (
+        (signature[:-1] + bytes([signature[-1] ^ 1]), Reason.SIGNATURE_INVALID),
+        (signature + b"\x00", Reason.SIGNATURE_LENGTH),
+        (bytes(len(signature)), Reason.SIGNATURE_INVALID),
+        (b"", Reason.SIGNATURE_EMPTY),
+    ):
+        with pytest.raises(TokenRefused) as refused:
+            key.verify(other, b"data")
+        assert refused.value.reason is reason
+
+
+UNFIT: dict[str, tuple[object, Reason]] = {
+    "a string": ("key", Reason.KEY_MALFORMED),
+    "no kid": ({**rsa_jwk(), "kid": None}, Reason.KEY_MALFORMED),
+    "kid too long": (rsa_jwk() | {"kid": "k" * 257}, Reason.KEY_MALFORMED),
+    "kid with a newline": (rsa_jwk() | {"kid": "a\n"}, Reason.KEY_MALFORMED),
+    "private exponent": (rsa_jwk(d="AQAB"), Reason.KEY_PRIVATE),
+    "private prime": (rsa_jwk(p="AQAB"), Reason.KEY_PRIVATE),
+    "symmetric": ({"kty": "oct", "kid": "k", "k": "AQAB"}, Reason.KEY_PRIVATE),
+    "use enc": (rsa_jwk(use="enc"), Reason.KEY_USE),
+    "use null": (rsa_jwk(use=None), Reason.KEY_USE),
+    "key_ops sign": (rsa_jwk(key_ops=["sign"]), Reason.KEY_OPERATIONS),
+    "key_ops string": (rsa_jwk(key_ops="verify"), Reason.KEY_OPERATIONS),
+    "key_ops twice": (rsa_jwk(key_ops=["verify", "verify"]), Reason.KEY_OPERATIONS),
+    "key_ops number": (rsa_jwk(key_ops=["verify", 1]), Reason.KEY_OPERATIONS),
+    "kty unknown": (rsa_jwk(kty="rsa"), Reason.KEY_TYPE),
+    "kty list": (rsa_jwk(kty=[]), Reason.KEY_TYPE),
+    "curve unknown": (ec_jwk(crv="P-384"), Reason.KEY_TYPE),
+    "alg of another type": (ec_jwk(alg="RS256"), Reason.KEY_ALGORITHM),
+    "alg not allowed": (rsa_jwk(alg="RS512"), Reason.KEY_ALGORITHM),
+    "alg null": (rsa_jwk(alg=None), Reason.KEY_ALGORITHM),
+    "n missing": ({**rsa_jwk(), "n": None}, Reason.KEY_MALFORMED),
+    "n not base64url": (rsa_jwk(n="a+b="), Reason.KEY_MALFORMED),
+    "n not ASCII": (rsa_jwk(n="\u00e9"), Reason.KEY_MALFORMED),
+    "n with a leading zero": (
+        rsa_jwk(n=encode(b"\x00" + rsa_key().public_key().public_numbers().n.to_bytes(256))),
+        Reason.KEY_MALFORMED,
+    ),
+    "n of 2047 bits": (rsa_jwk(n=_number(2**2047 - 1)), Reason.KEY_SIZE),
+    "n of 8193 bits": (rsa_jwk(n=_number(2**8192 + 1)), Reason.KEY_SIZE),
+    "n even": (rsa_jwk(n=_number(2**2047)), Reason.KEY_WEAK),
+    "n of a ROCA chip": (rsa_jwk(n=_number(_roca_modulus())), Reason.KEY_WEAK),
+    "e of 33 bits": (rsa_jwk(e=_number(2**32 + 1)), Reason.KEY_EXPONENT),
+    "e is 2": (rsa_jwk(e="Ag"), Reason.KEY_EXPONENT),
+    "EC point off the curve": (ec_jwk(x=encode(b"\x01" * 32)), Reason.KEY_MALFORMED),
+    "EC coordinate too short": (ec_jwk(x=encode(b"\x01" * 31)), Reason.KEY_MALFORMED),
+    "Ed25519 key too short": (ed25519_jwk(x=encode(b"\x01" * 31)), Reason.KEY_MALFORMED),
+}
+
+
+@pytest.mark.parametrize(("jwk", "reason"), UNFIT.values(), ids=UNFIT.keys())
+def test_an_unfit_key_is_refused_for_its_own_reason(jwk: object, reason: Reason) -> None:
+    with pytest.raises(KeyRefused) as refused:
+        parse_key(jwk, ALGORITHMS)
+    assert refused.value.reason is reason
+
+
+def test_a_set_is_read_whole_and_unfit_members_are_left_out_and_counted() -> None:
+    key_set = parse_key_set(jwks(rsa_jwk("a"), rsa_jwk("b", use="enc"), {"kty": "x"}), RS256)
+    assert list(key_set.keys) == ["a"]
+    assert key_set.refused == {"b": Reason.KEY_USE}
+    assert key_set.skipped == 2
+
+
+def test_two_members_of_one_kid_are_both_left_out() -> None:
+    for second in (rsa_jwk("a", rsa_key("b")), rsa_jwk("a"), rsa_jwk("a", use="enc")):
+        for members in ((rsa_jwk("a"), second), (second, rsa_jwk("a"))):
+            key_set = parse_key_set(jwks(*members, rsa_jwk("c")), RS256)
+            assert list(key_set.keys) == ["c"]
+            assert "a" in key_set.refused
+
+
+def test_an_empty_set_is_a_set() -> None:
+    assert parse_key_set(jwks(), RS256).keys == {}
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"<html>", b"[]", b"{}", b'{"keys":{}}', b'{"keys":[],"keys":[]}', b"\xff"]
+)
+def test_what_is_no_key_set_is_our_trouble(raw: bytes) -> None:
+    with pytest.raises(KeySetUnavailable) as trouble:
+        parse_key_set(raw, RS256)
+    assert trouble.value.reason is Reason.KEY_SET_MALFORMED
+
+
+def test_members_unknown_to_us_are_ignored() -> None:
+    raw = json.dumps({"keys": [rsa_jwk("a", x5c=["MIIB"], ext=True)], "more": 1}).encode()
+    assert list(parse_key_set(raw, RS256).keys) == ["a"]

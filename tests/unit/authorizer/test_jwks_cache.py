@@ -1,0 +1,390 @@
+"""The key cache, with a clock of our own and every fetch counted."""
+
+from __future__ import annotations
+
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from authorizer.clocks import Clocks
+from authorizer.errors import KeySetUnavailable, TokenRefused
+from authorizer.https_client import ExchangeFailed, Response
+from authorizer.jwk import KeySet, VerificationKey
+from authorizer.jwks_cache import Ages, JwksCache
+from authorizer.reasons import Reason
+from tests.support.tokens import FakeClock
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+AGES = Ages(soft=300, hard=3600, cool_down=30)
+
+
+def _parse(raw: bytes) -> KeySet:
+    """Read key ids separated by spaces, in place of a JWKS."""
+    if raw == b"<html>":
+        raise KeySetUnavailable(Reason.KEY_SET_MALFORMED)
+    kids = raw.decode().split()
+    good = [kid for kid in kids if not kid.startswith("weak")]
+    return KeySet(
+        {kid: VerificationKey(kid, "RS256", 256, lambda _signature, _signed: None) for kid in good},
+        {kid: Reason.KEY_SIZE for kid in kids if kid not in good},
+        0,
+    )
+
+
+class Issuer:
+    """A JWKS endpoint that counts its visitors."""
+
+    def __init__(self, kids: str = "one") -> None:
+        self.kids = kids
+        self.status = 200
+        self.headers: Mapping[str, str] = {}
+        self.down = False
+        self.fetches = 0
+        self.etags: list[str | None] = []
+
+    def fetch(self, etag: str | None, _seconds: float) -> Response:
+        self.fetches += 1
+        self.etags.append(etag)
+        if self.down:
+            raise ExchangeFailed("down")
+        if etag is not None and etag == self.headers.get("etag"):
+            return Response(304, self.headers, b"")
+        return Response(self.status, self.headers, self.kids.encode())
+
+
+class Sandbox:
+    """A cache with its issuer and its clock."""
+
+    def __init__(self, kids: str = "one", **members: Any) -> None:
+        self.clock = FakeClock()
+        self.issuer = Issuer(kids)
+        self.cache = JwksCache(
+            self.issuer.fetch, _parse, Clocks(self.clock, self.clock), ages=AGES, **members
+        )
+
+    def find(self, kid: str, *, issued_at: float | None = None) -> VerificationKey:
+        return self.cache.find(kid, 1, vouched_issued_at=issued_at)
+
+    def refusal(self, kid: str, *, issued_at: float | None = None) -> Reason:
+        with pytest.raises(TokenRefused) as refused:
+            self.find(kid, issued_at=issued_at)
+        return refused.value.reason
+
+    def is_unavailable(self, kid: str) -> bool:
+        with pytest.raises(KeySetUnavailable):
+            self.find(kid)
+        return True
+
+
+def test_one_fetch_serves_all_later_lookups() -> None:
+    sandbox = Sandbox()
+    key = sandbox.find("one")
+    for _ in range(1000):
+        sandbox.clock.advance(0.2)
+        assert sandbox.find("one") is key
+    assert sandbox.issuer.fetches == 1
+
+
+def test_91_a_thousand_random_key_ids_cause_at_most_two_fetches() -> None:
+    sandbox = Sandbox()
+    sandbox.find("one")
+    for number in range(1000):
+        assert sandbox.refusal(f"random-{number}") is Reason.KID_UNKNOWN
+    assert sandbox.issuer.fetches == 2
+
+
+def test_91_a_flood_that_poses_as_known_subjects_gets_one_fetch_more() -> None:
+    sandbox = Sandbox()
+    for number in range(1000):
+        sandbox.clock.advance(0.01)
+        sandbox.refusal(f"random-{number}", issued_at=sandbox.clock.now)
+    assert sandbox.issuer.fetches == 2
+
+
+def test_91_a_flood_before_the_first_good_token_counts_the_same() -> None:
+    sandbox = Sandbox()
+    for number in range(1000):
+        sandbox.refusal(f"random-{number}")
+    assert sandbox.issuer.fetches == 1
+    sandbox.find("one")
+    assert sandbox.issuer.fetches == 1
+
+
+def test_an_unknown_key_id_may_ask_again_after_the_cool_down() -> None:
+    sandbox = Sandbox()
+    sandbox.refusal("new")
+    sandbox.issuer.kids = "one new"
+    sandbox.clock.advance(29)
+    assert sandbox.refusal("new") is Reason.KID_UNKNOWN
+    sandbox.clock.advance(1)
+    assert sandbox.find("new").kid == "new"
+    assert sandbox.issuer.fetches == 2
+
+
+def test_92_a_known_key_does_not_wait_while_an_unknown_one_is_fetched() -> None:
+    sandbox = Sandbox()
+    sandbox.find("one")
+    arrived, leave = Event(), Event()
+    quick = sandbox.issuer.fetch
+
+    def hang(etag: str | None, seconds: float) -> Response:
+        arrived.set()
+        assert leave.wait(5)
+        return quick(etag, seconds)
+
+    sandbox.cache._fetch = hang
+    stranger = Thread(target=sandbox.refusal, args=("random",))
+    stranger.start()
+    assert arrived.wait(5)
+    assert sandbox.find("one").kid == "one"
+    sandbox.clock.advance(AGES.soft)
+    assert sandbox.find("one").kid == "one"
+    assert stranger.is_alive()
+    leave.set()
+    stranger.join()
+    assert sandbox.issuer.fetches == 2
+
+
+def test_all_who_wait_for_a_fetch_share_its_result() -> None:
+    sandbox = Sandbox()
+    arrived, leave = Event(), Event()
+    quick = sandbox.issuer.fetch
+
+    def hang(etag: str | None, seconds: float) -> Response:
+        arrived.set()
+        assert leave.wait(5)
+        return quick(etag, seconds)
+
+    sandbox.cache._fetch = hang
+    found: list[VerificationKey] = []
+    threads = [Thread(target=lambda: found.append(sandbox.find("one"))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    assert arrived.wait(5)
+    leave.set()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8
+    assert sandbox.issuer.fetches == 1
+
+
+def test_who_waits_too_long_for_a_fetch_is_told_that_nobody_can_tell() -> None:
+    sandbox = Sandbox()
+    with sandbox.cache._flight, pytest.raises(KeySetUnavailable):
+        sandbox.cache.find("one", 0.001)
+    assert sandbox.issuer.fetches == 0
+
+
+def test_93_known_keys_work_through_an_outage_until_the_hard_age() -> None:
+    sandbox = Sandbox()
+    sandbox.find("one")
+    sandbox.issuer.down = True
+    for _ in range(3599):
+        sandbox.clock.advance(1)
+        assert sandbox.find("one").kid == "one"
+    assert sandbox.cache.freshness() == ("stale", 3599)
+    sandbox.clock.advance(1)
+    assert sandbox.is_unavailable("one")
+    assert sandbox.cache.freshness() == ("expired", 3600)
+    sandbox.issuer.down = False
+    sandbox.clock.advance(60)
+    assert sandbox.find("one").kid == "one"
+
+
+def test_93_an_outage_is_not_hammered() -> None:
+    sandbox = Sandbox()
+    sandbox.issuer.down = True
+    for _ in range(100):
+        assert sandbox.is_unavailable("one")
+    assert sandbox.issuer.fetches == 1
+    for pause, fetches in ((1, 2), (2, 3), (4, 4), (8, 5), (16, 6), (32, 7), (60, 8), (60, 9)):
+        sandbox.clock.advance(pause - 0.5)
+        assert sandbox.is_unavailable("one")
+        assert sandbox.issuer.fetches == fetches - 1
+        sandbox.clock.advance(0.5)
+        assert sandbox.is_unavailable("one")
+        assert sandbox.issuer.fetches == fetches
+
+
+def test_an_unknown_key_id_after_a_failed_fetch_is_our_trouble_and_no_verdict() -> None:
+    sandbox = Sandbox()
+    sandbox.find("one")
+    sandbox.issuer.down = True
+    assert sandbox.is_unavailable("new")
+    assert sandbox.is_unavailable("new")
+    assert sandbox.find("one").kid == "one"
+    assert sandbox.issuer.fetches == 2
+    sandbox.issuer.down = False
+    sandbox.clock.advance(1)
+    assert sandbox.refusal("new") is Reason.KID_UNKNOWN
+
+
+def test_94_a_new_key_works_at_its_first_token_right_after_a_fetch() -> None:
+    sandbox = Sandbox()
+    sandbox.find("one")
+    sandbox.issuer.kids = "one new"
+    assert sandbox.find("new").kid == "new"
+    sandbox.issuer.kids = "one new newer"
+    assert sandbox.find("newer").kid == "newer"
+    assert sandbox.issuer.fetches == 3
+
+
+def test_94_a_new_key_works_at_its_first_token_during_a_flood() -> None:
+    sandbox = Sandbox()
+    sandbox.find("one")
+    for number in range(500):
+        sandbox.refusal(f"random-{number}")
+    sandbox.clock.advance(1)
+    sandbox.issuer.kids = "one new"
+    for number in range(500):
+        sandbox.refusal(f"more-{number}")
+    assert sandbox.find("new", issued_at=sandbox.clock.now).kid == "new"
+    assert sandbox.issuer.fetches == 3
+
+
+def test_a_token_older_than_the_set_has_no_claim_to_the_reserved_fetch() -> None:
+    sandbox = Sandbox()
+    sandbox.refusal("random")
+    assert sandbox.refusal("old", issued_at=sandbox.clock.now - 1) is Reason.KID_UNKNOWN
+    assert sandbox.issuer.fetches == 1
+
+
+def test_95_an_unchanged_set_costs_a_304_and_keeps_its_key_objects() -> None:
+    sandbox = Sandbox()
+    sandbox.issuer.headers = {"etag": '"v1"'}
+    key = sandbox.find("one")
+    sandbox.clock.advance(300)
+    assert sandbox.find("one") is key
+    assert sandbox.issuer.etags == [None, '"v1"']
+    assert sandbox.cache.freshness() == ("fresh", 0)
+
+
+def test_95_the_same_body_without_an_etag_keeps_the_key_objects_too() -> None:
+    sandbox = Sandbox()
+    key = sandbox.find("one")
+    sandbox.clock.advance(300)
+    assert sandbox.find("one") is key
+    assert sandbox.issuer.fetches == 2
+
+
+def test_95_a_changed_etag_brings_the_new_set() -> None:
+    sandbox = Sandbox()
+    sandbox.issuer.headers = {"etag": '"v1"'}
+    sandbox.find("one")
+    sandbox.issuer.headers = {"etag": '"v2"'}
+    sandbox.issuer.kids = "two"
+    sandbox.clock.advance(300)
+    assert sandbox.refusal("one") is Reason.KID_UNKNOWN
+    assert sandbox.find("two").kid == "two"
+    assert sandbox.issuer.fetches == 2
+
+
+@pytest.mark.parametrize(
+    ("cache_control", "soft_age"),
+    [
+        ("", 300),
+        ("max-age=120", 120),
+        ("public, MAX-AGE=120", 120),
+        ("max-age=0", 60),
+        ("no-store", 60),
+        ("no-cache, max-age=200", 60),
+        ("max-age=315360000", 300),
+        ("max-age=" + "9" * 400, 300),
+        ("max-age=-1", 300),
+        ("max-age=soon", 300),
+        ("s-maxage=100", 300),
+    ],
+)
+def test_95_max_age_shortens_the_soft_age_within_reason(
+    cache_control: str, soft_age: float
+) -> None:
+    sandbox = Sandbox()
+    sandbox.issuer.headers = {"cache-control": cache_control}
+    sandbox.find("one")
+    sandbox.clock.advance(soft_age - 0.5)
+    sandbox.find("one")
+    assert sandbox.issuer.fetches == 1
+    sandbox.clock.advance(0.5)
+    sandbox.find("one")
+    assert sandbox.issuer.fetches == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(500, "one"), (301, "one"), (404, "x"), (200, "<html>")]
+)
+def test_a_bad_answer_keeps_the_last_good_set(status: int, body: str) -> None:
+    sandbox = Sandbox()
+    sandbox.find("one")
+    sandbox.issuer.status, sandbox.issuer.kids = status, body
+    sandbox.clock.advance(300)
+    assert sandbox.find("one").kid == "one"
+    assert sandbox.cache.inspect().failures == 1
+
+
+def test_a_304_to_a_question_without_etag_is_a_bad_answer() -> None:
+    sandbox = Sandbox()
+    sandbox.issuer.status = 304
+    assert sandbox.is_unavailable("one")
+
+
+def test_56_a_withdrawn_key_is_refused_at_the_next_revalidation() -> None:
+    sandbox = Sandbox("one two")
+    sandbox.find("one")
+    sandbox.issuer.kids = "two"
+    sandbox.clock.advance(299)
+    assert sandbox.find("one").kid == "one"
+    sandbox.clock.advance(1)
+    assert sandbox.refusal("one") is Reason.KID_UNKNOWN
+
+
+def test_an_unfit_key_is_refused_for_its_own_reason() -> None:
+    assert Sandbox("one weak-two").refusal("weak-two") is Reason.KEY_SIZE
+
+
+def test_a_freeze_ages_the_set_although_the_monotonic_clock_stood_still() -> None:
+    wall, monotonic = FakeClock(), FakeClock(0)
+    issuer = Issuer()
+    cache = JwksCache(issuer.fetch, _parse, Clocks(wall, monotonic), ages=AGES)
+    cache.find("one", 1)
+    issuer.down = True
+    wall.advance(3600)
+    with pytest.raises(KeySetUnavailable):
+        cache.find("one", 1)
+
+
+def test_a_set_is_as_old_as_the_question_that_brought_it() -> None:
+    sandbox = Sandbox()
+    quick = sandbox.issuer.fetch
+
+    def frozen_in_between(etag: str | None, seconds: float) -> Response:
+        response = quick(etag, seconds)
+        sandbox.clock.advance(500)
+        return response
+
+    sandbox.cache._fetch = frozen_in_between
+    sandbox.find("one")
+    assert sandbox.cache.freshness() == ("stale", 500)
+
+
+def test_a_seed_serves_while_the_issuer_is_down_and_is_replaced_once_it_is_up() -> None:
+    sandbox = Sandbox("one", seed=b"seeded")
+    sandbox.issuer.down = True
+    assert sandbox.find("seeded").kid == "seeded"
+    assert sandbox.cache.freshness() == ("stale", 0)
+    sandbox.issuer.down = False
+    sandbox.clock.advance(1)
+    assert sandbox.refusal("seeded") is Reason.KID_UNKNOWN
+    assert sandbox.find("one").kid == "one"
+    assert sandbox.issuer.fetches == 2
+
+
+def test_the_state_can_be_inspected() -> None:
+    sandbox = Sandbox("one weak-two")
+    assert sandbox.cache.inspect() == ("none", None, (), {}, 0, 0)
+    sandbox.find("one")
+    sandbox.clock.advance(10)
+    report = sandbox.cache.inspect()
+    assert report == ("fresh", 10, ("one",), {"weak-two": Reason.KEY_SIZE}, 1, 0)

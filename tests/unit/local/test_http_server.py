@@ -1,0 +1,417 @@
+from __future__ import annotations
+
+import re
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from local.gateway.messages import Request, Response
+from local.http_server import Server, Timeouts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+HOST = b"Host: localhost\r\n"
+MEBIBYTE = 1024 * 1024
+
+
+class Echo:
+    """Answers with what it was asked; `/slow` waits for its gate to open."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+        self.gate = threading.Event()
+
+    def handle(self, request: Request) -> Response:
+        self.requests.append(request)
+        if request.path == "/slow":
+            self.gate.wait(10)
+        if request.path == "/empty":
+            return Response(204)
+        if request.path == "/unchanged":
+            return Response(304, (("ETag", '"1"'),), b"")
+        if request.path == "/crash":
+            raise RuntimeError("the application is broken")
+        headers = (("Content-Type", "text/plain"), ("X-Name", "é"), ("X-Far", "日本"))
+        return Response(200, headers if request.path == "/far" else headers[:2], request.body)
+
+    def too_large(self, request: Request) -> Response:
+        self.requests.append(request)
+        return Response(413, (), b"too large")
+
+
+class Served:
+    """A running server and what it logged."""
+
+    def __init__(self, timeouts: Timeouts) -> None:
+        self.echo = Echo()
+        self.log: list[str] = []
+        self.server = Server("127.0.0.1", 0, log=self.log.append, timeouts=timeouts)
+        self.server.open(self.echo)
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True)
+        self.thread.start()
+
+    def connect(self) -> socket.socket:
+        connection = socket.create_connection(("127.0.0.1", self.server.port), timeout=5)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
+
+    def exchange(self, sent: bytes) -> bytes:
+        """Send bytes, say that no more will come, and read until the server closes."""
+        with self.connect() as connection:
+            connection.sendall(sent)
+            connection.shutdown(socket.SHUT_WR)
+            return read_all(connection)
+
+    def close(self) -> None:
+        self.echo.gate.set()
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+
+def read_all(connection: socket.socket) -> bytes:
+    received = b""
+    while part := connection.recv(65536):
+        received += part
+    return received
+
+
+def read_one(connection: socket.socket) -> bytes:
+    received = b""
+    while b"\r\n\r\n" not in received:
+        part = connection.recv(65536)
+        if not part:
+            return received
+        received += part
+    match = re.search(rb"Content-Length: (\d+)", received)
+    length = int(match[1]) if match else 0
+    head = received.index(b"\r\n\r\n") + 4
+    while len(received) < head + length:
+        received += connection.recv(65536)
+    return received
+
+
+def status(answer: bytes) -> int:
+    return int(answer.split(b" ", 2)[1])
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Served]]:
+    running: list[Served] = []
+
+    def start(timeouts: Timeouts | None = None) -> Served:
+        running.append(Served(timeouts or Timeouts()))
+        return running[-1]
+
+    yield start
+    for served in running:
+        served.close()
+
+
+@pytest.fixture
+def served(serve: Callable[..., Served]) -> Served:
+    return serve()
+
+
+def test_a_request_is_read_and_answered(served: Served) -> None:
+    answer = served.exchange(b"GET /path?a=1&a=2#x HTTP/1.1\r\n" + HOST + b"X-A: 1\r\n\r\n")
+    assert status(answer) == 200
+    (request,) = served.echo.requests
+    assert (request.method, request.path, request.query) == ("GET", "/path", "a=1&a=2")
+    assert request.headers == (("Host", "localhost"), ("X-A", "1"))
+    assert request.source_ip == "127.0.0.1"
+    assert request.protocol == "HTTP/1.1"
+    assert re.search(rb"\r\nDate: \w{3}, \d\d \w{3} \d{4} [\d:]{8} GMT\r\n", answer)
+    assert b"\r\nContent-Length: 0\r\n" in answer
+    assert b"Server:" not in answer
+
+
+def test_duplicate_headers_are_kept_in_order(served: Served) -> None:
+    served.exchange(b"GET / HTTP/1.1\r\n" + HOST + b"A: 1\r\nB: 2\r\na: 3\r\n\r\n")
+    assert served.echo.requests[0].headers[1:] == (("A", "1"), ("B", "2"), ("a", "3"))
+
+
+def test_one_connection_serves_many_requests(served: Served) -> None:
+    with served.connect() as connection:
+        for number in range(3):
+            connection.sendall(
+                b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 1\r\n\r\n%d" % number
+            )
+            assert read_one(connection).endswith(b"\r\n\r\n%d" % number)
+
+
+def test_pipelined_requests_are_answered_in_order(served: Served) -> None:
+    one = b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 3\r\n\r\n"
+    last = b"POST / HTTP/1.1\r\n" + HOST + b"Connection: close\r\nContent-Length: 3\r\n\r\n"
+    answer = served.exchange(one + b"one" + last + b"two")
+    assert re.findall(rb"\r\n\r\n(one|two)", answer) == [b"one", b"two"]
+
+
+def test_a_request_may_arrive_byte_by_byte(served: Served) -> None:
+    with served.connect() as connection:
+        for byte in b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 2\r\n\r\nhi":
+            connection.sendall(bytes([byte]))
+        assert read_one(connection).endswith(b"hi")
+
+
+def test_empty_lines_before_a_request_are_skipped(served: Served) -> None:
+    assert status(served.exchange(b"\r\n\r\nGET / HTTP/1.1\r\n" + HOST + b"\r\n")) == 200
+
+
+@pytest.mark.parametrize(
+    ("line", "headers", "stays"),
+    [
+        (b"GET / HTTP/1.1", b"", True),
+        (b"GET / HTTP/1.1", b"Connection: close\r\n", False),
+        (b"GET / HTTP/1.1", b"Connection: x, CLOSE\r\n", False),
+        (b"GET / HTTP/1.0", b"", False),
+        (b"GET / HTTP/1.0", b"Connection: Keep-Alive\r\n", True),
+    ],
+)
+def test_the_client_decides_whether_the_connection_stays(
+    served: Served, line: bytes, headers: bytes, *, stays: bool
+) -> None:
+    with served.connect() as connection:
+        connection.sendall(line + b"\r\n" + HOST + headers + b"\r\n")
+        first = read_one(connection)
+        assert (b"Connection: keep-alive" in first) is stays
+        if stays:
+            connection.sendall(line + b"\r\n" + HOST + headers + b"\r\n")
+            assert status(read_one(connection)) == 200
+        else:
+            assert connection.recv(1) == b""
+
+
+def test_head_is_answered_with_the_length_but_without_the_body(served: Served) -> None:
+    sent = b"HEAD / HTTP/1.1\r\n" + HOST + b"Content-Length: 4\r\n\r\nbody"
+    after = b"GET / HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n"
+    answer = served.exchange(sent + after)
+    first, second = answer.split(b"HTTP/1.1 ")[1:]
+    assert b"Content-Length: 4" in first
+    assert first.endswith(b"\r\n\r\n")
+    assert second.startswith(b"200")
+
+
+@pytest.mark.parametrize("path", [b"/empty", b"/unchanged"])
+def test_204_and_304_have_no_body_and_no_length(served: Served, path: bytes) -> None:
+    answer = served.exchange(b"GET " + path + b" HTTP/1.1\r\n" + HOST + b"\r\n")
+    assert b"Content-Length" not in answer
+    assert answer.endswith(b"\r\n\r\n")
+
+
+def test_a_chunked_body_is_read(served: Served) -> None:
+    sent = (
+        b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: Chunked\r\n\r\n"
+        b"3\r\nabc\r\nA;name=value\r\n0123456789\r\n0\r\nTrailer: x\r\n\r\n"
+    )
+    after = b"GET /after HTTP/1.1\r\n" + HOST + b"\r\n"
+    served.exchange(sent + after)
+    first, second = served.echo.requests
+    assert first.body == b"abc0123456789"
+    assert second.path == "/after"
+
+
+def test_100_continue_is_sent_when_the_client_waits_for_it(served: Served) -> None:
+    with served.connect() as connection:
+        connection.sendall(
+            b"POST / HTTP/1.1\r\n" + HOST + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+        )
+        assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(b"hi")
+        assert read_one(connection).endswith(b"hi")
+
+
+def test_bytes_beyond_ascii_are_carried_in_header_values(served: Served) -> None:
+    answer = served.exchange(b"GET / HTTP/1.1\r\n" + HOST + b"X-Name: \xc3\xa9 \xff\r\n\r\n")
+    assert served.echo.requests[0].header("x-name") == "\u00c3\u00a9 \u00ff"
+    assert b"X-Name: \xe9\r\n" in answer
+    far = served.exchange(b"GET /far HTTP/1.1\r\n" + HOST + b"\r\n")
+    assert "X-Far: 日本\r\n".encode() in far
+
+
+@pytest.mark.parametrize(
+    ("target", "path", "query"),
+    [
+        (b"http://localhost:8085/a?b=c", "/a", "b=c"),
+        (b"https://localhost", "/", ""),
+        (b"http://localhost?b", "/", "b"),
+        (b"//a//b", "//a//b", ""),
+        (b"/a%20b?c%3D=d", "/a%20b", "c%3D=d"),
+        (b"*", "*", ""),
+    ],
+)
+def test_a_target_is_taken_apart(served: Served, target: bytes, path: str, query: str) -> None:
+    served.exchange(b"OPTIONS " + target + b" HTTP/1.1\r\n" + HOST + b"\r\n")
+    assert [(r.path, r.query) for r in served.echo.requests] == [(path, query)]
+
+
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        (b"GET /\r\n" + HOST + b"\r\n", 400),
+        (b"GET / HTTP/1.1 x\r\n" + HOST + b"\r\n", 400),
+        (b"GET  / HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+        (b"G@T / HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+        (b"GET nowhere HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+        (b"GET /\xc3\xa9 HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+        (b"GET / HTTP/2.0\r\n" + HOST + b"\r\n", 505),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n" + HOST + HOST + b"\r\n", 400),
+        (b"GET / HTTP/1.1\r\n" + HOST + b"No-Colon\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n" + HOST + b"Space : x\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n" + HOST + b": x\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n" + HOST + b"A: 1\r\n folded\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n" + HOST + b"A: 1\x00\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n" + HOST + b"A: 1\nB: 2\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n" + HOST + b"Expect: miracles\r\n\r\n", 417),
+        (b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: -1\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: +1\r\n\r\nx", 400),
+        (b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 1_0\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: \xb2\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: \r\n\r\n", 400),
+        (
+            b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
+            400,
+        ),
+        (b"POST / HTTP/1.1\r\n" + HOST + CHUNKED + b"Content-Length: 5\r\n\r\n0\r\n\r\n", 400),
+        (b"POST / HTTP/1.0\r\n" + HOST + CHUNKED + b"\r\n0\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: gzip, chunked\r\n\r\n", 501),
+        (b"POST / HTTP/1.1\r\n" + HOST + CHUNKED + CHUNKED + b"\r\n", 501),
+        (b"POST / HTTP/1.1\r\n" + HOST + CHUNKED + b"\r\nxyz\r\n", 400),
+        (b"POST / HTTP/1.1\r\n" + HOST + CHUNKED + b"\r\n-1\r\n", 400),
+        (b"POST / HTTP/1.1\r\n" + HOST + CHUNKED + b"\r\n1\r\nab\r\n0\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\n" + HOST + CHUNKED + b"\r\n0\r\nbad trailer\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\n" + HOST + CHUNKED + b"\r\n" + b"0" * 300, 400),
+        (b"GET /" + b"a" * 11_000 + b" HTTP/1.1\r\n" + HOST + b"\r\n", 414),
+        (b"GET / HTTP/1.1\r\n" + HOST + b"A: " + b"a" * 11_000 + b"\r\n\r\n", 431),
+        (b"GET / HTTP/1.1\r\n" + HOST + b"A: 1\r\n" * 2_000, 431),
+    ],
+)
+def test_a_broken_request_is_refused_and_ends_the_connection(
+    served: Served, sent: bytes, expected: int
+) -> None:
+    answer = served.exchange(sent)
+    assert status(answer) == expected
+    assert b"Connection: close" in answer
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert served.echo.requests == []
+
+
+def test_headers_up_to_the_limit_are_read(served: Served) -> None:
+    filler = b"A: " + b"a" * (10_240 - 60) + b"\r\n"
+    assert status(served.exchange(b"GET / HTTP/1.1\r\n" + HOST + filler + b"\r\n")) == 200
+
+
+def test_equal_content_lengths_are_one(served: Served) -> None:
+    lengths = b"Content-Length: 2\r\n" * 2
+    answer = served.exchange(b"POST / HTTP/1.1\r\n" + HOST + lengths + b"\r\nhi")
+    assert answer.endswith(b"hi")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"Content-Length: %d\r\n\r\n" % (10 * MEBIBYTE + 1),
+        b"Content-Length: 99999999999999999999999999\r\n\r\n",
+        CHUNKED + b"\r\nA00001\r\n",
+        CHUNKED + b"\r\n1\r\nx\r\nA00000\r\n",
+        b"Expect: 100-continue\r\nContent-Length: 99999999\r\n\r\n",
+    ],
+)
+def test_a_body_over_the_limit_is_refused_before_it_is_read(served: Served, sent: bytes) -> None:
+    answer = served.exchange(b"POST / HTTP/1.1\r\n" + HOST + sent)
+    assert status(answer) == 413
+    assert answer.endswith(b"too large")
+    assert b"Connection: close" in answer
+    assert served.echo.requests[0].body == b""
+
+
+def test_a_body_up_to_the_limit_is_read(served: Served) -> None:
+    body = b"x" * (10 * MEBIBYTE)
+    head = b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n" % len(body)
+    assert len(served.exchange(head + body)) > len(body)
+    assert served.echo.requests[0].body == body
+
+
+def test_a_client_that_breaks_off_gets_no_answer(served: Served) -> None:
+    for sent in (b"", b"GET / HT", b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n\r\nab"):
+        assert served.exchange(sent) == b""
+    assert served.echo.requests == []
+
+
+def test_a_silent_client_is_let_go(serve: Callable[..., Served]) -> None:
+    served = serve(Timeouts(idle=0.05))
+    with served.connect() as connection:
+        assert connection.recv(1) == b""
+
+
+def test_a_client_that_dawdles_within_a_request_is_told_so(serve: Callable[..., Served]) -> None:
+    served = serve(Timeouts(request=0.05))
+    for started in (b"GET / HT", b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n\r\nab"):
+        with served.connect() as connection:
+            connection.sendall(started)
+            assert read_all(connection)[9:12] in (b"408", b"")
+
+
+def test_a_slow_answer_does_not_hold_up_others(served: Served) -> None:
+    with served.connect() as slow, served.connect() as silent, served.connect() as quick:
+        slow.sendall(b"GET /slow HTTP/1.1\r\n" + HOST + b"\r\n")
+        silent.sendall(b"GET /half")
+        quick.sendall(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
+        assert status(read_one(quick)) == 200
+        served.echo.gate.set()
+        assert status(read_one(slow)) == 200
+
+
+def test_a_broken_application_costs_one_connection_only(
+    served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert served.exchange(b"GET /crash HTTP/1.1\r\n" + HOST + b"\r\n") == b""
+    assert status(served.exchange(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")) == 200
+    assert "the application is broken" in capsys.readouterr().err
+
+
+def test_the_log_has_one_line_for_each_request_and_no_query(served: Served) -> None:
+    served.exchange(b"GET /a?secret=1 HTTP/1.1\r\n" + HOST + b"\r\n")
+    (line,) = served.log
+    assert re.fullmatch(r"GET /a 200 \d+\.\d ms", line)
+
+
+def test_kept_connections_do_not_wait_for_delayed_acknowledgements(served: Served) -> None:
+    with served.connect() as connection:
+        started = time.perf_counter()
+        for _ in range(20):
+            connection.sendall(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
+            read_one(connection)
+        assert time.perf_counter() - started < 20 * 0.04
+
+
+def test_a_server_that_is_bound_refuses_connections_until_it_is_open() -> None:
+    server = Server("127.0.0.1", 0)
+    try:
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", server.port), timeout=1)
+    finally:
+        server.server_close()
+
+
+def test_a_port_in_use_is_an_error(served: Served) -> None:
+    with pytest.raises(OSError, match="Address already in use"):
+        Server("127.0.0.1", served.server.port)
+
+
+def test_an_ipv6_address_can_be_served() -> None:
+    try:
+        server = Server("::1", 0)
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    assert server.port
+    server.server_close()

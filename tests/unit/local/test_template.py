@@ -1,0 +1,553 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from local.addresses import API_STAGE, AUTH_STAGE
+from local.gateway.answers import Answers
+from local.gateway.model import Authorizer, IdentitySource, Route
+from local.gateway.template import Template, TemplateError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(__file__).resolve().parents[3]
+AUTHORIZER_URI = (
+    "arn:${AWS::Partition}:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/"
+    "${Guard.Arn}/invocations"
+)
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[dict[str, Any]], Path]:
+    def write_document(document: dict[str, Any]) -> Path:
+        path = tmp_path / "template.yaml"
+        path.write_text(yaml.safe_dump(document), encoding="utf-8")
+        return path
+
+    return write_document
+
+
+def function(**properties: object) -> dict[str, Any]:
+    return {
+        "Type": "AWS::Serverless::Function",
+        "Properties": {"Handler": "package.module.handle", **properties},
+    }
+
+
+def event(method: str, path: str, **properties: object) -> dict[str, Any]:
+    return {
+        "Type": "Api",
+        "Properties": {"RestApiId": {"Ref": "Api"}, "Method": method, "Path": path, **properties},
+    }
+
+
+def rest_document(**api: object) -> dict[str, Any]:
+    return {
+        "Resources": {
+            "Api": {
+                "Type": "AWS::Serverless::Api",
+                "Properties": {"StageName": "live", **api},
+            },
+            "F": function(Events={"One": event("get", "/one")}),
+            "Guard": function(),
+        }
+    }
+
+
+def http_document(
+    route: dict[str, Any] | None = None,
+    integration: dict[str, Any] | None = None,
+    **more: dict[str, Any],
+) -> dict[str, Any]:
+    api = {"Ref": "Api"}
+    return {
+        "Resources": {
+            "Api": {"Type": "AWS::ApiGatewayV2::Api", "Properties": {"ProtocolType": "HTTP"}},
+            "Stage": {
+                "Type": "AWS::ApiGatewayV2::Stage",
+                "Properties": {"ApiId": api, "StageName": "$default", "AutoDeploy": True},
+            },
+            "Route": {
+                "Type": "AWS::ApiGatewayV2::Route",
+                "Properties": {
+                    "ApiId": api,
+                    "RouteKey": "GET /one",
+                    "Target": {"Fn::Join": ["/", ["integrations", {"Ref": "Integration"}]]},
+                    **(route or {}),
+                },
+            },
+            "Integration": {
+                "Type": "AWS::ApiGatewayV2::Integration",
+                "Properties": {
+                    "ApiId": api,
+                    "IntegrationType": "AWS_PROXY",
+                    "IntegrationUri": {"Fn::GetAtt": ["F", "Arn"]},
+                    "PayloadFormatVersion": "2.0",
+                    **(integration or {}),
+                },
+            },
+            "F": function(),
+            "Guard": function(),
+            **more,
+        }
+    }
+
+
+def http_authorizer(**properties: object) -> dict[str, Any]:
+    return {
+        "Type": "AWS::ApiGatewayV2::Authorizer",
+        "Properties": {
+            "ApiId": {"Ref": "Api"},
+            "Name": "guard",
+            "AuthorizerType": "REQUEST",
+            "AuthorizerUri": {"Fn::Sub": AUTHORIZER_URI},
+            "AuthorizerPayloadFormatVersion": "2.0",
+            **properties,
+        },
+    }
+
+
+# --- The template of this repository -------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def ours() -> Template:
+    return Template.read(ROOT / "template.yaml")
+
+
+def test_the_guarded_api_is_a_rest_api_whose_routes_are_all_guarded(ours: Template) -> None:
+    api = ours.api("GuardedApi")
+    assert (api.kind, api.stage) == ("rest", API_STAGE)
+    assert {(route.method, route.path) for route in api.routes} >= {
+        ("GET", "/country"),
+        ("GET", "/country/code/{code}"),
+    }
+    for route in api.routes:
+        assert route.authorizer is not None
+        assert route.authorizer.function == "Authorizer"
+        assert route.authorizer.kind == "REQUEST"
+        assert IdentitySource("header", "Authorization") in route.authorizer.identity_sources
+    assert {"LookUpCountry", "Authorizer"} <= api.functions()
+
+
+def test_the_authorization_server_is_an_open_http_api(ours: Template) -> None:
+    api = ours.api("AuthServerApi")
+    assert (api.kind, api.stage) == ("http", AUTH_STAGE)
+    assert Route("POST", "/oauth2/token", "IssueToken") in api.routes
+    assert all(route.authorizer is None for route in api.routes)
+
+
+def test_every_gateway_response_of_ours_can_be_rendered(ours: Template) -> None:
+    api = ours.api("GuardedApi")
+    Answers(api)
+    assert api.gateway_responses["UNAUTHORIZED"].headers == {"WWW-Authenticate": "'Bearer'"}
+
+
+def test_addresses_in_an_environment_become_the_laptop_s(ours: Template) -> None:
+    values = {
+        logical_id: logical_id.lower()
+        for logical_id, resource in ours.resources.items()
+        if resource.type.startswith(("AWS::DynamoDB", "AWS::SecretsManager", "AWS::KMS"))
+    }
+    found = ours.function("IssueToken", values, {"AuthServerApi": "http://localhost:8085"})
+    assert found.environment["ISSUER"] == "http://localhost:8085/ms-auth-server"
+    assert found.environment["CLIENTS_TABLE"] == "clientstable"
+    assert found.handler == "functions.issue_token.handler.handle"
+    assert (found.timeout, found.memory) == (10, 512)
+
+
+def test_without_a_name_for_a_table_its_function_cannot_be_described(ours: Template) -> None:
+    with pytest.raises(TemplateError, match=r"IssueToken\.Environment.*has no value"):
+        ours.function("IssueToken")
+
+
+def test_resources_are_found_by_type_with_their_properties_resolved(ours: Template) -> None:
+    tables = [resource.logical_id for resource in ours.of_type("AWS::DynamoDB::Table")]
+    assert {"ClientsTable", "TokensTable"} <= set(tables)
+    properties = ours.properties("ClientsTable", {"DataKey.Arn": "arn:key"})
+    assert properties["SSESpecification"]["KMSMasterKeyId"] == "arn:key"
+
+
+# --- REST APIs -----------------------------------------------------------------------------------
+
+
+def test_a_rest_api_s_defaults_are_sam_s(write: Callable[[dict[str, Any]], Path]) -> None:
+    document = rest_document(
+        Auth={
+            "DefaultAuthorizer": "Guard",
+            "Authorizers": {"Guard": {"FunctionArn": {"Fn::GetAtt": ["Guard", "Arn"]}}},
+        }
+    )
+    (route,) = Template.read(write(document)).api("Api").routes
+    assert route == Route(
+        "GET",
+        "/one",
+        "F",
+        Authorizer(
+            name="Guard",
+            function="Guard",
+            kind="TOKEN",
+            identity_sources=(IdentitySource("header", "Authorization"),),
+            cache_seconds=300,
+        ),
+    )
+
+
+def test_an_event_can_choose_its_authorizer_or_none(
+    write: Callable[[dict[str, Any]], Path],
+) -> None:
+    document = rest_document(
+        Auth={
+            "DefaultAuthorizer": "Guard",
+            "Authorizers": {
+                "Guard": {"FunctionArn": {"Fn::GetAtt": "Guard.Arn"}},
+                "Other": {
+                    "FunctionArn": {"Fn::GetAtt": "Guard.Arn"},
+                    "FunctionPayloadType": "REQUEST",
+                    "Identity": {
+                        "Headers": ["Authorization", "DPoP"],
+                        "QueryStrings": ["q"],
+                        "Context": ["identity.sourceIp"],
+                        "StageVariables": ["v"],
+                        "ReauthorizeEvery": 0,
+                    },
+                },
+            },
+        },
+        Variables={"v": 1},
+        BinaryMediaTypes=["image~1png"],
+    )
+    document["Resources"]["F"]["Properties"]["Events"] = {
+        "Open": event("any", "/open/{proxy+}", Auth={"Authorizer": "NONE"}),
+        "Default": event("get", "/one"),
+        "Other": event("get", "/two", Auth={"Authorizer": "Other"}),
+        "Daily": {"Type": "Schedule", "Properties": {"Schedule": "rate(1 day)"}},
+    }
+    api = Template.read(write(document)).api("Api")
+    chosen = {
+        (route.method, route.path): route.authorizer and route.authorizer.name
+        for route in api.routes
+    }
+    assert chosen == {
+        ("ANY", "/open/{proxy+}"): None,
+        ("GET", "/one"): "Guard",
+        ("GET", "/two"): "Other",
+    }
+    other = next(r.authorizer for r in api.routes if r.authorizer and r.authorizer.name == "Other")
+    assert [(source.place, source.name) for source in other.identity_sources] == [
+        ("header", "Authorization"),
+        ("header", "DPoP"),
+        ("querystring", "q"),
+        ("context", "identity.sourceIp"),
+        ("stage_variable", "v"),
+    ]
+    assert other.cache_seconds == 0
+    assert api.stage_variables == {"v": "1"}
+    assert api.binary_media_types == ("image/png",)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"Cors": "'*'"}, "Cors"),
+        ({"DefinitionBody": {}}, "DefinitionBody"),
+        ({"Auth": {"ApiKeyRequired": True}}, "ApiKeyRequired"),
+        ({"Auth": {"DefaultAuthorizer": "Nobody"}}, "no authorizer Nobody"),
+        ({"Auth": {"Authorizers": {"C": {"UserPoolArn": "arn"}}}}, "UserPoolArn"),
+        (
+            {
+                "Auth": {
+                    "Authorizers": {
+                        "C": {
+                            "FunctionArn": {"Fn::GetAtt": "Guard.Arn"},
+                            "FunctionPayloadType": "COOKIE",
+                        }
+                    }
+                }
+            },
+            "neither TOKEN nor REQUEST",
+        ),
+        (
+            {
+                "Auth": {
+                    "Authorizers": {
+                        "C": {
+                            "FunctionArn": {"Fn::GetAtt": "Guard.Arn"},
+                            "FunctionPayloadType": "REQUEST",
+                        }
+                    }
+                }
+            },
+            "without an identity source",
+        ),
+        ({"Auth": {"Authorizers": {"C": {"FunctionArn": "arn:other"}}}}, "none of this template"),
+        ({"GatewayResponses": {"TEAPOT": {}}}, "no such gateway response"),
+        (
+            {"GatewayResponses": {"UNAUTHORIZED": {"ResponseParameters": {"Paths": {}}}}},
+            "Paths",
+        ),
+        ({"GatewayResponses": {"UNAUTHORIZED": {"StatusCode": "4xx"}}}, "whole number"),
+    ],
+)
+def test_what_a_rest_api_cannot_play_is_an_error(
+    write: Callable[[dict[str, Any]], Path], change: dict[str, Any], message: str
+) -> None:
+    template = Template.read(write(rest_document(**change)))
+    with pytest.raises(TemplateError, match=message):
+        template.api("Api")
+
+
+@pytest.mark.parametrize(
+    ("events", "message"),
+    [
+        ({"E": {"Type": "HttpApi"}}, "HttpApi"),
+        ({"E": {"Type": "Api", "Properties": {"Method": "get", "Path": "/"}}}, "RestApiId"),
+        ({"E": event("get", "/x", RequestModel={})}, "RequestModel"),
+        ({"E": event("get", "/x", Auth={"ApiKeyRequired": True})}, "ApiKeyRequired"),
+        ({"E": event("get", "no-slash")}, "no path"),
+        ({"E": event("get", "/{proxy+}/more")}, "no path"),
+        ({"E": event("G T", "/x")}, "no HTTP method"),
+        ({"E": event("get", "/x"), "F": event("GET", "/x")}, "declared twice"),
+    ],
+)
+def test_an_event_that_cannot_be_played_is_an_error(
+    write: Callable[[dict[str, Any]], Path], events: dict[str, Any], message: str
+) -> None:
+    document = rest_document()
+    document["Resources"]["F"]["Properties"]["Events"] = events
+    with pytest.raises(TemplateError, match=message):
+        Template.read(write(document)).api("Api")
+
+
+# --- HTTP APIs -----------------------------------------------------------------------------------
+
+
+def test_an_http_api_is_read_from_its_parts(write: Callable[[dict[str, Any]], Path]) -> None:
+    api = Template.read(write(http_document())).api("Api")
+    assert (api.kind, api.stage) == ("http", "$default")
+    assert api.routes == (Route("GET", "/one", "F", None, "2.0"),)
+
+
+def test_an_http_api_s_integration_may_be_an_invocation_address(
+    write: Callable[[dict[str, Any]], Path],
+) -> None:
+    uri = {"Fn::Sub": AUTHORIZER_URI.replace("Guard", "F")}
+    document = http_document({"RouteKey": "$default"}, {"IntegrationUri": uri})
+    (route,) = Template.read(write(document)).api("Api").routes
+    assert (route.method, route.path, route.function) == ("ANY", "$default", "F")
+
+
+def test_an_http_api_s_authorizer_is_read(write: Callable[[dict[str, Any]], Path]) -> None:
+    document = http_document(
+        {"AuthorizationType": "CUSTOM", "AuthorizerId": {"Ref": "Lock"}},
+        Lock=http_authorizer(
+            EnableSimpleResponses=True,
+            AuthorizerResultTtlInSeconds=60,
+            IdentitySource=[
+                "$request.header.Authorization",
+                "$request.querystring.q",
+                "$context.routeKey",
+                "$stageVariables.v",
+            ],
+        ),
+    )
+    (route,) = Template.read(write(document)).api("Api").routes
+    assert route.authorizer == Authorizer(
+        name="Lock",
+        function="Guard",
+        kind="REQUEST",
+        identity_sources=(
+            IdentitySource("header", "Authorization"),
+            IdentitySource("querystring", "q"),
+            IdentitySource("context", "routeKey"),
+            IdentitySource("stage_variable", "v"),
+        ),
+        cache_seconds=60,
+        payload_format="2.0",
+        simple_responses=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        (http_document({"AuthorizationType": "JWT"}), "JWT cannot be played"),
+        (http_document({"AuthorizationScopes": ["a"]}), "AuthorizationScopes"),
+        (http_document({"Target": "integrations/Other"}), "Other is no"),
+        (http_document({"RouteKey": "GET one"}), "no path"),
+        (http_document(integration={"IntegrationType": "HTTP_PROXY"}), "AWS_PROXY"),
+        (http_document(integration={"PayloadFormatVersion": None}), "payload format"),
+        (http_document(integration={"RequestParameters": {}}), "RequestParameters"),
+        (
+            http_document(
+                {"AuthorizationType": "CUSTOM", "AuthorizerId": {"Ref": "Lock"}},
+                Lock=http_authorizer(AuthorizerType="JWT"),
+            ),
+            "only REQUEST",
+        ),
+        (
+            http_document(
+                {"AuthorizationType": "CUSTOM", "AuthorizerId": {"Ref": "Lock"}},
+                Lock=http_authorizer(AuthorizerUri="arn:x"),
+            ),
+            "invocation address",
+        ),
+        (
+            http_document(
+                {"AuthorizationType": "CUSTOM", "AuthorizerId": {"Ref": "Lock"}},
+                Lock=http_authorizer(IdentitySource=["$request.body.x"]),
+            ),
+            "identity source",
+        ),
+        (
+            http_document(
+                {"AuthorizationType": "CUSTOM", "AuthorizerId": {"Ref": "Lock"}},
+                Lock=http_authorizer(EnableSimpleResponses="yes"),
+            ),
+            "true or false",
+        ),
+        (
+            http_document(
+                Second={
+                    "Type": "AWS::ApiGatewayV2::Stage",
+                    "Properties": {"ApiId": {"Ref": "Api"}, "StageName": "two"},
+                }
+            ),
+            "one stage, not 2",
+        ),
+        (
+            http_document(
+                Api={"Type": "AWS::ApiGatewayV2::Api", "Properties": {"ProtocolType": "WEBSOCKET"}}
+            ),
+            "ProtocolType HTTP",
+        ),
+        (
+            http_document(
+                Api={
+                    "Type": "AWS::ApiGatewayV2::Api",
+                    "Properties": {"ProtocolType": "HTTP", "CorsConfiguration": {}},
+                }
+            ),
+            "CorsConfiguration",
+        ),
+    ],
+)
+def test_what_an_http_api_cannot_play_is_an_error(
+    write: Callable[[dict[str, Any]], Path], document: dict[str, Any], message: str
+) -> None:
+    template = Template.read(write(document))
+    with pytest.raises(TemplateError, match=message):
+        template.api("Api")
+
+
+# --- Functions and whole templates ---------------------------------------------------------------
+
+
+def test_globals_are_the_functions_defaults(write: Callable[[dict[str, Any]], Path]) -> None:
+    document = rest_document()
+    document["Globals"] = {
+        "Function": {"Timeout": 7, "Environment": {"Variables": {"A": "1", "B": "1"}}}
+    }
+    document["Resources"]["F"]["Properties"]["Environment"] = {"Variables": {"B": 2, "C": True}}
+    template = Template.read(write(document))
+    assert template.function("F").environment == {"A": "1", "B": "2", "C": "true"}
+    assert template.function("F").timeout == 7
+    assert template.function("Guard").environment == {"A": "1", "B": "1"}
+    assert template.function("Guard").memory == 128
+    assert template.function("Guard").name == "gatehouse-Guard"
+
+
+def test_a_function_may_be_named(write: Callable[[dict[str, Any]], Path]) -> None:
+    document = rest_document()
+    named = {"Fn::Sub": "${AWS::StackName}-named"}
+    document["Resources"]["F"]["Properties"]["FunctionName"] = named
+    document["Resources"]["Guard"]["Properties"]["FunctionName"] = "guard"
+    template = Template.read(write(document))
+    assert template.function("F").name == "gatehouse-named"
+    assert template.function("Guard").arn.endswith(":function:guard")
+
+
+def test_a_function_that_cannot_be_played_is_an_error(
+    write: Callable[[dict[str, Any]], Path],
+) -> None:
+    document = rest_document()
+    document["Resources"]["F"]["Properties"]["ImageUri"] = "image"
+    with pytest.raises(TemplateError, match="F: ImageUri"):
+        Template.read(write(document)).function("F")
+
+
+@pytest.mark.parametrize("logical_id", ["Nobody", "Api"])
+def test_only_a_function_is_a_function(
+    write: Callable[[dict[str, Any]], Path], logical_id: str
+) -> None:
+    with pytest.raises(TemplateError, match="is not a function"):
+        Template.read(write(rest_document())).function(logical_id)
+
+
+@pytest.mark.parametrize("logical_id", ["Nobody", "F"])
+def test_only_an_api_is_an_api(write: Callable[[dict[str, Any]], Path], logical_id: str) -> None:
+    with pytest.raises(TemplateError, match="is not an API"):
+        Template.read(write(rest_document())).api(logical_id)
+
+
+def test_parameters_can_be_given(write: Callable[[dict[str, Any]], Path]) -> None:
+    document = rest_document(StageName={"Ref": "Stage"})
+    document["Parameters"] = {"Stage": {"Type": "String", "Default": "live"}}
+    path = write(document)
+    assert Template.read(path).api("Api").stage == "live"
+    assert Template.read(path, {"Stage": "test"}).api("Api").stage == "test"
+    with pytest.raises(TemplateError, match="no parameter Nothing"):
+        Template.read(path, {"Nothing": "x"})
+
+
+def test_a_parameter_needs_a_value(write: Callable[[dict[str, Any]], Path]) -> None:
+    document = {**rest_document(), "Parameters": {"Stage": {"Type": "String"}}}
+    with pytest.raises(TemplateError, match="parameter Stage has no default"):
+        Template.read(write(document))
+
+
+def test_a_resource_whose_condition_does_not_hold_is_not_there(
+    write: Callable[[dict[str, Any]], Path],
+) -> None:
+    document = rest_document()
+    document["Conditions"] = {"Never": {"Fn::Equals": ["a", "b"]}}
+    document["Resources"]["F"]["Condition"] = "Never"
+    template = Template.read(write(document))
+    assert "F" not in template.resources
+    assert template.api("Api").routes == ()
+
+
+@pytest.mark.parametrize(
+    ("resource", "message"),
+    [
+        ({"Type": "AWS::ApiGateway::UsagePlan"}, "UsagePlan cannot be played"),
+        ({"Type": "AWS::Serverless::HttpApi"}, "HttpApi cannot be played"),
+        ({"Type": "AWS::ApiGateway::GatewayResponse"}, "GatewayResponse cannot be played"),
+        ({}, "has no Type"),
+        ({"Type": "AWS::SQS::Queue", "Condition": "Nothing"}, "no condition Nothing"),
+    ],
+)
+def test_resources_that_would_change_the_api_unseen_are_an_error(
+    write: Callable[[dict[str, Any]], Path], resource: dict[str, Any], message: str
+) -> None:
+    document = rest_document()
+    document["Resources"]["Extra"] = resource
+    with pytest.raises(TemplateError, match=message):
+        Template.read(write(document))
+
+
+def test_globals_for_apis_are_an_error(write: Callable[[dict[str, Any]], Path]) -> None:
+    with pytest.raises(TemplateError, match="Globals: Api"):
+        Template.read(write({**rest_document(), "Globals": {"Api": {}}}))
+
+
+def test_a_place_is_part_of_every_arn(write: Callable[[dict[str, Any]], Path]) -> None:
+    template = Template.read(write(rest_document()))
+    china = replace(template.place, partition="aws-cn", region="cn-north-1")
+    moved = Template.read(template.path, place=china)
+    assert moved.function("F").arn.startswith("arn:aws-cn:lambda:cn-north-1:")
