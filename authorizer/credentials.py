@@ -43,7 +43,7 @@ def _fetch(secret_arn: str) -> str:
     config = Config(connect_timeout=1, read_timeout=2, retries={"total_max_attempts": 2})
     try:
         client = boto3.client("secretsmanager", config=config)
-        return client.get_secret_value(SecretId=secret_arn)["SecretString"]
+        return client.get_secret_value(SecretId=secret_arn).get("SecretString", "")
     except (BotoCoreError, ClientError) as error:
         raise IntrospectionFailed(Reason.INTROSPECTION_CREDENTIALS) from error
 

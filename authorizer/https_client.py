@@ -88,7 +88,7 @@ def send(request: Request) -> Response:
 
     try:
         return _exchange(request, parse_url(request.url), monotonic() + request.seconds)
-    except (OSError, HTTPException) as error:
+    except (OSError, HTTPException, ValueError) as error:
         raise ExchangeFailed(f"{type(error).__name__} from {request.url}") from error
 
 

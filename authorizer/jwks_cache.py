@@ -144,7 +144,7 @@ class JwksCache:
             # An attempt that ended while we waited has answered our question, one way or the other.
             if attempts == self._attempts and (permit := self._permit(vouched_issued_at)):
                 self._attempt(seconds)
-                if self._held is None or kid not in self._held.key_set.keys:
+                if not self._back_off.failures and not self._holds(kid):
                     permit.spend()
         finally:
             self._flight.release()
@@ -156,13 +156,16 @@ class JwksCache:
         held = self._held
         if held is None or self._clocks.since(held.confirmed) >= self._ages.hard:
             return self._open_permit
-        if self._open_permit.is_free():
+        if self._open_permit.is_free() or self._back_off.failures:
             return self._open_permit
         # A token's time is in whole seconds: it may have been issued at any moment of its second.
         is_younger = vouched_issued_at is not None and vouched_issued_at + 1 > held.confirmed.wall
         if is_younger and self._reserved_permit.is_free():
             return self._reserved_permit
         return None
+
+    def _holds(self, kid: str) -> bool:
+        return self._held is not None and kid in self._held.key_set.keys
 
     def _look_up(self, kid: str) -> VerificationKey:
         """Answer from the set at hand, or say why it cannot be answered."""
@@ -178,7 +181,6 @@ class JwksCache:
 
     def _attempt(self, seconds: float) -> None:
         """Fetch once. Whatever fails, the set at hand stays; the back-off starts."""
-        self._attempts += 1
         started = self._clocks.now()  # the set is as old as the question, not as the answer
         held = self._held
         try:
@@ -188,6 +190,8 @@ class JwksCache:
             self._back_off.failed()
         else:
             self._back_off.succeeded()
+        finally:
+            self._attempts += 1
 
     def _accept(self, response: Response, held: _Held | None, started: Instant) -> _Held:
         soft_age = self._soft_age(response.headers.get("cache-control", ""))

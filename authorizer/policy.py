@@ -10,7 +10,7 @@ from typing import NamedTuple
 from authorizer.errors import PolicyImpossible
 from authorizer.reasons import Reason
 from authorizer.recent import Recent
-from authorizer.routes import ANY_SEGMENT, REST_OF_PATH, Route
+from authorizer.routes import ANY_SEGMENT, REST_OF_PATH, ROOT, Route
 from authorizer.scope_map import ScopeMap
 
 MAX_RESOURCE_LENGTH = 512
@@ -81,8 +81,15 @@ class PolicyCompiler:
             closed = [pattern for pattern in deeper if allowed.isdisjoint(tree.matched_by(pattern))]
             confined = len(closed) == len(deeper) and REST_OF_PATH not in route.segments
             reached = tree.siblings_reached_by(route) if confined else tree.reached_by(route)
-            denied.update(dict.fromkeys((*closed, *sorted(reached - allowed))))
+            kept_out = {*reached, *_empty_handed(route)} - allowed
+            denied.update(dict.fromkeys((*closed, *sorted(kept_out))))
         return list(denied)
+
+
+def _empty_handed(route: Route) -> list[Route]:
+    """Write the route with nothing in place of its last parameter: a path that ends in a slash."""
+    *parents, last = route.segments or ROOT
+    return [Route(route.method, (*parents, ""))] if last in (ANY_SEGMENT, REST_OF_PATH) else []
 
 
 def _deeper(route: Route) -> list[Route]:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 ANY_SEGMENT = "*"
 REST_OF_PATH = "**"
+ROOT = ("",)  # one empty segment, for IAM's `*` may match nothing
 WEBSOCKET_CONNECT = "$connect"
 _METHODS = frozenset(("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"))
 _LITERAL = re.compile(r"[A-Za-z0-9._~!$&'()+,;=:@%-]+")
@@ -53,8 +54,7 @@ def parse_route(text: str) -> Route:
     method, _, path = text.partition(" ")
     if method not in _METHODS or not path.startswith("/"):
         raise ValueError(f"not METHOD /path: {text!r}")
-    names = path[1:].split("/") if path != "/" else []
-    segments = tuple(_parse_segment(name) for name in names)
+    segments = ROOT if path == "/" else tuple(map(_parse_segment, path[1:].split("/")))
     if REST_OF_PATH in segments[:-1]:
         raise ValueError(f"only the last segment may take the rest of the path: {text!r}")
     return Route(method, segments)

@@ -33,7 +33,7 @@ class Addresses:
     """The laptop edition's addresses.
 
     `host` is the address that servers bind; URLs say `localhost` where it is a loopback or a
-    wildcard address. `pinned` names the services whose port was set explicitly.
+    wildcard address. `pinned` names the services whose port was set explicitly, and `host`.
     """
 
     host: str = "127.0.0.1"
@@ -41,7 +41,7 @@ class Addresses:
     api_port: int = _PORTS["GATEHOUSE_API_PORT"]
     aws_port: int = _PORTS["GATEHOUSE_AWS_PORT"]
     aws_endpoint: str | None = None
-    pinned: frozenset[Service] = frozenset()
+    pinned: frozenset[str] = frozenset()
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Addresses:
@@ -54,11 +54,15 @@ class Addresses:
         if len(set(ports.values())) != len(ports):
             listed = ", ".join(f"{name}={port}" for name, port in ports.items())
             raise AddressError(f"Each service needs a port of its own: {listed}.")
-        pinned: set[Service] = set()
-        if environ.get("GATEHOUSE_AUTH_PORT"):
-            pinned.add("auth_server")
-        if environ.get("GATEHOUSE_API_PORT"):
-            pinned.add("guarded_api")
+        pinned = {
+            what
+            for what, name in (
+                ("auth_server", "GATEHOUSE_AUTH_PORT"),
+                ("guarded_api", "GATEHOUSE_API_PORT"),
+                ("host", "GATEHOUSE_HOST"),
+            )
+            if environ.get(name)
+        }
         return cls(
             host=environ.get("GATEHOUSE_HOST") or cls.host,
             auth_port=ports["GATEHOUSE_AUTH_PORT"],
@@ -68,13 +72,14 @@ class Addresses:
             pinned=frozenset(pinned),
         )
 
-    def serving(self, service: Service, port: int) -> Addresses:
-        """These addresses, with `service` on the port it really listens on, unless pinned."""
+    def serving(self, service: Service, host: str, port: int) -> Addresses:
+        """These addresses, with `service` where it really listens, unless that was set."""
+        found = self if "host" in self.pinned else replace(self, host=host)
         if service in self.pinned:
-            return self
+            return found
         if service == "auth_server":
-            return replace(self, auth_port=port)
-        return replace(self, api_port=port)
+            return replace(found, auth_port=port)
+        return replace(found, api_port=port)
 
     @property
     def auth_origin(self) -> str:

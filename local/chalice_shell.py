@@ -157,14 +157,14 @@ class GatewayServer(chalice.local.LocalDevServer):
             app_object.give_up(f"Port {port} on {host} cannot be used: {error.strerror}.")
         try:
             addresses = Addresses.from_env(app_object.environ)
-            app_object.open(addresses.serving(app_object.service, self.server.port))
-        except (AddressError, SetUpError) as error:
-            app_object.give_up(str(error))
-        except TemplateError as error:
-            app_object.give_up(f"template.yaml: {error}.")
+            app_object.open(addresses.serving(app_object.service, host, self.server.port))
+        except (AddressError, SetUpError, TemplateError) as error:
+            self.server.server_close()
+            in_template = isinstance(error, TemplateError)
+            app_object.give_up(f"template.yaml: {error}." if in_template else str(error))
         self.server.open(app_object)
         if app_object.environ.get("CHALICE_WORKER"):
-            reloading.watch(ROOT, reloading.restart_chalice)
+            reloading.watch(ROOT, reloading.restart_chalice, reloading.end)
 
 
 def shared_environment(functions: Iterable[Function]) -> dict[str, str]:

@@ -13,6 +13,7 @@ import socket
 import socketserver
 import sys
 import time
+import traceback
 from dataclasses import dataclass
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Protocol
@@ -31,7 +32,7 @@ _READ_SIZE = 65_536
 _LINGER_SECONDS = 1.0
 
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}) ([\x21-\x7e]+) HTTP/(1\.[01])")
-_OTHER_VERSION = re.compile(rb"\S+ \S+ HTTP/\d\.\d")
+_OTHER_VERSION = re.compile(rb"\S+ \S+ HTTP/(?!1\.[01])\d(\.\d)?")
 _FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
 _ABSOLUTE_TARGET = re.compile(r"https?://[^/?#]+", re.IGNORECASE)
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
@@ -125,8 +126,9 @@ class Server(socketserver.ThreadingTCPServer):
         self.server_activate()
 
     def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 - socketserver's signature
-        """Say what went wrong with a connection in one line; the server goes on."""
-        print(f"connection of {client_address}: {sys.exception()!r}", file=sys.stderr)
+        """Show what went wrong with a connection; the server goes on."""
+        print(f"The connection of {client_address} broke:", file=sys.stderr)
+        traceback.print_exc()
 
 
 class _Connection(socketserver.BaseRequestHandler):
@@ -380,7 +382,7 @@ def _content_length(named: dict[str, list[str]]) -> int:
         return 0
     if len(set(values)) != 1 or not (values[0].isascii() and values[0].isdigit()):
         raise _BadRequestError(400, "Bad Request")
-    return int(values[0][:18])
+    return int(values[0].lstrip("0")[:18] or "0")
 
 
 def _is_chunked(named: dict[str, list[str]], version: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""Restart `chalice local` when the code of the functions changes.
+"""Restart `chalice local` when the code of the functions changes, end it with its parent.
 
 chalice's own reloader watches its project folder only, and the code lives elsewhere.
 """
@@ -16,19 +16,32 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["restart_chalice", "snapshot", "watch"]
+__all__ = ["end", "restart_chalice", "snapshot", "watch"]
 
 _FOLDERS = ("authorizer", "functions", "local")
 _SUFFIXES = (".json", ".py")
 _POLL_SECONDS = 1.0
 
 
-def watch(root: Path, on_change: Callable[[], None]) -> None:
-    """Call `on_change` from a daemon thread once code below `root` or the template changes."""
+def watch(
+    root: Path,
+    on_change: Callable[[], None],
+    on_orphaned: Callable[[], None],
+    parent: Callable[[], int] = os.getppid,
+) -> None:
+    """Follow code and parent from a daemon thread, and say once what came first.
+
+    `on_change` is called when code below `root` or the template changes, `on_orphaned` when the
+    process that started this one is gone: chalice's parent process ends without its worker.
+    """
     before = snapshot(root)
+    started_by = parent()
 
     def poll() -> None:
         while snapshot(root) == before:
+            if parent() != started_by:
+                on_orphaned()
+                return
             time.sleep(_POLL_SECONDS)
         on_change()
 
@@ -56,3 +69,8 @@ def snapshot(root: Path) -> dict[str, int]:
 def restart_chalice() -> None:
     """End this worker in the way that makes chalice's parent process start another."""
     os._exit(RESTART_REQUEST_RC)
+
+
+def end() -> None:
+    """End this worker for good."""
+    os._exit(0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from typing import TYPE_CHECKING, Any
 
 from functions.issue_token.issuance import TokenIssuance
@@ -14,6 +13,7 @@ from functions.shared.aws_clients import AwsClients
 from functions.shared.client_authentication import ClientAuthentication, secret_methods
 from functions.shared.client_record import TokenFormat
 from functions.shared.client_registry import DynamoDbClients, WarmClients
+from functions.shared.clock import SYSTEM_CLOCK, Clock
 from functions.shared.endpoint import Endpoint
 from functions.shared.opaque_tokens import DynamoDbOpaqueTokens
 from functions.shared.secret_store import SecretsManagerStore
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from functions.shared.audit_log import Emit
-    from functions.shared.clock import Clock
     from functions.shared.responses import ProxyResponse
 
 
@@ -47,7 +46,7 @@ def build(settings: Settings, *, clock: Clock, aws: AwsClients, emit: Emit = pri
 
 
 _warm = WarmInstance(
-    lambda: build(Settings.from_env(os.environ), clock=time.time, aws=AwsClients())
+    lambda: build(Settings.from_env(os.environ), clock=SYSTEM_CLOCK, aws=AwsClients())
 )
 
 

@@ -58,9 +58,10 @@ class CountryLookup:
             InvalidRequestError: a malformed code or paging parameter.
             NotFoundError: no country has the code.
         """
-        if not request.authorizer.get("principalId"):
+        principal = request.authorizer.get("principalId")
+        if not principal:
             raise UnauthorizedError(reason="no authorizer stands in front of this function")
-        entry.note(client_id=request.authorizer["principalId"])
+        entry.note(client_id=request.authorizer.get("client_id", principal))
         code = request.path_parameters.get("code")
         return self._list(request) if code is None else self._look_up(code)
 

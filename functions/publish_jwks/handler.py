@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import time
 from typing import TYPE_CHECKING, Any
 
 from functions.publish_jwks.key_set import KeySetPublisher
 from functions.publish_jwks.settings import Settings
 from functions.shared.aws_clients import AwsClients
+from functions.shared.clock import SYSTEM_CLOCK, Clock
 from functions.shared.endpoint import Endpoint
 from functions.shared.secret_store import SecretsManagerStore
 from functions.shared.warm_instance import WarmInstance
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from functions.shared.audit_log import Emit
-    from functions.shared.clock import Clock
     from functions.shared.responses import ProxyResponse
 
 
@@ -30,7 +29,7 @@ def build(settings: Settings, *, clock: Clock, aws: AwsClients, emit: Emit = pri
 
 
 _warm = WarmInstance(
-    lambda: build(Settings.from_env(os.environ), clock=time.time, aws=AwsClients())
+    lambda: build(Settings.from_env(os.environ), clock=SYSTEM_CLOCK, aws=AwsClients())
 )
 
 

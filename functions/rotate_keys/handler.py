@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,13 +11,13 @@ from functions.rotate_keys.key_store import KeyStore
 from functions.rotate_keys.rotation import first_ring
 from functions.rotate_keys.settings import Settings
 from functions.shared.aws_clients import AwsClients
+from functions.shared.clock import SYSTEM_CLOCK, Clock
 from functions.shared.secret_store import SecretsManagerStore
 from functions.shared.warm_instance import WarmInstance
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from functions.shared.clock import Clock
     from functions.shared.secret_store import SecretStore
 
 
@@ -54,7 +53,7 @@ def build(
 def _cold_start() -> Rotation:
     return build(
         Settings.from_env(os.environ),
-        clock=time.time,
+        clock=SYSTEM_CLOCK,
         secrets=SecretsManagerStore(AwsClients().secrets_manager),
     )
 

@@ -1,6 +1,10 @@
 """Where the time comes from."""
 
+import time
 from collections.abc import Callable
 
 Clock = Callable[[], float]
-"""Seconds since the epoch. `time.time` in Lambda, a number that the test holds in a test."""
+"""Seconds since the epoch."""
+
+SYSTEM_CLOCK: Clock = time.time
+"""What runs in Lambda goes by. A test holds its own."""

@@ -35,13 +35,13 @@ def _made(_name: str, bits: int) -> rsa.RSAPrivateKey:
 
 
 @cache
-def ec_key(name: str = "ec") -> ec.EllipticCurvePrivateKey:
+def ec_key(name: str) -> ec.EllipticCurvePrivateKey:
     """Return the P-256 key of this name."""
     return ec.generate_private_key(ec.SECP256R1())
 
 
 @cache
-def ed25519_key(name: str = "ed") -> ed25519.Ed25519PrivateKey:
+def ed25519_key(name: str) -> ed25519.Ed25519PrivateKey:
     """Return the Ed25519 key of this name."""
     return ed25519.Ed25519PrivateKey.generate()
 
@@ -117,6 +117,12 @@ def forge(
     payload = claims() if payload is ... else payload
     signing_input = f"{encode(_to_bytes(header))}.{encode(_to_bytes(payload))}"
     return f"{signing_input}.{encode(sign(signing_input.encode(), key))}"
+
+
+def unsigned(payload: Mapping[str, Any], **header: object) -> str:
+    """Return a well-formed token with noise in place of its signature."""
+    parts = ({"alg": "RS256", "kid": KID} | header, payload)
+    return ".".join([*(encode(_to_bytes(part)) for part in parts), encode(bytes(256))])
 
 
 def forge_header(**members: object) -> str:

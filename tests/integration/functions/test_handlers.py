@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -130,9 +131,8 @@ def server(aws: AwsClients, clock: ManualClock) -> Server:
         ("service-client-jwt", TokenFormat.JWT),
         ("service-client-opaque", TokenFormat.OPAQUE),
     ):
-        server.clients.put(
-            client(client_id, secrets=(IMPORTED[client_id],), token_format=token_format)
-        )
+        secrets_of_client = (IMPORTED[client_id],)
+        server.clients.put(client(client_id, secrets=secrets_of_client, token_format=token_format))
     server.clients.put(client("authorizer", resource_scopes=frozenset({"country.read"})))
     server.clients.put(client("generated", token_profile=TokenProfile.AT_JWT, audience=("api",)))
     return server
@@ -175,10 +175,8 @@ def test_http_basic_serves_as_well(server: Server) -> None:
 
 def test_a_base64_encoded_event_serves_as_well(server: Server) -> None:
     event = token_event(SEED_REQUEST)
-    event["body"], event["isBase64Encoded"] = (
-        b64encode(event["body"].encode()).decode(),
-        True,
-    )
+    body = b64encode(event["body"].encode()).decode()
+    event |= {"body": body, "isBase64Encoded": True}
     assert server.token_endpoint(event)["statusCode"] == 200
 
 

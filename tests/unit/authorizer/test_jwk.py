@@ -58,8 +58,8 @@ def test_a_key_is_bound_to_one_algorithm(jwk: dict[str, Any], alg: str) -> None:
     ("jwk", "signature"),
     [
         (rsa_jwk(), sign(b"data")),
-        (ec_jwk(), jwt.get_algorithm_by_name("ES256").sign(b"data", ec_key())),
-        (ed25519_jwk(), ed25519_key().sign(b"data")),
+        (ec_jwk(), jwt.get_algorithm_by_name("ES256").sign(b"data", ec_key("ec"))),
+        (ed25519_jwk(), ed25519_key("ed").sign(b"data")),
         (rsa_jwk(alg="PS256"), jwt.get_algorithm_by_name("PS256").sign(b"data", rsa_key())),
     ],
     ids=["RS256", "ES256", "EdDSA", "PS256"],

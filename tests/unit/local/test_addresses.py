@@ -65,15 +65,24 @@ def test_two_services_cannot_share_a_port() -> None:
 
 def test_an_api_started_by_hand_takes_its_address_from_its_own_port() -> None:
     addresses = Addresses.from_env({})
-    assert addresses.serving("auth_server", 9000).issuer == "http://localhost:9000/ms-auth-server"
-    assert addresses.serving("guarded_api", 9000).api_origin == "http://localhost:9000"
-    assert addresses.serving("guarded_api", 9000).auth_port == 8085
+    auth_server = addresses.serving("auth_server", "127.0.0.1", 9000)
+    guarded_api = addresses.serving("guarded_api", "192.0.2.7", 9000)
+    assert auth_server.issuer == "http://localhost:9000/ms-auth-server"
+    assert guarded_api.api_origin == "http://192.0.2.7:9000"
+    assert guarded_api.auth_port == 8085
 
 
-def test_a_port_that_was_set_is_the_address_whatever_is_listened_on() -> None:
-    pinned = Addresses.from_env({"GATEHOUSE_AUTH_PORT": "443", "GATEHOUSE_API_PORT": "8443"})
-    assert pinned.serving("auth_server", 9000).auth_port == 443
-    assert pinned.serving("guarded_api", 9000).api_port == 8443
+def test_an_address_that_was_set_holds_whatever_is_listened_on() -> None:
+    pinned = Addresses.from_env(
+        {
+            "GATEHOUSE_AUTH_PORT": "443",
+            "GATEHOUSE_API_PORT": "8443",
+            "GATEHOUSE_HOST": "gatehouse.example",
+        }
+    )
+    auth_server = pinned.serving("auth_server", "127.0.0.1", 9000)
+    assert auth_server.auth_origin == "http://gatehouse.example:443"
+    assert pinned.serving("guarded_api", "127.0.0.1", 9000).api_port == 8443
 
 
 def test_a_developer_s_own_aws_credentials_are_out_of_reach() -> None:

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
 from local.gateway.answers import Answers
 from local.gateway.cloudformation import TemplateError
 from local.gateway.core import Gateway
-from local.gateway.messages import Request, Response
 from local.gateway.model import GatewayResponse
 from tests.unit.local.apis import (
     BEARER,
@@ -22,6 +22,9 @@ from tests.unit.local.apis import (
     rest_api,
     unauthorized,
 )
+
+if TYPE_CHECKING:
+    from local.gateway.messages import Request, Response
 
 AUS = "/ms-system/country/code/AUS"
 

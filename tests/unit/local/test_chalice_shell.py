@@ -49,7 +49,7 @@ Resources:
           ISSUER: !Sub https://${AuthServerApi}.execute-api.${AWS::Region}.${AWS::URLSuffix}/ms-auth-server
           TABLE: !Ref Table
   Table: {Type: AWS::DynamoDB::Table, Properties: {}}
-"""  # noqa: E501 - a template
+"""
 
 
 class EchoModule:
@@ -175,7 +175,7 @@ def test_a_table_without_a_name_ends_the_process_with_one_sentence(
         "auth_server",
         template=path,
         environ=environ,
-        provision=lambda addresses, template: {},
+        provision=lambda _addresses, _template: {},
         give_up=give_up,
     )
     with pytest.raises(GaveUpError, match="Table has no value on the laptop"):

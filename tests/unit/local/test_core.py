@@ -5,12 +5,24 @@ import hashlib
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from local.gateway.core import Gateway
 from local.gateway.invocation import FunctionError
 from local.gateway.messages import Request
 from local.gateway.model import Api, GatewayResponse, Route
-from tests.unit.local.apis import OK, Clock, FakeLambda, answer, bearer, get, http_api, rest_api
+from tests.unit.local.apis import (
+    BEARER,
+    OK,
+    Clock,
+    FakeLambda,
+    answer,
+    bearer,
+    get,
+    http_api,
+    rest_api,
+)
 
 TOKEN = "/ms-auth-server/oauth2/token"
 
@@ -273,3 +285,30 @@ def test_a_body_over_the_limit_is_answered_in_each_api_s_words() -> None:
     http = Gateway(http_api(), FakeLambda()).too_large(Request("POST", TOKEN))
     assert (rest.status, json.loads(rest.body)) == (413, {"message": "Request Too Long"})
     assert (http.status, json.loads(http.body)) == (413, {"message": "Request Entity Too Large"})
+
+
+WIRE = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=30)
+VALUE = st.text(st.characters(min_codepoint=0x20, max_codepoint=0xFF), max_size=30)
+HEADERS = ("Authorization", "Host", "Content-Type", "X-Forwarded-For", "Accept", "Cookie")
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    api=st.sampled_from([rest_api(BEARER), http_api(Route("ANY", "$default", "F"))]),
+    method=st.sampled_from(["GET", "POST", "HEAD", "OPTIONS", "BREW"]),
+    path=st.builds("/{0}{1}".format, st.sampled_from(["ms-system/open/", "ms-auth-server/"]), WIRE),
+    query=WIRE,
+    headers=st.lists(st.tuples(st.sampled_from(HEADERS), VALUE), max_size=4),
+    body=st.binary(max_size=30),
+)
+def test_whatever_arrives_is_answered(
+    *,
+    api: Api,
+    method: str,
+    path: str,
+    query: str,
+    headers: list[tuple[str, str]],
+    body: bytes,
+) -> None:
+    sent = Request(method, path, query, tuple(headers), body)
+    assert 200 <= answer(api, FakeLambda(), sent, Clock()).status < 500

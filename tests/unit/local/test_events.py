@@ -245,3 +245,26 @@ def test_a_route_without_an_authorizer_has_no_authorizer_event() -> None:
     api = rest_api()
     with pytest.raises(ValueError, match="no authorizer"):
         authorizer_event(call(api, api.routes[0], request(api), "/country"), ())
+
+
+def test_payload_format_2_carries_stage_variables_and_leaves_out_what_is_not_there() -> None:
+    original = http_2_call(bearer())
+    api = replace(original.api, stage_variables={"tenant": "a"})
+    bare = replace(
+        original,
+        api=api,
+        request=Request("GET", "/", headers=(("Host", "h"),)),
+        parameters={},
+        route=replace(original.route, authorizer=replace(BEARER, payload_format="2.0")),
+    )
+    event = proxy_event(bare, None)
+    assert event["stageVariables"] == {"tenant": "a"}
+    assert not {"cookies", "queryStringParameters", "pathParameters", "body"} & set(event)
+    assert "authorizer" not in event["requestContext"]
+    assert authorizer_event(bare, ("x",))["stageVariables"] == {"tenant": "a"}
+
+
+def test_the_default_route_has_a_key_of_its_own() -> None:
+    original = http_2_call()
+    route = replace(original.route, method="ANY", path="$default")
+    assert proxy_event(replace(original, route=route), None)["routeKey"] == "$default"

@@ -316,6 +316,11 @@ def test_equal_content_lengths_are_one(served: Served) -> None:
     assert answer.endswith(b"hi")
 
 
+def test_leading_zeros_do_not_hide_a_body(served: Served) -> None:
+    length = b"Content-Length: " + b"0" * 30 + b"2\r\n\r\n"
+    assert served.exchange(b"POST / HTTP/1.1\r\n" + HOST + length + b"hi").endswith(b"hi")
+
+
 @pytest.mark.parametrize(
     "sent",
     [

@@ -41,11 +41,22 @@ def test_a_new_and_a_lost_file_are_noticed(tmp_path: Path) -> None:
     assert len(reloading.snapshot(tmp_path)) == len(before) + 1
 
 
-def test_a_change_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reloading, "_POLL_SECONDS", 0.01)
     handler = tree(tmp_path)
-    changed = threading.Event()
-    reloading.watch(tmp_path, changed.set)
+    changed, orphaned = threading.Event(), threading.Event()
+    reloading.watch(tmp_path, changed.set, orphaned.set)
     assert not changed.is_set()
     os.utime(handler, (1, 1))
     assert changed.wait(5)
+    assert not orphaned.is_set()
+
+
+def test_the_end_of_the_parent_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reloading, "_POLL_SECONDS", 0.01)
+    tree(tmp_path)
+    changed, orphaned = threading.Event(), threading.Event()
+    parents = iter([7, 7, 1])
+    reloading.watch(tmp_path, changed.set, orphaned.set, lambda: next(parents))
+    assert orphaned.wait(5)
+    assert not changed.is_set()

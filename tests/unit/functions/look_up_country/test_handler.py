@@ -113,3 +113,5 @@ def test_the_authorizers_word_counts_and_no_header_does() -> None:
 def test_the_log_says_which_client_asked() -> None:
     _look_up("AUS")
     assert json.loads(LINES[-1])["client_id"] == "service-client-jwt"
+    ENDPOINT(_event("/country", {"principalId": "subject", "client_id": "client"}))
+    assert json.loads(LINES[-1])["client_id"] == "client"

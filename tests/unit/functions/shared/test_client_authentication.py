@@ -10,6 +10,7 @@ import pytest
 
 from functions.shared.audit_log import AuditEntry
 from functions.shared.client_authentication import (
+    Claimed,
     ClientAuthentication,
     ClientSecretBasic,
     ClientSecretPost,
@@ -24,6 +25,8 @@ from tests.support.server import NOW, SECRET, client
 
 if TYPE_CHECKING:
     from functions.shared.client_record import Client
+    from functions.shared.form import Form
+    from functions.shared.proxy_request import ProxyRequest
 
 ODD_SECRET = "a+b %:ä&="
 POST = {"client_id": "service", "client_secret": SECRET}
@@ -132,6 +135,25 @@ def test_no_credentials_at_all_are_a_failed_authentication(parameters: dict[str,
 def test_another_scheme_is_a_failed_authentication() -> None:
     with pytest.raises(InvalidClientError, match="another scheme"):
         Door().knock(POST, headers={"Authorization": "Bearer abc"})
+
+
+class Careless:
+    """A method that forgets to refuse."""
+
+    name = "careless"
+
+    def read(self, request: ProxyRequest, form: Form) -> Claimed | None:
+        return Claimed(form.require("client_id"), "")
+
+    def verify(self, claimed: Claimed, client: Client | None, now: float) -> None:
+        """Find nothing wrong."""
+
+
+def test_a_method_that_forgets_to_refuse_lets_no_stranger_in() -> None:
+    authentication = ClientAuthentication(MemoryClients(), [Careless()], ManualClock(NOW))
+    request = read_event(token_event({"client_id": "nobody"}))
+    with pytest.raises(InvalidClientError, match="unknown client"):
+        authentication.authenticate(request, read_form(request), AuditEntry("issue_token"))
 
 
 def test_two_methods_at_once_are_an_invalid_request() -> None:

@@ -1,0 +1,43 @@
+"""A plain reading of IAM policies and of API Gateway's routing, to judge compiled policies by."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from authorizer.routes import ANY_SEGMENT, REST_OF_PATH, Route
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def allows(document: dict[str, Any], resource: str) -> bool:
+    """Tell whether the policy lets the resource be invoked; conditions are taken to hold."""
+    effects = {
+        statement["Effect"]
+        for statement in document["Statement"]
+        if any(_matches(pattern, resource) for pattern in statement["Resource"])
+    }
+    return effects == {"Allow"}
+
+
+def _matches(pattern: str, resource: str) -> bool:
+    expression = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
+    return re.fullmatch(expression, resource, re.DOTALL) is not None
+
+
+def route_of(method: str, path: tuple[str, ...], routes: Iterable[Route]) -> Route | None:
+    """Return the route that takes the request: literal before parameter, from left to right."""
+    candidates = [route for route in routes if route.method == method and _takes(route, path)]
+    return min(candidates, key=Route.precedence, default=None)
+
+
+def _takes(route: Route, path: tuple[str, ...]) -> bool:
+    segments = route.segments
+    if segments and segments[-1] == REST_OF_PATH:
+        if len(path) < len(segments):
+            return False
+        segments, path = segments[:-1], path[: len(segments) - 1]
+    return len(segments) == len(path) and all(
+        wanted in (ANY_SEGMENT, given) for wanted, given in zip(segments, path, strict=True)
+    )

@@ -1,0 +1,77 @@
+"""Introspection credentials, against moto's Secrets Manager."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from authorizer.credentials import SecretsManagerCredentials, fixed
+from authorizer.errors import IntrospectionFailed
+from authorizer.introspection import Credentials
+from authorizer.reasons import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+
+@pytest.fixture
+def secrets_manager(monkeypatch: pytest.MonkeyPatch) -> Iterator[SecretsManagerClient]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    with mock_aws():
+        yield boto3.client("secretsmanager")
+
+
+def _secret(client: SecretsManagerClient, text: str) -> str:
+    return client.create_secret(Name="introspection", SecretString=text)["ARN"]
+
+
+def test_fixed_credentials_never_change() -> None:
+    source = fixed("id", "secret")
+    assert source(False) == source(True) == Credentials("id", "secret")  # noqa: FBT003
+
+
+def test_a_secret_is_fetched_once_and_again_only_when_asked_anew(
+    secrets_manager: SecretsManagerClient,
+) -> None:
+    arn = _secret(secrets_manager, '{"client_id":"a","client_secret":"one"}')
+    source = SecretsManagerCredentials(arn)
+    assert source(anew=False) == Credentials("a", "one")
+    secrets_manager.put_secret_value(
+        SecretId=arn, SecretString='{"client_id":"a","client_secret":"two"}'
+    )
+    assert source(anew=False) == Credentials("a", "one")
+    assert source(anew=True) == Credentials("a", "two")
+    assert source(anew=False) == Credentials("a", "two")
+
+
+@pytest.mark.parametrize(
+    "text", ["secret", "[]", "{}", '{"client_id":"a"}', '{"client_id":1,"client_secret":"b"}']
+)
+def test_a_secret_of_another_form_is_our_trouble(
+    secrets_manager: SecretsManagerClient, text: str
+) -> None:
+    source = SecretsManagerCredentials(_secret(secrets_manager, text))
+    with pytest.raises(IntrospectionFailed) as trouble:
+        source(anew=False)
+    assert trouble.value.reason is Reason.INTROSPECTION_CREDENTIALS
+
+
+@pytest.mark.usefixtures("secrets_manager")
+def test_a_secret_that_is_not_there_is_our_trouble() -> None:
+    with pytest.raises(IntrospectionFailed) as trouble:
+        SecretsManagerCredentials("missing")(anew=False)
+    assert trouble.value.reason is Reason.INTROSPECTION_CREDENTIALS
+
+
+def test_a_secret_without_text_is_our_trouble(secrets_manager: SecretsManagerClient) -> None:
+    arn = secrets_manager.create_secret(Name="binary", SecretBinary=b"x")["ARN"]
+    with pytest.raises(IntrospectionFailed):
+        SecretsManagerCredentials(arn)(anew=False)

@@ -1,0 +1,222 @@
+"""The HTTPS client, against real servers on this machine."""
+
+from __future__ import annotations
+
+import socket
+import time
+from contextlib import contextmanager
+from threading import Thread
+from typing import TYPE_CHECKING
+
+import pytest
+
+from authorizer.https_client import (
+    MAX_BODY_LENGTH,
+    Address,
+    ExchangeFailed,
+    Request,
+    Response,
+    parse_url,
+    send,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Server:
+    """Answers one connection with the bytes it is given, slowly if asked to."""
+
+    def __init__(self, answer: bytes, pause: float = 0.0) -> None:
+        self._answer = answer
+        self._pause = pause
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/jwks?x=1"
+        self.received = b""
+        self._thread = Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:
+            return
+        with connection:
+            self.received = _read_request(connection)
+            step = 1 if self._pause else max(1, len(self._answer))
+            try:
+                for at in range(0, len(self._answer), step):
+                    connection.sendall(self._answer[at : at + step])
+                    time.sleep(self._pause)
+            except OSError:
+                return
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join()
+
+
+def _read_request(connection: socket.socket) -> bytes:
+    """Read until the request is whole; the only body that is posted here is `token=abc`."""
+    received = connection.recv(65_536)
+    end = b"token=abc" if received.startswith(b"POST") else b"\r\n\r\n"
+    while received and not received.endswith(end):
+        received += connection.recv(65_536)
+    return received
+
+
+@contextmanager
+def _serving(answer: bytes, pause: float = 0.0) -> Iterator[Server]:
+    server = Server(answer, pause)
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+def _get(url: str, seconds: float = 2.0) -> Response:
+    return send(Request("GET", url, {"Accept": "application/json"}, b"", seconds))
+
+
+def test_an_answer_is_returned_with_status_headers_and_body() -> None:
+    with _serving(b'HTTP/1.1 200 OK\r\nETag: "v1"\r\nContent-Length: 2\r\n\r\n{}') as server:
+        response = _get(server.url)
+    assert response == (200, {"etag": '"v1"', "content-length": "2"}, b"{}")
+    assert server.received.startswith(b"GET /jwks?x=1 HTTP/1.1\r\n")
+    assert b"Accept-Encoding: identity\r\n" in server.received
+    assert b"Accept: application/json\r\n" in server.received
+
+
+def test_a_body_is_posted() -> None:
+    with _serving(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as server:
+        send(Request("POST", server.url, {"X-Test": "y"}, b"token=abc", 2))
+    assert server.received.endswith(b"\r\n\r\ntoken=abc")
+    assert b"Content-Length: 9\r\n" in server.received
+
+
+def test_a_chunked_answer_is_put_together() -> None:
+    answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n"
+    with _serving(answer) as server:
+        assert _get(server.url).body == b"{}"
+
+
+@pytest.mark.parametrize(
+    "location", ["http://169.254.169.254/latest", "file:///etc/passwd", "https://example.com/"]
+)
+def test_96_a_redirect_is_an_answer_like_any_other(location: str) -> None:
+    answer = f"HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"
+    with _serving(answer.encode()) as server:
+        assert _get(server.url).status == 302
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: 52428800", b"Connection: close"])
+def test_96_an_answer_over_64_KiB_is_given_up(framing: bytes) -> None:  # noqa: N802
+    head = b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n\r\n"
+    with (
+        _serving(head + b"x" * (MAX_BODY_LENGTH + 1)) as server,
+        pytest.raises(ExchangeFailed, match="65536 bytes"),
+    ):
+        _get(server.url)
+
+
+def test_an_answer_of_64_KiB_is_taken() -> None:  # noqa: N802
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {MAX_BODY_LENGTH}\r\n\r\n".encode()
+    with _serving(head + b"x" * MAX_BODY_LENGTH) as server:
+        assert len(_get(server.url).body) == MAX_BODY_LENGTH
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nX-Slow: " + b"y" * 200,
+        b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n" + b"z" * 200,
+    ],
+    ids=["in the headers", "in the body"],
+)
+def test_96_a_slow_drip_ends_at_the_deadline(answer: bytes) -> None:
+    with _serving(answer, pause=0.02) as server:
+        started = time.monotonic()
+        with pytest.raises(ExchangeFailed):
+            _get(server.url, 0.3)
+        assert time.monotonic() - started < 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"SSH-2.0-OpenSSH\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"".join(b"X-%d: y\r\n" % n for n in range(200)) + b"\r\n",
+    ],
+    ids=["nothing", "not HTTP", "cut short", "bad chunk", "too many headers"],
+)
+def test_an_answer_that_is_not_whole_is_a_failure(answer: bytes) -> None:
+    with _serving(answer) as server, pytest.raises(ExchangeFailed):
+        _get(server.url)
+
+
+def test_a_closed_port_is_a_failure() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(ExchangeFailed):
+        _get(f"http://127.0.0.1:{port}/")
+
+
+def test_no_time_left_is_a_failure_without_a_connection() -> None:
+    with _serving(b"") as server, pytest.raises(ExchangeFailed):
+        _get(server.url, 0)
+
+
+def test_a_server_without_tls_is_a_failure_for_https() -> None:
+    with _serving(b"HTTP/1.1 200 OK\r\n\r\n") as server, pytest.raises(ExchangeFailed):
+        _get(server.url.replace("http:", "https:"))
+
+
+def test_a_failure_names_the_address_and_nothing_that_was_sent() -> None:
+    with _serving(b"") as server, pytest.raises(ExchangeFailed) as failure:
+        send(Request("POST", server.url, {"Authorization": "Basic c2VjcmV0"}, b"token=abc", 1))
+    assert server.url in str(failure.value)
+    assert "c2VjcmV0" not in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("https://example.com", Address("https", "example.com", 443, "/")),
+        ("https://example.com:8443/a/b?c=d", Address("https", "example.com", 8443, "/a/b?c=d")),
+        ("http://localhost:8085/x", Address("http", "localhost", 8085, "/x")),
+        ("http://127.0.0.1/", Address("http", "127.0.0.1", 80, "/")),
+        ("http://[::1]:80/", Address("http", "::1", 80, "/")),
+    ],
+)
+def test_a_url_is_taken_apart(url: str, address: Address) -> None:
+    assert parse_url(url) == address
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "example.com",
+        "ftp://example.com/",
+        "file:///etc/passwd",
+        "http://example.com/",
+        "http://169.254.169.254/latest/meta-data/",
+        "http://localhost.example.com/",
+        "http://127.0.0.1.example.com/",
+        "http://localhost@example.com/",
+        "https://user:password@example.com/",
+        "https://example.com/#fragment",
+        "https://example.com:0/",
+        "https://example.com:65536/",
+        "https://example.com/a b",
+        "https://example.com/\r\nX: y",
+        "HTTPS://example.com/",
+    ],
+)
+def test_other_urls_are_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="https URL|loopback|port"):
+        parse_url(url)

@@ -1,0 +1,333 @@
+"""Opaque tokens, against an introspection endpoint that counts its visitors."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode
+from threading import Event, Thread
+from typing import Any
+
+import pytest
+
+from authorizer.claims import ClaimRules, VerifiedToken
+from authorizer.clocks import Clocks
+from authorizer.errors import IntrospectionFailed, TokenRefused
+from authorizer.https_client import ExchangeFailed, Request, Response
+from authorizer.introspection import Credentials, Introspector
+from authorizer.reasons import Reason
+from tests.support.tokens import CLIENT, ISSUER, NOW, FakeClock
+
+URI = "http://localhost:8085/ms-auth-server/oauth2/introspect"
+AUDIENCE = "https://api.example.com"
+
+
+def active(**changes: object) -> dict[str, Any]:
+    good = {
+        "active": True,
+        "client_id": CLIENT,
+        "sub": CLIENT,
+        "scope": "country.read customer.read",
+        "exp": NOW + 600,
+        "iat": NOW,
+        "iss": ISSUER,
+        "token_type": "Bearer",
+    }
+    return {name: value for name, value in (good | changes).items() if value is not ...}
+
+
+class Endpoint:
+    """An introspection endpoint with one answer for every token."""
+
+    def __init__(self, answer: object = None, status: int = 200) -> None:
+        self.answer = active() if answer is None else answer
+        self.status = status
+        self.down = False
+        self.requests: list[Request] = []
+        self.credentials = Credentials("authorizer", "secret")
+        self.renewals = 0
+
+    def send(self, request: Request) -> Response:
+        self.requests.append(request)
+        if self.down:
+            raise ExchangeFailed("down")
+        raw = self.answer if isinstance(self.answer, bytes) else json.dumps(self.answer).encode()
+        return Response(self.status, {}, raw)
+
+    def source(self, anew: bool) -> Credentials:  # noqa: FBT001
+        if anew:
+            self.renewals += 1
+        return self.credentials
+
+
+class Sandbox:
+    """An introspector with its endpoint and its clock."""
+
+    def __init__(
+        self,
+        answer: object = None,
+        status: int = 200,
+        *,
+        audiences: frozenset[str] = frozenset(),
+        client_ids: frozenset[str] = frozenset(),
+    ) -> None:
+        self.clock = FakeClock()
+        self.endpoint = Endpoint(answer, status)
+        self.introspector = Introspector(
+            URI,
+            self.endpoint.send,
+            self.endpoint.source,
+            ClaimRules(ISSUER, audiences, client_ids, 86_400),
+            Clocks(self.clock, self.clock),
+        )
+
+    def ask(self, token: str = "opaque") -> VerifiedToken:
+        return self.introspector.introspect(token, self.clock.now, 1)
+
+    def refusal(self, token: str = "opaque") -> Reason:
+        with pytest.raises(TokenRefused) as refused:
+            self.ask(token)
+        return refused.value.reason
+
+    def trouble(self, token: str = "opaque") -> Reason:
+        with pytest.raises(IntrospectionFailed) as trouble:
+            self.ask(token)
+        return trouble.value.reason
+
+
+def test_an_active_token_is_read() -> None:
+    token = Sandbox(active(jti="a", nbf=NOW)).ask()
+    assert token == VerifiedToken(
+        issuer=ISSUER,
+        subject=CLIENT,
+        client_id=CLIENT,
+        scopes=frozenset({"country.read", "customer.read"}),
+        expires_at=NOW + 600,
+        not_before=NOW,
+        jti="a",
+        key_id=None,
+        confirmation=None,
+    )
+
+
+def test_the_request_is_authenticated_and_form_encoded() -> None:
+    sandbox = Sandbox()
+    sandbox.endpoint.credentials = Credentials("an id", "p:ss%wörd")
+    sandbox.ask("a+b/c=")
+    (request,) = sandbox.endpoint.requests
+    assert (request.method, request.url) == ("POST", URI)
+    assert request.body == b"token=a%2Bb%2Fc%3D&token_type_hint=access_token"
+    scheme, _, value = request.headers["Authorization"].partition(" ")
+    assert (scheme, b64decode(value)) == ("Basic", b"an+id:p%3Ass%25w%C3%B6rd")
+
+
+def test_almost_everything_in_an_answer_is_optional() -> None:
+    token = Sandbox({"active": True, "client_id": CLIENT}).ask()
+    assert (token.subject, token.client_id, token.scopes) == (CLIENT, CLIENT, frozenset())
+    assert token.expires_at == NOW + 60
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        active(active=...),
+        active(active="true"),
+        active(active=1),
+        active(active=None),
+        active(active="false"),
+        [active()],
+        b"<html>",
+        b"",
+        b'{"active":true,"active":true}',
+        b"\xff",
+    ],
+)
+def test_86_88_an_answer_that_is_none_is_our_trouble(answer: object) -> None:
+    assert Sandbox(answer).trouble() is Reason.INTROSPECTION_MALFORMED
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"active": False}, Reason.TOKEN_INACTIVE),
+        ({"exp": NOW}, Reason.EXPIRED),
+        ({"exp": NOW - 1, "iat": NOW - 9}, Reason.EXPIRED),
+        ({"exp": str(NOW + 60)}, Reason.EXP_MALFORMED),
+        ({"exp": NOW + 90_000}, Reason.LIFETIME_TOO_LONG),
+        ({"nbf": NOW + 31}, Reason.NOT_YET_VALID),
+        ({"iat": True}, Reason.IAT_MALFORMED),
+        ({"iss": ISSUER + "/"}, Reason.ISS_UNKNOWN),
+        ({"aud": "other"}, Reason.AUD_OTHER),
+        ({"aud": []}, Reason.AUD_MALFORMED),
+        ({"sub": ""}, Reason.SUB_MALFORMED),
+        ({"sub": ..., "client_id": ...}, Reason.CLIENT_ID_MISSING),
+        ({"client_id": "other"}, Reason.CLIENT_ID_NOT_ALLOWED),
+        ({"scope": 1}, Reason.SCOPE_MALFORMED),
+        ({"token_type": "DPoP"}, Reason.TOKEN_TYPE),
+        ({"cnf": {"x": 1}}, Reason.CNF_UNKNOWN),
+    ],
+)
+def test_87_an_answer_that_does_not_fit_refuses_the_token(
+    changes: dict[str, object], reason: Reason
+) -> None:
+    answer = active(iat=..., **changes) if "iat" not in changes else active(**changes)
+    sandbox = Sandbox(answer, audiences=frozenset({AUDIENCE}), client_ids=frozenset({CLIENT}))
+    assert sandbox.refusal() is reason
+
+
+def test_a_token_without_any_name_is_refused() -> None:
+    assert Sandbox({"active": True}).refusal() is Reason.SUB_MISSING
+
+
+def test_an_audience_of_ours_is_accepted() -> None:
+    assert Sandbox(active(aud=["x", AUDIENCE]), audiences=frozenset({AUDIENCE})).ask()
+
+
+def test_a_token_longer_than_any_opaque_one_is_not_even_asked_about() -> None:
+    sandbox = Sandbox()
+    assert sandbox.refusal("x" * 1025) is Reason.TOKEN_TOO_LONG
+    assert not sandbox.endpoint.requests
+
+
+def test_a_good_answer_holds_for_a_minute() -> None:
+    sandbox = Sandbox()
+    for _ in range(100):
+        sandbox.ask()
+    sandbox.clock.advance(59)
+    sandbox.ask()
+    assert len(sandbox.endpoint.requests) == 1
+    sandbox.endpoint.answer = {"active": False}
+    sandbox.clock.advance(1)
+    assert sandbox.refusal() is Reason.TOKEN_INACTIVE
+    assert len(sandbox.endpoint.requests) == 2
+
+
+def test_a_good_answer_never_outlives_the_token() -> None:
+    sandbox = Sandbox(active(exp=NOW + 10))
+    sandbox.ask()
+    sandbox.clock.advance(9.9)
+    sandbox.ask()
+    sandbox.clock.advance(0.1)
+    assert sandbox.refusal() is Reason.EXPIRED
+
+
+def test_a_bad_answer_holds_for_five_seconds() -> None:
+    sandbox = Sandbox({"active": False})
+    sandbox.refusal()
+    sandbox.clock.advance(4.9)
+    sandbox.refusal()
+    assert len(sandbox.endpoint.requests) == 1
+    sandbox.clock.advance(0.1)
+    sandbox.refusal()
+    assert len(sandbox.endpoint.requests) == 2
+
+
+def test_answers_of_different_tokens_are_kept_apart() -> None:
+    sandbox = Sandbox()
+    sandbox.ask("one")
+    sandbox.endpoint.answer = {"active": False}
+    assert sandbox.refusal("two") is Reason.TOKEN_INACTIVE
+    assert sandbox.ask("one")
+
+
+def test_bad_tokens_do_not_displace_good_ones() -> None:
+    sandbox = Sandbox()
+    sandbox.ask("good")
+    sandbox.endpoint.answer = {"active": False}
+    for number in range(3000):
+        sandbox.refusal(f"bad-{number}")
+    assert sandbox.ask("good")
+
+
+def test_those_who_ask_the_same_at_once_share_one_answer() -> None:
+    sandbox = Sandbox()
+    arrived, leave = Event(), Event()
+    quick = sandbox.endpoint.send
+
+    def hang(request: Request) -> Response:
+        arrived.set()
+        assert leave.wait(5)
+        return quick(request)
+
+    sandbox.introspector._send = hang
+    threads = [Thread(target=sandbox.ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    assert arrived.wait(5)
+    leave.set()
+    for thread in threads:
+        thread.join()
+    assert len(sandbox.endpoint.requests) == 1
+
+
+def test_who_waits_too_long_for_that_answer_is_told_so() -> None:
+    sandbox = Sandbox()
+    for lock in sandbox.introspector._locks:
+        lock.acquire()
+    with pytest.raises(IntrospectionFailed):
+        sandbox.introspector.introspect("opaque", NOW, 0.001)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_89_our_own_bad_credentials_are_our_trouble(status: int) -> None:
+    sandbox = Sandbox(active(), status)
+    assert sandbox.trouble() is Reason.INTROSPECTION_CREDENTIALS
+    assert (len(sandbox.endpoint.requests), sandbox.endpoint.renewals) == (1, 1)
+
+
+def test_rotated_credentials_are_fetched_once_and_tried_again() -> None:
+    sandbox = Sandbox(active(), 401)
+
+    def rotate(anew: bool) -> Credentials:  # noqa: FBT001
+        if anew:
+            sandbox.endpoint.status = 200
+        return Credentials("authorizer", "new" if anew else "old")
+
+    sandbox.introspector._credentials = rotate
+    assert sandbox.ask()
+    assert len(sandbox.endpoint.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (500, Reason.INTROSPECTION_UNREACHABLE),
+        (503, Reason.INTROSPECTION_UNREACHABLE),
+        (429, Reason.INTROSPECTION_UNREACHABLE),
+        (302, Reason.INTROSPECTION_STATUS),
+        (400, Reason.INTROSPECTION_STATUS),
+        (404, Reason.INTROSPECTION_STATUS),
+    ],
+)
+def test_88_other_statuses_are_our_trouble_whatever_the_body_says(
+    status: int, reason: Reason
+) -> None:
+    assert Sandbox(active(), status).trouble() is reason
+
+
+def test_an_outage_opens_the_breaker_and_one_success_closes_it() -> None:
+    sandbox = Sandbox()
+    sandbox.endpoint.down = True
+    for _ in range(3):
+        assert sandbox.trouble() is Reason.INTROSPECTION_UNREACHABLE
+    for _ in range(100):
+        assert sandbox.trouble() is Reason.INTROSPECTION_PAUSED
+    assert len(sandbox.endpoint.requests) == 3
+    sandbox.endpoint.down = False
+    sandbox.clock.advance(1)
+    assert sandbox.ask()
+    sandbox.endpoint.down = True
+    assert sandbox.trouble("another") is Reason.INTROSPECTION_UNREACHABLE
+
+
+def test_a_caller_cannot_open_the_breaker_with_tokens_the_endpoint_dislikes() -> None:
+    sandbox = Sandbox(active(), 400)
+    for number in range(10):
+        assert sandbox.trouble(f"odd-{number}") is Reason.INTROSPECTION_STATUS
+
+
+def test_a_remembered_token_works_through_an_outage() -> None:
+    sandbox = Sandbox()
+    sandbox.ask()
+    sandbox.endpoint.down = True
+    sandbox.clock.advance(30)
+    assert sandbox.ask()

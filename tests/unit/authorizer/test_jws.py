@@ -1,0 +1,52 @@
+"""The parser, beyond access tokens."""
+
+import json
+
+import pytest
+
+from authorizer.errors import TokenRefused
+from authorizer.jws import HeaderRules, looks_like_jws, parse
+from authorizer.reasons import Reason
+from tests.support.tokens import forge, mint, rsa_jwk
+
+PROOF = HeaderRules(frozenset({"RS256"}), frozenset({"dpop+jwt"}), embedded_key=True)
+ASSERTION = HeaderRules(frozenset({"RS256"}), frozenset({None, "jwt"}))
+
+
+def test_a_token_is_taken_apart_without_loss() -> None:
+    token = mint()
+    unverified = parse(token, ASSERTION)
+    assert unverified.signing_input.decode() == token.rpartition(".")[0]
+    assert json.loads(unverified.payload)["sub"]
+    assert len(unverified.signature) == 256
+
+
+def test_a_proof_brings_its_own_key_and_needs_no_key_id() -> None:
+    header = parse(forge({"alg": "RS256", "typ": "dpop+jwt", "jwk": rsa_jwk()}), PROOF).header
+    assert header.jwk == rsa_jwk()
+    assert header.kid == ""
+
+
+@pytest.mark.parametrize("jwk", [None, "key", []])
+def test_a_proof_without_a_key_is_refused(jwk: object) -> None:
+    with pytest.raises(TokenRefused) as refused:
+        parse(forge({"alg": "RS256", "typ": "dpop+jwt", "jwk": jwk}), PROOF)
+    assert refused.value.reason is Reason.KEY_MALFORMED
+
+
+def test_a_header_remembered_under_one_set_of_rules_is_judged_anew_under_another() -> None:
+    token = mint()
+    parse(token, ASSERTION)
+    with pytest.raises(TokenRefused) as refused:
+        parse(token, PROOF)
+    assert refused.value.reason is Reason.TYP_NOT_ALLOWED
+
+
+@pytest.mark.parametrize("token", [mint(), "a.b.c", "..", "a.b.c.d.e", "eyJx", '{"payload":""}'])
+def test_90_what_is_meant_as_a_jwt_is_never_taken_for_an_opaque_token(token: str) -> None:
+    assert looks_like_jws(token)
+
+
+@pytest.mark.parametrize("token", ["opaque", "a.b", "a-b_c~d", "AAAA=="])
+def test_90_an_opaque_token_may_hold_a_dot(token: str) -> None:
+    assert not looks_like_jws(token)

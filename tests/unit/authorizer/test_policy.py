@@ -1,0 +1,199 @@
+"""Compiled policies, judged by a plain reading of IAM."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from authorizer.errors import PolicyImpossible
+from authorizer.policy import PolicyCompiler, write_policy
+from authorizer.reasons import Reason
+from authorizer.routes import ANY_SEGMENT, REST_OF_PATH, ROOT, Route
+from authorizer.scope_map import ScopeMap, parse_scope_map
+from tests.support.policies import allows, route_of
+from tests.support.tokens import STAGE_ARN
+
+
+def _compiler(scope_map: dict[str, list[str]]) -> PolicyCompiler:
+    return PolicyCompiler(parse_scope_map(json.dumps(scope_map).encode()))
+
+
+def _resources(compiler: PolicyCompiler, *scopes: str) -> tuple[list[str], list[str]]:
+    policy = compiler.compile(frozenset(scopes), STAGE_ARN)
+    strip = len(STAGE_ARN) + 1
+    return [r[strip:] for r in policy.allowed], [r[strip:] for r in policy.denied]
+
+
+def test_every_route_is_named_whatever_the_request() -> None:
+    compiler = _compiler({"r": ["GET /", "GET /country", "GET /country/code/{code}"]})
+    assert _resources(compiler, "r") == (
+        ["GET/", "GET/country", "GET/country/code/*"],
+        ["GET/country/code/*/*", "GET/country/code/"],
+    )
+
+
+def test_scopes_that_open_nothing_deny_everything() -> None:
+    compiler = _compiler({"r": ["GET /country"], "empty": []})
+    for scopes in ((), ("empty",), ("unknown",)):
+        assert _resources(compiler, *scopes) == ([], ["*"])
+
+
+def test_a_more_specific_neighbour_is_denied() -> None:
+    compiler = _compiler({"r": ["GET /user/{id}"], "admin": ["GET /user/admin"]})
+    assert _resources(compiler, "r") == (
+        ["GET/user/*"],
+        ["GET/user/*/*", "GET/user/", "GET/user/admin"],
+    )
+    assert _resources(compiler, "r", "admin")[1] == ["GET/user/*/*", "GET/user/"]
+
+
+def test_a_deeper_route_is_denied_one_by_one_where_another_is_allowed() -> None:
+    compiler = _compiler(
+        {"r": ["GET /user/{id}", "GET /user/{id}/posts"], "admin": ["GET /user/{id}/secrets"]}
+    )
+    assert _resources(compiler, "r") == (
+        ["GET/user/*", "GET/user/*/posts"],
+        ["GET/user/", "GET/user/*/secrets", "GET/user/*/*/posts"],
+    )
+
+
+def test_a_parameter_at_the_root_does_not_open_the_root() -> None:
+    compiler = _compiler({"r": ["GET /{x}"], "s": ["GET /"]})
+    assert _resources(compiler, "r") == (["GET/*"], ["GET/*/*", "GET/"])
+    assert _resources(compiler, "r", "s") == (["GET/*", "GET/"], ["GET/*/*"])
+
+
+def test_another_method_is_another_matter() -> None:
+    compiler = _compiler({"r": ["GET /user/{id}"], "w": ["DELETE /user/admin"]})
+    assert "DELETE/user/admin" not in _resources(compiler, "r")[1]
+
+
+def test_a_greedy_parameter_opens_what_lies_below_but_no_other_route() -> None:
+    compiler = _compiler({"r": ["GET /files/{path+}"], "s": ["GET /files/secret/{name}"]})
+    document = write_policy(compiler.compile(frozenset({"r"}), STAGE_ARN))
+    assert allows(document, f"{STAGE_ARN}/GET/files/a/b/c")
+    assert not allows(document, f"{STAGE_ARN}/GET/files/secret/plan")
+
+
+def test_what_iam_cannot_say_is_denied_and_reported() -> None:
+    compiler = _compiler({"r": ["GET /a/{x}", "GET /a/{x}/c/b"], "s": ["GET /a/{x}/b"]})
+    assert [r.pattern() for r in compiler.shadowed_routes(frozenset({"r"}))] == ["GET/a/*/c/b"]
+    assert compiler.shadowed_routes(frozenset({"r", "s"})) == []
+
+
+def test_a_websocket_connection_has_a_resource_of_its_own() -> None:
+    assert _resources(_compiler({"r": ["$connect"]}), "r") == (["$connect"], [])
+
+
+def test_a_policy_is_compiled_once_per_stage_and_set_of_scopes() -> None:
+    compiler = _compiler({"r": ["GET /a"]})
+    first = compiler.compile(frozenset({"r"}), STAGE_ARN)
+    assert compiler.compile(frozenset({"r"}), STAGE_ARN) is first
+    assert compiler.compile(frozenset({"r"}), STAGE_ARN + "2") is not first
+
+
+@pytest.mark.parametrize(
+    "routes",
+    [[f"GET /some/rather/long/path/number/{n}" for n in range(100)], ["GET /" + "x" * 500]],
+    ids=["too many resources", "a resource too long"],
+)
+def test_a_policy_larger_than_the_gateway_takes_is_our_trouble(routes: list[str]) -> None:
+    with pytest.raises(PolicyImpossible) as trouble:
+        _compiler({"r": routes}).compile(frozenset({"r"}), STAGE_ARN)
+    assert trouble.value.reason is Reason.POLICY_TOO_LARGE
+
+
+def test_the_document_names_its_version_action_and_effects() -> None:
+    policy = _compiler({"r": ["GET /a/{b}"]}).compile(frozenset({"r"}), STAGE_ARN)
+    assert write_policy(policy, "2030-01-01T00:00:00Z") == {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Action": "execute-api:Invoke",
+                "Effect": "Allow",
+                "Resource": [f"{STAGE_ARN}/GET/a/*"],
+                "Condition": {"DateLessThanIfExists": {"aws:CurrentTime": "2030-01-01T00:00:00Z"}},
+            },
+            {
+                "Action": "execute-api:Invoke",
+                "Effect": "Deny",
+                "Resource": [f"{STAGE_ARN}/GET/a/*/*", f"{STAGE_ARN}/GET/a/"],
+            },
+        ],
+    }
+
+
+def test_a_thousand_routes_compile_and_recall_without_delay() -> None:
+    scope_map = {
+        f"scope-{n}": [f"GET /thing{n}/{{id}}/part{m}/{{part}}" for m in range(5)]
+        for n in range(200)
+    }
+    compiler = _compiler(scope_map)
+    allowed, denied = _resources(compiler, "scope-7", "scope-199")
+    assert (len(allowed), len(denied)) == (10, 30)
+
+
+SEGMENTS = st.sampled_from(["a", "b", "c", ANY_SEGMENT, ANY_SEGMENT])
+PATHS = st.tuples(
+    st.lists(SEGMENTS, max_size=4), st.sampled_from([[], [], [], [REST_OF_PATH]])
+).map(lambda parts: (*parts[0], *parts[1]) or ROOT)
+ROUTES = st.builds(Route, st.sampled_from(["GET", "POST"]), PATHS)
+SCOPES = st.sampled_from(["r", "s", "t"])
+MAPS = st.dictionaries(
+    st.frozensets(SCOPES, min_size=1), st.lists(ROUTES, max_size=5), min_size=1, max_size=5
+)
+TEXTS = st.sampled_from(["a", "b", "c", "d", "1"])
+
+
+@st.composite
+def _requests(draw: st.DrawFn, routes: list[Route]) -> tuple[str, tuple[str, ...]]:
+    """Draw a request that some route takes."""
+    route = draw(st.sampled_from(routes))
+    path: list[str] = []
+    for segment in route.segments:
+        if segment == REST_OF_PATH:
+            path.extend(draw(st.lists(TEXTS, min_size=1, max_size=3)))
+        else:
+            path.append(draw(TEXTS) if segment == ANY_SEGMENT else segment)
+    return route.method, tuple(path)
+
+
+@given(st.data(), MAPS, st.frozensets(SCOPES))
+def test_the_policy_allows_a_request_exactly_when_the_scopes_do(
+    data: st.DataObject, grants: dict[frozenset[str], list[Route]], scopes: frozenset[str]
+) -> None:
+    scope_map = _scope_map(grants)
+    compiler = PolicyCompiler(scope_map)
+    routes = [route for granted in grants.values() for route in granted]
+    if not routes:
+        return
+    method, path = data.draw(_requests(routes))
+    taker = route_of(method, path, routes)
+    assert taker is not None
+    open_to_scopes = any(
+        needed <= scopes and taker in granted for needed, granted in grants.items()
+    )
+    document = write_policy(compiler.compile(scopes, STAGE_ARN))
+    allowed = allows(document, f"{STAGE_ARN}/{method}/{'/'.join(path)}")
+    assert allowed <= open_to_scopes
+    if taker not in compiler.shadowed_routes(scopes):
+        assert allowed == open_to_scopes
+
+
+def _scope_map(grants: dict[frozenset[str], list[Route]]) -> ScopeMap:
+    return parse_scope_map(
+        json.dumps(
+            {
+                " ".join(sorted(scopes)): [_write(r) for r in routes]
+                for scopes, routes in grants.items()
+            }
+        ).encode()
+    )
+
+
+def _write(route: Route) -> str:
+    names = {ANY_SEGMENT: "{x}", REST_OF_PATH: "{x+}"}
+    return f"{route.method} /" + "/".join(names.get(s, s) for s in route.segments)

@@ -1,0 +1,58 @@
+"""The scope map."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import authorizer
+from authorizer.routes import parse_route
+from authorizer.scope_map import ScopeMapError, parse_scope_map
+
+SHIPPED = Path(authorizer.__file__).parent / "scopes.json"
+
+
+def test_any_of_several_keys_opens_a_route_and_all_scopes_of_a_key_are_needed() -> None:
+    scope_map = parse_scope_map(
+        b'{"a":["GET /x","GET /y"],"b":["GET /x"],"a b":["POST /x"],"c":[]}'
+    )
+
+    def opened(*scopes: str) -> list[str]:
+        return [route.pattern() for route in scope_map.routes_for(frozenset(scopes))]
+
+    assert opened() == []
+    assert opened("c", "unknown") == []
+    assert opened("a") == ["GET/x", "GET/y"]
+    assert opened("b") == ["GET/x"]
+    assert opened("a", "b") == ["GET/x", "GET/y", "POST/x"]
+
+
+def test_the_shipped_map_opens_the_countries_to_their_readers() -> None:
+    scope_map = parse_scope_map(SHIPPED.read_bytes())
+    assert scope_map.routes_for(frozenset({"country.read"})) == [
+        parse_route("GET /country"),
+        parse_route("GET /country/code/{code}"),
+    ]
+    assert scope_map.routes_for(frozenset({"customer.read", "customer.write"})) == []
+
+
+@pytest.mark.parametrize(
+    ("raw", "fault"),
+    [
+        (b"", "not a JSON object"),
+        (b"[]", "not a JSON object"),
+        (b'{"a":[],"a":[]}', "not a JSON object"),
+        (b'{"a":"GET /x"}', "the routes of 'a' are not a list"),
+        (b'{"a":[1]}', "a route of 'a' is not a string"),
+        (b'{"a":["ANY /x"]}', "'a': not METHOD /path: 'ANY /x'"),
+        (b'{"a":["GET /*"]}', "'a': not a path segment"),
+        (b'{"":[]}', "not scopes"),
+        (b'{"a  b":[]}', "not scopes"),
+        (b'{" a":[]}', "not scopes"),
+        (json.dumps({"\u00e9": []}).encode(), "not scopes"),
+        (json.dumps({"a": ["GET /x"] * 5001}).encode(), "more than 5000"),
+    ],
+)
+def test_a_map_in_doubt_is_refused_with_the_entry_at_fault(raw: bytes, fault: str) -> None:
+    with pytest.raises(ScopeMapError, match=fault):
+        parse_scope_map(raw)

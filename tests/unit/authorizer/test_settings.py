@@ -1,0 +1,119 @@
+"""Settings from the environment."""
+
+import pytest
+
+from authorizer.settings import Settings, SettingsError
+from tests.support.tokens import ISSUER
+
+INTROSPECTION = {
+    "INTROSPECTION_URI": f"{ISSUER}/oauth2/introspect",
+    "INTROSPECTION_CLIENT_ID": "authorizer",
+    "INTROSPECTION_CLIENT_SECRET": "secret",
+}
+
+
+def test_the_issuer_is_all_that_is_needed() -> None:
+    assert Settings.from_env({"ISSUER": ISSUER}) == Settings(
+        issuer=ISSUER,
+        jwks_uri=f"{ISSUER}/oauth2/jwks",
+        audiences=frozenset(),
+        client_ids=frozenset(),
+        algorithms=frozenset({"RS256"}),
+        require_at_jwt=False,
+        max_token_lifetime=86_400,
+        jwks_soft_age=300,
+        jwks_hard_age=3600,
+        jwks_cool_down=30,
+        jwks_seed=None,
+        fetch_timeout=3,
+        introspection_uri=None,
+        introspection_client_id=None,
+        introspection_client_secret=None,
+        introspection_secret_arn=None,
+        introspection_cache=60,
+        scope_map=None,
+        policy_expires=True,
+        remembered_tokens=1024,
+    )
+
+
+def test_everything_can_be_set() -> None:
+    settings = Settings.from_env(
+        {
+            "ISSUER": "https://issuer.example.com",
+            "JWKS_URI": "https://keys.example.com/jwks.json",
+            "AUDIENCE": "https://api.example.com, spare",
+            "CLIENT_IDS": "a,b",
+            "ALGORITHMS": "ES256,EdDSA",
+            "REQUIRE_AT_JWT": "true",
+            "MAX_TOKEN_LIFETIME": "3600",
+            "JWKS_SOFT_AGE": "100",
+            "JWKS_HARD_AGE": "200",
+            "JWKS_COOL_DOWN": "5",
+            "JWKS_SEED": "/opt/jwks.json",
+            "FETCH_TIMEOUT": "1.5",
+            "INTROSPECTION_URI": "https://issuer.example.com/introspect",
+            "INTROSPECTION_SECRET_ARN": "arn:aws:secretsmanager:eu-west-1:1:secret:x",
+            "INTROSPECTION_CACHE": "10",
+            "SCOPE_MAP": "/opt/scopes.json",
+            "POLICY_EXPIRES": "false",
+            "REMEMBERED_TOKENS": "10",
+        }
+    )
+    assert settings.audiences == {"https://api.example.com", "spare"}
+    assert settings.client_ids == {"a", "b"}
+    assert settings.algorithms == {"ES256", "EdDSA"}
+    assert settings.jwks_uri == "https://keys.example.com/jwks.json"
+    assert (settings.jwks_soft_age, settings.jwks_hard_age, settings.fetch_timeout) == (
+        100,
+        200,
+        1.5,
+    )
+    assert (settings.require_at_jwt, settings.policy_expires) == (True, False)
+
+
+def test_an_empty_variable_counts_as_one_that_is_not_set() -> None:
+    empty = {name: "" for name in ("AUDIENCE", "JWKS_URI", "INTROSPECTION_URI", "FETCH_TIMEOUT")}
+    assert Settings.from_env({"ISSUER": ISSUER} | empty) == Settings.from_env({"ISSUER": ISSUER})
+
+
+@pytest.mark.parametrize(
+    ("environ", "fault"),
+    [
+        ({"ISSUER": ""}, "ISSUER is not set"),
+        ({"ISSUER": "http://example.com"}, "ISSUER is http is for loopback hosts only"),
+        ({"ISSUER": "https://example.com/?a=b"}, "ISSUER is an issuer with a query"),
+        ({"ISSUER": "example.com"}, "ISSUER is not an https URL"),
+        ({"JWKS_URI": "file:///etc/passwd"}, "JWKS_URI is not an https URL"),
+        ({"AUDIENCE": "a,,b"}, "AUDIENCE is a comma list with an empty member"),
+        (
+            {"ALGORITHMS": "RS256,none"},
+            "ALGORITHMS is not a comma list of ES256, EdDSA, PS256, RS256",
+        ),
+        ({"ALGORITHMS": "HS256"}, "ALGORITHMS is not"),
+        ({"REQUIRE_AT_JWT": "yes"}, "REQUIRE_AT_JWT is neither true nor false"),
+        ({"MAX_TOKEN_LIFETIME": "-1"}, "MAX_TOKEN_LIFETIME is not a number of seconds above 0"),
+        ({"JWKS_SOFT_AGE": "inf"}, "JWKS_SOFT_AGE is not a number"),
+        ({"JWKS_SOFT_AGE": "0"}, "JWKS_SOFT_AGE is not a number"),
+        ({"JWKS_SOFT_AGE": "9999"}, "JWKS_SOFT_AGE is longer than JWKS_HARD_AGE"),
+        ({"REMEMBERED_TOKENS": "0"}, "REMEMBERED_TOKENS is not a whole number above 0"),
+        ({"REMEMBERED_TOKENS": "\u00b2"}, "REMEMBERED_TOKENS is not a whole number above 0"),
+        (INTROSPECTION | {"INTROSPECTION_CLIENT_SECRET": ""}, "go together"),
+        (
+            {"INTROSPECTION_URI": INTROSPECTION["INTROSPECTION_URI"]},
+            "needs INTROSPECTION_SECRET_ARN",
+        ),
+    ],
+)
+def test_a_setting_that_is_not_usable_is_named(environ: dict[str, str], fault: str) -> None:
+    with pytest.raises(SettingsError, match=fault):
+        Settings.from_env({"ISSUER": ISSUER} | environ)
+
+
+def test_one_error_names_every_fault_and_no_value() -> None:
+    with pytest.raises(SettingsError) as error:
+        Settings.from_env({"JWKS_URI": "ftp://secret-host", "FETCH_TIMEOUT": "soon"})
+    message = str(error.value)
+    for name in ("ISSUER", "JWKS_URI", "FETCH_TIMEOUT"):
+        assert name in message
+    assert "secret-host" not in message

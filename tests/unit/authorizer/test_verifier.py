@@ -1,0 +1,268 @@
+"""Good tokens, and what is remembered of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import jwt
+import pytest
+
+from authorizer.claims import ClaimRules, Confirmation
+from authorizer.clocks import Clocks
+from authorizer.errors import KeySetUnavailable, TokenRefused
+from authorizer.https_client import Response
+from authorizer.jwk import ALGORITHMS, parse_key_set
+from authorizer.jwks_cache import JwksCache
+from authorizer.reasons import Reason
+from authorizer.verifier import IssuerTrust, Verifier, header_rules
+from tests.support.tokens import (
+    CLIENT,
+    ISSUER,
+    KID,
+    LIFETIME,
+    NOW,
+    FakeClock,
+    at_jwt_claims,
+    claims,
+    ec_jwk,
+    ec_key,
+    ed25519_jwk,
+    ed25519_key,
+    forge_claims,
+    forge_header,
+    jwks,
+    mint,
+    rsa_jwk,
+    rsa_key,
+    unsigned,
+)
+
+if TYPE_CHECKING:
+    from authorizer.claims import VerifiedToken
+
+OTHER = "https://other.example.com"
+
+
+class Sandbox:
+    """A verifier with its issuer's key set and its clock."""
+
+    def __init__(self, *keys: dict[str, Any], remembered_tokens: int = 16) -> None:
+        self.clock = FakeClock()
+        self.published = keys or (rsa_jwk(),)
+        self.fetches = 0
+        self.cache = JwksCache(
+            self._fetch,
+            lambda raw: parse_key_set(raw, ALGORITHMS),
+            Clocks(self.clock, self.clock),
+        )
+        self.verifier = Verifier(
+            {ISSUER: IssuerTrust(self.cache, ClaimRules(ISSUER, frozenset(), frozenset(), 86_400))},
+            header_rules(ALGORITHMS, require_at_jwt=False),
+            remembered_tokens=remembered_tokens,
+        )
+
+    def _fetch(self, _etag: str | None, _seconds: float) -> Response:
+        self.fetches += 1
+        return Response(200, {}, jwks(*self.published))
+
+    def verify(self, token: str) -> VerifiedToken:
+        return self.verifier.verify(token, self.clock.now, 1)
+
+    def refusal(self, token: str) -> Reason:
+        with pytest.raises(TokenRefused) as refused:
+            self.verify(token)
+        return refused.value.reason
+
+
+def test_a_token_like_the_demo_clients_is_good() -> None:
+    token = Sandbox().verify(mint())
+    assert token.subject == token.client_id == CLIENT
+    assert token.scopes == {"customer.read", "customer.write", "country.read"}
+    assert (token.issuer, token.key_id) == (ISSUER, KID)
+    assert (token.not_before, token.expires_at) == (NOW, NOW + LIFETIME)
+    assert (token.jti, token.confirmation) == (None, None)
+
+
+@pytest.mark.parametrize("typ", ["at+jwt", "AT+JWT", "application/at+jwt"])
+def test_an_rfc_9068_token_is_good(typ: str) -> None:
+    token = Sandbox().verify(mint(at_jwt_claims(), typ=typ))
+    assert token.scopes == {"country.read", "customer.read"}
+    assert (token.client_id, token.jti) == (CLIENT, "one-of-a-kind")
+
+
+@pytest.mark.parametrize("typ", ["JWT", "jwt"])
+def test_a_token_of_type_jwt_is_good(typ: str) -> None:
+    assert Sandbox().verify(mint(typ=typ))
+
+
+@pytest.mark.parametrize("alg", ["RS256", "PS256", "ES256", "EdDSA"])
+def test_every_allowed_algorithm_verifies(alg: str) -> None:
+    jwk, key = {
+        "RS256": (rsa_jwk(), rsa_key()),
+        "PS256": (rsa_jwk(alg="PS256"), rsa_key()),
+        "ES256": (ec_jwk(KID), ec_key(KID)),
+        "EdDSA": (ed25519_jwk(KID), ed25519_key(KID)),
+    }[alg]
+    token = jwt.encode(claims(), key, alg, headers={"kid": KID})  # type: ignore[arg-type]
+    assert Sandbox(jwk).verify(token).subject == CLIENT
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"iat": ...},
+        {"nbf": ...},
+        {"aud": ...},
+        {"aud": ["a", "b"]},
+        {"scope": ...},
+        {"scope": []},
+        {"scope": ..., "scp": ["country.read"]},
+        {"scope": "a b", "scp": ["b", "a"]},
+        {"nbf": NOW + 30},
+        {"iat": NOW + 30},
+        {"exp": NOW + 0.5, "iat": NOW - 1},
+        {"token_use": "access"},
+        {"client_id": "x", "azp": "x"},
+        {"sub": "a b/c|d"},
+        {"unknown": {"a": [1, None, "x"]}},
+    ],
+    ids=str,
+)
+def test_what_is_unusual_but_legal_is_accepted(changes: dict[str, Any]) -> None:
+    assert Sandbox().verify(forge_claims(**changes))
+
+
+def test_members_of_the_header_that_we_do_not_know_are_ignored() -> None:
+    assert Sandbox().verify(forge_header(unknown=1))
+
+
+def test_a_bound_token_says_what_it_is_bound_to() -> None:
+    thumbprint = "A" * 43
+    token = Sandbox().verify(forge_claims(cnf={"x5t#S256": thumbprint}))
+    assert token.confirmation == Confirmation("x5t#S256", thumbprint)
+
+
+def test_expiry_is_exact_to_the_second() -> None:
+    sandbox = Sandbox()
+    token = forge_claims(exp=NOW + 60)
+    sandbox.clock.advance(59)
+    assert sandbox.verify(token)
+    sandbox.clock.advance(1)
+    assert sandbox.refusal(token) is Reason.EXPIRED
+    sandbox.clock.advance(1)
+    assert sandbox.refusal(token) is Reason.EXPIRED
+
+
+def test_a_remembered_token_is_the_same_object_and_costs_no_second_verification() -> None:
+    sandbox = Sandbox()
+    token = mint()
+    assert sandbox.verify(token) is sandbox.verify(token)
+    assert sandbox.fetches == 1
+
+
+def test_97_a_remembered_token_expires_on_time() -> None:
+    sandbox = Sandbox()
+    token = mint()
+    sandbox.verify(token)
+    sandbox.clock.advance(LIFETIME - 1)
+    assert sandbox.verify(token)
+    sandbox.clock.advance(1)
+    assert sandbox.refusal(token) is Reason.EXPIRED
+
+
+def test_97_a_clock_set_back_makes_a_remembered_token_wait_again() -> None:
+    sandbox = Sandbox()
+    token = mint()
+    sandbox.verify(token)
+    sandbox.clock.advance(-31)
+    assert sandbox.refusal(token) is Reason.NOT_YET_VALID
+
+
+def test_56_a_withdrawn_key_does_not_live_on_in_remembered_tokens() -> None:
+    sandbox = Sandbox()
+    token = mint()
+    sandbox.verify(token)
+    sandbox.published = (rsa_jwk("another"),)
+    sandbox.clock.advance(300)
+    assert sandbox.refusal(token) is Reason.KID_UNKNOWN
+
+
+def test_56_a_key_replaced_under_its_own_id_does_not_live_on_either() -> None:
+    sandbox = Sandbox()
+    token = mint()
+    sandbox.verify(token)
+    sandbox.published = (rsa_jwk(key=rsa_key("another")),)
+    sandbox.clock.advance(300)
+    assert sandbox.refusal(token) is Reason.SIGNATURE_INVALID
+
+
+def test_97_a_token_that_differs_in_one_byte_is_another_token() -> None:
+    sandbox = Sandbox()
+    token = mint()
+    sandbox.verify(token)
+    changed = token[:-2] + ("A" if token[-2] != "A" else "B") + token[-1]
+    assert sandbox.refusal(changed) is Reason.SIGNATURE_INVALID
+
+
+def test_97_what_one_verifier_remembers_means_nothing_to_another() -> None:
+    token = mint()
+    trusting = Sandbox()
+    trusting.verify(token)
+    distrusting = Sandbox(rsa_jwk(key=rsa_key("another")))
+    assert distrusting.refusal(token) is Reason.SIGNATURE_INVALID
+
+
+def test_memory_is_bounded() -> None:
+    sandbox = Sandbox(remembered_tokens=4)
+    for number in range(10):
+        sandbox.verify(forge_claims(jti=str(number)))
+    assert len(sandbox.verifier._memory) == 4
+
+
+def test_several_issuers_each_have_their_own_keys_and_rules() -> None:
+    ours, theirs = Sandbox(), Sandbox(rsa_jwk("theirs"))
+    verifier = Verifier(
+        {
+            ISSUER: IssuerTrust(ours.cache, ClaimRules(ISSUER, frozenset(), frozenset(), 86_400)),
+            OTHER: IssuerTrust(
+                theirs.cache, ClaimRules(OTHER, frozenset({"api"}), frozenset(), 60)
+            ),
+        },
+        header_rules(frozenset({"RS256"}), require_at_jwt=False),
+        remembered_tokens=16,
+    )
+    assert verifier.verify(mint(), NOW, 1).issuer == ISSUER
+    good = mint(claims(iss=OTHER, aud="api", exp=NOW + 60), "theirs")
+    assert verifier.verify(good, NOW, 1).issuer == OTHER
+    for bad, reason in (
+        (mint(claims(iss=OTHER, exp=NOW + 60), "theirs"), Reason.AUD_OTHER),
+        (mint(claims(iss=OTHER, aud="api"), "theirs"), Reason.LIFETIME_TOO_LONG),
+        (mint(claims(), "theirs"), Reason.KID_UNKNOWN),
+    ):
+        with pytest.raises(TokenRefused) as refused:
+            verifier.verify(bad, NOW, 1)
+        assert refused.value.reason is reason
+
+
+def test_94_a_rotation_is_seen_at_the_first_token_of_a_known_client_during_a_flood() -> None:
+    sandbox = Sandbox()
+    sandbox.verify(mint())
+    for number in range(1000):
+        token = unsigned(claims(sub=f"stranger-{number}"), kid=f"random-{number}")
+        assert sandbox.refusal(token) is Reason.KID_UNKNOWN
+    assert sandbox.fetches == 2
+    sandbox.published = (rsa_jwk(), rsa_jwk("key-2"))
+    sandbox.clock.advance(1)
+    assert sandbox.verify(mint(claims(sandbox.clock.now), "key-2")).key_id == "key-2"
+    assert sandbox.fetches == 3
+
+
+def test_without_any_key_set_nobody_can_tell() -> None:
+    sandbox = Sandbox()
+    sandbox.cache._parse = _broken
+    with pytest.raises(KeySetUnavailable):
+        sandbox.verify(mint())
+
+
+def _broken(_raw: bytes) -> Any:  # noqa: ANN401
+    raise KeySetUnavailable

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from functions.issue_token.issuance import TokenIssuance
+from functions.issue_token.minting import JwtMint, OpaqueMint
+from functions.issue_token.signers import LocalSigners
+from functions.shared.client_authentication import (
+    ClientAuthentication,
+    ClientSecretBasic,
+    ClientSecretPost,
+)
+from functions.shared.client_record import TokenFormat
+from functions.shared.client_secrets import SecretVerifier
+from functions.shared.endpoint import Endpoint
+from functions.shared.warm_key_ring import WarmKeyRing
+from tests.support.aws import ISSUER, KEY_RING_SECRET, SIGNING_KEYS_SECRET
+from tests.support.memory_stores import ManualClock, MemoryClients, MemoryTokens
+from tests.support.proxy_events import basic, form_event, token_event
+from tests.support.server import NOW, SECRET, client, secrets
+
+TOKENS = MemoryTokens()
+LOG: list[str] = []
+
+
+def _endpoint() -> Endpoint:
+    clock, store, verifier = ManualClock(NOW), secrets(), SecretVerifier(lambda *_: False)
+    registry = MemoryClients(
+        client("jwt", default_scopes=("country.read",), token_lifetime=600),
+        client("opaque", token_format=TokenFormat.OPAQUE),
+    )
+    signers = LocalSigners(WarmKeyRing(store, KEY_RING_SECRET, clock), store, SIGNING_KEYS_SECRET)
+    issuance = TokenIssuance(
+        ClientAuthentication(
+            registry, (ClientSecretBasic(verifier), ClientSecretPost(verifier)), clock
+        ),
+        {
+            TokenFormat.JWT: JwtMint(ISSUER, signers),
+            TokenFormat.OPAQUE: OpaqueMint(ISSUER, TOKENS),
+        },
+        clock,
+    )
+    return Endpoint("issue_token", issuance, LOG.append)
+
+
+ENDPOINT = _endpoint()
+
+
+def _ask(client_id: str = "jwt", **parameters: str) -> dict[str, Any]:
+    request = {"grant_type": "client_credentials", **parameters}
+    answer = ENDPOINT(token_event(request, headers=basic(client_id, SECRET)))
+    assert answer["statusCode"] == 200
+    members: dict[str, Any] = json.loads(answer["body"])
+    return members
+
+
+def test_an_answer_names_the_scopes_granted_by_default() -> None:
+    assert _ask()["scope"] == "country.read"
+
+
+def test_an_answer_without_scopes_has_no_scope_member() -> None:
+    assert _ask("opaque").keys() == {"access_token", "token_type", "expires_in"}
+
+
+def test_a_token_lives_as_long_as_its_client_is_registered_for() -> None:
+    assert _ask()["expires_in"] == 599
+
+
+def test_the_client_decides_on_the_format_of_its_tokens() -> None:
+    assert _ask("jwt")["access_token"].count(".") == 2
+    assert TOKENS.find(_ask("opaque")["access_token"], NOW)
+
+
+def test_unknown_parameters_are_ignored() -> None:
+    assert _ask(resource_owner="someone")["token_type"] == "Bearer"
+
+
+def test_every_token_is_a_new_one() -> None:
+    assert _ask("opaque")["access_token"] != _ask("opaque")["access_token"]
+
+
+@given(st.text(max_size=200), st.sampled_from([{}, basic("jwt", SECRET), basic("x", "y")]))
+def test_no_body_whatsoever_breaks_the_endpoint(body: str, headers: dict[str, str]) -> None:
+    answer = ENDPOINT(form_event("/oauth2/token", body, headers=headers))
+    assert answer["statusCode"] in {200, 400, 401}
+    assert "error" in json.loads(answer["body"])
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["Authorization", "Content-Type", "X"]),
+        st.lists(st.text(max_size=50), min_size=1, max_size=3),
+    )
+)
+def test_no_header_whatsoever_breaks_the_endpoint(headers: dict[str, list[str]]) -> None:
+    event = form_event("/oauth2/token", "grant_type=client_credentials", headers=headers)
+    assert ENDPOINT(event)["statusCode"] in {400, 401}
+
+
+@pytest.mark.parametrize("credentials", [basic("jwt", SECRET), basic("nobody", SECRET), {}])
+def test_authentication_comes_before_everything_else(credentials: dict[str, str]) -> None:
+    answer = ENDPOINT(token_event({"grant_type": "password"}, headers=credentials))
+    expected = 400 if credentials == basic("jwt", SECRET) else 401
+    assert answer["statusCode"] == expected
