@@ -6,6 +6,8 @@ import ipaddress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from local.errors import LaptopError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -24,7 +26,7 @@ _PORTS = {
 _LAST_PORT = 65_535
 
 
-class AddressError(Exception):
+class AddressError(LaptopError):
     """A setting of the laptop edition makes no sense; the message is one sentence."""
 
 

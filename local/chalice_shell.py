@@ -20,14 +20,16 @@ import chalice.local
 from chalice.app import Chalice
 
 from local import reloading
-from local.addresses import AddressError, Addresses, Service
+from local.addresses import Addresses, Service
 from local.environment import use_local_aws
+from local.errors import LaptopError
 from local.gateway.core import Gateway
 from local.gateway.invocation import InProcessLambda
 from local.gateway.messages import Request, Response
 from local.gateway.model import AnyMethod
 from local.gateway.template import Template, TemplateError
 from local.http_server import Server
+from local.supervisor import SUPERVISED, end_with_parent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, MutableMapping
@@ -36,15 +38,11 @@ if TYPE_CHECKING:
 
     Provision = Callable[[Addresses, Template], Mapping[str, str]]
 
-__all__ = ["GatewayApp", "SetUpError"]
+__all__ = ["GatewayApp"]
 
 ROOT = Path(__file__).resolve().parent.parent
 _EVERY_METHOD = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 _APIS: Mapping[Service, str] = {"auth_server": "AuthServerApi", "guarded_api": "GuardedApi"}
-
-
-class SetUpError(Exception):
-    """The API cannot be started; the message is one sentence for the person at the terminal."""
 
 
 class GatewayApp(Chalice):
@@ -92,7 +90,7 @@ class GatewayApp(Chalice):
         """Compose the gateway for these addresses, once.
 
         Raises:
-            SetUpError: two functions of this process need different values of one variable.
+            LaptopError: two functions of this process need different values of one variable.
         """
         with self._opening:
             if self._gateway is None:
@@ -158,10 +156,12 @@ class GatewayServer(chalice.local.LocalDevServer):
         try:
             addresses = Addresses.from_env(app_object.environ)
             app_object.open(addresses.serving(app_object.service, host, self.server.port))
-        except (AddressError, SetUpError, TemplateError) as error:
+        except (LaptopError, TemplateError) as error:
             self.server.server_close()
             in_template = isinstance(error, TemplateError)
             app_object.give_up(f"template.yaml: {error}." if in_template else str(error))
+        if app_object.environ.get(SUPERVISED):
+            end_with_parent()
         self.server.open(app_object)
         if app_object.environ.get("CHALICE_WORKER"):
             reloading.watch(ROOT, reloading.restart_chalice, reloading.end)
@@ -171,14 +171,14 @@ def shared_environment(functions: Iterable[Function]) -> dict[str, str]:
     """The environment that serves every one of `functions`, for they share this process.
 
     Raises:
-        SetUpError: two of them need different values of one variable.
+        LaptopError: two of them need different values of one variable.
     """
     merged: dict[str, tuple[str, str]] = {}
     for function in functions:
         for name, value in function.environment.items():
             owner, other = merged.setdefault(name, (function.logical_id, value))
             if other != value:
-                raise SetUpError(
+                raise LaptopError(
                     f"{owner} and {function.logical_id} need different values of {name}, "
                     "but on the laptop the functions of one API share a process."
                 )

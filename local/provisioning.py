@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import TYPE_CHECKING, Any
 
 import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
-from functions.rotate_keys import handler as rotate_keys
+from functions.rotate_keys.composition import build as build_rotator
 from functions.rotate_keys.settings import Settings as RotationSettings
 from functions.shared.client_registry import DynamoDbClients
+from functions.shared.clock import SYSTEM_CLOCK
 from functions.shared.secret_store import SecretsManagerStore
 from local.demo_clients import authorizer_client, demo_clients
 from local.place import LAPTOP
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from local.gateway.template import Template
 
-__all__ = ["names", "provision"]
+__all__ = ["is_provisioned", "names", "provision"]
 
 _TABLE = "AWS::DynamoDB::Table"
 _SECRET = "AWS::SecretsManager::Secret"  # noqa: S105  a resource type
@@ -98,7 +100,18 @@ def _make_first_key(template: Template, secrets: SecretsManagerClient) -> None:
     environment = template.function("RotateKeys", names(template)).environment
     settings = RotationSettings.from_env(environment)
     store = SecretsManagerStore(secrets)
-    rotate_keys.build(settings, clock=time.time, secrets=store).run()
+    build_rotator(settings, clock=SYSTEM_CLOCK, secrets=store).run()
+
+
+def is_provisioned(template: Template) -> bool:
+    """Tell whether `provision` has finished here; the key ring is what it makes last."""
+    patience = Config(connect_timeout=1, read_timeout=2, retries={"total_max_attempts": 1})
+    secrets = boto3.client("secretsmanager", config=patience)
+    try:
+        secrets.get_secret_value(SecretId=names(template)["KeyRingSecret"])
+    except (BotoCoreError, ClientError):
+        return False
+    return True
 
 
 def provision(template: Template) -> None:

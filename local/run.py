@@ -13,9 +13,10 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from local.addresses import AddressError, Addresses
+from local.addresses import Addresses
 from local.aws import laptop_environment
-from local.supervisor import LaptopError, Supervisor
+from local.errors import LaptopError
+from local.supervisor import Supervisor
 from local.walkthrough import Walkthrough
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -125,7 +126,7 @@ def main() -> int:
     except KeyboardInterrupt:
         print("\nStopped.")
         return 0
-    except (AddressError, LaptopError) as error:
+    except LaptopError as error:
         print(error, file=sys.stderr)
         return 1
 

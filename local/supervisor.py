@@ -12,16 +12,17 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Self
 
+from local.errors import LaptopError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+SUPERVISED = "GATEHOUSE_SUPERVISED"
+"""Set in the environment of a child that is to end with its parent."""
+
 GRACE_SECONDS = 3.0
 LAST_LINES = 15
-
-
-class LaptopError(Exception):
-    """Something the person at the terminal has to know; its text is one sentence."""
 
 
 class Child:
@@ -40,7 +41,7 @@ class Child:
         self.process = subprocess.Popen(
             command,
             cwd=cwd,
-            env=dict(env),
+            env={**env, SUPERVISED: "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from authorizer.errors import TokenRefused
+from functions.shared.issued_jwts import RefusedJwtError
 from functions.shared.opaque_tokens import is_opaque_token
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class JwtReader:
             return None
         try:
             return _from_jwt(self.jwts.verify(unverified_token, now))
-        except TokenRefused:
+        except RefusedJwtError:
             return None
 
 

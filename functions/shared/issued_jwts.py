@@ -24,6 +24,14 @@ _REMEMBERED_TOKENS: Final = 1024
 _FETCH_SECONDS: Final = 0.0  # the ring is at hand, or its own client's patience applies
 
 
+class RefusedJwtError(Exception):
+    """Raised when a text is no JWT of ours that counts now. `reason` is safe to log."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+
+
 @dataclass(frozen=True, slots=True)
 class IssuedJwt:
     """A verified token: what the verifier read, and all that the token says."""
@@ -44,10 +52,13 @@ class IssuedJwts:
         """Return what a token says.
 
         Raises:
-            TokenRefused: it is not a JWT of ours that counts at `now`.
+            RefusedJwtError: it is not a JWT of ours that counts at `now`.
             OAuthError: the key ring cannot be read.
         """
-        token = self._verifier.verify(unverified_token, now, _FETCH_SECONDS)
+        try:
+            token = self._verifier.verify(unverified_token, now, _FETCH_SECONDS)
+        except TokenRefused as refused:
+            raise RefusedJwtError(refused.reason) from None
         return IssuedJwt(token, jws.parse_payload(jws.parse(unverified_token, _HEADER).payload))
 
 

@@ -11,12 +11,16 @@ import jwt
 import pytest
 
 from functions.introspect_token import handler as introspect_token
+from functions.introspect_token.composition import build as build_introspect_token
 from functions.introspect_token.settings import Settings as IntrospectTokenSettings
 from functions.issue_token import handler as issue_token
+from functions.issue_token.composition import build as build_issue_token
 from functions.issue_token.settings import Settings as IssueTokenSettings
 from functions.publish_jwks import handler as publish_jwks
+from functions.publish_jwks.composition import build as build_publish_jwks
 from functions.publish_jwks.settings import Settings as PublishJwksSettings
 from functions.rotate_keys import handler as rotate_keys
+from functions.rotate_keys.composition import build as build_rotate_keys
 from functions.rotate_keys.settings import Settings as RotateKeysSettings
 from functions.shared import key_ring
 from functions.shared.client_record import TokenFormat, TokenProfile
@@ -59,13 +63,13 @@ class Server:
     def __post_init__(self) -> None:
         self.clients = DynamoDbClients(self.aws.dynamodb, CLIENTS_TABLE)
         self.token_endpoint = self._build_token_endpoint()
-        self.jwks_endpoint = publish_jwks.build(
+        self.jwks_endpoint = build_publish_jwks(
             PublishJwksSettings.from_env(ENVIRONMENT),
             clock=self.clock,
             aws=self.aws,
             emit=self.log.append,
         )
-        self.introspection_endpoint = introspect_token.build(
+        self.introspection_endpoint = build_introspect_token(
             IntrospectTokenSettings.from_env(ENVIRONMENT),
             clock=self.clock,
             aws=self.aws,
@@ -73,7 +77,7 @@ class Server:
         )
 
     def _build_token_endpoint(self) -> Endpoint:
-        return issue_token.build(
+        return build_issue_token(
             IssueTokenSettings.from_env(ENVIRONMENT),
             clock=self.clock,
             aws=self.aws,
@@ -125,7 +129,7 @@ IMPORTED = {
 def server(aws: AwsClients, clock: ManualClock) -> Server:
     secrets = SecretsManagerStore(aws.secrets_manager)
     settings = RotateKeysSettings.from_env(ENVIRONMENT)
-    rotate_keys.build(settings, clock=clock, secrets=secrets, generate=key).run()
+    build_rotate_keys(settings, clock=clock, secrets=secrets, generate=key).run()
     server = Server(aws, clock)
     for client_id, token_format in (
         ("service-client-jwt", TokenFormat.JWT),
@@ -391,7 +395,7 @@ def test_a_ring_of_a_later_version_is_a_server_error(server: Server) -> None:
 def test_the_real_key_generator_makes_a_working_server(aws: AwsClients, clock: ManualClock) -> None:
     settings = RotateKeysSettings.from_env(ENVIRONMENT)
     secrets = SecretsManagerStore(aws.secrets_manager)
-    made = rotate_keys.build(settings, clock=clock, secrets=secrets).run()
+    made = build_rotate_keys(settings, clock=clock, secrets=secrets).run()
     ring = key_ring.from_json(secrets.read(KEY_RING_SECRET))
     assert made == {"created": ring.keys[0].kid}
     server = Server(aws, clock)

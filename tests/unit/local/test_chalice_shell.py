@@ -12,7 +12,8 @@ from chalice.local import LocalDevServer
 from chalice.test import Client
 
 from local.addresses import Addresses
-from local.chalice_shell import GatewayApp, GatewayServer, SetUpError, shared_environment
+from local.chalice_shell import GatewayApp, GatewayServer, shared_environment
+from local.errors import LaptopError
 from local.gateway.messages import Request
 from local.gateway.model import Function
 
@@ -202,7 +203,7 @@ def test_functions_share_an_environment_when_they_agree() -> None:
 
 def test_functions_that_disagree_about_a_variable_are_an_error() -> None:
     functions = [function("A", X="1"), function("B", X="2")]
-    with pytest.raises(SetUpError, match="A and B need different values of X"):
+    with pytest.raises(LaptopError, match="A and B need different values of X"):
         shared_environment(functions)
 
 

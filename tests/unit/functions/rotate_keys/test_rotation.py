@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import pytest
 
-from functions.rotate_keys.handler import Rotation, build
+from functions.rotate_keys.composition import build
 from functions.rotate_keys.key_generation import generate_rsa_key
 from functions.rotate_keys.key_store import KeyStore
 from functions.rotate_keys.rotation import first_ring
@@ -15,10 +16,13 @@ from tests.support.aws import ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.memory_stores import ManualClock, MemorySecrets
 from tests.support.server import NOW, key
 
+if TYPE_CHECKING:
+    from functions.rotate_keys.rotator import Rotator
+
 SETTINGS = Settings.from_env(ENVIRONMENT)
 
 
-def _rotation(store: MemorySecrets, now: float = NOW) -> Rotation:
+def _rotation(store: MemorySecrets, now: float = NOW) -> Rotator:
     return build(SETTINGS, clock=ManualClock(now), secrets=store, generate=key)
 
 

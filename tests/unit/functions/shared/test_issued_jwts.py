@@ -6,7 +6,6 @@ from typing import Any
 import jwt
 import pytest
 
-from authorizer.errors import TokenRefused
 from authorizer.reasons import Reason
 from functions.issue_token.claims import validity
 from functions.issue_token.grants import Grant
@@ -14,7 +13,7 @@ from functions.issue_token.minting import JwtMint
 from functions.issue_token.signers import LocalSigners
 from functions.shared import key_ring
 from functions.shared.client_record import TokenProfile
-from functions.shared.issued_jwts import IssuedJwts
+from functions.shared.issued_jwts import IssuedJwts, RefusedJwtError
 from functions.shared.key_ring import UnusableKeyRingError
 from functions.shared.warm_key_ring import WarmKeyRing
 from tests.support.aws import ISSUER, KEY_RING_SECRET, SIGNING_KEYS_SECRET
@@ -62,7 +61,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("token", "reason"), REFUSED.values(), ids=REFUSED)
 def test_any_other_token_is_refused(token: str, reason: Reason) -> None:
-    with pytest.raises(TokenRefused) as refusal:
+    with pytest.raises(RefusedJwtError) as refusal:
         _jwts(secrets()).verify(token, NOW)
     assert refusal.value.reason is reason
 
@@ -75,7 +74,7 @@ def test_a_remembered_token_is_refused_once_its_key_is_no_longer_published() -> 
     document["keys"][0]["publish_until"] = NOW + 10
     store.write(KEY_RING_SECRET, json.dumps(document))
     clock.now += 60
-    with pytest.raises(TokenRefused, match=Reason.KID_UNKNOWN):
+    with pytest.raises(RefusedJwtError, match=Reason.KID_UNKNOWN):
         jwts.verify(token, clock.now)
 
 
