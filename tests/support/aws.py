@@ -16,14 +16,22 @@ if TYPE_CHECKING:
 
 CLIENTS_TABLE: Final = "clients"
 TOKENS_TABLE: Final = "tokens"
+STATE_TABLE: Final = "state"
 KEY_RING_SECRET: Final = "key-ring"
 SIGNING_KEYS_SECRET: Final = "signing-keys"
+TABLES: Final = {
+    CLIENTS_TABLE: "client_id",
+    TOKENS_TABLE: "token_digest",
+    STATE_TABLE: "entry",
+}
+"""Each table and its key."""
 ISSUER: Final = "http://localhost:8085/ms-auth-server"
 
 ENVIRONMENT: Final = {
     "ISSUER": ISSUER,
     "CLIENTS_TABLE": CLIENTS_TABLE,
     "TOKENS_TABLE": TOKENS_TABLE,
+    "STATE_TABLE": STATE_TABLE,
     "KEY_RING_SECRET": KEY_RING_SECRET,
     "SIGNING_KEYS_SECRET": SIGNING_KEYS_SECRET,
 }
@@ -41,7 +49,7 @@ def aws_account(monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsClients]:
         monkeypatch.setenv(name, value)
     with mock_aws():
         aws = AwsClients()
-        for table, key in ((CLIENTS_TABLE, "client_id"), (TOKENS_TABLE, "token_digest")):
+        for table, key in TABLES.items():
             aws.dynamodb.create_table(
                 TableName=table,
                 BillingMode="PAY_PER_REQUEST",

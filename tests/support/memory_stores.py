@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from functions.shared.client_record import is_client_id
+from functions.shared.one_time_use import AlreadyUsedError, entry
 from functions.shared.opaque_tokens import token_digest
 
 if TYPE_CHECKING:
@@ -54,6 +56,21 @@ class MemorySecrets:
 
     def write(self, name: str, text: str) -> None:
         self.texts[name] = text
+
+
+class MemoryOneTimeUse:
+    """Used values, with the time until which each is remembered."""
+
+    def __init__(self) -> None:
+        self.until: dict[str, int] = {}
+        self._lock = Lock()
+
+    def consume(self, kind: str, owner: str, value: str, expires_at: int, now: float) -> None:
+        name = entry(kind, owner, value)
+        with self._lock:
+            if self.until.get(name, 0) > now:
+                raise AlreadyUsedError
+            self.until[name] = expires_at
 
 
 class ManualClock:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from functions.shared.client_registry import ClientStore, DynamoDbClients
+from functions.shared.one_time_use import AlreadyUsedError, DynamoDbOneTimeUse, OneTimeUse
 from functions.shared.opaque_tokens import (
     DynamoDbOpaqueTokens,
     OpaqueToken,
@@ -16,8 +18,14 @@ from functions.shared.opaque_tokens import (
 )
 from functions.shared.records import UnreadableRecordError
 from functions.shared.secret_store import SecretsManagerStore, SecretStore
-from tests.support.aws import CLIENTS_TABLE, KEY_RING_SECRET, SIGNING_KEYS_SECRET, TOKENS_TABLE
-from tests.support.memory_stores import MemoryClients, MemorySecrets, MemoryTokens
+from tests.support.aws import (
+    CLIENTS_TABLE,
+    KEY_RING_SECRET,
+    SIGNING_KEYS_SECRET,
+    STATE_TABLE,
+    TOKENS_TABLE,
+)
+from tests.support.memory_stores import MemoryClients, MemoryOneTimeUse, MemorySecrets, MemoryTokens
 from tests.support.server import NOW, client
 
 if TYPE_CHECKING:
@@ -54,6 +62,40 @@ def tokens(kind: str, aws: AwsClients) -> OpaqueTokenStore:
 def secrets(kind: str, aws: AwsClients) -> SecretStore:
     in_aws = SecretsManagerStore(aws.secrets_manager)
     return MemorySecrets() if kind == "memory" else in_aws
+
+
+@pytest.fixture
+def one_time_use(kind: str, aws: AwsClients) -> OneTimeUse:
+    in_aws = DynamoDbOneTimeUse(aws.dynamodb, STATE_TABLE)
+    return MemoryOneTimeUse() if kind == "memory" else in_aws
+
+
+def test_a_value_counts_once(one_time_use: OneTimeUse) -> None:
+    one_time_use.consume("jti", "service", "a", NOW + 60, NOW)
+    with pytest.raises(AlreadyUsedError):
+        one_time_use.consume("jti", "service", "a", NOW + 60, NOW + 59)
+
+
+def test_a_value_is_one_of_its_kind_and_of_its_owner(one_time_use: OneTimeUse) -> None:
+    for kind, owner, value in (("jti", "ab", "c"), ("jti", "a", "bc"), ("dpop", "ab", "c")):
+        one_time_use.consume(kind, owner, value, NOW + 60, NOW)
+
+
+def test_a_value_is_forgotten_when_it_expires(one_time_use: OneTimeUse) -> None:
+    one_time_use.consume("jti", "service", "a", NOW + 60, NOW)
+    one_time_use.consume("jti", "service", "a", NOW + 120, NOW + 60)
+
+
+def test_of_many_concurrent_uses_one_counts(one_time_use: OneTimeUse) -> None:
+    def use(_: int) -> bool:
+        try:
+            one_time_use.consume("jti", "service", "a", NOW + 60, NOW)
+        except AlreadyUsedError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(16) as threads:
+        assert sum(threads.map(use, range(100))) == 1
 
 
 def test_a_client_is_found_by_its_id(clients: ClientStore) -> None:
