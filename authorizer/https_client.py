@@ -45,6 +45,8 @@ class Response(NamedTuple):
 
 
 Send = Callable[[Request], Response]
+# Takes the IP address that is about to be connected to. Raises OSError to forbid it.
+Admit = Callable[[str], None]
 
 
 class ExchangeFailed(Exception):  # noqa: N818 - named for what happened
@@ -78,8 +80,11 @@ def parse_url(url: str) -> Address:
     return Address(scheme, host.strip("[]"), port, match["target"] or "/")
 
 
-def send(request: Request) -> Response:
+def send(request: Request, admit: Admit | None = None) -> Response:
     """Exchange one request for one response, following no redirect.
+
+    `admit` judges each address before it is connected to, so that no second look-up of the host's
+    name can come in between.
 
     Raises:
         ExchangeFailed: the answer is late, incomplete, too large or not HTTP.
@@ -87,15 +92,15 @@ def send(request: Request) -> Response:
     from http.client import HTTPException  # noqa: PLC0415
 
     try:
-        return _exchange(request, parse_url(request.url), monotonic() + request.seconds)
+        return _exchange(request, parse_url(request.url), monotonic() + request.seconds, admit)
     except (OSError, HTTPException, ValueError) as error:
         raise ExchangeFailed(f"{type(error).__name__} from {request.url}") from error
 
 
-def _exchange(request: Request, address: Address, deadline: float) -> Response:
+def _exchange(request: Request, address: Address, deadline: float, admit: Admit | None) -> Response:
     from http.client import HTTPConnection, HTTPResponse  # noqa: PLC0415
 
-    with _connect(address, deadline) as sock:
+    with _connect(address, deadline, admit) as sock:
         connection = HTTPConnection(address.host, address.port)
         connection.sock = sock
         headers = {"Connection": "close", "Accept-Encoding": "identity", **request.headers}
@@ -112,7 +117,7 @@ def _exchange(request: Request, address: Address, deadline: float) -> Response:
         return Response(response.status, received, body)
 
 
-def _connect(address: Address, deadline: float) -> socket.socket:
+def _connect(address: Address, deadline: float, admit: Admit | None) -> socket.socket:
     """Open a connection, giving all of the host's addresses one deadline together."""
     from socket import SOCK_STREAM, getaddrinfo, socket  # noqa: PLC0415
 
@@ -122,6 +127,8 @@ def _connect(address: Address, deadline: float) -> socket.socket:
     ):
         sock = socket(family, kind, protocol)
         try:
+            if admit is not None:
+                admit(str(place[0]))
             sock.settimeout(_left(deadline))
             sock.connect(place)
             return _secure(sock, address, deadline)

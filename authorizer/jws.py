@@ -36,12 +36,15 @@ class HeaderRules(NamedTuple):
 
     `types` holds the accepted `typ` values in lower case without `application/`; None stands for no
     `typ`. `embedded_key` is for proofs that bring their own public key (RFC 9449): `jwk` then takes
-    the place of `kid`, which is left empty.
+    the place of `kid`, which is left empty. `key_id_required` is off where an issuer may have one key
+    only. `ignored` holds members that are let pass unread: hints that other issuers send along.
     """
 
     algorithms: frozenset[str]
     types: frozenset[str | None]
     embedded_key: bool = False
+    key_id_required: bool = True
+    ignored: frozenset[str] = frozenset()
 
 
 class UnverifiedHeader(NamedTuple):
@@ -119,7 +122,7 @@ def _parse_header(segment: bytes, rules: HeaderRules) -> UnverifiedHeader:
     return UnverifiedHeader(
         alg=_algorithm(header, rules),
         typ=_type(header, rules),
-        kid="" if rules.embedded_key else _key_id(header),
+        kid="" if rules.embedded_key else _key_id(header, rules),
         jwk=_embedded_key(header) if rules.embedded_key else None,
     )
 
@@ -133,7 +136,8 @@ def _parse_json(raw: bytes, part: str) -> dict[str, object]:
 
 def _refuse_foreign_members(header: Mapping[str, object], rules: HeaderRules) -> None:
     for member, reason in _FOREIGN_MEMBERS.items():
-        if member in header and not (member == "jwk" and rules.embedded_key):
+        expected = member in rules.ignored or (member == "jwk" and rules.embedded_key)
+        if member in header and not expected:
             raise TokenRefused(reason)
 
 
@@ -165,8 +169,10 @@ def _type(header: Mapping[str, object], rules: HeaderRules) -> str | None:
     return normal
 
 
-def _key_id(header: Mapping[str, object]) -> str:
+def _key_id(header: Mapping[str, object], rules: HeaderRules) -> str:
     if "kid" not in header:
+        if not rules.key_id_required:
+            return ""
         raise TokenRefused(Reason.KID_MISSING)
     kid = header["kid"]
     if not isinstance(kid, str):

@@ -79,7 +79,7 @@ class PolicyCompiler:
         for route in routes:
             deeper = _deeper(route)
             closed = [pattern for pattern in deeper if allowed.isdisjoint(tree.matched_by(pattern))]
-            confined = len(closed) == len(deeper) and REST_OF_PATH not in route.segments
+            confined = len(closed) == len(deeper)
             reached = tree.siblings_reached_by(route) if confined else tree.reached_by(route)
             kept_out = {*reached, *_empty_handed(route)} - allowed
             denied.update(dict.fromkeys((*closed, *sorted(kept_out))))

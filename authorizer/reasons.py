@@ -121,6 +121,11 @@ class Reason(StrEnum):
     CNF_UNKNOWN = "cnf_unknown"
     CNF_SEVERAL = "cnf_several"
     PROOF_REQUIRED = "proof_required"
+    PROOF_TOO_OLD = "proof_too_old"
+    HTM_OTHER = "htm_other"
+    HTU_OTHER = "htu_other"
+    NONCE_MALFORMED = "nonce_malformed"
+    ATH_MALFORMED = "ath_malformed"
 
     # Opaque tokens (RFC 7662)
     OPAQUE_NOT_ACCEPTED = "opaque_not_accepted"

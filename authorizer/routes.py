@@ -99,7 +99,7 @@ class RouteTree:
         }
 
     def siblings_reached_by(self, route: Route) -> set[Route]:
-        """Return those among the routes reached that have no more segments than this one."""
+        """Return those reached by requests in which each parameter stands for one segment."""
         return {
             other
             for other, aligned in self._matches(route)
@@ -131,7 +131,7 @@ def _walk(
 ) -> Iterator[tuple[Route, bool]]:
     """Yield the routes below the node that the rest of the pattern can match.
 
-    `aligned` stays true while each `*` has taken exactly one segment.
+    `aligned` stays true while each ANY_SEGMENT has taken exactly one segment, as it does in a route.
     """
     if at == len(pattern):
         if node.route is not None:
@@ -141,8 +141,11 @@ def _walk(
     for segment, child in node.children.items():
         if wanted not in _WILDCARDS and segment not in _WILDCARDS and wanted != segment:
             continue
-        yield from _walk(child, pattern, at + 1, aligned=aligned and segment != REST_OF_PATH)
-        if wanted in _WILDCARDS:  # the pattern's wildcard takes this segment and the next
-            yield from _walk(child, pattern, at, aligned=False)
+        yield from _walk(child, pattern, at + 1, aligned=aligned)
+        if wanted in _WILDCARDS:  # the pattern's wildcard takes this segment and more
+            yield from _walk(child, pattern, at, aligned=aligned and wanted == REST_OF_PATH)
         if segment == REST_OF_PATH:  # the route's greedy parameter does
-            yield from _walk(node, pattern, at + 1, aligned=False)
+            yield from _walk(node, pattern, at + 1, aligned=aligned)
+            if wanted == ANY_SEGMENT:  # both do
+                yield from _walk(child, pattern, at + 1, aligned=False)
+                yield from _walk(node, pattern, at + 1, aligned=False)

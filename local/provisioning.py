@@ -86,13 +86,14 @@ class _Account:
         )
         generate = properties.get("GenerateSecretString")
         if generate:
-            document = json.loads(generate["SecretStringTemplate"])
-            password = self._secrets.get_random_password(
+            text = self._secrets.get_random_password(
                 PasswordLength=generate["PasswordLength"],
                 ExcludePunctuation=generate["ExcludePunctuation"],
             )["RandomPassword"]
-            document[generate["GenerateStringKey"]] = password
-            self._secrets.put_secret_value(SecretId=name, SecretString=json.dumps(document))
+            if "GenerateStringKey" in generate:
+                document = json.loads(generate["SecretStringTemplate"])
+                text = json.dumps({**document, generate["GenerateStringKey"]: text})
+            self._secrets.put_secret_value(SecretId=name, SecretString=text)
 
 
 def _make_first_key(template: Template, secrets: SecretsManagerClient) -> None:

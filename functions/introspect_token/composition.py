@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from functions.introspect_token.introspection import TokenIntrospection
-from functions.introspect_token.known_tokens import JwtReader, OpaqueReader
+from functions.introspect_token.signed_answer import AnswerSigner
 from functions.shared.client_authentication import ClientAuthentication, secret_methods
 from functions.shared.client_registry import DynamoDbClients, WarmClients
+from functions.shared.deny_list import DynamoDbDenyList
 from functions.shared.endpoint import Endpoint
 from functions.shared.issued_jwts import IssuedJwts
+from functions.shared.known_tokens import Jwts, KnownTokens, OpaqueTokens
 from functions.shared.opaque_tokens import DynamoDbOpaqueTokens
 from functions.shared.secret_store import SecretsManagerStore
+from functions.shared.signers import LocalSigners
 from functions.shared.warm_key_ring import WarmKeyRing
 
 if TYPE_CHECKING:
@@ -24,15 +27,16 @@ if TYPE_CHECKING:
 def build(settings: Settings, *, clock: Clock, aws: AwsClients, emit: Emit = print) -> Endpoint:
     """Compose the endpoint."""
     clients = WarmClients(DynamoDbClients(aws.dynamodb, settings.clients_table), clock)
-    tokens = DynamoDbOpaqueTokens(aws.dynamodb, settings.tokens_table)
-    key_ring = WarmKeyRing(
-        SecretsManagerStore(aws.secrets_manager), settings.key_ring_secret, clock
-    )
+    opaque_tokens = DynamoDbOpaqueTokens(aws.dynamodb, settings.tokens_table)
+    denied = DynamoDbDenyList(aws.dynamodb, settings.state_table)
+    secrets = SecretsManagerStore(aws.secrets_manager)
+    key_ring = WarmKeyRing(secrets, settings.key_ring_secret, clock)
     jwts = IssuedJwts(settings.issuer, key_ring, clock)
+    signers = LocalSigners(key_ring, secrets, settings.signing_keys_secret)
     introspection = TokenIntrospection(
         authentication=ClientAuthentication(clients, secret_methods(), clock),
-        registry=clients,
-        readers=(OpaqueReader(tokens), JwtReader(jwts)),
+        tokens=KnownTokens((OpaqueTokens(opaque_tokens), Jwts(jwts, denied)), clients),
+        signer=AnswerSigner(settings.issuer, signers),
         clock=clock,
     )
-    return Endpoint("introspect_token", introspection, emit)
+    return Endpoint("introspect_token", introspection, emit, methods=("POST",))

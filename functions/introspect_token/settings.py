@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The issuer's address, two tables by name, the key ring by name or ARN."""
+    """The issuer's address, three tables by name, two secrets by name or ARN."""
 
     issuer: str
     clients_table: str
     tokens_table: str
+    state_table: str
     key_ring_secret: str
+    signing_keys_secret: str
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:

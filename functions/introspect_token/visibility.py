@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from functions.introspect_token.known_tokens import KnownToken
     from functions.shared.client_record import Client
+    from functions.shared.known_tokens import KnownToken
 
 
 def visible_part(token: KnownToken, caller: Client) -> KnownToken | None:
@@ -16,7 +16,7 @@ def visible_part(token: KnownToken, caller: Client) -> KnownToken | None:
     The token's own client and an API in its audience see all of it. A resource server that owns
     some of its scopes sees it with those scopes alone: others are not its business.
     """
-    if caller.client_id == token.client_id or caller.client_id in token.audience:
+    if caller.client_id == token.client_id or caller.is_among(token.audience):
         return token
     owned = tuple(scope for scope in token.scopes if scope in caller.resource_scopes)
     return replace(token, scopes=owned) if owned else None

@@ -8,6 +8,7 @@ from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Any, Final
 
 from functions.shared.client_record import TokenProfile
+from functions.shared.confirmations import to_claim
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,30 +41,42 @@ class Profile:
     claims: Callable[[Grant, str, Validity], Claims]
 
 
-def validity(now: float, lifetime: int) -> Validity:
-    """Return the times of a token that is issued now and lives `lifetime` seconds."""
+def validity(now: float, lifetime: int, not_after: int | None = None) -> Validity:
+    """Return the times of a token that is issued now and lives `lifetime` seconds.
+
+    It ends at `not_after` if that comes first.
+    """
     issued_at = floor(now)
-    return Validity(issued_at, issued_at + lifetime)
+    expires_at = issued_at + lifetime
+    return Validity(issued_at, expires_at if not_after is None else min(expires_at, not_after))
 
 
 def seed_claims(grant: Grant, issuer: str, times: Validity) -> Claims:
-    """Return the walkthrough's claims: the audience is the client itself, `scope` is a list."""
-    client_id = grant.client.client_id
-    claims: Claims = {"sub": client_id, "aud": client_id, "nbf": times.issued_at}
+    """Return the walkthrough's claims: `scope` is a list, and nothing says who else is meant."""
+    claims: Claims = {
+        "sub": grant.client.client_id,
+        "aud": _audience(grant),
+        "nbf": times.issued_at,
+    }
     if grant.scopes:
         claims["scope"] = grant.scopes
     claims |= {"iss": issuer, "exp": times.expires_at, "iat": times.issued_at}
+    if grant.confirmation:
+        claims["cnf"] = to_claim(grant.confirmation)
     return claims
 
 
 def at_jwt_claims(grant: Grant, issuer: str, times: Validity) -> Claims:
-    """Return the claims of RFC 9068, 2.2: the audience is the API, `scope` is a text."""
+    """Return the claims of RFC 9068, 2.2: the audience is the API, `scope` is a text.
+
+    `cnf` as RFC 7800, 3.1, and `act` as RFC 8693, 4.1, have them.
+    """
     client_id = grant.client.client_id
     claims: Claims = {
         "iss": issuer,
-        "sub": client_id,
+        "sub": grant.subject or client_id,
         "client_id": client_id,
-        "aud": grant.audience[0] if len(grant.audience) == 1 else grant.audience,
+        "aud": _audience(grant),
         "iat": times.issued_at,
         "nbf": times.issued_at,
         "exp": times.expires_at,
@@ -71,7 +84,15 @@ def at_jwt_claims(grant: Grant, issuer: str, times: Validity) -> Claims:
     }
     if grant.scopes:
         claims["scope"] = " ".join(grant.scopes)
+    if grant.confirmation:
+        claims["cnf"] = to_claim(grant.confirmation)
+    if grant.actor:
+        claims["act"] = grant.actor
     return claims
+
+
+def _audience(grant: Grant) -> str | tuple[str, ...]:
+    return grant.audience[0] if len(grant.audience) == 1 else grant.audience
 
 
 PROFILES: Final[Mapping[TokenProfile, Profile]] = {

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any
 
-from functions.shared.client_record import CLIENT_CREDENTIALS, Client
+from functions.issue_token.targets import default_audience, named_audience
 from functions.shared.oauth_errors import (
     InvalidScopeError,
     UnauthorizedClientError,
@@ -13,42 +14,80 @@ from functions.shared.oauth_errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
+    from authorizer.claims import Confirmation
+    from functions.shared.client_record import Client
     from functions.shared.form import Form
 
 
 @dataclass(frozen=True, slots=True)
+class TokenRequest:
+    """What is known of a token request once its client is: `confirmation` is the key it proved."""
+
+    client: Client
+    form: Form
+    now: float
+    confirmation: Confirmation | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Grant:
-    """What a token is going to say: who holds it, for what, and for which APIs."""
+    """What a token is going to say: who holds it, for what, and for which APIs.
+
+    After an exchange the token speaks for another `subject`, names who acts in its stead, does not
+    count after `not_after`, and its answer says what kind it is.
+    """
 
     client: Client
     scopes: tuple[str, ...]
     audience: tuple[str, ...]
+    confirmation: Confirmation | None = None
+    subject: str | None = None
+    actor: Mapping[str, Any] | None = None
+    not_after: int | None = None
+    issued_token_type: str | None = None
 
 
-def decide(client: Client, form: Form) -> Grant:
-    """Decide what a client gets for a token request.
+Decision = Callable[[TokenRequest], Grant]
+
+
+@dataclass(frozen=True, slots=True)
+class GrantDecisions:
+    """How each grant type is decided."""
+
+    by_grant_type: Mapping[str, Decision]
+
+    def decide(self, request: TokenRequest) -> Grant:
+        """Decide what a client gets for a token request.
+
+        Raises:
+            InvalidRequestError: there is no grant_type.
+            UnsupportedGrantTypeError: nobody can use this grant type.
+            UnauthorizedClientError: this client cannot.
+            OAuthError: whatever the grant type's own rules refuse.
+        """
+        grant_type = request.form.require("grant_type")
+        decision = self.by_grant_type.get(grant_type)
+        if decision is None:
+            raise UnsupportedGrantTypeError
+        if grant_type not in request.client.grant_types:
+            raise UnauthorizedClientError
+        return decision(request)
+
+
+def grant_client_credentials(request: TokenRequest) -> Grant:
+    """Decide a client credentials request. RFC 6749, 4.4.
 
     Raises:
-        InvalidRequestError: there is no grant_type.
-        UnsupportedGrantTypeError: nobody can use this grant type.
-        UnauthorizedClientError: this client cannot.
         InvalidScopeError: a scope is malformed, unknown or not allowed.
+        InvalidTargetError: a resource is.
     """
-    grant_type = form.require("grant_type")
-    decision = _DECISIONS.get(grant_type)
-    if decision is None:
-        raise UnsupportedGrantTypeError
-    if grant_type not in client.grant_types:
-        raise UnauthorizedClientError
-    return decision(client, form)
-
-
-def grant_client_credentials(client: Client, form: Form) -> Grant:
-    """Decide a client credentials request. RFC 6749, 4.4."""
+    client, form = request.client, request.form
     scopes = granted_scopes(client, form.get("scope"))
-    return Grant(client, scopes, client.audience or (client.client_id,))
+    resources = form.get_all("resource")
+    audience = named_audience(client, resources) if resources else default_audience(client)
+    return Grant(client, scopes, audience, request.confirmation)
 
 
 def granted_scopes(client: Client, requested: str | None) -> tuple[str, ...]:
@@ -68,8 +107,3 @@ def granted_scopes(client: Client, requested: str | None) -> tuple[str, ...]:
     if not client.scopes.issuperset(scopes):
         raise InvalidScopeError
     return scopes
-
-
-_DECISIONS: Final[Mapping[str, Callable[[Client, Form], Grant]]] = {
-    CLIENT_CREDENTIALS: grant_client_credentials
-}

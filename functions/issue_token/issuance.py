@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from functions.issue_token.claims import validity
-from functions.issue_token.grants import decide
+from functions.issue_token.grants import TokenRequest
+from functions.shared.confirmations import token_type
 from functions.shared.form import read_form
 from functions.shared.responses import NO_STORE, ProxyResponse, json_response
 
@@ -14,13 +15,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from functions.issue_token.claims import Validity
-    from functions.issue_token.grants import Grant
+    from functions.issue_token.grants import Grant, GrantDecisions
     from functions.issue_token.minting import Mint, MintedToken
+    from functions.issue_token.possession import PossessionProofs
     from functions.shared.audit_log import AuditEntry
     from functions.shared.client_authentication import ClientAuthentication
     from functions.shared.client_record import TokenFormat
     from functions.shared.clock import Clock
     from functions.shared.proxy_request import ProxyRequest
+
+REPEATABLE: Final = frozenset({"resource", "audience"})
+"""Parameters that may be sent more than once. RFC 8707, 2; RFC 8693, 2.1."""
 
 _OK: Final = 200
 
@@ -30,15 +35,20 @@ class TokenIssuance:
     """Answers token requests."""
 
     authentication: ClientAuthentication
+    proofs: PossessionProofs
+    grants: GrantDecisions
     mints: Mapping[TokenFormat, Mint]
     clock: Clock
 
     def __call__(self, request: ProxyRequest, entry: AuditEntry) -> ProxyResponse:
         """Answer one token request; raises OAuthError for every refusal."""
-        form = read_form(request)
+        form = read_form(request, repeatable=REPEATABLE)
         client = self.authentication.authenticate(request, form, entry)
-        grant = decide(client, form)
-        times = validity(self.clock(), client.token_lifetime)
+        now = self.clock()
+        possession = self.proofs.check(request, client, now)
+        grant = self.grants.decide(TokenRequest(client, form, now, possession.confirmation))
+        self.proofs.use(possession, now)
+        times = validity(now, client.token_lifetime, grant.not_after)
         token = self.mints[client.token_format].mint(grant, times)
         entry.note(
             grant_type=form.get("grant_type"),
@@ -46,13 +56,20 @@ class TokenIssuance:
             token_format=client.token_format,
             kid=token.kid,
             expires_at=times.expires_at,
+            bound_by=grant.confirmation and grant.confirmation.method,
+            subject=grant.subject,
+            actor=grant.actor,
         )
-        return _answer(token, grant, times)
+        return _answer(token, grant, times, {**NO_STORE, **possession.headers})
 
 
-def _answer(token: MintedToken, grant: Grant, times: Validity) -> ProxyResponse:
+def _answer(
+    token: MintedToken, grant: Grant, times: Validity, headers: Mapping[str, str]
+) -> ProxyResponse:
     members: dict[str, object] = {"access_token": token.text}
     if grant.scopes:
         members["scope"] = " ".join(grant.scopes)
-    members |= {"token_type": "Bearer", "expires_in": times.seconds_left}
-    return json_response(_OK, members, NO_STORE)
+    members |= {"token_type": token_type(grant.confirmation), "expires_in": times.seconds_left}
+    if grant.issued_token_type:
+        members["issued_token_type"] = grant.issued_token_type
+    return json_response(_OK, members, headers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from functions.issue_token.claims import PROFILES
 from functions.shared.opaque_tokens import OpaqueToken, generate_token
@@ -11,10 +11,8 @@ from functions.shared.opaque_tokens import OpaqueToken, generate_token
 if TYPE_CHECKING:
     from functions.issue_token.claims import Validity
     from functions.issue_token.grants import Grant
-    from functions.issue_token.signers import SignerSource
     from functions.shared.opaque_tokens import OpaqueTokenStore
-
-SIGNING_ALGORITHM: Final = "RS256"
+    from functions.shared.signers import SignerSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +38,12 @@ class JwtMint:
     signers: SignerSource
 
     def mint(self, grant: Grant, times: Validity) -> MintedToken:
-        """Make a JWT with the claims of the client's profile."""
-        signer = self.signers.current(times.issued_at, SIGNING_ALGORITHM)
+        """Make a JWT with the claims of the client's profile, signed as its client wants it.
+
+        Raises:
+            UnusableKeyRingError: no key for that algorithm may sign now.
+        """
+        signer = self.signers.current(times.issued_at, grant.client.signing_algorithm)
         profile = PROFILES[grant.client.token_profile]
         claims = profile.claims(grant, self.issuer, times)
         return MintedToken(signer.sign(claims, profile.typ), signer.kid)
@@ -64,6 +66,9 @@ class OpaqueMint:
             issuer=self.issuer,
             issued_at=times.issued_at,
             expires_at=times.expires_at,
+            subject=grant.subject,
+            confirmation=grant.confirmation,
+            actor=grant.actor,
         )
         self.tokens.put(token, meaning)
         return MintedToken(token)

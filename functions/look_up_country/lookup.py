@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Final
 
 from functions.look_up_country.directory import (
     CountryDirectory,
@@ -40,7 +40,7 @@ class UnauthorizedError(OAuthError):
 
     code = "unauthorized"
     status = 401
-    headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": "Bearer"}
+    headers: Mapping[str, str] = {"WWW-Authenticate": "Bearer"}
     default_description = "A valid bearer token is required."
 
 

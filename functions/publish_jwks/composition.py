@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from functions.publish_jwks.key_set import KeySetPublisher
 from functions.shared.endpoint import Endpoint
+from functions.shared.public_document import METHODS
 from functions.shared.secret_store import SecretsManagerStore
 from functions.shared.warm_key_ring import WarmKeyRing
 
@@ -20,4 +21,4 @@ def build(settings: Settings, *, clock: Clock, aws: AwsClients, emit: Emit = pri
     """Compose the endpoint."""
     secrets = SecretsManagerStore(aws.secrets_manager)
     key_ring = WarmKeyRing(secrets, settings.key_ring_secret, clock)
-    return Endpoint("publish_jwks", KeySetPublisher(key_ring, clock), emit)
+    return Endpoint("publish_jwks", KeySetPublisher(key_ring, clock), emit, METHODS)

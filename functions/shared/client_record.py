@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from functions.shared import records
 from functions.shared.client_secrets import StoredSecret
+from functions.shared.grant_types import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
+from functions.shared.resource_indicators import is_resource_indicator
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,7 +21,8 @@ DEFAULT_TOKEN_LIFETIME: Final = 14_400
 LONGEST_TOKEN_LIFETIME: Final = 86_400
 """Seconds. Key rotation relies on it: a key stays published as long as its tokens live."""
 
-CLIENT_CREDENTIALS: Final = "client_credentials"
+DEFAULT_SIGNING_ALGORITHM: Final = "RS256"
+SIGNING_ALGORITHMS: Final = ("RS256", "PS256", "ES256", "EdDSA")
 
 _CLIENT_ID = re.compile(r"[\x20-\x7E]{1,128}")
 _SCOPE = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+")
@@ -44,8 +47,15 @@ class Client:
     """A machine that may ask for tokens, or that may introspect them, or both.
 
     `audience` names the APIs its tokens are for; without one a token is for the client itself.
-    `default_scopes` are granted when a request names none. `resource_scopes` are the scopes that it
-    owns as a resource server: it sees every token that carries one. `token_lifetime` is in seconds.
+    `allowed_resources` are further APIs, which a request may name (RFC 8707). `default_scopes` are
+    granted when a request names none. `token_lifetime` is in seconds.
+
+    `resource_scopes` are the scopes that it owns as a resource server: it sees every token that
+    carries one. `resource_audiences` are the names under which it is in a token's audience, beside
+    its client_id. `exchange_subjects` are the clients whose tokens it may exchange (RFC 8693).
+
+    `dpop_bound_access_tokens` and `tls_client_certificate_bound_access_tokens` as RFC 9449, 5.2,
+    and RFC 8705, 3.4, have them; `dpop_nonce_required` asks for a nonce of ours in every proof.
     """
 
     client_id: str
@@ -60,6 +70,13 @@ class Client:
     token_lifetime: int = DEFAULT_TOKEN_LIFETIME
     audience: tuple[str, ...] = ()
     resource_scopes: frozenset[str] = frozenset()
+    resource_audiences: frozenset[str] = frozenset()
+    allowed_resources: frozenset[str] = frozenset()
+    exchange_subjects: frozenset[str] = frozenset()
+    signing_algorithm: str = DEFAULT_SIGNING_ALGORITHM
+    dpop_bound_access_tokens: bool = False
+    dpop_nonce_required: bool = False
+    tls_client_certificate_bound_access_tokens: bool = False
     disabled: bool = False
 
     def __post_init__(self) -> None:
@@ -73,8 +90,27 @@ class Client:
             raise ValueError("One imported secret at most: a failed login costs one scrypt.")
         if not 1 < self.token_lifetime <= LONGEST_TOKEN_LIFETIME:
             raise ValueError(f"A token lives 2 to {LONGEST_TOKEN_LIFETIME} seconds.")
-        if self.token_profile is TokenProfile.AT_JWT and not self.audience:
-            raise ValueError("An at+jwt token needs an audience.")
+        _check_tokens(self)
+
+    def is_among(self, audience: Iterable[str]) -> bool:
+        """Whether a token's audience names this client, by its id or as a resource server."""
+        return any(name == self.client_id or name in self.resource_audiences for name in audience)
+
+
+def _check_tokens(client: Client) -> None:
+    if client.token_profile is TokenProfile.AT_JWT and not (
+        client.audience or client.allowed_resources
+    ):
+        raise ValueError("An at+jwt token needs an audience.")
+    if client.signing_algorithm not in SIGNING_ALGORITHMS:
+        raise ValueError(f"A signing algorithm is one of {', '.join(SIGNING_ALGORITHMS)}.")
+    if not all(map(is_resource_indicator, client.allowed_resources)):
+        raise ValueError("A resource is an absolute URI without a fragment.")
+    if client.dpop_bound_access_tokens and client.tls_client_certificate_bound_access_tokens:
+        raise ValueError("A token is bound to one key: by DPoP or by a certificate.")
+    is_seed = client.token_profile is TokenProfile.SEED and client.token_format is TokenFormat.JWT
+    if is_seed and TOKEN_EXCHANGE in client.grant_types:
+        raise ValueError("Exchanged tokens tell client and subject apart: at+jwt or opaque.")
 
 
 def is_client_id(text: str) -> bool:
@@ -98,6 +134,15 @@ def to_item(client: Client) -> dict[str, Any]:
         "token_lifetime": client.token_lifetime,
         "audience": list(client.audience),
         "resource_scopes": sorted(client.resource_scopes),
+        "resource_audiences": sorted(client.resource_audiences),
+        "allowed_resources": sorted(client.allowed_resources),
+        "exchange_subjects": sorted(client.exchange_subjects),
+        "signing_algorithm": client.signing_algorithm,
+        "dpop_bound_access_tokens": client.dpop_bound_access_tokens,
+        "dpop_nonce_required": client.dpop_nonce_required,
+        "tls_client_certificate_bound_access_tokens": (
+            client.tls_client_certificate_bound_access_tokens
+        ),
         "disabled": client.disabled,
     }
     return records.to_item(record)
@@ -133,6 +178,15 @@ def _client_from_record(record: Mapping[str, Any]) -> Client:
         token_lifetime=_integer(record["token_lifetime"]),
         audience=tuple(_texts(record["audience"])),
         resource_scopes=frozenset(_texts(record["resource_scopes"])),
+        resource_audiences=frozenset(_texts(record["resource_audiences"])),
+        allowed_resources=frozenset(_texts(record["allowed_resources"])),
+        exchange_subjects=frozenset(_texts(record["exchange_subjects"])),
+        signing_algorithm=_text(record["signing_algorithm"]),
+        dpop_bound_access_tokens=_boolean(record["dpop_bound_access_tokens"]),
+        dpop_nonce_required=_boolean(record["dpop_nonce_required"]),
+        tls_client_certificate_bound_access_tokens=_boolean(
+            record["tls_client_certificate_bound_access_tokens"]
+        ),
         disabled=_boolean(record["disabled"]),
     )
 

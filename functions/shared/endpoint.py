@@ -9,7 +9,12 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
 from functions.shared.audit_log import AuditEntry, Emit
-from functions.shared.oauth_errors import OAuthError, ServerError, to_response
+from functions.shared.oauth_errors import (
+    MethodNotAllowedError,
+    OAuthError,
+    ServerError,
+    to_response,
+)
 from functions.shared.proxy_request import ProxyRequest, read_event
 from functions.shared.responses import ProxyResponse
 
@@ -23,11 +28,15 @@ Respond = Callable[[ProxyRequest, AuditEntry], ProxyResponse]
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One endpoint: a proxy event in, a proxy response out, whatever happens in between."""
+    """One endpoint: a proxy event in, a proxy response out, whatever happens in between.
+
+    `methods` are those that it answers; none where its routes let no other method through.
+    """
 
     name: str
     respond: Respond
     emit: Emit
+    methods: tuple[str, ...] = ()
 
     def __call__(self, event: Mapping[str, Any]) -> ProxyResponse:
         """Answer one event. Nothing is raised; a cause is logged and never sent."""
@@ -47,6 +56,8 @@ class Endpoint:
     def _answer(self, event: Mapping[str, Any], entry: AuditEntry) -> ProxyResponse:
         request = read_event(event)
         entry.note(request_id=request.request_id, source_ip=request.source_ip, outcome="success")
+        if self.methods and request.method not in self.methods:
+            raise MethodNotAllowedError(self.methods)
         return self.respond(request, entry)
 
 

@@ -87,6 +87,11 @@ class KeyRing:
         """Return the keys that verifiers can find at `now`."""
         return tuple(key for key in self.keys if key.is_published(now))
 
+    def next_change(self, now: float) -> int | None:
+        """Return when the published set changes next; None if no change is planned."""
+        times = (time for key in self.keys for time in (key.publish_from, key.publish_until))
+        return min((time for time in times if time is not None and time > now), default=None)
+
     def signing_key(self, now: float, alg: str) -> RingKey:
         """Return the key that signs at `now`: among those that may, the one due last.
 

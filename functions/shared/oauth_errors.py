@@ -2,10 +2,14 @@
 
 OAuthError
 ├── InvalidRequestError          400
+│   └── MethodNotAllowedError    405, with Allow
 ├── InvalidClientError           401, with a challenge
 ├── UnauthorizedClientError      400
 ├── UnsupportedGrantTypeError    400
 ├── InvalidScopeError            400
+├── InvalidTargetError           400
+├── InvalidDpopProofError        400
+├── UseDpopNonceError            400
 ├── ServerError                  500
 └── TemporarilyUnavailableError  503, with Retry-After
 """
@@ -18,7 +22,7 @@ from typing import TYPE_CHECKING, ClassVar
 from functions.shared.responses import NO_STORE, ProxyResponse, json_response
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 _NOT_IN_DESCRIPTIONS = re.compile(r"[^\x20-\x21\x23-\x5B\x5D-\x7E]")
 
@@ -28,7 +32,7 @@ class OAuthError(Exception):
 
     code: ClassVar[str]
     status: ClassVar[int] = 400
-    headers: ClassVar[Mapping[str, str]] = {}
+    headers: Mapping[str, str] = {}
     default_description: ClassVar[str]
 
     def __init__(self, description: str | None = None, *, reason: str | None = None) -> None:
@@ -44,12 +48,23 @@ class InvalidRequestError(OAuthError):
     default_description = "The request is malformed."
 
 
+class MethodNotAllowedError(InvalidRequestError):
+    """Raised when a path knows the request's method not at all. RFC 9110, 15.5.6."""
+
+    status = 405
+    default_description = "The method is not allowed here."
+
+    def __init__(self, allowed: Iterable[str]) -> None:
+        super().__init__()
+        self.headers = {"Allow": ", ".join(allowed)}
+
+
 class InvalidClientError(OAuthError):
     """Raised when client authentication fails; its description never says why."""
 
     code = "invalid_client"
     status = 401
-    headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": 'Basic realm="gatehouse"'}
+    headers: Mapping[str, str] = {"WWW-Authenticate": 'Basic realm="gatehouse"'}
     default_description = "Client authentication failed."
 
 
@@ -74,6 +89,27 @@ class InvalidScopeError(OAuthError):
     default_description = "A requested scope is unknown or not allowed for this client."
 
 
+class InvalidTargetError(OAuthError):
+    """Raised when a resource is malformed, unknown or not one that the client may address."""
+
+    code = "invalid_target"
+    default_description = "The requested resource is unknown or not allowed for this client."
+
+
+class InvalidDpopProofError(OAuthError):
+    """Raised when a DPoP proof is not good for this request. RFC 9449, 5."""
+
+    code = "invalid_dpop_proof"
+    default_description = "The DPoP proof is not acceptable."
+
+
+class UseDpopNonceError(OAuthError):
+    """Raised when a DPoP proof lacks a nonce of ours, or its nonce is old. RFC 9449, 8."""
+
+    code = "use_dpop_nonce"
+    default_description = "The DPoP proof needs the nonce of this answer's DPoP-Nonce header."
+
+
 class ServerError(OAuthError):
     """Raised when something is wrong on our side and trying again will not help."""
 
@@ -87,7 +123,7 @@ class TemporarilyUnavailableError(OAuthError):
 
     code = "temporarily_unavailable"
     status = 503
-    headers: ClassVar[Mapping[str, str]] = {"Retry-After": "1"}
+    headers: Mapping[str, str] = {"Retry-After": "1"}
     default_description = "The server cannot handle the request just now. Try again."
 
 

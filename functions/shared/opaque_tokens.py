@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from authorizer.claims import Confirmation
 from functions.shared import records
 from functions.shared.audit_log import SCANNABLE_PREFIX
 from functions.shared.aws_clients import aws_errors
@@ -26,7 +27,11 @@ _TOKEN = re.compile(rf"{TOKEN_PREFIX}[\w-]{{43}}", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpaqueToken:
-    """What an opaque token stands for. Times are whole seconds since the epoch."""
+    """What an opaque token stands for. Times are whole seconds since the epoch.
+
+    `subject` is None where the client speaks for itself; `confirmation` is the key that the token
+    is bound to, and `actor` its `act` claim. RFC 7800, 3.1, and RFC 8693, 4.1.
+    """
 
     client_id: str
     scopes: tuple[str, ...]
@@ -34,6 +39,9 @@ class OpaqueToken:
     issuer: str
     issued_at: int
     expires_at: int
+    subject: str | None = None
+    confirmation: Confirmation | None = None
+    actor: Mapping[str, Any] | None = None
 
 
 class OpaqueTokenStore(Protocol):
@@ -44,6 +52,9 @@ class OpaqueTokenStore(Protocol):
 
     def find(self, token: str, now: float) -> OpaqueToken | None:
         """Return what a token stands for; None if it is unknown or has expired."""
+
+    def delete(self, token: str) -> None:
+        """Forget a token, known or not."""
 
 
 def generate_token() -> str:
@@ -89,8 +100,16 @@ class DynamoDbOpaqueTokens:
         meaning = _from_item(item) if item else None
         return meaning if meaning and now < meaning.expires_at else None
 
+    def delete(self, token: str) -> None:
+        """Forget a token, known or not."""
+        with aws_errors():
+            self._dynamodb.delete_item(
+                TableName=self._table, Key={"token_digest": {"S": token_digest(token)}}
+            )
+
 
 def _to_item(token: str, meaning: OpaqueToken) -> dict[str, Any]:
+    confirmation = meaning.confirmation
     record = {
         "schema_version": SCHEMA_VERSION,
         "token_digest": token_digest(token),
@@ -100,8 +119,12 @@ def _to_item(token: str, meaning: OpaqueToken) -> dict[str, Any]:
         "issuer": meaning.issuer,
         "issued_at": meaning.issued_at,
         "expires_at": meaning.expires_at,
+        "subject": meaning.subject,
+        "confirmation": {confirmation.method: confirmation.thumbprint} if confirmation else None,
+        "actor": meaning.actor,
     }
-    return records.to_item(record)
+    # Most tokens have none of the last three: a smaller item is a cheaper one.
+    return records.to_item({name: value for name, value in record.items() if value is not None})
 
 
 def _from_item(item: Mapping[str, Any]) -> OpaqueToken:
@@ -114,6 +137,16 @@ def _from_item(item: Mapping[str, Any]) -> OpaqueToken:
             issuer=record["issuer"],
             issued_at=int(record["issued_at"]),
             expires_at=int(record["expires_at"]),
+            subject=record.get("subject"),
+            confirmation=_confirmation(record.get("confirmation")),
+            actor=record.get("actor"),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise records.UnreadableRecordError(reason="a token record is malformed") from error
+
+
+def _confirmation(stored: Mapping[str, str] | None) -> Confirmation | None:
+    if stored is None:
+        return None
+    ((method, thumbprint),) = stored.items()
+    return Confirmation(method, thumbprint)

@@ -7,10 +7,13 @@ import binascii
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from functions.shared import client_certificate
 from functions.shared.oauth_errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from functions.shared.client_certificate import ClientCertificate
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +21,7 @@ class ProxyRequest:
     """One HTTP request. Header names are in lower case; headers and query keep duplicates.
 
     `authorizer` is what the Lambda authorizer said about the caller; empty on open routes.
+    `client_certificate` is what the client opened the connection with, where mutual TLS is on.
     """
 
     method: str
@@ -29,6 +33,7 @@ class ProxyRequest:
     source_ip: str = ""
     request_id: str = ""
     authorizer: Mapping[str, Any] = field(default_factory=dict)
+    client_certificate: ClientCertificate | None = None
 
     def header(self, name: str) -> str | None:
         """Return the value of a header that may be sent once.
@@ -51,7 +56,8 @@ def read_event(event: Mapping[str, Any]) -> ProxyRequest:
     """Read a proxy event.
 
     Raises:
-        InvalidRequestError: the body is marked as base64 and is not.
+        InvalidRequestError: the body is marked as base64 and is not, or what came as the client's
+            certificate is not one certificate.
     """
     context = event.get("requestContext") or {}
     identity = context.get("identity") or {}
@@ -65,6 +71,7 @@ def read_event(event: Mapping[str, Any]) -> ProxyRequest:
         source_ip=identity.get("sourceIp") or "",
         request_id=context.get("requestId") or "",
         authorizer=context.get("authorizer") or {},
+        client_certificate=_client_certificate(identity),
     )
 
 
@@ -97,6 +104,16 @@ def _body(event: Mapping[str, Any]) -> bytes:
         return base64.b64decode(body, validate=True)
     except (binascii.Error, ValueError) as error:
         raise InvalidRequestError("The request body is not valid base64.") from error
+
+
+def _client_certificate(identity: Mapping[str, Any]) -> ClientCertificate | None:
+    forwarded = identity.get("clientCert")
+    if not forwarded:
+        return None
+    try:
+        return client_certificate.from_pem(forwarded.get("clientCertPem") or "")
+    except ValueError as error:
+        raise InvalidRequestError("The client certificate cannot be read.") from error
 
 
 def _single(values: tuple[str, ...], what: str) -> str | None:

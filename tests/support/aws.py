@@ -19,6 +19,7 @@ TOKENS_TABLE: Final = "tokens"
 STATE_TABLE: Final = "state"
 KEY_RING_SECRET: Final = "key-ring"
 SIGNING_KEYS_SECRET: Final = "signing-keys"
+DPOP_NONCE_SECRET: Final = "dpop-nonce"
 TABLES: Final = {
     CLIENTS_TABLE: "client_id",
     TOKENS_TABLE: "token_digest",
@@ -34,6 +35,7 @@ ENVIRONMENT: Final = {
     "STATE_TABLE": STATE_TABLE,
     "KEY_RING_SECRET": KEY_RING_SECRET,
     "SIGNING_KEYS_SECRET": SIGNING_KEYS_SECRET,
+    "DPOP_NONCE_SECRET": DPOP_NONCE_SECRET,
 }
 CREDENTIALS: Final = {
     "AWS_ACCESS_KEY_ID": "testing",
@@ -58,4 +60,5 @@ def aws_account(monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsClients]:
             )
         for secret in (KEY_RING_SECRET, SIGNING_KEYS_SECRET):
             aws.secrets_manager.create_secret(Name=secret)
+        aws.secrets_manager.create_secret(Name=DPOP_NONCE_SECRET, SecretString="n" * 64)
         yield aws

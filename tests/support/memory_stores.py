@@ -42,6 +42,22 @@ class MemoryTokens:
         meaning = self.by_digest.get(token_digest(token))
         return meaning if meaning and now < meaning.expires_at else None
 
+    def delete(self, token: str) -> None:
+        self.by_digest.pop(token_digest(token), None)
+
+
+class MemoryDenyList:
+    """Revoked tokens by name, with the time until which each is remembered."""
+
+    def __init__(self) -> None:
+        self.until: dict[str, int] = {}
+
+    def add(self, name: str, expires_at: int) -> None:
+        self.until[name] = expires_at
+
+    def holds(self, name: str, now: float) -> bool:
+        return now < self.until.get(name, 0)
+
 
 class MemorySecrets:
     """Texts by name, and how often each was read."""

@@ -61,8 +61,8 @@ def _read_request(connection: socket.socket) -> bytes:
     """Read until the request is whole; the only body that is posted here is `token=abc`."""
     received = connection.recv(65_536)
     end = b"token=abc" if received.startswith(b"POST") else b"\r\n\r\n"
-    while received and not received.endswith(end):
-        received += connection.recv(65_536)
+    while not received.endswith(end) and (more := connection.recv(65_536)):
+        received += more
     return received
 
 

@@ -73,7 +73,7 @@ def test_everything_can_be_set() -> None:
 
 
 def test_an_empty_variable_counts_as_one_that_is_not_set() -> None:
-    empty = {name: "" for name in ("AUDIENCE", "JWKS_URI", "INTROSPECTION_URI", "FETCH_TIMEOUT")}
+    empty = dict.fromkeys(("AUDIENCE", "JWKS_URI", "INTROSPECTION_URI", "FETCH_TIMEOUT"), "")
     assert Settings.from_env({"ISSUER": ISSUER} | empty) == Settings.from_env({"ISSUER": ISSUER})
 
 

@@ -1,23 +1,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from functions.introspect_token.introspection import TokenIntrospection
-from functions.introspect_token.known_tokens import OpaqueReader
-from functions.shared.audit_log import AuditEntry
-from functions.shared.client_authentication import ClientAuthentication, secret_methods
-from functions.shared.endpoint import Endpoint
 from functions.shared.opaque_tokens import OpaqueToken
-from functions.shared.proxy_request import read_event
-from tests.support.memory_stores import ManualClock, MemoryClients, MemoryTokens
+from tests.support.memory_server import memory_server
 from tests.support.proxy_events import basic, form_event
 from tests.support.server import NOW, SECRET, client
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from functions.shared.client_record import Client
     from functions.shared.responses import ProxyResponse
 
 MEANING = OpaqueToken(
@@ -33,31 +29,25 @@ BARE = "gh_at_" + "b" * 43
 INACTIVE = {"active": False}
 
 
-@dataclass
+KNOWN = (
+    client("service"),
+    client("stranger"),
+    client("api", resource_scopes=frozenset({"country.read"})),
+)
+
+
 class Server:
-    clients: MemoryClients = field(
-        default_factory=lambda: MemoryClients(
-            client("service"),
-            client("stranger"),
-            client("api", resource_scopes=frozenset({"country.read"})),
-        )
-    )
-    tokens: MemoryTokens = field(default_factory=MemoryTokens)
-    clock: ManualClock = field(default_factory=lambda: ManualClock(NOW))
-    log: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
+    def __init__(self, *known: Client) -> None:
+        self.server = memory_server(*(known or KNOWN))
+        self.clients, self.tokens = self.server.clients, self.server.opaque
+        self.clock, self.log = self.server.clock, self.server.log
         self.tokens.put(TOKEN, MEANING)
-        self.introspection = TokenIntrospection(
-            ClientAuthentication(self.clients, secret_methods(), self.clock),
-            self.clients,
-            (OpaqueReader(self.tokens),),
-            self.clock,
-        )
 
-    def post(self, parameters: dict[str, str], headers: dict[str, str]) -> ProxyResponse:
-        endpoint = Endpoint("introspect_token", self.introspection, self.log.append)
-        return endpoint(form_event("/oauth2/introspect", parameters, headers=headers))
+    def post(
+        self, parameters: dict[str, str], headers: Mapping[str, str | Sequence[str]]
+    ) -> ProxyResponse:
+        event = form_event("/oauth2/introspect", parameters, headers=headers)
+        return self.server.introspection_endpoint(event)
 
     def ask(self, caller: str, token: str = TOKEN, **more: str) -> Any:  # noqa: ANN401
         answer = self.post({"token": token, **more}, basic(caller, SECRET))
@@ -124,7 +114,7 @@ def test_tokens_of_a_disabled_client_are_inactive() -> None:
 
 
 def test_tokens_of_a_deleted_client_are_inactive() -> None:
-    server = Server(MemoryClients(client("api", resource_scopes=frozenset({"country.read"}))))
+    server = Server(client("api", resource_scopes=frozenset({"country.read"})))
     assert server.ask("api") == INACTIVE
 
 
@@ -154,11 +144,3 @@ def test_the_log_says_who_asked_about_whom_and_never_the_token(caller: str) -> N
     assert json.loads(line)["active"] is (caller != "stranger")
     assert TOKEN not in line
     assert SECRET not in line
-
-
-def test_an_introspection_is_also_callable_without_an_endpoint() -> None:
-    request = read_event(
-        form_event("/oauth2/introspect", {"token": TOKEN}, headers=basic("service", SECRET))
-    )
-    answer = Server().introspection(request, AuditEntry("introspect_token"))
-    assert json.loads(answer["body"])["active"] is True

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from functions.introspect_token.known_tokens import KnownToken
 from functions.introspect_token.visibility import visible_part
+from functions.shared.known_tokens import KnownToken
 from tests.support.server import NOW, client
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 TOKEN = KnownToken(
     client_id="service",
+    subject="service",
     scopes=("country.read", "customer.read"),
     audience=("https://api",),
     issuer="https://issuer",
@@ -52,6 +53,11 @@ def test_a_resource_server_sees_its_own_scopes_alone(
 @pytest.mark.parametrize("owned", [(), ("unrelated",), ("country",), ("country.read2",)])
 def test_anyone_else_sees_nothing(owned: Collection[str]) -> None:
     assert visible_part(TOKEN, _caller("stranger", *owned)) is None
+
+
+def test_an_api_is_known_by_the_audiences_that_it_answers_to_as_well() -> None:
+    caller = client("orders", resource_audiences=frozenset({"https://api"}))
+    assert visible_part(TOKEN, caller) == TOKEN
 
 
 def test_being_allowed_to_ask_for_a_scope_is_not_owning_it() -> None:

@@ -19,7 +19,7 @@ def test_four_hours_leave_14399_whole_seconds(fraction: float) -> None:
 
 
 def test_the_seed_profile_has_the_walkthroughs_claims_and_no_others() -> None:
-    claims = seed_claims(Grant(client("a"), ("x", "y"), ("https://api",)), ISSUER, TIMES)
+    claims = seed_claims(Grant(client("a"), ("x", "y"), ("a",)), ISSUER, TIMES)
     assert claims == {
         "sub": "a",
         "aud": "a",

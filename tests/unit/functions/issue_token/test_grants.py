@@ -1,8 +1,16 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from functions.issue_token.grants import Grant, decide
+from functions.issue_token.grants import (
+    Grant,
+    GrantDecisions,
+    TokenRequest,
+    grant_client_credentials,
+)
+from functions.shared.client_record import TokenProfile
 from functions.shared.form import Form
 from functions.shared.oauth_errors import (
     InvalidRequestError,
@@ -10,12 +18,20 @@ from functions.shared.oauth_errors import (
     UnauthorizedClientError,
     UnsupportedGrantTypeError,
 )
-from tests.support.server import client
+from tests.support.server import NOW, client
+
+if TYPE_CHECKING:
+    from functions.shared.client_record import Client
 
 
 def _form(**parameters: str) -> Form:
     values = {"grant_type": "client_credentials", **parameters}
     return Form({name: (value,) for name, value in values.items() if value})
+
+
+def decide(known: Client, form: Form) -> Grant:
+    decisions = GrantDecisions({"client_credentials": grant_client_credentials})
+    return decisions.decide(TokenRequest(known, form, NOW))
 
 
 def test_the_scopes_requested_are_granted_in_the_order_requested() -> None:
@@ -81,4 +97,9 @@ def test_a_client_that_may_not_use_the_grant_type_is_unauthorized() -> None:
 
 def test_a_token_is_for_the_client_itself_unless_it_has_an_audience() -> None:
     assert decide(client("a"), _form()) == Grant(client("a"), (), ("a",))
-    assert decide(client(audience=("https://api",)), _form()).audience == ("https://api",)
+    known = client(audience=("https://api",), token_profile=TokenProfile.AT_JWT)
+    assert decide(known, _form()).audience == ("https://api",)
+
+
+def test_a_seed_token_is_for_the_client_itself_whatever_its_audience() -> None:
+    assert decide(client("a", audience=("https://api",)), _form()).audience == ("a",)

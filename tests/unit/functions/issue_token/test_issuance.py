@@ -7,48 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.issue_token.issuance import TokenIssuance
-from functions.issue_token.minting import JwtMint, OpaqueMint
-from functions.issue_token.signers import LocalSigners
-from functions.shared.client_authentication import (
-    ClientAuthentication,
-    ClientSecretBasic,
-    ClientSecretPost,
-)
 from functions.shared.client_record import TokenFormat
-from functions.shared.client_secrets import SecretVerifier
-from functions.shared.endpoint import Endpoint
-from functions.shared.warm_key_ring import WarmKeyRing
-from tests.support.aws import ISSUER, KEY_RING_SECRET, SIGNING_KEYS_SECRET
-from tests.support.memory_stores import ManualClock, MemoryClients, MemoryTokens
+from tests.support.memory_server import memory_server
 from tests.support.proxy_events import basic, form_event, token_event
-from tests.support.server import NOW, SECRET, client, secrets
+from tests.support.server import NOW, SECRET, client
 
-TOKENS = MemoryTokens()
-LOG: list[str] = []
-
-
-def _endpoint() -> Endpoint:
-    clock, store, verifier = ManualClock(NOW), secrets(), SecretVerifier(lambda *_: False)
-    registry = MemoryClients(
-        client("jwt", default_scopes=("country.read",), token_lifetime=600),
-        client("opaque", token_format=TokenFormat.OPAQUE),
-    )
-    signers = LocalSigners(WarmKeyRing(store, KEY_RING_SECRET, clock), store, SIGNING_KEYS_SECRET)
-    issuance = TokenIssuance(
-        ClientAuthentication(
-            registry, (ClientSecretBasic(verifier), ClientSecretPost(verifier)), clock
-        ),
-        {
-            TokenFormat.JWT: JwtMint(ISSUER, signers),
-            TokenFormat.OPAQUE: OpaqueMint(ISSUER, TOKENS),
-        },
-        clock,
-    )
-    return Endpoint("issue_token", issuance, LOG.append)
-
-
-ENDPOINT = _endpoint()
+SERVER = memory_server(
+    client("jwt", default_scopes=("country.read",), token_lifetime=600),
+    client("opaque", token_format=TokenFormat.OPAQUE),
+)
+ENDPOINT = SERVER.token_endpoint
 
 
 def _ask(client_id: str = "jwt", **parameters: str) -> dict[str, Any]:
@@ -73,7 +41,7 @@ def test_a_token_lives_as_long_as_its_client_is_registered_for() -> None:
 
 def test_the_client_decides_on_the_format_of_its_tokens() -> None:
     assert _ask("jwt")["access_token"].count(".") == 2
-    assert TOKENS.find(_ask("opaque")["access_token"], NOW)
+    assert SERVER.opaque.find(_ask("opaque")["access_token"], NOW)
 
 
 def test_unknown_parameters_are_ignored() -> None:

@@ -8,9 +8,9 @@ import pytest
 from functions.issue_token.claims import Validity
 from functions.issue_token.grants import Grant
 from functions.issue_token.minting import JwtMint, OpaqueMint
-from functions.issue_token.signers import LocalSigners
 from functions.shared.client_record import TokenProfile
 from functions.shared.opaque_tokens import OpaqueToken
+from functions.shared.signers import LocalSigners
 from functions.shared.warm_key_ring import WarmKeyRing
 from tests.support.aws import ISSUER, KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.memory_stores import ManualClock, MemoryTokens

@@ -26,6 +26,12 @@ FULL = client(
     token_lifetime=600,
     audience=("https://b", "https://a"),
     resource_scopes=frozenset({"country.read"}),
+    resource_audiences=frozenset({"https://me"}),
+    allowed_resources=frozenset({"https://c"}),
+    exchange_subjects=frozenset({"caller"}),
+    signing_algorithm="ES256",
+    dpop_bound_access_tokens=True,
+    dpop_nonce_required=True,
     disabled=True,
 )
 
@@ -70,6 +76,13 @@ def test_an_items_format_is_stable() -> None:
         "token_lifetime": {"N": "600"},
         "audience": {"L": [{"S": "https://b"}, {"S": "https://a"}]},
         "resource_scopes": {"L": [{"S": "country.read"}]},
+        "resource_audiences": {"L": [{"S": "https://me"}]},
+        "allowed_resources": {"L": [{"S": "https://c"}]},
+        "exchange_subjects": {"L": [{"S": "caller"}]},
+        "signing_algorithm": {"S": "ES256"},
+        "dpop_bound_access_tokens": {"BOOL": True},
+        "dpop_nonce_required": {"BOOL": True},
+        "tls_client_certificate_bound_access_tokens": {"BOOL": False},
         "disabled": {"BOOL": True},
     }
 

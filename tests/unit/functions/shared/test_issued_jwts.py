@@ -10,11 +10,11 @@ from authorizer.reasons import Reason
 from functions.issue_token.claims import validity
 from functions.issue_token.grants import Grant
 from functions.issue_token.minting import JwtMint
-from functions.issue_token.signers import LocalSigners
 from functions.shared import key_ring
 from functions.shared.client_record import TokenProfile
 from functions.shared.issued_jwts import IssuedJwts, RefusedJwtError
 from functions.shared.key_ring import UnusableKeyRingError
+from functions.shared.signers import LocalSigners
 from functions.shared.warm_key_ring import WarmKeyRing
 from tests.support.aws import ISSUER, KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.memory_stores import ManualClock, MemorySecrets

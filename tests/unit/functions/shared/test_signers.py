@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 import jwt
 import pytest
 
-from functions.issue_token.signers import LocalSigners
 from functions.shared import key_ring, signing_keys
 from functions.shared.key_ring import UnusableKeyRingError
+from functions.shared.signers import LocalSigners
 from functions.shared.warm_key_ring import WarmKeyRing
 from tests.support.aws import KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.memory_stores import ManualClock, MemorySecrets

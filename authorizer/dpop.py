@@ -1,0 +1,189 @@
+"""DPoP proofs: that the caller holds a key, for one request only (RFC 9449 section 4).
+
+Pure: whether a `jti` was seen before, which nonce is wanted and which token `ath` should name is
+for the caller to judge.
+"""
+
+import json
+import re
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from authorizer import claims, jws
+from authorizer.errors import TokenRefused
+from authorizer.jwk import ALGORITHMS, KeyRefused, VerificationKey, parse_key
+from authorizer.jws import HeaderRules, UnverifiedHeader
+from authorizer.reasons import Reason
+
+PROOF_TYPE = "dpop+jwt"
+MAX_PROOF_AGE = 60
+"""Seconds for which a proof counts. A `jti` has to be remembered for as long, and `LEEWAY` more."""
+
+MAX_PROOF_LENGTH = 4096
+MAX_URL_LENGTH = 2048
+_MEMBERS_OF = {"RSA": ("e", "n"), "EC": ("crv", "x", "y"), "OKP": ("crv", "x")}
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")
+_PRINTABLE = re.compile(r"[\x21-\x7e]+")
+_ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
+_UNRESERVED = re.compile(r"[A-Za-z0-9._~-]")
+
+
+class VerifiedProof(NamedTuple):
+    """What a good proof says: the key's thumbprint, and what the caller has to judge."""
+
+    jkt: str
+    jti: str
+    issued_at: float
+    nonce: str | None
+    ath: str | None
+
+
+def verify_proof(
+    unverified_proof: str,
+    method: str,
+    url: str,
+    now: float,
+    algorithms: frozenset[str] = ALGORITHMS,
+) -> VerifiedProof:
+    """Check a proof's header, key, signature and claims (RFC 9449 section 4.3, checks 2 to 11).
+
+    Args:
+        unverified_proof: the value of the one DPoP header.
+        method: the request's method, in upper case.
+        url: the address that the request is for, as our configuration has it.
+        now: the time, in seconds since the epoch.
+        algorithms: the signature algorithms accepted.
+
+    Raises:
+        TokenRefused: the proof is not good for this request.
+    """
+    if len(unverified_proof) > MAX_PROOF_LENGTH:
+        raise TokenRefused(Reason.TOKEN_TOO_LONG)
+    rules = HeaderRules(algorithms, frozenset((PROOF_TYPE,)), embedded_key=True)
+    unverified = jws.parse(unverified_proof, rules)
+    key = _embedded_key(unverified.header)
+    key.verify(unverified.signature, unverified.signing_input)
+    said = jws.parse_payload(unverified.payload)
+    if said.get("htm") != method:
+        raise TokenRefused(Reason.HTM_OTHER)
+    _check_url(said.get("htu"), url)
+    return VerifiedProof(
+        jkt=key.kid,
+        jti=_required_jti(said),
+        issued_at=_fresh_issued_at(said, now),
+        nonce=_optional(said, "nonce", Reason.NONCE_MALFORMED, _PRINTABLE),
+        ath=_optional(said, "ath", Reason.ATH_MALFORMED, _THUMBPRINT),
+    )
+
+
+def thumbprint(jwk: Mapping[str, object]) -> str:
+    """Return a public key's SHA-256 thumbprint (RFC 7638 section 3).
+
+    Raises:
+        TokenRefused: it lacks a member that the thumbprint is made of, or is of an unknown type.
+    """
+    kty = jwk.get("kty")
+    members = _MEMBERS_OF.get(kty) if isinstance(kty, str) else None
+    if members is None:
+        raise TokenRefused(Reason.KEY_TYPE)
+    required = {name: jwk.get(name) for name in ("kty", *members)}
+    if not all(isinstance(value, str) for value in required.values()):
+        raise TokenRefused(Reason.KEY_MALFORMED)
+    canonical = json.dumps(required, sort_keys=True, separators=(",", ":"))
+    return urlsafe_b64encode(sha256(canonical.encode()).digest()).rstrip(b"=").decode()
+
+
+def _embedded_key(header: UnverifiedHeader) -> VerificationKey:
+    """Read the proof's own key, bound to the algorithm that the header names."""
+    jwk = header.jwk or {}
+    if jwk.get("alg", header.alg) != header.alg:
+        raise TokenRefused(Reason.ALG_NOT_OF_KEY)
+    try:
+        return parse_key(
+            {**jwk, "alg": header.alg, "kid": thumbprint(jwk)}, frozenset((header.alg,))
+        )
+    except KeyRefused as error:
+        raise TokenRefused(error.reason) from None
+
+
+def _required_jti(said: Mapping[str, object]) -> str:
+    jti = claims.read_jti(said)
+    if jti is None:
+        raise TokenRefused(Reason.JTI_MISSING)
+    return jti
+
+
+def _fresh_issued_at(said: Mapping[str, object], now: float) -> float:
+    issued_at = claims.read_time(said, "iat")
+    if issued_at is None:
+        raise TokenRefused(Reason.IAT_MISSING)
+    if issued_at > now + claims.LEEWAY:
+        raise TokenRefused(Reason.IAT_IN_FUTURE)
+    if issued_at <= now - MAX_PROOF_AGE:
+        raise TokenRefused(Reason.PROOF_TOO_OLD)
+    return issued_at
+
+
+def _optional(
+    said: Mapping[str, object], name: str, malformed: Reason, pattern: re.Pattern[str]
+) -> str | None:
+    value = said.get(name)
+    if value is None and name not in said:
+        return None
+    if not isinstance(value, str) or len(value) > claims.MAX_TEXT_LENGTH:
+        raise TokenRefused(malformed)
+    if not pattern.fullmatch(value):
+        raise TokenRefused(malformed)
+    return value
+
+
+def _check_url(htu: object, url: str) -> None:
+    """Compare `htu` with our address, query and fragment aside (RFC 9449 section 4.3, check 9)."""
+    if htu == url:
+        return
+    normal = normal_url(htu) if isinstance(htu, str) else None
+    if normal is None or normal != normal_url(url):
+        raise TokenRefused(Reason.HTU_OTHER)
+
+
+def normal_url(url: str) -> str | None:
+    """Return a URL without query and fragment in normal form; None where it is no HTTP URL.
+
+    RFC 3986 sections 6.2.2 and 6.2.3: case of scheme and host, escapes, dots, the default port.
+    """
+    if len(url) > MAX_URL_LENGTH or not _PRINTABLE.fullmatch(url):
+        return None
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    default_port = _DEFAULT_PORTS.get(parts.scheme)
+    if default_port is None or not parts.hostname or "@" in parts.netloc:
+        return None
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    path = _without_dots(_ESCAPE.sub(_normal_escape, parts.path))
+    return f"{parts.scheme}://{host}:{default_port if port is None else port}{path}"
+
+
+def _normal_escape(match: re.Match[str]) -> str:
+    character = chr(int(match[1], 16))
+    return character if _UNRESERVED.fullmatch(character) else match[0].upper()
+
+
+def _without_dots(path: str) -> str:
+    """Resolve `.` and `..` (RFC 3986 section 5.2.4); an empty path is `/`."""
+    kept: list[str] = []
+    segments = path.split("/")[1:]
+    for segment in segments:
+        if segment == "..":
+            del kept[-1:]
+        elif segment != ".":
+            kept.append(segment)
+    if segments and segments[-1] in (".", ".."):
+        kept.append("")
+    return "/" + "/".join(kept)

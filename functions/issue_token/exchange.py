@@ -1,0 +1,124 @@
+"""Token exchange: a service swaps the token it was called with for the next call's. RFC 8693."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from functions.issue_token.grants import Grant, TokenRequest, granted_scopes
+from functions.issue_token.targets import named_audience, required_audience
+from functions.shared.oauth_errors import (
+    InvalidRequestError,
+    InvalidScopeError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from functions.shared.client_record import Client
+    from functions.shared.form import Form
+    from functions.shared.known_tokens import KnownToken, KnownTokens
+
+ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a name
+MAX_ACTORS: Final = 4
+"""How many services may have acted in a chain, the one that exchanges included."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenExchange:
+    """Decides token exchanges. The authenticated client is the actor; the subject stays."""
+
+    tokens: KnownTokens
+
+    def __call__(self, request: TokenRequest) -> Grant:
+        """Decide one exchange.
+
+        Scopes are among the subject token's and the client's own; the audience is one API that the
+        client may address; the new token does not outlive the subject token.
+
+        Raises:
+            InvalidRequestError: a parameter is missing or not supported, or the subject token is
+                not acceptable, for whatever reason. RFC 8693, 2.2.2.
+            InvalidScopeError: more is asked for than the subject token or the client has.
+            InvalidTargetError: the API is none that the client may address, or none is named.
+        """
+        client, form = request.client, request.form
+        _check_kinds(form)
+        subject = self._subject_token(request)
+        return Grant(
+            client=client,
+            scopes=_narrowed_scopes(client, form.get("scope"), subject),
+            audience=_audience(client, form),
+            confirmation=request.confirmation,
+            subject=subject.subject,
+            actor=_actor(client, subject),
+            not_after=subject.expires_at,
+            issued_token_type=ACCESS_TOKEN,
+        )
+
+    def _subject_token(self, request: TokenRequest) -> KnownToken:
+        token = self.tokens.find(request.form.require("subject_token"), request.now)
+        obstacle = _obstacle(token, request)
+        if token is None or obstacle:
+            raise InvalidRequestError("The subject token is not acceptable.", reason=obstacle)
+        return token
+
+
+def _check_kinds(form: Form) -> None:
+    """Check the parameters of RFC 8693, 2.1. Who authenticates acts: no actor token is needed."""
+    if form.require("subject_token_type") != ACCESS_TOKEN:
+        raise InvalidRequestError("The subject_token_type must be that of an access token.")
+    if form.get("requested_token_type") not in {None, ACCESS_TOKEN}:
+        raise InvalidRequestError("The requested_token_type must be that of an access token.")
+    if form.get("actor_token") or form.get("actor_token_type"):
+        raise InvalidRequestError("An actor_token is not supported: the client is the actor.")
+
+
+def _obstacle(token: KnownToken | None, request: TokenRequest) -> str | None:
+    client = request.client
+    if token is None:
+        return "the subject token is unknown, expired or revoked"
+    if not client.is_among(token.audience) and client.resource_scopes.isdisjoint(token.scopes):
+        return "the subject token is not meant for the client"
+    if token.client_id not in client.exchange_subjects:
+        return "the client may not exchange tokens of this subject's client"
+    if token.confirmation and token.confirmation != request.confirmation:
+        return "the subject token is bound to a key that the request does not prove"
+    return _obstacle_in_chain(token, client)
+
+
+def _obstacle_in_chain(token: KnownToken, client: Client) -> str | None:
+    actors = list(_actors(token.actor))
+    if client.client_id in {token.subject, *actors}:
+        return "the client is in the subject token's chain already"
+    if len(actors) >= MAX_ACTORS:
+        return "the subject token's chain is too long"
+    return None
+
+
+def _actors(actor: Mapping[str, Any] | None) -> Iterator[str]:
+    while actor:
+        yield actor["sub"]
+        actor = actor.get("act")
+
+
+def _actor(client: Client, subject: KnownToken) -> dict[str, Any]:
+    """Return the `act` claim: the client, and within it who acted before. RFC 8693, 4.1."""
+    earlier = {"act": subject.actor} if subject.actor else {}
+    return {"sub": client.client_id, **earlier}
+
+
+def _narrowed_scopes(client: Client, requested: str | None, subject: KnownToken) -> tuple[str, ...]:
+    scopes = granted_scopes(client, requested)
+    if requested is None:
+        return tuple(scope for scope in scopes if scope in subject.scopes)
+    if not set(scopes) <= set(subject.scopes):
+        raise InvalidScopeError(reason="the subject token does not have a requested scope")
+    return scopes
+
+
+def _audience(client: Client, form: Form) -> tuple[str, ...]:
+    resources, names = form.get_all("resource"), form.get_all("audience")
+    if resources or names:
+        return named_audience(client, resources, names)
+    return required_audience(client)

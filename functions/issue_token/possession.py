@@ -1,0 +1,123 @@
+"""Proof of possession: to which key of its client a token is bound. RFC 9449, 5; RFC 8705, 3."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import floor
+from typing import TYPE_CHECKING, Final
+
+from authorizer.claims import Confirmation
+from authorizer.dpop import MAX_PROOF_AGE, VerifiedProof, verify_proof
+from authorizer.errors import TokenRefused
+from functions.shared.confirmations import CERTIFICATE, DPOP_KEY
+from functions.shared.oauth_errors import (
+    InvalidDpopProofError,
+    InvalidRequestError,
+    OAuthError,
+    UseDpopNonceError,
+)
+from functions.shared.one_time_use import AlreadyUsedError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from functions.issue_token.nonces import DpopNonces
+    from functions.shared.client_record import Client
+    from functions.shared.one_time_use import OneTimeUse
+    from functions.shared.proxy_request import ProxyRequest
+
+NONCE_HEADER: Final = "DPoP-Nonce"
+KIND: Final = "dpop"
+
+
+@dataclass(frozen=True, slots=True)
+class Possession:
+    """The key that a request proved to hold, if any, and the headers that its answer needs."""
+
+    confirmation: Confirmation | None = None
+    proof: VerifiedProof | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+_NOTHING_PROVED: Final = Possession()
+
+
+@dataclass(frozen=True, slots=True)
+class PossessionProofs:
+    """Checks DPoP proofs and client certificates of requests to one endpoint.
+
+    `url` is the endpoint's address by our own configuration: what a request says of its host is the
+    caller's word.
+    """
+
+    url: str
+    nonces: DpopNonces
+    used: OneTimeUse
+
+    def check(self, request: ProxyRequest, client: Client, now: float) -> Possession:
+        """Return what a request proves. A proof still counts after this: see `use`.
+
+        A client that sends a proof gets a bound token, whether it has to or not.
+
+        Raises:
+            InvalidDpopProofError: the proof is not good for this request.
+            UseDpopNonceError: it lacks a nonce that it needs, or its nonce is old.
+            InvalidRequestError: the client has to prove a key and does not, or proves two.
+        """
+        proofs = request.headers.get("dpop", ())
+        if client.tls_client_certificate_bound_access_tokens:
+            return _by_certificate(request, proofs)
+        if not proofs:
+            if client.dpop_bound_access_tokens:
+                raise self._offering_nonce(
+                    InvalidRequestError("This client has to send a DPoP proof."), now
+                )
+            return _NOTHING_PROVED
+        try:
+            proof = self._verified(proofs, client, now)
+        except OAuthError as error:
+            raise self._offering_nonce(error, now) from None
+        confirmation = Confirmation(DPOP_KEY, proof.jkt)
+        return Possession(confirmation, proof, {NONCE_HEADER: self.nonces.current(now)})
+
+    def use(self, possession: Possession, now: float) -> None:
+        """Use a proof up. The last thing to do, so that no other refusal costs a client its proof.
+
+        Raises:
+            InvalidDpopProofError: it was used before.
+        """
+        proof = possession.proof
+        if proof is None:
+            return
+        until = floor(proof.issued_at) + MAX_PROOF_AGE + 1
+        try:
+            self.used.consume(KIND, proof.jkt, proof.jti, until, now)
+        except AlreadyUsedError:
+            error = InvalidDpopProofError(reason="the DPoP proof was used before")
+            raise self._offering_nonce(error, now) from None
+
+    def _verified(self, proofs: tuple[str, ...], client: Client, now: float) -> VerifiedProof:
+        if len(proofs) > 1:
+            raise InvalidDpopProofError("There is more than one DPoP proof.")
+        try:
+            proof = verify_proof(proofs[0], "POST", self.url, now)
+        except TokenRefused as refused:
+            raise InvalidDpopProofError(reason=refused.reason) from None
+        if proof.nonce is None:
+            if client.dpop_nonce_required:
+                raise UseDpopNonceError
+        elif not self.nonces.accepts(proof.nonce, now):
+            raise UseDpopNonceError(reason="the proof's nonce is none of ours, or old")
+        return proof
+
+    def _offering_nonce(self, error: OAuthError, now: float) -> OAuthError:
+        error.headers = {**error.headers, NONCE_HEADER: self.nonces.current(now)}
+        return error
+
+
+def _by_certificate(request: ProxyRequest, proofs: tuple[str, ...]) -> Possession:
+    if proofs:
+        raise InvalidRequestError("This client's tokens are bound to its certificate, not by DPoP.")
+    if request.client_certificate is None:
+        raise InvalidRequestError("This client has to use a client certificate.")
+    return Possession(Confirmation(CERTIFICATE, request.client_certificate.thumbprint))

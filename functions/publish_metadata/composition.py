@@ -1,0 +1,21 @@
+"""The one place that knows which real parts make publish_metadata."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from functions.publish_metadata.document import MetadataPublisher, document
+from functions.shared.client_authentication import secret_methods
+from functions.shared.endpoint import Endpoint
+from functions.shared.public_document import METHODS
+
+if TYPE_CHECKING:
+    from functions.publish_metadata.settings import Settings
+    from functions.shared.audit_log import Emit
+
+
+def build(settings: Settings, *, emit: Emit = print) -> Endpoint:
+    """Compose the endpoint. It needs no clock and no service."""
+    methods = [method.name for method in secret_methods()]
+    publisher = MetadataPublisher(document(settings.issuer, methods))
+    return Endpoint("publish_metadata", publisher, emit, METHODS)

@@ -1,0 +1,58 @@
+"""The metadata document. RFC 8414, and OpenID Connect Discovery 1.0 as far as it is true of us."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from authorizer.jwk import ALGORITHMS
+from functions.shared import paths, public_document
+from functions.shared.client_record import DEFAULT_SIGNING_ALGORITHM
+from functions.shared.grant_types import GRANT_TYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from functions.shared.audit_log import AuditEntry
+    from functions.shared.proxy_request import ProxyRequest
+    from functions.shared.responses import ProxyResponse
+
+MAX_AGE: Final = 3600
+"""Seconds for which anyone may keep the document. Its addresses change with the issuer alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataPublisher:
+    """Answers with the same document at every one of its addresses."""
+
+    members: Mapping[str, object]
+
+    def __call__(self, request: ProxyRequest, entry: AuditEntry) -> ProxyResponse:  # noqa: ARG002
+        """Return the document; 304 to a caller that has it."""
+        return public_document.answer(request, json.dumps(self.members), MAX_AGE)
+
+
+def document(issuer: str, authentication_methods: Sequence[str]) -> dict[str, object]:
+    """Describe the server with this issuer."""
+    methods = list(authentication_methods)
+    return {
+        "issuer": issuer,
+        "token_endpoint": issuer + paths.TOKEN,
+        "jwks_uri": issuer + paths.JWKS,
+        "introspection_endpoint": issuer + paths.INTROSPECTION,
+        "revocation_endpoint": issuer + paths.REVOCATION,
+        "grant_types_supported": list(GRANT_TYPES),
+        # There is no authorization endpoint. Both specifications require the member.
+        "response_types_supported": [],
+        "token_endpoint_auth_methods_supported": methods,
+        "introspection_endpoint_auth_methods_supported": methods,
+        "revocation_endpoint_auth_methods_supported": methods,
+        "introspection_signing_alg_values_supported": [DEFAULT_SIGNING_ALGORITHM],
+        "dpop_signing_alg_values_supported": sorted(ALGORITHMS),
+        "tls_client_certificate_bound_access_tokens": True,
+        # OpenID's discovery requires the two, and verifiers that look for keys there insist on
+        # them. We issue no ID tokens; these are what one would be.
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": [DEFAULT_SIGNING_ALGORITHM],
+    }

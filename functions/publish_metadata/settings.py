@@ -1,0 +1,23 @@
+"""What publish_metadata reads from its environment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from functions.shared.settings import read_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The issuer's address."""
+
+    issuer: str
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Self:
+        """Read the settings; raises MissingSettingsError naming every missing variable."""
+        return read_settings(cls, environ)

@@ -1,0 +1,1 @@
+"""POST /oauth2/revoke: a client gives a token back before it expires."""

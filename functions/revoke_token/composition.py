@@ -1,0 +1,38 @@
+"""The one place that knows which real parts make revoke_token."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from functions.revoke_token.revocation import TokenRevocation
+from functions.shared.client_authentication import ClientAuthentication, secret_methods
+from functions.shared.client_registry import DynamoDbClients, WarmClients
+from functions.shared.deny_list import DynamoDbDenyList
+from functions.shared.endpoint import Endpoint
+from functions.shared.issued_jwts import IssuedJwts
+from functions.shared.known_tokens import Jwts, OpaqueTokens
+from functions.shared.opaque_tokens import DynamoDbOpaqueTokens
+from functions.shared.secret_store import SecretsManagerStore
+from functions.shared.warm_key_ring import WarmKeyRing
+
+if TYPE_CHECKING:
+    from functions.revoke_token.settings import Settings
+    from functions.shared.audit_log import Emit
+    from functions.shared.aws_clients import AwsClients
+    from functions.shared.clock import Clock
+
+
+def build(settings: Settings, *, clock: Clock, aws: AwsClients, emit: Emit = print) -> Endpoint:
+    """Compose the endpoint."""
+    clients = WarmClients(DynamoDbClients(aws.dynamodb, settings.clients_table), clock)
+    opaque_tokens = DynamoDbOpaqueTokens(aws.dynamodb, settings.tokens_table)
+    denied = DynamoDbDenyList(aws.dynamodb, settings.state_table)
+    secrets = SecretsManagerStore(aws.secrets_manager)
+    key_ring = WarmKeyRing(secrets, settings.key_ring_secret, clock)
+    jwts = IssuedJwts(settings.issuer, key_ring, clock)
+    revocation = TokenRevocation(
+        authentication=ClientAuthentication(clients, secret_methods(), clock),
+        families=(OpaqueTokens(opaque_tokens), Jwts(jwts, denied)),
+        clock=clock,
+    )
+    return Endpoint("revoke_token", revocation, emit, methods=("POST",))

@@ -1,0 +1,26 @@
+"""POST /oauth2/revoke."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from functions.revoke_token.composition import build
+from functions.revoke_token.settings import Settings
+from functions.shared.aws_clients import AwsClients
+from functions.shared.clock import SYSTEM_CLOCK
+from functions.shared.warm_instance import WarmInstance
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from functions.shared.responses import ProxyResponse
+
+_warm = WarmInstance(
+    lambda: build(Settings.from_env(os.environ), clock=SYSTEM_CLOCK, aws=AwsClients())
+)
+
+
+def handle(event: Mapping[str, Any], context: object) -> ProxyResponse:  # noqa: ARG001
+    """Answer one proxy event."""
+    return _warm()(event)

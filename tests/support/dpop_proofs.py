@@ -1,0 +1,53 @@
+"""DPoP proofs, good and bad, written by PyJWT."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+from tests.support.memory_server import TOKEN_URL
+from tests.support.server import NOW
+
+if TYPE_CHECKING:
+    from jwt.algorithms import AllowedPrivateKeys
+
+
+@cache
+def private_key(alg: str = "ES256", number: int = 1) -> AllowedPrivateKeys:
+    """Return one of a few keys for an algorithm, each made once per test run."""
+    assert number
+    if alg == "ES256":
+        return ec.generate_private_key(ec.SECP256R1())
+    if alg == "EdDSA":
+        return ed25519.Ed25519PrivateKey.generate()
+    return rsa.generate_private_key(65_537, 2048)
+
+
+def public_jwk(alg: str = "ES256", number: int = 1) -> dict[str, Any]:
+    """Return the public half of `private_key`."""
+    key = private_key(alg, number).public_key()
+    jwk: dict[str, Any] = jwt.get_algorithm_by_name(alg).to_jwk(key, as_dict=True)
+    return {name: jwk[name] for name in jwk if name not in {"key_ops", "alg", "use"}}
+
+
+def proof(
+    alg: str = "ES256",
+    *,
+    number: int = 1,
+    header: dict[str, Any] | None = None,
+    now: float = NOW,
+    **claims: Any,  # noqa: ANN401 - any claim; None leaves it out
+) -> str:
+    """Write a proof for the token endpoint."""
+    said = {"htm": "POST", "htu": TOKEN_URL, "iat": now, "jti": str(uuid4()), **claims}
+    headers = {"typ": "dpop+jwt", "jwk": public_jwk(alg, number), **(header or {})}
+    return jwt.encode(
+        {name: value for name, value in said.items() if value is not None},
+        private_key(alg, number),
+        alg,
+        headers=headers,
+    )

@@ -1,0 +1,151 @@
+"""The authorization server on stores in memory: its endpoints, as a client sees them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from functions.introspect_token.introspection import TokenIntrospection
+from functions.introspect_token.signed_answer import AnswerSigner
+from functions.issue_token.exchange import TokenExchange
+from functions.issue_token.grants import GrantDecisions, grant_client_credentials
+from functions.issue_token.issuance import TokenIssuance
+from functions.issue_token.minting import JwtMint, OpaqueMint
+from functions.issue_token.nonces import DpopNonces
+from functions.issue_token.possession import PossessionProofs
+from functions.revoke_token.revocation import TokenRevocation
+from functions.shared import paths
+from functions.shared.client_authentication import (
+    ClientAuthentication,
+    ClientSecretBasic,
+    ClientSecretPost,
+)
+from functions.shared.client_record import TokenFormat
+from functions.shared.client_secrets import SecretVerifier
+from functions.shared.endpoint import Endpoint
+from functions.shared.grant_types import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
+from functions.shared.issued_jwts import IssuedJwts
+from functions.shared.known_tokens import Jwts, KnownTokens, OpaqueTokens
+from functions.shared.signers import LocalSigners
+from functions.shared.warm_key_ring import WarmKeyRing
+from tests.support.aws import DPOP_NONCE_SECRET, ISSUER, KEY_RING_SECRET, SIGNING_KEYS_SECRET
+from tests.support.memory_stores import (
+    ManualClock,
+    MemoryClients,
+    MemoryDenyList,
+    MemoryOneTimeUse,
+    MemorySecrets,
+    MemoryTokens,
+)
+from tests.support.proxy_events import basic, form_event
+from tests.support.server import NOW, SECRET, secrets
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from functions.shared.client_record import Client
+    from functions.shared.responses import ProxyResponse
+
+TOKEN_URL = ISSUER + paths.TOKEN
+
+
+@dataclass
+class MemoryServer:
+    """Endpoints that share their stores, and what they logged."""
+
+    clients: MemoryClients
+    store: MemorySecrets = field(default_factory=secrets)
+    clock: ManualClock = field(default_factory=lambda: ManualClock(NOW))
+    log: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.store.write(DPOP_NONCE_SECRET, "n" * 64)
+        self.opaque = MemoryTokens()
+        self.denied = MemoryDenyList()
+        self.used = MemoryOneTimeUse()
+        key_ring = WarmKeyRing(self.store, KEY_RING_SECRET, self.clock)
+        signers = LocalSigners(key_ring, self.store, SIGNING_KEYS_SECRET)
+        self.nonces = DpopNonces(self.store, DPOP_NONCE_SECRET, self.clock)
+        families = (
+            OpaqueTokens(self.opaque),
+            Jwts(IssuedJwts(ISSUER, key_ring, self.clock), self.denied),
+        )
+        known = KnownTokens(families, self.clients)
+        verifier = SecretVerifier(lambda *_: False)
+        authentication = ClientAuthentication(
+            self.clients, (ClientSecretBasic(verifier), ClientSecretPost(verifier)), self.clock
+        )
+        issuance = TokenIssuance(
+            authentication,
+            PossessionProofs(TOKEN_URL, self.nonces, self.used),
+            GrantDecisions(
+                {
+                    CLIENT_CREDENTIALS: grant_client_credentials,
+                    TOKEN_EXCHANGE: TokenExchange(known),
+                }
+            ),
+            {
+                TokenFormat.JWT: JwtMint(ISSUER, signers),
+                TokenFormat.OPAQUE: OpaqueMint(ISSUER, self.opaque),
+            },
+            self.clock,
+        )
+        introspection = TokenIntrospection(
+            authentication, known, AnswerSigner(ISSUER, signers), self.clock
+        )
+        revocation = TokenRevocation(authentication, families, self.clock)
+        post = ("POST",)
+        self.token_endpoint = Endpoint("issue_token", issuance, self.log.append, post)
+        self.introspection_endpoint = Endpoint(
+            "introspect_token", introspection, self.log.append, post
+        )
+        self.revocation_endpoint = Endpoint("revoke_token", revocation, self.log.append, post)
+
+    def ask(
+        self,
+        client_id: str,
+        parameters: Mapping[str, str] | Sequence[tuple[str, str]] = (),
+        *,
+        headers: Mapping[str, str | Sequence[str]] | None = None,
+        **rest: Any,  # noqa: ANN401 - any member of an event
+    ) -> ProxyResponse:
+        """Send a token request; client_credentials unless the parameters say otherwise."""
+        given = list(parameters.items() if hasattr(parameters, "items") else parameters)
+        if "grant_type" not in dict(given):
+            given.insert(0, ("grant_type", CLIENT_CREDENTIALS))
+        all_headers = {**basic(client_id, SECRET), **(headers or {})}
+        return self.token_endpoint(form_event(paths.TOKEN, given, headers=all_headers, **rest))
+
+    def token(self, client_id: str, *args: Any, **rest: Any) -> dict[str, Any]:  # noqa: ANN401
+        """Send a token request that is granted."""
+        return _granted(self.ask(client_id, *args, **rest))
+
+    def refusal(self, client_id: str, *args: Any, **rest: Any) -> str:  # noqa: ANN401
+        """Send a token request that is refused; return the error code."""
+        answer = self.ask(client_id, *args, **rest)
+        assert answer["statusCode"] == 400, answer
+        return str(json.loads(answer["body"])["error"])
+
+    def introspect(self, caller: str, token: str) -> dict[str, Any]:
+        """Ask what a token stands for."""
+        headers = basic(caller, SECRET)
+        event = form_event(paths.INTROSPECTION, {"token": token}, headers=headers)
+        return _granted(self.introspection_endpoint(event))
+
+    def revoke(self, client_id: str, token: str, **more: str) -> ProxyResponse:
+        """Give a token back."""
+        headers = basic(client_id, SECRET)
+        event = form_event(paths.REVOCATION, {"token": token, **more}, headers=headers)
+        return self.revocation_endpoint(event)
+
+
+def memory_server(*clients: Client, store: MemorySecrets | None = None) -> MemoryServer:
+    """Return a server that knows these clients."""
+    return MemoryServer(MemoryClients(*clients), store or secrets())
+
+
+def _granted(answer: ProxyResponse) -> dict[str, Any]:
+    assert answer["statusCode"] == 200, answer
+    members: dict[str, Any] = json.loads(answer["body"])
+    return members
