@@ -20,7 +20,7 @@ from authorizer.reasons import Reason
 
 PROOF_TYPE = "dpop+jwt"
 MAX_PROOF_AGE = 60
-"""Seconds for which a proof counts. A `jti` has to be remembered for as long, and `LEEWAY` more."""
+"""Seconds after its `iat` until which a proof counts, and its `jti` has to be remembered."""
 
 MAX_PROOF_LENGTH = 4096
 MAX_URL_LENGTH = 2048

@@ -36,8 +36,8 @@ class HeaderRules(NamedTuple):
 
     `types` holds the accepted `typ` values in lower case without `application/`; None stands for no
     `typ`. `embedded_key` is for proofs that bring their own public key (RFC 9449): `jwk` then takes
-    the place of `kid`, which is left empty. `key_id_required` is off where an issuer may have one key
-    only. `ignored` holds members that are let pass unread: hints that other issuers send along.
+    the place of `kid`, which is left empty. `key_id_required` is off where an issuer may have one
+    key only. `ignored` holds members that pass unread: hints that other issuers send along.
     """
 
     algorithms: frozenset[str]

@@ -131,7 +131,7 @@ def _walk(
 ) -> Iterator[tuple[Route, bool]]:
     """Yield the routes below the node that the rest of the pattern can match.
 
-    `aligned` stays true while each ANY_SEGMENT has taken exactly one segment, as it does in a route.
+    `aligned` stays true while each ANY_SEGMENT has taken one segment only, as it does in a route.
     """
     if at == len(pattern):
         if node.route is not None:

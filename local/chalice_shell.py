@@ -34,7 +34,7 @@ from local.supervisor import SUPERVISED, end_with_parent
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, MutableMapping
 
-    from local.gateway.model import Function
+    from local.gateway.model import Api, Function
 
     Provision = Callable[[Addresses, Template], Mapping[str, str]]
 
@@ -114,7 +114,7 @@ class GatewayApp(Chalice):
         self.environ.update(shared_environment(functions))
         invoke = InProcessLambda(functions)
         invoke.warm_up()
-        return Gateway(self._description, invoke)
+        return Gateway(self._description, invoke, at_root=host_documents(self._description))
 
     def handle(self, request: Request) -> Response:
         """Answer a request through the gateway core."""
@@ -165,6 +165,18 @@ class GatewayServer(chalice.local.LocalDevServer):
         self.server.open(app_object)
         if app_object.environ.get("CHALICE_WORKER"):
             reloading.watch(ROOT, reloading.restart_chalice, reloading.end)
+
+
+def host_documents(api: Api) -> frozenset[str]:
+    """Paths of documents that RFC 8615 puts at a host's root, about the part of it that `api` is.
+
+    Such a path begins with /.well-known/ and ends with the stage, as RFC 8414, 3.1, has it.
+    """
+    return frozenset(
+        route.path
+        for route in api.routes
+        if route.path.startswith("/.well-known/") and route.path.endswith(f"/{api.stage}")
+    )
 
 
 def shared_environment(functions: Iterable[Function]) -> dict[str, str]:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from cryptography.hazmat.primitives.asymmetric import rsa
-from jwt.algorithms import RSAAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from jwt import get_algorithm_by_name
 
-from functions.shared.key_ring import thumbprint
+from functions.shared.key_ring import public_members, thumbprint
 from functions.shared.signing_keys import to_pem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from jwt.algorithms import AllowedPrivateKeys
 
 _PUBLIC_EXPONENT: Final = 65_537
 _RSA_BITS: Final = 2048
@@ -29,9 +34,29 @@ class NewKey:
         return thumbprint(self.public_jwk)
 
 
+def generate_key(alg: str) -> NewKey:
+    """Make a key for one of the algorithms that we sign with. RFC 7518, 3.1, and RFC 8037, 3.1."""
+    private_key = _GENERATORS[alg]()
+    jwk = get_algorithm_by_name(alg).to_jwk(private_key.public_key(), as_dict=True)
+    return NewKey(alg, public_members(jwk), to_pem(private_key))
+
+
 def generate_rsa_key() -> NewKey:
     """Make a key for RS256."""
-    private_key = rsa.generate_private_key(_PUBLIC_EXPONENT, _RSA_BITS)
-    jwk = RSAAlgorithm.to_jwk(private_key.public_key(), as_dict=True)
-    public_jwk = {name: jwk[name] for name in ("kty", "e", "n")}
-    return NewKey("RS256", public_jwk, to_pem(private_key))
+    return generate_key("RS256")
+
+
+def _generate_rsa() -> AllowedPrivateKeys:
+    return rsa.generate_private_key(_PUBLIC_EXPONENT, _RSA_BITS)
+
+
+def _generate_p256() -> AllowedPrivateKeys:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+_GENERATORS: Final[Mapping[str, Callable[[], AllowedPrivateKeys]]] = {
+    "RS256": _generate_rsa,
+    "PS256": _generate_rsa,
+    "ES256": _generate_p256,
+    "EdDSA": ed25519.Ed25519PrivateKey.generate,
+}

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
-from functions.shared import records
+from functions.shared import assertion_rules, certificate_names, federation_rules, records
+from functions.shared.authentication_methods import (
+    FEDERATED_JWT,
+    METHODS,
+    PRIVATE_KEY_JWT,
+    SELF_SIGNED_TLS_CLIENT_AUTH,
+    TLS_CLIENT_AUTH,
+)
 from functions.shared.client_secrets import StoredSecret
 from functions.shared.grant_types import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
+from functions.shared.records import boolean, integer, text, texts
 from functions.shared.resource_indicators import is_resource_indicator
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from functions.shared.assertion_rules import AssertionRules
+    from functions.shared.certificate_names import CertificateName
+    from functions.shared.federation_rules import FederationRule
 
 SCHEMA_VERSION: Final = 1
 DEFAULT_TOKEN_LIFETIME: Final = 14_400
@@ -25,6 +36,7 @@ DEFAULT_SIGNING_ALGORITHM: Final = "RS256"
 SIGNING_ALGORITHMS: Final = ("RS256", "PS256", "ES256", "EdDSA")
 
 _CLIENT_ID = re.compile(r"[\x20-\x7E]{1,128}")
+_THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")
 _SCOPE = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+")
 
 
@@ -46,6 +58,10 @@ class TokenProfile(StrEnum):
 class Client:
     """A machine that may ask for tokens, or that may introspect them, or both.
 
+    Each of `authentication_methods` has what it is checked by: secrets `secrets`, private_key_jwt
+    `assertion`, federated_jwt any of `federation`, tls_client_auth `certificate_name`, and
+    self_signed_tls_client_auth `certificate_thumbprints` (`x5t#S256`).
+
     `audience` names the APIs its tokens are for; without one a token is for the client itself.
     `allowed_resources` are further APIs, which a request may name (RFC 8707). `default_scopes` are
     granted when a request names none. `token_lifetime` is in seconds.
@@ -62,6 +78,10 @@ class Client:
     name: str = ""
     authentication_methods: frozenset[str]
     secrets: tuple[StoredSecret, ...] = ()
+    assertion: AssertionRules | None = None
+    federation: tuple[FederationRule, ...] = ()
+    certificate_name: CertificateName | None = None
+    certificate_thumbprints: frozenset[str] = frozenset()
     grant_types: frozenset[str] = frozenset({CLIENT_CREDENTIALS})
     scopes: frozenset[str] = frozenset()
     default_scopes: tuple[str, ...] = ()
@@ -86,15 +106,32 @@ class Client:
             raise ValueError("A scope is visible ASCII without quotes and backslashes.")
         if not self.scopes.issuperset(self.default_scopes):
             raise ValueError("Default scopes must be among the client's scopes.")
-        if sum(secret.is_imported for secret in self.secrets) > 1:
-            raise ValueError("One imported secret at most: a failed login costs one scrypt.")
         if not 1 < self.token_lifetime <= LONGEST_TOKEN_LIFETIME:
             raise ValueError(f"A token lives 2 to {LONGEST_TOKEN_LIFETIME} seconds.")
+        _check_authentication(self)
         _check_tokens(self)
 
     def is_among(self, audience: Iterable[str]) -> bool:
         """Whether a token's audience names this client, by its id or as a resource server."""
         return any(name == self.client_id or name in self.resource_audiences for name in audience)
+
+
+def _check_authentication(client: Client) -> None:
+    if not METHODS.issuperset(client.authentication_methods):
+        raise ValueError(f"An authentication method is one of {', '.join(sorted(METHODS))}.")
+    # A client may be without a secret for a while, between two of them; not without all the rest.
+    for method, checked_by in (
+        (PRIVATE_KEY_JWT, client.assertion),
+        (FEDERATED_JWT, client.federation),
+        (TLS_CLIENT_AUTH, client.certificate_name),
+        (SELF_SIGNED_TLS_CLIENT_AUTH, client.certificate_thumbprints),
+    ):
+        if method in client.authentication_methods and not checked_by:
+            raise ValueError(f"The method {method} has nothing to be checked by.")
+    if not all(map(_THUMBPRINT.fullmatch, client.certificate_thumbprints)):
+        raise ValueError("A certificate's thumbprint is SHA-256 in base64url.")
+    if sum(secret.is_imported for secret in client.secrets) > 1:
+        raise ValueError("One imported secret at most: a failed login costs one scrypt.")
 
 
 def _check_tokens(client: Client) -> None:
@@ -113,9 +150,9 @@ def _check_tokens(client: Client) -> None:
         raise ValueError("Exchanged tokens tell client and subject apart: at+jwt or opaque.")
 
 
-def is_client_id(text: str) -> bool:
+def is_client_id(candidate: str) -> bool:
     """Whether a text can be a client_id at all. RFC 6749, appendix A.1."""
-    return _CLIENT_ID.fullmatch(text) is not None
+    return _CLIENT_ID.fullmatch(candidate) is not None
 
 
 def to_item(client: Client) -> dict[str, Any]:
@@ -126,6 +163,10 @@ def to_item(client: Client) -> dict[str, Any]:
         "name": client.name,
         "authentication_methods": sorted(client.authentication_methods),
         "secrets": [_secret_to_record(secret) for secret in client.secrets],
+        "assertion": assertion_rules.to_record(client.assertion),
+        "federation": [federation_rules.to_record(rule) for rule in client.federation],
+        "certificate_name": certificate_names.to_record(client.certificate_name),
+        "certificate_thumbprints": sorted(client.certificate_thumbprints),
         "grant_types": sorted(client.grant_types),
         "scopes": sorted(client.scopes),
         "default_scopes": list(client.default_scopes),
@@ -166,28 +207,32 @@ def from_item(item: Mapping[str, Any]) -> Client:
 
 def _client_from_record(record: Mapping[str, Any]) -> Client:
     return Client(
-        client_id=_text(record["client_id"]),
-        name=_text(record["name"]),
-        authentication_methods=frozenset(_texts(record["authentication_methods"])),
+        client_id=text(record["client_id"]),
+        name=text(record["name"]),
+        authentication_methods=frozenset(texts(record["authentication_methods"])),
         secrets=tuple(_secret_from_record(secret) for secret in record["secrets"]),
-        grant_types=frozenset(_texts(record["grant_types"])),
-        scopes=frozenset(_texts(record["scopes"])),
-        default_scopes=tuple(_texts(record["default_scopes"])),
+        assertion=assertion_rules.from_record(record["assertion"]),
+        federation=tuple(federation_rules.from_record(rule) for rule in record["federation"]),
+        certificate_name=certificate_names.from_record(record["certificate_name"]),
+        certificate_thumbprints=frozenset(texts(record["certificate_thumbprints"])),
+        grant_types=frozenset(texts(record["grant_types"])),
+        scopes=frozenset(texts(record["scopes"])),
+        default_scopes=tuple(texts(record["default_scopes"])),
         token_format=TokenFormat(record["token_format"]),
         token_profile=TokenProfile(record["token_profile"]),
-        token_lifetime=_integer(record["token_lifetime"]),
-        audience=tuple(_texts(record["audience"])),
-        resource_scopes=frozenset(_texts(record["resource_scopes"])),
-        resource_audiences=frozenset(_texts(record["resource_audiences"])),
-        allowed_resources=frozenset(_texts(record["allowed_resources"])),
-        exchange_subjects=frozenset(_texts(record["exchange_subjects"])),
-        signing_algorithm=_text(record["signing_algorithm"]),
-        dpop_bound_access_tokens=_boolean(record["dpop_bound_access_tokens"]),
-        dpop_nonce_required=_boolean(record["dpop_nonce_required"]),
-        tls_client_certificate_bound_access_tokens=_boolean(
+        token_lifetime=integer(record["token_lifetime"]),
+        audience=tuple(texts(record["audience"])),
+        resource_scopes=frozenset(texts(record["resource_scopes"])),
+        resource_audiences=frozenset(texts(record["resource_audiences"])),
+        allowed_resources=frozenset(texts(record["allowed_resources"])),
+        exchange_subjects=frozenset(texts(record["exchange_subjects"])),
+        signing_algorithm=text(record["signing_algorithm"]),
+        dpop_bound_access_tokens=boolean(record["dpop_bound_access_tokens"]),
+        dpop_nonce_required=boolean(record["dpop_nonce_required"]),
+        tls_client_certificate_bound_access_tokens=boolean(
             record["tls_client_certificate_bound_access_tokens"]
         ),
-        disabled=_boolean(record["disabled"]),
+        disabled=boolean(record["disabled"]),
     )
 
 
@@ -202,32 +247,7 @@ def _secret_to_record(secret: StoredSecret) -> dict[str, object]:
 def _secret_from_record(record: Mapping[str, Any]) -> StoredSecret:
     not_before, expires_at = record["not_before"], record["expires_at"]
     return StoredSecret(
-        digest=_text(record["digest"]),
-        not_before=None if not_before is None else _integer(not_before),
-        expires_at=None if expires_at is None else _integer(expires_at),
+        digest=text(record["digest"]),
+        not_before=None if not_before is None else integer(not_before),
+        expires_at=None if expires_at is None else integer(expires_at),
     )
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError("a text is expected")
-    return value
-
-
-def _texts(value: object) -> Iterable[str]:
-    if not isinstance(value, list):
-        raise TypeError("a list of texts is expected")
-    return map(_text, value)
-
-
-def _integer(value: object) -> int:
-    # DynamoDB's numbers arrive as Decimal, and Decimal("Infinity") is not one of them.
-    if not isinstance(value, Decimal) or value != value.to_integral_value():
-        raise TypeError("a whole number is expected")
-    return int(value)
-
-
-def _boolean(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError("true or false is expected")
-    return value

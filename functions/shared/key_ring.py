@@ -67,14 +67,8 @@ class RingKey:
 
     def to_jwk(self) -> dict[str, str]:
         """Return the key as RFC 7517 publishes it: public members only, picked by name."""
-        members = {name: self.public_jwk[name] for name in _members(self.public_jwk)}
-        return {
-            "kty": self.public_jwk["kty"],
-            "kid": self.kid,
-            "use": "sig",
-            "alg": self.alg,
-            **members,
-        }
+        kty, *members = public_members(self.public_jwk).items()
+        return dict([kty, ("kid", self.kid), ("use", "sig"), ("alg", self.alg), *members])
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +104,13 @@ class KeyRing:
 
 def thumbprint(public_jwk: Mapping[str, str]) -> str:
     """Return a public key's SHA-256 thumbprint. RFC 7638, 3."""
-    required = {name: public_jwk[name] for name in ("kty", *_members(public_jwk))}
-    canonical = json.dumps(required, sort_keys=True, separators=(",", ":"))
+    canonical = json.dumps(public_members(public_jwk), sort_keys=True, separators=(",", ":"))
     return urlsafe_b64encode(sha256(canonical.encode()).digest()).rstrip(b"=").decode()
+
+
+def public_members(jwk: Mapping[str, str]) -> dict[str, str]:
+    """Return what makes up a public key, picked by name: nothing private gets by."""
+    return {name: jwk[name] for name in ("kty", *_PUBLIC_MEMBERS[jwk["kty"]])}
 
 
 def to_json(ring: KeyRing) -> str:
@@ -144,10 +142,6 @@ def _within(start: int, now: float, end: int | None) -> bool:
     return start <= now and (end is None or now < end)
 
 
-def _members(jwk: Mapping[str, str]) -> tuple[str, ...]:
-    return _PUBLIC_MEMBERS[jwk["kty"]]
-
-
 def _key_to_record(key: RingKey) -> dict[str, object]:
     return {
         "kid": key.kid,
@@ -162,11 +156,10 @@ def _key_to_record(key: RingKey) -> dict[str, object]:
 
 
 def _key_from_record(record: Mapping[str, Any]) -> RingKey:
-    jwk = record["public_jwk"]
     return RingKey(
         kid=record["kid"],
         alg=record["alg"],
-        public_jwk={name: jwk[name] for name in ("kty", *_members(jwk))},
+        public_jwk=public_members(record["public_jwk"]),
         publish_from=_time(record["publish_from"]),
         sign_from=_time(record["sign_from"]),
         sign_until=_end(record["sign_until"]),

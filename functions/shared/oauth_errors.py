@@ -10,6 +10,7 @@ OAuthError
 ├── InvalidTargetError           400
 ├── InvalidDpopProofError        400
 ├── UseDpopNonceError            400
+├── TooManyFailuresError         429, with Retry-After
 ├── ServerError                  500
 └── TemporarilyUnavailableError  503, with Retry-After
 """
@@ -108,6 +109,18 @@ class UseDpopNonceError(OAuthError):
 
     code = "use_dpop_nonce"
     default_description = "The DPoP proof needs the nonce of this answer's DPoP-Nonce header."
+
+
+class TooManyFailuresError(OAuthError):
+    """Raised when authentication has failed too often. RFC 6585, 4; the code is RFC 8628's, 3.5."""
+
+    code = "slow_down"
+    status = 429
+    default_description = "Client authentication has failed too often. Try again later."
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__()
+        self.headers = {"Retry-After": str(retry_after)}
 
 
 class ServerError(OAuthError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
@@ -9,7 +10,7 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from functions.shared.oauth_errors import ServerError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 
 class UnreadableRecordError(ServerError):
@@ -36,3 +37,32 @@ def from_item(item: Mapping[str, Any], *, schema_version: int) -> dict[str, Any]
             reason=f"a record has schema_version {written_by}, this code reads {schema_version}"
         )
     return record
+
+
+def text(value: object) -> str:
+    """Return a stored text, or raise TypeError."""
+    if not isinstance(value, str):
+        raise TypeError("a text is expected")
+    return value
+
+
+def texts(value: object) -> Iterable[str]:
+    """Return a stored list of texts, or raise TypeError."""
+    if not isinstance(value, list):
+        raise TypeError("a list of texts is expected")
+    return map(text, value)
+
+
+def integer(value: object) -> int:
+    """Return a stored whole number, or raise TypeError."""
+    # DynamoDB's numbers arrive as Decimal, and Decimal("Infinity") is not one of them.
+    if not isinstance(value, Decimal) or value != value.to_integral_value():
+        raise TypeError("a whole number is expected")
+    return int(value)
+
+
+def boolean(value: object) -> bool:
+    """Return a stored truth value, or raise TypeError."""
+    if not isinstance(value, bool):
+        raise TypeError("true or false is expected")
+    return value

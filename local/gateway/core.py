@@ -20,7 +20,7 @@ from local.gateway.routing import Router
 from local.place import LAPTOP, Place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from local.gateway.invocation import Invoke
     from local.gateway.messages import Request
@@ -35,7 +35,9 @@ _log = logging.getLogger(__name__)
 class Gateway:
     """Plays one API.
 
-    `clock` gives seconds since the epoch, `new_id` a fresh request id.
+    `clock` gives seconds since the epoch, `new_id` a fresh request id. `at_root` are paths that
+    reach the API without its stage as well, as a custom domain's mapping of its root to the stage
+    would let them; an execute-api address has nothing like it.
     """
 
     def __init__(
@@ -46,12 +48,14 @@ class Gateway:
         clock: Callable[[], float] = time.time,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
         place: Place = LAPTOP,
+        at_root: Collection[str] = (),
     ) -> None:
         self._api = api
         self._invoke = invoke
         self._clock = clock
         self._new_id = new_id
         self._place = place
+        self._at_root = frozenset(at_root)
         self._router = Router(api.routes)
         self._answers = Answers(api)
         self._authorization = Authorization(invoke, clock)
@@ -110,7 +114,7 @@ class Gateway:
         """The path as the API sees it, or None when it names another stage."""
         if self._api.kind == "http":
             path = decoded_path(path)
-        if self._api.stage == "$default":
+        if self._api.stage == "$default" or path in self._at_root:
             return path
         prefix = f"/{self._api.stage}"
         if path == prefix:

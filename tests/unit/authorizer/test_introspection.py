@@ -18,6 +18,7 @@ from authorizer.reasons import Reason
 from tests.support.tokens import CLIENT, ISSUER, NOW, FakeClock
 
 URI = "http://localhost:8085/ms-auth-server/oauth2/introspect"
+OPAQUE = "an-opaque-token"
 AUDIENCE = "https://api.example.com"
 
 
@@ -80,15 +81,15 @@ class Sandbox:
             Clocks(self.clock, self.clock),
         )
 
-    def ask(self, token: str = "opaque") -> VerifiedToken:
+    def ask(self, token: str = OPAQUE) -> VerifiedToken:
         return self.introspector.introspect(token, self.clock.now, 1)
 
-    def refusal(self, token: str = "opaque") -> Reason:
+    def refusal(self, token: str = OPAQUE) -> Reason:
         with pytest.raises(TokenRefused) as refused:
             self.ask(token)
         return refused.value.reason
 
-    def trouble(self, token: str = "opaque") -> Reason:
+    def trouble(self, token: str = OPAQUE) -> Reason:
         with pytest.raises(IntrospectionFailed) as trouble:
             self.ask(token)
         return trouble.value.reason

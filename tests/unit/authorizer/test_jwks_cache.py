@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -58,11 +58,11 @@ class Issuer:
 class Sandbox:
     """A cache with its issuer and its clock."""
 
-    def __init__(self, kids: str = "one", **members: Any) -> None:
+    def __init__(self, kids: str = "one", *, seed: bytes | None = None) -> None:
         self.clock = FakeClock()
         self.issuer = Issuer(kids)
         self.cache = JwksCache(
-            self.issuer.fetch, _parse, Clocks(self.clock, self.clock), ages=AGES, **members
+            self.issuer.fetch, _parse, Clocks(self.clock, self.clock), ages=AGES, seed=seed
         )
 
     def find(self, kid: str, *, issued_at: float | None = None) -> VerificationKey:

@@ -59,7 +59,7 @@ def test_a_route_is_written_as_an_iam_pattern(text: str, pattern: str) -> None:
     ],
 )
 def test_anything_else_is_no_route(text: str) -> None:
-    with pytest.raises(ValueError, match="not|only"):
+    with pytest.raises(ValueError, match=r"not|only"):
         parse_route(text)
 
 

@@ -138,7 +138,7 @@ def test_the_guarded_api_is_a_rest_api_whose_routes_are_all_guarded(ours: Templa
 def test_the_authorization_server_is_an_open_http_api(ours: Template) -> None:
     api = ours.api("AuthServerApi")
     assert (api.kind, api.stage) == ("http", AUTH_STAGE)
-    assert Route("POST", "/oauth2/token", "IssueToken") in api.routes
+    assert Route("ANY", "/oauth2/token", "IssueToken") in api.routes
     assert all(route.authorizer is None for route in api.routes)
 
 

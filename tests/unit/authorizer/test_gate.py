@@ -1,0 +1,280 @@
+"""Decisions on whole events, with an issuer of our own."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from authorizer.composition import build
+from authorizer.errors import IntrospectionFailed, KeySetUnavailable, PolicyImpossible, Unauthorized
+from authorizer.https_client import ExchangeFailed, Request, Response
+from authorizer.settings import Settings
+from tests.support.policies import allows
+from tests.support.tokens import (
+    CLIENT,
+    ISSUER,
+    KID,
+    LIFETIME,
+    METHOD_ARN,
+    NOW,
+    STAGE_ARN,
+    FakeClock,
+    at_jwt_claims,
+    forge_claims,
+    jwks,
+    mint,
+    rest_event,
+    rsa_jwk,
+)
+
+INTROSPECTION = {
+    "INTROSPECTION_URI": f"{ISSUER}/oauth2/introspect",
+    "INTROSPECTION_CLIENT_ID": "authorizer",
+    "INTROSPECTION_CLIENT_SECRET": "secret",
+}
+
+
+class Sandbox:
+    """A whole authorizer with its authorization server, its clock and its log."""
+
+    def __init__(self, **environ: str) -> None:
+        self.clock = FakeClock()
+        self.log: list[str] = []
+        self.requests: list[Request] = []
+        self.down = False
+        self.introspected: dict[str, Any] = {"active": False}
+        self.gate = build(
+            Settings.from_env({"ISSUER": ISSUER} | environ),
+            clock=self.clock,
+            monotonic=self.clock,
+            send=self._send,
+            emit=self.log.append,
+        )
+
+    def _send(self, request: Request) -> Response:
+        self.requests.append(request)
+        if self.down:
+            raise ExchangeFailed("down")
+        if request.method == "POST":
+            return Response(200, {}, json.dumps(self.introspected).encode())
+        return Response(200, {}, jwks(rsa_jwk()))
+
+    def decide(self, event: dict[str, Any]) -> dict[str, Any]:
+        return self.gate.decide(event, 1)
+
+    def last_line(self) -> dict[str, Any]:
+        line = json.loads(self.log[-1])
+        assert isinstance(line, dict)
+        return line
+
+
+def test_a_good_token_is_answered_with_a_policy_and_context() -> None:
+    assert Sandbox().decide(rest_event(mint())) == {
+        "principalId": CLIENT,
+        "policyDocument": {
+            "Version": "2012-10-17",
+            "Statement": [
+                {
+                    "Action": "execute-api:Invoke",
+                    "Effect": "Allow",
+                    "Resource": [f"{STAGE_ARN}/GET/country", f"{STAGE_ARN}/GET/country/code/*"],
+                    "Condition": {
+                        "DateLessThanIfExists": {"aws:CurrentTime": "2023-11-15T02:13:20Z"}
+                    },
+                },
+                {
+                    "Action": "execute-api:Invoke",
+                    "Effect": "Deny",
+                    "Resource": [
+                        f"{STAGE_ARN}/GET/country/code/*/*",
+                        f"{STAGE_ARN}/GET/country/code/",
+                    ],
+                },
+            ],
+        },
+        "context": {
+            "sub": CLIENT,
+            "client_id": CLIENT,
+            "scope": "country.read customer.read customer.write",
+            "exp": str(NOW + LIFETIME),
+        },
+    }
+
+
+def test_the_policy_does_not_depend_on_the_request() -> None:
+    sandbox = Sandbox()
+    token = mint()
+    first = sandbox.decide(rest_event(token))
+    for path in ("GET/country", "DELETE/anything", "GET/*", "GET/"):
+        assert sandbox.decide(rest_event(token, methodArn=f"{STAGE_ARN}/{path}")) == first
+
+
+def test_the_context_is_flat_strings_and_never_holds_the_token() -> None:
+    token = mint(at_jwt_claims(), typ="at+jwt")
+    answer = Sandbox().decide(rest_event(token))
+    assert answer["context"]["jti"] == "one-of-a-kind"
+    assert all(isinstance(value, str) for value in answer["context"].values())
+    assert token not in json.dumps(answer)
+
+
+def test_a_token_whose_scopes_open_nothing_is_denied_everything() -> None:
+    sandbox = Sandbox()
+    answer = sandbox.decide(rest_event(forge_claims(scope="customer.read")))
+    assert answer["principalId"] == CLIENT
+    assert answer["context"]["scope"] == "customer.read"
+    assert not allows(answer["policyDocument"], METHOD_ARN)
+    assert sandbox.last_line()["decision"] == "deny"
+    assert sandbox.last_line()["reason"] == "scope_insufficient"
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"type": "TOKEN", "authorizationToken": "Bearer {}", "methodArn": METHOD_ARN},
+        {"type": "REQUEST", "headers": {"authorization": "Bearer {}"}, "methodArn": METHOD_ARN},
+        {
+            "version": "1.0",
+            "type": "REQUEST",
+            "headers": {"Authorization": "Bearer {}"},
+            "methodArn": METHOD_ARN,
+        },
+        {
+            "version": "2.0",
+            "type": "REQUEST",
+            "headers": {"authorization": "Bearer {}"},
+            "routeArn": METHOD_ARN,
+        },
+    ],
+    ids=["REST TOKEN", "REST REQUEST", "HTTP API 1.0", "HTTP API 2.0"],
+)
+def test_every_kind_of_event_gets_the_same_policy(event: dict[str, Any]) -> None:
+    filled = json.loads(json.dumps(event).replace("{}", mint()))
+    assert allows(Sandbox().decide(filled)["policyDocument"], METHOD_ARN)
+
+
+def test_a_hundred_requests_cause_one_fetch_of_the_keys() -> None:
+    sandbox = Sandbox()
+    for number in range(100):
+        sandbox.decide(rest_event(forge_claims(jti=str(number))))
+    assert [request.url for request in sandbox.requests] == [f"{ISSUER}/oauth2/jwks"]
+
+
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        ({"type": "REQUEST", "headers": {}}, "credentials_missing"),
+        (rest_event("a.b.c"), "segment_length"),
+        (rest_event(mint() + "AAAA"), "signature_length"),
+        (rest_event("opaque"), "opaque_not_accepted"),
+        (rest_event(forge_claims(cnf={"jkt": "A" * 43})), "proof_required"),
+    ],
+)
+def test_a_bad_token_is_unauthorized_and_the_log_says_why(
+    event: dict[str, Any], reason: str
+) -> None:
+    sandbox = Sandbox()
+    with pytest.raises(Unauthorized) as error:
+        sandbox.decide(event)
+    assert str(error.value) == "Unauthorized"
+    assert sandbox.last_line()["decision"] == "unauthorized"
+    assert sandbox.last_line()["reason"] == reason
+
+
+def test_without_any_key_set_it_is_our_trouble() -> None:
+    sandbox = Sandbox()
+    sandbox.down = True
+    with pytest.raises(KeySetUnavailable):
+        sandbox.decide(rest_event(mint()))
+    assert sandbox.last_line()["decision"] == "error"
+    assert sandbox.last_line()["key_set"] == "none"
+
+
+def test_an_event_without_a_method_arn_is_our_trouble() -> None:
+    sandbox = Sandbox()
+    with pytest.raises(PolicyImpossible):
+        sandbox.decide(rest_event(mint(), methodArn="arn:aws:execute-api:*"))
+    assert sandbox.last_line()["reason"] == "method_arn_malformed"
+
+
+def test_a_fault_of_ours_is_logged_and_not_hidden() -> None:
+    sandbox = Sandbox()
+    event = rest_event(mint(), multiValueHeaders={1: "no API Gateway sends this"})
+    with pytest.raises(TypeError):
+        sandbox.decide(event)
+    assert sandbox.last_line()["reason"] == "unexpected"
+
+
+def test_an_opaque_token_is_introspected_once_a_minute() -> None:
+    sandbox = Sandbox(**INTROSPECTION)
+    sandbox.introspected = {"active": True, "client_id": "service", "scope": "country.read"}
+    for _ in range(3):
+        answer = sandbox.decide(rest_event("opaque"))
+    assert allows(answer["policyDocument"], METHOD_ARN)
+    assert answer["principalId"] == "service"
+    assert len(sandbox.requests) == 1
+    assert sandbox.last_line()["kid"] is None
+
+
+def test_an_inactive_opaque_token_is_unauthorized_and_an_outage_is_our_trouble() -> None:
+    sandbox = Sandbox(**INTROSPECTION)
+    with pytest.raises(Unauthorized):
+        sandbox.decide(rest_event("opaque"))
+    sandbox.down = True
+    with pytest.raises(IntrospectionFailed):
+        sandbox.decide(rest_event("another"))
+
+
+def test_90_a_jwt_that_fails_is_never_introspected() -> None:
+    sandbox = Sandbox(**INTROSPECTION)
+    sandbox.introspected = {"active": True, "client_id": CLIENT, "scope": "country.read"}
+    for token in (mint()[:-8] + "AAAAAAAA", "a.b.c", mint() + ".e30", "eyJhbGciOiJub25lIn0"):
+        with pytest.raises(Unauthorized):
+            sandbox.decide(rest_event(token))
+    assert all(request.method == "GET" for request in sandbox.requests)
+
+
+def test_a_decision_is_one_line_of_json_without_the_token() -> None:
+    sandbox = Sandbox(AUDIENCE=CLIENT)
+    token = mint()
+    sandbox.decide(rest_event(token))
+    sandbox.clock.advance(7)
+    sandbox.decide(rest_event(token))
+    assert len(sandbox.log) == 2
+    assert sandbox.last_line() == {
+        "decision": "allow",
+        "reason": None,
+        "client_id": CLIENT,
+        "kid": KID,
+        "scope": "country.read customer.read customer.write",
+        "key_set": "fresh",
+        "key_set_age": 7,
+        "request_id": "a-request",
+    }
+
+
+def test_nothing_that_only_an_unverified_token_says_is_logged() -> None:
+    sandbox = Sandbox()
+    forged = mint()[:-8] + "AAAAAAAA"
+    with pytest.raises(Unauthorized):
+        sandbox.decide(rest_event(forged))
+    assert CLIENT not in sandbox.log[-1]
+    assert KID not in sandbox.log[-1]
+
+
+def test_an_unchecked_audience_is_said_once() -> None:
+    assert "AUDIENCE" in Sandbox().log[0]
+    assert Sandbox(AUDIENCE="api").log == []
+
+
+def test_the_condition_on_expiry_can_be_left_out() -> None:
+    answer = Sandbox(POLICY_EXPIRES="false").decide(rest_event(mint()))
+    assert "Condition" not in answer["policyDocument"]["Statement"][0]
+
+
+def test_a_caller_may_change_its_answer_without_changing_the_next() -> None:
+    sandbox = Sandbox()
+    event = rest_event(mint())
+    sandbox.decide(event)["principalId"] = "changed"
+    assert sandbox.decide(event)["principalId"] == CLIENT

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import pytest
+
+from functions.issue_token.nonces import MINUTES, DpopNonces
+from tests.support.memory_stores import ManualClock, MemorySecrets
+
+NOW = 1_700_000_040.0  # a whole minute
+
+
+def _nonces(secret: str = "n" * 64) -> DpopNonces:
+    return DpopNonces(MemorySecrets(nonce=secret), "nonce", ManualClock(NOW))
+
+
+@pytest.mark.parametrize(
+    ("age", "accepted"),
+    [
+        (0, True),
+        (59, True),
+        (60 * MINUTES - 1, True),
+        (60 * MINUTES, False),
+        (-1, True),
+        (-60, True),
+        (-61, False),
+    ],
+)
+def test_a_nonce_counts_for_some_minutes(age: float, *, accepted: bool) -> None:
+    nonce = _nonces().current(NOW)
+    assert _nonces().accepts(nonce, NOW + age) is accepted
+
+
+def test_a_nonce_of_another_secret_is_not_accepted() -> None:
+    assert not _nonces().accepts(_nonces("other").current(NOW), NOW)
+
+
+def test_the_nonce_changes_with_the_minute() -> None:
+    nonces = _nonces()
+    assert nonces.current(NOW) == nonces.current(NOW + 59.9) != nonces.current(NOW + 60)
+
+
+def test_rfc9449_8_1_a_nonce_is_of_the_characters_that_the_header_allows() -> None:
+    assert set(_nonces().current(NOW)) <= {chr(code) for code in range(0x21, 0x7F)} - set('"\\')

@@ -1,0 +1,185 @@
+"""DPoP and certificate binding at the token endpoint."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from typing import Any
+
+import jwt
+import pytest
+
+from authorizer.claims import Confirmation
+from authorizer.dpop import MAX_PROOF_AGE, thumbprint
+from functions.issue_token.possession import PossessionProofs
+from functions.shared.client_certificate import ClientCertificate
+from functions.shared.client_record import TokenFormat, TokenProfile
+from functions.shared.oauth_errors import InvalidRequestError
+from functions.shared.proxy_request import ProxyRequest
+from tests.support.dpop_proofs import proof, public_jwk
+from tests.support.memory_server import TOKEN_URL, MemoryServer, memory_server
+from tests.support.server import NOW, client
+
+JKT = thumbprint(public_jwk())
+
+
+def _server() -> MemoryServer:
+    return memory_server(
+        client("free"),
+        client("api", token_profile=TokenProfile.AT_JWT, audience=("https://api",)),
+        client("opaque", token_format=TokenFormat.OPAQUE),
+        client("bound", dpop_bound_access_tokens=True),
+        client("careful", dpop_nonce_required=True),
+        client("certified", tls_client_certificate_bound_access_tokens=True),
+    )
+
+
+def _claims(token: str) -> dict[str, Any]:
+    claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
+    return claims
+
+
+@pytest.mark.parametrize("client_id", ["free", "api"])
+def test_rfc9449_5_a_token_asked_for_with_a_proof_is_bound_to_its_key(client_id: str) -> None:
+    answer = _server().token(client_id, headers={"DPoP": proof()})
+    assert answer["token_type"] == "DPoP"
+    assert _claims(answer["access_token"])["cnf"] == {"jkt": JKT}
+
+
+def test_rfc9449_6_2_introspection_shows_the_key_of_an_opaque_token() -> None:
+    server = _server()
+    token = server.token("opaque", headers={"DPoP": proof()})["access_token"]
+    shown = server.introspect("opaque", token)
+    assert (shown["token_type"], shown["cnf"]) == ("DPoP", {"jkt": JKT})
+
+
+def test_a_token_asked_for_without_a_proof_is_a_bearer_token() -> None:
+    answer = _server().ask("free")
+    assert json.loads(answer["body"])["token_type"] == "Bearer"
+    assert "DPoP-Nonce" not in answer["headers"]
+
+
+def test_rfc9449_5_2_a_client_that_is_registered_for_proofs_must_send_one() -> None:
+    server = _server()
+    answer = server.ask("bound")
+    assert json.loads(answer["body"])["error"] == "invalid_request"
+    assert answer["headers"]["DPoP-Nonce"] == server.nonces.current(NOW)
+    assert server.token("bound", headers={"DPoP": proof()})["token_type"] == "DPoP"
+
+
+def test_rfc9449_4_3_more_than_one_proof_is_refused() -> None:
+    assert _server().refusal("free", headers={"DPoP": [proof(), proof()]}) == "invalid_dpop_proof"
+
+
+@pytest.mark.parametrize(
+    "bad",
+    ["", "x", proof(htm="GET"), proof(htu="https://elsewhere/token"), proof(now=NOW - 600)],
+    ids=["empty", "no JWT", "htm", "htu", "old"],
+)
+def test_rfc9449_5_a_bad_proof_is_an_invalid_dpop_proof(bad: str) -> None:
+    server = _server()
+    assert server.refusal("free", headers={"DPoP": bad}) == "invalid_dpop_proof"
+    assert "reason" in json.loads(server.log[-1])
+
+
+def test_rfc9449_4_3_the_host_header_has_no_say_in_what_the_address_is() -> None:
+    evil = {"DPoP": proof(htu="https://evil.example/oauth2/token"), "Host": "evil.example"}
+    assert _server().refusal("free", headers=evil) == "invalid_dpop_proof"
+
+
+def test_rfc9449_11_1_a_proof_counts_once() -> None:
+    server, once = _server(), proof()
+    server.token("free", headers={"DPoP": once})
+    assert server.refusal("free", headers={"DPoP": once}) == "invalid_dpop_proof"
+    assert "before" in json.loads(server.log[-1])["reason"]
+
+
+def test_rfc9449_11_1_a_used_proof_is_remembered_as_long_as_it_would_count() -> None:
+    server, once = _server(), proof()
+    server.token("free", headers={"DPoP": once})
+    (until,) = server.used.until.values()
+    assert until > NOW + MAX_PROOF_AGE
+    server.clock.now = NOW + MAX_PROOF_AGE - 0.001
+    assert server.refusal("free", headers={"DPoP": once}) == "invalid_dpop_proof"
+
+
+def test_rfc9449_11_1_of_a_hundred_concurrent_uses_one_counts() -> None:
+    server, once = _server(), proof()
+    with ThreadPoolExecutor(16) as threads:
+        answers = threads.map(lambda _: server.ask("free", headers={"DPoP": once}), range(100))
+        assert sorted(answer["statusCode"] for answer in answers) == [200] + 99 * [400]
+
+
+def test_any_other_refusal_leaves_the_proof_unused() -> None:
+    server, once = _server(), proof()
+    refused = server.refusal("free", {"scope": "unknown"}, headers={"DPoP": once})
+    assert refused == "invalid_scope"
+    assert server.token("free", headers={"DPoP": once})["token_type"] == "DPoP"
+
+
+def test_rfc9449_8_a_client_that_needs_a_nonce_is_told_so_and_given_one() -> None:
+    server = _server()
+    answer = server.ask("careful", headers={"DPoP": proof()})
+    assert answer["statusCode"] == 400
+    assert json.loads(answer["body"])["error"] == "use_dpop_nonce"
+    nonce = answer["headers"]["DPoP-Nonce"]
+    assert server.token("careful", headers={"DPoP": proof(nonce=nonce)})["token_type"] == "DPoP"
+
+
+def test_rfc9449_8_a_nonce_that_is_none_of_ours_is_refused_for_every_client() -> None:
+    assert _server().refusal("free", headers={"DPoP": proof(nonce="x")}) == "use_dpop_nonce"
+
+
+def test_rfc9449_8_2_every_answer_to_a_proof_offers_the_next_nonce() -> None:
+    server = _server()
+    server.clock.now = NOW + 60
+    for sent in (proof(now=NOW + 60), "x", proof(now=NOW + 60, nonce="x")):
+        headers = server.ask("free", headers={"DPoP": sent})["headers"]
+        assert headers["DPoP-Nonce"] == server.nonces.current(NOW + 60)
+
+
+def test_without_a_proof_the_nonce_secret_is_not_read() -> None:
+    server = _server()
+    server.token("free")
+    assert "dpop-nonce" not in server.store.reads
+
+
+def test_a_missing_nonce_secret_is_a_server_error_that_the_log_explains() -> None:
+    server = _server()
+    del server.store.texts["dpop-nonce"]
+    answer = server.ask("free", headers={"DPoP": proof()})
+    assert answer["statusCode"] == 500
+    assert json.loads(server.log[-1])["reason"] == "the DPoP nonce secret has no value"
+
+
+def _certified(certificate: ClientCertificate | None, **headers: tuple[str, ...]) -> Any:  # noqa: ANN401
+    server = _server()
+    proofs = PossessionProofs(TOKEN_URL, server.nonces, server.used)
+    request = ProxyRequest("POST", "/", headers=headers, client_certificate=certificate)
+    known = server.clients.find("certified")
+    assert known
+    return proofs.check(request, known, NOW)
+
+
+def test_rfc8705_3_1_a_token_is_bound_to_the_clients_certificate() -> None:
+    certificate = ClientCertificate(b"der")
+    possession = _certified(certificate)
+    assert possession.confirmation == Confirmation("x5t#S256", certificate.thumbprint)
+    assert possession.confirmation.thumbprint == thumbprint_of(b"der")
+
+
+def thumbprint_of(der: bytes) -> str:
+    return jwt.utils.base64url_encode(sha256(der).digest()).decode()
+
+
+def test_rfc8705_3_a_client_that_is_registered_for_it_needs_a_certificate() -> None:
+    with pytest.raises(InvalidRequestError, match="certificate"):
+        _certified(None)
+
+
+def test_a_token_is_bound_to_one_key_and_never_to_two() -> None:
+    with pytest.raises(InvalidRequestError, match="not by DPoP"):
+        _certified(ClientCertificate(b"der"), dpop=(proof(),))
+    with pytest.raises(ValueError, match="one key"):
+        client(dpop_bound_access_tokens=True, tls_client_certificate_bound_access_tokens=True)
