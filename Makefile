@@ -64,6 +64,8 @@ clean: ## Remove what was built and installed here
 	@$(PYTHON) local/bootstrap.py .venv-sam requirements/sam.txt
 	@touch $@
 
+# In words that every Python understands, back to the second.
 .PHONY: python
 python:
-	@command -v $(PYTHON) >/dev/null || { echo "Gatehouse needs Python 3.11 or later: install it, or name it with 'make PYTHON=…'." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Gatehouse needs Python 3.11 or later: install it, or name it with 'make PYTHON=python3.12 …'." >&2; exit 1; }

@@ -14,7 +14,9 @@ LEEWAY = 30
 MAX_TEXT_LENGTH = 256
 _SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749 section 3.3
 _THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")
-_CONFIRMATION_METHODS = frozenset(("jkt", "x5t#S256"))
+DPOP_KEY = "jkt"  # RFC 9449 section 6.1
+CERTIFICATE = "x5t#S256"  # RFC 8705 section 3.1
+_CONFIRMATION_METHODS = frozenset((DPOP_KEY, CERTIFICATE))
 _ID_TOKEN_CLAIMS = frozenset(("nonce", "at_hash", "c_hash", "s_hash"))
 
 

@@ -1,6 +1,6 @@
 """Where the introspection credentials come from."""
 
-from authorizer import strict_json
+from authorizer import aws, strict_json
 from authorizer.errors import IntrospectionFailed
 from authorizer.introspection import Credentials, CredentialSource
 from authorizer.reasons import Reason
@@ -9,7 +9,7 @@ from authorizer.reasons import Reason
 def fixed(client_id: str, client_secret: str) -> CredentialSource:
     """Return a source that always gives the same credentials."""
     credentials = Credentials(client_id, client_secret)
-    return lambda _anew: credentials
+    return lambda _anew, _seconds: credentials
 
 
 class SecretsManagerCredentials:
@@ -23,28 +23,22 @@ class SecretsManagerCredentials:
         self._secret_arn = secret_arn
         self._kept: Credentials | None = None
 
-    def __call__(self, anew: bool) -> Credentials:  # noqa: FBT001 - a CredentialSource
-        """Return the credentials.
+    def __call__(self, anew: bool, seconds: float) -> Credentials:  # noqa: FBT001 - a CredentialSource
+        """Return the credentials, within so many seconds.
 
         Raises:
             IntrospectionFailed: the secret cannot be read.
         """
         if self._kept is None or anew:
-            self._kept = _parse(_fetch(self._secret_arn))
+            self._kept = _parse(_fetch(self._secret_arn, seconds))
         return self._kept
 
 
-def _fetch(secret_arn: str) -> str:
-    # boto3 takes longer to import than all the rest of us; tokens that are JWTs never need it.
-    import boto3  # noqa: PLC0415
-    from botocore.config import Config  # noqa: PLC0415
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
-
-    config = Config(connect_timeout=1, read_timeout=2, retries={"total_max_attempts": 2})
+def _fetch(secret_arn: str, seconds: float) -> str:
     try:
-        client = boto3.client("secretsmanager", config=config)
+        client = aws.secrets_manager(seconds)
         return client.get_secret_value(SecretId=secret_arn).get("SecretString", "")
-    except (BotoCoreError, ClientError) as error:
+    except aws.errors() as error:
         raise IntrospectionFailed(Reason.INTROSPECTION_CREDENTIALS) from error
 
 

@@ -5,6 +5,8 @@ AuthorizerError
 └── OwnTrouble              we cannot tell whether it is good or bad       500
     ├── KeySetUnavailable
     ├── IntrospectionFailed
+    ├── StateUnavailable
+    ├── EventUnfit
     └── PolicyImpossible
 Unauthorized                the one exception that API Gateway answers with 401
 """
@@ -39,6 +41,14 @@ class KeySetUnavailable(OwnTrouble):
 
 class IntrospectionFailed(OwnTrouble):
     """Raised when the introspection endpoint gave no answer that can be used."""
+
+
+class StateUnavailable(OwnTrouble):
+    """Raised when what is to be remembered, or was, cannot be asked for."""
+
+
+class EventUnfit(OwnTrouble):
+    """Raised when an event is not of the kind that the settings are for."""
 
 
 class PolicyImpossible(OwnTrouble):

@@ -1,150 +1,159 @@
-"""The decision on one request: a policy, `Unauthorized`, or a crash that nothing caches."""
+"""The decision on one request: an answer, `Unauthorized`, or a crash that nothing caches."""
+
+from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from time import gmtime, strftime
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from authorizer import jws
 from authorizer.bearer import read_token
-from authorizer.claims import VerifiedToken, join_scopes
-from authorizer.clocks import Clock
+from authorizer.claims import join_scopes
 from authorizer.errors import OwnTrouble, TokenRefused, Unauthorized
-from authorizer.introspection import Introspector
-from authorizer.method_arn import stage_arn
-from authorizer.policy import CompiledPolicy, PolicyCompiler, write_policy
 from authorizer.reasons import Reason
 from authorizer.recent import Recent
-from authorizer.verifier import Verifier
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from authorizer.answers import Answers
+    from authorizer.bearer import Presented
+    from authorizer.claims import VerifiedToken
+    from authorizer.clocks import Clock
+    from authorizer.deny_list import DenyList
+    from authorizer.introspection import Introspector
+    from authorizer.possession import Possession
+    from authorizer.verifier import Verifier
 
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
 _REMEMBERED_GRANTS = 1024
 
 
 class _Grant(NamedTuple):
-    """What one token is answered at one stage, and what the log says about it."""
+    """What one token is answered at one place, and how the log's line about it begins."""
 
-    answer: dict[str, object]
-    line: dict[str, object]
+    output: dict[str, object]
+    line: str
+
+
+class Parts(NamedTuple):
+    """What a gate decides with. Without an introspector there are no opaque tokens, and so on.
+
+    `freshness` tells the state and the age of the key set, for the log.
+    """
+
+    verifier: Verifier
+    answers: Answers
+    freshness: Callable[[], tuple[str, float | None]]
+    introspector: Introspector | None = None
+    possession: Possession | None = None
+    deny_list: DenyList | None = None
 
 
 class Gate:
-    """Decides on API Gateway authorizer events, and writes one line about each decision.
+    """Decides on API Gateway authorizer events, and writes one line about each decision."""
 
-    `freshness` tells the state and the age of the key set, for that line.
-    """
-
-    def __init__(  # noqa: PLR0913 - the parts of an authorizer, each named at the call
-        self,
-        verifier: Verifier,
-        introspector: Introspector | None,
-        policies: PolicyCompiler,
-        *,
-        clock: Clock,
-        emit: Callable[[str], None],
-        freshness: Callable[[], tuple[str, float | None]],
-        policy_expires: bool,
-    ) -> None:
-        self._verifier = verifier
-        self._introspector = introspector
-        self._policies = policies
+    def __init__(self, parts: Parts, *, clock: Clock, emit: Callable[[str], None]) -> None:
+        self._verifier = parts.verifier
+        self._introspector = parts.introspector
+        self._possession = parts.possession
+        self._deny_list = parts.deny_list
+        self._answers = parts.answers
+        self._freshness = parts.freshness
         self._clock = clock
         self._emit = emit
-        self._freshness = freshness
-        self._policy_expires = policy_expires
         self._grants: Recent[tuple[VerifiedToken, str], _Grant] = Recent(_REMEMBERED_GRANTS)
 
     def decide(self, event: Mapping[str, object], seconds: float) -> dict[str, object]:
-        """Return the policy for the token in the event.
+        """Return the answer for the token in the event.
 
         Args:
             event: an API Gateway authorizer event.
-            seconds: how long a fetch on behalf of this request may take.
+            seconds: how long all that is asked on behalf of this request may take.
 
         Raises:
             Unauthorized: the request carries no good token.
             OwnTrouble: we cannot tell.
         """
         try:
-            token = self._authenticate(event, seconds)
-            grant = self._authorize(event, token)
+            grant = self._decide(event, seconds)
         except TokenRefused as refused:
-            self._log(event, {"decision": "unauthorized", "reason": refused.reason})
+            self._log(event, _begin_line({"decision": "unauthorized", "reason": refused.reason}))
             raise Unauthorized from refused
         except OwnTrouble as trouble:
-            self._log(event, {"decision": "error", "reason": trouble.reason})
+            self._log(event, _begin_line({"decision": "error", "reason": trouble.reason}))
             raise
         except Exception:
-            self._log(event, {"decision": "error", "reason": Reason.UNEXPECTED})
+            self._log(event, _begin_line({"decision": "error", "reason": Reason.UNEXPECTED}))
             raise
         self._log(event, grant.line)
-        return grant.answer.copy()
+        return grant.output.copy()
 
-    def _authenticate(self, event: Mapping[str, object], seconds: float) -> VerifiedToken:
+    def _decide(self, event: Mapping[str, object], seconds: float) -> _Grant:
         presented = read_token(event)
+        possession = self._possession
+        if presented.with_proof and (possession is None or not possession.takes_proofs):
+            raise TokenRefused(Reason.SCHEME_WRONG)
         now = self._clock()
-        if jws.looks_like_jws(presented):
-            token = self._verifier.verify(presented, now, seconds)
-        elif self._introspector is not None:
-            token = self._introspector.introspect(presented, now, seconds)
-        else:
-            raise TokenRefused(Reason.OPAQUE_NOT_ACCEPTED)
-        if token.confirmation is not None:
+        token = self._authenticate(presented, now, seconds)
+        if token.confirmation is None and not presented.with_proof:
+            return self._grant(event, token)
+        if possession is None:
             # Bound to a key whose possession nothing in a plain Bearer request proves.
             raise TokenRefused(Reason.PROOF_REQUIRED)
-        return token
-
-    def _authorize(self, event: Mapping[str, object], token: VerifiedToken) -> _Grant:
-        stage = stage_arn(event.get("methodArn") or event.get("routeArn"))
-        grant = self._grants.get((token, stage))
-        if grant is None:
-            grant = self._grant(token, self._policies.compile(token.scopes, stage))
-            self._grants.put((token, stage), grant)
+        proof = possession.check(event, presented, token, now)
+        grant = self._grant(event, token)
+        if proof is not None:
+            possession.use(proof, now, self._left(seconds, now))
         return grant
 
-    def _grant(self, token: VerifiedToken, policy: CompiledPolicy) -> _Grant:
-        valid_until = _iso_time(token.expires_at) if self._policy_expires else None
-        answer: dict[str, object] = {
-            "principalId": token.subject,
-            "policyDocument": write_policy(policy, valid_until),
-            "context": write_context(token),
-        }
+    def _authenticate(self, presented: Presented, now: float, seconds: float) -> VerifiedToken:
+        text = presented.token
+        if not jws.looks_like_jws(text):
+            if self._introspector is None:
+                raise TokenRefused(Reason.OPAQUE_NOT_ACCEPTED)
+            return self._introspector.introspect(text, now, seconds)
+        token = self._verifier.verify(text, now, seconds)
+        if self._deny_list is not None:
+            left = self._left(seconds, now)
+            self._deny_list.check(text, token.issuer, token.jti, now, left)
+        return token
+
+    def _left(self, seconds: float, started: float) -> float:
+        return max(0.0, seconds - (self._clock() - started))
+
+    def _grant(self, event: Mapping[str, object], token: VerifiedToken) -> _Grant:
+        place = self._answers.place(event)
+        grant = self._grants.get((token, place))
+        if grant is None:
+            grant = self._grant_anew(token, place)
+            self._grants.put((token, place), grant)
+        return grant
+
+    def _grant_anew(self, token: VerifiedToken, place: str) -> _Grant:
+        output, allows = self._answers.write(token, place)
         line: dict[str, object] = {
-            "decision": "allow" if policy.allowed else "deny",
-            "reason": None if policy.allowed else Reason.SCOPE_INSUFFICIENT,
+            "decision": "allow" if allows else "deny",
+            "reason": None if allows else Reason.SCOPE_INSUFFICIENT,
             "client_id": token.client_id,
             "kid": token.key_id,
             "scope": join_scopes(token.scopes),
         }
-        return _Grant(answer, line)
+        return _Grant(output, _begin_line(line))
 
-    def _log(self, event: Mapping[str, object], line: Mapping[str, object]) -> None:
+    def _log(self, event: Mapping[str, object], line: str) -> None:
         """Write the decision down. Nothing that only an unverified token says is ever logged."""
         state, age = self._freshness()
-        whole = {
-            **line,
+        rest = {
             "key_set": state,
             "key_set_age": None if age is None else int(age),
             "request_id": _request_id(event),
         }
-        self._emit(_to_json(whole))
+        self._emit(line + _to_json(rest)[1:])
 
 
-def write_context(token: VerifiedToken) -> dict[str, str]:
-    """Write what the backend may know of the token: flat strings, and never the token itself."""
-    context = {
-        "sub": token.subject,
-        "client_id": token.client_id,
-        "scope": join_scopes(token.scopes),
-        "exp": str(int(token.expires_at)),
-    }
-    if token.jti is not None:
-        context["jti"] = token.jti
-    return context
-
-
-def _iso_time(seconds: float) -> str:
-    return strftime("%Y-%m-%dT%H:%M:%SZ", gmtime(seconds))
+def _begin_line(members: Mapping[str, object]) -> str:
+    """Write members of a JSON object that goes on with others."""
+    return _to_json(members)[:-1] + ","
 
 
 def _request_id(event: Mapping[str, object]) -> object:

@@ -8,8 +8,8 @@ from threading import Lock
 from typing import NamedTuple
 
 from authorizer import claims, strict_json
-from authorizer.claims import ClaimRules, VerifiedToken
-from authorizer.clocks import BackOff, Clocks
+from authorizer.claims import DPOP_KEY, ClaimRules, Confirmation, VerifiedToken
+from authorizer.clocks import BackOff, Chance, Clocks, chance
 from authorizer.errors import IntrospectionFailed, TokenRefused
 from authorizer.https_client import ExchangeFailed, Request, Response, Send
 from authorizer.reasons import Reason
@@ -34,7 +34,8 @@ class Credentials(NamedTuple):
 
 
 # Returns the credentials; called with True to get them anew, after the endpoint has refused them.
-CredentialSource = Callable[[bool], Credentials]
+# The number is how many seconds that may take.
+CredentialSource = Callable[[bool, float], Credentials]
 
 
 class _Answer(NamedTuple):
@@ -56,7 +57,7 @@ class Introspector:
     one holds for five seconds.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it asks, and all that has time or randomness in it
         self,
         uri: str,
         send: Send,
@@ -65,6 +66,7 @@ class Introspector:
         clocks: Clocks,
         *,
         cache_seconds: float = 60.0,
+        chance: Chance = chance,
     ) -> None:
         self._uri = uri
         self._send = send
@@ -72,7 +74,7 @@ class Introspector:
         self._rules = rules
         self._clocks = clocks
         self._cache_seconds = cache_seconds
-        self._breaker = BackOff(clocks, tolerance=_TOLERATED_FAILURES)
+        self._breaker = BackOff(clocks, tolerance=_TOLERATED_FAILURES, chance=chance)
         self._digest_key = os.urandom(32)
         self._good: Recent[bytes, _Answer] = Recent(_REMEMBERED_ANSWERS)
         self._bad: Recent[bytes, _Answer] = Recent(_REMEMBERED_ANSWERS)
@@ -137,13 +139,16 @@ class Introspector:
 
     def _exchange(self, token: str, seconds: float) -> Mapping[str, object]:
         started = self._clocks.now()
-        credentials = self._credentials(False)  # noqa: FBT003
-        response = self._post(token, seconds, credentials)
+
+        def left() -> float:
+            return max(0.0, seconds - self._clocks.since(started))
+
+        credentials = self._credentials(False, seconds)  # noqa: FBT003
+        response = self._post(token, left(), credentials)
         if response.status in _BAD_CREDENTIALS:
-            renewed = self._credentials(True)  # noqa: FBT003
+            renewed = self._credentials(True, left())  # noqa: FBT003
             if renewed != credentials:
-                seconds_left = max(0.0, seconds - self._clocks.since(started))
-                response = self._post(token, seconds_left, renewed)
+                response = self._post(token, left(), renewed)
         _check_status(response.status)
         return _read_answer(response.body)
 
@@ -194,16 +199,16 @@ def _read_answer(body: bytes) -> Mapping[str, object]:
 def _read_token(
     answer: Mapping[str, object], rules: ClaimRules, now: float, horizon: float
 ) -> VerifiedToken:
-    """Check what an active token's answer says; all of it is optional but a name for the principal.
+    """Check what an active token's answer says.
 
-    A token without `exp` is good until our knowledge of it ends, at the horizon.
+    All of it is optional but a name for the principal, and an audience where ours are configured. A
+    token without `exp` is good until our knowledge of it ends, at the horizon.
     """
     if answer.get("iss", rules.issuer) != rules.issuer:
         raise TokenRefused(Reason.ISS_UNKNOWN)
-    if "aud" in answer:
-        claims.check_audience(answer, rules.audiences)
-    if str(answer.get("token_type", "Bearer")).lower() != "bearer":
-        raise TokenRefused(Reason.TOKEN_TYPE)
+    claims.check_audience(answer, rules.audiences)
+    confirmation = claims.read_confirmation(answer)
+    _check_token_type(answer.get("token_type", "Bearer"), confirmation)
     expires_at = claims.read_time(answer, "exp")
     if expires_at is None:
         expires_at = horizon
@@ -220,10 +225,19 @@ def _read_token(
         not_before=claims.read_not_before(answer, expires_at),
         jti=claims.read_jti(answer),
         key_id=None,
-        confirmation=claims.read_confirmation(answer),
+        confirmation=confirmation,
     )
     claims.check_times(token, now)
     return token
+
+
+def _check_token_type(token_type: object, confirmation: Confirmation | None) -> None:
+    """Check `token_type`; what a token is bound to is said by `cnf` (RFC 9449 section 6.2)."""
+    kind = token_type.lower() if isinstance(token_type, str) else None
+    if kind == "bearer":
+        return
+    if kind != "dpop" or confirmation is None or confirmation.method != DPOP_KEY:
+        raise TokenRefused(Reason.TOKEN_TYPE)
 
 
 def _basic(credentials: Credentials) -> str:

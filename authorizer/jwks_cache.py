@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from threading import Lock
 from typing import NamedTuple
 
-from authorizer.clocks import BackOff, Clocks, Instant
+from authorizer.clocks import BackOff, Chance, Clocks, Instant, chance
 from authorizer.errors import KeySetUnavailable, TokenRefused
 from authorizer.https_client import ExchangeFailed, Response
 from authorizer.jwk import KeySet, VerificationKey
@@ -86,13 +86,14 @@ class JwksCache:
         *,
         ages: Ages = Ages(),  # noqa: B008 - immutable
         seed: bytes | None = None,
+        chance: Chance = chance,
     ) -> None:
         self._fetch = fetch
         self._parse = parse
         self._clocks = clocks
         self._ages = ages
         self._flight = Lock()
-        self._back_off = BackOff(clocks)
+        self._back_off = BackOff(clocks, chance=chance)
         self._open_permit = _Permit(clocks, ages.cool_down)
         self._reserved_permit = _Permit(clocks, ages.cool_down)
         self._attempts = 0

@@ -121,17 +121,30 @@ class Reason(StrEnum):
     CNF_UNKNOWN = "cnf_unknown"
     CNF_SEVERAL = "cnf_several"
     PROOF_REQUIRED = "proof_required"
+    PROOF_MISSING = "proof_missing"
+    PROOF_SEVERAL = "proof_several"
     PROOF_TOO_OLD = "proof_too_old"
+    PROOF_USED = "proof_used"
     HTM_OTHER = "htm_other"
     HTU_OTHER = "htu_other"
     NONCE_MALFORMED = "nonce_malformed"
+    ATH_MISSING = "ath_missing"
     ATH_MALFORMED = "ath_malformed"
+    ATH_OTHER = "ath_other"
+    JKT_OTHER = "jkt_other"
+    TOKEN_NOT_BOUND = "token_not_bound"
+    CERTIFICATE_MISSING = "certificate_missing"
+    CERTIFICATE_MALFORMED = "certificate_malformed"
+    CERTIFICATE_OTHER = "certificate_other"
 
     # Opaque tokens (RFC 7662)
     OPAQUE_NOT_ACCEPTED = "opaque_not_accepted"
     OPAQUE_CHARACTERS = "opaque_characters"
     TOKEN_TYPE = "token_type"
     TOKEN_INACTIVE = "token_inactive"
+
+    # Tokens that were good once
+    TOKEN_REVOKED = "token_revoked"
 
     # A good token that grants nothing here
     SCOPE_INSUFFICIENT = "scope_insufficient"
@@ -144,6 +157,11 @@ class Reason(StrEnum):
     INTROSPECTION_STATUS = "introspection_status"
     INTROSPECTION_MALFORMED = "introspection_malformed"
     INTROSPECTION_PAUSED = "introspection_paused"
+    DENY_LIST_UNAVAILABLE = "deny_list_unavailable"
+    PROOF_STORE_UNAVAILABLE = "proof_store_unavailable"
+    PROOF_STORE_FULL = "proof_store_full"
+    EVENT_KIND = "event_kind"
+    ADDRESS_UNKNOWN = "address_unknown"
     METHOD_ARN_MALFORMED = "method_arn_malformed"
     POLICY_TOO_LARGE = "policy_too_large"
     UNEXPECTED = "unexpected"

@@ -4,11 +4,15 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeVar
 
+from authorizer import strict_json
+from authorizer.claims import CERTIFICATE, DPOP_KEY
 from authorizer.https_client import parse_url
 from authorizer.jwk import ALGORITHMS
 
 _T = TypeVar("_T")
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
+_CONFIRMATION_METHODS = {"dpop": DPOP_KEY, "mtls": CERTIFICATE}
+_ISSUER_MEMBERS = frozenset(("jwks_uri", "audience", "client_ids"))
 
 
 class SettingsError(ValueError):
@@ -18,11 +22,21 @@ class SettingsError(ValueError):
         super().__init__("the authorizer's environment is not usable: " + "; ".join(faults))
 
 
+class OtherIssuer(NamedTuple):
+    """An issuer trusted beside the first one. An empty set of clients means any."""
+
+    issuer: str
+    jwks_uri: str
+    audiences: frozenset[str]
+    client_ids: frozenset[str]
+
+
 class Settings(NamedTuple):
     """The authorizer's settings. Times are in seconds."""
 
     issuer: str
     jwks_uri: str
+    other_issuers: tuple[OtherIssuer, ...]
     audiences: frozenset[str]
     client_ids: frozenset[str]
     algorithms: frozenset[str]
@@ -38,7 +52,16 @@ class Settings(NamedTuple):
     introspection_client_secret: str | None
     introspection_secret_arn: str | None
     introspection_cache: float
+    confirmation_methods: frozenset[str]
+    resource: str | None
+    replay_table: str | None
+    replays_in_memory: bool
+    deny_list_table: str | None
+    deny_list_soft_age: float
+    deny_list_hard_age: float
     scope_map: str | None
+    simple_response: bool
+    usage_keys: str | None
     policy_expires: bool
     remembered_tokens: int
 
@@ -54,6 +77,7 @@ class Settings(NamedTuple):
         settings = cls(
             issuer=issuer or "",
             jwks_uri=reader.read("JWKS_URI", _url, f"{issuer}/oauth2/jwks"),
+            other_issuers=reader.read("OTHER_ISSUERS", _other_issuers, ()),
             audiences=reader.read("AUDIENCE", _comma_list, frozenset()),
             client_ids=reader.read("CLIENT_IDS", _comma_list, frozenset()),
             algorithms=reader.read("ALGORITHMS", _algorithms, frozenset(("RS256",))),
@@ -69,7 +93,18 @@ class Settings(NamedTuple):
             introspection_client_secret=reader.read("INTROSPECTION_CLIENT_SECRET", _optional, None),
             introspection_secret_arn=reader.read("INTROSPECTION_SECRET_ARN", _optional, None),
             introspection_cache=reader.read("INTROSPECTION_CACHE", _seconds, 60.0),
+            confirmation_methods=reader.read(
+                "PROOF_OF_POSSESSION", _confirmation_methods, frozenset()
+            ),
+            resource=reader.read("RESOURCE", _resource, None),
+            replay_table=reader.read("REPLAY_TABLE", _optional, None),
+            replays_in_memory=reader.read("REPLAYS_IN_MEMORY", _switch, default=False),
+            deny_list_table=reader.read("DENY_LIST_TABLE", _optional, None),
+            deny_list_soft_age=reader.read("DENY_LIST_SOFT_AGE", _seconds, 60.0),
+            deny_list_hard_age=reader.read("DENY_LIST_HARD_AGE", _seconds, 300.0),
             scope_map=reader.read("SCOPE_MAP", _optional, None),
+            simple_response=reader.read("SIMPLE_RESPONSE", _switch, default=False),
+            usage_keys=reader.read("USAGE_KEYS", _optional, None),
             policy_expires=reader.read("POLICY_EXPIRES", _switch, default=True),
             remembered_tokens=reader.read("REMEMBERED_TOKENS", _count, 1024),
         )
@@ -115,6 +150,20 @@ def _contradictions(settings: Settings) -> list[str]:
         )
     if settings.jwks_soft_age > settings.jwks_hard_age:
         faults.append("JWKS_SOFT_AGE is longer than JWKS_HARD_AGE")
+    if settings.deny_list_soft_age > settings.deny_list_hard_age:
+        faults.append("DENY_LIST_SOFT_AGE is longer than DENY_LIST_HARD_AGE")
+    if DPOP_KEY in settings.confirmation_methods and (
+        (settings.replay_table is None) != settings.replays_in_memory
+    ):
+        faults.append(
+            "PROOF_OF_POSSESSION by dpop needs REPLAY_TABLE, or REPLAYS_IN_MEMORY where one "
+            "process answers every request"
+        )
+    if settings.simple_response and settings.usage_keys is not None:
+        faults.append("USAGE_KEYS has no place in a SIMPLE_RESPONSE")
+    issuers = [settings.issuer, *(other.issuer for other in settings.other_issuers)]
+    if len(set(issuers)) != len(issuers):
+        faults.append("OTHER_ISSUERS names ISSUER again")
     return faults
 
 
@@ -128,6 +177,46 @@ def _issuer(value: str) -> str:
     if "?" in value:
         raise ValueError("an issuer with a query")
     return _url(value)
+
+
+def _resource(value: str) -> str | None:
+    """Check the API's own address: a URL without a query, kept without a slash at its end."""
+    if "?" in value:
+        raise ValueError("an address with a query")
+    return _url(value).rstrip("/")
+
+
+def _other_issuers(value: str) -> tuple[OtherIssuer, ...]:
+    """Read a JSON object: issuer to `jwks_uri`, `audience` and, where it matters, `client_ids`."""
+    try:
+        members = strict_json.parse_object(value.encode())
+    except strict_json.JsonError as error:
+        raise ValueError(f"not a JSON object: {error}") from None
+    return tuple(_other_issuer(issuer, said) for issuer, said in members.items())
+
+
+def _other_issuer(issuer: str, said: object) -> OtherIssuer:
+    if not isinstance(said, dict) or not _ISSUER_MEMBERS.issuperset(said):
+        raise ValueError(f"an issuer with members other than {', '.join(sorted(_ISSUER_MEMBERS))}")
+    uri, audiences = said.get("jwks_uri"), _texts(said.get("audience", []))
+    if not isinstance(uri, str) or not audiences:
+        raise ValueError("an issuer without jwks_uri or without audience")
+    client_ids = _texts(said.get("client_ids", []))
+    return OtherIssuer(_issuer(issuer), _url(uri), audiences, client_ids)
+
+
+def _texts(value: object) -> frozenset[str]:
+    values = [value] if isinstance(value, str) else value
+    if not isinstance(values, list) or not all(isinstance(text, str) and text for text in values):
+        raise ValueError("an issuer whose audience or client_ids are not texts")
+    return frozenset(values)
+
+
+def _confirmation_methods(value: str) -> frozenset[str]:
+    names = _comma_list(value)
+    if not names <= _CONFIRMATION_METHODS.keys():
+        raise ValueError(f"not a comma list of {', '.join(_CONFIRMATION_METHODS)}")
+    return frozenset(_CONFIRMATION_METHODS[name] for name in names)
 
 
 def _optional_url(value: str) -> str | None:

@@ -11,10 +11,13 @@ from local.errors import LaptopError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["API_STAGE", "AUTH_STAGE", "AddressError", "Addresses", "Service"]
+__all__ = ["API_STAGE", "AUTH_STAGE", "MUTUAL_TLS", "AddressError", "Addresses", "Service"]
 
 AUTH_STAGE = "ms-auth-server"
 API_STAGE = "ms-system"
+
+MUTUAL_TLS = "GATEHOUSE_MTLS"
+"""Set for a process that is to serve behind mutual TLS too."""
 
 Service = Literal["auth_server", "guarded_api"]
 
@@ -22,8 +25,12 @@ _PORTS = {
     "GATEHOUSE_AUTH_PORT": 8085,
     "GATEHOUSE_API_PORT": 8091,
     "GATEHOUSE_AWS_PORT": 8095,
+    "GATEHOUSE_MTLS_PORT": 8443,
+    "GATEHOUSE_MTLS_API_PORT": 8444,
 }
 _LAST_PORT = 65_535
+# What the name localhost stands for everywhere; another loopback address goes by itself.
+_LOCALHOST = "127.0.0.1"
 
 
 class AddressError(LaptopError):
@@ -34,45 +41,69 @@ class AddressError(LaptopError):
 class Addresses:
     """The laptop edition's addresses.
 
-    `host` is the address that servers bind; URLs say `localhost` where it is a loopback or a
-    wildcard address. `pinned` names the services whose port was set explicitly, and `host`.
+    `host` is the address that servers bind; URLs say `localhost` where that reaches it. `pinned`
+    names the services whose port was set explicitly, and `host`.
     """
 
     host: str = "127.0.0.1"
     auth_port: int = _PORTS["GATEHOUSE_AUTH_PORT"]
     api_port: int = _PORTS["GATEHOUSE_API_PORT"]
     aws_port: int = _PORTS["GATEHOUSE_AWS_PORT"]
+    mtls_auth_port: int = _PORTS["GATEHOUSE_MTLS_PORT"]
+    mtls_api_port: int = _PORTS["GATEHOUSE_MTLS_API_PORT"]
+    mutual_tls: bool = True
     aws_endpoint: str | None = None
     pinned: frozenset[str] = frozenset()
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Addresses:
-        """Read GATEHOUSE_HOST, GATEHOUSE_AUTH_PORT, _API_PORT, _AWS_PORT and AWS_ENDPOINT_URL.
+        """Read GATEHOUSE_HOST, the ports in _PORTS by their names, and AWS_ENDPOINT_URL.
 
         Raises:
             AddressError: a port is not a number from 1 to 65535, or two services share one.
         """
         ports = {name: _port(name, environ.get(name), _PORTS[name]) for name in _PORTS}
-        if len(set(ports.values())) != len(ports):
-            listed = ", ".join(f"{name}={port}" for name, port in ports.items())
-            raise AddressError(f"Each service needs a port of its own: {listed}.")
         pinned = {
             what
             for what, name in (
                 ("auth_server", "GATEHOUSE_AUTH_PORT"),
                 ("guarded_api", "GATEHOUSE_API_PORT"),
                 ("host", "GATEHOUSE_HOST"),
+                ("mutual_tls", "GATEHOUSE_MTLS_PORT"),
+                ("mutual_tls", "GATEHOUSE_MTLS_API_PORT"),
             )
             if environ.get(name)
         }
-        return cls(
+        addresses = cls(
             host=environ.get("GATEHOUSE_HOST") or cls.host,
             auth_port=ports["GATEHOUSE_AUTH_PORT"],
             api_port=ports["GATEHOUSE_API_PORT"],
             aws_port=ports["GATEHOUSE_AWS_PORT"],
+            mtls_auth_port=ports["GATEHOUSE_MTLS_PORT"],
+            mtls_api_port=ports["GATEHOUSE_MTLS_API_PORT"],
             aws_endpoint=environ.get("AWS_ENDPOINT_URL") or None,
             pinned=frozenset(pinned),
         )
+        needed = addresses.ports()
+        if len(set(needed.values())) != len(needed):
+            listed = ", ".join(f"{name}={port}" for name, port in needed.items())
+            raise AddressError(f"Each service needs a port of its own: {listed}.")
+        return addresses
+
+    def ports(self) -> dict[str, int]:
+        """The ports that must be free, by the variable that sets each.
+
+        Those for mutual TLS are among them only when they were set: it is an extra otherwise.
+        """
+        ports = {
+            "GATEHOUSE_AWS_PORT": self.aws_port,
+            "GATEHOUSE_AUTH_PORT": self.auth_port,
+            "GATEHOUSE_API_PORT": self.api_port,
+        }
+        if "mutual_tls" in self.pinned:
+            ports["GATEHOUSE_MTLS_PORT"] = self.mtls_auth_port
+            ports["GATEHOUSE_MTLS_API_PORT"] = self.mtls_api_port
+        return ports
 
     def serving(self, service: Service, host: str, port: int) -> Addresses:
         """These addresses, with `service` where it really listens, unless that was set."""
@@ -92,6 +123,20 @@ class Addresses:
     def api_origin(self) -> str:
         """Scheme, host and port of the guarded API."""
         return f"http://{_url_host(self.host)}:{self.api_port}"
+
+    @property
+    def mtls_auth_server(self) -> str:
+        """The authorization server behind mutual TLS; the `iss` of its tokens stays `issuer`."""
+        return f"https://{_url_host(self.host)}:{self.mtls_auth_port}/{AUTH_STAGE}"
+
+    @property
+    def mtls_guarded_api(self) -> str:
+        """The guarded API behind mutual TLS."""
+        return f"https://{_url_host(self.host)}:{self.mtls_api_port}/{API_STAGE}"
+
+    def mtls_port(self, service: Service) -> int:
+        """Where a service listens for mutual TLS."""
+        return self.mtls_auth_port if service == "auth_server" else self.mtls_api_port
 
     @property
     def issuer(self) -> str:
@@ -122,6 +167,6 @@ def _url_host(host: str) -> str:
         address = ipaddress.ip_address(host)
     except ValueError:
         return host
-    if address.is_loopback or address.is_unspecified:
+    if address.is_unspecified or str(address) == _LOCALHOST:
         return "localhost"
     return f"[{address}]" if address.version == 6 else str(address)  # noqa: PLR2004 - IPv6

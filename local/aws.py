@@ -1,7 +1,7 @@
 """The laptop's AWS: one moto server, provisioned from template.yaml.
 
-`make run` starts it as a process of its own (`python -m local.aws`). An API started by hand brings
-its own when none is there.
+It is a process of its own, `python -m local.aws`. `make run` starts it; an API started by hand
+starts it when none is there.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -19,38 +21,49 @@ from local.environment import use_local_aws
 from local.errors import LaptopError
 from local.gateway.template import Template
 from local.provisioning import is_provisioned, names, provision
-from local.supervisor import end_with_parent
+from local.supervisor import SUPERVISED, end_with_parent, is_alive
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["TEMPLATE", "ensure", "laptop_environment"]
+__all__ = ["TEMPLATE", "ensure"]
 
-PROVISION_SECONDS = 10.0
+PROVISION_SECONDS = 15.0
+FOLLOWED = "GATEHOUSE_FOLLOWED"
+"""Names the process with whose end moto ends."""
 
-TEMPLATE = Path(__file__).resolve().parent.parent / "template.yaml"
+ROOT = Path(__file__).resolve().parent.parent
+TEMPLATE = ROOT / "template.yaml"
 """The stack that the laptop edition plays."""
-
-
-def laptop_environment(addresses: Addresses) -> dict[str, str]:
-    """Environment for the processes that `make run` starts: theirs is the AWS that it runs."""
-    environ = dict(os.environ)
-    use_local_aws(environ, addresses)
-    return environ
 
 
 def ensure(addresses: Addresses, template: Template) -> Mapping[str, str]:
     """Make sure that the laptop's AWS is there; return its names by logical id.
 
     With AWS_ENDPOINT_URL set, whoever set it runs it. Otherwise a moto that already listens on the
-    AWS port is used, and where none does, one starts inside this process.
+    AWS port is used, and where none does, one starts that ends with `chalice local`.
     """
     if addresses.aws_endpoint is None:
-        try:
-            start(addresses, template)
-        except OSError:  # somebody else has the port: who comes first brings moto along
-            _wait_until_provisioned(addresses, template)
+        if not _is_listening(addresses):
+            _start_beside_chalice(addresses)
+        _wait_until_provisioned(addresses, template)
     return names(template)
+
+
+def _start_beside_chalice(addresses: Addresses) -> None:
+    """Start moto as a process of its own, so that a reload of the code loses no keys."""
+    is_reloaded = "CHALICE_WORKER" in os.environ
+    environ = dict(os.environ)
+    environ.pop(SUPERVISED, None)
+    environ["GATEHOUSE_AWS_PORT"] = str(addresses.aws_port)
+    environ[FOLLOWED] = str(os.getppid() if is_reloaded else os.getpid())
+    subprocess.Popen([sys.executable, "-m", "local.aws"], cwd=ROOT, env=environ)
+
+
+def _is_listening(addresses: Addresses) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", addresses.aws_port)) == 0
 
 
 def start(addresses: Addresses, template: Template) -> None:
@@ -61,8 +74,11 @@ def start(addresses: Addresses, template: Template) -> None:
     """
     # Always on the loopback address: what it holds is nobody else's business.
     listener = socket.create_server(("127.0.0.1", addresses.aws_port))
-    # Heavy imports, and often not needed here.
-    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app  # noqa: PLC0415
+    # Heavy, and whoever only asks for names does without.
+    from moto.moto_server.werkzeug_app import (  # noqa: PLC0415
+        DomainDispatcherApplication,
+        create_backend_app,
+    )
     from werkzeug.serving import make_server  # noqa: PLC0415
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -89,13 +105,22 @@ def _wait_until_provisioned(addresses: Addresses, template: Template) -> None:
         time.sleep(0.1)
 
 
-def main() -> None:
-    """Run moto until this process is told to stop."""
-    end_with_parent()
-    start(Addresses.from_env(os.environ), Template.read(TEMPLATE))
-    while True:
-        time.sleep(3600)
+def main() -> int:
+    """Run moto until the process that wants it is gone."""
+    if os.environ.get(SUPERVISED):
+        end_with_parent()
+    followed = int(os.environ.get(FOLLOWED, os.getppid()))
+    addresses = Addresses.from_env(os.environ)
+    try:
+        start(addresses, Template.read(TEMPLATE))
+    except OSError as error:
+        # Two that are started by hand at once may both try: who comes first serves both.
+        print(f"moto cannot use port {addresses.aws_port}: {error.strerror}.", file=sys.stderr)
+        return 1
+    while is_alive(followed):
+        time.sleep(0.5)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -10,21 +10,11 @@ import sys
 import venv
 from pathlib import Path
 
-OLDEST_PYTHON = (3, 11)
 ROOT = Path(__file__).resolve().parent.parent
 
 
 class SetupError(Exception):
     """What the person at the terminal has to mend; its text is one sentence."""
-
-
-def refuse_old_python() -> None:
-    """Raise SetupError when the code would not run on this Python."""
-    if sys.version_info[:2] < OLDEST_PYTHON:
-        raise SetupError(
-            f"Gatehouse needs Python 3.11 or later, and this is {sys.version.split()[0]}: "
-            "name a newer one with `make PYTHON=python3.12 …`."
-        )
 
 
 def create_environment(directory: Path) -> Path:
@@ -100,7 +90,6 @@ def main(arguments: list[str]) -> int:
     """Set up the environment named first with the lock files named after it."""
     directory, *locks = map(Path, arguments)
     try:
-        refuse_old_python()
         python = create_environment(directory)
         for lock in locks:
             install(python, lock)

@@ -19,8 +19,9 @@ from urllib.parse import quote, urlencode
 import chalice.local
 from chalice.app import Chalice
 
+from functions.shared.public_addresses import ON_LOOPBACK
 from local import reloading
-from local.addresses import Addresses, Service
+from local.addresses import MUTUAL_TLS, Addresses, Service
 from local.environment import use_local_aws
 from local.errors import LaptopError
 from local.gateway.core import Gateway
@@ -112,6 +113,8 @@ class GatewayApp(Chalice):
             for logical_id in sorted(self._description.functions())
         ]
         self.environ.update(shared_environment(functions))
+        # On a laptop, what publishes keys of clients and issuers is on the laptop.
+        self.environ.setdefault("REMOTE_KEYS", ON_LOOPBACK)
         invoke = InProcessLambda(functions)
         invoke.warm_up()
         return Gateway(self._description, invoke, at_root=host_documents(self._description))
@@ -160,11 +163,28 @@ class GatewayServer(chalice.local.LocalDevServer):
             self.server.server_close()
             in_template = isinstance(error, TemplateError)
             app_object.give_up(f"template.yaml: {error}." if in_template else str(error))
+        if app_object.environ.get(MUTUAL_TLS):
+            _open_mutual_tls(app_object, host, addresses.mtls_port(app_object.service))
         if app_object.environ.get(SUPERVISED):
             end_with_parent()
         self.server.open(app_object)
         if app_object.environ.get("CHALICE_WORKER"):
             reloading.watch(ROOT, reloading.restart_chalice, reloading.end)
+
+
+def _open_mutual_tls(app: GatewayApp, host: str, port: int) -> None:
+    """Serve the application a second time, as a custom domain with mutual TLS does."""
+    # Imported here because plain HTTP does without the libraries that make certificates.
+    from local.certificates import LaptopCertificates  # noqa: PLC0415
+
+    context = LaptopCertificates.ensure().server_context()
+    log = None if app.environ.get("GATEHOUSE_QUIET") else _say
+    try:
+        server = Server(host, port, log=log, tls=context)
+    except OSError as error:
+        app.give_up(f"Port {port} on {host} cannot be used: {error.strerror}.")
+    server.open(app)
+    threading.Thread(target=server.serve_forever, name="mutual TLS", daemon=True).start()
 
 
 def host_documents(api: Api) -> frozenset[str]:

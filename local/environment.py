@@ -38,5 +38,8 @@ def use_local_aws(environ: MutableMapping[str, str], addresses: Addresses) -> No
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "false",
+            # A proxy for the world outside has no business between these processes.
+            "NO_PROXY": "*",
+            "no_proxy": "*",
         }
     )

@@ -11,6 +11,7 @@ import http
 import re
 import socket
 import socketserver
+import ssl
 import sys
 import time
 import traceback
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Protocol
 
-from local.gateway.messages import Request, Response
+from local.gateway.messages import ClientCertificate, Request, Response
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,7 +90,10 @@ class _Head:
 
 
 class Server(socketserver.ThreadingTCPServer):
-    """Serves an application, a thread for each connection; does not listen before `open`."""
+    """Serves an application, a thread for each connection; does not listen before `open`.
+
+    With `tls` it speaks HTTPS, and tells the application which certificate a client showed.
+    """
 
     allow_reuse_address = True
     daemon_threads = True
@@ -102,6 +106,7 @@ class Server(socketserver.ThreadingTCPServer):
         *,
         log: Callable[[str], None] | None = None,
         timeouts: Timeouts | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         if ":" in host:
             self.address_family = socket.AF_INET6
@@ -109,6 +114,7 @@ class Server(socketserver.ThreadingTCPServer):
         self.application: Application | None = None
         self.log = log
         self.timeouts = timeouts or Timeouts()
+        self.tls = tls
         try:
             self.server_bind()
         except OSError:
@@ -136,12 +142,32 @@ class _Connection(socketserver.BaseRequestHandler):
 
     server: Server
     request: socket.socket
+    scheme = "http"
+    certificate: ClientCertificate | None = None
 
     def handle(self) -> None:
         """Serve requests until the client or a broken request ends the connection."""
-        connection = self.request
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = bytearray()
+        if self.server.tls is None:
+            self._serve()
+            return
+        try:
+            # Here rather than where connections are accepted: a slow client keeps nobody waiting.
+            self.request.settimeout(self.server.timeouts.request)
+            connection = self.server.tls.wrap_socket(self.request, server_side=True)
+        except OSError as error:
+            self._log(f"TLS from {self.client_address[0]} failed: {error}")
+            return
+        with connection:
+            self.request, self.scheme = connection, "https"
+            self.certificate = _peer_certificate(connection)
+            self._serve()
+            with contextlib.suppress(OSError, ValueError):
+                connection.settimeout(_LINGER_SECONDS)
+                connection.unwrap()
+
+    def _serve(self) -> None:
         try:
             while self._serve_one():
                 pass
@@ -153,8 +179,12 @@ class _Connection(socketserver.BaseRequestHandler):
             with contextlib.suppress(OSError):
                 self._send(Response(error.status, headers, body), close=True)
                 self._linger()
-        except (ConnectionError, TimeoutError):
+        except (ConnectionError, TimeoutError, ssl.SSLError):
             return
+
+    def _log(self, line: str) -> None:
+        if self.server.log is not None:
+            self.server.log(line)
 
     def _serve_one(self) -> bool:
         """Answer one request; whether another may follow."""
@@ -167,6 +197,8 @@ class _Connection(socketserver.BaseRequestHandler):
             headers=head.headers,
             source_ip=str(self.client_address[0]),
             protocol=head.protocol,
+            scheme=self.scheme,
+            client_certificate=self.certificate,
         )
         application = self.server.application
         if application is None:
@@ -187,6 +219,8 @@ class _Connection(socketserver.BaseRequestHandler):
                 body=body,
                 source_ip=request.source_ip,
                 protocol=head.protocol,
+                scheme=self.scheme,
+                client_certificate=self.certificate,
             )
         response = application.handle(request)
         self._answer(head, response, started, close=not head.keep_alive)
@@ -194,9 +228,8 @@ class _Connection(socketserver.BaseRequestHandler):
 
     def _answer(self, head: _Head, response: Response, started: float, *, close: bool) -> None:
         self._send(response, close=close, head_only=head.method == "HEAD")
-        if self.server.log is not None:
-            took = (time.perf_counter() - started) * 1000
-            self.server.log(f"{head.method} {head.path} {response.status} {took:.1f} ms")
+        took = (time.perf_counter() - started) * 1000
+        self._log(f"{head.method} {head.path} {response.status} {took:.1f} ms")
 
     # --- reading -----------------------------------------------------------------------------
 
@@ -324,6 +357,43 @@ class _Connection(socketserver.BaseRequestHandler):
 
 class _BodyTooLargeError(Exception):
     """The body is over the limit."""
+
+
+def _peer_certificate(connection: ssl.SSLSocket) -> ClientCertificate | None:
+    """The client's certificate, described as API Gateway describes one."""
+    der = connection.getpeercert(binary_form=True)
+    described = connection.getpeercert()
+    if not der or not described:
+        return None
+    return ClientCertificate(
+        pem=ssl.DER_cert_to_PEM_cert(der),
+        subject=_name(described["subject"]),
+        issuer=_name(described["issuer"]),
+        serial_number=_serial_number(str(described["serialNumber"])),
+        not_before=str(described["notBefore"]),
+        not_after=str(described["notAfter"]),
+    )
+
+
+def _name(parts: object) -> str:
+    """Write a distinguished name as API Gateway does: the last part first."""
+    assert isinstance(parts, tuple)  # noqa: S101  what the standard library gives
+    pairs = [f"{_SHORT_NAMES.get(kind, kind)}={value}" for part in parts for kind, value in part]
+    return ",".join(reversed(pairs))
+
+
+def _serial_number(digits: str) -> str:
+    return ":".join(digits[at : at + 2] for at in range(0, len(digits), 2)).lower()
+
+
+_SHORT_NAMES = {
+    "commonName": "CN",
+    "countryName": "C",
+    "localityName": "L",
+    "organizationName": "O",
+    "organizationalUnitName": "OU",
+    "stateOrProvinceName": "ST",
+}
 
 
 def _parse_head(head: bytes) -> _Head:

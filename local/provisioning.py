@@ -15,6 +15,7 @@ from functions.shared.client_registry import DynamoDbClients
 from functions.shared.clock import SYSTEM_CLOCK
 from functions.shared.secret_store import SecretsManagerStore
 from local.demo_clients import authorizer_client, demo_clients
+from local.keyed_clients import keyed_clients
 from local.place import LAPTOP
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def provision(template: Template) -> None:
     clients = DynamoDbClients(dynamodb, known["ClientsTable"])
     credentials = secrets.get_secret_value(SecretId=known["IntrospectionCredentials"])
     secret = json.loads(credentials["SecretString"])["client_secret"]
-    for client in [*demo_clients(), authorizer_client(secret)]:
+    for client in [*demo_clients(), *keyed_clients(), authorizer_client(secret)]:
         clients.put(client)
     # Last: who finds a key set published may rely on everything else.
     _make_first_key(template, secrets)

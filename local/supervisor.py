@@ -22,7 +22,7 @@ SUPERVISED = "GATEHOUSE_SUPERVISED"
 """Set in the environment of a child that is to end with its parent."""
 
 GRACE_SECONDS = 3.0
-LAST_LINES = 15
+LAST_LINES = 8
 
 
 class Child:
@@ -64,12 +64,13 @@ class Child:
                     sys.stdout.flush()
 
     def death_sentence(self) -> str:
-        """Say in one sentence that this process ended, with its last lines below it."""
+        """Say in one sentence that this process ended, below its last lines."""
         self._reader.join(timeout=1)
         last = "".join(f"    {line}" for line in self.last_lines)
         return (
+            f"The {self.name} process printed last:\n{last}"
             f"The {self.name} process ended unexpectedly (exit code {self.process.returncode}); "
-            f"its whole log is {self._log}, and it ends with:\n{last}".rstrip()
+            f"its whole log is {self._log}."
         )
 
 
@@ -114,9 +115,9 @@ class Supervisor:
         for child in self._children:
             child.echo = True
 
-    def watch(self) -> None:
-        """Stay until interrupted; raise LaptopError when a child ends."""
-        while True:
+    def watch(self, *, until: Callable[[], bool]) -> None:
+        """Stay until interrupted or told; raise LaptopError when a child ends."""
+        while not until():
             self.check()
             time.sleep(0.2)
 
@@ -130,6 +131,15 @@ class Supervisor:
             for child in self._children:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     child.process.wait(timeout=max(0.0, deadline - time.monotonic()))
+
+
+def is_alive(pid: int) -> bool:
+    """Tell whether a process of ours still exists."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def end_with_parent() -> None:

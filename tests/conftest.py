@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# How long an example takes is the machine's business, and no fault of the code's.
+hypothesis.settings.register_profile(
+    "gatehouse", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("gatehouse")
 
 LOCAL = Path(__file__).parent / "local"
 

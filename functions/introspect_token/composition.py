@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from functions.introspect_token.introspection import TokenIntrospection
 from functions.introspect_token.signed_answer import AnswerSigner
-from functions.shared.client_authentication import ClientAuthentication, secret_methods
+from functions.shared.client_authentication_parts import build_client_authentication
 from functions.shared.client_registry import DynamoDbClients, WarmClients
 from functions.shared.deny_list import DynamoDbDenyList
 from functions.shared.endpoint import Endpoint
@@ -34,7 +34,9 @@ def build(settings: Settings, *, clock: Clock, aws: AwsClients, emit: Emit = pri
     jwts = IssuedJwts(settings.issuer, key_ring, clock)
     signers = LocalSigners(key_ring, secrets, settings.signing_keys_secret)
     introspection = TokenIntrospection(
-        authentication=ClientAuthentication(clients, secret_methods(), clock),
+        authentication=build_client_authentication(
+            settings, registry=clients, aws=aws, clock=clock
+        ),
         tokens=KnownTokens((OpaqueTokens(opaque_tokens), Jwts(jwts, denied)), clients),
         signer=AnswerSigner(settings.issuer, signers),
         clock=clock,

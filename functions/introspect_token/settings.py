@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The issuer's address, three tables by name, two secrets by name or ARN."""
+    """The issuer's address, three tables by name, two secrets by name or ARN.
+
+    `remote_keys` is "loopback" where keys of clients and issuers may be on this machine.
+    """
 
     issuer: str
     clients_table: str
@@ -21,6 +24,7 @@ class Settings:
     state_table: str
     key_ring_secret: str
     signing_keys_secret: str
+    remote_keys: str = ""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:

@@ -11,7 +11,7 @@ from functions.issue_token.minting import JwtMint, OpaqueMint
 from functions.issue_token.nonces import DpopNonces
 from functions.issue_token.possession import PossessionProofs
 from functions.shared import paths
-from functions.shared.client_authentication import ClientAuthentication, secret_methods
+from functions.shared.client_authentication_parts import build_client_authentication
 from functions.shared.client_record import TokenFormat
 from functions.shared.client_registry import DynamoDbClients, WarmClients
 from functions.shared.deny_list import DynamoDbDenyList
@@ -44,7 +44,9 @@ def build(settings: Settings, *, clock: Clock, aws: AwsClients, emit: Emit = pri
         DynamoDbDenyList(aws.dynamodb, settings.state_table),
     )
     issuance = TokenIssuance(
-        authentication=ClientAuthentication(clients, secret_methods(), clock),
+        authentication=build_client_authentication(
+            settings, registry=clients, aws=aws, clock=clock
+        ),
         proofs=PossessionProofs(
             settings.issuer + paths.TOKEN,
             DpopNonces(secrets, settings.dpop_nonce_secret, clock),

@@ -53,6 +53,7 @@ class TokenIssuance:
         entry.note(
             grant_type=form.get("grant_type"),
             scopes=grant.scopes,
+            audience=grant.audience,
             token_format=client.token_format,
             kid=token.kid,
             expires_at=times.expires_at,

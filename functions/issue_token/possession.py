@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 from math import floor
 from typing import TYPE_CHECKING, Final
 
-from authorizer.claims import Confirmation
+from authorizer.claims import CERTIFICATE, DPOP_KEY, Confirmation
 from authorizer.dpop import MAX_PROOF_AGE, VerifiedProof, verify_proof
 from authorizer.errors import TokenRefused
-from functions.shared.confirmations import CERTIFICATE, DPOP_KEY
 from functions.shared.oauth_errors import (
     InvalidDpopProofError,
     InvalidRequestError,

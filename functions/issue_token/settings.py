@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The issuer's address, three tables by name, three secrets by name or ARN."""
+    """The issuer's address, three tables by name, three secrets by name or ARN.
+
+    `remote_keys` is "loopback" where keys of clients and issuers may be on this machine.
+    """
 
     issuer: str
     clients_table: str
@@ -22,6 +25,7 @@ class Settings:
     key_ring_secret: str
     signing_keys_secret: str
     dpop_nonce_secret: str
+    remote_keys: str = ""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from functions.publish_metadata.document import MetadataPublisher, document
-from functions.shared.client_authentication import secret_methods
+from functions.shared.authentication_methods import ASSERTION_ALGORITHMS, REGISTERED_METHODS
 from functions.shared.endpoint import Endpoint
 from functions.shared.public_document import METHODS
 
@@ -16,6 +16,6 @@ if TYPE_CHECKING:
 
 def build(settings: Settings, *, emit: Emit = print) -> Endpoint:
     """Compose the endpoint. It needs no clock and no service."""
-    methods = [method.name for method in secret_methods()]
-    publisher = MetadataPublisher(document(settings.issuer, methods))
+    members = document(settings.issuer, REGISTERED_METHODS, ASSERTION_ALGORITHMS)
+    publisher = MetadataPublisher(members)
     return Endpoint("publish_metadata", publisher, emit, METHODS)

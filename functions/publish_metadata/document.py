@@ -33,9 +33,11 @@ class MetadataPublisher:
         return public_document.answer(request, json.dumps(self.members), MAX_AGE)
 
 
-def document(issuer: str, authentication_methods: Sequence[str]) -> dict[str, object]:
+def document(
+    issuer: str, authentication_methods: Sequence[str], assertion_algorithms: Sequence[str]
+) -> dict[str, object]:
     """Describe the server with this issuer."""
-    methods = list(authentication_methods)
+    methods, algorithms = list(authentication_methods), list(assertion_algorithms)
     return {
         "issuer": issuer,
         "token_endpoint": issuer + paths.TOKEN,
@@ -43,11 +45,15 @@ def document(issuer: str, authentication_methods: Sequence[str]) -> dict[str, ob
         "introspection_endpoint": issuer + paths.INTROSPECTION,
         "revocation_endpoint": issuer + paths.REVOCATION,
         "grant_types_supported": list(GRANT_TYPES),
-        # There is no authorization endpoint. Both specifications require the member.
+        # There is no authorization endpoint. RFC 8414, 2, requires the member all the same, and
+        # readers insist on it, though 3.2 leaves out empty lists.
         "response_types_supported": [],
         "token_endpoint_auth_methods_supported": methods,
         "introspection_endpoint_auth_methods_supported": methods,
         "revocation_endpoint_auth_methods_supported": methods,
+        "token_endpoint_auth_signing_alg_values_supported": algorithms,
+        "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
+        "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
         "introspection_signing_alg_values_supported": [DEFAULT_SIGNING_ALGORITHM],
         "dpop_signing_alg_values_supported": sorted(ALGORITHMS),
         "tls_client_certificate_bound_access_tokens": True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from functions.revoke_token.revocation import TokenRevocation
-from functions.shared.client_authentication import ClientAuthentication, secret_methods
+from functions.shared.client_authentication_parts import build_client_authentication
 from functions.shared.client_registry import DynamoDbClients, WarmClients
 from functions.shared.deny_list import DynamoDbDenyList
 from functions.shared.endpoint import Endpoint
@@ -31,7 +31,9 @@ def build(settings: Settings, *, clock: Clock, aws: AwsClients, emit: Emit = pri
     key_ring = WarmKeyRing(secrets, settings.key_ring_secret, clock)
     jwts = IssuedJwts(settings.issuer, key_ring, clock)
     revocation = TokenRevocation(
-        authentication=ClientAuthentication(clients, secret_methods(), clock),
+        authentication=build_client_authentication(
+            settings, registry=clients, aws=aws, clock=clock
+        ),
         families=(OpaqueTokens(opaque_tokens), Jwts(jwts, denied)),
         clock=clock,
     )

@@ -68,7 +68,9 @@ class AssertionRules:
 def _read_key_set(jwks: str, signing_alg: str) -> KeySet:
     document = strict_json.parse_object(jwks.encode())
     keys = document.get("keys")
-    if signing_alg and isinstance(keys, list):
+    if not isinstance(keys, list):
+        raise ValueError("jwks is a JWK Set: an object with an array named keys.")  # noqa: TRY004
+    if signing_alg:
         # An RSA key without `alg` would count as an RS256 key, whatever its client is pinned to.
         document["keys"] = [
             {"alg": signing_alg, **key} if isinstance(key, dict) else key for key in keys

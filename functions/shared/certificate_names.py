@@ -51,7 +51,10 @@ def _normal(kind: NameKind, value: str) -> object:
         # Imported where it is needed: few clients have certificates, and it is slow to import.
         from cryptography.x509 import Name  # noqa: PLC0415
 
-        return Name.from_rfc4514_string(value)
+        try:
+            return Name.from_rfc4514_string(value)
+        except ValueError as error:
+            raise ValueError("A distinguished name is written as RFC 4514 says.") from error
     return ip_address(value) if kind is NameKind.SAN_IP else value
 
 

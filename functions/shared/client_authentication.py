@@ -2,7 +2,7 @@
 
 A method is one class: `read` finds its mark in a request, `verify` checks it. Everything that any
 method must not forget (one method at a time, one client_id, the client's own list of methods, the
-same answer for every failure) is in `ClientAuthentication`.
+same answer for every failure, a budget of failures) is in `ClientAuthentication`.
 """
 
 from __future__ import annotations
@@ -10,12 +10,25 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+from functions.shared.authentication_methods import CLIENT_SECRET_BASIC, CLIENT_SECRET_POST
 from functions.shared.client_secrets import SecretVerifier, WrongSecretError
+from functions.shared.credentials import (
+    BASIC,
+    CERTIFICATE,
+    SECRET_PARAMETER,
+    Claimed,
+    UsedProofError,
+)
 from functions.shared.form import form_decode
-from functions.shared.oauth_errors import InvalidClientError, InvalidRequestError
+from functions.shared.oauth_errors import (
+    InvalidClientError,
+    InvalidRequestError,
+    OAuthError,
+    TooManyFailuresError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,20 +37,14 @@ if TYPE_CHECKING:
     from functions.shared.client_record import Client
     from functions.shared.client_registry import ClientRegistry
     from functions.shared.clock import Clock
+    from functions.shared.failure_throttle import FailureThrottle
     from functions.shared.form import Form
     from functions.shared.proxy_request import ProxyRequest
+    from functions.shared.secret_use import WarmSecretUses
 
 CREDENTIAL_PARAMETERS: Final = frozenset({"client_id", "client_secret", "client_assertion"})
 
 _VISIBLE = re.compile(r"[\x20-\x7E]*")
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """What a request claims before anything about it is verified."""
-
-    unverified_client_id: str
-    proof: str = field(repr=False)
 
 
 class AuthenticationMethod(Protocol):
@@ -46,6 +53,10 @@ class AuthenticationMethod(Protocol):
     @property
     def name(self) -> str:
         """The method's registered name."""
+
+    @property
+    def credential(self) -> str:
+        """The kind of credential that it reads."""
 
     def read(self, request: ProxyRequest, form: Form) -> Claimed | None:
         """Return what the request claims by this method, or None where it is not used."""
@@ -63,7 +74,9 @@ class ClientSecretBasic:
     """HTTP Basic, both parts form-encoded. RFC 6749, 2.3.1."""
 
     secrets: SecretVerifier
-    name: str = "client_secret_basic"
+    uses: WarmSecretUses | None = None
+    name: str = CLIENT_SECRET_BASIC
+    credential: str = BASIC
 
     def read(self, request: ProxyRequest, form: Form) -> Claimed | None:  # noqa: ARG002
         """Read the Authorization header."""
@@ -76,8 +89,8 @@ class ClientSecretBasic:
         return _read_basic(credentials)
 
     def verify(self, claimed: Claimed, client: Client | None, now: float) -> None:
-        """Check the secret."""
-        _verify_secret(self.secrets, claimed, client, now)
+        """Check the secret, and note its use."""
+        _verify_secret(self, claimed, client, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +98,9 @@ class ClientSecretPost:
     """`client_id` and `client_secret` in the form. RFC 6749, 2.3.1."""
 
     secrets: SecretVerifier
-    name: str = "client_secret_post"
+    uses: WarmSecretUses | None = None
+    name: str = CLIENT_SECRET_POST
+    credential: str = SECRET_PARAMETER
 
     def read(self, request: ProxyRequest, form: Form) -> Claimed | None:  # noqa: ARG002
         """Read the two parameters."""
@@ -96,8 +111,15 @@ class ClientSecretPost:
         return Claimed(form.get("client_id") or "", secret)
 
     def verify(self, claimed: Claimed, client: Client | None, now: float) -> None:
-        """Check the secret."""
-        _verify_secret(self.secrets, claimed, client, now)
+        """Check the secret, and note its use."""
+        _verify_secret(self, claimed, client, now)
+
+
+class _Presented(NamedTuple):
+    """A method, and what a request claims by it."""
+
+    method: AuthenticationMethod
+    claimed: Claimed
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +129,7 @@ class ClientAuthentication:
     registry: ClientRegistry
     methods: Sequence[AuthenticationMethod]
     clock: Clock
+    throttle: FailureThrottle | None = None
 
     def authenticate(self, request: ProxyRequest, form: Form, entry: AuditEntry) -> Client:
         """Return the client that sent the request.
@@ -116,43 +139,85 @@ class ClientAuthentication:
                 ids, or credentials that cannot be read.
             InvalidClientError: no credentials or an unknown method; or, indistinguishably and after
                 the same work: unknown client, disabled client, method not allowed, wrong proof.
+            TooManyFailuresError: likewise, but too often; or whatever it sends, just after that.
+            TemporarilyUnavailableError: what the proof is checked with cannot be had just now.
         """
-        method, claimed = self._presented(request, form)
-        client = self.registry.find(claimed.unverified_client_id)
+        now = self.clock()
+        presented = self._presented(request, form)
+        client_id = presented[0].claimed.unverified_client_id
+        entry.note_unverified(client_id=client_id)
+        if self.throttle:
+            self.throttle.check(client_id, request.source_ip, now)
+        client = self.registry.find(client_id)
+        method, claimed = _meant(presented, client)
         entry.note(authentication_method=method.name)
-        entry.note_unverified(client_id=claimed.unverified_client_id)
-        obstacle = _obstacle(client, method)
-        # A client that may not come in is verified like one that does not exist.
-        admissible = None if obstacle else client
         try:
-            method.verify(claimed, admissible, self.clock())
-        except InvalidClientError as error:
-            raise InvalidClientError(reason=obstacle or error.reason) from None
-        if admissible is None:
-            raise InvalidClientError(reason=obstacle)
-        entry.verify_client(admissible.client_id)
-        return admissible
+            authenticated = _verify(method, claimed, client, now)
+        except UsedProofError:
+            raise
+        except InvalidClientError:
+            self._count_failure(client_id, request.source_ip, now, entry)
+            raise
+        entry.verify_client(authenticated.client_id)
+        return authenticated
 
-    def _presented(self, request: ProxyRequest, form: Form) -> tuple[AuthenticationMethod, Claimed]:
+    def _presented(self, request: ProxyRequest, form: Form) -> list[_Presented]:
         if not CREDENTIAL_PARAMETERS.isdisjoint(request.query):
             raise InvalidRequestError("Client credentials must not be sent in the URI.")
         presented = [
-            (method, claimed)
+            _Presented(method, claimed)
             for method in self.methods
             if (claimed := method.read(request, form)) is not None
         ]
-        if not presented:
+        # Where mutual TLS is on, every request has a certificate. It is a credential only where
+        # there is no other: tokens can be bound to it, however the client authenticates.
+        shown = [one for one in presented if one.method.credential != CERTIFICATE] or presented
+        if not shown:
             raise InvalidClientError(reason="no client authentication was presented")
-        if len(presented) > 1:
+        if len({one.method.credential for one in shown}) > 1:
             raise InvalidRequestError("More than one client authentication method was used.")
-        _check_same_client(presented[0][1], form)
-        return presented[0]
+        _check_same_client(shown[0].claimed, form)
+        return shown
+
+    def _count_failure(self, client_id: str, source_ip: str, now: float, entry: AuditEntry) -> None:
+        if self.throttle is None:
+            return
+        try:
+            self.throttle.count_failure(client_id, source_ip, now)
+        except TooManyFailuresError:
+            raise
+        except OAuthError as trouble:
+            # The secret is wrong whether or not it could be counted.
+            entry.note(not_counted=trouble.reason)
 
 
-def secret_methods() -> tuple[AuthenticationMethod, ...]:
+def secret_methods(uses: WarmSecretUses | None = None) -> tuple[AuthenticationMethod, ...]:
     """Both methods with a client secret, sharing what they remember."""
     secrets = SecretVerifier()
-    return ClientSecretBasic(secrets), ClientSecretPost(secrets)
+    return ClientSecretBasic(secrets, uses), ClientSecretPost(secrets, uses)
+
+
+def _meant(presented: Sequence[_Presented], client: Client | None) -> _Presented:
+    """Return the method that the client is registered with, among those that read the same."""
+    allowed = client.authentication_methods if client else frozenset()
+    return next((one for one in presented if one.method.name in allowed), presented[0])
+
+
+def _verify(
+    method: AuthenticationMethod, claimed: Claimed, client: Client | None, now: float
+) -> Client:
+    obstacle = _obstacle(client, method)
+    # A client that may not come in is verified like one that does not exist.
+    admissible = None if obstacle else client
+    try:
+        method.verify(claimed, admissible, now)
+    except UsedProofError:
+        raise
+    except InvalidClientError as error:
+        raise InvalidClientError(reason=obstacle or error.reason) from None
+    if admissible is None:
+        raise InvalidClientError(reason=obstacle)
+    return admissible
 
 
 def _obstacle(client: Client | None, method: AuthenticationMethod) -> str | None:
@@ -166,12 +231,17 @@ def _obstacle(client: Client | None, method: AuthenticationMethod) -> str | None
 
 
 def _verify_secret(
-    secrets: SecretVerifier, claimed: Claimed, client: Client | None, now: float
+    method: ClientSecretBasic | ClientSecretPost,
+    claimed: Claimed,
+    client: Client | None,
+    now: float,
 ) -> None:
     try:
-        secrets.verify(claimed.proof, client.secrets if client else (), now)
+        secret = method.secrets.verify(claimed.proof, client.secrets if client else (), now)
     except WrongSecretError:
         raise InvalidClientError(reason="wrong client secret") from None
+    if client and method.uses:
+        method.uses.note(client.client_id, secret.digest, now)
 
 
 def _check_same_client(claimed: Claimed, form: Form) -> None:

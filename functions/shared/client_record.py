@@ -62,7 +62,8 @@ class Client:
     `assertion`, federated_jwt any of `federation`, tls_client_auth `certificate_name`, and
     self_signed_tls_client_auth `certificate_thumbprints` (`x5t#S256`).
 
-    `audience` names the APIs its tokens are for; without one a token is for the client itself.
+    `audience` names the APIs its tokens are for; without one a token is for the client itself, and
+    so is a seed JWT whose request names no resource.
     `allowed_resources` are further APIs, which a request may name (RFC 8707). `default_scopes` are
     granted when a request names none. `token_lifetime` is in seconds.
 

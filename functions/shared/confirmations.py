@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
+
+from authorizer.claims import DPOP_KEY
 
 if TYPE_CHECKING:
     from authorizer.claims import Confirmation
-
-DPOP_KEY: Final = "jkt"
-"""The confirmation method of RFC 9449, 6.1: the thumbprint of the key that signs the proofs."""
-
-CERTIFICATE: Final = "x5t#S256"
-"""The confirmation method of RFC 8705, 3.1: the thumbprint of the client's certificate."""
 
 
 def to_claim(confirmation: Confirmation | None) -> dict[str, str] | None:

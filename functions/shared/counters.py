@@ -37,7 +37,9 @@ class DynamoDbCounters:
             answer = self._dynamodb.update_item(
                 TableName=self._table,
                 Key={"entry": {"S": entry}},
-                UpdateExpression="ADD counted :one SET schema_version = :version, expires_at = :end",
+                UpdateExpression=(
+                    "ADD counted :one SET schema_version = :version, expires_at = :end"
+                ),
                 ExpressionAttributeValues=records.to_item(
                     {":one": 1, ":version": SCHEMA_VERSION, ":end": expires_at}
                 ),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 MAX_BODY_BYTES = 65_536
 MEDIA_TYPE = "application/x-www-form-urlencoded"
+TOKEN_PARAMETERS = frozenset({"token", "access_token", "subject_token", "actor_token"})
 
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
@@ -51,11 +52,16 @@ def read_form(request: ProxyRequest, *, repeatable: Collection[str] = ()) -> For
     """Read a request's form body.
 
     Raises:
-        InvalidRequestError: another media type or charset, too long, not ASCII, a broken
-            escape, escaped bytes that are not UTF-8, or a parameter repeated that is not
-            in `repeatable`. RFC 6749, 3.2 and appendix B.
+        InvalidRequestError: another media type or charset, compressed, too long, not ASCII, a
+            broken escape, escaped bytes that are not UTF-8, or a parameter repeated that is not in
+            `repeatable`; or a token in the URI, where every log would have it. RFC 6749, 3.2 and
+            appendix B; RFC 6750, 5.3.
     """
     _check_content_type(request.header("content-type"))
+    if request.header("content-encoding") not in {None, "identity"}:
+        raise InvalidRequestError("The request body must not be compressed.")
+    if request.query and not TOKEN_PARAMETERS.isdisjoint(request.query):
+        raise InvalidRequestError("A token must not be sent in the URI.")
     if len(request.body) > MAX_BODY_BYTES:
         raise InvalidRequestError(f"The request body is longer than {MAX_BODY_BYTES} bytes.")
     if not request.body.isascii():

@@ -67,8 +67,9 @@ class RingKey:
 
     def to_jwk(self) -> dict[str, str]:
         """Return the key as RFC 7517 publishes it: public members only, picked by name."""
-        kty, *members = public_members(self.public_jwk).items()
-        return dict([kty, ("kid", self.kid), ("use", "sig"), ("alg", self.alg), *members])
+        members = public_members(self.public_jwk)
+        kty = members.pop("kty")
+        return {"kty": kty, "kid": self.kid, "use": "sig", "alg": self.alg, **members}
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,9 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
 
+ON_LOOPBACK: Final = "loopback"
+"""The value of the setting `remote_keys` that lets keys be fetched from this machine too."""
+
 _NAT64: Final = ip_network("64:ff9b::/96")
 
 

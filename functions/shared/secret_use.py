@@ -30,7 +30,7 @@ class SecretUses(Protocol):
     """Keeps the day on which a secret was last used."""
 
     def record(self, client_id: str, digest: str, day: int) -> None:
-        """Keep that a secret was used on the day that began at `day`, unless a later one is kept."""
+        """Keep that a secret was used on the day that began at `day`, unless on a later one too."""
 
     def last_used(self, client_id: str, digest: str) -> int | None:
         """Return when the last day of use began, in seconds since the epoch; None if never."""

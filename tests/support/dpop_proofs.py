@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from jwt.algorithms import AllowedPrivateKeys
 
 
-@cache
 def private_key(alg: str = "ES256", number: int = 1) -> AllowedPrivateKeys:
     """Return one of a few keys for an algorithm, each made once per test run."""
-    assert number
+    return _made(alg, number)
+
+
+@cache
+def _made(alg: str, number: int) -> AllowedPrivateKeys:
     if alg == "ES256":
         return ec.generate_private_key(ec.SECP256R1())
     if alg == "EdDSA":

@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 90.0
+PORT_VARIABLES = (
+    "GATEHOUSE_AUTH_PORT",
+    "GATEHOUSE_API_PORT",
+    "GATEHOUSE_AWS_PORT",
+    "GATEHOUSE_MTLS_PORT",
+    "GATEHOUSE_MTLS_API_PORT",
+)
 
 
 @dataclass
@@ -52,11 +59,11 @@ class Laptop:
 def free_environment() -> dict[str, str]:
     """The environment of a run on ports that nobody uses."""
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(3)]
+        sockets = [stack.enter_context(socket.socket()) for _ in PORT_VARIABLES]
         for each in sockets:
             each.bind(("127.0.0.1", 0))
-        auth, api, aws = (str(each.getsockname()[1]) for each in sockets)
-    ports = {"GATEHOUSE_AUTH_PORT": auth, "GATEHOUSE_API_PORT": api, "GATEHOUSE_AWS_PORT": aws}
+        free = [str(each.getsockname()[1]) for each in sockets]
+    ports = dict(zip(PORT_VARIABLES, free, strict=True))
     return {**os.environ, **ports, "PYTHONUNBUFFERED": "1"}
 
 

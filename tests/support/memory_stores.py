@@ -89,6 +89,36 @@ class MemoryOneTimeUse:
             self.until[name] = expires_at
 
 
+class MemoryCounters:
+    """Counters by name, and when each may be forgotten."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+        self.until: dict[str, int] = {}
+        self._lock = Lock()
+
+    def increment(self, entry: str, expires_at: int) -> int:
+        with self._lock:
+            self.until[entry] = expires_at
+            self.counts[entry] = self.counts.get(entry, 0) + 1
+            return self.counts[entry]
+
+
+class MemorySecretUses:
+    """Last days of use, and how often one was kept."""
+
+    def __init__(self) -> None:
+        self.days: dict[tuple[str, str], int] = {}
+        self.writes = 0
+
+    def record(self, client_id: str, digest: str, day: int) -> None:
+        self.writes += 1
+        self.days[client_id, digest] = max(day, self.days.get((client_id, digest), 0))
+
+    def last_used(self, client_id: str, digest: str) -> int | None:
+        return self.days.get((client_id, digest))
+
+
 class ManualClock:
     """A clock that stands still until it is told otherwise."""
 

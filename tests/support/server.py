@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from functions.rotate_keys.key_generation import NewKey, generate_rsa_key
+from functions.rotate_keys.key_generation import NewKey, generate_key
 from functions.rotate_keys.rotation import first_ring
 from functions.shared import key_ring, signing_keys
 from functions.shared.client_record import Client
@@ -22,14 +23,14 @@ SCOPES: Final = ("country.read", "customer.read", "customer.write")
 SECRET_METHODS: Final = frozenset({"client_secret_basic", "client_secret_post"})
 
 
-_made: Final[dict[int, NewKey]] = {}
-
-
-def key(number: int = 1) -> NewKey:
+def key(number: int = 1, alg: str = "RS256") -> NewKey:
     """Return one of a few keys, each made once per test run: making one takes long."""
-    if number not in _made:
-        _made[number] = generate_rsa_key()
-    return _made[number]
+    return _made(number, alg)
+
+
+@cache
+def _made(number: int, alg: str) -> NewKey:
+    return generate_key(alg)
 
 
 def ring(*keys: NewKey, now: float = NOW) -> KeyRing:

@@ -133,7 +133,7 @@ def forge_header(**members: object) -> str:
 
 def forge_claims(**changes: object) -> str:
     """Sign a good header over changed claims; ... leaves one out."""
-    return forge(payload=claims(**changes))
+    return forge(payload=claims(NOW, **changes))
 
 
 def sign(data: bytes, key: rsa.RSAPrivateKey | None = None) -> bytes:

@@ -30,6 +30,7 @@ from functions.shared.client_record import TokenFormat
 from functions.shared.client_registry import DynamoDbClients
 from functions.shared.secret_store import SecretsManagerStore
 from tests.support.aws import CLIENTS_TABLE, CREDENTIALS, ENVIRONMENT
+from tests.support.dpop_proofs import proof
 from tests.support.memory_stores import ManualClock
 from tests.support.proxy_events import basic, form_event, proxy_event, token_event
 from tests.support.server import NOW, SECRET, client, key
@@ -46,6 +47,9 @@ JWT_REQUEST = token_event({"grant_type": "client_credentials"}, headers=basic("a
 OPAQUE_REQUEST = token_event({"grant_type": "client_credentials"}, headers=basic("o", SECRET))
 INTROSPECTION = form_event(
     "/oauth2/introspect", {"token": "gh_at_" + "x" * 43}, headers=basic("a", SECRET)
+)
+PROOF_REQUEST = token_event(
+    {"grant_type": "client_credentials"}, headers={**basic("a", SECRET), "DPoP": proof()}
 )
 KEY_SET = proxy_event("GET", "/oauth2/jwks")
 
@@ -130,6 +134,7 @@ DEPENDENCIES = {
     "client registry": Dependency(Account.token_endpoint, JWT_REQUEST, "GetItem"),
     "key ring": Dependency(Account.token_endpoint, JWT_REQUEST, "GetSecretValue"),
     "opaque token kept": Dependency(Account.token_endpoint, OPAQUE_REQUEST, "PutItem"),
+    "proof used": Dependency(Account.token_endpoint, PROOF_REQUEST, "PutItem"),
     "opaque token found": Dependency(Account.introspection_endpoint, INTROSPECTION, "GetItem"),
     "key set": Dependency(Account.jwks_endpoint, KEY_SET, "GetSecretValue"),
 }
@@ -213,12 +218,45 @@ def test_an_opaque_token_costs_one_store_call(account: Account) -> None:
     assert account.calls == {"PutItem": 1}
 
 
-def test_a_flood_of_one_unknown_client_costs_one_store_call(account: Account) -> None:
+def test_a_flood_of_one_unknown_client_costs_one_look_up(account: Account) -> None:
     endpoint = account.token_endpoint()
     stranger = token_event({"grant_type": "client_credentials"}, headers=basic("x", "y"))
     for _ in range(5):
         assert endpoint(stranger)["statusCode"] == 401
-    assert account.calls == {"GetItem": 1}
+    assert account.calls == {"GetItem": 1, "UpdateItem": 10}
+
+
+def test_a_refused_source_costs_no_store_call_at_all(account: Account) -> None:
+    endpoint = account.token_endpoint()
+    wrong = token_event({"grant_type": "client_credentials"}, headers=basic("a", "wrong"))
+    while endpoint(wrong)["statusCode"] != 429:
+        account.calls.clear()
+    account.calls.clear()
+    assert endpoint(wrong)["statusCode"] == 429
+    assert not account.calls
+
+
+@pytest.mark.parametrize("code", ["ThrottlingException", "AccessDeniedException"])
+def test_a_wrong_secret_that_cannot_be_counted_is_still_wrong(account: Account, code: str) -> None:
+    endpoint = account.token_endpoint()
+    account.failures["UpdateItem"] = (400, code)
+    wrong = token_event({"grant_type": "client_credentials"}, headers=basic("a", "wrong"))
+    for _ in range(20):
+        answer = endpoint(wrong)
+        assert (answer["statusCode"], json.loads(answer["body"])["error"]) == (
+            401,
+            "invalid_client",
+        )
+    assert json.loads(account.log[-1])["not_counted"] == f"UpdateItem: {code}"
+
+
+def test_a_use_of_a_secret_that_cannot_be_kept_fails_nothing(account: Account) -> None:
+    endpoint = account.token_endpoint()
+    account.failures["UpdateItem"] = (400, "ThrottlingException")
+    assert endpoint(JWT_REQUEST)["statusCode"] == 200
+    account.calls.clear()
+    assert endpoint(JWT_REQUEST)["statusCode"] == 200
+    assert not account.calls
 
 
 def test_a_cold_burst_of_one_client_costs_one_call_each(account: Account) -> None:
@@ -230,7 +268,7 @@ def test_a_cold_burst_of_one_client_costs_one_call_each(account: Account) -> Non
 
     with ThreadPoolExecutor(4) as threads:
         assert set(threads.map(ask, range(4))) == {200}
-    assert account.calls == {"GetItem": 1, "GetSecretValue": 2}
+    assert account.calls == {"GetItem": 1, "GetSecretValue": 2, "UpdateItem": 1}
 
 
 class UnreachableAws(AwsClients):

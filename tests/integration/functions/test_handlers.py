@@ -19,6 +19,10 @@ from functions.issue_token.settings import Settings as IssueTokenSettings
 from functions.publish_jwks import handler as publish_jwks
 from functions.publish_jwks.composition import build as build_publish_jwks
 from functions.publish_jwks.settings import Settings as PublishJwksSettings
+from functions.publish_metadata import handler as publish_metadata
+from functions.revoke_token import handler as revoke_token
+from functions.revoke_token.composition import build as build_revoke_token
+from functions.revoke_token.settings import Settings as RevokeTokenSettings
 from functions.rotate_keys import handler as rotate_keys
 from functions.rotate_keys.composition import build as build_rotate_keys
 from functions.rotate_keys.settings import Settings as RotateKeysSettings
@@ -29,6 +33,7 @@ from functions.shared.client_secrets import StoredSecret, digest_imported
 from functions.shared.secret_store import SecretsManagerStore
 from functions.shared.settings import MissingSettingsError
 from tests.support.aws import CLIENTS_TABLE, ENVIRONMENT, ISSUER, KEY_RING_SECRET, TOKENS_TABLE
+from tests.support.dpop_proofs import proof
 from tests.support.proxy_events import basic, form_event, proxy_event, token_event
 from tests.support.server import NOW, SCOPES, SECRET, client, key
 
@@ -336,6 +341,7 @@ def test_a_token_line_says_all_that_an_auditor_asks_and_no_secret(server: Server
         "client_id": "service-client-jwt",
         "grant_type": "client_credentials",
         "scopes": list(SCOPES),
+        "audience": ["service-client-jwt"],
         "token_format": "jwt",
         "kid": key().kid,
         "expires_at": NOW + 14_400,
@@ -362,6 +368,37 @@ def test_a_cold_process_issues_tokens_with_the_same_key(server: Server) -> None:
     second = server.token(SEED_REQUEST)["access_token"]
     headers = [jwt.get_unverified_header(token) for token in (first, second)]
     assert headers[0] == headers[1]
+
+
+@pytest.mark.parametrize("request_", [SEED_REQUEST, OPAQUE_REQUEST], ids=["jwt", "opaque"])
+def test_a_revoked_token_is_inactive_for_every_process(
+    server: Server, request_: dict[str, str]
+) -> None:
+    token = server.token(request_)["access_token"]
+    assert server.introspect(token, "authorizer")["active"] is True
+    revocation = build_revoke_token(
+        RevokeTokenSettings.from_env(ENVIRONMENT),
+        clock=server.clock,
+        aws=server.aws,
+        emit=server.log.append,
+    )
+    headers = basic(request_["client_id"], request_["client_secret"])
+    for _ in range(2):
+        answer = revocation(form_event("/oauth2/revoke", {"token": token}, headers=headers))
+        assert (answer["statusCode"], answer["body"]) == (200, "")
+    assert server.introspect(token, "authorizer") == {"active": False}
+
+
+def test_a_dpop_proof_counts_once_among_processes(server: Server) -> None:
+    once = {"DPoP": proof()}
+    event = token_event(SEED_REQUEST, headers=once)
+    assert json.loads(server.token_endpoint(event)["body"])["token_type"] == "DPoP"
+    server.restart()
+    answer = server.token_endpoint(event)
+    assert json.loads(answer["body"])["error"] == "invalid_dpop_proof"
+    nonce = answer["headers"]["DPoP-Nonce"]
+    event = token_event(SEED_REQUEST, headers={"DPoP": proof(nonce=nonce)})
+    assert server.token_endpoint(event)["statusCode"] == 200
 
 
 def test_no_key_ring_is_a_server_error_that_the_log_explains(
@@ -408,6 +445,8 @@ HANDLERS = {
     "issue_token": issue_token,
     "publish_jwks": publish_jwks,
     "introspect_token": introspect_token,
+    "revoke_token": revoke_token,
+    "publish_metadata": publish_metadata,
     "rotate_keys": rotate_keys,
 }
 
@@ -419,7 +458,8 @@ def test_a_handler_without_its_environment_names_what_is_missing(
     for name in ENVIRONMENT:
         monkeypatch.delenv(name, raising=False)
     module._warm.forget()
-    with pytest.raises(MissingSettingsError, match="KEY_RING_SECRET"):
+    needed = "ISSUER" if module is publish_metadata else "KEY_RING_SECRET"
+    with pytest.raises(MissingSettingsError, match=needed):
         module.handle({}, None)
 
 
@@ -436,13 +476,19 @@ def test_handlers_find_everything_they_need_in_their_environment(
     token = json.loads(issue_token.handle(event, None)["body"])["access_token"]
     event = form_event("/oauth2/introspect", {"token": token}, headers=basic("a", SECRET))
     assert json.loads(introspect_token.handle(event, None)["body"])["active"] is True
+    event = form_event("/oauth2/revoke", {"token": token}, headers=basic("a", SECRET))
+    assert revoke_token.handle(event, None)["statusCode"] == 200
     answer = publish_jwks.handle(proxy_event("GET", "/oauth2/jwks"), None)
     assert len(json.loads(answer["body"])["keys"]) == 1
+    event = proxy_event("GET", "/.well-known/openid-configuration")
+    assert json.loads(publish_metadata.handle(event, None)["body"])["issuer"] == ISSUER
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["endpoint"] for line in lines] == [
         "issue_token",
         "introspect_token",
+        "revoke_token",
         "publish_jwks",
+        "publish_metadata",
     ]
     for module in HANDLERS.values():
         module._warm.forget()

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from authorizer.claims import Confirmation
+from functions.shared import deny_list
 from functions.shared.client_registry import ClientStore, DynamoDbClients
+from functions.shared.counters import Counters, DynamoDbCounters
+from functions.shared.deny_list import DenyList, DynamoDbDenyList
 from functions.shared.one_time_use import AlreadyUsedError, DynamoDbOneTimeUse, OneTimeUse
 from functions.shared.opaque_tokens import (
     DynamoDbOpaqueTokens,
@@ -18,6 +24,7 @@ from functions.shared.opaque_tokens import (
 )
 from functions.shared.records import UnreadableRecordError
 from functions.shared.secret_store import SecretsManagerStore, SecretStore
+from functions.shared.secret_use import DAY, DynamoDbSecretUses, SecretUses
 from tests.support.aws import (
     CLIENTS_TABLE,
     KEY_RING_SECRET,
@@ -25,7 +32,15 @@ from tests.support.aws import (
     STATE_TABLE,
     TOKENS_TABLE,
 )
-from tests.support.memory_stores import MemoryClients, MemoryOneTimeUse, MemorySecrets, MemoryTokens
+from tests.support.memory_stores import (
+    MemoryClients,
+    MemoryCounters,
+    MemoryDenyList,
+    MemoryOneTimeUse,
+    MemorySecrets,
+    MemorySecretUses,
+    MemoryTokens,
+)
 from tests.support.server import NOW, client
 
 if TYPE_CHECKING:
@@ -65,9 +80,27 @@ def secrets(kind: str, aws: AwsClients) -> SecretStore:
 
 
 @pytest.fixture
+def denied(kind: str, aws: AwsClients) -> DenyList:
+    in_aws = DynamoDbDenyList(aws.dynamodb, STATE_TABLE)
+    return MemoryDenyList() if kind == "memory" else in_aws
+
+
+@pytest.fixture
 def one_time_use(kind: str, aws: AwsClients) -> OneTimeUse:
     in_aws = DynamoDbOneTimeUse(aws.dynamodb, STATE_TABLE)
     return MemoryOneTimeUse() if kind == "memory" else in_aws
+
+
+@pytest.fixture
+def counters(kind: str, aws: AwsClients) -> Counters:
+    in_aws = DynamoDbCounters(aws.dynamodb, STATE_TABLE)
+    return MemoryCounters() if kind == "memory" else in_aws
+
+
+@pytest.fixture
+def uses(kind: str, aws: AwsClients) -> SecretUses:
+    in_aws = DynamoDbSecretUses(aws.dynamodb, STATE_TABLE)
+    return MemorySecretUses() if kind == "memory" else in_aws
 
 
 def test_a_value_counts_once(one_time_use: OneTimeUse) -> None:
@@ -98,6 +131,55 @@ def test_of_many_concurrent_uses_one_counts(one_time_use: OneTimeUse) -> None:
         assert sum(threads.map(use, range(100))) == 1
 
 
+def test_a_revoked_token_is_on_the_list_until_it_expires(denied: DenyList) -> None:
+    denied.add("revoked#a", NOW + 60)
+    assert denied.holds("revoked#a", NOW + 59.9)
+    assert not denied.holds("revoked#a", NOW + 60)
+    assert not denied.holds("revoked#b", NOW)
+
+
+def test_a_token_may_be_revoked_twice(denied: DenyList) -> None:
+    denied.add("revoked#a", NOW + 60)
+    denied.add("revoked#a", NOW + 60)
+    assert denied.holds("revoked#a", NOW)
+
+
+def test_a_deny_list_entrys_format_is_stable(aws: AwsClients) -> None:
+    # Authorizers read it too.
+    name = deny_list.name_of("https://issuer", "id", "header.payload.signature")
+    assert name == "revoked#" + _digest(b"https://issuer", b"jti", b"id")
+    name = deny_list.name_of("https://issuer", None, "header.payload.signature")
+    signed = sha256(b"header.payload").hexdigest().encode()
+    assert name == "revoked#" + _digest(b"https://issuer", b"signing-input", signed)
+    DynamoDbDenyList(aws.dynamodb, STATE_TABLE).add(name, NOW + 60)
+    assert _items(aws, STATE_TABLE) == [
+        {"schema_version": {"N": "1"}, "entry": {"S": name}, "expires_at": {"N": str(NOW + 60)}}
+    ]
+
+
+def _digest(*parts: bytes) -> str:
+    return sha256(b"".join(len(part).to_bytes(8, "big") + part for part in parts)).hexdigest()
+
+
+def test_a_counter_counts_from_one(counters: Counters) -> None:
+    assert [counters.increment("a", NOW + 60) for _ in range(3)] == [1, 2, 3]
+    assert counters.increment("b", NOW + 60) == 1
+
+
+def test_of_many_concurrent_increments_no_two_are_the_same(counters: Counters) -> None:
+    with ThreadPoolExecutor(16) as threads:
+        counted = threads.map(lambda _: counters.increment("a", NOW + 60), range(100))
+    assert sorted(counted) == list(range(1, 101))
+
+
+def test_a_secret_was_last_used_on_the_latest_day(uses: SecretUses) -> None:
+    assert uses.last_used("service", "digest") is None
+    for day in (2 * DAY, 3 * DAY, DAY):
+        uses.record("service", "digest", day)
+    assert uses.last_used("service", "digest") == 3 * DAY
+    assert uses.last_used("service", "other digest") is None
+
+
 def test_a_client_is_found_by_its_id(clients: ClientStore) -> None:
     clients.put(client("a"))
     assert clients.find("a") == client("a")
@@ -125,6 +207,26 @@ def test_a_token_is_found_until_it_expires(tokens: OpaqueTokenStore) -> None:
     assert tokens.find(token, NOW) == MEANING
     assert tokens.find(token, NOW + 599.9) == MEANING
     assert tokens.find(token, NOW + 600) is None
+
+
+def test_a_token_that_was_deleted_is_not_found(tokens: OpaqueTokenStore) -> None:
+    token = generate_token()
+    tokens.put(token, MEANING)
+    tokens.delete(token)
+    assert tokens.find(token, NOW) is None
+    tokens.delete(token)
+
+
+def test_what_a_bound_and_exchanged_token_says_is_kept(tokens: OpaqueTokenStore) -> None:
+    meaning = replace(
+        MEANING,
+        subject="caller",
+        confirmation=Confirmation("jkt", "t" * 43),
+        actor={"sub": "service", "act": {"sub": "first"}},
+    )
+    token = generate_token()
+    tokens.put(token, meaning)
+    assert tokens.find(token, NOW) == meaning
 
 
 def test_a_token_that_was_never_put_is_not_found(tokens: OpaqueTokenStore) -> None:

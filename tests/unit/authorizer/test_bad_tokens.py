@@ -1,595 +1,69 @@
-"""Bad tokens, each refused for its own reason.
-
-Every one of them is properly signed by the trusted key, unless its fault is the signature.
-"""
+"""Bad tokens, each refused for its own reason: the table that docs/strictness.md shows."""
 
 from __future__ import annotations
 
-import hmac
-import json
-from hashlib import sha256
-from typing import TYPE_CHECKING, Any
-
 import jwt
 import pytest
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from authorizer.claims import ClaimRules
-from authorizer.clocks import Clocks
 from authorizer.errors import TokenRefused
-from authorizer.https_client import Response
-from authorizer.jwk import parse_key_set
-from authorizer.jwks_cache import JwksCache
 from authorizer.reasons import Reason
-from authorizer.verifier import IssuerTrust, Verifier, header_rules
-from tests.support.tokens import (
-    CLIENT,
-    ISSUER,
-    KID,
-    NOW,
-    FakeClock,
-    at_jwt_claims,
+from tests.strictness.cases import (
+    API,
+    CASES,
+    CONTROLS,
+    Case,
+    Control,
+    World,
     claims,
-    ec_jwk,
-    ec_key,
-    encode,
     forge,
     forge_claims,
-    forge_header,
-    jwks,
     mint,
-    rsa_jwk,
-    rsa_key,
-    sign,
+    verifier,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-OTHER_ISSUER = "https://other.example.com"
-AUDIENCE = "https://api.example.com"
-THUMBPRINT = "A" * 43
+from tests.support.tokens import CLIENT, NOW, ec_jwk, ec_key, encode, sign
 
 
-def _cache(*keys: dict[str, Any], algorithms: frozenset[str] = frozenset({"RS256"})) -> JwksCache:
-    clock = FakeClock()
-    return JwksCache(
-        lambda _etag, _seconds: Response(200, {}, jwks(*keys)),
-        lambda raw: parse_key_set(raw, algorithms),
-        Clocks(clock, clock),
-    )
-
-
-def _verifier(
-    *keys: dict[str, Any],
-    audiences: frozenset[str] = frozenset(),
-    client_ids: frozenset[str] = frozenset(),
-    algorithms: frozenset[str] = frozenset({"RS256"}),
-    require_at_jwt: bool = False,
-) -> Verifier:
-    other = ClaimRules(OTHER_ISSUER, frozenset(), frozenset(), 86_400)
-    return Verifier(
-        {
-            ISSUER: IssuerTrust(
-                _cache(*(keys or (rsa_jwk(),)), algorithms=algorithms),
-                ClaimRules(ISSUER, audiences, client_ids, 86_400),
-            ),
-            OTHER_ISSUER: IssuerTrust(_cache(rsa_jwk("other")), other),
-        },
-        header_rules(algorithms, require_at_jwt=require_at_jwt),
-        remembered_tokens=16,
-    )
-
-
-def _refusal(verifier: Verifier, token: str) -> Reason:
+def _refusal(world: World, token: str) -> Reason:
     with pytest.raises(TokenRefused) as refused:
-        verifier.verify(token, NOW, 1)
+        verifier(world).verify(token, NOW, 1)
     return refused.value.reason
 
 
-def _split(token: str) -> tuple[str, str, str]:
-    header, payload, signature = token.split(".")
-    return header, payload, signature
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.number} {case.name}")
+def test_a_bad_token_is_refused_for_its_own_reason(case: Case) -> None:
+    assert _refusal(case.world, case.make()) is case.reason
 
 
-def _resigned(change: Callable[[bytes], bytes]) -> str:
-    header, payload, signature = _split(mint())
-    raw = change(jwt.utils.base64url_decode(signature))
-    return f"{header}.{payload}.{encode(raw)}"
+@pytest.mark.parametrize("control", CONTROLS, ids=lambda control: control.name)
+def test_a_good_token_is_accepted(control: Control) -> None:
+    assert verifier(control.world).verify(control.make(), NOW, 1).subject == CLIENT
 
 
-def _flattened() -> str:
-    header, payload, signature = _split(mint())
-    return json.dumps({"protected": header, "payload": payload, "signature": signature})
+def test_a_malformed_jti_is_refused() -> None:
+    assert _refusal(World(), forge_claims(jti=1)) is Reason.JTI_MALFORMED
 
 
-def _hs256(secret: bytes) -> str:
-    header = encode(json.dumps({"alg": "HS256", "kid": KID}).encode())
-    signing_input = f"{header}.{encode(json.dumps(claims()).encode())}"
-    mac = hmac.digest(secret, signing_input.encode(), sha256)
-    return f"{signing_input}.{encode(mac)}"
+def test_69_any_audience_of_the_token_may_be_ours() -> None:
+    assert verifier(World(audience=API)).verify(forge_claims(aud=["else", API]), NOW, 1)
 
 
-def _pss() -> str:
-    header, payload, _ = _split(mint())
-    signed = f"{header}.{payload}"
-    pss = padding.PSS(padding.MGF1(hashes.SHA256()), 32)
-    return f"{signed}.{encode(rsa_key().sign(signed.encode(), pss, hashes.SHA256()))}"
-
-
-def _raw_rsa(block: bytes) -> str:
-    """Sign an encoded block of our making with the private exponent alone."""
-    header, payload, _ = _split(mint())
-    numbers = rsa_key().private_numbers()
-    signature = pow(int.from_bytes(block), numbers.d, numbers.public_numbers.n).to_bytes(256)
-    return f"{header}.{payload}.{encode(signature)}"
-
-
-_SHA256_PREFIX = bytes.fromhex("3031300d060960864801650304020105000420")
-_SHA256_PREFIX_WITHOUT_NULL = bytes.fromhex("302f300b0609608648016503040201 0420".replace(" ", ""))
-_SHA1_PREFIX = bytes.fromhex("3021300906052b0e03021a05000414")
-
-
-def _block(
-    prefix: bytes, digest: bytes | None = None, *, short: int = 0, after: bytes = b""
-) -> str:
-    header, payload, _ = _split(mint())
-    digest = digest or sha256(f"{header}.{payload}".encode()).digest()
-    tail = prefix + digest + after
-    filler = b"\xff" * (256 - 3 - len(tail) - short)
-    return _raw_rsa(b"\x00\x01" + filler + b"\x00" + tail + b"\x00" * short)
-
-
-def _public(encoding: Encoding, form: PublicFormat) -> bytes:
-    return rsa_key().public_key().public_bytes(encoding, form)
-
-
-def _bumped(character: str) -> str:
-    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-    return alphabet[alphabet.index(character) + 1]
-
-
-MODULUS = rsa_key().public_key().public_numbers().n
-STRUCTURE: dict[str, tuple[Callable[[], str], Reason]] = {
-    "1 empty": (lambda: "", Reason.TOKEN_EMPTY),
-    "2 one segment": (lambda: _split(mint())[0], Reason.SEGMENT_COUNT),
-    "2 two segments": (lambda: ".".join(_split(mint())[:2]), Reason.SEGMENT_COUNT),
-    "2 four segments": (lambda: mint() + ".e30", Reason.SEGMENT_COUNT),
-    "2 dots only": (lambda: "..", Reason.HEADER_NOT_JSON),
-    "3 encrypted": (lambda: mint() + ".e30.e30", Reason.TOKEN_ENCRYPTED),
-    "4 JSON serialization": (_flattened, Reason.TOKEN_IN_JSON_FORM),
-    "5 leading space": (lambda: " " + mint(), Reason.SEGMENT_WHITESPACE),
-    "5 trailing newline": (lambda: mint() + "\n", Reason.SEGMENT_WHITESPACE),
-    "5 trailing tab": (lambda: mint() + "\t", Reason.SEGMENT_WHITESPACE),
-    "6 padding": (lambda: mint() + "==", Reason.SEGMENT_PADDED),
-    "7 plus and slash": (
-        lambda: mint().rpartition(".")[0] + "." + "+/" + "A" * 340,
-        Reason.SEGMENT_ALPHABET,
-    ),
-    "8 exclamation mark": (lambda: mint().replace(".", ".!", 1), Reason.SEGMENT_ALPHABET),
-    "8 question mark": (lambda: mint() + "?", Reason.SEGMENT_ALPHABET),
-    "8 newline inside": (lambda: mint().replace(".", ".\n", 1), Reason.SEGMENT_WHITESPACE),
-    "8 letter outside ASCII": (lambda: mint() + "\u00e9", Reason.SEGMENT_ALPHABET),
-    "9 spare bits": (lambda: mint()[:-1] + _bumped(mint()[-1]), Reason.SEGMENT_SPARE_BITS),
-    "10 length 1 mod 4": (lambda: mint() + "AAA", Reason.SEGMENT_LENGTH),
-    "11 token too long": (lambda: forge_claims(extra="x" * 8000), Reason.TOKEN_TOO_LONG),
-    "11 header too long": (lambda: forge_header(extra="x" * 1024), Reason.HEADER_TOO_LONG),
-}
-HEADER: dict[str, tuple[Callable[[], str], Reason]] = {
-    **{
-        f"14 alg {alg}": (lambda alg=alg: forge_header(alg=alg), Reason.ALG_NONE)  # type: ignore[misc]
-        for alg in ("none", "None", "NONE", "nOnE")
-    },
-    "14 alg none without signature": (
-        lambda: forge_header(alg="none").rpartition(".")[0] + ".",
-        Reason.ALG_NONE,
-    ),
-    "15 alg missing": (lambda: forge_header(alg=...), Reason.ALG_MISSING),
-    "15 alg null": (lambda: forge_header(alg=None), Reason.ALG_NOT_STRING),
-    "15 alg number": (lambda: forge_header(alg=256), Reason.ALG_NOT_STRING),
-    "15 alg list": (lambda: forge_header(alg=["RS256"]), Reason.ALG_NOT_STRING),
-    "15 alg in lower case": (lambda: forge_header(alg="rs256"), Reason.ALG_NOT_ALLOWED),
-    "16 HS256 with the PEM": (
-        lambda: _hs256(_public(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)),
-        Reason.ALG_SYMMETRIC,
-    ),
-    "16 HS256 with the DER": (
-        lambda: _hs256(_public(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)),
-        Reason.ALG_SYMMETRIC,
-    ),
-    "16 HS256 with the JWK": (
-        lambda: _hs256(json.dumps(rsa_jwk()).encode()),
-        Reason.ALG_SYMMETRIC,
-    ),
-    "16 HS256 with the modulus": (lambda: _hs256(MODULUS.to_bytes(256)), Reason.ALG_SYMMETRIC),
-    "17 HS256 with no secret": (lambda: _hs256(b""), Reason.ALG_SYMMETRIC),
-    "17 HS256 with NUL": (lambda: _hs256(b"\x00"), Reason.ALG_SYMMETRIC),
-    "17 HS256 with a common secret": (lambda: _hs256(b"secret"), Reason.ALG_SYMMETRIC),
-    **{
-        f"18 {alg} where RS256 is due": (
-            lambda alg=alg: forge_header(alg=alg),  # type: ignore[misc]
-            Reason.ALG_NOT_ALLOWED,
-        )
-        for alg in ("RS384", "RS512", "PS256", "ES256", "EdDSA")
-    },
-    "20 embedded key": (lambda: forge_header(jwk=rsa_jwk("attacker")), Reason.JWK_PRESENT),
-    "21 jku": (lambda: forge_header(jku="https://evil.example/jwks"), Reason.JKU_PRESENT),
-    "22 x5u": (lambda: forge_header(x5u="https://evil.example/pem"), Reason.X5U_PRESENT),
-    "23 x5c": (lambda: forge_header(x5c=["MIIB"]), Reason.X5C_PRESENT),
-    "24 x5t": (lambda: forge_header(x5t="AAAA"), Reason.X5T_PRESENT),
-    "24 x5t#S256": (lambda: forge_header(**{"x5t#S256": THUMBPRINT}), Reason.X5T_PRESENT),
-    "25 unknown crit": (lambda: forge_header(crit=["x"], x=1), Reason.CRIT_PRESENT),
-    "26 empty crit": (lambda: forge_header(crit=[]), Reason.CRIT_PRESENT),
-    "27 crit alg": (lambda: forge_header(crit=["alg"]), Reason.CRIT_PRESENT),
-    "28 crit string": (lambda: forge_header(crit="exp"), Reason.CRIT_PRESENT),
-    "28 crit duplicate": (lambda: forge_header(crit=["x", "x"], x=1), Reason.CRIT_PRESENT),
-    "28 crit null": (lambda: forge_header(crit=None), Reason.CRIT_PRESENT),
-    "29 b64 false": (lambda: forge_header(b64=False), Reason.B64_PRESENT),
-    "29 b64 false with crit": (lambda: forge_header(b64=False, crit=["b64"]), Reason.CRIT_PRESENT),
-    "30 b64 true with crit": (lambda: forge_header(b64=True, crit=["b64"]), Reason.CRIT_PRESENT),
-    "31 zip": (lambda: forge_header(zip="DEF"), Reason.ZIP_PRESENT),
-    "31 enc": (lambda: forge_header(enc="A256GCM"), Reason.ENC_PRESENT),
-    "32 nested": (lambda: forge_header(cty="JWT"), Reason.CTY_PRESENT),
-    "34 typ dpop+jwt": (lambda: forge_header(typ="dpop+jwt"), Reason.TYP_NOT_ALLOWED),
-    "34 typ logout+jwt": (lambda: forge_header(typ="logout+jwt"), Reason.TYP_NOT_ALLOWED),
-    "34 typ secevent+jwt": (
-        lambda: forge_header(typ="application/secevent+jwt"),
-        Reason.TYP_NOT_ALLOWED,
-    ),
-    "34 typ empty": (lambda: forge_header(typ=""), Reason.TYP_NOT_ALLOWED),
-    "35 typ number": (lambda: forge_header(typ=1), Reason.TYP_NOT_STRING),
-    "35 typ null": (lambda: forge_header(typ=None), Reason.TYP_NOT_STRING),
-    "36 kid missing": (lambda: forge_header(kid=...), Reason.KID_MISSING),
-    "36 kid null": (lambda: forge_header(kid=None), Reason.KID_NOT_STRING),
-    "36 kid number": (lambda: forge_header(kid=1), Reason.KID_NOT_STRING),
-    "36 kid object": (lambda: forge_header(kid={"a": 1}), Reason.KID_NOT_STRING),
-    "36 kid empty": (lambda: forge_header(kid=""), Reason.KID_CHARACTERS),
-    "37 kid over the cap": (lambda: forge_header(kid="k" * 257), Reason.KID_TOO_LONG),
-    "37 kid of 10 KB": (lambda: forge_header(kid="k" * 10_240), Reason.TOKEN_TOO_LONG),
-    "38 kid with CRLF": (lambda: forge_header(kid="a\r\nb"), Reason.KID_CHARACTERS),
-    "38 kid with NUL": (lambda: forge_header(kid="a\x00"), Reason.KID_CHARACTERS),
-    "38 kid with a lone surrogate": (
-        lambda: forge(b'{"alg":"RS256","kid":"\\ud800"}'),
-        Reason.HEADER_SURROGATE,
-    ),
-    **{
-        f"39 kid {kid}": (lambda kid=kid: forge_header(kid=kid), Reason.KID_UNKNOWN)  # type: ignore[misc]
-        for kid in ("../../dev/null", "/dev/null", "' OR '1'='1", "key-1|/usr/bin/id")
-    },
-    "40 alg twice": (
-        lambda: forge(b'{"alg":"RS256","alg":"RS256","kid":"key-1"}'),
-        Reason.HEADER_DUPLICATE_MEMBER,
-    ),
-    "40 kid twice": (
-        lambda: forge(b'{"alg":"RS256","kid":"other","kid":"key-1"}'),
-        Reason.HEADER_DUPLICATE_MEMBER,
-    ),
-    "41 header array": (lambda: forge([]), Reason.HEADER_NOT_OBJECT),
-    "41 header string": (lambda: forge("RS256"), Reason.HEADER_NOT_OBJECT),
-    "41 header UTF-16": (
-        lambda: forge('{"alg":"RS256","kid":"key-1"}'.encode("utf-16")),
-        Reason.HEADER_NOT_UTF8,
-    ),
-    "41 header with BOM": (
-        lambda: forge('\ufeff{"alg":"RS256","kid":"key-1"}'.encode()),
-        Reason.HEADER_NOT_JSON,
-    ),
-    "41 header with trailing garbage": (
-        lambda: forge(b'{"alg":"RS256","kid":"key-1"}x'),
-        Reason.HEADER_NOT_JSON,
-    ),
-    "41 header too deep": (
-        lambda: forge(b'{"alg":"RS256","kid":"key-1","x":' + b"[" * 99 + b"]" * 99 + b"}"),
-        Reason.HEADER_TOO_DEEP,
-    ),
-    "41 header with NaN": (
-        lambda: forge(b'{"alg":"RS256","kid":"key-1","x":NaN}'),
-        Reason.HEADER_NUMBER,
-    ),
-}
-SIGNATURE: dict[str, tuple[Callable[[], str], Reason]] = {
-    "42 empty": (lambda: mint().rpartition(".")[0] + ".", Reason.SIGNATURE_EMPTY),
-    "43 truncated": (lambda: _resigned(lambda raw: raw[:-1]), Reason.SIGNATURE_LENGTH),
-    "43 one bit flipped": (
-        lambda: _resigned(lambda raw: raw[:-1] + bytes([raw[-1] ^ 1])),
-        Reason.SIGNATURE_INVALID,
-    ),
-    "43 payload changed": (
-        lambda: ".".join(
-            (_split(mint())[0], *_split(forge_claims(sub="root"))[1:2], _split(mint())[2])
-        ),
-        Reason.SIGNATURE_INVALID,
-    ),
-    "44 leading zero byte": (lambda: _resigned(lambda raw: b"\x00" + raw), Reason.SIGNATURE_LENGTH),
-    "44 trailing zero byte": (
-        lambda: _resigned(lambda raw: raw + b"\x00"),
-        Reason.SIGNATURE_LENGTH,
-    ),
-    "45 s plus n": (
-        lambda: _resigned(lambda raw: (int.from_bytes(raw) + MODULUS).to_bytes(257)),
-        Reason.SIGNATURE_LENGTH,
-    ),
-    "45 s is n": (lambda: _resigned(lambda _: MODULUS.to_bytes(256)), Reason.SIGNATURE_INVALID),
-    "45 s is 0": (lambda: _resigned(lambda _: bytes(256)), Reason.SIGNATURE_INVALID),
-    "45 s is 1": (lambda: _resigned(lambda _: (1).to_bytes(256)), Reason.SIGNATURE_INVALID),
-    "45 s is n - 1": (
-        lambda: _resigned(lambda _: (MODULUS - 1).to_bytes(256)),
-        Reason.SIGNATURE_INVALID,
-    ),
-    "46 missing NULL": (lambda: _block(_SHA256_PREFIX_WITHOUT_NULL), Reason.SIGNATURE_INVALID),
-    "46 short padding, garbage after": (
-        lambda: _block(_SHA256_PREFIX, short=32),
-        Reason.SIGNATURE_INVALID,
-    ),
-    "46 garbage inside": (
-        lambda: _block(_SHA256_PREFIX, after=b"\x05\x00"),
-        Reason.SIGNATURE_INVALID,
-    ),
-    "46 another hash": (lambda: _block(_SHA1_PREFIX, b"\x00" * 20), Reason.SIGNATURE_INVALID),
-    "46 no padding at all": (
-        lambda: _raw_rsa(sha256(mint().rpartition(".")[0].encode()).digest()),
-        Reason.SIGNATURE_INVALID,
-    ),
-    "47 PSS": (_pss, Reason.SIGNATURE_INVALID),
-    "48 another key with our kid": (lambda: forge(key=rsa_key("other")), Reason.SIGNATURE_INVALID),
-    "49 kid of one issuer, iss of another": (
-        lambda: forge({"alg": "RS256", "kid": "other"}, key=rsa_key("other")),
-        Reason.KID_UNKNOWN,
-    ),
-    "49 iss of the other issuer": (lambda: forge_claims(iss=OTHER_ISSUER), Reason.KID_UNKNOWN),
-}
-PAYLOAD: dict[str, tuple[Callable[[], str], Reason]] = {
-    "57 array": (lambda: forge(payload=[claims()]), Reason.PAYLOAD_NOT_OBJECT),
-    "57 string": (lambda: forge(payload="claims"), Reason.PAYLOAD_NOT_OBJECT),
-    "57 null": (lambda: forge(payload=None), Reason.PAYLOAD_NOT_OBJECT),
-    "57 empty": (lambda: forge(payload=b""), Reason.PAYLOAD_NOT_JSON),
-    "58 invalid UTF-8": (
-        lambda: forge(payload=json.dumps(claims()).encode()[:-1] + b',"x":"\xff"}'),
-        Reason.PAYLOAD_NOT_UTF8,
-    ),
-    "58 UTF-16": (
-        lambda: forge(payload=json.dumps(claims()).encode("utf-16")),
-        Reason.PAYLOAD_NOT_UTF8,
-    ),
-    "58 BOM": (
-        lambda: forge(payload=b"\xef\xbb\xbf" + json.dumps(claims()).encode()),
-        Reason.PAYLOAD_NOT_JSON,
-    ),
-    "59 trailing garbage": (
-        lambda: forge(payload=json.dumps(claims()).encode() + b"{}"),
-        Reason.PAYLOAD_NOT_JSON,
-    ),
-    **{
-        f"60 {name} twice": (
-            lambda member=member: forge(payload=json.dumps(claims()).encode()[:-1] + member),  # type: ignore[misc]
-            Reason.PAYLOAD_DUPLICATE_MEMBER,
-        )
-        for name, member in {
-            "exp": b',"exp":9999999999}',
-            "sub": b',"sub":"root"}',
-            "escaped sub": b',"\\u0073ub":"root"}',
-            "nested cnf member": b',"cnf":{"jkt":"a","jkt":"b"}}',
-        }.items()
-    },
-    "61 depth": (
-        lambda: forge(payload=b'{"x":' + b"[" * 2500 + b"]" * 2500 + b"}"),
-        Reason.PAYLOAD_TOO_DEEP,
-    ),
-    "61 depth 17": (
-        lambda: forge(payload=b'{"x":' * 17 + b"1" + b"}" * 17),
-        Reason.PAYLOAD_TOO_DEEP,
-    ),
-    **{
-        f"62 {name}": (
-            lambda number=number: forge(  # type: ignore[misc]
-                payload=json.dumps(claims(exp=...)).encode()[:-1] + b',"exp":' + number + b"}"
-            ),
-            Reason.PAYLOAD_NUMBER,
-        )
-        for name, number in {
-            "5000 digits": b"9" * 5000,
-            "1e999": b"1e999",
-            "NaN": b"NaN",
-            "Infinity": b"Infinity",
-        }.items()
-    },
-    "62 lone surrogate": (
-        lambda: forge(payload=json.dumps(claims(sub="\ud800")).encode()),
-        Reason.PAYLOAD_SURROGATE,
-    ),
-    "63 exp missing": (lambda: forge_claims(exp=...), Reason.EXP_MISSING),
-    "64 exp null": (lambda: forge_claims(exp=None), Reason.EXP_MALFORMED),
-    "64 exp true": (lambda: forge_claims(exp=True), Reason.EXP_MALFORMED),
-    "64 exp negative": (lambda: forge_claims(exp=-1), Reason.EXP_MALFORMED),
-    "64 exp string": (lambda: forge_claims(exp=str(NOW + 60)), Reason.EXP_MALFORMED),
-    "65 exp is now": (lambda: forge_claims(exp=NOW, iat=NOW - 60), Reason.EXPIRED),
-    "65 exp has passed": (lambda: forge_claims(exp=NOW - 1, iat=NOW - 60), Reason.EXPIRED),
-    "66 year 9999": (lambda: forge_claims(exp=253_402_300_799), Reason.LIFETIME_TOO_LONG),
-    "66 over the cap": (lambda: forge_claims(exp=NOW + 86_401), Reason.LIFETIME_TOO_LONG),
-    "66 over the cap without iat": (
-        lambda: forge_claims(exp=NOW + 86_401, iat=...),
-        Reason.LIFETIME_TOO_LONG,
-    ),
-    "67 nbf in the future": (lambda: forge_claims(nbf=NOW + 31), Reason.NOT_YET_VALID),
-    "67 nbf string": (lambda: forge_claims(nbf=str(NOW)), Reason.NBF_MALFORMED),
-    "67 nbf null": (lambda: forge_claims(nbf=None), Reason.NBF_MALFORMED),
-    "68 iat in the future": (lambda: forge_claims(iat=NOW + 31), Reason.IAT_IN_FUTURE),
-    "68 iat true": (lambda: forge_claims(iat=True), Reason.IAT_MALFORMED),
-    "68 iat string": (lambda: forge_claims(iat=str(NOW)), Reason.IAT_MALFORMED),
-    "68 iat is exp": (lambda: forge_claims(iat=NOW + 10, exp=NOW + 10), Reason.IAT_AFTER_EXP),
-    "68 iat after exp": (lambda: forge_claims(iat=NOW + 20, exp=NOW + 10), Reason.IAT_AFTER_EXP),
-    "69 aud empty list": (lambda: forge_claims(aud=[]), Reason.AUD_MALFORMED),
-    "69 aud object": (lambda: forge_claims(aud={"a": CLIENT}), Reason.AUD_MALFORMED),
-    "69 aud number": (lambda: forge_claims(aud=1), Reason.AUD_MALFORMED),
-    "69 aud null": (lambda: forge_claims(aud=None), Reason.AUD_MALFORMED),
-    "69 aud empty string": (lambda: forge_claims(aud=""), Reason.AUD_MALFORMED),
-    "69 aud list with a number": (lambda: forge_claims(aud=[CLIENT, 1]), Reason.AUD_MALFORMED),
-    "70 iss missing": (lambda: forge_claims(iss=...), Reason.ISS_MISSING),
-    "70 iss list": (lambda: forge_claims(iss=[ISSUER]), Reason.ISS_NOT_STRING),
-    "70 iss null": (lambda: forge_claims(iss=None), Reason.ISS_NOT_STRING),
-    **{
-        f"70 iss {issuer}": (
-            lambda issuer=issuer: forge_claims(iss=issuer),  # type: ignore[misc]
-            Reason.ISS_UNKNOWN,
-        )
-        for issuer in (
-            ISSUER + "/",
-            ISSUER.upper(),
-            ISSUER[:-1],
-            "http://localhost:8085",
-            "http://localhost:8085/ms-auth-server\u200b",
-            "http://l\u043ecalhost:8085/ms-auth-server",
-            "https://localhost:8085/ms-auth-server",
-        )
-    },
-    "71 sub missing": (lambda: forge_claims(sub=...), Reason.SUB_MISSING),
-    "71 sub empty": (lambda: forge_claims(sub=""), Reason.SUB_MALFORMED),
-    "71 sub number": (lambda: forge_claims(sub=1), Reason.SUB_MALFORMED),
-    "71 sub null": (lambda: forge_claims(sub=None), Reason.SUB_MALFORMED),
-    "71 sub with CRLF": (lambda: forge_claims(sub="a\r\nb"), Reason.SUB_MALFORMED),
-    "71 sub too long": (lambda: forge_claims(sub="a" * 257), Reason.SUB_MALFORMED),
-    **{
-        f"72 scope {name}": (
-            lambda scope=scope: forge_claims(scope=scope),  # type: ignore[misc]
-            Reason.SCOPE_MALFORMED,
-        )
-        for name, scope in {
-            "number": 1,
-            "object": {"country.read": True},
-            "null": None,
-            "list item with a space": ["country.read customer.read"],
-            "list item number": [1],
-            "list item empty": [""],
-            "tab between": "country.read\tcustomer.read",
-            "newline between": "country.read\ncustomer.read",
-            "two spaces": "country.read  customer.read",
-            "trailing space": "country.read ",
-            "empty string": "",
-            "quotation mark": 'country."read',
-        }.items()
-    },
-    "72 scope star": (lambda: forge_claims(scope="*"), Reason.SCOPE_WILDCARD),
-    "72 scope star in a list": (lambda: forge_claims(scope=["*"]), Reason.SCOPE_WILDCARD),
-    "73 scope and scp disagree": (
-        lambda: forge_claims(scope="country.read", scp=["customer.read"]),
-        Reason.SCOPE_CONTRADICTION,
-    ),
-    "74 nonce": (lambda: forge_claims(nonce="n"), Reason.ID_TOKEN),
-    "74 at_hash": (lambda: forge_claims(at_hash="h"), Reason.ID_TOKEN),
-    "74 token_use id": (lambda: forge_claims(token_use="id"), Reason.ID_TOKEN),
-    "74 events": (lambda: forge_claims(events={}), Reason.EVENT_TOKEN),
-    "75 client_id number": (lambda: forge_claims(client_id=1), Reason.CLIENT_ID_MALFORMED),
-    "75 client_id empty": (lambda: forge_claims(client_id=""), Reason.CLIENT_ID_MALFORMED),
-    "75 client_id and azp disagree": (
-        lambda: forge_claims(client_id="a", azp="b"),
-        Reason.CLIENT_ID_CONTRADICTION,
-    ),
-    "76 cnf string": (lambda: forge_claims(cnf="jkt"), Reason.CNF_MALFORMED),
-    "76 cnf empty": (lambda: forge_claims(cnf={}), Reason.CNF_MALFORMED),
-    "76 cnf unknown": (lambda: forge_claims(cnf={"jwk": {}}), Reason.CNF_UNKNOWN),
-    "76 cnf known and unknown": (
-        lambda: forge_claims(cnf={"jkt": THUMBPRINT, "kid": "x"}),
-        Reason.CNF_UNKNOWN,
-    ),
-    "76 cnf double": (
-        lambda: forge_claims(cnf={"jkt": THUMBPRINT, "x5t#S256": THUMBPRINT}),
-        Reason.CNF_SEVERAL,
-    ),
-    "76 cnf thumbprint too short": (
-        lambda: forge_claims(cnf={"jkt": "short"}),
-        Reason.CNF_MALFORMED,
-    ),
-    "jti number": (lambda: forge_claims(jti=1), Reason.JTI_MALFORMED),
-}
-ALL = STRUCTURE | HEADER | SIGNATURE | PAYLOAD
-
-
-@pytest.mark.parametrize(("make", "reason"), ALL.values(), ids=ALL.keys())
-def test_a_bad_token_is_refused_for_its_own_reason(make: Callable[[], str], reason: Reason) -> None:
-    assert _refusal(_verifier(), make()) is reason
-
-
-def test_19_header_alg_must_be_the_keys_own() -> None:
-    both = frozenset({"RS256", "PS256"})
-    verifier = _verifier(rsa_jwk(alg="PS256"), algorithms=both)
-    assert _refusal(verifier, mint()) is Reason.ALG_NOT_OF_KEY
-
-
-def test_33_a_plain_jwt_is_refused_where_at_jwt_is_required() -> None:
-    verifier = _verifier(require_at_jwt=True)
-    assert _refusal(verifier, mint(typ="JWT")) is Reason.TYP_NOT_ALLOWED
-    assert _refusal(verifier, mint()) is Reason.TYP_NOT_ALLOWED
-    assert verifier.verify(mint(at_jwt_claims(), typ="at+jwt"), NOW, 1)
-
-
-@pytest.mark.parametrize(
-    ("claim", "reason"),
-    [
-        ("aud", Reason.AUD_MISSING),
-        ("client_id", Reason.CLIENT_ID_MISSING),
-        ("iat", Reason.IAT_MISSING),
-        ("jti", Reason.JTI_MISSING),
-        ("exp", Reason.EXP_MISSING),
-        ("sub", Reason.SUB_MISSING),
-    ],
-)
-def test_33_an_at_jwt_must_have_all_claims_of_its_profile(claim: str, reason: Reason) -> None:
-    unfinished = at_jwt_claims()
-    del unfinished[claim]
-    token = mint(unfinished, typ="application/at+jwt")
-    assert _refusal(_verifier(), token) is reason
-
-
-KEYS: dict[str, tuple[dict[str, Any], Reason]] = {
-    "50 use enc": (rsa_jwk(use="enc"), Reason.KEY_USE),
-    "50 key_ops encrypt": (rsa_jwk(key_ops=["encrypt"]), Reason.KEY_OPERATIONS),
-    "51 kty oct": ({"kty": "oct", "kid": KID}, Reason.KEY_TYPE),
-    "51 kty EC": (ec_jwk() | {"kid": KID}, Reason.KEY_ALGORITHM),
-    "52 RSA-1024": (rsa_jwk(key=rsa_key("small", 1024)), Reason.KEY_SIZE),
-    "53 e is 1": (rsa_jwk(e="AQ"), Reason.KEY_EXPONENT),
-    "53 e is even": (rsa_jwk(e="AQAA"), Reason.KEY_EXPONENT),
-    "53 n is 0": (rsa_jwk(n="AA"), Reason.KEY_SIZE),
-    "54 private key in the set": (rsa_jwk(d="AQAB"), Reason.KEY_PRIVATE),
-}
-
-
-@pytest.mark.parametrize(("jwk", "reason"), KEYS.values(), ids=KEYS.keys())
-def test_a_good_token_of_an_unfit_key_is_refused(jwk: dict[str, Any], reason: Reason) -> None:
-    assert _refusal(_verifier(jwk), mint()) is reason
-
-
-def test_55_two_keys_of_one_kid_are_ambiguous() -> None:
-    verifier = _verifier(rsa_jwk(), rsa_jwk(key=rsa_key("other")))
-    assert _refusal(verifier, mint()) is Reason.KID_AMBIGUOUS
-
-
-def test_69_the_audience_must_be_one_of_ours() -> None:
-    verifier = _verifier(audiences=frozenset({AUDIENCE, "spare"}))
-    assert _refusal(verifier, forge_claims(aud=...)) is Reason.AUD_MISSING
-    assert _refusal(verifier, forge_claims()) is Reason.AUD_OTHER
-    assert _refusal(verifier, forge_claims(aud=AUDIENCE[:-1])) is Reason.AUD_OTHER
-    assert _refusal(verifier, forge_claims(aud=AUDIENCE + "/")) is Reason.AUD_OTHER
-    assert verifier.verify(forge_claims(aud=AUDIENCE), NOW, 1)
-    assert verifier.verify(forge_claims(aud=["else", AUDIENCE]), NOW, 1)
-
-
-def test_75_the_client_must_be_one_of_ours_where_clients_are_named() -> None:
-    verifier = _verifier(client_ids=frozenset({CLIENT}))
-    assert _refusal(verifier, forge_claims()) is Reason.CLIENT_ID_MISSING
-    assert _refusal(verifier, forge_claims(client_id="x")) is Reason.CLIENT_ID_NOT_ALLOWED
-    assert verifier.verify(forge_claims(client_id=CLIENT), NOW, 1)
-    assert verifier.verify(forge_claims(azp=CLIENT), NOW, 1)
+def test_75_the_client_may_be_named_by_azp() -> None:
+    world = World(client_ids=frozenset({CLIENT}))
+    assert verifier(world).verify(forge_claims(client_id=CLIENT), NOW, 1)
+    assert verifier(world).verify(forge_claims(azp=CLIENT), NOW, 1)
 
 
 def test_an_es256_signature_is_refused_under_another_key() -> None:
-    es256 = frozenset({"ES256"})
+    world = World((ec_jwk(),), frozenset({"ES256"}))
     token = jwt.encode(claims(), ec_key("impostor"), "ES256", headers={"kid": "ec", "typ": None})
-    assert _refusal(_verifier(ec_jwk(), algorithms=es256), token) is Reason.SIGNATURE_INVALID
+    assert _refusal(world, token) is Reason.SIGNATURE_INVALID
 
 
 def test_the_signature_covers_every_byte_of_the_token() -> None:
-    header, payload, _ = _split(mint())
+    header, payload, _ = mint().split(".")
     signature = encode(sign(f"{header}.{payload}x".encode()))
-    assert _refusal(_verifier(), f"{header}.{payload}.{signature}") is Reason.SIGNATURE_INVALID
+    assert _refusal(World(), f"{header}.{payload}.{signature}") is Reason.SIGNATURE_INVALID
+
+
+def test_a_token_without_claims_is_refused() -> None:
+    assert _refusal(World(), forge(payload={})) is Reason.ISS_MISSING

@@ -46,7 +46,12 @@ def _request(*values: str, name: str = "Authorization") -> dict[str, Any]:
     ],
 )
 def test_the_token_is_found_in_every_kind_of_event(event: dict[str, Any]) -> None:
-    assert read_token(event) == "abc"
+    assert read_token(event) == ("abc", False)
+
+
+@pytest.mark.parametrize("value", ["DPoP abc", "dpop abc", "DPOP  abc"])
+def test_a_token_that_comes_with_a_proof_says_so(value: str) -> None:
+    assert read_token(_request(value)) == ("abc", True)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +86,9 @@ def test_the_token_is_found_in_every_kind_of_event(event: dict[str, Any]) -> Non
             Reason.CREDENTIALS_MISSING,
         ),
         (_request("Basic YTpi"), Reason.SCHEME_WRONG),
-        (_request("DPoP abc"), Reason.SCHEME_WRONG),
+        (_request("DPoPabc"), Reason.CREDENTIALS_MALFORMED),
+        (_request("DPoP abc,def"), Reason.CREDENTIALS_SEVERAL),
+        (_request("DPoP abc", "Bearer abc"), Reason.CREDENTIALS_SEVERAL),
         (_request("abc"), Reason.SCHEME_WRONG),
         (_request(" Bearer abc"), Reason.SCHEME_WRONG),
         (_request("Bearerabc"), Reason.CREDENTIALS_MALFORMED),

@@ -1,6 +1,6 @@
 """Elapsed time, and the pause after failures."""
 
-from authorizer.clocks import BackOff, Clocks
+from authorizer.clocks import BackOff, Clocks, chance
 from tests.support.tokens import FakeClock
 
 
@@ -23,7 +23,7 @@ def test_a_wall_clock_set_back_does_not_make_things_young() -> None:
 
 def test_the_pause_doubles_with_each_failure_up_to_a_minute() -> None:
     clock = FakeClock()
-    back_off = BackOff(Clocks(clock, clock))
+    back_off = BackOff(Clocks(clock, clock), chance=lambda: 0)
     assert not back_off.is_on()
     for pause in (1, 2, 4, 8, 16, 32, 60, 60):
         back_off.failed()
@@ -35,7 +35,7 @@ def test_the_pause_doubles_with_each_failure_up_to_a_minute() -> None:
 
 def test_failures_are_tolerated_and_forgotten_after_a_success() -> None:
     clock = FakeClock()
-    back_off = BackOff(Clocks(clock, clock), tolerance=2)
+    back_off = BackOff(Clocks(clock, clock), tolerance=2, chance=lambda: 0)
     back_off.failed()
     back_off.failed()
     assert not back_off.is_on()
@@ -43,3 +43,20 @@ def test_failures_are_tolerated_and_forgotten_after_a_success() -> None:
     assert back_off.is_on()
     back_off.succeeded()
     assert not back_off.is_on()
+
+
+def test_chance_shortens_a_pause_by_up_to_a_half() -> None:
+    clock = FakeClock()
+    back_off = BackOff(Clocks(clock, clock), chance=lambda: 0.5)
+    back_off.failed()
+    back_off.failed()
+    clock.advance(1.49)
+    assert back_off.is_on()
+    clock.advance(0.01)
+    assert not back_off.is_on()
+
+
+def test_chance_is_a_number_from_0_up_to_1() -> None:
+    drawn = {chance() for _ in range(100)}
+    assert len(drawn) > 1
+    assert all(0 <= number < 1 for number in drawn)

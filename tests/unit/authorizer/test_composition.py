@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,13 +17,17 @@ from authorizer.settings import Settings
 from tests.support.policies import allows
 from tests.support.tokens import (
     ISSUER,
+    KID,
     NOW,
     STAGE_ARN,
+    claims,
+    forge,
     forge_claims,
     jwks,
     mint,
     rest_event,
     rsa_jwk,
+    rsa_key,
 )
 
 if TYPE_CHECKING:
@@ -82,3 +89,46 @@ def test_an_etag_makes_the_request_conditional() -> None:
     fetch_jwks(send, f"{ISSUER}/oauth2/jwks", '"v1"', 1)
     assert "If-None-Match" not in requests[0].headers
     assert requests[1].headers["If-None-Match"] == '"v1"'
+
+
+def _issuers(request: Request) -> Response:
+    """Publish a key of the same id for each of two issuers."""
+    key = rsa_key("other") if "other" in request.url else rsa_key()
+    return Response(200, {}, jwks(rsa_jwk(key=key)))
+
+
+def test_each_issuer_has_keys_audiences_and_clients_of_its_own() -> None:
+    other = "https://other.example.com"
+    said = {"jwks_uri": f"{other}/keys", "audience": "api", "client_ids": ["theirs"]}
+    settings = Settings.from_env({"ISSUER": ISSUER, "OTHER_ISSUERS": json.dumps({other: said})})
+    gate = build(settings, clock=lambda: NOW, monotonic=lambda: 0, send=_issuers, emit=print)
+
+    def is_good(key: str, **changes: object) -> bool:
+        token = forge(payload=claims(NOW, **changes), key=rsa_key(key))
+        try:
+            return bool(gate.decide(rest_event(token), 1))
+        except Unauthorized:
+            return False
+
+    theirs = {"iss": other, "aud": "api", "client_id": "theirs"}
+    assert is_good(KID)
+    assert is_good("other", **theirs)
+    assert not is_good("other")
+    assert not is_good(KID, **theirs)
+    assert not is_good("other", **theirs | {"aud": "another"})
+    assert not is_good("other", **theirs | {"client_id": "ours"})
+    assert not is_good("other", **theirs | {"iss": f"{other}/"})
+
+
+def test_parts_that_are_not_asked_for_are_not_even_imported() -> None:
+    code = (
+        "import sys; from authorizer.composition import build; "
+        "from authorizer.settings import Settings; "
+        f"build(Settings.from_env({{'ISSUER': {ISSUER!r}}}), emit=len); "
+        "print([m for m in ('possession', 'dpop', 'deny_list', 'used_proofs') "
+        "if f'authorizer.{m}' in sys.modules])"
+    )
+    output = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, text=True
+    ).stdout
+    assert output.strip() == "[]"

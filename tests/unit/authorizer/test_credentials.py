@@ -35,7 +35,7 @@ def _secret(client: SecretsManagerClient, text: str) -> str:
 
 def test_fixed_credentials_never_change() -> None:
     source = fixed("id", "secret")
-    assert source(False) == source(True) == Credentials("id", "secret")  # noqa: FBT003
+    assert source(False, 1) == source(True, 1) == Credentials("id", "secret")  # noqa: FBT003
 
 
 def test_a_secret_is_fetched_once_and_again_only_when_asked_anew(
@@ -43,13 +43,13 @@ def test_a_secret_is_fetched_once_and_again_only_when_asked_anew(
 ) -> None:
     arn = _secret(secrets_manager, '{"client_id":"a","client_secret":"one"}')
     source = SecretsManagerCredentials(arn)
-    assert source(anew=False) == Credentials("a", "one")
+    assert source(anew=False, seconds=3) == Credentials("a", "one")
     secrets_manager.put_secret_value(
         SecretId=arn, SecretString='{"client_id":"a","client_secret":"two"}'
     )
-    assert source(anew=False) == Credentials("a", "one")
-    assert source(anew=True) == Credentials("a", "two")
-    assert source(anew=False) == Credentials("a", "two")
+    assert source(anew=False, seconds=3) == Credentials("a", "one")
+    assert source(anew=True, seconds=3) == Credentials("a", "two")
+    assert source(anew=False, seconds=3) == Credentials("a", "two")
 
 
 @pytest.mark.parametrize(
@@ -60,18 +60,18 @@ def test_a_secret_of_another_form_is_our_trouble(
 ) -> None:
     source = SecretsManagerCredentials(_secret(secrets_manager, text))
     with pytest.raises(IntrospectionFailed) as trouble:
-        source(anew=False)
+        source(anew=False, seconds=3)
     assert trouble.value.reason is Reason.INTROSPECTION_CREDENTIALS
 
 
 @pytest.mark.usefixtures("secrets_manager")
 def test_a_secret_that_is_not_there_is_our_trouble() -> None:
     with pytest.raises(IntrospectionFailed) as trouble:
-        SecretsManagerCredentials("missing")(anew=False)
+        SecretsManagerCredentials("missing")(anew=False, seconds=3)
     assert trouble.value.reason is Reason.INTROSPECTION_CREDENTIALS
 
 
 def test_a_secret_without_text_is_our_trouble(secrets_manager: SecretsManagerClient) -> None:
     arn = secrets_manager.create_secret(Name="binary", SecretBinary=b"x")["ARN"]
     with pytest.raises(IntrospectionFailed):
-        SecretsManagerCredentials(arn)(anew=False)
+        SecretsManagerCredentials(arn)(anew=False, seconds=3)

@@ -129,31 +129,6 @@ def test_a_token_whose_scopes_open_nothing_is_denied_everything() -> None:
     assert sandbox.last_line()["reason"] == "scope_insufficient"
 
 
-@pytest.mark.parametrize(
-    "event",
-    [
-        {"type": "TOKEN", "authorizationToken": "Bearer {}", "methodArn": METHOD_ARN},
-        {"type": "REQUEST", "headers": {"authorization": "Bearer {}"}, "methodArn": METHOD_ARN},
-        {
-            "version": "1.0",
-            "type": "REQUEST",
-            "headers": {"Authorization": "Bearer {}"},
-            "methodArn": METHOD_ARN,
-        },
-        {
-            "version": "2.0",
-            "type": "REQUEST",
-            "headers": {"authorization": "Bearer {}"},
-            "routeArn": METHOD_ARN,
-        },
-    ],
-    ids=["REST TOKEN", "REST REQUEST", "HTTP API 1.0", "HTTP API 2.0"],
-)
-def test_every_kind_of_event_gets_the_same_policy(event: dict[str, Any]) -> None:
-    filled = json.loads(json.dumps(event).replace("{}", mint()))
-    assert allows(Sandbox().decide(filled)["policyDocument"], METHOD_ARN)
-
-
 def test_a_hundred_requests_cause_one_fetch_of_the_keys() -> None:
     sandbox = Sandbox()
     for number in range(100):

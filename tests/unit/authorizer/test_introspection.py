@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from authorizer.claims import ClaimRules, VerifiedToken
+from authorizer.claims import ClaimRules, Confirmation, VerifiedToken
 from authorizer.clocks import Clocks
 from authorizer.errors import IntrospectionFailed, TokenRefused
 from authorizer.https_client import ExchangeFailed, Request, Response
@@ -54,7 +54,7 @@ class Endpoint:
         raw = self.answer if isinstance(self.answer, bytes) else json.dumps(self.answer).encode()
         return Response(self.status, {}, raw)
 
-    def source(self, anew: bool) -> Credentials:  # noqa: FBT001
+    def source(self, anew: bool, seconds: float) -> Credentials:  # noqa: FBT001
         if anew:
             self.renewals += 1
         return self.credentials
@@ -159,20 +159,47 @@ def test_86_88_an_answer_that_is_none_is_our_trouble(answer: object) -> None:
         ({"iss": ISSUER + "/"}, Reason.ISS_UNKNOWN),
         ({"aud": "other"}, Reason.AUD_OTHER),
         ({"aud": []}, Reason.AUD_MALFORMED),
+        ({"aud": ...}, Reason.AUD_MISSING),
         ({"sub": ""}, Reason.SUB_MALFORMED),
         ({"sub": ..., "client_id": ...}, Reason.CLIENT_ID_MISSING),
         ({"client_id": "other"}, Reason.CLIENT_ID_NOT_ALLOWED),
         ({"scope": 1}, Reason.SCOPE_MALFORMED),
         ({"token_type": "DPoP"}, Reason.TOKEN_TYPE),
+        ({"token_type": "DPoP", "cnf": {"x5t#S256": "A" * 43}}, Reason.TOKEN_TYPE),
+        ({"token_type": "mac"}, Reason.TOKEN_TYPE),
+        ({"token_type": None}, Reason.TOKEN_TYPE),
         ({"cnf": {"x": 1}}, Reason.CNF_UNKNOWN),
     ],
 )
 def test_87_an_answer_that_does_not_fit_refuses_the_token(
     changes: dict[str, object], reason: Reason
 ) -> None:
-    answer = active(iat=..., **changes) if "iat" not in changes else active(**changes)
+    answer = active(**({"iat": ..., "aud": AUDIENCE} | changes))
     sandbox = Sandbox(answer, audiences=frozenset({AUDIENCE}), client_ids=frozenset({CLIENT}))
     assert sandbox.refusal() is reason
+
+
+@pytest.mark.parametrize(
+    ("token_type", "method"), [("DPoP", "jkt"), ("Bearer", "jkt"), ("Bearer", "x5t#S256")]
+)
+def test_an_answer_says_what_a_token_is_bound_to(token_type: str, method: str) -> None:
+    token = Sandbox(active(token_type=token_type, cnf={method: "A" * 43})).ask()
+    assert token.confirmation == Confirmation(method, "A" * 43)
+
+
+def test_credentials_and_both_questions_share_one_deadline() -> None:
+    sandbox = Sandbox(active(), 401)
+    waited: list[float] = []
+
+    def slow(anew: bool, seconds: float) -> Credentials:  # noqa: FBT001
+        waited.append(seconds)
+        sandbox.clock.advance(0.25)
+        return Credentials("authorizer", "new" if anew else "old")
+
+    sandbox.introspector._credentials = slow
+    assert sandbox.trouble() is Reason.INTROSPECTION_CREDENTIALS
+    assert waited == [1, 0.75]
+    assert [request.seconds for request in sandbox.endpoint.requests] == [0.75, 0.5]
 
 
 def test_a_token_without_any_name_is_refused() -> None:
@@ -278,7 +305,7 @@ def test_89_our_own_bad_credentials_are_our_trouble(status: int) -> None:
 def test_rotated_credentials_are_fetched_once_and_tried_again() -> None:
     sandbox = Sandbox(active(), 401)
 
-    def rotate(anew: bool) -> Credentials:  # noqa: FBT001
+    def rotate(anew: bool, seconds: float) -> Credentials:  # noqa: FBT001
         if anew:
             sandbox.endpoint.status = 200
         return Credentials("authorizer", "new" if anew else "old")

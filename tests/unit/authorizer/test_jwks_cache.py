@@ -62,7 +62,12 @@ class Sandbox:
         self.clock = FakeClock()
         self.issuer = Issuer(kids)
         self.cache = JwksCache(
-            self.issuer.fetch, _parse, Clocks(self.clock, self.clock), ages=AGES, seed=seed
+            self.issuer.fetch,
+            _parse,
+            Clocks(self.clock, self.clock),
+            ages=AGES,
+            seed=seed,
+            chance=lambda: 0,
         )
 
     def find(self, kid: str, *, issued_at: float | None = None) -> VerificationKey:

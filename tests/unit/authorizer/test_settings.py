@@ -2,7 +2,7 @@
 
 import pytest
 
-from authorizer.settings import Settings, SettingsError
+from authorizer.settings import OtherIssuer, Settings, SettingsError
 from tests.support.tokens import ISSUER
 
 INTROSPECTION = {
@@ -16,6 +16,7 @@ def test_the_issuer_is_all_that_is_needed() -> None:
     assert Settings.from_env({"ISSUER": ISSUER}) == Settings(
         issuer=ISSUER,
         jwks_uri=f"{ISSUER}/oauth2/jwks",
+        other_issuers=(),
         audiences=frozenset(),
         client_ids=frozenset(),
         algorithms=frozenset({"RS256"}),
@@ -31,7 +32,16 @@ def test_the_issuer_is_all_that_is_needed() -> None:
         introspection_client_secret=None,
         introspection_secret_arn=None,
         introspection_cache=60,
+        confirmation_methods=frozenset(),
+        resource=None,
+        replay_table=None,
+        replays_in_memory=False,
+        deny_list_table=None,
+        deny_list_soft_age=60,
+        deny_list_hard_age=300,
         scope_map=None,
+        simple_response=False,
+        usage_keys=None,
         policy_expires=True,
         remembered_tokens=1024,
     )
@@ -55,6 +65,24 @@ def test_everything_can_be_set() -> None:
             "INTROSPECTION_URI": "https://issuer.example.com/introspect",
             "INTROSPECTION_SECRET_ARN": "arn:aws:secretsmanager:eu-west-1:1:secret:x",
             "INTROSPECTION_CACHE": "10",
+            "OTHER_ISSUERS": """{
+                "https://other.example.com": {
+                    "jwks_uri": "https://other.example.com/keys",
+                    "audience": "https://api.example.com"
+                },
+                "https://third.example.com/tenant": {
+                    "jwks_uri": "https://keys.example.com/third",
+                    "audience": ["a", "b"],
+                    "client_ids": ["c"]
+                }
+            }""",
+            "PROOF_OF_POSSESSION": "dpop,mtls",
+            "RESOURCE": "https://api.example.com/v1/",
+            "REPLAY_TABLE": "state",
+            "DENY_LIST_TABLE": "revoked",
+            "DENY_LIST_SOFT_AGE": "30",
+            "DENY_LIST_HARD_AGE": "90",
+            "USAGE_KEYS": "/opt/keys.json",
             "SCOPE_MAP": "/opt/scopes.json",
             "POLICY_EXPIRES": "false",
             "REMEMBERED_TOKENS": "10",
@@ -70,6 +98,24 @@ def test_everything_can_be_set() -> None:
         1.5,
     )
     assert (settings.require_at_jwt, settings.policy_expires) == (True, False)
+    assert settings.other_issuers == (
+        OtherIssuer(
+            "https://other.example.com",
+            "https://other.example.com/keys",
+            frozenset({"https://api.example.com"}),
+            frozenset(),
+        ),
+        OtherIssuer(
+            "https://third.example.com/tenant",
+            "https://keys.example.com/third",
+            frozenset({"a", "b"}),
+            frozenset({"c"}),
+        ),
+    )
+    assert settings.confirmation_methods == {"jkt", "x5t#S256"}
+    assert settings.resource == "https://api.example.com/v1"
+    assert (settings.replay_table, settings.deny_list_table) == ("state", "revoked")
+    assert (settings.deny_list_soft_age, settings.deny_list_hard_age) == (30, 90)
 
 
 def test_an_empty_variable_counts_as_one_that_is_not_set() -> None:
@@ -98,6 +144,42 @@ def test_an_empty_variable_counts_as_one_that_is_not_set() -> None:
         ({"JWKS_SOFT_AGE": "9999"}, "JWKS_SOFT_AGE is longer than JWKS_HARD_AGE"),
         ({"REMEMBERED_TOKENS": "0"}, "REMEMBERED_TOKENS is not a whole number above 0"),
         ({"REMEMBERED_TOKENS": "\u00b2"}, "REMEMBERED_TOKENS is not a whole number above 0"),
+        (
+            {"PROOF_OF_POSSESSION": "dpop,oath"},
+            "PROOF_OF_POSSESSION is not a comma list of dpop, mtls",
+        ),
+        ({"PROOF_OF_POSSESSION": "dpop"}, "PROOF_OF_POSSESSION by dpop needs REPLAY_TABLE"),
+        (
+            {"PROOF_OF_POSSESSION": "dpop", "REPLAY_TABLE": "t", "REPLAYS_IN_MEMORY": "true"},
+            "PROOF_OF_POSSESSION by dpop needs REPLAY_TABLE, or",
+        ),
+        ({"RESOURCE": "https://api.example.com?x"}, "RESOURCE is an address with a query"),
+        ({"RESOURCE": "api.example.com"}, "RESOURCE is not an https URL"),
+        ({"DENY_LIST_SOFT_AGE": "400"}, "DENY_LIST_SOFT_AGE is longer than DENY_LIST_HARD_AGE"),
+        ({"SIMPLE_RESPONSE": "true", "USAGE_KEYS": "k"}, "USAGE_KEYS has no place"),
+        ({"OTHER_ISSUERS": "https://a.example"}, "OTHER_ISSUERS is not a JSON object"),
+        ({"OTHER_ISSUERS": '{"https://a.example": []}'}, "an issuer with members other than"),
+        ({"OTHER_ISSUERS": '{"https://a.example": {"uri": 1}}'}, "an issuer with members other"),
+        (
+            {"OTHER_ISSUERS": '{"https://a.example": {"audience": "x"}}'},
+            "an issuer without jwks_uri or without audience",
+        ),
+        (
+            {"OTHER_ISSUERS": '{"https://a.example": {"jwks_uri": "https://a.example/k"}}'},
+            "an issuer without jwks_uri or without audience",
+        ),
+        (
+            {"OTHER_ISSUERS": '{"https://a.example": {"jwks_uri": "", "audience": [1]}}'},
+            "an issuer whose audience or client_ids are not texts",
+        ),
+        (
+            {"OTHER_ISSUERS": '{"http://a.example": {"jwks_uri": "x", "audience": "x"}}'},
+            "OTHER_ISSUERS is http is for loopback hosts only",
+        ),
+        (
+            {"OTHER_ISSUERS": f'{{"{ISSUER}": {{"jwks_uri": "{ISSUER}/k", "audience": "x"}}}}'},
+            "OTHER_ISSUERS names ISSUER again",
+        ),
         (INTROSPECTION | {"INTROSPECTION_CLIENT_SECRET": ""}, "go together"),
         (
             {"INTROSPECTION_URI": INTROSPECTION["INTROSPECTION_URI"]},

@@ -37,8 +37,9 @@ def test_ports_and_host_can_be_changed() -> None:
         ("127.0.0.1", "localhost"),
         ("0.0.0.0", "localhost"),  # noqa: S104 - a value under test
         ("::", "localhost"),
-        ("::1", "localhost"),
+        ("::1", "[::1]"),
         ("localhost", "localhost"),
+        ("127.0.0.2", "127.0.0.2"),
         ("gatehouse.example", "gatehouse.example"),
         ("2001:db8::7", "[2001:db8::7]"),
     ],

@@ -12,10 +12,11 @@ from chalice.local import LocalDevServer
 from chalice.test import Client
 
 from local.addresses import Addresses
-from local.chalice_shell import GatewayApp, GatewayServer, shared_environment
+from local.chalice_shell import GatewayApp, GatewayServer, host_documents, shared_environment
 from local.errors import LaptopError
 from local.gateway.messages import Request
-from local.gateway.model import Function
+from local.gateway.model import Function, Route
+from tests.unit.local.apis import http_api
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -205,6 +206,12 @@ def test_functions_that_disagree_about_a_variable_are_an_error() -> None:
     functions = [function("A", X="1"), function("B", X="2")]
     with pytest.raises(LaptopError, match="A and B need different values of X"):
         shared_environment(functions)
+
+
+def test_the_documents_about_a_stage_are_at_the_hosts_root() -> None:
+    paths = ["/.well-known/a", "/.well-known/a/ms-auth-server", "/b/ms-auth-server"]
+    api = http_api(*(Route("ANY", path, "F") for path in paths))
+    assert host_documents(api) == {"/.well-known/a/ms-auth-server"}
 
 
 def test_both_projects_load_and_serve_what_the_template_declares() -> None:

@@ -83,6 +83,17 @@ def test_an_http_api_answers_404_to_everything_unknown(method: str, path: str) -
     assert (response.status, json.loads(response.body)) == (404, {"message": "Not Found"})
 
 
+def test_a_document_at_the_hosts_root_reaches_its_route_and_nothing_else_does() -> None:
+    document = "/.well-known/about/ms-auth-server"
+    api = http_api(Route("ANY", document, "F"), Route("POST", "/oauth2/token", "F"))
+    gateway = Gateway(api, FakeLambda(), clock=Clock(), at_root={document})
+    for path in (document, f"/ms-auth-server{document}"):
+        assert gateway.handle(get(path)).status == 200
+    for path in ("/.well-known/about", f"{document}/", "/oauth2/token"):
+        assert gateway.handle(Request("POST", path)).status == 404
+    assert Gateway(api, FakeLambda(), clock=Clock()).handle(get(document)).status == 404
+
+
 def test_another_stage_of_a_rest_api_is_forbidden_whatever_the_api_configures() -> None:
     api = rest_api(responses={"DEFAULT_4XX": GatewayResponse(status=404)})
     response = answer(api, FakeLambda(), get("/prod/country"), Clock())

@@ -8,7 +8,9 @@ import pytest
 from functions.issue_token.claims import Validity
 from functions.issue_token.grants import Grant
 from functions.issue_token.minting import JwtMint, OpaqueMint
-from functions.shared.client_record import TokenProfile
+from functions.shared.client_record import SIGNING_ALGORITHMS, TokenProfile
+from functions.shared.issued_jwts import IssuedJwts
+from functions.shared.key_ring import UnusableKeyRingError
 from functions.shared.opaque_tokens import OpaqueToken
 from functions.shared.signers import LocalSigners
 from functions.shared.warm_key_ring import WarmKeyRing
@@ -45,6 +47,23 @@ def test_a_scope_is_a_list_in_a_seed_token_and_a_text_in_an_at_jwt() -> None:
         payload = jwt.PyJWS().decode(token.text, jwt.PyJWK(jwk), algorithms=["RS256"])
         scopes[profile] = json.loads(payload)["scope"]
     assert scopes == {TokenProfile.SEED: ["x", "y"], TokenProfile.AT_JWT: "x y"}
+
+
+@pytest.mark.parametrize("alg", SIGNING_ALGORITHMS)
+def test_a_jwt_is_signed_with_its_clients_algorithm(alg: str) -> None:
+    keys = [key(1, each) for each in SIGNING_ALGORITHMS]
+    store = secrets(*keys)
+    warm = WarmKeyRing(store, KEY_RING_SECRET, ManualClock(NOW))
+    mint = JwtMint(ISSUER, LocalSigners(warm, store, SIGNING_KEYS_SECRET))
+    token = mint.mint(Grant(client(signing_algorithm=alg), ("x",), ("a",)), TIMES)
+    assert jwt.get_unverified_header(token.text) == {"alg": alg, "kid": key(1, alg).kid}
+    verified = IssuedJwts(ISSUER, warm, ManualClock(NOW)).verify(token.text, NOW)
+    assert verified.token.scopes == {"x"}
+
+
+def test_an_algorithm_that_the_ring_has_no_key_for_is_our_error() -> None:
+    with pytest.raises(UnusableKeyRingError, match="no ES256 key in the ring may sign now"):
+        _jwt_mint().mint(Grant(client(signing_algorithm="ES256"), (), ("a",)), TIMES)
 
 
 def test_an_opaque_token_is_kept_under_its_digest_alone() -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from typing import Any
 
 import jwt
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from authorizer.claims import Confirmation
 from authorizer.dpop import MAX_PROOF_AGE, thumbprint
@@ -33,6 +36,14 @@ def _server() -> MemoryServer:
         client("careful", dpop_nonce_required=True),
         client("certified", tls_client_certificate_bound_access_tokens=True),
     )
+
+
+HYPOTHETICAL = _server()
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=5,
+)
 
 
 def _claims(token: str) -> dict[str, Any]:
@@ -81,6 +92,17 @@ def test_rfc9449_5_a_bad_proof_is_an_invalid_dpop_proof(bad: str) -> None:
     server = _server()
     assert server.refusal("free", headers={"DPoP": bad}) == "invalid_dpop_proof"
     assert "reason" in json.loads(server.log[-1])
+
+
+@given(st.text(max_size=300))
+def test_no_proof_whatsoever_breaks_the_endpoint(text: str) -> None:
+    assert HYPOTHETICAL.refusal("free", headers={"DPoP": text}) == "invalid_dpop_proof"
+
+
+@given(st.dictionaries(st.sampled_from(["htm", "htu", "jti", "iat", "nonce", "ath"]), JSON))
+def test_no_claims_whatsoever_break_the_endpoint(claims: dict[str, Any]) -> None:
+    answer = HYPOTHETICAL.ask("free", headers={"DPoP": proof(**claims)})
+    assert answer["statusCode"] in {200, 400}
 
 
 def test_rfc9449_4_3_the_host_header_has_no_say_in_what_the_address_is() -> None:
@@ -171,6 +193,25 @@ def test_rfc8705_3_1_a_token_is_bound_to_the_clients_certificate() -> None:
 
 def thumbprint_of(der: bytes) -> str:
     return jwt.utils.base64url_encode(sha256(der).digest()).decode()
+
+
+@pytest.mark.parametrize("token_format", TokenFormat)
+def test_rfc8705_3_2_a_certificates_thumbprint_is_in_the_token_or_in_its_introspection(
+    token_format: TokenFormat,
+) -> None:
+    server = _server()
+    bound = client(
+        "certified", token_format=token_format, tls_client_certificate_bound_access_tokens=True
+    )
+    server.clients.put(bound)
+    pem = f"-----BEGIN CERTIFICATE-----\n{b64encode(b'der').decode()}\n-----END CERTIFICATE-----"
+    context = {"requestId": "r", "identity": {"clientCert": {"clientCertPem": pem}}}
+    answer = server.token("certified", requestContext=context)
+    assert answer["token_type"] == "Bearer"
+    shown = server.introspect("certified", answer["access_token"])
+    assert shown["cnf"] == {"x5t#S256": thumbprint_of(b"der")}
+    if token_format is TokenFormat.JWT:
+        assert _claims(answer["access_token"])["cnf"] == shown["cnf"]
 
 
 def test_rfc8705_3_a_client_that_is_registered_for_it_needs_a_certificate() -> None:

@@ -43,6 +43,38 @@ def test_only_public_members_are_published() -> None:
         assert jwk.keys() == {"kty", "kid", "use", "alg", "e", "n"}
 
 
+@pytest.mark.parametrize(
+    ("alg", "members"),
+    [("PS256", {"e", "n"}), ("ES256", {"crv", "x", "y"}), ("EdDSA", {"crv", "x"})],
+)
+def test_rfc7518_6_only_public_members_of_any_key_are_published(
+    alg: str, members: set[str]
+) -> None:
+    (jwk,) = json.loads(_get(secrets(key(1, alg)))["body"])["keys"]
+    assert jwk.keys() == {"kty", "kid", "use", "alg"} | members
+    assert jwk["alg"] == alg
+
+
+@pytest.mark.parametrize(
+    ("times", "max_age"),
+    [
+        ({"publish_from": NOW + 100}, 100),
+        ({"publish_until": NOW + 7}, 7),
+        ({"publish_until": NOW + 1000}, JWKS_MAX_AGE),
+        ({"publish_from": NOW + 100, "publish_until": NOW + 200}, 100),
+        ({"publish_until": NOW}, JWKS_MAX_AGE),
+    ],
+)
+def test_nobody_may_keep_the_key_set_beyond_a_change_that_is_planned(
+    times: dict[str, int], max_age: int
+) -> None:
+    store = secrets(key(1), key(2))
+    document = json.loads(key_ring.to_json(ring(key(1), key(2))))
+    document["keys"][0] |= times
+    store.write(KEY_RING_SECRET, json.dumps(document))
+    assert _get(store)["headers"]["Cache-Control"] == f"public, max-age={max_age}"
+
+
 def test_everyone_may_keep_the_key_set_for_its_maximum_age() -> None:
     headers = _get()["headers"]
     assert headers["Cache-Control"] == f"public, max-age={JWKS_MAX_AGE}"
@@ -61,7 +93,9 @@ TAG = _get()["headers"]["ETag"]
 
 
 @pytest.mark.parametrize(
-    "if_none_match", [TAG, f"W/{TAG}", f'"other", {TAG}', "*", ['"other"', TAG]]
+    "if_none_match",
+    [TAG, f"W/{TAG}", f'"other", {TAG}', "*", ['"other"', TAG]],
+    ids=["the tag", "weak", "in a list", "any", "in a second line"],
 )
 def test_a_caller_that_has_the_key_set_is_told_so(if_none_match: str | list[str]) -> None:
     answer = _get(if_none_match=if_none_match)
@@ -70,7 +104,11 @@ def test_a_caller_that_has_the_key_set_is_told_so(if_none_match: str | list[str]
     assert answer["headers"]["Cache-Control"] == f"public, max-age={JWKS_MAX_AGE}"
 
 
-@pytest.mark.parametrize("if_none_match", ["", '"other"', TAG.strip('"'), TAG[:-2] + '"'])
+@pytest.mark.parametrize(
+    "if_none_match",
+    ["", '"other"', TAG.strip('"'), TAG[:-2] + '"'],
+    ids=["empty", "another", "without quotes", "cut"],
+)
 def test_any_other_caller_gets_the_key_set(if_none_match: str) -> None:
     assert _get(if_none_match=if_none_match)["statusCode"] == 200
 

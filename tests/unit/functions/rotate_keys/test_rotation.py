@@ -3,14 +3,16 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import jwt
 import pytest
 
 from functions.rotate_keys.composition import build
-from functions.rotate_keys.key_generation import generate_rsa_key
+from functions.rotate_keys.key_generation import generate_key, generate_rsa_key
 from functions.rotate_keys.key_store import KeyStore
 from functions.rotate_keys.rotation import first_ring
 from functions.rotate_keys.settings import Settings
 from functions.shared import key_ring, signing_keys
+from functions.shared.client_record import SIGNING_ALGORITHMS
 from functions.shared.key_ring import UnusableKeyRingError, thumbprint
 from tests.support.aws import ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.memory_stores import ManualClock, MemorySecrets
@@ -32,6 +34,16 @@ def test_a_generated_key_is_named_by_its_thumbprint_and_hides_its_private_half()
     assert new.public_jwk.keys() == {"kty", "e", "n"}
     assert signing_keys.from_pem(new.private_pem).key_size == 2048  # type: ignore[union-attr]
     assert "PRIVATE" not in repr(new)
+
+
+@pytest.mark.parametrize("alg", SIGNING_ALGORITHMS)
+def test_a_key_of_each_algorithm_signs_what_the_published_half_verifies(alg: str) -> None:
+    new = generate_key(alg)
+    ring = first_ring(new, NOW)
+    token = jwt.encode({"a": 1}, signing_keys.from_pem(new.private_pem), alg)
+    (jwk,) = ring.key_set(NOW)["keys"]
+    assert jwt.decode(token, jwt.PyJWK(jwk), algorithms=[alg]) == {"a": 1}
+    assert new.kid == jwk["kid"]
 
 
 def test_the_first_key_is_published_and_signs_at_once() -> None:

@@ -10,12 +10,12 @@ import pytest
 
 from functions.shared.audit_log import AuditEntry
 from functions.shared.client_authentication import (
-    Claimed,
     ClientAuthentication,
     ClientSecretBasic,
     ClientSecretPost,
 )
 from functions.shared.client_secrets import SecretVerifier, StoredSecret, digest_generated
+from functions.shared.credentials import Claimed
 from functions.shared.form import read_form
 from functions.shared.oauth_errors import InvalidClientError, InvalidRequestError
 from functions.shared.proxy_request import read_event
@@ -141,6 +141,7 @@ class Careless:
     """A method that forgets to refuse."""
 
     name = "careless"
+    credential = "nothing"
 
     def read(self, request: ProxyRequest, form: Form) -> Claimed | None:
         return Claimed(form.require("client_id"), "")

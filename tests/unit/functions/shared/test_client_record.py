@@ -5,7 +5,11 @@ from typing import Any
 
 import pytest
 
+from authorizer.jwk import ALGORITHMS
+from functions.shared.assertion_rules import AssertionRules
+from functions.shared.certificate_names import CertificateName, NameKind
 from functions.shared.client_record import (
+    SIGNING_ALGORITHMS,
     Client,
     TokenFormat,
     TokenProfile,
@@ -14,11 +18,31 @@ from functions.shared.client_record import (
     to_item,
 )
 from functions.shared.client_secrets import StoredSecret, digest_imported
+from functions.shared.federation_rules import FederationRule
 from functions.shared.records import UnreadableRecordError
 from tests.support.server import client
 
 FULL = client(
     secrets=(StoredSecret("sha256$" + "a" * 64, 1, 2), StoredSecret("sha256$" + "b" * 64)),
+    assertion=AssertionRules(
+        jwks_uri="https://client.example/jwks",
+        signing_alg="ES256",
+        lifetime=60,
+        accepts_token_endpoint=True,
+        requires_typ=True,
+    ),
+    federation=(
+        FederationRule(
+            issuer="https://issuer.example",
+            audience="https://us",
+            subject="repo:org/*",
+            claims={"run": 1, "nested": {"public": True}},
+            max_age=600,
+            one_time=True,
+        ),
+    ),
+    certificate_name=CertificateName(NameKind.SAN_DNS, "client.example"),
+    certificate_thumbprints=frozenset({"t" * 43}),
     grant_types=frozenset({"client_credentials", "another"}),
     default_scopes=("customer.read", "country.read"),
     token_format=TokenFormat.OPAQUE,
@@ -68,6 +92,32 @@ def test_an_items_format_is_stable() -> None:
                 },
             ]
         },
+        "assertion": {
+            "M": {
+                "jwks": {"S": ""},
+                "jwks_uri": {"S": "https://client.example/jwks"},
+                "signing_alg": {"S": "ES256"},
+                "lifetime": {"N": "60"},
+                "accepts_token_endpoint": {"BOOL": True},
+                "requires_typ": {"BOOL": True},
+            }
+        },
+        "federation": {
+            "L": [
+                {
+                    "M": {
+                        "issuer": {"S": "https://issuer.example"},
+                        "audience": {"S": "https://us"},
+                        "subject": {"S": "repo:org/*"},
+                        "claims": {"S": '{"nested": {"public": true}, "run": 1}'},
+                        "max_age": {"N": "600"},
+                        "one_time": {"BOOL": True},
+                    }
+                }
+            ]
+        },
+        "certificate_name": {"M": {"kind": {"S": "san_dns"}, "value": {"S": "client.example"}}},
+        "certificate_thumbprints": {"L": [{"S": "t" * 43}]},
         "grant_types": {"L": [{"S": "another"}, {"S": "client_credentials"}]},
         "scopes": {"L": [{"S": "country.read"}, {"S": "customer.read"}, {"S": "customer.write"}]},
         "default_scopes": {"L": [{"S": "customer.read"}, {"S": "country.read"}]},
@@ -98,6 +148,11 @@ def test_an_items_format_is_stable() -> None:
         ("default_scopes", {"L": [{"S": "not.allowed"}]}),
         ("secrets", {"L": [{"M": {}}]}),
         ("secrets", {"L": [{"S": "sha256"}]}),
+        ("assertion", {"S": "rules"}),
+        ("assertion", {"M": {}}),
+        ("federation", {"L": [{"M": {}}]}),
+        ("certificate_name", {"M": {"kind": {"S": "phone"}, "value": {"S": "1"}}}),
+        ("certificate_thumbprints", {"L": [{"S": "short"}]}),
         ("token_format", {"S": "saml"}),
         ("token_profile", {"S": "other"}),
         ("token_lifetime", {"N": "1.5"}),
@@ -129,9 +184,20 @@ def test_a_missing_attribute_makes_a_record_unreadable(attribute: str) -> None:
         ({"scopes": frozenset({"two words"})}, "scope"),
         ({"resource_scopes": frozenset({'quo"te'})}, "scope"),
         ({"default_scopes": ("other",)}, "Default scopes"),
+        ({"authentication_methods": frozenset({"client_secret_jwt"})}, "authentication method"),
+        ({"authentication_methods": frozenset({"private_key_jwt"})}, "nothing to be checked by"),
+        ({"authentication_methods": frozenset({"federated_jwt"})}, "nothing to be checked by"),
+        ({"authentication_methods": frozenset({"tls_client_auth"})}, "nothing to be checked by"),
+        (
+            {"authentication_methods": frozenset({"self_signed_tls_client_auth"})},
+            "nothing to be checked by",
+        ),
+        ({"certificate_thumbprints": frozenset({"AA:BB"})}, "thumbprint"),
         ({"token_lifetime": 1}, "lives"),
         ({"token_lifetime": 86_401}, "lives"),
         ({"token_profile": TokenProfile.AT_JWT}, "audience"),
+        ({"signing_algorithm": "HS256"}, "signing algorithm"),
+        ({"allowed_resources": frozenset({"api#x"})}, "absolute URI"),
         (
             {"secrets": tuple(StoredSecret(digest_imported(text)) for text in "ab")},
             "imported secret",
@@ -152,3 +218,7 @@ def test_a_client_that_breaks_a_rule_cannot_be_made(
 )
 def test_a_client_id_is_up_to_128_visible_ascii_characters(text: str, *, possible: bool) -> None:
     assert is_client_id(text) is possible
+
+
+def test_tokens_are_signed_with_what_the_verifier_can_verify() -> None:
+    assert set(SIGNING_ALGORITHMS) == ALGORITHMS

@@ -87,3 +87,16 @@ def test_an_unexpected_error_is_a_server_error_without_a_trace() -> None:
 def test_an_event_that_makes_no_sense_is_answered_all_the_same(event: dict[str, object]) -> None:
     answer = Endpoint("thing", _echo, print)(event)
     assert answer["statusCode"] in {200, 500}
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "post", "BREW"])
+def test_rfc9110_15_5_6_another_method_is_405_with_the_methods_that_are_allowed(
+    method: str,
+) -> None:
+    log: list[str] = []
+    endpoint = Endpoint("test", lambda *_: json_response(200, {}), log.append, ("POST", "PUSH"))
+    answer = endpoint(proxy_event(method, "/x"))
+    assert answer["statusCode"] == 405
+    assert answer["headers"]["Allow"] == "POST, PUSH"
+    assert json.loads(answer["body"])["error"] == "invalid_request"
+    assert endpoint(proxy_event("POST", "/x"))["statusCode"] == 200

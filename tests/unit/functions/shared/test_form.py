@@ -106,3 +106,22 @@ def test_no_content_type_is_refused() -> None:
 def test_any_other_charset_is_refused() -> None:
     with pytest.raises(InvalidRequestError, match="charset"):
         _read("a=1", f"{FORM}; charset=iso-8859-1")
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "identity, gzip", ""])
+def test_a_compressed_body_is_refused(coding: str) -> None:
+    headers = {"Content-Type": FORM, "Content-Encoding": coding}
+    with pytest.raises(InvalidRequestError, match="compressed"):
+        read_form(read_event(form_event("/", "a=1", headers=headers)))
+
+
+@pytest.mark.parametrize("name", ["token", "access_token", "subject_token", "actor_token"])
+def test_rfc6750_5_3_a_token_in_the_uri_is_refused(name: str) -> None:
+    event = form_event("/", "a=1", query={name: "x"})
+    with pytest.raises(InvalidRequestError, match="URI"):
+        read_form(read_event(event))
+
+
+def test_rfc6749_3_2_other_parameters_in_the_uri_are_ignored() -> None:
+    event = form_event("/", "a=1", query={"a": "2"})
+    assert read_form(read_event(event)).get("a") == "1"

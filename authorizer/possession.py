@@ -1,0 +1,131 @@
+"""Proof of possession at the resource: that the caller holds the key its token is bound to.
+
+By a DPoP proof (RFC 9449 section 7) or by the certificate of mutual TLS (RFC 8705 section 3). Only
+imported where the settings accept bound tokens.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode, urlsafe_b64encode
+from binascii import Error as Base64Error
+from hashlib import sha256
+from math import floor
+from typing import TYPE_CHECKING
+
+from authorizer import dpop, request
+from authorizer.claims import CERTIFICATE, DPOP_KEY
+from authorizer.errors import TokenRefused
+from authorizer.reasons import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from authorizer.bearer import Presented
+    from authorizer.claims import VerifiedToken
+    from authorizer.dpop import VerifiedProof
+    from authorizer.used_proofs import UsedProofs
+
+_HEADER = "dpop"
+_PEM = re.compile(
+    r"\s*-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+?)\s*-----END CERTIFICATE-----\s*"
+)
+
+
+class Possession:
+    """Checks what a request proves.
+
+    `methods` are the confirmation methods accepted. `resource` is this API's address as its callers
+    write it; None if it is the one by which API Gateway knows it.
+    """
+
+    def __init__(
+        self, methods: frozenset[str], resource: str | None, used: UsedProofs | None
+    ) -> None:
+        self._methods = methods
+        self._resource = resource
+        self._used = used
+
+    @property
+    def takes_proofs(self) -> bool:
+        """Tell whether the DPoP scheme is spoken here."""
+        return DPOP_KEY in self._methods
+
+    def check(
+        self, event: Mapping[str, object], presented: Presented, token: VerifiedToken, now: float
+    ) -> VerifiedProof | None:
+        """Return if the request proves the key of its token; with the proof that is to be used up.
+
+        Raises:
+            TokenRefused: it does not, or the token is not presented in the way of its kind.
+            EventUnfit: the event does not tell what a proof would have to be for.
+        """
+        bound = token.confirmation
+        if bound is None or (presented.with_proof and bound.method != DPOP_KEY):
+            raise TokenRefused(Reason.TOKEN_NOT_BOUND)
+        if bound.method not in self._methods:
+            raise TokenRefused(Reason.PROOF_REQUIRED)
+        if bound.method == CERTIFICATE:
+            _check_certificate(event, bound.thumbprint)
+            return None
+        if not presented.with_proof:
+            raise TokenRefused(Reason.PROOF_REQUIRED)  # RFC 9449 section 7.1
+        return self._check_proof(event, presented.token, bound.thumbprint, now)
+
+    def use(self, proof: VerifiedProof, now: float, seconds: float) -> None:
+        """Use a proof up. The last thing to do, so that no other refusal costs a caller its proof.
+
+        Raises:
+            TokenRefused: it was used before.
+            StateUnavailable: nobody can tell.
+        """
+        if self._used is not None:
+            until = floor(proof.issued_at) + dpop.MAX_PROOF_AGE + 1
+            self._used.use(proof.jkt, proof.jti, until, now, seconds)
+
+    def _check_proof(
+        self, event: Mapping[str, object], token: str, thumbprint: str, now: float
+    ) -> VerifiedProof:
+        proof = dpop.verify_proof(
+            _one_proof(event), request.method(event), request.url(event, self._resource), now
+        )
+        if proof.ath is None:
+            raise TokenRefused(Reason.ATH_MISSING)
+        if proof.ath != _digest(token.encode()):
+            raise TokenRefused(Reason.ATH_OTHER)
+        if proof.jkt != thumbprint:
+            raise TokenRefused(Reason.JKT_OTHER)
+        return proof
+
+
+def _one_proof(event: Mapping[str, object]) -> str:
+    values = request.header_values(event, _HEADER)
+    if not values:
+        raise TokenRefused(Reason.PROOF_MISSING)
+    if len(values) > 1 or not isinstance(values[0], str) or "," in values[0]:
+        raise TokenRefused(Reason.PROOF_SEVERAL)
+    return values[0]
+
+
+def _check_certificate(event: Mapping[str, object], thumbprint: str) -> None:
+    """Compare the caller's certificate with the token's; API Gateway has seen to its key."""
+    pem = request.client_certificate(event)
+    if pem is None:
+        raise TokenRefused(Reason.CERTIFICATE_MISSING)
+    if _digest(_read_pem(pem)) != thumbprint:
+        raise TokenRefused(Reason.CERTIFICATE_OTHER)
+
+
+def _read_pem(pem: str) -> bytes:
+    """Read one certificate: of two, nobody can tell which one the caller holds the key of."""
+    match = _PEM.fullmatch(pem)
+    if match is None:
+        raise TokenRefused(Reason.CERTIFICATE_MALFORMED)
+    try:
+        return b64decode("".join(match[1].split()), validate=True)
+    except Base64Error:
+        raise TokenRefused(Reason.CERTIFICATE_MALFORMED) from None
+
+
+def _digest(raw: bytes) -> str:
+    return urlsafe_b64encode(sha256(raw).digest()).rstrip(b"=").decode()

@@ -1,0 +1,71 @@
+"""The metadata document of a protected resource. RFC 9728, 2."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Final
+
+from authorizer.jwk import ALGORITHMS
+from functions.shared import public_document
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from functions.publish_resource_metadata.settings import Settings
+    from functions.shared.audit_log import AuditEntry
+    from functions.shared.proxy_request import ProxyRequest
+    from functions.shared.responses import ProxyResponse
+
+MAX_AGE: Final = 3600
+"""Seconds for which anyone may keep the document."""
+
+_DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataPublisher:
+    """Answers with the same document at every one of its addresses."""
+
+    members: Mapping[str, object]
+
+    def __call__(self, request: ProxyRequest, entry: AuditEntry) -> ProxyResponse:  # noqa: ARG002
+        """Return the document; 304 to a caller that has it."""
+        return public_document.answer(request, json.dumps(self.members), MAX_AGE)
+
+
+def document(resource: str, settings: Settings) -> dict[str, object]:
+    """Describe the API at this address."""
+    methods = settings.proof_of_possession.split(",")
+    members: dict[str, object] = {
+        "resource": resource,
+        "authorization_servers": [settings.issuer],
+        "scopes_supported": scopes_supported(),
+        "bearer_methods_supported": ["header"],
+    }
+    if "dpop" in methods:
+        members["dpop_signing_alg_values_supported"] = sorted(ALGORITHMS)
+    if "mtls" in methods:
+        members["tls_client_certificate_bound_access_tokens"] = True
+    return members
+
+
+def scopes_supported() -> list[str]:
+    """Return the scopes of the authorizer's own map, so that the two never differ."""
+    scope_map = json.loads(files("authorizer").joinpath("scopes.json").read_text(encoding="utf-8"))
+    return sorted({scope for key in scope_map for scope in key.split(" ")})
+
+
+def stage_address(event: Mapping[str, Any]) -> str:
+    """Return the address of the stage that an event came through.
+
+    A reader compares it with the address it asked (RFC 9728, 3.3), so nobody is misled by it.
+    """
+    context, headers = event["requestContext"], event.get("headers") or {}
+    scheme = headers.get("X-Forwarded-Proto", "https")
+    port = headers.get("X-Forwarded-Port", _DEFAULT_PORTS.get(scheme))
+    authority = context["domainName"]
+    if port != _DEFAULT_PORTS.get(scheme):
+        authority = f"{authority}:{port}"
+    return f"{scheme}://{authority}/{context['stage']}"

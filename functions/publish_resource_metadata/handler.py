@@ -1,0 +1,22 @@
+"""GET /.well-known/oauth-protected-resource of the guarded API."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from functions.publish_resource_metadata.composition import build
+from functions.publish_resource_metadata.settings import Settings
+from functions.shared.warm_instance import WarmInstance
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from functions.shared.responses import ProxyResponse
+
+_warm = WarmInstance(lambda: build(Settings.from_env(os.environ)))
+
+
+def handle(event: Mapping[str, Any], context: object) -> ProxyResponse:  # noqa: ARG001
+    """Answer one proxy event."""
+    return _warm()(event)

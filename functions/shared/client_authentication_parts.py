@@ -1,0 +1,78 @@
+"""The real parts of client authentication: every endpoint that asks for clients composes the same.
+
+One set of counters and of used assertions for all of them: a guess or an assertion at one endpoint
+counts at the others.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from authorizer import https_client
+from authorizer.clocks import Clocks
+from functions.shared.client_assertion import OneTime
+from functions.shared.client_authentication import ClientAuthentication, secret_methods
+from functions.shared.counters import DynamoDbCounters
+from functions.shared.failure_throttle import FailureThrottle
+from functions.shared.federated_jwt import FederatedJwt
+from functions.shared.mutual_tls import SelfSignedTlsClientAuth, TlsClientAuth
+from functions.shared.one_time_use import DynamoDbOneTimeUse
+from functions.shared.private_key_jwt import PrivateKeyJwt
+from functions.shared.public_addresses import (
+    ON_LOOPBACK,
+    require_public,
+    require_public_or_loopback,
+)
+from functions.shared.remote_keys import CachedRemoteKeys
+from functions.shared.secret_use import DynamoDbSecretUses, WarmSecretUses
+
+if TYPE_CHECKING:
+    from functions.shared.aws_clients import AwsClients
+    from functions.shared.client_registry import ClientRegistry
+    from functions.shared.clock import Clock
+
+
+class AuthenticationSettings(Protocol):
+    """What client authentication needs of an artifact's settings."""
+
+    @property
+    def issuer(self) -> str:
+        """This server's identifier: the only audience of an assertion."""
+
+    @property
+    def state_table(self) -> str:
+        """The table of used assertions, counted failures and uses of secrets."""
+
+    @property
+    def remote_keys(self) -> str:
+        """Where keys may be fetched: on the public internet, or on the loopback address too."""
+
+
+def build_client_authentication(
+    settings: AuthenticationSettings, *, registry: ClientRegistry, aws: AwsClients, clock: Clock
+) -> ClientAuthentication:
+    """Compose client authentication with every method that we know."""
+    table = settings.state_table
+    keys = _remote_keys(settings, clock)
+    used = DynamoDbOneTimeUse(aws.dynamodb, table)
+    return ClientAuthentication(
+        registry,
+        (
+            *secret_methods(WarmSecretUses(DynamoDbSecretUses(aws.dynamodb, table))),
+            PrivateKeyJwt(settings.issuer, keys, OneTime("client-assertion", used)),
+            FederatedJwt(settings.issuer, keys, OneTime("federated-token", used)),
+            TlsClientAuth(),
+            SelfSignedTlsClientAuth(),
+        ),
+        clock,
+        FailureThrottle(DynamoDbCounters(aws.dynamodb, table)),
+    )
+
+
+def _remote_keys(settings: AuthenticationSettings, clock: Clock) -> CachedRemoteKeys:
+    on_loopback = settings.remote_keys == ON_LOOPBACK
+    admit = require_public_or_loopback if on_loopback else require_public
+    send = partial(https_client.send, admit=admit)
+    return CachedRemoteKeys(send, Clocks(clock, time.monotonic), http=on_loopback)

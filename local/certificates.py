@@ -1,0 +1,175 @@
+"""Certificates for mutual TLS on the laptop: an authority, the server's, and two clients'.
+
+They are made when they are first needed and kept under .gatehouse/tls, each with its private key in
+the same file, as curl's --cert takes it.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from functions.shared.client_certificate import from_pem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["CLIENT_NAME", "DIRECTORY", "LaptopCertificates"]
+
+DIRECTORY = Path(__file__).resolve().parent.parent / ".gatehouse" / "tls"
+CLIENT_NAME = "service-client-mtls.example"
+"""The DNS name in the demo client's certificate."""
+
+_LIFETIME = timedelta(days=365)
+_LEAST_LEFT = timedelta(days=7)
+_CLOCK_SKEW = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class _Issued:
+    """A certificate with its private key."""
+
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey
+
+    def to_pem(self) -> bytes:
+        return self.certificate.public_bytes(Encoding.PEM) + self.key.private_bytes(
+            Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+        )
+
+
+@dataclass(frozen=True)
+class LaptopCertificates:
+    """Files of certificates in one directory."""
+
+    directory: Path
+
+    @classmethod
+    def ensure(cls, directory: Path = DIRECTORY) -> LaptopCertificates:
+        """Return the certificates there; make new ones if there are none or they end soon."""
+        found = cls(directory)
+        if not found.are_good(datetime.now(UTC)):
+            _replace(directory, _make())
+        return found
+
+    def are_good(self, now: datetime) -> bool:
+        """Whether they are there and will be good for some days."""
+        try:
+            ends_at = from_pem(self.authority.read_text()).x509.not_valid_after_utc
+        except (OSError, ValueError):
+            return False
+        return now + _LEAST_LEFT < ends_at
+
+    @property
+    def authority(self) -> Path:
+        """The authority's certificate, which clients of the listener trust."""
+        return self.directory / "authority.pem"
+
+    @property
+    def truststore(self) -> Path:
+        """What the listener trusts: the authority, and the self-signed client by itself."""
+        return self.directory / "truststore.pem"
+
+    @property
+    def server(self) -> Path:
+        """The listener's own certificate and key."""
+        return self.directory / "server.pem"
+
+    @property
+    def client(self) -> Path:
+        """The certificate and key of a client that the authority vouches for."""
+        return self.directory / "client.pem"
+
+    @property
+    def self_signed_client(self) -> Path:
+        """The certificate and key of a client that nobody vouches for."""
+        return self.directory / "self-signed-client.pem"
+
+    def self_signed_thumbprint(self) -> str:
+        """The thumbprint under which the self-signed client is registered."""
+        pem, end, _ = self.self_signed_client.read_text().partition("-----END CERTIFICATE-----\n")
+        return from_pem(pem + end).thumbprint
+
+    def server_context(self) -> ssl.SSLContext:
+        """TLS as a custom domain of API Gateway has it: no connection without a trusted client."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(self.server)
+        context.load_verify_locations(self.truststore)
+        context.verify_mode = ssl.CERT_REQUIRED
+        return context
+
+
+def _make() -> dict[str, bytes]:
+    """Make everything, by file name."""
+    authority = _issue("Gatehouse on this laptop", [], None)
+    local = [x509.DNSName("localhost")] + [
+        x509.IPAddress(ip_address(text)) for text in ("127.0.0.1", "::1")
+    ]
+    server = _issue("localhost", local, authority, ExtendedKeyUsageOID.SERVER_AUTH)
+    client_name = [x509.DNSName(CLIENT_NAME)]
+    client = _issue("service-client-mtls", client_name, authority, ExtendedKeyUsageOID.CLIENT_AUTH)
+    loner = _issue("service-client-self-signed", [], None, ExtendedKeyUsageOID.CLIENT_AUTH)
+    public = [each.certificate.public_bytes(Encoding.PEM) for each in (authority, loner)]
+    return {
+        "authority.pem": public[0],
+        "truststore.pem": b"".join(public),
+        "server.pem": server.to_pem(),
+        "client.pem": client.to_pem(),
+        "self-signed-client.pem": loner.to_pem(),
+    }
+
+
+def _issue(
+    common_name: str,
+    names: Sequence[x509.GeneralName],
+    issuer: _Issued | None,
+    usage: x509.ObjectIdentifier | None = None,
+) -> _Issued:
+    """Issue a certificate; without an issuer it signs itself, and without a usage it may sign."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+    now = datetime.now(UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer.certificate.subject if issuer else subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _CLOCK_SKEW)
+        .not_valid_after(now + _LIFETIME)
+        .add_extension(x509.BasicConstraints(ca=usage is None, path_length=None), critical=True)
+    )
+    if usage is not None:
+        builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    return _Issued(builder.sign(issuer.key if issuer else key, hashes.SHA256()), key)
+
+
+def _replace(directory: Path, files: dict[str, bytes]) -> None:
+    """Put files in place all at once: processes that start together must not mix two sets."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(prefix=f"{directory.name}-", dir=directory.parent))
+    for name, content in files.items():
+        (made / name).write_bytes(content)
+        (made / name).chmod(0o600)
+    if directory.exists():
+        directory.rename(made.with_name(f"{made.name}-old"))
+    try:
+        made.rename(directory)
+    except OSError:  # somebody else was first
+        if not os.listdir(directory):  # noqa: PTH208 - any entry will do
+            raise

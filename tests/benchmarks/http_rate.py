@@ -1,0 +1,169 @@
+"""Tokens per second over HTTP: through `chalice local`, and from oidc-provider in Node."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from jwt.algorithms import RSAAlgorithm
+
+from tests.benchmarks.decisions import NODE, has_node
+from tests.benchmarks.results import Goal, Section, measured, paired_ratio
+from tests.support.laptop import free_environment, running
+from tests.support.tokens import rsa_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROUNDS, SECONDS, CONNECTIONS = 5, 4, 8
+CLIENT_ID, CLIENT_SECRET = "service-client-jwt", "service-client-jwt-secret"
+SCOPE = "country.read customer.read customer.write"
+_BODY = "grant_type=client_credentials&scope=" + SCOPE.replace(" ", "%20")
+_CREDENTIALS = base64.b64encode(f"{CLIENT_ID}:{CLIENT_SECRET}".encode()).decode()
+
+
+class Target(NamedTuple):
+    """A token endpoint on this machine."""
+
+    port: int
+    path: str
+
+    def request(self) -> bytes:
+        """Write the token request."""
+        return (
+            f"POST {self.path} HTTP/1.1\r\nHost: localhost:{self.port}\r\n"
+            f"Authorization: Basic {_CREDENTIALS}\r\n"
+            "Content-Type: application/x-www-form-urlencoded\r\n"
+            f"Content-Length: {len(_BODY)}\r\n\r\n{_BODY}"
+        ).encode()
+
+
+def http_rate() -> Section:
+    """Ask both servers for tokens, in turns."""
+    load = _wrk if shutil.which("wrk") else _threads
+    generator = "wrk -t1" if load is _wrk else "a generator of our own in Python"
+    environ = free_environment()
+    names = {"Gatehouse through chalice local": [], "oidc-provider": []}
+    samples: dict[str, list[float]] = dict(names)
+    with running(environ) as laptop, _oidc_provider() as rival:
+        laptop.wait_for_line("Everything is up")
+        targets = {
+            "Gatehouse through chalice local": Target(
+                laptop.addresses.auth_port, "/ms-auth-server/oauth2/token"
+            )
+        }
+        if rival is not None:
+            targets["oidc-provider"] = rival
+        for target in targets.values():
+            load(target, 1)
+        for _ in range(ROUNDS):
+            for name, target in targets.items():
+                samples[name].append(load(target, SECONDS))
+    goals = []
+    ours, theirs = samples.values()
+    if theirs:
+        goals.append(Goal("Gatehouse beside oidc-provider", paired_ratio(ours, theirs), 1.0,
+                          at_least=True))  # fmt: skip
+    return Section(
+        "Tokens per second over HTTP",
+        f"{CONNECTIONS} connections kept open, {ROUNDS} turns of {SECONDS} s each, asked by "
+        f"{generator}: client credentials by HTTP Basic for an RS256 token. Server and generator "
+        "share this machine's cores. oidc-provider keeps its state in memory; ours runs behind "
+        "chalice's development server with moto as the AWS.",
+        [measured(name, each, "tokens/s") for name, each in samples.items() if each],
+        goals,
+    )
+
+
+@contextmanager
+def _oidc_provider() -> Iterator[Target | None]:
+    """Run oidc-provider with the same client, and a key of the same size."""
+    if not has_node():
+        yield None
+        return
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    jwk = RSAAlgorithm.to_jwk(rsa_key(), as_dict=True)
+    setup = {
+        "port": port,
+        "jwk": {name: value for name, value in jwk.items() if name != "key_ops"}
+        | {"kid": "key-1", "alg": "RS256", "use": "sig"},
+        "clientId": CLIENT_ID,
+        "clientSecret": CLIENT_SECRET,
+        "scope": SCOPE,
+    }
+    process = subprocess.Popen(
+        ["node", "oidc-provider.mjs", json.dumps(setup)],
+        cwd=NODE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+        yield Target(port, "/token")
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def _wrk(target: Target, seconds: int) -> float:
+    with tempfile.TemporaryDirectory() as directory:
+        script = Path(directory) / "token.lua"
+        script.write_text(
+            'wrk.method = "POST"\n'
+            f'wrk.body = "{_BODY}"\n'
+            f'wrk.headers["Authorization"] = "Basic {_CREDENTIALS}"\n'
+            'wrk.headers["Content-Type"] = "application/x-www-form-urlencoded"\n'
+            "done = function(summary, latency, requests)\n"
+            "  io.write(string.format('RATE %f %d\\n',\n"
+            "    summary.requests / summary.duration * 1e6,\n"
+            "    summary.errors.status + summary.errors.read + summary.errors.timeout))\n"
+            "end\n"
+        )
+        url = f"http://127.0.0.1:{target.port}{target.path}"
+        command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(script), url]
+        output = subprocess.run(command, capture_output=True, check=True, text=True).stdout
+    _, rate, errors = next(line for line in output.splitlines() if line[:4] == "RATE").split()
+    if int(errors):
+        raise RuntimeError(f"{errors} of the answers were no tokens:\n{output}")
+    return float(rate)
+
+
+def _threads(target: Target, seconds: int) -> float:
+    counts = [0] * CONNECTIONS
+    until = time.monotonic() + seconds
+
+    def ask(at: int) -> None:
+        request = target.request()
+        with socket.create_connection(("127.0.0.1", target.port)) as connection:
+            answers = connection.makefile("rb")
+            while time.monotonic() < until:
+                connection.sendall(request)
+                assert b" 200 " in answers.readline()
+                length = 0
+                while (line := answers.readline()) not in (b"\r\n", b""):
+                    name, _, value = line.partition(b":")
+                    if name.lower() == b"content-length":
+                        length = int(value)
+                answers.read(length)
+                counts[at] += 1
+
+    started = time.monotonic()
+    threads = [threading.Thread(target=ask, args=(at,)) for at in range(CONNECTIONS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sum(counts) / (time.monotonic() - started)

@@ -1,0 +1,114 @@
+"""Issuing tokens: one warm handler beside the signature that it has to make."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager, redirect_stdout
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Any
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from functions.issue_token import handler
+from functions.shared import key_ring, paths, signing_keys
+from functions.shared.client_registry import DynamoDbClients
+from functions.shared.signing_keys import from_pem
+from tests.benchmarks.results import Goal, Section, measured, paired_ratio
+from tests.support.aws import (
+    CLIENTS_TABLE,
+    ENVIRONMENT,
+    KEY_RING_SECRET,
+    SIGNING_KEYS_SECRET,
+    aws_account,
+)
+from tests.support.proxy_events import basic, form_event
+from tests.support.server import NOW, SECRET, client, key, ring
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROUNDS, RUNS = 25, 60
+
+
+class _Environment:
+    """Sets variables as pytest's monkeypatch does, for the rest of the process."""
+
+    def setenv(self, name: str, value: str) -> None:
+        os.environ[name] = value
+
+
+@contextmanager
+def _warm_handler() -> Iterator[tuple[Callable[[], object], list[str]]]:
+    """Provide the handler with one event, and the calls to AWS that it makes."""
+    environment: Any = _Environment()
+    with aws_account(environment) as aws, open(os.devnull, "w", buffering=1) as nowhere:  # noqa: PTH123
+        os.environ |= ENVIRONMENT
+        new = key()
+        aws.secrets_manager.put_secret_value(
+            SecretId=KEY_RING_SECRET, SecretString=key_ring.to_json(ring(new, now=NOW))
+        )
+        aws.secrets_manager.put_secret_value(
+            SecretId=SIGNING_KEYS_SECRET,
+            SecretString=signing_keys.to_json({new.kid: new.private_pem}),
+        )
+        DynamoDbClients(aws.dynamodb, CLIENTS_TABLE).put(client())
+        event = form_event(
+            paths.TOKEN,
+            [("grant_type", "client_credentials"), ("scope", "country.read customer.read")],
+            headers=basic("service-client-jwt", SECRET),
+        )
+        with redirect_stdout(nowhere):
+            answer = handler.handle(event, None)
+            assert answer["statusCode"] == 200, answer
+            calls: list[str] = []
+            _count_calls(calls)
+            yield lambda: handler.handle(event, None), calls
+
+
+def _count_calls(calls: list[str]) -> None:
+    import botocore.client  # noqa: PLC0415
+
+    base: Any = botocore.client.BaseClient
+    real = base._make_api_call
+
+    def counted(self: Any, name: str, arguments: Any) -> Any:  # noqa: ANN401
+        calls.append(name)
+        return real(self, name, arguments)
+
+    base._make_api_call = counted
+
+
+def issuing() -> Section:
+    """Measure the handler and the bare signature in turns."""
+    private = from_pem(key().private_pem)
+    assert isinstance(private, rsa.RSAPrivateKey)
+    pkcs1, sha256, data = padding.PKCS1v15(), hashes.SHA256(), b"x" * 400
+    handled, signed = [], []
+    with _warm_handler() as (run, calls):
+        for _ in range(ROUNDS):
+            handled.append(_microseconds(run))
+            signed.append(_microseconds(lambda: private.sign(data, pkcs1, sha256)))
+        reads = len(calls)
+    return Section(
+        "Issuing a token",
+        "The warm handler of POST /oauth2/token for a client with a generated secret: event in, "
+        "RS256 token (key of 2,048 bits) and log line out; AWS is moto. Beside it the RSA "
+        f"signature alone. Calls to AWS during {ROUNDS * RUNS:,} tokens: {reads}.",
+        [
+            measured("Gatehouse: the whole handler", handled, "µs"),
+            measured("cryptography: RSA signature alone", signed, "µs"),
+        ],
+        [
+            Goal("the handler beside the signature", paired_ratio(handled, signed), 1.15),
+            Goal(f"calls to AWS per token (of {ROUNDS * RUNS:,})", reads / ROUNDS / RUNS, 0.005,
+                 "calls"),
+        ],
+    )  # fmt: skip
+
+
+def _microseconds(run: Callable[[], object]) -> float:
+    started = perf_counter_ns()
+    for _ in range(RUNS):
+        run()
+    return (perf_counter_ns() - started) / RUNS / 1000

@@ -1,0 +1,115 @@
+"""Memory while distinct tokens come and go.
+
+python -m tests.benchmarks.memory COUNT    prints the resident size, in KiB, twenty times
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from authorizer import handler
+from authorizer.errors import Unauthorized
+from tests.benchmarks.decisions import API, ISSUER, ROOT
+from tests.benchmarks.jwks_server import serving
+from tests.benchmarks.results import Goal, Measurement, Section
+from tests.support.tokens import (
+    at_jwt_claims,
+    ed25519_jwk,
+    ed25519_key,
+    encode,
+    jwks,
+    rest_event,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SAMPLES = 20
+_ALLOWED_GROWTH_KIB = 1024
+_HEADER = encode(b'{"alg":"EdDSA","kid":"ed","typ":"at+jwt"}')
+
+
+def memory(count: int) -> Section:
+    """Decide on `count` distinct tokens in a process of its own, and watch its size."""
+    command = [sys.executable, "-m", "tests.benchmarks.memory", str(count)]
+    output = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True).stdout
+    sizes = [int(line) for line in output.splitlines()]
+    warm, last = sizes[1], sizes[-1]
+    return Section(
+        "Memory",
+        f"{count:,} tokens through the handler, no two alike: of every four, two are good, one "
+        "has a forged signature and one names a random key id. Signed with Ed25519 in the same "
+        "process, because RSA takes twenty times as long to sign. Resident size after each "
+        "twentieth.",
+        [
+            Measurement(f"after {count // SAMPLES * 2:,}", warm / 1024, "MiB"),
+            Measurement(f"after {count // 2:,}", sizes[SAMPLES // 2 - 1] / 1024, "MiB"),
+            Measurement(f"after {count:,}", last / 1024, "MiB"),
+            Measurement("the largest of all samples", max(sizes) / 1024, "MiB", len(sizes)),
+        ],
+        [
+            Goal("growth from the second sample to the last", (last - warm) / 1024,
+                 _ALLOWED_GROWTH_KIB / 1024, "MiB"),
+        ],
+    )  # fmt: skip
+
+
+def _tokens(count: int) -> Iterator[str]:
+    """Write tokens, each of a `jti` of its own."""
+    sign = ed25519_key("ed").sign
+    claims = json.dumps(at_jwt_claims(time.time(), iss=ISSUER, aud=API, jti="@"))
+    before, _, after = claims.partition("@")
+    for at in range(count):
+        head = f"{_HEADER}.{encode(f'{before}{at}{after}'.encode())}"
+        signature = bytes(64) if at % 4 == 2 else sign(head.encode())
+        token = f"{head}.{encode(signature)}"
+        if at % 4 == 3:
+            other = encode(json.dumps({"alg": "EdDSA", "kid": f"random-{at}"}).encode())
+            token = other + token.removeprefix(_HEADER)
+        yield token
+
+
+def _resident_kib() -> int:
+    with open("/proc/self/statm") as statm:  # noqa: PTH123
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGESIZE") // 1024
+
+
+def _watch(count: int) -> Iterator[int]:
+    with serving(jwks(ed25519_jwk())) as endpoint:
+        os.environ |= {
+            "ISSUER": ISSUER,
+            "AUDIENCE": API,
+            "JWKS_URI": endpoint.url,
+            "ALGORITHMS": "EdDSA",
+        }
+        event: dict[str, Any] = rest_event("")
+        allowed = 0
+        for at, token in enumerate(_tokens(count), start=1):
+            event["headers"]["Authorization"] = f"Bearer {token}"
+            event["multiValueHeaders"]["Authorization"] = [f"Bearer {token}"]
+            try:
+                handler.handle(event, None)
+                allowed += 1
+            except Unauthorized:
+                pass
+            if at % (count // SAMPLES) == 0:
+                yield _resident_kib()
+        assert allowed == count // 2
+
+
+def main() -> None:
+    """Print the samples; log lines go nowhere."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    with open(os.devnull, "w", buffering=1) as nowhere:  # noqa: PTH123
+        sys.stdout = nowhere
+        for size in _watch(int(sys.argv[1])):
+            answers.write(f"{size}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,503 @@
+"""The cases that are no question of one token: how it is sent, proofs, opaque tokens, key sets.
+
+Each is run against the whole authorizer, or against the part that decides, with a clock and a
+network of the test's own.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from authorizer.claims import LEEWAY
+from authorizer.composition import build
+from authorizer.dpop import MAX_PROOF_AGE, MAX_PROOF_LENGTH, verify_proof
+from authorizer.errors import AuthorizerError, TokenRefused, Unauthorized
+from authorizer.https_client import (
+    MAX_BODY_LENGTH,
+    ExchangeFailed,
+    Request,
+    Response,
+    parse_url,
+    send,
+)
+from authorizer.settings import Settings
+from tests.support import dpop_proofs
+from tests.support.memory_server import TOKEN_URL
+from tests.support.tokens import (
+    CLIENT,
+    ISSUER,
+    NOW,
+    FakeClock,
+    claims,
+    encode,
+    forge,
+    forge_claims,
+    forge_header,
+    jwks,
+    mint,
+    rest_event,
+    rsa_jwk,
+    rsa_key,
+    unsigned,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+THUMBPRINT = "A" * 43
+OPAQUE = "gh_an-opaque-token"
+
+
+class Behaviour(NamedTuple):
+    """Something to observe. What is observed begins with `expected`."""
+
+    number: int
+    name: str
+    observe: Callable[[], str]
+    expected: str
+
+
+class Sandbox:
+    """A whole authorizer with its authorization server, its clock and its log."""
+
+    def __init__(self, **environ: str) -> None:
+        self.clock = FakeClock()
+        self.log: list[str] = []
+        self.fetches = 0
+        self.down = False
+        self.keys: list[dict[str, Any]] = [rsa_jwk()]
+        self.headers: dict[str, str] = {}
+        self.answer: tuple[int, bytes] = (200, b'{"active":false}')
+        self.while_fetching: Callable[[], None] = lambda: None
+        self.gate = build(
+            Settings.from_env({"ISSUER": ISSUER} | environ),
+            clock=self.clock,
+            monotonic=self.clock,
+            send=self._send,
+            emit=self.log.append,
+        )
+
+    def _send(self, request: Request) -> Response:
+        self.fetches += 1
+        self.while_fetching()
+        if self.down:
+            raise ExchangeFailed("down")
+        if request.method == "POST":
+            return Response(self.answer[0], {}, self.answer[1])
+        if request.headers.get("If-None-Match", "none") == self.headers.get("etag"):
+            return Response(304, self.headers, b"")
+        return Response(200, self.headers, jwks(*self.keys))
+
+    def outcome(self, event: dict[str, Any] | str) -> str:
+        """Return what the gateway answers the caller with, and the reason in the log."""
+        if isinstance(event, str):
+            event = rest_event(event)
+        try:
+            self.gate.decide(event, 1)
+        except Unauthorized:
+            return f"401 {self._reason()}"
+        except AuthorizerError:
+            return f"500 {self._reason()}"
+        return "accepted"
+
+    def _reason(self) -> str:
+        return str(json.loads(self.log[-1])["reason"])
+
+
+def _header(*values: str, **members: object) -> Callable[[], str]:
+    """Send these Authorization headers."""
+
+    def observe() -> str:
+        headers = {"Authorization": values[-1]}
+        several = {"Authorization": list(values)}
+        event = rest_event(mint(), headers=headers, multiValueHeaders=several, **members)
+        return Sandbox().outcome(event)
+
+    return observe
+
+
+def _bearer_and_query() -> str:
+    query = {"access_token": mint()}
+    return Sandbox().outcome(rest_event(mint(), queryStringParameters=query))
+
+
+def _bound(method: str) -> Callable[[], str]:
+    """Send a token bound to a key as if it were a bearer token."""
+    return lambda: Sandbox().outcome(forge_claims(cnf={method: THUMBPRINT}))
+
+
+def _dpop_at_the_gate(proof: str) -> str:
+    token = forge_claims(cnf={"jkt": THUMBPRINT})
+    headers = {"Authorization": f"DPoP {token}", "DPoP": proof}
+    several = {name: [value] for name, value in headers.items()}
+    return Sandbox().outcome(rest_event(token, headers=headers, multiValueHeaders=several))
+
+
+def _proof(
+    make: Callable[[], str], *, method: str = "POST", url: str = TOKEN_URL
+) -> Callable[[], str]:
+    """Judge a DPoP proof by itself."""
+
+    def observe() -> str:
+        try:
+            verify_proof(make(), method, url, NOW)
+        except TokenRefused as refused:
+            return f"refused {refused.reason}"
+        return "accepted"
+
+    return observe
+
+
+def _without_signature(alg: str) -> str:
+    _, payload, _ = dpop_proofs.proof().split(".")
+    header = {"typ": "dpop+jwt", "alg": alg, "jwk": dpop_proofs.public_jwk()}
+    return f"{encode(json.dumps(header).encode())}.{payload}."
+
+
+def _introspected(answer: object, status: int = 200) -> Callable[[], str]:
+    """Send an opaque token that the authorization server has this to say about."""
+
+    def observe() -> str:
+        raw = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        sandbox = _with_introspection()
+        sandbox.answer = (status, raw)
+        return sandbox.outcome(OPAQUE)
+
+    return observe
+
+
+def _with_introspection() -> Sandbox:
+    return Sandbox(
+        INTROSPECTION_URI=f"{ISSUER}/oauth2/introspect",
+        INTROSPECTION_CLIENT_ID="authorizer",
+        INTROSPECTION_CLIENT_SECRET="secret",
+        AUDIENCE=CLIENT,
+    )
+
+
+def _active(**changes: object) -> dict[str, object]:
+    good = {"active": True, "client_id": CLIENT, "exp": NOW + 60, "aud": CLIENT, "iss": ISSUER}
+    return {name: value for name, value in (good | changes).items() if value is not ...}
+
+
+def _failed_jwt_is_not_introspected(token: Callable[[], str]) -> Callable[[], str]:
+    def observe() -> str:
+        sandbox = _with_introspection()
+        sandbox.answer = (200, json.dumps(_active()).encode())
+        return sandbox.outcome(token())
+
+    return observe
+
+
+def _broken_signature() -> str:
+    return mint()[:-8] + "AAAAAAAA"
+
+
+def _flood(sandbox: Sandbox, count: int, *, subject: str = "nobody") -> str:
+    """Send forged tokens, each of another key id; return what became of them."""
+    said = claims(NOW, sub=subject, iat=int(sandbox.clock.now), nbf=NOW)
+    kids = (f"random-{number}-{sandbox.clock.now}" for number in range(count))
+    return ", ".join({sandbox.outcome(unsigned(said, kid=kid)) for kid in kids})
+
+
+def _random_key_ids(subject: str) -> Callable[[], str]:
+    def observe() -> str:
+        sandbox = Sandbox()
+        sandbox.outcome(mint())
+        outcomes = _flood(sandbox, 1000, subject=subject)
+        return f"{sandbox.fetches} fetches, {outcomes}"
+
+    return observe
+
+
+def _known_key_during_a_fetch() -> str:
+    """Decide on a known key's token while the fetch for an unknown one hangs."""
+    sandbox = Sandbox()
+    known, unknown = mint(), forge_header(kid="random")
+    sandbox.outcome(known)
+    arrived, leave = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        arrived.set()
+        leave.wait(10)
+
+    sandbox.while_fetching = hang
+    stranger = threading.Thread(target=sandbox.outcome, args=(unknown,))
+    stranger.start()
+    arrived.wait(10)
+    outcome = sandbox.outcome(known)
+    waiting = stranger.is_alive()
+    leave.set()
+    stranger.join()
+    return f"{outcome} {'without waiting' if waiting else 'after waiting'}"
+
+
+def _outage(seconds: int, *, again: Callable[[], str] = mint) -> Callable[[], str]:
+    def observe() -> str:
+        sandbox = Sandbox()
+        sandbox.outcome(mint())
+        sandbox.down = True
+        sandbox.clock.advance(seconds)
+        return sandbox.outcome(again())
+
+    return observe
+
+
+def _rotation(flood: int, *, subject: str = "nobody") -> Callable[[], str]:
+    """Send the first token of a new key, a second after it was published."""
+
+    def observe() -> str:
+        sandbox = Sandbox()
+        sandbox.outcome(mint())
+        _flood(sandbox, flood, subject=subject)
+        sandbox.keys.append(rsa_jwk("new"))
+        sandbox.clock.advance(1)
+        _flood(sandbox, flood, subject=subject)
+        now = int(sandbox.clock.now)
+        first = _of_the_new_key(iat=now, nbf=now)
+        outcome = sandbox.outcome(first)
+        if outcome == "accepted":
+            return outcome
+        sandbox.clock.advance(30)
+        return f"{outcome}, {sandbox.outcome(first)} half a minute later"
+
+    return observe
+
+
+def _of_the_new_key(**changes: object) -> str:
+    said = claims(NOW, **changes)
+    return forge({"alg": "RS256", "kid": "new"}, said, key=rsa_key("new"))
+
+
+def _withdrawn_key() -> str:
+    sandbox = Sandbox()
+    sandbox.outcome(mint())
+    sandbox.keys = [rsa_jwk("other")]
+    sandbox.clock.advance(300)
+    return sandbox.outcome(mint())
+
+
+def _soft_age(cache_control: str) -> Callable[[], str]:
+    """Tell after how many seconds the key set is asked for again."""
+
+    def observe() -> str:
+        sandbox = Sandbox()
+        sandbox.headers = {"cache-control": cache_control}
+        sandbox.outcome(mint())
+        for age in range(1, 1000):
+            sandbox.clock.advance(1)
+            sandbox.outcome(mint())
+            if sandbox.fetches > 1:
+                return f"asked again after {age} s"
+        return "never asked again"
+
+    return observe
+
+
+def _not_modified() -> str:
+    sandbox = Sandbox()
+    sandbox.headers = {"etag": '"v1"'}
+    sandbox.outcome(mint())
+    sandbox.clock.advance(300)
+    return f"{sandbox.outcome(mint())}, {sandbox.fetches} fetches"
+
+
+def _changed_etag() -> str:
+    sandbox = Sandbox()
+    sandbox.headers = {"etag": '"v1"'}
+    sandbox.outcome(mint())
+    sandbox.headers, sandbox.keys = {"etag": '"v2"'}, [rsa_jwk("other")]
+    sandbox.clock.advance(300)
+    return sandbox.outcome(mint())
+
+
+def _fetched(answer: bytes, *, pause: float = 0.0) -> Callable[[], str]:
+    """Fetch a key set, within half a second, from a server that sends these bytes."""
+
+    def observe() -> str:
+        with _serving(answer, pause) as url:
+            started = time.monotonic()
+            try:
+                response = send(Request("GET", url, {}, b"", 0.5))
+            except ExchangeFailed:
+                late = time.monotonic() - started > 5
+                return "no answer taken, late" if late else "no answer taken"
+            return f"status {response.status}, not followed" if response.status != 200 else "taken"
+
+    return observe
+
+
+@contextmanager
+def _serving(answer: bytes, pause: float) -> Iterator[str]:
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65_536)
+            try:
+                for at in range(0, len(answer), 1 if pause else 65_536):
+                    connection.sendall(answer[at : at + (1 if pause else 65_536)])
+                    time.sleep(pause)
+            except OSError:
+                return
+
+    server = threading.Thread(target=serve)
+    server.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/jwks"
+    finally:
+        server.join()
+        listener.close()
+
+
+def _refused_url(url: str) -> Callable[[], str]:
+    def observe() -> str:
+        try:
+            parse_url(url)
+        except ValueError as error:
+            return f"refused: {error}"
+        return "accepted"
+
+    return observe
+
+
+def _other_bytes() -> str:
+    """Send a remembered token in other bytes: its signature's last character is another."""
+    sandbox = Sandbox()
+    token = mint()
+    sandbox.outcome(token)
+    return sandbox.outcome(token + "=")
+
+
+def _other_configuration() -> str:
+    """Send a token that one authorizer remembers to another of another audience."""
+    first, second = Sandbox(AUDIENCE=CLIENT), Sandbox(AUDIENCE="https://other.example.com")
+    token = mint()
+    return f"{first.outcome(token)}, then {second.outcome(token)}"
+
+
+def _remembered_and_expired() -> str:
+    sandbox = Sandbox()
+    token = mint()
+    sandbox.outcome(token)
+    sandbox.clock.advance(14_400)
+    return sandbox.outcome(token)
+
+
+_HUGE = b"HTTP/1.1 200 OK\r\nContent-Length: 52428800\r\n\r\n" + b" " * (MAX_BODY_LENGTH + 2)
+_MOVED = b"HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/\r\nContent-Length: 0\r\n\r\n"
+_DRIP = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + b" " * 1000
+
+BEHAVIOURS = [
+    Behaviour(*row)
+    for row in (
+        (12, "two tokens in one header", _header(f"Bearer {mint()},{mint()}"),
+         "401 credentials_several"),
+        (12, "two headers", _header(f"Bearer {mint()}", f"Bearer {mint()}"),
+         "401 credentials_several"),
+        (12, "header and query parameter", _bearer_and_query, "401 credentials_several"),
+        (13, "scheme Basic", _header("Basic Zm9vOmJhcg=="), "401 scheme_wrong"),
+        (13, "no space after Bearer", _header(f"Bearer{mint()}"), "401 credentials_malformed"),
+        (13, "no token after Bearer", _header("Bearer "), "401 credentials_malformed"),
+        (13, "no header value", _header(""), "401 credentials_missing"),
+        (56, "key withdrawn from the set", _withdrawn_key, "401 kid_unknown"),
+        (77, "bound token sent as Bearer", _bound("jkt"), "401 proof_required"),
+        (78, "proof missing", _bound("jkt"), "401 proof_required"),
+        (78, "two proofs", _proof(lambda: f"{dpop_proofs.proof()},{dpop_proofs.proof()}"),
+         "refused token_encrypted"),
+        (78, "proof over the cap", _proof(lambda: dpop_proofs.proof(x="x" * MAX_PROOF_LENGTH)),
+         "refused token_too_long"),
+        (79, "typ JWT", _proof(lambda: dpop_proofs.proof(header={"typ": "JWT"})),
+         "refused typ_not_allowed"),
+        (79, "alg none", _proof(lambda: _without_signature("none")), "refused alg_none"),
+        (79, "alg HS256", _proof(lambda: _without_signature("HS256")), "refused alg_symmetric"),
+        (79, "private key in the header",
+         _proof(lambda: dpop_proofs.proof(
+             header={"jwk": dpop_proofs.public_jwk() | {"d": "AAAA"}})),
+         "refused key_private"),
+        (80, "htm of another method", _proof(dpop_proofs.proof, method="GET"),
+         "refused htm_other"),
+        (80, "htu of another path", _proof(lambda: dpop_proofs.proof(htu=TOKEN_URL + "/x")),
+         "refused htu_other"),
+        (80, "htu of another host", _proof(
+            lambda: dpop_proofs.proof(htu=TOKEN_URL.replace("localhost", "example.com"))),
+         "refused htu_other"),
+        (80, "htu of another port", _proof(
+            lambda: dpop_proofs.proof(htu=TOKEN_URL.replace("8085", "8086"))),
+         "refused htu_other"),
+        (80, "htu without the stage", _proof(
+            lambda: dpop_proofs.proof(htu=TOKEN_URL.replace("/ms-auth-server", ""))),
+         "refused htu_other"),
+        (80, "htu's path in another case", _proof(
+            lambda: dpop_proofs.proof(htu=TOKEN_URL.replace("token", "Token"))),
+         "refused htu_other"),
+        (81, "iat too old", _proof(lambda: dpop_proofs.proof(now=NOW - MAX_PROOF_AGE)),
+         "refused proof_too_old"),
+        (81, "iat too new", _proof(lambda: dpop_proofs.proof(now=NOW + LEEWAY + 1)),
+         "refused iat_in_future"),
+        (82, "ath of another token", lambda: _dpop_at_the_gate(dpop_proofs.proof(ath=THUMBPRINT)),
+         "401"),
+        (83, "proof sent twice", lambda: _dpop_at_the_gate(dpop_proofs.proof()), "401"),
+        (84, "proof of another key", lambda: _dpop_at_the_gate(dpop_proofs.proof(number=2)),
+         "401"),
+        (85, "token bound to a certificate, none sent", _bound("x5t#S256"),
+         "401 proof_required"),
+        (86, "active missing", _introspected({}), "500 introspection_malformed"),
+        (86, 'active is "true"', _introspected({"active": "true"}),
+         "500 introspection_malformed"),
+        (86, "active is 1", _introspected({"active": 1}), "500 introspection_malformed"),
+        (86, "active is null", _introspected({"active": None}), "500 introspection_malformed"),
+        (87, "active and expired", _introspected(_active(exp=NOW)), "401 expired"),
+        (87, "active and not yet valid", _introspected(_active(nbf=NOW + LEEWAY + 1)),
+         "401 not_yet_valid"),
+        (87, "active for another audience", _introspected(_active(aud="another")),
+         "401 aud_other"),
+        (87, "active from another issuer", _introspected(_active(iss=ISSUER + "/")),
+         "401 iss_unknown"),
+        (88, "HTML", _introspected(b"<html>"), "500 introspection_malformed"),
+        (88, "a redirect", _introspected(b"", 302), "500 introspection_status"),
+        (89, "our own credentials refused", _introspected(b"", 401),
+         "500 introspection_credentials"),
+        (89, "the endpoint fails", _introspected(b"", 503), "500 introspection_unreachable"),
+        (90, "JWT with a bad signature is not introspected",
+         _failed_jwt_is_not_introspected(_broken_signature), "401 signature_invalid"),
+        (90, "opaque token with dots is not introspected",
+         _failed_jwt_is_not_introspected(lambda: "a.b.c"), "401 segment_length"),
+        (91, "a thousand random key ids after one good token", _random_key_ids("nobody"),
+         "2 fetches, 401 kid_unknown"),
+        (91, "a thousand that name a client seen before", _random_key_ids(CLIENT),
+         "3 fetches, 401 kid_unknown"),
+        (92, "known key during a hanging fetch", _known_key_during_a_fetch,
+         "accepted without waiting"),
+        (93, "known key, the issuer is down for just under an hour", _outage(3599), "accepted"),
+        (93, "known key, the issuer is down for an hour", _outage(3600),
+         "500 key_set_unavailable"),
+        (93, "unknown key, the issuer is down",
+         _outage(1, again=lambda: forge_header(kid="random")), "500 key_set_unavailable"),
+        (94, "first token of a new key", _rotation(0), "accepted"),
+        (94, "first token of a new key during a flood", _rotation(200), "accepted"),
+        (94, "the same, the flood naming a client seen before", _rotation(200, subject=CLIENT),
+         "401 kid_unknown, accepted half a minute later"),
+        (95, "304 keeps the set", _not_modified, "accepted, 2 fetches"),
+        (95, "changed ETag, key gone", _changed_etag, "401 kid_unknown"),
+        (95, "max-age=0", _soft_age("max-age=0"), "asked again after 60 s"),
+        (95, "max-age of ten years", _soft_age("max-age=315360000"), "asked again after 300 s"),
+        (96, "50 MB", _fetched(_HUGE), "no answer taken"),
+        (96, "a byte every 0.1 s", _fetched(_DRIP, pause=0.1), "no answer taken"),
+        (96, "redirect to the metadata address", _fetched(_MOVED), "status 302, not followed"),
+        (96, "key set at a file URL", _refused_url("file:///etc/passwd"),
+         "refused: not an https URL"),
+        (96, "key set at plain http", _refused_url("http://169.254.169.254/"),
+         "refused: http is for loopback hosts only"),
+        (97, "remembered token in other bytes", _other_bytes, "401 segment_padded"),
+        (97, "remembered token at another configuration", _other_configuration,
+         "accepted, then 401 aud_other"),
+        (97, "remembered token past its exp", _remembered_and_expired, "401 expired"),
+    )
+]  # fmt: skip

@@ -1,0 +1,104 @@
+"""Client assertions, good and bad, of clients and of other issuers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import jwt
+
+from authorizer.errors import TokenRefused
+from authorizer.jwk import ALGORITHMS, VerificationKey, parse_key
+from authorizer.reasons import Reason
+from functions.shared.client_assertion import ASSERTION_TYPE
+from functions.shared.decoy_keys import decoy_key
+from functions.shared.oauth_errors import TemporarilyUnavailableError
+from tests.support.aws import ISSUER
+from tests.support.server import NOW
+from tests.support.tokens import ec_key, ed25519_key, rsa_key
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CLIENT_ID = "signer"
+_KEYS: Mapping[str, Any] = {"RS": rsa_key, "PS": rsa_key, "ES": ec_key, "Ed": ed25519_key}
+
+
+def assertion_claims(now: float = NOW, **changes: object) -> dict[str, Any]:
+    """Return the claims of a good assertion, changed: a claim set to ... is left out."""
+    good: dict[str, object] = {
+        "iss": CLIENT_ID,
+        "sub": CLIENT_ID,
+        "aud": ISSUER,
+        "iat": int(now),
+        "exp": int(now) + 60,
+        "jti": str(uuid4()),
+    }
+    return {name: value for name, value in (good | changes).items() if value is not ...}
+
+
+def assertion(
+    claims: Mapping[str, object] | None = None,
+    *,
+    alg: str = "ES256",
+    kid: str = "ec",
+    **header: object,
+) -> str:
+    """Sign claims with the key named like the key id; a header member set to ... is left out."""
+    headers = {"kid": kid, "typ": "JWT"} | header
+    given = {name: value for name, value in headers.items() if value is not ...}
+    if "typ" not in given:
+        given["typ"] = None
+    return jwt.encode(dict(claims or assertion_claims()), _KEYS[alg[:2]](kid), alg, given)
+
+
+def assertion_form(token: str, **more: str) -> dict[str, str]:
+    """Return the form parameters of a token request with an assertion."""
+    return {
+        "grant_type": "client_credentials",
+        "client_assertion_type": ASSERTION_TYPE,
+        "client_assertion": token,
+        **more,
+    }
+
+
+class MemoryRemoteKeys:
+    """Keys by the address that publishes them; what is asked for elsewhere cannot be had."""
+
+    def __init__(self, **jwks: list[Mapping[str, object]]) -> None:
+        self.published = dict(jwks)
+        self.asked: list[str] = []
+
+    def publish(self, address: str, *jwks: Mapping[str, object]) -> None:
+        self.published[address] = list(jwks)
+
+    def at(self, jwks_uri: str, kid: str) -> VerificationKey:
+        return self._find(jwks_uri, kid)
+
+    def of_issuer(self, issuer: str, kid: str) -> VerificationKey:
+        return self._find(issuer, kid)
+
+    def _find(self, address: str, kid: str) -> VerificationKey:
+        self.asked.append(address)
+        if address not in self.published:
+            raise TemporarilyUnavailableError(reason=f"no usable key set from {address}")
+        for jwk in self.published[address]:
+            if jwk["kid"] == kid:
+                return parse_key(jwk, ALGORITHMS)
+        raise TokenRefused(Reason.KID_UNKNOWN)
+
+
+class CountedDecoy:
+    """Stands for the decoys, and counts the signatures that are checked with it."""
+
+    def __init__(self) -> None:
+        self.checks = 0
+
+    def __call__(self, alg: str) -> VerificationKey:
+        key = decoy_key(alg)
+
+        def check(signature: bytes, signed: bytes) -> None:
+            self.checks += 1
+            key.check(signature, signed)
+
+        return key._replace(check=check)

@@ -1,0 +1,177 @@
+"""Answers of both kinds, for recorded events of every kind."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from authorizer.composition import build
+from authorizer.errors import EventUnfit, Unauthorized
+from authorizer.https_client import Request, Response
+from authorizer.settings import Settings, SettingsError
+from tests.support.authorizer_events import KINDS, recorded, with_header
+from tests.support.policies import allows
+from tests.support.tokens import (
+    CLIENT,
+    ISSUER,
+    LIFETIME,
+    NOW,
+    forge_claims,
+    jwks,
+    mint,
+    rsa_jwk,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SIMPLE = {"SIMPLE_RESPONSE": "true"}
+ARNS = {
+    "rest_token": "arn:aws:execute-api:eu-west-1:123456789012:abcdef1234/ms-system",
+    "rest_request": "arn:aws:execute-api:eu-west-1:123456789012:abcdef1234/ms-system",
+    "http_1": "arn:aws:execute-api:eu-west-1:123456789012:hijklm5678/ms-system",
+    "http_2": "arn:aws:execute-api:eu-west-1:123456789012:hijklm5678/ms-system",
+    "websocket_connect": "arn:aws:execute-api:eu-west-1:123456789012:nopqrs9012/live",
+}
+REQUESTS = tuple(kind for kind in KINDS if kind != "rest_token")
+
+
+class Sandbox:
+    """An authorizer with an issuer of its own, and its log."""
+
+    def __init__(self, **environ: str) -> None:
+        self.log: list[str] = []
+        self.gate = build(
+            Settings.from_env({"ISSUER": ISSUER} | environ),
+            clock=lambda: NOW,
+            monotonic=lambda: 0,
+            send=self._send,
+            emit=self.log.append,
+        )
+
+    def _send(self, _request: Request) -> Response:
+        return Response(200, {}, jwks(rsa_jwk()))
+
+    def decide(self, event: dict[str, Any]) -> dict[str, Any]:
+        return self.gate.decide(event, 1)
+
+    def refusal(self, event: dict[str, Any]) -> str:
+        with pytest.raises(Unauthorized):
+            self.decide(event)
+        return str(json.loads(self.log[-1])["reason"])
+
+
+@pytest.fixture
+def scope_map(tmp_path: Path) -> str:
+    path = tmp_path / "scopes.json"
+    path.write_text(
+        json.dumps(
+            {
+                "country.read": ["$connect", "GET /country", "GET /country/code/{code}"],
+                "file.read": ["GET /files/{path+}"],
+            }
+        )
+    )
+    return str(path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_event_gets_a_policy_for_its_own_stage(kind: str, scope_map: str) -> None:
+    event = recorded(kind, mint())
+    answer = Sandbox(SCOPE_MAP=scope_map).decide(event)
+    assert answer["principalId"] == CLIENT
+    document = answer["policyDocument"]
+    assert allows(document, event.get("methodArn") or event["routeArn"])
+    for resource in document["Statement"][0]["Resource"]:
+        assert resource.startswith(f"{ARNS[kind]}/")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_event_is_unauthorized_without_a_good_token(kind: str) -> None:
+    sandbox = Sandbox()
+    assert sandbox.refusal(recorded(kind, mint()[:-8] + "AAAAAAAA")) == "signature_invalid"
+    assert sandbox.refusal(recorded(kind, mint(), "Basic")) == "scheme_wrong"
+
+
+@pytest.mark.parametrize("kind", REQUESTS)
+def test_12_two_authorization_headers_are_refused_in_every_format(kind: str) -> None:
+    event = recorded(kind, mint())
+    value = f"Bearer {mint()}"
+    name = "Authorization" if "Authorization" in event["headers"] else "authorization"
+    assert Sandbox().refusal(with_header(event, name, value, value)) == "credentials_several"
+
+
+def test_a_simple_answer_is_about_the_route_of_the_request(scope_map: str) -> None:
+    sandbox = Sandbox(SCOPE_MAP=scope_map, **SIMPLE)
+    answer = sandbox.decide(recorded("http_2", mint()))
+    assert answer == {
+        "isAuthorized": True,
+        "context": {
+            "sub": CLIENT,
+            "client_id": CLIENT,
+            "scope": "country.read customer.read customer.write",
+            "exp": str(NOW + LIFETIME),
+        },
+    }
+    assert json.loads(sandbox.log[-1])["decision"] == "allow"
+
+
+@pytest.mark.parametrize(
+    ("route_key", "scope", "is_authorized"),
+    [
+        ("GET /country", "country.read", True),
+        ("GET /country/code/{other-name}", "country.read", True),
+        ("ANY /country", "country.read", True),
+        ("ANY /country/{code}", "country.read", False),
+        ("POST /country", "country.read", False),
+        ("GET /country", "file.read", False),
+        ("GET /files/{proxy+}", "file.read", True),
+        ("$default", "country.read", False),
+        ("nonsense", "country.read", False),
+    ],
+)
+def test_a_simple_answer_is_yes_for_what_the_scopes_open(
+    route_key: str, scope: str, *, is_authorized: bool, scope_map: str
+) -> None:
+    event = recorded("http_2", forge_claims(scope=scope)) | {"routeKey": route_key}
+    sandbox = Sandbox(SCOPE_MAP=scope_map, **SIMPLE)
+    assert sandbox.decide(event)["isAuthorized"] is is_authorized
+    reason = None if is_authorized else "scope_insufficient"
+    assert json.loads(sandbox.log[-1])["reason"] == reason
+
+
+def test_a_simple_answer_about_one_route_is_not_given_for_another(scope_map: str) -> None:
+    sandbox = Sandbox(SCOPE_MAP=scope_map, **SIMPLE)
+    event = recorded("http_2", mint())
+    assert sandbox.decide(event)["isAuthorized"] is True
+    assert sandbox.decide(event | {"routeKey": "DELETE /country"})["isAuthorized"] is False
+    assert sandbox.decide(event)["isAuthorized"] is True
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "http_2"])
+def test_where_api_gateway_takes_no_simple_answer_it_is_our_trouble(kind: str) -> None:
+    with pytest.raises(EventUnfit):
+        Sandbox(**SIMPLE).decide(recorded(kind, mint()))
+
+
+def test_a_client_of_a_usage_plan_is_named_by_its_own_key(tmp_path: Path) -> None:
+    keys = tmp_path / "keys.json"
+    keys.write_text(json.dumps({CLIENT: "a-key-of-the-plan-for-this-client"}))
+    sandbox = Sandbox(USAGE_KEYS=str(keys))
+    answer = sandbox.decide(recorded("rest_request", mint()))
+    assert answer["usageIdentifierKey"] == "a-key-of-the-plan-for-this-client"
+    other = forge_claims(client_id="another", usageIdentifierKey="mine", api_key="mine")
+    assert "usageIdentifierKey" not in sandbox.decide(recorded("rest_request", other))
+    assert "a-key" not in "".join(sandbox.log)
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"a": 1}', '{"a": ""}', '{"a": "x", "a": "y"}'])
+def test_a_map_of_keys_in_doubt_stops_the_authorizer_from_starting(
+    tmp_path: Path, text: str
+) -> None:
+    keys = tmp_path / "keys.json"
+    keys.write_text(text)
+    with pytest.raises(SettingsError, match="USAGE_KEYS"):
+        Sandbox(USAGE_KEYS=str(keys))

@@ -1,0 +1,220 @@
+"""Revoked tokens: when the list is asked, and that it is the one the authorization server keeps."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from authorizer import deny_list, state_entry
+from authorizer.aws import DynamoDb
+from authorizer.clocks import Clocks
+from authorizer.composition import build
+from authorizer.deny_list import DenyList, DynamoDbRevokedTokens
+from authorizer.errors import StateUnavailable, TokenRefused, Unauthorized
+from authorizer.https_client import Request, Response
+from authorizer.reasons import Reason
+from authorizer.settings import Settings
+from functions.shared import deny_list as issuers_list
+from functions.shared import one_time_use
+from tests.support.aws import STATE_TABLE
+from tests.support.tokens import (
+    CLIENT,
+    ISSUER,
+    NOW,
+    FakeClock,
+    forge_claims,
+    jwks,
+    mint,
+    rest_event,
+    rsa_jwk,
+)
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+TOKEN = "head.body.signature"
+
+
+class Revoked:
+    """A list that counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+        self.down = False
+        self.asked = 0
+
+    def holds(self, name: str, now: float, seconds: float) -> bool:
+        self.asked += 1
+        if self.down:
+            raise StateUnavailable(Reason.DENY_LIST_UNAVAILABLE)
+        return name in self.names
+
+
+class Sandbox:
+    """A deny list of its own, with its table and its clock."""
+
+    def __init__(self, remembered: int = 16) -> None:
+        self.clock = FakeClock()
+        self.revoked = Revoked()
+        self.deny_list = DenyList(
+            self.revoked,
+            Clocks(self.clock, self.clock),
+            soft_age=60,
+            hard_age=300,
+            remembered=remembered,
+            chance=lambda: 0,
+        )
+
+    def check(self, jti: str | None = "one", token: str = TOKEN) -> None:
+        self.deny_list.check(token, ISSUER, jti, self.clock.now, 1)
+
+    def is_revoked(self, jti: str | None = "one") -> bool:
+        try:
+            self.check(jti)
+        except TokenRefused as refused:
+            return refused.reason is Reason.TOKEN_REVOKED
+        return False
+
+    def revoke(self, jti: str | None = "one") -> None:
+        self.revoked.names.add(deny_list.name_of(ISSUER, jti, TOKEN))
+
+
+def test_a_token_is_looked_up_at_first_sight_and_then_once_a_minute() -> None:
+    sandbox = Sandbox()
+    for _ in range(100):
+        sandbox.check()
+    assert sandbox.revoked.asked == 1
+    sandbox.clock.advance(59.9)
+    sandbox.check()
+    assert sandbox.revoked.asked == 1
+    sandbox.clock.advance(0.1)
+    sandbox.check()
+    assert sandbox.revoked.asked == 2
+
+
+def test_a_revocation_counts_after_a_minute_at_the_latest() -> None:
+    sandbox = Sandbox()
+    sandbox.check()
+    sandbox.revoke()
+    assert not sandbox.is_revoked()
+    sandbox.clock.advance(60)
+    assert sandbox.is_revoked()
+
+
+def test_a_revoked_token_stays_revoked_without_being_asked_about_again() -> None:
+    sandbox = Sandbox()
+    sandbox.revoke()
+    for _ in range(10):
+        sandbox.clock.advance(100)
+        assert sandbox.is_revoked()
+    assert sandbox.revoked.asked == 1
+
+
+def test_tokens_are_kept_apart() -> None:
+    sandbox = Sandbox()
+    sandbox.revoke("one")
+    sandbox.revoke(None)
+    assert not sandbox.is_revoked("two")
+    assert sandbox.is_revoked("one")
+    assert sandbox.is_revoked(None)
+    sandbox.check(None, token="head.other.signature")
+
+
+def test_while_the_list_is_down_what_is_known_holds_up_to_the_hard_age() -> None:
+    sandbox = Sandbox()
+    sandbox.check()
+    sandbox.revoked.down = True
+    sandbox.clock.advance(60)
+    sandbox.check()
+    sandbox.clock.advance(239.9)
+    sandbox.check()
+    sandbox.clock.advance(0.1)
+    with pytest.raises(StateUnavailable):
+        sandbox.check()
+
+
+def test_a_token_first_seen_while_the_list_is_down_is_our_trouble() -> None:
+    sandbox = Sandbox()
+    sandbox.revoked.down = True
+    with pytest.raises(StateUnavailable):
+        sandbox.check()
+
+
+def test_a_list_that_is_down_is_not_hammered() -> None:
+    sandbox = Sandbox()
+    sandbox.revoked.down = True
+    for _ in range(100):
+        with pytest.raises(StateUnavailable):
+            sandbox.check()
+    assert sandbox.revoked.asked == 1
+    sandbox.revoked.down = False
+    sandbox.clock.advance(1)
+    sandbox.check()
+    assert sandbox.revoked.asked == 2
+
+
+def test_memory_is_bounded() -> None:
+    sandbox = Sandbox(remembered=16)
+    for number in range(1000):
+        sandbox.check(str(number))
+    assert len(sandbox.deny_list._known) == 16
+
+
+@pytest.mark.parametrize("jti", [None, "one", "\u00e4", ""])
+def test_names_are_the_authorization_servers_own(jti: str | None) -> None:
+    for issuer in (ISSUER, "https://\u00e4.example.com"):
+        ours = deny_list.name_of(issuer, jti, TOKEN)
+        assert ours == issuers_list.name_of(issuer, jti, TOKEN)
+    assert state_entry.entry("kind", "a", "bc") == one_time_use.entry("kind", "a", "bc")
+
+
+def test_what_the_authorization_server_writes_is_what_is_read(dynamodb: DynamoDBClient) -> None:
+    theirs = issuers_list.DynamoDbDenyList(dynamodb, STATE_TABLE)
+    ours = DynamoDbRevokedTokens(STATE_TABLE, DynamoDb(3))
+    name = deny_list.name_of(ISSUER, "one", TOKEN)
+    assert not ours.holds(name, NOW, 3)
+    theirs.add(name, NOW + 10)
+    for now in (NOW, NOW + 9.9, NOW + 10):
+        assert ours.holds(name, now, 3) == theirs.holds(name, now)
+    assert not ours.holds(name, NOW + 10, 3)
+
+
+def test_an_entry_that_does_not_say_until_when_counts(dynamodb: DynamoDBClient) -> None:
+    dynamodb.put_item(TableName=STATE_TABLE, Item={"entry": {"S": "revoked#0"}})
+    assert DynamoDbRevokedTokens(STATE_TABLE, DynamoDb(3)).holds("revoked#0", NOW, 3)
+
+
+@pytest.mark.usefixtures("dynamodb")
+def test_a_table_that_is_not_there_is_our_trouble() -> None:
+    with pytest.raises(StateUnavailable) as trouble:
+        DynamoDbRevokedTokens("missing", DynamoDb(3)).holds("revoked#0", NOW, 3)
+    assert trouble.value.reason is Reason.DENY_LIST_UNAVAILABLE
+
+
+@pytest.mark.parametrize("jti", ["one-of-a-kind", None])
+def test_a_token_given_back_is_unauthorized_although_it_was_good(
+    dynamodb: DynamoDBClient, jti: str | None
+) -> None:
+    clock, log = FakeClock(), list[str]()
+
+    def send(_request: Request) -> Response:
+        return Response(200, {}, jwks(rsa_jwk()))
+
+    gate = build(
+        Settings.from_env({"ISSUER": ISSUER, "DENY_LIST_TABLE": STATE_TABLE}),
+        clock=clock,
+        monotonic=clock,
+        send=send,
+        emit=log.append,
+    )
+    token = forge_claims(jti=jti) if jti else mint()
+    assert gate.decide(rest_event(token), 3)["principalId"] == CLIENT
+    name = issuers_list.name_of(ISSUER, jti, token)
+    issuers_list.DynamoDbDenyList(dynamodb, STATE_TABLE).add(name, NOW + 14_400)
+    assert gate.decide(rest_event(token), 3)
+    clock.advance(60)
+    with pytest.raises(Unauthorized):
+        gate.decide(rest_event(token), 3)
+    assert json.loads(log[-1])["reason"] == "token_revoked"

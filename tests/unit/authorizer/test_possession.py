@@ -1,0 +1,321 @@
+"""Bound tokens at the resource: DPoP proofs and client certificates, in every format of event."""
+
+from __future__ import annotations
+
+import json
+from base64 import urlsafe_b64encode
+from datetime import UTC, datetime
+from functools import cache
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from authorizer.composition import build
+from authorizer.dpop import thumbprint
+from authorizer.errors import EventUnfit, StateUnavailable, Unauthorized
+from authorizer.https_client import Request, Response
+from authorizer.settings import Settings
+from tests.support.authorizer_events import HOSTS, recorded, with_certificate, with_header
+from tests.support.dpop_proofs import proof as write_proof
+from tests.support.dpop_proofs import public_jwk
+from tests.support.policies import allows
+from tests.support.tokens import (
+    ISSUER,
+    NOW,
+    STAGE_ARN,
+    FakeClock,
+    ec_key,
+    forge_claims,
+    jwks,
+    rsa_jwk,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Event = dict[str, Any]
+KINDS = ("rest_request", "http_1", "http_2")
+DPOP = {"PROOF_OF_POSSESSION": "dpop", "REPLAYS_IN_MEMORY": "true"}
+MTLS = {"PROOF_OF_POSSESSION": "mtls"}
+URLS = {kind: f"https://{HOSTS[kind]}/ms-system/country/code/AUS" for kind in KINDS}
+OPAQUE = "an-opaque-token"
+
+
+def _digest(raw: bytes) -> str:
+    return urlsafe_b64encode(sha256(raw).digest()).rstrip(b"=").decode()
+
+
+@cache
+def _certificate(name: str) -> x509.Certificate:
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(ec_key(name).public_key())
+        .serial_number(1)
+        .not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(2040, 1, 1, tzinfo=UTC))
+        .sign(ec_key(name), hashes.SHA256())
+    )
+
+
+def _pem(name: str = "client") -> str:
+    return _certificate(name).public_bytes(Encoding.PEM).decode()
+
+
+@cache
+def _bound_by_key() -> str:
+    return forge_claims(cnf={"jkt": thumbprint(public_jwk())})
+
+
+@cache
+def _bound_by_certificate() -> str:
+    der = _certificate("client").public_bytes(Encoding.DER)
+    return forge_claims(cnf={"x5t#S256": _digest(der)})
+
+
+class Sandbox:
+    """An authorizer that accepts bound tokens, and its log."""
+
+    def __init__(self, **environ: str) -> None:
+        self.clock = FakeClock()
+        self.log: list[str] = []
+        self.introspected: dict[str, Any] = {"active": False}
+        self.gate = build(
+            Settings.from_env({"ISSUER": ISSUER} | environ),
+            clock=self.clock,
+            monotonic=self.clock,
+            send=self._send,
+            emit=self.log.append,
+        )
+
+    def _send(self, request: Request) -> Response:
+        if request.method == "POST":
+            return Response(200, {}, json.dumps(self.introspected).encode())
+        return Response(200, {}, jwks(rsa_jwk()))
+
+    def decide(self, event: Event) -> dict[str, Any]:
+        return self.gate.decide(event, 1)
+
+    def refusal(self, event: Event) -> str:
+        with pytest.raises(Unauthorized):
+            self.decide(event)
+        return str(json.loads(self.log[-1])["reason"])
+
+
+def _proof(token: str = "", kind: str = "rest_request", **changes: object) -> str:
+    """Write a proof for the recorded request; a claim that is None is left out."""
+    said: dict[str, Any] = {
+        "htm": "GET",
+        "htu": URLS[kind],
+        "ath": _digest((token or _bound_by_key()).encode()),
+    }
+    return write_proof(**(said | changes))
+
+
+def _event(
+    *proofs: str, token: str = "", kind: str = "rest_request", scheme: str = "DPoP"
+) -> Event:
+    event = recorded(kind, token or _bound_by_key(), scheme)
+    return with_header(event, "DPoP", *proofs) if proofs else event
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_token_with_a_proof_for_this_request_is_good(kind: str) -> None:
+    answer = Sandbox(**DPOP).decide(_event(_proof(kind=kind), kind=kind))
+    stage = STAGE_ARN if kind == "rest_request" else STAGE_ARN.replace("abcdef1234", "hijklm5678")
+    assert allows(answer["policyDocument"], f"{stage}/GET/country")
+
+
+def test_a_websocket_can_be_opened_with_a_proof() -> None:
+    url = "https://nopqrs9012.execute-api.eu-west-1.amazonaws.com/live"
+    event = with_header(
+        recorded("websocket_connect", _bound_by_key(), "DPoP"), "DPoP", _proof(htu=url)
+    )
+    assert Sandbox(**DPOP).decide(event)
+
+
+BAD: dict[str, tuple[Callable[[], Event], str]] = {
+    "77 sent as a bearer token": (lambda: _event(scheme="Bearer"), "proof_required"),
+    "77 sent as a bearer token, with a proof": (
+        lambda: _event(_proof(), scheme="Bearer"),
+        "proof_required",
+    ),
+    "77 a bearer token sent with a proof": (
+        lambda: _event(_proof(forge_claims()), token=forge_claims()),
+        "token_not_bound",
+    ),
+    "78 no proof": (_event, "proof_missing"),
+    "78 no headers": (
+        lambda: recorded("rest_token", _bound_by_key(), "DPoP"),
+        "proof_missing",
+    ),
+    "78 two proofs": (lambda: _event(_proof(), _proof()), "proof_several"),
+    "78 two proofs, joined": (
+        lambda: _event(_proof(kind="http_2"), _proof(kind="http_2"), kind="http_2"),
+        "proof_several",
+    ),
+    "78 an empty proof": (lambda: _event(""), "token_empty"),
+    "78 an oversize proof": (lambda: _event(_proof(x="x" * 4096)), "token_too_long"),
+    "79 another typ": (lambda: _event(_proof(header={"typ": "JWT"})), "typ_not_allowed"),
+    "79 the token as its own proof": (lambda: _event(_bound_by_key()), "typ_not_allowed"),
+    "80 another method": (lambda: _event(_proof(htm="POST")), "htm_other"),
+    "80 without the stage": (
+        lambda: _event(_proof(htu=URLS["rest_request"].replace("/ms-system", ""))),
+        "htu_other",
+    ),
+    "80 another route": (
+        lambda: _event(_proof(htu=URLS["rest_request"][:-3] + "NZL")),
+        "htu_other",
+    ),
+    "80 another host": (
+        lambda: _event(_proof(htu="https://api.example.com/ms-system/country/code/AUS")),
+        "htu_other",
+    ),
+    "80 another case": (
+        lambda: _event(_proof(htu=URLS["rest_request"].replace("AUS", "aus"))),
+        "htu_other",
+    ),
+    "80 another port": (
+        lambda: _event(_proof(htu=URLS["rest_request"].replace(".com/", ".com:8443/"))),
+        "htu_other",
+    ),
+    "80 another scheme": (
+        lambda: _event(_proof(htu=URLS["rest_request"].replace("https", "http"))),
+        "htu_other",
+    ),
+    "81 a minute old": (lambda: _event(_proof(now=NOW - 60)), "proof_too_old"),
+    "81 from the future": (lambda: _event(_proof(now=NOW + 31)), "iat_in_future"),
+    "82 no ath": (lambda: _event(_proof(ath=None)), "ath_missing"),
+    "82 the ath of another token": (lambda: _event(_proof("another")), "ath_other"),
+    "84 the proof of another key": (lambda: _event(_proof(number=2)), "jkt_other"),
+}
+
+
+@pytest.mark.parametrize(("make", "reason"), BAD.values(), ids=BAD)
+def test_77_to_84_a_bad_proof_is_refused(make: Callable[[], Event], reason: str) -> None:
+    assert Sandbox(**DPOP).refusal(make()) == reason
+
+
+@pytest.mark.parametrize("query", ["?a=b", "#part"])
+def test_80_query_and_fragment_are_no_part_of_the_address(query: str) -> None:
+    assert Sandbox(**DPOP).decide(_event(_proof(htu=URLS["rest_request"] + query)))
+
+
+def test_80_behind_a_custom_domain_its_name_is_the_address() -> None:
+    event = _event(_proof(htu="https://api.example.com/v1/country/code/AUS"))
+    event["requestContext"] |= {
+        "domainName": "api.example.com",
+        "path": "/v1/country/code/AUS",
+    }
+    assert Sandbox(**DPOP).decide(event)
+    assert Sandbox(**DPOP, RESOURCE="https://api.example.com/v1").decide(event)
+    assert Sandbox(**DPOP, RESOURCE="https://other.example.com/v1").refusal(event) == "htu_other"
+
+
+def test_83_a_proof_counts_once() -> None:
+    sandbox = Sandbox(**DPOP)
+    event = _event(_proof())
+    sandbox.decide(event)
+    assert sandbox.refusal(event) == "proof_used"
+    assert sandbox.decide(_event(_proof()))
+
+
+def test_83_a_proof_that_was_refused_for_another_reason_was_not_used_up() -> None:
+    sandbox = Sandbox(**DPOP)
+    proof = _proof()
+    with pytest.raises(Exception, match="method_arn"):
+        sandbox.decide(_event(proof) | {"methodArn": "arn:aws:execute-api:*"})
+    assert sandbox.decide(_event(proof))
+
+
+def test_a_request_that_does_not_say_where_it_was_sent_is_our_trouble() -> None:
+    event = _event(_proof())
+    del event["requestContext"]["domainName"]
+    with pytest.raises(EventUnfit):
+        Sandbox(**DPOP).decide(event)
+
+
+def test_an_unbound_token_is_a_bearer_token_as_ever() -> None:
+    for environ in (DPOP, MTLS):
+        assert Sandbox(**environ).decide(recorded("rest_request", forge_claims()))
+
+
+@pytest.mark.parametrize("environ", [{}, MTLS])
+def test_the_scheme_is_foreign_where_proofs_are_not_accepted(environ: dict[str, str]) -> None:
+    assert Sandbox(**environ).refusal(_event(_proof())) == "scheme_wrong"
+    assert Sandbox(**environ).refusal(_event(scheme="Bearer")) == "proof_required"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_token_with_its_own_certificate_is_good(kind: str) -> None:
+    event = with_certificate(recorded(kind, _bound_by_certificate()), _pem())
+    assert Sandbox(**MTLS).decide(event)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("pem", "reason"),
+    [
+        (_pem("other"), "certificate_other"),
+        (_pem() + _pem(), "certificate_malformed"),
+        (_pem() + _pem("other"), "certificate_malformed"),
+        ("", "certificate_malformed"),
+        (_pem().replace("CERTIFICATE", "PUBLIC KEY"), "certificate_malformed"),
+        (_pem().replace("MII", "MI=I", 1), "certificate_malformed"),
+    ],
+    ids=["another", "twice", "two", "empty", "a key", "no base64"],
+)
+def test_85_a_token_with_another_certificate_is_refused(kind: str, pem: str, reason: str) -> None:
+    event = with_certificate(recorded(kind, _bound_by_certificate()), pem)
+    assert Sandbox(**MTLS).refusal(event) == reason
+
+
+@pytest.mark.parametrize("kind", ["rest_token", *KINDS])
+def test_85_a_token_without_its_certificate_is_refused(kind: str) -> None:
+    event = recorded(kind, _bound_by_certificate())
+    assert Sandbox(**MTLS).refusal(event) == "certificate_missing"
+
+
+def test_a_certificate_bound_token_does_not_speak_dpop() -> None:
+    both = {"PROOF_OF_POSSESSION": "dpop,mtls", "REPLAYS_IN_MEMORY": "true"}
+    event = with_certificate(recorded("rest_request", _bound_by_certificate(), "DPoP"), _pem())
+    assert Sandbox(**both).refusal(event) == "token_not_bound"
+    assert Sandbox(**DPOP).refusal(recorded("rest_request", _bound_by_certificate())) == (
+        "proof_required"
+    )
+
+
+def test_an_opaque_token_is_bound_by_what_its_introspection_says() -> None:
+    sandbox = Sandbox(
+        **DPOP,
+        INTROSPECTION_URI=f"{ISSUER}/oauth2/introspect",
+        INTROSPECTION_CLIENT_ID="authorizer",
+        INTROSPECTION_CLIENT_SECRET="secret",
+    )
+    sandbox.introspected = {
+        "active": True,
+        "client_id": "service",
+        "scope": "country.read",
+        "token_type": "DPoP",
+        "cnf": {"jkt": thumbprint(public_jwk())},
+    }
+    assert sandbox.refusal(recorded("rest_request", OPAQUE)) == "proof_required"
+    assert sandbox.decide(_event(_proof(OPAQUE), token=OPAQUE))
+
+
+def test_a_store_that_cannot_be_asked_is_our_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    sandbox = Sandbox(PROOF_OF_POSSESSION="dpop", REPLAY_TABLE="state")
+    with pytest.raises(StateUnavailable):
+        sandbox.decide(_event(_proof()))
+    assert json.loads(sandbox.log[-1])["reason"] == "proof_store_unavailable"

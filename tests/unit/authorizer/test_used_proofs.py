@@ -1,0 +1,116 @@
+"""Proofs that count once: the same contract for the table (moto) and for memory."""
+
+from __future__ import annotations
+
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from authorizer.aws import DynamoDb
+from authorizer.errors import StateUnavailable, TokenRefused
+from authorizer.reasons import Reason
+from authorizer.used_proofs import DynamoDbUsedProofs, MemoryUsedProofs
+from tests.support.aws import STATE_TABLE
+from tests.support.tokens import NOW
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from authorizer.used_proofs import UsedProofs
+
+JKT = "A" * 43
+
+
+@pytest.fixture(params=["table", "memory"])
+def used(request: pytest.FixtureRequest) -> UsedProofs:
+    if request.param == "memory":
+        return MemoryUsedProofs()
+    request.getfixturevalue("dynamodb")
+    return DynamoDbUsedProofs(STATE_TABLE, DynamoDb(3))
+
+
+def _use(used: UsedProofs, jti: str = "one", *, jkt: str = JKT, now: float = NOW) -> None:
+    used.use(jkt, jti, int(now) + 61, now, 3)
+
+
+def test_a_proof_counts_once(used: UsedProofs) -> None:
+    _use(used)
+    for now in (NOW, NOW + 30, NOW + 60.9):
+        with pytest.raises(TokenRefused) as refused:
+            used.use(JKT, "one", NOW + 200, now, 3)
+        assert refused.value.reason is Reason.PROOF_USED
+
+
+def test_another_key_and_another_jti_are_other_proofs(used: UsedProofs) -> None:
+    _use(used)
+    _use(used, "two")
+    _use(used, jkt="B" * 43)
+
+
+def test_a_proof_is_forgotten_when_its_time_is_over(used: UsedProofs) -> None:
+    _use(used)
+    _use(used, now=NOW + 61)
+
+
+def test_of_many_at_once_one_passes(used: UsedProofs) -> None:
+    passed: list[bool] = []
+
+    def attempt() -> None:
+        try:
+            _use(used)
+        except TokenRefused:
+            return
+        passed.append(True)
+
+    threads = [Thread(target=attempt) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert passed == [True]
+
+
+def test_memory_that_is_full_forgets_no_proof_that_still_counts() -> None:
+    used = MemoryUsedProofs(2)
+    _use(used, "one")
+    _use(used, "two", now=NOW + 1)
+    with pytest.raises(StateUnavailable) as trouble:
+        _use(used, "three", now=NOW + 60)
+    assert trouble.value.reason is Reason.PROOF_STORE_FULL
+    with pytest.raises(TokenRefused):
+        _use(used, "one", now=NOW + 60)
+    _use(used, "three", now=NOW + 61)
+
+
+@pytest.mark.usefixtures("dynamodb")
+def test_a_table_that_is_not_there_is_our_trouble() -> None:
+    with pytest.raises(StateUnavailable) as trouble:
+        _use(DynamoDbUsedProofs("missing", DynamoDb(3)))
+    assert trouble.value.reason is Reason.PROOF_STORE_UNAVAILABLE
+
+
+def test_an_entry_names_no_key_and_expires_by_itself(dynamodb: DynamoDBClient) -> None:
+    _use(DynamoDbUsedProofs(STATE_TABLE, DynamoDb(3)))
+    (item,) = dynamodb.scan(TableName=STATE_TABLE)["Items"]
+    assert item["entry"]["S"].startswith("proof#")
+    assert JKT not in item["entry"]["S"]
+    assert item["expires_at"] == {"N": str(NOW + 61)}
+
+
+@pytest.mark.usefixtures("dynamodb")
+def test_a_client_is_kept_and_made_anew_for_whoever_has_less_time() -> None:
+    dynamodb = DynamoDb(3)
+    kept = dynamodb.client(3)
+    assert dynamodb.client(10) is kept
+    hasty = dynamodb.client(1)
+    assert hasty is not kept
+    assert 0 < _patience(hasty) <= 1
+    assert dynamodb.client(3) is kept
+    assert _patience(dynamodb.client(0)) > 0
+
+
+def _patience(client: DynamoDBClient) -> float:
+    """Return how long a call may take: what connecting and reading may."""
+    config: Any = client.meta.config
+    return float(config.connect_timeout + config.read_timeout)

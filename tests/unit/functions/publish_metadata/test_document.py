@@ -1,0 +1,69 @@
+"""The metadata document: RFC 8414, 2 and 3.2, and OpenID Connect Discovery 1.0, 3."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from functions.publish_metadata.composition import build
+from functions.publish_metadata.document import MAX_AGE
+from functions.publish_metadata.settings import Settings
+from tests.support.aws import ISSUER
+from tests.support.proxy_events import proxy_event
+
+if TYPE_CHECKING:
+    from functions.shared.responses import ProxyResponse
+
+LOG: list[str] = []
+ENDPOINT = build(Settings(ISSUER), emit=LOG.append)
+PATHS = [
+    f"/.well-known/{document}{issuer_path}"
+    for document in ("oauth-authorization-server", "openid-configuration")
+    for issuer_path in ("", "/ms-auth-server")
+]
+
+
+def _get(path: str = PATHS[0], method: str = "GET") -> ProxyResponse:
+    return ENDPOINT(proxy_event(method, path))
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_rfc8414_3_2_the_document_is_the_same_at_each_of_its_addresses(path: str) -> None:
+    assert _get(path) == _get()
+
+
+def test_rfc8414_3_3_its_issuer_is_the_issuer() -> None:
+    assert json.loads(_get()["body"])["issuer"] == ISSUER
+
+
+def test_rfc8414_2_what_is_required_is_there() -> None:
+    document = json.loads(_get()["body"])
+    assert {"issuer", "token_endpoint", "response_types_supported"} <= document.keys()
+    # A server that signs nothing for an authorization endpoint has no type of response to name.
+    assert document["response_types_supported"] == []
+
+
+def test_openid_discovery_3_what_verifiers_require_is_there() -> None:
+    document = json.loads(_get()["body"])
+    required = {"jwks_uri", "subject_types_supported", "id_token_signing_alg_values_supported"}
+    assert required <= document.keys()
+    assert "RS256" in document["id_token_signing_alg_values_supported"]
+
+
+def test_rfc8414_2_a_member_without_a_value_is_left_out() -> None:
+    document = json.loads(_get()["body"])
+    assert [name for name, value in document.items() if value is None] == []
+
+
+def test_everyone_may_read_and_keep_it() -> None:
+    headers = _get()["headers"]
+    assert headers["Content-Type"] == "application/json"
+    assert headers["Cache-Control"] == f"public, max-age={MAX_AGE}"
+    assert headers["Access-Control-Allow-Origin"] == "*"
+
+
+def test_another_method_is_405() -> None:
+    answer = _get(method="POST")
+    assert (answer["statusCode"], answer["headers"]["Allow"]) == (405, "GET, HEAD, OPTIONS")

@@ -1,0 +1,17 @@
+from __future__ import annotations
+
+import pytest
+
+from functions.publish_metadata.settings import Settings
+from functions.shared.settings import MissingSettingsError
+from tests.support.aws import ENVIRONMENT, ISSUER
+
+
+def test_settings_come_from_the_environment() -> None:
+    assert Settings.from_env(ENVIRONMENT).issuer == ISSUER
+
+
+def test_an_empty_environment_is_refused_with_every_name() -> None:
+    with pytest.raises(MissingSettingsError) as error:
+        Settings.from_env({})
+    assert set(error.value.names) == {name.upper() for name in Settings.__slots__}

@@ -1,0 +1,95 @@
+"""The protected resource's metadata: RFC 9728, 2 and 3."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from authorizer.jwk import ALGORITHMS
+from functions.publish_resource_metadata.composition import build
+from functions.publish_resource_metadata.document import MAX_AGE
+from functions.publish_resource_metadata.settings import Settings
+from functions.shared.settings import MissingSettingsError
+from tests.support.aws import ISSUER
+from tests.support.proxy_events import proxy_event
+
+if TYPE_CHECKING:
+    from functions.shared.responses import ProxyResponse
+
+PATH = "/.well-known/oauth-protected-resource"
+DOMAIN = "abcdef1234.execute-api.eu-west-1.amazonaws.com"
+
+
+def _get(
+    method: str = "GET",
+    path: str = PATH,
+    domain: str = DOMAIN,
+    headers: dict[str, str] | None = None,
+    **settings: str,
+) -> ProxyResponse:
+    event = proxy_event(method, path, headers=headers)
+    event["requestContext"] |= {"domainName": domain, "stage": "ms-system"}
+    return build(Settings(ISSUER, **settings), emit=lambda _: None)(event)
+
+
+def _document(**rest: Any) -> dict[str, Any]:  # noqa: ANN401 - what `_get` takes
+    members: dict[str, Any] = json.loads(_get(**rest)["body"])
+    return members
+
+
+def test_rfc9728_2_the_api_says_who_issues_its_tokens_and_which_scopes_it_knows() -> None:
+    assert _document() == {
+        "resource": f"https://{DOMAIN}/ms-system",
+        "authorization_servers": [ISSUER],
+        "scopes_supported": ["country.read", "customer.read", "customer.write"],
+        "bearer_methods_supported": ["header"],
+    }
+
+
+def test_rfc9728_3_the_document_is_the_same_at_each_of_its_addresses() -> None:
+    assert _get(path=f"{PATH}/ms-system") == _get()
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "resource"),
+    [
+        ({"X-Forwarded-Proto": "https", "X-Forwarded-Port": "443"}, "https://localhost/ms-system"),
+        ({"X-Forwarded-Proto": "http", "X-Forwarded-Port": "80"}, "http://localhost/ms-system"),
+        (
+            {"X-Forwarded-Proto": "http", "X-Forwarded-Port": "8091"},
+            "http://localhost:8091/ms-system",
+        ),
+    ],
+)
+def test_on_a_laptop_the_address_has_a_port(forwarded: dict[str, str], resource: str) -> None:
+    assert _document(domain="localhost", headers=forwarded)["resource"] == resource
+
+
+def test_a_configured_address_comes_first() -> None:
+    configured = "https://api.example.com/v1"
+    assert _document(resource=f"{configured}/")["resource"] == configured
+
+
+def test_rfc9728_2_proof_of_possession_is_said_where_it_is_accepted() -> None:
+    members = _document(proof_of_possession="dpop,mtls")
+    assert members["dpop_signing_alg_values_supported"] == sorted(ALGORITHMS)
+    assert members["tls_client_certificate_bound_access_tokens"] is True
+
+
+def test_everyone_may_read_and_keep_it() -> None:
+    headers = _get()["headers"]
+    assert headers["Content-Type"] == "application/json"
+    assert headers["Cache-Control"] == f"public, max-age={MAX_AGE}"
+    assert headers["Access-Control-Allow-Origin"] == "*"
+
+
+def test_another_method_is_405() -> None:
+    assert _get("POST")["statusCode"] == 405
+
+
+def test_the_issuer_has_to_be_set() -> None:
+    assert Settings.from_env({"ISSUER": ISSUER}) == Settings(ISSUER)
+    with pytest.raises(MissingSettingsError, match="ISSUER"):
+        Settings.from_env({})

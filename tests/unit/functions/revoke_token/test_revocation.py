@@ -1,0 +1,141 @@
+"""Revocation: RFC 7009."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from functions.shared import deny_list
+from functions.shared.client_record import TokenFormat, TokenProfile
+from tests.support.aws import ISSUER
+from tests.support.memory_server import MemoryServer, memory_server
+from tests.support.proxy_events import basic, form_event
+from tests.support.server import NOW, SECRET, client
+
+OWNERS = ("seed", "api", "opaque")
+INACTIVE = {"active": False}
+
+
+def _server() -> MemoryServer:
+    return memory_server(
+        client("seed"),
+        client("api", token_profile=TokenProfile.AT_JWT, audience=("https://api",)),
+        client("opaque", token_format=TokenFormat.OPAQUE),
+        client("stranger", resource_scopes=frozenset({"country.read"})),
+    )
+
+
+def _token(server: MemoryServer, owner: str) -> str:
+    return str(server.token(owner, {"scope": "country.read"})["access_token"])
+
+
+@pytest.mark.parametrize("owner", OWNERS)
+def test_rfc7009_2_2_a_revoked_token_is_inactive_at_once(owner: str) -> None:
+    server = _server()
+    token = _token(server, owner)
+    assert server.introspect(owner, token)["active"] is True
+    answer = server.revoke(owner, token)
+    assert (answer["statusCode"], answer["body"]) == (200, "")
+    assert answer["headers"]["Cache-Control"] == "no-store"
+    assert server.introspect(owner, token) == INACTIVE
+    assert server.introspect("stranger", token) == INACTIVE
+
+
+@pytest.mark.parametrize("owner", OWNERS)
+def test_rfc7009_2_2_to_revoke_again_is_200_too(owner: str) -> None:
+    server = _server()
+    token = _token(server, owner)
+    assert [server.revoke(owner, token)["statusCode"] for _ in range(2)] == [200, 200]
+
+
+@pytest.mark.parametrize("owner", OWNERS)
+def test_rfc7009_2_2_of_two_concurrent_revocations_both_are_200(owner: str) -> None:
+    server = _server()
+    token = _token(server, owner)
+    with ThreadPoolExecutor(2) as threads:
+        answers = list(threads.map(lambda _: server.revoke(owner, token), range(2)))
+    assert [answer["statusCode"] for answer in answers] == [200, 200]
+
+
+@pytest.mark.parametrize("token", ["x", "gh_at_" + "x" * 43, "a.b.c", "ä", "x" * 9000])
+def test_rfc7009_2_2_an_unknown_token_is_200(token: str) -> None:
+    assert _server().revoke("seed", token)["statusCode"] == 200
+
+
+@pytest.mark.parametrize("owner", OWNERS)
+def test_rfc7009_2_2_an_expired_token_is_200_and_nothing_is_kept_of_it(owner: str) -> None:
+    server = _server()
+    token = _token(server, owner)
+    server.clock.now = NOW + 14_400
+    assert server.revoke(owner, token)["statusCode"] == 200
+    assert not server.denied.until
+
+
+@pytest.mark.parametrize("owner", OWNERS)
+def test_rfc7009_2_1_another_clients_token_is_refused_and_stays(owner: str) -> None:
+    server = _server()
+    token = _token(server, owner)
+    answer = server.revoke("stranger", token)
+    assert answer["statusCode"] == 400
+    assert json.loads(answer["body"])["error"] == "unauthorized_client"
+    assert server.introspect(owner, token)["active"] is True
+
+
+@pytest.mark.parametrize("hint", ["access_token", "refresh_token", "nonsense"])
+@pytest.mark.parametrize("owner", OWNERS)
+def test_rfc7009_2_1_a_token_type_hint_is_only_a_hint(owner: str, hint: str) -> None:
+    server = _server()
+    token = _token(server, owner)
+    assert server.revoke(owner, token, token_type_hint=hint)["statusCode"] == 200
+    assert server.introspect(owner, token) == INACTIVE
+
+
+def test_rfc7009_2_1_a_missing_token_is_an_invalid_request() -> None:
+    event = form_event("/oauth2/revoke", {}, headers=basic("seed", SECRET))
+    answer = _server().revocation_endpoint(event)
+    assert json.loads(answer["body"])["error"] == "invalid_request"
+
+
+def test_rfc7009_2_1_a_client_that_cannot_authenticate_revokes_nothing() -> None:
+    server = _server()
+    token = _token(server, "seed")
+    event = form_event("/oauth2/revoke", {"token": token}, headers=basic("seed", "wrong"))
+    assert server.revocation_endpoint(event)["statusCode"] == 401
+    assert server.introspect("seed", token)["active"] is True
+
+
+def test_a_jwt_is_on_the_deny_list_until_it_would_have_expired() -> None:
+    server = _server()
+    seed, api = _token(server, "seed"), _token(server, "api")
+    token_id = server.introspect("api", api)["jti"]
+    for owner, token in (("seed", seed), ("api", api)):
+        server.revoke(owner, token)
+    assert server.denied.until == {
+        deny_list.name_of(ISSUER, None, seed): NOW + 14_400,
+        deny_list.name_of(ISSUER, token_id, api): NOW + 14_400,
+    }
+
+
+def test_an_opaque_token_is_forgotten() -> None:
+    server = _server()
+    server.revoke("opaque", _token(server, "opaque"))
+    assert not server.opaque.by_digest
+    assert not server.denied.until
+
+
+def test_other_tokens_of_the_client_go_on() -> None:
+    server = _server()
+    first, second = _token(server, "api"), _token(server, "api")
+    server.revoke("api", first)
+    assert server.introspect("api", second)["active"] is True
+
+
+def test_the_log_says_whether_anything_was_revoked_and_never_the_token() -> None:
+    server = _server()
+    token = _token(server, "seed")
+    for revoked in (True, False):
+        server.revoke("seed", token)
+        assert json.loads(server.log[-1])["revoked"] is revoked
+        assert token not in server.log[-1]
