@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 MAX_BODY_LENGTH = 64 * 1024
+# Headers and chunk marks included: http.client itself reads a chunk of negative size to the end.
+MAX_RECEIVED = 4 * MAX_BODY_LENGTH
 _URL = re.compile(
     r"(?P<scheme>https?)://(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?"
     r"(?P<target>/[!$-;=?-Z_a-z~]*)?"
@@ -177,10 +179,15 @@ class _DeadlineReader(io.RawIOBase):
     def __init__(self, sock: socket.socket, deadline: float) -> None:
         self._sock = sock
         self._deadline = deadline
+        self._left = MAX_RECEIVED
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         self._sock.settimeout(_left(self._deadline))
-        return self._sock.recv_into(buffer)
+        received = self._sock.recv_into(buffer)
+        self._left -= received
+        if self._left < 0:
+            raise OSError("more bytes than any answer has")
+        return received

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from authorizer.errors import PolicyImpossible
 from authorizer.reasons import Reason
 from authorizer.recent import Recent
-from authorizer.routes import ANY_SEGMENT, REST_OF_PATH, ROOT, Route
+from authorizer.routes import ANY_SEGMENT, REST_OF_PATH, Route
 from authorizer.scope_map import ScopeMap
 
 MAX_RESOURCE_LENGTH = 512
@@ -87,9 +87,15 @@ class PolicyCompiler:
 
 
 def _empty_handed(route: Route) -> list[Route]:
-    """Write the route with nothing in place of its last parameter: a path that ends in a slash."""
-    *parents, last = route.segments or ROOT
-    return [Route(route.method, (*parents, ""))] if last in (ANY_SEGMENT, REST_OF_PATH) else []
+    """Write the route once per parameter, with nothing in the parameter's place.
+
+    IAM's `*` matches nothing as well, and API Gateway has another route for such a path, or none.
+    """
+    return [
+        Route(route.method, (*route.segments[:at], "", *route.segments[at + 1 :]))
+        for at, segment in enumerate(route.segments)
+        if segment in (ANY_SEGMENT, REST_OF_PATH)
+    ]
 
 
 def _deeper(route: Route) -> list[Route]:

@@ -29,6 +29,10 @@ class ScopeMap:
             for route in grant.routes:
                 self.tree.add(route)
 
+    def scopes(self) -> frozenset[str]:
+        """Return every scope that opens something."""
+        return frozenset().union(*(grant.scopes for grant in self._grants))
+
     def routes_for(self, scopes: frozenset[str]) -> list[Route]:
         """Return the routes that these scopes open, each once."""
         routes = (

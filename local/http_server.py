@@ -151,16 +151,23 @@ class _Connection(socketserver.BaseRequestHandler):
         self._buffer = bytearray()
         if self.server.tls is None:
             self._serve()
-            return
-        try:
-            # Here rather than where connections are accepted: a slow client keeps nobody waiting.
-            self.request.settimeout(self.server.timeouts.request)
-            connection = self.server.tls.wrap_socket(self.request, server_side=True)
-        except OSError as error:
-            self._log(f"TLS from {self.client_address[0]} failed: {error}")
-            return
-        with connection:
+        else:
+            self._serve_securely(self.server.tls)
+
+    def _serve_securely(self, tls: ssl.SSLContext) -> None:
+        # The handshake is here rather than where connections are accepted, so that a slow client
+        # keeps nobody waiting.
+        with tls.wrap_socket(
+            self.request, server_side=True, do_handshake_on_connect=False
+        ) as connection:
             self.request, self.scheme = connection, "https"
+            try:
+                connection.settimeout(self.server.timeouts.request)
+                connection.do_handshake()
+            except OSError as error:
+                self._log(f"TLS from {self.client_address[0]} failed: {error}")
+                self._linger()
+                return
             self.certificate = _peer_certificate(connection)
             self._serve()
             with contextlib.suppress(OSError, ValueError):

@@ -63,9 +63,9 @@ class Client:
     self_signed_tls_client_auth `certificate_thumbprints` (`x5t#S256`).
 
     `audience` names the APIs its tokens are for; without one a token is for the client itself, and
-    so is a seed JWT whose request names no resource.
-    `allowed_resources` are further APIs, which a request may name (RFC 8707). `default_scopes` are
-    granted when a request names none. `token_lifetime` is in seconds.
+    so is a seed JWT whose request names no resource. `allowed_resources` are further APIs, which a
+    request may name (RFC 8707). `default_scopes` are granted when a request names none.
+    `token_lifetime` is in seconds.
 
     `resource_scopes` are the scopes that it owns as a resource server: it sees every token that
     carries one. `resource_audiences` are the names under which it is in a token's audience, beside

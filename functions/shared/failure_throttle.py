@@ -55,6 +55,8 @@ class FailureThrottle:
         Raises:
             TooManyFailuresError: it has none, whatever it sends.
         """
+        if not len(self._refused):  # nobody: spare the digest, for this is asked of every request
+            return
         until = self._refused.get(entry(_BY_SOURCE, client_id, _site(source_ip)))
         if until is not None and now < until:
             raise TooManyFailuresError(ceil(until - now))

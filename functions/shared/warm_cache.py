@@ -23,12 +23,18 @@ class _Entry(Generic[V]):
     loaded_at: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Failure(Generic[K]):
+    key: K
+    error: Exception
+
+
 class WarmCache(Generic[K, V]):
     """A bounded cache in front of `load`: safe in threads, one load at a time per key.
 
     A value is used while it is younger than `max_age` seconds. A value from the future is
     not: a clock that was set back must not keep anything alive. What `load` raises is passed
-    on and not remembered. When the cache is full, what was loaded longest ago goes first.
+    on to everyone who waited for it, and not remembered. When the cache is full, what was loaded longest ago goes first.
     """
 
     def __init__(
@@ -42,6 +48,7 @@ class WarmCache(Generic[K, V]):
         self._writing = Lock()
         # A lock per key would need a bound and a cache of its own; a few shared ones do.
         self._loading = tuple(Lock() for _ in range(_STRIPES))
+        self._failures: list[_Failure[K] | None] = [None] * _STRIPES
 
     def get(self, key: K) -> V:
         """Return the remembered value for `key`, or load it."""
@@ -55,8 +62,18 @@ class WarmCache(Generic[K, V]):
         return None
 
     def _load_once(self, key: K) -> _Entry[V]:
-        with self._loading[hash(key) % _STRIPES]:
-            return self._fresh(key) or self._remember(key, self._load(key))
+        stripe = hash(key) % _STRIPES
+        failed_before = self._failures[stripe]
+        with self._loading[stripe]:
+            failure = self._failures[stripe]
+            if failure is not failed_before and failure is not None and failure.key == key:
+                # It failed while we waited: each trying again in turn would take ever longer.
+                raise failure.error
+            try:
+                return self._fresh(key) or self._remember(key, self._load(key))
+            except Exception as error:
+                self._failures[stripe] = _Failure(key, error)
+                raise
 
     def _remember(self, key: K, value: V) -> _Entry[V]:
         entry = _Entry(value, self._clock())

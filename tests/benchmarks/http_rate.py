@@ -52,8 +52,7 @@ def http_rate() -> Section:
     load = _wrk if shutil.which("wrk") else _threads
     generator = "wrk -t1" if load is _wrk else "a generator of our own in Python"
     environ = free_environment()
-    names = {"Gatehouse through chalice local": [], "oidc-provider": []}
-    samples: dict[str, list[float]] = dict(names)
+    samples: dict[str, list[float]] = {"Gatehouse through chalice local": [], "oidc-provider": []}
     with running(environ) as laptop, _oidc_provider() as rival:
         laptop.wait_for_line("Everything is up")
         targets = {

@@ -35,9 +35,10 @@ def route_of(method: str, path: tuple[str, ...], routes: Iterable[Route]) -> Rou
 def _takes(route: Route, path: tuple[str, ...]) -> bool:
     segments = route.segments
     if segments and segments[-1] == REST_OF_PATH:
-        if len(path) < len(segments):
+        if not "/".join(path[len(segments) - 1 :]):
             return False
         segments, path = segments[:-1], path[: len(segments) - 1]
     return len(segments) == len(path) and all(
-        wanted in (ANY_SEGMENT, given) for wanted, given in zip(segments, path, strict=True)
+        given and wanted in (ANY_SEGMENT, given)
+        for wanted, given in zip(segments, path, strict=True)
     )

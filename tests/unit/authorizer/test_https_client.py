@@ -120,6 +120,12 @@ def test_96_an_answer_over_64_KiB_is_given_up(framing: bytes) -> None:  # noqa: 
         _get(server.url)
 
 
+def test_96_a_chunk_of_negative_size_is_not_read_to_its_end() -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n"
+    with _serving(head + b"x" * (8 * MAX_BODY_LENGTH)) as server, pytest.raises(ExchangeFailed):
+        _get(server.url)
+
+
 def test_an_answer_of_64_KiB_is_taken() -> None:  # noqa: N802
     head = f"HTTP/1.1 200 OK\r\nContent-Length: {MAX_BODY_LENGTH}\r\n\r\n".encode()
     with _serving(head + b"x" * MAX_BODY_LENGTH) as server:

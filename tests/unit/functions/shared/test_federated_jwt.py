@@ -155,7 +155,7 @@ def test_a_client_may_have_rules_of_several_issuers(claims: dict[str, Any]) -> N
     "header", [{}, {"typ": ...}, {"typ": "JOSE"}, {"x5t": "thumb"}, {"x5t#S256": "thumb"}]
 )
 def test_headers_of_well_known_issuers_pass(header: dict[str, Any]) -> None:
-    assert Door().show(token(**header))
+    Door().show(token(**header))
 
 
 @pytest.mark.parametrize("typ", ["at+jwt", "dpop+jwt", "logout+jwt"])
@@ -166,7 +166,7 @@ def test_rfc8725_3_11_a_token_made_for_something_else_is_refused(typ: str) -> No
 @pytest.mark.parametrize("member", ["jku", "x5u", "x5c", "crit"])
 def test_rfc8725_3_10_a_header_that_brings_its_own_trust_is_refused(member: str) -> None:
     with pytest.raises(InvalidClientError):
-        Door().show(token(**{member: ["https://evil.example"]}))
+        Door().show(token(None, **{member: ["https://evil.example"]}))
 
 
 def test_tokens_of_our_own_never_prove_a_client() -> None:
@@ -205,7 +205,7 @@ def test_a_token_that_no_rule_admits_is_refused(changes: dict[str, Any]) -> None
 
 
 def test_a_token_that_is_just_young_enough_is_accepted() -> None:
-    assert Door().show(token(CLAIMS | {"iat": NOW - 3629}))
+    Door().show(token(CLAIMS | {"iat": NOW - 3629}))
 
 
 def test_a_token_of_a_key_that_its_issuer_does_not_publish_is_refused() -> None:
@@ -236,15 +236,15 @@ def test_the_client_must_be_named() -> None:
 
 def test_a_token_counts_again_while_it_lives() -> None:
     door = Door()
-    assert door.show(token())
-    assert door.show(token())
+    door.show(token())
+    door.show(token())
     assert not door.used.until
 
 
 def test_a_rule_can_make_each_token_count_once() -> None:
     rule = FederationRule(issuer=GITHUB, audience=ISSUER, subject="repo:*", one_time=True)
     door = Door((federated(rule),))
-    assert door.show(token())
+    door.show(token())
     assert "used before" in door.refusal(token())
     assert "jti_missing" in Door((federated(rule),)).refusal(token(CLAIMS | {"jti": ...}))
 

@@ -56,7 +56,9 @@ def pinned(*pems: str) -> Client:
     )
 
 
-def knock(known: Client, pem: str | None, *, now: float = NOW, **headers: str) -> Client:
+def knock(
+    known: Client, pem: str | None, *, now: float = NOW, headers: dict[str, str] | None = None
+) -> Client:
     methods = (*secret_methods(), TlsClientAuth(), SelfSignedTlsClientAuth())
     authentication = ClientAuthentication(MemoryClients(known), methods, ManualClock(now))
     parameters = {"grant_type": "client_credentials", "client_id": known.client_id}
@@ -140,7 +142,7 @@ def test_what_cannot_be_read_as_a_certificate_is_refused(known: Client) -> None:
 
 def test_rfc8705_3_a_certificate_beside_a_secret_is_no_second_method() -> None:
     secret = basic("service", SECRET)
-    assert knock(client("service"), PEM, **secret).client_id == "service"
+    assert knock(client("service"), PEM, headers=secret).client_id == "service"
 
 
 def test_a_certificate_does_not_stand_in_for_a_secret() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier, Event
 from typing import TYPE_CHECKING
@@ -43,6 +44,30 @@ def test_a_clock_that_was_set_back_keeps_nothing_alive() -> None:
     clock.now -= 3600
     cache.get("a")
     assert len(loader.loads) == 2
+
+
+def test_a_failure_is_everyone_s_who_waited_for_it() -> None:
+    waiting, loads = Barrier(8), []
+
+    def load(key: str) -> str:
+        loads.append(key)
+        time.sleep(0.2)  # long enough for the others to come and wait
+        raise LookupError(key)
+
+    cache = WarmCache(load, clock=ManualClock(), max_age=30, max_entries=3)
+
+    def get(_: int) -> bool:
+        waiting.wait()
+        with pytest.raises(LookupError):
+            cache.get("a")
+        return True
+
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(get, range(8)))
+    assert len(loads) == 1
+    with pytest.raises(LookupError):
+        cache.get("a")
+    assert len(loads) == 2
 
 
 def test_none_is_an_answer_too() -> None:

@@ -1,0 +1,57 @@
+"""docs/benchmarks.md, from what the benchmarks found."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+def write_page(found: Mapping[str, Any]) -> str:
+    """Write the page."""
+    return "\n".join(_lines(found)) + "\n"
+
+
+def _lines(found: Mapping[str, Any]) -> Iterator[str]:
+    versions = dict(found["machine"])
+    place = f"{versions.pop('processor')}, {versions.pop('cores')} cores, {versions.pop('system')}"
+    named = ", ".join(f"{name} {number}" for name, number in versions.items())
+    yield f"""# How fast it is
+
+Written by `make bench`. Everything here comes from one run, {found["taken"]}, on {place};
+load average {found["load"][0]} at its start and {found["load"][-1]} at its end.
+Versions: {named}.
+
+Figures are medians. Whoever is compared takes turns with us, each in a process of its own, so that
+what slows this machine down slows all of them down; a ratio is the median of the ratios of
+neighbouring turns. On another machine the figures will differ and the ratios less so.
+"""
+    if found["without_node"]:
+        yield "The rivals that need Node were not measured, because Node was not there.\n"
+    yield "![Decisions and cold starts beside others](benchmarks.svg)\n"
+    yield from _goals(found["sections"])
+    for section in found["sections"]:
+        yield f"## {section['title']}\n\n{section['how']}\n"
+        yield "| | median | samples |\n| --- | ---: | ---: |"
+        for each in section["measurements"]:
+            yield f"| {each['name']} | {_figure(each['value'])} {each['unit']} | {each['samples']} |"
+        yield ""
+
+
+def _goals(sections: list[dict[str, Any]]) -> Iterator[str]:
+    yield "## Goals\n\n| goal | found | limit | |\n| --- | ---: | ---: | --- |"
+    for section in sections:
+        for goal in section["goals"]:
+            bound = "at least" if goal["at_least"] else "at most"
+            limit = f"{bound} {goal['limit']:g} {goal['unit']}"
+            outcome = "met" if goal["met"] else "**missed**"
+            yield f"| {goal['name']} | {_figure(goal['found'])} | {limit} | {outcome} |"
+    yield ""
+
+
+def _figure(value: float) -> str:
+    if value == int(value):
+        return f"{int(value):,}"
+    digits = 0 if value >= 1000 else 1 if value >= 10 else 2 if value >= 1 else 3
+    return f"{value:,.{digits}f}"

@@ -1,0 +1,308 @@
+"""Every way to authenticate a client, between real processes, as the documentation says."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import Barrier, Thread
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
+from uuid import uuid4
+
+import boto3
+import pytest
+
+from functions.shared.assertion_rules import AssertionRules
+from functions.shared.client_registry import DynamoDbClients
+from functions.shared.federation_rules import FederationRule
+from local.certificates import LaptopCertificates
+from local.gateway import messages
+from local.http_server import Server
+from local.keyed_clients import SIGNING_CLIENT
+from local.keyed_clients import assertion as demo_assertion
+from tests.support.assertions import assertion, assertion_claims, assertion_form
+from tests.support.laptop import ROOT
+from tests.support.server import client
+from tests.support.tokens import ec_jwk, jwks, rsa_jwk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.laptop import Laptop
+
+CERTIFICATES = LaptopCertificates.ensure()
+
+
+def curl(*arguments: str) -> tuple[int, Any]:
+    """Run curl; return the status and the JSON body, or curl's exit code and its complaint."""
+    command = ["curl", "--silent", "--show-error", "--write-out", "\n%{http_code}", *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    if result.returncode:
+        return result.returncode, result.stderr
+    body, _, status = result.stdout.rpartition("\n")
+    return int(status), json.loads(body)
+
+
+def curl_with_certificate(certificate: str, url: str, **form: str) -> tuple[int, Any]:
+    trust = ["--cacert", str(CERTIFICATES.authority)]
+    shown = ["--cert", certificate] if certificate else []
+    return curl(*trust, *shown, url, "--data", urlencode(form))
+
+
+def post(url: str, form: dict[str, str]) -> tuple[int, Any]:
+    from urllib.error import HTTPError  # noqa: PLC0415
+
+    body = urlencode(form).encode()
+    request = Request(url, body, {"Content-Type": "application/x-www-form-urlencoded"})  # noqa: S310
+    try:
+        with urlopen(request, timeout=30) as answer:  # noqa: S310
+            return answer.status, json.load(answer)
+    except HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+
+
+@pytest.fixture(scope="module")
+def registry(laptop: Laptop) -> DynamoDbClients:
+    """The laptop's clients."""
+    dynamodb = boto3.client(
+        "dynamodb",
+        endpoint_url=laptop.addresses.aws_url,
+        region_name="us-east-1",
+        aws_access_key_id="local",
+        aws_secret_access_key="local",
+    )
+    return DynamoDbClients(dynamodb, "gatehouse-ClientsTable")
+
+
+@dataclass
+class Site:
+    """A web site that publishes keys, and the metadata of an issuer."""
+
+    origin: str = ""
+    asked: int = 0
+
+    def handle(self, request: messages.Request) -> messages.Response:
+        self.asked += 1
+        if request.path == "/.well-known/openid-configuration":
+            metadata = {"issuer": self.origin, "jwks_uri": f"{self.origin}/jwks"}
+            return messages.Response(200, (), json.dumps(metadata).encode())
+        return messages.Response(200, (), jwks(ec_jwk("ec"), rsa_jwk("idp")))
+
+    def too_large(self, request: messages.Request) -> messages.Response:
+        return messages.Response(413)
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    site = Site()
+    with Server("127.0.0.1", 0) as server:
+        site.origin = f"http://localhost:{server.port}"
+        server.open(site)
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield site
+        server.shutdown()
+        thread.join()
+
+
+def test_rfc8705_2_1_a_client_with_a_certificate_gets_a_token(laptop: Laptop) -> None:
+    url = f"{laptop.addresses.mtls_auth_server}/oauth2/token"
+    request = {"grant_type": "client_credentials", "client_id": "service-client-mtls"}
+    status, answer = curl_with_certificate(str(CERTIFICATES.client), url, **request)
+    assert (status, answer["token_type"]) == (200, "Bearer")
+
+
+def test_rfc8705_2_2_a_client_with_a_certificate_of_its_own_gets_a_token(laptop: Laptop) -> None:
+    url = f"{laptop.addresses.mtls_auth_server}/oauth2/token"
+    request = {"grant_type": "client_credentials", "client_id": "service-client-self-signed"}
+    status, answer = curl_with_certificate(str(CERTIFICATES.self_signed_client), url, **request)
+    assert (status, answer["token_type"]) == (200, "Bearer")
+
+
+def test_rfc8705_2_somebody_elses_certificate_is_refused(laptop: Laptop) -> None:
+    url = f"{laptop.addresses.mtls_auth_server}/oauth2/token"
+    request = {"grant_type": "client_credentials", "client_id": "service-client-self-signed"}
+    status, answer = curl_with_certificate(str(CERTIFICATES.client), url, **request)
+    assert (status, answer["error"]) == (401, "invalid_client")
+
+
+def test_behind_mutual_tls_there_is_no_connection_without_a_certificate(laptop: Laptop) -> None:
+    url = f"{laptop.addresses.mtls_auth_server}/oauth2/token"
+    code, complaint = curl_with_certificate("", url, grant_type="client_credentials")
+    assert code != 200
+    assert "certificate required" in complaint
+
+
+def test_the_same_client_without_mutual_tls_is_refused(laptop: Laptop) -> None:
+    status, answer = post(
+        f"{laptop.addresses.issuer}/oauth2/token",
+        {"grant_type": "client_credentials", "client_id": "service-client-mtls"},
+    )
+    assert (status, answer["error"]) == (401, "invalid_client")
+
+
+def test_the_guarded_api_is_behind_mutual_tls_too(laptop: Laptop) -> None:
+    status, answer = curl_with_certificate(
+        str(CERTIFICATES.client),
+        f"{laptop.addresses.mtls_auth_server}/oauth2/token",
+        grant_type="client_credentials",
+        client_id="service-client-mtls",
+        scope="country.read",
+    )
+    assert status == 200
+    status, country = curl(
+        "--cacert",
+        str(CERTIFICATES.authority),
+        "--cert",
+        str(CERTIFICATES.client),
+        "--header",
+        f"Authorization: Bearer {answer['access_token']}",
+        f"{laptop.addresses.mtls_guarded_api}/country/code/AUS",
+    )
+    assert (status, country) == (200, {"code": "AUS", "name": "AUSTRALIA"})
+
+
+def test_rfc7523_2_2_the_documented_command_makes_an_assertion_for_one_token(
+    laptop: Laptop,
+) -> None:
+    ports = {"GATEHOUSE_AUTH_PORT": str(laptop.addresses.auth_port)}
+    printed = subprocess.run(
+        [sys.executable, "-m", "local.keyed_clients"],
+        cwd=ROOT,
+        env=os.environ | ports,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    form = assertion_form(printed.stdout.strip())
+    statuses = [post(f"{laptop.addresses.issuer}/oauth2/token", form)[0] for _ in range(2)]
+    assert statuses == [200, 401]
+
+
+def test_rfc7523_3_of_a_hundred_concurrent_uses_of_one_assertion_one_is_accepted(
+    laptop: Laptop,
+) -> None:
+    url = f"{laptop.addresses.issuer}/oauth2/token"
+    form = assertion_form(demo_assertion(laptop.addresses.issuer, time.time()))
+    together = Barrier(20)
+
+    def use(number: int) -> int:
+        if number < 20:
+            together.wait(timeout=10)
+        return post(url, form)[0]
+
+    with ThreadPoolExecutor(20) as threads:
+        statuses = list(threads.map(use, range(100)))
+    assert sorted(statuses) == [200] + [401] * 99
+
+
+def test_an_assertion_authenticates_a_caller_of_introspection(laptop: Laptop) -> None:
+    issuer = laptop.addresses.issuer
+    form = assertion_form(demo_assertion(issuer, time.time())) | {"token": "gh_at_nothing"}
+    assert post(f"{issuer}/oauth2/introspect", form) == (200, {"active": False})
+
+
+def test_keys_are_fetched_from_a_jwks_uri_once(
+    laptop: Laptop, registry: DynamoDbClients, site: Site
+) -> None:
+    client_id = f"remote-{uuid4()}"
+    registry.put(
+        client(
+            client_id,
+            authentication_methods=frozenset({"private_key_jwt"}),
+            assertion=AssertionRules(jwks_uri=f"{site.origin}/jwks"),
+        )
+    )
+    issuer = laptop.addresses.issuer
+    for _ in range(3):
+        claims = assertion_claims(time.time(), iss=client_id, sub=client_id, aud=issuer)
+        assert post(f"{issuer}/oauth2/token", assertion_form(assertion(claims)))[0] == 200
+    assert site.asked == 1
+
+
+def test_a_jwks_uri_where_nobody_answers_is_503(laptop: Laptop, registry: DynamoDbClients) -> None:
+    client_id = f"unreachable-{uuid4()}"
+    registry.put(
+        client(
+            client_id,
+            authentication_methods=frozenset({"private_key_jwt"}),
+            assertion=AssertionRules(jwks_uri="http://localhost:1/jwks"),
+        )
+    )
+    issuer = laptop.addresses.issuer
+    claims = assertion_claims(time.time(), iss=client_id, sub=client_id, aud=issuer)
+    status, answer = post(f"{issuer}/oauth2/token", assertion_form(assertion(claims)))
+    assert (status, answer["error"]) == (503, "temporarily_unavailable")
+
+
+def test_a_workload_proves_itself_with_its_issuers_token(
+    laptop: Laptop, registry: DynamoDbClients, site: Site
+) -> None:
+    issuer, client_id = laptop.addresses.issuer, f"workload-{uuid4()}"
+    rule = FederationRule(
+        issuer=site.origin, audience=issuer, subject="repo:example/*", claims={"ref": "main"}
+    )
+    registry.put(
+        client(
+            client_id,
+            authentication_methods=frozenset({"federated_jwt"}),
+            federation=(rule,),
+            scopes=frozenset({"country.read"}),
+        )
+    )
+    times = {"iat": int(time.time()), "exp": int(time.time()) + 300}
+    claims = {"iss": site.origin, "aud": issuer, "sub": "repo:example/a", "ref": "main", **times}
+    good = assertion(claims, alg="RS256", kid="idp")
+    bad = assertion(claims | {"ref": "other"}, alg="RS256", kid="idp")
+    url = f"{issuer}/oauth2/token"
+    statuses = [
+        post(url, assertion_form(token, client_id=client_id))[0] for token in (good, good, bad)
+    ]
+    assert statuses == [200, 200, 401]
+    assert site.asked == 2
+
+
+def test_failures_past_the_limit_are_429_with_retry_after(laptop: Laptop) -> None:
+    url = f"{laptop.addresses.issuer}/oauth2/token"
+    # A client of its own: every client of these tests comes from the same address.
+    stranger = {"grant_type": "client_credentials", "client_id": str(uuid4()), "client_secret": "x"}
+    answers = [post(url, stranger) for _ in range(12)]
+    statuses = [status for status, _ in answers]
+    # A window may end meanwhile, and another begin.
+    assert statuses[:10] == [401] * 10 or 429 not in statuses
+    if 429 in statuses:
+        assert answers[-1][1]["error"] == "slow_down"
+
+
+def test_demo_private_keys_are_readable_by_their_owner_only(laptop: Laptop) -> None:
+    for path in (CERTIFICATES.client, ROOT / ".gatehouse" / "keys" / f"{SIGNING_CLIENT}.pem"):
+        assert path.stat().st_mode & 0o077 == 0
+
+
+def test_every_command_of_the_documentation_works_as_it_stands(laptop: Laptop) -> None:
+    text = (ROOT / "docs" / "client-authentication.md").read_text()
+    addresses = laptop.addresses
+    for documented, here in (
+        ("http://localhost:8085/ms-auth-server", addresses.issuer),
+        ("https://localhost:8443/ms-auth-server", addresses.mtls_auth_server),
+    ):
+        text = text.replace(documented, here)
+    blocks = re.findall(r"```console\n(.*?)```", text, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        commands = re.sub(r"^\$ ", "", block, flags=re.MULTILINE)
+        environ = os.environ | {"GATEHOUSE_AUTH_PORT": str(addresses.auth_port)}
+        shell = ["bash", "-euo", "pipefail", "-c", commands]
+        result = subprocess.run(
+            shell, cwd=ROOT, env=environ, capture_output=True, text=True, check=False, timeout=60
+        )
+        assert result.stdout.count("HTTP/1.1 ") == commands.count("curl "), result.stderr
+        assert result.stdout.count("HTTP/1.1 200 ") == commands.count("curl "), result.stdout

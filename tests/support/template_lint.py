@@ -1,0 +1,131 @@
+"""What can be wrong between a template, the authorizer's settings in it, and the scope map.
+
+Each fault is one sentence. They are the mistakes that API Gateway lets pass and that nobody sees
+until a token opens too much, or too long, or an answer lacks its challenge.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from authorizer.policy import PolicyCompiler
+from authorizer.routes import parse_route
+from functions.shared.client_record import DEFAULT_TOKEN_LIFETIME
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from authorizer.scope_map import ScopeMap
+    from local.gateway.model import Api, Authorizer, Route
+    from local.gateway.template import Template
+
+GATEWAY_RESPONSES = (
+    "UNAUTHORIZED",
+    "ACCESS_DENIED",
+    "MISSING_AUTHENTICATION_TOKEN",
+    "AUTHORIZER_FAILURE",
+    "AUTHORIZER_CONFIGURATION_ERROR",
+    "DEFAULT_4XX",
+    "DEFAULT_5XX",
+)
+LONGEST_CACHE = 3600  # API Gateway's own limit
+_PAIRS = 2
+
+
+def faults(
+    template: Template, api_id: str, scope_map: ScopeMap, values: Mapping[str, str] | None = None
+) -> list[str]:
+    """Return what is wrong with an API, its authorizers and the scope map.
+
+    `values` are names of what the template makes, such as tables.
+    """
+    api = template.api(api_id)
+    found = list(_route_faults(api, scope_map))
+    for authorizer in {route.authorizer for route in api.routes if route.authorizer}:
+        environ = template.function(authorizer.function, values).environment
+        found.extend(_authorizer_faults(authorizer, environ))
+    if api.kind == "rest":
+        found.extend(_gateway_response_faults(api))
+        auth = template.resources[api_id].properties.get("Auth", {})
+        if auth.get("AddDefaultAuthorizerToCorsPreflight") is not False:
+            found.append("the authorizer guards CORS preflights")
+    found.extend(_map_faults(scope_map))
+    return found
+
+
+def _route_faults(api: Api, scope_map: ScopeMap) -> Iterator[str]:
+    guarded = {_text(route) for route in api.routes if route.authorizer}
+    for route in api.routes:
+        if route.authorizer and route.method == "OPTIONS":
+            yield f"{_text(route)} is guarded: a preflight carries no token"
+        if route.authorizer and route.method == "ANY":
+            yield f"{_text(route)} is guarded for any method: the scope map names each"
+    known = {parse_route(text) for text in guarded if not text.startswith(("ANY ", "$"))}
+    mapped = set(scope_map.routes_for(scope_map.scopes()))
+    for text in sorted(guarded):
+        if not text.startswith(("ANY ", "$")) and parse_route(text) not in mapped:
+            yield f"{text} is guarded and no scope opens it"
+    for unrouted in sorted(mapped - known):
+        yield f"the scope map names {unrouted.pattern()}, which is no guarded route"
+
+
+def _text(route: Route) -> str:
+    return f"{route.method} {route.path}" if route.path != "$default" else "$default"
+
+
+def _authorizer_faults(authorizer: Authorizer, environ: Mapping[str, str]) -> Iterator[str]:
+    seconds = authorizer.cache_seconds
+    if seconds > min(LONGEST_CACHE, DEFAULT_TOKEN_LIFETIME):
+        yield f"an answer is kept for {seconds} seconds: longer than allowed, or than a token lives"
+    if authorizer.kind != "REQUEST":
+        yield "a TOKEN authorizer sees one header only: not a second one, no proof, no certificate"
+    sources = {(source.place, source.name.lower()) for source in authorizer.identity_sources}
+    if ("header", "authorization") not in sources and seconds:
+        yield "answers are kept without the Authorization header among the identity sources"
+    methods = environ.get("PROOF_OF_POSSESSION", "").split(",")
+    if "dpop" in methods and seconds:
+        yield "an answer to a DPoP proof is kept: it would let a second request pass without one"
+    certificate = any(name.startswith("identity.clientcert") for _, name in sources)
+    if "mtls" in methods and seconds and not certificate:
+        yield "an answer is kept for the token alone, although tokens are bound to certificates"
+    yield from _simple_answer_faults(authorizer, environ, ("context", "routekey") in sources)
+
+
+def _simple_answer_faults(
+    authorizer: Authorizer,
+    environ: Mapping[str, str],
+    by_route: bool,  # noqa: FBT001 - one more fact
+) -> Iterator[str]:
+    simple = environ.get("SIMPLE_RESPONSE") == "true"
+    if simple != authorizer.simple_responses:
+        yield "SIMPLE_RESPONSE and EnableSimpleResponses differ"
+    if simple and authorizer.cache_seconds and not by_route:
+        yield "a simple answer is kept without $context.routeKey: it would hold for every route"
+
+
+def _gateway_response_faults(api: Api) -> Iterator[str]:
+    for kind in GATEWAY_RESPONSES:
+        if kind not in api.gateway_responses:
+            yield f"the gateway response {kind} is missing"
+    for kind, response in api.gateway_responses.items():
+        for name, value in response.headers.items():
+            if not (len(value) > 1 and value[0] == value[-1] == "'"):
+                yield f"{kind}.{name} is no literal in single quotes"
+    for kind, part in (("UNAUTHORIZED", "Bearer"), ("ACCESS_DENIED", "insufficient_scope")):
+        headers = api.gateway_responses[kind].headers if kind in api.gateway_responses else {}
+        if part not in headers.get("WWW-Authenticate", ""):
+            yield f"{kind} has no challenge with {part}"
+
+
+def _map_faults(scope_map: ScopeMap) -> Iterator[str]:
+    compiler = PolicyCompiler(scope_map)
+    for scopes in _sets(sorted(scope_map.scopes())):
+        for route in compiler.shadowed_routes(frozenset(scopes)):
+            yield f"{', '.join(scopes)}: {route.pattern()} is opened and yet denied"
+
+
+def _sets(scopes: list[str]) -> Iterable[tuple[str, ...]]:
+    """Return each scope, each pair, and all together: where two grants meet, or all do."""
+    for size in {1, _PAIRS, len(scopes)}:
+        yield from combinations(scopes, size)

@@ -1,0 +1,215 @@
+"""template.yaml, the authorizer's settings in it and the scope map go together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from authorizer.scope_map import parse_scope_map
+from authorizer.settings import Settings
+from local.gateway.cloudformation import load
+from local.gateway.template import Template
+from tests.support.template_lint import faults
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(__file__).resolve().parents[2]
+TEMPLATE = ROOT / "template.yaml"
+SCOPES = (ROOT / "authorizer" / "scopes.json").read_bytes()
+MADE = {
+    "StateTable": "state",
+    "StateTable.Arn": "arn:aws:dynamodb:us-east-1:123456789012:table/state",
+    "IntrospectionCredentials": "arn:aws:secretsmanager:us-east-1:123456789012:secret:x",
+    "DataKey.Arn": "arn:aws:kms:us-east-1:123456789012:key/x",
+}
+UNCACHED = {"AuthorizerCacheSeconds": "0"}
+
+
+def _faults(template: Template, scopes: bytes = SCOPES, api: str = "GuardedApi") -> list[str]:
+    return faults(template, api, parse_scope_map(scopes), MADE)
+
+
+def _read(**parameters: str) -> Template:
+    return Template.read(TEMPLATE, parameters)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {},
+        {"AuthorizerCacheSeconds": "3600"},
+        UNCACHED,
+        UNCACHED | {"ProofOfPossession": "dpop"},
+        UNCACHED | {"ProofOfPossession": "mtls"},
+        UNCACHED | {"ProofOfPossession": "dpop,mtls", "ResourceUrl": "https://api.example.com"},
+        {"CheckRevokedTokens": "true", "Audience": "https://api.example.com"},
+        {"ResourceMetadataUrl": "https://api.example.com/.well-known/oauth-protected-resource"},
+    ],
+    ids=str,
+)
+def test_the_template_has_no_fault_and_the_authorizer_starts_with_it(
+    parameters: dict[str, str],
+) -> None:
+    template = _read(**parameters)
+    assert _faults(template) == []
+    environ = template.function("Authorizer", MADE).environment
+    settings = Settings.from_env(environ)
+    assert settings.introspection_secret_arn == MADE["IntrospectionCredentials"]
+    checks_revoked = parameters.get("CheckRevokedTokens") == "true"
+    assert settings.deny_list_table == ("state" if checks_revoked else None)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "challenge"),
+    [
+        ({}, "'Bearer'"),
+        (
+            {"ResourceMetadataUrl": "https://api.example.com/m"},
+            "'Bearer resource_metadata=\"https://api.example.com/m\"'",
+        ),
+        (
+            UNCACHED | {"ProofOfPossession": "dpop"},
+            "'DPoP algs=\"ES256 EdDSA PS256 RS256\", Bearer'",
+        ),
+    ],
+)
+def test_the_challenge_says_what_is_configured(parameters: dict[str, str], challenge: str) -> None:
+    responses = _read(**parameters).api("GuardedApi").gateway_responses
+    assert responses["UNAUTHORIZED"].headers == {"WWW-Authenticate": challenge}
+    denied = responses["ACCESS_DENIED"].headers["WWW-Authenticate"]
+    assert denied.startswith('\'Bearer error="insufficient_scope"')
+    assert ("resource_metadata" in denied) == ("ResourceMetadataUrl" in parameters)
+
+
+def test_a_deployment_that_keeps_answers_to_proofs_is_refused_by_cloudformation() -> None:
+    (assertion,) = load(TEMPLATE)["Rules"]["ProofsAreNotCached"]["Assertions"]
+    assert assertion["Assert"] == {"Fn::Equals": [{"Ref": "AuthorizerCacheSeconds"}, "0"]}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "fault"),
+    [
+        ({"AuthorizerCacheSeconds": "3601"}, "an answer is kept for 3601 seconds"),
+        ({"ProofOfPossession": "dpop"}, "an answer to a DPoP proof is kept"),
+        ({"ProofOfPossession": "mtls"}, "an answer is kept for the token alone"),
+    ],
+)
+def test_parameters_that_do_not_go_together_are_found(
+    parameters: dict[str, str], fault: str
+) -> None:
+    (found,) = _faults(_read(**parameters))
+    assert fault in found
+
+
+@pytest.fixture
+def changed(tmp_path: Path) -> Callable[[Callable[[dict[str, Any]], object]], Template]:
+    """Return the template after a change to the guarded API's properties."""
+
+    def change(edit: Callable[[dict[str, Any]], object]) -> Template:
+        document = load(TEMPLATE)
+        edit(document["Resources"])
+        path = tmp_path / "template.yaml"
+        path.write_text(yaml.safe_dump(document), encoding="utf-8")
+        return Template.read(path)
+
+    return change
+
+
+def _responses(resources: dict[str, Any]) -> dict[str, Any]:
+    responses: dict[str, Any] = resources["GuardedApi"]["Properties"]["GatewayResponses"]
+    return responses
+
+
+def _auth(resources: dict[str, Any]) -> dict[str, Any]:
+    auth: dict[str, Any] = resources["GuardedApi"]["Properties"]["Auth"]
+    return auth
+
+
+def _identity(resources: dict[str, Any]) -> dict[str, Any]:
+    identity: dict[str, Any] = _auth(resources)["Authorizers"]["BearerToken"]["Identity"]
+    return identity
+
+
+def _add_route(resources: dict[str, Any], method: str, path: str) -> None:
+    resources["LookUpCountry"]["Properties"]["Events"]["Another"] = {
+        "Type": "Api",
+        "Properties": {"RestApiId": {"Ref": "GuardedApi"}, "Method": method, "Path": path},
+    }
+
+
+MISTAKES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "no challenge": (
+        lambda r: _responses(r)["UNAUTHORIZED"].pop("ResponseParameters"),
+        "UNAUTHORIZED has no challenge",
+    ),
+    "no gateway response": (
+        lambda r: _responses(r).pop("AUTHORIZER_FAILURE"),
+        "the gateway response AUTHORIZER_FAILURE is missing",
+    ),
+    "no literal": (
+        lambda r: _responses(r)["DEFAULT_4XX"].update(
+            {"ResponseParameters": {"Headers": {"X-Stage": "context.stage"}}}
+        ),
+        "DEFAULT_4XX.X-Stage is no literal",
+    ),
+    "guarded preflights": (
+        lambda r: _auth(r).pop("AddDefaultAuthorizerToCorsPreflight"),
+        "guards CORS preflights",
+    ),
+    "a guarded preflight": (
+        lambda r: _add_route(r, "OPTIONS", "/country"),
+        "OPTIONS /country is guarded: a preflight",
+    ),
+    "any method": (lambda r: _add_route(r, "ANY", "/any"), "guarded for any method"),
+    "a route that no scope opens": (
+        lambda r: _add_route(r, "DELETE", "/country/code/{code}"),
+        "DELETE /country/code/{code} is guarded and no scope opens it",
+    ),
+    "a TOKEN authorizer": (
+        lambda r: _auth(r)["Authorizers"]["BearerToken"].update(
+            {"FunctionPayloadType": "TOKEN", "Identity": {"ReauthorizeEvery": 300}}
+        ),
+        "a TOKEN authorizer sees one header only",
+    ),
+    "another identity source": (
+        lambda r: _identity(r).update({"Headers": ["X-Caller"]}),
+        "without the Authorization header among the identity sources",
+    ),
+    "simple answers from a policy's gateway": (
+        lambda r: r["Authorizer"]["Properties"]["Environment"]["Variables"].update(
+            {"SIMPLE_RESPONSE": "true"}
+        ),
+        "SIMPLE_RESPONSE and EnableSimpleResponses differ",
+    ),
+}
+
+
+@pytest.mark.parametrize(("edit", "fault"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_in_the_template_is_found(
+    changed: Callable[[Callable[[dict[str, Any]], object]], Template],
+    edit: Callable[[dict[str, Any]], object],
+    fault: str,
+) -> None:
+    assert any(fault in found for found in _faults(changed(edit)))
+
+
+@pytest.mark.parametrize(
+    ("scopes", "fault"),
+    [
+        (b'{"r": ["GET /country"]}', "GET /country/code/{code} is guarded and no scope opens it"),
+        (
+            b'{"r": ["GET /country", "GET /country/code/{code}", "GET /gone"]}',
+            "the scope map names GET/gone, which is no guarded route",
+        ),
+        (
+            b'{"r": ["GET /a/{x}", "GET /a/{x}/c/b"], "s": ["GET /a/{x}/b"]}',
+            "r: GET/a/*/c/b is opened and yet denied",
+        ),
+    ],
+)
+def test_a_mistake_in_the_scope_map_is_found(scopes: bytes, fault: str) -> None:
+    assert any(fault in found for found in _faults(_read(), scopes))
