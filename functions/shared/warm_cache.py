@@ -34,7 +34,8 @@ class WarmCache(Generic[K, V]):
 
     A value is used while it is younger than `max_age` seconds. A value from the future is
     not: a clock that was set back must not keep anything alive. What `load` raises is passed
-    on to everyone who waited for it, and not remembered. When the cache is full, what was loaded longest ago goes first.
+    on to everyone who waited for it, and not remembered. When the cache is full, what was
+    loaded longest ago goes first.
     """
 
     def __init__(

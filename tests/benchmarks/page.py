@@ -35,7 +35,8 @@ neighbouring turns. On another machine the figures will differ and the ratios le
         yield f"## {section['title']}\n\n{section['how']}\n"
         yield "| | median | samples |\n| --- | ---: | ---: |"
         for each in section["measurements"]:
-            yield f"| {each['name']} | {_figure(each['value'])} {each['unit']} | {each['samples']} |"
+            figure = f"{_figure(each['value'])} {each['unit']}"
+            yield f"| {each['name']} | {figure} | {each['samples']} |"
         yield ""
 
 

@@ -9,12 +9,11 @@ import time
 
 import pytest
 
-from tests.support.laptop import free_environment, is_listening, running
+from tests.support.laptop import PORT_VARIABLES, free_environment, is_listening, running
 
 
 def ports(environ: dict[str, str]) -> list[int]:
-    names = ("GATEHOUSE_AUTH_PORT", "GATEHOUSE_API_PORT", "GATEHOUSE_AWS_PORT")
-    return [int(environ[name]) for name in names]
+    return [int(environ[name]) for name in PORT_VARIABLES]
 
 
 def wait_until_free(environ: dict[str, str]) -> None:

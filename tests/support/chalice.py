@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from tests.support.laptop import ROOT, is_listening
 
@@ -19,16 +19,23 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def chalice_local(
-    project: str, port: int, environ: Mapping[str, str], *options: str
+    project: str | Path,
+    port: int,
+    environ: Mapping[str, str],
+    *options: str,
+    output: IO[str] | None = None,
 ) -> Iterator[subprocess.Popen[str]]:
-    """Run `cd local/<project> && chalice local --port <port>` until the block is left."""
+    """Run `cd local/<project> && chalice local --port <port>` until the block is left.
+
+    `project` may be a folder elsewhere. `output` takes what the functions print.
+    """
     chalice = Path(sys.executable).parent / "chalice"
     process = subprocess.Popen(
         [str(chalice), "local", "--port", str(port), *options],
         cwd=ROOT / "local" / project,
         env=dict(environ),
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
+        stdout=output or subprocess.DEVNULL,
         text=True,
         start_new_session=True,
     )

@@ -39,6 +39,6 @@ def _takes(route: Route, path: tuple[str, ...]) -> bool:
             return False
         segments, path = segments[:-1], path[: len(segments) - 1]
     return len(segments) == len(path) and all(
-        given and wanted in (ANY_SEGMENT, given)
+        wanted == given or (wanted == ANY_SEGMENT and given)
         for wanted, given in zip(segments, path, strict=True)
     )

@@ -1,0 +1,212 @@
+"""The authorizer behind `chalice local`: the gateway's result cache, and DPoP end to end."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import time
+from base64 import urlsafe_b64encode
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+import pytest
+import yaml
+
+from local.gateway.cloudformation import load
+from tests.support.chalice import chalice_local
+from tests.support.dpop_proofs import proof
+from tests.support.laptop import ROOT, free_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from tests.support.laptop import Laptop
+
+AUSTRALIA = {"code": "AUS", "name": "AUSTRALIA"}
+APP = """
+from pathlib import Path
+from local.chalice_shell import GatewayApp
+app = GatewayApp("guarded_api", template=Path(__file__).with_name("template.yaml"))
+"""
+
+
+class GuardedApi:
+    """A second guarded API beside the laptop's own, with parameters and a log of its own."""
+
+    def __init__(self, port: int, log: Path) -> None:
+        self.port = port
+        self.url = f"http://localhost:{port}/ms-system"
+        self._log = log
+
+    def get(self, path: str, headers: Mapping[str, str]) -> tuple[int, Any, str | None]:
+        """Return the status, the body and the challenge."""
+        connection = http.client.HTTPConnection("localhost", self.port, timeout=20)
+        connection.request("GET", f"/ms-system{path}", headers=dict(headers))
+        response = connection.getresponse()
+        body = json.loads(response.read())
+        connection.close()
+        return response.status, body, response.getheader("WWW-Authenticate")
+
+    def decisions(self) -> list[dict[str, Any]]:
+        """Return what the authorizer logged: one line for each of its invocations."""
+        lines = self._log.read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines if line.startswith('{"decision"')]
+
+
+@pytest.fixture
+def guarded_api(
+    laptop: Laptop, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[GuardedApi]:
+    """Start the guarded API with other parameters, before the laptop's authorization server."""
+    environ = free_environment()
+    port = int(environ["GATEHOUSE_API_PORT"])
+    document = load(ROOT / "template.yaml")
+    parameters = {"ResourceUrl": f"http://localhost:{port}/ms-system"} | request.param
+    for name, value in parameters.items():
+        document["Parameters"][name]["Default"] = value
+    (tmp_path / "template.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
+    (tmp_path / "app.py").write_text(APP, encoding="utf-8")
+    (tmp_path / ".chalice").mkdir()
+    config = (ROOT / "local" / "guarded_api" / ".chalice" / "config.json").read_bytes()
+    (tmp_path / ".chalice" / "config.json").write_bytes(config)
+    environ |= {
+        "GATEHOUSE_AUTH_PORT": str(laptop.addresses.auth_port),
+        "GATEHOUSE_AWS_PORT": str(laptop.addresses.aws_port),
+        "PYTHONPATH": os.pathsep.join((str(ROOT), environ.get("PYTHONPATH", ""))),
+    }
+    log = tmp_path / "log"
+    with (
+        log.open("w", encoding="utf-8") as output,
+        chalice_local(tmp_path, port, environ, "--no-autoreload", output=output),
+    ):
+        yield GuardedApi(port, log)
+
+
+def _token(laptop: Laptop, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": "service-client-jwt",
+        "client_secret": "service-client-jwt-secret",
+        "scope": "country.read",
+    }
+    connection = http.client.HTTPConnection("localhost", laptop.addresses.auth_port, timeout=20)
+    connection.request(
+        "POST",
+        "/ms-auth-server/oauth2/token",
+        urlencode(form),
+        {"Content-Type": "application/x-www-form-urlencoded", **(headers or {})},
+    )
+    answer: dict[str, Any] = json.loads(connection.getresponse().read())
+    connection.close()
+    assert "access_token" in answer, answer
+    return answer
+
+
+@pytest.mark.parametrize("guarded_api", [{}], indirect=True)
+def test_a_policy_kept_from_one_route_serves_another_and_closes_the_rest(
+    laptop: Laptop, guarded_api: GuardedApi
+) -> None:
+    headers = {"Authorization": f"Bearer {_token(laptop)['access_token']}"}
+    status, countries, _ = guarded_api.get("/country", headers)
+    assert status == 200
+    assert {"code": "AFG", "name": "AFGHANISTAN"} in countries["countries"]
+    assert guarded_api.get("/country/code/AUS", headers)[:2] == (200, AUSTRALIA)
+    assert guarded_api.get("/country/code/NZL", headers)[0] == 200
+    assert guarded_api.get("/country/code/NZL/secret", headers)[0] == 404
+    assert [line["decision"] for line in guarded_api.decisions()] == ["allow"]
+
+
+@pytest.mark.parametrize(
+    "guarded_api",
+    [{"ProofOfPossession": "dpop", "AuthorizerCacheSeconds": 0}],
+    indirect=True,
+)
+def test_a_token_bound_to_a_key_needs_a_proof_of_it_at_every_request(
+    laptop: Laptop, guarded_api: GuardedApi
+) -> None:
+    token_url = f"{laptop.addresses.issuer}/oauth2/token"
+    answer = _token(laptop, {"DPoP": proof(htu=token_url, now=time.time())})
+    assert answer["token_type"] == "DPoP"
+    token = answer["access_token"]
+    ath = urlsafe_b64encode(sha256(token.encode()).digest()).rstrip(b"=").decode()
+
+    def ask(
+        path: str = "/country/code/AUS", scheme: str = "DPoP", **proofs: str
+    ) -> tuple[int, Any, str | None]:
+        return guarded_api.get(path, {"Authorization": f"{scheme} {token}", **proofs})
+
+    def prove(path: str = "/country/code/AUS", **changes: Any) -> str:  # noqa: ANN401
+        said = {"htm": "GET", "htu": guarded_api.url + path, "ath": ath, "now": time.time()}
+        return proof(**(said | changes))
+
+    used = prove()
+    assert ask(DPoP=used)[:2] == (200, AUSTRALIA)
+    assert ask(DPoP=prove())[:2] == (200, AUSTRALIA)
+    assert ask("/country", DPoP=prove("/country"))[0] == 200
+    status, _, challenge = ask(DPoP=used)
+    assert status == 401
+    assert challenge == 'DPoP algs="ES256 EdDSA PS256 RS256", Bearer'
+    for answer_to in (
+        ask(),
+        ask(scheme="Bearer"),
+        ask(scheme="Bearer", DPoP=prove()),
+        ask(DPoP=prove("/country")),
+        ask(DPoP=prove(number=2)),
+        ask(DPoP=prove(ath=None)),
+    ):
+        assert answer_to[0] == 401
+    assert [line["reason"] for line in guarded_api.decisions()] == [
+        None,
+        None,
+        None,
+        "proof_used",
+        "proof_missing",
+        "proof_required",
+        "proof_required",
+        "htu_other",
+        "jkt_other",
+        "ath_missing",
+    ]
+
+
+@pytest.mark.parametrize("guarded_api", [{"CheckRevokedTokens": "true"}], indirect=True)
+def test_a_token_given_back_opens_nothing(laptop: Laptop, guarded_api: GuardedApi) -> None:
+    token = _token(laptop)["access_token"]
+    form = {
+        "token": token,
+        "client_id": "service-client-jwt",
+        "client_secret": "service-client-jwt-secret",
+    }
+    connection = http.client.HTTPConnection("localhost", laptop.addresses.auth_port, timeout=20)
+    connection.request(
+        "POST",
+        "/ms-auth-server/oauth2/revoke",
+        urlencode(form),
+        {"Content-Type": "application/x-www-form-urlencoded"},
+    )
+    assert connection.getresponse().status == 200
+    connection.close()
+    status, _, challenge = guarded_api.get("/country", {"Authorization": f"Bearer {token}"})
+    assert (status, challenge) == (401, "Bearer")
+    assert guarded_api.decisions()[0]["reason"] == "token_revoked"
+
+
+def test_the_guarded_api_says_who_issues_its_tokens(laptop: Laptop) -> None:
+    addresses = laptop.addresses
+    documents = []
+    for path in (
+        "/ms-system/.well-known/oauth-protected-resource",
+        "/.well-known/oauth-protected-resource/ms-system",
+    ):
+        connection = http.client.HTTPConnection("localhost", addresses.api_port, timeout=20)
+        connection.request("GET", path)
+        response = connection.getresponse()
+        assert response.status == 200
+        documents.append(json.loads(response.read()))
+        connection.close()
+    assert documents[0] == documents[1]
+    assert documents[0]["resource"] == addresses.guarded_api
+    assert documents[0]["authorization_servers"] == [addresses.issuer]

@@ -1,0 +1,121 @@
+"""What we accept beside what PyJWT and joserfc accept: they share no code with us.
+
+Both are set up as wide as ours is, with the same tolerance for clocks, so that only a token that
+they find wrong can be refused: joserfc without its own limit on sizes, and with members of the
+header that it does not know.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from functools import cache
+from typing import TYPE_CHECKING
+
+import jwt
+from joserfc import jwt as joserfc_jwt
+from joserfc.jwk import RSAKey
+from joserfc.jws import JWSRegistry
+
+from authorizer.claims import LEEWAY, ClaimRules
+from authorizer.clocks import Clocks
+from authorizer.errors import TokenRefused
+from authorizer.https_client import Response
+from authorizer.jwk import parse_key_set
+from authorizer.jwks_cache import JwksCache
+from authorizer.verifier import IssuerTrust, Verifier, header_rules
+from tests.support.tokens import CLIENT, ISSUER, FakeClock, jwks, rsa_jwk, rsa_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+RS256 = frozenset({"RS256"})
+
+
+class Disagreement(AssertionError):  # noqa: N818 - named for what was found
+    """Raised when we accept what another verifier refuses."""
+
+
+@cache
+def _verifier() -> Verifier:
+    clock = FakeClock()
+    keys = JwksCache(
+        lambda _etag, _seconds: Response(200, {}, jwks(rsa_jwk())),
+        lambda raw: parse_key_set(raw, RS256),
+        Clocks(clock, clock),
+    )
+    rules = ClaimRules(ISSUER, frozenset({CLIENT}), frozenset(), 86_400)
+    return Verifier(
+        {ISSUER: IssuerTrust(keys, rules)},
+        header_rules(RS256, require_at_jwt=False),
+        remembered_tokens=1,
+    )
+
+
+def we_accept(token: str) -> bool:
+    """Tell whether our verifier accepts a token now."""
+    try:
+        _verifier().verify(token, time.time(), 1)
+    except TokenRefused:
+        return False
+    return True
+
+
+def pyjwt_objection(token: str) -> str | None:
+    """Return why PyJWT refuses a token, None if it accepts it."""
+    try:
+        jwt.decode(
+            token,
+            rsa_key().public_key(),
+            algorithms=["RS256"],
+            issuer=ISSUER,
+            audience=CLIENT,
+            leeway=LEEWAY,
+            options={"require": ["exp", "iss", "aud", "sub"]},
+        )
+    except Exception as error:  # noqa: BLE001 - whatever it is, the token did not get through
+        return f"PyJWT: {error!r}"
+    return None
+
+
+def joserfc_objection(token: str) -> str | None:
+    """Return why joserfc refuses a token, None if it accepts it."""
+    registry = JWSRegistry(algorithms=["RS256"], strict_check_header=False)
+    registry.max_header_length = registry.max_payload_length = 16_384
+    required = joserfc_jwt.JWTClaimsRegistry(
+        # A whole second, as joserfc wants it, and not one that is already over.
+        now=lambda: math.ceil(time.time()),
+        leeway=LEEWAY,
+        iss={"essential": True, "value": ISSUER},
+        aud={"essential": True, "value": CLIENT},
+        exp={"essential": True},
+        sub={"essential": True},
+    )
+    try:
+        decoded = joserfc_jwt.decode(token, _joserfc_key(), ["RS256"], registry=registry)
+        required.validate(decoded.claims)
+    except Exception as error:  # noqa: BLE001 - as above
+        return f"joserfc: {error!r}"
+    return None
+
+
+@cache
+def _joserfc_key() -> RSAKey:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return RSAKey.import_key(rsa_jwk())
+
+
+def compare(token: str, accept: Callable[[str], bool] = we_accept) -> bool:
+    """Tell whether we accept a token.
+
+    Raises:
+        Disagreement: we do, and PyJWT or joserfc does not.
+    """
+    if not accept(token):
+        return False
+    objections = [each for each in (pyjwt_objection(token), joserfc_objection(token)) if each]
+    if objections:
+        raise Disagreement(f"{token!r}: {'; '.join(objections)}")
+    return True
