@@ -3,7 +3,7 @@ PYTHON ?= python3
 export SAM_CLI_TELEMETRY = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run walkthrough test check lint types arrows template coverage format lock clean
+.PHONY: help run walkthrough test check lint types arrows template coverage bench strictness fuzz format lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,19 +38,28 @@ coverage: .venv/dev.stamp
 	.venv/bin/coverage combine --quiet
 	.venv/bin/coverage report
 
+bench: .venv-bench/bench.stamp node-rivals ## Measure speed beside others, write docs/benchmarks.md (FULL=1: a million tokens)
+	.venv-bench/bin/python -m tests.benchmarks.run $(if $(FULL),--full)
+
+strictness: .venv-bench/bench.stamp node-rivals ## Show bad tokens to many verifiers, write docs/strictness.md
+	.venv-bench/bin/python -W ignore -m tests.strictness.report
+
+fuzz: .venv/dev.stamp ## Hold what we accept against PyJWT and joserfc (EXAMPLES=100000)
+	.venv/bin/python -m tests.strictness.fuzz --examples $(or $(EXAMPLES),100000)
+
 format: .venv/dev.stamp ## Format the code and mend what the linter can mend
 	.venv/bin/ruff format
 	.venv/bin/ruff check --fix
 
 lock: .venv/dev.stamp ## Renew the lock files from requirements/*.in
-	for part in laptop dev sam; do \
+	for part in laptop dev bench sam; do \
 	  .venv/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	    $$([ $$part = sam ] || echo --universal) $$([ $$part = dev ] && echo -c requirements/laptop.txt) \
 	    --output-file requirements/$$part.txt requirements/$$part.in; \
 	done
 
 clean: ## Remove what was built and installed here
-	rm -rf .venv .venv-sam .gatehouse .aws-sam .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-bench .venv-sam tests/benchmarks/node/node_modules .gatehouse .aws-sam .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 .venv/laptop.stamp: requirements/laptop.txt local/bootstrap.py | python
 	@$(PYTHON) local/bootstrap.py .venv requirements/laptop.txt
@@ -59,6 +68,22 @@ clean: ## Remove what was built and installed here
 .venv/dev.stamp: requirements/dev.txt local/bootstrap.py | python
 	@$(PYTHON) local/bootstrap.py .venv requirements/dev.txt
 	@touch $@ .venv/laptop.stamp
+
+.venv-bench/bench.stamp: requirements/bench.txt local/bootstrap.py | python
+	@$(PYTHON) local/bootstrap.py .venv-bench requirements/bench.txt
+	@touch $@
+
+# Node is nobody's duty here: without it the Node rivals are left out, and the output says so.
+.PHONY: node-rivals
+node-rivals:
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(NODE_RIVALS); \
+	else echo "Without the Node rivals: npm is not installed here."; fi
+
+NODE_RIVALS = tests/benchmarks/node/node_modules/.package-lock.json
+
+$(NODE_RIVALS): tests/benchmarks/node/package-lock.json
+	@npm --prefix tests/benchmarks/node ci --silent
+	@touch $@
 
 .venv-sam/sam.stamp: requirements/sam.txt local/bootstrap.py | python
 	@$(PYTHON) local/bootstrap.py .venv-sam requirements/sam.txt

@@ -55,12 +55,14 @@ def build(  # noqa: PLR0913 - everything that has time, randomness or a network 
     seed = _read(settings.jwks_seed) if settings.jwks_seed else None
     keys = _key_cache(settings, settings.jwks_uri, seed, clocks, send, chance)
     trusted = {settings.issuer: IssuerTrust(keys, rules)}
+    freshness = {settings.issuer: keys.freshness}
     for other in settings.other_issuers:
         other_keys = _key_cache(settings, other.jwks_uri, None, clocks, send, chance)
         other_rules = ClaimRules(
             other.issuer, other.audiences, other.client_ids, settings.max_token_lifetime
         )
         trusted[other.issuer] = IssuerTrust(other_keys, other_rules)
+        freshness[other.issuer] = other_keys.freshness
     parts = Parts(
         Verifier(
             trusted,
@@ -68,7 +70,7 @@ def build(  # noqa: PLR0913 - everything that has time, randomness or a network 
             remembered_tokens=settings.remembered_tokens,
         ),
         _answers(settings),
-        keys.freshness,
+        freshness,
         _introspector(settings, clocks, send, rules, credential_source, chance),
         _possession(settings),
         _deny_list(settings, clocks, chance),

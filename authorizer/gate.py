@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from authorizer import jws
@@ -13,8 +14,6 @@ from authorizer.reasons import Reason
 from authorizer.recent import Recent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from authorizer.answers import Answers
     from authorizer.bearer import Presented
     from authorizer.claims import VerifiedToken
@@ -24,26 +23,31 @@ if TYPE_CHECKING:
     from authorizer.possession import Possession
     from authorizer.verifier import Verifier
 
+# Tells the state of a key set and its age in seconds.
+Freshness = Callable[[], tuple[str, float | None]]
+
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
 _REMEMBERED_GRANTS = 1024
 
 
 class _Grant(NamedTuple):
-    """What one token is answered at one place, and how the log's line about it begins."""
+    """What one token is answered at one place, and what the log's line about it is made of."""
 
     output: dict[str, object]
     line: str
+    freshness: Freshness
 
 
 class Parts(NamedTuple):
     """What a gate decides with. Without an introspector there are no opaque tokens, and so on.
 
-    `freshness` tells the state and the age of the key set, for the log.
+    `freshness` is that of each issuer's key set, for the log; the first issuer's stands there for
+    tokens that are refused.
     """
 
     verifier: Verifier
     answers: Answers
-    freshness: Callable[[], tuple[str, float | None]]
+    freshness: Mapping[str, Freshness]
     introspector: Introspector | None = None
     possession: Possession | None = None
     deny_list: DenyList | None = None
@@ -59,6 +63,7 @@ class Gate:
         self._deny_list = parts.deny_list
         self._answers = parts.answers
         self._freshness = parts.freshness
+        self._first_freshness = next(iter(parts.freshness.values()))
         self._clock = clock
         self._emit = emit
         self._grants: Recent[tuple[VerifiedToken, str], _Grant] = Recent(_REMEMBERED_GRANTS)
@@ -77,15 +82,15 @@ class Gate:
         try:
             grant = self._decide(event, seconds)
         except TokenRefused as refused:
-            self._log(event, _begin_line({"decision": "unauthorized", "reason": refused.reason}))
+            self._log_failure(event, "unauthorized", refused.reason)
             raise Unauthorized from refused
         except OwnTrouble as trouble:
-            self._log(event, _begin_line({"decision": "error", "reason": trouble.reason}))
+            self._log_failure(event, "error", trouble.reason)
             raise
         except Exception:
-            self._log(event, _begin_line({"decision": "error", "reason": Reason.UNEXPECTED}))
+            self._log_failure(event, "error", Reason.UNEXPECTED)
             raise
-        self._log(event, grant.line)
+        self._log(event, grant.line, grant.freshness)
         return grant.output.copy()
 
     def _decide(self, event: Mapping[str, object], seconds: float) -> _Grant:
@@ -138,11 +143,15 @@ class Gate:
             "kid": token.key_id,
             "scope": join_scopes(token.scopes),
         }
-        return _Grant(output, _begin_line(line))
+        return _Grant(output, _begin_line(line), self._freshness[token.issuer])
 
-    def _log(self, event: Mapping[str, object], line: str) -> None:
+    def _log_failure(self, event: Mapping[str, object], decision: str, reason: Reason) -> None:
+        line = _begin_line({"decision": decision, "reason": reason})
+        self._log(event, line, self._first_freshness)
+
+    def _log(self, event: Mapping[str, object], line: str, freshness: Freshness) -> None:
         """Write the decision down. Nothing that only an unverified token says is ever logged."""
-        state, age = self._freshness()
+        state, age = freshness()
         rest = {
             "key_set": state,
             "key_set_age": None if age is None else int(age),

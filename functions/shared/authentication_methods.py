@@ -26,7 +26,6 @@ REGISTERED_METHODS: Final = (
 )
 """What `token_endpoint_auth_methods_supported` may hold. RFC 7591, 2, and RFC 8705, 2."""
 
-SECRET_METHODS: Final = frozenset({CLIENT_SECRET_BASIC, CLIENT_SECRET_POST})
 METHODS: Final = frozenset({*REGISTERED_METHODS, FEDERATED_JWT})
 
 ASSERTION_ALGORITHMS: Final = tuple(sorted(ALGORITHMS))

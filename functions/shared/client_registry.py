@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
+from authorizer.recent import Recent
 from functions.shared.aws_clients import aws_errors
 from functions.shared.client_record import Client, from_item, is_client_id, to_item
 from functions.shared.warm_cache import WarmCache
@@ -58,15 +59,38 @@ class DynamoDbClients:
 class WarmClients:
     """Remembers what a registry answered, "unknown" included, for at most 30 seconds.
 
-    A flood of unknown ids cannot push out the known ones: each costs its sender one scrypt, so that
-    fewer than `MAX_WARM_CLIENTS` of them fit into the 30 seconds.
+    Unknown ids are kept apart: a flood of them, which costs its sender next to nothing, pushes out
+    other unknown ids and never a client.
     """
 
     def __init__(self, registry: ClientRegistry, clock: Clock) -> None:
-        self._answers = WarmCache(
-            registry.find, clock=clock, max_age=WARM_SECONDS, max_entries=MAX_WARM_CLIENTS
+        self._registry = registry
+        self._clock = clock
+        self._clients: WarmCache[str, Client] = WarmCache(
+            self._load, clock=clock, max_age=WARM_SECONDS, max_entries=MAX_WARM_CLIENTS
         )
+        self._unknown: Recent[str, float] = Recent(MAX_WARM_CLIENTS)
 
     def find(self, client_id: str) -> Client | None:
         """Return the client or None, perhaps as it was up to 30 seconds ago."""
-        return self._answers.get(client_id)
+        if not is_client_id(client_id) or self._is_unknown(client_id):
+            return None
+        try:
+            return self._clients.get(client_id)
+        except _UnknownClientError:
+            return None
+
+    def _load(self, client_id: str) -> Client:
+        client = None if self._is_unknown(client_id) else self._registry.find(client_id)
+        if client is None:
+            self._unknown.put(client_id, self._clock())
+            raise _UnknownClientError
+        return client
+
+    def _is_unknown(self, client_id: str) -> bool:
+        since = self._unknown.get(client_id)
+        return since is not None and 0 <= self._clock() - since < WARM_SECONDS
+
+
+class _UnknownClientError(Exception):
+    """Raised so that a cache of clients remembers clients only."""

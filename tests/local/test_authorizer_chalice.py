@@ -139,7 +139,12 @@ def test_a_token_bound_to_a_key_needs_a_proof_of_it_at_every_request(
         return guarded_api.get(path, {"Authorization": f"{scheme} {token}", **proofs})
 
     def prove(path: str = "/country/code/AUS", **changes: Any) -> str:  # noqa: ANN401
-        said = {"htm": "GET", "htu": guarded_api.url + path, "ath": ath, "now": time.time()}
+        said: dict[str, Any] = {
+            "htm": "GET",
+            "htu": guarded_api.url + path,
+            "ath": ath,
+            "now": time.time(),
+        }
         return proof(**(said | changes))
 
     used = prove()

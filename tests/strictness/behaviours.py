@@ -11,12 +11,19 @@ import socket
 import threading
 import time
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cache
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from authorizer.claims import LEEWAY
 from authorizer.composition import build
-from authorizer.dpop import MAX_PROOF_AGE, MAX_PROOF_LENGTH, verify_proof
-from authorizer.errors import AuthorizerError, TokenRefused, Unauthorized
+from authorizer.dpop import MAX_PROOF_AGE, MAX_PROOF_LENGTH, thumbprint
+from authorizer.errors import AuthorizerError, Unauthorized
 from authorizer.https_client import (
     MAX_BODY_LENGTH,
     ExchangeFailed,
@@ -27,13 +34,14 @@ from authorizer.https_client import (
 )
 from authorizer.settings import Settings
 from tests.support import dpop_proofs
-from tests.support.memory_server import TOKEN_URL
+from tests.support.authorizer_events import HOSTS, recorded, with_certificate, with_header
 from tests.support.tokens import (
     CLIENT,
     ISSUER,
     NOW,
     FakeClock,
     claims,
+    ec_key,
     encode,
     forge,
     forge_claims,
@@ -49,7 +57,8 @@ from tests.support.tokens import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-THUMBPRINT = "A" * 43
+_HOST = HOSTS["rest_request"]
+_URL = f"https://{_HOST}/ms-system/country/code/AUS"
 OPAQUE = "gh_an-opaque-token"
 
 
@@ -126,37 +135,69 @@ def _bearer_and_query() -> str:
     return Sandbox().outcome(rest_event(mint(), queryStringParameters=query))
 
 
-def _bound(method: str) -> Callable[[], str]:
-    """Send a token bound to a key as if it were a bearer token."""
-    return lambda: Sandbox().outcome(forge_claims(cnf={method: THUMBPRINT}))
+@cache
+def _bound_by_key() -> str:
+    return forge_claims(cnf={"jkt": thumbprint(dpop_proofs.public_jwk())})
 
 
-def _dpop_at_the_gate(proof: str) -> str:
-    token = forge_claims(cnf={"jkt": THUMBPRINT})
-    headers = {"Authorization": f"DPoP {token}", "DPoP": proof}
-    several = {name: [value] for name, value in headers.items()}
-    return Sandbox().outcome(rest_event(token, headers=headers, multiValueHeaders=several))
+def _digest(raw: bytes) -> str:
+    return encode(sha256(raw).digest())
 
 
-def _proof(
-    make: Callable[[], str], *, method: str = "POST", url: str = TOKEN_URL
-) -> Callable[[], str]:
-    """Judge a DPoP proof by itself."""
+def _proof(**changes: Any) -> str:  # noqa: ANN401 - any claim of a proof; None leaves it out
+    """Write a proof of the bound token for the recorded request."""
+    said = {"htm": "GET", "htu": _URL, "ath": _digest(_bound_by_key().encode())}
+    return dpop_proofs.proof(**(said | changes))
+
+
+def _bound(*proofs: Callable[[], str], scheme: str = "DPoP", times: int = 1) -> Callable[[], str]:
+    """Send a token bound to a key, with these proofs."""
 
     def observe() -> str:
-        try:
-            verify_proof(make(), method, url, NOW)
-        except TokenRefused as refused:
-            return f"refused {refused.reason}"
-        return "accepted"
+        sandbox = Sandbox(PROOF_OF_POSSESSION="dpop", REPLAYS_IN_MEMORY="true")
+        event = recorded("rest_request", _bound_by_key(), scheme)
+        if proofs:
+            event = with_header(event, "DPoP", *(make() for make in proofs))
+        return ", then ".join(sandbox.outcome(event) for _ in range(times))
 
     return observe
 
 
-def _without_signature(alg: str) -> str:
-    _, payload, _ = dpop_proofs.proof().split(".")
+def _unsigned_proof(alg: str) -> str:
+    _, payload, _ = _proof().split(".")
     header = {"typ": "dpop+jwt", "alg": alg, "jwk": dpop_proofs.public_jwk()}
     return f"{encode(json.dumps(header).encode())}.{payload}."
+
+
+def _with_certificates(*names: str) -> Callable[[], str]:
+    """Send a token bound to the certificate `ours`, over connections with these."""
+
+    def observe() -> str:
+        der = make_certificate("ours").public_bytes(Encoding.DER)
+        token = forge_claims(cnf={"x5t#S256": _digest(der)})
+        event = recorded("rest_request", token)
+        if names:
+            pems = (make_certificate(name).public_bytes(Encoding.PEM).decode() for name in names)
+            event = with_certificate(event, "".join(pems))
+        return Sandbox(PROOF_OF_POSSESSION="mtls").outcome(event)
+
+    return observe
+
+
+@cache
+def make_certificate(name: str) -> x509.Certificate:
+    """Return the self-signed certificate of this name."""
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(ec_key(name).public_key())
+        .serial_number(1)
+        .not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(2040, 1, 1, tzinfo=UTC))
+        .sign(ec_key(name), hashes.SHA256())
+    )
 
 
 def _introspected(answer: object, status: int = 200) -> Callable[[], str]:
@@ -407,47 +448,44 @@ BEHAVIOURS = [
         (13, "no token after Bearer", _header("Bearer "), "401 credentials_malformed"),
         (13, "no header value", _header(""), "401 credentials_missing"),
         (56, "key withdrawn from the set", _withdrawn_key, "401 kid_unknown"),
-        (77, "bound token sent as Bearer", _bound("jkt"), "401 proof_required"),
-        (78, "proof missing", _bound("jkt"), "401 proof_required"),
-        (78, "two proofs", _proof(lambda: f"{dpop_proofs.proof()},{dpop_proofs.proof()}"),
-         "refused token_encrypted"),
-        (78, "proof over the cap", _proof(lambda: dpop_proofs.proof(x="x" * MAX_PROOF_LENGTH)),
-         "refused token_too_long"),
-        (79, "typ JWT", _proof(lambda: dpop_proofs.proof(header={"typ": "JWT"})),
-         "refused typ_not_allowed"),
-        (79, "alg none", _proof(lambda: _without_signature("none")), "refused alg_none"),
-        (79, "alg HS256", _proof(lambda: _without_signature("HS256")), "refused alg_symmetric"),
+        (77, "bound token sent as Bearer", _bound(scheme="Bearer"), "401 proof_required"),
+        (77, "the same with its proof", _bound(_proof, scheme="Bearer"), "401 proof_required"),
+        (78, "proof missing", _bound(), "401 proof_missing"),
+        (78, "two proofs", _bound(_proof, _proof), "401 proof_several"),
+        (78, "proof over the cap", _bound(lambda: _proof(x="x" * MAX_PROOF_LENGTH)),
+         "401 token_too_long"),
+        (79, "typ JWT", _bound(lambda: _proof(header={"typ": "JWT"})), "401 typ_not_allowed"),
+        (79, "alg none", _bound(lambda: _unsigned_proof("none")), "401 alg_none"),
+        (79, "alg HS256", _bound(lambda: _unsigned_proof("HS256")), "401 alg_symmetric"),
         (79, "private key in the header",
-         _proof(lambda: dpop_proofs.proof(
-             header={"jwk": dpop_proofs.public_jwk() | {"d": "AAAA"}})),
-         "refused key_private"),
-        (80, "htm of another method", _proof(dpop_proofs.proof, method="GET"),
-         "refused htm_other"),
-        (80, "htu of another path", _proof(lambda: dpop_proofs.proof(htu=TOKEN_URL + "/x")),
-         "refused htu_other"),
-        (80, "htu of another host", _proof(
-            lambda: dpop_proofs.proof(htu=TOKEN_URL.replace("localhost", "example.com"))),
-         "refused htu_other"),
-        (80, "htu of another port", _proof(
-            lambda: dpop_proofs.proof(htu=TOKEN_URL.replace("8085", "8086"))),
-         "refused htu_other"),
-        (80, "htu without the stage", _proof(
-            lambda: dpop_proofs.proof(htu=TOKEN_URL.replace("/ms-auth-server", ""))),
-         "refused htu_other"),
-        (80, "htu's path in another case", _proof(
-            lambda: dpop_proofs.proof(htu=TOKEN_URL.replace("token", "Token"))),
-         "refused htu_other"),
-        (81, "iat too old", _proof(lambda: dpop_proofs.proof(now=NOW - MAX_PROOF_AGE)),
-         "refused proof_too_old"),
-        (81, "iat too new", _proof(lambda: dpop_proofs.proof(now=NOW + LEEWAY + 1)),
-         "refused iat_in_future"),
-        (82, "ath of another token", lambda: _dpop_at_the_gate(dpop_proofs.proof(ath=THUMBPRINT)),
-         "401"),
-        (83, "proof sent twice", lambda: _dpop_at_the_gate(dpop_proofs.proof()), "401"),
-        (84, "proof of another key", lambda: _dpop_at_the_gate(dpop_proofs.proof(number=2)),
-         "401"),
-        (85, "token bound to a certificate, none sent", _bound("x5t#S256"),
-         "401 proof_required"),
+         _bound(lambda: _proof(header={"jwk": dpop_proofs.public_jwk() | {"d": "AAAA"}})),
+         "401 key_private"),
+        (80, "htm of another method", _bound(lambda: _proof(htm="POST")), "401 htm_other"),
+        (80, "htu of another path", _bound(lambda: _proof(htu=_URL[:-3] + "NZL")),
+         "401 htu_other"),
+        (80, "htu of another host",
+         _bound(lambda: _proof(htu=_URL.replace(_HOST, "api.example.com"))), "401 htu_other"),
+        (80, "htu of another port",
+         _bound(lambda: _proof(htu=_URL.replace(_HOST, _HOST + ":8443"))), "401 htu_other"),
+        (80, "htu of another scheme", _bound(lambda: _proof(htu=_URL.replace("https", "http"))),
+         "401 htu_other"),
+        (80, "htu without the stage", _bound(lambda: _proof(htu=_URL.replace("/ms-system", ""))),
+         "401 htu_other"),
+        (80, "htu's path in another case", _bound(lambda: _proof(htu=_URL.replace("AUS", "aus"))),
+         "401 htu_other"),
+        (81, "iat too old", _bound(lambda: _proof(now=NOW - MAX_PROOF_AGE)),
+         "401 proof_too_old"),
+        (81, "iat too new", _bound(lambda: _proof(now=NOW + LEEWAY + 1)), "401 iat_in_future"),
+        (82, "ath missing", _bound(lambda: _proof(ath=None)), "401 ath_missing"),
+        (82, "ath of another token", _bound(lambda: _proof(ath=_digest(b"another"))),
+         "401 ath_other"),
+        (83, "good proof, sent twice", _bound(cache(_proof), times=2),
+         "accepted, then 401 proof_used"),
+        (84, "proof of another key", _bound(lambda: _proof(number=2)), "401 jkt_other"),
+        (85, "no certificate", _with_certificates(), "401 certificate_missing"),
+        (85, "another certificate", _with_certificates("another"), "401 certificate_other"),
+        (85, "two certificates", _with_certificates("ours", "another"),
+         "401 certificate_malformed"),
         (86, "active missing", _introspected({}), "500 introspection_malformed"),
         (86, 'active is "true"', _introspected({"active": "true"}),
          "500 introspection_malformed"),

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from authorizer import deny_list, used_proofs
 from authorizer.scope_map import parse_scope_map
 from authorizer.settings import Settings
+from authorizer.state_entry import entry
 from local.gateway.cloudformation import load
 from local.gateway.template import Template
 from tests.support.template_lint import faults
@@ -103,6 +105,30 @@ def test_parameters_that_do_not_go_together_are_found(
 ) -> None:
     (found,) = _faults(_read(**parameters))
     assert fault in found
+
+
+@pytest.mark.parametrize(
+    ("parameters", "state"),
+    [
+        ({}, {}),
+        ({"CheckRevokedTokens": "true"}, {"dynamodb:GetItem": ["revoked#*"]}),
+        (UNCACHED | {"ProofOfPossession": "mtls"}, {}),
+        (UNCACHED | {"ProofOfPossession": "dpop"}, {"dynamodb:PutItem": ["proof#*"]}),
+    ],
+    ids=str,
+)
+def test_the_authorizer_may_touch_its_own_entries_only(
+    parameters: dict[str, str], state: dict[str, list[str]]
+) -> None:
+    (policy,) = _read(**parameters).properties("Authorizer", MADE)["Policies"]
+    statements = {statement["Action"]: statement for statement in policy["Statement"]}
+    always = {"secretsmanager:GetSecretValue", "kms:Decrypt"}
+    assert statements.keys() == always | state.keys()
+    for action, entries in state.items():
+        keys = {"dynamodb:LeadingKeys": entries}
+        assert statements[action]["Condition"] == {"ForAllValues:StringLike": keys}
+    assert entry(used_proofs.KIND, "a").startswith("proof#")
+    assert entry(deny_list.KIND, "a").startswith("revoked#")
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from tests.support.tokens import (
     KID,
     NOW,
     STAGE_ARN,
+    FakeClock,
     claims,
     forge,
     forge_claims,
@@ -101,7 +102,8 @@ def test_each_issuer_has_keys_audiences_and_clients_of_its_own() -> None:
     other = "https://other.example.com"
     said = {"jwks_uri": f"{other}/keys", "audience": "api", "client_ids": ["theirs"]}
     settings = Settings.from_env({"ISSUER": ISSUER, "OTHER_ISSUERS": json.dumps({other: said})})
-    gate = build(settings, clock=lambda: NOW, monotonic=lambda: 0, send=_issuers, emit=print)
+    clock, log = FakeClock(), list[str]()
+    gate = build(settings, clock=clock, monotonic=clock, send=_issuers, emit=log.append)
 
     def is_good(key: str, **changes: object) -> bool:
         token = forge(payload=claims(NOW, **changes), key=rsa_key(key))
@@ -118,6 +120,9 @@ def test_each_issuer_has_keys_audiences_and_clients_of_its_own() -> None:
     assert not is_good("other", **theirs | {"aud": "another"})
     assert not is_good("other", **theirs | {"client_id": "ours"})
     assert not is_good("other", **theirs | {"iss": f"{other}/"})
+    clock.advance(7)
+    gate.decide(rest_event(forge(payload=claims(NOW, **theirs), key=rsa_key("other"))), 1)
+    assert json.loads(log[-1])["key_set_age"] == 7
 
 
 def test_parts_that_are_not_asked_for_are_not_even_imported() -> None:

@@ -1,0 +1,144 @@
+"""Client authentication with the real parts, on moto's tables."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from functions.introspect_token.composition import build as build_introspect_token
+from functions.introspect_token.settings import Settings as IntrospectTokenSettings
+from functions.issue_token.composition import build as build_issue_token
+from functions.issue_token.settings import Settings as IssueTokenSettings
+from functions.rotate_keys.composition import build as build_rotate_keys
+from functions.rotate_keys.settings import Settings as RotateKeysSettings
+from functions.shared.assertion_rules import AssertionRules
+from functions.shared.certificate_names import CertificateName, NameKind
+from functions.shared.client_registry import DynamoDbClients
+from functions.shared.client_secrets import digest_generated
+from functions.shared.secret_store import SecretsManagerStore
+from functions.shared.secret_use import DAY, DynamoDbSecretUses
+from tests.support.assertions import CLIENT_ID, assertion, assertion_form
+from tests.support.aws import CLIENTS_TABLE, ENVIRONMENT, STATE_TABLE
+from tests.support.client_certificates import certificate_pem, with_certificate
+from tests.support.proxy_events import basic, form_event, token_event
+from tests.support.server import NOW, SECRET, client, key
+from tests.support.tokens import ec_jwk
+
+if TYPE_CHECKING:
+    from functions.shared.aws_clients import AwsClients
+    from functions.shared.endpoint import Endpoint
+    from tests.support.memory_stores import ManualClock
+
+GRANT = {"grant_type": "client_credentials"}
+
+
+@pytest.fixture
+def parts(aws: AwsClients, clock: ManualClock) -> dict[str, Any]:
+    """What the endpoints are built with; the key ring and the clients are there."""
+    secrets = SecretsManagerStore(aws.secrets_manager)
+    settings = RotateKeysSettings.from_env(ENVIRONMENT)
+    build_rotate_keys(settings, clock=clock, secrets=secrets, generate=key).run()
+    clients = DynamoDbClients(aws.dynamodb, CLIENTS_TABLE)
+    clients.put(client("service"))
+    clients.put(
+        client(
+            CLIENT_ID,
+            authentication_methods=frozenset({"private_key_jwt"}),
+            assertion=AssertionRules(jwks=json.dumps({"keys": [ec_jwk("ec")]})),
+        )
+    )
+    clients.put(
+        client(
+            "tls",
+            authentication_methods=frozenset({"tls_client_auth"}),
+            certificate_name=CertificateName(NameKind.SUBJECT_DN, "CN=client,O=Example"),
+        )
+    )
+    return {"clock": clock, "aws": aws, "emit": lambda _: None}
+
+
+@pytest.fixture
+def token_endpoint(parts: dict[str, Any]) -> Endpoint:
+    return build_issue_token(IssueTokenSettings.from_env(ENVIRONMENT), **parts)
+
+
+@pytest.fixture
+def introspection_endpoint(parts: dict[str, Any]) -> Endpoint:
+    return build_introspect_token(IntrospectTokenSettings.from_env(ENVIRONMENT), **parts)
+
+
+def test_rfc7523_3_of_a_hundred_concurrent_uses_one_is_accepted(token_endpoint: Endpoint) -> None:
+    event = token_event(assertion_form(assertion()))
+    with ThreadPoolExecutor(16) as threads:
+        answers = list(threads.map(lambda _: token_endpoint(event), range(100)))
+    assert sorted(answer["statusCode"] for answer in answers) == [200] + [401] * 99
+
+
+def test_an_assertion_that_was_used_at_one_endpoint_is_used_at_all(
+    token_endpoint: Endpoint, introspection_endpoint: Endpoint
+) -> None:
+    form = assertion_form(assertion())
+    assert token_endpoint(token_event(form))["statusCode"] == 200
+    event = form_event("/oauth2/introspect", form | {"token": "x"})
+    assert introspection_endpoint(event)["statusCode"] == 401
+
+
+def test_failures_at_one_endpoint_count_at_all(
+    token_endpoint: Endpoint, introspection_endpoint: Endpoint
+) -> None:
+    wrong = basic("service", "wrong")
+    statuses = [token_endpoint(token_event(GRANT, headers=wrong))["statusCode"] for _ in range(10)]
+    assert statuses == [401] * 10
+    event = form_event("/oauth2/introspect", {"token": "x"}, headers=wrong)
+    answer = introspection_endpoint(event)
+    assert answer["statusCode"] == 429
+    # Windows of five minutes begin at multiples of five minutes.
+    assert answer["headers"]["Retry-After"] == str(300 - NOW % 300)
+    assert "WWW-Authenticate" not in answer["headers"]
+
+
+def test_the_state_table_learns_neither_clients_nor_sources(
+    token_endpoint: Endpoint, aws: AwsClients
+) -> None:
+    token_endpoint(token_event(GRANT, headers=basic("a-telling-name", "wrong")))
+    token_endpoint(token_event(assertion_form(assertion())))
+    kept = json.dumps(aws.dynamodb.scan(TableName=STATE_TABLE)["Items"])
+    assert kept.count('"entry"') == 3
+    for telling in ("a-telling-name", "192.0.2.7", CLIENT_ID):
+        assert telling not in kept
+
+
+def test_what_is_kept_has_an_end(token_endpoint: Endpoint, aws: AwsClients) -> None:
+    token_endpoint(token_event(GRANT, headers=basic("service", "wrong")))
+    token_endpoint(token_event(GRANT, headers=basic("service", SECRET)))
+    token_endpoint(token_event(assertion_form(assertion())))
+    items = aws.dynamodb.scan(TableName=STATE_TABLE)["Items"]
+    assert len(items) == 4
+    assert all(int(item["expires_at"]["N"]) > NOW for item in items)
+
+
+def test_a_secrets_last_use_survives_a_change_of_its_client(
+    token_endpoint: Endpoint, aws: AwsClients
+) -> None:
+    uses = DynamoDbSecretUses(aws.dynamodb, STATE_TABLE)
+    digest = digest_generated(SECRET)
+    assert token_endpoint(token_event(GRANT, headers=basic("service", SECRET)))["statusCode"] == 200
+    DynamoDbClients(aws.dynamodb, CLIENTS_TABLE).put(client("service", name="Another name"))
+    assert uses.last_used("service", digest) == NOW // DAY * DAY
+
+
+def test_rfc8705_2_1_a_certificate_from_the_event_authenticates(token_endpoint: Endpoint) -> None:
+    event = token_event(GRANT | {"client_id": "tls"})
+    assert token_endpoint(event)["statusCode"] == 401
+    assert token_endpoint(with_certificate(event, certificate_pem()))["statusCode"] == 200
+    other = with_certificate(event, certificate_pem("CN=other"))
+    assert token_endpoint(other)["statusCode"] == 401
+
+
+def test_a_certificate_that_is_two_is_an_invalid_request(token_endpoint: Endpoint) -> None:
+    event = token_event(GRANT, headers=basic("service", SECRET))
+    answer = token_endpoint(with_certificate(event, certificate_pem() * 2))
+    assert (answer["statusCode"], json.loads(answer["body"])["error"]) == (400, "invalid_request")

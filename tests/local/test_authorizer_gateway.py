@@ -1,0 +1,319 @@
+"""The authorizer behind an HTTP API and other REST APIs, as the gateway core plays them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from authorizer.composition import build
+from authorizer.https_client import Request as Fetch
+from authorizer.https_client import Response as Fetched
+from authorizer.scope_map import parse_scope_map
+from authorizer.settings import Settings
+from local.gateway.core import Gateway
+from local.gateway.invocation import FunctionError
+from local.gateway.messages import Request, Response
+from local.gateway.template import Template
+from tests.support.template_lint import faults
+from tests.support.tokens import (
+    CLIENT,
+    ISSUER,
+    FakeClock,
+    forge_claims,
+    jwks,
+    mint,
+    rsa_jwk,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+Document = dict[str, Any]
+ROUTES = ("GET /country", "GET /country/code/{code}", "DELETE /country/code/{code}")
+SCOPES = {
+    "country.read": ["GET /country", "GET /country/code/{code}"],
+    "country.write": ["DELETE /country/code/{code}"],
+}
+AUTHORIZER_URI = (
+    "arn:${AWS::Partition}:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/"
+    "${Authorizer.Arn}/invocations"
+)
+TOKEN_SOURCE = "$request.header.Authorization"
+ROUTE_SOURCE = "$context.routeKey"
+
+
+def _functions(**settings: str) -> Document:
+    function = "AWS::Serverless::Function"
+    return {
+        "Country": {"Type": function, "Properties": {"Handler": "country.handle"}},
+        "Authorizer": {
+            "Type": function,
+            "Properties": {
+                "Handler": "authorizer.handler.handle",
+                "Environment": {"Variables": settings},
+            },
+        },
+    }
+
+
+def _http_api(
+    payload_format: str = "2.0",
+    sources: tuple[str, ...] = (TOKEN_SOURCE,),
+    *,
+    simple: bool = False,
+    seconds: int = 300,
+) -> Document:
+    """Write an HTTP API whose routes share one authorizer."""
+    api = {"Ref": "Api"}
+    routes = {
+        f"Route{number}": {
+            "Type": "AWS::ApiGatewayV2::Route",
+            "Properties": {
+                "ApiId": api,
+                "RouteKey": route_key,
+                "AuthorizationType": "CUSTOM",
+                "AuthorizerId": {"Ref": "Tokens"},
+                "Target": {"Fn::Join": ["/", ["integrations", {"Ref": "Integration"}]]},
+            },
+        }
+        for number, route_key in enumerate(ROUTES)
+    }
+    return {
+        "Api": {"Type": "AWS::ApiGatewayV2::Api", "Properties": {"ProtocolType": "HTTP"}},
+        "Stage": {
+            "Type": "AWS::ApiGatewayV2::Stage",
+            "Properties": {"ApiId": api, "StageName": "live", "AutoDeploy": True},
+        },
+        "Integration": {
+            "Type": "AWS::ApiGatewayV2::Integration",
+            "Properties": {
+                "ApiId": api,
+                "IntegrationType": "AWS_PROXY",
+                "IntegrationUri": {"Fn::GetAtt": ["Country", "Arn"]},
+                "PayloadFormatVersion": "2.0",
+            },
+        },
+        "Tokens": {
+            "Type": "AWS::ApiGatewayV2::Authorizer",
+            "Properties": {
+                "ApiId": api,
+                "AuthorizerType": "REQUEST",
+                "AuthorizerPayloadFormatVersion": payload_format,
+                "AuthorizerUri": {"Fn::Sub": AUTHORIZER_URI},
+                "AuthorizerResultTtlInSeconds": seconds,
+                "EnableSimpleResponses": simple,
+                "IdentitySource": list(sources),
+            },
+        },
+        **routes,
+        **_functions(**({"SIMPLE_RESPONSE": "true"} if simple else {})),
+    }
+
+
+def _rest_api(kind: str) -> Document:
+    """Write a REST API with an authorizer of this kind and no gateway responses of its own."""
+    functions = _functions()
+    functions["Country"]["Properties"]["Events"] = {
+        f"Route{number}": {
+            "Type": "Api",
+            "Properties": {
+                "RestApiId": {"Ref": "Api"},
+                "Method": route.partition(" ")[0],
+                "Path": route.partition(" ")[2],
+            },
+        }
+        for number, route in enumerate(ROUTES)
+    }
+    authorizer = {
+        "FunctionArn": {"Fn::GetAtt": ["Authorizer", "Arn"]},
+        "FunctionPayloadType": kind,
+        "Identity": {"Headers": ["Authorization"]} if kind == "REQUEST" else {},
+    }
+    return {
+        "Api": {
+            "Type": "AWS::Serverless::Api",
+            "Properties": {
+                "StageName": "live",
+                "Auth": {"DefaultAuthorizer": "Tokens", "Authorizers": {"Tokens": authorizer}},
+            },
+        },
+        **functions,
+    }
+
+
+class Sandbox:
+    """An API of its own in front of a real authorizer."""
+
+    def __init__(self, document: Document, folder: Path) -> None:
+        path = folder / "template.yaml"
+        path.write_text(yaml.safe_dump({"Resources": document}), encoding="utf-8")
+        scope_map = folder / "scopes.json"
+        scope_map.write_text(json.dumps(SCOPES), encoding="utf-8")
+        self.template = Template.read(path)
+        self.clock = FakeClock()
+        self.log: list[str] = []
+        self.asked: list[Document] = []
+        self.served: list[Document] = []
+        environ = {"ISSUER": ISSUER, "SCOPE_MAP": str(scope_map)}
+        self._gate = build(
+            Settings.from_env(environ | dict(self.template.function("Authorizer").environment)),
+            clock=self.clock,
+            monotonic=self.clock,
+            send=self._publish_keys,
+            emit=self.log.append,
+        )
+        self.gateway = Gateway(self.template.api("Api"), self._invoke, clock=self.clock)
+
+    def _publish_keys(self, _request: Fetch) -> Fetched:
+        return Fetched(200, {}, jwks(rsa_jwk()))
+
+    def _invoke(self, function: str, event: object) -> object:
+        assert isinstance(event, dict)
+        if function == "Country":
+            self.served.append(event)
+            return {"statusCode": 200, "body": "{}"}
+        self.asked.append(event)
+        try:
+            return self._gate.decide(event, 1)
+        except Exception as error:
+            raise FunctionError(type(error).__name__, str(error)) from error
+
+    def ask(self, method: str, path: str, *authorizations: str) -> Response:
+        headers = (
+            ("Host", "api.execute-api.us-east-1.amazonaws.com"),
+            *(("authorization", value) for value in authorizations),
+        )
+        return self.gateway.handle(Request(method, f"/live{path}", headers=headers))
+
+    def status(self, method: str, path: str, token: str) -> int:
+        return self.ask(method, path, f"Bearer {token}").status
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Callable[[Document], Sandbox]:
+    return lambda document: Sandbox(document, tmp_path)
+
+
+APIS = {
+    "REST TOKEN": _rest_api("TOKEN"),
+    "REST REQUEST": _rest_api("REQUEST"),
+    "HTTP 1.0": _http_api("1.0"),
+    "HTTP 2.0": _http_api("2.0"),
+    "HTTP 2.0, simple": _http_api("2.0", (TOKEN_SOURCE, ROUTE_SOURCE), simple=True),
+}
+
+
+@pytest.mark.parametrize("document", APIS.values(), ids=APIS)
+def test_a_token_opens_what_its_scopes_do_behind_every_kind_of_api(
+    document: Document, sandbox: Callable[[Document], Sandbox]
+) -> None:
+    api = sandbox(document)
+    reader = forge_claims(scope="country.read")
+    writer = forge_claims(scope="country.write")
+    for _ in range(2):  # asked for, and remembered
+        assert api.status("GET", "/country", reader) == 200
+        assert api.status("GET", "/country/code/AUS", reader) == 200
+        assert api.status("DELETE", "/country/code/AUS", reader) == 403
+        assert api.status("DELETE", "/country/code/AUS", writer) == 200
+        assert api.status("GET", "/country", writer) == 403
+        assert api.status("GET", "/country", forge_claims(scope="other")) == 403
+    assert len(api.served) == 6
+
+
+@pytest.mark.parametrize("document", APIS.values(), ids=APIS)
+def test_a_bad_token_is_401_behind_every_kind_of_api(
+    document: Document, sandbox: Callable[[Document], Sandbox]
+) -> None:
+    api = sandbox(document)
+    good = mint()
+    assert api.ask("GET", "/country").status == 401
+    assert api.status("GET", "/country", good[:-8] + "AAAAAAAA") == 401
+    assert api.status("GET", "/country", forge_claims(exp=1)) == 401
+    assert api.ask("GET", "/country", f"Basic {good}").status == 401
+    assert api.ask("GET", "/country", f"DPoP {good}").status == 401
+    assert api.served == []
+
+
+@pytest.mark.parametrize("name", [name for name in APIS if name != "REST TOKEN"])
+def test_two_authorization_headers_are_401_where_they_can_be_seen(
+    name: str, sandbox: Callable[[Document], Sandbox]
+) -> None:
+    api = sandbox(APIS[name])
+    value = f"Bearer {mint()}"
+    assert api.ask("GET", "/country", value, value).status == 401
+
+
+@pytest.mark.parametrize("name", ["REST TOKEN", "REST REQUEST", "HTTP 1.0", "HTTP 2.0"])
+def test_a_policy_is_asked_for_once_and_serves_every_route(
+    name: str, sandbox: Callable[[Document], Sandbox]
+) -> None:
+    api = sandbox(APIS[name])
+    token = forge_claims(scope="country.read")
+    assert api.status("GET", "/country", token) == 200
+    assert api.status("GET", "/country/code/AUS", token) == 200
+    assert api.status("DELETE", "/country/code/AUS", token) == 403
+    assert len(api.asked) == 1
+
+
+def test_a_simple_answer_is_asked_for_once_per_route(
+    sandbox: Callable[[Document], Sandbox],
+) -> None:
+    api = sandbox(APIS["HTTP 2.0, simple"])
+    token = forge_claims(scope="country.read")
+    for code in ("AUS", "NZL"):
+        assert api.status("GET", f"/country/code/{code}", token) == 200
+    assert api.status("DELETE", "/country/code/AUS", token) == 403
+    assert [event["routeKey"] for event in api.asked] == [
+        "GET /country/code/{code}",
+        "DELETE /country/code/{code}",
+    ]
+
+
+def test_a_simple_answer_kept_for_the_token_alone_opens_too_much_and_the_lint_says_so(
+    sandbox: Callable[[Document], Sandbox],
+) -> None:
+    api = sandbox(_http_api(simple=True))
+    token = forge_claims(scope="country.read")
+    assert api.status("GET", "/country", token) == 200
+    # What the lint is for: API Gateway asks nobody about the second route.
+    assert api.status("DELETE", "/country/code/AUS", token) == 200
+    (fault,) = faults(api.template, "Api", parse_scope_map(json.dumps(SCOPES).encode()))
+    assert "without $context.routeKey" in fault
+
+
+@pytest.mark.parametrize("name", ["HTTP 1.0", "HTTP 2.0", "HTTP 2.0, simple"])
+def test_an_http_api_of_the_right_kind_passes_the_lint(
+    name: str, sandbox: Callable[[Document], Sandbox]
+) -> None:
+    scope_map = parse_scope_map(json.dumps(SCOPES).encode())
+    assert faults(sandbox(APIS[name]).template, "Api", scope_map) == []
+
+
+@pytest.mark.parametrize("name", ["REST REQUEST", "HTTP 1.0", "HTTP 2.0"])
+def test_a_policy_that_is_kept_ends_with_its_token(
+    name: str, sandbox: Callable[[Document], Sandbox]
+) -> None:
+    api = sandbox(APIS[name])
+    token = forge_claims(exp=int(api.clock()) + 60)
+    assert api.status("GET", "/country", token) == 200
+    api.clock.advance(59)
+    assert api.status("GET", "/country", token) == 200
+    api.clock.advance(1)
+    assert api.status("GET", "/country", token) == 403
+    assert len(api.asked) == 1
+
+
+@pytest.mark.parametrize("name", APIS)
+def test_the_function_learns_who_calls(name: str, sandbox: Callable[[Document], Sandbox]) -> None:
+    api = sandbox(APIS[name])
+    token = forge_claims(scope="country.read", jti="one-of-a-kind")
+    assert api.status("GET", "/country", token) == 200
+    context = api.served[0]["requestContext"]["authorizer"]
+    told = context.get("lambda", context)
+    assert told["client_id"] == told["sub"] == CLIENT
+    assert (told["scope"], told["jti"]) == ("country.read", "one-of-a-kind")
+    assert token not in json.dumps(told)
