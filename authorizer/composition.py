@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from authorizer import credentials, https_client, strict_json
 from authorizer.answers import Answers, PolicyAnswers, SimpleAnswers
-from authorizer.claims import DPOP_KEY, ClaimRules
+from authorizer.claims import ClaimRules
 from authorizer.clocks import Chance, Clock, Clocks, chance
 from authorizer.gate import Gate, Parts
 from authorizer.https_client import Request, Response, Send
@@ -139,8 +139,7 @@ def _possession(settings: Settings) -> Possession | None:
         return None
     from authorizer.possession import Possession
 
-    used = _used_proofs(settings) if DPOP_KEY in settings.confirmation_methods else None
-    return Possession(settings.confirmation_methods, settings.resource, used)
+    return Possession(settings.confirmation_methods, settings.resource, _used_proofs(settings))
 
 
 def _used_proofs(settings: Settings) -> UsedProofs:

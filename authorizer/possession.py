@@ -39,9 +39,7 @@ class Possession:
     write it; None if it is the one by which API Gateway knows it.
     """
 
-    def __init__(
-        self, methods: frozenset[str], resource: str | None, used: UsedProofs | None
-    ) -> None:
+    def __init__(self, methods: frozenset[str], resource: str | None, used: UsedProofs) -> None:
         self._methods = methods
         self._resource = resource
         self._used = used
@@ -79,9 +77,8 @@ class Possession:
             TokenRefused: it was used before.
             StateUnavailable: nobody can tell.
         """
-        if self._used is not None:
-            until = floor(proof.issued_at) + dpop.MAX_PROOF_AGE + 1
-            self._used.use(proof.jkt, proof.jti, until, now, seconds)
+        until = floor(proof.issued_at) + dpop.MAX_PROOF_AGE + 1
+        self._used.use(proof.jkt, proof.jti, until, now, seconds)
 
     def _check_proof(
         self, event: Mapping[str, object], token: str, thumbprint: str, now: float

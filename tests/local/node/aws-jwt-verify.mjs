@@ -1,0 +1,44 @@
+// aws-jwt-verify: what AWS gives its users to verify tokens with.
+import assert from 'node:assert/strict';
+import { JwtVerifier } from 'aws-jwt-verify';
+import { SimpleJwksCache } from 'aws-jwt-verify/jwk';
+import { laptop, prove, secretOf } from './proofs.mjs';
+
+const issuer = laptop.issuer;
+
+// Its own fetcher speaks https only.
+const fetcher = { fetch: async (uri) => (await fetch(uri)).arrayBuffer() };
+
+const verifier = (options) =>
+  JwtVerifier.create(
+    { issuer, jwksUri: `${issuer}/oauth2/jwks`, ...options },
+    { jwksCache: new SimpleJwksCache({ fetcher }) });
+
+const ask = async (clientId, parameters = {}) => {
+  const body = new URLSearchParams({
+    grant_type: 'client_credentials', client_id: clientId, client_secret: secretOf(clientId),
+    ...parameters,
+  });
+  return (await (await fetch(`${issuer}/oauth2/token`, { method: 'POST', body })).json()).access_token;
+};
+
+await prove({
+  'a token of the at+jwt profile, with its scope': async () => {
+    const verify = verifier({ audience: 'https://country.example', scope: 'country.read' });
+    const claims = await verify.verify(await ask('service-client-api'));
+    assert.equal(claims.client_id, 'service-client-api');
+  },
+  'a token of the at+jwt profile without the scope is refused': async () => {
+    const verify = verifier({ audience: 'https://country.example', scope: 'customer.write' });
+    await assert.rejects(verify.verify(await ask('service-client-api')), /[Ss]cope/);
+  },
+  'a token of the seed profile, its scope aside': async () => {
+    const verify = verifier({ audience: 'service-client-jwt' });
+    const claims = await verify.verify(await ask('service-client-jwt', { scope: 'country.read' }));
+    assert.equal(claims.sub, 'service-client-jwt');
+  },
+  'a token for another API is refused': async () => {
+    const verify = verifier({ audience: 'https://customer.example' });
+    await assert.rejects(verify.verify(await ask('service-client-api')), /[Aa]udience/);
+  },
+});
