@@ -5,7 +5,7 @@ events carry the request's headers, with names in whatever case the caller chose
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from authorizer.errors import TokenRefused
@@ -31,7 +31,7 @@ def read_token(event: Mapping[str, object]) -> Presented:
     Raises:
         TokenRefused: there is none, there are several, or it is sent in another way.
     """
-    values = list(_authorization_values(event))
+    values = _authorization_values(event)
     if len(values) != 1:
         raise TokenRefused(Reason.CREDENTIALS_SEVERAL if values else Reason.CREDENTIALS_MISSING)
     match = _CREDENTIALS.fullmatch(values[0])
@@ -42,16 +42,18 @@ def read_token(event: Mapping[str, object]) -> Presented:
     return Presented(match[2], match[1] is not None)
 
 
-def _authorization_values(event: Mapping[str, object]) -> Iterator[str]:
+def _authorization_values(event: Mapping[str, object]) -> list[str]:
     if event.get("type") == "TOKEN":
         candidates = [event.get("authorizationToken")]
     else:
         candidates = header_values(event, _HEADER)
+    values = []
     for candidate in candidates:
         if not isinstance(candidate, str):
             raise TokenRefused(Reason.CREDENTIALS_MALFORMED)
         if candidate:
-            yield candidate
+            values.append(candidate)
+    return values
 
 
 def _is_in_query(event: Mapping[str, object]) -> bool:

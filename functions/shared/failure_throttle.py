@@ -33,12 +33,14 @@ _IPV6_SITE_BITS: Final = 64
 class Limits:
     """How many failures pass in `window` seconds. Windows follow each other without a gap.
 
-    Past `per_client`, one failure is all that a source has.
+    A generated secret cannot be guessed at any rate, and for an imported one thirty guesses a
+    minute are few; the window is short because a deployment with an old secret, or a neighbour
+    behind the same address, must not keep out the one with the right secret for long. Past `per_client`, one failure is all that a source has.
     """
 
-    window: int = 300
-    per_source: int = 10
-    per_client: int = 100
+    window: int = 60
+    per_source: int = 30
+    per_client: int = 300
 
 
 class FailureThrottle:

@@ -1,0 +1,86 @@
+"""Client libraries from npm against the running services: each script in node/ proves a list."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from functools import cache
+from typing import TYPE_CHECKING
+
+import pytest
+
+from local.certificates import LaptopCertificates
+from local.keyed_clients import KEY_FILE
+from tests.support.laptop import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.laptop import Laptop
+
+FOLDER = ROOT / "tests" / "local" / "node"
+SCRIPTS = ("oauth4webapi", "openid-client", "jose", "aws-jwt-verify")
+SECONDS = 120
+
+_PROOF = re.compile(r"^  '((?:[^'\\]|\\.)+)': async", re.MULTILINE)
+
+
+def _proofs(script: str) -> list[str]:
+    """The names of what a script proves, read from its text: pytest asks before Node runs."""
+    text = (FOLDER / f"{script}.mjs").read_text()
+    return [name.replace("\\'", "'") for name in _PROOF.findall(text)]
+
+
+@pytest.fixture(scope="session")
+def packages() -> Path:
+    """The packages, installed as the lock file says unless they are; skips without npm."""
+    if not shutil.which("node") or not shutil.which("npm"):
+        pytest.skip("Node and npm are not installed here.")
+    lock = FOLDER / "package-lock.json"
+    installed = FOLDER / "node_modules" / ".package-lock.json"
+    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
+        subprocess.run(["npm", "ci", "--silent"], cwd=FOLDER, check=True, timeout=SECONDS)
+        installed.touch()
+    return FOLDER
+
+
+@cache
+def _outcomes(script: str, given: str) -> dict[str, str]:
+    command = ["node", f"{script}.mjs", given]
+    result = subprocess.run(
+        command, cwd=FOLDER, capture_output=True, text=True, check=False, timeout=SECONDS
+    )
+    assert result.returncode == 0, result.stderr
+    outcomes: dict[str, str] = json.loads(result.stdout)
+    return outcomes
+
+
+def _given(laptop: Laptop) -> str:
+    certificates = LaptopCertificates.ensure()
+    return json.dumps(
+        {
+            "issuer": laptop.addresses.issuer,
+            "guardedApi": laptop.addresses.guarded_api,
+            "mtlsAuthServer": laptop.addresses.mtls_auth_server,
+            "authority": str(certificates.authority),
+            "certificate": str(certificates.client),
+            "selfSignedCertificate": str(certificates.self_signed_client),
+            "signingKey": str(KEY_FILE),
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("script", "proof"), [(script, proof) for script in SCRIPTS for proof in _proofs(script)]
+)
+def test_a_library_from_npm_is_served(
+    laptop: Laptop, packages: Path, script: str, proof: str
+) -> None:
+    assert _outcomes(script, _given(laptop))[proof] == "proved"
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_no_proof_of_a_script_is_overlooked(laptop: Laptop, packages: Path, script: str) -> None:
+    assert list(_outcomes(script, _given(laptop))) == _proofs(script)
