@@ -6,6 +6,7 @@ need it imports it here, on the time of the request that was the first to ask.
 
 from __future__ import annotations
 
+from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -39,14 +40,17 @@ class DynamoDb:
     def __init__(self, patience: float) -> None:
         self._patience = patience
         self._kept: DynamoDBClient | None = None
+        self._making = Lock()  # boto3's own session is not for several threads
 
     def client(self, seconds: float) -> DynamoDBClient:
         """Return a client whose calls end within so many seconds."""
-        if seconds < self._patience:
-            return dynamodb(seconds)
-        if self._kept is None:
-            self._kept = dynamodb(self._patience)
-        return self._kept
+        if self._kept is not None and seconds >= self._patience:
+            return self._kept
+        with self._making:
+            if seconds < self._patience:
+                return dynamodb(seconds)
+            self._kept = self._kept or dynamodb(self._patience)
+            return self._kept
 
 
 def errors() -> tuple[type[Exception], ...]:

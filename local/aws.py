@@ -81,6 +81,9 @@ def start(addresses: Addresses, template: Template) -> None:
     )
     from werkzeug.serving import make_server  # noqa: PLC0415
 
+    from local.atomic_writes import make_writes_atomic  # noqa: PLC0415
+
+    make_writes_atomic()
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = make_server(
         "127.0.0.1",

@@ -1,23 +1,29 @@
-"""The authorizer behind `chalice local`: the gateway's result cache, and DPoP end to end."""
+"""The authorizer behind `chalice local`: the gateway's result cache, and bound tokens end to end."""
 
 from __future__ import annotations
 
 import http.client
 import json
 import os
+import subprocess
 import time
 from base64 import urlsafe_b64encode
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+import boto3
 import pytest
 import yaml
 
+from functions.shared.client_registry import DynamoDbClients
+from local.addresses import MUTUAL_TLS
+from local.certificates import LaptopCertificates
 from local.gateway.cloudformation import load
 from tests.support.chalice import chalice_local
 from tests.support.dpop_proofs import proof
 from tests.support.laptop import ROOT, free_environment
+from tests.support.server import SECRET, client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -36,8 +42,9 @@ app = GatewayApp("guarded_api", template=Path(__file__).with_name("template.yaml
 class GuardedApi:
     """A second guarded API beside the laptop's own, with parameters and a log of its own."""
 
-    def __init__(self, port: int, log: Path) -> None:
+    def __init__(self, port: int, mtls_port: int, log: Path) -> None:
         self.port = port
+        self.mtls_port = mtls_port
         self.url = f"http://localhost:{port}/ms-system"
         self._log = log
 
@@ -75,6 +82,7 @@ def guarded_api(
     environ |= {
         "GATEHOUSE_AUTH_PORT": str(laptop.addresses.auth_port),
         "GATEHOUSE_AWS_PORT": str(laptop.addresses.aws_port),
+        MUTUAL_TLS: "true",
         "PYTHONPATH": os.pathsep.join((str(ROOT), environ.get("PYTHONPATH", ""))),
     }
     log = tmp_path / "log"
@@ -82,7 +90,7 @@ def guarded_api(
         log.open("w", encoding="utf-8") as output,
         chalice_local(tmp_path, port, environ, "--no-autoreload", output=output),
     ):
-        yield GuardedApi(port, log)
+        yield GuardedApi(port, int(environ["GATEHOUSE_MTLS_API_PORT"]), log)
 
 
 def _token(laptop: Laptop, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -197,6 +205,54 @@ def test_a_token_given_back_opens_nothing(laptop: Laptop, guarded_api: GuardedAp
     status, _, challenge = guarded_api.get("/country", {"Authorization": f"Bearer {token}"})
     assert (status, challenge) == (401, "Bearer")
     assert guarded_api.decisions()[0]["reason"] == "token_revoked"
+
+
+@pytest.mark.parametrize(
+    "guarded_api", [{"ProofOfPossession": "mtls", "AuthorizerCacheSeconds": 0}], indirect=True
+)
+def test_a_token_bound_to_a_certificate_needs_that_certificate(
+    laptop: Laptop, guarded_api: GuardedApi
+) -> None:
+    certificates = LaptopCertificates.ensure()
+    dynamodb = boto3.client(
+        "dynamodb",
+        endpoint_url=laptop.addresses.aws_url,
+        region_name="us-east-1",
+        aws_access_key_id="local",
+        aws_secret_access_key="local",
+    )
+    bound = client("certificate-bound", tls_client_certificate_bound_access_tokens=True)
+    DynamoDbClients(dynamodb, "gatehouse-ClientsTable").put(bound)
+
+    def curl(url: str, certificate: Path, *arguments: str) -> tuple[int, Any]:
+        command = ["curl", "--silent", "--show-error", "--write-out", "\n%{http_code}"]
+        trust = ["--cacert", str(certificates.authority), "--cert", str(certificate)]
+        output = subprocess.run(
+            [*command, *trust, *arguments, url], capture_output=True, text=True, check=True
+        ).stdout
+        body, _, status = output.rpartition("\n")
+        return int(status), json.loads(body)
+
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": "certificate-bound",
+        "client_secret": SECRET,
+        "scope": "country.read",
+    }
+    token_url = f"{laptop.addresses.mtls_auth_server}/oauth2/token"
+    status, answer = curl(token_url, certificates.client, "--data", urlencode(form))
+    assert (status, answer["token_type"]) == (200, "Bearer")
+    value = f"Bearer {answer['access_token']}"
+    url = f"https://localhost:{guarded_api.mtls_port}/ms-system/country/code/AUS"
+    header = ("--header", f"Authorization: {value}")
+    assert curl(url, certificates.client, *header) == (200, AUSTRALIA)
+    assert curl(url, certificates.self_signed_client, *header)[0] == 401
+    assert guarded_api.get("/country/code/AUS", {"Authorization": value})[0] == 401
+    assert [line["reason"] for line in guarded_api.decisions()] == [
+        None,
+        "certificate_other",
+        "certificate_missing",
+    ]
 
 
 def test_the_guarded_api_says_who_issues_its_tokens(laptop: Laptop) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from moto import mock_aws
 
 from functions.shared.aws_clients import AwsClients
+from local.atomic_writes import make_writes_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,6 +48,7 @@ CREDENTIALS: Final = {
 @contextmanager
 def aws_account(monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsClients]:
     """Provide clients to an account with empty tables and secrets that have no value yet."""
+    make_writes_atomic()
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
     with mock_aws():

@@ -18,6 +18,7 @@ from functions.shared.assertion_rules import AssertionRules
 from functions.shared.certificate_names import CertificateName, NameKind
 from functions.shared.client_registry import DynamoDbClients
 from functions.shared.client_secrets import digest_generated
+from functions.shared.failure_throttle import Limits
 from functions.shared.secret_store import SecretsManagerStore
 from functions.shared.secret_use import DAY, DynamoDbSecretUses
 from tests.support.assertions import CLIENT_ID, assertion, assertion_form
@@ -90,13 +91,14 @@ def test_failures_at_one_endpoint_count_at_all(
     token_endpoint: Endpoint, introspection_endpoint: Endpoint
 ) -> None:
     wrong = basic("service", "wrong")
-    statuses = [token_endpoint(token_event(GRANT, headers=wrong))["statusCode"] for _ in range(10)]
-    assert statuses == [401] * 10
+    limits = Limits()
+    for _ in range(limits.per_source):
+        assert token_endpoint(token_event(GRANT, headers=wrong))["statusCode"] == 401
     event = form_event("/oauth2/introspect", {"token": "x"}, headers=wrong)
     answer = introspection_endpoint(event)
     assert answer["statusCode"] == 429
-    # Windows of five minutes begin at multiples of five minutes.
-    assert answer["headers"]["Retry-After"] == str(300 - NOW % 300)
+    # Windows begin at multiples of their length.
+    assert answer["headers"]["Retry-After"] == str(limits.window - NOW % limits.window)
     assert "WWW-Authenticate" not in answer["headers"]
 
 
