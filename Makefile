@@ -59,7 +59,7 @@ lock: .venv/dev.stamp ## Renew the lock files from requirements/*.in
 	done
 
 clean: ## Remove what was built and installed here
-	rm -rf .venv .venv-bench .venv-sam tests/benchmarks/node/node_modules .gatehouse .aws-sam .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-bench .venv-sam tests/benchmarks/node/node_modules tests/local/node/node_modules .gatehouse .aws-sam .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 .venv/laptop.stamp: requirements/laptop.txt local/bootstrap.py | python
 	@$(PYTHON) local/bootstrap.py .venv requirements/laptop.txt

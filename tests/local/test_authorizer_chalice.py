@@ -1,4 +1,4 @@
-"""The authorizer behind `chalice local`: the gateway's result cache, and bound tokens end to end."""
+"""The authorizer behind `chalice local`: the gateway's result cache, and bound tokens."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from authlib.oauth2.rfc7523 import PrivateKeyJWT
 from authlib.oauth2.rfc7662 import IntrospectTokenValidator
 from authlib.oauth2.rfc8414 import AuthorizationServerMetadata, get_well_known_url
 from authlib.oauth2.rfc9068 import JWTBearerTokenValidator
-from joserfc.jwk import ECKey
+from joserfc.jwk import ECKey, KeySet
 from oauthlib.oauth2 import BackendApplicationClient
 from oauthlib.oauth2.rfc6749.errors import CustomOAuth2Error, InvalidClientError
 from requests_oauthlib import OAuth2Session
@@ -198,8 +198,9 @@ class AtJwtValidator(JWTBearerTokenValidator):  # type: ignore[misc] # it has no
         super().__init__(issuer=services.issuer, resource_server=resource)
         self._services = services
 
-    def get_jwks(self) -> dict[str, Any]:
-        return self._services.get(self._services.metadata["jwks_uri"])
+    def get_jwks(self) -> KeySet:
+        published: Any = self._services.get(self._services.metadata["jwks_uri"])
+        return KeySet.import_key_set(published)
 
 
 def test_authlib_takes_an_at_jwt_for_an_access_token_of_rfc_9068(services: Services) -> None:
@@ -308,8 +309,8 @@ def test_requests_oauthlib_finds_its_way_to_a_bound_token(services: Services) ->
 
     with oauthlib(client_id) as session:
 
-        def ask(**claims: str) -> Any:  # noqa: ANN401 - what the library returns
-            written = proof(now=time.time(), htu=services.token, **claims)
+        def ask(nonce: str | None = None) -> Any:  # noqa: ANN401 - what the library returns
+            written = proof(now=time.time(), htu=services.token, nonce=nonce)
             return session.fetch_token(
                 services.token,
                 client_secret=f"{client_id}-secret",
@@ -319,7 +320,7 @@ def test_requests_oauthlib_finds_its_way_to_a_bound_token(services: Services) ->
         session.register_compliance_hook("access_token_response", note_nonce)
         with pytest.raises(CustomOAuth2Error, match="use_dpop_nonce"):
             ask()
-        assert ask(nonce=nonces[-1])["token_type"] == "DPoP"
+        assert ask(nonces[-1])["token_type"] == "DPoP"
 
 
 def test_oauthlib_writes_a_revocation_that_is_understood(services: Services) -> None:

@@ -1,0 +1,214 @@
+"""Build one Lambda artifact: `python -m infra.build IssueToken .aws-sam/build/IssueToken`.
+
+`sam build` runs it through infra/Makefile, with any Python that has pip: it imports nothing but the
+standard library. The same sources and lock files give the same bytes, whenever and wherever they
+are built: files are copied in order, times are those of SOURCE_DATE_EPOCH, and nothing that pip
+writes about itself stays.
+"""
+
+from __future__ import annotations
+
+import argparse
+import compileall
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from infra.artifacts import ARTIFACTS, Artifact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+LOCKS: Final = ROOT / "requirements" / "artifacts"
+RUNTIME: Final = "python3.13"
+ARCHITECTURE: Final = "arm64"
+TASK_ROOT: Final = "/var/task"
+"""Where Lambda unpacks an artifact."""
+
+EARLIEST: Final = 315_532_800
+"""1980, in seconds since the epoch: a zip file cannot name an earlier time."""
+
+_MACHINES: Final[Mapping[str, str]] = {"arm64": "aarch64", "x86_64": "x86_64"}
+
+# Lambda's Python 3.11 runs on Amazon Linux 2 (glibc 2.26), the later ones on Amazon Linux 2023
+# (glibc 2.34). pip takes a platform literally, so each is named that such a system can run.
+_GLIBC: Final[Mapping[str, tuple[str, ...]]] = {
+    "python3.11": ("manylinux_2_26", "manylinux_2_17", "manylinux2014"),
+    "python3.12": ("manylinux_2_34", "manylinux_2_28", "manylinux_2_17", "manylinux2014"),
+    "python3.13": ("manylinux_2_34", "manylinux_2_28", "manylinux_2_17", "manylinux2014"),
+    "python3.14": ("manylinux_2_34", "manylinux_2_28", "manylinux_2_17", "manylinux2014"),
+}
+
+# What packages carry and no function of ours ever reads. Of cffi, cryptography loads the compiled
+# backend alone; the rest of it, and pycparser, is for those who compile. Of pycountry's databases we
+# read one. What says which packages are aboard, and under which licence, stays: scanners read it.
+_DEAD_WEIGHT: Final = (
+    "**/__pycache__",
+    "**/*.pyi",
+    "**/*.pyx",
+    "**/py.typed",
+    "**/tests",
+    "*.dist-info/RECORD",
+    "*.dist-info/INSTALLER",
+    "*.dist-info/REQUESTED",
+    "*.dist-info/WHEEL",
+    "*.dist-info/direct_url.json",
+    "*.dist-info/top_level.txt",
+    "*.dist-info/entry_points.txt",
+    "bin",
+    "cffi",
+    "pycparser",
+    "pycountry/locales",
+    "pycountry/databases/iso15924.json",
+    "pycountry/databases/iso3166-2.json",
+    "pycountry/databases/iso3166-3.json",
+    "pycountry/databases/iso4217.json",
+    "pycountry/databases/iso639-3.json",
+    "pycountry/databases/iso639-5.json",
+)
+
+
+class BuildError(Exception):
+    """Raised when an artifact cannot be built; its text is one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The Lambda that an artifact is for."""
+
+    runtime: str = RUNTIME
+    architecture: str = ARCHITECTURE
+
+    def __post_init__(self) -> None:
+        for what, value, known in (
+            ("RUNTIME", self.runtime, _GLIBC),
+            ("ARCHITECTURE", self.architecture, _MACHINES),
+        ):
+            if value not in known:
+                raise BuildError(f"{what} is one of {', '.join(known)}, not {value!r}.")
+
+    def platforms(self) -> tuple[str, ...]:
+        """Return the wheel platforms that run there, the best first."""
+        machine = _MACHINES[self.architecture]
+        return tuple(f"{glibc}_{machine}" for glibc in _GLIBC[self.runtime])
+
+
+def build(artifact: Artifact, target: Target, directory: Path) -> str | None:
+    """Fill a directory; return which Python compiled it, None where none of the right version is.
+
+    Raises:
+        BuildError: a package is missing or pip failed.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    if artifact.lock:
+        _install(LOCKS / f"{artifact.lock}.txt", target, directory)
+    for package in artifact.packages:
+        _copy(package, directory)
+    _drop_dead_weight(directory)
+    compiler = _compiler(target)
+    if compiler:
+        _compile(compiler, directory)
+    _settle(directory)
+    return compiler
+
+
+def _install(lock: Path, target: Target, directory: Path) -> None:
+    platforms = [f"--platform={platform}" for platform in target.platforms()]
+    command = [
+        *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
+        *("--no-input", "--no-compile", "--no-deps", "--require-hashes", "--only-binary=:all:"),
+        *("--implementation=cp", f"--python-version={target.runtime.removeprefix('python')}"),
+        *(*platforms, f"--target={directory}", "-r", str(lock)),
+    ]
+    if subprocess.run(command, check=False).returncode:  # noqa: S603 - our own words
+        raise BuildError(f"pip could not install {lock.name} for {target}.")
+
+
+def _copy(package: str, directory: Path) -> None:
+    """Copy a package folder, with the `__init__.py` of the packages around it."""
+    source = ROOT / package
+    if not (source / "__init__.py").is_file():
+        raise BuildError(f"There is no package {package}.")
+    for parent in source.relative_to(ROOT).parents[:-1]:
+        (directory / parent).mkdir(exist_ok=True)
+        shutil.copyfile(ROOT / parent / "__init__.py", directory / parent / "__init__.py")
+    ignored = shutil.ignore_patterns("__pycache__", "py.typed")
+    shutil.copytree(source, directory / package, ignore=ignored)
+
+
+def _drop_dead_weight(directory: Path) -> None:
+    for pattern in _DEAD_WEIGHT:
+        for path in list(directory.glob(pattern)):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _compiler(target: Target) -> str | None:
+    """Return a Python of the target's version on this machine. It alone can compile for it."""
+    version = target.runtime.removeprefix("python")
+    test = f"import sys; sys.exit('%d.%d' % sys.version_info[:2] != '{version}')"
+    for candidate in (sys.executable, shutil.which(target.runtime)):
+        if candidate is None:
+            continue
+        command = [candidate, "-c", test]
+        if not subprocess.run(command, check=False, capture_output=True).returncode:  # noqa: S603
+            return candidate
+    return None
+
+
+def _compile(python: str, directory: Path) -> None:
+    """Ship bytecode, which a cold start in a read-only folder cannot make for itself.
+
+    Python takes it without a look at its source's time or text (PEP 552): both are sealed in the
+    same artifact.
+    """
+    command = [
+        *(python, "-m", compileall.__name__, "-q", "-j", "1"),
+        *("--invalidation-mode", "unchecked-hash"),
+        *("-s", str(directory), "-p", TASK_ROOT, str(directory)),
+    ]
+    # The same hash seed, and so the same order of whatever a set becomes, in every build.
+    if subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": "0"}, check=False).returncode:  # noqa: S603
+        raise BuildError(f"{python} could not compile {directory}.")
+
+
+def _settle(directory: Path) -> None:
+    """Give everything the same times and modes, whoever builds and whatever their umask is."""
+    moment = max(int(os.environ.get("SOURCE_DATE_EPOCH") or EARLIEST), EARLIEST)
+    for path in (*_everything(directory), directory):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+        os.utime(path, (moment, moment))
+
+
+def _everything(directory: Path) -> Iterator[Path]:
+    yield from sorted(directory.rglob("*"), reverse=True)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Build the artifact of one function of the template."""
+    parser = argparse.ArgumentParser(prog="infra.build", description=__doc__.splitlines()[0])
+    parser.add_argument("function", choices=ARTIFACTS, metavar="FUNCTION")
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--runtime", default=RUNTIME)
+    parser.add_argument("--architecture", default=ARCHITECTURE)
+    given = parser.parse_args(arguments)
+    try:
+        target = Target(given.runtime, given.architecture)
+        compiler = build(ARTIFACTS[given.function], target, given.directory.resolve())
+    except BuildError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    bytecode = "with bytecode" if compiler else f"without bytecode: no {target.runtime} here"
+    sys.stdout.write(f"{given.function}: {target.runtime}, {target.architecture}, {bytecode}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,100 @@
+"""docs/standards.md names a test for every clause that it says we keep, and each is there."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+TESTS = Path(__file__).parent
+DOCUMENT = TESTS.parent / "docs" / "standards.md"
+STANDARDS = (
+    "RFC 6749",
+    "RFC 6750",
+    "RFC 7009",
+    "RFC 7515",
+    "RFC 7516",
+    "RFC 7517",
+    "RFC 7518",
+    "RFC 7519",
+    "RFC 7523",
+    "RFC 7638",
+    "RFC 7662",
+    "RFC 8414",
+    "RFC 8693",
+    "RFC 8705",
+    "RFC 8707",
+    "RFC 8725",
+    "RFC 9068",
+    "RFC 9449",
+    "RFC 9700",
+    "RFC 9701",
+    "RFC 9728",
+    "RFC 10070",
+)
+
+_HEADING = re.compile(r"## (RFC \d+)\b")
+_NAME = re.compile(r"`([a-z0-9_/]+\.py)::(test_\w+)`")
+_EXCUSE = re.compile(r"(not applicable|not done|in part): \S+( \S+){2,}", re.IGNORECASE)
+
+
+class Row(NamedTuple):
+    """One clause: the standard, its section, and what the row says besides."""
+
+    standard: str
+    section: str
+    demand: str
+    here: str
+    proof: str
+
+    def __str__(self) -> str:
+        return f"{self.standard}, {self.section}: {self.demand[:40]}"
+
+
+def read_rows(text: str) -> list[Row]:
+    """Read the table of each standard; a heading that is no standard has no rows."""
+    rows, standard = [], ""
+    for line in text.splitlines():
+        if line.startswith("## "):
+            heading = _HEADING.match(line)
+            standard = heading[1] if heading else ""
+        if standard and line.startswith("|") and not line.startswith(("| ---", "| clause")):
+            cells = [cell.strip() for cell in line.strip("|").split(" | ")]
+            assert len(cells) == 4, f"A row has four cells: {line}"
+            rows.append(Row(standard, *cells))
+    return rows
+
+
+@cache
+def tests_in(path: Path) -> frozenset[str]:
+    """The names of the test functions of a file; none where there is no file."""
+    if not path.is_file():
+        return frozenset()
+    tree = ast.parse(path.read_text())
+    return frozenset(node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+
+
+ROWS = read_rows(DOCUMENT.read_text())
+
+
+def test_every_standard_has_rows() -> None:
+    assert {row.standard for row in ROWS} == set(STANDARDS)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_a_row_is_proved_by_tests_that_exist_or_says_why_not(row: Row) -> None:
+    named = _NAME.findall(row.proof)
+    rest = _NAME.sub("", row.proof).replace(",", "").strip()
+    assert not rest, f"Not the name of a test: {rest}"
+    missing = [f"{file}::{name}" for file, name in named if name not in tests_in(TESTS / file)]
+    assert not missing
+    assert named or _EXCUSE.search(row.here), "Neither a test nor a reason why there is none."
+
+
+def test_no_clause_is_listed_twice() -> None:
+    demands = [(row.standard, row.section, row.demand) for row in ROWS]
+    assert len(set(demands)) == len(demands)
