@@ -7,20 +7,17 @@ the hard age. So a revocation counts here after the soft age, or the hard age at
 
 from __future__ import annotations
 
-from hashlib import sha256
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from authorizer import aws
 from authorizer.clocks import BackOff, Clocks, Instant
 from authorizer.errors import StateUnavailable, TokenRefused
 from authorizer.reasons import Reason
 from authorizer.recent import Recent
-from authorizer.state_entry import entry
+from authorizer.state_entry import revoked_jwt
 
 if TYPE_CHECKING:
     from authorizer.clocks import Chance
-
-KIND: Final = "revoked"
 
 
 class RevokedTokens(Protocol):
@@ -68,7 +65,7 @@ class DenyList:
             TokenRefused: it was.
             StateUnavailable: nobody can tell.
         """
-        name = name_of(issuer, jti, token)
+        name = revoked_jwt(issuer, jti, token)
         known = self._known.get(name)
         age = self._hard_age if known is None else self._clocks.since(known.asked)
         if known is None or (not known.revoked and age >= self._soft_age):
@@ -114,11 +111,3 @@ class DynamoDbRevokedTokens:
             return False
         # DynamoDB deletes expired items days late. An entry that does not say when counts.
         return now < float(item.get("expires_at", {}).get("N", "inf"))
-
-
-def name_of(issuer: str, jti: str | None, token: str) -> str:
-    """Name a token on the list: by its `jti`, or by what was signed where it has none."""
-    if jti is not None:
-        return entry(KIND, issuer, "jti", jti)
-    signing_input = token.rpartition(".")[0]
-    return entry(KIND, issuer, "signing-input", sha256(signing_input.encode()).hexdigest())

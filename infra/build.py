@@ -63,6 +63,7 @@ _DEAD_WEIGHT: Final = (
     "bin",
     "cffi",
     "pycparser",
+    "pycparser-*.dist-info",
     "pycountry/locales",
     "pycountry/databases/iso15924.json",
     "pycountry/databases/iso3166-2.json",

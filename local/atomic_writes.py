@@ -1,7 +1,7 @@
 """Make moto's DynamoDB keep a promise that the real one keeps: a write to an item is one step.
 
-moto looks at a condition and writes in two steps, between which another thread may come. What
-counts once would then count twice on a laptop, and only there.
+moto looks at a condition, writes, and reads what to answer, in steps between which another thread
+may come. What counts once would then count twice on a laptop, and only there.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from functools import wraps
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
-from moto.dynamodb.models import DynamoDBBackend
+from moto.dynamodb.responses import DynamoHandler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,9 +24,9 @@ _one_at_a_time = RLock()
 def make_writes_atomic() -> None:
     """Let the writes of this process's moto wait for each other. Calling it twice is no harm."""
     for name in _WRITES:
-        method = getattr(DynamoDBBackend, name)
+        method = getattr(DynamoHandler, name)
         if not hasattr(method, "__wrapped__"):
-            setattr(DynamoDBBackend, name, _locked(method))
+            setattr(DynamoHandler, name, _locked(method))
 
 
 def _locked(method: Callable[..., Any]) -> Callable[..., Any]:

@@ -70,7 +70,7 @@ def read_rows(text: str) -> list[Row]:
 
 
 @cache
-def tests_in(path: Path) -> frozenset[str]:
+def names_in(path: Path) -> frozenset[str]:
     """The names of the test functions of a file; none where there is no file."""
     if not path.is_file():
         return frozenset()
@@ -90,7 +90,7 @@ def test_a_row_is_proved_by_tests_that_exist_or_says_why_not(row: Row) -> None:
     named = _NAME.findall(row.proof)
     rest = _NAME.sub("", row.proof).replace(",", "").strip()
     assert not rest, f"Not the name of a test: {rest}"
-    missing = [f"{file}::{name}" for file, name in named if name not in tests_in(TESTS / file)]
+    missing = [f"{file}::{name}" for file, name in named if name not in names_in(TESTS / file)]
     assert not missing
     assert named or _EXCUSE.search(row.here), "Neither a test nor a reason why there is none."
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from authorizer.jwk import ALGORITHMS
 from functions.shared import public_document
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from functions.publish_resource_metadata.settings import Settings
     from functions.shared.audit_log import AuditEntry
     from functions.shared.proxy_request import ProxyRequest
@@ -28,11 +26,13 @@ _DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
 class MetadataPublisher:
     """Answers with the same document at every one of its addresses."""
 
-    members: Mapping[str, object]
+    settings: Settings
 
     def __call__(self, request: ProxyRequest, entry: AuditEntry) -> ProxyResponse:  # noqa: ARG002
         """Return the document; 304 to a caller that has it."""
-        return public_document.answer(request, json.dumps(self.members), MAX_AGE)
+        resource = self.settings.resource.rstrip("/") or stage_address(request)
+        members = document(resource, self.settings)
+        return public_document.answer(request, json.dumps(members), MAX_AGE)
 
 
 def document(resource: str, settings: Settings) -> dict[str, object]:
@@ -57,15 +57,14 @@ def scopes_supported() -> list[str]:
     return sorted({scope for key in scope_map for scope in key.split(" ")})
 
 
-def stage_address(event: Mapping[str, Any]) -> str:
-    """Return the address of the stage that an event came through.
+def stage_address(request: ProxyRequest) -> str:
+    """Return the address of the stage that a request came through.
 
     A reader compares it with the address it asked (RFC 9728, 3.3), so nobody is misled by it.
     """
-    context, headers = event["requestContext"], event.get("headers") or {}
-    scheme = headers.get("X-Forwarded-Proto", "https")
-    port = headers.get("X-Forwarded-Port", _DEFAULT_PORTS.get(scheme))
-    authority = context["domainName"]
+    scheme = request.header("x-forwarded-proto") or "https"
+    port = request.header("x-forwarded-port") or _DEFAULT_PORTS.get(scheme)
+    authority = request.domain_name
     if port != _DEFAULT_PORTS.get(scheme):
         authority = f"{authority}:{port}"
-    return f"{scheme}://{authority}/{context['stage']}"
+    return f"{scheme}://{authority}/{request.stage}"

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Final
 
 Emit = Callable[[str], None]
 """Writes one line. `print` in Lambda, whose standard output is the log."""
 
-MAX_UNVERIFIED_LENGTH: Final = 128
 SCANNABLE_PREFIX: Final = "gh_"
 """How every secret and token of ours begins, so that a scanner recognises a leaked one."""
+
+_CLIENT_FACTS: Final = frozenset({"client_id", "unverified_client_id"})
+_DIGEST_DIGITS: Final = 16
 
 
 class AuditEntry:
     """What is known about one request so far. Parts of the request add to it as they learn."""
 
-    __slots__ = ("_facts",)
+    __slots__ = ("_claimed_client_id", "_facts")
 
     def __init__(self, endpoint: str) -> None:
         self._facts: dict[str, object] = {"endpoint": endpoint}
+        self._claimed_client_id: str | None = None
 
     def note(self, **facts: object) -> None:
         """Add facts that are safe to keep: verified or our own. None is left out."""
@@ -28,10 +32,13 @@ class AuditEntry:
             if value is not None:
                 self._facts[name] = value
 
-    def note_unverified(self, **claims: str) -> None:
-        """Add what a caller merely claims, shortened, under a name that says so."""
-        for name, claim in claims.items():
-            self._facts[f"unverified_{name}"] = _presentable(claim)
+    def claim_client(self, unverified_client_id: str) -> None:
+        """Note whom the caller claims to be. Nobody says that it is a client's id at all."""
+        self._claimed_client_id = unverified_client_id
+
+    def recognize_client(self, client_id: str) -> None:
+        """Note that there is such a client."""
+        self._facts["unverified_client_id"] = client_id
 
     def verify_client(self, client_id: str) -> None:
         """Note that the client is who it claimed to be."""
@@ -40,11 +47,8 @@ class AuditEntry:
 
     def to_json(self) -> str:
         """Render the line. Control characters and everything beyond ASCII are escaped."""
-        return json.dumps(self._facts)
-
-
-def _presentable(claim: str) -> str:
-    # A secret pasted into the wrong field is still a secret.
-    if claim.startswith(SCANNABLE_PREFIX):
-        return f"{SCANNABLE_PREFIX}[withheld]"
-    return claim[:MAX_UNVERIFIED_LENGTH]
+        if self._claimed_client_id is None or not _CLIENT_FACTS.isdisjoint(self._facts):
+            return json.dumps(self._facts)
+        # No client of ours: perhaps a secret in the wrong field. A digest tells ids apart, too.
+        digest = sha256(self._claimed_client_id.encode("utf-8", "surrogatepass")).hexdigest()
+        return json.dumps(self._facts | {"unknown_client_digest": digest[:_DIGEST_DIGITS]})

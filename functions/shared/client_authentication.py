@@ -145,10 +145,12 @@ class ClientAuthentication:
         now = self.clock()
         presented = self._presented(request, form)
         client_id = presented[0].claimed.unverified_client_id
-        entry.note_unverified(client_id=client_id)
+        entry.claim_client(client_id)
         if self.throttle:
             self.throttle.check(client_id, request.source_ip, now)
         client = self.registry.find(client_id)
+        if client is not None:
+            entry.recognize_client(client.client_id)
         method, claimed = _meant(presented, client)
         entry.note(authentication_method=method.name)
         try:

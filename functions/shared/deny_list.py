@@ -15,18 +15,15 @@ token, because some signatures can be written in more than one way. An entry cou
 
 from __future__ import annotations
 
-from hashlib import sha256
 from typing import TYPE_CHECKING, Final, Protocol
 
 from functions.shared import records
 from functions.shared.aws_clients import aws_errors
-from functions.shared.one_time_use import entry
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 SCHEMA_VERSION: Final = 1
-KIND: Final = "revoked"
 
 
 class DenyList(Protocol):
@@ -37,14 +34,6 @@ class DenyList(Protocol):
 
     def holds(self, name: str, now: float) -> bool:
         """Tell whether the token of this name was revoked."""
-
-
-def name_of(issuer: str, token_id: str | None, token: str) -> str:
-    """Name a token on the list: by its `jti`, or by what was signed where it has none."""
-    if token_id is not None:
-        return entry(KIND, issuer, "jti", token_id)
-    signing_input = token.rpartition(".")[0]
-    return entry(KIND, issuer, "signing-input", sha256(signing_input.encode()).hexdigest())
 
 
 class DynamoDbDenyList:

@@ -17,8 +17,8 @@ from math import ceil
 from typing import TYPE_CHECKING, Final
 
 from authorizer.recent import Recent
+from authorizer.state_entry import entry
 from functions.shared.oauth_errors import TooManyFailuresError
-from functions.shared.one_time_use import entry
 
 if TYPE_CHECKING:
     from functions.shared.counters import Counters
@@ -34,8 +34,10 @@ class Limits:
     """How many failures pass in `window` seconds. Windows follow each other without a gap.
 
     A generated secret cannot be guessed at any rate, and for an imported one thirty guesses a
-    minute are few; the window is short because a deployment with an old secret, or a neighbour
-    behind the same address, must not keep out the one with the right secret for long. Past `per_client`, one failure is all that a source has.
+    minute are few. The window is short because a deployment with an old secret, or a neighbour
+    behind the same address, must not keep out the one with the right secret for long.
+
+    Past `per_client`, one failure is all that a source has.
     """
 
     window: int = 60

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING, Any, Protocol
 
-from functions.shared import deny_list
+from authorizer.state_entry import revoked_jwt
 from functions.shared.issued_jwts import RefusedJwtError
 from functions.shared.opaque_tokens import is_opaque_token
 
@@ -122,7 +122,7 @@ class KnownTokens:
 
 
 def _name(token: str, known: KnownToken) -> str:
-    return deny_list.name_of(known.issuer, known.token_id, token)
+    return revoked_jwt(known.issuer, known.token_id, token)
 
 
 def _from_jwt(jwt: IssuedJwt) -> KnownToken:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
 from typing import TYPE_CHECKING, Final, Protocol
 
+from authorizer.state_entry import entry
 from functions.shared import records
 from functions.shared.aws_clients import aws_errors
 
@@ -61,12 +61,3 @@ class DynamoDbOneTimeUse:
                 )
             except self._dynamodb.exceptions.ConditionalCheckFailedException:
                 raise AlreadyUsedError from None
-
-
-def entry(kind: str, *parts: str) -> str:
-    """Name an entry of the state table: what kind of thing it is, and a digest of its parts."""
-    digest = sha256()
-    for part in parts:
-        raw = part.encode("utf-8", "surrogatepass")
-        digest.update(len(raw).to_bytes(8, "big") + raw)
-    return f"{kind}#{digest.hexdigest()}"

@@ -21,19 +21,22 @@ class ProxyRequest:
     """One HTTP request. Header names are in lower case; headers and query keep duplicates.
 
     `authorizer` is what the Lambda authorizer said about the caller; empty on open routes.
+    `domain_name` and `stage` are what API Gateway calls the address that was asked.
     `client_certificate` is what the client opened the connection with, where mutual TLS is on.
     """
 
     method: str
     path: str
-    headers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    headers: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     query: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     path_parameters: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
+    body: bytes = field(default=b"", repr=False)
     source_ip: str = ""
     request_id: str = ""
     authorizer: Mapping[str, Any] = field(default_factory=dict)
     client_certificate: ClientCertificate | None = None
+    domain_name: str = ""
+    stage: str = ""
 
     def header(self, name: str) -> str | None:
         """Return the value of a header that may be sent once.
@@ -71,6 +74,8 @@ def read_event(event: Mapping[str, Any]) -> ProxyRequest:
         source_ip=identity.get("sourceIp") or "",
         request_id=context.get("requestId") or "",
         authorizer=context.get("authorizer") or {},
+        domain_name=context.get("domainName") or "",
+        stage=context.get("stage") or "",
         client_certificate=_client_certificate(identity),
     )
 

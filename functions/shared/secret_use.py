@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Protocol
 
 from authorizer.recent import Recent
+from authorizer.state_entry import entry
 from functions.shared import records
 from functions.shared.aws_clients import aws_errors
 from functions.shared.oauth_errors import OAuthError
-from functions.shared.one_time_use import entry
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -176,8 +176,9 @@ Versions: {versions}.
         yield f"Not asked: aws-jwt-verify, jose and fast-jwt, because {reason}.\n"
     yield """\
 Every token here must be refused. Each one is signed by the very key that its issuer publishes,
-unless the signature is its fault, so nothing but the fault can stop it. All verifiers see the same
-tokens and key sets, with their clocks at the time of issue.
+unless the fault is the signature or a key that can sign nothing, so that nothing but the fault can
+stop it. All verifiers see the same tokens and key sets, with their clocks at the time of issue.
+The cases from 77 on are no questions of one token; there the column of ours says what was observed.
 
 Each verifier is set up as strictly as its documented options allow: RS256 alone, the key chosen by
 key id from the issuer's set, issuer and audience pinned, `exp`, `iss`, `aud` and `sub` required, no

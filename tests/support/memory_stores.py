@@ -5,8 +5,9 @@ from __future__ import annotations
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from authorizer.state_entry import entry
 from functions.shared.client_record import is_client_id
-from functions.shared.one_time_use import AlreadyUsedError, entry
+from functions.shared.one_time_use import AlreadyUsedError
 from functions.shared.opaque_tokens import token_digest
 
 if TYPE_CHECKING:

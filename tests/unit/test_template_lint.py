@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from authorizer import deny_list, used_proofs
+from authorizer import used_proofs
 from authorizer.scope_map import parse_scope_map
 from authorizer.settings import Settings
-from authorizer.state_entry import entry
+from authorizer.state_entry import REVOKED, entry
 from local.gateway.cloudformation import load
 from local.gateway.template import Template
 from tests.support.template_lint import faults
@@ -128,7 +128,7 @@ def test_the_authorizer_may_touch_its_own_entries_only(
         keys = {"dynamodb:LeadingKeys": entries}
         assert statements[action]["Condition"] == {"ForAllValues:StringLike": keys}
     assert entry(used_proofs.KIND, "a").startswith("proof#")
-    assert entry(deny_list.KIND, "a").startswith("revoked#")
+    assert entry(REVOKED, "a").startswith("revoked#")
 
 
 @pytest.fixture

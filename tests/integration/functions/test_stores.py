@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from authorizer.claims import Confirmation
-from functions.shared import deny_list
+from authorizer.state_entry import revoked_jwt
 from functions.shared.client_registry import ClientStore, DynamoDbClients
 from functions.shared.counters import Counters, DynamoDbCounters
 from functions.shared.deny_list import DenyList, DynamoDbDenyList
@@ -146,9 +146,9 @@ def test_a_token_may_be_revoked_twice(denied: DenyList) -> None:
 
 def test_a_deny_list_entrys_format_is_stable(aws: AwsClients) -> None:
     # Authorizers read it too.
-    name = deny_list.name_of("https://issuer", "id", "header.payload.signature")
+    name = revoked_jwt("https://issuer", "id", "header.payload.signature")
     assert name == "revoked#" + _digest(b"https://issuer", b"jti", b"id")
-    name = deny_list.name_of("https://issuer", None, "header.payload.signature")
+    name = revoked_jwt("https://issuer", None, "header.payload.signature")
     signed = sha256(b"header.payload").hexdigest().encode()
     assert name == "revoked#" + _digest(b"https://issuer", b"signing-input", signed)
     DynamoDbDenyList(aws.dynamodb, STATE_TABLE).add(name, NOW + 60)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from authorizer import deny_list, state_entry
 from authorizer.aws import DynamoDb
 from authorizer.clocks import Clocks
 from authorizer.composition import build
@@ -16,8 +15,8 @@ from authorizer.errors import StateUnavailable, TokenRefused, Unauthorized
 from authorizer.https_client import Request, Response
 from authorizer.reasons import Reason
 from authorizer.settings import Settings
+from authorizer.state_entry import revoked_jwt
 from functions.shared import deny_list as issuers_list
-from functions.shared import one_time_use
 from tests.support.aws import STATE_TABLE
 from tests.support.tokens import (
     CLIENT,
@@ -78,7 +77,7 @@ class Sandbox:
         return False
 
     def revoke(self, jti: str | None = "one") -> None:
-        self.revoked.names.add(deny_list.name_of(ISSUER, jti, TOKEN))
+        self.revoked.names.add(revoked_jwt(ISSUER, jti, TOKEN))
 
 
 def test_a_token_is_looked_up_at_first_sight_and_then_once_a_minute() -> None:
@@ -162,18 +161,10 @@ def test_memory_is_bounded() -> None:
     assert len(sandbox.deny_list._known) == 16
 
 
-@pytest.mark.parametrize("jti", [None, "one", "\u00e4", ""])
-def test_names_are_the_authorization_servers_own(jti: str | None) -> None:
-    for issuer in (ISSUER, "https://\u00e4.example.com"):
-        ours = deny_list.name_of(issuer, jti, TOKEN)
-        assert ours == issuers_list.name_of(issuer, jti, TOKEN)
-    assert state_entry.entry("kind", "a", "bc") == one_time_use.entry("kind", "a", "bc")
-
-
 def test_what_the_authorization_server_writes_is_what_is_read(dynamodb: DynamoDBClient) -> None:
     theirs = issuers_list.DynamoDbDenyList(dynamodb, STATE_TABLE)
     ours = DynamoDbRevokedTokens(STATE_TABLE, DynamoDb(3))
-    name = deny_list.name_of(ISSUER, "one", TOKEN)
+    name = revoked_jwt(ISSUER, "one", TOKEN)
     assert not ours.holds(name, NOW, 3)
     theirs.add(name, NOW + 10)
     for now in (NOW, NOW + 9.9, NOW + 10):
@@ -211,7 +202,7 @@ def test_a_token_given_back_is_unauthorized_although_it_was_good(
     )
     token = forge_claims(jti=jti) if jti else mint()
     assert gate.decide(rest_event(token), 3)["principalId"] == CLIENT
-    name = issuers_list.name_of(ISSUER, jti, token)
+    name = revoked_jwt(ISSUER, jti, token)
     issuers_list.DynamoDbDenyList(dynamodb, STATE_TABLE).add(name, NOW + 14_400)
     assert gate.decide(rest_event(token), 3)
     clock.advance(60)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from functions.shared import deny_list
+from authorizer.state_entry import revoked_jwt
 from functions.shared.client_record import TokenFormat, TokenProfile
 from tests.support.aws import ISSUER
 from tests.support.memory_server import MemoryServer, memory_server
@@ -113,8 +113,8 @@ def test_a_jwt_is_on_the_deny_list_until_it_would_have_expired() -> None:
     for owner, token in (("seed", seed), ("api", api)):
         server.revoke(owner, token)
     assert server.denied.until == {
-        deny_list.name_of(ISSUER, None, seed): NOW + 14_400,
-        deny_list.name_of(ISSUER, token_id, api): NOW + 14_400,
+        revoked_jwt(ISSUER, None, seed): NOW + 14_400,
+        revoked_jwt(ISSUER, token_id, api): NOW + 14_400,
     }
 
 

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from moto.server import ThreadedMotoServer
+
+from infra.artifacts import ARTIFACTS
+from infra.build import Target
+from local.aws import TEMPLATE
+from local.gateway.template import Template
+from local.provisioning import names, provision
+from tests.support.lambda_runtime import REGION, make_runtime, started
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from contextlib import AbstractContextManager
+
+    from tests.support.lambda_runtime import LambdaProcess
+
+ROOT = Path(__file__).resolve().parents[2]
+ARCHITECTURES = {"x86_64": "x86_64", "aarch64": "arm64"}
+RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def host() -> Target:
+    """The Lambda that this machine is; what is built for it runs here."""
+    if sys.platform != "linux" or platform.machine() not in ARCHITECTURES:
+        pytest.skip(f"Lambda is no {sys.platform} on {platform.machine()}")
+    return Target(RUNTIME, ARCHITECTURES[platform.machine()])
+
+
+def make(function: str, directory: Path, target: Target) -> None:
+    """Build one artifact with the recipe that `sam build` runs."""
+    subprocess.run(
+        ["make", "--no-print-directory", "-f", "infra/Makefile", f"build-{function}",
+         f"BUILDER={sys.executable}", f"ARTIFACTS_DIR={directory}",
+         f"RUNTIME={target.runtime}", f"ARCHITECTURE={target.architecture}"],
+        cwd=ROOT,
+        check=True,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of all artifacts, built for this machine."""
+    directory = tmp_path_factory.mktemp("build")
+    for function in ARTIFACTS:
+        make(function, directory / function, host())
+    return directory
+
+
+@pytest.fixture(scope="session")
+def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a Lambda runtime brings."""
+    return make_runtime(tmp_path_factory.mktemp("runtime") / "packages")
+
+
+@dataclass
+class Stack:
+    """The template's stack: moto as the AWS, and functions that start from their artifacts."""
+
+    build: Path
+    runtime: Path
+    template: Template
+    aws_url: str
+
+    def start(
+        self, function: str, auth_server: str = "http://localhost:1", **changes: str
+    ) -> AbstractContextManager[LambdaProcess]:
+        """Start a function with the template's handler and environment."""
+        declared = self.template.function(
+            function, names(self.template), {"AuthServerApi": auth_server}
+        )
+        environ = {**declared.environment, "AWS_ENDPOINT_URL": self.aws_url, **changes}
+        return started(self.build / function, declared.handler, self.runtime, environ)
+
+
+@pytest.fixture(scope="session")
+def stack(build: Path, runtime: Path) -> Iterator[Stack]:
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host_name, port = server.get_host_and_port()
+    url = f"http://{host_name}:{port}"
+    environ: Mapping[str, str] = {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_DEFAULT_REGION": REGION,
+    }
+    template = Template.read(TEMPLATE)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environ.items():
+            patch.setenv(name, value)
+        provision(template)
+    try:
+        yield Stack(build, runtime, template, url)
+    finally:
+        server.stop()

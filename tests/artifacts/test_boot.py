@@ -1,0 +1,234 @@
+"""Every built artifact, started as Lambda starts it, with real events."""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from infra.artifacts import ARTIFACTS
+from tests.support.authorizer_events import recorded
+from tests.support.lambda_runtime import started
+from tests.support.proxy_events import basic, form_event, proxy_event, token_event
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.artifacts.conftest import Stack
+    from tests.support.lambda_runtime import LambdaProcess, Outcome
+
+pytestmark = pytest.mark.xdist_group("artifacts")
+
+GRANT = {"grant_type": "client_credentials", "scope": "country.read"}
+PATHS = {
+    "/ms-auth-server/oauth2/token": "IssueToken",
+    "/ms-auth-server/oauth2/jwks": "PublishJwks",
+    "/ms-auth-server/oauth2/introspect": "IntrospectToken",
+}
+
+
+class _AuthServer(ThreadingHTTPServer):
+    """The HTTP API in front of the authorization server's artifacts."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Forward)
+        self.functions: dict[str, LambdaProcess] = {}
+        self.one_at_a_time = threading.Lock()
+
+
+class _Forward(BaseHTTPRequestHandler):
+    server: _AuthServer
+
+    def do_GET(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+        method = "POST" if body else "GET"
+        event = proxy_event(method, self.path, headers=dict(self.headers.items()), body=body)
+        with self.server.one_at_a_time:
+            answer = self.server.functions[PATHS[self.path]].invoke(event).body
+        content = answer["body"].encode()
+        self.send_response(answer["statusCode"])
+        for name, value in answer["headers"].items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    do_POST = do_GET  # noqa: N815 - the name that http.server looks for
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def auth_server(stack: Stack) -> Iterator[_AuthServer]:
+    """The authorization server's artifacts, started, behind one address."""
+    server = _AuthServer()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(server, "functions", {})
+        url = _url(server)
+        with (
+            stack.start("IssueToken", url) as issue_token,
+            stack.start("PublishJwks", url) as publish_jwks,
+            stack.start("IntrospectToken", url) as introspect_token,
+        ):
+            server.functions = {
+                "IssueToken": issue_token,
+                "PublishJwks": publish_jwks,
+                "IntrospectToken": introspect_token,
+            }
+            yield server
+    server.shutdown()
+    server.server_close()
+
+
+def _url(server: _AuthServer) -> str:
+    return f"http://localhost:{server.server_address[1]}"
+
+
+def _body(outcome: Outcome) -> Any:  # noqa: ANN401 - whatever JSON holds
+    assert outcome.kind == "response", outcome
+    return json.loads(outcome.body["body"])
+
+
+def _token(function: LambdaProcess, client_id: str = "service-client-jwt") -> str:
+    event = token_event(GRANT, headers=basic(client_id, f"{client_id}-secret"))
+    return str(_body(function.invoke(event))["access_token"])
+
+
+def test_the_token_endpoint_issues_cold_and_warm_and_refuses(auth_server: _AuthServer) -> None:
+    function = auth_server.functions["IssueToken"]
+    assert _token(function).count(".") == 2
+    assert _token(function).count(".") == 2
+    assert "." not in _token(function, "service-client-opaque")
+    refused = function.invoke(token_event(GRANT, headers=basic("service-client-jwt", "wrong")))
+    assert refused.body["statusCode"] == 401
+    assert _body(function.invoke({"no": "event"}))["error"] in ("invalid_request", "server_error")
+
+
+def test_the_key_set_is_published(auth_server: _AuthServer) -> None:
+    outcome = auth_server.functions["PublishJwks"].invoke(proxy_event("GET", "/oauth2/jwks"))
+    (jwk,) = _body(outcome)["keys"]
+    assert jwk["alg"] == "RS256"
+
+
+def test_introspection_says_what_a_token_stands_for(auth_server: _AuthServer) -> None:
+    for client_id in ("service-client-jwt", "service-client-opaque"):
+        token = _token(auth_server.functions["IssueToken"], client_id)
+        headers = basic(client_id, f"{client_id}-secret")
+        event = form_event("/oauth2/introspect", {"token": token}, headers=headers)
+        assert _body(auth_server.functions["IntrospectToken"].invoke(event))["active"] is True
+
+
+def test_the_authorizer_judges_tokens_of_both_kinds(auth_server: _AuthServer, stack: Stack) -> None:
+    with stack.start("Authorizer", _url(auth_server)) as authorizer:
+        for client_id in ("service-client-jwt", "service-client-opaque"):
+            token = _token(auth_server.functions["IssueToken"], client_id)
+            for _ in range(2):
+                outcome = authorizer.invoke(recorded("rest_request", token))
+                assert outcome.kind == "response", outcome
+                statement = outcome.body["policyDocument"]["Statement"][0]
+                assert statement["Effect"] == "Allow"
+        forged = authorizer.invoke(recorded("rest_request", "e30.e30.e30"))
+        assert (forged.kind, forged.body["errorMessage"]) == ("error", "Unauthorized")
+        # The same process goes on after an error.
+        token = _token(auth_server.functions["IssueToken"])
+        assert authorizer.invoke(recorded("rest_request", token)).kind == "response"
+
+
+def test_the_authorizer_without_its_issuer_fails_closed(stack: Stack) -> None:
+    with stack.start("Authorizer") as authorizer:
+        outcome = authorizer.invoke(recorded("rest_request", "e30.e30.e30"))
+        assert outcome.kind == "error"
+
+
+def test_a_token_is_revoked(auth_server: _AuthServer, stack: Stack) -> None:
+    token = _token(auth_server.functions["IssueToken"], "service-client-opaque")
+    headers = basic("service-client-opaque", "service-client-opaque-secret")
+    event = form_event("/oauth2/revoke", {"token": token}, headers=headers)
+    with stack.start("RevokeToken", _url(auth_server)) as revoke:
+        assert revoke.invoke(event).body["statusCode"] == 200
+    event = form_event("/oauth2/introspect", {"token": token}, headers=headers)
+    assert _body(auth_server.functions["IntrospectToken"].invoke(event)) == {"active": False}
+
+
+def test_metadata_is_published(stack: Stack) -> None:
+    event = proxy_event("GET", "/.well-known/oauth-authorization-server")
+    with stack.start("PublishMetadata", "http://localhost:8085") as function:
+        assert _body(function.invoke(event))["issuer"] == "http://localhost:8085/ms-auth-server"
+
+
+def test_resource_metadata_is_published(stack: Stack) -> None:
+    context = {"domainName": "api.example.com", "path": "/ms-system/x", "stage": "ms-system"}
+    event = proxy_event("GET", "/.well-known/oauth-protected-resource", requestContext=context)
+    with stack.start("PublishResourceMetadata", "http://localhost:8085") as function:
+        outcome = function.invoke(event)
+    assert outcome.kind == "response"
+    assert outcome.body["statusCode"] == 200
+
+
+def test_a_country_is_looked_up(stack: Stack) -> None:
+    with stack.start("LookUpCountry") as function:
+        for code, status in (("AUS", 200), ("036", 200), ("XXX", 404)):
+            event = proxy_event("GET", f"/country/code/{code}", pathParameters={"code": code})
+            event["resource"] = "/country/code/{code}"
+            outcome = function.invoke(event)
+            assert outcome.body["statusCode"] == status, outcome
+
+
+def test_keys_are_rotated(stack: Stack) -> None:
+    with stack.start("RotateKeys") as function:
+        outcome = function.invoke({"source": "aws.events", "detail-type": "Scheduled Event"})
+        assert outcome.kind == "response", outcome
+
+
+def test_a_function_without_its_settings_says_which_are_missing(stack: Stack) -> None:
+    with stack.start("PublishJwks", KEY_RING_SECRET="") as function:
+        outcome = function.invoke(proxy_event("GET", "/oauth2/jwks"))
+    assert outcome.kind == "error"
+    assert "KEY_RING_SECRET" in outcome.body["errorMessage"]
+
+
+@pytest.mark.parametrize("function", ARTIFACTS)
+def test_a_boot_writes_nothing_into_its_task_root(stack: Stack, function: str) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (stack.build / function).rglob("*")}
+    with stack.start(function) as started_function:
+        assert started_function.init_seconds < 10
+        started_function.invoke(proxy_event("GET", "/"))
+    after = {path: path.stat().st_mtime_ns for path in (stack.build / function).rglob("*")}
+    assert after == before
+
+
+@pytest.mark.parametrize("handler", ["functions.publish_jwks.handlers.handle",
+                                     "functions.publish_jwks.handler.handler",
+                                     "functions.issue_token.handler.handle"])  # fmt: skip
+def test_a_wrong_handler_or_another_slices_is_found(stack: Stack, handler: str) -> None:
+    with started(stack.build / "PublishJwks", handler, stack.runtime, {}) as function:
+        outcome = function.outcome(function.started)
+    assert outcome.kind == "init error"
+    assert outcome.body["errorType"] in ("Runtime.ImportModuleError", "Runtime.HandlerNotFound")
+
+
+def test_an_artifact_cannot_import_what_the_tests_run_with(stack: Stack, tmp_path: Path) -> None:
+    (tmp_path / "probe.py").write_text(
+        "import importlib.util\n"
+        "def handle(event, context):\n"
+        "    return {name: importlib.util.find_spec(name) is not None for name in event}\n"
+        "def strange(event, context):\n"
+        "    return {1, 2}\n"
+    )
+    with started(tmp_path, "probe.handle", stack.runtime, {}) as function:
+        found = function.invoke(["boto3", "jwt", "pytest", "moto", "functions", "cryptography"])
+    assert found.body == {
+        "boto3": True, "jwt": False, "pytest": False, "moto": False, "functions": False,
+        "cryptography": False,
+    }  # fmt: skip
+    with started(tmp_path, "probe.strange", stack.runtime, {}) as function:
+        outcome = function.invoke({})
+    assert outcome.body["errorType"] == "Runtime.MarshalError"

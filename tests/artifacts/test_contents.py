@@ -1,0 +1,151 @@
+"""What is in an artifact: all that its handler imports, and nothing of anybody else's."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from infra.artifacts import ARTIFACTS
+from infra.build import ARCHITECTURE, LOCKS, RUNTIME, BuildError, Target
+from infra.zips import measure, zip_bytes
+from local.aws import TEMPLATE
+from local.gateway.cloudformation import load
+from local.gateway.template import Template
+from tests.artifacts.conftest import host, make
+from tests.support.import_graph import reachable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+pytestmark = pytest.mark.xdist_group("artifacts")
+
+ROOT = Path(__file__).resolve().parents[2]
+RUNTIME_BRINGS = {"boto3", "botocore"}
+DISTRIBUTIONS = {"jwt": "pyjwt"}
+"""The distribution of a package whose name differs."""
+
+# Modules that import a package only when asked for what these artifacts never ask for.
+NEVER_ASKED: Mapping[str, set[str]] = {
+    # The client certificate that every request may bring, and that only clients are known by.
+    "PublishJwks": {"cryptography"},
+    "LookUpCountry": {"cryptography"},
+}
+MEGABYTE = 1_000_000
+
+
+def _handler(function: str) -> str:
+    handler = Template.read(TEMPLATE).function(function, _Anything()).handler
+    return handler.rpartition(".")[0]
+
+
+class _Anything(dict[str, str]):
+    """A value for every name: what a table is called is of no interest here."""
+
+    def keys(self) -> set[str]:  # type: ignore[override]
+        resources = load(TEMPLATE)["Resources"]
+        return {f"{name}{suffix}" for name in resources for suffix in ("", ".Arn")}
+
+    def __getitem__(self, name: str) -> str:
+        return name
+
+
+def _locked(lock: str | None) -> set[str]:
+    lines = (LOCKS / f"{lock}.txt").read_text().splitlines() if lock else []
+    return {line.partition("==")[0] for line in lines if "==" in line}
+
+
+def test_every_function_of_the_template_is_an_artifact() -> None:
+    functions = {name for name, _ in Template.read(TEMPLATE).function_properties()}
+    assert functions == set(ARTIFACTS)
+
+
+@pytest.mark.parametrize("function", ARTIFACTS)
+def test_an_artifact_is_declared_to_carry_what_its_handler_imports(function: str) -> None:
+    artifact = ARTIFACTS[function]
+    ours, others = reachable(ROOT, _handler(function))
+    packages = {package.replace("/", ".") for package in artifact.packages}
+    used = {package for package in packages for module in ours if _is_in(module, package)}
+    strays = {module for module in ours if not any(_is_in(module, p) for p in packages)}
+    assert used == packages, "it carries a package that it does not need"
+    assert strays <= {"functions"}, "it needs a package that it does not carry"
+    needed = {DISTRIBUTIONS.get(name, name) for name in others - RUNTIME_BRINGS}
+    missing = needed - _locked(artifact.lock)
+    assert missing == NEVER_ASKED.get(function, set())
+
+
+def _is_in(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
+
+
+@pytest.mark.parametrize("function", ARTIFACTS)
+def test_a_built_artifact_holds_its_slice_and_no_other(build: Path, function: str) -> None:
+    reachable(build / function, _handler(function))  # fails where a module is missing
+    slices = {path.parent.name for path in (build / function / "functions").glob("*/__init__.py")}
+    declared = {package.rpartition("/")[2] for package in ARTIFACTS[function].packages}
+    assert slices == declared - {"authorizer"}
+    assert not list((build / function).glob("boto*"))
+
+
+@pytest.mark.parametrize("function", ARTIFACTS)
+def test_no_caches_tests_or_stubs_are_aboard(build: Path, function: str) -> None:
+    names = {path.name for path in (build / function).rglob("*")}
+    assert not names & {"tests", "py.typed", "RECORD", "INSTALLER", "pycparser", "locales", "bin"}
+    assert not [name for name in names if name.endswith((".pyi", ".pyx"))]
+    # The bytecode of every source, and of nothing else.
+    sources = {path.stem for path in (build / function).rglob("*.py")}
+    compiled = {path.name.partition(".")[0] for path in (build / function).rglob("*.pyc")}
+    assert compiled == sources
+    tag = sys.implementation.cache_tag
+    assert all(f".{tag}." in name for name in names if name.endswith(".pyc"))
+
+
+def test_an_artifact_is_as_small_as_promised(build: Path) -> None:
+    sizes = {each.name: each.zipped for each in measure(build)}
+    assert sizes["Authorizer"] <= 5.5 * MEGABYTE
+    for signing in ("IssueToken", "IntrospectToken", "RevokeToken", "RotateKeys"):
+        assert sizes[signing] <= 6 * MEGABYTE
+    for light in ("PublishJwks", "LookUpCountry"):
+        assert sizes[light] <= 0.5 * MEGABYTE
+
+
+@pytest.mark.parametrize("function", ["IssueToken", "LookUpCountry"])
+def test_two_builds_have_the_same_bytes(build: Path, tmp_path: Path, function: str) -> None:
+    # As the first build was made while other artifacts were, and under another path.
+    make(function, tmp_path / "a" / "longer" / "path", host())
+    again = tmp_path / "a" / "longer" / "path"
+    assert zip_bytes(again) == zip_bytes(build / function)
+    assert {path.stat().st_mtime for path in again.rglob("*")} == {315_532_800}
+
+
+@pytest.mark.parametrize("lock", sorted(path.stem for path in LOCKS.glob("*.in")))
+def test_a_lock_file_is_complete_hashed_and_the_same_everywhere(lock: str) -> None:
+    text = (LOCKS / f"{lock}.txt").read_text()
+    pinned = [line for line in text.splitlines() if "==" in line]
+    assert len(pinned) == text.count(" \\\n") - text.count("--hash=sha256:") + len(pinned)
+    # pip evaluates markers for the machine that it runs on, which is not the one it builds for.
+    assert ";" not in text
+    laptop = (ROOT / "requirements" / "laptop.txt").read_text()
+    for line in pinned:
+        assert line.rstrip(" \\") in laptop, "artifacts run on what the tests ran on"
+
+
+def test_the_recipe_builds_for_what_the_template_declares() -> None:
+    parameters = load(TEMPLATE)["Parameters"]
+    assert parameters["Runtime"]["Default"] == RUNTIME
+    assert parameters["Architecture"]["Default"] == ARCHITECTURE
+    recipe = (ROOT / "infra" / "Makefile").read_text()
+    assert f"RUNTIME ?= {RUNTIME}\n" in recipe
+    assert f"ARCHITECTURE ?= {ARCHITECTURE}\n" in recipe
+    for runtime in parameters["Runtime"]["AllowedValues"]:
+        for architecture in parameters["Architecture"]["AllowedValues"]:
+            assert Target(runtime, architecture).platforms()
+
+
+def test_a_lambda_that_does_not_exist_cannot_be_built_for() -> None:
+    with pytest.raises(BuildError, match="RUNTIME is one of"):
+        Target("python2.7", "arm64")
+    with pytest.raises(BuildError, match="ARCHITECTURE is one of"):
+        Target("python3.13", "mips")
