@@ -45,8 +45,8 @@ _GLIBC: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 # What packages carry and no function of ours ever reads. Of cffi, cryptography loads the compiled
-# backend alone; the rest of it, and pycparser, is for those who compile. Of pycountry's databases we
-# read one. What says which packages are aboard, and under which licence, stays: scanners read it.
+# backend alone; the rest of it, and pycparser, is for those who compile. Of pycountry's databases
+# we read one. What says which packages are aboard, and under which licence, stays for scanners.
 _DEAD_WEIGHT: Final = (
     "**/__pycache__",
     "**/*.pyi",

@@ -56,8 +56,8 @@ def _imports(node: ast.AST) -> Iterator[tuple[str, tuple[str, ...]]]:
         assert node.level == 0, "imports are absolute here"
         yield node.module or "", tuple(alias.name for alias in node.names)
     elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
-        for child in node.orelse:
-            yield from _imports(child)
+        for otherwise in node.orelse:
+            yield from _imports(otherwise)
     else:
         for child in ast.iter_child_nodes(node):
             yield from _imports(child)
