@@ -3,7 +3,7 @@ PYTHON ?= python3
 export SAM_CLI_TELEMETRY = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run walkthrough test check lint types arrows template coverage bench strictness fuzz format lock clean
+.PHONY: help run walkthrough test check lint types arrows template coverage bench strictness fuzz build reproducible deploy format lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,22 @@ strictness: .venv-bench/bench.stamp node-rivals ## Show bad tokens to many verif
 fuzz: .venv/dev.stamp ## Hold what we accept against PyJWT and joserfc (EXAMPLES=100000)
 	.venv/bin/python -m tests.strictness.fuzz --examples $(or $(EXAMPLES),100000)
 
+# What the functions are built for. infra/Makefile and template.yaml have the same defaults.
+ARCHITECTURE ?= arm64
+RUNTIME ?= python3.13
+build reproducible deploy: export ARCHITECTURE := $(ARCHITECTURE)
+build reproducible deploy: export RUNTIME := $(RUNTIME)
+SAM_BUILD = .venv-sam/bin/sam build --parameter-overrides Architecture=$(ARCHITECTURE) Runtime=$(RUNTIME)
+
+build: .venv-sam/sam.stamp ## Build the Lambda artifacts (ARCHITECTURE=x86_64 RUNTIME=python3.12)
+	@$(SAM_BUILD) >.gatehouse-build.log 2>&1 || { cat .gatehouse-build.log >&2; rm -f .gatehouse-build.log; exit 1; }
+	@rm -f .gatehouse-build.log
+	@.venv-sam/bin/python -m infra.zips .aws-sam/build
+
+reproducible: build ## Build once more and compare the bytes
+	@$(SAM_BUILD) --build-dir .aws-sam/again >/dev/null 2>&1
+	@.venv-sam/bin/python -m infra.zips .aws-sam/build --against .aws-sam/again
+
 format: .venv/dev.stamp ## Format the code and mend what the linter can mend
 	.venv/bin/ruff format
 	.venv/bin/ruff check --fix
@@ -56,6 +72,10 @@ lock: .venv/dev.stamp ## Renew the lock files from requirements/*.in
 	  .venv/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	    $$([ $$part = sam ] || echo --universal) $$([ $$part = dev ] && echo -c requirements/laptop.txt) \
 	    --output-file requirements/$$part.txt requirements/$$part.in; \
+	done
+	for part in requirements/artifacts/*.in; do \
+	  .venv/bin/uv pip compile --quiet --python-version 3.13 --python-platform aarch64-manylinux_2_28 --generate-hashes \
+	    --no-header --no-annotate -c requirements/laptop.txt --output-file $${part%.in}.txt $$part; \
 	done
 
 clean: ## Remove what was built and installed here

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol
+from uuid import uuid4
 
 from functions.shared.aws_clients import aws_errors
 
@@ -18,6 +20,37 @@ class SecretStore(Protocol):
 
     def write(self, name: str, text: str) -> None:
         """Give a secret, which must exist, a new text."""
+
+
+@dataclass(frozen=True, slots=True)
+class SecretVersion:
+    """A secret's text as it was when it was read."""
+
+    version_id: str
+    text: str = field(repr=False)
+
+
+class SecretConflictError(Exception):
+    """Raised when a secret has changed since it was read."""
+
+
+class VersionedSecretStore(SecretStore, Protocol):
+    """Keeps texts, and notices when somebody else writes between a read and a write."""
+
+    def read_version(self, name: str) -> SecretVersion | None:
+        """Return a secret's text and version; None if it has no value yet."""
+
+    def replace(self, name: str, text: str, seen: SecretVersion | None) -> None:
+        """Give a secret a new text if it still has the version that was seen.
+
+        Raises:
+            SecretConflictError: it has another one by now, and keeps it.
+        """
+
+
+_CURRENT: Final = "AWSCURRENT"
+_CANDIDATE: Final = "GATEHOUSE-CANDIDATE"
+"""The label of a version that is not current yet. With a label of its own it is kept for now."""
 
 
 class SecretsManagerStore:
@@ -38,3 +71,52 @@ class SecretsManagerStore:
         """Give a secret, which must exist, a new text."""
         with aws_errors():
             self._secrets_manager.put_secret_value(SecretId=name, SecretString=text)
+
+    def read_version(self, name: str) -> SecretVersion | None:
+        """Return a secret's text and version; None if it has no value yet."""
+        with aws_errors():
+            try:
+                answer = self._secrets_manager.get_secret_value(SecretId=name)
+            except self._secrets_manager.exceptions.ResourceNotFoundException:
+                return None
+        return SecretVersion(answer["VersionId"], answer["SecretString"])
+
+    def replace(self, name: str, text: str, seen: SecretVersion | None) -> None:
+        """Give a secret a new text if it still has the version that was seen.
+
+        Secrets Manager has no conditional write. But it moves the label of the current version
+        only away from the version that the caller names, so the new text is put beside the old one
+        first and becomes current in a second step. The first version ever is current at once.
+
+        Raises:
+            SecretConflictError: it has another one by now, and keeps it.
+        """
+        with aws_errors():
+            version_id = self._secrets_manager.put_secret_value(
+                SecretId=name,
+                SecretString=text,
+                ClientRequestToken=str(uuid4()),
+                VersionStages=[_CANDIDATE],
+            )["VersionId"]
+            if seen is not None:
+                self._make_current(name, version_id, seen.version_id)
+        current = self.read_version(name)
+        if current is None or current.version_id != version_id:
+            raise SecretConflictError
+
+    def _make_current(self, name: str, version_id: str, instead_of: str) -> None:
+        try:
+            self._secrets_manager.update_secret_version_stage(
+                SecretId=name,
+                VersionStage=_CURRENT,
+                RemoveFromVersionId=instead_of,
+                MoveToVersionId=version_id,
+            )
+        except (
+            self._secrets_manager.exceptions.InvalidParameterException,
+            self._secrets_manager.exceptions.InvalidRequestException,
+            self._secrets_manager.exceptions.ResourceNotFoundException,
+        ):
+            # The label was elsewhere: somebody was faster, or this is a second attempt of ours
+            # after an answer that was lost. Which of them, the caller reads.
+            return

@@ -177,7 +177,7 @@ def test_a_country_is_looked_up(stack: Stack) -> None:
     with stack.start("LookUpCountry") as function:
         for code, status in (("AUS", 200), ("036", 200), ("XXX", 404)):
             event = proxy_event("GET", f"/country/code/{code}", pathParameters={"code": code})
-            event["resource"] = "/country/code/{code}"
+            event["requestContext"]["authorizer"] = {"principalId": "service"}
             outcome = function.invoke(event)
             assert outcome.body["statusCode"] == status, outcome
 

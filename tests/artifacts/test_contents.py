@@ -14,6 +14,7 @@ from infra.zips import measure, zip_bytes
 from local.aws import TEMPLATE
 from local.gateway.cloudformation import load
 from local.gateway.template import Template
+from local.provisioning import names
 from tests.artifacts.conftest import host, make
 from tests.support.import_graph import reachable
 
@@ -37,19 +38,8 @@ MEGABYTE = 1_000_000
 
 
 def _handler(function: str) -> str:
-    handler = Template.read(TEMPLATE).function(function, _Anything()).handler
-    return handler.rpartition(".")[0]
-
-
-class _Anything(dict[str, str]):
-    """A value for every name: what a table is called is of no interest here."""
-
-    def keys(self) -> set[str]:  # type: ignore[override]
-        resources = load(TEMPLATE)["Resources"]
-        return {f"{name}{suffix}" for name in resources for suffix in ("", ".Arn")}
-
-    def __getitem__(self, name: str) -> str:
-        return name
+    template = Template.read(TEMPLATE)
+    return template.function(function, names(template)).handler.rpartition(".")[0]
 
 
 def _locked(lock: str | None) -> set[str]:
@@ -91,15 +81,15 @@ def test_a_built_artifact_holds_its_slice_and_no_other(build: Path, function: st
 
 @pytest.mark.parametrize("function", ARTIFACTS)
 def test_no_caches_tests_or_stubs_are_aboard(build: Path, function: str) -> None:
-    names = {path.name for path in (build / function).rglob("*")}
-    assert not names & {"tests", "py.typed", "RECORD", "INSTALLER", "pycparser", "locales", "bin"}
-    assert not [name for name in names if name.endswith((".pyi", ".pyx"))]
+    found = {path.name for path in (build / function).rglob("*")}
+    assert not found & {"tests", "py.typed", "RECORD", "INSTALLER", "pycparser", "locales", "bin"}
+    assert not [name for name in found if name.endswith((".pyi", ".pyx"))]
     # The bytecode of every source, and of nothing else.
     sources = {path.stem for path in (build / function).rglob("*.py")}
     compiled = {path.name.partition(".")[0] for path in (build / function).rglob("*.pyc")}
     assert compiled == sources
     tag = sys.implementation.cache_tag
-    assert all(f".{tag}." in name for name in names if name.endswith(".pyc"))
+    assert all(f".{tag}." in name for name in found if name.endswith(".pyc"))
 
 
 def test_an_artifact_is_as_small_as_promised(build: Path) -> None:

@@ -44,7 +44,7 @@ def memory(count: int) -> Section:
         "Memory",
         f"{count:,} tokens through the handler, no two alike: of every four, two are good, one "
         "has a forged signature and one names a random key id. Signed with Ed25519 in the same "
-        "process, because RSA takes twenty times as long to sign. Resident size after each "
+        "process, because signing by RSA would take far longer. Resident size after each "
         "twentieth.",
         [
             Measurement(f"after {count // SAMPLES * 2:,}", warm / 1024, "MiB"),

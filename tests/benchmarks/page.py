@@ -25,7 +25,7 @@ Versions: {named}.
 
 Figures are medians. Whoever is compared takes turns with us, each in a process of its own, so that
 what slows this machine down slows all of them down; a ratio is the median of the ratios of
-neighbouring turns. On another machine the figures will differ and the ratios less so.
+neighbouring turns. A processor that makes RSA signatures faster leaves more of a ratio to all else.
 """
     if found["without_node"]:
         yield "The rivals that need Node were not measured, because Node was not there.\n"

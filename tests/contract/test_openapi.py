@@ -1,0 +1,202 @@
+"""docs/openapi.yaml is valid, says what template.yaml declares, and holds for the services."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import subprocess
+import sys
+import tomllib
+from collections import Counter
+from copy import deepcopy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+import yaml
+from openapi_spec_validator import validate
+
+from local.demo_clients import COUNTRY_API
+from local.gateway.template import Template
+from tests.support.laptop import ROOT, free_environment, running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.laptop import Laptop
+
+# The laptop of these tests is their own: schemathesis fails to authenticate all the time.
+pytestmark = pytest.mark.xdist_group("contract")
+
+DOCUMENT = ROOT / "docs" / "openapi.yaml"
+CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
+METHODS = ("get", "head", "options", "post", "put", "patch", "delete")
+CLIENT = "service-client-api"
+SECRET = f"{CLIENT}-secret"
+GUARDED_PORT = 8091
+SUCCESSES = {200, 204, 304}
+NONE: dict[str, Any] = {"responses": {}}
+
+
+def _read() -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load(DOCUMENT.read_text())
+    return document
+
+
+def _operations(document: dict[str, Any], api: str) -> Iterator[tuple[str, str]]:
+    """Every method and path of the API whose stage is named so, or that is at its host's root."""
+    for path, item in document["paths"].items():
+        of_stage = urlsplit(item["servers"][0]["url"]).path == f"/{api}"
+        if of_stage or path.endswith(f"/{api}"):
+            yield from ((method.upper(), path) for method in METHODS if method in item)
+
+
+@pytest.fixture(scope="module")
+def laptop() -> Iterator[Laptop]:
+    with running(free_environment()) as laptop:
+        laptop.wait_for_line("Everything is up")
+        yield laptop
+
+
+def test_the_document_is_valid() -> None:
+    validate(_read())
+
+
+def test_the_document_has_the_packages_version() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert _read()["info"]["version"] == project["version"]
+
+
+@pytest.mark.parametrize(
+    ("api", "stage"), [("AuthServerApi", "ms-auth-server"), ("GuardedApi", "ms-system")]
+)
+def test_the_document_has_the_templates_routes_and_no_others(api: str, stage: str) -> None:
+    declared = Template.read(ROOT / "template.yaml").api(api)
+    documented = set(_operations(_read(), stage))
+    routes = {(route.method, route.path) for route in declared.routes}
+    paths = {path for _, path in documented}
+    assert {path for _, path in routes} == paths
+    # Where a route takes ANY method its function decides: see the next test.
+    assert {route for route in routes if route[0] != "ANY"} <= documented
+    if all(method != "ANY" for method, _ in routes):
+        assert documented == routes
+
+
+def _origin(laptop: Laptop, api: str) -> str:
+    addresses = laptop.addresses
+    address = {"ms-auth-server": addresses.issuer, "ms-system": addresses.guarded_api}[api]
+    return address.removesuffix(f"/{api}")
+
+
+def test_an_address_of_the_authorization_server_allows_the_methods_documented(
+    laptop: Laptop,
+) -> None:
+    document, origin = _read(), _origin(laptop, "ms-auth-server")
+    allowed: dict[str, set[str]] = {}
+    for method, path in _operations(document, "ms-auth-server"):
+        allowed.setdefault(path, set()).add(method)
+    for path, methods in allowed.items():
+        prefix = urlsplit(document["paths"][path]["servers"][0]["url"]).path
+        answer = requests.patch(f"{origin}{prefix}{path}", timeout=30)
+        assert answer.status_code == 405
+        assert set(answer.headers["Allow"].split(", ")) == methods
+
+
+def _token(laptop: Laptop, scope: str) -> str:
+    answer = requests.post(
+        f"{laptop.addresses.issuer}/oauth2/token",
+        data={"grant_type": "client_credentials", "scope": scope},
+        auth=(CLIENT, SECRET),
+        timeout=30,
+    )
+    return str(answer.json()["access_token"])
+
+
+def _form_examples(document: dict[str, Any], path: str) -> dict[str, Any]:
+    body = document["paths"][path]["post"]["requestBody"]["content"]
+    examples: dict[str, Any] = body["application/x-www-form-urlencoded"]["examples"]
+    return examples
+
+
+def _at(document: dict[str, Any], server: str) -> dict[str, Any]:
+    """The part of the document about the paths below one address."""
+    part = deepcopy(document)
+    part["paths"] = {
+        path: item
+        for path, item in document["paths"].items()
+        if item["servers"][0]["url"] == server
+    }
+    return part
+
+
+def _with_real_tokens(document: dict[str, Any], laptop: Laptop) -> dict[str, Any]:
+    """The document, with examples that are granted and known."""
+    changed = deepcopy(document)
+    for path in ("/oauth2/introspect", "/oauth2/revoke"):
+        for name in ("first", "second"):
+            value = {"token": _token(laptop, "country.read")}
+            _form_examples(changed, path)[name] = {"value": value}
+    resource = {"grant_type": "client_credentials", "resource": [COUNTRY_API]}
+    _form_examples(changed, "/oauth2/token")["resource"] = {"value": resource}
+    return changed
+
+
+def _drive(document: Path, folder: Path, *options: str) -> Counter[tuple[str, int]]:
+    """Let schemathesis find fault; return how often each operation gave each answer."""
+    report = folder / "report.ndjson"
+    command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIGURATION)]
+    command += ["run", str(document), "--report-ndjson-path", str(report), *options]
+    result = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    answers: Counter[tuple[str, int]] = Counter()
+    for line in report.read_text().splitlines():
+        recorder = json.loads(line).get("ScenarioFinished", {}).get("recorder", {})
+        for exchange in recorder.get("interactions", {}).values():
+            operation = f"{exchange['request']['method']} {recorder['label'].split(' ')[1]}"
+            answers[operation, exchange["response"]["status_code"]] += 1
+    return answers
+
+
+SERVERS = sorted({item["servers"][0]["url"] for item in _read()["paths"].values()})
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_the_services_answer_as_documented_whatever_they_are_sent(
+    laptop: Laptop, tmp_path: Path, server: str
+) -> None:
+    document = _at(_with_real_tokens(_read(), laptop), server)
+    written = tmp_path / "openapi.json"
+    written.write_text(json.dumps(document))
+    split = urlsplit(server)
+    if split.port == GUARDED_PORT:
+        origin = _origin(laptop, "ms-system")
+        token = _token(laptop, "country.read")
+        # A REST API has one answer to methods that it does not know, and it is not 405.
+        options = ["--header", f"Authorization: Bearer {token}"]
+        options += ["--exclude-checks", "unsupported_method"]
+    else:
+        origin = _origin(laptop, "ms-auth-server")
+        options = ["--auth", f"{CLIENT}:{SECRET}"]
+    answers = _drive(written, tmp_path, "--url", origin + split.path, *options)
+    assert not [answer for answer in answers if answer[1] >= 500]
+    for path, item in document["paths"].items():
+        for method in METHODS:
+            expected = SUCCESSES & {int(status) for status in item.get(method, NONE)["responses"]}
+            reached = {status for status in expected if answers[f"{method.upper()} {path}", status]}
+            assert reached == expected, "Nothing was tried in earnest."
+
+
+def test_a_body_over_ten_megabytes_is_413_as_documented(laptop: Laptop) -> None:
+    split = urlsplit(laptop.addresses.issuer)
+    connection = http.client.HTTPConnection(split.hostname or "", split.port, timeout=30)
+    connection.putrequest("POST", f"{split.path}/oauth2/token")
+    connection.putheader("Content-Length", str(10 * 1024 * 1024 + 1))
+    connection.endheaders()
+    answer = connection.getresponse()
+    assert answer.status == 413
+    assert "message" in json.loads(answer.read())
+    connection.close()
