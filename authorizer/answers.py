@@ -1,6 +1,7 @@
 """What API Gateway is told about a verified token: an IAM policy, or a plain yes or no."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from time import gmtime, strftime
 from typing import NamedTuple, Protocol
 
@@ -106,5 +107,6 @@ def write_context(token: VerifiedToken) -> dict[str, str]:
     return context
 
 
+@lru_cache(maxsize=256)
 def _iso_time(seconds: float) -> str:
     return strftime("%Y-%m-%dT%H:%M:%SZ", gmtime(seconds))

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from authorizer.errors import TokenRefused
@@ -192,9 +193,15 @@ def read_scopes(claims: Mapping[str, object]) -> frozenset[str]:
 
 def _scope_set(value: object) -> frozenset[str]:
     tokens = value.split(" ") if isinstance(value, str) else value
-    if not isinstance(tokens, list):
+    if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
         raise TokenRefused(Reason.SCOPE_MALFORMED)
-    if not all(isinstance(token, str) and _SCOPE_TOKEN.fullmatch(token) for token in tokens):
+    return _well_formed(tuple(tokens))
+
+
+# A client's tokens have the same scopes. Only what passes is remembered.
+@lru_cache(maxsize=256)
+def _well_formed(tokens: tuple[str, ...]) -> frozenset[str]:
+    if not all(map(_SCOPE_TOKEN.fullmatch, tokens)):
         raise TokenRefused(Reason.SCOPE_MALFORMED)
     if "*" in tokens:
         raise TokenRefused(Reason.SCOPE_WILDCARD)

@@ -7,13 +7,12 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from authorizer import credentials, https_client, strict_json
+from authorizer import https_client, strict_json
 from authorizer.answers import Answers, PolicyAnswers, SimpleAnswers
 from authorizer.claims import ClaimRules
 from authorizer.clocks import Chance, Clock, Clocks, chance
 from authorizer.gate import Gate, Parts
 from authorizer.https_client import Request, Response, Send
-from authorizer.introspection import CredentialSource, Introspector
 from authorizer.jwk import parse_key_set
 from authorizer.jwks_cache import Ages, JwksCache
 from authorizer.policy import PolicyCompiler
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from authorizer.deny_list import DenyList
+    from authorizer.introspection import CredentialSource, Introspector
     from authorizer.possession import Possession
     from authorizer.used_proofs import UsedProofs
 
@@ -111,6 +111,8 @@ def _introspector(
 ) -> Introspector | None:
     if settings.introspection_uri is None:
         return None
+    from authorizer.introspection import Introspector
+
     return Introspector(
         settings.introspection_uri,
         send,
@@ -123,6 +125,8 @@ def _introspector(
 
 
 def _credential_source(settings: Settings) -> CredentialSource:
+    from authorizer import credentials
+
     if settings.introspection_client_id and settings.introspection_client_secret:
         return credentials.fixed(
             settings.introspection_client_id, settings.introspection_client_secret

@@ -14,7 +14,7 @@ from functions.shared.issued_jwts import IssuedJwts
 from functions.shared.known_tokens import Jwts, KnownTokens, OpaqueTokens
 from functions.shared.opaque_tokens import DynamoDbOpaqueTokens
 from functions.shared.secret_store import SecretsManagerStore
-from functions.shared.signers import LocalSigners
+from functions.shared.signers import RingSigners
 from functions.shared.warm_key_ring import WarmKeyRing
 
 if TYPE_CHECKING:
@@ -32,7 +32,9 @@ def build(settings: Settings, *, clock: Clock, aws: AwsClients, emit: Emit = pri
     secrets = SecretsManagerStore(aws.secrets_manager)
     key_ring = WarmKeyRing(secrets, settings.key_ring_secret, clock)
     jwts = IssuedJwts(settings.issuer, key_ring, clock)
-    signers = LocalSigners(key_ring, secrets, settings.signing_keys_secret)
+    signers = RingSigners(
+        key_ring, secrets, settings.signing_keys_secret, kms=lambda: aws.kms
+    )
     introspection = TokenIntrospection(
         authentication=build_client_authentication(
             settings, registry=clients, aws=aws, clock=clock

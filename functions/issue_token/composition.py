@@ -22,7 +22,7 @@ from functions.shared.known_tokens import Jwts, KnownTokens, OpaqueTokens
 from functions.shared.one_time_use import DynamoDbOneTimeUse
 from functions.shared.opaque_tokens import DynamoDbOpaqueTokens
 from functions.shared.secret_store import SecretsManagerStore
-from functions.shared.signers import LocalSigners
+from functions.shared.signers import RingSigners
 from functions.shared.warm_key_ring import WarmKeyRing
 
 if TYPE_CHECKING:
@@ -37,7 +37,9 @@ def build(settings: Settings, *, clock: Clock, aws: AwsClients, emit: Emit = pri
     clients = WarmClients(DynamoDbClients(aws.dynamodb, settings.clients_table), clock)
     secrets = SecretsManagerStore(aws.secrets_manager)
     key_ring = WarmKeyRing(secrets, settings.key_ring_secret, clock)
-    signers = LocalSigners(key_ring, secrets, settings.signing_keys_secret)
+    signers = RingSigners(
+        key_ring, secrets, settings.signing_keys_secret, kms=lambda: aws.kms
+    )
     opaque_tokens = DynamoDbOpaqueTokens(aws.dynamodb, settings.tokens_table)
     jwts = Jwts(
         IssuedJwts(settings.issuer, key_ring, clock),

@@ -1,11 +1,14 @@
-"""Makes the key ring where there is none. Does nothing otherwise."""
+"""Keeps the key ring in order: on a schedule, and when the stack is deployed."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from functions.rotate_keys.composition import build
+from functions.rotate_keys.deployment import answering
+from functions.rotate_keys.kms_halves import KmsHalves
+from functions.rotate_keys.run_log import logged
 from functions.rotate_keys.settings import Settings
 from functions.shared.aws_clients import AwsClients
 from functions.shared.clock import SYSTEM_CLOCK
@@ -13,20 +16,25 @@ from functions.shared.secret_store import SecretsManagerStore
 from functions.shared.warm_instance import WarmInstance
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from functions.rotate_keys.rotator import Rotator
 
 
 def _cold_start() -> Rotator:
+    settings = Settings.from_env(os.environ)
+    aws = AwsClients()
     return build(
-        Settings.from_env(os.environ),
+        settings,
         clock=SYSTEM_CLOCK,
-        secrets=SecretsManagerStore(AwsClients().secrets_manager),
+        secrets=SecretsManagerStore(aws.secrets_manager),
+        kms_halves=KmsHalves(aws.kms, settings.stack_name),
     )
 
 
 _warm = WarmInstance(_cold_start)
 
 
-def handle(event: object, context: object) -> dict[str, object]:  # noqa: ARG001
+def handle(event: Mapping[str, Any], context: object) -> dict[str, object]:  # noqa: ARG001
     """Run once, whatever the event says."""
-    return _warm().run()
+    return answering(event, lambda: logged(lambda: _warm().run()))

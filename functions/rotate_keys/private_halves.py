@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from math import floor
 from typing import TYPE_CHECKING, Final, Protocol
 
-from functions.rotate_keys.key_generation import NewKey, generate_key
+from functions.rotate_keys.key_generation import generate_key
 from functions.shared import signing_keys
-from functions.shared.key_ring import IN_SECRETS_MANAGER
 from functions.shared.secret_store import SecretConflictError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
+    from functions.rotate_keys.key_generation import NewKey
     from functions.shared.key_ring import RingKey
     from functions.shared.secret_store import SecretVersion, VersionedSecretStore
 
@@ -35,6 +35,33 @@ class PrivateHalves(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class _Kept:
+    """What the signing keys secret holds: private keys in PEM and when each was made, by key id."""
+
+    private_keys: Mapping[str, str]
+    made_at: Mapping[str, int]
+
+    def add(self, key: NewKey, now: float) -> _Kept:
+        return _Kept(
+            {**self.private_keys, key.kid: key.private_pem},
+            {**self.made_at, key.kid: floor(now)},
+        )
+
+    def without(self, kids: Collection[str]) -> _Kept:
+        return _Kept(
+            {kid: pem for kid, pem in self.private_keys.items() if kid not in kids},
+            {kid: time for kid, time in self.made_at.items() if kid not in kids},
+        )
+
+    def idle(self, needed: Collection[str], now: float) -> set[str]:
+        return {
+            kid
+            for kid in self.private_keys
+            if kid not in needed and now - self.made_at.get(kid, 0) >= ORPHAN_SECONDS
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class StoredHalves:
     """Private halves in the signing keys secret, by key id."""
 
@@ -45,42 +72,36 @@ class StoredHalves:
     def create(self, alg: str, now: float) -> NewKey:
         """Make a key. Its private half is kept when this returns."""
         key = self.generate(alg)
-        private_pem = key.private_pem
-        if private_pem is None:
-            raise TypeError("A key that is kept here has a private half.")
-        self._change(lambda kept: kept.add(key.kid, private_pem, made_at=floor(now)))
+        self._change(lambda kept: kept.add(key, now))
         return key
 
     def tidy(self, needed: Collection[RingKey], now: float) -> int:
         """Delete private halves that are not needed and not new; return how many."""
-        kids = {key.kid for key in needed if key.signer == IN_SECRETS_MANAGER}
-        if not self._read()[0].idle(kids, floor(now) - ORPHAN_SECONDS):
-            return 0
-        deleted = 0
+        kids = {key.kid for key in needed}
+        idle = self._read()[0].idle(kids, now)
+        if idle:
+            self._change(lambda kept: kept.without(idle))
+        return len(idle)
 
-        def drop(kept: signing_keys.SigningKeys) -> signing_keys.SigningKeys:
-            nonlocal deleted
-            idle = kept.idle(kids, floor(now) - ORPHAN_SECONDS)
-            deleted = len(idle)
-            return kept.without(idle)
-
-        self._change(drop)
-        return deleted
-
-    def _read(self) -> tuple[signing_keys.SigningKeys, SecretVersion | None]:
+    def _read(self) -> tuple[_Kept, SecretVersion | None]:
         version = self.secrets.read_version(self.name)
-        return signing_keys.from_json(version.text if version else None), version
+        text = version.text if version else None
+        return _Kept(signing_keys.from_json(text), signing_keys.times_from_json(text)), version
 
-    def _change(
-        self, change: Callable[[signing_keys.SigningKeys], signing_keys.SigningKeys]
-    ) -> None:
-        """Write a change of what is kept, again on top of somebody else's if need be."""
+    def _change(self, change: Callable[[_Kept], _Kept]) -> None:
+        """Write a change of what is kept, again on top of somebody else's if need be.
+
+        Raises:
+            SecretConflictError: somebody else was faster every time.
+        """
         for attempt in range(1, ATTEMPTS + 1):
             kept, version = self._read()
-            text = signing_keys.to_json(change(kept))
+            changed = change(kept)
+            text = signing_keys.to_json(changed.private_keys, changed.made_at)
             try:
-                return self.secrets.replace(self.name, text, version)
+                self.secrets.replace(self.name, text, version)
             except SecretConflictError:
                 if attempt == ATTEMPTS:
                     raise
-        raise AssertionError
+            else:
+                return

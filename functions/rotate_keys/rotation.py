@@ -20,13 +20,13 @@ from functions.rotate_keys.rotation_rules import CLOCK_SKEW, RETENTION_NEEDED
 from functions.shared.key_ring import KeyRing, RingKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from functions.rotate_keys.key_generation import NewKey
     from functions.rotate_keys.rotation_rules import RotationRules
 
 
-def first_ring(*keys: NewKey, now: float) -> KeyRing:
+def first_ring(keys: Iterable[NewKey], now: float) -> KeyRing:
     """Return a ring of keys that sign at once: no verifier can hold an older key set.
 
     A key has no end. Its successor sets one, so that a rotation that never comes leaves an old key

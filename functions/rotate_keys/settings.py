@@ -2,23 +2,88 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
+from functions.rotate_keys.rotation_rules import RotationRules, UnsafeRotationError
+from functions.shared.client_record import SIGNING_ALGORITHMS
+from functions.shared.key_ring import IN_KMS, IN_SECRETS_MANAGER
 from functions.shared.settings import read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_NUMBER: Final = re.compile(r"[0-9]{1,9}")
+_DAY: Final = 86_400
+_HOUR: Final = 3_600
+
+# KMS has Ed25519 keys too, but nothing that we test with plays them.
+_ALGORITHMS: Final[Mapping[str, tuple[str, ...]]] = {
+    IN_SECRETS_MANAGER: SIGNING_ALGORITHMS,
+    IN_KMS: ("RS256", "PS256", "ES256"),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Names or ARNs of the two secrets."""
+    """Names or ARNs of the two secrets, and how keys are made and rotated, in text.
+
+    `verifier_cache_seconds` is how long a verifier may go on using a key set that it cannot renew.
+    `stack_name` is whose KMS keys are ours.
+    """
 
     key_ring_secret: str
     signing_keys_secret: str
+    key_edition: str = IN_SECRETS_MANAGER
+    stack_name: str = "gatehouse"
+    algorithms: str = "RS256"
+    key_signing_days: str = "30"
+    key_announce_hours: str = "24"
+    key_retire_hours: str = "48"
+    verifier_cache_seconds: str = "3600"
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
         """Read the settings; raises MissingSettingsError naming every missing variable."""
         return read_settings(cls, environ)
+
+    def rules(self) -> RotationRules:
+        """Return the times of rotation.
+
+        Raises:
+            UnsafeRotationError: they are no numbers, or good tokens would be refused with them.
+        """
+        faults: list[str] = []
+        rules = {
+            "signing": _number("KEY_SIGNING_DAYS", self.key_signing_days, faults) * _DAY,
+            "announcing": _number("KEY_ANNOUNCE_HOURS", self.key_announce_hours, faults) * _HOUR,
+            "retiring": _number("KEY_RETIRE_HOURS", self.key_retire_hours, faults) * _HOUR,
+            "verifier_cache": _number("VERIFIER_CACHE_SECONDS", self.verifier_cache_seconds, faults),
+        }
+        if faults:
+            raise UnsafeRotationError(faults)
+        return RotationRules(**rules)
+
+    def signing_algorithms(self) -> tuple[str, ...]:
+        """Return the algorithms that there are keys for.
+
+        Raises:
+            UnsafeRotationError: the edition is unknown, or has no keys for one of them.
+        """
+        known = _ALGORITHMS.get(self.key_edition)
+        if known is None:
+            raise UnsafeRotationError([f"KEY_EDITION is one of {', '.join(_ALGORITHMS)}"])
+        wanted = tuple(dict.fromkeys(part.strip() for part in self.algorithms.split(",")))
+        if not set(wanted) <= set(known):
+            raise UnsafeRotationError(
+                [f"ALGORITHMS of the {self.key_edition} edition are among {', '.join(known)}"]
+            )
+        return wanted
+
+
+def _number(name: str, text: str, faults: list[str]) -> int:
+    if not _NUMBER.fullmatch(text):
+        faults.append(f"{name} is a whole number")
+        return 0
+    return int(text)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_kms import KMSClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 # Six seconds at the most leave a ten-second function time to say 503.
@@ -61,6 +62,11 @@ class AwsClients:
     def secrets_manager(self) -> SecretsManagerClient:
         """Secrets Manager: the key ring and the private halves of its keys."""
         return boto3.client("secretsmanager", config=_PATIENCE)
+
+    @cached_property
+    def kms(self) -> KMSClient:
+        """KMS: keys whose private halves never leave it."""
+        return boto3.client("kms", config=_PATIENCE)
 
 
 @contextmanager

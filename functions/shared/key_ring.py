@@ -22,7 +22,10 @@ JWKS_MAX_AGE: Final = 300
 """Seconds for which anyone may keep the published key set. Rotation waits at least that long."""
 
 IN_SECRETS_MANAGER: Final = "secrets-manager"
-"""A key's `signer` when its private half is in the signing keys secret."""
+"""A key's `signer` when its private half is in the signing keys secret, and its edition then."""
+
+IN_KMS: Final = "kms"
+"""A key's edition when its `signer` is the ARN of a KMS key, which has the private half."""
 
 # RFC 7638, 3.2, and RFC 8037, 2: what makes up a public key, and nothing that could be private.
 _PUBLIC_MEMBERS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -56,6 +59,11 @@ class RingKey:
     def __post_init__(self) -> None:
         if self.kid != thumbprint(self.public_jwk):
             raise ValueError("A key's id must be its thumbprint.")
+
+    @property
+    def edition(self) -> str:
+        """What kind of place has its private half."""
+        return IN_SECRETS_MANAGER if self.signer == IN_SECRETS_MANAGER else IN_KMS
 
     def is_published(self, now: float) -> bool:
         """Whether verifiers can find it at `now`."""

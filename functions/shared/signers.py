@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -12,16 +13,19 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from jwt.algorithms import RSAAlgorithm
 
-from functions.shared.key_ring import UnusableKeyRingError, thumbprint
+from functions.shared.key_ring import IN_KMS, UnusableKeyRingError, thumbprint
+from functions.shared.kms_signer import KmsSigner, KmsWriter
 from functions.shared.signing_keys import from_json, from_pem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
     from jwt.algorithms import AllowedPrivateKeys
 
     from functions.shared.key_ring import KeyRing, RingKey
+    from mypy_boto3_kms import KMSClient
+
     from functions.shared.secret_store import SecretStore
     from functions.shared.warm_key_ring import WarmKeyRing
 
@@ -122,6 +126,36 @@ class LocalSigners:
         if signer is None:
             raise UnusableKeyRingError(reason=f"the private half of key {kid} is missing")
         return signer
+
+
+class RingSigners:
+    """Signers for the ring's keys, wherever their private halves are.
+
+    While the edition changes a ring has keys of both.
+    """
+
+    def __init__(
+        self, key_ring: WarmKeyRing, store: SecretStore, secret: str, kms: Callable[[], KMSClient]
+    ) -> None:
+        self._key_ring = key_ring
+        self._local = LocalSigners(key_ring, store, secret)
+        self._kms = kms
+
+    def current(self, now: float, alg: str) -> Signer:
+        """Return the signer whose key is due at `now`.
+
+        Raises:
+            UnusableKeyRingError: no key may sign now, or its private half is not to be had.
+        """
+        key = self._key_ring.current().signing_key(now, alg)
+        if key.edition == IN_KMS:
+            return KmsSigner(key.kid, key.alg, key.signer, self._writer)
+        return self._local.current(now, alg)
+
+    @cached_property
+    def _writer(self) -> KmsWriter:
+        # A client of KMS takes a while to make, and most processes never need one.
+        return KmsWriter(self._kms())
 
 
 def _signer(key: RingKey, pem: str) -> LocalSigner:

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 VERSION: Final = 1
 
 
-def to_json(private_keys: Mapping[str, str]) -> str:
-    """Render private keys, PEM by key id, as they are kept."""
-    return json.dumps({"version": VERSION, "private_keys": dict(private_keys)})
+def to_json(private_keys: Mapping[str, str], made_at: Mapping[str, int] | None = None) -> str:
+    """Render private keys, PEM by key id, as they are kept, and when each was made if known."""
+    document = {"version": VERSION, "private_keys": dict(private_keys)}
+    return json.dumps({**document, "made_at": dict(made_at)} if made_at else document)
 
 
 def from_json(text: str | None) -> dict[str, str]:
@@ -40,6 +41,15 @@ def from_json(text: str | None) -> dict[str, str]:
     except (KeyError, TypeError, ValueError):
         # Not chained: the exception would carry private keys.
         raise UnusableKeyRingError(reason="the signing keys are malformed") from None
+
+
+def times_from_json(text: str | None) -> dict[str, int]:
+    """Read when private keys were made, by key id, as far as it is known.
+
+    Raises:
+        UnusableKeyRingError: as `from_json`.
+    """
+    return {} if not from_json(text) or text is None else json.loads(text).get("made_at", {})
 
 
 def _keys_from_document(document: Mapping[str, Any]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from authorizer.state_entry import entry
 from functions.shared.client_record import is_client_id
 from functions.shared.one_time_use import AlreadyUsedError
 from functions.shared.opaque_tokens import token_digest
+from functions.shared.secret_store import SecretConflictError, SecretVersion
 
 if TYPE_CHECKING:
     from functions.shared.client_record import Client
@@ -66,6 +67,7 @@ class MemorySecrets:
     def __init__(self, **texts: str) -> None:
         self.texts = dict(texts)
         self.reads: list[str] = []
+        self._lock = Lock()
 
     def read(self, name: str) -> str | None:
         self.reads.append(name)
@@ -73,6 +75,16 @@ class MemorySecrets:
 
     def write(self, name: str, text: str) -> None:
         self.texts[name] = text
+
+    def read_version(self, name: str) -> SecretVersion | None:
+        text = self.read(name)
+        return None if text is None else SecretVersion(str(hash(text)), text)
+
+    def replace(self, name: str, text: str, seen: SecretVersion | None) -> None:
+        with self._lock:
+            if self.texts.get(name) != (seen.text if seen else None):
+                raise SecretConflictError
+            self.write(name, text)
 
 
 class MemoryOneTimeUse:

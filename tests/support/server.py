@@ -28,6 +28,11 @@ def key(number: int = 1, alg: str = "RS256") -> NewKey:
     return _made(number, alg)
 
 
+def generate(alg: str) -> NewKey:
+    """Return the first of those keys, in the place of a new one."""
+    return key(1, alg)
+
+
 @cache
 def _made(number: int, alg: str) -> NewKey:
     return generate_key(alg)
@@ -35,8 +40,7 @@ def _made(number: int, alg: str) -> NewKey:
 
 def ring(*keys: NewKey, now: float = NOW) -> KeyRing:
     """Return a ring of keys that all sign from `now` on."""
-    rings = [first_ring(new_key, now) for new_key in keys or (key(),)]
-    return key_ring.KeyRing(tuple(ring.keys[0] for ring in rings))
+    return first_ring(keys or (key(),), now)
 
 
 def secrets(*keys: NewKey, now: float = NOW) -> MemorySecrets:

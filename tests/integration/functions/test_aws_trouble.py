@@ -116,7 +116,7 @@ def account(aws: AwsClients) -> Account:
         RotateKeysSettings.from_env(ENVIRONMENT),
         clock=ManualClock(NOW),
         secrets=SecretsManagerStore(aws.secrets_manager),
-        generate=key,
+        generate=generate,
     ).run()
     return Account(aws)
 

@@ -41,7 +41,7 @@ def parts(aws: AwsClients, clock: ManualClock) -> dict[str, Any]:
     """What the endpoints are built with; the key ring and the clients are there."""
     secrets = SecretsManagerStore(aws.secrets_manager)
     settings = RotateKeysSettings.from_env(ENVIRONMENT)
-    build_rotate_keys(settings, clock=clock, secrets=secrets, generate=key).run()
+    build_rotate_keys(settings, clock=clock, secrets=secrets, generate=generate).run()
     clients = DynamoDbClients(aws.dynamodb, CLIENTS_TABLE)
     clients.put(client("service"))
     clients.put(

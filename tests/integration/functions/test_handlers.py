@@ -134,7 +134,7 @@ IMPORTED = {
 def server(aws: AwsClients, clock: ManualClock) -> Server:
     secrets = SecretsManagerStore(aws.secrets_manager)
     settings = RotateKeysSettings.from_env(ENVIRONMENT)
-    build_rotate_keys(settings, clock=clock, secrets=secrets, generate=key).run()
+    build_rotate_keys(settings, clock=clock, secrets=secrets, generate=generate).run()
     server = Server(aws, clock)
     for client_id, token_format in (
         ("service-client-jwt", TokenFormat.JWT),

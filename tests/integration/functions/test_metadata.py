@@ -85,7 +85,7 @@ def server(aws: AwsClients, clock: ManualClock) -> Server:
         RotateKeysSettings.from_env(ENVIRONMENT),
         clock=clock,
         secrets=SecretsManagerStore(aws.secrets_manager),
-        generate=key,
+        generate=generate,
     ).run()
     DynamoDbClients(aws.dynamodb, CLIENTS_TABLE).put(client("service"))
     return Server(aws, clock)

@@ -1,0 +1,94 @@
+"""Private halves that never leave KMS."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, cast
+
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+from functions.rotate_keys.key_generation import NewKey, to_public_jwk
+from functions.rotate_keys.private_halves import ORPHAN_SECONDS
+from functions.shared.aws_clients import aws_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from jwt.algorithms import AllowedPublicKeys
+    from mypy_boto3_kms import KMSClient
+    from mypy_boto3_kms.literals import KeySpecType
+    from mypy_boto3_kms.type_defs import AliasListEntryTypeDef
+
+    from functions.shared.key_ring import RingKey
+
+STACK_TAG: Final = "gatehouse:stack"
+"""The tag that ties a key to its stack: roles may use keys with their own stack's name in it."""
+
+PENDING_DAYS: Final = 7
+"""KMS waits at least so long with a deletion, which can be cancelled until then."""
+
+_KEY_SPECS: Final[Mapping[str, KeySpecType]] = {
+    "RS256": "RSA_2048",
+    "PS256": "RSA_2048",
+    "ES256": "ECC_NIST_P256",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class KmsHalves:
+    """Asymmetric KMS keys, tagged with their stack and found by an alias each.
+
+    A run that ends between making a key and naming it leaves a key that only its tag finds.
+    """
+
+    kms: KMSClient
+    stack_name: str
+
+    def create(self, alg: str, now: float) -> NewKey:  # noqa: ARG002 - KMS keeps times itself
+        """Make a key in KMS and fetch its public half.
+
+        Raises:
+            OAuthError: trouble with KMS.
+        """
+        with aws_errors():
+            made = self.kms.create_key(
+                KeySpec=_KEY_SPECS[alg],
+                KeyUsage="SIGN_VERIFY",
+                Description=f"Signs {self.stack_name}'s {alg} tokens.",
+                Tags=[{"TagKey": STACK_TAG, "TagValue": self.stack_name}],
+            )["KeyMetadata"]
+            key_id = made["KeyId"]
+            self.kms.create_alias(AliasName=self._prefix + key_id, TargetKeyId=key_id)
+            der = self.kms.get_public_key(KeyId=key_id)["PublicKey"]
+        public_key = cast("AllowedPublicKeys", load_der_public_key(der))
+        return NewKey(alg, to_public_jwk(alg, public_key), signer=made["Arn"])
+
+    def tidy(self, needed: Collection[RingKey], now: float) -> int:
+        """Schedule the deletion of keys that are not needed and not new; return how many."""
+        signers = tuple(key.signer for key in needed)
+        with aws_errors():
+            idle = [
+                alias
+                for alias in self._aliases()
+                if now - alias["CreationDate"].timestamp() >= ORPHAN_SECONDS
+                and not any(signer.endswith(f"/{alias['TargetKeyId']}") for signer in signers)
+            ]
+            for alias in idle:
+                # An alias outlives its key's last days, so a run that ends between these is resumed.
+                with suppress(self.kms.exceptions.KMSInvalidStateException):
+                    self.kms.schedule_key_deletion(
+                        KeyId=alias["TargetKeyId"], PendingWindowInDays=PENDING_DAYS
+                    )
+                self.kms.delete_alias(AliasName=alias["AliasName"])
+        return len(idle)
+
+    @property
+    def _prefix(self) -> str:
+        return f"alias/{self.stack_name}-signing/"
+
+    def _aliases(self) -> Iterator[AliasListEntryTypeDef]:
+        for page in self.kms.get_paginator("list_aliases").paginate():
+            for alias in page["Aliases"]:
+                if alias["AliasName"].startswith(self._prefix):
+                    yield alias
