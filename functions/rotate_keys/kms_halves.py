@@ -66,22 +66,26 @@ class KmsHalves:
 
     def tidy(self, needed: Collection[RingKey], now: float) -> int:
         """Schedule the deletion of keys that are not needed and not new; return how many."""
-        signers = tuple(key.signer for key in needed)
+        needed_ids = {key.signer.rpartition("/")[2] for key in needed}
         with aws_errors():
             idle = [
                 alias
                 for alias in self._aliases()
-                if now - alias["CreationDate"].timestamp() >= ORPHAN_SECONDS
-                and not any(signer.endswith(f"/{alias['TargetKeyId']}") for signer in signers)
+                if alias["TargetKeyId"] not in needed_ids
+                and self._age(alias, now) >= ORPHAN_SECONDS
             ]
             for alias in idle:
-                # An alias outlives its key's last days, so a run that ends between these is resumed.
+                # The alias goes last, so that a run that ends between the two is resumed.
                 with suppress(self.kms.exceptions.KMSInvalidStateException):
                     self.kms.schedule_key_deletion(
                         KeyId=alias["TargetKeyId"], PendingWindowInDays=PENDING_DAYS
                     )
                 self.kms.delete_alias(AliasName=alias["AliasName"])
         return len(idle)
+
+    def _age(self, alias: AliasListEntryTypeDef, now: float) -> float:
+        key = self.kms.describe_key(KeyId=alias["TargetKeyId"])["KeyMetadata"]
+        return now - key["CreationDate"].timestamp()
 
     @property
     def _prefix(self) -> str:

@@ -59,7 +59,9 @@ class Settings:
             "signing": _number("KEY_SIGNING_DAYS", self.key_signing_days, faults) * _DAY,
             "announcing": _number("KEY_ANNOUNCE_HOURS", self.key_announce_hours, faults) * _HOUR,
             "retiring": _number("KEY_RETIRE_HOURS", self.key_retire_hours, faults) * _HOUR,
-            "verifier_cache": _number("VERIFIER_CACHE_SECONDS", self.verifier_cache_seconds, faults),
+            "verifier_cache": _number(
+                "VERIFIER_CACHE_SECONDS", self.verifier_cache_seconds, faults
+            ),
         }
         if faults:
             raise UnsafeRotationError(faults)

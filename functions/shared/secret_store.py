@@ -61,11 +61,8 @@ class SecretsManagerStore:
 
     def read(self, name: str) -> str | None:
         """Return a secret's text; None if it has no value yet."""
-        with aws_errors():
-            try:
-                return self._secrets_manager.get_secret_value(SecretId=name)["SecretString"]
-            except self._secrets_manager.exceptions.ResourceNotFoundException:
-                return None
+        version = self.read_version(name)
+        return version.text if version else None
 
     def write(self, name: str, text: str) -> None:
         """Give a secret, which must exist, a new text."""
@@ -76,7 +73,10 @@ class SecretsManagerStore:
         """Return a secret's text and version; None if it has no value yet."""
         with aws_errors():
             try:
-                answer = self._secrets_manager.get_secret_value(SecretId=name)
+                # The default, said aloud: moto's own lags behind a label that was moved.
+                answer = self._secrets_manager.get_secret_value(
+                    SecretId=name, VersionStage=_CURRENT
+                )
             except self._secrets_manager.exceptions.ResourceNotFoundException:
                 return None
         return SecretVersion(answer["VersionId"], answer["SecretString"])

@@ -22,10 +22,9 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
     from jwt.algorithms import AllowedPrivateKeys
-
-    from functions.shared.key_ring import KeyRing, RingKey
     from mypy_boto3_kms import KMSClient
 
+    from functions.shared.key_ring import KeyRing, RingKey
     from functions.shared.secret_store import SecretStore
     from functions.shared.warm_key_ring import WarmKeyRing
 

@@ -11,7 +11,7 @@ import http.client
 import json
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -23,16 +23,17 @@ from functions.issue_token.composition import build as build_issue_token
 from functions.issue_token.settings import Settings as IssueTokenSettings
 from functions.publish_jwks.composition import build as build_publish_jwks
 from functions.publish_jwks.settings import Settings as PublishJwksSettings
+from functions.rotate_keys.rotation import announce
+from functions.rotate_keys.rotation_rules import RETENTION_NEEDED, SETTLING, RotationRules
 from functions.shared import key_ring, paths, signing_keys
 from functions.shared.client_registry import DynamoDbClients
+from functions.shared.key_ring import JWKS_MAX_AGE
 from functions.shared.secret_store import SecretsManagerStore
-from functions.shared.warm_key_ring import WARM_SECONDS
 from local.gateway import messages
 from local.http_server import Server
 from tests.support.aws import (
     CLIENTS_TABLE,
     ENVIRONMENT,
-    ISSUER,
     KEY_RING_SECRET,
     SIGNING_KEYS_SECRET,
     aws_account,
@@ -48,13 +49,22 @@ if TYPE_CHECKING:
     from functions.shared.endpoint import Endpoint
 
 CLIENT = "service-client-jwt"
+SIGNATURE_ALONE: Any = {"verify_exp": False, "verify_aud": False, "verify_iat": False}
 THREADS = 6
-BETWEEN_STEPS = 25
+BETWEEN_STEPS = 15
 """How many tokens are issued, at least, before the clock moves on."""
 
 OLD, NEW = key(1), key(2)
-PUBLISHED, SIGNS = NOW + 100, NOW + 300
-STEPS = range(NOW, NOW + 500, 20)
+RULES = RotationRules(
+    signing=86_400,
+    announcing=JWKS_MAX_AGE + 300 + SETTLING,
+    retiring=RETENTION_NEEDED,
+    verifier_cache=300,
+)
+"""As short an announcement as the rules allow."""
+
+ANNOUNCED = NOW + 600
+STEPS = range(NOW, ANNOUNCED + RULES.announcing + 600, 30)
 
 
 @dataclass
@@ -118,13 +128,6 @@ def port(aws: AwsClients, clock: ManualClock, store: SecretsManagerStore) -> Ite
         thread.join()
 
 
-def _rotated() -> key_ring.KeyRing:
-    """The ring with a successor, which is published long before it signs."""
-    old, new = ring(OLD).keys[0], ring(NEW).keys[0]
-    ends = replace(old, sign_until=SIGNS + 60)
-    return key_ring.KeyRing((ends, replace(new, publish_from=PUBLISHED, sign_from=SIGNS)))
-
-
 class Storm:
     """Threads that ask for tokens until they are told to stop, and what they were answered."""
 
@@ -168,34 +171,39 @@ def test_a_key_set_that_changes_during_a_token_storm_fails_nobody(
     port: int, clock: ManualClock, store: SecretsManagerStore
 ) -> None:
     storm = Storm(port)
-    seen_at: list[tuple[int, jwt.PyJWKSet, int]] = []
+    seen: dict[int, jwt.PyJWKSet] = {}
     with ThreadPoolExecutor(THREADS) as threads:
         blowing = [threads.submit(storm.blow) for _ in range(THREADS)]
         try:
             for now in STEPS:
                 clock.now = now
-                if now == NOW + 2 * WARM_SECONDS:
-                    store.write(KEY_RING_SECRET, key_ring.to_json(_rotated()))
-                seen_at.append((now, _key_set(port), len(storm.answers)))
+                if now == ANNOUNCED:
+                    announced = announce(ring(OLD), NEW, RULES, now)
+                    store.write(KEY_RING_SECRET, key_ring.to_json(announced))
+                seen[now] = _key_set(port)
                 storm.wait_for(BETWEEN_STEPS)
         finally:
             storm.end()
         for each in blowing:
             each.result(timeout=30)
     assert Counter(status for status, _ in storm.answers).keys() == {200}
-    tokens = [json.loads(body)["access_token"] for _, body in storm.answers]
-    assert {jwt.get_unverified_header(token)["kid"] for token in tokens} == {OLD.kid, NEW.kid}
-    assert len(seen_at[0][1].keys) == 1
-    for number, token in enumerate(tokens):
-        # A verifier may have fetched the set this long before the token came.
-        known = [keys for now, keys, count in seen_at if count <= number][-WARM_SECONDS // 20 :]
-        kid = jwt.get_unverified_header(token)["kid"]
-        for keys in known:
-            jwt.decode(
-                token,
-                keys[kid],
-                algorithms=["RS256"],
-                audience=CLIENT,
-                issuer=ISSUER,
-                options={"verify_exp": False},
-            )
+    signed_by = set()
+    for _, body in storm.answers:
+        token = json.loads(body)["access_token"]
+        kid, issued_at = _read(token)
+        signed_by.add(kid)
+        for keys in _known_to_verifiers(seen, issued_at):
+            assert kid in {known.key_id for known in keys.keys}
+            jwt.decode(token, keys[kid], algorithms=["RS256"], options=SIGNATURE_ALONE)
+    assert signed_by == {OLD.kid, NEW.kid}
+
+
+def _read(token: str) -> tuple[str, int]:
+    claims = jwt.decode(token, options={"verify_signature": False})
+    return jwt.get_unverified_header(token)["kid"], claims["iat"]
+
+
+def _known_to_verifiers(seen: Mapping[int, jwt.PyJWKSet], now: int) -> Iterator[jwt.PyJWKSet]:
+    """Every key set that somebody may still verify with: as old as caches may make it."""
+    oldest = now - JWKS_MAX_AGE - RULES.verifier_cache
+    return (keys for seen_at, keys in seen.items() if oldest <= seen_at <= now)

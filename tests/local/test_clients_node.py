@@ -13,9 +13,11 @@ import pytest
 
 from local.certificates import LaptopCertificates
 from local.keyed_clients import KEY_FILE
+from tests.support.guarded_api import guarded_api
 from tests.support.laptop import ROOT
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.support.laptop import Laptop
@@ -57,12 +59,21 @@ def _outcomes(script: str, given: str) -> dict[str, str]:
     return outcomes
 
 
-def _given(laptop: Laptop) -> str:
+@pytest.fixture(scope="module")
+def given(laptop: Laptop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """What the scripts are told: addresses, and files with keys."""
+    proofs = {"ProofOfPossession": "dpop", "AuthorizerCacheSeconds": 0}
+    with guarded_api(laptop, tmp_path_factory.mktemp("dpop"), proofs) as dpop_api:
+        yield _given(laptop, dpop_api)
+
+
+def _given(laptop: Laptop, dpop_api: str) -> str:
     certificates = LaptopCertificates.ensure()
     return json.dumps(
         {
             "issuer": laptop.addresses.issuer,
             "guardedApi": laptop.addresses.guarded_api,
+            "dpopApi": dpop_api,
             "mtlsAuthServer": laptop.addresses.mtls_auth_server,
             "authority": str(certificates.authority),
             "certificate": str(certificates.client),
@@ -75,12 +86,10 @@ def _given(laptop: Laptop) -> str:
 @pytest.mark.parametrize(
     ("script", "proof"), [(script, proof) for script in SCRIPTS for proof in _proofs(script)]
 )
-def test_a_library_from_npm_is_served(
-    laptop: Laptop, packages: Path, script: str, proof: str
-) -> None:
-    assert _outcomes(script, _given(laptop))[proof] == "proved"
+def test_a_library_from_npm_is_served(packages: Path, given: str, script: str, proof: str) -> None:
+    assert _outcomes(script, given)[proof] == "proved"
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_no_proof_of_a_script_is_overlooked(laptop: Laptop, packages: Path, script: str) -> None:
-    assert list(_outcomes(script, _given(laptop))) == _proofs(script)
+def test_no_proof_of_a_script_is_overlooked(packages: Path, given: str, script: str) -> None:
+    assert list(_outcomes(script, given)) == _proofs(script)

@@ -33,7 +33,7 @@ from tests.support.aws import CLIENTS_TABLE, CREDENTIALS, ENVIRONMENT
 from tests.support.dpop_proofs import proof
 from tests.support.memory_stores import ManualClock
 from tests.support.proxy_events import basic, form_event, proxy_event, token_event
-from tests.support.server import NOW, SECRET, client, key
+from tests.support.server import NOW, SECRET, client, generate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

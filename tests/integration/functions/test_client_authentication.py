@@ -25,7 +25,7 @@ from tests.support.assertions import CLIENT_ID, assertion, assertion_form
 from tests.support.aws import CLIENTS_TABLE, ENVIRONMENT, STATE_TABLE
 from tests.support.client_certificates import certificate_pem, with_certificate
 from tests.support.proxy_events import basic, form_event, token_event
-from tests.support.server import NOW, SECRET, client, key
+from tests.support.server import NOW, SECRET, client, generate
 from tests.support.tokens import ec_jwk
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ from local.gateway.template import Template
 from tests.support.aws import CLIENTS_TABLE, ENVIRONMENT, ISSUER
 from tests.support.dpop_proofs import proof
 from tests.support.proxy_events import basic, form_event, proxy_event
-from tests.support.server import SECRET, client, key
+from tests.support.server import SECRET, client, generate
 
 if TYPE_CHECKING:
     from functions.shared.aws_clients import AwsClients

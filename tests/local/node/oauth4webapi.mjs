@@ -169,6 +169,16 @@ await prove({
       server, sent, 'https://country.example', { ...insecure, requireDPoP: true });
     assert.equal(claims.client_id, 'service-client-dpop');
   },
+  'an API that takes proofs, and takes each once': async () => {
+    const { token, DPoP } = await bound('service-client-api', 'ES256');
+    const url = new URL(`${laptop.dpopApi}/country/code/AUS`);
+    let sent;
+    const remember = (to, init) => fetch(to, sent = init);
+    await isCountry(await oauth.protectedResourceRequest(
+      token.access_token, 'GET', url, undefined, undefined,
+      { ...insecure, DPoP, [oauth.customFetch]: remember }));
+    assert.equal((await fetch(url, sent)).status, 401);
+  },
   'the guarded API with a token': async () => {
     const { access_token: token } = await withSecret('service-client-jwt', { scope: 'country.read' });
     await isCountry(await oauth.protectedResourceRequest(

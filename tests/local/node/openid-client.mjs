@@ -53,6 +53,18 @@ await prove({
     assert.equal(answer.token_type, 'dpop');
     assert.equal(claimsOf(answer.access_token).cnf.jkt, await DPoP.calculateThumbprint());
   },
+  'an API that takes proofs': async () => {
+    const config = await withSecret('service-client-api');
+    const DPoP = client.getDPoPHandle(config, await client.randomDPoPKeyPair('PS256'));
+    const { access_token: token } = await ask(config, {}, { DPoP });
+    const url = new URL(`${laptop.dpopApi}/country/code/AUS`);
+    for (let times = 0; times < 2; times += 1) {
+      await isCountry(await client.fetchProtectedResource(
+        config, token, url, 'GET', undefined, undefined, { DPoP }));
+    }
+    const stolen = client.fetchProtectedResource(config, token, url, 'GET');
+    await assert.rejects(stolen, { name: 'WWWAuthenticateChallengeError', status: 401 });
+  },
   'introspection': async () => {
     const config = await withSecret('service-client-opaque');
     const { access_token: token } = await ask(config, { scope: 'country.read' });

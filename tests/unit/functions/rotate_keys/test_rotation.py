@@ -1,115 +1,273 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import jwt
 import pytest
 
 from functions.rotate_keys.composition import build
-from functions.rotate_keys.key_generation import generate_key, generate_rsa_key
-from functions.rotate_keys.key_store import KeyStore
-from functions.rotate_keys.rotation import first_ring
+from functions.rotate_keys.key_generation import generate_key
+from functions.rotate_keys.rotation import announce, first_ring, kept
+from functions.rotate_keys.rotation_rules import RETENTION_NEEDED
+from functions.rotate_keys.rotator import LONGEST_RUN, SlowRotationError
 from functions.rotate_keys.settings import Settings
 from functions.shared import key_ring, signing_keys
 from functions.shared.client_record import SIGNING_ALGORITHMS
-from functions.shared.key_ring import UnusableKeyRingError, thumbprint
+from functions.shared.key_ring import KeyRing, UnusableKeyRingError, thumbprint
+from functions.shared.secret_store import SecretConflictError
 from tests.support.aws import ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.memory_stores import ManualClock, MemorySecrets
-from tests.support.server import NOW, key
+from tests.support.server import NOW, generate, key
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from functions.rotate_keys.key_generation import NewKey
     from functions.rotate_keys.rotator import Rotator
+    from functions.shared.secret_store import SecretVersion
 
+DAY, HOUR = 86_400, 3_600
 SETTINGS = Settings.from_env(ENVIRONMENT)
+RULES = SETTINGS.rules()
 
 
-def _rotation(store: MemorySecrets, now: float = NOW) -> Rotator:
-    return build(SETTINGS, clock=ManualClock(now), secrets=store, generate=key)
+class Numbered:
+    """Hands out known keys, one after the other."""
+
+    def __init__(self, first: int = 1) -> None:
+        self.number = first - 1
+
+    def __call__(self, alg: str) -> NewKey:
+        self.number += 1
+        return key(self.number, alg)
 
 
-def test_a_generated_key_is_named_by_its_thumbprint_and_hides_its_private_half() -> None:
-    new = generate_rsa_key()
-    assert new.kid == thumbprint(new.public_jwk)
-    assert new.public_jwk.keys() == {"kty", "e", "n"}
-    assert signing_keys.from_pem(new.private_pem).key_size == 2048  # type: ignore[union-attr]
-    assert "PRIVATE" not in repr(new)
+def _rotation(
+    store: MemorySecrets,
+    clock: ManualClock | None = None,
+    make: Callable[[str], NewKey] = generate,
+    **settings: str,
+) -> Rotator:
+    return build(
+        Settings.from_env({**ENVIRONMENT, **settings}),
+        clock=clock or ManualClock(NOW),
+        secrets=store,
+        generate=make,
+    )
+
+
+def _ring(store: MemorySecrets) -> KeyRing:
+    return key_ring.from_json(store.texts[KEY_RING_SECRET])
+
+
+def _private(store: MemorySecrets) -> set[str]:
+    return set(signing_keys.from_json(store.texts[SIGNING_KEYS_SECRET]))
 
 
 @pytest.mark.parametrize("alg", SIGNING_ALGORITHMS)
 def test_a_key_of_each_algorithm_signs_what_the_published_half_verifies(alg: str) -> None:
     new = generate_key(alg)
-    ring = first_ring(new, NOW)
+    ring = first_ring([new], NOW)
     token = jwt.encode({"a": 1}, signing_keys.from_pem(new.private_pem), alg)
     (jwk,) = ring.key_set(NOW)["keys"]
     assert jwt.decode(token, jwt.PyJWK(jwk), algorithms=[alg]) == {"a": 1}
-    assert new.kid == jwk["kid"]
+    assert new.kid == jwk["kid"] == thumbprint(new.public_jwk)
+    assert "PRIVATE" not in repr(new)
 
 
 def test_the_first_key_is_published_and_signs_at_once() -> None:
-    ring = first_ring(key(), NOW + 0.9)
+    ring = first_ring([key()], NOW + 0.9)
     assert ring.signing_key(NOW + 0.9, "RS256").kid == key().kid
     assert len(ring.published_keys(NOW)) == 1
 
 
 def test_the_first_key_goes_on_signing_if_no_successor_ever_comes() -> None:
-    ten_years = 10 * 365 * 86_400
-    assert first_ring(key(), NOW).signing_key(NOW + ten_years, "RS256").kid == key().kid
+    assert first_ring([key()], NOW).signing_key(NOW + 3650 * DAY, "RS256").kid == key().kid
 
 
 def test_a_ring_is_made_where_there_is_none() -> None:
     store = MemorySecrets()
-    assert _rotation(store).run() == {"created": key().kid}
-    ring = key_ring.from_json(store.texts[KEY_RING_SECRET])
-    assert ring == first_ring(key(), NOW)
-    private_keys = signing_keys.from_json(store.texts[SIGNING_KEYS_SECRET])
-    assert private_keys == {key().kid: key().private_pem}
+    assert _rotation(store).run().created == (key().kid,)
+    assert _ring(store) == first_ring([key()], NOW)
+    kept_keys = signing_keys.from_json(store.texts[SIGNING_KEYS_SECRET])
+    assert kept_keys == {key().kid: key().private_pem}
 
 
-def test_a_second_run_changes_nothing() -> None:
+def test_a_ring_is_made_with_a_key_for_each_algorithm() -> None:
+    store = MemorySecrets()
+    _rotation(store, ALGORITHMS="RS256,ES256").run()
+    for alg in ("RS256", "ES256"):
+        assert _ring(store).signing_key(NOW, alg).kid == key(1, alg).kid
+
+
+def test_an_algorithm_that_is_added_is_announced_before_it_signs() -> None:
+    store = MemorySecrets()
+    _rotation(store).run()
+    _rotation(store, ManualClock(NOW + 60), ALGORITHMS="RS256,ES256").run()
+    with pytest.raises(UnusableKeyRingError):
+        _ring(store).signing_key(NOW + DAY, "ES256")
+    assert _ring(store).signing_key(NOW + 60 + DAY, "ES256").kid == key(1, "ES256").kid
+    assert _ring(store).signing_key(NOW + 60 + DAY, "RS256").sign_until is None
+
+
+def test_a_run_between_changes_writes_nothing() -> None:
     store = MemorySecrets()
     _rotation(store).run()
     before = dict(store.texts)
-    assert _rotation(store, NOW + 60).run() == {"created": None}
+    for days in (0, 1, 28):
+        report = _rotation(store, ManualClock(NOW + days * DAY + 60)).run()
+        assert (report.created, report.dropped) == ((), ())
     assert store.texts == before
 
 
-def test_no_private_key_gets_into_the_ring() -> None:
+def test_a_key_lives_through_announcement_signing_retirement_and_deletion() -> None:
+    store, clock, make = MemorySecrets(), ManualClock(NOW), Numbered()
+    rotation = _rotation(store, clock, make)
+    rotation.run()
+    announced_at = NOW + 29 * DAY
+    clock.now = announced_at
+    assert rotation.run().created == (key(2).kid,)
+    old, new = _ring(store).keys
+    signs_at = announced_at + DAY
+    assert (new.publish_from, new.sign_from, new.sign_until) == (announced_at, signs_at, None)
+    assert (old.sign_until, old.publish_until) == (signs_at, signs_at + 2 * DAY)
+    assert _ring(store).signing_key(signs_at - 0.1, "RS256").kid == old.kid
+    assert _ring(store).signing_key(signs_at, "RS256").kid == new.kid
+    # The private half goes when nobody can sign with it any more, the public one much later.
+    clock.now = signs_at + 60
+    assert rotation.run().deleted_private_halves == 0
+    clock.now = signs_at + HOUR
+    assert rotation.run().deleted_private_halves == 1
+    assert _private(store) == {new.kid}
+    assert old in _ring(store).published_keys(clock.now)
+    clock.now = signs_at + 2 * DAY + HOUR
+    assert rotation.run().dropped == (old.kid,)
+    assert _ring(store).keys == (new,)
+
+
+def test_a_late_run_leaves_the_old_key_signing_until_the_new_one_is_known() -> None:
+    store, clock = MemorySecrets(), ManualClock(NOW)
+    rotation = _rotation(store, clock, Numbered())
+    rotation.run()
+    clock.now = NOW + 400 * DAY
+    rotation.run()
+    assert _ring(store).signing_key(clock.now + DAY - 1, "RS256").kid == key(1).kid
+    assert _ring(store).signing_key(clock.now + DAY, "RS256").kid == key(2).kid
+
+
+def test_what_was_promised_about_a_key_outlives_a_changed_setting() -> None:
+    store, clock, make = MemorySecrets(), ManualClock(NOW), Numbered()
+    _rotation(store, clock, make).run()
+    clock.now += 29 * DAY
+    _rotation(store, clock, make).run()
+    before = _ring(store)
+    _rotation(store, clock, make, KEY_RETIRE_HOURS="25", KEY_ANNOUNCE_HOURS="2").run()
+    assert _ring(store) == before
+
+
+def test_a_promise_that_is_too_short_by_now_is_stretched() -> None:
+    old = replace(
+        first_ring([key()], NOW).keys[0], sign_until=NOW + HOUR, publish_until=NOW + 2 * HOUR
+    )
+    (stretched,) = kept(KeyRing((old,)), NOW).keys
+    assert stretched.publish_until == NOW + HOUR + RETENTION_NEEDED
+
+
+def test_nobody_is_without_a_key_when_an_end_was_set_and_no_successor_is_there() -> None:
+    lonely = replace(
+        first_ring([key()], NOW).keys[0], sign_until=NOW + 60, publish_until=NOW + 3 * DAY
+    )
+    ring = announce(KeyRing((lonely,)), key(2), RULES, NOW)
+    assert ring.signing_key(NOW + 61, "RS256").kid == key(1).kid
+
+
+def test_a_published_key_set_never_holds_anything_private() -> None:
     store = MemorySecrets()
     _rotation(store).run()
     (jwk,) = [entry["public_jwk"] for entry in json.loads(store.texts[KEY_RING_SECRET])["keys"]]
     assert jwk.keys() == {"kty", "e", "n"}
 
 
-class FailsToWrite(MemorySecrets):
-    """Fails when one name is written."""
+class Troubled(MemorySecrets):
+    """Fails, or lets somebody else go first, when one name is written."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, trouble: Callable[[], None]) -> None:
         super().__init__()
         self.name = name
+        self.trouble = trouble
 
-    def write(self, name: str, text: str) -> None:
+    def replace(self, name: str, text: str, seen: SecretVersion | None) -> None:
         if name == self.name:
-            raise OSError("no")
-        super().write(name, text)
+            self.trouble()
+        super().replace(name, text, seen)
+
+
+def _break() -> None:
+    raise OSError("no")
 
 
 def test_the_ring_never_names_a_key_whose_private_half_is_not_written_yet() -> None:
-    store = FailsToWrite(SIGNING_KEYS_SECRET)
+    store = Troubled(SIGNING_KEYS_SECRET, _break)
     with pytest.raises(OSError, match="no"):
         _rotation(store).run()
     assert KEY_RING_SECRET not in store.texts
 
 
-def test_a_run_after_one_that_broke_off_keeps_what_was_written() -> None:
-    store = FailsToWrite(KEY_RING_SECRET)
+def test_what_a_run_that_broke_off_left_behind_is_deleted_by_a_later_one() -> None:
+    store, clock = Troubled(KEY_RING_SECRET, _break), ManualClock(NOW)
+    make = Numbered()
     with pytest.raises(OSError, match="no"):
+        _rotation(store, clock, make).run()
+    store.trouble = lambda: None
+    clock.now += 60
+    assert _rotation(store, clock, make).run().created == (key(2).kid,)
+    # Not at once: it could be another run's that has not written its ring yet.
+    assert _private(store) == {key(1).kid, key(2).kid}
+    clock.now += HOUR
+    assert _rotation(store, clock, make).run().deleted_private_halves == 1
+    assert _private(store) == {key(2).kid}
+
+
+@pytest.mark.parametrize("name", [KEY_RING_SECRET, SIGNING_KEYS_SECRET])
+def test_of_two_runs_at_once_one_announces_its_key(name: str) -> None:
+    store, make = Troubled(name, lambda: None), Numbered()
+
+    def go_first() -> None:
+        store.trouble = lambda: None
+        _rotation(store, ManualClock(NOW + 1), make).run()
+
+    store.trouble = go_first
+    _rotation(store, ManualClock(NOW), make).run()
+    (only,) = _ring(store).keys
+    assert only.kid in _private(store)
+
+
+def test_a_run_gives_up_when_others_are_always_faster() -> None:
+    store = Troubled(KEY_RING_SECRET, lambda: None)
+    number = 0
+
+    def interfere() -> None:
+        nonlocal number
+        number += 1
+        store.texts[KEY_RING_SECRET] = key_ring.to_json(KeyRing(())) + " " * number
+
+    store.trouble = interfere
+    with pytest.raises(SecretConflictError):
         _rotation(store).run()
-    store.name = ""
-    other = build(SETTINGS, clock=ManualClock(NOW), secrets=store, generate=lambda: key(2))
-    assert other.run() == {"created": key(2).kid}
-    private_keys = signing_keys.from_json(store.texts[SIGNING_KEYS_SECRET])
-    assert private_keys.keys() == {key(1).kid, key(2).kid}
+
+
+def test_a_run_that_took_too_long_does_not_announce_a_key_that_may_be_gone() -> None:
+    store, clock = MemorySecrets(), ManualClock(NOW)
+
+    def slow(alg: str) -> NewKey:
+        clock.now += LONGEST_RUN + 1
+        return generate(alg)
+
+    with pytest.raises(SlowRotationError):
+        _rotation(store, clock, slow).run()
+    assert KEY_RING_SECRET not in store.texts
 
 
 def test_a_ring_that_cannot_be_read_is_not_replaced() -> None:
@@ -117,7 +275,3 @@ def test_a_ring_that_cannot_be_read_is_not_replaced() -> None:
     with pytest.raises(UnusableKeyRingError):
         _rotation(store).run()
     assert store.texts == {KEY_RING_SECRET: "{}"}
-
-
-def test_an_absent_ring_reads_as_none() -> None:
-    assert KeyStore(MemorySecrets(), KEY_RING_SECRET, SIGNING_KEYS_SECRET).ring() is None

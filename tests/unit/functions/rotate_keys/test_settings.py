@@ -2,16 +2,87 @@ from __future__ import annotations
 
 import pytest
 
+from functions.rotate_keys.rotation_rules import RotationRules, UnsafeRotationError
 from functions.rotate_keys.settings import Settings
 from functions.shared.settings import MissingSettingsError
+from local.aws import TEMPLATE
+from local.gateway.cloudformation import load
 from tests.support.aws import ENVIRONMENT
+
+DAY, HOUR = 86_400, 3_600
+
+
+def _settings(**changes: str) -> Settings:
+    return Settings.from_env({**ENVIRONMENT, **changes})
 
 
 def test_settings_come_from_the_environment() -> None:
-    assert Settings.from_env(ENVIRONMENT).key_ring_secret == "key-ring"
+    assert _settings().key_ring_secret == "key-ring"
 
 
 def test_an_empty_environment_is_refused_with_every_name() -> None:
     with pytest.raises(MissingSettingsError) as error:
         Settings.from_env({})
-    assert set(error.value.names) == {name.upper() for name in Settings.__slots__}
+    assert set(error.value.names) == {"KEY_RING_SECRET", "SIGNING_KEYS_SECRET"}
+
+
+def test_rotation_has_safe_defaults() -> None:
+    assert _settings().rules() == RotationRules(
+        signing=30 * DAY, announcing=24 * HOUR, retiring=48 * HOUR, verifier_cache=HOUR
+    )
+    assert _settings().signing_algorithms() == ("RS256",)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"KEY_ANNOUNCE_HOURS": "1"}, "announced for 3600 seconds, but 3990"),
+        ({"VERIFIER_CACHE_SECONDS": "86400"}, "announced for 86400 seconds, but 86790"),
+        ({"KEY_RETIRE_HOURS": "24"}, "a token can count for 86490"),
+        ({"KEY_SIGNING_DAYS": "0"}, "a key signs for 0 seconds"),
+        ({"KEY_SIGNING_DAYS": "-1"}, "KEY_SIGNING_DAYS is a whole number"),
+        ({"KEY_ANNOUNCE_HOURS": "soon"}, "KEY_ANNOUNCE_HOURS is a whole number"),
+    ],
+)
+def test_unsafe_times_are_refused_with_the_reason(changes: dict[str, str], fault: str) -> None:
+    with pytest.raises(UnsafeRotationError, match=fault):
+        _settings(**changes).rules()
+
+
+def test_every_fault_is_named_at_once() -> None:
+    with pytest.raises(UnsafeRotationError) as error:
+        _settings(KEY_ANNOUNCE_HOURS="1", KEY_RETIRE_HOURS="1").rules()
+    assert len(error.value.faults) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"ALGORITHMS": "HS256"}, "ALGORITHMS of the secrets-manager edition are among RS256"),
+        ({"ALGORITHMS": "EdDSA", "KEY_EDITION": "kms"}, "ALGORITHMS of the kms edition"),
+        ({"KEY_EDITION": "hsm"}, "KEY_EDITION is one of secrets-manager, kms"),
+    ],
+)
+def test_an_algorithm_that_there_can_be_no_key_for_is_refused(
+    changes: dict[str, str], fault: str
+) -> None:
+    with pytest.raises(UnsafeRotationError, match=fault):
+        _settings(**changes).signing_algorithms()
+
+
+def test_algorithms_are_a_list_without_doubles() -> None:
+    assert _settings(ALGORITHMS="RS256, ES256,RS256").signing_algorithms() == ("RS256", "ES256")
+
+
+def test_whatever_the_template_lets_through_is_safe() -> None:
+    parameters = load(TEMPLATE)["Parameters"]
+    for days in ("MinValue", "MaxValue"):
+        for announce in ("MinValue", "MaxValue"):
+            for retire in ("MinValue", "MaxValue"):
+                for cache in ("MinValue", "MaxValue"):
+                    _settings(
+                        KEY_SIGNING_DAYS=str(parameters["KeySigningDays"][days]),
+                        KEY_ANNOUNCE_HOURS=str(parameters["KeyAnnounceHours"][announce]),
+                        KEY_RETIRE_HOURS=str(parameters["KeyRetireHours"][retire]),
+                        VERIFIER_CACHE_SECONDS=str(parameters["AuthorizerKeyCacheSeconds"][cache]),
+                    ).rules()

@@ -1,0 +1,281 @@
+"""Keys in Secrets Manager and in KMS: the same contract, held on moto."""
+
+from __future__ import annotations
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import jwt
+import pytest
+from botocore.awsrequest import AWSResponse
+from jwt.utils import base64url_decode
+
+from functions.rotate_keys.composition import build
+from functions.rotate_keys.kms_halves import KmsHalves
+from functions.rotate_keys.settings import Settings
+from functions.shared import key_ring
+from functions.shared.oauth_errors import ServerError, TemporarilyUnavailableError
+from functions.shared.secret_store import SecretConflictError, SecretsManagerStore
+from functions.shared.signers import RingSigners
+from functions.shared.warm_key_ring import WarmKeyRing
+from tests.support.aws import ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET
+from tests.support.memory_stores import MemorySecrets
+
+if TYPE_CHECKING:
+    from functions.rotate_keys.rotator import Rotator
+    from functions.shared.aws_clients import AwsClients
+    from functions.shared.key_ring import KeyRing
+    from functions.shared.secret_store import VersionedSecretStore
+    from tests.support.memory_stores import ManualClock
+
+EDITIONS = ("secrets-manager", "kms")
+ALGORITHMS = ("RS256", "PS256", "ES256")
+DAY = 86_400
+
+
+class Authority:
+    """A ring in moto: rotated, signed with and published."""
+
+    def __init__(self, aws: AwsClients, clock: ManualClock) -> None:
+        self.aws = aws
+        self.clock = clock
+        self.secrets = SecretsManagerStore(aws.secrets_manager)
+
+    def rotation(self, edition: str, algorithms: str = "RS256") -> Rotator:
+        settings = Settings.from_env(
+            {**ENVIRONMENT, "KEY_EDITION": edition, "ALGORITHMS": algorithms, "STACK_NAME": "ours"}
+        )
+        halves = KmsHalves(self.aws.kms, settings.stack_name)
+        return build(settings, clock=self.clock, secrets=self.secrets, kms_halves=halves)
+
+    def signers(self) -> RingSigners:
+        warm = WarmKeyRing(self.secrets, KEY_RING_SECRET, self.clock)
+        return RingSigners(warm, self.secrets, SIGNING_KEYS_SECRET, kms=lambda: self.aws.kms)
+
+    def ring(self) -> KeyRing:
+        return key_ring.from_json(self.secrets.read(KEY_RING_SECRET))
+
+    def verify(self, token: str, alg: str) -> dict[str, Any]:
+        """Verify as anyone does: with the published key set and PyJWT."""
+        kid = jwt.get_unverified_header(token)["kid"]
+        keys = self.ring().key_set(self.clock())["keys"]
+        (jwk,) = [key for key in keys if key["kid"] == kid]
+        claims: dict[str, Any] = jwt.decode(token, jwt.PyJWK(jwk), algorithms=[alg])
+        return claims
+
+    def kms_state(self) -> dict[str, str]:
+        keys = self.aws.kms.list_keys()["Keys"]
+        described = [self.aws.kms.describe_key(KeyId=key["KeyId"])["KeyMetadata"] for key in keys]
+        return {key["Arn"]: key["KeyState"] for key in described}
+
+
+@pytest.fixture
+def authority(aws: AwsClients, clock: ManualClock) -> Authority:
+    return Authority(aws, clock)
+
+
+# moto signs PS256 with the longest salt there can be. KMS's is as long as the digest, which is what
+# RFC 7518, 3.5, wants and what verifiers insist on.
+@pytest.mark.parametrize(
+    ("edition", "alg"),
+    [("secrets-manager", alg) for alg in ALGORITHMS] + [("kms", "RS256"), ("kms", "ES256")],
+)
+def test_what_is_signed_verifies_with_the_published_key(
+    authority: Authority, edition: str, alg: str
+) -> None:
+    authority.rotation(edition, alg).run()
+    signer = authority.signers().current(authority.clock(), alg)
+    (key,) = authority.ring().keys
+    assert signer.kid == key.kid
+    for typ in (None, "at+jwt"):
+        token = signer.sign({"sub": "service"}, typ)
+        assert authority.verify(token, alg) == {"sub": "service"}
+        header = jwt.get_unverified_header(token)
+        expected = {"alg": alg, "kid": key.kid}
+        assert header == (expected | {"typ": typ} if typ else expected)
+
+
+@pytest.mark.parametrize("edition", EDITIONS)
+def test_an_edition_knows_no_key_for_another_algorithm(authority: Authority, edition: str) -> None:
+    authority.rotation(edition).run()
+    with pytest.raises(key_ring.UnusableKeyRingError):
+        authority.signers().current(authority.clock(), "ES256")
+
+
+def test_the_private_half_of_a_kms_key_is_nowhere_with_us(authority: Authority) -> None:
+    authority.rotation("kms").run()
+    assert authority.secrets.read(SIGNING_KEYS_SECRET) is None
+    (key,) = authority.ring().keys
+    assert key.signer.startswith("arn:aws:kms:")
+    assert "PRIVATE" not in (authority.secrets.read(KEY_RING_SECRET) or "")
+
+
+def test_a_kms_key_is_tagged_with_its_stack(authority: Authority) -> None:
+    authority.rotation("kms").run()
+    (arn,) = authority.kms_state()
+    tags = authority.aws.kms.list_resource_tags(KeyId=arn)["Tags"]
+    assert tags == [{"TagKey": "gatehouse:stack", "TagValue": "ours"}]
+
+
+def test_a_changed_edition_is_a_rotation_like_any_other(authority: Authority) -> None:
+    clock = authority.clock
+    authority.rotation("secrets-manager").run()
+    local = authority.ring().keys[0].kid
+    clock.now += 60
+    authority.rotation("kms").run()
+    assert authority.signers().current(clock.now, "RS256").kid == local
+    clock.now += DAY
+    token = authority.signers().current(clock.now, "RS256").sign({}, None)
+    assert jwt.get_unverified_header(token)["kid"] != local
+    assert authority.verify(token, "RS256") == {}
+    # And back again.
+    authority.rotation("secrets-manager").run()
+    clock.now += DAY
+    back = authority.signers().current(clock.now, "RS256").sign({}, None)
+    assert authority.verify(back, "RS256") == {}
+    assert len(authority.ring().keys) == 3
+
+
+def test_a_retired_kms_key_is_deleted_and_no_other(authority: Authority) -> None:
+    clock = authority.clock
+    stranger = authority.aws.kms.create_key()["KeyMetadata"]["Arn"]
+    # moto dates keys itself, so this clock has to be the one on the wall.
+    clock.now = time.time() - 32 * DAY
+    authority.rotation("kms").run()
+    clock.now = time.time() - 2 * DAY
+    authority.rotation("kms").run()
+    old, new = authority.ring().keys
+    clock.now = time.time() + 2 * 3_600
+    assert authority.rotation("kms").run().deleted_private_halves == 1
+    state = authority.kms_state()
+    assert state == {
+        stranger: "Enabled", old.signer: "PendingDeletion", new.signer: "Enabled"
+    }  # fmt: skip
+    assert authority.rotation("kms").run().deleted_private_halves == 0
+
+
+def _fail(aws: AwsClients, status: int, code: str) -> list[str]:
+    """Make KMS fail to sign; return the list of attempts."""
+    attempts: list[str] = []
+
+    class Body:
+        def stream(self, **_: object) -> Any:  # noqa: ANN401
+            yield json.dumps({"__type": code}).encode()
+
+    def answer(request: Any, **_: object) -> AWSResponse | None:  # noqa: ANN401
+        attempts.append(request.url)
+        return AWSResponse(request.url, status, {}, Body())  # type: ignore[arg-type]
+
+    hook: Any = answer
+    aws.kms.meta.events.register_first("before-send.kms.Sign", hook)
+    return attempts
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "error"),
+    [
+        (400, "ThrottlingException", TemporarilyUnavailableError),
+        (500, "KMSInternalException", TemporarilyUnavailableError),
+        (503, "DependencyTimeoutException", TemporarilyUnavailableError),
+        (400, "AccessDeniedException", ServerError),
+        (400, "KMSInvalidStateException", ServerError),
+    ],
+)
+def test_trouble_with_kms_is_tried_again_if_it_may_pass_and_then_told_apart(
+    authority: Authority, status: int, code: str, error: type[Exception]
+) -> None:
+    authority.rotation("kms").run()
+    signer = authority.signers().current(authority.clock(), "RS256")
+    attempts = _fail(authority.aws, status, code)
+    with pytest.raises(error):
+        signer.sign({}, None)
+    assert len(attempts) == (2 if error is TemporarilyUnavailableError else 1)
+
+
+def test_ps256_in_kms_is_asked_for_by_its_name(authority: Authority) -> None:
+    authority.rotation("kms", "PS256").run()
+    token = authority.signers().current(authority.clock(), "PS256").sign({}, None)
+    message, _, signature = token.rpartition(".")
+    (key,) = authority.ring().keys
+    answer = authority.aws.kms.verify(
+        KeyId=key.signer,
+        Message=message.encode(),
+        Signature=base64url_decode(signature),
+        SigningAlgorithm="RSASSA_PSS_SHA_256",
+    )
+    assert answer["SignatureValid"]
+
+
+@pytest.mark.parametrize("length", [2000, 5000])
+def test_a_message_that_kms_does_not_digest_is_digested_here(
+    authority: Authority, length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority.rotation("kms").run()
+    signer = authority.signers().current(authority.clock(), "RS256")
+    asked: list[dict[str, Any]] = []
+    authority.aws.kms.meta.events.register(
+        "before-parameter-build.kms.Sign", lambda params, **_: asked.append(params)
+    )
+    signer.sign({"a": "x" * length}, None)
+    (call,) = asked
+    assert call["MessageType"] == ("RAW" if len(call["Message"]) > 32 else "DIGEST")
+    assert (call["MessageType"] == "DIGEST") == (length == 5000)
+
+
+@pytest.mark.parametrize("kind", ["memory", "aws"])
+def test_a_secret_is_replaced_only_if_it_is_as_it_was_seen(kind: str, aws: AwsClients) -> None:
+    store: VersionedSecretStore
+    store = MemorySecrets() if kind == "memory" else SecretsManagerStore(aws.secrets_manager)
+    assert store.read_version(KEY_RING_SECRET) is None
+    store.replace(KEY_RING_SECRET, "first", None)
+    with pytest.raises(SecretConflictError):
+        store.replace(KEY_RING_SECRET, "also first", None)
+    first = store.read_version(KEY_RING_SECRET)
+    assert first is not None
+    assert first.text == store.read(KEY_RING_SECRET) == "first"
+    store.replace(KEY_RING_SECRET, "second", first)
+    for _ in range(2):
+        with pytest.raises(SecretConflictError):
+            store.replace(KEY_RING_SECRET, "third", first)
+    second = store.read_version(KEY_RING_SECRET)
+    assert second is not None
+    assert second.text == "second"
+    store.replace(KEY_RING_SECRET, "third", second)
+    assert store.read(KEY_RING_SECRET) == "third"
+    assert "third" not in repr(store.read_version(KEY_RING_SECRET))
+
+
+@pytest.mark.parametrize("kind", ["memory", "aws"])
+def test_of_many_replacements_one_wins(kind: str, aws: AwsClients) -> None:
+    store: VersionedSecretStore
+    store = MemorySecrets() if kind == "memory" else SecretsManagerStore(aws.secrets_manager)
+    store.replace(KEY_RING_SECRET, "first", None)
+    seen = store.read_version(KEY_RING_SECRET)
+
+    def replace(number: int) -> bool:
+        try:
+            store.replace(KEY_RING_SECRET, f"{number}", seen)
+        except SecretConflictError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as threads:
+        assert sum(threads.map(replace, range(16))) == 1
+
+
+def test_many_rotations_at_once_leave_one_ring_with_its_private_halves(
+    authority: Authority,
+) -> None:
+    def rotate(_: int) -> None:
+        authority.rotation("secrets-manager", "ES256").run()
+
+    with ThreadPoolExecutor(4) as threads:
+        outcomes = [threads.submit(rotate, number) for number in range(4)]
+    errors = [outcome.exception() for outcome in outcomes if outcome.exception()]
+    assert all(isinstance(error, SecretConflictError) for error in errors)
+    (key,) = authority.ring().keys
+    signer = authority.signers().current(authority.clock(), "ES256")
+    assert authority.verify(signer.sign({}, None), "ES256") == {}
+    assert signer.kid == key.kid

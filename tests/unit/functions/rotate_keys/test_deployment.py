@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import json
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from functions.rotate_keys.deployment import answering, put
+from functions.rotate_keys.rotation_rules import UnsafeRotationError
+from functions.rotate_keys.rotator import Report
+from functions.rotate_keys.run_log import logged
+from functions.shared.oauth_errors import TemporarilyUnavailableError
+
+SCHEDULED = {"source": "aws.events"}
+ASKED = {
+    "RequestType": "Create",
+    "ResponseURL": "https://cloudformation.example/answer?signature=x",
+    "StackId": "arn:aws:cloudformation:eu-west-1:123456789012:stack/gatehouse/1",
+    "RequestId": "request",
+    "LogicalResourceId": "KeyRing",
+    "ResourceType": "AWS::CloudFormation::CustomResource",
+    "ResourceProperties": {},
+}
+
+
+class Answers(list[dict[str, Any]]):
+    def send(self, url: str, body: bytes) -> None:
+        assert url == ASKED["ResponseURL"]
+        self.append(json.loads(body))
+
+
+def _refuse() -> dict[str, object]:
+    raise UnsafeRotationError(["a key is announced for no time"])
+
+
+def test_a_scheduled_run_answers_nobody() -> None:
+    answers = Answers()
+    assert answering(SCHEDULED, lambda: {"created": ["a"]}, answers.send) == {"created": ["a"]}
+    assert not answers
+
+
+@pytest.mark.parametrize("kind", ["Create", "Update"])
+def test_cloudformation_is_told_that_the_ring_is_there(kind: str) -> None:
+    answers = Answers()
+    answering({**ASKED, "RequestType": kind}, dict, answers.send)
+    (answer,) = answers
+    assert answer["Status"] == "SUCCESS"
+    assert answer["PhysicalResourceId"] == "key-ring"
+    for name in ("StackId", "RequestId", "LogicalResourceId"):
+        assert answer[name] == ASKED[name]
+
+
+def test_cloudformation_is_told_why_settings_are_refused() -> None:
+    answers = Answers()
+    assert answering(ASKED, _refuse, answers.send) == {}
+    (answer,) = answers
+    assert answer["Status"] == "FAILED"
+    assert "a key is announced for no time" in answer["Reason"]
+
+
+def test_the_end_of_the_stack_does_nothing_and_is_confirmed() -> None:
+    answers = Answers()
+    answering({**ASKED, "RequestType": "Delete"}, _refuse, answers.send)
+    assert answers[0]["Status"] == "SUCCESS"
+
+
+def test_an_answer_is_put_without_a_content_type() -> None:
+    received: list[tuple[str, str | None, bytes]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            received.append((self.path, self.headers["Content-Type"], body))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.handle_request)
+        thread.start()
+        put(f"http://127.0.0.1:{server.server_address[1]}/answer?signature=x", b"{}")
+        thread.join(5)
+    assert received == [("/answer?signature=x", "", b"{}")]
+
+
+def test_a_run_logs_one_line() -> None:
+    lines: list[str] = []
+    report = logged(lambda: Report(created=("a",)), lines.append)
+    assert report == {"created": ("a",), "dropped": (), "deleted_private_halves": 0}
+    (line,) = lines
+    assert json.loads(line) == {
+        "function": "rotate_keys",
+        "outcome": "success",
+        "created": ["a"],
+        "dropped": [],
+        "deleted_private_halves": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (UnsafeRotationError(["x"]), "These rotation settings are not safe: x"),
+        (TemporarilyUnavailableError(reason="Sign: Throttling"),
+         "TemporarilyUnavailableError: Sign: Throttling"),
+        (ValueError("a secret"), "ValueError"),
+    ],
+)  # fmt: skip
+def test_a_run_that_fails_logs_why_and_fails(error: Exception, reason: str) -> None:
+    lines: list[str] = []
+
+    def fail() -> Report:
+        raise error
+
+    with pytest.raises(type(error)):
+        logged(fail, lines.append)
+    (line,) = lines
+    assert json.loads(line) == {"function": "rotate_keys", "outcome": "error", "reason": reason}

@@ -1,0 +1,294 @@
+"""Rotation under every schedule: runs that come early, late, twice at once or end half-way.
+
+The real rotator runs on stores in memory, with key pairs that cost nothing. Around it a small world
+keeps book: who signs what at every moment that matters, whose ring is half a minute old and whose
+clock is wrong, and what the oldest cache that is allowed knows.
+"""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass, field
+from itertools import count, pairwise
+from math import floor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from authorizer.claims import LEEWAY
+from functions.rotate_keys.composition import build
+from functions.rotate_keys.key_generation import NewKey
+from functions.rotate_keys.settings import Settings
+from functions.shared import key_ring, signing_keys
+from functions.shared.client_record import LONGEST_TOKEN_LIFETIME
+from functions.shared.key_ring import JWKS_MAX_AGE, KeyRing
+from functions.shared.warm_key_ring import WARM_SECONDS
+from tests.support.aws import ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET
+from tests.support.memory_stores import MemorySecrets
+from tests.support.server import NOW
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from functions.shared.key_ring import RingKey
+    from functions.shared.secret_store import SecretVersion
+
+MINUTE, HOUR, DAY = 60, 3_600, 86_400
+SKEW = 25
+"""Seconds by which a clock is wrong at most, either way: two differ by less than CLOCK_SKEW."""
+
+
+class CrashError(Exception):
+    """The process is gone."""
+
+
+class Store(MemorySecrets):
+    """A store in which every access is an occasion for trouble."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self.world = world
+        self.trouble: dict[int, Callable[[], None]] = {}
+        self.accesses = 0
+
+    def read(self, name: str) -> str | None:
+        self._access()
+        return super().read(name)
+
+    def replace(self, name: str, text: str, seen: SecretVersion | None) -> None:
+        self._access()
+        super().replace(name, text, seen)
+        self.world.remember()
+        self._access()
+
+    def _access(self) -> None:
+        self.accesses += 1
+        trouble = self.trouble.pop(self.accesses, None)
+        if trouble:
+            trouble()
+
+
+@dataclass
+class World:
+    """True time, the store, and all that was ever current in it."""
+
+    now: float = float(NOW)
+    environ: dict[str, str] = field(default_factory=dict)
+    rings: list[tuple[float, KeyRing]] = field(default_factory=list)
+    private: list[tuple[float, frozenset[str]]] = field(default_factory=list)
+    caches: list[tuple[float, int]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.numbers = count(1)
+        self.store = Store(self)
+        self.configure({})
+
+    def configure(self, environ: dict[str, str]) -> None:
+        self.environ = environ
+        cache = int(environ.get("VERIFIER_CACHE_SECONDS", "3600"))
+        self.caches.append((self.now, cache))
+
+    def remember(self) -> None:
+        texts = self.store.texts
+        if KEY_RING_SECRET in texts:
+            self.rings.append((self.now, key_ring.from_json(texts[KEY_RING_SECRET])))
+        kids = frozenset(signing_keys.from_json(texts.get(SIGNING_KEYS_SECRET)))
+        self.private.append((self.now, kids))
+
+    def rotate(self, skew: float) -> None:
+        """Run the real rotator; time passes while it makes a key."""
+        offset = skew
+
+        def generate(alg: str) -> NewKey:
+            self.now += 2
+            number = next(self.numbers)
+            modulus = urlsafe_b64encode(number.to_bytes(256, "big")).decode().rstrip("=")
+            return NewKey(alg, {"kty": "RSA", "n": modulus, "e": "AQAB"}, f"private {number}")
+
+        build(
+            Settings.from_env({**ENVIRONMENT, **self.environ}),
+            clock=lambda: self.now + offset,
+            secrets=self.store,
+            generate=generate,
+        ).run()
+
+    def ring_at(self, moment: float) -> KeyRing | None:
+        """Return the ring that was current then."""
+        return next((ring for since, ring in reversed(self.rings) if since <= moment), None)
+
+    def moments(self) -> Iterator[float]:
+        """Yield every moment at which something changes, and those around it."""
+        until = self.now
+        changes = {since for since, _ in self.rings} | {until}
+        for _, ring in self.rings:
+            for key in ring.keys:
+                times = (key.publish_from, key.sign_from, key.sign_until, key.publish_until)
+                changes |= {float(time) for time in times if time is not None}
+        for change in sorted(changes):
+            for offset in (-SKEW - 1, -1, 0, 1, WARM_SECONDS - 1, SKEW + WARM_SECONDS, 10 * MINUTE):
+                if self.rings[0][0] <= change + offset <= until:
+                    yield change + offset
+
+
+@dataclass(frozen=True)
+class Run:
+    wait: int
+    skew: int
+    crash_at: int | None
+    rival_at: int | None
+    rival_skew: int
+    environ: dict[str, str] | None
+
+
+SETTINGS_CHANGES = st.one_of(
+    st.none(),
+    st.fixed_dictionaries(
+        {
+            "KEY_SIGNING_DAYS": st.integers(2, 60).map(str),
+            "KEY_ANNOUNCE_HOURS": st.integers(2, 48).map(str),
+            "KEY_RETIRE_HOURS": st.integers(25, 200).map(str),
+            "VERIFIER_CACHE_SECONDS": st.integers(300, 3600).map(str),
+            "ALGORITHMS": st.sampled_from(["RS256", "RS256,PS256"]),
+        }
+    ),
+)
+RUNS = st.lists(
+    st.builds(
+        Run,
+        wait=st.one_of(
+            st.sampled_from([0, 1, 59, HOUR, DAY, 2 * DAY, 28 * DAY, 30 * DAY, 90 * DAY]),
+            st.integers(0, 40 * DAY),
+        ),
+        skew=st.integers(-SKEW, SKEW),
+        crash_at=st.one_of(st.none(), st.integers(1, 24)),
+        rival_at=st.one_of(st.none(), st.integers(1, 24)),
+        rival_skew=st.integers(-SKEW, SKEW),
+        environ=SETTINGS_CHANGES,
+    ),
+    min_size=1,
+    max_size=14,
+)
+
+
+# Accesses of a run that makes a key: 1 reads the ring, 2 the private halves, 3 and 4 are before and
+# after their write, 5 and 6 before and after the ring's. A rival between them adds its own.
+DUE = 29 * DAY
+LOST_HALF = [Run(DUE, 0, 12, 3, 0, None), Run(DAY, 0, None, None, 0, None)]
+"""A rival writes between our read and our write of the private halves, and then we end."""
+
+
+def _crash() -> None:
+    raise CrashError
+
+
+def play(runs: list[Run]) -> World:
+    """Let it all happen."""
+    world = World()
+    world.rotate(0)
+    for run in runs:
+        world.now += run.wait
+        if run.environ is not None:
+            world.configure(run.environ)
+        store = world.store
+        store.accesses, store.trouble = 0, {}
+        if run.rival_at is not None:
+            store.trouble[run.rival_at] = lambda skew=run.rival_skew: world.rotate(skew)  # type: ignore[misc]
+        if run.crash_at is not None and run.crash_at != run.rival_at:
+            store.trouble[run.crash_at] = _crash
+        try:
+            world.rotate(run.skew)
+        except CrashError:
+            continue
+    world.now += 3 * DAY
+    return world
+
+
+def _signers(world: World, moment: float, alg: str) -> Iterator[tuple[float, RingKey]]:
+    """Yield each signer's clock and key: with a fresh ring and an old one, early and late."""
+    for age in (0, WARM_SECONDS):
+        ring = world.ring_at(moment - age)
+        for skew in (-SKEW, SKEW):
+            if ring is not None and any(key.may_sign(moment + skew) for key in ring.keys):
+                yield moment + skew, ring.signing_key(moment + skew, alg)
+
+
+@settings(deadline=None, max_examples=60)
+@example(runs=LOST_HALF)
+@given(runs=RUNS)
+def test_no_schedule_makes_a_good_token_be_refused(runs: list[Run]) -> None:
+    world = play(runs)
+    first = {key.kid for key in world.rings[0][1].keys}
+    last_use: dict[str, int] = {}
+    for moment in world.moments():
+        if moment < NOW + WARM_SECONDS + SKEW:
+            continue  # the very first seconds of a stack
+        for clock, key in _signers(world, moment, "RS256"):
+            # It can sign: its private half is there, for a cold start too.
+            halves = next(kids for since, kids in reversed(world.private) if since <= moment)
+            assert key.kid in halves, "the private half of a key that signs is gone"
+            assert key.kid in first or _oldest_cache_knows(world, key, moment), "unknown key"
+            expires = floor(clock) + LONGEST_TOKEN_LIFETIME
+            last_use[key.kid] = max(expires, last_use.get(key.kid, 0))
+    assert last_use, "somebody must have signed"
+    for kid, expires in last_use.items():
+        _stays_published(world, kid, expires + LEEWAY + SKEW)
+
+
+def _oldest_cache_knows(world: World, key: RingKey, moment: float) -> bool:
+    """Whether a key set that is as old as allowed, from a publisher that is behind, has the key."""
+    cache = next(cache for since, cache in reversed(world.caches) if since <= moment)
+    fetched = moment - JWKS_MAX_AGE - cache
+    ring = world.ring_at(fetched - WARM_SECONDS)
+    if ring is None:
+        return True  # nobody had fetched anything yet
+    return any(k.kid == key.kid for k in ring.published_keys(fetched - SKEW))
+
+
+def _stays_published(world: World, kid: str, until: float) -> None:
+    """Check that a publisher whose clock is ahead shows the key to the end."""
+    versions = [*world.rings, (world.now, world.rings[-1][1])]
+    appeared = False
+    for (since, ring), (end, _) in pairwise(versions):
+        key = next((key for key in ring.keys if key.kid == kid), None)
+        appeared = appeared or key is not None
+        if appeared and since < until:
+            assert key is not None, "a key was dropped while its tokens count"
+            if key.publish_until is not None:
+                assert key.publish_until >= min(until, end) + SKEW or key.publish_until >= until
+
+
+@settings(deadline=None, max_examples=40)
+@given(runs=RUNS)
+def test_every_schedule_leaves_one_key_to_go_on_with_and_no_rubbish(runs: list[Run]) -> None:
+    world = play(runs)
+    world.configure({})
+    for _ in range(3):
+        world.store.accesses, world.store.trouble = 0, {}
+        world.rotate(0)
+        world.now += 4 * DAY
+    ring = world.rings[-1][1]
+    endless = [key for key in ring.keys if key.sign_until is None and key.alg == "RS256"]
+    assert len(endless) == 1
+    needed = {key.kid for key in ring.keys if key.sign_until is None or key.sign_until > world.now}
+    assert needed <= world.private[-1][1]
+    # What a crash left behind is gone, but for keys that retired in these last days.
+    assert len(world.private[-1][1]) <= len(needed) + 2
+
+
+@pytest.mark.parametrize("promise", ["KEY_ANNOUNCE_HOURS", "KEY_RETIRE_HOURS"])
+def test_the_world_notices_rules_that_are_too_short(
+    promise: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The rules must not hide behind a test that sees nothing.
+    from functions.rotate_keys import rotation_rules  # noqa: PLC0415
+
+    monkeypatch.setattr(rotation_rules.RotationRules, "__post_init__", lambda _: None)
+    unsafe: dict[str, Any] = {promise: "1"}
+    waits = [0, 29 * DAY, 2 * DAY, 30 * DAY, 2 * DAY]
+    runs = [Run(wait, 0, None, None, 0, unsafe) for wait in waits]
+    inner: Callable[[list[Run]], None]
+    inner = test_no_schedule_makes_a_good_token_be_refused.hypothesis.inner_test  # type: ignore[attr-defined]
+    with pytest.raises(AssertionError):
+        inner(runs)
