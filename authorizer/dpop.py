@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from authorizer import claims, jws
 from authorizer.errors import TokenRefused
-from authorizer.jwk import ALGORITHMS, KeyRefused, VerificationKey, parse_key
+from authorizer.jwk import PROOF_ALGORITHMS, KeyRefused, VerificationKey, parse_key
 from authorizer.jws import HeaderRules, UnverifiedHeader
 from authorizer.reasons import Reason
 
@@ -47,7 +47,7 @@ def verify_proof(
     method: str,
     url: str,
     now: float,
-    algorithms: frozenset[str] = ALGORITHMS,
+    algorithms: frozenset[str] = PROOF_ALGORITHMS,
 ) -> VerifiedProof:
     """Check a proof's header, key, signature and claims (RFC 9449 section 4.3, checks 2 to 11).
 

@@ -250,12 +250,16 @@ def _unsigned(value: object) -> int:
 _ALGORITHMS_OF: Mapping[tuple[object, object], tuple[str, ...]] = {
     ("RSA", None): ("RS256", "PS256"),
     ("EC", "P-256"): ("ES256",),
-    ("OKP", "Ed25519"): ("EdDSA",),
+    ("OKP", "Ed25519"): ("EdDSA", "Ed25519"),
 }
 _READERS: Mapping[str, Callable[[Mapping[str, object]], _Reading]] = {
     "RS256": _read_rs256,
     "PS256": _read_ps256,
     "ES256": _read_es256,
     "EdDSA": _read_eddsa,
+    "Ed25519": _read_eddsa,
 }
-ALGORITHMS = frozenset(_READERS)
+ALGORITHMS = frozenset(("RS256", "PS256", "ES256", "EdDSA"))
+# RFC 9864 gives EdDSA with this curve a name of its own. Callers' own keys may go by it; issuers'
+# keys do not yet, and two names for one key would be one too many.
+PROOF_ALGORITHMS = ALGORITHMS | {"Ed25519"}

@@ -10,6 +10,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.rotate_keys.composition import build as build_rotator
+from functions.rotate_keys.kms_halves import KmsHalves
 from functions.rotate_keys.settings import Settings as RotationSettings
 from functions.shared.client_registry import DynamoDbClients
 from functions.shared.clock import SYSTEM_CLOCK
@@ -97,12 +98,13 @@ class _Account:
             self._secrets.put_secret_value(SecretId=name, SecretString=text)
 
 
-def _make_first_key(template: Template, secrets: SecretsManagerClient) -> None:
-    """Do what the schedule does in an account: run rotate_keys."""
+def _make_first_key(template: Template, secrets: SecretsManagerClient, kms: KMSClient) -> None:
+    """Do what a deployment does in an account: run rotate_keys."""
     environment = template.function("RotateKeys", names(template)).environment
     settings = RotationSettings.from_env(environment)
     store = SecretsManagerStore(secrets)
-    build_rotator(settings, clock=SYSTEM_CLOCK, secrets=store).run()
+    halves = KmsHalves(kms, settings.stack_name)
+    build_rotator(settings, clock=SYSTEM_CLOCK, secrets=store, kms_halves=halves).run()
 
 
 def is_provisioned(template: Template) -> bool:
@@ -140,4 +142,4 @@ def provision(template: Template) -> None:
     for client in [*demo_clients(), *keyed_clients(), authorizer_client(secret)]:
         clients.put(client)
     # Last: who finds a key set published may rely on everything else.
-    _make_first_key(template, secrets)
+    _make_first_key(template, secrets, kms)

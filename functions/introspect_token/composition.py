@@ -32,9 +32,7 @@ def build(settings: Settings, *, clock: Clock, aws: AwsClients, emit: Emit = pri
     secrets = SecretsManagerStore(aws.secrets_manager)
     key_ring = WarmKeyRing(secrets, settings.key_ring_secret, clock)
     jwts = IssuedJwts(settings.issuer, key_ring, clock)
-    signers = RingSigners(
-        key_ring, secrets, settings.signing_keys_secret, kms=lambda: aws.kms
-    )
+    signers = RingSigners(key_ring, secrets, settings.signing_keys_secret, kms=lambda: aws.kms)
     introspection = TokenIntrospection(
         authentication=build_client_authentication(
             settings, registry=clients, aws=aws, clock=clock

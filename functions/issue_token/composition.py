@@ -37,9 +37,7 @@ def build(settings: Settings, *, clock: Clock, aws: AwsClients, emit: Emit = pri
     clients = WarmClients(DynamoDbClients(aws.dynamodb, settings.clients_table), clock)
     secrets = SecretsManagerStore(aws.secrets_manager)
     key_ring = WarmKeyRing(secrets, settings.key_ring_secret, clock)
-    signers = RingSigners(
-        key_ring, secrets, settings.signing_keys_secret, kms=lambda: aws.kms
-    )
+    signers = RingSigners(key_ring, secrets, settings.signing_keys_secret, kms=lambda: aws.kms)
     opaque_tokens = DynamoDbOpaqueTokens(aws.dynamodb, settings.tokens_table)
     jwts = Jwts(
         IssuedJwts(settings.issuer, key_ring, clock),

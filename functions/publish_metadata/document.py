@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from authorizer.jwk import ALGORITHMS
+from authorizer.jwk import PROOF_ALGORITHMS
 from functions.shared import paths, public_document
 from functions.shared.client_record import DEFAULT_SIGNING_ALGORITHM
 from functions.shared.grant_types import GRANT_TYPES
@@ -55,7 +55,7 @@ def document(
         "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
         "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
         "introspection_signing_alg_values_supported": [DEFAULT_SIGNING_ALGORITHM],
-        "dpop_signing_alg_values_supported": sorted(ALGORITHMS),
+        "dpop_signing_alg_values_supported": sorted(PROOF_ALGORITHMS),
         "tls_client_certificate_bound_access_tokens": True,
         # OpenID's discovery requires the two, and verifiers that look for keys there insist on
         # them. We issue no ID tokens; these are what one would be.

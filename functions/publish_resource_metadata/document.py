@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
-from authorizer.jwk import ALGORITHMS
+from authorizer.jwk import PROOF_ALGORITHMS
 from functions.shared import public_document
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def document(resource: str, settings: Settings) -> dict[str, object]:
         "bearer_methods_supported": ["header"],
     }
     if "dpop" in methods:
-        members["dpop_signing_alg_values_supported"] = sorted(ALGORITHMS)
+        members["dpop_signing_alg_values_supported"] = sorted(PROOF_ALGORITHMS)
     if "mtls" in methods:
         members["tls_client_certificate_bound_access_tokens"] = True
     return members

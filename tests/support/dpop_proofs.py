@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from jwt.algorithms import OKPAlgorithm
 
 from tests.support.memory_server import TOKEN_URL
 from tests.support.server import NOW
 
 if TYPE_CHECKING:
     from jwt.algorithms import AllowedPrivateKeys
+
+
+ED25519 = "Ed25519"
+# RFC 9864, section 2.2; PyJWT knows it as EdDSA only.
+with suppress(ValueError):
+    jwt.register_algorithm(ED25519, OKPAlgorithm())
 
 
 def private_key(alg: str = "ES256", number: int = 1) -> AllowedPrivateKeys:
@@ -25,7 +33,7 @@ def private_key(alg: str = "ES256", number: int = 1) -> AllowedPrivateKeys:
 def _made(alg: str, number: int) -> AllowedPrivateKeys:
     if alg == "ES256":
         return ec.generate_private_key(ec.SECP256R1())
-    if alg == "EdDSA":
+    if alg in {"EdDSA", ED25519}:
         return ed25519.Ed25519PrivateKey.generate()
     return rsa.generate_private_key(65_537, 2048)
 

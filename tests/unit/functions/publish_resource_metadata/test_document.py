@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from authorizer.jwk import ALGORITHMS
+from authorizer.jwk import PROOF_ALGORITHMS
 from functions.publish_resource_metadata.composition import build
 from functions.publish_resource_metadata.document import MAX_AGE
 from functions.publish_resource_metadata.settings import Settings
@@ -74,7 +74,7 @@ def test_a_configured_address_comes_first() -> None:
 
 def test_rfc9728_2_proof_of_possession_is_said_where_it_is_accepted() -> None:
     members = _document(proof_of_possession="dpop,mtls")
-    assert members["dpop_signing_alg_values_supported"] == sorted(ALGORITHMS)
+    assert members["dpop_signing_alg_values_supported"] == sorted(PROOF_ALGORITHMS)
     assert members["tls_client_certificate_bound_access_tokens"] is True
 
 

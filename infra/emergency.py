@@ -1,0 +1,158 @@
+"""What an operator does when a key must go before its time, and what breaks first.
+
+A planned rotation breaks nothing; these two break something, and say what before they do it. Both
+write the ring under the same condition as the rotator, so they may run beside it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import floor
+from typing import TYPE_CHECKING
+
+from functions.rotate_keys.rotation_rules import RETENTION_NEEDED, SETTLING
+from functions.shared.key_ring import JWKS_MAX_AGE, KeyRing, RingKey
+from functions.shared.secret_store import SecretConflictError
+from functions.shared.warm_key_ring import WARM_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from functions.rotate_keys.key_generation import NewKey
+    from functions.rotate_keys.private_halves import PrivateHalves
+    from functions.rotate_keys.ring_store import RingStore
+    from functions.rotate_keys.rotation_rules import RotationRules
+    from functions.shared.clock import Clock
+
+_ATTEMPTS = 5
+
+
+class RefusedError(Exception):
+    """Raised when an operation would leave nobody to sign, or names no key of the ring."""
+
+
+@dataclass(frozen=True, slots=True)
+class Emergency:
+    """Rotates at once, and revokes keys."""
+
+    store: RingStore
+    halves: PrivateHalves
+    rules: RotationRules
+    clock: Clock
+
+    def rotation_breaks(self, alg: str) -> tuple[str, ...]:
+        """Say what `rotate` breaks."""
+        cache = self.rules.verifier_cache
+        return (
+            f"First, for up to {WARM_SECONDS} seconds: processes that are warm sign {alg} tokens "
+            "with the old key still. Those tokens stay good.",
+            "Then: verifiers do not know the new key until they fetch the key set. Ours fetches it "
+            "for the first token that names the key; others refuse new tokens for up to "
+            f"{JWKS_MAX_AGE + cache} seconds.",
+            "Tokens of the old key stay good. To withdraw them too, revoke the key afterwards.",
+        )
+
+    def rotate(self, alg: str) -> str:
+        """Let a new key sign at once, and the keys before it never again; return its id.
+
+        Raises:
+            SecretConflictError: others wrote the ring faster every time.
+        """
+        key = self.halves.create(alg, self.clock())
+        self._change(lambda ring, now: rotated(ring, key, now, self.rules))
+        return key.kid
+
+    def revocation_breaks(self, kid: str) -> tuple[str, ...]:
+        """Say what `revoke` breaks. Raises RefusedError when the ring has no such key."""
+        key = _find(self.store.read().ring, kid)
+        if key.sign_from > self.clock():
+            return ("Nothing: the key has not signed yet. A new one is announced at the next run.",)
+        return (
+            f"Every {key.alg} token that key {kid} signed is refused before its time. First, "
+            f"within {WARM_SECONDS} seconds, by introspection; then by verifiers as they renew "
+            f"their key sets, most of them within {JWKS_MAX_AGE} seconds.",
+            f"A verifier that cannot reach the issuer, or an attacker who keeps it from doing so, "
+            f"goes on accepting them for up to {self.rules.verifier_cache} seconds.",
+            "API Gateway reuses decisions that were made before, for AuthorizerCacheSeconds.",
+        )
+
+    def revoke(self, kid: str) -> None:
+        """Withdraw a key and every token that it signed. Its private half goes at the next run.
+
+        Raises:
+            RefusedError: the ring has no such key, or no other could sign: rotate first.
+            SecretConflictError: others wrote the ring faster every time.
+        """
+        self._change(lambda ring, now: revoked(ring, kid, now))
+
+    def _change(self, change: Callable[[KeyRing, float], KeyRing]) -> None:
+        for attempt in range(1, _ATTEMPTS + 1):
+            seen = self.store.read()
+            try:
+                self.store.write(change(seen.ring, self.clock()), seen)
+            except SecretConflictError:
+                if attempt == _ATTEMPTS:
+                    raise
+            else:
+                return
+
+
+def rotated(ring: KeyRing, key: NewKey, now: float, rules: RotationRules) -> KeyRing:
+    """Return the ring with a key that signs from now on, and no other of its algorithm that does.
+
+    An announced key goes altogether: it never signed, and whoever has the one may have the other.
+    """
+    start = floor(now)
+    # Warm processes sign with the old key until they read the ring again.
+    publish_until = start + SETTLING + max(rules.retiring, RETENTION_NEEDED)
+    ended = (
+        replace(known, sign_until=start, publish_until=publish_until)
+        if known.alg == key.alg and _signs_after(known, start)
+        else known
+        for known in ring.keys
+        if known.alg != key.alg or known.sign_from <= start
+    )
+    new = RingKey(
+        kid=key.kid,
+        alg=key.alg,
+        public_jwk=key.public_jwk,
+        publish_from=start,
+        sign_from=start,
+        signer=key.signer,
+    )
+    return KeyRing((*ended, new))
+
+
+def revoked(ring: KeyRing, kid: str, now: float) -> KeyRing:
+    """Return the ring without a key. What was to end for its sake goes on.
+
+    Raises:
+        RefusedError: there is no such key, or none of its algorithm would sign any more.
+    """
+    key = _find(ring, kid)
+    left = KeyRing(
+        tuple(_reopened(known, key, now) for known in ring.keys if known.kid != kid),
+    )
+    if key.may_sign(now) and not any(
+        known.alg == key.alg and known.may_sign(now) for known in left.keys
+    ):
+        raise RefusedError(f"No other {key.alg} key may sign: rotate first.")
+    return left
+
+
+def _reopened(known: RingKey, gone: RingKey, now: float) -> RingKey:
+    """Take back the end that an announced key had set for its predecessor."""
+    if known.alg == gone.alg and known.sign_until == gone.sign_from and now < gone.sign_from:
+        return replace(known, sign_until=None, publish_until=None)
+    return known
+
+
+def _signs_after(key: RingKey, moment: int) -> bool:
+    return key.sign_until is None or key.sign_until > moment
+
+
+def _find(ring: KeyRing, kid: str) -> RingKey:
+    for key in ring.keys:
+        if key.kid == kid:
+            return key
+    raise RefusedError(f"The ring has no key {kid}.")

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from functions.rotate_keys.composition import build
+from functions.rotate_keys.private_halves import StoredHalves
+from functions.rotate_keys.ring_store import RingStore
+from functions.rotate_keys.settings import Settings
+from functions.shared import signing_keys
+from functions.shared.key_ring import KeyRing, UnusableKeyRingError
+from functions.shared.secret_store import SecretConflictError
+from infra.emergency import Emergency, RefusedError
+from tests.support.aws import ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET
+from tests.support.memory_stores import ManualClock, MemorySecrets
+from tests.support.server import NOW, key
+
+if TYPE_CHECKING:
+    from functions.rotate_keys.key_generation import NewKey
+    from functions.shared.secret_store import SecretVersion
+
+DAY, HOUR = 86_400, 3_600
+
+
+class Authority:
+    """A ring in memory, its rotator and its operator."""
+
+    def __init__(self, store: MemorySecrets | None = None) -> None:
+        self.secrets = store or MemorySecrets()
+        self.clock = ManualClock(NOW)
+        self.made = 0
+        settings = Settings.from_env(ENVIRONMENT)
+        self.rotation = build(
+            settings, clock=self.clock, secrets=self.secrets, generate=self._generate
+        )
+        self.store = RingStore(self.secrets, KEY_RING_SECRET)
+        halves = StoredHalves(self.secrets, SIGNING_KEYS_SECRET, self._generate)
+        self.emergency = Emergency(self.store, halves, settings.rules(), self.clock)
+        self.rotation.run()
+
+    def _generate(self, alg: str) -> NewKey:
+        self.made += 1
+        return key(self.made, alg)
+
+    @property
+    def ring(self) -> KeyRing:
+        return self.store.read().ring
+
+    def signing(self) -> str:
+        return self.ring.signing_key(self.clock(), "RS256").kid
+
+    def published(self) -> set[str]:
+        return {known.kid for known in self.ring.published_keys(self.clock())}
+
+    def private(self) -> set[str]:
+        return set(signing_keys.from_json(self.secrets.read(SIGNING_KEYS_SECRET)))
+
+
+@pytest.fixture
+def authority() -> Authority:
+    return Authority()
+
+
+def test_an_emergency_rotation_signs_at_once_and_keeps_old_tokens_good(
+    authority: Authority,
+) -> None:
+    authority.clock.now += HOUR
+    kid = authority.emergency.rotate("RS256")
+    assert authority.signing() == kid == key(2).kid
+    assert authority.published() == {key(1).kid, key(2).kid}
+    # Until the last token of a process that was slow to learn of it has expired.
+    authority.clock.now += DAY + 90
+    assert key(1).kid in authority.published()
+    authority.clock.now += 2 * DAY
+    authority.rotation.run()
+    assert authority.published() == {key(2).kid}
+    assert authority.private() == {key(2).kid}
+
+
+def test_an_emergency_rotation_discards_an_announced_key_with_the_rest(
+    authority: Authority,
+) -> None:
+    authority.clock.now += 29 * DAY
+    authority.rotation.run()
+    assert key(2).kid in authority.published()
+    kid = authority.emergency.rotate("RS256")
+    assert authority.published() == {key(1).kid, kid}
+    authority.clock.now += 2 * DAY
+    assert authority.signing() == kid
+
+
+def test_a_revoked_key_is_published_no_more_and_its_private_half_goes(
+    authority: Authority,
+) -> None:
+    authority.clock.now += HOUR
+    authority.emergency.rotate("RS256")
+    authority.emergency.revoke(key(1).kid)
+    assert authority.published() == {key(2).kid}
+    authority.rotation.run()
+    assert authority.private() == {key(2).kid}
+
+
+def test_the_only_key_that_signs_cannot_be_revoked(authority: Authority) -> None:
+    with pytest.raises(RefusedError, match="rotate first"):
+        authority.emergency.revoke(key(1).kid)
+    assert authority.signing() == key(1).kid
+
+
+def test_revoking_an_announced_key_lets_its_predecessor_sign_on(authority: Authority) -> None:
+    authority.clock.now += 29 * DAY
+    authority.rotation.run()
+    assert authority.emergency.revocation_breaks(key(2).kid)[0].startswith("Nothing")
+    authority.emergency.revoke(key(2).kid)
+    authority.clock.now += 10 * DAY
+    assert authority.signing() == key(1).kid
+    assert authority.rotation.run().created == (key(3).kid,)
+
+
+def test_a_key_that_is_not_there_cannot_be_revoked(authority: Authority) -> None:
+    for operation in (authority.emergency.revoke, authority.emergency.revocation_breaks):
+        with pytest.raises(RefusedError, match="no key other"):
+            operation("other")
+
+
+def test_what_breaks_is_said_with_what_breaks_first(authority: Authority) -> None:
+    rotation = authority.emergency.rotation_breaks("RS256")
+    assert "First, for up to 30 seconds" in rotation[0]
+    assert "up to 3900 seconds" in rotation[1]
+    revocation = authority.emergency.revocation_breaks(key(1).kid)
+    assert "First, within 30 seconds, by introspection" in revocation[0]
+    assert "up to 3600 seconds" in revocation[1]
+
+
+def test_an_operator_and_the_rotator_may_write_at_once() -> None:
+    class Contended(MemorySecrets):
+        rival: Authority | None = None
+
+        def replace(self, name: str, text: str, seen: SecretVersion | None) -> None:
+            if name == KEY_RING_SECRET and self.rival:
+                rival, self.rival = self.rival, None
+                rival.clock.now += 29 * DAY
+                rival.rotation.run()
+            super().replace(name, text, seen)
+
+    store = Contended()
+    authority = Authority(store)
+    store.rival = authority
+    kid = authority.emergency.rotate("RS256")
+    # The rotator announced a key in between; it is gone, and the operator's signs.
+    assert authority.signing() == kid
+    authority.clock.now += 2 * DAY
+    assert authority.signing() == kid
+
+
+def test_an_operator_gives_up_when_others_are_always_faster(authority: Authority) -> None:
+    class Busy(MemorySecrets):
+        def replace(self, name: str, text: str, seen: SecretVersion | None) -> None:
+            if name == KEY_RING_SECRET:
+                raise SecretConflictError
+            super().replace(name, text, seen)
+
+    busy = Busy(**authority.secrets.texts)
+    emergency = Emergency(
+        RingStore(busy, KEY_RING_SECRET),
+        StoredHalves(busy, SIGNING_KEYS_SECRET, authority._generate),
+        authority.emergency.rules,
+        authority.clock,
+    )
+    with pytest.raises(SecretConflictError):
+        emergency.rotate("RS256")
+
+
+def test_a_ring_that_cannot_be_read_is_left_alone() -> None:
+    authority = Authority()
+    authority.secrets.write(KEY_RING_SECRET, "{}")
+    with pytest.raises(UnusableKeyRingError):
+        authority.emergency.revoke("any")
