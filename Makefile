@@ -3,7 +3,7 @@ PYTHON ?= python3
 export SAM_CLI_TELEMETRY = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run walkthrough test check lint types arrows template coverage bench strictness fuzz build reproducible deploy format lock clean
+.PHONY: help run walkthrough storm test check lint types arrows template coverage bench strictness fuzz build reproducible deploy smoke format lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,6 +13,9 @@ run: .venv/laptop.stamp ## Start everything on this machine, show the walkthroug
 
 walkthrough: .venv/laptop.stamp ## Start everything, check every answer of the walkthrough, stop
 	@exec .venv/bin/python -m local.run --check
+
+storm: .venv/laptop.stamp ## Rotate the signing key in a storm of token requests
+	@.venv/bin/python -m local.storm
 
 test: .venv/dev.stamp ## Run the tests
 	.venv/bin/python -m pytest -n auto --dist loadgroup
@@ -55,13 +58,23 @@ build reproducible deploy: export RUNTIME := $(RUNTIME)
 SAM_BUILD = .venv-sam/bin/sam build --parameter-overrides Architecture=$(ARCHITECTURE) Runtime=$(RUNTIME)
 
 build: .venv-sam/sam.stamp ## Build the Lambda artifacts (ARCHITECTURE=x86_64 RUNTIME=python3.12)
-	@$(SAM_BUILD) >.gatehouse-build.log 2>&1 || { cat .gatehouse-build.log >&2; rm -f .gatehouse-build.log; exit 1; }
-	@rm -f .gatehouse-build.log
+	@mkdir -p .gatehouse
+	@$(SAM_BUILD) >.gatehouse/build.log 2>&1 || { cat .gatehouse/build.log >&2; exit 1; }
+	@grep -h "^[A-Z][A-Za-z]*: python" .gatehouse/build.log | cut -d ' ' -f 2- | sort -u
 	@.venv-sam/bin/python -m infra.zips .aws-sam/build
 
 reproducible: build ## Build once more and compare the bytes
 	@$(SAM_BUILD) --build-dir .aws-sam/again >/dev/null 2>&1
 	@.venv-sam/bin/python -m infra.zips .aws-sam/build --against .aws-sam/again
+
+STAGE ?= dev
+deploy: build .venv/laptop.stamp ## Deploy to an AWS account and play the walkthrough there (STAGE=prod)
+	@.venv-sam/bin/python -m infra.deploy --stage $(STAGE) --architecture $(ARCHITECTURE) --runtime $(RUNTIME)
+	@$(MAKE) --no-print-directory smoke
+
+STACK ?= $(if $(filter prod,$(STAGE)),gatehouse,gatehouse-$(STAGE))
+smoke: .venv/laptop.stamp ## Play the walkthrough on a deployed stack (STACK=gatehouse-dev)
+	@.venv/bin/python -m local.smoke --stack $(STACK)
 
 format: .venv/dev.stamp ## Format the code and mend what the linter can mend
 	.venv/bin/ruff format

@@ -42,13 +42,11 @@ class Emergency:
 
     def rotation_breaks(self, alg: str) -> tuple[str, ...]:
         """Say what `rotate` breaks."""
-        cache = self.rules.verifier_cache
+        warm, unknown = WARM_SECONDS, JWKS_MAX_AGE + self.rules.verifier_cache
         return (
-            f"First, for up to {WARM_SECONDS} seconds: processes that are warm sign {alg} tokens "
-            "with the old key still. Those tokens stay good.",
-            "Then: verifiers do not know the new key until they fetch the key set. Ours fetches it "
-            "for the first token that names the key; others refuse new tokens for up to "
-            f"{JWKS_MAX_AGE + cache} seconds.",
+            f"First, for {warm} seconds: warm processes still sign {alg} tokens with the old key.",
+            f"Then, for {warm} seconds: the key set may lack the new key, its tokens are refused.",
+            f"Verifiers that fetch nothing for an unknown key refuse for {unknown} seconds.",
             "Tokens of the old key stay good. To withdraw them too, revoke the key afterwards.",
         )
 
@@ -67,12 +65,12 @@ class Emergency:
         key = _find(self.store.read().ring, kid)
         if key.sign_from > self.clock():
             return ("Nothing: the key has not signed yet. A new one is announced at the next run.",)
+        cache = self.rules.verifier_cache
         return (
-            f"Every {key.alg} token that key {kid} signed is refused before its time. First, "
-            f"within {WARM_SECONDS} seconds, by introspection; then by verifiers as they renew "
-            f"their key sets, most of them within {JWKS_MAX_AGE} seconds.",
-            f"A verifier that cannot reach the issuer, or an attacker who keeps it from doing so, "
-            f"goes on accepting them for up to {self.rules.verifier_cache} seconds.",
+            f"Every {key.alg} token that key {kid} signed is refused before its time.",
+            f"First, within {WARM_SECONDS} seconds, by introspection.",
+            f"Then by verifiers as they renew their key sets: most within {JWKS_MAX_AGE} seconds.",
+            f"A verifier that is kept from the issuer accepts them for up to {cache} seconds.",
             "API Gateway reuses decisions that were made before, for AuthorizerCacheSeconds.",
         )
 

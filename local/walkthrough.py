@@ -8,13 +8,11 @@ import json
 import shlex
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlencode, urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-
-    from local.addresses import Addresses
 
 SCOPES = "country.read customer.read customer.write"
 FOUR_HOURS = 14400
@@ -60,7 +58,9 @@ class Answer:
 def send(request: Request) -> Answer:
     """Send one request over a connection of its own."""
     address = urlsplit(request.url)
-    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=30)
+    secure = address.scheme == "https"
+    connect = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+    connection = connect(address.hostname or "", address.port, timeout=30)
     headers = dict(request.headers)
     body = None
     if request.form is not None:
@@ -75,10 +75,43 @@ def send(request: Request) -> Answer:
     return Answer(response.status, response.reason, response.headers, json.loads(content))
 
 
-class Walkthrough:
-    """The story of the README on a running laptop edition."""
+class Places(Protocol):
+    """Where the two services are."""
 
-    def __init__(self, addresses: Addresses, *, write: Callable[[str], None] = print) -> None:
+    @property
+    def issuer(self) -> str:
+        """The authorization server's address."""
+
+    @property
+    def guarded_api(self) -> str:
+        """The guarded API's address."""
+
+
+@dataclass(frozen=True)
+class Actors:
+    """The two clients of the story: one gets JWTs, the other opaque tokens."""
+
+    jwt_client: str = "service-client-jwt"
+    opaque_client: str = "service-client-opaque"
+    secrets: Mapping[str, str] = field(
+        default_factory=lambda: {
+            name: f"{name}-secret" for name in ("service-client-jwt", "service-client-opaque")
+        },
+        repr=False,
+    )
+
+
+class Walkthrough:
+    """The story of the README, on a laptop or on a deployed stack."""
+
+    def __init__(
+        self,
+        addresses: Places,
+        *,
+        actors: Actors | None = None,
+        write: Callable[[str], None] = print,
+    ) -> None:
+        self._actors = actors or Actors()
         self._token_url = f"{addresses.issuer}/oauth2/token"
         self._jwks_url = f"{addresses.issuer}/oauth2/jwks"
         self._introspect_url = f"{addresses.issuer}/oauth2/introspect"
@@ -114,7 +147,7 @@ class Walkthrough:
         yield "WWW-Authenticate: Bearer", answer.headers["WWW-Authenticate"] == "Bearer"
 
     def _get_jwt(self) -> Iterator[Check]:
-        answer = self._show(self._token_request("service-client-jwt", SCOPES))
+        answer = self._show(self._token_request(self._actors.jwt_client, SCOPES))
         yield "200", answer.status == http.client.OK
         yield from self._check_token_answer(answer)
         header, claims = (_decode(part) for part in self._token.split(".")[:2])
@@ -125,7 +158,10 @@ class Walkthrough:
         yield "claims: sub, aud, nbf, scope, iss, exp, iat", set(claims) == {
             "sub", "aud", "nbf", "scope", "iss", "exp", "iat",
         }  # fmt: skip
-        yield "sub and aud are the client", claims["sub"] == claims["aud"] == "service-client-jwt"
+        yield (
+            "sub and aud are the client",
+            claims["sub"] == claims["aud"] == self._actors.jwt_client,
+        )
         yield "scope is the list asked for", sorted(claims["scope"]) == sorted(SCOPES.split())
         yield f"iss is {self._issuer}", claims["iss"] == self._issuer
         yield "it lives four hours", claims["exp"] - claims["iat"] == FOUR_HOURS
@@ -146,7 +182,7 @@ class Walkthrough:
         }  # fmt: skip
 
     def _use_wrong_scope(self) -> Iterator[Check]:
-        answer = self._show(self._token_request("service-client-jwt", "customer.read"))
+        answer = self._show(self._token_request(self._actors.jwt_client, "customer.read"))
         self._token = answer.body["access_token"]
         answer = self._show(self._country_request())
         yield "403", answer.status == http.client.FORBIDDEN
@@ -161,19 +197,20 @@ class Walkthrough:
         yield "WWW-Authenticate: Bearer", answer.headers["WWW-Authenticate"] == "Bearer"
 
     def _get_opaque(self) -> Iterator[Check]:
-        answer = self._show(self._token_request("service-client-opaque", SCOPES))
+        answer = self._show(self._token_request(self._actors.opaque_client, SCOPES))
         yield "200", answer.status == http.client.OK
         yield from self._check_token_answer(answer)
         yield "it is opaque: no dots, nothing to decode", "." not in self._token
 
     def _introspect(self) -> Iterator[Check]:
-        credentials = b"service-client-opaque:service-client-opaque-secret"
-        basic = {"Authorization": f"Basic {base64.b64encode(credentials).decode()}"}
+        client_id = self._actors.opaque_client
+        credentials = f"{client_id}:{self._actors.secrets[client_id]}"
+        basic = {"Authorization": f"Basic {base64.b64encode(credentials.encode()).decode()}"}
         request = Request(self._introspect_url, basic, {"token": self._token})
         answer = self._show(request)
         yield "200", answer.status == http.client.OK
         yield "active", answer.body["active"] is True
-        yield "client_id", answer.body.get("client_id") == "service-client-opaque"
+        yield "client_id", answer.body.get("client_id") == client_id
         yield "scope", sorted(answer.body.get("scope", "").split()) == sorted(SCOPES.split())
 
     def _use_opaque(self) -> Iterator[Check]:
@@ -200,7 +237,7 @@ class Walkthrough:
         form = {
             "grant_type": "client_credentials",
             "client_id": client_id,
-            "client_secret": f"{client_id}-secret",
+            "client_secret": self._actors.secrets[client_id],
             "scope": scope,
         }
         return Request(self._token_url, form=form)

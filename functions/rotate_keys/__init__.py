@@ -1,1 +1,1 @@
-"""Makes the key ring, and will rotate it, on a schedule."""
+"""Makes the key ring and rotates it, on a schedule and at deployment."""

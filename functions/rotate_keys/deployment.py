@@ -7,16 +7,20 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-response
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any, Final
 from urllib.request import Request, urlopen
 
 from functions.rotate_keys.run_log import reason
+from functions.shared.oauth_errors import OAuthError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _RESOURCE_ID: Final = "key-ring"
 _SECONDS: Final = 5
+_PAUSES: Final = (5.0, 15.0)
+"""Seconds between attempts: a role that was made a moment ago is not in force everywhere."""
 
 
 def put(url: str, body: bytes) -> None:
@@ -31,6 +35,7 @@ def answering(
     event: Mapping[str, Any],
     run: Callable[[], dict[str, object]],
     send: Callable[[str, bytes], None] = put,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> dict[str, object]:
     """Run, and tell CloudFormation how it ended if it is who asks.
 
@@ -41,7 +46,7 @@ def answering(
     status, explanation, report = "SUCCESS", "", {}
     if event["RequestType"] != "Delete":
         try:
-            report = run()
+            report = _patiently(run, sleep)
         except Exception as error:  # noqa: BLE001 - it was logged; unanswered, a deployment hangs
             status, explanation = "FAILED", reason(error)
     answer = {
@@ -54,3 +59,15 @@ def answering(
     }
     send(event["ResponseURL"], json.dumps(answer).encode())
     return report
+
+
+def _patiently(
+    run: Callable[[], dict[str, object]], sleep: Callable[[float], None]
+) -> dict[str, object]:
+    """Run, and again after a while when it is AWS that refuses."""
+    for pause in _PAUSES:
+        try:
+            return run()
+        except OAuthError:
+            sleep(pause)
+    return run()

@@ -24,12 +24,9 @@ if TYPE_CHECKING:
 def _cold_start() -> Rotator:
     settings = Settings.from_env(os.environ)
     aws = AwsClients()
-    return build(
-        settings,
-        clock=SYSTEM_CLOCK,
-        secrets=SecretsManagerStore(aws.secrets_manager),
-        kms_halves=KmsHalves(aws.kms, settings.stack_name),
-    )
+    secrets = SecretsManagerStore(aws.secrets_manager)
+    kms_halves = KmsHalves(aws.kms, settings.stack_name)
+    return build(settings, clock=SYSTEM_CLOCK, secrets=secrets, kms_halves=kms_halves)
 
 
 _warm = WarmInstance(_cold_start)

@@ -188,6 +188,40 @@ def test_keys_are_rotated(stack: Stack) -> None:
         assert outcome.kind == "response", outcome
 
 
+@pytest.mark.parametrize(
+    ("settings", "status"), [({}, "SUCCESS"), ({"KEY_ANNOUNCE_HOURS": "1"}, "FAILED")]
+)
+def test_a_deployment_is_told_whether_the_keys_are_in_order(
+    stack: Stack, settings: dict[str, str], status: str
+) -> None:
+    received: list[dict[str, Any]] = []
+
+    class CloudFormation(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), CloudFormation) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        event = {
+            "RequestType": "Create",
+            "ResponseURL": f"http://127.0.0.1:{server.server_address[1]}/answer",
+            "StackId": "stack",
+            "RequestId": "request",
+            "LogicalResourceId": "KeyRing",
+        }
+        with stack.start("RotateKeys", **settings) as function:
+            assert function.invoke(event).kind == "response"
+        server.shutdown()
+    (answer,) = received
+    assert answer["Status"] == status
+    assert ("not safe" in answer["Reason"]) == (status == "FAILED")
+
+
 def test_a_function_without_its_settings_says_which_are_missing(stack: Stack) -> None:
     with stack.start("PublishJwks", KEY_RING_SECRET="") as function:
         outcome = function.invoke(proxy_event("GET", "/oauth2/jwks"))

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from infra.artifacts import ARTIFACTS
+from infra import zips
+from infra.artifacts import ARTIFACTS, Artifact
 from infra.build import ARCHITECTURE, LOCKS, RUNTIME, BuildError, Target
+from infra.build import build as build_artifact
+from infra.build import main as build_main
 from infra.zips import measure, zip_bytes
 from local.aws import TEMPLATE
 from local.gateway.cloudformation import load
@@ -139,3 +142,35 @@ def test_a_lambda_that_does_not_exist_cannot_be_built_for() -> None:
         Target("python2.7", "arm64")
     with pytest.raises(BuildError, match="ARCHITECTURE is one of"):
         Target("python3.13", "mips")
+
+
+def test_without_a_python_of_the_lambdas_version_an_artifact_has_no_bytecode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = "python3.14" if sys.version_info[:2] != (3, 14) else "python3.13"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert build_artifact(ARTIFACTS["PublishJwks"], Target(other, "arm64"), tmp_path) is None
+    assert list(tmp_path.rglob("*.py"))
+    assert not list(tmp_path.rglob("*.pyc"))
+
+
+def test_the_table_says_how_large_artifacts_are(
+    build: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert zips.main([str(build)]) == 0
+    assert zips.main([str(build), "--against", str(build)]) == 0
+    printed = capsys.readouterr().out
+    assert all(function in printed for function in ARTIFACTS)
+    assert printed.endswith("Both builds have the same bytes.\n")
+    assert zips.main([str(build), "--against", str(tmp_path)]) == 1
+    assert "Both builds differ: Authorizer" in capsys.readouterr().out
+    assert zips.main([str(tmp_path)]) == 1
+
+
+def test_what_cannot_be_built_is_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert build_main(["PublishJwks", str(tmp_path), "--runtime", "python2.7"]) == 1
+    assert capsys.readouterr().err.startswith("RUNTIME is one of python3.11")
+    with pytest.raises(BuildError, match="no package functions/nothing"):
+        build_artifact(Artifact(("functions/nothing",)), Target(), tmp_path)

@@ -10,18 +10,24 @@ from typing import TYPE_CHECKING, Any
 import jwt
 import pytest
 from botocore.awsrequest import AWSResponse
+from botocore.exceptions import ReadTimeoutError
 from jwt.utils import base64url_decode
 
+from functions.issue_token import composition as issue_token
+from functions.issue_token.settings import Settings as IssueTokenSettings
 from functions.rotate_keys.composition import build
 from functions.rotate_keys.kms_halves import KmsHalves
 from functions.rotate_keys.settings import Settings
 from functions.shared import key_ring
+from functions.shared.client_registry import DynamoDbClients
 from functions.shared.oauth_errors import ServerError, TemporarilyUnavailableError
 from functions.shared.secret_store import SecretConflictError, SecretsManagerStore
 from functions.shared.signers import RingSigners
 from functions.shared.warm_key_ring import WarmKeyRing
-from tests.support.aws import ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET
+from tests.support.aws import CLIENTS_TABLE, ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.memory_stores import MemorySecrets
+from tests.support.proxy_events import basic, token_event
+from tests.support.server import SECRET, client
 
 if TYPE_CHECKING:
     from functions.rotate_keys.rotator import Rotator
@@ -279,3 +285,35 @@ def test_many_rotations_at_once_leave_one_ring_with_its_private_halves(
     signer = authority.signers().current(authority.clock(), "ES256")
     assert authority.verify(signer.sign({}, None), "ES256") == {}
     assert signer.kid == key.kid
+
+
+@pytest.mark.parametrize("trouble", ["throttled", "slow"])
+def test_a_token_request_that_kms_has_no_time_for_is_asked_to_come_back(
+    authority: Authority, trouble: str
+) -> None:
+    authority.rotation("kms").run()
+    DynamoDbClients(authority.aws.dynamodb, CLIENTS_TABLE).put(client("service"))
+    settings = IssueTokenSettings.from_env(ENVIRONMENT)
+    log: list[str] = []
+    endpoint = issue_token.build(
+        settings, clock=authority.clock, aws=authority.aws, emit=log.append
+    )
+    event = token_event({"grant_type": "client_credentials"}, headers=basic("service", SECRET))
+    assert endpoint(event)["statusCode"] == 200
+
+    if trouble == "throttled":
+        attempts = _fail(authority.aws, 400, "ThrottlingException")
+    else:
+        attempts = []
+
+        def stall(request: Any, **_: object) -> None:  # noqa: ANN401
+            attempts.append(request.url)
+            raise ReadTimeoutError(endpoint_url=request.url)
+
+        authority.aws.kms.meta.events.register_first("before-send.kms.Sign", stall)
+    answer = endpoint(event)
+    assert answer["statusCode"] == 503
+    assert answer["headers"]["Retry-After"] == "1"
+    assert json.loads(answer["body"])["error"] == "temporarily_unavailable"
+    assert len(attempts) == 2
+    assert "arn:" not in answer["body"] + log[-1]

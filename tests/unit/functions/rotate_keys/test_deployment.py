@@ -11,7 +11,7 @@ from functions.rotate_keys.deployment import answering, put
 from functions.rotate_keys.rotation_rules import UnsafeRotationError
 from functions.rotate_keys.rotator import Report
 from functions.rotate_keys.run_log import logged
-from functions.shared.oauth_errors import TemporarilyUnavailableError
+from functions.shared.oauth_errors import ServerError, TemporarilyUnavailableError
 
 SCHEDULED = {"source": "aws.events"}
 ASKED = {
@@ -58,6 +58,30 @@ def test_cloudformation_is_told_why_settings_are_refused() -> None:
     (answer,) = answers
     assert answer["Status"] == "FAILED"
     assert "a key is announced for no time" in answer["Reason"]
+
+
+def test_a_role_that_is_not_in_force_yet_is_waited_for() -> None:
+    answers, pauses, refusals = Answers(), list[float](), [ServerError(), ServerError()]
+
+    def run() -> dict[str, object]:
+        if refusals:
+            raise refusals.pop()
+        return {}
+
+    answering(ASKED, run, answers.send, pauses.append)
+    assert answers[0]["Status"] == "SUCCESS"
+    assert pauses == [5, 15]
+
+
+def test_a_refusal_that_lasts_fails_the_deployment() -> None:
+    answers = Answers()
+
+    def run() -> dict[str, object]:
+        raise ServerError(reason="GetSecretValue: AccessDeniedException")
+
+    answering(ASKED, run, answers.send, lambda _: None)
+    assert answers[0]["Status"] == "FAILED"
+    assert answers[0]["Reason"] == "ServerError: GetSecretValue: AccessDeniedException"
 
 
 def test_the_end_of_the_stack_does_nothing_and_is_confirmed() -> None:

@@ -1,0 +1,142 @@
+"""Play the walkthrough on a deployed stack: `python -m local.smoke --stack gatehouse-dev`.
+
+It registers the client that the authorizer introspects with, which a new stack does not have yet,
+and for the time of the walkthrough two clients with random secrets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass, replace
+from secrets import token_hex
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from functions.shared.client_record import Client, TokenFormat
+from functions.shared.client_registry import DynamoDbClients
+from functions.shared.client_secrets import StoredSecret, digest_generated
+from local.demo_clients import SCOPES, authorizer_client
+from local.walkthrough import Actors, Walkthrough
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What the smoke test has to know of a stack: two addresses and two names."""
+
+    issuer: str
+    guarded_api: str
+    clients_table: str
+    introspection_credentials: str
+
+    @classmethod
+    def find(cls, name: str) -> Stack:
+        """Look a deployed stack up, in the account and region that boto3 is configured for."""
+        cloudformation = boto3.client("cloudformation")
+        (stack,) = cloudformation.describe_stacks(StackName=name)["Stacks"]
+        outputs: Mapping[str, str] = {
+            output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]
+        }
+        pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=name)
+        names = {
+            each["LogicalResourceId"]: each["PhysicalResourceId"]
+            for page in pages
+            for each in page["StackResourceSummaries"]
+        }
+        return cls(
+            issuer=outputs["Issuer"],
+            guarded_api=outputs["GuardedApiUrl"],
+            clients_table=names["ClientsTable"],
+            introspection_credentials=names["IntrospectionCredentials"],
+        )
+
+
+class Smoke:
+    """The walkthrough on a stack, with clients of its own."""
+
+    def __init__(
+        self, stack: Stack, dynamodb: DynamoDBClient, secrets: SecretsManagerClient
+    ) -> None:
+        self._stack = stack
+        self._dynamodb = dynamodb
+        self._secrets = secrets
+        self._clients = DynamoDbClients(dynamodb, stack.clients_table)
+
+    def run(self, write: Callable[[str], None] = print) -> list[str]:
+        """Play it; return what did not come out as told. The two clients are gone afterwards."""
+        self._register_authorizer()
+        run = token_hex(4)
+        secrets = {f"smoke-{kind}-{run}": token_hex(32) for kind in ("jwt", "opaque")}
+        jwt_client, opaque_client = secrets
+        try:
+            for client_id, token_format in (
+                (jwt_client, TokenFormat.JWT),
+                (opaque_client, TokenFormat.OPAQUE),
+            ):
+                self._clients.put(_client(client_id, secrets[client_id], token_format))
+            walkthrough = Walkthrough(
+                self._stack,
+                actors=Actors(jwt_client, opaque_client, secrets),
+                write=lambda text: write(_without(text, secrets.values())),
+            )
+            walkthrough.run()
+        finally:
+            for client_id in secrets:
+                self._dynamodb.delete_item(
+                    TableName=self._stack.clients_table, Key={"client_id": {"S": client_id}}
+                )
+        return walkthrough.failures
+
+    def _register_authorizer(self) -> None:
+        answer = self._secrets.get_secret_value(SecretId=self._stack.introspection_credentials)
+        credentials = json.loads(answer["SecretString"])
+        client = authorizer_client(credentials["client_secret"])
+        self._clients.put(replace(client, client_id=credentials["client_id"]))
+
+
+def _client(client_id: str, secret: str, token_format: TokenFormat) -> Client:
+    return Client(
+        client_id=client_id,
+        name="The smoke test, for a minute",
+        authentication_methods=frozenset({"client_secret_basic", "client_secret_post"}),
+        secrets=(StoredSecret(digest_generated(secret)),),
+        scopes=frozenset(SCOPES),
+        token_format=token_format,
+    )
+
+
+def _without(text: str, secrets: Iterable[str]) -> str:
+    for secret in secrets:
+        text = text.replace(secret, "$SECRET")
+    return text
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run from the command line; return 1 when the stack does not do as told."""
+    parser = argparse.ArgumentParser(prog="local.smoke")
+    parser.add_argument("--stack", required=True)
+    given = parser.parse_args(arguments)
+    try:
+        stack = Stack.find(given.stack)
+        smoke = Smoke(stack, boto3.client("dynamodb"), boto3.client("secretsmanager"))
+        failures = smoke.run()
+    except (BotoCoreError, ClientError) as error:
+        print(f"The smoke test could not use the stack {given.stack}: {error}", file=sys.stderr)
+        return 1
+    for failure in failures:
+        print(f"Not as told: {failure}", file=sys.stderr)
+    print("\nThe walkthrough " + ("failed." if failures else "holds."))
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,90 @@
+"""The smoke test of a deployed stack, played on the laptop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from infra import deploy
+from local.aws import TEMPLATE
+from local.demo_clients import authorizer_client
+from local.gateway.template import Template
+from local.place import LAPTOP
+from local.provisioning import names
+from local.smoke import Smoke, Stack, main
+from tests.support.aws import CREDENTIALS
+
+if TYPE_CHECKING:
+    from tests.support.laptop import Laptop
+
+
+def _client(laptop: Laptop, service: str) -> Any:  # noqa: ANN401 - a client of either service
+    return boto3.client(
+        service,  # type: ignore[call-overload]
+        endpoint_url=laptop.addresses.aws_url,
+        region_name=LAPTOP.region,
+        aws_access_key_id="local",
+        aws_secret_access_key="local",
+    )
+
+
+def test_the_walkthrough_holds_with_clients_that_are_gone_afterwards(laptop: Laptop) -> None:
+    known = names(Template.read(TEMPLATE))
+    stack = Stack(
+        issuer=laptop.addresses.issuer,
+        guarded_api=laptop.addresses.guarded_api,
+        clients_table=known["ClientsTable"],
+        introspection_credentials=known["IntrospectionCredentials"],
+    )
+    dynamodb = _client(laptop, "dynamodb")
+    written: list[str] = []
+    smoke = Smoke(stack, dynamodb, _client(laptop, "secretsmanager"))
+    assert smoke.run(written.append) == []
+    assert any("client_secret=$SECRET" in text for text in written)
+    items = dynamodb.scan(TableName=stack.clients_table)["Items"]
+    ids = {item["client_id"]["S"] for item in items}
+    assert not {client_id for client_id in ids if client_id.startswith("smoke-")}
+    assert authorizer_client("x").client_id in ids
+
+
+def test_a_stack_is_looked_up_by_its_outputs_and_resources(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    body = """{"Resources": {
+        "ClientsTable": {"Type": "AWS::SNS::Topic"},
+        "IntrospectionCredentials": {"Type": "AWS::SNS::Topic"}},
+      "Outputs": {"Issuer": {"Value": "https://issuer"}, "GuardedApiUrl": {"Value": "https://api"}}}"""
+    with mock_aws():
+        boto3.client("cloudformation").create_stack(StackName="ours", TemplateBody=body)
+        stack = Stack.find("ours")
+    assert (stack.issuer, stack.guarded_api) == ("https://issuer", "https://api")
+    assert stack.clients_table.startswith("arn:aws:sns:")
+
+
+def test_a_stack_that_is_not_there_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    with mock_aws():
+        assert main(["--stack", "nowhere"]) == 1
+    assert "could not use the stack nowhere" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stage", ["dev", "prod"])
+def test_a_stage_is_deployed_with_what_was_built(stage: str) -> None:
+    parts = deploy.command(stage, architecture="x86_64", runtime="python3.12", guided=False)
+    assert parts[1:4] == ["deploy", "--config-env", stage]
+    assert parts[-2:] == ["Architecture=x86_64", "Runtime=python3.12"]
+    overrides = dict(part.split("=", 1) for part in parts if "=" in part)
+    Template.read(TEMPLATE, overrides)  # every parameter is one of the template's
+    assert "--guided" not in parts
+    assert "--guided" in deploy.command(stage, architecture="", runtime="", guided=True)
+
+
+def test_a_stage_that_is_not_configured_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert deploy.main(["--stage", "moon"]) == 1
+    assert "no stage 'moon', only dev, prod" in capsys.readouterr().err
