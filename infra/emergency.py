@@ -11,9 +11,9 @@ from math import floor
 from typing import TYPE_CHECKING
 
 from functions.rotate_keys.rotation_rules import RETENTION_NEEDED, SETTLING
-from functions.shared.key_ring import JWKS_MAX_AGE, KeyRing, RingKey
-from functions.shared.secret_store import SecretConflictError
-from functions.shared.warm_key_ring import WARM_SECONDS
+from functions.shared.keys.key_ring import JWKS_MAX_AGE, KeyRing, RingKey
+from functions.shared.keys.warm_key_ring import WARM_SECONDS
+from functions.shared.runtime.secret_store import SecretConflictError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from functions.rotate_keys.private_halves import PrivateHalves
     from functions.rotate_keys.ring_store import RingStore
     from functions.rotate_keys.rotation_rules import RotationRules
-    from functions.shared.clock import Clock
+    from functions.shared.runtime.clock import Clock
 
 _ATTEMPTS = 5
 

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from functions.shared.client_certificate import from_pem
+from functions.shared.web.client_certificate import from_pem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

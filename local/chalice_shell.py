@@ -19,7 +19,7 @@ from urllib.parse import quote, urlencode
 import chalice.local
 from chalice.app import Chalice
 
-from functions.shared.public_addresses import ON_LOOPBACK
+from functions.shared.authentication.public_addresses import ON_LOOPBACK
 from local import reloading
 from local.addresses import MUTUAL_TLS, Addresses, Service
 from local.environment import use_local_aws

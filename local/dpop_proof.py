@@ -20,8 +20,8 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from functions.shared.key_ring import public_members
-from functions.shared.signing_keys import to_pem
+from functions.shared.keys.key_ring import public_members
+from functions.shared.keys.signing_keys import to_pem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

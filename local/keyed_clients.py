@@ -17,15 +17,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from jwt.algorithms import ECAlgorithm
 
-from functions.shared.assertion_rules import AssertionRules
-from functions.shared.authentication_methods import (
+from functions.shared.clients.assertion_rules import AssertionRules
+from functions.shared.clients.authentication_methods import (
     PRIVATE_KEY_JWT,
     SELF_SIGNED_TLS_CLIENT_AUTH,
     TLS_CLIENT_AUTH,
 )
-from functions.shared.certificate_names import CertificateName, NameKind
-from functions.shared.client_record import Client
-from functions.shared.signing_keys import to_pem
+from functions.shared.clients.certificate_names import CertificateName, NameKind
+from functions.shared.clients.client_record import Client
+from functions.shared.keys.signing_keys import to_pem
 from local.addresses import Addresses
 from local.certificates import CLIENT_NAME, LaptopCertificates
 from local.demo_clients import SCOPES

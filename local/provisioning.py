@@ -12,9 +12,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from functions.rotate_keys.composition import build as build_rotator
 from functions.rotate_keys.kms_halves import KmsHalves
 from functions.rotate_keys.settings import Settings as RotationSettings
-from functions.shared.client_registry import DynamoDbClients
-from functions.shared.clock import SYSTEM_CLOCK
-from functions.shared.secret_store import SecretsManagerStore
+from functions.shared.clients.client_registry import DynamoDbClients
+from functions.shared.runtime.clock import SYSTEM_CLOCK
+from functions.shared.runtime.secret_store import SecretsManagerStore
 from local.demo_clients import authorizer_client, demo_clients
 from local.keyed_clients import keyed_clients
 from local.place import LAPTOP

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from functions.shared.client_record import Client, TokenFormat
-from functions.shared.client_registry import DynamoDbClients
-from functions.shared.client_secrets import StoredSecret, digest_generated
+from functions.shared.clients.client_record import Client, TokenFormat
+from functions.shared.clients.client_registry import DynamoDbClients
+from functions.shared.clients.client_secrets import StoredSecret, digest_generated
 from local.demo_clients import SCOPES, authorizer_client
 from local.walkthrough import Actors, Walkthrough
 

@@ -26,9 +26,9 @@ from functions.rotate_keys.private_halves import StoredHalves
 from functions.rotate_keys.ring_store import RingStore
 from functions.rotate_keys.rotation import announce
 from functions.rotate_keys.rotation_rules import RotationRules
-from functions.shared.key_ring import KeyRing
-from functions.shared.secret_store import SecretsManagerStore
-from functions.shared.warm_key_ring import WARM_SECONDS
+from functions.shared.keys.key_ring import KeyRing
+from functions.shared.keys.warm_key_ring import WARM_SECONDS
+from functions.shared.runtime.secret_store import SecretsManagerStore
 from local.addresses import Addresses
 from local.aws import TEMPLATE
 from local.environment import use_local_aws

@@ -6,22 +6,22 @@ from typing import TYPE_CHECKING
 
 from functions.introspect_token.introspection import TokenIntrospection
 from functions.introspect_token.signed_answer import AnswerSigner
-from functions.shared.client_authentication_parts import build_client_authentication
-from functions.shared.client_registry import DynamoDbClients, WarmClients
-from functions.shared.deny_list import DynamoDbDenyList
-from functions.shared.endpoint import Endpoint
-from functions.shared.issued_jwts import IssuedJwts
-from functions.shared.known_tokens import Jwts, KnownTokens, OpaqueTokens
-from functions.shared.opaque_tokens import DynamoDbOpaqueTokens
-from functions.shared.secret_store import SecretsManagerStore
-from functions.shared.signers import RingSigners
-from functions.shared.warm_key_ring import WarmKeyRing
+from functions.shared.authentication.client_authentication_parts import build_client_authentication
+from functions.shared.clients.client_registry import DynamoDbClients, WarmClients
+from functions.shared.keys.signers import RingSigners
+from functions.shared.keys.warm_key_ring import WarmKeyRing
+from functions.shared.runtime.secret_store import SecretsManagerStore
+from functions.shared.tokens.deny_list import DynamoDbDenyList
+from functions.shared.tokens.issued_jwts import IssuedJwts
+from functions.shared.tokens.known_tokens import Jwts, KnownTokens, OpaqueTokens
+from functions.shared.tokens.opaque_tokens import DynamoDbOpaqueTokens
+from functions.shared.web.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from functions.introspect_token.settings import Settings
-    from functions.shared.audit_log import Emit
-    from functions.shared.aws_clients import AwsClients
-    from functions.shared.clock import Clock
+    from functions.shared.runtime.aws_clients import AwsClients
+    from functions.shared.runtime.clock import Clock
+    from functions.shared.web.audit_log import Emit
 
 
 def build(settings: Settings, *, clock: Clock, aws: AwsClients, emit: Emit = print) -> Endpoint:

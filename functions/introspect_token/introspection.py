@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any, Final
 from functions.introspect_token.members import to_members
 from functions.introspect_token.signed_answer import wants_signed_answer
 from functions.introspect_token.visibility import visible_part
-from functions.shared.form import read_form
-from functions.shared.responses import NO_STORE, ProxyResponse, json_response
+from functions.shared.web.form import read_form
+from functions.shared.web.responses import NO_STORE, ProxyResponse, json_response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from functions.introspect_token.signed_answer import AnswerSigner
-    from functions.shared.audit_log import AuditEntry
-    from functions.shared.client_authentication import ClientAuthentication
-    from functions.shared.client_record import Client
-    from functions.shared.clock import Clock
-    from functions.shared.form import Form
-    from functions.shared.known_tokens import KnownTokens
-    from functions.shared.proxy_request import ProxyRequest
+    from functions.shared.authentication.client_authentication import ClientAuthentication
+    from functions.shared.clients.client_record import Client
+    from functions.shared.runtime.clock import Clock
+    from functions.shared.tokens.known_tokens import KnownTokens
+    from functions.shared.web.audit_log import AuditEntry
+    from functions.shared.web.form import Form
+    from functions.shared.web.proxy_request import ProxyRequest
 
 _OK: Final = 200
 _INACTIVE: Final[Mapping[str, object]] = {"active": False}

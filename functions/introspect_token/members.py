@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from functions.shared.confirmations import to_claim, token_type
+from functions.shared.tokens.confirmations import to_claim, token_type
 
 if TYPE_CHECKING:
-    from functions.shared.known_tokens import KnownToken
+    from functions.shared.tokens.known_tokens import KnownToken
 
 
 def to_members(token: KnownToken) -> dict[str, Any]:

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from math import floor
 from typing import TYPE_CHECKING, Any, Final
 
-from functions.shared.client_record import DEFAULT_SIGNING_ALGORITHM
-from functions.shared.responses import NO_STORE, ProxyResponse, response
+from functions.shared.clients.client_record import DEFAULT_SIGNING_ALGORITHM
+from functions.shared.web.responses import NO_STORE, ProxyResponse, response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from functions.shared.proxy_request import ProxyRequest
-    from functions.shared.signers import SignerSource
+    from functions.shared.keys.signers import SignerSource
+    from functions.shared.web.proxy_request import ProxyRequest
 
 MEDIA_TYPE: Final = "application/token-introspection+jwt"
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from functions.shared.client_record import Client
-    from functions.shared.known_tokens import KnownToken
+    from functions.shared.clients.client_record import Client
+    from functions.shared.tokens.known_tokens import KnownToken
 
 
 def visible_part(token: KnownToken, caller: Client) -> KnownToken | None:

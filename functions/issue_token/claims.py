@@ -7,8 +7,8 @@ from math import floor
 from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Any, Final
 
-from functions.shared.client_record import TokenProfile
-from functions.shared.confirmations import to_claim
+from functions.shared.clients.client_record import TokenProfile
+from functions.shared.tokens.confirmations import to_claim
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from functions.issue_token.grants import Grant, TokenRequest, granted_scopes
 from functions.issue_token.targets import named_audience, required_audience
-from functions.shared.oauth_errors import (
+from functions.shared.web.oauth_errors import (
     InvalidRequestError,
     InvalidScopeError,
 )
@@ -15,9 +15,9 @@ from functions.shared.oauth_errors import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from functions.shared.client_record import Client
-    from functions.shared.form import Form
-    from functions.shared.known_tokens import KnownToken, KnownTokens
+    from functions.shared.clients.client_record import Client
+    from functions.shared.tokens.known_tokens import KnownToken, KnownTokens
+    from functions.shared.web.form import Form
 
 ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a name
 MAX_ACTORS: Final = 4

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from functions.issue_token.targets import default_audience, named_audience
-from functions.shared.oauth_errors import (
+from functions.shared.web.oauth_errors import (
     InvalidScopeError,
     UnauthorizedClientError,
     UnsupportedGrantTypeError,
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from authorizer.claims import Confirmation
-    from functions.shared.client_record import Client
-    from functions.shared.form import Form
+    from functions.shared.clients.client_record import Client
+    from functions.shared.web.form import Form
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from functions.issue_token.composition import build
 from functions.issue_token.settings import Settings
-from functions.shared.aws_clients import AwsClients
-from functions.shared.clock import SYSTEM_CLOCK
-from functions.shared.warm_instance import WarmInstance
+from functions.shared.runtime.aws_clients import AwsClients
+from functions.shared.runtime.clock import SYSTEM_CLOCK
+from functions.shared.runtime.warm_instance import WarmInstance
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from functions.shared.responses import ProxyResponse
+    from functions.shared.web.responses import ProxyResponse
 
 _warm = WarmInstance(
     lambda: build(Settings.from_env(os.environ), clock=SYSTEM_CLOCK, aws=AwsClients())

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from functions.issue_token.claims import validity
 from functions.issue_token.grants import TokenRequest
-from functions.shared.confirmations import token_type
-from functions.shared.form import read_form
-from functions.shared.responses import NO_STORE, ProxyResponse, json_response
+from functions.shared.tokens.confirmations import token_type
+from functions.shared.web.form import read_form
+from functions.shared.web.responses import NO_STORE, ProxyResponse, json_response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from functions.issue_token.grants import Grant, GrantDecisions
     from functions.issue_token.minting import Mint, MintedToken
     from functions.issue_token.possession import PossessionProofs
-    from functions.shared.audit_log import AuditEntry
-    from functions.shared.client_authentication import ClientAuthentication
-    from functions.shared.client_record import TokenFormat
-    from functions.shared.clock import Clock
-    from functions.shared.proxy_request import ProxyRequest
+    from functions.shared.authentication.client_authentication import ClientAuthentication
+    from functions.shared.clients.client_record import TokenFormat
+    from functions.shared.runtime.clock import Clock
+    from functions.shared.web.audit_log import AuditEntry
+    from functions.shared.web.proxy_request import ProxyRequest
 
 REPEATABLE: Final = frozenset({"resource", "audience"})
 """Parameters that may be sent more than once. RFC 8707, 2; RFC 8693, 2.1."""

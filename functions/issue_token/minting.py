@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from functions.issue_token.claims import PROFILES
-from functions.shared.opaque_tokens import OpaqueToken, generate_token
+from functions.shared.tokens.opaque_tokens import OpaqueToken, generate_token
 
 if TYPE_CHECKING:
     from functions.issue_token.claims import Validity
     from functions.issue_token.grants import Grant
-    from functions.shared.opaque_tokens import OpaqueTokenStore
-    from functions.shared.signers import SignerSource
+    from functions.shared.keys.signers import SignerSource
+    from functions.shared.tokens.opaque_tokens import OpaqueTokenStore
 
 
 @dataclass(frozen=True, slots=True)

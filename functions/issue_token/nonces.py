@@ -6,12 +6,12 @@ import hmac
 from base64 import urlsafe_b64encode
 from typing import TYPE_CHECKING, Final
 
-from functions.shared.oauth_errors import ServerError
-from functions.shared.warm_cache import WarmCache
+from functions.shared.runtime.warm_cache import WarmCache
+from functions.shared.web.oauth_errors import ServerError
 
 if TYPE_CHECKING:
-    from functions.shared.clock import Clock
-    from functions.shared.secret_store import SecretStore
+    from functions.shared.runtime.clock import Clock
+    from functions.shared.runtime.secret_store import SecretStore
 
 MINUTES: Final = 5
 """For how many minutes a nonce counts: the one in which it was offered, and those that follow."""

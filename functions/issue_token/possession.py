@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Final
 from authorizer.claims import CERTIFICATE, DPOP_KEY, Confirmation
 from authorizer.dpop import MAX_PROOF_AGE, VerifiedProof, verify_proof
 from authorizer.errors import TokenRefused
-from functions.shared.oauth_errors import (
+from functions.shared.runtime.one_time_use import AlreadyUsedError
+from functions.shared.web.oauth_errors import (
     InvalidDpopProofError,
     InvalidRequestError,
     OAuthError,
     UseDpopNonceError,
 )
-from functions.shared.one_time_use import AlreadyUsedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from functions.issue_token.nonces import DpopNonces
-    from functions.shared.client_record import Client
-    from functions.shared.one_time_use import OneTimeUse
-    from functions.shared.proxy_request import ProxyRequest
+    from functions.shared.clients.client_record import Client
+    from functions.shared.runtime.one_time_use import OneTimeUse
+    from functions.shared.web.proxy_request import ProxyRequest
 
 NONCE_HEADER: Final = "DPoP-Nonce"
 KIND: Final = "dpop"

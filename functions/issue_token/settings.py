@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from functions.shared.settings import read_settings
+from functions.shared.runtime.settings import read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from functions.shared.client_record import TokenFormat, TokenProfile
-from functions.shared.oauth_errors import InvalidTargetError
-from functions.shared.resource_indicators import is_resource_indicator
+from functions.shared.clients.client_record import TokenFormat, TokenProfile
+from functions.shared.clients.resource_indicators import is_resource_indicator
+from functions.shared.web.oauth_errors import InvalidTargetError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from functions.shared.client_record import Client
+    from functions.shared.clients.client_record import Client
 
 
 def default_audience(client: Client) -> tuple[str, ...]:

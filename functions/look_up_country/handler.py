@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from functions.look_up_country.directory import CountryDirectory
 from functions.look_up_country.lookup import CountryLookup
-from functions.shared.endpoint import Endpoint
-from functions.shared.warm_instance import WarmInstance
+from functions.shared.runtime.warm_instance import WarmInstance
+from functions.shared.web.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from functions.shared.audit_log import Emit
-    from functions.shared.responses import ProxyResponse
+    from functions.shared.web.audit_log import Emit
+    from functions.shared.web.responses import ProxyResponse
 
 
 def build(*, emit: Emit = print) -> Endpoint:

@@ -11,14 +11,14 @@ from functions.look_up_country.directory import (
     MalformedCodeError,
     UnknownCountryError,
 )
-from functions.shared.oauth_errors import InvalidRequestError, OAuthError
-from functions.shared.responses import ProxyResponse, json_response
+from functions.shared.web.oauth_errors import InvalidRequestError, OAuthError
+from functions.shared.web.responses import ProxyResponse, json_response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from functions.shared.audit_log import AuditEntry
-    from functions.shared.proxy_request import ProxyRequest
+    from functions.shared.web.audit_log import AuditEntry
+    from functions.shared.web.proxy_request import ProxyRequest
 
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 250

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from functions.publish_jwks.key_set import KeySetPublisher
-from functions.shared.endpoint import Endpoint
-from functions.shared.public_document import METHODS
-from functions.shared.secret_store import SecretsManagerStore
-from functions.shared.warm_key_ring import WarmKeyRing
+from functions.shared.keys.warm_key_ring import WarmKeyRing
+from functions.shared.runtime.secret_store import SecretsManagerStore
+from functions.shared.web.endpoint import Endpoint
+from functions.shared.web.public_document import METHODS
 
 if TYPE_CHECKING:
     from functions.publish_jwks.settings import Settings
-    from functions.shared.audit_log import Emit
-    from functions.shared.aws_clients import AwsClients
-    from functions.shared.clock import Clock
+    from functions.shared.runtime.aws_clients import AwsClients
+    from functions.shared.runtime.clock import Clock
+    from functions.shared.web.audit_log import Emit
 
 
 def build(settings: Settings, *, clock: Clock, aws: AwsClients, emit: Emit = print) -> Endpoint:

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING
 
-from functions.shared import public_document
-from functions.shared.key_ring import JWKS_MAX_AGE
+from functions.shared.keys.key_ring import JWKS_MAX_AGE
+from functions.shared.web import public_document
 
 if TYPE_CHECKING:
-    from functions.shared.audit_log import AuditEntry
-    from functions.shared.clock import Clock
-    from functions.shared.key_ring import KeyRing
-    from functions.shared.proxy_request import ProxyRequest
-    from functions.shared.responses import ProxyResponse
-    from functions.shared.warm_key_ring import WarmKeyRing
+    from functions.shared.keys.key_ring import KeyRing
+    from functions.shared.keys.warm_key_ring import WarmKeyRing
+    from functions.shared.runtime.clock import Clock
+    from functions.shared.web.audit_log import AuditEntry
+    from functions.shared.web.proxy_request import ProxyRequest
+    from functions.shared.web.responses import ProxyResponse
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from functions.publish_metadata.document import MetadataPublisher, document
-from functions.shared.authentication_methods import ASSERTION_ALGORITHMS, REGISTERED_METHODS
-from functions.shared.endpoint import Endpoint
-from functions.shared.public_document import METHODS
+from functions.shared.clients.authentication_methods import ASSERTION_ALGORITHMS, REGISTERED_METHODS
+from functions.shared.web.endpoint import Endpoint
+from functions.shared.web.public_document import METHODS
 
 if TYPE_CHECKING:
     from functions.publish_metadata.settings import Settings
-    from functions.shared.audit_log import Emit
+    from functions.shared.web.audit_log import Emit
 
 
 def build(settings: Settings, *, emit: Emit = print) -> Endpoint:

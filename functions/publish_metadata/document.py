@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from authorizer.jwk import PROOF_ALGORITHMS
-from functions.shared import paths, public_document
-from functions.shared.client_record import DEFAULT_SIGNING_ALGORITHM
-from functions.shared.grant_types import GRANT_TYPES
+from functions.shared.clients.client_record import DEFAULT_SIGNING_ALGORITHM
+from functions.shared.clients.grant_types import GRANT_TYPES
+from functions.shared.web import paths, public_document
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from functions.shared.audit_log import AuditEntry
-    from functions.shared.proxy_request import ProxyRequest
-    from functions.shared.responses import ProxyResponse
+    from functions.shared.web.audit_log import AuditEntry
+    from functions.shared.web.proxy_request import ProxyRequest
+    from functions.shared.web.responses import ProxyResponse
 
 MAX_AGE: Final = 3600
 """Seconds for which anyone may keep the document. Its addresses change with the issuer alone."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from functions.publish_resource_metadata.document import MetadataPublisher
-from functions.shared.endpoint import Endpoint
-from functions.shared.public_document import METHODS
+from functions.shared.web.endpoint import Endpoint
+from functions.shared.web.public_document import METHODS
 
 if TYPE_CHECKING:
     from functions.publish_resource_metadata.settings import Settings
-    from functions.shared.audit_log import Emit
+    from functions.shared.web.audit_log import Emit
 
 
 def build(settings: Settings, *, emit: Emit = print) -> Endpoint:

@@ -8,13 +8,13 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
 from authorizer.jwk import PROOF_ALGORITHMS
-from functions.shared import public_document
+from functions.shared.web import public_document
 
 if TYPE_CHECKING:
     from functions.publish_resource_metadata.settings import Settings
-    from functions.shared.audit_log import AuditEntry
-    from functions.shared.proxy_request import ProxyRequest
-    from functions.shared.responses import ProxyResponse
+    from functions.shared.web.audit_log import AuditEntry
+    from functions.shared.web.proxy_request import ProxyRequest
+    from functions.shared.web.responses import ProxyResponse
 
 MAX_AGE: Final = 3600
 """Seconds for which anyone may keep the document."""

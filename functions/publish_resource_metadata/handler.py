@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from functions.publish_resource_metadata.composition import build
 from functions.publish_resource_metadata.settings import Settings
-from functions.shared.warm_instance import WarmInstance
+from functions.shared.runtime.warm_instance import WarmInstance
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from functions.shared.responses import ProxyResponse
+    from functions.shared.web.responses import ProxyResponse
 
 _warm = WarmInstance(lambda: build(Settings.from_env(os.environ)))
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from functions.shared.form import read_form
-from functions.shared.oauth_errors import UnauthorizedClientError
-from functions.shared.responses import NO_STORE, ProxyResponse, response
+from functions.shared.web.form import read_form
+from functions.shared.web.oauth_errors import UnauthorizedClientError
+from functions.shared.web.responses import NO_STORE, ProxyResponse, response
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from functions.shared.audit_log import AuditEntry
-    from functions.shared.client_authentication import ClientAuthentication
-    from functions.shared.client_record import Client
-    from functions.shared.clock import Clock
-    from functions.shared.known_tokens import TokenFamily
-    from functions.shared.proxy_request import ProxyRequest
+    from functions.shared.authentication.client_authentication import ClientAuthentication
+    from functions.shared.clients.client_record import Client
+    from functions.shared.runtime.clock import Clock
+    from functions.shared.tokens.known_tokens import TokenFamily
+    from functions.shared.web.audit_log import AuditEntry
+    from functions.shared.web.proxy_request import ProxyRequest
 
 _OK: Final = 200
 

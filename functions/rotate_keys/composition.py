@@ -8,14 +8,14 @@ from functions.rotate_keys.key_generation import NewKey, generate_key
 from functions.rotate_keys.private_halves import PrivateHalves, StoredHalves
 from functions.rotate_keys.ring_store import RingStore
 from functions.rotate_keys.rotator import Rotator
-from functions.shared.key_ring import IN_KMS, IN_SECRETS_MANAGER
+from functions.shared.keys.key_ring import IN_KMS, IN_SECRETS_MANAGER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from functions.rotate_keys.settings import Settings
-    from functions.shared.clock import Clock
-    from functions.shared.secret_store import VersionedSecretStore
+    from functions.shared.runtime.clock import Clock
+    from functions.shared.runtime.secret_store import VersionedSecretStore
 
 
 def build(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.request import Request, urlopen
 
 from functions.rotate_keys.run_log import reason
-from functions.shared.oauth_errors import OAuthError
+from functions.shared.web.oauth_errors import OAuthError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

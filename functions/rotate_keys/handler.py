@@ -10,10 +10,10 @@ from functions.rotate_keys.deployment import answering
 from functions.rotate_keys.kms_halves import KmsHalves
 from functions.rotate_keys.run_log import logged
 from functions.rotate_keys.settings import Settings
-from functions.shared.aws_clients import AwsClients
-from functions.shared.clock import SYSTEM_CLOCK
-from functions.shared.secret_store import SecretsManagerStore
-from functions.shared.warm_instance import WarmInstance
+from functions.shared.runtime.aws_clients import AwsClients
+from functions.shared.runtime.clock import SYSTEM_CLOCK
+from functions.shared.runtime.secret_store import SecretsManagerStore
+from functions.shared.runtime.warm_instance import WarmInstance
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt import get_algorithm_by_name
 
-from functions.shared.key_ring import IN_SECRETS_MANAGER, public_members, thumbprint
-from functions.shared.signing_keys import to_pem
+from functions.shared.keys.key_ring import IN_SECRETS_MANAGER, public_members, thumbprint
+from functions.shared.keys.signing_keys import to_pem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

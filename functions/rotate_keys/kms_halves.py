@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from functions.rotate_keys.key_generation import NewKey, to_public_jwk
 from functions.rotate_keys.private_halves import ORPHAN_SECONDS
-from functions.shared.aws_clients import aws_errors
+from functions.shared.runtime.aws_clients import aws_errors
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mypy_boto3_kms.literals import KeySpecType
     from mypy_boto3_kms.type_defs import AliasListEntryTypeDef
 
-    from functions.shared.key_ring import RingKey
+    from functions.shared.keys.key_ring import RingKey
 
 STACK_TAG: Final = "gatehouse:stack"
 """The tag that ties a key to its stack: roles may use keys with their own stack's name in it."""

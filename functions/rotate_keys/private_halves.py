@@ -7,15 +7,15 @@ from math import floor
 from typing import TYPE_CHECKING, Final, Protocol
 
 from functions.rotate_keys.key_generation import generate_key
-from functions.shared import signing_keys
-from functions.shared.secret_store import SecretConflictError
+from functions.shared.keys import signing_keys
+from functions.shared.runtime.secret_store import SecretConflictError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from functions.rotate_keys.key_generation import NewKey
-    from functions.shared.key_ring import RingKey
-    from functions.shared.secret_store import SecretVersion, VersionedSecretStore
+    from functions.shared.keys.key_ring import RingKey
+    from functions.shared.runtime.secret_store import SecretVersion, VersionedSecretStore
 
 ORPHAN_SECONDS: Final = 3600
 """A private half that no ring names is left alone so long: its ring may be about to be written."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from functions.shared import key_ring
-from functions.shared.key_ring import KeyRing
+from functions.shared.keys import key_ring
+from functions.shared.keys.key_ring import KeyRing
 
 if TYPE_CHECKING:
-    from functions.shared.secret_store import SecretVersion, VersionedSecretStore
+    from functions.shared.runtime.secret_store import SecretVersion, VersionedSecretStore
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from math import ceil, floor
 from typing import TYPE_CHECKING
 
 from functions.rotate_keys.rotation_rules import CLOCK_SKEW, RETENTION_NEEDED
-from functions.shared.key_ring import KeyRing, RingKey
+from functions.shared.keys.key_ring import KeyRing, RingKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from authorizer.claims import LEEWAY
-from functions.shared.client_record import LONGEST_TOKEN_LIFETIME
-from functions.shared.key_ring import JWKS_MAX_AGE
-from functions.shared.warm_key_ring import WARM_SECONDS
+from functions.shared.clients.client_record import LONGEST_TOKEN_LIFETIME
+from functions.shared.keys.key_ring import JWKS_MAX_AGE
+from functions.shared.keys.warm_key_ring import WARM_SECONDS
 
 CLOCK_SKEW: Final = 60
 """Seconds by which any two clocks may differ, and a write may take to arrive."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from functions.rotate_keys.private_halves import ATTEMPTS
 from functions.rotate_keys.rotation import announce, first_ring, kept, wanting
 from functions.rotate_keys.rotation_rules import SETTLING
-from functions.shared.secret_store import SecretConflictError
+from functions.shared.runtime.secret_store import SecretConflictError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from functions.rotate_keys.private_halves import PrivateHalves
     from functions.rotate_keys.ring_store import RingStore, SeenRing
     from functions.rotate_keys.rotation_rules import RotationRules
-    from functions.shared.clock import Clock
-    from functions.shared.key_ring import KeyRing, RingKey
+    from functions.shared.keys.key_ring import KeyRing, RingKey
+    from functions.shared.runtime.clock import Clock
 
 LONGEST_RUN: Final = 900
 """Seconds. A run that took longer does not write: its key may have been tidied away meanwhile."""

@@ -7,14 +7,14 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from functions.rotate_keys.rotation_rules import UnsafeRotationError
-from functions.shared.oauth_errors import OAuthError
-from functions.shared.settings import MissingSettingsError
+from functions.shared.runtime.settings import MissingSettingsError
+from functions.shared.web.oauth_errors import OAuthError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from functions.rotate_keys.rotator import Report
-    from functions.shared.audit_log import Emit
+    from functions.shared.web.audit_log import Emit
 
 
 def logged(run: Callable[[], Report], emit: Emit = print) -> dict[str, object]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
 from functions.rotate_keys.rotation_rules import RotationRules, UnsafeRotationError
-from functions.shared.client_record import SIGNING_ALGORITHMS
-from functions.shared.key_ring import IN_KMS, IN_SECRETS_MANAGER
-from functions.shared.settings import read_settings
+from functions.shared.clients.client_record import SIGNING_ALGORITHMS
+from functions.shared.keys.key_ring import IN_KMS, IN_SECRETS_MANAGER
+from functions.shared.runtime.settings import read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,9 +11,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from functions.issue_token import handler
-from functions.shared import key_ring, paths, signing_keys
-from functions.shared.client_registry import DynamoDbClients
-from functions.shared.signing_keys import from_pem
+from functions.shared.clients.client_registry import DynamoDbClients
+from functions.shared.keys import key_ring, signing_keys
+from functions.shared.keys.signing_keys import from_pem
+from functions.shared.web import paths
 from tests.benchmarks.results import Goal, Section, measured, paired_ratio
 from tests.support.aws import (
     CLIENTS_TABLE,

@@ -25,10 +25,11 @@ from functions.publish_jwks.composition import build as build_publish_jwks
 from functions.publish_jwks.settings import Settings as PublishJwksSettings
 from functions.rotate_keys.rotation import announce
 from functions.rotate_keys.rotation_rules import RETENTION_NEEDED, SETTLING, RotationRules
-from functions.shared import key_ring, paths, signing_keys
-from functions.shared.client_registry import DynamoDbClients
-from functions.shared.key_ring import JWKS_MAX_AGE
-from functions.shared.secret_store import SecretsManagerStore
+from functions.shared.clients.client_registry import DynamoDbClients
+from functions.shared.keys import key_ring, signing_keys
+from functions.shared.keys.key_ring import JWKS_MAX_AGE
+from functions.shared.runtime.secret_store import SecretsManagerStore
+from functions.shared.web import paths
 from local.gateway import messages
 from local.http_server import Server
 from tests.support.aws import (
@@ -45,8 +46,8 @@ from tests.support.server import NOW, SECRET, client, key, ring
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from functions.shared.aws_clients import AwsClients
-    from functions.shared.endpoint import Endpoint
+    from functions.shared.runtime.aws_clients import AwsClients
+    from functions.shared.web.endpoint import Endpoint
 
 CLIENT = "service-client-jwt"
 SIGNATURE_ALONE: Any = {"verify_exp": False, "verify_aud": False, "verify_iat": False}

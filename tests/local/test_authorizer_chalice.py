@@ -16,7 +16,7 @@ import boto3
 import pytest
 import yaml
 
-from functions.shared.client_registry import DynamoDbClients
+from functions.shared.clients.client_registry import DynamoDbClients
 from local.addresses import MUTUAL_TLS
 from local.certificates import LaptopCertificates
 from local.gateway.cloudformation import load

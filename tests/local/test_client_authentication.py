@@ -19,9 +19,9 @@ from uuid import uuid4
 import boto3
 import pytest
 
-from functions.shared.assertion_rules import AssertionRules
-from functions.shared.client_registry import DynamoDbClients
-from functions.shared.federation_rules import FederationRule
+from functions.shared.clients.assertion_rules import AssertionRules
+from functions.shared.clients.client_registry import DynamoDbClients
+from functions.shared.clients.federation_rules import FederationRule
 from local.certificates import LaptopCertificates
 from local.gateway import messages
 from local.http_server import Server

@@ -10,9 +10,9 @@ import jwt
 from authorizer.errors import TokenRefused
 from authorizer.jwk import ALGORITHMS, VerificationKey, parse_key
 from authorizer.reasons import Reason
-from functions.shared.client_assertion import ASSERTION_TYPE
-from functions.shared.decoy_keys import decoy_key
-from functions.shared.oauth_errors import TemporarilyUnavailableError
+from functions.shared.authentication.client_assertion import ASSERTION_TYPE
+from functions.shared.authentication.decoy_keys import decoy_key
+from functions.shared.web.oauth_errors import TemporarilyUnavailableError
 from tests.support.aws import ISSUER
 from tests.support.server import NOW
 from tests.support.tokens import ec_key, ed25519_key, rsa_key

@@ -15,20 +15,20 @@ from functions.issue_token.minting import JwtMint, OpaqueMint
 from functions.issue_token.nonces import DpopNonces
 from functions.issue_token.possession import PossessionProofs
 from functions.revoke_token.revocation import TokenRevocation
-from functions.shared import paths
-from functions.shared.client_authentication import (
+from functions.shared.authentication.client_authentication import (
     ClientAuthentication,
     ClientSecretBasic,
     ClientSecretPost,
 )
-from functions.shared.client_record import TokenFormat
-from functions.shared.client_secrets import SecretVerifier
-from functions.shared.endpoint import Endpoint
-from functions.shared.grant_types import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
-from functions.shared.issued_jwts import IssuedJwts
-from functions.shared.known_tokens import Jwts, KnownTokens, OpaqueTokens
-from functions.shared.signers import LocalSigners
-from functions.shared.warm_key_ring import WarmKeyRing
+from functions.shared.clients.client_record import TokenFormat
+from functions.shared.clients.client_secrets import SecretVerifier
+from functions.shared.clients.grant_types import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
+from functions.shared.keys.signers import LocalSigners
+from functions.shared.keys.warm_key_ring import WarmKeyRing
+from functions.shared.tokens.issued_jwts import IssuedJwts
+from functions.shared.tokens.known_tokens import Jwts, KnownTokens, OpaqueTokens
+from functions.shared.web import paths
+from functions.shared.web.endpoint import Endpoint
 from tests.support.aws import DPOP_NONCE_SECRET, ISSUER, KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.memory_stores import (
     ManualClock,
@@ -44,8 +44,8 @@ from tests.support.server import NOW, SECRET, secrets
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from functions.shared.client_record import Client
-    from functions.shared.responses import ProxyResponse
+    from functions.shared.clients.client_record import Client
+    from functions.shared.web.responses import ProxyResponse
 
 TOKEN_URL = ISSUER + paths.TOKEN
 

@@ -6,14 +6,14 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from authorizer.state_entry import entry
-from functions.shared.client_record import is_client_id
-from functions.shared.one_time_use import AlreadyUsedError
-from functions.shared.opaque_tokens import token_digest
-from functions.shared.secret_store import SecretConflictError, SecretVersion
+from functions.shared.clients.client_record import is_client_id
+from functions.shared.runtime.one_time_use import AlreadyUsedError
+from functions.shared.runtime.secret_store import SecretConflictError, SecretVersion
+from functions.shared.tokens.opaque_tokens import token_digest
 
 if TYPE_CHECKING:
-    from functions.shared.client_record import Client
-    from functions.shared.opaque_tokens import OpaqueToken
+    from functions.shared.clients.client_record import Client
+    from functions.shared.tokens.opaque_tokens import OpaqueToken
 
 
 class MemoryClients:

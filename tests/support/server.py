@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from functions.rotate_keys.key_generation import NewKey, generate_key
 from functions.rotate_keys.rotation import first_ring
-from functions.shared import key_ring, signing_keys
-from functions.shared.client_record import Client
-from functions.shared.client_secrets import StoredSecret, digest_generated
+from functions.shared.clients.client_record import Client
+from functions.shared.clients.client_secrets import StoredSecret, digest_generated
+from functions.shared.keys import key_ring, signing_keys
 from tests.support.aws import KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.memory_stores import MemorySecrets
 
 if TYPE_CHECKING:
-    from functions.shared.key_ring import KeyRing
+    from functions.shared.keys.key_ring import KeyRing
 
 NOW: Final = 1_700_000_000
 SECRET: Final = "a-secret-that-only-tests-know"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from authorizer.policy import PolicyCompiler
 from authorizer.routes import parse_route
-from functions.shared.client_record import DEFAULT_TOKEN_LIFETIME
+from functions.shared.clients.client_record import DEFAULT_TOKEN_LIFETIME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

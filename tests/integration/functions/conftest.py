@@ -11,7 +11,7 @@ from tests.support.server import NOW
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from functions.shared.aws_clients import AwsClients
+    from functions.shared.runtime.aws_clients import AwsClients
 
 
 @pytest.fixture

@@ -25,10 +25,10 @@ from functions.publish_jwks import composition as publish_jwks
 from functions.publish_jwks.settings import Settings as PublishJwksSettings
 from functions.rotate_keys import composition as rotate_keys
 from functions.rotate_keys.settings import Settings as RotateKeysSettings
-from functions.shared.aws_clients import AwsClients
-from functions.shared.client_record import TokenFormat
-from functions.shared.client_registry import DynamoDbClients
-from functions.shared.secret_store import SecretsManagerStore
+from functions.shared.clients.client_record import TokenFormat
+from functions.shared.clients.client_registry import DynamoDbClients
+from functions.shared.runtime.aws_clients import AwsClients
+from functions.shared.runtime.secret_store import SecretsManagerStore
 from tests.support.aws import CLIENTS_TABLE, CREDENTIALS, ENVIRONMENT
 from tests.support.dpop_proofs import proof
 from tests.support.memory_stores import ManualClock
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from functions.shared.endpoint import Endpoint
-    from functions.shared.responses import ProxyResponse
+    from functions.shared.web.endpoint import Endpoint
+    from functions.shared.web.responses import ProxyResponse
 
 JWT_REQUEST = token_event({"grant_type": "client_credentials"}, headers=basic("a", SECRET))
 OPAQUE_REQUEST = token_event({"grant_type": "client_credentials"}, headers=basic("o", SECRET))

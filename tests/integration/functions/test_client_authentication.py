@@ -14,13 +14,13 @@ from functions.issue_token.composition import build as build_issue_token
 from functions.issue_token.settings import Settings as IssueTokenSettings
 from functions.rotate_keys.composition import build as build_rotate_keys
 from functions.rotate_keys.settings import Settings as RotateKeysSettings
-from functions.shared.assertion_rules import AssertionRules
-from functions.shared.certificate_names import CertificateName, NameKind
-from functions.shared.client_registry import DynamoDbClients
-from functions.shared.client_secrets import digest_generated
-from functions.shared.failure_throttle import Limits
-from functions.shared.secret_store import SecretsManagerStore
-from functions.shared.secret_use import DAY, DynamoDbSecretUses
+from functions.shared.authentication.failure_throttle import Limits
+from functions.shared.authentication.secret_use import DAY, DynamoDbSecretUses
+from functions.shared.clients.assertion_rules import AssertionRules
+from functions.shared.clients.certificate_names import CertificateName, NameKind
+from functions.shared.clients.client_registry import DynamoDbClients
+from functions.shared.clients.client_secrets import digest_generated
+from functions.shared.runtime.secret_store import SecretsManagerStore
 from tests.support.assertions import CLIENT_ID, assertion, assertion_form
 from tests.support.aws import CLIENTS_TABLE, ENVIRONMENT, STATE_TABLE
 from tests.support.client_certificates import certificate_pem, with_certificate
@@ -29,8 +29,8 @@ from tests.support.server import NOW, SECRET, client, generate
 from tests.support.tokens import ec_jwk
 
 if TYPE_CHECKING:
-    from functions.shared.aws_clients import AwsClients
-    from functions.shared.endpoint import Endpoint
+    from functions.shared.runtime.aws_clients import AwsClients
+    from functions.shared.web.endpoint import Endpoint
     from tests.support.memory_stores import ManualClock
 
 GRANT = {"grant_type": "client_credentials"}

@@ -26,12 +26,12 @@ from functions.revoke_token.settings import Settings as RevokeTokenSettings
 from functions.rotate_keys import handler as rotate_keys
 from functions.rotate_keys.composition import build as build_rotate_keys
 from functions.rotate_keys.settings import Settings as RotateKeysSettings
-from functions.shared import key_ring
-from functions.shared.client_record import TokenFormat, TokenProfile
-from functions.shared.client_registry import DynamoDbClients
-from functions.shared.client_secrets import StoredSecret, digest_imported
-from functions.shared.secret_store import SecretsManagerStore
-from functions.shared.settings import MissingSettingsError
+from functions.shared.clients.client_record import TokenFormat, TokenProfile
+from functions.shared.clients.client_registry import DynamoDbClients
+from functions.shared.clients.client_secrets import StoredSecret, digest_imported
+from functions.shared.keys import key_ring
+from functions.shared.runtime.secret_store import SecretsManagerStore
+from functions.shared.runtime.settings import MissingSettingsError
 from tests.support.aws import CLIENTS_TABLE, ENVIRONMENT, ISSUER, KEY_RING_SECRET, TOKENS_TABLE
 from tests.support.dpop_proofs import proof
 from tests.support.proxy_events import basic, form_event, proxy_event, token_event
@@ -40,9 +40,9 @@ from tests.support.server import NOW, SCOPES, SECRET, client, generate, key
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from functions.shared.aws_clients import AwsClients
-    from functions.shared.endpoint import Endpoint
-    from functions.shared.responses import ProxyResponse
+    from functions.shared.runtime.aws_clients import AwsClients
+    from functions.shared.web.endpoint import Endpoint
+    from functions.shared.web.responses import ProxyResponse
     from tests.support.memory_stores import ManualClock
 
 SEED_REQUEST = {

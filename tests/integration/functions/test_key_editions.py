@@ -18,12 +18,12 @@ from functions.issue_token.settings import Settings as IssueTokenSettings
 from functions.rotate_keys.composition import build
 from functions.rotate_keys.kms_halves import KmsHalves
 from functions.rotate_keys.settings import Settings
-from functions.shared import key_ring
-from functions.shared.client_registry import DynamoDbClients
-from functions.shared.oauth_errors import ServerError, TemporarilyUnavailableError
-from functions.shared.secret_store import SecretConflictError, SecretsManagerStore
-from functions.shared.signers import RingSigners
-from functions.shared.warm_key_ring import WarmKeyRing
+from functions.shared.clients.client_registry import DynamoDbClients
+from functions.shared.keys import key_ring
+from functions.shared.keys.signers import RingSigners
+from functions.shared.keys.warm_key_ring import WarmKeyRing
+from functions.shared.runtime.secret_store import SecretConflictError, SecretsManagerStore
+from functions.shared.web.oauth_errors import ServerError, TemporarilyUnavailableError
 from tests.support.aws import CLIENTS_TABLE, ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.memory_stores import MemorySecrets
 from tests.support.proxy_events import basic, token_event
@@ -31,9 +31,9 @@ from tests.support.server import SECRET, client
 
 if TYPE_CHECKING:
     from functions.rotate_keys.rotator import Rotator
-    from functions.shared.aws_clients import AwsClients
-    from functions.shared.key_ring import KeyRing
-    from functions.shared.secret_store import VersionedSecretStore
+    from functions.shared.keys.key_ring import KeyRing
+    from functions.shared.runtime.aws_clients import AwsClients
+    from functions.shared.runtime.secret_store import VersionedSecretStore
     from tests.support.memory_stores import ManualClock
 
 EDITIONS = ("secrets-manager", "kms")

@@ -19,9 +19,9 @@ from functions.revoke_token import composition as revoke_token
 from functions.revoke_token.settings import Settings as RevokeTokenSettings
 from functions.rotate_keys import composition as rotate_keys
 from functions.rotate_keys.settings import Settings as RotateKeysSettings
-from functions.shared.authentication_methods import FEDERATED_JWT
-from functions.shared.client_registry import DynamoDbClients
-from functions.shared.secret_store import SecretsManagerStore
+from functions.shared.clients.authentication_methods import FEDERATED_JWT
+from functions.shared.clients.client_registry import DynamoDbClients
+from functions.shared.runtime.secret_store import SecretsManagerStore
 from local.aws import TEMPLATE
 from local.gateway.model import AnyMethod, Route
 from local.gateway.template import Template
@@ -31,9 +31,9 @@ from tests.support.proxy_events import basic, form_event, proxy_event
 from tests.support.server import SECRET, client, generate
 
 if TYPE_CHECKING:
-    from functions.shared.aws_clients import AwsClients
-    from functions.shared.endpoint import Endpoint
-    from functions.shared.responses import ProxyResponse
+    from functions.shared.runtime.aws_clients import AwsClients
+    from functions.shared.web.endpoint import Endpoint
+    from functions.shared.web.responses import ProxyResponse
     from tests.support.memory_stores import ManualClock
 
 FUNCTIONS = {

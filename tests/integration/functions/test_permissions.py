@@ -17,9 +17,9 @@ from functions.publish_jwks import composition as publish_jwks
 from functions.publish_jwks.settings import Settings as PublishJwksSettings
 from functions.revoke_token import composition as revoke_token
 from functions.revoke_token.settings import Settings as RevokeTokenSettings
-from functions.shared.aws_clients import AwsClients
-from functions.shared.clock import SYSTEM_CLOCK
-from functions.shared.grant_types import TOKEN_EXCHANGE
+from functions.shared.clients.grant_types import TOKEN_EXCHANGE
+from functions.shared.runtime.aws_clients import AwsClients
+from functions.shared.runtime.clock import SYSTEM_CLOCK
 from local.aws import TEMPLATE
 from local.demo_clients import COUNTRY_API, CUSTOMER_API
 from local.gateway.template import Template
@@ -31,8 +31,8 @@ from tests.support.proxy_events import basic, form_event, proxy_event
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from functions.shared.endpoint import Endpoint
-    from functions.shared.responses import ProxyResponse
+    from functions.shared.web.endpoint import Endpoint
+    from functions.shared.web.responses import ProxyResponse
 
 Permission = tuple[str, str]
 """An action, and the logical id of what it is done to."""

@@ -12,10 +12,10 @@ from moto import mock_aws
 from functions.rotate_keys.composition import build
 from functions.rotate_keys.kms_halves import KmsHalves
 from functions.rotate_keys.settings import Settings
-from functions.shared.aws_clients import AwsClients
-from functions.shared.secret_store import SecretsManagerStore
-from functions.shared.signers import RingSigners
-from functions.shared.warm_key_ring import WarmKeyRing
+from functions.shared.keys.signers import RingSigners
+from functions.shared.keys.warm_key_ring import WarmKeyRing
+from functions.shared.runtime.aws_clients import AwsClients
+from functions.shared.runtime.secret_store import SecretsManagerStore
 from local.aws import TEMPLATE
 from local.gateway.template import Template
 from local.provisioning import names, provision

@@ -11,20 +11,20 @@ import pytest
 
 from authorizer.claims import Confirmation
 from authorizer.state_entry import revoked_jwt
-from functions.shared.client_registry import ClientStore, DynamoDbClients
-from functions.shared.counters import Counters, DynamoDbCounters
-from functions.shared.deny_list import DenyList, DynamoDbDenyList
-from functions.shared.one_time_use import AlreadyUsedError, DynamoDbOneTimeUse, OneTimeUse
-from functions.shared.opaque_tokens import (
+from functions.shared.authentication.secret_use import DAY, DynamoDbSecretUses, SecretUses
+from functions.shared.clients.client_registry import ClientStore, DynamoDbClients
+from functions.shared.runtime.counters import Counters, DynamoDbCounters
+from functions.shared.runtime.one_time_use import AlreadyUsedError, DynamoDbOneTimeUse, OneTimeUse
+from functions.shared.runtime.records import UnreadableRecordError
+from functions.shared.runtime.secret_store import SecretsManagerStore, SecretStore
+from functions.shared.tokens.deny_list import DenyList, DynamoDbDenyList
+from functions.shared.tokens.opaque_tokens import (
     DynamoDbOpaqueTokens,
     OpaqueToken,
     OpaqueTokenStore,
     generate_token,
     token_digest,
 )
-from functions.shared.records import UnreadableRecordError
-from functions.shared.secret_store import SecretsManagerStore, SecretStore
-from functions.shared.secret_use import DAY, DynamoDbSecretUses, SecretUses
 from tests.support.aws import (
     CLIENTS_TABLE,
     KEY_RING_SECRET,
@@ -44,7 +44,7 @@ from tests.support.memory_stores import (
 from tests.support.server import NOW, client
 
 if TYPE_CHECKING:
-    from functions.shared.aws_clients import AwsClients
+    from functions.shared.runtime.aws_clients import AwsClients
 
 MEANING = OpaqueToken(
     client_id="service",

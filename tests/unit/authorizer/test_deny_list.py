@@ -16,7 +16,7 @@ from authorizer.https_client import Request, Response
 from authorizer.reasons import Reason
 from authorizer.settings import Settings
 from authorizer.state_entry import revoked_jwt
-from functions.shared import deny_list as issuers_list
+from functions.shared.tokens import deny_list as issuers_list
 from tests.support.aws import STATE_TABLE
 from tests.support.tokens import (
     CLIENT,

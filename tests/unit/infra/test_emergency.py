@@ -8,9 +8,9 @@ from functions.rotate_keys.composition import build
 from functions.rotate_keys.private_halves import StoredHalves
 from functions.rotate_keys.ring_store import RingStore
 from functions.rotate_keys.settings import Settings
-from functions.shared import signing_keys
-from functions.shared.key_ring import KeyRing, UnusableKeyRingError
-from functions.shared.secret_store import SecretConflictError
+from functions.shared.keys import signing_keys
+from functions.shared.keys.key_ring import KeyRing, UnusableKeyRingError
+from functions.shared.runtime.secret_store import SecretConflictError
 from infra.emergency import Emergency, RefusedError
 from tests.support.aws import ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.memory_stores import ManualClock, MemorySecrets
@@ -18,7 +18,7 @@ from tests.support.server import NOW, key
 
 if TYPE_CHECKING:
     from functions.rotate_keys.key_generation import NewKey
-    from functions.shared.secret_store import SecretVersion
+    from functions.shared.runtime.secret_store import SecretVersion
 
 DAY, HOUR = 86_400, 3_600
 

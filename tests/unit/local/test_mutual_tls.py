@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from functions.shared.client_certificate import from_pem
+from functions.shared.web.client_certificate import from_pem
 from local.certificates import CLIENT_NAME, LaptopCertificates
 from local.gateway.messages import Request, Response
 from local.http_server import Server, Timeouts

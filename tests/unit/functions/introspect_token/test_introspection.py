@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from functions.shared.opaque_tokens import OpaqueToken
+from functions.shared.tokens.opaque_tokens import OpaqueToken
 from tests.support.memory_server import memory_server
 from tests.support.proxy_events import basic, form_event
 from tests.support.server import NOW, SECRET, client
@@ -13,8 +13,8 @@ from tests.support.server import NOW, SECRET, client
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from functions.shared.client_record import Client
-    from functions.shared.responses import ProxyResponse
+    from functions.shared.clients.client_record import Client
+    from functions.shared.web.responses import ProxyResponse
 
 MEANING = OpaqueToken(
     client_id="service",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from functions.introspect_token.visibility import visible_part
-from functions.shared.known_tokens import KnownToken
+from functions.shared.tokens.known_tokens import KnownToken
 from tests.support.server import NOW, client
 
 if TYPE_CHECKING:

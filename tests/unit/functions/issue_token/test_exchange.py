@@ -10,8 +10,8 @@ import pytest
 
 from authorizer.dpop import thumbprint
 from functions.issue_token.exchange import ACCESS_TOKEN, MAX_ACTORS
-from functions.shared.client_record import TokenFormat, TokenProfile
-from functions.shared.grant_types import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
+from functions.shared.clients.client_record import TokenFormat, TokenProfile
+from functions.shared.clients.grant_types import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
 from tests.support.aws import ISSUER
 from tests.support.dpop_proofs import proof, public_jwk
 from tests.support.memory_server import MemoryServer, memory_server

@@ -10,9 +10,9 @@ from functions.issue_token.grants import (
     TokenRequest,
     grant_client_credentials,
 )
-from functions.shared.client_record import TokenProfile
-from functions.shared.form import Form
-from functions.shared.oauth_errors import (
+from functions.shared.clients.client_record import TokenProfile
+from functions.shared.web.form import Form
+from functions.shared.web.oauth_errors import (
     InvalidRequestError,
     InvalidScopeError,
     UnauthorizedClientError,
@@ -21,7 +21,7 @@ from functions.shared.oauth_errors import (
 from tests.support.server import NOW, client
 
 if TYPE_CHECKING:
-    from functions.shared.client_record import Client
+    from functions.shared.clients.client_record import Client
 
 
 def _form(**parameters: str) -> Form:

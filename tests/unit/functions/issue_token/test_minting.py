@@ -8,12 +8,12 @@ import pytest
 from functions.issue_token.claims import Validity
 from functions.issue_token.grants import Grant
 from functions.issue_token.minting import JwtMint, OpaqueMint
-from functions.shared.client_record import SIGNING_ALGORITHMS, TokenProfile
-from functions.shared.issued_jwts import IssuedJwts
-from functions.shared.key_ring import UnusableKeyRingError
-from functions.shared.opaque_tokens import OpaqueToken
-from functions.shared.signers import LocalSigners
-from functions.shared.warm_key_ring import WarmKeyRing
+from functions.shared.clients.client_record import SIGNING_ALGORITHMS, TokenProfile
+from functions.shared.keys.key_ring import UnusableKeyRingError
+from functions.shared.keys.signers import LocalSigners
+from functions.shared.keys.warm_key_ring import WarmKeyRing
+from functions.shared.tokens.issued_jwts import IssuedJwts
+from functions.shared.tokens.opaque_tokens import OpaqueToken
 from tests.support.aws import ISSUER, KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.memory_stores import ManualClock, MemoryTokens
 from tests.support.server import NOW, client, key, ring, secrets

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from authorizer.claims import Confirmation
 from authorizer.dpop import MAX_PROOF_AGE, thumbprint
 from functions.issue_token.possession import PossessionProofs
-from functions.shared.client_certificate import ClientCertificate
-from functions.shared.client_record import TokenFormat, TokenProfile
-from functions.shared.oauth_errors import InvalidRequestError
-from functions.shared.proxy_request import ProxyRequest
+from functions.shared.clients.client_record import TokenFormat, TokenProfile
+from functions.shared.web.client_certificate import ClientCertificate
+from functions.shared.web.oauth_errors import InvalidRequestError
+from functions.shared.web.proxy_request import ProxyRequest
 from tests.support.dpop_proofs import proof, public_jwk
 from tests.support.memory_server import TOKEN_URL, MemoryServer, memory_server
 from tests.support.server import NOW, client

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from functions.publish_jwks.key_set import KeySetPublisher
-from functions.shared import key_ring
-from functions.shared.audit_log import AuditEntry
-from functions.shared.key_ring import JWKS_MAX_AGE
-from functions.shared.proxy_request import read_event
-from functions.shared.warm_key_ring import WarmKeyRing
+from functions.shared.keys import key_ring
+from functions.shared.keys.key_ring import JWKS_MAX_AGE
+from functions.shared.keys.warm_key_ring import WarmKeyRing
+from functions.shared.web.audit_log import AuditEntry
+from functions.shared.web.proxy_request import read_event
 from tests.support.aws import KEY_RING_SECRET
 from tests.support.memory_stores import ManualClock, MemorySecrets
 from tests.support.proxy_events import proxy_event
@@ -19,7 +19,7 @@ from tests.support.server import NOW, key, ring, secrets
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from functions.shared.responses import ProxyResponse
+    from functions.shared.web.responses import ProxyResponse
 
 
 def _get(

@@ -14,7 +14,7 @@ from tests.support.aws import ISSUER
 from tests.support.proxy_events import proxy_event
 
 if TYPE_CHECKING:
-    from functions.shared.responses import ProxyResponse
+    from functions.shared.web.responses import ProxyResponse
 
 LOG: list[str] = []
 ENDPOINT = build(Settings(ISSUER), emit=LOG.append)

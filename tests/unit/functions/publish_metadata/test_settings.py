@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from functions.publish_metadata.settings import Settings
-from functions.shared.settings import MissingSettingsError
+from functions.shared.runtime.settings import MissingSettingsError
 from tests.support.aws import ENVIRONMENT, ISSUER
 
 

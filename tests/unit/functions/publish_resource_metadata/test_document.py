@@ -11,12 +11,12 @@ from authorizer.jwk import PROOF_ALGORITHMS
 from functions.publish_resource_metadata.composition import build
 from functions.publish_resource_metadata.document import MAX_AGE
 from functions.publish_resource_metadata.settings import Settings
-from functions.shared.settings import MissingSettingsError
+from functions.shared.runtime.settings import MissingSettingsError
 from tests.support.aws import ISSUER
 from tests.support.proxy_events import proxy_event
 
 if TYPE_CHECKING:
-    from functions.shared.responses import ProxyResponse
+    from functions.shared.web.responses import ProxyResponse
 
 PATH = "/.well-known/oauth-protected-resource"
 DOMAIN = "abcdef1234.execute-api.eu-west-1.amazonaws.com"

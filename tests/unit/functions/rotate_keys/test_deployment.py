@@ -11,7 +11,7 @@ from functions.rotate_keys.deployment import answering, put
 from functions.rotate_keys.rotation_rules import UnsafeRotationError
 from functions.rotate_keys.rotator import Report
 from functions.rotate_keys.run_log import logged
-from functions.shared.oauth_errors import ServerError, TemporarilyUnavailableError
+from functions.shared.web.oauth_errors import ServerError, TemporarilyUnavailableError
 
 SCHEDULED = {"source": "aws.events"}
 ASKED = {

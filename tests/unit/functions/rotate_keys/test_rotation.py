@@ -13,10 +13,10 @@ from functions.rotate_keys.rotation import announce, first_ring, kept
 from functions.rotate_keys.rotation_rules import RETENTION_NEEDED
 from functions.rotate_keys.rotator import LONGEST_RUN, SlowRotationError
 from functions.rotate_keys.settings import Settings
-from functions.shared import key_ring, signing_keys
-from functions.shared.client_record import SIGNING_ALGORITHMS
-from functions.shared.key_ring import KeyRing, UnusableKeyRingError, thumbprint
-from functions.shared.secret_store import SecretConflictError
+from functions.shared.clients.client_record import SIGNING_ALGORITHMS
+from functions.shared.keys import key_ring, signing_keys
+from functions.shared.keys.key_ring import KeyRing, UnusableKeyRingError, thumbprint
+from functions.shared.runtime.secret_store import SecretConflictError
 from tests.support.aws import ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.memory_stores import ManualClock, MemorySecrets
 from tests.support.server import NOW, generate, key
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from functions.rotate_keys.key_generation import NewKey
     from functions.rotate_keys.rotator import Rotator
-    from functions.shared.secret_store import SecretVersion
+    from functions.shared.runtime.secret_store import SecretVersion
 
 DAY, HOUR = 86_400, 3_600
 SETTINGS = Settings.from_env(ENVIRONMENT)

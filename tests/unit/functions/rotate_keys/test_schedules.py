@@ -21,10 +21,10 @@ from authorizer.claims import LEEWAY
 from functions.rotate_keys.composition import build
 from functions.rotate_keys.key_generation import NewKey
 from functions.rotate_keys.settings import Settings
-from functions.shared import key_ring, signing_keys
-from functions.shared.client_record import LONGEST_TOKEN_LIFETIME
-from functions.shared.key_ring import JWKS_MAX_AGE, KeyRing
-from functions.shared.warm_key_ring import WARM_SECONDS
+from functions.shared.clients.client_record import LONGEST_TOKEN_LIFETIME
+from functions.shared.keys import key_ring, signing_keys
+from functions.shared.keys.key_ring import JWKS_MAX_AGE, KeyRing
+from functions.shared.keys.warm_key_ring import WARM_SECONDS
 from tests.support.aws import ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.memory_stores import MemorySecrets
 from tests.support.server import NOW
@@ -32,8 +32,8 @@ from tests.support.server import NOW
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from functions.shared.key_ring import RingKey
-    from functions.shared.secret_store import SecretVersion
+    from functions.shared.keys.key_ring import RingKey
+    from functions.shared.runtime.secret_store import SecretVersion
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 SKEW = 25

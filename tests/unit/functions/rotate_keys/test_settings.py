@@ -4,7 +4,7 @@ import pytest
 
 from functions.rotate_keys.rotation_rules import RotationRules, UnsafeRotationError
 from functions.rotate_keys.settings import Settings
-from functions.shared.settings import MissingSettingsError
+from functions.shared.runtime.settings import MissingSettingsError
 from local.aws import TEMPLATE
 from local.gateway.cloudformation import load
 from tests.support.aws import ENVIRONMENT

@@ -1,0 +1,266 @@
+"""Client authentication: who is asking, by exactly one method, pinned per client.
+
+A method is one class: `read` finds its mark in a request, `verify` checks it. Everything that any
+method must not forget (one method at a time, one client_id, the client's own list of methods, the
+same answer for every failure, a budget of failures) is in `ClientAuthentication`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+from functions.shared.authentication.credentials import (
+    BASIC,
+    CERTIFICATE,
+    SECRET_PARAMETER,
+    Claimed,
+    UsedProofError,
+)
+from functions.shared.clients.authentication_methods import CLIENT_SECRET_BASIC, CLIENT_SECRET_POST
+from functions.shared.clients.client_secrets import SecretVerifier, WrongSecretError
+from functions.shared.web.form import form_decode
+from functions.shared.web.oauth_errors import (
+    InvalidClientError,
+    InvalidRequestError,
+    OAuthError,
+    TooManyFailuresError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from functions.shared.authentication.failure_throttle import FailureThrottle
+    from functions.shared.authentication.secret_use import WarmSecretUses
+    from functions.shared.clients.client_record import Client
+    from functions.shared.clients.client_registry import ClientRegistry
+    from functions.shared.runtime.clock import Clock
+    from functions.shared.web.audit_log import AuditEntry
+    from functions.shared.web.form import Form
+    from functions.shared.web.proxy_request import ProxyRequest
+
+CREDENTIAL_PARAMETERS: Final = frozenset({"client_id", "client_secret", "client_assertion"})
+
+_VISIBLE = re.compile(r"[\x20-\x7E]*")
+
+
+class AuthenticationMethod(Protocol):
+    """One way in which a client proves who it is. `name` is from RFC 7591, section 2."""
+
+    @property
+    def name(self) -> str:
+        """The method's registered name."""
+
+    @property
+    def credential(self) -> str:
+        """The kind of credential that it reads."""
+
+    def read(self, request: ProxyRequest, form: Form) -> Claimed | None:
+        """Return what the request claims by this method, or None where it is not used."""
+
+    def verify(self, claimed: Claimed, client: Client | None, now: float) -> None:
+        """Check the proof, with the same work whether or not there is a client.
+
+        Raises:
+            InvalidClientError: the proof is wrong, or there is no client.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSecretBasic:
+    """HTTP Basic, both parts form-encoded. RFC 6749, 2.3.1."""
+
+    secrets: SecretVerifier
+    uses: WarmSecretUses | None = None
+    name: str = CLIENT_SECRET_BASIC
+    credential: str = BASIC
+
+    def read(self, request: ProxyRequest, form: Form) -> Claimed | None:  # noqa: ARG002
+        """Read the Authorization header."""
+        authorization = request.header("authorization")
+        if authorization is None:
+            return None
+        scheme, _, credentials = authorization.partition(" ")
+        if scheme.lower() != "basic":
+            raise InvalidClientError(reason="the Authorization header is of another scheme")
+        return _read_basic(credentials)
+
+    def verify(self, claimed: Claimed, client: Client | None, now: float) -> None:
+        """Check the secret, and note its use."""
+        _verify_secret(self, claimed, client, now)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSecretPost:
+    """`client_id` and `client_secret` in the form. RFC 6749, 2.3.1."""
+
+    secrets: SecretVerifier
+    uses: WarmSecretUses | None = None
+    name: str = CLIENT_SECRET_POST
+    credential: str = SECRET_PARAMETER
+
+    def read(self, request: ProxyRequest, form: Form) -> Claimed | None:  # noqa: ARG002
+        """Read the two parameters."""
+        secret = form.get("client_secret")
+        if secret is None:
+            return None
+        # Beside HTTP Basic the id may stand there alone; two methods are refused by the caller.
+        return Claimed(form.get("client_id") or "", secret)
+
+    def verify(self, claimed: Claimed, client: Client | None, now: float) -> None:
+        """Check the secret, and note its use."""
+        _verify_secret(self, claimed, client, now)
+
+
+class _Presented(NamedTuple):
+    """A method, and what a request claims by it."""
+
+    method: AuthenticationMethod
+    claimed: Claimed
+
+
+@dataclass(frozen=True, slots=True)
+class ClientAuthentication:
+    """Authenticates the client behind a request."""
+
+    registry: ClientRegistry
+    methods: Sequence[AuthenticationMethod]
+    clock: Clock
+    throttle: FailureThrottle | None = None
+
+    def authenticate(self, request: ProxyRequest, form: Form, entry: AuditEntry) -> Client:
+        """Return the client that sent the request.
+
+        Raises:
+            InvalidRequestError: credentials in the URI, two methods at once, two different client
+                ids, or credentials that cannot be read.
+            InvalidClientError: no credentials or an unknown method; or, indistinguishably and after
+                the same work: unknown client, disabled client, method not allowed, wrong proof.
+            TooManyFailuresError: likewise, but too often; or whatever it sends, just after that.
+            TemporarilyUnavailableError: what the proof is checked with cannot be had just now.
+        """
+        now = self.clock()
+        presented = self._presented(request, form)
+        client_id = presented[0].claimed.unverified_client_id
+        entry.claim_client(client_id)
+        if self.throttle:
+            self.throttle.check(client_id, request.source_ip, now)
+        client = self.registry.find(client_id)
+        if client is not None:
+            entry.recognize_client(client.client_id)
+        method, claimed = _meant(presented, client)
+        entry.note(authentication_method=method.name)
+        try:
+            authenticated = _verify(method, claimed, client, now)
+        except UsedProofError:
+            raise
+        except InvalidClientError:
+            self._count_failure(client_id, request.source_ip, now, entry)
+            raise
+        entry.verify_client(authenticated.client_id)
+        return authenticated
+
+    def _presented(self, request: ProxyRequest, form: Form) -> list[_Presented]:
+        if not CREDENTIAL_PARAMETERS.isdisjoint(request.query):
+            raise InvalidRequestError("Client credentials must not be sent in the URI.")
+        presented = [
+            _Presented(method, claimed)
+            for method in self.methods
+            if (claimed := method.read(request, form)) is not None
+        ]
+        # Where mutual TLS is on, every request has a certificate. It is a credential only where
+        # there is no other: tokens can be bound to it, however the client authenticates.
+        shown = [one for one in presented if one.method.credential != CERTIFICATE] or presented
+        if not shown:
+            raise InvalidClientError(reason="no client authentication was presented")
+        if len({one.method.credential for one in shown}) > 1:
+            raise InvalidRequestError("More than one client authentication method was used.")
+        _check_same_client(shown[0].claimed, form)
+        return shown
+
+    def _count_failure(self, client_id: str, source_ip: str, now: float, entry: AuditEntry) -> None:
+        if self.throttle is None:
+            return
+        try:
+            self.throttle.count_failure(client_id, source_ip, now)
+        except TooManyFailuresError:
+            raise
+        except OAuthError as trouble:
+            # The secret is wrong whether or not it could be counted.
+            entry.note(not_counted=trouble.reason)
+
+
+def secret_methods(uses: WarmSecretUses | None = None) -> tuple[AuthenticationMethod, ...]:
+    """Both methods with a client secret, sharing what they remember."""
+    secrets = SecretVerifier()
+    return ClientSecretBasic(secrets, uses), ClientSecretPost(secrets, uses)
+
+
+def _meant(presented: Sequence[_Presented], client: Client | None) -> _Presented:
+    """Return the method that the client is registered with, among those that read the same."""
+    allowed = client.authentication_methods if client else frozenset()
+    return next((one for one in presented if one.method.name in allowed), presented[0])
+
+
+def _verify(
+    method: AuthenticationMethod, claimed: Claimed, client: Client | None, now: float
+) -> Client:
+    obstacle = _obstacle(client, method)
+    # A client that may not come in is verified like one that does not exist.
+    admissible = None if obstacle else client
+    try:
+        method.verify(claimed, admissible, now)
+    except UsedProofError:
+        raise
+    except InvalidClientError as error:
+        raise InvalidClientError(reason=obstacle or error.reason) from None
+    if admissible is None:
+        raise InvalidClientError(reason=obstacle)
+    return admissible
+
+
+def _obstacle(client: Client | None, method: AuthenticationMethod) -> str | None:
+    if client is None:
+        return "unknown client"
+    if client.disabled:
+        return "the client is disabled"
+    if method.name not in client.authentication_methods:
+        return "the client may not use this method"
+    return None
+
+
+def _verify_secret(
+    method: ClientSecretBasic | ClientSecretPost,
+    claimed: Claimed,
+    client: Client | None,
+    now: float,
+) -> None:
+    try:
+        secret = method.secrets.verify(claimed.proof, client.secrets if client else (), now)
+    except WrongSecretError:
+        raise InvalidClientError(reason="wrong client secret") from None
+    if client and method.uses:
+        method.uses.note(client.client_id, secret.digest, now)
+
+
+def _check_same_client(claimed: Claimed, form: Form) -> None:
+    if not claimed.unverified_client_id:
+        raise InvalidRequestError("The client_id is missing.")
+    in_form = form.get("client_id")
+    if in_form is not None and in_form != claimed.unverified_client_id:
+        raise InvalidRequestError("The client_id differs from the authenticated client's.")
+
+
+def _read_basic(credentials: str) -> Claimed:
+    try:
+        text = base64.b64decode(credentials, validate=True).decode("ascii")
+    except (binascii.Error, ValueError):
+        # Not chained: the exception would carry the credentials.
+        raise InvalidRequestError("The Basic credentials are malformed.") from None
+    client_id, colon, secret = text.partition(":")
+    if not colon or ":" in secret or not _VISIBLE.fullmatch(text):
+        raise InvalidRequestError("The Basic credentials are malformed.")
+    return Claimed(form_decode(client_id), form_decode(secret))

@@ -1,0 +1,170 @@
+"""Keys that clients and other issuers publish: fetched, kept and renewed as the authorizer's are.
+
+What is fetched is named by a client's registration, never by a request. A key set that cannot be
+had is not the caller's fault, and says nothing about the caller: the answer is 503, because
+`invalid_client` would be a guess, and a good client would be sent looking for a fault of its own.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from threading import Lock
+from typing import TYPE_CHECKING, Final, Protocol
+
+from authorizer import strict_json
+from authorizer.errors import KeySetUnavailable
+from authorizer.https_client import ExchangeFailed, Request, Response, parse_url
+from authorizer.jwk import ALGORITHMS, VerificationKey, parse_key_set
+from authorizer.jwks_cache import JwksCache
+from authorizer.recent import Recent
+from functions.shared.web.oauth_errors import TemporarilyUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from authorizer.clocks import Clocks, Instant
+    from authorizer.https_client import Send
+    from authorizer.jwks_cache import Fetch
+
+FETCH_SECONDS: Final = 3.0
+"""How long a request waits for keys: discovery and key set together."""
+
+DISCOVERY_SECONDS: Final = 3600.0
+"""How long an issuer's answer about where its keys are is used, unless its keys fail to come."""
+
+_REMEMBERED_SOURCES: Final = 256
+_OK: Final = 200
+_NOT_MODIFIED: Final = 304
+
+
+class RemoteKeys(Protocol):
+    """Finds keys that are published elsewhere."""
+
+    def at(self, jwks_uri: str, kid: str) -> VerificationKey:
+        """Return the key of this id in the key set at `jwks_uri`.
+
+        Raises:
+            TokenRefused: there is none, or it is not fit for use.
+            TemporarilyUnavailableError: nobody can tell.
+        """
+
+    def of_issuer(self, issuer: str, kid: str) -> VerificationKey:
+        """Return the key of this id that an issuer publishes. OpenID Connect Discovery 1.0, 4.
+
+        Raises:
+            TokenRefused: there is none, or it is not fit for use.
+            TemporarilyUnavailableError: nobody can tell.
+        """
+
+
+class CachedRemoteKeys:
+    """Fetches key sets with `send`, which decides what may be reached, and keeps them.
+
+    `http` admits http URLs, which lead to this machine only.
+    """
+
+    def __init__(self, send: Send, clocks: Clocks, *, http: bool = False) -> None:
+        self._send = send
+        self._clocks = clocks
+        self._http = http
+        self._sources: Recent[str, _Source] = Recent(_REMEMBERED_SOURCES)
+        self._adding = Lock()
+
+    def at(self, jwks_uri: str, kid: str) -> VerificationKey:
+        """Return the key of this id in the key set at `jwks_uri`."""
+        return self._source(jwks_uri, lambda: partial(self._get, jwks_uri)).find(kid)
+
+    def of_issuer(self, issuer: str, kid: str) -> VerificationKey:
+        """Return the key of this id that an issuer publishes."""
+        # No URL begins like this: an issuer and a key set of the same address are two sources.
+        name = f"issuer {issuer}"
+        return self._source(name, lambda: _Discovery(issuer, self._get, self._clocks)).find(kid)
+
+    def _source(self, name: str, make_fetch: Callable[[], Fetch]) -> _Source:
+        source = self._sources.get(name)
+        if source is None:
+            with self._adding:
+                source = self._sources.get(name) or _Source(name, make_fetch(), self._clocks)
+                self._sources.put(name, source)
+        return source
+
+    def _get(self, url: str, etag: str | None, seconds: float) -> Response:
+        headers = {"Accept": "application/jwk-set+json, application/json"}
+        if etag is not None:
+            headers["If-None-Match"] = etag
+        if parse_url(url).scheme != "https" and not self._http:
+            raise ExchangeFailed(f"not an https URL: {url}")
+        return self._send(Request("GET", url, headers, b"", seconds))
+
+
+class _Source:
+    """One key set, and what went wrong when it was last fetched."""
+
+    def __init__(self, name: str, fetch: Fetch, clocks: Clocks) -> None:
+        self._name = name
+        self._fetch = fetch
+        self._trouble = "no attempt yet"
+        self._keys = JwksCache(self._attempt, partial(parse_key_set, algorithms=ALGORITHMS), clocks)
+
+    def find(self, kid: str) -> VerificationKey:
+        try:
+            return self._keys.find(kid, FETCH_SECONDS)
+        except KeySetUnavailable as error:
+            raise TemporarilyUnavailableError(
+                "The keys to check the assertion with cannot be fetched just now. Try again.",
+                reason=f"no usable key set from {self._name}: {self._trouble}",
+            ) from error
+
+    def _attempt(self, etag: str | None, seconds: float) -> Response:
+        try:
+            response = self._fetch(etag, seconds)
+        except ExchangeFailed as error:
+            self._trouble = str(error)
+            raise
+        self._trouble = f"status {response.status}, {len(response.body)} bytes"
+        return response
+
+
+class _Discovery:
+    """Fetches an issuer's key set from where the issuer says it is."""
+
+    def __init__(
+        self, issuer: str, get: Callable[[str, str | None, float], Response], clocks: Clocks
+    ) -> None:
+        self._issuer = issuer
+        self._get = get
+        self._clocks = clocks
+        self._found: tuple[str, Instant] | None = None
+
+    def __call__(self, etag: str | None, seconds: float) -> Response:
+        started = self._clocks.now()
+        jwks_uri = self._jwks_uri(seconds)
+        # Forgotten until the keys have come: an issuer may have moved them.
+        found, self._found = self._found, None
+        response = self._get(jwks_uri, etag, max(0.0, seconds - self._clocks.since(started)))
+        if response.status in (_OK, _NOT_MODIFIED):
+            self._found = found
+        return response
+
+    def _jwks_uri(self, seconds: float) -> str:
+        if self._found and self._clocks.since(self._found[1]) < DISCOVERY_SECONDS:
+            return self._found[0]
+        now = self._clocks.now()
+        url = self._issuer.removesuffix("/") + "/.well-known/openid-configuration"
+        jwks_uri = self._read(self._get(url, None, seconds))
+        self._found = jwks_uri, now
+        return jwks_uri
+
+    def _read(self, response: Response) -> str:
+        """Read the metadata; its `issuer` must be the one asked for. OIDC Discovery 1.0, 4.3."""
+        if response.status != _OK:
+            raise ExchangeFailed(f"metadata of {self._issuer}: status {response.status}")
+        try:
+            metadata = strict_json.parse_object(response.body)
+            jwks_uri = metadata.get("jwks_uri")
+            if metadata.get("issuer") != self._issuer or not isinstance(jwks_uri, str):
+                raise ExchangeFailed(f"metadata of {self._issuer}: another issuer, or no jwks_uri")
+            parse_url(jwks_uri)
+        except ValueError as error:
+            raise ExchangeFailed(f"metadata of {self._issuer}: {error}") from error
+        return jwks_uri

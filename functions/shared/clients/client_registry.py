@@ -1,0 +1,96 @@
+"""Where clients are kept, and the warm cache in front of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol
+
+from authorizer.recent import Recent
+from functions.shared.clients.client_record import Client, from_item, is_client_id, to_item
+from functions.shared.runtime.aws_clients import aws_errors
+from functions.shared.runtime.warm_cache import WarmCache
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from functions.shared.runtime.clock import Clock
+
+WARM_SECONDS: Final = 30
+MAX_WARM_CLIENTS: Final = 1024
+
+
+class ClientRegistry(Protocol):
+    """Finds clients by id."""
+
+    def find(self, client_id: str) -> Client | None:
+        """Return the client, disabled or not, or None."""
+
+
+class ClientStore(ClientRegistry, Protocol):
+    """A registry that can be written to."""
+
+    def put(self, client: Client) -> None:
+        """Keep a client, in place of the one with the same id."""
+
+
+class DynamoDbClients:
+    """Clients in a DynamoDB table keyed by `client_id`."""
+
+    def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
+        self._dynamodb = dynamodb
+        self._table = table
+
+    def find(self, client_id: str) -> Client | None:
+        """Return the client or None, asking the table only for what can be an id."""
+        if not is_client_id(client_id):
+            return None
+        with aws_errors():
+            answer = self._dynamodb.get_item(
+                TableName=self._table, Key={"client_id": {"S": client_id}}
+            )
+        item = answer.get("Item")
+        return from_item(item) if item else None
+
+    def put(self, client: Client) -> None:
+        """Keep a client, in place of the one with the same id."""
+        with aws_errors():
+            self._dynamodb.put_item(TableName=self._table, Item=to_item(client))
+
+
+class WarmClients:
+    """Remembers what a registry answered, "unknown" included, for at most 30 seconds.
+
+    Unknown ids are kept apart: a flood of them, which costs its sender next to nothing, pushes out
+    other unknown ids and never a client.
+    """
+
+    def __init__(self, registry: ClientRegistry, clock: Clock) -> None:
+        self._registry = registry
+        self._clock = clock
+        self._clients: WarmCache[str, Client] = WarmCache(
+            self._load, clock=clock, max_age=WARM_SECONDS, max_entries=MAX_WARM_CLIENTS
+        )
+        self._unknown: Recent[str, float] = Recent(MAX_WARM_CLIENTS)
+
+    def find(self, client_id: str) -> Client | None:
+        """Return the client or None, perhaps as it was up to 30 seconds ago."""
+        if not is_client_id(client_id) or self._is_unknown(client_id):
+            return None
+        try:
+            return self._clients.get(client_id)
+        except _UnknownClientError:
+            return None
+
+    def _load(self, client_id: str) -> Client:
+        client = None if self._is_unknown(client_id) else self._registry.find(client_id)
+        if client is None:
+            self._unknown.put(client_id, self._clock())
+            raise _UnknownClientError
+        return client
+
+    def _is_unknown(self, client_id: str) -> bool:
+        since = self._unknown.get(client_id)
+        return since is not None and 0 <= self._clock() - since < WARM_SECONDS
+
+
+class _UnknownClientError(Exception):
+    """Raised so that a cache of clients remembers clients only."""

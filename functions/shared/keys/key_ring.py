@@ -1,0 +1,187 @@
+"""The key ring: which keys are published, and which one signs, at a given time.
+
+It holds public information only. Times are written down, never derived from a key's age, so that a
+changed setting cannot change what was promised about a key already in use.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final
+
+from functions.shared.web.oauth_errors import ServerError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+VERSION: Final = 1
+JWKS_MAX_AGE: Final = 300
+"""Seconds for which anyone may keep the published key set. Rotation waits at least that long."""
+
+IN_SECRETS_MANAGER: Final = "secrets-manager"
+"""A key's `signer` when its private half is in the signing keys secret, and its edition then."""
+
+IN_KMS: Final = "kms"
+"""A key's edition when its `signer` is the ARN of a KMS key, which has the private half."""
+
+# RFC 7638, 3.2, and RFC 8037, 2: what makes up a public key, and nothing that could be private.
+_PUBLIC_MEMBERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "RSA": ("e", "n"),
+    "EC": ("crv", "x", "y"),
+    "OKP": ("crv", "x"),
+}
+
+
+class UnusableKeyRingError(ServerError):
+    """Raised when there is no key ring, it cannot be read, or none of its keys may sign now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RingKey:
+    """A key and its times, in seconds since the epoch. Where None stands, no end is set yet.
+
+    Published while `publish_from <= now < publish_until`, signing while `sign_from <= now <
+    sign_until`. `signer` says where the private half is.
+    """
+
+    kid: str
+    alg: str
+    public_jwk: Mapping[str, str]
+    publish_from: int
+    sign_from: int
+    sign_until: int | None = None
+    publish_until: int | None = None
+    signer: str = IN_SECRETS_MANAGER
+
+    def __post_init__(self) -> None:
+        if self.kid != thumbprint(self.public_jwk):
+            raise ValueError("A key's id must be its thumbprint.")
+
+    @property
+    def edition(self) -> str:
+        """What kind of place has its private half."""
+        return IN_SECRETS_MANAGER if self.signer == IN_SECRETS_MANAGER else IN_KMS
+
+    def is_published(self, now: float) -> bool:
+        """Whether verifiers can find it at `now`."""
+        return _within(self.publish_from, now, self.publish_until)
+
+    def may_sign(self, now: float) -> bool:
+        """Whether it may sign at `now`; never while it is not published."""
+        return self.is_published(now) and _within(self.sign_from, now, self.sign_until)
+
+    def to_jwk(self) -> dict[str, str]:
+        """Return the key as RFC 7517 publishes it: public members only, picked by name."""
+        members = public_members(self.public_jwk)
+        kty = members.pop("kty")
+        return {"kty": kty, "kid": self.kid, "use": "sig", "alg": self.alg, **members}
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRing:
+    """Every key that is, was or will be in use."""
+
+    keys: tuple[RingKey, ...]
+
+    def published_keys(self, now: float) -> tuple[RingKey, ...]:
+        """Return the keys that verifiers can find at `now`."""
+        return tuple(key for key in self.keys if key.is_published(now))
+
+    def next_change(self, now: float) -> int | None:
+        """Return when the published set changes next; None if no change is planned."""
+        times = (time for key in self.keys for time in (key.publish_from, key.publish_until))
+        return min((time for time in times if time is not None and time > now), default=None)
+
+    def signing_key(self, now: float, alg: str) -> RingKey:
+        """Return the key that signs at `now`: among those that may, the one due last.
+
+        Raises:
+            UnusableKeyRingError: none may.
+        """
+        due = [key for key in self.keys if key.alg == alg and key.may_sign(now)]
+        if not due:
+            raise UnusableKeyRingError(reason=f"no {alg} key in the ring may sign now")
+        return max(due, key=lambda key: (key.sign_from, key.kid))
+
+    def key_set(self, now: float) -> dict[str, list[dict[str, str]]]:
+        """Return the JWK Set that is published at `now`. RFC 7517, 5."""
+        return {"keys": [key.to_jwk() for key in self.published_keys(now)]}
+
+
+def thumbprint(public_jwk: Mapping[str, str]) -> str:
+    """Return a public key's SHA-256 thumbprint. RFC 7638, 3."""
+    canonical = json.dumps(public_members(public_jwk), sort_keys=True, separators=(",", ":"))
+    return urlsafe_b64encode(sha256(canonical.encode()).digest()).rstrip(b"=").decode()
+
+
+def public_members(jwk: Mapping[str, str]) -> dict[str, str]:
+    """Return what makes up a public key, picked by name: nothing private gets by."""
+    return {name: jwk[name] for name in ("kty", *_PUBLIC_MEMBERS[jwk["kty"]])}
+
+
+def to_json(ring: KeyRing) -> str:
+    """Render a ring as it is kept."""
+    return json.dumps({"version": VERSION, "keys": [_key_to_record(key) for key in ring.keys]})
+
+
+def from_json(text: str | None) -> KeyRing:
+    """Read a ring as it is kept.
+
+    Raises:
+        UnusableKeyRingError: there is none, or it is malformed or of another version.
+    """
+    if text is None:
+        raise UnusableKeyRingError(reason="there is no key ring yet: rotate_keys makes one")
+    try:
+        return _ring_from_document(json.loads(text))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UnusableKeyRingError(reason=f"the key ring is malformed: {error}") from error
+
+
+def _ring_from_document(document: Mapping[str, Any]) -> KeyRing:
+    if document["version"] != VERSION:
+        raise ValueError(f"version {document['version']}, this code reads {VERSION}")
+    return KeyRing(tuple(_key_from_record(record) for record in document["keys"]))
+
+
+def _within(start: int, now: float, end: int | None) -> bool:
+    return start <= now and (end is None or now < end)
+
+
+def _key_to_record(key: RingKey) -> dict[str, object]:
+    return {
+        "kid": key.kid,
+        "alg": key.alg,
+        "public_jwk": dict(key.public_jwk),
+        "publish_from": key.publish_from,
+        "sign_from": key.sign_from,
+        "sign_until": key.sign_until,
+        "publish_until": key.publish_until,
+        "signer": key.signer,
+    }
+
+
+def _key_from_record(record: Mapping[str, Any]) -> RingKey:
+    return RingKey(
+        kid=record["kid"],
+        alg=record["alg"],
+        public_jwk=public_members(record["public_jwk"]),
+        publish_from=_time(record["publish_from"]),
+        sign_from=_time(record["sign_from"]),
+        sign_until=_end(record["sign_until"]),
+        publish_until=_end(record["publish_until"]),
+        signer=record["signer"],
+    )
+
+
+def _time(value: object) -> int:
+    if type(value) is not int:
+        raise TypeError("a time is a whole number of seconds")
+    return value
+
+
+def _end(value: object) -> int | None:
+    return None if value is None else _time(value)

@@ -1,0 +1,74 @@
+"""The private halves of the key ring's keys, as they are kept: PKCS #8 in PEM, by key id."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from functions.shared.keys.key_ring import UnusableKeyRingError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jwt.algorithms import AllowedPrivateKeys
+
+VERSION: Final = 1
+
+
+def to_json(private_keys: Mapping[str, str], made_at: Mapping[str, int] | None = None) -> str:
+    """Render private keys, PEM by key id, as they are kept, and when each was made if known."""
+    document = {"version": VERSION, "private_keys": dict(private_keys)}
+    return json.dumps({**document, "made_at": dict(made_at)} if made_at else document)
+
+
+def from_json(text: str | None) -> dict[str, str]:
+    """Read private keys, PEM by key id, as they are kept. None, a secret without value, is empty.
+
+    Raises:
+        UnusableKeyRingError: malformed or of another version.
+    """
+    if text is None:
+        return {}
+    try:
+        return _keys_from_document(json.loads(text))
+    except (KeyError, TypeError, ValueError):
+        # Not chained: the exception would carry private keys.
+        raise UnusableKeyRingError(reason="the signing keys are malformed") from None
+
+
+def times_from_json(text: str | None) -> dict[str, int]:
+    """Read when private keys were made, by key id, as far as it is known.
+
+    Raises:
+        UnusableKeyRingError: as `from_json`.
+    """
+    return {} if not from_json(text) or text is None else json.loads(text).get("made_at", {})
+
+
+def _keys_from_document(document: Mapping[str, Any]) -> dict[str, str]:
+    if document["version"] != VERSION:
+        raise ValueError
+    return dict(document["private_keys"])
+
+
+def to_pem(private_key: AllowedPrivateKeys) -> str:
+    """Render a private key as it is kept."""
+    pem = private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return pem.decode("ascii")
+
+
+def from_pem(pem: str) -> AllowedPrivateKeys:
+    """Load a private key that `to_pem` wrote.
+
+    The check that an RSA key's numbers fit together takes 35 ms and was made when the key was;
+    a cold start does not repeat it.
+    """
+    key = load_pem_private_key(pem.encode(), password=None, unsafe_skip_rsa_key_validation=True)
+    return cast("AllowedPrivateKeys", key)

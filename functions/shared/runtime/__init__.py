@@ -1,0 +1,1 @@
+"""What a warm Lambda process keeps and asks: clocks, caches, settings, AWS."""

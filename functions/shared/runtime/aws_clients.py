@@ -1,0 +1,96 @@
+"""boto3 clients with short patience, and what their errors mean to a caller of ours."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as AwsConnectionError
+
+from functions.shared.web.oauth_errors import OAuthError, ServerError, TemporarilyUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_kms import KMSClient
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+# Six seconds at the most leave a ten-second function time to say 503.
+CONNECT_SECONDS: Final = 1
+READ_SECONDS: Final = 2
+ATTEMPTS: Final = 2
+
+_PATIENCE = Config(
+    connect_timeout=CONNECT_SECONDS,
+    read_timeout=READ_SECONDS,
+    retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+    tcp_keepalive=True,
+)
+
+_PASSING_TROUBLES = frozenset(
+    {
+        "LimitExceededException",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestTimeout",
+        "RequestTimeoutException",
+        "ThrottledException",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+        "TransactionInProgressException",
+    }
+)
+_TOO_MANY_REQUESTS = 429
+_SERVER_SIDE = 500
+
+
+class AwsClients:
+    """The AWS services that functions use, each client made when first asked for."""
+
+    @cached_property
+    def dynamodb(self) -> DynamoDBClient:
+        """DynamoDB: clients and opaque tokens."""
+        return boto3.client("dynamodb", config=_PATIENCE)
+
+    @cached_property
+    def secrets_manager(self) -> SecretsManagerClient:
+        """Secrets Manager: the key ring and the private halves of its keys."""
+        return boto3.client("secretsmanager", config=_PATIENCE)
+
+    @cached_property
+    def kms(self) -> KMSClient:
+        """KMS: keys whose private halves never leave it."""
+        return boto3.client("kms", config=_PATIENCE)
+
+
+@contextmanager
+def aws_errors() -> Iterator[None]:
+    """Turn what boto3 raises into an OAuth error, with the original as its cause.
+
+    Raises:
+        TemporarilyUnavailableError: throttled, timed out, not reachable, or AWS's own failure.
+        ServerError: anything else, such as a denied access or a missing table.
+    """
+    try:
+        yield
+    except ClientError as error:
+        raise _from_client_error(error) from error
+    except (HTTPClientError, AwsConnectionError) as error:
+        raise TemporarilyUnavailableError(reason=type(error).__name__) from error
+    except BotoCoreError as error:
+        raise ServerError(reason=type(error).__name__) from error
+
+
+def _from_client_error(error: ClientError) -> OAuthError:
+    code = error.response.get("Error", {}).get("Code", "")
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    reason = f"{error.operation_name}: {code}"
+    if code in _PASSING_TROUBLES or status == _TOO_MANY_REQUESTS or status >= _SERVER_SIDE:
+        return TemporarilyUnavailableError(reason=reason)
+    return ServerError(reason=reason)

@@ -1,0 +1,68 @@
+"""Records and their DynamoDB items. Every record says which schema it was written by."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+
+from functions.shared.web.oauth_errors import ServerError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+class UnreadableRecordError(ServerError):
+    """Raised when a stored record is of another schema version or breaks its rules."""
+
+
+def to_item(record: Mapping[str, object]) -> dict[str, Any]:
+    """Render a record as a DynamoDB item."""
+    serialize = TypeSerializer().serialize
+    return {name: serialize(value) for name, value in record.items()}
+
+
+def from_item(item: Mapping[str, Any], *, schema_version: int) -> dict[str, Any]:
+    """Read a DynamoDB item. Numbers become Decimal.
+
+    Raises:
+        UnreadableRecordError: it was written by another schema version.
+    """
+    deserialize = TypeDeserializer().deserialize
+    record = {name: deserialize(value) for name, value in item.items()}
+    written_by = record.get("schema_version")
+    if written_by != schema_version:
+        raise UnreadableRecordError(
+            reason=f"a record has schema_version {written_by}, this code reads {schema_version}"
+        )
+    return record
+
+
+def text(value: object) -> str:
+    """Return a stored text, or raise TypeError."""
+    if not isinstance(value, str):
+        raise TypeError("a text is expected")
+    return value
+
+
+def texts(value: object) -> Iterable[str]:
+    """Return a stored list of texts, or raise TypeError."""
+    if not isinstance(value, list):
+        raise TypeError("a list of texts is expected")
+    return map(text, value)
+
+
+def integer(value: object) -> int:
+    """Return a stored whole number, or raise TypeError."""
+    # DynamoDB's numbers arrive as Decimal, and Decimal("Infinity") is not one of them.
+    if not isinstance(value, Decimal) or value != value.to_integral_value():
+        raise TypeError("a whole number is expected")
+    return int(value)
+
+
+def boolean(value: object) -> bool:
+    """Return a stored truth value, or raise TypeError."""
+    if not isinstance(value, bool):
+        raise TypeError("true or false is expected")
+    return value

@@ -1,0 +1,122 @@
+"""Secrets Manager, as far as we use it: a text by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol
+from uuid import uuid4
+
+from functions.shared.runtime.aws_clients import aws_errors
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+
+class SecretStore(Protocol):
+    """Keeps texts under names."""
+
+    def read(self, name: str) -> str | None:
+        """Return a secret's text; None if it has no value yet."""
+
+    def write(self, name: str, text: str) -> None:
+        """Give a secret, which must exist, a new text."""
+
+
+@dataclass(frozen=True, slots=True)
+class SecretVersion:
+    """A secret's text as it was when it was read."""
+
+    version_id: str
+    text: str = field(repr=False)
+
+
+class SecretConflictError(Exception):
+    """Raised when a secret has changed since it was read."""
+
+
+class VersionedSecretStore(SecretStore, Protocol):
+    """Keeps texts, and notices when somebody else writes between a read and a write."""
+
+    def read_version(self, name: str) -> SecretVersion | None:
+        """Return a secret's text and version; None if it has no value yet."""
+
+    def replace(self, name: str, text: str, seen: SecretVersion | None) -> None:
+        """Give a secret a new text if it still has the version that was seen.
+
+        Raises:
+            SecretConflictError: it has another one by now, and keeps it.
+        """
+
+
+_CURRENT: Final = "AWSCURRENT"
+_CANDIDATE: Final = "GATEHOUSE-CANDIDATE"
+"""The label of a version that is not current yet. With a label of its own it is kept for now."""
+
+
+class SecretsManagerStore:
+    """Texts in AWS Secrets Manager. A name may be an ARN."""
+
+    def __init__(self, secrets_manager: SecretsManagerClient) -> None:
+        self._secrets_manager = secrets_manager
+
+    def read(self, name: str) -> str | None:
+        """Return a secret's text; None if it has no value yet."""
+        version = self.read_version(name)
+        return version.text if version else None
+
+    def write(self, name: str, text: str) -> None:
+        """Give a secret, which must exist, a new text."""
+        with aws_errors():
+            self._secrets_manager.put_secret_value(SecretId=name, SecretString=text)
+
+    def read_version(self, name: str) -> SecretVersion | None:
+        """Return a secret's text and version; None if it has no value yet."""
+        with aws_errors():
+            try:
+                # The default, said aloud: moto's own lags behind a label that was moved.
+                answer = self._secrets_manager.get_secret_value(
+                    SecretId=name, VersionStage=_CURRENT
+                )
+            except self._secrets_manager.exceptions.ResourceNotFoundException:
+                return None
+        return SecretVersion(answer["VersionId"], answer["SecretString"])
+
+    def replace(self, name: str, text: str, seen: SecretVersion | None) -> None:
+        """Give a secret a new text if it still has the version that was seen.
+
+        Secrets Manager has no conditional write. But it moves the label of the current version
+        only away from the version that the caller names, so the new text is put beside the old one
+        first and becomes current in a second step. The first version ever is current at once.
+
+        Raises:
+            SecretConflictError: it has another one by now, and keeps it.
+        """
+        with aws_errors():
+            version_id = self._secrets_manager.put_secret_value(
+                SecretId=name,
+                SecretString=text,
+                ClientRequestToken=str(uuid4()),
+                VersionStages=[_CANDIDATE],
+            )["VersionId"]
+            if seen is not None:
+                self._make_current(name, version_id, seen.version_id)
+        current = self.read_version(name)
+        if current is None or current.version_id != version_id:
+            raise SecretConflictError
+
+    def _make_current(self, name: str, version_id: str, instead_of: str) -> None:
+        try:
+            self._secrets_manager.update_secret_version_stage(
+                SecretId=name,
+                VersionStage=_CURRENT,
+                RemoveFromVersionId=instead_of,
+                MoveToVersionId=version_id,
+            )
+        except (
+            self._secrets_manager.exceptions.InvalidParameterException,
+            self._secrets_manager.exceptions.InvalidRequestException,
+            self._secrets_manager.exceptions.ResourceNotFoundException,
+        ):
+            # The label was elsewhere: somebody was faster, or this is a second attempt of ours
+            # after an answer that was lost. Which of them, the caller reads.
+            return

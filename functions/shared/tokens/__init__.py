@@ -1,0 +1,1 @@
+"""Tokens that were issued: found, verified, revoked."""

@@ -1,0 +1,152 @@
+"""Opaque tokens: random handles whose meaning is kept in a table, under the token's digest."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from authorizer.claims import Confirmation
+from functions.shared.runtime import records
+from functions.shared.runtime.aws_clients import aws_errors
+from functions.shared.web.audit_log import SCANNABLE_PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+TOKEN_PREFIX: Final = f"{SCANNABLE_PREFIX}at_"
+SCHEMA_VERSION: Final = 1
+
+_TOKEN_BYTES = 32
+_TOKEN = re.compile(rf"{TOKEN_PREFIX}[\w-]{{43}}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpaqueToken:
+    """What an opaque token stands for. Times are whole seconds since the epoch.
+
+    `subject` is None where the client speaks for itself; `confirmation` is the key that the token
+    is bound to, and `actor` its `act` claim. RFC 7800, 3.1, and RFC 8693, 4.1.
+    """
+
+    client_id: str
+    scopes: tuple[str, ...]
+    audience: tuple[str, ...]
+    issuer: str
+    issued_at: int
+    expires_at: int
+    subject: str | None = None
+    confirmation: Confirmation | None = None
+    actor: Mapping[str, Any] | None = None
+
+
+class OpaqueTokenStore(Protocol):
+    """Keeps opaque tokens until they expire."""
+
+    def put(self, token: str, meaning: OpaqueToken) -> None:
+        """Keep what a token stands for."""
+
+    def find(self, token: str, now: float) -> OpaqueToken | None:
+        """Return what a token stands for; None if it is unknown or has expired."""
+
+    def delete(self, token: str) -> None:
+        """Forget a token, known or not."""
+
+
+def generate_token() -> str:
+    """Make a token of 256 random bits that secret scanners can recognise."""
+    return TOKEN_PREFIX + secrets.token_urlsafe(_TOKEN_BYTES)
+
+
+def is_opaque_token(text: str) -> bool:
+    """Whether a text has the shape of a token of ours."""
+    return _TOKEN.fullmatch(text) is not None
+
+
+def token_digest(token: str) -> str:
+    """Digest a token: the table must be useless to whoever reads it."""
+    return sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class DynamoDbOpaqueTokens:
+    """Opaque tokens in a DynamoDB table keyed by `token_digest`, TTL attribute `expires_at`."""
+
+    def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
+        self._dynamodb = dynamodb
+        self._table = table
+
+    def put(self, token: str, meaning: OpaqueToken) -> None:
+        """Keep what a token stands for."""
+        with aws_errors():
+            self._dynamodb.put_item(TableName=self._table, Item=_to_item(token, meaning))
+
+    def find(self, token: str, now: float) -> OpaqueToken | None:
+        """Return what a token stands for; None if it is unknown or has expired.
+
+        The read is consistent, so that a token works as soon as it was issued. DynamoDB deletes
+        expired items days late, so their time is checked here.
+        """
+        with aws_errors():
+            answer = self._dynamodb.get_item(
+                TableName=self._table,
+                Key={"token_digest": {"S": token_digest(token)}},
+                ConsistentRead=True,
+            )
+        item = answer.get("Item")
+        meaning = _from_item(item) if item else None
+        return meaning if meaning and now < meaning.expires_at else None
+
+    def delete(self, token: str) -> None:
+        """Forget a token, known or not."""
+        with aws_errors():
+            self._dynamodb.delete_item(
+                TableName=self._table, Key={"token_digest": {"S": token_digest(token)}}
+            )
+
+
+def _to_item(token: str, meaning: OpaqueToken) -> dict[str, Any]:
+    confirmation = meaning.confirmation
+    record = {
+        "schema_version": SCHEMA_VERSION,
+        "token_digest": token_digest(token),
+        "client_id": meaning.client_id,
+        "scopes": list(meaning.scopes),
+        "audience": list(meaning.audience),
+        "issuer": meaning.issuer,
+        "issued_at": meaning.issued_at,
+        "expires_at": meaning.expires_at,
+        "subject": meaning.subject,
+        "confirmation": {confirmation.method: confirmation.thumbprint} if confirmation else None,
+        "actor": meaning.actor,
+    }
+    # Most tokens have none of the last three: a smaller item is a cheaper one.
+    return records.to_item({name: value for name, value in record.items() if value is not None})
+
+
+def _from_item(item: Mapping[str, Any]) -> OpaqueToken:
+    record = records.from_item(item, schema_version=SCHEMA_VERSION)
+    try:
+        return OpaqueToken(
+            client_id=record["client_id"],
+            scopes=tuple(record["scopes"]),
+            audience=tuple(record["audience"]),
+            issuer=record["issuer"],
+            issued_at=int(record["issued_at"]),
+            expires_at=int(record["expires_at"]),
+            subject=record.get("subject"),
+            confirmation=_confirmation(record.get("confirmation")),
+            actor=record.get("actor"),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise records.UnreadableRecordError(reason="a token record is malformed") from error
+
+
+def _confirmation(stored: Mapping[str, str] | None) -> Confirmation | None:
+    if stored is None:
+        return None
+    ((method, thumbprint),) = stored.items()
+    return Confirmation(method, thumbprint)

@@ -1,0 +1,72 @@
+"""What every endpoint does around its own work: read the event, map errors, log one line."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, Final
+
+from functions.shared.web.audit_log import AuditEntry, Emit
+from functions.shared.web.oauth_errors import (
+    MethodNotAllowedError,
+    OAuthError,
+    ServerError,
+    to_response,
+)
+from functions.shared.web.proxy_request import ProxyRequest, read_event
+from functions.shared.web.responses import ProxyResponse
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_FRAMES: Final = 4
+
+Respond = Callable[[ProxyRequest, AuditEntry], ProxyResponse]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One endpoint: a proxy event in, a proxy response out, whatever happens in between.
+
+    `methods` are those that it answers; none where its routes let no other method through.
+    """
+
+    name: str
+    respond: Respond
+    emit: Emit
+    methods: tuple[str, ...] = ()
+
+    def __call__(self, event: Mapping[str, Any]) -> ProxyResponse:
+        """Answer one event. Nothing is raised; a cause is logged and never sent."""
+        entry = AuditEntry(self.name)
+        try:
+            answer = self._answer(event, entry)
+        except OAuthError as error:
+            answer = to_response(error)
+            entry.note(outcome=error.code, reason=error.reason, cause=_cause(error))
+        except Exception as error:  # noqa: BLE001 - the last resort: no trace may reach a caller
+            answer = to_response(ServerError())
+            entry.note(outcome=ServerError.code, reason="unexpected", cause=_origin(error))
+        entry.note(status=answer["statusCode"])
+        self.emit(entry.to_json())
+        return answer
+
+    def _answer(self, event: Mapping[str, Any], entry: AuditEntry) -> ProxyResponse:
+        request = read_event(event)
+        entry.note(request_id=request.request_id, source_ip=request.source_ip, outcome="success")
+        if self.methods and request.method not in self.methods:
+            raise MethodNotAllowedError(self.methods)
+        return self.respond(request, entry)
+
+
+def _cause(error: BaseException) -> str | None:
+    return _origin(error.__cause__) if error.__cause__ else None
+
+
+def _origin(error: BaseException) -> str:
+    """Name an error and where it came from. Not its message, which may quote a secret."""
+    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+    places = [f"{PurePath(frame.filename).name}:{frame.lineno}" for frame in reversed(frames)]
+    return " < ".join([type(error).__name__, *places])

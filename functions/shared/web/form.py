@@ -1,0 +1,110 @@
+"""The strict reader of form bodies: application/x-www-form-urlencoded and nothing else."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_plus
+
+from functions.shared.web.oauth_errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from functions.shared.web.proxy_request import ProxyRequest
+
+MAX_BODY_BYTES = 65_536
+MEDIA_TYPE = "application/x-www-form-urlencoded"
+TOKEN_PARAMETERS = frozenset({"token", "access_token", "subject_token", "actor_token"})
+
+_BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """Parameters by name. One without a value counts as not sent. RFC 6749, 3.2."""
+
+    values: Mapping[str, tuple[str, ...]] = field(repr=False)  # secrets are among them
+
+    def get(self, name: str) -> str | None:
+        """Return the value of a parameter, or None."""
+        values = self.values.get(name)
+        return values[0] if values else None
+
+    def get_all(self, name: str) -> tuple[str, ...]:
+        """Return every value of a parameter that may be repeated."""
+        return self.values.get(name, ())
+
+    def require(self, name: str) -> str:
+        """Return the value of a parameter.
+
+        Raises:
+            InvalidRequestError: it was not sent.
+        """
+        value = self.get(name)
+        if value is None:
+            raise InvalidRequestError(f"The parameter {name} is missing.")
+        return value
+
+
+def read_form(request: ProxyRequest, *, repeatable: Collection[str] = ()) -> Form:
+    """Read a request's form body.
+
+    Raises:
+        InvalidRequestError: another media type or charset, compressed, too long, not ASCII, a
+            broken escape, escaped bytes that are not UTF-8, or a parameter repeated that is not in
+            `repeatable`; or a token in the URI, where every log would have it. RFC 6749, 3.2 and
+            appendix B; RFC 6750, 5.3.
+    """
+    _check_content_type(request.header("content-type"))
+    if request.header("content-encoding") not in {None, "identity"}:
+        raise InvalidRequestError("The request body must not be compressed.")
+    if request.query and not TOKEN_PARAMETERS.isdisjoint(request.query):
+        raise InvalidRequestError("A token must not be sent in the URI.")
+    if len(request.body) > MAX_BODY_BYTES:
+        raise InvalidRequestError(f"The request body is longer than {MAX_BODY_BYTES} bytes.")
+    if not request.body.isascii():
+        raise InvalidRequestError("The request body is not form-encoded: it is not ASCII.")
+    return Form(_parameters(request.body.decode("ascii"), repeatable))
+
+
+def form_decode(text: str) -> str:
+    """Decode one form-encoded name or value.
+
+    Raises:
+        InvalidRequestError: a broken escape, or escaped bytes that are not UTF-8.
+    """
+    if "%" not in text and "+" not in text:
+        return text
+    if _BROKEN_ESCAPE.search(text):
+        raise InvalidRequestError("A percent-encoding is malformed.")
+    try:
+        return unquote_plus(text, errors="strict")
+    except UnicodeDecodeError:
+        # Not chained: the exception would carry the bytes, a secret perhaps, into the log.
+        raise InvalidRequestError("A percent-encoding is not UTF-8.") from None
+
+
+def _parameters(body: str, repeatable: Collection[str]) -> dict[str, tuple[str, ...]]:
+    sent: dict[str, tuple[str, ...]] = {}
+    for pair in filter(None, body.split("&")):
+        encoded_name, _, encoded_value = pair.partition("=")
+        name = form_decode(encoded_name)
+        if name in sent and name not in repeatable:
+            raise InvalidRequestError("A parameter was sent more than once.")
+        value = form_decode(encoded_value)
+        sent[name] = sent.get(name, ()) + ((value,) if value else ())
+    return sent
+
+
+def _check_content_type(content_type: str | None) -> None:
+    if content_type == MEDIA_TYPE:
+        return
+    media_type, *parameters = (content_type or "").split(";")
+    if media_type.strip().lower() != MEDIA_TYPE:
+        raise InvalidRequestError(f"The content type must be {MEDIA_TYPE}.")
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "charset" and value.strip(' "').lower() != "utf-8":
+            raise InvalidRequestError("The charset must be UTF-8.")

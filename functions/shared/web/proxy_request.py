@@ -1,0 +1,127 @@
+"""API Gateway's proxy event as a typed request. Payload format 1.0: REST and HTTP APIs."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from functions.shared.web import client_certificate
+from functions.shared.web.oauth_errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from functions.shared.web.client_certificate import ClientCertificate
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyRequest:
+    """One HTTP request. Header names are in lower case; headers and query keep duplicates.
+
+    `authorizer` is what the Lambda authorizer said about the caller; empty on open routes.
+    `domain_name` and `stage` are what API Gateway calls the address that was asked.
+    `client_certificate` is what the client opened the connection with, where mutual TLS is on.
+    """
+
+    method: str
+    path: str
+    headers: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    query: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    path_parameters: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = field(default=b"", repr=False)
+    source_ip: str = ""
+    request_id: str = ""
+    authorizer: Mapping[str, Any] = field(default_factory=dict)
+    client_certificate: ClientCertificate | None = None
+    domain_name: str = ""
+    stage: str = ""
+
+    def header(self, name: str) -> str | None:
+        """Return the value of a header that may be sent once.
+
+        Raises:
+            InvalidRequestError: the header was sent more than once.
+        """
+        return _single(self.headers.get(name, ()), f"The {name} header")
+
+    def query_parameter(self, name: str) -> str | None:
+        """Return the value of a query parameter that may be sent once.
+
+        Raises:
+            InvalidRequestError: the parameter was sent more than once.
+        """
+        return _single(self.query.get(name, ()), f"The parameter {name}")
+
+
+def read_event(event: Mapping[str, Any]) -> ProxyRequest:
+    """Read a proxy event.
+
+    Raises:
+        InvalidRequestError: the body is marked as base64 and is not, or what came as the client's
+            certificate is not one certificate.
+    """
+    context = event.get("requestContext") or {}
+    identity = context.get("identity") or {}
+    return ProxyRequest(
+        method=event["httpMethod"],
+        path=event["path"],
+        headers=_headers(event),
+        query=_query(event),
+        path_parameters=event.get("pathParameters") or {},
+        body=_body(event),
+        source_ip=identity.get("sourceIp") or "",
+        request_id=context.get("requestId") or "",
+        authorizer=context.get("authorizer") or {},
+        domain_name=context.get("domainName") or "",
+        stage=context.get("stage") or "",
+        client_certificate=_client_certificate(identity),
+    )
+
+
+def _headers(event: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    headers: dict[str, tuple[str, ...]] = {}
+    for name, values in _multi_values(event, "multiValueHeaders", "headers").items():
+        # Two spellings of a name are one header, sent twice.
+        lower = name.lower()
+        headers[lower] = headers.get(lower, ()) + values
+    return headers
+
+
+def _query(event: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    return _multi_values(event, "multiValueQueryStringParameters", "queryStringParameters")
+
+
+def _multi_values(event: Mapping[str, Any], many: str, one: str) -> dict[str, tuple[str, ...]]:
+    several = event.get(many)
+    if several:
+        return {name: tuple(values) for name, values in several.items()}
+    return {name: (value,) for name, value in (event.get(one) or {}).items()}
+
+
+def _body(event: Mapping[str, Any]) -> bytes:
+    body: str = event.get("body") or ""
+    if not event.get("isBase64Encoded"):
+        # A lone surrogate becomes bytes that are not UTF-8, which the form reader refuses.
+        return body.encode("utf-8", "surrogatepass")
+    try:
+        return base64.b64decode(body, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidRequestError("The request body is not valid base64.") from error
+
+
+def _client_certificate(identity: Mapping[str, Any]) -> ClientCertificate | None:
+    forwarded = identity.get("clientCert")
+    if not forwarded:
+        return None
+    try:
+        return client_certificate.from_pem(forwarded.get("clientCertPem") or "")
+    except ValueError as error:
+        raise InvalidRequestError("The client certificate cannot be read.") from error
+
+
+def _single(values: tuple[str, ...], what: str) -> str | None:
+    if len(values) > 1:
+        raise InvalidRequestError(f"{what} was sent more than once.")
+    return values[0] if values else None

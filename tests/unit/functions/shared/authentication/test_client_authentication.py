@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from functions.shared.authentication.client_authentication import (
+    ClientAuthentication,
+    ClientSecretBasic,
+    ClientSecretPost,
+)
+from functions.shared.authentication.credentials import Claimed
+from functions.shared.clients.client_secrets import SecretVerifier, StoredSecret, digest_generated
+from functions.shared.web.audit_log import AuditEntry
+from functions.shared.web.form import read_form
+from functions.shared.web.oauth_errors import InvalidClientError, InvalidRequestError
+from functions.shared.web.proxy_request import read_event
+from tests.support.memory_stores import ManualClock, MemoryClients
+from tests.support.proxy_events import basic, token_event
+from tests.support.server import NOW, SECRET, client
+
+if TYPE_CHECKING:
+    from functions.shared.clients.client_record import Client
+    from functions.shared.web.form import Form
+    from functions.shared.web.proxy_request import ProxyRequest
+
+ODD_SECRET = "a+b %:ä&="
+POST = {"client_id": "service", "client_secret": SECRET}
+BASIC = basic("service", SECRET)
+GENERATED = StoredSecret(digest_generated(SECRET))
+
+
+@dataclass
+class Door:
+    """The authentication of a server with these clients, and what it did."""
+
+    clients: tuple[Client, ...] = (
+        client("service"),
+        client("odd id:", secrets=(StoredSecret(digest_generated(ODD_SECRET)),)),
+        client("post-only", authentication_methods=frozenset({"client_secret_post"})),
+        client("basic-only", authentication_methods=frozenset({"client_secret_basic"})),
+        client("disabled", disabled=True),
+        client("no-secret", secrets=()),
+        client("expired", secrets=(StoredSecret(GENERATED.digest, expires_at=NOW),)),
+    )
+    scrypts: int = 0
+    entry: AuditEntry = field(default_factory=lambda: AuditEntry("issue_token"))
+
+    def knock(self, parameters: dict[str, str], **rest: Any) -> Client:  # noqa: ANN401
+        secrets = SecretVerifier(self._scrypt)
+        methods = (ClientSecretBasic(secrets), ClientSecretPost(secrets))
+        registry = MemoryClients(*self.clients)
+        authentication = ClientAuthentication(registry, methods, ManualClock(NOW))
+        request = read_event(token_event(parameters, **rest))
+        return authentication.authenticate(request, read_form(request), self.entry)
+
+    def _scrypt(self, secret: str, digest: str) -> bool:
+        self.scrypts += 1
+        return False
+
+    @property
+    def log(self) -> dict[str, object]:
+        line: dict[str, object] = json.loads(self.entry.to_json())
+        return line
+
+
+def test_client_secret_post_authenticates() -> None:
+    door = Door()
+    assert door.knock(POST).client_id == "service"
+    assert door.log["client_id"] == "service"
+    assert door.log["authentication_method"] == "client_secret_post"
+
+
+def test_client_secret_basic_authenticates() -> None:
+    door = Door()
+    assert door.knock({}, headers=BASIC).client_id == "service"
+    assert door.log["authentication_method"] == "client_secret_basic"
+
+
+@pytest.mark.parametrize("scheme", ["basic", "BASIC", "Basic"])
+def test_the_basic_scheme_is_known_in_any_case(scheme: str) -> None:
+    headers = {"authorization": BASIC["Authorization"].replace("Basic", scheme)}
+    assert Door().knock({}, headers=headers).client_id == "service"
+
+
+def test_both_parts_of_basic_are_form_decoded() -> None:
+    assert Door().knock({}, headers=basic("odd id:", ODD_SECRET)).client_id == "odd id:"
+
+
+def test_basic_with_the_same_client_id_in_the_form_authenticates() -> None:
+    assert Door().knock({"client_id": "service"}, headers=BASIC).client_id == "service"
+
+
+REFUSED = {
+    "unknown client": {"client_id": "nobody", "client_secret": SECRET},
+    "impossible client id": {"client_id": "ä" * 5000, "client_secret": SECRET},
+    "wrong secret": {"client_id": "service", "client_secret": "wrong"},
+    "disabled client, right secret": {"client_id": "disabled", "client_secret": SECRET},
+    "disabled client, wrong secret": {"client_id": "disabled", "client_secret": "wrong"},
+    "method not allowed, right secret": {"client_id": "basic-only", "client_secret": SECRET},
+    "method not allowed, wrong secret": {"client_id": "basic-only", "client_secret": "wrong"},
+    "client without a secret": {"client_id": "no-secret", "client_secret": SECRET},
+    "expired secret": {"client_id": "expired", "client_secret": SECRET},
+}
+
+
+@pytest.mark.parametrize("parameters", REFUSED.values(), ids=REFUSED)
+def test_every_refusal_is_the_same_401_after_the_same_work(parameters: dict[str, str]) -> None:
+    door = Door()
+    with pytest.raises(InvalidClientError) as refusal:
+        door.knock(parameters)
+    assert refusal.value.description == "Client authentication failed."
+    assert door.scrypts == 1
+    assert refusal.value.__cause__ is None
+    assert "client_id" not in door.log
+
+
+def test_basic_is_refused_for_a_client_that_is_pinned_to_post() -> None:
+    door = Door()
+    with pytest.raises(InvalidClientError, match="may not use this method"):
+        door.knock({}, headers=basic("post-only", SECRET))
+    assert door.scrypts == 1
+
+
+@pytest.mark.parametrize("parameters", [{}, {"client_id": "service"}, {"client_secret": ""}])
+def test_no_credentials_at_all_are_a_failed_authentication(parameters: dict[str, str]) -> None:
+    with pytest.raises(InvalidClientError, match="no client authentication"):
+        Door().knock(parameters)
+
+
+def test_another_scheme_is_a_failed_authentication() -> None:
+    with pytest.raises(InvalidClientError, match="another scheme"):
+        Door().knock(POST, headers={"Authorization": "Bearer abc"})
+
+
+class Careless:
+    """A method that forgets to refuse."""
+
+    name = "careless"
+    credential = "nothing"
+
+    def read(self, request: ProxyRequest, form: Form) -> Claimed | None:
+        return Claimed(form.require("client_id"), "")
+
+    def verify(self, claimed: Claimed, client: Client | None, now: float) -> None:
+        """Find nothing wrong."""
+
+
+def test_a_method_that_forgets_to_refuse_lets_no_stranger_in() -> None:
+    authentication = ClientAuthentication(MemoryClients(), [Careless()], ManualClock(NOW))
+    request = read_event(token_event({"client_id": "nobody"}))
+    with pytest.raises(InvalidClientError, match="unknown client"):
+        authentication.authenticate(request, read_form(request), AuditEntry("issue_token"))
+
+
+def test_two_methods_at_once_are_an_invalid_request() -> None:
+    with pytest.raises(InvalidRequestError, match="More than one"):
+        Door().knock(POST, headers=BASIC)
+
+
+def test_two_different_client_ids_are_an_invalid_request() -> None:
+    with pytest.raises(InvalidRequestError, match="differs"):
+        Door().knock({"client_id": "other"}, headers=BASIC)
+
+
+def test_a_secret_without_a_client_id_is_an_invalid_request() -> None:
+    with pytest.raises(InvalidRequestError, match="client_id is missing"):
+        Door().knock({"client_secret": SECRET})
+
+
+def test_two_authorization_headers_are_an_invalid_request() -> None:
+    with pytest.raises(InvalidRequestError, match="authorization header was sent more than once"):
+        Door().knock({}, headers={"Authorization": [BASIC["Authorization"]] * 2})
+
+
+@pytest.mark.parametrize("name", ["client_id", "client_secret", "client_assertion"])
+def test_credentials_in_the_uri_are_an_invalid_request(name: str) -> None:
+    with pytest.raises(InvalidRequestError, match="in the URI"):
+        Door().knock(POST, query={name: "x"})
+
+
+def _encoded(credentials: bytes) -> str:
+    return b64encode(credentials).decode()
+
+
+MALFORMED = {
+    "no credentials": "",
+    "not base64": "%%%%",
+    "base64url": "-_-_",
+    "no padding": _encoded(b"service:x").rstrip("=") + "A",
+    "space before": " " + _encoded(b"service:secret"),
+    "newline inside": "c2Vy\ndmljZTp4",
+    "no colon": _encoded(b"service"),
+    "two colons": _encoded(b"service:a:b"),
+    "control character": _encoded(b"service:a\x00"),
+    "not ascii": _encoded("service:ä".encode()),
+    "broken percent-encoding": _encoded(b"service:%zz"),
+    "percent-encoding that is not utf-8": _encoded(b"service:%ff"),
+    "no client id": _encoded(b":secret"),
+}
+
+
+@pytest.mark.parametrize("credentials", MALFORMED.values(), ids=MALFORMED)
+def test_basic_credentials_that_cannot_be_read_are_an_invalid_request(credentials: str) -> None:
+    with pytest.raises(InvalidRequestError) as refusal:
+        Door().knock({}, headers={"Authorization": f"Basic {credentials}"})
+    assert refusal.value.__cause__ is None
+
+
+@pytest.mark.parametrize("parameters", [POST, *REFUSED.values()])
+def test_the_log_never_holds_a_secret(parameters: dict[str, str]) -> None:
+    door = Door()
+    with suppress(InvalidClientError):
+        door.knock(parameters)
+    assert parameters["client_secret"] not in door.entry.to_json()

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+
+import pytest
+
+from functions.shared.authentication.client_authentication import (
+    ClientAuthentication,
+    ClientSecretBasic,
+)
+from functions.shared.authentication.failure_throttle import FailureThrottle, Limits
+from functions.shared.clients.client_secrets import SecretVerifier
+from functions.shared.web.audit_log import AuditEntry
+from functions.shared.web.form import read_form
+from functions.shared.web.oauth_errors import (
+    InvalidClientError,
+    OAuthError,
+    TemporarilyUnavailableError,
+    TooManyFailuresError,
+    to_response,
+)
+from functions.shared.web.proxy_request import read_event
+from tests.support.memory_stores import ManualClock, MemoryClients, MemoryCounters
+from tests.support.proxy_events import basic, token_event
+from tests.support.server import SECRET, client
+
+LIMITS = Limits(window=60, per_source=3, per_client=5)
+START = 1_700_000_040  # a window begins
+HERE, THERE = "192.0.2.1", "192.0.2.2"
+
+
+class BrokenCounters:
+    """Counters of a store in trouble."""
+
+    def increment(self, entry: str, expires_at: int) -> int:
+        raise TemporarilyUnavailableError(reason="UpdateItem: ThrottlingException")
+
+
+@dataclass
+class Door:
+    """Processes that share their counters; each remembers by itself whom it refuses."""
+
+    counters: MemoryCounters | BrokenCounters = field(default_factory=MemoryCounters)
+    clock: ManualClock = field(default_factory=lambda: ManualClock(START))
+    scrypts: int = 0
+
+    def __post_init__(self) -> None:
+        self.start_process()
+
+    def start_process(self) -> None:
+        methods = (ClientSecretBasic(SecretVerifier(self._scrypt)),)
+        throttle = FailureThrottle(self.counters, LIMITS)
+        registry = MemoryClients(client("service"), client("second"))
+        self.authentication = ClientAuthentication(registry, methods, self.clock, throttle)
+
+    def _scrypt(self, secret: str, digest: str) -> bool:
+        self.scrypts += 1
+        return False
+
+    def knock(self, secret: str, client_id: str = "service", source: str = HERE) -> int:
+        """Return the status that a request is answered with."""
+        event = token_event({}, headers=basic(client_id, secret))
+        event["requestContext"]["identity"]["sourceIp"] = source
+        request = read_event(event)
+        self.entry = AuditEntry("issue_token")
+        try:
+            self.authentication.authenticate(request, read_form(request), self.entry)
+        except OAuthError as error:
+            self.error = error
+            return error.status
+        return 200
+
+    def wrong(self, times: int, client_id: str = "service", source: str = HERE) -> list[int]:
+        return [self.knock("wrong", client_id, source) for _ in range(times)]
+
+
+@pytest.mark.parametrize("client_id", ["service", "nobody", "x" * 5000, "ä"])
+def test_failures_past_the_limit_are_429_whoever_is_claimed(client_id: str) -> None:
+    assert Door().wrong(5, client_id) == [401, 401, 401, 429, 429]
+
+
+def test_a_refusal_says_when_to_come_back() -> None:
+    door = Door()
+    door.clock.now += 10.5
+    door.wrong(4)
+    answer = to_response(door.error)
+    assert (answer["statusCode"], answer["headers"]["Retry-After"]) == (429, "50")
+    assert json.loads(answer["body"])["error"] == "slow_down"
+
+
+def test_a_refused_source_is_refused_before_any_work() -> None:
+    door = Door()
+    door.wrong(3)
+    work = door.scrypts
+    assert door.knock(SECRET) == 429
+    assert door.scrypts == work
+
+
+def test_the_right_secret_from_another_source_still_works() -> None:
+    door = Door()
+    door.wrong(10)
+    assert door.knock(SECRET, source=THERE) == 200
+
+
+def test_another_client_from_the_same_source_still_works() -> None:
+    door = Door()
+    door.wrong(10)
+    assert door.knock(SECRET, "second") == 200
+
+
+def test_a_success_is_not_counted_and_counts_for_nothing() -> None:
+    door = Door()
+    for _ in range(10):
+        assert door.knock(SECRET) == 200
+    assert isinstance(door.counters, MemoryCounters)
+    assert door.counters.counts == {}
+    assert door.wrong(2) == [401, 401]
+    assert door.knock(SECRET) == 200
+    assert door.wrong(2) == [401, 429]
+
+
+def test_a_new_window_begins_with_nothing_counted() -> None:
+    door = Door()
+    door.wrong(5)
+    door.clock.now = START + 59.9
+    assert door.knock(SECRET) == 429
+    door.clock.now = START + 60
+    assert door.knock(SECRET) == 200
+    assert door.wrong(4) == [401, 401, 401, 429]
+
+
+def test_counters_may_be_forgotten_when_their_window_ends() -> None:
+    door = Door()
+    door.wrong(1)
+    assert isinstance(door.counters, MemoryCounters)
+    assert set(door.counters.until.values()) == {START + 60}
+    assert all("service" not in name and HERE not in name for name in door.counters.counts)
+
+
+def test_a_process_that_did_not_see_the_failures_allows_one_more_attempt() -> None:
+    door = Door()
+    door.wrong(3)
+    door.start_process()
+    assert door.wrong(2) == [429, 429]
+
+
+def test_guessing_from_everywhere_leaves_each_source_a_single_attempt() -> None:
+    door = Door()
+    for number in range(LIMITS.per_client):
+        assert door.wrong(1, source=f"198.51.100.{number}") == [401]
+    assert door.wrong(3, source=THERE) == [401, 429, 429]
+    assert door.knock(SECRET, source=HERE) == 200
+
+
+def test_an_ipv6_customer_is_one_source() -> None:
+    door = Door()
+    sources = [f"2001:db8:0:1::{number}" for number in range(1, 5)]
+    assert [door.knock("wrong", source=source) for source in sources] == [401, 401, 401, 429]
+    assert door.knock(SECRET, source="2001:db8:0:2::1") == 200
+
+
+def test_a_source_that_is_no_address_is_one_by_its_name() -> None:
+    assert Door().wrong(4, source="") == [401, 401, 401, 429]
+
+
+def test_a_failure_that_cannot_be_counted_is_a_failure() -> None:
+    door = Door(BrokenCounters())
+    assert set(door.wrong(10)) == {401}
+    assert isinstance(door.error, InvalidClientError)
+    assert not isinstance(door.error, TooManyFailuresError)
+    assert json.loads(door.entry.to_json())["not_counted"] == "UpdateItem: ThrottlingException"
+    assert door.knock(SECRET) == 200

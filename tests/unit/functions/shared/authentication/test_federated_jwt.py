@@ -1,0 +1,319 @@
+"""Clients that prove themselves with a JWT of an issuer the operator trusts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from functions.shared.authentication.client_assertion import OneTime
+from functions.shared.authentication.client_authentication import ClientAuthentication
+from functions.shared.authentication.federated_jwt import FederatedJwt
+from functions.shared.authentication.private_key_jwt import PrivateKeyJwt
+from functions.shared.clients.federation_rules import FederationRule
+from functions.shared.web.audit_log import AuditEntry
+from functions.shared.web.form import read_form
+from functions.shared.web.oauth_errors import (
+    InvalidClientError,
+    InvalidRequestError,
+    TemporarilyUnavailableError,
+)
+from functions.shared.web.proxy_request import read_event
+from tests.support.assertions import CountedDecoy, MemoryRemoteKeys, assertion, assertion_form
+from tests.support.aws import ISSUER
+from tests.support.memory_stores import ManualClock, MemoryClients, MemoryOneTimeUse
+from tests.support.proxy_events import token_event
+from tests.support.server import NOW, client
+from tests.support.tokens import ec_jwk, rsa_jwk
+
+if TYPE_CHECKING:
+    from functions.shared.clients.client_record import Client
+
+GITHUB = "https://token.actions.githubusercontent.com"
+CLUSTER = "https://oidc.eks.eu-west-1.amazonaws.com/id/0123456789ABCDEF"
+STS = "https://abc123-def456.tokens.sts.global.api.aws"
+STS_CLAIMS = "https://sts.amazonaws.com/"
+
+WORKLOADS: dict[str, tuple[FederationRule, dict[str, Any]]] = {
+    "GitHub Actions": (
+        FederationRule(
+            issuer=GITHUB,
+            audience=ISSUER,
+            subject="repo:example/deploy:*",
+            claims={"repository": "example/deploy", "ref": "refs/heads/main"},
+        ),
+        {
+            "iss": GITHUB,
+            "aud": ISSUER,
+            "sub": "repo:example/deploy:environment:production",
+            "repository": "example/deploy",
+            "ref": "refs/heads/main",
+            "environment": "production",
+        },
+    ),
+    "Kubernetes": (
+        FederationRule(
+            issuer=CLUSTER,
+            audience=ISSUER,
+            subject="system:serviceaccount:payments:worker",
+            claims={"kubernetes.io": {"serviceaccount": {"name": "worker"}}},
+        ),
+        {
+            "iss": CLUSTER,
+            "aud": [ISSUER],
+            "sub": "system:serviceaccount:payments:worker",
+            "kubernetes.io": {
+                "namespace": "payments",
+                "pod": {"name": "worker-1", "uid": "2"},
+                "serviceaccount": {"name": "worker", "uid": "1"},
+            },
+        },
+    ),
+    "AWS STS": (
+        FederationRule(
+            issuer=STS,
+            audience=ISSUER,
+            subject="arn:aws:iam::123456789012:role/Billing",
+            claims={STS_CLAIMS: {"aws_account": "123456789012", "org_id": "o-abc"}},
+        ),
+        {
+            "iss": STS,
+            "aud": ISSUER,
+            "sub": "arn:aws:iam::123456789012:role/Billing",
+            STS_CLAIMS: {"aws_account": "123456789012", "org_id": "o-abc", "region": "eu-west-1"},
+        },
+    ),
+}
+RULE, CLAIMS = WORKLOADS["GitHub Actions"]
+RULES = tuple(rule for rule, _ in WORKLOADS.values())
+
+
+def federated(*rules: FederationRule) -> Client:
+    return client(
+        "workload",
+        authentication_methods=frozenset({"federated_jwt"}),
+        federation=rules or RULES,
+        secrets=(),
+    )
+
+
+def token(claims: dict[str, Any] | None = None, **header: Any) -> str:  # noqa: ANN401
+    """Sign a workload's claims with the issuer's key; times are added unless given."""
+    times = {"iat": NOW - 60, "exp": NOW + 600, "nbf": NOW - 60, "jti": "one"}
+    given = times | (claims or CLAIMS)
+    return assertion(
+        {name: value for name, value in given.items() if value is not ...},
+        **{"alg": "RS256", "kid": "idp"} | header,
+    )
+
+
+@dataclass
+class Door:
+    """The authentication of a server with a federated client."""
+
+    clients: tuple[Client, ...] = (federated(),)
+    used: MemoryOneTimeUse = field(default_factory=MemoryOneTimeUse)
+    decoy: CountedDecoy = field(default_factory=CountedDecoy)
+    clock: ManualClock = field(default_factory=lambda: ManualClock(NOW))
+    keys: MemoryRemoteKeys = field(default_factory=MemoryRemoteKeys)
+
+    def __post_init__(self) -> None:
+        for issuer in (GITHUB, CLUSTER, STS, ISSUER):
+            self.keys.publish(issuer, rsa_jwk("idp"), ec_jwk("ec"))
+
+    def show(self, unverified_token: str, client_id: str = "workload") -> Client:
+        methods = (
+            PrivateKeyJwt(ISSUER, self.keys, OneTime("a", self.used), self.decoy),
+            FederatedJwt(ISSUER, self.keys, OneTime("b", self.used), self.decoy),
+        )
+        authentication = ClientAuthentication(MemoryClients(*self.clients), methods, self.clock)
+        form = assertion_form(unverified_token, client_id=client_id)
+        request = read_event(token_event(form))
+        return authentication.authenticate(request, read_form(request), AuditEntry("issue_token"))
+
+    def refusal(self, unverified_token: str) -> str:
+        with pytest.raises(InvalidClientError) as refused:
+            self.show(unverified_token)
+        assert refused.value.description == "Client authentication failed."
+        return str(refused.value.reason)
+
+
+@pytest.mark.parametrize(("rule", "claims"), WORKLOADS.values(), ids=WORKLOADS)
+def test_a_workloads_token_authenticates_its_client(
+    rule: FederationRule, claims: dict[str, Any]
+) -> None:
+    assert Door((federated(rule),)).show(token(claims)).client_id == "workload"
+
+
+@pytest.mark.parametrize("claims", [claims for _, claims in WORKLOADS.values()])
+def test_a_client_may_have_rules_of_several_issuers(claims: dict[str, Any]) -> None:
+    assert Door().show(token(claims)).client_id == "workload"
+
+
+@pytest.mark.parametrize(
+    "header", [{}, {"typ": ...}, {"typ": "JOSE"}, {"x5t": "thumb"}, {"x5t#S256": "thumb"}]
+)
+def test_headers_of_well_known_issuers_pass(header: dict[str, Any]) -> None:
+    Door().show(token(**header))
+
+
+@pytest.mark.parametrize("typ", ["at+jwt", "dpop+jwt", "logout+jwt"])
+def test_rfc8725_3_11_a_token_made_for_something_else_is_refused(typ: str) -> None:
+    assert "typ_not_allowed" in Door().refusal(token(typ=typ))
+
+
+@pytest.mark.parametrize("member", ["jku", "x5u", "x5c", "crit"])
+def test_rfc8725_3_10_a_header_that_brings_its_own_trust_is_refused(member: str) -> None:
+    with pytest.raises(InvalidClientError):
+        Door().show(token(None, **{member: ["https://evil.example"]}))
+
+
+def test_tokens_of_our_own_never_prove_a_client() -> None:
+    rule = FederationRule(issuer=ISSUER, audience=ISSUER, subject="service-client-jwt")
+    ours = token({"iss": ISSUER, "aud": ISSUER, "sub": "service-client-jwt"})
+    assert "kid_unknown" not in Door((federated(rule),)).refusal(ours)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"iss": "https://other.example"},
+        {"iss": GITHUB + "/"},
+        {"iss": ...},
+        {"aud": "https://other.example"},
+        {"aud": [ISSUER, "https://other.example"]},
+        {"aud": ...},
+        {"sub": "repo:example/deploy"},
+        {"sub": "repo:example/deploy2:ref:refs/heads/main"},
+        {"sub": "prefix repo:example/deploy:ref:refs/heads/main"},
+        {"sub": ...},
+        {"sub": 1},
+        {"repository": "example/Deploy"},
+        {"repository": ["example/deploy"]},
+        {"ref": ...},
+        {"exp": NOW},
+        {"exp": ...},
+        {"iat": ...},
+        {"iat": NOW - 3630, "nbf": ...},
+        {"iat": NOW + 31},
+        {"nbf": NOW + 31},
+    ],
+)
+def test_a_token_that_no_rule_admits_is_refused(changes: dict[str, Any]) -> None:
+    assert Door().refusal(token(CLAIMS | changes))
+
+
+def test_a_token_that_is_just_young_enough_is_accepted() -> None:
+    Door().show(token(CLAIMS | {"iat": NOW - 3629}))
+
+
+def test_a_token_of_a_key_that_its_issuer_does_not_publish_is_refused() -> None:
+    assert "kid_unknown" in Door().refusal(token(kid="another"))
+    door = Door()
+    door.keys.publish(GITHUB, rsa_jwk("another") | {"kid": "idp"})
+    assert "signature_invalid" in door.refusal(token())
+
+
+def test_an_issuer_that_cannot_be_reached_is_503_and_not_the_clients_fault() -> None:
+    door = Door()
+    del door.keys.published[GITHUB]
+    with pytest.raises(TemporarilyUnavailableError):
+        door.show(token())
+
+
+def test_an_issuer_that_no_client_trusts_is_never_asked() -> None:
+    door = Door()
+    door.refusal(token(CLAIMS | {"iss": "https://evil.example"}))
+    assert door.keys.asked == []
+    assert door.decoy.checks == 1
+
+
+def test_the_client_must_be_named() -> None:
+    with pytest.raises(InvalidRequestError, match="client_id is missing"):
+        Door().show(token(), client_id="")
+
+
+def test_a_token_counts_again_while_it_lives() -> None:
+    door = Door()
+    door.show(token())
+    door.show(token())
+    assert not door.used.until
+
+
+def test_a_rule_can_make_each_token_count_once() -> None:
+    rule = FederationRule(issuer=GITHUB, audience=ISSUER, subject="repo:*", one_time=True)
+    door = Door((federated(rule),))
+    door.show(token())
+    assert "used before" in door.refusal(token())
+    assert "jti_missing" in Door((federated(rule),)).refusal(token(CLAIMS | {"jti": ...}))
+
+
+@pytest.mark.parametrize(
+    "clients",
+    [(), (client("workload"),), (client("workload", disabled=True),)],
+    ids=["unknown client", "method not allowed", "disabled client"],
+)
+def test_every_refusal_costs_the_check_of_one_signature(clients: tuple[Client, ...]) -> None:
+    door = Door(clients)
+    door.refusal(token())
+    assert door.decoy.checks == 1
+
+
+@pytest.mark.parametrize(
+    ("subject", "found", "admitted"),
+    [
+        ("a", "a", True),
+        ("a", "ab", False),
+        ("a*", "a", True),
+        ("a*", "a\nb", True),
+        ("a*c", "abc", True),
+        ("a*c", "abcd", False),
+        ("a.c", "abc", False),
+        ("a?c", "abc", False),
+        ("a[b]c", "abc", False),
+    ],
+)
+def test_only_a_star_stands_for_something_else(subject: str, found: str, *, admitted: bool) -> None:
+    rule = FederationRule(issuer=GITHUB, audience=ISSUER, subject=subject)
+    assert rule.admits_subject(found) is admitted
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found", "admitted"),
+    [
+        ({"a": 1}, {"a": 1, "b": 2}, True),
+        ({"a": 1}, {"a": True}, False),
+        ({"a": True}, {"a": 1}, False),
+        ({"a": "1"}, {"a": 1}, False),
+        ({"a": ["x", "y"]}, {"a": ["x", "y"]}, True),
+        ({"a": ["x"]}, {"a": ["x", "y"]}, False),
+        ({"a": {"b": "c"}}, {"a": {"b": "c", "d": "e"}}, True),
+        ({"a": {"b": "c"}}, {"a": "b"}, False),
+        ({"a": None}, {}, False),
+    ],
+)
+def test_claims_are_compared_exactly(
+    wanted: dict[str, object], found: dict[str, object], *, admitted: bool
+) -> None:
+    rule = FederationRule(issuer=GITHUB, audience=ISSUER, subject="a", claims=wanted)
+    assert rule.admits_claims(found) is admitted
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"issuer": "http://issuer.example"}, "loopback"),
+        ({"issuer": "issuer.example"}, "https"),
+        ({"audience": ""}, "audience"),
+        ({"subject": ""}, "subject"),
+        ({"subject": "*"}, "subject"),
+        ({"subject": "*:main"}, "subject"),
+        ({"max_age": 0}, "counts"),
+        ({"max_age": 86_401}, "counts"),
+    ],
+)
+def test_a_rule_that_breaks_a_rule_cannot_be_made(changes: dict[str, Any], complaint: str) -> None:
+    given: dict[str, Any] = {"issuer": GITHUB, "audience": ISSUER, "subject": "a"} | changes
+    with pytest.raises(ValueError, match=complaint):
+        FederationRule(**given)

@@ -1,0 +1,177 @@
+"""tls_client_auth and self_signed_tls_client_auth. RFC 8705, 2."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+import pytest
+from cryptography import x509
+
+from functions.shared.authentication.client_authentication import (
+    ClientAuthentication,
+    secret_methods,
+)
+from functions.shared.authentication.mutual_tls import SelfSignedTlsClientAuth, TlsClientAuth
+from functions.shared.clients.certificate_names import CertificateName, NameKind
+from functions.shared.web.audit_log import AuditEntry
+from functions.shared.web.client_certificate import from_pem
+from functions.shared.web.form import read_form
+from functions.shared.web.oauth_errors import InvalidClientError
+from functions.shared.web.proxy_request import read_event
+from tests.support.client_certificates import certificate_pem, with_certificate
+from tests.support.memory_stores import ManualClock, MemoryClients
+from tests.support.proxy_events import basic, token_event
+from tests.support.server import NOW, SECRET, client
+
+if TYPE_CHECKING:
+    from functions.shared.clients.client_record import Client
+
+PEM = certificate_pem(
+    "CN=client,OU=Payments,O=Example",
+    [
+        x509.DNSName("other.example"),
+        x509.DNSName("client.example"),
+        x509.UniformResourceIdentifier("spiffe://example/client"),
+        x509.IPAddress(ip_address("192.0.2.1")),
+        x509.IPAddress(ip_address("2001:db8::1")),
+        x509.RFC822Name("client@example.com"),
+    ],
+)
+OTHER_PEM = certificate_pem("CN=other")
+
+
+def named(kind: NameKind, value: str) -> Client:
+    return client(
+        "tls",
+        authentication_methods=frozenset({"tls_client_auth"}),
+        certificate_name=CertificateName(kind, value),
+        secrets=(),
+    )
+
+
+def pinned(*pems: str) -> Client:
+    return client(
+        "tls",
+        authentication_methods=frozenset({"self_signed_tls_client_auth"}),
+        certificate_thumbprints=frozenset(from_pem(pem).thumbprint for pem in pems),
+        secrets=(),
+    )
+
+
+def knock(
+    known: Client, pem: str | None, *, now: float = NOW, headers: dict[str, str] | None = None
+) -> Client:
+    methods = (*secret_methods(), TlsClientAuth(), SelfSignedTlsClientAuth())
+    authentication = ClientAuthentication(MemoryClients(known), methods, ManualClock(now))
+    parameters = {"grant_type": "client_credentials", "client_id": known.client_id}
+    event = token_event(parameters, headers=headers)
+    request = read_event(with_certificate(event, pem) if pem else event)
+    return authentication.authenticate(request, read_form(request), AuditEntry("issue_token"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (NameKind.SUBJECT_DN, "CN=client,OU=Payments,O=Example"),
+        (NameKind.SUBJECT_DN, "2.5.4.3=client,OU=Payments,O=Example"),
+        (NameKind.SAN_DNS, "client.example"),
+        (NameKind.SAN_URI, "spiffe://example/client"),
+        (NameKind.SAN_IP, "192.0.2.1"),
+        (NameKind.SAN_IP, "2001:0db8:0::1"),
+        (NameKind.SAN_EMAIL, "client@example.com"),
+    ],
+)
+def test_rfc8705_2_1_2_a_certificate_with_the_registered_name_authenticates(
+    kind: NameKind, value: str
+) -> None:
+    assert knock(named(kind, value), PEM).client_id == "tls"
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (NameKind.SUBJECT_DN, "CN=client,O=Example"),
+        (NameKind.SUBJECT_DN, "O=Example,OU=Payments,CN=client"),
+        (NameKind.SUBJECT_DN, "CN=Client,OU=Payments,O=Example"),
+        (NameKind.SAN_DNS, "example"),
+        (NameKind.SAN_DNS, "*.example"),
+        (NameKind.SAN_DNS, "client@example.com"),
+        (NameKind.SAN_URI, "spiffe://example/"),
+        (NameKind.SAN_IP, "192.0.2.2"),
+        (NameKind.SAN_EMAIL, "client@example.org"),
+    ],
+)
+def test_rfc8705_2_1_another_name_is_refused(kind: NameKind, value: str) -> None:
+    with pytest.raises(InvalidClientError, match="does not carry"):
+        knock(named(kind, value), PEM)
+
+
+def test_rfc8705_2_1_a_certificate_without_alternative_names_has_none_to_match() -> None:
+    with pytest.raises(InvalidClientError, match="does not carry"):
+        knock(named(NameKind.SAN_DNS, "client.example"), OTHER_PEM)
+
+
+def test_rfc8705_2_2_a_registered_certificate_authenticates() -> None:
+    assert knock(pinned(OTHER_PEM, PEM), PEM).client_id == "tls"
+
+
+def test_rfc8705_2_2_any_other_certificate_is_refused() -> None:
+    same_key_and_name = certificate_pem("CN=other", ends=NOW + 7200)
+    for pem in (PEM, same_key_and_name):
+        with pytest.raises(InvalidClientError, match="none of the client's"):
+            knock(pinned(OTHER_PEM), pem)
+
+
+@pytest.mark.parametrize("known", [pinned(PEM), named(NameKind.SAN_DNS, "client.example")])
+@pytest.mark.parametrize("now", [NOW - 3601, NOW + 3601])
+def test_a_certificate_counts_between_its_times(known: Client, now: float) -> None:
+    with pytest.raises(InvalidClientError, match="does not count now"):
+        knock(known, PEM, now=now)
+
+
+@pytest.mark.parametrize("known", [pinned(PEM), named(NameKind.SAN_DNS, "client.example")])
+def test_without_a_certificate_nothing_was_presented(known: Client) -> None:
+    with pytest.raises(InvalidClientError, match="no client authentication"):
+        knock(known, None)
+
+
+@pytest.mark.parametrize("known", [pinned(PEM), named(NameKind.SAN_DNS, "client.example")])
+def test_what_cannot_be_read_as_a_certificate_is_refused(known: Client) -> None:
+    broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"
+    with pytest.raises(InvalidClientError, match="cannot be read"):
+        knock(known, broken)
+
+
+def test_rfc8705_3_a_certificate_beside_a_secret_is_no_second_method() -> None:
+    secret = basic("service", SECRET)
+    assert knock(client("service"), PEM, headers=secret).client_id == "service"
+
+
+def test_a_certificate_does_not_stand_in_for_a_secret() -> None:
+    with pytest.raises(InvalidClientError, match="may not use this method"):
+        knock(client("service"), PEM)
+
+
+def test_an_unknown_client_is_refused_like_any_other() -> None:
+    authentication = ClientAuthentication(
+        MemoryClients(), (TlsClientAuth(), SelfSignedTlsClientAuth()), ManualClock(NOW)
+    )
+    request = read_event(with_certificate(token_event({"client_id": "nobody"}), PEM))
+    with pytest.raises(InvalidClientError) as refused:
+        authentication.authenticate(request, read_form(request), AuditEntry("issue_token"))
+    assert refused.value.description == "Client authentication failed."
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (NameKind.SUBJECT_DN, "not a name"),
+        (NameKind.SUBJECT_DN, ""),
+        (NameKind.SAN_IP, "192.0.2"),
+        (NameKind.SAN_DNS, ""),
+    ],
+)
+def test_a_name_that_is_none_cannot_be_registered(kind: NameKind, value: str) -> None:
+    with pytest.raises(ValueError, match=r"name|address"):
+        CertificateName(kind, value)

@@ -1,0 +1,367 @@
+"""private_key_jwt. RFC 7521, 4.2; RFC 7523, 2.2 and 3, as updated by RFC 10070."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import jwt
+import pytest
+
+from functions.shared.authentication.client_assertion import ASSERTION_TYPE, OneTime
+from functions.shared.authentication.client_authentication import (
+    ClientAuthentication,
+    secret_methods,
+)
+from functions.shared.authentication.private_key_jwt import PrivateKeyJwt
+from functions.shared.clients.assertion_rules import AssertionRules
+from functions.shared.web.audit_log import AuditEntry
+from functions.shared.web.form import read_form
+from functions.shared.web.oauth_errors import (
+    InvalidClientError,
+    InvalidRequestError,
+    TemporarilyUnavailableError,
+)
+from functions.shared.web.proxy_request import read_event
+from tests.support.assertions import (
+    CLIENT_ID,
+    CountedDecoy,
+    MemoryRemoteKeys,
+    assertion,
+    assertion_claims,
+    assertion_form,
+)
+from tests.support.aws import ISSUER
+from tests.support.memory_stores import ManualClock, MemoryClients, MemoryOneTimeUse
+from tests.support.proxy_events import basic, token_event
+from tests.support.server import NOW, SECRET, client
+from tests.support.tokens import ec_jwk, ec_key, ed25519_jwk, forge, rsa_jwk
+
+if TYPE_CHECKING:
+    from functions.shared.clients.client_record import Client
+
+JWKS_URI = "https://client.example/jwks"
+TOKEN_ENDPOINT = f"{ISSUER}/oauth2/token"
+METHODS = frozenset({"private_key_jwt"})
+INLINE = AssertionRules(
+    jwks=json.dumps({"keys": [ec_jwk("ec"), rsa_jwk("rsa"), ed25519_jwk("ed")]})
+)
+
+
+def signer(client_id: str = CLIENT_ID, **rules: Any) -> Client:  # noqa: ANN401 - any of the rules
+    """Return a client that signs assertions; its keys are inline unless rules say otherwise."""
+    assertion_rules = AssertionRules(**rules) if "jwks_uri" in rules else replace(INLINE, **rules)
+    return client(client_id, authentication_methods=METHODS, assertion=assertion_rules, secrets=())
+
+
+@dataclass
+class Door:
+    """The authentication of a server with these clients."""
+
+    clients: tuple[Client, ...] = (signer(),)
+    keys: MemoryRemoteKeys = field(default_factory=MemoryRemoteKeys)
+    used: MemoryOneTimeUse = field(default_factory=MemoryOneTimeUse)
+    decoy: CountedDecoy = field(default_factory=CountedDecoy)
+    clock: ManualClock = field(default_factory=lambda: ManualClock(NOW))
+
+    def __post_init__(self) -> None:
+        method = PrivateKeyJwt(
+            ISSUER, self.keys, OneTime("client-assertion", self.used), self.decoy
+        )
+        methods = (*secret_methods(), method)
+        self.authentication = ClientAuthentication(
+            MemoryClients(*self.clients), methods, self.clock
+        )
+
+    def knock(self, parameters: dict[str, str], **rest: Any) -> Client:  # noqa: ANN401
+        request = read_event(token_event(parameters, **rest))
+        return self.authentication.authenticate(
+            request, read_form(request), AuditEntry("issue_token")
+        )
+
+    def show(self, token: str, **more: str) -> Client:
+        return self.knock(assertion_form(token, **more))
+
+    def refusal(self, token: str, **more: str) -> str:
+        """Return why an assertion is refused; the answer itself never says it."""
+        with pytest.raises(InvalidClientError) as refused:
+            self.show(token, **more)
+        assert refused.value.description == "Client authentication failed."
+        assert not self.used.until, "a refused assertion must not be used up"
+        return str(refused.value.reason)
+
+
+@pytest.mark.parametrize(("alg", "kid"), [("ES256", "ec"), ("RS256", "rsa"), ("EdDSA", "ed")])
+def test_rfc7523_2_2_a_signed_assertion_authenticates(alg: str, kid: str) -> None:
+    assert Door().show(assertion(alg=alg, kid=kid)).client_id == CLIENT_ID
+
+
+def test_a_ps256_key_authenticates_where_it_is_one() -> None:
+    jwks = json.dumps({"keys": [rsa_jwk("rsa")]})
+    door = Door((signer(jwks=jwks, signing_alg="PS256"),))
+    assert door.show(assertion(alg="PS256", kid="rsa")).client_id == CLIENT_ID
+    assert door.decoy.checks == 0
+
+
+@pytest.mark.parametrize("typ", [..., "JWT", "jwt", "client-authentication+jwt"])
+def test_rfc10070_an_assertion_may_say_what_it_is(typ: object) -> None:
+    assert Door().show(assertion(typ=typ)).client_id == CLIENT_ID
+
+
+@pytest.mark.parametrize("typ", ["at+jwt", "dpop+jwt", "token-introspection+jwt", "JOSE"])
+def test_rfc8725_3_11_a_jwt_of_another_type_is_no_assertion(typ: str) -> None:
+    assert "typ_not_allowed" in Door().refusal(assertion(typ=typ))
+
+
+@pytest.mark.parametrize("typ", [..., "JWT"])
+def test_rfc10070_a_strict_client_must_say_that_it_is_an_assertion(typ: object) -> None:
+    door = Door((signer(requires_typ=True),))
+    assert "typ_not_allowed" in door.refusal(assertion(typ=typ))
+    door.show(assertion(typ="client-authentication+jwt"))
+
+
+def test_rfc7521_4_2_the_client_id_may_be_sent_too() -> None:
+    assert Door().show(assertion(), client_id=CLIENT_ID).client_id == CLIENT_ID
+
+
+def test_rfc7521_4_2_another_client_id_is_an_invalid_request() -> None:
+    with pytest.raises(InvalidRequestError, match="differs"):
+        Door().show(assertion(), client_id="other")
+
+
+@pytest.mark.parametrize(
+    "assertion_type",
+    ["urn:ietf:params:oauth:client-assertion-type:saml2-bearer", ASSERTION_TYPE.upper(), "jwt"],
+)
+def test_rfc7523_2_2_any_other_assertion_type_is_refused(assertion_type: str) -> None:
+    form = assertion_form(assertion()) | {"client_assertion_type": assertion_type}
+    with pytest.raises(InvalidClientError, match="not supported"):
+        Door().knock(form)
+
+
+@pytest.mark.parametrize("missing", ["client_assertion", "client_assertion_type"])
+def test_rfc7521_4_2_assertion_and_type_go_together(missing: str) -> None:
+    form = assertion_form(assertion())
+    del form[missing]
+    with pytest.raises(InvalidRequestError, match="go together"):
+        Door().knock(form)
+
+
+def test_rfc6749_2_3_an_assertion_beside_a_secret_is_two_methods() -> None:
+    with pytest.raises(InvalidRequestError, match="More than one"):
+        Door().knock(assertion_form(assertion()), headers=basic(CLIENT_ID, SECRET))
+    with pytest.raises(InvalidRequestError, match="More than one"):
+        Door().show(assertion(), client_id=CLIENT_ID, client_secret=SECRET)
+
+
+@pytest.mark.parametrize(
+    "audience",
+    [
+        ...,
+        "",
+        [],
+        "https://other.example",
+        f"{ISSUER}/",
+        TOKEN_ENDPOINT,
+        [TOKEN_ENDPOINT],
+        [ISSUER, TOKEN_ENDPOINT],
+        [ISSUER, "https://other.example"],
+        [ISSUER, ISSUER],
+        {"url": ISSUER},
+    ],
+)
+def test_rfc7523_3_aud_must_be_the_issuer_alone(audience: object) -> None:
+    assert "aud_" in Door().refusal(assertion(assertion_claims(aud=audience)))
+
+
+def test_rfc10070_an_array_that_holds_the_issuer_alone_is_the_issuer_alone() -> None:
+    Door().show(assertion(assertion_claims(aud=[ISSUER])))
+
+
+def test_a_client_may_be_allowed_the_token_endpoint_as_aud() -> None:
+    door = Door((signer(accepts_token_endpoint=True),))
+    door.show(assertion(assertion_claims(aud=TOKEN_ENDPOINT)))
+    door.show(assertion(assertion_claims(aud=ISSUER)))
+    assert "aud_other" in Door((signer(accepts_token_endpoint=True),)).refusal(
+        assertion(assertion_claims(aud=[ISSUER, TOKEN_ENDPOINT]))
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"exp": ...}, "exp_missing"),
+        ({"exp": "soon"}, "exp_malformed"),
+        ({"exp": NOW}, "expired"),
+        ({"exp": NOW - 1}, "expired"),
+        ({"exp": NOW + 331}, "lifetime_too_long"),
+        ({"nbf": NOW + 31}, "not_yet_valid"),
+        ({"iat": NOW + 31}, "not_yet_valid"),
+        ({"iat": NOW + 60}, "iat_after_exp"),
+        ({"jti": ...}, "jti_missing"),
+        ({"jti": ""}, "jti_malformed"),
+        ({"jti": 1}, "jti_malformed"),
+        ({"jti": "x" * 257}, "jti_malformed"),
+    ],
+)
+def test_rfc7523_3_a_claim_that_does_not_hold_is_refused(
+    changes: dict[str, object], reason: str
+) -> None:
+    assert reason in Door().refusal(assertion(assertion_claims(NOW, **changes)))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"exp": NOW + 330}, {"iat": ...}, {"nbf": NOW + 30, "iat": NOW + 30}]
+)
+def test_rfc7523_3_a_claim_that_just_holds_is_accepted(changes: dict[str, object]) -> None:
+    Door().show(assertion(assertion_claims(NOW, **changes)))
+
+
+def test_a_client_can_be_registered_with_a_longer_lifetime() -> None:
+    door = Door((signer(lifetime=3600),))
+    door.show(assertion(assertion_claims(exp=NOW + 3600)))
+    assert "lifetime_too_long" in Door((signer(lifetime=3600),)).refusal(
+        assertion(assertion_claims(exp=NOW + 3631))
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"iss": "other"}, {"sub": "other"}, {"iss": ...}, {"sub": ...}, {"sub": 1}],
+)
+def test_rfc7523_3_iss_and_sub_must_both_be_the_client(changes: dict[str, object]) -> None:
+    token = assertion(assertion_claims(NOW, **changes))
+    with pytest.raises(InvalidClientError):
+        Door().show(token, client_id=CLIENT_ID)
+
+
+def test_rfc7523_3_an_assertion_of_one_client_is_none_of_anothers() -> None:
+    door = Door((signer(), signer("other", jwks=json.dumps({"keys": [ec_jwk("other")]}))))
+    forged = assertion(assertion_claims(iss="other", sub="other"))
+    assert "signature_invalid" in door.refusal(forged)
+    named = jwt.encode(assertion_claims(iss="other", sub="other"), ec_key("ec"), "ES256")
+    assert "signature_invalid" in door.refusal(named)
+
+
+@pytest.mark.parametrize("alg", ["RS256", "EdDSA"])
+def test_rfc8725_3_1_a_pinned_client_signs_with_its_algorithm_alone(alg: str) -> None:
+    door = Door((signer(jwks=json.dumps({"keys": [ec_jwk("ec")]}), signing_alg="ES256"),))
+    door.show(assertion())
+    kid = {"RS256": "rsa", "EdDSA": "ed"}[alg]
+    fresh = Door((signer(jwks=json.dumps({"keys": [ec_jwk("ec")]}), signing_alg="ES256"),))
+    assert "alg_not_allowed" in fresh.refusal(assertion(alg=alg, kid=kid))
+
+
+def test_rfc8725_3_1_a_symmetric_or_missing_signature_is_refused() -> None:
+    claims = assertion_claims()
+    symmetric = jwt.encode(claims, "s" * 32, "HS256", {"kid": "ec"})
+    assert "alg_symmetric" in Door().refusal(symmetric)
+    assert "alg_none" in Door().refusal(forge({"alg": "none", "kid": "ec"}, claims))
+
+
+@pytest.mark.parametrize("token", ["x", "a.b.c", "e30.e30.", "{}", "é", "x" * 9000, "...."])
+def test_rfc7519_7_2_what_is_no_jwt_is_a_failed_authentication(token: str) -> None:
+    assert "client assertion" in Door().refusal(token)
+
+
+def test_rfc7515_4_1_4_without_a_kid_the_only_key_of_the_algorithm_is_meant() -> None:
+    Door().show(_without_kid())
+    two = json.dumps({"keys": [ec_jwk("ec"), ec_jwk("ec-2")]})
+    assert "signature_invalid" in Door((signer(jwks=two),)).refusal(_without_kid())
+
+
+def _without_kid() -> str:
+    return jwt.encode(assertion_claims(), ec_key("ec"), "ES256")
+
+
+def test_keys_at_a_jwks_uri_are_asked_for_by_kid() -> None:
+    door = Door((signer(jwks_uri=JWKS_URI),))
+    door.keys.publish(JWKS_URI, ec_jwk("ec"))
+    door.show(assertion())
+    assert door.keys.asked == [JWKS_URI]
+    fresh = Door((signer(jwks_uri=JWKS_URI),), keys=door.keys)
+    assert "kid_missing" in fresh.refusal(_without_kid())
+    assert "kid_unknown" in fresh.refusal(assertion(kid="ec-2"))
+
+
+def test_keys_that_cannot_be_fetched_are_503_and_not_the_clients_fault() -> None:
+    door = Door((signer(jwks_uri=JWKS_URI),))
+    with pytest.raises(TemporarilyUnavailableError):
+        door.show(assertion())
+    assert not door.used.until
+
+
+def test_rfc7523_3_a_jti_counts_once() -> None:
+    door = Door()
+    token = assertion()
+    door.show(token)
+    with pytest.raises(InvalidClientError, match="used before") as refused:
+        door.show(token)
+    assert refused.value.description == "Client authentication failed."
+
+
+def test_rfc7523_3_a_jti_is_remembered_for_longer_than_it_counts() -> None:
+    door = Door()
+    door.show(assertion(assertion_claims(exp=NOW + 60)))
+    (until,) = door.used.until.values()
+    assert until > NOW + 60
+
+
+def test_rfc7523_3_two_clients_may_choose_the_same_jti() -> None:
+    door = Door((signer(), signer("second")))
+    door.show(assertion(assertion_claims(jti="same")))
+    door.show(assertion(assertion_claims(jti="same", iss="second", sub="second")))
+
+
+def test_of_many_concurrent_uses_of_one_assertion_one_counts() -> None:
+    door, token = Door(), assertion()
+
+    def use(_: int) -> bool:
+        try:
+            door.show(token)
+        except InvalidClientError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(16) as threads:
+        assert sum(threads.map(use, range(100))) == 1
+
+
+@pytest.mark.parametrize(
+    "door",
+    [
+        Door(()),
+        Door((replace(signer(), disabled=True),)),
+        Door((client(CLIENT_ID),)),
+        Door((signer(jwks=json.dumps({"keys": [ec_jwk("ec-2")]})),)),
+    ],
+    ids=["unknown client", "disabled client", "method not allowed", "no such key"],
+)
+def test_every_refusal_costs_the_check_of_one_signature(door: Door) -> None:
+    door.decoy.checks = 0
+    door.refusal(assertion())
+    assert door.decoy.checks == 1
+
+
+@pytest.mark.parametrize(
+    ("rules", "complaint"),
+    [
+        ({"jwks": "", "jwks_uri": ""}, "not both"),
+        ({"jwks": INLINE.jwks, "jwks_uri": JWKS_URI}, "not both"),
+        ({"jwks": "{"}, "not_json"),
+        ({"jwks": "{}"}, "JWK Set"),
+        ({"jwks": '{"keys": []}'}, "usable public key"),
+        ({"jwks": json.dumps({"keys": [ec_jwk("ec"), {"kty": "oct"}]})}, "usable public key"),
+        ({"jwks": json.dumps({"keys": [rsa_jwk("rsa") | {"d": "AQAB"}]})}, "usable public key"),
+        ({"jwks_uri": "http://client.example/jwks"}, "loopback"),
+        ({"jwks_uri": "file:///etc/passwd"}, "https"),
+        ({"jwks_uri": JWKS_URI, "signing_alg": "HS256"}, "signed with one of"),
+        ({"jwks_uri": JWKS_URI, "lifetime": 0}, "lives"),
+        ({"jwks_uri": JWKS_URI, "lifetime": 3601}, "lives"),
+    ],
+)
+def test_rules_that_break_a_rule_cannot_be_made(rules: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        AssertionRules(**rules)

@@ -1,0 +1,226 @@
+"""Keys fetched from elsewhere: what is asked, what is believed, and what an outage is."""
+
+from __future__ import annotations
+
+import json
+import socket
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+from authorizer import https_client
+from authorizer.clocks import Clocks
+from authorizer.errors import TokenRefused
+from authorizer.https_client import ExchangeFailed, Request, Response
+from functions.shared.authentication.public_addresses import (
+    require_public,
+    require_public_or_loopback,
+)
+from functions.shared.authentication.remote_keys import (
+    DISCOVERY_SECONDS,
+    FETCH_SECONDS,
+    CachedRemoteKeys,
+)
+from functions.shared.web.oauth_errors import TemporarilyUnavailableError
+from local.gateway import messages
+from local.http_server import Server
+from tests.support.tokens import FakeClock, ec_jwk, jwks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ISSUER = "https://issuer.example"
+METADATA = f"{ISSUER}/.well-known/openid-configuration"
+JWKS_URI = "https://keys.example/jwks"
+
+
+class Web:
+    """Documents by URL, and what was asked for."""
+
+    def __init__(self) -> None:
+        self.documents: dict[str, bytes] = {
+            METADATA: json.dumps({"issuer": ISSUER, "jwks_uri": JWKS_URI}).encode(),
+            JWKS_URI: jwks(ec_jwk("ec")),
+        }
+        self.asked: list[str] = []
+        self.status = 200
+
+    def send(self, request: Request) -> Response:
+        self.asked.append(request.url)
+        assert 0 <= request.seconds <= FETCH_SECONDS
+        if request.url not in self.documents:
+            raise ExchangeFailed(f"TimeoutError from {request.url}")
+        return Response(self.status, {}, self.documents[request.url])
+
+
+@pytest.fixture
+def web() -> Web:
+    return Web()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def keys(web: Web, clock: FakeClock) -> CachedRemoteKeys:
+    return CachedRemoteKeys(web.send, Clocks(clock, clock))
+
+
+def test_a_key_set_is_fetched_once(keys: CachedRemoteKeys, web: Web) -> None:
+    assert keys.at(JWKS_URI, "ec") is keys.at(JWKS_URI, "ec")
+    assert web.asked == [JWKS_URI]
+
+
+def test_openid_discovery_4_an_issuers_keys_are_where_it_says(
+    keys: CachedRemoteKeys, web: Web
+) -> None:
+    assert keys.of_issuer(ISSUER, "ec").kid == "ec"
+    assert keys.of_issuer(ISSUER, "ec").kid == "ec"
+    assert web.asked == [METADATA, JWKS_URI]
+
+
+def test_openid_discovery_4_1_a_slash_at_the_end_of_an_issuer_is_not_doubled(
+    keys: CachedRemoteKeys, web: Web
+) -> None:
+    issuer = f"{ISSUER}/tenant/"
+    url = f"{issuer}.well-known/openid-configuration"
+    web.documents[url] = json.dumps({"issuer": issuer, "jwks_uri": JWKS_URI}).encode()
+    keys.of_issuer(issuer, "ec")
+    assert web.asked[0] == url
+
+
+def test_keys_are_renewed_without_asking_again_where_they_are(
+    keys: CachedRemoteKeys, web: Web, clock: FakeClock
+) -> None:
+    keys.of_issuer(ISSUER, "ec")
+    clock.advance(301)
+    keys.of_issuer(ISSUER, "ec")
+    assert web.asked == [METADATA, JWKS_URI, JWKS_URI]
+    clock.advance(DISCOVERY_SECONDS)
+    keys.of_issuer(ISSUER, "ec")
+    assert web.asked[3:] == [METADATA, JWKS_URI]
+
+
+def test_keys_that_have_moved_are_found_again(
+    keys: CachedRemoteKeys, web: Web, clock: FakeClock
+) -> None:
+    keys.of_issuer(ISSUER, "ec")
+    del web.documents[JWKS_URI]
+    moved = "https://keys.example/moved"
+    web.documents |= {
+        METADATA: json.dumps({"issuer": ISSUER, "jwks_uri": moved}).encode(),
+        moved: jwks(ec_jwk("ec"), ec_jwk("new")),
+    }
+    for _ in range(2):
+        clock.advance(301)
+        keys.of_issuer(ISSUER, "ec")
+    assert keys.of_issuer(ISSUER, "new").kid == "new"
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"issuer": "https://other.example", "jwks_uri": JWKS_URI},
+        {"issuer": f"{ISSUER}/", "jwks_uri": JWKS_URI},
+        {"issuer": ISSUER},
+        {"issuer": ISSUER, "jwks_uri": [JWKS_URI]},
+        {"issuer": ISSUER, "jwks_uri": "http://keys.example/jwks"},
+        {"issuer": ISSUER, "jwks_uri": "http://localhost/jwks"},
+        {"issuer": ISSUER, "jwks_uri": "file:///etc/passwd"},
+        {"jwks_uri": JWKS_URI},
+        [],
+    ],
+)
+def test_openid_discovery_4_3_metadata_that_does_not_hold_is_not_believed(
+    keys: CachedRemoteKeys, web: Web, metadata: object
+) -> None:
+    web.documents[METADATA] = json.dumps(metadata).encode()
+    with pytest.raises(TemporarilyUnavailableError):
+        keys.of_issuer(ISSUER, "ec")
+    assert JWKS_URI not in web.asked
+
+
+def test_a_key_that_is_not_published_is_refused(keys: CachedRemoteKeys) -> None:
+    with pytest.raises(TokenRefused):
+        keys.at(JWKS_URI, "unknown")
+    with pytest.raises(TokenRefused):
+        keys.of_issuer(ISSUER, "unknown")
+
+
+def test_an_outage_is_503_with_its_cause_in_the_log_only(keys: CachedRemoteKeys, web: Web) -> None:
+    web.documents.clear()
+    with pytest.raises(TemporarilyUnavailableError) as unavailable:
+        keys.at(JWKS_URI, "ec")
+    assert unavailable.value.reason == (
+        f"no usable key set from {JWKS_URI}: TimeoutError from {JWKS_URI}"
+    )
+    assert JWKS_URI not in unavailable.value.description
+
+
+def test_a_redirect_is_not_followed(keys: CachedRemoteKeys, web: Web) -> None:
+    web.status = 302
+    with pytest.raises(TemporarilyUnavailableError) as unavailable:
+        keys.at(JWKS_URI, "ec")
+    assert "status 302" in str(unavailable.value.reason)
+    assert web.asked == [JWKS_URI]
+
+
+def test_keys_outlive_an_outage(keys: CachedRemoteKeys, web: Web, clock: FakeClock) -> None:
+    keys.at(JWKS_URI, "ec")
+    web.documents.clear()
+    clock.advance(3599)
+    assert keys.at(JWKS_URI, "ec").kid == "ec"
+    clock.advance(1)
+    with pytest.raises(TemporarilyUnavailableError):
+        keys.at(JWKS_URI, "ec")
+
+
+def test_an_http_url_is_not_fetched(web: Web, clock: FakeClock) -> None:
+    keys = CachedRemoteKeys(web.send, Clocks(clock, clock))
+    with pytest.raises(TemporarilyUnavailableError) as unavailable:
+        keys.at("http://localhost:9/jwks", "ec")
+    assert "not an https URL" in str(unavailable.value.reason)
+    assert web.asked == []
+
+
+class KeySite:
+    """A web site with a key set."""
+
+    def handle(self, request: messages.Request) -> messages.Response:
+        return messages.Response(200, (("Content-Type", "application/json"),), jwks(ec_jwk("ec")))
+
+    def too_large(self, request: messages.Request) -> messages.Response:
+        return messages.Response(413)
+
+
+@pytest.fixture
+def site() -> Iterator[str]:
+    from threading import Thread  # noqa: PLC0415
+
+    with Server("127.0.0.1", 0) as server:
+        server.open(KeySite())
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://localhost:{server.port}/jwks"
+        server.shutdown()
+        thread.join()
+
+
+def test_on_a_laptop_keys_may_be_on_the_laptop(site: str, clock: FakeClock) -> None:
+    send = partial(https_client.send, admit=require_public_or_loopback)
+    assert CachedRemoteKeys(send, Clocks(clock, clock), http=True).at(site, "ec").kid == "ec"
+
+
+def test_anywhere_else_this_machine_is_not_connected_to(clock: FakeClock) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.2)
+        send = partial(https_client.send, admit=require_public)
+        keys = CachedRemoteKeys(send, Clocks(clock, clock))
+        with pytest.raises(TemporarilyUnavailableError) as unavailable:
+            keys.at(f"https://localhost:{listener.getsockname()[1]}/jwks", "ec")
+        assert "ForbiddenAddressError" in str(unavailable.value.reason)
+        with pytest.raises(TimeoutError):
+            listener.accept()

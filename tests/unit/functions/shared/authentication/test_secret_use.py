@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import pytest
+
+from functions.shared.authentication.client_authentication import (
+    ClientAuthentication,
+    secret_methods,
+)
+from functions.shared.authentication.secret_use import DAY, WarmSecretUses
+from functions.shared.clients.client_secrets import StoredSecret, digest_generated
+from functions.shared.web.audit_log import AuditEntry
+from functions.shared.web.form import read_form
+from functions.shared.web.oauth_errors import InvalidClientError, TemporarilyUnavailableError
+from functions.shared.web.proxy_request import read_event
+from tests.support.memory_stores import ManualClock, MemoryClients, MemorySecretUses
+from tests.support.proxy_events import basic, token_event
+from tests.support.server import NOW, client
+
+TODAY = NOW // DAY * DAY
+OLD, NEW = (StoredSecret(digest_generated(text)) for text in ("old", "new"))
+
+
+class BrokenUses(MemorySecretUses):
+    """Uses in a store in trouble."""
+
+    def record(self, client_id: str, digest: str, day: int) -> None:
+        self.writes += 1
+        raise TemporarilyUnavailableError
+
+
+def authenticate(uses: WarmSecretUses, secret: str, now: float = NOW) -> None:
+    registry = MemoryClients(client("service", secrets=(OLD, NEW)))
+    authentication = ClientAuthentication(registry, secret_methods(uses), ManualClock(now))
+    request = read_event(token_event({}, headers=basic("service", secret)))
+    authentication.authenticate(request, read_form(request), AuditEntry("issue_token"))
+
+
+def test_the_secret_that_was_used_is_known_by_the_day() -> None:
+    uses = MemorySecretUses()
+    authenticate(WarmSecretUses(uses), "new")
+    assert uses.last_used("service", NEW.digest) == TODAY
+    assert uses.last_used("service", OLD.digest) is None
+
+
+def test_a_day_of_use_is_written_once() -> None:
+    uses = MemorySecretUses()
+    warm = WarmSecretUses(uses)
+    for now in (NOW, NOW + 1, TODAY + DAY - 1):
+        authenticate(warm, "new", now)
+    assert uses.writes == 1
+    authenticate(warm, "new", TODAY + DAY)
+    assert uses.writes == 2
+    assert uses.last_used("service", NEW.digest) == TODAY + DAY
+
+
+def test_a_wrong_secret_is_no_use() -> None:
+    uses = MemorySecretUses()
+    with pytest.raises(InvalidClientError):
+        authenticate(WarmSecretUses(uses), "wrong")
+    assert uses.writes == 0
+
+
+def test_a_use_that_cannot_be_kept_fails_nothing_and_is_tried_once_a_day() -> None:
+    uses = BrokenUses()
+    warm = WarmSecretUses(uses)
+    for _ in range(3):
+        authenticate(warm, "new")
+    assert uses.writes == 1

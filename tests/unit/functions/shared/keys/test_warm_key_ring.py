@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import pytest
+
+from functions.shared.keys import key_ring
+from functions.shared.keys.key_ring import UnusableKeyRingError
+from functions.shared.keys.warm_key_ring import WARM_SECONDS, WarmKeyRing
+from tests.support.aws import KEY_RING_SECRET
+from tests.support.memory_stores import ManualClock, MemorySecrets
+from tests.support.server import key, ring, secrets
+
+
+def test_a_warm_process_reads_the_ring_once_in_thirty_seconds() -> None:
+    store, clock = secrets(), ManualClock()
+    warm = WarmKeyRing(store, KEY_RING_SECRET, clock)
+    for _ in range(100):
+        assert warm.current() == ring()
+    assert store.reads == [KEY_RING_SECRET]
+    store.write(KEY_RING_SECRET, key_ring.to_json(ring(key(1), key(2))))
+    clock.now += WARM_SECONDS
+    assert len(warm.current().keys) == 2
+
+
+def test_an_absent_ring_is_looked_for_again_at_once() -> None:
+    store = MemorySecrets()
+    warm = WarmKeyRing(store, KEY_RING_SECRET, ManualClock())
+    with pytest.raises(UnusableKeyRingError, match="rotate_keys makes one"):
+        warm.current()
+    store.write(KEY_RING_SECRET, key_ring.to_json(ring()))
+    assert warm.current() == ring()

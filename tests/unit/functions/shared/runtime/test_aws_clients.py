@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import pytest
+from botocore.exceptions import (
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    ReadTimeoutError,
+)
+
+from functions.shared.runtime.aws_clients import ATTEMPTS, CONNECT_SECONDS, READ_SECONDS, aws_errors
+from functions.shared.web.oauth_errors import ServerError, TemporarilyUnavailableError
+
+
+def _client_error(code: str, status: int = 400) -> ClientError:
+    return ClientError(
+        {
+            "Error": {"Code": code, "Message": "arn:aws:a-name-that-stays-inside"},
+            "ResponseMetadata": {
+                "HTTPStatusCode": status,
+                "RequestId": "",
+                "HTTPHeaders": {},
+                "RetryAttempts": 0,
+                "HostId": "",
+            },
+        },
+        "GetItem",
+    )
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        _client_error("ProvisionedThroughputExceededException"),
+        _client_error("ThrottlingException"),
+        _client_error("RequestLimitExceeded"),
+        _client_error("Unheard", 429),
+        _client_error("InternalServerError", 500),
+        _client_error("ServiceUnavailable", 503),
+        ConnectTimeoutError(endpoint_url="https://a"),
+        ReadTimeoutError(endpoint_url="https://a"),
+        EndpointConnectionError(endpoint_url="https://a"),
+    ],
+)
+def test_trouble_that_passes_is_temporarily_unavailable(trouble: Exception) -> None:
+    with pytest.raises(TemporarilyUnavailableError) as error, aws_errors():
+        raise trouble
+    assert error.value.__cause__ is trouble
+    assert "arn:" not in error.value.reason
+
+
+@pytest.mark.parametrize(
+    ("trouble", "reason"),
+    [
+        (_client_error("AccessDeniedException"), "GetItem: AccessDeniedException"),
+        (_client_error("ResourceNotFoundException"), "GetItem: ResourceNotFoundException"),
+        (ClientError({}, "GetItem"), "GetItem: "),
+        (NoCredentialsError(), "NoCredentialsError"),
+    ],
+)
+def test_trouble_that_stays_is_a_server_error(trouble: Exception, reason: str) -> None:
+    with pytest.raises(ServerError) as error, aws_errors():
+        raise trouble
+    assert error.value.reason == reason
+    assert error.value.__cause__ is trouble
+
+
+def test_other_errors_pass_through() -> None:
+    with pytest.raises(KeyError), aws_errors():
+        raise KeyError
+
+
+def test_the_longest_wait_for_aws_fits_into_a_functions_ten_seconds() -> None:
+    assert ATTEMPTS * (CONNECT_SECONDS + READ_SECONDS) < 10

@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+import pytest
+
+from functions.shared.runtime.records import UnreadableRecordError, from_item, to_item
+
+
+def test_a_record_comes_back_as_it_was() -> None:
+    record = {"schema_version": 1, "name": "a", "list": ["x"], "none": None, "yes": True}
+    assert from_item(to_item(record), schema_version=1) == record
+
+
+@pytest.mark.parametrize("record", [{}, {"schema_version": 2}, {"schema_version": "1"}])
+def test_a_record_of_another_schema_version_is_refused_by_name(record: dict[str, object]) -> None:
+    with pytest.raises(UnreadableRecordError, match=r"schema_version .* this code reads 1"):
+        from_item(to_item(record), schema_version=1)

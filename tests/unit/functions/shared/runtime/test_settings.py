@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from functions.shared.runtime.settings import MissingSettingsError, read_settings
+
+
+@dataclass(frozen=True)
+class Settings:
+    issuer: str
+    clients_table: str
+    realm: str = "gatehouse"
+
+
+def test_each_field_is_read_from_the_variable_of_its_name() -> None:
+    settings = read_settings(Settings, {"ISSUER": "https://a", "CLIENTS_TABLE": " clients "})
+    assert settings == Settings("https://a", "clients", "gatehouse")
+
+
+def test_a_default_gives_way_to_a_variable() -> None:
+    environ = {"ISSUER": "https://a", "CLIENTS_TABLE": "clients", "REALM": "other"}
+    assert read_settings(Settings, environ).realm == "other"
+
+
+def test_every_missing_or_empty_variable_is_named_at_once() -> None:
+    with pytest.raises(MissingSettingsError, match="ISSUER, CLIENTS_TABLE") as error:
+        read_settings(Settings, {"CLIENTS_TABLE": "  "})
+    assert error.value.names == ("ISSUER", "CLIENTS_TABLE")

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import jwt
+import pytest
+
+from authorizer.reasons import Reason
+from functions.issue_token.claims import validity
+from functions.issue_token.grants import Grant
+from functions.issue_token.minting import JwtMint
+from functions.shared.clients.client_record import TokenProfile
+from functions.shared.keys import key_ring
+from functions.shared.keys.key_ring import UnusableKeyRingError
+from functions.shared.keys.signers import LocalSigners
+from functions.shared.keys.warm_key_ring import WarmKeyRing
+from functions.shared.tokens.issued_jwts import IssuedJwts, RefusedJwtError
+from tests.support.aws import ISSUER, KEY_RING_SECRET, SIGNING_KEYS_SECRET
+from tests.support.memory_stores import ManualClock, MemorySecrets
+from tests.support.server import NOW, client, key, ring, secrets
+
+
+def _mint(store: MemorySecrets, profile: TokenProfile = TokenProfile.SEED) -> str:
+    warm = WarmKeyRing(store, KEY_RING_SECRET, ManualClock(NOW))
+    mint = JwtMint(ISSUER, LocalSigners(warm, store, SIGNING_KEYS_SECRET))
+    known = client(token_profile=profile, audience=("https://api",))
+    grant = Grant(known, ("customer.read", "country.read"), known.audience)
+    return mint.mint(grant, validity(NOW, known.token_lifetime)).text
+
+
+def _jwts(store: MemorySecrets, clock: ManualClock | None = None) -> IssuedJwts:
+    clock = clock or ManualClock(NOW)
+    return IssuedJwts(ISSUER, WarmKeyRing(store, KEY_RING_SECRET, clock), clock)
+
+
+@pytest.mark.parametrize("profile", TokenProfile)
+def test_a_token_of_either_profile_is_recognised(profile: TokenProfile) -> None:
+    store = secrets()
+    issued = _jwts(store).verify(_mint(store, profile), NOW)
+    assert issued.token.client_id == "service-client-jwt"
+    assert issued.token.key_id == key().kid
+    assert issued.claims["exp"] == NOW + 14_400
+
+
+def _signed(claims: dict[str, Any], signer: int = 1, **header: str) -> str:
+    good = {"sub": "a", "aud": "a", "iss": ISSUER, "exp": NOW + 600, "iat": NOW, "nbf": NOW}
+    headers = {"kid": key(1).kid, "typ": None, **header}
+    return jwt.encode(good | claims, key(signer).private_pem, "RS256", headers=headers)
+
+
+REFUSED = {
+    "another issuer": (_signed({"iss": f"{ISSUER}/"}), Reason.ISS_UNKNOWN),
+    "another key": (_signed({}, signer=2), Reason.SIGNATURE_INVALID),
+    "an unknown key": (_signed({}, signer=2, kid=key(2).kid), Reason.KID_UNKNOWN),
+    "expired": (_signed({"exp": NOW, "iat": NOW - 600}), Reason.EXPIRED),
+    "a lifetime that we never grant": (_signed({"exp": NOW + 86_401}), Reason.LIFETIME_TOO_LONG),
+    "no JWT at all": ("gh_at_token", Reason.SEGMENT_COUNT),
+}
+
+
+@pytest.mark.parametrize(("token", "reason"), REFUSED.values(), ids=REFUSED)
+def test_any_other_token_is_refused(token: str, reason: Reason) -> None:
+    with pytest.raises(RefusedJwtError) as refusal:
+        _jwts(secrets()).verify(token, NOW)
+    assert refusal.value.reason is reason
+
+
+def test_a_remembered_token_is_refused_once_its_key_is_no_longer_published() -> None:
+    store, clock = secrets(), ManualClock(NOW)
+    token, jwts = _mint(store), _jwts(store, clock)
+    jwts.verify(token, NOW)
+    document = json.loads(key_ring.to_json(ring()))
+    document["keys"][0]["publish_until"] = NOW + 10
+    store.write(KEY_RING_SECRET, json.dumps(document))
+    clock.now += 60
+    with pytest.raises(RefusedJwtError, match=Reason.KID_UNKNOWN):
+        jwts.verify(token, clock.now)
+
+
+def test_trouble_with_the_ring_is_not_the_tokens_fault() -> None:
+    token = _mint(secrets())
+    with pytest.raises(UnusableKeyRingError):
+        _jwts(MemorySecrets()).verify(token, NOW)

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from functions.shared.web.audit_log import AuditEntry
+
+
+def test_what_is_not_known_is_left_out() -> None:
+    entry = AuditEntry("issue_token")
+    entry.note(kid=None, scopes=("a", "b"))
+    assert json.loads(entry.to_json()) == {"endpoint": "issue_token", "scopes": ["a", "b"]}
+
+
+def test_a_client_that_exists_and_is_not_yet_verified_is_called_so() -> None:
+    entry = AuditEntry("issue_token")
+    entry.claim_client("service")
+    entry.recognize_client("service")
+    assert json.loads(entry.to_json())["unverified_client_id"] == "service"
+
+
+@pytest.mark.parametrize("claim", ["gh_cs_" + 43 * "x", "client gh_cs_x", "a\n{}", "\ud800", ""])
+def test_what_is_no_client_s_id_is_kept_as_a_digest_only(claim: str) -> None:
+    entry = AuditEntry("issue_token")
+    entry.claim_client(claim)
+    line = json.loads(entry.to_json())
+    assert sorted(line) == ["endpoint", "unknown_client_digest"]
+    assert len(line["unknown_client_digest"]) == 16
+    assert not claim or claim not in entry.to_json()
+
+
+def test_a_verified_client_takes_the_claims_place() -> None:
+    entry = AuditEntry("issue_token")
+    entry.claim_client("a")
+    entry.recognize_client("a")
+    entry.verify_client("a")
+    assert json.loads(entry.to_json()) == {"endpoint": "issue_token", "client_id": "a"}

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from functions.shared.web.endpoint import Endpoint
+from functions.shared.web.oauth_errors import InvalidScopeError, ServerError
+from functions.shared.web.responses import ProxyResponse, json_response
+from tests.support.proxy_events import proxy_event
+
+if TYPE_CHECKING:
+    from functions.shared.web.audit_log import AuditEntry
+    from functions.shared.web.endpoint import Respond
+    from functions.shared.web.proxy_request import ProxyRequest
+
+EVENT = proxy_event("GET", "/thing")
+
+
+def _run(respond: Respond) -> tuple[ProxyResponse, dict[str, object]]:
+    lines: list[str] = []
+    answer = Endpoint("thing", respond, lines.append)(EVENT)
+    (line,) = lines
+    return answer, json.loads(line)
+
+
+def _echo(request: ProxyRequest, entry: AuditEntry) -> ProxyResponse:
+    return json_response(200, {"path": request.path})
+
+
+def _raising(error: Exception, cause: Exception | None = None) -> Respond:
+    def respond(request: ProxyRequest, entry: AuditEntry) -> ProxyResponse:
+        raise error from cause
+
+    return respond
+
+
+def test_an_answer_is_passed_on_and_logged_in_one_line() -> None:
+    answer, line = _run(_echo)
+    assert json.loads(answer["body"]) == {"path": "/thing"}
+    assert line == {
+        "endpoint": "thing",
+        "request_id": "JKJaXmPLvHcESHA=",
+        "source_ip": "192.0.2.7",
+        "outcome": "success",
+        "status": 200,
+    }
+
+
+def test_an_oauth_error_is_answered_and_its_reason_logged() -> None:
+    answer, line = _run(_raising(InvalidScopeError(reason="because")))
+    assert answer["statusCode"] == 400
+    assert (line["outcome"], line["reason"], line["status"]) == ("invalid_scope", "because", 400)
+    assert "cause" not in line
+
+
+def _broken() -> Exception:
+    try:
+        int("a-secret")
+    except ValueError as error:
+        return error
+    raise AssertionError
+
+
+def test_a_cause_is_logged_by_kind_and_place_and_not_by_its_message() -> None:
+    answer, line = _run(_raising(ServerError(reason="because"), _broken()))
+    assert str(line["cause"]).startswith("ValueError < test_endpoint.py:")
+    assert "secret" not in json.dumps(line) + answer["body"]
+
+
+def test_a_cause_that_was_never_raised_is_logged_by_kind() -> None:
+    _, line = _run(_raising(ServerError(reason="because"), ValueError("secret")))
+    assert line["cause"] == "ValueError"
+
+
+def test_an_unexpected_error_is_a_server_error_without_a_trace() -> None:
+    answer, line = _run(_raising(KeyError("secret")))
+    assert answer["statusCode"] == 500
+    assert json.loads(answer["body"])["error"] == "server_error"
+    assert line["outcome"] == "server_error"
+    assert str(line["cause"]).startswith("KeyError < test_endpoint.py:")
+    assert "secret" not in json.dumps(line) + answer["body"]
+
+
+@pytest.mark.parametrize("event", [{}, {"httpMethod": "GET"}, {"httpMethod": "GET", "path": "/"}])
+def test_an_event_that_makes_no_sense_is_answered_all_the_same(event: dict[str, object]) -> None:
+    answer = Endpoint("thing", _echo, print)(event)
+    assert answer["statusCode"] in {200, 500}
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "post", "BREW"])
+def test_rfc9110_15_5_6_another_method_is_405_with_the_methods_that_are_allowed(
+    method: str,
+) -> None:
+    log: list[str] = []
+    endpoint = Endpoint("test", lambda *_: json_response(200, {}), log.append, ("POST", "PUSH"))
+    answer = endpoint(proxy_event(method, "/x"))
+    assert answer["statusCode"] == 405
+    assert answer["headers"]["Allow"] == "POST, PUSH"
+    assert json.loads(answer["body"])["error"] == "invalid_request"
+    assert endpoint(proxy_event("POST", "/x"))["statusCode"] == 200

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from functions.shared.web.form import MAX_BODY_BYTES, Form, read_form
+from functions.shared.web.oauth_errors import InvalidRequestError
+from functions.shared.web.proxy_request import read_event
+from tests.support.proxy_events import FORM, form_event
+
+
+def _read(body: str, content_type: str = FORM, **kwargs: tuple[str, ...]) -> Form:
+    request = read_event(form_event("/", body, headers={"Content-Type": content_type}))
+    return read_form(request, **kwargs)
+
+
+def test_names_and_values_are_form_decoded() -> None:
+    form = _read("sc%6Fpe=a+b%2Bc&name=%C3%A4")
+    assert (form.get("scope"), form.get("name")) == ("a b+c", "ä")
+
+
+@given(st.dictionaries(st.text(min_size=1), st.text(min_size=1)))
+def test_whatever_a_client_encodes_arrives_as_it_was(parameters: dict[str, str]) -> None:
+    form = read_form(read_event(form_event("/", parameters)))
+    assert {name: form.get(name) for name in parameters} == parameters
+
+
+@pytest.mark.parametrize("body", ["scope=", "scope", ""])
+def test_a_parameter_without_a_value_counts_as_not_sent(body: str) -> None:
+    assert _read(body).get("scope") is None
+
+
+@pytest.mark.parametrize("body", ["a=1&a=2", "a=&a=2", "a&a", "a=1&%61=1"])
+def test_a_parameter_sent_twice_is_refused(body: str) -> None:
+    with pytest.raises(InvalidRequestError, match="more than once"):
+        _read(body)
+
+
+def test_a_repeatable_parameter_keeps_every_value_in_order() -> None:
+    form = _read("resource=b&resource=a&resource=", repeatable=("resource",))
+    assert form.get_all("resource") == ("b", "a")
+    assert form.get("resource") == "b"
+
+
+def test_a_required_parameter_that_is_missing_is_named() -> None:
+    with pytest.raises(InvalidRequestError, match="parameter token is missing"):
+        _read("token=").require("token")
+
+
+@pytest.mark.parametrize("body", ["a=%", "a=%4", "a=%zz", "%=1", "a=100%&b=1"])
+def test_a_broken_percent_encoding_is_refused(body: str) -> None:
+    with pytest.raises(InvalidRequestError, match="percent-encoding is malformed"):
+        _read(body)
+
+
+@pytest.mark.parametrize("body", ["a=%FF", "a=%C3", "a=%ED%A0%80", "%80=1"])
+def test_escaped_bytes_that_are_not_utf_8_are_refused_without_a_trace_of_them(body: str) -> None:
+    with pytest.raises(InvalidRequestError, match="not UTF-8") as refusal:
+        _read(body)
+    assert refusal.value.__cause__ is None
+
+
+@pytest.mark.parametrize("body", ["a=ä", "a=\ud800"])
+def test_a_body_that_is_not_ascii_is_refused(body: str) -> None:
+    with pytest.raises(InvalidRequestError, match="not ASCII"):
+        _read(body)
+
+
+def test_a_body_at_the_limit_is_read_and_one_byte_more_is_refused() -> None:
+    longest = "a=" + "x" * (MAX_BODY_BYTES - 2)
+    assert _read(longest).require("a")
+    with pytest.raises(InvalidRequestError, match="longer than"):
+        _read(longest + "x")
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        FORM,
+        FORM.upper(),
+        f"{FORM};charset=UTF-8",
+        f'{FORM} ; charset="utf-8"',
+        f"{FORM}; boundary=x",
+    ],
+)
+def test_the_form_media_type_is_accepted_however_it_is_written(content_type: str) -> None:
+    assert _read("a=1", content_type).get("a") == "1"
+
+
+@pytest.mark.parametrize(
+    "content_type", ["", "application/json", "text/plain", f"{FORM}x", "multipart/form-data"]
+)
+def test_any_other_content_type_is_refused(content_type: str) -> None:
+    with pytest.raises(InvalidRequestError, match="content type"):
+        _read("a=1", content_type)
+
+
+def test_no_content_type_is_refused() -> None:
+    event = form_event("/", "a=1")
+    event["multiValueHeaders"] = event["headers"] = None
+    with pytest.raises(InvalidRequestError, match="content type"):
+        read_form(read_event(event))
+
+
+def test_any_other_charset_is_refused() -> None:
+    with pytest.raises(InvalidRequestError, match="charset"):
+        _read("a=1", f"{FORM}; charset=iso-8859-1")
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "identity, gzip", ""])
+def test_a_compressed_body_is_refused(coding: str) -> None:
+    headers = {"Content-Type": FORM, "Content-Encoding": coding}
+    with pytest.raises(InvalidRequestError, match="compressed"):
+        read_form(read_event(form_event("/", "a=1", headers=headers)))
+
+
+@pytest.mark.parametrize("name", ["token", "access_token", "subject_token", "actor_token"])
+def test_rfc6750_5_3_a_token_in_the_uri_is_refused(name: str) -> None:
+    event = form_event("/", "a=1", query={name: "x"})
+    with pytest.raises(InvalidRequestError, match="URI"):
+        read_form(read_event(event))
+
+
+def test_rfc6749_3_2_other_parameters_in_the_uri_are_ignored() -> None:
+    event = form_event("/", "a=1", query={"a": "2"})
+    assert read_form(read_event(event)).get("a") == "1"

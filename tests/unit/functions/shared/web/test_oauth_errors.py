@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from functions.shared.web import oauth_errors
+from functions.shared.web.oauth_errors import OAuthError, to_response
+
+CASES: list[tuple[type[OAuthError], int, str]] = [
+    (oauth_errors.InvalidRequestError, 400, "invalid_request"),
+    (oauth_errors.InvalidClientError, 401, "invalid_client"),
+    (oauth_errors.UnauthorizedClientError, 400, "unauthorized_client"),
+    (oauth_errors.UnsupportedGrantTypeError, 400, "unsupported_grant_type"),
+    (oauth_errors.InvalidScopeError, 400, "invalid_scope"),
+    (oauth_errors.ServerError, 500, "server_error"),
+    (oauth_errors.TemporarilyUnavailableError, 503, "temporarily_unavailable"),
+]
+
+
+@pytest.mark.parametrize(("kind", "status", "code"), CASES)
+def test_each_error_has_its_status_and_code(kind: type[OAuthError], status: int, code: str) -> None:
+    answer = to_response(kind())
+    body = json.loads(answer["body"])
+    assert (answer["statusCode"], body["error"]) == (status, code)
+    assert body.keys() == {"error", "error_description"}
+    assert answer["headers"]["Cache-Control"] == "no-store"
+    assert answer["headers"]["Content-Type"] == "application/json"
+
+
+def test_only_a_failed_client_authentication_carries_a_challenge() -> None:
+    challenged = [
+        kind for kind, *_ in CASES if "WWW-Authenticate" in to_response(kind())["headers"]
+    ]
+    assert challenged == [oauth_errors.InvalidClientError]
+    answer = to_response(oauth_errors.InvalidClientError())
+    assert answer["headers"]["WWW-Authenticate"] == 'Basic realm="gatehouse"'
+
+
+def test_passing_trouble_says_when_to_try_again() -> None:
+    answer = to_response(oauth_errors.TemporarilyUnavailableError())
+    assert answer["headers"]["Retry-After"] == "1"
+
+
+def test_a_reason_stays_with_us() -> None:
+    error = oauth_errors.InvalidClientError(reason="wrong client secret")
+    assert str(error) == "wrong client secret"
+    assert "wrong client secret" not in to_response(error)["body"]
+
+
+def test_a_description_keeps_to_the_characters_of_rfc_6749_5_2() -> None:
+    answer = to_response(oauth_errors.InvalidRequestError('a"b\\c\nd\x7fé!'))
+    description = json.loads(answer["body"])["error_description"]
+    assert description == "a?b?c?d??!"
+    assert re.fullmatch(r"[\x20-\x21\x23-\x5B\x5D-\x7E]+", description)

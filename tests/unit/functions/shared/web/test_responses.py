@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import json
+
+from functions.shared.web.responses import NO_STORE, json_response
+
+
+def test_json_is_written_in_utf_8_and_says_what_it_is() -> None:
+    answer = json_response(200, {"name": "ÅLAND"})
+    assert answer["headers"] == {"Content-Type": "application/json"}
+    assert "ÅLAND" in answer["body"]
+    assert json.loads(answer["body"]) == {"name": "ÅLAND"}
+    assert answer["statusCode"] == 200
+    assert answer["isBase64Encoded"] is False
+
+
+def test_headers_are_added_to_the_content_type() -> None:
+    headers = json_response(200, {}, NO_STORE)["headers"]
+    assert headers == {
+        "Content-Type": "application/json",
+        "Cache-Control": "no-store",
+        "Pragma": "no-cache",
+    }
