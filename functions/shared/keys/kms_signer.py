@@ -32,6 +32,10 @@ _SPECS: Final[Mapping[str, SigningAlgorithmSpecType]] = {
 _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
+class OnlySignsError(TypeError):
+    """Raised when something else than a signature is asked of a key in KMS."""
+
+
 class KmsAlgorithm(Algorithm):
     """A JWS algorithm whose keys are ARNs of KMS keys. It only signs. RFC 7518, 3."""
 
@@ -63,17 +67,17 @@ class KmsAlgorithm(Algorithm):
 
     def verify(self, msg: bytes, key: str, sig: bytes) -> NoReturn:
         """Not here: public keys are published, and checking a signature needs no KMS."""
-        raise NotImplementedError
+        raise OnlySignsError
 
     @staticmethod
     def to_jwk(key_obj: Any, as_dict: bool = False) -> NoReturn:  # noqa: ANN401, FBT001, FBT002 - PyJWT's
         """Not here: the ring has the public half."""
-        raise NotImplementedError
+        raise OnlySignsError
 
     @staticmethod
     def from_jwk(jwk: str | dict[str, Any]) -> NoReturn:
         """Not here: a private half never leaves KMS."""
-        raise NotImplementedError
+        raise OnlySignsError
 
 
 class KmsWriter:

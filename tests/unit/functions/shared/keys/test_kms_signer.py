@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from functions.shared.keys.kms_signer import KmsAlgorithm, OnlySignsError
+
+if TYPE_CHECKING:
+    from mypy_boto3_kms import KMSClient
+
+ALGORITHM = KmsAlgorithm(cast("KMSClient", None), "RS256")
+
+
+def test_a_key_in_kms_is_only_signed_with() -> None:
+    with pytest.raises(OnlySignsError):
+        ALGORITHM.verify(b"", "arn", b"")
+    with pytest.raises(OnlySignsError):
+        ALGORITHM.to_jwk("arn")
+    with pytest.raises(OnlySignsError):
+        ALGORITHM.from_jwk("{}")
