@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtensionOID
 
 from tests.support.server import NOW
 from tests.support.tokens import ec_key
@@ -38,6 +39,24 @@ def certificate_pem(
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     signed = builder.sign(ec_key(key), hashes.SHA256())
+    return signed.public_bytes(Encoding.PEM).decode()
+
+
+def certificate_with_raw_names(der: bytes) -> str:
+    """Return a self-signed certificate whose subject alternative names are these bytes."""
+    name = x509.Name.from_rfc4514_string("CN=client")
+    names = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, der)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(ec_key("client-tls").public_key())
+        .serial_number(1)
+        .not_valid_before(_time(NOW - 3600))
+        .not_valid_after(_time(NOW + 3600))
+        .add_extension(names, critical=False)
+    )
+    signed = builder.sign(ec_key("client-tls"), hashes.SHA256())
     return signed.public_bytes(Encoding.PEM).decode()
 
 

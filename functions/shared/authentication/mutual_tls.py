@@ -38,7 +38,11 @@ class TlsClientAuth:
         """Compare the name that the client is registered under with those in the certificate."""
         name = client.certificate_name if client else None
         certificate = _valid(claimed.certificate, now).x509
-        if name is None or not name.is_in(certificate):
+        try:
+            carried = name is not None and name.is_in(certificate)
+        except ValueError:
+            carried = False
+        if not carried:
             raise InvalidClientError(reason="the certificate does not carry the client's name")
 
 

@@ -42,7 +42,11 @@ class CertificateName:
         _normal(self.kind, self.value)
 
     def is_in(self, certificate: Certificate) -> bool:
-        """Whether the certificate carries exactly this name, among others of its kind perhaps."""
+        """Whether the certificate carries exactly this name, among others of its kind perhaps.
+
+        Raises:
+            ValueError: its names cannot be read.
+        """
         return _normal(self.kind, self.value) in _names(self.kind, certificate)
 
 
@@ -73,6 +77,8 @@ def _names(kind: NameKind, certificate: Certificate) -> Iterable[object]:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         return []
+    except (x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        raise ValueError("a certificate whose names cannot be read") from error
     return names.get_values_for_type(general_names[kind])
 
 

@@ -65,17 +65,17 @@ class KmsAlgorithm(Algorithm):
         # KMS gives the pair of numbers in DER, RFC 7518, 3.4, wants them one after the other.
         return der_to_raw_signature(signature, SECP256R1()) if self._alg == "ES256" else signature
 
-    def verify(self, msg: bytes, key: str, sig: bytes) -> NoReturn:
+    def verify(self, msg: bytes, key: str, sig: bytes) -> NoReturn:  # noqa: ARG002
         """Not here: public keys are published, and checking a signature needs no KMS."""
         raise OnlySignsError
 
     @staticmethod
-    def to_jwk(key_obj: Any, as_dict: bool = False) -> NoReturn:  # noqa: ANN401, FBT001, FBT002 - PyJWT's
+    def to_jwk(key_obj: Any, as_dict: bool = False) -> NoReturn:  # noqa: ANN401, ARG004, FBT001, FBT002 - PyJWT's
         """Not here: the ring has the public half."""
         raise OnlySignsError
 
     @staticmethod
-    def from_jwk(jwk: str | dict[str, Any]) -> NoReturn:
+    def from_jwk(jwk: str | dict[str, Any]) -> NoReturn:  # noqa: ARG004
         """Not here: a private half never leaves KMS."""
         raise OnlySignsError
 

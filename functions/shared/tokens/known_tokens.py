@@ -105,20 +105,34 @@ class Jwts:
 
 @dataclass(frozen=True, slots=True)
 class KnownTokens:
-    """Every token that counts now: of either format, and of a client that is not disabled."""
+    """Every token that counts now: of either format, and of clients that are not disabled.
+
+    Disabling a client ends the tokens that were exchanged from its own, too: whoever acts for it,
+    or passed a token on, must still be welcome.
+    """
 
     families: Sequence[TokenFamily]
     registry: ClientRegistry
 
     def find(self, unverified_token: str, now: float) -> KnownToken | None:
-        """Return the token; None if it is unknown, expired, revoked or its client is disabled."""
+        """Return the token; None if it is unknown, expired, revoked, or a client of it disabled."""
         found = (family.find(unverified_token, now) for family in self.families)
         token = next(filter(None, found), None)
-        return token if token and self._is_enabled(token.client_id) else None
+        return token if token and all(map(self._is_enabled, _parties(token))) else None
 
     def _is_enabled(self, client_id: str) -> bool:
         client = self.registry.find(client_id)
         return client is not None and not client.disabled
+
+
+def _parties(token: KnownToken) -> set[str]:
+    """Name every client that had a part in a token. RFC 8693, 4.1."""
+    parties = {token.client_id, token.subject}
+    actor = token.actor
+    while actor is not None:
+        parties.add(actor["sub"])
+        actor = actor.get("act")
+    return parties
 
 
 def _name(token: str, known: KnownToken) -> str:

@@ -43,9 +43,12 @@ class ClientCertificate:
         """
         # Imported here because most requests bring no certificate, and few need more of one than
         # its thumbprint.
-        from cryptography.x509 import load_der_x509_certificate  # noqa: PLC0415
+        from cryptography.x509 import InvalidVersion, load_der_x509_certificate  # noqa: PLC0415
 
-        return load_der_x509_certificate(self.der)
+        try:
+            return load_der_x509_certificate(self.der)
+        except InvalidVersion as error:
+            raise ValueError("a certificate of an unknown version") from error
 
 
 def from_pem(pem: str) -> ClientCertificate:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import jwt
@@ -91,6 +92,19 @@ def test_rfc8693_2_1_an_opaque_token_is_exchanged_too() -> None:
     token = _subject_token(server, "opaque-caller")
     claims = _claims(server.token("orders", _exchange(token))["access_token"])
     assert (claims["sub"], claims["client_id"]) == ("opaque-caller", "orders")
+
+
+@pytest.mark.parametrize("party", ["caller", "orders"])
+def test_disabling_a_client_ends_the_tokens_it_had_a_part_in(party: str) -> None:
+    server = _server(token_profile=TokenProfile.AT_JWT)
+    token = server.token("orders", _exchange(_subject_token(server)))["access_token"]
+    assert server.introspect("orders", token)["active"] is True
+    known = server.clients.find(party)
+    assert known is not None
+    server.clients.put(replace(known, disabled=True))
+    onlooker = client("onlooker", resource_scopes=frozenset({"country.read"}))
+    server.clients.put(onlooker)
+    assert server.introspect("onlooker", token) == {"active": False}
 
 
 def test_rfc8693_4_1_introspection_shows_who_acts_with_an_opaque_token() -> None:

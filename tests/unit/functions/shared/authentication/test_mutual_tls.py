@@ -19,7 +19,11 @@ from functions.shared.web.client_certificate import from_pem
 from functions.shared.web.form import read_form
 from functions.shared.web.oauth_errors import InvalidClientError
 from functions.shared.web.proxy_request import read_event
-from tests.support.client_certificates import certificate_pem, with_certificate
+from tests.support.client_certificates import (
+    certificate_pem,
+    certificate_with_raw_names,
+    with_certificate,
+)
 from tests.support.memory_stores import ManualClock, MemoryClients
 from tests.support.proxy_events import basic, token_event
 from tests.support.server import NOW, SECRET, client
@@ -105,6 +109,19 @@ def test_rfc8705_2_1_2_a_certificate_with_the_registered_name_authenticates(
 def test_rfc8705_2_1_another_name_is_refused(kind: NameKind, value: str) -> None:
     with pytest.raises(InvalidClientError, match="does not carry"):
         knock(named(kind, value), PEM)
+
+
+@pytest.mark.parametrize(
+    "names",
+    ["3004a3023000", "3003870101", "deadbeef", "3003 8601 ff"],
+    ids=["an X.400 address", "an IP address of one byte", "no DER", "a URI that is not ASCII"],
+)
+def test_names_that_cannot_be_read_are_no_names(names: str) -> None:
+    with pytest.raises(InvalidClientError, match="does not carry"):
+        knock(
+            named(NameKind.SAN_DNS, "client.example"),
+            certificate_with_raw_names(bytes.fromhex(names)),
+        )
 
 
 def test_rfc8705_2_1_a_certificate_without_alternative_names_has_none_to_match() -> None:
