@@ -51,7 +51,7 @@ def validity(now: float, lifetime: int, not_after: int | None = None) -> Validit
     return Validity(issued_at, expires_at if not_after is None else min(expires_at, not_after))
 
 
-def seed_claims(grant: Grant, issuer: str, times: Validity) -> Claims:
+def plain_claims(grant: Grant, issuer: str, times: Validity) -> Claims:
     """Return the walkthrough's claims: `scope` is a list, and nothing says who else is meant."""
     claims: Claims = {
         "sub": grant.client.client_id,
@@ -96,6 +96,6 @@ def _audience(grant: Grant) -> str | tuple[str, ...]:
 
 
 PROFILES: Final[Mapping[TokenProfile, Profile]] = {
-    TokenProfile.SEED: Profile(None, seed_claims),
+    TokenProfile.PLAIN: Profile(None, plain_claims),
     TokenProfile.AT_JWT: Profile("at+jwt", at_jwt_claims),
 }

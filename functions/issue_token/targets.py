@@ -22,7 +22,7 @@ def default_audience(client: Client) -> tuple[str, ...]:
     """
     if client.token_format is TokenFormat.OPAQUE:
         return client.audience or (client.client_id,)
-    if client.token_profile is TokenProfile.SEED:
+    if client.token_profile is TokenProfile.PLAIN:
         return (client.client_id,)
     return required_audience(client)
 

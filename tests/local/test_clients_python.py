@@ -216,7 +216,7 @@ def test_authlib_takes_an_at_jwt_for_an_access_token_of_rfc_9068(services: Servi
         elsewhere.validate_token(elsewhere.authenticate_token(token), None, None)
 
 
-def test_authlib_does_not_take_a_token_of_the_seed_profile_for_one(services: Services) -> None:
+def test_authlib_does_not_take_a_token_of_the_plain_profile_for_one(services: Services) -> None:
     with authlib("service-client-jwt", scope="country.read") as session:
         token = session.fetch_token(services.token)["access_token"]
     validator = AtJwtValidator(services, "service-client-jwt")

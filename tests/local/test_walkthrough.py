@@ -1,4 +1,4 @@
-"""The seed's commands, run by curl in bash exactly as a reader would paste them."""
+"""The walkthrough's commands, run by curl in bash exactly as a reader would paste them."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_without_a_token_the_guarded_api_challenges(laptop: Laptop) -> None:
     assert answer.body["error"] == "unauthorized"
 
 
-def test_a_token_request_is_answered_as_in_the_seed(laptop: Laptop) -> None:
+def test_a_token_request_is_answered_as_in_the_walkthrough(laptop: Laptop) -> None:
     answer = bash(token_command(laptop, "service-client-jwt"))
     assert answer.status == 200
     assert answer.headers["cache-control"] == "no-store"
@@ -78,7 +78,7 @@ def test_a_token_request_is_answered_as_in_the_seed(laptop: Laptop) -> None:
     assert sorted(answer.body["scope"].split(" ")) == sorted(SCOPES.split())
 
 
-def test_the_jwt_has_the_header_and_the_claims_of_the_seed(laptop: Laptop) -> None:
+def test_the_jwt_has_the_header_and_the_claims_of_the_walkthrough(laptop: Laptop) -> None:
     token = get_token(laptop, "service-client-jwt")
     keys = bash(f"curl --location --request GET '{laptop.addresses.issuer}/oauth2/jwks'").body
     header = jwt.get_unverified_header(token)

@@ -49,9 +49,12 @@ class TokenFormat(StrEnum):
 
 
 class TokenProfile(StrEnum):
-    """Which claims a client's JWTs carry: the walkthrough's, or those of RFC 9068."""
+    """Which claims a client's JWTs carry.
 
-    SEED = "seed"
+    PLAIN: for the client itself, scopes as a list, no `typ`. AT_JWT: an access token of RFC 9068.
+    """
+
+    PLAIN = "plain"
     AT_JWT = "at+jwt"
 
 
@@ -64,7 +67,7 @@ class Client:
     self_signed_tls_client_auth `certificate_thumbprints` (`x5t#S256`).
 
     `audience` names the APIs its tokens are for; without one a token is for the client itself, and
-    so is a seed JWT whose request names no resource. `allowed_resources` are further APIs, which a
+    so is a plain JWT whose request names no resource. `allowed_resources` are further APIs, which a
     request may name (RFC 8707). `default_scopes` are granted when a request names none.
     `token_lifetime` is in seconds.
 
@@ -88,7 +91,7 @@ class Client:
     scopes: frozenset[str] = frozenset()
     default_scopes: tuple[str, ...] = ()
     token_format: TokenFormat = TokenFormat.JWT
-    token_profile: TokenProfile = TokenProfile.SEED
+    token_profile: TokenProfile = TokenProfile.PLAIN
     token_lifetime: int = DEFAULT_TOKEN_LIFETIME
     audience: tuple[str, ...] = ()
     resource_scopes: frozenset[str] = frozenset()
@@ -147,8 +150,8 @@ def _check_tokens(client: Client) -> None:
         raise ValueError("A resource is an absolute URI without a fragment.")
     if client.dpop_bound_access_tokens and client.tls_client_certificate_bound_access_tokens:
         raise ValueError("A token is bound to one key: by DPoP or by a certificate.")
-    is_seed = client.token_profile is TokenProfile.SEED and client.token_format is TokenFormat.JWT
-    if is_seed and TOKEN_EXCHANGE in client.grant_types:
+    is_plain = client.token_profile is TokenProfile.PLAIN and client.token_format is TokenFormat.JWT
+    if is_plain and TOKEN_EXCHANGE in client.grant_types:
         raise ValueError("Exchanged tokens tell client and subject apart: at+jwt or opaque.")
 
 

@@ -45,13 +45,13 @@ if TYPE_CHECKING:
     from functions.shared.web.responses import ProxyResponse
     from tests.support.memory_stores import ManualClock
 
-SEED_REQUEST = {
+JWT_REQUEST = {
     "grant_type": "client_credentials",
     "client_id": "service-client-jwt",
     "client_secret": "service-client-jwt-secret",
     "scope": "country.read customer.read customer.write",
 }
-OPAQUE_REQUEST = SEED_REQUEST | {
+OPAQUE_REQUEST = JWT_REQUEST | {
     "client_id": "service-client-opaque",
     "client_secret": "service-client-opaque-secret",
 }
@@ -148,7 +148,7 @@ def server(aws: AwsClients, clock: ManualClock) -> Server:
 
 
 def test_the_walkthroughs_token_request_is_answered_as_in_the_walkthrough(server: Server) -> None:
-    answer = server.token(SEED_REQUEST)
+    answer = server.token(JWT_REQUEST)
     token = answer.pop("access_token")
     assert answer == {
         "scope": "country.read customer.read customer.write",
@@ -168,7 +168,7 @@ def test_the_walkthroughs_token_request_is_answered_as_in_the_walkthrough(server
 
 
 def test_a_token_answer_is_never_stored(server: Server) -> None:
-    headers = server.token_endpoint(token_event(SEED_REQUEST))["headers"]
+    headers = server.token_endpoint(token_event(JWT_REQUEST))["headers"]
     assert headers == {
         "Content-Type": "application/json",
         "Cache-Control": "no-store",
@@ -183,7 +183,7 @@ def test_http_basic_serves_as_well(server: Server) -> None:
 
 
 def test_a_base64_encoded_event_serves_as_well(server: Server) -> None:
-    event = token_event(SEED_REQUEST)
+    event = token_event(JWT_REQUEST)
     body = b64encode(event["body"].encode()).decode()
     event |= {"body": body, "isBase64Encoded": True}
     assert server.token_endpoint(event)["statusCode"] == 200
@@ -241,19 +241,19 @@ def test_a_jwt_is_introspected_too(server: Server) -> None:
         "aud": "api",
         "iss": ISSUER,
     }
-    seed = server.token(SEED_REQUEST)["access_token"]
+    seed = server.token(JWT_REQUEST)["access_token"]
     assert server.introspect(seed, "authorizer")["scope"] == "country.read"
     assert server.introspect(seed, "authorizer")["client_id"] == "service-client-jwt"
 
 
 def test_a_token_that_was_changed_is_inactive(server: Server) -> None:
-    token = server.token(SEED_REQUEST)["access_token"]
+    token = server.token(JWT_REQUEST)["access_token"]
     header, payload, signature = token.split(".")
     forged = f"{header}.{payload[:-2]}AA.{signature}"
     assert server.introspect(forged, "authorizer") == {"active": False}
 
 
-@pytest.mark.parametrize("request_", [SEED_REQUEST, OPAQUE_REQUEST], ids=["jwt", "opaque"])
+@pytest.mark.parametrize("request_", [JWT_REQUEST, OPAQUE_REQUEST], ids=["jwt", "opaque"])
 def test_an_expired_token_is_inactive_even_while_its_record_is_still_there(
     server: Server, request_: dict[str, str]
 ) -> None:
@@ -290,7 +290,7 @@ REFUSALS: dict[str, tuple[dict[str, str], int, str]] = {
 def test_a_refusal_has_its_status_and_code(
     server: Server, change: dict[str, str], status: int, code: str
 ) -> None:
-    answer = server.token_endpoint(token_event(SEED_REQUEST | change))
+    answer = server.token_endpoint(token_event(JWT_REQUEST | change))
     assert (answer["statusCode"], json.loads(answer["body"])["error"]) == (status, code)
     assert answer["headers"]["Cache-Control"] == "no-store"
     assert ("WWW-Authenticate" in answer["headers"]) is (status == 401)
@@ -298,20 +298,20 @@ def test_a_refusal_has_its_status_and_code(
 
 
 def test_an_unknown_client_and_a_wrong_secret_get_the_same_answer(server: Server) -> None:
-    unknown = server.token_endpoint(token_event(SEED_REQUEST | {"client_id": "nobody"}))
-    wrong = server.token_endpoint(token_event(SEED_REQUEST | {"client_secret": "wrong"}))
+    unknown = server.token_endpoint(token_event(JWT_REQUEST | {"client_id": "nobody"}))
+    wrong = server.token_endpoint(token_event(JWT_REQUEST | {"client_secret": "wrong"}))
     assert unknown == wrong
 
 
 @pytest.mark.parametrize(
     "event",
     [
-        token_event(SEED_REQUEST, headers={"Content-Type": "application/json"}),
-        token_event([*SEED_REQUEST.items(), ("scope", "country.read")]),
+        token_event(JWT_REQUEST, headers={"Content-Type": "application/json"}),
+        token_event([*JWT_REQUEST.items(), ("scope", "country.read")]),
         token_event("grant_type=%zz"),
-        token_event(SEED_REQUEST, headers=basic("service-client-jwt", "x")),
+        token_event(JWT_REQUEST, headers=basic("service-client-jwt", "x")),
         token_event("x" * 70_000),
-        token_event(SEED_REQUEST, query={"client_secret": "x"}),
+        token_event(JWT_REQUEST, query={"client_secret": "x"}),
     ],
     ids=["content type", "duplicate", "encoding", "two methods", "too long", "secret in URI"],
 )
@@ -330,7 +330,7 @@ def test_a_client_without_the_grant_type_is_an_unauthorized_client(server: Serve
 
 
 def test_a_token_line_says_all_that_an_auditor_asks_and_no_secret(server: Server) -> None:
-    token = server.token(SEED_REQUEST)["access_token"]
+    token = server.token(JWT_REQUEST)["access_token"]
     (line,) = server.log
     assert json.loads(line) == {
         "endpoint": "issue_token",
@@ -351,26 +351,26 @@ def test_a_token_line_says_all_that_an_auditor_asks_and_no_secret(server: Server
 
 
 def test_no_log_line_ever_holds_a_secret_or_a_token(server: Server) -> None:
-    tokens = [server.token(SEED_REQUEST)["access_token"]]
+    tokens = [server.token(JWT_REQUEST)["access_token"]]
     tokens.append(server.token(OPAQUE_REQUEST)["access_token"])
     for token in tokens:
         server.introspect(token, "authorizer")
     for change, *_ in REFUSALS.values():
-        server.token_endpoint(token_event(SEED_REQUEST | change))
+        server.token_endpoint(token_event(JWT_REQUEST | change))
     log = "".join(server.log)
-    for secret in (SECRET, SEED_REQUEST["client_secret"], OPAQUE_REQUEST["client_secret"], *tokens):
+    for secret in (SECRET, JWT_REQUEST["client_secret"], OPAQUE_REQUEST["client_secret"], *tokens):
         assert secret not in log
 
 
 def test_a_cold_process_issues_tokens_with_the_same_key(server: Server) -> None:
-    first = server.token(SEED_REQUEST)["access_token"]
+    first = server.token(JWT_REQUEST)["access_token"]
     server.restart()
-    second = server.token(SEED_REQUEST)["access_token"]
+    second = server.token(JWT_REQUEST)["access_token"]
     headers = [jwt.get_unverified_header(token) for token in (first, second)]
     assert headers[0] == headers[1]
 
 
-@pytest.mark.parametrize("request_", [SEED_REQUEST, OPAQUE_REQUEST], ids=["jwt", "opaque"])
+@pytest.mark.parametrize("request_", [JWT_REQUEST, OPAQUE_REQUEST], ids=["jwt", "opaque"])
 def test_a_revoked_token_is_inactive_for_every_process(
     server: Server, request_: dict[str, str]
 ) -> None:
@@ -391,13 +391,13 @@ def test_a_revoked_token_is_inactive_for_every_process(
 
 def test_a_dpop_proof_counts_once_among_processes(server: Server) -> None:
     once = {"DPoP": proof()}
-    event = token_event(SEED_REQUEST, headers=once)
+    event = token_event(JWT_REQUEST, headers=once)
     assert json.loads(server.token_endpoint(event)["body"])["token_type"] == "DPoP"
     server.restart()
     answer = server.token_endpoint(event)
     assert json.loads(answer["body"])["error"] == "invalid_dpop_proof"
     nonce = answer["headers"]["DPoP-Nonce"]
-    event = token_event(SEED_REQUEST, headers={"DPoP": proof(nonce=nonce)})
+    event = token_event(JWT_REQUEST, headers={"DPoP": proof(nonce=nonce)})
     assert server.token_endpoint(event)["statusCode"] == 200
 
 
@@ -424,7 +424,7 @@ def test_a_ring_of_a_later_version_is_a_server_error(server: Server) -> None:
     server.aws.secrets_manager.put_secret_value(
         SecretId=KEY_RING_SECRET, SecretString='{"version": 2, "keys": []}'
     )
-    answer = server.token_endpoint(token_event(SEED_REQUEST))
+    answer = server.token_endpoint(token_event(JWT_REQUEST))
     assert answer["statusCode"] == 500
     assert "version 2, this code reads 1" in json.loads(server.log[-1])["reason"]
 
@@ -437,7 +437,7 @@ def test_the_real_key_generator_makes_a_working_server(aws: AwsClients, clock: M
     assert made.created == (ring.keys[0].kid,)
     server = Server(aws, clock)
     server.clients.put(client("service-client-jwt"))
-    token = server.token(SEED_REQUEST | {"client_secret": SECRET})["access_token"]
+    token = server.token(JWT_REQUEST | {"client_secret": SECRET})["access_token"]
     assert server.verify(token, "service-client-jwt")["sub"] == "service-client-jwt"
 
 

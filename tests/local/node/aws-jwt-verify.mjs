@@ -32,7 +32,7 @@ await prove({
     const verify = verifier({ audience: 'https://country.example', scope: 'customer.write' });
     await assert.rejects(verify.verify(await ask('service-client-api')), /[Ss]cope/);
   },
-  'a token of the seed profile, if it has no scope': async () => {
+  'a token of the plain profile, if it has no scope': async () => {
     const verify = verifier({ audience: 'service-client-jwt' });
     const claims = await verify.verify(await ask('service-client-jwt'));
     assert.equal(claims.sub, 'service-client-jwt');

@@ -33,7 +33,7 @@ await prove({
     assert.ok(published.length);
     for (const jwk of published) assert.equal(await calculateJwkThumbprint(jwk), jwk.kid);
   },
-  'a token of the seed profile': async () => {
+  'a token of the plain profile': async () => {
     const clientId = 'service-client-jwt';
     const { access_token: token } = await ask({ ...secret(clientId), scope: 'country.read' });
     const options = { issuer, audience: clientId, subject: clientId, algorithms: ['RS256'] };

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from functions.issue_token.claims import Validity, at_jwt_claims, seed_claims, validity
+from functions.issue_token.claims import Validity, at_jwt_claims, plain_claims, validity
 from functions.issue_token.grants import Grant
 from tests.support.server import NOW, client
 
@@ -18,8 +18,8 @@ def test_four_hours_leave_14399_whole_seconds(fraction: float) -> None:
     assert times.seconds_left <= times.expires_at - (NOW + fraction)
 
 
-def test_the_seed_profile_has_the_walkthroughs_claims_and_no_others() -> None:
-    claims = seed_claims(Grant(client("a"), ("x", "y"), ("a",)), ISSUER, TIMES)
+def test_the_plain_profile_has_the_walkthroughs_claims_and_no_others() -> None:
+    claims = plain_claims(Grant(client("a"), ("x", "y"), ("a",)), ISSUER, TIMES)
     assert claims == {
         "sub": "a",
         "aud": "a",
@@ -58,6 +58,6 @@ def test_several_audiences_are_a_list() -> None:
     assert at_jwt_claims(grant, ISSUER, TIMES)["aud"] == ("https://a", "https://b")
 
 
-@pytest.mark.parametrize("profile", [seed_claims, at_jwt_claims])
+@pytest.mark.parametrize("profile", [plain_claims, at_jwt_claims])
 def test_a_token_without_scopes_has_no_scope_claim(profile: type) -> None:
     assert "scope" not in profile(Grant(client(), (), ("https://api",)), ISSUER, TIMES)

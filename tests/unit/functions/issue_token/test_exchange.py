@@ -188,7 +188,7 @@ def test_rfc8693_2_2_2_a_subject_token_that_is_meant_for_another_api_is_refused(
     assert "not meant" in json.loads(server.log[-1])["reason"]
 
 
-def test_a_seed_token_is_meant_for_who_owns_one_of_its_scopes() -> None:
+def test_a_plain_token_is_meant_for_who_owns_one_of_its_scopes() -> None:
     server = _server(resource_scopes=frozenset({"customer.read"}))
     token = _subject_token(server, "seed-caller")
     assert _claims(server.token("orders", _exchange(token))["access_token"])["sub"] == "seed-caller"
@@ -298,6 +298,6 @@ def test_the_log_says_for_whom_and_through_whom_and_never_the_tokens() -> None:
     assert answer["access_token"] not in server.log[-1]
 
 
-def test_a_client_with_seed_jwts_cannot_exchange() -> None:
+def test_a_client_with_plain_jwts_cannot_exchange() -> None:
     with pytest.raises(ValueError, match="tell client and subject apart"):
         client(grant_types=BOTH_GRANTS)

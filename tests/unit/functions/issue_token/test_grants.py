@@ -101,5 +101,5 @@ def test_a_token_is_for_the_client_itself_unless_it_has_an_audience() -> None:
     assert decide(known, _form()).audience == ("https://api",)
 
 
-def test_a_seed_token_is_for_the_client_itself_whatever_its_audience() -> None:
+def test_a_plain_token_is_for_the_client_itself_whatever_its_audience() -> None:
     assert decide(client("a", audience=("https://api",)), _form()).audience == ("a",)

@@ -28,7 +28,7 @@ def _jwt_mint() -> JwtMint:
 
 
 @pytest.mark.parametrize(
-    ("profile", "header"), [(TokenProfile.SEED, {}), (TokenProfile.AT_JWT, {"typ": "at+jwt"})]
+    ("profile", "header"), [(TokenProfile.PLAIN, {}), (TokenProfile.AT_JWT, {"typ": "at+jwt"})]
 )
 def test_a_jwt_has_the_header_of_its_profile(profile: TokenProfile, header: dict[str, str]) -> None:
     known = client(token_profile=profile, audience=("https://api",))
@@ -38,7 +38,7 @@ def test_a_jwt_has_the_header_of_its_profile(profile: TokenProfile, header: dict
     assert unverified_header == {"alg": "RS256", "kid": key().kid, **header}
 
 
-def test_a_scope_is_a_list_in_a_seed_token_and_a_text_in_an_at_jwt() -> None:
+def test_a_scope_is_a_list_in_a_plain_token_and_a_text_in_an_at_jwt() -> None:
     (jwk,) = ring().key_set(NOW)["keys"]
     scopes = {}
     for profile in TokenProfile:
@@ -46,7 +46,7 @@ def test_a_scope_is_a_list_in_a_seed_token_and_a_text_in_an_at_jwt() -> None:
         token = _jwt_mint().mint(Grant(known, ("x", "y"), known.audience), TIMES)
         payload = jwt.PyJWS().decode(token.text, jwt.PyJWK(jwk), algorithms=["RS256"])
         scopes[profile] = json.loads(payload)["scope"]
-    assert scopes == {TokenProfile.SEED: ["x", "y"], TokenProfile.AT_JWT: "x y"}
+    assert scopes == {TokenProfile.PLAIN: ["x", "y"], TokenProfile.AT_JWT: "x y"}
 
 
 @pytest.mark.parametrize("alg", SIGNING_ALGORITHMS)

@@ -21,7 +21,7 @@ from tests.support.memory_stores import ManualClock, MemorySecrets
 from tests.support.server import NOW, client, key, ring, secrets
 
 
-def _mint(store: MemorySecrets, profile: TokenProfile = TokenProfile.SEED) -> str:
+def _mint(store: MemorySecrets, profile: TokenProfile = TokenProfile.PLAIN) -> str:
     warm = WarmKeyRing(store, KEY_RING_SECRET, ManualClock(NOW))
     mint = JwtMint(ISSUER, LocalSigners(warm, store, SIGNING_KEYS_SECRET))
     known = client(token_profile=profile, audience=("https://api",))
