@@ -139,7 +139,6 @@ class Reason(StrEnum):
 
     # Opaque tokens (RFC 7662)
     OPAQUE_NOT_ACCEPTED = "opaque_not_accepted"
-    OPAQUE_CHARACTERS = "opaque_characters"
     TOKEN_TYPE = "token_type"
     TOKEN_INACTIVE = "token_inactive"
 

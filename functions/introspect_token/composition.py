@@ -11,10 +11,8 @@ from functions.shared.clients.client_registry import DynamoDbClients, WarmClient
 from functions.shared.keys.signers import RingSigners
 from functions.shared.keys.warm_key_ring import WarmKeyRing
 from functions.shared.runtime.secret_store import SecretsManagerStore
-from functions.shared.tokens.deny_list import DynamoDbDenyList
-from functions.shared.tokens.issued_jwts import IssuedJwts
-from functions.shared.tokens.known_tokens import Jwts, KnownTokens, OpaqueTokens
-from functions.shared.tokens.opaque_tokens import DynamoDbOpaqueTokens
+from functions.shared.tokens.known_tokens import KnownTokens
+from functions.shared.tokens.known_tokens_parts import build_token_families
 from functions.shared.web.endpoint import Endpoint
 
 if TYPE_CHECKING:
@@ -27,17 +25,15 @@ if TYPE_CHECKING:
 def build(settings: Settings, *, clock: Clock, aws: AwsClients, emit: Emit = print) -> Endpoint:
     """Compose the endpoint."""
     clients = WarmClients(DynamoDbClients(aws.dynamodb, settings.clients_table), clock)
-    opaque_tokens = DynamoDbOpaqueTokens(aws.dynamodb, settings.tokens_table)
-    denied = DynamoDbDenyList(aws.dynamodb, settings.state_table)
     secrets = SecretsManagerStore(aws.secrets_manager)
     key_ring = WarmKeyRing(secrets, settings.key_ring_secret, clock)
-    jwts = IssuedJwts(settings.issuer, key_ring, clock)
+    families = build_token_families(settings, key_ring=key_ring, aws=aws, clock=clock)
     signers = RingSigners(key_ring, secrets, settings.signing_keys_secret, kms=lambda: aws.kms)
     introspection = TokenIntrospection(
         authentication=build_client_authentication(
             settings, registry=clients, aws=aws, clock=clock
         ),
-        tokens=KnownTokens((OpaqueTokens(opaque_tokens), Jwts(jwts, denied)), clients),
+        tokens=KnownTokens(families, clients),
         signer=AnswerSigner(settings.issuer, signers),
         clock=clock,
     )

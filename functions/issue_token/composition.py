@@ -18,9 +18,8 @@ from functions.shared.keys.signers import RingSigners
 from functions.shared.keys.warm_key_ring import WarmKeyRing
 from functions.shared.runtime.one_time_use import DynamoDbOneTimeUse
 from functions.shared.runtime.secret_store import SecretsManagerStore
-from functions.shared.tokens.deny_list import DynamoDbDenyList
-from functions.shared.tokens.issued_jwts import IssuedJwts
-from functions.shared.tokens.known_tokens import Jwts, KnownTokens, OpaqueTokens
+from functions.shared.tokens.known_tokens import KnownTokens
+from functions.shared.tokens.known_tokens_parts import build_token_families
 from functions.shared.tokens.opaque_tokens import DynamoDbOpaqueTokens
 from functions.shared.web import paths
 from functions.shared.web.endpoint import Endpoint
@@ -39,10 +38,7 @@ def build(settings: Settings, *, clock: Clock, aws: AwsClients, emit: Emit = pri
     key_ring = WarmKeyRing(secrets, settings.key_ring_secret, clock)
     signers = RingSigners(key_ring, secrets, settings.signing_keys_secret, kms=lambda: aws.kms)
     opaque_tokens = DynamoDbOpaqueTokens(aws.dynamodb, settings.tokens_table)
-    jwts = Jwts(
-        IssuedJwts(settings.issuer, key_ring, clock),
-        DynamoDbDenyList(aws.dynamodb, settings.state_table),
-    )
+    families = build_token_families(settings, key_ring=key_ring, aws=aws, clock=clock)
     issuance = TokenIssuance(
         authentication=build_client_authentication(
             settings, registry=clients, aws=aws, clock=clock
@@ -55,9 +51,7 @@ def build(settings: Settings, *, clock: Clock, aws: AwsClients, emit: Emit = pri
         grants=GrantDecisions(
             {
                 CLIENT_CREDENTIALS: grant_client_credentials,
-                TOKEN_EXCHANGE: TokenExchange(
-                    KnownTokens((OpaqueTokens(opaque_tokens), jwts), clients)
-                ),
+                TOKEN_EXCHANGE: TokenExchange(KnownTokens(families, clients)),
             }
         ),
         mints={

@@ -9,10 +9,7 @@ from functions.shared.authentication.client_authentication_parts import build_cl
 from functions.shared.clients.client_registry import DynamoDbClients, WarmClients
 from functions.shared.keys.warm_key_ring import WarmKeyRing
 from functions.shared.runtime.secret_store import SecretsManagerStore
-from functions.shared.tokens.deny_list import DynamoDbDenyList
-from functions.shared.tokens.issued_jwts import IssuedJwts
-from functions.shared.tokens.known_tokens import Jwts, OpaqueTokens
-from functions.shared.tokens.opaque_tokens import DynamoDbOpaqueTokens
+from functions.shared.tokens.known_tokens_parts import build_token_families
 from functions.shared.web.endpoint import Endpoint
 
 if TYPE_CHECKING:
@@ -25,16 +22,13 @@ if TYPE_CHECKING:
 def build(settings: Settings, *, clock: Clock, aws: AwsClients, emit: Emit = print) -> Endpoint:
     """Compose the endpoint."""
     clients = WarmClients(DynamoDbClients(aws.dynamodb, settings.clients_table), clock)
-    opaque_tokens = DynamoDbOpaqueTokens(aws.dynamodb, settings.tokens_table)
-    denied = DynamoDbDenyList(aws.dynamodb, settings.state_table)
     secrets = SecretsManagerStore(aws.secrets_manager)
     key_ring = WarmKeyRing(secrets, settings.key_ring_secret, clock)
-    jwts = IssuedJwts(settings.issuer, key_ring, clock)
     revocation = TokenRevocation(
         authentication=build_client_authentication(
             settings, registry=clients, aws=aws, clock=clock
         ),
-        families=(OpaqueTokens(opaque_tokens), Jwts(jwts, denied)),
+        families=build_token_families(settings, key_ring=key_ring, aws=aws, clock=clock),
         clock=clock,
     )
     return Endpoint("revoke_token", revocation, emit, methods=("POST",))
