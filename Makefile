@@ -3,7 +3,7 @@ PYTHON ?= python3
 export SAM_CLI_TELEMETRY = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run walkthrough storm test check lint types arrows template coverage bench strictness fuzz build reproducible deploy smoke format lock clean
+.PHONY: help run walkthrough storm test check lint types arrows template coverage bench costs strictness fuzz build reproducible deploy smoke format lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,11 @@ coverage: .venv/dev.stamp
 
 bench: .venv-bench/bench.stamp node-rivals ## Measure speed beside others, write docs/benchmarks.md (FULL=1: a million tokens)
 	.venv-bench/bin/python -m tests.benchmarks.run $(if $(FULL),--full)
+
+costs: .venv/dev.stamp ## Measure what an invocation uses, price it, write docs/cost.md and docs/scale.md
+	.venv/bin/python -m tests.benchmarks.usage
+	.venv/bin/python -m infra.costs.page
+	.venv/bin/python -m infra.scale.page
 
 strictness: .venv-bench/bench.stamp node-rivals ## Show bad tokens to many verifiers, write docs/strictness.md
 	.venv-bench/bin/python -W ignore -m tests.strictness.report
