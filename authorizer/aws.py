@@ -8,12 +8,17 @@ from __future__ import annotations
 
 from threading import Lock
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from botocore.config import Config
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_ssm import SSMClient
+
+_Client = TypeVar("_Client")
 
 _SHORTEST_PATIENCE = 0.05  # botocore takes 0 for no timeout at all
 
@@ -23,34 +28,63 @@ def secrets_manager(seconds: float) -> SecretsManagerClient:
     deadline = monotonic() + seconds
     import boto3  # noqa: PLC0415
 
-    return boto3.client("secretsmanager", config=_patience(deadline))
+    return boto3.client("secretsmanager", config=_patience(deadline - monotonic()))
 
 
 def dynamodb(seconds: float) -> DynamoDBClient:
     """Return a DynamoDB client whose calls end within so many seconds."""
-    deadline = monotonic() + seconds
     import boto3  # noqa: PLC0415
 
-    return boto3.client("dynamodb", config=_patience(deadline))
+    return boto3.client("dynamodb", config=_patience(seconds))
 
 
-class DynamoDb:
-    """A DynamoDB client that is kept, and made anew for a request that has less time than that."""
+def systems_manager(seconds: float) -> SSMClient:
+    """Return a Systems Manager client whose calls end within so many seconds."""
+    import boto3  # noqa: PLC0415
 
-    def __init__(self, patience: float) -> None:
+    return boto3.client("ssm", config=_patience(seconds))
+
+
+class _Kept(Generic[_Client]):
+    """Clients that are kept: one whose calls take `patience` seconds, one for half that, and so on.
+
+    A client's patience is fixed when it is made, and what a request has left is never the same
+    twice: each is given the most patient client that it has time for.
+    """
+
+    def __init__(self, make: Callable[[float], _Client], patience: float) -> None:
+        self._make = make
         self._patience = patience
-        self._kept: DynamoDBClient | None = None
+        self._clients: dict[float, _Client] = {}
         self._making = Lock()  # boto3's own session is not for several threads
 
-    def client(self, seconds: float) -> DynamoDBClient:
+    def client(self, seconds: float) -> _Client:
         """Return a client whose calls end within so many seconds."""
-        if self._kept is not None and seconds >= self._patience:
-            return self._kept
+        deadline = monotonic() + seconds
+        import boto3  # noqa: F401, PLC0415 - on this request's time, not on that of all to come
+
         with self._making:
-            if seconds < self._patience:
-                return dynamodb(seconds)
-            self._kept = self._kept or dynamodb(self._patience)
-            return self._kept
+            patience = self._patience
+            left = max(deadline - monotonic(), _SHORTEST_PATIENCE)
+            while patience > left:
+                patience /= 2
+            if patience not in self._clients:
+                self._clients[patience] = self._make(patience)
+            return self._clients[patience]
+
+
+class DynamoDb(_Kept["DynamoDBClient"]):
+    """A DynamoDB client that is kept."""
+
+    def __init__(self, patience: float) -> None:
+        super().__init__(dynamodb, patience)
+
+
+class Parameters(_Kept["SSMClient"]):
+    """A Systems Manager client that is kept."""
+
+    def __init__(self, patience: float) -> None:
+        super().__init__(systems_manager, patience)
 
 
 def errors() -> tuple[type[Exception], ...]:
@@ -60,9 +94,9 @@ def errors() -> tuple[type[Exception], ...]:
     return BotoCoreError, ClientError
 
 
-def _patience(deadline: float) -> Config:
-    """Share what is left of the time between connecting and reading; there is none to try again."""
+def _patience(seconds: float) -> Config:
+    """Share the time between connecting and reading; there is none to try again."""
     from botocore.config import Config  # noqa: PLC0415
 
-    each = max((deadline - monotonic()) / 2, _SHORTEST_PATIENCE)
+    each = max(seconds / 2, _SHORTEST_PATIENCE)
     return Config(connect_timeout=each, read_timeout=each, retries={"total_max_attempts": 1})

@@ -1,12 +1,15 @@
 """Base64url in its one canonical form (RFC 4648 sections 3.5 and 5, RFC 7515 section 2)."""
 
+from binascii import Error as Base64Error
 from binascii import a2b_base64
 
 from authorizer.errors import TokenRefused
 from authorizer.reasons import Reason
 
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-_TO_STANDARD = bytes.maketrans(b"-_", b"+/")
+# What is foreign here becomes what is foreign to base64, its own `+`, `/` and `=` included.
+_FOREIGN = bytes(set(range(256)).difference(_ALPHABET))
+_TO_STANDARD = bytes.maketrans(b"-_" + _FOREIGN, b"+/" + b"!" * len(_FOREIGN))
 # The characters that may end a group of two or three: those whose unused bits are zero.
 _LAST_CHARACTERS = {2: b"AQgw", 3: b"AEIMQUYcgkosw048"}
 
@@ -17,19 +20,21 @@ def decode(segment: bytes) -> bytes:
     Raises:
         TokenRefused: the segment is not canonical, with the reason.
     """
-    if foreign := segment.translate(None, _ALPHABET):
-        raise TokenRefused(_reason(foreign))
     rest = len(segment) % 4
-    if rest == 1:
-        raise TokenRefused(Reason.SEGMENT_LENGTH)
-    if rest and segment[-1] not in _LAST_CHARACTERS[rest]:
-        raise TokenRefused(Reason.SEGMENT_SPARE_BITS)
-    return a2b_base64(segment.translate(_TO_STANDARD) + b"=="[: -rest % 4])
+    if rest == 1 or (rest and segment[-1] not in _LAST_CHARACTERS[rest]):
+        raise TokenRefused(_reason(segment))
+    try:
+        return a2b_base64(segment.translate(_TO_STANDARD) + b"=="[: -rest % 4], strict_mode=True)
+    except Base64Error:
+        raise TokenRefused(_reason(segment)) from None
 
 
-def _reason(foreign: bytes) -> Reason:
+def _reason(segment: bytes) -> Reason:
+    foreign = segment.translate(None, _ALPHABET)
     if foreign.strip() != foreign:
         return Reason.SEGMENT_WHITESPACE
     if b"=" in foreign:
         return Reason.SEGMENT_PADDED
-    return Reason.SEGMENT_ALPHABET
+    if foreign:
+        return Reason.SEGMENT_ALPHABET
+    return Reason.SEGMENT_LENGTH if len(segment) % 4 == 1 else Reason.SEGMENT_SPARE_BITS

@@ -4,7 +4,6 @@ REST TOKEN events carry the header's value; REST REQUEST, HTTP API (1.0 and 2.0)
 events carry the request's headers, with names in whatever case the caller chose.
 """
 
-import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -14,8 +13,9 @@ from authorizer.request import header_values
 
 _HEADER = "authorization"
 _QUERY_PARAMETER = "access_token"
-_CREDENTIALS = re.compile(r"(?i:(dpop)|bearer) +([A-Za-z0-9._~+/-]+=*)")
-_SCHEMES = ("bearer", "dpop")
+_DPOP = "dpop"
+_SCHEMES = ("bearer", _DPOP)
+_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/"
 
 
 class Presented(NamedTuple):
@@ -34,12 +34,13 @@ def read_token(event: Mapping[str, object]) -> Presented:
     values = _authorization_values(event)
     if len(values) != 1:
         raise TokenRefused(Reason.CREDENTIALS_SEVERAL if values else Reason.CREDENTIALS_MISSING)
-    match = _CREDENTIALS.fullmatch(values[0])
-    if match is None:
-        raise TokenRefused(_reason(values[0]))
+    scheme, _, rest = values[0].partition(" ")
+    scheme, token = scheme.lower(), rest.lstrip(" ")
+    if scheme not in _SCHEMES or not _is_b64token(token):
+        raise TokenRefused(_reason(scheme, rest))
     if _is_in_query(event):
         raise TokenRefused(Reason.CREDENTIALS_SEVERAL)
-    return Presented(match[2], match[1] is not None)
+    return Presented(token, scheme == _DPOP)
 
 
 def _authorization_values(event: Mapping[str, object]) -> list[str]:
@@ -61,12 +62,17 @@ def _is_in_query(event: Mapping[str, object]) -> bool:
     return isinstance(query, dict) and _QUERY_PARAMETER in query
 
 
-def _reason(value: str) -> Reason:
+def _is_b64token(text: str) -> bool:
+    """Tell whether a text has the form of a token. Faster than a pattern, on every request."""
+    core = text.rstrip("=")
+    return bool(core) and core.isascii() and not core.encode().translate(None, _ALPHABET)
+
+
+def _reason(scheme: str, rest: str) -> Reason:
     """Say why a value is not a scheme of ours and one token."""
-    scheme, _, rest = value.partition(" ")
-    if not value.strip():
+    if not f"{scheme}{rest}".strip():
         return Reason.CREDENTIALS_MISSING
-    if scheme.lower() not in _SCHEMES:
-        glued = scheme.lower().startswith(_SCHEMES)
+    if scheme not in _SCHEMES:
+        glued = scheme.startswith(_SCHEMES)
         return Reason.CREDENTIALS_MALFORMED if glued else Reason.SCHEME_WRONG
     return Reason.CREDENTIALS_SEVERAL if "," in rest else Reason.CREDENTIALS_MALFORMED

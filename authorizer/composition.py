@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,22 +15,31 @@ from authorizer.clocks import Chance, Clock, Clocks, chance
 from authorizer.gate import Gate, Parts
 from authorizer.https_client import Request, Response, Send
 from authorizer.jwk import parse_key_set
-from authorizer.jwks_cache import Ages, JwksCache
+from authorizer.jwks_cache import Ages, JwksCache, Seed
+from authorizer.metrics import Meter
 from authorizer.policy import PolicyCompiler
-from authorizer.scope_map import ScopeMap, parse_scope_map
+from authorizer.scope_map import ApiRules, ScopeMap, parse_scope_map
 from authorizer.settings import Settings, SettingsError
 from authorizer.verifier import IssuerTrust, Verifier, header_rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from authorizer.deny_list import DenyList
+    from authorizer.deny_list import DenyList, RevokedTokens
+    from authorizer.gate import Decider
     from authorizer.introspection import CredentialSource, Introspector
+    from authorizer.jwks_cache import Fetch
     from authorizer.possession import Possession
+    from authorizer.shared_gate import RulesSource, SharedGate
     from authorizer.used_proofs import UsedProofs
 
 # Not pathlib, which would be a sixth of the time that a cold start takes.
 _SCOPES = os.path.join(os.path.dirname(__file__), "scopes.json")  # noqa: PTH118, PTH120
+
+
+def write_line(line: str) -> None:
+    """Write a line of the log in one piece: `print` writes its end on its own."""
+    sys.stdout.write(line + "\n")
 
 
 def build(  # noqa: PLR0913 - everything that has time, randomness or a network in it
@@ -39,58 +49,164 @@ def build(  # noqa: PLR0913 - everything that has time, randomness or a network 
     monotonic: Clock = time.monotonic,
     chance: Chance = chance,
     send: Send = https_client.send,
-    emit: Callable[[str], None] = print,
+    emit: Callable[[str], None] = write_line,
     credential_source: CredentialSource | None = None,
-) -> Gate:
+    rules_source: RulesSource | None = None,
+    revoked_tokens: RevokedTokens | None = None,
+) -> Decider:
     """Build an authorizer. Reads the files that the settings name; fetches nothing.
 
     Raises:
         ScopeMapError: the scope map is not usable.
         SettingsError: the map of API keys is not.
     """
-    clocks = Clocks(clock, monotonic)
-    rules = ClaimRules(
-        settings.issuer, settings.audiences, settings.client_ids, settings.max_token_lifetime
+    maker = _GateMaker(
+        settings,
+        Clocks(clock, monotonic),
+        send,
+        credential_source or _credential_source(settings),
+        chance,
+        emit,
+        revoked_tokens=revoked_tokens,
     )
-    seed = _read(settings.jwks_seed) if settings.jwks_seed else None
-    keys = _key_cache(settings, settings.jwks_uri, seed, clocks, send, chance)
-    trusted = {settings.issuer: IssuerTrust(keys, rules)}
-    freshness = {settings.issuer: keys.freshness}
-    for other in settings.other_issuers:
-        other_keys = _key_cache(settings, other.jwks_uri, None, clocks, send, chance)
-        other_rules = ClaimRules(
-            other.issuer, other.audiences, other.client_ids, settings.max_token_lifetime
-        )
-        trusted[other.issuer] = IssuerTrust(other_keys, other_rules)
-        freshness[other.issuer] = other_keys.freshness
-    parts = Parts(
-        Verifier(
-            trusted,
-            header_rules(settings.algorithms, require_at_jwt=settings.require_at_jwt),
-            remembered_tokens=settings.remembered_tokens,
-        ),
-        _answers(settings),
-        freshness,
-        _introspector(settings, clocks, send, rules, credential_source, chance),
-        _possession(settings),
-        _deny_list(settings, clocks, chance),
-    )
+    if settings.api_rules is not None:
+        return maker.shared_gate(rules_source or _parameter_store(settings, settings.api_rules))
     if not settings.audiences:
         emit('{"notice":"AUDIENCE is empty: tokens for any audience are accepted"}')
-    return Gate(parts, clock=clock, emit=emit)
+    return maker.gate(ApiRules(_scope_map(settings), frozenset()))
 
 
-def _key_cache(
-    settings: Settings, uri: str, seed: bytes | None, clocks: Clocks, send: Send, chance: Chance
-) -> JwksCache:
-    return JwksCache(
-        partial(fetch_jwks, send, uri),
-        partial(parse_key_set, algorithms=settings.algorithms),
-        clocks,
-        ages=Ages(settings.jwks_soft_age, settings.jwks_hard_age, settings.jwks_cool_down),
-        seed=seed,
-        chance=chance,
-    )
+class _GateMaker:
+    """Makes gates that share key sets and stores, each by the rules of one API."""
+
+    def __init__(  # noqa: PLR0913 - as `build`
+        self,
+        settings: Settings,
+        clocks: Clocks,
+        send: Send,
+        credential_source: CredentialSource | None,
+        chance: Chance,
+        emit: Callable[[str], None],
+        *,
+        revoked_tokens: RevokedTokens | None,
+    ) -> None:
+        self._settings = settings
+        self._clocks = clocks
+        self._send = send
+        self._credential_source = credential_source
+        self._chance = chance
+        self._emit = emit
+        self._revoked_tokens = revoked_tokens
+        self._meter = Meter(settings.stack_name, clocks.wall)
+        seed = _read_seed(settings.jwks_seed) if settings.jwks_seed else None
+        self._keys = {settings.issuer: self._key_cache(settings.issuer, settings.jwks_uri, seed)}
+        for other in settings.other_issuers:
+            self._keys[other.issuer] = self._key_cache(other.issuer, other.jwks_uri, None)
+        self._freshness = {issuer: keys.freshness for issuer, keys in self._keys.items()}
+        self._possession = _possession(settings)
+        self._deny_list = self._make_deny_list()
+
+    def gate(self, rules: ApiRules) -> Gate:
+        """Make the gate of one API."""
+        settings = self._settings
+        issuers = _claim_rules(settings, rules.audiences)
+        parts = Parts(
+            Verifier(
+                {each.issuer: IssuerTrust(self._keys[each.issuer], each) for each in issuers},
+                header_rules(settings.algorithms, require_at_jwt=settings.require_at_jwt),
+                remembered_tokens=settings.remembered_tokens,
+            ),
+            _answers(settings, rules.scope_map),
+            self._freshness,
+            self._introspector(issuers[0]),
+            self._possession,
+            self._deny_list,
+        )
+        return Gate(parts, clock=self._clocks.wall, emit=self._emit, meter=self._meter)
+
+    def shared_gate(self, source: RulesSource) -> SharedGate:
+        """Make the gate of many APIs, whose rules the source knows."""
+        from authorizer import shared_gate
+
+        soft_age, hard_age = self._settings.api_rules_soft_age, self._settings.api_rules_hard_age
+        gates = shared_gate.ApiGates(
+            source,
+            self.gate,
+            self._clocks,
+            ages=shared_gate.Ages(soft_age, hard_age),
+            chance=self._chance,
+            emit=self._emit,
+        )
+        return shared_gate.SharedGate(
+            gates, self._freshness, clock=self._clocks.wall, emit=self._emit, meter=self._meter
+        )
+
+    def _key_cache(self, issuer: str, jwks_uri: str | None, seed: Seed | None) -> JwksCache:
+        settings = self._settings
+        return JwksCache(
+            self._fetch(issuer, jwks_uri),
+            partial(parse_key_set, algorithms=settings.algorithms),
+            self._clocks,
+            ages=Ages(settings.jwks_soft_age, settings.jwks_hard_age, settings.jwks_cool_down),
+            seed=seed,
+            chance=self._chance,
+            note=self._meter.note,
+        )
+
+    def _fetch(self, issuer: str, jwks_uri: str | None) -> Fetch:
+        get = partial(fetch_jwks, self._send)
+        if jwks_uri is not None:
+            return partial(get, jwks_uri)
+        from authorizer.discovery import Discovery
+
+        return Discovery(issuer, get, self._clocks)
+
+    def _introspector(self, rules: ClaimRules) -> Introspector | None:
+        if self._settings.introspection_uri is None or self._credential_source is None:
+            return None
+        from authorizer.introspection import Introspector
+
+        return Introspector(
+            self._settings.introspection_uri,
+            self._send,
+            self._credential_source,
+            rules,
+            self._clocks,
+            cache_seconds=self._settings.introspection_cache,
+            chance=self._chance,
+        )
+
+    def _make_deny_list(self) -> DenyList | None:
+        settings = self._settings
+        if settings.deny_list_table is None:
+            return None
+        from authorizer.aws import DynamoDb
+        from authorizer.deny_list import DenyList, DynamoDbRevokedTokens
+
+        return DenyList(
+            self._revoked_tokens
+            or DynamoDbRevokedTokens(settings.deny_list_table, DynamoDb(settings.fetch_timeout)),
+            self._clocks,
+            soft_age=settings.deny_list_soft_age,
+            hard_age=settings.deny_list_hard_age,
+            remembered=settings.remembered_tokens,
+            chance=self._chance,
+        )
+
+
+def _claim_rules(settings: Settings, audiences: frozenset[str]) -> list[ClaimRules]:
+    """Return what each issuer's tokens must say, those of the first issuer first.
+
+    An API's own audiences are meant for whoever issues: else a token could pass from API to API.
+    """
+    longest = settings.max_token_lifetime
+    return [
+        ClaimRules(settings.issuer, audiences or settings.audiences, settings.client_ids, longest),
+        *(
+            ClaimRules(other.issuer, audiences or other.audiences, other.client_ids, longest)
+            for other in settings.other_issuers
+        ),
+    ]
 
 
 def fetch_jwks(send: Send, uri: str, etag: str | None, seconds: float) -> Response:
@@ -101,30 +217,9 @@ def fetch_jwks(send: Send, uri: str, etag: str | None, seconds: float) -> Respon
     return send(Request("GET", uri, headers, b"", seconds))
 
 
-def _introspector(
-    settings: Settings,
-    clocks: Clocks,
-    send: Send,
-    rules: ClaimRules,
-    credential_source: CredentialSource | None,
-    chance: Chance,
-) -> Introspector | None:
+def _credential_source(settings: Settings) -> CredentialSource | None:
     if settings.introspection_uri is None:
         return None
-    from authorizer.introspection import Introspector
-
-    return Introspector(
-        settings.introspection_uri,
-        send,
-        credential_source or _credential_source(settings),
-        rules,
-        clocks,
-        cache_seconds=settings.introspection_cache,
-        chance=chance,
-    )
-
-
-def _credential_source(settings: Settings) -> CredentialSource:
     from authorizer import credentials
 
     if settings.introspection_client_id and settings.introspection_client_secret:
@@ -155,24 +250,14 @@ def _used_proofs(settings: Settings) -> UsedProofs:
     return DynamoDbUsedProofs(settings.replay_table, DynamoDb(settings.fetch_timeout))
 
 
-def _deny_list(settings: Settings, clocks: Clocks, chance: Chance) -> DenyList | None:
-    if settings.deny_list_table is None:
-        return None
-    from authorizer.aws import DynamoDb
-    from authorizer.deny_list import DenyList, DynamoDbRevokedTokens
+def _parameter_store(settings: Settings, path: str) -> RulesSource:
+    from authorizer.aws import Parameters
+    from authorizer.shared_gate import ParameterStore
 
-    return DenyList(
-        DynamoDbRevokedTokens(settings.deny_list_table, DynamoDb(settings.fetch_timeout)),
-        clocks,
-        soft_age=settings.deny_list_soft_age,
-        hard_age=settings.deny_list_hard_age,
-        remembered=settings.remembered_tokens,
-        chance=chance,
-    )
+    return ParameterStore(path, Parameters(settings.fetch_timeout))
 
 
-def _answers(settings: Settings) -> Answers:
-    scope_map = _scope_map(settings)
+def _answers(settings: Settings, scope_map: ScopeMap) -> Answers:
     if settings.simple_response:
         return SimpleAnswers(scope_map)
     return PolicyAnswers(
@@ -195,7 +280,21 @@ def _usage_keys(path: str | None) -> Mapping[str, str]:
 
 
 def _scope_map(settings: Settings) -> ScopeMap:
-    return parse_scope_map(_read(settings.scope_map or _SCOPES))
+    """Read the scope map: what stands in the setting itself, or a file."""
+    said = settings.scope_map or _SCOPES
+    return parse_scope_map(said.encode() if said.startswith("{") else _read(said))
+
+
+def _read_seed(path: str) -> Seed:
+    """Read a key set with the time at which it was fetched, if the file tells: `fetched_at`."""
+    body = _read(path)
+    try:
+        fetched_at = strict_json.parse_object(body).get("fetched_at")
+    except strict_json.JsonError as error:
+        raise SettingsError([f"JWKS_SEED is not a JSON object: {error}"]) from None
+    if isinstance(fetched_at, bool) or not isinstance(fetched_at, int | float | None):
+        raise SettingsError(["JWKS_SEED has a fetched_at that is not a number of seconds"])
+    return Seed(body, fetched_at)
 
 
 def _read(path: str) -> bytes:

@@ -6,6 +6,7 @@ AuthorizerError
     ├── KeySetUnavailable
     ├── IntrospectionFailed
     ├── StateUnavailable
+    ├── RulesUnavailable
     ├── EventUnfit
     └── PolicyImpossible
 Unauthorized                the one exception that API Gateway answers with 401
@@ -17,11 +18,12 @@ from authorizer.reasons import Reason
 
 
 class AuthorizerError(Exception):
-    """Never raised itself."""
+    """Never raised itself. `issuer` is the one whose token was judged, where we trust it."""
 
     def __init__(self, reason: Reason) -> None:
         super().__init__(reason.value)
         self.reason = reason
+        self.issuer: str | None = None
 
 
 class TokenRefused(AuthorizerError):
@@ -45,6 +47,10 @@ class IntrospectionFailed(OwnTrouble):
 
 class StateUnavailable(OwnTrouble):
     """Raised when what is to be remembered, or was, cannot be asked for."""
+
+
+class RulesUnavailable(OwnTrouble):
+    """Raised when nobody can tell what an API asks of a token."""
 
 
 class EventUnfit(OwnTrouble):

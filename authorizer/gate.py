@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from authorizer import jws
 from authorizer.bearer import read_token
 from authorizer.claims import join_scopes
-from authorizer.errors import OwnTrouble, TokenRefused, Unauthorized
+from authorizer.errors import AuthorizerError, OwnTrouble, TokenRefused, Unauthorized
+from authorizer.metrics import DECISIONS, ERROR, REFUSALS, Meter
 from authorizer.reasons import Reason
 from authorizer.recent import Recent
 
@@ -31,10 +33,11 @@ _to_json = json.JSONEncoder(separators=(",", ":")).encode
 _REMEMBERED_GRANTS = 1024
 
 
-class _Grant(NamedTuple):
+class Grant(NamedTuple):
     """What one token is answered at one place, and what the log's line about it is made of."""
 
     output: dict[str, object]
+    allows: bool
     line: str
     freshness: Freshness
 
@@ -42,8 +45,7 @@ class _Grant(NamedTuple):
 class Parts(NamedTuple):
     """What a gate decides with. Without an introspector there are no opaque tokens, and so on.
 
-    `freshness` is that of each issuer's key set, for the log; the first issuer's stands there for
-    tokens that are refused.
+    `freshness` is that of each issuer's key set, for the log.
     """
 
     verifier: Verifier
@@ -54,20 +56,29 @@ class Parts(NamedTuple):
     deny_list: DenyList | None = None
 
 
-class Gate:
-    """Decides on API Gateway authorizer events, and writes one line about each decision."""
+class Decider(ABC):
+    """Decides on API Gateway authorizer events, and writes one line about each decision.
 
-    def __init__(self, parts: Parts, *, clock: Clock, emit: Callable[[str], None]) -> None:
-        self._verifier = parts.verifier
-        self._introspector = parts.introspector
-        self._possession = parts.possession
-        self._deny_list = parts.deny_list
-        self._answers = parts.answers
-        self._freshness = parts.freshness
-        self._first_freshness = next(iter(parts.freshness.values()))
+    `freshness` is that of each issuer's key set. The first issuer's stands in the lines about
+    requests that got no further than that.
+    """
+
+    def __init__(
+        self,
+        freshness: Mapping[str, Freshness],
+        *,
+        clock: Clock,
+        emit: Callable[[str], None],
+        meter: Meter | None = None,
+    ) -> None:
+        self._freshness = freshness
+        self._first_issuer = next(iter(freshness))
         self._clock = clock
         self._emit = emit
-        self._grants: Recent[tuple[VerifiedToken, str], _Grant] = Recent(_REMEMBERED_GRANTS)
+        meter = meter or Meter(clock=clock)
+        self._end_of_allow = meter.writer(DECISIONS)
+        self._end_of_refusal = meter.writer(REFUSALS)
+        self._end_of_error = meter.writer(REFUSALS, level=ERROR)
 
     def decide(self, event: Mapping[str, object], seconds: float) -> dict[str, object]:
         """Return the answer for the token in the event.
@@ -81,28 +92,103 @@ class Gate:
             OwnTrouble: we cannot tell.
         """
         try:
-            grant = self._decide(event, seconds)
+            grant = self.judge(event, seconds)
         except TokenRefused as refused:
-            self._log_failure(event, "unauthorized", refused.reason)
+            self._log_failure(event, "unauthorized", refused.reason, refused.issuer)
             raise Unauthorized from refused
         except OwnTrouble as trouble:
-            self._log_failure(event, "error", trouble.reason)
+            self._log_failure(event, "error", trouble.reason, trouble.issuer)
             raise
         except Exception:
-            self._log_failure(event, "error", Reason.UNEXPECTED)
+            self._log_failure(event, "error", Reason.UNEXPECTED, None)
             raise
-        self._log(event, grant.line, grant.freshness)
+        end = self._end_of_allow if grant.allows else self._end_of_refusal
+        self._log(event, grant.line, grant.freshness, end)
         return grant.output.copy()
 
-    def _decide(self, event: Mapping[str, object], seconds: float) -> _Grant:
+    @abstractmethod
+    def judge(self, event: Mapping[str, object], seconds: float) -> Grant:
+        """Return what the token in the event is granted; writes no line.
+
+        Raises:
+            TokenRefused: the request carries no good token.
+            OwnTrouble: we cannot tell.
+        """
+
+    def _left(self, seconds: float, started: float) -> float:
+        return max(0.0, seconds - (self._clock() - started))
+
+    def _log_failure(
+        self, event: Mapping[str, object], decision: str, reason: Reason, issuer: str | None
+    ) -> None:
+        line = _begin_line({"decision": decision, "reason": reason})
+        end = self._end_of_error if decision == "error" else self._end_of_refusal
+        self._log(event, line, self._freshness[issuer or self._first_issuer], end)
+
+    def _log(
+        self,
+        event: Mapping[str, object],
+        line: str,
+        freshness: Freshness,
+        end: Callable[[], str],
+    ) -> None:
+        """Write the decision down. Nothing that only an unverified token says is ever logged."""
+        state, age = freshness()
+        seconds = "null" if age is None else int(age)
+        request_id = _to_json(_request_id(event))
+        self._emit(
+            f'{line}"key_set":"{state}","key_set_age":{seconds},"request_id":{request_id}{end()}}}'
+        )
+
+
+class Gate(Decider):
+    """Decides on the events of one API, or of several that share its rules."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        *,
+        clock: Clock,
+        emit: Callable[[str], None],
+        meter: Meter | None = None,
+    ) -> None:
+        super().__init__(parts.freshness, clock=clock, emit=emit, meter=meter)
+        self._verifier = parts.verifier
+        self._introspector = parts.introspector
+        self._possession = parts.possession
+        self._deny_list = parts.deny_list
+        self._answers = parts.answers
+        self._grants: Recent[tuple[VerifiedToken, str], Grant] = Recent(_REMEMBERED_GRANTS)
+
+    def judge(self, event: Mapping[str, object], seconds: float) -> Grant:
+        """Judge the event by the rules of this gate."""
         presented = read_token(event)
         possession = self._possession
         if presented.with_proof and (possession is None or not possession.takes_proofs):
             raise TokenRefused(Reason.SCHEME_WRONG)
         now = self._clock()
         token = self._authenticate(presented, now, seconds)
+        try:
+            return self._admit(event, presented, token, now, seconds)
+        except AuthorizerError as error:
+            error.issuer = token.issuer
+            raise
+
+    def _admit(
+        self,
+        event: Mapping[str, object],
+        presented: Presented,
+        token: VerifiedToken,
+        now: float,
+        seconds: float,
+    ) -> Grant:
+        """Grant what a verified token opens, once its revocation and its binding are looked at."""
+        if self._deny_list is not None and jws.looks_like_jws(presented.token):
+            left = self._left(seconds, now)
+            self._deny_list.check(presented.token, token.issuer, token.jti, now, left)
         if token.confirmation is None and not presented.with_proof:
             return self._grant(event, token)
+        possession = self._possession
         if possession is None:
             # Bound to a key whose possession nothing in a plain Bearer request proves.
             raise TokenRefused(Reason.PROOF_REQUIRED)
@@ -118,16 +204,9 @@ class Gate:
             if self._introspector is None:
                 raise TokenRefused(Reason.OPAQUE_NOT_ACCEPTED)
             return self._introspector.introspect(text, now, seconds)
-        token = self._verifier.verify(text, now, seconds)
-        if self._deny_list is not None:
-            left = self._left(seconds, now)
-            self._deny_list.check(text, token.issuer, token.jti, now, left)
-        return token
+        return self._verifier.verify(text, now, seconds)
 
-    def _left(self, seconds: float, started: float) -> float:
-        return max(0.0, seconds - (self._clock() - started))
-
-    def _grant(self, event: Mapping[str, object], token: VerifiedToken) -> _Grant:
+    def _grant(self, event: Mapping[str, object], token: VerifiedToken) -> Grant:
         place = self._answers.place(event)
         grant = self._grants.get((token, place))
         if grant is None:
@@ -135,24 +214,10 @@ class Gate:
             self._grants.put((token, place), grant)
         return grant
 
-    def _grant_anew(self, token: VerifiedToken, place: str) -> _Grant:
+    def _grant_anew(self, token: VerifiedToken, place: str) -> Grant:
         output, allows = self._answers.write(token, place)
         line = _begin_grant_line(allows, token.client_id, token.key_id, token.scopes)
-        return _Grant(output, line, self._freshness[token.issuer])
-
-    def _log_failure(self, event: Mapping[str, object], decision: str, reason: Reason) -> None:
-        line = _begin_line({"decision": decision, "reason": reason})
-        self._log(event, line, self._first_freshness)
-
-    def _log(self, event: Mapping[str, object], line: str, freshness: Freshness) -> None:
-        """Write the decision down. Nothing that only an unverified token says is ever logged."""
-        state, age = freshness()
-        rest = {
-            "key_set": state,
-            "key_set_age": None if age is None else int(age),
-            "request_id": _request_id(event),
-        }
-        self._emit(line + _to_json(rest)[1:])
+        return Grant(output, allows, line, self._freshness[token.issuer])
 
 
 # The tokens of one client differ in what the line does not say.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from _typeshed import WriteableBuffer
 
+    # What `getaddrinfo` says: family, kind, protocol, canonical name, and where to connect to.
+    _Places = Sequence[tuple[int, int, int, str, tuple[str | int | bytes, ...]]]
+
 MAX_BODY_LENGTH = 64 * 1024
 # Headers and chunk marks included: http.client itself reads a chunk of negative size to the end.
 MAX_RECEIVED = 4 * MAX_BODY_LENGTH
@@ -25,7 +28,7 @@ _URL = re.compile(
     r"(?P<scheme>https?)://(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?"
     r"(?P<target>/[!$-;=?-Z_a-z~]*)?"
 )
-_LOOPBACK = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|\[::1\]")
+_LOOPBACK = r"localhost|127(\.[0-9]{1,3}){3}|\[::1\]"
 
 
 class Request(NamedTuple):
@@ -74,7 +77,7 @@ def parse_url(url: str) -> Address:
     if match is None:
         raise ValueError("not an https URL")
     scheme, host = match["scheme"], match["host"]
-    if scheme == "http" and not _LOOPBACK.fullmatch(host):
+    if scheme == "http" and not re.fullmatch(_LOOPBACK, host):
         raise ValueError("http is for loopback hosts only")
     port = int(match["port"] or {"https": 443, "http": 80}[scheme])
     if not 0 < port < 1 << 16:
@@ -121,12 +124,10 @@ def _exchange(request: Request, address: Address, deadline: float, admit: Admit 
 
 def _connect(address: Address, deadline: float, admit: Admit | None) -> socket.socket:
     """Open a connection, giving all of the host's addresses one deadline together."""
-    from socket import SOCK_STREAM, getaddrinfo, socket  # noqa: PLC0415
+    from socket import socket  # noqa: PLC0415
 
     failure: OSError = OSError("no address")
-    for family, kind, protocol, _, place in getaddrinfo(
-        address.host, address.port, type=SOCK_STREAM
-    ):
+    for family, kind, protocol, _, place in _look_up(address, deadline):
         sock = socket(family, kind, protocol)
         try:
             if admit is not None:
@@ -138,6 +139,33 @@ def _connect(address: Address, deadline: float, admit: Admit | None) -> socket.s
             sock.close()
             failure = error
     raise failure
+
+
+def _look_up(address: Address, deadline: float) -> _Places:
+    """Look up the host's addresses, in a thread: the resolver knows no deadline but its own.
+
+    One that is too late answers nobody, and ends by itself.
+    """
+    from socket import SOCK_STREAM, getaddrinfo  # noqa: PLC0415
+    from threading import Thread  # noqa: PLC0415
+
+    found: list[_Places] = []
+    failures: list[Exception] = []
+
+    def ask() -> None:
+        try:
+            found.append(getaddrinfo(address.host, address.port, type=SOCK_STREAM))
+        except (OSError, ValueError) as error:
+            failures.append(error)
+
+    thread = Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(_left(deadline))
+    if failures:
+        raise failures[0]
+    if not found:
+        raise TimeoutError("the host's name was not looked up in time")
+    return found[0]
 
 
 def _secure(sock: socket.socket, address: Address, deadline: float) -> socket.socket:

@@ -107,13 +107,15 @@ class Introspector:
 
     def _ask_once(self, token: str, digest: bytes, now: float, seconds: float) -> _Answer:
         """Ask, unless another request is asking the same: then wait for its answer."""
+        started = self._clocks.now()
         lock = self._locks[digest[0] % _LOCKS]
         if not lock.acquire(timeout=seconds):
             raise IntrospectionFailed(Reason.INTROSPECTION_UNREACHABLE)
         try:
             answer = self._recall(digest, now)
             if answer is None:
-                answer = self._ask(token, now, seconds)
+                left = max(0.0, seconds - self._clocks.since(started))
+                answer = self._ask(token, now, left)
                 self._remember(digest, answer)
             return answer
         finally:

@@ -13,14 +13,21 @@ that say they are younger than the set and name a subject that was verified here
 that a real rotation brings, and that a flood of random key ids does not.
 """
 
+from _thread import allocate_lock  # importing threading takes a fiftieth of a cold start
 from collections.abc import Callable, Mapping
-from threading import Lock
 from typing import NamedTuple
 
 from authorizer.clocks import BackOff, Chance, Clocks, Instant, chance
 from authorizer.errors import KeySetUnavailable, TokenRefused
 from authorizer.https_client import ExchangeFailed, Response
 from authorizer.jwk import KeySet, VerificationKey
+from authorizer.metrics import (
+    KEY_SET_FETCH_FAILURES,
+    KEY_SET_FETCHES,
+    STALE_KEY_SET_USES,
+    Metric,
+    Note,
+)
 from authorizer.reasons import Reason
 
 SHORTEST_SOFT_AGE = 60.0
@@ -39,6 +46,18 @@ class Ages(NamedTuple):
     cool_down: float = 30.0
 
 
+class Seed(NamedTuple):
+    """A JWKS that is there from the start.
+
+    `fetched_at` is when the issuer published it, in seconds since the epoch: such a seed ages like
+    a set that was fetched then. Without it a seed is for the day the issuer cannot be reached: fit
+    for use from the start on, and never fresh.
+    """
+
+    body: bytes
+    fetched_at: float | None = None
+
+
 class CacheReport(NamedTuple):
     """The state of the cache, for logs and operators."""
 
@@ -48,6 +67,10 @@ class CacheReport(NamedTuple):
     refused: Mapping[str, Reason]
     attempts: int
     failures: int
+
+
+def _forget(metric: Metric) -> None:
+    """Count nothing."""
 
 
 class _Held(NamedTuple):
@@ -78,27 +101,35 @@ class _Permit:
 class JwksCache:
     """Finds verification keys by key id, fetching the issuer's JWKS when it must."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that has time, randomness or a network in it
         self,
         fetch: Fetch,
         parse: Callable[[bytes], KeySet],
         clocks: Clocks,
         *,
         ages: Ages = Ages(),  # noqa: B008 - immutable
-        seed: bytes | None = None,
+        seed: Seed | None = None,
         chance: Chance = chance,
+        note: Note = _forget,
     ) -> None:
         self._fetch = fetch
+        self._note = note
         self._parse = parse
         self._clocks = clocks
         self._ages = ages
-        self._flight = Lock()
+        self._flight = allocate_lock()
         self._back_off = BackOff(clocks, chance=chance)
         self._open_permit = _Permit(clocks, ages.cool_down)
         self._reserved_permit = _Permit(clocks, ages.cool_down)
         self._attempts = 0
-        # A seed is for the day the issuer cannot be reached: fit for use, never fresh.
-        self._held = _Held(parse(seed), clocks.now(), 0.0, None, seed) if seed else None
+        self._held = self._plant(seed) if seed else None
+
+    def _plant(self, seed: Seed) -> _Held:
+        key_set, now = self._parse(seed.body), self._clocks.now()
+        if seed.fetched_at is None:
+            return _Held(key_set, now, 0.0, None, seed.body)
+        confirmed = now._replace(wall=min(seed.fetched_at, now.wall))
+        return _Held(key_set, confirmed, self._ages.soft, None, seed.body)
 
     def find(
         self, kid: str, seconds: float, *, vouched_issued_at: float | None = None
@@ -121,7 +152,10 @@ class JwksCache:
             if key is not None and age < held.soft_age:
                 return key
             if key is not None and age < self._ages.hard:
-                return self._find_revalidated(kid, key, seconds)
+                key = self._find_revalidated(kid, key, seconds)
+                if self._held is held:
+                    self._note(STALE_KEY_SET_USES)
+                return key
         return self._find_anew(kid, seconds, vouched_issued_at)
 
     def _find_revalidated(self, kid: str, key: VerificationKey, seconds: float) -> VerificationKey:
@@ -182,6 +216,7 @@ class JwksCache:
 
     def _attempt(self, seconds: float) -> None:
         """Fetch once. Whatever fails, the set at hand stays; the back-off starts."""
+        self._note(KEY_SET_FETCHES)
         started = self._clocks.now()  # the set is as old as the question, not as the answer
         held = self._held
         try:
@@ -189,6 +224,7 @@ class JwksCache:
             self._held = self._accept(response, held, started)
         except (ExchangeFailed, KeySetUnavailable):
             self._back_off.failed()
+            self._note(KEY_SET_FETCH_FAILURES)
         else:
             self._back_off.succeeded()
         finally:

@@ -67,7 +67,7 @@ class UnverifiedJws(NamedTuple):
 
 def looks_like_jws(token: str) -> bool:
     """Tell whether a token is meant as a JWT, well-formed or not; anything else is opaque."""
-    return token.count(".") >= _SEGMENTS - 1 or token.startswith(("eyJ", "{"))
+    return token.startswith(("eyJ", "{")) or token.count(".") >= _SEGMENTS - 1
 
 
 def parse(token: str, rules: HeaderRules) -> UnverifiedJws:

@@ -24,3 +24,8 @@ def stage_arn(method_arn: object) -> str:
     if match is None:
         raise PolicyImpossible(Reason.METHOD_ARN_MALFORMED)
     return match[0]
+
+
+def api_id(stage_arn: str) -> str:
+    """Return the API's id in the ARN of one of its stages."""
+    return stage_arn.rpartition(":")[2].partition("/")[0]

@@ -1,7 +1,7 @@
 """A bounded memory that forgets what was used longest ago."""
 
+from _thread import allocate_lock  # importing threading takes a fiftieth of a cold start
 from collections import OrderedDict
-from threading import Lock
 from typing import Generic, TypeVar
 
 _Key = TypeVar("_Key")
@@ -14,7 +14,7 @@ class Recent(Generic[_Key, _Value]):
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._entries: OrderedDict[_Key, _Value] = OrderedDict()
-        self._lock = Lock()
+        self._lock = allocate_lock()
 
     def __len__(self) -> int:
         return len(self._entries)

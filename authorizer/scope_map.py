@@ -1,11 +1,13 @@
-"""Which scopes open which routes."""
+"""Which scopes open which routes, and for whom a token has to be to use them."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from authorizer import strict_json
 from authorizer.routes import Route, RouteTree, parse_route
 
 MAX_ROUTES = 5000
+_RULES_MEMBERS = frozenset(("audience", "scopes"))
 
 
 class ScopeMapError(ValueError):
@@ -41,6 +43,41 @@ class ScopeMap:
         return list(dict.fromkeys(routes))
 
 
+class ApiRules(NamedTuple):
+    """What one API asks of a token. Without audiences of its own, those of the settings hold."""
+
+    scope_map: ScopeMap
+    audiences: frozenset[str]
+
+
+def parse_api_rules(raw: bytes) -> ApiRules:
+    """Read an API's rules: a JSON object of `scopes`, its scope map, and if it has any `audience`.
+
+    `audience` is a text or a list of texts, of which a token needs one.
+
+    Raises:
+        ScopeMapError: naming what is wrong.
+    """
+    members = _members(raw, "the API's rules are")
+    if not _RULES_MEMBERS.issuperset(members):
+        raise ScopeMapError(f"members other than {', '.join(sorted(_RULES_MEMBERS))}")
+    scopes = members.get("scopes")
+    if not isinstance(scopes, dict):
+        raise ScopeMapError("there is no scope map in scopes")
+    return ApiRules(_scope_map(scopes), _audiences(members.get("audience", ...)))
+
+
+def _audiences(value: object) -> frozenset[str]:
+    if value is ...:
+        return frozenset()
+    values = [value] if isinstance(value, str) else value
+    if not isinstance(values, list) or not values:
+        raise ScopeMapError("the audience is neither a text nor a list of texts")
+    if not all(isinstance(text, str) and text for text in values):
+        raise ScopeMapError("an audience is not a text")
+    return frozenset(values)
+
+
 def parse_scope_map(raw: bytes) -> ScopeMap:
     """Read a scope map: a JSON object of `scope` to a list of `METHOD /path/{parameter}`.
 
@@ -50,10 +87,17 @@ def parse_scope_map(raw: bytes) -> ScopeMap:
     Raises:
         ScopeMapError: naming the entry that is wrong.
     """
+    return _scope_map(_members(raw, "the scope map is"))
+
+
+def _members(raw: bytes, subject: str) -> Mapping[str, object]:
     try:
-        members = strict_json.parse_object(raw)
+        return strict_json.parse_object(raw)
     except strict_json.JsonError as error:
-        raise ScopeMapError(f"the scope map is not a JSON object: {error}") from None
+        raise ScopeMapError(f"{subject} not a JSON object: {error}") from None
+
+
+def _scope_map(members: Mapping[str, object]) -> ScopeMap:
     grants = tuple(_parse_grant(key, value) for key, value in members.items())
     if sum(len(grant.routes) for grant in grants) > MAX_ROUTES:
         raise ScopeMapError(f"the scope map names more than {MAX_ROUTES} routes")

@@ -12,6 +12,8 @@ from authorizer.jwk import ALGORITHMS
 _T = TypeVar("_T")
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
 _CONFIRMATION_METHODS = {"dpop": DPOP_KEY, "mtls": CERTIFICATE}
+_PARAMETER_PATH = re.compile(r"(/[A-Za-z0-9_.-]+)+")
+_DISCOVER = "discover"
 _ISSUER_MEMBERS = frozenset(("jwks_uri", "audience", "client_ids"))
 
 
@@ -23,19 +25,25 @@ class SettingsError(ValueError):
 
 
 class OtherIssuer(NamedTuple):
-    """An issuer trusted beside the first one. An empty set of clients means any."""
+    """An issuer trusted beside the first one. An empty set of clients means any.
+
+    `jwks_uri` is None where the issuer's own metadata tell.
+    """
 
     issuer: str
-    jwks_uri: str
+    jwks_uri: str | None
     audiences: frozenset[str]
     client_ids: frozenset[str]
 
 
 class Settings(NamedTuple):
-    """The authorizer's settings. Times are in seconds."""
+    """The authorizer's settings. Times are in seconds.
+
+    `jwks_uri` is None where the issuer's own metadata tell.
+    """
 
     issuer: str
-    jwks_uri: str
+    jwks_uri: str | None
     other_issuers: tuple[OtherIssuer, ...]
     audiences: frozenset[str]
     client_ids: frozenset[str]
@@ -60,10 +68,14 @@ class Settings(NamedTuple):
     deny_list_soft_age: float
     deny_list_hard_age: float
     scope_map: str | None
+    api_rules: str | None
+    api_rules_soft_age: float
+    api_rules_hard_age: float
     simple_response: bool
     usage_keys: str | None
     policy_expires: bool
     remembered_tokens: int
+    stack_name: str | None
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
@@ -76,7 +88,7 @@ class Settings(NamedTuple):
         issuer = reader.required("ISSUER", _issuer)
         settings = cls(
             issuer=issuer or "",
-            jwks_uri=reader.read("JWKS_URI", _url, f"{issuer}/oauth2/jwks"),
+            jwks_uri=reader.read("JWKS_URI", _jwks_uri, _usual_jwks_uri(issuer)),
             other_issuers=reader.read("OTHER_ISSUERS", _other_issuers, ()),
             audiences=reader.read("AUDIENCE", _comma_list, frozenset()),
             client_ids=reader.read("CLIENT_IDS", _comma_list, frozenset()),
@@ -103,10 +115,14 @@ class Settings(NamedTuple):
             deny_list_soft_age=reader.read("DENY_LIST_SOFT_AGE", _seconds, 60.0),
             deny_list_hard_age=reader.read("DENY_LIST_HARD_AGE", _seconds, 300.0),
             scope_map=reader.read("SCOPE_MAP", _optional, None),
+            api_rules=reader.read("API_RULES", _parameter_path, None),
+            api_rules_soft_age=reader.read("API_RULES_SOFT_AGE", _seconds, 300.0),
+            api_rules_hard_age=reader.read("API_RULES_HARD_AGE", _seconds, 3600.0),
             simple_response=reader.read("SIMPLE_RESPONSE", _switch, default=False),
             usage_keys=reader.read("USAGE_KEYS", _optional, None),
             policy_expires=reader.read("POLICY_EXPIRES", _switch, default=True),
             remembered_tokens=reader.read("REMEMBERED_TOKENS", _count, 1024),
+            stack_name=reader.read("STACK_NAME", _optional, None),
         )
         faults = [*reader.faults, *_contradictions(settings)]
         if faults:
@@ -148,10 +164,6 @@ def _contradictions(settings: Settings) -> list[str]:
             "INTROSPECTION_URI needs INTROSPECTION_SECRET_ARN, or INTROSPECTION_CLIENT_ID and "
             "INTROSPECTION_CLIENT_SECRET"
         )
-    if settings.jwks_soft_age > settings.jwks_hard_age:
-        faults.append("JWKS_SOFT_AGE is longer than JWKS_HARD_AGE")
-    if settings.deny_list_soft_age > settings.deny_list_hard_age:
-        faults.append("DENY_LIST_SOFT_AGE is longer than DENY_LIST_HARD_AGE")
     if DPOP_KEY in settings.confirmation_methods and (
         (settings.replay_table is None) != settings.replays_in_memory
     ):
@@ -164,12 +176,44 @@ def _contradictions(settings: Settings) -> list[str]:
     issuers = [settings.issuer, *(other.issuer for other in settings.other_issuers)]
     if len(set(issuers)) != len(issuers):
         faults.append("OTHER_ISSUERS names ISSUER again")
+    return [*faults, *_age_contradictions(settings), *_api_rules_contradictions(settings)]
+
+
+def _age_contradictions(settings: Settings) -> list[str]:
+    ages = {
+        "JWKS": (settings.jwks_soft_age, settings.jwks_hard_age),
+        "DENY_LIST": (settings.deny_list_soft_age, settings.deny_list_hard_age),
+        "API_RULES": (settings.api_rules_soft_age, settings.api_rules_hard_age),
+    }
+    return [
+        f"{name}_SOFT_AGE is longer than {name}_HARD_AGE"
+        for name, (soft, hard) in ages.items()
+        if soft > hard
+    ]
+
+
+def _api_rules_contradictions(settings: Settings) -> list[str]:
+    if settings.api_rules is None:
+        return []
+    faults = []
+    if settings.scope_map is not None:
+        faults.append("API_RULES takes the place of SCOPE_MAP: one of them only")
+    if settings.resource is not None:
+        faults.append("RESOURCE is the address of one API, and API_RULES is for several")
     return faults
 
 
 def _url(value: str) -> str:
     parse_url(value)
     return value
+
+
+def _usual_jwks_uri(issuer: str | None) -> str | None:
+    return f"{issuer}/oauth2/jwks"
+
+
+def _jwks_uri(value: str) -> str | None:
+    return None if value == _DISCOVER else _url(value)
 
 
 def _issuer(value: str) -> str:
@@ -187,7 +231,7 @@ def _resource(value: str) -> str | None:
 
 
 def _other_issuers(value: str) -> tuple[OtherIssuer, ...]:
-    """Read a JSON object: issuer to `jwks_uri`, `audience` and, where it matters, `client_ids`."""
+    """Read a JSON object: issuer to `audience` and, where they matter, `jwks_uri`, `client_ids`."""
     try:
         members = strict_json.parse_object(value.encode())
     except strict_json.JsonError as error:
@@ -198,11 +242,11 @@ def _other_issuers(value: str) -> tuple[OtherIssuer, ...]:
 def _other_issuer(issuer: str, said: object) -> OtherIssuer:
     if not isinstance(said, dict) or not _ISSUER_MEMBERS.issuperset(said):
         raise ValueError(f"an issuer with members other than {', '.join(sorted(_ISSUER_MEMBERS))}")
-    uri, audiences = said.get("jwks_uri"), _texts(said.get("audience", []))
+    uri, audiences = said.get("jwks_uri", _DISCOVER), _texts(said.get("audience", []))
     if not isinstance(uri, str) or not audiences:
-        raise ValueError("an issuer without jwks_uri or without audience")
+        raise ValueError("an issuer without audience, or with a jwks_uri that is not a text")
     client_ids = _texts(said.get("client_ids", []))
-    return OtherIssuer(_issuer(issuer), _url(uri), audiences, client_ids)
+    return OtherIssuer(_issuer(issuer), _jwks_uri(uri), audiences, client_ids)
 
 
 def _texts(value: object) -> frozenset[str]:
@@ -217,6 +261,13 @@ def _confirmation_methods(value: str) -> frozenset[str]:
     if not names <= _CONFIRMATION_METHODS.keys():
         raise ValueError(f"not a comma list of {', '.join(_CONFIRMATION_METHODS)}")
     return frozenset(_CONFIRMATION_METHODS[name] for name in names)
+
+
+def _parameter_path(value: str) -> str | None:
+    """Check the path of Systems Manager parameters: one per API lies right below it."""
+    if not _PARAMETER_PATH.fullmatch(value):
+        raise ValueError("not a path of parameters, such as /gatehouse/apis")
+    return value
 
 
 def _optional_url(value: str) -> str | None:

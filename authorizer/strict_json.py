@@ -7,7 +7,8 @@ from math import isfinite
 
 MAX_DEPTH = 16
 _LARGEST_INTEGER = 2**53 - 1  # RFC 7493 section 2.2
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+_MOST_DIGITS = len(str(-_LARGEST_INTEGER))
+_WHITESPACE = " \t\n\r"
 
 
 class Flaw(StrEnum):
@@ -45,10 +46,13 @@ def parse_object(raw: bytes) -> dict[str, object]:
         raise JsonError(Flaw.NOT_UTF8) from None
     if _may_be_deep(text) and _depth(text) > MAX_DEPTH:
         raise JsonError(Flaw.TOO_DEEP)
+    text = text.strip(_WHITESPACE)
     try:
-        value = _DECODER.decode(text)
+        value, end = _DECODER.raw_decode(text)
     except json.JSONDecodeError:
         raise JsonError(Flaw.NOT_JSON) from None
+    if end != len(text):
+        raise JsonError(Flaw.NOT_JSON)
     if not isinstance(value, dict):
         raise JsonError(Flaw.NOT_OBJECT)
     if "\\u" in text and _holds_surrogate(value):
@@ -63,7 +67,7 @@ def _may_be_deep(text: str) -> bool:
 def _depth(text: str) -> int:
     """Measure nesting before parsing, because the parser would recurse."""
     deepest = level = 0
-    for character in _STRING.sub("", text):
+    for character in re.sub(r'"(?:[^"\\]|\\.)*"', "", text):
         if character in "{[":
             level += 1
             deepest = max(deepest, level)
@@ -81,10 +85,7 @@ def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _integer(digits: str) -> int:
     # Length first: converting thousands of digits is slow, and Python refuses to.
-    if len(digits) > len(str(-_LARGEST_INTEGER)):
-        raise JsonError(Flaw.NUMBER)
-    number = int(digits)
-    if abs(number) > _LARGEST_INTEGER:
+    if len(digits) > _MOST_DIGITS or abs(number := int(digits)) > _LARGEST_INTEGER:
         raise JsonError(Flaw.NUMBER)
     return number
 

@@ -1,14 +1,14 @@
 """Trust in a JWT: from a text to a `VerifiedToken`, or a refusal with its reason."""
 
+from _blake2 import blake2b  # hashlib would load OpenSSL a second time: 2 ms of a cold start
 from collections.abc import Mapping
-from hashlib import blake2b
 from typing import NamedTuple, Protocol
 
 from authorizer import claims, jws
 from authorizer.claims import ClaimRules, VerifiedToken
-from authorizer.errors import TokenRefused
+from authorizer.errors import AuthorizerError, TokenRefused
 from authorizer.jwk import VerificationKey
-from authorizer.jws import HeaderRules
+from authorizer.jws import HeaderRules, UnverifiedJws
 from authorizer.reasons import Reason
 from authorizer.recent import Recent
 
@@ -46,6 +46,11 @@ def header_rules(algorithms: frozenset[str], *, require_at_jwt: bool) -> HeaderR
     return HeaderRules(algorithms, frozenset(types))
 
 
+def digest_of(token: str) -> bytes:
+    """Return what a token is remembered by."""
+    return blake2b(token.encode(), digest_size=32).digest()
+
+
 class Verifier:
     """Verifies access tokens of the issuers it trusts, and remembers those that were good.
 
@@ -73,7 +78,7 @@ class Verifier:
             TokenRefused: the token is not to be trusted.
             KeySetUnavailable: nobody can tell.
         """
-        digest = blake2b(token.encode(), digest_size=32).digest()
+        digest = digest_of(token)
         remembered = self._memory.get(digest)
         if remembered is not None and self._still_holds(remembered, seconds):
             claims.check_times(remembered.token, now)
@@ -84,8 +89,13 @@ class Verifier:
         return verified
 
     def _still_holds(self, remembered: _Memory, seconds: float) -> bool:
-        trust = self._issuers[remembered.token.issuer]
-        return trust.keys.find(remembered.key.kid, seconds) is remembered.key
+        issuer = remembered.token.issuer
+        try:
+            found = self._issuers[issuer].keys.find(remembered.key.kid, seconds)
+        except AuthorizerError as error:
+            error.issuer = issuer
+            raise
+        return found is remembered.key
 
     def _verify_anew(
         self, token: str, now: float, seconds: float
@@ -93,6 +103,20 @@ class Verifier:
         unverified = jws.parse(token, self._header)
         unverified_claims = jws.parse_payload(unverified.payload)
         trust = self._trust(unverified_claims)
+        try:
+            return self._judge(unverified, unverified_claims, trust, now, seconds)
+        except AuthorizerError as error:
+            error.issuer = trust.rules.issuer
+            raise
+
+    def _judge(
+        self,
+        unverified: UnverifiedJws,
+        unverified_claims: Mapping[str, object],
+        trust: IssuerTrust,
+        now: float,
+        seconds: float,
+    ) -> tuple[VerifiedToken, VerificationKey]:
         key = trust.keys.find(
             unverified.header.kid,
             seconds,

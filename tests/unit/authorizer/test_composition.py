@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from authorizer.composition import build, fetch_jwks
-from authorizer.errors import Unauthorized
+from authorizer.errors import KeySetUnavailable, Unauthorized
 from authorizer.https_client import ExchangeFailed, Request, Response
 from authorizer.scope_map import ScopeMapError
-from authorizer.settings import Settings
+from authorizer.settings import Settings, SettingsError
 from tests.support.policies import allows
 from tests.support.tokens import (
     ISSUER,
@@ -34,14 +34,18 @@ from tests.support.tokens import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from authorizer.gate import Gate
+    from authorizer.gate import Decider
 
 
 def _down(_request: Request) -> Response:
     raise ExchangeFailed("down")
 
 
-def _build(**environ: str) -> Gate:
+def _never(request: Request) -> Response:
+    raise AssertionError(request.url)
+
+
+def _build(**environ: str) -> Decider:
     settings = Settings.from_env({"ISSUER": ISSUER} | environ)
     return build(settings, clock=lambda: NOW, monotonic=lambda: 0, send=_down, emit=lambda _: None)
 
@@ -50,6 +54,26 @@ def test_a_seeded_authorizer_works_while_its_issuer_is_down(tmp_path: Path) -> N
     seed = tmp_path / "jwks.json"
     seed.write_bytes(jwks(rsa_jwk()))
     assert _build(JWKS_SEED=str(seed)).decide(rest_event(mint()), 1)
+
+
+def test_a_seed_that_says_when_it_was_fetched_needs_no_fetch_at_first(tmp_path: Path) -> None:
+    seed = tmp_path / "jwks.json"
+    seed.write_text(json.dumps({"keys": [rsa_jwk()], "fetched_at": NOW - 60}))
+    environ = {"ISSUER": ISSUER, "JWKS_SEED": str(seed)}
+    lines: list[str] = []
+    gate = build(Settings.from_env(environ), clock=lambda: NOW, send=_never, emit=lines.append)
+    assert gate.decide(rest_event(mint()), 1)
+    assert json.loads(lines[-1])["key_set"] == "fresh"
+    assert json.loads(lines[-1])["key_set_age"] == 60
+
+
+@pytest.mark.parametrize(
+    "seed", ["[]", '{"keys": [], "fetched_at": "today"}', '{"fetched_at": true}']
+)
+def test_a_seed_that_cannot_be_read_stops_the_authorizer(tmp_path: Path, seed: str) -> None:
+    (tmp_path / "jwks.json").write_text(seed)
+    with pytest.raises(SettingsError, match="JWKS_SEED"):
+        _build(JWKS_SEED=str(tmp_path / "jwks.json"))
 
 
 def test_another_scope_map_can_be_named(tmp_path: Path) -> None:
@@ -63,11 +87,24 @@ def test_another_scope_map_can_be_named(tmp_path: Path) -> None:
     assert allows(document, f"{STAGE_ARN}/GET/thing")
 
 
+def test_a_scope_map_can_stand_in_the_setting_itself(tmp_path: Path) -> None:
+    (tmp_path / "jwks.json").write_bytes(jwks(rsa_jwk()))
+    scope_map = '{"thing.read": ["GET /thing"]}'
+    gate = _build(JWKS_SEED=str(tmp_path / "jwks.json"), SCOPE_MAP=scope_map)
+    answer = gate.decide(rest_event(forge_claims(scope="thing.read")), 1)
+    document = answer["policyDocument"]
+    assert isinstance(document, dict)
+    assert allows(document, f"{STAGE_ARN}/GET/thing")
+    assert not allows(document, f"{STAGE_ARN}/GET/country")
+
+
 def test_a_scope_map_in_doubt_stops_the_authorizer_from_starting(tmp_path: Path) -> None:
+    text = '{"thing.read": ["ANY /thing"]}'
     scope_map = tmp_path / "map.json"
-    scope_map.write_text('{"thing.read": ["ANY /thing"]}')
-    with pytest.raises(ScopeMapError):
-        _build(SCOPE_MAP=str(scope_map))
+    scope_map.write_text(text)
+    for said in (str(scope_map), text, "{"):
+        with pytest.raises(ScopeMapError):
+            _build(SCOPE_MAP=said)
 
 
 def test_a_secret_arn_alone_is_enough_for_introspection() -> None:
@@ -125,12 +162,36 @@ def test_each_issuer_has_keys_audiences_and_clients_of_its_own() -> None:
     assert json.loads(log[-1])["key_set_age"] == 7
 
 
+def test_the_keys_of_an_issuer_are_found_by_its_metadata_if_no_address_is_given() -> None:
+    other = "https://other.example.com"
+    environ = {"ISSUER": other, "JWKS_URI": "discover"}
+    said = {"issuer": other, "jwks_uri": "https://keys.example.com/of-theirs"}
+    asked: list[str] = []
+
+    def web(request: Request) -> Response:
+        asked.append(request.url)
+        is_metadata = request.url.endswith("/.well-known/openid-configuration")
+        return Response(200, {}, json.dumps(said).encode() if is_metadata else jwks(rsa_jwk()))
+
+    gate = build(Settings.from_env(environ), clock=lambda: NOW, send=web, emit=lambda _: None)
+    assert gate.decide(rest_event(forge_claims(iss=other)), 1)
+    assert asked == [f"{other}/.well-known/openid-configuration", said["jwks_uri"]]
+
+
+def test_metadata_that_cannot_be_had_is_our_trouble() -> None:
+    gate = _build(JWKS_URI="discover")
+    with pytest.raises(KeySetUnavailable):
+        gate.decide(rest_event(mint()), 1)
+
+
 def test_parts_that_are_not_asked_for_are_not_even_imported() -> None:
     code = (
         "import sys; from authorizer.composition import build; "
         "from authorizer.settings import Settings; "
         f"build(Settings.from_env({{'ISSUER': {ISSUER!r}}}), emit=len); "
-        "print([m for m in ('possession', 'dpop', 'deny_list', 'used_proofs') "
+        "parts = ('discovery', 'possession', 'dpop', 'deny_list', 'used_proofs', 'shared_gate', "
+        "'aws'); "
+        "print([m for m in parts "
         "if f'authorizer.{m}' in sys.modules])"
     )
     output = subprocess.run(

@@ -253,3 +253,44 @@ def test_a_caller_may_change_its_answer_without_changing_the_next() -> None:
     event = rest_event(mint())
     sandbox.decide(event)["principalId"] = "changed"
     assert sandbox.decide(event)["principalId"] == CLIENT
+
+
+OTHER = "https://other.example.com"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"scope": "*"}, "scope_wildcard"),
+        ({"aud": "https://elsewhere.example.com"}, "aud_other"),
+        ({"cnf": {"jkt": "k" * 43}}, "proof_required"),
+    ],
+)
+def test_the_line_about_a_refusal_tells_the_key_set_of_the_tokens_own_issuer(
+    changes: dict[str, Any], reason: str
+) -> None:
+    other = {"jwks_uri": f"{OTHER}/jwks", "audience": CLIENT}
+    sandbox = Sandbox(OTHER_ISSUERS=json.dumps({OTHER: other}))
+    sandbox.decide(rest_event(mint()))
+    sandbox.clock.advance(100)
+    with pytest.raises(Unauthorized):
+        sandbox.decide(rest_event(forge_claims(iss=OTHER, **changes)))
+    line = sandbox.last_line()
+    assert (line["reason"], line["key_set_age"]) == (reason, 0)
+    with pytest.raises(Unauthorized):
+        sandbox.decide(rest_event("eyJ"))
+    assert sandbox.last_line()["key_set_age"] == 100
+
+
+def test_the_line_about_a_token_seen_before_tells_its_own_issuers_key_set() -> None:
+    other = {"jwks_uri": f"{OTHER}/jwks", "audience": CLIENT}
+    sandbox = Sandbox(OTHER_ISSUERS=json.dumps({OTHER: other}))
+    event = rest_event(forge_claims(iss=OTHER, exp=NOW + 5000))
+    sandbox.decide(event)
+    sandbox.clock.advance(1000)
+    sandbox.decide(rest_event(mint()))
+    sandbox.down = True
+    sandbox.clock.advance(3000)
+    with pytest.raises(KeySetUnavailable):
+        sandbox.decide(event)
+    assert sandbox.last_line()["key_set_age"] == 4000

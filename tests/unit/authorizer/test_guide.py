@@ -7,13 +7,15 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 
+from authorizer.reasons import Reason
 from authorizer.scope_map import parse_scope_map
 from authorizer.settings import Settings
+from local.gateway.cloudformation import load
 from tests.support.tokens import ISSUER
 
 ROOT = Path(__file__).resolve().parents[3]
+EXAMPLES = ROOT / "docs" / "examples"
 GUIDE = (ROOT / "docs" / "guard-your-api.md").read_text(encoding="utf-8")
 SETTINGS = re.findall(r"^\| `([A-Z_]+)` \| ([^|]+) \| ([^|]+) \|$", GUIDE, re.MULTILINE)
 DEFAULTS = [
@@ -53,16 +55,48 @@ def test_the_table_has_the_defaults_that_are_values() -> None:
     assert len(DEFAULTS) > 12
 
 
-def test_its_scope_map_and_its_templates_can_be_read() -> None:
-    texts = {kind: [text for found, text in BLOCKS if found == kind] for kind, _ in BLOCKS}
-    assert parse_scope_map(texts["json"][0].encode()).scopes() == {
-        "country.read",
-        "audit",
-        "file.read",
-        "live",
-    }
-    for text in texts["yaml"]:
-        assert "Type" in next(iter(yaml.safe_load(text.replace("!", "")).values()))
+def test_its_scope_map_can_be_read() -> None:
+    (text,) = (text for kind, text in BLOCKS if kind == "json")
+    assert parse_scope_map(text.encode()).scopes() == {"country.read", "audit", "file.read", "live"}
+
+
+def test_what_it_shows_of_templates_stands_in_the_examples_line_by_line() -> None:
+    examples = [path.read_text(encoding="utf-8") for path in EXAMPLES.glob("*/template.yaml")]
+    templates = [_flat(text) for text in examples]
+    shown = [text for kind, text in BLOCKS if kind == "yaml"]
+    assert len(shown) == 5
+    for text in shown:
+        assert any(_flat(text) in template for template in templates), text
+
+
+def _flat(text: str) -> str:
+    """The text without the indentation that its place in a template gives it."""
+    return "".join(f"{line.strip()}\n" for line in text.splitlines())
+
+
+def test_what_it_says_to_deploy_is_there_with_the_parameters_that_it_names() -> None:
+    commands = [text for kind, text in BLOCKS if kind == "console"]
+    assert commands
+    for text in commands:
+        folder = re.search(r"^\$ cd (\S+)$", text, re.MULTILINE)
+        declared = load(ROOT / (folder[1] if folder else ".") / "template.yaml")["Parameters"]
+        for overrides in re.findall(r"--parameter-overrides ((?:\w+=\S+ ?)+)", text):
+            given = dict(each.split("=", 1) for each in overrides.split())
+            assert given.keys() <= declared.keys()
+
+
+def test_the_exports_that_it_names_are_those_of_the_template() -> None:
+    (sentence,) = re.findall(r"exports, under its name: (.*?)\. Every API", GUIDE, re.DOTALL)
+    outputs = load(ROOT / "template.yaml")["Outputs"]
+    exported = {name for name, output in outputs.items() if "Export" in output}
+    assert set(re.findall(r"`(\w+)`", sentence)) == exported
+    for name in exported:
+        assert outputs[name]["Export"]["Name"] == {"Fn::Sub": f"${{AWS::StackName}}-{name}"}
+
+
+def test_the_reasons_that_it_explains_are_in_the_log_s_vocabulary() -> None:
+    named = re.findall(r"^\| `(api_rules_\w+)` \|", GUIDE, re.MULTILINE)
+    assert set(named) == {reason.value for reason in Reason if reason.startswith("api_rules_")}
 
 
 def test_its_example_of_another_issuer_is_accepted() -> None:

@@ -16,7 +16,19 @@ from tests.support.tokens import ISSUER, mint, rest_event
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-HEAVY = ("http", "ssl", "urllib", "socket", "boto3", "logging", "email", "inspect", "dataclasses")
+HEAVY = (
+    "http",
+    "ssl",
+    "urllib",
+    "socket",
+    "boto3",
+    "logging",
+    "email",
+    "inspect",
+    "dataclasses",
+    "hashlib",
+    "threading",
+)
 
 
 class Context:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from contextlib import contextmanager
-from threading import Thread
+from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 import pytest
@@ -174,6 +174,24 @@ def test_a_closed_port_is_a_failure() -> None:
 def test_no_time_left_is_a_failure_without_a_connection() -> None:
     with _serving(b"") as server, pytest.raises(ExchangeFailed):
         _get(server.url, 0)
+
+
+def test_a_name_that_is_looked_up_too_slowly_ends_at_the_deadline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answered = Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answered.wait(10))
+    started = time.monotonic()
+    with pytest.raises(ExchangeFailed, match="TimeoutError"):
+        send(Request("GET", "https://slow.example.com/jwks", {}, b"", 0.1))
+    assert time.monotonic() - started < 5
+    answered.set()
+
+
+@pytest.mark.parametrize("host", ["nobody.invalid", "a" * 64 + ".example.com"])
+def test_a_name_that_cannot_be_looked_up_is_a_failure(host: str) -> None:
+    with pytest.raises(ExchangeFailed):
+        send(Request("GET", f"https://{host}/jwks", {}, b"", 5))
 
 
 def test_a_server_without_tls_is_a_failure_for_https() -> None:

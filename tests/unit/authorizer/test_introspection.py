@@ -295,6 +295,21 @@ def test_who_waits_too_long_for_that_answer_is_told_so() -> None:
         sandbox.introspector.introspect("opaque", NOW, 0.001)
 
 
+def test_who_waited_has_only_the_rest_of_its_time_to_ask() -> None:
+    sandbox = Sandbox(active())
+
+    class SlowLock:
+        def acquire(self, timeout: float) -> bool:
+            sandbox.clock.advance(0.75)
+            return timeout > 0
+
+        def release(self) -> None: ...
+
+    sandbox.introspector._locks = [SlowLock()] * 64  # type: ignore[list-item]
+    sandbox.introspector.introspect(OPAQUE, NOW, 1)
+    assert sandbox.endpoint.requests[0].seconds == 0.25
+
+
 @pytest.mark.parametrize("status", [401, 403])
 def test_89_our_own_bad_credentials_are_our_trouble(status: int) -> None:
     sandbox = Sandbox(active(), status)

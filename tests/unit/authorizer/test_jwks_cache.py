@@ -11,9 +11,9 @@ from authorizer.clocks import Clocks
 from authorizer.errors import KeySetUnavailable, TokenRefused
 from authorizer.https_client import ExchangeFailed, Response
 from authorizer.jwk import KeySet, VerificationKey
-from authorizer.jwks_cache import Ages, JwksCache
+from authorizer.jwks_cache import Ages, JwksCache, Seed
 from authorizer.reasons import Reason
-from tests.support.tokens import FakeClock
+from tests.support.tokens import NOW, FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,9 +58,10 @@ class Issuer:
 class Sandbox:
     """A cache with its issuer and its clock."""
 
-    def __init__(self, kids: str = "one", *, seed: bytes | None = None) -> None:
+    def __init__(self, kids: str = "one", *, seed: Seed | None = None) -> None:
         self.clock = FakeClock()
         self.issuer = Issuer(kids)
+        self.noted: list[str] = []
         self.cache = JwksCache(
             self.issuer.fetch,
             _parse,
@@ -68,6 +69,7 @@ class Sandbox:
             ages=AGES,
             seed=seed,
             chance=lambda: 0,
+            note=lambda metric: self.noted.append(metric.name),
         )
 
     def find(self, kid: str, *, issued_at: float | None = None) -> VerificationKey:
@@ -91,6 +93,25 @@ def test_one_fetch_serves_all_later_lookups() -> None:
         sandbox.clock.advance(0.2)
         assert sandbox.find("one") is key
     assert sandbox.issuer.fetches == 1
+
+
+def test_fetches_their_failures_and_the_uses_of_an_old_set_are_noted() -> None:
+    sandbox = Sandbox()
+    sandbox.find("one")
+    sandbox.find("one")
+    assert sandbox.noted == ["KeySetFetches"]
+    sandbox.clock.advance(AGES.soft)
+    sandbox.find("one")
+    assert sandbox.noted == ["KeySetFetches"] * 2
+    sandbox.noted.clear()
+    sandbox.issuer.down = True
+    sandbox.clock.advance(AGES.soft)
+    sandbox.find("one")
+    assert sandbox.noted == ["KeySetFetches", "KeySetFetchFailures", "StaleKeySetUses"]
+    sandbox.noted.clear()
+    sandbox.clock.advance(AGES.hard)
+    assert sandbox.is_unavailable("one")
+    assert sandbox.noted == ["KeySetFetches", "KeySetFetchFailures"]
 
 
 def test_91_a_thousand_random_key_ids_cause_at_most_two_fetches() -> None:
@@ -375,7 +396,7 @@ def test_a_set_is_as_old_as_the_question_that_brought_it() -> None:
 
 
 def test_a_seed_serves_while_the_issuer_is_down_and_is_replaced_once_it_is_up() -> None:
-    sandbox = Sandbox("one", seed=b"seeded")
+    sandbox = Sandbox("one", seed=Seed(b"seeded"))
     sandbox.issuer.down = True
     assert sandbox.find("seeded").kid == "seeded"
     assert sandbox.cache.freshness() == ("stale", 0)
@@ -384,6 +405,34 @@ def test_a_seed_serves_while_the_issuer_is_down_and_is_replaced_once_it_is_up() 
     assert sandbox.refusal("seeded") is Reason.KID_UNKNOWN
     assert sandbox.find("one").kid == "one"
     assert sandbox.issuer.fetches == 2
+
+
+def test_a_dated_seed_is_as_old_as_its_date_says() -> None:
+    sandbox = Sandbox("one", seed=Seed(b"seeded", NOW - AGES.soft + 1))
+    assert sandbox.find("seeded").kid == "seeded"
+    assert sandbox.cache.freshness() == ("fresh", AGES.soft - 1)
+    assert sandbox.issuer.fetches == 0
+    sandbox.clock.advance(1)
+    assert sandbox.refusal("seeded") is Reason.KID_UNKNOWN  # withdrawn since
+    assert sandbox.issuer.fetches == 1
+
+
+def test_a_dated_seed_is_not_fit_for_use_past_the_hard_age() -> None:
+    sandbox = Sandbox("one", seed=Seed(b"seeded", NOW - AGES.hard))
+    sandbox.issuer.down = True
+    with pytest.raises(KeySetUnavailable):
+        sandbox.find("seeded")
+
+
+def test_a_seed_from_the_future_is_from_now() -> None:
+    sandbox = Sandbox("one", seed=Seed(b"seeded", NOW + 1e6))
+    sandbox.clock.advance(AGES.soft)
+    assert sandbox.refusal("seeded") is Reason.KID_UNKNOWN
+
+
+def test_an_unknown_key_id_is_asked_about_while_a_seed_is_fresh() -> None:
+    sandbox = Sandbox("one", seed=Seed(b"seeded", NOW))
+    assert sandbox.find("one").kid == "one"
 
 
 def test_the_state_can_be_inspected() -> None:

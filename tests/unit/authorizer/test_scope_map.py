@@ -7,7 +7,7 @@ import pytest
 
 import authorizer
 from authorizer.routes import parse_route
-from authorizer.scope_map import ScopeMapError, parse_scope_map
+from authorizer.scope_map import ScopeMapError, parse_api_rules, parse_scope_map
 
 SHIPPED = Path(authorizer.__file__).parent / "scopes.json"
 
@@ -56,3 +56,42 @@ def test_the_shipped_map_opens_the_countries_to_their_readers() -> None:
 def test_a_map_in_doubt_is_refused_with_the_entry_at_fault(raw: bytes, fault: str) -> None:
     with pytest.raises(ScopeMapError, match=fault):
         parse_scope_map(raw)
+
+
+@pytest.mark.parametrize(
+    ("audience", "audiences"),
+    [
+        ({}, set()),
+        ({"audience": "https://orders.example"}, {"https://orders.example"}),
+        ({"audience": ["orders", "old-orders"]}, {"orders", "old-orders"}),
+    ],
+)
+def test_an_apis_rules_are_a_scope_map_and_perhaps_audiences(
+    audience: dict[str, object], audiences: set[str]
+) -> None:
+    rules = parse_api_rules(json.dumps({"scopes": {"a": ["GET /x"]}, **audience}).encode())
+    assert rules.audiences == audiences
+    assert rules.scope_map.routes_for(frozenset({"a"})) == [parse_route("GET /x")]
+
+
+@pytest.mark.parametrize(
+    ("raw", "fault"),
+    [
+        (b"", "the API's rules are not a JSON object"),
+        (b'"scopes"', "the API's rules are not a JSON object: not_object"),
+        (b'{"scopes":{},"scopes":{}}', "not a JSON object: duplicate_member"),
+        (b"{}", "there is no scope map in scopes"),
+        (b'{"a":["GET /x"]}', "members other than audience, scopes"),
+        (b'{"scopes":{},"audiences":["x"]}', "members other than audience, scopes"),
+        (b'{"scopes":["GET /x"]}', "there is no scope map in scopes"),
+        (b'{"scopes":{"a":["GET /*"]}}', "'a': not a path segment"),
+        (b'{"scopes":{},"audience":null}', "neither a text nor a list of texts"),
+        (b'{"scopes":{},"audience":[]}', "neither a text nor a list of texts"),
+        (b'{"scopes":{},"audience":{}}', "neither a text nor a list of texts"),
+        (b'{"scopes":{},"audience":""}', "an audience is not a text"),
+        (b'{"scopes":{},"audience":["x",1]}', "an audience is not a text"),
+    ],
+)
+def test_rules_in_doubt_are_refused_with_what_is_wrong(raw: bytes, fault: str) -> None:
+    with pytest.raises(ScopeMapError, match=fault):
+        parse_api_rules(raw)

@@ -40,10 +40,14 @@ def test_the_issuer_is_all_that_is_needed() -> None:
         deny_list_soft_age=60,
         deny_list_hard_age=300,
         scope_map=None,
+        api_rules=None,
+        api_rules_soft_age=300,
+        api_rules_hard_age=3600,
         simple_response=False,
         usage_keys=None,
         policy_expires=True,
         remembered_tokens=1024,
+        stack_name=None,
     )
 
 
@@ -156,17 +160,26 @@ def test_an_empty_variable_counts_as_one_that_is_not_set() -> None:
         ({"RESOURCE": "https://api.example.com?x"}, "RESOURCE is an address with a query"),
         ({"RESOURCE": "api.example.com"}, "RESOURCE is not an https URL"),
         ({"DENY_LIST_SOFT_AGE": "400"}, "DENY_LIST_SOFT_AGE is longer than DENY_LIST_HARD_AGE"),
+        ({"API_RULES": "gatehouse/apis"}, "API_RULES is not a path of parameters"),
+        ({"API_RULES": "/gatehouse/apis/"}, "API_RULES is not a path of parameters"),
+        ({"API_RULES": "/gatehouse/*"}, "API_RULES is not a path of parameters"),
+        ({"API_RULES_SOFT_AGE": "4000"}, "API_RULES_SOFT_AGE is longer than API_RULES_HARD_AGE"),
+        ({"API_RULES": "/apis", "SCOPE_MAP": "{}"}, "API_RULES takes the place of SCOPE_MAP"),
+        (
+            {"API_RULES": "/apis", "RESOURCE": "https://api.example.com"},
+            "RESOURCE is the address of one API",
+        ),
         ({"SIMPLE_RESPONSE": "true", "USAGE_KEYS": "k"}, "USAGE_KEYS has no place"),
         ({"OTHER_ISSUERS": "https://a.example"}, "OTHER_ISSUERS is not a JSON object"),
         ({"OTHER_ISSUERS": '{"https://a.example": []}'}, "an issuer with members other than"),
         ({"OTHER_ISSUERS": '{"https://a.example": {"uri": 1}}'}, "an issuer with members other"),
         (
-            {"OTHER_ISSUERS": '{"https://a.example": {"audience": "x"}}'},
-            "an issuer without jwks_uri or without audience",
+            {"OTHER_ISSUERS": '{"https://a.example": {"audience": "x", "jwks_uri": 1}}'},
+            "a jwks_uri that is not a text",
         ),
         (
             {"OTHER_ISSUERS": '{"https://a.example": {"jwks_uri": "https://a.example/k"}}'},
-            "an issuer without jwks_uri or without audience",
+            "an issuer without audience",
         ),
         (
             {"OTHER_ISSUERS": '{"https://a.example": {"jwks_uri": "", "audience": [1]}}'},
@@ -199,3 +212,21 @@ def test_one_error_names_every_fault_and_no_value() -> None:
     for name in ("ISSUER", "JWKS_URI", "FETCH_TIMEOUT"):
         assert name in message
     assert "secret-host" not in message
+
+
+def test_the_rules_of_apis_are_parameters_below_a_path() -> None:
+    environ = {
+        "ISSUER": ISSUER,
+        "API_RULES": "/gatehouse/a-stack/apis",
+        "API_RULES_SOFT_AGE": "30",
+        "API_RULES_HARD_AGE": "90",
+    }
+    settings = Settings.from_env(environ)
+    assert settings.api_rules == "/gatehouse/a-stack/apis"
+    assert (settings.api_rules_soft_age, settings.api_rules_hard_age) == (30, 90)
+
+
+def test_an_issuers_own_metadata_can_tell_where_its_keys_are() -> None:
+    other = '{"https://a.example": {"audience": "x"}}'
+    settings = Settings.from_env({"ISSUER": ISSUER, "JWKS_URI": "discover", "OTHER_ISSUERS": other})
+    assert (settings.jwks_uri, settings.other_issuers[0].jwks_uri) == (None, None)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from authorizer import aws
 from authorizer.aws import DynamoDb
 from authorizer.errors import StateUnavailable, TokenRefused
 from authorizer.reasons import Reason
@@ -99,15 +100,35 @@ def test_an_entry_names_no_key_and_expires_by_itself(dynamodb: DynamoDBClient) -
 
 
 @pytest.mark.usefixtures("dynamodb")
-def test_a_client_is_kept_and_made_anew_for_whoever_has_less_time() -> None:
+def test_a_client_is_kept_for_all_who_have_time_for_it() -> None:
     dynamodb = DynamoDb(3)
-    kept = dynamodb.client(3)
-    assert dynamodb.client(10) is kept
-    hasty = dynamodb.client(1)
-    assert hasty is not kept
-    assert 0 < _patience(hasty) <= 1
-    assert dynamodb.client(3) is kept
-    assert _patience(dynamodb.client(0)) > 0
+    clients = {id(dynamodb.client(2.99 - spent / 100)) for spent in range(100)}
+    assert len(clients) == 1
+    assert dynamodb.client(4) is dynamodb.client(10)
+
+
+@pytest.mark.usefixtures("dynamodb")
+@pytest.mark.parametrize("seconds", [10, 3.1, 2, 1, 0.4])
+def test_a_call_ends_in_time_and_has_half_of_the_time_at_least(seconds: float) -> None:
+    patience = _patience(DynamoDb(3).client(seconds))
+    assert min(3, seconds) / 2 <= patience <= min(3, seconds)
+
+
+@pytest.mark.usefixtures("dynamodb")
+def test_even_who_has_no_time_left_gets_a_client_that_does_not_wait_for_ever() -> None:
+    assert 0 < _patience(DynamoDb(3).client(0)) < 1
+
+
+@pytest.mark.usefixtures("dynamodb")
+def test_who_waits_for_boto3_does_not_make_the_kept_client_hasty(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dynamodb = DynamoDb(3)
+    moments = iter((0.0, 2.5))
+    with monkeypatch.context() as slow:
+        slow.setattr(aws, "monotonic", lambda: next(moments))
+        assert _patience(dynamodb.client(3)) <= 0.5
+    assert _patience(dynamodb.client(4)) == 3
 
 
 def _patience(client: DynamoDBClient) -> float:

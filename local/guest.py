@@ -1,0 +1,146 @@
+"""Play the API of another stack beside `make run`, guarded as it would be in an account.
+
+    python -m local.guest docs/examples/rest-api/template.yaml --port 8101
+
+Of the template it plays its one API with its functions, which must be Python; its parameters of
+Systems Manager are put into the laptop's AWS. What it imports is what template.yaml exports.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import replace
+from io import TextIOWrapper
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local.addresses import Addresses
+from local.aws import TEMPLATE
+from local.chalice_shell import shared_environment
+from local.environment import use_local_aws
+from local.errors import LaptopError
+from local.gateway.core import Gateway
+from local.gateway.invocation import InProcessLambda
+from local.gateway.template import Template, TemplateError
+from local.http_server import Server
+from local.place import LAPTOP
+from local.provisioning import names
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, MutableMapping, Sequence
+
+    from local.gateway.model import Api, Function
+
+EXPORTS = ("Issuer", "JwksUri", "AuthorizerArn", "AuthorizerInvocationUri", "ApiRulesPath")
+_SHARED = "SharedAuthorizer"
+_PARAMETER = "AWS::SSM::Parameter"
+_APIS = ("AWS::Serverless::Api", "AWS::ApiGatewayV2::Api")
+
+
+class GuestStack:
+    """A stack that imports from ours, with one API."""
+
+    def __init__(self, path: Path, addresses: Addresses, parameters: Mapping[str, str]) -> None:
+        self._path = path
+        self._ours = Template.read(TEMPLATE)
+        self._names = names(self._ours)
+        self._origins = {"AuthServerApi": addresses.auth_origin}
+        self._template = Template.read(
+            path,
+            parameters,
+            replace(LAPTOP, stack_name=path.resolve().parent.name),
+            dict(self._ours.export(name, self._names, self._origins) for name in EXPORTS),
+        )
+
+    def api(self) -> Api:
+        """Return the stack's API.
+
+        Raises:
+            TemplateError: it has none or several, or it uses something that cannot be played.
+        """
+        found = [each.logical_id for kind in _APIS for each in self._template.of_type(kind)]
+        if len(found) != 1:
+            raise TemplateError(f"one API can be played, and there are {len(found)}")
+        return self._template.api(found[0])
+
+    def functions(self) -> list[Function]:
+        """Return the functions that the API calls, the shared authorizer under its ARN."""
+        shared = self._ours.function(_SHARED, self._names, self._origins)
+        return [
+            replace(shared, logical_id=name)
+            if name == shared.arn
+            else self._template.function(name)
+            for name in sorted(self.api().functions())
+        ]
+
+    def put_parameters(self) -> None:
+        """Make the stack's parameters."""
+        ssm = boto3.client("ssm")
+        for resource in self._template.of_type(_PARAMETER):
+            properties = self._template.properties(resource.logical_id, {})
+            ssm.put_parameter(
+                Name=properties["Name"],
+                Value=properties["Value"],
+                Type=properties["Type"],
+                Overwrite=True,
+            )
+
+    def code(self) -> list[str]:
+        """Return the folders that the functions' code is in."""
+        folders = (
+            self._path.parent / str(properties.get("CodeUri", "."))
+            for _, properties in self._template.function_properties()
+        )
+        return [str(folder.resolve()) for folder in folders]
+
+
+def gateway(stack: GuestStack, environ: MutableMapping[str, str]) -> Gateway:
+    """Compose the gateway of a guest's API, in this process.
+
+    Raises:
+        LaptopError: two of its functions need different values of one variable.
+        TemplateError: its template cannot be played.
+    """
+    stack.put_parameters()
+    functions = stack.functions()
+    environ.update(shared_environment(functions))
+    sys.path[:0] = [folder for folder in stack.code() if folder not in sys.path]
+    sandboxes = InProcessLambda(functions)
+    sandboxes.warm_up()
+    return Gateway(stack.api(), sandboxes)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Serve until interrupted; return 1 when that is not possible."""
+    parser = argparse.ArgumentParser(prog="local.guest", description=__doc__.partition("\n")[0])
+    parser.add_argument("template", type=Path)
+    parser.add_argument("--port", type=int, default=8101)
+    parser.add_argument("--parameter", action="append", default=[], metavar="NAME=VALUE")
+    given = parser.parse_args(arguments)
+    try:
+        addresses = Addresses.from_env(os.environ)
+        use_local_aws(os.environ, addresses)
+        parameters = dict(each.split("=", 1) for each in given.parameter)
+        stack = GuestStack(given.template, addresses, parameters)
+        server = Server(addresses.host, given.port)
+        server.open(gateway(stack, os.environ))
+    except (LaptopError, TemplateError, OSError, ClientError, BotoCoreError) as error:
+        print(f"{given.template} cannot be played: {error}", file=sys.stderr)
+        return 1
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # into a file too: the log is to be followed
+    print(f"{stack.api().logical_id} at http://localhost:{server.port}/{stack.api().stage}")
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,149 @@
+"""The example stacks of docs/, guarded by tokens of the laptop's authorization server."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from base64 import b64encode
+from typing import TYPE_CHECKING
+from urllib.error import HTTPError
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
+
+import pytest
+
+from local.demo_clients import COUNTRY_API, CUSTOMER_API
+from tests.support.laptop import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from email.message import Message
+    from pathlib import Path
+
+    from tests.support.laptop import Laptop
+
+EXAMPLES = ROOT / "docs" / "examples"
+CLIENT = "service-client-api"
+
+
+@contextlib.contextmanager
+def guest(laptop: Laptop, template: Path) -> Iterator[str]:
+    """Play a stack beside the laptop edition; yields its API's address."""
+    addresses = laptop.addresses
+    environ = {
+        **os.environ,
+        "GATEHOUSE_AUTH_PORT": str(addresses.auth_port),
+        "GATEHOUSE_API_PORT": str(addresses.api_port),
+        "GATEHOUSE_AWS_PORT": str(addresses.aws_port),
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "local.guest", str(template), "--port", "0"],
+        cwd=ROOT,
+        env=environ,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        yield line.strip().partition(" at ")[2]
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=10)
+    assert process.returncode == 0
+
+
+def ask(url: str, method: str = "GET", token: str | None = None) -> tuple[int, Message, bytes]:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    try:
+        with urlopen(Request(url, method=method, headers=headers), timeout=10) as answer:  # noqa: S310
+            return answer.status, answer.headers, answer.read()
+    except HTTPError as error:
+        with error:
+            return error.code, error.headers, error.read()
+
+
+def token(laptop: Laptop, scope: str, resource: str = CUSTOMER_API) -> str:
+    form = {"grant_type": "client_credentials", "scope": scope, "resource": resource}
+    credentials = b64encode(f"{CLIENT}:{CLIENT}-secret".encode()).decode()
+    request = Request(  # noqa: S310 - the laptop's own address
+        f"{laptop.addresses.auth_origin}/ms-auth-server/oauth2/token",
+        data=urlencode(form).encode(),
+        headers={"Authorization": f"Basic {credentials}"},
+    )
+    with urlopen(request, timeout=10) as answer:  # noqa: S310
+        return str(json.load(answer)["access_token"])
+
+
+@pytest.mark.parametrize("name", ["rest-api", "http-api", "own-authorizer"])
+def test_an_example_lets_a_token_do_what_its_scopes_open_and_nothing_else(
+    laptop: Laptop, name: str
+) -> None:
+    reader = token(laptop, "customer.read")
+    writer = token(laptop, "customer.write")
+    foreigner = token(laptop, "customer.read customer.write", COUNTRY_API)
+    with guest(laptop, EXAMPLES / name / "template.yaml") as url:
+        for _ in range(2):  # asked for, and out of API Gateway's memory
+            assert ask(f"{url}/customers", token=reader)[0] == 200
+            assert ask(f"{url}/customers/1", token=reader)[0] == 200
+            assert ask(f"{url}/customers", "POST", reader)[0] == 403
+            assert ask(f"{url}/customers/1", token=writer)[0] == 403
+            status, _, body = ask(f"{url}/customers", "POST", writer)
+            assert (status, json.loads(body)) == (201, {"added_by": CLIENT})
+            assert ask(f"{url}/customers/1", token=foreigner)[0] == 401
+            assert ask(f"{url}/customers")[0] == 401
+        altered = reader[:-8] + "AAAAAAAA"
+        assert ask(f"{url}/customers", token=altered)[0] == 401
+
+
+def test_a_guests_rest_api_answers_with_challenges(laptop: Laptop) -> None:
+    with guest(laptop, EXAMPLES / "rest-api" / "template.yaml") as url:
+        status, headers, _ = ask(f"{url}/customers")
+        assert (status, headers["WWW-Authenticate"]) == (401, "Bearer")
+        status, headers, _ = ask(f"{url}/customers", "POST", token(laptop, "customer.read"))
+        assert status == 403
+        assert headers["WWW-Authenticate"] == 'Bearer error="insufficient_scope"'
+        assert ask(f"{url}/elsewhere", token=token(laptop, "customer.read"))[0] == 404
+
+
+def test_an_api_whose_rules_are_missing_or_in_doubt_is_500_until_they_are_good(
+    laptop: Laptop, tmp_path: Path
+) -> None:
+    text = (EXAMPLES / "rest-api" / "template.yaml").read_text(encoding="utf-8")
+    text = text.replace("../backend/", str(EXAMPLES / "backend"))
+    # The shared authorizer is another API's: what the laptop has for that one does not count.
+    text = text.replace("CustomersApi", "OrdersApi")
+    head, mark, tail = text.partition("  Customers:\n")
+    without_rules = head.partition("  # Which scope opens")[0] + mark + tail
+    in_doubt = text.replace('"GET /customers"', '"ANY /customers"')
+    answers = []
+    for number, version in enumerate((without_rules, in_doubt, text)):
+        template = tmp_path / str(number) / "template.yaml"
+        template.parent.mkdir()
+        template.write_text(version, encoding="utf-8")
+        with guest(laptop, template) as url:
+            answers.append(ask(f"{url}/customers", token=token(laptop, "customer.read"))[0])
+    assert answers == [500, 500, 200]
+
+
+def test_a_template_that_cannot_be_played_ends_with_a_sentence(
+    laptop: Laptop, tmp_path: Path
+) -> None:
+    template = tmp_path / "template.yaml"
+    template.write_text("Resources: {}", encoding="utf-8")
+    process = subprocess.run(
+        [sys.executable, "-m", "local.guest", str(template)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert process.returncode == 1
+    assert (
+        process.stderr == f"{template} cannot be played: one API can be played, and there are 0\n"
+    )

@@ -1,0 +1,139 @@
+"""Metrics at the end of a line, in the embedded metric format."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from authorizer.metrics import (
+    DECISIONS,
+    ERROR,
+    KEY_SET_FETCHES,
+    REFUSALS,
+    STALE_KEY_SET_USES,
+    Meter,
+    Metric,
+)
+from tests.support.cloudwatch import MalformedMetricsError, Series, Value, extract
+
+NOW = 1_700_000_000.125
+LATENCY = Metric("Latency", unit="Milliseconds", is_measure=True)
+
+
+def _meter(stack: str | None = "ours") -> Meter:
+    return Meter(stack, lambda: NOW)
+
+
+def _line(end: str, **members: object) -> str:
+    return f"{json.dumps(members)[:-1]}{end}}}"
+
+
+def _series(name: str, **dimensions: str) -> Series:
+    return Series("Gatehouse", name, frozenset({"stack": "ours", **dimensions}.items()))
+
+
+def test_a_line_counts_what_it_is_about() -> None:
+    line = _line(_meter().writer(DECISIONS)(), decision="allow")
+    assert json.loads(line) == {
+        "decision": "allow",
+        "stack": "ours",
+        "Decisions": 1,
+        "_aws": {
+            "CloudWatchMetrics": [
+                {
+                    "Namespace": "Gatehouse",
+                    "Dimensions": [["stack", "decision"]],
+                    "Metrics": [{"Name": "Decisions"}],
+                }
+            ],
+            "Timestamp": 1_700_000_000_125,
+        },
+    }
+    assert list(extract(line)) == [Value(_series("Decisions", decision="allow"), 1, NOW)]
+
+
+def test_what_was_noted_is_in_the_next_line_and_in_no_other() -> None:
+    meter = _meter()
+    write = meter.writer(DECISIONS)
+    meter.note(KEY_SET_FETCHES)
+    meter.note(KEY_SET_FETCHES)
+    meter.note(LATENCY, 12.5)
+    meter.note(LATENCY, 7)
+    values = list(extract(_line(write(), decision="allow")))
+    assert values == [
+        Value(_series("Decisions", decision="allow"), 1, NOW),
+        Value(_series("KeySetFetches"), 2, NOW),
+        Value(_series("Latency"), 12.5, NOW),
+        Value(_series("Latency"), 7, NOW),
+    ]
+    assert len(list(extract(_line(write(), decision="allow")))) == 1
+
+
+def test_one_line_holds_at_most_a_hundred_values_of_a_metric() -> None:
+    meter = _meter()
+    for number in range(150):
+        meter.note(LATENCY, number)
+    values = [v.value for v in extract(_line(meter.writer()(), a=1))]
+    assert values == list(range(50, 150))
+
+
+@pytest.mark.parametrize("stack", [None, "ours"])
+def test_a_line_says_its_level_and_time_only_where_something_was_wrong(stack: str | None) -> None:
+    meter = _meter(stack)
+    assert "level" not in meter.writer(DECISIONS)()
+    meter.note(KEY_SET_FETCHES)
+    assert "level" not in _line(meter.writer(DECISIONS)(), decision="allow")
+    meter.note(STALE_KEY_SET_USES)
+    assert _level(meter.writer(DECISIONS)()) == ("WARN", "2023-11-14T22:13:20.125Z")
+    end = meter.writer(REFUSALS, level=ERROR)()
+    assert _level(end) == ("ERROR", "2023-11-14T22:13:20.125Z")
+
+
+def _level(end: str) -> tuple[str, str]:
+    line: dict[str, Any] = json.loads(_line(end, decision="error", reason="unexpected"))
+    return line["level"], line["timestamp"]
+
+
+def test_without_a_stack_there_are_no_metrics() -> None:
+    for meter in (Meter(), Meter.from_env({}), Meter.from_env({"STACK_NAME": ""})):
+        meter.note(KEY_SET_FETCHES)
+        assert meter.writer(DECISIONS)() == ""
+    assert '"stack":"ours"' in Meter.from_env({"STACK_NAME": "ours"}).writer(DECISIONS)()
+
+
+DIRECTIVE = {"Namespace": "G", "Dimensions": [["stack"]], "Metrics": [{"Name": "N"}]}
+GOOD: dict[str, Any] = {
+    "_aws": {"Timestamp": 1_700_000_000_000, "CloudWatchMetrics": [DIRECTIVE]},
+    "stack": "s",
+    "N": 1,
+}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"N": "1"},
+        {"N": True},
+        {"N": []},
+        {"N": [1] * 101},
+        {"stack": ""},
+        {"stack": 1},
+        {"stack": None},
+        {"_aws": {**GOOD["_aws"], "Timestamp": 1_700_000_000}},
+        {"_aws": {**GOOD["_aws"], "CloudWatchMetrics": [{**DIRECTIVE, "Dimensions": []}]}},
+        {"_aws": {**GOOD["_aws"], "CloudWatchMetrics": [{**DIRECTIVE, "Namespace": "a b"}]}},
+        {"_aws": {**GOOD["_aws"], "CloudWatchMetrics": [{**DIRECTIVE, "Metrics": []}]}},
+        {
+            "_aws": {
+                **GOOD["_aws"],
+                "CloudWatchMetrics": [{**DIRECTIVE, "Metrics": [{"Name": "N", "Unit": "Pounds"}]}],
+            }
+        },
+    ],
+)
+def test_a_line_whose_metrics_cloudwatch_would_drop_is_recognised(changes: dict[str, Any]) -> None:
+    assert list(extract(json.dumps(GOOD)))
+    with pytest.raises(MalformedMetricsError):
+        list(extract(json.dumps(GOOD | changes)))

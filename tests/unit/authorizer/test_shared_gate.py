@@ -1,0 +1,410 @@
+"""One authorizer for many APIs: whose rules count, when they are read, and what closes an API."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+from authorizer.aws import Parameters
+from authorizer.composition import build
+from authorizer.errors import OwnTrouble, RulesUnavailable, Unauthorized
+from authorizer.https_client import Request, Response
+from authorizer.introspection import Credentials
+from authorizer.reasons import Reason
+from authorizer.settings import Settings
+from authorizer.shared_gate import ParameterStore, RulesSource
+from local.place import LAPTOP
+from tests.support.policies import allows
+from tests.support.tokens import (
+    ISSUER,
+    NOW,
+    FakeClock,
+    claims,
+    forge,
+    jwks,
+    mint,
+    rest_event,
+    rsa_jwk,
+    rsa_key,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mypy_boto3_ssm import SSMClient
+
+PATH = f"/gatehouse/{LAPTOP.stack_name}/apis"
+ORDERS, STOCK = "orders1234", "stock56789"
+ORDERS_API, STOCK_API = "https://orders.example", "https://stock.example"
+OTHER_ISSUER = "https://other.example.com"
+
+
+def stage(api: str) -> str:
+    return f"arn:aws:execute-api:eu-west-1:123456789012:{api}/live"
+
+
+def rules(scope: str = "read", route: str = "GET /things", **members: object) -> str:
+    return json.dumps({"scopes": {scope: [route]}, **members})
+
+
+class MemoryRules:
+    """Rules in memory; counts how often it is asked, and can be out of reach."""
+
+    def __init__(self) -> None:
+        self.by_api: dict[str, str] = {}
+        self.asked: list[str] = []
+        self.down = False
+
+    def read(self, api: str, seconds: float) -> str | None:
+        self.asked.append(api)
+        if self.down:
+            raise RulesUnavailable(Reason.API_RULES_UNAVAILABLE)
+        return self.by_api.get(api)
+
+    def put(self, api: str, text: str) -> None:
+        self.by_api[api] = text
+
+
+class Sandbox:
+    """A shared authorizer of its own, with its clock, rules and issuers."""
+
+    def __init__(self, source: RulesSource | None = None, **environ: str) -> None:
+        self.clock = FakeClock()
+        self.rules = MemoryRules()
+        self.log: list[str] = []
+        self.sent: list[Request] = []
+        environ = {"ISSUER": ISSUER, "API_RULES": PATH} | environ
+        self.gate = build(
+            Settings.from_env(environ),
+            clock=self.clock,
+            monotonic=self.clock,
+            chance=lambda: 0,
+            send=self._send,
+            emit=self.log.append,
+            credential_source=lambda _anew, _seconds: Credentials("authorizer", "secret"),
+            rules_source=source or self.rules,
+        )
+
+    def _send(self, request: Request) -> Response:
+        self.sent.append(request)
+        if request.method == "POST":
+            answer = {"active": True, "client_id": "c", "scope": "read", "aud": ORDERS_API}
+            return Response(200, {}, json.dumps(answer).encode())
+        key = rsa_key("other") if request.url.startswith(OTHER_ISSUER) else rsa_key()
+        return Response(200, {}, jwks(rsa_jwk(key=key)))
+
+    def ask(self, api: str, token: str, path: str = "/things") -> str:
+        """Return `allow` or `deny`, or the reason in the log for which there is neither."""
+        event = rest_event(token, methodArn=f"{stage(api)}/GET{path}")
+        try:
+            answer = self.gate.decide(event, 1)
+        except (Unauthorized, OwnTrouble):
+            line = json.loads(self.log[-1])
+            return f"{line['decision']}: {line['reason']}"
+        document = answer["policyDocument"]
+        assert isinstance(document, dict)
+        return "allow" if allows(document, f"{stage(api)}/GET{path}") else "deny"
+
+    def notices(self) -> list[str]:
+        return [line["notice"] for line in map(json.loads, self.log) if "notice" in line]
+
+
+def token(**changes: object) -> str:
+    return mint(claims(NOW, **{"scope": "read", **changes}))
+
+
+def test_each_api_is_judged_by_the_rules_of_its_own() -> None:
+    sandbox = Sandbox()
+    sandbox.rules.put(ORDERS, rules("orders.read"))
+    sandbox.rules.put(STOCK, rules("stock.read"))
+    for _ in range(2):
+        assert sandbox.ask(ORDERS, token(scope="orders.read")) == "allow"
+        assert sandbox.ask(STOCK, token(scope="orders.read")) == "deny"
+        assert sandbox.ask(STOCK, token(scope="stock.read")) == "allow"
+        assert sandbox.ask(STOCK, token(scope="stock.read"), "/other") == "deny"
+    assert sandbox.rules.asked == [ORDERS, STOCK]
+
+
+@pytest.mark.parametrize("member", ["methodArn", "routeArn"])
+def test_the_api_is_the_one_of_the_arn_and_nothing_else_in_the_event(member: str) -> None:
+    sandbox = Sandbox()
+    sandbox.rules.put(ORDERS, rules("read"))
+    event = rest_event(token(), **{"methodArn": None, member: f"{stage(ORDERS)}/GET/things"})
+    event["requestContext"]["apiId"] = STOCK
+    event["headers"]["Host"] = f"{STOCK}.execute-api.eu-west-1.amazonaws.com"
+    assert sandbox.gate.decide(event, 1)
+    assert sandbox.rules.asked == [ORDERS]
+
+
+def test_an_event_without_an_arn_is_our_trouble_and_asks_nobody() -> None:
+    sandbox = Sandbox()
+    with pytest.raises(OwnTrouble):
+        sandbox.gate.decide(rest_event(token(), methodArn="arn:aws:s3:::../../x"), 1)
+    assert sandbox.rules.asked == []
+
+
+def test_a_token_for_one_api_does_not_open_another_not_even_from_memory() -> None:
+    sandbox = Sandbox()
+    sandbox.rules.put(ORDERS, rules(audience=ORDERS_API))
+    sandbox.rules.put(STOCK, rules(audience=[STOCK_API, "stock"]))
+    for_orders, for_stock, for_both = (
+        token(aud=aud) for aud in (ORDERS_API, "stock", [ORDERS_API, STOCK_API])
+    )
+    for _ in range(2):
+        assert sandbox.ask(ORDERS, for_orders) == "allow"
+        assert sandbox.ask(STOCK, for_orders) == "unauthorized: aud_other"
+        assert sandbox.ask(STOCK, for_stock) == "allow"
+        assert sandbox.ask(ORDERS, for_stock) == "unauthorized: aud_other"
+        assert sandbox.ask(ORDERS, for_both) == sandbox.ask(STOCK, for_both) == "allow"
+        assert sandbox.ask(STOCK, token(aud=...)) == "unauthorized: aud_missing"
+    assert [request.method for request in sandbox.sent] == ["GET"]  # one key set for all APIs
+
+
+def test_an_opaque_token_for_one_api_does_not_open_another_either() -> None:
+    sandbox = Sandbox(INTROSPECTION_URI=f"{ISSUER}/i", INTROSPECTION_SECRET_ARN="arn")
+    sandbox.rules.put(ORDERS, rules(audience=ORDERS_API))
+    sandbox.rules.put(STOCK, rules(audience=STOCK_API))
+    for _ in range(2):
+        assert sandbox.ask(ORDERS, "opaque") == "allow"
+        assert sandbox.ask(STOCK, "opaque") == "unauthorized: aud_other"
+
+
+def test_an_apis_audience_is_asked_of_every_issuers_tokens() -> None:
+    said = {OTHER_ISSUER: {"jwks_uri": f"{OTHER_ISSUER}/keys", "audience": "anything-of-ours"}}
+    sandbox = Sandbox(OTHER_ISSUERS=json.dumps(said))
+    sandbox.rules.put(ORDERS, rules(audience=ORDERS_API))
+    sandbox.rules.put(STOCK, rules())
+
+    def theirs(audience: str) -> str:
+        payload = claims(NOW, iss=OTHER_ISSUER, scope="read", aud=audience)
+        return forge(payload=payload, key=rsa_key("other"))
+
+    assert sandbox.ask(ORDERS, theirs(ORDERS_API)) == "allow"
+    assert sandbox.ask(ORDERS, theirs("anything-of-ours")) == "unauthorized: aud_other"
+    assert sandbox.ask(STOCK, theirs("anything-of-ours")) == "allow"
+    assert sandbox.ask(STOCK, theirs(ORDERS_API)) == "unauthorized: aud_other"
+
+
+def test_rules_without_an_audience_take_that_of_the_settings_which_is_said_once() -> None:
+    sandbox = Sandbox(AUDIENCE="everybody")
+    sandbox.rules.put(ORDERS, rules())
+    for _ in range(2):
+        assert sandbox.ask(ORDERS, token(aud="everybody")) == "allow"
+        assert sandbox.ask(ORDERS, token(aud="nobody")) == "unauthorized: aud_other"
+    expected = f"the rules of API {ORDERS} name no audience: AUDIENCE holds for it"
+    assert sandbox.notices() == [expected]
+
+
+def test_an_api_without_rules_is_closed_and_nobodys_403() -> None:
+    sandbox = Sandbox()
+    assert sandbox.ask(ORDERS, token()) == "error: api_rules_missing"
+    assert sandbox.ask(ORDERS, token()) == "error: api_rules_missing"
+    assert sandbox.rules.asked == [ORDERS]
+    sandbox.clock.advance(5)
+    assert sandbox.ask(ORDERS, token()) == "error: api_rules_missing"
+    assert sandbox.notices() == [f"API {ORDERS} has no rules"]
+    sandbox.rules.put(ORDERS, rules())
+    sandbox.clock.advance(5)
+    assert sandbox.ask(ORDERS, token()) == "allow"
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"scopes":{"read":["ANY /x"]}}', "\ud800"])
+def test_rules_in_doubt_close_the_api_and_the_log_says_what_is_wrong(text: str) -> None:
+    sandbox = Sandbox()
+    sandbox.rules.put(ORDERS, rules())
+    assert sandbox.ask(ORDERS, token()) == "allow"
+    sandbox.rules.put(ORDERS, text)
+    sandbox.clock.advance(300)
+    for _ in range(3):
+        assert sandbox.ask(ORDERS, token()) == "error: api_rules_malformed"
+        sandbox.clock.advance(5)
+    (_, notice) = sandbox.notices()
+    assert notice.startswith(f"the rules of API {ORDERS} cannot be used: ")
+    sandbox.rules.put(ORDERS, rules())
+    assert sandbox.ask(ORDERS, token()) == "allow"
+
+
+def test_new_rules_count_after_the_soft_age() -> None:
+    sandbox = Sandbox()
+    sandbox.rules.put(ORDERS, rules())
+    assert sandbox.ask(ORDERS, token()) == "allow"
+    sandbox.rules.put(ORDERS, rules("write"))
+    sandbox.clock.advance(299.9)
+    assert sandbox.ask(ORDERS, token()) == "allow"
+    sandbox.clock.advance(0.1)
+    assert sandbox.ask(ORDERS, token()) == "deny"
+    del sandbox.rules.by_api[ORDERS]
+    sandbox.clock.advance(300)
+    assert sandbox.ask(ORDERS, token()) == "error: api_rules_missing"
+
+
+def test_rules_that_cannot_be_read_again_hold_up_to_the_hard_age() -> None:
+    sandbox = Sandbox()
+    sandbox.rules.put(ORDERS, rules())
+    assert sandbox.ask(ORDERS, token()) == "allow"
+    sandbox.rules.down = True
+    sandbox.clock.advance(3599.9)
+    assert sandbox.ask(ORDERS, token()) == "allow"
+    sandbox.clock.advance(0.1)
+    assert sandbox.ask(ORDERS, token()) == "error: api_rules_unavailable"
+    sandbox.rules.down = False
+    sandbox.clock.advance(2)
+    assert sandbox.ask(ORDERS, token()) == "allow"
+
+
+def test_an_api_first_seen_while_no_rules_can_be_read_is_our_trouble_after_one_attempt() -> None:
+    sandbox = Sandbox()
+    sandbox.rules.down = True
+    for api in (ORDERS, ORDERS, STOCK):
+        assert sandbox.ask(api, token()) == "error: api_rules_unavailable"
+    assert sandbox.rules.asked == [ORDERS]  # then the store is left alone for a second
+
+
+def test_unchanged_rules_keep_what_was_verified_by_them() -> None:
+    sandbox = Sandbox()
+    sandbox.rules.put(ORDERS, rules())
+    gate = sandbox.gate._gates.find(ORDERS, 1)  # type: ignore[attr-defined]
+    sandbox.clock.advance(300)
+    assert sandbox.gate._gates.find(ORDERS, 1) is gate  # type: ignore[attr-defined]
+    sandbox.clock.advance(300)
+    sandbox.rules.put(ORDERS, rules() + " ")
+    assert sandbox.gate._gates.find(ORDERS, 1) is not gate  # type: ignore[attr-defined]
+
+
+def test_of_many_apis_those_not_seen_for_longest_are_read_again() -> None:
+    sandbox = Sandbox()
+    apis = [f"api{number}" for number in range(65)]
+    for api in apis:
+        sandbox.rules.put(api, rules())
+        assert sandbox.ask(api, token()) == "allow"
+    assert sandbox.ask(apis[-1], token()) == "allow"
+    assert sandbox.rules.asked == apis
+    assert sandbox.ask(apis[0], token()) == "allow"
+    assert sandbox.rules.asked == [*apis, apis[0]]
+
+
+class SlowRules(MemoryRules):
+    """Rules that are read only when they are let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reading = threading.Event()
+        self.let_go = threading.Event()
+
+    def read(self, api: str, seconds: float) -> str | None:
+        text = super().read(api, seconds)
+        self.reading.set()
+        assert self.let_go.wait(10)
+        return text
+
+
+def test_who_waits_for_anothers_question_gets_its_answer_and_who_has_rules_does_not_wait() -> None:
+    slow = SlowRules()
+    sandbox = Sandbox(slow)
+    slow.put(ORDERS, rules())
+    answers: list[str] = []
+
+    def ask() -> None:
+        answers.append(sandbox.ask(ORDERS, token()))
+
+    first, second = threading.Thread(target=ask), threading.Thread(target=ask)
+    first.start()
+    assert slow.reading.wait(10)
+    second.start()
+    slow.let_go.set()
+    first.join(10)
+    second.join(10)
+    assert (answers, slow.asked) == (["allow", "allow"], [ORDERS])
+    sandbox.clock.advance(300)
+    slow.reading.clear()
+    slow.let_go.clear()
+    third = threading.Thread(target=ask)
+    third.start()
+    assert slow.reading.wait(10)
+    ask()  # the rules at hand hold
+    slow.let_go.set()
+    third.join(10)
+    assert (answers[2:], slow.asked) == (["allow", "allow"], [ORDERS, ORDERS])
+
+
+def test_who_had_to_wait_finds_rules_that_were_read_meanwhile_and_does_not_ask_again() -> None:
+    sandbox = Sandbox()
+    sandbox.rules.put(ORDERS, rules())
+    assert sandbox.ask(ORDERS, token()) == "allow"
+    # As one that found nothing, and waited until the request above was done.
+    assert sandbox.gate._gates._renew(ORDERS, None, 1)  # type: ignore[attr-defined]
+    assert sandbox.rules.asked == [ORDERS]
+
+
+# --- Where the rules are: both sources keep the same contract ---
+
+
+class Rules(Protocol):
+    def read(self, api: str, seconds: float) -> str | None: ...
+    def put(self, api: str, text: str) -> None: ...
+
+
+class StoredRules(ParameterStore):
+    """Rules in Systems Manager, which their owners write."""
+
+    def __init__(self, ssm: SSMClient) -> None:
+        super().__init__(PATH, Parameters(3))
+        self._ssm = ssm
+
+    def put(self, api: str, text: str) -> None:
+        name = f"{PATH}/{api}"
+        self._ssm.put_parameter(Name=name, Value=text, Type="String", Overwrite=True)
+
+
+@pytest.fixture(params=["memory", "parameters"])
+def source(request: pytest.FixtureRequest) -> Iterator[Rules]:
+    if request.param == "memory":
+        yield MemoryRules()
+    else:
+        yield StoredRules(request.getfixturevalue("ssm"))
+
+
+def test_a_source_tells_what_was_written_last_and_none_for_an_api_without_rules(
+    source: Rules,
+) -> None:
+    assert source.read(ORDERS, 1) is None
+    source.put(ORDERS, "first")
+    source.put(STOCK, "another")
+    source.put(ORDERS, "second")
+    assert source.read(ORDERS, 1) == "second"
+    assert source.read(STOCK, 0.5) == "another"
+
+
+def test_rules_out_of_parameters_open_what_they_say(ssm: SSMClient) -> None:
+    store = StoredRules(ssm)
+    store.put(ORDERS, rules(audience=ORDERS_API))
+    sandbox = Sandbox(store)
+    assert sandbox.ask(ORDERS, token(aud=ORDERS_API)) == "allow"
+    assert sandbox.ask(STOCK, token(aud=ORDERS_API)) == "error: api_rules_missing"
+
+
+def test_a_store_that_cannot_be_reached_is_our_trouble(
+    ssm: SSMClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nobody listens on this port.
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SSM", "http://127.0.0.1:9")
+    sandbox = Sandbox(ParameterStore(PATH, Parameters(3)))
+    assert sandbox.ask(ORDERS, token()) == "error: api_rules_unavailable"
+
+
+def test_an_aws_client_is_made_when_the_first_rules_are_read_and_not_before() -> None:
+    code = (
+        "import sys; from authorizer.composition import build; "
+        "from authorizer.settings import Settings; "
+        f"build(Settings.from_env({{'ISSUER': {ISSUER!r}, 'API_RULES': '/apis'}}), emit=len); "
+        "print('boto3' in sys.modules)"
+    )
+    output = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, text=True
+    ).stdout
+    assert output.strip() == "False"

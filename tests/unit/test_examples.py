@@ -1,0 +1,138 @@
+"""The example templates of docs/: what CloudFormation and the gateway make of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from cfnlint.api import lint  # type: ignore[import-untyped]
+from cfnlint.config import ManualArgs  # type: ignore[import-untyped]
+from samtranslator.parser.parser import Parser
+from samtranslator.translator.translator import Translator
+
+from authorizer.scope_map import ScopeMap, parse_api_rules, parse_scope_map
+from authorizer.settings import Settings
+from functions.shared.clients.client_record import DEFAULT_TOKEN_LIFETIME
+from infra.artifacts import ARTIFACTS
+from local.addresses import Addresses
+from local.gateway.cloudformation import load
+from local.gateway.template import Template, TemplateError
+from local.guest import GuestStack
+from local.place import LAPTOP
+from tests.support.template_lint import faults
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
+TEMPLATES = {path.parent.name: path for path in sorted(EXAMPLES.glob("*/template.yaml"))}
+IMPORTS = {
+    "gatehouse-Issuer": "https://issuer.example.com",
+    "gatehouse-AuthorizerArn": LAPTOP.function_arn("gatehouse-SharedAuthorizer"),
+    "gatehouse-AuthorizerInvocationUri": (
+        "arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/"
+        f"{LAPTOP.function_arn('gatehouse-SharedAuthorizer')}/invocations"
+    ),
+    "gatehouse-ApiRulesPath": "/gatehouse/gatehouse/apis",
+}
+
+each_example = pytest.mark.parametrize("name", TEMPLATES)
+
+
+def read(name: str) -> Template:
+    return Template.read(TEMPLATES[name], imports=IMPORTS)
+
+
+def scope_map(template: Template) -> ScopeMap:
+    """Return what the example says of its routes: a parameter of its own, or a setting."""
+    parameters = template.of_type("AWS::SSM::Parameter")
+    if parameters:
+        value = template.properties(parameters[0].logical_id, {})["Value"]
+        return parse_api_rules(value.encode()).scope_map
+    environ = template.function("Authorizer").environment
+    return parse_scope_map(environ["SCOPE_MAP"].encode())
+
+
+def transformed(name: str) -> dict[str, Any]:
+    """Return an example, uploaded and after SAM's transform."""
+    document = load(TEMPLATES[name])
+    for resource in document["Resources"].values():
+        if resource["Type"] == "AWS::Serverless::Function":
+            resource["Properties"]["CodeUri"] = "s3://artifacts/function.zip"
+    session = boto3.Session(region_name=LAPTOP.region)
+    translator = Translator({}, Parser(), boto_session=session)
+    found: dict[str, Any] = translator.translate(document, {"GatehouseStack": "gatehouse"})
+    return found
+
+
+def test_there_is_an_example_of_each_kind() -> None:
+    assert set(TEMPLATES) == {"rest-api", "http-api", "own-authorizer"}
+
+
+@each_example
+def test_an_example_passes_cfn_lint_before_and_after_the_transform(name: str) -> None:
+    config = ManualArgs(regions=["us-east-1"])
+    assert lint(TEMPLATES[name].read_text(encoding="utf-8"), config=config) == []
+    # The transform puts parameters into Fn::Sub, of which nothing is left to substitute then.
+    config = ManualArgs(regions=["us-east-1"], ignore_checks=["W1020"])
+    assert lint(json.dumps(transformed(name)), config=config) == []
+
+
+@each_example
+def test_an_example_has_none_of_the_faults_that_api_gateway_lets_pass(name: str) -> None:
+    template = read(name)
+    assert faults(template, "CustomersApi", scope_map(template)) == []
+
+
+@pytest.mark.parametrize("name", ["rest-api", "http-api"])
+def test_a_guests_rules_are_named_after_its_api_and_found_where_the_authorizer_looks(
+    name: str,
+) -> None:
+    template = read(name)
+    rules = template.properties("CustomersRules", {})
+    assert rules["Name"] == f"/gatehouse/gatehouse/apis/{template.api('CustomersApi').api_id}"
+    assert parse_api_rules(rules["Value"].encode()).audiences == {"https://customer.example"}
+    assert len(rules["Value"]) < 4096  # a standard parameter holds no more
+
+
+@pytest.mark.parametrize("name", ["rest-api", "http-api"])
+def test_a_guest_of_the_shared_authorizer_declares_neither_it_nor_a_permission_for_it(
+    name: str,
+) -> None:
+    resources = transformed(name)["Resources"].values()
+    permissions = [each for each in resources if each["Type"] == "AWS::Lambda::Permission"]
+    assert permissions
+    assert {str(each["Properties"]["FunctionName"]) for each in permissions} == {
+        str({"Ref": "Customers"})
+    }
+
+
+def test_an_authorizer_of_ones_own_starts_with_the_settings_of_the_example() -> None:
+    authorizer = read("own-authorizer").function("Authorizer")
+    settings = Settings.from_env(authorizer.environment)
+    assert settings.simple_response
+    assert settings.audiences == {"https://customer.example"}
+    folder = load(TEMPLATES["own-authorizer"])["Resources"]["Authorizer"]["Properties"]["CodeUri"]
+    root = EXAMPLES.parents[1]
+    built = (EXAMPLES / "own-authorizer" / folder).resolve().relative_to(root)
+    assert built.parts[:2] == (".aws-sam", "build")
+    assert built.parts[2] in ARTIFACTS
+
+
+@each_example
+def test_an_answer_is_not_kept_for_longer_than_a_token_lives(name: str) -> None:
+    for route in read(name).api("CustomersApi").routes:
+        assert route.authorizer is not None
+        assert 0 < route.authorizer.cache_seconds < DEFAULT_TOKEN_LIFETIME
+
+
+def test_an_import_that_no_stack_exports_is_an_error() -> None:
+    with pytest.raises(TemplateError, match="no stack exports gatehouse-Auth"):
+        Template.read(TEMPLATES["rest-api"]).api("CustomersApi")
+
+
+def test_a_guest_needs_one_api(tmp_path: Path) -> None:
+    path = tmp_path / "template.yaml"
+    path.write_text("Resources: {}")
+    with pytest.raises(TemplateError, match="one API can be played, and there are 0"):
+        GuestStack(path, Addresses(), {}).api()
