@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from authorizer.metrics import Meter
 from functions.introspect_token.introspection import TokenIntrospection
 from functions.introspect_token.signed_answer import AnswerSigner
 from functions.shared.authentication.client_authentication_parts import build_client_authentication
@@ -22,13 +23,21 @@ if TYPE_CHECKING:
     from functions.shared.web.audit_log import Emit
 
 
-def build(settings: Settings, *, clock: Clock, aws: AwsClients, emit: Emit = print) -> Endpoint:
+def build(
+    settings: Settings,
+    *,
+    clock: Clock,
+    aws: AwsClients,
+    emit: Emit = print,
+    meter: Meter | None = None,
+) -> Endpoint:
     """Compose the endpoint."""
+    meter = meter or Meter(clock=clock)
     clients = WarmClients(DynamoDbClients(aws.dynamodb, settings.clients_table), clock)
     secrets = SecretsManagerStore(aws.secrets_manager)
     key_ring = WarmKeyRing(secrets, settings.key_ring_secret, clock)
     families = build_token_families(settings, key_ring=key_ring, aws=aws, clock=clock)
-    signers = RingSigners(key_ring, secrets, settings.signing_keys_secret, kms=lambda: aws.kms)
+    signers = RingSigners(key_ring, secrets, settings.signing_keys_secret, lambda: aws.kms, meter)
     introspection = TokenIntrospection(
         authentication=build_client_authentication(
             settings, registry=clients, aws=aws, clock=clock
@@ -37,4 +46,4 @@ def build(settings: Settings, *, clock: Clock, aws: AwsClients, emit: Emit = pri
         signer=AnswerSigner(settings.issuer, signers),
         clock=clock,
     )
-    return Endpoint("introspect_token", introspection, emit, methods=("POST",))
+    return Endpoint("introspect_token", introspection, emit, ("POST",), meter)

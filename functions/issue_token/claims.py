@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import floor
 from secrets import token_urlsafe
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from functions.shared.clients.client_record import TokenProfile
 from functions.shared.tokens.confirmations import to_claim
@@ -20,8 +20,7 @@ Claims = dict[str, Any]
 _TOKEN_ID_BYTES: Final = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Validity:
+class Validity(NamedTuple):
     """From when and until when a token counts, in whole seconds since the epoch."""
 
     issued_at: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from authorizer.metrics import Meter
 from functions.issue_token.exchange import TokenExchange
 from functions.issue_token.grants import GrantDecisions, grant_client_credentials
 from functions.issue_token.issuance import TokenIssuance
@@ -31,12 +32,20 @@ if TYPE_CHECKING:
     from functions.shared.web.audit_log import Emit
 
 
-def build(settings: Settings, *, clock: Clock, aws: AwsClients, emit: Emit = print) -> Endpoint:
+def build(
+    settings: Settings,
+    *,
+    clock: Clock,
+    aws: AwsClients,
+    emit: Emit = print,
+    meter: Meter | None = None,
+) -> Endpoint:
     """Compose the endpoint."""
+    meter = meter or Meter(clock=clock)
     clients = WarmClients(DynamoDbClients(aws.dynamodb, settings.clients_table), clock)
     secrets = SecretsManagerStore(aws.secrets_manager)
     key_ring = WarmKeyRing(secrets, settings.key_ring_secret, clock)
-    signers = RingSigners(key_ring, secrets, settings.signing_keys_secret, kms=lambda: aws.kms)
+    signers = RingSigners(key_ring, secrets, settings.signing_keys_secret, lambda: aws.kms, meter)
     opaque_tokens = DynamoDbOpaqueTokens(aws.dynamodb, settings.tokens_table)
     families = build_token_families(settings, key_ring=key_ring, aws=aws, clock=clock)
     issuance = TokenIssuance(
@@ -60,4 +69,4 @@ def build(settings: Settings, *, clock: Clock, aws: AwsClients, emit: Emit = pri
         },
         clock=clock,
     )
-    return Endpoint("issue_token", issuance, emit, methods=("POST",))
+    return Endpoint("issue_token", issuance, emit, ("POST",), meter)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from functions.issue_token.targets import default_audience, named_audience
 from functions.shared.web.oauth_errors import (
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from functions.shared.web.form import Form
 
 
-@dataclass(frozen=True, slots=True)
-class TokenRequest:
+class TokenRequest(NamedTuple):
     """What is known of a token request once its client is: `confirmation` is the key it proved."""
 
     client: Client
@@ -31,8 +30,7 @@ class TokenRequest:
     confirmation: Confirmation | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(NamedTuple):
     """What a token is going to say: who holds it, for what, and for which APIs.
 
     After an exchange the token speaks for another `subject`, names who acts in its stead, does not

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from authorizer.metrics import Meter
 from functions.issue_token.composition import build
 from functions.issue_token.settings import Settings
 from functions.shared.runtime.aws_clients import AwsClients
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
     from functions.shared.web.responses import ProxyResponse
 
 _warm = WarmInstance(
-    lambda: build(Settings.from_env(os.environ), clock=SYSTEM_CLOCK, aws=AwsClients())
+    lambda: build(
+        Settings.from_env(os.environ),
+        clock=SYSTEM_CLOCK,
+        aws=AwsClients(),
+        meter=Meter.from_env(os.environ),
+    )
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from functions.issue_token.claims import PROFILES
 from functions.shared.tokens.opaque_tokens import OpaqueToken, generate_token
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from functions.shared.tokens.opaque_tokens import OpaqueTokenStore
 
 
-@dataclass(frozen=True, slots=True)
-class MintedToken:
+class MintedToken(NamedTuple):
     """A token, and the key id it was signed with if it was signed."""
 
     text: str

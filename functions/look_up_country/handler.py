@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
+from authorizer.metrics import Meter
 from functions.look_up_country.directory import CountryDirectory
 from functions.look_up_country.lookup import CountryLookup
 from functions.shared.runtime.warm_instance import WarmInstance
@@ -16,12 +18,13 @@ if TYPE_CHECKING:
     from functions.shared.web.responses import ProxyResponse
 
 
-def build(*, emit: Emit = print) -> Endpoint:
+def build(*, emit: Emit = print, meter: Meter | None = None) -> Endpoint:
     """Compose the endpoint. It needs no settings, no clock and no service."""
-    return Endpoint("look_up_country", CountryLookup(CountryDirectory()), emit)
+    lookup = CountryLookup(CountryDirectory())
+    return Endpoint("look_up_country", lookup, emit, meter=meter or Meter())
 
 
-_warm = WarmInstance(build)
+_warm = WarmInstance(lambda: build(meter=Meter.from_env(os.environ)))
 
 
 def handle(event: Mapping[str, Any], context: object) -> ProxyResponse:  # noqa: ARG001

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from authorizer.metrics import Meter
 from functions.publish_jwks.key_set import KeySetPublisher
 from functions.shared.keys.warm_key_ring import WarmKeyRing
 from functions.shared.runtime.secret_store import SecretsManagerStore
@@ -17,8 +18,16 @@ if TYPE_CHECKING:
     from functions.shared.web.audit_log import Emit
 
 
-def build(settings: Settings, *, clock: Clock, aws: AwsClients, emit: Emit = print) -> Endpoint:
+def build(
+    settings: Settings,
+    *,
+    clock: Clock,
+    aws: AwsClients,
+    emit: Emit = print,
+    meter: Meter | None = None,
+) -> Endpoint:
     """Compose the endpoint."""
+    meter = meter or Meter(clock=clock)
     secrets = SecretsManagerStore(aws.secrets_manager)
     key_ring = WarmKeyRing(secrets, settings.key_ring_secret, clock)
-    return Endpoint("publish_jwks", KeySetPublisher(key_ring, clock), emit, METHODS)
+    return Endpoint("publish_jwks", KeySetPublisher(key_ring, clock), emit, METHODS, meter)

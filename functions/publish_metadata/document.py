@@ -45,8 +45,10 @@ def document(
         "introspection_endpoint": issuer + paths.INTROSPECTION,
         "revocation_endpoint": issuer + paths.REVOCATION,
         "grant_types_supported": list(GRANT_TYPES),
-        # There is no authorization endpoint. RFC 8414, 2, requires the member all the same, and
-        # readers insist on it, though 3.2 leaves out empty lists.
+        # Types of response are an authorization endpoint's, and there is none. RFC 8414, 2, wants
+        # the member all the same; 3.2 would leave it out, and so would erratum 7793; but readers
+        # like Nimbus, which Spring reads with, insist on it. "none" would be no way out: it is a
+        # type of response, too.
         "response_types_supported": [],
         "token_endpoint_auth_methods_supported": methods,
         "introspection_endpoint_auth_methods_supported": methods,
@@ -61,4 +63,13 @@ def document(
         # them. We issue no ID tokens; these are what one would be.
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": [DEFAULT_SIGNING_ALGORITHM],
+    }
+
+
+def endpoint_aliases(base_url: str) -> dict[str, str]:
+    """Return where the endpoints that authenticate clients are behind mutual TLS. RFC 8705, 5."""
+    return {
+        "token_endpoint": base_url + paths.TOKEN,
+        "introspection_endpoint": base_url + paths.INTROSPECTION,
+        "revocation_endpoint": base_url + paths.REVOCATION,
     }

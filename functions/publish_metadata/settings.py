@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The issuer's address."""
+    """The issuer's address, and the server's address behind mutual TLS, empty if it has none."""
 
     issuer: str
+    mtls_base_url: str = ""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:

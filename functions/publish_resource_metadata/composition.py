@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from authorizer.metrics import Meter
 from functions.publish_resource_metadata.document import MetadataPublisher
 from functions.shared.web.endpoint import Endpoint
 from functions.shared.web.public_document import METHODS
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from functions.shared.web.audit_log import Emit
 
 
-def build(settings: Settings, *, emit: Emit = print) -> Endpoint:
+def build(settings: Settings, *, emit: Emit = print, meter: Meter | None = None) -> Endpoint:
     """Compose the endpoint. It needs no clock and no service."""
-    return Endpoint("publish_resource_metadata", MetadataPublisher(settings), emit, METHODS)
+    return Endpoint(
+        "publish_resource_metadata", MetadataPublisher(settings), emit, METHODS, meter or Meter()
+    )

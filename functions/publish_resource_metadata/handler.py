@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from authorizer.metrics import Meter
 from functions.publish_resource_metadata.composition import build
 from functions.publish_resource_metadata.settings import Settings
 from functions.shared.runtime.warm_instance import WarmInstance
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from functions.shared.web.responses import ProxyResponse
 
-_warm = WarmInstance(lambda: build(Settings.from_env(os.environ)))
+_warm = WarmInstance(lambda: build(Settings.from_env(os.environ), meter=Meter.from_env(os.environ)))
 
 
 def handle(event: Mapping[str, Any], context: object) -> ProxyResponse:  # noqa: ARG001

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from authorizer.metrics import Meter
 from functions.revoke_token.revocation import TokenRevocation
 from functions.shared.authentication.client_authentication_parts import build_client_authentication
 from functions.shared.clients.client_registry import DynamoDbClients, WarmClients
@@ -19,8 +20,16 @@ if TYPE_CHECKING:
     from functions.shared.web.audit_log import Emit
 
 
-def build(settings: Settings, *, clock: Clock, aws: AwsClients, emit: Emit = print) -> Endpoint:
+def build(
+    settings: Settings,
+    *,
+    clock: Clock,
+    aws: AwsClients,
+    emit: Emit = print,
+    meter: Meter | None = None,
+) -> Endpoint:
     """Compose the endpoint."""
+    meter = meter or Meter(clock=clock)
     clients = WarmClients(DynamoDbClients(aws.dynamodb, settings.clients_table), clock)
     secrets = SecretsManagerStore(aws.secrets_manager)
     key_ring = WarmKeyRing(secrets, settings.key_ring_secret, clock)
@@ -31,4 +40,4 @@ def build(settings: Settings, *, clock: Clock, aws: AwsClients, emit: Emit = pri
         families=build_token_families(settings, key_ring=key_ring, aws=aws, clock=clock),
         clock=clock,
     )
-    return Endpoint("revoke_token", revocation, emit, methods=("POST",))
+    return Endpoint("revoke_token", revocation, emit, ("POST",), meter)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from authorizer.metrics import Meter
 from functions.rotate_keys.composition import build
 from functions.rotate_keys.deployment import answering
 from functions.rotate_keys.kms_halves import KmsHalves
@@ -30,8 +31,9 @@ def _cold_start() -> Rotator:
 
 
 _warm = WarmInstance(_cold_start)
+_meter = WarmInstance(lambda: Meter.from_env(os.environ))
 
 
 def handle(event: Mapping[str, Any], context: object) -> dict[str, object]:  # noqa: ARG001
     """Run once, whatever the event says."""
-    return answering(event, lambda: logged(lambda: _warm().run()))
+    return answering(event, lambda: logged(lambda: _warm().run(), meter=_meter()))

@@ -68,6 +68,13 @@ def announce(ring: KeyRing, key: NewKey, rules: RotationRules, now: float) -> Ke
     return KeyRing((*keys, _ring_key(key, floor(now), sign_from)))
 
 
+def signing_age(ring: KeyRing, now: float) -> float:
+    """Return for how many seconds the oldest of the keys that sign now has done so."""
+    algorithms = {key.alg for key in ring.keys if key.may_sign(now)}
+    signing = (ring.signing_key(now, alg) for alg in algorithms)
+    return max((now - key.sign_from for key in signing), default=0.0)
+
+
 def kept(ring: KeyRing, now: float) -> KeyRing:
     """Return the ring without the keys whose time is over, and no promise shorter than needed."""
     return KeyRing(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from functions.rotate_keys.private_halves import ATTEMPTS
-from functions.rotate_keys.rotation import announce, first_ring, kept, wanting
+from functions.rotate_keys.rotation import announce, first_ring, kept, signing_age, wanting
 from functions.rotate_keys.rotation_rules import SETTLING
 from functions.shared.runtime.secret_store import SecretConflictError
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from functions.shared.keys.key_ring import KeyRing, RingKey
     from functions.shared.runtime.clock import Clock
 
+_DAY: Final = 86_400
+
 LONGEST_RUN: Final = 900
 """Seconds. A run that took longer does not write: its key may have been tidied away meanwhile."""
 
@@ -30,11 +32,15 @@ class SlowRotationError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a run did: ids of keys that it put into the ring and that it took out."""
+    """What a run did: ids of keys that it put into the ring and that it took out.
+
+    `signing_key_age_days` is for how long the oldest of the keys that sign now has done so.
+    """
 
     created: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     deleted_private_halves: int = 0
+    signing_key_age_days: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +76,8 @@ class Rotator:
                 if attempt == ATTEMPTS:
                     raise
         dropped = {key.kid for key in seen.ring.keys} - {key.kid for key in ring.keys}
-        return Report(created, tuple(sorted(dropped)), self._tidy(ring))
+        age = round(signing_age(ring, self.clock()) / _DAY, 2)
+        return Report(created, tuple(sorted(dropped)), self._tidy(ring), age)
 
     def _rotate(self, seen: SeenRing) -> tuple[KeyRing, tuple[str, ...]]:
         started = self.clock()

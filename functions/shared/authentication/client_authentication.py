@@ -7,9 +7,7 @@ same answer for every failure, a budget of failures) is in `ClientAuthentication
 
 from __future__ import annotations
 
-import base64
 import binascii
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
@@ -23,6 +21,7 @@ from functions.shared.authentication.credentials import (
 from functions.shared.clients.authentication_methods import CLIENT_SECRET_BASIC, CLIENT_SECRET_POST
 from functions.shared.clients.client_secrets import SecretVerifier, WrongSecretError
 from functions.shared.web.form import form_decode
+from functions.shared.web.metrics import UNCOUNTED_FAILURES
 from functions.shared.web.oauth_errors import (
     InvalidClientError,
     InvalidRequestError,
@@ -43,8 +42,6 @@ if TYPE_CHECKING:
     from functions.shared.web.proxy_request import ProxyRequest
 
 CREDENTIAL_PARAMETERS: Final = frozenset({"client_id", "client_secret", "client_assertion"})
-
-_VISIBLE = re.compile(r"[\x20-\x7E]*")
 
 
 class AuthenticationMethod(Protocol):
@@ -176,7 +173,7 @@ class ClientAuthentication:
         shown = [one for one in presented if one.method.credential != CERTIFICATE] or presented
         if not shown:
             raise InvalidClientError(reason="no client authentication was presented")
-        if len({one.method.credential for one in shown}) > 1:
+        if len(shown) > 1 and len({one.method.credential for one in shown}) > 1:
             raise InvalidRequestError("More than one client authentication method was used.")
         _check_same_client(shown[0].claimed, form)
         return shown
@@ -191,6 +188,7 @@ class ClientAuthentication:
         except OAuthError as trouble:
             # The secret is wrong whether or not it could be counted.
             entry.note(not_counted=trouble.reason)
+            entry.count(UNCOUNTED_FAILURES)
 
 
 def secret_methods(uses: WarmSecretUses | None = None) -> tuple[AuthenticationMethod, ...]:
@@ -201,6 +199,8 @@ def secret_methods(uses: WarmSecretUses | None = None) -> tuple[AuthenticationMe
 
 def _meant(presented: Sequence[_Presented], client: Client | None) -> _Presented:
     """Return the method that the client is registered with, among those that read the same."""
+    if len(presented) == 1:
+        return presented[0]
     allowed = client.authentication_methods if client else frozenset()
     return next((one for one in presented if one.method.name in allowed), presented[0])
 
@@ -256,11 +256,11 @@ def _check_same_client(claimed: Claimed, form: Form) -> None:
 
 def _read_basic(credentials: str) -> Claimed:
     try:
-        text = base64.b64decode(credentials, validate=True).decode("ascii")
+        text = binascii.a2b_base64(credentials, strict_mode=True).decode("ascii")
     except (binascii.Error, ValueError):
         # Not chained: the exception would carry the credentials.
         raise InvalidRequestError("The Basic credentials are malformed.") from None
     client_id, colon, secret = text.partition(":")
-    if not colon or ":" in secret or not _VISIBLE.fullmatch(text):
+    if not colon or ":" in secret or not text.isprintable():
         raise InvalidRequestError("The Basic credentials are malformed.")
     return Claimed(form_decode(client_id), form_decode(secret))

@@ -65,8 +65,10 @@ class SelfSignedTlsClientAuth:
 
 
 def _read(request: ProxyRequest, form: Form) -> Claimed | None:
+    if request.client_certificate is None:
+        return None
     client_id = form.get("client_id")
-    if request.client_certificate is None or client_id is None:
+    if client_id is None:
         return None
     return Claimed(client_id, certificate=request.client_certificate)
 

@@ -11,7 +11,7 @@ from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Final, Protocol
 
-from authorizer import strict_json
+from authorizer.discovery import Discovery
 from authorizer.errors import KeySetUnavailable
 from authorizer.https_client import ExchangeFailed, Request, Response, parse_url
 from authorizer.jwk import ALGORITHMS, VerificationKey, parse_key_set
@@ -22,19 +22,14 @@ from functions.shared.web.oauth_errors import TemporarilyUnavailableError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from authorizer.clocks import Clocks, Instant
+    from authorizer.clocks import Clocks
     from authorizer.https_client import Send
     from authorizer.jwks_cache import Fetch
 
 FETCH_SECONDS: Final = 3.0
 """How long a request waits for keys: discovery and key set together."""
 
-DISCOVERY_SECONDS: Final = 3600.0
-"""How long an issuer's answer about where its keys are is used, unless its keys fail to come."""
-
 _REMEMBERED_SOURCES: Final = 256
-_OK: Final = 200
-_NOT_MODIFIED: Final = 304
 
 
 class RemoteKeys(Protocol):
@@ -78,7 +73,7 @@ class CachedRemoteKeys:
         """Return the key of this id that an issuer publishes."""
         # No URL begins like this: an issuer and a key set of the same address are two sources.
         name = f"issuer {issuer}"
-        return self._source(name, lambda: _Discovery(issuer, self._get, self._clocks)).find(kid)
+        return self._source(name, lambda: Discovery(issuer, self._get, self._clocks)).find(kid)
 
     def _source(self, name: str, make_fetch: Callable[[], Fetch]) -> _Source:
         source = self._sources.get(name)
@@ -123,48 +118,3 @@ class _Source:
             raise
         self._trouble = f"status {response.status}, {len(response.body)} bytes"
         return response
-
-
-class _Discovery:
-    """Fetches an issuer's key set from where the issuer says it is."""
-
-    def __init__(
-        self, issuer: str, get: Callable[[str, str | None, float], Response], clocks: Clocks
-    ) -> None:
-        self._issuer = issuer
-        self._get = get
-        self._clocks = clocks
-        self._found: tuple[str, Instant] | None = None
-
-    def __call__(self, etag: str | None, seconds: float) -> Response:
-        started = self._clocks.now()
-        jwks_uri = self._jwks_uri(seconds)
-        # Forgotten until the keys have come: an issuer may have moved them.
-        found, self._found = self._found, None
-        response = self._get(jwks_uri, etag, max(0.0, seconds - self._clocks.since(started)))
-        if response.status in (_OK, _NOT_MODIFIED):
-            self._found = found
-        return response
-
-    def _jwks_uri(self, seconds: float) -> str:
-        if self._found and self._clocks.since(self._found[1]) < DISCOVERY_SECONDS:
-            return self._found[0]
-        now = self._clocks.now()
-        url = self._issuer.removesuffix("/") + "/.well-known/openid-configuration"
-        jwks_uri = self._read(self._get(url, None, seconds))
-        self._found = jwks_uri, now
-        return jwks_uri
-
-    def _read(self, response: Response) -> str:
-        """Read the metadata; its `issuer` must be the one asked for. OIDC Discovery 1.0, 4.3."""
-        if response.status != _OK:
-            raise ExchangeFailed(f"metadata of {self._issuer}: status {response.status}")
-        try:
-            metadata = strict_json.parse_object(response.body)
-            jwks_uri = metadata.get("jwks_uri")
-            if metadata.get("issuer") != self._issuer or not isinstance(jwks_uri, str):
-                raise ExchangeFailed(f"metadata of {self._issuer}: another issuer, or no jwks_uri")
-            parse_url(jwks_uri)
-        except ValueError as error:
-            raise ExchangeFailed(f"metadata of {self._issuer}: {error}") from error
-        return jwks_uri

@@ -73,6 +73,9 @@ class WarmClients:
 
     def find(self, client_id: str) -> Client | None:
         """Return the client or None, perhaps as it was up to 30 seconds ago."""
+        client = self._clients.peek(client_id)
+        if client is not None:
+            return client
         if not is_client_id(client_id) or self._is_unknown(client_id):
             return None
         try:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
+from functions.shared.web.metrics import UNUSABLE_KEY_RINGS
 from functions.shared.web.oauth_errors import ServerError
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ _PUBLIC_MEMBERS: Final[Mapping[str, tuple[str, ...]]] = {
 
 class UnusableKeyRingError(ServerError):
     """Raised when there is no key ring, it cannot be read, or none of its keys may sign now."""
+
+    metrics = (UNUSABLE_KEY_RINGS,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +107,7 @@ class KeyRing:
         due = [key for key in self.keys if key.alg == alg and key.may_sign(now)]
         if not due:
             raise UnusableKeyRingError(reason=f"no {alg} key in the ring may sign now")
-        return max(due, key=lambda key: (key.sign_from, key.kid))
+        return due[0] if len(due) == 1 else max(due, key=lambda key: (key.sign_from, key.kid))
 
     def key_set(self, now: float) -> dict[str, list[dict[str, str]]]:
         """Return the JWK Set that is published at `now`. RFC 7517, 5."""

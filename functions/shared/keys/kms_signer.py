@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
-from functools import cached_property
+from contextlib import contextmanager
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-import jwt
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1
 from jwt.algorithms import Algorithm
 from jwt.utils import der_to_raw_signature
 
+from authorizer.metrics import Meter
 from functions.shared.runtime.aws_clients import aws_errors
+from functions.shared.web.metrics import KMS_SIGN_MILLISECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from mypy_boto3_kms import KMSClient
     from mypy_boto3_kms.literals import SigningAlgorithmSpecType
@@ -29,7 +28,6 @@ _SPECS: Final[Mapping[str, SigningAlgorithmSpecType]] = {
     "PS256": "RSASSA_PSS_SHA_256",
     "ES256": "ECDSA_SHA_256",
 }
-_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class OnlySignsError(TypeError):
@@ -39,9 +37,10 @@ class OnlySignsError(TypeError):
 class KmsAlgorithm(Algorithm):
     """A JWS algorithm whose keys are ARNs of KMS keys. It only signs. RFC 7518, 3."""
 
-    def __init__(self, kms: KMSClient, alg: str) -> None:
+    def __init__(self, kms: KMSClient, alg: str, meter: Meter | None = None) -> None:
         self._kms = kms
         self._alg = alg
+        self._meter = meter or Meter()
 
     def prepare_key(self, key: str) -> str:
         """Return the key's ARN."""
@@ -55,7 +54,7 @@ class KmsAlgorithm(Algorithm):
             ServerError: it refuses.
         """
         raw = len(msg) <= LONGEST_MESSAGE
-        with aws_errors():
+        with aws_errors(), self._measured():
             signature = self._kms.sign(
                 KeyId=key,
                 Message=msg if raw else sha256(msg).digest(),
@@ -64,6 +63,15 @@ class KmsAlgorithm(Algorithm):
             )["Signature"]
         # KMS gives the pair of numbers in DER, RFC 7518, 3.4, wants them one after the other.
         return der_to_raw_signature(signature, SECP256R1()) if self._alg == "ES256" else signature
+
+    @contextmanager
+    def _measured(self) -> Iterator[None]:
+        started = self._meter.timer()
+        try:
+            yield
+        finally:
+            milliseconds = round((self._meter.timer() - started) * 1000, 1)
+            self._meter.note(KMS_SIGN_MILLISECONDS, milliseconds)
 
     def verify(self, msg: bytes, key: str, sig: bytes) -> NoReturn:  # noqa: ARG002
         """Not here: public keys are published, and checking a signature needs no KMS."""
@@ -78,39 +86,3 @@ class KmsAlgorithm(Algorithm):
     def from_jwk(jwk: str | dict[str, Any]) -> NoReturn:  # noqa: ARG004
         """Not here: a private half never leaves KMS."""
         raise OnlySignsError
-
-
-class KmsWriter:
-    """Writes JWTs that KMS signs."""
-
-    def __init__(self, kms: KMSClient) -> None:
-        self._kms = kms
-
-    @cached_property
-    def jws(self) -> jwt.PyJWS:
-        """PyJWT's writer, with KMS in the place of every algorithm."""
-        writer = jwt.PyJWS()
-        for alg in writer.get_algorithms():
-            writer.unregister_algorithm(alg)
-        for alg in _SPECS:
-            writer.register_algorithm(alg, KmsAlgorithm(self._kms, alg))
-        return writer
-
-
-@dataclass(frozen=True, slots=True)
-class KmsSigner:
-    """Signs with one KMS key."""
-
-    kid: str
-    alg: str
-    arn: str
-    writer: KmsWriter
-
-    def sign(self, claims: Mapping[str, object], typ: str | None) -> str:
-        """Return a signed JWT, `typ` in its header unless None.
-
-        Raises:
-            OAuthError: as `KmsAlgorithm.sign`.
-        """
-        headers = {"kid": self.kid, "typ": typ}
-        return self.writer.jws.encode(_encode(claims).encode(), self.arn, self.alg, headers)

@@ -1,9 +1,7 @@
-"""Signers: a key that is due, ready to sign. Every token is written by PyJWT."""
+"""Signers: a key that is due, ready to sign."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
 from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING, Final, Protocol
@@ -13,34 +11,24 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from jwt.algorithms import RSAAlgorithm
 
+from functions.shared.keys.jwt_signer import JwtSigner
 from functions.shared.keys.key_ring import IN_KMS, UnusableKeyRingError, thumbprint
-from functions.shared.keys.kms_signer import KmsSigner, KmsWriter
+from functions.shared.keys.kms_signer import KmsAlgorithm
 from functions.shared.keys.signing_keys import from_json, from_pem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-    from jwt.algorithms import AllowedPrivateKeys
     from mypy_boto3_kms import KMSClient
 
+    from authorizer.metrics import Meter
     from functions.shared.keys.key_ring import KeyRing, RingKey
     from functions.shared.keys.warm_key_ring import WarmKeyRing
     from functions.shared.runtime.secret_store import SecretStore
 
 
 REREAD_SECONDS: Final = 1
-
-
-class Signer(Protocol):
-    """Signs claims with one key."""
-
-    @property
-    def kid(self) -> str:
-        """The key's id in the published set."""
-
-    def sign(self, claims: Mapping[str, object], typ: str | None) -> str:
-        """Return a signed JWT, `typ` in its header unless None."""
 
 
 class _Rs256(RSAAlgorithm):
@@ -50,38 +38,15 @@ class _Rs256(RSAAlgorithm):
         return key.sign(msg, _PKCS1, _SHA256)
 
 
-def _signature_writer() -> jwt.PyJWS:
-    writer = jwt.PyJWS()
-    writer.unregister_algorithm("RS256")
-    writer.register_algorithm("RS256", _Rs256(RSAAlgorithm.SHA256))
-    return writer
-
-
 _PKCS1: Final = padding.PKCS1v15()
 _SHA256: Final = hashes.SHA256()
-_WRITER: Final = _signature_writer()
-_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
-
-
-@dataclass(frozen=True, slots=True)
-class LocalSigner:
-    """Signs in this process with a private key."""
-
-    kid: str
-    alg: str
-    private_key: AllowedPrivateKeys = field(repr=False)
-
-    def sign(self, claims: Mapping[str, object], typ: str | None) -> str:
-        """Return a signed JWT, `typ` in its header unless None."""
-        payload = _encode(claims).encode()
-        headers = {"kid": self.kid, "typ": typ}
-        return _WRITER.encode(payload, self.private_key, self.alg, headers)
+_RS256: Final = _Rs256(RSAAlgorithm.SHA256)
 
 
 class SignerSource(Protocol):
     """Knows who signs."""
 
-    def current(self, now: float, alg: str) -> Signer:
+    def current(self, now: float, alg: str) -> JwtSigner:
         """Return the signer whose key is due at `now`."""
 
 
@@ -98,20 +63,27 @@ class LocalSigners:
         self._store = store
         self._secret = secret
         self._lock = Lock()
-        self._ready: dict[str, Signer] = {}
+        self._ready: dict[str, JwtSigner] = {}
         self._read_at = float("-inf")
 
-    def current(self, now: float, alg: str) -> Signer:
+    def current(self, now: float, alg: str) -> JwtSigner:
         """Return the signer whose key is due at `now`.
 
         Raises:
             UnusableKeyRingError: no key may sign now, or its private half is not to be had.
         """
         ring = self._key_ring.current()
-        kid = ring.signing_key(now, alg).kid
-        return self._ready.get(kid) or self._read(ring, kid, now)
+        return self.of(ring.signing_key(now, alg), ring, now)
 
-    def _read(self, ring: KeyRing, kid: str, now: float) -> Signer:
+    def of(self, key: RingKey, ring: KeyRing, now: float) -> JwtSigner:
+        """Return the signer of one of the ring's keys.
+
+        Raises:
+            UnusableKeyRingError: its private half is not to be had.
+        """
+        return self._ready.get(key.kid) or self._read(ring, key.kid, now)
+
+    def _read(self, ring: KeyRing, kid: str, now: float) -> JwtSigner:
         with self._lock:
             if kid not in self._ready and abs(now - self._read_at) >= REREAD_SECONDS:
                 private_keys = from_json(self._store.read(self._secret))
@@ -134,32 +106,40 @@ class RingSigners:
     """
 
     def __init__(
-        self, key_ring: WarmKeyRing, store: SecretStore, secret: str, kms: Callable[[], KMSClient]
+        self,
+        key_ring: WarmKeyRing,
+        store: SecretStore,
+        secret: str,
+        kms: Callable[[], KMSClient],
+        meter: Meter | None = None,
     ) -> None:
         self._key_ring = key_ring
         self._local = LocalSigners(key_ring, store, secret)
         self._kms = kms
+        self._meter = meter
 
-    def current(self, now: float, alg: str) -> Signer:
+    def current(self, now: float, alg: str) -> JwtSigner:
         """Return the signer whose key is due at `now`.
 
         Raises:
             UnusableKeyRingError: no key may sign now, or its private half is not to be had.
         """
-        key = self._key_ring.current().signing_key(now, alg)
+        ring = self._key_ring.current()
+        key = ring.signing_key(now, alg)
         if key.edition == IN_KMS:
-            return KmsSigner(key.kid, key.alg, key.signer, self._writer)
-        return self._local.current(now, alg)
+            algorithm = KmsAlgorithm(self._kms_client, alg, self._meter)
+            return JwtSigner(key.kid, alg, algorithm, key.signer)
+        return self._local.of(key, ring, now)
 
     @cached_property
-    def _writer(self) -> KmsWriter:
+    def _kms_client(self) -> KMSClient:
         # A client of KMS takes a while to make, and most processes never need one.
-        return KmsWriter(self._kms())
+        return self._kms()
 
 
-def _signer(key: RingKey, pem: str) -> LocalSigner:
+def _signer(key: RingKey, pem: str) -> JwtSigner:
     private_key = from_pem(pem)
-    public_jwk = jwt.get_algorithm_by_name(key.alg).to_jwk(private_key.public_key(), as_dict=True)
-    if thumbprint(public_jwk) != key.kid:
+    algorithm = _RS256 if key.alg == "RS256" else jwt.get_algorithm_by_name(key.alg)
+    if thumbprint(algorithm.to_jwk(private_key.public_key(), as_dict=True)) != key.kid:
         raise UnusableKeyRingError(reason=f"the private half of key {key.kid} is another key's")
-    return LocalSigner(key.kid, key.alg, private_key)
+    return JwtSigner(key.kid, key.alg, algorithm, algorithm.prepare_key(private_key))

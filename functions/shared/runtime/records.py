@@ -24,15 +24,17 @@ def to_item(record: Mapping[str, object]) -> dict[str, Any]:
 
 
 def from_item(item: Mapping[str, Any], *, schema_version: int) -> dict[str, Any]:
-    """Read a DynamoDB item. Numbers become Decimal.
+    """Read a DynamoDB item of this schema version or an older one. Numbers become Decimal.
+
+    What an older version did not have yet is for the caller to fill in.
 
     Raises:
-        UnreadableRecordError: it was written by another schema version.
+        UnreadableRecordError: it was written by a newer schema version, or by no version of ours.
     """
     deserialize = TypeDeserializer().deserialize
     record = {name: deserialize(value) for name, value in item.items()}
     written_by = record.get("schema_version")
-    if written_by != schema_version:
+    if not isinstance(written_by, Decimal) or not 1 <= written_by <= schema_version:
         raise UnreadableRecordError(
             reason=f"a record has schema_version {written_by}, this code reads {schema_version}"
         )

@@ -56,6 +56,11 @@ class WarmCache(Generic[K, V]):
         entry = self._fresh(key) or self._load_once(key)
         return entry.value
 
+    def peek(self, key: K) -> V | None:
+        """Return the remembered value for `key`, or None; nothing is loaded."""
+        entry = self._fresh(key)
+        return entry.value if entry else None
+
     def _fresh(self, key: K) -> _Entry[V] | None:
         entry = self._entries.get(key)
         if entry and 0 <= self._clock() - entry.loaded_at < self._max_age:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
+from authorizer.metrics import ERROR, Meter
 from functions.shared.web.audit_log import AuditEntry, Emit
+from functions.shared.web.metrics import FAILURES, REQUESTS
 from functions.shared.web.oauth_errors import (
     MethodNotAllowedError,
     OAuthError,
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _FRAMES: Final = 4
+_SERVER_SIDE: Final = 500
 
 Respond = Callable[[ProxyRequest, AuditEntry], ProxyResponse]
 
@@ -37,6 +40,7 @@ class Endpoint:
     respond: Respond
     emit: Emit
     methods: tuple[str, ...] = ()
+    meter: Meter = field(default_factory=Meter)
 
     def __call__(self, event: Mapping[str, Any]) -> ProxyResponse:
         """Answer one event. Nothing is raised; a cause is logged and never sent."""
@@ -46,12 +50,22 @@ class Endpoint:
         except OAuthError as error:
             answer = to_response(error)
             entry.note(outcome=error.code, reason=error.reason, cause=_cause(error))
+            entry.count(*error.metrics)
         except Exception as error:  # noqa: BLE001 - the last resort: no trace may reach a caller
             answer = to_response(ServerError())
             entry.note(outcome=ServerError.code, reason="unexpected", cause=_origin(error))
         entry.note(status=answer["statusCode"])
-        self.emit(entry.to_json())
+        self.emit(self._line(entry, answer["statusCode"]))
         return answer
+
+    def _line(self, entry: AuditEntry, status: int) -> str:
+        for metric in entry.counted:
+            self.meter.note(metric)
+        if status >= _SERVER_SIDE:
+            end = self.meter.writer(REQUESTS, FAILURES, level=ERROR)
+        else:
+            end = self.meter.writer(REQUESTS)
+        return f"{entry.to_json()[:-1]}{end()}}}"
 
     def _answer(self, event: Mapping[str, Any], entry: AuditEntry) -> ProxyResponse:
         request = read_event(event)

@@ -20,10 +20,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, ClassVar
 
+from functions.shared.web.metrics import LOCKOUTS
 from functions.shared.web.responses import NO_STORE, ProxyResponse, json_response
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from authorizer.metrics import Metric
 
 _NOT_IN_DESCRIPTIONS = re.compile(r"[^\x20-\x21\x23-\x5B\x5D-\x7E]")
 
@@ -35,6 +38,8 @@ class OAuthError(Exception):
     status: ClassVar[int] = 400
     headers: Mapping[str, str] = {}
     default_description: ClassVar[str]
+    metrics: ClassVar[tuple[Metric, ...]] = ()
+    """What one of it counts for, beside a request with this outcome."""
 
     def __init__(self, description: str | None = None, *, reason: str | None = None) -> None:
         self.description = description or self.default_description
@@ -117,6 +122,7 @@ class TooManyFailuresError(OAuthError):
     code = "slow_down"
     status = 429
     default_description = "Client authentication has failed too often. Try again later."
+    metrics = (LOCKOUTS,)
 
     def __init__(self, retry_after: int) -> None:
         super().__init__()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -44,7 +43,12 @@ class ProxyRequest:
         Raises:
             InvalidRequestError: the header was sent more than once.
         """
-        return _single(self.headers.get(name, ()), f"The {name} header")
+        values = self.headers.get(name)
+        if values is None:
+            return None
+        if len(values) > 1:
+            raise InvalidRequestError(f"The {name} header was sent more than once.")
+        return values[0]
 
     def query_parameter(self, name: str) -> str | None:
         """Return the value of a query parameter that may be sent once.
@@ -52,7 +56,10 @@ class ProxyRequest:
         Raises:
             InvalidRequestError: the parameter was sent more than once.
         """
-        return _single(self.query.get(name, ()), f"The parameter {name}")
+        values = self.query.get(name, ())
+        if len(values) > 1:
+            raise InvalidRequestError(f"The parameter {name} was sent more than once.")
+        return values[0] if values else None
 
 
 def read_event(event: Mapping[str, Any]) -> ProxyRequest:
@@ -81,11 +88,12 @@ def read_event(event: Mapping[str, Any]) -> ProxyRequest:
 
 
 def _headers(event: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    headers: dict[str, tuple[str, ...]] = {}
-    for name, values in _multi_values(event, "multiValueHeaders", "headers").items():
-        # Two spellings of a name are one header, sent twice.
-        lower = name.lower()
-        headers[lower] = headers.get(lower, ()) + values
+    sent = _multi_values(event, "multiValueHeaders", "headers")
+    headers = {name.lower(): values for name, values in sent.items()}
+    if len(headers) < len(sent):  # two spellings of a name are one header, sent twice
+        for lower in headers:
+            same = (values for name, values in sent.items() if name.lower() == lower)
+            headers[lower] = sum(same, ())
     return headers
 
 
@@ -106,7 +114,7 @@ def _body(event: Mapping[str, Any]) -> bytes:
         # A lone surrogate becomes bytes that are not UTF-8, which the form reader refuses.
         return body.encode("utf-8", "surrogatepass")
     try:
-        return base64.b64decode(body, validate=True)
+        return binascii.a2b_base64(body, strict_mode=True)
     except (binascii.Error, ValueError) as error:
         raise InvalidRequestError("The request body is not valid base64.") from error
 
@@ -119,9 +127,3 @@ def _client_certificate(identity: Mapping[str, Any]) -> ClientCertificate | None
         return client_certificate.from_pem(forwarded.get("clientCertPem") or "")
     except ValueError as error:
         raise InvalidRequestError("The client certificate cannot be read.") from error
-
-
-def _single(values: tuple[str, ...], what: str) -> str | None:
-    if len(values) > 1:
-        raise InvalidRequestError(f"{what} was sent more than once.")
-    return values[0] if values else None

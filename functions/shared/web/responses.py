@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, TypedDict
+
+from functions.shared.web.json_text import json_encoder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -11,8 +12,7 @@ if TYPE_CHECKING:
 NO_STORE: Mapping[str, str] = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 """Headers of every answer that holds a token or says something about one. RFC 6749, 5.1."""
 
-# Made once: `json.dumps` with options makes one for every call.
-_encode = json.JSONEncoder(ensure_ascii=False).encode
+_encode = json_encoder(ensure_ascii=False)
 
 
 class ProxyResponse(TypedDict):
@@ -38,6 +38,9 @@ def json_response(
     status: int, members: Mapping[str, object], headers: Mapping[str, str] | None = None
 ) -> ProxyResponse:
     """Build a JSON answer in UTF-8. RFC 8259, 8.1 and 11: the media type takes no charset."""
-    return response(
-        status, _encode(members), {"Content-Type": "application/json", **(headers or {})}
-    )
+    return {
+        "statusCode": status,
+        "headers": {"Content-Type": "application/json", **(headers or {})},
+        "body": _encode(members),
+        "isBase64Encoded": False,
+    }

@@ -15,6 +15,7 @@ from functions.introspect_token.composition import build as build_introspect_tok
 from functions.introspect_token.settings import Settings as IntrospectTokenSettings
 from functions.issue_token import handler as issue_token
 from functions.issue_token.composition import build as build_issue_token
+from functions.issue_token.exchange import ACCESS_TOKEN
 from functions.issue_token.settings import Settings as IssueTokenSettings
 from functions.publish_jwks import handler as publish_jwks
 from functions.publish_jwks.composition import build as build_publish_jwks
@@ -29,6 +30,7 @@ from functions.rotate_keys.settings import Settings as RotateKeysSettings
 from functions.shared.clients.client_record import TokenFormat, TokenProfile
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.clients.client_secrets import StoredSecret, digest_imported
+from functions.shared.clients.grant_types import TOKEN_EXCHANGE
 from functions.shared.keys import key_ring
 from functions.shared.runtime.secret_store import SecretsManagerStore
 from functions.shared.runtime.settings import MissingSettingsError
@@ -493,3 +495,30 @@ def test_handlers_find_everything_they_need_in_their_environment(
     ]
     for module in HANDLERS.values():
         module._warm.forget()
+
+
+@pytest.mark.parametrize("token_format", TokenFormat)
+def test_a_service_exchanges_the_token_that_it_was_called_with(
+    server: Server, token_format: TokenFormat
+) -> None:
+    profiled = {"token_profile": TokenProfile.AT_JWT, "audience": ("orders-api",)}
+    server.clients.put(client("caller", token_format=token_format, **profiled))
+    service = client(
+        "orders",
+        grant_types=frozenset({TOKEN_EXCHANGE}),
+        token_profile=TokenProfile.AT_JWT,
+        audience=("stock-api",),
+        resource_audiences=frozenset({"orders-api"}),
+        exchange_subjects=frozenset({"caller"}),
+    )
+    server.clients.put(service)
+    asked = {"grant_type": "client_credentials", "scope": "country.read"}
+    received = server.token(asked, headers=basic("caller", SECRET))["access_token"]
+    exchange = {
+        "grant_type": TOKEN_EXCHANGE,
+        "subject_token": received,
+        "subject_token_type": ACCESS_TOKEN,
+    }
+    exchanged = server.token(exchange, headers=basic("orders", SECRET))["access_token"]
+    claims = server.verify(exchanged, "stock-api")
+    assert (claims["sub"], claims["act"]) == ("caller", {"sub": "orders"})

@@ -13,6 +13,8 @@ from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ReadTimeoutError
 from jwt.utils import base64url_decode
 
+from functions.introspect_token import composition as introspect_token
+from functions.introspect_token.settings import Settings as IntrospectTokenSettings
 from functions.issue_token import composition as issue_token
 from functions.issue_token.settings import Settings as IssueTokenSettings
 from functions.rotate_keys.composition import build
@@ -26,7 +28,7 @@ from functions.shared.runtime.secret_store import SecretConflictError, SecretsMa
 from functions.shared.web.oauth_errors import ServerError, TemporarilyUnavailableError
 from tests.support.aws import CLIENTS_TABLE, ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.memory_stores import MemorySecrets
-from tests.support.proxy_events import basic, token_event
+from tests.support.proxy_events import basic, form_event, token_event
 from tests.support.server import SECRET, client
 
 if TYPE_CHECKING:
@@ -63,12 +65,14 @@ class Authority:
     def ring(self) -> KeyRing:
         return key_ring.from_json(self.secrets.read(KEY_RING_SECRET))
 
-    def verify(self, token: str, alg: str) -> dict[str, Any]:
+    def verify(self, token: str, alg: str, audience: str | None = None) -> dict[str, Any]:
         """Verify as anyone does: with the published key set and PyJWT."""
         kid = jwt.get_unverified_header(token)["kid"]
         keys = self.ring().key_set(self.clock())["keys"]
         (jwk,) = [key for key in keys if key["kid"] == kid]
-        claims: dict[str, Any] = jwt.decode(token, jwt.PyJWK(jwk), algorithms=[alg])
+        claims: dict[str, Any] = jwt.decode(
+            token, jwt.PyJWK(jwk), algorithms=[alg], audience=audience
+        )
         return claims
 
     def kms_state(self) -> dict[str, str]:
@@ -285,6 +289,21 @@ def test_many_rotations_at_once_leave_one_ring_with_its_private_halves(
     signer = authority.signers().current(authority.clock(), "ES256")
     assert authority.verify(signer.sign({}, None), "ES256") == {}
     assert signer.kid == key.kid
+
+
+def test_an_answer_of_introspection_is_signed_with_the_key_in_kms(authority: Authority) -> None:
+    authority.rotation("kms").run()
+    DynamoDbClients(authority.aws.dynamodb, CLIENTS_TABLE).put(client("service"))
+    endpoint = introspect_token.build(
+        IntrospectTokenSettings.from_env(ENVIRONMENT),
+        clock=authority.clock,
+        aws=authority.aws,
+        emit=lambda _: None,
+    )
+    headers = {**basic("service", SECRET), "Accept": "application/token-introspection+jwt"}
+    answer = endpoint(form_event("/oauth2/introspect", {"token": "unknown"}, headers=headers))
+    claims = authority.verify(answer["body"], "RS256", audience="service")
+    assert claims["token_introspection"] == {"active": False}
 
 
 @pytest.mark.parametrize("trouble", ["throttled", "slow"])

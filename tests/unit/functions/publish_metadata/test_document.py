@@ -45,6 +45,19 @@ def test_rfc8414_2_what_is_required_is_there() -> None:
     assert document["response_types_supported"] == []
 
 
+def test_rfc8705_5_the_endpoints_behind_mutual_tls_are_named_where_there_are_some() -> None:
+    assert "mtls_endpoint_aliases" not in json.loads(_get()["body"])
+    behind = build(Settings(ISSUER, "https://mtls.example/auth/"), emit=LOG.append)
+    document = json.loads(behind(proxy_event("GET", PATHS[0]))["body"])
+    assert document["mtls_endpoint_aliases"] == {
+        "token_endpoint": "https://mtls.example/auth/oauth2/token",
+        "introspection_endpoint": "https://mtls.example/auth/oauth2/introspect",
+        "revocation_endpoint": "https://mtls.example/auth/oauth2/revoke",
+    }
+    assert document["issuer"] == ISSUER
+    assert document["token_endpoint"] == f"{ISSUER}/oauth2/token"
+
+
 def test_openid_discovery_3_what_verifiers_require_is_there() -> None:
     document = json.loads(_get()["body"])
     required = {"jwks_uri", "subject_types_supported", "id_token_signing_alg_values_supported"}

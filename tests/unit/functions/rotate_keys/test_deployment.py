@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from authorizer.metrics import Meter
 from functions.rotate_keys.deployment import answering, put
 from functions.rotate_keys.rotation_rules import UnsafeRotationError
 from functions.rotate_keys.rotator import Report
@@ -114,7 +115,12 @@ def test_an_answer_is_put_without_a_content_type() -> None:
 def test_a_run_logs_one_line() -> None:
     lines: list[str] = []
     report = logged(lambda: Report(created=("a",)), lines.append)
-    assert report == {"created": ("a",), "dropped": (), "deleted_private_halves": 0}
+    assert report == {
+        "created": ("a",),
+        "dropped": (),
+        "deleted_private_halves": 0,
+        "signing_key_age_days": 0.0,
+    }
     (line,) = lines
     assert json.loads(line) == {
         "function": "rotate_keys",
@@ -122,6 +128,7 @@ def test_a_run_logs_one_line() -> None:
         "created": ["a"],
         "dropped": [],
         "deleted_private_halves": 0,
+        "signing_key_age_days": 0.0,
     }
 
 
@@ -141,6 +148,12 @@ def test_a_run_that_fails_logs_why_and_fails(error: Exception, reason: str) -> N
         raise error
 
     with pytest.raises(type(error)):
-        logged(fail, lines.append)
+        logged(fail, lines.append, Meter(clock=lambda: 1_700_000_000))
     (line,) = lines
-    assert json.loads(line) == {"function": "rotate_keys", "outcome": "error", "reason": reason}
+    assert json.loads(line) == {
+        "function": "rotate_keys",
+        "outcome": "error",
+        "reason": reason,
+        "level": "ERROR",
+        "timestamp": "2023-11-14T22:13:20.000Z",
+    }

@@ -11,6 +11,7 @@ import pytest
 
 from authorizer import https_client
 from authorizer.clocks import Clocks
+from authorizer.discovery import DISCOVERY_SECONDS
 from authorizer.errors import TokenRefused
 from authorizer.https_client import ExchangeFailed, Request, Response
 from functions.shared.authentication.public_addresses import (
@@ -18,7 +19,6 @@ from functions.shared.authentication.public_addresses import (
     require_public_or_loopback,
 )
 from functions.shared.authentication.remote_keys import (
-    DISCOVERY_SECONDS,
     FETCH_SECONDS,
     CachedRemoteKeys,
 )

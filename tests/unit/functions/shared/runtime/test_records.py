@@ -10,7 +10,15 @@ def test_a_record_comes_back_as_it_was() -> None:
     assert from_item(to_item(record), schema_version=1) == record
 
 
-@pytest.mark.parametrize("record", [{}, {"schema_version": 2}, {"schema_version": "1"}])
-def test_a_record_of_another_schema_version_is_refused_by_name(record: dict[str, object]) -> None:
+def test_a_record_of_an_older_schema_version_is_read() -> None:
+    assert from_item(to_item({"schema_version": 1, "a": "b"}), schema_version=3)["a"] == "b"
+
+
+@pytest.mark.parametrize(
+    "record", [{}, {"schema_version": 2}, {"schema_version": 0}, {"schema_version": "1"}]
+)
+def test_a_record_of_a_newer_or_unknown_schema_version_is_refused_by_name(
+    record: dict[str, object],
+) -> None:
     with pytest.raises(UnreadableRecordError, match=r"schema_version .* this code reads 1"):
         from_item(to_item(record), schema_version=1)

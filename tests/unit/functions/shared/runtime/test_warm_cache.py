@@ -37,6 +37,16 @@ def test_a_value_is_used_while_it_is_younger_than_max_age(age: float, loads: int
     assert len(loader.loads) == loads
 
 
+def test_peeking_finds_what_is_fresh_and_loads_nothing() -> None:
+    loader, clock = Loader(), ManualClock()
+    cache = _cache(loader, clock)
+    assert cache.peek("a") is None
+    assert cache.get("a") == cache.peek("a") == "a-1"
+    clock.now += 30
+    assert cache.peek("a") is None
+    assert loader.loads == ["a"]
+
+
 def test_a_clock_that_was_set_back_keeps_nothing_alive() -> None:
     loader, clock = Loader(), ManualClock()
     cache = _cache(loader, clock)

@@ -1,0 +1,448 @@
+"""What sets off the alarms of infra/operations.yaml, and what does not: real lines, real alarms."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+from botocore.awsrequest import AWSResponse
+
+from authorizer import composition as authorizer
+from authorizer.errors import OwnTrouble, Unauthorized
+from authorizer.https_client import ExchangeFailed, Request, Response
+from authorizer.metrics import METRICS as AUTHORIZER_METRICS
+from authorizer.metrics import Meter, Metric
+from authorizer.reasons import Reason
+from authorizer.settings import Settings as AuthorizerSettings
+from functions.issue_token import composition as issue_token
+from functions.issue_token.settings import Settings as IssueTokenSettings
+from functions.rotate_keys import composition as rotate_keys
+from functions.rotate_keys.kms_halves import KmsHalves
+from functions.rotate_keys.run_log import METRICS as ROTATION_METRICS
+from functions.rotate_keys.run_log import logged
+from functions.rotate_keys.settings import Settings as RotateKeysSettings
+from functions.shared.clients.client_registry import DynamoDbClients
+from functions.shared.runtime.secret_store import SecretsManagerStore
+from functions.shared.web.metrics import METRICS as ENDPOINT_METRICS
+from functions.shared.web.oauth_errors import OAuthError, TemporarilyUnavailableError
+from local.gateway.cloudformation import load
+from tests.strictness.cases import CASES, ISSUER
+from tests.strictness.cases import mint as mint_token
+from tests.support.aws import CLIENTS_TABLE, ENVIRONMENT, KEY_RING_SECRET
+from tests.support.cloudwatch import Metrics, Operations, Series
+from tests.support.proxy_events import basic, proxy_event, token_event
+from tests.support.server import SECRET, client, generate
+from tests.support.tokens import NOW as TOKENS_NOW
+from tests.support.tokens import claims, jwks, rest_event, rsa_jwk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from authorizer.gate import Decider
+    from functions.shared.runtime.aws_clients import AwsClients
+    from functions.shared.web.endpoint import Endpoint
+    from tests.support.memory_stores import ManualClock
+
+T = TypeVar("T")
+
+OPERATIONS = Path(__file__).resolve().parents[3] / "infra" / "operations.yaml"
+STACK = "ours"
+MINUTE, HOUR, DAY = 60, 3600, 86_400
+# In the middle of a day and of everything shorter, so that whole periods lie behind and ahead.
+START = TOKENS_NOW // DAY * DAY + DAY // 2
+GRANT = {"grant_type": "client_credentials"}
+TOKEN_REQUEST = token_event(GRANT, headers=basic("a", SECRET))
+WRONG_SECRET = token_event(GRANT, headers=basic("a", "wrong"))
+
+
+@cache
+def operations() -> Operations:
+    parameters = load(OPERATIONS)["Parameters"]
+    names = {name: f"{STACK}-{name}" for name in parameters}
+    return Operations.of(
+        OPERATIONS, {**names, "Stack": STACK, "AlarmTopicArn": "", "KeySigningDays": 30}
+    )
+
+
+@dataclass
+class Stack:
+    """A stack with its log: token endpoint, rotation and authorizer, and what AWS counts itself."""
+
+    aws: AwsClients
+    clock: ManualClock
+    log: list[str] = field(default_factory=list)
+    metrics: Metrics = field(default_factory=Metrics)
+    metrics_at_warn: Metrics = field(default_factory=Metrics)
+    failing: set[str] = field(default_factory=set)
+    keys_are_out_of_reach: bool = False
+    edition: str = "secrets-manager"
+    timer: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.clock.now = START
+        for service in (self.aws.dynamodb, self.aws.secrets_manager, self.aws.kms):
+            hook: Any = self._before_send
+            service.meta.events.register_first("before-send", hook)
+        DynamoDbClients(self.aws.dynamodb, CLIENTS_TABLE).put(client("a"))
+
+    def _before_send(self, request: Any, **_: object) -> AWSResponse | None:  # noqa: ANN401
+        target = request.headers["X-Amz-Target"]
+        operation = (target if isinstance(target, str) else target.decode()).rpartition(".")[2]
+        if operation == "Sign" and "slow Sign" in self.failing:
+            self.timer += 1.5
+        if operation not in self.failing:
+            return None
+        body = json.dumps({"__type": "ThrottlingException"}).encode()
+        raw: Any = type("Raw", (), {"stream": lambda *_, **__: iter([body])})()
+        return AWSResponse(request.url, 400, {}, raw)  # type: ignore[arg-type]
+
+    def meter(self) -> Meter:
+        return Meter(STACK, self.clock, lambda: self.timer)
+
+    @cached_property
+    def endpoint(self) -> Endpoint:
+        return issue_token.build(
+            IssueTokenSettings.from_env(ENVIRONMENT),
+            clock=self.clock,
+            aws=self.aws,
+            emit=self.log.append,
+            meter=self.meter(),
+        )
+
+    @cached_property
+    def authorizer(self) -> Decider:
+        return authorizer.build(
+            AuthorizerSettings.from_env({"ISSUER": ISSUER, "STACK_NAME": STACK}),
+            clock=self.clock,
+            monotonic=self.clock,
+            send=self._send,
+            emit=self.log.append,
+        )
+
+    def _send(self, request: Request) -> Response:
+        if self.keys_are_out_of_reach:
+            raise ExchangeFailed("down")
+        return Response(200, {}, jwks(rsa_jwk()))
+
+    def ask(self, event: dict[str, Any], source: str = "192.0.2.7") -> int:
+        event["requestContext"]["identity"]["sourceIp"] = source
+        status = self.endpoint(event)["statusCode"]
+        if status >= 500:
+            self.count("AWS/ApiGateway", "5xx", "ApiId", "AuthServerApi")
+        return status
+
+    def decide(self, token: str) -> str:
+        try:
+            self.authorizer.decide(rest_event(token), 1)
+        except Unauthorized:
+            self.count("AWS/Lambda", "Errors", "FunctionName", "Authorizer")
+            return "unauthorized"
+        except OwnTrouble:
+            self.count("AWS/Lambda", "Errors", "FunctionName", "Authorizer")
+            self.count("AWS/ApiGateway", "5XXError", "ApiName", "GuardedApi")
+            return "error"
+        return "decided"
+
+    def rotate(self, **settings: str) -> None:
+        given = {**ENVIRONMENT, "STACK_NAME": STACK, "KEY_EDITION": self.edition, **settings}
+        rotator = rotate_keys.build(
+            RotateKeysSettings.from_env(given),
+            clock=self.clock,
+            secrets=SecretsManagerStore(self.aws.secrets_manager),
+            kms_halves=KmsHalves(self.aws.kms, STACK),
+            generate=generate,
+        )
+        try:
+            logged(rotator.run, self.log.append, self.meter())
+        except TemporarilyUnavailableError:
+            self.count("AWS/Lambda", "Errors", "FunctionName", "RotateKeys")
+
+    def count(self, namespace: str, name: str, dimension: str, of: str, value: float = 1) -> None:
+        series = Series(namespace, name, frozenset({(dimension, f"{STACK}-{of}")}))
+        self.metrics.put(series, value, self.clock())
+        self.metrics_at_warn.put(series, value, self.clock())
+
+    def run_hourly(self, hours: int, **settings: str) -> None:
+        for _ in range(hours):
+            self.clock.now += HOUR
+            self.rotate(**settings)
+
+    def each_minute(self, minutes: int, act: Callable[[], T], times: int = 1) -> list[T]:
+        """Return what came of it, each time."""
+        outcomes = []
+        for _ in range(minutes):
+            self.clock.now += MINUTE
+            outcomes += [act() for _ in range(times)]
+        return outcomes
+
+    def alarms(self) -> set[str]:
+        """The alarms that come on within five minutes from now."""
+        self.metrics.read(self.log)
+        self.metrics_at_warn.read(filter(_is_kept_at_warn, self.log))
+        self.log.clear()
+        return self._on(self.metrics)
+
+    def alarms_at_warn(self) -> set[str]:
+        """Those of them that would if the log had only what LogLevel=WARN keeps."""
+        return self._on(self.metrics_at_warn)
+
+    def _on(self, metrics: Metrics) -> set[str]:
+        watched = operations()
+        minutes = range(MINUTE, 6 * MINUTE, MINUTE)
+        return set().union(*(watched.on(metrics, self.clock() + later) for later in minutes))
+
+
+def _is_kept_at_warn(line: str) -> bool:
+    """RotateKeys keeps its lines in any case: that it has none is a trouble."""
+    members = json.loads(line)
+    return "level" in members or members.get("function") == "rotate_keys"
+
+
+@pytest.fixture
+def stack(aws: AwsClients, clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> Stack:
+    # boto3 pauses before it asks a throttling AWS again.
+    monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda _seconds: None))
+    made = Stack(aws, clock)
+    made.rotate()
+    made.run_hourly(3)
+    return made
+
+
+def good_token(stack: Stack) -> str:
+    return mint_token(claims(stack.clock(), iss=ISSUER))
+
+
+def test_a_storm_of_bad_tokens_and_bad_requests_sets_off_no_alarm(stack: Stack) -> None:
+    stack.clock.now = float(TOKENS_NOW)  # the time that the bad tokens are made for
+    bad_tokens = [case.make() for case in CASES]
+    without_scope = mint_token(claims(TOKENS_NOW, iss=ISSUER, scope="none"))
+    too_much = token_event({**GRANT, "scope": "admin"}, headers=basic("a", SECRET))
+    outcomes: set[str] = set()
+    statuses: set[int] = set()
+
+    def storm() -> None:
+        outcomes.update(stack.decide(token) for token in [*bad_tokens, without_scope])
+        for number in range(5):
+            statuses.add(stack.ask(WRONG_SECRET, f"198.51.100.{number}"))
+            statuses.add(stack.ask(too_much))
+            statuses.add(stack.ask(token_event("grant_type=%ZZ")))
+            statuses.add(stack.ask(proxy_event("GET", "/oauth2/token")))
+
+    statuses.update(stack.ask(WRONG_SECRET) for _ in range(32))
+    stack.each_minute(4, storm)
+    lines = [json.loads(line) for line in stack.log]
+    decisions = {line["decision"] for line in lines if "decision" in line}
+    assert {"unauthorized", "deny"} <= decisions
+    assert "error" not in decisions
+    assert outcomes == {"unauthorized", "decided"}
+    assert statuses == {400, 401, 405, 429}
+    assert len(lines) > 500
+    # The clock was set back for the tokens, and no hours with rotations lie behind it.
+    assert stack.alarms() == {"MissingRotation"}
+
+
+def _without_a_ring(stack: Stack) -> None:
+    stack.aws.secrets_manager.put_secret_value(SecretId=KEY_RING_SECRET, SecretString="{}")
+    assert stack.ask(TOKEN_REQUEST) == 500
+
+
+def _without_a_table(stack: Stack) -> None:
+    stack.failing.add("GetItem")
+    assert set(stack.each_minute(3, lambda: stack.ask(TOKEN_REQUEST), times=5)) == {503}
+
+
+def _without_keys_to_verify_with(stack: Stack) -> None:
+    stack.keys_are_out_of_reach = True
+    token = good_token(stack)
+    assert set(stack.each_minute(4, lambda: stack.decide(token), times=5)) == {"error"}
+
+
+def _with_an_old_key_set(stack: Stack) -> None:
+    token = good_token(stack)
+    assert stack.decide(token) == "decided"
+    stack.keys_are_out_of_reach = True
+    assert set(stack.each_minute(25, lambda: stack.decide(token))) == {"decided"}
+
+
+def _without_counters(stack: Stack) -> None:
+    stack.failing.add("UpdateItem")
+    assert set(stack.each_minute(3, lambda: stack.ask(WRONG_SECRET), times=5)) == {401}
+
+
+def _with_slow_kms(stack: Stack) -> None:
+    stack.edition = "kms"
+    stack.rotate()
+    stack.run_hourly(26)
+    stack.failing.add("slow Sign")
+    assert set(stack.each_minute(4, lambda: stack.ask(TOKEN_REQUEST))) == {200}
+
+
+def _with_failing_rotations(stack: Stack) -> None:
+    stack.failing.add("GetSecretValue")
+    stack.run_hourly(2)
+    stack.failing.clear()
+    stack.run_hourly(1)
+    stack.clock.now += HOUR
+
+
+def _without_rotations(stack: Stack) -> None:
+    stack.clock.now += 4 * HOUR
+
+
+def _with_a_key_that_stays(stack: Stack) -> None:
+    """The rotator itself was told of a longer life than the alarm."""
+    for _ in range(35):
+        stack.clock.now += DAY
+        stack.rotate(KEY_SIGNING_DAYS="60")
+    stack.run_hourly(3, KEY_SIGNING_DAYS="60")
+
+
+@dataclass(frozen=True)
+class OfAws:
+    """A metric of AWS's own that goes up."""
+
+    namespace: str
+    name: str
+    dimension: str
+    of: str
+    value: float = 5
+
+    def __call__(self, stack: Stack) -> None:
+        stack.each_minute(
+            15,
+            lambda: stack.count(self.namespace, self.name, self.dimension, self.of, self.value),
+        )
+
+
+TROUBLES: dict[str, tuple[Callable[[Stack], None], set[str]]] = {
+    "no key ring": (_without_a_ring, {"ServerErrors", "UnusableKeyRing"}),
+    "no table": (_without_a_table, {"Unavailability", "AuthServer5xx"}),
+    "no key set": (_without_keys_to_verify_with, {"AuthorizerErrors", "GuardedApi5xx"}),
+    "an old key set": (_with_an_old_key_set, {"StaleKeySet"}),
+    "failures that are not counted": (_without_counters, {"UncountedFailures"}),
+    "slow KMS": (_with_slow_kms, {"SlowKms"}),
+    "failing rotations": (_with_failing_rotations, {"FailingRotation"}),
+    "no rotations": (_without_rotations, {"MissingRotation"}),
+    "a key that stays": (_with_a_key_that_stays, {"OldSigningKey"}),
+    "a crash": (
+        OfAws("AWS/Lambda", "Errors", "FunctionName", "PublishJwks", 1),
+        {"LambdaErrors"},
+    ),
+    "no concurrency": (
+        OfAws("AWS/Lambda", "Throttles", "FunctionName", "Authorizer"),
+        {"LambdaThrottles"},
+    ),
+    "slowness": (
+        OfAws("AWS/Lambda", "Duration", "FunctionName", "IssueToken", 6000),
+        {"SlowLambdas"},
+    ),
+    "a gateway's timeouts": (
+        OfAws("AWS/ApiGateway", "5xx", "ApiId", "AuthServerApi"),
+        {"AuthServer5xx"},
+    ),
+    "an authorizer that does not start": (
+        OfAws("AWS/ApiGateway", "5XXError", "ApiName", "GuardedApi"),
+        {"GuardedApi5xx"},
+    ),
+    "a hot table": (
+        OfAws("AWS/DynamoDB", "WriteThrottleEvents", "TableName", "StateTable"),
+        {"TableThrottles"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("trouble", "expected"), TROUBLES.values(), ids=TROUBLES)
+def test_trouble_of_ours_sets_off_its_alarm_and_no_other(
+    stack: Stack, trouble: Callable[[Stack], None], expected: set[str]
+) -> None:
+    assert stack.alarms() == set()
+    trouble(stack)
+    assert stack.alarms() == expected
+    # How long KMS took is in lines about tokens that were issued.
+    assert stack.alarms_at_warn() == expected - {"SlowKms"}
+
+
+def test_each_alarm_is_set_off_by_some_trouble() -> None:
+    assert set().union(*(expected for _, expected in TROUBLES.values())) == set(operations().alarms)
+
+
+def test_the_stack_is_told_all_that_its_alarms_ask_for() -> None:
+    template = load(OPERATIONS.parents[1] / "template.yaml")
+    nested = template["Resources"]["Operations"]["Properties"]
+    assert nested["TemplateURL"] == "infra/operations.yaml"
+    assert set(nested["Parameters"]) == set(load(OPERATIONS)["Parameters"])
+
+
+def test_rotate_keys_keeps_its_lines_whatever_the_level_of_the_others() -> None:
+    template = load(OPERATIONS.parents[1] / "template.yaml")
+    everyone = template["Globals"]["Function"]["LoggingConfig"]
+    assert everyone["ApplicationLogLevel"] == {"Ref": "LogLevel"}
+    rotation = template["Resources"]["RotateKeys"]["Properties"]["LoggingConfig"]
+    assert rotation == {**everyone, "ApplicationLogLevel": "INFO"}
+
+
+ALL_METRICS: tuple[Metric, ...] = (*AUTHORIZER_METRICS, *ENDPOINT_METRICS, *ROTATION_METRICS)
+
+
+def _series_names() -> set[tuple[str, str, frozenset[str]]]:
+    return {
+        ("Gatehouse", metric.name, frozenset({"stack", *members}))
+        for metric in ALL_METRICS
+        for members in metric.dimensions
+    }
+
+
+def test_alarms_and_dashboard_name_metrics_that_the_code_emits() -> None:
+    watched = {
+        (series.namespace, series.name, frozenset(name for name, _ in series.dimensions))
+        for alarm in operations().alarms.values()
+        for series, _, _ in alarm.series()
+    }
+    shown = set(operations().shown())
+    ours = {each for each in watched | shown if each[0] == "Gatehouse"}
+    assert ours <= _series_names()
+    assert _series_names() <= shown, "the dashboard shows every metric"
+
+
+def _first_cells(page: str, heading: str) -> set[str]:
+    section = page.split(f"\n## {heading}\n")[1].split("\n## ", maxsplit=1)[0]
+    return {row.split("`")[1] for row in section.splitlines() if row.startswith("| `")}
+
+
+def test_the_page_names_every_metric_and_every_alarm_and_no_other() -> None:
+    page = (OPERATIONS.parents[1] / "docs" / "operate.md").read_text(encoding="utf-8")
+    assert _first_cells(page, "Metrics") == {metric.name for metric in ALL_METRICS}
+    assert _first_cells(page, "Dashboard and alarms") == set(operations().alarms)
+
+
+def test_a_dimension_is_a_member_with_values_from_a_fixed_list() -> None:
+    """What a caller can choose would let anyone make metrics, at our expense."""
+    members = {name for metric in ALL_METRICS for names in metric.dimensions for name in names}
+    assert members == {"endpoint", "outcome", "decision", "reason"}
+
+
+def _codes(kind: type[OAuthError]) -> Iterator[str]:
+    for each in kind.__subclasses__():
+        yield each.code
+        yield from _codes(each)
+
+
+def test_a_storms_metrics_have_values_from_those_lists(stack: Stack) -> None:
+    for case in CASES:
+        stack.decide(case.make())
+    for text in ("", "grant_type=x", "grant_type=%ZZ", "client_id=a&client_secret=b"):
+        stack.ask(token_event(text))
+    stack.metrics.read(stack.log)
+    values: dict[str, set[str]] = {}
+    for series in stack.metrics.values:
+        for name, value in series.dimensions:
+            values.setdefault(name, set()).add(value)
+    assert values["reason"] <= set(Reason)
+    assert values["outcome"] <= {"success", "error", *_codes(OAuthError)}
+    assert values["endpoint"] == {"issue_token"}
+    assert values["decision"] <= {"allow", "deny", "unauthorized", "error"}
