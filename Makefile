@@ -3,7 +3,7 @@ PYTHON ?= python3
 export SAM_CLI_TELEMETRY = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run walkthrough storm test check lint types arrows template coverage bench costs strictness fuzz build reproducible deploy smoke format lock clean
+.PHONY: help run walkthrough storm test check lint types arrows template coverage screenshots bench costs docs strictness fuzz build reproducible deploy smoke remove format lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,7 +20,7 @@ storm: .venv/laptop.stamp ## Rotate the signing key in a storm of token requests
 test: .venv/dev.stamp ## Run the tests
 	.venv/bin/python -m pytest -n auto --dist loadgroup
 
-check: lint types arrows template coverage ## Run what CI runs
+check: lint types arrows template docs coverage ## Run what CI runs
 
 lint: .venv/dev.stamp
 	.venv/bin/ruff check
@@ -32,14 +32,19 @@ types: .venv/dev.stamp
 arrows: .venv/dev.stamp
 	.venv/bin/lint-imports --no-cache
 
-template: .venv-sam/sam.stamp
+template: .venv-sam/sam.stamp .venv-checkov/checkov.stamp
 	.venv-sam/bin/sam validate --lint
+	for example in docs/examples/*/template.yaml; do .venv-sam/bin/sam validate --lint --template $$example || exit 1; done
+	.venv-sam/bin/python -m infra.template_checks
 
 coverage: .venv/dev.stamp
 	rm -f .coverage .coverage.*
 	.venv/bin/coverage run -m pytest -n auto --dist loadgroup
 	.venv/bin/coverage combine --quiet
 	.venv/bin/coverage report
+
+screenshots: .venv/dev.stamp ## Take the pictures of the console that the docs show
+	@.venv/bin/python -m tests.support.screenshots
 
 bench: .venv-bench/bench.stamp node-rivals ## Measure speed beside others, write docs/benchmarks.md (FULL=1: a million tokens)
 	.venv-bench/bin/python -m tests.benchmarks.run $(if $(FULL),--full)
@@ -48,6 +53,10 @@ costs: .venv/dev.stamp ## Measure what an invocation uses, price it, write docs/
 	.venv/bin/python -m tests.benchmarks.usage
 	.venv/bin/python -m infra.costs.page
 	.venv/bin/python -m infra.scale.page
+
+docs: .venv-docs/docs.stamp ## Build the documentation's site in .gatehouse/site (LINKS=1: ask every outside link too)
+	.venv-docs/bin/sphinx-build -q -W --keep-going -b dirhtml docs .gatehouse/site
+	$(if $(LINKS),.venv-docs/bin/sphinx-build -q -W --keep-going -b linkcheck docs .gatehouse/links)
 
 strictness: .venv-bench/bench.stamp node-rivals ## Show bad tokens to many verifiers, write docs/strictness.md
 	.venv-bench/bin/python -W ignore -m tests.strictness.report
@@ -73,20 +82,23 @@ reproducible: build ## Build once more and compare the bytes
 	@.venv-sam/bin/python -m infra.zips .aws-sam/build --against .aws-sam/again
 
 STAGE ?= dev
-deploy: build .venv/laptop.stamp ## Deploy to an AWS account and play the walkthrough there (STAGE=prod)
-	@.venv-sam/bin/python -m infra.deploy --stage $(STAGE) --architecture $(ARCHITECTURE) --runtime $(RUNTIME)
+deploy: build .venv/laptop.stamp ## Deploy to an AWS account and play the walkthrough there (STAGE=prod, GUIDE=no)
+	@.venv-sam/bin/python -m infra.deploy --stage $(STAGE) --architecture $(ARCHITECTURE) --runtime $(RUNTIME) $(if $(filter no,$(GUIDE)),--no-guide)
 	@$(MAKE) --no-print-directory smoke
 
 STACK ?= $(if $(filter prod,$(STAGE)),gatehouse,gatehouse-$(STAGE))
 smoke: .venv/laptop.stamp ## Play the walkthrough on a deployed stack (STACK=gatehouse-dev)
 	@.venv/bin/python -m local.smoke --stack $(STACK)
 
+remove: .venv/laptop.stamp ## Delete a deployed stack and what outlives it, clients and keys (STACK=gatehouse-dev)
+	@.venv/bin/python -m infra.remove --stack $(STACK)
+
 format: .venv/dev.stamp ## Format the code and mend what the linter can mend
 	.venv/bin/ruff format
 	.venv/bin/ruff check --fix
 
 lock: .venv/dev.stamp ## Renew the lock files from requirements/*.in
-	for part in laptop dev bench sam; do \
+	for part in laptop dev bench docs sam checkov; do \
 	  .venv/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	    $$([ $$part = sam ] || echo --universal) $$([ $$part = dev ] && echo -c requirements/laptop.txt) \
 	    --output-file requirements/$$part.txt requirements/$$part.in; \
@@ -97,7 +109,7 @@ lock: .venv/dev.stamp ## Renew the lock files from requirements/*.in
 	done
 
 clean: ## Remove what was built and installed here
-	rm -rf .venv .venv-bench .venv-sam tests/benchmarks/node/node_modules tests/local/node/node_modules .gatehouse .aws-sam .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-bench .venv-docs .venv-sam .venv-checkov tests/benchmarks/node/node_modules tests/local/node/node_modules .gatehouse .aws-sam .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 .venv/laptop.stamp: requirements/laptop.txt local/bootstrap.py | python
 	@$(PYTHON) local/bootstrap.py .venv requirements/laptop.txt
@@ -125,6 +137,14 @@ $(NODE_RIVALS): tests/benchmarks/node/package-lock.json
 
 .venv-sam/sam.stamp: requirements/sam.txt local/bootstrap.py | python
 	@$(PYTHON) local/bootstrap.py .venv-sam requirements/sam.txt
+	@touch $@
+
+.venv-docs/docs.stamp: requirements/docs.txt local/bootstrap.py | python
+	@$(PYTHON) local/bootstrap.py .venv-docs requirements/docs.txt
+	@touch $@
+
+.venv-checkov/checkov.stamp: requirements/checkov.txt local/bootstrap.py | python
+	@$(PYTHON) local/bootstrap.py .venv-checkov requirements/checkov.txt
 	@touch $@
 
 # In words that every Python understands, back to the second.

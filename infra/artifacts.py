@@ -26,15 +26,16 @@ class Artifact:
 
 ARTIFACTS: Final[Mapping[str, Artifact]] = {
     "Authorizer": Artifact((AUTHORIZER,), "verifying"),
+    "SharedAuthorizer": Artifact((AUTHORIZER,), "verifying"),
     "IssueToken": Artifact(("functions/issue_token", SHARED, AUTHORIZER), "signing"),
     "IntrospectToken": Artifact(("functions/introspect_token", SHARED, AUTHORIZER), "signing"),
     "RevokeToken": Artifact(("functions/revoke_token", SHARED, AUTHORIZER), "signing"),
     "RotateKeys": Artifact(("functions/rotate_keys", SHARED, AUTHORIZER), "signing"),
-    "PublishJwks": Artifact(("functions/publish_jwks", SHARED)),
+    "PublishJwks": Artifact(("functions/publish_jwks", SHARED, AUTHORIZER)),
     "PublishMetadata": Artifact(("functions/publish_metadata", SHARED, AUTHORIZER), "verifying"),
     "PublishResourceMetadata": Artifact(
         ("functions/publish_resource_metadata", SHARED, AUTHORIZER), "verifying"
     ),
-    "LookUpCountry": Artifact(("functions/look_up_country", SHARED), "countries"),
+    "LookUpCountry": Artifact(("functions/look_up_country", SHARED, AUTHORIZER), "countries"),
 }
 """By the function's logical id in template.yaml."""

@@ -1,24 +1,33 @@
 """Deploy what was built: `python -m infra.deploy --stage dev`, with the values of samconfig.toml.
 
 SAM keeps the parameters of a stack that exists unless they are given again, so those that say what
-the artifacts were built for are always given.
+the artifacts were built for, and which deployment this is, are always given.
 """
 
 from __future__ import annotations
 
 import argparse
+import shlex
 import subprocess
 import sys
 import tomllib
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import boto3
 
 from infra.build import ARCHITECTURE, ROOT, RUNTIME
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 CONFIGURATION = ROOT / "samconfig.toml"
+_NO_REGION = """\
+No region is set, so there is no telling where to deploy. Set one, here or for good:
+  export AWS_DEFAULT_REGION=eu-central-1
+  aws configure set region eu-central-1
+"""
 
 
 class UnknownStageError(Exception):
@@ -28,25 +37,36 @@ class UnknownStageError(Exception):
         super().__init__(f"samconfig.toml has no stage {stage!r}, only {', '.join(known)}.")
 
 
-def command(stage: str, *, architecture: str, runtime: str, guided: bool) -> list[str]:
-    """Return the command that deploys a stage.
+def overrides(parameters: Mapping[str, Any]) -> dict[str, str]:
+    """Return the template's parameters in a `deploy` table of samconfig.toml.
+
+    They are a list as we write them, and one text as SAM does when its dialogue saves them.
+    """
+    given = parameters.get("parameter_overrides", [])
+    parts = shlex.split(given) if isinstance(given, str) else given
+    return dict(part.split("=", 1) for part in parts)
+
+
+def command(stage: str, *, region: str, deployed: Mapping[str, str], guided: bool) -> list[str]:
+    """Return the command that deploys a stage; `deployed` are parameters that go before its own.
 
     Raises:
         UnknownStageError: samconfig.toml does not have it.
     """
     configured = tomllib.loads(CONFIGURATION.read_text(encoding="utf-8"))
-    stages = [
-        name for name, part in configured.items() if isinstance(part, dict) and "deploy" in part
-    ]
+    stages = {
+        name: part["deploy"]["parameters"]
+        for name, part in configured.items()
+        if isinstance(part, dict) and "deploy" in part
+    }
     if stage not in stages:
-        raise UnknownStageError(stage, stages)
-    overrides = configured[stage]["deploy"]["parameters"].get("parameter_overrides", [])
+        raise UnknownStageError(stage, list(stages))
+    parameters = {**overrides(stages[stage]), **deployed}
     return [
         str(Path(sys.executable).parent / "sam"),
-        *("deploy", "--config-env", stage),
+        *("deploy", "--config-env", stage, "--region", region),
         *(["--guided"] if guided else ["--no-fail-on-empty-changeset"]),
-        *("--parameter-overrides", *overrides),
-        *(f"Architecture={architecture}", f"Runtime={runtime}"),
+        *("--parameter-overrides", *(f"{name}={value}" for name, value in parameters.items())),
     ]
 
 
@@ -58,13 +78,17 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--runtime", default=RUNTIME)
     parser.add_argument("--no-guide", dest="guided", action="store_false")
     given = parser.parse_args(arguments)
+    region = boto3.Session().region_name
+    if not region:
+        sys.stderr.write(_NO_REGION)
+        return 1
+    deployed = {
+        "Architecture": given.architecture,
+        "Runtime": given.runtime,
+        "DeploymentId": datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"),
+    }
     try:
-        deploy = command(
-            given.stage,
-            architecture=given.architecture,
-            runtime=given.runtime,
-            guided=given.guided,
-        )
+        deploy = command(given.stage, region=region, deployed=deployed, guided=given.guided)
     except UnknownStageError as error:
         sys.stderr.write(f"{error}\n")
         return 1

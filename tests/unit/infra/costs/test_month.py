@@ -8,6 +8,7 @@ import pytest
 
 from infra.costs import month as model
 from infra.costs.month import Month, Server, Stack, Work
+from local.gateway.cloudformation import load
 
 WARM = Work(cpu_ms=0.3, log_bytes=400, calls={})
 COLD = Work(cpu_ms=300, log_bytes=400, calls={"secret_call": 2})
@@ -26,8 +27,8 @@ def test_waiting_for_aws_is_billed() -> None:
 
 
 def test_memory_is_what_the_template_gives() -> None:
-    template = (Path(__file__).parents[4] / "template.yaml").read_text()
-    assert f"MemorySize: {model.MEMORY_MB}\n" in template
+    template = load(Path(__file__).parents[4] / "template.yaml")
+    assert template["Parameters"]["MemorySize"]["Default"] == model.MEMORY_MB
 
 
 def test_each_token_is_a_request_and_an_invocation() -> None:

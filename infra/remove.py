@@ -1,0 +1,149 @@
+"""Remove a stack and what outlives it: `python -m infra.remove --stack gatehouse-dev`.
+
+CloudFormation keeps clients and keys when a stack goes, so that no slip loses them. This is for
+when they are to go too. What AWS can bring back stays recoverable for seven days.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from functions.rotate_keys.kms_halves import STACK_TAG
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_kms import KMSClient
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+TABLE: Final = "ClientsTable"
+SECRETS: Final = ("KeyRingSecret", "SigningKeysSecret")
+DATA_KEY: Final = "DataKey"
+RECOVERY_DAYS: Final = 7
+"""The least that KMS allows."""
+
+_GONE: Final = frozenset(
+    {"ResourceNotFoundException", "NotFoundException", "KMSInvalidStateException"}
+)
+
+
+@dataclass(frozen=True)
+class Remains:
+    """What is there of a stack that outlives it, by the names that AWS gave."""
+
+    stack_id: str
+    stack_name: str
+    table: str
+    secrets: tuple[str, ...]
+    keys: tuple[str, ...]
+
+    def describe(self) -> str:
+        """Return what goes, one line each."""
+        lines = [
+            f"The stack {self.stack_name}: every function, API, table and log of it.",
+            f"The table {self.table}: every client. At once.",
+            *(f"The secret {name}. In {RECOVERY_DAYS} days." for name in self.secrets),
+            *(f"The KMS key {key}. In {RECOVERY_DAYS} days." for key in self.keys),
+        ]
+        return "\n".join(lines)
+
+
+class Account:
+    """The account and region that boto3 is configured for."""
+
+    def __init__(self) -> None:
+        self._cloudformation: Any = boto3.client("cloudformation")
+        self._dynamodb: DynamoDBClient = boto3.client("dynamodb")
+        self._secrets: SecretsManagerClient = boto3.client("secretsmanager")
+        self._kms: KMSClient = boto3.client("kms")
+        self._tags: Any = boto3.client("resourcegroupstaggingapi")
+
+    def find(self, stack: str) -> Remains:
+        """Look a stack up by its name, or by its id where it was deleted before."""
+        (found,) = self._cloudformation.describe_stacks(StackName=stack)["Stacks"]
+        pages = self._cloudformation.get_paginator("list_stack_resources").paginate(
+            StackName=found["StackId"]
+        )
+        names = {
+            each["LogicalResourceId"]: each["PhysicalResourceId"]
+            for page in pages
+            for each in page["StackResourceSummaries"]
+            if each.get("PhysicalResourceId")
+        }
+        return Remains(
+            stack_id=found["StackId"],
+            stack_name=found["StackName"],
+            table=names[TABLE],
+            secrets=tuple(names[logical_id] for logical_id in SECRETS),
+            keys=(*self._signing_keys(found["StackName"]), names[DATA_KEY]),
+        )
+
+    def _signing_keys(self, stack_name: str) -> Iterator[str]:
+        """Yield the stack's keys of the kms edition."""
+        pages = self._tags.get_paginator("get_resources").paginate(
+            ResourceTypeFilters=["kms:key"],
+            TagFilters=[{"Key": STACK_TAG, "Values": [stack_name]}],
+        )
+        for page in pages:
+            for resource in page["ResourceTagMappingList"]:
+                yield resource["ResourceARN"].rpartition("/")[2]
+
+    def remove(self, remains: Remains) -> None:
+        """Delete the stack, then what outlived it. May be repeated if it fails half-way."""
+        with _gone_already():
+            self._dynamodb.update_table(TableName=remains.table, DeletionProtectionEnabled=False)
+        self._cloudformation.delete_stack(StackName=remains.stack_id)
+        self._cloudformation.get_waiter("stack_delete_complete").wait(StackName=remains.stack_id)
+        with _gone_already():
+            self._dynamodb.delete_table(TableName=remains.table)
+        for secret in remains.secrets:
+            with _gone_already():
+                self._delete_secret(secret)
+        for key in remains.keys:
+            with _gone_already():
+                self._kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=RECOVERY_DAYS)
+
+    def _delete_secret(self, name: str) -> None:
+        if "DeletedDate" not in self._secrets.describe_secret(SecretId=name):
+            self._secrets.delete_secret(SecretId=name, RecoveryWindowInDays=RECOVERY_DAYS)
+
+
+@contextmanager
+def _gone_already() -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in _GONE:
+            raise
+
+
+def main(arguments: Sequence[str], ask: Callable[[str], str] = input) -> int:
+    """Run from the command line; return 1 when nothing was removed, or not everything."""
+    parser = argparse.ArgumentParser(prog="infra.remove")
+    parser.add_argument("--stack", required=True, help="its name; its id if it is deleted already")
+    given = parser.parse_args(arguments)
+    try:
+        account = Account()
+        remains = account.find(given.stack)
+        sys.stdout.write(f"This goes:\n{remains.describe()}\n")
+        if ask(f"Type {remains.stack_name} to remove it all: ") != remains.stack_name:
+            sys.stdout.write("Nothing was removed.\n")
+            return 1
+        account.remove(remains)
+    except (BotoCoreError, ClientError) as error:
+        sys.stderr.write(f"The stack {given.stack} could not be removed: {error}\n")
+        return 1
+    sys.stdout.write("Removed. SAM's bucket of artifacts stays: all your SAM stacks share it.\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,237 @@
+"""Transform the templates as CloudFormation would, and have cfn-lint and checkov look at it.
+
+A finding either is mended or has its reason in template_findings.yaml; a reason that no finding has
+any more fails too. SAM's virtual environment runs this, and starts checkov in its own:
+
+    .venv-sam/bin/python -m infra.template_checks
+
+The stack is looked at with its defaults and as samconfig.toml has it for production, with the stack
+that it nests and the examples of the guide. Nothing is fetched from anywhere.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+TEMPLATE: Final = ROOT / "template.yaml"
+OPERATIONS: Final = ROOT / "infra" / "operations.yaml"
+EXAMPLES: Final = ROOT / "docs" / "examples"
+EXPLANATIONS: Final = Path(__file__).with_name("template_findings.yaml")
+TRANSFORMED: Final = ROOT / ".gatehouse" / "transformed"
+CHECKOV: Final = ROOT / ".venv-checkov" / "bin" / "checkov"
+
+_PACKAGED: Final = {
+    "AWS::Serverless::Function": ("CodeUri", "s3://bucket/key"),
+    "AWS::CloudFormation::Stack": ("TemplateURL", "https://bucket.s3.amazonaws.com/operations"),
+}
+"""What `sam package` puts in the place of a path on this machine, by type of resource."""
+
+
+@dataclass(frozen=True, order=True)
+class Finding:
+    """What a tool says about a resource; `resource` is a logical id, `template` a file's stem."""
+
+    check: str
+    resource: str
+    template: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.check} {self.template}: {self.resource}: {self.message}"
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why findings of one check stay."""
+
+    check: str
+    resources: tuple[str, ...]
+    reason: str
+
+    def covers(self, finding: Finding) -> bool:
+        """Tell whether the finding is one of those."""
+        return finding.check == self.check and any(
+            fnmatchcase(finding.resource, pattern) for pattern in self.resources
+        )
+
+
+def read_explanations(path: Path = EXPLANATIONS) -> list[Explanation]:
+    """Read the findings that stay.
+
+    Raises:
+        ValueError: one has no reason in words.
+    """
+    explanations = [
+        Explanation(entry["check"], tuple(entry["resources"]), entry.get("reason") or "")
+        for entry in yaml.safe_load(path.read_text())
+    ]
+    for explanation in explanations:
+        if len(explanation.reason.split()) < 5:  # noqa: PLR2004 - fewer words are no reason
+            raise ValueError(f"{path.name}: {explanation.check} has no reason")
+    return explanations
+
+
+def complaints(findings: Iterable[Finding], explanations: Sequence[Explanation]) -> list[str]:
+    """Return a line for each finding without an explanation, and for each pattern without one."""
+    found = sorted(set(findings))
+    unexplained = [
+        str(finding)
+        for finding in found
+        if not any(explanation.covers(finding) for explanation in explanations)
+    ]
+    needless = [
+        f"{each.check}: nothing is found at {pattern} any more; take it out of {EXPLANATIONS.name}"
+        for each in explanations
+        for pattern in each.resources
+        if not any(
+            Explanation(each.check, (pattern,), each.reason).covers(finding) for finding in found
+        )
+    ]
+    return [*unexplained, *needless]
+
+
+def with_values(document: dict[str, Any], values: Mapping[str, str]) -> dict[str, Any]:
+    """Return a template whose parameters have other defaults: what a stack with them would be."""
+    parameters = {name: dict(declared) for name, declared in document["Parameters"].items()}
+    for name, value in values.items():
+        is_number = parameters[name]["Type"] == "Number"
+        parameters[name]["Default"] = int(value) if is_number else value
+    return {**document, "Parameters": parameters}
+
+
+def production_values() -> dict[str, str]:
+    """Return the parameters that samconfig.toml deploys to production with."""
+    config = tomllib.loads((ROOT / "samconfig.toml").read_text())
+    overrides = config["prod"]["deploy"]["parameters"]["parameter_overrides"]
+    return dict(override.split("=", 1) for override in overrides)
+
+
+def transform(document: dict[str, Any]) -> dict[str, Any]:
+    """Return what CloudFormation's SAM transform makes of a template.
+
+    The answers to cfn-lint that the source has in its metadata are left out: they have to be
+    needed, and are in the list of explanations too.
+    """
+    # Only SAM's virtual environment has it.
+    from samtranslator.parser.parser import Parser  # noqa: PLC0415
+    from samtranslator.translator.translator import Translator  # noqa: PLC0415
+
+    os.environ.setdefault("AWS_DEFAULT_REGION", "eu-west-1")  # the translator asks for one
+    logging.getLogger("samtranslator").setLevel(logging.ERROR)  # it misses its own usage reports
+    copy = json.loads(json.dumps(document, default=str))
+    for resource in copy["Resources"].values():
+        name, uploaded = _PACKAGED.get(resource["Type"], ("", ""))
+        if name in resource.get("Properties", {}):
+            resource["Properties"][name] = uploaded
+    no_managed_policies: dict[str, str] = {}  # ours are written out
+    transformed: dict[str, Any] = Translator(no_managed_policies, Parser()).translate(copy, {})
+    transformed.get("Metadata", {}).pop("cfn-lint", None)
+    return transformed
+
+
+def transformed(path: Path) -> dict[str, Any]:
+    """Return the template at a path as CloudFormation gets it."""
+    return transform(_read(path))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    from samtranslator import yaml_helper  # noqa: PLC0415 - as above
+
+    document: dict[str, Any] = yaml_helper.yaml_parse(path.read_text())  # type: ignore[no-untyped-call]
+    return document
+
+
+def write_transformed(folder: Path) -> list[Path]:
+    """Write every template of ours into a folder, transformed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.json"):
+        old.unlink()
+    source = _read(TEMPLATE)
+    documents = {"defaults": source, "production": with_values(source, production_values())}
+    for path in [OPERATIONS, *sorted(EXAMPLES.glob("**/*.yaml"))]:
+        document = _read(path)
+        if "Resources" in document:
+            documents[path.parent.name if path.stem == "template" else path.stem] = document
+    written = []
+    for name, document in documents.items():
+        written.append(folder / f"{name}.json")
+        written[-1].write_text(json.dumps(transform(document), indent=1))
+    return written
+
+
+def cfn_lint(paths: Sequence[Path]) -> list[Finding]:
+    """Return what cfn-lint finds."""
+    tool = Path(sys.executable).with_name("cfn-lint")
+    report = _report([tool, "--format", "json", "--", *paths])
+    return [
+        Finding(
+            match["Rule"]["Id"],
+            _logical_id(match["Location"]["Path"] or []),
+            Path(match["Filename"]).stem,
+            match["Message"],
+        )
+        for match in report
+    ]
+
+
+def _logical_id(path: Sequence[object]) -> str:
+    return str(path[1]) if len(path) > 1 else "the template"
+
+
+def checkov(paths: Sequence[Path]) -> list[Finding]:
+    """Return what checkov finds."""
+    options = ["--skip-download", "--framework", "cloudformation", "--output", "json"]
+    report = _report([CHECKOV, *options, "--quiet", "--compact", "--file", *paths])
+    if report["summary"]["parsing_errors"] or not report["summary"]["passed"]:
+        raise RuntimeError(f"checkov could not read the templates: {report['summary']}")
+    return [
+        Finding(
+            failed["check_id"],
+            failed["resource"].rpartition(".")[2],
+            Path(failed["file_path"]).stem,
+            failed["check_name"],
+        )
+        for failed in report["results"]["failed_checks"]
+    ]
+
+
+def _report(command: Sequence[str | Path]) -> Any:  # noqa: ANN401 - whatever JSON holds
+    """Run a tool, which fails when it finds something, and return what it printed as JSON."""
+    run = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - ours
+    try:
+        return json.loads(run.stdout or "[]" if run.returncode == 0 else run.stdout)
+    except ValueError as error:
+        raise RuntimeError(f"{command[0]}:\n{run.stdout}{run.stderr}") from error
+
+
+def main() -> int:
+    """Print what has to be mended or explained; 1 if there is anything."""
+    paths = write_transformed(TRANSFORMED)
+    findings = [*cfn_lint(paths), *checkov(paths)]
+    explanations = read_explanations()
+    lines = complaints(findings, explanations)
+    for line in lines:
+        print(line)  # noqa: T201 - its output
+    if not lines:
+        names = ", ".join(path.stem for path in paths)
+        print(f"{names}: {len(findings)} findings, each explained.")  # noqa: T201 - likewise
+    return 1 if lines else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

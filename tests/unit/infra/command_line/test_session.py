@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import boto3
+import click.testing
+import pytest
+from botocore.exceptions import (
+    ClientError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    ProfileNotFound,
+    UnauthorizedSSOTokenError,
+)
+
+from functions.shared.runtime.secret_store import SecretConflictError
+from infra import laptop_edition
+from infra.command_line import deployments
+from infra.command_line.app import app
+from infra.command_line.aws import Aws
+from infra.command_line.errors import EXIT_CODES, CommandError, ExitCode, UsageError
+from infra.command_line.reference import FOLDER, pages
+from infra.command_line.secrets_in import read_secret
+from infra.command_line.session import Outside
+from infra.command_line.times import parse_moment
+from infra.command_line.troubles import translated
+from local.addresses import Addresses
+from local.aws import TEMPLATE
+from local.gateway.template import Template
+from local.provisioning import names
+from tests.support.command_line import GUARDED_API, ISSUER, STACK, CommandLine, physical_name
+from tests.support.memory_stores import ManualClock
+from tests.support.server import NOW, client
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NOBODY: dict[str, str] = {}
+
+
+def commands(group: click.Group, *path: str) -> Iterator[tuple[str, ...]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from commands(command, *path, name)
+        else:
+            yield (*path, name)
+
+
+def test_the_references_in_docs_are_what_the_code_says() -> None:
+    for name, text in pages().items():
+        assert (FOLDER / name).read_text() == text, "python -m infra.command_line.reference"
+
+
+@pytest.mark.parametrize("command", list(commands(app)), ids=" ".join)
+def test_every_command_has_help_and_the_options_of_all(command: tuple[str, ...]) -> None:
+    shown = CommandLine(ManualClock())(*command, "--help")
+    assert shown.code == 0
+    assert shown.stdout.startswith(f"Usage: gatehouse {' '.join(command)}")
+    if command != ("completion",):
+        for option in ("--stack", "--local", "--region", "--profile", "--json"):
+            assert option in shown.stdout
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_completes_commands(shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = CommandLine(ManualClock())
+    assert "_GATEHOUSE_COMPLETE" in run("completion", shell).stdout
+    monkeypatch.setenv("_GATEHOUSE_COMPLETE", f"{shell}_complete")
+    monkeypatch.setenv("COMP_WORDS", "gatehouse clients ro")
+    monkeypatch.setenv("COMP_CWORD", "2" if shell != "fish" else "ro")
+    assert "rotate-secret" in run().stdout
+
+
+def test_a_deployment_is_found_by_its_stack(gatehouse: CommandLine) -> None:
+    gatehouse.clients.put(client(), None)
+    for arguments in (
+        ("--stack", STACK, "clients", "list"),
+        ("clients", "--stack", STACK, "list"),
+        ("clients", "list", "--stack", STACK),
+        ("--stack", "another", "clients", "list", "--stack", STACK),
+    ):
+        assert "service-client-jwt" in gatehouse(*arguments, environ=NOBODY).stdout
+    found = deployments.find_stack(_aws(), STACK)
+    assert (found.issuer, found.guarded_api) == (ISSUER, GUARDED_API)
+    assert found.clients_table == physical_name("ClientsTable")
+    assert found.parameters == {"KeySigningDays": "30"}
+    assert not found.is_local
+
+
+def _aws() -> Aws:
+    return Aws(boto3.Session())
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        ((), 2, "Which deployment? Add --stack NAME"),
+        (("--stack", "nowhere"), 3, "There is no stack nowhere in eu-west-1."),
+        (("--local", "--stack", STACK), 2, "name two deployments"),
+        (("--stack", "other"), 3, "is not a complete Gatehouse deployment"),
+        (("--stack", STACK, "--profile", "nobody"), 4, "(nobody) could not be found"),
+    ],
+)
+def test_a_deployment_that_cannot_be_found_is_a_sentence(
+    gatehouse: CommandLine, options: tuple[str, ...], code: int, said: str
+) -> None:
+    boto3.client("cloudformation").create_stack(
+        StackName="other",
+        TemplateBody=json.dumps({"Resources": {"A": {"Type": "AWS::SNS::Topic"}}}),
+    )
+    for arguments in (("clients", "list", *options), (*options, "clients", "list")):
+        refused = gatehouse(*arguments, environ=NOBODY)
+        assert (refused.code, refused.stdout) == (code, "")
+        assert said in refused.stderr
+        assert len(refused.stderr.splitlines()) == 1
+
+
+def test_a_stack_without_our_table_is_a_sentence(gatehouse: CommandLine) -> None:
+    found = deployments.find_stack(_aws(), STACK)
+    with pytest.raises(CommandError, match="has no TruststoreBucket") as refused:
+        found.resource("TruststoreBucket")
+    assert refused.value.code is ExitCode.NOT_FOUND
+
+
+def test_programs_get_errors_as_json(gatehouse: CommandLine) -> None:
+    refused = gatehouse("clients", "show", "nobody", "--json")
+    assert refused.stdout == ""
+    assert json.loads(refused.stderr) == {
+        "error": "There is no client nobody.",
+        "next_step": "See them all: gatehouse clients list.",
+        "code": 3,
+    }
+
+
+def test_a_table_that_is_gone_is_told_as_aws_tells_it(gatehouse: CommandLine) -> None:
+    boto3.client("dynamodb").delete_table(TableName=physical_name("ClientsTable"))
+    refused = gatehouse("clients", "list")
+    assert refused.code == 4
+    assert "AWS refused Scan: ResourceNotFoundException" in refused.stderr
+    assert "Check that the stack is deployed and complete." in refused.stderr
+
+
+def _client_error(code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": "It says so."}}, "Scan")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "next_step"),
+    [
+        (NoCredentialsError(), ExitCode.TROUBLE, "aws configure"),
+        (UnauthorizedSSOTokenError(), ExitCode.TROUBLE, "aws sso login"),
+        (ProfileNotFound(profile="x"), ExitCode.TROUBLE, "--profile"),
+        (EndpointConnectionError(endpoint_url="http://x"), ExitCode.TROUBLE, "make run"),
+        (_client_error("AccessDeniedException"), ExitCode.TROUBLE, "docs/cli.md"),
+        (_client_error("ExpiredTokenException"), ExitCode.TROUBLE, "Renew the credentials"),
+        (_client_error("ThrottlingException"), ExitCode.TROUBLE, "Try again."),
+        (SecretConflictError(), ExitCode.CONFLICT, "Run the command again."),
+    ],
+)
+def test_what_goes_wrong_has_an_exit_code_and_a_next_step(
+    error: Exception, code: ExitCode, next_step: str
+) -> None:
+    told = translated(error)
+    assert told is not None
+    assert told.code is code
+    assert next_step in told.next_step
+
+
+def test_a_fault_of_this_program_is_not_dressed_up() -> None:
+    assert translated(ZeroDivisionError()) is None
+
+
+def test_every_exit_code_is_documented() -> None:
+    assert set(EXIT_CODES) == set(ExitCode)
+
+
+def test_the_laptop_edition_is_where_make_run_puts_it() -> None:
+    for environ in (
+        {},
+        {"GATEHOUSE_AUTH_PORT": "1", "GATEHOUSE_API_PORT": "2", "GATEHOUSE_AWS_PORT": "3"},
+        {"GATEHOUSE_HOST": "::1"},
+        {"GATEHOUSE_HOST": "0.0.0.0"},  # noqa: S104 - what a person may set
+    ):
+        found, addresses = deployments.laptop(environ), Addresses.from_env(environ)
+        assert (found.issuer, found.guarded_api) == (addresses.issuer, addresses.guarded_api)
+        assert deployments.laptop_aws_endpoint(environ) == addresses.aws_url
+    assert deployments.laptop({}).is_local
+    with pytest.raises(UsageError, match="GATEHOUSE_AUTH_PORT is 'x'"):
+        deployments.laptop({"GATEHOUSE_AUTH_PORT": "x"})
+
+
+def test_the_laptop_editions_resources_are_the_templates() -> None:
+    declared = {
+        name: value
+        for name, value in names(Template.read(TEMPLATE)).items()
+        if not name.endswith(".Arn")
+    }
+    assert laptop_edition.physical_names() == declared
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("now", NOW),
+        ("90s", NOW + 90),
+        ("30m", NOW + 1800),
+        ("2d", NOW + 172_800),
+        ("2027-01-31", 1_801_353_600),
+        ("2027-01-31T12:00:00+01:00", 1_801_393_200),
+    ],
+)
+def test_a_moment_is_written_as_people_do(text: str, moment: int) -> None:
+    assert parse_moment(text, NOW + 0.5) == moment
+
+
+def test_a_secret_can_be_typed_without_being_shown() -> None:
+    @click.command()
+    def ask() -> None:
+        click.echo(len(read_secret("The secret", None)))
+
+    result = click.testing.CliRunner().invoke(ask, input="typed\n")
+    assert (result.stdout, "typed" in result.output) == ("5\n", False)
+
+
+def test_an_interrupted_command_is_130(gatehouse: CommandLine) -> None:
+    def interrupt(profile: str | None, region: str | None) -> boto3.Session:
+        raise KeyboardInterrupt
+
+    outside = Outside(sessions=interrupt, environ={"GATEHOUSE_STACK": STACK})
+    result = click.testing.CliRunner().invoke(app, ["clients", "list"], obj=outside)
+    assert result.exit_code == 130

@@ -1,0 +1,44 @@
+"""docs/deploy.md names what there is, and its examples are good ones."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from infra.deploy import overrides
+from local.aws import TEMPLATE
+from local.gateway.cloudformation import load
+from tests.support.deployed_template import Deployment, refusals
+
+ROOT = Path(__file__).resolve().parents[3]
+DOCUMENT = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+PARAMETERS = load(TEMPLATE)["Parameters"]
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_every_parameter_is_documented(name: str) -> None:
+    assert f"`{name}`" in DOCUMENT
+
+
+def test_every_name_in_the_tables_is_a_parameter() -> None:
+    rows = re.findall(r"^\| (`[^|]*`) \|", DOCUMENT, re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert named <= PARAMETERS.keys()
+
+
+@pytest.mark.parametrize(
+    "target", sorted(set(re.findall(r"(?:^|`)make ([a-z]+)", DOCUMENT, re.MULTILINE)))
+)
+def test_every_make_target_is_one(target: str) -> None:
+    rules = re.findall(r"^([a-z ]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert target in {name for rule in rules for name in rule.split()}
+
+
+def test_the_example_of_samconfig_is_accepted() -> None:
+    (block,) = re.findall(r"^```toml\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
+    parameters = overrides(tomllib.loads(block))
+    assert refusals(parameters) == []
+    assert "AuthServerMtlsRecords" in Deployment.of(**parameters).resources

@@ -1,0 +1,107 @@
+"""Removing a stack, with what CloudFormation leaves of it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from functions.rotate_keys.kms_halves import STACK_TAG
+from infra import remove
+from local.aws import TEMPLATE
+from local.gateway.cloudformation import load
+from tests.support.aws import CREDENTIALS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mypy_boto3_kms.type_defs import TagTypeDef
+
+STACK = "gatehouse-dev"
+_PARAMETER = {"Type": "String", "Value": "-"}
+
+
+@pytest.fixture
+def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An account with the template's own table and key, secrets, and signing keys in KMS."""
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    document = load(TEMPLATE)
+    resources = {name: document["Resources"][name] for name in (remove.TABLE, remove.DATA_KEY)}
+    resources[remove.DATA_KEY]["Properties"]["KeyPolicy"] = "{}"  # moto wants text, no document
+    # moto's CloudFormation makes no secrets: here is something that has their names.
+    resources |= {
+        name: {"Type": "AWS::SSM::Parameter", "Properties": _PARAMETER | {"Name": name}}
+        for name in remove.SECRETS
+    }
+    for resource in resources.values():
+        resource["DeletionPolicy"] = "Retain"  # moto knows the older of the two policies
+    parameters = {"DeletionProtection": document["Parameters"]["DeletionProtection"]}
+    body = {"Resources": resources, "Parameters": parameters}
+    with mock_aws():
+        boto3.client("cloudformation").create_stack(StackName=STACK, TemplateBody=json.dumps(body))
+        for name in remove.SECRETS:
+            boto3.client("secretsmanager").create_secret(Name=name, SecretString="{}")
+        for stack in (STACK, "another"):
+            tags: list[TagTypeDef] = [{"TagKey": STACK_TAG, "TagValue": stack}]
+            boto3.client("kms").create_key(Tags=tags)
+        yield
+
+
+def _key_states() -> list[str]:
+    kms = boto3.client("kms")
+    keys = [key["KeyId"] for key in kms.list_keys()["Keys"]]
+    return sorted(kms.describe_key(KeyId=key)["KeyMetadata"]["KeyState"] for key in keys)
+
+
+def _table_protection() -> bool:
+    dynamodb = boto3.client("dynamodb")
+    (name,) = dynamodb.list_tables()["TableNames"]
+    return bool(dynamodb.describe_table(TableName=name)["Table"]["DeletionProtectionEnabled"])
+
+
+def _stack_status() -> str:
+    (stack,) = boto3.client("cloudformation").list_stacks()["StackSummaries"]
+    return str(stack["StackStatus"])
+
+
+@pytest.mark.usefixtures("account")
+def test_everything_of_a_stack_goes_and_nothing_of_another(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert remove.main(["--stack", STACK], ask=lambda _: STACK) == 0
+    assert capsys.readouterr().out.count("In 7 days.") == 4
+    assert _stack_status() == "DELETE_COMPLETE"
+    assert boto3.client("dynamodb").list_tables()["TableNames"] == []
+    assert boto3.client("secretsmanager").list_secrets()["SecretList"] == []
+    assert _key_states() == ["Enabled", "PendingDeletion", "PendingDeletion"]
+
+
+@pytest.mark.usefixtures("account")
+def test_without_the_stacks_name_typed_nothing_goes() -> None:
+    assert remove.main(["--stack", STACK], ask=lambda _: "y") == 1
+    assert _stack_status() == "CREATE_COMPLETE"
+    assert len(boto3.client("secretsmanager").list_secrets()["SecretList"]) == 2
+    assert _key_states() == ["Enabled"] * 3
+    assert _table_protection()
+
+
+@pytest.mark.usefixtures("account")
+def test_a_removal_that_ended_half_way_is_taken_up_again() -> None:
+    account = remove.Account()
+    remains = account.find(STACK)
+    boto3.client("dynamodb").update_table(TableName=remains.table, DeletionProtectionEnabled=False)
+    boto3.client("dynamodb").delete_table(TableName=remains.table)
+    boto3.client("kms").schedule_key_deletion(KeyId=remains.keys[0])
+    for _ in range(2):
+        account.remove(remains)
+    assert _key_states() == ["Enabled", "PendingDeletion", "PendingDeletion"]
+
+
+@pytest.mark.usefixtures("account")
+def test_a_stack_that_is_not_there_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert remove.main(["--stack", "nowhere"], ask=lambda _: pytest.fail("asked")) == 1
+    assert "The stack nowhere could not be removed" in capsys.readouterr().err

@@ -1,0 +1,126 @@
+"""What `make template` makes of findings, and what it has looked at."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from infra import template_checks
+from infra.template_checks import Explanation, Finding, complaints, read_explanations
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+REASON = "It is meant to be so, because."
+PLAIN = Finding("CKV_AWS_1", "TokensTable", "defaults", "Ensure something")
+
+
+def _explained(*resources: str, check: str = "CKV_AWS_1") -> Explanation:
+    return Explanation(check, resources, REASON)
+
+
+def test_findings_that_are_all_explained_are_no_complaint() -> None:
+    twice = Finding("CKV_AWS_1", "TokensTable", "production", "Ensure something")
+    assert complaints([PLAIN, twice], [_explained("TokensTable")]) == []
+    assert complaints([PLAIN], [_explained("Tokens*")]) == []
+    assert complaints([], []) == []
+
+
+@pytest.mark.parametrize(
+    "explanations",
+    [[], [_explained("StateTable")], [_explained("TokensTable", check="CKV_AWS_2")]],
+)
+def test_a_finding_that_nothing_explains_is_a_complaint(explanations: list[Explanation]) -> None:
+    assert "CKV_AWS_1 defaults: TokensTable: Ensure something" in complaints([PLAIN], explanations)
+
+
+def test_an_explanation_that_is_not_needed_any_more_is_a_complaint() -> None:
+    (complaint,) = complaints([PLAIN], [_explained("TokensTable", "StateTable")])
+    assert complaint.startswith("CKV_AWS_1: nothing is found at StateTable any more")
+
+
+@pytest.mark.parametrize("reason", ["", "reason: ", "reason: later"])
+def test_an_explanation_has_a_reason_in_words(tmp_path: Path, reason: str) -> None:
+    path = tmp_path / "findings.yaml"
+    path.write_text(f"- check: CKV_AWS_1\n  resources: [a]\n  {reason}\n")
+    with pytest.raises(ValueError, match="CKV_AWS_1 has no reason"):
+        read_explanations(path)
+
+
+def test_every_explanation_of_ours_has_a_reason() -> None:
+    assert all(explanation.resources for explanation in read_explanations())
+
+
+@pytest.fixture(scope="module")
+def transformed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("transformed")
+    (folder / "old.json").write_text("{}")
+    paths = template_checks.write_transformed(folder)
+    assert sorted(folder.iterdir()) == sorted(paths)
+    return {path.stem: json.loads(path.read_text()) for path in paths}
+
+
+def test_the_stack_is_looked_at_with_its_defaults_and_as_in_production(
+    transformed: dict[str, Any],
+) -> None:
+    parameters = {name: document.get("Parameters", {}) for name, document in transformed.items()}
+    for name, value in template_checks.production_values().items():
+        assert str(parameters["production"][name]["Default"]) == value
+    differing = [
+        name
+        for name, declared in parameters["defaults"].items()
+        if declared != parameters["production"][name]
+    ]
+    assert differing
+    assert set(differing) <= set(template_checks.production_values())
+
+
+def test_the_nested_stack_and_every_example_are_looked_at_too(transformed: dict[str, Any]) -> None:
+    examples = {path.parent.name for path in template_checks.EXAMPLES.glob("*/template.yaml")}
+    assert examples
+    assert {"operations", *examples} <= set(transformed)
+
+
+def test_nothing_of_sam_is_left_and_nothing_keeps_cfn_lint_from_speaking(
+    transformed: dict[str, Any],
+) -> None:
+    for document in transformed.values():
+        assert not any(
+            resource["Type"].startswith("AWS::Serverless::")
+            for resource in document["Resources"].values()
+        )
+        assert "cfn-lint" not in document.get("Metadata", {})
+
+
+def test_every_function_has_a_role_of_its_own_that_lambda_alone_assumes(
+    transformed: dict[str, Any],
+) -> None:
+    resources = transformed["defaults"]["Resources"]
+    functions = {name: each for name, each in resources.items()
+                 if each["Type"] == "AWS::Lambda::Function"}  # fmt: skip
+    roles = [each["Properties"]["Role"]["Fn::GetAtt"] for each in functions.values()]
+    assert sorted(roles) == sorted([f"{name}Role", "Arn"] for name in functions)
+    for name in functions:
+        properties = resources[f"{name}Role"]["Properties"]
+        (trust,) = properties["AssumeRolePolicyDocument"]["Statement"]
+        assert trust["Principal"] == {"Service": ["lambda.amazonaws.com"]}
+        managed = [arn["Fn::Sub"] if isinstance(arn, dict) else arn
+                   for arn in properties["ManagedPolicyArns"]]  # fmt: skip
+        endings = {str(arn).rpartition("/")[2] for arn in managed}
+        assert endings <= {"AWSLambdaBasicExecutionRole", "AWSXrayWriteOnlyAccess"}
+
+
+def test_what_cfn_lint_says_is_read_with_the_resource_that_it_is_about(tmp_path: Path) -> None:
+    table = {"Type": "AWS::DynamoDB::Table", "Properties": {"KeySchema": "none"}}
+    path = tmp_path / "broken.json"
+    path.write_text(json.dumps({"Resources": {"Table": table}}))
+    findings = template_checks.cfn_lint([path])
+    assert findings
+    assert {(finding.resource, finding.template) for finding in findings} == {("Table", "broken")}
+
+
+def test_a_tool_that_prints_no_report_is_no_clean_bill() -> None:
+    with pytest.raises(RuntimeError, match="false"):
+        template_checks._report(["false"])

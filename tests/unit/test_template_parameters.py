@@ -1,0 +1,357 @@
+"""template.yaml under many sets of parameters: what is made, what refuses, what functions get."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cfnlint.api import lint  # type: ignore[import-untyped]
+from cfnlint.config import ManualArgs  # type: ignore[import-untyped]
+
+from authorizer.settings import Settings as AuthorizerSettings
+from infra.deploy import CONFIGURATION, overrides
+from local.aws import TEMPLATE
+from local.gateway.cloudformation import load
+from local.gateway.template import Template
+from local.place import LAPTOP
+from local.provisioning import names
+from tests.support.deployed_template import Deployment, refusals, transformed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ROOT = Path(__file__).resolve().parents[2]
+CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/0a"
+DOMAIN = {"DomainName": "auth.example.com", "CertificateArn": CERTIFICATE}
+MTLS = {
+    "MtlsDomainName": "mtls.example.com",
+    "MtlsCertificateArn": CERTIFICATE,
+    "TruststoreUri": "s3://trust/authorities.pem",
+}
+API = {"ApiDomainName": "api.example.com", "ApiCertificateArn": CERTIFICATE}
+API_MTLS = API | {"ApiTruststoreUri": "s3://trust/authorities.pem", "ApiTruststoreVersion": "3"}
+ZONE = {"HostedZoneId": "Z1234567890ABC"}
+VERSIONS = {"DeploymentId": "20261124T080000Z"}
+WEB_ACL = "arn:aws:wafv2:us-east-1:123456789012:regional/webacl/ours/0a"
+LIMITS = {
+    "IssueTokenConcurrency": "100",
+    "IntrospectTokenConcurrency": "50",
+    "AuthorizerConcurrency": "200",
+    "OtherConcurrency": "20",
+}
+
+
+def _stage(name: str) -> dict[str, str]:
+    configured = tomllib.loads(CONFIGURATION.read_text(encoding="utf-8"))[name]
+    return overrides(configured["deploy"]["parameters"])
+
+
+SETS: dict[str, dict[str, str]] = {
+    "defaults": {},
+    "dev": _stage("dev"),
+    "prod": _stage("prod"),
+    "domain": DOMAIN,
+    "domain in a zone": DOMAIN | ZONE,
+    "second domain with mutual TLS": DOMAIN | MTLS | ZONE,
+    "mutual TLS beside execute-api": MTLS,
+    "truststore version": MTLS | {"TruststoreVersion": "3"},
+    "domain of the API": API | ZONE,
+    "mutual TLS at the API": API_MTLS
+    | {"ProofOfPossession": "mtls", "AuthorizerCacheSeconds": "0"},
+    "every domain, one certificate": DOMAIN
+    | MTLS
+    | API
+    | ZONE
+    | {"MtlsCertificateArn": "", "ApiCertificateArn": ""},
+    "provisioned concurrency": VERSIONS | {"ProvisionedConcurrency": "2"},
+    "snapshots": VERSIONS | {"SnapStart": "true"},
+    "limits": LIMITS,
+    "web ACL": {"WebAclArn": WEB_ACL},
+    "kms": {"KeyEdition": "kms", "SigningAlgorithms": "ES256"},
+    "proofs": {"ProofOfPossession": "dpop,mtls", "AuthorizerCacheSeconds": "0"},
+    "addresses in front": {
+        "ResourceUrl": "https://www.example.com/api",
+        "ResourceMetadataUrl": "https://www.example.com/metadata",
+    },
+    "revoked tokens": {"CheckRevokedTokens": "true", "Audience": "https://api.example.com"},
+}
+EVERY_SET = pytest.mark.parametrize("parameters", SETS.values(), ids=SETS)
+
+
+@cache
+def _read(*parameters: tuple[str, str]) -> Template:
+    return Template.read(TEMPLATE, dict(parameters))
+
+
+def _template(parameters: Mapping[str, str]) -> Template:
+    return _read(*sorted(parameters.items()))
+
+
+def _environment(function: str, parameters: Mapping[str, str]) -> Mapping[str, str]:
+    template = _template(parameters)
+    return template.function(function, names(template)).environment
+
+
+@EVERY_SET
+def test_a_stack_can_be_made_without_going_in_circles(parameters: dict[str, str]) -> None:
+    assert refusals(parameters) == []
+    order = Deployment.of(**parameters).order()
+    assert order.index("AuthServerApi") < order.index("IssueToken")
+    assert order.index("Authorizer") < order.index("GuardedApi")
+
+
+def test_cfn_lint_finds_nothing_in_what_cloudformation_gets() -> None:
+    text = json.dumps(transformed())
+    found = lint(text, config=ManualArgs(regions=[LAPTOP.region]))
+    assert [f"{match.rule.id}: {match.message}" for match in found] == []
+
+
+@EVERY_SET
+def test_every_function_starts_with_what_it_is_given(parameters: dict[str, str]) -> None:
+    template = _template(parameters)
+    for logical_id, _ in template.function_properties():
+        function = template.function(logical_id, names(template))
+        package = function.handler.rpartition(".handler.")[0]
+        if (ROOT / package.replace(".", "/") / "settings.py").exists():
+            settings: Any = import_module(f"{package}.settings").Settings
+            assert settings.from_env(function.environment)
+    for api in ("AuthServerApi", "GuardedApi"):
+        assert template.api(api).routes
+
+
+@pytest.mark.parametrize(
+    ("parameters", "issuer"),
+    [
+        ({}, "https://authserverapi.execute-api.us-east-1.amazonaws.com/ms-auth-server"),
+        (MTLS, "https://authserverapi.execute-api.us-east-1.amazonaws.com/ms-auth-server"),
+        (DOMAIN | MTLS, "https://auth.example.com/ms-auth-server"),
+    ],
+    ids=["execute-api", "mutual TLS only", "domain"],
+)
+def test_all_functions_know_one_issuer(parameters: dict[str, str], issuer: str) -> None:
+    template = _template(parameters)
+    environments = {
+        name: template.function(name, names(template)).environment
+        for name, _ in template.function_properties()
+    }
+    issuers = {name: known["ISSUER"] for name, known in environments.items() if "ISSUER" in known}
+    assert set(issuers.values()) == {issuer}
+    assert {"IssueToken", "IntrospectToken", "RevokeToken", "PublishMetadata"} <= issuers.keys()
+    authorizer = AuthorizerSettings.from_env(environments["Authorizer"])
+    assert authorizer.jwks_uri == f"{issuer}/oauth2/jwks"
+    assert authorizer.introspection_uri == f"{issuer}/oauth2/introspect"
+    outputs = Deployment.of(**parameters).outputs
+    resolver = template.resolver()
+    assert resolver.text(outputs["Issuer"]["Value"], "Issuer") == issuer
+    assert resolver.text(outputs["JwksUri"]["Value"], "JwksUri") == f"{issuer}/oauth2/jwks"
+
+
+def test_the_paths_below_a_name_are_those_of_the_execute_api_address() -> None:
+    made = Deployment.of(**DOMAIN, **MTLS, **API).resources
+    stage = made["AuthServerStage"]["Properties"]["StageName"]
+    for mapping in ("AuthServerMapping", "AuthServerMtlsMapping"):
+        assert made[mapping]["Properties"]["ApiMappingKey"] == stage == "ms-auth-server"
+    assert "ApiMappingKey" not in made["AuthServerRootMapping"]["Properties"]
+    assert made["GuardedApiMapping"]["Properties"]["BasePath"] == "ms-system"
+    assert "BasePath" not in made["GuardedApiRootMapping"]["Properties"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "closed"),
+    [({}, {}), (DOMAIN, {"AuthServerApi"}), (MTLS, {}), (API_MTLS, {"GuardedApi"})],
+    ids=["no names", "auth server", "mutual TLS only", "guarded API"],
+)
+def test_an_api_with_a_name_has_no_other_address(
+    parameters: dict[str, str], closed: set[str]
+) -> None:
+    made = Deployment.of(**parameters).resources
+    http, rest = made["AuthServerApi"]["Properties"], made["GuardedApi"]["Properties"]
+    assert http["DisableExecuteApiEndpoint"] is ("AuthServerApi" in closed)
+    endpoint = rest["Body"]["x-amazon-apigateway-endpoint-configuration"]
+    assert endpoint["disableExecuteApiEndpoint"] is ("GuardedApi" in closed)
+
+
+def test_certificates_are_asked_for_at_the_second_name_only() -> None:
+    made = Deployment.of(**DOMAIN, **MTLS, **API).resources
+    asking = {name for name, each in made.items() if "MutualTlsAuthentication" in str(each)}
+    assert asking == {"AuthServerMtlsDomain"}
+    trusted = made["AuthServerMtlsDomain"]["Properties"]["MutualTlsAuthentication"]
+    assert trusted == {"TruststoreUri": {"Ref": "TruststoreUri"}}
+    own = Deployment.of(**API_MTLS).resources["GuardedApiDomain"]["Properties"]
+    assert own["MutualTlsAuthentication"]["TruststoreVersion"] == {"Ref": "ApiTruststoreVersion"}
+    base = _environment("PublishMetadata", DOMAIN | MTLS)["MTLS_BASE_URL"]
+    assert base == "https://mtls.example.com/ms-auth-server"
+    assert _environment("PublishMetadata", DOMAIN)["MTLS_BASE_URL"] == ""
+
+
+def test_every_name_is_served_with_tls_1_2_or_better() -> None:
+    made = Deployment.of(**DOMAIN, **MTLS, **API).resources
+    for name in ("AuthServerDomain", "AuthServerMtlsDomain"):
+        (configuration,) = made[name]["Properties"]["DomainNameConfigurations"]
+        assert configuration["SecurityPolicy"] == "TLS_1_2"
+    assert made["GuardedApiDomain"]["Properties"]["SecurityPolicy"] == "TLS_1_2"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "resource", "metadata"),
+    [
+        ({}, "", None),
+        (
+            API,
+            "https://api.example.com/ms-system",
+            "https://api.example.com/.well-known/oauth-protected-resource/ms-system",
+        ),
+        (API | {"ResourceUrl": "https://www.example.com/api"}, "https://www.example.com/api", None),
+        (
+            API | SETS["addresses in front"],
+            "https://www.example.com/api",
+            "https://www.example.com/metadata",
+        ),
+    ],
+    ids=["execute-api", "domain", "in front of it", "with metadata"],
+)
+def test_the_guarded_apis_address_is_the_one_that_its_callers_use(
+    parameters: dict[str, str], resource: str, metadata: str | None
+) -> None:
+    for function in ("Authorizer", "PublishResourceMetadata"):
+        assert _environment(function, parameters)["RESOURCE"] == resource
+    responses = _template(parameters).api("GuardedApi").gateway_responses
+    for kind in ("UNAUTHORIZED", "ACCESS_DENIED"):
+        challenge = responses[kind].headers["WWW-Authenticate"]
+        assert ("resource_metadata" in challenge) == (metadata is not None)
+        assert metadata is None or f'resource_metadata="{metadata}"' in challenge
+
+
+def test_a_deployment_publishes_a_version_only_where_one_is_needed() -> None:
+    plain = Deployment.of(**VERSIONS).resources
+    assert not {"IssueTokenVersion", "IssueTokenAlias"} & plain.keys()
+    assert plain["IssueTokenIntegration"]["Properties"]["IntegrationUri"] == {
+        "Fn::GetAtt": ["IssueToken", "Arn"]
+    }
+    for kind in ("snapshots", "provisioned concurrency"):
+        made = Deployment.of(**SETS[kind]).resources
+        integration = made["IssueTokenIntegration"]["Properties"]
+        assert integration["IntegrationUri"] == {"Ref": "IssueTokenAlias"}
+        permission = made["IssueTokenPermission"]["Properties"]
+        assert permission["FunctionName"] == {"Ref": "IssueTokenAlias"}
+        # The text that makes it another version is the version's and the function's.
+        for resource in ("IssueTokenVersion", "IssueToken"):
+            assert made[resource]["Properties"]["Description"] == {"Ref": "DeploymentId"}
+    provisioned = Deployment.of(**SETS["provisioned concurrency"]).resources["IssueTokenAlias"]
+    assert "ProvisionedConcurrencyConfig" in provisioned["Properties"]
+    snapshots = Deployment.of(**SETS["snapshots"]).resources["IssueToken"]["Properties"]
+    assert snapshots["SnapStart"] == {"ApplyOn": "PublishedVersions"}
+
+
+def test_every_function_behind_an_api_can_be_limited() -> None:
+    unlimited = Deployment.of().resources
+    made = Deployment.of(**LIMITS).resources
+    functions = {name for name, each in made.items() if each["Type"] == "AWS::Lambda::Function"}
+    reserved = "ReservedConcurrentExecutions"
+    assert not [name for name in functions if reserved in unlimited[name]["Properties"]]
+    free = {name for name in functions if reserved not in made[name]["Properties"]}
+    assert free == {"RotateKeys"}
+
+
+def test_both_gateways_refuse_more_than_their_rate() -> None:
+    made = Deployment.of().resources
+    http = made["AuthServerStage"]["Properties"]["DefaultRouteSettings"]
+    stages = [each for each in made.values() if each["Type"] == "AWS::ApiGateway::Stage"]
+    (rest,) = stages[0]["Properties"]["MethodSettings"]
+    assert len(stages) == 1, "SAM adds a stage of its own"
+    for settings, api in ((http, "AuthServer"), (rest, "GuardedApi")):
+        assert settings["ThrottlingRateLimit"] == {"Ref": f"{api}RateLimit"}
+        assert settings["ThrottlingBurstLimit"] == {"Ref": f"{api}BurstLimit"}
+    assert (rest["ResourcePath"], rest["HttpMethod"]) == ("/*", "*")
+
+
+def test_every_deployment_reaches_the_stage_of_the_guarded_api() -> None:
+    # SAM compares texts: a condition whose outcome changes would never get to the stage.
+    conditional = [
+        condition
+        for condition in ("TakesProofs", "NamesMetadata", "HasApiDomain")
+        if f"'{condition}'" in str(transformed()["Resources"]["GuardedApi"])
+    ]
+    assert conditional
+    assert load(TEMPLATE)["Resources"]["GuardedApi"]["Properties"]["AlwaysDeploy"] is True
+
+
+def test_clients_and_keys_outlive_the_stack() -> None:
+    made = Deployment.of().resources
+    kept = {
+        name
+        for name, each in made.items()
+        if (each.get("DeletionPolicy"), each.get("UpdateReplacePolicy"))
+        == ("RetainExceptOnCreate", "Retain")
+    }
+    assert kept == {"ClientsTable", "KeyRingSecret", "SigningKeysSecret", "DataKey"}
+    clients = made["ClientsTable"]["Properties"]
+    assert clients["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert clients["DeletionProtectionEnabled"] == {"Ref": "DeletionProtection"}
+    assert made["DataKey"]["Properties"]["PendingWindowInDays"] == 30
+    assert (_stage("dev")["DeletionProtection"], _stage("prod")["DeletionProtection"]) == (
+        "false",
+        "true",
+    )
+
+
+def test_a_web_acl_guards_the_stage_of_the_rest_api() -> None:
+    (association,) = (
+        each
+        for each in Deployment.of(WebAclArn=WEB_ACL).resources.values()
+        if each["Type"] == "AWS::WAFv2::WebACLAssociation"
+    )
+    assert "/restapis/${GuardedApi}/stages/" in association["Properties"]["ResourceArn"]["Fn::Sub"]
+
+
+def test_what_other_stacks_import_has_names_that_last() -> None:
+    exported = {
+        each["Export"]["Name"]["Fn::Sub"]
+        for each in Deployment.of().outputs.values()
+        if "Export" in each
+    }
+    assert exported >= {
+        "${AWS::StackName}-AuthorizerArn",
+        "${AWS::StackName}-AuthorizerInvocationUri",
+        "${AWS::StackName}-Issuer",
+        "${AWS::StackName}-JwksUri",
+    }
+
+
+@pytest.mark.parametrize(
+    ("parameters", "refusal"),
+    [
+        ({"DomainName": "auth.example.com"}, "DomainName needs CertificateArn."),
+        (MTLS | {"TruststoreUri": ""}, "MtlsDomainName needs TruststoreUri."),
+        (MTLS | {"MtlsCertificateArn": ""}, "needs MtlsCertificateArn or CertificateArn"),
+        (DOMAIN | MTLS | {"MtlsDomainName": "auth.example.com"}, "is neither DomainName nor"),
+        (API | MTLS | {"MtlsDomainName": "api.example.com"}, "is neither DomainName nor"),
+        (DOMAIN | {"TruststoreUri": "s3://a/b"}, "TruststoreVersion need MtlsDomainName"),
+        ({"TruststoreVersion": "3"}, "TruststoreVersion need MtlsDomainName"),
+        ({"ApiDomainName": "a.example.com"}, "needs ApiCertificateArn or CertificateArn"),
+        (DOMAIN | {"ApiDomainName": "auth.example.com"}, "ApiDomainName is not DomainName"),
+        ({"ApiTruststoreUri": "s3://a/b"}, "ApiTruststoreVersion need ApiDomainName"),
+        (API | {"ApiTruststoreVersion": "3"}, "ApiTruststoreVersion need ApiDomainName"),
+        (VERSIONS | {"SnapStart": "true", "Runtime": "python3.11"}, "Python 3.12 or later"),
+        (VERSIONS | {"SnapStart": "true", "ProvisionedConcurrency": "1"}, "exclude each other"),
+        ({"SnapStart": "true"}, "need another DeploymentId"),
+        ({"ProvisionedConcurrency": "1"}, "need another DeploymentId"),
+        ({"ProofOfPossession": "dpop"}, "needs AuthorizerCacheSeconds 0"),
+        (DOMAIN | {"DomainName": "Auth.example.com"}, "DomainName does not match"),
+        (DOMAIN | {"DomainName": "https://auth.example.com"}, "DomainName does not match"),
+        (DOMAIN | {"DomainName": "auth.example.com/x"}, "DomainName does not match"),
+        (MTLS | {"TruststoreUri": "https://trust/authorities.pem"}, "TruststoreUri does not"),
+        ({"WebAclArn": WEB_ACL.replace("regional", "global")}, "WebAclArn does not match"),
+    ],
+    ids=str,
+)
+def test_parameters_that_contradict_each_other_are_refused(
+    parameters: dict[str, str], refusal: str
+) -> None:
+    (said,) = refusals(parameters)
+    assert refusal in said
