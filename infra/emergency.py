@@ -28,7 +28,16 @@ _ATTEMPTS = 5
 
 
 class RefusedError(Exception):
-    """Raised when an operation would leave nobody to sign, or names no key of the ring."""
+    """Raised when an operation would break a rule: says which, and what to do in its place."""
+
+    def __init__(self, problem: str, next_step: str = "") -> None:
+        super().__init__(f"{problem} {next_step}".strip())
+        self.problem = problem
+        self.next_step = next_step
+
+
+class NoSuchKeyError(RefusedError):
+    """Raised when the ring has no key of an id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +66,14 @@ class Emergency:
             SecretConflictError: others wrote the ring faster every time.
         """
         key = self.halves.create(alg, self.clock())
-        self._change(lambda ring, now: rotated(ring, key, now, self.rules))
+        change_ring(self.store, self.clock, lambda ring, now: rotated(ring, key, now, self.rules))
         return key.kid
 
     def revocation_breaks(self, kid: str) -> tuple[str, ...]:
         """Say what `revoke` breaks. Raises RefusedError when the ring has no such key."""
-        key = _find(self.store.read().ring, kid)
+        key = find_key(self.store.read().ring, kid)
         if key.sign_from > self.clock():
-            return ("Nothing: the key has not signed yet. A new one is announced at the next run.",)
+            return ("Nothing: the key has not signed yet. Another is announced when one is due.",)
         cache = self.rules.verifier_cache
         return (
             f"Every {key.alg} token that key {kid} signed is refused before its time.",
@@ -75,24 +84,37 @@ class Emergency:
         )
 
     def revoke(self, kid: str) -> None:
-        """Withdraw a key and every token that it signed. Its private half goes at the next run.
+        """Withdraw a key and every token that it signed.
+
+        Its private half goes at a later run of the rotator: the next one, or for a young key the
+        first one ORPHAN_SECONDS after it was made.
 
         Raises:
             RefusedError: the ring has no such key, or no other could sign: rotate first.
             SecretConflictError: others wrote the ring faster every time.
         """
-        self._change(lambda ring, now: revoked(ring, kid, now))
+        change_ring(self.store, self.clock, lambda ring, now: revoked(ring, kid, now))
 
-    def _change(self, change: Callable[[KeyRing, float], KeyRing]) -> None:
-        for attempt in range(1, _ATTEMPTS + 1):
-            seen = self.store.read()
-            try:
-                self.store.write(change(seen.ring, self.clock()), seen)
-            except SecretConflictError:
-                if attempt == _ATTEMPTS:
-                    raise
-            else:
-                return
+
+def change_ring(
+    store: RingStore, clock: Clock, change: Callable[[KeyRing, float], KeyRing]
+) -> KeyRing:
+    """Write a change of the ring, again on top of somebody else's if need be; return the ring.
+
+    Raises:
+        SecretConflictError: others were faster every time.
+    """
+    for attempt in range(1, _ATTEMPTS + 1):
+        seen = store.read()
+        ring = change(seen.ring, clock())
+        try:
+            store.write(ring, seen)
+        except SecretConflictError:
+            if attempt == _ATTEMPTS:
+                raise
+        else:
+            return ring
+    raise AssertionError
 
 
 def rotated(ring: KeyRing, key: NewKey, now: float, rules: RotationRules) -> KeyRing:
@@ -127,7 +149,7 @@ def revoked(ring: KeyRing, kid: str, now: float) -> KeyRing:
     Raises:
         RefusedError: there is no such key, or none of its algorithm would sign any more.
     """
-    key = _find(ring, kid)
+    key = find_key(ring, kid)
     left = KeyRing(
         tuple(_reopened(known, key, now) for known in ring.keys if known.kid != kid),
     )
@@ -149,8 +171,9 @@ def _signs_after(key: RingKey, moment: int) -> bool:
     return key.sign_until is None or key.sign_until > moment
 
 
-def _find(ring: KeyRing, kid: str) -> RingKey:
+def find_key(ring: KeyRing, kid: str) -> RingKey:
+    """Return the ring's key of an id; raises NoSuchKeyError."""
     for key in ring.keys:
         if key.kid == kid:
             return key
-    raise RefusedError(f"The ring has no key {kid}.")
+    raise NoSuchKeyError(f"The ring has no key {kid}.")

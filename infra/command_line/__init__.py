@@ -1,0 +1,1 @@
+"""`gatehouse`, the command line for operators."""

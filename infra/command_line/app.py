@@ -1,0 +1,63 @@
+"""`gatehouse`: the commands, and what becomes of their errors."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Final
+
+import click
+from click.shell_completion import get_completion_class
+
+from infra.command_line.options import LazyGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+COMMANDS: Final[Mapping[str, str]] = {
+    "clients": "infra.command_line.clients:clients",
+    "keys": "infra.command_line.keys:keys",
+    "token": "infra.command_line.tokens:token",
+    "doctor": "infra.command_line.doctor:doctor",
+    "backup": "infra.command_line.backup:backup",
+    "restore": "infra.command_line.backup:restore",
+}
+"""Where each command is: `module:attribute`."""
+
+
+def _version() -> str:
+    try:
+        return version("gatehouse")
+    except PackageNotFoundError:  # a checkout, not an installed package
+        return "from a checkout"
+
+
+@click.group(
+    "gatehouse",
+    cls=LazyGroup,
+    members=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(_version(), message="%(prog)s %(version)s")
+def app() -> None:
+    """Operate Gatehouse: clients, keys, tokens, backups.
+
+    Commands talk to AWS with your own credentials and find a deployment by its CloudFormation
+    stack (--stack, or GATEHOUSE_STACK), or to the laptop edition (--local).
+    """
+
+
+@app.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print what makes a shell complete commands and options.
+
+    For bash, add this line to ~/.bashrc: eval "$(gatehouse completion bash)"
+    """
+    script = get_completion_class(shell)
+    assert script is not None  # noqa: S101 - click has all three
+    click.echo(script(app, {}, "gatehouse", "_GATEHOUSE_COMPLETE").source())
+
+
+def main() -> None:
+    """Run the command line; never return."""
+    app.main(prog_name="gatehouse")

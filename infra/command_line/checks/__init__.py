@@ -1,0 +1,1 @@
+"""What `gatehouse doctor` looks at. Each check is a function from a deployment to findings."""

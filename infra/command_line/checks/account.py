@@ -1,0 +1,274 @@
+"""What only an account can tell: functions, roles, tables, logs, alarms, and API Gateway's settings."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+from functions.shared.keys.key_ring import IN_KMS
+from infra.command_line.checks.findings import Check, Finding, either, failure, named, ok, warning
+from infra.command_line.terminal import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from infra.command_line.checks.patient import Patient
+
+FUNCTIONS: Final = (
+    "IssueToken",
+    "PublishJwks",
+    "IntrospectToken",
+    "RevokeToken",
+    "PublishMetadata",
+    "RotateKeys",
+    "LookUpCountry",
+    "PublishResourceMetadata",
+    "Authorizer",
+    "SharedAuthorizer",
+)
+"""The template's functions; a test holds them to it. Each has a role and a log group of its own."""
+
+ISSUING: Final = tuple(name for name in FUNCTIONS if name not in {"PublishJwks", "LookUpCountry"})
+"""Those whose environment names the issuer."""
+
+_NO_ISSUER: Final = frozenset({"RotateKeys"})
+_MOST_ALARMS: Final = 100
+_DEPLOY: Final = "Deploy again, or import the change into the template."
+
+
+def stack(patient: Patient) -> Iterator[Finding]:
+    """The last deployment has come to its end."""
+    (found,) = patient.session.aws.client("cloudformation").describe_stacks(
+        StackName=patient.deployment.name
+    )["Stacks"]
+    status = found["StackStatus"]
+    if status in {"CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"}:
+        yield ok(f"the stack is {status}")
+    elif "FAILED" in status:
+        yield failure(f"the stack is {status}", "See its events, and continue the rollback.")
+    else:
+        yield warning(
+            f"the stack is {status}: it may not be what the template says", "See its events."
+        )
+
+
+def functions(patient: Patient) -> Iterator[Finding]:
+    """Every function is there, active, and as it was last deployed."""
+    yield from either(
+        [
+            failure(
+                f"{name} is {found.get('State')}, its last update {found.get('LastUpdateStatus')}",
+                str(found.get("StateReason") or "Deploy again."),
+            )
+            for name, found in _configurations(patient).items()
+            if found.get("State", "Active") not in {"Active", "Inactive"}
+            or found.get("LastUpdateStatus", "Successful") == "Failed"
+        ],
+        f"all {len(FUNCTIONS)} are active",
+    )
+
+
+def issuers(patient: Patient) -> Iterator[Finding]:
+    """Functions and the stack's output name one and the same issuer."""
+    issuer = patient.deployment.issuer
+    said = {
+        name: found.get("Environment", {}).get("Variables", {}).get("ISSUER")
+        for name, found in _configurations(patient).items()
+        if name in ISSUING and name not in _NO_ISSUER
+    }
+    others = {name: text for name, text in said.items() if text != issuer}
+    yield from either(
+        [
+            failure(f"{name} has the issuer {text}, and the stack says {issuer}", _DEPLOY)
+            for name, text in others.items()
+        ],
+        f"{issuer}, in every function",
+    )
+
+
+def roles(patient: Patient) -> Iterator[Finding]:
+    """Each function runs with the role that the stack made for it alone."""
+    roles = {
+        name: str(found["Role"]).rpartition("/")[2]
+        for name, found in _configurations(patient).items()
+    }
+    shared = [role for role, count in Counter(roles.values()).items() if count > 1]
+    yield from either(
+        [
+            *(
+                failure(f"{named(_with(roles, role))} share the role {role}", _DEPLOY)
+                for role in shared
+            ),
+            *(
+                failure(f"{name} runs with {role}, which is not the stack's", _DEPLOY)
+                for name, role in roles.items()
+                if role not in shared
+                and role != patient.deployment.resources.get(f"{name}Role", role)
+            ),
+        ],
+        "each function has the role that the stack made for it",
+    )
+
+
+def _with(roles: Mapping[str, str], role: str) -> list[str]:
+    return [name for name, each in roles.items() if each == role]
+
+
+def authorizer_cache(patient: Patient) -> Iterator[Finding]:
+    """API Gateway reuses decisions for as long as the stack says, and by the whole header."""
+    found = patient.session.aws.client("apigateway").get_authorizers(
+        restApiId=patient.deployment.resource("GuardedApi")
+    )["items"]
+    if not found:
+        yield failure("the guarded API has no authorizer", _DEPLOY)
+    for each in found:
+        seconds = each.get("authorizerResultTtlInSeconds", 300)
+        if seconds != patient.cache_seconds:
+            yield failure(
+                f"decisions are reused for {seconds} s, not {patient.cache_seconds} s", _DEPLOY
+            )
+        elif each.get("identitySource") != "method.request.header.Authorization":
+            yield failure(f"decisions are reused by {each.get('identitySource')}", _DEPLOY)
+        else:
+            yield ok(f"decisions are reused for {seconds} s, by the Authorization header")
+
+
+def schedule(patient: Patient) -> Iterator[Finding]:
+    """The rotator is started every hour."""
+    name = patient.deployment.resource("RotateKeysSchedule")
+    rule = patient.session.aws.client("events").describe_rule(Name=name)
+    if rule.get("State") == "ENABLED":
+        yield ok(f"RotateKeys runs at {rule.get('ScheduleExpression')}")
+    else:
+        yield failure(
+            f"the schedule of RotateKeys is {rule.get('State')}: keys are not rotated",
+            f"aws events enable-rule --name {name}",
+        )
+
+
+def kms_keys(patient: Patient) -> Iterator[Finding]:
+    """Signing keys in KMS can be used."""
+    keys = [key for key in patient.ring.keys if key.edition == IN_KMS]
+    signing = [key for key in keys if key.sign_until is None or key.sign_until > patient.now]
+    faults = []
+    for key in signing:
+        found = patient.session.aws.kms.describe_key(KeyId=key.signer)["KeyMetadata"]
+        if found["KeyState"] != "Enabled":
+            faults.append(
+                failure(
+                    f"{key.kid} is {found['KeyState']} in KMS",
+                    "Cancel its deletion or enable it, or: gatehouse keys emergency.",
+                )
+            )
+    yield from either(faults, f"{counted(len(signing), 'key')} in KMS, all enabled")
+
+
+def tables(patient: Patient) -> Iterator[Finding]:
+    """Clients can be brought back, and what is remembered for a while is forgotten."""
+    dynamodb, deployment = patient.session.dynamodb, patient.deployment
+    backups = dynamodb.describe_continuous_backups(TableName=deployment.clients_table)
+    recovery = backups["ContinuousBackupsDescription"].get("PointInTimeRecoveryDescription", {})
+    faults = []
+    if recovery.get("PointInTimeRecoveryStatus") != "ENABLED":
+        faults.append(warning("the table of clients has no point-in-time recovery", _DEPLOY))
+    table = dynamodb.describe_table(TableName=deployment.clients_table)["Table"]
+    if not table.get("DeletionProtectionEnabled"):
+        faults.append(
+            warning(
+                "the table of clients can be deleted by one call",
+                "Fine in a test stack. Else deploy with DeletionProtection=true.",
+            )
+        )
+    for logical_id in ("TokensTable", "StateTable"):
+        name = deployment.resource(logical_id)
+        live = dynamodb.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
+        if live.get("AttributeName") != "expires_at":
+            faults.append(warning(f"{logical_id} keeps what has expired: it only grows", _DEPLOY))
+    yield from either(faults, "recovery, protection and expiry are on")
+
+
+def logs(patient: Patient) -> Iterator[Finding]:
+    """Logs are kept for as long as was decided, and not for ever."""
+    client = patient.session.aws.client("logs")
+    endless = []
+    for name in FUNCTIONS:
+        group = patient.deployment.resource(f"{name}Log")
+        found = client.describe_log_groups(logGroupNamePrefix=group)["logGroups"]
+        exact = [each for each in found if each["logGroupName"] == group]
+        if not exact or "retentionInDays" not in exact[0]:
+            endless.append(name)
+    yield from either(
+        [warning(f"logs of {named(endless)} are kept for ever, or are gone", _DEPLOY)]
+        if endless
+        else [],
+        "every log has its retention",
+    )
+
+
+def alarms(patient: Patient) -> Iterator[Finding]:
+    """Alarms are there, somebody hears of them, and none is on."""
+    nested = patient.deployment.resources.get("Operations")
+    if nested is None:
+        yield warning("nothing is watched (Watch=false)", "Deploy with Watch=true.")
+        return
+    found = _alarms(patient, nested)
+    if not found:
+        yield failure("the stack's alarms are gone", _DEPLOY)
+        return
+    on = [each for each in found if each["StateValue"] == "ALARM"]
+    for each in on:
+        yield failure(
+            f"the alarm {each['AlarmName']} is on: {each.get('AlarmDescription', '')}".rstrip(": "),
+            "docs/operate.md says what to do about it.",
+        )
+    if not any(each.get("AlarmActions") for each in found):
+        yield warning("nobody is told of alarms", "Deploy with AlarmTopicArn.")
+    elif not all(each.get("ActionsEnabled", True) for each in found):
+        yield warning("some alarms are silenced", "aws cloudwatch enable-alarm-actions.")
+    elif not on:
+        yield ok(f"{counted(len(found), 'alarm')}, none is on")
+
+
+def _alarms(patient: Patient, nested: str) -> list[Mapping[str, Any]]:
+    pages = (
+        patient.session.aws.client("cloudformation")
+        .get_paginator("list_stack_resources")
+        .paginate(StackName=nested)
+    )
+    names = [
+        each["PhysicalResourceId"]
+        for page in pages
+        for each in page["StackResourceSummaries"]
+        if each["ResourceType"] == "AWS::CloudWatch::Alarm"
+    ]
+    if not names:
+        return []
+    answer = patient.session.aws.client("cloudwatch").describe_alarms(
+        AlarmNames=names[:_MOST_ALARMS]
+    )
+    return list(answer["MetricAlarms"])
+
+
+def _configurations(patient: Patient) -> dict[str, Mapping[str, Any]]:
+    client = patient.session.aws.client("lambda")
+    return {
+        name: client.get_function_configuration(FunctionName=patient.deployment.resource(name))
+        for name in FUNCTIONS
+    }
+
+
+CHECKS: Final = tuple(
+    Check("account", name, look, in_account_only=True)
+    for name, look in (
+        ("stack", stack),
+        ("functions", functions),
+        ("issuer", issuers),
+        ("roles", roles),
+        ("authorizer cache", authorizer_cache),
+        ("schedule", schedule),
+        ("keys in KMS", kms_keys),
+        ("tables", tables),
+        ("log retention", logs),
+        ("alarms", alarms),
+    )
+)

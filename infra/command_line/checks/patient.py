@@ -1,0 +1,98 @@
+"""The deployment that is looked at: what several checks need, fetched once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from infra.command_line.authorizer_copy import AuthorizerCopy
+from infra.command_line.client_table import ClientTable
+from infra.command_line.key_room import KeyRoom
+from infra.command_line.web import UnreachableError, Web
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from authorizer.settings import Settings
+    from functions.shared.clients.client_record import Client
+    from functions.shared.keys.key_ring import KeyRing
+    from infra.command_line.deployments import Deployment
+    from infra.command_line.session import Session
+    from infra.command_line.web import Answer
+
+FORM: Final[Mapping[str, str]] = {"Content-Type": "application/x-www-form-urlencoded"}
+DEFAULT_CACHE_SECONDS: Final = 300
+"""AuthorizerCacheSeconds where nobody has set it."""
+
+
+@dataclass(frozen=True)
+class Patient:
+    """A deployment under examination."""
+
+    session: Session
+    _silent: dict[str, UnreachableError] = field(default_factory=dict)
+
+    @property
+    def deployment(self) -> Deployment:
+        """Where it is."""
+        return self.session.deployment
+
+    @property
+    def now(self) -> float:
+        """The time, in seconds since the epoch."""
+        return self.session.now()
+
+    @cached_property
+    def room(self) -> KeyRoom:
+        """Its keys."""
+        return KeyRoom(self.session)
+
+    @cached_property
+    def ring(self) -> KeyRing:
+        """Its key ring."""
+        return self.room.ring
+
+    @cached_property
+    def clients(self) -> tuple[Client, ...]:
+        """Its clients."""
+        table = ClientTable(self.session.dynamodb, self.deployment.clients_table)
+        return tuple(seen.client for seen in table.list())
+
+    @cached_property
+    def authorizer(self) -> AuthorizerCopy:
+        """Its authorizer."""
+        return AuthorizerCopy(self.session)
+
+    @property
+    def settings(self) -> Settings:
+        """What its authorizer is set to."""
+        return self.authorizer.settings
+
+    @property
+    def cache_seconds(self) -> int:
+        """For how long API Gateway is to reuse a decision."""
+        said = self.deployment.parameters.get("AuthorizerCacheSeconds")
+        return DEFAULT_CACHE_SECONDS if said is None else int(said)
+
+    def ask(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> Answer:
+        """Return an answer; a host that was silent once is not waited for again.
+
+        Raises:
+            UnreachableError: there is none.
+        """
+        host = urlsplit(url).netloc
+        if host in self._silent:
+            raise self._silent[host]
+        try:
+            return Web().ask(method, url, headers, body)
+        except UnreachableError as error:
+            self._silent[host] = error
+            raise

@@ -1,0 +1,120 @@
+"""`gatehouse doctor`: whether a deployment does as it says, and what will go wrong next."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+from rich.text import Text
+
+from infra.command_line.checks import account, addresses, client_checks, guarded_api, key_checks
+from infra.command_line.checks.findings import Finding, Level, failure
+from infra.command_line.checks.patient import Patient
+from infra.command_line.errors import ExitCode, UsageError
+from infra.command_line.options import Command
+from infra.command_line.session import Session, pass_session
+from infra.command_line.terminal import safe, table
+from infra.command_line.times import iso
+from infra.command_line.troubles import translated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rich.table import Table
+
+    from infra.command_line.checks.findings import Check
+
+CHECKS: Final = (
+    *addresses.CHECKS,
+    *guarded_api.CHECKS,
+    *key_checks.CHECKS,
+    *client_checks.CHECKS,
+    *account.CHECKS,
+)
+_STYLES: Final = {
+    Level.OK: "green",
+    Level.WARNING: "yellow",
+    Level.FAILURE: "bold red",
+    Level.NOT_APPLICABLE: "dim",
+}
+
+
+@click.command(cls=Command)
+@click.option("--strict", is_flag=True, help="Exit with 1 for warnings too.")
+@click.option(
+    "--report", type=click.Path(path_type=Path), help="Write the findings to a file, as JSON."
+)
+@pass_session
+def doctor(session: Session, *, strict: bool, report: Path | None) -> None:
+    """Examine a deployment from end to end, and say what to do; exits with 1 for failures.
+
+    It changes nothing. What only an account can tell is not applicable to the laptop edition.
+    """
+    patient = Patient(session)
+    deployment = patient.deployment
+    found: list[tuple[Check, Finding]] = []
+    for check in CHECKS:
+        with session.terminal.progress(f"{check.area}: {check.name}"):
+            found += [(check, finding) for finding in examined(patient, check)]
+    counts = Counter(finding.level for _, finding in found)
+    document = {
+        "deployment": deployment.name,
+        "issuer": deployment.issuer,
+        "examined_at": iso(session.now()),
+        "counts": {level.value: counts[level] for level in Level},
+        "findings": [_to_document(check, finding) for check, finding in found],
+    }
+    if report is not None:
+        _write(report, document)
+    session.terminal.show(document, _findings_table(found), _summary(counts))
+    if counts[Level.FAILURE] or (strict and counts[Level.WARNING]):
+        click.get_current_context().exit(ExitCode.REFUSED)
+
+
+def examined(patient: Patient, check: Check) -> Iterator[Finding]:
+    """Yield what a check has seen. One that cannot be made has failed: nobody can tell."""
+    if check.in_account_only and patient.deployment.is_local:
+        yield Finding(Level.NOT_APPLICABLE, "only an account can tell")
+        return
+    try:
+        yield from check.look(patient)
+    except Exception as error:
+        trouble = translated(error)
+        if trouble is None:
+            raise
+        yield failure(f"could not be examined: {trouble.problem}", trouble.next_step)
+
+
+def _to_document(check: Check, finding: Finding) -> dict[str, Any]:
+    return {"area": check.area, "check": check.name, **asdict(finding)}
+
+
+def _findings_table(found: Sequence[tuple[Check, Finding]]) -> Table:
+    return table(
+        ("", "area", "check", "seen, and what to do"),
+        [
+            (
+                Text(finding.level.value, style=_STYLES[finding.level]),
+                check.area,
+                check.name,
+                safe("\n→ ".join(filter(None, (finding.seen, finding.to_do)))),
+            )
+            for check, finding in found
+        ],
+    )
+
+
+def _summary(counts: Counter[Level]) -> Text:
+    said = ", ".join(f"{counts[level]} {level.value}" for level in Level if counts[level])
+    return safe(f"{said}.", style="bold")
+
+
+def _write(path: Path, document: dict[str, Any]) -> None:
+    try:
+        path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}.") from error

@@ -1,0 +1,1 @@
+"""Clients of other authorization servers, read from their own exports."""

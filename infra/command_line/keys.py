@@ -1,0 +1,207 @@
+"""`gatehouse keys`: what signs tokens, since when, and until when verifiers can find it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from functions.rotate_keys.rotation_rules import SETTLING
+from functions.shared.clients.client_record import SIGNING_ALGORITHMS, TokenFormat
+from functions.shared.keys.key_ring import JWKS_MAX_AGE
+from functions.shared.keys.warm_key_ring import WARM_SECONDS
+from infra.command_line.client_table import clients_of
+from infra.command_line.errors import NotFoundError, UsageError
+from infra.command_line.key_room import KeyRoom
+from infra.command_line.key_timeline import keys_table, timeline, to_document
+from infra.command_line.options import Group
+from infra.command_line.session import Session, pass_session
+from infra.command_line.terminal import counted
+from infra.command_line.times import readable
+from infra.emergency import find_key
+
+if TYPE_CHECKING:
+    from functions.shared.clients.client_record import Client
+    from functions.shared.keys.key_ring import RingKey
+
+_SHOWN_CLIENTS = 5
+
+
+@click.group(cls=Group)
+def keys() -> None:
+    """Look at the signing keys, rotate them, and withdraw them in an emergency."""
+
+
+_algorithm = click.option(
+    "--algorithm",
+    type=click.Choice(SIGNING_ALGORITHMS),
+    help="Whose keys; needed where the deployment has several algorithms.",
+)
+_yes = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
+@keys.command("list")
+@pass_session
+def list_keys(session: Session) -> None:
+    """List the keys: what each does now, its times, and a timeline of all."""
+    with session.terminal.progress("Reading the key ring"):
+        ring = KeyRoom(session).ring
+    if not ring.keys:
+        raise NotFoundError(
+            f"{session.deployment.name} has no keys.",
+            "A deployment makes the first one: invoke its function RotateKeys, and read its log.",
+        )
+    now = session.now()
+    session.terminal.show(
+        [to_document(key, ring, now) for key in ring.keys],
+        keys_table(ring, now),
+        *timeline(ring, now),
+    )
+
+
+@keys.command()
+@_algorithm
+@_yes
+@pass_session
+def rotate(session: Session, *, algorithm: str | None, yes: bool) -> None:
+    """Announce a new key ahead of schedule; it signs once every verifier can know it."""
+    room = KeyRoom(session)
+    alg = _one_algorithm(room, algorithm)
+    starts = session.now() + room.rules.announcing
+    session.terminal.confirm(
+        f"Announce a new {alg} key of {session.deployment.name}, to sign from about "
+        f"{readable(starts)} on? Nothing breaks.",
+        yes=yes,
+    )
+    with session.terminal.progress("Making a key and announcing it"):
+        key = room.planned.rotate(alg)
+    session.terminal.show(
+        to_document(key, room.ring, session.now()),
+        f"Key {key.kid} is announced, and signs from {readable(key.sign_from)} on.",
+    )
+
+
+@keys.command()
+@click.option(
+    "--revoke",
+    "kid",
+    metavar="KID",
+    help="Withdraw this key too, and with it every token that it signed.",
+)
+@_algorithm
+@_yes
+@pass_session
+def emergency(session: Session, *, kid: str | None, algorithm: str | None, yes: bool) -> None:
+    """Let a new key sign at once, or withdraw a key; says what breaks first, and asks.
+
+    Without --revoke tokens of the old key stay good. With --revoke a key is withdrawn and its
+    tokens are refused; if it is the one that signs, a new one signs before it goes.
+    """
+    room = KeyRoom(session)
+    doomed = find_key(room.ring, kid) if kid else None
+    if doomed and algorithm not in (None, doomed.alg):
+        raise UsageError(f"Key {doomed.kid} is a key for {doomed.alg}, not for {algorithm}.")
+    alg = doomed.alg if doomed else _one_algorithm(room, algorithm)
+    rotates = doomed is None or _is_last_to_sign(room, doomed, session.now())
+    session.terminal.note_parts(*_what_breaks(session, room, alg, doomed, rotates=rotates))
+    what = " and ".join(
+        [f"Let a new {alg} key sign at once"] * rotates
+        + ([f"withdraw key {doomed.kid}"] if doomed else [])
+    )
+    session.terminal.confirm(f"{what}, in {session.deployment.name}?", yes=yes)
+    with session.terminal.progress("Writing the key ring"):
+        made = room.emergency.rotate(alg) if rotates else None
+        if doomed:
+            room.emergency.revoke(doomed.kid)
+    done = ([f"Key {made} signs."] if made else []) + (
+        [f"Key {doomed.kid} is withdrawn."] if doomed else []
+    )
+    session.terminal.show(
+        {"signs": made, "revoked": doomed.kid if doomed else None}, " ".join(done)
+    )
+
+
+@keys.command()
+@click.argument("kid")
+@_yes
+@pass_session
+def retire(session: Session, kid: str, *, yes: bool) -> None:
+    """Take a key out that no token needs any more, or one that has not signed yet.
+
+    Refuses when good tokens would be refused, and says from when on it is possible.
+    """
+    room = KeyRoom(session)
+    # First, so that nobody is asked about what is refused.
+    room.planned.may_retire(kid)
+    session.terminal.confirm(
+        f"Take key {kid} out of the key ring of {session.deployment.name}? Nothing breaks.", yes=yes
+    )
+    room.planned.retire(kid)
+    session.terminal.show({"kid": kid, "retired": True}, f"Key {kid} is gone.")
+
+
+def _one_algorithm(room: KeyRoom, algorithm: str | None) -> str:
+    known = room.settings.signing_algorithms()
+    if algorithm is None and len(known) == 1:
+        return known[0]
+    if algorithm not in known:
+        raise UsageError(
+            f"{room.session.deployment.name} signs with {', '.join(known)}.",
+            "Name one of them with --algorithm.",
+        )
+    return algorithm
+
+
+def _is_last_to_sign(room: KeyRoom, doomed: RingKey, now: float) -> bool:
+    return doomed.may_sign(now) and not any(
+        key.alg == doomed.alg and key.may_sign(now) and key != doomed for key in room.ring.keys
+    )
+
+
+def _what_breaks(
+    session: Session, room: KeyRoom, alg: str, doomed: RingKey | None, *, rotates: bool
+) -> list[str]:
+    lines = []
+    if rotates:
+        # What stays good is no question when the old key is withdrawn next.
+        said = room.emergency.rotation_breaks(alg)
+        lines += ["A new key that signs at once breaks:", *(said[:-1] if doomed else said)]
+    if doomed:
+        lines += [f"Withdrawing key {doomed.kid} breaks:"]
+        lines += room.emergency.revocation_breaks(doomed.kid)
+        lines += _whose_tokens(session, room, doomed)
+    return lines
+
+
+def _whose_tokens(session: Session, room: KeyRoom, doomed: RingKey) -> list[str]:
+    """Say which tokens stop counting, and until when caches can still accept them."""
+    now = session.now()
+    if doomed.sign_from > now:
+        return []
+    deployment = session.deployment
+    clients = [
+        seen.client for seen in clients_of(session).list() if _gets_jwts(seen.client, doomed.alg)
+    ]
+    if not clients:
+        return [f"No client gets {doomed.alg} JWTs."]
+    last = min(doomed.sign_until or now, now) + SETTLING
+    ends = last + max(client.token_lifetime for client in clients)
+    names = ", ".join(client.client_id for client in clients[:_SHOWN_CLIENTS])
+    more = f" and {len(clients) - _SHOWN_CLIENTS} more" if len(clients) > _SHOWN_CLIENTS else ""
+    decisions = int(deployment.parameters.get("AuthorizerCacheSeconds", "300"))
+    cached = now + WARM_SECONDS + JWKS_MAX_AGE + room.rules.verifier_cache + decisions
+    if ends <= now:
+        return [f"By the clients' lifetimes all its tokens expired by {readable(ends)}."]
+    return [
+        f"Tokens of {counted(len(clients), 'client')}, issued since {readable(doomed.sign_from)}, "
+        f"the last of which would count until {readable(ends)}: {names}{more}.",
+        f"No cache accepts one after {readable(min(cached, ends))}. Clients get new tokens at once.",
+    ]
+
+
+def _gets_jwts(client: Client, alg: str) -> bool:
+    return (
+        client.token_format is TokenFormat.JWT
+        and client.signing_algorithm == alg
+        and bool(client.grant_types)
+    )

@@ -1,0 +1,59 @@
+"""Times as people write and read them."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Final
+
+from infra.command_line.errors import UsageError
+
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_DURATION: Final = re.compile(r"([0-9]{1,6})([smhd])")
+
+
+def parse_moment(text: str, now: float) -> int:
+    """Return a moment, in seconds since the epoch: `now`, `7d` from now on, or a date in ISO 8601.
+
+    A date without a zone is UTC.
+
+    Raises:
+        UsageError: it is none of them.
+    """
+    if text == "now":
+        return int(now)
+    duration = _DURATION.fullmatch(text)
+    if duration:
+        return int(now) + int(duration[1]) * _UNITS[duration[2]]
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(
+            f"{text!r} is no time.", "Write now, 90s, 30m, 12h, 7d, or 2027-01-31 (UTC)."
+        ) from error
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+
+
+def iso(moment: float | None) -> str | None:
+    """Render a moment for programs: ISO 8601 in UTC."""
+    if moment is None:
+        return None
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def readable(moment: float | None, *, otherwise: str = "") -> str:
+    """Render a moment for people."""
+    if moment is None:
+        return otherwise
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def span(seconds: float) -> str:
+    """Render how long something takes or is ago, in the two largest units: `3 h 55 min`."""
+    left = round(abs(seconds))
+    parts = []
+    for name, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count or parts:
+            parts.append(f"{count} {name}" if count else "")
+    return " ".join(filter(None, parts[:2])) or "0 s"

@@ -1,0 +1,91 @@
+"""What AWS, boto3 and our own code raise, as a person at a terminal needs it.
+
+Imported when something went wrong: it brings boto3 along, and completion must be quick.
+"""
+
+from __future__ import annotations
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    SSOError,
+    UnauthorizedSSOTokenError,
+)
+
+from functions.rotate_keys.rotation_rules import UnsafeRotationError
+from functions.shared.runtime.secret_store import SecretConflictError
+from functions.shared.web.oauth_errors import OAuthError
+from infra.command_line.errors import CommandError, ConflictError, ExitCode, NotFoundError
+from infra.emergency import NoSuchKeyError, RefusedError
+
+
+def translated(error: Exception) -> CommandError | None:
+    """Return an error as a person at a terminal needs it; None if it is a fault of this program."""
+    if isinstance(error, CommandError):
+        return error
+    if isinstance(error, SecretConflictError):
+        return ConflictError("Somebody else wrote the secret meanwhile.")
+    if isinstance(error, NoSuchKeyError):
+        return NotFoundError(error.problem, "See them all: gatehouse keys list.")
+    if isinstance(error, RefusedError):
+        return CommandError(error.problem, error.next_step)
+    if isinstance(error, UnsafeRotationError):
+        return CommandError(f"{error}.", "Deploy with other parameters: docs/deploy.md has them.")
+    if isinstance(error, OAuthError):
+        cause = error.__cause__
+        if isinstance(cause, ClientError | BotoCoreError):
+            return _of_aws(cause)
+        return CommandError(
+            f"The deployment's data cannot be used: {error.reason}.",
+            "A newer Gatehouse may have written it: use the command line of that version.",
+            ExitCode.TROUBLE,
+        )
+    if isinstance(error, ClientError | BotoCoreError):
+        return _of_aws(error)
+    return None
+
+
+def _of_aws(error: ClientError | BotoCoreError) -> CommandError:
+    if isinstance(error, ClientError):
+        return _of_a_service(error)
+    for kind, problem, next_step in (
+        (
+            NoCredentialsError | PartialCredentialsError,
+            "No AWS credentials were found.",
+            "Run 'aws configure' or 'aws sso login', or name a profile with --profile.",
+        ),
+        (
+            SSOError | UnauthorizedSSOTokenError,
+            "The AWS sign-in has ended.",
+            "Run 'aws sso login'.",
+        ),
+        (NoRegionError, "No AWS region was named.", "Add --region, or set AWS_REGION."),
+        (ProfileNotFound, f"{error}.", "Name one of those in ~/.aws/config with --profile."),
+        (
+            EndpointConnectionError,
+            f"{error}.".replace('"', "'"),
+            "Is 'make run' up (--local, GATEHOUSE_AWS_PORT), or is it --region or the network?",
+        ),
+    ):
+        if isinstance(error, kind):
+            return CommandError(problem, next_step, ExitCode.TROUBLE)
+    return CommandError(f"AWS could not be asked: {error}.", "Try again.", ExitCode.TROUBLE)
+
+
+def _of_a_service(error: ClientError) -> CommandError:
+    fault = error.response.get("Error", {})
+    code, message = fault.get("Code", "unknown"), fault.get("Message", "").rstrip(".")
+    problem = f"AWS refused {error.operation_name}: {code} ({message})."
+    next_step = "Try again."
+    if "AccessDenied" in code or code == "UnauthorizedOperation":
+        next_step = "Use credentials that may do this; docs/cli.md lists the permissions."
+    elif "Token" in code or "Signature" in code:
+        next_step = "Renew the credentials, for example with 'aws sso login'."
+    elif "NotFound" in code:
+        next_step = "Check that the stack is deployed and complete."
+    return CommandError(problem, next_step, ExitCode.TROUBLE)

@@ -1,0 +1,75 @@
+"""Where the laptop edition listens and what its resources are called.
+
+`local/` builds the laptop edition on these facts; the command line finds it by them.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+STACK_NAME: Final = "gatehouse"
+REGION: Final = "us-east-1"
+AUTH_STAGE: Final = "ms-auth-server"
+API_STAGE: Final = "ms-system"
+
+PORTS: Final[Mapping[str, int]] = {
+    "GATEHOUSE_AUTH_PORT": 8085,
+    "GATEHOUSE_API_PORT": 8091,
+    "GATEHOUSE_AWS_PORT": 8095,
+    "GATEHOUSE_MTLS_PORT": 8443,
+    "GATEHOUSE_MTLS_API_PORT": 8444,
+    "GATEHOUSE_CONSOLE_PORT": 8099,
+}
+"""Each port's variable and its default."""
+
+TABLES: Final = ("ClientsTable", "TokensTable", "StateTable")
+SECRETS: Final = (
+    "KeyRingSecret",
+    "SigningKeysSecret",
+    "DpopNonceSecret",
+    "IntrospectionCredentials",
+)
+KEYS: Final = ("DataKey",)
+"""Logical ids in template.yaml; a test holds them to it."""
+
+# What the name localhost stands for everywhere; another loopback address goes by itself.
+_LOCALHOST: Final = "127.0.0.1"
+
+
+def table_name(logical_id: str) -> str:
+    """Return the name of a table of the template."""
+    return f"{STACK_NAME}-{logical_id}"
+
+
+def secret_name(logical_id: str) -> str:
+    """Return the name of a secret of the template. Services take it wherever they take its ARN."""
+    return f"{STACK_NAME}/{logical_id}"
+
+
+def key_alias(logical_id: str) -> str:
+    """Return the alias of a KMS key of the template."""
+    return f"alias/{STACK_NAME}-{logical_id}"
+
+
+def physical_names() -> dict[str, str]:
+    """Return the names of tables, secrets and keys by logical id, as CloudFormation would."""
+    return {
+        **{logical_id: table_name(logical_id) for logical_id in TABLES},
+        **{logical_id: secret_name(logical_id) for logical_id in SECRETS},
+        **{logical_id: key_alias(logical_id) for logical_id in KEYS},
+    }
+
+
+def url_host(host: str) -> str:
+    """Return how URLs name a bind address: localhost where that reaches it, IPv6 in brackets."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if address.is_unspecified or str(address) == _LOCALHOST:
+        return "localhost"
+    return f"[{address}]" if address.version == 6 else str(address)  # noqa: PLR2004 - IPv6
