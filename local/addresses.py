@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from infra.laptop_edition import API_STAGE, AUTH_STAGE, PORTS, url_host
 from local.errors import LaptopError
 
 if TYPE_CHECKING:
@@ -13,24 +13,13 @@ if TYPE_CHECKING:
 
 __all__ = ["API_STAGE", "AUTH_STAGE", "MUTUAL_TLS", "AddressError", "Addresses", "Service"]
 
-AUTH_STAGE = "ms-auth-server"
-API_STAGE = "ms-system"
-
 MUTUAL_TLS = "GATEHOUSE_MTLS"
 """Set for a process that is to serve behind mutual TLS too."""
 
 Service = Literal["auth_server", "guarded_api"]
 
-_PORTS = {
-    "GATEHOUSE_AUTH_PORT": 8085,
-    "GATEHOUSE_API_PORT": 8091,
-    "GATEHOUSE_AWS_PORT": 8095,
-    "GATEHOUSE_MTLS_PORT": 8443,
-    "GATEHOUSE_MTLS_API_PORT": 8444,
-}
+_CONSOLE = "GATEHOUSE_CONSOLE_PORT"
 _LAST_PORT = 65_535
-# What the name localhost stands for everywhere; another loopback address goes by itself.
-_LOCALHOST = "127.0.0.1"
 
 
 class AddressError(LaptopError):
@@ -46,23 +35,30 @@ class Addresses:
     """
 
     host: str = "127.0.0.1"
-    auth_port: int = _PORTS["GATEHOUSE_AUTH_PORT"]
-    api_port: int = _PORTS["GATEHOUSE_API_PORT"]
-    aws_port: int = _PORTS["GATEHOUSE_AWS_PORT"]
-    mtls_auth_port: int = _PORTS["GATEHOUSE_MTLS_PORT"]
-    mtls_api_port: int = _PORTS["GATEHOUSE_MTLS_API_PORT"]
+    auth_port: int = PORTS["GATEHOUSE_AUTH_PORT"]
+    api_port: int = PORTS["GATEHOUSE_API_PORT"]
+    aws_port: int = PORTS["GATEHOUSE_AWS_PORT"]
+    mtls_auth_port: int = PORTS["GATEHOUSE_MTLS_PORT"]
+    mtls_api_port: int = PORTS["GATEHOUSE_MTLS_API_PORT"]
+    console_port: int = PORTS["GATEHOUSE_CONSOLE_PORT"]
     mutual_tls: bool = True
+    console: bool = True
     aws_endpoint: str | None = None
     pinned: frozenset[str] = frozenset()
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Addresses:
-        """Read GATEHOUSE_HOST, the ports in _PORTS by their names, and AWS_ENDPOINT_URL.
+        """Read GATEHOUSE_HOST, the ports in PORTS by their names, and AWS_ENDPOINT_URL.
+
+        GATEHOUSE_CONSOLE_PORT may be `off`, for no console.
 
         Raises:
             AddressError: a port is not a number from 1 to 65535, or two services share one.
         """
-        ports = {name: _port(name, environ.get(name), _PORTS[name]) for name in _PORTS}
+        console = environ.get(_CONSOLE) != "off"
+        if not console:
+            environ = {**environ, _CONSOLE: ""}
+        ports = {name: _port(name, environ.get(name), PORTS[name]) for name in PORTS}
         pinned = {
             what
             for what, name in (
@@ -71,6 +67,7 @@ class Addresses:
                 ("host", "GATEHOUSE_HOST"),
                 ("mutual_tls", "GATEHOUSE_MTLS_PORT"),
                 ("mutual_tls", "GATEHOUSE_MTLS_API_PORT"),
+                ("console", "GATEHOUSE_CONSOLE_PORT"),
             )
             if environ.get(name)
         }
@@ -81,6 +78,8 @@ class Addresses:
             aws_port=ports["GATEHOUSE_AWS_PORT"],
             mtls_auth_port=ports["GATEHOUSE_MTLS_PORT"],
             mtls_api_port=ports["GATEHOUSE_MTLS_API_PORT"],
+            console_port=ports["GATEHOUSE_CONSOLE_PORT"],
+            console=console,
             aws_endpoint=environ.get("AWS_ENDPOINT_URL") or None,
             pinned=frozenset(pinned),
         )
@@ -93,7 +92,8 @@ class Addresses:
     def ports(self) -> dict[str, int]:
         """The ports that must be free, by the variable that sets each.
 
-        Those for mutual TLS are among them only when they were set: it is an extra otherwise.
+        Those for mutual TLS and the console are among them only when they were set: both are
+        extras otherwise.
         """
         ports = {
             "GATEHOUSE_AWS_PORT": self.aws_port,
@@ -103,6 +103,8 @@ class Addresses:
         if "mutual_tls" in self.pinned:
             ports["GATEHOUSE_MTLS_PORT"] = self.mtls_auth_port
             ports["GATEHOUSE_MTLS_API_PORT"] = self.mtls_api_port
+        if "console" in self.pinned:
+            ports["GATEHOUSE_CONSOLE_PORT"] = self.console_port
         return ports
 
     def serving(self, service: Service, host: str, port: int) -> Addresses:
@@ -117,22 +119,22 @@ class Addresses:
     @property
     def auth_origin(self) -> str:
         """Scheme, host and port of the authorization server."""
-        return f"http://{_url_host(self.host)}:{self.auth_port}"
+        return f"http://{url_host(self.host)}:{self.auth_port}"
 
     @property
     def api_origin(self) -> str:
         """Scheme, host and port of the guarded API."""
-        return f"http://{_url_host(self.host)}:{self.api_port}"
+        return f"http://{url_host(self.host)}:{self.api_port}"
 
     @property
     def mtls_auth_server(self) -> str:
         """The authorization server behind mutual TLS; the `iss` of its tokens stays `issuer`."""
-        return f"https://{_url_host(self.host)}:{self.mtls_auth_port}/{AUTH_STAGE}"
+        return f"https://{url_host(self.host)}:{self.mtls_auth_port}/{AUTH_STAGE}"
 
     @property
     def mtls_guarded_api(self) -> str:
         """The guarded API behind mutual TLS."""
-        return f"https://{_url_host(self.host)}:{self.mtls_api_port}/{API_STAGE}"
+        return f"https://{url_host(self.host)}:{self.mtls_api_port}/{API_STAGE}"
 
     def mtls_port(self, service: Service) -> int:
         """Where a service listens for mutual TLS."""
@@ -149,6 +151,11 @@ class Addresses:
         return f"{self.api_origin}/{API_STAGE}"
 
     @property
+    def console_url(self) -> str:
+        """The console's page, which is on the loopback address whatever `host` is."""
+        return f"http://localhost:{self.console_port}"
+
+    @property
     def aws_url(self) -> str:
         """The endpoint that plays AWS: AWS_ENDPOINT_URL, or moto on its port."""
         return self.aws_endpoint or f"http://localhost:{self.aws_port}"
@@ -160,13 +167,3 @@ def _port(name: str, text: str | None, default: int) -> int:
     if not (text.isascii() and text.isdigit() and 0 < int(text[:6]) <= _LAST_PORT):
         raise AddressError(f"{name} must be a port number from 1 to {_LAST_PORT}, not {text!r}.")
     return int(text)
-
-
-def _url_host(host: str) -> str:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    if address.is_unspecified or str(address) == _LOCALHOST:
-        return "localhost"
-    return f"[{address}]" if address.version == 6 else str(address)  # noqa: PLR2004 - IPv6

@@ -80,10 +80,13 @@ def show_progress(text: str, *, milestone: bool = True) -> None:
 
 
 def add_repository(python: Path) -> None:
-    """Let the environment import the repository's packages in place, as an editable install."""
+    """Let the environment import the repository's packages, and run `gatehouse`, in place."""
     script = "import sysconfig; print(sysconfig.get_path('purelib'))"
     packages = subprocess.run([python, "-c", script], capture_output=True, text=True, check=True)
     (Path(packages.stdout.strip()) / "gatehouse.pth").write_text(f"{ROOT}\n")
+    command = python.parent / "gatehouse"
+    command.write_text(f'#!/bin/sh\nexec "{python.absolute()}" -m infra.command_line "$@"\n')
+    command.chmod(0o755)
 
 
 def main(arguments: list[str]) -> int:

@@ -22,6 +22,7 @@ from chalice.app import Chalice
 from functions.shared.authentication.public_addresses import ON_LOOPBACK
 from local import reloading
 from local.addresses import MUTUAL_TLS, Addresses, Service
+from local.console.backstage import BACKSTAGE, open_backstage, socket_of
 from local.environment import use_local_aws
 from local.errors import LaptopError
 from local.gateway.core import Gateway
@@ -31,11 +32,15 @@ from local.gateway.model import AnyMethod
 from local.gateway.template import Template, TemplateError
 from local.http_server import Server
 from local.supervisor import SUPERVISED, end_with_parent
+from local.whole_lines import print_whole_lines
+from local.workers import fork_workers, how_many, may_fork, shares
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, MutableMapping
 
+    from local.gateway.invocation import Invoke
     from local.gateway.model import Api, Function
+    from local.http_server import Application
 
     Provision = Callable[[Addresses, Template], Mapping[str, str]]
 
@@ -68,7 +73,7 @@ class GatewayApp(Chalice):
         self.environ = environ
         self.give_up = give_up or end_process
         self._provision = provision
-        self._gateway: Gateway | None = None
+        self._gateway: Application | None = None
         self._opening = threading.Lock()
         try:
             self._template = Template.read(template)
@@ -87,7 +92,7 @@ class GatewayApp(Chalice):
             decorate = self.route(path, methods=list(methods), name=f"{route.function}{number}")
             decorate(_answered_by_the_gateway)
 
-    def open(self, addresses: Addresses) -> Gateway:
+    def open(self, addresses: Addresses) -> Application:
         """Compose the gateway for these addresses, once.
 
         Raises:
@@ -98,7 +103,7 @@ class GatewayApp(Chalice):
                 self._gateway = self._compose(addresses)
             return self._gateway
 
-    def _compose(self, addresses: Addresses) -> Gateway:
+    def _compose(self, addresses: Addresses) -> Application:
         for library in ("boto3", "botocore", "werkzeug"):  # chalice shows everyone's chatter
             logging.getLogger(library).setLevel(logging.WARNING)
         use_local_aws(self.environ, addresses)
@@ -115,8 +120,16 @@ class GatewayApp(Chalice):
         self.environ.update(shared_environment(functions))
         # On a laptop, what publishes keys of clients and issuers is on the laptop.
         self.environ.setdefault("REMOTE_KEYS", ON_LOOPBACK)
-        invoke = InProcessLambda(functions)
-        invoke.warm_up()
+        if self.environ.get(MUTUAL_TLS):
+            self.environ["MTLS_BASE_URL"] = addresses.mtls_auth_server
+        sandboxes = InProcessLambda(functions)
+        sandboxes.warm_up()
+        if folder := self.environ.get(BACKSTAGE):
+            address = socket_of(folder, self.service)
+            return open_backstage(address, sandboxes, self.environ, self._gateway_of)
+        return self._gateway_of(sandboxes)
+
+    def _gateway_of(self, invoke: Invoke) -> Gateway:
         return Gateway(self._description, invoke, at_root=host_documents(self._description))
 
     def handle(self, request: Request) -> Response:
@@ -127,7 +140,7 @@ class GatewayApp(Chalice):
         """Answer a request whose body is over the limit."""
         return self._opened().too_large(request)
 
-    def _opened(self) -> Gateway:
+    def _opened(self) -> Application:
         return self._gateway or self.open(Addresses.from_env(self.environ))
 
     def __call__(self, event: Mapping[str, Any], context: object) -> dict[str, Any]:  # noqa: ARG002 - chalice's signature
@@ -151,6 +164,7 @@ class GatewayServer(chalice.local.LocalDevServer):
         self.app_object = app_object
         self.host = host
         self.port = port
+        print_whole_lines()
         log = None if app_object.environ.get("GATEHOUSE_QUIET") else _say
         try:
             self.server = Server(host, port, log=log)
@@ -158,18 +172,32 @@ class GatewayServer(chalice.local.LocalDevServer):
             app_object.give_up(f"Port {port} on {host} cannot be used: {error.strerror}.")
         try:
             addresses = Addresses.from_env(app_object.environ)
+            workers = how_many(app_object.environ)
             app_object.open(addresses.serving(app_object.service, host, self.server.port))
         except (LaptopError, TemplateError) as error:
             self.server.server_close()
             in_template = isinstance(error, TemplateError)
             app_object.give_up(f"template.yaml: {error}." if in_template else str(error))
+        self.server.open(app_object)
+        if app_object.service == "auth_server" and workers > 1 and may_fork():
+            self._fork_workers(workers)
         if app_object.environ.get(MUTUAL_TLS):
             _open_mutual_tls(app_object, host, addresses.mtls_port(app_object.service))
         if app_object.environ.get(SUPERVISED):
             end_with_parent()
-        self.server.open(app_object)
         if app_object.environ.get("CHALICE_WORKER"):
             reloading.watch(ROOT, reloading.restart_chalice, reloading.end)
+
+    def _fork_workers(self, workers: int) -> None:
+        """Share the work among the cores; the guarded API stays one process and caches once."""
+        share_of = shares(workers)
+
+        def serve(own: int) -> None:
+            self.server.share = share_of[own]
+            self.server.serve_forever()
+
+        self.server.share = share_of[0]
+        fork_workers(workers, serve, _end_with_worker)
 
 
 def _open_mutual_tls(app: GatewayApp, host: str, port: int) -> None:
@@ -240,6 +268,10 @@ def _request(event: Mapping[str, Any]) -> Request:
         body=body.encode() if isinstance(body, str) else body,
         source_ip=context["identity"]["sourceIp"],
     )
+
+
+def _end_with_worker() -> None:
+    end_process("A worker process of the auth server ended unexpectedly.")
 
 
 def _say(line: str) -> None:

@@ -12,6 +12,7 @@ import re
 import socket
 import socketserver
 import ssl
+import struct
 import sys
 import time
 import traceback
@@ -19,10 +20,13 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Protocol
 
+from infra.laptop_edition import url_host
 from local.gateway.messages import ClientCertificate, Request, Response
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from local.workers import Share
 
 __all__ = ["Application", "Server", "Timeouts"]
 
@@ -31,6 +35,7 @@ _MAX_BODY = 10 * 1024 * 1024
 _MAX_CHUNK_LINE = 256
 _READ_SIZE = 65_536
 _LINGER_SECONDS = 1.0
+_COURTESY_SECONDS = 0.002
 
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}) ([\x21-\x7e]+) HTTP/(1\.[01])")
 _OTHER_VERSION = re.compile(rb"\S+ \S+ HTTP/(?!1\.[01])\d(\.\d)?")
@@ -39,6 +44,7 @@ _ABSOLUTE_TARGET = re.compile(r"https?://[^/?#]+", re.IGNORECASE)
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
 _REASONS = {status.value: status.phrase for status in http.HTTPStatus}
 _NO_BODY = {204, 304}
+_TIMEVAL = struct.Struct("@ll")
 
 
 class Application(Protocol):
@@ -115,6 +121,10 @@ class Server(socketserver.ThreadingTCPServer):
         self.log = log
         self.timeouts = timeouts or Timeouts()
         self.tls = tls
+        self.domain = url_host(host)
+        # Several processes may wait for the same connection: who comes late must not wait on.
+        self.socket.settimeout(0)
+        self.share: Share | None = None
         try:
             self.server_bind()
         except OSError:
@@ -130,6 +140,26 @@ class Server(socketserver.ThreadingTCPServer):
         """Begin to listen, for `application`."""
         self.application = application
         self.server_activate()
+
+    def get_request(self) -> tuple[socket.socket, object]:
+        """Take a connection, unless another worker with fewer of them wants it.
+
+        Raises:
+            BlockingIOError: another one has taken it.
+        """
+        if self.share is not None and self.share.is_ahead:
+            time.sleep(_COURTESY_SECONDS)
+        connection, address = super().get_request()
+        connection.settimeout(None)
+        if self.share is not None:
+            self.share.add(1)
+        return connection, address
+
+    def shutdown_request(self, request: socket.socket) -> None:  # type: ignore[override]
+        """End a connection."""
+        if self.share is not None:
+            self.share.add(-1)
+        super().shutdown_request(request)
 
     def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 - socketserver's signature
         """Show what went wrong with a connection; the server goes on."""
@@ -149,10 +179,19 @@ class _Connection(socketserver.BaseRequestHandler):
         """Serve requests until the client or a broken request ends the connection."""
         self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = bytearray()
-        if self.server.tls is None:
-            self._serve()
-        else:
+        if self.server.tls is not None:
             self._serve_securely(self.server.tls)
+            return
+        # The kernel's own timeouts: with one of Python's, each wait is a system call more.
+        timeouts = self.server.timeouts
+        for option, seconds in (
+            (socket.SO_RCVTIMEO, timeouts.idle),
+            (socket.SO_SNDTIMEO, timeouts.request),
+        ):
+            whole, part = divmod(seconds, 1)
+            value = _TIMEVAL.pack(int(whole), int(part * 1_000_000))
+            self.request.setsockopt(socket.SOL_SOCKET, option, value)
+        self._serve()
 
     def _serve_securely(self, tls: ssl.SSLContext) -> None:
         # The handshake is here rather than where connections are accepted, so that a slow client
@@ -186,7 +225,7 @@ class _Connection(socketserver.BaseRequestHandler):
             with contextlib.suppress(OSError):
                 self._send(Response(error.status, headers, body), close=True)
                 self._linger()
-        except (ConnectionError, TimeoutError, ssl.SSLError):
+        except (BlockingIOError, ConnectionError, TimeoutError, ssl.SSLError):
             return
 
     def _log(self, line: str) -> None:
@@ -197,41 +236,34 @@ class _Connection(socketserver.BaseRequestHandler):
         """Answer one request; whether another may follow."""
         head = self._read_head()
         started = time.perf_counter()
-        request = Request(
-            method=head.method,
-            path=head.path,
-            query=head.query,
-            headers=head.headers,
-            source_ip=str(self.client_address[0]),
-            protocol=head.protocol,
-            scheme=self.scheme,
-            client_certificate=self.certificate,
-        )
         application = self.server.application
         if application is None:
             raise _BadRequestError(503, "Service Unavailable")
         try:
             body = self._read_body(head)
         except _BodyTooLargeError:
-            response = application.too_large(request)
+            response = application.too_large(self._request(head))
             self._answer(head, response, started, close=True)
             self._linger()
             return False
-        if body:
-            request = Request(
-                method=head.method,
-                path=head.path,
-                query=head.query,
-                headers=head.headers,
-                body=body,
-                source_ip=request.source_ip,
-                protocol=head.protocol,
-                scheme=self.scheme,
-                client_certificate=self.certificate,
-            )
-        response = application.handle(request)
+        response = application.handle(self._request(head, body))
         self._answer(head, response, started, close=not head.keep_alive)
         return head.keep_alive
+
+    def _request(self, head: _Head, body: bytes = b"") -> Request:
+        return Request(
+            method=head.method,
+            path=head.path,
+            query=head.query,
+            headers=head.headers,
+            body=body,
+            source_ip=str(self.client_address[0]),
+            protocol=head.protocol,
+            scheme=self.scheme,
+            client_certificate=self.certificate,
+            domain=self.server.domain,
+            port=self.server.port,
+        )
 
     def _answer(self, head: _Head, response: Response, started: float, *, close: bool) -> None:
         self._send(response, close=close, head_only=head.method == "HEAD")
@@ -249,7 +281,7 @@ class _Connection(socketserver.BaseRequestHandler):
 
     def _read_head(self) -> _Head:
         buffer = self._buffer
-        self.request.settimeout(self.server.timeouts.idle)
+        self._allow(self.server.timeouts.idle)
         deadline = None
         while True:
             while buffer.startswith(b"\r\n"):
@@ -268,6 +300,13 @@ class _Connection(socketserver.BaseRequestHandler):
         head = bytes(buffer[:end])
         del buffer[: end + 4]
         return _parse_head(head)
+
+    def _allow(self, seconds: float) -> None:
+        """Let the next wait take as long as is usual, which the kernel knows of a plain socket."""
+        if self.server.tls is not None:
+            self.request.settimeout(seconds)
+        elif self.request.gettimeout() is not None:
+            self.request.settimeout(None)
 
     def _allow_until(self, deadline: float) -> None:
         left = deadline - time.monotonic()
@@ -348,7 +387,7 @@ class _Connection(socketserver.BaseRequestHandler):
             message = text.encode()
         if not head_only and response.status not in _NO_BODY:
             message += response.body
-        self.request.settimeout(self.server.timeouts.request)
+        self._allow(self.server.timeouts.request)
         self.request.sendall(message)
 
     def _linger(self) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from infra.laptop_edition import REGION, STACK_NAME
+
 __all__ = ["LAPTOP", "Place"]
 
 
@@ -15,7 +17,7 @@ class Place:
     region: str
     partition: str = "aws"
     url_suffix: str = "amazonaws.com"
-    stack_name: str = "gatehouse"
+    stack_name: str = STACK_NAME
 
     def pseudo_parameters(self) -> dict[str, str]:
         """Values of `AWS::Region` and its siblings."""
@@ -44,4 +46,4 @@ class Place:
 
 
 # 123456789012 is the account that moto is by default.
-LAPTOP = Place(account_id="123456789012", region="us-east-1")
+LAPTOP = Place(account_id="123456789012", region=REGION)

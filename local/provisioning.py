@@ -15,6 +15,7 @@ from functions.rotate_keys.settings import Settings as RotationSettings
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.runtime.clock import SYSTEM_CLOCK
 from functions.shared.runtime.secret_store import SecretsManagerStore
+from infra.laptop_edition import key_alias, secret_name, table_name
 from local.demo_clients import authorizer_client, demo_clients
 from local.keyed_clients import keyed_clients
 from local.place import LAPTOP
@@ -33,7 +34,6 @@ __all__ = ["is_provisioned", "names", "provision"]
 _TABLE = "AWS::DynamoDB::Table"
 _SECRET = "AWS::SecretsManager::Secret"  # noqa: S105  a resource type
 _KEY = "AWS::KMS::Key"
-_PREFIX = LAPTOP.stack_name
 
 
 def names(template: Template) -> dict[str, str]:
@@ -44,12 +44,12 @@ def names(template: Template) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for kind, name, arn in (
-        (_TABLE, f"{_PREFIX}-%s", f"arn:aws:dynamodb:{LAPTOP.region}:{LAPTOP.account_id}:table/"),
-        (_SECRET, f"{_PREFIX}/%s", ""),
-        (_KEY, f"alias/{_PREFIX}-%s", ""),
+        (_TABLE, table_name, f"arn:aws:dynamodb:{LAPTOP.region}:{LAPTOP.account_id}:table/"),
+        (_SECRET, secret_name, ""),
+        (_KEY, key_alias, ""),
     ):
         for resource in template.of_type(kind):
-            found[resource.logical_id] = name % resource.logical_id
+            found[resource.logical_id] = name(resource.logical_id)
             found[f"{resource.logical_id}.Arn"] = arn + found[resource.logical_id]
     return found
 

@@ -16,10 +16,12 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
 from local.addresses import MUTUAL_TLS, Addresses
 from local.certificates import LaptopCertificates
+from local.console.backstage import BACKSTAGE
 from local.environment import use_local_aws
 from local.errors import LaptopError
 from local.supervisor import Supervisor
@@ -28,6 +30,7 @@ from local.walkthrough import Walkthrough
 ROOT = Path(__file__).resolve().parent.parent
 LOGS = ROOT / ".gatehouse" / "logs"  # below it a folder for each run, named after its port
 START_SECONDS = 60.0
+LOOPBACK = "127.0.0.1"
 
 
 def refuse_taken_ports(addresses: Addresses) -> None:
@@ -69,10 +72,23 @@ def without_taken_mutual_tls(addresses: Addresses) -> Addresses:
     return replace(addresses, mutual_tls=not taken)
 
 
-def start_everything(supervisor: Supervisor, addresses: Addresses) -> None:
-    """Start moto and both APIs, and return when each of them answers."""
+def without_taken_console(addresses: Addresses) -> Addresses:
+    """Leave the console out when its port is taken and nobody asked for just this one."""
+    taken = why_not_listen(LOOPBACK, addresses.console_port)
+    return replace(addresses, console=addresses.console and not taken)
+
+
+def start_everything(
+    supervisor: Supervisor, addresses: Addresses, backstage: str | None = None
+) -> None:
+    """Start moto and both APIs, and return when each of them answers.
+
+    With a folder for `backstage` the console is started too, which looks into them through it.
+    """
     env = dict(os.environ)
     use_local_aws(env, addresses)
+    if backstage is not None:
+        env[BACKSTAGE] = backstage
     if addresses.mutual_tls:
         LaptopCertificates.ensure()
         env[MUTUAL_TLS] = "1"
@@ -87,10 +103,14 @@ def start_everything(supervisor: Supervisor, addresses: Addresses) -> None:
         command = [chalice, "local", "--no-autoreload", "--host", addresses.host]
         directory = ROOT / "local" / project
         supervisor.start(name, [*command, "--port", str(port)], cwd=directory, env=env)
-    for what, url, status in (
+    awaited = [
         ("The auth server", f"{addresses.issuer}/oauth2/jwks", http.client.OK),
         ("The guarded API", f"{addresses.guarded_api}/country", http.client.UNAUTHORIZED),
-    ):
+    ]
+    if backstage is not None:
+        supervisor.start("console", [sys.executable, "-m", "local.console"], cwd=ROOT, env=env)
+        awaited.append(("The console", f"{addresses.console_url}/", http.client.OK))
+    for what, url, status in awaited:
         supervisor.wait_until(lambda: _status(url) == status, what, seconds=START_SECONDS)  # noqa: B023
 
 
@@ -113,6 +133,7 @@ def what_next(addresses: Addresses) -> str:
     logs = f".gatehouse/logs/{addresses.auth_port}"
     return f"""
 Everything is up. Press Ctrl-C to stop it. Its log lines follow; they are also kept in {logs}.
+  console      {_console(addresses)}
   auth server  {addresses.issuer}
   guarded API  {addresses.guarded_api}
   AWS (moto)   {addresses.aws_url}
@@ -124,6 +145,12 @@ Try in another terminal:
   curl -i {addresses.guarded_api}/country/code/nz -H "Authorization: Bearer $TOKEN"
   curl -i '{addresses.guarded_api}/country?limit=3' -H "Authorization: Bearer $TOKEN"
 """
+
+
+def _console(addresses: Addresses) -> str:
+    if not addresses.console:
+        return "off, as wanted or because its port is taken: see GATEHOUSE_CONSOLE_PORT"
+    return f"{addresses.console_url} (in a browser: watch it work, and break it)"
 
 
 def _mutual_tls(addresses: Addresses) -> str:
@@ -160,9 +187,12 @@ def run(*, check: bool) -> int:
     addresses = Addresses.from_env(os.environ)
     refuse_taken_ports(addresses)
     warn_of_neighbours(addresses.host)
-    addresses = without_taken_mutual_tls(addresses)
-    with Supervisor(LOGS / str(addresses.auth_port)) as supervisor:
-        start_everything(supervisor, addresses)
+    addresses = without_taken_console(without_taken_mutual_tls(addresses))
+    with (
+        TemporaryDirectory(prefix="gatehouse-") as folder,
+        Supervisor(LOGS / str(addresses.auth_port)) as supervisor,
+    ):
+        start_everything(supervisor, addresses, folder if addresses.console and not check else None)
         print(f"Started in {time.monotonic() - started:.1f} seconds.", flush=True)
         walkthrough = Walkthrough(addresses)
         walkthrough.run()

@@ -75,6 +75,11 @@ class Authorization:
         passed_on["integrationLatency"] = latency
         return passed_on
 
+    def flush(self) -> None:
+        """Forget every answer."""
+        with self._lock:
+            self._remembered.clear()
+
     def _answer(
         self, call: Call, authorizer: Authorizer, identity: tuple[str, ...]
     ) -> tuple[_Answer, bool]:

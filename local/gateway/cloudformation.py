@@ -26,6 +26,7 @@ _SHORT_FORMS = {
     "FindInMap": "Fn::FindInMap",
     "GetAtt": "Fn::GetAtt",
     "If": "Fn::If",
+    "ImportValue": "Fn::ImportValue",
     "Join": "Fn::Join",
     "Not": "Fn::Not",
     "Or": "Fn::Or",
@@ -113,15 +114,20 @@ class Resolver:
     """Resolves intrinsic functions.
 
     `values` holds pseudo parameters and parameters by name, `Ref` values by logical id, and
-    attributes as `LogicalId.Attribute`.
+    attributes as `LogicalId.Attribute`. `imports` holds what other stacks export, by its name.
     """
 
     def __init__(
-        self, values: Mapping[str, Any], conditions: Mapping[str, Any], mappings: Mapping[str, Any]
+        self,
+        values: Mapping[str, Any],
+        conditions: Mapping[str, Any],
+        mappings: Mapping[str, Any],
+        imports: Mapping[str, str] | None = None,
     ) -> None:
         self._values = values
         self._conditions = conditions
         self._mappings = mappings
+        self._imports = imports or {}
 
     def resolve(self, node: Any, where: str) -> Any:  # noqa: ANN401 - a document node
         """`node` with every intrinsic function replaced by its value.
@@ -208,6 +214,11 @@ class Resolver:
         if name == "Fn::Split":
             separator, text = argument
             return self.text(text, where).split(separator)
+        if name == "Fn::ImportValue":
+            export = self.text(argument, where)
+            if export not in self._imports:
+                raise TemplateError(f"{where}: no stack exports {export}")
+            return self._imports[export]
         if name == "Fn::FindInMap":
             table, top, second = (self.text(item, where) for item in argument)
             try:

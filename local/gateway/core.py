@@ -92,6 +92,10 @@ class Gateway:
         situation = self._situation(request)
         return self._answers.render(Refusal("REQUEST_TOO_LARGE"), situation)
 
+    def flush_authorizers_cache(self) -> None:
+        """Forget what authorizers have answered, as the FlushStageAuthorizersCache call does."""
+        self._authorization.flush()
+
     def _situation(self, request: Request) -> Situation:
         """A REST API has two ids for a request, an HTTP API one."""
         extended = f"{secrets.token_urlsafe(11)}="

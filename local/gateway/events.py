@@ -206,7 +206,6 @@ def _common_2(call: Call) -> dict[str, Any]:
 def _context_1(call: Call) -> dict[str, Any]:
     """`requestContext` of REST APIs and of payload format 1.0."""
     request, api = call.request, call.api
-    host = _host_name(request)
     rest = api.kind == "rest"
     identity: dict[str, Any] = {
         "accessKey": None,
@@ -227,8 +226,8 @@ def _context_1(call: Call) -> dict[str, Any]:
     context = {
         "accountId": call.place.account_id,
         "apiId": api.api_id,
-        "domainName": host,
-        "domainPrefix": host.partition(".")[0],
+        "domainName": request.domain,
+        "domainPrefix": request.domain.partition(".")[0],
         "extendedRequestId": call.extended_request_id,
         "httpMethod": request.method,
         "identity": identity,
@@ -249,12 +248,11 @@ def _context_1(call: Call) -> dict[str, Any]:
 def _context_2(call: Call) -> dict[str, Any]:
     """`requestContext` of payload format 2.0."""
     request = call.request
-    host = _host_name(request)
     context: dict[str, Any] = {
         "accountId": call.place.account_id,
         "apiId": call.api.api_id,
-        "domainName": host,
-        "domainPrefix": host.partition(".")[0],
+        "domainName": request.domain,
+        "domainPrefix": request.domain.partition(".")[0],
         "http": {
             "method": request.method,
             "path": call.stage_path,
@@ -303,7 +301,7 @@ def _headers(call: Call) -> list[tuple[str, str]]:
     added = (
         ("X-Amzn-Trace-Id", call.trace_id),
         ("X-Forwarded-For", ", ".join([*forwarded, request.source_ip])),
-        ("X-Forwarded-Port", _port(request)),
+        ("X-Forwarded-Port", str(request.port)),
         ("X-Forwarded-Proto", request.scheme),
     )
     headers += added if rest else [(name.lower(), value) for name, value in added]
@@ -342,16 +340,6 @@ def _grouped(pairs: list[tuple[str, str]]) -> dict[str, list[str]]:
     for name, value in pairs:
         grouped.setdefault(name, []).append(value)
     return grouped
-
-
-def _host_name(request: Request) -> str:
-    host = request.header("host") or "localhost"
-    return re.sub(r":\d+$", "", host)
-
-
-def _port(request: Request) -> str:
-    match = re.search(r":(\d+)$", request.header("host") or "")
-    return match[1] if match else {"https": "443"}.get(request.scheme, "80")
 
 
 def _request_time(moment: float) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 import json
 import logging
+import sys
 import time
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -55,12 +57,16 @@ class LambdaContext:
     memory_limit_in_mb: str
     deadline: float
     clock: Callable[[], float] = time.time
-    aws_request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     function_version: str = "$LATEST"
     log_stream_name: str = "local"
     identity: None = None
     client_context: None = None
     tenant_id: None = None
+
+    @cached_property
+    def aws_request_id(self) -> str:
+        """Id of the invocation."""
+        return str(uuid.uuid4())
 
     @property
     def log_group_name(self) -> str:
@@ -90,6 +96,11 @@ class InProcessLambda:
             except FunctionError:
                 _log.exception("%s cannot be imported", logical_id)
 
+    def start_anew(self, function: str) -> None:
+        """Import a handler anew at its next call, as a new sandbox would: nothing is warm there."""
+        self._handlers.pop(function, None)
+        sys.modules.pop(self._functions[function].handler.rpartition(".")[0], None)
+
     def __call__(self, function: str, event: object) -> object:
         """Call the handler with a copy of `event` that went through JSON, and so its result."""
         handler = self._handler(function)
@@ -101,7 +112,7 @@ class InProcessLambda:
             deadline=self._clock() + described.timeout,
             clock=self._clock,
         )
-        payload = json.loads(json.dumps(event, ensure_ascii=False))
+        payload = json.loads(_write_event(event))
         try:
             result = handler(payload, context)
         except Exception as error:
@@ -109,7 +120,7 @@ class InProcessLambda:
                 _log.exception("%s failed", function)
             raise FunctionError(type(error).__name__, str(error)) from error
         try:
-            text = json.dumps(result, ensure_ascii=False, allow_nan=False, default=_written)
+            text = _write_result(result)
         except (TypeError, ValueError) as error:
             _log.exception("%s returned what is no JSON", function)
             raise FunctionError("Runtime.MarshalError", str(error)) from error
@@ -136,3 +147,8 @@ def _written(value: object) -> float:
     if isinstance(value, Decimal):
         return float(value)
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+# Made once: `json.dumps` with options makes one for every call.
+_write_event = json.JSONEncoder(ensure_ascii=False).encode
+_write_result = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_written).encode

@@ -24,7 +24,11 @@ class ClientCertificate:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request as it was sent: `path` and `query` still percent-encoded, headers in order."""
+    """One request as it was sent: `path` and `query` still percent-encoded, headers in order.
+
+    `domain` and `port` are where the API is. What the Host header says is the caller's word, and
+    API Gateway would bring no request here that says something else.
+    """
 
     method: str
     path: str
@@ -35,6 +39,8 @@ class Request:
     protocol: str = "HTTP/1.1"
     scheme: str = "http"
     client_certificate: ClientCertificate | None = None
+    domain: str = "localhost"
+    port: int = 80
 
     def header(self, name: str) -> str | None:
         """The last value of a header, its name compared without case."""

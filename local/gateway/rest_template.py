@@ -68,6 +68,7 @@ class _RestReader:
             ["Auth", "BinaryMediaTypes", "GatewayResponses", "StageName", "Variables"],
             [
                 "AccessLogSetting",
+                "AlwaysDeploy",
                 "CanarySetting",
                 "Description",
                 "DisableExecuteApiEndpoint",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from local.gateway import http_template, rest_template
@@ -22,6 +22,7 @@ __all__ = ["Template", "TemplateError"]
 _FUNCTION = "AWS::Serverless::Function"
 _REST_API = "AWS::Serverless::Api"
 _HTTP_API = "AWS::ApiGatewayV2::Api"
+_ALIAS = "AWS::Lambda::Alias"
 
 _PLAYED = {
     _FUNCTION,
@@ -51,7 +52,8 @@ class Template:
     Names that the laptop gives by rule: functions are called `<stack>-<logical id>`, an API's id
     is its logical id in lower case. Other resources (tables, secrets, keys) get theirs from
     whoever makes them, through the `values` of the methods below: `Ref` values by logical id,
-    attributes as `LogicalId.Arn`.
+    attributes as `LogicalId.Arn`. `imports` are the values that other stacks export, by name; a
+    function's ARN among them stands for that function where an API names it.
     """
 
     path: Path
@@ -59,10 +61,15 @@ class Template:
     parameters: Mapping[str, str]
     place: Place = LAPTOP
     resources: Mapping[str, Resource] = field(default_factory=dict)
+    imports: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(
-        cls, path: Path, parameters: Mapping[str, str] | None = None, place: Place = LAPTOP
+        cls,
+        path: Path,
+        parameters: Mapping[str, str] | None = None,
+        place: Place = LAPTOP,
+        imports: Mapping[str, str] | None = None,
     ) -> Template:
         """Read the template at `path`; `parameters` override the defaults declared there.
 
@@ -81,8 +88,8 @@ class Template:
                 raise TemplateError(f"parameter {name} has no default and no value")
         if given:
             raise TemplateError(f"there is no parameter {', '.join(sorted(given))}")
-        bare = cls(path, document, values, place)
-        return cls(path, document, values, place, {r.logical_id: r for r in bare._read()})
+        bare = cls(path, document, values, place, imports=imports or {})
+        return replace(bare, resources={r.logical_id: r for r in bare._read()})
 
     def _read(self) -> Iterator[Resource]:
         resolver = self.resolver()
@@ -113,13 +120,25 @@ class Template:
             elif resource.type in (_REST_API, _HTTP_API):
                 names[resource.logical_id] = self._api_id(resource)
                 names[f"{resource.logical_id}.ApiId"] = self._api_id(resource)
+            elif resource.type == _ALIAS:
+                names[resource.logical_id] = self._alias_arn(resource)
             elif resource.type.startswith("AWS::ApiGatewayV2::"):
                 names[resource.logical_id] = resource.logical_id
         return Resolver(
             {**names, **(values or {})},
             self.document.get("Conditions", {}),
             self.document.get("Mappings", {}),
+            self.imports,
         )
+
+    def export(
+        self, output: str, values: Mapping[str, str], origins: Mapping[str, str]
+    ) -> tuple[str, str]:
+        """The name and the value that an output is exported with; `origins` as of `function`."""
+        declared = self.document["Outputs"][output]
+        resolver, where = self.resolver(values), f"Outputs.{output}"
+        name = resolver.text(declared["Export"]["Name"], where)
+        return name, self._relocated(resolver.text(declared["Value"], where), origins)
 
     def properties(self, logical_id: str, values: Mapping[str, str]) -> dict[str, Any]:
         """A resource's properties with every intrinsic function resolved."""
@@ -179,10 +198,16 @@ class Template:
         raise TemplateError(f"{logical_id} is not an API")
 
     def function_by_arn(self, arn: str, where: str) -> str:
-        """Logical id of the function with this ARN."""
+        """Logical id of the function with this ARN, which may be an alias's.
+
+        On the laptop every alias stands for the code as it is. What was imported stays an ARN.
+        """
         for resource in self.of_type(_FUNCTION):
-            if self.place.function_arn(self._function_name(resource)) == arn:
+            known_arn = self.place.function_arn(self._function_name(resource))
+            if arn == known_arn or arn.rpartition(":")[0] == known_arn:
                 return resource.logical_id
+        if arn in self.imports.values():
+            return arn
         raise TemplateError(f"{where}: {arn} is none of this template's functions")
 
     def function_properties(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -234,6 +259,16 @@ class Template:
             return f"{self.place.stack_name}-{resource.logical_id}"
         names = {**self.place.pseudo_parameters(), **self.parameters}
         return Resolver(names, {}, {}).text(name, f"{resource.logical_id}.FunctionName")
+
+    def _alias_arn(self, resource: Resource) -> str:
+        where = resource.logical_id
+        function = resource.properties.get("FunctionName")
+        functions = {each.logical_id: each for each in self.of_type(_FUNCTION)}
+        name = function.get("Ref") if isinstance(function, dict) else None
+        if name not in functions:
+            raise TemplateError(f"{where}.FunctionName is no function of this template")
+        arn = self.place.function_arn(self._function_name(functions[name]))
+        return f"{arn}:{resource.properties.get('Name')}"
 
     @staticmethod
     def _api_id(resource: Resource) -> str:

@@ -74,7 +74,6 @@ def _given(laptop: Laptop, dpop_api: str) -> str:
             "issuer": laptop.addresses.issuer,
             "guardedApi": laptop.addresses.guarded_api,
             "dpopApi": dpop_api,
-            "mtlsAuthServer": laptop.addresses.mtls_auth_server,
             "authority": str(certificates.authority),
             "certificate": str(certificates.client),
             "selfSignedCertificate": str(certificates.self_signed_client),

@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import boto3
-import pytest
 from moto import mock_aws
 
-from infra import deploy
 from local.aws import TEMPLATE
 from local.demo_clients import authorizer_client
 from local.gateway.template import Template
@@ -18,6 +16,8 @@ from local.smoke import Smoke, Stack, main
 from tests.support.aws import CREDENTIALS
 
 if TYPE_CHECKING:
+    import pytest
+
     from tests.support.laptop import Laptop
 
 
@@ -72,19 +72,3 @@ def test_a_stack_that_is_not_there_is_a_sentence(
     with mock_aws():
         assert main(["--stack", "nowhere"]) == 1
     assert "could not use the stack nowhere" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("stage", ["dev", "prod"])
-def test_a_stage_is_deployed_with_what_was_built(stage: str) -> None:
-    parts = deploy.command(stage, architecture="x86_64", runtime="python3.12", guided=False)
-    assert parts[1:4] == ["deploy", "--config-env", stage]
-    assert parts[-2:] == ["Architecture=x86_64", "Runtime=python3.12"]
-    overrides = dict(part.split("=", 1) for part in parts if "=" in part)
-    Template.read(TEMPLATE, overrides)  # every parameter is one of the template's
-    assert "--guided" not in parts
-    assert "--guided" in deploy.command(stage, architecture="", runtime="", guided=True)
-
-
-def test_a_stage_that_is_not_configured_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert deploy.main(["--stage", "moon"]) == 1
-    assert "no stage 'moon', only dev, prod" in capsys.readouterr().err

@@ -16,11 +16,10 @@ const discover = async (algorithm) =>
 const server = await discover('oauth2');
 
 const ask = async (clientId, authentication, parameters = {}, options = {}) => {
-  const client = { client_id: clientId };
+  const client = { client_id: clientId, use_mtls_endpoint_aliases: options.behindMutualTls };
   const response = await oauth.clientCredentialsGrantRequest(
-    options.server ?? server, client, authentication, new URLSearchParams(parameters),
-    { ...insecure, ...options });
-  return oauth.processClientCredentialsResponse(options.server ?? server, client, response);
+    server, client, authentication, new URLSearchParams(parameters), { ...insecure, ...options });
+  return oauth.processClientCredentialsResponse(server, client, response);
 };
 
 const withSecret = (clientId, parameters, options) =>
@@ -40,7 +39,7 @@ const revoke = async (clientId, token) =>
 
 const withCertificate = (clientId, certificate) =>
   ask(clientId, oauth.TlsClientAuth(), {}, {
-    server: { ...server, token_endpoint: `${laptop.mtlsAuthServer}/oauth2/token` },
+    behindMutualTls: true,
     [oauth.customFetch]: fetchWithCertificate(certificate),
   });
 

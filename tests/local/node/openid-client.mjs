@@ -17,8 +17,8 @@ const ask = async (config, parameters = {}, options = {}) =>
 
 const withCertificate = async (clientId, certificate) => {
   const found = (await withSecret('service-client-jwt')).serverMetadata();
-  const metadata = { ...found, token_endpoint: `${laptop.mtlsAuthServer}/oauth2/token` };
-  const config = new client.Configuration(metadata, clientId, undefined, client.TlsClientAuth());
+  const aliases = { use_mtls_endpoint_aliases: true };
+  const config = new client.Configuration(found, clientId, aliases, client.TlsClientAuth());
   config[client.customFetch] = fetchWithCertificate(certificate);
   return ask(config);
 };

@@ -49,6 +49,8 @@ def request(api: Api, *headers: tuple[str, str], **more: Any) -> Request:  # noq
             "headers": (("Host", host), *headers),
             "source_ip": "203.0.113.9",
             "scheme": "https",
+            "domain": host,
+            "port": 443,
             **more,
         }
     )
@@ -221,10 +223,11 @@ def test_a_request_without_a_body_has_none() -> None:
     assert proxy_event(rest_call(), None)["body"] is None
 
 
-def test_the_port_of_the_host_header_is_forwarded_and_is_no_part_of_the_domain_name() -> None:
+def test_domain_name_and_port_are_the_apis_own_whatever_the_host_header_says() -> None:
     api = rest_api()
-    sent = Request("GET", "/", headers=(("Host", "localhost:8091"),))
+    sent = Request("GET", "/", headers=(("Host", "elsewhere.example:80"),), port=8091)
     event = proxy_event(call(api, api.routes[0], sent, "/country"), None)
+    assert event["headers"]["Host"] == "elsewhere.example:80"
     assert event["requestContext"]["domainName"] == "localhost"
     assert event["headers"]["X-Forwarded-Port"] == "8091"
     assert event["headers"]["X-Forwarded-Proto"] == "http"

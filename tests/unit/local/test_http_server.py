@@ -130,6 +130,14 @@ def test_a_request_is_read_and_answered(served: Served) -> None:
     assert b"Server:" not in answer
 
 
+def test_a_request_says_where_the_server_is_and_not_what_its_host_header_claims(
+    served: Served,
+) -> None:
+    served.exchange(b"GET / HTTP/1.1\r\nHost: elsewhere.example:80\r\n\r\n")
+    (request,) = served.echo.requests
+    assert (request.domain, request.port) == ("localhost", served.server.port)
+
+
 def test_duplicate_headers_are_kept_in_order(served: Served) -> None:
     served.exchange(b"GET / HTTP/1.1\r\n" + HOST + b"A: 1\r\nB: 2\r\na: 3\r\n\r\n")
     assert served.echo.requests[0].headers[1:] == (("A", "1"), ("B", "2"), ("a", "3"))
@@ -364,6 +372,18 @@ def test_a_client_that_dawdles_within_a_request_is_told_so(serve: Callable[..., 
         with served.connect() as connection:
             connection.sendall(started)
             assert read_all(connection)[9:12] in (b"408", b"")
+
+
+def test_a_client_that_does_not_take_its_answer_is_let_go(serve: Callable[..., Served]) -> None:
+    served = serve(Timeouts(request=0.05))
+    body = b"x" * (10 * MEBIBYTE)
+    head = b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n" % len(body)
+    with served.connect() as connection:
+        connection.sendall(head + body)
+        for thread in threading.enumerate():
+            if "process_request" in thread.name:
+                thread.join(5)
+                assert not thread.is_alive()
 
 
 def test_a_slow_answer_does_not_hold_up_others(served: Served) -> None:

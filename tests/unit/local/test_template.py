@@ -345,6 +345,29 @@ def test_an_http_api_s_integration_may_be_an_invocation_address(
     assert (route.method, route.path, route.function) == ("ANY", "$default", "F")
 
 
+def _alias(function: object) -> dict[str, Any]:
+    properties = {"Name": "live", "FunctionName": function, "FunctionVersion": "1"}
+    return {"Type": "AWS::Lambda::Alias", "Properties": properties}
+
+
+def test_an_http_api_s_integration_may_be_an_alias_of_a_function(
+    write: Callable[[dict[str, Any]], Path],
+) -> None:
+    uri = {"Ref": "Alias"}
+    document = http_document({}, {"IntegrationUri": uri}, Alias=_alias({"Ref": "F"}))
+    (route,) = Template.read(write(document)).api("Api").routes
+    assert route.function == "F"
+
+
+@pytest.mark.parametrize("function", ["F", {"Ref": "Stage"}])
+def test_an_alias_of_something_else_is_refused(
+    write: Callable[[dict[str, Any]], Path], function: object
+) -> None:
+    document = http_document({}, {"IntegrationUri": {"Ref": "Alias"}}, Alias=_alias(function))
+    with pytest.raises(TemplateError, match=r"Alias\.FunctionName is no function"):
+        Template.read(write(document)).api("Api")
+
+
 def test_an_http_api_s_authorizer_is_read(write: Callable[[dict[str, Any]], Path]) -> None:
     document = http_document(
         {"AuthorizationType": "CUSTOM", "AuthorizerId": {"Ref": "Lock"}},

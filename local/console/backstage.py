@@ -1,0 +1,154 @@
+"""The way into an API's process that the console has, and nobody else.
+
+It is a socket in a folder that only this user may enter: no port, and so nothing that a page in a
+browser or a neighbour on the network could reach. One question and one answer, both JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from multiprocessing.connection import Client, Listener
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from local.console.recording import FunctionOutput, RecordedInvoke, Recorder
+from local.gateway.messages import Response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, MutableMapping
+    from multiprocessing.connection import Connection
+
+    from local.gateway.core import Gateway
+    from local.gateway.invocation import InProcessLambda, Invoke
+    from local.gateway.messages import Request
+
+__all__ = ["BACKSTAGE", "Backstage", "WatchedGateway", "ask", "open_backstage", "socket_of"]
+
+BACKSTAGE = "GATEHOUSE_BACKSTAGE"
+"""Names the folder of the sockets. Set for processes that the console may look into."""
+
+# Of these the answer may be shown: the key set is public, and what introspection says is no secret.
+_SHOWN = ("/oauth2/jwks", "/oauth2/introspect")
+_DOWN = Response(503, (("Content-Type", "application/json"),), b'{"message":"Service Unavailable"}')
+
+
+class WatchedGateway:
+    """A gateway that keeps a record of what it answers, and some of whose paths may be down."""
+
+    def __init__(self, gateway: Gateway, recorder: Recorder) -> None:
+        self.gateway = gateway
+        self.recorder = recorder
+        self.down: frozenset[str] = frozenset()
+
+    def handle(self, request: Request) -> Response:
+        """Answer a request: 503, as while a function is throttled, if its path is down."""
+        at, started = time.time(), time.perf_counter()
+        response = _DOWN if request.path in self.down else self.gateway.handle(request)
+        seconds = time.perf_counter() - started
+        shown = request.path.endswith(_SHOWN)
+        self.recorder.keep_exchange(request, response, at, seconds, body=shown)
+        return response
+
+    def too_large(self, request: Request) -> Response:
+        """Answer a request whose body is over the limit."""
+        return self.gateway.too_large(request)
+
+
+class Backstage:
+    """Answers the console's questions about one process, and does there what it asks for."""
+
+    def __init__(
+        self,
+        watched: WatchedGateway,
+        sandboxes: InProcessLambda,
+        environ: MutableMapping[str, str],
+    ) -> None:
+        self._watched = watched
+        self._sandboxes = sandboxes
+        self._environ = environ
+        self._tasks: dict[str, Callable[..., dict[str, Any]]] = {
+            "records": self._records,
+            "start_anew": self._start_anew,
+            "take_down": self._take_down,
+            "flush": self._flush,
+        }
+
+    def answer(self, question: Mapping[str, Any]) -> dict[str, Any]:
+        """Do the task that a question names, with its arguments."""
+        return self._tasks[question["task"]](**question["with"])
+
+    def serve(self, listener: Listener) -> None:
+        """Answer whoever connects, one after the other, until the listener is closed."""
+        while True:
+            try:
+                connection = listener.accept()
+            except OSError:
+                return
+            with connection:
+                self._serve_one(connection)
+
+    def _serve_one(self, connection: Connection[Any, Any]) -> None:
+        try:
+            answer = self.answer(json.loads(connection.recv_bytes()))
+            connection.send_bytes(json.dumps(answer).encode())
+        except (EOFError, OSError) as error:
+            print(f"The console went away: {error}", file=sys.stderr)
+
+    def _records(self, since: int) -> dict[str, Any]:
+        return {**self._watched.recorder.since(since), "down": sorted(self._watched.down)}
+
+    def _start_anew(self, functions: list[str], environment: dict[str, str]) -> dict[str, Any]:
+        """Give functions new sandboxes, in which nothing is warm and the environment is changed."""
+        self._environ.update(environment)
+        for function in functions:
+            self._sandboxes.start_anew(function)
+        return {}
+
+    def _take_down(self, paths: list[str]) -> dict[str, Any]:
+        """Let these paths, and no others, be down."""
+        self._watched.down = frozenset(paths)
+        return {}
+
+    def _flush(self) -> dict[str, Any]:
+        """Forget every policy, as `aws apigateway flush-stage-authorizers-cache` does."""
+        self._watched.gateway.flush_authorizers_cache()
+        return {}
+
+
+def socket_of(folder: Path | str, service: str) -> str:
+    """Return where a service's process listens."""
+    return str(Path(folder) / f"{service}.sock")
+
+
+def open_backstage(
+    address: str,
+    sandboxes: InProcessLambda,
+    environ: MutableMapping[str, str],
+    compose: Callable[[Invoke], Gateway],
+) -> WatchedGateway:
+    """Compose a gateway whose process the console may look into, and let it."""
+    FunctionOutput.install()
+    recorder = Recorder()
+    watched = WatchedGateway(compose(RecordedInvoke(sandboxes, recorder)), recorder)
+    backstage = Backstage(watched, sandboxes, environ)
+    listener = Listener(address, "AF_UNIX")
+    threading.Thread(
+        target=backstage.serve, args=(listener,), name="backstage", daemon=True
+    ).start()
+    return watched
+
+
+def ask(address: str, task: str, **arguments: object) -> dict[str, Any]:
+    """Ask a process of the laptop edition.
+
+    Raises:
+        OSError: it is not there.
+        EOFError: it could not answer.
+    """
+    with Client(address, "AF_UNIX") as connection:
+        connection.send_bytes(json.dumps({"task": task, "with": arguments}).encode())
+        answer: dict[str, Any] = json.loads(connection.recv_bytes())
+        return answer

@@ -1,0 +1,19 @@
+import { byId } from "./dom.js";
+
+const diagram = byId("diagram");
+
+/**
+ * Show a step's message in the picture, or that one of the four thinks.
+ *
+ * @param {{from: string, to: string, tone: string}} step
+ */
+export function show(step) {
+  diagram.setAttribute("class", step.tone);
+  const way = `${step.from} ${step.to}`;
+  for (const message of diagram.querySelectorAll(".message")) {
+    message.classList.toggle("on", message.dataset.way === way);
+  }
+  for (const actor of diagram.querySelectorAll(".actor")) {
+    actor.classList.toggle("on", way.split(" ").includes(actor.dataset.actor));
+  }
+}

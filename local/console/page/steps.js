@@ -1,0 +1,67 @@
+import { byId, element } from "./dom.js";
+import { drawn } from "./details.js";
+import * as diagram from "./diagram.js";
+
+const NAMES = {
+  client: "client", auth: "auth server", api: "guarded API", authorizer: "authorizer",
+};
+const PACE = 650; // milliseconds from one step to the next, for who wants to see things move
+
+const list = byId("steps");
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+
+/** Forget what was shown. */
+export function clear() {
+  list.replaceChildren();
+  byId("no-steps").hidden = true;
+}
+
+/**
+ * Show steps one after the other.
+ *
+ * @param {any[]} steps
+ */
+export async function play(steps) {
+  for (const step of steps) {
+    add(step);
+    if (!calm.matches) await new Promise((done) => setTimeout(done, PACE));
+  }
+}
+
+/**
+ * Say something in the place where people look.
+ *
+ * @param {{chip: string, title: string, sentence: string, tone: string}} words
+ */
+export function say({ chip, title, sentence, tone }) {
+  byId("now").className = `now ${tone}`;
+  byId("now-chip").textContent = chip;
+  byId("now-title").textContent = title;
+  byId("now-sentence").textContent = sentence;
+}
+
+function add(step) {
+  const way = step.from === step.to ? NAMES[step.from] : `${NAMES[step.from]} → ${NAMES[step.to]}`;
+  const chip = step.chip ? [element("span", { class: `chip ${step.tone}` }, step.chip)] : [];
+  const item = element("li", { class: `card ${step.tone}` },
+    element("div", {},
+      element("div", { class: "step-head" },
+        element("h3", {}, step.title), element("span", { class: "way" }, way), ...chip),
+      element("p", {}, step.sentence),
+      ...step.details.flatMap((detail) => drawn(detail, copy))));
+  for (const kind of ["pointerenter", "focusin"]) {
+    item.addEventListener(kind, () => diagram.show(step));
+  }
+  list.append(item);
+  diagram.show(step);
+  say({ chip: way, title: step.title, sentence: step.sentence, tone: step.tone });
+}
+
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    say({ chip: "", title: "Copied", sentence: "The curl line is in the clipboard.", tone: "plain" });
+  } catch {
+    say({ chip: "", title: "Not copied", sentence: "The browser does not let us: mark the line and copy it.", tone: "bad" });
+  }
+}

@@ -1,0 +1,52 @@
+"""Standard output in whole lines: at once, and each in one piece, whoever else writes there."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import threading
+
+__all__ = ["WholeLines", "print_whole_lines"]
+
+
+class WholeLines(io.TextIOBase):
+    """Passes a line on to a file descriptor when it is complete, by one call.
+
+    `print` writes a line and its end separately. What a thread has begun waits for its end here,
+    so that lines of other threads do not come between; and a pipe keeps what comes by one call
+    together (POSIX, write: up to PIPE_BUF, 4,096 bytes on Linux), so that lines of other processes
+    do not either.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._begun = threading.local()
+
+    def fileno(self) -> int:
+        """Return the file descriptor."""
+        return self._descriptor
+
+    def writable(self) -> bool:
+        """Whether it can be written to."""
+        return True
+
+    def write(self, text: str) -> int:
+        """Pass a text on, once it ends with the end of a line."""
+        whole = getattr(self._begun, "text", "") + text
+        if not whole.endswith("\n"):
+            self._begun.text = whole
+            return len(text)
+        self._begun.text = ""
+        rest = whole.encode("utf-8", "replace")
+        while rest:
+            rest = rest[os.write(self._descriptor, rest) :]
+        return len(text)
+
+
+def print_whole_lines() -> None:
+    """Let this process print whole lines from now on, unless somebody reads it along already."""
+    if sys.stdout is sys.__stdout__ and sys.stdout is not None:
+        sys.stdout.flush()
+        sys.stdout = WholeLines(sys.stdout.fileno())

@@ -1,0 +1,182 @@
+"""The console in a real browser: what a person sees, presses and hears, and that nothing leaks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from tests.support.browser import (
+    accessibility_faults,
+    browser,
+    chromium,
+    perform,
+    wait_until_idle,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Browser, ConsoleMessage, Page, Request
+
+    from tests.support.laptop import Laptop
+
+RUN = "Get a token and call"
+NARROWEST = 320
+
+
+class Scene(NamedTuple):
+    """A button, how its story ends, and what has to be said on the way."""
+
+    button: str
+    end: str
+    said: str
+
+
+SCENES = (
+    Scene(RUN, "200 OK", "The policy names every route that its scopes open"),
+    Scene("Expire it", "401 Unauthorized", "the token's time is over"),
+    Scene("Tamper with it", "401 Unauthorized", "The signature is not over these bytes"),
+    Scene("Leave out the scope", "403 Forbidden", "its scopes open nothing"),
+    Scene("Rotate them", "200 OK", "The authorizer fetches the key set, and keeps it."),
+    Scene("a fresh key set", "200 OK", "nothing is fetched"),
+    Scene("a stale key set", "200 OK", "past its soft age, and used while the endpoint is down"),
+    Scene("no key set yet", "500 Internal Server Error", "none could be fetched"),
+    Scene("Bring it back", "200 OK", "The authorizer fetches the key set, and keeps it."),
+)
+KINDS = (
+    ("jwt", "200 OK"),
+    ("at+jwt", "200 OK"),
+    ("opaque", "200 OK"),
+    ("dpop", "401 Unauthorized"),
+)
+
+
+@pytest.fixture(scope="module")
+def started() -> Iterator[Browser]:
+    """One browser for these tests; without the system's Chromium they are left out."""
+    if chromium() is None:
+        pytest.skip("No Chromium is installed here (apt-get install chromium).")
+    with browser() as started:
+        yield started
+
+
+@pytest.fixture
+def page(started: Browser, laptop: Laptop) -> Iterator[Page]:
+    """The console's page. The test fails when it logs an error or asks another host for anything.
+
+    Whatever a test breaks is mended when it is over.
+    """
+    url = laptop.addresses.console_url
+    context = started.new_context(
+        reduced_motion="reduce", permissions=["clipboard-read", "clipboard-write"]
+    )
+    page = context.new_page()
+    troubles: list[str] = []
+
+    def note_message(message: ConsoleMessage) -> None:
+        troubles.append(message.text)
+
+    def note_request(request: Request) -> None:
+        if not request.url.startswith(f"{url}/"):
+            troubles.append(f"asks for {request.url}")
+
+    page.on("console", note_message)
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.on("request", note_request)
+    page.goto(url)
+    wait_until_idle(page)
+    yield page
+    if page.locator("#down").is_visible():
+        perform(page, "Bring it back")
+    context.close()
+    assert not troubles
+
+
+def title(page: Page) -> str | None:
+    return page.locator("#now-title").text_content()
+
+
+def test_every_scene_ends_as_a_caller_would_see_it_and_is_accessible(page: Page) -> None:
+    assert accessibility_faults(page) == []
+    for scene in SCENES:
+        perform(page, scene.button)
+        assert title(page) == scene.end, scene.button
+        assert scene.said in (page.locator("#steps").text_content() or ""), scene.button
+        assert accessibility_faults(page) == [], scene.button
+
+
+@pytest.mark.parametrize("button", [RUN, "no key set yet"])
+def test_the_page_is_accessible_in_the_dark_and_fits_the_narrowest_screen(
+    page: Page, button: str
+) -> None:
+    page.emulate_media(color_scheme="dark", reduced_motion="reduce")
+    page.set_viewport_size({"width": NARROWEST, "height": 640})
+    perform(page, button)
+    page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+    assert accessibility_faults(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") == NARROWEST
+
+
+def test_each_kind_of_token_has_its_story(page: Page) -> None:
+    for kind, end in KINDS:
+        page.get_by_label("Kind of token", exact=True).select_option(kind)
+        perform(page, RUN)
+        assert title(page) == end, kind
+
+
+def test_the_same_token_again_is_judged_by_the_policy_at_hand(page: Page) -> None:
+    perform(page, RUN)
+    perform(page, "Call again with the same token")
+    assert "The authorizer is not asked." in (page.locator("#steps").text_content() or "")
+    assert title(page) == "200 OK"
+
+
+def test_the_matched_key_and_the_matched_resource_stand_out(page: Page) -> None:
+    perform(page, RUN)
+    matched = page.locator("tr.matched").all_text_contents()
+    kid = page.locator("pre", has_text='"kid"').first.text_content() or ""
+    assert matched[0].partition("RS256")[0] in kid
+    assert matched[1] == "AllowGET/country/code/*← this request"
+
+
+def test_the_keyboard_alone_will_do_and_keeps_its_place(page: Page) -> None:
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the steps"
+    page.get_by_role("button", name=RUN).focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#steps > li:nth-child(7)")
+    wait_until_idle(page)
+    assert page.evaluate("document.activeElement.textContent") == RUN
+    perform(page, "no key set yet")
+    page.get_by_role("button", name="Bring it back").press("Enter")
+    page.wait_for_selector("#down", state="hidden")
+    wait_until_idle(page)
+    assert page.evaluate("document.activeElement.id") == "break-title"
+
+
+def test_what_happens_is_announced_to_screen_readers(page: Page) -> None:
+    assert page.get_by_role("status").get_attribute("id") == "now"
+    perform(page, RUN)
+    spoken = page.get_by_role("status").text_content() or ""
+    assert "guarded API → client" in spoken
+    assert "200 OK" in spoken
+
+
+def test_a_curl_line_is_copied_as_it_is_shown(page: Page) -> None:
+    perform(page, RUN)
+    page.get_by_role("button", name="Copy as curl").last.click()
+    page.get_by_text("Copied", exact=True).wait_for()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied == page.locator(".curl pre").last.text_content()
+    assert copied.startswith("curl -i ")
+
+
+def test_with_motion_the_messages_come_one_by_one(page: Page) -> None:
+    page.emulate_media(reduced_motion="no-preference")
+    page.get_by_role("button", name=RUN).click()
+    page.wait_for_selector('.message.on[data-way="client auth"]')
+    page.wait_for_selector('.message.on[data-way="auth client"]')
+    page.emulate_media(reduced_motion="reduce")
+    wait_until_idle(page)
+    assert title(page) == "200 OK"

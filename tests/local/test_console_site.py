@@ -1,0 +1,162 @@
+"""The console over HTTP: who may ask it for something, and that its curl lines do what they say."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from local.console.clients import DEMO_CLIENTS
+from tests.support.laptop import ROOT
+
+if TYPE_CHECKING:
+    from tests.support.laptop import Laptop
+
+JSON = {"Content-Type": "application/json"}
+
+
+def ask(
+    laptop: Laptop,
+    path: str,
+    wanted: object = None,
+    *,
+    method: str = "POST",
+    **changes: str | None,
+) -> tuple[int, dict[str, str], bytes]:
+    """Send a request as the page would, but for the headers that are changed (None for none)."""
+    port = laptop.addresses.console_port
+    headers = {"Host": f"localhost:{port}", "Origin": f"http://localhost:{port}", **JSON}
+    for name, value in changes.items():
+        headers.pop(name.title().replace("_", "-"), None)
+        if value is not None:
+            headers[name.title().replace("_", "-")] = value
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    body = wanted if isinstance(wanted, bytes) else json.dumps(wanted or {})
+    connection.request(method, path, body, headers)
+    response = connection.getresponse()
+    answer = response.status, dict(response.getheaders()), response.read()
+    connection.close()
+    return answer
+
+
+def done(laptop: Laptop, task: str, **wanted: object) -> dict[str, Any]:
+    status, _, body = ask(laptop, f"/tasks/{task}", wanted)
+    assert status == 200, body
+    answer: dict[str, Any] = json.loads(body)
+    return answer
+
+
+def curl_lines(answer: dict[str, Any]) -> list[str]:
+    details = [detail for step in answer["steps"] for detail in step["details"]]
+    return [detail["request"]["curl"] for detail in details if detail["kind"] == "http"]
+
+
+def run(line: str) -> str:
+    command = ["bash", "-euo", "pipefail", "-c", line.replace("curl -i", "curl -s -i", 1)]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return result.stdout
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"host": "console.attacker.example"}, 421),
+        ({"host": "localhost:1"}, 421),
+        ({"origin": None}, 403),
+        ({"origin": "null"}, 403),
+        ({"origin": "http://attacker.example"}, 403),
+        ({"content_type": "text/plain"}, 405),
+        ({"content_type": None}, 405),
+        ({"method": "GET"}, 405),
+        ({"wanted": b"{"}, 400),
+        ({"wanted": b"[]"}, 400),
+    ],
+)
+def test_only_the_page_itself_may_ask_for_something(
+    laptop: Laptop, changes: dict[str, Any], expected: int
+) -> None:
+    status, headers, _ = ask(laptop, "/tasks/rotate", **changes)
+    assert status == expected
+    assert "Access-Control-Allow-Origin" not in headers
+
+
+@pytest.mark.parametrize(
+    ("task", "wanted"),
+    [
+        ("token", {"client": "authorizer", "scopes": []}),
+        ("token", {"client": "nobody", "scopes": []}),
+        ("token", {"client": "service-client-jwt", "scopes": "country.read"}),
+        ("token", {"client": "service-client-jwt", "scopes": [1]}),
+        ("token", {"client": 7, "scopes": []}),
+        ("call", {"path": "/elsewhere", "token": "x", "scheme": "Bearer"}),
+        ("call", {"path": "/country/code/AUS", "token": "x", "scheme": "Basic"}),
+        ("call", {"path": "/country/code/AUS", "token": "x\r\nHost: y", "scheme": "Bearer"}),
+        ("expire", {"token": "x"}),
+        ("expire", {"token": "a.b.c"}),
+        ("expire", {}),
+        ("tamper", {"token": "a.b.c"}),
+        ("take_down", {"with": "everything"}),
+    ],
+)
+def test_what_there_is_not_is_one_sentence(laptop: Laptop, task: str, wanted: object) -> None:
+    status, _, body = ask(laptop, f"/tasks/{task}", wanted)
+    assert status == 400
+    assert json.loads(body)["problem"].endswith(".")
+
+
+@pytest.mark.parametrize("path", ["/", "/console.js", "/tasks/setting", "/nothing", "/../web.py"])
+def test_every_answer_forbids_what_the_page_does_not_need(laptop: Laptop, path: str) -> None:
+    _, headers, _ = ask(laptop, path, method="GET")
+    policy = headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; ")
+    assert "unsafe" not in policy
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/../web.py", "/page/console.js", "//console.js"])
+def test_only_the_page_s_own_files_are_served(laptop: Laptop, path: str) -> None:
+    assert ask(laptop, path, method="GET")[0] == 404
+    assert ask(laptop, "/console.js")[0] == 405
+
+
+@pytest.mark.parametrize("client", DEMO_CLIENTS)
+def test_the_curl_lines_of_every_client_get_what_the_console_got(
+    laptop: Laptop, client: str
+) -> None:
+    got = done(laptop, "token", client=client, scopes=["country.read"])
+    assert run(curl_lines(got)[-1]).startswith("HTTP/1.1 200 OK")
+    called = done(laptop, "call", path="/country?limit=3", token=got["token"], scheme=got["scheme"])
+    assert run(curl_lines(called)[-1]).startswith(f"HTTP/1.1 {called['steps'][-1]['title']}")
+
+
+@pytest.mark.parametrize("mishap", ["expire", "tamper"])
+def test_an_opaque_token_can_be_broken_too(laptop: Laptop, mishap: str) -> None:
+    got = done(laptop, "token", client="service-client-opaque", scopes=["country.read"])
+    broken = done(laptop, mishap, token=got["token"])["token"]
+    called = done(laptop, "call", path="/country/code/AUS", token=broken, scheme="Bearer")
+    assert [step["chip"] for step in called["steps"][2:]] == ["200", "token_inactive", "401"]
+
+
+def test_a_country_that_there_is_not_is_the_function_s_answer(laptop: Laptop) -> None:
+    got = done(laptop, "token", client="service-client-api", scopes=["country.read"])
+    called = done(laptop, "call", path="/country/code/XX", token=got["token"], scheme="Bearer")
+    assert called["steps"][-1]["chip"] == "404"
+
+
+def test_a_scope_that_a_client_may_not_have_is_no_token(laptop: Laptop) -> None:
+    got = done(laptop, "token", client="service-client-jwt", scopes=["admin"])
+    assert got["token"] is None
+    assert got["steps"][-1]["sentence"].startswith("invalid_scope: ")
+
+
+def test_nothing_that_the_console_shows_of_the_processes_holds_a_token(laptop: Laptop) -> None:
+    got = done(laptop, "token", client="service-client-jwt", scopes=["country.read"])
+    called = done(laptop, "call", path="/country/code/AUS", token=got["token"], scheme="Bearer")
+    event = next(step for step in called["steps"] if step["title"] == "Who is this?")
+    assert "Bearer eyJhbGciOiJ…" in json.dumps(event, ensure_ascii=False)
+    assert got["token"] not in json.dumps(event)

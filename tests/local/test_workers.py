@@ -1,0 +1,183 @@
+"""The auth server's worker processes: they share the work, the output and the end."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from tests.support.chalice import chalice_local
+from tests.support.laptop import ROOT, free_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="worker processes are forked on Linux only"
+)
+WORKERS = 3
+LINES = 40  # of each connection; all of them fit into a pipe that nobody reads yet
+Connect = Callable[[int], http.client.HTTPConnection]
+
+
+class Running(NamedTuple):
+    """A server of several processes; `process` is the first of them."""
+
+    process: subprocess.Popen[str]
+    port: int
+
+
+@pytest.fixture
+def server() -> Iterator[Running]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.support.worker_server", str(WORKERS)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        yield Running(process, int(process.stdout.readline()))
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    """Open connections that stay open until the test ends."""
+    with contextlib.ExitStack() as stack:
+
+        def open_one(port: int) -> http.client.HTTPConnection:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+            stack.callback(connection.close)
+            connection.connect()
+            return connection
+
+        yield open_one
+
+
+def ask(connection: http.client.HTTPConnection, path: str = "/") -> int:
+    connection.request("GET", path)
+    return int(connection.getresponse().read())
+
+
+def workers_of(server: Running, connect: Connect) -> set[int]:
+    """Ask every process on a connection of its own which one it is."""
+    return {ask(connect(server.port)) for _ in range(WORKERS)}
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def is_gone(pid: int) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2][1] == "Z"
+    return True
+
+
+def test_connections_are_spread_evenly(server: Running, connect: Connect) -> None:
+    connections = [connect(server.port) for _ in range(2 * WORKERS)]
+    answers = [ask(connection) for connection in connections]
+    assert sorted(map(answers.count, set(answers))) == [2] * WORKERS
+
+
+def test_a_connection_that_ends_makes_room_for_the_next(server: Running, connect: Connect) -> None:
+    kept = [connect(server.port) for _ in range(WORKERS)]
+    owners = [ask(connection) for connection in kept]
+    kept[1].close()
+    wait_until(lambda: ask(connect(server.port)) == owners[1])
+
+
+def test_every_worker_ends_with_the_first_process_however_that_ends(
+    server: Running, connect: Connect
+) -> None:
+    pids = workers_of(server, connect)
+    assert len(pids) == WORKERS
+    server.process.kill()
+    server.process.wait()
+    wait_until(lambda: all(map(is_gone, pids)))
+
+
+def test_a_worker_that_ends_is_noticed(server: Running, connect: Connect) -> None:
+    (first_worker, *_) = workers_of(server, connect) - {server.process.pid}
+    os.kill(first_worker, signal.SIGKILL)
+    assert server.process.wait(timeout=10) == 3
+
+
+def test_ctrl_c_is_the_first_processs_to_handle(server: Running, connect: Connect) -> None:
+    pids = workers_of(server, connect) - {server.process.pid}
+    for pid in pids:
+        os.kill(pid, signal.SIGINT)
+    assert workers_of(server, connect) >= pids
+
+
+def test_lines_of_all_workers_and_threads_stay_whole(server: Running, connect: Connect) -> None:
+    def ask_often(thread: int) -> None:
+        connection = connect(server.port)
+        for number in range(LINES):
+            ask(connection, f"/{thread}/{number}")
+
+    with ThreadPoolExecutor(2 * WORKERS) as threads:
+        list(threads.map(ask_often, range(2 * WORKERS)))
+    assert server.process.stdout is not None
+    lines = {server.process.stdout.readline() for _ in range(2 * WORKERS * LINES)}
+    assert lines == {
+        f"/{thread}/{number} {'.' * 200}\n"
+        for thread in range(2 * WORKERS)
+        for number in range(LINES)
+    }
+
+
+def test_chalice_local_serves_the_auth_server_with_as_many_processes_as_it_is_told(
+    connect: Connect,
+) -> None:
+    environ = free_environment() | {"GATEHOUSE_AUTH_WORKERS": str(WORKERS)}
+    port = int(environ["GATEHOUSE_AUTH_PORT"])
+    with chalice_local("auth_server", port, environ, "--no-autoreload") as process:
+        workers = _children_named(process.pid, "chalice")
+        assert len(workers) == WORKERS - 1
+        answers = [connect(port) for _ in range(WORKERS)]
+        for connection in answers:
+            connection.request("GET", "/ms-auth-server/oauth2/jwks")
+            assert connection.getresponse().status == 200
+    wait_until(lambda: all(map(is_gone, workers)))
+
+
+def test_a_number_of_workers_that_is_none_is_refused() -> None:
+    environ = free_environment() | {"GATEHOUSE_AUTH_WORKERS": "many"}
+    chalice = Path(sys.executable).parent / "chalice"
+    ended = subprocess.run(
+        [chalice, "local", "--no-autoreload", "--port", environ["GATEHOUSE_AUTH_PORT"]],
+        cwd=ROOT / "local" / "auth_server",
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert "GATEHOUSE_AUTH_WORKERS must be a number from 1 to 64, not 'many'." in ended.stderr
+
+
+def _children_named(pid: int, name: str) -> list[int]:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    return [
+        int(child)
+        for child in children
+        if name in Path(f"/proc/{child}/cmdline").read_text("utf-8")
+    ]
