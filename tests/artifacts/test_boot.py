@@ -7,11 +7,14 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
+import boto3
 import pytest
 
 from infra.artifacts import ARTIFACTS
+from local.provisioning import names
 from tests.support.authorizer_events import recorded
-from tests.support.lambda_runtime import started
+from tests.support.cloudwatch import extract
+from tests.support.lambda_runtime import REGION, started
 from tests.support.proxy_events import basic, form_event, proxy_event, token_event
 
 if TYPE_CHECKING:
@@ -140,6 +143,63 @@ def test_the_authorizer_judges_tokens_of_both_kinds(auth_server: _AuthServer, st
         # The same process goes on after an error.
         token = _token(auth_server.functions["IssueToken"])
         assert authorizer.invoke(recorded("rest_request", token)).kind == "response"
+
+
+def test_the_shared_authorizer_judges_by_the_rules_of_the_api(
+    auth_server: _AuthServer, stack: Stack
+) -> None:
+    event = recorded("rest_request", _token(auth_server.functions["IssueToken"]))
+    declared = stack.template.function("SharedAuthorizer", names(stack.template))
+    parameter = f"{declared.environment['API_RULES']}/abcdef1234"  # the API of the recorded events
+    with stack.start("SharedAuthorizer", _url(auth_server)) as authorizer:
+        assert authorizer.invoke(event).kind == "error"
+    rules = json.dumps({"scopes": {"country.read": ["GET /country/code/{code}"]}})
+    account = boto3.Session("local", "local", region_name=REGION)
+    ssm = account.client("ssm", endpoint_url=stack.aws_url)
+    ssm.put_parameter(Name=parameter, Value=rules, Type="String")
+    with stack.start("SharedAuthorizer", _url(auth_server)) as authorizer:
+        for _ in range(2):
+            outcome = authorizer.invoke(event)
+            assert outcome.kind == "response", outcome
+            assert outcome.body["policyDocument"]["Statement"][0]["Effect"] == "Allow"
+
+
+def test_lines_reach_the_log_as_they_are_and_cloudwatch_finds_their_metrics(
+    auth_server: _AuthServer, stack: Stack
+) -> None:
+    token = _token(auth_server.functions["IssueToken"])
+    with stack.start("Authorizer", _url(auth_server)) as authorizer:
+        authorizer.invoke(recorded("rest_request", token))
+        authorizer.invoke(recorded("rest_request", "e30.e30.e30"))
+    with stack.start("PublishJwks") as publish_jwks:
+        publish_jwks.invoke(proxy_event("GET", "/oauth2/jwks"))
+    values = {
+        (value.series.name, *sorted(value.series.dimensions))
+        for line in [*authorizer.lines, *publish_jwks.lines]
+        for value in extract(line)
+    }
+    stack_name = ("stack", "gatehouse")
+    assert values == {
+        ("Decisions", ("decision", "allow"), stack_name),
+        ("Decisions", ("decision", "unauthorized"), stack_name),
+        ("Decisions", ("reason", "alg_missing"), stack_name),
+        ("KeySetFetches", stack_name),
+        ("Requests", ("endpoint", "publish_jwks"), ("outcome", "success"), stack_name),
+    }
+
+
+def test_what_python_logs_is_wrapped_so_that_metrics_would_be_lost(
+    runtime: Path, tmp_path: Path
+) -> None:
+    """Why lines are printed: this is what the runtime makes of the same line in a logger."""
+    (tmp_path / "logs.py").write_text(
+        "import logging\ndef handle(event, context):\n    logging.warning(event['line'])\n"
+    )
+    with started(tmp_path, "logs.handle", runtime, {}) as function:
+        function.invoke({"line": '{"_aws": {}}'})
+    (line,) = map(json.loads, function.lines)
+    assert line["message"] == '{"_aws": {}}'
+    assert "_aws" not in line
 
 
 def test_the_authorizer_without_its_issuer_fails_closed(stack: Stack) -> None:

@@ -24,6 +24,7 @@ from tests.benchmarks.issuing import issuing
 from tests.benchmarks.memory import memory
 from tests.benchmarks.page import write_page
 from tests.benchmarks.plot import write_plot
+from tests.benchmarks.steps import steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,6 +70,7 @@ def _node_versions() -> dict[str, str]:
 def measure(*, full: bool) -> Iterator[Section]:
     """Take all measurements, one after the other."""
     yield from decisions()
+    yield from steps()
     yield scope_maps()
     yield attacks()
     yield cold_start()

@@ -1,0 +1,27 @@
+"""How Sphinx makes a site of these pages: `make docs`."""
+
+from __future__ import annotations
+
+project = "Gatehouse"
+author = "the Gatehouse authors"
+# Sphinx's own name, and the field's.
+copyright = "2026, the Gatehouse authors"  # noqa: A001
+
+extensions = ["myst_parser", "sphinx_copybutton"]
+source_suffix = {".md": "markdown"}
+exclude_patterns = ["examples/**"]
+nitpicky = True
+# JSON in which a part is left out (…) is shown as far as it can be coloured.
+suppress_warnings = ["misc.highlighting_failure"]
+
+# Anchors for headings, as GitHub makes them, so that links work in both places.
+myst_heading_anchors = 4
+myst_enable_extensions = ["colon_fence"]
+# A prompt is no part of a command to copy.
+copybutton_prompt_text = "$ "
+copybutton_line_continuation_character = "\\"
+
+html_theme = "furo"
+html_title = "Gatehouse"
+html_copy_source = False
+html_show_sphinx = False
