@@ -7,6 +7,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+pytest_plugins = ("tests.support.privilege_plugin", "tests.support.log_redaction")
+
 # How long an example takes is the machine's business, and no fault of the code's.
 hypothesis.settings.register_profile(
     "gatehouse", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]

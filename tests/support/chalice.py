@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from tests.support import log_record
 from tests.support.laptop import ROOT, is_listening
 
 if TYPE_CHECKING:
@@ -30,12 +31,13 @@ def chalice_local(
     `project` may be a folder elsewhere. `output` takes what the functions print.
     """
     chalice = Path(sys.executable).parent / "chalice"
+    kept = log_record.new_file("chalice-local").open("w", encoding="utf-8")
     process = subprocess.Popen(
         [str(chalice), "local", "--port", str(port), *options],
         cwd=ROOT / "local" / project,
         env=dict(environ),
         stdin=subprocess.DEVNULL,
-        stdout=output or subprocess.DEVNULL,
+        stdout=output or kept,
         text=True,
         start_new_session=True,
     )
@@ -50,3 +52,6 @@ def chalice_local(
         # As Ctrl-C does: chalice's reloader is two processes.
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(timeout=10)
+        kept.close()
+        if output is not None:
+            log_record.keep("chalice-local", [Path(output.name).read_text(encoding="utf-8")])

@@ -2,7 +2,8 @@
 
 The process sees what Lambda would show it: the artifact as its working directory, the packages that
 the runtime brings (boto3 and its own), the template's environment, and a Runtime API. Nothing of
-the virtual environment that the tests run in can be imported.
+the virtual environment that the tests run in can be imported; one plain module besides writes down
+the AWS calls.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import distribution
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
+
+from tests.recorder import aws_call_recorder as recorder
+from tests.support import log_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -169,7 +173,7 @@ def started(
         [sys.executable, "-S", "-m", "awslambdaric", handler],
         cwd=artifact,
         env={**_lambda_environment(artifact), **environ, "AWS_LAMBDA_RUNTIME_API": api.address,
-             "PYTHONPATH": str(runtime)},
+             **recorder.inherited(), "PYTHONPATH": f"{runtime}:{recorder.FOLDER_OF_THIS}"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )  # fmt: skip
@@ -191,6 +195,7 @@ def started(
         api.events.put(None)
         reader.join(timeout=5)
         stdout.close()
+        log_record.keep(artifact.name, function.lines)
         api.shutdown()
         api.server_close()
 

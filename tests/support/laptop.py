@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local.addresses import Addresses
+from local.run import LOGS
+from tests.support import log_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +29,7 @@ PORT_VARIABLES = (
     "GATEHOUSE_AWS_PORT",
     "GATEHOUSE_MTLS_PORT",
     "GATEHOUSE_MTLS_API_PORT",
+    "GATEHOUSE_CONSOLE_PORT",
 )
 
 
@@ -91,6 +94,7 @@ def running(environ: dict[str, str], *arguments: str) -> Iterator[Laptop]:
             process.wait(timeout=15)
         reader.join(timeout=5)
         process.stdout.close()
+        log_record.keep_files(LOGS / environ["GATEHOUSE_AUTH_PORT"])
 
 
 def is_listening(port: int) -> bool:

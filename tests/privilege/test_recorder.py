@@ -1,0 +1,122 @@
+"""Whose call a call is, and that a run fails for one that its function's role does not allow."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.recorder import aws_call_recorder as recorder
+from tests.support import privileges
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ROOT = Path(__file__).resolve().parents[2]
+
+ISSUE, REVOKE = "functions.issue_token.issuance", "functions.revoke_token.revocation"
+STORE, RING = "functions.shared.runtime.secret_store", "functions.rotate_keys.ring_store"
+TEST, PYTEST = "tests.integration.functions.test_handlers", "_pytest.python"
+
+
+@pytest.mark.parametrize(
+    ("stack", "expected"),
+    [
+        ((STORE, ISSUE, TEST, PYTEST), "functions.issue_token"),
+        (
+            (STORE, "authorizer.verifier", ISSUE, "local.gateway.invocation"),
+            "functions.issue_token",
+        ),
+        ((STORE, REVOKE, "authorizer.gate", TEST), "functions.revoke_token"),
+        (("authorizer.credentials", "authorizer.gate", TEST), "authorizer"),
+        (("authorizer.aws", "threading"), "authorizer"),
+        ((STORE, ISSUE, "awslambdaric.bootstrap"), "functions.issue_token"),
+        ((STORE, RING, "local.provisioning"), "functions.rotate_keys"),
+        ((STORE, RING, "infra.emergency", TEST), None),
+        ((STORE, TEST, PYTEST), None),
+        ((TEST, ISSUE, TEST), None),
+        ((PYTEST,), None),
+        ((STORE, "threading"), recorder.NOBODY),
+    ],
+)
+def test_a_call_is_the_slices_whose_code_it_came_from(
+    stack: tuple[str, ...], expected: str | None
+) -> None:
+    named = [f"botocore.{name}" for name in ("hooks", "client")]
+    assert recorder.caller([*named, *stack]) == expected
+
+
+PLANTED = """
+from tests.support.aws import STATE_TABLE, aws_account
+
+
+def test_that_passes(monkeypatch):
+    with aws_account(monkeypatch) as aws:
+        code = compile("aws.dynamodb.%(operation)s(TableName=STATE_TABLE%(more)s)", "it", "exec")
+        names = {"__name__": "functions.issue_token.planted", "aws": aws}
+        exec(code, {**names, "STATE_TABLE": STATE_TABLE})
+"""
+READ = {"operation": "get_item", "more": ", Key={'entry': {'S': 'revoked#1'}}"}
+SCAN = {"operation": "scan", "more": ""}
+
+
+def _run(
+    folder: Path, planted: Mapping[str, str], *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    (folder / "test_planted.py").write_text(PLANTED % planted)
+    (folder / "pytest.ini").write_text("[pytest]\ntestpaths = .\n")
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "tests.support.privilege_plugin", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_run_fails_for_a_call_that_the_role_does_not_allow(tmp_path: Path) -> None:
+    run = _run(tmp_path, SCAN, "test_planted.py")
+    assert run.returncode == 1, run.stdout
+    assert "1 passed" in run.stdout
+    assert "IssueToken may not dynamodb:Scan" in run.stdout
+    assert "test_planted.py::test_that_passes" in run.stdout
+
+
+def test_a_run_of_some_tests_need_not_use_all_that_is_granted(tmp_path: Path) -> None:
+    run = _run(tmp_path, READ, "test_planted.py")
+    assert run.returncode == 0, run.stdout
+    assert "may" not in run.stdout
+
+
+def test_a_run_of_all_tests_fails_for_a_grant_that_none_needed(tmp_path: Path) -> None:
+    run = _run(tmp_path, READ, "-n", "1")
+    assert run.returncode == 1, run.stdout
+    assert "1 passed" in run.stdout
+    assert "IssueToken may dynamodb:PutItem" in run.stdout
+    needed = "IssueToken may dynamodb:GetItem on arn:aws:dynamodb:us-east-1:123456789012:table/"
+    assert f"{needed}gatehouse-TokensTable, and no test has it do so" in run.stdout
+    assert f"{needed}gatehouse-StateTable" not in run.stdout
+
+
+SCRIPT = """
+import moto, os
+from functions.publish_jwks import handler
+with moto.mock_aws():
+    handler.handle({"httpMethod": "GET", "path": "/oauth2/jwks", "headers": {}}, None)
+"""
+
+
+def test_processes_that_tests_start_are_recorded_too(tmp_path: Path) -> None:
+    environ = {**os.environ, **recorder.environment(str(tmp_path)), "KEY_RING_SECRET": "key-ring",
+               "AWS_DEFAULT_REGION": "eu-west-1"}  # fmt: skip
+    environ.pop("PYTEST_CURRENT_TEST")
+    subprocess.run([sys.executable, "-c", SCRIPT], env=environ, check=True, cwd=ROOT)
+    (record,) = privileges.read(tmp_path)
+    assert record["caller"] == "functions.publish_jwks"
+    assert record["operation"] == "GetSecretValue"
+    assert record["parameters"] == {"SecretId": "key-ring"}

@@ -1,0 +1,217 @@
+"""The roles of template.yaml, and what is made of recorded calls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from local.aws import TEMPLATE
+from local.gateway.cloudformation import load
+from local.gateway.template import Template
+from tests.support import privileges
+from tests.support.iam import Request
+from tests.support.privileges import EVERYTHING, Roles
+
+KEY_ARN = "arn:aws:kms:us-east-1:123456789012:key/"
+TABLE_ARN = "arn:aws:dynamodb:us-east-1:123456789012:table/"
+STACK_TAG = "gatehouse:stack"
+THEIRS = {STACK_TAG: "theirs"}
+OURS = {STACK_TAG: "gatehouse"}
+
+
+@pytest.fixture(scope="module")
+def roles() -> Roles:
+    return Roles.of_the_stack()
+
+
+def _record(package: str, call: str, leading_key: str | None = None, **parameters: str) -> Any:  # noqa: ANN401 - as json.loads says
+    service, _, operation = call.partition(":")
+    return {
+        "caller": package,
+        "function": None,
+        "service": service,
+        "operation": operation,
+        "parameters": parameters,
+        "leading_key": leading_key,
+        "tags": {},
+        "place": "a test",
+    }
+
+
+def _refused(roles: Roles, *records: Any) -> list[str]:  # noqa: ANN401 - as above
+    return [sentence.removesuffix(", as it did in a test") for sentence in
+            privileges.refused(records, roles)]  # fmt: skip
+
+
+def test_calls_that_the_roles_allow_are_not_spoken_of(roles: Roles) -> None:
+    ring_arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:key-ring-AbCdEf"
+    assert not _refused(
+        roles,
+        _record("functions.issue_token", "dynamodb:GetItem", TableName="clients"),
+        _record("functions.publish_jwks", "secretsmanager:GetSecretValue", SecretId="key-ring"),
+        _record("functions.publish_jwks", "secretsmanager:GetSecretValue", SecretId=ring_arn),
+        _record("authorizer", "dynamodb:GetItem", "revoked#", TableName="state"),
+        _record("authorizer", "dynamodb:GetItem", "proof#", TableName="missing"),
+        _record("authorizer", "ssm:GetParameter", Name="/gatehouse/gatehouse/apis/abcdef1234"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("record", "sentence"),
+    [
+        (
+            _record("functions.issue_token", "dynamodb:PutItem", TableName="clients"),
+            f"IssueToken may not dynamodb:PutItem on {TABLE_ARN}gatehouse-ClientsTable",
+        ),
+        (
+            _record(
+                "functions.publish_jwks", "secretsmanager:GetSecretValue", SecretId="signing-keys"
+            ),
+            "PublishJwks may not secretsmanager:GetSecretValue on gatehouse/SigningKeysSecret",
+        ),
+        (
+            _record("functions.publish_metadata", "kms:ListAliases"),
+            "PublishMetadata may not kms:ListAliases on *",
+        ),
+        (
+            _record("functions.issue_token", "dynamodb:GetItem", TableName="accounts"),
+            "dynamodb:GetItem on 'accounts', which is none of the stack's resources",
+        ),
+        (
+            _record("authorizer", "ssm:GetParameter", Name="/gatehouse/another/apis/abcdef1234"),
+            (
+                "Authorizer or SharedAuthorizer may not ssm:GetParameter on "
+                "arn:aws:ssm:us-east-1:123456789012:parameter/gatehouse/another/apis/abcdef1234"
+            ),
+        ),
+        (
+            _record("functions.issue_token", "sqs:SendMessage"),
+            "nobody has taught this test what sqs:SendMessage needs",
+        ),
+        (
+            _record("functions.new_slice", "dynamodb:GetItem", TableName="clients"),
+            "functions.new_slice is no function of the template",
+        ),
+        (
+            _record("nobody", "dynamodb:GetItem", TableName="clients"),
+            "GetItem was called by no function that can be told",
+        ),
+        (
+            _record("functions.rotate_keys", "kms:DeleteAlias", AliasName="alias/x"),
+            "nobody made the alias alias/x",
+        ),
+    ],
+)
+def test_a_call_that_no_role_allows_is_named(roles: Roles, record: Any, sentence: str) -> None:  # noqa: ANN401 - as above
+    assert _refused(roles, record) == [sentence]
+
+
+def test_the_authorizer_writes_proofs_and_reads_revocations_and_not_the_reverse(
+    roles: Roles,
+) -> None:
+    (sentence,) = _refused(
+        roles, _record("authorizer", "dynamodb:PutItem", "revoked#", TableName="state")
+    )
+    assert sentence.endswith("(dynamodb:LeadingKeys=revoked#)")
+
+
+def test_functions_that_share_their_code_are_told_apart_by_their_process(roles: Roles) -> None:
+    record = _record("authorizer", "ssm:GetParameter", Name="/gatehouse/gatehouse/apis/abcdef1234")
+    assert not _refused(roles, {**record, "function": "SharedAuthorizer"})
+    (sentence,) = _refused(roles, {**record, "function": "Authorizer"})
+    assert sentence.startswith("Authorizer may not ssm:GetParameter")
+
+
+def test_what_a_service_does_with_the_data_key_is_part_of_a_call() -> None:
+    template = Template.read(TEMPLATE, EVERYTHING)
+    roles = Roles(template)
+    record = _record("functions.publish_jwks", "secretsmanager:GetSecretValue", SecretId="key-ring")
+    assert not _refused(roles, record)
+    roles.statements["PublishJwks"] = [
+        statement
+        for statement in roles.statements["PublishJwks"]
+        if statement.actions != ("kms:Decrypt",)
+    ]
+    (sentence,) = _refused(roles, record)
+    assert sentence.startswith("PublishJwks may not kms:Decrypt on alias/gatehouse-DataKey")
+
+
+@pytest.mark.parametrize(("tags", "refused"), [(OURS, 0), (THEIRS, 1), ({}, 1)])
+def test_a_key_is_judged_by_the_tags_that_it_was_made_with(
+    roles: Roles, tags: dict[str, str], refused: int
+) -> None:
+    key = {"key": "1234", "tags": tags, "place": "a test"}
+    use = _record("functions.issue_token", "kms:Sign", KeyId=f"{KEY_ARN}1234")
+    assert len(_refused(roles, key, use)) == refused
+
+
+def test_a_grant_that_nothing_needs_is_named(roles: Roles) -> None:
+    record = _record("functions.publish_jwks", "secretsmanager:GetSecretValue", SecretId="key-ring")
+    (before, after) = (
+        [text for text in privileges.unused(records, roles) if text.startswith("PublishJwks ")]
+        for records in ([], [record])
+    )
+    assert "PublishJwks may secretsmanager:GetSecretValue on gatehouse/KeyRingSecret" in before[0]
+    assert len(before) == 2
+    assert after == []
+
+
+def test_every_grant_that_hangs_on_a_parameter_is_switched_on_here() -> None:
+    template = Template.read(TEMPLATE, EVERYTHING)
+    resolver = template.resolver()
+    conditions = {
+        branch["Fn::If"][0]
+        for resource in load(TEMPLATE)["Resources"].values()
+        for policy in resource.get("Properties", {}).get("Policies", ())
+        for branch in policy["Statement"]
+        if "Fn::If" in branch
+    }
+    assert conditions
+    assert all(resolver.condition(name, "a policy") for name in conditions)
+
+
+def test_nothing_is_granted_on_everything_but_what_has_no_resource(roles: Roles) -> None:
+    """KMS lists aliases and makes keys in an account, not in something that has an ARN."""
+    granted = {
+        grant.actions
+        for statements in roles.statements.values()
+        for statement in statements
+        for grant in statement.grants()
+        if grant.resources == ("*",)
+    }
+    assert granted == {("kms:ListAliases",), ("kms:CreateKey",), ("kms:TagResource",)}
+    for statements in roles.statements.values():
+        for statement in statements:
+            assert not any("*" in action for action in statement.actions)
+
+
+@pytest.mark.parametrize("function", ["IssueToken", "IntrospectToken", "RotateKeys"])
+@pytest.mark.parametrize("tags", [{}, {f"aws:ResourceTag/{STACK_TAG}": ("theirs",)}])
+def test_no_function_may_touch_a_key_of_another_stack(
+    roles: Roles, function: str, tags: dict[str, tuple[str, ...]]
+) -> None:
+    for action in ("Sign", "ScheduleKeyDeletion", "GetPublicKey", "CreateAlias", "DeleteAlias"):
+        assert not roles.allows(function, Request(f"kms:{action}", f"{KEY_ARN}stranger", tags))
+    assert not roles.allows("RotateKeys", Request("kms:CreateKey", "*"))
+
+
+def test_only_what_signs_may_sign_and_it_makes_no_keys(roles: Roles) -> None:
+    own = {f"aws:ResourceTag/{STACK_TAG}": ("gatehouse",)}
+    new = {f"aws:RequestTag/{STACK_TAG}": ("gatehouse",)}
+    signs = {
+        function
+        for function in roles.statements
+        if roles.allows(function, Request("kms:Sign", f"{KEY_ARN}own", own))
+    }
+    makes = {
+        function
+        for function in roles.statements
+        if roles.allows(function, Request("kms:CreateKey", "*", new))
+    }
+    assert (signs, makes) == ({"IssueToken", "IntrospectToken"}, {"RotateKeys"})
+
+
+def test_functions_that_call_nothing_may_call_nothing(roles: Roles) -> None:
+    for function in ("PublishMetadata", "PublishResourceMetadata", "LookUpCountry"):
+        assert roles.statements[function] == []

@@ -1,0 +1,133 @@
+"""Writes down which function of ours asks AWS for what: a plugin of botocore's.
+
+botocore loads it into every client of every process that has `ENVIRONMENT` set: the tests', those
+of `chalice local`, and those that Lambda's own runtime client runs, where nothing else of the tests
+can be imported. So it imports the standard library only, and this folder holds nothing else.
+
+A call belongs to the slice whose code it came from, which the call stack tells: no process, client
+or composition has to be made in a special way.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+FOLDER: Final = "GATEHOUSE_AWS_CALLS"
+"""Names the folder that every process writes a file of its own into."""
+
+PLUGINS: Final = "BOTOCORE_EXPERIMENTAL__PLUGINS"
+
+FOLDER_OF_THIS: Final = Path(__file__).parent
+
+NOBODY: Final = "nobody"
+"""The caller of a call of ours that neither a slice nor a test can be found for."""
+
+_ARTIFACTS = ("functions", "authorizer")
+_OURS = (*_ARTIFACTS, "infra", "local", "tests")
+_SHARED = "functions.shared"
+_PARAMETERS = ("TableName", "SecretId", "KeyId", "TargetKeyId", "AliasName", "Name", "Bucket")
+_HELD = "gatehouse_parameters"
+_written: dict[int, set[str]] = {}
+"""What each process, by id, wrote: one that was forked starts anew."""
+
+
+def environment(folder: str) -> dict[str, str]:
+    """What a process needs in its environment to be recorded."""
+    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    return {
+        FOLDER: folder,
+        PLUGINS: f"gatehouse={__name__.rpartition('.')[2]}",
+        "PYTHONPATH": os.pathsep.join(dict.fromkeys([*paths, str(FOLDER_OF_THIS)])),
+    }
+
+
+def inherited() -> dict[str, str]:
+    """What a child that inherits nothing else of this environment is recorded with."""
+    return {name: os.environ[name] for name in (FOLDER, PLUGINS) if name in os.environ}
+
+
+def initialize_client_plugin(client: Any) -> None:  # noqa: ANN401 - any service's client
+    """Listen to a new client: botocore calls this by its name."""
+    client.meta.events.register("before-parameter-build", _before)
+    client.meta.events.register("after-call.kms.CreateKey", _made)
+
+
+def caller(modules: Iterable[str]) -> str | None:
+    """Return the package whose call this is, from the stack's module names, innermost first.
+
+    The authorizer's clients are its own; functions share theirs. Tests, the laptop edition and
+    operators call for themselves: None.
+    """
+    ours = [name for name in modules if name.partition(".")[0] in _OURS]
+    first = ours[0].partition(".")[0] if ours else ""
+    if first == "authorizer":
+        return first
+    if first != "functions" or any(name.startswith("infra.") for name in ours):
+        return None
+    for name in ours:
+        if name.startswith("functions.") and not name.startswith(_SHARED):
+            return ".".join(name.split(".")[:2])
+    return None if any(not name.startswith(_ARTIFACTS) for name in ours) else NOBODY
+
+
+def _stack() -> Iterator[str]:
+    frame = sys._getframe(1)
+    while frame is not None:
+        yield frame.f_globals.get("__name__", "")
+        frame = frame.f_back  # type: ignore[assignment]
+
+
+def _before(params: dict[str, Any], model: Any, context: dict[str, Any], **_: object) -> None:  # noqa: ANN401
+    package = caller(_stack())
+    context[_HELD] = params
+    if package is not None:
+        write({
+            "caller": package,
+            "function": os.environ.get("AWS_LAMBDA_FUNCTION_NAME"),
+            "service": model.service_model.signing_name,
+            "operation": model.name,
+            "parameters": {name: params[name] for name in _PARAMETERS if name in params},
+            "leading_key": _leading_key(params),
+            "tags": _tags(params),
+        })  # fmt: skip
+
+
+def _made(parsed: dict[str, Any], context: dict[str, Any], **_: object) -> None:
+    """Write down the tags of every key, whoever made it: later calls are judged by them."""
+    metadata = parsed.get("KeyMetadata")
+    if metadata:
+        write({"key": metadata["KeyId"], "tags": _tags(context.get(_HELD, {}))})
+
+
+def _tags(params: dict[str, Any]) -> dict[str, str]:
+    return {tag["TagKey"]: tag["TagValue"] for tag in params.get("Tags", ()) if "TagKey" in tag}
+
+
+def _leading_key(params: dict[str, Any]) -> str | None:
+    """Return an item's partition key; what follows its kind is one entry's business."""
+    key = params.get("Key") or params.get("Item") or {}
+    for name in ("entry", "token_digest", "client_id"):
+        if name in key:
+            kind, mark, _ = str(key[name].get("S", "")).partition("#")
+            return f"{kind}{mark}" if mark else name
+    return None
+
+
+def write(record: dict[str, Any]) -> None:
+    """Append a record to this process's file, once."""
+    folder = os.environ.get(FOLDER)
+    text = json.dumps(record, sort_keys=True)
+    written = _written.setdefault(os.getpid(), set())
+    if folder is None or text in written:
+        return
+    written.add(text)
+    place = os.environ.get("PYTEST_CURRENT_TEST") or " ".join(sys.argv[:2])
+    with (Path(folder) / f"{os.getpid()}.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps({**record, "place": place}) + "\n")

@@ -1,0 +1,158 @@
+"""template.yaml as CloudFormation gets to see it: after SAM's transform, under given parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from graphlib import TopologicalSorter
+from re import findall, fullmatch
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from samtranslator.parser.parser import Parser
+from samtranslator.translator.translator import Translator
+
+from local.aws import TEMPLATE
+from local.gateway.cloudformation import Resolver, load
+from local.place import LAPTOP
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+@cache
+def transformed() -> dict[str, Any]:
+    """Return the whole template, uploaded and after SAM's transform."""
+    document = load(TEMPLATE)
+    for resource in document["Resources"].values():
+        if resource["Type"] == "AWS::Serverless::Function":
+            resource["Properties"]["CodeUri"] = "s3://artifacts/function.zip"
+        elif resource["Type"] == "AWS::CloudFormation::Stack":
+            resource["Properties"]["TemplateURL"] = "https://artifacts.s3.amazonaws.com/part.yaml"
+    session = boto3.Session(region_name=LAPTOP.region)
+    translator = Translator({}, Parser(), boto_session=session)
+    found: dict[str, Any] = translator.translate(document, _defaults())
+    return found
+
+
+def _defaults() -> dict[str, str]:
+    parameters: Mapping[str, Mapping[str, object]] = load(TEMPLATE)["Parameters"]
+    return {name: str(declared["Default"]) for name, declared in parameters.items()}
+
+
+def refusals(parameters: Mapping[str, str]) -> list[str]:
+    """Return what CloudFormation says of parameters before it makes anything."""
+    document = transformed()
+    values = {**_defaults(), **parameters}
+    found = [
+        f"{name} does not match {declared['AllowedPattern']}"
+        for name, declared in document["Parameters"].items()
+        if "AllowedPattern" in declared and not fullmatch(declared["AllowedPattern"], values[name])
+    ]
+    for name, rule in document["Rules"].items():
+        tests = {name: rule["RuleCondition"]} | {
+            said["AssertDescription"]: said["Assert"] for said in rule["Assertions"]
+        }
+        resolver = Resolver({**LAPTOP.pseudo_parameters(), **values}, tests, {})
+        if resolver.condition(name, name):
+            said = (each["AssertDescription"] for each in rule["Assertions"])
+            found += [text for text in said if not resolver.condition(text, name)]
+    return found
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What CloudFormation makes of the template with these parameters."""
+
+    resources: Mapping[str, Mapping[str, Any]]
+    outputs: Mapping[str, Mapping[str, Any]]
+    resolver: Resolver
+
+    @classmethod
+    def of(cls, **parameters: str) -> Deployment:
+        """Choose what the conditions choose."""
+        document = transformed()
+        resolver = Resolver(
+            {**LAPTOP.pseudo_parameters(), **_defaults(), **parameters}, document["Conditions"], {}
+        )
+
+        def chosen(part: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+            return {
+                name: _chosen(declared, resolver)
+                for name, declared in part.items()
+                if "Condition" not in declared or resolver.condition(declared["Condition"], name)
+            }
+
+        return cls(chosen(document["Resources"]), chosen(document["Outputs"]), resolver)
+
+    def order(self) -> list[str]:
+        """Return the resources in an order in which they can be made.
+
+        Raises:
+            graphlib.CycleError: there is none.
+            AssertionError: a resource or an output needs one that is not made.
+        """
+        graph = {name: set(_references(part)) for name, part in self.resources.items()}
+        needed = {**graph, **{name: set(_references(part)) for name, part in self.outputs.items()}}
+        known = self.resources.keys() | transformed()["Parameters"].keys()
+        missing = {
+            f"{name} needs {other}"
+            for name, others in needed.items()
+            for other in others - known
+            if not other.startswith("AWS::")
+        }
+        assert not missing
+        made = {name: others & self.resources.keys() for name, others in graph.items()}
+        return list(TopologicalSorter(made).static_order())
+
+
+def _chosen(node: Any, resolver: Resolver) -> Any:  # noqa: ANN401 - a document node
+    """Return the node with every Fn::If decided, and all else as it was."""
+    if isinstance(node, list):
+        return [_chosen(item, resolver) for item in node if not _is_nothing(item, resolver)]
+    if not isinstance(node, dict):
+        return node
+    if "Fn::If" in node:
+        condition, if_true, if_false = node["Fn::If"]
+        holds = resolver.condition(condition, condition)
+        return _chosen(if_true if holds else if_false, resolver)
+    return {
+        key: _chosen(value, resolver)
+        for key, value in node.items()
+        if not _is_nothing(value, resolver)
+    }
+
+
+def _is_nothing(node: object, resolver: Resolver) -> bool:
+    return bool(_chosen(node, resolver) == {"Ref": "AWS::NoValue"}) if _is_if(node) else False
+
+
+def _is_if(node: object) -> bool:
+    return isinstance(node, dict) and "Fn::If" in node
+
+
+def _references(node: Any) -> Iterator[str]:  # noqa: ANN401 - a document node
+    """Yield the logical ids that a node names in Ref, Fn::GetAtt, Fn::Sub or DependsOn."""
+    if isinstance(node, list):
+        for item in node:
+            yield from _references(item)
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            if key == "Ref":
+                yield value
+            elif key == "Fn::GetAtt":
+                yield (value.split(".") if isinstance(value, str) else value)[0]
+            elif key == "DependsOn":
+                yield from [value] if isinstance(value, str) else value
+            elif key == "Fn::Sub":
+                yield from _substituted(value)
+            else:
+                yield from _references(value)
+
+
+def _substituted(argument: Any) -> Iterator[str]:  # noqa: ANN401 - a document node
+    text, extra = (argument, {}) if isinstance(argument, str) else argument
+    for name in findall(r"\$\{([^!}]+)\}", text):
+        if name not in extra:
+            yield name.split(".")[0]
+    yield from _references(extra)

@@ -1,0 +1,31 @@
+"""Where the log lines of a test run are kept, so that all of them can be searched when it ends."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from uuid import uuid4
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+FOLDER: Final = "GATEHOUSE_TEST_LOGS"
+"""Names the folder. Nothing is kept where it is not set."""
+
+
+def new_file(name: str) -> Path:
+    """Return a file that the lines of one process can be written to."""
+    folder = os.environ.get(FOLDER)
+    return Path(folder) / f"{name}-{uuid4()}.log" if folder else Path(os.devnull)
+
+
+def keep(name: str, lines: Iterable[str]) -> None:
+    """Keep lines that a process has written."""
+    new_file(name).write_text("".join(lines), encoding="utf-8")
+
+
+def keep_files(folder: Path) -> None:
+    """Keep the logs in a folder: each is some process's."""
+    for path in folder.glob("*.log"):
+        keep(path.stem, path.read_text(encoding="utf-8", errors="replace"))

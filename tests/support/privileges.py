@@ -1,0 +1,278 @@
+"""The roles of template.yaml, held against the AWS calls that a test run recorded."""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from local.aws import TEMPLATE
+from local.gateway.template import Template
+from local.place import LAPTOP
+from local.provisioning import names
+from tests.recorder.aws_call_recorder import NOBODY
+from tests.support import aws
+from tests.support.iam import Request, Statement, allows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+Record = dict[str, Any]
+
+EVERYTHING: Final = {
+    "KeyEdition": "kms",
+    "CheckRevokedTokens": "true",
+    "ProofOfPossession": "dpop,mtls",
+    "AuthorizerCacheSeconds": "0",
+}
+"""Parameters with which the template grants all that it ever grants."""
+
+STAND_INS: Final = {
+    aws.CLIENTS_TABLE: "ClientsTable",
+    aws.TOKENS_TABLE: "TokensTable",
+    aws.STATE_TABLE: "StateTable",
+    aws.KEY_RING_SECRET: "KeyRingSecret",
+    aws.SIGNING_KEYS_SECRET: "SigningKeysSecret",
+    aws.DPOP_NONCE_SECRET: "DpopNonceSecret",
+    "introspection": "IntrospectionCredentials",
+    "binary": "IntrospectionCredentials",
+}
+"""What tests call a resource, and which of the stack's it stands for."""
+
+NOTHING: Final = "missing"
+"""What tests call a resource that is not there: no role has to grant it."""
+
+OTHER_STACK: Final = "ours"
+"""The stack's name in tests that have two."""
+
+_MADE_UP: Final = re.compile(r"-([A-Z0-9]{12}|[A-Za-z]{6})$")
+"""The end of a name that CloudFormation gave, or of a secret's ARN."""
+
+_DATA_KEY_ACTIONS: Final = {
+    "secretsmanager:GetSecretValue": ("kms:Decrypt",),
+    "secretsmanager:PutSecretValue": ("kms:Decrypt", "kms:GenerateDataKey"),
+    "dynamodb:GetItem": ("kms:Decrypt",),
+    "dynamodb:PutItem": ("kms:Decrypt",),
+    "dynamodb:UpdateItem": ("kms:Decrypt",),
+    "dynamodb:DeleteItem": ("kms:Decrypt",),
+}
+"""What a service does in the caller's name with the customer's key that the data is under."""
+
+
+def read(folder: Path) -> list[Record]:
+    """Return what every process of a run wrote down."""
+    return [
+        json.loads(line)
+        for file in sorted(folder.glob("*.jsonl"))
+        for line in file.read_text().splitlines()
+    ]
+
+
+class Roles:
+    """What each function may do, and what the stack's resources are called."""
+
+    def __init__(self, template: Template) -> None:
+        self._names = names(template)
+        self._data_keys = dict(_data_keys(template, self._names))
+        self._logical_ids = {
+            **STAND_INS,
+            **{value: key for key, value in self._names.items() if not key.endswith(".Arn")},
+        }
+        self.functions: dict[str, list[str]] = {}
+        """Logical ids by the package that the functions' code is in: two are authorizers."""
+        self.statements: dict[str, list[Statement]] = {}
+        for logical_id, properties in template.function_properties():
+            package = properties["Handler"].removesuffix(".handler.handle")
+            self.functions.setdefault(package, []).append(logical_id)
+            resolved = template.properties(logical_id, self._names)
+            self.statements[logical_id] = [
+                Statement.read(statement)
+                for policy in resolved.get("Policies", ())
+                for statement in policy["Statement"]
+            ]
+
+    @classmethod
+    def of_the_stack(cls) -> Roles:
+        """Return the roles of template.yaml with everything switched on."""
+        return cls(Template.read(TEMPLATE, EVERYTHING))
+
+    def allows(self, function: str, request: Request) -> bool:
+        """Tell whether a function's role lets a request through."""
+        return allows(self.statements[function], request)
+
+    def arn(self, name: str) -> str | None:
+        """Return the ARN of what a call named, with or without the end that AWS makes up."""
+        bare = _MADE_UP.sub("", name.rpartition(":secret:")[2])
+        logical_id = self._logical_ids.get(bare)
+        return self._names[f"{logical_id}.Arn"] if logical_id else None
+
+    def data_key(self, arn: str) -> str | None:
+        """Return the ARN of the key that a table or a secret is encrypted with."""
+        return self._data_keys.get(arn)
+
+
+def _data_keys(template: Template, known: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    for kind in ("AWS::DynamoDB::Table", "AWS::SecretsManager::Secret"):
+        for resource in template.of_type(kind):
+            properties = template.properties(resource.logical_id, known)
+            encryption = properties.get("SSESpecification", properties)
+            key = encryption.get("KMSMasterKeyId", encryption.get("KmsKeyId"))
+            if key:
+                yield known[f"{resource.logical_id}.Arn"], key
+
+
+class JudgementError(Exception):
+    """Raised for a call that cannot be judged; the message says why."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A recorded call: whose it may have been, and the requests that IAM makes of it."""
+
+    functions: tuple[str, ...]
+    requests: tuple[Request, ...]
+
+
+def refused(records: Sequence[Record], roles: Roles) -> list[str]:
+    """Return a sentence about each call that its function's role does not allow."""
+    keys = Keys.made_in(records)
+    found: dict[str, str] = {}
+    for record in _calls(records):
+        try:
+            call = _call(record, roles, keys)
+        except JudgementError as error:
+            found.setdefault(str(error), record["place"])
+            continue
+        for request in call.requests:
+            if not any(roles.allows(function, request) for function in call.functions):
+                callers = " or ".join(call.functions)
+                found.setdefault(f"{callers} may not {request}", record["place"])
+    return [f"{sentence}, as it did in {place}" for sentence, place in found.items()]
+
+
+def unused(records: Sequence[Record], roles: Roles) -> list[str]:
+    """Return a sentence about each grant that no recorded call needed."""
+    keys = Keys.made_in(records)
+    asked: dict[str, list[Request]] = {}
+    for record in _calls(records):
+        with suppress(JudgementError):
+            call = _call(record, roles, keys)
+            for function in call.functions:
+                asked.setdefault(function, []).extend(call.requests)
+    return [
+        f"{function} may {grant}, and no test has it do so"
+        for function, statements in roles.statements.items()
+        for statement in statements
+        if statement.effect == "Allow"
+        for grant in statement.grants()
+        if not any(grant.matches(request) for request in asked.get(function, ()))
+    ]
+
+
+def _calls(records: Iterable[Record]) -> Iterator[Record]:
+    for record in records:
+        if "caller" in record and NOTHING not in record["parameters"].values():
+            yield record
+
+
+class Keys:
+    """The KMS keys that a run made: the tags that each was made with, and their aliases."""
+
+    def __init__(self, tags: Mapping[str, Mapping[str, str]], of_alias: Mapping[str, str]) -> None:
+        self._tags = tags
+        self._of_alias = of_alias
+
+    @classmethod
+    def made_in(cls, records: Sequence[Record]) -> Keys:
+        """Read them from the records."""
+        tags = {record["key"]: record["tags"] for record in records if "key" in record}
+        parameters = [record["parameters"] for record in records if "caller" in record]
+        aliases = {
+            each["AliasName"]: each["TargetKeyId"] for each in parameters if "TargetKeyId" in each
+        }
+        return cls(tags, aliases)
+
+    def request(self, action: str, key: str) -> Request:
+        """Return the request to do something to a key."""
+        key_id = key.rpartition("/")[2]
+        tags = self._tags.get(key_id, {})
+        return Request(action, _own_arn("kms", f"key/{key_id}"), _tag_context("Resource", tags))
+
+    def of_alias(self, alias: str) -> str:
+        """Return the key that an alias stands for."""
+        if alias not in self._of_alias:
+            raise JudgementError(f"nobody made the alias {alias}")
+        return self._of_alias[alias]
+
+
+def _call(record: Record, roles: Roles, keys: Keys) -> Call:
+    if record["caller"] == NOBODY:
+        raise JudgementError(f"{record['operation']} was called by no function that can be told")
+    functions = roles.functions.get(record["caller"])
+    if functions is None:
+        raise JudgementError(f"{record['caller']} is no function of the template")
+    if record["function"] in functions:  # in a process of its own, as Lambda starts it
+        functions = [record["function"]]
+    return Call(tuple(functions), tuple(_requests(record, roles, keys)))
+
+
+def _requests(record: Record, roles: Roles, keys: Keys) -> Iterator[Request]:
+    action = f"{record['service']}:{record['operation']}"
+    if record["service"] == "kms":
+        yield from _kms_requests(action, record["parameters"], record["tags"], keys)
+        return
+    if record["service"] == "ssm":
+        yield Request(action, _own_arn("ssm", f"parameter{record['parameters']['Name']}"))
+        return
+    if record["service"] not in ("dynamodb", "secretsmanager"):
+        raise JudgementError(f"nobody has taught this test what {action} needs")
+    name = record["parameters"].get("TableName") or record["parameters"].get("SecretId", "")
+    arn = roles.arn(name)
+    if arn is None:
+        raise JudgementError(f"{action} on {name!r}, which is none of the stack's resources")
+    leading = record["leading_key"]
+    yield Request(action, arn, {"dynamodb:LeadingKeys": (leading,)} if leading else {})
+    data_key = roles.data_key(arn)
+    if data_key is not None:
+        via = {"kms:ViaService": (f"{record['service']}.{LAPTOP.region}.{LAPTOP.url_suffix}",)}
+        for needed in _DATA_KEY_ACTIONS.get(action, ()):
+            yield Request(needed, data_key, via)
+
+
+def _kms_requests(
+    action: str, parameters: Mapping[str, str], tags: Mapping[str, str], keys: Keys
+) -> Iterator[Request]:
+    """The requests of a call to KMS: what is done to an alias needs the right to its key as well.
+
+    https://docs.aws.amazon.com/kms/latest/developerguide/alias-access.html
+    """
+    alias = parameters.get("AliasName")
+    key = parameters.get("KeyId") or parameters.get("TargetKeyId")
+    if alias is not None:
+        yield Request(action, _own_arn("kms", _in_this_stack(alias)))
+        key = key or keys.of_alias(alias)
+    if key is not None:
+        yield keys.request(action, key)
+    else:
+        yield Request(action, "*", _tag_context("Request", tags))
+        if tags:  # a key that is made with tags is tagged
+            new = _own_arn("kms", "key/new")
+            yield Request("kms:TagResource", new, _tag_context("Request", tags))
+
+
+def _own_arn(service: str, resource: str) -> str:
+    return f"arn:{LAPTOP.partition}:{service}:{LAPTOP.region}:{LAPTOP.account_id}:{resource}"
+
+
+def _tag_context(kind: str, tags: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    return {f"aws:{kind}Tag/{name}": (_in_this_stack(value),) for name, value in tags.items()}
+
+
+def _in_this_stack(text: str) -> str:
+    """Take a test's own stack for the template's."""
+    if text == OTHER_STACK or text.startswith(f"alias/{OTHER_STACK}-signing/"):
+        return text.replace(OTHER_STACK, LAPTOP.stack_name, 1)
+    return text

@@ -1,0 +1,42 @@
+"""A server of several processes that answers with the process's id: `-m … <workers>`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from local.gateway.messages import Request, Response
+from local.http_server import Server
+from local.whole_lines import print_whole_lines
+from local.workers import fork_workers, shares
+
+
+class _ProcessId:
+    def handle(self, request: Request) -> Response:
+        """Print two parts of a line, and answer."""
+        print(request.path, "." * 200)  # noqa: T201 - as functions log
+        return Response(200, body=str(os.getpid()).encode())
+
+    def too_large(self, request: Request) -> Response:
+        raise NotImplementedError
+
+
+def main() -> None:
+    """Print the port and serve."""
+    print_whole_lines()
+    workers = int(sys.argv[1])
+    server = Server("127.0.0.1", 0)
+    server.open(_ProcessId())
+    share_of = shares(workers)
+
+    def serve(own: int) -> None:
+        server.share = share_of[own]
+        server.serve_forever()
+
+    fork_workers(workers, serve, lambda: os._exit(3))
+    print(server.port)  # noqa: T201 - to whoever started it
+    serve(0)
+
+
+if __name__ == "__main__":
+    main()
