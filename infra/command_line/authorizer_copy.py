@@ -9,13 +9,11 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import urlsplit
 
 from authorizer.composition import build
 from authorizer.deny_list import DynamoDbRevokedTokens
-from authorizer.gate import Gate
 from authorizer.introspection import Credentials
 from authorizer.scope_map import ScopeMap, ScopeMapError, parse_scope_map
 from authorizer.settings import Settings, SettingsError
@@ -24,11 +22,12 @@ from infra.command_line.errors import CommandError, ExitCode, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from authorizer import aws
-    from authorizer.gate import Grant
+    from authorizer.gate import Gate, Grant
     from infra.command_line.session import Session
 
 SECONDS: Final = 5.0
@@ -167,7 +166,7 @@ class AuthorizerCopy:
 
     @property
     def _dynamodb(self) -> aws.DynamoDb:
-        return cast("aws.DynamoDb", _CallersDynamoDb(self.session.dynamodb))
+        return cast("aws.DynamoDb", _CallersDynamoDb(self.session.aws.dynamodb))
 
     @property
     def _stage_arn(self) -> str:

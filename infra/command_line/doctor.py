@@ -17,7 +17,7 @@ from infra.command_line.checks.patient import Patient
 from infra.command_line.errors import ExitCode, UsageError
 from infra.command_line.options import Command
 from infra.command_line.session import Session, pass_session
-from infra.command_line.terminal import safe, table
+from infra.command_line.terminal import counted, safe, table
 from infra.command_line.times import iso
 from infra.command_line.troubles import translated
 
@@ -35,6 +35,7 @@ CHECKS: Final = (
     *client_checks.CHECKS,
     *account.CHECKS,
 )
+_COUNTED: Final = frozenset({Level.WARNING, Level.FAILURE})
 _STYLES: Final = {
     Level.OK: "green",
     Level.WARNING: "yellow",
@@ -109,7 +110,11 @@ def _findings_table(found: Sequence[tuple[Check, Finding]]) -> Table:
 
 
 def _summary(counts: Counter[Level]) -> Text:
-    said = ", ".join(f"{counts[level]} {level.value}" for level in Level if counts[level])
+    said = ", ".join(
+        counted(counts[level], level.value) if level in _COUNTED else f"{counts[level]} {level}"
+        for level in Level
+        if counts[level]
+    )
     return safe(f"{said}.", style="bold")
 
 

@@ -296,7 +296,7 @@ def _needed(known: _Known, call: Call) -> Iterator[str]:
     if scopes:
         yield f"{' or '.join(scopes)} would open it"
     else:
-        yield "no scope by itself opens it; API Gateway answers 404 by itself if it has no such route"
+        yield "no scope by itself opens it; where there is no such route, API Gateway says 404"
 
 
 def _opens(known: _Known, scope: str, stage: str, resource: str) -> bool:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 from rich.text import Text
-
 
 from authorizer.errors import AuthorizerError
 from infra.command_line.authorizer_copy import AuthorizerCopy, Call

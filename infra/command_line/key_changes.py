@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 
 from functions.rotate_keys.rotation import announce
 from functions.rotate_keys.rotation_rules import RETENTION_NEEDED, SETTLING
-from functions.shared.keys.key_ring import KeyRing
 from infra.command_line.times import readable
 from infra.emergency import RefusedError, change_ring, find_key, revoked
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from functions.rotate_keys.private_halves import PrivateHalves
     from functions.rotate_keys.ring_store import RingStore
     from functions.rotate_keys.rotation_rules import RotationRules
-    from functions.shared.keys.key_ring import RingKey
+    from functions.shared.keys.key_ring import KeyRing, RingKey
     from functions.shared.runtime.clock import Clock
 
 

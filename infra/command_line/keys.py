@@ -193,9 +193,12 @@ def _whose_tokens(session: Session, room: KeyRoom, doomed: RingKey) -> list[str]
     if ends <= now:
         return [f"By the clients' lifetimes all its tokens expired by {readable(ends)}."]
     return [
-        f"Tokens of {counted(len(clients), 'client')}, issued since {readable(doomed.sign_from)}, "
-        f"the last of which would count until {readable(ends)}: {names}{more}.",
-        f"No cache accepts one after {readable(min(cached, ends))}. Clients get new tokens at once.",
+        f"Whose: {counted(len(clients), 'client')}, {names}{more}.",
+        (
+            f"Which: those issued since {readable(doomed.sign_from)}, that would end by "
+            f"{readable(ends)}."
+        ),
+        f"No cache accepts one after {readable(min(cached, ends))}.",
     ]
 
 

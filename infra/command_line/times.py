@@ -51,7 +51,7 @@ def readable(moment: float | None, *, otherwise: str = "") -> str:
 def span(seconds: float) -> str:
     """Render how long something takes or is ago, in the two largest units: `3 h 55 min`."""
     left = round(abs(seconds))
-    parts = []
+    parts: list[str] = []
     for name, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
         count, left = divmod(left, size)
         if count or parts:

@@ -1,4 +1,4 @@
-"""Token requests, as a client makes them: with every way to prove who it is, and to bind a token."""
+"""Token requests, as a client makes them: every way to prove who it is, and to bind a token."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ class Request:
     help="Write the headers to a new file of mode 0600, print the curl line that sends them.",
 )
 @pass_session
-def get(session: Session, client_id: str, **given: Any) -> None:  # noqa: ANN401 - click's
+def get(session: Session, /, client_id: str, **given: Any) -> None:  # noqa: ANN401 - click's
     """Get a token as a client, and print it, its headers, or a curl line."""
     if given["headers"] and given["curl_file"]:
         raise UsageError("--headers and --curl are two ways of one thing.", "Choose one.")

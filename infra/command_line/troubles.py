@@ -30,12 +30,8 @@ def translated(error: Exception) -> CommandError | None:
         return error
     if isinstance(error, SecretConflictError):
         return ConflictError("Somebody else wrote the secret meanwhile.")
-    if isinstance(error, NoSuchKeyError):
-        return NotFoundError(error.problem, "See them all: gatehouse keys list.")
-    if isinstance(error, RefusedError):
-        return CommandError(error.problem, error.next_step)
-    if isinstance(error, UnsafeRotationError):
-        return CommandError(f"{error}.", "Deploy with other parameters: docs/deploy.md has them.")
+    if isinstance(error, RefusedError | UnsafeRotationError):
+        return _of_a_rule(error)
     if isinstance(error, OAuthError):
         cause = error.__cause__
         if isinstance(cause, ClientError | BotoCoreError):
@@ -45,9 +41,15 @@ def translated(error: Exception) -> CommandError | None:
             "A newer Gatehouse may have written it: use the command line of that version.",
             ExitCode.TROUBLE,
         )
-    if isinstance(error, ClientError | BotoCoreError):
-        return _of_aws(error)
-    return None
+    return _of_aws(error) if isinstance(error, ClientError | BotoCoreError) else None
+
+
+def _of_a_rule(error: RefusedError | UnsafeRotationError) -> CommandError:
+    if isinstance(error, NoSuchKeyError):
+        return NotFoundError(error.problem, "See them all: gatehouse keys list.")
+    if isinstance(error, RefusedError):
+        return CommandError(error.problem, error.next_step)
+    return CommandError(f"{error}.", "Deploy with other parameters: docs/deploy.md has them.")
 
 
 def _of_aws(error: ClientError | BotoCoreError) -> CommandError:

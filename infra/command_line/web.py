@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import ssl
 from dataclasses import dataclass, field
-from email.message import Message
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, Final
 from urllib.error import HTTPError
@@ -23,6 +22,7 @@ from infra.command_line.errors import CommandError, ExitCode, NotFoundError, Usa
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from email.message import Message
     from pathlib import Path
 
 _SECONDS: Final = 10
@@ -107,7 +107,7 @@ class _NoRedirects(HTTPRedirectHandler):
 
 
 class Web:
-    """Asks, through the caller's proxy where there is one; this machine's own addresses directly."""
+    """Asks through the caller's proxy, if any; this machine's own addresses directly."""
 
     def __init__(self, certificates: Certificates | None = None) -> None:
         self._certificates = certificates or Certificates()

@@ -1,4 +1,4 @@
-"""What only an account can tell: functions, roles, tables, logs, alarms, and API Gateway's settings."""
+"""What only an account can tell: functions, roles, tables, logs, alarms, API Gateway's settings."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def kms_keys(patient: Patient) -> Iterator[Finding]:
 
 def tables(patient: Patient) -> Iterator[Finding]:
     """Clients can be brought back, and what is remembered for a while is forgotten."""
-    dynamodb, deployment = patient.session.dynamodb, patient.deployment
+    dynamodb, deployment = patient.session.aws.dynamodb, patient.deployment
     backups = dynamodb.describe_continuous_backups(TableName=deployment.clients_table)
     recovery = backups["ContinuousBackupsDescription"].get("PointInTimeRecoveryDescription", {})
     faults = []

@@ -66,7 +66,7 @@ def _ended(secret: StoredSecret, now: float) -> bool:
 
 def idle_secrets(patient: Patient) -> Iterator[Finding]:
     """Secrets that count are used."""
-    uses = DynamoDbSecretUses(patient.session.dynamodb, patient.deployment.state_table)
+    uses = DynamoDbSecretUses(patient.session.aws.dynamodb, patient.deployment.state_table)
     idle = {}
     for client in patient.clients:
         for secret in client.secrets:

@@ -57,7 +57,7 @@ class Patient:
     @cached_property
     def clients(self) -> tuple[Client, ...]:
         """Its clients."""
-        table = ClientTable(self.session.dynamodb, self.deployment.clients_table)
+        table = ClientTable(self.session.aws.dynamodb, self.deployment.clients_table)
         return tuple(seen.client for seen in table.list())
 
     @cached_property
