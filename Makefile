@@ -3,7 +3,7 @@ PYTHON ?= python3
 export SAM_CLI_TELEMETRY = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run walkthrough storm test check lint types arrows template coverage screenshots bench costs docs strictness fuzz build reproducible deploy smoke remove format lock clean
+.PHONY: help run walkthrough storm test check lint types arrows template coverage screenshots bench costs docs reference strictness fuzz build reproducible deploy smoke remove format lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,22 +22,22 @@ test: .venv/dev.stamp ## Run the tests
 
 check: lint types arrows template docs coverage ## Run what CI runs
 
-lint: .venv/dev.stamp
+lint: .venv/dev.stamp ## Part of check: ruff
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 
-types: .venv/dev.stamp
+types: .venv/dev.stamp ## Part of check: mypy
 	.venv/bin/mypy
 
-arrows: .venv/dev.stamp
+arrows: .venv/dev.stamp ## Part of check: which package may import which
 	.venv/bin/lint-imports --no-cache
 
-template: .venv-sam/sam.stamp .venv-checkov/checkov.stamp
+template: .venv-sam/sam.stamp .venv-checkov/checkov.stamp ## Part of check: SAM, cfn-lint and checkov look at the templates
 	.venv-sam/bin/sam validate --lint
 	for example in docs/examples/*/template.yaml; do .venv-sam/bin/sam validate --lint --template $$example || exit 1; done
 	.venv-sam/bin/python -m infra.template_checks
 
-coverage: .venv/dev.stamp
+coverage: .venv/dev.stamp ## Part of check: the tests, and the branches that they take
 	rm -f .coverage .coverage.*
 	.venv/bin/coverage run -m pytest -n auto --dist loadgroup
 	.venv/bin/coverage combine --quiet
@@ -53,6 +53,9 @@ costs: .venv/dev.stamp ## Measure what an invocation uses, price it, write docs/
 	.venv/bin/python -m tests.benchmarks.usage
 	.venv/bin/python -m infra.costs.page
 	.venv/bin/python -m infra.scale.page
+
+reference: .venv/dev.stamp ## Write docs/reference from the code
+	@.venv/bin/python -m infra.reference
 
 docs: .venv-docs/docs.stamp ## Build the documentation's site in .gatehouse/site (LINKS=1: ask every outside link too)
 	.venv-docs/bin/sphinx-build -q -W --keep-going -b dirhtml docs .gatehouse/site

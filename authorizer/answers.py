@@ -7,7 +7,6 @@ from typing import NamedTuple, Protocol
 
 from authorizer import request
 from authorizer.claims import VerifiedToken, join_scopes
-from authorizer.method_arn import stage_arn
 from authorizer.policy import PolicyCompiler, write_policy
 from authorizer.routes import parse_route
 from authorizer.scope_map import ScopeMap
@@ -53,9 +52,7 @@ class PolicyAnswers:
         self._usage_keys = usage_keys
         self._expire = expire
 
-    def place(self, event: Mapping[str, object]) -> str:
-        """Return the ARN of the stage."""
-        return stage_arn(event.get("methodArn") or event.get("routeArn"))
+    place = staticmethod(request.stage)
 
     def write(self, token: VerifiedToken, place: str) -> Answer:
         """Write the policy for a token at a stage."""

@@ -4,15 +4,16 @@ boto3 takes longer to import than all the rest of us, and a plain JWT never need
 need it imports it here, on the time of the request that was the first to ask.
 """
 
+# ruff: noqa: PLC0415 - as it says above
+
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from botocore.config import Config
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -24,36 +25,21 @@ _SHORTEST_PATIENCE = 0.05  # botocore takes 0 for no timeout at all
 
 
 def secrets_manager(seconds: float) -> SecretsManagerClient:
-    """Return a Secrets Manager client whose calls end within so many seconds."""
+    """Return a Secrets Manager client, for once, whose calls end within so many seconds."""
     deadline = monotonic() + seconds
-    import boto3  # noqa: PLC0415
+    import boto3
 
     return boto3.client("secretsmanager", config=_patience(deadline - monotonic()))
 
 
-def dynamodb(seconds: float) -> DynamoDBClient:
-    """Return a DynamoDB client whose calls end within so many seconds."""
-    import boto3  # noqa: PLC0415
-
-    return boto3.client("dynamodb", config=_patience(seconds))
-
-
-def systems_manager(seconds: float) -> SSMClient:
-    """Return a Systems Manager client whose calls end within so many seconds."""
-    import boto3  # noqa: PLC0415
-
-    return boto3.client("ssm", config=_patience(seconds))
-
-
-class _Kept(Generic[_Client]):
+class _Kept(ABC, Generic[_Client]):
     """Clients that are kept: one whose calls take `patience` seconds, one for half that, and so on.
 
     A client's patience is fixed when it is made, and what a request has left is never the same
     twice: each is given the most patient client that it has time for.
     """
 
-    def __init__(self, make: Callable[[float], _Client], patience: float) -> None:
-        self._make = make
+    def __init__(self, patience: float) -> None:
         self._patience = patience
         self._clients: dict[float, _Client] = {}
         self._making = Lock()  # boto3's own session is not for several threads
@@ -61,7 +47,7 @@ class _Kept(Generic[_Client]):
     def client(self, seconds: float) -> _Client:
         """Return a client whose calls end within so many seconds."""
         deadline = monotonic() + seconds
-        import boto3  # noqa: F401, PLC0415 - on this request's time, not on that of all to come
+        import boto3  # noqa: F401 - on this request's time, not on that of all to come
 
         with self._making:
             patience = self._patience
@@ -69,34 +55,41 @@ class _Kept(Generic[_Client]):
             while patience > left:
                 patience /= 2
             if patience not in self._clients:
-                self._clients[patience] = self._make(patience)
+                self._clients[patience] = self._make(_patience(patience))
             return self._clients[patience]
+
+    @abstractmethod
+    def _make(self, config: Config) -> _Client: ...
 
 
 class DynamoDb(_Kept["DynamoDBClient"]):
-    """A DynamoDB client that is kept."""
+    """DynamoDB clients."""
 
-    def __init__(self, patience: float) -> None:
-        super().__init__(dynamodb, patience)
+    def _make(self, config: Config) -> DynamoDBClient:
+        import boto3
+
+        return boto3.client("dynamodb", config=config)
 
 
-class Parameters(_Kept["SSMClient"]):
-    """A Systems Manager client that is kept."""
+class SystemsManager(_Kept["SSMClient"]):
+    """Systems Manager clients."""
 
-    def __init__(self, patience: float) -> None:
-        super().__init__(systems_manager, patience)
+    def _make(self, config: Config) -> SSMClient:
+        import boto3
+
+        return boto3.client("ssm", config=config)
 
 
 def errors() -> tuple[type[Exception], ...]:
     """Return what boto3 raises when a service cannot be asked."""
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+    from botocore.exceptions import BotoCoreError, ClientError
 
     return BotoCoreError, ClientError
 
 
 def _patience(seconds: float) -> Config:
     """Share the time between connecting and reading; there is none to try again."""
-    from botocore.config import Config  # noqa: PLC0415
+    from botocore.config import Config
 
     each = max(seconds / 2, _SHORTEST_PATIENCE)
     return Config(connect_timeout=each, read_timeout=each, retries={"total_max_attempts": 1})

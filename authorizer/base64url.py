@@ -1,7 +1,7 @@
-"""Base64url in its one canonical form (RFC 4648 sections 3.5 and 5, RFC 7515 section 2)."""
+"""Base64url in its one canonical form (RFC 4648, 3.5 and 5; RFC 7515, 2)."""
 
 from binascii import Error as Base64Error
-from binascii import a2b_base64
+from binascii import a2b_base64, b2a_base64
 
 from authorizer.errors import TokenRefused
 from authorizer.reasons import Reason
@@ -10,8 +10,14 @@ _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 # What is foreign here becomes what is foreign to base64, its own `+`, `/` and `=` included.
 _FOREIGN = bytes(set(range(256)).difference(_ALPHABET))
 _TO_STANDARD = bytes.maketrans(b"-_" + _FOREIGN, b"+/" + b"!" * len(_FOREIGN))
+_TO_URL = bytes.maketrans(b"+/", b"-_")
 # The characters that may end a group of two or three: those whose unused bits are zero.
 _LAST_CHARACTERS = {2: b"AQgw", 3: b"AEIMQUYcgkosw048"}
+
+
+def encode(raw: bytes) -> str:
+    """Encode bytes in base64url without padding."""
+    return b2a_base64(raw, newline=False).translate(_TO_URL).rstrip(b"=").decode()
 
 
 def decode(segment: bytes) -> bytes:

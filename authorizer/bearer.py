@@ -1,4 +1,4 @@
-"""The access token of an API Gateway authorizer event (RFC 6750 section 2.1, RFC 9449 section 7.1).
+"""The access token of an API Gateway authorizer event (RFC 6750, 2.1; RFC 9449, 7.1).
 
 REST TOKEN events carry the header's value; REST REQUEST, HTTP API (1.0 and 2.0) and WebSocket
 events carry the request's headers, with names in whatever case the caller chose.
@@ -52,8 +52,7 @@ def _authorization_values(event: Mapping[str, object]) -> list[str]:
     for candidate in candidates:
         if not isinstance(candidate, str):
             raise TokenRefused(Reason.CREDENTIALS_MALFORMED)
-        if candidate:
-            values.append(candidate)
+        values.append(candidate)
     return values
 
 

@@ -1,4 +1,4 @@
-"""Claims of an access token, read into a frozen type (RFC 7519, RFC 8693 section 4.2, RFC 9068)."""
+"""Claims of an access token, read into a frozen type (RFC 7519; RFC 8693, 4.2; RFC 9068)."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -13,10 +13,10 @@ from authorizer.reasons import Reason
 LEEWAY = 30
 
 MAX_TEXT_LENGTH = 256
-_SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749 section 3.3
+_SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749, 3.3
 _THUMBPRINT = r"[A-Za-z0-9_-]{43}"
-DPOP_KEY = "jkt"  # RFC 9449 section 6.1
-CERTIFICATE = "x5t#S256"  # RFC 8705 section 3.1
+DPOP_KEY = "jkt"  # RFC 9449, 6.1
+CERTIFICATE = "x5t#S256"  # RFC 8705, 3.1
 _CONFIRMATION_METHODS = frozenset((DPOP_KEY, CERTIFICATE))
 _ID_TOKEN_CLAIMS = frozenset(("nonce", "at_hash", "c_hash", "s_hash"))
 
@@ -67,7 +67,7 @@ def read_access_token(
     _refuse_other_kinds(claims)
     if rfc9068:
         _require_rfc9068_claims(claims)
-    expires_at = _required_time(claims, "exp")
+    expires_at = _read_expiry(claims)
     not_before = read_not_before(claims, expires_at)
     check_lifetime(claims, expires_at, rules.max_lifetime, now)
     check_audience(claims, rules.audiences)
@@ -88,7 +88,7 @@ def read_access_token(
 
 
 def check_times(token: VerifiedToken, now: float) -> None:
-    """Return if the token is valid at this moment (RFC 7519 sections 4.1.4 to 4.1.6).
+    """Return if the token is valid at this moment (RFC 7519, 4.1.4 to 4.1.6).
 
     Raises:
         TokenRefused: its time has not come, or has passed; `exp` itself is past.
@@ -102,7 +102,9 @@ def check_times(token: VerifiedToken, now: float) -> None:
 def read_not_before(claims: Mapping[str, object], expires_at: float) -> float:
     """Return the later of `nbf` and `iat`, 0 if there is neither."""
     not_before = read_time(claims, "nbf") or 0.0
-    issued_at = read_time(claims, "iat") or 0.0
+    issued_at = read_time(claims, "iat")
+    if issued_at is None:
+        return not_before
     if issued_at >= expires_at:
         raise TokenRefused(Reason.IAT_AFTER_EXP)
     return max(not_before, issued_at)
@@ -118,11 +120,11 @@ def read_time(claims: Mapping[str, object], name: str) -> float | None:
     return value
 
 
-def _required_time(claims: Mapping[str, object], name: str) -> float:
-    value = read_time(claims, name)
-    if value is None:
+def _read_expiry(claims: Mapping[str, object]) -> float:
+    expires_at = read_time(claims, "exp")
+    if expires_at is None:
         raise TokenRefused(Reason.EXP_MISSING)
-    return value
+    return expires_at
 
 
 def check_lifetime(
@@ -139,19 +141,25 @@ def check_lifetime(
 
 
 def check_audience(claims: Mapping[str, object], accepted: frozenset[str]) -> None:
-    """Check `aud`: well-formed if present, one of ours if we have any (RFC 7519 section 4.1.3)."""
+    """Check `aud`: well-formed if present, one of ours if we have any (RFC 7519, 4.1.3)."""
     audience = claims.get("aud")
     if audience is None and "aud" not in claims:
         if accepted:
             raise TokenRefused(Reason.AUD_MISSING)
         return
-    values = [audience] if isinstance(audience, str) else audience
-    if not isinstance(values, list) or not values:
+    audiences = one_or_more(audience)
+    if audiences is None:
         raise TokenRefused(Reason.AUD_MALFORMED)
-    if not all(isinstance(value, str) and value for value in values):
-        raise TokenRefused(Reason.AUD_MALFORMED)
-    if accepted and accepted.isdisjoint(values):
+    if accepted and accepted.isdisjoint(audiences):
         raise TokenRefused(Reason.AUD_OTHER)
+
+
+def one_or_more(value: object) -> frozenset[str] | None:
+    """Read a text or a list of texts; None if it is something else, or if any of it is empty."""
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list) or not texts:
+        return None
+    return frozenset(texts) if all(isinstance(text, str) and text for text in texts) else None
 
 
 def read_subject(claims: Mapping[str, object]) -> str:
@@ -226,7 +234,7 @@ def read_confirmation(claims: Mapping[str, object]) -> Confirmation | None:
 
 
 def _refuse_other_kinds(claims: Mapping[str, object]) -> None:
-    """Refuse a token that the issuer signed for another purpose (RFC 8725 section 2.8)."""
+    """Refuse a token that the issuer signed for another purpose (RFC 8725, 2.8)."""
     if not _ID_TOKEN_CLAIMS.isdisjoint(claims) or claims.get("token_use", "access") != "access":
         raise TokenRefused(Reason.ID_TOKEN)
     if "events" in claims:  # RFC 8417: security events, logout tokens
@@ -251,8 +259,13 @@ def _optional_text(claims: Mapping[str, object], name: str, malformed: Reason) -
     return value
 
 
+def is_scope(text: str) -> bool:
+    """Tell whether a token may name such a scope; a wildcard is none."""
+    return text != "*" and _SCOPE_TOKEN.fullmatch(text) is not None
+
+
 def join_scopes(scopes: Iterable[str]) -> str:
-    """Write scopes as RFC 6749 section 3.3 does, in alphabetical order."""
+    """Write scopes as RFC 6749, 3.3 does, in alphabetical order."""
     return " ".join(sorted(scopes))
 
 
@@ -261,7 +274,7 @@ _MALFORMED_TIME = {
     "nbf": Reason.NBF_MALFORMED,
     "iat": Reason.IAT_MALFORMED,
 }
-_RFC9068_CLAIMS = {  # section 2.2; exp, sub and iss are required of every token
+_RFC9068_CLAIMS = {  # 2.2; exp, sub and iss are required of every token
     "aud": Reason.AUD_MISSING,
     "client_id": Reason.CLIENT_ID_MISSING,
     "iat": Reason.IAT_MISSING,

@@ -30,6 +30,20 @@ class Clocks(NamedTuple):
         """Return the seconds passed, by whichever clock saw more: ages are never understated."""
         return max(self.wall() - start.wall, self.monotonic() - start.monotonic)
 
+    def left(self, seconds: float, start: Instant) -> float:
+        """Return how many of the seconds that began then are left."""
+        return max(0.0, seconds - self.since(start))
+
+
+class Ages(NamedTuple):
+    """How long, in seconds, what was asked is taken for current, and how long it is used at all.
+
+    Past the soft age it is asked again, and used on if nobody answers; past the hard age it is not.
+    """
+
+    soft: float
+    hard: float
+
 
 def chance() -> float:
     """Draw a number from 0 up to 1. The `random` module would make every cold start longer."""

@@ -1,40 +1,40 @@
 """The one place that knows which real parts make an authorizer."""
 
+# What few authorizers are configured for is imported when it is: the rest start without it.
+# ruff: noqa: PLC0415 - as it says above
+
 from __future__ import annotations
 
-import os
 import sys
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from authorizer import https_client, strict_json
+from authorizer import https_client
 from authorizer.answers import Answers, PolicyAnswers, SimpleAnswers
 from authorizer.claims import ClaimRules
-from authorizer.clocks import Chance, Clock, Clocks, chance
+from authorizer.clocks import Ages, Chance, Clock, Clocks, chance
+from authorizer.files import read_scope_map, read_seed, read_usage_keys
 from authorizer.gate import Gate, Parts
 from authorizer.https_client import Request, Response, Send
 from authorizer.jwk import parse_key_set
-from authorizer.jwks_cache import Ages, JwksCache, Seed
+from authorizer.jwks_cache import JwksCache, Seed
 from authorizer.metrics import Meter
 from authorizer.policy import PolicyCompiler
-from authorizer.scope_map import ApiRules, ScopeMap, parse_scope_map
-from authorizer.settings import Settings, SettingsError
+from authorizer.scope_map import ApiRules, ScopeMap
 from authorizer.verifier import IssuerTrust, Verifier, header_rules
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from authorizer.deny_list import DenyList, RevokedTokens
     from authorizer.gate import Decider
     from authorizer.introspection import CredentialSource, Introspector
     from authorizer.jwks_cache import Fetch
     from authorizer.possession import Possession
+    from authorizer.settings import Settings
     from authorizer.shared_gate import RulesSource, SharedGate
     from authorizer.used_proofs import UsedProofs
-
-# Not pathlib, which would be a sixth of the time that a cold start takes.
-_SCOPES = os.path.join(os.path.dirname(__file__), "scopes.json")  # noqa: PTH118, PTH120
 
 
 def write_line(line: str) -> None:
@@ -58,53 +58,52 @@ def build(  # noqa: PLR0913 - everything that has time, randomness or a network 
 
     Raises:
         ScopeMapError: the scope map is not usable.
-        SettingsError: the map of API keys is not.
+        SettingsError: another file is not.
+        KeySetUnavailable: the seed is no key set.
     """
     maker = _GateMaker(
         settings,
-        Clocks(clock, monotonic),
-        send,
+        _Outside(Clocks(clock, monotonic), chance, send, emit),
         credential_source or _credential_source(settings),
-        chance,
-        emit,
-        revoked_tokens=revoked_tokens,
+        revoked_tokens,
     )
     if settings.api_rules is not None:
         return maker.shared_gate(rules_source or _parameter_store(settings, settings.api_rules))
     if not settings.audiences:
         emit('{"notice":"AUDIENCE is empty: tokens for any audience are accepted"}')
-    return maker.gate(ApiRules(_scope_map(settings), frozenset()))
+    return maker.gate(ApiRules(read_scope_map(settings.scope_map), frozenset()))
+
+
+class _Outside(NamedTuple):
+    """Where time and chance come from, and where requests and lines go to."""
+
+    clocks: Clocks
+    chance: Chance
+    send: Send
+    emit: Callable[[str], None]
 
 
 class _GateMaker:
     """Makes gates that share key sets and stores, each by the rules of one API."""
 
-    def __init__(  # noqa: PLR0913 - as `build`
+    def __init__(
         self,
         settings: Settings,
-        clocks: Clocks,
-        send: Send,
+        outside: _Outside,
         credential_source: CredentialSource | None,
-        chance: Chance,
-        emit: Callable[[str], None],
-        *,
         revoked_tokens: RevokedTokens | None,
     ) -> None:
         self._settings = settings
-        self._clocks = clocks
-        self._send = send
+        self._outside = outside
         self._credential_source = credential_source
-        self._chance = chance
-        self._emit = emit
-        self._revoked_tokens = revoked_tokens
-        self._meter = Meter(settings.stack_name, clocks.wall)
-        seed = _read_seed(settings.jwks_seed) if settings.jwks_seed else None
+        self._meter = Meter(settings.stack_name, outside.clocks.wall)
+        seed = read_seed(settings.jwks_seed) if settings.jwks_seed else None
         self._keys = {settings.issuer: self._key_cache(settings.issuer, settings.jwks_uri, seed)}
         for other in settings.other_issuers:
             self._keys[other.issuer] = self._key_cache(other.issuer, other.jwks_uri, None)
         self._freshness = {issuer: keys.freshness for issuer, keys in self._keys.items()}
         self._possession = _possession(settings)
-        self._deny_list = self._make_deny_list()
+        self._deny_list = self._make_deny_list(revoked_tokens)
 
     def gate(self, rules: ApiRules) -> Gate:
         """Make the gate of one API."""
@@ -122,23 +121,28 @@ class _GateMaker:
             self._possession,
             self._deny_list,
         )
-        return Gate(parts, clock=self._clocks.wall, emit=self._emit, meter=self._meter)
+        outside = self._outside
+        return Gate(parts, clock=outside.clocks.wall, emit=outside.emit, meter=self._meter)
 
     def shared_gate(self, source: RulesSource) -> SharedGate:
         """Make the gate of many APIs, whose rules the source knows."""
-        from authorizer import shared_gate
+        from authorizer.shared_gate import ApiGates, SharedGate
 
-        soft_age, hard_age = self._settings.api_rules_soft_age, self._settings.api_rules_hard_age
-        gates = shared_gate.ApiGates(
+        settings, outside = self._settings, self._outside
+        gates = ApiGates(
             source,
             self.gate,
-            self._clocks,
-            ages=shared_gate.Ages(soft_age, hard_age),
-            chance=self._chance,
-            emit=self._emit,
+            outside.clocks,
+            ages=Ages(settings.api_rules_soft_age, settings.api_rules_hard_age),
+            chance=outside.chance,
+            emit=outside.emit,
         )
-        return shared_gate.SharedGate(
-            gates, self._freshness, clock=self._clocks.wall, emit=self._emit, meter=self._meter
+        return SharedGate(
+            gates,
+            self._freshness,
+            clock=outside.clocks.wall,
+            emit=outside.emit,
+            meter=self._meter,
         )
 
     def _key_cache(self, issuer: str, jwks_uri: str | None, seed: Seed | None) -> JwksCache:
@@ -146,20 +150,21 @@ class _GateMaker:
         return JwksCache(
             self._fetch(issuer, jwks_uri),
             partial(parse_key_set, algorithms=settings.algorithms),
-            self._clocks,
-            ages=Ages(settings.jwks_soft_age, settings.jwks_hard_age, settings.jwks_cool_down),
+            self._outside.clocks,
+            ages=Ages(settings.jwks_soft_age, settings.jwks_hard_age),
+            cool_down=settings.jwks_cool_down,
             seed=seed,
-            chance=self._chance,
+            chance=self._outside.chance,
             note=self._meter.note,
         )
 
     def _fetch(self, issuer: str, jwks_uri: str | None) -> Fetch:
-        get = partial(fetch_jwks, self._send)
+        get = partial(fetch_jwks, self._outside.send)
         if jwks_uri is not None:
             return partial(get, jwks_uri)
         from authorizer.discovery import Discovery
 
-        return Discovery(issuer, get, self._clocks)
+        return Discovery(issuer, get, self._outside.clocks)
 
     def _introspector(self, rules: ClaimRules) -> Introspector | None:
         if self._settings.introspection_uri is None or self._credential_source is None:
@@ -168,15 +173,15 @@ class _GateMaker:
 
         return Introspector(
             self._settings.introspection_uri,
-            self._send,
+            self._outside.send,
             self._credential_source,
             rules,
-            self._clocks,
+            self._outside.clocks,
             cache_seconds=self._settings.introspection_cache,
-            chance=self._chance,
+            chance=self._outside.chance,
         )
 
-    def _make_deny_list(self) -> DenyList | None:
+    def _make_deny_list(self, revoked_tokens: RevokedTokens | None) -> DenyList | None:
         settings = self._settings
         if settings.deny_list_table is None:
             return None
@@ -184,14 +189,21 @@ class _GateMaker:
         from authorizer.deny_list import DenyList, DynamoDbRevokedTokens
 
         return DenyList(
-            self._revoked_tokens
+            revoked_tokens
             or DynamoDbRevokedTokens(settings.deny_list_table, DynamoDb(settings.fetch_timeout)),
-            self._clocks,
-            soft_age=settings.deny_list_soft_age,
-            hard_age=settings.deny_list_hard_age,
+            self._outside.clocks,
+            ages=Ages(settings.deny_list_soft_age, settings.deny_list_hard_age),
             remembered=settings.remembered_tokens,
-            chance=self._chance,
+            chance=self._outside.chance,
         )
+
+
+def fetch_jwks(send: Send, uri: str, etag: str | None, seconds: float) -> Response:
+    """Ask for a key set, or for news since the one with this ETag."""
+    headers = {"Accept": "application/jwk-set+json, application/json"}
+    if etag is not None:
+        headers["If-None-Match"] = etag
+    return send(Request("GET", uri, headers, b"", seconds))
 
 
 def _claim_rules(settings: Settings, audiences: frozenset[str]) -> list[ClaimRules]:
@@ -209,12 +221,14 @@ def _claim_rules(settings: Settings, audiences: frozenset[str]) -> list[ClaimRul
     ]
 
 
-def fetch_jwks(send: Send, uri: str, etag: str | None, seconds: float) -> Response:
-    """Ask for a key set, or for news since the one with this ETag."""
-    headers = {"Accept": "application/jwk-set+json, application/json"}
-    if etag is not None:
-        headers["If-None-Match"] = etag
-    return send(Request("GET", uri, headers, b"", seconds))
+def _answers(settings: Settings, scope_map: ScopeMap) -> Answers:
+    if settings.simple_response:
+        return SimpleAnswers(scope_map)
+    return PolicyAnswers(
+        PolicyCompiler(scope_map),
+        read_usage_keys(settings.usage_keys) if settings.usage_keys else {},
+        expire=settings.policy_expires,
+    )
 
 
 def _credential_source(settings: Settings) -> CredentialSource | None:
@@ -227,10 +241,6 @@ def _credential_source(settings: Settings) -> CredentialSource | None:
             settings.introspection_client_id, settings.introspection_client_secret
         )
     return credentials.SecretsManagerCredentials(settings.introspection_secret_arn or "")
-
-
-# What few authorizers are configured for is imported when it is: the rest start without it.
-# ruff: noqa: PLC0415
 
 
 def _possession(settings: Settings) -> Possession | None:
@@ -251,52 +261,7 @@ def _used_proofs(settings: Settings) -> UsedProofs:
 
 
 def _parameter_store(settings: Settings, path: str) -> RulesSource:
-    from authorizer.aws import Parameters
+    from authorizer.aws import SystemsManager
     from authorizer.shared_gate import ParameterStore
 
-    return ParameterStore(path, Parameters(settings.fetch_timeout))
-
-
-def _answers(settings: Settings, scope_map: ScopeMap) -> Answers:
-    if settings.simple_response:
-        return SimpleAnswers(scope_map)
-    return PolicyAnswers(
-        PolicyCompiler(scope_map), _usage_keys(settings.usage_keys), expire=settings.policy_expires
-    )
-
-
-def _usage_keys(path: str | None) -> Mapping[str, str]:
-    """Read the API keys of clients: a JSON object of client id to key."""
-    if path is None:
-        return {}
-    try:
-        members = strict_json.parse_object(_read(path))
-    except strict_json.JsonError as error:
-        raise SettingsError([f"USAGE_KEYS is not a JSON object: {error}"]) from None
-    keys = {name: key for name, key in members.items() if isinstance(key, str) and key}
-    if len(keys) != len(members):
-        raise SettingsError(["USAGE_KEYS has a key that is not a text"])
-    return keys
-
-
-def _scope_map(settings: Settings) -> ScopeMap:
-    """Read the scope map: what stands in the setting itself, or a file."""
-    said = settings.scope_map or _SCOPES
-    return parse_scope_map(said.encode() if said.startswith("{") else _read(said))
-
-
-def _read_seed(path: str) -> Seed:
-    """Read a key set with the time at which it was fetched, if the file tells: `fetched_at`."""
-    body = _read(path)
-    try:
-        fetched_at = strict_json.parse_object(body).get("fetched_at")
-    except strict_json.JsonError as error:
-        raise SettingsError([f"JWKS_SEED is not a JSON object: {error}"]) from None
-    if isinstance(fetched_at, bool) or not isinstance(fetched_at, int | float | None):
-        raise SettingsError(["JWKS_SEED has a fetched_at that is not a number of seconds"])
-    return Seed(body, fetched_at)
-
-
-def _read(path: str) -> bytes:
-    with open(path, "rb") as file:  # noqa: PTH123 - as above
-        return file.read()
+    return ParameterStore(path, SystemsManager(settings.fetch_timeout))

@@ -5,19 +5,14 @@ age, and then asked again at its next use; while the list cannot be asked it is 
 the hard age. So a revocation counts here after the soft age, or the hard age at the worst.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from authorizer import aws
-from authorizer.clocks import BackOff, Clocks, Instant
+from authorizer.clocks import Ages, BackOff, Chance, Clocks, Instant
 from authorizer.errors import StateUnavailable, TokenRefused
 from authorizer.reasons import Reason
 from authorizer.recent import Recent
 from authorizer.state_entry import revoked_jwt
-
-if TYPE_CHECKING:
-    from authorizer.clocks import Chance
 
 
 class RevokedTokens(Protocol):
@@ -46,15 +41,13 @@ class DenyList:
         tokens: RevokedTokens,
         clocks: Clocks,
         *,
-        soft_age: float,
-        hard_age: float,
+        ages: Ages,
         remembered: int,
         chance: Chance,
     ) -> None:
         self._tokens = tokens
         self._clocks = clocks
-        self._soft_age = soft_age
-        self._hard_age = hard_age
+        self._ages = ages
         self._known: Recent[str, _Known] = Recent(remembered)
         self._back_off = BackOff(clocks, chance=chance)
 
@@ -67,12 +60,12 @@ class DenyList:
         """
         name = revoked_jwt(issuer, jti, token)
         known = self._known.get(name)
-        age = self._hard_age if known is None else self._clocks.since(known.asked)
-        if known is None or (not known.revoked and age >= self._soft_age):
+        age = self._ages.hard if known is None else self._clocks.since(known.asked)
+        if known is None or (not known.revoked and age >= self._ages.soft):
             try:
                 known = self._ask(name, now, seconds)
             except StateUnavailable:
-                if known is None or age >= self._hard_age:
+                if known is None or age >= self._ages.hard:
                     raise
         if known.revoked:
             raise TokenRefused(Reason.TOKEN_REVOKED)

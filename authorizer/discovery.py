@@ -1,19 +1,13 @@
-"""Where an issuer's keys are, by what it says itself (OpenID Connect Discovery 1.0, section 4).
+"""Where an issuer's keys are, by what it says itself (OpenID Connect Discovery 1.0, 4).
 
 The authorization server finds the keys of the workloads that it trusts in the same way.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from authorizer import strict_json
+from authorizer.clocks import Clocks, Instant
 from authorizer.https_client import ExchangeFailed, Response, parse_url
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from authorizer.clocks import Clocks, Instant
 
 DISCOVERY_SECONDS = 3600.0
 """How long an issuer's answer about where its keys are is used, unless its keys fail to come."""
@@ -35,6 +29,7 @@ class Discovery:
         self._get = get
         self._clocks = clocks
         self._found: tuple[str, Instant] | None = None
+        self._etag_from: str | None = None
 
     def __call__(self, etag: str | None, seconds: float) -> Response:
         """Return the key set's answer; metadata and key set share the seconds.
@@ -46,9 +41,11 @@ class Discovery:
         jwks_uri = self._jwks_uri(seconds)
         # Forgotten until the keys have come: an issuer may have moved them.
         found, self._found = self._found, None
-        response = self._get(jwks_uri, etag, max(0.0, seconds - self._clocks.since(started)))
+        # An ETag means nothing at another address than the one that gave it.
+        known = etag if jwks_uri == self._etag_from else None
+        response = self._get(jwks_uri, known, self._clocks.left(seconds, started))
         if response.status in (_OK, _NOT_MODIFIED):
-            self._found = found
+            self._found, self._etag_from = found, jwks_uri
         return response
 
     def _jwks_uri(self, seconds: float) -> str:
@@ -61,7 +58,7 @@ class Discovery:
         return jwks_uri
 
     def _read(self, response: Response) -> str:
-        """Read the metadata; its `issuer` must be the one asked for (section 4.3)."""
+        """Read the metadata; its `issuer` must be the one asked for (4.3)."""
         if response.status != _OK:
             raise self._failure(f"status {response.status}")
         try:

@@ -1,4 +1,4 @@
-"""DPoP proofs: that the caller holds a key, for one request only (RFC 9449 section 4).
+"""DPoP proofs: that the caller holds a key, for one request only (RFC 9449, 4).
 
 Pure: whether a `jti` was seen before, which nonce is wanted and which token `ath` should name is
 for the caller to judge.
@@ -6,13 +6,12 @@ for the caller to judge.
 
 import json
 import re
-from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from authorizer import claims, jws
+from authorizer import base64url, claims, jws
 from authorizer.errors import TokenRefused
 from authorizer.jwk import PROOF_ALGORITHMS, KeyRefused, VerificationKey, parse_key
 from authorizer.jws import HeaderRules, UnverifiedHeader
@@ -49,7 +48,7 @@ def verify_proof(
     now: float,
     algorithms: frozenset[str] = PROOF_ALGORITHMS,
 ) -> VerifiedProof:
-    """Check a proof's header, key, signature and claims (RFC 9449 section 4.3, checks 2 to 11).
+    """Check a proof's header, key, signature and claims (RFC 9449, 4.3, checks 2 to 11).
 
     Args:
         unverified_proof: the value of the one DPoP header.
@@ -81,7 +80,7 @@ def verify_proof(
 
 
 def thumbprint(jwk: Mapping[str, object]) -> str:
-    """Return a public key's SHA-256 thumbprint (RFC 7638 section 3).
+    """Return a public key's SHA-256 thumbprint (RFC 7638, 3).
 
     Raises:
         TokenRefused: it lacks a member that the thumbprint is made of, or is of an unknown type.
@@ -94,7 +93,7 @@ def thumbprint(jwk: Mapping[str, object]) -> str:
     if not all(isinstance(value, str) for value in required.values()):
         raise TokenRefused(Reason.KEY_MALFORMED)
     canonical = json.dumps(required, sort_keys=True, separators=(",", ":"))
-    return urlsafe_b64encode(sha256(canonical.encode()).digest()).rstrip(b"=").decode()
+    return base64url.encode(sha256(canonical.encode()).digest())
 
 
 def _embedded_key(header: UnverifiedHeader) -> VerificationKey:
@@ -142,7 +141,7 @@ def _optional(
 
 
 def _check_url(htu: object, url: str) -> None:
-    """Compare `htu` with our address, query and fragment aside (RFC 9449 section 4.3, check 9)."""
+    """Compare `htu` with our address, query and fragment aside (RFC 9449, 4.3, check 9)."""
     if htu == url:
         return
     normal = normal_url(htu) if isinstance(htu, str) else None
@@ -153,7 +152,7 @@ def _check_url(htu: object, url: str) -> None:
 def normal_url(url: str) -> str | None:
     """Return a URL without query and fragment in normal form; None where it is no HTTP URL.
 
-    RFC 3986 sections 6.2.2 and 6.2.3: case of scheme and host, escapes, dots, the default port.
+    RFC 3986, 6.2.2 and 6.2.3: case of scheme and host, escapes, dots, the default port.
     """
     if len(url) > MAX_URL_LENGTH or not _PRINTABLE.fullmatch(url):
         return None
@@ -176,7 +175,7 @@ def _normal_escape(match: re.Match[str]) -> str:
 
 
 def _without_dots(path: str) -> str:
-    """Resolve `.` and `..` (RFC 3986 section 5.2.4); an empty path is `/`."""
+    """Resolve `.` and `..` (RFC 3986, 5.2.4); an empty path is `/`."""
     kept: list[str] = []
     segments = path.split("/")[1:]
     for segment in segments:

@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 Freshness = Callable[[], tuple[str, float | None]]
 
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
-_REMEMBERED_GRANTS = 1024
+_REMEMBERED_DECISIONS = 1024
 
 
-class Grant(NamedTuple):
+class Decision(NamedTuple):
     """What one token is answered at one place, and what the log's line about it is made of."""
 
     output: dict[str, object]
@@ -92,7 +92,7 @@ class Decider(ABC):
             OwnTrouble: we cannot tell.
         """
         try:
-            grant = self.judge(event, seconds)
+            decision = self.judge(event, seconds)
         except TokenRefused as refused:
             self._log_failure(event, "unauthorized", refused.reason, refused.issuer)
             raise Unauthorized from refused
@@ -102,13 +102,13 @@ class Decider(ABC):
         except Exception:
             self._log_failure(event, "error", Reason.UNEXPECTED, None)
             raise
-        end = self._end_of_allow if grant.allows else self._end_of_refusal
-        self._log(event, grant.line, grant.freshness, end)
-        return grant.output.copy()
+        end = self._end_of_allow if decision.allows else self._end_of_refusal
+        self._log(event, decision.line, decision.freshness, end)
+        return decision.output.copy()
 
     @abstractmethod
-    def judge(self, event: Mapping[str, object], seconds: float) -> Grant:
-        """Return what the token in the event is granted; writes no line.
+    def judge(self, event: Mapping[str, object], seconds: float) -> Decision:
+        """Decide on the token in the event; writes no line.
 
         Raises:
             TokenRefused: the request carries no good token.
@@ -116,7 +116,8 @@ class Decider(ABC):
         """
 
     def _left(self, seconds: float, started: float) -> float:
-        return max(0.0, seconds - (self._clock() - started))
+        """Return how many seconds are left, never more than there were: clocks are set back."""
+        return min(seconds, max(0.0, seconds - (self._clock() - started)))
 
     def _log_failure(
         self, event: Mapping[str, object], decision: str, reason: Reason, issuer: str | None
@@ -158,9 +159,9 @@ class Gate(Decider):
         self._possession = parts.possession
         self._deny_list = parts.deny_list
         self._answers = parts.answers
-        self._grants: Recent[tuple[VerifiedToken, str], Grant] = Recent(_REMEMBERED_GRANTS)
+        self._decisions: Recent[tuple[VerifiedToken, str], Decision] = Recent(_REMEMBERED_DECISIONS)
 
-    def judge(self, event: Mapping[str, object], seconds: float) -> Grant:
+    def judge(self, event: Mapping[str, object], seconds: float) -> Decision:
         """Judge the event by the rules of this gate."""
         presented = read_token(event)
         possession = self._possession
@@ -181,22 +182,22 @@ class Gate(Decider):
         token: VerifiedToken,
         now: float,
         seconds: float,
-    ) -> Grant:
-        """Grant what a verified token opens, once its revocation and its binding are looked at."""
+    ) -> Decision:
+        """Decide what a verified token opens, once its revocation and its binding are looked at."""
         if self._deny_list is not None and jws.looks_like_jws(presented.token):
             left = self._left(seconds, now)
             self._deny_list.check(presented.token, token.issuer, token.jti, now, left)
         if token.confirmation is None and not presented.with_proof:
-            return self._grant(event, token)
+            return self._decision(event, token)
         possession = self._possession
         if possession is None:
             # Bound to a key whose possession nothing in a plain Bearer request proves.
             raise TokenRefused(Reason.PROOF_REQUIRED)
         proof = possession.check(event, presented, token, now)
-        grant = self._grant(event, token)
+        decision = self._decision(event, token)
         if proof is not None:
             possession.use(proof, now, self._left(seconds, now))
-        return grant
+        return decision
 
     def _authenticate(self, presented: Presented, now: float, seconds: float) -> VerifiedToken:
         text = presented.token
@@ -206,23 +207,23 @@ class Gate(Decider):
             return self._introspector.introspect(text, now, seconds)
         return self._verifier.verify(text, now, seconds)
 
-    def _grant(self, event: Mapping[str, object], token: VerifiedToken) -> Grant:
+    def _decision(self, event: Mapping[str, object], token: VerifiedToken) -> Decision:
         place = self._answers.place(event)
-        grant = self._grants.get((token, place))
-        if grant is None:
-            grant = self._grant_anew(token, place)
-            self._grants.put((token, place), grant)
-        return grant
+        decision = self._decisions.get((token, place))
+        if decision is None:
+            decision = self._decide_anew(token, place)
+            self._decisions.put((token, place), decision)
+        return decision
 
-    def _grant_anew(self, token: VerifiedToken, place: str) -> Grant:
+    def _decide_anew(self, token: VerifiedToken, place: str) -> Decision:
         output, allows = self._answers.write(token, place)
-        line = _begin_grant_line(allows, token.client_id, token.key_id, token.scopes)
-        return Grant(output, allows, line, self._freshness[token.issuer])
+        line = _begin_decision_line(allows, token.client_id, token.key_id, token.scopes)
+        return Decision(output, allows, line, self._freshness[token.issuer])
 
 
 # The tokens of one client differ in what the line does not say.
 @lru_cache(maxsize=1024)
-def _begin_grant_line(
+def _begin_decision_line(
     allows: bool,  # noqa: FBT001 - a part of the cache's key
     client_id: str,
     key_id: str | None,

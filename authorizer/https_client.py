@@ -3,6 +3,8 @@
 The HTTP and TLS modules are imported when a fetch is due: most invocations need none.
 """
 
+# ruff: noqa: PLC0415 - as it says above
+
 from __future__ import annotations
 
 import io
@@ -94,7 +96,7 @@ def send(request: Request, admit: Admit | None = None) -> Response:
     Raises:
         ExchangeFailed: the answer is late, incomplete, too large or not HTTP.
     """
-    from http.client import HTTPException  # noqa: PLC0415
+    from http.client import HTTPException
 
     try:
         return _exchange(request, parse_url(request.url), monotonic() + request.seconds, admit)
@@ -103,7 +105,7 @@ def send(request: Request, admit: Admit | None = None) -> Response:
 
 
 def _exchange(request: Request, address: Address, deadline: float, admit: Admit | None) -> Response:
-    from http.client import HTTPConnection, HTTPResponse  # noqa: PLC0415
+    from http.client import HTTPConnection, HTTPResponse
 
     with _connect(address, deadline, admit) as sock:
         connection = HTTPConnection(address.host, address.port)
@@ -124,7 +126,7 @@ def _exchange(request: Request, address: Address, deadline: float, admit: Admit 
 
 def _connect(address: Address, deadline: float, admit: Admit | None) -> socket.socket:
     """Open a connection, giving all of the host's addresses one deadline together."""
-    from socket import socket  # noqa: PLC0415
+    from socket import socket
 
     failure: OSError = OSError("no address")
     for family, kind, protocol, _, place in _look_up(address, deadline):
@@ -146,8 +148,8 @@ def _look_up(address: Address, deadline: float) -> _Places:
 
     One that is too late answers nobody, and ends by itself.
     """
-    from socket import SOCK_STREAM, getaddrinfo  # noqa: PLC0415
-    from threading import Thread  # noqa: PLC0415
+    from socket import SOCK_STREAM, getaddrinfo
+    from threading import Thread
 
     found: list[_Places] = []
     failures: list[Exception] = []
@@ -177,7 +179,7 @@ def _secure(sock: socket.socket, address: Address, deadline: float) -> socket.so
 
 @cache
 def _tls() -> ssl.SSLContext:
-    import ssl  # noqa: PLC0415
+    import ssl
 
     return ssl.create_default_context()
 

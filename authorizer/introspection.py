@@ -3,13 +3,14 @@
 import os
 from base64 import b64encode
 from collections.abc import Callable, Mapping
+from functools import partial
 from hashlib import blake2b
 from threading import Lock
 from typing import NamedTuple
 
 from authorizer import claims, strict_json
 from authorizer.claims import DPOP_KEY, ClaimRules, Confirmation, VerifiedToken
-from authorizer.clocks import BackOff, Chance, Clocks, chance
+from authorizer.clocks import BackOff, Chance, Clocks, Instant, chance
 from authorizer.errors import IntrospectionFailed, TokenRefused
 from authorizer.https_client import ExchangeFailed, Request, Response, Send
 from authorizer.reasons import Reason
@@ -33,20 +34,18 @@ class Credentials(NamedTuple):
     client_secret: str
 
 
-# Returns the credentials; called with True to get them anew, after the endpoint has refused them.
-# The number is how many seconds that may take.
 CredentialSource = Callable[[bool, float], Credentials]
+"""Returns the credentials, anew if so asked, within so many seconds."""
+
+_AS_KEPT, _ANEW = False, True
 
 
 class _Answer(NamedTuple):
-    """What the endpoint said about a token, and until when we go by it."""
+    """What the endpoint said about a token when it was asked, and for how long we go by it."""
 
     verdict: VerifiedToken | Reason
-    since: float
-    until: float
-
-    def holds(self, now: float) -> bool:
-        return self.since <= now < self.until
+    asked: Instant
+    seconds: float
 
 
 class Introspector:
@@ -84,7 +83,7 @@ class Introspector:
         """Return what the authorization server says about a token.
 
         Args:
-            token: an opaque token in the characters of RFC 6750 section 2.1.
+            token: an opaque token in the characters of RFC 6750, 2.1.
             now: the time, in seconds since the epoch.
             seconds: how long the answer may take.
 
@@ -95,15 +94,17 @@ class Introspector:
         if len(token) > MAX_TOKEN_LENGTH:
             raise TokenRefused(Reason.TOKEN_TOO_LONG)
         digest = blake2b(token.encode(), digest_size=32, key=self._digest_key).digest()
-        answer = self._recall(digest, now) or self._ask_once(token, digest, now, seconds)
+        answer = self._recall(digest) or self._ask_once(token, digest, now, seconds)
         if isinstance(answer.verdict, Reason):
             raise TokenRefused(answer.verdict)
         claims.check_times(answer.verdict, now)
         return answer.verdict
 
-    def _recall(self, digest: bytes, now: float) -> _Answer | None:
+    def _recall(self, digest: bytes) -> _Answer | None:
         answer = self._good.get(digest) or self._bad.get(digest)
-        return answer if answer is not None and answer.holds(now) else None
+        if answer is None or self._clocks.since(answer.asked) >= answer.seconds:
+            return None
+        return answer
 
     def _ask_once(self, token: str, digest: bytes, now: float, seconds: float) -> _Answer:
         """Ask, unless another request is asking the same: then wait for its answer."""
@@ -112,10 +113,9 @@ class Introspector:
         if not lock.acquire(timeout=seconds):
             raise IntrospectionFailed(Reason.INTROSPECTION_UNREACHABLE)
         try:
-            answer = self._recall(digest, now)
+            answer = self._recall(digest)
             if answer is None:
-                left = max(0.0, seconds - self._clocks.since(started))
-                answer = self._ask(token, now, left)
+                answer = self._ask(token, now, self._clocks.left(seconds, started))
                 self._remember(digest, answer)
             return answer
         finally:
@@ -130,6 +130,7 @@ class Introspector:
     def _ask(self, token: str, now: float, seconds: float) -> _Answer:
         if self._breaker.is_on():
             raise IntrospectionFailed(Reason.INTROSPECTION_PAUSED)
+        asked = self._clocks.now()
         try:
             answer = self._exchange(token, seconds)
         except IntrospectionFailed as failure:
@@ -137,18 +138,14 @@ class Introspector:
                 self._breaker.failed()
             raise
         self._breaker.succeeded()
-        return self._judge(answer, now)
+        return self._judge(answer, now, asked)
 
     def _exchange(self, token: str, seconds: float) -> Mapping[str, object]:
-        started = self._clocks.now()
-
-        def left() -> float:
-            return max(0.0, seconds - self._clocks.since(started))
-
-        credentials = self._credentials(False, seconds)  # noqa: FBT003
+        left = partial(self._clocks.left, seconds, self._clocks.now())
+        credentials = self._credentials(_AS_KEPT, seconds)
         response = self._post(token, left(), credentials)
         if response.status in _BAD_CREDENTIALS:
-            renewed = self._credentials(True, left())  # noqa: FBT003
+            renewed = self._credentials(_ANEW, left())
             if renewed != credentials:
                 response = self._post(token, left(), renewed)
         _check_status(response.status)
@@ -166,15 +163,15 @@ class Introspector:
         except ExchangeFailed as error:
             raise IntrospectionFailed(Reason.INTROSPECTION_UNREACHABLE) from error
 
-    def _judge(self, answer: Mapping[str, object], now: float) -> _Answer:
+    def _judge(self, answer: Mapping[str, object], now: float, asked: Instant) -> _Answer:
         if answer["active"] is False:
-            return _Answer(Reason.TOKEN_INACTIVE, now, now + REFUSAL_SECONDS)
+            return _Answer(Reason.TOKEN_INACTIVE, asked, REFUSAL_SECONDS)
         horizon = now + self._cache_seconds
         try:
             token = _read_token(answer, self._rules, now, horizon)
         except TokenRefused as refused:
-            return _Answer(refused.reason, now, now + REFUSAL_SECONDS)
-        return _Answer(token, now, min(token.expires_at, horizon))
+            return _Answer(refused.reason, asked, REFUSAL_SECONDS)
+        return _Answer(token, asked, self._cache_seconds)
 
 
 def _check_status(status: int) -> None:
@@ -188,7 +185,7 @@ def _check_status(status: int) -> None:
 
 
 def _read_answer(body: bytes) -> Mapping[str, object]:
-    """Read an introspection response; `active` must be a boolean (RFC 7662 section 2.2)."""
+    """Read an introspection response; `active` must be a boolean (RFC 7662, 2.2)."""
     try:
         answer = strict_json.parse_object(body)
     except strict_json.JsonError:
@@ -234,7 +231,7 @@ def _read_token(
 
 
 def _check_token_type(token_type: object, confirmation: Confirmation | None) -> None:
-    """Check `token_type`; what a token is bound to is said by `cnf` (RFC 9449 section 6.2)."""
+    """Check `token_type`; what a token is bound to is said by `cnf` (RFC 9449, 6.2)."""
     kind = token_type.lower() if isinstance(token_type, str) else None
     if kind == "bearer":
         return
@@ -243,7 +240,7 @@ def _check_token_type(token_type: object, confirmation: Confirmation | None) -> 
 
 
 def _basic(credentials: Credentials) -> str:
-    """Write HTTP Basic credentials, each part form-encoded first (RFC 6749 section 2.3.1)."""
+    """Write HTTP Basic credentials, each part form-encoded first (RFC 6749, 2.3.1)."""
     pair = f"{_form_encode(credentials.client_id)}:{_form_encode(credentials.client_secret)}"
     return "Basic " + b64encode(pair.encode()).decode()
 

@@ -1,17 +1,19 @@
 """JSON Web Keys, read once into keys that are ready to verify (RFC 7517, RFC 7518, RFC 8037)."""
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric.padding import AsymmetricPadding
 
 from authorizer import base64url, strict_json
 from authorizer.errors import KeySetUnavailable, TokenRefused
+from authorizer.jws import MAX_KID_LENGTH
 from authorizer.reasons import Reason
 
-MAX_KID_LENGTH = 256
 MIN_RSA_BITS = 2048
 MAX_RSA_BITS = 8192
 MAX_EXPONENT_BITS = 32
@@ -19,6 +21,9 @@ _MIN_EXPONENT = 3
 _P256_BYTES = 32
 _ED25519_BYTES = 32
 _ED25519_SIGNATURE_BYTES = 64
+_ED25519_FIELD = 2**255 - 19
+_ORDER_8_Y = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
+_SMALL_ORDER_Y = (0, 1, _ED25519_FIELD - 1, _ORDER_8_Y, _ED25519_FIELD - _ORDER_8_Y)
 _PRIVATE_MEMBERS = frozenset(("d", "p", "q", "dp", "dq", "qi", "oth", "k"))
 _SHA256 = hashes.SHA256()
 _PKCS1 = padding.PKCS1v15()
@@ -55,9 +60,7 @@ class VerificationKey(NamedTuple):
             TokenRefused: it did not.
         """
         if len(signature) != self.signature_length:
-            raise TokenRefused(
-                Reason.SIGNATURE_LENGTH if signature else Reason.SIGNATURE_EMPTY,
-            )
+            raise TokenRefused(Reason.SIGNATURE_LENGTH if signature else Reason.SIGNATURE_EMPTY)
         try:
             self.check(signature, signed)
         except InvalidSignature:
@@ -73,7 +76,7 @@ class KeySet(NamedTuple):
 
 
 def parse_key_set(raw: bytes, algorithms: frozenset[str]) -> KeySet:
-    """Read a JWKS (RFC 7517 section 5); members that cannot be used are left out and counted.
+    """Read a JWKS (RFC 7517, 5); members that cannot be used are left out and counted.
 
     Raises:
         KeySetUnavailable: the text is no JWKS at all.
@@ -137,14 +140,11 @@ def parse_key(jwk: object, algorithms: frozenset[str]) -> VerificationKey:
 
 def _key_id(jwk: Mapping[str, object]) -> str:
     kid = jwk.get("kid")
-    if (
-        isinstance(kid, str)
-        and 0 < len(kid) <= MAX_KID_LENGTH
-        and kid.isascii()
-        and kid.isprintable()
-    ):
-        return kid
-    raise KeyRefused(Reason.KEY_MALFORMED)
+    if not isinstance(kid, str) or not 0 < len(kid) <= MAX_KID_LENGTH:
+        raise KeyRefused(Reason.KEY_MALFORMED)
+    if not (kid.isascii() and kid.isprintable()):
+        raise KeyRefused(Reason.KEY_MALFORMED)
+    return kid
 
 
 def _may_verify(operations: object) -> bool:
@@ -156,12 +156,13 @@ def _may_verify(operations: object) -> bool:
 
 
 def _algorithm(jwk: Mapping[str, object], algorithms: frozenset[str]) -> str:
-    """Bind a key to one algorithm: its own, or the first choice for its type."""
+    """Bind a key to one algorithm: its own, or the first of its type that is allowed."""
     family = (jwk.get("kty"), jwk.get("crv"))
+    # Compared, not looked up: a JWK may hold what no dictionary takes for a key.
     possible = next((algs for kind, algs in _ALGORITHMS_OF.items() if kind == family), ())
     if not possible:
         raise KeyRefused(Reason.KEY_TYPE)
-    alg = jwk.get("alg", possible[0])
+    alg = jwk.get("alg", next(filter(algorithms.__contains__, possible), possible[0]))
     if alg not in possible or alg not in algorithms:
         raise KeyRefused(Reason.KEY_ALGORITHM)
     return str(alg)
@@ -170,17 +171,10 @@ def _algorithm(jwk: Mapping[str, object], algorithms: frozenset[str]) -> str:
 _Reading = tuple[int, Callable[[bytes, bytes], None]]
 
 
-def _read_rs256(jwk: Mapping[str, object]) -> _Reading:
+def _read_rsa(jwk: Mapping[str, object], scheme: AsymmetricPadding) -> _Reading:
     key = _rsa_key(jwk)
     return (key.key_size + 7) // 8, lambda signature, signed: key.verify(
-        signature, signed, _PKCS1, _SHA256
-    )
-
-
-def _read_ps256(jwk: Mapping[str, object]) -> _Reading:
-    key = _rsa_key(jwk)
-    return (key.key_size + 7) // 8, lambda signature, signed: key.verify(
-        signature, signed, _PSS, _SHA256
+        signature, signed, scheme, _SHA256
     )
 
 
@@ -205,7 +199,7 @@ def _powers_of_65537(prime: int) -> set[int]:
 
 def _read_es256(jwk: Mapping[str, object]) -> _Reading:
     # Imported here because few key sets hold such a key, and each import makes a cold start longer.
-    from cryptography.hazmat.primitives.asymmetric import ec, utils  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric import ec, utils  # noqa: PLC0415 - see above
 
     x, y = _octets(jwk.get("x")), _octets(jwk.get("y"))
     if len(x) != _P256_BYTES or len(y) != _P256_BYTES:
@@ -227,7 +221,15 @@ def _read_eddsa(jwk: Mapping[str, object]) -> _Reading:
     x = _octets(jwk.get("x"))
     if len(x) != _ED25519_BYTES:
         raise KeyRefused(Reason.KEY_MALFORMED)
+    if _has_small_order(x):
+        raise KeyRefused(Reason.KEY_WEAK)
     return _ED25519_SIGNATURE_BYTES, ed25519.Ed25519PublicKey.from_public_bytes(x).verify
+
+
+def _has_small_order(point: bytes) -> bool:
+    """Tell whether a point is one of the eight under which anyone can sign."""
+    y = int.from_bytes(point, "little") % 2**255  # the last bit is the sign of x
+    return y % _ED25519_FIELD in _SMALL_ORDER_Y
 
 
 def _octets(value: object) -> bytes:
@@ -240,7 +242,7 @@ def _octets(value: object) -> bytes:
 
 
 def _unsigned(value: object) -> int:
-    """Read an integer in its shortest form (RFC 7518 section 2, Base64urlUInt)."""
+    """Read an integer in its shortest form (RFC 7518, 2, Base64urlUInt)."""
     octets = _octets(value)
     if not octets or (octets[0] == 0 and len(octets) > 1):
         raise KeyRefused(Reason.KEY_MALFORMED)
@@ -253,8 +255,8 @@ _ALGORITHMS_OF: Mapping[tuple[object, object], tuple[str, ...]] = {
     ("OKP", "Ed25519"): ("EdDSA", "Ed25519"),
 }
 _READERS: Mapping[str, Callable[[Mapping[str, object]], _Reading]] = {
-    "RS256": _read_rs256,
-    "PS256": _read_ps256,
+    "RS256": partial(_read_rsa, scheme=_PKCS1),
+    "PS256": partial(_read_rsa, scheme=_PSS),
     "ES256": _read_es256,
     "EdDSA": _read_eddsa,
     "Ed25519": _read_eddsa,

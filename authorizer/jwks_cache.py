@@ -13,11 +13,12 @@ that say they are younger than the set and name a subject that was verified here
 that a real rotation brings, and that a flood of random key ids does not.
 """
 
+import re
 from _thread import allocate_lock  # importing threading takes a fiftieth of a cold start
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from authorizer.clocks import BackOff, Chance, Clocks, Instant, chance
+from authorizer.clocks import Ages, BackOff, Chance, Clocks, Instant, chance
 from authorizer.errors import KeySetUnavailable, TokenRefused
 from authorizer.https_client import ExchangeFailed, Response
 from authorizer.jwk import KeySet, VerificationKey
@@ -30,20 +31,14 @@ from authorizer.metrics import (
 )
 from authorizer.reasons import Reason
 
+USUAL_AGES = Ages(soft=300.0, hard=3600.0)
 SHORTEST_SOFT_AGE = 60.0
 _OK = 200
 _NOT_MODIFIED = 304
+_ETAG = re.compile(r'(W/)?"[\x21\x23-\x7e]{0,200}"')
 
 # Takes the ETag of the set at hand and the seconds allowed. Raises ExchangeFailed.
 Fetch = Callable[[str | None, float], Response]
-
-
-class Ages(NamedTuple):
-    """How long a key set is fresh and is fit for use, and how long an unknown id shuts the door."""
-
-    soft: float = 300.0
-    hard: float = 3600.0
-    cool_down: float = 30.0
 
 
 class Seed(NamedTuple):
@@ -67,10 +62,6 @@ class CacheReport(NamedTuple):
     refused: Mapping[str, Reason]
     attempts: int
     failures: int
-
-
-def _forget(metric: Metric) -> None:
-    """Count nothing."""
 
 
 class _Held(NamedTuple):
@@ -98,8 +89,15 @@ class _Permit:
         self._spent = self._clocks.now()
 
 
+def _uncounted(metric: Metric) -> None:
+    """Count nothing."""
+
+
 class JwksCache:
-    """Finds verification keys by key id, fetching the issuer's JWKS when it must."""
+    """Finds verification keys by key id, fetching the issuer's JWKS when it must.
+
+    `cool_down` is how many seconds an unknown key id spends a permit for.
+    """
 
     def __init__(  # noqa: PLR0913 - all that has time, randomness or a network in it
         self,
@@ -107,10 +105,11 @@ class JwksCache:
         parse: Callable[[bytes], KeySet],
         clocks: Clocks,
         *,
-        ages: Ages = Ages(),  # noqa: B008 - immutable
+        ages: Ages = USUAL_AGES,
+        cool_down: float = 30.0,
         seed: Seed | None = None,
         chance: Chance = chance,
-        note: Note = _forget,
+        note: Note = _uncounted,
     ) -> None:
         self._fetch = fetch
         self._note = note
@@ -119,8 +118,8 @@ class JwksCache:
         self._ages = ages
         self._flight = allocate_lock()
         self._back_off = BackOff(clocks, chance=chance)
-        self._open_permit = _Permit(clocks, ages.cool_down)
-        self._reserved_permit = _Permit(clocks, ages.cool_down)
+        self._open_permit = _Permit(clocks, cool_down)
+        self._reserved_permit = _Permit(clocks, cool_down)
         self._attempts = 0
         self._held = self._plant(seed) if seed else None
 
@@ -232,7 +231,7 @@ class JwksCache:
 
     def _accept(self, response: Response, held: _Held | None, started: Instant) -> _Held:
         soft_age = self._soft_age(response.headers.get("cache-control", ""))
-        etag = response.headers.get("etag")
+        etag = _usable_etag(response.headers.get("etag", ""))
         if held is not None and (
             response.status == _NOT_MODIFIED
             or (response.status == _OK and response.body == held.body)
@@ -243,7 +242,7 @@ class JwksCache:
         return _Held(self._parse(response.body), started, soft_age, etag, response.body)
 
     def _soft_age(self, cache_control: str) -> float:
-        """Let the issuer shorten the soft age, within reason (RFC 9111 section 5.2.2)."""
+        """Let the issuer shorten the soft age, within reason (RFC 9111, 5.2.2)."""
         directives = [directive.strip().lower() for directive in cache_control.split(",")]
         if "no-store" in directives or "no-cache" in directives:
             return min(SHORTEST_SOFT_AGE, self._ages.soft)
@@ -275,3 +274,11 @@ class JwksCache:
             attempts=self._attempts,
             failures=self._back_off.failures,
         )
+
+
+def _usable_etag(etag: str) -> str | None:
+    """Return an ETag (RFC 9110, 8.8.3) that is fit to be sent back, and may be kept.
+
+    One that makes the issuer refuse the next request would do so for as long as it is kept.
+    """
+    return etag if _ETAG.fullmatch(etag) else None

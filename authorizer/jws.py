@@ -161,7 +161,7 @@ def _type(header: Mapping[str, object], rules: HeaderRules) -> str | None:
     if typ is None and "typ" not in header:
         normal = None
     elif isinstance(typ, str):
-        normal = typ.lower().removeprefix("application/")  # RFC 7515 section 4.1.9
+        normal = typ.lower().removeprefix("application/")  # RFC 7515, 4.1.9
     else:
         raise TokenRefused(Reason.TYP_NOT_STRING)
     if normal not in rules.types:

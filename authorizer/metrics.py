@@ -39,10 +39,19 @@ class Metric(NamedTuple):
 
 
 DECISIONS = Metric("Decisions", (("decision",),))
-REFUSALS = Metric("Decisions", (("decision",), ("reason",)))  # those that have a reason
+"""One for each decision, of which API Gateway's cache makes fewer than there are requests."""
+
+REFUSALS = Metric("Decisions", (("decision",), ("reason",)))
+"""The same, for those that have a reason."""
+
 KEY_SET_FETCHES = Metric("KeySetFetches")
+"""One for each attempt to fetch a key set."""
+
 KEY_SET_FETCH_FAILURES = Metric("KeySetFetchFailures", is_trouble=True)
+"""One for each such attempt that failed."""
+
 STALE_KEY_SET_USES = Metric("StaleKeySetUses", is_trouble=True)
+"""One for each decision by a key set that was due for renewal and could not be renewed."""
 
 METRICS = (
     DECISIONS,

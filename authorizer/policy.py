@@ -50,12 +50,11 @@ class PolicyCompiler:
         routes = self._scope_map.routes_for(scopes)
         if not routes:
             return CompiledPolicy([], [f"{stage_arn}/*"])
-        policy = CompiledPolicy(
-            [f"{stage_arn}/{route.pattern()}" for route in routes],
-            [f"{stage_arn}/{route.pattern()}" for route in self._out_of_bounds(routes)],
-        )
-        _refuse_oversize(policy)
-        return policy
+        allowed = [f"{stage_arn}/{route.pattern()}" for route in routes]
+        _refuse_oversize(allowed)  # before they are compared with all others
+        denied = [f"{stage_arn}/{route.pattern()}" for route in self._out_of_bounds(routes)]
+        _refuse_oversize(allowed + denied)
+        return CompiledPolicy(allowed, denied)
 
     def shadowed_routes(self, scopes: frozenset[str]) -> list[Route]:
         """Return the routes that these scopes open and the policy yet denies, in whole or in part.
@@ -107,8 +106,7 @@ def _deeper(route: Route) -> list[Route]:
     ]
 
 
-def _refuse_oversize(policy: CompiledPolicy) -> None:
-    resources = policy.allowed + policy.denied
+def _refuse_oversize(resources: list[str]) -> None:
     length = sum(len(resource) + len('"",') for resource in resources)
     if length > MAX_POLICY_LENGTH or max(map(len, resources)) > MAX_RESOURCE_LENGTH:
         raise PolicyImpossible(Reason.POLICY_TOO_LARGE)

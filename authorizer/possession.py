@@ -1,30 +1,23 @@
 """Proof of possession at the resource: that the caller holds the key its token is bound to.
 
-By a DPoP proof (RFC 9449 section 7) or by the certificate of mutual TLS (RFC 8705 section 3). Only
+By a DPoP proof (RFC 9449, 7) or by the certificate of mutual TLS (RFC 8705, 3). Only
 imported where the settings accept bound tokens.
 """
 
-from __future__ import annotations
-
 import re
-from base64 import b64decode, urlsafe_b64encode
+from base64 import b64decode
 from binascii import Error as Base64Error
+from collections.abc import Mapping
 from hashlib import sha256
 from math import floor
-from typing import TYPE_CHECKING
 
-from authorizer import dpop, request
-from authorizer.claims import CERTIFICATE, DPOP_KEY
+from authorizer import base64url, dpop, request
+from authorizer.bearer import Presented
+from authorizer.claims import CERTIFICATE, DPOP_KEY, VerifiedToken
+from authorizer.dpop import VerifiedProof
 from authorizer.errors import TokenRefused
 from authorizer.reasons import Reason
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from authorizer.bearer import Presented
-    from authorizer.claims import VerifiedToken
-    from authorizer.dpop import VerifiedProof
-    from authorizer.used_proofs import UsedProofs
+from authorizer.used_proofs import UsedProofs
 
 _HEADER = "dpop"
 _PEM = re.compile(
@@ -67,7 +60,7 @@ class Possession:
             _check_certificate(event, bound.thumbprint)
             return None
         if not presented.with_proof:
-            raise TokenRefused(Reason.PROOF_REQUIRED)  # RFC 9449 section 7.1
+            raise TokenRefused(Reason.PROOF_REQUIRED)  # RFC 9449, 7.1
         return self._check_proof(event, presented.token, bound.thumbprint, now)
 
     def use(self, proof: VerifiedProof, now: float, seconds: float) -> None:
@@ -125,4 +118,4 @@ def _read_pem(pem: str) -> bytes:
 
 
 def _digest(raw: bytes) -> str:
-    return urlsafe_b64encode(sha256(raw).digest()).rstrip(b"=").decode()
+    return base64url.encode(sha256(raw).digest())

@@ -8,13 +8,13 @@ from enum import StrEnum
 class Reason(StrEnum):
     """One name per fault. No member ever carries anything out of a token."""
 
-    # The Authorization header (RFC 6750 section 2.1)
+    # The Authorization header (RFC 6750, 2.1)
     CREDENTIALS_MISSING = "credentials_missing"
     CREDENTIALS_SEVERAL = "credentials_several"
     CREDENTIALS_MALFORMED = "credentials_malformed"
     SCHEME_WRONG = "scheme_wrong"
 
-    # The compact serialization (RFC 7515 section 3.1)
+    # The compact serialization (RFC 7515, 3.1)
     TOKEN_EMPTY = "token_empty"
     TOKEN_TOO_LONG = "token_too_long"
     TOKEN_ENCRYPTED = "token_encrypted"
@@ -43,7 +43,7 @@ class Reason(StrEnum):
     PAYLOAD_NUMBER = "payload_number"
     PAYLOAD_SURROGATE = "payload_surrogate"
 
-    # Header members (RFC 7515 section 4, RFC 8725)
+    # Header members (RFC 7515, 4; RFC 8725)
     ALG_MISSING = "alg_missing"
     ALG_NOT_STRING = "alg_not_string"
     ALG_NONE = "alg_none"
@@ -85,7 +85,7 @@ class Reason(StrEnum):
     SIGNATURE_LENGTH = "signature_length"
     SIGNATURE_INVALID = "signature_invalid"
 
-    # Claims (RFC 7519 section 4.1, RFC 9068 section 2.2)
+    # Claims (RFC 7519, 4.1; RFC 9068, 2.2)
     ISS_MISSING = "iss_missing"
     ISS_NOT_STRING = "iss_not_string"
     ISS_UNKNOWN = "iss_unknown"

@@ -7,9 +7,10 @@ REST APIs and payload format 1.0 share one form, payload format 2.0 has its own.
 from collections.abc import Mapping
 
 from authorizer.errors import EventUnfit
+from authorizer.method_arn import stage_arn
 from authorizer.reasons import Reason
 
-_UNCHANGED = "/:@!$&'()*+,;=~%"
+_UNCHANGED = "/:@!$&'()*+,;=~"
 
 
 def header_values(event: Mapping[str, object], header: str) -> list[object]:
@@ -54,10 +55,10 @@ def url(event: Mapping[str, object], resource: str | None) -> str:
         EventUnfit: the event does not tell.
     """
     context = _part(event, "requestContext")
-    domain, stage = context.get("domainName"), context.get("stage")
+    domain, stage_name = context.get("domainName"), context.get("stage")
     path = context.get("path") or _part(context, "http").get("path")
     if path is None and context.get("eventType") == "CONNECT":
-        path = f"/{stage}"
+        path = f"/{stage_name}"
     if not isinstance(domain, str) or not isinstance(path, str):
         raise EventUnfit(Reason.ADDRESS_UNKNOWN)
     if "version" in event:  # an HTTP API hands paths on decoded
@@ -66,8 +67,17 @@ def url(event: Mapping[str, object], resource: str | None) -> str:
         return f"https://{domain}{path}"
     origin, prefix = _split(resource)
     if domain.startswith(f"{context.get('apiId')}."):
-        return resource + _without_prefix(path, f"/{stage}")
+        return resource + _without_prefix(path, f"/{stage_name}")
     return origin + prefix + _without_prefix(path, prefix)
+
+
+def stage(event: Mapping[str, object]) -> str:
+    """Return the ARN of the stage that the request was sent to.
+
+    Raises:
+        PolicyImpossible: the event names none.
+    """
+    return stage_arn(event.get("methodArn") or event.get("routeArn"))
 
 
 def client_certificate(event: Mapping[str, object]) -> str | None:

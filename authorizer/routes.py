@@ -108,7 +108,7 @@ class RouteTree:
 
     def _matches(self, pattern: Route) -> Iterator[tuple[Route, bool]]:
         root = self._roots.get(pattern.method)
-        return _walk(root, pattern.segments, 0, aligned=True) if root else iter(())
+        return _walk(root, pattern.segments, 0, set(), aligned=True) if root else iter(())
 
 
 def _is_reached(route: Route, other: Route, aligned: bool) -> bool:  # noqa: FBT001 - half of a pair
@@ -127,12 +127,21 @@ class _Node:
 
 
 def _walk(
-    node: _Node, pattern: tuple[str, ...], at: int, *, aligned: bool
+    node: _Node,
+    pattern: tuple[str, ...],
+    at: int,
+    walked: set[tuple[_Node, int, bool]],
+    *,
+    aligned: bool,
 ) -> Iterator[tuple[Route, bool]]:
     """Yield the routes below the node that the rest of the pattern can match.
 
     `aligned` stays true while each ANY_SEGMENT has taken one segment only, as it does in a route.
+    Several wildcards lead to one place in many ways: `walked` sees to it that one is enough.
     """
+    if (node, at, aligned) in walked:
+        return
+    walked.add((node, at, aligned))
     if at == len(pattern):
         if node.route is not None:
             yield node.route, aligned
@@ -141,11 +150,11 @@ def _walk(
     for segment, child in node.children.items():
         if wanted not in _WILDCARDS and segment not in _WILDCARDS and wanted != segment:
             continue
-        yield from _walk(child, pattern, at + 1, aligned=aligned)
+        yield from _walk(child, pattern, at + 1, walked, aligned=aligned)
         if wanted in _WILDCARDS:  # the pattern's wildcard takes this segment and more
-            yield from _walk(child, pattern, at, aligned=aligned and wanted == REST_OF_PATH)
+            yield from _walk(child, pattern, at, walked, aligned=aligned and wanted == REST_OF_PATH)
         if segment == REST_OF_PATH:  # the route's greedy parameter does
-            yield from _walk(node, pattern, at + 1, aligned=aligned)
+            yield from _walk(node, pattern, at + 1, walked, aligned=aligned)
             if wanted == ANY_SEGMENT:  # both do
-                yield from _walk(child, pattern, at + 1, aligned=False)
-                yield from _walk(node, pattern, at + 1, aligned=False)
+                yield from _walk(child, pattern, at + 1, walked, aligned=False)
+                yield from _walk(node, pattern, at + 1, walked, aligned=False)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from authorizer import strict_json
+from authorizer.claims import is_scope, one_or_more
 from authorizer.routes import Route, RouteTree, parse_route
 
 MAX_ROUTES = 5000
@@ -64,18 +65,10 @@ def parse_api_rules(raw: bytes) -> ApiRules:
     scopes = members.get("scopes")
     if not isinstance(scopes, dict):
         raise ScopeMapError("there is no scope map in scopes")
-    return ApiRules(_scope_map(scopes), _audiences(members.get("audience", ...)))
-
-
-def _audiences(value: object) -> frozenset[str]:
-    if value is ...:
-        return frozenset()
-    values = [value] if isinstance(value, str) else value
-    if not isinstance(values, list) or not values:
-        raise ScopeMapError("the audience is neither a text nor a list of texts")
-    if not all(isinstance(text, str) and text for text in values):
-        raise ScopeMapError("an audience is not a text")
-    return frozenset(values)
+    audiences = one_or_more(members["audience"]) if "audience" in members else frozenset()
+    if audiences is None:
+        raise ScopeMapError("the audience is neither a text nor a list of texts, or one is empty")
+    return ApiRules(_scope_map(scopes), audiences)
 
 
 def parse_scope_map(raw: bytes) -> ScopeMap:
@@ -106,7 +99,7 @@ def _scope_map(members: Mapping[str, object]) -> ScopeMap:
 
 def _parse_grant(key: str, value: object) -> Grant:
     scopes = key.split(" ")
-    if not all(scope and scope.isascii() and scope.isprintable() for scope in scopes):
+    if not all(map(is_scope, scopes)):
         raise ScopeMapError(f"not scopes separated by single spaces: {key!r}")
     if not isinstance(value, list):
         raise ScopeMapError(f"the routes of {key!r} are not a list")

@@ -5,12 +5,13 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeVar
 
 from authorizer import strict_json
-from authorizer.claims import CERTIFICATE, DPOP_KEY
+from authorizer.claims import CERTIFICATE, DPOP_KEY, one_or_more
 from authorizer.https_client import parse_url
 from authorizer.jwk import ALGORITHMS
 
 _T = TypeVar("_T")
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
+_WHOLE_NUMBER = re.compile(r"[0-9]{1,9}")
 _CONFIRMATION_METHODS = {"dpop": DPOP_KEY, "mtls": CERTIFICATE}
 _PARAMETER_PATH = re.compile(r"(/[A-Za-z0-9_.-]+)+")
 _DISCOVER = "discover"
@@ -42,40 +43,125 @@ class Settings(NamedTuple):
     `jwks_uri` is None where the issuer's own metadata tell.
     """
 
+    # Whose tokens are trusted, and what they must say
     issuer: str
+    """The `iss` of tokens, byte for byte."""
+
     jwks_uri: str | None
+    """Where its keys are: https, or http on this machine. `discover`: where its
+    `/.well-known/openid-configuration` says.
+    """
+
     other_issuers: tuple[OtherIssuer, ...]
+    """More issuers, as JSON: `{"https://…": {"jwks_uri": "https://…", "audience": ["…"],
+    "client_ids": ["…"]}}`. `audience` is required, `client_ids` is never empty; without
+    `jwks_uri` the keys are discovered.
+    """
+
     audiences: frozenset[str]
+    """Comma list; a token needs one of them, and an introspection answer too. Without it audiences
+    are not checked, which is logged once.
+    """
+
     client_ids: frozenset[str]
+    """Comma list of the clients accepted from `ISSUER`. Without it any."""
+
     algorithms: frozenset[str]
+    """Comma list of RS256, PS256, ES256, EdDSA."""
+
     require_at_jwt: bool
+    """Accept tokens of type `at+jwt` (RFC 9068) only."""
+
     max_token_lifetime: float
+    """A JWT that lives longer is refused."""
+
+    # Key sets, and whatever else is asked on behalf of a request
     jwks_soft_age: float
+    """A key set older than this is asked for again."""
+
     jwks_hard_age: float
+    """And is used no more after this, if nobody answers."""
+
     jwks_cool_down: float
+    """How long one unknown key id keeps others from causing a fetch."""
+
     jwks_seed: str | None
+    """A file with the key set of `ISSUER`, to start with ([a seed](../guard-your-api.md#a-seed)).
+    """
+
     fetch_timeout: float
+    """For all that is asked on behalf of one request; less, if Lambda leaves less."""
+
+    # Opaque tokens
     introspection_uri: str | None
+    """The introspection endpoint (RFC 7662). Without it opaque tokens are refused."""
+
     introspection_client_id: str | None
+    """What the authorizer authenticates with there."""
+
     introspection_client_secret: str | None
+    """The same."""
+
     introspection_secret_arn: str | None
+    """A Secrets Manager secret with both, `{"client_id": …, "client_secret": …}`."""
+
     introspection_cache: float
+    """How long a good answer holds, and a revoked token lives on."""
+
+    # Tokens that are bound to a key
     confirmation_methods: frozenset[str]
+    """Comma list of dpop, mtls. Without it tokens that are bound to a key are refused."""
+
     resource: str | None
+    """This API's address, where its callers use another one than the event's domain name."""
+
     replay_table: str | None
+    """The DynamoDB table of used proofs. dpop needs it."""
+
     replays_in_memory: bool
+    """Or keep them in this process, where there is only one."""
+
+    # Revoked JWTs
     deny_list_table: str | None
+    """The DynamoDB table of revoked JWTs. Without it they are not looked up."""
+
     deny_list_soft_age: float
+    """How long "not revoked" is believed."""
+
     deny_list_hard_age: float
+    """And how long while the table is out of reach."""
+
+    # What scopes open, at one API or at several
     scope_map: str | None
+    """The scope map, as JSON or as a file's path. Without it `scopes.json` beside the code."""
+
     api_rules: str | None
+    """The path of the parameters that have each API's rules; takes the place of `SCOPE_MAP`.
+    Without it one scope map for every API.
+    """
+
     api_rules_soft_age: float
+    """Rules older than this are read again."""
+
     api_rules_hard_age: float
+    """And are used no more after this, if they cannot be read."""
+
+    # Answers, memory and log lines
     simple_response: bool
+    """Answer yes or no (HTTP API, payload format 2.0)."""
+
     usage_keys: str | None
+    """A file with API keys by client id."""
+
     policy_expires: bool
+    """End the Allow with the token."""
+
     remembered_tokens: int
+    """How many verified tokens (of each API), and answers of the deny list, are kept in memory."""
+
     stack_name: str | None
+    """What the [metrics](metrics.md) in its lines are told apart by. Without it lines have none.
+    """
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
@@ -87,7 +173,7 @@ class Settings(NamedTuple):
         reader = _Reader(environ)
         issuer = reader.required("ISSUER", _issuer)
         settings = cls(
-            issuer=issuer or "",
+            issuer=issuer,
             jwks_uri=reader.read("JWKS_URI", _jwks_uri, _usual_jwks_uri(issuer)),
             other_issuers=reader.read("OTHER_ISSUERS", _other_issuers, ()),
             audiences=reader.read("AUDIENCE", _comma_list, frozenset()),
@@ -98,31 +184,31 @@ class Settings(NamedTuple):
             jwks_soft_age=reader.read("JWKS_SOFT_AGE", _seconds, 300.0),
             jwks_hard_age=reader.read("JWKS_HARD_AGE", _seconds, 3600.0),
             jwks_cool_down=reader.read("JWKS_COOL_DOWN", _seconds, 30.0),
-            jwks_seed=reader.read("JWKS_SEED", _optional, None),
+            jwks_seed=reader.read("JWKS_SEED", str, None),
             fetch_timeout=reader.read("FETCH_TIMEOUT", _seconds, 3.0),
-            introspection_uri=reader.read("INTROSPECTION_URI", _optional_url, None),
-            introspection_client_id=reader.read("INTROSPECTION_CLIENT_ID", _optional, None),
-            introspection_client_secret=reader.read("INTROSPECTION_CLIENT_SECRET", _optional, None),
-            introspection_secret_arn=reader.read("INTROSPECTION_SECRET_ARN", _optional, None),
+            introspection_uri=reader.read("INTROSPECTION_URI", _url, None),
+            introspection_client_id=reader.read("INTROSPECTION_CLIENT_ID", str, None),
+            introspection_client_secret=reader.read("INTROSPECTION_CLIENT_SECRET", str, None),
+            introspection_secret_arn=reader.read("INTROSPECTION_SECRET_ARN", str, None),
             introspection_cache=reader.read("INTROSPECTION_CACHE", _seconds, 60.0),
             confirmation_methods=reader.read(
                 "PROOF_OF_POSSESSION", _confirmation_methods, frozenset()
             ),
             resource=reader.read("RESOURCE", _resource, None),
-            replay_table=reader.read("REPLAY_TABLE", _optional, None),
+            replay_table=reader.read("REPLAY_TABLE", str, None),
             replays_in_memory=reader.read("REPLAYS_IN_MEMORY", _switch, default=False),
-            deny_list_table=reader.read("DENY_LIST_TABLE", _optional, None),
+            deny_list_table=reader.read("DENY_LIST_TABLE", str, None),
             deny_list_soft_age=reader.read("DENY_LIST_SOFT_AGE", _seconds, 60.0),
             deny_list_hard_age=reader.read("DENY_LIST_HARD_AGE", _seconds, 300.0),
-            scope_map=reader.read("SCOPE_MAP", _optional, None),
+            scope_map=reader.read("SCOPE_MAP", str, None),
             api_rules=reader.read("API_RULES", _parameter_path, None),
             api_rules_soft_age=reader.read("API_RULES_SOFT_AGE", _seconds, 300.0),
             api_rules_hard_age=reader.read("API_RULES_HARD_AGE", _seconds, 3600.0),
             simple_response=reader.read("SIMPLE_RESPONSE", _switch, default=False),
-            usage_keys=reader.read("USAGE_KEYS", _optional, None),
+            usage_keys=reader.read("USAGE_KEYS", str, None),
             policy_expires=reader.read("POLICY_EXPIRES", _switch, default=True),
             remembered_tokens=reader.read("REMEMBERED_TOKENS", _count, 1024),
-            stack_name=reader.read("STACK_NAME", _optional, None),
+            stack_name=reader.read("STACK_NAME", str, None),
         )
         faults = [*reader.faults, *_contradictions(settings)]
         if faults:
@@ -137,11 +223,10 @@ class _Reader:
         self._environ = environ
         self.faults: list[str] = []
 
-    def required(self, name: str, convert: Callable[[str], _T]) -> _T | None:
+    def required(self, name: str, convert: Callable[[str], str]) -> str:
         if not self._environ.get(name):
             self.faults.append(f"{name} is not set")
-            return None
-        return self.read(name, convert, None)
+        return self.read(name, convert, "")
 
     def read(self, name: str, convert: Callable[[str], _T], default: _T) -> _T:
         value = self._environ.get(name)
@@ -157,7 +242,7 @@ class _Reader:
 def _contradictions(settings: Settings) -> list[str]:
     faults = []
     pair = (settings.introspection_client_id, settings.introspection_client_secret)
-    if (pair[0] is None) != (pair[1] is None):
+    if pair.count(None) == 1:
         faults.append("INTROSPECTION_CLIENT_ID and INTROSPECTION_CLIENT_SECRET go together")
     if settings.introspection_uri and not (all(pair) or settings.introspection_secret_arn):
         faults.append(
@@ -208,8 +293,8 @@ def _url(value: str) -> str:
     return value
 
 
-def _usual_jwks_uri(issuer: str | None) -> str | None:
-    return f"{issuer}/oauth2/jwks"
+def _usual_jwks_uri(issuer: str) -> str | None:
+    return f"{issuer.removesuffix('/')}/oauth2/jwks"
 
 
 def _jwks_uri(value: str) -> str | None:
@@ -217,13 +302,13 @@ def _jwks_uri(value: str) -> str | None:
 
 
 def _issuer(value: str) -> str:
-    """Check an issuer identifier: a URL without a query (RFC 8414 section 2), kept as it is."""
+    """Check an issuer identifier: a URL without a query (RFC 8414, 2), kept as it is."""
     if "?" in value:
         raise ValueError("an issuer with a query")
     return _url(value)
 
 
-def _resource(value: str) -> str | None:
+def _resource(value: str) -> str:
     """Check the API's own address: a URL without a query, kept without a slash at its end."""
     if "?" in value:
         raise ValueError("an address with a query")
@@ -242,18 +327,20 @@ def _other_issuers(value: str) -> tuple[OtherIssuer, ...]:
 def _other_issuer(issuer: str, said: object) -> OtherIssuer:
     if not isinstance(said, dict) or not _ISSUER_MEMBERS.issuperset(said):
         raise ValueError(f"an issuer with members other than {', '.join(sorted(_ISSUER_MEMBERS))}")
-    uri, audiences = said.get("jwks_uri", _DISCOVER), _texts(said.get("audience", []))
-    if not isinstance(uri, str) or not audiences:
+    uri = said.get("jwks_uri", _DISCOVER)
+    if not isinstance(uri, str) or not said.get("audience"):
         raise ValueError("an issuer without audience, or with a jwks_uri that is not a text")
-    client_ids = _texts(said.get("client_ids", []))
+    audiences = _texts(said["audience"])
+    client_ids = _texts(said["client_ids"]) if "client_ids" in said else frozenset()
     return OtherIssuer(_issuer(issuer), _jwks_uri(uri), audiences, client_ids)
 
 
 def _texts(value: object) -> frozenset[str]:
-    values = [value] if isinstance(value, str) else value
-    if not isinstance(values, list) or not all(isinstance(text, str) and text for text in values):
+    """Read a text or a list of them. An empty one would mean any, which nobody writes down."""
+    texts = one_or_more(value)
+    if texts is None:
         raise ValueError("an issuer whose audience or client_ids are not texts")
-    return frozenset(values)
+    return texts
 
 
 def _confirmation_methods(value: str) -> frozenset[str]:
@@ -263,18 +350,10 @@ def _confirmation_methods(value: str) -> frozenset[str]:
     return frozenset(_CONFIRMATION_METHODS[name] for name in names)
 
 
-def _parameter_path(value: str) -> str | None:
+def _parameter_path(value: str) -> str:
     """Check the path of Systems Manager parameters: one per API lies right below it."""
     if not _PARAMETER_PATH.fullmatch(value):
         raise ValueError("not a path of parameters, such as /gatehouse/apis")
-    return value
-
-
-def _optional_url(value: str) -> str | None:
-    return _url(value)
-
-
-def _optional(value: str) -> str | None:
     return value
 
 
@@ -299,9 +378,9 @@ def _seconds(value: str) -> float:
 
 
 def _count(value: str) -> int:
-    if not value.isascii() or not value.isdigit() or not int(value[:9]):
+    if not _WHOLE_NUMBER.fullmatch(value) or not int(value):
         raise ValueError("not a whole number above 0")
-    return int(value[:9])
+    return int(value)
 
 
 def _switch(value: str) -> bool:

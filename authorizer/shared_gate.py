@@ -10,27 +10,20 @@ Every API has a gate of its own. So nothing that was found good for one API, by 
 remembered for another.
 """
 
-from __future__ import annotations
-
 import json
+from collections.abc import Callable, Mapping
 from threading import Lock
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
-from authorizer import aws
-from authorizer.clocks import BackOff, Clocks, Instant
+from authorizer import aws, request
+from authorizer.clocks import Ages, BackOff, Chance, Clock, Clocks, Instant
 from authorizer.errors import RulesUnavailable
-from authorizer.gate import Decider
-from authorizer.method_arn import api_id, stage_arn
+from authorizer.gate import Decider, Decision, Freshness, Gate
+from authorizer.method_arn import api_id
+from authorizer.metrics import Meter
 from authorizer.reasons import Reason
 from authorizer.recent import Recent
 from authorizer.scope_map import ApiRules, ScopeMapError, parse_api_rules
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from authorizer.clocks import Chance, Clock
-    from authorizer.gate import Freshness, Gate, Grant
-    from authorizer.metrics import Meter
 
 FAULT_SECONDS = 5.0  # before rules that are missing or in doubt are looked at again
 _REMEMBERED_APIS = 64
@@ -50,14 +43,14 @@ class RulesSource(Protocol):
 class ParameterStore:
     """Rules in Systems Manager parameters `<path>/<API id>`."""
 
-    def __init__(self, path: str, parameters: aws.Parameters) -> None:
+    def __init__(self, path: str, systems_manager: aws.SystemsManager) -> None:
         self._path = path
-        self._parameters = parameters
+        self._systems_manager = systems_manager
 
     def read(self, api: str, seconds: float) -> str | None:
         """Return an API's rules."""
         try:
-            client = self._parameters.client(seconds)
+            client = self._systems_manager.client(seconds)
             try:
                 answer = client.get_parameter(Name=f"{self._path}/{api}")
             except client.exceptions.ParameterNotFound:
@@ -65,13 +58,6 @@ class ParameterStore:
         except aws.errors() as error:
             raise RulesUnavailable(Reason.API_RULES_UNAVAILABLE) from error
         return answer["Parameter"]["Value"]
-
-
-class Ages(NamedTuple):
-    """How long rules are taken for current, and how long they hold while they cannot be read."""
-
-    soft: float
-    hard: float
 
 
 class _Known(NamedTuple):
@@ -192,9 +178,8 @@ class SharedGate(Decider):
         super().__init__(freshness, clock=clock, emit=emit, meter=meter)
         self._gates = gates
 
-    def judge(self, event: Mapping[str, object], seconds: float) -> Grant:
+    def judge(self, event: Mapping[str, object], seconds: float) -> Decision:
         """Judge the event by the rules of its API."""
         started = self._clock()
-        stage = stage_arn(event.get("methodArn") or event.get("routeArn"))
-        gate = self._gates.find(api_id(stage), seconds)
+        gate = self._gates.find(api_id(request.stage(event)), seconds)
         return gate.judge(event, self._left(seconds, started))

@@ -6,9 +6,11 @@ from enum import StrEnum
 from math import isfinite
 
 MAX_DEPTH = 16
-_LARGEST_INTEGER = 2**53 - 1  # RFC 7493 section 2.2
+_LARGEST_INTEGER = 2**53 - 1  # RFC 7493, 2.2
 _MOST_DIGITS = len(str(-_LARGEST_INTEGER))
 _WHITESPACE = " \t\n\r"
+# One without an end counts too and nothing is tried twice, so that each character is read once.
+_STRING = r'"(?:[^"\\]|\\.)*+"?'
 
 
 class Flaw(StrEnum):
@@ -67,7 +69,7 @@ def _may_be_deep(text: str) -> bool:
 def _depth(text: str) -> int:
     """Measure nesting before parsing, because the parser would recurse."""
     deepest = level = 0
-    for character in re.sub(r'"(?:[^"\\]|\\.)*"', "", text):
+    for character in re.sub(_STRING, "", text):
         if character in "{[":
             level += 1
             deepest = max(deepest, level)

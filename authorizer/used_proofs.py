@@ -1,6 +1,4 @@
-"""DPoP proofs that were used, for a proof counts once (RFC 9449 section 11.1)."""
-
-from __future__ import annotations
+"""DPoP proofs that were used, for a proof counts once (RFC 9449, 11.1)."""
 
 from collections import OrderedDict
 from threading import Lock

@@ -12,7 +12,7 @@ from authorizer.jws import HeaderRules, UnverifiedJws
 from authorizer.reasons import Reason
 from authorizer.recent import Recent
 
-ACCESS_TOKEN_TYPE = "at+jwt"  # noqa: S105 - RFC 9068 section 2.1
+ACCESS_TOKEN_TYPE = "at+jwt"  # noqa: S105 - RFC 9068, 2.1
 _REMEMBERED_SUBJECTS = 1024
 
 

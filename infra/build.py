@@ -159,7 +159,7 @@ def _compiler(target: Target) -> str | None:
         if candidate is None:
             continue
         command = [candidate, "-c", test]
-        if not subprocess.run(command, check=False, capture_output=True).returncode:  # noqa: S603
+        if not subprocess.run(command, check=False, capture_output=True).returncode:  # noqa: S603 - our own command
             return candidate
     return None
 
@@ -176,7 +176,7 @@ def _compile(python: str, directory: Path) -> None:
         *("-s", str(directory), "-p", TASK_ROOT, str(directory)),
     ]
     # The same hash seed, and so the same order of whatever a set becomes, in every build.
-    if subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": "0"}, check=False).returncode:  # noqa: S603
+    if subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": "0"}, check=False).returncode:  # noqa: S603 - our own command
         raise BuildError(f"{python} could not compile {directory}.")
 
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from math import floor
 from typing import TYPE_CHECKING
 
+from functions.rotate_keys.rotation import ring_key, signs_after
 from functions.rotate_keys.rotation_rules import RETENTION_NEEDED, SETTLING
-from functions.shared.keys.key_ring import JWKS_MAX_AGE, KeyRing, RingKey
+from functions.shared.keys.key_ring import JWKS_MAX_AGE, KeyRing
 from functions.shared.keys.warm_key_ring import WARM_SECONDS
-from functions.shared.runtime.secret_store import SecretConflictError
+from functions.shared.runtime.secret_store import retrying_conflicts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,9 +23,8 @@ if TYPE_CHECKING:
     from functions.rotate_keys.private_halves import PrivateHalves
     from functions.rotate_keys.ring_store import RingStore
     from functions.rotate_keys.rotation_rules import RotationRules
+    from functions.shared.keys.key_ring import RingKey
     from functions.shared.runtime.clock import Clock
-
-_ATTEMPTS = 5
 
 
 class RefusedError(Exception):
@@ -104,17 +104,14 @@ def change_ring(
     Raises:
         SecretConflictError: others were faster every time.
     """
-    for attempt in range(1, _ATTEMPTS + 1):
+
+    def write() -> KeyRing:
         seen = store.read()
         ring = change(seen.ring, clock())
-        try:
-            store.write(ring, seen)
-        except SecretConflictError:
-            if attempt == _ATTEMPTS:
-                raise
-        else:
-            return ring
-    raise AssertionError
+        store.write(ring, seen)
+        return ring
+
+    return retrying_conflicts(write)
 
 
 def rotated(ring: KeyRing, key: NewKey, now: float, rules: RotationRules) -> KeyRing:
@@ -127,20 +124,12 @@ def rotated(ring: KeyRing, key: NewKey, now: float, rules: RotationRules) -> Key
     publish_until = start + SETTLING + max(rules.retiring, RETENTION_NEEDED)
     ended = (
         replace(known, sign_until=start, publish_until=publish_until)
-        if known.alg == key.alg and _signs_after(known, start)
+        if known.alg == key.alg and signs_after(known, start)
         else known
         for known in ring.keys
         if known.alg != key.alg or known.sign_from <= start
     )
-    new = RingKey(
-        kid=key.kid,
-        alg=key.alg,
-        public_jwk=key.public_jwk,
-        publish_from=start,
-        sign_from=start,
-        signer=key.signer,
-    )
-    return KeyRing((*ended, new))
+    return KeyRing((*ended, ring_key(key, start, start)))
 
 
 def revoked(ring: KeyRing, kid: str, now: float) -> KeyRing:
@@ -150,9 +139,7 @@ def revoked(ring: KeyRing, kid: str, now: float) -> KeyRing:
         RefusedError: there is no such key, or none of its algorithm would sign any more.
     """
     key = find_key(ring, kid)
-    left = KeyRing(
-        tuple(_reopened(known, key, now) for known in ring.keys if known.kid != kid),
-    )
+    left = KeyRing(tuple(_reopened(known, key, now) for known in ring.keys if known.kid != kid))
     if key.may_sign(now) and not any(
         known.alg == key.alg and known.may_sign(now) for known in left.keys
     ):
@@ -165,10 +152,6 @@ def _reopened(known: RingKey, gone: RingKey, now: float) -> RingKey:
     if known.alg == gone.alg and known.sign_until == gone.sign_from and now < gone.sign_from:
         return replace(known, sign_until=None, publish_until=None)
     return known
-
-
-def _signs_after(key: RingKey, moment: int) -> bool:
-    return key.sign_until is None or key.sign_until > moment
 
 
 def find_key(ring: KeyRing, kid: str) -> RingKey:

@@ -128,8 +128,8 @@ def transform(document: dict[str, Any]) -> dict[str, Any]:
     needed, and are in the list of explanations too.
     """
     # Only SAM's virtual environment has it.
-    from samtranslator.parser.parser import Parser  # noqa: PLC0415
-    from samtranslator.translator.translator import Translator  # noqa: PLC0415
+    from samtranslator.parser.parser import Parser  # noqa: PLC0415 - see above
+    from samtranslator.translator.translator import Translator  # noqa: PLC0415 - see above
 
     os.environ.setdefault("AWS_DEFAULT_REGION", "eu-west-1")  # the translator asks for one
     logging.getLogger("samtranslator").setLevel(logging.ERROR)  # it misses its own usage reports

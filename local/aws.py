@@ -75,13 +75,13 @@ def start(addresses: Addresses, template: Template) -> None:
     # Always on the loopback address: what it holds is nobody else's business.
     listener = socket.create_server(("127.0.0.1", addresses.aws_port))
     # Heavy, and whoever only asks for names does without.
-    from moto.moto_server.werkzeug_app import (  # noqa: PLC0415
+    from moto.moto_server.werkzeug_app import (  # noqa: PLC0415 - see above
         DomainDispatcherApplication,
         create_backend_app,
     )
-    from werkzeug.serving import make_server  # noqa: PLC0415
+    from werkzeug.serving import make_server  # noqa: PLC0415 - see above
 
-    from local.atomic_writes import make_writes_atomic  # noqa: PLC0415
+    from local.atomic_writes import make_writes_atomic  # noqa: PLC0415 - see above
 
     make_writes_atomic()
     logging.getLogger("werkzeug").setLevel(logging.ERROR)

@@ -5,6 +5,8 @@ Runs before anything is installed, so it imports the standard library only:
     python3 local/bootstrap.py .venv requirements/laptop.txt
 """
 
+from __future__ import annotations
+
 import subprocess
 import sys
 import venv

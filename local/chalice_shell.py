@@ -22,7 +22,7 @@ from chalice.app import Chalice
 from functions.shared.authentication.public_addresses import ON_LOOPBACK
 from local import reloading
 from local.addresses import MUTUAL_TLS, Addresses, Service
-from local.console.backstage import BACKSTAGE, open_backstage, socket_of
+from local.console.backstage import BACKSTAGE, Backstage, socket_of
 from local.environment import use_local_aws
 from local.errors import LaptopError
 from local.gateway.core import Gateway
@@ -74,6 +74,7 @@ class GatewayApp(Chalice):
         self.give_up = give_up or end_process
         self._provision = provision
         self._gateway: Application | None = None
+        self._backstage: Backstage | None = None
         self._opening = threading.Lock()
         try:
             self._template = Template.read(template)
@@ -124,10 +125,18 @@ class GatewayApp(Chalice):
             self.environ["MTLS_BASE_URL"] = addresses.mtls_auth_server
         sandboxes = InProcessLambda(functions)
         sandboxes.warm_up()
-        if folder := self.environ.get(BACKSTAGE):
-            address = socket_of(folder, self.service)
-            return open_backstage(address, sandboxes, self.environ, self._gateway_of)
-        return self._gateway_of(sandboxes)
+        if not self.environ.get(BACKSTAGE):
+            return self._gateway_of(sandboxes)
+        self._backstage = Backstage.build(sandboxes, self.environ, self._gateway_of)
+        return self._backstage.watched
+
+    def let_console_in(self, worker: int) -> None:
+        """Let the console look into this process, which is one of those that serve this API.
+
+        Nothing happens where there is no console. Otherwise there is a thread more afterwards.
+        """
+        if self._backstage is not None:
+            self._backstage.open(socket_of(self.environ[BACKSTAGE], self.service, worker))
 
     def _gateway_of(self, invoke: Invoke) -> Gateway:
         return Gateway(self._description, invoke, at_root=host_documents(self._description))
@@ -180,7 +189,8 @@ class GatewayServer(chalice.local.LocalDevServer):
             app_object.give_up(f"template.yaml: {error}." if in_template else str(error))
         self.server.open(app_object)
         if app_object.service == "auth_server" and workers > 1 and may_fork():
-            self._fork_workers(workers)
+            self._fork_workers(workers, app_object)
+        app_object.let_console_in(0)
         if app_object.environ.get(MUTUAL_TLS):
             _open_mutual_tls(app_object, host, addresses.mtls_port(app_object.service))
         if app_object.environ.get(SUPERVISED):
@@ -188,12 +198,13 @@ class GatewayServer(chalice.local.LocalDevServer):
         if app_object.environ.get("CHALICE_WORKER"):
             reloading.watch(ROOT, reloading.restart_chalice, reloading.end)
 
-    def _fork_workers(self, workers: int) -> None:
+    def _fork_workers(self, workers: int, app: GatewayApp) -> None:
         """Share the work among the cores; the guarded API stays one process and caches once."""
         share_of = shares(workers)
 
         def serve(own: int) -> None:
             self.server.share = share_of[own]
+            app.let_console_in(own)
             self.server.serve_forever()
 
         self.server.share = share_of[0]

@@ -1,4 +1,4 @@
-"""Write a DPoP proof to try bound tokens by hand (RFC 9449, section 4.2).
+"""Write a DPoP proof to try bound tokens by hand (RFC 9449, 4.2).
 
     python -m local.dpop_proof POST http://localhost:8085/ms-auth-server/oauth2/token --nonce N
     python -m local.dpop_proof GET http://localhost:8091/ms-system/country --token T

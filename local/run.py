@@ -4,6 +4,8 @@ python -m local.run            start, show the walkthrough, stay up until Ctrl-C
 python -m local.run --check    start, check every answer of the walkthrough, stop (exit 0 or 1)
 """
 
+from __future__ import annotations
+
 import contextlib
 import http.client
 import io
@@ -111,7 +113,7 @@ def start_everything(
         supervisor.start("console", [sys.executable, "-m", "local.console"], cwd=ROOT, env=env)
         awaited.append(("The console", f"{addresses.console_url}/", http.client.OK))
     for what, url, status in awaited:
-        supervisor.wait_until(lambda: _status(url) == status, what, seconds=START_SECONDS)  # noqa: B023
+        supervisor.wait_until(lambda: _status(url) == status, what, seconds=START_SECONDS)  # noqa: B023 - called before the next turn
 
 
 def _status(url: str) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 from local.errors import LaptopError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 SUPERVISED = "GATEHOUSE_SUPERVISED"
@@ -23,6 +24,8 @@ SUPERVISED = "GATEHOUSE_SUPERVISED"
 
 GRACE_SECONDS = 3.0
 LAST_LINES = 8
+GATHER_SECONDS = 0.01
+_READ_SIZE = 65_536
 
 
 class Child:
@@ -45,22 +48,21 @@ class Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
             start_new_session=True,
         )
         self._reader = threading.Thread(target=self._read_output, daemon=True)
         self._reader.start()
 
     def _read_output(self) -> None:
-        assert self.process.stdout is not None  # noqa: S101  what PIPE promises
+        output = self.process.stdout
+        assert isinstance(output, io.BufferedReader)  # noqa: S101  what PIPE promises
         with self._log.open("w", encoding="utf-8") as log:
-            for line in self.process.stdout:
-                self.last_lines.append(line)
-                log.write(line)
+            for lines in _gathered(output):
+                self.last_lines.extend(lines)
+                log.writelines(lines)
                 log.flush()
                 if self.echo:
-                    sys.stdout.write(f"{self.name:>11} │ {line}")
+                    sys.stdout.write("".join(f"{self.name:>11} │ {line}" for line in lines))
                     sys.stdout.flush()
 
     def death_sentence(self) -> str:
@@ -72,6 +74,26 @@ class Child:
             f"The {self.name} process ended unexpectedly (exit code {self.process.returncode}); "
             f"its whole log is {self._log}."
         )
+
+
+def _gathered(output: io.BufferedReader) -> Iterator[list[str]]:
+    """Yield whole lines, those together that come within a moment.
+
+    A process that writes thousands of lines a second would have us wake up for each, which takes
+    more of the machine than the line does.
+    """
+    begun = b""
+    while read := output.read1(_READ_SIZE):
+        whole, end, begun = (begun + read).rpartition(b"\n")
+        if end:
+            yield [_text(line) for line in whole.split(b"\n")]
+        time.sleep(GATHER_SECONDS)
+    if begun:
+        yield [_text(begun)]
+
+
+def _text(line: bytes) -> str:
+    return line.decode("utf-8", "replace") + "\n"
 
 
 class Supervisor:

@@ -132,7 +132,7 @@ class Walkthrough:
 
     def _steps(self) -> Iterator[tuple[str, Callable[[], Iterator[Check]]]]:
         yield "Without a token the guarded API refuses", self._refuse_without_token
-        yield "A client gets a token with its credentials (RFC 6749, section 4.4)", self._get_jwt
+        yield "A client gets a token with its credentials (RFC 6749, 4.4)", self._get_jwt
         yield "The token opens the guarded API", self._use_jwt
         yield "The key set with which the authorizer checked it", self._read_key_set
         yield "A token without the scope is not enough", self._use_wrong_scope

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
 import signal
 import sys
 import threading
@@ -26,6 +27,7 @@ WORKERS = "GATEHOUSE_AUTH_WORKERS"
 """Names how many processes serve the authorization server; as many as there are cores if unset."""
 
 _MOST = 64
+_NUMBER = re.compile(r"[1-9][0-9]?")
 _COUNT_BYTES = 4
 
 
@@ -36,7 +38,7 @@ def how_many(environ: Mapping[str, str]) -> int:
         LaptopError: the setting is no number from 1 to 64.
     """
     wanted = environ.get(WORKERS) or str(min(_cores(), _MOST))
-    if not (wanted.isascii() and wanted.isdigit() and 1 <= int(wanted[:3]) <= _MOST):
+    if not (_NUMBER.fullmatch(wanted) and int(wanted) <= _MOST):
         raise LaptopError(f"{WORKERS} must be a number from 1 to {_MOST}, not {wanted!r}.")
     return int(wanted)
 
@@ -44,8 +46,7 @@ def how_many(environ: Mapping[str, str]) -> int:
 def may_fork() -> bool:
     """Whether forking is safe: not beside other threads, whose locks nobody would open again.
 
-    chalice's reloader has such threads, and so has what the console looks through. On macOS the
-    system's own libraries do not bear it.
+    chalice's reloader has such threads. On macOS the system's own libraries do not bear it.
     """
     return sys.platform == "linux" and threading.active_count() == 1
 

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+
+_FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+_HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+_CODE = re.compile(r"`[^`\n]*`")
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
 def test_nothing_that_git_ignores_is_tracked() -> None:
@@ -13,12 +22,36 @@ def test_nothing_that_git_ignores_is_tracked() -> None:
     assert not subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
 
 
-def test_every_file_that_the_docs_link_to_exists() -> None:
-    for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]:
-        for link in _links(page.read_text(encoding="utf-8")):
-            assert (page.parent / link).exists(), f"{page.name} links to {link}"
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+    for link in _links(page):
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        assert target.exists(), link
+        if anchor:
+            assert anchor in _anchors(target), link
 
 
-def _links(text: str) -> list[str]:
-    targets = [part.split(")")[0].split("#")[0] for part in text.split("](")[1:]]
-    return [target for target in targets if target and "://" not in target]
+def test_every_page_of_the_docs_is_linked_from_another() -> None:
+    linked = {
+        (page.parent / link.partition("#")[0]).resolve()
+        for page in PAGES
+        for link in _links(page)
+        if not link.startswith("#")
+    }
+    assert set(ROOT.glob("docs/**/*.md")) - linked == {ROOT / "docs" / "index.md"}
+
+
+def _links(page: Path) -> list[str]:
+    """Return the links of a page within the repository."""
+    text = _CODE.sub("", _FENCED.sub("", page.read_text(encoding="utf-8")))
+    return [link for link in _LINK.findall(text) if "://" not in link]
+
+
+def _anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    text = _FENCED.sub("", page.read_text(encoding="utf-8"))
+    return {
+        re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
+        for heading in _HEADING.findall(text)
+    }

@@ -13,7 +13,7 @@ from functions.shared.keys.signers import RingSigners
 from functions.shared.keys.warm_key_ring import WarmKeyRing
 from functions.shared.runtime.secret_store import SecretsManagerStore
 from functions.shared.tokens.known_tokens import KnownTokens
-from functions.shared.tokens.known_tokens_parts import build_token_families
+from functions.shared.tokens.known_tokens_parts import build_known_formats
 from functions.shared.web.endpoint import Endpoint
 
 if TYPE_CHECKING:
@@ -36,13 +36,13 @@ def build(
     clients = WarmClients(DynamoDbClients(aws.dynamodb, settings.clients_table), clock)
     secrets = SecretsManagerStore(aws.secrets_manager)
     key_ring = WarmKeyRing(secrets, settings.key_ring_secret, clock)
-    families = build_token_families(settings, key_ring=key_ring, aws=aws, clock=clock)
+    formats = build_known_formats(settings, key_ring=key_ring, aws=aws, clock=clock)
     signers = RingSigners(key_ring, secrets, settings.signing_keys_secret, lambda: aws.kms, meter)
     introspection = TokenIntrospection(
         authentication=build_client_authentication(
             settings, registry=clients, aws=aws, clock=clock
         ),
-        tokens=KnownTokens(families, clients),
+        tokens=KnownTokens(formats, clients),
         signer=AnswerSigner(settings.issuer, signers),
         clock=clock,
     )

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
 
-from functions.shared.runtime.settings import read_settings
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from functions.shared.runtime.settings import EnvironmentSettings
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(EnvironmentSettings):
     """The issuer's address, three tables by name, two secrets by name or ARN.
 
     `remote_keys` is "loopback" where keys of clients and issuers may be on this machine.
@@ -25,8 +21,3 @@ class Settings:
     key_ring_secret: str
     signing_keys_secret: str
     remote_keys: str = ""
-
-    @classmethod
-    def from_env(cls, environ: Mapping[str, str]) -> Self:
-        """Read the settings; raises MissingSettingsError naming every missing variable."""
-        return read_settings(cls, environ)

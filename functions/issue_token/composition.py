@@ -20,7 +20,7 @@ from functions.shared.keys.warm_key_ring import WarmKeyRing
 from functions.shared.runtime.one_time_use import DynamoDbOneTimeUse
 from functions.shared.runtime.secret_store import SecretsManagerStore
 from functions.shared.tokens.known_tokens import KnownTokens
-from functions.shared.tokens.known_tokens_parts import build_token_families
+from functions.shared.tokens.known_tokens_parts import build_known_formats
 from functions.shared.tokens.opaque_tokens import DynamoDbOpaqueTokens
 from functions.shared.web import paths
 from functions.shared.web.endpoint import Endpoint
@@ -45,9 +45,10 @@ def build(
     clients = WarmClients(DynamoDbClients(aws.dynamodb, settings.clients_table), clock)
     secrets = SecretsManagerStore(aws.secrets_manager)
     key_ring = WarmKeyRing(secrets, settings.key_ring_secret, clock)
+    mtls_base_url = settings.mtls_base_url.rstrip("/")
     signers = RingSigners(key_ring, secrets, settings.signing_keys_secret, lambda: aws.kms, meter)
     opaque_tokens = DynamoDbOpaqueTokens(aws.dynamodb, settings.tokens_table)
-    families = build_token_families(settings, key_ring=key_ring, aws=aws, clock=clock)
+    formats = build_known_formats(settings, key_ring=key_ring, aws=aws, clock=clock)
     issuance = TokenIssuance(
         authentication=build_client_authentication(
             settings, registry=clients, aws=aws, clock=clock
@@ -56,11 +57,12 @@ def build(
             settings.issuer + paths.TOKEN,
             DpopNonces(secrets, settings.dpop_nonce_secret, clock),
             DynamoDbOneTimeUse(aws.dynamodb, settings.state_table),
+            mtls_base_url + paths.TOKEN if mtls_base_url else "",
         ),
         grants=GrantDecisions(
             {
                 CLIENT_CREDENTIALS: grant_client_credentials,
-                TOKEN_EXCHANGE: TokenExchange(KnownTokens(families, clients)),
+                TOKEN_EXCHANGE: TokenExchange(KnownTokens(formats, clients)),
             }
         ),
         mints={

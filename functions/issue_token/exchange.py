@@ -7,14 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from functions.issue_token.grants import Grant, TokenRequest, granted_scopes
 from functions.issue_token.targets import named_audience, required_audience
-from functions.shared.web.oauth_errors import (
-    InvalidRequestError,
-    InvalidScopeError,
-)
+from functions.shared.web.oauth_errors import InvalidRequestError, InvalidScopeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     from functions.shared.clients.client_record import Client
     from functions.shared.tokens.known_tokens import KnownToken, KnownTokens
     from functions.shared.web.form import Form
@@ -88,18 +83,12 @@ def _obstacle(token: KnownToken | None, request: TokenRequest) -> str | None:
 
 
 def _obstacle_in_chain(token: KnownToken, client: Client) -> str | None:
-    actors = list(_actors(token.actor))
+    actors = token.actors
     if client.client_id in {token.subject, *actors}:
         return "the client is in the subject token's chain already"
     if len(actors) >= MAX_ACTORS:
         return "the subject token's chain is too long"
     return None
-
-
-def _actors(actor: Mapping[str, Any] | None) -> Iterator[str]:
-    while actor:
-        yield actor["sub"]
-        actor = actor.get("act")
 
 
 def _actor(client: Client, subject: KnownToken) -> dict[str, Any]:

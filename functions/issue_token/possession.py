@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from functions.shared.web.proxy_request import ProxyRequest
 
 NONCE_HEADER: Final = "DPoP-Nonce"
-KIND: Final = "dpop"
+_KIND: Final = "dpop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +46,13 @@ class PossessionProofs:
     """Checks DPoP proofs and client certificates of requests to one endpoint.
 
     `url` is the endpoint's address by our own configuration: what a request says of its host is the
-    caller's word.
+    caller's word. `mtls_url` is its address behind mutual TLS, empty if it has none of its own.
     """
 
     url: str
     nonces: DpopNonces
     used: OneTimeUse
+    mtls_url: str = ""
 
     def check(self, request: ProxyRequest, client: Client, now: float) -> Possession:
         """Return what a request proves. A proof still counts after this: see `use`.
@@ -73,7 +74,7 @@ class PossessionProofs:
                 )
             return _NOTHING_PROVED
         try:
-            proof = self._verified(proofs, client, now)
+            proof = self._verified(request, client, now)
         except OAuthError as error:
             raise self._offering_nonce(error, now) from None
         confirmation = Confirmation(DPOP_KEY, proof.jkt)
@@ -90,16 +91,19 @@ class PossessionProofs:
             return
         until = floor(proof.issued_at) + MAX_PROOF_AGE + 1
         try:
-            self.used.consume(KIND, proof.jkt, proof.jti, until, now)
+            self.used.consume(_KIND, proof.jkt, proof.jti, until, now)
         except AlreadyUsedError:
             error = InvalidDpopProofError(reason="the DPoP proof was used before")
             raise self._offering_nonce(error, now) from None
 
-    def _verified(self, proofs: tuple[str, ...], client: Client, now: float) -> VerifiedProof:
+    def _verified(self, request: ProxyRequest, client: Client, now: float) -> VerifiedProof:
+        proofs = request.headers["dpop"]
         if len(proofs) > 1:
             raise InvalidDpopProofError("There is more than one DPoP proof.")
+        # Only behind mutual TLS does API Gateway hand on a certificate.
+        url = self.mtls_url if self.mtls_url and request.client_certificate else self.url
         try:
-            proof = verify_proof(proofs[0], "POST", self.url, now)
+            proof = verify_proof(proofs[0], "POST", url, now)
         except TokenRefused as refused:
             raise InvalidDpopProofError(reason=refused.reason) from None
         if proof.nonce is None:

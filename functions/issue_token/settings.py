@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
 
-from functions.shared.runtime.settings import read_settings
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from functions.shared.runtime.settings import EnvironmentSettings
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(EnvironmentSettings):
     """The issuer's address, three tables by name, three secrets by name or ARN.
 
     `remote_keys` is "loopback" where keys of clients and issuers may be on this machine.
+    `mtls_base_url` is the server's address behind mutual TLS, empty if it has none.
     """
 
     issuer: str
@@ -26,8 +23,4 @@ class Settings:
     signing_keys_secret: str
     dpop_nonce_secret: str
     remote_keys: str = ""
-
-    @classmethod
-    def from_env(cls, environ: Mapping[str, str]) -> Self:
-        """Read the settings; raises MissingSettingsError naming every missing variable."""
-        return read_settings(cls, environ)
+    mtls_base_url: str = ""

@@ -27,6 +27,6 @@ def build(*, emit: Emit = print, meter: Meter | None = None) -> Endpoint:
 _warm = WarmInstance(lambda: build(meter=Meter.from_env(os.environ)))
 
 
-def handle(event: Mapping[str, Any], context: object) -> ProxyResponse:  # noqa: ARG001
+def handle(event: Mapping[str, Any], context: object) -> ProxyResponse:  # noqa: ARG001 - Lambda hands it over
     """Answer one proxy event."""
     return _warm()(event)

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
 
-from functions.shared.runtime.settings import read_settings
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from functions.shared.runtime.settings import EnvironmentSettings
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(EnvironmentSettings):
     """The issuer's address, and what the authorizer is configured with.
 
     `resource` is the guarded API's own address; empty if it is the one of its stage.
@@ -22,8 +18,3 @@ class Settings:
     issuer: str
     resource: str = ""
     proof_of_possession: str = ""
-
-    @classmethod
-    def from_env(cls, environ: Mapping[str, str]) -> Self:
-        """Read the settings; raises MissingSettingsError naming every missing variable."""
-        return read_settings(cls, environ)

@@ -10,7 +10,7 @@ from functions.shared.authentication.client_authentication_parts import build_cl
 from functions.shared.clients.client_registry import DynamoDbClients, WarmClients
 from functions.shared.keys.warm_key_ring import WarmKeyRing
 from functions.shared.runtime.secret_store import SecretsManagerStore
-from functions.shared.tokens.known_tokens_parts import build_token_families
+from functions.shared.tokens.known_tokens_parts import build_known_formats
 from functions.shared.web.endpoint import Endpoint
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def build(
         authentication=build_client_authentication(
             settings, registry=clients, aws=aws, clock=clock
         ),
-        families=build_token_families(settings, key_ring=key_ring, aws=aws, clock=clock),
+        formats=build_known_formats(settings, key_ring=key_ring, aws=aws, clock=clock),
         clock=clock,
     )
     return Endpoint("revoke_token", revocation, emit, ("POST",), meter)

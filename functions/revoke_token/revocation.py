@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from functions.shared.authentication.client_authentication import ClientAuthentication
     from functions.shared.clients.client_record import Client
     from functions.shared.runtime.clock import Clock
-    from functions.shared.tokens.known_tokens import TokenFamily
+    from functions.shared.tokens.known_tokens import KnownFormat
     from functions.shared.web.audit_log import AuditEntry
     from functions.shared.web.proxy_request import ProxyRequest
 
@@ -27,7 +27,7 @@ class TokenRevocation:
     """Answers revocation requests."""
 
     authentication: ClientAuthentication
-    families: Sequence[TokenFamily]
+    formats: Sequence[KnownFormat]
     clock: Clock
 
     def __call__(self, request: ProxyRequest, entry: AuditEntry) -> ProxyResponse:
@@ -46,12 +46,12 @@ class TokenRevocation:
 
     def _revoke(self, unverified_token: str, client: Client) -> bool:
         now = self.clock()
-        for family in self.families:
-            known = family.find(unverified_token, now)
+        for tokens in self.formats:
+            known = tokens.find(unverified_token, now)
             if known is None:
                 continue
             if known.client_id != client.client_id:
                 raise UnauthorizedClientError("The token was not issued to this client.")
-            family.revoke(unverified_token, known)
+            tokens.revoke(unverified_token, known)
             return True
         return False

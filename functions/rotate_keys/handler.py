@@ -34,6 +34,6 @@ _warm = WarmInstance(_cold_start)
 _meter = WarmInstance(lambda: Meter.from_env(os.environ))
 
 
-def handle(event: Mapping[str, Any], context: object) -> dict[str, object]:  # noqa: ARG001
+def handle(event: Mapping[str, Any], context: object) -> dict[str, object]:  # noqa: ARG001 - Lambda hands it over
     """Run once, whatever the event says."""
     return answering(event, lambda: logged(lambda: _warm().run(), meter=_meter()))

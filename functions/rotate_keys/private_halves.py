@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from functions.rotate_keys.key_generation import generate_key
 from functions.shared.keys import signing_keys
-from functions.shared.runtime.secret_store import SecretConflictError
+from functions.shared.runtime.secret_store import retrying_conflicts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
 ORPHAN_SECONDS: Final = 3600
 """A private half that no ring names is left alone so long: its ring may be about to be written."""
-
-ATTEMPTS: Final = 5
-"""How often a write is tried again after somebody else's."""
 
 
 class PrivateHalves(Protocol):
@@ -94,14 +91,11 @@ class StoredHalves:
         Raises:
             SecretConflictError: somebody else was faster every time.
         """
-        for attempt in range(1, ATTEMPTS + 1):
+
+        def write() -> None:
             kept, version = self._read()
             changed = change(kept)
             text = signing_keys.to_json(changed.private_keys, changed.made_at)
-            try:
-                self.secrets.replace(self.name, text, version)
-            except SecretConflictError:
-                if attempt == ATTEMPTS:
-                    raise
-            else:
-                return
+            self.secrets.replace(self.name, text, version)
+
+        retrying_conflicts(write)

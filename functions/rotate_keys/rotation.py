@@ -32,10 +32,10 @@ def first_ring(keys: Iterable[NewKey], now: float) -> KeyRing:
     A key has no end. Its successor sets one, so that a rotation that never comes leaves an old key
     in use and not a server without keys.
     """
-    return KeyRing(tuple(_ring_key(key, floor(now), floor(now)) for key in keys))
+    return KeyRing(tuple(ring_key(key, floor(now), floor(now)) for key in keys))
 
 
-def wanting(
+def algorithms_due(
     ring: KeyRing, algorithms: Sequence[str], rules: RotationRules, now: float, edition: str
 ) -> Iterator[str]:
     """Yield the algorithms for which a new key is due.
@@ -62,10 +62,10 @@ def announce(ring: KeyRing, key: NewKey, rules: RotationRules, now: float) -> Ke
     """
     sign_from = ceil(now) + rules.announcing
     keys = (
-        _end(known, sign_from, rules) if known.alg == key.alg and _signs_on(known, now) else known
+        _end(known, sign_from, rules) if known.alg == key.alg and signs_after(known, now) else known
         for known in ring.keys
     )
-    return KeyRing((*keys, _ring_key(key, floor(now), sign_from)))
+    return KeyRing((*keys, ring_key(key, floor(now), sign_from)))
 
 
 def signing_age(ring: KeyRing, now: float) -> float:
@@ -86,13 +86,26 @@ def kept(ring: KeyRing, now: float) -> KeyRing:
     )
 
 
+def ring_key(key: NewKey, publish_from: int, sign_from: int) -> RingKey:
+    """Return a new key as a ring has it: without an end."""
+    return RingKey(
+        kid=key.kid,
+        alg=key.alg,
+        public_jwk=key.public_jwk,
+        publish_from=publish_from,
+        sign_from=sign_from,
+        signer=key.signer,
+    )
+
+
+def signs_after(key: RingKey, moment: float) -> bool:
+    """Whether a key is to sign, now or later, beyond a moment."""
+    return key.sign_until is None or moment < key.sign_until
+
+
 def _youngest(ring: KeyRing, alg: str) -> RingKey | None:
     endless = (key for key in ring.keys if key.alg == alg and key.sign_until is None)
     return max(endless, key=lambda key: (key.sign_from, key.kid), default=None)
-
-
-def _signs_on(key: RingKey, now: float) -> bool:
-    return key.sign_until is None or now < key.sign_until
 
 
 def _end(key: RingKey, sign_until: int, rules: RotationRules) -> RingKey:
@@ -104,14 +117,3 @@ def _long_enough(key: RingKey) -> RingKey:
     if key.sign_until is None or key.publish_until is None:
         return key
     return replace(key, publish_until=max(key.publish_until, key.sign_until + RETENTION_NEEDED))
-
-
-def _ring_key(key: NewKey, publish_from: int, sign_from: int) -> RingKey:
-    return RingKey(
-        kid=key.kid,
-        alg=key.alg,
-        public_jwk=key.public_jwk,
-        publish_from=publish_from,
-        sign_from=sign_from,
-        signer=key.signer,
-    )

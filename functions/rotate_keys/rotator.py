@@ -5,17 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from functions.rotate_keys.private_halves import ATTEMPTS
-from functions.rotate_keys.rotation import announce, first_ring, kept, signing_age, wanting
+from functions.rotate_keys.rotation import (
+    algorithms_due,
+    announce,
+    first_ring,
+    kept,
+    signing_age,
+)
 from functions.rotate_keys.rotation_rules import SETTLING
-from functions.shared.runtime.secret_store import SecretConflictError
+from functions.shared.runtime.secret_store import retrying_conflicts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from functions.rotate_keys.key_generation import NewKey
     from functions.rotate_keys.private_halves import PrivateHalves
-    from functions.rotate_keys.ring_store import RingStore, SeenRing
+    from functions.rotate_keys.ring_store import RingStore
     from functions.rotate_keys.rotation_rules import RotationRules
     from functions.shared.keys.key_ring import KeyRing, RingKey
     from functions.shared.runtime.clock import Clock
@@ -67,22 +72,17 @@ class Rotator:
             UnusableKeyRingError: the ring cannot be read. It is left as it is.
             OAuthError: trouble with AWS.
         """
-        for attempt in range(1, ATTEMPTS + 1):
-            seen = self.store.read()
-            try:
-                ring, created = self._rotate(seen)
-                break
-            except SecretConflictError:
-                if attempt == ATTEMPTS:
-                    raise
-        dropped = {key.kid for key in seen.ring.keys} - {key.kid for key in ring.keys}
+        seen, ring, created = retrying_conflicts(self._rotate)
+        dropped = {key.kid for key in seen.keys} - {key.kid for key in ring.keys}
         age = round(signing_age(ring, self.clock()) / _DAY, 2)
         return Report(created, tuple(sorted(dropped)), self._tidy(ring), age)
 
-    def _rotate(self, seen: SeenRing) -> tuple[KeyRing, tuple[str, ...]]:
+    def _rotate(self) -> tuple[KeyRing, KeyRing, tuple[str, ...]]:
+        """Do what is due to the ring; return it as it was, as it is now, and the new key ids."""
+        seen = self.store.read()
         started = self.clock()
         ring = kept(seen.ring, started)
-        due = wanting(ring, self.algorithms, self.rules, started, self.edition)
+        due = algorithms_due(ring, self.algorithms, self.rules, started, self.edition)
         made = [self.halves[self.edition].create(alg, started) for alg in due]
         # Read anew: making keys takes a while, and they are announced from the time of the write.
         now = self.clock()
@@ -91,7 +91,7 @@ class Rotator:
         changed = self._with(ring, made, now)
         if changed != seen.ring:
             self.store.write(changed, seen)
-        return changed, tuple(key.kid for key in made)
+        return seen.ring, changed, tuple(key.kid for key in made)
 
     def _with(self, ring: KeyRing, made: Sequence[NewKey], now: float) -> KeyRing:
         if not ring.keys:

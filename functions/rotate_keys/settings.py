@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 from functions.rotate_keys.rotation_rules import RotationRules, UnsafeRotationError
 from functions.shared.clients.client_record import SIGNING_ALGORITHMS
 from functions.shared.keys.key_ring import IN_KMS, IN_SECRETS_MANAGER
-from functions.shared.runtime.settings import read_settings
+from functions.shared.runtime.settings import EnvironmentSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +26,7 @@ _ALGORITHMS: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(EnvironmentSettings):
     """Names or ARNs of the two secrets, and how keys are made and rotated, in text.
 
     `verifier_cache_seconds` is how long a verifier may go on using a key set that it cannot renew.
@@ -42,11 +42,6 @@ class Settings:
     key_announce_hours: str = "24"
     key_retire_hours: str = "48"
     verifier_cache_seconds: str = "3600"
-
-    @classmethod
-    def from_env(cls, environ: Mapping[str, str]) -> Self:
-        """Read the settings; raises MissingSettingsError naming every missing variable."""
-        return read_settings(cls, environ)
 
     def rules(self) -> RotationRules:
         """Return the times of rotation.

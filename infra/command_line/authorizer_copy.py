@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from authorizer import aws
-    from authorizer.gate import Gate, Grant
+    from authorizer.gate import Decision, Gate
     from infra.command_line.session import Session
 
 SECONDS: Final = 5.0
@@ -111,7 +111,7 @@ class AuthorizerCopy:
         except (ScopeMapError, OSError) as error:
             raise UsageError(f"The scope map cannot be used: {error}.") from error
 
-    def judge(self, call: Call) -> Grant:
+    def judge(self, call: Call) -> Decision:
         """Return what the request is granted.
 
         Raises:
@@ -132,6 +132,7 @@ class AuthorizerCopy:
                 "Only one that guards the stack's own API can be copied here.",
                 ExitCode.REFUSED,
             )
+        self.scope_map  # noqa: B018 - complains better than the authorizer would
         # What the function finds in its own folder is not here, and none of it decides.
         settings = settings._replace(
             scope_map=str(self.map_file) if self.map_file else settings.scope_map,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 
+from functions.shared.keys.key_ring import IN_KMS
 from infra.command_line.key_changes import retirable_from
 from infra.command_line.terminal import table
 from infra.command_line.times import iso, readable
@@ -52,36 +53,38 @@ def to_document(key: RingKey, ring: KeyRing, now: float) -> dict[str, object]:
 
 
 def keys_table(ring: KeyRing, now: float) -> Table:
-    """Return the keys with their times, in the order in which they sign."""
-    return table(
-        ("key", "alg", "state", "private half", "published from", "signs from", "until", "gone"),
+    """Return the keys, in the order in which they sign. An id is never folded: it is to copy."""
+    made = table(
+        ("key", "alg", "state", "kept in"),
         [
-            (
-                key.kid,
-                key.alg,
-                state(key, ring, now),
-                "KMS" if key.edition == "kms" else "Secrets Manager",
-                readable(key.publish_from),
-                readable(key.sign_from),
-                readable(key.sign_until, otherwise="its successor signs"),
-                readable(key.publish_until, otherwise="not set yet"),
-            )
+            (key.kid, key.alg, state(key, ring, now), "KMS" if key.edition == IN_KMS else "secret")
             for key in in_order(ring)
         ],
     )
+    made.columns[0].no_wrap = True
+    return made
 
 
 def timeline(ring: KeyRing, now: float) -> list[Text]:
-    """Draw a line for each key: announced, signing, retired, and where we are."""
+    """Draw for each key when it is announced, signs and is retired, and where we are."""
     keys = in_order(ring)
     if not keys:
         return []
     start, end = _span(keys, now)
-    lines = [_line(key, now, start, end) for key in keys]
+    lines = [line for key in keys for line in (_line(key, now, start, end), *_times(key))]
     left, right = readable(start), readable(end)
     axis = left + right.rjust(_WIDTH - len(left))
     legend = f"{_MARKS[ANNOUNCED]} announced  {_MARKS[SIGNS]} signs  {_MARKS[RETIRED]} retired"
     return [*lines, _indented(axis), _indented(f"{legend}  {_NOW} now, {readable(now)}")]
+
+
+def _times(key: RingKey) -> list[Text]:
+    signs_until = readable(key.sign_until, otherwise="its successor signs")
+    published_until = readable(key.publish_until, otherwise="an end not set yet")
+    return [
+        _indented(f"signs      {readable(key.sign_from)} to {signs_until}"),
+        _indented(f"published  {readable(key.publish_from)} to {published_until}"),
+    ]
 
 
 def in_order(ring: KeyRing) -> list[RingKey]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -14,7 +15,7 @@ from infra.command_line.client_table import clients_of
 from infra.command_line.errors import NotFoundError, UsageError
 from infra.command_line.key_room import KeyRoom
 from infra.command_line.key_timeline import keys_table, timeline, to_document
-from infra.command_line.options import Group
+from infra.command_line.options import Command, Group
 from infra.command_line.session import Session, pass_session
 from infra.command_line.terminal import counted
 from infra.command_line.times import readable
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from functions.shared.clients.client_record import Client
     from functions.shared.keys.key_ring import RingKey
 
-_SHOWN_CLIENTS = 5
+_SHOWN_CLIENTS: Final = 5
+_HYPHENED: Final = re.compile(r"-[A-Za-z0-9_-]{42}")
 
 
 @click.group(cls=Group)
@@ -121,7 +123,16 @@ def emergency(session: Session, *, kid: str | None, algorithm: str | None, yes: 
     )
 
 
-@keys.command()
+class _TakesKid(Command):
+    """A command whose argument may begin with a hyphen, as one key id in 64 does."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        kids = [arg for arg in args if _HYPHENED.fullmatch(arg)]
+        others = [arg for arg in args if arg not in kids]
+        return super().parse_args(ctx, [*others, "--", *kids] if kids else others)
+
+
+@keys.command(cls=_TakesKid)
 @click.argument("kid")
 @_yes
 @pass_session

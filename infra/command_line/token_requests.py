@@ -111,7 +111,7 @@ def token_endpoint(issuer: str, proof: Proof) -> str:
         return issuer + paths.TOKEN
     aliases = Web().ask("GET", issuer + METADATA).member("mtls_endpoint_aliases")
     endpoint = aliases.get("token_endpoint") if isinstance(aliases, dict) else None
-    if not isinstance(endpoint, str):
+    if not isinstance(endpoint, str) or not endpoint.startswith("https://"):
         raise CommandError(
             "The deployment has no address for clients with certificates.",
             "Deploy it with MtlsDomainName: docs/deploy.md.",

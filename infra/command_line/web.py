@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import ssl
 from dataclasses import dataclass, field
+from functools import cached_property
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, Final
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import (
+    BaseHandler,
     HTTPRedirectHandler,
     HTTPSHandler,
     OpenerDirector,
@@ -124,6 +126,8 @@ class Web:
         Raises:
             UnreachableError: there is none.
         """
+        if urlsplit(url).scheme not in {"http", "https"}:  # urllib would read files as well
+            raise UnreachableError(url, f"{url} is no address of the web")
         request = Request(url, body, dict(headers or {}), method=method)  # noqa: S310 - as asked
         try:
             with self._opener(url).open(request, timeout=_SECONDS) as response:
@@ -135,8 +139,15 @@ class Web:
             raise UnreachableError(url, getattr(error, "reason", error)) from error
 
     def _opener(self, url: str) -> OpenerDirector:
-        is_here = urlsplit(url).hostname in _LOOPBACK
-        handlers = [ProxyHandler({})] if is_here else []
-        return build_opener(
-            *handlers, _NoRedirects(), HTTPSHandler(context=self._certificates.context())
-        )
+        parts = urlsplit(url)
+        handlers: list[BaseHandler] = [_NoRedirects()]
+        if parts.hostname in _LOOPBACK:
+            handlers.append(ProxyHandler({}))
+        if parts.scheme == "https":
+            handlers.append(HTTPSHandler(context=self._context))
+        return build_opener(*handlers)
+
+    @cached_property
+    def _context(self) -> ssl.SSLContext:
+        # Reading all the authorities that the system trusts takes a while.
+        return self._certificates.context()

@@ -12,9 +12,8 @@ from infra.costs.prices import price_list
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SECONDS: Final = 30 * 86_400
-"""A month."""
-HOURS: Final = SECONDS / 3600
+MONTH_SECONDS: Final = 30 * 86_400
+MONTH_HOURS: Final = MONTH_SECONDS / 3600
 MEMORY_MB: Final = 512
 """What template.yaml gives each function; a test holds the two together."""
 FULL_CORE_MB: Final = 1769
@@ -76,29 +75,27 @@ class Month:
     clients: int = 20
     remembered: float = 0.0
 
-    def environments(self, work: Work, invocations: float) -> float:
-        """Return how many environments are at work at the mean rate, at least one."""
-        return max(1.0, invocations / SECONDS * work.billed_ms() / 1000)
+    @property
+    def decisions(self) -> float:
+        """How many of the guarded calls reach the authorizer."""
+        return self.calls * (1 - self.remembered)
 
 
 def issuing(month: Month, warm: Work, cold: Work) -> dict[str, float]:
     """Return the quantities that issuing a month's tokens uses."""
-    renewals = month.environments(warm, month.tokens) * SECONDS / WARM_SECONDS
-    return _sum(
-        {
-            "http_api_request": month.tokens,
-            "dynamodb_read": min(month.tokens, renewals * month.clients),
-            "secret_call": min(month.tokens, renewals),
-        },
-        _invocations(month.tokens, warm, cold),
-    )
+    return _answering(month.tokens, month.clients, warm, cold)
+
+
+def introspecting(month: Month, warm: Work, cold: Work) -> dict[str, float]:
+    """Return the quantities that introspection uses when every decision asks it."""
+    return _answering(month.decisions, month.clients, warm, cold)
 
 
 def deciding(month: Month, warm: Work, cold: Work, publish: Work) -> dict[str, float]:
     """Return the quantities that decisions use, the fetches of key sets included."""
-    decisions = month.calls * (1 - month.remembered)
-    environments = month.environments(warm, decisions)
-    fetches = min(decisions, environments * SECONDS / LONGEST_SOFT_AGE) + decisions * COLD_SHARE
+    decisions = month.decisions
+    renewals = _environments(warm, decisions) * MONTH_SECONDS / LONGEST_SOFT_AGE
+    fetches = min(decisions, renewals) + decisions * COLD_SHARE
     return _sum(
         {"http_api_request": fetches},
         _invocations(decisions, warm, cold),
@@ -134,30 +131,51 @@ class Server:
 
     name: str
     tokens_per_vcpu: float
-    gb_per_vcpu: float
     source: str
 
 
 SERVERS: Final = (
-    Server("Keycloak", 120, 2, "Keycloak's sizing guide: 120 client credentials grants/s per vCPU"),
-    Server("Hydra", 256, 1, "Hydra's benchmark page: 513/s on two vCPUs, without a database"),
+    Server("Keycloak", 120, "Keycloak's sizing guide: 120 client credentials grants/s per vCPU"),
+    Server("Hydra", 256, "Hydra's benchmark page: 513/s on two vCPUs, without a database"),
 )
+LEAST_VCPU: Final = 2 * 0.5
+"""Two tasks, each with half a processor, which is what such a server is usually started with."""
+GB_PER_VCPU: Final = 2
+"""The least that Fargate gives a processor (Amazon ECS's documentation of task sizes)."""
 PEAK: Final = 3
 """How many times the mean rate a server has to be able to give."""
 
 
 def always_on(server: Server, month: Month) -> float:
     """Return a month of two tasks on Fargate, a load balancer and a small database in two zones."""
-    needed = month.tokens / SECONDS * PEAK / server.tokens_per_vcpu
-    processors = max(2 * 0.5, float(ceil(needed)))
+    at_peak = month.tokens / MONTH_SECONDS * PEAK / server.tokens_per_vcpu
+    processors = max(LEAST_VCPU, float(ceil(at_peak)))
     return cost(
         {
-            "fargate_vcpu_hour": processors * HOURS,
-            "fargate_gb_hour": processors * server.gb_per_vcpu * HOURS,
-            "load_balancer_hour": HOURS,
-            "database_hour": HOURS,
+            "fargate_vcpu_hour": processors * MONTH_HOURS,
+            "fargate_gb_hour": processors * GB_PER_VCPU * MONTH_HOURS,
+            "load_balancer_hour": MONTH_HOURS,
+            "database_hour": MONTH_HOURS,
         }
     )
+
+
+def _answering(requests: float, clients: int, warm: Work, cold: Work) -> dict[str, float]:
+    """Return what an endpoint uses that knows clients and keys, and renews what it knows."""
+    renewals = _environments(warm, requests) * MONTH_SECONDS / WARM_SECONDS
+    return _sum(
+        {
+            "http_api_request": requests,
+            "dynamodb_read": min(requests, renewals * clients),
+            "secret_call": min(requests, renewals),
+        },
+        _invocations(requests, warm, cold),
+    )
+
+
+def _environments(work: Work, invocations: float) -> float:
+    """Return how many environments are at work at the mean rate, at least one."""
+    return max(1.0, invocations / MONTH_SECONDS * work.billed_ms() / 1000)
 
 
 def _invocations(count: float, warm: Work, cold: Work) -> dict[str, float]:

@@ -6,6 +6,7 @@ python -m infra.costs.page
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,10 +23,16 @@ _FOUND: Final = _ROOT / "docs" / "cost.json"
 _PAGE: Final = _ROOT / "docs" / "cost.md"
 _TEMPLATES: Final = (_ROOT / "template.yaml", _ROOT / "infra" / "operations.yaml")
 _METRICS: Final = 40
+"""Taken to be in use: each combination of a metric's dimensions that occurs is one to pay for."""
+
 _CENTS_BELOW: Final = 100
 _SCALES: Final = (1_000_000, 100_000_000, 10_000_000_000)
 _EDITIONS: Final = {"Secrets Manager": "issue", "KMS": "issue_kms"}
+"""Where private keys are, and what issuing a token was measured as then."""
+
 _KEYS_IN_RING: Final = 2
+"""One that signs, and one before or after it."""
+
 _WORDS: Final = {
     "issue": "issue a JWT, key in Secrets Manager",
     "issue_kms": "issue a JWT, key in KMS",
@@ -72,23 +79,27 @@ class _Bills:
         return model.cost(model.deciding(month, warm, cold, self._warm["publish_jwks"]))
 
     def introspect(self, month: Month) -> float:
-        asked = Month(round(month.calls * (1 - month.remembered)), 0)
-        return model.cost(model.issuing(asked, self._warm["introspect"], self._cold["introspect"]))
+        warm, cold = self._warm["introspect"], self._cold["introspect"]
+        return model.cost(model.introspecting(month, warm, cold))
 
-    def stand(self, edition: str) -> float:
-        keys = _KEYS_IN_RING if edition == "issue_kms" else 0
+    def stand(self, case: str) -> float:
+        keys = _KEYS_IN_RING if case == "issue_kms" else 0
         return model.cost(model.standing(_stack(keys)))
 
 
 def _stack(signing_keys_in_kms: int) -> Stack:
     """Count what the templates declare."""
-    text = "\n".join(each.read_text() for each in _TEMPLATES if each.exists())
+    declared = Counter(
+        line.strip().removeprefix("Type: ")
+        for template in _TEMPLATES
+        for line in template.read_text().splitlines()
+    )
     return Stack(
-        secrets=text.count("Type: AWS::SecretsManager::Secret"),
-        kms_keys=text.count("Type: AWS::KMS::Key") + signing_keys_in_kms,
+        secrets=declared["AWS::SecretsManager::Secret"],
+        kms_keys=declared["AWS::KMS::Key"] + signing_keys_in_kms,
         metrics=_METRICS,
-        alarms=text.count("Type: AWS::CloudWatch::Alarm"),
-        dashboards=text.count("Type: AWS::CloudWatch::Dashboard"),
+        alarms=declared["AWS::CloudWatch::Alarm"],
+        dashboards=declared["AWS::CloudWatch::Dashboard"],
     )
 
 
@@ -131,9 +142,9 @@ data key, alarms, the dashboard, custom metrics. RSA keys in KMS sign 500 to 1,0
 before the quota is raised, 1.3 to 2.6 billion tokens in an even month; Cognito answers 150 token
 requests a second, 390 million. Its prices beyond the first tier are not confirmed: see the list.
 
-A server that is always on is two tasks on Fargate (ARM, at least half a processor each, and more as
-{model.PEAK} times the mean rate needs), a load balancer and a small database in two zones. Left out
-are its storage and traffic, and whoever keeps it patched.
+A server that is always on is two tasks on Fargate (ARM, at least half a processor each, more as
+{model.PEAK} times the mean rate needs, {model.GB_PER_VCPU} GB to a processor), a load balancer and
+a small database in two zones. Left out are its storage and traffic, and whoever keeps it patched.
 """
 
 
@@ -198,14 +209,18 @@ Assumed:
 - the month is even, so that the mean rate gives the number of environments, and each of them
   renews what it knows of clients and keys every {WARM_SECONDS} seconds while it works;
 - the platform's own log lines are off (`SystemLogLevel: WARN`, as in the template);
+- {_METRICS} custom metrics are in use, and {_KEYS_IN_RING} signing keys where they are in KMS;
 - traffic out of AWS is left out on all sides.
 """
 
 
 def _prices() -> Iterator[str]:
     prices = price_list()
-    yield f"## List prices\n\n{prices.region}, noted on {prices.noted_on} from public pages that "
-    yield "quote them; the page that decides is named. Prices change: look before you decide.\n"
+    yield f"""## List prices
+
+{prices.region}, noted on {prices.noted_on} from public pages that quote them; the page that decides
+is named. Prices change: look before you decide.
+"""
     yield "| what | dollars | source |\n| --- | --- | --- |"
     for name, price in prices.prices.items():
         steps, begin = [], 0.0

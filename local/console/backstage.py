@@ -1,7 +1,7 @@
-"""The way into an API's process that the console has, and nobody else.
+"""The way into the processes of an API that the console has, and nobody else.
 
-It is a socket in a folder that only this user may enter: no port, and so nothing that a page in a
-browser or a neighbour on the network could reach. One question and one answer, both JSON.
+Each has a socket in a folder that only this user may enter: no port, and so nothing that a page in
+a browser or a neighbour on the network could reach. One question and one answer, both JSON.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from local.gateway.invocation import InProcessLambda, Invoke
     from local.gateway.messages import Request
 
-__all__ = ["BACKSTAGE", "Backstage", "WatchedGateway", "ask", "open_backstage", "socket_of"]
+__all__ = ["BACKSTAGE", "Backstage", "WatchedGateway", "ask", "socket_of", "sockets_of"]
 
 BACKSTAGE = "GATEHOUSE_BACKSTAGE"
 """Names the folder of the sockets. Set for processes that the console may look into."""
@@ -58,7 +58,10 @@ class WatchedGateway:
 
 
 class Backstage:
-    """Answers the console's questions about one process, and does there what it asks for."""
+    """Answers the console's questions about one process, and does there what it asks for.
+
+    It is composed before a process forks and opened afterwards, by each of them for itself.
+    """
 
     def __init__(
         self,
@@ -66,7 +69,7 @@ class Backstage:
         sandboxes: InProcessLambda,
         environ: MutableMapping[str, str],
     ) -> None:
-        self._watched = watched
+        self.watched = watched
         self._sandboxes = sandboxes
         self._environ = environ
         self._tasks: dict[str, Callable[..., dict[str, Any]]] = {
@@ -75,6 +78,24 @@ class Backstage:
             "take_down": self._take_down,
             "flush": self._flush,
         }
+
+    @classmethod
+    def build(
+        cls,
+        sandboxes: InProcessLambda,
+        environ: MutableMapping[str, str],
+        compose: Callable[[Invoke], Gateway],
+    ) -> Backstage:
+        """Compose a gateway that the console may look behind, and the place behind it."""
+        FunctionOutput.install()
+        recorder = Recorder()
+        gateway = compose(RecordedInvoke(sandboxes, recorder))
+        return cls(WatchedGateway(gateway, recorder), sandboxes, environ)
+
+    def open(self, address: str) -> None:
+        """Let the console in at a socket, in a thread that ends with the process."""
+        listener = Listener(address, "AF_UNIX")
+        threading.Thread(target=self.serve, args=(listener,), name="backstage", daemon=True).start()
 
     def answer(self, question: Mapping[str, Any]) -> dict[str, Any]:
         """Do the task that a question names, with its arguments."""
@@ -98,7 +119,7 @@ class Backstage:
             print(f"The console went away: {error}", file=sys.stderr)
 
     def _records(self, since: int) -> dict[str, Any]:
-        return {**self._watched.recorder.since(since), "down": sorted(self._watched.down)}
+        return {**self.watched.recorder.since(since), "down": sorted(self.watched.down)}
 
     def _start_anew(self, functions: list[str], environment: dict[str, str]) -> dict[str, Any]:
         """Give functions new sandboxes, in which nothing is warm and the environment is changed."""
@@ -109,36 +130,23 @@ class Backstage:
 
     def _take_down(self, paths: list[str]) -> dict[str, Any]:
         """Let these paths, and no others, be down."""
-        self._watched.down = frozenset(paths)
+        self.watched.down = frozenset(paths)
         return {}
 
     def _flush(self) -> dict[str, Any]:
         """Forget every policy, as `aws apigateway flush-stage-authorizers-cache` does."""
-        self._watched.gateway.flush_authorizers_cache()
+        self.watched.gateway.flush_authorizers_cache()
         return {}
 
 
-def socket_of(folder: Path | str, service: str) -> str:
-    """Return where a service's process listens."""
-    return str(Path(folder) / f"{service}.sock")
+def socket_of(folder: Path | str, service: str, worker: int) -> str:
+    """Return where one of a service's processes listens; they are numbered from 0."""
+    return str(Path(folder) / f"{service}.{worker}.sock")
 
 
-def open_backstage(
-    address: str,
-    sandboxes: InProcessLambda,
-    environ: MutableMapping[str, str],
-    compose: Callable[[Invoke], Gateway],
-) -> WatchedGateway:
-    """Compose a gateway whose process the console may look into, and let it."""
-    FunctionOutput.install()
-    recorder = Recorder()
-    watched = WatchedGateway(compose(RecordedInvoke(sandboxes, recorder)), recorder)
-    backstage = Backstage(watched, sandboxes, environ)
-    listener = Listener(address, "AF_UNIX")
-    threading.Thread(
-        target=backstage.serve, args=(listener,), name="backstage", daemon=True
-    ).start()
-    return watched
+def sockets_of(folder: Path | str, service: str) -> list[str]:
+    """Return where those of a service's processes listen that have been started."""
+    return sorted(map(str, Path(folder).glob(f"{service}.*.sock")))
 
 
 def ask(address: str, task: str, **arguments: object) -> dict[str, Any]:

@@ -51,7 +51,7 @@ class CallStory:
 
     def tell(self, path: str, token: str, scheme: str) -> Iterator[Step]:
         """Make a call, and yield what went on."""
-        since = int(self.stagehand.records("auth_server")["last"])
+        since = self.stagehand.records("auth_server")["last"]
         call = self.calls.guarded(path, token, scheme)
         answer = send(call)
         seen = self._sightings(answer, f"{scheme} {token}", since)
@@ -70,7 +70,7 @@ class CallStory:
             yield self._remembered(remembered, route)
         yield _answered(call, answer, seen.called(), route)
 
-    def _sightings(self, answer: Answer, authorization: str, since: int) -> Sightings:
+    def _sightings(self, answer: Answer, authorization: str, since: Mapping[str, int]) -> Sightings:
         return Sightings(
             api=self.stagehand.records("guarded_api"),
             auth=self.stagehand.records("auth_server"),

@@ -12,8 +12,7 @@ import threading
 import time
 from collections import deque
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from local.gateway.invocation import FunctionError
 
@@ -40,8 +39,7 @@ _RESPONSE_HEADERS = frozenset({"cache-control", "content-type", "etag"})
 _printed: ContextVar[list[str] | None] = ContextVar("printed", default=None)
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange:
+class Exchange(NamedTuple):
     """A request and its answer. `body` is the answer's, `at` in seconds since the epoch."""
 
     at: float
@@ -54,9 +52,8 @@ class Exchange:
     body: str
 
 
-@dataclass(frozen=True, slots=True)
-class Invocation:
-    """A function's call. `event` and `result` are kept of authorizers only.
+class Invocation(NamedTuple):
+    """A function's call. `event`, `result` and `credential` are kept of authorizers only.
 
     `credential` is a digest of the Authorization header; `error` what API Gateway was told.
     """
@@ -92,8 +89,8 @@ class Recorder:
             last, kept = self._last, [record for found, record in self._kept if found > number]
         return {
             "last": last,
-            "exchanges": [asdict(record) for record in kept if isinstance(record, Exchange)],
-            "invocations": [asdict(record) for record in kept if isinstance(record, Invocation)],
+            "exchanges": [record._asdict() for record in kept if isinstance(record, Exchange)],
+            "invocations": [record._asdict() for record in kept if isinstance(record, Invocation)],
         }
 
     def keep_exchange(
@@ -178,7 +175,8 @@ def _invocation(
     at, seconds, lines = seen
     described: Mapping[str, Any] = event if isinstance(event, dict) else {}
     is_authorizer = described.get("type") == "REQUEST"
-    authorization = _authorization(described)
+    # Looking for it takes time, and of other functions nobody asks.
+    authorization = _authorization(described) if is_authorizer else None
     return Invocation(
         at=at,
         milliseconds=seconds * 1000,

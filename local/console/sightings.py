@@ -19,7 +19,7 @@ _ACCEPTED_BY_AUTHORIZERS = "application/jwk-set+json, application/json"
 
 @dataclass(frozen=True)
 class Sightings:
-    """Records of both processes. `before` is where the auth server's stood when the call began."""
+    """Records of both services; `auth_since` has the auth server's since the call began."""
 
     api: Mapping[str, Any]
     auth: Mapping[str, Any]

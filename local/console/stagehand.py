@@ -21,11 +21,11 @@ from infra.emergency import Emergency
 from infra.laptop_edition import physical_names
 from local.addresses import AUTH_STAGE
 from local.console import tokens
-from local.console.backstage import ask, socket_of
+from local.console.processes import Processes
 from local.console.steps import Detail, Step, facts, key_set, token
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from functions.shared.clients.client_record import Client
     from functions.shared.keys.key_ring import KeyRing
@@ -57,9 +57,9 @@ class Stagehand:
         """Whether the JWKS endpoint was taken down."""
         return bool(self.records("auth_server")["down"])
 
-    def records(self, service: str, since: int = 0) -> dict[str, Any]:
-        """Return what was recorded in a service's process after a number."""
-        return ask(socket_of(self.folder, service), "records", since=since)
+    def records(self, service: str, since: Mapping[str, int] | None = None) -> dict[str, Any]:
+        """Return what a service's processes recorded, after what had been the last of each."""
+        return Processes(self.folder, service).records(since)
 
     def ring(self) -> KeyRing:
         """Return the key ring as it is in Secrets Manager."""
@@ -97,17 +97,17 @@ class Stagehand:
 
     def take_key_set_down(self) -> None:
         """Let the JWKS endpoint answer 503."""
-        ask(socket_of(self.folder, "auth_server"), "take_down", paths=[JWKS_PATH])
+        Processes(self.folder, "auth_server").tell("take_down", paths=[JWKS_PATH])
 
     def bring_key_set_back(self) -> None:
         """Let the JWKS endpoint answer again."""
-        ask(socket_of(self.folder, "auth_server"), "take_down", paths=[])
+        Processes(self.folder, "auth_server").tell("take_down", paths=[])
 
     def new_authorizer(self, *, always_stale: bool = False) -> None:
         """Give the authorizer a new sandbox, and API Gateway an empty cache of its answers."""
         environment = {"JWKS_SOFT_AGE": _ALWAYS_STALE if always_stale else ""}
         self._start_anew("guarded_api", ["Authorizer"], environment)
-        ask(socket_of(self.folder, "guarded_api"), "flush")
+        Processes(self.folder, "guarded_api").tell("flush")
 
     def expire(self, text: str) -> tuple[str, Step]:
         """Return a token like this one that has expired, and how it came about."""
@@ -165,8 +165,8 @@ class Stagehand:
     def _start_anew(
         self, service: str, functions: list[str], environment: dict[str, str] | None = None
     ) -> None:
-        address = socket_of(self.folder, service)
-        ask(address, "start_anew", functions=functions, environment=environment or {})
+        processes = Processes(self.folder, service)
+        processes.tell("start_anew", functions=functions, environment=environment or {})
 
     def _rotation(self) -> RotationSettings:
         known = physical_names()

@@ -95,7 +95,7 @@ def _url(server: _AuthServer) -> str:
     return f"http://localhost:{server.server_address[1]}"
 
 
-def _body(outcome: Outcome) -> Any:  # noqa: ANN401 - whatever JSON holds
+def _body(outcome: Outcome) -> Any:
     assert outcome.kind == "response", outcome
     return json.loads(outcome.body["body"])
 

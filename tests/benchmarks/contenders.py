@@ -47,8 +47,8 @@ def ours_again(setup: Setup) -> tuple[Callable[[Any], object], list[Any]]:
 
 def cryptography_alone(setup: Setup) -> tuple[Callable[[Any], object], list[Any]]:
     """Verify the signatures and nothing else: what no Python verifier can do without."""
-    import jwt  # noqa: PLC0415
-    from jwt.utils import base64url_decode  # noqa: PLC0415
+    import jwt  # noqa: PLC0415 - this contender's only
+    from jwt.utils import base64url_decode  # noqa: PLC0415 - this contender's only
 
     key: Any = jwt.PyJWKSet.from_dict(setup["world"]["keySet"]).keys[0].key
     pkcs1, sha256 = padding.PKCS1v15(), hashes.SHA256()
@@ -79,7 +79,7 @@ CONTENDERS: dict[str, Callable[[Setup], tuple[Callable[[Any], object], list[Any]
 }
 
 
-def serve(name: str, questions: Iterator[str], answers: Any) -> None:  # noqa: ANN401 - a text file
+def serve(name: str, questions: Iterator[str], answers: Any) -> None:
     """Prepare, then answer each number of runs with the time they took."""
     run, inputs = CONTENDERS[name](json.loads(next(questions)))
     for each in inputs:
@@ -102,7 +102,7 @@ def serve(name: str, questions: Iterator[str], answers: Any) -> None:  # noqa: A
 def main() -> None:
     """Serve on what was standard output; log lines go where nobody reads them, one by one."""
     answers = os.fdopen(os.dup(1), "w")
-    with open(os.devnull, "w", buffering=1) as nowhere:  # noqa: PTH123
+    with open(os.devnull, "w", buffering=1) as nowhere:  # noqa: PTH123 - a device, not a path
         sys.stdout = nowhere
         serve(sys.argv[1], iter(sys.stdin), answers)
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _PREPARATION = 50
 
 
-def _time(handle: Callable[[Any], object], supply: Iterator[Any], setup: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+def _time(handle: Callable[[Any], object], supply: Iterator[Any], setup: Any) -> dict[str, Any]:
     handle(next(supply))
     cold = process_time() * 1000
     for event in islice(supply, _PREPARATION):
@@ -41,7 +41,7 @@ def _time(handle: Callable[[Any], object], supply: Iterator[Any], setup: Any) ->
     return {"cold": cold, "warm": sorted(samples)[len(samples) // 2] if samples else None}
 
 
-def _count(handle: Callable[[Any], object], supply: Iterator[Any], setup: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+def _count(handle: Callable[[Any], object], supply: Iterator[Any], setup: Any) -> dict[str, Any]:
     calls = _recorded_calls()
     handle(next(supply))
     cold = list(calls)
@@ -61,7 +61,7 @@ def _recorded_calls() -> list[str]:
     base: Any = botocore.client.BaseClient
     real = base._make_api_call
 
-    def recorded(client: Any, name: str, arguments: Any) -> Any:  # noqa: ANN401
+    def recorded(client: Any, name: str, arguments: Any) -> Any:
         calls.append(name)
         return real(client, name, arguments)
 
@@ -77,7 +77,7 @@ def main() -> None:
     with redirect_stdout(io.StringIO()):
         module = setup["module"]
 
-        def handle(event: Any) -> object:  # noqa: ANN401
+        def handle(event: Any) -> object:
             return import_module(module).handle(event, None)
 
         found = measure(handle, cycle(setup["events"]), setup)

@@ -7,6 +7,7 @@ from contextlib import contextmanager, redirect_stdout
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
+import botocore.client
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
@@ -43,7 +44,7 @@ class _Environment:
 def _warm_handler() -> Iterator[tuple[Callable[[], object], list[str]]]:
     """Provide the handler with one event, and the calls to AWS that it makes."""
     environment: Any = _Environment()
-    with aws_account(environment) as aws, open(os.devnull, "w", buffering=1) as nowhere:  # noqa: PTH123
+    with aws_account(environment) as aws, open(os.devnull, "w", buffering=1) as nowhere:  # noqa: PTH123 - a device, not a path
         os.environ |= ENVIRONMENT
         new = key()
         aws.secrets_manager.put_secret_value(
@@ -68,12 +69,10 @@ def _warm_handler() -> Iterator[tuple[Callable[[], object], list[str]]]:
 
 
 def _count_calls(calls: list[str]) -> None:
-    import botocore.client  # noqa: PLC0415
-
     base: Any = botocore.client.BaseClient
     real = base._make_api_call
 
-    def counted(self: Any, name: str, arguments: Any) -> Any:  # noqa: ANN401
+    def counted(self: Any, name: str, arguments: Any) -> Any:
         calls.append(name)
         return real(self, name, arguments)
 

@@ -70,7 +70,7 @@ class _WarmJwkClient(jwt.PyJWKClient):
         super().__init__(NOWHERE)
         self._key_set = key_set
 
-    def fetch_data(self) -> Any:  # noqa: ANN401 - PyJWT's signature
+    def fetch_data(self) -> Any:
         if self.jwk_set_cache is not None:
             self.jwk_set_cache.put(self._key_set)
         return self._key_set
@@ -137,7 +137,7 @@ def joserfc(world: RivalWorld) -> Callable[[str], object]:
 
 def powertools(world: RivalWorld) -> Callable[[str], object]:
     """Powertools for AWS Lambda, `utilities.auth_alpha`."""
-    from aws_lambda_powertools.utilities.auth_alpha import JWTVerifier  # noqa: PLC0415
+    from aws_lambda_powertools.utilities.auth_alpha import JWTVerifier  # noqa: PLC0415 - this rival's only
 
     verifier = JWTVerifier(
         issuer=world.issuer,

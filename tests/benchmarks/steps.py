@@ -52,7 +52,7 @@ def steps() -> list[Section]:
         send=lambda _: Response(200, {}, jwks(rsa_jwk())),
     )
     assert isinstance(gate, Gate)
-    with open(os.devnull, "w", buffering=1) as nowhere, redirect_stdout(nowhere):  # noqa: PTH123
+    with open(os.devnull, "w", buffering=1) as nowhere, redirect_stdout(nowhere):  # noqa: PTH123 - a device, not a path
         tokens = [_take_apart(gate, text) for text in sign_tokens(TOKENS)]
         # What the benchmark holds ready is none of the gate's garbage.
         gc.collect()
@@ -120,7 +120,9 @@ def _first(gate: Gate, tokens: list[_Token]) -> Section:
                 ),
                 tokens,
             ),
-            "policy, context": _time(lambda token: gate._grant_anew(token.verified, place), tokens),
+            "policy, context": _time(
+                lambda token: gate._decide_anew(token.verified, place), tokens
+            ),
             "the log line": _time(_write_line(gate, tokens[0]), tokens),
         },
     )
@@ -160,7 +162,7 @@ def _again(gate: Gate, token: _Token) -> Section:
                     each - median(digest) for each in verify
                 ],
                 "the answer at this stage": _time(
-                    lambda token: gate._grant(token.event, token.verified), again
+                    lambda token: gate._decision(token.event, token.verified), again
                 ),
                 "the log line": _time(_write_line(gate, token), again),
             },
@@ -170,9 +172,9 @@ def _again(gate: Gate, token: _Token) -> Section:
 
 
 def _write_line(gate: Gate, token: _Token) -> Callable[[_Token], None]:
-    grant = gate._grant(token.event, token.verified)
+    decision = gate._decision(token.event, token.verified)
     end = gate._end_of_allow
-    return lambda token: gate._log(token.event, grant.line, grant.freshness, end)
+    return lambda token: gate._log(token.event, decision.line, decision.freshness, end)
 
 
 def _padded(token: _Token) -> tuple[bytes, bytes]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import subprocess
 import time
 from base64 import urlsafe_b64encode
@@ -14,83 +13,29 @@ from urllib.parse import urlencode
 
 import boto3
 import pytest
-import yaml
 
 from functions.shared.clients.client_registry import DynamoDbClients
-from local.addresses import MUTUAL_TLS
 from local.certificates import LaptopCertificates
-from local.gateway.cloudformation import load
-from tests.support.chalice import chalice_local
+from tests.support import guarded_api as support
 from tests.support.dpop_proofs import proof
-from tests.support.laptop import ROOT, free_environment
 from tests.support.server import SECRET, client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from tests.support.guarded_api import GuardedApi
     from tests.support.laptop import Laptop
 
 AUSTRALIA = {"code": "AUS", "name": "AUSTRALIA"}
-APP = """
-from pathlib import Path
-from local.chalice_shell import GatewayApp
-app = GatewayApp("guarded_api", template=Path(__file__).with_name("template.yaml"))
-"""
-
-
-class GuardedApi:
-    """A second guarded API beside the laptop's own, with parameters and a log of its own."""
-
-    def __init__(self, port: int, mtls_port: int, log: Path) -> None:
-        self.port = port
-        self.mtls_port = mtls_port
-        self.url = f"http://localhost:{port}/ms-system"
-        self._log = log
-
-    def get(self, path: str, headers: Mapping[str, str]) -> tuple[int, Any, str | None]:
-        """Return the status, the body and the challenge."""
-        connection = http.client.HTTPConnection("localhost", self.port, timeout=20)
-        connection.request("GET", f"/ms-system{path}", headers=dict(headers))
-        response = connection.getresponse()
-        body = json.loads(response.read())
-        connection.close()
-        return response.status, body, response.getheader("WWW-Authenticate")
-
-    def decisions(self) -> list[dict[str, Any]]:
-        """Return what the authorizer logged: one line for each of its invocations."""
-        lines = self._log.read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines if line.startswith('{"decision"')]
 
 
 @pytest.fixture
 def guarded_api(
     laptop: Laptop, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[GuardedApi]:
-    """Start the guarded API with other parameters, before the laptop's authorization server."""
-    environ = free_environment()
-    port = int(environ["GATEHOUSE_API_PORT"])
-    document = load(ROOT / "template.yaml")
-    parameters = {"ResourceUrl": f"http://localhost:{port}/ms-system"} | request.param
-    for name, value in parameters.items():
-        document["Parameters"][name]["Default"] = value
-    (tmp_path / "template.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
-    (tmp_path / "app.py").write_text(APP, encoding="utf-8")
-    (tmp_path / ".chalice").mkdir()
-    config = (ROOT / "local" / "guarded_api" / ".chalice" / "config.json").read_bytes()
-    (tmp_path / ".chalice" / "config.json").write_bytes(config)
-    environ |= {
-        "GATEHOUSE_AUTH_PORT": str(laptop.addresses.auth_port),
-        "GATEHOUSE_AWS_PORT": str(laptop.addresses.aws_port),
-        MUTUAL_TLS: "true",
-        "PYTHONPATH": os.pathsep.join((str(ROOT), environ.get("PYTHONPATH", ""))),
-    }
-    log = tmp_path / "log"
-    with (
-        log.open("w", encoding="utf-8") as output,
-        chalice_local(tmp_path, port, environ, "--no-autoreload", output=output),
-    ):
-        yield GuardedApi(port, int(environ["GATEHOUSE_MTLS_API_PORT"]), log)
+    with support.guarded_api(laptop, tmp_path, request.param) as api:
+        yield api
 
 
 def _token(laptop: Laptop, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -146,7 +91,7 @@ def test_a_token_bound_to_a_key_needs_a_proof_of_it_at_every_request(
     ) -> tuple[int, Any, str | None]:
         return guarded_api.get(path, {"Authorization": f"{scheme} {token}", **proofs})
 
-    def prove(path: str = "/country/code/AUS", **changes: Any) -> str:  # noqa: ANN401
+    def prove(path: str = "/country/code/AUS", **changes: Any) -> str:
         said: dict[str, Any] = {
             "htm": "GET",
             "htu": guarded_api.url + path,

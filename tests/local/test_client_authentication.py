@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Barrier, Thread
 from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 from uuid import uuid4
@@ -28,6 +29,7 @@ from local.http_server import Server
 from local.keyed_clients import SIGNING_CLIENT
 from local.keyed_clients import assertion as demo_assertion
 from tests.support.assertions import assertion, assertion_claims, assertion_form
+from tests.support.dpop_proofs import proof
 from tests.support.laptop import ROOT
 from tests.support.server import client
 from tests.support.tokens import ec_jwk, jwks, rsa_jwk
@@ -50,19 +52,17 @@ def curl(*arguments: str) -> tuple[int, Any]:
     return int(status), json.loads(body)
 
 
-def curl_with_certificate(certificate: str, url: str, **form: str) -> tuple[int, Any]:
+def curl_with_certificate(certificate: str, url: str, *more: str, **form: str) -> tuple[int, Any]:
     trust = ["--cacert", str(CERTIFICATES.authority)]
     shown = ["--cert", certificate] if certificate else []
-    return curl(*trust, *shown, url, "--data", urlencode(form))
+    return curl(*trust, *shown, *more, url, "--data", urlencode(form))
 
 
 def post(url: str, form: dict[str, str]) -> tuple[int, Any]:
-    from urllib.error import HTTPError  # noqa: PLC0415
-
     body = urlencode(form).encode()
-    request = Request(url, body, {"Content-Type": "application/x-www-form-urlencoded"})  # noqa: S310
+    request = Request(url, body, {"Content-Type": "application/x-www-form-urlencoded"})  # noqa: S310 - our own address
     try:
-        with urlopen(request, timeout=30) as answer:  # noqa: S310
+        with urlopen(request, timeout=30) as answer:  # noqa: S310 - our own address
             return answer.status, json.load(answer)
     except HTTPError as error:
         with error:
@@ -118,6 +118,16 @@ def test_rfc8705_2_1_a_client_with_a_certificate_gets_a_token(laptop: Laptop) ->
     request = {"grant_type": "client_credentials", "client_id": "service-client-mtls"}
     status, answer = curl_with_certificate(str(CERTIFICATES.client), url, **request)
     assert (status, answer["token_type"]) == (200, "Bearer")
+
+
+def test_rfc9449_5_a_client_with_a_certificate_gets_a_token_bound_to_another_key(
+    laptop: Laptop,
+) -> None:
+    url = f"{laptop.addresses.mtls_auth_server}/oauth2/token"
+    header = ("--header", f"DPoP: {proof(htu=url, now=int(time.time()))}")
+    request = {"grant_type": "client_credentials", "client_id": "service-client-mtls"}
+    status, answer = curl_with_certificate(str(CERTIFICATES.client), url, *header, **request)
+    assert (status, answer["token_type"]) == (200, "DPoP")
 
 
 def test_rfc8705_2_2_a_client_with_a_certificate_of_its_own_gets_a_token(laptop: Laptop) -> None:

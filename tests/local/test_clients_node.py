@@ -64,7 +64,7 @@ def given(laptop: Laptop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """What the scripts are told: addresses, and files with keys."""
     proofs = {"ProofOfPossession": "dpop", "AuthorizerCacheSeconds": 0}
     with guarded_api(laptop, tmp_path_factory.mktemp("dpop"), proofs) as dpop_api:
-        yield _given(laptop, dpop_api)
+        yield _given(laptop, dpop_api.url)
 
 
 def _given(laptop: Laptop, dpop_api: str) -> str:

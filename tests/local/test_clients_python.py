@@ -89,7 +89,7 @@ def signing_client(laptop: Laptop) -> str:
     return client_id
 
 
-def authlib(client_id: str, method: str = "client_secret_basic", **given: Any) -> AuthlibSession:  # noqa: ANN401 - whatever the library takes
+def authlib(client_id: str, method: str = "client_secret_basic", **given: Any) -> AuthlibSession:
     secret = given.pop("client_secret", f"{client_id}-secret")
     session = AuthlibSession(
         client_id,
@@ -232,7 +232,7 @@ class OpaqueValidator(IntrospectTokenValidator):  # type: ignore[misc] # it has 
         self._services = services
         self._session = session
 
-    def introspect_token(self, token_string: str) -> Any:  # noqa: ANN401 - a JSON object
+    def introspect_token(self, token_string: str) -> Any:
         answer = self._session.introspect_token(self._services.introspection, token=token_string)
         return answer.json()
 
@@ -309,7 +309,7 @@ def test_requests_oauthlib_finds_its_way_to_a_bound_token(services: Services) ->
 
     with oauthlib(client_id) as session:
 
-        def ask(nonce: str | None = None) -> Any:  # noqa: ANN401 - what the library returns
+        def ask(nonce: str | None = None) -> Any:
             written = proof(now=time.time(), htu=services.token, nonce=nonce)
             return session.fetch_token(
                 services.token,

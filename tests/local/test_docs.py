@@ -1,4 +1,9 @@
-"""The commands of docs/ do what docs/ says."""
+"""The commands of the documentation do what it says, on the laptop edition.
+
+`sh` blocks are sessions: what the next block shows is all that they print. In a `console` block
+what stands below a command are lines of its output, in order. What differs from run to run is
+written as …, or is a time. What other commands there are, tests/unit/test_doc_blocks.py checks.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +14,65 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.laptop import ROOT, free_environment
+from tests.support.doc_blocks import PAGES, ROOT, blocks, commands, is_run
+from tests.support.laptop import free_environment
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from tests.support.laptop import Laptop
 
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 MARK = "----- next block -----"
+SESSIONS = [page for page in PAGES if any(block.kind == "sh" for block in blocks(page))]
+TRANSCRIPTS = [
+    page
+    for page in PAGES
+    if any(is_run(each) for block in blocks(page) if block.kind == "console"
+           for each in commands(block))
+]  # fmt: skip
+GUEST_PORT = free_environment()["GATEHOUSE_API_PORT"]
+EPOCH_SECONDS = re.compile(r"\b1[0-9]{9}\b")
 
 
-@pytest.mark.parametrize("document", ["tokens.md", "guard-your-api.md", "cli.md"])
-def test_a_documents_commands_print_what_it_says(laptop: Laptop, document: str) -> None:
-    blocks = BLOCK.findall(_relocated((ROOT / "docs" / document).read_text(), laptop))
-    commands = [text for kind, text in blocks if kind == "sh"]
+@pytest.mark.parametrize("page", SESSIONS, ids=lambda page: page.name)
+def test_a_page_s_sessions_print_what_it_says(laptop: Laptop, page: Path) -> None:
+    on_page = blocks(page)
+    printed = iter(_printed(laptop, [block.text for block in on_page if block.kind == "sh"]))
+    for block, below in zip(on_page, [*on_page[1:], None], strict=True):
+        if block.kind != "sh":
+            continue
+        shown = below.text if below and below.kind in {"text", "json"} else ""
+        output = _words(next(printed))
+        expected = _words(_relocated(shown, laptop))
+        assert re.fullmatch(_pattern(expected), output, re.DOTALL), (
+            f"{block.place}\n{block.text}\nprinted\n{output}"
+        )
+
+
+@pytest.mark.parametrize("page", TRANSCRIPTS, ids=lambda page: page.name)
+def test_a_page_s_commands_print_the_lines_that_it_shows(laptop: Laptop, page: Path) -> None:
+    run = [
+        command
+        for block in blocks(page)
+        if block.kind == "console"
+        for command in commands(block)
+        if is_run(command)
+    ]
+    for command, output in zip(run, _printed(laptop, [each.text for each in run]), strict=True):
+        lines = iter(output.splitlines())
+        for shown in map(str.strip, command.output):
+            pattern = _pattern(_relocated(shown, laptop))
+            assert any(re.fullmatch(pattern, line.strip()) for line in lines), (
+                f"{command.place}\n{command.text}\nshould print\n{shown}\nand prints\n{output}"
+            )
+
+
+def _printed(laptop: Laptop, texts: Sequence[str]) -> list[str]:
+    """Run texts in one shell, as a reader would, and return what each prints."""
+    script = f"\necho; echo '{MARK}'\n".join(_relocated(text, laptop) for text in texts)
     result = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", f"\necho; echo '{MARK}'\n".join(commands)],
+        ["bash", "-euo", "pipefail", "-c", script],
         cwd=ROOT,
         env={**os.environ, **_ports(laptop), "LC_ALL": "C"},
         capture_output=True,
@@ -32,25 +81,26 @@ def test_a_documents_commands_print_what_it_says(laptop: Laptop, document: str) 
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    printed = iter(result.stdout.split(MARK))
-    for number, (kind, text) in enumerate(blocks):
-        if kind != "sh":
-            continue
-        output = _words(next(printed))
-        following = blocks[number + 1] if number + 1 < len(blocks) else ("sh", "")
-        expected = "" if following[0] == "sh" else following[1]
-        pattern = ".*?".join(re.escape(part) for part in _words(expected).split("…"))
-        assert re.fullmatch(pattern, output, re.DOTALL), f"{text}\nprinted\n{output}"
+    return result.stdout.split(MARK)
+
+
+def _pattern(shown: str) -> str:
+    literal = ".*?".join(re.escape(part) for part in shown.split("…"))
+    return EPOCH_SECONDS.sub("[0-9]{10}", literal)
 
 
 def _relocated(text: str, laptop: Laptop) -> str:
-    origins = {"8085": laptop.addresses.auth_port, "8091": laptop.addresses.api_port}
-    for port, actual in origins.items():
+    ports = {
+        "8085": laptop.addresses.auth_port,
+        "8091": laptop.addresses.api_port,
+        "8443": laptop.addresses.mtls_auth_port,
+        "8444": laptop.addresses.mtls_api_port,
+        "8101": GUEST_PORT,
+    }
+    for port, actual in ports.items():
         text = text.replace(f"localhost:{port}", f"localhost:{actual}")
-    free = free_environment()["GATEHOUSE_API_PORT"]
-    return text.replace("localhost:8101", f"localhost:{free}").replace(
-        "--port 8101", f"--port {free}"
-    )
+        text = text.replace(f"--port {port}", f"--port {actual}")
+    return text
 
 
 def _ports(laptop: Laptop) -> dict[str, str]:
@@ -59,6 +109,8 @@ def _ports(laptop: Laptop) -> dict[str, str]:
         "GATEHOUSE_AUTH_PORT": str(laptop.addresses.auth_port),
         "GATEHOUSE_API_PORT": str(laptop.addresses.api_port),
         "GATEHOUSE_AWS_PORT": str(laptop.addresses.aws_port),
+        "GATEHOUSE_MTLS_PORT": str(laptop.addresses.mtls_auth_port),
+        "GATEHOUSE_MTLS_API_PORT": str(laptop.addresses.mtls_api_port),
     }
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.support.laptop import Laptop
 
 
-def _client(laptop: Laptop, service: str) -> Any:  # noqa: ANN401 - a client of either service
+def _client(laptop: Laptop, service: str) -> Any:
     return boto3.client(
         service,  # type: ignore[call-overload]
         endpoint_url=laptop.addresses.aws_url,

@@ -16,6 +16,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from local.errors import LaptopError
+from local.workers import how_many
+from local.console.backstage import BACKSTAGE
+from local.console.processes import Processes
+from local.console.stagehand import JWKS_PATH
 from tests.support.chalice import chalice_local
 from tests.support.laptop import ROOT, free_environment
 
@@ -149,13 +154,42 @@ def test_chalice_local_serves_the_auth_server_with_as_many_processes_as_it_is_to
     environ = free_environment() | {"GATEHOUSE_AUTH_WORKERS": str(WORKERS)}
     port = int(environ["GATEHOUSE_AUTH_PORT"])
     with chalice_local("auth_server", port, environ, "--no-autoreload") as process:
+        # It listens before they are there: who is early waits for one of them.
+        wait_until(lambda: len(_children_named(process.pid, "chalice")) == WORKERS - 1)
         workers = _children_named(process.pid, "chalice")
-        assert len(workers) == WORKERS - 1
         answers = [connect(port) for _ in range(WORKERS)]
         for connection in answers:
             connection.request("GET", "/ms-auth-server/oauth2/jwks")
             assert connection.getresponse().status == 200
     wait_until(lambda: all(map(is_gone, workers)))
+
+
+@pytest.mark.parametrize("wanted", ["0", "65", "0640", "9" * 20, "-1", "2.0", "\u0662"])
+def test_a_number_of_workers_that_is_too_small_or_too_large_is_refused(wanted: str) -> None:
+    with pytest.raises(LaptopError, match="a number from 1 to 64"):
+        how_many({"GATEHOUSE_AUTH_WORKERS": wanted})
+
+
+def test_the_console_sees_and_reaches_every_process_of_the_auth_server(
+    connect: Connect, tmp_path: Path
+) -> None:
+    environ = free_environment() | {
+        "GATEHOUSE_AUTH_WORKERS": str(WORKERS),
+        BACKSTAGE: str(tmp_path),
+    }
+    port = int(environ["GATEHOUSE_AUTH_PORT"])
+    with chalice_local("auth_server", port, environ, "--no-autoreload"):
+        auth_server = Processes(tmp_path, "auth_server")
+        connections = [connect(port) for _ in range(WORKERS)]
+        for connection in connections:
+            assert _status(connection, JWKS_PATH) == 200
+        seen = auth_server.records()
+        assert sorted(seen["last"].values()) == [2] * WORKERS  # an exchange and an invocation each
+        assert [record["path"] for record in seen["exchanges"]] == [JWKS_PATH] * WORKERS
+        auth_server.tell("take_down", paths=[JWKS_PATH])
+        assert [_status(each, JWKS_PATH) for each in connections] == [503] * WORKERS
+        auth_server.tell("take_down", paths=[])
+        assert [_status(each, JWKS_PATH) for each in connections] == [200] * WORKERS
 
 
 def test_a_number_of_workers_that_is_none_is_refused() -> None:
@@ -172,6 +206,13 @@ def test_a_number_of_workers_that_is_none_is_refused() -> None:
     )
     assert ended.returncode == 1
     assert "GATEHOUSE_AUTH_WORKERS must be a number from 1 to 64, not 'many'." in ended.stderr
+
+
+def _status(connection: http.client.HTTPConnection, path: str) -> int:
+    connection.request("GET", path)
+    response = connection.getresponse()
+    response.read()
+    return response.status
 
 
 def _children_named(pid: int, name: str) -> list[int]:

@@ -25,7 +25,7 @@ def roles() -> Roles:
     return Roles.of_the_stack()
 
 
-def _record(package: str, call: str, leading_key: str | None = None, **parameters: str) -> Any:  # noqa: ANN401 - as json.loads says
+def _record(package: str, call: str, leading_key: str | None = None, **parameters: str) -> Any:
     service, _, operation = call.partition(":")
     return {
         "caller": package,
@@ -39,7 +39,7 @@ def _record(package: str, call: str, leading_key: str | None = None, **parameter
     }
 
 
-def _refused(roles: Roles, *records: Any) -> list[str]:  # noqa: ANN401 - as above
+def _refused(roles: Roles, *records: Any) -> list[str]:
     return [sentence.removesuffix(", as it did in a test") for sentence in
             privileges.refused(records, roles)]  # fmt: skip
 
@@ -103,7 +103,7 @@ def test_calls_that_the_roles_allow_are_not_spoken_of(roles: Roles) -> None:
         ),
     ],
 )
-def test_a_call_that_no_role_allows_is_named(roles: Roles, record: Any, sentence: str) -> None:  # noqa: ANN401 - as above
+def test_a_call_that_no_role_allows_is_named(roles: Roles, record: Any, sentence: str) -> None:
     assert _refused(roles, record) == [sentence]
 
 

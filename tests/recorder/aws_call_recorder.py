@@ -53,7 +53,7 @@ def inherited() -> dict[str, str]:
     return {name: os.environ[name] for name in (FOLDER, PLUGINS) if name in os.environ}
 
 
-def initialize_client_plugin(client: Any) -> None:  # noqa: ANN401 - any service's client
+def initialize_client_plugin(client: Any) -> None:
     """Listen to a new client: botocore calls this by its name."""
     client.meta.events.register("before-parameter-build", _before)
     client.meta.events.register("after-call.kms.CreateKey", _made)
@@ -67,9 +67,11 @@ def caller(modules: Iterable[str]) -> str | None:
     """
     ours = [name for name in modules if name.partition(".")[0] in _OURS]
     first = ours[0].partition(".")[0] if ours else ""
+    if any(name.startswith("infra.") for name in ours):
+        return None
     if first == "authorizer":
         return first
-    if first != "functions" or any(name.startswith("infra.") for name in ours):
+    if first != "functions":
         return None
     for name in ours:
         if name.startswith("functions.") and not name.startswith(_SHARED):
@@ -84,7 +86,7 @@ def _stack() -> Iterator[str]:
         frame = frame.f_back  # type: ignore[assignment]
 
 
-def _before(params: dict[str, Any], model: Any, context: dict[str, Any], **_: object) -> None:  # noqa: ANN401
+def _before(params: dict[str, Any], model: Any, context: dict[str, Any], **_: object) -> None:
     package = caller(_stack())
     context[_HELD] = params
     if package is not None:

@@ -144,7 +144,7 @@ def _digest(raw: bytes) -> str:
     return encode(sha256(raw).digest())
 
 
-def _proof(**changes: Any) -> str:  # noqa: ANN401 - any claim of a proof; None leaves it out
+def _proof(**changes: Any) -> str:
     """Write a proof of the bound token for the recorded request."""
     said = {"htm": "GET", "htu": _URL, "ath": _digest(_bound_by_key().encode())}
     return dpop_proofs.proof(**(said | changes))

@@ -95,7 +95,7 @@ def _worlds() -> list[World]:
 def _verdict(
     make: Callable[[Any], Callable[[str], object] | None], world: object, token: str
 ) -> str:
-    import time_machine  # noqa: PLC0415
+    import time_machine  # noqa: PLC0415 - not needed to write the page again
 
     with time_machine.travel(NOW, tick=False):
         try:
@@ -108,8 +108,8 @@ def _verdict(
         return ACCEPTED
 
 
-def _world(world: World) -> Any:  # noqa: ANN401 - a RivalWorld, which only this environment has
-    from tests.benchmarks.rivals import RivalWorld  # noqa: PLC0415
+def _world(world: World) -> Any:
+    from tests.benchmarks.rivals import RivalWorld  # noqa: PLC0415 - not needed to write the page again
 
     return RivalWorld(
         ISSUER,

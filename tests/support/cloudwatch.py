@@ -101,7 +101,7 @@ def _numbers(members: Mapping[str, Any], name: str) -> list[float]:
     return numbers
 
 
-def _require(holds: bool, what: str) -> None:  # noqa: FBT001 - like an assertion's
+def _require(holds: bool, what: str) -> None:
     if not holds:
         raise MalformedMetricsError(what)
 

@@ -18,7 +18,7 @@ from infra.command_line.session import Outside
 from tests.support.server import NOW, ring
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from functions.shared.keys.key_ring import KeyRing
     from tests.support.memory_stores import ManualClock
@@ -43,7 +43,7 @@ class Result:
     stderr: str
 
     @property
-    def json(self) -> Any:  # noqa: ANN401 - whatever the command prints
+    def json(self) -> Any:
         """What it printed for programs."""
         return json.loads(self.stdout)
 
@@ -95,13 +95,25 @@ def _session(profile: str | None = None, region: str | None = None) -> boto3.Ses
     return boto3.Session(profile_name=profile, region_name=region)
 
 
-def aws_client(service: str) -> Any:  # noqa: ANN401 - boto3 makes a class for each service
+@cache
+def aws_client(service: str) -> Any:
     """A client of the account."""
     return _session().client(service)  # type: ignore[call-overload]
 
 
-def deploy(name: str = STACK, kept: KeyRing | None = None) -> None:
-    """Create a stack with the tables and secrets of template.yaml, and its first key."""
+def deploy(
+    name: str = STACK,
+    kept: KeyRing | None = None,
+    *,
+    issuer: str = ISSUER,
+    guarded_api: str = GUARDED_API,
+    given: Mapping[str, str] | None = None,
+    more: Mapping[str, object] | None = None,
+) -> None:
+    """Create a stack with the tables and secrets of template.yaml, and its first key.
+
+    `given` are values of further parameters, `more` is further resources.
+    """
     resources: dict[str, object] = {
         logical_id: {
             "Type": "AWS::DynamoDB::Table",
@@ -121,8 +133,10 @@ def deploy(name: str = STACK, kept: KeyRing | None = None) -> None:
             "Type": "AWS::Logs::LogGroup",
             "Properties": {"LogGroupName": f"{name}-{logical_id}"},
         }
-    outputs = {"Issuer": {"Value": ISSUER}, "GuardedApiUrl": {"Value": GUARDED_API}}
-    parameters = {"KeySigningDays": {"Type": "String", "Default": "30"}}
+    outputs = {"Issuer": {"Value": issuer}, "GuardedApiUrl": {"Value": guarded_api}}
+    values = {"KeySigningDays": "30", **(given or {})}
+    parameters = {each: {"Type": "String", "Default": value} for each, value in values.items()}
+    resources.update(more or {})
     template = {"Resources": resources, "Outputs": outputs, "Parameters": parameters}
     aws_client("cloudformation").create_stack(StackName=name, TemplateBody=json.dumps(template))
     secrets.put_secret_value(

@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, unquote_plus
 
-from functions.shared.web.audit_log import SCANNABLE_PREFIX
+from functions.shared.runtime.random_credentials import SCANNABLE_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

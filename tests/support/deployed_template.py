@@ -106,7 +106,7 @@ class Deployment:
         return list(TopologicalSorter(made).static_order())
 
 
-def _chosen(node: Any, resolver: Resolver) -> Any:  # noqa: ANN401 - a document node
+def _chosen(node: Any, resolver: Resolver) -> Any:
     """Return the node with every Fn::If decided, and all else as it was."""
     if isinstance(node, list):
         return [_chosen(item, resolver) for item in node if not _is_nothing(item, resolver)]
@@ -131,7 +131,7 @@ def _is_if(node: object) -> bool:
     return isinstance(node, dict) and "Fn::If" in node
 
 
-def _references(node: Any) -> Iterator[str]:  # noqa: ANN401 - a document node
+def _references(node: Any) -> Iterator[str]:
     """Yield the logical ids that a node names in Ref, Fn::GetAtt, Fn::Sub or DependsOn."""
     if isinstance(node, list):
         for item in node:
@@ -150,7 +150,7 @@ def _references(node: Any) -> Iterator[str]:  # noqa: ANN401 - a document node
                 yield from _references(value)
 
 
-def _substituted(argument: Any) -> Iterator[str]:  # noqa: ANN401 - a document node
+def _substituted(argument: Any) -> Iterator[str]:
     text, extra = (argument, {}) if isinstance(argument, str) else argument
     for name in findall(r"\$\{([^!}]+)\}", text):
         if name not in extra:

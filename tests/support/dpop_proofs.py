@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 ED25519 = "Ed25519"
-# RFC 9864, section 2.2; PyJWT knows it as EdDSA only.
+# RFC 9864, 2.2; PyJWT knows it as EdDSA only.
 with suppress(ValueError):
     jwt.register_algorithm(ED25519, OKPAlgorithm())
 
@@ -51,7 +51,7 @@ def proof(
     number: int = 1,
     header: dict[str, Any] | None = None,
     now: float = NOW,
-    **claims: Any,  # noqa: ANN401 - any claim; None leaves it out
+    **claims: Any,
 ) -> str:
     """Write a proof for the token endpoint."""
     said = {"htm": "POST", "htu": TOKEN_URL, "iat": now, "jti": str(uuid4()), **claims}

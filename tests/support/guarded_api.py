@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
+import json
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from local.addresses import MUTUAL_TLS
 from local.gateway.cloudformation import load
 from tests.support.chalice import chalice_local
 from tests.support.laptop import ROOT, free_environment
@@ -25,14 +28,42 @@ app = GatewayApp("guarded_api", template=Path(__file__).with_name("template.yaml
 """
 
 
+class GuardedApi:
+    """A second guarded API beside the laptop's own, with parameters and a log of its own."""
+
+    def __init__(self, port: int, mtls_port: int, log: Path) -> None:
+        self.port = port
+        self.mtls_port = mtls_port
+        self.url = f"http://localhost:{port}/ms-system"
+        self._log = log
+
+    def get(self, path: str, headers: Mapping[str, str]) -> tuple[int, Any, str | None]:
+        """Return the status, the body and the challenge."""
+        connection = http.client.HTTPConnection("localhost", self.port, timeout=20)
+        connection.request("GET", f"/ms-system{path}", headers=dict(headers))
+        response = connection.getresponse()
+        body = json.loads(response.read())
+        connection.close()
+        return response.status, body, response.getheader("WWW-Authenticate")
+
+    def decisions(self) -> list[dict[str, Any]]:
+        """Return what the authorizer logged: one line for each of its invocations."""
+        lines = self._log.read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines if line.startswith('{"decision"')]
+
+
 @contextlib.contextmanager
-def guarded_api(laptop: Laptop, folder: Path, parameters: Mapping[str, object]) -> Iterator[str]:
-    """Run one that trusts the laptop's authorization server; yields its address."""
+def guarded_api(
+    laptop: Laptop, folder: Path, parameters: Mapping[str, object]
+) -> Iterator[GuardedApi]:
+    """Run one that trusts the laptop's authorization server, behind mutual TLS too."""
     environ = free_environment()
-    port = int(environ["GATEHOUSE_API_PORT"])
-    url = f"http://localhost:{port}/ms-system"
+    log = folder / "log"
+    api = GuardedApi(
+        int(environ["GATEHOUSE_API_PORT"]), int(environ["GATEHOUSE_MTLS_API_PORT"]), log
+    )
     document = load(ROOT / "template.yaml")
-    for name, value in {"ResourceUrl": url, **parameters}.items():
+    for name, value in {"ResourceUrl": api.url, **parameters}.items():
         document["Parameters"][name]["Default"] = value
     (folder / "template.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
     (folder / "app.py").write_text(APP, encoding="utf-8")
@@ -42,7 +73,11 @@ def guarded_api(laptop: Laptop, folder: Path, parameters: Mapping[str, object]) 
     environ |= {
         "GATEHOUSE_AUTH_PORT": str(laptop.addresses.auth_port),
         "GATEHOUSE_AWS_PORT": str(laptop.addresses.aws_port),
+        MUTUAL_TLS: "true",
         "PYTHONPATH": os.pathsep.join((str(ROOT), environ.get("PYTHONPATH", ""))),
     }
-    with chalice_local(folder, port, environ, "--no-autoreload"):
-        yield url
+    with (
+        log.open("w", encoding="utf-8") as output,
+        chalice_local(folder, api.port, environ, "--no-autoreload", output=output),
+    ):
+        yield api

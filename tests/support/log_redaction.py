@@ -63,7 +63,7 @@ def _heard(takes_emit: Callable[..., Any]) -> Callable[..., Any]:
     declared = signature(takes_emit)
 
     @functools.wraps(takes_emit)
-    def heard(*args: Any, **options: Any) -> Any:  # noqa: ANN401 - whatever it is
+    def heard(*args: Any, **options: Any) -> Any:
         given = declared.bind(*args, **options)
         emit = given.arguments.get("emit", declared.parameters["emit"].default)
         given.arguments["emit"] = _overheard(emit)
@@ -88,7 +88,7 @@ def _judged(answers: Callable[..., Any]) -> Callable[..., Any]:
     """Search a request's lines for the credentials that it came with, and is answered with."""
 
     @functools.wraps(answers)
-    def judged(self: object, event: Mapping[str, object], *args: object) -> Any:  # noqa: ANN401
+    def judged(self: object, event: Mapping[str, object], *args: object) -> Any:
         _request.lines = []
         answer = None
         try:

@@ -15,8 +15,8 @@ from functions.issue_token.minting import JwtMint, OpaqueMint
 from functions.issue_token.nonces import DpopNonces
 from functions.issue_token.possession import PossessionProofs
 from functions.revoke_token.revocation import TokenRevocation
-from functions.shared.authentication.client_authentication import (
-    ClientAuthentication,
+from functions.shared.authentication.client_authentication import ClientAuthentication
+from functions.shared.authentication.client_secret_methods import (
     ClientSecretBasic,
     ClientSecretPost,
 )
@@ -67,11 +67,11 @@ class MemoryServer:
         key_ring = WarmKeyRing(self.store, KEY_RING_SECRET, self.clock)
         signers = LocalSigners(key_ring, self.store, SIGNING_KEYS_SECRET)
         self.nonces = DpopNonces(self.store, DPOP_NONCE_SECRET, self.clock)
-        families = (
+        formats = (
             OpaqueTokens(self.opaque),
             Jwts(IssuedJwts(ISSUER, key_ring, self.clock), self.denied),
         )
-        known = KnownTokens(families, self.clients)
+        known = KnownTokens(formats, self.clients)
         verifier = SecretVerifier(lambda *_: False)
         authentication = ClientAuthentication(
             self.clients, (ClientSecretBasic(verifier), ClientSecretPost(verifier)), self.clock
@@ -94,7 +94,7 @@ class MemoryServer:
         introspection = TokenIntrospection(
             authentication, known, AnswerSigner(ISSUER, signers), self.clock
         )
-        revocation = TokenRevocation(authentication, families, self.clock)
+        revocation = TokenRevocation(authentication, formats, self.clock)
         post = ("POST",)
         self.token_endpoint = Endpoint("issue_token", issuance, self.log.append, post)
         self.introspection_endpoint = Endpoint(
@@ -108,7 +108,7 @@ class MemoryServer:
         parameters: Mapping[str, str] | Sequence[tuple[str, str]] = (),
         *,
         headers: Mapping[str, str | Sequence[str]] | None = None,
-        **rest: Any,  # noqa: ANN401 - any member of an event
+        **rest: Any,
     ) -> ProxyResponse:
         """Send a token request; client_credentials unless the parameters say otherwise."""
         given = list(parameters.items() if hasattr(parameters, "items") else parameters)
@@ -117,11 +117,11 @@ class MemoryServer:
         all_headers = {**basic(client_id, SECRET), **(headers or {})}
         return self.token_endpoint(form_event(paths.TOKEN, given, headers=all_headers, **rest))
 
-    def token(self, client_id: str, *args: Any, **rest: Any) -> dict[str, Any]:  # noqa: ANN401
+    def token(self, client_id: str, *args: Any, **rest: Any) -> dict[str, Any]:
         """Send a token request that is granted."""
         return _granted(self.ask(client_id, *args, **rest))
 
-    def refusal(self, client_id: str, *args: Any, **rest: Any) -> str:  # noqa: ANN401
+    def refusal(self, client_id: str, *args: Any, **rest: Any) -> str:
         """Send a token request that is refused; return the error code."""
         answer = self.ask(client_id, *args, **rest)
         assert answer["statusCode"] == 400, answer

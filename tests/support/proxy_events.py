@@ -19,7 +19,7 @@ def proxy_event(
     headers: Mapping[str, str | Sequence[str]] | None = None,
     query: Mapping[str, str | Sequence[str]] | None = None,
     body: str | None = None,
-    **rest: Any,  # noqa: ANN401 - any member of an event
+    **rest: Any,
 ) -> dict[str, Any]:
     """Build an event. A header or parameter given as a list was sent that often."""
     many_headers = _many(headers)
@@ -50,7 +50,7 @@ def form_event(
     parameters: Mapping[str, str] | Sequence[tuple[str, str]] | str,
     *,
     headers: Mapping[str, str | Sequence[str]] | None = None,
-    **rest: Any,  # noqa: ANN401 - any member of an event
+    **rest: Any,
 ) -> dict[str, Any]:
     """Build a form POST. A text is sent as it is."""
     body = parameters if isinstance(parameters, str) else urlencode(parameters)
@@ -61,7 +61,7 @@ def form_event(
 
 def token_event(
     parameters: Mapping[str, str] | Sequence[tuple[str, str]] | str,
-    **rest: Any,  # noqa: ANN401 - any member of an event
+    **rest: Any,
 ) -> dict[str, Any]:
     """Build a token request."""
     return form_event("/oauth2/token", parameters, **rest)

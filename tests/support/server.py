@@ -53,7 +53,7 @@ def secrets(*keys: NewKey, now: float = NOW) -> MemorySecrets:
     return store
 
 
-def client(client_id: str = "service-client-jwt", **changes: Any) -> Client:  # noqa: ANN401 - any field of Client
+def client(client_id: str = "service-client-jwt", **changes: Any) -> Client:
     """Return a client with the secret `SECRET` and the walkthrough's scopes."""
     plain = Client(
         client_id=client_id,

@@ -98,7 +98,7 @@ def _authorizer_faults(authorizer: Authorizer, environ: Mapping[str, str]) -> It
 def _simple_answer_faults(
     authorizer: Authorizer,
     environ: Mapping[str, str],
-    by_route: bool,  # noqa: FBT001 - one more fact
+    by_route: bool,
 ) -> Iterator[str]:
     simple = environ.get("SIMPLE_RESPONSE") == "true"
     if simple != authorizer.simple_responses:

@@ -184,9 +184,10 @@ def test_certificates_are_asked_for_at_the_second_name_only() -> None:
     assert trusted == {"TruststoreUri": {"Ref": "TruststoreUri"}}
     own = Deployment.of(**API_MTLS).resources["GuardedApiDomain"]["Properties"]
     assert own["MutualTlsAuthentication"]["TruststoreVersion"] == {"Ref": "ApiTruststoreVersion"}
-    base = _environment("PublishMetadata", DOMAIN | MTLS)["MTLS_BASE_URL"]
-    assert base == "https://mtls.example.com/ms-auth-server"
-    assert _environment("PublishMetadata", DOMAIN)["MTLS_BASE_URL"] == ""
+    for function in ("PublishMetadata", "IssueToken"):
+        base = _environment(function, DOMAIN | MTLS)["MTLS_BASE_URL"]
+        assert base == "https://mtls.example.com/ms-auth-server"
+        assert _environment(function, DOMAIN)["MTLS_BASE_URL"] == ""
 
 
 def test_every_name_is_served_with_tls_1_2_or_better() -> None:

@@ -7,20 +7,10 @@ same answer for every failure, a budget of failures) is in `ClientAuthentication
 
 from __future__ import annotations
 
-import binascii
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from functions.shared.authentication.credentials import (
-    BASIC,
-    CERTIFICATE,
-    SECRET_PARAMETER,
-    Claimed,
-    UsedProofError,
-)
-from functions.shared.clients.authentication_methods import CLIENT_SECRET_BASIC, CLIENT_SECRET_POST
-from functions.shared.clients.client_secrets import SecretVerifier, WrongSecretError
-from functions.shared.web.form import form_decode
+from functions.shared.authentication.credentials import CERTIFICATE, UsedProofError
 from functions.shared.web.metrics import UNCOUNTED_FAILURES
 from functions.shared.web.oauth_errors import (
     InvalidClientError,
@@ -32,8 +22,8 @@ from functions.shared.web.oauth_errors import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from functions.shared.authentication.credentials import Claimed
     from functions.shared.authentication.failure_throttle import FailureThrottle
-    from functions.shared.authentication.secret_use import WarmSecretUses
     from functions.shared.clients.client_record import Client
     from functions.shared.clients.client_registry import ClientRegistry
     from functions.shared.runtime.clock import Clock
@@ -45,7 +35,7 @@ CREDENTIAL_PARAMETERS: Final = frozenset({"client_id", "client_secret", "client_
 
 
 class AuthenticationMethod(Protocol):
-    """One way in which a client proves who it is. `name` is from RFC 7591, section 2."""
+    """One way in which a client proves who it is. `name` is from RFC 7591, 2."""
 
     @property
     def name(self) -> str:
@@ -64,52 +54,6 @@ class AuthenticationMethod(Protocol):
         Raises:
             InvalidClientError: the proof is wrong, or there is no client.
         """
-
-
-@dataclass(frozen=True, slots=True)
-class ClientSecretBasic:
-    """HTTP Basic, both parts form-encoded. RFC 6749, 2.3.1."""
-
-    secrets: SecretVerifier
-    uses: WarmSecretUses | None = None
-    name: str = CLIENT_SECRET_BASIC
-    credential: str = BASIC
-
-    def read(self, request: ProxyRequest, form: Form) -> Claimed | None:  # noqa: ARG002
-        """Read the Authorization header."""
-        authorization = request.header("authorization")
-        if authorization is None:
-            return None
-        scheme, _, credentials = authorization.partition(" ")
-        if scheme.lower() != "basic":
-            raise InvalidClientError(reason="the Authorization header is of another scheme")
-        return _read_basic(credentials)
-
-    def verify(self, claimed: Claimed, client: Client | None, now: float) -> None:
-        """Check the secret, and note its use."""
-        _verify_secret(self, claimed, client, now)
-
-
-@dataclass(frozen=True, slots=True)
-class ClientSecretPost:
-    """`client_id` and `client_secret` in the form. RFC 6749, 2.3.1."""
-
-    secrets: SecretVerifier
-    uses: WarmSecretUses | None = None
-    name: str = CLIENT_SECRET_POST
-    credential: str = SECRET_PARAMETER
-
-    def read(self, request: ProxyRequest, form: Form) -> Claimed | None:  # noqa: ARG002
-        """Read the two parameters."""
-        secret = form.get("client_secret")
-        if secret is None:
-            return None
-        # Beside HTTP Basic the id may stand there alone; two methods are refused by the caller.
-        return Claimed(form.get("client_id") or "", secret)
-
-    def verify(self, claimed: Claimed, client: Client | None, now: float) -> None:
-        """Check the secret, and note its use."""
-        _verify_secret(self, claimed, client, now)
 
 
 class _Presented(NamedTuple):
@@ -191,12 +135,6 @@ class ClientAuthentication:
             entry.count(UNCOUNTED_FAILURES)
 
 
-def secret_methods(uses: WarmSecretUses | None = None) -> tuple[AuthenticationMethod, ...]:
-    """Both methods with a client secret, sharing what they remember."""
-    secrets = SecretVerifier()
-    return ClientSecretBasic(secrets, uses), ClientSecretPost(secrets, uses)
-
-
 def _meant(presented: Sequence[_Presented], client: Client | None) -> _Presented:
     """Return the method that the client is registered with, among those that read the same."""
     if len(presented) == 1:
@@ -232,35 +170,9 @@ def _obstacle(client: Client | None, method: AuthenticationMethod) -> str | None
     return None
 
 
-def _verify_secret(
-    method: ClientSecretBasic | ClientSecretPost,
-    claimed: Claimed,
-    client: Client | None,
-    now: float,
-) -> None:
-    try:
-        secret = method.secrets.verify(claimed.proof, client.secrets if client else (), now)
-    except WrongSecretError:
-        raise InvalidClientError(reason="wrong client secret") from None
-    if client and method.uses:
-        method.uses.note(client.client_id, secret.digest, now)
-
-
 def _check_same_client(claimed: Claimed, form: Form) -> None:
     if not claimed.unverified_client_id:
         raise InvalidRequestError("The client_id is missing.")
     in_form = form.get("client_id")
     if in_form is not None and in_form != claimed.unverified_client_id:
         raise InvalidRequestError("The client_id differs from the authenticated client's.")
-
-
-def _read_basic(credentials: str) -> Claimed:
-    try:
-        text = binascii.a2b_base64(credentials, strict_mode=True).decode("ascii")
-    except (binascii.Error, ValueError):
-        # Not chained: the exception would carry the credentials.
-        raise InvalidRequestError("The Basic credentials are malformed.") from None
-    client_id, colon, secret = text.partition(":")
-    if not colon or ":" in secret or not text.isprintable():
-        raise InvalidRequestError("The Basic credentials are malformed.")
-    return Claimed(form_decode(client_id), form_decode(secret))

@@ -13,10 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 from authorizer import https_client
 from authorizer.clocks import Clocks
 from functions.shared.authentication.client_assertion import OneTime
-from functions.shared.authentication.client_authentication import (
-    ClientAuthentication,
-    secret_methods,
-)
+from functions.shared.authentication.client_authentication import ClientAuthentication
+from functions.shared.authentication.client_secret_methods import secret_methods
 from functions.shared.authentication.failure_throttle import FailureThrottle
 from functions.shared.authentication.federated_jwt import FederatedJwt
 from functions.shared.authentication.mutual_tls import SelfSignedTlsClientAuth, TlsClientAuth

@@ -93,5 +93,6 @@ def _site(source_ip: str) -> str:
     except ValueError:
         return source_ip
     if isinstance(address, IPv6Address):
-        return str(ip_network((address, _IPV6_SITE_BITS), strict=False))
+        mapped = address.ipv4_mapped
+        return str(mapped or ip_network((address, _IPV6_SITE_BITS), strict=False))
     return str(address)

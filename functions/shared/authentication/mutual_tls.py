@@ -78,9 +78,8 @@ def _valid(certificate: ClientCertificate | None, now: float) -> ClientCertifica
     if certificate is None:
         raise InvalidClientError(reason="no certificate")
     try:
-        validity = certificate.x509
-        ends_at = validity.not_valid_after_utc.timestamp()
-        begins_at = validity.not_valid_before_utc.timestamp()
+        begins_at = certificate.x509.not_valid_before_utc.timestamp()
+        ends_at = certificate.x509.not_valid_after_utc.timestamp()
     except ValueError:
         raise InvalidClientError(reason="the certificate cannot be read") from None
     if not begins_at <= now <= ends_at:

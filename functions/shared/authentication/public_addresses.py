@@ -13,6 +13,8 @@ ON_LOOPBACK: Final = "loopback"
 """The value of the setting `remote_keys` that lets keys be fetched from this machine too."""
 
 _NAT64: Final = ip_network("64:ff9b::/96")
+_SITE_LOCAL: Final = ip_network("fec0::/10")
+"""Private addresses of old, RFC 3879: given up, and so not among those that are not global."""
 
 
 class ForbiddenAddressError(OSError):
@@ -29,7 +31,7 @@ def require_public(address: str) -> None:
         ForbiddenAddressError: it is not.
     """
     found = _reached(ip_address(address))
-    if not found.is_global or found.is_multicast or found.is_reserved:
+    if not found.is_global or found.is_multicast or found.is_reserved or found in _SITE_LOCAL:
         raise ForbiddenAddressError("not a public address")
 
 

@@ -69,7 +69,7 @@ def _read_key_set(jwks: str, signing_alg: str) -> KeySet:
     document = strict_json.parse_object(jwks.encode())
     keys = document.get("keys")
     if not isinstance(keys, list):
-        raise ValueError("jwks is a JWK Set: an object with an array named keys.")  # noqa: TRY004
+        raise ValueError("jwks is a JWK Set: an object with an array named keys.")  # noqa: TRY004 - a fault of the record, as the others
     if signing_alg:
         # An RSA key without `alg` would count as an RS256 key, whatever its client is pinned to.
         document["keys"] = [

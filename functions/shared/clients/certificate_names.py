@@ -53,7 +53,7 @@ class CertificateName:
 def _normal(kind: NameKind, value: str) -> object:
     if kind is NameKind.SUBJECT_DN:
         # Imported where it is needed: few clients have certificates, and it is slow to import.
-        from cryptography.x509 import Name  # noqa: PLC0415
+        from cryptography.x509 import Name  # noqa: PLC0415 - few clients need it
 
         try:
             return Name.from_rfc4514_string(value)

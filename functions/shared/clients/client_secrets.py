@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from hashlib import scrypt, sha256
 from typing import TYPE_CHECKING, Final
 
-from functions.shared.web.audit_log import SCANNABLE_PREFIX
+from functions.shared.runtime.random_credentials import SCANNABLE_PREFIX, random_credential
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,7 +62,7 @@ class StoredSecret:
 
 def generate_secret() -> str:
     """Make a secret of 256 random bits that secret scanners can recognise."""
-    return SECRET_PREFIX + secrets.token_urlsafe(_KEY_BYTES)
+    return random_credential(SECRET_PREFIX)
 
 
 def digest_generated(secret: str) -> str:

@@ -34,13 +34,7 @@ def from_json(text: str | None) -> dict[str, str]:
     Raises:
         UnusableKeyRingError: malformed or of another version.
     """
-    if text is None:
-        return {}
-    try:
-        return _keys_from_document(json.loads(text))
-    except (KeyError, TypeError, ValueError):
-        # Not chained: the exception would carry private keys.
-        raise UnusableKeyRingError(reason="the signing keys are malformed") from None
+    return _read(text)[0]
 
 
 def times_from_json(text: str | None) -> dict[str, int]:
@@ -49,13 +43,23 @@ def times_from_json(text: str | None) -> dict[str, int]:
     Raises:
         UnusableKeyRingError: as `from_json`.
     """
-    return {} if not from_json(text) or text is None else json.loads(text).get("made_at", {})
+    return _read(text)[1]
 
 
-def _keys_from_document(document: Mapping[str, Any]) -> dict[str, str]:
+def _read(text: str | None) -> tuple[dict[str, str], dict[str, int]]:
+    if text is None:
+        return {}, {}
+    try:
+        return _from_document(json.loads(text))
+    except (KeyError, TypeError, ValueError):
+        # Not chained: the exception would carry private keys.
+        raise UnusableKeyRingError(reason="the signing keys are malformed") from None
+
+
+def _from_document(document: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, int]]:
     if document["version"] != VERSION:
         raise ValueError
-    return dict(document["private_keys"])
+    return dict(document["private_keys"]), document.get("made_at", {})
 
 
 def to_pem(private_key: AllowedPrivateKeys) -> str:

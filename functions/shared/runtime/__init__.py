@@ -1,1 +1,1 @@
-"""What a warm Lambda process keeps and asks: clocks, caches, settings, AWS."""
+"""What a warm Lambda process keeps, makes and asks: clocks, caches, settings, randomness, AWS."""

@@ -55,12 +55,12 @@ class AwsClients:
 
     @cached_property
     def dynamodb(self) -> DynamoDBClient:
-        """DynamoDB: clients and opaque tokens."""
+        """DynamoDB: clients, opaque tokens, and the state that counts and expires."""
         return boto3.client("dynamodb", config=_PATIENCE)
 
     @cached_property
     def secrets_manager(self) -> SecretsManagerClient:
-        """Secrets Manager: the key ring and the private halves of its keys."""
+        """Secrets Manager: the key ring, the private halves of its keys, the DPoP nonce secret."""
         return boto3.client("secretsmanager", config=_PATIENCE)
 
     @cached_property

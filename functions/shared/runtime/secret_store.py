@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 from uuid import uuid4
 
 from functions.shared.runtime.aws_clients import aws_errors
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mypy_boto3_secretsmanager import SecretsManagerClient
+
+T = TypeVar("T")
 
 
 class SecretStore(Protocol):
@@ -46,6 +51,22 @@ class VersionedSecretStore(SecretStore, Protocol):
         Raises:
             SecretConflictError: it has another one by now, and keeps it.
         """
+
+
+CONFLICTS: Final = 4
+"""How often a change of a secret is begun anew because somebody else was faster."""
+
+
+def retrying_conflicts(change: Callable[[], T]) -> T:
+    """Change a secret: read, decide and replace, all of it again when somebody else was faster.
+
+    Raises:
+        SecretConflictError: somebody else was faster every time.
+    """
+    for _ in range(CONFLICTS):
+        with suppress(SecretConflictError):
+            return change()
+    return change()
 
 
 _CURRENT: Final = "AWSCURRENT"

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, fields
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import MISSING, dataclass, fields
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from _typeshed import DataclassInstance
-
-SettingsT = TypeVar("SettingsT", bound="DataclassInstance")
 
 
 class MissingSettingsError(Exception):
@@ -21,18 +17,27 @@ class MissingSettingsError(Exception):
         self.names = tuple(names)
 
 
-def read_settings(kind: type[SettingsT], environ: Mapping[str, str]) -> SettingsT:
-    """Fill a dataclass of strings from the variables named like its fields, in upper case.
+@dataclass(frozen=True, slots=True)
+class EnvironmentSettings:
+    """What a function reads from its environment: its own settings are fields of a subclass.
 
-    Raises:
-        MissingSettingsError: naming every variable that is absent or empty and has no default.
+    Each field is a text, and its variable is named like it, in upper case. A field with a default
+    may be left out.
     """
-    given = {field.name: environ.get(field.name.upper(), "").strip() for field in fields(kind)}
-    missing = [
-        field.name.upper()
-        for field in fields(kind)
-        if not given[field.name] and field.default is MISSING
-    ]
-    if missing:
-        raise MissingSettingsError(missing)
-    return kind(**{name: value for name, value in given.items() if value})
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Self:
+        """Read the settings.
+
+        Raises:
+            MissingSettingsError: naming every variable that is absent or empty and has no default.
+        """
+        given = {field.name: environ.get(field.name.upper(), "").strip() for field in fields(cls)}
+        missing = [
+            field.name.upper()
+            for field in fields(cls)
+            if not given[field.name] and field.default is MISSING
+        ]
+        if missing:
+            raise MissingSettingsError(missing)
+        return cls(**{name: value for name, value in given.items() if value})

@@ -39,9 +39,19 @@ class KnownToken:
     confirmation: Confirmation | None = None
     actor: Mapping[str, Any] | None = None
 
+    @property
+    def actors(self) -> tuple[str, ...]:
+        """The clients in the `act` claim: who acts, then who acted before."""
+        chain: list[str] = []
+        actor = self.actor
+        while actor:
+            chain.append(actor["sub"])
+            actor = actor.get("act")
+        return tuple(chain)
 
-class TokenFamily(Protocol):
-    """Tokens of one format."""
+
+class KnownFormat(Protocol):
+    """The tokens of one format that this server issued."""
 
     def find(self, unverified_token: str, now: float) -> KnownToken | None:
         """Return the token if it is one of ours and counts at `now`."""
@@ -111,28 +121,21 @@ class KnownTokens:
     or passed a token on, must still be welcome.
     """
 
-    families: Sequence[TokenFamily]
+    formats: Sequence[KnownFormat]
     registry: ClientRegistry
 
     def find(self, unverified_token: str, now: float) -> KnownToken | None:
         """Return the token; None if it is unknown, expired, revoked, or a client of it disabled."""
-        found = (family.find(unverified_token, now) for family in self.families)
+        found = (tokens.find(unverified_token, now) for tokens in self.formats)
         token = next(filter(None, found), None)
-        return token if token and all(map(self._is_enabled, _parties(token))) else None
+        if token is None:
+            return None
+        parties = {token.client_id, token.subject, *token.actors}
+        return token if all(map(self._is_enabled, parties)) else None
 
     def _is_enabled(self, client_id: str) -> bool:
         client = self.registry.find(client_id)
         return client is not None and not client.disabled
-
-
-def _parties(token: KnownToken) -> set[str]:
-    """Name every client that had a part in a token. RFC 8693, 4.1."""
-    parties = {token.client_id, token.subject}
-    actor = token.actor
-    while actor is not None:
-        parties.add(actor["sub"])
-        actor = actor.get("act")
-    return parties
 
 
 def _name(token: str, known: KnownToken) -> str:

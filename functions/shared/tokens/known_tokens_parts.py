@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from functions.shared.keys.warm_key_ring import WarmKeyRing
     from functions.shared.runtime.aws_clients import AwsClients
     from functions.shared.runtime.clock import Clock
-    from functions.shared.tokens.known_tokens import TokenFamily
+    from functions.shared.tokens.known_tokens import KnownFormat
 
 
 class TokenSettings(Protocol):
@@ -32,9 +32,9 @@ class TokenSettings(Protocol):
         """The table that the deny list is in."""
 
 
-def build_token_families(
+def build_known_formats(
     settings: TokenSettings, *, key_ring: WarmKeyRing, aws: AwsClients, clock: Clock
-) -> tuple[TokenFamily, ...]:
+) -> tuple[KnownFormat, ...]:
     """Compose both formats: opaque tokens by their table, JWTs by key ring and deny list."""
     return (
         OpaqueTokens(DynamoDbOpaqueTokens(aws.dynamodb, settings.tokens_table)),

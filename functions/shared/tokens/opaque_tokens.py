@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import secrets
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from authorizer.claims import Confirmation
 from functions.shared.runtime import records
 from functions.shared.runtime.aws_clients import aws_errors
-from functions.shared.web.audit_log import SCANNABLE_PREFIX
+from functions.shared.runtime.random_credentials import SCANNABLE_PREFIX, random_credential
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 TOKEN_PREFIX: Final = f"{SCANNABLE_PREFIX}at_"
 SCHEMA_VERSION: Final = 1
 
-_TOKEN_BYTES = 32
 _TOKEN = re.compile(rf"{TOKEN_PREFIX}[\w-]{{43}}", re.ASCII)
 
 
@@ -59,7 +57,7 @@ class OpaqueTokenStore(Protocol):
 
 def generate_token() -> str:
     """Make a token of 256 random bits that secret scanners can recognise."""
-    return TOKEN_PREFIX + secrets.token_urlsafe(_TOKEN_BYTES)
+    return random_credential(TOKEN_PREFIX)
 
 
 def is_opaque_token(text: str) -> bool:

@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 Emit = Callable[[str], None]
 """Writes one line. `print` in Lambda, whose standard output is the log."""
 
-SCANNABLE_PREFIX: Final = "gh_"
-"""How every secret and token of ours begins, so that a scanner recognises a leaked one."""
-
 _CLIENT_FACTS: Final = frozenset({"client_id", "unverified_client_id"})
 _DIGEST_DIGITS: Final = 16
 

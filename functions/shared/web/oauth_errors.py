@@ -1,4 +1,4 @@
-"""Errors in the words of RFC 6749, section 5.2, and the one function that answers with them.
+"""Errors in the words of RFC 6749, 5.2, and the one function that answers with them.
 
 OAuthError
 ├── InvalidRequestError          400

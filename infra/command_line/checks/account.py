@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
 from functions.shared.keys.key_ring import IN_KMS
@@ -28,19 +30,20 @@ FUNCTIONS: Final = (
 )
 """The template's functions; a test holds them to it. Each has a role and a log group of its own."""
 
-ISSUING: Final = tuple(name for name in FUNCTIONS if name not in {"PublishJwks", "LookUpCountry"})
+ISSUING: Final = tuple(
+    name for name in FUNCTIONS if name not in {"PublishJwks", "LookUpCountry", "RotateKeys"}
+)
 """Those whose environment names the issuer."""
 
-_NO_ISSUER: Final = frozenset({"RotateKeys"})
-_MOST_ALARMS: Final = 100
+_ALARM: Final = re.compile(r"^  (\w+):\n    Type: AWS::CloudWatch::Alarm$", re.MULTILINE)
 _DEPLOY: Final = "Deploy again, or import the change into the template."
 
 
 def stack(patient: Patient) -> Iterator[Finding]:
     """The last deployment has come to its end."""
-    (found,) = patient.session.aws.client("cloudformation").describe_stacks(
-        StackName=patient.deployment.name
-    )["Stacks"]
+    (found,) = patient.aws("cloudformation").describe_stacks(StackName=patient.deployment.name)[
+        "Stacks"
+    ]
     status = found["StackStatus"]
     if status in {"CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"}:
         yield ok(f"the stack is {status}")
@@ -74,7 +77,7 @@ def issuers(patient: Patient) -> Iterator[Finding]:
     said = {
         name: found.get("Environment", {}).get("Variables", {}).get("ISSUER")
         for name, found in _configurations(patient).items()
-        if name in ISSUING and name not in _NO_ISSUER
+        if name in ISSUING
     }
     others = {name: text for name, text in said.items() if text != issuer}
     yield from either(
@@ -116,7 +119,7 @@ def _with(roles: Mapping[str, str], role: str) -> list[str]:
 
 def authorizer_cache(patient: Patient) -> Iterator[Finding]:
     """API Gateway reuses decisions for as long as the stack says, and by the whole header."""
-    found = patient.session.aws.client("apigateway").get_authorizers(
+    found = patient.aws("apigateway").get_authorizers(
         restApiId=patient.deployment.resource("GuardedApi")
     )["items"]
     if not found:
@@ -136,7 +139,7 @@ def authorizer_cache(patient: Patient) -> Iterator[Finding]:
 def schedule(patient: Patient) -> Iterator[Finding]:
     """The rotator is started every hour."""
     name = patient.deployment.resource("RotateKeysSchedule")
-    rule = patient.session.aws.client("events").describe_rule(Name=name)
+    rule = patient.aws("events").describe_rule(Name=name)
     if rule.get("State") == "ENABLED":
         yield ok(f"RotateKeys runs at {rule.get('ScheduleExpression')}")
     else:
@@ -189,7 +192,7 @@ def tables(patient: Patient) -> Iterator[Finding]:
 
 def logs(patient: Patient) -> Iterator[Finding]:
     """Logs are kept for as long as was decided, and not for ever."""
-    client = patient.session.aws.client("logs")
+    client = patient.aws("logs")
     endless = []
     for name in FUNCTIONS:
         group = patient.deployment.resource(f"{name}Log")
@@ -207,14 +210,13 @@ def logs(patient: Patient) -> Iterator[Finding]:
 
 def alarms(patient: Patient) -> Iterator[Finding]:
     """Alarms are there, somebody hears of them, and none is on."""
-    nested = patient.deployment.resources.get("Operations")
-    if nested is None:
+    if "Operations" not in patient.deployment.resources:
         yield warning("nothing is watched (Watch=false)", "Deploy with Watch=true.")
         return
-    found = _alarms(patient, nested)
-    if not found:
-        yield failure("the stack's alarms are gone", _DEPLOY)
-        return
+    expected = alarm_names(patient.deployment.name)
+    found = patient.aws("cloudwatch").describe_alarms(AlarmNames=expected)["MetricAlarms"]
+    if gone := set(expected) - {each["AlarmName"] for each in found}:
+        yield failure(f"alarms are gone: {named(gone)}", _DEPLOY)
     on = [each for each in found if each["StateValue"] == "ALARM"]
     for each in on:
         yield failure(
@@ -225,36 +227,18 @@ def alarms(patient: Patient) -> Iterator[Finding]:
         yield warning("nobody is told of alarms", "Deploy with AlarmTopicArn.")
     elif not all(each.get("ActionsEnabled", True) for each in found):
         yield warning("some alarms are silenced", "aws cloudwatch enable-alarm-actions.")
-    elif not on:
+    elif not on and not gone:
         yield ok(f"{counted(len(found), 'alarm')}, none is on")
 
 
-def _alarms(patient: Patient, nested: str) -> list[Mapping[str, Any]]:
-    pages = (
-        patient.session.aws.client("cloudformation")
-        .get_paginator("list_stack_resources")
-        .paginate(StackName=nested)
-    )
-    names = [
-        each["PhysicalResourceId"]
-        for page in pages
-        for each in page["StackResourceSummaries"]
-        if each["ResourceType"] == "AWS::CloudWatch::Alarm"
-    ]
-    if not names:
-        return []
-    answer = patient.session.aws.client("cloudwatch").describe_alarms(
-        AlarmNames=names[:_MOST_ALARMS]
-    )
-    return list(answer["MetricAlarms"])
+def alarm_names(stack: str) -> list[str]:
+    """Return what the alarms of a stack are called: those of the nested stack's template."""
+    template = files("infra").joinpath("operations.yaml").read_text(encoding="utf-8")
+    return [f"{stack}-{name}" for name in _ALARM.findall(template)]
 
 
 def _configurations(patient: Patient) -> dict[str, Mapping[str, Any]]:
-    client = patient.session.aws.client("lambda")
-    return {
-        name: client.get_function_configuration(FunctionName=patient.deployment.resource(name))
-        for name in FUNCTIONS
-    }
+    return {name: patient.function(name) for name in FUNCTIONS}
 
 
 CHECKS: Final = tuple(

@@ -6,6 +6,7 @@ import re
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit, urlunsplit
 
 from authorizer.claims import LEEWAY
 from functions.rotate_keys.rotation_rules import CLOCK_SKEW, SETTLING
@@ -35,24 +36,34 @@ _DEPLOY: Final = "Deploy again; if it stays, read the function's log."
 
 
 def metadata(patient: Patient) -> Iterator[Finding]:
-    """Both documents are there, are the same, and name this issuer and its endpoints."""
+    """The documents are there, are the same, and name this issuer and its endpoints."""
     issuer = patient.deployment.issuer
-    answers = {path: patient.ask("GET", issuer + path) for path in DOCUMENTS}
-    for path, answer in answers.items():
-        yield from either(_document_faults(answer, issuer), f"{issuer}{path} says what it should")
+    answers = {url: patient.ask("GET", url) for url in _document_urls(patient)}
+    for url, answer in answers.items():
+        yield from either(_document_faults(answer, url, issuer), f"{url} says what it should")
     if len({answer.body for answer in answers.values()}) > 1:
-        yield failure("the two documents differ", _DEPLOY)
+        yield failure("the documents differ", _DEPLOY)
 
 
-def _document_faults(answer: Answer, issuer: str) -> Iterator[Finding]:
+def _document_urls(patient: Patient) -> Iterator[str]:
+    """Yield where the documents have to be. RFC 8414, 3, and OpenID Connect Discovery 1.0, 4."""
+    deployment = patient.deployment
+    yield from (deployment.issuer + path for path in DOCUMENTS)
+    # An execute-api address has no root that would be ours.
+    if deployment.is_local or deployment.parameters.get("DomainName"):
+        parts = urlsplit(deployment.issuer)
+        yield urlunsplit((parts.scheme, parts.netloc, DOCUMENTS[0] + parts.path, "", ""))
+
+
+def _document_faults(answer: Answer, url: str, issuer: str) -> Iterator[Finding]:
     if answer.status != HTTPStatus.OK or not isinstance(answer.json, dict):
-        yield failure(f"a metadata address answers {answer.status}", _DEPLOY)
+        yield failure(f"{url} answers {answer.status}", _DEPLOY)
         return
     said = answer.member("issuer")
     if said != issuer:
         yield failure(
-            f"it names the issuer {said}, and tokens carry {issuer}: verifiers compare them byte "
-            "for byte",
+            f"{url} names the issuer {said}, and tokens carry {issuer}: verifiers compare every "
+            "byte",
             "Ask at the issuer's own address, or deploy with the DomainName that is meant.",
         )
     for member, path in _ENDPOINTS.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from infra.command_line.authorizer_copy import AuthorizerCopy
@@ -33,6 +33,9 @@ class Patient:
 
     session: Session
     _silent: dict[str, UnreachableError] = field(default_factory=dict)
+    _web: Web = field(default_factory=Web)
+    _clients: dict[str, Any] = field(default_factory=dict)
+    _functions: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def deployment(self) -> Deployment:
@@ -76,6 +79,20 @@ class Patient:
         said = self.deployment.parameters.get("AuthorizerCacheSeconds")
         return DEFAULT_CACHE_SECONDS if said is None else int(said)
 
+    def aws(self, service: str) -> Any:  # noqa: ANN401 - boto3 makes a class for each service
+        """Return a client of an AWS service, made once."""
+        if service not in self._clients:
+            self._clients[service] = self.session.aws.client(service)
+        return self._clients[service]
+
+    def function(self, logical_id: str) -> Mapping[str, Any]:
+        """Return how a function of the stack is configured."""
+        if logical_id not in self._functions:
+            self._functions[logical_id] = self.aws("lambda").get_function_configuration(
+                FunctionName=self.deployment.resource(logical_id)
+            )
+        return self._functions[logical_id]
+
     def ask(
         self,
         method: str,
@@ -92,7 +109,7 @@ class Patient:
         if host in self._silent:
             raise self._silent[host]
         try:
-            return Web().ask(method, url, headers, body)
+            return self._web.ask(method, url, headers, body)
         except UnreachableError as error:
             self._silent[host] = error
             raise

@@ -90,7 +90,7 @@ class Stack:
             service.meta.events.register_first("before-send", hook)
         DynamoDbClients(self.aws.dynamodb, CLIENTS_TABLE).put(client("a"))
 
-    def _before_send(self, request: Any, **_: object) -> AWSResponse | None:  # noqa: ANN401
+    def _before_send(self, request: Any, **_: object) -> AWSResponse | None:
         target = request.headers["X-Amz-Target"]
         operation = (target if isinstance(target, str) else target.decode()).rpartition(".")[2]
         if operation == "Sign" and "slow Sign" in self.failing:

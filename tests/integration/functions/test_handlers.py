@@ -95,7 +95,7 @@ class Server:
         """Start the token endpoint cold."""
         self.token_endpoint = self._build_token_endpoint()
 
-    def token(self, parameters: dict[str, str], **rest: Any) -> dict[str, Any]:  # noqa: ANN401
+    def token(self, parameters: dict[str, str], **rest: Any) -> dict[str, Any]:
         answer = self.token_endpoint(token_event(parameters, **rest))
         assert answer["statusCode"] == 200, answer
         members: dict[str, Any] = json.loads(answer["body"])

@@ -171,10 +171,10 @@ def _fail(aws: AwsClients, status: int, code: str) -> list[str]:
     attempts: list[str] = []
 
     class Body:
-        def stream(self, **_: object) -> Any:  # noqa: ANN401
+        def stream(self, **_: object) -> Any:
             yield json.dumps({"__type": code}).encode()
 
-    def answer(request: Any, **_: object) -> AWSResponse | None:  # noqa: ANN401
+    def answer(request: Any, **_: object) -> AWSResponse | None:
         attempts.append(request.url)
         return AWSResponse(request.url, status, {}, Body())  # type: ignore[arg-type]
 
@@ -325,7 +325,7 @@ def test_a_token_request_that_kms_has_no_time_for_is_asked_to_come_back(
     else:
         attempts = []
 
-        def stall(request: Any, **_: object) -> None:  # noqa: ANN401
+        def stall(request: Any, **_: object) -> None:
             attempts.append(request.url)
             raise ReadTimeoutError(endpoint_url=request.url)
 

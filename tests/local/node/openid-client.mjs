@@ -15,13 +15,14 @@ const withSecret = (clientId) => discover(clientId, client.ClientSecretBasic(sec
 const ask = async (config, parameters = {}, options = {}) =>
   client.clientCredentialsGrant(await config, parameters, options);
 
-const withCertificate = async (clientId, certificate) => {
+const behindMutualTls = async (clientId, certificate) => {
   const found = (await withSecret('service-client-jwt')).serverMetadata();
   const aliases = { use_mtls_endpoint_aliases: true };
   const config = new client.Configuration(found, clientId, aliases, client.TlsClientAuth());
   config[client.customFetch] = fetchWithCertificate(certificate);
-  return ask(config);
+  return config;
 };
+const withCertificate = (...given) => ask(behindMutualTls(...given));
 
 await prove({
   'discovery at the host\'s root': async () =>
@@ -52,6 +53,11 @@ await prove({
     const answer = await ask(config, {}, { DPoP });
     assert.equal(answer.token_type, 'dpop');
     assert.equal(claimsOf(answer.access_token).cnf.jkt, await DPoP.calculateThumbprint());
+  },
+  'DPoP behind mutual TLS': async () => {
+    const config = await behindMutualTls('service-client-mtls', laptop.certificate);
+    const DPoP = client.getDPoPHandle(config, await client.randomDPoPKeyPair());
+    assert.equal((await ask(config, {}, { DPoP })).token_type, 'dpop');
   },
   'an API that takes proofs': async () => {
     const config = await withSecret('service-client-api');

@@ -68,6 +68,8 @@ def test_a_token_that_comes_with_a_proof_says_so(value: str) -> None:
         ({"type": "TOKEN", "authorizationToken": 1}, Reason.CREDENTIALS_MALFORMED),
         (_request("Bearer a", "Bearer a"), Reason.CREDENTIALS_SEVERAL),
         (_request("Basic a", "Bearer a"), Reason.CREDENTIALS_SEVERAL),
+        (_request("", "Bearer a"), Reason.CREDENTIALS_SEVERAL),
+        (_request("Bearer a", ""), Reason.CREDENTIALS_SEVERAL),
         (
             {
                 "type": "REQUEST",

@@ -68,7 +68,15 @@ def test_a_seed_that_says_when_it_was_fetched_needs_no_fetch_at_first(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "seed", ["[]", '{"keys": [], "fetched_at": "today"}', '{"fetched_at": true}']
+    "seed",
+    [
+        "[]",
+        '{"keys": [], "fetched_at": "today"}',
+        '{"fetched_at": true}',
+        '{"fetched_at": null}',
+        '{"fetched_at": -1}',
+        '{"fetched_at": 1700000000000}',  # in milliseconds it would be fresh in every new sandbox
+    ],
 )
 def test_a_seed_that_cannot_be_read_stops_the_authorizer(tmp_path: Path, seed: str) -> None:
     (tmp_path / "jwks.json").write_text(seed)
@@ -89,7 +97,7 @@ def test_another_scope_map_can_be_named(tmp_path: Path) -> None:
 
 def test_a_scope_map_can_stand_in_the_setting_itself(tmp_path: Path) -> None:
     (tmp_path / "jwks.json").write_bytes(jwks(rsa_jwk()))
-    scope_map = '{"thing.read": ["GET /thing"]}'
+    scope_map = '\n {"thing.read": ["GET /thing"]}'
     gate = _build(JWKS_SEED=str(tmp_path / "jwks.json"), SCOPE_MAP=scope_map)
     answer = gate.decide(rest_event(forge_claims(scope="thing.read")), 1)
     document = answer["policyDocument"]
@@ -176,6 +184,35 @@ def test_the_keys_of_an_issuer_are_found_by_its_metadata_if_no_address_is_given(
     gate = build(Settings.from_env(environ), clock=lambda: NOW, send=web, emit=lambda _: None)
     assert gate.decide(rest_event(forge_claims(iss=other)), 1)
     assert asked == [f"{other}/.well-known/openid-configuration", said["jwks_uri"]]
+
+
+def test_an_issuer_that_has_moved_its_keys_is_not_asked_by_the_old_addresss_etag() -> None:
+    clock, asked = FakeClock(), list[tuple[str, str | None]]()
+    said = {"issuer": ISSUER, "jwks_uri": "https://old.example.com/keys"}
+    published = {"https://old.example.com/keys": rsa_jwk(), "https://new.example.com/keys": None}
+
+    def web(request: Request) -> Response:
+        if request.url.endswith("/.well-known/openid-configuration"):
+            return Response(200, {}, json.dumps(said).encode())
+        etag = request.headers.get("If-None-Match")
+        asked.append((request.url, etag))
+        if etag == '"1"':
+            return Response(304, {"etag": '"1"'}, b"")
+        key = published[request.url]
+        return Response(200, {"etag": '"1"'}, jwks(key) if key else jwks())
+
+    settings = Settings.from_env({"ISSUER": ISSUER, "JWKS_URI": "discover"})
+    gate = build(settings, clock=clock, monotonic=clock, send=web, emit=lambda _: None)
+    event = rest_event(mint())
+    assert gate.decide(event, 1)
+    clock.advance(300)
+    assert gate.decide(event, 1)
+    said["jwks_uri"] = "https://new.example.com/keys"
+    clock.advance(3600)
+    with pytest.raises(Unauthorized):
+        gate.decide(event, 1)
+    old, new = published
+    assert asked == [(old, None), (old, '"1"'), (new, None)]
 
 
 def test_metadata_that_cannot_be_had_is_our_trouble() -> None:

@@ -35,7 +35,7 @@ def _secret(client: SecretsManagerClient, text: str) -> str:
 
 def test_fixed_credentials_never_change() -> None:
     source = fixed("id", "secret")
-    assert source(False, 1) == source(True, 1) == Credentials("id", "secret")  # noqa: FBT003
+    assert source(False, 1) == source(True, 1) == Credentials("id", "secret")
 
 
 def test_a_secret_is_fetched_once_and_again_only_when_asked_anew(

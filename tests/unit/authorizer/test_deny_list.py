@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from authorizer.aws import DynamoDb
-from authorizer.clocks import Clocks
+from authorizer.clocks import Ages, Clocks
 from authorizer.composition import build
 from authorizer.deny_list import DenyList, DynamoDbRevokedTokens
 from authorizer.errors import StateUnavailable, TokenRefused, Unauthorized
@@ -60,8 +60,7 @@ class Sandbox:
         self.deny_list = DenyList(
             self.revoked,
             Clocks(self.clock, self.clock),
-            soft_age=60,
-            hard_age=300,
+            ages=Ages(soft=60, hard=300),
             remembered=remembered,
             chance=lambda: 0,
         )

@@ -1,4 +1,4 @@
-"""DPoP proofs: RFC 9449, section 4.3, check by check."""
+"""DPoP proofs: RFC 9449, 4.3, check by check."""
 
 from __future__ import annotations
 

@@ -7,10 +7,8 @@ from typing import Any
 
 import pytest
 
-from authorizer.composition import build
 from authorizer.errors import IntrospectionFailed, KeySetUnavailable, PolicyImpossible, Unauthorized
-from authorizer.https_client import ExchangeFailed, Request, Response
-from authorizer.settings import Settings
+from tests.support.authorizer_sandbox import Sandbox
 from tests.support.policies import allows
 from tests.support.tokens import (
     CLIENT,
@@ -20,13 +18,10 @@ from tests.support.tokens import (
     METHOD_ARN,
     NOW,
     STAGE_ARN,
-    FakeClock,
     at_jwt_claims,
     forge_claims,
-    jwks,
     mint,
     rest_event,
-    rsa_jwk,
 )
 
 INTROSPECTION = {
@@ -34,40 +29,6 @@ INTROSPECTION = {
     "INTROSPECTION_CLIENT_ID": "authorizer",
     "INTROSPECTION_CLIENT_SECRET": "secret",
 }
-
-
-class Sandbox:
-    """A whole authorizer with its authorization server, its clock and its log."""
-
-    def __init__(self, **environ: str) -> None:
-        self.clock = FakeClock()
-        self.log: list[str] = []
-        self.requests: list[Request] = []
-        self.down = False
-        self.introspected: dict[str, Any] = {"active": False}
-        self.gate = build(
-            Settings.from_env({"ISSUER": ISSUER} | environ),
-            clock=self.clock,
-            monotonic=self.clock,
-            send=self._send,
-            emit=self.log.append,
-        )
-
-    def _send(self, request: Request) -> Response:
-        self.requests.append(request)
-        if self.down:
-            raise ExchangeFailed("down")
-        if request.method == "POST":
-            return Response(200, {}, json.dumps(self.introspected).encode())
-        return Response(200, {}, jwks(rsa_jwk()))
-
-    def decide(self, event: dict[str, Any]) -> dict[str, Any]:
-        return self.gate.decide(event, 1)
-
-    def last_line(self) -> dict[str, Any]:
-        line = json.loads(self.log[-1])
-        assert isinstance(line, dict)
-        return line
 
 
 def test_a_good_token_is_answered_with_a_policy_and_context() -> None:
@@ -294,3 +255,14 @@ def test_the_line_about_a_token_seen_before_tells_its_own_issuers_key_set() -> N
     with pytest.raises(KeySetUnavailable):
         sandbox.decide(event)
     assert sandbox.last_line()["key_set_age"] == 4000
+
+
+def test_a_wall_clock_that_is_set_back_gives_nobody_more_time_than_there_was() -> None:
+    sandbox = Sandbox(**INTROSPECTION)
+    started = sandbox.clock.now
+    sandbox.clock.advance(-3600)
+    assert sandbox.gate._left(1.0, started) == 1.0
+    sandbox.clock.advance(3600.25)
+    assert sandbox.gate._left(1.0, started) == 0.75
+    sandbox.clock.advance(3600)
+    assert sandbox.gate._left(1.0, started) == 0.0

@@ -2,57 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
-import pytest
-
 from authorizer.reasons import Reason
 from authorizer.scope_map import parse_scope_map
-from authorizer.settings import Settings
 from local.gateway.cloudformation import load
-from tests.support.tokens import ISSUER
 
 ROOT = Path(__file__).resolve().parents[3]
 EXAMPLES = ROOT / "docs" / "examples"
 GUIDE = (ROOT / "docs" / "guard-your-api.md").read_text(encoding="utf-8")
-SETTINGS = re.findall(r"^\| `([A-Z_]+)` \| ([^|]+) \| ([^|]+) \|$", GUIDE, re.MULTILINE)
-DEFAULTS = [
-    (name, default[1:-1]) for name, default, _ in SETTINGS if re.fullmatch("`[^`]+`", default)
-]
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
-
-
-class _Environ(dict[str, str]):
-    """An environment that notes what it is asked for."""
-
-    def __init__(self) -> None:
-        super().__init__(ISSUER=ISSUER)
-        self.asked: set[str] = set()
-
-    def get(self, name: str, default: object = None) -> str | None:  # type: ignore[override]
-        self.asked.add(name)
-        return super().get(name)
-
-
-def test_the_table_names_every_setting_once_and_no_other() -> None:
-    environ = _Environ()
-    Settings.from_env(environ)
-    names = [name for name, _, _ in SETTINGS]
-    assert len(names) == len(set(names))
-    assert set(names) == environ.asked
-
-
-@pytest.mark.parametrize(("name", "default"), DEFAULTS)
-def test_a_default_is_what_the_table_says(name: str, default: str) -> None:
-    assert Settings.from_env({"ISSUER": ISSUER, name: default}) == Settings.from_env(
-        {"ISSUER": ISSUER}
-    )
-
-
-def test_the_table_has_the_defaults_that_are_values() -> None:
-    assert len(DEFAULTS) > 12
 
 
 def test_its_scope_map_can_be_read() -> None:
@@ -97,12 +57,3 @@ def test_the_exports_that_it_names_are_those_of_the_template() -> None:
 def test_the_reasons_that_it_explains_are_in_the_log_s_vocabulary() -> None:
     named = re.findall(r"^\| `(api_rules_\w+)` \|", GUIDE, re.MULTILINE)
     assert set(named) == {reason.value for reason in Reason if reason.startswith("api_rules_")}
-
-
-def test_its_example_of_another_issuer_is_accepted() -> None:
-    example = re.search(r"as JSON: `(\{.*?\}\})`", GUIDE)
-    assert example is not None
-    text = example[1].replace("https://…", "https://other.example.com")
-    assert json.loads(text)
-    (other,) = Settings.from_env({"ISSUER": ISSUER, "OTHER_ISSUERS": text}).other_issuers
-    assert other.issuer == "https://other.example.com"

@@ -111,7 +111,7 @@ def test_96_a_redirect_is_an_answer_like_any_other(location: str) -> None:
 
 
 @pytest.mark.parametrize("framing", [b"Content-Length: 52428800", b"Connection: close"])
-def test_96_an_answer_over_64_KiB_is_given_up(framing: bytes) -> None:  # noqa: N802
+def test_96_an_answer_over_64_KiB_is_given_up(framing: bytes) -> None:  # noqa: N802 - KiB is written so
     head = b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n\r\n"
     with (
         _serving(head + b"x" * (MAX_BODY_LENGTH + 1)) as server,
@@ -126,7 +126,7 @@ def test_96_a_chunk_of_negative_size_is_not_read_to_its_end() -> None:
         _get(server.url)
 
 
-def test_an_answer_of_64_KiB_is_taken() -> None:  # noqa: N802
+def test_an_answer_of_64_KiB_is_taken() -> None:  # noqa: N802 - KiB is written so
     head = f"HTTP/1.1 200 OK\r\nContent-Length: {MAX_BODY_LENGTH}\r\n\r\n".encode()
     with _serving(head + b"x" * MAX_BODY_LENGTH) as server:
         assert len(_get(server.url).body) == MAX_BODY_LENGTH

@@ -54,7 +54,7 @@ class Endpoint:
         raw = self.answer if isinstance(self.answer, bytes) else json.dumps(self.answer).encode()
         return Response(self.status, {}, raw)
 
-    def source(self, anew: bool, seconds: float) -> Credentials:  # noqa: FBT001
+    def source(self, anew: bool, seconds: float) -> Credentials:
         if anew:
             self.renewals += 1
         return self.credentials
@@ -191,7 +191,7 @@ def test_credentials_and_both_questions_share_one_deadline() -> None:
     sandbox = Sandbox(active(), 401)
     waited: list[float] = []
 
-    def slow(anew: bool, seconds: float) -> Credentials:  # noqa: FBT001
+    def slow(anew: bool, seconds: float) -> Credentials:
         waited.append(seconds)
         sandbox.clock.advance(0.25)
         return Credentials("authorizer", "new" if anew else "old")
@@ -236,6 +236,18 @@ def test_a_good_answer_never_outlives_the_token() -> None:
     sandbox.ask()
     sandbox.clock.advance(0.1)
     assert sandbox.refusal() is Reason.EXPIRED
+
+
+def test_a_good_answer_holds_no_longer_although_the_wall_clock_was_set_back() -> None:
+    sandbox = Sandbox()
+    monotonic = FakeClock()
+    sandbox.introspector._clocks = Clocks(sandbox.clock, monotonic)
+    sandbox.ask()
+    sandbox.endpoint.answer = {"active": False}
+    sandbox.clock.advance(40)
+    sandbox.clock.advance(-20)
+    monotonic.advance(60)
+    assert sandbox.refusal() is Reason.TOKEN_INACTIVE
 
 
 def test_a_bad_answer_holds_for_five_seconds() -> None:
@@ -320,7 +332,7 @@ def test_89_our_own_bad_credentials_are_our_trouble(status: int) -> None:
 def test_rotated_credentials_are_fetched_once_and_tried_again() -> None:
     sandbox = Sandbox(active(), 401)
 
-    def rotate(anew: bool, seconds: float) -> Credentials:  # noqa: FBT001
+    def rotate(anew: bool, seconds: float) -> Credentials:
         if anew:
             sandbox.endpoint.status = 200
         return Credentials("authorizer", "new" if anew else "old")

@@ -30,6 +30,10 @@ def _number(value: int) -> str:
     return encode(value.to_bytes((value.bit_length() + 7) // 8))
 
 
+def _little(value: int) -> bytes:
+    return value.to_bytes(32, "little")
+
+
 def _roca_modulus() -> int:
     """Return a number that leaves a power of 65537 on division by every small prime."""
     product = 1
@@ -52,6 +56,10 @@ def _roca_modulus() -> int:
 )
 def test_a_key_is_bound_to_one_algorithm(jwk: dict[str, Any], alg: str) -> None:
     assert parse_key(jwk, ALGORITHMS).alg == alg
+
+
+def test_a_key_that_names_no_algorithm_is_for_the_first_of_its_type_that_is_allowed() -> None:
+    assert parse_key(rsa_jwk(), frozenset({"PS256", "ES256"})).alg == "PS256"
 
 
 @pytest.mark.parametrize(
@@ -115,6 +123,22 @@ UNFIT: dict[str, tuple[object, Reason]] = {
     "e is 2": (rsa_jwk(e="Ag"), Reason.KEY_EXPONENT),
     "EC point off the curve": (ec_jwk(x=encode(b"\x01" * 32)), Reason.KEY_MALFORMED),
     "EC coordinate too short": (ec_jwk(x=encode(b"\x01" * 31)), Reason.KEY_MALFORMED),
+    **{
+        f"Ed25519 key of small order, {name}": (ed25519_jwk(x=encode(point)), Reason.KEY_WEAK)
+        for name, point in {
+            "the neutral point": _little(1),
+            "the neutral point with a sign": _little(1 + 2**255),
+            "the neutral point beyond the field": _little(2**255 - 18),
+            "order 2": _little(2**255 - 20),
+            "order 4": _little(0),
+            "order 8": bytes.fromhex(
+                "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"
+            ),
+            "order 8, the other": bytes.fromhex(
+                "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"
+            ),
+        }.items()
+    },
     "Ed25519 key too short": (ed25519_jwk(x=encode(b"\x01" * 31)), Reason.KEY_MALFORMED),
 }
 

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from authorizer.clocks import Clocks
+from authorizer.clocks import Ages, Clocks
 from authorizer.errors import KeySetUnavailable, TokenRefused
 from authorizer.https_client import ExchangeFailed, Response
 from authorizer.jwk import KeySet, VerificationKey
-from authorizer.jwks_cache import Ages, JwksCache, Seed
+from authorizer.jwks_cache import JwksCache, Seed
 from authorizer.reasons import Reason
 from tests.support.tokens import NOW, FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-AGES = Ages(soft=300, hard=3600, cool_down=30)
+AGES = Ages(soft=300, hard=3600)
 
 
 def _parse(raw: bytes) -> KeySet:
@@ -348,6 +348,16 @@ def test_a_bad_answer_keeps_the_last_good_set(status: int, body: str) -> None:
     sandbox.clock.advance(300)
     assert sandbox.find("one").kid == "one"
     assert sandbox.cache.inspect().failures == 1
+
+
+@pytest.mark.parametrize("etag", ['"' + "x" * 255 + '"', '"a"\r\n b', '"\u00e9"', "one", ""])
+def test_95_an_etag_that_could_spoil_the_next_request_is_not_kept(etag: str) -> None:
+    sandbox = Sandbox()
+    sandbox.issuer.headers = {"etag": etag}
+    for _ in range(2):
+        sandbox.find("one")
+        sandbox.clock.advance(AGES.soft)
+    assert sandbox.issuer.etags == [None, None]
 
 
 def test_a_304_to_a_question_without_etag_is_a_bad_answer() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from time import process_time
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from authorizer.errors import PolicyImpossible
 from authorizer.policy import PolicyCompiler, write_policy
 from authorizer.reasons import Reason
 from authorizer.routes import ANY_SEGMENT, REST_OF_PATH, ROOT, Route
-from authorizer.scope_map import ScopeMap, parse_scope_map
+from authorizer.scope_map import MAX_ROUTES, ScopeMap, parse_scope_map
 from tests.support.policies import allows, route_of
 from tests.support.tokens import STAGE_ARN
 
@@ -109,6 +110,22 @@ def test_a_policy_larger_than_the_gateway_takes_is_our_trouble(routes: list[str]
     with pytest.raises(PolicyImpossible) as trouble:
         _compiler({"r": routes}).compile(frozenset({"r"}), STAGE_ARN)
     assert trouble.value.reason is Reason.POLICY_TOO_LARGE
+
+
+def test_many_parameters_on_one_path_compile_without_delay() -> None:
+    names = [f"{{p{number}}}" for number in range(24)]
+    compiler = _compiler({"r": ["GET /" + "/".join(names[:12])], "x": ["GET /" + "/".join(names)]})
+    started = process_time()
+    compiler.compile(frozenset({"r"}), STAGE_ARN)
+    assert process_time() - started < 2  # minutes, were every way to match followed
+
+
+def test_too_many_routes_are_refused_without_delay() -> None:
+    compiler = _compiler({"r": [f"GET /{{id}}/{number}" for number in range(MAX_ROUTES)]})
+    started = process_time()
+    with pytest.raises(PolicyImpossible):
+        compiler.compile(frozenset({"r"}), STAGE_ARN)
+    assert process_time() - started < 2  # a minute, were they compared with each other first
 
 
 def test_the_document_names_its_version_action_and_effects() -> None:

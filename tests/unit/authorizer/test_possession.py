@@ -15,12 +15,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from authorizer.composition import build
 from authorizer.dpop import thumbprint
-from authorizer.errors import EventUnfit, StateUnavailable, Unauthorized
-from authorizer.https_client import Request, Response
-from authorizer.settings import Settings
+from authorizer.errors import EventUnfit, StateUnavailable
 from tests.support.authorizer_events import HOSTS, recorded, with_certificate, with_header
+from tests.support.authorizer_sandbox import Sandbox
 from tests.support.dpop_proofs import proof as write_proof
 from tests.support.dpop_proofs import public_jwk
 from tests.support.policies import allows
@@ -28,11 +26,8 @@ from tests.support.tokens import (
     ISSUER,
     NOW,
     STAGE_ARN,
-    FakeClock,
     ec_key,
     forge_claims,
-    jwks,
-    rsa_jwk,
 )
 
 if TYPE_CHECKING:
@@ -78,35 +73,6 @@ def _bound_by_key() -> str:
 def _bound_by_certificate() -> str:
     der = _certificate("client").public_bytes(Encoding.DER)
     return forge_claims(cnf={"x5t#S256": _digest(der)})
-
-
-class Sandbox:
-    """An authorizer that accepts bound tokens, and its log."""
-
-    def __init__(self, **environ: str) -> None:
-        self.clock = FakeClock()
-        self.log: list[str] = []
-        self.introspected: dict[str, Any] = {"active": False}
-        self.gate = build(
-            Settings.from_env({"ISSUER": ISSUER} | environ),
-            clock=self.clock,
-            monotonic=self.clock,
-            send=self._send,
-            emit=self.log.append,
-        )
-
-    def _send(self, request: Request) -> Response:
-        if request.method == "POST":
-            return Response(200, {}, json.dumps(self.introspected).encode())
-        return Response(200, {}, jwks(rsa_jwk()))
-
-    def decide(self, event: Event) -> dict[str, Any]:
-        return self.gate.decide(event, 1)
-
-    def refusal(self, event: Event) -> str:
-        with pytest.raises(Unauthorized):
-            self.decide(event)
-        return str(json.loads(self.log[-1])["reason"])
 
 
 def _proof(token: str = "", kind: str = "rest_request", **changes: object) -> str:

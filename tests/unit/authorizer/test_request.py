@@ -114,6 +114,7 @@ def test_an_http_api_with_a_default_stage_has_no_stage_in_its_paths() -> None:
         ("rest_request", "/ms-system/a%20b", "/ms-system/a%20b"),
         ("http_1", "/ms-system/a b", "/ms-system/a%20b"),
         ("http_2", "/ms-system/\u00e4?", "/ms-system/%C3%A4%3F"),
+        ("http_2", "/ms-system/%41", "/ms-system/%2541"),  # sent as %2541, and no A
     ],
 )
 def test_a_path_that_an_http_api_decoded_is_encoded_again(

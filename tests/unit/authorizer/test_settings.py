@@ -148,6 +148,11 @@ def test_an_empty_variable_counts_as_one_that_is_not_set() -> None:
         ({"JWKS_SOFT_AGE": "9999"}, "JWKS_SOFT_AGE is longer than JWKS_HARD_AGE"),
         ({"REMEMBERED_TOKENS": "0"}, "REMEMBERED_TOKENS is not a whole number above 0"),
         ({"REMEMBERED_TOKENS": "\u00b2"}, "REMEMBERED_TOKENS is not a whole number above 0"),
+        ({"REMEMBERED_TOKENS": "10000000000"}, "REMEMBERED_TOKENS is not a whole number above 0"),
+        (
+            {"OTHER_ISSUERS": '{"https://a.example": {"audience": "x", "client_ids": []}}'},
+            "an issuer whose audience or client_ids",
+        ),
         (
             {"PROOF_OF_POSSESSION": "dpop,oath"},
             "PROOF_OF_POSSESSION is not a comma list of dpop, mtls",
@@ -203,6 +208,11 @@ def test_an_empty_variable_counts_as_one_that_is_not_set() -> None:
 def test_a_setting_that_is_not_usable_is_named(environ: dict[str, str], fault: str) -> None:
     with pytest.raises(SettingsError, match=fault):
         Settings.from_env({"ISSUER": ISSUER} | environ)
+
+
+def test_a_slash_at_the_end_of_the_issuer_is_not_doubled_in_its_usual_address() -> None:
+    settings = Settings.from_env({"ISSUER": f"{ISSUER}/"})
+    assert (settings.issuer, settings.jwks_uri) == (f"{ISSUER}/", f"{ISSUER}/oauth2/jwks")
 
 
 def test_one_error_names_every_fault_and_no_value() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from authorizer.aws import Parameters
+from authorizer.aws import SystemsManager
 from authorizer.composition import build
 from authorizer.errors import OwnTrouble, RulesUnavailable, Unauthorized
 from authorizer.https_client import Request, Response
@@ -353,7 +353,7 @@ class StoredRules(ParameterStore):
     """Rules in Systems Manager, which their owners write."""
 
     def __init__(self, ssm: SSMClient) -> None:
-        super().__init__(PATH, Parameters(3))
+        super().__init__(PATH, SystemsManager(3))
         self._ssm = ssm
 
     def put(self, api: str, text: str) -> None:
@@ -393,7 +393,7 @@ def test_a_store_that_cannot_be_reached_is_our_trouble(
 ) -> None:
     # Nobody listens on this port.
     monkeypatch.setenv("AWS_ENDPOINT_URL_SSM", "http://127.0.0.1:9")
-    sandbox = Sandbox(ParameterStore(PATH, Parameters(3)))
+    sandbox = Sandbox(ParameterStore(PATH, SystemsManager(3)))
     assert sandbox.ask(ORDERS, token()) == "error: api_rules_unavailable"
 
 

@@ -1,6 +1,7 @@
 """JSON that can be read in one way only."""
 
 import json
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -32,6 +33,14 @@ def test_escaped_characters_outside_the_basic_plane_are_legal() -> None:
 
 def test_brackets_inside_strings_do_not_count_as_depth() -> None:
     assert parse_object(json.dumps({"a": '{["' * 40}).encode()) == {"a": '{["' * 40}
+
+
+def test_depth_is_measured_in_one_pass_over_a_string_that_never_ends() -> None:
+    started = process_time()
+    for hostile in (b'"' + b'\\"' * 30_000, b'"' + b'\\\n"' * 20_000):
+        with pytest.raises(JsonError):
+            parse_object(b'{"a":' + b"[" * MAX_DEPTH + hostile)
+    assert process_time() - started < 2  # 15 s, were each quotation mark a new beginning
 
 
 def test_the_deepest_legal_nesting_is_read() -> None:

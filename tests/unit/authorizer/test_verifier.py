@@ -264,5 +264,5 @@ def test_without_any_key_set_nobody_can_tell() -> None:
         sandbox.verify(mint())
 
 
-def _broken(_raw: bytes) -> Any:  # noqa: ANN401
+def _broken(_raw: bytes) -> Any:
     raise KeySetUnavailable

@@ -29,14 +29,6 @@ def test_every_name_in_the_tables_is_a_parameter() -> None:
     assert named <= PARAMETERS.keys()
 
 
-@pytest.mark.parametrize(
-    "target", sorted(set(re.findall(r"(?:^|`)make ([a-z]+)", DOCUMENT, re.MULTILINE)))
-)
-def test_every_make_target_is_one(target: str) -> None:
-    rules = re.findall(r"^([a-z ]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    assert target in {name for rule in rules for name in rule.split()}
-
-
 def test_the_example_of_samconfig_is_accepted() -> None:
     (block,) = re.findall(r"^```toml\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
     parameters = overrides(tomllib.loads(block))

@@ -120,7 +120,7 @@ def http_api(*routes: Route, stage: str = "ms-auth-server") -> Api:
     )
 
 
-def get(path: str, *headers: tuple[str, str], **more: Any) -> Request:  # noqa: ANN401 - Request's own members
+def get(path: str, *headers: tuple[str, str], **more: Any) -> Request:
     """A GET request."""
     return Request(method="GET", path=path, headers=headers, **more)
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from multiprocessing.connection import Client, Listener
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,15 +16,10 @@ import pytest
 from local.addresses import Addresses
 from local.console import tokens
 from local.console.authorizer_steps import decided, keys_found
-from local.console.backstage import (
-    Backstage,
-    WatchedGateway,
-    ask,
-    open_backstage,
-    socket_of,
-)
+from local.console.backstage import Backstage, WatchedGateway, ask, socket_of
 from local.console.desk import build
 from local.console.http_calls import ROOT, Call, Certificate, Recipe
+from local.console.processes import Processes
 from local.console.recording import FunctionOutput, RecordedInvoke, Recorder, credential_digest
 from local.console.sightings import Sightings, decision_line
 from local.console.web import ConsoleSite
@@ -47,7 +43,6 @@ from tests.unit.local.apis import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl"
 ALLOWED = policy(allow(f"{ARN}/GET/country"), context={"scope": "country.read"})
@@ -143,7 +138,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any
     sandboxes = InProcessLambda([Function("Counter", "f", arn, handler, {}, 10, 128)])
     environ: dict[str, str] = {}
     gateway = watched(ALLOWED, Recorder())
-    address = socket_of(tmp_path, "api")
+    address = socket_of(tmp_path, "api", 0)
     backstage = Backstage(gateway, sandboxes, environ)
     with Listener(address, "AF_UNIX") as listener:
         threading.Thread(target=backstage.serve, args=(listener,), daemon=True).start()
@@ -192,14 +187,77 @@ def test_a_gateway_that_is_looked_into_answers_as_any_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stdout", io.StringIO())
-    address = socket_of(tmp_path, "api")
+    address = socket_of(tmp_path, "api", 0)
     fake = FakeLambda({"Authorizer": ALLOWED})
-    gateway = open_backstage(
-        address, InProcessLambda([]), {}, lambda _: Gateway(rest_api(BEARER), fake)
-    )
+    backstage = Backstage.build(InProcessLambda([]), {}, lambda _: Gateway(rest_api(BEARER), fake))
+    backstage.open(address)
+    gateway = backstage.watched
     assert gateway.handle(get(COUNTRY, bearer())).status == 200
     assert gateway.too_large(get(COUNTRY)).status == 413
     assert ask(address, "records", since=0)["last"] == 1
+
+
+# --- the processes of a service -------------------------------------------------------------------
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> tuple[Processes, list[WatchedGateway]]:
+    """A service of two processes, and the gateway of each."""
+    gateways = [watched(ALLOWED, Recorder()) for _ in range(2)]
+    for worker, gateway in enumerate(gateways):
+        Backstage(gateway, InProcessLambda([]), {}).open(socket_of(tmp_path, "api", worker))
+    return Processes(tmp_path, "api"), gateways
+
+
+def calls_of(recorded: dict[str, Any]) -> list[str]:
+    return [record["path"] for record in recorded["exchanges"]]
+
+
+def test_what_two_processes_recorded_comes_in_the_order_of_time(
+    two: tuple[Processes, list[WatchedGateway]],
+) -> None:
+    processes, (first, second) = two
+    for gateway, path in ((second, "/a"), (first, "/b"), (second, "/c")):
+        gateway.handle(get(path))
+    assert calls_of(processes.records()) == ["/a", "/b", "/c"]
+
+
+def test_each_process_is_asked_for_what_came_after_its_own_last_record(
+    two: tuple[Processes, list[WatchedGateway]],
+) -> None:
+    processes, (first, second) = two
+    for gateway in (first, first, second):
+        gateway.handle(get("/before"))
+    since = processes.records()["last"]
+    assert sorted(since.values()) == [1, 2]
+    second.handle(get("/after"))
+    assert calls_of(processes.records(since)) == ["/after"]
+
+
+def test_what_is_taken_down_is_down_in_every_process(
+    two: tuple[Processes, list[WatchedGateway]],
+) -> None:
+    processes, gateways = two
+    processes.tell("take_down", paths=[COUNTRY])
+    assert [gateway.handle(get(COUNTRY, bearer())).status for gateway in gateways] == [503, 503]
+    assert processes.records()["down"] == [COUNTRY]
+
+
+def test_a_process_that_has_ended_is_left_out_with_a_sentence(
+    tmp_path: Path,
+    two: tuple[Processes, list[WatchedGateway]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    processes, (first, _) = two
+    Path(socket_of(tmp_path, "api", 2)).touch()
+    first.handle(get("/a"))
+    assert calls_of(processes.records()) == ["/a"]
+    assert "api.2.sock does not answer: " in capsys.readouterr().err
+
+
+def test_a_service_of_which_nobody_answers_is_trouble(tmp_path: Path) -> None:
+    with pytest.raises(ConnectionError, match="No process of api answers"):
+        Processes(tmp_path, "api").tell("flush")
 
 
 # --- the page's server ----------------------------------------------------------------------------
@@ -218,7 +276,7 @@ def test_what_goes_wrong_behind_a_task_is_for_the_log_and_not_for_the_page(
     request = Request("POST", "/tasks/call", headers=headers, body=json.dumps(wanted).encode())
     response = site.handle(request)
     assert response.status == 500
-    assert json.loads(response.body) == {"problem": "FileNotFoundError: see the console's log."}
+    assert json.loads(response.body) == {"problem": "ConnectionError: see the console's log."}
     assert "Traceback" in capsys.readouterr().err
     assert site.too_large(request).status == 413
 
@@ -281,7 +339,7 @@ def test_a_curl_line_makes_what_counts_once_anew_and_names_files_as_the_reposito
 # --- what is told ---------------------------------------------------------------------------------
 
 
-def sightings(**changes: Any) -> Sightings:  # noqa: ANN401 - any member of Sightings
+def sightings(**changes: Any) -> Sightings:
     nothing: dict[str, list[object]] = {"invocations": [], "exchanges": []}
     given = {"api": nothing, "auth": nothing, "auth_since": nothing}
     return Sightings(**{**given, "request_id": "r", "authorization": "Bearer a", **changes})

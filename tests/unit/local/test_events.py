@@ -19,7 +19,7 @@ MADE_UP = {"resourceId", "deploymentId"}
 HTTP_2 = Route("GET", "/country/code/{code}", "LookUpCountry", payload_format="2.0")
 
 
-def recorded(name: str) -> Any:  # noqa: ANN401 - JSON
+def recorded(name: str) -> Any:
     return json.loads((EVENTS / f"{name}.json").read_text(encoding="utf-8"))
 
 
@@ -40,7 +40,7 @@ def call(api: Api, route: Route, request: Request, path: str, **parameters: str)
     )
 
 
-def request(api: Api, *headers: tuple[str, str], **more: Any) -> Request:  # noqa: ANN401 - Request's own members
+def request(api: Api, *headers: tuple[str, str], **more: Any) -> Request:
     host = f"{api.api_id}.execute-api.us-east-1.amazonaws.com"
     return Request(
         **{

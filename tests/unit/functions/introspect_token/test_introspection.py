@@ -49,7 +49,7 @@ class Server:
         event = form_event("/oauth2/introspect", parameters, headers=headers)
         return self.server.introspection_endpoint(event)
 
-    def ask(self, caller: str, token: str = TOKEN, **more: str) -> Any:  # noqa: ANN401
+    def ask(self, caller: str, token: str = TOKEN, **more: str) -> Any:
         answer = self.post({"token": token, **more}, basic(caller, SECRET))
         assert answer["statusCode"] == 200
         assert answer["headers"]["Cache-Control"] == "no-store"

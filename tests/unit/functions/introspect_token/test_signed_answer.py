@@ -28,14 +28,14 @@ def _server() -> MemoryServer:
     )
 
 
-def _ask(server: MemoryServer, caller: str, accept: str | list[str]) -> Any:  # noqa: ANN401
+def _ask(server: MemoryServer, caller: str, accept: str | list[str]) -> Any:
     token = server.token("api", {"scope": "country.read"})["access_token"]
     headers = {**basic(caller, SECRET), "Accept": accept}
     event = form_event(paths.INTROSPECTION, {"token": token}, headers=headers)
     return server.introspection_endpoint(event)
 
 
-def _claims(answer: Any, audience: str) -> dict[str, Any]:  # noqa: ANN401
+def _claims(answer: Any, audience: str) -> dict[str, Any]:
     (jwk,) = ring().key_set(NOW)["keys"]
     claims: dict[str, Any] = jwt.decode(
         answer["body"],

@@ -24,7 +24,7 @@ TOKEN = KnownToken(
 )
 
 
-def _caller(client_id: str, *owned: str, **changes: Any) -> Any:  # noqa: ANN401
+def _caller(client_id: str, *owned: str, **changes: Any) -> Any:
     return client(client_id, resource_scopes=frozenset(owned), **changes)
 
 

@@ -22,7 +22,7 @@ ORDERS, STOCK, BILLS = "https://orders.example", "https://stock.example", "https
 BOTH_GRANTS = frozenset({CLIENT_CREDENTIALS, TOKEN_EXCHANGE})
 
 
-def _server(**orders: Any) -> MemoryServer:  # noqa: ANN401 - any field of Client
+def _server(**orders: Any) -> MemoryServer:
     exchanging = {
         "grant_types": BOTH_GRANTS,
         "token_profile": TokenProfile.AT_JWT,
@@ -134,7 +134,7 @@ def test_rfc8693_4_1_earlier_actors_are_nested() -> None:
     assert claims["aud"] == BILLS
 
 
-def _refusal(server: MemoryServer, parameters: dict[str, str], **rest: Any) -> str:  # noqa: ANN401
+def _refusal(server: MemoryServer, parameters: dict[str, str], **rest: Any) -> str:
     return server.refusal("orders", parameters, **rest)
 
 

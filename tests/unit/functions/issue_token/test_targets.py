@@ -31,7 +31,7 @@ def _server() -> MemoryServer:
     )
 
 
-def _audience(answer: dict[str, Any]) -> Any:  # noqa: ANN401 - a text or a list
+def _audience(answer: dict[str, Any]) -> Any:
     return jwt.decode(answer["access_token"], options={"verify_signature": False})["aud"]
 
 

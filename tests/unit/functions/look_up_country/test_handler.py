@@ -12,13 +12,13 @@ LINES: list[str] = []
 ENDPOINT = build(emit=LINES.append)
 
 
-def _event(path: str, authorizer: dict[str, str] | None, **rest: Any) -> dict[str, Any]:  # noqa: ANN401
+def _event(path: str, authorizer: dict[str, str] | None, **rest: Any) -> dict[str, Any]:
     event = proxy_event("GET", path, **rest)
     event["requestContext"]["authorizer"] = authorizer
     return event
 
 
-def _get(path: str, **rest: Any) -> tuple[int, Any]:  # noqa: ANN401
+def _get(path: str, **rest: Any) -> tuple[int, Any]:
     answer = ENDPOINT(_event(path, {"principalId": "service-client-jwt"}, **rest))
     assert answer["headers"]["Content-Type"] == "application/json"
     return answer["statusCode"], json.loads(answer["body"])

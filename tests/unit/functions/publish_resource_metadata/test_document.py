@@ -34,7 +34,7 @@ def _get(
     return build(Settings(ISSUER, **settings), emit=lambda _: None)(event)
 
 
-def _document(**rest: Any) -> dict[str, Any]:  # noqa: ANN401 - what `_get` takes
+def _document(**rest: Any) -> dict[str, Any]:
     members: dict[str, Any] = json.loads(_get(**rest)["body"])
     return members
 

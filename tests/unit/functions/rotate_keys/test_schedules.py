@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from authorizer.claims import LEEWAY
 from functions.rotate_keys.composition import build
 from functions.rotate_keys.key_generation import NewKey
+from functions.rotate_keys.rotation_rules import RotationRules
 from functions.rotate_keys.settings import Settings
 from functions.shared.clients.client_record import LONGEST_TOKEN_LIFETIME
 from functions.shared.keys import key_ring, signing_keys
@@ -282,9 +283,7 @@ def test_the_world_notices_rules_that_are_too_short(
     promise: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The rules must not hide behind a test that sees nothing.
-    from functions.rotate_keys import rotation_rules  # noqa: PLC0415
-
-    monkeypatch.setattr(rotation_rules.RotationRules, "__post_init__", lambda _: None)
+    monkeypatch.setattr(RotationRules, "__post_init__", lambda _: None)
     unsafe: dict[str, Any] = {promise: "1"}
     waits = [0, 29 * DAY, 2 * DAY, 30 * DAY, 2 * DAY]
     runs = [Run(wait, 0, None, None, 0, unsafe) for wait in waits]

@@ -68,7 +68,7 @@ def test_the_standing_parts_cost_the_same_in_an_empty_month() -> None:
 
 
 def test_a_server_that_is_always_on_is_paid_for_in_an_empty_month_too() -> None:
-    server = Server("A server", tokens_per_vcpu=100, gb_per_vcpu=2, source="a page")
+    server = Server("A server", tokens_per_vcpu=100, source="a page")
     empty = model.always_on(server, Month(0, 0))
     assert empty > 50
     assert model.always_on(server, Month(MILLION, 0)) == empty

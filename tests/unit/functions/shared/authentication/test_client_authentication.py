@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from functions.shared.authentication.client_authentication import (
-    ClientAuthentication,
+from functions.shared.authentication.client_authentication import ClientAuthentication
+from functions.shared.authentication.client_secret_methods import (
     ClientSecretBasic,
     ClientSecretPost,
 )
@@ -50,7 +50,7 @@ class Door:
     scrypts: int = 0
     entry: AuditEntry = field(default_factory=lambda: AuditEntry("issue_token"))
 
-    def knock(self, parameters: dict[str, str], **rest: Any) -> Client:  # noqa: ANN401
+    def knock(self, parameters: dict[str, str], **rest: Any) -> Client:
         secrets = SecretVerifier(self._scrypt)
         methods = (ClientSecretBasic(secrets), ClientSecretPost(secrets))
         registry = MemoryClients(*self.clients)

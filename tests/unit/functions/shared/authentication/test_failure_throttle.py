@@ -5,10 +5,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from functions.shared.authentication.client_authentication import (
-    ClientAuthentication,
-    ClientSecretBasic,
-)
+from functions.shared.authentication.client_authentication import ClientAuthentication
+from functions.shared.authentication.client_secret_methods import ClientSecretBasic
 from functions.shared.authentication.failure_throttle import FailureThrottle, Limits
 from functions.shared.clients.client_secrets import SecretVerifier
 from functions.shared.web.audit_log import AuditEntry
@@ -158,6 +156,13 @@ def test_an_ipv6_customer_is_one_source() -> None:
     sources = [f"2001:db8:0:1::{number}" for number in range(1, 5)]
     assert [door.knock("wrong", source=source) for source in sources] == [401, 401, 401, 429]
     assert door.knock(SECRET, source="2001:db8:0:2::1") == 200
+
+
+def test_an_ipv4_customer_is_one_source_also_where_it_is_written_as_ipv6() -> None:
+    door = Door()
+    assert door.wrong(2, source="::ffff:198.51.100.1") == [401, 401]
+    assert door.wrong(2, source="198.51.100.1") == [401, 429]
+    assert door.knock(SECRET, source="::ffff:198.51.100.2") == 200
 
 
 def test_a_source_that_is_no_address_is_one_by_its_name() -> None:

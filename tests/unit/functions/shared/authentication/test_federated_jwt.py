@@ -98,7 +98,7 @@ def federated(*rules: FederationRule) -> Client:
     )
 
 
-def token(claims: dict[str, Any] | None = None, **header: Any) -> str:  # noqa: ANN401
+def token(claims: dict[str, Any] | None = None, **header: Any) -> str:
     """Sign a workload's claims with the issuer's key; times are added unless given."""
     times = {"iat": NOW - 60, "exp": NOW + 600, "nbf": NOW - 60, "jti": "one"}
     given = times | (claims or CLAIMS)

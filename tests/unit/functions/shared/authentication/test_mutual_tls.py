@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography import x509
 
-from functions.shared.authentication.client_authentication import (
-    ClientAuthentication,
-    secret_methods,
-)
+from functions.shared.authentication.client_authentication import ClientAuthentication
+from functions.shared.authentication.client_secret_methods import secret_methods
 from functions.shared.authentication.mutual_tls import SelfSignedTlsClientAuth, TlsClientAuth
 from functions.shared.clients.certificate_names import CertificateName, NameKind
 from functions.shared.web.audit_log import AuditEntry

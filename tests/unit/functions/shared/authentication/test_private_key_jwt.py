@@ -11,10 +11,8 @@ import jwt
 import pytest
 
 from functions.shared.authentication.client_assertion import ASSERTION_TYPE, OneTime
-from functions.shared.authentication.client_authentication import (
-    ClientAuthentication,
-    secret_methods,
-)
+from functions.shared.authentication.client_authentication import ClientAuthentication
+from functions.shared.authentication.client_secret_methods import secret_methods
 from functions.shared.authentication.private_key_jwt import PrivateKeyJwt
 from functions.shared.clients.assertion_rules import AssertionRules
 from functions.shared.web.audit_log import AuditEntry
@@ -50,7 +48,7 @@ INLINE = AssertionRules(
 )
 
 
-def signer(client_id: str = CLIENT_ID, **rules: Any) -> Client:  # noqa: ANN401 - any of the rules
+def signer(client_id: str = CLIENT_ID, **rules: Any) -> Client:
     """Return a client that signs assertions; its keys are inline unless rules say otherwise."""
     assertion_rules = AssertionRules(**rules) if "jwks_uri" in rules else replace(INLINE, **rules)
     return client(client_id, authentication_methods=METHODS, assertion=assertion_rules, secrets=())
@@ -75,7 +73,7 @@ class Door:
             MemoryClients(*self.clients), methods, self.clock
         )
 
-    def knock(self, parameters: dict[str, str], **rest: Any) -> Client:  # noqa: ANN401
+    def knock(self, parameters: dict[str, str], **rest: Any) -> Client:
         request = read_event(token_event(parameters, **rest))
         return self.authentication.authenticate(
             request, read_form(request), AuditEntry("issue_token")

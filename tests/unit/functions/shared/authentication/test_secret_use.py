@@ -2,10 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from functions.shared.authentication.client_authentication import (
-    ClientAuthentication,
-    secret_methods,
-)
+from functions.shared.authentication.client_authentication import ClientAuthentication
+from functions.shared.authentication.client_secret_methods import secret_methods
 from functions.shared.authentication.secret_use import DAY, WarmSecretUses
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
 from functions.shared.web.audit_log import AuditEntry

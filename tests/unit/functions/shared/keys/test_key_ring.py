@@ -29,7 +29,7 @@ RFC_7638_KEY = {
 }
 
 
-def _key(number: int = 1, **changes: Any) -> RingKey:  # noqa: ANN401
+def _key(number: int = 1, **changes: Any) -> RingKey:
     new = key(number)
     times = {"publish_from": NOW - 500, "sign_from": NOW - 100} | changes
     return RingKey(kid=new.kid, alg=new.alg, public_jwk=new.public_jwk, **times)

@@ -4,27 +4,27 @@ from dataclasses import dataclass
 
 import pytest
 
-from functions.shared.runtime.settings import MissingSettingsError, read_settings
+from functions.shared.runtime.settings import EnvironmentSettings, MissingSettingsError
 
 
-@dataclass(frozen=True)
-class Settings:
+@dataclass(frozen=True, slots=True)
+class Settings(EnvironmentSettings):
     issuer: str
     clients_table: str
     realm: str = "gatehouse"
 
 
 def test_each_field_is_read_from_the_variable_of_its_name() -> None:
-    settings = read_settings(Settings, {"ISSUER": "https://a", "CLIENTS_TABLE": " clients "})
+    settings = Settings.from_env({"ISSUER": "https://a", "CLIENTS_TABLE": " clients "})
     assert settings == Settings("https://a", "clients", "gatehouse")
 
 
 def test_a_default_gives_way_to_a_variable() -> None:
     environ = {"ISSUER": "https://a", "CLIENTS_TABLE": "clients", "REALM": "other"}
-    assert read_settings(Settings, environ).realm == "other"
+    assert Settings.from_env(environ).realm == "other"
 
 
 def test_every_missing_or_empty_variable_is_named_at_once() -> None:
     with pytest.raises(MissingSettingsError, match="ISSUER, CLIENTS_TABLE") as error:
-        read_settings(Settings, {"CLIENTS_TABLE": "  "})
+        Settings.from_env({"CLIENTS_TABLE": "  "})
     assert error.value.names == ("ISSUER", "CLIENTS_TABLE")

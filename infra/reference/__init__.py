@@ -1,0 +1,1 @@
+"""The pages of docs/reference, which are written from the code: `make reference`."""

@@ -1,0 +1,200 @@
+"""docs/reference/settings.md: parameters of the stack, variables of functions and of the laptop."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import MISSING, fields
+from typing import TYPE_CHECKING, Any, Final
+
+from authorizer import settings as authorizer_settings
+from functions.introspect_token.settings import Settings as IntrospectToken
+from functions.issue_token.settings import Settings as IssueToken
+from functions.publish_jwks.settings import Settings as PublishJwks
+from functions.publish_metadata.settings import Settings as PublishMetadata
+from functions.publish_resource_metadata.settings import Settings as PublishResourceMetadata
+from functions.revoke_token.settings import Settings as RevokeToken
+from functions.rotate_keys.settings import Settings as RotateKeys
+from infra.laptop_edition import PORTS
+from infra.reference.sources import class_named, docstrings, parse, table, template
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+FUNCTIONS: Final[Mapping[str, type]] = {
+    "IssueToken": IssueToken,
+    "PublishJwks": PublishJwks,
+    "IntrospectToken": IntrospectToken,
+    "RevokeToken": RevokeToken,
+    "PublishMetadata": PublishMetadata,
+    "PublishResourceMetadata": PublishResourceMetadata,
+    "RotateKeys": RotateKeys,
+}
+"""What each function reads. LookUpCountry reads nothing, the authorizer has a section."""
+
+MEANINGS: Final[Mapping[str, str]] = {
+    "issuer": "The authorization server's address, and the `iss` of its tokens.",
+    "clients_table": "The table of clients, by name.",
+    "tokens_table": "The table of opaque tokens, by name.",
+    "state_table": "The table of what is used once, counted or revoked, by name.",
+    "key_ring_secret": "The secret with the public half of the keys and their times, by name or "
+    "ARN.",
+    "signing_keys_secret": "The secret with the private halves, by name or ARN.",
+    "dpop_nonce_secret": "The secret that DPoP nonces are made with, by name or ARN.",
+    "remote_keys": "`loopback`: keys of clients and issuers may be on this machine, over http. For "
+    "the laptop only.",
+    "mtls_base_url": "The server's address behind mutual TLS, for metadata and DPoP proofs.",
+    "resource": "The guarded API's address. Without it that of its stage.",
+    "proof_of_possession": "Comma list of dpop and mtls: which bound tokens the guarded API takes.",
+    "key_edition": "`secrets-manager` or `kms`: where private halves of new keys are.",
+    "stack_name": "Whose KMS keys are ours. Every function's metrics carry it; without it there "
+    "are none.",
+    "algorithms": "Comma list of RS256, PS256, ES256, EdDSA: a key of each.",
+    "key_signing_days": "How long a key signs.",
+    "key_announce_hours": "How long it is published before.",
+    "key_retire_hours": "How long it is published after.",
+    "verifier_cache_seconds": "How long a verifier may go on with a key set that it cannot renew.",
+}
+"""What a field of a function's settings means. Several functions share most of them."""
+
+_LAPTOP: Final[Mapping[str, str]] = {
+    "GATEHOUSE_AUTH_PORT": "The authorization server. The issuer follows.",
+    "GATEHOUSE_API_PORT": "The guarded API.",
+    "GATEHOUSE_AWS_PORT": "moto, always on 127.0.0.1.",
+    "GATEHOUSE_MTLS_PORT": "The authorization server behind mutual TLS; left out with the next one "
+    "where either port is taken and was not set.",
+    "GATEHOUSE_MTLS_API_PORT": "The guarded API behind mutual TLS.",
+    "GATEHOUSE_CONSOLE_PORT": "The [console](../console.md), on 127.0.0.1 whatever the host; `off` "
+    "for none; left out where the port is taken and was not set.",
+    "GATEHOUSE_HOST": "The address that the APIs bind.",
+    "GATEHOUSE_AUTH_WORKERS": "Processes that serve the authorization server; always one with "
+    "chalice's reloader, with the console, and on other systems than Linux.",
+    "GATEHOUSE_MTLS": "Set, has an API that is started by hand serve mutual TLS too.",
+    "GATEHOUSE_QUIET": "Set, has an API that is started by hand print no line per request.",
+    "AWS_ENDPOINT_URL": "Another endpoint that plays AWS, in place of moto on its port.",
+}
+_LAPTOP_DEFAULTS: Final[Mapping[str, object]] = {
+    **PORTS,
+    "GATEHOUSE_HOST": "127.0.0.1",
+    "GATEHOUSE_AUTH_WORKERS": "one for each core",
+}
+_COMMAND_LINE: Final = (
+    ("GATEHOUSE_STACK", "The stack of `--stack`."),
+    ("GATEHOUSE_CLIENT_SECRET", "The secret that `gatehouse token get` authenticates with."),
+)
+
+_HEAD: Final = """# Settings
+
+Written from the code by `make reference`: from `template.yaml`, from the settings of each function,
+and from those of the authorizer. Most deployments need the first table only: the stack gives its
+functions what they read.
+"""
+
+
+def write_page() -> str:
+    """Return the page."""
+    return "\n".join(
+        [
+            _HEAD,
+            "## Parameters of the stack",
+            "What they are for, in groups: [deploy.md](../deploy.md).\n",
+            table(("parameter", "default", "allowed", "what it says"), list(_parameters())),
+            "\n## The authorizer",
+            (
+                "Environment variables; an empty one counts as not set. Times are in seconds. What "
+                "is missing or wrong is named in one error, and\nthe authorizer does not start. "
+                "[Guard your API](../guard-your-api.md) says what they are for.\n"
+            ),
+            table(("variable", "default", "what it says"), list(authorizer_rows())),
+            "\n## The functions",
+            "Environment variables, which the template sets. An empty one counts as not set.\n",
+            table(("variable", "default", "read by", "what it says"), list(_functions())),
+            "\n## The laptop edition",
+            "Environment variables of `make run`, and of an API that is started by hand.\n",
+            table(("variable", "default", "what it says"), list(laptop_rows())),
+            "\n## The command line",
+            "Beside those of the AWS CLI, and with `--local` those of the laptop edition.\n",
+            table(("variable", "what it says"), [(f"`{a}`", b) for a, b in _COMMAND_LINE]),
+            "",
+        ]
+    )
+
+
+def _parameters() -> Iterator[tuple[str, str, str, str]]:
+    for name, said in template()["Parameters"].items():
+        default = str(said["Default"])
+        yield (
+            f"`{name}`",
+            f"`{default}`" if default else "none",
+            _allowed(said),
+            said["Description"],
+        )
+
+
+def _allowed(said: Mapping[str, Any]) -> str:
+    if "AllowedValues" in said:
+        return ", ".join(f"`{value}`" if value != "" else "none" for value in said["AllowedValues"])
+    if "MaxValue" in said:
+        return f"{said['MinValue']} to {said['MaxValue']}"
+    if "MinValue" in said:
+        return f"{said['MinValue']} and more"
+    return f"`{said['AllowedPattern']}`" if "AllowedPattern" in said else ""
+
+
+def authorizer_rows() -> Iterator[tuple[str, str, str]]:
+    """Yield variable, default and meaning of each of the authorizer's settings."""
+    kind = class_named(parse(authorizer_settings), "Settings")
+    meanings = dict(docstrings(kind.body))
+    for keyword in _read_in(kind):
+        if keyword.arg == "issuer":
+            yield "`ISSUER`", "required", meanings["issuer"]
+            continue
+        call = keyword.value
+        assert isinstance(call, ast.Call)  # noqa: S101 - how from_env is written
+        name = ast.literal_eval(call.args[0])
+        default = call.args[2] if len(call.args) > 2 else call.keywords[0].value  # noqa: PLR2004 - name, reader, default
+        yield f"`{name}`", _default(default), meanings[str(keyword.arg)]
+
+
+def _read_in(kind: ast.ClassDef) -> list[ast.keyword]:
+    """Return the keywords of `cls(…)` in from_env, which has each field's variable and default."""
+    return next(
+        node.keywords
+        for node in ast.walk(kind)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "cls"
+    )
+
+
+def _default(node: ast.expr) -> str:
+    """Say a default as whoever sets the variable would write it."""
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == "frozenset":
+        return ", ".join(f"`{each}`" for each in _members(node)) or "none"
+    if isinstance(node, ast.Call):
+        return f"from {', '.join(f'`{ast.unparse(each).upper()}`' for each in node.args)}"
+    value = ast.literal_eval(node)
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f"`{value:g}`" if isinstance(value, int | float) else "none"
+
+
+def _members(node: ast.Call) -> tuple[str, ...]:
+    return ast.literal_eval(node.args[0]) if node.args else ()
+
+
+def _functions() -> Iterator[tuple[str, str, str, str]]:
+    readers: dict[str, list[str]] = {}
+    defaults: dict[str, str] = {}
+    for function, kind in FUNCTIONS.items():
+        for field in fields(kind):
+            readers.setdefault(field.name, []).append(function)
+            defaults[field.name] = "required" if field.default is MISSING else field.default
+    readers["stack_name"] = ["all"]
+    for name, functions in readers.items():
+        default = defaults[name]
+        shown = default if default == "required" else f"`{default}`" if default else "none"
+        yield f"`{name.upper()}`", shown, ", ".join(functions), MEANINGS[name]
+
+
+def laptop_rows() -> Iterator[tuple[str, str, str]]:
+    """Yield variable, default and meaning of what the laptop edition reads."""
+    for name, meaning in _LAPTOP.items():
+        yield f"`{name}`", str(_LAPTOP_DEFAULTS.get(name, "none")), meaning

@@ -1,0 +1,81 @@
+"""The fenced blocks of the documentation, and the commands in them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md")])
+
+FENCE = re.compile(
+    r"^(?P<fence>```+)(?P<kind>[^\n`]*)\n(?P<text>.*?)^(?P=fence)$", re.MULTILINE | re.DOTALL
+)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: the word after its fence, its text, and where it is."""
+
+    page: Path
+    line: int
+    kind: str
+    text: str
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people."""
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of a `console` block, and the output that is shown below it."""
+
+    place: str
+    text: str
+    output: tuple[str, ...]
+
+
+def blocks(page: Path) -> list[Block]:
+    """Return the blocks of a page, in order."""
+    text = page.read_text(encoding="utf-8")
+    return [
+        Block(page, text.count("\n", 0, match.start()) + 1, match["kind"], match["text"])
+        for match in FENCE.finditer(text)
+    ]
+
+
+def all_blocks() -> list[Block]:
+    """Return the blocks of every page."""
+    return [block for page in PAGES for block in blocks(page)]
+
+
+def commands(block: Block) -> Iterator[Command]:
+    """Yield the commands of a `console` block: lines after a prompt, and how they go on."""
+    lines = block.text.splitlines()
+    number = 0
+    while number < len(lines):
+        assert lines[number].startswith("$ "), f"{block.place}: output without a command"
+        start = number
+        while lines[number].endswith("\\"):
+            number += 1
+        number += 1
+        text = "\n".join(lines[start:number])[2:]
+        output = number
+        while number < len(lines) and not lines[number].startswith("$ "):
+            number += 1
+        yield Command(f"{block.place}+{start + 1}", text, tuple(lines[output:number]))
+
+
+_OF_THE_LAPTOP = re.compile(r"localhost:|-m local\.")
+
+
+def is_run(command: Command) -> bool:
+    """Whether a command of a `console` block is one that `make run` has everything for."""
+    return bool(_OF_THE_LAPTOP.search(command.text))

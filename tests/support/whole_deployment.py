@@ -1,0 +1,131 @@
+"""A deployment in moto's account with all that `gatehouse doctor` looks at there."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from infra.command_line.checks.account import FUNCTIONS, alarm_names
+from tests.support.command_line import STACK, aws_client, deploy, physical_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from functions.shared.keys.key_ring import KeyRing
+
+CREDENTIALS: Final = {"client_id": "authorizer", "client_secret": "of-the-authorizer"}
+# moto's CloudFormation makes no alarms, so they stand beside a nested stack of another thing.
+_NESTED: Final = {"Resources": {"Log": {"Type": "AWS::Logs::LogGroup", "Properties": {}}}}
+
+
+def deploy_all(
+    issuer: str,
+    guarded_api: str,
+    *,
+    kept: KeyRing | None = None,
+    given: Mapping[str, str] | None = None,
+    authorizer: Mapping[str, str] | None = None,
+    left_out: frozenset[str] = frozenset(),
+) -> None:
+    """Create the stack; `authorizer` are further variables of the authorizer's environment."""
+    s3 = aws_client("s3")
+    s3.create_bucket(
+        Bucket="templates", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
+    )
+    s3.put_object(Bucket="templates", Key="operations", Body=json.dumps(_NESTED).encode())
+    secret = aws_client("secretsmanager").create_secret(
+        Name=f"{STACK}-IntrospectionCredentials", SecretString=json.dumps(CREDENTIALS)
+    )["ARN"]
+    environ = {
+        "ISSUER": issuer,
+        "INTROSPECTION_URI": f"{issuer}/oauth2/introspect",
+        "INTROSPECTION_SECRET_ARN": secret,
+        **(authorizer or {}),
+    }
+    resources: dict[str, Any] = {
+        "RotateKeysSchedule": {
+            "Type": "AWS::Events::Rule",
+            "Properties": {"ScheduleExpression": "rate(1 hour)", "State": "ENABLED"},
+        },
+        "GuardedApi": {"Type": "AWS::ApiGateway::RestApi", "Properties": {"Name": "guarded"}},
+        "Operations": {
+            "Type": "AWS::CloudFormation::Stack",
+            "Properties": {"TemplateURL": "https://templates.s3.amazonaws.com/operations"},
+        },
+    }
+    for name in FUNCTIONS:
+        resources |= _function(name, environ if name == "Authorizer" else {"ISSUER": issuer})
+    more = {name: each for name, each in resources.items() if name not in left_out}
+    values = {"AuthorizerCacheSeconds": "300", **(given or {})}
+    deploy(kept=kept, issuer=issuer, guarded_api=guarded_api, given=values, more=more)
+    _finish()
+
+
+def _function(name: str, environ: Mapping[str, str]) -> dict[str, Any]:
+    trust = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Principal": {"Service": "lambda.amazonaws.com"},
+                "Action": "sts:AssumeRole",
+            }
+        ],
+    }
+    return {
+        f"{name}Role": {
+            "Type": "AWS::IAM::Role",
+            "Properties": {"AssumeRolePolicyDocument": trust},
+        },
+        name: {
+            "Type": "AWS::Lambda::Function",
+            "Properties": {
+                "Runtime": "python3.13",
+                "Handler": "index.handle",
+                "Code": {"ZipFile": "def handle(event, context): pass"},
+                "Role": {"Fn::GetAtt": [f"{name}Role", "Arn"]},
+                "Environment": {"Variables": dict(environ)},
+            },
+        },
+        f"{name}Log": {
+            "Type": "AWS::Logs::LogGroup",
+            "Properties": {"LogGroupName": f"/aws/lambda/{name}", "RetentionInDays": 30},
+        },
+    }
+
+
+def _finish() -> None:
+    """Do what moto's CloudFormation leaves undone."""
+    aws_client("apigateway").create_authorizer(
+        restApiId=physical_name("GuardedApi"),
+        name="BearerToken",
+        type="REQUEST",
+        identitySource="method.request.header.Authorization",
+        authorizerResultTtlInSeconds=300,
+    )
+    dynamodb = aws_client("dynamodb")
+    clients = physical_name("ClientsTable")
+    dynamodb.update_continuous_backups(
+        TableName=clients,
+        PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True},
+    )
+    dynamodb.update_table(TableName=clients, DeletionProtectionEnabled=True)
+    for logical_id in ("TokensTable", "StateTable"):
+        dynamodb.update_time_to_live(
+            TableName=physical_name(logical_id),
+            TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires_at"},
+        )
+    cloudwatch = aws_client("cloudwatch")
+    for name in alarm_names(STACK):
+        cloudwatch.put_metric_alarm(
+            AlarmName=name,
+            AlarmDescription="Something is wrong.",
+            AlarmActions=["arn:aws:sns:eu-west-1:123456789012:alarms"],
+            Namespace="Gatehouse",
+            MetricName="Failures",
+            ComparisonOperator="GreaterThanOrEqualToThreshold",
+            EvaluationPeriods=1,
+            Period=300,
+            Statistic="Sum",
+            Threshold=1,
+        )

@@ -1,0 +1,51 @@
+"""What each function of the authorization server needs of its environment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from functions.introspect_token.settings import Settings as IntrospectToken
+from functions.issue_token.settings import Settings as IssueToken
+from functions.publish_jwks.settings import Settings as PublishJwks
+from functions.publish_metadata.settings import Settings as PublishMetadata
+from functions.revoke_token.settings import Settings as RevokeToken
+from functions.shared.runtime.settings import MissingSettingsError
+from tests.support.aws import ENVIRONMENT, ISSUER
+
+if TYPE_CHECKING:
+    from functions.shared.runtime.settings import EnvironmentSettings
+
+CHECKING_CLIENTS = ("ISSUER", "CLIENTS_TABLE", "TOKENS_TABLE", "STATE_TABLE", "KEY_RING_SECRET")
+SIGNING = (*CHECKING_CLIENTS, "SIGNING_KEYS_SECRET")
+REQUIRED: dict[type[EnvironmentSettings], tuple[str, ...]] = {
+    IssueToken: (*SIGNING, "DPOP_NONCE_SECRET"),
+    IntrospectToken: SIGNING,
+    RevokeToken: CHECKING_CLIENTS,
+    PublishJwks: ("KEY_RING_SECRET",),
+    PublishMetadata: ("ISSUER",),
+}
+
+
+@pytest.mark.parametrize("settings", REQUIRED, ids=lambda kind: kind.__module__)
+def test_an_empty_environment_is_refused_with_every_name(
+    settings: type[EnvironmentSettings],
+) -> None:
+    with pytest.raises(MissingSettingsError) as error:
+        settings.from_env({})
+    assert error.value.names == REQUIRED[settings]
+
+
+@pytest.mark.parametrize("settings", REQUIRED, ids=lambda kind: kind.__module__)
+def test_what_is_required_is_enough(settings: type[EnvironmentSettings]) -> None:
+    environ = {name: ENVIRONMENT[name] for name in REQUIRED[settings]}
+    read = settings.from_env(environ)
+    assert [getattr(read, name.lower()) for name in environ] == list(environ.values())
+
+
+def test_an_address_behind_mutual_tls_may_be_left_out_or_left_empty() -> None:
+    for absent in ({}, {"MTLS_BASE_URL": ""}):
+        assert PublishMetadata.from_env(ENVIRONMENT | absent).mtls_base_url == ""
+    environ = {"ISSUER": ISSUER, "MTLS_BASE_URL": "https://mtls.example"}
+    assert PublishMetadata.from_env(environ).mtls_base_url == "https://mtls.example"

@@ -1,0 +1,117 @@
+"""docs/reference is what the code says, and leaves nothing out."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+
+import pytest
+
+from authorizer.reasons import Reason
+from authorizer.settings import Settings
+from infra.command_line.reference import FOLDER
+from infra.command_line.reference import pages as command_line_pages
+from infra.command_line.verdicts import in_words
+from infra.reference import errors_page, metrics_page, settings_page
+from infra.reference.__main__ import PAGES
+from infra.reference.sources import ROOT, template
+from tests.support.tokens import ISSUER
+
+SETTINGS = {
+    name.strip("`"): default.strip("`") for name, default, _ in settings_page.authorizer_rows()
+}
+DEFAULTS = [
+    (name, default)
+    for name, default in SETTINGS.items()
+    if default not in {"required", "none", "from `ISSUER"}
+]
+# Between processes of the laptop edition, and click's own.
+NOT_FOR_PEOPLE = {"GATEHOUSE_BACKSTAGE", "GATEHOUSE_FOLLOWED", "GATEHOUSE_SUPERVISED"}
+NOT_OURS = {"GATEHOUSE_COMPLETE"}
+
+
+class _Environ(dict[str, str]):
+    """An environment that notes what it is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(ISSUER=ISSUER)
+        self.asked: set[str] = set()
+
+    def get(self, name: str, default: object = None) -> str | None:  # type: ignore[override]
+        self.asked.add(name)
+        return super().get(name)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_in_step_with_the_code(name: str) -> None:
+    assert (FOLDER / name).read_text(encoding="utf-8") == PAGES[name](), "make reference"
+
+
+def test_the_folder_has_no_page_that_nothing_writes() -> None:
+    assert {path.name for path in FOLDER.iterdir()} == {*PAGES, *command_line_pages()}
+
+
+def test_the_authorizer_s_table_names_every_setting_and_no_other() -> None:
+    environ = _Environ()
+    Settings.from_env(environ)
+    assert set(SETTINGS) == environ.asked
+
+
+@pytest.mark.parametrize(("name", "default"), DEFAULTS)
+def test_a_default_is_what_the_table_says(name: str, default: str) -> None:
+    assert Settings.from_env({"ISSUER": ISSUER, name: default}) == Settings.from_env(
+        {"ISSUER": ISSUER}
+    )
+
+
+def test_the_table_has_the_defaults_that_are_values() -> None:
+    assert len(DEFAULTS) > 12
+
+
+def test_the_example_of_another_issuer_is_accepted() -> None:
+    example = re.search(r"as JSON: `(\{.*?\}\})`", settings_page.write_page())
+    assert example is not None
+    text = example[1].replace("https://…", "https://other.example.com")
+    (other,) = Settings.from_env({"ISSUER": ISSUER, "OTHER_ISSUERS": text}).other_issuers
+    assert other.issuer == "https://other.example.com"
+
+
+def test_every_setting_of_a_function_has_a_meaning_and_no_meaning_is_left_over() -> None:
+    read = {field.name for kind in settings_page.FUNCTIONS.values() for field in fields(kind)}
+    assert read == settings_page.MEANINGS.keys()
+
+
+def test_what_the_template_gives_its_functions_is_what_they_read() -> None:
+    resources = template()["Resources"]
+    for function, kind in settings_page.FUNCTIONS.items():
+        given = set(resources[function]["Properties"]["Environment"]["Variables"])
+        assert given <= {field.name.upper() for field in fields(kind)}, function
+
+
+def test_the_page_names_every_variable_that_people_set() -> None:
+    sources = [*ROOT.glob("local/**/*.py"), *ROOT.glob("infra/**/*.py")]
+    named = {
+        name
+        for source in sources
+        for name in re.findall(r"GATEHOUSE_[A-Z][A-Z_]*", source.read_text(encoding="utf-8"))
+    }
+    page = set(re.findall(r"`(GATEHOUSE_\w+)`", settings_page.write_page()))
+    assert page == named - NOT_FOR_PEOPLE - NOT_OURS
+
+
+def test_every_error_has_a_remedy_and_no_remedy_is_left_over() -> None:
+    assert {kind.__name__ for kind in errors_page.oauth_errors()} == errors_page.REMEDIES.keys()
+
+
+def test_every_reason_is_in_one_section_and_has_words_of_its_own() -> None:
+    listed = [reason for members in errors_page.sections().values() for reason in members]
+    assert sorted(listed) == sorted(Reason)
+    assert len({in_words(reason) for reason in Reason}) == len(Reason)
+    assert not [reason for reason in Reason if reason.value in in_words(reason)]
+
+
+def test_every_metric_that_the_code_emits_is_in_the_table() -> None:
+    page = metrics_page.write_page()
+    for module in metrics_page.EMITTERS.values():
+        for metric in module.METRICS:
+            assert f"| `{metric.name}` |" in page
