@@ -56,7 +56,7 @@ class Child:
     def _read_output(self) -> None:
         output = self.process.stdout
         assert isinstance(output, io.BufferedReader)  # noqa: S101  what PIPE promises
-        with self._log.open("w", encoding="utf-8") as log:
+        with output, self._log.open("w", encoding="utf-8") as log:
             for lines in _gathered(output):
                 self.last_lines.extend(lines)
                 log.writelines(lines)
@@ -64,6 +64,11 @@ class Child:
                 if self.echo:
                     sys.stdout.write("".join(f"{self.name:>11} │ {line}" for line in lines))
                     sys.stdout.flush()
+
+    def release(self) -> None:
+        """Let go of a process that has ended."""
+        assert self.process.stdin is not None  # noqa: S101  what PIPE promises
+        self.process.stdin.close()
 
     def death_sentence(self) -> str:
         """Say in one sentence that this process ended, below its last lines."""
@@ -153,6 +158,8 @@ class Supervisor:
             for child in self._children:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     child.process.wait(timeout=max(0.0, deadline - time.monotonic()))
+        for child in self._children:
+            child.release()
 
 
 def is_alive(pid: int) -> bool:

@@ -70,7 +70,7 @@ def read(path: Path) -> Backup:
     try:
         document = json.loads(read_text(path))
         kind, version = document["format"], document["version"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise UsageError(f"{path} is no backup of Gatehouse.") from None
     if kind != FORMAT:
         raise UsageError(f"{path} is no backup of Gatehouse.")
@@ -81,10 +81,16 @@ def read(path: Path) -> Backup:
         )
     try:
         return _of_document(document)
-    except (KeyError, TypeError, UnreadableRecordError, UnusableKeyRingError) as error:
-        raise UsageError(
-            f"{path} cannot be restored: {error}.", "It was changed, or a newer Gatehouse wrote it."
-        ) from error
+    except (UnreadableRecordError, UnusableKeyRingError) as error:
+        raise _unusable(path, str(error)) from error
+    # What boto3 makes of an item that is none.
+    except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError) as error:
+        raise _unusable(path, f"something in it is not what it should be ({error})") from error
+
+
+def _unusable(path: Path, why: str) -> UsageError:
+    problem = f"{path} cannot be restored: {why.rstrip('.')}."
+    return UsageError(problem, "It was changed, or a newer Gatehouse wrote it.")
 
 
 def _of_document(document: Mapping[str, Any]) -> Backup:

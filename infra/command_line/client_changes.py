@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from infra.command_line.client_documents import from_document, to_document
 from infra.command_line.times import readable
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
     from functions.shared.clients.client_record import Client
     from infra.command_line.client_table import ClientTable, SeenClient
+
+
+OF_THE_STACK: Final = "authorizer"
+"""The client that the Lambda authorizer introspects with: the stack's own, and in no team's file."""
 
 
 class Kind(StrEnum):
@@ -87,13 +91,16 @@ def plan(
 ) -> list[Change]:
     """Return what becomes of each client of the file and of the table, by id.
 
+    The stack's own client is never deleted for want of a mention.
+
     Raises:
         UsageError: a document makes no client.
     """
     known = {seen.client.client_id: seen for seen in registered}
     changes = [_change(document, known.pop(document["client_id"], None)) for document in documents]
-    left = Kind.DELETE if prune else Kind.NOT_IN_FILE
-    changes += [Change(left, client_id, seen, None) for client_id, seen in known.items()]
+    for client_id, seen in known.items():
+        goes = prune and client_id != OF_THE_STACK
+        changes.append(Change(Kind.DELETE if goes else Kind.NOT_IN_FILE, client_id, seen, None))
     return sorted(changes, key=lambda change: change.client_id)
 
 

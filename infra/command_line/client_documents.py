@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from math import isfinite
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 import yaml
 from jsonschema import Draft202012Validator
@@ -40,6 +41,10 @@ _SETS: Final = frozenset(
     }
 )
 _TUPLES: Final = frozenset({"default_scopes", "audience"})
+_TIMESTAMP: Final = "tag:yaml.org,2002:timestamp"
+_NOT_IN_JSON: Final = frozenset(
+    {_TIMESTAMP, *(f"tag:yaml.org,2002:{name}" for name in ("binary", "set", "omap", "pairs"))}
+)
 
 
 def to_document(client: Client) -> dict[str, Any]:
@@ -128,7 +133,7 @@ def parse_yaml(text: str, source: str) -> object:
     """Parse YAML, of which JSON is a part.
 
     Raises:
-        UsageError: it is neither, or a mapping has a key twice.
+        UsageError: it is neither, has a key twice, or a value that JSON does not have.
     """
     try:
         return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a safe loader
@@ -138,6 +143,8 @@ def parse_yaml(text: str, source: str) -> object:
         raise UsageError(f"{source} is not YAML: {where}{error.problem}.") from error
     except yaml.YAMLError as error:
         raise UsageError(f"{source} is not YAML: {error}.") from error
+    except RecursionError as error:
+        raise UsageError(f"{source} is nested too deeply.") from error
 
 
 def to_yaml(documents: Iterable[Mapping[str, Any]]) -> str:
@@ -148,18 +155,45 @@ def to_yaml(documents: Iterable[Mapping[str, Any]]) -> str:
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """A safe loader that refuses what is said twice: the first one would be lost unseen."""
+    """A safe loader of what JSON can say too, which is how clients are kept: dates are texts.
+
+    It refuses what is said twice: the first one would be lost unseen.
+    """
+
+    yaml_implicit_resolvers: ClassVar = {
+        first: [(tag, mark) for tag, mark in resolvers if tag != _TIMESTAMP]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - the library's signature
         seen = set()
         for key, _ in node.value:
             name = str(key.value)
             if name in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"{name} is there twice", key.start_mark
-                )
+                raise _refused(f"{name} is there twice", key)
             seen.add(name)
-        return super().construct_mapping(node, deep)
+        made = super().construct_mapping(node, deep)
+        for key in made:
+            if not isinstance(key, str):
+                raise _refused(f"{key} names a field and is no text (it needs quotes)", node)
+        return made
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: ANN401, FBT001, FBT002 - the library's signature
+        if node.tag in _NOT_IN_JSON:
+            raise _refused(f"{node.tag.rpartition(':')[2]} is a type that JSON does not have", node)
+        try:
+            value = super().construct_object(node, deep)
+        except ValueError as error:
+            raise _refused("a number is too long", node) from error
+        if not isinstance(value, float):
+            return value
+        if not isfinite(value):
+            raise _refused(f"{value} is a number that JSON does not have", node)
+        return int(value) if value.is_integer() else value
+
+
+def _refused(problem: str, node: yaml.Node) -> yaml.constructor.ConstructorError:
+    return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
 
 
 def _faults(document: object, schema: Mapping[str, Any]) -> list[str]:

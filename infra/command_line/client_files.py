@@ -43,8 +43,8 @@ def apply(session: Session, file: Path, *, dry_run: bool, prune: bool, yes: bool
     """Make the clients what a file says.
 
     Shows the differences, asks, and writes each client only if it is still as it was shown.
-    Clients that the file does not name are listed and left alone. Secrets are in no file: they
-    stay as they are.
+    Clients that the file does not name are listed and left alone; with --prune all of them go but
+    'authorizer', which is the stack's own. Secrets are in no file: they stay as they are.
     """
     documents = read_file(file)
     clients = clients_of(session)

@@ -27,11 +27,13 @@ def parse_moment(text: str, now: float) -> int:
         return int(now) + int(duration[1]) * _UNITS[duration[2]]
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError as error:
+        # In UTC at once: the first and the last day of the calendar may be beyond it there.
+        moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
         raise UsageError(
             f"{text!r} is no time.", "Write now, 90s, 30m, 12h, 7d, or 2027-01-31 (UTC)."
         ) from error
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+    return int(moment.timestamp())
 
 
 def iso(moment: float | None) -> str | None:

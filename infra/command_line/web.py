@@ -57,7 +57,7 @@ class Answer:
         """The body as JSON; None where it is none."""
         try:
             return json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):  # the latter for one that is nested too deeply
             return None
 
     def member(self, name: str) -> object:

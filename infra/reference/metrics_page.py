@@ -38,33 +38,33 @@ with this metric has `"level":"WARN"`, although the answer was right.
 
 def write_page() -> str:
     """Return the page."""
-    alarms = _alarms()
-    rows = [row for emitter in EMITTERS for row in _metrics(emitter, alarms)]
+    watch = alarms()
+    rows = [row for emitter in EMITTERS for row in _metrics(emitter, watch)]
     return "\n".join(
         [
             _HEAD,
             "## Metrics",
             table(("metric", "of", "dimensions", "unit", "what it counts", "watched by"), rows),
             "\n## Alarms",
-            table(("alarm", "metrics", "when", "what it says"), list(_rows(alarms))),
+            table(("alarm", "metrics", "when", "what it says"), list(_rows(watch))),
             "",
         ]
     )
 
 
-def _rows(alarms: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
-    for name, alarm in alarms.items():
+def _rows(watch: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    for name, alarm in watch.items():
         names = ", ".join(f"`{each}`" for each in _names(alarm))
         yield f"`{name}`", names, _condition(alarm), alarm["AlarmDescription"]
 
 
-def _metrics(emitter: str, alarms: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+def _metrics(emitter: str, watch: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     module = EMITTERS[emitter]
     for name, meaning in docstrings(parse(module).body):
         metric = getattr(module, name)
         if not isinstance(metric, Metric):
             continue
-        watchers = [alarm for alarm, said in alarms.items() if metric.name in _names(said)]
+        watchers = [alarm for alarm, said in watch.items() if metric.name in _names(said)]
         sets = [" and ".join(f"`{member}`" for member in each) for each in metric.dimensions]
         yield (
             f"`{metric.name}`",
@@ -76,7 +76,8 @@ def _metrics(emitter: str, alarms: Mapping[str, Any]) -> Iterator[tuple[str, ...
         )
 
 
-def _alarms() -> dict[str, Any]:
+def alarms() -> dict[str, Any]:
+    """Return the properties of each alarm by its name."""
     resources = template(ROOT / "infra" / "operations.yaml")["Resources"]
     return {
         name: resource["Properties"]

@@ -67,7 +67,7 @@ _LAPTOP: Final[Mapping[str, str]] = {
     "for none; left out where the port is taken and was not set.",
     "GATEHOUSE_HOST": "The address that the APIs bind.",
     "GATEHOUSE_AUTH_WORKERS": "Processes that serve the authorization server; always one with "
-    "chalice's reloader, with the console, and on other systems than Linux.",
+    "chalice's reloader and on other systems than Linux.",
     "GATEHOUSE_MTLS": "Set, has an API that is started by hand serve mutual TLS too.",
     "GATEHOUSE_QUIET": "Set, has an API that is started by hand print no line per request.",
     "AWS_ENDPOINT_URL": "Another endpoint that plays AWS, in place of moto on its port.",

@@ -1,4 +1,4 @@
-"""Tokens per second over HTTP: through `chalice local`, and from oidc-provider in Node."""
+"""Tokens per second over HTTP: from `make run`, and from oidc-provider in Node."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from jwt.algorithms import RSAAlgorithm
 
 from tests.benchmarks.decisions import NODE, has_node
 from tests.benchmarks.results import Goal, Section, measured, paired_ratio
-from tests.support.chalice import chalice_local
-from tests.support.laptop import free_environment
+from tests.support.laptop import free_environment, running
 from tests.support.tokens import rsa_key
 
 if TYPE_CHECKING:
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 ROUNDS, SECONDS, CONNECTIONS = 5, 4, 8
 CLIENT_ID, CLIENT_SECRET = "service-client-jwt", "service-client-jwt-secret"
 SCOPE = "country.read customer.read customer.write"
+_OURS = "Gatehouse, make run"
 _BODY = "grant_type=client_credentials&scope=" + SCOPE.replace(" ", "%20")
 _CREDENTIALS = base64.b64encode(f"{CLIENT_ID}:{CLIENT_SECRET}".encode()).decode()
 
@@ -55,13 +55,10 @@ def http_rate() -> Section:
     generator = "wrk -t1" if load is _wrk else "a generator of our own in Python"
     environ = free_environment()
     port = int(environ["GATEHOUSE_AUTH_PORT"])
-    samples: dict[str, list[float]] = {"Gatehouse through chalice local": [], "oidc-provider": []}
-    with (
-        tempfile.NamedTemporaryFile("w") as log,
-        chalice_local("auth_server", port, environ, "--no-autoreload", output=log),
-        _oidc_provider() as rival,
-    ):
-        targets = {"Gatehouse through chalice local": Target(port, "/ms-auth-server/oauth2/token")}
+    samples: dict[str, list[float]] = {_OURS: [], "oidc-provider": []}
+    with running(environ) as laptop, _oidc_provider() as rival:
+        laptop.wait_for_line("Everything is up")
+        targets = {_OURS: Target(port, "/ms-auth-server/oauth2/token")}
         if rival is not None:
             targets["oidc-provider"] = rival
         for target in targets.values():
@@ -80,8 +77,8 @@ def http_rate() -> Section:
         f"{generator}: client credentials by HTTP Basic for an RS256 token. Server and generator "
         f"share this machine's cores, of which there are {os.cpu_count()}. oidc-provider keeps its "
         "state in memory, writes no log, and signs on several threads of one process. Ours runs "
-        "behind chalice's development server, one process for each core, with moto as the AWS and "
-        "two lines of log for each request.",
+        "as `make run` starts it: behind chalice's development server, one process for each core, "
+        "with moto as the AWS, two lines of log for each request, and the console looking on.",
         [measured(name, each, "tokens/s") for name, each in samples.items() if each],
         goals,
     )

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from local.errors import LaptopError
-from local.workers import how_many
-from local.console.backstage import BACKSTAGE
+from local.console.backstage import BACKSTAGE, sockets_of
 from local.console.processes import Processes
 from local.console.stagehand import JWKS_PATH
+from local.errors import LaptopError
+from local.workers import how_many
 from tests.support.chalice import chalice_local
 from tests.support.laptop import ROOT, free_environment
 
@@ -78,8 +78,15 @@ def ask(connection: http.client.HTTPConnection, path: str = "/") -> int:
 
 
 def workers_of(server: Running, connect: Connect) -> set[int]:
-    """Ask every process on a connection of its own which one it is."""
-    return {ask(connect(server.port)) for _ in range(WORKERS)}
+    """Ask which one it is on connections that stay open, until every process has had one."""
+    found: set[int] = set()
+
+    def is_complete() -> bool:
+        found.add(ask(connect(server.port)))
+        return len(found) == WORKERS
+
+    wait_until(is_complete)
+    return found
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
@@ -179,17 +186,22 @@ def test_the_console_sees_and_reaches_every_process_of_the_auth_server(
     }
     port = int(environ["GATEHOUSE_AUTH_PORT"])
     with chalice_local("auth_server", port, environ, "--no-autoreload"):
+        wait_until(lambda: len(sockets_of(tmp_path, "auth_server")) == WORKERS)
         auth_server = Processes(tmp_path, "auth_server")
-        connections = [connect(port) for _ in range(WORKERS)]
-        for connection in connections:
-            assert _status(connection, JWKS_PATH) == 200
-        seen = auth_server.records()
-        assert sorted(seen["last"].values()) == [2] * WORKERS  # an exchange and an invocation each
-        assert [record["path"] for record in seen["exchanges"]] == [JWKS_PATH] * WORKERS
+        connections: list[http.client.HTTPConnection] = []
+
+        def is_everyone_asked() -> bool:
+            connections.append(connect(port))
+            assert _status(connections[-1], JWKS_PATH) == 200
+            return all(auth_server.records()["last"].values())
+
+        wait_until(is_everyone_asked)
+        paths = [exchange["path"] for exchange in auth_server.records()["exchanges"]]
+        assert paths == [JWKS_PATH] * len(connections)
         auth_server.tell("take_down", paths=[JWKS_PATH])
-        assert [_status(each, JWKS_PATH) for each in connections] == [503] * WORKERS
+        assert {_status(each, JWKS_PATH) for each in connections} == {503}
         auth_server.tell("take_down", paths=[])
-        assert [_status(each, JWKS_PATH) for each in connections] == [200] * WORKERS
+        assert {_status(each, JWKS_PATH) for each in connections} == {200}
 
 
 def test_a_number_of_workers_that_is_none_is_refused() -> None:

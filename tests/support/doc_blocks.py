@@ -73,7 +73,7 @@ def commands(block: Block) -> Iterator[Command]:
         yield Command(f"{block.place}+{start + 1}", text, tuple(lines[output:number]))
 
 
-_OF_THE_LAPTOP = re.compile(r"localhost:|-m local\.")
+_OF_THE_LAPTOP = re.compile(r"localhost:|-m local\.|gatehouse --local")
 
 
 def is_run(command: Command) -> bool:

@@ -12,6 +12,7 @@ import subprocess
 import tomllib
 from typing import TYPE_CHECKING
 
+import click
 import pytest
 
 from infra.reference.sources import read_yaml
@@ -122,3 +123,26 @@ def test_what_is_named_in_passing_exists(page: Path) -> None:
         assert target in doc_commands.MAKE_TARGETS, target
     for words in re.findall(r"`gatehouse ((?:[a-z][a-z-]* ?)+)", prose):
         doc_commands.is_command(words.split())
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "make nothing",
+        "make deploy STAG=dev",
+        "gatehouse clients forget billing",
+        "gatehouse clients create --secret s3cret billing",
+        "gatehouse --stak gatehouse doctor",
+        "gatehouse clients delete",
+        "aws lambda invoke --function billing out.json",
+        "aws lambda summon",
+        "sam deploy --parameter-overrides Audiences=a",
+        "sam deploy --force",
+        "python -m tests.artifacts.nothing",
+        "frobnicate",
+    ],
+)
+def test_a_command_that_does_not_exist_is_noticed(command: str) -> None:
+    for simple in doc_commands.simple_commands(command):
+        with pytest.raises((AssertionError, KeyError, click.UsageError)):
+            doc_commands.check(simple)

@@ -14,6 +14,7 @@ from cfnlint.api import lint  # type: ignore[import-untyped]
 from cfnlint.config import ManualArgs  # type: ignore[import-untyped]
 
 from authorizer.settings import Settings as AuthorizerSettings
+from functions.shared.clients.client_record import SIGNING_ALGORITHMS
 from infra.deploy import CONFIGURATION, overrides
 from local.aws import TEMPLATE
 from local.gateway.cloudformation import load
@@ -149,6 +150,12 @@ def test_all_functions_know_one_issuer(parameters: dict[str, str], issuer: str) 
     resolver = template.resolver()
     assert resolver.text(outputs["Issuer"]["Value"], "Issuer") == issuer
     assert resolver.text(outputs["JwksUri"]["Value"], "JwksUri") == f"{issuer}/oauth2/jwks"
+
+
+@pytest.mark.parametrize("function", ["Authorizer", "SharedAuthorizer"])
+def test_an_authorizer_takes_every_algorithm_that_a_ring_can_have(function: str) -> None:
+    allowed = _environment(function, {})["ALGORITHMS"]
+    assert set(allowed.split(",")) == set(SIGNING_ALGORITHMS)
 
 
 def test_the_paths_below_a_name_are_those_of_the_execute_api_address() -> None:

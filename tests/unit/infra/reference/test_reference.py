@@ -115,3 +115,26 @@ def test_every_metric_that_the_code_emits_is_in_the_table() -> None:
     for module in metrics_page.EMITTERS.values():
         for metric in module.METRICS:
             assert f"| `{metric.name}` |" in page
+
+
+def test_the_incidents_name_alarms_and_reasons_that_exist() -> None:
+    page = (ROOT / "docs" / "operate.md").read_text(encoding="utf-8")
+    incidents = page.split("\n## Incidents\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \|", incidents, re.MULTILINE)
+    words = {word for row in rows for cell in row for word in re.findall(r"`(\w+)`", cell)}
+    known = {*Reason, *metrics_page.alarms(), *(kind.code for kind in errors_page.oauth_errors())}
+    known |= {name for module in metrics_page.EMITTERS.values() for name, *_ in module.METRICS}
+    settings = {"AuthorizerCacheSeconds", "AuthorizerKeyCacheSeconds", "ThrottlingException"}
+    others = {
+        "Init",
+        "cause",
+        "reason",
+        "jwks_uri",
+        "authorizer",
+        "expires_in",
+        "nbf",
+        "iat",
+        "exp",
+    }
+    assert words <= known | settings | others
+    assert {"AuthorizerErrors", "key_set_unavailable", "slow_down"} <= words
