@@ -58,7 +58,8 @@ reference: .venv/dev.stamp ## Write docs/reference from the code
 	@.venv/bin/python -m infra.reference
 
 docs: .venv-docs/docs.stamp ## Build the documentation's site in .gatehouse/site (LINKS=1: ask every outside link too)
-	.venv-docs/bin/sphinx-build -q -W --keep-going -b dirhtml docs .gatehouse/site
+	@.venv-docs/bin/sphinx-build -q -W --keep-going -b dirhtml docs .gatehouse/site
+	@echo "Built .gatehouse/site. To read it: python3 -m http.server --bind 127.0.0.1 --directory .gatehouse/site"
 	$(if $(LINKS),.venv-docs/bin/sphinx-build -q -W --keep-going -b linkcheck docs .gatehouse/links)
 
 strictness: .venv-bench/bench.stamp node-rivals ## Show bad tokens to many verifiers, write docs/strictness.md
@@ -76,6 +77,7 @@ SAM_BUILD = .venv-sam/bin/sam build --parameter-overrides Architecture=$(ARCHITE
 
 build: .venv-sam/sam.stamp ## Build the Lambda artifacts (ARCHITECTURE=x86_64 RUNTIME=python3.12)
 	@mkdir -p .gatehouse
+	@echo "Building into .aws-sam/build …"
 	@$(SAM_BUILD) >.gatehouse/build.log 2>&1 || { cat .gatehouse/build.log >&2; exit 1; }
 	@grep -h "^[A-Z][A-Za-z]*: python" .gatehouse/build.log | cut -d ' ' -f 2- | sort -u
 	@.venv-sam/bin/python -m infra.zips .aws-sam/build

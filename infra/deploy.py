@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
+from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.build import ARCHITECTURE, ROOT, RUNTIME
 
@@ -27,6 +28,19 @@ _NO_REGION = """\
 No region is set, so there is no telling where to deploy. Set one, here or for good:
   export AWS_DEFAULT_REGION=eu-central-1
   aws configure set region eu-central-1
+"""
+
+
+_NO_LOG_ROLE = """\
+API Gateway may not write logs in this account and region, and would refuse the guarded API, whose
+requests are logged. Let it, once for all REST APIs here (docs/deploy.md, What you need):
+  aws iam create-role --role-name ApiGatewayLogs --assume-role-policy-document \\
+    '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole",
+      "Principal":{"Service":"apigateway.amazonaws.com"}}]}'
+  aws iam attach-role-policy --role-name ApiGatewayLogs --policy-arn \\
+    arn:aws:iam::aws:policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs
+  aws apigateway update-account --patch-operations op=replace,path=/cloudwatchRoleArn,value=\\
+"$(aws iam get-role --role-name ApiGatewayLogs --query Role.Arn --output text)"
 """
 
 
@@ -70,6 +84,17 @@ def command(stage: str, *, region: str, deployed: Mapping[str, str], guided: boo
     ]
 
 
+def lacks_log_role(session: boto3.Session) -> bool:
+    """Whether API Gateway has no role to write logs with: a setting of the account, by region.
+
+    Whoever may not ask that is not kept from deploying.
+    """
+    try:
+        return not session.client("apigateway").get_account().get("cloudwatchRoleArn")
+    except (BotoCoreError, ClientError):
+        return False
+
+
 def main(arguments: Sequence[str]) -> int:
     """Deploy; return SAM's exit code."""
     parser = argparse.ArgumentParser(prog="infra.deploy")
@@ -78,7 +103,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--runtime", default=RUNTIME)
     parser.add_argument("--no-guide", dest="guided", action="store_false")
     given = parser.parse_args(arguments)
-    region = boto3.Session().region_name
+    session = boto3.Session()
+    region = session.region_name
     if not region:
         sys.stderr.write(_NO_REGION)
         return 1
@@ -91,6 +117,9 @@ def main(arguments: Sequence[str]) -> int:
         deploy = command(given.stage, region=region, deployed=deployed, guided=given.guided)
     except UnknownStageError as error:
         sys.stderr.write(f"{error}\n")
+        return 1
+    if lacks_log_role(session):
+        sys.stderr.write(_NO_LOG_ROLE)
         return 1
     return subprocess.run(deploy, cwd=ROOT, check=False).returncode  # noqa: S603 - our own words
 

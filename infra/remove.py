@@ -56,6 +56,13 @@ class Remains:
         return "\n".join(lines)
 
 
+class NotOursError(Exception):
+    """Raised when a stack lacks what every stack of Gatehouse has."""
+
+    def __init__(self, stack: str) -> None:
+        super().__init__(f"{stack} is no stack of Gatehouse")
+
+
 class Account:
     """The account and region that boto3 is configured for."""
 
@@ -67,7 +74,11 @@ class Account:
         self._tags: Any = boto3.client("resourcegroupstaggingapi")
 
     def find(self, stack: str) -> Remains:
-        """Look a stack up by its name, or by its id where it was deleted before."""
+        """Look a stack up by its name, or by its id where it was deleted before.
+
+        Raises:
+            NotOursError: it is not one of Gatehouse.
+        """
         (found,) = self._cloudformation.describe_stacks(StackName=stack)["Stacks"]
         pages = self._cloudformation.get_paginator("list_stack_resources").paginate(
             StackName=found["StackId"]
@@ -78,6 +89,8 @@ class Account:
             for each in page["StackResourceSummaries"]
             if each.get("PhysicalResourceId")
         }
+        if not {TABLE, *SECRETS, DATA_KEY} <= set(names):
+            raise NotOursError(found["StackName"])
         return Remains(
             stack_id=found["StackId"],
             stack_name=found["StackName"],
@@ -125,6 +138,14 @@ def _gone_already() -> Iterator[None]:
             raise
 
 
+def _answer(ask: Callable[[str], str], question: str) -> str:
+    try:
+        return ask(question)
+    except (EOFError, KeyboardInterrupt):
+        sys.stdout.write("\n")
+        return ""
+
+
 def main(arguments: Sequence[str], ask: Callable[[str], str] = input) -> int:
     """Run from the command line; return 1 when nothing was removed, or not everything."""
     parser = argparse.ArgumentParser(prog="infra.remove")
@@ -134,11 +155,11 @@ def main(arguments: Sequence[str], ask: Callable[[str], str] = input) -> int:
         account = Account()
         remains = account.find(given.stack)
         sys.stdout.write(f"This goes:\n{remains.describe()}\n")
-        if ask(f"Type {remains.stack_name} to remove it all: ") != remains.stack_name:
+        if _answer(ask, f"Type {remains.stack_name} to remove it all: ") != remains.stack_name:
             sys.stdout.write("Nothing was removed.\n")
             return 1
         account.remove(remains)
-    except (BotoCoreError, ClientError) as error:
+    except (BotoCoreError, ClientError, NotOursError) as error:
         sys.stderr.write(f"The stack {given.stack} could not be removed: {error}\n")
         return 1
     sys.stdout.write("Removed. SAM's bucket of artifacts stays: all your SAM stacks share it.\n")

@@ -87,7 +87,8 @@ def add_repository(python: Path) -> None:
     packages = subprocess.run([python, "-c", script], capture_output=True, text=True, check=True)
     (Path(packages.stdout.strip()) / "gatehouse.pth").write_text(f"{ROOT}\n")
     command = python.parent / "gatehouse"
-    command.write_text(f'#!/bin/sh\nexec "{python.absolute()}" -m infra.command_line "$@"\n')
+    # Without -P an `infra` package in the folder where it is called would be taken for ours.
+    command.write_text(f'#!/bin/sh\nexec "{python.absolute()}" -P -m infra.command_line "$@"\n')
     command.chmod(0o755)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
 
 from local.addresses import Addresses
 from local.aws import TEMPLATE
@@ -129,6 +129,9 @@ def main(arguments: Sequence[str]) -> int:
         stack = GuestStack(given.template, addresses, parameters)
         server = Server(addresses.host, given.port)
         server.open(gateway(stack, os.environ))
+    except EndpointConnectionError as error:
+        print(f"{error} Is 'make run' up, on the same ports?", file=sys.stderr)
+        return 1
     except (LaptopError, TemplateError, OSError, ClientError, BotoCoreError) as error:
         print(f"{given.template} cannot be played: {error}", file=sys.stderr)
         return 1

@@ -192,6 +192,7 @@ class Walkthrough:
     def _use_forged(self) -> Iterator[Check]:
         header, claims, signature = self._token.split(".")
         self._token = f"{header}.{claims}.{signature[::-1]}"
+        self._write("   TOKEN is now that token with its signature turned round.")
         answer = self._show(self._country_request())
         yield "401", answer.status == http.client.UNAUTHORIZED
         yield "WWW-Authenticate: Bearer", answer.headers["WWW-Authenticate"] == "Bearer"

@@ -17,6 +17,7 @@ from authorizer.deny_list import DynamoDbRevokedTokens
 from authorizer.introspection import Credentials
 from authorizer.scope_map import ScopeMap, ScopeMapError, parse_scope_map
 from authorizer.settings import Settings, SettingsError
+from functions.shared.clients.client_record import SIGNING_ALGORITHMS
 from functions.shared.web import paths
 from infra.command_line.errors import CommandError, ExitCode, UsageError
 
@@ -52,6 +53,7 @@ def laptop_environment(issuer: str, credentials: str) -> dict[str, str]:
     """Return those of the laptop edition: template.yaml with its defaults."""
     return {
         "ISSUER": issuer,
+        "ALGORITHMS": ",".join(SIGNING_ALGORITHMS),
         "JWKS_HARD_AGE": "3600",
         "INTROSPECTION_URI": issuer + paths.INTROSPECTION,
         "INTROSPECTION_SECRET_ARN": credentials,

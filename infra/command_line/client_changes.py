@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 OF_THE_STACK: Final = "authorizer"
-"""The client that the Lambda authorizer introspects with: the stack's own, and in no team's file."""
+"""The client that the Lambda authorizer introspects with: the stack's own, in no team's file."""
 
 
 class Kind(StrEnum):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import fields, replace
 from math import isfinite
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import yaml
 from jsonschema import Draft202012Validator
@@ -41,6 +41,7 @@ _SETS: Final = frozenset(
     }
 )
 _TUPLES: Final = frozenset({"default_scopes", "audience"})
+_TEXT: Final = "tag:yaml.org,2002:str"
 _TIMESTAMP: Final = "tag:yaml.org,2002:timestamp"
 _NOT_IN_JSON: Final = frozenset(
     {_TIMESTAMP, *(f"tag:yaml.org,2002:{name}" for name in ("binary", "set", "omap", "pairs"))}
@@ -160,10 +161,9 @@ class _StrictLoader(yaml.SafeLoader):
     It refuses what is said twice: the first one would be lost unseen.
     """
 
-    yaml_implicit_resolvers: ClassVar = {
-        first: [(tag, mark) for tag, mark in resolvers if tag != _TIMESTAMP]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
+    def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> Any:  # noqa: ANN401 - the library's signature
+        tag = super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]  # no types there
+        return _TEXT if tag == _TIMESTAMP and implicit[0] else tag
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - the library's signature
         seen = set()

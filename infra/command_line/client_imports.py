@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from functions.shared.clients.client_secrets import (
 )
 from infra.command_line.client_documents import read_text
 from infra.command_line.client_table import ClientTable, clients_of
-from infra.command_line.errors import ExitCode
+from infra.command_line.errors import ExitCode, UsageError
 from infra.command_line.importing import cognito, hydra, spring
 from infra.command_line.new_clients import SECRET_METHODS
 from infra.command_line.options import Command
@@ -37,6 +38,17 @@ FORMATS: Final[Mapping[str, Callable[[str, str], Iterator[Draft]]]] = {
     "spring": spring.read,
     "hydra": hydra.read,
 }
+
+
+_ODD: Final = (
+    AttributeError,
+    TypeError,
+    ValueError,
+    OverflowError,
+    RecursionError,
+    csv.Error,
+)
+"""What reading raises for values of another type, size or depth than the format has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +125,7 @@ def import_clients(
     clients = clients_of(session)
     with session.terminal.progress("Reading"):
         known = {seen.client.client_id for seen in clients.list()}
-        drafts = FORMATS[kind](read_text(file), str(file))
+        drafts = _drafts(kind, file)
         entries = [_entry(draft, known, new_secrets=bool(new_secrets_to)) for draft in drafts]
     written = [entry for entry in entries if entry.is_written]
     if not dry_run and written:
@@ -128,6 +140,17 @@ def import_clients(
     )
     if len(written) < len(entries):
         click.get_current_context().exit(ExitCode.REFUSED)
+
+
+def _drafts(kind: str, file: Path) -> list[Draft]:
+    text = read_text(file)
+    try:
+        return list(FORMATS[kind](text, str(file)))
+    except _ODD as error:
+        # Without the value: an export holds secrets.
+        raise UsageError(
+            f"{file} has something in it that {kind} does not write.", "Is it of this format?"
+        ) from error
 
 
 def _entry(draft: Draft, known: set[str], *, new_secrets: bool) -> Entry:

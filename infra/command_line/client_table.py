@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from functions.shared.clients.client_record import Client, from_item, is_client_id, to_item
 from functions.shared.runtime.aws_clients import aws_errors
+from functions.shared.runtime.records import UnreadableRecordError
 from infra.command_line.errors import ConflictError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class ClientTable:
             ):
                 items.extend(page["Items"])
         for item in sorted(items, key=lambda each: str(each["client_id"]["S"])):
-            yield SeenClient(from_item(item), item)
+            yield _seen(item)
 
     def find(self, client_id: str) -> SeenClient | None:
         """Return a client as it is now, or None."""
@@ -68,7 +69,7 @@ class ClientTable:
                 TableName=self.name, Key={"client_id": {"S": client_id}}, ConsistentRead=True
             )
         item = answer.get("Item")
-        return SeenClient(from_item(item), item) if item else None
+        return _seen(item) if item else None
 
     def get(self, client_id: str) -> SeenClient:
         """Return a client as it is now.
@@ -134,6 +135,14 @@ class ClientTable:
             else:
                 return changed
         raise AssertionError
+
+
+def _seen(item: Mapping[str, Any]) -> SeenClient:
+    try:
+        return SeenClient(from_item(item), item)
+    except UnreadableRecordError as error:
+        whose = f"client {item['client_id']['S']}: {error.reason}"
+        raise UnreadableRecordError(reason=whose) from error
 
 
 def _is_absent() -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from functions.rotate_keys.rotation import announce
 from functions.rotate_keys.rotation_rules import RETENTION_NEEDED, SETTLING
-from infra.command_line.times import readable
+from infra.command_line.times import readable, span
 from infra.emergency import RefusedError, change_ring, find_key, revoked
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def _why_not(
     ended = "signs" if key.may_sign(now) else "signed"
     problem = (
         f"Key {key.kid} {ended} until {readable(key.sign_until)}, and a token can count for "
-        f"{RETENTION_NEEDED} seconds: good ones would be refused."
+        f"{span(RETENTION_NEEDED)} more: good ones would be refused."
     )
     return problem, f"It can be retired from {readable(possible)} on. {_INSTEAD}"
 

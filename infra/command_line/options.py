@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _KEY = "gatehouse.options"
+_WHOLE_SENTENCE = 200
+"""Letters, more than any command's first sentence has."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,18 @@ class Group(click.Group):
         _write_options(self, ctx, formatter)
         self.format_commands(ctx, formatter)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands, each with its whole first sentence: click would cut it."""
+        found = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [
+                    (name, command.get_short_help_str(_WHOLE_SENTENCE))
+                    for name, command in found
+                    if command is not None
+                ]
+            )
+
 
 class LazyGroup(Group):
     """A group whose members are imported when they are asked for: completion must be quick."""
@@ -133,7 +147,8 @@ def _write_options(
         records = [
             record
             for parameter in command.get_params(ctx)
-            if (parameter.name in shared) is wanted
+            if isinstance(parameter, click.Option)  # an argument is in the line of the usage
+            and (parameter.name in shared) is wanted
             and (record := parameter.get_help_record(ctx)) is not None
         ]
         if records:

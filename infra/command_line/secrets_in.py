@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from contextlib import suppress
+from getpass import GetPassWarning
 from pathlib import Path
 from typing import Final
 
 import click
 
 from infra.command_line.errors import NotFoundError, UsageError
+from infra.command_line.terminal import answered_or
 
 STDIN: Final = Path("-")
 _OWNER_ONLY: Final = 0o600
@@ -25,16 +28,14 @@ def read_secret(prompt: str, source: Path | None) -> str:
     A line's end after it is no part of it.
 
     Raises:
-        UsageError: it is empty, or not text.
+        UsageError: it is empty, or not text, or there is no terminal to type it on.
         NotFoundError: the file cannot be read.
+        KeyboardInterrupt: the answer is Ctrl-C.
     """
-    if source is None:
-        secret = str(click.prompt(prompt, hide_input=True, err=True))
-    else:
-        secret = _read(source)
+    secret = _typed(prompt) if source is None else _read(source)
     secret = secret.removesuffix("\n").removesuffix("\r")
     if not secret:
-        raise UsageError("The secret is empty.", "Pipe it in, or name a file that holds it.")
+        raise UsageError(f"{prompt} is empty.", "Pipe it in, or name a file that holds it.")
     return secret
 
 
@@ -57,6 +58,21 @@ def write_private_file(path: Path, text: str) -> None:
         with suppress(OSError):
             path.unlink()
         raise UsageError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def _typed(prompt: str) -> str:
+    with warnings.catch_warnings():
+        # Without a terminal the standard library would warn, and read with what is typed on show.
+        warnings.simplefilter("error", GetPassWarning)
+        nobody = UsageError(
+            f"{prompt} is not given, and there is no terminal to type it on.",
+            "Name a file that holds it, or - for stdin.",
+        )
+        try:
+            with answered_or(nobody):
+                return str(click.prompt(prompt, hide_input=True, err=True))
+        except GetPassWarning as error:
+            raise nobody from error
 
 
 def _read(source: Path) -> str:

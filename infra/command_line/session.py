@@ -50,8 +50,12 @@ class Session:
 
     @cached_property
     def aws(self) -> Aws:
-        """AWS with the caller's credentials, or the laptop's."""
-        if self.options.local:
+        """AWS with the caller's credentials, or the laptop's.
+
+        Raises:
+            UsageError: the options name no deployment, or two: that is asked before any region.
+        """
+        if self._stack is None:
             return Aws.of_laptop(laptop_aws_endpoint(self.outside.environ))
         return Aws(self.outside.sessions(self.options.profile, self.options.region))
 
@@ -63,17 +67,24 @@ class Session:
             UsageError: they name none, or two.
             NotFoundError: there is no such stack.
         """
+        if self._stack is None:
+            return laptop(self.outside.environ)
+        with self.terminal.progress(f"Looking up the stack {self._stack}"):
+            return find_stack(self.aws, self._stack)
+
+    @property
+    def _stack(self) -> str | None:
+        """The stack that the options name, None for the laptop edition."""
         if self.options.local and self.options.stack:
             raise UsageError("--local and --stack name two deployments.", "Leave one of them out.")
         if self.options.local:
-            return laptop(self.outside.environ)
+            return None
         name = self.options.stack or self.outside.environ.get("GATEHOUSE_STACK")
         if not name:
             raise UsageError(
                 "Which deployment?", "Add --stack NAME (or set GATEHOUSE_STACK), or --local."
             )
-        with self.terminal.progress(f"Looking up the stack {name}"):
-            return find_stack(self.aws, name)
+        return name
 
     def now(self) -> float:
         """Return the time, in seconds since the epoch."""

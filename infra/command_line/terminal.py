@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -16,7 +16,7 @@ from rich.text import Text
 from infra.command_line.errors import CommandError, ExitCode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from rich.console import RenderableType
@@ -78,15 +78,29 @@ class Terminal:
 
         Raises:
             CommandError: the answer is not yes, or there is nobody to ask.
+            KeyboardInterrupt: the answer is Ctrl-C.
         """
         if yes:
             return
-        try:
+        with answered_or(UnansweredError()):
             agreed = click.confirm(str(safe(question)), err=True)
-        except click.Abort:
-            raise UnansweredError from None
         if not agreed:
             raise CommandError("Nothing was changed.", "")
+
+
+@contextmanager
+def answered_or(error: CommandError) -> Iterator[None]:
+    """Ask with click; raise the error if there is no answer, and Ctrl-C as what it is.
+
+    To click both are an Abort.
+    """
+    try:
+        yield
+    except click.Abort as aborted:
+        click.echo(err=True)  # what follows is not a part of the question's line
+        if isinstance(aborted.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise error from None
 
 
 class UnansweredError(CommandError):

@@ -9,6 +9,7 @@ from typing import Final
 from infra.command_line.errors import UsageError
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_LAST: Final = datetime.max.replace(tzinfo=UTC, microsecond=0).timestamp()
 _DURATION: Final = re.compile(r"([0-9]{1,6})([smhd])")
 
 
@@ -40,14 +41,19 @@ def iso(moment: float | None) -> str | None:
     """Render a moment for programs: ISO 8601 in UTC."""
     if moment is None:
         return None
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return _date(moment).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def readable(moment: float | None, *, otherwise: str = "") -> str:
     """Render a moment for people."""
     if moment is None:
         return otherwise
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return _date(moment).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _date(moment: float) -> datetime:
+    """Return a moment's date; the calendar's last one for what is kept and lies beyond it."""
+    return datetime.fromtimestamp(min(moment, _LAST), UTC)
 
 
 def span(seconds: float) -> str:

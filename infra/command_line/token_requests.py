@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -33,6 +34,7 @@ METADATA: Final = "/.well-known/oauth-authorization-server"
 
 _ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a name
+_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, 2.1
 _OK: Final = 200
 _SERVER_ERROR: Final = 500
 _NEXT_STEPS: Final[Mapping[str, str]] = {
@@ -140,9 +142,17 @@ def request_token(
     answer = ask()
     if answer.member("error") == "use_dpop_nonce":
         answer = ask(answer.headers.get("DPoP-Nonce"))
-    document = answer.json
-    if answer.status != _OK or not isinstance(document, dict) or "access_token" not in document:
+    if answer.status != _OK:
         raise _refusal(answer)
+    token = answer.member("access_token")
+    # It goes to a terminal, a pipe or a header as it is.
+    if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+        raise CommandError(
+            f"What {endpoint} answers has no token in it.",
+            "Is that the deployment's own address, or does something else answer there?",
+            ExitCode.TROUBLE,
+        )
+    document: dict[str, Any] = answer.json
     return document
 
 

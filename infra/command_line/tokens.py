@@ -126,8 +126,8 @@ class Request:
 @pass_session
 def get(session: Session, /, client_id: str, **given: Any) -> None:  # noqa: ANN401 - click's
     """Get a token as a client, and print it, its headers, or a curl line."""
-    if given["headers"] and given["curl_file"]:
-        raise UsageError("--headers and --curl are two ways of one thing.", "Choose one.")
+    if (given["headers"], bool(given["curl_file"]), session.options.json).count(True) > 1:
+        raise UsageError("--headers, --curl and --json are ways of one thing.", "Choose one.")
     issuer = session.deployment.issuer
     proof = _proof(session, client_id, given)
     bound_to = _dpop_key(given)
@@ -157,11 +157,11 @@ def _show(
         session.terminal.show(answer)
     else:
         session.terminal.write(answer["access_token"])
-    lifetime = answer.get("expires_in")
+    lifetime, scope = answer.get("expires_in"), answer.get("scope")
     ends = f"expires in {span(lifetime)}" if isinstance(lifetime, int) else "expires some time"
     session.terminal.note(
         f"A {answer.get('token_type')} token that {ends}, with "
-        f"{'scope ' + answer['scope'] if answer.get('scope') else 'no scope'}."
+        f"{f'scope {scope}' if scope else 'no scope'}."
     )
 
 

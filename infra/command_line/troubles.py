@@ -5,6 +5,8 @@ Imported when something went wrong: it brings boto3 along, and completion must b
 
 from __future__ import annotations
 
+from typing import Final
+
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -22,6 +24,11 @@ from functions.shared.runtime.secret_store import SecretConflictError
 from functions.shared.web.oauth_errors import OAuthError
 from infra.command_line.errors import CommandError, ConflictError, ExitCode, NotFoundError
 from infra.emergency import NoSuchKeyError, RefusedError
+
+_BAD_CREDENTIALS: Final = frozenset(
+    {"UnrecognizedClientException", "InvalidAccessKeyId", "AuthFailure", "RequestExpired"}
+)
+"""How services call an access key that is unknown or over, where the word is not in the code."""
 
 
 def translated(error: Exception) -> CommandError | None:
@@ -76,7 +83,8 @@ def _of_aws(error: ClientError | BotoCoreError) -> CommandError:
     ):
         if isinstance(error, kind):
             return CommandError(problem, next_step, ExitCode.TROUBLE)
-    return CommandError(f"AWS could not be asked: {error}.", "Try again.", ExitCode.TROUBLE)
+    why = str(error).rstrip(".")
+    return CommandError(f"AWS could not be asked: {why}.", "Try again.", ExitCode.TROUBLE)
 
 
 def _of_a_service(error: ClientError) -> CommandError:
@@ -86,7 +94,7 @@ def _of_a_service(error: ClientError) -> CommandError:
     next_step = "Try again."
     if "AccessDenied" in code or code == "UnauthorizedOperation":
         next_step = "Use credentials that may do this; docs/cli.md lists the permissions."
-    elif "Token" in code or "Signature" in code:
+    elif code in _BAD_CREDENTIALS or "Token" in code or "Signature" in code:
         next_step = "Renew the credentials, for example with 'aws sso login'."
     elif "NotFound" in code:
         next_step = "Check that the stack is deployed and complete."

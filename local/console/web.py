@@ -119,7 +119,7 @@ class ConsoleSite:
             raise _RefusedError(403, "Only the console's own page may ask for this.")
         try:
             wanted = json.loads(request.body)
-        except ValueError:
+        except (ValueError, RecursionError):  # the latter for one that is nested too deeply
             raise _RefusedError(400, "This is no JSON.") from None
         if not isinstance(wanted, dict):
             raise _RefusedError(400, "A task takes a JSON object.")

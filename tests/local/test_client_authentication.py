@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -28,6 +27,7 @@ from local.gateway import messages
 from local.http_server import Server
 from local.keyed_clients import SIGNING_CLIENT
 from local.keyed_clients import assertion as demo_assertion
+from local.workers import how_many
 from tests.support.assertions import assertion, assertion_claims, assertion_form
 from tests.support.dpop_proofs import proof
 from tests.support.laptop import ROOT
@@ -220,7 +220,7 @@ def test_an_assertion_authenticates_a_caller_of_introspection(laptop: Laptop) ->
     assert post(f"{issuer}/oauth2/introspect", form) == (200, {"active": False})
 
 
-def test_keys_are_fetched_from_a_jwks_uri_once(
+def test_keys_are_fetched_from_a_jwks_uri_once_by_each_process(
     laptop: Laptop, registry: DynamoDbClients, site: Site
 ) -> None:
     client_id = f"remote-{uuid4()}"
@@ -232,10 +232,11 @@ def test_keys_are_fetched_from_a_jwks_uri_once(
         )
     )
     issuer = laptop.addresses.issuer
-    for _ in range(3):
+    workers = how_many(os.environ)
+    for _ in range(5 * workers):
         claims = assertion_claims(time.time(), iss=client_id, sub=client_id, aud=issuer)
         assert post(f"{issuer}/oauth2/token", assertion_form(assertion(claims)))[0] == 200
-    assert site.asked == 1
+    assert 1 <= site.asked <= workers
 
 
 def test_a_jwks_uri_where_nobody_answers_is_503(laptop: Laptop, registry: DynamoDbClients) -> None:
@@ -277,7 +278,8 @@ def test_a_workload_proves_itself_with_its_issuers_token(
         post(url, assertion_form(token, client_id=client_id))[0] for token in (good, good, bad)
     ]
     assert statuses == [200, 200, 401]
-    assert site.asked == 2
+    # Discovery and keys, in each process that was asked.
+    assert site.asked in range(2, 2 * how_many(os.environ) + 1, 2)
 
 
 def test_failures_past_the_limit_are_429_with_retry_after(laptop: Laptop) -> None:
@@ -295,24 +297,3 @@ def test_failures_past_the_limit_are_429_with_retry_after(laptop: Laptop) -> Non
 def test_demo_private_keys_are_readable_by_their_owner_only(laptop: Laptop) -> None:
     for path in (CERTIFICATES.client, ROOT / ".gatehouse" / "keys" / f"{SIGNING_CLIENT}.pem"):
         assert path.stat().st_mode & 0o077 == 0
-
-
-def test_every_command_of_the_documentation_works_as_it_stands(laptop: Laptop) -> None:
-    text = (ROOT / "docs" / "client-authentication.md").read_text()
-    addresses = laptop.addresses
-    for documented, here in (
-        ("http://localhost:8085/ms-auth-server", addresses.issuer),
-        ("https://localhost:8443/ms-auth-server", addresses.mtls_auth_server),
-    ):
-        text = text.replace(documented, here)
-    blocks = re.findall(r"```console\n(.*?)```", text, re.DOTALL)
-    assert blocks
-    for block in blocks:
-        commands = re.sub(r"^\$ ", "", block, flags=re.MULTILINE)
-        environ = os.environ | {"GATEHOUSE_AUTH_PORT": str(addresses.auth_port)}
-        shell = ["bash", "-euo", "pipefail", "-c", commands]
-        result = subprocess.run(
-            shell, cwd=ROOT, env=environ, capture_output=True, text=True, check=False, timeout=60
-        )
-        assert result.stdout.count("HTTP/1.1 ") == commands.count("curl "), result.stderr
-        assert result.stdout.count("HTTP/1.1 200 ") == commands.count("curl "), result.stdout

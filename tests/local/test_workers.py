@@ -20,7 +20,7 @@ from local.console.backstage import BACKSTAGE, sockets_of
 from local.console.processes import Processes
 from local.console.stagehand import JWKS_PATH
 from local.errors import LaptopError
-from local.workers import how_many
+from local.workers import how_many, shares
 from tests.support.chalice import chalice_local
 from tests.support.laptop import ROOT, free_environment
 
@@ -102,10 +102,19 @@ def is_gone(pid: int) -> bool:
     return True
 
 
-def test_connections_are_spread_evenly(server: Running, connect: Connect) -> None:
-    connections = [connect(server.port) for _ in range(2 * WORKERS)]
-    answers = [ask(connection) for connection in connections]
-    assert sorted(map(answers.count, set(answers))) == [2] * WORKERS
+def test_every_worker_gets_connections(server: Running, connect: Connect) -> None:
+    assert len(workers_of(server, connect)) == WORKERS
+
+
+def test_who_has_more_connections_than_another_is_ahead() -> None:
+    first, second, third = shares(3)
+    assert [each.is_ahead for each in (first, second, third)] == [False, False, False]
+    first.add(1)
+    second.add(1)
+    assert [each.is_ahead for each in (first, second, third)] == [True, True, False]
+    third.add(1)
+    first.add(-1)
+    assert [each.is_ahead for each in (first, second, third)] == [False, True, True]
 
 
 def test_a_connection_that_ends_makes_room_for_the_next(server: Running, connect: Connect) -> None:

@@ -141,7 +141,7 @@ def test_what_a_service_does_with_the_data_key_is_part_of_a_call() -> None:
 def test_a_key_is_judged_by_the_tags_that_it_was_made_with(
     roles: Roles, tags: dict[str, str], refused: int
 ) -> None:
-    key = {"key": "1234", "tags": tags, "place": "a test"}
+    key = {"key": "1234", "usage": "SIGN_VERIFY", "tags": tags, "place": "a test"}
     use = _record("functions.issue_token", "kms:Sign", KeyId=f"{KEY_ARN}1234")
     assert len(_refused(roles, key, use)) == refused
 
@@ -194,6 +194,17 @@ def test_no_function_may_touch_a_key_of_another_stack(
     for action in ("Sign", "ScheduleKeyDeletion", "GetPublicKey", "CreateAlias", "DeleteAlias"):
         assert not roles.allows(function, Request(f"kms:{action}", f"{KEY_ARN}stranger", tags))
     assert not roles.allows("RotateKeys", Request("kms:CreateKey", "*"))
+
+
+@pytest.mark.parametrize(("usage", "expected"), [("SIGN_VERIFY", True), ("ENCRYPT_DECRYPT", False)])
+def test_no_tag_gives_the_rotator_a_key_that_data_is_encrypted_with(
+    roles: Roles, usage: str, *, expected: bool
+) -> None:
+    """Who may tag the keys it makes may tag others: KMS tells the two apart in no policy."""
+    context = {f"aws:ResourceTag/{STACK_TAG}": ("gatehouse",), "kms:KeyUsage": (usage,)}
+    for action in ("ScheduleKeyDeletion", "CreateAlias", "DeleteAlias", "GetPublicKey"):
+        request = Request(f"kms:{action}", f"{KEY_ARN}tagged", context)
+        assert roles.allows("RotateKeys", request) is expected
 
 
 def test_only_what_signs_may_sign_and_it_makes_no_keys(roles: Roles) -> None:

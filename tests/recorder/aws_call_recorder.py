@@ -102,10 +102,12 @@ def _before(params: dict[str, Any], model: Any, context: dict[str, Any], **_: ob
 
 
 def _made(parsed: dict[str, Any], context: dict[str, Any], **_: object) -> None:
-    """Write down the tags of every key, whoever made it: later calls are judged by them."""
+    """Write down what every key is for, and its tags, whoever made it: they judge later calls."""
     metadata = parsed.get("KeyMetadata")
     if metadata:
-        write({"key": metadata["KeyId"], "tags": _tags(context.get(_HELD, {}))})
+        asked = context.get(_HELD, {})
+        usage = asked.get("KeyUsage", "ENCRYPT_DECRYPT")  # KMS's own default
+        write({"key": metadata["KeyId"], "usage": usage, "tags": _tags(asked)})
 
 
 def _tags(params: dict[str, Any]) -> dict[str, str]:

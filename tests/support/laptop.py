@@ -40,15 +40,17 @@ class Laptop:
     addresses: Addresses
     process: subprocess.Popen[str]
     lines: list[str] = field(default_factory=list)
+    reader: threading.Thread | None = None
 
     def wait_for_line(self, text: str, *, seconds: float = START_SECONDS, after: int = 0) -> str:
         """Return the first line from number `after` on that holds `text`; fail when time is up."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
+            is_over = self.reader is not None and not self.reader.is_alive()
             for line in self.lines[after:]:
                 if text in line:
                     return line
-            if self.process.poll() is not None and not self.lines:
+            if is_over:
                 break
             time.sleep(0.02)
         raise AssertionError(f"{text!r} was not printed, only:\n" + "".join(self.lines))
@@ -86,6 +88,7 @@ def running(environ: dict[str, str], *arguments: str) -> Iterator[Laptop]:
     assert process.stdout is not None
     reader = threading.Thread(target=lambda: laptop.lines.extend(process.stdout or ()), daemon=True)
     reader.start()
+    laptop.reader = reader
     try:
         yield laptop
     finally:

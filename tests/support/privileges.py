@@ -179,27 +179,29 @@ def _calls(records: Iterable[Record]) -> Iterator[Record]:
 
 
 class Keys:
-    """The KMS keys that a run made: the tags that each was made with, and their aliases."""
+    """The KMS keys that a run made: what each is for, the tags it was made with, its aliases."""
 
-    def __init__(self, tags: Mapping[str, Mapping[str, str]], of_alias: Mapping[str, str]) -> None:
-        self._tags = tags
+    def __init__(self, made: Mapping[str, Record], of_alias: Mapping[str, str]) -> None:
+        self._made = made
         self._of_alias = of_alias
 
     @classmethod
     def made_in(cls, records: Sequence[Record]) -> Keys:
         """Read them from the records."""
-        tags = {record["key"]: record["tags"] for record in records if "key" in record}
+        made = {record["key"]: record for record in records if "key" in record}
         parameters = [record["parameters"] for record in records if "caller" in record]
         aliases = {
             each["AliasName"]: each["TargetKeyId"] for each in parameters if "TargetKeyId" in each
         }
-        return cls(tags, aliases)
+        return cls(made, aliases)
 
     def request(self, action: str, key: str) -> Request:
         """Return the request to do something to a key."""
         key_id = key.rpartition("/")[2]
-        tags = self._tags.get(key_id, {})
-        return Request(action, _own_arn("kms", f"key/{key_id}"), _tag_context("Resource", tags))
+        made = self._made.get(key_id)
+        context = _tag_context("Resource", made["tags"]) if made else {}
+        usage = {"kms:KeyUsage": (made["usage"],)} if made else {}
+        return Request(action, _own_arn("kms", f"key/{key_id}"), context | usage)
 
     def of_alias(self, alias: str) -> str:
         """Return the key that an alias stands for."""

@@ -45,7 +45,11 @@ def deploy_all(
     resources: dict[str, Any] = {
         "RotateKeysSchedule": {
             "Type": "AWS::Events::Rule",
-            "Properties": {"ScheduleExpression": "rate(1 hour)", "State": "ENABLED"},
+            "Properties": {
+                "ScheduleExpression": "rate(1 hour)",
+                "State": "ENABLED",
+                "Targets": [{"Id": "it", "Arn": {"Fn::GetAtt": ["RotateKeys", "Arn"]}}],
+            },
         },
         "GuardedApi": {"Type": "AWS::ApiGateway::RestApi", "Properties": {"Name": "guarded"}},
         "Operations": {

@@ -36,6 +36,7 @@ ISSUING: Final = tuple(
 """Those whose environment names the issuer."""
 
 _ALARM: Final = re.compile(r"^  (\w+):\n    Type: AWS::CloudWatch::Alarm$", re.MULTILINE)
+_EXPIRING: Final = frozenset({"ENABLED", "ENABLING"})
 _DEPLOY: Final = "Deploy again, or import the change into the template."
 
 
@@ -139,9 +140,14 @@ def authorizer_cache(patient: Patient) -> Iterator[Finding]:
 def schedule(patient: Patient) -> Iterator[Finding]:
     """The rotator is started every hour."""
     name = patient.deployment.resource("RotateKeysSchedule")
-    rule = patient.aws("events").describe_rule(Name=name)
-    if rule.get("State") == "ENABLED":
+    events = patient.aws("events")
+    rule = events.describe_rule(Name=name)
+    rotator = patient.function("RotateKeys")["FunctionArn"]
+    started = {target["Arn"] for target in events.list_targets_by_rule(Rule=name)["Targets"]}
+    if rule.get("State") == "ENABLED" and rotator in started:
         yield ok(f"RotateKeys runs at {rule.get('ScheduleExpression')}")
+    elif rule.get("State") == "ENABLED":
+        yield failure("the schedule of RotateKeys does not start it: keys are not rotated", _DEPLOY)
     else:
         yield failure(
             f"the schedule of RotateKeys is {rule.get('State')}: keys are not rotated",
@@ -185,7 +191,8 @@ def tables(patient: Patient) -> Iterator[Finding]:
     for logical_id in ("TokensTable", "StateTable"):
         name = deployment.resource(logical_id)
         live = dynamodb.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
-        if live.get("AttributeName") != "expires_at":
+        status = live.get("TimeToLiveStatus")
+        if status not in _EXPIRING or live.get("AttributeName") != "expires_at":
             faults.append(warning(f"{logical_id} keeps what has expired: it only grows", _DEPLOY))
     yield from either(faults, "recovery, protection and expiry are on")
 

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import boto3
 import pytest
+from moto import mock_aws
 
 from infra import deploy
 from local.aws import TEMPLATE
@@ -62,3 +64,31 @@ def test_without_a_region_nothing_is_deployed_and_the_answer_says_how_to_set_one
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     assert deploy.main(["--stage", "dev"]) == 1
     assert "export AWS_DEFAULT_REGION=" in capsys.readouterr().err
+
+
+def test_a_region_whose_api_gateway_may_write_no_logs_is_told_how_to_let_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    with mock_aws():
+        assert deploy.main(["--stage", "dev", "--no-guide"]) == 1
+        assert "AmazonAPIGatewayPushToCloudWatchLogs" in capsys.readouterr().err
+        role = boto3.client("iam").create_role(RoleName="logs", AssumeRolePolicyDocument="{}")
+        boto3.client("apigateway").update_account(
+            patchOperations=[
+                {"op": "replace", "path": "/cloudwatchRoleArn", "value": role["Role"]["Arn"]}
+            ]
+        )
+        assert not deploy.lacks_log_role(boto3.Session())
+
+
+def test_who_may_not_ask_about_logs_is_not_kept_from_deploying(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in (*CREDENTIALS, "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    assert not deploy.lacks_log_role(boto3.Session(region_name="eu-west-1"))

@@ -105,3 +105,23 @@ def test_a_removal_that_ended_half_way_is_taken_up_again() -> None:
 def test_a_stack_that_is_not_there_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert remove.main(["--stack", "nowhere"], ask=lambda _: pytest.fail("asked")) == 1
     assert "The stack nowhere could not be removed" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("account")
+@pytest.mark.parametrize("silence", [EOFError, KeyboardInterrupt])
+def test_nobody_to_ask_is_a_no(silence: type[BaseException]) -> None:
+    def ask(_question: str) -> str:
+        raise silence
+
+    assert remove.main(["--stack", STACK], ask=ask) == 1
+    assert _stack_status() == "CREATE_COMPLETE"
+
+
+@pytest.mark.usefixtures("account")
+def test_a_stack_of_something_else_is_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    boto3.client("cloudformation").create_stack(
+        StackName="theirs",
+        TemplateBody='{"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}',
+    )
+    assert remove.main(["--stack", "theirs"], ask=lambda _: pytest.fail("asked")) == 1
+    assert "theirs is no stack of Gatehouse" in capsys.readouterr().err

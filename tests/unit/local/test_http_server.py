@@ -354,17 +354,6 @@ def test_a_body_up_to_the_limit_is_read(served: Served) -> None:
     assert served.echo.requests[0].body == body
 
 
-def test_an_answer_that_waits_for_another_one_does_not_keep_it_waiting(served: Served) -> None:
-    with served.connect() as slow:
-        slow.sendall(b"GET /slow HTTP/1.1\r\n" + HOST + b"\r\n")
-        while not served.echo.requests:
-            time.sleep(0.001)
-        answer = served.exchange(b"GET / HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n")
-        assert status(answer) == 200
-        served.echo.gate.set()
-        assert status(read_one(slow)) == 200
-
-
 def test_a_client_that_breaks_off_gets_no_answer(served: Served) -> None:
     for sent in (b"", b"GET / HT", b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n\r\nab"):
         assert served.exchange(sent) == b""

@@ -161,7 +161,7 @@ def test_addresses_in_an_environment_become_the_laptop_s(ours: Template) -> None
     assert found.environment["ISSUER"] == "http://localhost:8085/ms-auth-server"
     assert found.environment["CLIENTS_TABLE"] == "clientstable"
     assert found.handler == "functions.issue_token.handler.handle"
-    assert (found.timeout, found.memory) == (10, 512)
+    assert (found.timeout, found.memory) == (15, 512)
 
 
 def test_without_a_name_for_a_table_its_function_cannot_be_described(ours: Template) -> None:

@@ -162,6 +162,10 @@ def test_a_backup_of_another_issuer_is_restored_with_a_warning(
         ),
         ({"key_ring": {"version": 2, "keys": []}}, "version 2"),
         ({"key_ring": 1}, "cannot be restored"),
+        ({"clients": {"a": 1}}, "cannot be restored"),
+        ({"clients": [1]}, "cannot be restored"),
+        ({"clients": [{"client_id": "a"}]}, "cannot be restored"),
+        ({"clients": [{"client_id": {"N": "1e999999"}}]}, "cannot be restored"),
     ],
 )
 def test_what_is_no_backup_of_ours_is_refused_whole(
@@ -176,7 +180,9 @@ def test_what_is_no_backup_of_ours_is_refused_whole(
     assert said in str(refused.value)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", "nothing", '{"format": "gatehouse-backup"}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", "nothing", "[" * 100_000, '{"format": "gatehouse-backup"}']
+)
 def test_any_other_file_is_no_backup(tmp_path: Path, text: str) -> None:
     (tmp_path / "file").write_text(text)
     with pytest.raises(UsageError, match=r"is no backup of Gatehouse\.$"):

@@ -14,10 +14,12 @@ from functions.shared.clients.client_record import Client
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
 from functions.shared.clients.federation_rules import FederationRule
 from infra.command_line import client_schema
-from infra.command_line.client_changes import plan
+from infra.command_line.client_changes import OF_THE_STACK, plan
 from infra.command_line.client_documents import checked, from_document, read_file, to_document
 from infra.command_line.errors import ConflictError, UsageError
+from local.aws import TEMPLATE
 from local.demo_clients import authorizer_client, demo_clients
+from local.gateway.cloudformation import load
 from local.keyed_clients import keyed_clients
 from tests.support.command_line import Meanwhile
 from tests.support.server import client
@@ -129,6 +131,14 @@ def test_what_makes_no_client_is_refused_by_field(change: dict[str, Any], said: 
         ("clients:\n- 1\n", "client 0 is no object"),
         ("clients: []\nother: 1\n", "has a field that is not known (other)"),
         ("!!python/object:os.system {}", "is not YAML"),
+        ("clients: !!binary aGVsbG8=", "line 1, column 10: binary is a type that JSON does not"),
+        ("clients: !!set {a}", "set is a type that JSON does not have"),
+        ("clients: !!timestamp 2027-01-31", "timestamp is a type that JSON does not have"),
+        ("clients: .nan", "line 1, column 10: nan is a number that JSON does not have"),
+        ("clients: -.inf", "-inf is a number that JSON does not have"),
+        (f"clients: {'9' * 5000}", "line 1, column 10: a number is too long"),
+        ("clients:\n- 1: a\n", "line 2, column 3: 1 names a field and is no text"),
+        ("[" * 20_000, "is nested too deeply"),
     ],
 )
 def test_a_file_that_is_none_is_refused_by_place(tmp_path: Path, text: str, said: str) -> None:
@@ -136,6 +146,22 @@ def test_a_file_that_is_none_is_refused_by_place(tmp_path: Path, text: str, said
     with pytest.raises(UsageError) as refused:
         read_file(tmp_path / "clients.yaml")
     assert said in str(refused.value)
+
+
+def test_what_yaml_takes_for_a_date_is_a_text_and_a_whole_number_is_one(
+    gatehouse: CommandLine, tmp_path: Path
+) -> None:
+    (tmp_path / "clients.yaml").write_text(
+        "clients:\n"
+        "- {client_id: dated, name: 2027-01-31, authentication_methods: [federated_jwt],\n"
+        "   token_lifetime: 600.0, federation: [{issuer: 'https://i', audience: us, subject: s,\n"
+        "   claims: {since: 2027-02-30, share: 0.5}}]}\n"
+    )
+    assert gatehouse("clients", "apply", str(tmp_path / "clients.yaml"), "--yes").code == 0
+    made = gatehouse.clients.get("dated").client
+    assert (made.name, made.token_lifetime) == ("2027-01-31", 600)
+    assert made.federation[0].claims == {"since": "2027-02-30", "share": 0.5}
+    assert gatehouse("clients", "diff", str(tmp_path / "clients.yaml")).code == 0
 
 
 def test_a_secret_that_somebody_put_into_a_file_is_not_repeated(
@@ -236,6 +262,17 @@ def test_a_client_that_the_file_does_not_name_goes_only_with_prune(
     pruned = gatehouse("clients", "apply", written(tmp_path, PLAIN), "--prune", "--yes")
     assert pruned.code == 0
     assert [seen.client.client_id for seen in gatehouse.clients.list()] == ["service-client-jwt"]
+
+
+def test_the_stacks_own_client_is_never_pruned(gatehouse: CommandLine, tmp_path: Path) -> None:
+    own = authorizer_client("a secret that the stack made")
+    gatehouse.clients.put(own, None)
+    credentials = load(TEMPLATE)["Resources"]["IntrospectionCredentials"]["Properties"]
+    made = json.loads(credentials["GenerateSecretString"]["SecretStringTemplate"])
+    assert own.client_id == made["client_id"] == OF_THE_STACK
+    pruned = gatehouse("clients", "apply", written(tmp_path, PLAIN), "--prune", "--yes")
+    assert pruned.code == 0
+    assert gatehouse.clients.get(own.client_id).client == own
 
 
 @pytest.mark.parametrize(("says", "is_disabled"), [(None, True), (False, False), (True, True)])

@@ -116,7 +116,7 @@ def test_keyed_clients_are_registered_by_what_they_are_checked_by(
         (("create", "a", "--jwks-uri", "https://x", "--secret-file", "-"), "takes a secret"),
         (("create", "a", "--certificate-name", "phone=1"), "certificate_name"),
         (("create", "a", "--token-profile", "at+jwt"), "needs an audience"),
-        (("create", "a", "--secret-file", "-"), "The secret is empty"),
+        (("create", "a", "--secret-file", "-"), "The client's secret is empty"),
         (("rotate-secret", "service-client-jwt", "--old-until", "soon"), "is no time"),
         (("rotate-secret", "service-client-jwt", "--old-until", "2001-01-01"), "is over"),
         (("show", "ä"), "cannot be a client_id"),
@@ -320,5 +320,14 @@ def test_a_record_of_a_newer_version_is_said_to_be_one(gatehouse: CommandLine) -
     )
     refused = gatehouse("clients", "list")
     assert refused.code == 4
-    assert "schema_version 2" in refused.stderr
+    assert "client service-client-jwt: a record has schema_version 2" in refused.stderr
     assert "A newer Gatehouse may have written it" in refused.stderr
+
+
+def test_a_secret_that_ends_after_the_calendar_is_shown_with_its_last_day(
+    gatehouse: CommandLine,
+) -> None:
+    (secret,) = client().secrets
+    gatehouse.clients.put(client(secrets=(replace(secret, expires_at=10**18),)), None)
+    shown = gatehouse("clients", "show", "service-client-jwt", "--json")
+    assert shown.json["secrets"][0]["expires_at"] == "9999-12-31T23:59:59Z"

@@ -68,6 +68,12 @@ def cache_for_longer() -> None:
     )
 
 
+def take_the_target_away() -> None:
+    rule = physical_name("RotateKeysSchedule")
+    aws_client("events").enable_rule(Name=rule)
+    aws_client("events").remove_targets(Rule=rule, Ids=["it"])
+
+
 WRONGS: dict[str, tuple[str, str, Callable[[], object]]] = {
     "an issuer of another stack": (
         "issuer",
@@ -95,6 +101,19 @@ WRONGS: dict[str, tuple[str, str, Callable[[], object]]] = {
         "schedule",
         "the schedule of RotateKeys is DISABLED",
         lambda: aws_client("events").disable_rule(Name=physical_name("RotateKeysSchedule")),
+    ),
+    "a schedule that starts nothing": (
+        "schedule",
+        "the schedule of RotateKeys does not start it",
+        take_the_target_away,
+    ),
+    "states that are kept for ever": (
+        "tables",
+        "StateTable keeps what has expired",
+        lambda: aws_client("dynamodb").update_time_to_live(
+            TableName=physical_name("StateTable"),
+            TimeToLiveSpecification={"AttributeName": "expires_at", "Enabled": False},
+        ),
     ),
     "clients that cannot be brought back": (
         "tables",

@@ -361,6 +361,26 @@ def test_a_refused_file_is_exit_code_2(gatehouse: CommandLine, tmp_path: Path) -
     assert "is not JSON: line 1, column 2" in refused.stderr
 
 
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("cognito", '{"ClientId": "a", "ClientSecret": 5}'),
+        ("cognito", '{"ClientId": "a", "AllowedOAuthFlows": 5}'),
+        ("hydra", "[" * 100_000),
+        ("spring", '[{"client_id": "a", "token_settings": {"access-token-time-to-live": 1e999}}]'),
+        ("spring", f"client_id\n{'a' * 200_000}\n"),
+    ],
+    ids=["secret", "flows", "depth", "lifetime", "width"],
+)
+def test_what_no_export_has_is_a_sentence_without_it(
+    gatehouse: CommandLine, tmp_path: Path, kind: str, text: str
+) -> None:
+    (tmp_path / "export").write_text(text)
+    refused = gatehouse("clients", "import", kind, str(tmp_path / "export"), "--yes")
+    assert (refused.code, refused.stdout) == (2, "")
+    assert f"has something in it that {kind} does not write" in refused.stderr
+
+
 def test_an_export_is_imported_with_a_report(gatehouse: CommandLine, tmp_path: Path) -> None:
     gatehouse.clients.put(client("known"), None)
     export, secrets = tmp_path / "export", tmp_path / "secrets"

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 import boto3
@@ -10,6 +13,7 @@ from botocore.exceptions import (
     ClientError,
     EndpointConnectionError,
     NoCredentialsError,
+    NoRegionError,
     ProfileNotFound,
     UnauthorizedSSOTokenError,
 )
@@ -52,6 +56,14 @@ def commands(group: click.Group, *path: str) -> Iterator[tuple[str, ...]]:
 def test_the_references_in_docs_are_what_the_code_says() -> None:
     for name, text in pages().items():
         assert (FOLDER / name).read_text() == text, "python -m infra.command_line.reference"
+
+
+def test_a_list_of_commands_cuts_no_sentence() -> None:
+    for group in ((), ("clients",), ("keys",), ("token",)):
+        shown = CommandLine(ManualClock())(*group, "--help").stdout
+        _, _, listed = shown.partition("\nCommands:\n")
+        assert listed
+        assert "..." not in listed
 
 
 @pytest.mark.parametrize("command", list(commands(app)), ids=" ".join)
@@ -118,6 +130,16 @@ def test_a_deployment_that_cannot_be_found_is_a_sentence(
         assert len(refused.stderr.splitlines()) == 1
 
 
+def test_which_deployment_is_asked_before_whose_aws() -> None:
+    def nobodys(profile: str | None, region: str | None) -> boto3.Session:
+        raise NoRegionError
+
+    outside = Outside(sessions=nobodys, environ=NOBODY)
+    for command in (["clients", "list"], ["keys", "list"], ["doctor"], ["backup", "file"]):
+        refused = click.testing.CliRunner().invoke(app, command, obj=outside)
+        assert refused.stderr.startswith("Which deployment?")
+
+
 def test_a_stack_without_our_table_is_a_sentence(gatehouse: CommandLine) -> None:
     found = deployments.find_stack(_aws(), STACK)
     with pytest.raises(CommandError, match="has no TruststoreBucket") as refused:
@@ -156,6 +178,7 @@ def _client_error(code: str) -> ClientError:
         (EndpointConnectionError(endpoint_url="http://x"), ExitCode.TROUBLE, "make run"),
         (_client_error("AccessDeniedException"), ExitCode.TROUBLE, "docs/cli.md"),
         (_client_error("ExpiredTokenException"), ExitCode.TROUBLE, "Renew the credentials"),
+        (_client_error("UnrecognizedClientException"), ExitCode.TROUBLE, "Renew the credentials"),
         (_client_error("ThrottlingException"), ExitCode.TROUBLE, "Try again."),
         (SecretConflictError(), ExitCode.CONFLICT, "Run the command again."),
     ],
@@ -216,6 +239,28 @@ def test_a_moment_is_written_as_people_do(text: str, moment: int) -> None:
     assert parse_moment(text, NOW + 0.5) == moment
 
 
+def test_a_secret_is_not_typed_where_it_would_be_shown() -> None:
+    refused = subprocess.run(
+        [sys.executable, "-m", "infra.command_line", "--local", "token", "get", "a"],
+        input="typed\n",
+        capture_output=True,
+        check=False,
+        start_new_session=True,  # without a terminal of any kind
+        text=True,
+    )
+    assert refused.returncode == ExitCode.USAGE
+    assert refused.stderr.startswith("The secret of a is not given, and there is no terminal")
+    assert len(refused.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["", "soon", "9999-12-31T23:59:59-23:59", "0001-01-01T00:00+14:00", "2027-02-30"]
+)
+def test_what_is_no_moment_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="is no time"):
+        parse_moment(text, NOW)
+
+
 def test_a_secret_can_be_typed_without_being_shown() -> None:
     @click.command()
     def ask() -> None:
@@ -223,6 +268,24 @@ def test_a_secret_can_be_typed_without_being_shown() -> None:
 
     result = click.testing.CliRunner().invoke(ask, input="typed\n")
     assert (result.stdout, "typed" in result.output) == ("5\n", False)
+
+
+class _CtrlC(BytesIO):
+    """A terminal at which somebody presses Ctrl-C."""
+
+    def read1(self, size: int | None = -1) -> bytes:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("typed", "code"), [(_CtrlC(), 130), (BytesIO(), 2)])
+@pytest.mark.parametrize("command", [("clients", "delete", "a"), ("token", "get", "a")])
+def test_ctrl_c_at_a_question_is_130_and_no_answer_a_sentence(
+    gatehouse: CommandLine, command: tuple[str, ...], typed: BytesIO, code: int
+) -> None:
+    gatehouse.clients.put(client("a"), None)
+    run = gatehouse(*command, answer=typed)
+    assert (run.code, run.stdout) == (code, "")
+    assert gatehouse.clients.find("a") is not None
 
 
 def test_an_interrupted_command_is_130(gatehouse: CommandLine) -> None:

@@ -229,9 +229,13 @@ def test_a_curl_line_names_a_file_and_never_the_token(
         (Said(400, '{"error":"invalid_scope"}'), 1, "gatehouse clients show"),
         (Said(503, '{"error":"temporarily_unavailable"}'), 4, "log line"),
         (Said(302, "", {"Location": "https://elsewhere.example"}), 1, "answers 302"),
-        (Said(200, "<html>"), 1, "answers 200"),
+        (Said(200, "<html>"), 4, "no token in it"),
+        (Said(200, "[" * 100_000), 4, "no token in it"),
+        (Said(200, '{"access_token":["a"]}'), 4, "no token in it"),
+        (Said(200, '{"access_token":"a\\u001b]0;owned\\u0007"}'), 4, "no token in it"),
+        (Said(200, '{"access_token":"a\\nX-Another: header"}'), 4, "no token in it"),
     ],
-    ids=["client", "scope", "trouble", "redirect", "no JSON"],
+    ids=["client", "scope", "trouble", "redirect", "HTML", "depth", "list", "escape", "header"],
 )
 def test_a_refusal_says_what_to_do(
     server: AnswersServer, gatehouse: CommandLine, said: Said, code: int, problem: str
@@ -240,6 +244,16 @@ def test_a_refusal_says_what_to_do(
     refused = gatehouse("token", "get", "billing", answer="secret\n")
     assert (refused.code, refused.stdout) == (code, "")
     assert problem in refused.stderr
+
+
+def test_what_an_answer_says_beside_its_token_may_be_anything(
+    server: AnswersServer, gatehouse: CommandLine
+) -> None:
+    odd = {"access_token": "the-token", "token_type": [1], "expires_in": "?", "scope": ["\x1b[2J"]}
+    server.answers[TOKEN] = Said(200, json.dumps(odd))
+    got = gatehouse("token", "get", "billing", answer="secret\n")
+    assert (got.code, got.stdout) == (0, "the-token\n")
+    assert "\x1b" not in got.stderr
 
 
 def test_a_certificate_needs_an_address_that_asks_for_it(
@@ -277,7 +291,8 @@ def test_what_makes_no_sense_is_said_before_anything_is_sent(
         (("--method", "private_key_jwt"), "private_key_jwt needs --key"),
         (("--method", "federated_jwt"), "federated_jwt needs --assertion-file"),
         (("--method", "tls_client_auth"), "tls_client_auth needs --certificate"),
-        (("--headers", "--curl", "file"), "two ways of one thing"),
+        (("--headers", "--curl", "file"), "ways of one thing"),
+        (("--headers", "--json"), '"--headers, --curl and --json are ways of one thing."'),
         (("--key", str(locked)), "has a password"),
         (("--key", str(public)), "a public key only"),
         (("--key", str(odd)), "not for any algorithm of ours"),
