@@ -1,6 +1,6 @@
 """`make storm`: rotate the signing key while clients ask for tokens and use them.
 
-python -m local.storm [--seconds 60] [--clients 4]
+python -m local.storm [--seconds 60] [--clients 4] [--pause 0]
 
 Everything is real: `chalice local`, the authorizer, moto, the rotation's own arithmetic. Only the
 announcement is hurried, from hours to the half minute after which every process of ours has read
@@ -51,6 +51,7 @@ class Storm:
 
     addresses: Addresses
     ends: float
+    pause: float = 0.0
     tokens_by_kid: Counter[str] = field(default_factory=Counter)
     requests: int = 0
     refusals: list[str] = field(default_factory=list)
@@ -68,6 +69,7 @@ class Storm:
                 self.use(first)
             except (OSError, KeyError, ValueError, http.client.HTTPException) as error:
                 self._note(f"{type(error).__name__}: {error}")
+            time.sleep(self.pause)
         if first:
             self.kept.append(first)
 
@@ -128,7 +130,7 @@ def _hurried(ring: KeyRing, seconds: int) -> KeyRing:
     return KeyRing((*ring.keys[:-2], ended, replace(new, sign_from=new.sign_from - seconds)))
 
 
-def run(seconds: int, clients: int) -> int:
+def run(seconds: int, clients: int, pause: float) -> int:
     """Start the laptop edition, let the storm blow over a rotation, and tell what was seen."""
     os.environ.pop("AWS_ENDPOINT_URL", None)
     addresses = Addresses.from_env(os.environ)
@@ -136,7 +138,7 @@ def run(seconds: int, clients: int) -> int:
     addresses = without_taken_mutual_tls(addresses)
     with Supervisor(LOGS / str(addresses.auth_port)) as supervisor:
         start_everything(supervisor, addresses)
-        storm = Storm(addresses, time.time() + seconds)
+        storm = Storm(addresses, time.time() + seconds, pause)
         threads = [threading.Thread(target=storm.blow) for _ in range(clients)]
         for thread in threads:
             thread.start()
@@ -169,11 +171,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="local.storm")
     parser.add_argument("--seconds", type=int, default=SHORTEST + 15)
     parser.add_argument("--clients", type=int, default=4)
+    parser.add_argument(
+        "--pause", type=float, default=0.0, help="seconds between a client's tokens"
+    )
     given = parser.parse_args()
     if given.seconds < SHORTEST or given.clients < 1:
         parser.error(f"a storm needs {SHORTEST} seconds and a client at least")
     try:
-        return run(given.seconds, given.clients)
+        return run(given.seconds, given.clients, given.pause)
     except LaptopError as error:
         print(error, file=sys.stderr)
         return 1

@@ -15,7 +15,17 @@ from tests.support.laptop import ROOT, free_environment
 
 def test_a_rotation_under_load_refuses_no_good_token() -> None:
     result = subprocess.run(
-        [sys.executable, "-m", "local.storm", "--seconds", "47", "--clients", "2"],
+        [
+            sys.executable,
+            "-m",
+            "local.storm",
+            "--seconds",
+            "47",
+            "--clients",
+            "2",
+            "--pause",
+            "0.05",
+        ],
         cwd=ROOT,
         env=free_environment(),
         capture_output=True,
@@ -36,5 +46,5 @@ def test_a_rotation_under_load_refuses_no_good_token() -> None:
 def test_a_refused_token_and_a_rotation_that_never_came_are_failures(
     tokens: dict[str, int], refusals: list[str]
 ) -> None:
-    storm = Storm(Addresses(), 0.0, Counter(tokens), sum(tokens.values()), refusals)
+    storm = Storm(Addresses(), 0.0, 0.0, Counter(tokens), sum(tokens.values()), refusals)
     assert report(storm, "new") == 1
