@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.doc_blocks import PAGES, ROOT, blocks, commands, is_run
-from tests.support.laptop import free_environment
+from tests.support.laptop import free_environment, running
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from tests.support.laptop import Laptop
@@ -33,6 +33,14 @@ TRANSCRIPTS = [
 ]  # fmt: skip
 GUEST_PORT = free_environment()["GATEHOUSE_API_PORT"]
 EPOCH_SECONDS = re.compile(r"\b1[0-9]{9}\b")
+
+
+@pytest.fixture(scope="module")
+def laptop() -> Iterator[Laptop]:
+    """A laptop edition of the pages' own: what they show depends on its clients and keys."""
+    with running(free_environment()) as laptop:
+        laptop.wait_for_line("Everything is up")
+        yield laptop
 
 
 @pytest.mark.parametrize("page", SESSIONS, ids=lambda page: page.name)
