@@ -10,18 +10,14 @@ from __future__ import annotations
 
 import argparse
 import time
-from base64 import urlsafe_b64encode
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
-from uuid import uuid4
 
-import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from functions.shared.keys.key_ring import public_members
 from functions.shared.keys.signing_keys import to_pem
+from infra.command_line.client_keys import ClientKey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,20 +36,8 @@ def write_proof(
     token: str | None = None,
 ) -> str:
     """Return a proof for one request; `token` is the access token that goes with it."""
-    claims: dict[str, object] = {
-        "htm": method,
-        "htu": url,
-        "iat": int(time.time()),
-        "jti": str(uuid4()),
-    }
-    if nonce is not None:
-        claims["nonce"] = nonce
-    if token is not None:
-        digest = sha256(token.encode()).digest()
-        claims["ath"] = urlsafe_b64encode(digest).rstrip(b"=").decode()
-    jwk = jwt.get_algorithm_by_name("ES256").to_jwk(key.public_key(), as_dict=True)
-    headers = {"typ": "dpop+jwt", "jwk": public_members(jwk)}
-    return jwt.encode(claims, key, "ES256", headers=headers)
+    signer = ClientKey(key, "ES256")
+    return signer.proof(method, url, time.time(), nonce=nonce, token=token or "")
 
 
 def own_key(path: Path = KEY_FILE) -> ec.EllipticCurvePrivateKey:
