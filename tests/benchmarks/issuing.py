@@ -1,8 +1,14 @@
-"""Issuing tokens: one warm handler beside the signature that it has to make."""
+"""Issuing tokens: one warm handler beside the signature that it has to make.
+
+python -m tests.benchmarks.issuing    prints microseconds of both, in turns, and the calls to AWS
+"""
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from contextlib import contextmanager, redirect_stdout
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
@@ -16,6 +22,7 @@ from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.keys import key_ring, signing_keys
 from functions.shared.keys.signing_keys import from_pem
 from functions.shared.web import paths
+from tests.benchmarks.decisions import ROOT
 from tests.benchmarks.results import Goal, Section, measured, paired_ratio
 from tests.support.aws import (
     CLIENTS_TABLE,
@@ -80,16 +87,11 @@ def _count_calls(calls: list[str]) -> None:
 
 
 def issuing() -> Section:
-    """Measure the handler and the bare signature in turns."""
-    private = from_pem(key().private_pem)
-    assert isinstance(private, rsa.RSAPrivateKey)
-    pkcs1, sha256, data = padding.PKCS1v15(), hashes.SHA256(), b"x" * 400
-    handled, signed = [], []
-    with _warm_handler() as (run, calls):
-        for _ in range(ROUNDS):
-            handled.append(_microseconds(run))
-            signed.append(_microseconds(lambda: private.sign(data, pkcs1, sha256)))
-        reads = len(calls)
+    """Measure the handler and the bare signature, in a process with nothing else in it."""
+    command = [sys.executable, "-m", "tests.benchmarks.issuing"]
+    output = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True).stdout
+    found = json.loads(output)
+    handled, signed, reads = found["handled"], found["signed"], found["reads"]
     return Section(
         "Issuing a token",
         "The warm handler of POST /oauth2/token for a client with a generated secret: event in, "
@@ -109,8 +111,24 @@ def issuing() -> Section:
     )  # fmt: skip
 
 
+def _take_turns() -> dict[str, Any]:
+    private = from_pem(key().private_pem)
+    assert isinstance(private, rsa.RSAPrivateKey)
+    pkcs1, sha256, data = padding.PKCS1v15(), hashes.SHA256(), b"x" * 400
+    handled, signed = [], []
+    with _warm_handler() as (run, calls):
+        for _ in range(ROUNDS):
+            handled.append(_microseconds(run))
+            signed.append(_microseconds(lambda: private.sign(data, pkcs1, sha256)))
+    return {"handled": handled, "signed": signed, "reads": len(calls)}
+
+
 def _microseconds(run: Callable[[], object]) -> float:
     started = perf_counter_ns()
     for _ in range(RUNS):
         run()
     return (perf_counter_ns() - started) / RUNS / 1000
+
+
+if __name__ == "__main__":
+    print(json.dumps(_take_turns()))
