@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from authorizer import https_client
 from authorizer.answers import Answers, PolicyAnswers, SimpleAnswers
 from authorizer.claims import ClaimRules
-from authorizer.clocks import Ages, Chance, Clock, Clocks, chance
+from authorizer.clocks import Clock, Clocks
 from authorizer.files import read_scope_map, read_seed, read_usage_keys
 from authorizer.gate import Gate, Parts
 from authorizer.https_client import Request, Response, Send
@@ -22,6 +22,7 @@ from authorizer.jwks_cache import JwksCache, Seed
 from authorizer.metrics import Meter
 from authorizer.policy import PolicyCompiler
 from authorizer.scope_map import ApiRules, ScopeMap
+from authorizer.upkeep import Ages, Chance, chance
 from authorizer.verifier import IssuerTrust, Verifier, header_rules
 
 if TYPE_CHECKING:
@@ -115,14 +116,14 @@ class _GateMaker:
                 header_rules(settings.algorithms, require_at_jwt=settings.require_at_jwt),
                 remembered_tokens=settings.remembered_tokens,
             ),
-            _answers(settings, rules.scope_map),
+            _answers(settings, rules.scope_map, self._outside.emit),
             self._freshness,
             self._introspector(issuers[0]),
             self._possession,
             self._deny_list,
         )
         outside = self._outside
-        return Gate(parts, clock=outside.clocks.wall, emit=outside.emit, meter=self._meter)
+        return Gate(parts, clocks=outside.clocks, emit=outside.emit, meter=self._meter)
 
     def shared_gate(self, source: RulesSource) -> SharedGate:
         """Make the gate of many APIs, whose rules the source knows."""
@@ -140,7 +141,7 @@ class _GateMaker:
         return SharedGate(
             gates,
             self._freshness,
-            clock=outside.clocks.wall,
+            clocks=outside.clocks,
             emit=outside.emit,
             meter=self._meter,
         )
@@ -221,11 +222,18 @@ def _claim_rules(settings: Settings, audiences: frozenset[str]) -> list[ClaimRul
     ]
 
 
-def _answers(settings: Settings, scope_map: ScopeMap) -> Answers:
+def _answers(settings: Settings, scope_map: ScopeMap, emit: Callable[[str], None]) -> Answers:
     if settings.simple_response:
         return SimpleAnswers(scope_map)
+    compiler = PolicyCompiler(scope_map)
+    for scopes in compiler.hopeless_scopes():
+        # Scopes have no character that JSON would write otherwise (RFC 6749, 3.3).
+        emit(
+            f'{{"notice":"{scopes} opens more routes than a policy can name: '
+            'its tokens are answered with 500"}'
+        )
     return PolicyAnswers(
-        PolicyCompiler(scope_map),
+        compiler,
         read_usage_keys(settings.usage_keys) if settings.usage_keys else {},
         expire=settings.policy_expires,
     )

@@ -5,14 +5,19 @@ age, and then asked again at its next use; while the list cannot be asked it is 
 the hard age. So a revocation counts here after the soft age, or the hard age at the worst.
 """
 
-from typing import NamedTuple, Protocol
+from functools import partial
+from math import inf
+from typing import Protocol
 
 from authorizer import aws
-from authorizer.clocks import Ages, BackOff, Chance, Clocks, Instant
+from authorizer.clocks import Clocks
 from authorizer.errors import StateUnavailable, TokenRefused
 from authorizer.reasons import Reason
 from authorizer.recent import Recent
 from authorizer.state_entry import revoked_jwt
+from authorizer.upkeep import Ages, Chance, Kept, Upkeep
+
+_FOR_GOOD = Ages(inf, inf)
 
 
 class RevokedTokens(Protocol):
@@ -24,13 +29,6 @@ class RevokedTokens(Protocol):
         Raises:
             StateUnavailable: nobody can tell.
         """
-
-
-class _Known(NamedTuple):
-    """What the list said about a token, and when it was asked."""
-
-    revoked: bool
-    asked: Instant
 
 
 class DenyList:
@@ -48,8 +46,9 @@ class DenyList:
         self._tokens = tokens
         self._clocks = clocks
         self._ages = ages
-        self._known: Recent[str, _Known] = Recent(remembered)
-        self._back_off = BackOff(clocks, chance=chance)
+        self._known: Recent[str, Kept[bool]] = Recent(remembered)
+        trouble = partial(StateUnavailable, Reason.DENY_LIST_UNAVAILABLE)
+        self._upkeep: Upkeep[bool] = Upkeep(clocks, trouble, chance=chance)
 
     def check(self, token: str, issuer: str, jti: str | None, now: float, seconds: float) -> None:
         """Return if a verified token was not revoked, as far as we have to know.
@@ -59,29 +58,18 @@ class DenyList:
             StateUnavailable: nobody can tell.
         """
         name = revoked_jwt(issuer, jti, token)
-        known = self._known.get(name)
-        age = self._ages.hard if known is None else self._clocks.since(known.asked)
-        if known is None or (not known.revoked and age >= self._ages.soft):
-            try:
-                known = self._ask(name, now, seconds)
-            except StateUnavailable:
-                if known is None or age >= self._ages.hard:
-                    raise
-        if known.revoked:
+        revoked = self._upkeep.current(
+            partial(self._known.get, name), partial(self._ask, name, now), seconds
+        )
+        if revoked.value:
             raise TokenRefused(Reason.TOKEN_REVOKED)
 
-    def _ask(self, name: str, now: float, seconds: float) -> _Known:
-        if self._back_off.is_on():
-            raise StateUnavailable(Reason.DENY_LIST_UNAVAILABLE)
+    def _ask(self, name: str, now: float, seconds: float) -> Kept[bool]:
         asked = self._clocks.now()
-        try:
-            known = _Known(self._tokens.holds(name, now, seconds), asked)
-        except StateUnavailable:
-            self._back_off.failed()
-            raise
-        self._back_off.succeeded()
-        self._known.put(name, known)
-        return known
+        revoked = self._tokens.holds(name, now, seconds)
+        kept = Kept(revoked, asked, _FOR_GOOD if revoked else self._ages)
+        self._known.put(name, kept)
+        return kept
 
 
 class DynamoDbRevokedTokens:

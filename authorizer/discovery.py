@@ -44,6 +44,8 @@ class Discovery:
         # An ETag means nothing at another address than the one that gave it.
         known = etag if jwks_uri == self._etag_from else None
         response = self._get(jwks_uri, known, self._clocks.left(seconds, started))
+        if response.status == _NOT_MODIFIED and known is None:
+            raise self._failure("304 from an address that was sent no ETag")
         if response.status in (_OK, _NOT_MODIFIED):
             self._found, self._etag_from = found, jwks_uri
         return response

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from authorizer.answers import Answers
     from authorizer.bearer import Presented
     from authorizer.claims import VerifiedToken
-    from authorizer.clocks import Clock
+    from authorizer.clocks import Clocks
     from authorizer.deny_list import DenyList
     from authorizer.introspection import Introspector
     from authorizer.possession import Possession
@@ -67,15 +67,15 @@ class Decider(ABC):
         self,
         freshness: Mapping[str, Freshness],
         *,
-        clock: Clock,
+        clocks: Clocks,
         emit: Callable[[str], None],
         meter: Meter | None = None,
     ) -> None:
         self._freshness = freshness
         self._first_issuer = next(iter(freshness))
-        self._clock = clock
+        self._clock, self._monotonic = clocks
         self._emit = emit
-        meter = meter or Meter(clock=clock)
+        meter = meter or Meter(clock=self._clock)
         self._end_of_allow = meter.writer(DECISIONS)
         self._end_of_refusal = meter.writer(REFUSALS)
         self._end_of_error = meter.writer(REFUSALS, level=ERROR)
@@ -115,9 +115,9 @@ class Decider(ABC):
             OwnTrouble: we cannot tell.
         """
 
-    def _left(self, seconds: float, started: float) -> float:
-        """Return how many seconds are left, never more than there were: clocks are set back."""
-        return min(seconds, max(0.0, seconds - (self._clock() - started)))
+    def _left(self, deadline: float) -> float:
+        """Return how many seconds are left until then, on the clock that nobody sets."""
+        return max(0.0, deadline - self._monotonic())
 
     def _log_failure(
         self, event: Mapping[str, object], decision: str, reason: Reason, issuer: str | None
@@ -149,11 +149,11 @@ class Gate(Decider):
         self,
         parts: Parts,
         *,
-        clock: Clock,
+        clocks: Clocks,
         emit: Callable[[str], None],
         meter: Meter | None = None,
     ) -> None:
-        super().__init__(parts.freshness, clock=clock, emit=emit, meter=meter)
+        super().__init__(parts.freshness, clocks=clocks, emit=emit, meter=meter)
         self._verifier = parts.verifier
         self._introspector = parts.introspector
         self._possession = parts.possession
@@ -167,10 +167,10 @@ class Gate(Decider):
         possession = self._possession
         if presented.with_proof and (possession is None or not possession.takes_proofs):
             raise TokenRefused(Reason.SCHEME_WRONG)
-        now = self._clock()
+        now, deadline = self._clock(), self._monotonic() + seconds
         token = self._authenticate(presented, now, seconds)
         try:
-            return self._admit(event, presented, token, now, seconds)
+            return self._admit(event, presented, token, now, deadline)
         except AuthorizerError as error:
             error.issuer = token.issuer
             raise
@@ -181,11 +181,11 @@ class Gate(Decider):
         presented: Presented,
         token: VerifiedToken,
         now: float,
-        seconds: float,
+        deadline: float,
     ) -> Decision:
         """Decide what a verified token opens, once its revocation and its binding are looked at."""
         if self._deny_list is not None and jws.looks_like_jws(presented.token):
-            left = self._left(seconds, now)
+            left = self._left(deadline)
             self._deny_list.check(presented.token, token.issuer, token.jti, now, left)
         if token.confirmation is None and not presented.with_proof:
             return self._decision(event, token)
@@ -196,7 +196,7 @@ class Gate(Decider):
         proof = possession.check(event, presented, token, now)
         decision = self._decision(event, token)
         if proof is not None:
-            possession.use(proof, now, self._left(seconds, now))
+            possession.use(proof, now, self._left(deadline))
         return decision
 
     def _authenticate(self, presented: Presented, now: float, seconds: float) -> VerifiedToken:

@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 from authorizer import claims, strict_json
 from authorizer.claims import DPOP_KEY, ClaimRules, Confirmation, VerifiedToken
-from authorizer.clocks import BackOff, Chance, Clocks, Instant, chance
+from authorizer.clocks import Clocks, Instant
 from authorizer.errors import IntrospectionFailed, TokenRefused
 from authorizer.https_client import ExchangeFailed, Request, Response, Send
 from authorizer.reasons import Reason
 from authorizer.recent import Recent
+from authorizer.upkeep import BackOff, Chance, chance
 
 MAX_TOKEN_LENGTH = 1024
 REFUSAL_SECONDS = 5.0

@@ -1,10 +1,9 @@
 """The issuer's keys, kept between invocations.
 
-Two ages rule it. Past the soft age the set is revalidated, and still used if that fails. Past the
-hard age it is used no more: so long can a withdrawn key outlive an issuer that cannot be reached.
-
-Nobody waits for somebody else's fetch to use a key that is known. Lambda runs no code between
-invocations, so the one request that finds a revalidation due does it, under the fetch's deadline.
+Two ages rule the set, as they rule all that is kept (see `upkeep`). So nobody waits for somebody
+else's fetch to use a key that is known, and a withdrawn key outlives an issuer that cannot be
+reached by the hard age at most. Lambda runs no code between invocations: the one request that finds
+a revalidation due does it, under the fetch's deadline.
 
 An unknown key id may be a new key or an attack, and only a fetch can tell. There are two permits
 to fetch for one. An id that turns out to be nobody's spends the permit for a cool-down; a real
@@ -14,11 +13,11 @@ that a real rotation brings, and that a flood of random key ids does not.
 """
 
 import re
-from _thread import allocate_lock  # importing threading takes a fiftieth of a cold start
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NamedTuple
 
-from authorizer.clocks import Ages, BackOff, Chance, Clocks, Instant, chance
+from authorizer.clocks import Clocks, Instant
 from authorizer.errors import KeySetUnavailable, TokenRefused
 from authorizer.https_client import ExchangeFailed, Response
 from authorizer.jwk import KeySet, VerificationKey
@@ -30,6 +29,7 @@ from authorizer.metrics import (
     Note,
 )
 from authorizer.reasons import Reason
+from authorizer.upkeep import Ages, Chance, Kept, Upkeep, chance
 
 USUAL_AGES = Ages(soft=300.0, hard=3600.0)
 SHORTEST_SOFT_AGE = 60.0
@@ -64,12 +64,10 @@ class CacheReport(NamedTuple):
     failures: int
 
 
-class _Held(NamedTuple):
-    """A key set with its provenance. Replaced as a whole, so that readers need no lock."""
+class _Published(NamedTuple):
+    """A key set, and what it came as."""
 
     key_set: KeySet
-    confirmed: Instant
-    soft_age: float
     etag: str | None
     body: bytes
 
@@ -116,19 +114,18 @@ class JwksCache:
         self._parse = parse
         self._clocks = clocks
         self._ages = ages
-        self._flight = allocate_lock()
-        self._back_off = BackOff(clocks, chance=chance)
+        self._upkeep: Upkeep[_Published] = Upkeep(clocks, KeySetUnavailable, chance=chance)
         self._open_permit = _Permit(clocks, cool_down)
         self._reserved_permit = _Permit(clocks, cool_down)
         self._attempts = 0
+        # Replaced as a whole, so that readers need no lock.
         self._held = self._plant(seed) if seed else None
 
-    def _plant(self, seed: Seed) -> _Held:
-        key_set, now = self._parse(seed.body), self._clocks.now()
+    def _plant(self, seed: Seed) -> Kept[_Published]:
+        published, now = _Published(self._parse(seed.body), None, seed.body), self._clocks.now()
         if seed.fetched_at is None:
-            return _Held(key_set, now, 0.0, None, seed.body)
-        confirmed = now._replace(wall=min(seed.fetched_at, now.wall))
-        return _Held(key_set, confirmed, self._ages.soft, None, seed.body)
+            return Kept(published, now, self._ages._replace(soft=0.0))
+        return Kept(published, now._replace(wall=min(seed.fetched_at, now.wall)), self._ages)
 
     def find(
         self, kid: str, seconds: float, *, vouched_issued_at: float | None = None
@@ -144,123 +141,91 @@ class JwksCache:
             TokenRefused: the issuer has no such key, or it is not fit for use.
             KeySetUnavailable: nobody can tell.
         """
-        held = self._held
-        if held is not None:
-            age = self._clocks.since(held.confirmed)
-            key = held.key_set.keys.get(kid)
-            if key is not None and age < held.soft_age:
+        seen = self._held
+        if seen is not None:
+            key = seen.value.key_set.keys.get(kid)
+            if key is not None and self._clocks.since(seen.asked) < seen.ages.soft:
                 return key
-            if key is not None and age < self._ages.hard:
-                key = self._find_revalidated(kid, key, seconds)
-                if self._held is held:
-                    self._note(STALE_KEY_SET_USES)
-                return key
-        return self._find_anew(kid, seconds, vouched_issued_at)
-
-    def _find_revalidated(self, kid: str, key: VerificationKey, seconds: float) -> VerificationKey:
-        """Bring the set up to date, unless someone is at it or the issuer needs rest."""
-        if self._back_off.is_on() or not self._flight.acquire(blocking=False):
+        ask = partial(self._ask, kid, self._open_permit)
+        held = self._upkeep.current(self._recall, ask, seconds)
+        if (key := held.value.key_set.keys.get(kid)) is not None:
+            if held is seen:
+                self._note(STALE_KEY_SET_USES)
             return key
-        try:
-            self._attempt(seconds)
-        finally:
-            self._flight.release()
-        return self._look_up(kid)
+        if held is seen:
+            # A failed fetch is no answer: the id may well be a new key's, and 401 would be a guess.
+            ask = partial(self._ask_if_permitted, kid, held, vouched_issued_at)
+            held = self._upkeep.newer(held, self._recall, ask, seconds)
+            if (key := held.value.key_set.keys.get(kid)) is not None:
+                return key
+        raise TokenRefused(held.value.key_set.refused.get(kid, Reason.KID_UNKNOWN))
 
-    def _find_anew(
-        self, kid: str, seconds: float, vouched_issued_at: float | None
-    ) -> VerificationKey:
-        """Ask the issuer about a key id that is not in a set fit for use, if that is permitted."""
-        attempts = self._attempts
-        if not self._flight.acquire(timeout=seconds):
-            raise KeySetUnavailable
-        try:
-            # An attempt that ended while we waited has answered our question, one way or the other.
-            if attempts == self._attempts and (permit := self._permit(vouched_issued_at)):
-                self._attempt(seconds)
-                if not self._back_off.failures and not self._holds(kid):
-                    permit.spend()
-        finally:
-            self._flight.release()
-        return self._look_up(kid)
+    def _ask_if_permitted(
+        self, kid: str, held: Kept[_Published], vouched_issued_at: float | None, seconds: float
+    ) -> Kept[_Published]:
+        permit = self._permit(held, vouched_issued_at)
+        return held if permit is None else self._ask(kid, permit, seconds)
 
-    def _permit(self, vouched_issued_at: float | None) -> _Permit | None:
-        if self._back_off.is_on():
-            return None
-        held = self._held
-        if held is None or self._clocks.since(held.confirmed) >= self._ages.hard:
-            return self._open_permit
-        if self._open_permit.is_free() or self._back_off.failures:
+    def _permit(self, held: Kept[_Published], vouched_issued_at: float | None) -> _Permit | None:
+        if self._upkeep.failures or self._open_permit.is_free():
             return self._open_permit
         # A token's time is in whole seconds: it may have been issued at any moment of its second.
-        is_younger = vouched_issued_at is not None and vouched_issued_at + 1 > held.confirmed.wall
-        if is_younger and self._reserved_permit.is_free():
-            return self._reserved_permit
-        return None
+        is_younger = vouched_issued_at is not None and vouched_issued_at + 1 > held.asked.wall
+        return self._reserved_permit if is_younger and self._reserved_permit.is_free() else None
 
-    def _holds(self, kid: str) -> bool:
-        return self._held is not None and kid in self._held.key_set.keys
+    def _recall(self) -> Kept[_Published] | None:
+        return self._held
 
-    def _look_up(self, kid: str) -> VerificationKey:
-        """Answer from the set at hand, or say why it cannot be answered."""
-        held = self._held
-        if held is None or self._clocks.since(held.confirmed) >= self._ages.hard:
-            raise KeySetUnavailable
-        if (key := held.key_set.keys.get(kid)) is not None:
-            return key
-        # After a failed fetch an unknown id may well be a new key: 401 would be a guess.
-        if self._back_off.failures:
-            raise KeySetUnavailable
-        raise TokenRefused(held.key_set.refused.get(kid, Reason.KID_UNKNOWN))
-
-    def _attempt(self, seconds: float) -> None:
-        """Fetch once. Whatever fails, the set at hand stays; the back-off starts."""
+    def _ask(self, kid: str, permit: _Permit, seconds: float) -> Kept[_Published]:
+        """Fetch once for the sake of a key id. Whatever fails, the set at hand stays."""
         self._note(KEY_SET_FETCHES)
-        started = self._clocks.now()  # the set is as old as the question, not as the answer
-        held = self._held
+        self._attempts += 1
+        asked, held = self._clocks.now(), self._held
         try:
-            response = self._fetch(held.etag if held else None, seconds)
-            self._held = self._accept(response, held, started)
-        except (ExchangeFailed, KeySetUnavailable):
-            self._back_off.failed()
+            response = self._fetch(held.value.etag if held else None, seconds)
+            self._held = kept = self._accept(response, held, asked)
+        except (ExchangeFailed, KeySetUnavailable) as error:
             self._note(KEY_SET_FETCH_FAILURES)
-        else:
-            self._back_off.succeeded()
-        finally:
-            self._attempts += 1
+            raise KeySetUnavailable from error
+        if kid not in kept.value.key_set.keys:
+            permit.spend()
+        return kept
 
-    def _accept(self, response: Response, held: _Held | None, started: Instant) -> _Held:
-        soft_age = self._soft_age(response.headers.get("cache-control", ""))
+    def _accept(
+        self, response: Response, held: Kept[_Published] | None, asked: Instant
+    ) -> Kept[_Published]:
+        ages = self._ages._replace(soft=self._soft_age(response.headers))
         etag = _usable_etag(response.headers.get("etag", ""))
         if held is not None and (
-            response.status == _NOT_MODIFIED
-            or (response.status == _OK and response.body == held.body)
+            (response.status == _NOT_MODIFIED and held.value.etag is not None)
+            or (response.status == _OK and response.body == held.value.body)
         ):
-            return held._replace(confirmed=started, soft_age=soft_age, etag=etag or held.etag)
+            return Kept(held.value._replace(etag=etag or held.value.etag), asked, ages)
         if response.status != _OK:
             raise KeySetUnavailable
-        return _Held(self._parse(response.body), started, soft_age, etag, response.body)
+        return Kept(_Published(self._parse(response.body), etag, response.body), asked, ages)
 
-    def _soft_age(self, cache_control: str) -> float:
-        """Let the issuer shorten the soft age, within reason (RFC 9111, 5.2.2)."""
-        directives = [directive.strip().lower() for directive in cache_control.split(",")]
-        if "no-store" in directives or "no-cache" in directives:
-            return min(SHORTEST_SOFT_AGE, self._ages.soft)
-        for directive in directives:
-            name, _, value = directive.partition("=")
-            if name == "max-age" and value.isascii() and value.isdigit():
-                return min(max(float(value[:12]), SHORTEST_SOFT_AGE), self._ages.soft)
-        return self._ages.soft
+    def _soft_age(self, headers: Mapping[str, str]) -> float:
+        """Let the issuer shorten the soft age, within reason (RFC 9111, 4.2 and 5.2.2)."""
+        control = headers.get("cache-control", "").split(",")
+        lifetime = self._ages.soft
+        for name, _, value in (directive.strip().lower().partition("=") for directive in control):
+            if name in ("no-store", "no-cache"):
+                lifetime = 0.0
+            elif name == "max-age":
+                lifetime = min(lifetime, _delta_seconds(value, lifetime))
+        lifetime -= _delta_seconds(headers.get("age", ""), 0.0)  # spent in caches on its way
+        return min(max(lifetime, SHORTEST_SOFT_AGE), self._ages.soft)
 
     def freshness(self) -> tuple[str, float | None]:
         """Return the state of the key set and its age in seconds."""
         held = self._held
         if held is None:
             return "none", None
-        age = self._clocks.since(held.confirmed)
-        if age < held.soft_age:
+        age = self._clocks.since(held.asked)
+        if age < held.ages.soft:
             return "fresh", age
-        return ("stale" if age < self._ages.hard else "expired"), age
+        return ("stale" if age < held.ages.hard else "expired"), age
 
     def inspect(self) -> CacheReport:
         """Report the state of the cache."""
@@ -269,10 +234,10 @@ class JwksCache:
         return CacheReport(
             state=state,
             age=age,
-            key_ids=tuple(held.key_set.keys) if held else (),
-            refused=held.key_set.refused if held else {},
+            key_ids=tuple(held.value.key_set.keys) if held else (),
+            refused=held.value.key_set.refused if held else {},
             attempts=self._attempts,
-            failures=self._back_off.failures,
+            failures=self._upkeep.failures,
         )
 
 
@@ -282,3 +247,8 @@ def _usable_etag(etag: str) -> str | None:
     One that makes the issuer refuse the next request would do so for as long as it is kept.
     """
     return etag if _ETAG.fullmatch(etag) else None
+
+
+def _delta_seconds(text: str, default: float) -> float:
+    """Read a whole number of seconds (RFC 9111, 1.2.2)."""
+    return float(text[:12]) if text.isascii() and text.isdigit() else default

@@ -5,17 +5,21 @@ routes that the token opens, never the request at hand. IAM's `*` crosses slashe
 each parameter back in its place.
 """
 
+from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import NamedTuple
 
 from authorizer.errors import PolicyImpossible
 from authorizer.reasons import Reason
 from authorizer.recent import Recent
-from authorizer.routes import ANY_SEGMENT, REST_OF_PATH, Route
+from authorizer.routes import ANY_SEGMENT, REST_OF_PATH, Patterns, Reach, Route, RouteTree, meet
 from authorizer.scope_map import ScopeMap
 
 MAX_RESOURCE_LENGTH = 512
 MAX_POLICY_LENGTH = 8192
+_SHORTEST_STAGE_ARN = "arn:aws:execute-api:us-east-1:123456789012:abcdefghij/a"
 _REMEMBERED_POLICIES = 256
+_MOST_LOOKED_AT = 32  # of the known routes to close: to look at more of them closely takes long
 
 
 class CompiledPolicy(NamedTuple):
@@ -30,7 +34,8 @@ class PolicyCompiler:
 
     def __init__(self, scope_map: ScopeMap) -> None:
         self._scope_map = scope_map
-        self._compiled: Recent[tuple[frozenset[str], str], CompiledPolicy] = Recent(
+        self._scopes = scope_map.scopes()
+        self._compiled: Recent[tuple[frozenset[str], str], CompiledPolicy | Reason] = Recent(
             _REMEMBERED_POLICIES
         )
 
@@ -40,20 +45,35 @@ class PolicyCompiler:
         Raises:
             PolicyImpossible: it is larger than API Gateway takes.
         """
-        policy = self._compiled.get((scopes, stage_arn))
+        key = scopes & self._scopes, stage_arn  # what opens nothing makes no policy of its own
+        policy = self._compiled.get(key)
         if policy is None:
-            policy = self._compile(scopes, stage_arn)
-            self._compiled.put((scopes, stage_arn), policy)
+            policy = self._compile(*key)
+            self._compiled.put(key, policy)
+        if isinstance(policy, Reason):
+            raise PolicyImpossible(policy)
         return policy
 
-    def _compile(self, scopes: frozenset[str], stage_arn: str) -> CompiledPolicy:
+    def hopeless_scopes(self) -> list[str]:
+        """Return the keys of the map that alone open more than a policy of any stage can name."""
+        return [
+            " ".join(sorted(grant.scopes))
+            for grant in self._scope_map.grants
+            if grant.routes and _is_oversize(_resources(_SHORTEST_STAGE_ARN, grant.routes))
+        ]
+
+    def _compile(self, scopes: frozenset[str], stage_arn: str) -> CompiledPolicy | Reason:
         routes = self._scope_map.routes_for(scopes)
         if not routes:
             return CompiledPolicy([], [f"{stage_arn}/*"])
-        allowed = [f"{stage_arn}/{route.pattern()}" for route in routes]
-        _refuse_oversize(allowed)  # before they are compared with all others
-        denied = [f"{stage_arn}/{route.pattern()}" for route in self._out_of_bounds(routes)]
-        _refuse_oversize(allowed + denied)
+        allowed = _resources(stage_arn, routes)
+        # Looked at before the rest, because it bounds how many parameters the rest deals with.
+        empty_handed = {other for route in routes for other in _empty_handed(route)}
+        if _is_oversize(allowed + _resources(stage_arn, empty_handed - set(routes))):
+            return Reason.POLICY_TOO_LARGE
+        denied = _resources(stage_arn, self._out_of_bounds(routes))
+        if _is_oversize(allowed + denied):
+            return Reason.POLICY_TOO_LARGE
         return CompiledPolicy(allowed, denied)
 
     def shadowed_routes(self, scopes: frozenset[str]) -> list[Route]:
@@ -62,8 +82,9 @@ class PolicyCompiler:
         Some maps ask for what IAM's patterns cannot say; Deny wins then. For a lint of the map.
         """
         routes = self._scope_map.routes_for(scopes)
-        denied = self._out_of_bounds(routes)
-        shadowed = {hit for pattern in denied for hit in self._scope_map.tree.reached_by(pattern)}
+        denied = Patterns(self._out_of_bounds(routes))
+        tree = self._scope_map.tree
+        shadowed = {route for route, reach in tree.reached_by(denied) if reach.beyond()}
         return [route for route in routes if route in shadowed]
 
     def _out_of_bounds(self, routes: list[Route]) -> list[Route]:
@@ -72,17 +93,55 @@ class PolicyCompiler:
         Where none of the routes lies deeper than a parameter, everything deeper is closed, known or
         not. Elsewhere the known routes that are reached are closed one by one.
         """
-        tree = self._scope_map.tree
-        allowed = set(routes)
+        wild = [route for route in routes if not route.is_literal()]
+        deeper = {route: _deeper(route) for route in wild}
+        passed = _matching(chain.from_iterable(deeper.values()), routes, Reach.anyhow)
+        loose = {route for route in wild if not passed.isdisjoint(deeper[route])}
+        reached = self._reached(wild, loose, set(routes))
         denied: dict[Route, None] = {}
-        for route in routes:
-            deeper = _deeper(route)
-            closed = [pattern for pattern in deeper if allowed.isdisjoint(tree.matched_by(pattern))]
-            confined = len(closed) == len(deeper)
-            reached = tree.siblings_reached_by(route) if confined else tree.reached_by(route)
-            kept_out = {*reached, *_empty_handed(route)} - allowed
+        for route in wild:
+            closed = [pattern for pattern in deeper[route] if pattern not in passed]
+            kept_out = {*reached[route], *_empty_handed(route)}.difference(routes)
             denied.update(dict.fromkeys((*closed, *sorted(kept_out))))
         return list(denied)
+
+    def _reached(
+        self, routes: list[Route], loose: set[Route], allowed: set[Route]
+    ) -> dict[Route, list[Route]]:
+        """Find the known routes that the wildcards of these would open, under the first that does.
+
+        The parameters of a loose one may take several segments; Denies keep the others from it.
+        Where to close a known route would close one that is allowed, only what the wildcards open
+        of it is closed.
+        """
+        patterns = Patterns(routes)
+        loose_ends = patterns.ends(loose)
+        openers = {
+            other: ends
+            for other, reach in self._scope_map.tree.reached_by(patterns)
+            if other not in allowed and (ends := reach.behind | (reach.across & loose_ends))
+        }
+        few = openers if len(openers) <= _MOST_LOOKED_AT else ()
+        shadowing = _matching(few, allowed, Reach.beyond)
+        reached: dict[Route, list[Route]] = {route: [] for route in routes}
+        for other, ends in openers.items():
+            if other in shadowing:
+                for opener in patterns.owners(ends):
+                    reached[opener] += meet(opener, other, loose=opener in loose)
+            else:
+                reached[patterns.first(ends)].append(other)
+        return reached
+
+
+def _matching(
+    patterns: Iterable[Route], routes: Iterable[Route], ways: Callable[[Reach], int]
+) -> set[Route]:
+    """Return the patterns that match requests of some of the routes in one of these ways."""
+    together = Patterns(patterns)
+    ends = 0
+    for _, reach in RouteTree(routes).reached_by(together):
+        ends |= ways(reach)
+    return together.owners(ends)
 
 
 def _empty_handed(route: Route) -> list[Route]:
@@ -106,10 +165,14 @@ def _deeper(route: Route) -> list[Route]:
     ]
 
 
-def _refuse_oversize(resources: list[str]) -> None:
+def _resources(stage_arn: str, routes: Iterable[Route]) -> list[str]:
+    """Write the routes as resources, each once: some routes have one pattern."""
+    return list(dict.fromkeys(f"{stage_arn}/{route.pattern()}" for route in routes))
+
+
+def _is_oversize(resources: list[str]) -> bool:
     length = sum(len(resource) + len('"",') for resource in resources)
-    if length > MAX_POLICY_LENGTH or max(map(len, resources)) > MAX_RESOURCE_LENGTH:
-        raise PolicyImpossible(Reason.POLICY_TOO_LARGE)
+    return length > MAX_POLICY_LENGTH or max(map(len, resources)) > MAX_RESOURCE_LENGTH
 
 
 def write_policy(policy: CompiledPolicy, valid_until: str | None = None) -> dict[str, object]:

@@ -1,7 +1,9 @@
 """Routes as API Gateway matches them, and the wildcard patterns that IAM makes of them."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import cache
+from itertools import islice
 from typing import NamedTuple
 
 ANY_SEGMENT = "*"
@@ -13,6 +15,10 @@ _LITERAL = re.compile(r"[A-Za-z0-9._~!$&'()+,;=:@%-]+")
 _PARAMETER = re.compile(r"\{[A-Za-z0-9._-]+\}")
 _GREEDY_PARAMETER = re.compile(r"\{[A-Za-z0-9._-]+\+\}")
 _WILDCARDS = frozenset((ANY_SEGMENT, REST_OF_PATH))
+_LONGEST_MEETING = 32
+_MOST_MEETINGS = 4
+
+Segments = tuple[str, ...]
 
 
 class Route(NamedTuple):
@@ -70,50 +76,149 @@ def _parse_segment(name: str) -> str:
     raise ValueError(f"not a path segment: {name!r}")
 
 
-class RouteTree:
-    """Every route known, for finding those that a pattern reaches beyond its own."""
+class Reach(NamedTuple):
+    """Where patterns stand after some segments of a route: sets of places, each a bit.
 
-    def __init__(self) -> None:
-        self._roots: dict[str, _Node] = {}
+    API Gateway compares two routes segment by segment. The first that differ decide, and text goes
+    before a parameter, a parameter before the rest of the path.
+    """
 
-    def add(self, route: Route) -> None:
-        """Take in a route; adding it twice is no harm."""
-        node = self._roots.setdefault(route.method, _Node())
+    same: int
+    """Each segment was the same as the pattern's."""
+
+    before: int
+    """Each parameter has taken one segment, and API Gateway prefers the pattern's own route."""
+
+    behind: int
+    """Each parameter has taken one segment, and API Gateway prefers the other route."""
+
+    across: int
+    """A parameter has taken several segments, as IAM's `*` does and no route's parameter."""
+
+    def anyhow(self) -> int:
+        """Return the places of all four sets."""
+        return self.same | self.before | self.behind | self.across
+
+    def beyond(self) -> int:
+        """Return the places where a pattern has reached requests that are not its own route's."""
+        return self.behind | self.across
+
+
+class Patterns:
+    """Patterns as IAM reads them, all of them matched against a route at once.
+
+    A pattern has a place before each of its segments and one at its end. Every place is a bit of
+    one integer, so that a step of all patterns costs a few operations on integers.
+    """
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._owners: list[Route] = []  # of each place
+        self._starts: dict[str, int] = {}
+        self._places: dict[str, int] = {ANY_SEGMENT: 0, REST_OF_PATH: 0}
+        self._crossable = 0  # the places that a `*` is at or behind
+        self._ends = 0
+        for route in routes:
+            self._add(route)
+        self._inner = ((1 << len(self._owners)) - 1) & ~self._ends
+
+    def _add(self, route: Route) -> None:
+        start = 1 << len(self._owners)
+        self._starts[route.method] = self._starts.get(route.method, 0) | start
+        place = start
         for segment in route.segments:
-            node = node.children.setdefault(segment, _Node())
-        node.route = route
+            self._places[segment] = self._places.get(segment, 0) | place
+            place <<= 1
+            if segment == ANY_SEGMENT:
+                self._crossable |= place - start
+        self._ends |= place
+        self._owners += [route] * (len(route.segments) + 1)
 
-    def matched_by(self, pattern: Route) -> set[Route]:
-        """Return the routes some of whose requests match the pattern as IAM reads it.
+    def start(self, method: str) -> Reach:
+        """Return where the patterns of a method stand before the first segment."""
+        return Reach(self._starts.get(method, 0), 0, 0, 0)
 
-        IAM's `*` crosses slashes, so it stands for one segment or more.
+    def step(self, at: Reach, segment: str) -> Reach:
+        """Go on by a route's next segment.
+
+        A pattern's parameter that takes it may stay where it is, and take the next one as well.
         """
-        return {route for route, _ in self._matches(pattern)}
+        any_segment, rest = self._places[ANY_SEGMENT], self._places[REST_OF_PATH]
+        if segment == REST_OF_PATH:
+            return self._finish(at, rest)
+        same = self._places.get(segment, 0)
+        if segment == ANY_SEGMENT:
+            before, behind = self._inner & ~(any_segment | rest), rest
+        else:
+            before, behind = 0, any_segment | rest
+        met = same | before | behind
+        return Reach(
+            (at.same & same) << 1,
+            ((at.before & met) | (at.same & before)) << 1 | (at.before & rest),
+            ((at.behind & met) | (at.same & behind)) << 1 | ((at.behind | at.same) & rest),
+            (at.across & met) << 1 | (at.across & rest) | (at.anyhow() & any_segment),
+        )
 
-    def reached_by(self, route: Route) -> set[Route]:
-        """Return the other routes some of whose requests this one's pattern matches in IAM."""
-        if route.is_literal():
-            return set()
-        return {
-            other for other, aligned in self._matches(route) if _is_reached(route, other, aligned)
-        }
+    def _finish(self, at: Reach, rest: int) -> Reach:
+        """Go on by the rest of the path, which takes whatever a pattern still asks for."""
+        aligned = at.same | at.before | at.behind
+        return Reach(
+            (at.same & rest) << 1,
+            self._ends_of(at.before | (at.same & ~rest)),
+            self._ends_of(at.behind),
+            self._ends_of(at.across | (aligned & self._crossable)),
+        )
 
-    def siblings_reached_by(self, route: Route) -> set[Route]:
-        """Return those reached by requests in which each parameter stands for one segment."""
-        return {
-            other
-            for other, aligned in self._matches(route)
-            if aligned and _is_reached(route, other, aligned)
-        }
+    def _ends_of(self, places: int) -> int:
+        """Return the ends of the patterns that have one of these places before their end.
 
-    def _matches(self, pattern: Route) -> Iterator[tuple[Route, bool]]:
-        root = self._roots.get(pattern.method)
-        return _walk(root, pattern.segments, 0, set(), aligned=True) if root else iter(())
+        To add 1 at all places before an end carries into it, if one of them was there already.
+        """
+        return ((places & self._inner) + self._inner) & self._ends
+
+    def at_end(self, at: Reach) -> Reach:
+        """Keep the patterns that have come to their end."""
+        return Reach(*(places & self._ends for places in at))
+
+    def ends(self, routes: Iterable[Route]) -> int:
+        """Return the ends of some of the patterns."""
+        wanted = set(routes)
+        return sum(1 << at for at, owner in enumerate(self._owners) if owner in wanted) & self._ends
+
+    def first(self, places: int) -> Route:
+        """Return the pattern of the first of these places."""
+        return self._owners[(places & -places).bit_length() - 1]
+
+    def owners(self, places: int) -> set[Route]:
+        """Return the patterns of these places."""
+        return {owner for at, owner in enumerate(self._owners) if places >> at & 1}
 
 
-def _is_reached(route: Route, other: Route, aligned: bool) -> bool:  # noqa: FBT001 - half of a pair
-    """Tell whether API Gateway would send a request that matches both to the other route."""
-    return other != route and not (aligned and route.precedence() < other.precedence())
+class RouteTree:
+    """Routes, arranged so that what begins alike is looked at once."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._roots: dict[str, _Node] = {}
+        for route in routes:
+            node = self._roots.setdefault(route.method, _Node())
+            for segment in route.segments:
+                node = node.children.setdefault(segment, _Node())
+            node.route = route
+
+    def reached_by(self, patterns: Patterns) -> Iterator[tuple[Route, Reach]]:
+        """Yield each route some of whose requests match patterns, and which ones in what way."""
+        waiting = [
+            (root, start)
+            for method, root in self._roots.items()
+            if (start := patterns.start(method)).anyhow()
+        ]
+        while waiting:
+            node, at = waiting.pop()
+            if node.route is not None and (end := patterns.at_end(at)).anyhow():
+                yield node.route, end
+            for segment, child in node.children.items():
+                then = patterns.step(at, segment)
+                if then.anyhow():
+                    waiting.append((child, then))
 
 
 class _Node:
@@ -126,35 +231,44 @@ class _Node:
         self.route: Route | None = None
 
 
-def _walk(
-    node: _Node,
-    pattern: tuple[str, ...],
-    at: int,
-    walked: set[tuple[_Node, int, bool]],
-    *,
-    aligned: bool,
-) -> Iterator[tuple[Route, bool]]:
-    """Yield the routes below the node that the rest of the pattern can match.
+def meet(pattern: Route, other: Route, *, loose: bool) -> list[Route]:
+    """Write down what a pattern reaches of another route that API Gateway prefers, and no more.
 
-    `aligned` stays true while each ANY_SEGMENT has taken one segment only, as it does in a route.
-    Several wildcards lead to one place in many ways: `walked` sees to it that one is enough.
+    With `loose`, also what its parameters reach by taking several segments. Where that takes many
+    patterns, the other route stands for all of them.
     """
-    if (node, at, aligned) in walked:
-        return
-    walked.add((node, at, aligned))
-    if at == len(pattern):
-        if node.route is not None:
-            yield node.route, aligned
-        return
-    wanted = pattern[at]
-    for segment, child in node.children.items():
-        if wanted not in _WILDCARDS and segment not in _WILDCARDS and wanted != segment:
-            continue
-        yield from _walk(child, pattern, at + 1, walked, aligned=aligned)
-        if wanted in _WILDCARDS:  # the pattern's wildcard takes this segment and more
-            yield from _walk(child, pattern, at, walked, aligned=aligned and wanted == REST_OF_PATH)
-        if segment == REST_OF_PATH:  # the route's greedy parameter does
-            yield from _walk(node, pattern, at + 1, walked, aligned=aligned)
-            if wanted == ANY_SEGMENT:  # both do
-                yield from _walk(child, pattern, at + 1, walked, aligned=False)
-                yield from _walk(node, pattern, at + 1, walked, aligned=False)
+    if len(pattern.segments) + len(other.segments) > _LONGEST_MEETING:
+        return [other]
+
+    @cache
+    def follow(mine: Segments, theirs: Segments, order: int, *, across: bool) -> set[Segments]:
+        if not mine or not theirs:
+            return {()} if mine == theirs and (across or order > 0) else set()
+        ours, other = mine[0], theirs[0]
+        rank, others_rank = _PRECEDENCE.get(ours, 0), _PRECEDENCE.get(other, 0)
+        if rank == others_rank and ours != other:
+            return set()
+        order = order or rank - others_rank
+        narrower = ours if rank < others_rank else other
+        # What is taken, what is left of both, and whether a parameter has taken several segments.
+        steps: list[tuple[Segments, Segments, Segments, bool]] = [
+            ((narrower,), mine[1:], theirs[1:], across)
+        ]
+        if ours == REST_OF_PATH or (ours == ANY_SEGMENT and loose):
+            steps.append(((other,), mine, theirs[1:], across or ours == ANY_SEGMENT))
+        if other == REST_OF_PATH:
+            steps.append(((ours,), mine[1:], theirs, across))
+            if ours == ANY_SEGMENT and loose:
+                several = (ours, ours if mine[1:] else REST_OF_PATH)
+                steps += [(several, mine[1:], rest, True) for rest in (theirs[1:], theirs)]
+        found = {
+            (*taken, *more)
+            for taken, mine_left, theirs_left, crossed in steps
+            for more in follow(mine_left, theirs_left, order, across=crossed)
+        }
+        return set(islice(found, _MOST_MEETINGS + 1))
+
+    met = follow(pattern.segments, other.segments, 0, across=False)
+    if len(met) > _MOST_MEETINGS:
+        return [other]
+    return [Route(other.method, segments) for segments in met]

@@ -26,20 +26,17 @@ class ScopeMap:
     """All grants of an API. Whatever no grant names is closed."""
 
     def __init__(self, grants: tuple[Grant, ...]) -> None:
-        self._grants = grants
-        self.tree = RouteTree()
-        for grant in grants:
-            for route in grant.routes:
-                self.tree.add(route)
+        self.grants = grants
+        self.tree = RouteTree(route for grant in grants for route in grant.routes)
 
     def scopes(self) -> frozenset[str]:
         """Return every scope that opens something."""
-        return frozenset().union(*(grant.scopes for grant in self._grants))
+        return frozenset().union(*(grant.scopes for grant in self.grants))
 
     def routes_for(self, scopes: frozenset[str]) -> list[Route]:
         """Return the routes that these scopes open, each once."""
         routes = (
-            route for grant in self._grants if grant.scopes <= scopes for route in grant.routes
+            route for grant in self.grants if grant.scopes <= scopes for route in grant.routes
         )
         return list(dict.fromkeys(routes))
 

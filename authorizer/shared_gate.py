@@ -12,11 +12,11 @@ remembered for another.
 
 import json
 from collections.abc import Callable, Mapping
-from threading import Lock
+from functools import partial
 from typing import NamedTuple, Protocol
 
 from authorizer import aws, request
-from authorizer.clocks import Ages, BackOff, Chance, Clock, Clocks, Instant
+from authorizer.clocks import Clocks
 from authorizer.errors import RulesUnavailable
 from authorizer.gate import Decider, Decision, Freshness, Gate
 from authorizer.method_arn import api_id
@@ -24,8 +24,9 @@ from authorizer.metrics import Meter
 from authorizer.reasons import Reason
 from authorizer.recent import Recent
 from authorizer.scope_map import ApiRules, ScopeMapError, parse_api_rules
+from authorizer.upkeep import Ages, Chance, Kept, Upkeep
 
-FAULT_SECONDS = 5.0  # before rules that are missing or in doubt are looked at again
+_FAULT_AGES = Ages(soft=5.0, hard=5.0)  # rules that are missing or in doubt are looked at again
 _REMEMBERED_APIS = 64
 
 
@@ -60,12 +61,11 @@ class ParameterStore:
         return answer["Parameter"]["Value"]
 
 
-class _Known(NamedTuple):
-    """What the source said about an API when it was asked: a gate, or why there is none."""
+class _Rules(NamedTuple):
+    """What the source has for an API, and the gate made of it, or why there is none."""
 
     text: str | None
-    verdict: Gate | Reason
-    asked: Instant
+    gate: Gate | Reason
 
 
 class ApiGates:
@@ -86,9 +86,9 @@ class ApiGates:
         self._clocks = clocks
         self._ages = ages
         self._emit = emit
-        self._known: Recent[str, _Known] = Recent(_REMEMBERED_APIS)
-        self._back_off = BackOff(clocks, chance=chance)
-        self._asking = Lock()
+        self._known: Recent[str, Kept[_Rules]] = Recent(_REMEMBERED_APIS)
+        trouble = partial(RulesUnavailable, Reason.API_RULES_UNAVAILABLE)
+        self._upkeep: Upkeep[_Rules] = Upkeep(clocks, trouble, chance=chance)
 
     def find(self, api: str, seconds: float) -> Gate:
         """Return the gate of an API.
@@ -96,68 +96,35 @@ class ApiGates:
         Raises:
             RulesUnavailable: it has no rules, they are in doubt, or nobody can tell.
         """
-        known = self._known.get(api)
-        if known is None or not self._is_current(known):
-            known = self._renew(api, known, seconds)
-        if isinstance(known.verdict, Reason):
-            raise RulesUnavailable(known.verdict)
-        return known.verdict
+        rules = self._upkeep.current(
+            partial(self._known.get, api), partial(self._ask, api), seconds
+        ).value
+        if isinstance(rules.gate, Reason):
+            raise RulesUnavailable(rules.gate)
+        return rules.gate
 
-    def _is_current(self, known: _Known) -> bool:
-        is_fault = isinstance(known.verdict, Reason)
-        return self._clocks.since(known.asked) < (FAULT_SECONDS if is_fault else self._ages.soft)
-
-    def _holds(self, known: _Known | None) -> bool:
-        if known is None or isinstance(known.verdict, Reason):
-            return False
-        return self._clocks.since(known.asked) < self._ages.hard
-
-    def _renew(self, api: str, known: _Known | None, seconds: float) -> _Known:
-        """Ask the source; who has rules that still hold waits for nobody else's question."""
-        if not self._asking.acquire(timeout=0 if self._holds(known) else seconds):
-            return self._fall_back(known)
-        try:
-            known = self._known.get(api)
-            if known is not None and self._is_current(known):
-                return known  # another request has asked while we waited
-            if self._back_off.is_on():
-                return self._fall_back(known)
-            return self._ask(api, known, seconds)
-        finally:
-            self._asking.release()
-
-    def _fall_back(self, known: _Known | None) -> _Known:
-        if known is None or not self._holds(known):
-            raise RulesUnavailable(Reason.API_RULES_UNAVAILABLE)
-        return known
-
-    def _ask(self, api: str, known: _Known | None, seconds: float) -> _Known:
+    def _ask(self, api: str, seconds: float) -> Kept[_Rules]:
         asked = self._clocks.now()
-        try:
-            text = self._source.read(api, seconds)
-        except RulesUnavailable:
-            self._back_off.failed()
-            return self._fall_back(known)
-        self._back_off.succeeded()
-        if known is not None and known.text == text:
-            known = known._replace(asked=asked)
-        else:
-            known = self._read(api, text, asked)
-        self._known.put(api, known)
-        return known
+        text = self._source.read(api, seconds)
+        known = self._known.get(api)
+        rules = known.value if known and known.value.text == text else self._read(api, text)
+        ages = _FAULT_AGES if isinstance(rules.gate, Reason) else self._ages
+        kept = Kept(rules, asked, ages)
+        self._known.put(api, kept)
+        return kept
 
-    def _read(self, api: str, text: str | None, asked: Instant) -> _Known:
+    def _read(self, api: str, text: str | None) -> _Rules:
         if text is None:
             self._notice(f"API {api} has no rules")
-            return _Known(None, Reason.API_RULES_MISSING, asked)
+            return _Rules(None, Reason.API_RULES_MISSING)
         try:
             rules = parse_api_rules(text.encode("utf-8", "surrogatepass"))
         except ScopeMapError as error:
             self._notice(f"the rules of API {api} cannot be used: {error}")
-            return _Known(text, Reason.API_RULES_MALFORMED, asked)
+            return _Rules(text, Reason.API_RULES_MALFORMED)
         if not rules.audiences:
             self._notice(f"the rules of API {api} name no audience: AUDIENCE holds for it")
-        return _Known(text, self._make_gate(rules), asked)
+        return _Rules(text, self._make_gate(rules))
 
     def _notice(self, text: str) -> None:
         self._emit(json.dumps({"notice": text}))
@@ -171,15 +138,15 @@ class SharedGate(Decider):
         gates: ApiGates,
         freshness: Mapping[str, Freshness],
         *,
-        clock: Clock,
+        clocks: Clocks,
         emit: Callable[[str], None],
         meter: Meter | None = None,
     ) -> None:
-        super().__init__(freshness, clock=clock, emit=emit, meter=meter)
+        super().__init__(freshness, clocks=clocks, emit=emit, meter=meter)
         self._gates = gates
 
     def judge(self, event: Mapping[str, object], seconds: float) -> Decision:
         """Judge the event by the rules of its API."""
-        started = self._clock()
+        deadline = self._monotonic() + seconds
         gate = self._gates.find(api_id(request.stage(event)), seconds)
-        return gate.judge(event, self._left(seconds, started))
+        return gate.judge(event, self._left(deadline))

@@ -1,6 +1,8 @@
-"""Elapsed time, and the pause after failures."""
+"""Elapsed time."""
 
-from authorizer.clocks import BackOff, Clocks, chance
+import pytest
+
+from authorizer.clocks import Clocks
 from tests.support.tokens import FakeClock
 
 
@@ -21,42 +23,14 @@ def test_a_wall_clock_set_back_does_not_make_things_young() -> None:
     assert clocks.since(start) == 7
 
 
-def test_the_pause_doubles_with_each_failure_up_to_a_minute() -> None:
-    clock = FakeClock()
-    back_off = BackOff(Clocks(clock, clock), chance=lambda: 0)
-    assert not back_off.is_on()
-    for pause in (1, 2, 4, 8, 16, 32, 60, 60):
-        back_off.failed()
-        clock.advance(pause - 0.01)
-        assert back_off.is_on()
-        clock.advance(0.01)
-        assert not back_off.is_on()
-
-
-def test_failures_are_tolerated_and_forgotten_after_a_success() -> None:
-    clock = FakeClock()
-    back_off = BackOff(Clocks(clock, clock), tolerance=2, chance=lambda: 0)
-    back_off.failed()
-    back_off.failed()
-    assert not back_off.is_on()
-    back_off.failed()
-    assert back_off.is_on()
-    back_off.succeeded()
-    assert not back_off.is_on()
-
-
-def test_chance_shortens_a_pause_by_up_to_a_half() -> None:
-    clock = FakeClock()
-    back_off = BackOff(Clocks(clock, clock), chance=lambda: 0.5)
-    back_off.failed()
-    back_off.failed()
-    clock.advance(1.49)
-    assert back_off.is_on()
-    clock.advance(0.01)
-    assert not back_off.is_on()
-
-
-def test_chance_is_a_number_from_0_up_to_1() -> None:
-    drawn = {chance() for _ in range(100)}
-    assert len(drawn) > 1
-    assert all(0 <= number < 1 for number in drawn)
+@pytest.mark.parametrize("step", [0, -86_400, 86_400])
+def test_a_deadline_is_kept_however_the_wall_clock_is_set_meanwhile(step: float) -> None:
+    wall, monotonic = FakeClock(), FakeClock(5)
+    clocks = Clocks(wall, monotonic)
+    start = clocks.now()
+    wall.advance(step)
+    assert clocks.left(1, start) == 1
+    monotonic.advance(0.75)
+    assert clocks.left(1, start) == 0.25
+    monotonic.advance(0.75)
+    assert clocks.left(1, start) == 0

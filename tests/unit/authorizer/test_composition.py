@@ -115,6 +115,23 @@ def test_a_scope_map_in_doubt_stops_the_authorizer_from_starting(tmp_path: Path)
             _build(SCOPE_MAP=said)
 
 
+def test_scopes_that_no_policy_has_room_for_are_named_at_the_start() -> None:
+    scope_map = json.dumps(
+        {"small": ["GET /a"], "all of": [f"GET /{'x' * 50}/{n}" for n in range(80)], "none": []}
+    )
+    notices = {"false": 1, "true": 0}
+    for simple, count in notices.items():
+        environ = {"ISSUER": ISSUER, "AUDIENCE": "api", "SCOPE_MAP": scope_map}
+        lines: list[str] = []
+        build(Settings.from_env(environ | {"SIMPLE_RESPONSE": simple}), emit=lines.append)
+        assert len(lines) == count
+        for line in lines:
+            assert json.loads(line) == {
+                "notice": "all of opens more routes than a policy can name: "
+                "its tokens are answered with 500"
+            }
+
+
 def test_a_secret_arn_alone_is_enough_for_introspection() -> None:
     gate = _build(
         INTROSPECTION_URI=f"{ISSUER}/oauth2/introspect",
@@ -213,6 +230,25 @@ def test_an_issuer_that_has_moved_its_keys_is_not_asked_by_the_old_addresss_etag
         gate.decide(event, 1)
     old, new = published
     assert asked == [(old, None), (old, '"1"'), (new, None)]
+
+
+def test_a_304_from_an_address_that_was_sent_no_etag_renews_nothing() -> None:
+    clock, moved = FakeClock(), list[bool]()
+
+    def web(request: Request) -> Response:
+        if request.url.endswith("/.well-known/openid-configuration"):
+            place = "new" if moved else "old"
+            said = {"issuer": ISSUER, "jwks_uri": f"https://{place}.example.com/keys"}
+            return Response(200, {}, json.dumps(said).encode())
+        return Response(304, {}, b"") if moved else Response(200, {"etag": '"1"'}, jwks(rsa_jwk()))
+
+    settings = Settings.from_env({"ISSUER": ISSUER, "JWKS_URI": "discover"})
+    gate = build(settings, clock=clock, monotonic=clock, send=web, emit=lambda _: None)
+    assert gate.decide(rest_event(mint()), 1)
+    moved.append(True)
+    clock.advance(3600)
+    with pytest.raises(KeySetUnavailable):
+        gate.decide(rest_event(mint()), 1)
 
 
 def test_metadata_that_cannot_be_had_is_our_trouble() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from authorizer.aws import DynamoDb
-from authorizer.clocks import Ages, Clocks
+from authorizer.clocks import Clocks
 from authorizer.composition import build
 from authorizer.deny_list import DenyList, DynamoDbRevokedTokens
 from authorizer.errors import StateUnavailable, TokenRefused, Unauthorized
@@ -16,6 +16,7 @@ from authorizer.https_client import Request, Response
 from authorizer.reasons import Reason
 from authorizer.settings import Settings
 from authorizer.state_entry import revoked_jwt
+from authorizer.upkeep import Ages
 from functions.shared.tokens import deny_list as issuers_list
 from tests.support.aws import STATE_TABLE
 from tests.support.tokens import (

@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
+from authorizer.composition import build
 from authorizer.errors import IntrospectionFailed, KeySetUnavailable, PolicyImpossible, Unauthorized
+from authorizer.https_client import Request, Response
+from authorizer.settings import Settings
 from tests.support.authorizer_sandbox import Sandbox
 from tests.support.policies import allows
 from tests.support.tokens import (
@@ -18,10 +21,13 @@ from tests.support.tokens import (
     METHOD_ARN,
     NOW,
     STAGE_ARN,
+    FakeClock,
     at_jwt_claims,
     forge_claims,
+    jwks,
     mint,
     rest_event,
+    rsa_jwk,
 )
 
 INTROSPECTION = {
@@ -257,12 +263,29 @@ def test_the_line_about_a_token_seen_before_tells_its_own_issuers_key_set() -> N
     assert sandbox.last_line()["key_set_age"] == 4000
 
 
-def test_a_wall_clock_that_is_set_back_gives_nobody_more_time_than_there_was() -> None:
-    sandbox = Sandbox(**INTROSPECTION)
-    started = sandbox.clock.now
-    sandbox.clock.advance(-3600)
-    assert sandbox.gate._left(1.0, started) == 1.0
-    sandbox.clock.advance(3600.25)
-    assert sandbox.gate._left(1.0, started) == 0.75
-    sandbox.clock.advance(3600)
-    assert sandbox.gate._left(1.0, started) == 0.0
+@pytest.mark.parametrize("step", [0, -86_400, 86_400])
+def test_what_is_left_of_a_requests_time_does_not_depend_on_how_the_wall_clock_is_set(
+    step: float,
+) -> None:
+    wall, monotonic, left = FakeClock(), FakeClock(), list[float]()
+
+    class Revoked:
+        def holds(self, name: str, now: float, seconds: float) -> bool:
+            left.append(seconds)
+            return False
+
+    def slow(request: Request) -> Response:
+        wall.advance(0.25 + step)
+        monotonic.advance(0.25)
+        return Response(200, {}, jwks(rsa_jwk()))
+
+    gate = build(
+        Settings.from_env({"ISSUER": ISSUER, "DENY_LIST_TABLE": "revoked"}),
+        clock=wall,
+        monotonic=monotonic,
+        send=slow,
+        emit=lambda _: None,
+        revoked_tokens=Revoked(),
+    )
+    gate.decide(rest_event(mint()), 1)
+    assert left == [0.75]

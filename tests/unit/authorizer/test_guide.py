@@ -24,7 +24,7 @@ def test_what_it_shows_of_templates_stands_in_the_examples_line_by_line() -> Non
     examples = [path.read_text(encoding="utf-8") for path in EXAMPLES.glob("*/template.yaml")]
     templates = [_flat(text) for text in examples]
     shown = [text for kind, text in BLOCKS if kind == "yaml"]
-    assert len(shown) == 5
+    assert len(shown) == 6
     for text in shown:
         assert any(_flat(text) in template for template in templates), text
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509 import DNSName
 
 from authorizer.https_client import (
     MAX_BODY_LENGTH,
@@ -16,12 +19,16 @@ from authorizer.https_client import (
     ExchangeFailed,
     Request,
     Response,
+    _tls,
     parse_url,
     send,
 )
+from tests.support.client_certificates import certificate_pem
+from tests.support.tokens import ec_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 class Server:
@@ -197,6 +204,74 @@ def test_a_name_that_cannot_be_looked_up_is_a_failure(host: str) -> None:
 def test_a_server_without_tls_is_a_failure_for_https() -> None:
     with _serving(b"HTTP/1.1 200 OK\r\n\r\n") as server, pytest.raises(ExchangeFailed):
         _get(server.url.replace("http:", "https:"))
+
+
+@contextmanager
+def _serving_tls(pem: str, folder: Path) -> Iterator[str]:
+    """Answer one connection over TLS, if it comes about; yield the address."""
+    file = folder / "server.pem"
+    key = ec_key("tls-server").private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file.write_bytes(pem.encode() + key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with suppress(OSError), context.wrap_socket(connection, server_side=True) as secured:
+            _read_request(secured)
+            secured.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+    thread = Thread(target=serve)
+    thread.start()
+    with listener:
+        yield f"https://localhost:{listener.getsockname()[1]}/jwks"
+        thread.join()
+
+
+@pytest.fixture
+def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A file of certificates that are trusted in place of this machine's."""
+    file = tmp_path / "trusted.pem"
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    _tls.cache_clear()
+    yield file
+    _tls.cache_clear()
+
+
+def _certificate(host: str = "localhost", *, begins: int = -3600, ends: int = 3600) -> str:
+    now = int(time.time())
+    return certificate_pem(
+        names=[DNSName(host)], key="tls-server", begins=now + begins, ends=now + ends
+    )
+
+
+def test_a_server_with_a_good_certificate_is_believed(trusted: Path) -> None:
+    pem = _certificate()
+    trusted.write_text(pem)
+    with _serving_tls(pem, trusted.parent) as url:
+        assert _get(url, 10).body == b"{}"
+
+
+@pytest.mark.parametrize(
+    ("certificate", "is_trusted"),
+    [
+        (_certificate(ends=-1), True),
+        (_certificate(begins=1800), True),
+        (_certificate("elsewhere.example.com"), True),
+        (_certificate(), False),
+    ],
+    ids=["over", "not yet valid", "another host's", "nobody's"],
+)
+def test_a_server_with_another_certificate_is_a_failure(
+    trusted: Path, certificate: str, is_trusted: bool
+) -> None:
+    trusted.write_text(certificate if is_trusted else certificate_pem())
+    with (
+        _serving_tls(certificate, trusted.parent) as url,
+        pytest.raises(ExchangeFailed, match="SSLCertVerificationError"),
+    ):
+        _get(url, 10)
 
 
 def test_a_failure_names_the_address_and_nothing_that_was_sent() -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from threading import Event, Thread
+from threading import Barrier, Event, Thread
 from typing import TYPE_CHECKING
 
 import pytest
 
-from authorizer.clocks import Ages, Clocks
+from authorizer.clocks import Clocks
 from authorizer.errors import KeySetUnavailable, TokenRefused
 from authorizer.https_client import ExchangeFailed, Response
 from authorizer.jwk import KeySet, VerificationKey
 from authorizer.jwks_cache import JwksCache, Seed
 from authorizer.reasons import Reason
+from authorizer.upkeep import Ages
 from tests.support.tokens import NOW, FakeClock
 
 if TYPE_CHECKING:
@@ -199,7 +200,7 @@ def test_all_who_wait_for_a_fetch_share_its_result() -> None:
 
 def test_who_waits_too_long_for_a_fetch_is_told_that_nobody_can_tell() -> None:
     sandbox = Sandbox()
-    with sandbox.cache._flight, pytest.raises(KeySetUnavailable):
+    with sandbox.cache._upkeep._turn, pytest.raises(KeySetUnavailable):
         sandbox.cache.find("one", 0.001)
     assert sandbox.issuer.fetches == 0
 
@@ -309,26 +310,33 @@ def test_95_a_changed_etag_brings_the_new_set() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cache_control", "soft_age"),
+    ("cache_control", "age", "soft_age"),
     [
-        ("", 300),
-        ("max-age=120", 120),
-        ("public, MAX-AGE=120", 120),
-        ("max-age=0", 60),
-        ("no-store", 60),
-        ("no-cache, max-age=200", 60),
-        ("max-age=315360000", 300),
-        ("max-age=" + "9" * 400, 300),
-        ("max-age=-1", 300),
-        ("max-age=soon", 300),
-        ("s-maxage=100", 300),
+        ("", "", 300),
+        ("max-age=120", "", 120),
+        ("public, MAX-AGE=120", "", 120),
+        ("max-age=0", "", 60),
+        ("no-store", "", 60),
+        ("no-cache, max-age=200", "", 60),
+        ("max-age=315360000", "", 300),
+        ("max-age=" + "9" * 400, "", 300),
+        ("max-age=-1", "", 300),
+        ("max-age=soon", "", 300),
+        ("s-maxage=100", "", 300),
+        (',=,max-age="5",max-age', "", 300),
+        ("max-age=250", "100", 150),
+        ("max-age=600", "400", 60),
+        ("", "100", 200),
+        ("", "9" * 400, 60),
+        ("", "-100", 300),
+        ("", "old", 300),
     ],
 )
-def test_95_max_age_shortens_the_soft_age_within_reason(
-    cache_control: str, soft_age: float
+def test_95_max_age_and_age_shorten_the_soft_age_within_reason(
+    cache_control: str, age: str, soft_age: float
 ) -> None:
     sandbox = Sandbox()
-    sandbox.issuer.headers = {"cache-control": cache_control}
+    sandbox.issuer.headers = {"cache-control": cache_control, "age": age}
     sandbox.find("one")
     sandbox.clock.advance(soft_age - 0.5)
     sandbox.find("one")
@@ -366,6 +374,17 @@ def test_a_304_to_a_question_without_etag_is_a_bad_answer() -> None:
     assert sandbox.is_unavailable("one")
 
 
+def test_a_304_to_a_question_without_etag_does_not_renew_what_is_kept() -> None:
+    sandbox = Sandbox()
+    sandbox.find("one")
+    sandbox.issuer.status = 304
+    sandbox.clock.advance(AGES.soft)
+    assert sandbox.find("one").kid == "one"
+    assert sandbox.cache.freshness() == ("stale", AGES.soft)
+    sandbox.clock.advance(AGES.hard - AGES.soft)
+    assert sandbox.is_unavailable("one")
+
+
 def test_56_a_withdrawn_key_is_refused_at_the_next_revalidation() -> None:
     sandbox = Sandbox("one two")
     sandbox.find("one")
@@ -389,6 +408,60 @@ def test_a_freeze_ages_the_set_although_the_monotonic_clock_stood_still() -> Non
     wall.advance(3600)
     with pytest.raises(KeySetUnavailable):
         cache.find("one", 1)
+
+
+def test_a_wall_clock_that_is_set_by_a_day_and_back_costs_one_fetch() -> None:
+    wall, monotonic = FakeClock(), FakeClock(0)
+    issuer = Issuer()
+    cache = JwksCache(issuer.fetch, _parse, Clocks(wall, monotonic), ages=AGES, chance=lambda: 0)
+    for step, fetches in ((0, 1), (86_400, 2), (-86_400, 2), (-86_400, 2), (86_400, 2)):
+        wall.advance(step)
+        assert cache.find("one", 1).kid == "one"
+        assert issuer.fetches == fetches
+    monotonic.advance(AGES.soft)
+    issuer.kids = "two"
+    with pytest.raises(TokenRefused):
+        cache.find("one", 1)
+    assert issuer.fetches == 3
+
+
+@pytest.mark.parametrize("step", [-86_400, 86_400])
+def test_a_pause_and_a_cool_down_are_no_longer_although_the_wall_clock_is_set(step: float) -> None:
+    wall, monotonic = FakeClock(), FakeClock(0)
+    issuer = Issuer()
+    cache = JwksCache(issuer.fetch, _parse, Clocks(wall, monotonic), ages=AGES, chance=lambda: 0)
+    issuer.down = True
+    with pytest.raises(KeySetUnavailable):
+        cache.find("one", 1)
+    issuer.down = False
+    wall.advance(step)
+    monotonic.advance(1)
+    with pytest.raises(TokenRefused):
+        cache.find("new", 1)
+    issuer.kids = "one new"
+    wall.advance(-step)
+    monotonic.advance(30)
+    assert cache.find("new", 1).kid == "new"
+    assert issuer.fetches == 3
+
+
+def test_91_a_flood_from_many_threads_costs_no_more_than_one_from_a_single() -> None:
+    sandbox = Sandbox()
+    begin = Barrier(16)
+
+    def flood(name: int) -> None:
+        begin.wait(10)
+        for number in range(50):
+            sandbox.refusal(f"{name}-{number}")
+
+    for fetches in (1, 2):
+        threads = [Thread(target=flood, args=(name,)) for name in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sandbox.issuer.fetches == fetches
+        sandbox.clock.advance(30)  # when the permit is free again
 
 
 def test_a_set_is_as_old_as_the_question_that_brought_it() -> None:

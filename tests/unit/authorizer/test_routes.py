@@ -1,19 +1,27 @@
 """Routes and what their patterns reach."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from authorizer.routes import Route, RouteTree, parse_route
+from authorizer.routes import (
+    ANY_SEGMENT,
+    REST_OF_PATH,
+    Patterns,
+    Route,
+    RouteTree,
+    meet,
+    parse_route,
+)
 
 
-def _tree(*routes: str) -> RouteTree:
-    tree = RouteTree()
-    for route in routes:
-        tree.add(parse_route(route))
-    return tree
-
-
-def _patterns(routes: set[Route]) -> list[str]:
-    return sorted(route.pattern() for route in routes)
+def _reached(route: Route, others: list[Route]) -> set[Route]:
+    """Return the routes that a pattern reaches, where API Gateway prefers them to its own."""
+    return {
+        other
+        for other, reach in RouteTree([route, *others]).reached_by(Patterns([route]))
+        if other != route and reach.behind | reach.across
+    }
 
 
 @pytest.mark.parametrize(
@@ -77,6 +85,8 @@ def test_names_of_parameters_do_not_tell_routes_apart() -> None:
         ("GET /a/{x}/b", ["GET /a/me/{y}"], ["GET/a/me/*"]),
         ("GET /a/{x}/b", ["GET /a/{x}/c/b", "GET /a/{x}/b/c"], ["GET/a/*/c/b"]),
         ("GET /a/{x}", ["GET /a/{x+}"], ["GET/a/*"]),
+        ("GET /{x}/a", ["GET /{y+}", "GET /a", "GET /{y}"], ["GET/*"]),
+        ("GET /a/{x}/b", ["GET /{y+}", "GET /a/{y}/{z+}", "GET /b"], ["GET/*", "GET/a/*/*"]),
         (
             "GET /a/{x+}",
             ["GET /a/b", "GET /a/{x}", "GET /a/{x}/c"],
@@ -87,4 +97,66 @@ def test_names_of_parameters_do_not_tell_routes_apart() -> None:
 def test_a_pattern_reaches_routes_beyond_its_own(
     route: str, others: list[str], reached: list[str]
 ) -> None:
-    assert _patterns(_tree(route, *others).reached_by(parse_route(route))) == reached
+    found = _reached(parse_route(route), [parse_route(other) for other in others])
+    assert sorted(other.pattern() for other in found) == reached
+
+
+SEGMENTS = st.sampled_from(["a", "b", ANY_SEGMENT])
+PATHS = st.tuples(st.lists(SEGMENTS, min_size=1, max_size=4), st.sampled_from([[], [REST_OF_PATH]]))
+SEGMENTS_OF_A_ROUTE = PATHS.map(lambda parts: (*parts[0], *parts[1]))
+ROUTES = st.builds(Route, st.sampled_from(["GET", "PUT"]), SEGMENTS_OF_A_ROUTE)
+GET_ROUTES = st.builds(Route, st.just("GET"), SEGMENTS_OF_A_ROUTE)
+
+
+@given(st.lists(ROUTES, unique=True), st.lists(ROUTES, unique=True))
+def test_patterns_that_are_matched_together_match_as_each_one_does_alone(
+    patterns: list[Route], routes: list[Route]
+) -> None:
+    tree, together = RouteTree(routes), Patterns(patterns)
+    found = {
+        (pattern, way, route)
+        for route, reach in tree.reached_by(together)
+        for way, places in enumerate(reach)
+        for pattern in together.owners(places)
+    }
+    assert found == {
+        (pattern, way, route)
+        for pattern in patterns
+        for route, reach in tree.reached_by(Patterns([pattern]))
+        for way, places in enumerate(reach)
+        if places
+    }
+
+
+@pytest.mark.parametrize(
+    ("pattern", "other", "met"),
+    [
+        ("GET /a/{x}", "GET /{y}/b", []),  # ours: text comes first
+        ("GET /{x}/b", "GET /a/{y}", ["GET/a/b"]),
+        ("GET /{x}/{y}", "GET /a/{z}", ["GET/a/*"]),
+        ("GET /a/{x}", "GET /{y}/{z}/b", ["GET/a/*/b"]),
+        ("GET /a/{x}", "GET /{rest+}", ["GET/a/*/*"]),
+        ("GET /a/{x}/b", "GET /{rest+}", ["GET/a/*/*/b"]),
+        ("GET /{x}/b/{y}", "GET /a/{rest+}", ["GET/a/*"]),  # it would take many
+        ("GET /{rest+}", "GET /a/{x}/b", ["GET/a/*/b"]),
+        ("GET /a/{x}", "GET /" + "{y}/" * 70 + "b", ["GET/" + "*/" * 70 + "b"]),
+        ("GET /{a}/{b}/{c}/{d}", "GET /x/{y}/{rest+}", ["GET/x/*/*"]),
+    ],
+)
+def test_what_a_pattern_opens_of_another_route_is_written_down(
+    pattern: str, other: str, met: list[str]
+) -> None:
+    found = meet(parse_route(pattern), parse_route(other), loose=True)
+    assert sorted(route.pattern() for route in found) == met
+
+
+@given(GET_ROUTES, GET_ROUTES)
+def test_what_is_reached_can_be_written_down_and_only_that(pattern: Route, other: Route) -> None:
+    ways = {
+        way: bool(places)
+        for route, reach in RouteTree([other]).reached_by(Patterns([pattern]))
+        for way, places in reach._asdict().items()
+    }
+    is_reached, is_behind = ways.get("behind") or ways.get("across"), ways.get("behind")
+    assert bool(meet(pattern, other, loose=True)) == bool(is_reached)
+    assert bool(meet(pattern, other, loose=False)) == bool(is_behind)

@@ -332,15 +332,6 @@ def test_who_waits_for_anothers_question_gets_its_answer_and_who_has_rules_does_
     assert (answers[2:], slow.asked) == (["allow", "allow"], [ORDERS, ORDERS])
 
 
-def test_who_had_to_wait_finds_rules_that_were_read_meanwhile_and_does_not_ask_again() -> None:
-    sandbox = Sandbox()
-    sandbox.rules.put(ORDERS, rules())
-    assert sandbox.ask(ORDERS, token()) == "allow"
-    # As one that found nothing, and waited until the request above was done.
-    assert sandbox.gate._gates._renew(ORDERS, None, 1)  # type: ignore[attr-defined]
-    assert sandbox.rules.asked == [ORDERS]
-
-
 # --- Where the rules are: both sources keep the same contract ---
 
 

@@ -1,0 +1,171 @@
+"""What is asked of others and kept: how long it is used, and when it is asked again.
+
+Up to its soft age an answer is used. Past it, whoever comes first asks again; who comes meanwhile
+uses the old answer on, and if nobody answers so does the one who asked. Past the hard age, as
+before the first answer, there is nothing to use: everybody waits, and no answer is our trouble.
+
+One question is asked at a time. After one that failed, none is for a while.
+"""
+
+import os
+from _thread import allocate_lock  # importing threading takes a fiftieth of a cold start
+from collections.abc import Callable
+from typing import Generic, NamedTuple, TypeVar
+
+from authorizer.clocks import Clocks, Instant
+from authorizer.errors import OwnTrouble
+
+_Value = TypeVar("_Value")
+
+Chance = Callable[[], float]
+"""Returns a number from 0 up to 1."""
+
+
+def chance() -> float:
+    """Draw a number from 0 up to 1. The `random` module would make every cold start longer."""
+    return int.from_bytes(os.urandom(4)) / 2**32
+
+
+class Ages(NamedTuple):
+    """How long, in seconds, an answer is taken for current, and how long it is used at all."""
+
+    soft: float
+    hard: float
+
+
+class Kept(NamedTuple, Generic[_Value]):
+    """An answer, the moment of the question (an answer is no younger), and how long it is used."""
+
+    value: _Value
+    asked: Instant
+    ages: Ages
+
+
+class BackOff:
+    """The pause after failures: none for the first `tolerance`, then doubling up to a minute.
+
+    `chance` takes away up to half of each pause, so that the sandboxes of one function, which all
+    saw the same outage begin, do not all come back at the same moment.
+    """
+
+    LONGEST = 60.0
+
+    def __init__(self, clocks: Clocks, *, tolerance: int = 0, chance: Chance = chance) -> None:
+        self._clocks = clocks
+        self._tolerance = tolerance
+        self._chance = chance
+        self._failed_at = Instant(0, 0)
+        self._pause = 0.0
+        self.failures = 0
+
+    def failed(self) -> None:
+        """Count a failure; the pause starts now."""
+        self.failures += 1
+        self._failed_at = self._clocks.now()
+        doublings = min(self.failures - self._tolerance - 1, 10)
+        self._pause = min(self.LONGEST, 2.0**doublings) * (1 - self._chance() / 2)
+
+    def succeeded(self) -> None:
+        """Forget all failures."""
+        self.failures = 0
+
+    def is_on(self) -> bool:
+        """Tell whether to leave the other side alone for now."""
+        if self.failures <= self._tolerance:
+            return False
+        return self._clocks.since(self._failed_at) < self._pause
+
+
+class Upkeep(Generic[_Value]):
+    """Keeps what one source answers up to date.
+
+    Where the answers are kept is the caller's business: `recall` returns what is kept, if anything
+    is; `ask` asks the source, taking at most so many seconds, keeps the answer and returns it, or
+    raises an `OwnTrouble`. `trouble` makes the one for when the source is not even asked.
+    """
+
+    def __init__(
+        self, clocks: Clocks, trouble: Callable[[], OwnTrouble], *, chance: Chance = chance
+    ) -> None:
+        self._clocks = clocks
+        self._trouble = trouble
+        self._back_off = BackOff(clocks, chance=chance)
+        self._turn = allocate_lock()
+
+    @property
+    def failures(self) -> int:
+        """How many questions have failed since the last that was answered."""
+        return self._back_off.failures
+
+    def current(
+        self,
+        recall: Callable[[], Kept[_Value] | None],
+        ask: Callable[[float], Kept[_Value]],
+        seconds: float,
+    ) -> Kept[_Value]:
+        """Return what is kept, asked for again if that is due.
+
+        Raises:
+            OwnTrouble: nothing is kept that may be used, and nobody answers.
+        """
+        kept = recall()
+        if kept is not None and self._is_fresh(kept):
+            return kept
+        try:
+            patience = 0.0 if self._may_be_used(kept) else seconds
+            return self._ask(recall, ask, self._is_fresh, patience, seconds)
+        except OwnTrouble:
+            if kept is None or not self._may_be_used(kept):
+                raise
+            return kept
+
+    def newer(
+        self,
+        old: Kept[_Value],
+        recall: Callable[[], Kept[_Value] | None],
+        ask: Callable[[float], Kept[_Value]],
+        seconds: float,
+    ) -> Kept[_Value]:
+        """Return an answer newer than this one, however fresh this one is.
+
+        Raises:
+            OwnTrouble: nobody answers.
+        """
+        return self._ask(recall, ask, lambda kept: kept is not old, seconds, seconds)
+
+    def _is_fresh(self, kept: Kept[_Value]) -> bool:
+        return self._clocks.since(kept.asked) < kept.ages.soft
+
+    def _may_be_used(self, kept: Kept[_Value] | None) -> bool:
+        return kept is not None and self._clocks.since(kept.asked) < kept.ages.hard
+
+    def _ask(
+        self,
+        recall: Callable[[], Kept[_Value] | None],
+        ask: Callable[[float], Kept[_Value]],
+        suffices: Callable[[Kept[_Value]], bool],
+        patience: float,
+        seconds: float,
+    ) -> Kept[_Value]:
+        """Ask when it is our turn, unless somebody else's question was answered meanwhile."""
+        started = self._clocks.now()
+        if not self._turn.acquire(timeout=patience):
+            raise self._trouble()
+        try:
+            kept = recall()
+            if kept is not None and suffices(kept):
+                return kept
+            if self._back_off.is_on():
+                raise self._trouble()
+            return self._ask_now(ask, self._clocks.left(seconds, started))
+        finally:
+            self._turn.release()
+
+    def _ask_now(self, ask: Callable[[float], Kept[_Value]], seconds: float) -> Kept[_Value]:
+        try:
+            kept = ask(seconds)
+        except Exception:
+            self._back_off.failed()
+            raise
+        self._back_off.succeeded()
+        return kept

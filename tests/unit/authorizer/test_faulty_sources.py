@@ -1,0 +1,220 @@
+"""Key sets as real servers answer, faults and oddities included: what becomes of a request."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+from threading import Thread
+from typing import TYPE_CHECKING
+
+import pytest
+
+from authorizer.composition import build
+from authorizer.errors import OwnTrouble, Unauthorized
+from authorizer.settings import Settings
+from tests.support.tokens import (
+    ISSUER,
+    KID,
+    FakeClock,
+    ec_jwk,
+    jwks,
+    mint,
+    rest_event,
+    rsa_jwk,
+    rsa_key,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+GOOD = jwks(rsa_jwk())
+KEY = json.dumps(rsa_jwk()).encode()
+
+
+def http(body: bytes = b"", *headers: str, status: str = "200 OK") -> bytes:
+    """Write a whole HTTP answer."""
+    lines = (f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", "")
+    return "\r\n".join(lines).encode() + body
+
+
+def chunked(body: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
+    """Write an HTTP answer in one chunk."""
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    return head + b"%x;more=1\r\n%s\r\n" % (len(body), body) + end
+
+
+def beside(*members: object) -> bytes:
+    """Write a key set of these members and the good key after them."""
+    return http(jwks(*members, rsa_jwk()))  # type: ignore[arg-type]
+
+
+class Site:
+    """Answers each connection with the bytes it is given, and counts them."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/jwks"
+        self.answer = b""
+        self.visits = 0
+        self._thread = Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            with connection:
+                received = b""
+                while not received.endswith(b"\r\n\r\n"):
+                    received += connection.recv(65_536)
+                self.visits += 1
+                connection.sendall(self.answer)
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join()
+
+
+class Sandbox:
+    """An authorizer with a clock of its own, whose issuer is the site."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self.clock = FakeClock()
+        self._gate = build(
+            Settings.from_env({"ISSUER": ISSUER, "JWKS_URI": site.url}),
+            clock=self.clock,
+            monotonic=self.clock,
+            chance=lambda: 0,
+            emit=lambda _line: None,
+        )
+
+    def ask(self, *kids: str) -> tuple[list[str], int]:
+        """Return what tokens of these key ids are answered, and how many fetches that takes."""
+        before = self._site.visits
+        return [self._answer(mint(kid=kid)) for kid in kids], self._site.visits - before
+
+    def _answer(self, token: str) -> str:
+        try:
+            self._gate.decide(rest_event(token), 5)
+        except Unauthorized as refused:
+            return f"401 {refused.__cause__}"
+        except OwnTrouble as trouble:
+            return f"500 {trouble.reason}"
+        return "good"
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    site = Site()
+    yield site
+    site.close()
+
+
+ODD_AND_GOOD = {
+    "in a chunk": chunked(GOOD),
+    "of no length": b"HTTP/1.1 200 OK\r\n\r\n" + GOOD,
+    "of HTTP/1.0": http(GOOD).replace(b"/1.1", b"/1.0"),
+    "after a 100": b"HTTP/1.1 100 Continue\r\n\r\n" + http(GOOD),
+    "as HTML": http(GOOD, "Content-Type: text/html"),
+    "said to be packed": http(GOOD, "Content-Encoding: gzip"),
+    "with two ETags": http(GOOD, 'ETag: "a"', 'ETag: "b"'),
+    "with a text after the keys": http(GOOD[:-1] + b',"keys2":"\xc3\xa9"}'),
+    "a key without a kid": beside({"kty": "RSA"}),
+    "kids of other types": beside({"kid": 1}, {"kid": None}, {"kid": [KID]}, {"kid": {}}),
+    "kids too short and too long": beside(*({"kid": "k" * n} for n in (0, 257, 5000))),
+    "members that are no keys": beside(None, 1, "key", [], [[]]),
+    "members of wrong types": beside(
+        rsa_jwk("a", rsa_key(), use=[], alg={}),
+        rsa_jwk("b", rsa_key(), key_ops=[[]]),
+        rsa_jwk("c", rsa_key(), e=65_537),
+        {"kty": {}, "crv": [], "kid": "d"},
+    ),
+    "hundreds of keys": beside(*(rsa_jwk(str(n), rsa_key()) for n in range(120))),
+    "thousands of non-keys": beside(*([0] * 20_000)),
+}
+
+
+@pytest.mark.parametrize("answer", ODD_AND_GOOD.values(), ids=ODD_AND_GOOD)
+def test_a_key_set_is_used_however_odd_its_answer_or_its_other_members(
+    site: Site, answer: bytes
+) -> None:
+    site.answer = answer
+    sandbox = Sandbox(site)
+    assert sandbox.ask(KID, KID) == (["good", "good"], 1)
+    assert sandbox.ask("new", "new", "new") == (["401 kid_unknown"] * 3, 2)
+
+
+NO_ANSWER = {
+    "closed at once": b"",
+    "closed in a header": b"HTTP/1.1 200 OK\r\nContent-Le",
+    "closed in the body": http(GOOD)[:-20],
+    "closed before the chunk's end": chunked(GOOD)[:-40],
+    "closed before the last chunk": chunked(GOOD, b""),
+    "a chunk of no size": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n" + GOOD,
+    "too short a length": http(GOOD).replace(b"Content-Length: ", b"Content-Length: 1\r\nX: "),
+    "no HTTP": GOOD,
+    "a status of no meaning": http(GOOD, status="999 Odd"),
+    "packed though not asked for": http(gzip.compress(GOOD), "Content-Encoding: gzip"),
+    "a page": http(b"<!doctype html>", "Content-Type: text/html"),
+    "a byte order mark": http(b"\xef\xbb\xbf" + GOOD),
+    "UTF-16": http(GOOD.decode().encode("utf-16")),
+    "UTF-32": http(GOOD.decode().encode("utf-32")),
+    "Latin-1": http(GOOD[:-1] + b',"x":"\xe9"}'),
+    "keys twice": http(b'{"keys":[],"keys":[' + KEY + b"]}"),
+    "a kid twice in a key": http(b'{"keys":[' + KEY[:-1] + b',"kid":"x"}]}'),
+    "NaN": http(b'{"keys":[{"kid":NaN},' + KEY + b"]}"),
+    "too deep": http(GOOD[:-1] + b',"x":' + b"[" * 5000 + b"]" * 5000 + b"}"),
+    "too long": beside(*(rsa_jwk(str(n), rsa_key()) for n in range(200))),
+    "no keys": http(b'{"keys":null}'),
+    "a part of it": http(GOOD, status="206 Partial Content"),
+    "nothing": http(status="204 No Content"),
+    "a redirect": http(GOOD, "Location: /elsewhere", status="302 Found"),
+    "too many requests": http(GOOD, "Retry-After: 3600", status="429 Too Many Requests"),
+    "out of service": http(GOOD, "Retry-After: 3600", status="503 Service Unavailable"),
+}
+
+
+@pytest.mark.parametrize("answer", NO_ANSWER.values(), ids=NO_ANSWER)
+def test_what_is_no_key_set_is_our_trouble_and_spoils_nothing_that_is_kept(
+    site: Site, answer: bytes
+) -> None:
+    trouble = "500 key_set_unavailable"
+    cold, warm = Sandbox(site), Sandbox(site)
+    site.answer = http(GOOD)
+    assert warm.ask(KID) == (["good"], 1)
+    site.answer = answer
+    assert cold.ask(KID, KID, "new") == ([trouble] * 3, 1)
+    warm.clock.advance(300)
+    assert warm.ask(KID, "new", KID) == (["good", trouble, "good"], 1)
+    site.answer = http(jwks(rsa_jwk(), rsa_jwk("new")))
+    for sandbox in (cold, warm):
+        sandbox.clock.advance(1)
+        assert sandbox.ask("new", KID) == (["good", "good"], 1)
+
+
+WITHOUT_THE_KEY = {
+    "no key": (http(jwks()), "kid_unknown"),
+    "another's": (http(jwks(rsa_jwk("other"))), "kid_unknown"),
+    "the key twice": (beside(rsa_jwk()), "kid_ambiguous"),
+    "two keys of one id": (beside(rsa_jwk(KID, rsa_key("other"))), "kid_ambiguous"),
+    "two types of one id": (beside(ec_jwk(KID)), "kid_ambiguous"),
+    "unfit": (http(jwks(rsa_jwk(use="enc"))), "key_use"),
+}
+
+
+@pytest.mark.parametrize(("answer", "reason"), WITHOUT_THE_KEY.values(), ids=WITHOUT_THE_KEY)
+def test_a_set_without_the_key_refuses_its_tokens_at_the_cost_of_one_fetch(
+    site: Site, answer: bytes, reason: str
+) -> None:
+    cold, warm = Sandbox(site), Sandbox(site)
+    site.answer = http(GOOD)
+    assert warm.ask(KID) == (["good"], 1)
+    warm.clock.advance(300)
+    site.answer = answer
+    for sandbox in (cold, warm):
+        assert sandbox.ask(KID, KID) == ([f"401 {reason}"] * 2, 1)

@@ -1,0 +1,222 @@
+"""The one rule of all that is asked of others and kept, and the pause after failures."""
+
+from __future__ import annotations
+
+from threading import Event, Thread
+from typing import TYPE_CHECKING
+
+import pytest
+
+from authorizer.clocks import Clocks
+from authorizer.errors import StateUnavailable
+from authorizer.reasons import Reason
+from authorizer.upkeep import Ages, BackOff, Kept, Upkeep, chance
+from tests.support.tokens import FakeClock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+AGES = Ages(soft=60, hard=300)
+DOWN = Reason.PROOF_STORE_UNAVAILABLE
+NOT_ASKED = Reason.DENY_LIST_UNAVAILABLE
+
+
+class Source:
+    """Answers with a number that grows, and remembers how long each answer might have taken."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        clocks = Clocks(self.clock, self.clock)
+        self.clocks = clocks
+        self.upkeep: Upkeep[int] = Upkeep(
+            clocks, lambda: StateUnavailable(NOT_ASKED), chance=lambda: 0
+        )
+        self.kept: Kept[int] | None = None
+        self.allowed: list[float] = []
+        self.failure: Exception | None = None
+        self.while_asked: Callable[[], object] = lambda: None
+
+    def ask(self, seconds: float) -> Kept[int]:
+        self.allowed.append(seconds)
+        asked = self.clocks.now()
+        self.while_asked()
+        if self.failure is not None:
+            raise self.failure
+        self.kept = Kept(len(self.allowed), asked, AGES)
+        return self.kept
+
+    def current(self, seconds: float = 1) -> int:
+        return self.upkeep.current(lambda: self.kept, self.ask, seconds).value
+
+    def newer(self, old: Kept[int], seconds: float = 1) -> int:
+        return self.upkeep.newer(old, lambda: self.kept, self.ask, seconds).value
+
+    def go_down(self) -> None:
+        self.failure = StateUnavailable(DOWN)
+
+    def trouble(self, seconds: float = 1) -> Reason:
+        with pytest.raises(StateUnavailable) as trouble:
+            self.current(seconds)
+        return trouble.value.reason
+
+
+class SlowTurn:
+    """A lock that is free after so many seconds."""
+
+    def __init__(self, clock: FakeClock, seconds: float) -> None:
+        self._clock = clock
+        self._seconds = seconds
+
+    def acquire(self, timeout: float) -> bool:
+        self._clock.advance(min(self._seconds, timeout))
+        return timeout >= self._seconds
+
+    def release(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("age", "when_up", "when_down"),
+    [(0, 1, 1), (59.9, 1, 1), (60, 2, 1), (299.9, 2, 1), (300, 2, DOWN), (1e9, 2, DOWN)],
+)
+def test_an_answer_is_current_then_used_if_nobody_answers_and_then_not_used(
+    age: float, when_up: int, when_down: int | Reason
+) -> None:
+    for down, expected in ((False, when_up), (True, when_down)):
+        source = Source()
+        source.current()
+        source.clock.advance(age)
+        if down:
+            source.go_down()
+        assert (source.trouble() if expected is DOWN else source.current()) == expected
+
+
+def test_what_grows_too_old_while_it_is_asked_again_is_not_used() -> None:
+    source = Source()
+    source.current()
+    source.clock.advance(299)
+    source.go_down()
+    source.while_asked = lambda: source.clock.advance(1)
+    assert source.trouble() is DOWN
+
+
+def test_after_a_failure_nobody_is_asked_until_the_pause_is_over() -> None:
+    source = Source()
+    source.go_down()
+    assert [source.trouble() for _ in range(3)] == [DOWN, NOT_ASKED, NOT_ASKED]
+    source.clock.advance(1)
+    assert source.trouble() is DOWN
+    assert (len(source.allowed), source.upkeep.failures) == (2, 2)
+    source.failure = None
+    source.clock.advance(2)
+    assert (source.current(), source.upkeep.failures) == (3, 0)
+
+
+def test_a_crash_is_not_covered_up_and_not_repeated_at_once_either() -> None:
+    source = Source()
+    source.current()
+    source.clock.advance(60)
+    source.failure = RuntimeError("a fault of our own")
+    with pytest.raises(RuntimeError):
+        source.current()
+    assert source.current() == 1
+    assert len(source.allowed) == 2
+
+
+def test_who_wants_a_newer_answer_gets_none_that_is_old_however_fresh_it_is() -> None:
+    source = Source()
+    source.current()
+    assert source.kept is not None
+    old = source.kept
+    assert source.newer(old) == 2
+    assert source.newer(old) == 2  # newer already
+    source.go_down()
+    with pytest.raises(StateUnavailable):
+        source.newer(source.kept)
+    assert source.current() == 2
+
+
+def test_who_had_to_wait_has_only_the_rest_of_its_time_to_ask() -> None:
+    source = Source()
+    source.upkeep._turn = SlowTurn(source.clock, 0.75)  # type: ignore[assignment]
+    assert source.current(seconds=1) == 1
+    assert source.allowed == [0.25]
+
+
+def test_who_would_have_to_wait_too_long_gives_up() -> None:
+    source = Source()
+    with source.upkeep._turn:
+        assert source.trouble(0.001) is NOT_ASKED
+    assert source.allowed == []
+
+
+def test_who_has_an_answer_that_may_be_used_does_not_wait_at_all() -> None:
+    source = Source()
+    source.current()
+    source.clock.advance(60)
+    source.upkeep._turn = SlowTurn(source.clock, 0.75)  # type: ignore[assignment]
+    started = source.clock.now
+    assert source.current() == 1
+    assert source.clock.now == started
+    assert source.allowed == [1]
+
+
+def test_who_waits_for_a_question_gets_its_answer_and_does_not_ask_again() -> None:
+    source = Source()
+    asked, go_on = Event(), Event()
+
+    def hang() -> None:
+        asked.set()
+        assert go_on.wait(10)
+
+    source.while_asked = hang
+    answers: list[int] = []
+    threads = [Thread(target=lambda: answers.append(source.current(10))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    assert asked.wait(10)
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert answers == [1] * 8
+    assert len(source.allowed) == 1
+
+
+def test_the_pause_doubles_with_each_failure_up_to_a_minute() -> None:
+    clock = FakeClock()
+    back_off = BackOff(Clocks(clock, clock), chance=lambda: 0)
+    assert not back_off.is_on()
+    for pause in (1, 2, 4, 8, 16, 32, 60, 60):
+        back_off.failed()
+        clock.advance(pause - 0.01)
+        assert back_off.is_on()
+        clock.advance(0.01)
+        assert not back_off.is_on()
+
+
+def test_failures_are_tolerated_and_forgotten_after_a_success() -> None:
+    clock = FakeClock()
+    back_off = BackOff(Clocks(clock, clock), tolerance=2, chance=lambda: 0)
+    back_off.failed()
+    back_off.failed()
+    assert not back_off.is_on()
+    back_off.failed()
+    assert back_off.is_on()
+    back_off.succeeded()
+    assert not back_off.is_on()
+
+
+def test_chance_shortens_a_pause_by_up_to_a_half() -> None:
+    clock = FakeClock()
+    back_off = BackOff(Clocks(clock, clock), chance=lambda: 0.5)
+    back_off.failed()
+    back_off.failed()
+    clock.advance(1.49)
+    assert back_off.is_on()
+    clock.advance(0.01)
+    assert not back_off.is_on()
+
+
+def test_chance_is_a_number_from_0_up_to_1() -> None:
+    drawn = {chance() for _ in range(100)}
+    assert len(drawn) > 1
+    assert all(0 <= number < 1 for number in drawn)
