@@ -27,6 +27,6 @@ _warm = WarmInstance(
 )
 
 
-def handle(event: Mapping[str, Any], context: object) -> ProxyResponse:  # noqa: ARG001
+def handle(event: Mapping[str, Any], context: object) -> ProxyResponse:  # noqa: ARG001 - Lambda hands it over
     """Answer one proxy event."""
     return _warm()(event)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from authorizer.jws import MAX_TOKEN_LENGTH
 from functions.issue_token.claims import PROFILES
 from functions.shared.tokens.opaque_tokens import OpaqueToken, generate_token
+from functions.shared.web.oauth_errors import InvalidScopeError
 
 if TYPE_CHECKING:
     from functions.issue_token.claims import Validity
@@ -40,12 +42,16 @@ class JwtMint:
         """Make a JWT with the claims of the client's profile, signed as its client wants it.
 
         Raises:
+            InvalidScopeError: it would be longer than what verifiers read.
             UnusableKeyRingError: no key for that algorithm may sign now.
         """
         signer = self.signers.current(times.issued_at, grant.client.signing_algorithm)
         profile = PROFILES[grant.client.token_profile]
         claims = profile.claims(grant, self.issuer, times)
-        return MintedToken(signer.sign(claims, profile.typ), signer.kid)
+        token = signer.sign(claims, profile.typ)
+        if len(token) > MAX_TOKEN_LENGTH:
+            raise InvalidScopeError("The token would be too long: ask for fewer scopes.")
+        return MintedToken(token, signer.kid)
 
 
 @dataclass(frozen=True, slots=True)

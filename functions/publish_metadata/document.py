@@ -28,7 +28,7 @@ class MetadataPublisher:
 
     members: Mapping[str, object]
 
-    def __call__(self, request: ProxyRequest, entry: AuditEntry) -> ProxyResponse:  # noqa: ARG002
+    def __call__(self, request: ProxyRequest, entry: AuditEntry) -> ProxyResponse:  # noqa: ARG002 - an Endpoint's
         """Return the document; 304 to a caller that has it."""
         return public_document.answer(request, json.dumps(self.members), MAX_AGE)
 

@@ -18,6 +18,6 @@ if TYPE_CHECKING:
 _warm = WarmInstance(lambda: build(Settings.from_env(os.environ), meter=Meter.from_env(os.environ)))
 
 
-def handle(event: Mapping[str, Any], context: object) -> ProxyResponse:  # noqa: ARG001
+def handle(event: Mapping[str, Any], context: object) -> ProxyResponse:  # noqa: ARG001 - Lambda hands it over
     """Answer one proxy event."""
     return _warm()(event)

@@ -28,7 +28,7 @@ class MetadataPublisher:
 
     settings: Settings
 
-    def __call__(self, request: ProxyRequest, entry: AuditEntry) -> ProxyResponse:  # noqa: ARG002 - an Endpoint
+    def __call__(self, request: ProxyRequest, entry: AuditEntry) -> ProxyResponse:  # noqa: ARG002 - an Endpoint's
         """Return the document; 304 to a caller that has it."""
         resource = self.settings.resource.rstrip("/") or stage_address(request)
         members = document(resource, self.settings)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from functions.shared.web.form import read_form
 from functions.shared.web.oauth_errors import UnauthorizedClientError
-from functions.shared.web.responses import NO_STORE, ProxyResponse, response
+from functions.shared.web.responses import NO_STORE, ProxyResponse, json_response
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +42,8 @@ class TokenRevocation:
         form = read_form(request)
         client = self.authentication.authenticate(request, form, entry)
         entry.note(revoked=self._revoke(form.require("token"), client))
-        return response(_OK, "", NO_STORE)
+        # The status says it all (RFC 7009, 2.2), but some clients insist on JSON, as simple-oauth2.
+        return json_response(_OK, {}, NO_STORE)
 
     def _revoke(self, unverified_token: str, client: Client) -> bool:
         now = self.clock()

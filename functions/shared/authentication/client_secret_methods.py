@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from functions.shared.web.form import Form
     from functions.shared.web.proxy_request import ProxyRequest
 
+_NEVER_ENCODED = re.compile(r"[:=&]|%(?![0-9A-Fa-f]{2})")
+"""What form-encoding would have escaped."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClientSecretBasic:
@@ -29,7 +33,7 @@ class ClientSecretBasic:
     name: str = CLIENT_SECRET_BASIC
     credential: str = BASIC
 
-    def read(self, request: ProxyRequest, form: Form) -> Claimed | None:  # noqa: ARG002
+    def read(self, request: ProxyRequest, form: Form) -> Claimed | None:  # noqa: ARG002 - the header has it
         """Read the Authorization header."""
         authorization = request.header("authorization")
         if authorization is None:
@@ -37,7 +41,7 @@ class ClientSecretBasic:
         scheme, _, credentials = authorization.partition(" ")
         if scheme.lower() != "basic":
             raise InvalidClientError(reason="the Authorization header is of another scheme")
-        return _read_basic(credentials)
+        return _read_basic(credentials.lstrip(" "))  # one space or more: RFC 9110, 11.4
 
     def verify(self, claimed: Claimed, client: Client | None, now: float) -> None:
         """Check the secret, and note its use."""
@@ -53,7 +57,7 @@ class ClientSecretPost:
     name: str = CLIENT_SECRET_POST
     credential: str = SECRET_PARAMETER
 
-    def read(self, request: ProxyRequest, form: Form) -> Claimed | None:  # noqa: ARG002
+    def read(self, request: ProxyRequest, form: Form) -> Claimed | None:  # noqa: ARG002 - the form has it
         """Read the two parameters."""
         secret = form.get("client_secret")
         if secret is None:
@@ -93,6 +97,15 @@ def _read_basic(credentials: str) -> Claimed:
         # Not chained: the exception would carry the credentials.
         raise InvalidRequestError("The Basic credentials are malformed.") from None
     client_id, colon, secret = text.partition(":")
-    if not colon or ":" in secret or not text.isprintable():
+    if not colon or not text.isprintable():
         raise InvalidRequestError("The Basic credentials are malformed.")
-    return Claimed(form_decode(client_id), form_decode(secret))
+    return Claimed(_decoded(client_id), _decoded(secret))
+
+
+def _decoded(part: str) -> str:
+    """Undo the form-encoding of a part of Basic credentials. RFC 6749, 2.3.1.
+
+    `curl -u` and many libraries encode nothing. Where a part cannot have been encoded, it is taken
+    as it stands, which is how it was meant.
+    """
+    return part if _NEVER_ENCODED.search(part) else form_decode(part)

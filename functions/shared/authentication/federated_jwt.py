@@ -61,7 +61,7 @@ class FederatedJwt:
     name: str = FEDERATED_JWT
     credential: str = CLIENT_ASSERTION
 
-    def read(self, request: ProxyRequest, form: Form) -> Claimed | None:  # noqa: ARG002
+    def read(self, request: ProxyRequest, form: Form) -> Claimed | None:  # noqa: ARG002 - the form has it
         """Read an assertion about somebody else than its issuer. The client is `client_id`."""
         assertion = read_assertion(form)
         if assertion is None or assertion.is_own:

@@ -54,7 +54,7 @@ class PrivateKeyJwt:
     name: str = PRIVATE_KEY_JWT
     credential: str = CLIENT_ASSERTION
 
-    def read(self, request: ProxyRequest, form: Form) -> Claimed | None:  # noqa: ARG002
+    def read(self, request: ProxyRequest, form: Form) -> Claimed | None:  # noqa: ARG002 - the form has it
         """Read an assertion whose subject is its issuer. It names the client: no client_id needed.
 
         RFC 7521, 4.2.

@@ -70,7 +70,9 @@ class DynamoDbSecretUses:
         item = answer.get("Item")
         if item is None:
             return None
-        return int(records.from_item(item, schema_version=SCHEMA_VERSION)["last_used"])
+        record = records.from_item(item, schema_version=SCHEMA_VERSION)
+        with records.reading("a note of a secret's use"):
+            return records.integer(record["last_used"])
 
 
 class WarmSecretUses:

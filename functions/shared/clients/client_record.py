@@ -19,7 +19,7 @@ from functions.shared.clients.client_secrets import StoredSecret
 from functions.shared.clients.grant_types import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
 from functions.shared.clients.resource_indicators import is_resource_indicator
 from functions.shared.runtime import records
-from functions.shared.runtime.records import boolean, integer, text, texts
+from functions.shared.runtime.records import boolean, integer, listed, text, texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -140,6 +140,8 @@ def _check_authentication(client: Client) -> None:
 
 
 def _check_tokens(client: Client) -> None:
+    if not all((*client.audience, *client.resource_audiences)):
+        raise ValueError("The name of an audience is not empty.")
     if client.token_profile is TokenProfile.AT_JWT and not (
         client.audience or client.allowed_resources
     ):
@@ -202,12 +204,8 @@ def from_item(item: Mapping[str, Any]) -> Client:
             of `Client` broken.
     """
     record = records.from_item(item, schema_version=SCHEMA_VERSION)
-    try:
+    with records.reading("a client record"):
         return _client_from_record(record)
-    except (KeyError, TypeError, ValueError) as error:
-        raise records.UnreadableRecordError(
-            reason=f"a client record is malformed: {error}"
-        ) from error
 
 
 def _client_from_record(record: Mapping[str, Any]) -> Client:
@@ -215,9 +213,11 @@ def _client_from_record(record: Mapping[str, Any]) -> Client:
         client_id=text(record["client_id"]),
         name=text(record["name"]),
         authentication_methods=frozenset(texts(record["authentication_methods"])),
-        secrets=tuple(_secret_from_record(secret) for secret in record["secrets"]),
+        secrets=tuple(_secret_from_record(secret) for secret in listed(record["secrets"])),
         assertion=assertion_rules.from_record(record["assertion"]),
-        federation=tuple(federation_rules.from_record(rule) for rule in record["federation"]),
+        federation=tuple(
+            federation_rules.from_record(rule) for rule in listed(record["federation"])
+        ),
         certificate_name=certificate_names.from_record(record["certificate_name"]),
         certificate_thumbprints=frozenset(texts(record["certificate_thumbprints"])),
         grant_types=frozenset(texts(record["grant_types"])),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from authorizer.recent import Recent
 from functions.shared.clients.client_record import Client, from_item, is_client_id, to_item
 from functions.shared.runtime.aws_clients import aws_errors
+from functions.shared.runtime.records import UnreadableRecordError
 from functions.shared.runtime.warm_cache import WarmCache
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from functions.shared.runtime.clock import Clock
@@ -40,20 +43,33 @@ class DynamoDbClients:
         self._table = table
 
     def find(self, client_id: str) -> Client | None:
-        """Return the client or None, asking the table only for what can be an id."""
+        """Return the client or None, asking the table only for what can be an id.
+
+        The read is consistent: a warm process remembers the answer, and one that was stale already
+        would let a client in for longer than that, or keep a new one out.
+        """
         if not is_client_id(client_id):
             return None
         with aws_errors():
             answer = self._dynamodb.get_item(
-                TableName=self._table, Key={"client_id": {"S": client_id}}
+                TableName=self._table, Key={"client_id": {"S": client_id}}, ConsistentRead=True
             )
         item = answer.get("Item")
-        return from_item(item) if item else None
+        return _named(client_id, item) if item else None
 
     def put(self, client: Client) -> None:
         """Keep a client, in place of the one with the same id."""
         with aws_errors():
             self._dynamodb.put_item(TableName=self._table, Item=to_item(client))
+
+
+def _named(client_id: str, item: Mapping[str, Any]) -> Client:
+    """Read a client, and say which one cannot be read."""
+    try:
+        return from_item(item)
+    except UnreadableRecordError as error:
+        reason = f"client {client_id}: {error.reason}"
+        raise UnreadableRecordError(reason=reason) from error.__cause__
 
 
 class WarmClients:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from base64 import urlsafe_b64encode
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
@@ -16,7 +17,7 @@ from functions.shared.web.metrics import UNUSABLE_KEY_RINGS
 from functions.shared.web.oauth_errors import ServerError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 VERSION: Final = 1
 JWKS_MAX_AGE: Final = 300
@@ -40,6 +41,21 @@ class UnusableKeyRingError(ServerError):
     """Raised when there is no key ring, it cannot be read, or none of its keys may sign now."""
 
     metrics = (UNUSABLE_KEY_RINGS,)
+
+
+@contextmanager
+def key_errors() -> Iterator[None]:
+    """Say of trouble that does not pass that it is the keys' own.
+
+    Raises:
+        UnusableKeyRingError: in place of any other ServerError, with the same reason and cause.
+    """
+    try:
+        yield
+    except UnusableKeyRingError:
+        raise
+    except ServerError as error:
+        raise UnusableKeyRingError(reason=error.reason) from error.__cause__ or error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from jwt.algorithms import Algorithm
 from jwt.utils import der_to_raw_signature
 
 from authorizer.metrics import Meter
+from functions.shared.keys.key_ring import key_errors
 from functions.shared.runtime.aws_clients import aws_errors
 from functions.shared.web.metrics import KMS_SIGN_MILLISECONDS
 
@@ -51,10 +52,10 @@ class KmsAlgorithm(Algorithm):
 
         Raises:
             TemporarilyUnavailableError: KMS throttles, is slow or fails.
-            ServerError: it refuses.
+            UnusableKeyRingError: it refuses: the key is disabled or gone, or not ours to use.
         """
         raw = len(msg) <= LONGEST_MESSAGE
-        with aws_errors(), self._measured():
+        with key_errors(), aws_errors(), self._measured():
             signature = self._kms.sign(
                 KeyId=key,
                 Message=msg if raw else sha256(msg).digest(),
@@ -73,7 +74,7 @@ class KmsAlgorithm(Algorithm):
             milliseconds = round((self._meter.timer() - started) * 1000, 1)
             self._meter.note(KMS_SIGN_MILLISECONDS, milliseconds)
 
-    def verify(self, msg: bytes, key: str, sig: bytes) -> NoReturn:  # noqa: ARG002
+    def verify(self, msg: bytes, key: str, sig: bytes) -> NoReturn:  # noqa: ARG002 - PyJWT's
         """Not here: public keys are published, and checking a signature needs no KMS."""
         raise OnlySignsError
 
@@ -83,6 +84,6 @@ class KmsAlgorithm(Algorithm):
         raise OnlySignsError
 
     @staticmethod
-    def from_jwk(jwk: str | dict[str, Any]) -> NoReturn:  # noqa: ARG004
+    def from_jwk(jwk: str | dict[str, Any]) -> NoReturn:  # noqa: ARG004 - PyJWT's
         """Not here: a private half never leaves KMS."""
         raise OnlySignsError

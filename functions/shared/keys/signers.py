@@ -12,7 +12,12 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from jwt.algorithms import RSAAlgorithm
 
 from functions.shared.keys.jwt_signer import JwtSigner
-from functions.shared.keys.key_ring import IN_KMS, UnusableKeyRingError, thumbprint
+from functions.shared.keys.key_ring import (
+    IN_KMS,
+    UnusableKeyRingError,
+    key_errors,
+    thumbprint,
+)
 from functions.shared.keys.kms_signer import KmsAlgorithm
 from functions.shared.keys.signing_keys import from_json, from_pem
 
@@ -23,7 +28,7 @@ if TYPE_CHECKING:
     from mypy_boto3_kms import KMSClient
 
     from authorizer.metrics import Meter
-    from functions.shared.keys.key_ring import KeyRing, RingKey
+    from functions.shared.keys.key_ring import RingKey
     from functions.shared.keys.warm_key_ring import WarmKeyRing
     from functions.shared.runtime.secret_store import SecretStore
 
@@ -51,11 +56,11 @@ class SignerSource(Protocol):
 
 
 class LocalSigners:
-    """Signers for the ring's keys, loaded when the ring first names one that is not at hand.
+    """Signers for the ring's keys, each made when it first signs.
 
     The ring alone decides which key signs; a private half never changes under its key id. So the
     signing keys are read again only for a key that is new, and at most once a second for one whose
-    private half is missing.
+    private half is missing or broken. One that is broken stops no other key.
     """
 
     def __init__(self, key_ring: WarmKeyRing, store: SecretStore, secret: str) -> None:
@@ -63,6 +68,7 @@ class LocalSigners:
         self._store = store
         self._secret = secret
         self._lock = Lock()
+        self._private_keys: dict[str, str] = {}
         self._ready: dict[str, JwtSigner] = {}
         self._read_at = float("-inf")
 
@@ -72,31 +78,35 @@ class LocalSigners:
         Raises:
             UnusableKeyRingError: no key may sign now, or its private half is not to be had.
         """
-        ring = self._key_ring.current()
-        return self.of(ring.signing_key(now, alg), ring, now)
+        return self.of(self._key_ring.current().signing_key(now, alg), now)
 
-    def of(self, key: RingKey, ring: KeyRing, now: float) -> JwtSigner:
+    def of(self, key: RingKey, now: float) -> JwtSigner:
         """Return the signer of one of the ring's keys.
 
         Raises:
             UnusableKeyRingError: its private half is not to be had.
         """
-        return self._ready.get(key.kid) or self._read(ring, key.kid, now)
+        return self._ready.get(key.kid) or self._made(key, now)
 
-    def _read(self, ring: KeyRing, kid: str, now: float) -> JwtSigner:
+    def _made(self, key: RingKey, now: float) -> JwtSigner:
         with self._lock:
-            if kid not in self._ready and abs(now - self._read_at) >= REREAD_SECONDS:
-                private_keys = from_json(self._store.read(self._secret))
-                self._ready = {
-                    key.kid: _signer(key, private_keys[key.kid])
-                    for key in ring.keys
-                    if key.kid in private_keys
-                }
-                self._read_at = now
-            signer = self._ready.get(kid)
-        if signer is None:
-            raise UnusableKeyRingError(reason=f"the private half of key {kid} is missing")
-        return signer
+            if key.kid not in self._ready:
+                self._ready[key.kid] = _signer(key, self._private_half(key.kid, now))
+            return self._ready[key.kid]
+
+    def _private_half(self, kid: str, now: float) -> str:
+        if kid not in self._private_keys and abs(now - self._read_at) >= REREAD_SECONDS:
+            self._read(now)
+        # Taken out: a signer is made once, and a broken half must be looked for again.
+        pem = self._private_keys.pop(kid, None)
+        if pem is None:
+            raise UnusableKeyRingError(reason=f"the private half of key {kid} is missing or broken")
+        return pem
+
+    def _read(self, now: float) -> None:
+        with key_errors():
+            self._private_keys = from_json(self._store.read(self._secret))
+        self._read_at = now
 
 
 class RingSigners:
@@ -124,12 +134,11 @@ class RingSigners:
         Raises:
             UnusableKeyRingError: no key may sign now, or its private half is not to be had.
         """
-        ring = self._key_ring.current()
-        key = ring.signing_key(now, alg)
+        key = self._key_ring.current().signing_key(now, alg)
         if key.edition == IN_KMS:
             algorithm = KmsAlgorithm(self._kms_client, alg, self._meter)
             return JwtSigner(key.kid, alg, algorithm, key.signer)
-        return self._local.of(key, ring, now)
+        return self._local.of(key, now)
 
     @cached_property
     def _kms_client(self) -> KMSClient:
@@ -138,7 +147,11 @@ class RingSigners:
 
 
 def _signer(key: RingKey, pem: str) -> JwtSigner:
-    private_key = from_pem(pem)
+    try:
+        private_key = from_pem(pem)
+    except ValueError:
+        reason = f"the private half of key {key.kid} cannot be read"
+        raise UnusableKeyRingError(reason=reason) from None
     algorithm = _RS256 if key.alg == "RS256" else jwt.get_algorithm_by_name(key.alg)
     if thumbprint(algorithm.to_jwk(private_key.public_key(), as_dict=True)) != key.kid:
         raise UnusableKeyRingError(reason=f"the private half of key {key.kid} is another key's")

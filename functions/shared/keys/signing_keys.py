@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -57,9 +58,12 @@ def _read(text: str | None) -> tuple[dict[str, str], dict[str, int]]:
 
 
 def _from_document(document: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, int]]:
-    if document["version"] != VERSION:
+    private_keys = dict(document["private_keys"])
+    if document["version"] != VERSION or not all(
+        isinstance(pem, str) for pem in private_keys.values()
+    ):
         raise ValueError
-    return dict(document["private_keys"]), document.get("made_at", {})
+    return private_keys, document.get("made_at", {})
 
 
 def to_pem(private_key: AllowedPrivateKeys) -> str:
@@ -73,6 +77,13 @@ def from_pem(pem: str) -> AllowedPrivateKeys:
 
     The check that an RSA key's numbers fit together takes 35 ms and was made when the key was;
     a cold start does not repeat it.
+
+    Raises:
+        ValueError: it is no private key in PEM.
     """
-    key = load_pem_private_key(pem.encode(), password=None, unsafe_skip_rsa_key_validation=True)
+    try:
+        key = load_pem_private_key(pem.encode(), password=None, unsafe_skip_rsa_key_validation=True)
+    except (TypeError, ValueError, UnsupportedAlgorithm):
+        # Not chained, as above.
+        raise ValueError("no private key in PEM") from None
     return cast("AllowedPrivateKeys", key)

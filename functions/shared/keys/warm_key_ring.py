@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from functions.shared.keys.key_ring import KeyRing, from_json
+from functions.shared.keys.key_ring import KeyRing, from_json, key_errors
 from functions.shared.runtime.warm_cache import WarmCache
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class WarmKeyRing:
     def __init__(self, store: SecretStore, secret: str, clock: Clock) -> None:
         self._secret = secret
         self._rings: WarmCache[str, KeyRing] = WarmCache(
-            lambda name: from_json(store.read(name)),
+            lambda name: _read(store, name),
             clock=clock,
             max_age=WARM_SECONDS,
             max_entries=1,
@@ -34,3 +34,8 @@ class WarmKeyRing:
             UnusableKeyRingError: there is none, or it cannot be read.
         """
         return self._rings.get(self._secret)
+
+
+def _read(store: SecretStore, name: str) -> KeyRing:
+    with key_errors():
+        return from_json(store.read(name))

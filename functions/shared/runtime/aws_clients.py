@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from mypy_boto3_kms import KMSClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
-# Six seconds at the most leave a ten-second function time to say 503.
+# Six seconds at the most, so that two calls without an answer leave a function of fifteen seconds
+# time to say 503.
 CONNECT_SECONDS: Final = 1
 READ_SECONDS: Final = 2
 ATTEMPTS: Final = 2
@@ -32,17 +34,26 @@ _PATIENCE = Config(
     tcp_keepalive=True,
 )
 
+# What boto3 itself tries again, and collisions with somebody else's write.
 _PASSING_TROUBLES = frozenset(
     {
+        "BandwidthLimitExceeded",
         "LimitExceededException",
+        "PriorRequestNotComplete",
         "ProvisionedThroughputExceededException",
+        "ReplicatedWriteConflictException",
         "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
         "RequestTimeout",
         "RequestTimeoutException",
+        "SlowDown",
         "ThrottledException",
         "Throttling",
         "ThrottlingException",
         "TooManyRequestsException",
+        "TransactionCanceledException",
+        "TransactionConflictException",
         "TransactionInProgressException",
     }
 )
@@ -82,9 +93,15 @@ def aws_errors() -> Iterator[None]:
     except ClientError as error:
         raise _from_client_error(error) from error
     except (HTTPClientError, AwsConnectionError) as error:
-        raise TemporarilyUnavailableError(reason=type(error).__name__) from error
+        raise TemporarilyUnavailableError(reason=_where(error)) from error
     except BotoCoreError as error:
         raise ServerError(reason=type(error).__name__) from error
+
+
+def _where(error: BotoCoreError) -> str:
+    """Name an error of the connection, and the service that was not reached."""
+    host = urlsplit(error.kwargs.get("endpoint_url") or "").hostname
+    return f"{type(error).__name__}: {host}" if host else type(error).__name__
 
 
 def _from_client_error(error: ClientError) -> OAuthError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Final, Protocol
 
 from authorizer.state_entry import entry
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 SCHEMA_VERSION: Final = 1
+_USE_ID_BYTES: Final = 12
 
 
 class AlreadyUsedError(Exception):
@@ -36,7 +38,8 @@ class DynamoDbOneTimeUse:
     """Used values in a DynamoDB table keyed by `entry`, TTL attribute `expires_at`.
 
     An entry is a digest: its length is bounded whatever a caller sends, and no separator can be
-    forged.
+    forged. `use_id` tells one use from every other: boto3 writes again when no answer came, though
+    the first write may have arrived, and a use must not be refused because of itself.
     """
 
     def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
@@ -45,10 +48,12 @@ class DynamoDbOneTimeUse:
 
     def consume(self, kind: str, owner: str, value: str, expires_at: int, now: float) -> None:
         """Use a value for the first time. One conditional write, so that no race can pass twice."""
+        use_id = token_urlsafe(_USE_ID_BYTES)
         record = {
             "schema_version": SCHEMA_VERSION,
             "entry": entry(kind, owner, value),
             "expires_at": expires_at,
+            "use_id": use_id,
         }
         with aws_errors():
             try:
@@ -56,8 +61,12 @@ class DynamoDbOneTimeUse:
                     TableName=self._table,
                     Item=records.to_item(record),
                     # DynamoDB deletes expired items days late.
-                    ConditionExpression="attribute_not_exists(entry) OR expires_at <= :now",
-                    ExpressionAttributeValues={":now": {"N": str(int(now))}},
+                    ConditionExpression=(
+                        "attribute_not_exists(entry) OR expires_at <= :now OR use_id = :use_id"
+                    ),
+                    ExpressionAttributeValues=records.to_item(
+                        {":now": int(now), ":use_id": use_id}
+                    ),
                 )
             except self._dynamodb.exceptions.ConditionalCheckFailedException:
                 raise AlreadyUsedError from None

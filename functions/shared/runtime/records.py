@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from functions.shared.web.oauth_errors import ServerError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 
 class UnreadableRecordError(ServerError):
@@ -35,10 +36,24 @@ def from_item(item: Mapping[str, Any], *, schema_version: int) -> dict[str, Any]
     record = {name: deserialize(value) for name, value in item.items()}
     written_by = record.get("schema_version")
     if not isinstance(written_by, Decimal) or not 1 <= written_by <= schema_version:
+        shown = written_by if isinstance(written_by, Decimal) else "of no kind"
         raise UnreadableRecordError(
-            reason=f"a record has schema_version {written_by}, this code reads {schema_version}"
+            reason=f"a record has schema_version {shown}, this code reads {schema_version}"
         )
     return record
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Say of a record which it is where an attribute is missing, mistyped or breaks a rule.
+
+    Raises:
+        UnreadableRecordError: in place of a KeyError, TypeError or ValueError.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        raise UnreadableRecordError(reason=f"{what} is malformed: {error}") from error
 
 
 def text(value: object) -> str:
@@ -48,11 +63,16 @@ def text(value: object) -> str:
     return value
 
 
+def listed(value: object) -> list[Any]:
+    """Return a stored list, or raise TypeError."""
+    if not isinstance(value, list):
+        raise TypeError("a list is expected")
+    return value
+
+
 def texts(value: object) -> Iterable[str]:
     """Return a stored list of texts, or raise TypeError."""
-    if not isinstance(value, list):
-        raise TypeError("a list of texts is expected")
-    return map(text, value)
+    return map(text, listed(value))
 
 
 def integer(value: object) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 from uuid import uuid4
 
 from functions.shared.runtime.aws_clients import aws_errors
+from functions.shared.web.oauth_errors import ServerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,6 +101,8 @@ class SecretsManagerStore:
                 )
             except self._secrets_manager.exceptions.ResourceNotFoundException:
                 return None
+        if "SecretString" not in answer:
+            raise ServerError(reason="GetSecretValue: the secret is binary, not a text")
         return SecretVersion(answer["VersionId"], answer["SecretString"])
 
     def replace(self, name: str, text: str, seen: SecretVersion | None) -> None:

@@ -59,4 +59,5 @@ class DynamoDbDenyList:
         if not item:
             return False
         record = records.from_item(item, schema_version=SCHEMA_VERSION)
-        return now < int(record["expires_at"])
+        with records.reading("a deny list entry"):
+            return now < records.integer(record["expires_at"])

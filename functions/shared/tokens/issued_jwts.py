@@ -73,9 +73,9 @@ class _RingKeys:
     def find(
         self,
         kid: str,
-        seconds: float,  # noqa: ARG002
+        seconds: float,  # noqa: ARG002 - the ring is at hand
         *,
-        vouched_issued_at: float | None = None,  # noqa: ARG002
+        vouched_issued_at: float | None = None,  # noqa: ARG002 - as above
     ) -> VerificationKey:
         """Return the published key of this id, or raise TokenRefused."""
         published = self._key_ring.current().published_keys(self._clock())

@@ -86,7 +86,7 @@ class OpaqueTokens:
             actor=meaning.actor,
         )
 
-    def revoke(self, token: str, known: KnownToken) -> None:  # noqa: ARG002
+    def revoke(self, token: str, known: KnownToken) -> None:  # noqa: ARG002 - JWTs need it
         """Forget what the token stands for."""
         self.store.delete(token)
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from authorizer.claims import Confirmation
 from functions.shared.runtime import records
 from functions.shared.runtime.aws_clients import aws_errors
 from functions.shared.runtime.random_credentials import SCANNABLE_PREFIX, random_credential
+from functions.shared.runtime.records import integer, text, texts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from mypy_boto3_dynamodb import DynamoDBClient
+
+T = TypeVar("T")
 
 TOKEN_PREFIX: Final = f"{SCANNABLE_PREFIX}at_"
 SCHEMA_VERSION: Final = 1
@@ -60,9 +63,9 @@ def generate_token() -> str:
     return random_credential(TOKEN_PREFIX)
 
 
-def is_opaque_token(text: str) -> bool:
+def is_opaque_token(candidate: str) -> bool:
     """Whether a text has the shape of a token of ours."""
-    return _TOKEN.fullmatch(text) is not None
+    return _TOKEN.fullmatch(candidate) is not None
 
 
 def token_digest(token: str) -> str:
@@ -127,24 +130,39 @@ def _to_item(token: str, meaning: OpaqueToken) -> dict[str, Any]:
 
 def _from_item(item: Mapping[str, Any]) -> OpaqueToken:
     record = records.from_item(item, schema_version=SCHEMA_VERSION)
-    try:
+    with records.reading("a token record"):
         return OpaqueToken(
-            client_id=record["client_id"],
-            scopes=tuple(record["scopes"]),
-            audience=tuple(record["audience"]),
-            issuer=record["issuer"],
-            issued_at=int(record["issued_at"]),
-            expires_at=int(record["expires_at"]),
-            subject=record.get("subject"),
-            confirmation=_confirmation(record.get("confirmation")),
-            actor=record.get("actor"),
+            client_id=text(record["client_id"]),
+            scopes=tuple(texts(record["scopes"])),
+            audience=tuple(texts(record["audience"])),
+            issuer=text(record["issuer"]),
+            issued_at=integer(record["issued_at"]),
+            expires_at=integer(record["expires_at"]),
+            subject=_if_there(record, "subject", text),
+            confirmation=_if_there(record, "confirmation", _confirmation),
+            actor=_if_there(record, "actor", _actor),
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise records.UnreadableRecordError(reason="a token record is malformed") from error
 
 
-def _confirmation(stored: Mapping[str, str] | None) -> Confirmation | None:
-    if stored is None:
-        return None
-    ((method, thumbprint),) = stored.items()
-    return Confirmation(method, thumbprint)
+def _if_there(record: Mapping[str, Any], name: str, read: Callable[[object], T]) -> T | None:
+    """Read an attribute that may be missing. Broken is not missing: the token would allow more."""
+    return read(record[name]) if name in record else None
+
+
+def _confirmation(stored: object) -> Confirmation:
+    ((method, thumbprint),) = _mapping(stored).items()
+    return Confirmation(method, text(thumbprint))
+
+
+def _actor(stored: object) -> Mapping[str, Any]:
+    actor = _mapping(stored)
+    text(actor["sub"])
+    if "act" in actor:
+        _actor(actor["act"])
+    return actor
+
+
+def _mapping(stored: object) -> Mapping[str, Any]:
+    if not isinstance(stored, dict):
+        raise TypeError("a mapping is expected")
+    return stored

@@ -18,6 +18,9 @@ MAX_BODY_BYTES = 65_536
 MEDIA_TYPE = "application/x-www-form-urlencoded"
 TOKEN_PARAMETERS = frozenset({"token", "access_token", "subject_token", "actor_token"})
 
+# The type has no such parameter, and Apache's HttpClient calls every form ISO-8859-1. All bytes are
+# ASCII here, which reads alike in these; escapes are UTF-8, whatever it says.
+_CHARSETS = frozenset({"utf-8", "us-ascii", "iso-8859-1"})
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
@@ -58,7 +61,8 @@ def read_form(request: ProxyRequest, *, repeatable: Collection[str] = ()) -> For
             appendix B; RFC 6750, 5.3.
     """
     _check_content_type(request.header("content-type"))
-    if request.header("content-encoding") not in {None, "identity"}:
+    coding = request.header("content-encoding")
+    if coding is not None and coding.lower() != "identity":
         raise InvalidRequestError("The request body must not be compressed.")
     if request.query and not TOKEN_PARAMETERS.isdisjoint(request.query):
         raise InvalidRequestError("A token must not be sent in the URI.")
@@ -106,5 +110,5 @@ def _check_content_type(content_type: str | None) -> None:
         raise InvalidRequestError(f"The content type must be {MEDIA_TYPE}.")
     for parameter in parameters:
         name, _, value = parameter.partition("=")
-        if name.strip().lower() == "charset" and value.strip(' "').lower() != "utf-8":
+        if name.strip().lower() == "charset" and value.strip(' "').lower() not in _CHARSETS:
             raise InvalidRequestError("The charset must be UTF-8.")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from functions.shared.web import client_certificate
-from functions.shared.web.oauth_errors import InvalidRequestError
+from functions.shared.web.oauth_errors import InvalidRequestError, ServerError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,12 +68,17 @@ def read_event(event: Mapping[str, Any]) -> ProxyRequest:
     Raises:
         InvalidRequestError: the body is marked as base64 and is not, or what came as the client's
             certificate is not one certificate.
+        ServerError: it is no proxy event, or one of payload format 2.0.
     """
+    try:
+        method, path = event["httpMethod"], event["path"]
+    except KeyError:
+        raise ServerError(reason="no proxy event of payload format 1.0") from None
     context = event.get("requestContext") or {}
     identity = context.get("identity") or {}
     return ProxyRequest(
-        method=event["httpMethod"],
-        path=event["path"],
+        method=method,
+        path=path,
         headers=_headers(event),
         query=_query(event),
         path_parameters=event.get("pathParameters") or {},

@@ -6,7 +6,6 @@ import json
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
@@ -35,6 +34,7 @@ from tests.strictness.cases import CASES, ISSUER
 from tests.strictness.cases import mint as mint_token
 from tests.support.aws import CLIENTS_TABLE, ENVIRONMENT, KEY_RING_SECRET
 from tests.support.cloudwatch import Metrics, Operations, Series
+from tests.support.deployed_template import Deployment
 from tests.support.proxy_events import basic, proxy_event, token_event
 from tests.support.server import SECRET, client, generate
 from tests.support.tokens import NOW as TOKENS_NOW
@@ -52,6 +52,7 @@ T = TypeVar("T")
 
 OPERATIONS = Path(__file__).resolve().parents[3] / "infra" / "operations.yaml"
 STACK = "ours"
+OF_THE_SAMPLE = ("LookUpCountry", "PublishResourceMetadata", "Authorizer", "GuardedApi")
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 # In the middle of a day and of everything shorter, so that whole periods lie behind and ahead.
 START = TOKENS_NOW // DAY * DAY + DAY // 2
@@ -61,11 +62,12 @@ WRONG_SECRET = token_event(GRANT, headers=basic("a", "wrong"))
 
 
 @cache
-def operations() -> Operations:
+def operations(*, with_sample_api: bool = True) -> Operations:
     parameters = load(OPERATIONS)["Parameters"]
     names = {name: f"{STACK}-{name}" for name in parameters}
+    sample = {} if with_sample_api else dict.fromkeys(OF_THE_SAMPLE, "")
     return Operations.of(
-        OPERATIONS, {**names, "Stack": STACK, "AlarmTopicArn": "", "KeySigningDays": 30}
+        OPERATIONS, {**names, **sample, "Stack": STACK, "AlarmTopicArn": "", "KeySigningDays": 30}
     )
 
 
@@ -204,9 +206,7 @@ def _is_kept_at_warn(line: str) -> bool:
 
 
 @pytest.fixture
-def stack(aws: AwsClients, clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> Stack:
-    # boto3 pauses before it asks a throttling AWS again.
-    monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda _seconds: None))
+def stack(aws: AwsClients, clock: ManualClock, no_pauses: None) -> Stack:
     made = Stack(aws, clock)
     made.rotate()
     made.run_hourly(3)
@@ -379,11 +379,15 @@ def test_the_stack_is_told_all_that_its_alarms_ask_for() -> None:
 
 
 def test_rotate_keys_keeps_its_lines_whatever_the_level_of_the_others() -> None:
-    template = load(OPERATIONS.parents[1] / "template.yaml")
-    everyone = template["Globals"]["Function"]["LoggingConfig"]
-    assert everyone["ApplicationLogLevel"] == {"Ref": "LogLevel"}
-    rotation = template["Resources"]["RotateKeys"]["Properties"]["LoggingConfig"]
-    assert rotation == {**everyone, "ApplicationLogLevel": "INFO"}
+    declared = {
+        name: properties["LoggingConfig"]
+        for name, properties in Deployment.of().properties("AWS::Lambda::Function").items()
+    }
+    levels = {name: logging["ApplicationLogLevel"] for name, logging in declared.items()}
+    assert levels.pop("RotateKeys") == "INFO"
+    assert all(level == {"Ref": "LogLevel"} for level in levels.values())
+    assert {logging["LogFormat"] for logging in declared.values()} == {"JSON"}
+    assert {logging["SystemLogLevel"] for logging in declared.values()} == {"WARN"}
 
 
 ALL_METRICS: tuple[Metric, ...] = (*AUTHORIZER_METRICS, *ENDPOINT_METRICS, *ROTATION_METRICS)
@@ -407,6 +411,20 @@ def test_alarms_and_dashboard_name_metrics_that_the_code_emits() -> None:
     ours = {each for each in watched | shown if each[0] == "Gatehouse"}
     assert ours <= _series_names()
     assert _series_names() <= shown, "the dashboard shows every metric"
+
+
+def test_without_the_sample_api_nothing_of_it_is_watched_or_shown() -> None:
+    whole, less = operations(), operations(with_sample_api=False)
+    assert whole.alarms.keys() - less.alarms.keys() == {"GuardedApi5xx"}
+    series = {each for alarm in less.alarms.values() for each, _, _ in alarm.series()}
+    assert all(value for each in series for _, value in each.dimensions), "of nothing"
+    assert "GuardedApi" not in str(less.dashboard)
+    assert '""' not in json.dumps(less.dashboard)
+    widgets = [
+        [widget["properties"]["title"] for widget in each.dashboard["widgets"]]
+        for each in (whole, less)
+    ]
+    assert widgets[0] == widgets[1]
 
 
 def _first_cells(page: str, heading: str) -> set[str]:

@@ -29,7 +29,7 @@ from functions.shared.clients.client_record import TokenFormat
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.runtime.aws_clients import AwsClients
 from functions.shared.runtime.secret_store import SecretsManagerStore
-from tests.support.aws import CLIENTS_TABLE, CREDENTIALS, ENVIRONMENT
+from tests.support.aws import CLIENTS_TABLE, CREDENTIALS, ENVIRONMENT, SIGNING_KEYS_SECRET
 from tests.support.dpop_proofs import proof
 from tests.support.memory_stores import ManualClock
 from tests.support.proxy_events import basic, form_event, proxy_event, token_event
@@ -48,19 +48,27 @@ OPAQUE_REQUEST = token_event({"grant_type": "client_credentials"}, headers=basic
 INTROSPECTION = form_event(
     "/oauth2/introspect", {"token": "gh_at_" + "x" * 43}, headers=basic("a", SECRET)
 )
-PROOF_REQUEST = token_event(
-    {"grant_type": "client_credentials"}, headers={**basic("a", SECRET), "DPoP": proof()}
-)
+
+
+def _with_proof() -> dict[str, Any]:
+    return token_event(
+        {"grant_type": "client_credentials"}, headers={**basic("a", SECRET), "DPoP": proof()}
+    )
+
+
+PROOF_REQUEST = _with_proof()
 KEY_SET = proxy_event("GET", "/oauth2/jwks")
 
 
 class Account:
-    """An account whose operations can be made to fail, and are counted."""
+    """An account whose operations are counted and can be made to fail, all or in one place."""
 
     def __init__(self, aws: AwsClients) -> None:
         self.aws = aws
         self.calls: Counter[str] = Counter()
         self.failures: dict[str, tuple[int, str]] = {}
+        self.loses_answer_to: str | None = None
+        self.reached: DynamoDBClient = boto3.client("dynamodb")
         for service_client in (aws.dynamodb, aws.secrets_manager):
             # The stubs have hooks return nothing; an answer returned here is the answer.
             hook: Any = self._before_send
@@ -70,12 +78,16 @@ class Account:
 
     def _before_send(self, request: AWSPreparedRequest, **_: object) -> AWSResponse | None:
         operation = _operation(request)
+        body: Any = request.body
+        sent = json.loads(body)
         self.calls[operation] += 1
-        if operation not in self.failures:
-            return None
-        status, code = self.failures[operation]
-        raw = _Body(json.dumps({"__type": code, "message": "table arn:aws:x"}).encode())
-        return AWSResponse(request.url, status, {}, raw)  # type: ignore[arg-type]
+        if operation == self.loses_answer_to:
+            self.loses_answer_to = None
+            self.reached.put_item(**sent)
+            return _error(request, 500, "InternalServerError")
+        place = sent.get("SecretId") or sent.get("TableName")
+        failure = self.failures.get(operation) or self.failures.get(f"{operation} {place}")
+        return _error(request, *failure) if failure else None
 
     def token_endpoint(self) -> Endpoint:
         settings = IssueTokenSettings.from_env(ENVIRONMENT)
@@ -90,6 +102,11 @@ class Account:
     def jwks_endpoint(self) -> Endpoint:
         settings = PublishJwksSettings.from_env(ENVIRONMENT)
         return publish_jwks.build(settings, clock=self.clock, aws=self.aws, emit=self.log.append)
+
+
+def _error(request: AWSPreparedRequest, status: int, code: str) -> AWSResponse:
+    raw = _Body(json.dumps({"__type": code, "message": "table arn:aws:x"}).encode())
+    return AWSResponse(request.url, status, {}, raw)  # type: ignore[arg-type]
 
 
 def _operation(request: AWSPreparedRequest) -> str:
@@ -108,7 +125,7 @@ class _Body:
 
 
 @pytest.fixture
-def account(aws: AwsClients) -> Account:
+def account(aws: AwsClients, no_pauses: None) -> Account:
     clients = DynamoDbClients(aws.dynamodb, CLIENTS_TABLE)
     clients.put(client("a"))
     clients.put(client("o", token_format=TokenFormat.OPAQUE))
@@ -162,6 +179,7 @@ def test_throttling_is_503_with_retry_after(account: Account, dependency: Depend
     ("status", "code"),
     [
         (400, "ProvisionedThroughputExceededException"),
+        (400, "TransactionConflictException"),
         (500, "InternalServerError"),
         (503, "ServiceUnavailable"),
     ],
@@ -173,7 +191,9 @@ def test_other_trouble_that_passes_is_503_too(account: Account, status: int, cod
     assert json.loads(account.log[-1])["reason"] == f"GetItem: {code}"
 
 
-@pytest.mark.parametrize("code", ["AccessDeniedException", "ResourceNotFoundException"])
+@pytest.mark.parametrize(
+    "code", ["AccessDeniedException", "ResourceNotFoundException", "ValidationException"]
+)
 def test_a_denied_access_or_missing_table_is_a_server_error(account: Account, code: str) -> None:
     endpoint = account.token_endpoint()
     account.failures["GetItem"] = (400, code)
@@ -259,6 +279,39 @@ def test_a_use_of_a_secret_that_cannot_be_kept_fails_nothing(account: Account) -
     assert not account.calls
 
 
+def test_a_proof_is_not_taken_for_a_replay_of_itself_when_an_answer_is_lost(
+    account: Account,
+) -> None:
+    endpoint = account.token_endpoint()
+    account.loses_answer_to = "PutItem"
+    event = _with_proof()
+    assert endpoint(event)["statusCode"] == 200
+    assert account.calls["PutItem"] == 2
+    answer = endpoint(event)
+    assert json.loads(answer["body"])["error"] == "invalid_dpop_proof"
+
+
+def test_a_proof_is_used_up_by_a_request_that_our_trouble_ends(account: Account) -> None:
+    endpoint, event = account.token_endpoint(), _with_proof()
+    account.failures[f"GetSecretValue {SIGNING_KEYS_SECRET}"] = (400, "ThrottlingException")
+    _assert_comes_back_later(endpoint(event))
+    account.failures.clear()
+    assert json.loads(endpoint(event)["body"])["error"] == "invalid_dpop_proof"
+    assert endpoint(_with_proof())["statusCode"] == 200
+
+
+def test_twenty_cold_environments_make_the_same_few_calls_each(account: Account) -> None:
+    endpoints, together = [account.token_endpoint() for _ in range(20)], Barrier(20)
+
+    def ask(endpoint: Endpoint) -> int:
+        together.wait()
+        return endpoint(JWT_REQUEST)["statusCode"]
+
+    with ThreadPoolExecutor(20) as threads:
+        assert set(threads.map(ask, endpoints)) == {200}
+    assert account.calls == {"GetItem": 20, "GetSecretValue": 40, "UpdateItem": 20}
+
+
 def test_a_cold_burst_of_one_client_costs_one_call_each(account: Account) -> None:
     endpoint, together = account.token_endpoint(), Barrier(4)
 
@@ -307,4 +360,5 @@ def test_an_aws_that_does_not_answer_is_503(*, listening: bool) -> None:
         )
         _assert_comes_back_later(endpoint(JWT_REQUEST))
         reason = json.loads(log[-1])["reason"]
-        assert reason == ("ReadTimeoutError" if listening else "EndpointConnectionError")
+        trouble = "ReadTimeoutError" if listening else "EndpointConnectionError"
+        assert reason == f"{trouble}: 127.0.0.1"

@@ -87,6 +87,14 @@ def test_an_assertion_that_was_used_at_one_endpoint_is_used_at_all(
     assert introspection_endpoint(event)["statusCode"] == 401
 
 
+def test_a_request_that_fails_after_authentication_has_used_its_assertion_up(
+    token_endpoint: Endpoint,
+) -> None:
+    form = assertion_form(assertion())
+    assert token_endpoint(token_event(form | {"scope": "admin"}))["statusCode"] == 400
+    assert token_endpoint(token_event(form))["statusCode"] == 401
+
+
 def test_failures_at_one_endpoint_count_at_all(
     token_endpoint: Endpoint, introspection_endpoint: Endpoint
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import jwt
@@ -28,7 +28,7 @@ from functions.rotate_keys import handler as rotate_keys
 from functions.rotate_keys.composition import build as build_rotate_keys
 from functions.rotate_keys.settings import Settings as RotateKeysSettings
 from functions.shared.clients.client_record import TokenFormat, TokenProfile
-from functions.shared.clients.client_registry import DynamoDbClients
+from functions.shared.clients.client_registry import WARM_SECONDS, DynamoDbClients
 from functions.shared.clients.client_secrets import StoredSecret, digest_imported
 from functions.shared.clients.grant_types import TOKEN_EXCHANGE
 from functions.shared.keys import key_ring
@@ -40,6 +40,7 @@ from tests.support.proxy_events import basic, form_event, proxy_event, token_eve
 from tests.support.server import NOW, SCOPES, SECRET, client, generate, key
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
 
     from functions.shared.runtime.aws_clients import AwsClients
@@ -387,8 +388,34 @@ def test_a_revoked_token_is_inactive_for_every_process(
     headers = basic(request_["client_id"], request_["client_secret"])
     for _ in range(2):
         answer = revocation(form_event("/oauth2/revoke", {"token": token}, headers=headers))
-        assert (answer["statusCode"], answer["body"]) == (200, "")
+        assert (answer["statusCode"], answer["body"]) == (200, "{}")
     assert server.introspect(token, "authorizer") == {"active": False}
+
+
+def _disable(server: Server, client_id: str) -> None:
+    known = server.clients.find(client_id)
+    assert known
+    server.clients.put(replace(known, disabled=True))
+
+
+def _delete(server: Server, client_id: str) -> None:
+    server.aws.dynamodb.delete_item(TableName=CLIENTS_TABLE, Key={"client_id": {"S": client_id}})
+
+
+@pytest.mark.parametrize("end", [_disable, _delete])
+@pytest.mark.parametrize("request_", [JWT_REQUEST, OPAQUE_REQUEST], ids=["jwt", "opaque"])
+def test_with_its_client_a_token_ends_for_introspection_within_thirty_seconds(
+    server: Server, request_: dict[str, str], end: Callable[[Server, str], None]
+) -> None:
+    token = server.token(request_)["access_token"]
+    assert server.introspect(token, "authorizer")["active"] is True
+    end(server, request_["client_id"])
+    server.clock.now += WARM_SECONDS - 1
+    assert server.introspect(token, "authorizer")["active"] is True
+    assert server.token(request_)
+    server.clock.now += 1
+    assert server.introspect(token, "authorizer") == {"active": False}
+    assert server.token_endpoint(token_event(request_))["statusCode"] == 401
 
 
 def test_a_dpop_proof_counts_once_among_processes(server: Server) -> None:

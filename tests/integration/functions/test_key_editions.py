@@ -25,7 +25,7 @@ from functions.shared.keys import key_ring
 from functions.shared.keys.signers import RingSigners
 from functions.shared.keys.warm_key_ring import WarmKeyRing
 from functions.shared.runtime.secret_store import SecretConflictError, SecretsManagerStore
-from functions.shared.web.oauth_errors import ServerError, TemporarilyUnavailableError
+from functions.shared.web.oauth_errors import TemporarilyUnavailableError
 from tests.support.aws import CLIENTS_TABLE, ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.memory_stores import MemorySecrets
 from tests.support.proxy_events import basic, form_event, token_event
@@ -189,10 +189,14 @@ def _fail(aws: AwsClients, status: int, code: str) -> list[str]:
         (400, "ThrottlingException", TemporarilyUnavailableError),
         (500, "KMSInternalException", TemporarilyUnavailableError),
         (503, "DependencyTimeoutException", TemporarilyUnavailableError),
-        (400, "AccessDeniedException", ServerError),
-        (400, "KMSInvalidStateException", ServerError),
+        (500, "KeyUnavailableException", TemporarilyUnavailableError),
+        (400, "AccessDeniedException", key_ring.UnusableKeyRingError),
+        (400, "DisabledException", key_ring.UnusableKeyRingError),
+        (400, "KMSInvalidStateException", key_ring.UnusableKeyRingError),
+        (400, "NotFoundException", key_ring.UnusableKeyRingError),
     ],
 )
+@pytest.mark.usefixtures("no_pauses")
 def test_trouble_with_kms_is_tried_again_if_it_may_pass_and_then_told_apart(
     authority: Authority, status: int, code: str, error: type[Exception]
 ) -> None:

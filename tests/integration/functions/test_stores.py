@@ -25,6 +25,7 @@ from functions.shared.tokens.opaque_tokens import (
     generate_token,
     token_digest,
 )
+from functions.shared.web.oauth_errors import ServerError
 from tests.support.aws import (
     CLIENTS_TABLE,
     KEY_RING_SECRET,
@@ -247,6 +248,18 @@ def test_a_secret_has_no_value_until_one_is_written(secrets: SecretStore) -> Non
     assert secrets.read(SIGNING_KEYS_SECRET) is None
 
 
+def test_whatever_decides_about_a_request_is_read_consistently(aws: AwsClients) -> None:
+    asked: list[dict[str, Any]] = []
+    aws.dynamodb.meta.events.register(
+        "before-parameter-build.dynamodb.GetItem", lambda params, **_: asked.append(params)
+    )
+    DynamoDbClients(aws.dynamodb, CLIENTS_TABLE).find("a")
+    DynamoDbOpaqueTokens(aws.dynamodb, TOKENS_TABLE).find(generate_token(), NOW)
+    DynamoDbDenyList(aws.dynamodb, STATE_TABLE).holds("revoked#a", NOW)
+    assert [each["TableName"] for each in asked] == [CLIENTS_TABLE, TOKENS_TABLE, STATE_TABLE]
+    assert all(each["ConsistentRead"] for each in asked)
+
+
 def _items(aws: AwsClients, table: str) -> list[dict[str, Any]]:
     return aws.dynamodb.scan(TableName=table)["Items"]
 
@@ -268,8 +281,58 @@ def test_a_tokens_item_holds_its_digest_and_a_number_for_ttl(aws: AwsClients) ->
     assert token not in repr(item)
 
 
+def test_a_secret_without_a_text_is_our_error(aws: AwsClients) -> None:
+    aws.secrets_manager.put_secret_value(SecretId=KEY_RING_SECRET, SecretBinary=b"\x00")
+    with pytest.raises(ServerError, match="binary"):
+        SecretsManagerStore(aws.secrets_manager).read(KEY_RING_SECRET)
+
+
+@pytest.mark.parametrize("change", [{"schema_version": {"N": "2"}}, {"scopes": {"S": "a b"}}])
+def test_a_client_record_that_cannot_be_read_is_named(
+    aws: AwsClients, change: dict[str, Any]
+) -> None:
+    store = DynamoDbClients(aws.dynamodb, CLIENTS_TABLE)
+    store.put(client("a"))
+    (item,) = _items(aws, CLIENTS_TABLE)
+    aws.dynamodb.put_item(TableName=CLIENTS_TABLE, Item=item | change)
+    with pytest.raises(UnreadableRecordError, match=r"client a: a .*record"):
+        store.find("a")
+
+
 @pytest.mark.parametrize(
-    "change", [{"schema_version": {"N": "2"}}, {"scopes": {"N": "1"}}, {"expires_at": {"S": "x"}}]
+    "change",
+    [{"schema_version": {"N": "2"}}, {"expires_at": {"S": "x"}}, {"expires_at": {"NULL": True}}],
+)
+def test_a_deny_list_entry_that_cannot_be_read_is_our_error(
+    aws: AwsClients, change: dict[str, Any]
+) -> None:
+    store = DynamoDbDenyList(aws.dynamodb, STATE_TABLE)
+    store.add("revoked#a", NOW + 60)
+    (item,) = _items(aws, STATE_TABLE)
+    aws.dynamodb.put_item(TableName=STATE_TABLE, Item=item | change)
+    with pytest.raises(UnreadableRecordError):
+        store.holds("revoked#a", NOW)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"schema_version": {"N": "2"}},
+        {"client_id": {"N": "1"}},
+        {"scopes": {"N": "1"}},
+        {"scopes": {"S": "country.read"}},
+        {"audience": {"L": [{"N": "1"}]}},
+        {"expires_at": {"S": "x"}},
+        {"expires_at": {"N": "1700000000.5"}},
+        {"subject": {"NULL": True}},
+        {"confirmation": {"NULL": True}},
+        {"confirmation": {"M": {}}},
+        {"confirmation": {"L": []}},
+        {"actor": {"NULL": True}},
+        {"actor": {"M": {"sub": {"S": "a"}, "act": {"S": "b"}}}},
+        {"actor": {"M": {"act": {"M": {"sub": {"S": "a"}}}}}},
+    ],
+    ids=str,
 )
 def test_a_token_record_that_cannot_be_read_is_our_error(
     aws: AwsClients, change: dict[str, Any]

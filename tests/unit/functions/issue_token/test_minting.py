@@ -5,6 +5,7 @@ import json
 import jwt
 import pytest
 
+from authorizer.jws import MAX_TOKEN_LENGTH
 from functions.issue_token.claims import Validity
 from functions.issue_token.grants import Grant
 from functions.issue_token.minting import JwtMint, OpaqueMint
@@ -14,6 +15,7 @@ from functions.shared.keys.signers import LocalSigners
 from functions.shared.keys.warm_key_ring import WarmKeyRing
 from functions.shared.tokens.issued_jwts import IssuedJwts
 from functions.shared.tokens.opaque_tokens import OpaqueToken
+from functions.shared.web.oauth_errors import InvalidScopeError
 from tests.support.aws import ISSUER, KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.memory_stores import ManualClock, MemoryTokens
 from tests.support.server import NOW, client, key, ring, secrets
@@ -64,6 +66,15 @@ def test_a_jwt_is_signed_with_its_clients_algorithm(alg: str) -> None:
 def test_an_algorithm_that_the_ring_has_no_key_for_is_our_error() -> None:
     with pytest.raises(UnusableKeyRingError, match="no ES256 key in the ring may sign now"):
         _jwt_mint().mint(Grant(client(signing_algorithm="ES256"), (), ("a",)), TIMES)
+
+
+def test_a_jwt_that_no_verifier_would_read_is_not_issued() -> None:
+    scopes = tuple(f"{number:03}.{'x' * 60}" for number in range(100))
+    mint, known = _jwt_mint(), client(scopes=frozenset(scopes))
+    longest = mint.mint(Grant(known, scopes[:80], ("a",)), TIMES).text
+    assert MAX_TOKEN_LENGTH - 1000 < len(longest) <= MAX_TOKEN_LENGTH
+    with pytest.raises(InvalidScopeError, match="fewer scopes"):
+        mint.mint(Grant(known, scopes, ("a",)), TIMES)
 
 
 def test_an_opaque_token_is_kept_under_its_digest_alone() -> None:

@@ -37,7 +37,8 @@ def test_rfc7009_2_2_a_revoked_token_is_inactive_at_once(owner: str) -> None:
     token = _token(server, owner)
     assert server.introspect(owner, token)["active"] is True
     answer = server.revoke(owner, token)
-    assert (answer["statusCode"], answer["body"]) == (200, "")
+    assert (answer["statusCode"], answer["body"]) == (200, "{}")
+    assert answer["headers"]["Content-Type"] == "application/json"
     assert answer["headers"]["Cache-Control"] == "no-store"
     assert server.introspect(owner, token) == INACTIVE
     assert server.introspect("stranger", token) == INACTIVE

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -19,7 +20,9 @@ from functions.shared.clients.client_record import (
 )
 from functions.shared.clients.client_secrets import StoredSecret, digest_imported
 from functions.shared.clients.federation_rules import FederationRule
+from functions.shared.runtime import records
 from functions.shared.runtime.records import UnreadableRecordError
+from tests.support.mutations import mutations
 from tests.support.server import client
 
 FULL = client(
@@ -146,10 +149,14 @@ def test_an_items_format_is_stable() -> None:
         ("scopes", {"S": "country.read"}),
         ("scopes", {"L": [{"N": "1"}]}),
         ("default_scopes", {"L": [{"S": "not.allowed"}]}),
+        ("schema_version", {"B": b"1"}),
+        ("secrets", {"S": ""}),
+        ("secrets", {"M": {}}),
         ("secrets", {"L": [{"M": {}}]}),
         ("secrets", {"L": [{"S": "sha256"}]}),
         ("assertion", {"S": "rules"}),
         ("assertion", {"M": {}}),
+        ("federation", {"M": {}}),
         ("federation", {"L": [{"M": {}}]}),
         ("certificate_name", {"M": {"kind": {"S": "phone"}, "value": {"S": "1"}}}),
         ("certificate_thumbprints", {"L": [{"S": "short"}]}),
@@ -176,6 +183,23 @@ def test_a_missing_attribute_makes_a_record_unreadable(attribute: str) -> None:
         from_item(item)
 
 
+def test_a_record_is_read_as_it_was_meant_or_not_at_all() -> None:
+    read = 0
+    for where, changed in mutations(records.from_item(to_item(FULL), schema_version=1)):
+        item = records.to_item(changed)
+        with suppress(UnreadableRecordError):
+            assert _unordered(to_item(from_item(item))) == _unordered(item), where
+            read += 1
+    assert read > 40
+
+
+def _unordered(part: Any) -> Any:
+    """Return a part of an item without the order of its lists, for some are sets."""
+    if isinstance(part, dict):
+        return {name: _unordered(value) for name, value in part.items()}
+    return sorted(map(repr, map(_unordered, part))) if isinstance(part, list) else part
+
+
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
@@ -196,6 +220,8 @@ def test_a_missing_attribute_makes_a_record_unreadable(attribute: str) -> None:
         ({"token_lifetime": 1}, "lives"),
         ({"token_lifetime": 86_401}, "lives"),
         ({"token_profile": TokenProfile.AT_JWT}, "audience"),
+        ({"audience": ("api", "")}, "audience"),
+        ({"resource_audiences": frozenset({""})}, "audience"),
         ({"signing_algorithm": "HS256"}, "signing algorithm"),
         ({"allowed_resources": frozenset({"api#x"})}, "absolute URI"),
         (

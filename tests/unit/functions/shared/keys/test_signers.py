@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import jwt
 import pytest
@@ -9,8 +11,14 @@ from functions.shared.keys import key_ring, signing_keys
 from functions.shared.keys.key_ring import UnusableKeyRingError
 from functions.shared.keys.signers import LocalSigners
 from functions.shared.keys.warm_key_ring import WarmKeyRing
+from functions.shared.web.oauth_errors import (
+    OAuthError,
+    ServerError,
+    TemporarilyUnavailableError,
+)
 from tests.support.aws import KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.memory_stores import ManualClock, MemorySecrets
+from tests.support.mutations import mutations
 from tests.support.server import NOW, key, ring, secrets
 
 
@@ -90,6 +98,81 @@ def test_a_private_half_of_another_key_never_signs() -> None:
     store.write(SIGNING_KEYS_SECRET, signing_keys.to_json(swapped))
     with pytest.raises(UnusableKeyRingError, match="another key's"):
         _signers(store, ManualClock(NOW)).current(NOW, "RS256")
+
+
+BROKEN = {
+    "no PEM": "not a key",
+    "not ASCII": "é",
+    "a public key": "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
+    "encrypted": "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----",
+}
+
+
+@pytest.mark.parametrize("pem", BROKEN.values(), ids=BROKEN)
+def test_a_broken_private_half_is_named_and_not_quoted(pem: str) -> None:
+    store, clock = secrets(), ManualClock(NOW)
+    complete = store.texts[SIGNING_KEYS_SECRET]
+    store.write(SIGNING_KEYS_SECRET, signing_keys.to_json({key().kid: pem}))
+    signers = _signers(store, clock)
+    for _ in range(3):
+        with pytest.raises(UnusableKeyRingError, match=key().kid) as error:
+            signers.current(clock.now, "RS256")
+        assert error.value.__cause__ is None
+        assert pem not in str(error.value)
+    assert store.reads.count(SIGNING_KEYS_SECRET) == 1
+    store.write(SIGNING_KEYS_SECRET, complete)
+    clock.now += 1
+    assert signers.current(clock.now, "RS256").kid == key().kid
+
+
+def test_a_broken_private_half_stops_no_other_key() -> None:
+    store = secrets(key(1), key(1, "ES256"))
+    halves = {key(1).kid: "not a key", key(1, "ES256").kid: key(1, "ES256").private_pem}
+    store.write(SIGNING_KEYS_SECRET, signing_keys.to_json(halves))
+    signers = _signers(store, ManualClock(NOW))
+    with pytest.raises(UnusableKeyRingError, match="cannot be read"):
+        signers.current(NOW, "RS256")
+    assert signers.current(NOW, "ES256").kid == key(1, "ES256").kid
+
+
+class RefusingSecrets(MemorySecrets):
+    """A store that refuses to give out one of its secrets."""
+
+    refused: str = ""
+    trouble: OAuthError = ServerError(reason="GetSecretValue: AccessDeniedException")
+
+    def read(self, name: str) -> str | None:
+        if name == self.refused:
+            raise self.trouble
+        return super().read(name)
+
+
+@pytest.mark.parametrize("refused", [KEY_RING_SECRET, SIGNING_KEYS_SECRET])
+def test_a_secret_that_is_refused_is_an_unusable_ring_and_one_that_is_slow_is_not(
+    refused: str,
+) -> None:
+    store = RefusingSecrets(**secrets().texts)
+    store.refused = refused
+    signers = _signers(store, ManualClock(NOW))
+    with pytest.raises(UnusableKeyRingError, match="AccessDenied"):
+        signers.current(NOW, "RS256")
+    store.trouble = TemporarilyUnavailableError()
+    with pytest.raises(TemporarilyUnavailableError):
+        signers.current(NOW, "RS256")
+    store.refused = ""
+    assert signers.current(NOW, "RS256").kid == key().kid
+
+
+@pytest.mark.parametrize("secret", [KEY_RING_SECRET, SIGNING_KEYS_SECRET])
+def test_a_secret_with_something_wrong_in_it_is_unusable_or_its_key_signs(secret: str) -> None:
+    texts, signed, (jwk,) = secrets().texts, 0, ring().key_set(NOW)["keys"]
+    for _, changed in mutations(json.loads(texts[secret])):
+        store = MemorySecrets(**texts | {secret: json.dumps(changed)})
+        with suppress(UnusableKeyRingError):
+            token = _signers(store, ManualClock(NOW)).current(NOW, "RS256").sign({}, None)
+            assert jwt.decode(token, jwt.PyJWK(jwk), algorithms=["RS256"]) == {}
+            signed += 1
+    assert signed
 
 
 def test_private_keys_that_the_ring_does_not_name_are_ignored() -> None:

@@ -26,7 +26,14 @@ def test_a_private_key_comes_back_from_its_pem() -> None:
     assert to_pem(private_key) == key().private_pem
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 2, "private_keys": {"a": "b"}}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", "{}"),
+        '{"version": 2, "private_keys": {"a": "b"}}',
+        '{"version": 1, "private_keys": {"a": 1}}',
+    ],
+)
 def test_signing_keys_that_cannot_be_read_are_unusable_and_not_quoted(text: str) -> None:
     with pytest.raises(UnusableKeyRingError) as error:
         from_json(text)

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from functions.shared.web.oauth_errors import InvalidRequestError
+from functions.shared.web.oauth_errors import InvalidRequestError, ServerError
 from functions.shared.web.proxy_request import read_event
 from tests.support.proxy_events import proxy_event
 
@@ -74,3 +76,21 @@ def test_an_event_of_bare_essentials_is_enough() -> None:
     assert (request.method, request.path, request.body) == ("GET", "/", b"")
     for nothing in (request.headers, request.query, request.path_parameters, request.authorizer):
         assert nothing == {}
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {},
+        {"source": "aws.events", "detail": {}},
+        {
+            "version": "2.0",
+            "rawPath": "/oauth2/token",
+            "requestContext": {"http": {"method": "POST"}},
+        },
+    ],
+    ids=["nothing", "a schedule's", "payload format 2.0"],
+)
+def test_an_event_of_another_kind_is_our_error_and_says_so(event: dict[str, Any]) -> None:
+    with pytest.raises(ServerError, match=r"payload format 1\.0"):
+        read_event(event)
