@@ -1,7 +1,7 @@
-"""What each Lambda artifact carries: packages of ours, and a lock file's worth of other people's.
+"""What each Lambda artifact carries: a handler, what it imports, and data that this reads.
 
-`boto3` is in none of them: the Lambda runtime has it. Tests hold this table against the template
-and against what the handlers import.
+`boto3` is in none of them: the Lambda runtime has it. Tests hold this table against the template,
+and boot every artifact.
 """
 
 from __future__ import annotations
@@ -12,30 +12,32 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SHARED: Final = "functions/shared"
-AUTHORIZER: Final = "authorizer"
+SCOPES: Final = "authorizer/scopes.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """Package folders, copied whole, and the name of a lock file in requirements/artifacts."""
+    """A module with all of ours that it imports, a lock file of requirements/artifacts, data."""
 
-    packages: tuple[str, ...]
+    handler: str
     lock: str | None = None
+    data: tuple[str, ...] = ()
 
+
+AUTHORIZER: Final = Artifact("authorizer.handler", "verifying", (SCOPES,))
 
 ARTIFACTS: Final[Mapping[str, Artifact]] = {
-    "Authorizer": Artifact((AUTHORIZER,), "verifying"),
-    "SharedAuthorizer": Artifact((AUTHORIZER,), "verifying"),
-    "IssueToken": Artifact(("functions/issue_token", SHARED, AUTHORIZER), "signing"),
-    "IntrospectToken": Artifact(("functions/introspect_token", SHARED, AUTHORIZER), "signing"),
-    "RevokeToken": Artifact(("functions/revoke_token", SHARED, AUTHORIZER), "signing"),
-    "RotateKeys": Artifact(("functions/rotate_keys", SHARED, AUTHORIZER), "signing"),
-    "PublishJwks": Artifact(("functions/publish_jwks", SHARED, AUTHORIZER)),
-    "PublishMetadata": Artifact(("functions/publish_metadata", SHARED, AUTHORIZER), "verifying"),
+    "Authorizer": AUTHORIZER,
+    "SharedAuthorizer": AUTHORIZER,
+    "IssueToken": Artifact("functions.issue_token.handler", "signing"),
+    "IntrospectToken": Artifact("functions.introspect_token.handler", "signing"),
+    "RevokeToken": Artifact("functions.revoke_token.handler", "signing"),
+    "RotateKeys": Artifact("functions.rotate_keys.handler", "signing"),
+    "PublishJwks": Artifact("functions.publish_jwks.handler"),
+    "PublishMetadata": Artifact("functions.publish_metadata.handler", "verifying"),
     "PublishResourceMetadata": Artifact(
-        ("functions/publish_resource_metadata", SHARED, AUTHORIZER), "verifying"
+        "functions.publish_resource_metadata.handler", "verifying", (SCOPES,)
     ),
-    "LookUpCountry": Artifact(("functions/look_up_country", SHARED, AUTHORIZER), "countries"),
+    "LookUpCountry": Artifact("functions.look_up_country.handler", "countries"),
 }
 """By the function's logical id in template.yaml."""

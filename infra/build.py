@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from infra.artifacts import ARTIFACTS, Artifact
+from infra.import_closure import ImportClosureError, closure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -103,14 +104,13 @@ def build(artifact: Artifact, target: Target, directory: Path) -> str | None:
     """Fill a directory; return which Python compiled it, None where none of the right version is.
 
     Raises:
-        BuildError: a package is missing or pip failed.
+        BuildError: a module is missing or pip failed.
     """
     directory.mkdir(parents=True, exist_ok=True)
     if artifact.lock:
         _install(LOCKS / f"{artifact.lock}.txt", target, directory)
-    for package in artifact.packages:
-        _copy(package, directory)
     _drop_dead_weight(directory)
+    _copy(artifact, directory)
     compiler = _compiler(target)
     if compiler:
         _compile(compiler, directory)
@@ -130,16 +130,16 @@ def _install(lock: Path, target: Target, directory: Path) -> None:
         raise BuildError(f"pip could not install {lock.name} for {target}.")
 
 
-def _copy(package: str, directory: Path) -> None:
-    """Copy a package folder, with the `__init__.py` of the packages around it."""
-    source = ROOT / package
-    if not (source / "__init__.py").is_file():
-        raise BuildError(f"There is no package {package}.")
-    for parent in source.relative_to(ROOT).parents[:-1]:
-        (directory / parent).mkdir(exist_ok=True)
-        shutil.copyfile(ROOT / parent / "__init__.py", directory / parent / "__init__.py")
-    ignored = shutil.ignore_patterns("__pycache__", "py.typed")
-    shutil.copytree(source, directory / package, ignore=ignored)
+def _copy(artifact: Artifact, directory: Path) -> None:
+    """Copy the modules of ours that the handler reaches, whenever it imports them, and its data."""
+    try:
+        sources = closure(ROOT, artifact.handler).modules.values()
+    except ImportClosureError as error:
+        raise BuildError(str(error)) from None
+    for source in (*sources, *(ROOT / name for name in artifact.data)):
+        destination = directory / source.relative_to(ROOT)
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, destination)
 
 
 def _drop_dead_weight(directory: Path) -> None:

@@ -44,28 +44,46 @@ requests are logged. Let it, once for all REST APIs here (docs/deploy.md, What y
 """
 
 
-class UnknownStageError(Exception):
-    """Raised when samconfig.toml has no such stage."""
-
-    def __init__(self, stage: str, known: Sequence[str]) -> None:
-        super().__init__(f"samconfig.toml has no stage {stage!r}, only {', '.join(known)}.")
+class ConfigurationError(Exception):
+    """Raised when samconfig.toml has no such stage, or parameters that cannot be read."""
 
 
 def overrides(parameters: Mapping[str, Any]) -> dict[str, str]:
     """Return the template's parameters in a `deploy` table of samconfig.toml.
 
-    They are a list as we write them, and one text as SAM does when its dialogue saves them.
-    """
-    given = parameters.get("parameter_overrides", [])
-    parts = shlex.split(given) if isinstance(given, str) else given
-    return dict(part.split("=", 1) for part in parts)
-
-
-def command(stage: str, *, region: str, deployed: Mapping[str, str], guided: bool) -> list[str]:
-    """Return the command that deploys a stage; `deployed` are parameters that go before its own.
+    They are a list as we write them, and one text as SAM does when its dialogue saves them. What
+    has spaces or quotes in it stands in double quotes, with backslashes before its own.
 
     Raises:
-        UnknownStageError: samconfig.toml does not have it.
+        ConfigurationError: one is no NAME=value.
+    """
+    given = parameters.get("parameter_overrides", [])
+    try:
+        parts = [part for text in _listed(given) for part in shlex.split(text)]
+        return dict(_pair(part) for part in parts)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"samconfig.toml has parameter_overrides that cannot be read: {error}. Each is "
+            r"""NAME=value, or 'NAME="{\"a\": \"b\"}"' where spaces or quotes are in it."""
+        ) from None
+
+
+def _listed(given: str | Sequence[str]) -> Sequence[str]:
+    return [given] if isinstance(given, str) else given
+
+
+def _pair(part: str) -> tuple[str, str]:
+    name, mark, value = part.partition("=")
+    if not mark:
+        raise ValueError(f"there is no = in {part}")
+    return name, value
+
+
+def stage_parameters(stage: str) -> dict[str, str]:
+    """Return the parameters that a stage has in samconfig.toml.
+
+    Raises:
+        ConfigurationError: it does not have it, or they cannot be read.
     """
     configured = tomllib.loads(CONFIGURATION.read_text(encoding="utf-8"))
     stages = {
@@ -74,14 +92,31 @@ def command(stage: str, *, region: str, deployed: Mapping[str, str], guided: boo
         if isinstance(part, dict) and "deploy" in part
     }
     if stage not in stages:
-        raise UnknownStageError(stage, list(stages))
-    parameters = {**overrides(stages[stage]), **deployed}
+        raise ConfigurationError(
+            f"samconfig.toml has no stage {stage!r}, only {', '.join(stages)}."
+        )
+    return overrides(stages[stage])
+
+
+def command(stage: str, parameters: Mapping[str, str], *, region: str, guided: bool) -> list[str]:
+    """Return the command that deploys a stage with these parameters of the template."""
     return [
         str(Path(sys.executable).parent / "sam"),
         *("deploy", "--config-env", stage, "--region", region),
         *(["--guided"] if guided else ["--no-fail-on-empty-changeset"]),
-        *("--parameter-overrides", *(f"{name}={value}" for name, value in parameters.items())),
+        *("--parameter-overrides", *(_override(*each) for each in parameters.items())),
     ]
+
+
+def _override(name: str, value: str) -> str:
+    """Return NAME="value": without quotes SAM cuts a value at its first space or quote."""
+    escaped = value.replace('"', r"\"")
+    return f'{name}="{escaped}"'
+
+
+def needs_log_role(parameters: Mapping[str, str]) -> bool:
+    """Whether there is to be a REST API, the sample one. HTTP APIs write logs without a role."""
+    return parameters.get("SampleApi") != "false"
 
 
 def lacks_log_role(session: boto3.Session) -> bool:
@@ -108,17 +143,17 @@ def main(arguments: Sequence[str]) -> int:
     if not region:
         sys.stderr.write(_NO_REGION)
         return 1
-    deployed = {
-        "Architecture": given.architecture,
-        "Runtime": given.runtime,
-        "DeploymentId": datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"),
-    }
     try:
-        deploy = command(given.stage, region=region, deployed=deployed, guided=given.guided)
-    except UnknownStageError as error:
+        parameters = stage_parameters(given.stage) | {
+            "Architecture": given.architecture,
+            "Runtime": given.runtime,
+            "DeploymentId": datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"),
+        }
+    except ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    if lacks_log_role(session):
+    deploy = command(given.stage, parameters, region=region, guided=given.guided)
+    if needs_log_role(parameters) and lacks_log_role(session):
         sys.stderr.write(_NO_LOG_ROLE)
         return 1
     return subprocess.run(deploy, cwd=ROOT, check=False).returncode  # noqa: S603 - our own words

@@ -11,7 +11,7 @@ from math import floor
 from typing import TYPE_CHECKING
 
 from functions.rotate_keys.rotation import ring_key, signs_after
-from functions.rotate_keys.rotation_rules import RETENTION_NEEDED, SETTLING
+from functions.rotate_keys.rotation_rules import CLOCK_SKEW, RETENTION_NEEDED, SETTLING
 from functions.shared.keys.key_ring import JWKS_MAX_AGE, KeyRing
 from functions.shared.keys.warm_key_ring import WARM_SECONDS
 from functions.shared.runtime.secret_store import retrying_conflicts
@@ -40,6 +40,16 @@ class NoSuchKeyError(RefusedError):
     """Raised when the ring has no key of an id."""
 
 
+class OvertakenError(RefusedError):
+    """Raised when somebody else has let a new key sign at the same moment: one is enough."""
+
+    def __init__(self, kid: str) -> None:
+        super().__init__(
+            f"Somebody else let key {kid} sign at the same moment, so ours does not.",
+            "Look before you go on: gatehouse keys list.",
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Emergency:
     """Rotates at once, and revokes keys."""
@@ -63,10 +73,22 @@ class Emergency:
         """Let a new key sign at once, and the keys before it never again; return its id.
 
         Raises:
+            OvertakenError: somebody else did so since the ring was looked at here.
             SecretConflictError: others wrote the ring faster every time.
         """
+        seen = {known.kid for known in self.store.read().ring.keys}
         key = self.halves.create(alg, self.clock())
-        change_ring(self.store, self.clock, lambda ring, now: rotated(ring, key, now, self.rules))
+        seen.add(key.kid)
+
+        def with_key(ring: KeyRing, now: float) -> KeyRing:
+            for known in ring.keys:
+                is_new = known.alg == alg and known.kid not in seen
+                # By a clock that may be ahead of ours.
+                if is_new and known.sign_until is None and known.sign_from <= now + CLOCK_SKEW:
+                    raise OvertakenError(known.kid)
+            return rotated(ring, key, now, self.rules)
+
+        change_ring(self.store, self.clock, with_key)
         return key.kid
 
     def revocation_breaks(self, kid: str) -> tuple[str, ...]:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from mypy_boto3_kms import KMSClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
+DESCRIPTION: Final = "Gatehouse: "
+"""How the description of a stack from template.yaml begins."""
+
 TABLE: Final = "ClientsTable"
 SECRETS: Final = ("KeyRingSecret", "SigningKeysSecret")
 DATA_KEY: Final = "DataKey"
@@ -37,11 +40,14 @@ _GONE: Final = frozenset(
 
 @dataclass(frozen=True)
 class Remains:
-    """What is there of a stack that outlives it, by the names that AWS gave."""
+    """What is there of a stack that outlives it, by the names that AWS gave.
+
+    A stack whose first deployment failed may have less of it, or none.
+    """
 
     stack_id: str
     stack_name: str
-    table: str
+    tables: tuple[str, ...]
     secrets: tuple[str, ...]
     keys: tuple[str, ...]
 
@@ -49,7 +55,7 @@ class Remains:
         """Return what goes, one line each."""
         lines = [
             f"The stack {self.stack_name}: every function, API, table and log of it.",
-            f"The table {self.table}: every client. At once.",
+            *(f"The table {name}: every client. At once." for name in self.tables),
             *(f"The secret {name}. In {RECOVERY_DAYS} days." for name in self.secrets),
             *(f"The KMS key {key}. In {RECOVERY_DAYS} days." for key in self.keys),
         ]
@@ -57,7 +63,7 @@ class Remains:
 
 
 class NotOursError(Exception):
-    """Raised when a stack lacks what every stack of Gatehouse has."""
+    """Raised when a stack is not from Gatehouse's template."""
 
     def __init__(self, stack: str) -> None:
         super().__init__(f"{stack} is no stack of Gatehouse")
@@ -80,6 +86,8 @@ class Account:
             NotOursError: it is not one of Gatehouse.
         """
         (found,) = self._cloudformation.describe_stacks(StackName=stack)["Stacks"]
+        if not found.get("Description", "").startswith(DESCRIPTION):
+            raise NotOursError(found["StackName"])
         pages = self._cloudformation.get_paginator("list_stack_resources").paginate(
             StackName=found["StackId"]
         )
@@ -89,15 +97,12 @@ class Account:
             for each in page["StackResourceSummaries"]
             if each.get("PhysicalResourceId")
         }
-        if not {TABLE, *SECRETS, DATA_KEY} <= set(names):
-            raise NotOursError(found["StackName"])
-        return Remains(
-            stack_id=found["StackId"],
-            stack_name=found["StackName"],
-            table=names[TABLE],
-            secrets=tuple(names[logical_id] for logical_id in SECRETS),
-            keys=(*self._signing_keys(found["StackName"]), names[DATA_KEY]),
+        tables, secrets, data_keys = (
+            tuple(names[logical_id] for logical_id in logical_ids if logical_id in names)
+            for logical_ids in ((TABLE,), SECRETS, (DATA_KEY,))
         )
+        keys = (*self._signing_keys(found["StackName"]), *data_keys)
+        return Remains(found["StackId"], found["StackName"], tables, secrets, keys)
 
     def _signing_keys(self, stack_name: str) -> Iterator[str]:
         """Yield the stack's keys of the kms edition."""
@@ -111,12 +116,14 @@ class Account:
 
     def remove(self, remains: Remains) -> None:
         """Delete the stack, then what outlived it. May be repeated if it fails half-way."""
-        with _gone_already():
-            self._dynamodb.update_table(TableName=remains.table, DeletionProtectionEnabled=False)
+        for table in remains.tables:
+            with _gone_already():
+                self._dynamodb.update_table(TableName=table, DeletionProtectionEnabled=False)
         self._cloudformation.delete_stack(StackName=remains.stack_id)
         self._cloudformation.get_waiter("stack_delete_complete").wait(StackName=remains.stack_id)
-        with _gone_already():
-            self._dynamodb.delete_table(TableName=remains.table)
+        for table in remains.tables:
+            with _gone_already():
+                self._dynamodb.delete_table(TableName=table)
         for secret in remains.secrets:
             with _gone_already():
                 self._delete_secret(secret)

@@ -94,8 +94,10 @@ def _names(alarm: Mapping[str, Any]) -> list[str]:
 
 
 def _series(alarm: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the metrics that an alarm adds up."""
-    return [query["MetricStat"] for query in alarm["Metrics"] if "MetricStat" in query]
+    """Return the metrics that an alarm adds up, but for the sample API's, which are no others."""
+    # Those hang on a condition, of which nothing is read here.
+    queries = [query for query in alarm["Metrics"] if query is not None]
+    return [query["MetricStat"] for query in queries if "MetricStat" in query]
 
 
 def _condition(alarm: Mapping[str, Any]) -> str:

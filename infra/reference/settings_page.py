@@ -16,9 +16,10 @@ from functions.revoke_token.settings import Settings as RevokeToken
 from functions.rotate_keys.settings import Settings as RotateKeys
 from infra.laptop_edition import PORTS
 from infra.reference.sources import class_named, docstrings, parse, table, template
+from infra.reference.variables import AUTHORIZERS, parameters_behind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 FUNCTIONS: Final[Mapping[str, type]] = {
     "IssueToken": IssueToken,
@@ -55,6 +56,21 @@ MEANINGS: Final[Mapping[str, str]] = {
     "verifier_cache_seconds": "How long a verifier may go on with a key set that it cannot renew.",
 }
 """What a field of a function's settings means. Several functions share most of them."""
+
+OF_ONES_OWN: Final = frozenset(
+    {
+        *("JWKS_URI", "CLIENT_IDS", "REQUIRE_AT_JWT", "MAX_TOKEN_LIFETIME", "JWKS_SOFT_AGE"),
+        *("JWKS_COOL_DOWN", "JWKS_SEED", "FETCH_TIMEOUT", "INTROSPECTION_CLIENT_ID"),
+        *("INTROSPECTION_CLIENT_SECRET", "INTROSPECTION_CACHE", "REPLAYS_IN_MEMORY"),
+        *("DENY_LIST_SOFT_AGE", "DENY_LIST_HARD_AGE", "SCOPE_MAP", "API_RULES_SOFT_AGE"),
+        *("API_RULES_HARD_AGE", "SIMPLE_RESPONSE", "USAGE_KEYS", "POLICY_EXPIRES"),
+        "REMEMBERED_TOKENS",
+    }
+)
+"""Settings that the stack's authorizers leave at their defaults; a test holds the list complete."""
+
+OF_THE_LAPTOP: Final = frozenset({"REMOTE_KEYS"})
+"""Settings of functions that no stack has."""
 
 _LAPTOP: Final[Mapping[str, str]] = {
     "GATEHOUSE_AUTH_PORT": "The authorization server. The issuer follows.",
@@ -102,12 +118,16 @@ def write_page() -> str:
             (
                 "Environment variables; an empty one counts as not set. Times are in seconds. What "
                 "is missing or wrong is named in one error, and\nthe authorizer does not start. "
-                "[Guard your API](../guard-your-api.md) says what they are for.\n"
+                "[Guard your API](../guard-your-api.md) says what they are for.\n\n"
+                "*Set by* names the stack's parameters that become the variable at its "
+                "authorizers; *the template* needs none.\nThe others are for "
+                "[an authorizer of your own](../guard-your-api.md#an-authorizer-of-your-own); the "
+                "stack's have the default.\n"
             ),
-            table(("variable", "default", "what it says"), list(authorizer_rows())),
+            table(("variable", "default", "set by", "what it says"), list(_authorizer())),
             "\n## The functions",
             "Environment variables, which the template sets. An empty one counts as not set.\n",
-            table(("variable", "default", "read by", "what it says"), list(_functions())),
+            table(("variable", "default", "set by", "read by", "what it says"), list(_functions())),
             "\n## The laptop edition",
             "Environment variables of `make run`, and of an API that is started by hand.\n",
             table(("variable", "default", "what it says"), list(laptop_rows())),
@@ -138,6 +158,18 @@ def _allowed(said: Mapping[str, Any]) -> str:
     if "MinValue" in said:
         return f"{said['MinValue']} and more"
     return f"`{said['AllowedPattern']}`" if "AllowedPattern" in said else ""
+
+
+def _authorizer() -> Iterator[tuple[str, str, str, str]]:
+    given = parameters_behind(AUTHORIZERS)
+    for name, default, meaning in authorizer_rows():
+        variable = name.strip("`")
+        own = "an authorizer of your own" if variable in OF_ONES_OWN else ""
+        yield name, default, own or _set_by(given[variable]), meaning
+
+
+def _set_by(parameters: Sequence[str]) -> str:
+    return ", ".join(f"`{each}`" for each in parameters) or "the template"
 
 
 def authorizer_rows() -> Iterator[tuple[str, str, str]]:
@@ -180,7 +212,8 @@ def _members(node: ast.Call) -> tuple[str, ...]:
     return ast.literal_eval(node.args[0]) if node.args else ()
 
 
-def _functions() -> Iterator[tuple[str, str, str, str]]:
+def _functions() -> Iterator[tuple[str, str, str, str, str]]:
+    given = parameters_behind(tuple(FUNCTIONS))
     readers: dict[str, list[str]] = {}
     defaults: dict[str, str] = {}
     for function, kind in FUNCTIONS.items():
@@ -191,7 +224,10 @@ def _functions() -> Iterator[tuple[str, str, str, str]]:
     for name, functions in readers.items():
         default = defaults[name]
         shown = default if default == "required" else f"`{default}`" if default else "none"
-        yield f"`{name.upper()}`", shown, ", ".join(functions), MEANINGS[name]
+        variable = name.upper()
+        laptop = "the laptop edition" if variable in OF_THE_LAPTOP else ""
+        set_by = laptop or _set_by(given[variable])
+        yield f"`{variable}`", shown, set_by, ", ".join(functions), MEANINGS[name]
 
 
 def laptop_rows() -> Iterator[tuple[str, str, str]]:

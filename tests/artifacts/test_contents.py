@@ -13,13 +13,13 @@ from infra.artifacts import ARTIFACTS, Artifact
 from infra.build import ARCHITECTURE, LOCKS, RUNTIME, BuildError, Target
 from infra.build import build as build_artifact
 from infra.build import main as build_main
+from infra.import_closure import closure
 from infra.zips import measure, zip_bytes
 from local.aws import TEMPLATE
 from local.gateway.cloudformation import load
 from local.gateway.template import Template
 from local.provisioning import names
 from tests.artifacts.conftest import host, make
-from tests.support.import_graph import reachable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +37,7 @@ NEVER_ASKED: Mapping[str, set[str]] = {
     "PublishJwks": {"cryptography"},
     "LookUpCountry": {"cryptography"},
 }
+OURS = ("authorizer", "functions", "infra", "local", "tests")
 MEGABYTE = 1_000_000
 
 
@@ -56,30 +57,32 @@ def test_every_function_of_the_template_is_an_artifact() -> None:
 
 
 @pytest.mark.parametrize("function", ARTIFACTS)
-def test_an_artifact_is_declared_to_carry_what_its_handler_imports(function: str) -> None:
+def test_an_artifact_has_the_templates_handler_and_the_packages_that_it_needs(
+    function: str,
+) -> None:
     artifact = ARTIFACTS[function]
-    ours, others = reachable(ROOT, _handler(function))
-    packages = {package.replace("/", ".") for package in artifact.packages}
-    used = {package for package in packages for module in ours if _is_in(module, package)}
-    strays = {module for module in ours if not any(_is_in(module, p) for p in packages)}
-    assert used == packages, "it carries a package that it does not need"
-    assert strays <= {"functions"}, "it needs a package that it does not carry"
-    needed = {DISTRIBUTIONS.get(name, name) for name in others - RUNTIME_BRINGS}
-    missing = needed - _locked(artifact.lock)
+    assert artifact.handler == _handler(function)
+    needed = closure(ROOT, artifact.handler).packages - RUNTIME_BRINGS
+    missing = {DISTRIBUTIONS.get(name, name) for name in needed} - _locked(artifact.lock)
     assert missing == NEVER_ASKED.get(function, set())
 
 
-def _is_in(module: str, package: str) -> bool:
-    return module == package or module.startswith(f"{package}.")
-
-
 @pytest.mark.parametrize("function", ARTIFACTS)
-def test_a_built_artifact_holds_its_slice_and_no_other(build: Path, function: str) -> None:
-    reachable(build / function, _handler(function))  # fails where a module is missing
-    slices = {path.parent.name for path in (build / function / "functions").glob("*/__init__.py")}
-    declared = {package.rpartition("/")[2] for package in ARTIFACTS[function].packages}
-    assert slices == declared - {"authorizer"}
-    assert not list((build / function).glob("boto*"))
+def test_a_built_artifact_holds_what_its_handler_reaches_and_nothing_else_of_ours(
+    build: Path, function: str
+) -> None:
+    directory = build / function
+    reached = closure(directory, _handler(function)).modules  # fails where a module is missing
+    ours = {path for folder in OURS for path in (directory / folder).rglob("*") if path.is_file()}
+    data = {directory / name for name in ARTIFACTS[function].data}
+    assert {path for path in ours if path.suffix != ".pyc"} == {*reached.values(), *data}
+    slices = {name.split(".")[1] for name in reached if name.count(".") > 1} - {"shared"}
+    assert slices <= {artifact_slice(function)}
+    assert not list(directory.glob("boto*"))
+
+
+def artifact_slice(function: str) -> str:
+    return _handler(function).split(".")[1]
 
 
 @pytest.mark.parametrize("function", ARTIFACTS)
@@ -101,7 +104,7 @@ def test_an_artifact_is_as_small_as_promised(build: Path) -> None:
     for signing in ("IssueToken", "IntrospectToken", "RevokeToken", "RotateKeys"):
         assert sizes[signing] <= 6 * MEGABYTE
     for light in ("PublishJwks", "LookUpCountry"):
-        assert sizes[light] <= 0.6 * MEGABYTE
+        assert sizes[light] <= 0.2 * MEGABYTE
 
 
 @pytest.mark.parametrize("function", ["IssueToken", "LookUpCountry"])
@@ -172,5 +175,5 @@ def test_what_cannot_be_built_is_a_sentence(
 ) -> None:
     assert build_main(["PublishJwks", str(tmp_path), "--runtime", "python2.7"]) == 1
     assert capsys.readouterr().err.startswith("RUNTIME is one of python3.11")
-    with pytest.raises(BuildError, match="no package functions/nothing"):
-        build_artifact(Artifact(("functions/nothing",)), Target(), tmp_path)
+    with pytest.raises(BuildError, match=r"no module functions\.nothing"):
+        build_artifact(Artifact("functions.nothing"), Target(), tmp_path)

@@ -11,9 +11,10 @@ from local.gateway.cloudformation import load
 from local.gateway.template import Template
 from tests.support import privileges
 from tests.support.iam import Request
-from tests.support.privileges import EVERYTHING, Roles
+from tests.support.privileges import EVERYTHING, OF_THE_RUNTIME, Roles
 
 KEY_ARN = "arn:aws:kms:us-east-1:123456789012:key/"
+LOG_ARN = "arn:aws:logs:us-east-1:123456789012:log-group:"
 TABLE_ARN = "arn:aws:dynamodb:us-east-1:123456789012:table/"
 STACK_TAG = "gatehouse:stack"
 THEIRS = {STACK_TAG: "theirs"}
@@ -163,8 +164,9 @@ def test_every_grant_that_hangs_on_a_parameter_is_switched_on_here() -> None:
     conditions = {
         branch["Fn::If"][0]
         for resource in load(TEMPLATE)["Resources"].values()
-        for policy in resource.get("Properties", {}).get("Policies", ())
-        for branch in policy["Statement"]
+        if resource["Type"] == "AWS::IAM::Role"
+        for policy in resource["Properties"]["Policies"]
+        for branch in policy["PolicyDocument"]["Statement"]
         if "Fn::If" in branch
     }
     assert conditions
@@ -172,7 +174,7 @@ def test_every_grant_that_hangs_on_a_parameter_is_switched_on_here() -> None:
 
 
 def test_nothing_is_granted_on_everything_but_what_has_no_resource(roles: Roles) -> None:
-    """KMS lists aliases and makes keys in an account, not in something that has an ARN."""
+    """KMS lists aliases and makes keys in an account, and X-Ray has no resources at all."""
     granted = {
         grant.actions
         for statements in roles.statements.values()
@@ -180,7 +182,10 @@ def test_nothing_is_granted_on_everything_but_what_has_no_resource(roles: Roles)
         for grant in statement.grants()
         if grant.resources == ("*",)
     }
-    assert granted == {("kms:ListAliases",), ("kms:CreateKey",), ("kms:TagResource",)}
+    assert {action for actions in granted for action in actions} == {
+        *("kms:ListAliases", "kms:CreateKey", "kms:TagResource"),
+        *("xray:PutTraceSegments", "xray:PutTelemetryRecords"),
+    }
     for statements in roles.statements.values():
         for statement in statements:
             assert not any("*" in action for action in statement.actions)
@@ -225,4 +230,20 @@ def test_only_what_signs_may_sign_and_it_makes_no_keys(roles: Roles) -> None:
 
 def test_functions_that_call_nothing_may_call_nothing(roles: Roles) -> None:
     for function in ("PublishMetadata", "PublishResourceMetadata", "LookUpCountry"):
-        assert roles.statements[function] == []
+        granted = {action for each in roles.statements[function] for action in each.actions}
+        assert granted == OF_THE_RUNTIME
+
+
+def test_a_function_writes_to_its_own_log_and_to_no_other(roles: Roles) -> None:
+    functions = roles.statements.keys()
+    logs = {name: f"{LOG_ARN}/aws/lambda/gatehouse-{name}:log-stream:a" for name in functions}
+    for action in ("logs:CreateLogStream", "logs:PutLogEvents"):
+        for name in functions:
+            allowed = {other for other in logs if roles.allows(name, Request(action, logs[other]))}
+            assert allowed == {name}
+    for name in functions:
+        assert not roles.allows(name, Request("logs:CreateLogGroup", f"{LOG_ARN}another:*"))
+    template = Template.read(TEMPLATE)
+    for name, properties in template.function_properties():
+        assert properties["LoggingConfig"]["LogGroup"] == {"Ref": f"{name}Log"}
+        assert properties["Role"] == {"Fn::GetAtt": [f"{name}Role", "Arn"]}

@@ -205,7 +205,11 @@ class Operations:
         regional = {"AWS::Region": "eu-west-1"}
         conditions = document["Conditions"]
         resolver = Resolver({**parameters, **arns, **regional}, conditions, {})
-        resolved = {name: resolver.resolve(r["Properties"], name) for name, r in resources.items()}
+        resolved = {
+            name: resolver.resolve(resource["Properties"], name)
+            for name, resource in resources.items()
+            if "Condition" not in resource or resolver.condition(resource["Condition"], name)
+        }
         alarms = {
             name: Alarm(name, properties)
             for name, properties in resolved.items()

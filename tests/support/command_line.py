@@ -106,7 +106,7 @@ def deploy(
     kept: KeyRing | None = None,
     *,
     issuer: str = ISSUER,
-    guarded_api: str = GUARDED_API,
+    guarded_api: str | None = GUARDED_API,
     given: Mapping[str, str] | None = None,
     more: Mapping[str, object] | None = None,
 ) -> None:
@@ -133,7 +133,9 @@ def deploy(
             "Type": "AWS::Logs::LogGroup",
             "Properties": {"LogGroupName": f"{name}-{logical_id}"},
         }
-    outputs = {"Issuer": {"Value": issuer}, "GuardedApiUrl": {"Value": guarded_api}}
+    outputs = {"Issuer": {"Value": issuer}}
+    if guarded_api is not None:  # None: a stack without the sample API
+        outputs["GuardedApiUrl"] = {"Value": guarded_api}
     values = {"KeySigningDays": "30", **(given or {})}
     parameters = {each: {"Type": "String", "Default": value} for each, value in values.items()}
     resources.update(more or {})

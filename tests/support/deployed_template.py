@@ -85,6 +85,14 @@ class Deployment:
 
         return cls(chosen(document["Resources"]), chosen(document["Outputs"]), resolver)
 
+    def properties(self, kind: str) -> dict[str, Mapping[str, Any]]:
+        """Return the properties of the resources of one type, by logical id."""
+        return {
+            name: resource["Properties"]
+            for name, resource in self.resources.items()
+            if resource["Type"] == kind
+        }
+
     def order(self) -> list[str]:
         """Return the resources in an order in which they can be made.
 

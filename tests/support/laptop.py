@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local.addresses import Addresses
-from local.run import LOGS
+from local.starting import LOGS
 from tests.support import log_record
 
 if TYPE_CHECKING:

@@ -42,6 +42,14 @@ STAND_INS: Final = {
 }
 """What tests call a resource, and which of the stack's it stands for."""
 
+OF_THE_RUNTIME: Final = frozenset(
+    {
+        *("logs:CreateLogStream", "logs:PutLogEvents"),
+        *("xray:PutTraceSegments", "xray:PutTelemetryRecords"),
+    }
+)
+"""What Lambda itself does in a function's name. No test can see it do so."""
+
 NOTHING: Final = "missing"
 """What tests call a resource that is not there: no role has to grant it."""
 
@@ -87,11 +95,8 @@ class Roles:
         for logical_id, properties in template.function_properties():
             package = properties["Handler"].removesuffix(".handler.handle")
             self.functions.setdefault(package, []).append(logical_id)
-            resolved = template.properties(logical_id, self._names)
             self.statements[logical_id] = [
-                Statement.read(statement)
-                for policy in resolved.get("Policies", ())
-                for statement in policy["Statement"]
+                Statement.read(each) for each in role_statements(template, logical_id, self._names)
             ]
 
     @classmethod
@@ -122,6 +127,21 @@ def _data_keys(template: Template, known: Mapping[str, str]) -> Iterator[tuple[s
             key = encryption.get("KMSMasterKeyId", encryption.get("KmsKeyId"))
             if key:
                 yield known[f"{resource.logical_id}.Arn"], key
+
+
+def role_statements(
+    template: Template, function: str, known: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """Return all that a function's role says; `known` as of `Template.properties`."""
+    role = template.properties(f"{function}Role", {**known, **dict(_log_arns(template))})
+    assert "ManagedPolicyArns" not in role, "what they grant is not written in the template"
+    return [each for policy in role["Policies"] for each in policy["PolicyDocument"]["Statement"]]
+
+
+def _log_arns(template: Template) -> Iterator[tuple[str, str]]:
+    for resource in template.of_type("AWS::Logs::LogGroup"):
+        name = template.properties(resource.logical_id, {}).get("LogGroupName")
+        yield f"{resource.logical_id}.Arn", _own_arn("logs", f"log-group:{name}:*")
 
 
 class JudgementError(Exception):
@@ -166,7 +186,7 @@ def unused(records: Sequence[Record], roles: Roles) -> list[str]:
         f"{function} may {grant}, and no test has it do so"
         for function, statements in roles.statements.items()
         for statement in statements
-        if statement.effect == "Allow"
+        if statement.effect == "Allow" and not OF_THE_RUNTIME.issuperset(statement.actions)
         for grant in statement.grants()
         if not any(grant.matches(request) for request in asked.get(function, ()))
     ]

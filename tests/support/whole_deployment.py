@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from infra.command_line.checks.account import FUNCTIONS, alarm_names
+from infra.command_line.checks.account import FUNCTIONS, OF_SAMPLE_API, alarm_names
 from tests.support.command_line import STACK, aws_client, deploy, physical_name
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ CREDENTIALS: Final = {"client_id": "authorizer", "client_secret": "of-the-author
 _NESTED: Final = {"Resources": {"Log": {"Type": "AWS::Logs::LogGroup", "Properties": {}}}}
 
 
-def deploy_all(
+def deploy_all(  # noqa: PLR0913 - each is one thing that a test may want otherwise
     issuer: str,
     guarded_api: str,
     *,
@@ -26,8 +26,9 @@ def deploy_all(
     given: Mapping[str, str] | None = None,
     authorizer: Mapping[str, str] | None = None,
     left_out: frozenset[str] = frozenset(),
+    sample_api: bool = True,
 ) -> None:
-    """Create the stack; `authorizer` are further variables of the authorizer's environment."""
+    """Create the stack; `authorizer` are further variables of the authorizers' environment."""
     s3 = aws_client("s3")
     s3.create_bucket(
         Bucket="templates", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
@@ -57,12 +58,17 @@ def deploy_all(
             "Properties": {"TemplateURL": "https://templates.s3.amazonaws.com/operations"},
         },
     }
+    shared = {**environ, "API_RULES": f"/gatehouse/{STACK}/apis"}
+    environments = {"Authorizer": environ, "SharedAuthorizer": shared}
     for name in FUNCTIONS:
-        resources |= _function(name, environ if name == "Authorizer" else {"ISSUER": issuer})
+        resources |= _function(name, environments.get(name, {"ISSUER": issuer}))
+    if not sample_api:
+        left_out |= OF_SAMPLE_API | {"GuardedApi"}
     more = {name: each for name, each in resources.items() if name not in left_out}
     values = {"AuthorizerCacheSeconds": "300", **(given or {})}
-    deploy(kept=kept, issuer=issuer, guarded_api=guarded_api, given=values, more=more)
-    _finish()
+    address = guarded_api if sample_api else None
+    deploy(kept=kept, issuer=issuer, guarded_api=address, given=values, more=more)
+    _finish(sample_api=sample_api)
 
 
 def _function(name: str, environ: Mapping[str, str]) -> dict[str, Any]:
@@ -98,15 +104,16 @@ def _function(name: str, environ: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _finish() -> None:
+def _finish(*, sample_api: bool) -> None:
     """Do what moto's CloudFormation leaves undone."""
-    aws_client("apigateway").create_authorizer(
-        restApiId=physical_name("GuardedApi"),
-        name="BearerToken",
-        type="REQUEST",
-        identitySource="method.request.header.Authorization",
-        authorizerResultTtlInSeconds=300,
-    )
+    if sample_api:
+        aws_client("apigateway").create_authorizer(
+            restApiId=physical_name("GuardedApi"),
+            name="BearerToken",
+            type="REQUEST",
+            identitySource="method.request.header.Authorization",
+            authorizerResultTtlInSeconds=300,
+        )
     dynamodb = aws_client("dynamodb")
     clients = physical_name("ClientsTable")
     dynamodb.update_continuous_backups(
@@ -120,7 +127,7 @@ def _finish() -> None:
             TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires_at"},
         )
     cloudwatch = aws_client("cloudwatch")
-    for name in alarm_names(STACK):
+    for name in alarm_names(STACK, with_sample_api=sample_api):
         cloudwatch.put_metric_alarm(
             AlarmName=name,
             AlarmDescription="Something is wrong.",

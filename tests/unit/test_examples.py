@@ -37,6 +37,8 @@ IMPORTS = {
 }
 
 each_example = pytest.mark.parametrize("name", TEMPLATES)
+# The laptop's gateway plays no WebSockets, so of that one only the template is read.
+each_played = pytest.mark.parametrize("name", [n for n in TEMPLATES if n != "websocket-api"])
 
 
 def read(name: str) -> Template:
@@ -66,7 +68,7 @@ def transformed(name: str) -> dict[str, Any]:
 
 
 def test_there_is_an_example_of_each_kind() -> None:
-    assert set(TEMPLATES) == {"rest-api", "http-api", "own-authorizer"}
+    assert set(TEMPLATES) == {"rest-api", "http-api", "websocket-api", "own-authorizer"}
 
 
 @each_example
@@ -78,24 +80,25 @@ def test_an_example_passes_cfn_lint_before_and_after_the_transform(name: str) ->
     assert lint(json.dumps(transformed(name)), config=config) == []
 
 
-@each_example
+@each_played
 def test_an_example_has_none_of_the_faults_that_api_gateway_lets_pass(name: str) -> None:
     template = read(name)
     assert faults(template, "CustomersApi", scope_map(template)) == []
 
 
-@pytest.mark.parametrize("name", ["rest-api", "http-api"])
+@pytest.mark.parametrize("name", ["rest-api", "http-api", "websocket-api"])
 def test_a_guests_rules_are_named_after_its_api_and_found_where_the_authorizer_looks(
     name: str,
 ) -> None:
     template = read(name)
     rules = template.properties("CustomersRules", {})
-    assert rules["Name"] == f"/gatehouse/gatehouse/apis/{template.api('CustomersApi').api_id}"
+    api_id = template.resolver().text({"Ref": "CustomersApi"}, "CustomersApi")
+    assert rules["Name"] == f"/gatehouse/gatehouse/apis/{api_id}"
     assert parse_api_rules(rules["Value"].encode()).audiences == {"https://customer.example"}
     assert len(rules["Value"]) < 4096  # a standard parameter holds no more
 
 
-@pytest.mark.parametrize("name", ["rest-api", "http-api"])
+@pytest.mark.parametrize("name", ["rest-api", "http-api", "websocket-api"])
 def test_a_guest_of_the_shared_authorizer_declares_neither_it_nor_a_permission_for_it(
     name: str,
 ) -> None:
@@ -105,6 +108,25 @@ def test_a_guest_of_the_shared_authorizer_declares_neither_it_nor_a_permission_f
     assert {str(each["Properties"]["FunctionName"]) for each in permissions} == {
         str({"Ref": "Customers"})
     }
+
+
+def test_a_websocket_api_is_guarded_where_it_can_be_and_by_one_header() -> None:
+    template = read("websocket-api")
+    routes = {
+        route["RouteKey"]: route.get("AuthorizationType", "NONE")
+        for route in (
+            template.properties(each.logical_id, {})
+            for each in template.of_type("AWS::ApiGatewayV2::Route")
+        )
+    }
+    # API Gateway takes an authorizer at $connect and nowhere else.
+    assert routes == {"$connect": "CUSTOM", "$default": "NONE"}
+    assert scope_map(template).scopes() == {"customer.read"}
+    authorizer = template.properties("Tokens", {})
+    assert authorizer["IdentitySource"] == ["route.request.header.Authorization"]
+    assert authorizer["AuthorizerUri"] == IMPORTS["gatehouse-AuthorizerInvocationUri"]
+    # For HTTP APIs only, says API Gateway's reference of both.
+    assert not {"AuthorizerResultTtlInSeconds", "AuthorizerPayloadFormatVersion"} & set(authorizer)
 
 
 def test_an_authorizer_of_ones_own_starts_with_the_settings_of_the_example() -> None:
@@ -119,7 +141,7 @@ def test_an_authorizer_of_ones_own_starts_with_the_settings_of_the_example() -> 
     assert built.parts[2] in ARTIFACTS
 
 
-@each_example
+@each_played
 def test_an_answer_is_not_kept_for_longer_than_a_token_lives(name: str) -> None:
     for route in read(name).api("CustomersApi").routes:
         assert route.authorizer is not None

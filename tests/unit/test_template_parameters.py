@@ -39,6 +39,7 @@ API_MTLS = API | {"ApiTruststoreUri": "s3://trust/authorities.pem", "ApiTruststo
 ZONE = {"HostedZoneId": "Z1234567890ABC"}
 VERSIONS = {"DeploymentId": "20261124T080000Z"}
 WEB_ACL = "arn:aws:wafv2:us-east-1:123456789012:regional/webacl/ours/0a"
+OTHER_ISSUERS = '{"https://idp.example.com": {"audience": ["https://customer.example"]}}'
 LIMITS = {
     "IssueTokenConcurrency": "100",
     "IntrospectTokenConcurrency": "50",
@@ -79,9 +80,15 @@ SETS: dict[str, dict[str, str]] = {
         "ResourceUrl": "https://www.example.com/api",
         "ResourceMetadataUrl": "https://www.example.com/metadata",
     },
+    "no sample API": {"SampleApi": "false"},
+    "other issuers": {"OtherIssuers": OTHER_ISSUERS},
     "revoked tokens": {"CheckRevokedTokens": "true", "Audience": "https://api.example.com"},
 }
 EVERY_SET = pytest.mark.parametrize("parameters", SETS.values(), ids=SETS)
+
+
+def _has_sample(parameters: Mapping[str, str]) -> bool:
+    return parameters.get("SampleApi") != "false"
 
 
 @cache
@@ -103,7 +110,8 @@ def test_a_stack_can_be_made_without_going_in_circles(parameters: dict[str, str]
     assert refusals(parameters) == []
     order = Deployment.of(**parameters).order()
     assert order.index("AuthServerApi") < order.index("IssueToken")
-    assert order.index("Authorizer") < order.index("GuardedApi")
+    if _has_sample(parameters):
+        assert order.index("Authorizer") < order.index("GuardedApi")
 
 
 def test_cfn_lint_finds_nothing_in_what_cloudformation_gets() -> None:
@@ -121,7 +129,7 @@ def test_every_function_starts_with_what_it_is_given(parameters: dict[str, str])
         if (ROOT / package.replace(".", "/") / "settings.py").exists():
             settings: Any = import_module(f"{package}.settings").Settings
             assert settings.from_env(function.environment)
-    for api in ("AuthServerApi", "GuardedApi"):
+    for api in ("AuthServerApi", "GuardedApi") if _has_sample(parameters) else ("AuthServerApi",):
         assert template.api(api).routes
 
 
@@ -156,6 +164,34 @@ def test_all_functions_know_one_issuer(parameters: dict[str, str], issuer: str) 
 def test_an_authorizer_takes_every_algorithm_that_a_ring_can_have(function: str) -> None:
     allowed = _environment(function, {})["ALGORITHMS"]
     assert set(allowed.split(",")) == set(SIGNING_ALGORITHMS)
+
+
+@pytest.mark.parametrize("function", ["Authorizer", "SharedAuthorizer"])
+def test_both_authorizers_trust_the_other_issuers(function: str) -> None:
+    assert not AuthorizerSettings.from_env(_environment(function, {})).other_issuers
+    environ = _environment(function, {"OtherIssuers": OTHER_ISSUERS})
+    (other,) = AuthorizerSettings.from_env(environ).other_issuers
+    assert other.issuer == "https://idp.example.com"
+    assert other.audiences == {"https://customer.example"}
+
+
+def test_a_stack_without_the_sample_api_has_what_issues_and_what_guards_for_others() -> None:
+    whole, made = Deployment.of(), Deployment.of(**_stage("prod"))
+    functions = {n for n, each in made.resources.items() if each["Type"] == "AWS::Lambda::Function"}
+    assert functions == {
+        *("IssueToken", "IntrospectToken", "RevokeToken", "PublishJwks", "PublishMetadata"),
+        *("RotateKeys", "SharedAuthorizer"),
+    }
+    assert not {
+        each["Type"] for each in made.resources.values() if "::ApiGateway::" in each["Type"]
+    }
+    gone = {name for name in whole.resources if name not in made.resources}
+    sample = ("GuardedApi", "LookUpCountry", "PublishResourceMetadata", "Authorizer")
+    assert {name for name in gone if not name.startswith(sample)} == set()
+    assert not {name for name in made.resources if name.startswith(sample)}
+    assert whole.outputs.keys() - made.outputs.keys() == {"GuardedApiUrl"}
+    watched = made.resources["Operations"]["Properties"]["Parameters"]
+    assert {name for name, value in watched.items() if value == ""} == set(sample)
 
 
 def test_the_paths_below_a_name_are_those_of_the_execute_api_address() -> None:
@@ -350,6 +386,18 @@ def test_what_other_stacks_import_has_names_that_last() -> None:
         ({"SnapStart": "true"}, "need another DeploymentId"),
         ({"ProvisionedConcurrency": "1"}, "need another DeploymentId"),
         ({"ProofOfPossession": "dpop"}, "needs AuthorizerCacheSeconds 0"),
+        *(
+            (given | {"SampleApi": "false"}, "are about the sample API, and SampleApi is false")
+            for given in (
+                API,
+                {"Audience": "https://country.example"},
+                {"ProofOfPossession": "mtls", "AuthorizerCacheSeconds": "0"},
+                {"ResourceUrl": "https://www.example.com/api"},
+                {"ResourceMetadataUrl": "https://www.example.com/metadata"},
+                {"WebAclArn": WEB_ACL},
+            )
+        ),
+        ({"OtherIssuers": "https://idp.example.com"}, "OtherIssuers does not match"),
         (DOMAIN | {"DomainName": "Auth.example.com"}, "DomainName does not match"),
         (DOMAIN | {"DomainName": "https://auth.example.com"}, "DomainName does not match"),
         (DOMAIN | {"DomainName": "auth.example.com/x"}, "DomainName does not match"),

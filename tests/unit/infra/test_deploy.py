@@ -14,37 +14,71 @@ from tests.support.aws import CREDENTIALS
 if TYPE_CHECKING:
     from pathlib import Path
 
-DEPLOYED = {"Architecture": "x86_64", "Runtime": "python3.12", "DeploymentId": "now"}
-
-
-def _parameters(command: list[str]) -> dict[str, str]:
-    first = command.index("--parameter-overrides") + 1
-    return dict(part.split("=", 1) for part in command[first:])
+SAMCONFIG = """
+[dev.deploy.parameters]
+parameter_overrides = %s
+"""
+ISSUERS = '{"https://a.example": {"audience": ["b c"]}}'
 
 
 @pytest.mark.parametrize("stage", ["dev", "prod"])
-def test_a_stage_is_deployed_with_what_was_built(stage: str) -> None:
-    command = deploy.command(stage, region="eu-west-1", deployed=DEPLOYED, guided=False)
+def test_a_stage_is_deployed_with_its_parameters(stage: str) -> None:
+    parameters = deploy.stage_parameters(stage)
+    Template.read(TEMPLATE, parameters)  # every parameter is one of the template's
+    command = deploy.command(stage, parameters, region="eu-west-1", guided=False)
     assert command[1:6] == ["deploy", "--config-env", stage, "--region", "eu-west-1"]
     assert "--guided" not in command
-    parameters = _parameters(command)
-    assert parameters.items() >= DEPLOYED.items()
-    Template.read(TEMPLATE, parameters)  # every parameter is one of the template's
-    guided = deploy.command(stage, region="eu-west-1", deployed=DEPLOYED, guided=True)
+    guided = deploy.command(stage, parameters, region="eu-west-1", guided=True)
     assert "--guided" in guided
 
 
-def test_what_the_dialogue_saved_is_read_and_what_was_built_goes_before_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_values_are_quoted_for_sam_which_cuts_others_at_a_space_and_takes_no_empty_ones() -> None:
+    """What SAM 1.170 reads each of these as, was tried: the value that it was made of."""
+    parameters = {"Runtime": "python3.13", "Audience": "", "OtherIssuers": ISSUERS}
+    command = deploy.command("dev", parameters, region="eu-west-1", guided=False)
+    assert command[command.index("--parameter-overrides") + 1 :] == [
+        'Runtime="python3.13"',
+        'Audience=""',
+        r'OtherIssuers="{\"https://a.example\": {\"audience\": [\"b c\"]}}"',
+    ]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        # As SAM's dialogue saves them, and as we write them.
+        r"""'Runtime="python3.11" Audience="https://a.example b" OtherIssuers="%s"'""",
+        r"""['Runtime=python3.11', 'Audience="https://a.example b"', 'OtherIssuers="%s"']""",
+    ],
+)
+def test_parameters_are_read_as_sam_reads_them(
+    given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "samconfig.toml"
-    path.write_text(
-        "[dev.deploy.parameters]\n"
-        'parameter_overrides = "Runtime=\\"python3.11\\" Audience=\\"https://a.example b\\""\n'
-    )
+    _configure(tmp_path, monkeypatch, given % ISSUERS.replace('"', r"\""))
+    assert deploy.stage_parameters("dev") == {
+        "Runtime": "python3.11",
+        "Audience": "https://a.example b",
+        "OtherIssuers": ISSUERS,
+    }
+
+
+@pytest.mark.parametrize("given", ['["Audience=https://a.example b"]', """["Audience=it's"]"""])
+def test_a_value_that_sam_would_cut_is_refused(
+    given: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _configure(tmp_path, monkeypatch, given)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    assert deploy.main(["--stage", "dev"]) == 1
+    assert "samconfig.toml has parameter_overrides that cannot be read" in capsys.readouterr().err
+
+
+def _configure(folder: Path, monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    path = folder / "samconfig.toml"
+    path.write_text(SAMCONFIG % given)
     monkeypatch.setattr(deploy, "CONFIGURATION", path)
-    command = deploy.command("dev", region="eu-west-1", deployed=DEPLOYED, guided=True)
-    assert _parameters(command) == {**DEPLOYED, "Audience": "https://a.example b"}
 
 
 def test_a_stage_that_is_not_configured_is_refused(
@@ -81,6 +115,11 @@ def test_a_region_whose_api_gateway_may_write_no_logs_is_told_how_to_let_it(
             ]
         )
         assert not deploy.lacks_log_role(boto3.Session())
+
+
+def test_a_stack_without_the_sample_api_needs_no_such_role() -> None:
+    assert deploy.needs_log_role(deploy.stage_parameters("dev"))
+    assert not deploy.needs_log_role(deploy.stage_parameters("prod"))
 
 
 def test_who_may_not_ask_about_logs_is_not_kept_from_deploying(

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from authorizer.settings import Settings
 from infra.deploy import overrides
 from local.aws import TEMPLATE
 from local.gateway.cloudformation import load
 from tests.support.deployed_template import Deployment, refusals
+from tests.support.tokens import ISSUER
 
 ROOT = Path(__file__).resolve().parents[3]
 DOCUMENT = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
@@ -27,6 +29,14 @@ def test_every_name_in_the_tables_is_a_parameter() -> None:
     rows = re.findall(r"^\| (`[^|]*`) \|", DOCUMENT, re.MULTILINE)
     named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
     assert named <= PARAMETERS.keys()
+
+
+def test_the_example_of_a_value_with_quotes_is_accepted() -> None:
+    (given,) = re.findall(r"`'(OtherIssuers=.*)'`", DOCUMENT)
+    parameters = overrides({"parameter_overrides": [given]})
+    assert refusals(parameters) == []
+    environ = {"ISSUER": ISSUER, "OTHER_ISSUERS": parameters["OtherIssuers"]}
+    assert Settings.from_env(environ).other_issuers[0].issuer == "https://idp.example.com"
 
 
 def test_the_example_of_samconfig_is_accepted() -> None:

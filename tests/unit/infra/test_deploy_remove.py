@@ -40,7 +40,11 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for resource in resources.values():
         resource["DeletionPolicy"] = "Retain"  # moto knows the older of the two policies
     parameters = {"DeletionProtection": document["Parameters"]["DeletionProtection"]}
-    body = {"Resources": resources, "Parameters": parameters}
+    body = {
+        "Description": document["Description"],
+        "Resources": resources,
+        "Parameters": parameters,
+    }
     with mock_aws():
         boto3.client("cloudformation").create_stack(StackName=STACK, TemplateBody=json.dumps(body))
         for name in remove.SECRETS:
@@ -93,12 +97,27 @@ def test_without_the_stacks_name_typed_nothing_goes() -> None:
 def test_a_removal_that_ended_half_way_is_taken_up_again() -> None:
     account = remove.Account()
     remains = account.find(STACK)
-    boto3.client("dynamodb").update_table(TableName=remains.table, DeletionProtectionEnabled=False)
-    boto3.client("dynamodb").delete_table(TableName=remains.table)
+    (table,) = remains.tables
+    boto3.client("dynamodb").update_table(TableName=table, DeletionProtectionEnabled=False)
+    boto3.client("dynamodb").delete_table(TableName=table)
     boto3.client("kms").schedule_key_deletion(KeyId=remains.keys[0])
     for _ in range(2):
         account.remove(remains)
     assert _key_states() == ["Enabled", "PendingDeletion", "PendingDeletion"]
+
+
+@pytest.mark.usefixtures("account")
+def test_what_a_first_deployment_has_left_that_failed_early_goes_too(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    body = {
+        "Description": load(TEMPLATE)["Description"],
+        "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
+    }
+    boto3.client("cloudformation").create_stack(StackName="new", TemplateBody=json.dumps(body))
+    assert remove.main(["--stack", "new"], ask=lambda _: "new") == 0
+    assert "every client" not in capsys.readouterr().out
+    assert _key_states() == ["Enabled"] * 3
 
 
 @pytest.mark.usefixtures("account")

@@ -7,11 +7,12 @@ import pytest
 from functions.rotate_keys.composition import build
 from functions.rotate_keys.private_halves import StoredHalves
 from functions.rotate_keys.ring_store import RingStore
+from functions.rotate_keys.rotation_rules import CLOCK_SKEW
 from functions.rotate_keys.settings import Settings
 from functions.shared.keys import signing_keys
 from functions.shared.keys.key_ring import KeyRing, UnusableKeyRingError
 from functions.shared.runtime.secret_store import SecretConflictError
-from infra.emergency import Emergency, RefusedError
+from infra.emergency import Emergency, OvertakenError, RefusedError
 from tests.support.aws import ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.memory_stores import ManualClock, MemorySecrets
 from tests.support.server import NOW, key
@@ -152,6 +153,29 @@ def test_an_operator_and_the_rotator_may_write_at_once() -> None:
     assert authority.signing() == kid
     authority.clock.now += 2 * DAY
     assert authority.signing() == kid
+
+
+@pytest.mark.parametrize("ahead", [0, CLOCK_SKEW])
+def test_of_two_operators_at_once_the_second_leaves_the_first_s_key_alone(ahead: int) -> None:
+    class Contended(MemorySecrets):
+        rival: Authority | None = None
+
+        def replace(self, name: str, text: str, seen: SecretVersion | None) -> None:
+            if name == KEY_RING_SECRET and self.rival:
+                rival, self.rival = self.rival, None
+                rival.clock.now += ahead
+                kids.append(rival.emergency.rotate("RS256"))
+                rival.clock.now -= ahead
+            super().replace(name, text, seen)
+
+    kids: list[str] = []
+    store = Contended()
+    authority = Authority(store)
+    store.rival = authority
+    with pytest.raises(OvertakenError, match="at the same moment"):
+        authority.emergency.rotate("RS256")
+    authority.clock.now += ahead
+    assert [authority.signing()] == kids
 
 
 def test_an_operator_gives_up_when_others_are_always_faster(authority: Authority) -> None:

@@ -1,0 +1,64 @@
+"""What API Gateway would do about `$connect`, which the laptop's gateway does not play.
+
+    python -m tests.support.websocket_handshake TEMPLATE
+
+Reads the values of Authorization headers from stdin, one a line, and writes the status of each
+handshake: 101, or what it is refused with. The shared authorizer runs here, on the laptop's AWS.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from local.addresses import Addresses
+from local.chalice_shell import shared_environment
+from local.environment import use_local_aws
+from local.gateway.invocation import FunctionError, InProcessLambda
+from local.gateway.policy import Verdict, parse
+from local.guest import GuestStack
+from local.place import LAPTOP
+from tests.support.authorizer_events import recorded
+
+if TYPE_CHECKING:
+    from local.gateway.invocation import Invoke
+
+
+def handshake(authorizer: Invoke, function: str, api_id: str, header: str) -> int:
+    """Ask the authorizer as API Gateway would, and judge the connection by its answer."""
+    if not header:
+        return 401  # the identity source is missing: nobody is asked
+    event = recorded("websocket_connect")
+    arn = LAPTOP.execute_api_arn(api_id, "live", "$connect", "").rstrip("/")
+    event["methodArn"] = arn
+    event["headers"]["Authorization"] = header
+    event["multiValueHeaders"]["Authorization"] = [header]
+    event["requestContext"] |= {"apiId": api_id, "stage": "live"}
+    try:
+        answer: Any = authorizer(function, event)
+    except FunctionError as error:
+        return 401 if error.message == "Unauthorized" else 500
+    now = {"aws:currenttime": datetime.now(UTC).isoformat()}
+    verdict = parse(answer["policyDocument"]).judge("execute-api:Invoke", arn, now)
+    return 101 if verdict is Verdict.ALLOWED else 403
+
+
+def main() -> None:
+    """Play every handshake that stdin has."""
+    addresses = Addresses.from_env(os.environ)
+    use_local_aws(os.environ, addresses)
+    stack = GuestStack(Path(sys.argv[1]), addresses, {})
+    stack.put_parameters()
+    shared = stack._ours.function("SharedAuthorizer", stack._names, stack._origins)
+    os.environ.update(shared_environment([shared]))
+    api_id = stack._template.resolver().text({"Ref": "CustomersApi"}, "CustomersApi")
+    authorizer = InProcessLambda([shared])
+    for line in sys.stdin.read().splitlines():
+        sys.stderr.write(f"{handshake(authorizer, shared.logical_id, api_id, line)}\n")
+
+
+if __name__ == "__main__":
+    main()
