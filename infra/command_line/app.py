@@ -9,6 +9,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from infra.command_line.options import LazyGroup
+from infra.command_line.plain_marks import write_in_any_encoding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,7 +52,11 @@ def app() -> None:
 def completion(shell: str) -> None:
     """Print what makes a shell complete commands and options.
 
-    For bash, add this line to ~/.bashrc: eval "$(gatehouse completion bash)"
+    In ~/.bashrc: eval "$(gatehouse completion bash)"
+
+    In ~/.zshrc: eval "$(gatehouse completion zsh)"
+
+    In ~/.config/fish/config.fish: source (gatehouse completion fish | psub)
     """
     script = get_completion_class(shell)
     assert script is not None  # noqa: S101 - click has all three
@@ -60,4 +65,5 @@ def completion(shell: str) -> None:
 
 def main() -> None:
     """Run the command line; never return."""
+    write_in_any_encoding()
     app.main(prog_name="gatehouse")

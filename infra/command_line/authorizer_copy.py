@@ -1,4 +1,4 @@
-"""The deployment's authorizer, here: its own code, with its settings, keys and lists.
+"""An authorizer, here: its own code, with the deployed settings, keys, rules and lists.
 
 It reads what the function reads and writes nothing: a proof that is looked at here stays unused.
 """
@@ -6,29 +6,30 @@ It reads what the function reads and writes nothing: a proof that is looked at h
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.resources import files
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlsplit
 
 from authorizer.composition import build
 from authorizer.deny_list import DynamoDbRevokedTokens
 from authorizer.introspection import Credentials
-from authorizer.scope_map import ScopeMap, ScopeMapError, parse_scope_map
-from authorizer.settings import Settings, SettingsError
-from functions.shared.clients.client_record import SIGNING_ALGORITHMS
-from functions.shared.web import paths
-from infra.command_line.errors import CommandError, ExitCode, UsageError
+from authorizer.scope_map import ApiRules, ScopeMap, ScopeMapError, parse_api_rules, parse_scope_map
+from authorizer.shared_gate import ParameterStore
+from infra.command_line.errors import UsageError
+from infra.command_line.guards import Guard, read_settings
+from infra.command_line.routes_chosen import chosen_route
+from infra.command_line.strict_yaml import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from mypy_boto3_dynamodb import DynamoDBClient
-
     from authorizer import aws
-    from authorizer.gate import Decision, Gate
+    from authorizer.gate import Decider, Decision
+    from authorizer.settings import Settings
+    from authorizer.shared_gate import RulesSource
     from infra.command_line.session import Session
 
 SECONDS: Final = 5.0
@@ -36,42 +37,6 @@ SECONDS: Final = 5.0
 
 _SOME_ACCOUNT: Final = "123456789012"
 _ARN_PARTS: Final = 6
-
-
-def environment(session: Session) -> dict[str, str]:
-    """Return the variables that the deployment's authorizer runs with."""
-    deployment = session.deployment
-    if not deployment.is_local:
-        function = session.aws.client("lambda").get_function_configuration(
-            FunctionName=deployment.resource("Authorizer")
-        )
-        return dict(function.get("Environment", {}).get("Variables", {}))
-    return laptop_environment(deployment.issuer, deployment.resource("IntrospectionCredentials"))
-
-
-def laptop_environment(issuer: str, credentials: str) -> dict[str, str]:
-    """Return those of the laptop edition: template.yaml with its defaults."""
-    return {
-        "ISSUER": issuer,
-        "ALGORITHMS": ",".join(SIGNING_ALGORITHMS),
-        "JWKS_HARD_AGE": "3600",
-        "INTROSPECTION_URI": issuer + paths.INTROSPECTION,
-        "INTROSPECTION_SECRET_ARN": credentials,
-    }
-
-
-def read_settings(environ: Mapping[str, str]) -> Settings:
-    """Return the settings of an authorizer.
-
-    Raises:
-        CommandError: it could not start with them either.
-    """
-    try:
-        return Settings.from_env(environ)
-    except SettingsError as error:
-        raise CommandError(
-            f"The deployed authorizer cannot start: {error}.", "Mend its environment, and deploy."
-        ) from error
 
 
 @dataclass(frozen=True)
@@ -86,15 +51,19 @@ class Call:
 
 @dataclass(frozen=True)
 class AuthorizerCopy:
-    """An authorizer that decides as the deployed one does."""
+    """An authorizer that decides as the deployed one does.
+
+    `notices` are what it has said beside its decisions, such as what is wrong with an API's rules.
+    """
 
     session: Session
-    map_file: Path | None = None
+    guard: Guard = field(default_factory=Guard)
+    notices: list[str] = field(default_factory=list)
 
     @cached_property
     def settings(self) -> Settings:
         """The deployed authorizer's settings."""
-        return read_settings(environment(self.session))
+        return read_settings(self.guard.environment(self.session))
 
     @cached_property
     def scope_map(self) -> ScopeMap:
@@ -103,8 +72,10 @@ class AuthorizerCopy:
         Raises:
             UsageError: the deployed one reads a file of its own, or the map is not usable.
         """
+        if self._rules is not None:
+            return self._rules.scope_map
         said = self.settings.scope_map
-        if self.map_file is None and said is not None and not said.startswith("{"):
+        if self.guard.scope_map is None and said is not None and not said.startswith("{"):
             raise UsageError(
                 "The deployed authorizer has a scope map of its own.", "Name it with --scope-map."
             )
@@ -113,76 +84,120 @@ class AuthorizerCopy:
         except (ScopeMapError, OSError) as error:
             raise UsageError(f"The scope map cannot be used: {error}.") from error
 
+    @property
+    def audiences(self) -> frozenset[str]:
+        """What a token has to be meant for; empty where nobody asks."""
+        rules = self._rules
+        return (rules.audiences if rules else frozenset()) or self.settings.audiences
+
+    @property
+    def rules_name(self) -> str | None:
+        """Where the rules of the API are; None for an authorizer that has one scope map."""
+        if self.settings.api_rules is None:
+            return None
+        file = self.guard.scope_map
+        return str(file) if file else f"{self.settings.api_rules}/{self.guard.place[0]}"
+
+    @property
+    def address(self) -> str:
+        """The API's address, which a proof is made for."""
+        if self.guard.is_own:
+            return self.session.deployment.guarded_api
+        api, stage = self.guard.place
+        region = self.session.deployment.region
+        return self.settings.resource or f"https://{api}.execute-api.{region}.amazonaws.com/{stage}"
+
     def judge(self, call: Call) -> Decision:
         """Return what the request is granted.
 
         Raises:
             TokenRefused, OwnTrouble: as the authorizer does.
         """
-        return self._gate.judge(self._event(call), SECONDS)
+        event = self._http_event(call) if self.settings.simple_response else self._rest_event(call)
+        return self._decider.judge(event, SECONDS)
+
+    def route(self, call: Call) -> str:
+        """Return the route that API Gateway chooses for a request, as far as it is known here."""
+        if self.guard.route is None:
+            return chosen_route(self.scope_map, call.method, call.path)
+        return self.guard.route.replace("ANY ", f"{call.method} ", 1)
 
     def resource(self, method: str, path: str) -> str:
         """Return the resource of a policy that a request is about."""
         return f"{self._stage_arn}/{method}{path}"
 
-    @cached_property
-    def _gate(self) -> Gate:
-        settings = self.settings
-        if settings.simple_response or settings.api_rules:
-            raise CommandError(
-                "The deployed authorizer answers for other APIs or without a policy.",
-                "Only one that guards the stack's own API can be copied here.",
-                ExitCode.REFUSED,
-            )
-        self.scope_map  # noqa: B018 - complains better than the authorizer would
-        # What the function finds in its own folder is not here, and none of it decides.
-        settings = settings._replace(
-            scope_map=str(self.map_file) if self.map_file else settings.scope_map,
-            jwks_seed=None,
-            usage_keys=None,
-            replay_table=None,
-        )
-        table = settings.deny_list_table
-        return cast(
-            "Gate",
-            build(
-                settings,
-                clock=self.session.now,
-                emit=lambda _line: None,
-                credential_source=self._credentials,
-                revoked_tokens=DynamoDbRevokedTokens(table, self._dynamodb) if table else None,
-            ),
-        )
-
-    def _map_text(self, said: str | None) -> bytes:
-        if self.map_file is not None:
-            return self.map_file.read_bytes()
-        if said is not None:
-            return said.encode()
-        return files("authorizer").joinpath("scopes.json").read_bytes()
-
-    def _credentials(self, _anew: bool, _seconds: float) -> Credentials:  # noqa: FBT001 - a CredentialSource
+    def credentials(self) -> Credentials:
+        """Return what the authorizer authenticates with at the introspection endpoint."""
+        own = (self.settings.introspection_client_id, self.settings.introspection_client_secret)
+        if own[0] and own[1]:
+            return Credentials(own[0], own[1])
         arn = self.settings.introspection_secret_arn or ""
         answer = self.session.aws.secrets_manager.get_secret_value(SecretId=arn)
         members = json.loads(answer["SecretString"])
         return Credentials(members["client_id"], members["client_secret"])
 
+    @cached_property
+    def _decider(self) -> Decider:
+        settings = self.settings
+        if settings.api_rules is None:
+            self.scope_map  # noqa: B018 - complains better than the authorizer would
+            if self.guard.scope_map is not None:
+                settings = settings._replace(scope_map=str(self.guard.scope_map))
+        table = settings.deny_list_table
+        return build(
+            # What the function finds in its own folder is not here, and none of it decides.
+            settings._replace(jwks_seed=None, usage_keys=None, replay_table=None),
+            clock=self.session.now,
+            emit=self._hear,
+            credential_source=lambda _anew, _seconds: self.credentials(),
+            rules_source=self._rules_source,
+            revoked_tokens=DynamoDbRevokedTokens(table, self._dynamodb) if table else None,
+        )
+
+    def _hear(self, line: str) -> None:
+        notice = json.loads(line).get("notice")
+        if notice:
+            self.notices.append(notice)
+
+    @cached_property
+    def _rules(self) -> ApiRules | None:
+        """The API's rules, once the authorizer has read them and found them good."""
+        if self.settings.api_rules is None:
+            return None
+        text = self._rules_source.text
+        return None if text is None else parse_api_rules(text.encode())
+
+    @cached_property
+    def _rules_source(self) -> _ReadOnce:
+        if self.guard.scope_map is not None:
+            return _ReadOnce(_RulesFile(self.guard.scope_map))
+        systems_manager = cast("aws.SystemsManager", _Callers(self.session.aws.client("ssm")))
+        return _ReadOnce(ParameterStore(self.settings.api_rules or "", systems_manager))
+
+    def _map_text(self, said: str | None) -> bytes:
+        if self.guard.scope_map is not None:
+            return self.guard.scope_map.read_bytes()
+        if said is not None:
+            return said.encode()
+        return files("authorizer").joinpath("scopes.json").read_bytes()
+
     @property
     def _dynamodb(self) -> aws.DynamoDb:
-        return cast("aws.DynamoDb", _CallersDynamoDb(self.session.aws.dynamodb))
+        return cast("aws.DynamoDb", _Callers(self.session.aws.dynamodb))
 
     @property
     def _stage_arn(self) -> str:
         deployment = self.session.deployment
         parts = deployment.key_ring_secret.split(":")
         account = parts[4] if len(parts) > _ARN_PARTS else _SOME_ACCOUNT
-        api = deployment.resources.get("GuardedApi", "laptop")
-        stage = urlsplit(deployment.guarded_api).path.strip("/") or "stage"
+        api, stage = self.guard.place
+        if self.guard.is_own:
+            api = deployment.resources.get("GuardedApi", "laptop")
+            stage = urlsplit(deployment.guarded_api).path.strip("/") or "stage"
         return f"arn:aws:execute-api:{deployment.region}:{account}:{api}/{stage}"
 
-    def _event(self, call: Call) -> dict[str, object]:
+    def _rest_event(self, call: Call) -> dict[str, object]:
         """Return the event that API Gateway would send: REST, of type REQUEST."""
-        address = urlsplit(self.session.deployment.guarded_api)
         identity = {"clientCert": {"clientCertPem": call.certificate}} if call.certificate else {}
         return {
             "type": "REQUEST",
@@ -190,20 +205,65 @@ class AuthorizerCopy:
             "httpMethod": call.method,
             "path": call.path,
             "headers": dict(call.headers),
+            "requestContext": {**self._context(call), "identity": identity},
+        }
+
+    def _http_event(self, call: Call) -> dict[str, object]:
+        """Return the event of an HTTP API in payload format 2.0, which simple answers are for."""
+        context = self._context(call)
+        seen = {"clientCert": {"clientCertPem": call.certificate}} if call.certificate else {}
+        return {
+            "version": "2.0",
+            "type": "REQUEST",
+            "routeArn": self.resource(call.method, call.path),
+            "routeKey": self.route(call),
+            "headers": {name.lower(): value for name, value in call.headers.items()},
             "requestContext": {
-                "domainName": address.hostname,
-                "path": address.path + call.path,
-                "stage": address.path.strip("/"),
-                "identity": identity,
+                **context,
+                "http": {"method": call.method, "path": context["path"]},
+                "authentication": seen,
             },
         }
 
+    def _context(self, call: Call) -> dict[str, object]:
+        address = urlsplit(self.address)
+        return {
+            "domainName": address.hostname,
+            "path": address.path + call.path,
+            "stage": address.path.strip("/"),
+        }
+
+
+@dataclass(slots=True)
+class _ReadOnce:
+    """A source of rules, and what it said: the explanation is of what was decided by."""
+
+    source: RulesSource
+    text: str | None = None
+
+    def read(self, api: str, seconds: float) -> str | None:
+        """Return the rules."""
+        self.text = self.source.read(api, seconds)
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class _RulesFile:
+    """An API's rules from a file, for every API: to try them before they are deployed."""
+
+    path: Path
+
+    def read(self, _api: str, _seconds: float) -> str | None:
+        """Return the rules; raises NotFoundError, UsageError."""
+        return read_text(self.path)
+
 
 @dataclass(frozen=True)
-class _CallersDynamoDb:
-    """The caller's client, for whoever asks for one that keeps a deadline."""
+class _Callers:
+    """The caller's client of a service, for whoever asks for one that keeps a deadline."""
 
-    dynamodb: DynamoDBClient
+    made: Any
 
-    def client(self, _seconds: float) -> DynamoDBClient:
-        return self.dynamodb
+    def client(self, _seconds: float) -> Any:  # noqa: ANN401 - boto3 makes a class for each service
+        """Return it."""
+        return self.made

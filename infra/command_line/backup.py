@@ -15,9 +15,9 @@ from infra.command_line.client_files import lines, payload, write
 from infra.command_line.client_table import ClientTable, clients_of
 from infra.command_line.errors import CommandError, ConflictError
 from infra.command_line.options import Command
+from infra.command_line.rows import counted
 from infra.command_line.secrets_in import write_private_file
 from infra.command_line.session import Session, pass_session
-from infra.command_line.terminal import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -17,8 +17,8 @@ from functions.shared.clients.client_record import from_item
 from functions.shared.keys import key_ring
 from functions.shared.keys.key_ring import KeyRing, RingKey, UnusableKeyRingError
 from functions.shared.runtime.records import UnreadableRecordError
-from infra.command_line.client_documents import read_text
 from infra.command_line.errors import UsageError
+from infra.command_line.strict_yaml import read_text
 from infra.command_line.times import iso
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from infra.command_line.client_changes import Kind, plan
 from infra.command_line.client_documents import read_file, to_document, to_yaml
 from infra.command_line.client_table import ClientTable, clients_of
 from infra.command_line.errors import ConflictError, ExitCode
-from infra.command_line.new_clients import SECRET_METHODS
+from infra.command_line.new_secrets import SECRET_METHODS
 from infra.command_line.options import Command
+from infra.command_line.rows import safe
 from infra.command_line.session import Session, pass_session
-from infra.command_line.terminal import safe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -15,15 +15,15 @@ from functions.shared.clients.client_secrets import (
     digest_generated,
     generate_secret,
 )
-from infra.command_line.client_documents import read_text
 from infra.command_line.client_table import ClientTable, clients_of
 from infra.command_line.errors import ExitCode, UsageError
 from infra.command_line.importing import cognito, hydra, spring
-from infra.command_line.new_clients import SECRET_METHODS
+from infra.command_line.new_secrets import SECRET_METHODS
 from infra.command_line.options import Command
+from infra.command_line.rows import Rows, counted
 from infra.command_line.secrets_in import write_private_file
 from infra.command_line.session import Session, pass_session
-from infra.command_line.terminal import counted, table
+from infra.command_line.strict_yaml import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -132,7 +132,8 @@ def import_clients(
         if not yes:
             session.terminal.note_parts(*_report(entries))
         session.terminal.confirm(f"Register {counted(len(written), 'client')}?", yes=yes)
-        _register(clients, written, new_secrets_to)
+        with session.terminal.progress(f"Registering {counted(len(written), 'client')}"):
+            _register(clients, written, new_secrets_to)
     if dry_run:
         session.terminal.note("A dry run: nothing is written.")
     session.terminal.show(
@@ -183,4 +184,4 @@ def _report(entries: Sequence[Entry]) -> list[RenderableType]:
         (entry.draft.client_id, entry.outcome, entry.secret, "\n".join(entry.draft.lost))
         for entry in entries
     ]
-    return [table(("client", "outcome", "secret", "not carried over"), rows)]
+    return [Rows(("client", "outcome", "secret", "not carried over"), rows)]

@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from functions.shared.keys.key_ring import public_members
 from functions.shared.keys.signing_keys import to_pem
-from infra.command_line.client_documents import read_text
 from infra.command_line.errors import UsageError
 from infra.command_line.secrets_in import write_private_file
+from infra.command_line.strict_yaml import read_text
 
 if TYPE_CHECKING:
     from pathlib import Path

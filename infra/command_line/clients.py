@@ -13,16 +13,15 @@ from infra.command_line.client_documents import to_document, to_yaml
 from infra.command_line.client_files import apply, diff, export, schema
 from infra.command_line.client_imports import import_clients
 from infra.command_line.client_table import clients_of
-from infra.command_line.new_clients import create, rotate_secret
+from infra.command_line.new_clients import create
 from infra.command_line.options import Group
+from infra.command_line.rows import Rows
+from infra.command_line.secret_rotation import rotate_secret
 from infra.command_line.session import Session, pass_session
-from infra.command_line.terminal import table
 from infra.command_line.times import iso
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    from rich.table import Table
 
     from functions.shared.clients.client_record import Client
     from functions.shared.clients.client_secrets import StoredSecret
@@ -49,7 +48,7 @@ def list_clients(session: Session) -> None:
             }
             for client in found
         ],
-        table(columns, [_row(client, _live(session, client)) for client in found]),
+        Rows(columns, [_row(client, _live(session, client)) for client in found]),
     )
 
 
@@ -58,9 +57,10 @@ def list_clients(session: Session) -> None:
 @pass_session
 def show(session: Session, client_id: str) -> None:
     """Show a client, and when its secrets count and were last used; never the secrets."""
-    client = clients_of(session).get(client_id).client
+    with session.terminal.progress("Reading the client"):
+        client = clients_of(session).get(client_id).client
+        secrets = list(_secrets(session, client))
     document = {**to_document(client), "disabled": client.disabled}
-    secrets = list(_secrets(session, client))
     session.terminal.show(
         {**document, "secrets": secrets},
         to_yaml([document]),
@@ -108,7 +108,8 @@ for command in (create, rotate_secret, apply, diff, export, schema, import_clien
 
 
 def _set_disabled(session: Session, client_id: str, *, disabled: bool) -> None:
-    clients_of(session).change(client_id, lambda client: replace(client, disabled=disabled))
+    with session.terminal.progress("Writing the client"):
+        clients_of(session).change(client_id, lambda client: replace(client, disabled=disabled))
     if session.options.json:
         session.terminal.show({"client_id": client_id, "disabled": disabled})
 
@@ -153,8 +154,8 @@ def _state(secret: StoredSecret, now: float) -> str:
     return "ended" if secret.expires_at is not None and secret.expires_at <= now else "to come"
 
 
-def _secrets_table(secrets: Sequence[dict[str, Any]]) -> Table:
-    return table(
+def _secrets_table(secrets: Sequence[dict[str, Any]]) -> Rows:
+    return Rows(
         ("secret", "state", "from", "until", "last used on"),
         [
             (

@@ -23,7 +23,8 @@ class Deployment:
     """Where a deployment is and what its resources are called.
 
     `resources` are physical names by logical id, `parameters` the template's. The laptop edition
-    has no stack, so it has no parameters either: the template's defaults hold.
+    has no stack, so it has no parameters either: the template's defaults hold. `guarded_api` is
+    empty where the stack has no sample API (SampleApi=false).
     """
 
     name: str
@@ -85,7 +86,7 @@ def find_stack(aws: Aws, name: str) -> Deployment:
             f"There is no stack {name} in {region}.", "Check --stack, --region and --profile."
         ) from error
     outputs = {each["OutputKey"]: each["OutputValue"] for each in stack.get("Outputs", ())}
-    if not {"Issuer", "GuardedApiUrl"} <= set(outputs):
+    if "Issuer" not in outputs:
         raise NotFoundError(
             f"The stack {name} is not a complete Gatehouse deployment: it has no output Issuer.",
             "Finish its deployment, or name another one with --stack.",
@@ -94,7 +95,7 @@ def find_stack(aws: Aws, name: str) -> Deployment:
     return Deployment(
         name=name,
         issuer=outputs["Issuer"],
-        guarded_api=outputs["GuardedApiUrl"],
+        guarded_api=outputs.get("GuardedApiUrl", ""),
         region=region,
         resources={
             each["LogicalResourceId"]: each["PhysicalResourceId"]

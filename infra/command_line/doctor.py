@@ -11,24 +11,30 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from rich.text import Text
 
-from infra.command_line.checks import account, addresses, client_checks, guarded_api, key_checks
+from infra.command_line.checks import (
+    account,
+    addresses,
+    client_checks,
+    guarded_api,
+    key_checks,
+    reach,
+)
 from infra.command_line.checks.findings import Finding, Level, failure
 from infra.command_line.checks.patient import Patient
 from infra.command_line.errors import ExitCode, UsageError
 from infra.command_line.options import Command
+from infra.command_line.rows import Rows, counted, safe
 from infra.command_line.session import Session, pass_session
-from infra.command_line.terminal import counted, safe, table
 from infra.command_line.times import iso
 from infra.command_line.troubles import translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from rich.table import Table
-
     from infra.command_line.checks.findings import Check
 
 CHECKS: Final = (
+    *reach.CHECKS,
     *addresses.CHECKS,
     *guarded_api.CHECKS,
     *key_checks.CHECKS,
@@ -40,8 +46,11 @@ _STYLES: Final = {
     Level.OK: "green",
     Level.WARNING: "yellow",
     Level.FAILURE: "bold red",
+    Level.NOT_EXAMINED: "yellow",
     Level.NOT_APPLICABLE: "dim",
 }
+_FOLDED: Final = frozenset({Level.NOT_EXAMINED, Level.NOT_APPLICABLE})
+"""What people see in one row for all of its checks; the report has each by itself."""
 
 
 @click.command(cls=Command)
@@ -77,9 +86,15 @@ def doctor(session: Session, *, strict: bool, report: Path | None) -> None:
 
 
 def examined(patient: Patient, check: Check) -> Iterator[Finding]:
-    """Yield what a check has seen. One that cannot be made has failed: nobody can tell."""
+    """Yield what a check has seen. One that cannot be made has failed: nobody can tell.
+
+    What has kept an earlier check from being made is not told again as a failure.
+    """
     if check.in_account_only and patient.deployment.is_local:
         yield Finding(Level.NOT_APPLICABLE, "only an account can tell")
+        return
+    if check.of_sample_api and not patient.deployment.guarded_api:
+        yield Finding(Level.NOT_APPLICABLE, "the stack has no sample API (SampleApi=false)")
         return
     try:
         yield from check.look(patient)
@@ -87,25 +102,46 @@ def examined(patient: Patient, check: Check) -> Iterator[Finding]:
         trouble = translated(error)
         if trouble is None:
             raise
-        yield failure(f"could not be examined: {trouble.problem}", trouble.next_step)
+        if patient.meets(trouble):
+            yield Finding(Level.NOT_EXAMINED, f"as said: {trouble.problem}")
+        else:
+            yield failure(f"could not be examined: {trouble.problem}", trouble.next_step)
 
 
 def _to_document(check: Check, finding: Finding) -> dict[str, Any]:
     return {"area": check.area, "check": check.name, **asdict(finding)}
 
 
-def _findings_table(found: Sequence[tuple[Check, Finding]]) -> Table:
-    return table(
-        ("", "area", "check", "seen, and what to do"),
-        [
-            (
-                Text(finding.level.value, style=_STYLES[finding.level]),
-                check.area,
-                check.name,
-                safe("\n→ ".join(filter(None, (finding.seen, finding.to_do)))),
-            )
-            for check, finding in found
-        ],
+def _findings_table(found: Sequence[tuple[Check, Finding]]) -> Rows:
+    rows: list[tuple[object, ...]] = [
+        (_level(finding), check.area, check.name, _told(finding))
+        for check, finding in found
+        if finding.level not in _FOLDED
+    ]
+    folded: dict[Finding, list[Check]] = {}
+    for check, finding in found:
+        if finding.level in _FOLDED:
+            folded.setdefault(finding, []).append(check)
+    for finding, checks in folded.items():
+        said = f"{finding.seen}\n{_named(checks)}"
+        rows.append((_level(finding), "", counted(len(checks), "check"), said))
+    return Rows(("", "area", "check", "finding"), rows)
+
+
+def _level(finding: Finding) -> Text:
+    return Text(finding.level.value, style=_STYLES[finding.level])
+
+
+def _told(finding: Finding) -> str:
+    return "\n→ ".join(filter(None, (finding.seen, finding.to_do)))
+
+
+def _named(checks: Sequence[Check]) -> str:
+    """Name checks by area: `keys: signing, rotation; clients: secrets`."""
+    areas = dict.fromkeys(check.area for check in checks)
+    return "; ".join(
+        f"{area}: {', '.join(check.name for check in checks if check.area == area)}"
+        for area in areas
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +27,7 @@ EXIT_CODES: Final[Mapping[ExitCode, str]] = {
     ExitCode.REFUSED: "findings, drift, or an operation that a rule or a person refused",
     ExitCode.USAGE: "the command line or a file given to it is wrong; nothing was changed",
     ExitCode.NOT_FOUND: "no such stack, client, key or file",
-    ExitCode.TROUBLE: "AWS or the network: no credentials, no permission, no answer",
+    ExitCode.TROUBLE: "AWS, the network or a full disk: no credentials, no permission, no answer",
     ExitCode.CONFLICT: "somebody else changed it meanwhile; their change was kept, run it again",
     ExitCode.INTERRUPTED: "interrupted with Ctrl-C",
 }
@@ -61,3 +62,22 @@ class ConflictError(CommandError):
 
     def __init__(self, problem: str, next_step: str = "Run the command again.") -> None:
         super().__init__(problem, next_step, ExitCode.CONFLICT)
+
+
+LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+"""The names of this machine, which no proxy is asked about."""
+
+
+class UnreachableError(CommandError):
+    """Raised when there is no answer at all."""
+
+    def __init__(self, url: str, why: object) -> None:
+        parts = urlsplit(url)
+        self.host = parts.netloc
+        super().__init__(
+            f"{self.host} does not answer: {why}.",
+            "Is 'make run' up, and on these ports (GATEHOUSE_AUTH_PORT and others)?"
+            if parts.hostname in LOOPBACK
+            else "Is it the region (--region), the name, the network or a proxy?",
+            ExitCode.TROUBLE,
+        )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import load_pem_x509_certificate
 from rich.text import Text
 
 from authorizer.errors import AuthorizerError
@@ -16,11 +18,15 @@ from infra.command_line.authorizer_copy import AuthorizerCopy, Call
 from infra.command_line.client_keys import read_key
 from infra.command_line.errors import CommandError, ExitCode
 from infra.command_line.explanations import Explanation, Step, explain
+from infra.command_line.guarded_urls import address_of
+from infra.command_line.guards import Guard
 from infra.command_line.key_room import KeyRoom
 from infra.command_line.options import Command
+from infra.command_line.rows import safe
 from infra.command_line.secrets_in import STDIN, read_secret
 from infra.command_line.session import Session, pass_session
-from infra.command_line.terminal import safe
+from infra.command_line.strict_yaml import read_text
+from infra.command_line.token_steps import Known
 from infra.command_line.troubles import translated
 
 if TYPE_CHECKING:
@@ -28,14 +34,6 @@ if TYPE_CHECKING:
 
 _FILE: Final = click.Path(path_type=Path)
 _MARKS: Final = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", "dim")}
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What a request brings along for a token that is bound to a key."""
-
-    dpop_key: Path | None
-    certificate: Path | None
 
 
 @click.command(cls=Command)
@@ -48,53 +46,64 @@ class Evidence:
 )
 @click.option("--dpop-key", type=_FILE, help="Prove the key of a bound token: PEM or JWK.")
 @click.option("--certificate", type=_FILE, help="The caller's certificate, PEM.")
-@click.option("--scope-map", type=_FILE, help="The scope map, where it is not the package's own.")
+@click.option(
+    "--api",
+    metavar="ID",
+    help="An API of another stack, with the shared authorizer and its own rules: its id, or "
+    "ID/STAGE.",
+)
+@click.option(
+    "--function", metavar="NAME", help="An authorizer of your own: its function's name or ARN."
+)
+@click.option(
+    "--settings",
+    type=_FILE,
+    help="An authorizer of your own: a file with its variables, YAML or JSON.",
+)
+@click.option(
+    "--scope-map",
+    type=_FILE,
+    help="A file in place of the deployed scope map, or with --api of the API's rules.",
+)
+@click.option(
+    "--route",
+    metavar="KEY",
+    help="For simple answers: the route that API Gateway chooses, such as 'GET /customers/{id}'; "
+    "else the one of the scope map that fits.",
+)
 @pass_session
-def inspect(
-    session: Session,
-    *,
-    file: Path,
-    request: tuple[str, str] | None,
-    dpop_key: Path | None,
-    certificate: Path | None,
-    scope_map: Path | None,
-) -> None:
+def inspect(session: Session, /, file: Path, **given: Any) -> None:  # noqa: ANN401 - click's
     """Explain what the authorizer makes of a token, step by step; exits with 1 if it is refused.
 
     FILE holds the token; without it, it is read from stdin, or asked for. The authorizer's own code
-    decides, with the deployed settings, on the time of this machine.
+    decides, with the deployed settings and rules, on the time of this machine.
     """
-    # Which deployment, before anybody types a token.
-    copy = AuthorizerCopy(session, scope_map)
-    copy.settings  # noqa: B018 - likewise
+    names = ("api", "function", "settings", "scope_map", "route")
+    copy = AuthorizerCopy(session, Guard(**{name: given[name] for name in names}))
+    with session.terminal.progress("Looking up how the authorizer is set"):
+        copy.settings  # noqa: B018 - which deployment, before anybody types a token
     typed = file == STDIN and sys.stdin.isatty()
     text = read_secret("The token", None if typed else file).strip()
-    call = _call(session, text, request or ("GET", "/"), Evidence(dpop_key, certificate))
+    method, path = given["request"] or ("GET", "/")
+    call = _call(copy, text, (method.upper(), path.partition("?")[0]), given)
     with session.terminal.progress("Asking the issuer for its keys"):
-        explanation = _explained(session, copy, text, call, whole=request is None)
+        explanation = _explained(copy, text, call, whole=given["request"] is None)
     _show(session, explanation)
     if explanation.status != HTTPStatus.OK:
         click.get_current_context().exit(ExitCode.REFUSED)
 
 
-def _explained(
-    session: Session, copy: AuthorizerCopy, text: str, call: Call, *, whole: bool
-) -> Explanation:
+def _explained(copy: AuthorizerCopy, text: str, call: Call, *, whole: bool) -> Explanation:
+    session = copy.session
     ring, trouble = _ring(session)
-    outcome: AuthorizerError | dict[str, object]
+    outcome: AuthorizerError | dict[str, Any]
     try:
         outcome = copy.judge(call).output
     except AuthorizerError as error:
         outcome = error
-    return explain(
-        text,
-        None if whole else call,
-        outcome,
-        copy=copy,
-        ring=ring,
-        ring_trouble=trouble,
-        now=session.now(),
-    )
+    said: dict[str, Any] = {} if isinstance(outcome, AuthorizerError) else outcome
+    known = Known(text, copy, ring, trouble, session.now(), said.get("context", {}))
+    return explain(known, None if whole else call, outcome)
 
 
 def _ring(session: Session) -> tuple[KeyRing | None, str]:
@@ -108,28 +117,20 @@ def _ring(session: Session) -> tuple[KeyRing | None, str]:
         return None, failure.problem
 
 
-def _call(session: Session, text: str, request: tuple[str, str], evidence: Evidence) -> Call:
-    from infra.command_line.tokens import guarded_url  # noqa: PLC0415 - it imports this module
-
-    method, path = request[0].upper(), request[1].partition("?")[0]
-    url = guarded_url(session, path, with_certificate=False)
+def _call(copy: AuthorizerCopy, text: str, request: tuple[str, str], given: dict[str, Any]) -> Call:
+    method, path = request
+    url = address_of(copy.address, path)
     headers = {"Authorization": f"Bearer {text}"}
-    if evidence.dpop_key is not None:
-        proof = read_key(evidence.dpop_key).proof(method, url, session.now(), token=text)
+    if given["dpop_key"]:
+        key = read_key(given["dpop_key"])
+        proof = key.proof(method, url, copy.session.now(), token=text)
         headers = {"Authorization": f"DPoP {text}", "DPoP": proof}
-    certificate = None
-    if evidence.certificate is not None:
-        certificate = _only_certificate(evidence.certificate)
+    certificate = _only_certificate(given["certificate"]) if given["certificate"] else None
     return Call(method, path, headers, certificate)
 
 
 def _only_certificate(path: Path) -> str:
     """Return a file's certificate; a private key beside it stays there."""
-    from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415
-    from cryptography.x509 import load_pem_x509_certificate  # noqa: PLC0415
-
-    from infra.command_line.client_documents import read_text  # noqa: PLC0415
-
     try:
         loaded = load_pem_x509_certificate(read_text(path).encode())
     except ValueError:

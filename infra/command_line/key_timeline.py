@@ -1,4 +1,4 @@
-"""The ring's keys and their times, as a table and as a timeline."""
+"""A key's life: announced, signs, retired, deleted; in words, as a drawing, and for programs."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from rich.text import Text
 
 from functions.shared.keys.key_ring import IN_KMS
 from infra.command_line.key_changes import retirable_from
-from infra.command_line.terminal import table
-from infra.command_line.times import iso, readable
+from infra.command_line.rows import safe
+from infra.command_line.times import iso, readable, span
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from rich.table import Table
+    from collections.abc import Iterator, Sequence
 
     from functions.shared.keys.key_ring import KeyRing, RingKey
 
 SIGNS, ANNOUNCED, RETIRED, GONE, STEPS_BACK = "signs", "announced", "retired", "gone", "stand-by"
 
 _WIDTH: Final = 60
+_NARROWEST: Final = 10
 _MARKS: Final = {ANNOUNCED: "░", SIGNS: "█", RETIRED: "▒"}
 _NOW: Final = "│"
-_ABBREVIATED: Final = 8
+_INDENT: Final = "  "
+_NAMES: Final = 15
 _HOUR: Final = 3600
 
 
@@ -38,52 +38,59 @@ def state(key: RingKey, ring: KeyRing, now: float) -> str:
 
 
 def to_document(key: RingKey, ring: KeyRing, now: float) -> dict[str, object]:
-    """Render a key for programs. None is an end that is not set yet."""
+    """Render a key for programs; docs/cli.md says what each moment is. None: no date is set yet."""
     return {
         "kid": key.kid,
         "alg": key.alg,
         "state": state(key, ring, now),
         "edition": key.edition,
-        "published_from": iso(key.publish_from),
+        "announced_at": iso(key.publish_from),
         "signs_from": iso(key.sign_from),
-        "signs_until": iso(key.sign_until),
-        "published_until": iso(key.publish_until),
-        "retirable_from": iso(retirable_from(key)),
+        "retired_at": iso(key.sign_until),
+        "removable_from": iso(retirable_from(key)),
+        "deleted_after": iso(key.publish_until),
     }
 
 
-def keys_table(ring: KeyRing, now: float) -> Table:
-    """Return the keys, in the order in which they sign. An id is never folded: it is to copy."""
-    made = table(
-        ("key", "alg", "state", "kept in"),
-        [
-            (key.kid, key.alg, state(key, ring, now), "KMS" if key.edition == IN_KMS else "secret")
-            for key in in_order(ring)
-        ],
-    )
-    made.columns[0].no_wrap = True
-    return made
-
-
-def timeline(ring: KeyRing, now: float) -> list[Text]:
-    """Draw for each key when it is announced, signs and is retired, and where we are."""
+def lives(ring: KeyRing, now: float, width: int) -> list[Text]:
+    """Tell each key's life, in the order in which they sign, each with a drawing to one scale."""
     keys = in_order(ring)
     if not keys:
         return []
     start, end = _span(keys, now)
-    lines = [line for key in keys for line in (_line(key, now, start, end), *_times(key))]
-    left, right = readable(start), readable(end)
-    axis = left + right.rjust(_WIDTH - len(left))
-    legend = f"{_MARKS[ANNOUNCED]} announced  {_MARKS[SIGNS]} signs  {_MARKS[RETIRED]} retired"
-    return [*lines, _indented(axis), _indented(f"{legend}  {_NOW} now, {readable(now)}")]
+    columns = min(_WIDTH, max(width - len(_INDENT) - 1, _NARROWEST))
+    lines = [
+        line
+        for key in keys
+        for line in (*_told(key, ring, now), _drawn(key, now, (start, end), columns), Text())
+    ]
+    return [*lines, *_legend(now, start, end)]
 
 
-def _times(key: RingKey) -> list[Text]:
-    signs_until = readable(key.sign_until, otherwise="its successor signs")
-    published_until = readable(key.publish_until, otherwise="an end not set yet")
+def _told(key: RingKey, ring: KeyRing, now: float) -> Iterator[Text]:
+    kept = "KMS" if key.edition == IN_KMS else "a secret"
+    yield Text(key.kid, style="bold")
+    yield safe(f"{_INDENT}{key.alg}, kept in {kept}: {state(key, ring, now)}")
+    for name, moment, otherwise in (
+        ("announced", key.publish_from, ""),
+        ("signs from", key.sign_from, ""),
+        ("retired at", key.sign_until, "no date yet: when a successor signs"),
+        ("deleted after", key.publish_until, "no date yet: when its last token has expired"),
+    ):
+        if moment is None:
+            said = otherwise
+        else:
+            past = moment <= now
+            away = f"{span(now - moment)} ago" if past else f"in {span(moment - now)}"
+            said = f"{readable(moment)}, {away}"
+        yield safe(f"{_INDENT}{name:<{_NAMES}}{said}")
+
+
+def _legend(now: float, start: float, end: float) -> list[Text]:
+    marks = "  ".join(f"{mark} {word}" for word, mark in _MARKS.items())
     return [
-        _indented(f"signs      {readable(key.sign_from)} to {signs_until}"),
-        _indented(f"published  {readable(key.publish_from)} to {published_until}"),
+        safe(f"{_INDENT}{marks}  {_NOW} now, {readable(now)}"),
+        safe(f"{_INDENT}drawn from {readable(start)} to {readable(end)}"),
     ]
 
 
@@ -105,12 +112,13 @@ def _span(keys: Sequence[RingKey], now: float) -> tuple[float, float]:
     return start, end + max((end - start) / 6, _HOUR)
 
 
-def _line(key: RingKey, now: float, start: float, end: float) -> Text:
-    step = (end - start) / _WIDTH
-    marks = [_mark(key, start + (column + 0.5) * step) for column in range(_WIDTH)]
-    marks[min(int((now - start) / step), _WIDTH - 1)] = _NOW
+def _drawn(key: RingKey, now: float, shown: tuple[float, float], columns: int) -> Text:
+    start, end = shown
+    step = (end - start) / columns
+    marks = [_mark(key, start + (column + 0.5) * step) for column in range(columns)]
+    marks[min(int((now - start) / step), columns - 1)] = _NOW
     open_end = "…" if key.sign_until is None else ""
-    return Text(f"{key.kid[:_ABBREVIATED]}… {''.join(marks)}{open_end}")
+    return Text(f"{_INDENT}{''.join(marks)}{open_end}")
 
 
 def _mark(key: RingKey, moment: float) -> str:
@@ -119,7 +127,3 @@ def _mark(key: RingKey, moment: float) -> str:
     if moment < key.sign_from:
         return _MARKS[ANNOUNCED]
     return _MARKS[SIGNS] if key.may_sign(moment) else _MARKS[RETIRED]
-
-
-def _indented(text: str) -> Text:
-    return Text(" " * (_ABBREVIATED + 2) + text)

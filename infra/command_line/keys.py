@@ -12,12 +12,12 @@ from functions.shared.clients.client_record import SIGNING_ALGORITHMS, TokenForm
 from functions.shared.keys.key_ring import JWKS_MAX_AGE
 from functions.shared.keys.warm_key_ring import WARM_SECONDS
 from infra.command_line.client_table import clients_of
-from infra.command_line.errors import NotFoundError, UsageError
+from infra.command_line.errors import ConflictError, NotFoundError, UsageError
 from infra.command_line.key_room import KeyRoom
-from infra.command_line.key_timeline import keys_table, timeline, to_document
+from infra.command_line.key_timeline import in_order, lives, to_document
 from infra.command_line.options import Command, Group
+from infra.command_line.rows import counted
 from infra.command_line.session import Session, pass_session
-from infra.command_line.terminal import counted
 from infra.command_line.times import readable
 from infra.emergency import find_key
 
@@ -45,7 +45,7 @@ _yes = click.option("--yes", is_flag=True, help="Do not ask.")
 @keys.command("list")
 @pass_session
 def list_keys(session: Session) -> None:
-    """List the keys: what each does now, its times, and a timeline of all."""
+    """List the keys: what each does now, and when it is announced, signs, is retired, deleted."""
     with session.terminal.progress("Reading the key ring"):
         ring = KeyRoom(session).ring
     if not ring.keys:
@@ -55,9 +55,8 @@ def list_keys(session: Session) -> None:
         )
     now = session.now()
     session.terminal.show(
-        [to_document(key, ring, now) for key in ring.keys],
-        keys_table(ring, now),
-        *timeline(ring, now),
+        [to_document(key, ring, now) for key in in_order(ring)],
+        *lives(ring, now, session.terminal.width),
     )
 
 
@@ -68,7 +67,8 @@ def list_keys(session: Session) -> None:
 def rotate(session: Session, *, algorithm: str | None, yes: bool) -> None:
     """Announce a new key ahead of schedule; it signs once every verifier can know it."""
     room = KeyRoom(session)
-    alg = _one_algorithm(room, algorithm)
+    with session.terminal.progress("Looking up how keys are rotated"):
+        alg = _one_algorithm(room, algorithm)
     starts = session.now() + room.rules.announcing
     session.terminal.confirm(
         f"Announce a new {alg} key of {session.deployment.name}, to sign from about "
@@ -100,12 +100,16 @@ def emergency(session: Session, *, kid: str | None, algorithm: str | None, yes: 
     tokens are refused; if it is the one that signs, a new one signs before it goes.
     """
     room = KeyRoom(session)
-    doomed = find_key(room.ring, kid) if kid else None
+    with session.terminal.progress("Reading the key ring"):
+        ring = room.ring
+    doomed = find_key(ring, kid) if kid else None
     if doomed and algorithm not in (None, doomed.alg):
         raise UsageError(f"Key {doomed.kid} is a key for {doomed.alg}, not for {algorithm}.")
     alg = doomed.alg if doomed else _one_algorithm(room, algorithm)
     rotates = doomed is None or _is_last_to_sign(room, doomed, session.now())
-    session.terminal.note_parts(*_what_breaks(session, room, alg, doomed, rotates=rotates))
+    with session.terminal.progress("Looking up whose tokens it would be"):
+        breaks = _what_breaks(session, room, alg, doomed, rotates=rotates)
+    session.terminal.note_parts(*breaks)
     what = " and ".join(
         [f"Let a new {alg} key sign at once"] * rotates
         + ([f"withdraw key {doomed.kid}"] if doomed else [])
@@ -115,12 +119,18 @@ def emergency(session: Session, *, kid: str | None, algorithm: str | None, yes: 
         made = room.emergency.rotate(alg) if rotates else None
         if doomed:
             room.emergency.revoke(doomed.kid)
-    done = ([f"Key {made} signs."] if made else []) + (
-        [f"Key {doomed.kid} is withdrawn."] if doomed else []
-    )
+        signs = _who_signs(room, alg)
+    done = [f"Key {made} {'signs' if made == signs else 'is made'}."] if made else []
+    done += [f"Key {doomed.kid} is withdrawn."] if doomed else []
     session.terminal.show(
-        {"signs": made, "revoked": doomed.kid if doomed else None}, " ".join(done)
+        {"made": made, "signs": signs, "revoked": doomed.kid if doomed else None}, " ".join(done)
     )
+    if made and made != signs:
+        raise ConflictError(
+            f"Somebody else changed the keys at the same moment: key {made} was made and does not "
+            f"sign, {f'key {signs} does' if signs else 'and no other does'}.",
+            "Look before you go on: gatehouse keys list.",
+        )
 
 
 class _TakesKid(Command):
@@ -143,11 +153,13 @@ def retire(session: Session, kid: str, *, yes: bool) -> None:
     """
     room = KeyRoom(session)
     # First, so that nobody is asked about what is refused.
-    room.planned.may_retire(kid)
+    with session.terminal.progress("Reading the key ring"):
+        room.planned.may_retire(kid)
     session.terminal.confirm(
         f"Take key {kid} out of the key ring of {session.deployment.name}? Nothing breaks.", yes=yes
     )
-    room.planned.retire(kid)
+    with session.terminal.progress("Writing the key ring"):
+        room.planned.retire(kid)
     session.terminal.show({"kid": kid, "retired": True}, f"Key {kid} is gone.")
 
 
@@ -161,6 +173,13 @@ def _one_algorithm(room: KeyRoom, algorithm: str | None) -> str:
             "Name one of them with --algorithm.",
         )
     return algorithm
+
+
+def _who_signs(room: KeyRoom, alg: str) -> str | None:
+    """Return the key that signs by the ring as it is now, whoever wrote it last."""
+    ring, now = room.ring, room.session.now()
+    may = [key for key in ring.keys if key.alg == alg and key.may_sign(now)]
+    return ring.signing_key(now, alg).kid if may else None
 
 
 def _is_last_to_sign(room: KeyRoom, doomed: RingKey, now: float) -> bool:

@@ -1,11 +1,11 @@
-"""`gatehouse clients create` and `rotate-secret`: where secrets are made and shown once."""
+"""`gatehouse clients create`: a client out of options."""
 
 from __future__ import annotations
 
 from base64 import urlsafe_b64encode
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -13,7 +13,6 @@ from cryptography.x509 import load_pem_x509_certificate
 
 from functions.shared.clients.authentication_methods import (
     CLIENT_SECRET_BASIC,
-    CLIENT_SECRET_POST,
     FEDERATED_JWT,
     METHODS,
     PRIVATE_KEY_JWT,
@@ -27,58 +26,22 @@ from functions.shared.clients.client_record import (
     TokenFormat,
     TokenProfile,
 )
-from functions.shared.clients.client_registry import WARM_SECONDS
-from functions.shared.clients.client_secrets import (
-    StoredSecret,
-    digest_generated,
-    digest_imported,
-    generate_secret,
-)
 from functions.shared.clients.grant_types import GRANT_TYPES
-from infra.command_line.client_documents import checked, parse_yaml, read_text
+from infra.command_line.client_documents import checked
 from infra.command_line.client_table import clients_of
 from infra.command_line.errors import CommandError, UsageError
+from infra.command_line.new_secrets import (
+    SECRET_METHODS,
+    NewSecret,
+    deliver,
+    secret_file_option,
+    secret_to_option,
+)
 from infra.command_line.options import Command
-from infra.command_line.secrets_in import read_secret, write_private_file
 from infra.command_line.session import Session, pass_session
-from infra.command_line.times import iso, parse_moment, readable
+from infra.command_line.strict_yaml import parse_yaml, read_text
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from functions.shared.clients.client_record import Client
-
-SECRET_METHODS: Final = frozenset({CLIENT_SECRET_BASIC, CLIENT_SECRET_POST})
 _FILE: Final = click.Path(path_type=Path)
-
-_secret_file = click.option(
-    "--secret-file",
-    type=_FILE,
-    help="Take this secret, from a file or from stdin (-), in place of a generated one.",
-)
-_secret_to = click.option(
-    "--secret-to",
-    type=_FILE,
-    help="Write the secret to a new file of mode 0600 in place of showing it.",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class NewSecret:
-    """A secret as its client needs it, and as it is kept."""
-
-    plain: str = field(repr=False)
-    stored: StoredSecret
-    is_generated: bool
-
-    @classmethod
-    def make(cls, source: Path | None) -> NewSecret:
-        """Generate a secret, or take the one in a file or from stdin."""
-        if source is None:
-            secret = generate_secret()
-            return cls(secret, StoredSecret(digest_generated(secret)), is_generated=True)
-        secret = read_secret("The client's secret", source)
-        return cls(secret, StoredSecret(digest_imported(secret)), is_generated=False)
 
 
 @click.command(cls=Command)
@@ -118,7 +81,9 @@ class NewSecret:
     "authentication_methods",
     multiple=True,
     type=click.Choice(sorted(METHODS)),
-    help="How it authenticates; what the other options imply unless told.",
+    metavar="METHOD",
+    help=f"How it authenticates: {', '.join(sorted(METHODS))}. What the other options imply unless "
+    "told; repeat it.",
 )
 @click.option("--jwks", type=_FILE, help="private_key_jwt: a file with its public keys (RFC 7517).")
 @click.option("--jwks-uri", help="private_key_jwt: where its public keys are.")
@@ -132,8 +97,8 @@ class NewSecret:
     "--certificate", type=_FILE, help="self_signed_tls_client_auth: its certificate in PEM."
 )
 @click.option("--dpop", is_flag=True, help="Its tokens are bound to a key by DPoP.")
-@_secret_file
-@_secret_to
+@secret_file_option
+@secret_to_option
 @pass_session
 def create(
     session: Session,
@@ -163,112 +128,8 @@ def create(
         raise CommandError(
             f"Client {client_id} is there already.", "Change it with gatehouse clients apply."
         )
-    _deliver(session, client_id, new, secret_to, lambda: clients.put(client, None))
+    deliver(session, client_id, new, secret_to, lambda: clients.put(client, None))
     session.terminal.note(f"Client {client_id} is registered.")
-
-
-@click.command("rotate-secret", cls=Command)
-@click.argument("client_id")
-@click.option(
-    "--old-until",
-    default="7d",
-    show_default=True,
-    metavar="TIME",
-    help="Until when the secrets of today count: now, 12h, 7d, or a date (UTC).",
-)
-@_secret_file
-@_secret_to
-@pass_session
-def rotate_secret(
-    session: Session,
-    client_id: str,
-    *,
-    old_until: str,
-    secret_file: Path | None,
-    secret_to: Path | None,
-) -> None:
-    """Give a client a new secret; the old ones count until a date."""
-    until = parse_moment(old_until, session.now())
-    if until < int(session.now()):
-        raise UsageError(f"{old_until} is over.", "For an end at once, write --old-until now.")
-    clients = clients_of(session)
-    _refuse_without_secret(clients.get(client_id).client)
-    new = NewSecret.make(secret_file)
-
-    def rotate() -> None:
-        clients.change(client_id, lambda client: rotated(client, new.stored, until, session.now()))
-
-    _deliver(session, client_id, new, secret_to, rotate, old_until=until)
-    if until > session.now():
-        session.terminal.note(f"Secrets from before count until {readable(until)}.")
-    else:
-        session.terminal.note(f"Secrets from before end everywhere within {WARM_SECONDS} seconds.")
-
-
-def rotated(client: Client, new: StoredSecret, until: int, now: float) -> Client:
-    """Return the client with a further secret, and with an end for those it had; ended ones go.
-
-    Raises:
-        CommandError: it has no method that takes a secret, or would have two imported ones.
-    """
-    _refuse_without_secret(client)
-    kept = (
-        secret if _ends_before(secret, until) else replace(secret, expires_at=until)
-        for secret in client.secrets
-    )
-    live = tuple(secret for secret in kept if not _ends_before(secret, int(now)))
-    try:
-        return replace(client, secrets=(*live, new))
-    except ValueError as error:
-        raise CommandError(
-            f"Client {client.client_id}: {error}", "End the old one with --old-until now."
-        ) from error
-
-
-def _ends_before(secret: StoredSecret, moment: int) -> bool:
-    return secret.expires_at is not None and secret.expires_at <= moment
-
-
-def _refuse_without_secret(client: Client) -> None:
-    if not SECRET_METHODS & client.authentication_methods:
-        methods = ", ".join(sorted(client.authentication_methods))
-        raise CommandError(
-            f"Client {client.client_id} proves itself without a secret, by {methods}.",
-            f"To give it one, add {CLIENT_SECRET_BASIC} to its methods in a clients file.",
-        )
-
-
-def _deliver(
-    session: Session,
-    client_id: str,
-    new: NewSecret | None,
-    destination: Path | None,
-    register: Callable[[], object],
-    old_until: int | None = None,
-) -> None:
-    """Register a secret and hand it over once: to a file first, so that it cannot get lost."""
-    if new and destination:
-        write_private_file(destination, new.plain + "\n")
-    try:
-        register()
-    except BaseException:
-        if new and destination:
-            destination.unlink(missing_ok=True)
-        raise
-    payload: dict[str, object] = {"client_id": client_id}
-    if old_until is not None:
-        payload["old_until"] = iso(old_until)
-    shown = ""
-    if new and new.is_generated and not destination:
-        payload["client_secret"] = shown = new.plain
-        session.terminal.note("Its secret, which is shown this once:")
-    elif destination:
-        payload["secret_file"] = str(destination)
-        session.terminal.note(f"Its secret is in {destination}.")
-    if session.options.json:
-        session.terminal.show(payload)
-    elif shown:
-        session.terminal.write(shown)
 
 
 def _document(client_id: str, options: dict[str, Any]) -> dict[str, Any]:

@@ -62,23 +62,6 @@ class Command(click.Command):
         super().__init__(*args, **kwargs)
         self.params.extend(_global_options())
 
-    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own
-        """Run the command; an error becomes a sentence on stderr and an exit code."""
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            ctx.exit(ExitCode.INTERRUPTED)
-        except Exception as error:
-            if isinstance(error, click.ClickException | click.exceptions.Exit | click.Abort):
-                raise
-            from infra.command_line.troubles import translated  # noqa: PLC0415 - see its docstring
-
-            failure = translated(error)
-            if failure is None:
-                raise
-            Terminal(as_json=GlobalOptions.of(ctx).json).fail(failure)
-            ctx.exit(failure.code)
-
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the command's own options apart from those that all of them have."""
         _write_options(self, ctx, formatter)
@@ -118,9 +101,28 @@ class LazyGroup(Group):
     members: Mapping[str, str]
     """`module:attribute` by command name."""
 
-    def __init__(self, *args: Any, members: Mapping[str, str], **kwargs: Any) -> None:  # noqa: ANN401
+    def __init__(self, members: Mapping[str, str], *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - click's own
         super().__init__(*args, **kwargs)
         self.members = members
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own
+        """Run the command; an error becomes a sentence on stderr and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            ctx.exit(ExitCode.INTERRUPTED)
+        except Exception as error:
+            if isinstance(error, click.ClickException | click.exceptions.Exit | click.Abort):
+                raise
+            if isinstance(error, BrokenPipeError):
+                raise  # nobody reads on, which is nobody's fault: click ends without a word
+            from infra.command_line.troubles import translated  # noqa: PLC0415 - see its docstring
+
+            failure = translated(error)
+            if failure is None:
+                raise
+            Terminal(as_json=GlobalOptions.of(ctx).json).fail(failure)
+            ctx.exit(failure.code)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the commands in the order of the table."""

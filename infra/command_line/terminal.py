@@ -1,23 +1,20 @@
-"""What a command shows: tables for people, JSON for programs, notes and questions on stderr."""
+"""Where results, notes and questions go: for people on a terminal, or for programs as JSON."""
 
 from __future__ import annotations
 
 import json
 import os
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import click
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from infra.command_line.errors import CommandError, ExitCode
+from infra.command_line.rows import safe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterator
 
     from rich.console import RenderableType
 
@@ -32,17 +29,25 @@ class Terminal:
         self.as_json = as_json
         self._output = _console(is_stderr=False)
         self._notes = _console(is_stderr=True)
+        self._is_busy = False
 
     def show(self, payload: object, *parts: RenderableType) -> None:
         """Show a command's result: `payload` as JSON to programs, `parts` to people."""
         if self.as_json:
             self.write(json.dumps(payload, indent=2))
         else:
-            self._output.print(*map(_renderable, parts), sep="\n")
+            with _written():
+                self._output.print(*map(_renderable, parts), sep="\n")
 
     def write(self, text: str) -> None:
         """Write a line to stdout as it is: no colour, no folding."""
-        click.echo(text)
+        with _written():
+            click.echo(text)
+
+    @property
+    def width(self) -> int:
+        """How many columns there are."""
+        return self._output.width
 
     def note(self, text: str) -> None:
         """Tell a person, beside the result. Programs get the result alone."""
@@ -67,11 +72,21 @@ class Terminal:
             line = safe(error.problem, style="bold red")
             self._notes.print(line.append(safe(f" {error.next_step}".rstrip(), style="default")))
 
-    def progress(self, doing: str) -> AbstractContextManager[object]:
-        """Show what is being done, with a spinner, where a person watches."""
-        if self.as_json or not self._notes.is_terminal:
-            return nullcontext()
-        return self._notes.status(safe(f"{doing} …"))
+    @contextmanager
+    def progress(self, doing: str) -> Iterator[None]:
+        """Show what is being done, with a spinner, where a person watches.
+
+        What is a part of something that is shown already is not shown beside it.
+        """
+        if self.as_json or self._is_busy or not self._notes.is_terminal:
+            yield
+            return
+        self._is_busy = True
+        try:
+            with self._notes.status(safe(f"{doing} …")):
+                yield
+        finally:
+            self._is_busy = False
 
     def confirm(self, question: str, *, yes: bool) -> None:
         """Ask before something that cannot be taken back; `--yes` is the answer of a script.
@@ -110,35 +125,27 @@ class UnansweredError(CommandError):
         super().__init__("Nobody answered, so nothing was changed.", "Add --yes.", ExitCode.USAGE)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
-    """Return a table of texts. None is an empty cell."""
-    made = Table(*columns, box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for column in made.columns:
-        column.overflow = "fold"
-    for row in rows:
-        made.add_row(*("" if cell is None else _cell(cell) for cell in row))
-    return made
-
-
-def safe(text: str, style: str = "") -> Text:
-    """Return a text without what could steer a terminal, and without Rich's markup."""
-    shown = "".join(
-        mark if mark.isprintable() or mark == "\n" else "\N{REPLACEMENT CHARACTER}" for mark in text
-    )
-    return Text(shown, style=style)
-
-
-def counted(number: int, noun: str) -> str:
-    """Return "1 client" or "2 clients"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def _renderable(part: RenderableType) -> RenderableType:
     return safe(part) if isinstance(part, str) else part
 
 
-def _cell(cell: object) -> Text:
-    return cell if isinstance(cell, Text) else safe(str(cell))
+@contextmanager
+def _written() -> Iterator[None]:
+    """Write a result; say so when that is not possible, as on a full disk.
+
+    Raises:
+        CommandError: it could not be written. A pipe that nobody reads any more is no error of it.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise CommandError(
+            f"The result cannot be written: {error.strerror}.",
+            "What the command was to change is changed.",
+            ExitCode.TROUBLE,
+        ) from error
 
 
 def _console(*, is_stderr: bool) -> Console:

@@ -6,7 +6,6 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit, urlunsplit
 
 import click
 
@@ -19,8 +18,8 @@ from functions.shared.clients.authentication_methods import (
     TLS_CLIENT_AUTH,
 )
 from infra.command_line.client_keys import ClientKey, new_key, read_key, read_or_make_key
-from infra.command_line.deployments import port
 from infra.command_line.errors import UsageError
+from infra.command_line.guarded_urls import guarded_url
 from infra.command_line.inspecting import inspect
 from infra.command_line.options import Group
 from infra.command_line.secrets_in import read_secret, write_private_file
@@ -83,7 +82,9 @@ class Request:
 @click.option(
     "--method",
     type=click.Choice(sorted(METHODS)),
-    help="How the client proves who it is; told by the files given, else client_secret_basic.",
+    metavar="METHOD",
+    help=f"How the client proves who it is: {', '.join(sorted(METHODS))}. Told by the files given, "
+    f"else {CLIENT_SECRET_BASIC}.",
 )
 @click.option(
     "--secret-file",
@@ -93,7 +94,10 @@ class Request:
 @click.option("--key", "key_file", type=_FILE, help="The client's private key, PEM or JWK.")
 @click.option("--key-id", help="The id that the key is registered under; a JWK has its own.")
 @click.option(
-    "--algorithm", type=click.Choice(sorted(ASSERTION_ALGORITHMS)), help="For RSA keys: RS256."
+    "--algorithm",
+    type=click.Choice(sorted(ASSERTION_ALGORITHMS)),
+    help="What --key signs the client's assertion with, where the key could do several: RS256 for "
+    "an RSA key unless told. The token's own is the client's signing_algorithm.",
 )
 @click.option(
     "--assertion-file", type=_FILE, help="A ready JWT: a workload's own token, or - for stdin."
@@ -137,22 +141,14 @@ def get(session: Session, /, client_id: str, **given: Any) -> None:  # noqa: ANN
         resource=given["resource"],
         subject_token=read_secret("The token to exchange", subject) if subject else None,
     )
+    url = _url(session, given)  # first: it may be that there is no such address
     with session.terminal.progress("Asking the token endpoint"):
         endpoint = token_endpoint(issuer, proof)
         answer = request_token(endpoint, proof, wanted, dpop_key=bound_to, now=session.now())
-    request = _request(session, given, answer["access_token"], bound_to, proof.certificates)
-    _show(session, answer, request, given)
-
-
-def _show(
-    session: Session, answer: dict[str, Any], request: Request, given: dict[str, Any]
-) -> None:
-    headers = request.headers(session.now())
-    if given["curl_file"]:
-        write_private_file(given["curl_file"], "\n".join(headers) + "\n")
-        session.terminal.write(request.curl(given["curl_file"]))
-    elif given["headers"]:
-        session.terminal.write("\n".join(headers))
+    if url is not None:
+        method = given["request"][0].upper()
+        request = Request(method, url, answer["access_token"], bound_to, proof.certificates)
+        _show_request(session, request, given["curl_file"])
     elif session.options.json:
         session.terminal.show(answer)
     else:
@@ -165,39 +161,23 @@ def _show(
     )
 
 
-def _request(
-    session: Session,
-    given: dict[str, Any],
-    text: str,
-    bound_to: ClientKey | None,
-    certificates: Certificates,
-) -> Request:
-    method, path = given["request"]
-    return Request(
-        method.upper(),
-        guarded_url(session, path, with_certificate=certificates.certificate is not None),
-        text,
-        bound_to,
-        certificates,
-    )
+def _show_request(session: Session, request: Request, curl_file: Path | None) -> None:
+    headers = "\n".join(request.headers(session.now()))
+    if curl_file is None:
+        session.terminal.write(headers)
+    else:
+        write_private_file(curl_file, headers + "\n")
+        session.terminal.write(request.curl(curl_file))
 
 
-def guarded_url(session: Session, path: str, *, with_certificate: bool) -> str:
-    """Return the address of a path of the guarded API.
-
-    On a laptop mutual TLS has a port of its own; in an account the API's name asks for it.
-
-    Raises:
-        UsageError: that is no path.
-    """
-    if not path.startswith("/"):
-        raise UsageError(f"{path!r} is no path of the API.", "Such as: --request GET /country.")
-    address = session.deployment.guarded_api
-    if session.deployment.is_local and with_certificate:
-        parts = urlsplit(address)
-        tls_port = port(session.outside.environ, "GATEHOUSE_MTLS_API_PORT")
-        address = urlunsplit(("https", f"{parts.hostname}:{tls_port}", parts.path, "", ""))
-    return address + path
+def _url(session: Session, given: dict[str, Any]) -> str | None:
+    """Return the address that headers or a curl line are for; None where neither is wanted."""
+    is_wanted = given["headers"] or given["curl_file"]
+    if not is_wanted and not session.deployment.guarded_api:
+        return None
+    with_certificate = given["certificate"] is not None
+    url = guarded_url(session, given["request"][1], with_certificate=with_certificate)
+    return url if is_wanted else None
 
 
 def _proof(session: Session, client_id: str, given: dict[str, Any]) -> Proof:

@@ -10,11 +10,14 @@ from typing import Final
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConnectTimeoutError,
     EndpointConnectionError,
+    InvalidRegionError,
     NoCredentialsError,
     NoRegionError,
     PartialCredentialsError,
     ProfileNotFound,
+    ReadTimeoutError,
     SSOError,
     UnauthorizedSSOTokenError,
 )
@@ -22,8 +25,14 @@ from botocore.exceptions import (
 from functions.rotate_keys.rotation_rules import UnsafeRotationError
 from functions.shared.runtime.secret_store import SecretConflictError
 from functions.shared.web.oauth_errors import OAuthError
-from infra.command_line.errors import CommandError, ConflictError, ExitCode, NotFoundError
-from infra.emergency import NoSuchKeyError, RefusedError
+from infra.command_line.errors import (
+    CommandError,
+    ConflictError,
+    ExitCode,
+    NotFoundError,
+    UnreachableError,
+)
+from infra.emergency import NoSuchKeyError, OvertakenError, RefusedError
 
 _BAD_CREDENTIALS: Final = frozenset(
     {"UnrecognizedClientException", "InvalidAccessKeyId", "AuthFailure", "RequestExpired"}
@@ -54,6 +63,8 @@ def translated(error: Exception) -> CommandError | None:
 def _of_a_rule(error: RefusedError | UnsafeRotationError) -> CommandError:
     if isinstance(error, NoSuchKeyError):
         return NotFoundError(error.problem, "See them all: gatehouse keys list.")
+    if isinstance(error, OvertakenError):
+        return ConflictError(error.problem, error.next_step)
     if isinstance(error, RefusedError):
         return CommandError(error.problem, error.next_step)
     return CommandError(f"{error}.", "Deploy with other parameters: docs/deploy.md has them.")
@@ -62,9 +73,17 @@ def _of_a_rule(error: RefusedError | UnsafeRotationError) -> CommandError:
 def _of_aws(error: ClientError | BotoCoreError) -> CommandError:
     if isinstance(error, ClientError):
         return _of_a_service(error)
+    if isinstance(error, EndpointConnectionError | ConnectTimeoutError | ReadTimeoutError):
+        why = "no answer in time" if isinstance(error, ReadTimeoutError) else "no connection"
+        return UnreachableError(str(error.kwargs["endpoint_url"]), why)
     for kind, problem, next_step in (
         (
-            NoCredentialsError | PartialCredentialsError,
+            PartialCredentialsError,
+            f"{error}.",
+            "Set the whole pair, or name a profile with --profile.",
+        ),
+        (
+            NoCredentialsError,
             "No AWS credentials were found.",
             "Run 'aws configure' or 'aws sso login', or name a profile with --profile.",
         ),
@@ -76,9 +95,9 @@ def _of_aws(error: ClientError | BotoCoreError) -> CommandError:
         (NoRegionError, "No AWS region was named.", "Add --region, or set AWS_REGION."),
         (ProfileNotFound, f"{error}.", "Name one of those in ~/.aws/config with --profile."),
         (
-            EndpointConnectionError,
-            f"{error}.".replace('"', "'"),
-            "Is 'make run' up (--local, GATEHOUSE_AWS_PORT), or is it --region or the network?",
+            InvalidRegionError,
+            str(error),
+            "Name one such as eu-west-1 with --region, or in AWS_REGION.",
         ),
     ):
         if isinstance(error, kind):

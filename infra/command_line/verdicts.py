@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 class Stage(StrEnum):
     """What the authorizer looks at, in its order."""
 
+    RULES = "rules"
     READ = "read"
     HEADER = "header"
     ISSUER = "issuer"
@@ -85,7 +86,7 @@ _STAGES: Final[Mapping[str, Stage]] = {
     "certificate_": Stage.POSSESSION,
     "address_unknown": Stage.POSSESSION,
     "policy_": Stage.SCOPES,
-    "api_rules_": Stage.SCOPES,
+    "api_rules_": Stage.RULES,
     "event_kind": Stage.SCOPES,
     "method_arn_": Stage.SCOPES,
     "unexpected": Stage.SCOPES,
@@ -245,8 +246,7 @@ _WORDS: Final[Mapping[Reason, str]] = {
     Reason.PROOF_STORE_FULL: "More proofs are in use than this process keeps (REPLAYS_IN_MEMORY): "
     "take a table.",
     Reason.API_RULES_MISSING: "There is no parameter with this API's rules.",
-    Reason.API_RULES_MALFORMED: "The parameter with this API's rules is not what it should be; a "
-    "line with notice says why.",
+    Reason.API_RULES_MALFORMED: "The parameter with this API's rules is not what it should be.",
     Reason.API_RULES_UNAVAILABLE: "Systems Manager cannot be asked for this API's rules.",
     Reason.EVENT_KIND: "The event is none that an authorizer gets: what invokes it?",
     Reason.ADDRESS_UNKNOWN: "The event does not say under which address the request came, which a "

@@ -20,7 +20,7 @@ from urllib.request import (
     build_opener,
 )
 
-from infra.command_line.errors import CommandError, ExitCode, NotFoundError, UsageError
+from infra.command_line.errors import LOOPBACK, NotFoundError, UnreachableError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,19 +29,6 @@ if TYPE_CHECKING:
 
 _SECONDS: Final = 10
 _MOST_BYTES: Final = 1 << 20
-_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-
-
-class UnreachableError(CommandError):
-    """Raised when there is no answer at all."""
-
-    def __init__(self, url: str, why: object) -> None:
-        host = urlsplit(url).netloc
-        super().__init__(
-            f"{host} does not answer: {why}.",
-            "Is 'make run' up (--local), or is it the name, the network or a proxy?",
-            ExitCode.TROUBLE,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +123,13 @@ class Web:
             with answer:
                 return Answer(answer.code, answer.headers, answer.read(_MOST_BYTES))
         except (OSError, HTTPException, ValueError) as error:
-            raise UnreachableError(url, getattr(error, "reason", error)) from error
+            why = getattr(error, "reason", error)
+            raise UnreachableError(url, getattr(why, "strerror", None) or why) from error
 
     def _opener(self, url: str) -> OpenerDirector:
         parts = urlsplit(url)
         handlers: list[BaseHandler] = [_NoRedirects()]
-        if parts.hostname in _LOOPBACK:
+        if parts.hostname in LOOPBACK:
             handlers.append(ProxyHandler({}))
         if parts.scheme == "https":
             handlers.append(HTTPSHandler(context=self._context))

@@ -8,9 +8,11 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import boto3
 import pytest
 
 from infra.command_line.checks.account import CHECKS as ACCOUNT_CHECKS
+from infra.laptop_edition import REGION
 from local.certificates import DIRECTORY as CERTIFICATES
 from local.keyed_clients import KEY_FILE
 from tests.support.laptop import ROOT
@@ -127,14 +129,41 @@ def test_an_opaque_token_is_explained_by_asking_the_server(laptop: Laptop) -> No
     assert f"It opens {OPENED}." in explained.stdout
 
 
+def test_an_api_of_another_stack_is_explained_by_its_own_rules(laptop: Laptop) -> None:
+    rules = {"audience": "https://customer.example", "scopes": {"customer.read": ["GET /orders"]}}
+    systems_manager = boto3.client(
+        "ssm",
+        endpoint_url=laptop.addresses.aws_url,
+        region_name=REGION,
+        aws_access_key_id="local",
+        aws_secret_access_key="local",
+    )
+    name = "/gatehouse/gatehouse/apis/orders1"
+    systems_manager.put_parameter(Name=name, Value=json.dumps(rules), Type="String")
+    client = ("service-client-api", "--scope", "customer.read")
+    audience = ("--resource", "https://customer.example")
+    got = gatehouse(laptop, "token", "get", *client, *audience, **secret_of("service-client-api"))
+    about = ("--api", "orders1/live", "--request", "GET", "/orders")
+    explained = gatehouse(laptop, "token", "inspect", *about, piped=got.stdout)
+    assert explained.returncode == 0, explained.stdout + explained.stderr
+    assert f"✓ rules         those of {name}" in explained.stdout
+    other = gatehouse(laptop, "token", "get", *client, **secret_of("service-client-api"))
+    refused = gatehouse(laptop, "token", "inspect", *about, piped=other.stdout)
+    assert (refused.returncode, "It is for other APIs" in refused.stdout) == (1, True)
+    systems_manager.delete_parameter(Name=name)
+
+
 def test_a_key_is_announced_and_taken_back(laptop: Laptop) -> None:
-    (key,) = json.loads(gatehouse(laptop, "keys", "list", "--json").stdout)
+    # Another test may have rotated the keys before: what it left is there as well.
+    before = json.loads(gatehouse(laptop, "keys", "list", "--json").stdout)
+    (key,) = [each for each in before if each["state"] == "signs"]
     refused = gatehouse(laptop, "keys", "retire", key["kid"], "--yes")
     assert (refused.returncode, "nothing is to sign" in refused.stderr) == (1, True)
     announced = json.loads(gatehouse(laptop, "keys", "rotate", "--yes", "--json").stdout)
     listed = json.loads(gatehouse(laptop, "keys", "list", "--json").stdout)
-    assert [each["state"] for each in listed] == ["signs", "announced"]
+    states = {each["kid"]: each["state"] for each in listed}
+    assert (states[key["kid"]], states[announced["kid"]]) == ("signs", "announced")
     unanswered = gatehouse(laptop, "keys", "emergency", "--revoke", key["kid"])
     assert (unanswered.returncode, "First, within 30 seconds" in unanswered.stderr) == (2, True)
     assert gatehouse(laptop, "keys", "retire", announced["kid"], "--yes").returncode == 0
-    assert json.loads(gatehouse(laptop, "keys", "list", "--json").stdout) == [key]
+    assert json.loads(gatehouse(laptop, "keys", "list", "--json").stdout) == before

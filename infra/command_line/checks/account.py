@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from functions.shared.keys.key_ring import IN_KMS
 from infra.command_line.checks.findings import Check, Finding, either, failure, named, ok, warning
-from infra.command_line.terminal import counted
+from infra.command_line.rows import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,12 +30,17 @@ FUNCTIONS: Final = (
 )
 """The template's functions; a test holds them to it. Each has a role and a log group of its own."""
 
+OF_SAMPLE_API: Final = frozenset({"LookUpCountry", "PublishResourceMetadata", "Authorizer"})
+"""Those that a stack without the sample API lacks."""
+
 ISSUING: Final = tuple(
     name for name in FUNCTIONS if name not in {"PublishJwks", "LookUpCountry", "RotateKeys"}
 )
 """Those whose environment names the issuer."""
 
-_ALARM: Final = re.compile(r"^  (\w+):\n    Type: AWS::CloudWatch::Alarm$", re.MULTILINE)
+_ALARM: Final = re.compile(
+    r"^  (\w+):\n    Type: AWS::CloudWatch::Alarm(\n    Condition: HasSampleApi)?$", re.MULTILINE
+)
 _EXPIRING: Final = frozenset({"ENABLED", "ENABLING"})
 _DEPLOY: Final = "Deploy again, or import the change into the template."
 
@@ -68,7 +73,7 @@ def functions(patient: Patient) -> Iterator[Finding]:
             if found.get("State", "Active") not in {"Active", "Inactive"}
             or found.get("LastUpdateStatus", "Successful") == "Failed"
         ],
-        f"all {len(FUNCTIONS)} are active",
+        f"all {len(_functions(patient))} are active",
     )
 
 
@@ -201,7 +206,7 @@ def logs(patient: Patient) -> Iterator[Finding]:
     """Logs are kept for as long as was decided, and not for ever."""
     client = patient.aws("logs")
     endless = []
-    for name in FUNCTIONS:
+    for name in _functions(patient):
         group = patient.deployment.resource(f"{name}Log")
         found = client.describe_log_groups(logGroupNamePrefix=group)["logGroups"]
         exact = [each for each in found if each["logGroupName"] == group]
@@ -220,7 +225,8 @@ def alarms(patient: Patient) -> Iterator[Finding]:
     if "Operations" not in patient.deployment.resources:
         yield warning("nothing is watched (Watch=false)", "Deploy with Watch=true.")
         return
-    expected = alarm_names(patient.deployment.name)
+    deployment = patient.deployment
+    expected = alarm_names(deployment.name, with_sample_api=bool(deployment.guarded_api))
     found = patient.aws("cloudwatch").describe_alarms(AlarmNames=expected)["MetricAlarms"]
     if gone := set(expected) - {each["AlarmName"] for each in found}:
         yield failure(f"alarms are gone: {named(gone)}", _DEPLOY)
@@ -238,18 +244,34 @@ def alarms(patient: Patient) -> Iterator[Finding]:
         yield ok(f"{counted(len(found), 'alarm')}, none is on")
 
 
-def alarm_names(stack: str) -> list[str]:
+def alarm_names(stack: str, *, with_sample_api: bool = True) -> list[str]:
     """Return what the alarms of a stack are called: those of the nested stack's template."""
     template = files("infra").joinpath("operations.yaml").read_text(encoding="utf-8")
-    return [f"{stack}-{name}" for name in _ALARM.findall(template)]
+    return [
+        f"{stack}-{name}"
+        for name, condition in _ALARM.findall(template)
+        if with_sample_api or not condition
+    ]
+
+
+def _functions(patient: Patient) -> list[str]:
+    return [
+        name for name in FUNCTIONS if patient.deployment.guarded_api or name not in OF_SAMPLE_API
+    ]
 
 
 def _configurations(patient: Patient) -> dict[str, Mapping[str, Any]]:
-    return {name: patient.function(name) for name in FUNCTIONS}
+    return {name: patient.function(name) for name in _functions(patient)}
 
 
 CHECKS: Final = tuple(
-    Check("account", name, look, in_account_only=True)
+    Check(
+        "account",
+        name,
+        look,
+        in_account_only=True,
+        of_sample_api=look is authorizer_cache,
+    )
     for name, look in (
         ("stack", stack),
         ("functions", functions),

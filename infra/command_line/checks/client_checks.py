@@ -10,9 +10,12 @@ from authorizer.reasons import Reason
 from functions.shared.authentication.secret_use import DynamoDbSecretUses
 from functions.shared.clients.authentication_methods import CLIENT_SECRET_BASIC, CLIENT_SECRET_POST
 from functions.shared.clients.client_record import TokenFormat, TokenProfile
+from functions.shared.clients.client_registry import WARM_SECONDS
+from functions.shared.clients.client_secrets import SecretVerifier, WrongSecretError
+from functions.shared.web import paths
 from infra.command_line.authorizer_copy import Call
 from infra.command_line.checks.findings import Check, Finding, either, failure, named, ok, warning
-from infra.command_line.terminal import counted
+from infra.command_line.rows import counted
 from infra.command_line.times import readable, span
 from infra.command_line.verdicts import in_words
 
@@ -189,11 +192,7 @@ def revocation(patient: Patient) -> Iterator[Finding]:
 
 def introspection(patient: Patient) -> Iterator[Finding]:
     """The authorizer can ask about opaque tokens: it asks about one that nobody has issued."""
-    opaque = [
-        client.client_id
-        for client in patient.clients
-        if client.token_format is TokenFormat.OPAQUE and client.grant_types
-    ]
+    opaque = _get_opaque_tokens(patient)
     call = Call("GET", "/", {"Authorization": f"Bearer {_OPAQUE_JUNK}"})
     try:
         patient.authorizer.judge(call)
@@ -215,13 +214,61 @@ def introspection(patient: Patient) -> Iterator[Finding]:
         )
 
 
+def _get_opaque_tokens(patient: Patient) -> list[str]:
+    return [
+        client.client_id
+        for client in patient.clients
+        if client.token_format is TokenFormat.OPAQUE and client.grant_types
+    ]
+
+
+def own_client(patient: Patient) -> Iterator[Finding]:
+    """The client that the authorizer introspects with is registered, whatever warm processes know.
+
+    One that was deleted or disabled is let in for a while yet, so asking the endpoint is no proof.
+    """
+    settings = patient.settings
+    if settings.introspection_uri != patient.deployment.issuer + paths.INTROSPECTION:
+        yield ok("the authorizer does not introspect here")
+        return
+    client_id, secret = patient.authorizer.credentials()
+    client = next((each for each in patient.clients if each.client_id == client_id), None)
+    register = "Register it: 'make smoke STACK=…' does, and 'make run' on the laptop."
+    if client is None:
+        yield _locked_out(patient, f"{client_id} is not registered", register)
+    elif client.disabled:
+        enable = f"gatehouse clients enable {client_id}."
+        yield _locked_out(patient, f"{client_id} is disabled", enable)
+    elif not _takes(client, secret, patient.now):
+        yield _locked_out(patient, f"{client_id} is registered with another secret", register)
+    else:
+        yield ok(f"{client_id} is registered with the authorizer's secret")
+
+
+def _locked_out(patient: Patient, why: str, to_do: str) -> Finding:
+    seen = (
+        f"{why}: processes that know it otherwise follow within {WARM_SECONDS} s, and then opaque "
+        "tokens are answered 500"
+    )
+    return failure(seen, to_do) if _get_opaque_tokens(patient) else warning(seen, to_do)
+
+
+def _takes(client: Client, secret: str, now: float) -> bool:
+    try:
+        SecretVerifier().verify(secret, client.secrets, now)
+    except WrongSecretError:
+        return False
+    return True
+
+
 CHECKS: Final = (
     Check("clients", "secrets", secrets),
     Check("clients", "idle secrets", idle_secrets),
     Check("clients", "disabled", disabled),
-    Check("clients", "audiences", audiences),
-    Check("clients", "bound tokens", bound_tokens),
-    Check("clients", "lifetimes", lifetimes),
-    Check("clients", "revocation", revocation),
-    Check("clients", "introspection", introspection),
+    Check("clients", "audiences", audiences, of_sample_api=True),
+    Check("clients", "bound tokens", bound_tokens, of_sample_api=True),
+    Check("clients", "lifetimes", lifetimes, of_sample_api=True),
+    Check("clients", "revocation", revocation, of_sample_api=True),
+    Check("clients", "introspection", introspection, of_sample_api=True),
+    Check("clients", "the authorizer's own", own_client),
 )

@@ -13,11 +13,12 @@ if TYPE_CHECKING:
 
 
 class Level(StrEnum):
-    """How bad it is. NOT_APPLICABLE was not looked at, and is no pass."""
+    """How bad it is. What was not examined, or is not applicable, is no pass."""
 
     OK = "ok"
     WARNING = "warning"
     FAILURE = "failure"
+    NOT_EXAMINED = "not examined"
     NOT_APPLICABLE = "not applicable"
 
 
@@ -32,12 +33,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class Check:
-    """A check, and whether it makes sense in an account only."""
+    """A check, and whether it makes sense in an account only, or with the sample API only."""
 
     area: str
     name: str
     look: Callable[[Patient], Iterable[Finding]]
     in_account_only: bool = False
+    of_sample_api: bool = False
 
 
 def ok(seen: str) -> Finding:

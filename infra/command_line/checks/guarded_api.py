@@ -86,9 +86,12 @@ def _get(patient: Patient, path: str, headers: Mapping[str, str] | None = None) 
     return patient.ask("GET", patient.deployment.guarded_api + path, headers)
 
 
-CHECKS: Final = (
-    Check("guarded API", "without a token", without_token),
-    Check("guarded API", "with a forged token", junk_token),
-    Check("guarded API", "unknown route", unknown_route),
-    Check("guarded API", "metadata", metadata),
+CHECKS: Final = tuple(
+    Check("guarded API", name, look, of_sample_api=True)
+    for name, look in (
+        ("without a token", without_token),
+        ("with a forged token", junk_token),
+        ("unknown route", unknown_route),
+        ("metadata", metadata),
+    )
 )

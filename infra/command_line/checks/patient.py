@@ -9,8 +9,10 @@ from urllib.parse import urlsplit
 
 from infra.command_line.authorizer_copy import AuthorizerCopy
 from infra.command_line.client_table import ClientTable
+from infra.command_line.errors import UnreachableError
+from infra.command_line.guards import SHARED, Guard
 from infra.command_line.key_room import KeyRoom
-from infra.command_line.web import UnreachableError, Web
+from infra.command_line.web import Web
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from functions.shared.clients.client_record import Client
     from functions.shared.keys.key_ring import KeyRing
     from infra.command_line.deployments import Deployment
+    from infra.command_line.errors import CommandError
     from infra.command_line.session import Session
     from infra.command_line.web import Answer
 
@@ -36,6 +39,7 @@ class Patient:
     _web: Web = field(default_factory=Web)
     _clients: dict[str, Any] = field(default_factory=dict)
     _functions: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    _met: set[str] = field(default_factory=set)
 
     @property
     def deployment(self) -> Deployment:
@@ -65,8 +69,13 @@ class Patient:
 
     @cached_property
     def authorizer(self) -> AuthorizerCopy:
-        """Its authorizer."""
-        return AuthorizerCopy(self.session)
+        """Its authorizer: the sample API's, or where there is none the shared one."""
+        own = Guard() if self.deployment.guarded_api else Guard(function=self._shared)
+        return AuthorizerCopy(self.session, own)
+
+    @property
+    def _shared(self) -> str:
+        return self.deployment.resource(SHARED)
 
     @property
     def settings(self) -> Settings:
@@ -78,6 +87,12 @@ class Patient:
         """For how long API Gateway is to reuse a decision."""
         said = self.deployment.parameters.get("AuthorizerCacheSeconds")
         return DEFAULT_CACHE_SECONDS if said is None else int(said)
+
+    def meets(self, trouble: CommandError) -> bool:
+        """Remember a trouble; return whether a check has met it before."""
+        known = trouble.problem in self._met
+        self._met.add(trouble.problem)
+        return known
 
     def aws(self, service: str) -> Any:  # noqa: ANN401 - boto3 makes a class for each service
         """Return a client of an AWS service, made once."""

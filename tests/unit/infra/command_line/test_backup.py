@@ -155,7 +155,7 @@ def test_a_backup_of_another_issuer_is_restored_with_a_warning(
     [
         ({"format": "other"}, "is no backup"),
         ({"version": 2}, "is a backup of version 2"),
-        ({"clients": [{"client_id": {"S": "a"}}]}, "schema_version None"),
+        ({"clients": [{"client_id": {"S": "a"}}]}, "schema_version of no kind"),
         (
             {"clients": [{"client_id": {"S": "a"}, "schema_version": {"N": "2"}}]},
             "schema_version 2",

@@ -98,7 +98,7 @@ def test_a_client_comes_back_from_its_document_without_its_secrets(known: Client
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"secret": "x"}, "client a has a field that is not known (secret)"),
+        ({"secret": "x"}, "client a has a field that is not known: secret."),
         ({"authentication_methods": ["none"]}, "authentication_methods.0 is none of"),
         ({"authentication_methods": []}, "authentication_methods breaks minItems"),
         ({"token_lifetime": 86_401}, "token_lifetime breaks maximum: 86400"),
@@ -106,7 +106,10 @@ def test_a_client_comes_back_from_its_document_without_its_secrets(known: Client
         ({"name": 600}, "is no string (a number that is meant as a text needs quotes)"),
         ({"scopes": ["a", "a"]}, "scopes breaks uniqueItems"),
         ({"assertion": {}}, "exactly one of jwks and jwks_uri"),
-        ({"federation": [{"issuer": "https://i"}]}, "lacks a field (audience, subject)"),
+        (
+            {"federation": [{"issuer": "https://i"}]},
+            "makes no client: client a: federation.0 lacks a field: audience, subject.",
+        ),
         ({"federation": [{"issuer": "https://i", "audience": "a", "subject": "*"}]}, "subject"),
         ({"certificate_name": {"kind": "phone", "value": "1"}}, "certificate_name.kind is none of"),
         ({"default_scopes": ["other"]}, "Default scopes must be among"),
@@ -126,10 +129,22 @@ def test_what_makes_no_client_is_refused_by_field(change: dict[str, Any], said: 
     [
         ("clients: [", "is not YAML: line 1"),
         ("clients: []\nclients: []\n", "line 2, column 1: clients is there twice"),
-        ("- a\n", "the file is no object"),
-        ("", "the file is no object"),
-        ("clients:\n- 1\n", "client 0 is no object"),
-        ("clients: []\nother: 1\n", "has a field that is not known (other)"),
+        ("- a\n", "the file (line 1) is no object"),
+        ("", "the file (line 1) is no object"),
+        ("clients:\n- 1\n", "client 0 (line 2) is no object"),
+        ("clients: []\nother: 1\n", "has a field that is not known: other (line 2)"),
+        (
+            "clients:\n- client_id: a\n  colour: red\n  scope: [a]\n  token_lifetime: 1\n",
+            (
+                "client a has a field that is not known: colour (line 3), scope (line 4); "
+                "client a (line 2) lacks a field: authentication_methods; "
+                "client a: token_lifetime (line 5) breaks minimum: 2."
+            ),
+        ),
+        (
+            '{"clients": [{"client_id": "a",\n "authentication_methods": ["none"]}]}',
+            "client a: authentication_methods.0 (line 2) is none of",
+        ),
         ("!!python/object:os.system {}", "is not YAML"),
         ("clients: !!binary aGVsbG8=", "line 1, column 10: binary is a type that JSON does not"),
         ("clients: !!set {a}", "set is a type that JSON does not have"),

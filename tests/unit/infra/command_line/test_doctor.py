@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from tests.support.command_line import STACK, CommandLine, aws_client, deploy, p
 from tests.support.command_line import _session as own_session
 from tests.support.memory_stores import ManualClock
 from tests.support.server import NOW, client, key, ring
-from tests.support.whole_deployment import deploy_all
+from tests.support.whole_deployment import CREDENTIALS, deploy_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -87,7 +88,14 @@ class Healthy:
     def say_keys(self, key_set: dict[str, Any], max_age: int = 300) -> None:
         self.server.answers[JWKS] = cached(json.dumps(key_set), max_age)
 
-    def deploy(self, *clients: Client, kept: KeyRing | None = None, **more: Any) -> None:
+    def deploy(
+        self,
+        *clients: Client,
+        kept: KeyRing | None = None,
+        authorizers: dict[str, Any] | None = None,
+        **more: Any,
+    ) -> None:
+        """Deploy all; `authorizers` are members of the client that the authorizer is."""
         given = {"authorizer": {"AUDIENCE": "billing"}, **more}
         deploy_all(
             self.issuer,
@@ -95,7 +103,10 @@ class Healthy:
             kept=kept or ring(now=NOW - DAY),
             **given,
         )
-        for each in clients or (client("billing"),):
+        own = {"client_id": "authorizer", "grant_types": frozenset[str](), **(authorizers or {})}
+        digest = digest_generated(CREDENTIALS["client_secret"])
+        known = client(**{"secrets": (StoredSecret(digest),), **own})
+        for each in (*(clients or (client("billing"),)), known):
             aws_client("dynamodb").put_item(
                 TableName=physical_name("ClientsTable"), Item=to_item(each)
             )
@@ -132,7 +143,7 @@ def test_where_all_is_well_nothing_is_found(
     examined = gatehouse("doctor", "--report", str(report))
     assert (examined.code, examined.stderr) == (0, "")
     written = json.loads(report.read_text())
-    assert written["counts"]["ok"] == len(written["findings"])
+    assert written["counts"]["ok"] == len(written["findings"]), examined.stdout
     assert {each["check"] for each in written["findings"]} == {
         check.name for check in doctor.CHECKS
     }
@@ -180,16 +191,72 @@ def test_keys_that_are_published_late_or_too_long_are_found(
     assert f"published, and not in the ring: {key(2).kid}" in found
 
 
-def test_a_server_that_does_not_answer_is_found_once_for_each_check(
+def test_a_server_that_does_not_answer_is_one_failure_and_the_rest_is_not_examined(
     gatehouse: CommandLine, account: None
 ) -> None:
     with answers_server() as server:
         healthy = Healthy(server)
         healthy.deploy()
-    found = troubles(gatehouse)
-    assert "could not be examined: 127.0.0.1" in found["authorization server: metadata"]
-    assert "could not be examined: 127.0.0.1" in found["guarded API: without a token"]
-    assert not any(check.startswith(("keys", "account")) for check in found)
+    host = server.url.removeprefix("http://")
+    document = gatehouse("doctor", "--json").json
+    failed = [each for each in document["findings"] if each["level"] == "failure"]
+    assert [each["check"] for each in failed] == ["reach"]
+    assert failed[0]["seen"] == (
+        f"no answer: the authorization server at {host}, the guarded API at {host}"
+    )
+    assert "make run" in failed[0]["to_do"]
+    skipped = [each for each in document["findings"] if each["level"] == "not examined"]
+    assert {each["area"] for each in skipped} == {"authorization server", "guarded API"}
+    assert document["counts"]["not examined"] == len(skipped) == 10
+    shown = gatehouse("doctor")
+    assert shown.code == 1
+    (row,) = [line for line in shown.stdout.splitlines() if "not examined  " in line]
+    assert "10 checks" in row
+    assert f"as said: {host} does not answer" in row
+    assert shown.stdout.count(f"{host} does not answer") == 1
+
+
+def test_the_authorizer_s_own_client_is_looked_up_and_not_only_asked_with(
+    healthy: Healthy, gatehouse: CommandLine
+) -> None:
+    # The endpoint lets it in all the same, as a warm process does for a while.
+    healthy.deploy(client("opaque", token_format=TokenFormat.OPAQUE, audience=("billing",)))
+    table = gatehouse.clients
+    check = "clients: the authorizer's own"
+    for change, said in (
+        ({"disabled": True}, "authorizer is disabled: processes that know it otherwise"),
+        (
+            {"disabled": False, "secrets": (StoredSecret(digest_generated("x")),)},
+            "registered with another secret",
+        ),
+        (None, "authorizer is not registered"),
+    ):
+        seen = table.get("authorizer")
+        if change is None:
+            table.delete(seen)
+        else:
+            table.put(replace(seen.client, **change), seen)
+        found = troubles(gatehouse)
+        assert list(found) == [check]
+        assert said in found[check]
+        assert "follow within 30 s" in found[check]
+    table.delete(table.get("opaque"))
+    document = gatehouse("doctor", "--json").json
+    assert document["counts"]["failure"] == 0  # nobody gets opaque tokens
+
+
+def test_a_stack_without_the_sample_api_is_examined_without_it(
+    healthy: Healthy, gatehouse: CommandLine
+) -> None:
+    healthy.deploy(sample_api=False)
+    document = gatehouse("doctor", "--json").json
+    levels = {(each["area"], each["check"]): each["level"] for each in document["findings"]}
+    assert document["counts"]["failure"] == document["counts"]["warning"] == 0, document
+    assert levels["guarded API", "without a token"] == "not applicable"
+    assert levels["account", "authorizer cache"] == "not applicable"
+    assert levels["account", "functions"] == levels["clients", "the authorizer's own"] == "ok"
+    shown = gatehouse("doctor").stdout
+    assert shown.count("the stack has no sample API (SampleApi=false)") == 1
 
 
 def test_what_is_wrong_with_clients_is_found(healthy: Healthy, gatehouse: CommandLine) -> None:
@@ -221,7 +288,7 @@ def test_what_is_wrong_with_clients_is_found(healthy: Healthy, gatehouse: Comman
         "ended has no secret that counts: it gets no tokens",
         "the last secret of ending ends on 2023-11-15 22:13 UTC",
         "a secret of idle was last used on 2023-08-06",
-        "10 clients, disabled: off",
+        "11 clients, disabled: off",
         (
             "no token of bound, by-name, curved, ended, ending and 4 more can be for billing: this "
             "API refuses all of them"
@@ -316,8 +383,9 @@ def test_a_ring_that_cannot_be_read_is_no_pass(healthy: Healthy, gatehouse: Comm
     secrets.put_secret_value(SecretId=name, SecretString=newer)
     document = gatehouse("doctor", "--json").json
     levels = {each["level"] for each in document["findings"] if each["area"] == "keys"}
-    assert Level.FAILURE in levels
-    assert "newer Gatehouse" in json.dumps(document)
+    assert levels == {Level.OK, Level.NOT_EXAMINED}  # the rules are known without it
+    (failed,) = [each for each in document["findings"] if each["level"] == "failure"]
+    assert "newer Gatehouse" in failed["to_do"]
 
 
 def test_a_report_that_cannot_be_written_is_an_error(

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING
 
+import boto3
 import pytest
+from click.testing import CliRunner
 
 from functions.rotate_keys.rotation_rules import RETENTION_NEEDED, SETTLING
 from functions.rotate_keys.settings import Settings
@@ -11,9 +14,11 @@ from functions.shared.clients.client_record import TokenFormat, to_item
 from functions.shared.keys import key_ring, signing_keys
 from functions.shared.keys.key_ring import KeyRing
 from functions.shared.runtime.secret_store import SecretsManagerStore
+from infra.command_line.app import app
 from infra.command_line.deployments import Deployment
 from infra.command_line.key_room import rotation_settings
-from infra.command_line.key_timeline import timeline
+from infra.command_line.key_timeline import lives
+from infra.command_line.session import Outside
 from tests.support.command_line import (
     STACK,
     CommandLine,
@@ -27,6 +32,9 @@ from tests.support.memory_stores import ManualClock
 from tests.support.server import NOW, client, key
 
 if TYPE_CHECKING:
+    from botocore.model import OperationModel
+    from click.testing import Result as ClickResult
+
     from tests.support.command_line import Result
 
 DAY, HOUR = 86_400, 3_600
@@ -57,13 +65,44 @@ def test_the_keys_are_listed_with_a_timeline(gatehouse: CommandLine) -> None:
     assert gatehouse("keys", "rotate", "--yes").code == 0
     listed = gatehouse("keys", "list")
     assert listed.code == 0
-    assert re.search(rf"{FIRST} +RS256 +signs", listed.stdout)
-    drawn = {line[:8]: line for line in listed.stdout.splitlines() if "│" in line or "█" in line}
-    old, new = (drawn[kid[:8]] for kid in states(gatehouse("keys", "list", "--json")))
-    assert re.fullmatch(r".{8}… █*│█+▒+ *", old)
-    assert re.fullmatch(r".{8}… *│░+█+…", new)
-    assert "signs      2023-11-15 22:13 UTC to its successor signs" in listed.stdout
-    assert max(map(len, map(str.rstrip, listed.stdout.splitlines()))) <= 80
+    old, new = (each["kid"] for each in gatehouse("keys", "list", "--json").json)
+    lines = [line.rstrip() for line in listed.stdout.splitlines()]
+    assert lines[:6] == [
+        FIRST,
+        "  RS256, kept in a secret: signs",
+        "  announced      2023-11-14 21:56 UTC, 16 min 40 s ago",
+        "  signs from     2023-11-14 21:56 UTC, 16 min 40 s ago",
+        "  retired at     2023-11-15 22:13 UTC, in 1 d",
+        "  deleted after  2023-11-17 22:13 UTC, in 3 d",
+    ]
+    assert re.fullmatch(r"  █*│█+▒+", lines[6])
+    second = lines[lines.index(new) :]
+    assert second[1:6] == [
+        "  RS256, kept in a secret: announced",
+        "  announced      2023-11-14 22:13 UTC, 0 s ago",
+        "  signs from     2023-11-15 22:13 UTC, in 1 d",
+        "  retired at     no date yet: when a successor signs",
+        "  deleted after  no date yet: when its last token has expired",
+    ]
+    assert re.fullmatch(r"  *│░+█+…", second[6])
+    assert (old, max(map(len, lines)) <= 80) == (FIRST, True)
+
+
+def test_programs_get_each_moment_of_a_key_under_a_name_that_stays(gatehouse: CommandLine) -> None:
+    gatehouse("keys", "rotate", "--yes")
+    old, new = gatehouse("keys", "list", "--json").json
+    assert old == {
+        "kid": FIRST,
+        "alg": "RS256",
+        "state": "signs",
+        "edition": "secrets-manager",
+        "announced_at": "2023-11-14T21:56:40Z",
+        "signs_from": "2023-11-14T21:56:40Z",
+        "retired_at": "2023-11-15T22:13:20Z",
+        "removable_from": "2023-11-16T22:16:20Z",
+        "deleted_after": "2023-11-17T22:13:20Z",
+    }
+    assert [new[name] for name in ("retired_at", "removable_from", "deleted_after")] == [None] * 3
 
 
 def test_each_span_of_the_timeline_is_as_long_as_it_lasts() -> None:
@@ -76,7 +115,7 @@ def test_each_span_of_the_timeline_is_as_long_as_it_lasts() -> None:
         sign_until=NOW + 30 * HOUR,
         publish_until=NOW + 60 * HOUR,
     )
-    line = timeline(KeyRing((ended,)), NOW + 70 * HOUR)[0].plain
+    line = lives(KeyRing((ended,)), NOW + 70 * HOUR, 80)[6].plain
     counts = {mark: line.count(mark) for mark in "░█▒│"}
     # 70 hours and room for a sixth more, in 60 columns.
     assert counts == {"░": 7, "█": 15, "▒": 22, "│": 1}
@@ -208,9 +247,51 @@ def test_a_key_that_signs_no_more_is_withdrawn_alone(gatehouse: CommandLine) -> 
     made = gatehouse("keys", "emergency", "--yes", "--json").json["signs"]
     assert states(gatehouse("keys", "list", "--json")) == {FIRST: "retired", made: "signs"}
     assert gatehouse("keys", "emergency", "--revoke", FIRST, "--yes", "--json").json == {
-        "signs": None,
+        "made": None,
+        "signs": made,
         "revoked": FIRST,
     }
+
+
+def emergency_while_another(gatehouse: CommandLine, *calls: str) -> tuple[ClickResult, Result]:
+    """An emergency, and another that comes and ends right after these calls about the ring."""
+    left = list(calls)
+    others: list[Result] = []
+
+    def heard(parsed: dict[str, str], model: OperationModel, **_: object) -> None:
+        if left and (parsed.get("Name"), model.name) == (f"{STACK}-KeyRingSecret", left[0]):
+            left.pop(0)
+            if not left:
+                others.append(gatehouse("keys", "emergency", "--yes", "--json"))
+
+    session = boto3.Session()
+    session.events.register("after-call.secrets-manager", heard)
+    world = Outside(gatehouse.clock, {"GATEHOUSE_STACK": STACK}, lambda _profile, _region: session)
+    first = CliRunner().invoke(app, ["keys", "emergency", "--yes", "--json"], obj=world)
+    (other,) = others
+    return first, other
+
+
+def test_of_two_emergencies_at_once_one_key_signs_and_the_other_command_says_which(
+    gatehouse: CommandLine,
+) -> None:
+    beaten, winner = emergency_while_another(gatehouse, "UpdateSecretVersionStage")
+    kid = winner.json["made"]
+    assert (winner.code, winner.json["signs"]) == (0, kid)
+    assert (beaten.exit_code, beaten.stdout) == (5, "")
+    said = f"Somebody else let key {kid} sign at the same moment, so ours does not."
+    assert json.loads(beaten.stderr)["error"] == said
+    assert states(gatehouse("keys", "list", "--json"))[kid] == "signs"
+
+
+def test_what_signs_after_an_emergency_is_read_back(gatehouse: CommandLine) -> None:
+    calls = ("UpdateSecretVersionStage", "GetSecretValue")  # written, and found to be written
+    first, other = emergency_while_another(gatehouse, *calls)
+    said = json.loads(first.stdout)
+    assert (first.exit_code, said["signs"]) == (5, other.json["made"])
+    assert states(gatehouse("keys", "list", "--json"))[said["made"]] == "retired"
+    told = f"key {said['made']} was made and does not sign, key {said['signs']} does."
+    assert told in json.loads(first.stderr)["error"]
 
 
 def test_a_withdrawn_key_is_for_one_algorithm(gatehouse: CommandLine) -> None:

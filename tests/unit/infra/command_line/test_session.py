@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
 from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
@@ -11,10 +14,14 @@ import click.testing
 import pytest
 from botocore.exceptions import (
     ClientError,
+    ConnectTimeoutError,
     EndpointConnectionError,
+    InvalidRegionError,
     NoCredentialsError,
     NoRegionError,
+    PartialCredentialsError,
     ProfileNotFound,
+    ReadTimeoutError,
     UnauthorizedSSOTokenError,
 )
 
@@ -40,6 +47,7 @@ from tests.support.server import NOW, client
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+DOCS = FOLDER.parent
 NOBODY: dict[str, str] = {}
 
 
@@ -175,7 +183,16 @@ def _client_error(code: str) -> ClientError:
         (NoCredentialsError(), ExitCode.TROUBLE, "aws configure"),
         (UnauthorizedSSOTokenError(), ExitCode.TROUBLE, "aws sso login"),
         (ProfileNotFound(profile="x"), ExitCode.TROUBLE, "--profile"),
-        (EndpointConnectionError(endpoint_url="http://x"), ExitCode.TROUBLE, "make run"),
+        (EndpointConnectionError(endpoint_url="https://x"), ExitCode.TROUBLE, "--region"),
+        (EndpointConnectionError(endpoint_url="http://localhost:1"), ExitCode.TROUBLE, "make run"),
+        (ConnectTimeoutError(endpoint_url="https://x"), ExitCode.TROUBLE, "--region"),
+        (ReadTimeoutError(endpoint_url="https://x"), ExitCode.TROUBLE, "--region"),
+        (InvalidRegionError(region_name="mars"), ExitCode.TROUBLE, "--region"),
+        (
+            PartialCredentialsError(provider="env", cred_var="AWS_SECRET_ACCESS_KEY"),
+            ExitCode.TROUBLE,
+            "the whole pair",
+        ),
         (_client_error("AccessDeniedException"), ExitCode.TROUBLE, "docs/cli.md"),
         (_client_error("ExpiredTokenException"), ExitCode.TROUBLE, "Renew the credentials"),
         (_client_error("UnrecognizedClientException"), ExitCode.TROUBLE, "Renew the credentials"),
@@ -190,6 +207,7 @@ def test_what_goes_wrong_has_an_exit_code_and_a_next_step(
     assert told is not None
     assert told.code is code
     assert next_step in told.next_step
+    assert re.fullmatch(r"[^.].*[^.]\.", told.problem)
 
 
 def test_a_fault_of_this_program_is_not_dressed_up() -> None:
@@ -198,6 +216,74 @@ def test_a_fault_of_this_program_is_not_dressed_up() -> None:
 
 def test_every_exit_code_is_documented() -> None:
     assert set(EXIT_CODES) == set(ExitCode)
+    table = [f"| {code.value} | {meaning} |" for code, meaning in EXIT_CODES.items()]
+    assert "\n".join(table) in DOCS.joinpath("cli.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (("clients", "list"), ExitCode.DONE),
+        (("clients", "diff", "drifted.yaml"), ExitCode.REFUSED),
+        (("clients", "create", "a"), ExitCode.REFUSED),
+        (("clients", "create", "a", "--secret", "x"), ExitCode.USAGE),
+        (("clients", "apply", "broken.yaml"), ExitCode.USAGE),
+        (("clients", "show", "nobody"), ExitCode.NOT_FOUND),
+        (("clients", "apply", "nowhere.yaml"), ExitCode.NOT_FOUND),
+        (("keys", "retire", "nobody", "--yes"), ExitCode.NOT_FOUND),
+        (("--stack", "nowhere", "keys", "list"), ExitCode.NOT_FOUND),
+        (("--profile", "nobody", "keys", "list"), ExitCode.TROUBLE),
+        (("token", "get", "a", "--secret-file", "broken.yaml"), ExitCode.TROUBLE),
+    ],
+)
+def test_the_exit_code_says_how_it_ended(
+    gatehouse: CommandLine,
+    command: tuple[str, ...],
+    code: ExitCode,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("drifted.yaml").write_text("clients: []")
+    Path("broken.yaml").write_text("clients: [1]")
+    gatehouse.clients.put(client("a"), None)
+    ended = gatehouse(*command)
+    assert ended.code == code
+    if code > ExitCode.REFUSED:
+        assert ended.stdout == ""
+        assert ended.stderr.rstrip().endswith((".", "?", ")"))
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_help_and_docs_say_the_same_line_for_completion(shell: str) -> None:
+    said = {
+        "bash": 'eval "$(gatehouse completion bash)"',
+        "zsh": 'eval "$(gatehouse completion zsh)"',
+        "fish": "source (gatehouse completion fish | psub)",
+    }[shell]
+    assert said in CommandLine(ManualClock())("completion", "--help").stdout
+    assert said in DOCS.joinpath("cli.md").read_text()
+
+
+def test_the_line_for_bash_makes_bash_complete(tmp_path: Path) -> None:
+    command = tmp_path / "gatehouse"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m infra.command_line "$@"\n')
+    command.chmod(0o755)
+    script = """
+eval "$(gatehouse completion bash)"
+COMP_WORDS=(gatehouse keys em) COMP_CWORD=2
+_gatehouse_completion gatehouse em keys
+printf '%s\n' "${COMPREPLY[@]}"
+"""
+    completed = subprocess.run(
+        ["bash", "--norc", "-c", script],
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert (completed.stdout, completed.stderr) == ("emergency\n", "")
 
 
 def test_the_laptop_edition_is_where_make_run_puts_it() -> None:

@@ -20,8 +20,9 @@ from jwt.algorithms import ECAlgorithm
 
 from authorizer.dpop import verify_proof
 from functions.shared.keys.signing_keys import to_pem
+from infra.command_line.errors import UnreachableError
 from infra.command_line.tokens import SECRET_VARIABLE
-from infra.command_line.web import UnreachableError, Web
+from infra.command_line.web import Web
 from tests.support.answers_server import AnswersServer, Asked, Said, answers_server
 from tests.support.command_line import CommandLine, deploy
 from tests.support.memory_stores import ManualClock

@@ -14,7 +14,7 @@ from authorizer.reasons import Reason
 from authorizer.state_entry import revoked_jwt
 from functions.shared.keys.signing_keys import to_pem
 from functions.shared.web.client_certificate import from_pem
-from infra.command_line.authorizer_copy import laptop_environment
+from infra.command_line.guards import laptop_environment
 from infra.command_line.times import span
 from infra.command_line.verdicts import Stage, in_words, stage_of
 from infra.laptop_edition import secret_name
@@ -23,7 +23,8 @@ from local.certificates import LaptopCertificates
 from local.gateway.template import Template
 from local.provisioning import names
 from tests.support.answers_server import AnswersServer, Said, answers_server
-from tests.support.command_line import CommandLine, aws_client, physical_name
+from tests.support.command_line import STACK as NAME
+from tests.support.command_line import CommandLine, aws_client, deploy, physical_name
 from tests.support.memory_stores import ManualClock
 from tests.support.server import NOW, key, ring
 from tests.support.whole_deployment import deploy_all
@@ -292,6 +293,160 @@ def test_another_scope_map_has_to_be_named(
     assert (refused.code, "scope map" in refused.stderr) == (2, True)
 
 
+RULES = {"audience": "https://customer.example", "scopes": {"orders.read": ["GET /orders/{id}"]}}
+
+
+def test_an_api_with_the_shared_authorizer_is_judged_by_its_own_rules(
+    issuer: Issuer, gatehouse: CommandLine, tmp_path: Path
+) -> None:
+    issuer.deploy()
+    parameter = "/gatehouse/gatehouse-test/apis/a1b2c3"
+    aws_client("ssm").put_parameter(Name=parameter, Value=json.dumps(RULES), Type="String")
+    token = issuer.token(scope=["orders.read"], aud="https://customer.example")
+    request = ("--api", "a1b2c3/live", "--request", "GET", "/orders/7")
+    said = inspected(gatehouse, token, *request)
+    assert (said.code, said.json["status"]) == (0, 200), said
+    assert said.json["steps"][0] == {
+        "stage": "rules",
+        "passed": True,
+        "says": [f"those of {parameter}"],
+    }
+    arn = "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/live/GET/orders/*"
+    assert said.json["statement"]["Resource"] == arn
+    (claims,) = [step for step in said.json["steps"] if step["stage"] == "claims"]
+    expected = "aud https://customer.example (accepted: https://customer.example)"
+    assert claims["says"][0] == expected
+    other = inspected(gatehouse, issuer.token(scope=["orders.read"]), *request)
+    assert (other.code, other.json["reason"]) == (1, "aud_other")
+
+    # Before they are deployed, rules can be tried from a file.
+    file = tmp_path / "rules.json"
+    file.write_text(json.dumps({**RULES, "scopes": {"orders.read": ["GET /orders"]}}))
+    tried = inspected(gatehouse, token, *request, "--scope-map", str(file))
+    assert (tried.code, tried.json["status"]) == (1, 403)
+    none = inspected(gatehouse, token, *request, "--scope-map", str(tmp_path / "none"))
+    assert (none.code, "none cannot be read" in none.stderr) == (3, True)
+
+
+@pytest.mark.parametrize(
+    ("rules", "reason", "notice"),
+    [
+        (None, "api_rules_missing", "API a1b2c3 has no rules"),
+        ("{}", "api_rules_malformed", "there is no scope map in scopes"),
+    ],
+)
+def test_an_api_whose_rules_are_missing_or_in_doubt_is_closed_and_it_says_why(
+    issuer: Issuer, gatehouse: CommandLine, rules: str | None, reason: str, notice: str
+) -> None:
+    issuer.deploy()
+    if rules is not None:
+        name = "/gatehouse/gatehouse-test/apis/a1b2c3"
+        aws_client("ssm").put_parameter(Name=name, Value=rules, Type="String")
+    said = inspected(gatehouse, issuer.token(), "--api", "a1b2c3", "--request", "GET", "/orders")
+    assert (said.code, said.json["status"], said.json["reason"]) == (1, 500, reason)
+    first, *others = said.json["steps"]
+    assert (first["stage"], first["passed"]) == ("rules", False)
+    assert notice in " ".join(first["says"])
+    assert {step["passed"] for step in others} == {None}
+
+
+SIMPLE = {
+    "SIMPLE_RESPONSE": "true",
+    "SCOPE_MAP": json.dumps(
+        {
+            "orders.read": ["GET /orders", "GET /orders/{id}", "GET /files/{path+}"],
+            "orders.write": ["GET /orders/latest"],
+        }
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "more", "status", "says"),
+    [
+        ("GET", "/orders/7", (), 200, ["isAuthorized true, about GET /orders/{part}"]),
+        ("GET", "/files/a/b", (), 200, ["isAuthorized true, about GET /files/{rest+}"]),
+        (
+            "GET",
+            "/orders/latest",
+            (),
+            403,
+            ["isAuthorized false, about GET /orders/latest", "orders.write would open it"],
+        ),
+        (
+            "GET",
+            "/orders/latest",
+            ("--route", "ANY /orders/{id}"),
+            200,
+            ["isAuthorized true, about GET /orders/{id}"],
+        ),
+        (
+            "DELETE",
+            "/orders/7",
+            (),
+            403,
+            [
+                "isAuthorized false, about $default",
+                "no route of the scope map fits; is it another one of the API's (--route)?",
+            ],
+        ),
+    ],
+)
+def test_a_simple_answer_is_about_the_route_that_api_gateway_chooses(  # noqa: PLR0913, PLR0917 - a table's columns
+    issuer: Issuer,
+    gatehouse: CommandLine,
+    method: str,
+    path: str,
+    more: tuple[str, ...],
+    status: int,
+    says: list[str],
+) -> None:
+    issuer.deploy(**SIMPLE)
+    named = ("--function", physical_name("Authorizer"), "--request", method, path, *more)
+    said = inspected(gatehouse, issuer.token(scope=["orders.read"]), *named)
+    assert (said.code, said.json["status"]) == (status != 200, status)
+    assert said.json["steps"][-1] == {"stage": "route", "passed": status == 200, "says": says}
+
+
+def test_an_authorizer_of_one_s_own_is_played_from_a_file_of_its_variables(
+    issuer: Issuer, gatehouse: CommandLine, tmp_path: Path
+) -> None:
+    issuer.deploy()
+    file = tmp_path / "variables.yaml"
+    file.write_text(json.dumps({"ISSUER": issuer.url, "AUDIENCE": "billing", **SIMPLE}))
+    said = inspected(gatehouse, issuer.token(scope=["orders.read"]), "--settings", str(file))
+    opens = "GET /orders, GET /orders/*, GET /files/*"
+    assert (said.code, said.json["decision"]) == (0, f"A good token. It opens {opens}.")
+    file.write_text("SIMPLE_RESPONSE: true\n")
+    refused = inspected(gatehouse, "any", "--settings", str(file))
+    assert (refused.code, "a value is a text" in refused.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--api", "a", "--function", "b"), "Choose one."),
+        (("--api", "a/b/c"), "'a/b/c' is no API."),
+        (("--route", "orders"), "'orders' is no route."),
+        (("--local", "--function", "a"), "--settings FILE"),
+    ],
+)
+def test_what_names_no_authorizer_is_refused_before_a_token_is_read(
+    gatehouse: CommandLine, options: tuple[str, ...], said: str
+) -> None:
+    environ = {} if "--local" in options else {"GATEHOUSE_STACK": NAME}
+    refused = gatehouse("token", "inspect", *options, environ=environ)
+    assert (refused.code, refused.stdout, said in refused.stderr) == (2, "", True)
+
+
+def test_a_stack_without_a_sample_api_asks_which_api(account: None, gatehouse: CommandLine) -> None:
+    deploy(guarded_api=None)
+    refused = inspected(gatehouse, "any")
+    assert (refused.code, "--api" in refused.stderr) == (2, True)
+    refused = gatehouse("token", "get", "a", "--headers", answer="secret\n")
+    assert (refused.code, "SampleApi=false" in refused.stderr) == (3, True)
+
+
 def test_who_may_not_see_the_ring_is_told_all_the_rest(
     issuer: Issuer, gatehouse: CommandLine
 ) -> None:
@@ -342,12 +497,15 @@ def test_every_reason_has_a_step_and_words() -> None:
 def test_the_laptop_s_authorizer_is_set_as_the_template_sets_it() -> None:
     template = Template.read(TEMPLATE)
     known = {**names(template), "AuthServerApi": "api"}
-    environment = template.function("Authorizer", known).environment
-    said = laptop_environment(environment["ISSUER"], secret_name("IntrospectionCredentials"))
-    ours = {name: value for name, value in environment.items() if value}
-    assert said.items() <= ours.items()
-    # A table that is only used where proofs are taken, and a name for metrics.
-    assert set(ours) - set(said) == {"REPLAY_TABLE", "STACK_NAME"}
+    credentials = secret_name("IntrospectionCredentials")
+    for name in ("Authorizer", "SharedAuthorizer"):
+        environment = template.function(name, known).environment
+        shared = name == "SharedAuthorizer"
+        said = laptop_environment(environment["ISSUER"], credentials, shared=shared)
+        ours = {name: value for name, value in environment.items() if value}
+        assert said.items() <= ours.items()
+        # A table that is only used where proofs are taken, and a name for metrics.
+        assert set(ours) - set(said) <= {"REPLAY_TABLE", "STACK_NAME"}
 
 
 @pytest.mark.parametrize(

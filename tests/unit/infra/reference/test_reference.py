@@ -15,6 +15,7 @@ from infra.command_line.verdicts import in_words
 from infra.reference import errors_page, metrics_page, settings_page
 from infra.reference.__main__ import PAGES
 from infra.reference.sources import ROOT, template
+from infra.reference.variables import AUTHORIZERS, parameters_behind
 from tests.support.tokens import ISSUER
 
 SETTINGS = {
@@ -74,6 +75,30 @@ def test_the_example_of_another_issuer_is_accepted() -> None:
     text = example[1].replace("https://…", "https://other.example.com")
     (other,) = Settings.from_env({"ISSUER": ISSUER, "OTHER_ISSUERS": text}).other_issuers
     assert other.issuer == "https://other.example.com"
+
+
+def test_every_setting_of_the_authorizer_is_set_by_the_stack_or_listed_as_left_alone() -> None:
+    assert set(SETTINGS) - parameters_behind(AUTHORIZERS).keys() == settings_page.OF_ONES_OWN
+
+
+def test_every_setting_of_a_function_is_set_by_the_stack_or_is_the_laptops() -> None:
+    read = {
+        field.name.upper() for kind in settings_page.FUNCTIONS.values() for field in fields(kind)
+    }
+    given = parameters_behind(tuple(settings_page.FUNCTIONS)).keys()
+    assert read - given == settings_page.OF_THE_LAPTOP
+
+
+def test_parameters_are_named_that_become_a_variable_or_decide_about_it() -> None:
+    given = parameters_behind(AUTHORIZERS)
+    assert given["AUDIENCE"] == ("Audience",)
+    assert given["OTHER_ISSUERS"] == ("OtherIssuers",)
+    assert given["DENY_LIST_TABLE"] == ("CheckRevokedTokens",)
+    assert given["ISSUER"] == ("DomainName",)
+    assert given["API_RULES"] == ()
+    page = settings_page.write_page()
+    assert "| `SIMPLE_RESPONSE` | `false` | an authorizer of your own |" in page
+    assert "| `API_RULES` | none | the template |" in page
 
 
 def test_every_setting_of_a_function_has_a_meaning_and_no_meaning_is_left_over() -> None:
