@@ -6,8 +6,9 @@ export SAM_CLI_TELEMETRY = 0
 .PHONY: help run walkthrough storm test check lint types arrows template coverage screenshots bench costs docs reference strictness fuzz build reproducible deploy smoke remove format lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^##@ / { print "\n" substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+##@ Run
 run: .venv/laptop.stamp ## Start everything on this machine, show the walkthrough, stay up
 	@exec .venv/bin/python -m local.run
 
@@ -17,6 +18,7 @@ walkthrough: .venv/laptop.stamp ## Start everything, check every answer of the w
 storm: .venv/laptop.stamp ## Rotate the signing key in a storm of token requests
 	@.venv/bin/python -m local.storm
 
+##@ Test
 test: .venv/dev.stamp ## Run the tests
 	.venv/bin/python -m pytest -n auto --dist loadgroup
 
@@ -43,31 +45,16 @@ coverage: .venv/dev.stamp ## Part of check: the tests, and the branches that the
 	.venv/bin/coverage combine --quiet
 	.venv/bin/coverage report
 
-screenshots: .venv/dev.stamp ## Take the pictures of the console that the docs show
-	@.venv/bin/python -m tests.support.screenshots
-
-bench: .venv-bench/bench.stamp node-rivals ## Measure speed beside others, write docs/benchmarks.md (FULL=1: a million tokens)
-	.venv-bench/bin/python -m tests.benchmarks.run $(if $(FULL),--full)
-
-costs: .venv/dev.stamp ## Measure what an invocation uses, price it, write docs/cost.md and docs/scale.md
-	.venv/bin/python -m tests.benchmarks.usage
-	.venv/bin/python -m infra.costs.page
-	.venv/bin/python -m infra.scale.page
-
-reference: .venv/dev.stamp ## Write docs/reference from the code
-	@.venv/bin/python -m infra.reference
-
-docs: .venv-docs/docs.stamp ## Build the documentation's site in .gatehouse/site (LINKS=1: ask every outside link too)
-	@.venv-docs/bin/sphinx-build -q -W --keep-going -b dirhtml docs .gatehouse/site
-	@echo "Built .gatehouse/site. To read it: python3 -m http.server --bind 127.0.0.1 --directory .gatehouse/site"
-	$(if $(LINKS),.venv-docs/bin/sphinx-build -q -W --keep-going -b linkcheck docs .gatehouse/links)
+fuzz: .venv/dev.stamp ## Hold what we accept against PyJWT and joserfc (EXAMPLES=100000)
+	.venv/bin/python -m tests.strictness.fuzz --examples $(or $(EXAMPLES),100000)
 
 strictness: .venv-bench/bench.stamp node-rivals ## Show bad tokens to many verifiers, write docs/strictness.md
 	.venv-bench/bin/python -W ignore -m tests.strictness.report
 
-fuzz: .venv/dev.stamp ## Hold what we accept against PyJWT and joserfc (EXAMPLES=100000)
-	.venv/bin/python -m tests.strictness.fuzz --examples $(or $(EXAMPLES),100000)
+bench: .venv-bench/bench.stamp node-rivals ## Measure speed beside others, write docs/benchmarks.md (FULL=1: a million tokens)
+	.venv-bench/bin/python -m tests.benchmarks.run $(if $(FULL),--full)
 
+##@ Build and deploy
 # What the functions are built for. infra/Makefile and template.yaml have the same defaults.
 ARCHITECTURE ?= arm64
 RUNTIME ?= python3.13
@@ -98,6 +85,7 @@ smoke: .venv/laptop.stamp ## Play the walkthrough on a deployed stack (STACK=gat
 remove: .venv/laptop.stamp ## Delete a deployed stack and what outlives it, clients and keys (STACK=gatehouse-dev)
 	@.venv/bin/python -m infra.remove --stack $(STACK)
 
+##@ Maintain
 format: .venv/dev.stamp ## Format the code and mend what the linter can mend
 	.venv/bin/ruff format
 	.venv/bin/ruff check --fix
@@ -112,6 +100,22 @@ lock: .venv/dev.stamp ## Renew the lock files from requirements/*.in
 	  .venv/bin/uv pip compile --quiet --python-version 3.13 --python-platform aarch64-manylinux_2_28 --generate-hashes \
 	    --no-header --no-annotate -c requirements/laptop.txt --output-file $${part%.in}.txt $$part; \
 	done
+
+costs: .venv/dev.stamp ## Measure what an invocation uses, price it, write docs/cost.md and docs/scale.md
+	.venv/bin/python -m tests.benchmarks.usage
+	.venv/bin/python -m infra.costs.page
+	.venv/bin/python -m infra.scale.page
+
+reference: .venv/dev.stamp ## Write docs/reference from the code
+	@.venv/bin/python -m infra.reference
+
+docs: .venv-docs/docs.stamp ## Build the documentation's site in .gatehouse/site (LINKS=1: ask every outside link too)
+	@.venv-docs/bin/sphinx-build -q -W --keep-going -b dirhtml docs .gatehouse/site
+	@echo "Built .gatehouse/site. To read it: python3 -m http.server --bind 127.0.0.1 --directory .gatehouse/site"
+	$(if $(LINKS),.venv-docs/bin/sphinx-build -q -W --keep-going -b linkcheck docs .gatehouse/links)
+
+screenshots: .venv/dev.stamp ## Take the pictures of the console that the docs show
+	@.venv/bin/python -m tests.support.screenshots
 
 clean: ## Remove what was built and installed here
 	rm -rf .venv .venv-bench .venv-docs .venv-sam .venv-checkov tests/benchmarks/node/node_modules tests/local/node/node_modules .gatehouse .aws-sam .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis

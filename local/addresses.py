@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
 
 from infra.laptop_edition import API_STAGE, AUTH_STAGE, PORTS, url_host
 from local.errors import LaptopError
@@ -20,6 +21,7 @@ Service = Literal["auth_server", "guarded_api"]
 
 _CONSOLE = "GATEHOUSE_CONSOLE_PORT"
 _LAST_PORT = 65_535
+_REAL = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 
 
 class AddressError(LaptopError):
@@ -53,7 +55,8 @@ class Addresses:
         GATEHOUSE_CONSOLE_PORT may be `off`, for no console.
 
         Raises:
-            AddressError: a port is not a number from 1 to 65535, or two services share one.
+            AddressError: a port is not a number from 1 to 65535, or two services share one, or the
+                endpoint is AWS's own.
         """
         console = environ.get(_CONSOLE) != "off"
         if not console:
@@ -80,7 +83,7 @@ class Addresses:
             mtls_api_port=ports["GATEHOUSE_MTLS_API_PORT"],
             console_port=ports["GATEHOUSE_CONSOLE_PORT"],
             console=console,
-            aws_endpoint=environ.get("AWS_ENDPOINT_URL") or None,
+            aws_endpoint=_endpoint(environ.get("AWS_ENDPOINT_URL")),
             pinned=frozenset(pinned),
         )
         needed = addresses.ports()
@@ -159,6 +162,14 @@ class Addresses:
     def aws_url(self) -> str:
         """The endpoint that plays AWS: AWS_ENDPOINT_URL, or moto on its port."""
         return self.aws_endpoint or f"http://localhost:{self.aws_port}"
+
+
+def _endpoint(url: str | None) -> str | None:
+    if url and (urlsplit(url).hostname or "").endswith(_REAL):
+        raise AddressError(
+            "AWS_ENDPOINT_URL leads to AWS itself, which the laptop edition leaves alone: unset it."
+        )
+    return url or None
 
 
 def _port(name: str, text: str | None, default: int) -> int:

@@ -1,11 +1,13 @@
 """The laptop's AWS: one moto server, provisioned from template.yaml.
 
-It is a process of its own, `python -m local.aws`. `make run` starts it; an API started by hand
-starts it when none is there.
+It is a process of its own, `python -m local.aws`. `make run` starts it, and it ends with that. An
+API started by hand uses the one that is there and starts one when none is; such a one ends with the
+last API that uses it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
@@ -19,18 +21,19 @@ from typing import TYPE_CHECKING
 from local.addresses import Addresses
 from local.environment import use_local_aws
 from local.errors import LaptopError
+from local.followers import Answer, Followers, follow
 from local.gateway.template import Template
 from local.provisioning import is_provisioned, names, provision
-from local.supervisor import SUPERVISED, end_with_parent, is_alive
+from local.supervisor import SUPERVISED, end_with_parent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-__all__ = ["TEMPLATE", "ensure"]
+__all__ = ["TEMPLATE", "ensure", "watch"]
 
-PROVISION_SECONDS = 15.0
+START_SECONDS = 30.0
 FOLLOWED = "GATEHOUSE_FOLLOWED"
-"""Names the process with whose end moto ends."""
+"""Names the first process that moto serves."""
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = ROOT / "template.yaml"
@@ -41,32 +44,64 @@ def ensure(addresses: Addresses, template: Template) -> Mapping[str, str]:
     """Make sure that the laptop's AWS is there; return its names by logical id.
 
     With AWS_ENDPOINT_URL set, whoever set it runs it. Otherwise a moto that already listens on the
-    AWS port is used, and where none does, one starts that ends with `chalice local`.
+    AWS port is used, and where none does, one starts.
+
+    Raises:
+        LaptopError: something else listens there, or moto does not come up.
     """
     if addresses.aws_endpoint is None:
-        if not _is_listening(addresses):
-            _start_beside_chalice(addresses)
-        _wait_until_provisioned(addresses, template)
+        _join(addresses.aws_port)
+        _wait_until_provisioned(template)
     return names(template)
 
 
-def _start_beside_chalice(addresses: Addresses) -> None:
-    """Start moto as a process of its own, so that a reload of the code loses no keys."""
-    is_reloaded = "CHALICE_WORKER" in os.environ
-    environ = dict(os.environ)
+def _join(port: int) -> None:
+    """Be one of those that moto serves, and start it when it is not there."""
+    # A reload of the code must lose no keys: chalice's parent process is the one that stays.
+    process = os.getppid() if "CHALICE_WORKER" in os.environ else os.getpid()
+    started: subprocess.Popen[bytes] | None = None
+    deadline = time.monotonic() + START_SECONDS
+    while (answer := follow(port, process)) is not Answer.YES:
+        if answer is Answer.STRANGER or time.monotonic() > deadline:
+            raise LaptopError(
+                f"What listens on port {port} is no AWS that Gatehouse started: "
+                "end it, or choose another port with GATEHOUSE_AWS_PORT."
+            )
+        if answer is Answer.NOBODY and (started is None or started.poll() is not None):
+            started = _start(port, process)
+        time.sleep(0.1)
+
+
+def _start(port: int, process: int) -> subprocess.Popen[bytes]:
+    """Start moto as a process of its own that serves `process`.
+
+    A Ctrl-C in this terminal does not reach it, for an API in another one may use it too.
+    """
+    environ = {**os.environ, "GATEHOUSE_AWS_PORT": str(port), FOLLOWED: str(process)}
     environ.pop(SUPERVISED, None)
-    environ["GATEHOUSE_AWS_PORT"] = str(addresses.aws_port)
-    environ[FOLLOWED] = str(os.getppid() if is_reloaded else os.getpid())
-    subprocess.Popen([sys.executable, "-m", "local.aws"], cwd=ROOT, env=environ)
+    command = [sys.executable, "-m", "local.aws"]
+    return subprocess.Popen(command, cwd=ROOT, env=environ, start_new_session=True)
 
 
-def _is_listening(addresses: Addresses) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", addresses.aws_port)) == 0
+def watch(addresses: Addresses, on_end: Callable[[], None]) -> None:
+    """Call `on_end`, from a thread, when the moto that `ensure` found or started has ended.
+
+    A connection on which nothing is ever said tells: the system closes it with the process.
+    """
+
+    def hold() -> None:
+        with contextlib.suppress(OSError), _connect(addresses.aws_port) as held:
+            held.recv(1)
+        on_end()
+
+    threading.Thread(target=hold, name="AWS", daemon=True).start()
 
 
-def start(addresses: Addresses, template: Template) -> None:
+def _connect(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port))
+
+
+def start(addresses: Addresses, template: Template, followers: Followers) -> None:
     """Start moto inside this process and provision it.
 
     Raises:
@@ -88,7 +123,7 @@ def start(addresses: Addresses, template: Template) -> None:
     server = make_server(
         "127.0.0.1",
         addresses.aws_port,
-        DomainDispatcherApplication(create_backend_app),
+        followers.in_front_of(DomainDispatcherApplication(create_backend_app)),
         threaded=True,
         fd=listener.detach(),
     )
@@ -97,31 +132,28 @@ def start(addresses: Addresses, template: Template) -> None:
     provision(template)
 
 
-def _wait_until_provisioned(addresses: Addresses, template: Template) -> None:
-    deadline = time.monotonic() + PROVISION_SECONDS
+def _wait_until_provisioned(template: Template) -> None:
+    deadline = time.monotonic() + START_SECONDS
     while not is_provisioned(template):
         if time.monotonic() > deadline:
-            raise LaptopError(
-                f"What listens on port {addresses.aws_port} is no AWS that Gatehouse started: "
-                "end it, or choose another port with GATEHOUSE_AWS_PORT."
-            )
+            raise LaptopError("AWS (moto) has come up, but without what template.yaml declares.")
         time.sleep(0.1)
 
 
 def main() -> int:
-    """Run moto until the process that wants it is gone."""
+    """Run moto until nobody is left who wants it."""
     if os.environ.get(SUPERVISED):
         end_with_parent()
-    followed = int(os.environ.get(FOLLOWED, os.getppid()))
+    followers = Followers(int(os.environ.get(FOLLOWED, os.getppid())))
     addresses = Addresses.from_env(os.environ)
     try:
-        start(addresses, Template.read(TEMPLATE))
+        start(addresses, Template.read(TEMPLATE), followers)
     except OSError as error:
         # Two that are started by hand at once may both try: who comes first serves both.
         print(f"moto cannot use port {addresses.aws_port}: {error.strerror}.", file=sys.stderr)
         return 1
-    while is_alive(followed):
-        time.sleep(0.5)
+    while followers.remain():
+        time.sleep(0.1)
     return 0
 
 

@@ -20,13 +20,18 @@ class SetupError(Exception):
 
 
 def create_environment(directory: Path) -> Path:
-    """Return the environment's interpreter, creating the environment when it is missing."""
+    """Return the environment's interpreter, creating the environment when it is missing.
+
+    One without pip was interrupted while it was made, and is made anew.
+    """
     python = directory / "bin" / "python"
-    if not python.exists():
+    if not (directory / "bin" / "pip").exists():
         print(f"Creating the virtual environment {directory} …", flush=True)
         try:
-            venv.create(directory, with_pip=True)
-        except (OSError, subprocess.CalledProcessError) as error:
+            venv.create(directory, with_pip=True, clear=True)
+        except OSError as error:
+            raise SetupError(f"Python could not create {directory}: {error.strerror}.") from error
+        except subprocess.CalledProcessError as error:
             raise SetupError(
                 f"Python could not create {directory}: its venv and ensurepip modules are needed "
                 "(on Debian and Ubuntu: the package python3-venv)."
@@ -102,6 +107,9 @@ def main(arguments: list[str]) -> int:
         add_repository(python)
     except SetupError as error:
         print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped before everything was installed; the next make goes on.", file=sys.stderr)
         return 1
     return 0
 

@@ -2,15 +2,13 @@
 
 `chalice local` loads an app, asks `chalice.local` for a server, and serves. The app here is a
 `Chalice` that knows the template's routes (so that chalice's own tools see them) and answers
-through the gateway core; the server is ours, because chalice's loses duplicate headers, chunked
-bodies and unknown routes, and makes every kept connection wait for a delayed acknowledgement.
+through the gateway core. The server is ours, too: `local/chalice_server.py`.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -20,8 +18,8 @@ import chalice.local
 from chalice.app import Chalice
 
 from functions.shared.authentication.public_addresses import ON_LOOPBACK
-from local import reloading
 from local.addresses import MUTUAL_TLS, Addresses, Service
+from local.chalice_server import GatewayServer, end_process
 from local.console.backstage import BACKSTAGE, Backstage, socket_of
 from local.environment import use_local_aws
 from local.errors import LaptopError
@@ -30,10 +28,6 @@ from local.gateway.invocation import InProcessLambda
 from local.gateway.messages import Request, Response
 from local.gateway.model import AnyMethod
 from local.gateway.template import Template, TemplateError
-from local.http_server import Server
-from local.supervisor import SUPERVISED, end_with_parent
-from local.whole_lines import print_whole_lines
-from local.workers import fork_workers, how_many, may_fork, shares
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, MutableMapping
@@ -130,6 +124,17 @@ class GatewayApp(Chalice):
         self._backstage = Backstage.build(sandboxes, self.environ, self._gateway_of)
         return self._backstage.watched
 
+    def follow_aws(self, addresses: Addresses) -> None:
+        """End this process when the AWS that it has found or started by itself is gone.
+
+        There is a thread more afterwards.
+        """
+        if self._provision is None and addresses.aws_endpoint is None:
+            from local import aws  # noqa: PLC0415 - as in `_provision`
+
+            sentence = "AWS (moto) has ended, and all that was in it is gone: start this again."
+            aws.watch(addresses, lambda: self.give_up(sentence))
+
     def let_console_in(self, worker: int) -> None:
         """Let the console look into this process, which is one of those that serve this API.
 
@@ -164,66 +169,6 @@ class GatewayApp(Chalice):
             "multiValueHeaders": headers,
             "body": response.body.decode("utf-8", "replace"),
         }
-
-
-class GatewayServer(chalice.local.LocalDevServer):
-    """What `chalice local` serves with: our server instead of chalice's."""
-
-    def __init__(self, app_object: GatewayApp, config: object, host: str, port: int) -> None:  # noqa: ARG002 - chalice's signature
-        self.app_object = app_object
-        self.host = host
-        self.port = port
-        print_whole_lines()
-        log = None if app_object.environ.get("GATEHOUSE_QUIET") else _say
-        try:
-            self.server = Server(host, port, log=log)
-        except OSError as error:
-            app_object.give_up(f"Port {port} on {host} cannot be used: {error.strerror}.")
-        try:
-            addresses = Addresses.from_env(app_object.environ)
-            workers = how_many(app_object.environ)
-            app_object.open(addresses.serving(app_object.service, host, self.server.port))
-        except (LaptopError, TemplateError) as error:
-            self.server.server_close()
-            in_template = isinstance(error, TemplateError)
-            app_object.give_up(f"template.yaml: {error}." if in_template else str(error))
-        self.server.open(app_object)
-        if app_object.service == "auth_server" and workers > 1 and may_fork():
-            self._fork_workers(workers, app_object)
-        app_object.let_console_in(0)
-        if app_object.environ.get(MUTUAL_TLS):
-            _open_mutual_tls(app_object, host, addresses.mtls_port(app_object.service))
-        if app_object.environ.get(SUPERVISED):
-            end_with_parent()
-        if app_object.environ.get("CHALICE_WORKER"):
-            reloading.watch(ROOT, reloading.restart_chalice, reloading.end)
-
-    def _fork_workers(self, workers: int, app: GatewayApp) -> None:
-        """Share the work among the cores; the guarded API stays one process and caches once."""
-        share_of = shares(workers)
-
-        def serve(own: int) -> None:
-            self.server.share = share_of[own]
-            app.let_console_in(own)
-            self.server.serve_forever()
-
-        self.server.share = share_of[0]
-        fork_workers(workers, serve, _end_with_worker)
-
-
-def _open_mutual_tls(app: GatewayApp, host: str, port: int) -> None:
-    """Serve the application a second time, as a custom domain with mutual TLS does."""
-    # Imported here because plain HTTP does without the libraries that make certificates.
-    from local.certificates import LaptopCertificates  # noqa: PLC0415
-
-    context = LaptopCertificates.ensure().server_context()
-    log = None if app.environ.get("GATEHOUSE_QUIET") else _say
-    try:
-        server = Server(host, port, log=log, tls=context)
-    except OSError as error:
-        app.give_up(f"Port {port} on {host} cannot be used: {error.strerror}.")
-    server.open(app)
-    threading.Thread(target=server.serve_forever, name="mutual TLS", daemon=True).start()
 
 
 def host_documents(api: Api) -> frozenset[str]:
@@ -279,17 +224,3 @@ def _request(event: Mapping[str, Any]) -> Request:
         body=body.encode() if isinstance(body, str) else body,
         source_ip=context["identity"]["sourceIp"],
     )
-
-
-def _end_with_worker() -> None:
-    end_process("A worker process of the auth server ended unexpectedly.")
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-
-
-def end_process(sentence: str) -> NoReturn:
-    """Say why and end the process, also from the thread in which chalice's reloader serves."""
-    print(sentence, file=sys.stderr, flush=True)
-    os._exit(1)

@@ -21,11 +21,12 @@ CUSTOMER_API = "https://customer.example"
 _METHODS = frozenset({"client_secret_basic", "client_secret_post"})
 
 
-def demo_clients() -> list[Client]:
+def demo_clients(*resources: str) -> list[Client]:
     """The two clients of the walkthrough (one gets JWTs, the other opaque tokens), and three more.
 
-    `service-client-api` gets at+jwt tokens for either API; `service-client-dpop`'s are bound to a
-    key; `customer-service` is the customer API itself, which calls the country API in its turn.
+    `service-client-api` gets at+jwt tokens for either API, and for `resources`;
+    `service-client-dpop`'s are bound to a key; `customer-service` is the customer API itself, which
+    calls the country API in its turn.
     """
     return [
         _demo_client("service-client-jwt", token_format=TokenFormat.JWT),
@@ -34,7 +35,7 @@ def demo_clients() -> list[Client]:
             "service-client-api",
             token_profile=TokenProfile.AT_JWT,
             audience=(COUNTRY_API,),
-            allowed_resources=frozenset({CUSTOMER_API}),
+            allowed_resources=frozenset({CUSTOMER_API, *resources}),
             default_scopes=("country.read",),
             token_lifetime=600,
         ),

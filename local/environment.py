@@ -18,15 +18,11 @@ __all__ = ["use_local_aws"]
 def use_local_aws(environ: MutableMapping[str, str], addresses: Addresses) -> None:
     """Point every AWS SDK that reads `environ` at the laptop's AWS, with credentials of no worth.
 
-    A developer's own credentials, profiles and per-service endpoints are taken out of reach, so
-    that nothing here can touch a real account by accident.
+    Whatever a developer has set for AWS (credentials, profiles, endpoints) is taken out of reach,
+    so that nothing here can touch a real account by accident.
     """
-    for name in [name for name in environ if name.startswith("AWS_ENDPOINT_URL_")]:
+    for name in [name for name in environ if name.startswith("AWS_")]:
         del environ[name]
-    for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_ROLE_ARN",
-                 "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-                 "AWS_CONTAINER_CREDENTIALS_FULL_URI"):  # fmt: skip
-        environ.pop(name, None)
     environ.update(
         {
             "AWS_ENDPOINT_URL": addresses.aws_url,

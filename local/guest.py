@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from local.gateway.model import Api, Function
 
 EXPORTS = ("Issuer", "JwksUri", "AuthorizerArn", "AuthorizerInvocationUri", "ApiRulesPath")
+_LAST_PORT = 65_535
 _SHARED = "SharedAuthorizer"
 _PARAMETER = "AWS::SSM::Parameter"
 _APIS = ("AWS::Serverless::Api", "AWS::ApiGatewayV2::Api")
@@ -115,24 +116,58 @@ def gateway(stack: GuestStack, environ: MutableMapping[str, str]) -> Gateway:
     return Gateway(stack.api(), sandboxes)
 
 
+def listening(host: str, port: int) -> Server:
+    """Return a server that has its port.
+
+    Raises:
+        LaptopError: it cannot have it.
+    """
+    try:
+        return Server(host, port)
+    except OSError as error:
+        raise LaptopError(
+            f"Cannot listen on {host}:{port} ({error.strerror}): end what uses it, or choose "
+            "another port with --port."
+        ) from error
+
+
+def port_number(text: str) -> int:
+    """Read a port; 0 stands for any that is free."""
+    if not (text.isascii() and text.isdigit() and int(text[:6]) <= _LAST_PORT):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port number")
+    return int(text)
+
+
+def name_and_value(text: str) -> tuple[str, str]:
+    """Take a parameter apart."""
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value
+
+
 def main(arguments: Sequence[str]) -> int:
     """Serve until interrupted; return 1 when that is not possible."""
     parser = argparse.ArgumentParser(prog="local.guest", description=__doc__.partition("\n")[0])
     parser.add_argument("template", type=Path)
-    parser.add_argument("--port", type=int, default=8101)
-    parser.add_argument("--parameter", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--port", type=port_number, default=8101)
+    parser.add_argument(
+        "--parameter", type=name_and_value, action="append", default=[], metavar="NAME=VALUE"
+    )
     given = parser.parse_args(arguments)
     try:
         addresses = Addresses.from_env(os.environ)
         use_local_aws(os.environ, addresses)
-        parameters = dict(each.split("=", 1) for each in given.parameter)
-        stack = GuestStack(given.template, addresses, parameters)
-        server = Server(addresses.host, given.port)
+        stack = GuestStack(given.template, addresses, dict(given.parameter))
+        server = listening(addresses.host, given.port)
         server.open(gateway(stack, os.environ))
     except EndpointConnectionError as error:
         print(f"{error} Is 'make run' up, on the same ports?", file=sys.stderr)
         return 1
-    except (LaptopError, TemplateError, OSError, ClientError, BotoCoreError) as error:
+    except LaptopError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except (TemplateError, OSError, ClientError, BotoCoreError) as error:
         print(f"{given.template} cannot be played: {error}", file=sys.stderr)
         return 1
     if isinstance(sys.stdout, TextIOWrapper):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -16,6 +17,7 @@ from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.runtime.clock import SYSTEM_CLOCK
 from functions.shared.runtime.secret_store import SecretsManagerStore
 from infra.laptop_edition import key_alias, secret_name, table_name
+from local.addresses import Addresses
 from local.demo_clients import authorizer_client, demo_clients
 from local.keyed_clients import keyed_clients
 from local.place import LAPTOP
@@ -139,7 +141,9 @@ def provision(template: Template) -> None:
     clients = DynamoDbClients(dynamodb, known["ClientsTable"])
     credentials = secrets.get_secret_value(SecretId=known["IntrospectionCredentials"])
     secret = json.loads(credentials["SecretString"])["client_secret"]
-    for client in [*demo_clients(), *keyed_clients(), authorizer_client(secret)]:
+    # By the name that the guarded API publishes (RFC 9728), a client may ask for it, too.
+    published = Addresses.from_env(os.environ).guarded_api
+    for client in [*demo_clients(published), *keyed_clients(), authorizer_client(secret)]:
         clients.put(client)
     # Last: who finds a key set published may rely on everything else.
     _make_first_key(template, secrets, kms)

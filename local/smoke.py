@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Stack:
-    """What the smoke test has to know of a stack: two addresses and two names."""
+    """What the smoke test has to know of a stack: two addresses and two names.
+
+    The guarded API's is empty where the stack has no sample API.
+    """
 
     issuer: str
     guarded_api: str
@@ -54,7 +57,7 @@ class Stack:
         }
         return cls(
             issuer=outputs["Issuer"],
-            guarded_api=outputs["GuardedApiUrl"],
+            guarded_api=outputs.get("GuardedApiUrl", ""),
             clients_table=names["ClientsTable"],
             introspection_credentials=names["IntrospectionCredentials"],
         )
@@ -134,7 +137,8 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     for failure in failures:
         print(f"Not as told: {failure}", file=sys.stderr)
-    print("\nThe walkthrough " + ("failed." if failures else "holds."))
+    part = "" if stack.guarded_api else ", as far as it goes without the sample API,"
+    print(f"\nThe walkthrough{part} " + ("failed." if failures else "holds."))
     return 1 if failures else 0
 
 

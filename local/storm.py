@@ -30,12 +30,13 @@ from functions.shared.keys.key_ring import KeyRing
 from functions.shared.keys.warm_key_ring import WARM_SECONDS
 from functions.shared.runtime.secret_store import SecretsManagerStore
 from local.addresses import Addresses
+from local.at_the_terminal import at_the_terminal
 from local.aws import TEMPLATE
 from local.environment import use_local_aws
-from local.errors import LaptopError
+from local.free_ports import refuse_taken_ports, without_taken_mutual_tls
 from local.gateway.template import Template
 from local.provisioning import names
-from local.run import LOGS, refuse_taken_ports, start_everything, without_taken_mutual_tls
+from local.starting import LOGS, start_everything
 from local.supervisor import Supervisor
 from local.walkthrough import Actors, Request, send
 
@@ -139,7 +140,7 @@ def run(seconds: int, clients: int, pause: float) -> int:
     with Supervisor(LOGS / str(addresses.auth_port)) as supervisor:
         start_everything(supervisor, addresses)
         storm = Storm(addresses, time.time() + seconds, pause)
-        threads = [threading.Thread(target=storm.blow) for _ in range(clients)]
+        threads = [threading.Thread(target=storm.blow, daemon=True) for _ in range(clients)]
         for thread in threads:
             thread.start()
         time.sleep(2)
@@ -177,12 +178,8 @@ def main() -> int:
     given = parser.parse_args()
     if given.seconds < SHORTEST or given.clients < 1:
         parser.error(f"a storm needs {SHORTEST} seconds and a client at least")
-    try:
-        return run(given.seconds, given.clients, given.pause)
-    except LaptopError as error:
-        print(error, file=sys.stderr)
-        return 1
+    return run(given.seconds, given.clients, given.pause)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(at_the_terminal(main))

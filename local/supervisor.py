@@ -11,13 +11,14 @@ import sys
 import threading
 import time
 from collections import deque
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from local.at_the_terminal import ENDING
 from local.errors import LaptopError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
 SUPERVISED = "GATEHOUSE_SUPERVISED"
 """Set in the environment of a child that is to end with its parent."""
@@ -32,12 +33,20 @@ class Child:
     """One running process; its output goes to a log file and, when asked for, to the terminal."""
 
     def __init__(
-        self, name: str, command: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: Path
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        log: Path,
+        echo: bool,
     ) -> None:
         self.name = name
-        self.echo = False
+        self.echo = echo
         self.last_lines: deque[str] = deque(maxlen=LAST_LINES)
-        self._log = log
+        self._path_of_log = log
+        self._log = log.open("wb", buffering=0)
         # The child holds the reading end of this pipe as its standard input and ends when it
         # closes: so it cannot outlive us, not even when we are killed. A process group of its
         # own keeps a Ctrl-C away from it, so that the order of the ending is ours to choose.
@@ -56,14 +65,16 @@ class Child:
     def _read_output(self) -> None:
         output = self.process.stdout
         assert isinstance(output, io.BufferedReader)  # noqa: S101  what PIPE promises
-        with output, self._log.open("w", encoding="utf-8") as log:
+        with output, self._log:
             for lines in _gathered(output):
                 self.last_lines.extend(lines)
-                log.writelines(lines)
-                log.flush()
+                # On a full disk the child must not lose its reader, nor behind a closed terminal.
+                with contextlib.suppress(OSError):
+                    self._log.write("".join(lines).encode())
                 if self.echo:
-                    sys.stdout.write("".join(f"{self.name:>11} │ {line}" for line in lines))
-                    sys.stdout.flush()
+                    with contextlib.suppress(OSError):
+                        sys.stdout.write("".join(f"{self.name:>11} │ {line}" for line in lines))
+                        sys.stdout.flush()
 
     def release(self) -> None:
         """Let go of a process that has ended."""
@@ -74,10 +85,10 @@ class Child:
         """Say in one sentence that this process ended, below its last lines."""
         self._reader.join(timeout=1)
         last = "".join(f"    {line}" for line in self.last_lines)
+        printed = f"The {self.name} process printed last:\n{last}" if last else ""
         return (
-            f"The {self.name} process printed last:\n{last}"
-            f"The {self.name} process ended unexpectedly (exit code {self.process.returncode}); "
-            f"its whole log is {self._log}."
+            f"{printed}The {self.name} process ended unexpectedly "
+            f"(exit code {self.process.returncode}); its whole log is {self._path_of_log}."
         )
 
 
@@ -101,12 +112,30 @@ def _text(line: bytes) -> str:
     return line.decode("utf-8", "replace") + "\n"
 
 
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Hold a Ctrl-C, and what else says the same, back until the block is left.
+
+    A child that has started and is not known yet would be left behind.
+    """
+    held: list[int] = []
+    handlers = {signum: signal.signal(signum, lambda *_: held.append(1)) for signum in ENDING}
+    try:
+        yield
+    finally:
+        for signum, handler in handlers.items():
+            signal.signal(signum, handler)
+        if held:
+            raise KeyboardInterrupt
+
+
 class Supervisor:
     """The children of one run. Use it as a context manager: leaving it ends them all."""
 
     def __init__(self, logs: Path) -> None:
         self._logs = logs
         self._children: list[Child] = []
+        self._echo = False
         logs.mkdir(parents=True, exist_ok=True)
 
     def __enter__(self) -> Self:
@@ -120,7 +149,9 @@ class Supervisor:
     ) -> None:
         """Start one child; `name` names its log file and stands before its lines."""
         log = self._logs / f"{name.replace(' ', '-')}.log"
-        self._children.append(Child(name, command, cwd=cwd, env=env, log=log))
+        with undisturbed():
+            child = Child(name, command, cwd=cwd, env=env, log=log, echo=self._echo)
+            self._children.append(child)
 
     def check(self) -> None:
         """Raise LaptopError when a child has ended: nothing here ends by itself."""
@@ -138,7 +169,8 @@ class Supervisor:
             time.sleep(0.05)
 
     def echo(self) -> None:
-        """From now on, show what the children print."""
+        """From now on, show what the children print, those to come included."""
+        self._echo = True
         for child in self._children:
             child.echo = True
 
@@ -150,6 +182,10 @@ class Supervisor:
 
     def stop(self) -> None:
         """End every child: ask first, insist after a grace period."""
+        with undisturbed():
+            self._stop()
+
+    def _stop(self) -> None:
         for signum in (signal.SIGTERM, signal.SIGKILL):
             for child in self._children:
                 with contextlib.suppress(ProcessLookupError):
@@ -163,12 +199,20 @@ class Supervisor:
 
 
 def is_alive(pid: int) -> bool:
-    """Tell whether a process of ours still exists."""
+    """Tell whether a process of ours is running."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    return True
+    return not _has_ended(pid)
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether all that is left of a process is its exit code, which nobody has asked for yet."""
+    with contextlib.suppress(OSError):  # where there is no /proc
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        return status.rpartition(")")[2].split()[0] == "Z"
+    return False
 
 
 def end_with_parent() -> None:

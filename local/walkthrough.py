@@ -25,11 +25,15 @@ Check = tuple[str, bool]
 
 @dataclass(frozen=True)
 class Request:
-    """One HTTP request; a `form` makes it a POST of application/x-www-form-urlencoded."""
+    """One HTTP request; a `form` makes it a POST of application/x-www-form-urlencoded.
+
+    `user` is a name and a password for HTTP Basic authentication, with a colon between them.
+    """
 
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
     form: Mapping[str, str] | None = None
+    user: str | None = field(default=None, repr=False)
 
     @property
     def method(self) -> str:
@@ -39,6 +43,8 @@ class Request:
     def as_curl(self) -> list[str]:
         """Return the curl command that sends this request, one argument group a line."""
         lines = [f"curl -i --request {self.method} {shlex.quote(self.url)}"]
+        if self.user is not None:
+            lines.append(f"--user {shlex.quote(self.user)}")
         lines += [f"--header {_quote(f'{name}: {value}')}" for name, value in self.headers.items()]
         fields = self.form or {}
         lines += [f"--data-urlencode {_quote(f'{name}={value}')}" for name, value in fields.items()]
@@ -63,6 +69,8 @@ def send(request: Request) -> Answer:
     connection = connect(address.hostname or "", address.port, timeout=30)
     headers = dict(request.headers)
     body = None
+    if request.user is not None:
+        headers["Authorization"] = f"Basic {base64.b64encode(request.user.encode()).decode()}"
     if request.form is not None:
         headers["Content-Type"] = "application/x-www-form-urlencoded"
         body = urlencode(request.form)
@@ -84,7 +92,7 @@ class Places(Protocol):
 
     @property
     def guarded_api(self) -> str:
-        """The guarded API's address."""
+        """The guarded API's address, empty where there is none."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +123,7 @@ class Walkthrough:
         self._token_url = f"{addresses.issuer}/oauth2/token"
         self._jwks_url = f"{addresses.issuer}/oauth2/jwks"
         self._introspect_url = f"{addresses.issuer}/oauth2/introspect"
+        self._has_api = bool(addresses.guarded_api)
         self._country_url = f"{addresses.guarded_api}/country/code/AUS"
         self._issuer = addresses.issuer
         self._write = write
@@ -122,24 +131,29 @@ class Walkthrough:
         self.failures: list[str] = []
 
     def run(self) -> None:
-        """Show every step; what did not come out as told is in `failures` afterwards."""
-        for number, (title, step) in enumerate(self._steps(), start=1):
+        """Show every step; what did not come out as told is in `failures` afterwards.
+
+        Without a guarded API these are the steps at the authorization server alone.
+        """
+        steps = [(title, step) for at_api, title, step in self._steps() if self._has_api >= at_api]
+        for number, (title, step) in enumerate(steps, start=1):
             self._write(f"\n{number}. {title}")
             for text, holds in _until_broken(step()):
                 self._write(f"   {'✓' if holds else '✗ NOT SO:'} {text}")
                 if not holds:
                     self.failures.append(f"step {number}: {text}")
 
-    def _steps(self) -> Iterator[tuple[str, Callable[[], Iterator[Check]]]]:
-        yield "Without a token the guarded API refuses", self._refuse_without_token
-        yield "A client gets a token with its credentials (RFC 6749, 4.4)", self._get_jwt
-        yield "The token opens the guarded API", self._use_jwt
-        yield "The key set with which the authorizer checked it", self._read_key_set
-        yield "A token without the scope is not enough", self._use_wrong_scope
-        yield "A forged token is nothing at all", self._use_forged
-        yield "A second client gets an opaque token", self._get_opaque
-        yield "Introspection says what it stands for (RFC 7662)", self._introspect
-        yield "The opaque token opens the same door", self._use_opaque
+    def _steps(self) -> Iterator[tuple[bool, str, Callable[[], Iterator[Check]]]]:
+        """Yield whether a step needs the guarded API, its title, and what it does."""
+        yield True, "Without a token the guarded API refuses", self._refuse_without_token
+        yield False, "A client gets a token with its credentials (RFC 6749, 4.4)", self._get_jwt
+        yield True, "The token opens the guarded API", self._use_jwt
+        yield False, "The key set with which the authorizer checks it", self._read_key_set
+        yield True, "A token without the scope is not enough", self._use_wrong_scope
+        yield True, "A forged token is nothing at all", self._use_forged
+        yield False, "A second client gets an opaque token", self._get_opaque
+        yield False, "Introspection says what it stands for (RFC 7662)", self._introspect
+        yield True, "The opaque token opens the same door", self._use_opaque
 
     def _refuse_without_token(self) -> Iterator[Check]:
         answer = self._show(Request(self._country_url))
@@ -205,9 +219,8 @@ class Walkthrough:
 
     def _introspect(self) -> Iterator[Check]:
         client_id = self._actors.opaque_client
-        credentials = f"{client_id}:{self._actors.secrets[client_id]}"
-        basic = {"Authorization": f"Basic {base64.b64encode(credentials.encode()).decode()}"}
-        request = Request(self._introspect_url, basic, {"token": self._token})
+        user = f"{client_id}:{self._actors.secrets[client_id]}"
+        request = Request(self._introspect_url, form={"token": self._token}, user=user)
         answer = self._show(request)
         yield "200", answer.status == http.client.OK
         yield "active", answer.body["active"] is True

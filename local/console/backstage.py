@@ -7,11 +7,13 @@ a browser or a neighbour on the network could reach. One question and one answer
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import time
 from multiprocessing.connection import Client, Listener
 from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
 from typing import TYPE_CHECKING, Any
 
 from local.console.recording import FunctionOutput, RecordedInvoke, Recorder
@@ -25,10 +27,20 @@ if TYPE_CHECKING:
     from local.gateway.invocation import InProcessLambda, Invoke
     from local.gateway.messages import Request
 
-__all__ = ["BACKSTAGE", "Backstage", "WatchedGateway", "ask", "socket_of", "sockets_of"]
+__all__ = [
+    "BACKSTAGE",
+    "Backstage",
+    "WatchedGateway",
+    "ask",
+    "new_folder",
+    "socket_of",
+    "sockets_of",
+]
 
 BACKSTAGE = "GATEHOUSE_BACKSTAGE"
 """Names the folder of the sockets. Set for processes that the console may look into."""
+
+_LONGEST_PARENT = 60
 
 # Of these the answer may be shown: the key set is public, and what introspection says is no secret.
 _SHOWN = ("/oauth2/jwks", "/oauth2/introspect")
@@ -137,6 +149,13 @@ class Backstage:
         """Forget every policy, as `aws apigateway flush-stage-authorizers-cache` does."""
         self.watched.gateway.flush_authorizers_cache()
         return {}
+
+
+def new_folder() -> TemporaryDirectory[str]:
+    """Make a folder for the sockets, whose paths may have 104 bytes everywhere (unix(7))."""
+    usual = gettempdir()
+    is_short = len(os.fsencode(usual)) <= _LONGEST_PARENT
+    return TemporaryDirectory(prefix="gatehouse-", dir=usual if is_short else "/tmp")  # noqa: S108 - what is made in it has a name of its own, and is for this user only
 
 
 def socket_of(folder: Path | str, service: str, worker: int) -> str:

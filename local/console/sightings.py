@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from local.console.recording import credential_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
 __all__ = ["Sightings", "decision_line"]
 
@@ -95,6 +95,6 @@ def _is_fetch(exchange: Record) -> bool:
     )
 
 
-def _last(records: Any) -> Record | None:  # noqa: ANN401
-    found: Sequence[Record] = list(records)
+def _last(records: Iterable[Record]) -> Record | None:
+    found = list(records)
     return found[-1] if found else None

@@ -40,6 +40,7 @@ _HARMLESS = {
     "AWS::ApiGateway::DomainName",
     "AWS::ApiGatewayV2::ApiMapping",
     "AWS::ApiGatewayV2::DomainName",
+    "AWS::ApiGatewayV2::RouteResponse",  # of WebSocket APIs, which are not played at all
 }
 _DEFAULT_TIMEOUT = 3
 _DEFAULT_MEMORY = 128

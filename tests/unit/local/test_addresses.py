@@ -86,6 +86,13 @@ def test_an_address_that_was_set_holds_whatever_is_listened_on() -> None:
     assert pinned.serving("guarded_api", "127.0.0.1", 9000).api_port == 8443
 
 
+@pytest.mark.parametrize("host", ["dynamodb.eu-west-1.amazonaws.com", "sts.eu-west-1.api.aws"])
+def test_aws_itself_cannot_play_aws(host: str) -> None:
+    with pytest.raises(AddressError, match="leads to AWS itself"):
+        Addresses.from_env({"AWS_ENDPOINT_URL": f"https://{host}"})
+    assert Addresses.from_env({"AWS_ENDPOINT_URL": "http://aws:4566"}).aws_url == "http://aws:4566"
+
+
 def test_a_developer_s_own_aws_credentials_are_out_of_reach() -> None:
     environ = {
         "AWS_ACCESS_KEY_ID": "AKIAREAL",
@@ -94,6 +101,7 @@ def test_a_developer_s_own_aws_credentials_are_out_of_reach() -> None:
         "AWS_PROFILE": "production",
         "AWS_REGION": "eu-west-1",
         "AWS_ENDPOINT_URL_DYNAMODB": "https://dynamodb.eu-west-1.amazonaws.com",
+        "AWS_USE_FIPS_ENDPOINT": "true",
         "AWS_WEB_IDENTITY_TOKEN_FILE": "/var/run/token",
         "HOME": "/home/me",
     }
@@ -103,5 +111,6 @@ def test_a_developer_s_own_aws_credentials_are_out_of_reach() -> None:
     assert environ["AWS_ENDPOINT_URL"] == "http://localhost:8095"
     assert environ["AWS_REGION"] == environ["AWS_DEFAULT_REGION"] == "us-east-1"
     assert environ["AWS_SHARED_CREDENTIALS_FILE"] == os.devnull
-    assert not {"AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_DYNAMODB"} & set(environ)
+    gone = {"PROFILE", "SESSION_TOKEN", "ENDPOINT_URL_DYNAMODB", "USE_FIPS_ENDPOINT"}
+    assert not {f"AWS_{name}" for name in gone} & set(environ)
     assert environ["HOME"] == "/home/me"

@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+import tempfile
 import threading
 from multiprocessing.connection import Client, Listener
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 from local.addresses import Addresses
 from local.console import tokens
 from local.console.authorizer_steps import decided, keys_found
-from local.console.backstage import Backstage, WatchedGateway, ask, socket_of
+from local.console.backstage import Backstage, WatchedGateway, ask, new_folder, socket_of
 from local.console.desk import build
 from local.console.http_calls import ROOT, Call, Certificate, Recipe
 from local.console.processes import Processes
@@ -24,11 +25,12 @@ from local.console.recording import FunctionOutput, RecordedInvoke, Recorder, cr
 from local.console.sightings import Sightings, decision_line
 from local.console.web import ConsoleSite
 from local.console.words import in_words
+from local.free_ports import without_taken_console
 from local.gateway.core import Gateway
 from local.gateway.invocation import FunctionError, InProcessLambda
 from local.gateway.messages import Request
 from local.gateway.model import Function
-from local.run import what_next, without_taken_console
+from local.session import what_next
 from tests.unit.local.apis import (
     ARN,
     BEARER,
@@ -390,3 +392,14 @@ def test_a_port_that_was_asked_for_must_be_free_and_the_console_is_on_the_loopba
     assert addresses.ports()["GATEHOUSE_CONSOLE_PORT"] == 9099
     assert "GATEHOUSE_CONSOLE_PORT" not in Addresses.from_env({}).ports()
     assert addresses.console_url == "http://localhost:9099"
+
+
+def test_the_folder_of_the_sockets_is_short_wherever_temporary_files_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far = tmp_path / ("x" * 100)
+    far.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(far))
+    with new_folder() as folder:
+        assert len(socket_of(folder, "guarded_api", 63)) <= 104
+        assert Path(folder).stat().st_mode & 0o777 == 0o700

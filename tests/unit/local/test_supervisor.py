@@ -1,14 +1,15 @@
-"""What children print: whole lines, in order, in the log and on the terminal."""
+"""What children print: whole lines, in order, in the log and on the terminal; and how they end."""
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from local.errors import LaptopError
-from local.supervisor import Supervisor
+from local.supervisor import Supervisor, undisturbed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,8 +27,8 @@ def test_lines_of_a_child_are_kept_and_shown_whole(
 ) -> None:
     expected = ["begun", *["many"] * 5000, "\N{REPLACEMENT CHARACTER}", "last"]
     with Supervisor(tmp_path) as supervisor:
-        supervisor.start("a child", [sys.executable, "-c", PRINTS], cwd=tmp_path, env={})
         supervisor.echo()
+        supervisor.start("a child", [sys.executable, "-c", PRINTS], cwd=tmp_path, env={})
         with pytest.raises(
             LaptopError, match="    many\n    \N{REPLACEMENT CHARACTER}\n    last\n"
         ):
@@ -35,3 +36,37 @@ def test_lines_of_a_child_are_kept_and_shown_whole(
     log = (tmp_path / "a-child.log").read_text(encoding="utf-8")
     assert log.splitlines() == expected
     assert capsys.readouterr().out.splitlines() == [f"    a child │ {line}" for line in expected]
+
+
+def test_a_full_disk_keeps_lines_from_the_log_and_not_from_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a-child.log").symlink_to("/dev/full")
+    with Supervisor(tmp_path) as supervisor:
+        supervisor.echo()
+        supervisor.start("a child", [sys.executable, "-c", PRINTS], cwd=tmp_path, env={})
+        with pytest.raises(LaptopError, match=r"ended unexpectedly \(exit code 0\)"):
+            supervisor.watch(until=lambda: False)
+    assert capsys.readouterr().out.endswith("    a child │ last\n")
+
+
+def test_a_log_that_cannot_be_opened_starts_no_child(tmp_path: Path) -> None:
+    (tmp_path / "a-child.log").mkdir()
+    with Supervisor(tmp_path) as supervisor, pytest.raises(IsADirectoryError):
+        supervisor.start("a child", [sys.executable], cwd=tmp_path, env={})
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_waits_until_a_child_is_known(signum: signal.Signals) -> None:
+    before = signal.getsignal(signum)
+    known: list[str] = []
+
+    def start_a_child() -> None:
+        with undisturbed():
+            signal.raise_signal(signum)
+            known.append("child")
+
+    with pytest.raises(KeyboardInterrupt):
+        start_a_child()
+    assert known == ["child"]
+    assert signal.getsignal(signum) is before

@@ -1,0 +1,76 @@
+"""Start moto, both APIs and the console, each a process of its own."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from local.addresses import MUTUAL_TLS
+from local.certificates import LaptopCertificates
+from local.console.backstage import BACKSTAGE
+from local.environment import use_local_aws
+
+if TYPE_CHECKING:
+    from local.addresses import Addresses
+    from local.supervisor import Supervisor
+
+__all__ = ["LOGS", "start_everything"]
+
+ROOT = Path(__file__).resolve().parent.parent
+LOGS = ROOT / ".gatehouse" / "logs"
+"""Below it is a folder for each run, named after the port of the authorization server."""
+
+_START_SECONDS = 60.0
+
+
+def start_everything(
+    supervisor: Supervisor, addresses: Addresses, backstage: str | None = None
+) -> None:
+    """Start moto and both APIs, and return when each of them answers.
+
+    With a folder for `backstage` the console is started too, which looks into them through it.
+    """
+    env = dict(os.environ)
+    use_local_aws(env, addresses)
+    if backstage is not None:
+        env[BACKSTAGE] = backstage
+    if addresses.mutual_tls:
+        LaptopCertificates.ensure()
+        env[MUTUAL_TLS] = "1"
+    chalice = str(Path(sys.executable).parent / "chalice")
+    print(f"Starting AWS (moto) on {addresses.aws_url} …", flush=True)
+    supervisor.start("aws", [sys.executable, "-m", "local.aws"], cwd=ROOT, env=env)
+    for name, project, port, url in (
+        ("auth server", "auth_server", addresses.auth_port, addresses.issuer),
+        ("guarded API", "guarded_api", addresses.api_port, addresses.guarded_api),
+    ):
+        print(f"Starting the {name} on {url} …", flush=True)
+        command = [chalice, "local", "--no-autoreload", "--host", addresses.host]
+        directory = ROOT / "local" / project
+        supervisor.start(name, [*command, "--port", str(port)], cwd=directory, env=env)
+    awaited = [
+        ("The auth server", f"{addresses.issuer}/oauth2/jwks", http.client.OK),
+        ("The guarded API", f"{addresses.guarded_api}/country", http.client.UNAUTHORIZED),
+    ]
+    if backstage is not None:
+        supervisor.start("console", [sys.executable, "-m", "local.console"], cwd=ROOT, env=env)
+        awaited.append(("The console", f"{addresses.console_url}/", http.client.OK))
+    for what, url, status in awaited:
+        supervisor.wait_until(lambda: _status(url) == status, what, seconds=_START_SECONDS)  # noqa: B023 - called before the next turn
+
+
+def _status(url: str) -> int | None:
+    """Return the status that a GET is answered with, or None when nobody answers."""
+    address = urlsplit(url)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=5)
+    try:
+        connection.request("GET", address.path)
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from werkzeug.serving import make_server
+
+from local.followers import Answer, Followers, follow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+NEVER = "import sys; sys.stdin.read()"
+
+
+@contextmanager
+def a_process() -> Iterator[int]:
+    """Run until the block is left."""
+    with subprocess.Popen([sys.executable, "-c", NEVER], stdin=subprocess.PIPE) as process:
+        yield process.pid
+        process.kill()
+
+
+def everything_else(_environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+    start("418 I'm a teapot", [])
+    return []
+
+
+@contextmanager
+def serving(followers: Followers) -> Iterator[int]:
+    server = make_server("127.0.0.1", 0, followers.in_front_of(everything_else))
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield server.server_port
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_the_last_of_the_followers_decides() -> None:
+    with a_process() as second:
+        with a_process() as first:
+            followers = Followers(first)
+            with serving(followers) as port:
+                assert follow(port, second) is Answer.YES
+        assert followers.remain()
+    assert not followers.remain()
+
+
+def test_who_comes_after_the_last_has_ended_is_told_to_wait() -> None:
+    with a_process() as first:
+        followers = Followers(first)
+    with serving(followers) as port, a_process() as late:
+        assert follow(port, late) is Answer.NOT_YET
+    assert not followers.remain()
+
+
+def test_a_process_that_has_ended_counts_as_gone_before_anybody_asked_how() -> None:
+    with subprocess.Popen([sys.executable, "-c", NEVER], stdin=subprocess.PIPE) as process:
+        followers = Followers(process.pid)
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert not followers.remain()
+
+
+def test_nobody_and_a_stranger_are_told_apart() -> None:
+    server = make_server("127.0.0.1", 0, everything_else)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    assert follow(server.server_port, 1) is Answer.STRANGER
+    server.shutdown()
+    thread.join()
+    server.server_close()
+    assert follow(server.server_port, 1) is Answer.NOBODY
