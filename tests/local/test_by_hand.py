@@ -4,26 +4,48 @@ from __future__ import annotations
 
 import http.client
 import json
+import subprocess
+import sys
+import threading
+import time
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
+import boto3
 import jwt
 
+from infra.laptop_edition import REGION, secret_name
 from tests.support.chalice import chalice_local
-from tests.support.laptop import free_environment
+from tests.support.laptop import ROOT, free_environment, is_listening
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import pytest
+
+TOKEN = "/ms-auth-server/oauth2/token"
+
+
+def form(client: str, **fields: str) -> dict[str, str]:
+    return {
+        "grant_type": "client_credentials",
+        "client_id": client,
+        "client_secret": f"{client}-secret",
+        **fields,
+    }
+
 
 def call(
-    port: int, method: str, path: str, form: Mapping[str, str] | None = None, token: str = ""
+    port: int, method: str, path: str, fields: Mapping[str, str] | None = None, token: str = ""
 ) -> tuple[int, object]:
     connection = http.client.HTTPConnection("localhost", port, timeout=20)
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    if form:
+    if fields:
         headers["Content-Type"] = "application/x-www-form-urlencoded"
-    connection.request(method, path, urlencode(form) if form else None, headers)
+    connection.request(method, path, urlencode(fields) if fields else None, headers)
     response = connection.getresponse()
     body = json.loads(response.read())
     connection.close()
@@ -35,13 +57,8 @@ def test_both_apis_started_by_hand_serve_both_kinds_of_token() -> None:
     auth, api = (int(environ[name]) for name in ("GATEHOUSE_AUTH_PORT", "GATEHOUSE_API_PORT"))
     with chalice_local("auth_server", auth, environ), chalice_local("guarded_api", api, environ):
         for client in ("service-client-jwt", "service-client-opaque"):
-            form = {
-                "grant_type": "client_credentials",
-                "client_id": client,
-                "client_secret": f"{client}-secret",
-                "scope": "country.read",
-            }
-            status, answer = call(auth, "POST", "/ms-auth-server/oauth2/token", form)
+            asked = form(client, scope="country.read")
+            status, answer = call(auth, "POST", TOKEN, asked)
             assert status == 200
             assert isinstance(answer, dict)
             token = answer["access_token"]
@@ -54,13 +71,74 @@ def test_both_apis_started_by_hand_serve_both_kinds_of_token() -> None:
 def test_the_issuer_follows_the_port_given_to_chalice() -> None:
     environ = free_environment()
     port = int(environ.pop("GATEHOUSE_AUTH_PORT"))
-    form = {
-        "grant_type": "client_credentials",
-        "client_id": "service-client-jwt",
-        "client_secret": "service-client-jwt-secret",
-    }
     with chalice_local("auth_server", port, environ, "--no-autoreload"):
-        _, answer = call(port, "POST", "/ms-auth-server/oauth2/token", form)
+        _, answer = call(port, "POST", TOKEN, form("service-client-jwt"))
     assert isinstance(answer, dict)
     claims = jwt.decode(answer["access_token"], options={"verify_signature": False})
     assert claims["iss"] == f"http://localhost:{port}/ms-auth-server"
+
+
+def made_up_secret(environ: Mapping[str, str]) -> str:
+    """What no two of moto's lives have in common."""
+    secrets = boto3.client(
+        "secretsmanager",
+        endpoint_url=f"http://127.0.0.1:{environ['GATEHOUSE_AWS_PORT']}",
+        region_name=REGION,
+        aws_access_key_id="local",
+        aws_secret_access_key="local",
+    )
+    name = secret_name("IntrospectionCredentials")
+    return secrets.get_secret_value(SecretId=name)["SecretString"]
+
+
+def test_aws_ends_with_the_last_api_that_uses_it_and_not_with_the_first() -> None:
+    environ = free_environment()
+    auth, api, aws = (int(environ[f"GATEHOUSE_{name}_PORT"]) for name in ("AUTH", "API", "AWS"))
+    with ExitStack() as first, ExitStack() as second:
+        first.enter_context(chalice_local("guarded_api", api, environ, "--no-autoreload"))
+        second.enter_context(chalice_local("auth_server", auth, environ, "--no-autoreload"))
+        before = made_up_secret(environ)
+        first.close()
+        # It takes longer to start than moto takes to notice an end.
+        with chalice_local("guarded_api", api, environ, "--no-autoreload"):
+            assert made_up_secret(environ) == before
+            assert call(auth, "POST", TOKEN, form("service-client-opaque"))[0] == 200
+    deadline = time.monotonic() + 10
+    while is_listening(aws):
+        assert time.monotonic() < deadline, "moto is still there"
+        time.sleep(0.05)
+
+
+def test_an_api_whose_aws_is_killed_ends_with_one_sentence(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    environ = free_environment()
+    moto = subprocess.Popen([sys.executable, "-m", "local.aws"], cwd=ROOT, env=environ)
+    port = int(environ["GATEHOUSE_AUTH_PORT"])
+    with chalice_local("auth_server", port, environ, "--no-autoreload") as process:
+        moto.kill()
+        moto.wait()
+        assert process.wait(timeout=10) == 1
+    assert "AWS (moto) has ended" in capfd.readouterr().err
+
+
+class NotAws(BaseHTTPRequestHandler):
+    def do_PUT(self) -> None:
+        self.send_error(404)
+
+
+def test_a_strangers_server_on_the_port_of_aws_is_one_clear_sentence() -> None:
+    environ = free_environment()
+    aws = ("127.0.0.1", int(environ["GATEHOUSE_AWS_PORT"]))
+    with HTTPServer(aws, NotAws) as stranger:
+        threading.Thread(target=stranger.serve_forever, args=(0.01,)).start()
+        started = subprocess.run(
+            [Path(sys.executable).parent / "chalice", "local", "--no-autoreload", "--port",
+             environ["GATEHOUSE_AUTH_PORT"]],
+            cwd=ROOT / "local" / "auth_server", env=environ, capture_output=True, text=True,
+            timeout=60, check=False,
+        )  # fmt: skip
+        stranger.shutdown()
+    assert started.returncode == 1
+    assert "is no AWS that Gatehouse started: end it, or choose another port" in started.stderr
+    assert "Traceback" not in started.stderr

@@ -23,7 +23,15 @@ if TYPE_CHECKING:
     from tests.support.laptop import Laptop
 
 FOLDER = ROOT / "tests" / "local" / "node"
-SCRIPTS = ("oauth4webapi", "openid-client", "jose", "aws-jwt-verify")
+SCRIPTS = (
+    "oauth4webapi",
+    "openid-client",
+    "simple-oauth2",
+    "badgateway-oauth2-client",
+    "jose",
+    "aws-jwt-verify",
+    "express",
+)
 SECONDS = 120
 
 _PROOF = re.compile(r"^  '((?:[^'\\]|\\.)+)': async", re.MULTILINE)

@@ -30,20 +30,23 @@ EXAMPLES = ROOT / "docs" / "examples"
 CLIENT = "service-client-api"
 
 
-@contextlib.contextmanager
-def guest(laptop: Laptop, template: Path) -> Iterator[str]:
-    """Play a stack beside the laptop edition; yields its API's address."""
+def ports(laptop: Laptop) -> dict[str, str]:
+    """Where the laptop edition is, for a process beside it."""
     addresses = laptop.addresses
-    environ = {
-        **os.environ,
+    return {
         "GATEHOUSE_AUTH_PORT": str(addresses.auth_port),
         "GATEHOUSE_API_PORT": str(addresses.api_port),
         "GATEHOUSE_AWS_PORT": str(addresses.aws_port),
     }
+
+
+@contextlib.contextmanager
+def guest(laptop: Laptop, template: Path) -> Iterator[str]:
+    """Play a stack beside the laptop edition; yields its API's address."""
     process = subprocess.Popen(
         [sys.executable, "-m", "local.guest", str(template), "--port", "0"],
         cwd=ROOT,
-        env=environ,
+        env={**os.environ, **ports(laptop)},
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -98,6 +101,33 @@ def test_an_example_lets_a_token_do_what_its_scopes_open_and_nothing_else(
             assert ask(f"{url}/customers")[0] == 401
         altered = reader[:-8] + "AAAAAAAA"
         assert ask(f"{url}/customers", token=altered)[0] == 401
+
+
+def test_a_websocket_is_opened_by_a_token_whose_scope_opens_it_and_by_no_other(
+    laptop: Laptop,
+) -> None:
+    reader = token(laptop, "customer.read")
+    headers = {
+        f"Bearer {reader}": 101,
+        f"Bearer {token(laptop, 'customer.write')}": 403,
+        f"Bearer {token(laptop, 'customer.read', COUNTRY_API)}": 401,
+        f"Bearer {reader[:-8]}AAAAAAAA": 401,
+        "": 401,
+    }
+    process = subprocess.run(
+        [
+            *(sys.executable, "-m", "tests.support.websocket_handshake"),
+            str(EXAMPLES / "websocket-api" / "template.yaml"),
+        ],
+        cwd=ROOT,
+        env={**os.environ, **ports(laptop)},
+        input="\n".join(headers) + "\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert [int(line) for line in process.stderr.splitlines()] == list(headers.values())
 
 
 def test_a_guests_rest_api_answers_with_challenges(laptop: Laptop) -> None:

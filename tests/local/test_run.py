@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -33,7 +35,7 @@ def test_the_walkthrough_holds_and_leaves_nothing_running() -> None:
     wait_until_free(environ)
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGKILL])
 def test_a_signal_ends_every_child(signum: signal.Signals) -> None:
     environ = free_environment()
     with running(environ) as laptop:
@@ -42,6 +44,32 @@ def test_a_signal_ends_every_child(signum: signal.Signals) -> None:
         code = laptop.process.wait(timeout=15)
     assert code == (-signal.SIGKILL if signum is signal.SIGKILL else 0)
     wait_until_free(environ)
+
+
+@pytest.mark.parametrize(
+    ("line", "signum"),
+    [("Starting AWS", signal.SIGTERM), ("Starting the guarded API", signal.SIGINT)],
+)
+def test_a_signal_during_the_start_leaves_nothing_behind(line: str, signum: signal.Signals) -> None:
+    environ = free_environment()
+    with running(environ) as laptop:
+        laptop.wait_for_line(line)
+        laptop.process.send_signal(signum)
+        assert laptop.process.wait(timeout=15) == 0
+    assert laptop.output.endswith("\nStopped.\n")
+    assert "Traceback" not in laptop.output
+    assert not processes_with(environ)
+
+
+def processes_with(environ: dict[str, str]) -> list[Path]:
+    """Return what is alive of a run: whatever has its port in its environment."""
+    wanted = f"GATEHOUSE_AUTH_PORT={environ['GATEHOUSE_AUTH_PORT']}".encode()
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if wanted in (process / "environ").read_bytes().split(b"\0"):
+                found.append(process)
+    return found
 
 
 def test_a_port_in_use_is_one_clear_sentence() -> None:

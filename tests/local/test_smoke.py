@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import boto3
+import pytest
 from moto import mock_aws
 
 from local.aws import TEMPLATE
@@ -16,8 +17,6 @@ from local.smoke import Smoke, Stack, main
 from tests.support.aws import CREDENTIALS
 
 if TYPE_CHECKING:
-    import pytest
-
     from tests.support.laptop import Laptop
 
 
@@ -31,11 +30,14 @@ def _client(laptop: Laptop, service: str) -> Any:
     )
 
 
-def test_the_walkthrough_holds_with_clients_that_are_gone_afterwards(laptop: Laptop) -> None:
+@pytest.mark.parametrize(("with_sample_api", "steps"), [(True, 9), (False, 4)])
+def test_the_walkthrough_holds_with_clients_that_are_gone_afterwards(
+    laptop: Laptop, *, with_sample_api: bool, steps: int
+) -> None:
     known = names(Template.read(TEMPLATE))
     stack = Stack(
         issuer=laptop.addresses.issuer,
-        guarded_api=laptop.addresses.guarded_api,
+        guarded_api=laptop.addresses.guarded_api if with_sample_api else "",
         clients_table=known["ClientsTable"],
         introspection_credentials=known["IntrospectionCredentials"],
     )
@@ -44,6 +46,9 @@ def test_the_walkthrough_holds_with_clients_that_are_gone_afterwards(laptop: Lap
     smoke = Smoke(stack, dynamodb, _client(laptop, "secretsmanager"))
     assert smoke.run(written.append) == []
     assert any("client_secret=$SECRET" in text for text in written)
+    assert any("--user smoke-opaque" in text for text in written)
+    assert not any("Basic" in text for text in written)
+    assert sum(text.startswith("\n") for text in written) == steps
     items = dynamodb.scan(TableName=stack.clients_table)["Items"]
     ids = {item["client_id"]["S"] for item in items}
     assert not {client_id for client_id in ids if client_id.startswith("smoke-")}
@@ -62,6 +67,18 @@ def test_a_stack_is_looked_up_by_its_outputs_and_resources(monkeypatch: pytest.M
         stack = Stack.find("ours")
     assert (stack.issuer, stack.guarded_api) == ("https://issuer", "https://api")
     assert stack.clients_table.startswith("arn:aws:sns:")
+
+
+def test_a_stack_without_the_sample_api_has_one_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    body = """{"Resources": {
+        "ClientsTable": {"Type": "AWS::SNS::Topic"},
+        "IntrospectionCredentials": {"Type": "AWS::SNS::Topic"}},
+      "Outputs": {"Issuer": {"Value": "https://issuer"}}}"""
+    with mock_aws():
+        boto3.client("cloudformation").create_stack(StackName="ours", TemplateBody=body)
+        assert Stack.find("ours").guarded_api == ""
 
 
 def test_a_stack_that_is_not_there_is_a_sentence(

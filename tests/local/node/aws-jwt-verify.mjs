@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { JwtVerifier } from 'aws-jwt-verify';
 import { SimpleJwksCache } from 'aws-jwt-verify/jwk';
-import { laptop, prove, secretOf } from './proofs.mjs';
+import { laptop, prove, tokenOf } from './proofs.mjs';
 
 const issuer = laptop.issuer;
 
@@ -14,34 +14,26 @@ const verifier = (options) =>
     { issuer, jwksUri: `${issuer}/oauth2/jwks`, ...options },
     { jwksCache: new SimpleJwksCache({ fetcher }) });
 
-const ask = async (clientId, parameters = {}) => {
-  const body = new URLSearchParams({
-    grant_type: 'client_credentials', client_id: clientId, client_secret: secretOf(clientId),
-    ...parameters,
-  });
-  return (await (await fetch(`${issuer}/oauth2/token`, { method: 'POST', body })).json()).access_token;
-};
-
 await prove({
   'a token of the at+jwt profile, with its scope': async () => {
     const verify = verifier({ audience: 'https://country.example', scope: 'country.read' });
-    const claims = await verify.verify(await ask('service-client-api'));
+    const claims = await verify.verify(await tokenOf('service-client-api'));
     assert.equal(claims.client_id, 'service-client-api');
   },
   'a token of the at+jwt profile without the scope is refused': async () => {
     const verify = verifier({ audience: 'https://country.example', scope: 'customer.write' });
-    await assert.rejects(verify.verify(await ask('service-client-api')), /[Ss]cope/);
+    await assert.rejects(verify.verify(await tokenOf('service-client-api')), /[Ss]cope/);
   },
   'a token of the plain profile, if it has no scope': async () => {
     const verify = verifier({ audience: 'service-client-jwt' });
-    const claims = await verify.verify(await ask('service-client-jwt'));
+    const claims = await verify.verify(await tokenOf('service-client-jwt'));
     assert.equal(claims.sub, 'service-client-jwt');
     // It takes no scope that is a list: one reason more for at+jwt.
-    const listed = await ask('service-client-jwt', { scope: 'country.read' });
+    const listed = await tokenOf('service-client-jwt', { scope: 'country.read' });
     await assert.rejects(verify.verify(listed), /scope claim is not a string/);
   },
   'a token for another API is refused': async () => {
     const verify = verifier({ audience: 'https://customer.example' });
-    await assert.rejects(verify.verify(await ask('service-client-api')), /[Aa]udience/);
+    await assert.rejects(verify.verify(await tokenOf('service-client-api')), /[Aa]udience/);
   },
 });

@@ -196,4 +196,14 @@ await prove({
       resource, await oauth.resourceDiscoveryRequest(resource, insecure));
     assert.deepEqual(metadata.authorization_servers, [laptop.issuer]);
   },
+  'a token for the resource that the guarded API says it is': async () => {
+    const url = new URL(laptop.guardedApi);
+    const { resource, scopes_supported: scopes } = await oauth.processResourceDiscoveryResponse(
+      url, await oauth.resourceDiscoveryRequest(url, insecure));
+    const { access_token: token } = await withSecret(
+      'service-client-api', { resource, scope: scopes.join(' ') });
+    assert.equal(claimsOf(token).aud, laptop.guardedApi);
+    await isCountry(await oauth.protectedResourceRequest(
+      token, 'GET', new URL(`${laptop.guardedApi}/country/code/AUS`), undefined, undefined, insecure));
+  },
 });

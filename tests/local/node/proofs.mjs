@@ -56,3 +56,20 @@ export const isCountry = async (response) => {
   assert.equal(response.status, 200);
   assert.deepEqual(await response.json(), { code: 'AUS', name: 'AUSTRALIA' });
 };
+
+const post = async (path, clientId, parameters) => {
+  const body = new URLSearchParams({
+    client_id: clientId, client_secret: secretOf(clientId), ...parameters,
+  });
+  return (await fetch(`${laptop.issuer}/oauth2/${path}`, { method: 'POST', body })).json();
+};
+
+export const tokenOf = async (clientId, parameters = {}) =>
+  (await post('token', clientId, { grant_type: 'client_credentials', ...parameters })).access_token;
+
+export const introspect = (clientId, token) => post('introspect', clientId, { token });
+
+export const callApi = async (token) =>
+  isCountry(await fetch(`${laptop.guardedApi}/country/code/AUS`, {
+    headers: { Authorization: `Bearer ${token}` },
+  }));

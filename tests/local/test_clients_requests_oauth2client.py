@@ -1,0 +1,132 @@
+"""requests_oauth2client against the running services."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+from jwskate import InvalidClaim, Jwk, JwkSet, SignedJwt
+from requests_oauth2client import (
+    BearerToken,
+    ClientSecretBasic,
+    ClientSecretPost,
+    DPoPToken,
+    InvalidClient,
+    InvalidScope,
+    InvalidTarget,
+    OAuth2Client,
+    OAuth2ClientCredentialsAuth,
+    PrivateKeyJwt,
+    PublicApp,
+)
+
+from local.certificates import LaptopCertificates
+from local.demo_clients import COUNTRY_API, CUSTOMER_API
+from local.keyed_clients import KEY_FILE, SIGNING_CLIENT
+
+if TYPE_CHECKING:
+    from tests.support.laptop import Laptop
+
+ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
+AUSTRALIA = {"code": "AUS", "name": "AUSTRALIA"}
+CERTIFICATES = LaptopCertificates.ensure()
+
+
+@pytest.fixture(scope="module")
+def issuer(laptop: Laptop) -> str:
+    return laptop.addresses.issuer
+
+
+@pytest.fixture(scope="module")
+def australia(laptop: Laptop) -> str:
+    return f"{laptop.addresses.guarded_api}/country/code/AUS"
+
+
+def client(issuer: str, auth: str | Any) -> OAuth2Client:
+    """A client that knows the issuer alone. `testing` lets it speak http."""
+    if isinstance(auth, str):
+        auth = ClientSecretBasic(auth, f"{auth}-secret")
+    metadata = f"{issuer}/.well-known/openid-configuration"
+    return OAuth2Client.from_discovery_endpoint(metadata, issuer=issuer, auth=auth, testing=True)
+
+
+@pytest.mark.parametrize("method", [ClientSecretBasic, ClientSecretPost])
+@pytest.mark.parametrize(("leeway", "tokens"), [(20, 1), (700, 2)])
+def test_it_authenticates_with_a_secret_and_renews_a_token_that_is_about_to_expire(
+    issuer: str, australia: str, method: Any, leeway: int, tokens: int
+) -> None:
+    asks = client(issuer, method("service-client-api", "service-client-api-secret"))
+    auth = OAuth2ClientCredentialsAuth(asks, scope="country.read", leeway=leeway)
+    used = set()
+    for _ in range(2):
+        assert requests.get(australia, auth=auth, timeout=30).json() == AUSTRALIA
+        used.add(str(auth.token))
+    assert len(used) == tokens
+
+
+def test_it_signs_an_assertion(issuer: str) -> None:
+    key = Jwk.from_pem(KEY_FILE.read_bytes())
+    named = Jwk({**key, "kid": "laptop", "alg": "ES256"})
+    asks = client(issuer, PrivateKeyJwt(SIGNING_CLIENT, named, aud=issuer))
+    assert asks.client_credentials(scope="country.read").scope == "country.read"
+    # RFC 10070 wants the issuer as audience; by itself it names the token endpoint.
+    with pytest.raises(InvalidClient):
+        client(issuer, PrivateKeyJwt(SIGNING_CLIENT, named)).client_credentials()
+
+
+def test_it_authenticates_with_a_certificate(laptop: Laptop) -> None:
+    with requests.Session() as session:
+        session.cert, session.trust_env = str(CERTIFICATES.client), False
+        session.verify = str(CERTIFICATES.authority)
+        token_endpoint = f"{laptop.addresses.mtls_auth_server}/oauth2/token"
+        auth = PublicApp("service-client-mtls")
+        asks = OAuth2Client(token_endpoint, auth=auth, session=session, testing=True)
+        assert asks.client_credentials().token_type == "Bearer"
+
+
+def test_it_is_told_what_was_wrong(issuer: str) -> None:
+    with pytest.raises(InvalidClient):
+        client(issuer, ClientSecretBasic("service-client-jwt", "wrong")).client_credentials()
+    with pytest.raises(InvalidScope):
+        client(issuer, "service-client-jwt").client_credentials(scope="nothing")
+    with pytest.raises(InvalidTarget):
+        client(issuer, "service-client-api").client_credentials(
+            resource="https://elsewhere.example"
+        )
+
+
+@pytest.mark.parametrize("client_id", ["service-client-api", "service-client-opaque"])
+def test_it_introspects_and_revokes(issuer: str, client_id: str) -> None:
+    asks = client(issuer, client_id)
+    token = asks.client_credentials(scope="country.read")
+    shown = asks.introspect_token(token)
+    assert (shown["active"], shown["client_id"]) == (True, client_id)
+    assert asks.revoke_access_token(token) is True
+    assert asks.introspect_token(token) == {"active": False}
+
+
+def test_it_exchanges_a_token(issuer: str, australia: str) -> None:
+    received = client(issuer, "service-client-api").client_credentials(resource=CUSTOMER_API)
+    service = client(issuer, "customer-service")
+    exchanged = service.token_exchange(subject_token=received, scope="country.read")
+    assert exchanged.issued_token_type == ACCESS_TOKEN
+    assert requests.get(australia, auth=exchanged, timeout=30).json() == AUSTRALIA
+
+
+def test_it_finds_its_way_to_a_bound_token_and_proves_its_key(issuer: str) -> None:
+    asks = client(issuer, "service-client-dpop")
+    token = asks.client_credentials(dpop=True, scope="country.read")
+    assert isinstance(token, DPoPToken)
+    claims = SignedJwt(token.access_token).claims
+    assert claims["cnf"] == {"jkt": token.dpop_key.dpop_jkt}
+
+
+def test_its_keys_verify_a_token(issuer: str) -> None:
+    token = client(issuer, "service-client-api").client_credentials()
+    assert isinstance(token, BearerToken)
+    keys = JwkSet(requests.get(f"{issuer}/oauth2/jwks", timeout=30).json())
+    signed = SignedJwt(token.access_token)
+    signed.validate(keys, algs=["RS256"], issuer=issuer, audience=COUNTRY_API)
+    with pytest.raises(InvalidClaim):
+        signed.validate(keys, algs=["RS256"], issuer=issuer, audience=CUSTOMER_API)
