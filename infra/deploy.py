@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
 
 from infra.build import ARCHITECTURE, ROOT, RUNTIME
 
@@ -29,16 +29,23 @@ No region is set, so there is no telling where to deploy. Set one, here or for g
   export AWS_DEFAULT_REGION=eu-central-1
   aws configure set region eu-central-1
 """
-
-
+_NO_CREDENTIALS = """\
+No AWS credentials were found, so nothing can be deployed. Give some, or name a profile:
+  aws configure
+  export AWS_PROFILE=NAME
+"""
+_INTERRUPTED = """
+Interrupted. CloudFormation goes on with what it has begun: see how the stack is before you deploy
+again.
+"""
 _NO_LOG_ROLE = """\
 API Gateway may not write logs in this account and region, and would refuse the guarded API, whose
 requests are logged. Let it, once for all REST APIs here (docs/deploy.md, What you need):
   aws iam create-role --role-name ApiGatewayLogs --assume-role-policy-document \\
-    '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole",
-      "Principal":{"Service":"apigateway.amazonaws.com"}}]}'
+    '{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Action":"sts:AssumeRole",
+      "Principal":{{"Service":"apigateway.amazonaws.com"}}}}]}}'
   aws iam attach-role-policy --role-name ApiGatewayLogs --policy-arn \\
-    arn:aws:iam::aws:policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs
+    arn:{partition}:iam::aws:policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs
   aws apigateway update-account --patch-operations op=replace,path=/cloudwatchRoleArn,value=\\
 "$(aws iam get-role --role-name ApiGatewayLogs --query Role.Arn --output text)"
 """
@@ -85,7 +92,10 @@ def stage_parameters(stage: str) -> dict[str, str]:
     Raises:
         ConfigurationError: it does not have it, or they cannot be read.
     """
-    configured = tomllib.loads(CONFIGURATION.read_text(encoding="utf-8"))
+    try:
+        configured = tomllib.loads(CONFIGURATION.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"samconfig.toml is no TOML: {error}.") from None
     stages = {
         name: part["deploy"]["parameters"]
         for name, part in configured.items()
@@ -138,25 +148,39 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--runtime", default=RUNTIME)
     parser.add_argument("--no-guide", dest="guided", action="store_false")
     given = parser.parse_args(arguments)
-    session = boto3.Session()
-    region = session.region_name
-    if not region:
-        sys.stderr.write(_NO_REGION)
-        return 1
     try:
+        session = boto3.Session()
+        region = session.region_name
+        if not region:
+            sys.stderr.write(_NO_REGION)
+            return 1
         parameters = stage_parameters(given.stage) | {
             "Architecture": given.architecture,
             "Runtime": given.runtime,
             "DeploymentId": datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"),
         }
-    except ConfigurationError as error:
+    except (ConfigurationError, ProfileNotFound) as error:
         sys.stderr.write(f"{error}\n")
+        return 1
+    if not session.get_credentials():
+        sys.stderr.write(_NO_CREDENTIALS)
         return 1
     deploy = command(given.stage, parameters, region=region, guided=given.guided)
     if needs_log_role(parameters) and lacks_log_role(session):
-        sys.stderr.write(_NO_LOG_ROLE)
+        partition = session.get_partition_for_region(region)
+        sys.stderr.write(_NO_LOG_ROLE.format(partition=partition))
         return 1
-    return subprocess.run(deploy, cwd=ROOT, check=False).returncode  # noqa: S603 - our own words
+    return _run(deploy)
+
+
+def _run(deploy: Sequence[str]) -> int:
+    """Run SAM to its end, also when it is interrupted: the terminal interrupts both of us."""
+    with subprocess.Popen(deploy, cwd=ROOT) as sam:  # noqa: S603 - our own words
+        try:
+            return sam.wait()
+        except KeyboardInterrupt:
+            sys.stderr.write(_INTERRUPTED)
+            return sam.wait() or 1
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from functions.rotate_keys.rotation import ring_key, signs_after
 from functions.rotate_keys.rotation_rules import CLOCK_SKEW, RETENTION_NEEDED, SETTLING
 from functions.shared.keys.key_ring import JWKS_MAX_AGE, KeyRing
-from functions.shared.keys.warm_key_ring import WARM_SECONDS
+from functions.shared.keys.warm_key_ring import STALE_SECONDS, WARM_SECONDS
 from functions.shared.runtime.secret_store import retrying_conflicts
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ class Emergency:
         return (
             f"First, for {warm} seconds: warm processes still sign {alg} tokens with the old key.",
             f"Then, for {warm} seconds: the key set may lack the new key, its tokens are refused.",
+            f"Both take up to {STALE_SECONDS} seconds where Secrets Manager cannot be asked.",
             f"Verifiers that fetch nothing for an unknown key refuse for {unknown} seconds.",
             "Tokens of the old key stay good. To withdraw them too, revoke the key afterwards.",
         )
@@ -100,6 +101,7 @@ class Emergency:
         return (
             f"Every {key.alg} token that key {kid} signed is refused before its time.",
             f"First, within {WARM_SECONDS} seconds, by introspection.",
+            f"Where Secrets Manager cannot be asked, within {STALE_SECONDS} seconds.",
             f"Then by verifiers as they renew their key sets: most within {JWKS_MAX_AGE} seconds.",
             f"A verifier that is kept from the issuer accepts them for up to {cache} seconds.",
             "API Gateway reuses decisions that were made before, for AuthorizerCacheSeconds.",
@@ -142,7 +144,7 @@ def rotated(ring: KeyRing, key: NewKey, now: float, rules: RotationRules) -> Key
     An announced key goes altogether: it never signed, and whoever has the one may have the other.
     """
     start = floor(now)
-    # Warm processes sign with the old key until they read the ring again.
+    # Warm processes sign with the old key until they read the ring again, or may not use theirs.
     publish_until = start + SETTLING + max(rules.retiring, RETENTION_NEEDED)
     ended = (
         replace(known, sign_until=start, publish_until=publish_until)

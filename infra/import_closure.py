@@ -47,7 +47,7 @@ def closure(root: Path, module: str) -> Closure:
             continue
         modules[name] = path = _file(root, name)
         waiting += _packages_around(name)
-        for imported, attributes in _imports(ast.parse(path.read_bytes())):
+        for imported, attributes in _imports(ast.parse(path.read_bytes()), name):
             package = imported.partition(".")[0]
             if package in OUR_PACKAGES:
                 candidates = [f"{imported}.{attribute}" for attribute in attributes]
@@ -78,17 +78,17 @@ def _candidates(root: Path, module: str) -> tuple[Path, Path]:
     return base.with_suffix(".py"), base / "__init__.py"
 
 
-def _imports(node: ast.AST) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _imports(node: ast.AST, importer: str) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield each imported module with the names that are taken out of it."""
     if isinstance(node, ast.Import):
         yield from ((alias.name, ()) for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
         if node.module is None or node.level:
-            raise ImportClosureError(f"Line {node.lineno} has a relative import.")
+            raise ImportClosureError(f"{importer} has a relative import in line {node.lineno}.")
         yield node.module, tuple(alias.name for alias in node.names)
     else:
         for child in _executed(node):
-            yield from _imports(child)
+            yield from _imports(child, importer)
 
 
 def _executed(node: ast.AST) -> Iterator[ast.AST]:

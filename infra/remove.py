@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,7 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from functions.rotate_keys.kms_halves import STACK_TAG
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_kms import KMSClient
@@ -32,6 +32,12 @@ SECRETS: Final = ("KeyRingSecret", "SigningKeysSecret")
 DATA_KEY: Final = "DataKey"
 RECOVERY_DAYS: Final = 7
 """The least that KMS allows."""
+
+_DELETED: Final = "DELETE_COMPLETE"
+_NEVER_CREATED: Final = frozenset(
+    {"CREATE_FAILED", "ROLLBACK_FAILED", "ROLLBACK_COMPLETE", "DELETE_FAILED"}
+)
+"""Where CloudFormation itself deletes what would outlive a stack that had been created."""
 
 _GONE: Final = frozenset(
     {"ResourceNotFoundException", "NotFoundException", "KMSInvalidStateException"}
@@ -47,9 +53,12 @@ class Remains:
 
     stack_id: str
     stack_name: str
+    status: str
     tables: tuple[str, ...]
     secrets: tuple[str, ...]
     keys: tuple[str, ...]
+    has_successor: bool = False
+    """Whether another stack has its name by now, and with it the signing keys in KMS."""
 
     def describe(self) -> str:
         """Return what goes, one line each."""
@@ -59,7 +68,15 @@ class Remains:
             *(f"The secret {name}. In {RECOVERY_DAYS} days." for name in self.secrets),
             *(f"The KMS key {key}. In {RECOVERY_DAYS} days." for key in self.keys),
         ]
+        if self.has_successor:
+            lines.append(f"Signing keys in KMS are left to the stack {self.stack_name} of today.")
         return "\n".join(lines)
+
+
+_INTERRUPTED: Final = """
+Interrupted. CloudFormation goes on with what it has begun. For the rest run it again with
+  make remove STACK={stack}
+"""
 
 
 class NotOursError(Exception):
@@ -67,6 +84,10 @@ class NotOursError(Exception):
 
     def __init__(self, stack: str) -> None:
         super().__init__(f"{stack} is no stack of Gatehouse")
+
+
+class NotRemovableError(Exception):
+    """Raised when CloudFormation would not delete a stack now; its text says why."""
 
 
 class Account:
@@ -84,10 +105,14 @@ class Account:
 
         Raises:
             NotOursError: it is not one of Gatehouse.
+            NotRemovableError: CloudFormation would not delete it now.
         """
         (found,) = self._cloudformation.describe_stacks(StackName=stack)["Stacks"]
         if not found.get("Description", "").startswith(DESCRIPTION):
             raise NotOursError(found["StackName"])
+        status, name = found["StackStatus"], found["StackName"]
+        if status != _DELETED:
+            self._check_removable(found)
         pages = self._cloudformation.get_paginator("list_stack_resources").paginate(
             StackName=found["StackId"]
         )
@@ -101,8 +126,36 @@ class Account:
             tuple(names[logical_id] for logical_id in logical_ids if logical_id in names)
             for logical_ids in ((TABLE,), SECRETS, (DATA_KEY,))
         )
-        keys = (*self._signing_keys(found["StackName"]), *data_keys)
-        return Remains(found["StackId"], found["StackName"], tables, secrets, keys)
+        succeeded = status == _DELETED and self._exists(name)
+        keys = (*(() if succeeded else self._signing_keys(name)), *data_keys)
+        return Remains(found["StackId"], name, status, tables, secrets, keys, succeeded)
+
+    def _check_removable(self, stack: Mapping[str, Any]) -> None:
+        status = stack["StackStatus"]
+        if status.endswith("_IN_PROGRESS") and status != "DELETE_IN_PROGRESS":
+            raise NotRemovableError(f"CloudFormation is at work on it ({status})")
+        if stack.get("EnableTerminationProtection"):
+            raise NotRemovableError("it is protected from termination")
+        if importers := self._importers(stack):
+            raise NotRemovableError(f"{', '.join(importers)} import what it exports")
+
+    def _importers(self, stack: Mapping[str, Any]) -> list[str]:
+        """Return the stacks that import an export of this one, as far as it can be told."""
+        importers: set[str] = set()
+        for output in stack.get("Outputs", ()):
+            with suppress(ClientError):  # which is how an export that nobody imports is answered
+                if "ExportName" in output:
+                    imports = self._cloudformation.list_imports(ExportName=output["ExportName"])
+                    importers.update(imports["Imports"])
+        return sorted(importers)
+
+    def _exists(self, stack_name: str) -> bool:
+        """Whether a stack that is not deleted has the name; in doubt one has."""
+        try:
+            self._cloudformation.describe_stacks(StackName=stack_name)
+        except ClientError as error:
+            return "does not exist" not in str(error)
+        return True
 
     def _signing_keys(self, stack_name: str) -> Iterator[str]:
         """Yield the stack's keys of the kms edition."""
@@ -115,12 +168,15 @@ class Account:
                 yield resource["ResourceARN"].rpartition("/")[2]
 
     def remove(self, remains: Remains) -> None:
-        """Delete the stack, then what outlived it. May be repeated if it fails half-way."""
-        for table in remains.tables:
-            with _gone_already():
-                self._dynamodb.update_table(TableName=table, DeletionProtectionEnabled=False)
+        """Delete the stack, then what outlived it. May be repeated if it fails half-way.
+
+        A stack that CloudFormation refuses to delete stays as it is, its table protected.
+        """
+        if remains.status in _NEVER_CREATED:
+            self._unprotect(remains.tables)
         self._cloudformation.delete_stack(StackName=remains.stack_id)
         self._cloudformation.get_waiter("stack_delete_complete").wait(StackName=remains.stack_id)
+        self._unprotect(remains.tables)
         for table in remains.tables:
             with _gone_already():
                 self._dynamodb.delete_table(TableName=table)
@@ -130,6 +186,14 @@ class Account:
         for key in remains.keys:
             with _gone_already():
                 self._kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=RECOVERY_DAYS)
+
+    def _unprotect(self, tables: Sequence[str]) -> None:
+        for table in tables:
+            with _gone_already():
+                found = self._dynamodb.describe_table(TableName=table)["Table"]
+                if found.get("DeletionProtectionEnabled"):
+                    self._dynamodb.update_table(TableName=table, DeletionProtectionEnabled=False)
+                    self._dynamodb.get_waiter("table_exists").wait(TableName=table)
 
     def _delete_secret(self, name: str) -> None:
         if "DeletedDate" not in self._secrets.describe_secret(SecretId=name):
@@ -165,8 +229,12 @@ def main(arguments: Sequence[str], ask: Callable[[str], str] = input) -> int:
         if _answer(ask, f"Type {remains.stack_name} to remove it all: ") != remains.stack_name:
             sys.stdout.write("Nothing was removed.\n")
             return 1
-        account.remove(remains)
-    except (BotoCoreError, ClientError, NotOursError) as error:
+        try:
+            account.remove(remains)
+        except KeyboardInterrupt:
+            sys.stderr.write(_INTERRUPTED.format(stack=remains.stack_id))
+            return 1
+    except (BotoCoreError, ClientError, NotOursError, NotRemovableError) as error:
         sys.stderr.write(f"The stack {given.stack} could not be removed: {error}\n")
         return 1
     sys.stdout.write("Removed. SAM's bucket of artifacts stays: all your SAM stacks share it.\n")

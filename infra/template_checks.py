@@ -16,13 +16,14 @@ import logging
 import os
 import subprocess
 import sys
-import tomllib
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
+
+from infra.deploy import stage_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -114,13 +115,6 @@ def with_values(document: dict[str, Any], values: Mapping[str, str]) -> dict[str
     return {**document, "Parameters": parameters}
 
 
-def production_values() -> dict[str, str]:
-    """Return the parameters that samconfig.toml deploys to production with."""
-    config = tomllib.loads((ROOT / "samconfig.toml").read_text())
-    overrides = config["prod"]["deploy"]["parameters"]["parameter_overrides"]
-    return dict(override.split("=", 1) for override in overrides)
-
-
 def transform(document: dict[str, Any]) -> dict[str, Any]:
     """Return what CloudFormation's SAM transform makes of a template.
 
@@ -162,7 +156,7 @@ def write_transformed(folder: Path) -> list[Path]:
     for old in folder.glob("*.json"):
         old.unlink()
     source = _read(TEMPLATE)
-    documents = {"defaults": source, "production": with_values(source, production_values())}
+    documents = {"defaults": source, "production": with_values(source, stage_parameters("prod"))}
     for path in [OPERATIONS, *sorted(EXAMPLES.glob("**/*.yaml"))]:
         document = _read(path)
         if "Resources" in document:

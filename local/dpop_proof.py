@@ -17,12 +17,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from functions.shared.keys.signing_keys import to_pem
-from infra.command_line.client_keys import ClientKey
+from infra.command_line.tokens.client_keys import ClientKey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["write_proof"]
+__all__ = ["own_key", "write_proof"]
 
 KEY_FILE = Path(__file__).resolve().parent.parent / ".gatehouse" / "dpop-key.pem"
 
@@ -40,13 +40,13 @@ def write_proof(
     return signer.proof(method, url, time.time(), nonce=nonce, token=token or "")
 
 
-def own_key(path: Path = KEY_FILE) -> ec.EllipticCurvePrivateKey:
-    """Return the key in `path`, made now if there is none."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_text(to_pem(ec.generate_private_key(ec.SECP256R1())))
-    return cast("ec.EllipticCurvePrivateKey", load_pem_private_key(path.read_bytes(), None))
+def own_key() -> ec.EllipticCurvePrivateKey:
+    """Return the key in KEY_FILE, made now if there is none."""
+    if not KEY_FILE.exists():
+        KEY_FILE.parent.mkdir(parents=True, exist_ok=True)
+        KEY_FILE.touch(mode=0o600)
+        KEY_FILE.write_text(to_pem(ec.generate_private_key(ec.SECP256R1())))
+    return cast("ec.EllipticCurvePrivateKey", load_pem_private_key(KEY_FILE.read_bytes(), None))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -17,6 +17,8 @@ MINUTES: Final = 5
 """For how many minutes a nonce counts: the one in which it was offered, and those that follow."""
 
 WARM_SECONDS: Final = 300
+STALE_SECONDS: Final = 600
+"""While Secrets Manager cannot be asked, the secret is used no shorter than a ring is."""
 
 _MINUTE: Final = 60
 _NONCE_BYTES: Final = 18
@@ -28,7 +30,11 @@ class DpopNonces:
     def __init__(self, store: SecretStore, secret: str, clock: Clock) -> None:
         self._secret = secret
         self._keys: WarmCache[str, bytes] = WarmCache(
-            lambda name: _key(store.read(name)), clock=clock, max_age=WARM_SECONDS, max_entries=1
+            lambda name: _key(store.read(name)),
+            clock=clock,
+            max_age=WARM_SECONDS,
+            hard_age=STALE_SECONDS,
+            max_entries=1,
         )
 
     def current(self, now: float) -> str:

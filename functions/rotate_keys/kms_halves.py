@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
@@ -13,7 +14,7 @@ from functions.rotate_keys.private_halves import ORPHAN_SECONDS
 from functions.shared.runtime.aws_clients import aws_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from jwt.algorithms import AllowedPublicKeys
     from mypy_boto3_kms import KMSClient
@@ -22,11 +23,16 @@ if TYPE_CHECKING:
 
     from functions.shared.keys.key_ring import RingKey
 
+T = TypeVar("T")
+
 STACK_TAG: Final = "gatehouse:stack"
 """The tag that ties a key to its stack: roles may use keys with their own stack's name in it."""
 
 PENDING_DAYS: Final = 7
 """KMS waits at least so long with a deletion, which can be cancelled until then."""
+
+_PAUSES: Final = (0.25, 0.5, 1.0, 2.0)
+"""Seconds between attempts: KMS is eventually consistent."""
 
 _KEY_SPECS: Final[Mapping[str, KeySpecType]] = {
     "RS256": "RSA_2048",
@@ -39,11 +45,13 @@ _KEY_SPECS: Final[Mapping[str, KeySpecType]] = {
 class KmsHalves:
     """Asymmetric KMS keys, tagged with their stack and found by an alias each.
 
-    A run that ends between making a key and naming it leaves a key that only its tag finds.
+    A run that ends between making a key and naming it leaves a key that only its tag finds, and so
+    does a lost answer, after which boto3 makes another one.
     """
 
     kms: KMSClient
     stack_name: str
+    sleep: Callable[[float], None] = time.sleep
 
     def create(self, alg: str, now: float) -> NewKey:  # noqa: ARG002 - KMS keeps times itself
         """Make a key in KMS and fetch its public half.
@@ -59,10 +67,22 @@ class KmsHalves:
                 Tags=[{"TagKey": STACK_TAG, "TagValue": self.stack_name}],
             )["KeyMetadata"]
             key_id = made["KeyId"]
-            self.kms.create_alias(AliasName=self._prefix + key_id, TargetKeyId=key_id)
-            der = self.kms.get_public_key(KeyId=key_id)["PublicKey"]
+            alias = self._prefix + key_id
+            # Of a key that was made just now: there already after an answer that was lost.
+            with suppress(self.kms.exceptions.AlreadyExistsException):
+                self._known(lambda: self.kms.create_alias(AliasName=alias, TargetKeyId=key_id))
+            der = self._known(lambda: self.kms.get_public_key(KeyId=key_id))["PublicKey"]
         public_key = cast("AllowedPublicKeys", load_der_public_key(der))
         return NewKey(alg, to_public_jwk(alg, public_key), signer=made["Arn"])
+
+    def _known(self, ask: Callable[[], T]) -> T:
+        """Ask about a new key until KMS knows it everywhere."""
+        for pause in _PAUSES:
+            try:
+                return ask()
+            except self.kms.exceptions.NotFoundException:
+                self.sleep(pause)
+        return ask()
 
     def tidy(self, needed: Collection[RingKey], now: float) -> int:
         """Schedule the deletion of keys that are not needed and not new; return how many."""
@@ -80,7 +100,8 @@ class KmsHalves:
                     self.kms.schedule_key_deletion(
                         KeyId=alias["TargetKeyId"], PendingWindowInDays=PENDING_DAYS
                     )
-                self.kms.delete_alias(AliasName=alias["AliasName"])
+                with suppress(self.kms.exceptions.NotFoundException):
+                    self.kms.delete_alias(AliasName=alias["AliasName"])
         return len(idle)
 
     def _age(self, alias: AliasListEntryTypeDef, now: float) -> float:

@@ -8,7 +8,7 @@ from typing import Final
 from authorizer.claims import LEEWAY
 from functions.shared.clients.client_record import LONGEST_TOKEN_LIFETIME
 from functions.shared.keys.key_ring import JWKS_MAX_AGE
-from functions.shared.keys.warm_key_ring import WARM_SECONDS
+from functions.shared.keys.warm_key_ring import STALE_SECONDS
 
 CLOCK_SKEW: Final = 60
 """Seconds by which any two clocks may differ, and a write may take to arrive."""
@@ -16,8 +16,8 @@ CLOCK_SKEW: Final = 60
 RETENTION_NEEDED: Final = LONGEST_TOKEN_LIFETIME + LEEWAY + CLOCK_SKEW
 """Seconds after a key's last signature until no token of it can count anywhere."""
 
-SETTLING: Final = WARM_SECONDS + CLOCK_SKEW
-"""Seconds until every process of ours knows what was written to the ring."""
+SETTLING: Final = STALE_SECONDS + CLOCK_SKEW
+"""Seconds until every process of ours knows what was written to the ring, or uses none."""
 
 
 class UnsafeRotationError(Exception):

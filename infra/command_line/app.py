@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Final
 import click
 from click.shell_completion import get_completion_class
 
-from infra.command_line.options import LazyGroup
-from infra.command_line.plain_marks import write_in_any_encoding
+from infra.command_line.terminal.marks import write_in_any_encoding
+from infra.command_line.terminal.options import LazyGroup
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 COMMANDS: Final[Mapping[str, str]] = {
-    "clients": "infra.command_line.clients:clients",
-    "keys": "infra.command_line.keys:keys",
-    "token": "infra.command_line.tokens:token",
-    "doctor": "infra.command_line.doctor:doctor",
-    "backup": "infra.command_line.backup:backup",
-    "restore": "infra.command_line.backup:restore",
+    "clients": "infra.command_line.clients.commands:clients",
+    "keys": "infra.command_line.keys.commands:keys",
+    "token": "infra.command_line.tokens.commands:token",
+    "doctor": "infra.command_line.doctor.command:doctor",
+    "backup": "infra.command_line.backup.commands:backup",
+    "restore": "infra.command_line.backup.commands:restore",
 }
 """Where each command is: `module:attribute`."""
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 import click
 
 from functions.shared.runtime.clock import SYSTEM_CLOCK
-from infra.command_line.aws import Aws, callers_session
-from infra.command_line.deployments import Deployment, find_stack, laptop, laptop_aws_endpoint
-from infra.command_line.errors import UsageError
-from infra.command_line.options import GlobalOptions
-from infra.command_line.terminal import Terminal
+from infra.command_line.deployment.aws import Aws, callers_session
+from infra.command_line.deployment.lookup import Deployment, find_stack, laptop, laptop_aws_endpoint
+from infra.command_line.terminal.errors import UsageError
+from infra.command_line.terminal.options import GlobalOptions
+from infra.command_line.terminal.output import Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from infra.command_line import reference as command_line
-from infra.reference import errors_page, metrics_page, settings_page
+from infra.reference import cli_page, errors_page, metrics_page, settings_page
+from infra.reference.sources import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -17,16 +17,19 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "settings.md": settings_page.write_page,
     "errors.md": errors_page.write_page,
     "metrics.md": metrics_page.write_page,
+    "cli.md": cli_page.write_page,
+    "clients.schema.json": cli_page.write_schema,
 }
-"""What writes each page that is ours; infra.command_line.reference has the others."""
+"""What writes each page."""
+
+FOLDER: Final = ROOT / "docs" / "reference"
 
 
 def main() -> None:
     """Write the files."""
     for name, write_page in PAGES.items():
-        (command_line.FOLDER / name).write_text(write_page(), encoding="utf-8")
+        (FOLDER / name).write_text(write_page(), encoding="utf-8")
         print(f"docs/reference/{name}")  # noqa: T201 - a command
-    command_line.main()
 
 
 if __name__ == "__main__":

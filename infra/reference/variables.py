@@ -57,8 +57,10 @@ def _names(node: Any, conditions: Mapping[str, Any]) -> Iterator[str]:  # noqa: 
         for key, value in node.items():
             if key == "Ref":
                 yield value
-            elif key == "Sub" and isinstance(value, str):
-                yield from re.findall(r"\$\{([A-Za-z]+)\}", value)
+            elif key == "Sub":
+                text, extra = (value, {}) if isinstance(value, str) else value
+                yield from re.findall(r"\$\{([A-Za-z]+)\}", text)
+                yield from _names(extra, conditions)
             elif key == "Condition":
                 yield from _names(conditions[value], conditions)
             elif key == "If":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import boto3
 import pytest
 
-from infra.command_line.checks.account import CHECKS as ACCOUNT_CHECKS
+from infra.command_line.doctor.checks.account import CHECKS as ACCOUNT_CHECKS
 from infra.laptop_edition import REGION
 from local.certificates import DIRECTORY as CERTIFICATES
 from local.keyed_clients import KEY_FILE

@@ -65,7 +65,7 @@ def test_no_home_is_needed(laptop: Laptop, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("environ", "options", "said"),
     [
-        ({}, (), "No AWS region was named. Add --region, or set AWS_REGION."),
+        ({}, (), "No AWS region was named. Add --region, or set AWS_DEFAULT_REGION."),
         ({}, ("--region", "eu-west-1"), "No AWS credentials were found. Run 'aws configure'"),
         ({"AWS_ACCESS_KEY_ID": "A"}, ("--region", "eu-west-1"), "Partial credentials found in env"),
         (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import re
 from typing import TYPE_CHECKING, Any, Final
@@ -84,7 +83,7 @@ def _of_header(value: str) -> Iterator[str]:
 def _decoded(text: str) -> str:
     try:
         return base64.b64decode(text).decode(errors="replace")
-    except (binascii.Error, ValueError):
+    except ValueError:
         return ""
 
 

@@ -38,6 +38,8 @@ RUNTIME_PACKAGES: Final = (
 
 _PATH: Final = "/2018-06-01/runtime"
 _SECONDS: Final = 30.0
+_TIMEOUT: Final = 10.0
+"""Seconds that the function is told it has."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +59,9 @@ class RuntimeApi(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, function_name: str, timeout: float) -> None:
+    def __init__(self, function_name: str) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.function_name = function_name
-        self.timeout_seconds = timeout
         self.events: queue.Queue[str | None] = queue.Queue()
         self.outcomes: queue.Queue[tuple[str, bytes]] = queue.Queue()
         self.ready = threading.Event()
@@ -73,7 +74,7 @@ class RuntimeApi(ThreadingHTTPServer):
         """Be silent: a function that ends drops its connection."""
 
     def headers(self) -> dict[str, str]:
-        deadline = time.time() + self.timeout_seconds
+        deadline = time.time() + _TIMEOUT
         return {
             "Lambda-Runtime-Aws-Request-Id": str(uuid4()),
             "Lambda-Runtime-Deadline-Ms": str(int(deadline * 1000)),
@@ -163,10 +164,10 @@ def make_runtime(directory: Path) -> Path:
 
 @contextlib.contextmanager
 def started(
-    artifact: Path, handler: str, runtime: Path, environ: Mapping[str, str], timeout: float = 10.0
+    artifact: Path, handler: str, runtime: Path, environ: Mapping[str, str]
 ) -> Iterator[LambdaProcess]:
     """Start an artifact's handler, and end it on leaving."""
-    api = RuntimeApi(artifact.name, timeout)
+    api = RuntimeApi(artifact.name)
     threading.Thread(target=api.serve_forever, daemon=True).start()
     begun = time.perf_counter()
     process = subprocess.Popen(

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from infra.laptop_edition import PORTS
 from local.addresses import Addresses
-from local.starting import LOGS
+from local.starting import logs_of
 from tests.support import log_record
 
 if TYPE_CHECKING:
@@ -23,14 +24,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 90.0
-PORT_VARIABLES = (
-    "GATEHOUSE_AUTH_PORT",
-    "GATEHOUSE_API_PORT",
-    "GATEHOUSE_AWS_PORT",
-    "GATEHOUSE_MTLS_PORT",
-    "GATEHOUSE_MTLS_API_PORT",
-    "GATEHOUSE_CONSOLE_PORT",
-)
 
 
 @dataclass
@@ -42,12 +35,12 @@ class Laptop:
     lines: list[str] = field(default_factory=list)
     reader: threading.Thread | None = None
 
-    def wait_for_line(self, text: str, *, seconds: float = START_SECONDS, after: int = 0) -> str:
-        """Return the first line from number `after` on that holds `text`; fail when time is up."""
-        deadline = time.monotonic() + seconds
+    def wait_for_line(self, text: str) -> str:
+        """Return the first line that holds `text`; fail when time is up."""
+        deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             is_over = self.reader is not None and not self.reader.is_alive()
-            for line in self.lines[after:]:
+            for line in self.lines:
                 if text in line:
                     return line
             if is_over:
@@ -64,11 +57,11 @@ class Laptop:
 def free_environment() -> dict[str, str]:
     """The environment of a run on ports that nobody uses."""
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in PORT_VARIABLES]
+        sockets = [stack.enter_context(socket.socket()) for _ in PORTS]
         for each in sockets:
             each.bind(("127.0.0.1", 0))
         free = [str(each.getsockname()[1]) for each in sockets]
-    ports = dict(zip(PORT_VARIABLES, free, strict=True))
+    ports = dict(zip(PORTS, free, strict=True))
     return {**os.environ, **ports, "PYTHONUNBUFFERED": "1"}
 
 
@@ -97,7 +90,7 @@ def running(environ: dict[str, str], *arguments: str) -> Iterator[Laptop]:
             process.wait(timeout=15)
         reader.join(timeout=5)
         process.stdout.close()
-        log_record.keep_files(LOGS / environ["GATEHOUSE_AUTH_PORT"])
+        log_record.keep_files(logs_of(laptop.addresses))
 
 
 def is_listening(port: int) -> bool:

@@ -1,4 +1,4 @@
-"""What tests of the authorization server start from: keys, clients, and a composed endpoint."""
+"""What tests of the authorization server start from: keys, rings, secrets and clients."""
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@
     python -m tests.support.websocket_handshake TEMPLATE
 
 Reads the values of Authorization headers from stdin, one a line, and writes the status of each
-handshake: 101, or what it is refused with. The shared authorizer runs here, on the laptop's AWS.
+handshake to stderr: 101, or what it is refused with. The shared authorizer runs here, on the
+laptop's AWS; stdout has its log.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def handshake(authorizer: Invoke, function: str, api_id: str, header: str) -> in
     if not header:
         return 401  # the identity source is missing: nobody is asked
     event = recorded("websocket_connect")
-    arn = LAPTOP.execute_api_arn(api_id, "live", "$connect", "").rstrip("/")
+    arn = LAPTOP.execute_api_arn(api_id, "live", "$connect", "")
     event["methodArn"] = arn
     event["headers"]["Authorization"] = header
     event["multiValueHeaders"]["Authorization"] = [header]
@@ -52,9 +53,9 @@ def main() -> None:
     use_local_aws(os.environ, addresses)
     stack = GuestStack(Path(sys.argv[1]), addresses, {})
     stack.put_parameters()
-    shared = stack._ours.function("SharedAuthorizer", stack._names, stack._origins)
+    shared = stack.shared_authorizer()
     os.environ.update(shared_environment([shared]))
-    api_id = stack._template.resolver().text({"Ref": "CustomersApi"}, "CustomersApi")
+    api_id = stack.template.resolver().text({"Ref": "CustomersApi"}, "CustomersApi")
     authorizer = InProcessLambda([shared])
     for line in sys.stdin.read().splitlines():
         sys.stderr.write(f"{handshake(authorizer, shared.logical_id, api_id, line)}\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from infra.command_line.checks.account import FUNCTIONS, OF_SAMPLE_API, alarm_names
+from infra.command_line.doctor.checks.account import FUNCTIONS, OF_SAMPLE_API, alarm_names
 from tests.support.command_line import STACK, aws_client, deploy, physical_name
 
 if TYPE_CHECKING:

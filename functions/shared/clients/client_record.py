@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
+from authorizer.claims import is_scope
 from functions.shared.clients import assertion_rules, certificate_names, federation_rules
 from functions.shared.clients.authentication_methods import (
     FEDERATED_JWT,
@@ -38,7 +39,6 @@ SIGNING_ALGORITHMS: Final = ("RS256", "PS256", "ES256", "EdDSA")
 
 _CLIENT_ID = re.compile(r"[\x20-\x7E]{1,128}")
 _THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")
-_SCOPE = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+")
 
 
 class TokenFormat(StrEnum):
@@ -107,8 +107,8 @@ class Client:
     def __post_init__(self) -> None:
         if not is_client_id(self.client_id):
             raise ValueError("A client_id is 1 to 128 visible ASCII characters.")
-        if not all(map(_SCOPE.fullmatch, self.scopes | self.resource_scopes)):
-            raise ValueError("A scope is visible ASCII without quotes and backslashes.")
+        if not all(map(is_scope, self.scopes | self.resource_scopes)):
+            raise ValueError("A scope is visible ASCII without quotes and backslashes, and not *.")
         if not self.scopes.issuperset(self.default_scopes):
             raise ValueError("Default scopes must be among the client's scopes.")
         if not 1 < self.token_lifetime <= LONGEST_TOKEN_LIFETIME:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from functions.shared.runtime.clock import Clock
 
 WARM_SECONDS: Final = 30
+STALE_SECONDS: Final = 120
+"""For how long a disabled client may come in through a process that cannot read the table."""
+
 MAX_WARM_CLIENTS: Final = 1024
 
 
@@ -26,13 +29,6 @@ class ClientRegistry(Protocol):
 
     def find(self, client_id: str) -> Client | None:
         """Return the client, disabled or not, or None."""
-
-
-class ClientStore(ClientRegistry, Protocol):
-    """A registry that can be written to."""
-
-    def put(self, client: Client) -> None:
-        """Keep a client, in place of the one with the same id."""
 
 
 class DynamoDbClients:
@@ -75,6 +71,9 @@ def _named(client_id: str, item: Mapping[str, Any]) -> Client:
 class WarmClients:
     """Remembers what a registry answered, "unknown" included, for at most 30 seconds.
 
+    While the table is throttled, fails or cannot be reached, a client is known until what is known
+    of it is two minutes old. Any answer ends that, and nothing lengthens it for unknown ids.
+
     Unknown ids are kept apart: a flood of them, which costs its sender next to nothing, pushes out
     other unknown ids and never a client.
     """
@@ -83,12 +82,16 @@ class WarmClients:
         self._registry = registry
         self._clock = clock
         self._clients: WarmCache[str, Client] = WarmCache(
-            self._load, clock=clock, max_age=WARM_SECONDS, max_entries=MAX_WARM_CLIENTS
+            self._load,
+            clock=clock,
+            max_age=WARM_SECONDS,
+            hard_age=STALE_SECONDS,
+            max_entries=MAX_WARM_CLIENTS,
         )
         self._unknown: Recent[str, float] = Recent(MAX_WARM_CLIENTS)
 
     def find(self, client_id: str) -> Client | None:
-        """Return the client or None, perhaps as it was up to 30 seconds ago."""
+        """Return the client or None, perhaps as it was 30 seconds ago, or 2 minutes (see above)."""
         client = self._clients.peek(client_id)
         if client is not None:
             return client

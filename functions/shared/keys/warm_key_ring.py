@@ -12,11 +12,18 @@ if TYPE_CHECKING:
     from functions.shared.runtime.secret_store import SecretStore
 
 WARM_SECONDS: Final = 30
-"""Rotation relies on it: what is written to the ring takes that long to be everywhere."""
+"""What is written to the ring takes that long to be everywhere, if Secrets Manager answers."""
+
+STALE_SECONDS: Final = 300
+"""And that long in a process that cannot ask it: rotation relies on it."""
 
 
 class WarmKeyRing:
-    """Reads the ring from a secret, at most once in 30 seconds."""
+    """Reads the ring from a secret, at most once in 30 seconds.
+
+    While Secrets Manager throttles, fails or cannot be reached, a ring is used until it is five
+    minutes old. An answer without a ring that can be used (none, malformed, access denied) ends it.
+    """
 
     def __init__(self, store: SecretStore, secret: str, clock: Clock) -> None:
         self._secret = secret
@@ -24,14 +31,17 @@ class WarmKeyRing:
             lambda name: _read(store, name),
             clock=clock,
             max_age=WARM_SECONDS,
+            hard_age=STALE_SECONDS,
             max_entries=1,
         )
 
     def current(self) -> KeyRing:
-        """Return the ring, perhaps as it was up to 30 seconds ago.
+        """Return the ring, perhaps as it was up to 30 seconds ago, or 5 minutes (see above).
 
         Raises:
             UnusableKeyRingError: there is none, or it cannot be read.
+            TemporarilyUnavailableError: Secrets Manager cannot be asked, and no ring is young
+                enough.
         """
         return self._rings.get(self._secret)
 

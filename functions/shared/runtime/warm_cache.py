@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+from functions.shared.web.oauth_errors import TemporarilyUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,13 +16,16 @@ if TYPE_CHECKING:
 K = TypeVar("K")
 V = TypeVar("V")
 
+PAUSE_SECONDS: Final = 10
+"""After a load that could not be, nobody who has an old value waits for another for so long."""
+
 _STRIPES = 16
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry(Generic[V]):
     value: V
-    loaded_at: float
+    asked_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,40 +37,66 @@ class _Failure(Generic[K]):
 class WarmCache(Generic[K, V]):
     """A bounded cache in front of `load`: safe in threads, one load at a time per key.
 
-    A value is used while it is younger than `max_age` seconds. A value from the future is
-    not: a clock that was set back must not keep anything alive. What `load` raises is passed
-    on to everyone who waited for it, and not remembered. When the cache is full, what was
-    loaded longest ago goes first.
+    A value is used while it is younger than `max_age` seconds, and while `load` raises
+    TemporarilyUnavailableError, as long as it is younger than `hard_age`. Any other error is an
+    answer: the value is forgotten. A value from the future is not used: a clock that was set back
+    must not keep anything alive. Ages count from the question.
+
+    What `load` raises is passed on to everyone who waited for it, and not remembered. When the
+    cache is full, what was loaded longest ago goes first.
     """
 
     def __init__(
-        self, load: Callable[[K], V], *, clock: Clock, max_age: float, max_entries: int
+        self,
+        load: Callable[[K], V],
+        *,
+        clock: Clock,
+        max_age: float,
+        max_entries: int,
+        hard_age: float = 0,
     ) -> None:
         self._load = load
         self._clock = clock
         self._max_age = max_age
+        self._hard_age = hard_age
         self._max_entries = max_entries
         self._entries: dict[K, _Entry[V]] = {}
         self._writing = Lock()
         # A lock per key would need a bound and a cache of its own; a few shared ones do.
         self._loading = tuple(Lock() for _ in range(_STRIPES))
         self._failures: list[_Failure[K] | None] = [None] * _STRIPES
+        self._unavailable_at = float("-inf")
 
     def get(self, key: K) -> V:
         """Return the remembered value for `key`, or load it."""
-        entry = self._fresh(key) or self._load_once(key)
+        entry = self._younger(key, self._max_age) or self._renewed(key)
         return entry.value
 
     def peek(self, key: K) -> V | None:
         """Return the remembered value for `key`, or None; nothing is loaded."""
-        entry = self._fresh(key)
+        entry = self._younger(key, self._max_age)
         return entry.value if entry else None
 
-    def _fresh(self, key: K) -> _Entry[V] | None:
+    def _younger(self, key: K, age: float) -> _Entry[V] | None:
         entry = self._entries.get(key)
-        if entry and 0 <= self._clock() - entry.loaded_at < self._max_age:
+        if entry and 0 <= self._clock() - entry.asked_at < age:
             return entry
         return None
+
+    def _renewed(self, key: K) -> _Entry[V]:
+        """Load a value; as long as that cannot be, return the old one."""
+        if 0 <= self._clock() - self._unavailable_at < PAUSE_SECONDS:
+            old = self._younger(key, self._hard_age)
+            if old:
+                return old
+        try:
+            return self._load_once(key)
+        except TemporarilyUnavailableError:
+            # Looked for again: time has passed, and somebody else may have had an answer.
+            old = self._younger(key, self._hard_age)
+            if old is None:
+                raise
+            return old
 
     def _load_once(self, key: K) -> _Entry[V]:
         stripe = hash(key) % _STRIPES
@@ -76,16 +107,32 @@ class WarmCache(Generic[K, V]):
                 # It failed while we waited: each trying again in turn would take ever longer.
                 raise failure.error
             try:
-                return self._fresh(key) or self._remember(key, self._load(key))
+                return self._younger(key, self._max_age) or self._load_now(key)
             except Exception as error:
                 self._failures[stripe] = _Failure(key, error)
                 raise
 
-    def _remember(self, key: K, value: V) -> _Entry[V]:
-        entry = _Entry(value, self._clock())
+    def _load_now(self, key: K) -> _Entry[V]:
+        asked_at = self._clock()
+        try:
+            entry = _Entry(self._load(key), asked_at)
+        except TemporarilyUnavailableError:
+            self._unavailable_at = self._clock()
+            raise
+        except Exception:
+            self._forget(key)
+            raise
+        self._unavailable_at = float("-inf")
+        self._remember(key, entry)
+        return entry
+
+    def _forget(self, key: K) -> None:
+        with self._writing:
+            self._entries.pop(key, None)
+
+    def _remember(self, key: K, entry: _Entry[V]) -> None:
         with self._writing:
             self._entries.pop(key, None)
             while len(self._entries) >= self._max_entries:
                 del self._entries[next(iter(self._entries))]
             self._entries[key] = entry
-        return entry

@@ -9,13 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import cycle
 from threading import Barrier
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import boto3
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
+from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
 
 from functions.introspect_token import composition as introspect_token
 from functions.introspect_token.settings import Settings as IntrospectTokenSettings
@@ -26,10 +28,19 @@ from functions.publish_jwks.settings import Settings as PublishJwksSettings
 from functions.rotate_keys import composition as rotate_keys
 from functions.rotate_keys.settings import Settings as RotateKeysSettings
 from functions.shared.clients.client_record import TokenFormat
+from functions.shared.clients.client_registry import STALE_SECONDS as CLIENT_STALE_SECONDS
 from functions.shared.clients.client_registry import DynamoDbClients
-from functions.shared.runtime.aws_clients import AwsClients
+from functions.shared.keys.warm_key_ring import STALE_SECONDS
+from functions.shared.runtime.aws_clients import ATTEMPTS, AwsClients
 from functions.shared.runtime.secret_store import SecretsManagerStore
-from tests.support.aws import CLIENTS_TABLE, CREDENTIALS, ENVIRONMENT, SIGNING_KEYS_SECRET
+from functions.shared.runtime.warm_cache import PAUSE_SECONDS
+from tests.support.aws import (
+    CLIENTS_TABLE,
+    CREDENTIALS,
+    ENVIRONMENT,
+    KEY_RING_SECRET,
+    SIGNING_KEYS_SECRET,
+)
 from tests.support.dpop_proofs import proof
 from tests.support.memory_stores import ManualClock
 from tests.support.proxy_events import basic, form_event, proxy_event, token_event
@@ -66,7 +77,7 @@ class Account:
     def __init__(self, aws: AwsClients) -> None:
         self.aws = aws
         self.calls: Counter[str] = Counter()
-        self.failures: dict[str, tuple[int, str]] = {}
+        self.failures: dict[str, tuple[int, str] | Exception] = {}
         self.loses_answer_to: str | None = None
         self.reached: DynamoDBClient = boto3.client("dynamodb")
         for service_client in (aws.dynamodb, aws.secrets_manager):
@@ -87,6 +98,8 @@ class Account:
             return _error(request, 500, "InternalServerError")
         place = sent.get("SecretId") or sent.get("TableName")
         failure = self.failures.get(operation) or self.failures.get(f"{operation} {place}")
+        if isinstance(failure, Exception):
+            raise failure
         return _error(request, *failure) if failure else None
 
     def token_endpoint(self) -> Endpoint:
@@ -228,6 +241,112 @@ def test_a_warm_process_asks_again_after_thirty_seconds(account: Account) -> Non
     account.clock.now += 30
     endpoint(JWT_REQUEST)
     assert account.calls == {"GetItem": 1, "GetSecretValue": 1}
+
+
+THROTTLED = (400, "ThrottlingException")
+NO_ANSWER = ReadTimeoutError(endpoint_url="https://x.amazonaws.com")
+CANNOT_BE_ASKED: Final[tuple[tuple[int, str] | Exception, ...]] = (
+    THROTTLED,
+    (429, "TooManyRequestsException"),
+    (500, "InternalServiceError"),
+    (503, "ServiceUnavailable"),
+    EndpointConnectionError(endpoint_url="https://x.amazonaws.com"),
+    ConnectTimeoutError(endpoint_url="https://x.amazonaws.com"),
+    NO_ANSWER,
+)
+ANSWERS = ("AccessDeniedException", "DecryptionFailure", "ResourceNotFoundException")
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """What a warm process goes on with while it cannot ask for it again, and for how long."""
+
+    dependency: Dependency
+    seconds: int
+
+
+REMEMBERED = {
+    "client registry": Remembered(DEPENDENCIES["client registry"], CLIENT_STALE_SECONDS),
+    "key ring": Remembered(DEPENDENCIES["key ring"], STALE_SECONDS),
+    "key set": Remembered(DEPENDENCIES["key set"], STALE_SECONDS),
+}
+
+
+@pytest.mark.parametrize("remembered", REMEMBERED.values(), ids=REMEMBERED)
+def test_a_warm_process_goes_on_for_minutes_while_a_store_cannot_be_asked(
+    account: Account, remembered: Remembered
+) -> None:
+    dependency = remembered.dependency
+    endpoint = dependency.endpoint(account)
+    assert endpoint(dependency.event)["statusCode"] == 200
+    ages = range(30, remembered.seconds, PAUSE_SECONDS)
+    assert len(ages) > len(CANNOT_BE_ASKED)
+    for age, failure in zip(ages, cycle(CANNOT_BE_ASKED), strict=False):
+        account.clock.now = NOW + age
+        account.failures[dependency.operation] = failure
+        assert endpoint(dependency.event)["statusCode"] == 200
+    account.clock.now = NOW + remembered.seconds
+    _assert_comes_back_later(endpoint(dependency.event))
+    account.failures.clear()
+    assert endpoint(dependency.event)["statusCode"] == 200
+
+
+@pytest.mark.parametrize("remembered", REMEMBERED.values(), ids=REMEMBERED)
+def test_what_a_store_answers_ends_what_a_warm_process_knew(
+    account: Account, remembered: Remembered
+) -> None:
+    dependency = remembered.dependency
+    for code in ANSWERS:
+        account.failures.clear()
+        endpoint = dependency.endpoint(account)
+        assert endpoint(dependency.event)["statusCode"] == 200
+        account.clock.now += 30
+        account.failures[dependency.operation] = (400, code)
+        assert endpoint(dependency.event)["statusCode"] == 500
+        account.failures[dependency.operation] = THROTTLED
+        _assert_comes_back_later(endpoint(dependency.event))
+
+
+def test_a_damaged_ring_ends_the_one_that_a_warm_process_knew(account: Account) -> None:
+    token_endpoint, jwks_endpoint = account.token_endpoint(), account.jwks_endpoint()
+    assert token_endpoint(JWT_REQUEST)["statusCode"] == 200
+    assert jwks_endpoint(KEY_SET)["statusCode"] == 200
+    SecretsManagerStore(account.aws.secrets_manager).write(KEY_RING_SECRET, "{}")
+    account.clock.now += 30
+    assert token_endpoint(JWT_REQUEST)["statusCode"] == 500
+    assert jwks_endpoint(KEY_SET)["statusCode"] == 500
+
+
+def test_a_client_that_was_disabled_or_deleted_stays_out_when_its_table_fails_after(
+    account: Account,
+) -> None:
+    endpoint = account.token_endpoint()
+    clients = DynamoDbClients(account.aws.dynamodb, CLIENTS_TABLE)
+    for event in (JWT_REQUEST, OPAQUE_REQUEST):
+        assert endpoint(event)["statusCode"] == 200
+    clients.put(client("a", disabled=True))
+    account.aws.dynamodb.delete_item(TableName=CLIENTS_TABLE, Key={"client_id": {"S": "o"}})
+    account.clock.now += 30
+    for event in (JWT_REQUEST, OPAQUE_REQUEST):
+        assert endpoint(event)["statusCode"] == 401
+    account.failures["GetItem"] = THROTTLED
+    account.clock.now += 29
+    for event in (JWT_REQUEST, OPAQUE_REQUEST):
+        assert endpoint(event)["statusCode"] == 401
+    account.clock.now += 30
+    assert [endpoint(event)["statusCode"] for event in (JWT_REQUEST, OPAQUE_REQUEST)] == [401, 503]
+
+
+def test_in_an_outage_one_request_in_ten_seconds_waits_for_a_store(account: Account) -> None:
+    endpoint = account.token_endpoint()
+    endpoint(JWT_REQUEST)
+    account.failures["GetSecretValue"] = NO_ANSWER
+    account.clock.now += 30
+    account.calls.clear()
+    for _ in range(PAUSE_SECONDS):
+        assert endpoint(JWT_REQUEST)["statusCode"] == 200
+        account.clock.now += 1
+    assert account.calls == {"GetItem": 1, "GetSecretValue": ATTEMPTS}
 
 
 def test_an_opaque_token_costs_one_store_call(account: Account) -> None:

@@ -25,13 +25,15 @@ from functions.shared.keys import key_ring
 from functions.shared.keys.signers import RingSigners
 from functions.shared.keys.warm_key_ring import WarmKeyRing
 from functions.shared.runtime.secret_store import SecretConflictError, SecretsManagerStore
-from functions.shared.web.oauth_errors import TemporarilyUnavailableError
+from functions.shared.web.oauth_errors import ServerError, TemporarilyUnavailableError
 from tests.support.aws import CLIENTS_TABLE, ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.memory_stores import MemorySecrets
 from tests.support.proxy_events import basic, form_event, token_event
 from tests.support.server import SECRET, client
 
 if TYPE_CHECKING:
+    from botocore.model import OperationModel
+
     from functions.rotate_keys.rotator import Rotator
     from functions.shared.keys.key_ring import KeyRing
     from functions.shared.runtime.aws_clients import AwsClients
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 EDITIONS = ("secrets-manager", "kms")
 ALGORITHMS = ("RS256", "PS256", "ES256")
 DAY = 86_400
+NOT_FOUND: Any = {"Error": {"Code": "NotFoundException"}}
 
 
 class Authority:
@@ -127,6 +130,41 @@ def test_a_kms_key_is_tagged_with_its_stack(authority: Authority) -> None:
     (arn,) = authority.kms_state()
     tags = authority.aws.kms.list_resource_tags(KeyId=arn)["Tags"]
     assert tags == [{"TagKey": "gatehouse:stack", "TagValue": "ours"}]
+
+
+def test_a_key_that_kms_does_not_know_everywhere_yet_is_asked_for_again(
+    authority: Authority,
+) -> None:
+    """KMS says so of keys for a moment after it made them. A run that gave up would leave its key.
+
+    https://docs.aws.amazon.com/kms/latest/developerguide/accessing-kms.html#programming-eventual-consistency
+    """
+    kms, paused = authority.aws.kms, list[float]()
+    unknown = dict.fromkeys(("CreateAlias", "GetPublicKey"), 2)
+
+    def not_yet(model: OperationModel, **_: object) -> None:
+        if unknown[model.name]:
+            unknown[model.name] -= 1
+            raise kms.exceptions.NotFoundException(NOT_FOUND, model.name)
+
+    for operation in unknown:
+        kms.meta.events.register(f"before-call.kms.{operation}", not_yet)
+    key = KmsHalves(kms, "ours", paused.append).create("ES256", authority.clock())
+    assert key.signer
+    assert len(kms.list_keys()["Keys"]) == 1
+    assert paused == [0.25, 0.5] * 2
+
+
+def test_a_key_that_kms_goes_on_not_to_know_is_an_error(authority: Authority) -> None:
+    kms, paused = authority.aws.kms, list[float]()
+
+    def never(**_: object) -> None:
+        raise kms.exceptions.NotFoundException(NOT_FOUND, "GetPublicKey")
+
+    kms.meta.events.register("before-call.kms.GetPublicKey", never)
+    with pytest.raises(ServerError):
+        KmsHalves(kms, "ours", paused.append).create("ES256", authority.clock())
+    assert sum(paused) < 5
 
 
 def test_a_changed_edition_is_a_rotation_like_any_other(authority: Authority) -> None:
@@ -224,7 +262,7 @@ def test_ps256_in_kms_is_asked_for_by_its_name(authority: Authority) -> None:
 
 @pytest.mark.parametrize("length", [2000, 5000])
 def test_a_message_that_kms_does_not_digest_is_digested_here(
-    authority: Authority, length: int, monkeypatch: pytest.MonkeyPatch
+    authority: Authority, length: int
 ) -> None:
     authority.rotation("kms").run()
     signer = authority.signers().current(authority.clock(), "RS256")

@@ -12,7 +12,7 @@ import pytest
 from authorizer.claims import Confirmation
 from authorizer.state_entry import revoked_jwt
 from functions.shared.authentication.secret_use import DAY, DynamoDbSecretUses, SecretUses
-from functions.shared.clients.client_registry import ClientStore, DynamoDbClients
+from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.runtime.counters import Counters, DynamoDbCounters
 from functions.shared.runtime.one_time_use import AlreadyUsedError, DynamoDbOneTimeUse, OneTimeUse
 from functions.shared.runtime.records import UnreadableRecordError
@@ -47,6 +47,8 @@ from tests.support.server import NOW, client
 if TYPE_CHECKING:
     from functions.shared.runtime.aws_clients import AwsClients
 
+    Clients = DynamoDbClients | MemoryClients
+
 MEANING = OpaqueToken(
     client_id="service",
     scopes=("country.read", "customer.read"),
@@ -63,7 +65,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def clients(kind: str, aws: AwsClients) -> ClientStore:
+def clients(kind: str, aws: AwsClients) -> Clients:
     in_aws = DynamoDbClients(aws.dynamodb, CLIENTS_TABLE)
     return MemoryClients() if kind == "memory" else in_aws
 
@@ -181,22 +183,22 @@ def test_a_secret_was_last_used_on_the_latest_day(uses: SecretUses) -> None:
     assert uses.last_used("service", "other digest") is None
 
 
-def test_a_client_is_found_by_its_id(clients: ClientStore) -> None:
+def test_a_client_is_found_by_its_id(clients: Clients) -> None:
     clients.put(client("a"))
     assert clients.find("a") == client("a")
 
 
-def test_a_client_that_was_never_put_is_not_found(clients: ClientStore) -> None:
+def test_a_client_that_was_never_put_is_not_found(clients: Clients) -> None:
     clients.put(client("a"))
     assert clients.find("A") is None
 
 
 @pytest.mark.parametrize("client_id", ["", "ä", "\x00", "x" * 5000, "\ud800"])
-def test_what_cannot_be_a_client_id_is_not_found(clients: ClientStore, client_id: str) -> None:
+def test_what_cannot_be_a_client_id_is_not_found(clients: Clients, client_id: str) -> None:
     assert clients.find(client_id) is None
 
 
-def test_a_client_takes_the_place_of_the_one_before(clients: ClientStore) -> None:
+def test_a_client_takes_the_place_of_the_one_before(clients: Clients) -> None:
     clients.put(client("a"))
     clients.put(client("a", disabled=True))
     assert clients.find("a") == client("a", disabled=True)

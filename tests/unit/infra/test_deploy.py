@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import boto3
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 SAMCONFIG = """
 [dev.deploy.parameters]
 parameter_overrides = %s
+"""
+INTERRUPTING = """\
+#!/bin/sh
+until ps -o stat= -p $PPID | grep -q ^S; do :; done  # it waits for us
+kill -INT $PPID
 """
 ISSUERS = '{"https://a.example": {"audience": ["b c"]}}'
 
@@ -100,6 +106,19 @@ def test_without_a_region_nothing_is_deployed_and_the_answer_says_how_to_set_one
     assert "export AWS_DEFAULT_REGION=" in capsys.readouterr().err
 
 
+def test_without_credentials_nothing_is_asked_and_the_answer_says_how_to_give_some(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for name in (*CREDENTIALS, "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    assert deploy.main(["--stage", "dev"]) == 1
+    assert capsys.readouterr().err.startswith("No AWS credentials were found")
+
+
 def test_a_region_whose_api_gateway_may_write_no_logs_is_told_how_to_let_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -131,3 +150,55 @@ def test_who_may_not_ask_about_logs_is_not_kept_from_deploying(
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     assert not deploy.lacks_log_role(boto3.Session(region_name="eu-west-1"))
+
+
+@pytest.mark.parametrize("text", ["[dev.deploy.parameters]\nparameter_overrides = [", "= 1"])
+def test_a_configuration_that_is_no_toml_is_a_sentence(
+    text: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / "samconfig.toml"
+    path.write_text(text)
+    monkeypatch.setattr(deploy, "CONFIGURATION", path)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    assert deploy.main(["--stage", "dev"]) == 1
+    assert capsys.readouterr().err.startswith("samconfig.toml is no TOML: ")
+
+
+def test_a_profile_that_is_not_there_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nowhere")
+    assert deploy.main(["--stage", "dev"]) == 1
+    assert capsys.readouterr().err == "The config profile (nowhere) could not be found\n"
+
+
+@pytest.mark.parametrize(
+    ("region", "partition"), [("us-gov-west-1", "aws-us-gov"), ("cn-north-1", "aws-cn")]
+)
+def test_the_policy_of_the_log_role_is_that_of_the_partition(
+    region: str,
+    partition: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, value in {**CREDENTIALS, "AWS_DEFAULT_REGION": region}.items():
+        monkeypatch.setenv(name, value)
+    with mock_aws():
+        assert deploy.main(["--stage", "dev", "--no-guide"]) == 1
+    assert f"arn:{partition}:iam::aws:policy/service-role/" in capsys.readouterr().err
+
+
+def test_an_interruption_says_that_cloudformation_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """SAM is interrupted with us: the terminal tells both."""
+    (tmp_path / "sam").write_text(INTERRUPTING)
+    (tmp_path / "sam").chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    assert deploy.main(["--stage", "prod", "--no-guide"]) == 1
+    assert "CloudFormation goes on" in capsys.readouterr().err

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from moto import mock_aws
+from moto.cloudformation.models import cloudformation_backends
+from moto.core.models import DEFAULT_ACCOUNT_ID as ACCOUNT_ID
 
 from functions.rotate_keys.kms_halves import STACK_TAG
 from infra import remove
@@ -70,6 +73,13 @@ def _table_protection() -> bool:
 def _stack_status() -> str:
     (stack,) = boto3.client("cloudformation").list_stacks()["StackSummaries"]
     return str(stack["StackStatus"])
+
+
+def _set_status(status: str) -> None:
+    """Have the stack in a state that moto's deployments, which always succeed, do not get to."""
+    region = cloudformation_backends[ACCOUNT_ID][CREDENTIALS["AWS_DEFAULT_REGION"]]
+    (stack,) = region.stacks.values()
+    stack.status = status
 
 
 @pytest.mark.usefixtures("account")
@@ -144,3 +154,137 @@ def test_a_stack_of_something_else_is_left_alone(capsys: pytest.CaptureFixture[s
     )
     assert remove.main(["--stack", "theirs"], ask=lambda _: pytest.fail("asked")) == 1
     assert "theirs is no stack of Gatehouse" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("account")
+def test_a_stack_that_is_protected_or_at_work_keeps_everything_protected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """CloudFormation refuses to delete it, so nothing may have been done to it before."""
+
+    def refuse(**_: object) -> None:
+        raise ClientError({"Error": {"Code": "ValidationError", "Message": "protected"}}, "delete")
+
+    account = remove.Account()
+    monkeypatch.setattr(account._cloudformation, "delete_stack", refuse)
+    with pytest.raises(ClientError):
+        account.remove(account.find(STACK))
+    assert _table_protection()
+    assert _key_states() == ["Enabled"] * 3
+
+
+@pytest.mark.usefixtures("account")
+@pytest.mark.parametrize("status", ["CREATE_IN_PROGRESS", "UPDATE_ROLLBACK_IN_PROGRESS"])
+def test_a_stack_that_cloudformation_is_at_work_on_is_not_begun_with(
+    status: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What it makes next would be on no list, and stay behind."""
+    _set_status(status)
+    assert remove.main(["--stack", STACK], ask=lambda _: pytest.fail("asked")) == 1
+    assert f"CloudFormation is at work on it ({status})" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("account")
+def test_a_stack_that_is_protected_is_not_begun_with(capsys: pytest.CaptureFixture[str]) -> None:
+    body = {
+        "Description": load(TEMPLATE)["Description"],
+        "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
+    }
+    boto3.client("cloudformation").create_stack(
+        StackName="new", TemplateBody=json.dumps(body), EnableTerminationProtection=True
+    )
+    assert remove.main(["--stack", "new"], ask=lambda _: pytest.fail("asked")) == 1
+    assert "it is protected from termination" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("account")
+def test_a_stack_that_others_import_from_is_not_begun_with(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """CloudFormation would cancel its deletion without an error, and stay as it was."""
+    cloudformation = boto3.client("cloudformation")
+    body = {
+        "Description": load(TEMPLATE)["Description"],
+        "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
+        "Outputs": {
+            name: {"Value": "-", "Export": {"Name": f"new-{name}"}}
+            for name in ("Issuer", "JwksUri")
+        },
+    }
+    cloudformation.create_stack(StackName="new", TemplateBody=json.dumps(body))
+
+    def imports(ExportName: str) -> dict[str, list[str]]:  # noqa: N803 - boto3's name
+        if ExportName == "new-Issuer":
+            return {"Imports": ["customers", "orders"]}
+        message = f"Export '{ExportName}' is not imported by any stack."
+        raise ClientError({"Error": {"Code": "ValidationError", "Message": message}}, "ListImports")
+
+    account = remove.Account()
+    monkeypatch.setattr(account._cloudformation, "list_imports", imports)  # moto has none
+    monkeypatch.setattr(remove, "Account", lambda: account)
+    assert remove.main(["--stack", "new"], ask=lambda _: pytest.fail("asked")) == 1
+    assert "customers, orders import what it exports" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("account")
+@pytest.mark.parametrize("status", ["ROLLBACK_FAILED", "ROLLBACK_COMPLETE", "DELETE_FAILED"])
+def test_the_table_of_a_first_deployment_that_failed_is_given_free_for_cloudformation(
+    status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It deletes the table itself then, and cannot while that is protected."""
+    _set_status(status)
+    seen: list[bool] = []
+    account = remove.Account()
+    delete = account._cloudformation.delete_stack
+
+    def watched(**given: str) -> None:
+        seen.append(_table_protection())
+        delete(**given)
+
+    monkeypatch.setattr(account._cloudformation, "delete_stack", watched)
+    account.remove(account.find(STACK))
+    assert seen == [False]
+    assert boto3.client("dynamodb").list_tables()["TableNames"] == []
+
+
+@pytest.mark.usefixtures("account")
+def test_what_a_deleted_stack_left_goes_by_its_id() -> None:
+    cloudformation = boto3.client("cloudformation")
+    (old,) = cloudformation.describe_stacks(StackName=STACK)["Stacks"]
+    cloudformation.delete_stack(StackName=STACK)
+    assert remove.main(["--stack", old["StackId"]], ask=lambda _: STACK) == 0
+    assert boto3.client("dynamodb").list_tables()["TableNames"] == []
+    assert _key_states() == ["Enabled", "PendingDeletion", "PendingDeletion"]
+
+
+@pytest.mark.usefixtures("account")
+def test_what_a_deleted_stack_left_goes_without_the_keys_of_its_successor(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Signing keys in KMS are known by the stack's name, which another one has by now."""
+    cloudformation = boto3.client("cloudformation")
+    (old,) = cloudformation.describe_stacks(StackName=STACK)["Stacks"]
+    cloudformation.delete_stack(StackName=STACK)
+    body = {
+        "Description": load(TEMPLATE)["Description"],
+        "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
+    }
+    cloudformation.create_stack(StackName=STACK, TemplateBody=json.dumps(body))
+    assert remove.main(["--stack", old["StackId"]], ask=lambda _: STACK) == 0
+    assert "are left to the stack" in capsys.readouterr().out
+    assert _key_states() == ["Enabled", "Enabled", "PendingDeletion"]
+    assert boto3.client("dynamodb").list_tables()["TableNames"] == []
+    (new,) = cloudformation.describe_stacks(StackName=STACK)["Stacks"]
+    assert new["StackStatus"] == "CREATE_COMPLETE"
+
+
+@pytest.mark.usefixtures("account")
+def test_a_removal_that_is_interrupted_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(remove.Account, "remove", interrupt)
+    assert remove.main(["--stack", STACK], ask=lambda _: STACK) == 1
+    assert "run it again with" in capsys.readouterr().err

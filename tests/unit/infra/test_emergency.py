@@ -4,15 +4,24 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from authorizer.claims import LEEWAY
 from functions.rotate_keys.composition import build
 from functions.rotate_keys.private_halves import StoredHalves
 from functions.rotate_keys.ring_store import RingStore
-from functions.rotate_keys.rotation_rules import CLOCK_SKEW
+from functions.rotate_keys.rotation import ring_key
+from functions.rotate_keys.rotation_rules import (
+    CLOCK_SKEW,
+    RETENTION_NEEDED,
+    SETTLING,
+    RotationRules,
+)
 from functions.rotate_keys.settings import Settings
+from functions.shared.clients.client_record import LONGEST_TOKEN_LIFETIME
 from functions.shared.keys import signing_keys
 from functions.shared.keys.key_ring import KeyRing, UnusableKeyRingError
+from functions.shared.keys.warm_key_ring import STALE_SECONDS
 from functions.shared.runtime.secret_store import SecretConflictError
-from infra.emergency import Emergency, OvertakenError, RefusedError
+from infra.emergency import Emergency, OvertakenError, RefusedError, find_key, rotated
 from tests.support.aws import ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.memory_stores import ManualClock, MemorySecrets
 from tests.support.server import NOW, key
@@ -71,12 +80,23 @@ def test_an_emergency_rotation_signs_at_once_and_keeps_old_tokens_good(
     assert authority.signing() == kid == key(2).kid
     assert authority.published() == {key(1).kid, key(2).kid}
     # Until the last token of a process that was slow to learn of it has expired.
-    authority.clock.now += DAY + 90
+    authority.clock.now += DAY + SETTLING
     assert key(1).kid in authority.published()
     authority.clock.now += 2 * DAY
     authority.rotation.run()
     assert authority.published() == {key(2).kid}
     assert authority.private() == {key(2).kid}
+
+
+def test_tokens_signed_with_an_old_ring_after_an_emergency_rotation_stay_good() -> None:
+    rules = RotationRules(
+        signing=2 * DAY, announcing=2 * HOUR, retiring=RETENTION_NEEDED, verifier_cache=300
+    )
+    ring = rotated(KeyRing((ring_key(key(1), NOW, NOW),)), key(2), NOW + HOUR, rules)
+    last_signature = NOW + HOUR + STALE_SECONDS
+    for clock_ahead in (0, CLOCK_SKEW):
+        expires = last_signature + LONGEST_TOKEN_LIFETIME + LEEWAY + clock_ahead
+        assert find_key(ring, key(1).kid).is_published(expires)
 
 
 def test_an_emergency_rotation_discards_an_announced_key_with_the_rest(
@@ -128,10 +148,12 @@ def test_what_breaks_is_said_with_what_breaks_first(authority: Authority) -> Non
     rotation = authority.emergency.rotation_breaks("RS256")
     assert rotation[0].startswith("First, for 30 seconds")
     assert "the key set may lack the new key" in rotation[1]
-    assert "3900 seconds" in rotation[2]
+    assert rotation[2].startswith("Both take up to 300 seconds")
+    assert "3900 seconds" in rotation[3]
     revocation = authority.emergency.revocation_breaks(key(1).kid)
     assert revocation[1] == "First, within 30 seconds, by introspection."
-    assert "up to 3600 seconds" in revocation[3]
+    assert revocation[2].endswith("within 300 seconds.")
+    assert "up to 3600 seconds" in revocation[4]
 
 
 def test_an_operator_and_the_rotator_may_write_at_once() -> None:

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from functions.issue_token.nonces import MINUTES, DpopNonces
+from functions.issue_token.nonces import MINUTES, STALE_SECONDS, WARM_SECONDS, DpopNonces
+from functions.shared.keys import warm_key_ring
+from functions.shared.web.oauth_errors import TemporarilyUnavailableError
 from tests.support.memory_stores import ManualClock, MemorySecrets
 
 NOW = 1_700_000_040.0  # a whole minute
@@ -40,3 +42,23 @@ def test_the_nonce_changes_with_the_minute() -> None:
 
 def test_rfc9449_8_1_a_nonce_is_of_the_characters_that_the_header_allows() -> None:
     assert set(_nonces().current(NOW)) <= {chr(code) for code in range(0x21, 0x7F)} - set('"\\')
+
+
+def test_the_secret_outlives_an_outage_as_long_as_a_ring_does() -> None:
+    class FailingSecrets(MemorySecrets):
+        fails = False
+
+        def read(self, name: str) -> str | None:
+            if self.fails:
+                raise TemporarilyUnavailableError
+            return super().read(name)
+
+    store, clock = FailingSecrets(nonce="n" * 64), ManualClock(NOW)
+    nonces = DpopNonces(store, "nonce", clock)
+    nonces.current(clock.now)
+    store.fails = True
+    clock.now += WARM_SECONDS + warm_key_ring.STALE_SECONDS - 1
+    assert nonces.accepts(nonces.current(clock.now), clock.now)
+    clock.now = NOW + STALE_SECONDS
+    with pytest.raises(TemporarilyUnavailableError):
+        nonces.current(clock.now)

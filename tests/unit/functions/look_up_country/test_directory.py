@@ -59,7 +59,7 @@ def test_pages_put_together_are_every_country_once_in_order(limit: int) -> None:
 
 def test_a_page_may_start_after_a_code_that_is_not_assigned() -> None:
     countries, _ = DIRECTORY.page(after="ato", limit=1)
-    assert [country.code for country in countries] == ["ATF"] or countries[0].code > "ATO"
+    assert [country.code for country in countries] == ["AUS"]
 
 
 def test_the_page_after_the_last_country_is_empty() -> None:

@@ -1,14 +1,15 @@
 """Rotation under every schedule: runs that come early, late, twice at once or end half-way.
 
 The real rotator runs on stores in memory, with key pairs that cost nothing. Around it a small world
-keeps book: who signs what at every moment that matters, whose ring is half a minute old and whose
-clock is wrong, and what the oldest cache that is allowed knows.
+keeps book: who signs what at every moment that matters, whose ring is half a minute old, whose is
+five because Secrets Manager cannot be asked, whose clock is wrong, and what the oldest cache that
+is allowed knows.
 """
 
 from __future__ import annotations
 
 from base64 import urlsafe_b64encode
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count, pairwise
 from math import floor
 from typing import TYPE_CHECKING
@@ -20,12 +21,12 @@ from hypothesis import strategies as st
 from authorizer.claims import LEEWAY
 from functions.rotate_keys.composition import build
 from functions.rotate_keys.key_generation import NewKey
-from functions.rotate_keys.rotation_rules import RotationRules
+from functions.rotate_keys.rotation_rules import RETENTION_NEEDED, SETTLING, RotationRules
 from functions.rotate_keys.settings import Settings
 from functions.shared.clients.client_record import LONGEST_TOKEN_LIFETIME
 from functions.shared.keys import key_ring, signing_keys
 from functions.shared.keys.key_ring import JWKS_MAX_AGE, KeyRing
-from functions.shared.keys.warm_key_ring import WARM_SECONDS
+from functions.shared.keys.warm_key_ring import STALE_SECONDS, WARM_SECONDS
 from tests.support.aws import ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.memory_stores import MemorySecrets
 from tests.support.server import NOW
@@ -39,6 +40,14 @@ if TYPE_CHECKING:
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 SKEW = 25
 """Seconds by which a clock is wrong at most, either way: two differ by less than CLOCK_SKEW."""
+
+
+OFFSETS = (
+    *(-SKEW - 1, -1, 0, 1),
+    *(offset for age in (WARM_SECONDS, STALE_SECONDS) for offset in (age - 1, SKEW + age)),
+    10 * MINUTE,
+)
+"""Seconds around a change at which somebody may not know of it yet, or has just heard."""
 
 
 class CrashError(Exception):
@@ -87,6 +96,32 @@ class UnheldSettings(Settings):
             announcing=int(self.key_announce_hours) * HOUR,
             retiring=int(self.key_retire_hours) * HOUR,
             verifier_cache=int(self.verifier_cache_seconds),
+        )
+
+
+class ShortestSettings(Settings):
+    """The shortest times that the rules allow."""
+
+    def rules(self) -> RotationRules:
+        cache = int(self.verifier_cache_seconds)
+        return RotationRules(
+            signing=2 * DAY,
+            announcing=JWKS_MAX_AGE + cache + SETTLING,
+            retiring=RETENTION_NEEDED,
+            verifier_cache=cache,
+        )
+
+
+class ForgetfulSettings(ShortestSettings):
+    """The times that would do if no process ever lived on an old ring."""
+
+    def rules(self) -> RotationRules:
+        rules = super().rules()
+        return UnheldRules(
+            signing=rules.signing,
+            announcing=rules.announcing - (STALE_SECONDS - WARM_SECONDS),
+            retiring=rules.retiring,
+            verifier_cache=rules.verifier_cache,
         )
 
 
@@ -148,7 +183,7 @@ class World:
                 times = (key.publish_from, key.sign_from, key.sign_until, key.publish_until)
                 changes |= {float(time) for time in times if time is not None}
         for change in sorted(changes):
-            for offset in (-SKEW - 1, -1, 0, 1, WARM_SECONDS - 1, SKEW + WARM_SECONDS, 10 * MINUTE):
+            for offset in OFFSETS:
                 if self.rings[0][0] <= change + offset <= until:
                     yield change + offset
 
@@ -227,8 +262,8 @@ def play(runs: list[Run], read: type[Settings] = Settings) -> World:
 
 
 def _signers(world: World, moment: float, alg: str) -> Iterator[tuple[float, RingKey]]:
-    """Yield each signer's clock and key: with a fresh ring and an old one, early and late."""
-    for age in (0, WARM_SECONDS):
+    """Yield each signer's clock and key: with a fresh ring and old ones, early and late."""
+    for age in (0, WARM_SECONDS, STALE_SECONDS):
         ring = world.ring_at(moment - age)
         for skew in (-SKEW, SKEW):
             if ring is not None and any(key.may_sign(moment + skew) for key in ring.keys):
@@ -242,11 +277,17 @@ def test_no_schedule_makes_a_good_token_be_refused(runs: list[Run]) -> None:
     no_good_token_is_refused(play(runs))
 
 
+@settings(deadline=None, max_examples=40)
+@given(runs=RUNS)
+def test_the_shortest_times_that_are_allowed_are_long_enough(runs: list[Run]) -> None:
+    no_good_token_is_refused(play([replace(run, environ=None) for run in runs], ShortestSettings))
+
+
 def no_good_token_is_refused(world: World) -> None:
     first = {key.kid for key in world.rings[0][1].keys}
     last_use: dict[str, int] = {}
     for moment in world.moments():
-        if moment < NOW + WARM_SECONDS + SKEW:
+        if moment < NOW + SKEW:
             continue  # the very first seconds of a stack
         for clock, key in _signers(world, moment, "RS256"):
             # It can sign: its private half is there, for a cold start too.
@@ -264,7 +305,7 @@ def _oldest_cache_knows(world: World, key: RingKey, moment: float) -> bool:
     """Whether a key set that is as old as allowed, from a publisher that is behind, has the key."""
     cache = next(cache for since, cache in reversed(world.caches) if since <= moment)
     fetched = moment - JWKS_MAX_AGE - cache
-    ring = world.ring_at(fetched - WARM_SECONDS)
+    ring = world.ring_at(fetched - STALE_SECONDS)
     if ring is None:
         return True  # nobody had fetched anything yet
     return any(k.kid == key.kid for k in ring.published_keys(fetched - SKEW))
@@ -301,11 +342,20 @@ def test_every_schedule_leaves_one_key_to_go_on_with_and_no_rubbish(runs: list[R
     assert len(world.private[-1][1]) <= len(needed) + 2
 
 
-@pytest.mark.parametrize("promise", ["KEY_ANNOUNCE_HOURS", "KEY_RETIRE_HOURS"])
-def test_the_world_notices_rules_that_are_too_short(promise: str) -> None:
+@pytest.mark.parametrize(
+    ("read", "unsafe"),
+    [
+        (UnheldSettings, {"KEY_ANNOUNCE_HOURS": "1"}),
+        (UnheldSettings, {"KEY_RETIRE_HOURS": "1"}),
+        (ForgetfulSettings, {}),
+    ],
+    ids=["announced too late", "withdrawn too early", "old rings forgotten"],
+)
+def test_the_world_notices_rules_that_are_too_short(
+    read: type[Settings], unsafe: dict[str, str]
+) -> None:
     # The rules must not hide behind a test that sees nothing.
-    unsafe = {promise: "1"}
     waits = [0, 29 * DAY, 2 * DAY, 30 * DAY, 2 * DAY]
-    world = play([Run(wait, 0, None, None, 0, unsafe) for wait in waits], UnheldSettings)
+    world = play([Run(wait, 0, None, None, 0, unsafe) for wait in waits], read)
     with pytest.raises(AssertionError):
         no_good_token_is_refused(world)

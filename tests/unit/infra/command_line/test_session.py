@@ -27,15 +27,15 @@ from botocore.exceptions import (
 
 from functions.shared.runtime.secret_store import SecretConflictError
 from infra import laptop_edition
-from infra.command_line import deployments
 from infra.command_line.app import app
-from infra.command_line.aws import Aws
-from infra.command_line.errors import EXIT_CODES, CommandError, ExitCode, UsageError
-from infra.command_line.reference import FOLDER, pages
-from infra.command_line.secrets_in import read_secret
+from infra.command_line.deployment.aws import Aws
+from infra.command_line.deployment.lookup import find_stack, laptop, laptop_aws_endpoint
 from infra.command_line.session import Outside
-from infra.command_line.times import parse_moment
-from infra.command_line.troubles import translated
+from infra.command_line.terminal.confidential import read_secret
+from infra.command_line.terminal.errors import EXIT_CODES, CommandError, ExitCode, UsageError
+from infra.command_line.terminal.times import parse_moment
+from infra.command_line.terminal.troubles import translated
+from infra.reference.sources import ROOT
 from local.addresses import Addresses
 from local.aws import TEMPLATE
 from local.gateway.template import Template
@@ -47,7 +47,7 @@ from tests.support.server import NOW, client
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-DOCS = FOLDER.parent
+DOCS = ROOT / "docs"
 NOBODY: dict[str, str] = {}
 
 
@@ -59,11 +59,6 @@ def commands(group: click.Group, *path: str) -> Iterator[tuple[str, ...]]:
             yield from commands(command, *path, name)
         else:
             yield (*path, name)
-
-
-def test_the_references_in_docs_are_what_the_code_says() -> None:
-    for name, text in pages().items():
-        assert (FOLDER / name).read_text() == text, "python -m infra.command_line.reference"
 
 
 def test_a_list_of_commands_cuts_no_sentence() -> None:
@@ -103,7 +98,7 @@ def test_a_deployment_is_found_by_its_stack(gatehouse: CommandLine) -> None:
         ("--stack", "another", "clients", "list", "--stack", STACK),
     ):
         assert "service-client-jwt" in gatehouse(*arguments, environ=NOBODY).stdout
-    found = deployments.find_stack(_aws(), STACK)
+    found = find_stack(_aws(), STACK)
     assert (found.issuer, found.guarded_api) == (ISSUER, GUARDED_API)
     assert found.clients_table == physical_name("ClientsTable")
     assert found.parameters == {"KeySigningDays": "30"}
@@ -149,7 +144,7 @@ def test_which_deployment_is_asked_before_whose_aws() -> None:
 
 
 def test_a_stack_without_our_table_is_a_sentence(gatehouse: CommandLine) -> None:
-    found = deployments.find_stack(_aws(), STACK)
+    found = find_stack(_aws(), STACK)
     with pytest.raises(CommandError, match="has no TruststoreBucket") as refused:
         found.resource("TruststoreBucket")
     assert refused.value.code is ExitCode.NOT_FOUND
@@ -293,12 +288,12 @@ def test_the_laptop_edition_is_where_make_run_puts_it() -> None:
         {"GATEHOUSE_HOST": "::1"},
         {"GATEHOUSE_HOST": "0.0.0.0"},  # noqa: S104 - what a person may set
     ):
-        found, addresses = deployments.laptop(environ), Addresses.from_env(environ)
+        found, addresses = laptop(environ), Addresses.from_env(environ)
         assert (found.issuer, found.guarded_api) == (addresses.issuer, addresses.guarded_api)
-        assert deployments.laptop_aws_endpoint(environ) == addresses.aws_url
-    assert deployments.laptop({}).is_local
+        assert laptop_aws_endpoint(environ) == addresses.aws_url
+    assert laptop({}).is_local
     with pytest.raises(UsageError, match="GATEHOUSE_AUTH_PORT is 'x'"):
-        deployments.laptop({"GATEHOUSE_AUTH_PORT": "x"})
+        laptop({"GATEHOUSE_AUTH_PORT": "x"})
 
 
 def test_the_laptop_editions_resources_are_the_templates() -> None:

@@ -9,11 +9,9 @@ import pytest
 
 from authorizer.reasons import Reason
 from authorizer.settings import Settings
-from infra.command_line.reference import FOLDER
-from infra.command_line.reference import pages as command_line_pages
-from infra.command_line.verdicts import in_words
+from infra.command_line.tokens.reasons import in_words
 from infra.reference import errors_page, metrics_page, settings_page
-from infra.reference.__main__ import PAGES
+from infra.reference.__main__ import FOLDER, PAGES
 from infra.reference.sources import ROOT, template
 from infra.reference.variables import AUTHORIZERS, parameters_behind
 from tests.support.tokens import ISSUER
@@ -49,7 +47,7 @@ def test_a_page_is_in_step_with_the_code(name: str) -> None:
 
 
 def test_the_folder_has_no_page_that_nothing_writes() -> None:
-    assert {path.name for path in FOLDER.iterdir()} == {*PAGES, *command_line_pages()}
+    assert {path.name for path in FOLDER.iterdir()} == set(PAGES)
 
 
 def test_the_authorizer_s_table_names_every_setting_and_no_other() -> None:

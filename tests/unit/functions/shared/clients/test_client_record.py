@@ -207,6 +207,7 @@ def _unordered(part: Any) -> Any:
         ({"client_id": "x" * 129}, "client_id"),
         ({"scopes": frozenset({"two words"})}, "scope"),
         ({"resource_scopes": frozenset({'quo"te'})}, "scope"),
+        ({"scopes": frozenset({"*"})}, "not *"),
         ({"default_scopes": ("other",)}, "Default scopes"),
         ({"authentication_methods": frozenset({"client_secret_jwt"})}, "authentication method"),
         ({"authentication_methods": frozenset({"private_key_jwt"})}, "nothing to be checked by"),

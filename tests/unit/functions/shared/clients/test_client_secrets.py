@@ -21,8 +21,8 @@ NOW = 1_700_000_000
 class CountingScrypt:
     """Stands in for scrypt: cheap, and it counts. The real one is tested below."""
 
-    def __init__(self, right: str = "right") -> None:
-        self.right = right
+    def __init__(self) -> None:
+        self.right = "right"
         self.calls = 0
 
     def __call__(self, secret: str, digest: str) -> bool:

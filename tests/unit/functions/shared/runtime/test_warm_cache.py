@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from functions.shared.runtime.warm_cache import WarmCache
+from functions.shared.runtime.warm_cache import PAUSE_SECONDS, WarmCache
+from functions.shared.web.oauth_errors import ServerError, TemporarilyUnavailableError
 from tests.support.memory_stores import ManualClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+MAX_AGE, HARD_AGE = 30, 300
 
 
 class Loader:
@@ -21,6 +25,31 @@ class Loader:
     def __call__(self, key: str) -> str | None:
         self.loads.append(key)
         return None if key == "nothing" else f"{key}-{len(self.loads)}"
+
+
+class Source:
+    """What is asked: it answers with how often it was, or has trouble."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.trouble: Exception | None = None
+        self.clock = ManualClock()
+        self.seconds = 0.0
+
+    def __call__(self, key: str) -> str:
+        self.asked += 1
+        self.clock.now += self.seconds
+        if self.trouble:
+            raise self.trouble
+        return f"{key}-{self.asked}"
+
+    def cache(self) -> WarmCache[str, str]:
+        return WarmCache(self, clock=self.clock, max_age=MAX_AGE, hard_age=HARD_AGE, max_entries=3)
+
+
+@pytest.fixture
+def source() -> Source:
+    return Source()
 
 
 def _cache(loader: Loader, clock: ManualClock, max_entries: int = 3) -> WarmCache[str, str | None]:
@@ -144,3 +173,128 @@ def test_many_threads_that_want_one_value_cause_one_load() -> None:
     with ThreadPoolExecutor(8) as threads:
         assert set(threads.map(get, range(8))) == {"a"}
     assert loads == ["a"]
+
+
+@pytest.mark.parametrize("age", [MAX_AGE, HARD_AGE - 1])
+def test_an_old_value_is_used_while_another_cannot_be_had(source: Source, age: float) -> None:
+    cache = source.cache()
+    cache.get("a")
+    source.clock.now += age
+    source.trouble = TemporarilyUnavailableError()
+    assert cache.get("a") == "a-1"
+    source.trouble = None
+    source.clock.now += PAUSE_SECONDS
+    assert cache.get("a") == "a-3"
+
+
+@pytest.mark.parametrize("age", [HARD_AGE, HARD_AGE + 1, -1])
+def test_a_value_that_is_too_old_or_from_the_future_is_never_used(
+    source: Source, age: float
+) -> None:
+    cache = source.cache()
+    cache.get("a")
+    source.clock.now += age
+    source.trouble = TemporarilyUnavailableError()
+    for _ in range(2):
+        with pytest.raises(TemporarilyUnavailableError):
+            cache.get("a")
+    assert source.asked == 3
+
+
+def test_an_old_value_ends_in_the_middle_of_a_pause_too(source: Source) -> None:
+    cache = source.cache()
+    cache.get("a")
+    source.trouble = TemporarilyUnavailableError()
+    source.clock.now += HARD_AGE - 1
+    assert cache.get("a") == "a-1"
+    source.clock.now += 1
+    with pytest.raises(TemporarilyUnavailableError):
+        cache.get("a")
+
+
+def test_a_value_that_gets_too_old_while_nobody_answers_is_not_used(source: Source) -> None:
+    cache = source.cache()
+    cache.get("a")
+    source.trouble, source.seconds = TemporarilyUnavailableError(), 6
+    source.clock.now += HARD_AGE - 3
+    with pytest.raises(TemporarilyUnavailableError):
+        cache.get("a")
+
+
+def test_a_value_is_as_old_as_the_question(source: Source) -> None:
+    cache = source.cache()
+    source.seconds = 6
+    cache.get("a")
+    source.clock.now += MAX_AGE - 6
+    assert cache.get("a") == "a-2"
+
+
+def test_of_those_who_have_old_values_one_asks_in_ten_seconds(source: Source) -> None:
+    cache = source.cache()
+    for key in "ab":
+        cache.get(key)
+    source.clock.now += MAX_AGE
+    source.trouble, source.asked = TemporarilyUnavailableError(), 0
+    for _ in range(PAUSE_SECONDS):
+        assert [cache.get("a"), cache.get("b")] == ["a-1", "b-2"]
+        source.clock.now += 1
+    assert source.asked == 1
+    cache.get("b")
+    assert source.asked == 2
+
+
+def test_an_answer_for_one_key_ends_the_pause_for_all(source: Source) -> None:
+    cache = source.cache()
+    cache.get("a")
+    source.clock.now += MAX_AGE
+    source.trouble = TemporarilyUnavailableError()
+    cache.get("a")
+    source.trouble = None
+    assert [cache.get("new"), cache.get("a")] == ["new-3", "a-4"]
+
+
+@pytest.mark.parametrize("answer", [ServerError(), LookupError()])
+def test_any_other_error_is_an_answer_and_ends_an_old_value(
+    source: Source, answer: Exception
+) -> None:
+    cache = source.cache()
+    cache.get("a")
+    source.clock.now += MAX_AGE
+    source.trouble = answer
+    with pytest.raises(type(answer)):
+        cache.get("a")
+    source.trouble = TemporarilyUnavailableError()
+    with pytest.raises(TemporarilyUnavailableError):
+        cache.get("a")
+
+
+def test_without_a_hard_age_nothing_old_is_used(source: Source) -> None:
+    cache = WarmCache(source, clock=source.clock, max_age=MAX_AGE, max_entries=1)
+    cache.get("a")
+    source.clock.now += MAX_AGE
+    source.trouble = TemporarilyUnavailableError()
+    with pytest.raises(TemporarilyUnavailableError):
+        cache.get("a")
+
+
+def test_everyone_who_waited_in_vain_gets_the_old_value() -> None:
+    waiting, loads, clock = Barrier(8), [], ManualClock()
+
+    def load(key: str) -> str:
+        loads.append(key)
+        if len(loads) == 1:
+            return "old"
+        time.sleep(0.2)  # long enough for the others to come and wait
+        raise TemporarilyUnavailableError
+
+    cache = WarmCache(load, clock=clock, max_age=MAX_AGE, hard_age=HARD_AGE, max_entries=1)
+    cache.get("a")
+    clock.now += MAX_AGE
+
+    def get(_: int) -> str:
+        waiting.wait()
+        return cache.get("a")
+
+    with ThreadPoolExecutor(8) as threads:
+        assert set(threads.map(get, range(8))) == {"old"}
+    assert len(loads) == 2

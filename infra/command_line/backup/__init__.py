@@ -1,0 +1,1 @@
+"""`gatehouse backup` and `gatehouse restore`: clients and public keys in a file."""

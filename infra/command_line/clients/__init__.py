@@ -1,0 +1,1 @@
+"""`gatehouse clients`: their table, and all that is done to it."""

@@ -1,0 +1,172 @@
+"""The JSON schema of a clients file, written from the constants of the code that checks clients.
+
+A schema says what a file looks like. What its fields mean together, `Client` checks.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from functions.shared.clients.assertion_rules import (
+    DEFAULT_ASSERTION_LIFETIME,
+    LONGEST_ASSERTION_LIFETIME,
+)
+from functions.shared.clients.authentication_methods import ASSERTION_ALGORITHMS, METHODS
+from functions.shared.clients.certificate_names import NameKind
+from functions.shared.clients.client_record import (
+    DEFAULT_SIGNING_ALGORITHM,
+    DEFAULT_TOKEN_LIFETIME,
+    LONGEST_TOKEN_LIFETIME,
+    SIGNING_ALGORITHMS,
+    TokenFormat,
+    TokenProfile,
+)
+from functions.shared.clients.federation_rules import DEFAULT_MAX_AGE, LONGEST_MAX_AGE
+from functions.shared.clients.grant_types import CLIENT_CREDENTIALS, GRANT_TYPES
+from functions.shared.clients.resource_indicators import MAX_LENGTH
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_Schema = dict[str, Any]
+
+_TEXT: Final = {"type": "string"}
+_SCOPE: Final = {
+    "type": "string",
+    "title": "scope",
+    "description": "Visible ASCII without spaces, quotes and backslashes; * alone is none.",
+    "pattern": r"^(?!\*$)[\x21\x23-\x5B\x5D-\x7E]+$",
+}
+_RESOURCE: Final = {
+    "type": "string",
+    "pattern": r"^[A-Za-z][A-Za-z0-9+.-]*:[^#\s]+$",
+    "maxLength": MAX_LENGTH,
+}
+
+
+def clients_file() -> _Schema:
+    """Return the schema of a clients file."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Clients of Gatehouse",
+        "description": "What 'gatehouse clients apply' takes, as YAML or JSON. Holds no secrets.",
+        **_object({"clients": {"type": "array", "items": client()}}, required=["clients"]),
+    }
+
+
+def client() -> _Schema:
+    """Return the schema of one client. Fields that are left out have their defaults."""
+    fields = {
+        "client_id": {"type": "string", "pattern": r"^[\x20-\x7E]{1,128}$"},
+        "name": {**_TEXT, "default": "", "description": "For people."},
+        "authentication_methods": {**_set(_one_of(sorted(METHODS))), "minItems": 1},
+        "assertion": _assertion(),
+        "federation": {"type": "array", "items": _federation_rule(), "default": []},
+        "certificate_name": _certificate_name(),
+        "certificate_thumbprints": {
+            **_set({"type": "string", "pattern": "^[A-Za-z0-9_-]{43}$"}),
+            "description": "x5t#S256 of the certificates of self_signed_tls_client_auth.",
+        },
+        "grant_types": {**_set(_one_of(GRANT_TYPES)), "default": [CLIENT_CREDENTIALS]},
+        "scopes": {**_set(_SCOPE), "description": "All that it may ask for."},
+        "default_scopes": {**_set(_SCOPE), "description": "Granted when a request names none."},
+        "token_format": _one_of(TokenFormat, TokenFormat.JWT.value),
+        "token_profile": _one_of(TokenProfile, TokenProfile.PLAIN.value),
+        "token_lifetime": _seconds(2, LONGEST_TOKEN_LIFETIME, DEFAULT_TOKEN_LIFETIME),
+        "audience": {**_set(_TEXT), "description": "The APIs that its tokens are for."},
+        "resource_scopes": {
+            **_set(_SCOPE),
+            "description": "As a resource server: it may introspect tokens that carry one.",
+        },
+        "resource_audiences": {
+            **_set(_TEXT),
+            "description": "As a resource server: its names in a token's audience.",
+        },
+        "allowed_resources": {
+            **_set(_RESOURCE),
+            "description": "Further APIs that a request may name (RFC 8707).",
+        },
+        "exchange_subjects": {
+            **_set(_TEXT),
+            "description": "The clients whose tokens it may exchange (RFC 8693).",
+        },
+        "signing_algorithm": _one_of(SIGNING_ALGORITHMS, DEFAULT_SIGNING_ALGORITHM),
+        "dpop_bound_access_tokens": _flag("RFC 9449, 5.2."),
+        "dpop_nonce_required": _flag("Every proof carries a nonce of ours."),
+        "tls_client_certificate_bound_access_tokens": _flag("RFC 8705, 3.4."),
+        "disabled": {
+            "type": "boolean",
+            "description": "Left out, the file has no say: a client disabled in an emergency "
+            "stays disabled.",
+        },
+    }
+    return _object(fields, required=["client_id", "authentication_methods"])
+
+
+def _assertion() -> _Schema:
+    fields = {
+        "jwks": {
+            **_object({"keys": {"type": "array", "items": {"type": "object"}, "minItems": 1}}),
+            "required": ["keys"],
+            "description": "The client's public keys (RFC 7517).",
+        },
+        "jwks_uri": {**_TEXT, "pattern": "^https?://"},
+        "signing_alg": _one_of(["", *ASSERTION_ALGORITHMS], ""),
+        "lifetime": _seconds(1, LONGEST_ASSERTION_LIFETIME, DEFAULT_ASSERTION_LIFETIME),
+        "accepts_token_endpoint": _flag("Admits the token endpoint's URL as aud."),
+        "requires_typ": _flag("Insists on typ client-authentication+jwt."),
+    }
+    return {
+        **_object(fields),
+        "oneOf": [{"required": ["jwks"]}, {"required": ["jwks_uri"]}],
+        "description": "For private_key_jwt: the keys, and what its assertions must look like.",
+    }
+
+
+def _federation_rule() -> _Schema:
+    fields = {
+        "issuer": {**_TEXT, "pattern": "^https?://"},
+        "audience": {**_TEXT, "minLength": 1},
+        "subject": {
+            "type": "string",
+            "pattern": r"^[^*]",
+            "description": "A * stands for any run of characters, but not first.",
+        },
+        "claims": {"type": "object", "default": {}},
+        "max_age": _seconds(1, LONGEST_MAX_AGE, DEFAULT_MAX_AGE),
+        "one_time": _flag("Each token counts once, by its jti."),
+    }
+    return {
+        **_object(fields, required=["issuer", "audience", "subject"]),
+        "description": "For federated_jwt: one kind of token of one issuer.",
+    }
+
+
+def _certificate_name() -> _Schema:
+    fields = {"kind": _one_of(NameKind), "value": {**_TEXT, "minLength": 1}}
+    return {
+        **_object(fields, required=["kind", "value"]),
+        "description": "For tls_client_auth: a name in the certificate (RFC 8705, 2.1.2).",
+    }
+
+
+def _object(fields: _Schema, required: Iterable[str] = ()) -> _Schema:
+    made: _Schema = {"type": "object", "properties": fields, "additionalProperties": False}
+    return {**made, "required": list(required)} if required else made
+
+
+def _set(items: _Schema) -> _Schema:
+    return {"type": "array", "items": items, "uniqueItems": True}
+
+
+def _one_of(names: Iterable[str], default: str | None = None) -> _Schema:
+    made: _Schema = {"enum": [str(name) for name in names]}
+    return made if default is None else {**made, "default": default}
+
+
+def _seconds(least: int, most: int, default: int) -> _Schema:
+    return {"type": "integer", "minimum": least, "maximum": most, "default": default}
+
+
+def _flag(description: str) -> _Schema:
+    return {"type": "boolean", "default": False, "description": description}

@@ -1,0 +1,1 @@
+"""The deployment that a command is about: found, and asked through AWS or over HTTP."""

@@ -1,0 +1,1 @@
+"""`gatehouse doctor`: a deployment examined from end to end."""

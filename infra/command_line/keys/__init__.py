@@ -1,0 +1,1 @@
+"""`gatehouse keys`: the key ring looked at and changed."""

@@ -1,0 +1,1 @@
+"""`gatehouse token`: tokens as clients get them, and as the authorizer sees them."""

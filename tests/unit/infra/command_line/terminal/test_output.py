@@ -1,0 +1,120 @@
+"""What commands show where there is little room, little alphabet, or nothing to write to."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from io import BytesIO, TextIOWrapper
+from typing import TYPE_CHECKING
+
+import pytest
+
+from infra.command_line.terminal.errors import CommandError, ExitCode
+from infra.command_line.terminal.marks import write_in_any_encoding
+from infra.command_line.terminal.output import Terminal
+from infra.command_line.terminal.rows import Rows
+from tests.support.server import client
+
+if TYPE_CHECKING:
+    from tests.support.command_line import CommandLine
+
+ROWS = [("billing", "client_secret_basic, client_secret_post", None), ("by-key", "none", "live")]
+
+
+def shown(width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("COLUMNS", str(width))
+    Terminal(as_json=False).show(None, Rows(("client", "authentication", "state"), ROWS))
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= width
+    return "\n".join(line.rstrip() for line in lines).strip("\n")
+
+
+@pytest.mark.parametrize("width", [20, 39, 40, 60, 80, 200])
+def test_no_width_breaks_a_word(
+    width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = shown(width, capsys, monkeypatch)
+    # Narrower than a name and its longest word nothing can be kept whole.
+    expected = {"client_secret_basic,", "client_secret_post"} if width >= 40 else {"billing"}
+    assert expected <= set(said.split())
+
+
+def test_a_narrow_terminal_gets_row_by_row(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert shown(40, capsys, monkeypatch).splitlines() == [
+        "billing",
+        "  authentication  client_secret_basic,",
+        "                  client_secret_post",
+        "by-key",
+        "  authentication  none",
+        "  state           live",
+    ]
+
+
+@pytest.mark.parametrize(
+    "command", [("clients", "list"), ("keys", "list"), ("clients", "show", "a")]
+)
+def test_forty_columns_are_enough(
+    gatehouse: CommandLine, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    gatehouse.clients.put(client("a"), None)
+    lines = gatehouse(*command).stdout.splitlines()
+    # A key's id has 43 letters, and is folded nowhere else than at the edge.
+    assert max(len(line.rstrip()) for line in lines) <= 40
+
+
+def test_what_an_encoding_lacks_is_written_with_what_it_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written = BytesIO()
+    monkeypatch.setattr(sys, "stdout", TextIOWrapper(written, encoding="ascii"))
+    write_in_any_encoding()
+    Terminal(as_json=False).show(None, "░█▒│ … → ✓ ✗ · Zürich")
+    sys.stdout.flush()
+    assert written.getvalue() == b".#-| ... -> + x - Z?rich\n"
+
+
+class _FullDisk(BytesIO):
+    def write(self, _text: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_result_that_cannot_be_written_is_an_error(
+    as_json: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        sys, "stdout", TextIOWrapper(_FullDisk(), encoding="utf-8", write_through=True)
+    )
+    with pytest.raises(CommandError, match="No space left on device") as refused:
+        Terminal(as_json=as_json).show({}, "said")
+    assert refused.value.code is ExitCode.TROUBLE
+
+
+def test_colours_are_for_terminals_that_want_them(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    Terminal(as_json=False).fail(CommandError("It is so.", "Do this."))
+    assert "\x1b[1;31m" in capsys.readouterr().err
+    monkeypatch.setenv("NO_COLOR", "1")
+    Terminal(as_json=False).fail(CommandError("It is so.", "Do this."))
+    assert "31m" not in capsys.readouterr().err
+
+
+def test_progress_is_shown_once_and_to_people_only(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    people, program = Terminal(as_json=False), Terminal(as_json=True)
+    with people.progress("Reading the ring"), people.progress("Looking up the stack"):
+        pass
+    said = capsys.readouterr()
+    assert ("Reading the ring …" in said.err, "Looking" in said.err, said.out) == (True, False, "")
+    with program.progress("Reading the ring"):
+        pass
+    assert capsys.readouterr().err == ""
