@@ -14,6 +14,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from botocore.config import Config
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -78,6 +80,15 @@ class SystemsManager(_Kept["SSMClient"]):
         import boto3
 
         return boto3.client("ssm", config=config)
+
+
+def is_answered(answer: Mapping[str, object]) -> bool:
+    """Tell whether DynamoDB itself has answered, if it was asked for the capacity consumed.
+
+    boto3 takes a 200 whose body it cannot read, be it cut short or a proxy's page, for an empty
+    answer. That would mean that nothing was found, or that everything went well.
+    """
+    return "ConsumedCapacity" in answer
 
 
 def errors() -> tuple[type[Exception], ...]:

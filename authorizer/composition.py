@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from authorizer.introspection import CredentialSource, Introspector
     from authorizer.jwks_cache import Fetch
     from authorizer.possession import Possession
+    from authorizer.routes import Route
     from authorizer.settings import Settings
     from authorizer.shared_gate import RulesSource, SharedGate
     from authorizer.used_proofs import UsedProofs
@@ -225,9 +226,9 @@ def _claim_rules(settings: Settings, audiences: frozenset[str]) -> list[ClaimRul
 def _answers(settings: Settings, scope_map: ScopeMap, emit: Callable[[str], None]) -> Answers:
     if settings.simple_response:
         return SimpleAnswers(scope_map)
-    compiler = PolicyCompiler(scope_map)
+    compiler = PolicyCompiler(scope_map, partial(_tell_of_loss, emit))
     for scopes in compiler.hopeless_scopes():
-        # Scopes have no character that JSON would write otherwise (RFC 6749, 3.3).
+        # Scopes have no character that JSON would write otherwise (RFC 6749, 3.3); nor have routes.
         emit(
             f'{{"notice":"{scopes} opens more routes than a policy can name: '
             'its tokens are answered with 500"}'
@@ -237,6 +238,14 @@ def _answers(settings: Settings, scope_map: ScopeMap, emit: Callable[[str], None
         read_usage_keys(settings.usage_keys) if settings.usage_keys else {},
         expire=settings.policy_expires,
     )
+
+
+def _tell_of_loss(emit: Callable[[str], None], scopes: str, routes: list[Route]) -> None:
+    for route in routes:
+        emit(
+            f'{{"notice":"{scopes} opens {route.pattern()}, which its policy has to deny: '
+            'IAM cannot tell it from a closed route"}'
+        )
 
 
 def _credential_source(settings: Settings) -> CredentialSource | None:

@@ -15,7 +15,7 @@ from authorizer.errors import StateUnavailable, TokenRefused
 from authorizer.reasons import Reason
 from authorizer.recent import Recent
 from authorizer.state_entry import revoked_jwt
-from authorizer.upkeep import Ages, Chance, Kept, Upkeep
+from authorizer.upkeep import Ages, Chance, Kept, Question, Upkeep
 
 _FOR_GOOD = Ages(inf, inf)
 
@@ -58,10 +58,11 @@ class DenyList:
             StateUnavailable: nobody can tell.
         """
         name = revoked_jwt(issuer, jti, token)
-        revoked = self._upkeep.current(
-            partial(self._known.get, name), partial(self._ask, name, now), seconds
-        )
-        if revoked.value:
+        kept = self._known.get(name)
+        if kept is None or not self._upkeep.is_fresh(kept):
+            recall, ask = partial(self._known.get, name), partial(self._ask, name, now)
+            kept = self._upkeep.current(Question(recall, ask, name), seconds)
+        if kept.value:
             raise TokenRefused(Reason.TOKEN_REVOKED)
 
     def _ask(self, name: str, now: float, seconds: float) -> Kept[bool]:
@@ -83,10 +84,15 @@ class DynamoDbRevokedTokens:
         """Tell whether the token was revoked. A consistent read: no replica may lag behind."""
         try:
             answer = self._dynamodb.client(seconds).get_item(
-                TableName=self._table, Key={"entry": {"S": name}}, ConsistentRead=True
+                TableName=self._table,
+                Key={"entry": {"S": name}},
+                ConsistentRead=True,
+                ReturnConsumedCapacity="TOTAL",
             )
         except aws.errors() as error:
             raise StateUnavailable(Reason.DENY_LIST_UNAVAILABLE) from error
+        if not aws.is_answered(answer):
+            raise StateUnavailable(Reason.DENY_LIST_UNAVAILABLE)
         item = answer.get("Item")
         if item is None:
             return False

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     import socket
     import ssl
+    from http.client import HTTPResponse
 
     from _typeshed import WriteableBuffer
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 MAX_BODY_LENGTH = 64 * 1024
 # Headers and chunk marks included: http.client itself reads a chunk of negative size to the end.
 MAX_RECEIVED = 4 * MAX_BODY_LENGTH
+MAX_INTERIM_ANSWERS = 8
+_SWITCHING_PROTOCOLS = 101
+_OK = 200
 _URL = re.compile(
     r"(?P<scheme>https?)://(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?"
     r"(?P<target>/[!$-;=?-Z_a-z~]*)?"
@@ -114,7 +118,7 @@ def _exchange(request: Request, address: Address, deadline: float, admit: Admit 
         sock.settimeout(_left(deadline))
         connection.request(request.method, address.target, request.body or None, headers)
         response = HTTPResponse(_Readable(sock, deadline), method=request.method)  # type: ignore[arg-type]
-        response.begin()
+        _begin(response)
         body = response.read(MAX_BODY_LENGTH + 1)
         if len(body) > MAX_BODY_LENGTH:
             raise ExchangeFailed(f"more than {MAX_BODY_LENGTH} bytes from {request.url}")
@@ -122,6 +126,20 @@ def _exchange(request: Request, address: Address, deadline: float, admit: Admit 
             raise ExchangeFailed(f"incomplete answer from {request.url}")
         received = {name.lower(): value for name, value in response.getheaders()}
         return Response(response.status, received, body)
+
+
+def _begin(response: HTTPResponse) -> None:
+    """Read up to the body, passing over interim answers (RFC 9110, 15.2).
+
+    `begin` does so for 100 only, and reads anew where there are no headers yet. To 101 nothing
+    follows that we would understand.
+    """
+    for _ in range(MAX_INTERIM_ANSWERS + 1):
+        response.begin()
+        if response.status >= _OK or response.status == _SWITCHING_PROTOCOLS:
+            return
+        response.headers = None  # type: ignore[assignment]
+    raise ExchangeFailed("interim answers without end")
 
 
 def _connect(address: Address, deadline: float, admit: Admit | None) -> socket.socket:

@@ -5,7 +5,6 @@ from base64 import b64encode
 from collections.abc import Callable, Mapping
 from functools import partial
 from hashlib import blake2b
-from threading import Lock
 from typing import NamedTuple
 
 from authorizer import claims, strict_json
@@ -15,12 +14,11 @@ from authorizer.errors import IntrospectionFailed, TokenRefused
 from authorizer.https_client import ExchangeFailed, Request, Response, Send
 from authorizer.reasons import Reason
 from authorizer.recent import Recent
-from authorizer.upkeep import BackOff, Chance, chance
+from authorizer.upkeep import BackOff, Chance, Turns, chance
 
 MAX_TOKEN_LENGTH = 1024
 REFUSAL_SECONDS = 5.0
 _REMEMBERED_ANSWERS = 1024
-_LOCKS = 64
 _TOLERATED_FAILURES = 2
 _OK = 200
 _BAD_CREDENTIALS = (401, 403)
@@ -78,7 +76,7 @@ class Introspector:
         self._digest_key = os.urandom(32)
         self._good: Recent[bytes, _Answer] = Recent(_REMEMBERED_ANSWERS)
         self._bad: Recent[bytes, _Answer] = Recent(_REMEMBERED_ANSWERS)
-        self._locks = [Lock() for _ in range(_LOCKS)]
+        self._turns = Turns()
 
     def introspect(self, token: str, now: float, seconds: float) -> VerifiedToken:
         """Return what the authorization server says about a token.
@@ -110,17 +108,14 @@ class Introspector:
     def _ask_once(self, token: str, digest: bytes, now: float, seconds: float) -> _Answer:
         """Ask, unless another request is asking the same: then wait for its answer."""
         started = self._clocks.now()
-        lock = self._locks[digest[0] % _LOCKS]
-        if not lock.acquire(timeout=seconds):
-            raise IntrospectionFailed(Reason.INTROSPECTION_UNREACHABLE)
-        try:
+        with self._turns.take(digest, seconds) as came:
+            if not came:
+                raise IntrospectionFailed(Reason.INTROSPECTION_UNREACHABLE)
             answer = self._recall(digest)
             if answer is None:
                 answer = self._ask(token, now, self._clocks.left(seconds, started))
                 self._remember(digest, answer)
             return answer
-        finally:
-            lock.release()
 
     def _remember(self, digest: bytes, answer: _Answer) -> None:
         """Keep good and bad answers apart, so that a flood of bad tokens displaces no good one."""

@@ -29,7 +29,7 @@ from authorizer.metrics import (
     Note,
 )
 from authorizer.reasons import Reason
-from authorizer.upkeep import Ages, Chance, Kept, Upkeep, chance
+from authorizer.upkeep import Ages, Chance, Kept, Question, Upkeep, chance
 
 USUAL_AGES = Ages(soft=300.0, hard=3600.0)
 SHORTEST_SOFT_AGE = 60.0
@@ -147,7 +147,7 @@ class JwksCache:
             if key is not None and self._clocks.since(seen.asked) < seen.ages.soft:
                 return key
         ask = partial(self._ask, kid, self._open_permit)
-        held = self._upkeep.current(self._recall, ask, seconds)
+        held = self._upkeep.current(Question(self._recall, ask), seconds)
         if (key := held.value.key_set.keys.get(kid)) is not None:
             if held is seen:
                 self._note(STALE_KEY_SET_USES)
@@ -155,7 +155,7 @@ class JwksCache:
         if held is seen:
             # A failed fetch is no answer: the id may well be a new key's, and 401 would be a guess.
             ask = partial(self._ask_if_permitted, kid, held, vouched_issued_at)
-            held = self._upkeep.newer(held, self._recall, ask, seconds)
+            held = self._upkeep.newer(held, Question(self._recall, ask), seconds)
             if (key := held.value.key_set.keys.get(kid)) is not None:
                 return key
         raise TokenRefused(held.value.key_set.refused.get(kid, Reason.KID_UNKNOWN))
@@ -169,9 +169,11 @@ class JwksCache:
     def _permit(self, held: Kept[_Published], vouched_issued_at: float | None) -> _Permit | None:
         if self._upkeep.failures or self._open_permit.is_free():
             return self._open_permit
+        if vouched_issued_at is None or not self._reserved_permit.is_free():
+            return None
+        asked_at = self._clocks.wall() - self._clocks.since(held.asked)  # as the clock is set now
         # A token's time is in whole seconds: it may have been issued at any moment of its second.
-        is_younger = vouched_issued_at is not None and vouched_issued_at + 1 > held.asked.wall
-        return self._reserved_permit if is_younger and self._reserved_permit.is_free() else None
+        return self._reserved_permit if vouched_issued_at + 1 > asked_at else None
 
     def _recall(self) -> Kept[_Published] | None:
         return self._held

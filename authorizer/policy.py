@@ -5,7 +5,7 @@ routes that the token opens, never the request at hand. IAM's `*` crosses slashe
 each parameter back in its place.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from typing import NamedTuple
 
@@ -17,9 +17,14 @@ from authorizer.scope_map import ScopeMap
 
 MAX_RESOURCE_LENGTH = 512
 MAX_POLICY_LENGTH = 8192
+_FRAME_LENGTH = 270  # of the document without its resources
 _SHORTEST_STAGE_ARN = "arn:aws:execute-api:us-east-1:123456789012:abcdefghij/a"
 _REMEMBERED_POLICIES = 256
 _MOST_LOOKED_AT = 32  # of the known routes to close: to look at more of them closely takes long
+
+
+Closed = Mapping[Route, Route]
+"""Patterns that are closed, and of each the route whose requests it is to close: often itself."""
 
 
 class CompiledPolicy(NamedTuple):
@@ -29,11 +34,24 @@ class CompiledPolicy(NamedTuple):
     denied: list[str]
 
 
-class PolicyCompiler:
-    """Compiles policies for one scope map, each set of scopes once per stage."""
+TellOfLoss = Callable[[str, list[Route]], None]
+"""Takes scopes, and routes that they open and their policy yet denies."""
 
-    def __init__(self, scope_map: ScopeMap) -> None:
+
+def _untold(scopes: str, routes: list[Route]) -> None:
+    """Tell nobody."""
+
+
+class PolicyCompiler:
+    """Compiles policies for one scope map, each set of scopes once per stage.
+
+    `tell` is told of each route that a policy loses, once.
+    """
+
+    def __init__(self, scope_map: ScopeMap, tell: TellOfLoss = _untold) -> None:
         self._scope_map = scope_map
+        self._tell = tell
+        self._told: set[Route] = set()
         self._scopes = scope_map.scopes()
         self._compiled: Recent[tuple[frozenset[str], str], CompiledPolicy | Reason] = Recent(
             _REMEMBERED_POLICIES
@@ -57,7 +75,7 @@ class PolicyCompiler:
     def hopeless_scopes(self) -> list[str]:
         """Return the keys of the map that alone open more than a policy of any stage can name."""
         return [
-            " ".join(sorted(grant.scopes))
+            _in_words(grant.scopes)
             for grant in self._scope_map.grants
             if grant.routes and _is_oversize(_resources(_SHORTEST_STAGE_ARN, grant.routes))
         ]
@@ -71,23 +89,25 @@ class PolicyCompiler:
         empty_handed = {other for route in routes for other in _empty_handed(route)}
         if _is_oversize(allowed + _resources(stage_arn, empty_handed - set(routes))):
             return Reason.POLICY_TOO_LARGE
-        denied = _resources(stage_arn, self._out_of_bounds(routes))
+        closed = self._out_of_bounds(routes)
+        denied = _resources(stage_arn, closed)
         if _is_oversize(allowed + denied):
             return Reason.POLICY_TOO_LARGE
+        lost = [route for route in _shadowed(routes, closed) if route not in self._told]
+        if lost:
+            self._told.update(lost)
+            self._tell(_in_words(scopes), lost)
         return CompiledPolicy(allowed, denied)
 
     def shadowed_routes(self, scopes: frozenset[str]) -> list[Route]:
         """Return the routes that these scopes open and the policy yet denies, in whole or in part.
 
-        Some maps ask for what IAM's patterns cannot say; Deny wins then. For a lint of the map.
+        Some maps ask for what IAM's patterns cannot say; Deny wins then.
         """
         routes = self._scope_map.routes_for(scopes)
-        denied = Patterns(self._out_of_bounds(routes))
-        tree = self._scope_map.tree
-        shadowed = {route for route, reach in tree.reached_by(denied) if reach.beyond()}
-        return [route for route in routes if route in shadowed]
+        return _shadowed(routes, self._out_of_bounds(routes))
 
-    def _out_of_bounds(self, routes: list[Route]) -> list[Route]:
+    def _out_of_bounds(self, routes: list[Route]) -> Closed:
         """Find what the wildcards of these routes would open beyond the routes themselves.
 
         Where none of the routes lies deeper than a parameter, everything deeper is closed, known or
@@ -97,17 +117,18 @@ class PolicyCompiler:
         deeper = {route: _deeper(route) for route in wild}
         passed = _matching(chain.from_iterable(deeper.values()), routes, Reach.anyhow)
         loose = {route for route in wild if not passed.isdisjoint(deeper[route])}
-        reached = self._reached(wild, loose, set(routes))
-        denied: dict[Route, None] = {}
+        allowed = set(routes)
+        reached = self._reached(wild, loose, allowed)
+        denied: dict[Route, Route] = {}
         for route in wild:
-            closed = [pattern for pattern in deeper[route] if pattern not in passed]
-            kept_out = {*reached[route], *_empty_handed(route)}.difference(routes)
-            denied.update(dict.fromkeys((*closed, *sorted(kept_out))))
-        return list(denied)
+            denied |= {pattern: pattern for pattern in deeper[route] if pattern not in passed}
+            kept_out = {**reached[route], **{path: path for path in _empty_handed(route)}}
+            denied |= {path: kept_out[path] for path in sorted(kept_out.keys() - allowed)}
+        return denied
 
     def _reached(
         self, routes: list[Route], loose: set[Route], allowed: set[Route]
-    ) -> dict[Route, list[Route]]:
+    ) -> Mapping[Route, Closed]:
         """Find the known routes that the wildcards of these would open, under the first that does.
 
         The parameters of a loose one may take several segments; Denies keep the others from it.
@@ -123,14 +144,33 @@ class PolicyCompiler:
         }
         few = openers if len(openers) <= _MOST_LOOKED_AT else ()
         shadowing = _matching(few, allowed, Reach.beyond)
-        reached: dict[Route, list[Route]] = {route: [] for route in routes}
+        reached: dict[Route, dict[Route, Route]] = {route: {} for route in routes}
         for other, ends in openers.items():
             if other in shadowing:
                 for opener in patterns.owners(ends):
-                    reached[opener] += meet(opener, other, loose=opener in loose)
+                    parts = meet(opener, other, loose=opener in loose)
+                    reached[opener].update(dict.fromkeys(parts, other))
             else:
-                reached[patterns.first(ends)].append(other)
+                reached[patterns.first(ends)][other] = other
         return reached
+
+
+def _in_words(scopes: frozenset[str]) -> str:
+    return " ".join(sorted(scopes))
+
+
+def _shadowed(routes: list[Route], closed: Closed) -> list[Route]:
+    """Return the routes some of whose own requests these patterns close."""
+    if not closed:
+        return []
+    patterns = Patterns(closed)
+    parts = patterns.ends(pattern for pattern, whole in closed.items() if pattern != whole)
+    shadowed = set()
+    for route, reach in RouteTree(routes).reached_by(patterns):
+        wholes = (closed[part] for part in patterns.owners(reach.anyhow() & parts))
+        if reach.beyond() or any(route.precedence() < whole.precedence() for whole in wholes):
+            shadowed.add(route)
+    return [route for route in routes if route in shadowed]
 
 
 def _matching(
@@ -171,7 +211,7 @@ def _resources(stage_arn: str, routes: Iterable[Route]) -> list[str]:
 
 
 def _is_oversize(resources: list[str]) -> bool:
-    length = sum(len(resource) + len('"",') for resource in resources)
+    length = _FRAME_LENGTH + sum(len(resource) + len('"", ') for resource in resources)
     return length > MAX_POLICY_LENGTH or max(map(len, resources)) > MAX_RESOURCE_LENGTH
 
 

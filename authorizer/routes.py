@@ -190,7 +190,11 @@ class Patterns:
 
     def owners(self, places: int) -> set[Route]:
         """Return the patterns of these places."""
-        return {owner for at, owner in enumerate(self._owners) if places >> at & 1}
+        owners = set()
+        while places:
+            owners.add(self.first(places))
+            places &= places - 1
+        return owners
 
 
 class RouteTree:

@@ -24,7 +24,7 @@ from authorizer.metrics import Meter
 from authorizer.reasons import Reason
 from authorizer.recent import Recent
 from authorizer.scope_map import ApiRules, ScopeMapError, parse_api_rules
-from authorizer.upkeep import Ages, Chance, Kept, Upkeep
+from authorizer.upkeep import Ages, Chance, Kept, Question, Upkeep
 
 _FAULT_AGES = Ages(soft=5.0, hard=5.0)  # rules that are missing or in doubt are looked at again
 _REMEMBERED_APIS = 64
@@ -58,6 +58,8 @@ class ParameterStore:
                 return None
         except aws.errors() as error:
             raise RulesUnavailable(Reason.API_RULES_UNAVAILABLE) from error
+        if "Parameter" not in answer:  # it was not Systems Manager that answered
+            raise RulesUnavailable(Reason.API_RULES_UNAVAILABLE)
         return answer["Parameter"]["Value"]
 
 
@@ -96,9 +98,8 @@ class ApiGates:
         Raises:
             RulesUnavailable: it has no rules, they are in doubt, or nobody can tell.
         """
-        rules = self._upkeep.current(
-            partial(self._known.get, api), partial(self._ask, api), seconds
-        ).value
+        question = Question(partial(self._known.get, api), partial(self._ask, api), api)
+        rules = self._upkeep.current(question, seconds).value
         if isinstance(rules.gate, Reason):
             raise RulesUnavailable(rules.gate)
         return rules.gate

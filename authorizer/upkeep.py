@@ -4,12 +4,14 @@ Up to its soft age an answer is used. Past it, whoever comes first asks again; w
 uses the old answer on, and if nobody answers so does the one who asked. Past the hard age, as
 before the first answer, there is nothing to use: everybody waits, and no answer is our trouble.
 
-One question is asked at a time. After one that failed, none is for a while.
+A question is not asked twice at a time; different ones are asked side by side. After one that
+failed, none is for a while.
 """
 
 import os
 from _thread import allocate_lock  # importing threading takes a fiftieth of a cold start
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from typing import Generic, NamedTuple, TypeVar
 
 from authorizer.clocks import Clocks, Instant
@@ -59,11 +61,16 @@ class BackOff:
         self.failures = 0
 
     def failed(self) -> None:
-        """Count a failure; the pause starts now."""
-        self.failures += 1
-        self._failed_at = self._clocks.now()
-        doublings = min(self.failures - self._tolerance - 1, 10)
+        """Count a failure; the pause starts now.
+
+        What fails during the pause was asked before it: that is no further outage.
+        """
+        if self.is_on():
+            return
+        doublings = min(self.failures - self._tolerance, 10)
         self._pause = min(self.LONGEST, 2.0**doublings) * (1 - self._chance() / 2)
+        self._failed_at = self._clocks.now()
+        self.failures += 1
 
     def succeeded(self) -> None:
         """Forget all failures."""
@@ -76,12 +83,59 @@ class BackOff:
         return self._clocks.since(self._failed_at) < self._pause
 
 
-class Upkeep(Generic[_Value]):
-    """Keeps what one source answers up to date.
+class Question(NamedTuple, Generic[_Value]):
+    """What a source is asked.
 
     Where the answers are kept is the caller's business: `recall` returns what is kept, if anything
     is; `ask` asks the source, taking at most so many seconds, keeps the answer and returns it, or
-    raises an `OwnTrouble`. `trouble` makes the one for when the source is not even asked.
+    raises an `OwnTrouble`. `about` tells the source's questions apart, if it has more than one.
+    """
+
+    recall: Callable[[], Kept[_Value] | None]
+    ask: Callable[[float], Kept[_Value]]
+    about: Hashable = None
+
+
+class Turn:
+    """The turn to ask a question, and how many there are that ask or wait."""
+
+    __slots__ = ("lock", "wanted_by")
+
+    def __init__(self) -> None:
+        self.lock = allocate_lock()
+        self.wanted_by = 0
+
+
+class Turns:
+    """A turn for each question, kept as long as somebody wants it."""
+
+    def __init__(self) -> None:
+        self._wanted: dict[Hashable, Turn] = {}
+        self._lock = allocate_lock()
+
+    @contextmanager
+    def take(self, about: Hashable, patience: float) -> Iterator[bool]:
+        """Wait so many seconds for the turn to ask about this; yield whether it came."""
+        with self._lock:
+            turn = self._wanted.setdefault(about, Turn())
+            turn.wanted_by += 1
+        came = False
+        try:
+            came = turn.lock.acquire(timeout=patience)
+            yield came
+        finally:
+            if came:
+                turn.lock.release()
+            with self._lock:
+                turn.wanted_by -= 1
+                if not turn.wanted_by:
+                    del self._wanted[about]
+
+
+class Upkeep(Generic[_Value]):
+    """Keeps what one source answers up to date.
+
+    `trouble` makes the `OwnTrouble` for when the source is not even asked.
     """
 
     def __init__(
@@ -90,50 +144,40 @@ class Upkeep(Generic[_Value]):
         self._clocks = clocks
         self._trouble = trouble
         self._back_off = BackOff(clocks, chance=chance)
-        self._turn = allocate_lock()
+        self._turns = Turns()
 
     @property
     def failures(self) -> int:
         """How many questions have failed since the last that was answered."""
         return self._back_off.failures
 
-    def current(
-        self,
-        recall: Callable[[], Kept[_Value] | None],
-        ask: Callable[[float], Kept[_Value]],
-        seconds: float,
-    ) -> Kept[_Value]:
+    def current(self, question: Question[_Value], seconds: float) -> Kept[_Value]:
         """Return what is kept, asked for again if that is due.
 
         Raises:
             OwnTrouble: nothing is kept that may be used, and nobody answers.
         """
-        kept = recall()
-        if kept is not None and self._is_fresh(kept):
+        kept = question.recall()
+        if kept is not None and self.is_fresh(kept):
             return kept
         try:
             patience = 0.0 if self._may_be_used(kept) else seconds
-            return self._ask(recall, ask, self._is_fresh, patience, seconds)
+            return self._ask(question, self.is_fresh, patience, seconds)
         except OwnTrouble:
             if kept is None or not self._may_be_used(kept):
                 raise
             return kept
 
-    def newer(
-        self,
-        old: Kept[_Value],
-        recall: Callable[[], Kept[_Value] | None],
-        ask: Callable[[float], Kept[_Value]],
-        seconds: float,
-    ) -> Kept[_Value]:
+    def newer(self, old: Kept[_Value], question: Question[_Value], seconds: float) -> Kept[_Value]:
         """Return an answer newer than this one, however fresh this one is.
 
         Raises:
             OwnTrouble: nobody answers.
         """
-        return self._ask(recall, ask, lambda kept: kept is not old, seconds, seconds)
+        return self._ask(question, lambda kept: kept is not old, seconds, seconds)
 
-    def _is_fresh(self, kept: Kept[_Value]) -> bool:
+    def is_fresh(self, kept: Kept[_Value]) -> bool:
+        """Tell whether an answer is taken for current: then there is nothing to ask."""
         return self._clocks.since(kept.asked) < kept.ages.soft
 
     def _may_be_used(self, kept: Kept[_Value] | None) -> bool:
@@ -141,25 +185,22 @@ class Upkeep(Generic[_Value]):
 
     def _ask(
         self,
-        recall: Callable[[], Kept[_Value] | None],
-        ask: Callable[[float], Kept[_Value]],
+        question: Question[_Value],
         suffices: Callable[[Kept[_Value]], bool],
         patience: float,
         seconds: float,
     ) -> Kept[_Value]:
         """Ask when it is our turn, unless somebody else's question was answered meanwhile."""
         started = self._clocks.now()
-        if not self._turn.acquire(timeout=patience):
-            raise self._trouble()
-        try:
-            kept = recall()
+        with self._turns.take(question.about, patience) as came:
+            if not came:
+                raise self._trouble()
+            kept = question.recall()
             if kept is not None and suffices(kept):
                 return kept
             if self._back_off.is_on():
                 raise self._trouble()
-            return self._ask_now(ask, self._clocks.left(seconds, started))
-        finally:
-            self._turn.release()
+            return self._ask_now(question.ask, self._clocks.left(seconds, started))
 
     def _ask_now(self, ask: Callable[[float], Kept[_Value]], seconds: float) -> Kept[_Value]:
         try:

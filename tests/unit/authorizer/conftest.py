@@ -8,6 +8,7 @@ import boto3
 import pytest
 from hypothesis import settings
 
+from tests.support.answers_server import Said, answers_server
 from tests.support.aws import aws_account
 
 if TYPE_CHECKING:
@@ -35,3 +36,18 @@ def ssm(monkeypatch: pytest.MonkeyPatch) -> Iterator[SSMClient]:
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     with aws_account(monkeypatch):
         yield boto3.client("ssm")
+
+
+@pytest.fixture(
+    params=[Said(200), Said(200, "<html>"), Said(200, '{"Item": {"entry"'), Said(204), Said(502)],
+    ids=["nothing", "a page", "cut short", "no content", "a bad gateway"],
+)
+def no_aws(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Something that answers in AWS's place, and is not AWS."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    with answers_server() as server:
+        server.answers["POST /"] = request.param
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+        yield

@@ -103,6 +103,22 @@ def test_a_token_that_comes_with_a_proof_says_so(value: str) -> None:
         (_request("Bearer =abc"), Reason.CREDENTIALS_MALFORMED),
         (_request("Bearer \u00e4bc"), Reason.CREDENTIALS_MALFORMED),
         (_request('Bearer "abc"'), Reason.CREDENTIALS_MALFORMED),
+        (_request("Bearer\u00a0abc"), Reason.CREDENTIALS_MALFORMED),
+        (_request("Bearer Bearer abc"), Reason.CREDENTIALS_MALFORMED),
+        (_request("Bearer token=abc"), Reason.CREDENTIALS_MALFORMED),
+        (_request("JWT abc"), Reason.SCHEME_WRONG),
+        (_request("Bearer abc", name="Authorization "), Reason.CREDENTIALS_MISSING),
+        (_request("Bearer abc", name="author\u0131zation"), Reason.CREDENTIALS_MISSING),
+        (_request("Bearer abc", name="AUTHOR\u0130ZATION"), Reason.CREDENTIALS_MISSING),
+        (
+            {"type": "REQUEST", "multiValueHeaders": {"Authorization": [["Bearer abc"]]}},
+            Reason.CREDENTIALS_MALFORMED,
+        ),
+        (
+            {"type": "REQUEST", "multiValueHeaders": {"Authorization": {"0": "Bearer abc"}}},
+            Reason.CREDENTIALS_MALFORMED,
+        ),
+        (_request("Bearer abc") | {"type": "TOKEN"}, Reason.CREDENTIALS_MALFORMED),
     ],
 )
 def test_anything_but_one_bearer_token_is_refused(event: dict[str, Any], reason: Reason) -> None:

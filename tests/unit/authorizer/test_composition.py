@@ -132,6 +132,27 @@ def test_scopes_that_no_policy_has_room_for_are_named_at_the_start() -> None:
             }
 
 
+def test_a_route_that_no_policy_can_open_is_named_once_when_a_token_opens_it(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "jwks.json").write_bytes(jwks(rsa_jwk()))
+    scope_map = {"r": ["GET /a/{x}", "GET /a/{x}/c/b"], "s": ["GET /a/{x}/b"], "t": ["GET /t"]}
+    environ = {
+        "ISSUER": ISSUER,
+        "AUDIENCE": "",
+        "SCOPE_MAP": json.dumps(scope_map),
+        "JWKS_SEED": str(tmp_path / "jwks.json"),
+    }
+    lines: list[str] = []
+    clock = FakeClock()
+    gate = build(Settings.from_env(environ), clock=clock, monotonic=clock, emit=lines.append)
+    for scope in ("r", "t", "r s", "s", "r", "r t"):
+        gate.decide(rest_event(forge_claims(scope=scope)), 1)
+    assert [line["notice"] for line in map(json.loads, lines[1:]) if "notice" in line] == [
+        "r opens GET/a/*/c/b, which its policy has to deny: IAM cannot tell it from a closed route"
+    ]
+
+
 def test_a_secret_arn_alone_is_enough_for_introspection() -> None:
     gate = _build(
         INTROSPECTION_URI=f"{ISSUER}/oauth2/introspect",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
+from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,6 +34,8 @@ from tests.support.tokens import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from mypy_boto3_dynamodb import DynamoDBClient
 
 TOKEN = "head.body.signature"
@@ -44,9 +48,11 @@ class Revoked:
         self.names: set[str] = set()
         self.down = False
         self.asked = 0
+        self.while_asked: Callable[[str], object] = lambda _name: None
 
     def holds(self, name: str, now: float, seconds: float) -> bool:
         self.asked += 1
+        self.while_asked(name)
         if self.down:
             raise StateUnavailable(Reason.DENY_LIST_UNAVAILABLE)
         return name in self.names
@@ -121,6 +127,44 @@ def test_tokens_are_kept_apart() -> None:
     sandbox.check(None, token="head.other.signature")
 
 
+@contextmanager
+def _a_slow_question_about(sandbox: Sandbox, jti: str) -> Iterator[None]:
+    """Leave the list without an answer about one token."""
+    asked, go_on = Event(), Event()
+
+    def hang(name: str) -> None:
+        if name == revoked_jwt(ISSUER, jti, TOKEN):
+            asked.set()
+            assert go_on.wait(10)
+
+    sandbox.revoked.while_asked = hang
+    thread = Thread(target=sandbox.check, args=(jti,))
+    thread.start()
+    try:
+        assert asked.wait(10)
+        yield
+    finally:
+        go_on.set()
+        thread.join()
+
+
+def test_a_slow_question_about_one_token_holds_up_no_other() -> None:
+    sandbox = Sandbox()
+    with _a_slow_question_about(sandbox, "slow"):
+        for number in range(8):
+            sandbox.check(str(number))
+    assert sandbox.revoked.asked == 9
+
+
+def test_a_slow_question_about_one_token_puts_off_no_other() -> None:
+    sandbox = Sandbox()
+    sandbox.check("one")
+    sandbox.revoke("one")
+    sandbox.clock.advance(60)
+    with _a_slow_question_about(sandbox, "slow"):
+        assert sandbox.is_revoked("one")
+
+
 def test_while_the_list_is_down_what_is_known_holds_up_to_the_hard_age() -> None:
     sandbox = Sandbox()
     sandbox.check()
@@ -181,6 +225,13 @@ def test_an_entry_that_does_not_say_until_when_counts(dynamodb: DynamoDBClient) 
 def test_a_table_that_is_not_there_is_our_trouble() -> None:
     with pytest.raises(StateUnavailable) as trouble:
         DynamoDbRevokedTokens("missing", DynamoDb(3)).holds("revoked#0", NOW, 3)
+    assert trouble.value.reason is Reason.DENY_LIST_UNAVAILABLE
+
+
+@pytest.mark.usefixtures("no_aws")
+def test_what_is_no_answer_of_the_table_says_of_no_token_that_it_is_good() -> None:
+    with pytest.raises(StateUnavailable) as trouble:
+        DynamoDbRevokedTokens(STATE_TABLE, DynamoDb(3)).holds("revoked#0", NOW, 3)
     assert trouble.value.reason is Reason.DENY_LIST_UNAVAILABLE
 
 

@@ -15,6 +15,7 @@ from cryptography.x509 import DNSName
 
 from authorizer.https_client import (
     MAX_BODY_LENGTH,
+    MAX_INTERIM_ANSWERS,
     Address,
     ExchangeFailed,
     Request,
@@ -169,6 +170,47 @@ def test_96_a_slow_drip_ends_at_the_deadline(answer: bytes) -> None:
 def test_an_answer_that_is_not_whole_is_a_failure(answer: bytes) -> None:
     with _serving(answer) as server, pytest.raises(ExchangeFailed):
         _get(server.url)
+
+
+EARLY_HINTS = b'HTTP/1.1 103 Early Hints\r\nETag: "hint"\r\nContent-Length: 7\r\n\r\n'
+FINAL = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+
+
+@pytest.mark.parametrize(
+    "interim",
+    [
+        EARLY_HINTS,
+        b"HTTP/1.1 102 Processing\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\n" + EARLY_HINTS,
+        EARLY_HINTS + b"HTTP/1.1 100 Continue\r\n\r\n" + EARLY_HINTS,
+        b"HTTP/1.1 199 What\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n",
+        EARLY_HINTS * MAX_INTERIM_ANSWERS,
+    ],
+    ids=["103", "102", "100, 103", "103, 100, 103", "an unknown one", "as many as are read"],
+)
+@pytest.mark.parametrize("pause", [0.0, 0.0001], ids=["at once", "byte by byte"])
+def test_what_comes_before_the_answer_is_passed_over(interim: bytes, pause: float) -> None:
+    with _serving(interim + FINAL, pause) as server:
+        assert _get(server.url) == (200, {"content-length": "2"}, b"{}")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        EARLY_HINTS,
+        EARLY_HINTS * (MAX_INTERIM_ANSWERS + 1) + FINAL,
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 20_000 + FINAL,
+    ],
+    ids=["one", "one too many", "no end of them"],
+)
+def test_what_comes_before_an_answer_is_none(answer: bytes) -> None:
+    with _serving(answer) as server, pytest.raises(ExchangeFailed):
+        _get(server.url)
+
+
+def test_a_protocol_that_nobody_asked_for_is_not_spoken() -> None:
+    with _serving(b"HTTP/1.1 101 Switching Protocols\r\n\r\n" + FINAL) as server:
+        assert _get(server.url).status == 101
 
 
 def test_a_closed_port_is_a_failure() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode
+from contextlib import contextmanager
 from threading import Event, Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,7 +16,11 @@ from authorizer.errors import IntrospectionFailed, TokenRefused
 from authorizer.https_client import ExchangeFailed, Request, Response
 from authorizer.introspection import Credentials, Introspector
 from authorizer.reasons import Reason
+from authorizer.upkeep import Turns
 from tests.support.tokens import CLIENT, ISSUER, NOW, FakeClock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterator
 
 URI = "http://localhost:8085/ms-auth-server/oauth2/introspect"
 OPAQUE = "an-opaque-token"
@@ -299,25 +304,47 @@ def test_those_who_ask_the_same_at_once_share_one_answer() -> None:
     assert len(sandbox.endpoint.requests) == 1
 
 
+def _while_asked(sandbox: Sandbox, do: Callable[[], object]) -> None:
+    """Do something during the first exchange."""
+    quick = sandbox.endpoint.send
+
+    def slow(request: Request) -> Response:
+        sandbox.introspector._send = quick
+        do()
+        return quick(request)
+
+    sandbox.introspector._send = slow
+
+
 def test_who_waits_too_long_for_that_answer_is_told_so() -> None:
-    sandbox = Sandbox()
-    for lock in sandbox.introspector._locks:
-        lock.acquire()
-    with pytest.raises(IntrospectionFailed):
-        sandbox.introspector.introspect("opaque", NOW, 0.001)
+    sandbox = Sandbox(active())
+
+    def ask_too() -> None:
+        with pytest.raises(IntrospectionFailed):
+            sandbox.introspector.introspect(OPAQUE, NOW, 0.001)
+
+    _while_asked(sandbox, ask_too)
+    sandbox.introspector.introspect(OPAQUE, NOW, 1)
+    assert len(sandbox.endpoint.requests) == 1
+
+
+def test_no_other_token_is_waited_for() -> None:
+    sandbox = Sandbox(active())
+    _while_asked(sandbox, lambda: [sandbox.ask(f"another-{number}") for number in range(100)])
+    sandbox.ask("one")
+    assert len(sandbox.endpoint.requests) == 101
 
 
 def test_who_waited_has_only_the_rest_of_its_time_to_ask() -> None:
     sandbox = Sandbox(active())
 
-    class SlowLock:
-        def acquire(self, timeout: float) -> bool:
+    class SlowTurns(Turns):
+        @contextmanager
+        def take(self, about: Hashable, patience: float) -> Iterator[bool]:
             sandbox.clock.advance(0.75)
-            return timeout > 0
+            yield patience > 0
 
-        def release(self) -> None: ...
-
-    sandbox.introspector._locks = [SlowLock()] * 64  # type: ignore[list-item]
+    sandbox.introspector._turns = SlowTurns()
     sandbox.introspector.introspect(OPAQUE, NOW, 1)
     assert sandbox.endpoint.requests[0].seconds == 0.25
 

@@ -200,7 +200,7 @@ def test_all_who_wait_for_a_fetch_share_its_result() -> None:
 
 def test_who_waits_too_long_for_a_fetch_is_told_that_nobody_can_tell() -> None:
     sandbox = Sandbox()
-    with sandbox.cache._upkeep._turn, pytest.raises(KeySetUnavailable):
+    with sandbox.cache._upkeep._turns.take(None, 0), pytest.raises(KeySetUnavailable):
         sandbox.cache.find("one", 0.001)
     assert sandbox.issuer.fetches == 0
 
@@ -397,6 +397,18 @@ def test_56_a_withdrawn_key_is_refused_at_the_next_revalidation() -> None:
 
 def test_an_unfit_key_is_refused_for_its_own_reason() -> None:
     assert Sandbox("one weak-two").refusal("weak-two") is Reason.KEY_SIZE
+
+
+def test_a_new_key_works_at_its_first_token_although_the_clock_was_set_back() -> None:
+    wall, monotonic = FakeClock(), FakeClock(0)
+    issuer = Issuer("one")
+    cache = JwksCache(issuer.fetch, _parse, Clocks(wall, monotonic), ages=AGES)
+    with pytest.raises(TokenRefused):
+        cache.find("random", 1)
+    issuer.kids = "one new"
+    wall.advance(-1000)
+    monotonic.advance(1)
+    assert cache.find("new", 1, vouched_issued_at=wall.now).kid == "new"
 
 
 def test_a_freeze_ages_the_set_although_the_monotonic_clock_stood_still() -> None:

@@ -9,6 +9,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from jwt.utils import base64url_decode
 
 from authorizer.errors import TokenRefused
 from authorizer.reasons import Reason
@@ -35,6 +36,7 @@ from tests.support.tokens import (
     encode,
     rsa_jwk,
     rsa_key,
+    sign,
 )
 
 if TYPE_CHECKING:
@@ -99,6 +101,48 @@ def _small_order_signature() -> str:
     """Return a token that any key of small order has signed: R is the neutral point, S is 0."""
     return _signed_by("EdDSA", "ed", lambda _: (1).to_bytes(32, "little") + bytes(32))
 
+
+def _signed_over(what: Callable[[str, str], bytes]) -> str:
+    """Sign something else than what a token's signature covers."""
+    header, payload, _ = mint().split(".")
+    return f"{header}.{payload}.{encode(sign(what(header, payload)))}"
+
+
+def _rearranged(form: str) -> str:
+    header, payload, signature = mint().split(".")
+    return form.format(h=header, p=payload, s=signature)
+
+
+STRUCTURES: dict[str, tuple[Callable[[], str], Reason]] = {
+    "percent-encoded dots": (lambda: mint().replace(".", "%2E"), Reason.SEGMENT_COUNT),
+    "full-width dots": (lambda: mint().replace(".", "\uff0e"), Reason.SEGMENT_ALPHABET),
+    "a Cyrillic letter": (lambda: "\u0435" + mint()[1:], Reason.SEGMENT_ALPHABET),
+    "a NUL at the end": (lambda: mint() + "\x00", Reason.SEGMENT_ALPHABET),
+    "the tilde of selective disclosure": (lambda: mint() + "~", Reason.SEGMENT_ALPHABET),
+    "a disclosure": (lambda: f"{mint()}~{encode(b'[1]')}~", Reason.SEGMENT_ALPHABET),
+    "a dot before": (lambda: "." + mint(), Reason.SEGMENT_COUNT),
+    "a dot behind": (lambda: mint() + ".", Reason.SEGMENT_COUNT),
+    "no payload": (lambda: _rearranged("{h}..{s}"), Reason.PAYLOAD_NOT_JSON),
+    "the payload twice": (lambda: _rearranged("{p}.{p}.{s}"), Reason.ALG_MISSING),
+    "the header twice": (lambda: _rearranged("{h}.{h}.{s}"), Reason.ISS_MISSING),
+    "the signature twice": (lambda: _rearranged("{h}.{p}.{s}{s}"), Reason.SIGNATURE_LENGTH),
+    "a signature of the header": (
+        lambda: _signed_over(lambda header, _: header.encode()),
+        Reason.SIGNATURE_INVALID,
+    ),
+    "a signature of the payload": (
+        lambda: _signed_over(lambda _, payload: payload.encode()),
+        Reason.SIGNATURE_INVALID,
+    ),
+    "a signature of what is encoded": (
+        lambda: _signed_over(lambda *parts: b".".join(map(base64url_decode, parts))),
+        Reason.SIGNATURE_INVALID,
+    ),
+    "a signature of both without a dot": (
+        lambda: _signed_over(lambda *parts: "".join(parts).encode()),
+        Reason.SIGNATURE_INVALID,
+    ),
+}
 
 HEADERS: dict[str, tuple[Callable[[], str], Reason]] = {
     "alg spelt with an escape, twice": (
@@ -193,6 +237,24 @@ HEADERS: dict[str, tuple[Callable[[], str], Reason]] = {
     "half a surrogate pair in a name": (
         lambda: _header('{"alg":"RS256","kid":"key-1","\\udc00":1}'),
         Reason.HEADER_SURROGATE,
+    ),
+    "a password of many rounds": (
+        lambda: forge_header(alg="PBES2-HS256+A128KW", p2c=10**9),
+        Reason.ALG_NOT_ALLOWED,
+    ),
+    "kid percent-encoded": (lambda: forge_header(kid="%6bey-1"), Reason.KID_UNKNOWN),
+    "typ of another tree": (lambda: forge_header(typ="text/at+jwt"), Reason.TYP_NOT_ALLOWED),
+    "typ of full-width letters": (
+        lambda: forge_header(typ="\uff4a\uff57\uff54"),
+        Reason.TYP_NOT_ALLOWED,
+    ),
+    "typ of a client's assertion": (
+        lambda: forge_header(typ="client-authentication+jwt"),
+        Reason.TYP_NOT_ALLOWED,
+    ),
+    "typ of an introspection answer": (
+        lambda: forge_header(typ="token-introspection+jwt"),
+        Reason.TYP_NOT_ALLOWED,
     ),
     "UTF-32": (
         lambda: forge('{"alg":"RS256","kid":"key-1"}'.encode("utf-32-be")),
@@ -323,6 +385,26 @@ PAYLOADS: dict[str, tuple[Callable[[], str], Reason]] = {
     "cnf with padding": (lambda: forge_claims(cnf={"jkt": "A" * 43 + "="}), Reason.CNF_MALFORMED),
     "cnf in another case": (lambda: forge_claims(cnf={"JKT": "A" * 43}), Reason.CNF_UNKNOWN),
     "token_use null": (lambda: forge_claims(token_use=None), Reason.ID_TOKEN),
+    "aud in capitals": (lambda: forge_claims(aud=CLIENT.upper()), Reason.AUD_OTHER),
+    "aud an object": (lambda: forge_claims(aud={CLIENT: True}), Reason.AUD_MALFORMED),
+    "nbf after exp": (lambda: forge_claims(nbf=NOW + 90, exp=NOW + 60), Reason.NOT_YET_VALID),
+    "exp a moment ago": (lambda: forge_claims(exp=NOW - 0.001), Reason.IAT_AFTER_EXP),
+    "sub with a no-break space": (lambda: forge_claims(sub="a\u00a0b"), Reason.SUB_MALFORMED),
+    "scope an object": (lambda: forge_claims(scope={"country.read": 1}), Reason.SCOPE_MALFORMED),
+    "scope two in one item": (lambda: forge_claims(scope=["a b"]), Reason.SCOPE_MALFORMED),
+    "cnf with a line feed": (
+        lambda: forge_claims(cnf={"jkt": "A" * 43 + "\n"}),
+        Reason.CNF_MALFORMED,
+    ),
+    "cnf of a whole key": (lambda: forge_claims(cnf={"jwk": rsa_jwk()}), Reason.CNF_UNKNOWN),
+    "UTF-16": (
+        lambda: forge(payload=json.dumps(claims()).encode("utf-16")),
+        Reason.PAYLOAD_NOT_UTF8,
+    ),
+    "a byte order mark": (
+        lambda: forge(payload=b"\xef\xbb\xbf" + json.dumps(claims()).encode()),
+        Reason.PAYLOAD_NOT_JSON,
+    ),
     "s_hash": (lambda: forge_claims(s_hash="h"), Reason.ID_TOKEN),
 }
 
@@ -426,6 +508,11 @@ def _refusal(token: str, world: World = World()) -> Reason:  # noqa: B008 - noth
     with pytest.raises(TokenRefused) as refused:
         verifier(world).verify(token, NOW, 1)
     return refused.value.reason
+
+
+@pytest.mark.parametrize(("make", "reason"), STRUCTURES.values(), ids=STRUCTURES.keys())
+def test_an_odd_text_is_refused_for_its_own_reason(make: Callable[[], str], reason: Reason) -> None:
+    assert _refusal(make()) is reason
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from authorizer.errors import PolicyImpossible
-from authorizer.policy import PolicyCompiler, write_policy
+from authorizer.policy import MAX_POLICY_LENGTH, PolicyCompiler, write_policy
 from authorizer.reasons import Reason
 from authorizer.routes import ANY_SEGMENT, REST_OF_PATH, ROOT, Route, parse_route
 from authorizer.scope_map import MAX_ROUTES, ScopeMap, parse_scope_map
@@ -95,6 +95,15 @@ def test_what_iam_cannot_say_is_denied_and_reported() -> None:
     assert compiler.shadowed_routes(frozenset({"r", "s"})) == []
 
 
+def test_what_is_denied_for_the_sake_of_a_route_that_takes_less_is_reported() -> None:
+    compiler = _compiler(
+        {"r": ["GET /{a}/{b}/{c}", "GET /x/{d}"], "s": ["GET /{a}/{b}/{rest+}"]},
+    )
+    assert "GET/x/*/*" in _resources(compiler, "r")[1]
+    shadowed = compiler.shadowed_routes(frozenset({"r"}))
+    assert [route.pattern() for route in shadowed] == ["GET/*/*/*"]
+
+
 @pytest.mark.parametrize(
     ("mine", "theirs", "denied"),
     [
@@ -117,6 +126,19 @@ def test_a_route_for_everything_else_costs_no_more_than_what_it_cannot_be_told_f
     assert [r.pattern() for r in compiler.shadowed_routes(frozenset({"r"}))] == ["GET/a/*/b"]
 
 
+def test_each_route_that_is_lost_is_told_of_once() -> None:
+    told: list[tuple[str, list[str]]] = []
+    raw = {"r": ["GET /a/{x}", "GET /a/{x}/c/b"], "s": ["GET /a/{x}/b"], "t": ["GET /a/{x}/d/b"]}
+    compiler = PolicyCompiler(
+        parse_scope_map(json.dumps(raw).encode()),
+        lambda scopes, routes: told.append((scopes, [route.pattern() for route in routes])),
+    )
+    for scopes in ({"r"}, {"r", "s"}, {"r", "t"}, {"s"}, {"r", "unknown"}, {"t"}):
+        compiler.compile(frozenset(scopes), STAGE_ARN)
+        compiler.compile(frozenset(scopes), STAGE_ARN + "2")
+    assert told == [("r", ["GET/a/*/c/b"]), ("r t", ["GET/a/*/d/b"])]
+
+
 def test_a_websocket_connection_has_a_resource_of_its_own() -> None:
     assert _resources(_compiler({"r": ["$connect"]}), "r") == (["$connect"], [])
 
@@ -137,6 +159,18 @@ def test_a_policy_larger_than_the_gateway_takes_is_our_trouble(routes: list[str]
     with pytest.raises(PolicyImpossible) as trouble:
         _compiler({"r": routes}).compile(frozenset({"r"}), STAGE_ARN)
     assert trouble.value.reason is Reason.POLICY_TOO_LARGE
+
+
+@pytest.mark.parametrize("shape", ["text", "{parameter}"])
+def test_a_policy_that_is_written_is_no_longer_than_the_gateway_takes(shape: str) -> None:
+    lengths = []
+    for width in range(40, 60):
+        compiler = _compiler({f"s{n:02}": [f"GET /{shape}/{n:02}{'x' * width}"] for n in range(80)})
+        for scopes in range(80):
+            with suppress(PolicyImpossible):
+                policy = compiler.compile(frozenset(f"s{n:02}" for n in range(scopes)), STAGE_ARN)
+                lengths.append(len(json.dumps(write_policy(policy, "2030-01-01T00:00:00Z"))))
+    assert MAX_POLICY_LENGTH - 100 < max(lengths) <= MAX_POLICY_LENGTH
 
 
 def _calls(compiler: PolicyCompiler, *scopes: str) -> int:

@@ -130,6 +130,22 @@ def test_each_api_is_judged_by_the_rules_of_its_own() -> None:
     assert sandbox.rules.asked == [ORDERS, STOCK]
 
 
+def test_while_one_apis_rules_are_read_another_apis_are_not_waited_for() -> None:
+    class SlowForOrders(MemoryRules):
+        def read(self, api: str, seconds: float) -> str | None:
+            if api == ORDERS:
+                meanwhile.append(sandbox.ask(STOCK, token()))
+            return super().read(api, seconds)
+
+    meanwhile: list[str] = []
+    source = SlowForOrders()
+    source.put(ORDERS, rules())
+    source.put(STOCK, rules())
+    sandbox = Sandbox(source)
+    assert sandbox.ask(ORDERS, token()) == "allow"
+    assert meanwhile == ["allow"]
+
+
 @pytest.mark.parametrize("member", ["methodArn", "routeArn"])
 def test_the_api_is_the_one_of_the_arn_and_nothing_else_in_the_event(member: str) -> None:
     sandbox = Sandbox()
@@ -384,6 +400,12 @@ def test_a_store_that_cannot_be_reached_is_our_trouble(
 ) -> None:
     # Nobody listens on this port.
     monkeypatch.setenv("AWS_ENDPOINT_URL_SSM", "http://127.0.0.1:9")
+    sandbox = Sandbox(ParameterStore(PATH, SystemsManager(3)))
+    assert sandbox.ask(ORDERS, token()) == "error: api_rules_unavailable"
+
+
+@pytest.mark.usefixtures("no_aws")
+def test_what_is_no_answer_of_the_store_is_our_trouble() -> None:
     sandbox = Sandbox(ParameterStore(PATH, SystemsManager(3)))
     assert sandbox.ask(ORDERS, token()) == "error: api_rules_unavailable"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from threading import Event, Thread
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import pytest
 from authorizer.clocks import Clocks
 from authorizer.errors import StateUnavailable
 from authorizer.reasons import Reason
-from authorizer.upkeep import Ages, BackOff, Kept, Upkeep, chance
+from authorizer.upkeep import Ages, BackOff, Kept, Question, Turn, Upkeep, chance
 from tests.support.tokens import FakeClock
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Source:
         )
         self.kept: Kept[int] | None = None
         self.allowed: list[float] = []
-        self.failure: Exception | None = None
+        self.failure: BaseException | None = None
         self.while_asked: Callable[[], object] = lambda: None
 
     def ask(self, seconds: float) -> Kept[int]:
@@ -45,11 +46,14 @@ class Source:
         self.kept = Kept(len(self.allowed), asked, AGES)
         return self.kept
 
-    def current(self, seconds: float = 1) -> int:
-        return self.upkeep.current(lambda: self.kept, self.ask, seconds).value
+    def current(self, seconds: float = 1, about: str | None = None) -> int:
+        return self.upkeep.current(self._question(about), seconds).value
 
     def newer(self, old: Kept[int], seconds: float = 1) -> int:
-        return self.upkeep.newer(old, lambda: self.kept, self.ask, seconds).value
+        return self.upkeep.newer(old, self._question(), seconds).value
+
+    def _question(self, about: str | None = None) -> Question[int]:
+        return Question(lambda: self.kept, self.ask, about)
 
     def go_down(self) -> None:
         self.failure = StateUnavailable(DOWN)
@@ -72,6 +76,14 @@ class SlowTurn:
         return timeout >= self._seconds
 
     def release(self) -> None: ...
+
+
+def _wait_for_each_turn(source: Source, seconds: float) -> None:
+    """Let whoever wants to ask find that somebody else does, for so many seconds."""
+    turn = Turn()
+    turn.lock = SlowTurn(source.clock, seconds)  # type: ignore[assignment]
+    turn.wanted_by = 1
+    source.upkeep._turns._wanted[None] = turn
 
 
 @pytest.mark.parametrize(
@@ -137,14 +149,14 @@ def test_who_wants_a_newer_answer_gets_none_that_is_old_however_fresh_it_is() ->
 
 def test_who_had_to_wait_has_only_the_rest_of_its_time_to_ask() -> None:
     source = Source()
-    source.upkeep._turn = SlowTurn(source.clock, 0.75)  # type: ignore[assignment]
+    _wait_for_each_turn(source, 0.75)
     assert source.current(seconds=1) == 1
     assert source.allowed == [0.25]
 
 
 def test_who_would_have_to_wait_too_long_gives_up() -> None:
     source = Source()
-    with source.upkeep._turn:
+    with source.upkeep._turns.take(None, 0):
         assert source.trouble(0.001) is NOT_ASKED
     assert source.allowed == []
 
@@ -153,7 +165,7 @@ def test_who_has_an_answer_that_may_be_used_does_not_wait_at_all() -> None:
     source = Source()
     source.current()
     source.clock.advance(60)
-    source.upkeep._turn = SlowTurn(source.clock, 0.75)  # type: ignore[assignment]
+    _wait_for_each_turn(source, 0.75)
     started = source.clock.now
     assert source.current() == 1
     assert source.clock.now == started
@@ -179,6 +191,49 @@ def test_who_waits_for_a_question_gets_its_answer_and_does_not_ask_again() -> No
         thread.join()
     assert answers == [1] * 8
     assert len(source.allowed) == 1
+
+
+def test_what_is_asked_about_one_thing_is_not_waited_for_by_who_asks_about_another() -> None:
+    source = Source()
+    source.while_asked = lambda: source.current(10, "another") if len(source.allowed) == 1 else None
+    source.current(10, "one")
+    assert len(source.allowed) == 2
+
+
+def test_turns_take_no_room_once_nobody_wants_them() -> None:
+    source = Source()
+    for number in range(100):
+        source.kept = None
+        source.failure = StateUnavailable(DOWN) if number % 3 == 0 else None
+        with suppress(StateUnavailable):
+            source.current(1, str(number))
+    assert source.upkeep._turns._wanted == {}
+
+
+@pytest.mark.parametrize("fault", [StateUnavailable(DOWN), RuntimeError(), KeyboardInterrupt()])
+def test_whatever_ends_a_question_the_next_one_can_be_asked(fault: BaseException) -> None:
+    source = Source()
+    source.failure = fault
+    with pytest.raises(type(fault)):
+        source.current()
+    source.failure = None
+    source.clock.advance(1)
+    assert source.current(0.01) == 2
+
+
+def test_questions_that_fail_side_by_side_count_as_one_failure() -> None:
+    clock = FakeClock()
+    for tolerance in (0, 2):
+        back_off = BackOff(Clocks(clock, clock), tolerance=tolerance, chance=lambda: 0)
+        for _ in range(50):
+            back_off.failed()
+        clock.advance(1)
+        assert not back_off.is_on()
+        back_off.failed()
+        clock.advance(1.99)
+        assert back_off.is_on()
+        clock.advance(0.01)
+        assert not back_off.is_on()
 
 
 def test_the_pause_doubles_with_each_failure_up_to_a_minute() -> None:
@@ -209,6 +264,7 @@ def test_chance_shortens_a_pause_by_up_to_a_half() -> None:
     clock = FakeClock()
     back_off = BackOff(Clocks(clock, clock), chance=lambda: 0.5)
     back_off.failed()
+    clock.advance(0.75)
     back_off.failed()
     clock.advance(1.49)
     assert back_off.is_on()

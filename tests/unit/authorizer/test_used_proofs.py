@@ -91,6 +91,13 @@ def test_a_table_that_is_not_there_is_our_trouble() -> None:
     assert trouble.value.reason is Reason.PROOF_STORE_UNAVAILABLE
 
 
+@pytest.mark.usefixtures("no_aws")
+def test_what_is_no_answer_of_the_table_lets_no_proof_pass() -> None:
+    with pytest.raises(StateUnavailable) as trouble:
+        _use(DynamoDbUsedProofs(STATE_TABLE, DynamoDb(3)))
+    assert trouble.value.reason is Reason.PROOF_STORE_UNAVAILABLE
+
+
 def test_an_entry_names_no_key_and_expires_by_itself(dynamodb: DynamoDBClient) -> None:
     _use(DynamoDbUsedProofs(STATE_TABLE, DynamoDb(3)))
     (item,) = dynamodb.scan(TableName=STATE_TABLE)["Items"]
