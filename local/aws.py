@@ -90,15 +90,12 @@ def watch(addresses: Addresses, on_end: Callable[[], None]) -> None:
     """
 
     def hold() -> None:
-        with contextlib.suppress(OSError), _connect(addresses.aws_port) as held:
+        address = ("127.0.0.1", addresses.aws_port)
+        with contextlib.suppress(OSError), socket.create_connection(address) as held:
             held.recv(1)
         on_end()
 
     threading.Thread(target=hold, name="AWS", daemon=True).start()
-
-
-def _connect(port: int) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port))
 
 
 def start(addresses: Addresses, template: Template, followers: Followers) -> None:

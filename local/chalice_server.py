@@ -24,6 +24,8 @@ from local.whole_lines import print_whole_lines
 from local.workers import fork_workers, how_many, may_fork, shares
 
 if TYPE_CHECKING:
+    import ssl
+
     from local.chalice_shell import GatewayApp
 
 __all__ = ["GatewayServer", "end_process"]
@@ -39,11 +41,7 @@ class GatewayServer(chalice.local.LocalDevServer):
         self.host = host
         self.port = port
         print_whole_lines()
-        log = None if app_object.environ.get("GATEHOUSE_QUIET") else _say
-        try:
-            self.server = Server(host, port, log=log)
-        except OSError as error:
-            app_object.give_up(f"Port {port} on {host} cannot be used: {error.strerror}.")
+        self.server = _listening(app_object, host, port)
         try:
             addresses = Addresses.from_env(app_object.environ)
             workers = how_many(app_object.environ)
@@ -77,17 +75,21 @@ class GatewayServer(chalice.local.LocalDevServer):
         fork_workers(workers, serve, _end_with_worker)
 
 
+def _listening(app: GatewayApp, host: str, port: int, tls: ssl.SSLContext | None = None) -> Server:
+    """Return a server that has its port; the process ends when it cannot have it."""
+    log = None if app.environ.get("GATEHOUSE_QUIET") else _say
+    try:
+        return Server(host, port, log=log, tls=tls)
+    except OSError as error:
+        app.give_up(f"Port {port} on {host} cannot be used: {error.strerror}.")
+
+
 def _open_mutual_tls(app: GatewayApp, host: str, port: int) -> None:
     """Serve the application a second time, as a custom domain with mutual TLS does."""
     # Imported here because plain HTTP does without the libraries that make certificates.
     from local.certificates import LaptopCertificates  # noqa: PLC0415 - see above
 
-    context = LaptopCertificates.ensure().server_context()
-    log = None if app.environ.get("GATEHOUSE_QUIET") else _say
-    try:
-        server = Server(host, port, log=log, tls=context)
-    except OSError as error:
-        app.give_up(f"Port {port} on {host} cannot be used: {error.strerror}.")
+    server = _listening(app, host, port, LaptopCertificates.ensure().server_context())
     server.open(app)
     threading.Thread(target=server.serve_forever, name="mutual TLS", daemon=True).start()
 

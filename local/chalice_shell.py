@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     Provision = Callable[[Addresses, Template], Mapping[str, str]]
 
-__all__ = ["GatewayApp"]
+__all__ = ["GatewayApp", "host_documents", "shared_environment"]
 
 ROOT = Path(__file__).resolve().parent.parent
 _EVERY_METHOD = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
@@ -202,7 +202,7 @@ def shared_environment(functions: Iterable[Function]) -> dict[str, str]:
 
 
 def _provision(addresses: Addresses, template: Template) -> Mapping[str, str]:
-    from local import aws  # noqa: PLC0415 - imports the AWS SDK and moto, which tests do without
+    from local import aws  # noqa: PLC0415 - imports the AWS SDK, which tests do without
 
     return aws.ensure(addresses, template)
 

@@ -11,7 +11,7 @@ from functions.shared.clients.client_record import Client, TokenFormat, TokenPro
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated, digest_imported
 from functions.shared.clients.grant_types import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
 
-__all__ = ["COUNTRY_API", "CUSTOMER_API", "authorizer_client", "demo_clients"]
+__all__ = ["COUNTRY_API", "CUSTOMER_API", "SCOPES", "authorizer_client", "demo_clients"]
 
 SCOPES = ("country.read", "customer.read", "customer.write")
 COUNTRY_API = "https://country.example"

@@ -44,14 +44,14 @@ _APIS = ("AWS::Serverless::Api", "AWS::ApiGatewayV2::Api")
 
 
 class GuestStack:
-    """A stack that imports from ours, with one API."""
+    """A stack that imports from ours, with one API; `template` is what declares it."""
 
     def __init__(self, path: Path, addresses: Addresses, parameters: Mapping[str, str]) -> None:
         self._path = path
         self._ours = Template.read(TEMPLATE)
         self._names = names(self._ours)
         self._origins = {"AuthServerApi": addresses.auth_origin}
-        self._template = Template.read(
+        self.template = Template.read(
             path,
             parameters,
             replace(LAPTOP, stack_name=path.resolve().parent.name),
@@ -64,26 +64,28 @@ class GuestStack:
         Raises:
             TemplateError: it has none or several, or it uses something that cannot be played.
         """
-        found = [each.logical_id for kind in _APIS for each in self._template.of_type(kind)]
+        found = [each.logical_id for kind in _APIS for each in self.template.of_type(kind)]
         if len(found) != 1:
             raise TemplateError(f"one API can be played, and there are {len(found)}")
-        return self._template.api(found[0])
+        return self.template.api(found[0])
+
+    def shared_authorizer(self) -> Function:
+        """Return the function that our stack has for the APIs of others."""
+        return self._ours.function(_SHARED, self._names, self._origins)
 
     def functions(self) -> list[Function]:
         """Return the functions that the API calls, the shared authorizer under its ARN."""
-        shared = self._ours.function(_SHARED, self._names, self._origins)
+        shared = self.shared_authorizer()
         return [
-            replace(shared, logical_id=name)
-            if name == shared.arn
-            else self._template.function(name)
+            replace(shared, logical_id=name) if name == shared.arn else self.template.function(name)
             for name in sorted(self.api().functions())
         ]
 
     def put_parameters(self) -> None:
         """Make the stack's parameters."""
         ssm = boto3.client("ssm")
-        for resource in self._template.of_type(_PARAMETER):
-            properties = self._template.properties(resource.logical_id, {})
+        for resource in self.template.of_type(_PARAMETER):
+            properties = self.template.properties(resource.logical_id, {})
             ssm.put_parameter(
                 Name=properties["Name"],
                 Value=properties["Value"],
@@ -95,7 +97,7 @@ class GuestStack:
         """Return the folders that the functions' code is in."""
         folders = (
             self._path.parent / str(properties.get("CodeUri", "."))
-            for _, properties in self._template.function_properties()
+            for _, properties in self.template.function_properties()
         )
         return [str(folder.resolve()) for folder in folders]
 

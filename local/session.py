@@ -12,7 +12,7 @@ import time
 from local.addresses import Addresses
 from local.console.backstage import new_folder
 from local.free_ports import refuse_taken_ports, without_taken_console, without_taken_mutual_tls
-from local.starting import LOGS, start_everything
+from local.starting import ROOT, logs_of, start_everything
 from local.supervisor import Supervisor
 from local.walkthrough import Walkthrough
 
@@ -22,7 +22,7 @@ __all__ = ["run", "what_next"]
 def what_next(addresses: Addresses) -> str:
     """Say how to stop and what to try."""
     token = f"{addresses.issuer}/oauth2/token"
-    logs = f".gatehouse/logs/{addresses.auth_port}"
+    logs = logs_of(addresses).relative_to(ROOT)
     return f"""
 Everything is up. Press Ctrl-C to stop it. Its log lines follow; they are also kept in {logs}.
   console      {_console(addresses)}
@@ -82,7 +82,7 @@ def run(*, check: bool) -> int:
     addresses = without_taken_console(without_taken_mutual_tls(addresses))
     with (
         new_folder() as folder,
-        Supervisor(LOGS / str(addresses.auth_port)) as supervisor,
+        Supervisor(logs_of(addresses)) as supervisor,
     ):
         start_everything(supervisor, addresses, folder if addresses.console and not check else None)
         print(f"Started in {time.monotonic() - started:.1f} seconds.")

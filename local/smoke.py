@@ -11,7 +11,7 @@ import json
 import sys
 from dataclasses import dataclass, replace
 from secrets import token_hex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
@@ -29,6 +29,13 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 
+_NEEDED: Final = frozenset({"Issuer", "ClientsTable", "IntrospectionCredentials"})
+
+
+class NotDeployedError(Exception):
+    """Raised when a stack has not what a deployed one of Gatehouse has."""
+
+
 @dataclass(frozen=True)
 class Stack:
     """What the smoke test has to know of a stack: two addresses and two names.
@@ -43,18 +50,25 @@ class Stack:
 
     @classmethod
     def find(cls, name: str) -> Stack:
-        """Look a deployed stack up, in the account and region that boto3 is configured for."""
+        """Look a deployed stack up, in the account and region that boto3 is configured for.
+
+        Raises:
+            NotDeployedError: it is not one of Gatehouse, or was not deployed to its end.
+        """
         cloudformation = boto3.client("cloudformation")
         (stack,) = cloudformation.describe_stacks(StackName=name)["Stacks"]
         outputs: Mapping[str, str] = {
-            output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]
+            output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", ())
         }
         pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=name)
         names = {
             each["LogicalResourceId"]: each["PhysicalResourceId"]
             for page in pages
             for each in page["StackResourceSummaries"]
+            if "PhysicalResourceId" in each
         }
+        if missing := _NEEDED - outputs.keys() - names.keys():
+            raise NotDeployedError(f"it has no {', '.join(sorted(missing))}")
         return cls(
             issuer=outputs["Issuer"],
             guarded_api=outputs.get("GuardedApiUrl", ""),
@@ -100,10 +114,15 @@ class Smoke:
         return walkthrough.failures
 
     def _register_authorizer(self) -> None:
+        """Register what the authorizers introspect with; what else it was given, it keeps."""
         answer = self._secrets.get_secret_value(SecretId=self._stack.introspection_credentials)
         credentials = json.loads(answer["SecretString"])
         client = authorizer_client(credentials["client_secret"])
-        self._clients.put(replace(client, client_id=credentials["client_id"]))
+        client = replace(client, client_id=credentials["client_id"])
+        if found := self._clients.find(client.client_id):
+            scopes = found.resource_scopes | client.resource_scopes
+            client = replace(found, secrets=client.secrets, resource_scopes=scopes)
+        self._clients.put(client)
 
 
 def _client(client_id: str, secret: str, token_format: TokenFormat) -> Client:
@@ -132,7 +151,7 @@ def main(arguments: Sequence[str]) -> int:
         stack = Stack.find(given.stack)
         smoke = Smoke(stack, boto3.client("dynamodb"), boto3.client("secretsmanager"))
         failures = smoke.run()
-    except (BotoCoreError, ClientError) as error:
+    except (BotoCoreError, ClientError, NotDeployedError) as error:
         print(f"The smoke test could not use the stack {given.stack}: {error}", file=sys.stderr)
         return 1
     for failure in failures:

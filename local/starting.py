@@ -18,13 +18,15 @@ if TYPE_CHECKING:
     from local.addresses import Addresses
     from local.supervisor import Supervisor
 
-__all__ = ["LOGS", "start_everything"]
+__all__ = ["ROOT", "logs_of", "start_everything"]
 
 ROOT = Path(__file__).resolve().parent.parent
-LOGS = ROOT / ".gatehouse" / "logs"
-"""Below it is a folder for each run, named after the port of the authorization server."""
-
 _START_SECONDS = 60.0
+
+
+def logs_of(addresses: Addresses) -> Path:
+    """Return the folder of a run's logs: runs on other ports have others."""
+    return ROOT / ".gatehouse" / "logs" / str(addresses.auth_port)
 
 
 def start_everything(

@@ -36,7 +36,7 @@ from local.environment import use_local_aws
 from local.free_ports import refuse_taken_ports, without_taken_mutual_tls
 from local.gateway.template import Template
 from local.provisioning import names
-from local.starting import LOGS, start_everything
+from local.starting import logs_of, start_everything
 from local.supervisor import Supervisor
 from local.walkthrough import Actors, Request, send
 
@@ -137,7 +137,7 @@ def run(seconds: int, clients: int, pause: float) -> int:
     addresses = Addresses.from_env(os.environ)
     refuse_taken_ports(addresses)
     addresses = without_taken_mutual_tls(addresses)
-    with Supervisor(LOGS / str(addresses.auth_port)) as supervisor:
+    with Supervisor(logs_of(addresses)) as supervisor:
         start_everything(supervisor, addresses)
         storm = Storm(addresses, time.time() + seconds, pause)
         threads = [threading.Thread(target=storm.blow, daemon=True) for _ in range(clients)]

@@ -11,7 +11,7 @@ from local.console.recording import credential_digest
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["Sightings", "decision_line"]
+__all__ = ["Record", "Sightings", "decision_line"]
 
 Record = dict[str, Any]
 _ACCEPTED_BY_AUTHORIZERS = "application/jwk-set+json, application/json"

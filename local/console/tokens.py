@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["NoJwtError", "decode", "encode_segment", "is_jwt", "moved_back", "tampered"]
+__all__ = ["NoJwtError", "decode", "is_jwt", "moved_back", "tampered"]
 
 
 class NoJwtError(ValueError):
@@ -44,7 +44,7 @@ def tampered(token: str) -> str:
         return token[:-1] + last
     header, _, signature = token.split(".")
     claims = decode(token)[1] | {"sub": "somebody-else"}
-    return f"{header}.{encode_segment(claims)}.{signature}"
+    return f"{header}.{_encoded_segment(claims)}.{signature}"
 
 
 def moved_back(claims: Mapping[str, Any], seconds: int) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def moved_back(claims: Mapping[str, Any], seconds: int) -> dict[str, Any]:
     return {**claims, **times}
 
 
-def encode_segment(members: Mapping[str, Any]) -> str:
+def _encoded_segment(members: Mapping[str, Any]) -> str:
     """Write a JSON object as a part of a JWT."""
     text = json.dumps(members, separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()

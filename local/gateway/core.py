@@ -17,7 +17,7 @@ from local.gateway.invocation import FunctionError
 from local.gateway.messages import Response
 from local.gateway.results import MalformedResultError, response
 from local.gateway.routing import Router
-from local.place import LAPTOP, Place
+from local.place import LAPTOP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -47,14 +47,12 @@ class Gateway:
         *,
         clock: Callable[[], float] = time.time,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
-        place: Place = LAPTOP,
         at_root: Collection[str] = (),
     ) -> None:
         self._api = api
         self._invoke = invoke
         self._clock = clock
         self._new_id = new_id
-        self._place = place
         self._at_root = frozenset(at_root)
         self._router = Router(api.routes)
         self._answers = Answers(api)
@@ -72,7 +70,7 @@ class Gateway:
         now = self._clock()
         call = Call(
             api=self._api,
-            place=self._place,
+            place=LAPTOP,
             request=request,
             route=match.route,
             path=path,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from local.gateway.model import Api, Route
     from local.place import Place
 
-__all__ = ["Call", "authorizer_event", "proxy_event"]
+__all__ = ["Call", "authorizer_event", "decoded_path", "is_binary", "proxy_event"]
 
 # What an HTTP API takes for text; every other body, a form's too, arrives as base64.
 _HTTP_API_TEXT = re.compile(

@@ -44,11 +44,7 @@ class Request:
 
     def header(self, name: str) -> str | None:
         """The last value of a header, its name compared without case."""
-        wanted = name.lower()
-        for found, value in reversed(self.headers):
-            if found.lower() == wanted:
-                return value
-        return None
+        return _last(self.headers, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +57,12 @@ class Response:
 
     def header(self, name: str) -> str | None:
         """The last value of a header, its name compared without case."""
-        wanted = name.lower()
-        for found, value in reversed(self.headers):
-            if found.lower() == wanted:
-                return value
-        return None
+        return _last(self.headers, name)
+
+
+def _last(headers: tuple[tuple[str, str], ...], name: str) -> str | None:
+    wanted = name.lower()
+    for found, value in reversed(headers):
+        if found.lower() == wanted:
+            return value
+    return None

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["MalformedResultError", "response"]
 
-_KEYS = {"statusCode", "headers", "multiValueHeaders", "body", "isBase64Encoded", "cookies"}
+_KEYS = {"statusCode", "headers", "multiValueHeaders", "body", "isBase64Encoded"}
+"""All that a REST API takes. `cookies` are an HTTP API's."""
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
 # A REST API gives these of a function's headers another name.
@@ -66,8 +67,9 @@ def response(call: Call, result: object) -> Response:
         result = _inferred(result)
     if not isinstance(result, dict):
         raise MalformedResultError("the result is not an object")
-    if rest and set(result) - (_KEYS - {"cookies"}):
-        raise MalformedResultError(f"unknown members {sorted(set(result) - _KEYS)}")
+    unknown = set(result) - _KEYS
+    if rest and unknown:
+        raise MalformedResultError(f"unknown members {sorted(unknown)}")
     encoded = result.get("isBase64Encoded") or False
     if not isinstance(encoded, bool):
         raise MalformedResultError("isBase64Encoded is neither true nor false")

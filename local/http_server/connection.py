@@ -82,8 +82,6 @@ class Connection(socketserver.BaseRequestHandler):
         head = read_head(stream)
         started = time.perf_counter()
         application = self.server.application
-        if application is None:
-            raise BadRequestError(503, "Service Unavailable")
         try:
             body = read_body(stream, head)
         except BodyTooLargeError:

@@ -47,6 +47,7 @@ class Server(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     daemon_threads = True
     request_queue_size = 512
+    application: Application
 
     def __init__(
         self,
@@ -60,7 +61,6 @@ class Server(socketserver.ThreadingTCPServer):
         if ":" in host:
             self.address_family = socket.AF_INET6
         super().__init__((host, port), Connection, bind_and_activate=False)
-        self.application: Application | None = None
         self.log = log
         self.timeouts = timeouts or Timeouts()
         self.tls = tls

@@ -54,7 +54,11 @@ class Stream:
         self.buffer += received
 
     def send(self, message: bytes) -> None:
-        """Send an answer; the client may take as long as for a request."""
+        """Send an answer; the client may take as long as for a request.
+
+        Raises:
+            OSError: it does not take it, or is gone.
+        """
         self._allow(self.timeouts.request)
         self._socket.sendall(message)
 
@@ -88,7 +92,12 @@ class Stream:
         raise BadRequestError(408, "Request Timeout")
 
     def take(self, length: int, deadline: float) -> bytes:
-        """Take `length` bytes."""
+        """Take `length` bytes.
+
+        Raises:
+            BadRequestError: the deadline has passed.
+            ClosedError: there will be no more.
+        """
         buffer = self.buffer
         while len(buffer) < length:
             self.receive_until(deadline)
@@ -97,7 +106,12 @@ class Stream:
         return taken
 
     def take_line(self, most: int, deadline: float) -> bytes:
-        """Take a line, which with its end has at most `most` bytes; return it without the end."""
+        """Take a line, which with its end has at most `most` bytes; return it without the end.
+
+        Raises:
+            BadRequestError: it is longer, or the deadline has passed.
+            ClosedError: there will be no more.
+        """
         buffer = self.buffer
         while (end := buffer.find(b"\r\n", 0, most)) < 0:
             if len(buffer) >= most:

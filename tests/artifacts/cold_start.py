@@ -18,7 +18,7 @@ from moto.server import ThreadedMotoServer
 from local.aws import TEMPLATE
 from local.gateway.template import Template
 from local.provisioning import names, provision
-from tests.artifacts.conftest import host, make
+from tests.support.artifacts import host, make
 from tests.support.lambda_runtime import REGION, make_runtime, started
 from tests.support.proxy_events import basic, proxy_event, token_event
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from local.aws import TEMPLATE
 from local.gateway.cloudformation import load
 from local.gateway.template import Template
 from local.provisioning import names
-from tests.artifacts.conftest import host, make
+from tests.support.artifacts import host, make
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,11 +78,11 @@ def test_a_built_artifact_holds_what_its_handler_reaches_and_nothing_else_of_our
     data = {directory / name for name in ARTIFACTS[function].data}
     assert {path for path in ours if path.suffix != ".pyc"} == {*reached.values(), *data}
     slices = {name.split(".")[1] for name in reached if name.count(".") > 1} - {"shared"}
-    assert slices <= {artifact_slice(function)}
+    assert slices <= {_slice(function)}
     assert not list(directory.glob("boto*"))
 
 
-def artifact_slice(function: str) -> str:
+def _slice(function: str) -> str:
     return _handler(function).split(".")[1]
 
 
@@ -118,14 +119,16 @@ def test_two_builds_have_the_same_bytes(build: Path, tmp_path: Path, function: s
 
 @pytest.mark.parametrize("lock", sorted(path.stem for path in LOCKS.glob("*.in")))
 def test_a_lock_file_is_complete_hashed_and_the_same_everywhere(lock: str) -> None:
-    text = (LOCKS / f"{lock}.txt").read_text()
-    pinned = [line for line in text.splitlines() if "==" in line]
-    assert len(pinned) == text.count(" \\\n") - text.count("--hash=sha256:") + len(pinned)
-    # pip evaluates markers for the machine that it runs on, which is not the one it builds for.
-    assert ";" not in text
+    # No markers: pip evaluates them for the machine that it runs on, not for the one it builds for.
+    pins = [
+        re.fullmatch(r"([\w.-]+==[\w.]+)( +--hash=sha256:[0-9a-f]{64})+", line)
+        for line in (LOCKS / f"{lock}.txt").read_text().replace("\\\n", "").splitlines()
+    ]
+    assert pins
     laptop = (ROOT / "requirements" / "laptop.txt").read_text()
-    for line in pinned:
-        assert line.rstrip(" \\") in laptop, "artifacts run on what the tests ran on"
+    for pin in pins:
+        assert pin is not None
+        assert f"{pin[1]} " in laptop, "artifacts run on what the tests ran on"
 
 
 def test_the_recipe_builds_for_what_the_template_declares() -> None:

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.laptop import PORT_VARIABLES, free_environment, is_listening, running
+from infra.laptop_edition import PORTS
+from tests.support.laptop import free_environment, is_listening, running
 
 
 def ports(environ: dict[str, str]) -> list[int]:
-    return [int(environ[name]) for name in PORT_VARIABLES]
+    return [int(environ[name]) for name in PORTS]
 
 
 def wait_until_free(environ: dict[str, str]) -> None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 from moto import mock_aws
 
+from functions.shared.clients.client_registry import DynamoDbClients
 from local.aws import TEMPLATE
 from local.demo_clients import authorizer_client
 from local.gateway.template import Template
 from local.place import LAPTOP
 from local.provisioning import names
 from local.smoke import Smoke, Stack, main
-from tests.support.aws import CREDENTIALS
+from tests.support.aws import CLIENTS_TABLE, CREDENTIALS, aws_account
 
 if TYPE_CHECKING:
     from tests.support.laptop import Laptop
@@ -89,3 +92,44 @@ def test_a_stack_that_is_not_there_is_a_sentence(
     with mock_aws():
         assert main(["--stack", "nowhere"]) == 1
     assert "could not use the stack nowhere" in capsys.readouterr().err
+
+
+def test_what_the_authorizers_client_was_given_besides_it_keeps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Operators register it with the scopes and audiences of their APIs (guard-your-api.md)."""
+    with aws_account(monkeypatch) as aws:
+        aws.secrets_manager.create_secret(
+            Name="introspection",
+            SecretString=json.dumps({"client_id": "authorizer", "client_secret": "s" * 43}),
+        )
+        stack = Stack("https://issuer", "", CLIENTS_TABLE, "introspection")
+        smoke = Smoke(stack, aws.dynamodb, aws.secrets_manager)
+        clients = DynamoDbClients(aws.dynamodb, CLIENTS_TABLE)
+        smoke._register_authorizer()
+        registered = authorizer_client("s" * 43)
+        assert clients.find("authorizer") == registered
+        given = replace(
+            registered,
+            name="Ours",
+            resource_scopes=frozenset({"customer.read"}),
+            resource_audiences=frozenset({"https://customer.example"}),
+        )
+        for secrets in (given.secrets, authorizer_client("lost").secrets):
+            clients.put(replace(given, secrets=secrets))
+            smoke._register_authorizer()
+            scopes = given.resource_scopes | registered.resource_scopes
+            assert clients.find("authorizer") == replace(given, resource_scopes=scopes)
+
+
+@pytest.mark.parametrize("outputs", ["{}", '{"Issuer": {"Value": "https://issuer"}}'])
+def test_a_stack_of_something_else_is_a_sentence(
+    outputs: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    body = f'{{"Resources": {{"Topic": {{"Type": "AWS::SNS::Topic"}}}}, "Outputs": {outputs}}}'
+    with mock_aws():
+        boto3.client("cloudformation").create_stack(StackName="theirs", TemplateBody=body)
+        assert main(["--stack", "theirs"]) == 1
+    assert "could not use the stack theirs: it has no " in capsys.readouterr().err

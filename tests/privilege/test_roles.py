@@ -193,12 +193,25 @@ def test_nothing_is_granted_on_everything_but_what_has_no_resource(roles: Roles)
 
 @pytest.mark.parametrize("function", ["IssueToken", "IntrospectToken", "RotateKeys"])
 @pytest.mark.parametrize("tags", [{}, {f"aws:ResourceTag/{STACK_TAG}": ("theirs",)}])
-def test_no_function_may_touch_a_key_of_another_stack(
+def test_no_function_may_use_or_delete_a_key_of_another_stack(
     roles: Roles, function: str, tags: dict[str, tuple[str, ...]]
 ) -> None:
-    for action in ("Sign", "ScheduleKeyDeletion", "GetPublicKey", "CreateAlias", "DeleteAlias"):
-        assert not roles.allows(function, Request(f"kms:{action}", f"{KEY_ARN}stranger", tags))
+    context = {**tags, "kms:KeyUsage": ("SIGN_VERIFY",)}
+    for action in ("Sign", "ScheduleKeyDeletion", "DeleteAlias"):
+        assert not roles.allows(function, Request(f"kms:{action}", f"{KEY_ARN}stranger", context))
     assert not roles.allows("RotateKeys", Request("kms:CreateKey", "*"))
+
+
+def test_a_new_key_is_named_and_read_before_kms_goes_by_its_tag(roles: Roles) -> None:
+    """Which may take five minutes. A run that could not name its key would leave it behind.
+
+    https://docs.aws.amazon.com/kms/latest/developerguide/tag-authorization.html
+    """
+    new = {"kms:KeyUsage": ("SIGN_VERIFY",)}
+    for action in ("CreateAlias", "DescribeKey", "GetPublicKey"):
+        assert roles.allows("RotateKeys", Request(f"kms:{action}", f"{KEY_ARN}new", new))
+    alias = "arn:aws:kms:us-east-1:123456789012:alias/another-signing/new"
+    assert not roles.allows("RotateKeys", Request("kms:CreateAlias", alias))
 
 
 @pytest.mark.parametrize(("usage", "expected"), [("SIGN_VERIFY", True), ("ENCRYPT_DECRYPT", False)])

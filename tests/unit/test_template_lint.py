@@ -32,8 +32,8 @@ MADE = {
 UNCACHED = {"AuthorizerCacheSeconds": "0"}
 
 
-def _faults(template: Template, scopes: bytes = SCOPES, api: str = "GuardedApi") -> list[str]:
-    return faults(template, api, parse_scope_map(scopes), MADE)
+def _faults(template: Template, scopes: bytes = SCOPES) -> list[str]:
+    return faults(template, "GuardedApi", parse_scope_map(scopes), MADE)
 
 
 def _read(**parameters: str) -> Template:

@@ -403,6 +403,11 @@ def test_what_other_stacks_import_has_names_that_last() -> None:
         (DOMAIN | {"DomainName": "auth.example.com/x"}, "DomainName does not match"),
         (MTLS | {"TruststoreUri": "https://trust/authorities.pem"}, "TruststoreUri does not"),
         ({"WebAclArn": WEB_ACL.replace("regional", "global")}, "WebAclArn does not match"),
+        # A quote would end the text of the challenge that the address stands in.
+        ({"ResourceMetadataUrl": "https://api.example.com/it's"}, "ResourceMetadataUrl does not"),
+        ({"ResourceMetadataUrl": 'https://api.example.com/"'}, "ResourceMetadataUrl does not"),
+        ({"ResourceMetadataUrl": "api.example.com/metadata"}, "ResourceMetadataUrl does not"),
+        ({"ResourceUrl": "www.example.com/api"}, "ResourceUrl does not match"),
     ],
     ids=str,
 )

@@ -1,4 +1,4 @@
-"""A WebSocket API that answers each message, and ends a connection with the token it was opened by.
+"""A WebSocket API that answers messages for as long as the token counts that opened the connection.
 
 API Gateway has checked the token before it calls this for $connect, and hands on with every message
 of the connection what the authorizer said then. It asks the authorizer no second time.

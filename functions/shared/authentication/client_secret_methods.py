@@ -93,7 +93,7 @@ def _verify_secret(
 def _read_basic(credentials: str) -> Claimed:
     try:
         text = binascii.a2b_base64(credentials, strict_mode=True).decode("ascii")
-    except (binascii.Error, ValueError):
+    except ValueError:
         # Not chained: the exception would carry the credentials.
         raise InvalidRequestError("The Basic credentials are malformed.") from None
     client_id, colon, secret = text.partition(":")

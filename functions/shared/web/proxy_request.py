@@ -120,7 +120,7 @@ def _body(event: Mapping[str, Any]) -> bytes:
         return body.encode("utf-8", "surrogatepass")
     try:
         return binascii.a2b_base64(body, strict_mode=True)
-    except (binascii.Error, ValueError) as error:
+    except ValueError as error:
         raise InvalidRequestError("The request body is not valid base64.") from error
 
 

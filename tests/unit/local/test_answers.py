@@ -24,17 +24,15 @@ from tests.unit.local.apis import (
 )
 
 if TYPE_CHECKING:
-    from local.gateway.messages import Request, Response
+    from local.gateway.messages import Response
 
 AUS = "/ms-system/country/code/AUS"
 
 
-def refused(
-    responses: dict[str, GatewayResponse], result: object = None, sent: Request | None = None
-) -> Response:
+def refused(responses: dict[str, GatewayResponse], result: object = None) -> Response:
     invoke = FakeLambda({"Authorizer": unauthorized() if result is None else result})
     gateway = Gateway(rest_api(BEARER, responses), invoke, clock=Clock(), new_id=lambda: "id-1")
-    return gateway.handle(sent or get(AUS, bearer()))
+    return gateway.handle(get(AUS, bearer()))
 
 
 def body(template: str) -> dict[str, str]:

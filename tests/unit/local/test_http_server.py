@@ -384,6 +384,8 @@ def test_a_client_that_does_not_take_its_answer_is_let_go(serve: Callable[..., S
             if "process_request" in thread.name:
                 thread.join(5)
                 assert not thread.is_alive()
+        assert b"200 OK" in (taken := read_all(connection))[:32]
+        assert len(taken) < len(body)
 
 
 def test_a_slow_answer_does_not_hold_up_others(served: Served) -> None:

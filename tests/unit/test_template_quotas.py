@@ -1,0 +1,87 @@
+"""What services refuse to create: names that are too long or taken, and alarms on too much."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from infra.template_checks import OPERATIONS
+from local.aws import TEMPLATE
+from local.gateway.cloudformation import load
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LONGEST_STACK_NAME = 128
+LIMITS = {
+    ("AWS::ApiGatewayV2::Api", "Name"): 128,
+    ("AWS::CloudWatch::Alarm", "AlarmName"): 255,
+    ("AWS::CloudWatch::Dashboard", "DashboardName"): 255,
+    ("AWS::Logs::LogGroup", "LogGroupName"): 512,
+    ("AWS::Serverless::Api", "Name"): 1024,
+}
+"""The most characters that a service takes. botocore's models have some, the API references all."""
+
+
+def _given_names() -> Iterator[tuple[str, str, str, str]]:
+    """Yield logical id, type, property and text of each name that the templates give."""
+    for path in (TEMPLATE, OPERATIONS):
+        for logical_id, resource in load(path)["Resources"].items():
+            for name, value in resource.get("Properties", {}).items():
+                if (resource["Type"], name) in LIMITS:
+                    yield logical_id, resource["Type"], name, _text(value)
+
+
+def _text(value: dict[str, Any]) -> str:
+    ((function, text),) = value.items()
+    return f"${{{text}}}" if function == "Ref" else str(text)
+
+
+NAMES = list(_given_names())
+
+
+@pytest.mark.parametrize(("logical_id", "kind", "name", "text"), NAMES, ids=[n[0] for n in NAMES])
+def test_every_name_fits_the_longest_name_that_a_stack_can_have(
+    logical_id: str, kind: str, name: str, text: str
+) -> None:
+    stack = "s" * LONGEST_STACK_NAME
+    values = {"${AWS::StackName}": stack, "${Stack}": stack, "${AWS::Region}": "ap-northeast-1"}
+    for variable, value in values.items():
+        text = text.replace(variable, value)
+    assert "$" not in text, f"{logical_id} is named after something that this test does not know"
+    assert stack in text, f"{logical_id} would be in the way of a second stack"
+    assert len(text) <= LIMITS[kind, name]
+
+
+def test_a_dashboard_is_named_after_its_region_too() -> None:
+    """Dashboards are an account's, not a region's: two regions' stacks may have the same name.
+
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-cloudwatch-dashboard.html
+    """
+    (text,) = (text for _, kind, _, text in NAMES if kind == "AWS::CloudWatch::Dashboard")
+    assert text == "${Stack}-${AWS::Region}"
+
+
+def test_what_outlives_a_stack_has_no_name_that_the_next_one_would_need() -> None:
+    kept = {
+        logical_id: resource["Properties"]
+        for logical_id, resource in load(TEMPLATE)["Resources"].items()
+        if "DeletionPolicy" in resource
+    }
+    assert len(kept) == 4
+    for properties in kept.values():
+        assert not [name for name in properties if name.endswith("Name")]
+
+
+def test_an_alarm_watches_no_more_metrics_than_it_can() -> None:
+    """Ten, all with one period.
+
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-data-queries.html
+    """
+    for resource in load(OPERATIONS)["Resources"].values():
+        entries = resource["Properties"].get("Metrics", ())
+        entries = [each["Fn::If"][1] if "Fn::If" in each else each for each in entries]
+        watched = [each["MetricStat"] for each in entries if "MetricStat" in each]
+        assert len(watched) <= 10
+        assert len({each["Period"] for each in watched}) <= 1
