@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import urlsplit
 
 import boto3
+from botocore.client import BaseClient
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as AwsConnectionError
@@ -17,9 +19,13 @@ from functions.shared.web.oauth_errors import OAuthError, ServerError, Temporari
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from botocore.awsrequest import AWSResponse
+    from botocore.model import OperationModel
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_kms import KMSClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
+
+Client = TypeVar("Client", bound=BaseClient)
 
 # Six seconds at the most, so that two calls without an answer leave a function of fifteen seconds
 # time to say 503.
@@ -57,6 +63,7 @@ _PASSING_TROUBLES = frozenset(
         "TransactionInProgressException",
     }
 )
+_OK = 200
 _TOO_MANY_REQUESTS = 429
 _SERVER_SIDE = 500
 
@@ -67,17 +74,35 @@ class AwsClients:
     @cached_property
     def dynamodb(self) -> DynamoDBClient:
         """DynamoDB: clients, opaque tokens, and the state that counts and expires."""
-        return boto3.client("dynamodb", config=_PATIENCE)
+        return _wary(boto3.client("dynamodb", config=_PATIENCE))
 
     @cached_property
     def secrets_manager(self) -> SecretsManagerClient:
         """Secrets Manager: the key ring, the private halves of its keys, the DPoP nonce secret."""
-        return boto3.client("secretsmanager", config=_PATIENCE)
+        return _wary(boto3.client("secretsmanager", config=_PATIENCE))
 
     @cached_property
     def kms(self) -> KMSClient:
         """KMS: keys whose private halves never leave it."""
-        return boto3.client("kms", config=_PATIENCE)
+        return _wary(boto3.client("kms", config=_PATIENCE))
+
+
+def _wary(client: Client) -> Client:
+    client.meta.events.register("after-call", _refuse_unreadable)
+    return client
+
+
+def _refuse_unreadable(http_response: AWSResponse, model: OperationModel, **_: object) -> None:
+    """Refuse a 200 that is no answer: boto3 takes it for an empty one, such as "no such item"."""
+    is_cbor = "cbor" in http_response.headers.get("content-type", "")
+    if http_response.status_code != _OK or model.output_shape is None or is_cbor:
+        return
+    try:
+        answer = json.loads(http_response.content)
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise HTTPClientError(error=f"{model.name}: the answer cannot be read")
 
 
 @contextmanager

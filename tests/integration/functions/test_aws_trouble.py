@@ -77,7 +77,7 @@ class Account:
     def __init__(self, aws: AwsClients) -> None:
         self.aws = aws
         self.calls: Counter[str] = Counter()
-        self.failures: dict[str, tuple[int, str] | Exception] = {}
+        self.failures: dict[str, tuple[int, str] | bytes | Exception] = {}
         self.loses_answer_to: str | None = None
         self.reached: DynamoDBClient = boto3.client("dynamodb")
         for service_client in (aws.dynamodb, aws.secrets_manager):
@@ -97,9 +97,11 @@ class Account:
             self.reached.put_item(**sent)
             return _error(request, 500, "InternalServerError")
         place = sent.get("SecretId") or sent.get("TableName")
-        failure = self.failures.get(operation) or self.failures.get(f"{operation} {place}")
+        failure = self.failures.get(operation, self.failures.get(f"{operation} {place}"))
         if isinstance(failure, Exception):
             raise failure
+        if isinstance(failure, bytes):
+            return _answer(request, 200, failure)
         return _error(request, *failure) if failure else None
 
     def token_endpoint(self) -> Endpoint:
@@ -118,8 +120,12 @@ class Account:
 
 
 def _error(request: AWSPreparedRequest, status: int, code: str) -> AWSResponse:
-    raw = _Body(json.dumps({"__type": code, "message": "table arn:aws:x"}).encode())
-    return AWSResponse(request.url, status, {}, raw)  # type: ignore[arg-type]
+    content = json.dumps({"__type": code, "message": "table arn:aws:x"})
+    return _answer(request, status, content.encode())
+
+
+def _answer(request: AWSPreparedRequest, status: int, content: bytes) -> AWSResponse:
+    return AWSResponse(request.url, status, {}, _Body(content))  # type: ignore[arg-type]
 
 
 def _operation(request: AWSPreparedRequest) -> str:
@@ -202,6 +208,16 @@ def test_other_trouble_that_passes_is_503_too(account: Account, status: int, cod
     account.failures["GetItem"] = (status, code)
     _assert_comes_back_later(endpoint(JWT_REQUEST))
     assert json.loads(account.log[-1])["reason"] == f"GetItem: {code}"
+
+
+@pytest.mark.parametrize("content", [b"", b"<html></html>", b'{"Item": {"client'])
+@pytest.mark.parametrize("dependency", DEPENDENCIES.values(), ids=DEPENDENCIES)
+def test_a_200_that_cannot_be_read_is_not_taken_for_an_empty_answer(
+    account: Account, dependency: Dependency, content: bytes
+) -> None:
+    endpoint = dependency.endpoint(account)
+    account.failures[dependency.operation] = content
+    _assert_comes_back_later(endpoint(dependency.event))
 
 
 @pytest.mark.parametrize(
