@@ -163,13 +163,17 @@ def test_without_a_python_of_the_lambdas_version_an_artifact_has_no_bytecode(
 def test_the_table_says_how_large_artifacts_are(
     build: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    assert zips.main([str(build)]) == 0
-    assert zips.main([str(build), "--against", str(build)]) == 0
+    small = tmp_path / "small"  # zipping all of them takes a while
+    small.mkdir()
+    for function in ("LookUpCountry", "PublishJwks"):
+        (small / function).symlink_to(build / function)
+    assert zips.main([str(small)]) == 0
+    assert zips.main([str(small), "--against", str(small)]) == 0
     printed = capsys.readouterr().out
-    assert all(function in printed for function in ARTIFACTS)
+    assert all(function in printed for function in ("LookUpCountry", "PublishJwks"))
     assert printed.endswith("Both builds have the same bytes.\n")
-    assert zips.main([str(build), "--against", str(tmp_path)]) == 1
-    assert "Both builds differ: Authorizer" in capsys.readouterr().out
+    assert zips.main([str(small), "--against", str(tmp_path)]) == 1
+    assert "Both builds differ: LookUpCountry, PublishJwks" in capsys.readouterr().out
     assert zips.main([str(tmp_path)]) == 1
 
 
