@@ -51,9 +51,16 @@ def packages() -> Path:
     lock = FOLDER / "package-lock.json"
     installed = FOLDER / "node_modules" / ".package-lock.json"
     if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-        subprocess.run(["npm", "ci", "--silent"], cwd=FOLDER, check=True, timeout=SECONDS)
+        _install()
         installed.touch()
     return FOLDER
+
+
+def _install() -> None:
+    """Install the packages. Networks fail now and then, so twice if need be."""
+    command = ["npm", "ci", "--no-audit", "--no-fund"]
+    if subprocess.run(command, cwd=FOLDER, check=False, timeout=SECONDS).returncode != 0:
+        subprocess.run(command, cwd=FOLDER, check=True, timeout=SECONDS)
 
 
 @cache
