@@ -11,8 +11,6 @@ from urllib.parse import quote_plus, urlencode
 from functions.shared.clients.authentication_methods import (
     CLIENT_SECRET_BASIC,
     CLIENT_SECRET_POST,
-    FEDERATED_JWT,
-    PRIVATE_KEY_JWT,
     SELF_SIGNED_TLS_CLIENT_AUTH,
     TLS_CLIENT_AUTH,
 )
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
     from infra.command_line.tokens.client_keys import ClientKey
 
 SECRET_METHODS: Final = (CLIENT_SECRET_BASIC, CLIENT_SECRET_POST)
-ASSERTION_METHODS: Final = (PRIVATE_KEY_JWT, FEDERATED_JWT)
 CERTIFICATE_METHODS: Final = (TLS_CLIENT_AUTH, SELF_SIGNED_TLS_CLIENT_AUTH)
 METADATA: Final = "/.well-known/oauth-authorization-server"
 

@@ -42,13 +42,13 @@ class Draft:
         """Note something that cannot be carried over."""
         self.lost.append(sentence)
 
-    def carry_methods(self, methods: Iterable[str], *, keys_say: str = "") -> None:
+    def carry_methods(self, methods: Iterable[str]) -> None:
         """Keep the authentication methods that are ours too."""
         given = list(dict.fromkeys(methods))
         kept = [method for method in given if method in METHODS]
         for method in given:
             if method not in METHODS:
-                self.lose(f"authentication by {method} does not exist here{keys_say}")
+                self.lose(f"authentication by {method} does not exist here")
         self.document["authentication_methods"] = kept
         if not kept:
             self.refusal = "it has no authentication method that exists here"
