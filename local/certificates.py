@@ -26,7 +26,7 @@ from functions.shared.web.client_certificate import from_pem
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["CLIENT_NAME", "DIRECTORY", "LaptopCertificates"]
+__all__ = ["CLIENT_NAME", "DIRECTORY", "LaptopCertificates", "with_extensions"]
 
 DIRECTORY = Path(__file__).resolve().parent.parent / ".gatehouse" / "tls"
 CLIENT_NAME = "service-client-mtls.example"
@@ -65,12 +65,13 @@ class LaptopCertificates:
         return found
 
     def are_good(self, now: datetime) -> bool:
-        """Whether they are there and will be good for some days."""
+        """Whether the files exist, have the extensions, and stay valid for some days."""
         try:
-            ends_at = from_pem(self.authority.read_text()).x509.not_valid_after_utc
-        except (OSError, ValueError):
+            authority = from_pem(self.authority.read_text()).x509
+            authority.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
+        except (OSError, ValueError, x509.ExtensionNotFound):
             return False
-        return now + _LEAST_LEFT < ends_at
+        return now + _LEAST_LEFT < authority.not_valid_after_utc
 
     @property
     def authority(self) -> Path:
@@ -150,13 +151,45 @@ def _issue(
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _CLOCK_SKEW)
         .not_valid_after(now + _LIFETIME)
-        .add_extension(x509.BasicConstraints(ca=usage is None, path_length=None), critical=True)
     )
-    if usage is not None:
-        builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+    signer = issuer.key if issuer else key
+    builder = with_extensions(builder, key.public_key(), signer.public_key(), usage)
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-    return _Issued(builder.sign(issuer.key if issuer else key, hashes.SHA256()), key)
+    return _Issued(builder.sign(signer, hashes.SHA256()), key)
+
+
+def with_extensions(
+    builder: x509.CertificateBuilder,
+    own: ec.EllipticCurvePublicKey,
+    issuer: ec.EllipticCurvePublicKey,
+    usage: x509.ObjectIdentifier | None = None,
+) -> x509.CertificateBuilder:
+    """Add the extensions of RFC 5280, 4.2.1. Without a usage the certificate is an authority's.
+
+    Since Python 3.13, `ssl.create_default_context` rejects certificates that lack them.
+    """
+    is_authority = usage is None
+    key_usage = x509.KeyUsage(
+        digital_signature=not is_authority,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=is_authority,
+        crl_sign=is_authority,
+        encipher_only=False,
+        decipher_only=False,
+    )
+    builder = (
+        builder.add_extension(x509.BasicConstraints(is_authority, None), critical=True)
+        .add_extension(key_usage, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(own), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer), critical=False)
+    )
+    if usage is None:
+        return builder
+    return builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
 
 
 def _replace(directory: Path, files: dict[str, bytes]) -> None:

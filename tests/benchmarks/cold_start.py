@@ -22,7 +22,9 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from local.certificates import with_extensions
 from tests.benchmarks.decisions import API, ISSUER, NODE, ROOT, has_node, sign_tokens
 from tests.benchmarks.jwks_server import serving
 from tests.benchmarks.results import Goal, Section, measured, paired_ratio
@@ -176,7 +178,7 @@ def _tls_server(place: Path) -> Iterator[str]:
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     now = dt.datetime.now(dt.UTC)
     names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    certificate = (
+    builder = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
@@ -185,8 +187,9 @@ def _tls_server(place: Path) -> Iterator[str]:
         .not_valid_before(now - dt.timedelta(hours=1))
         .not_valid_after(now + dt.timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .sign(key, hashes.SHA256())
     )
+    public, usage = key.public_key(), ExtendedKeyUsageOID.SERVER_AUTH
+    certificate = with_extensions(builder, public, public, usage).sign(key, hashes.SHA256())
     pem = certificate.public_bytes(serialization.Encoding.PEM)
     (place / "ca.pem").write_bytes(pem)
     private = key.private_bytes(

@@ -11,13 +11,10 @@ import socket
 import threading
 import time
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from functools import cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from authorizer.claims import LEEWAY
@@ -35,13 +32,13 @@ from authorizer.https_client import (
 from authorizer.settings import Settings
 from tests.support import dpop_proofs
 from tests.support.authorizer_events import HOSTS, recorded, with_certificate, with_header
+from tests.support.client_certificates import common_name_certificate
 from tests.support.tokens import (
     CLIENT,
     ISSUER,
     NOW,
     FakeClock,
     claims,
-    ec_key,
     encode,
     forge,
     forge_claims,
@@ -173,31 +170,17 @@ def _with_certificates(*names: str) -> Callable[[], str]:
     """Send a token bound to the certificate `ours`, over connections with these."""
 
     def observe() -> str:
-        der = make_certificate("ours").public_bytes(Encoding.DER)
+        der = common_name_certificate("ours").public_bytes(Encoding.DER)
         token = forge_claims(cnf={"x5t#S256": _digest(der)})
         event = recorded("rest_request", token)
         if names:
-            pems = (make_certificate(name).public_bytes(Encoding.PEM).decode() for name in names)
+            pems = (
+                common_name_certificate(name).public_bytes(Encoding.PEM).decode() for name in names
+            )
             event = with_certificate(event, "".join(pems))
         return Sandbox(PROOF_OF_POSSESSION="mtls").outcome(event)
 
     return observe
-
-
-@cache
-def make_certificate(name: str) -> x509.Certificate:
-    """Return the self-signed certificate of this name."""
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(ec_key(name).public_key())
-        .serial_number(1)
-        .not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
-        .not_valid_after(datetime(2040, 1, 1, tzinfo=UTC))
-        .sign(ec_key(name), hashes.SHA256())
-    )
 
 
 def _introspected(answer: object, status: int = 200) -> Callable[[], str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509 import DNSName
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from authorizer.https_client import (
     MAX_BODY_LENGTH,
@@ -284,7 +285,11 @@ def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def _certificate(host: str = "localhost", *, begins: int = -3600, ends: int = 3600) -> str:
     now = int(time.time())
     return certificate_pem(
-        names=[DNSName(host)], key="tls-server", begins=now + begins, ends=now + ends
+        names=[DNSName(host)],
+        key="tls-server",
+        begins=now + begins,
+        ends=now + ends,
+        usage=ExtendedKeyUsageOID.SERVER_AUTH,
     )
 
 

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import json
 from base64 import urlsafe_b64encode
-from datetime import UTC, datetime
 from functools import cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
 
 from authorizer.dpop import thumbprint
 from authorizer.errors import EventUnfit, StateUnavailable
 from tests.support.authorizer_events import HOSTS, recorded, with_certificate, with_header
 from tests.support.authorizer_sandbox import Sandbox
+from tests.support.client_certificates import common_name_certificate
 from tests.support.dpop_proofs import proof as write_proof
 from tests.support.dpop_proofs import public_jwk
 from tests.support.policies import allows
@@ -26,7 +23,6 @@ from tests.support.tokens import (
     ISSUER,
     NOW,
     STAGE_ARN,
-    ec_key,
     forge_claims,
 )
 
@@ -45,23 +41,8 @@ def _digest(raw: bytes) -> str:
     return urlsafe_b64encode(sha256(raw).digest()).rstrip(b"=").decode()
 
 
-@cache
-def _certificate(name: str) -> x509.Certificate:
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(ec_key(name).public_key())
-        .serial_number(1)
-        .not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
-        .not_valid_after(datetime(2040, 1, 1, tzinfo=UTC))
-        .sign(ec_key(name), hashes.SHA256())
-    )
-
-
 def _pem(name: str = "client") -> str:
-    return _certificate(name).public_bytes(Encoding.PEM).decode()
+    return common_name_certificate(name).public_bytes(Encoding.PEM).decode()
 
 
 @cache
@@ -71,7 +52,7 @@ def _bound_by_key() -> str:
 
 @cache
 def _bound_by_certificate() -> str:
-    der = _certificate("client").public_bytes(Encoding.DER)
+    der = common_name_certificate("client").public_bytes(Encoding.DER)
     return forge_claims(cnf={"x5t#S256": _digest(der)})
 
 

@@ -10,6 +10,11 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from functions.shared.web.client_certificate import from_pem
 from local.certificates import CLIENT_NAME, LaptopCertificates
@@ -54,6 +59,7 @@ def serving(certificates: LaptopCertificates, mirror: Mirror) -> Iterator[Server
 
 def get(server: Server, certificates: LaptopCertificates, shown: Path | None) -> int:
     context = ssl.create_default_context(cafile=str(certificates.authority))
+    context.verify_flags |= ssl.VERIFY_X509_STRICT  # the default since Python 3.13
     if shown is not None:
         context.load_cert_chain(shown)
     connection = HTTPSConnection("localhost", server.port, context=context, timeout=5)
@@ -124,8 +130,57 @@ def test_certificates_are_made_once_and_again_before_they_end(tmp_path: Path) ->
     now = datetime.now(UTC)
     assert made.are_good(now + timedelta(days=357))
     assert not made.are_good(now + timedelta(days=359))
-    made.authority.write_text("spoilt")
-    assert LaptopCertificates.ensure(tmp_path / "tls").authority.read_text() != "spoilt"
+    for unusable in ("spoilt", _without_extensions()):
+        made.authority.write_text(unusable)
+        assert LaptopCertificates.ensure(tmp_path / "tls").authority.read_text() != unusable
+
+
+def _without_extensions() -> str:
+    """Return an authority's certificate of the form that Gatehouse 1.0 made."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name.from_rfc4514_string("CN=Gatehouse on this laptop")
+    now = datetime.now(UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(days=365))
+    )
+    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
+
+
+def test_certificates_have_the_extensions_of_rfc5280(certificates: LaptopCertificates) -> None:
+    authority = _read(certificates.authority)
+    public = authority.public_key()
+    issued = {
+        certificates.authority: (public, None),
+        certificates.server: (public, ExtendedKeyUsageOID.SERVER_AUTH),
+        certificates.client: (public, ExtendedKeyUsageOID.CLIENT_AUTH),
+        certificates.self_signed_client: (None, ExtendedKeyUsageOID.CLIENT_AUTH),
+    }
+    for file, (issuer, usage) in issued.items():
+        found = _read(file)
+        extensions = found.extensions
+        constraints = extensions.get_extension_for_class(x509.BasicConstraints)
+        key_usage = extensions.get_extension_for_class(x509.KeyUsage)
+        assert (constraints.critical, constraints.value.ca) == (True, usage is None)
+        assert (key_usage.critical, key_usage.value.key_cert_sign) == (True, usage is None)
+        assert key_usage.value.digital_signature == (usage is not None)
+        subject_key = extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+        assert subject_key == x509.SubjectKeyIdentifier.from_public_key(found.public_key())
+        authority_key = extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+        signer = x509.SubjectKeyIdentifier.from_public_key(issuer or found.public_key())
+        assert authority_key.key_identifier == signer.digest
+        if usage is not None:
+            usages = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+            assert list(usages) == [usage]
+
+
+def _read(file: Path) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(file.read_bytes())
 
 
 def test_the_demo_clients_certificate_carries_its_name(certificates: LaptopCertificates) -> None:
