@@ -128,9 +128,7 @@ class Authorization:
         if isinstance(answer.policy, bool):
             verdict = Verdict.ALLOWED if answer.policy else Verdict.NOT_ALLOWED
         else:
-            verdict = answer.policy.judge(
-                _ACTION, call.method_arn, _condition_keys(call, self._clock())
-            )
+            verdict = _judged(answer.policy, call, _condition_keys(call, self._clock()))
         if verdict is Verdict.ALLOWED:
             return
         message = None
@@ -142,6 +140,19 @@ class Authorization:
             **({"principalId": answer.principal} if answer.principal else {}),
         }
         raise refusal
+
+
+def _judged(policy: Policy, call: Call, context: Mapping[str, str]) -> Verdict:
+    """The most permissive verdict on the call's ARNs.
+
+    AWS does not document which spelling of a path it evaluates. A policy that is right for one
+    spelling only must fail here, not in an account.
+    """
+    verdicts = {policy.judge(_ACTION, arn, context) for arn in call.method_arns}
+    for verdict in (Verdict.ALLOWED, Verdict.EXPLICITLY_DENIED):
+        if verdict in verdicts:
+            return verdict
+    return Verdict.NOT_ALLOWED
 
 
 def _identity(call: Call, authorizer: Authorizer) -> tuple[str, ...]:

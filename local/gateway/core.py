@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import logging
+import re
 import secrets
 import time
 import uuid
@@ -25,11 +26,12 @@ if TYPE_CHECKING:
     from local.gateway.invocation import Invoke
     from local.gateway.messages import Request
     from local.gateway.model import Api
-    from local.gateway.routing import Match
 
 __all__ = ["Gateway"]
 
 _log = logging.getLogger(__name__)
+
+_LEADING_SLASHES = re.compile("^/+")
 
 
 class Gateway:
@@ -64,7 +66,7 @@ class Gateway:
         path = self._within_stage(request.path)
         if path is None:
             return self._no_such_stage(situation)
-        match = self._match(request.method, path)
+        match = self._router.match(request.method, path)
         if match is None:
             return self._answers.render(self._no_such_route(request), situation)
         now = self._clock()
@@ -73,7 +75,7 @@ class Gateway:
             place=LAPTOP,
             request=request,
             route=match.route,
-            path=path,
+            sent_path=path,
             parameters=match.parameters,
             request_id=situation.request_id,
             extended_request_id=situation.extended_request_id,
@@ -113,20 +115,16 @@ class Gateway:
             raise Refusal("API_CONFIGURATION_ERROR", status=502) from error
 
     def _within_stage(self, path: str) -> str | None:
-        """The path as the API sees it, or None when it names another stage."""
+        """The path after the stage, or None when it names another stage."""
         if self._api.kind == "http":
             path = decoded_path(path)
         if self._api.stage == "$default" or path in self._at_root:
             return path
+        path = _LEADING_SLASHES.sub("/", path)  # recorded: `//stage/x` reaches the stage, too
         prefix = f"/{self._api.stage}"
         if path == prefix:
             return "/"
         return path[len(prefix) :] if path.startswith(f"{prefix}/") else None
-
-    def _match(self, method: str, path: str) -> Match | None:
-        if self._api.kind == "rest" and path != "/":
-            path = path.rstrip("/") or "/"
-        return self._router.match(method, path)
 
     def _no_such_route(self, request: Request) -> Refusal:
         """A REST API takes an Authorization header on an unknown route for a broken signature."""

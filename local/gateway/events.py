@@ -49,8 +49,9 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request on its way to a route: `path` without the stage, as the API passes it on.
+    """A request on its way to a route.
 
+    `sent_path` is the path after the stage, with every slash that the client sent.
     `requested_at` is in seconds since the epoch.
     """
 
@@ -58,7 +59,7 @@ class Call:
     place: Place
     request: Request
     route: Route
-    path: str
+    sent_path: str
     parameters: Mapping[str, str]
     request_id: str
     extended_request_id: str
@@ -66,17 +67,33 @@ class Call:
     requested_at: float
 
     @property
+    def path(self) -> str:
+        """The path after the stage in an event. A REST API drops doubled slashes at its start."""
+        return f"/{self.sent_path.lstrip('/')}" if self.api.kind == "rest" else self.sent_path
+
+    @property
     def method_arn(self) -> str:
-        """ARN of this call, which an authorizer's policy is judged against."""
-        path = self.path if self.path == "/" else self.path.rstrip("/")
+        """ARN of this call as its authorizer gets it: the path without needless slashes."""
+        return self._arn(f"/{'/'.join(filter(None, self.sent_path.split('/')))}")
+
+    @property
+    def method_arns(self) -> frozenset[str]:
+        """Every ARN that API Gateway may compare with a policy.
+
+        AWS does not document whether that is the path as sent, as the event has it, or as routed.
+        """
+        return frozenset({self.method_arn, self._arn(self.path), self._arn(self.sent_path)})
+
+    def _arn(self, path: str) -> str:
         return self.place.execute_api_arn(
-            self.api.api_id, self.api.stage, self.request.method, path or "/"
+            self.api.api_id, self.api.stage, self.request.method, path
         )
 
     @property
     def stage_path(self) -> str:
-        """The path with the stage in front, unless the stage is `$default`."""
-        return self.path if self.api.stage == "$default" else f"/{self.api.stage}{self.path}"
+        """The path as sent with the stage in front, unless the stage is `$default`."""
+        stage = self.api.stage
+        return self.sent_path if stage == "$default" else f"/{stage}{self.sent_path}"
 
     @property
     def route_key(self) -> str:

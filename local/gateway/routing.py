@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ __all__ = ["Match", "Router"]
 # How a template's segment ranks against another in the same place: literal text, then a
 # parameter, then a greedy parameter.
 _LITERAL, _PARAMETER, _GREEDY = range(3)
+_SEGMENT = re.compile(r"[^/]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,37 +32,39 @@ class Match:
 class Router:
     """Finds the route for a method and a path.
 
+    A trailing slash and doubled slashes do not change the route. A greedy parameter gets the rest
+    of the path as it was sent, without slashes at its ends.
+
     Sources: API Gateway Developer Guide, "Routes for HTTP APIs" (most specific match) and
-    "Set up a proxy integration with a proxy resource".
+    "Set up a proxy integration with a proxy resource". Recorded: `/x/`, `//x`, `/stage//x` and
+    `//stage/x` reach `/x`. A doubled slash further back is recorded for greedy parameters only.
+    Everywhere else the router drops it, so that a test meets each route that it could reach.
     """
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self._templates = sorted(
-            ((_rank(route), tuple(_segments(route.path)), route) for route in routes),
+            ((_rank(route), tuple(_SEGMENT.findall(route.path)), route) for route in routes),
             key=lambda entry: entry[0],
         )
 
     def match(self, method: str, path: str) -> Match | None:
         """The route for `method` on `path`, or None. Nothing is decoded here."""
-        segments = _segments(path)
+        segments = list(_SEGMENT.finditer(path))
         for _, template, route in self._templates:
             if route.method in (method, AnyMethod):
                 if route.path == "$default":
                     return Match(route, {})
-                parameters = _capture(template, segments)
+                parameters = _capture(template, segments, path)
                 if parameters is not None:
                     return Match(route, parameters)
         return None
 
 
-def _segments(path: str) -> list[str]:
-    return path.split("/")[1:]
-
-
 def _rank(route: Route) -> tuple[object, ...]:
     if route.path == "$default":
         return (1, (), True)
-    return (0, tuple(_segment_rank(s) for s in _segments(route.path)), route.method == AnyMethod)
+    segments = _SEGMENT.findall(route.path)
+    return (0, tuple(_segment_rank(s) for s in segments), route.method == AnyMethod)
 
 
 def _segment_rank(segment: str) -> int:
@@ -69,21 +73,18 @@ def _segment_rank(segment: str) -> int:
     return _PARAMETER if segment.startswith("{") else _LITERAL
 
 
-def _capture(template: tuple[str, ...], segments: list[str]) -> dict[str, str] | None:
+def _capture(
+    template: tuple[str, ...], segments: list[re.Match[str]], path: str
+) -> dict[str, str] | None:
+    if len(segments) < len(template):
+        return None
     parameters: dict[str, str] = {}
-    for position, expected in enumerate(template):
+    for expected, segment in zip(template, segments, strict=False):
         if expected.endswith("+}"):
-            rest = "/".join(segments[position:])
-            if not rest:
-                return None
-            parameters[expected[1:-2]] = rest
+            parameters[expected[1:-2]] = path[segment.start() :].rstrip("/")
             return parameters
-        if position >= len(segments):
-            return None
         if expected.startswith("{"):
-            if not segments[position]:
-                return None
-            parameters[expected[1:-1]] = segments[position]
-        elif expected != segments[position]:
+            parameters[expected[1:-1]] = segment[0]
+        elif expected != segment[0]:
             return None
     return parameters if len(segments) == len(template) else None

@@ -29,7 +29,7 @@ def call(api: Api, route: Route, request: Request, path: str, **parameters: str)
         place=LAPTOP,
         request=request,
         route=route,
-        path=path,
+        sent_path=path,
         parameters=parameters,
         request_id="7c7e5c6e-3c0a-4a53-9f0e-0a9f5b1f7f10"
         if api.kind == "rest"

@@ -47,23 +47,65 @@ def test_the_most_specific_route_is_chosen(
     assert match.parameters == parameters
 
 
+CLOSED = Router(
+    [
+        Route("GET", "/files/{path+}", "open"),
+        Route("GET", "/files/secret", "closed"),
+        Route("GET", "/files/{id}/keys", "closed"),
+        Route("GET", "/", "root"),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "function"),
+    [
+        ("/files/secret/", "closed"),
+        ("/files/secret//", "closed"),
+        ("/files//secret", "closed"),
+        ("//files/secret", "closed"),
+        ("///files//secret/", "closed"),
+        ("/files/7/keys/", "closed"),
+        ("/files/7//keys", "closed"),
+        ("/files//7/keys", "closed"),
+        ("/files/7/keyss", "open"),
+        ("/", "root"),
+        ("//", "root"),
+        ("", "root"),
+    ],
+)
+def test_slashes_do_not_change_the_route(path: str, function: str) -> None:
+    match = CLOSED.match("GET", path)
+    assert match is not None
+    assert match.route.function == function
+
+
+@pytest.mark.parametrize(
+    ("path", "captured"),
+    [
+        ("/files/a//b", "a//b"),
+        ("/files/a/b/", "a/b"),
+        ("/files//a", "a"),
+        ("//files/a", "a"),
+    ],
+)
+def test_greedy_parameter_has_no_slash_at_its_ends(path: str, captured: str) -> None:
+    match = CLOSED.match("GET", path)
+    assert match is not None
+    assert match.parameters == {"path": captured}
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [
         ("POST", "/"),
-        ("GET", "//"),
-        ("GET", "/country/"),
+        ("GET", "/country/a/b"),
+        ("GET", "/%63ountry"),
         ("get", "/country"),
     ],
 )
-def test_what_no_route_names_is_not_found(method: str, path: str) -> None:
-    router = Router(
-        [
-            Route("GET", "/country", "A"),
-            Route("GET", "/country/{code}", "B"),
-            Route("GET", "/", "C"),
-        ]
-    )
+def test_unknown_paths_and_methods_have_no_route(method: str, path: str) -> None:
+    router = Router([Route("GET", "/country", "A"), Route("GET", "/country/{code}", "B")])
     assert router.match(method, path) is None
 
 
