@@ -169,8 +169,8 @@ class Walkthrough:
         self._write(f"   claims {json.dumps(claims)}")
         yield "header: kid and alg RS256", sorted(header) == ["alg", "kid"]
         yield "alg is RS256", header["alg"] == "RS256"
-        yield "claims: sub, aud, nbf, scope, iss, exp, iat", set(claims) == {
-            "sub", "aud", "nbf", "scope", "iss", "exp", "iat",
+        yield "claims: sub, aud, nbf, scope, iss, exp, iat, jti", set(claims) == {
+            "sub", "aud", "nbf", "scope", "iss", "exp", "iat", "jti",
         }  # fmt: skip
         yield (
             "sub and aud are the client",

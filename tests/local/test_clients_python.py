@@ -169,6 +169,20 @@ def test_authlib_introspects_and_revokes(services: Services, client_id: str) -> 
         assert gone == {"active": False}
 
 
+@pytest.mark.parametrize("client_id", ["service-client-jwt", "service-client-opaque"])
+def test_authlib_revokes_and_asks_again(services: Services, client_id: str) -> None:
+    """Revoke and request within one second: the new token must not be the revoked one."""
+    with authlib(client_id, scope="country.read") as session:
+        for _ in range(3):
+            token = session.fetch_token(services.token)["access_token"]
+            shown = session.introspect_token(services.introspection, token=token).json()
+            assert shown["active"] is True
+            assert session.get(services.australia).json() == AUSTRALIA
+            assert session.revoke_token(services.revocation, token=token).status_code == 200
+            gone = session.introspect_token(services.introspection, token=token).json()
+            assert gone == {"active": False}
+
+
 def test_authlib_exchanges_a_token(services: Services) -> None:
     with authlib("service-client-api", scope="country.read") as caller:
         received = caller.fetch_token(services.token, resource=CUSTOMER_API)

@@ -133,8 +133,6 @@ def test_the_same_token_again_is_judged_by_the_policy_at_hand(page: Page) -> Non
 
 
 def test_the_matched_key_and_the_matched_resource_stand_out(page: Page) -> None:
-    # A kind with a jti: plain tokens of one second are alike, and the policy may be at hand.
-    page.get_by_label("Kind of token", exact=True).select_option("at+jwt")
     perform(page, RUN)
     matched = page.locator("tr.matched").all_text_contents()
     kid = page.locator("pre", has_text='"kid"').first.text_content() or ""

@@ -90,7 +90,7 @@ def test_the_jwt_has_the_header_and_the_claims_of_the_walkthrough(laptop: Laptop
         audience="service-client-jwt",
         issuer=laptop.addresses.issuer,
     )
-    assert sorted(claims) == ["aud", "exp", "iat", "iss", "nbf", "scope", "sub"]
+    assert sorted(claims) == ["aud", "exp", "iat", "iss", "jti", "nbf", "scope", "sub"]
     assert claims["sub"] == claims["aud"] == "service-client-jwt"
     assert claims["exp"] - claims["iat"] == 4 * 60 * 60
     assert claims["nbf"] == claims["iat"]

@@ -65,7 +65,7 @@ class MemoryServer:
         self.denied = MemoryDenyList()
         self.used = MemoryOneTimeUse()
         key_ring = WarmKeyRing(self.store, KEY_RING_SECRET, self.clock)
-        signers = LocalSigners(key_ring, self.store, SIGNING_KEYS_SECRET)
+        self.signers = LocalSigners(key_ring, self.store, SIGNING_KEYS_SECRET)
         self.nonces = DpopNonces(self.store, DPOP_NONCE_SECRET, self.clock)
         formats = (
             OpaqueTokens(self.opaque),
@@ -86,13 +86,13 @@ class MemoryServer:
                 }
             ),
             {
-                TokenFormat.JWT: JwtMint(ISSUER, signers),
+                TokenFormat.JWT: JwtMint(ISSUER, self.signers),
                 TokenFormat.OPAQUE: OpaqueMint(ISSUER, self.opaque),
             },
             self.clock,
         )
         introspection = TokenIntrospection(
-            authentication, known, AnswerSigner(ISSUER, signers), self.clock
+            authentication, known, AnswerSigner(ISSUER, self.signers), self.clock
         )
         revocation = TokenRevocation(authentication, formats, self.clock)
         post = ("POST",)

@@ -83,6 +83,17 @@ await prove({
     await client.tokenRevocation(config, token);
     assert.deepEqual(await client.tokenIntrospection(config, token), { active: false });
   },
+  'revoking and asking again': async () => {
+    const config = await withSecret('service-client-jwt');
+    for (let times = 0; times < 3; times += 1) {
+      const { access_token: token } = await ask(config, { scope: 'country.read' });
+      assert.equal((await client.tokenIntrospection(config, token)).active, true);
+      await isCountry(await client.fetchProtectedResource(
+        config, token, new URL(`${laptop.guardedApi}/country/code/AUS`), 'GET'));
+      await client.tokenRevocation(config, token);
+      assert.deepEqual(await client.tokenIntrospection(config, token), { active: false });
+    }
+  },
   'token exchange': async () => {
     const { access_token: received } = await ask(
       withSecret('service-client-api'), { resource: 'https://customer.example' });
