@@ -25,6 +25,7 @@ _ED25519_FIELD = 2**255 - 19
 _ORDER_8_Y = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
 _SMALL_ORDER_Y = (0, 1, _ED25519_FIELD - 1, _ORDER_8_Y, _ED25519_FIELD - _ORDER_8_Y)
 _PRIVATE_MEMBERS = frozenset(("d", "p", "q", "dp", "dq", "qi", "oth", "k"))
+_PUBLIC_MEMBERS = ("n", "e", "x", "y")
 _SHA256 = hashes.SHA256()
 _PKCS1 = padding.PKCS1v15()
 _PSS = padding.PSS(mgf=padding.MGF1(_SHA256), salt_length=padding.PSS.DIGEST_LENGTH)
@@ -68,18 +69,21 @@ class VerificationKey(NamedTuple):
 
 
 class KeySet(NamedTuple):
-    """The usable keys of a JWKS by key id, and why others are not usable."""
+    """The usable keys of a JWKS by key id, why other key ids have none, and why members are unused.
+
+    `left_out` has one reason for each member that is not used.
+    """
 
     keys: Mapping[str, VerificationKey]
     refused: Mapping[str, Reason]
-    skipped: int
+    left_out: tuple[Reason, ...]
 
 
 def parse_key_set(raw: bytes, algorithms: frozenset[str]) -> KeySet:
-    """Read a JWKS (RFC 7517, 5); members that cannot be used are left out and counted.
+    """Read a JWKS (RFC 7517, 5); members that cannot verify signatures are left out.
 
     Raises:
-        KeySetUnavailable: the text is no JWKS at all.
+        KeySetUnavailable: the text is not a JWKS.
     """
     try:
         members = strict_json.parse_object(raw).get("keys")
@@ -87,30 +91,51 @@ def parse_key_set(raw: bytes, algorithms: frozenset[str]) -> KeySet:
         raise KeySetUnavailable(Reason.KEY_SET_MALFORMED) from None
     if not isinstance(members, list):
         raise KeySetUnavailable(Reason.KEY_SET_MALFORMED)
-    return _sort_out(members, algorithms)
+    return _choose_keys(members, algorithms)
 
 
-def _sort_out(members: Iterable[object], algorithms: frozenset[str]) -> KeySet:
+def _choose_keys(members: Iterable[object], algorithms: frozenset[str]) -> KeySet:
+    """Index the usable keys by key id.
+
+    A key id is ambiguous only if two different usable keys have it (RFC 7517, 4.5). A key whose
+    private part is published makes its key id unusable, because everyone can sign with it.
+    """
     keys: dict[str, VerificationKey] = {}
-    refused: dict[str, Reason] = {}
-    skipped = 0
+    public_members: dict[str, list[object]] = {}
+    unused: dict[str, Reason] = {}
+    unsafe: dict[str, Reason] = {}
+    left_out: list[Reason] = []
     for member in members:
-        kid = member.get("kid") if isinstance(member, dict) else None
+        if not isinstance(member, dict):
+            left_out.append(Reason.KEY_MALFORMED)
+            continue
         try:
             key = parse_key(member, algorithms)
         except KeyRefused as error:
-            skipped += 1
-            if isinstance(kid, str):
-                refused[kid] = Reason.KID_AMBIGUOUS if kid in keys else error.reason
-                keys.pop(kid, None)
+            left_out.append(error.reason)
+            if isinstance(kid := member.get("kid"), str):
+                unused.setdefault(kid, error.reason)
+                if error.reason is Reason.KEY_PRIVATE and _verifies(member, algorithms):
+                    unsafe[kid] = error.reason
             continue
-        if key.kid in keys or key.kid in refused:
-            refused[key.kid] = Reason.KID_AMBIGUOUS
-            keys.pop(key.kid, None)
-            skipped += 1
-        else:
-            keys[key.kid] = key
-    return KeySet(keys, refused, skipped)
+        identity = [key.alg, *(member.get(name) for name in _PUBLIC_MEMBERS)]
+        if public_members.setdefault(key.kid, identity) != identity:
+            left_out.append(Reason.KID_AMBIGUOUS)
+            unsafe.setdefault(key.kid, Reason.KID_AMBIGUOUS)
+        keys[key.kid] = key
+    usable = {kid: key for kid, key in keys.items() if kid not in unsafe}
+    refused = {kid: reason for kid, reason in unused.items() if kid not in usable} | unsafe
+    return KeySet(usable, refused, tuple(left_out))
+
+
+def _verifies(private_jwk: Mapping[str, object], algorithms: frozenset[str]) -> bool:
+    """Return whether the public part of a private key is usable."""
+    public = {name: value for name, value in private_jwk.items() if name not in _PRIVATE_MEMBERS}
+    try:
+        parse_key(public, algorithms)
+    except KeyRefused:
+        return False
+    return True
 
 
 def parse_key(jwk: object, algorithms: frozenset[str]) -> VerificationKey:

@@ -46,7 +46,7 @@ class AssertionRules:
             raise ValueError(f"An assertion lives 1 to {LONGEST_ASSERTION_LIFETIME} seconds.")
         if self.jwks_uri:
             parse_url(self.jwks_uri)
-        elif not self.key_set.keys or self.key_set.skipped:
+        elif not self.key_set.keys or self.key_set.left_out:
             raise ValueError("Every key in jwks must be a usable public key with a kid.")
 
     @property

@@ -17,7 +17,6 @@ from tests.support.tokens import (
     ISSUER,
     KID,
     FakeClock,
-    ec_jwk,
     jwks,
     mint,
     rest_event,
@@ -200,9 +199,7 @@ def test_what_is_no_key_set_is_our_trouble_and_spoils_nothing_that_is_kept(
 WITHOUT_THE_KEY = {
     "no key": (http(jwks()), "kid_unknown"),
     "another's": (http(jwks(rsa_jwk("other"))), "kid_unknown"),
-    "the key twice": (beside(rsa_jwk()), "kid_ambiguous"),
     "two keys of one id": (beside(rsa_jwk(KID, rsa_key("other"))), "kid_ambiguous"),
-    "two types of one id": (beside(ec_jwk(KID)), "kid_ambiguous"),
     "unfit": (http(jwks(rsa_jwk(use="enc"))), "key_use"),
 }
 

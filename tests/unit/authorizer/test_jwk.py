@@ -150,19 +150,60 @@ def test_an_unfit_key_is_refused_for_its_own_reason(jwk: object, reason: Reason)
     assert refused.value.reason is reason
 
 
-def test_a_set_is_read_whole_and_unfit_members_are_left_out_and_counted() -> None:
+def test_unusable_members_are_left_out_of_a_key_set() -> None:
     key_set = parse_key_set(jwks(rsa_jwk("a"), rsa_jwk("b", use="enc"), {"kty": "x"}), RS256)
     assert list(key_set.keys) == ["a"]
     assert key_set.refused == {"b": Reason.KEY_USE}
-    assert key_set.skipped == 2
+    assert key_set.left_out == (Reason.KEY_USE, Reason.KEY_MALFORMED)
 
 
-def test_two_members_of_one_kid_are_both_left_out() -> None:
-    for second in (rsa_jwk("a", rsa_key("b")), rsa_jwk("a"), rsa_jwk("a", use="enc")):
-        for members in ((rsa_jwk("a"), second), (second, rsa_jwk("a"))):
-            key_set = parse_key_set(jwks(*members, rsa_jwk("c")), RS256)
-            assert list(key_set.keys) == ["c"]
-            assert "a" in key_set.refused
+CANNOT_VERIFY: dict[str, dict[str, Any]] = {
+    "an encryption key": rsa_jwk("a", rsa_key("b"), use="enc"),
+    "the same key for encryption": rsa_jwk("a", use="enc"),
+    "an encryption algorithm": rsa_jwk("a", rsa_key("b"), alg="RSA-OAEP-256"),
+    "an unknown algorithm": rsa_jwk("a", rsa_key("b"), alg="RS1"),
+    "an algorithm that is not accepted": rsa_jwk("a", rsa_key("b"), alg="PS256"),
+    "another key type": ec_jwk(kid="a"),
+    "another curve": ec_jwk(kid="a", crv="P-521"),
+    "an ML-DSA key": {"kty": "AKP", "kid": "a", "alg": "ML-DSA-65", "pub": "AAAA"},
+    "an X25519 key": {"kty": "OKP", "kid": "a", "crv": "X25519", "x": "AAAA"},
+    "a symmetric key": {"kty": "oct", "kid": "a", "k": "AAAA"},
+    "key_ops without verify": rsa_jwk("a", rsa_key("b"), key_ops=["encrypt", "wrapKey"]),
+    "a short key": rsa_jwk("a", rsa_key("small", 1024)),
+    "a malformed key": rsa_jwk("a", n="?"),
+}
+
+
+@pytest.mark.parametrize("other", CANNOT_VERIFY.values(), ids=CANNOT_VERIFY)
+def test_a_key_that_cannot_verify_may_share_the_key_id(other: dict[str, Any]) -> None:
+    for members in ((rsa_jwk("a"), other), (other, rsa_jwk("a"))):
+        key_set = parse_key_set(jwks(*members), RS256)
+        key_set.keys["a"].verify(sign(b"data", rsa_key("a")), b"data")
+        assert key_set.refused == {}
+        assert len(key_set.left_out) == 1
+
+
+@pytest.mark.parametrize("members", [{}, {"use": "sig"}, {"alg": "RS256"}, {"x5t": "AAAA"}])
+def test_a_duplicate_is_the_same_key(members: dict[str, Any]) -> None:
+    key_set = parse_key_set(jwks(rsa_jwk("a"), rsa_jwk("a", **members)), RS256)
+    key_set.keys["a"].verify(sign(b"data", rsa_key("a")), b"data")
+    assert (key_set.refused, key_set.left_out) == ({}, ())
+
+
+@pytest.mark.parametrize(
+    "other", [rsa_jwk("a", rsa_key("b")), rsa_jwk("a", alg="PS256"), ec_jwk(kid="a")]
+)
+def test_two_usable_keys_of_one_id_are_ambiguous(other: dict[str, Any]) -> None:
+    for members in ((rsa_jwk("a"), other), (other, rsa_jwk("a")), (rsa_jwk("a"), other, other)):
+        key_set = parse_key_set(jwks(*members, rsa_jwk("c")), ALGORITHMS)
+        assert list(key_set.keys) == ["c"]
+        assert key_set.refused == {"a": Reason.KID_AMBIGUOUS}
+
+
+def test_a_published_private_key_makes_its_key_id_unusable() -> None:
+    for members in ((rsa_jwk("a"), rsa_jwk("a", d="AQAB")), (rsa_jwk("a", d="AQAB"), rsa_jwk("a"))):
+        key_set = parse_key_set(jwks(*members), RS256)
+        assert (key_set.keys, key_set.refused) == ({}, {"a": Reason.KEY_PRIVATE})
 
 
 def test_an_empty_set_is_a_set() -> None:

@@ -31,7 +31,7 @@ def _parse(raw: bytes) -> KeySet:
     return KeySet(
         {kid: VerificationKey(kid, "RS256", 256, lambda _signature, _signed: None) for kid in good},
         {kid: Reason.KEY_SIZE for kid in kids if kid not in good},
-        0,
+        (),
     )
 
 

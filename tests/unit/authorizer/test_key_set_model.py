@@ -27,7 +27,9 @@ def _parse(raw: bytes) -> KeySet:
     if raw == b"<html>":
         raise KeySetUnavailable(Reason.KEY_SET_MALFORMED)
     kids = raw.decode().split()
-    return KeySet({kid: VerificationKey(kid, "RS256", 256, lambda *_: None) for kid in kids}, {}, 0)
+    return KeySet(
+        {kid: VerificationKey(kid, "RS256", 256, lambda *_: None) for kid in kids}, {}, ()
+    )
 
 
 class Fetch(NamedTuple):
