@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from encodings import normalize_encoding
+from encodings.aliases import aliases
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus
 
@@ -18,9 +20,8 @@ MAX_BODY_BYTES = 65_536
 MEDIA_TYPE = "application/x-www-form-urlencoded"
 TOKEN_PARAMETERS = frozenset({"token", "access_token", "subject_token", "actor_token"})
 
-# The type has no such parameter, and Apache's HttpClient calls every form ISO-8859-1. All bytes are
-# ASCII here, which reads alike in these; escapes are UTF-8, whatever it says.
-_CHARSETS = frozenset({"utf-8", "us-ascii", "iso-8859-1"})
+_ASCII = bytes(range(0x20, 0x7F))
+_UNALIASED_CODECS = {"koi8_u": "koi8_u", "windows_874": "cp874", "cp874": "cp874"}
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
@@ -110,5 +111,22 @@ def _check_content_type(content_type: str | None) -> None:
         raise InvalidRequestError(f"The content type must be {MEDIA_TYPE}.")
     for parameter in parameters:
         name, _, value = parameter.partition("=")
-        if name.strip().lower() == "charset" and value.strip(' "').lower() not in _CHARSETS:
+        if name.strip().lower() == "charset" and not _is_ascii_compatible(value.strip(" \t\"'")):
             raise InvalidRequestError("The charset must be UTF-8.")
+
+
+def _is_ascii_compatible(charset: str) -> bool:
+    """Return whether ASCII bytes are the same characters in this charset; an empty label is UTF-8.
+
+    The media type has no charset parameter, but clients send one. The body is ASCII and its escapes
+    are UTF-8, therefore such a label changes nothing. Only names that Python lists are looked up,
+    because Python caches failed look-ups without a bound.
+    """
+    if not charset:
+        return True
+    name = normalize_encoding(charset.lower()).replace(".", "_").removeprefix("x_")
+    codec = name if name in aliases.values() else aliases.get(name, _UNALIASED_CODECS.get(name))
+    try:
+        return codec is not None and _ASCII.decode(codec) == _ASCII.decode("ascii")
+    except (LookupError, UnicodeError):
+        return False

@@ -98,8 +98,37 @@ def test_any_other_content_type_is_refused(content_type: str) -> None:
         _read("a=1", content_type)
 
 
-@pytest.mark.parametrize("charset", ["utf-16", "utf-7", "ibm037", "", "utf-8,utf-16"])
-def test_a_charset_that_reads_ascii_in_another_way_is_refused(charset: str) -> None:
+ASCII_COMPATIBLE = [
+    *[
+        "utf8",
+        "UTF8",
+        "utf_8",
+        '"utf8"',
+        "'utf-8'",
+        "",
+        '""',
+        "ascii",
+        "US-ASCII",
+        '"windows-1252"',
+    ],
+    *["cp1252", "windows-1251", "windows-874", "iso-8859-15", "ISO8859-1", "latin1", "koi8-u"],
+    *["macintosh", "gb18030", "gbk", "big5", "euc-kr", "shift_jis", "ibm866", "x-mac-cyrillic"],
+]
+
+
+@pytest.mark.parametrize("charset", ASCII_COMPATIBLE)
+def test_ascii_compatible_charset_labels_are_accepted(charset: str) -> None:
+    assert _read("a=%C3%A4+b", f"{FORM}; charset={charset}").get("a") == "ä b"
+
+
+NOT_ASCII_COMPATIBLE = [
+    *["utf-16", "utf-16le", '"utf-16"', "utf-32", "utf-7", "ibm037", "cp500", "utf-8,utf-16"],
+    *["rot13", "base64", "hex", "bogus", "a\x00b", "ä", "../utf_8"],
+]
+
+
+@pytest.mark.parametrize("charset", NOT_ASCII_COMPATIBLE)
+def test_other_charset_labels_are_rejected(charset: str) -> None:
     with pytest.raises(InvalidRequestError, match="charset"):
         _read("a=1", f"{FORM}; charset={charset}")
 
