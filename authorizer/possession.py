@@ -21,7 +21,7 @@ from authorizer.used_proofs import UsedProofs
 
 _HEADER = "dpop"
 _PEM = re.compile(
-    r"\s*-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+?)\s*-----END CERTIFICATE-----\s*"
+    r"\s*-----BEGIN CERTIFICATE-----\s([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----\s*"
 )
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Resolver", "Resource", "TemplateError", "load"]
 
-_SUB_VARIABLE = re.compile(r"\$\{([^}]*)\}")
+_SUB_VARIABLE = re.compile(r"\$\{([^{}]*)\}")
 _SHORT_FORMS = {
     "And": "Fn::And",
     "Condition": "Condition",

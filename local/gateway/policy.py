@@ -29,7 +29,7 @@ _ELEMENTS = {
     "NotResource",
     "Condition",
 }
-_VARIABLE = re.compile(r"\$\{([^}]*)\}")
+_VARIABLE = re.compile(r"\$\{([^{}]*)\}")
 
 
 class PolicyError(Exception):
@@ -185,16 +185,22 @@ def _like(pattern: str, text: str) -> bool:
 
 @lru_cache(maxsize=8192)
 def _expression(pattern: str) -> re.Pattern[str]:
-    """`*` and `?` as IAM reads them: any run of characters, slashes too, and any one character."""
-    parts: list[str] = []
+    """`*` and `?` as IAM reads them: any run of characters, slashes too, and any one character.
+
+    What follows a `*` is atomic: its leftmost occurrence is final. A pattern with many `*` would
+    otherwise take time in a power of the text's length.
+    """
+    pieces = [""]
     for part in re.split(r"(\$\{[*?$]\}|\*+|\?)", pattern):
         if part.startswith("${"):
-            parts.append(re.escape(part[2]))
+            pieces[-1] += re.escape(part[2])
         elif part.startswith("*"):
-            parts.append(".*")
+            pieces.append("")
         else:
-            parts.append("." if part == "?" else re.escape(part))
-    return re.compile("".join(parts), re.DOTALL)
+            pieces[-1] += "." if part == "?" else re.escape(part)
+    first, *middle = pieces
+    last = f".*{middle.pop()}" if middle else ""
+    return re.compile(first + "".join(f"(?>.*?{piece})" for piece in middle) + last, re.DOTALL)
 
 
 def _moment(text: str) -> float:

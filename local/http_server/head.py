@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["FIELD", "MAX_HEAD", "Head", "read_head"]
 
 MAX_HEAD = 10_240
-FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
+FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*+([^\x00-\x08\x0a-\x1f\x7f]*)")
 
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}) ([\x21-\x7e]+) HTTP/(1\.[01])")
 _OTHER_VERSION = re.compile(rb"\S+ \S+ HTTP/(?!1\.[01])\d(\.\d)?")

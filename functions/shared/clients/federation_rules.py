@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from authorizer import strict_json
 from authorizer.https_client import parse_url
 from functions.shared.runtime import records
+from functions.shared.runtime.wildcards import matches_wildcards
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,16 +46,11 @@ class FederationRule:
 
     def admits_subject(self, subject: str) -> bool:
         """Whether the rule is about this subject."""
-        return _pattern(self.subject).fullmatch(subject) is not None
+        return matches_wildcards(self.subject, subject)
 
     def admits_claims(self, claims: Mapping[str, object]) -> bool:
         """Whether the token says all that the rule asks for."""
         return _holds(self.claims, claims)
-
-
-@lru_cache(maxsize=256)
-def _pattern(subject: str) -> re.Pattern[str]:
-    return re.compile(".*".join(map(re.escape, subject.split("*"))), re.DOTALL)
 
 
 def _holds(wanted: object, found: object) -> bool:

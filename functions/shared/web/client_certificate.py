@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cryptography import x509
 
 _PEM = re.compile(
-    r"\s*-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+?)\s*-----END CERTIFICATE-----\s*"
+    r"\s*-----BEGIN CERTIFICATE-----\s([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----\s*"
 )
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, Final
 
 from authorizer.routes import ANY_SEGMENT, REST_OF_PATH
+from functions.shared.runtime.wildcards import matches_wildcards
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ def matching_statement(document: Mapping[str, Any], resource: str) -> dict[str, 
             if statement["Effect"] != effect:
                 continue
             for pattern in statement["Resource"]:
-                if re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), resource, re.DOTALL):
+                if matches_wildcards(pattern, resource):
                     until = (
                         statement.get("Condition", {})
                         .get("DateLessThanIfExists", {})

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _DEFAULT_LIFETIME: Final = 3600
 _HASH: Final = re.compile(r"\$(2[abxy]?|pbkdf2-sha\d+|argon2\w*)\$")
-_PART_OF_A_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
+_PART_OF_A_DURATION: Final = re.compile(r"(\d{1,20}(?:\.\d{1,20})?)(ns|us|µs|ms|s|m|h)")
 _SECONDS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}
 
 
