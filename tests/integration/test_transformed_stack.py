@@ -167,7 +167,8 @@ def test_the_tables_have_the_keys_that_the_code_uses(stack: Stack) -> None:
 
 
 def test_what_is_kept_is_under_the_stacks_own_key_and_what_ends_is_forgotten(stack: Stack) -> None:
-    key = {"Fn::GetAtt": ["DataKey", "Arn"]}
+    own = {"Fn::GetAtt": ["DataKey", "Arn"]}
+    key = {"Fn::If": ["CreatesDataKey", own, {"Ref": "DataKeyArn"}]}
     tables = stack.of_type("AWS::DynamoDB::Table")
     for properties in tables.values():
         encryption = {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": key}

@@ -11,7 +11,7 @@ from local.gateway.cloudformation import load
 from local.gateway.template import Template
 from tests.support import privileges
 from tests.support.iam import Request
-from tests.support.privileges import EVERYTHING, OF_THE_RUNTIME, Roles
+from tests.support.privileges import EVERYTHING, OF_THE_RUNTIME, TABLE_KEY_ACTIONS, Roles
 
 KEY_ARN = "arn:aws:kms:us-east-1:123456789012:key/"
 LOG_ARN = "arn:aws:logs:us-east-1:123456789012:log-group:"
@@ -138,6 +138,21 @@ def test_what_a_service_does_with_the_data_key_is_part_of_a_call() -> None:
     assert sentence.startswith("PublishJwks may not kms:Decrypt on alias/gatehouse-DataKey")
 
 
+@pytest.mark.parametrize("action", TABLE_KEY_ACTIONS)
+def test_table_roles_use_the_data_key_only_through_dynamodb(roles: Roles, action: str) -> None:
+    """AWS does not document which actions DynamoDB needs, so a role allows all of them."""
+    key = roles.data_key(f"{TABLE_ARN}gatehouse-ClientsTable")
+    assert key is not None
+    tables = {"kms:ViaService": ("dynamodb.us-east-1.amazonaws.com",)}
+    secrets = {"kms:ViaService": ("secretsmanager.us-east-1.amazonaws.com",)}
+    for function in ("IssueToken", "IntrospectToken", "RevokeToken", "Authorizer"):
+        assert roles.allows(function, Request(action, key, tables))
+        assert not roles.allows(function, Request(action, key))
+        through_secrets = roles.allows(function, Request(action, key, secrets))
+        assert through_secrets is (action == "kms:Decrypt")
+    assert not roles.allows("PublishJwks", Request(action, key, tables))
+
+
 @pytest.mark.parametrize(("tags", "refused"), [(OURS, 0), (THEIRS, 1), ({}, 1)])
 def test_a_key_is_judged_by_the_tags_that_it_was_made_with(
     roles: Roles, tags: dict[str, str], refused: int
@@ -186,9 +201,18 @@ def test_nothing_is_granted_on_everything_but_what_has_no_resource(roles: Roles)
         *("kms:ListAliases", "kms:CreateKey", "kms:TagResource"),
         *("xray:PutTraceSegments", "xray:PutTelemetryRecords"),
     }
-    for statements in roles.statements.values():
-        for statement in statements:
-            assert not any("*" in action for action in statement.actions)
+    wildcards = {
+        (action, statement.conditions)
+        for statements in roles.statements.values()
+        for statement in statements
+        for action in statement.actions
+        if "*" in action
+    }
+    via_dynamodb = ("StringLike", "kms:ViaService", ("dynamodb.us-east-1.amazonaws.com*",))
+    assert wildcards == {
+        ("kms:ReEncrypt*", (via_dynamodb,)),
+        ("kms:GenerateDataKey*", (via_dynamodb,)),
+    }
 
 
 @pytest.mark.parametrize("function", ["IssueToken", "IntrospectToken", "RotateKeys"])

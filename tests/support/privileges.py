@@ -59,13 +59,19 @@ OTHER_STACK: Final = "ours"
 _MADE_UP: Final = re.compile(r"-([A-Z0-9]{12}|[A-Za-z]{6})$")
 """The end of a name that CloudFormation gave, or of a secret's ARN."""
 
+TABLE_KEY_ACTIONS: Final = (
+    *("kms:Encrypt", "kms:Decrypt", "kms:DescribeKey", "kms:ReEncryptFrom", "kms:ReEncryptTo"),
+    *("kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext"),
+)
+"""AWS does not document which of these DynamoDB needs, so a role has to allow all of them."""
+
 _DATA_KEY_ACTIONS: Final = {
     "secretsmanager:GetSecretValue": ("kms:Decrypt",),
     "secretsmanager:PutSecretValue": ("kms:Decrypt", "kms:GenerateDataKey"),
-    "dynamodb:GetItem": ("kms:Decrypt",),
-    "dynamodb:PutItem": ("kms:Decrypt",),
-    "dynamodb:UpdateItem": ("kms:Decrypt",),
-    "dynamodb:DeleteItem": ("kms:Decrypt",),
+    "dynamodb:GetItem": TABLE_KEY_ACTIONS,
+    "dynamodb:PutItem": TABLE_KEY_ACTIONS,
+    "dynamodb:UpdateItem": TABLE_KEY_ACTIONS,
+    "dynamodb:DeleteItem": TABLE_KEY_ACTIONS,
 }
 """What a service does in the caller's name with the customer's key that the data is under."""
 
