@@ -8,7 +8,7 @@ from cProfile import Profile
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from authorizer.errors import PolicyImpossible
@@ -301,7 +301,6 @@ def _requests(draw: st.DrawFn, routes: list[Route]) -> tuple[str, tuple[str, ...
     return route.method, tuple(path)
 
 
-@settings(max_examples=500)
 @given(st.data(), MAPS, st.frozensets(SCOPES))
 def test_the_policy_allows_a_request_exactly_when_the_scopes_do(
     data: st.DataObject, grants: dict[frozenset[str], list[Route]], scopes: frozenset[str]

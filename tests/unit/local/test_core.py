@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from local.gateway.core import Gateway
@@ -429,7 +429,6 @@ VALUE = st.text(st.characters(min_codepoint=0x20, max_codepoint=0xFF), max_size=
 HEADERS = ("Authorization", "Host", "Content-Type", "X-Forwarded-For", "Accept", "Cookie")
 
 
-@settings(max_examples=200, deadline=None)
 @given(
     api=st.sampled_from([rest_api(BEARER), http_api(Route("ANY", "$default", "F"))]),
     method=st.sampled_from(["GET", "POST", "HEAD", "OPTIONS", "BREW"]),
