@@ -5,14 +5,23 @@ routes that the token opens, never the request at hand. IAM's `*` crosses slashe
 each parameter back in its place.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple
 
 from authorizer.errors import PolicyImpossible
 from authorizer.reasons import Reason
 from authorizer.recent import Recent
-from authorizer.routes import ANY_SEGMENT, REST_OF_PATH, Patterns, Reach, Route, RouteTree, meet
+from authorizer.routes import (
+    ANY_SEGMENT,
+    REST_OF_PATH,
+    WILDCARDS,
+    Patterns,
+    Reach,
+    Route,
+    RouteTree,
+    meet,
+)
 from authorizer.scope_map import ScopeMap
 
 MAX_RESOURCE_LENGTH = 512
@@ -89,8 +98,10 @@ class PolicyCompiler:
         empty_handed = {other for route in routes for other in _empty_handed(route)}
         if _is_oversize(allowed + _resources(stage_arn, empty_handed - set(routes))):
             return Reason.POLICY_TOO_LARGE
-        closed = self._out_of_bounds(routes)
+        closed, spellings = self._out_of_bounds(routes)
         denied = _resources(stage_arn, closed)
+        if not _is_oversize(allowed + denied):
+            denied += dict.fromkeys(f"{stage_arn}/{spelling}" for spelling in spellings)
         if _is_oversize(allowed + denied):
             return Reason.POLICY_TOO_LARGE
         lost = [route for route in _shadowed(routes, closed) if route not in self._told]
@@ -105,54 +116,125 @@ class PolicyCompiler:
         Some maps ask for what IAM's patterns cannot say; Deny wins then.
         """
         routes = self._scope_map.routes_for(scopes)
-        return _shadowed(routes, self._out_of_bounds(routes))
+        closed, _ = self._out_of_bounds(routes)
+        return _shadowed(routes, closed)
 
-    def _out_of_bounds(self, routes: list[Route]) -> Closed:
+    def _out_of_bounds(self, routes: list[Route]) -> tuple[Closed, Iterator[str]]:
         """Find what the wildcards of these routes would open beyond the routes themselves.
 
         Where none of the routes lies deeper than a parameter, everything deeper is closed, known or
-        not. Elsewhere the known routes that are reached are closed one by one.
+        not. Elsewhere the known routes that are reached are closed one by one, in every spelling.
+        The second value has the patterns of those spellings.
         """
-        wild = [route for route in routes if not route.is_literal()]
-        deeper = {route: _deeper(route) for route in wild}
-        passed = _matching(chain.from_iterable(deeper.values()), routes, Reach.anyhow)
-        loose = {route for route in wild if not passed.isdisjoint(deeper[route])}
+        wildcards = Wildcards(routes)
         allowed = set(routes)
-        reached = self._reached(wild, loose, allowed)
+        reached = self._reached(wildcards, allowed)
         denied: dict[Route, Route] = {}
-        for route in wild:
-            denied |= {pattern: pattern for pattern in deeper[route] if pattern not in passed}
+        for route in wildcards.routes:
+            deeper = wildcards.deeper[route]
+            denied |= {pattern: pattern for pattern in deeper if pattern not in wildcards.passed}
             kept_out = {**reached[route], **{path: path for path in _empty_handed(route)}}
             denied |= {path: kept_out[path] for path in sorted(kept_out.keys() - allowed)}
-        return denied
+        known = dict.fromkeys(chain.from_iterable(reached.values()))
+        return denied, _spellings(wildcards.of_many_segments(), known)
 
-    def _reached(
-        self, routes: list[Route], loose: set[Route], allowed: set[Route]
-    ) -> Mapping[Route, Closed]:
+    def _reached(self, wildcards: "Wildcards", allowed: set[Route]) -> Mapping[Route, Closed]:
         """Find the known routes that the wildcards of these would open, under the first that does.
 
         The parameters of a loose one may take several segments; Denies keep the others from it.
         Where to close a known route would close one that is allowed, only what the wildcards open
         of it is closed.
         """
-        patterns = Patterns(routes)
-        loose_ends = patterns.ends(loose)
-        openers = {
-            other: ends
-            for other, reach in self._scope_map.tree.reached_by(patterns)
-            if other not in allowed and (ends := reach.behind | (reach.across & loose_ends))
-        }
+        patterns = wildcards.patterns
+        openers = wildcards.openers(self._scope_map.tree, allowed)
         few = openers if len(openers) <= _MOST_LOOKED_AT else ()
         shadowing = _matching(few, allowed, Reach.beyond)
-        reached: dict[Route, dict[Route, Route]] = {route: {} for route in routes}
+        reached: dict[Route, dict[Route, Route]] = {route: {} for route in wildcards.routes}
         for other, ends in openers.items():
             if other in shadowing:
                 for opener in patterns.owners(ends):
-                    parts = meet(opener, other, loose=opener in loose)
+                    parts = meet(opener, other, loose=opener in wildcards.loose)
                     reached[opener].update(dict.fromkeys(parts, other))
             else:
                 reached[patterns.first(ends)][other] = other
         return reached
+
+
+class Wildcards:
+    """The routes with parameters among those that a token opens, and how far IAM's `*` takes them.
+
+    `deeper` has each route once per parameter, with two segments in the parameter's place.
+    `passed` has those that another open route needs, so that no Deny can close them. Parameters of
+    the routes in `loose` therefore take several segments.
+    """
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        routes = list(routes)
+        self.routes = [route for route in routes if not route.is_literal()]
+        self.deeper = {route: _deeper(route) for route in self.routes}
+        self.passed = _matching(chain.from_iterable(self.deeper.values()), routes, Reach.anyhow)
+        self.loose = {r for r in self.routes if not self.passed.isdisjoint(self.deeper[r])}
+        self.patterns = Patterns(self.routes)
+
+    def openers(self, tree: RouteTree, allowed: set[Route]) -> dict[Route, int]:
+        """Return other routes that the wildcards open, each with the places of those that do."""
+        loose_ends = self.patterns.ends(self.loose)
+        return {
+            other: ends
+            for other, reach in tree.reached_by(self.patterns)
+            if other not in allowed and (ends := reach.behind | (reach.across & loose_ends))
+        }
+
+    def of_many_segments(self) -> list[tuple[Route, list[int]]]:
+        """Return the routes whose wildcards take several segments, with their positions."""
+        found = []
+        for route in self.routes:
+            wide = WILDCARDS if route in self.loose else {REST_OF_PATH}
+            if at := [at for at, segment in enumerate(route.segments) if segment in wide]:
+                found.append((route, at))
+        return found
+
+
+def _spellings(
+    openers: Sequence[tuple[Route, list[int]]], closed: Iterable[Route]
+) -> Iterator[str]:
+    """Yield patterns for every other spelling of closed routes that the openers would allow.
+
+    API Gateway routes `/x/` and `//x` to `/x`, and AWS does not document whether the ARN that it
+    evaluates holds the path as sent. Slashes next to a `*` are matched by the `*` itself. Each
+    pattern has a doubled or a final slash, so it never matches a path in its usual spelling.
+    """
+    doubled = [
+        Route(opener.method, opener.segments[:at])
+        for opener, positions in openers
+        for at in positions
+        if opener.segments[at - 1 : at] != (ANY_SEGMENT,)
+    ]
+    final = []
+    for route in closed:
+        of_route = [(o, at[0]) for o, at in openers if _may_begin_alike(o, route, at[0])]
+        if not of_route:
+            continue
+        first = min(at for _, at in of_route)
+        doubled += [
+            Route(route.method, route.segments[:at])
+            for at in range(max(first, 1), len(route.segments))
+            if WILDCARDS.isdisjoint(route.segments[at - 1 : at + 1])
+        ]
+        ends_open = any(opener.segments[-1] in WILDCARDS for opener, _ in of_route)
+        if ends_open and route.segments[-1] not in {"", *WILDCARDS}:
+            doubled.append(route)
+            final.append(route)
+    yield from (f"{route.prefix()}//*" for route in doubled)
+    yield from (f"{route.prefix()}/" for route in final)
+
+
+def _may_begin_alike(one: Route, other: Route, length: int) -> bool:
+    """Return whether some path begins with the first segments of both routes."""
+    return one.method == other.method and all(
+        a == b or a in WILDCARDS or b in WILDCARDS
+        for a, b in zip(one.segments[:length], other.segments, strict=False)
+    )
 
 
 def _in_words(scopes: frozenset[str]) -> str:

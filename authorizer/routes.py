@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 ANY_SEGMENT = "*"
 REST_OF_PATH = "**"
+WILDCARDS = frozenset((ANY_SEGMENT, REST_OF_PATH))
 ROOT = ("",)  # one empty segment, for IAM's `*` may match nothing
 WEBSOCKET_CONNECT = "$connect"
-_METHODS = frozenset(("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"))
+METHODS = frozenset(("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"))
 _LITERAL = re.compile(r"[A-Za-z0-9._~!$&'()+,;=:@%-]+")
 _PARAMETER = re.compile(r"\{[A-Za-z0-9._-]+\}")
 _GREEDY_PARAMETER = re.compile(r"\{[A-Za-z0-9._-]+\+\}")
-_WILDCARDS = frozenset((ANY_SEGMENT, REST_OF_PATH))
 _LONGEST_MEETING = 32
 _MOST_MEETINGS = 4
 
@@ -35,11 +35,15 @@ class Route(NamedTuple):
         """Write the route as the last part of an execute-api resource, `*` for each parameter."""
         if self.method == WEBSOCKET_CONNECT:
             return WEBSOCKET_CONNECT
-        return f"{self.method}/{'/'.join(self.segments)}".replace(REST_OF_PATH, ANY_SEGMENT)
+        return self.prefix()
+
+    def prefix(self) -> str:
+        """Write the segments as the beginning of a resource; without segments, the method."""
+        return "/".join((self.method, *self.segments)).replace(REST_OF_PATH, ANY_SEGMENT)
 
     def is_literal(self) -> bool:
         """Tell whether the route has no parameter, and so matches one path only."""
-        return _WILDCARDS.isdisjoint(self.segments)
+        return WILDCARDS.isdisjoint(self.segments)
 
     def precedence(self) -> tuple[int, ...]:
         """Rank the route among those that match a request: the smallest wins."""
@@ -58,7 +62,7 @@ def parse_route(text: str) -> Route:
     if text == WEBSOCKET_CONNECT:
         return Route(WEBSOCKET_CONNECT, ())
     method, _, path = text.partition(" ")
-    if method not in _METHODS or not path.startswith("/"):
+    if method not in METHODS or not path.startswith("/"):
         raise ValueError(f"not METHOD /path: {text!r}")
     segments = ROOT if path == "/" else tuple(map(_parse_segment, path[1:].split("/")))
     if REST_OF_PATH in segments[:-1]:

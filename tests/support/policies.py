@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from authorizer.routes import ANY_SEGMENT, REST_OF_PATH, Route
+from authorizer.routes import ANY_SEGMENT, REST_OF_PATH, ROOT, Route
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,6 +30,16 @@ def route_of(method: str, path: tuple[str, ...], routes: Iterable[Route]) -> Rou
     """Return the route that takes the request: literal before parameter, from left to right."""
     candidates = [route for route in routes if route.method == method and _takes(route, path)]
     return min(candidates, key=Route.precedence, default=None)
+
+
+def routings(path: str) -> list[tuple[str, ...]]:
+    """Return the segments that API Gateway may route a path by.
+
+    It ignores a final slash and doubled slashes before the path. AWS does not document whether it
+    ignores doubled slashes between segments.
+    """
+    middle = tuple(path.strip("/").split("/"))
+    return [middle, tuple(segment for segment in middle if segment) or ROOT]
 
 
 def _takes(route: Route, path: tuple[str, ...]) -> bool:

@@ -8,7 +8,7 @@ from cProfile import Profile
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from authorizer.errors import PolicyImpossible
@@ -16,7 +16,9 @@ from authorizer.policy import MAX_POLICY_LENGTH, PolicyCompiler, write_policy
 from authorizer.reasons import Reason
 from authorizer.routes import ANY_SEGMENT, REST_OF_PATH, ROOT, Route, parse_route
 from authorizer.scope_map import MAX_ROUTES, ScopeMap, parse_scope_map
-from tests.support.policies import allows, route_of
+from local.gateway import model
+from local.gateway.routing import Router
+from tests.support.policies import allows, route_of, routings
 from tests.support.tokens import STAGE_ARN
 
 if TYPE_CHECKING:
@@ -62,7 +64,10 @@ def test_a_deeper_route_is_denied_one_by_one_where_another_is_allowed() -> None:
     )
     assert _resources(compiler, "r") == (
         ["GET/user/*", "GET/user/*/posts"],
-        ["GET/user/", "GET/user/*/secrets", "GET/user/*/*/posts", "GET/user//posts"],
+        [
+            *("GET/user/", "GET/user/*/secrets", "GET/user/*/*/posts", "GET/user//posts"),
+            *("GET/user//*", "GET/user/*/secrets//*", "GET/user/*/secrets/"),
+        ],
     )
 
 
@@ -241,7 +246,7 @@ def test_a_route_that_takes_everything_else_does_not_close_what_others_may_use()
     )
     assert _resources(compiler, "r") == (
         ["POST/b/*", "POST/c/a/*"],
-        ["POST/b/*/*", "POST/b/", "POST/c/a/"],
+        ["POST/b/*/*", "POST/b/", "POST/c/a/", "POST/c/a//*"],
     )
     assert compiler.shadowed_routes(frozenset({"r"})) == []
 
@@ -301,6 +306,7 @@ def _requests(draw: st.DrawFn, routes: list[Route]) -> tuple[str, tuple[str, ...
     return route.method, tuple(path)
 
 
+@settings(max_examples=500)
 @given(st.data(), MAPS, st.frozensets(SCOPES))
 def test_the_policy_allows_a_request_exactly_when_the_scopes_do(
     data: st.DataObject, grants: dict[frozenset[str], list[Route]], scopes: frozenset[str]
@@ -320,6 +326,73 @@ def test_the_policy_allows_a_request_exactly_when_the_scopes_do(
     assert allowed <= open_to_scopes
     if "" not in path and taker not in compiler.shadowed_routes(scopes):
         assert allowed == open_to_scopes
+
+
+@st.composite
+def _spellings(draw: st.DrawFn, routes: list[Route]) -> tuple[str, str]:
+    """Draw a path that some route takes, with more slashes than it needs."""
+    method, path = draw(_requests(routes))
+    slashes = st.sampled_from(["/", "/", "/", "//", "///"])
+    parts = [draw(slashes) + segment for segment in path if segment]
+    return method, "".join(parts) + draw(st.sampled_from(["", "", "/", "//", "///"]))
+
+
+@settings(max_examples=500)
+@given(st.data(), MAPS, st.frozensets(SCOPES))
+def test_the_policy_closes_a_route_in_every_spelling_that_is_routed_to_it(
+    data: st.DataObject, grants: dict[frozenset[str], list[Route]], scopes: frozenset[str]
+) -> None:
+    routes = [route for granted in grants.values() for route in granted]
+    if not routes:
+        return
+    method, path = data.draw(_spellings(routes))
+    document = write_policy(PolicyCompiler(_scope_map(grants)).compile(scopes, STAGE_ARN))
+    if not allows(document, f"{STAGE_ARN}/{method}{path}"):
+        return
+    takers = [route_of(method, segments, routes) for segments in routings(path)]
+    gateway = Router(
+        model.Route(route.method, _write(route).partition(" ")[2], "Function") for route in routes
+    )
+    if (match := gateway.match(method, path)) is not None:
+        takers.append(parse_route(f"{match.route.method} {match.route.path}"))
+    for taker in takers:
+        assert taker is None or any(
+            needed <= scopes and taker in granted for needed, granted in grants.items()
+        )
+
+
+GREEDY = {"r": ["GET /files/{path+}"], "s": ["GET /files/secret", "GET /files/{id}/keys"]}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"{first}files{second}{closed}{final}"
+        for first in ("/", "//")
+        for second in ("/", "//", "///")
+        for closed in ("secret", "7/keys", "7//keys")
+        for final in ("", "/", "//")
+    ],
+)
+def test_a_greedy_parameter_opens_no_spelling_of_a_closed_route(path: str) -> None:
+    document = write_policy(_compiler(GREEDY).compile(frozenset({"r"}), STAGE_ARN))
+    assert not allows(document, f"{STAGE_ARN}/GET{path}")
+
+
+@pytest.mark.parametrize(
+    "path", ["plan", "a/b/", "secret/1", "secrets", "https://example.com/a//b", "7/keys/1", "keys"]
+)
+def test_a_greedy_parameter_still_opens_what_no_closed_route_takes(path: str) -> None:
+    document = write_policy(_compiler(GREEDY).compile(frozenset({"r"}), STAGE_ARN))
+    assert allows(document, f"{STAGE_ARN}/GET/files/{path}")
+
+
+def test_other_spellings_count_against_the_size_limit() -> None:
+    closed = [f"GET /files/{'x' * 40}{number:02}" for number in range(60)]
+    assert 60 * len(f'"{STAGE_ARN}/GET/files/{"x" * 42}", ') < MAX_POLICY_LENGTH
+    with pytest.raises(PolicyImpossible) as trouble:
+        _compiler({"r": ["GET /files/{path+}"], "s": closed}).compile(frozenset("r"), STAGE_ARN)
+    assert trouble.value.reason is Reason.POLICY_TOO_LARGE
 
 
 def _scope_map(grants: dict[frozenset[str], list[Route]]) -> ScopeMap:
