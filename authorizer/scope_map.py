@@ -23,7 +23,11 @@ class Grant(NamedTuple):
 
 
 class ScopeMap:
-    """All grants of an API. Whatever no grant names is closed."""
+    """All grants of an API. Routes that no grant names are closed, with one exception.
+
+    A policy opens every request that a parameter of another route takes. The map does not know the
+    API's other routes, so `route_coverage.compare_routes` finds those.
+    """
 
     def __init__(self, grants: tuple[Grant, ...]) -> None:
         self.grants = grants

@@ -42,11 +42,9 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     }
     for resource in resources.values():
         resource["DeletionPolicy"] = "Retain"  # moto knows the older of the two policies
-    names = ("DeletionProtection", "DataKeyArn")
-    parameters = {name: document["Parameters"][name] for name in names}
+    parameters = {"DeletionProtection": document["Parameters"]["DeletionProtection"]}
     body = {
         "Description": document["Description"],
-        "Conditions": {"CreatesDataKey": document["Conditions"]["CreatesDataKey"]},
         "Resources": resources,
         "Parameters": parameters,
     }
