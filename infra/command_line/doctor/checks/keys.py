@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import TYPE_CHECKING, Final
 
 from functions.rotate_keys.rotation_rules import RETENTION_NEEDED, UnsafeRotationError
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 
 _GRACE: Final = 3 * 3600
 """Seconds: the rotator runs hourly, and may fail twice before anybody needs to know."""
+
+ALB_MOST_KEYS: Final = 10
+"""Keys in a key set with which an Application Load Balancer verifies tokens. Of more it takes none.
+
+https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-verify-jwt.html
+"""
 
 _INVOKE: Final = "Invoke the function RotateKeys and read its log line."
 
@@ -121,10 +128,29 @@ def algorithms(patient: Patient) -> Iterator[Finding]:
     )
 
 
+def size(patient: Patient) -> Iterator[Finding]:
+    """The key set never has more keys than a load balancer reads."""
+    published = len(patient.ring.published_keys(patient.now))
+    rules, algorithms = patient.room.rules, patient.room.settings.signing_algorithms()
+    each = ceil((rules.announcing + rules.signing + rules.retiring) / rules.signing)
+    # A rotation ahead of schedule and an emergency add one key.
+    most = max(each * len(algorithms) + 1, published)
+    if most <= ALB_MOST_KEYS:
+        yield ok(f"{published} published, {most} at most")
+        return
+    yield warning(
+        f"{published} published, and there can be {most}: Application Load Balancers refuse all "
+        f"tokens of a key set with more than {ALB_MOST_KEYS} keys",
+        "Ignore this without such verifiers. Otherwise raise KeySigningDays, lower KeyRetireHours, "
+        "or have fewer SigningAlgorithms.",
+    )
+
+
 CHECKS: Final = (
     Check("keys", "signing", signing),
     Check("keys", "rotation", rotation),
     Check("keys", "rules", rules),
     Check("keys", "retention", retention),
     Check("keys", "algorithms", algorithms),
+    Check("keys", "size of the key set", size),
 )

@@ -366,6 +366,35 @@ def test_unsafe_times_of_rotation_are_found(account: None) -> None:
     assert "a key stays published for 86400 seconds" in ring_troubles()["keys: rules"]
 
 
+@pytest.mark.parametrize(
+    ("given", "most"),
+    [
+        ({}, None),
+        ({"KeySigningDays": "2"}, None),
+        ({"KeySigningDays": "2", "KeyRetireHours": "360"}, None),
+        ({"KeySigningDays": "2", "KeyRetireHours": "361"}, 11),
+        ({"SigningAlgorithms": "RS256,PS256,ES256,EdDSA"}, None),
+        ({"SigningAlgorithms": "RS256,PS256,ES256,EdDSA", "KeyRetireHours": "744"}, 13),
+        ({"KeySigningDays": "2", "KeyRetireHours": "744"}, 18),
+    ],
+    ids=str,
+)
+def test_key_sets_that_load_balancers_refuse_are_found(
+    account: None, given: dict[str, str], most: int | None
+) -> None:
+    deploy(given={"SigningAlgorithms": "RS256", **given})
+    found = ring_troubles().get("keys: size of the key set", "")
+    assert (f"there can be {most}:" in found) if most else not found
+
+
+def test_a_key_set_that_is_too_large_already_is_found(account: None) -> None:
+    old: dict[str, Any] = {"publish_from": int(NOW) - DAY, "sign_from": int(NOW) - DAY}
+    old |= {"sign_until": int(NOW), "publish_until": int(NOW) + 9 * DAY}
+    keys = [key(number, "ES256") for number in range(1, 12)]
+    deploy(kept=KeyRing(tuple(replace(each, **old) for each in ring(*keys).keys)))
+    assert "11 published, and there can be 11" in ring_troubles()["keys: size of the key set"]
+
+
 def test_a_record_that_cannot_be_read_is_found_and_the_others_are_examined(
     account: None, gatehouse: CommandLine
 ) -> None:
