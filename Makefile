@@ -47,7 +47,8 @@ coverage: .venv/dev.stamp ## The tests once more, and the branches that they tak
 	.venv/bin/coverage combine --quiet
 	.venv/bin/coverage report
 
-fuzz: .venv/dev.stamp ## Hold what we accept against PyJWT and joserfc (EXAMPLES=100000)
+fuzz: .venv/dev.stamp ## Run the Hypothesis tests with many examples (EXAMPLES=100000 tokens against PyJWT and joserfc)
+	.venv/bin/python -m pytest tests/unit -m hypothesis --hypothesis-profile=fuzz -n auto --dist loadgroup
 	.venv/bin/python -m tests.strictness.fuzz --examples $(or $(EXAMPLES),100000)
 
 strictness: .venv-bench/bench.stamp node-rivals ## Show bad tokens to many verifiers, write docs/strictness.md

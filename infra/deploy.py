@@ -19,11 +19,19 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
 
 from infra.build import ARCHITECTURE, ROOT, RUNTIME
+from infra.concurrency import REQUEST_MORE, AccountConcurrency, faults
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 CONFIGURATION = ROOT / "samconfig.toml"
+PROTECTED_STAGES = frozenset({"prod"})
+"""Stages whose stack `make deploy` protects from termination."""
+
+_CONCURRENCY = (
+    *("IssueTokenConcurrency", "IntrospectTokenConcurrency", "AuthorizerConcurrency"),
+    *("OtherConcurrency", "ProvisionedConcurrency"),
+)
 _NO_REGION = """\
 No region is set, so there is no telling where to deploy. Set one, here or for good:
   export AWS_DEFAULT_REGION=eu-central-1
@@ -48,6 +56,19 @@ requests are logged. Let it, once for all REST APIs here (docs/deploy.md, What y
     arn:{partition}:iam::aws:policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs
   aws apigateway update-account --patch-operations op=replace,path=/cloudwatchRoleArn,value=\\
 "$(aws iam get-role --role-name ApiGatewayLogs --query Role.Arn --output text)"
+"""
+
+
+_TOO_LITTLE_CONCURRENCY = """\
+Lambda would refuse this deployment: {fault}.
+Lower IssueTokenConcurrency, IntrospectTokenConcurrency, AuthorizerConcurrency, OtherConcurrency or
+ProvisionedConcurrency in samconfig.toml, or request a higher limit:
+  {request}
+"""
+_UNPROTECTED = """\
+The stack {stack} is deployed, but has no termination protection: {error}.
+  aws cloudformation update-termination-protection --enable-termination-protection \\
+    --stack-name {stack}
 """
 
 
@@ -90,22 +111,40 @@ def stage_parameters(stage: str) -> dict[str, str]:
     """Return the parameters that a stage has in samconfig.toml.
 
     Raises:
-        ConfigurationError: it does not have it, or they cannot be read.
+        ConfigurationError: the file has no such stage, or cannot be read.
     """
-    try:
-        configured = tomllib.loads(CONFIGURATION.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"samconfig.toml is no TOML: {error}.") from None
+    return overrides(_deploy_table(stage))
+
+
+def stack_name(stage: str) -> str:
+    """Return the stack of a stage. SAM's dialogue saves another name in the `deploy` table.
+
+    Raises:
+        ConfigurationError: the file has no such stage, or cannot be read.
+    """
+    names = (_deploy_table(stage), _configuration()[stage].get("global", {}).get("parameters", {}))
+    return next((str(each["stack_name"]) for each in names if "stack_name" in each), "")
+
+
+def _deploy_table(stage: str) -> Mapping[str, Any]:
     stages = {
         name: part["deploy"]["parameters"]
-        for name, part in configured.items()
+        for name, part in _configuration().items()
         if isinstance(part, dict) and "deploy" in part
     }
     if stage not in stages:
         raise ConfigurationError(
             f"samconfig.toml has no stage {stage!r}, only {', '.join(stages)}."
         )
-    return overrides(stages[stage])
+    table: Mapping[str, Any] = stages[stage]
+    return table
+
+
+def _configuration() -> Mapping[str, Any]:
+    try:
+        return tomllib.loads(CONFIGURATION.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"samconfig.toml is no TOML: {error}.") from None
 
 
 def command(stage: str, parameters: Mapping[str, str], *, region: str, guided: bool) -> list[str]:
@@ -140,6 +179,48 @@ def lacks_log_role(session: boto3.Session) -> bool:
         return False
 
 
+def concurrency_fault(
+    session: boto3.Session, stack: str, parameters: Mapping[str, str]
+) -> str | None:
+    """Return why Lambda would refuse the stack's concurrency; None if it would not.
+
+    A deployer who may not read the account's settings is not stopped.
+    """
+    try:
+        deployed = _deployed_parameters(session, stack) if stack else {}
+        # SAM keeps the values of an existing stack that are not given again.
+        wanted = {**deployed, **parameters}
+        if not any(int(wanted.get(name, 0)) for name in _CONCURRENCY):
+            return None
+        account = AccountConcurrency.read(session.client("lambda"))
+    except (BotoCoreError, ClientError, ValueError):
+        return None
+    return next(faults(account, wanted, deployed), None)
+
+
+def _deployed_parameters(session: boto3.Session, stack: str) -> dict[str, str]:
+    try:
+        (found,) = session.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") == "ValidationError":
+            return {}
+        raise
+    return {each["ParameterKey"]: each["ParameterValue"] for each in found.get("Parameters", ())}
+
+
+def protect(session: boto3.Session, stack: str) -> None:
+    """Switch on the termination protection of the stack and of those that it nests.
+
+    A failure is reported and does not fail the deployment, which is complete.
+    """
+    try:
+        session.client("cloudformation").update_termination_protection(
+            StackName=stack, EnableTerminationProtection=True
+        )
+    except (BotoCoreError, ClientError) as error:
+        sys.stderr.write(_UNPROTECTED.format(stack=stack, error=error))
+
+
 def main(arguments: Sequence[str]) -> int:
     """Deploy; return SAM's exit code."""
     parser = argparse.ArgumentParser(prog="infra.deploy")
@@ -159,6 +240,7 @@ def main(arguments: Sequence[str]) -> int:
             "Runtime": given.runtime,
             "DeploymentId": datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"),
         }
+        stack = stack_name(given.stage)
     except (ConfigurationError, ProfileNotFound) as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -170,7 +252,13 @@ def main(arguments: Sequence[str]) -> int:
         partition = session.get_partition_for_region(region)
         sys.stderr.write(_NO_LOG_ROLE.format(partition=partition))
         return 1
-    return _run(deploy)
+    if fault := concurrency_fault(session, stack, parameters):
+        sys.stderr.write(_TOO_LITTLE_CONCURRENCY.format(fault=fault, request=REQUEST_MORE))
+        return 1
+    code = _run(deploy)
+    if code == 0 and given.stage in PROTECTED_STAGES:
+        protect(session, stack_name(given.stage))
+    return code
 
 
 def _run(deploy: Sequence[str]) -> int:

@@ -135,7 +135,11 @@ class Account:
         if status.endswith("_IN_PROGRESS") and status != "DELETE_IN_PROGRESS":
             raise NotRemovableError(f"CloudFormation is at work on it ({status})")
         if stack.get("EnableTerminationProtection"):
-            raise NotRemovableError("it is protected from termination")
+            raise NotRemovableError(
+                "it is protected from termination. Switch that off first: aws cloudformation "
+                "update-termination-protection --no-enable-termination-protection "
+                f"--stack-name {stack['StackName']}"
+            )
         if importers := self._importers(stack):
             raise NotRemovableError(f"{', '.join(importers)} import what it exports")
 

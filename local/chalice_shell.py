@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GatewayApp", "host_documents", "shared_environment"]
 
+RATE_LIMITS = "GATEHOUSE_RATE_LIMITS"
 ROOT = Path(__file__).resolve().parent.parent
 _EVERY_METHOD = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 _APIS: Mapping[Service, str] = {"auth_server": "AuthServerApi", "guarded_api": "GuardedApi"}
@@ -144,7 +145,12 @@ class GatewayApp(Chalice):
             self._backstage.open(socket_of(self.environ[BACKSTAGE], self.service, worker))
 
     def _gateway_of(self, invoke: Invoke) -> Gateway:
-        return Gateway(self._description, invoke, at_root=host_documents(self._description))
+        return Gateway(
+            self._description,
+            invoke,
+            at_root=host_documents(self._description),
+            throttle=self.environ.get(RATE_LIMITS) != "off",
+        )
 
     def handle(self, request: Request) -> Response:
         """Answer a request through the gateway core."""

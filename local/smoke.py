@@ -11,7 +11,7 @@ import json
 import sys
 from dataclasses import dataclass, replace
 from secrets import token_hex
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
@@ -19,6 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from functions.shared.clients.client_record import Client, TokenFormat
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
+from infra.command_line.doctor.checks.account import authorizer_cache_faults
 from local.demo_clients import SCOPES, authorizer_client
 from local.walkthrough import Actors, Walkthrough
 
@@ -47,6 +48,8 @@ class Stack:
     guarded_api: str
     clients_table: str
     introspection_credentials: str
+    rest_api: str = ""
+    cache_seconds: int = 0
 
     @classmethod
     def find(cls, name: str) -> Stack:
@@ -74,7 +77,22 @@ class Stack:
             guarded_api=outputs.get("GuardedApiUrl", ""),
             clients_table=names["ClientsTable"],
             introspection_credentials=names["IntrospectionCredentials"],
+            rest_api=names.get("GuardedApi", ""),
+            cache_seconds=int(_parameter(stack, "AuthorizerCacheSeconds")),
         )
+
+    def cache_faults(self) -> list[str]:
+        """Return how API Gateway's cache of policies differs from the parameter, if it does."""
+        if not self.rest_api:
+            return []
+        found = boto3.client("apigateway").get_authorizers(restApiId=self.rest_api)["items"]
+        return list(authorizer_cache_faults(found, self.cache_seconds))
+
+
+def _parameter(stack: Mapping[str, Any], name: str) -> str:
+    """Return a parameter's value; 0 where a stack of an older template has none."""
+    values = {each["ParameterKey"]: each["ParameterValue"] for each in stack.get("Parameters", ())}
+    return str(values.get(name, 0))
 
 
 class Smoke:
@@ -150,7 +168,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         stack = Stack.find(given.stack)
         smoke = Smoke(stack, boto3.client("dynamodb"), boto3.client("secretsmanager"))
-        failures = smoke.run()
+        failures = [*smoke.run(), *stack.cache_faults()]
     except (BotoCoreError, ClientError, NotDeployedError) as error:
         print(f"The smoke test could not use the stack {given.stack}: {error}", file=sys.stderr)
         return 1

@@ -1,25 +1,40 @@
-"""What holds for every test."""
+"""Settings of every test: Hypothesis profiles, markers, shared caches."""
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
+import botocore.loaders
+import botocore.session
 import hypothesis
 import pytest
 
 pytest_plugins = ("tests.support.privilege_plugin", "tests.support.log_redaction")
 
-# How long an example takes is the machine's business, and no fault of the code's.
-hypothesis.settings.register_profile(
-    "gatehouse", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
-)
-hypothesis.settings.load_profile("gatehouse")
+# `make test` runs the profile "quick", `make fuzz` the profile "fuzz" (--hypothesis-profile).
+for profile, examples in {"quick": 50, "fuzz": 1_000}.items():
+    hypothesis.settings.register_profile(
+        profile,
+        max_examples=examples,
+        deadline=None,  # a slow machine is not a failure
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    )
+hypothesis.settings.load_profile("quick")
 
-LOCAL = Path(__file__).parent / "local"
+# Each boto3 session parses megabytes of service models. One cached loader halves the moto tests.
+botocore.session.create_loader = functools.cache(botocore.loaders.create_loader)
+
+TESTS = Path(__file__).parent
+SLOW_FOLDERS = {"artifacts", "contract", "local"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests that share running processes on one worker of pytest-xdist."""
+    """Mark tests by folder. Tests that share the laptop's processes run on one xdist worker."""
     for item in items:
-        if LOCAL in item.path.parents:
+        folder = item.path.relative_to(TESTS).parts[0]
+        if folder in SLOW_FOLDERS:
+            item.add_marker(pytest.mark.slow)
+        if folder == "local":
+            item.add_marker(pytest.mark.laptop)
             item.add_marker(pytest.mark.xdist_group("laptop"))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from authorizer.jwk import PROOF_ALGORITHMS
 from functions.shared.web import public_document
+from functions.shared.web.oauth_errors import ServerError
 
 if TYPE_CHECKING:
     from functions.publish_resource_metadata.settings import Settings
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 MAX_AGE: Final = 3600
 """Seconds for which anyone may keep the document."""
+
+_DEFAULT_STAGE: Final = "$default"
+"""The stage of an HTTP API that is not part of its address."""
 
 _DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
 
@@ -61,10 +65,16 @@ def stage_address(request: ProxyRequest) -> str:
     """Return the address of the stage that a request came through.
 
     A reader compares it with the address it asked (RFC 9728, 3.3), so nobody is misled by it.
+
+    Raises:
+        ServerError: the event names no domain. Events of load balancers do not.
     """
+    if not request.domain_name:
+        raise ServerError(reason="no domain name in the event: set RESOURCE")
     scheme = request.header("x-forwarded-proto") or "https"
     port = request.header("x-forwarded-port") or _DEFAULT_PORTS.get(scheme)
     authority = request.domain_name
     if port != _DEFAULT_PORTS.get(scheme):
         authority = f"{authority}:{port}"
-    return f"{scheme}://{authority}/{request.stage}"
+    path = "" if request.stage in ("", _DEFAULT_STAGE) else f"/{request.stage}"
+    return f"{scheme}://{authority}{path}"

@@ -105,6 +105,6 @@ def _condition(alarm: Mapping[str, Any]) -> str:
     limit = "`KeySigningDays`" if alarm["Threshold"] is None else alarm["Threshold"]
     period = alarm["Period"] if "Period" in alarm else _series(alarm)[0]["Period"]
     spans = f"{alarm['DatapointsToAlarm']} of {alarm['EvaluationPeriods']}"
-    silence = ", or nothing," if alarm["TreatMissingData"] == "breaching" else ""
+    silence = ", or nothing," if "InsufficientDataActions" in alarm else ""
     sign = _SIGNS[alarm["ComparisonOperator"]]
     return f"{sign} {limit}{silence} in {spans} spans of {period} s"

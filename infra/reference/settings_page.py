@@ -84,6 +84,8 @@ _LAPTOP: Final[Mapping[str, str]] = {
     "GATEHOUSE_HOST": "The address that the APIs bind.",
     "GATEHOUSE_AUTH_WORKERS": "Processes that serve the authorization server; always one with "
     "chalice's reloader and on other systems than Linux.",
+    "GATEHOUSE_RATE_LIMITS": "Each process counts the requests to a route and answers 429 above "
+    "the limits that template.yaml declares; `off` switches that off.",
     "GATEHOUSE_MTLS": "Set, has an API that is started by hand serve mutual TLS too.",
     "GATEHOUSE_QUIET": "Set, has an API that is started by hand print no line per request.",
     "AWS_ENDPOINT_URL": "Another endpoint that plays AWS, in place of moto on its port.",
@@ -92,6 +94,7 @@ _LAPTOP_DEFAULTS: Final[Mapping[str, object]] = {
     **PORTS,
     "GATEHOUSE_HOST": "127.0.0.1",
     "GATEHOUSE_AUTH_WORKERS": "one for each core",
+    "GATEHOUSE_RATE_LIMITS": "on",
 }
 _COMMAND_LINE: Final = (
     ("GATEHOUSE_STACK", "The stack of `--stack`."),

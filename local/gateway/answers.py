@@ -11,9 +11,9 @@ import json
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl
 
 from local.gateway.cloudformation import TemplateError
+from local.gateway.events import query_parameters
 from local.gateway.messages import Response
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ _DEFAULTS: Mapping[str, tuple[int, str | None, str]] = {
     "AUTHORIZER_CONFIGURATION_ERROR": (500, None, "AuthorizerConfigurationException"),
     "AUTHORIZER_FAILURE": (500, None, "AuthorizerFailureException"),
     "INTEGRATION_FAILURE": (504, "Internal server error", "InternalServerErrorException"),
+    "INTEGRATION_TIMEOUT": (504, "Endpoint request timed out", "InternalServerErrorException"),
     "INVALID_SIGNATURE": (403, None, "IncompleteSignatureException"),
     "MISSING_AUTHENTICATION_TOKEN": (
         403,
@@ -42,12 +43,15 @@ _DEFAULTS: Mapping[str, tuple[int, str | None, str]] = {
         "MissingAuthenticationTokenException",
     ),
     "REQUEST_TOO_LARGE": (413, "Request Too Long", "RequestTooLargeException"),
+    "THROTTLED": (429, "Too Many Requests", "TooManyRequestsException"),
     "UNAUTHORIZED": (401, "Unauthorized", "UnauthorizedException"),
 }
 _HTTP_API_ANSWERS = {
     "ACCESS_DENIED": (403, "Forbidden"),
+    "INTEGRATION_TIMEOUT": (503, "Service Unavailable"),
     "MISSING_AUTHENTICATION_TOKEN": (404, "Not Found"),
     "REQUEST_TOO_LARGE": (413, "Request Entity Too Large"),
+    "THROTTLED": (429, "Too Many Requests"),
     "UNAUTHORIZED": (401, "Unauthorized"),
 }
 _VARIABLE = re.compile(r"\$(context|stageVariables|method)((?:\.[A-Za-z0-9_-]+)+)")
@@ -185,7 +189,7 @@ class Answers:
             return situation.request.header(key) or ""
         if part == "path":
             return situation.path_parameters.get(key, "")
-        return dict(parse_qsl(situation.request.query)).get(key, "")
+        return dict(query_parameters(self._api, situation.request)).get(key, "")
 
 
 def _template(refusal: Refusal, configured: GatewayResponse | None) -> tuple[str, str]:
@@ -205,7 +209,7 @@ def _http_api_answer(refusal: Refusal, situation: Situation) -> Response:
         ("Content-Type", "application/json"),
         ("Apigw-Requestid", situation.extended_request_id),
     )
-    return Response(status, headers, json.dumps({"message": message}).encode())
+    return Response(status, headers, f'{{"message":"{message}"}}'.encode())
 
 
 def _check_expression(expression: str, where: str) -> None:

@@ -14,10 +14,9 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl
 
 from local.gateway.answers import Refusal
-from local.gateway.events import authorizer_event
+from local.gateway.events import authorizer_event, query_parameters
 from local.gateway.invocation import FunctionError
 from local.gateway.policy import Policy, PolicyError, Verdict, parse
 
@@ -177,7 +176,7 @@ def _source_value(call: Call, source: IdentitySource) -> str | None:
     if source.place == "header":
         return call.request.header(source.name)
     if source.place == "querystring":
-        return dict(parse_qsl(call.request.query)).get(source.name)
+        return dict(query_parameters(call.api, call.request)).get(source.name)
     if source.place == "stage_variable":
         return call.api.stage_variables.get(source.name)
     return {

@@ -7,6 +7,7 @@ import hashlib
 import logging
 import re
 import secrets
+import threading
 import time
 import uuid
 from typing import TYPE_CHECKING
@@ -25,13 +26,16 @@ if TYPE_CHECKING:
 
     from local.gateway.invocation import Invoke
     from local.gateway.messages import Request
-    from local.gateway.model import Api
+    from local.gateway.model import Api, RateLimit
 
 __all__ = ["Gateway"]
 
 _log = logging.getLogger(__name__)
 
 _LEADING_SLASHES = re.compile("^/+")
+_TRACE_ID = re.compile(
+    r"Root=1-[0-9a-f]{8}-[0-9a-f]{24}(;Parent=[0-9a-f]{16})?(;Sampled=[01])?", re.ASCII
+)
 
 
 class Gateway:
@@ -39,7 +43,9 @@ class Gateway:
 
     `clock` gives seconds since the epoch, `new_id` a fresh request id. `at_root` are paths that
     reach the API without its stage as well, as a custom domain's mapping of its root to the stage
-    would let them; an execute-api address has nothing like it.
+    would let them; an execute-api address has nothing like it. Functions run in this process, so
+    a time-out is answered when the function returns. `throttle` applies the routes' rate limits,
+    each process by itself.
     """
 
     def __init__(
@@ -50,6 +56,7 @@ class Gateway:
         clock: Callable[[], float] = time.time,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
         at_root: Collection[str] = (),
+        throttle: bool = True,
     ) -> None:
         self._api = api
         self._invoke = invoke
@@ -57,6 +64,11 @@ class Gateway:
         self._new_id = new_id
         self._at_root = frozenset(at_root)
         self._router = Router(api.routes)
+        self._buckets = {
+            (route.method, route.path): _TokenBucket(route.rate_limit, clock())
+            for route in api.routes
+            if throttle and route.rate_limit is not None
+        }
         self._answers = Answers(api)
         self._authorization = Authorization(invoke, clock)
 
@@ -79,7 +91,7 @@ class Gateway:
             parameters=match.parameters,
             request_id=situation.request_id,
             extended_request_id=situation.extended_request_id,
-            trace_id=f"Root=1-{int(now):08x}-{secrets.token_hex(12)}",
+            trace_id=_trace_id(request, now),
             requested_at=now,
         )
         try:
@@ -104,15 +116,26 @@ class Gateway:
         )
 
     def _integrate(self, call: Call) -> Response:
+        bucket = self._buckets.get((call.route.method, call.route.path))
+        if bucket is not None and not bucket.take(self._clock()):
+            raise Refusal("THROTTLED")
         passed_on = self._authorization.authorize(call)
+        started = self._clock()
         try:
             result = self._invoke(call.route.function, proxy_event(call, passed_on))
-            return response(call, result)
         except FunctionError as error:
+            self._check_time(call, started)
             raise Refusal("API_CONFIGURATION_ERROR", status=502) from error
+        self._check_time(call, started)
+        try:
+            return response(call, result)
         except MalformedResultError as error:
             _log.error("%s: malformed proxy response: %s", call.route.function, error)
             raise Refusal("API_CONFIGURATION_ERROR", status=502) from error
+
+    def _check_time(self, call: Call, started: float) -> None:
+        if self._clock() - started > call.route.timeout:
+            raise Refusal("INTEGRATION_TIMEOUT")
 
     def _within_stage(self, path: str) -> str | None:
         """The path after the stage, or None when it names another stage."""
@@ -149,6 +172,35 @@ class Gateway:
             ("x-amzn-ErrorType", "ForbiddenException"),
         )
         return Response(403, headers, b'{"message":"Forbidden"}')
+
+
+class _TokenBucket:
+    """Counts the requests to one route."""
+
+    def __init__(self, limit: RateLimit, now: float) -> None:
+        self._limit = limit
+        self._tokens = limit.burst
+        self._filled_at = now
+        self._lock = threading.Lock()
+
+    def take(self, now: float) -> bool:
+        """Whether the limit allows one more request."""
+        with self._lock:
+            refill = max(0.0, now - self._filled_at) * self._limit.rate
+            self._tokens = min(self._limit.burst, self._tokens + refill)
+            self._filled_at = now
+            if self._tokens < 1:
+                return False
+            self._tokens -= 1
+            return True
+
+
+def _trace_id(request: Request, now: float) -> str:
+    """The client's trace ID, or a new one."""
+    sent = request.header("x-amzn-trace-id") or ""
+    if _TRACE_ID.fullmatch(sent):
+        return sent
+    return f"Root=1-{int(now):08x}-{secrets.token_hex(12)}"
 
 
 def _told(situation: Situation, call: Call, refusal: Refusal) -> Situation:

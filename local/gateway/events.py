@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import secrets
 import time
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,7 +24,14 @@ if TYPE_CHECKING:
     from local.gateway.model import Api, Route
     from local.place import Place
 
-__all__ = ["Call", "authorizer_event", "decoded_path", "is_binary", "proxy_event"]
+__all__ = [
+    "Call",
+    "authorizer_event",
+    "decoded_path",
+    "is_binary",
+    "proxy_event",
+    "query_parameters",
+]
 
 # What an HTTP API takes for text; every other body, a form's too, arrives as base64.
 _HTTP_API_TEXT = re.compile(
@@ -43,6 +51,14 @@ _REPLACED = {
     "x-amzn-trace-id",
     "x-forwarded-port",
     "x-forwarded-proto",
+}
+# A REST API drops these as well.
+_REST_REPLACED = _REPLACED | {
+    "content-md5",
+    "max-forwards",
+    "proxy-authenticate",
+    "server",
+    "www-authenticate",
 }
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -90,6 +106,14 @@ class Call:
         )
 
     @property
+    def response_trace_id(self) -> str:
+        """The trace ID of the response, which names a parent as well."""
+        if ";Parent=" in self.trace_id:
+            return self.trace_id
+        root, _, sampled = self.trace_id.partition(";")
+        return f"{root};Parent={secrets.token_hex(8)};{sampled or 'Sampled=0'}"
+
+    @property
     def stage_path(self) -> str:
         """The path as sent with the stage in front, unless the stage is `$default`."""
         stage = self.api.stage
@@ -108,7 +132,7 @@ def proxy_event(call: Call, authorizer: Mapping[str, object] | None) -> dict[str
     if call.api.kind == "http" and call.route.payload_format == "2.0":
         return _proxy_event_2(call, authorizer)
     headers = _headers(call)
-    query = parse_qsl(call.request.query, keep_blank_values=True)
+    query = query_parameters(call.api, call.request)
     body, encoded = _body(call)
     context = _context_1(call)
     if authorizer is not None:
@@ -146,7 +170,7 @@ def authorizer_event(call: Call, identity: tuple[str, ...]) -> dict[str, Any]:
     if call.api.kind == "http" and authorizer.payload_format == "2.0":
         return _authorizer_event_2(call, identity)
     headers = _headers(call)
-    query = parse_qsl(call.request.query, keep_blank_values=True)
+    query = query_parameters(call.api, call.request)
     own: dict[str, Any] = {"type": "REQUEST", "methodArn": call.method_arn}
     if call.api.kind == "http":
         joined = ",".join(identity)
@@ -214,7 +238,7 @@ def _common_2(call: Call) -> dict[str, Any]:
     }
     if cookies:
         event["cookies"] = cookies
-    query = _grouped(parse_qsl(request.query, keep_blank_values=True))
+    query = _grouped(query_parameters(call.api, request))
     if query:
         event["queryStringParameters"] = {name: ",".join(found) for name, found in query.items()}
     return event
@@ -311,8 +335,11 @@ def _headers(call: Call) -> list[tuple[str, str]]:
         small = name.lower()
         if small == "x-forwarded-for":
             forwarded.append(value)
-        elif small not in _REPLACED:
-            headers.append((name if rest else small, value))
+        elif not rest and small not in _REPLACED:
+            headers.append((small, value))
+        elif rest and small not in _REST_REPLACED:
+            # Recorded: a REST API changes the spelling of this header only.
+            headers.append(("Authorization" if small == "authorization" else name, value))
     if request.body and not rest:
         headers.append(("content-length", str(len(request.body))))
     added = (
@@ -370,6 +397,12 @@ def _short_id(text: str) -> str:
     """Six characters that always stand for the same text, as API Gateway's own ids look."""
     digest = hashlib.sha256(text.encode()).digest()
     return base64.b32encode(digest)[:6].decode("ascii").lower()
+
+
+def query_parameters(api: Api, request: Request) -> list[tuple[str, str]]:
+    """The query's parameters, decoded. A REST API splits at `;` as well."""
+    query = request.query.replace(";", "&") if api.kind == "rest" else request.query
+    return parse_qsl(query, keep_blank_values=True)
 
 
 def decoded_path(path: str) -> str:

@@ -6,8 +6,14 @@ import re
 from typing import TYPE_CHECKING
 
 from local.gateway.cloudformation import TemplateError
-from local.gateway.declarations import DEFAULT_CACHE_SECONDS, checked_routes, known
-from local.gateway.model import Api, Authorizer, IdentitySource, PayloadFormat, Route
+from local.gateway.declarations import (
+    DEFAULT_CACHE_SECONDS,
+    checked_routes,
+    known,
+    milliseconds,
+    rate_limit,
+)
+from local.gateway.model import Api, Authorizer, IdentitySource, PayloadFormat, RateLimit, Route
 
 if TYPE_CHECKING:
     from local.gateway.cloudformation import Resource
@@ -15,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["read"]
 
+_TIMEOUT = 30.0
 _STAGE = "AWS::ApiGatewayV2::Stage"
 _ROUTE = "AWS::ApiGatewayV2::Route"
 _INTEGRATION = "AWS::ApiGatewayV2::Integration"
@@ -57,19 +64,18 @@ class _HttpReader:
         (stage,) = stages
         known(
             stage.properties,
-            ["ApiId", "StageName", "StageVariables"],
             [
-                "AccessLogSettings",
-                "AutoDeploy",
+                "ApiId",
                 "DefaultRouteSettings",
-                "Description",
                 "RouteSettings",
-                "Tags",
+                "StageName",
+                "StageVariables",
             ],
+            ["AccessLogSettings", "AutoDeploy", "Description", "Tags"],
             stage.logical_id,
         )
         where = stage.logical_id
-        routes = [(self._route(part), part.logical_id) for part in self._parts(_ROUTE)]
+        routes = [(self._route(part, stage), part.logical_id) for part in self._parts(_ROUTE)]
         return Api(
             logical_id=self._id,
             api_id=self._resolver.text({"Ref": self._id}, self._id),
@@ -95,7 +101,12 @@ class _HttpReader:
                 return part
         raise TemplateError(f"{where}: {logical_id} is no {kind} of {self._id}")
 
-    def _route(self, part: Resource) -> Route:
+    def _rate_limit(self, stage: Resource, key: str) -> RateLimit | None:
+        settings = stage.properties.get("RouteSettings", {}).get(key, {})
+        shared = stage.properties.get("DefaultRouteSettings", {})
+        return rate_limit({**shared, **settings}, self._resolver, stage.logical_id)
+
+    def _route(self, part: Resource, stage: Resource) -> Route:
         where, properties = part.logical_id, part.properties
         known(
             properties,
@@ -106,8 +117,12 @@ class _HttpReader:
         key = self._resolver.text(properties.get("RouteKey"), f"{where}.RouteKey")
         method, _, path = ("ANY", "", key) if key == "$default" else key.partition(" ")
         target = self._resolver.text(properties.get("Target"), f"{where}.Target")
-        function, payload_format = self._integration(target.removeprefix("integrations/"), where)
-        return Route(method, path, function, self._route_authorizer(part), payload_format)
+        function, payload_format, timeout = self._integration(
+            target.removeprefix("integrations/"), where
+        )
+        authorizer = self._route_authorizer(part)
+        limit = self._rate_limit(stage, key)
+        return Route(method, path, function, authorizer, payload_format, timeout, limit)
 
     def _route_authorizer(self, part: Resource) -> Authorizer | None:
         kind = part.properties.get("AuthorizationType", "NONE")
@@ -120,13 +135,19 @@ class _HttpReader:
         )
         return self._authorizer(self._part(_AUTHORIZER, name, part.logical_id))
 
-    def _integration(self, logical_id: str, where: str) -> tuple[str, PayloadFormat]:
+    def _integration(self, logical_id: str, where: str) -> tuple[str, PayloadFormat, float]:
         part = self._part(_INTEGRATION, logical_id, where)
         where, properties = part.logical_id, part.properties
         known(
             properties,
-            ["ApiId", "IntegrationType", "IntegrationUri", "PayloadFormatVersion"],
-            ["Description", "IntegrationMethod", "TimeoutInMillis"],
+            [
+                "ApiId",
+                "IntegrationType",
+                "IntegrationUri",
+                "PayloadFormatVersion",
+                "TimeoutInMillis",
+            ],
+            ["Description", "IntegrationMethod"],
             where,
         )
         if properties.get("IntegrationType") != "AWS_PROXY":
@@ -135,7 +156,11 @@ class _HttpReader:
         invocation = _INVOCATION.fullmatch(uri)
         arn = invocation[1] if invocation else uri
         version = properties.get("PayloadFormatVersion")
-        return self._template.function_by_arn(arn, where), _payload_format(version, where)
+        return (
+            self._template.function_by_arn(arn, where),
+            _payload_format(version, where),
+            milliseconds(properties, _TIMEOUT, self._resolver, where),
+        )
 
     def _authorizer(self, part: Resource) -> Authorizer:
         where, properties = part.logical_id, part.properties

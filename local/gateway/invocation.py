@@ -119,6 +119,10 @@ class InProcessLambda:
             if str(error) != "Unauthorized":
                 _log.exception("%s failed", function)
             raise FunctionError(type(error).__name__, str(error)) from error
+        if self._clock() > context.deadline:
+            raise FunctionError(
+                "Sandbox.Timedout", f"Task timed out after {described.timeout:.2f} seconds"
+            )
         try:
             text = _write_result(result)
         except (TypeError, ValueError) as error:

@@ -17,6 +17,7 @@ __all__ = [
     "GatewayResponse",
     "IdentitySource",
     "PayloadFormat",
+    "RateLimit",
     "Route",
 ]
 
@@ -50,10 +51,19 @@ class Authorizer:
 
 
 @dataclass(frozen=True)
+class RateLimit:
+    """A token bucket: `burst` requests at once, refilled with `rate` requests a second."""
+
+    rate: float
+    burst: float
+
+
+@dataclass(frozen=True)
 class Route:
     """One method on one path template, answered by the function with this logical id.
 
     `method` is `ANY` for every method; an HTTP API's `$default` route has the path `$default`.
+    `timeout` is in seconds: how long API Gateway waits for the function.
     """
 
     method: str
@@ -61,6 +71,8 @@ class Route:
     function: str
     authorizer: Authorizer | None = None
     payload_format: PayloadFormat = "1.0"
+    timeout: float = 29
+    rate_limit: RateLimit | None = None
 
 
 @dataclass(frozen=True)

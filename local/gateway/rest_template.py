@@ -5,8 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from local.gateway.cloudformation import TemplateError
-from local.gateway.declarations import DEFAULT_CACHE_SECONDS, checked_routes, known
-from local.gateway.model import Api, Authorizer, GatewayResponse, IdentitySource, Route
+from local.gateway.declarations import (
+    DEFAULT_CACHE_SECONDS,
+    checked_routes,
+    known,
+    milliseconds,
+    rate_limit,
+)
+from local.gateway.model import Api, Authorizer, GatewayResponse, IdentitySource, RateLimit, Route
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -39,6 +45,7 @@ _GATEWAY_RESPONSES = {
     "UNSUPPORTED_MEDIA_TYPE",
     "WAF_FILTERED",
 }
+_TIMEOUT = 29.0
 # Events that start a function without an API.
 _OTHER_EVENTS = {"CloudWatchEvent", "EventBridgeRule", "Schedule", "ScheduleV2"}
 
@@ -65,7 +72,14 @@ class _RestReader:
         properties, where = self._properties, self._id
         known(
             properties,
-            ["Auth", "BinaryMediaTypes", "GatewayResponses", "StageName", "Variables"],
+            [
+                "Auth",
+                "BinaryMediaTypes",
+                "GatewayResponses",
+                "MethodSettings",
+                "StageName",
+                "Variables",
+            ],
             [
                 "AccessLogSetting",
                 "AlwaysDeploy",
@@ -74,7 +88,6 @@ class _RestReader:
                 "DisableExecuteApiEndpoint",
                 "Domain",
                 "EndpointConfiguration",
-                "MethodSettings",
                 "Mode",
                 "Name",
                 "OpenApiVersion",
@@ -137,6 +150,18 @@ class _RestReader:
                 elif "RestApiId" not in declared:
                     raise TemplateError(f"{where} names no RestApiId")
 
+    def _rate_limit(self, method: str, path: str) -> RateLimit | None:
+        """The limit of the most specific settings for the method; `~1` stands for a slash."""
+        found: dict[tuple[str, str], RateLimit | None] = {}
+        for settings in self._properties.get("MethodSettings", []):
+            where = f"{self._id}.MethodSettings"
+            resource = self._resolver.text(settings.get("ResourcePath", "/*"), where)
+            resource = f"/{resource.replace('~1', '/').lstrip('/')}"
+            verb = self._resolver.text(settings.get("HttpMethod", "*"), where)
+            found[(resource, verb)] = rate_limit(settings, self._resolver, where)
+        keys = ((path, method), (path, "*"), ("/*", method), ("/*", "*"))
+        return next((found[key] for key in keys if found.get(key)), None)
+
     def _route(
         self,
         function: str,
@@ -145,17 +170,21 @@ class _RestReader:
         authorizers: Mapping[str, Authorizer],
         default: str,
     ) -> Route:
-        known(event, ["Auth", "Method", "Path", "RestApiId"], [], where)
+        known(event, ["Auth", "Method", "Path", "RestApiId", "TimeoutInMillis"], [], where)
         auth = event.get("Auth", {})
         known(auth, ["Authorizer"], [], f"{where}.Auth")
         name = auth.get("Authorizer", default)
         if name != "NONE" and name not in authorizers:
             raise TemplateError(f"{where}: there is no authorizer {name}")
+        method = self._resolver.text(event.get("Method"), f"{where}.Method").upper()
+        path = self._resolver.text(event.get("Path"), f"{where}.Path")
         return Route(
-            method=self._resolver.text(event.get("Method"), f"{where}.Method").upper(),
-            path=self._resolver.text(event.get("Path"), f"{where}.Path"),
+            method=method,
+            path=path,
             function=function,
             authorizer=authorizers.get(name),
+            timeout=milliseconds(event, _TIMEOUT, self._resolver, where),
+            rate_limit=self._rate_limit(method, path),
         )
 
     def _authorizer(self, name: str, declared: Mapping[str, Any]) -> Authorizer:

@@ -27,18 +27,24 @@ _KEYS = {"statusCode", "headers", "multiValueHeaders", "body", "isBase64Encoded"
 """All that a REST API takes. `cookies` are an HTTP API's."""
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
-# A REST API gives these of a function's headers another name.
+# A REST API renames these headers of a function.
 _REMAPPED = {
     "authorization",
     "connection",
     "content-length",
     "content-md5",
     "date",
+    "expect",
     "host",
+    "max-forwards",
+    "proxy-authenticate",
     "server",
+    "trailer",
+    "upgrade",
     "user-agent",
     "www-authenticate",
 }
+# An HTTP API drops these headers of a function.
 _DROPPED = {
     "connection",
     "content-length",
@@ -49,6 +55,9 @@ _DROPPED = {
     "transfer-encoding",
     "upgrade",
 }
+# The gateway sets these itself.
+_REST_OWN = {"transfer-encoding", "x-amz-apigw-id", "x-amzn-requestid", "x-amzn-trace-id"}
+_HTTP_OWN = {"apigw-requestid"}
 _MAX_RESULT = 6 * 1024 * 1024
 
 
@@ -70,6 +79,10 @@ def response(call: Call, result: object) -> Response:
     unknown = set(result) - _KEYS
     if rest and unknown:
         raise MalformedResultError(f"unknown members {sorted(unknown)}")
+    if all(value is None for value in result.values()):
+        raise MalformedResultError("the result is empty")
+    if not rest and "statusCode" not in result:
+        raise MalformedResultError("statusCode is missing")
     encoded = result.get("isBase64Encoded") or False
     if not isinstance(encoded, bool):
         raise MalformedResultError("isBase64Encoded is neither true nor false")
@@ -78,23 +91,35 @@ def response(call: Call, result: object) -> Response:
         raise MalformedResultError("body is not a string")
     headers = _headers(result)
     body = _body(call, text or "", headers, encoded=encoded)
-    default_type = "application/json" if rest else "text/plain; charset=utf-8"
-    if body and not any(name.lower() == "content-type" for name, _ in headers):
-        headers.append(("Content-Type", default_type))
-    if rest:
-        headers = [
+    typed = any(name.lower() == "content-type" for name, _ in headers)
+    if rest and not typed:
+        headers.append(("Content-Type", "application/json"))
+    elif body and not typed:
+        headers.append(("Content-Type", "text/plain; charset=utf-8"))
+    status = 200 if rest and result.get("statusCode") is None else _status(result["statusCode"])
+    return Response(status, tuple((_rest if rest else _http)(headers, call)), body)
+
+
+def _rest(headers: list[tuple[str, str]], call: Call) -> list[tuple[str, str]]:
+    """The headers as a REST API sends them."""
+    return [
+        *(
             (f"x-amzn-Remapped-{name}" if name.lower() in _REMAPPED else name, value)
             for name, value in headers
-        ]
-        headers += [
-            ("x-amzn-RequestId", call.request_id),
-            ("x-amz-apigw-id", call.extended_request_id),
-            ("X-Amzn-Trace-Id", call.trace_id),
-        ]
-    else:
-        headers.append(("Apigw-Requestid", call.extended_request_id))
-    kept = tuple((name, value) for name, value in headers if name.lower() not in _DROPPED)
-    return Response(_status(result.get("statusCode")), kept, body)
+            if name.lower() not in _REST_OWN
+        ),
+        ("x-amzn-RequestId", call.request_id),
+        ("x-amz-apigw-id", call.extended_request_id),
+        ("X-Amzn-Trace-Id", call.response_trace_id),
+    ]
+
+
+def _http(headers: list[tuple[str, str]], call: Call) -> list[tuple[str, str]]:
+    """The headers as an HTTP API sends them."""
+    return [
+        *(pair for pair in headers if pair[0].lower() not in _DROPPED | _HTTP_OWN),
+        ("Apigw-Requestid", call.extended_request_id),
+    ]
 
 
 def _inferred(result: object) -> object:
@@ -119,15 +144,21 @@ def _headers(result: Mapping[str, object]) -> list[tuple[str, str]]:
     cookies = result.get("cookies") or []
     if not isinstance(cookies, list):
         raise MalformedResultError("cookies is not a list")
-    pairs: list[tuple[str, str]] = []
+    merged: dict[str, tuple[str, list[str]]] = {}  # by lower-case name: first spelling, values
     for name, values in multiple.items():
         if not isinstance(values, list):
             raise MalformedResultError(f"multiValueHeaders.{name} is not a list")
-        pairs += [_pair(name, value) for value in values]
-    pairs += [
-        pair for pair in (_pair(name, value) for name, value in single.items()) if pair not in pairs
-    ]
-    return pairs + [_pair("Set-Cookie", cookie) for cookie in cookies]
+        for value in values:
+            merged.setdefault(name.lower(), (name, []))[1].append(_header_value(name, value))
+    for name, value in single.items():
+        text = _header_value(name, value)
+        known_values = merged.setdefault(name.lower(), (name, []))[1]
+        if text not in known_values:
+            known_values.append(text)
+    merged.setdefault("set-cookie", ("Set-Cookie", []))[1].extend(
+        _header_value("Set-Cookie", cookie) for cookie in cookies
+    )
+    return [(name, value) for name, values in merged.values() for value in values]
 
 
 def _object(result: Mapping[str, object], name: str) -> Mapping[str, object]:
@@ -139,15 +170,15 @@ def _object(result: Mapping[str, object], name: str) -> Mapping[str, object]:
     return value
 
 
-def _pair(name: str, value: object) -> tuple[str, str]:
+def _header_value(name: str, value: object) -> str:
     if isinstance(value, bool):
         value = "true" if value else "false"
     if not isinstance(value, str | int | float):
-        raise MalformedResultError(f"header {name} has no plain value")
+        raise MalformedResultError(f"the value of header {name} is not a text or a number")
     text = str(value)
     if not _NAME.fullmatch(name) or not _VALUE.fullmatch(text):
         raise MalformedResultError(f"header {name!r} cannot be sent")
-    return name, text
+    return text
 
 
 def _body(call: Call, text: str, headers: list[tuple[str, str]], *, encoded: bool) -> bytes:

@@ -39,7 +39,8 @@ from tests.support.server import SECRET, client
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.xdist_group("transformed")  # creating the stack takes a while
+# Creating the stack takes seconds: one worker creates it for all these tests.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("transformed")]
 
 STACK = "gatehouse"
 

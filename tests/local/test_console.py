@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from tests.support.laptop import Laptop
 
+pytestmark = pytest.mark.browser
+
 RUN = "Get a token and call"
 NARROWEST = 320
 

@@ -84,6 +84,34 @@ def test_a_stack_without_the_sample_api_has_one_address(monkeypatch: pytest.Monk
         assert Stack.find("ours").guarded_api == ""
 
 
+@pytest.mark.parametrize(("deployed", "faults"), [(300, 0), (3600, 1)])
+def test_the_authorizers_cache_is_compared_with_the_parameter(
+    monkeypatch: pytest.MonkeyPatch, deployed: int, faults: int
+) -> None:
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    body = """{"Parameters": {"AuthorizerCacheSeconds": {"Type": "Number", "Default": 300}},
+      "Resources": {
+        "ClientsTable": {"Type": "AWS::SNS::Topic"},
+        "IntrospectionCredentials": {"Type": "AWS::SNS::Topic"},
+        "GuardedApi": {"Type": "AWS::ApiGateway::RestApi", "Properties": {"Name": "guarded"}}},
+      "Outputs": {"Issuer": {"Value": "https://issuer"}, "GuardedApiUrl": {"Value": "https://api"}}}"""
+    with mock_aws():
+        boto3.client("cloudformation").create_stack(StackName="ours", TemplateBody=body)
+        stack = Stack.find("ours")
+        assert stack.cache_faults() == ["the guarded API has no authorizer"]
+        boto3.client("apigateway").create_authorizer(
+            restApiId=stack.rest_api,
+            name="BearerToken",
+            type="REQUEST",
+            identitySource="method.request.header.Authorization",
+            authorizerResultTtlInSeconds=deployed,
+        )
+        found = stack.cache_faults()
+    assert len(found) == faults
+    assert not faults or "caches policies for 3600 s, not 300 s" in found[0]
+
+
 def test_a_stack_that_is_not_there_is_a_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -154,12 +154,20 @@ class Alarm:
         return [(_series(stat["Metric"]), stat["Stat"], int(stat["Period"])) for stat in stats]
 
     def is_on(self, metrics: Metrics, now: float) -> bool:
-        """Tell whether it is in ALARM when the period that `now` is in has just begun."""
+        """Tell whether it has gone to a state that notifies, when the period of `now` has begun.
+
+        That is ALARM, and INSUFFICIENT_DATA where that has actions. A new alarm begins in
+        INSUFFICIENT_DATA, which notifies nobody.
+        """
         period = self.series()[0][2]
         end = now // period * period
         starts = [
             end - period * back for back in range(1, self.properties["EvaluationPeriods"] + 1)
         ]
+        if self.properties["TreatMissingData"] == "missing":
+            known = [at for each in self.series() for at, _ in metrics.values.get(each[0], ())]
+            if not any(starts[-1] <= at < end for at in known):
+                return any(at < starts[-1] for at in known)
         breaches = sum(self._breaches(metrics, start) for start in starts)
         return breaches >= int(self.properties["DatapointsToAlarm"])
 

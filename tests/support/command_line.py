@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import boto3
 from botocore import xform_name
+from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ReadTimeoutError
 from click.testing import CliRunner
 
@@ -98,7 +99,19 @@ def _session(profile: str | None = None, region: str | None = None) -> boto3.Ses
     """The session of every run: a new one reads boto3's descriptions of services once more."""
     session = boto3.Session(profile_name=profile, region_name=region)
     session.events.register_first("before-send", _lose)
+    settings: Any = _account_settings
+    session.events.register_first("before-send.lambda.GetAccountSettings", settings)
     return session
+
+
+CONCURRENCY: Final = {"ConcurrentExecutions": 1000, "UnreservedConcurrentExecutions": 1000}
+"""The account's limits, which moto does not know."""
+
+
+def _account_settings(request: AWSPreparedRequest, **_: object) -> AWSResponse:
+    body = json.dumps({"AccountLimit": CONCURRENCY}).encode()
+    raw: Any = type("Raw", (), {"stream": lambda *_, **__: iter([body])})()
+    return AWSResponse(request.url, 200, {}, raw)  # type: ignore[arg-type]
 
 
 LOST: Final[list[str]] = []

@@ -60,10 +60,13 @@ def deploy_all(  # noqa: PLR0913 - each is one thing that a test may want otherw
     }
     shared = {**environ, "API_RULES": f"/gatehouse/{STACK}/apis"}
     environments = {"Authorizer": environ, "SharedAuthorizer": shared}
+    for api in ("AuthServer", "GuardedApi"):
+        group = {"LogGroupName": f"/aws/vendedlogs/apigateway/{api}", "RetentionInDays": 30}
+        resources[f"{api}AccessLog"] = {"Type": "AWS::Logs::LogGroup", "Properties": group}
     for name in FUNCTIONS:
         resources |= _function(name, environments.get(name, {"ISSUER": issuer}))
     if not sample_api:
-        left_out |= OF_SAMPLE_API | {"GuardedApi"}
+        left_out |= OF_SAMPLE_API | {"GuardedApi", "GuardedApiAccessLog"}
     more = {name: each for name, each in resources.items() if name not in left_out}
     values = {"AuthorizerCacheSeconds": "300", **(given or {})}
     address = guarded_api if sample_api else None

@@ -24,6 +24,8 @@ from local.guest import GuestStack
 from local.place import LAPTOP
 from tests.support.template_lint import faults
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 TEMPLATES = {path.parent.name: path for path in sorted(EXAMPLES.glob("*/template.yaml"))}
 IMPORTS = {

@@ -20,6 +20,8 @@ from tests.support.template_lint import faults
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = ROOT / "template.yaml"
 SCOPES = (ROOT / "authorizer" / "scopes.json").read_bytes()

@@ -26,6 +26,8 @@ from tests.support.deployed_template import Deployment, refusals, transformed
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/0a"
 DOMAIN = {"DomainName": "auth.example.com", "CertificateArn": CERTIFICATE}

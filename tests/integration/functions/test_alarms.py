@@ -246,6 +246,25 @@ def test_a_storm_of_bad_tokens_and_bad_requests_sets_off_no_alarm(stack: Stack) 
     assert stack.alarms() == {"MissingRotation"}
 
 
+def test_a_new_stack_has_no_alarm_in_its_first_hours(
+    aws: AwsClients, clock: ManualClock, no_pauses: None
+) -> None:
+    made = Stack(aws, clock)
+    assert made.alarms() == set()
+    made.rotate()
+    assert made.alarms() == set()
+    made.each_minute(59, lambda: None)
+    assert made.alarms() == set()
+    made.run_hourly(3)
+    assert made.alarms() == set()
+
+
+def test_missing_rotations_notify_though_they_leave_no_data() -> None:
+    own = load(OPERATIONS)["Resources"]["MissingRotation"]["Properties"]
+    assert own["InsufficientDataActions"] == own["AlarmActions"]
+    assert own["TreatMissingData"] == "missing"
+
+
 def _without_a_ring(stack: Stack) -> None:
     stack.aws.secrets_manager.put_secret_value(SecretId=KEY_RING_SECRET, SecretString="{}")
     assert stack.ask(TOKEN_REQUEST) == 500

@@ -15,10 +15,8 @@ from tests.strictness.mutations import tokens
 from tests.strictness.oracles import Disagreement, compare, joserfc_objection, pyjwt_objection
 from tests.support.tokens import at_jwt_claims, claims, forge, mint
 
-EXAMPLES = 2_500
 
-
-@settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 @given(tokens())
 def test_what_we_accept_is_accepted_by_pyjwt_and_joserfc(token: str) -> None:
     compare(token)

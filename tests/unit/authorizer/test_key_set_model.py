@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -174,4 +173,3 @@ class KeySets(RuleBasedStateMachine):
 
 
 TestKeySets = KeySets.TestCase
-TestKeySets.settings = settings(max_examples=50, stateful_step_count=50, deadline=None)

@@ -7,13 +7,18 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from infra import deploy
+from infra import concurrency, deploy
 from local.aws import TEMPLATE
 from local.gateway.template import Template
+from tests.support.answers_server import Said, answers_server
 from tests.support.aws import CREDENTIALS
+from tests.support.deployed_template import Deployment
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.support.answers_server import AnswersServer, Asked
 
 SAMCONFIG = """
 [dev.deploy.parameters]
@@ -202,3 +207,137 @@ def test_an_interruption_says_that_cloudformation_goes_on(
         monkeypatch.setenv(name, value)
     assert deploy.main(["--stage", "prod", "--no-guide"]) == 1
     assert "CloudFormation goes on" in capsys.readouterr().err
+
+
+LIMITS = {
+    "IssueTokenConcurrency": "100",
+    "IntrospectTokenConcurrency": "50",
+    "AuthorizerConcurrency": "200",
+    "OtherConcurrency": "20",
+}
+
+
+@pytest.mark.parametrize("sample_api", ["true", "false"])
+def test_reservations_are_counted_as_the_template_makes_them(sample_api: str) -> None:
+    parameters = {**LIMITS, "SampleApi": sample_api}
+    functions = Deployment.of(**parameters).properties("AWS::Lambda::Function").values()
+    made = [each.get("ReservedConcurrentExecutions", {}).get("Ref") for each in functions]
+    assert concurrency.reserved(parameters) == sum(int(parameters[name]) for name in made if name)
+
+
+@pytest.mark.parametrize(
+    ("limit", "unreserved", "wanted", "deployed", "fault"),
+    [
+        (1000, 1000, {"IssueTokenConcurrency": "900"}, {}, ""),
+        (1000, 1000, {"IssueTokenConcurrency": "901"}, {}, "901 concurrent executions"),
+        (1000, 1000, {"OtherConcurrency": "181"}, {}, "905 concurrent executions"),
+        (1000, 1000, {"OtherConcurrency": "181", "SampleApi": "false"}, {}, ""),
+        (1000, 100, {"IssueTokenConcurrency": "1"}, {}, "spare 0"),
+        (1000, 100, {"IssueTokenConcurrency": "9"}, {"IssueTokenConcurrency": "9"}, ""),
+        (1000, 100, {"IssueTokenConcurrency": "10"}, {"IssueTokenConcurrency": "9"}, "spare 9"),
+        (10, 10, {"IssueTokenConcurrency": "1"}, {}, "limit 10, of which Lambda keeps 10"),
+        (10, 10, {"ProvisionedConcurrency": "1"}, {}, "1 concurrent executions"),
+        (10, 10, {}, {}, ""),
+        (1000, 1000, {"IssueTokenConcurrency": "5", "ProvisionedConcurrency": "5"}, {}, ""),
+        (1000, 1000, {"IssueTokenConcurrency": "5", "ProvisionedConcurrency": "6"}, {}, "is more"),
+    ],
+)
+def test_concurrency_is_compared_with_the_accounts_limit(
+    limit: int, unreserved: int, wanted: dict[str, str], deployed: dict[str, str], fault: str
+) -> None:
+    account = concurrency.AccountConcurrency(limit, unreserved)
+    found = list(concurrency.faults(account, wanted, deployed))
+    assert len(found) == bool(fault)
+    assert not fault or fault in found[0]
+
+
+RECORDING_SAM = """\
+#!/bin/sh
+echo "$@" > {folder}/sam.arguments
+"""
+
+
+@pytest.fixture
+def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AnswersServer]:
+    """An account with a server in place of Lambda and CloudFormation, and a SAM that records."""
+    (tmp_path / "sam").write_text(RECORDING_SAM.format(folder=tmp_path))
+    (tmp_path / "sam").chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    with answers_server() as server:
+        for name, value in CREDENTIALS.items():
+            monkeypatch.setenv(name, value)
+        for service in ("LAMBDA", "CLOUDFORMATION"):
+            monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", server.url)
+        server.answers["GET /2016-08-19/account-settings"] = Said(
+            200,
+            '{"AccountLimit": {"ConcurrentExecutions": 10, "UnreservedConcurrentExecutions": 10}}',
+        )
+        server.answers["POST /"] = _cloudformation
+        yield server
+
+
+def _cloudformation(asked: Asked) -> Said:
+    if "DescribeStacks" in asked.body:
+        body = "<ErrorResponse><Error><Code>ValidationError</Code></Error></ErrorResponse>"
+        return Said(400, body)
+    result = "UpdateTerminationProtection"
+    return Said(200, f"<{result}Response><{result}Result/></{result}Response>")
+
+
+def _deploy(folder: Path, monkeypatch: pytest.MonkeyPatch, stage: str, given: str) -> int:
+    text = f'[{stage}.global.parameters]\nstack_name = "ours"\n'
+    path = folder / "samconfig.toml"
+    path.write_text(f"{text}[{stage}.deploy.parameters]\nparameter_overrides = [{given}]\n")
+    monkeypatch.setattr(deploy, "CONFIGURATION", path)
+    return deploy.main(["--stage", stage, "--no-guide"])
+
+
+def test_reservations_that_an_account_cannot_spare_stop_the_deployment(
+    account: AnswersServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given = '"SampleApi=false", "OtherConcurrency=2"'
+    assert _deploy(tmp_path, monkeypatch, "dev", given) == 1
+    said = capsys.readouterr().err
+    assert "reserves or provisions 6 concurrent executions" in said
+    assert "request-service-quota-increase" in said
+    assert not (tmp_path / "sam.arguments").exists()
+    assert _deploy(tmp_path, monkeypatch, "dev", '"SampleApi=false"') == 0
+    assert (tmp_path / "sam.arguments").exists()
+
+
+@pytest.mark.parametrize(("stage", "protected"), [("prod", True), ("dev", False)])
+def test_production_is_protected_from_termination(
+    account: AnswersServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stage: str,
+    protected: bool,
+) -> None:
+    assert _deploy(tmp_path, monkeypatch, stage, '"SampleApi=false"') == 0
+    calls = [asked.body for asked in account.asked if "UpdateTerminationProtection" in asked.body]
+    assert len(calls) == protected
+    for body in calls:
+        assert "StackName=ours" in body
+        assert "EnableTerminationProtection=true" in body
+
+
+def test_protection_that_fails_is_reported_with_its_command(
+    account: AnswersServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    denied = "<ErrorResponse><Error><Code>AccessDenied</Code></Error></ErrorResponse>"
+    account.answers["POST /"] = Said(403, denied)
+    assert _deploy(tmp_path, monkeypatch, "prod", '"SampleApi=false"') == 0
+    said = capsys.readouterr().err
+    assert "ours is deployed, but has no termination protection" in said
+    assert "aws cloudformation update-termination-protection" in said
+
+
+@pytest.mark.parametrize(("stage", "name"), [("dev", "gatehouse-dev"), ("prod", "gatehouse")])
+def test_a_stage_has_a_stack(stage: str, name: str) -> None:
+    assert deploy.stack_name(stage) == name

@@ -42,9 +42,11 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     }
     for resource in resources.values():
         resource["DeletionPolicy"] = "Retain"  # moto knows the older of the two policies
-    parameters = {"DeletionProtection": document["Parameters"]["DeletionProtection"]}
+    names = ("DeletionProtection", "DataKeyArn")
+    parameters = {name: document["Parameters"][name] for name in names}
     body = {
         "Description": document["Description"],
+        "Conditions": {"CreatesDataKey": document["Conditions"]["CreatesDataKey"]},
         "Resources": resources,
         "Parameters": parameters,
     }

@@ -129,3 +129,15 @@ def test_a_handler_that_is_no_function_fails(
 ) -> None:
     with pytest.raises(FunctionError, match=r"Runtime\.HandlerNotFound"):
         invoke_with("text")("Probe", {})
+
+
+def test_function_that_overruns_its_timeout_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+
+    def handle(event: object, context: LambdaContext) -> object:
+        clock.now += 10.5
+        return event
+
+    monkeypatch.setitem(sys.modules, "probe_module", Module(handle))
+    with pytest.raises(FunctionError, match=r"Task timed out after 10\.00 seconds"):
+        InProcessLambda([FUNCTION], clock)("Probe", {})

@@ -9,7 +9,7 @@ import yaml
 
 from local.addresses import API_STAGE, AUTH_STAGE
 from local.gateway.answers import Answers
-from local.gateway.model import Authorizer, IdentitySource, Route
+from local.gateway.model import Authorizer, IdentitySource, RateLimit, Route
 from local.gateway.template import Template, TemplateError
 
 if TYPE_CHECKING:
@@ -141,7 +141,9 @@ def test_the_guarded_api_is_a_rest_api_whose_routes_are_guarded(ours: Template) 
 def test_the_authorization_server_is_an_open_http_api(ours: Template) -> None:
     api = ours.api("AuthServerApi")
     assert (api.kind, api.stage) == ("http", AUTH_STAGE)
-    assert Route("ANY", "/oauth2/token", "IssueToken") in api.routes
+    assert ("ANY", "/oauth2/token", "IssueToken") in {
+        (route.method, route.path, route.function) for route in api.routes
+    }
     assert all(route.authorizer is None for route in api.routes)
 
 
@@ -333,7 +335,53 @@ def test_an_event_that_cannot_be_played_is_an_error(
 def test_an_http_api_is_read_from_its_parts(write: Callable[[dict[str, Any]], Path]) -> None:
     api = Template.read(write(http_document())).api("Api")
     assert (api.kind, api.stage) == ("http", "$default")
-    assert api.routes == (Route("GET", "/one", "F", None, "2.0"),)
+    assert api.routes == (Route("GET", "/one", "F", None, "2.0", timeout=30),)
+
+
+def test_stage_of_an_http_api_limits_its_routes(write: Callable[[dict[str, Any]], Path]) -> None:
+    document = http_document(integration={"TimeoutInMillis": 2500})
+    stage = document["Resources"]["Stage"]["Properties"]
+    stage["DefaultRouteSettings"] = {"ThrottlingRateLimit": 10, "ThrottlingBurstLimit": 20}
+    (route,) = Template.read(write(document)).api("Api").routes
+    assert (route.timeout, route.rate_limit) == (2.5, RateLimit(10, 20))
+    stage["RouteSettings"] = {"GET /one": {"ThrottlingRateLimit": 0.5}}
+    (route,) = Template.read(write(document)).api("Api").routes
+    assert route.rate_limit == RateLimit(0.5, 20)
+
+
+@pytest.mark.parametrize(
+    ("settings", "limit"),
+    [
+        ([], None),
+        ([{"ResourcePath": "/*", "HttpMethod": "*", "LoggingLevel": "OFF"}], None),
+        (
+            [{"ResourcePath": "/*", "HttpMethod": "*", "ThrottlingRateLimit": 5}],
+            RateLimit(5, 5000),
+        ),
+        (
+            [
+                {"ResourcePath": "/*", "HttpMethod": "*", "ThrottlingBurstLimit": 5},
+                {"ResourcePath": "/~1one", "HttpMethod": "GET", "ThrottlingBurstLimit": 7},
+                {"ResourcePath": "/~1two", "HttpMethod": "GET", "ThrottlingBurstLimit": 9},
+            ],
+            RateLimit(10_000, 7),
+        ),
+    ],
+)
+def test_method_settings_of_a_rest_api_limit_its_routes(
+    write: Callable[[dict[str, Any]], Path],
+    settings: list[dict[str, object]],
+    limit: RateLimit | None,
+) -> None:
+    (route,) = Template.read(write(rest_document(MethodSettings=settings))).api("Api").routes
+    assert (route.timeout, route.rate_limit) == (29, limit)
+
+
+def test_rate_limit_must_be_a_number(write: Callable[[dict[str, Any]], Path]) -> None:
+    settings = [{"ThrottlingRateLimit": "many"}]
+    template = Template.read(write(rest_document(MethodSettings=settings)))
+    with pytest.raises(TemplateError, match="not a number"):
+        template.api("Api")
 
 
 def test_an_http_api_s_integration_may_be_an_invocation_address(

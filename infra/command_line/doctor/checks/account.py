@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 from functions.shared.keys.key_ring import IN_KMS
 from infra.command_line.doctor.findings import Check, Finding, either, failure, named, ok, warning
 from infra.command_line.terminal.rows import counted
+from infra.concurrency import REQUEST_MORE, AccountConcurrency
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from infra.command_line.doctor.patient import Patient
 
@@ -41,6 +42,7 @@ ISSUING: Final = tuple(
 _ALARM: Final = re.compile(
     r"^  (\w+):\n    Type: AWS::CloudWatch::Alarm(\n    Condition: HasSampleApi)?$", re.MULTILINE
 )
+_NO_DATA: Final = "INSUFFICIENT_DATA"
 _EXPIRING: Final = frozenset({"ENABLED", "ENABLING"})
 _DEPLOY: Final = "Deploy again, or import the change into the template."
 
@@ -123,23 +125,52 @@ def _with(roles: Mapping[str, str], role: str) -> list[str]:
     return [name for name, each in roles.items() if each == role]
 
 
+def concurrency(patient: Patient) -> Iterator[Finding]:
+    """Functions of the account can reserve more concurrency."""
+    found = AccountConcurrency.read(patient.aws("lambda"))
+    if found.reservable:
+        yield ok(
+            f"{found.limit} concurrent executions, {found.unreserved} of them unreserved: "
+            f"{found.reservable} more can be reserved"
+        )
+        return
+    yield warning(
+        f"the account has {found.limit} concurrent executions, {found.unreserved} of them "
+        "unreserved: no more can be reserved or provisioned, and all functions share the rest",
+        f"Request a higher limit: {REQUEST_MORE}.",
+    )
+
+
 def authorizer_cache(patient: Patient) -> Iterator[Finding]:
-    """API Gateway reuses decisions for as long as the stack says, and by the whole header."""
+    """API Gateway caches policies for `AuthorizerCacheSeconds`, by the Authorization header."""
     found = patient.aws("apigateway").get_authorizers(
         restApiId=patient.deployment.resource("GuardedApi")
     )["items"]
-    if not found:
-        yield failure("the guarded API has no authorizer", _DEPLOY)
-    for each in found:
-        seconds = each.get("authorizerResultTtlInSeconds", 300)
-        if seconds != patient.cache_seconds:
-            yield failure(
-                f"decisions are reused for {seconds} s, not {patient.cache_seconds} s", _DEPLOY
-            )
-        elif each.get("identitySource") != "method.request.header.Authorization":
-            yield failure(f"decisions are reused by {each.get('identitySource')}", _DEPLOY)
-        else:
-            yield ok(f"decisions are reused for {seconds} s, by the Authorization header")
+    yield from either(
+        [
+            failure(fault, _DEPLOY)
+            for fault in authorizer_cache_faults(found, patient.cache_seconds)
+        ],
+        f"policies are cached for {patient.cache_seconds} s, by the Authorization header",
+    )
+
+
+def authorizer_cache_faults(
+    authorizers: Iterable[Mapping[str, Any]], seconds: int
+) -> Iterator[str]:
+    """Yield how the authorizers of a REST API differ from the template's parameters.
+
+    `authorizers` are those of GetAuthorizers. API Gateway caches for 300 s where none is given.
+    """
+    known = list(authorizers)
+    if not known:
+        yield "the guarded API has no authorizer"
+    for each in known:
+        found = each.get("authorizerResultTtlInSeconds", 300)
+        if found != seconds:
+            yield f"API Gateway caches policies for {found} s, not {seconds} s"
+        if each.get("identitySource") != "method.request.header.Authorization":
+            yield f"API Gateway caches policies by {each.get('identitySource')}"
 
 
 def schedule(patient: Patient) -> Iterator[Finding]:
@@ -203,20 +234,20 @@ def tables(patient: Patient) -> Iterator[Finding]:
 
 
 def logs(patient: Patient) -> Iterator[Finding]:
-    """Logs are kept for as long as was decided, and not for ever."""
+    """Every log group of functions and APIs has a retention time."""
     client = patient.aws("logs")
     endless = []
-    for name in _functions(patient):
-        group = patient.deployment.resource(f"{name}Log")
+    apis = ("AuthServer", "GuardedApi") if patient.deployment.guarded_api else ("AuthServer",)
+    names = [*(f"{name}Log" for name in _functions(patient)), *(f"{n}AccessLog" for n in apis)]
+    for name in names:
+        group = patient.deployment.resource(name)
         found = client.describe_log_groups(logGroupNamePrefix=group)["logGroups"]
         exact = [each for each in found if each["logGroupName"] == group]
         if not exact or "retentionInDays" not in exact[0]:
             endless.append(name)
     yield from either(
-        [warning(f"logs of {named(endless)} are kept for ever, or are gone", _DEPLOY)]
-        if endless
-        else [],
-        "every log has its retention",
+        [warning(f"without retention, or deleted: {named(endless)}", _DEPLOY)] if endless else [],
+        "every log group has a retention time",
     )
 
 
@@ -236,11 +267,18 @@ def alarms(patient: Patient) -> Iterator[Finding]:
             f"the alarm {each['AlarmName']} is on: {each.get('AlarmDescription', '')}".rstrip(": "),
             "docs/operate.md says what to do about it.",
         )
+    without_data = {each["AlarmName"] for each in found if each["StateValue"] == _NO_DATA}
+    not_rotated = f"{deployment.name}-MissingRotation" in without_data
+    if not_rotated:
+        yield warning(
+            "RotateKeys has not succeeded for three hours, or the stack is new",
+            "In the first hour of a stack wait. Later invoke RotateKeys and read its log line.",
+        )
     if not any(each.get("AlarmActions") for each in found):
         yield warning("nobody is told of alarms", "Deploy with AlarmTopicArn.")
     elif not all(each.get("ActionsEnabled", True) for each in found):
         yield warning("some alarms are silenced", "aws cloudwatch enable-alarm-actions.")
-    elif not on and not gone:
+    elif not (on or gone or not_rotated):
         yield ok(f"{counted(len(found), 'alarm')}, none is on")
 
 
@@ -278,6 +316,7 @@ CHECKS: Final = tuple(
         ("issuer", issuers),
         ("roles", roles),
         ("authorizer cache", authorizer_cache),
+        ("concurrency", concurrency),
         ("schedule", schedule),
         ("keys in KMS", kms_keys),
         ("tables", tables),

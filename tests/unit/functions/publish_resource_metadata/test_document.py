@@ -67,6 +67,33 @@ def test_on_a_laptop_the_address_has_a_port(forwarded: dict[str, str], resource:
     assert _document(domain="localhost", headers=forwarded)["resource"] == resource
 
 
+ALB_CONTEXT = {
+    "elb": {"targetGroupArn": "arn:aws:elasticloadbalancing:eu-west-1:1:targetgroup/a/b"}
+}
+
+
+@pytest.mark.parametrize(
+    "context", [ALB_CONTEXT, {"domainName": "", "stage": ""}, {}, None], ids=str
+)
+def test_an_event_without_a_domain_name_is_rejected(context: dict[str, Any] | None) -> None:
+    event = proxy_event("GET", PATH, headers={"X-Forwarded-Proto": "https"})
+    event["requestContext"] = context
+    lines: list[str] = []
+    response = build(Settings(ISSUER), emit=lines.append)(event)
+    assert response["statusCode"] == 500
+    assert json.loads(response["body"])["error"] == "server_error"
+    assert "set RESOURCE" in json.loads(lines[0])["reason"]
+    known = build(Settings(ISSUER, resource="https://api.example.com"), emit=lines.append)(event)
+    assert json.loads(known["body"])["resource"] == "https://api.example.com"
+
+
+def test_the_default_stage_is_not_part_of_the_address() -> None:
+    event = proxy_event("GET", PATH)
+    event["requestContext"] |= {"domainName": DOMAIN, "stage": "$default"}
+    response = build(Settings(ISSUER), emit=lambda _: None)(event)
+    assert json.loads(response["body"])["resource"] == f"https://{DOMAIN}"
+
+
 def test_a_configured_address_comes_first() -> None:
     configured = "https://api.example.com/v1"
     assert _document(resource=f"{configured}/")["resource"] == configured

@@ -15,7 +15,7 @@ from math import floor
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from authorizer.claims import LEEWAY
@@ -270,14 +270,12 @@ def _signers(world: World, moment: float, alg: str) -> Iterator[tuple[float, Rin
                 yield moment + skew, ring.signing_key(moment + skew, alg)
 
 
-@settings(deadline=None, max_examples=60)
 @example(runs=LOST_HALF)
 @given(runs=RUNS)
 def test_no_schedule_makes_a_good_token_be_refused(runs: list[Run]) -> None:
     no_good_token_is_refused(play(runs))
 
 
-@settings(deadline=None, max_examples=40)
 @given(runs=RUNS)
 def test_the_shortest_times_that_are_allowed_are_long_enough(runs: list[Run]) -> None:
     no_good_token_is_refused(play([replace(run, environ=None) for run in runs], ShortestSettings))
@@ -324,7 +322,6 @@ def _stays_published(world: World, kid: str, until: float) -> None:
                 assert key.publish_until >= min(until, end) + SKEW or key.publish_until >= until
 
 
-@settings(deadline=None, max_examples=40)
 @given(runs=RUNS)
 def test_every_schedule_leaves_one_key_to_go_on_with_and_no_rubbish(runs: list[Run]) -> None:
     world = play(runs)

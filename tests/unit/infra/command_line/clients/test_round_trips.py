@@ -78,16 +78,14 @@ def _client(parts: tuple[dict[str, Any], dict[str, Any]]) -> dict[str, Any] | No
 CLIENTS = st.tuples(MEMBERS, PROOFS).map(_client).filter(lambda made: made is not None)
 
 
-@settings(max_examples=25, deadline=None)
 @given(st.lists(CLIENTS, max_size=4, unique_by=lambda made: made["client_id"] if made else ""))
 def test_what_is_written_as_yaml_is_read_back_the_same(documents: list[dict[str, Any]]) -> None:
     assert parse_documents(to_yaml(documents), "clients.yaml") == documents
 
 
 @settings(
-    max_examples=4,
-    deadline=None,
-    # The account is one for all examples; each begins with an empty table.
+    max_examples=settings().max_examples // 8,  # each example runs five commands
+    # All examples share one account; each starts with an empty table.
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(st.lists(CLIENTS, max_size=3, unique_by=lambda made: made["client_id"] if made else ""))

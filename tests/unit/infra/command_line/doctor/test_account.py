@@ -15,7 +15,14 @@ from infra.command_line.session import Outside, Session
 from infra.command_line.terminal.options import GlobalOptions
 from local.aws import TEMPLATE
 from local.gateway.cloudformation import load
-from tests.support.command_line import GUARDED_API, ISSUER, STACK, aws_client, physical_name
+from tests.support.command_line import (
+    CONCURRENCY,
+    GUARDED_API,
+    ISSUER,
+    STACK,
+    aws_client,
+    physical_name,
+)
 from tests.support.command_line import _session as own_session
 from tests.support.deployed_template import transformed
 from tests.support.memory_stores import ManualClock
@@ -89,7 +96,7 @@ WRONGS: dict[str, tuple[str, str, Callable[[], object]]] = {
     ),
     "another cache than the stack's": (
         "authorizer cache",
-        "decisions are reused for 3600 s, not 300 s",
+        "API Gateway caches policies for 3600 s, not 300 s",
         cache_for_longer,
     ),
     "an API without an authorizer": (
@@ -132,8 +139,27 @@ WRONGS: dict[str, tuple[str, str, Callable[[], object]]] = {
     ),
     "a log without end": (
         "log retention",
-        "logs of Authorizer are kept for ever",
+        "without retention, or deleted: AuthorizerLog",
         lambda: aws_client("logs").delete_retention_policy(logGroupName="/aws/lambda/Authorizer"),
+    ),
+    "an access log without end": (
+        "log retention",
+        "without retention, or deleted: AuthServerAccessLog",
+        lambda: (
+            aws_client("logs").put_retention_policy(
+                logGroupName="/aws/lambda/Authorizer", retentionInDays=30
+            ),
+            aws_client("logs").delete_retention_policy(
+                logGroupName="/aws/vendedlogs/apigateway/AuthServer"
+            ),
+        ),
+    ),
+    "no rotation": (
+        "alarms",
+        "RotateKeys has not succeeded for three hours",
+        lambda: aws_client("cloudwatch").set_alarm_state(
+            AlarmName=f"{STACK}-MissingRotation", StateValue="INSUFFICIENT_DATA", StateReason="test"
+        ),
     ),
     "an alarm that is on": (
         "alarms",
@@ -181,6 +207,27 @@ def test_a_stack_that_nobody_watches_is_found() -> None:
     assert troubles() == {"alarms": "nothing is watched (Watch=false)"}
 
 
+@pytest.mark.parametrize(
+    ("limit", "unreserved", "seen"),
+    [
+        (1000, 900, "1000 concurrent executions, 900 of them unreserved: 800 more can be reserved"),
+        (1000, 100, "no more can be reserved or provisioned"),
+        (10, 10, "the account has 10 concurrent executions"),
+    ],
+)
+@pytest.mark.usefixtures("account")
+def test_concurrency_that_cannot_be_reserved_is_found(
+    monkeypatch: pytest.MonkeyPatch, limit: int, unreserved: int, seen: str
+) -> None:
+    deploy_all(ISSUER, GUARDED_API)
+    monkeypatch.setitem(CONCURRENCY, "ConcurrentExecutions", limit)
+    monkeypatch.setitem(CONCURRENCY, "UnreservedConcurrentExecutions", unreserved)
+    ((_, finding),) = findings("concurrency")
+    assert seen in finding.seen
+    assert (finding.level is Level.OK) is (unreserved == 900)
+    assert unreserved == 900 or "L-B99A9384" in finding.to_do
+
+
 @pytest.mark.usefixtures("account")
 def test_a_signing_key_that_is_to_be_deleted_is_found() -> None:
     kms = aws_client("kms")
@@ -200,6 +247,7 @@ def test_the_checks_know_the_template_s_resources() -> None:
     }
     assert functions == set(checks.FUNCTIONS)
     needed = {f"{name}{kind}" for name in functions for kind in ("Role", "Log")}
+    needed |= {"AuthServerAccessLog", "GuardedApiAccessLog"}
     assert needed | {"RotateKeysSchedule", "GuardedApi", "Operations"} <= set(resources)
     operations = load(TEMPLATE.parent / "infra" / "operations.yaml")["Resources"]
     alarms = {

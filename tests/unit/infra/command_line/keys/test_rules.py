@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from functions.rotate_keys.composition import build
@@ -86,7 +86,6 @@ PAUSES = st.sampled_from(
 
 # Taken back within the minutes in which other processes may still know it, and would sign.
 @example([("rotate", 23 * HOUR + 55 * MINUTE), ("run", 31), ("1", 299)])
-@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(ACTS, PAUSES), min_size=1, max_size=25))
 def test_whatever_is_planned_in_whatever_order_no_good_token_is_refused(
     story: list[tuple[str, int]],
