@@ -3,7 +3,7 @@ PYTHON ?= python3
 export SAM_CLI_TELEMETRY = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run walkthrough storm test check lint types arrows template coverage screenshots bench costs docs reference strictness fuzz build reproducible deploy smoke remove format lock clean
+.PHONY: help run walkthrough storm test check lint types arrows template coverage screenshots bench docs reference strictness fuzz build reproducible deploy smoke remove format lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^##@ / { print "\n" substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -103,11 +103,6 @@ lock: .venv/dev.stamp ## Renew the lock files from requirements/*.in
 	  .venv/bin/uv pip compile --quiet --python-version 3.13 --python-platform aarch64-manylinux_2_28 --generate-hashes \
 	    --no-header --no-annotate -c requirements/laptop.txt --output-file $${part%.in}.txt $$part; \
 	done
-
-costs: .venv/dev.stamp ## Measure what an invocation uses, price it, write docs/cost.md and docs/scale.md
-	.venv/bin/python -m tests.benchmarks.usage
-	.venv/bin/python -m infra.costs.page
-	.venv/bin/python -m infra.scale.page
 
 reference: .venv/dev.stamp ## Write docs/reference from the code
 	@.venv/bin/python -m infra.reference

@@ -446,6 +446,16 @@ def test_without_the_sample_api_nothing_of_it_is_watched_or_shown() -> None:
     assert widgets[0] == widgets[1]
 
 
+def test_the_cost_page_bills_alarms_by_metric() -> None:
+    full, less = (
+        sum(len(alarm.series()) for alarm in operations(with_sample_api=each).alarms.values())
+        for each in (True, False)
+    )
+    page = (OPERATIONS.parents[1] / "docs" / "cost-and-limits.md").read_text(encoding="utf-8")
+    assert f"{full} metrics with the sample API; {less} without" in page
+    assert f"${full / 10:.2f}; ${less / 10:.2f}" in page
+
+
 def _first_cells(page: str, heading: str) -> set[str]:
     section = page.split(f"\n## {heading}\n")[1].split("\n## ", maxsplit=1)[0]
     return {row.split("`")[1] for row in section.splitlines() if row.startswith("| `")}

@@ -1,1 +1,0 @@
-"""What a month costs: list prices, what a call was measured to use, and the bill of both."""

@@ -1,1 +1,0 @@
-"""Where the limits lie, found by playing load against a model of Lambda, KMS and the caches."""
