@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
@@ -19,10 +20,16 @@ from functions.shared.clients.client_record import DEFAULT_TOKEN_LIFETIME
 from infra.artifacts import ARTIFACTS
 from local.addresses import Addresses
 from local.gateway.cloudformation import load
+from local.gateway.core import Gateway
+from local.gateway.messages import Request
+from local.gateway.model import Api, Route
 from local.gateway.template import Template, TemplateError
 from local.guest import GuestStack
 from local.place import LAPTOP
 from tests.support.template_lint import faults
+
+if TYPE_CHECKING:
+    from local.gateway.model import PayloadFormat
 
 pytestmark = pytest.mark.slow
 
@@ -158,5 +165,75 @@ def test_an_import_that_no_stack_exports_is_an_error() -> None:
 def test_a_guest_needs_one_api(tmp_path: Path) -> None:
     path = tmp_path / "template.yaml"
     path.write_text("Resources: {}")
-    with pytest.raises(TemplateError, match="one API can be played, and there are 0"):
+    with pytest.raises(TemplateError, match="exactly one API and has 0"):
         GuestStack(path, Addresses(), {}).api()
+
+
+# --- The example backends -----------------------------------------------------------------------
+
+
+def backend(name: str) -> Any:
+    """Return an example's module."""
+    spec = spec_from_file_location(name, EXAMPLES / "backend" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+ALLOWED = {"client_id": "acme", "scope": "customer.read", "exp": "4102444800"}
+NO_CONTEXT = [
+    {},
+    {"authorizer": None},
+    {"authorizer": {}},
+    {"authorizer": {"claims": None, "scopes": None}},
+    {"authorizer": {"principalId": "acme", "integrationLatency": 0}},
+]
+
+
+@pytest.mark.parametrize(
+    "nested", [{"authorizer": {"lambda": None}}, {"authorizer": {"lambda": {}}}]
+)
+def test_http_backend_rejects_an_empty_context(nested: dict[str, Any]) -> None:
+    event = {"requestContext": {"http": {"method": "GET"}, **nested}, "pathParameters": None}
+    assert backend("customers").handle(event, None)["statusCode"] == 401
+
+
+@pytest.mark.parametrize("context", NO_CONTEXT)
+def test_backend_rejects_requests_without_a_context(context: dict[str, Any]) -> None:
+    for event in (
+        {"httpMethod": "POST", "pathParameters": None, "requestContext": context},
+        {"requestContext": {"http": {"method": "GET"}, **context}},
+    ):
+        assert backend("customers").handle(event, None)["statusCode"] == 401
+    for key in ("$connect", "$default"):
+        event = {"requestContext": {"routeKey": key, **context}}
+        assert backend("live").handle(event, None)["statusCode"] == 401
+
+
+def test_backend_serves_requests_with_a_context() -> None:
+    rest: dict[str, Any] = {"httpMethod": "GET", "requestContext": {"authorizer": ALLOWED}}
+    http: dict[str, Any] = {
+        "requestContext": {"http": {"method": "GET"}, "authorizer": {"lambda": ALLOWED}},
+    }
+    for event in (rest, http):
+        assert backend("customers").handle(event, None)["statusCode"] == 200
+    opened = {"requestContext": {"routeKey": "$connect", "authorizer": ALLOWED}}
+    assert backend("live").handle(opened, None)["statusCode"] == 200
+
+
+@pytest.mark.parametrize("path", ["/customers", "/customers/", "//customers"])
+@pytest.mark.parametrize("payload_format", ["1.0", "2.0"])
+def test_open_route_of_an_http_api_does_not_reach_the_customers(
+    path: str, payload_format: PayloadFormat
+) -> None:
+    route = Route("GET", "/customers", "Customers", payload_format=payload_format)
+    api = Api("CustomersApi", "customersapi", "http", "$default", (route,))
+    handle = backend("customers").handle
+
+    def invoke(function: str, event: object) -> object:
+        assert function == "Customers"
+        return handle(event, None)
+
+    assert Gateway(api, invoke).handle(Request("GET", path)).status == 401

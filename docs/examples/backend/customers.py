@@ -1,7 +1,9 @@
 """A tiny API of customers: GET /customers, GET /customers/{id} and POST /customers.
 
-API Gateway has checked the token before it calls this. What the authorizer says of it stands in the
-request's context, one level deeper in payload format 2.0.
+API Gateway calls the authorizer first and puts its context into the event, one level deeper in
+payload format 2.0. An event without that context reached this function past the authorizer: by a
+route that names none, by another trigger, or by a path that API Gateway did not guard. It is
+rejected.
 """
 
 import json
@@ -12,8 +14,10 @@ CUSTOMERS = {"1": "Ada Lovelace", "2": "Grace Hopper"}
 
 def handle(event: dict[str, Any], context: object) -> dict[str, Any]:  # noqa: ARG001 - Lambda's signature
     """Answer a request of a REST API, or of an HTTP API with payload format 2.0."""
-    told = event["requestContext"]["authorizer"]
-    token = told.get("lambda", told)
+    authorizer = event["requestContext"].get("authorizer") or {}
+    token = authorizer.get("lambda", authorizer) or {}
+    if not token.get("client_id"):
+        return answer(401, {"error": "unauthorized"})
     method = event["requestContext"].get("http", {}).get("method") or event["httpMethod"]
     customer_id = (event.get("pathParameters") or {}).get("id")
     if method == "POST":

@@ -1,7 +1,8 @@
 """A WebSocket API that answers messages for as long as the token counts that opened the connection.
 
-API Gateway has checked the token before it calls this for $connect, and hands on with every message
-of the connection what the authorizer said then. It asks the authorizer no second time.
+API Gateway calls the authorizer for $connect only and puts its context into every event of the
+connection. An event without that context comes from a route that names no authorizer. It is
+rejected.
 """
 
 import json
@@ -11,7 +12,9 @@ from typing import Any
 
 def handle(event: dict[str, Any], context: object) -> dict[str, Any]:  # noqa: ARG001 - Lambda's signature
     """Answer the routes $connect and $default."""
-    token = event["requestContext"]["authorizer"]
+    token = event["requestContext"].get("authorizer") or {}
+    if not token.get("client_id"):
+        return answer(401, {"error": "unauthorized"})
     if event["requestContext"]["routeKey"] == "$connect":
         return {"statusCode": 200}
     if time.time() >= float(token["exp"]):
