@@ -25,7 +25,7 @@ from local.chalice_shell import shared_environment
 from local.environment import use_local_aws
 from local.errors import LaptopError
 from local.gateway.core import Gateway
-from local.gateway.invocation import InProcessLambda
+from local.gateway.invocation import FunctionError, InProcessLambda
 from local.gateway.template import Template, TemplateError
 from local.http_server import Server
 from local.place import LAPTOP
@@ -66,7 +66,7 @@ class GuestStack:
         """
         found = [each.logical_id for kind in _APIS for each in self.template.of_type(kind)]
         if len(found) != 1:
-            raise TemplateError(f"one API can be played, and there are {len(found)}")
+            raise TemplateError(f"the template needs exactly one API and has {len(found)}")
         return self.template.api(found[0])
 
     def shared_authorizer(self) -> Function:
@@ -114,7 +114,11 @@ def gateway(stack: GuestStack, environ: MutableMapping[str, str]) -> Gateway:
     environ.update(shared_environment(functions))
     sys.path[:0] = [folder for folder in stack.code() if folder not in sys.path]
     sandboxes = InProcessLambda(functions)
-    sandboxes.warm_up()
+    for function in functions:
+        try:
+            sandboxes.handler(function.logical_id)
+        except FunctionError as error:
+            raise TemplateError(f"{function.logical_id} cannot run: {error.message}") from error
     return Gateway(stack.api(), sandboxes)
 
 
@@ -170,7 +174,7 @@ def main(arguments: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return 1
     except (TemplateError, OSError, ClientError, BotoCoreError) as error:
-        print(f"{given.template} cannot be played: {error}", file=sys.stderr)
+        print(f"{given.template} cannot run on the laptop: {error}.", file=sys.stderr)
         return 1
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # into a file too: the log is to be followed

@@ -92,7 +92,7 @@ class InProcessLambda:
         """Import every handler; what cannot be imported is logged and fails when it is called."""
         for logical_id in self._functions:
             try:
-                self._handler(logical_id)
+                self.handler(logical_id)
             except FunctionError:
                 _log.exception("%s cannot be imported", logical_id)
 
@@ -103,7 +103,7 @@ class InProcessLambda:
 
     def __call__(self, function: str, event: object) -> object:
         """Call the handler with a copy of `event` that went through JSON, and so its result."""
-        handler = self._handler(function)
+        handler = self.handler(function)
         described = self._functions[function]
         context = LambdaContext(
             function_name=described.name,
@@ -130,7 +130,12 @@ class InProcessLambda:
             raise FunctionError("Runtime.MarshalError", str(error)) from error
         return json.loads(text)
 
-    def _handler(self, function: str) -> Callable[[object, LambdaContext], object]:
+    def handler(self, function: str) -> Callable[[object, LambdaContext], object]:
+        """The function's handler, imported at the first call.
+
+        Raises:
+            FunctionError: it cannot be imported.
+        """
         handler = self._handlers.get(function)
         if handler is None:
             path = self._functions[function].handler

@@ -164,6 +164,7 @@ class Template:
             raise TemplateError(f"{logical_id} is not a function")
         resolver = self.resolver(values)
         properties = self._function_properties(resource)
+        self._check_runnable(logical_id, properties, resolver)
         name = self._function_name(resource)
         variables = properties.get("Environment", {}).get("Variables", {})
         return Function(
@@ -184,6 +185,26 @@ class Template:
                 properties.get("MemorySize", _DEFAULT_MEMORY), f"{logical_id}.MemorySize"
             ),
         )
+
+    def _check_runnable(
+        self, logical_id: str, properties: Mapping[str, Any], resolver: Resolver
+    ) -> None:
+        """Refuse a function whose code this process cannot import."""
+        runtime = resolver.text(properties.get("Runtime", "python"), f"{logical_id}.Runtime")
+        code = properties.get("CodeUri", ".")
+        fault = None
+        if properties.get("PackageType") == "Image" or "ImageUri" in properties:
+            fault = "is a container image"
+        elif not runtime.startswith("python"):
+            fault = f"has the runtime {runtime}"
+        elif "InlineCode" in properties:
+            fault = "has its code in the template"
+        elif not isinstance(code, str) or code.startswith("s3://"):
+            fault = "has its code in S3"
+        if fault is not None:
+            raise TemplateError(
+                f"{logical_id} {fault}, and only Python functions in a local folder can run here"
+            )
 
     def api(self, logical_id: str) -> Api:
         """The API with this logical id.
@@ -235,8 +256,12 @@ class Template:
                 "DeploymentPreference",
                 "Description",
                 "EphemeralStorage",
+                "ImageConfig",
+                "ImageUri",
+                "InlineCode",
                 "KmsKeyArn",
                 "LoggingConfig",
+                "PackageType",
                 "PermissionsBoundary",
                 "Policies",
                 "ProvisionedConcurrencyConfig",

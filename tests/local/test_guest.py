@@ -174,6 +174,57 @@ def test_a_template_that_cannot_be_played_ends_with_a_sentence(
         check=False,
     )
     assert process.returncode == 1
-    assert (
-        process.stderr == f"{template} cannot be played: one API can be played, and there are 0\n"
+    assert process.stderr == (
+        f"{template} cannot run on the laptop: the template needs exactly one API and has 0.\n"
     )
+
+
+EXAMPLE = (EXAMPLES / "rest-api" / "template.yaml").read_text(encoding="utf-8")
+RUNTIME = "      Runtime: python3.13\n"
+CODE = "      CodeUri: ../backend/\n"
+NO_MODULE = "cannot be imported: No module named"
+ONLY = "and only Python functions in a local folder can run here."
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"python3.13": "nodejs24.x"}, f"Customers has the runtime nodejs24.x, {ONLY}"),
+        ({"python3.13": "java25"}, f"Customers has the runtime java25, {ONLY}"),
+        ({"python3.13": "provided.al2023"}, f"Customers has the runtime provided.al2023, {ONLY}"),
+        (
+            {RUNTIME: "      PackageType: Image\n", CODE: "      ImageUri: x.example/y:1\n"},
+            f"Customers is a container image, {ONLY}",
+        ),
+        ({CODE: "      InlineCode: pass\n"}, f"Customers has its code in the template, {ONLY}"),
+        ({"../backend/": "s3://bucket/key"}, f"Customers has its code in S3, {ONLY}"),
+        (
+            {"../backend/": "nowhere"},
+            f"Customers cannot run: customers.handle {NO_MODULE} 'customers'.",
+        ),
+        (
+            {"../backend/": str(EXAMPLES / "backend"), "customers.handle": "absent.handle"},
+            f"Customers cannot run: absent.handle {NO_MODULE} 'absent'.",
+        ),
+    ],
+)
+def test_function_that_cannot_run_is_refused_with_one_sentence(
+    laptop: Laptop, tmp_path: Path, changes: dict[str, str], sentence: str
+) -> None:
+    text = EXAMPLE
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    template = tmp_path / "template.yaml"
+    template.write_text(text, encoding="utf-8")
+    process = subprocess.run(
+        [sys.executable, "-m", "local.guest", str(template), "--port", "0"],
+        cwd=ROOT,
+        env={**os.environ, **ports(laptop)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert process.returncode == 1
+    assert process.stderr == f"{template} cannot run on the laptop: {sentence}\n"

@@ -551,7 +551,7 @@ def test_a_function_that_cannot_be_played_is_an_error(
 ) -> None:
     document = rest_document()
     document["Resources"]["F"]["Properties"]["ImageUri"] = "image"
-    with pytest.raises(TemplateError, match="F: ImageUri"):
+    with pytest.raises(TemplateError, match="F is a container image"):
         Template.read(write(document)).function("F")
 
 
