@@ -14,8 +14,9 @@ MAX_KID_LENGTH = 256
 _SEGMENTS = 3
 _ENCRYPTED_SEGMENTS = 5
 
-# Members that would move trust from our key set into the token, or change what is signed.
-# In the order in which they are reported.
+# Members that would move trust from the key set into the token, or change what is signed.
+# In the order in which they are reported. `x5t` and `x5t#S256` are hints (RFC 7515, 4.1.7, 4.1.8)
+# that Entra ID, IdentityServer and WSO2 send. They are ignored: `kid` alone chooses the key.
 _FOREIGN_MEMBERS = {
     "crit": Reason.CRIT_PRESENT,
     "b64": Reason.B64_PRESENT,
@@ -23,8 +24,6 @@ _FOREIGN_MEMBERS = {
     "jku": Reason.JKU_PRESENT,
     "x5u": Reason.X5U_PRESENT,
     "x5c": Reason.X5C_PRESENT,
-    "x5t": Reason.X5T_PRESENT,
-    "x5t#S256": Reason.X5T_PRESENT,
     "zip": Reason.ZIP_PRESENT,
     "enc": Reason.ENC_PRESENT,
     "cty": Reason.CTY_PRESENT,
@@ -37,14 +36,13 @@ class HeaderRules(NamedTuple):
     `types` holds the accepted `typ` values in lower case without `application/`; None stands for no
     `typ`. `embedded_key` is for proofs that bring their own public key (RFC 9449): `jwk` then takes
     the place of `kid`, which is left empty. `key_id_required` is off where an issuer may have one
-    key only. `ignored` holds members that pass unread: hints that other issuers send along.
+    key only.
     """
 
     algorithms: frozenset[str]
     types: frozenset[str | None]
     embedded_key: bool = False
     key_id_required: bool = True
-    ignored: frozenset[str] = frozenset()
 
 
 class UnverifiedHeader(NamedTuple):
@@ -136,7 +134,7 @@ def _parse_json(raw: bytes, part: str) -> dict[str, object]:
 
 def _refuse_foreign_members(header: Mapping[str, object], rules: HeaderRules) -> None:
     for member, reason in _FOREIGN_MEMBERS.items():
-        expected = member in rules.ignored or (member == "jwk" and rules.embedded_key)
+        expected = member == "jwk" and rules.embedded_key
         if member in header and not expected:
             raise TokenRefused(reason)
 

@@ -55,7 +55,6 @@ class Reason(StrEnum):
     JKU_PRESENT = "jku_present"
     X5U_PRESENT = "x5u_present"
     X5C_PRESENT = "x5c_present"
-    X5T_PRESENT = "x5t_present"
     B64_PRESENT = "b64_present"
     ZIP_PRESENT = "zip_present"
     ENC_PRESENT = "enc_present"

@@ -272,8 +272,15 @@ HEADER: dict[str, tuple[Callable[[], str], Reason]] = {
     "21 jku": (lambda: forge_header(jku="https://evil.example/jwks"), Reason.JKU_PRESENT),
     "22 x5u": (lambda: forge_header(x5u="https://evil.example/pem"), Reason.X5U_PRESENT),
     "23 x5c": (lambda: forge_header(x5c=["MIIB"]), Reason.X5C_PRESENT),
-    "24 x5t": (lambda: forge_header(x5t="AAAA"), Reason.X5T_PRESENT),
-    "24 x5t#S256": (lambda: forge_header(**{"x5t#S256": THUMBPRINT}), Reason.X5T_PRESENT),
+    "24 x5t without kid": (lambda: forge_header(kid=..., x5t="AAAA"), Reason.KID_MISSING),
+    "24 x5t#S256 without kid": (
+        lambda: forge_header(kid=..., **{"x5t#S256": THUMBPRINT}),
+        Reason.KID_MISSING,
+    ),
+    "24 x5t that is a kid, beside another": (
+        lambda: forge_header(kid="unknown", x5t=KID),
+        Reason.KID_UNKNOWN,
+    ),
     "25 unknown crit": (lambda: forge_header(crit=["x"], x=1), Reason.CRIT_PRESENT),
     "26 empty crit": (lambda: forge_header(crit=[]), Reason.CRIT_PRESENT),
     "27 crit alg": (lambda: forge_header(crit=["alg"]), Reason.CRIT_PRESENT),
@@ -664,6 +671,8 @@ CASES = sorted(
 CONTROLS = [
     Control("no typ", mint),
     Control("typ JWT", lambda: mint(typ="JWT")),
+    Control("x5t", lambda: forge_header(x5t="AAAA")),
+    Control("x5t#S256", lambda: forge_header(x5t=None, **{"x5t#S256": ["AAAA"]})),
     Control(
         "whitespace in the JSON", lambda: forge(payload=json.dumps(claims(), indent=2).encode())
     ),

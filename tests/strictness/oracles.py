@@ -83,6 +83,8 @@ def joserfc_objection(token: str) -> str | None:
     """Return why joserfc refuses a token, None if it accepts it."""
     registry = JWSRegistry(algorithms=["RS256"], strict_check_header=False)
     registry.max_header_length = registry.max_payload_length = 16_384
+    for hint in ("x5t", "x5t#S256"):  # ignored whatever they hold; joserfc checks their type
+        del registry.header_registry[hint]
     required = joserfc_jwt.JWTClaimsRegistry(
         # A whole second, as joserfc wants it, and not one that is already over.
         now=lambda: math.ceil(time.time()),

@@ -35,7 +35,7 @@ TITLES = dict(
             "Key set named in `jku`",
             "Certificate named in `x5u`",
             "Certificate brought in `x5c`",
-            "Certificate thumbprint in `x5t`",
+            "`x5t` or `x5t#S256` in place of `kid` (ignored if there is a `kid`)",
             "Unknown extension in `crit`",
             "Empty `crit`",
             "`crit` names a standard member",

@@ -32,14 +32,10 @@ if TYPE_CHECKING:
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 CLIENT_AUTHENTICATION_TYPE: Final = "client-authentication+jwt"
 
-FOREIGN_HINTS: Final = frozenset({"x5t", "x5t#S256"})
-"""Header members that issuers such as GitHub send along; keys are found by `kid` alone."""
-
 _ANY_HEADER = HeaderRules(
     ALGORITHMS,
     frozenset({None, "jwt", "jose", CLIENT_AUTHENTICATION_TYPE}),
     key_id_required=False,
-    ignored=FOREIGN_HINTS,
 )
 
 

@@ -19,7 +19,6 @@ from authorizer.jws import HeaderRules
 from authorizer.reasons import Reason
 from functions.shared.authentication.client_assertion import (
     CLIENT_AUTHENTICATION_TYPE,
-    FOREIGN_HINTS,
     OneTime,
     assertion_refusals,
     check_sole_audience,
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
 _HEADER: Final = HeaderRules(
     ALGORITHMS,
     frozenset({None, "jwt", "jose", CLIENT_AUTHENTICATION_TYPE}),
-    ignored=FOREIGN_HINTS,
 )
 
 
