@@ -29,7 +29,7 @@ def demo_clients(*resources: str) -> list[Client]:
     calls the country API in its turn.
     """
     return [
-        _demo_client("service-client-jwt", token_format=TokenFormat.JWT),
+        _demo_client("service-client-jwt", token_profile=TokenProfile.PLAIN),
         _demo_client("service-client-opaque", token_format=TokenFormat.OPAQUE),
         _demo_client(
             "service-client-api",

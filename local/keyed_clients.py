@@ -24,7 +24,7 @@ from functions.shared.clients.authentication_methods import (
     TLS_CLIENT_AUTH,
 )
 from functions.shared.clients.certificate_names import CertificateName, NameKind
-from functions.shared.clients.client_record import Client
+from functions.shared.clients.client_record import Client, TokenProfile
 from functions.shared.keys.signing_keys import to_pem
 from local.addresses import Addresses
 from local.certificates import CLIENT_NAME, LaptopCertificates
@@ -49,6 +49,7 @@ def keyed_clients() -> list[Client]:
             name="A demo client",
             authentication_methods=frozenset({PRIVATE_KEY_JWT}),
             assertion=AssertionRules(jwks=_public_keys(), signing_alg=_ALGORITHM),
+            token_profile=TokenProfile.PLAIN,
             scopes=scopes,
         ),
         Client(
@@ -56,6 +57,7 @@ def keyed_clients() -> list[Client]:
             name="A demo client",
             authentication_methods=frozenset({TLS_CLIENT_AUTH}),
             certificate_name=CertificateName(NameKind.SAN_DNS, CLIENT_NAME),
+            token_profile=TokenProfile.PLAIN,
             scopes=scopes,
         ),
         Client(
@@ -63,6 +65,7 @@ def keyed_clients() -> list[Client]:
             name="A demo client",
             authentication_methods=frozenset({SELF_SIGNED_TLS_CLIENT_AUTH}),
             certificate_thumbprints=frozenset({certificates.self_signed_thumbprint()}),
+            token_profile=TokenProfile.PLAIN,
             scopes=scopes,
         ),
     ]

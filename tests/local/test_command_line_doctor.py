@@ -116,6 +116,60 @@ def test_the_printed_curl_line_works_and_the_explanation_agrees(
         assert said in explained.stdout
 
 
+def test_a_client_for_an_audience_gets_tokens_that_the_audience_accepts(
+    laptop: Laptop, tmp_path: Path
+) -> None:
+    api = "https://shop.example"
+    settings = tmp_path / "variables.yaml"
+    settings.write_text(
+        f"ISSUER: {laptop.addresses.issuer}\nAUDIENCE: {api}\n"
+        'SCOPE_MAP: \'{"country.read": ["GET /country"]}\'\n'
+    )
+    options = ("--audience", api, "--scope", "country.read")
+    secret = gatehouse(laptop, "clients", "create", "shop", *options).stdout.strip()
+    got = gatehouse(
+        laptop,
+        "token",
+        "get",
+        "shop",
+        "--scope",
+        "country.read",
+        "--secret-file",
+        "-",
+        piped=secret,
+    )
+    request = ("--settings", str(settings), "--request", "GET", "/country")
+    explained = gatehouse(laptop, "token", "inspect", *request, piped=got.stdout)
+    assert explained.returncode == 0, explained.stdout + explained.stderr
+    assert gatehouse(laptop, "clients", "delete", "shop", "--yes").returncode == 0
+
+
+def test_a_revoked_token_introspects_as_inactive(laptop: Laptop, tmp_path: Path) -> None:
+    client = "service-client-jwt"
+    token = tmp_path / "token"
+    got = gatehouse(laptop, "token", "get", client, "--scope", "country.read", **secret_of(client))
+    token.write_text(got.stdout)
+    introspect = ("token", "introspect", client, str(token))
+    active = gatehouse(laptop, *introspect, **secret_of(client))
+    assert (active.returncode, json.loads(active.stdout)["active"]) == (0, True), active.stderr
+    revoke = ("token", "revoke", client, str(token))
+    assert gatehouse(laptop, *revoke, **secret_of(client)).returncode == 0
+    inactive = gatehouse(laptop, *introspect, **secret_of(client))
+    assert (inactive.returncode, json.loads(inactive.stdout)) == (1, {"active": False})
+
+
+def test_an_updated_client_gets_its_new_scope(laptop: Laptop) -> None:
+    secret = gatehouse(laptop, "clients", "create", "grows", "--scope", "country.read").stdout
+    command = ("token", "get", "grows", "--scope", "customer.read", "--secret-file", "-")
+    assert gatehouse(laptop, *command, piped=secret).returncode == 1
+    update = ("clients", "update", "grows", "--add-scope", "customer.read")
+    assert gatehouse(laptop, *update).returncode == 0
+    # A warm function may use the record that it read before for 30 seconds.
+    fresh = gatehouse(laptop, "clients", "show", "grows", "--json")
+    assert json.loads(fresh.stdout)["scopes"] == ["country.read", "customer.read"]
+    assert gatehouse(laptop, "clients", "delete", "grows", "--yes").returncode == 0
+
+
 def _other_token(laptop: Laptop) -> str:
     command = ("token", "get", "service-client-jwt", "--scope", "customer.read")
     return gatehouse(laptop, *command, **secret_of("service-client-jwt")).stdout

@@ -1,4 +1,4 @@
-"""What a clients file would change in the table: computed, shown, then applied."""
+"""Differences between wanted clients and registered ones, and how they are applied."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
+from functions.shared.clients.client_record import TokenFormat, TokenProfile
 from infra.command_line.clients.documents import from_document, to_document
 from infra.command_line.terminal.times import readable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from functions.shared.clients.client_record import Client
     from infra.command_line.clients.table import ClientTable, SeenClient
 
 
 OF_THE_STACK: Final = "authorizer"
-"""The client that the Lambda authorizer introspects with: the stack's own, in no team's file."""
+"""Client of the Lambda authorizer for introspection. The stack owns it; `--prune` skips it."""
 
 
 class Kind(StrEnum):
-    """What becomes of a client."""
+    """Kind of a change."""
 
     CREATE = "create"
     CHANGE = "change"
@@ -33,7 +34,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One client: as it is (None: not there), and as it is to be (None: not there any more)."""
+    """A client as registered (None: new) and as wanted (None: deleted)."""
 
     kind: Kind
     client_id: str
@@ -42,7 +43,7 @@ class Change:
 
     @property
     def differences(self) -> list[tuple[str, object, object]]:
-        """The fields that differ: name, as it is, as it is to be. None: it has the default."""
+        """Differing fields: name, old value, new value. None means the default."""
         before = _shown(self.seen.readable) if self.seen and self.seen.readable else {}
         after = _shown(self.wanted) if self.wanted else {}
         names = dict.fromkeys([*before, *after])
@@ -54,16 +55,16 @@ class Change:
 
     @property
     def is_drift(self) -> bool:
-        """Whether table and file say different things."""
+        """Whether the client differs from the file."""
         return self.kind is not Kind.UNCHANGED
 
     @property
     def is_written(self) -> bool:
-        """Whether applying it writes to the table."""
+        """Whether applying the change writes to the table."""
         return self.kind in {Kind.CREATE, Kind.CHANGE, Kind.DELETE}
 
     def to_json(self) -> dict[str, object]:
-        """Render it for programs."""
+        """Return the change as JSON."""
         return {
             "client_id": self.client_id,
             "change": self.kind.value,
@@ -75,10 +76,10 @@ class Change:
         }
 
     def apply(self, table: ClientTable) -> None:
-        """Write it, if the client is still as it was seen.
+        """Write the change.
 
         Raises:
-            ConflictError: it is not.
+            ConflictError: the client has changed since it was read.
         """
         if self.kind is Kind.DELETE and self.seen:
             table.delete(self.seen)
@@ -89,12 +90,12 @@ class Change:
 def plan(
     documents: Sequence[Mapping[str, Any]], registered: Iterable[SeenClient], *, prune: bool = False
 ) -> list[Change]:
-    """Return what becomes of each client of the file and of the table, by id.
+    """Return the change of each client in the file or the table, sorted by id.
 
-    The stack's own client is never deleted for want of a mention.
+    `prune` deletes clients that are not in the file, except the stack's own.
 
     Raises:
-        UsageError: a document makes no client.
+        UsageError: a document is not a valid client.
     """
     known = {seen.client_id: seen for seen in registered}
     changes = [_change(document, known.pop(document["client_id"], None)) for document in documents]
@@ -105,7 +106,7 @@ def plan(
 
 
 def compare(wanted: Client, seen: SeenClient | None) -> Change:
-    """Return what becomes of a client that is to be exactly as it is wanted."""
+    """Return the change that makes a registered client equal to the wanted one."""
     if seen is None:
         return Change(Kind.CREATE, wanted.client_id, None, wanted)
     is_same = seen.readable is not None and _shown(wanted) == _shown(seen.readable)
@@ -117,7 +118,7 @@ def _change(document: Mapping[str, Any], seen: SeenClient | None) -> Change:
 
 
 def _shown(client: Client) -> dict[str, Any]:
-    """Render a client as differences are told: secrets by when they count, never by digest."""
+    """Return a client's fields for comparison; a secret is shown by validity and a short hash."""
     secrets = [
         f"{readable(secret.not_before, otherwise='always')} to "
         f"{readable(secret.expires_at, otherwise='no end')} "
@@ -125,3 +126,22 @@ def _shown(client: Client) -> dict[str, Any]:
         for secret in client.secrets
     ]
     return {**to_document(client), **({"secrets": secrets} if secrets else {})}
+
+
+def warnings(client: Client) -> Iterator[str]:
+    """Yield warnings about a client whose tokens open nothing or are rejected."""
+    name = client.client_id
+    if not client.grant_types:
+        return
+    if not client.scopes:
+        yield (
+            f"Client {name} has no scopes, so its tokens open no route. "
+            f"Add one: gatehouse clients update {name} --add-scope SCOPE"
+        )
+    is_plain = client.token_profile is TokenProfile.PLAIN and client.token_format is TokenFormat.JWT
+    if is_plain and client.audience:
+        yield (
+            f"Client {name} has the token profile plain: the audience of its tokens is {name}, "
+            f"unless a request names a resource. {', '.join(client.audience)} rejects them. "
+            f"Change it: gatehouse clients update {name} --token-profile at+jwt"
+        )

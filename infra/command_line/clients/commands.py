@@ -9,16 +9,16 @@ import click
 
 from functions.shared.authentication.secret_use import DynamoDbSecretUses
 from functions.shared.clients.client_registry import STALE_SECONDS, WARM_SECONDS
-from infra.command_line.clients.create import create
 from infra.command_line.clients.documents import to_document, to_yaml
 from infra.command_line.clients.files import apply, diff, export, schema
 from infra.command_line.clients.importing.command import import_clients
+from infra.command_line.clients.registration import create, update
 from infra.command_line.clients.rotate_secret import rotate_secret
 from infra.command_line.clients.table import clients_of, refuse_broken
 from infra.command_line.session import Session, pass_session
 from infra.command_line.terminal.options import Group
-from infra.command_line.terminal.rows import Rows
-from infra.command_line.terminal.times import iso
+from infra.command_line.terminal.rows import TextTable, counted
+from infra.command_line.terminal.times import iso, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,7 +40,7 @@ def list_clients(session: Session) -> None:
     with session.terminal.progress("Reading the clients"):
         seen = list(clients_of(session).list())
     found = [each.readable for each in seen if each.readable]
-    columns = ("client", "name", "authentication", "tokens", "scopes", "live secrets", "state")
+    columns = ("client", "authentication", "tokens", "scopes")
     session.terminal.show(
         [
             {
@@ -50,7 +50,7 @@ def list_clients(session: Session) -> None:
             }
             for client in found
         ],
-        Rows(columns, [_row(client, _live(session, client)) for client in found]),
+        TextTable(columns, [_row(client, _live(session, client)) for client in found]),
     )
     refuse_broken(seen)
 
@@ -117,7 +117,7 @@ def delete(session: Session, client_id: str, *, yes: bool) -> None:
     session.terminal.show({"client_id": client_id, "deleted": True}, f"Client {client_id} is gone.")
 
 
-for command in (create, rotate_secret, apply, diff, export, schema, import_clients):
+for command in (create, update, rotate_secret, apply, diff, export, schema, import_clients):
     clients.add_command(command)
 
 
@@ -138,14 +138,12 @@ def _live(session: Session, client: Client) -> int:
 
 def _row(client: Client, live: int) -> Sequence[object]:
     tokens = client.token_format if client.token_format == "opaque" else client.token_profile  # noqa: S105 - a format
+    valid = counted(live, "valid secret")
     return (
-        client.client_id,
-        client.name,
-        ", ".join(sorted(client.authentication_methods)),
-        f"{tokens}, {client.token_lifetime} s" if client.grant_types else "none",
+        "\n  ".join(filter(None, (client.client_id, client.name, "disabled" * client.disabled))),
+        "\n".join((*sorted(client.authentication_methods), *([valid] if live else []))),
+        f"{tokens}\n{span(client.token_lifetime)}" if client.grant_types else "none",
         " ".join(sorted(client.scopes)),
-        live or "",
-        "disabled" if client.disabled else "",
     )
 
 
@@ -168,8 +166,8 @@ def _state(secret: StoredSecret, now: float) -> str:
     return "ended" if secret.expires_at is not None and secret.expires_at <= now else "to come"
 
 
-def _secrets_table(secrets: Sequence[dict[str, Any]]) -> Rows:
-    return Rows(
+def _secrets_table(secrets: Sequence[dict[str, Any]]) -> TextTable:
+    return TextTable(
         ("secret", "state", "from", "until", "last used on"),
         [
             (

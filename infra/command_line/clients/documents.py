@@ -9,6 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from functions.shared.clients.assertion_rules import AssertionRules
+from functions.shared.clients.authentication_methods import (
+    CLIENT_SECRET_BASIC,
+    CLIENT_SECRET_POST,
+    FEDERATED_JWT,
+    PRIVATE_KEY_JWT,
+    SELF_SIGNED_TLS_CLIENT_AUTH,
+    TLS_CLIENT_AUTH,
+)
 from functions.shared.clients.certificate_names import CertificateName, NameKind
 from functions.shared.clients.client_record import Client, TokenFormat, TokenProfile
 from functions.shared.clients.federation_rules import FederationRule
@@ -22,6 +30,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from _typeshed import DataclassInstance
+
+SECRET_METHODS: Final = frozenset({CLIENT_SECRET_BASIC, CLIENT_SECRET_POST})
+"""Authentication methods that use a client secret."""
+
+PROOF_FIELDS: Final[Mapping[str, str]] = {
+    PRIVATE_KEY_JWT: "assertion",
+    FEDERATED_JWT: "federation",
+    TLS_CLIENT_AUTH: "certificate_name",
+    SELF_SIGNED_TLS_CLIENT_AUTH: "certificate_thumbprints",
+}
+"""The field that each other authentication method needs."""
 
 _SHOWN_FAULTS: Final = 10
 # Fields whose order has no meaning, and which records keep as sets.
@@ -41,25 +60,37 @@ _TUPLES: Final = frozenset({"default_scopes", "audience"})
 
 
 def to_document(client: Client) -> dict[str, Any]:
-    """Render a client without its secrets; fields that have their default are left out."""
+    """Render a client without its secrets and without fields that have their default.
+
+    A JWT client always names its profile, because the default depends on the audience.
+    """
+    named = {"token_profile"} if client.token_format is TokenFormat.JWT else set()
     return {
         field.name: _plain(getattr(client, field.name))
         for field in fields(client)
-        if field.name != "secrets" and getattr(client, field.name) != field.default
+        if field.name != "secrets"
+        and (field.name in named or getattr(client, field.name) != field.default)
     }
 
 
 def from_document(document: Mapping[str, Any], registered: Client | None = None) -> Client:
-    """Make a client of a document that the schema admits.
+    """Build a client from a document that matches the schema.
 
-    What a file has no say in stays as it is registered: secrets, and `disabled` when left out.
+    A registered client keeps its secrets. It also keeps `disabled` and `token_profile` if the
+    document does not name them.
 
     Raises:
-        UsageError: fields do not go together.
+        UsageError: fields contradict each other.
     """
+    profile = registered.token_profile if registered else default_profile(document)
+    completed = {
+        "authentication_methods": implied_methods(document),
+        "token_profile": profile,
+        **document,
+    }
     try:
         converted: dict[str, Any] = {
-            name: _CONVERSIONS.get(name, _as_it_is)(value) for name, value in document.items()
+            name: _CONVERSIONS.get(name, _as_it_is)(value) for name, value in completed.items()
         }
         client = Client(**converted)
         if registered is None:
@@ -70,16 +101,36 @@ def from_document(document: Mapping[str, Any], registered: Client | None = None)
         raise UsageError(f"Client {document['client_id']}: {error}") from error
 
 
-def checked(document: Mapping[str, Any]) -> Client:
-    """Make a new client of a document of any kind, held to the schema first.
+def implied_methods(document: Mapping[str, Any]) -> list[str]:
+    """Return the authentication methods that a document's other fields imply.
+
+    Without keys, rules or certificates the client authenticates with a secret.
+    """
+    implied = [method for method, name in PROOF_FIELDS.items() if document.get(name)]
+    return implied or sorted(SECRET_METHODS)
+
+
+def default_profile(document: Mapping[str, Any]) -> TokenProfile:
+    """Return the profile of a new client whose document does not name one.
+
+    An at+jwt token needs an API as audience. A client without one gets plain tokens, whose
+    audience is the client.
+    """
+    has_api = document.get("audience") or document.get("allowed_resources")
+    is_opaque = document.get("token_format") == TokenFormat.OPAQUE
+    return TokenProfile.AT_JWT if has_api and not is_opaque else TokenProfile.PLAIN
+
+
+def checked(document: Mapping[str, Any], registered: Client | None = None) -> Client:
+    """Validate a document against the schema and build a client from it.
 
     Raises:
-        UsageError: it breaks the schema, or fields do not go together.
+        UsageError: the document does not match the schema, or fields contradict each other.
     """
     faults = schema_faults({"clients": [document]}, clients_file())
     if faults:
-        raise UsageError(f"This makes no client: {'; '.join(faults)}.")
-    return from_document(document)
+        raise UsageError(f"The client is not valid: {'; '.join(faults)}.")
+    return from_document(document, registered)
 
 
 def read_file(path: Path) -> list[dict[str, Any]]:

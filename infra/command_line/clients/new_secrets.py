@@ -8,10 +8,6 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from functions.shared.clients.authentication_methods import (
-    CLIENT_SECRET_BASIC,
-    CLIENT_SECRET_POST,
-)
 from functions.shared.clients.client_secrets import (
     StoredSecret,
     digest_generated,
@@ -26,9 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from infra.command_line.session import Session
-
-SECRET_METHODS: Final = frozenset({CLIENT_SECRET_BASIC, CLIENT_SECRET_POST})
-"""The ways to authenticate that take a secret."""
 
 _FILE: Final = click.Path(path_type=Path)
 

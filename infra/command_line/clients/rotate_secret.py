@@ -9,8 +9,8 @@ import click
 
 from functions.shared.clients.authentication_methods import CLIENT_SECRET_BASIC
 from functions.shared.clients.client_registry import STALE_SECONDS, WARM_SECONDS
+from infra.command_line.clients.documents import SECRET_METHODS
 from infra.command_line.clients.new_secrets import (
-    SECRET_METHODS,
     NewSecret,
     deliver,
     secret_file_option,

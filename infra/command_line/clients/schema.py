@@ -1,6 +1,6 @@
-"""The JSON schema of a clients file, written from the constants of the code that checks clients.
+"""The JSON schema of a clients file, generated from the constants of the client code.
 
-A schema says what a file looks like. What its fields mean together, `Client` checks.
+The schema describes each field. `Client` checks how fields fit together.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _TEXT: Final = {"type": "string"}
 _SCOPE: Final = {
     "type": "string",
     "title": "scope",
-    "description": "Visible ASCII without spaces, quotes and backslashes; * alone is none.",
+    "description": "visible ASCII without spaces, quotes and backslashes, and not a single *",
     "pattern": r"^(?!\*$)[\x21\x23-\x5B\x5D-\x7E]+$",
 }
 _RESOURCE: Final = {
@@ -49,17 +49,22 @@ def clients_file() -> _Schema:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Clients of Gatehouse",
-        "description": "What 'gatehouse clients apply' takes, as YAML or JSON. Holds no secrets.",
+        "description": "Input of 'gatehouse clients apply', YAML or JSON. Contains no secrets.",
         **_object({"clients": {"type": "array", "items": client()}}, required=["clients"]),
     }
 
 
 def client() -> _Schema:
-    """Return the schema of one client. Fields that are left out have their defaults."""
+    """Return the schema of one client. Absent fields have their defaults."""
     fields = {
         "client_id": {"type": "string", "pattern": r"^[\x20-\x7E]{1,128}$"},
-        "name": {**_TEXT, "default": "", "description": "For people."},
-        "authentication_methods": {**_set(_one_of(sorted(METHODS))), "minItems": 1},
+        "name": {**_TEXT, "default": "", "description": "Display name."},
+        "authentication_methods": {
+            **_set(_one_of(sorted(METHODS))),
+            "minItems": 1,
+            "description": "Default: the methods that assertion, federation, certificate_name and "
+            "certificate_thumbprints imply; without these fields the two secret methods.",
+        },
         "assertion": _assertion(),
         "federation": {"type": "array", "items": _federation_rule(), "default": []},
         "certificate_name": _certificate_name(),
@@ -68,39 +73,51 @@ def client() -> _Schema:
             "description": "x5t#S256 of the certificates of self_signed_tls_client_auth.",
         },
         "grant_types": {**_set(_one_of(GRANT_TYPES)), "default": [CLIENT_CREDENTIALS]},
-        "scopes": {**_set(_SCOPE), "description": "All that it may ask for."},
-        "default_scopes": {**_set(_SCOPE), "description": "Granted when a request names none."},
+        "scopes": {**_set(_SCOPE), "description": "Scopes that the client may request."},
+        "default_scopes": {
+            **_set(_SCOPE),
+            "description": "Scopes of a token whose request names none.",
+        },
         "token_format": _one_of(TokenFormat, TokenFormat.JWT.value),
-        "token_profile": _one_of(TokenProfile, TokenProfile.PLAIN.value),
+        "token_profile": {
+            **_one_of(TokenProfile),
+            "description": "Default for a new client: at+jwt if it names an audience or allowed "
+            "resources, otherwise plain. A registered client keeps its profile.",
+        },
         "token_lifetime": _seconds(2, LONGEST_TOKEN_LIFETIME, DEFAULT_TOKEN_LIFETIME),
-        "audience": {**_set(_TEXT), "description": "The APIs that its tokens are for."},
+        "audience": {
+            **_set(_TEXT),
+            "description": "APIs that accept the client's tokens (claim aud).",
+        },
         "resource_scopes": {
             **_set(_SCOPE),
-            "description": "As a resource server: it may introspect tokens that carry one.",
+            "description": "As a resource server: scopes whose tokens it may introspect.",
         },
         "resource_audiences": {
             **_set(_TEXT),
-            "description": "As a resource server: its names in a token's audience.",
+            "description": "As a resource server: its names in the audience of a token.",
         },
         "allowed_resources": {
             **_set(_RESOURCE),
-            "description": "Further APIs that a request may name (RFC 8707).",
+            "description": "Further APIs that a request may name in resource (RFC 8707).",
         },
         "exchange_subjects": {
             **_set(_TEXT),
-            "description": "The clients whose tokens it may exchange (RFC 8693).",
+            "description": "Clients whose tokens it may exchange (RFC 8693).",
         },
         "signing_algorithm": _one_of(SIGNING_ALGORITHMS, DEFAULT_SIGNING_ALGORITHM),
-        "dpop_bound_access_tokens": _flag("RFC 9449, 5.2."),
-        "dpop_nonce_required": _flag("Every proof carries a nonce of ours."),
-        "tls_client_certificate_bound_access_tokens": _flag("RFC 8705, 3.4."),
+        "dpop_bound_access_tokens": _flag("Require DPoP-bound tokens (RFC 9449, 5.2)."),
+        "dpop_nonce_required": _flag("Require a server nonce in each DPoP proof (RFC 9449, 8)."),
+        "tls_client_certificate_bound_access_tokens": _flag(
+            "Require certificate-bound tokens (RFC 8705, 3.4)."
+        ),
         "disabled": {
             "type": "boolean",
-            "description": "Left out, the file has no say: a client disabled in an emergency "
-            "stays disabled.",
+            "description": "If absent, the registered value stays: a client that was disabled "
+            "in an emergency stays disabled.",
         },
     }
-    return _object(fields, required=["client_id", "authentication_methods"])
+    return _object(fields, required=["client_id"])
 
 
 def _assertion() -> _Schema:
@@ -113,13 +130,13 @@ def _assertion() -> _Schema:
         "jwks_uri": {**_TEXT, "pattern": "^https?://"},
         "signing_alg": _one_of(["", *ASSERTION_ALGORITHMS], ""),
         "lifetime": _seconds(1, LONGEST_ASSERTION_LIFETIME, DEFAULT_ASSERTION_LIFETIME),
-        "accepts_token_endpoint": _flag("Admits the token endpoint's URL as aud."),
-        "requires_typ": _flag("Insists on typ client-authentication+jwt."),
+        "accepts_token_endpoint": _flag("Accept the URL of the token endpoint as aud."),
+        "requires_typ": _flag("Require typ client-authentication+jwt."),
     }
     return {
         **_object(fields),
         "oneOf": [{"required": ["jwks"]}, {"required": ["jwks_uri"]}],
-        "description": "For private_key_jwt: the keys, and what its assertions must look like.",
+        "description": "For private_key_jwt: the public keys and the rules for assertions.",
     }
 
 
@@ -130,11 +147,11 @@ def _federation_rule() -> _Schema:
         "subject": {
             "type": "string",
             "pattern": r"^[^*]",
-            "description": "A * stands for any run of characters, but not first.",
+            "description": "* matches any number of characters. It must not come first.",
         },
         "claims": {"type": "object", "default": {}},
         "max_age": _seconds(1, LONGEST_MAX_AGE, DEFAULT_MAX_AGE),
-        "one_time": _flag("Each token counts once, by its jti."),
+        "one_time": _flag("Accept each token once (claim jti)."),
     }
     return {
         **_object(fields, required=["issuer", "audience", "subject"]),

@@ -1,4 +1,4 @@
-"""What breaks a JSON schema, in words: where and what, and never the value."""
+"""Validation errors of a JSON schema as messages that name place and rule, never the value."""
 
 from __future__ import annotations
 
@@ -13,64 +13,76 @@ if TYPE_CHECKING:
 
     from jsonschema.exceptions import ValidationError
 
-    Place = Callable[[Sequence[str | int]], str]
-    """Says where a member of a document stands: ` (line 7)`, or nothing."""
+    Line = Callable[[Sequence[str | int]], str]
+    """Renders the line of a member, such as ` (line 7)`, or an empty string."""
 
 
 def schema_faults(
     document: object, schema: Mapping[str, Any], text: str | None = None
 ) -> list[str]:
-    """Return what breaks the schema; with lines where the text of the document is given."""
+    """Return the validation errors of a document, with line numbers if its text is given."""
     errors = sorted(Draft202012Validator(schema).iter_errors(document), key=lambda e: e.json_path)
 
-    def place(path: Sequence[str | int]) -> str:
+    def line(path: Sequence[str | int]) -> str:
         return "" if text is None else f" (line {line_of(text, path)})"
 
-    # A field that is lacking is an error of its own, and each names all of them.
-    return list(dict.fromkeys(_fault(error, document, place) for error in errors))
+    # jsonschema reports each missing field, and `_rule` names all of them.
+    return list(dict.fromkeys(_fault(error, document, line) for error in errors))
 
 
-def _fault(error: ValidationError, document: object, place: Place) -> str:
-    """Say where and what, without the value: somebody may have put a secret there."""
+def _fault(error: ValidationError, document: object, line: Line) -> str:
     path = list(error.absolute_path)
-    where = ".".join(str(part) for part in path) or "the file"
+    where = _joined(path)
     match path:
         case ["clients", int() as number, *rest]:
             entry = document["clients"][number]  # type: ignore[index]  # where the error is
             name = entry.get("client_id", number) if isinstance(entry, dict) else number
-            where = f"client {name}" + (f": {'.'.join(map(str, rest))}" if rest else "")
+            where = ": ".join(filter(None, (f"client {name}", _joined(rest))))
     if error.validator == "additionalProperties":
-        names = (f"{name}{place([*path, name])}" for name in _unknown(error))
-        return f"{where} has a field that is not known: {', '.join(names)}"
-    said = {
-        "required": f"lacks a field: {', '.join(_missing(error))}",
-        "enum": f"is none of {error.validator_value}",
-        "type": f"is no {error.validator_value}{_hint(error)}",
-        "oneOf": "needs exactly one of jwks and jwks_uri",
-    }.get(str(error.validator)) or _broken_rule(error)
-    return f"{where}{place(path)} {said}"
+        names = ", ".join(f"{name}{line([*path, name])}" for name in _unknown(error))
+        return f"{where or 'the file'}: unknown field {names}"
+    return f"{where or 'the file'}{line(path)} {_rule(error)}"
 
 
-def _broken_rule(error: ValidationError) -> str:
+def _joined(path: Sequence[str | int]) -> str:
+    """Render a path as a program would: `federation[0].issuer`."""
+    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return "".join(parts).removeprefix(".")
+
+
+def _rule(error: ValidationError) -> str:
+    value: Any = error.validator_value
     match error.schema:
-        case {"title": title, "description": description}:
-            return f"is no {title}: {description}"
-    return f"breaks {error.validator}: {error.validator_value}"
+        case {"type": "string", "title": title, "description": description}:
+            return f"is not a valid {title}: {description}"
+    rules = {
+        "required": f"lacks the field {', '.join(_missing(error))}",
+        "enum": f"must be one of {', '.join(map(str, value)) if isinstance(value, list) else ''}",
+        "type": f"must be of type {value}{_hint(error)}",
+        "oneOf": "needs exactly one of jwks and jwks_uri",
+        "minItems": "must not be empty",
+        "minLength": "must not be empty",
+        "maxLength": f"must have at most {value} characters",
+        "minimum": f"must be at least {value}",
+        "maximum": f"must be at most {value}",
+        "uniqueItems": "contains an entry twice",
+        "pattern": f"does not match the pattern {value}",
+    }
+    return rules.get(str(error.validator), f"violates {error.validator}: {value}")
 
 
 def _hint(error: ValidationError) -> str:
     is_number = isinstance(error.instance, int | float)
-    wants_text = error.validator_value == "string"
-    return " (a number that is meant as a text needs quotes)" if is_number and wants_text else ""
+    return " (quote it)" if is_number and error.validator_value == "string" else ""
 
 
 def _missing(error: ValidationError) -> list[str]:
     if error.validator != "required":
         return []
     wanted: list[str] = error.validator_value  # type: ignore[assignment]  # JSON Schema's own rule
-    return sorted(set(wanted) - set(error.instance))  # type: ignore[arg-type]  # an object: its schema says so
+    return sorted(set(wanted) - set(error.instance))  # type: ignore[arg-type]  # an object: see its schema
 
 
 def _unknown(error: ValidationError) -> list[str]:
-    known: dict[str, object] = error.schema["properties"]  # type: ignore[index]  # ours are objects
-    return sorted(map(str, set(error.instance) - set(known)))  # type: ignore[arg-type]  # likewise
+    known: dict[str, object] = error.schema["properties"]  # type: ignore[index]  # an object's schema
+    return sorted(map(str, set(error.instance) - set(known)))  # type: ignore[arg-type]  # an object

@@ -24,7 +24,7 @@ from infra.command_line.doctor.patient import Patient
 from infra.command_line.session import Session, pass_session
 from infra.command_line.terminal.errors import ExitCode, UsageError
 from infra.command_line.terminal.options import Command
-from infra.command_line.terminal.rows import Rows, counted, safe
+from infra.command_line.terminal.rows import TextTable, counted, safe
 from infra.command_line.terminal.times import iso
 from infra.command_line.terminal.troubles import translated
 
@@ -54,15 +54,19 @@ _FOLDED: Final = frozenset({Level.NOT_EXAMINED, Level.NOT_APPLICABLE})
 
 
 @click.command(cls=Command)
+@click.option("--all", "everything", is_flag=True, help="Show checks without a finding too.")
 @click.option("--strict", is_flag=True, help="Exit with 1 for warnings too.")
 @click.option(
-    "--report", type=click.Path(path_type=Path), help="Write the findings to a file, as JSON."
+    "--report",
+    type=click.Path(path_type=Path),
+    help="Write the results of all checks to a file, as JSON.",
 )
 @pass_session
-def doctor(session: Session, *, strict: bool, report: Path | None) -> None:
-    """Examine a deployment from end to end, and say what to do; exits with 1 for failures.
+def doctor(session: Session, *, everything: bool, strict: bool, report: Path | None) -> None:
+    """Check the deployment and warn of upcoming problems; exit with 1 for failures.
 
-    It changes nothing. What only an account can tell is not applicable to the laptop edition.
+    Shows failures and warnings with the next step, --all every check. Changes nothing. Checks of an
+    AWS account do not apply to --local.
     """
     patient = Patient(session)
     deployment = patient.deployment
@@ -80,7 +84,8 @@ def doctor(session: Session, *, strict: bool, report: Path | None) -> None:
     }
     if report is not None:
         _write(report, document)
-    session.terminal.show(document, _findings_table(found), _summary(counts))
+    shown = [each for each in found if everything or each[1].level in _COUNTED]
+    session.terminal.show(document, *([_findings_table(shown)] if shown else []), _summary(counts))
     if counts[Level.FAILURE] or (strict and counts[Level.WARNING]):
         click.get_current_context().exit(ExitCode.REFUSED)
 
@@ -112,7 +117,7 @@ def _to_document(check: Check, finding: Finding) -> dict[str, Any]:
     return {"area": check.area, "check": check.name, **asdict(finding)}
 
 
-def _findings_table(found: Sequence[tuple[Check, Finding]]) -> Rows:
+def _findings_table(found: Sequence[tuple[Check, Finding]]) -> TextTable:
     rows: list[tuple[object, ...]] = [
         (_level(finding), check.area, check.name, _told(finding))
         for check, finding in found
@@ -125,7 +130,7 @@ def _findings_table(found: Sequence[tuple[Check, Finding]]) -> Rows:
     for finding, checks in folded.items():
         said = f"{finding.seen}\n{_named(checks)}"
         rows.append((_level(finding), "", counted(len(checks), "check"), said))
-    return Rows(("", "area", "check", "finding"), rows)
+    return TextTable(("", "area", "check", "finding"), rows)
 
 
 def _level(finding: Finding) -> Text:

@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Final
 
 import click
 from rich.console import Console
+from rich.text import Text
 
 from infra.command_line.terminal.errors import CommandError, ExitCode
 from infra.command_line.terminal.rows import safe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from rich.console import RenderableType
 
-_WIDTH_OF_A_FILE: Final = 200
-"""Columns where the output is no terminal: a table in a file or a pipe is not folded early."""
+_FILE_WIDTH: Final = 80
+"""Width of a table in a file or a pipe. Other text is not folded there."""
 
 
 class Terminal:
@@ -37,7 +38,7 @@ class Terminal:
             self.write(json.dumps(payload, indent=2))
         else:
             with _written():
-                self._output.print(*map(_renderable, parts), sep="\n")
+                _print(self._output, parts)
 
     def write(self, text: str) -> None:
         """Write a line to stdout as it is: no colour, no folding."""
@@ -57,7 +58,7 @@ class Terminal:
     def note_parts(self, *parts: RenderableType) -> None:
         """Show a person, beside the result, what a question is about."""
         if not self.as_json:
-            self._notes.print(*map(_renderable, parts), sep="\n")
+            _print(self._notes, parts)
 
     def warn(self, text: str) -> None:
         """Tell whoever runs the command, program or not, on stderr."""
@@ -125,8 +126,11 @@ class UnansweredError(CommandError):
         super().__init__("Nobody answered, so nothing was changed.", "Add --yes.", ExitCode.USAGE)
 
 
-def _renderable(part: RenderableType) -> RenderableType:
-    return safe(part) if isinstance(part, str) else part
+def _print(console: Console, parts: Iterable[RenderableType]) -> None:
+    for part in parts:
+        is_text = isinstance(part, str | Text)
+        shown = safe(part) if isinstance(part, str) else part
+        console.print(shown, soft_wrap=is_text and (console.soft_wrap or _is_file(console)))
 
 
 @contextmanager
@@ -150,6 +154,10 @@ def _written() -> Iterator[None]:
 
 def _console(*, is_stderr: bool) -> Console:
     console = Console(stderr=is_stderr, highlight=False, soft_wrap=is_stderr)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = _WIDTH_OF_A_FILE
+    if _is_file(console):
+        console.width = _FILE_WIDTH
     return console
+
+
+def _is_file(console: Console) -> bool:
+    return not console.is_terminal and "COLUMNS" not in os.environ

@@ -82,8 +82,7 @@ def inspect(session: Session, /, file: Path, **given: Any) -> None:  # noqa: ANN
     copy = AuthorizerCopy(session, Guard(**{name: given[name] for name in names}))
     with session.terminal.progress("Looking up how the authorizer is set"):
         copy.settings  # noqa: B018 - which deployment, before anybody types a token
-    typed = file == STDIN and sys.stdin.isatty()
-    text = read_secret("The token", None if typed else file).strip()
+    text = read_token(file)
     method, path = given["request"] or ("GET", "/")
     call = _call(copy, text, (method.upper(), path.partition("?")[0]), given)
     with session.terminal.progress("Asking the issuer for its keys"):
@@ -91,6 +90,12 @@ def inspect(session: Session, /, file: Path, **given: Any) -> None:  # noqa: ANN
     _show(session, explanation)
     if explanation.status != HTTPStatus.OK:
         click.get_current_context().exit(ExitCode.REFUSED)
+
+
+def read_token(file: Path) -> str:
+    """Return the token in a file, from stdin, or typed at a prompt if stdin is a terminal."""
+    is_typed = file == STDIN and sys.stdin.isatty()
+    return read_secret("The token", None if is_typed else file).strip()
 
 
 def _explained(copy: AuthorizerCopy, text: str, call: Call, *, whole: bool) -> Explanation:

@@ -15,14 +15,14 @@ from functions.shared.clients.client_secrets import (
     digest_generated,
     generate_secret,
 )
+from infra.command_line.clients.documents import SECRET_METHODS
 from infra.command_line.clients.importing import cognito, hydra, spring
-from infra.command_line.clients.new_secrets import SECRET_METHODS
 from infra.command_line.clients.table import ClientTable, clients_of
 from infra.command_line.session import Session, pass_session
 from infra.command_line.terminal.confidential import write_private_file
 from infra.command_line.terminal.errors import ExitCode, UsageError
 from infra.command_line.terminal.options import Command
-from infra.command_line.terminal.rows import Rows, counted
+from infra.command_line.terminal.rows import TextTable, counted
 from infra.command_line.terminal.strict_yaml import read_text
 
 if TYPE_CHECKING:
@@ -184,4 +184,4 @@ def _report(entries: Sequence[Entry]) -> list[RenderableType]:
         (entry.draft.client_id, entry.outcome, entry.secret, "\n".join(entry.draft.lost))
         for entry in entries
     ]
-    return [Rows(("client", "outcome", "secret", "not carried over"), rows)]
+    return [TextTable(("client", "outcome", "secret", "not carried over"), rows)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from functions.shared.clients.authentication_methods import METHODS
-from functions.shared.clients.client_record import LONGEST_TOKEN_LIFETIME
+from functions.shared.clients.client_record import LONGEST_TOKEN_LIFETIME, TokenProfile
 from functions.shared.clients.client_secrets import StoredSecret, digest_imported
 from functions.shared.clients.grant_types import CLIENT_CREDENTIALS, GRANT_TYPES
 from infra.command_line.clients.documents import checked
@@ -78,7 +78,9 @@ class Draft:
         if self.refusal:
             return None
         try:
-            return checked({"client_id": self.client_id, **self.document})
+            return checked(
+                {"client_id": self.client_id, "token_profile": TokenProfile.PLAIN, **self.document}
+            )
         except UsageError as error:
             self.refusal = f"it breaks a rule here: {error.problem}"
             return None

@@ -219,7 +219,7 @@ def test_every_exit_code_is_documented() -> None:
     ("command", "code"),
     [
         (("clients", "list"), ExitCode.DONE),
-        (("clients", "diff", "drifted.yaml"), ExitCode.REFUSED),
+        (("clients", "diff", "--strict", "drifted.yaml"), ExitCode.REFUSED),
         (("clients", "create", "a"), ExitCode.REFUSED),
         (("clients", "create", "a", "--secret", "x"), ExitCode.USAGE),
         (("clients", "apply", "broken.yaml"), ExitCode.USAGE),

@@ -47,7 +47,7 @@ def test_clients_and_keys_come_back_after_a_loss(gatehouse: CommandLine, tmp_pat
     gatehouse.clock.now += 3600
     _write_ring(ring(key(2), now=NOW + 3600))  # what a new deployment starts with
 
-    restored = gatehouse("restore", file, answer="y\n")
+    restored = gatehouse("restore", file, "--keys", answer="y\n")
     assert restored.code == 0, restored.stderr
     assert [seen.item for seen in gatehouse.clients.list()] == before
     now, (lost,) = gatehouse.clock.now, old_ring.keys
@@ -63,11 +63,29 @@ def test_a_restored_key_is_published_until_its_last_token_has_expired_and_never_
     file = str(tmp_path / "backup.json")
     gatehouse("backup", file)
     _write_ring(ring(key(2), now=NOW))
-    gatehouse("restore", file, "--yes")
+    gatehouse("restore", file, "--keys", "--yes")
     (restored,) = (each for each in _ring().keys if each.kid == key(1).kid)
     assert not restored.may_sign(NOW)
     assert restored.is_published(NOW + DAY)
     assert not restored.is_published(NOW + 2 * DAY)
+
+
+def test_keys_are_restored_only_with_the_flag_and_a_warning(
+    gatehouse: CommandLine, tmp_path: Path
+) -> None:
+    file = str(tmp_path / "backup.json")
+    gatehouse("backup", file)
+    _write_ring(ring(key(2), now=NOW))
+    accepted = "tokens signed by this key will be accepted until 20"
+    dry = gatehouse("restore", file, "--dry-run")
+    assert f"? key {key(1).kid}: not restored; with --keys {accepted}" in dry.stdout
+    report = gatehouse("restore", file, "--yes", "--json").json
+    assert (report["keys"], report["keys_not_restored"]) == ([], [key(1).kid])
+    assert {each.kid for each in _ring().keys} == {key(2).kid}
+    asked = gatehouse("restore", file, "--keys", answer="n\n")
+    assert f"+ key {key(1).kid}: {accepted}" in asked.stderr
+    assert {each.kid for each in _ring().keys} == {key(2).kid}
+    assert gatehouse("restore", file, "--keys", "--yes", "--json").json["keys"] == [key(1).kid]
 
 
 def test_keys_that_no_token_needs_are_not_restored(gatehouse: CommandLine, tmp_path: Path) -> None:
@@ -81,7 +99,7 @@ def test_keys_that_no_token_needs_are_not_restored(gatehouse: CommandLine, tmp_p
     file = str(tmp_path / "backup.json")
     gatehouse("backup", file)
     _write_ring(ring(key(4), now=NOW))
-    restored = gatehouse("restore", file, "--yes", "--json").json
+    restored = gatehouse("restore", file, "--keys", "--yes", "--json").json
     assert restored["keys"] == [key(1).kid]
 
 
@@ -110,7 +128,7 @@ def test_what_was_changed_since_is_left_alone_unless_told(
     gatehouse("clients", "disable", "service-client-jwt")
     gatehouse.clients.put(client("newer"), None)
     left = gatehouse("restore", file, "--yes")
-    assert "Left alone, for they differ: 1 client" in left.stdout
+    assert "Not restored: 1 client (they differ; see --overwrite)." in left.stdout
     assert gatehouse.clients.get("service-client-jwt").client.disabled
     assert gatehouse("restore", file, "--overwrite", "--dry-run").code == 0
     assert gatehouse.clients.get("service-client-jwt").client.disabled
@@ -135,9 +153,9 @@ def test_a_ring_that_signs_nothing_is_no_place_to_restore_to(
     file = str(tmp_path / "backup.json")
     gatehouse("backup", file)
     _write_ring(KeyRing(()))
-    refused = gatehouse("restore", file, "--yes")
+    refused = gatehouse("restore", file, "--keys", "--yes")
     assert refused.code == 1
-    assert "no key that signs" in refused.stderr
+    assert "no signing key" in refused.stderr
     assert _ring() == KeyRing(())
 
 
@@ -148,7 +166,7 @@ def test_a_backup_of_another_issuer_is_restored_with_a_warning(
     gatehouse("backup", str(file))
     moved = {**json.loads(file.read_text()), "issuer": "https://elsewhere"}
     file.write_text(json.dumps(moved))
-    assert "tokens from there are not good" in gatehouse("restore", str(file), "--yes").stderr
+    assert "does not accept its tokens" in gatehouse("restore", str(file), "--yes").stderr
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def test_a_secret_that_was_not_registered_leaves_no_file(
     gatehouse("clients", "create", "billing")
     refused = gatehouse("clients", "create", "billing", "--secret-to", str(file))
     assert (refused.code, file.exists()) == (1, False)
-    assert "is there already" in refused.stderr
+    assert "already exists" in refused.stderr
 
 
 def test_keyed_clients_are_registered_by_what_they_are_checked_by(
@@ -113,7 +113,7 @@ def test_keyed_clients_are_registered_by_what_they_are_checked_by(
         (("create", "a", "--scope", 'quo"te'), "scopes"),
         (("create", "a", "--default-scope", "other"), "Default scopes must be among"),
         (("create", "a", "--jwks-uri", "ftp://x"), "jwks_uri"),
-        (("create", "a", "--jwks-uri", "https://x", "--secret-file", "-"), "takes a secret"),
+        (("create", "a", "--jwks-uri", "https://x", "--secret-file", "-"), "uses a secret"),
         (("create", "a", "--certificate-name", "phone=1"), "certificate_name"),
         (("create", "a", "--token-profile", "at+jwt"), "needs an audience"),
         (("create", "a", "--secret-file", "-"), "The client's secret is empty"),
@@ -289,7 +289,7 @@ def test_a_certificate_of_its_own_is_registered_by_thumbprint(
     assert found.certificate_thumbprints == {certificates.self_signed_thumbprint()}
     (tmp_path / "none.pem").write_text("nothing")
     refused = gatehouse("clients", "create", "b", "--certificate", str(tmp_path / "none.pem"))
-    assert (refused.code, "is no certificate in PEM" in refused.stderr) == (2, True)
+    assert (refused.code, "is not a certificate in PEM" in refused.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(

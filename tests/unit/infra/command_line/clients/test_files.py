@@ -35,6 +35,7 @@ PLAIN = {
     "name": "A service",
     "authentication_methods": ["client_secret_basic", "client_secret_post"],
     "scopes": ["country.read", "customer.read", "customer.write"],
+    "token_profile": "plain",
 }
 """What a file says of `client()`."""
 FULL = client(
@@ -98,22 +99,25 @@ def test_a_client_comes_back_from_its_document_without_its_secrets(known: Client
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"secret": "x"}, "client a has a field that is not known: secret."),
-        ({"authentication_methods": ["none"]}, "authentication_methods.0 is none of"),
-        ({"authentication_methods": []}, "authentication_methods breaks minItems"),
-        ({"token_lifetime": 86_401}, "token_lifetime breaks maximum: 86400"),
-        ({"token_lifetime": "600"}, "client a: token_lifetime is no integer."),
-        ({"name": 600}, "is no string (a number that is meant as a text needs quotes)"),
-        ({"scopes": ["a", "a"]}, "scopes breaks uniqueItems"),
-        ({"scopes": ["a b"]}, "scopes.0 is no scope: Visible ASCII without spaces"),
-        ({"scopes": ["*"]}, "scopes.0 is no scope"),
+        ({"secret": "x"}, "client a: unknown field secret."),
+        ({"authentication_methods": ["none"]}, "authentication_methods[0] must be one of"),
+        ({"authentication_methods": []}, "authentication_methods must not be empty"),
+        ({"token_lifetime": 86_401}, "token_lifetime must be at most 86400"),
+        ({"token_lifetime": "600"}, "client a: token_lifetime must be of type integer."),
+        ({"name": 600}, "name must be of type string (quote it)"),
+        ({"scopes": ["a", "a"]}, "scopes contains an entry twice"),
+        ({"scopes": ["a b"]}, "scopes[0] is not a valid scope: visible ASCII without spaces"),
+        ({"scopes": ["*"]}, "scopes[0] is not a valid scope"),
         ({"assertion": {}}, "exactly one of jwks and jwks_uri"),
         (
             {"federation": [{"issuer": "https://i"}]},
-            "makes no client: client a: federation.0 lacks a field: audience, subject.",
+            "The client is not valid: client a: federation[0] lacks the field audience, subject.",
         ),
         ({"federation": [{"issuer": "https://i", "audience": "a", "subject": "*"}]}, "subject"),
-        ({"certificate_name": {"kind": "phone", "value": "1"}}, "certificate_name.kind is none of"),
+        (
+            {"certificate_name": {"kind": "phone", "value": "1"}},
+            "certificate_name.kind must be",
+        ),
         ({"default_scopes": ["other"]}, "Default scopes must be among"),
         ({"authentication_methods": ["private_key_jwt"]}, "has nothing to be checked by"),
         ({"audience": ["a"], "token_profile": "at+jwt", "grant_types": ["password"]}, "grant_ty"),
@@ -131,21 +135,20 @@ def test_what_makes_no_client_is_refused_by_field(change: dict[str, Any], said: 
     [
         ("clients: [", "is not YAML: line 1"),
         ("clients: []\nclients: []\n", "line 2, column 1: clients is there twice"),
-        ("- a\n", "the file (line 1) is no object"),
-        ("", "the file (line 1) is no object"),
-        ("clients:\n- 1\n", "client 0 (line 2) is no object"),
-        ("clients: []\nother: 1\n", "has a field that is not known: other (line 2)"),
+        ("- a\n", "the file (line 1) must be of type object"),
+        ("", "the file (line 1) must be of type object"),
+        ("clients:\n- 1\n", "client 0 (line 2) must be of type object"),
+        ("clients: []\nother: 1\n", "the file: unknown field other (line 2)"),
         (
             "clients:\n- client_id: a\n  colour: red\n  scope: [a]\n  token_lifetime: 1\n",
             (
-                "client a has a field that is not known: colour (line 3), scope (line 4); "
-                "client a (line 2) lacks a field: authentication_methods; "
-                "client a: token_lifetime (line 5) breaks minimum: 2."
+                "client a: unknown field colour (line 3), scope (line 4); "
+                "client a: token_lifetime (line 5) must be at least 2."
             ),
         ),
         (
             '{"clients": [{"client_id": "a",\n "authentication_methods": ["none"]}]}',
-            "client a: authentication_methods.0 (line 2) is none of",
+            "client a: authentication_methods[0] (line 2) must be one of",
         ),
         ("!!python/object:os.system {}", "is not YAML"),
         ("clients: !!binary aGVsbG8=", "line 1, column 10: binary is a type that JSON does not"),
@@ -205,7 +208,7 @@ def test_an_export_and_its_table_say_the_same(gatehouse: CommandLine, tmp_path: 
         gatehouse.clients.put(each, None)
     (tmp_path / "clients.yaml").write_text(gatehouse("clients", "export").stdout)
     same = gatehouse("clients", "diff", str(tmp_path / "clients.yaml"))
-    assert (same.code, same.stdout.strip()) == (0, "Clients and file say the same.")
+    assert (same.code, same.stdout.strip()) == (0, "No differences.")
     (tmp_path / "clients.json").write_text(gatehouse("clients", "export", "--json").stdout)
     assert gatehouse("clients", "diff", str(tmp_path / "clients.json"), "--json").json == {
         "changes": []
@@ -229,6 +232,7 @@ def test_drift_is_shown_field_by_field_and_is_exit_code_1(
         "+ new  (create)",
         "    client_id: new",
         '    authentication_methods: ["client_secret_basic"]',
+        "    token_profile: plain",
         "~ service-client-jwt  (change)",
         "    scopes: -customer.read -customer.write +x",
         "    token_lifetime: (the default) → 600",
@@ -342,7 +346,7 @@ def test_a_conflict_while_the_question_was_open_is_exit_code_5_and_the_rest_is_w
     )
     applied = gatehouse("clients", "apply", file, answer=answer)
     assert applied.code == 5
-    assert "they were left alone: other." in applied.stderr
+    assert "therefore not written: other." in applied.stderr
     assert "Run the command again." in applied.stderr
     names = {seen.client.client_id: seen.client.name for seen in gatehouse.clients.list()}
     assert names == {"other": "Theirs", "service-client-jwt": "Ours"}
@@ -360,3 +364,84 @@ def test_only_a_secret_that_changed_meanwhile_is_a_conflict_too(gatehouse: Comma
 
 def test_the_schema_is_printed_for_editors(gatehouse: CommandLine) -> None:
     assert json.loads(gatehouse("clients", "schema").stdout) == SCHEMA
+
+
+def test_diff_ignores_clients_outside_the_file_unless_strict(
+    gatehouse: CommandLine, tmp_path: Path
+) -> None:
+    gatehouse.clients.put(client(), None)
+    gatehouse.clients.put(client("extra"), None)
+    file = written(tmp_path, PLAIN)
+    shown = gatehouse("clients", "diff", file)
+    assert (shown.code, shown.stdout.strip()) == (0, "? extra  (not in the file)")
+    assert gatehouse("clients", "diff", file, "--strict").code == 1
+
+
+def test_diff_and_apply_can_be_limited_to_clients(gatehouse: CommandLine, tmp_path: Path) -> None:
+    gatehouse.clients.put(client(), None)
+    gatehouse.clients.put(client("extra"), None)
+    changed = {**PLAIN, "name": "New"}
+    file = written(tmp_path, changed, {**changed, "client_id": "other"})
+    limited = gatehouse("clients", "diff", file, "--client", "extra", "--json")
+    assert (limited.code, [each["client_id"] for each in limited.json["changes"]]) == (
+        0,
+        ["extra"],
+    )
+    assert gatehouse("clients", "diff", file, "--client", "other").code == 1
+    assert gatehouse("clients", "apply", file, "--client", "other", "--yes").code == 0
+    assert gatehouse.clients.find("other") is not None
+    assert gatehouse.clients.get("service-client-jwt").client == client()
+    unknown = gatehouse("clients", "diff", file, "--client", "typo")
+    assert (unknown.code, "has client typo" in unknown.stderr) == (3, True)
+
+
+def test_a_file_may_omit_the_methods_that_create_implies(
+    gatehouse: CommandLine, tmp_path: Path
+) -> None:
+    documents: list[dict[str, Any]] = [
+        {"client_id": "keys", "assertion": {"jwks_uri": "https://client.example/jwks"}},
+        {"client_id": "name", "certificate_name": {"kind": "san_dns", "value": "a.example"}},
+        {"client_id": "own", "certificate_thumbprints": ["t" * 43]},
+        {
+            "client_id": "workload",
+            "federation": [{"issuer": "https://i", "audience": "a", "subject": "s"}],
+        },
+        {"client_id": "secret"},
+    ]
+    file = written(tmp_path, *documents)
+    assert gatehouse("clients", "apply", file, "--yes").code == 0
+    methods = {
+        seen.client_id: set(seen.client.authentication_methods) for seen in gatehouse.clients.list()
+    }
+    assert methods == {
+        "keys": {"private_key_jwt"},
+        "name": {"tls_client_auth"},
+        "own": {"self_signed_tls_client_auth"},
+        "workload": {"federated_jwt"},
+        "secret": {"client_secret_basic", "client_secret_post"},
+    }
+    assert gatehouse("clients", "diff", file).code == 0
+
+
+def test_a_new_client_of_a_file_gets_at_jwt_for_its_audience(
+    gatehouse: CommandLine, tmp_path: Path
+) -> None:
+    gatehouse.clients.put(client("registered", audience=("https://api",)), None)
+    entry = {"audience": ["https://api"], "scopes": ["country.read"]}
+    file = written(
+        tmp_path,
+        {"client_id": "new", **entry},
+        {"client_id": "opaque", "token_format": "opaque", **entry},
+        {"client_id": "registered", **entry},
+    )
+    applied = gatehouse("clients", "apply", file, "--yes")
+    profiles = {seen.client_id: seen.client.token_profile for seen in gatehouse.clients.list()}
+    assert profiles == {"new": "at+jwt", "opaque": "plain", "registered": "plain"}
+    assert "https://api rejects them" in applied.stderr
+    assert "update registered --token-profile at+jwt" in applied.stderr
+
+
+def test_an_apply_without_changes_says_so(gatehouse: CommandLine, tmp_path: Path) -> None:
+    gatehouse.clients.put(client(), None)
+    applied = gatehouse("clients", "apply", written(tmp_path, PLAIN))
+    assert (applied.code, applied.stdout.strip()) == (0, "No changes.")

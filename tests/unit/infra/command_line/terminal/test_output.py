@@ -12,57 +12,42 @@ import pytest
 from infra.command_line.terminal.errors import CommandError, ExitCode
 from infra.command_line.terminal.marks import write_in_any_encoding
 from infra.command_line.terminal.output import Terminal
-from infra.command_line.terminal.rows import Rows
+from local.demo_clients import authorizer_client, demo_clients
+from local.keyed_clients import keyed_clients
 from tests.support.server import client
 
 if TYPE_CHECKING:
     from tests.support.command_line import CommandLine
 
-ROWS = [("billing", "client_secret_basic, client_secret_post", None), ("by-key", "none", "live")]
 
-
-def shown(width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("COLUMNS", str(width))
-    Terminal(as_json=False).show(None, Rows(("client", "authentication", "state"), ROWS))
-    lines = capsys.readouterr().out.splitlines()
-    assert max(map(len, lines)) <= width
-    return "\n".join(line.rstrip() for line in lines).strip("\n")
-
-
-@pytest.mark.parametrize("width", [20, 39, 40, 60, 80, 200])
-def test_no_width_breaks_a_word(
-    width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_the_demo_clients_fit_eighty_columns_unfolded(
+    gatehouse: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = shown(width, capsys, monkeypatch)
-    # Narrower than a name and its longest word nothing can be kept whole.
-    expected = {"client_secret_basic,", "client_secret_post"} if width >= 40 else {"billing"}
-    assert expected <= set(said.split())
-
-
-def test_a_narrow_terminal_gets_row_by_row(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert shown(40, capsys, monkeypatch).splitlines() == [
-        "billing",
-        "  authentication  client_secret_basic,",
-        "                  client_secret_post",
-        "by-key",
-        "  authentication  none",
-        "  state           live",
-    ]
+    for each in (*demo_clients(), *keyed_clients(), authorizer_client("x")):
+        gatehouse.clients.put(each, None)
+    for columns in (None, "80"):
+        if columns:
+            monkeypatch.setenv("COLUMNS", columns)
+        lines = gatehouse("clients", "list").stdout.splitlines()
+        assert max(map(len, lines)) <= 80
+        words = {word for line in lines for word in line.split()}
+        for seen in gatehouse.clients.list():
+            named = {seen.client_id, *seen.client.authentication_methods, *seen.client.scopes}
+            assert named <= words
 
 
 @pytest.mark.parametrize(
-    "command", [("clients", "list"), ("keys", "list"), ("clients", "show", "a")]
+    "command",
+    [("clients", "list"), ("keys", "list"), ("clients", "show", "a"), ("doctor", "--all")],
 )
-def test_forty_columns_are_enough(
-    gatehouse: CommandLine, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("width", [40, 80])
+def test_output_fits_the_terminal(
+    gatehouse: CommandLine, command: tuple[str, ...], width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("COLUMNS", str(width))
     gatehouse.clients.put(client("a"), None)
     lines = gatehouse(*command).stdout.splitlines()
-    # A key's id has 43 letters, and is folded nowhere else than at the edge.
-    assert max(len(line.rstrip()) for line in lines) <= 40
+    assert max(len(line.rstrip()) for line in lines) <= width
 
 
 def test_what_an_encoding_lacks_is_written_with_what_it_has(

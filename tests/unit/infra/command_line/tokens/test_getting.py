@@ -67,7 +67,7 @@ def test_a_secret_comes_in_by_stdin_and_goes_out_in_a_header(
 ) -> None:
     got = gatehouse("token", "get", "billing /1", "--secret-file", "-", answer="s&cret\n")
     assert (got.code, got.stdout) == (0, "the-token\n")
-    assert "A Bearer token that expires in 1 min, with scope a b." in got.stderr
+    assert "Bearer token, expires in 1 min, scope a b." in got.stderr
     (asked,) = server.asked
     assert asked.headers["Authorization"] == BASIC
     assert form(asked) == {"grant_type": "client_credentials"}
@@ -229,12 +229,12 @@ def test_a_curl_line_names_a_file_and_never_the_token(
         (Said(401, '{"error":"invalid_client","error_description":"No."}'), 1, "enabled"),
         (Said(400, '{"error":"invalid_scope"}'), 1, "gatehouse clients show"),
         (Said(503, '{"error":"temporarily_unavailable"}'), 4, "log line"),
-        (Said(302, "", {"Location": "https://elsewhere.example"}), 1, "answers 302"),
-        (Said(200, "<html>"), 4, "no token in it"),
-        (Said(200, "[" * 100_000), 4, "no token in it"),
-        (Said(200, '{"access_token":["a"]}'), 4, "no token in it"),
-        (Said(200, '{"access_token":"a\\u001b]0;owned\\u0007"}'), 4, "no token in it"),
-        (Said(200, '{"access_token":"a\\nX-Another: header"}'), 4, "no token in it"),
+        (Said(302, "", {"Location": "https://elsewhere.example"}), 1, "returned 302"),
+        (Said(200, "<html>"), 4, "is not an OAuth response"),
+        (Said(200, "[" * 100_000), 4, "is not an OAuth response"),
+        (Said(200, '{"access_token":["a"]}'), 4, "is not an OAuth response"),
+        (Said(200, '{"access_token":"a\\u001b]0;owned\\u0007"}'), 4, "is not an OAuth response"),
+        (Said(200, '{"access_token":"a\\nX-Another: header"}'), 4, "is not an OAuth response"),
     ],
     ids=["client", "scope", "trouble", "redirect", "HTML", "depth", "list", "escape", "header"],
 )
@@ -292,8 +292,8 @@ def test_what_makes_no_sense_is_said_before_anything_is_sent(
         (("--method", "private_key_jwt"), "private_key_jwt needs --key"),
         (("--method", "federated_jwt"), "federated_jwt needs --assertion-file"),
         (("--method", "tls_client_auth"), "tls_client_auth needs --certificate"),
-        (("--headers", "--curl", "file"), "ways of one thing"),
-        (("--headers", "--json"), '"--headers, --curl and --json are ways of one thing."'),
+        (("--headers", "--curl", "file"), "exclude each other"),
+        (("--headers", "--json"), '"--headers, --curl and --json exclude each other."'),
         (("--key", str(locked)), "has a password"),
         (("--key", str(public)), "a public key only"),
         (("--key", str(odd)), "not for any algorithm of ours"),
