@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from functions.shared.authentication.client_authentication import ClientAuthentication
     from functions.shared.clients.client_record import Client
     from functions.shared.runtime.clock import Clock
-    from functions.shared.tokens.known_tokens import KnownTokens
+    from functions.shared.tokens.known_tokens import KnownToken, KnownTokens
     from functions.shared.web.audit_log import AuditEntry
     from functions.shared.web.form import Form
     from functions.shared.web.proxy_request import ProxyRequest
@@ -46,18 +46,29 @@ class TokenIntrospection:
             OAuthError: the caller is not authenticated, or `token` is missing.
         """
         form = read_form(request)
+        since = self.clock()
         caller = self.authentication.authenticate(request, form, entry)
-        members = self._members(form, caller, entry)
+        members = self._members(form, caller, since, entry)
         if wants_signed_answer(request):
             entry.note(signed=True)
             return self.signer.answer(members, caller.client_id, self.clock())
         return json_response(_OK, members, NO_STORE)
 
-    def _members(self, form: Form, caller: Client, entry: AuditEntry) -> Mapping[str, Any]:
+    def _members(
+        self, form: Form, caller: Client, since: float, entry: AuditEntry
+    ) -> Mapping[str, Any]:
         token = self.tokens.find(form.require("token"), self.clock())
-        visible = visible_part(token, caller) if token else None
+        visible = self._visible_part(token, caller, since) if token else None
         if visible is None:
             entry.note(active=False)
             return _INACTIVE
         entry.note(active=True, token_client_id=visible.client_id, scopes=visible.scopes)
         return to_members(visible)
+
+    def _visible_part(self, token: KnownToken, caller: Client, since: float) -> KnownToken | None:
+        """Return what the caller may see, by its record as it is now if an older one hides all."""
+        visible = visible_part(token, caller)
+        if visible:
+            return visible
+        changed = self.authentication.changed_since(caller, since)
+        return visible_part(token, changed) if changed else None

@@ -9,6 +9,12 @@ from functions.issue_token.claims import validity
 from functions.issue_token.grants import TokenRequest
 from functions.shared.tokens.confirmations import token_type
 from functions.shared.web.form import read_form
+from functions.shared.web.oauth_errors import (
+    InvalidRequestError,
+    InvalidScopeError,
+    InvalidTargetError,
+    UnauthorizedClientError,
+)
 from functions.shared.web.responses import NO_STORE, ProxyResponse, json_response
 
 if TYPE_CHECKING:
@@ -17,17 +23,25 @@ if TYPE_CHECKING:
     from functions.issue_token.claims import Validity
     from functions.issue_token.grants import Grant, GrantDecisions
     from functions.issue_token.minting import Mint, MintedToken
-    from functions.issue_token.possession import PossessionProofs
+    from functions.issue_token.possession import Possession, PossessionProofs
     from functions.shared.authentication.client_authentication import ClientAuthentication
-    from functions.shared.clients.client_record import TokenFormat
+    from functions.shared.clients.client_record import Client, TokenFormat
     from functions.shared.runtime.clock import Clock
     from functions.shared.web.audit_log import AuditEntry
+    from functions.shared.web.form import Form
     from functions.shared.web.proxy_request import ProxyRequest
 
 REPEATABLE: Final = frozenset({"resource", "audience"})
 """Parameters that may be sent more than once. RFC 8707, 2; RFC 8693, 2.1."""
 
 _OK: Final = 200
+_REFUSALS_BY_RECORD: Final = (
+    InvalidRequestError,
+    InvalidScopeError,
+    InvalidTargetError,
+    UnauthorizedClientError,
+)
+"""Refusals that can depend on the client's record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +57,17 @@ class TokenIssuance:
     def __call__(self, request: ProxyRequest, entry: AuditEntry) -> ProxyResponse:
         """Answer one token request; raises OAuthError for every refusal."""
         form = read_form(request, repeatable=REPEATABLE)
+        since = self.clock()
         client = self.authentication.authenticate(request, form, entry)
         now = self.clock()
-        possession = self.proofs.check(request, client, now)
-        grant = self.grants.decide(TokenRequest(client, form, now, possession.confirmation))
+        try:
+            possession, grant = self._decide(request, form, client, now)
+        except _REFUSALS_BY_RECORD:
+            changed = self.authentication.changed_since(client, since)
+            if changed is None:
+                raise
+            client = changed
+            possession, grant = self._decide(request, form, client, now)
         self.proofs.use(possession, now)
         times = validity(now, client.token_lifetime, grant.not_after)
         token = self.mints[client.token_format].mint(grant, times)
@@ -62,6 +83,14 @@ class TokenIssuance:
             actor=grant.actor,
         )
         return _answer(token, grant, times, {**NO_STORE, **possession.headers})
+
+    def _decide(
+        self, request: ProxyRequest, form: Form, client: Client, now: float
+    ) -> tuple[Possession, Grant]:
+        possession = self.proofs.check(request, client, now)
+        return possession, self.grants.decide(
+            TokenRequest(client, form, now, possession.confirmation)
+        )
 
 
 def _answer(

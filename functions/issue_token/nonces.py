@@ -46,17 +46,29 @@ class DpopNonces:
         return _nonce(self._keys.get(self._secret), int(now // _MINUTE))
 
     def accepts(self, nonce: str, now: float) -> bool:
-        """Whether a nonce was offered lately, or will be next: clocks differ by a little."""
-        key, minute = self._keys.get(self._secret), int(now // _MINUTE)
-        return any(
-            hmac.compare_digest(nonce, _nonce(key, offered))
-            for offered in range(minute - MINUTES + 1, minute + 2)
+        """Return whether a nonce was offered lately, or will be next: clocks differ by a little.
+
+        A nonce that is not recent by the cached secret is checked by the secret as it is now.
+
+        Raises:
+            OAuthError: the secret cannot be read.
+        """
+        return _is_recent(nonce, self._keys.get(self._secret), now) or _is_recent(
+            nonce, self._keys.get_again(self._secret, now), now
         )
 
 
 def _nonce(key: bytes, minute: int) -> str:
     digest = hmac.digest(key, f"dpop-nonce {minute}".encode(), "sha256")
     return urlsafe_b64encode(digest[:_NONCE_BYTES]).decode()
+
+
+def _is_recent(nonce: str, key: bytes, now: float) -> bool:
+    minute = int(now // _MINUTE)
+    return any(
+        hmac.compare_digest(nonce, _nonce(key, offered))
+        for offered in range(minute - MINUTES + 1, minute + 2)
+    )
 
 
 def _key(secret: str | None) -> bytes:

@@ -27,6 +27,9 @@ class MemoryClients:
         self.lookups.append(client_id)
         return self._clients.get(client_id) if is_client_id(client_id) else None
 
+    def find_again(self, client_id: str, since: float) -> Client | None:
+        return self._clients.get(client_id)
+
     def put(self, client: Client) -> None:
         self._clients[client.client_id] = client
 

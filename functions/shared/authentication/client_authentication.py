@@ -16,6 +16,7 @@ from functions.shared.web.oauth_errors import (
     InvalidClientError,
     InvalidRequestError,
     OAuthError,
+    TemporarilyUnavailableError,
     TooManyFailuresError,
 )
 
@@ -32,6 +33,13 @@ if TYPE_CHECKING:
     from functions.shared.web.proxy_request import ProxyRequest
 
 CREDENTIAL_PARAMETERS: Final = frozenset({"client_id", "client_secret", "client_assertion"})
+
+
+class OutdatedRecordError(TemporarilyUnavailableError):
+    """Raised when a cached record rejects a proof, and it cannot be read again just now.
+
+    It counts as a failure, because guesses would otherwise have no limit in the meantime.
+    """
 
 
 class AuthenticationMethod(Protocol):
@@ -81,7 +89,7 @@ class ClientAuthentication:
             InvalidClientError: no credentials or an unknown method; or, indistinguishably and after
                 the same work: unknown client, disabled client, method not allowed, wrong proof.
             TooManyFailuresError: likewise, but too often; or whatever it sends, just after that.
-            TemporarilyUnavailableError: what the proof is checked with cannot be had just now.
+            TemporarilyUnavailableError: what the proof is checked with cannot be read just now.
         """
         now = self.clock()
         presented = self._presented(request, form)
@@ -89,20 +97,49 @@ class ClientAuthentication:
         entry.claim_client(client_id)
         if self.throttle:
             self.throttle.check(client_id, request.source_ip, now)
-        client = self.registry.find(client_id)
-        if client is not None:
-            entry.recognize_client(client.client_id)
-        method, claimed = _meant(presented, client)
-        entry.note(authentication_method=method.name)
         try:
-            authenticated = _verify(method, claimed, client, now)
+            authenticated = self._authenticated(presented, client_id, now, entry)
         except UsedProofError:
             raise
-        except InvalidClientError:
+        except (InvalidClientError, OutdatedRecordError):
             self._count_failure(client_id, request.source_ip, now, entry)
             raise
         entry.verify_client(authenticated.client_id)
         return authenticated
+
+    def changed_since(self, client: Client, since: float) -> Client | None:
+        """Return an authenticated client's record, if it has changed and the client is enabled.
+
+        A refusal that depends on the record is decided again by it. `since` is the request's start.
+
+        Raises:
+            TemporarilyUnavailableError: the record cannot be read just now.
+        """
+        current = self.registry.find_again(client.client_id, since)
+        return None if current is None or current.disabled or current == client else current
+
+    def _authenticated(
+        self, presented: Sequence[_Presented], client_id: str, now: float, entry: AuditEntry
+    ) -> Client:
+        """Return the client. Its record is read again before an older one makes us reject.
+
+        Raises:
+            InvalidClientError: the proof is rejected by the record as it is now.
+            OutdatedRecordError: it is rejected by an older record.
+        """
+        client = self.registry.find(client_id)
+        try:
+            return _verify(presented, client, now, entry)
+        except UsedProofError:
+            raise
+        except InvalidClientError:
+            try:
+                current = self.registry.find_again(client_id, now)
+            except TemporarilyUnavailableError as error:
+                raise OutdatedRecordError(reason=error.reason) from error.__cause__
+            if current == client:
+                raise
+        return _verify(presented, current, now, entry)
 
     def _presented(self, request: ProxyRequest, form: Form) -> list[_Presented]:
         if not CREDENTIAL_PARAMETERS.isdisjoint(request.query):
@@ -127,12 +164,18 @@ class ClientAuthentication:
             return
         try:
             self.throttle.count_failure(client_id, source_ip, now)
-        except TooManyFailuresError:
+        except TooManyFailuresError as refusal:
+            if isinstance(refusal.__cause__, OAuthError):
+                _note_uncounted(entry, refusal.__cause__)
             raise
-        except OAuthError as trouble:
+        except OAuthError as error:
             # The secret is wrong whether or not it could be counted.
-            entry.note(not_counted=trouble.reason)
-            entry.count(UNCOUNTED_FAILURES)
+            _note_uncounted(entry, error)
+
+
+def _note_uncounted(entry: AuditEntry, error: OAuthError) -> None:
+    entry.note(not_counted=error.reason)
+    entry.count(UNCOUNTED_FAILURES)
 
 
 def _meant(presented: Sequence[_Presented], client: Client | None) -> _Presented:
@@ -144,8 +187,12 @@ def _meant(presented: Sequence[_Presented], client: Client | None) -> _Presented
 
 
 def _verify(
-    method: AuthenticationMethod, claimed: Claimed, client: Client | None, now: float
+    presented: Sequence[_Presented], client: Client | None, now: float, entry: AuditEntry
 ) -> Client:
+    if client is not None:
+        entry.recognize_client(client.client_id)
+    method, claimed = _meant(presented, client)
+    entry.note(authentication_method=method.name)
     obstacle = _obstacle(client, method)
     # A client that may not come in is verified like one that does not exist.
     admissible = None if obstacle else client

@@ -7,6 +7,10 @@ source, and to nobody else. Clients that do not exist are counted like those tha
 Nothing is read or written for a request that succeeds. Who is refused is known from the answers of
 the counters, so a process learns of a full one with its own next failure: an attacker gains one
 guess per warm process.
+
+The source is judged first, so that no other counter can excuse it. A counter that is throttled or
+cannot be reached is over its limit: an attacker could otherwise guess without a limit by keeping
+the table busy.
 """
 
 from __future__ import annotations
@@ -18,10 +22,11 @@ from typing import TYPE_CHECKING, Final
 
 from authorizer.recent import Recent
 from authorizer.state_entry import entry
-from functions.shared.web.oauth_errors import TooManyFailuresError
+from functions.shared.web.oauth_errors import TemporarilyUnavailableError, TooManyFailuresError
 
 if TYPE_CHECKING:
     from functions.shared.runtime.counters import Counters
+    from functions.shared.web.oauth_errors import OAuthError
 
 _BY_SOURCE: Final = "failures-by-source"
 _BY_CLIENT: Final = "failures-by-client"
@@ -62,25 +67,38 @@ class FailureThrottle:
         if not len(self._refused):  # nobody: spare the digest, for this is asked of every request
             return
         until = self._refused.get(entry(_BY_SOURCE, client_id, _site(source_ip)))
-        if until is not None and now < until:
+        # No window ends later than that: the clock was set back, and must not prolong a refusal.
+        if until is not None and 0 < until - now <= self._limits.window:
             raise TooManyFailuresError(ceil(until - now))
 
     def count_failure(self, client_id: str, source_ip: str, now: float) -> None:
         """Count one failure.
 
         Raises:
-            TooManyFailuresError: it was one too many.
-            OAuthError: it could not be counted.
+            TooManyFailuresError: it was one too many. Its cause is the error of a counter that
+                could not be asked.
+            OAuthError: it was not one too many, but it could not be counted everywhere.
         """
         limits, site = self._limits, _site(source_ip)
         until = (int(now) // limits.window + 1) * limits.window
-        by_source = self._increment(until, _BY_SOURCE, client_id, site)
-        by_client = self._increment(until, _BY_CLIENT, client_id)
+        uncounted: OAuthError | None = None
+        by_client = 0
+        try:
+            by_source = self._increment(until, _BY_SOURCE, client_id, site)
+        except TemporarilyUnavailableError as error:
+            by_source, uncounted = limits.per_source + 1, error
+        if by_source <= limits.per_source:
+            try:
+                by_client = self._increment(until, _BY_CLIENT, client_id)
+            except TemporarilyUnavailableError as error:
+                by_client, uncounted = limits.per_client + 1, error
         allowed = limits.per_source if by_client <= limits.per_client else 1
         if by_source >= allowed:
             self._refused.put(entry(_BY_SOURCE, client_id, site), until)
         if by_source > allowed:
-            raise TooManyFailuresError(ceil(until - now))
+            raise TooManyFailuresError(ceil(until - now)) from uncounted
+        if uncounted:
+            raise uncounted
 
     def _increment(self, until: int, kind: str, *parts: str) -> int:
         return self._counters.increment(entry(kind, *parts, str(until)), until)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from authorizer.recent import Recent
@@ -9,6 +10,7 @@ from functions.shared.clients.client_record import Client, from_item, is_client_
 from functions.shared.runtime.aws_clients import aws_errors
 from functions.shared.runtime.records import UnreadableRecordError
 from functions.shared.runtime.warm_cache import WarmCache
+from functions.shared.web.oauth_errors import TemporarilyUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,12 +25,22 @@ STALE_SECONDS: Final = 120
 
 MAX_WARM_CLIENTS: Final = 1024
 
+RELOADS_A_SECOND: Final = 10
+"""How many known clients, and how many unknown ids, a process reads again because of rejections."""
+
 
 class ClientRegistry(Protocol):
     """Finds clients by id."""
 
     def find(self, client_id: str) -> Client | None:
         """Return the client, disabled or not, or None."""
+
+    def find_again(self, client_id: str, since: float) -> Client | None:
+        """Return the client as it was at `since` or later, or at most a second before that.
+
+        Raises:
+            TemporarilyUnavailableError: only an older record is cached, and it cannot be read now.
+        """
 
 
 class DynamoDbClients:
@@ -53,6 +65,10 @@ class DynamoDbClients:
         item = answer.get("Item")
         return _named(client_id, item) if item else None
 
+    def find_again(self, client_id: str, since: float) -> Client | None:  # noqa: ARG002 - nothing is cached
+        """Return the client or None."""
+        return self.find(client_id)
+
     def put(self, client: Client) -> None:
         """Keep a client, in place of the one with the same id."""
         with aws_errors():
@@ -76,6 +92,10 @@ class WarmClients:
 
     Unknown ids are kept apart: a flood of them, which costs its sender next to nothing, pushes out
     other unknown ids and never a client.
+
+    A record that makes a process reject is read again first: at most once a second for each client,
+    at most ten times a second for all known clients, and as often for all unknown ids. So guesses
+    cannot be turned into reads.
     """
 
     def __init__(self, registry: ClientRegistry, clock: Clock) -> None:
@@ -89,6 +109,9 @@ class WarmClients:
             max_entries=MAX_WARM_CLIENTS,
         )
         self._unknown: Recent[str, float] = Recent(MAX_WARM_CLIENTS)
+        # Apart, so that a flood of unknown ids does not use up what rotated secrets need.
+        self._known_reloads = _Allowance(clock)
+        self._unknown_reloads = _Allowance(clock)
 
     def find(self, client_id: str) -> Client | None:
         """Return the client or None, perhaps as it was 30 seconds ago, or 2 minutes (see above)."""
@@ -102,16 +125,58 @@ class WarmClients:
         except _UnknownClientError:
             return None
 
+    def find_again(self, client_id: str, since: float) -> Client | None:
+        """Return the client or None, read again unless it was read after `since`."""
+        unknown_at = self._unknown.get(client_id)
+        is_current = unknown_at is not None and since <= unknown_at <= self._clock()
+        if is_current or not is_client_id(client_id):
+            return None
+        try:
+            return self._clients.get_again(client_id, since, partial(self._permit, client_id))
+        except _UnknownClientError:
+            return None
+
+    def _permit(self, client_id: str) -> None:
+        """Count a reload, and make it read the table although the id may be known as unknown."""
+        is_unknown = self._unknown.get(client_id) is not None
+        (self._unknown_reloads if is_unknown else self._known_reloads).spend()
+        self._unknown.forget(client_id)
+
     def _load(self, client_id: str) -> Client:
-        client = None if self._is_unknown(client_id) else self._registry.find(client_id)
+        if self._is_unknown(client_id):
+            raise _UnknownClientError
+        asked_at = self._clock()
+        client = self._registry.find(client_id)
         if client is None:
-            self._unknown.put(client_id, self._clock())
+            self._unknown.put(client_id, asked_at)
             raise _UnknownClientError
         return client
 
     def _is_unknown(self, client_id: str) -> bool:
         since = self._unknown.get(client_id)
         return since is not None and 0 <= self._clock() - since < WARM_SECONDS
+
+
+class _Allowance:
+    """So many reloads a second."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._second = float("-inf")
+        self._spent = 0
+
+    def spend(self) -> None:
+        """Count one reload.
+
+        Raises:
+            TemporarilyUnavailableError: it is one too many in this second.
+        """
+        now = self._clock()
+        if not 0 <= now - self._second < 1:
+            self._second, self._spent = now, 0
+        if self._spent >= RELOADS_A_SECOND:
+            raise TemporarilyUnavailableError(reason="too many clients were read again just now")
+        self._spent += 1
 
 
 class _UnknownClientError(Exception):

@@ -78,7 +78,7 @@ class LocalSigners:
         Raises:
             UnusableKeyRingError: no key may sign now, or its private half is not to be had.
         """
-        return self.of(self._key_ring.current().signing_key(now, alg), now)
+        return self.of(self._key_ring.signing_key(now, alg), now)
 
     def of(self, key: RingKey, now: float) -> JwtSigner:
         """Return the signer of one of the ring's keys.
@@ -134,7 +134,7 @@ class RingSigners:
         Raises:
             UnusableKeyRingError: no key may sign now, or its private half is not to be had.
         """
-        key = self._key_ring.current().signing_key(now, alg)
+        key = self._key_ring.signing_key(now, alg)
         if key.edition == IN_KMS:
             algorithm = KmsAlgorithm(self._kms_client, alg, self._meter)
             return JwtSigner(key.kid, alg, algorithm, key.signer)

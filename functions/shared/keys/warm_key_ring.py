@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from functions.shared.keys.key_ring import KeyRing, from_json, key_errors
+from functions.shared.keys.key_ring import KeyRing, UnusableKeyRingError, from_json, key_errors
 from functions.shared.runtime.warm_cache import WarmCache
 
 if TYPE_CHECKING:
+    from functions.shared.keys.key_ring import RingKey
     from functions.shared.runtime.clock import Clock
     from functions.shared.runtime.secret_store import SecretStore
 
@@ -44,6 +45,36 @@ class WarmKeyRing:
                 enough.
         """
         return self._rings.get(self._secret)
+
+    def signing_key(self, now: float, alg: str) -> RingKey:
+        """Return the key that signs at `now`, by a ring that is read again if it has none.
+
+        Raises:
+            UnusableKeyRingError, TemporarilyUnavailableError: as `current`; or no key may sign.
+        """
+        ring = self.current()
+        try:
+            return ring.signing_key(now, alg)
+        except UnusableKeyRingError:
+            return self._current_again(now).signing_key(now, alg)
+
+    def published_key(self, kid: str, now: float) -> RingKey | None:
+        """Return the published key of this id, by a ring that is read again if it has none.
+
+        Raises:
+            UnusableKeyRingError, TemporarilyUnavailableError: as `current`.
+        """
+        return _published(self.current(), kid, now) or _published(
+            self._current_again(now), kid, now
+        )
+
+    def _current_again(self, since: float) -> KeyRing:
+        """Return the ring as it was at `since`, or at most a second before: one read a second."""
+        return self._rings.get_again(self._secret, since)
+
+
+def _published(ring: KeyRing, kid: str, now: float) -> RingKey | None:
+    return next((key for key in ring.published_keys(now) if key.kid == kid), None)
 
 
 def _read(store: SecretStore, name: str) -> KeyRing:

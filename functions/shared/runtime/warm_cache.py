@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
+from authorizer.recent import Recent
 from functions.shared.web.oauth_errors import TemporarilyUnavailableError
 
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ V = TypeVar("V")
 
 PAUSE_SECONDS: Final = 10
 """After a load that could not be, nobody who has an old value waits for another for so long."""
+
+RELOAD_SECONDS: Final = 1
+"""A key is reloaded at most once in so many seconds; until then its value is young enough."""
 
 _STRIPES = 16
 
@@ -66,6 +70,8 @@ class WarmCache(Generic[K, V]):
         self._loading = tuple(Lock() for _ in range(_STRIPES))
         self._failures: list[_Failure[K] | None] = [None] * _STRIPES
         self._unavailable_at = float("-inf")
+        self._reloaded_at: Recent[K, float] = Recent(max_entries)
+        self._reloading = Lock()
 
     def get(self, key: K) -> V:
         """Return the remembered value for `key`, or load it."""
@@ -76,6 +82,29 @@ class WarmCache(Generic[K, V]):
         """Return the remembered value for `key`, or None; nothing is loaded."""
         entry = self._younger(key, self._max_age)
         return entry.value if entry else None
+
+    def get_again(self, key: K, since: float, permit: Callable[[], None] = lambda: None) -> V:
+        """Return the value for `key` after a rejection that a cached value may have caused.
+
+        A value that was loaded after `since`, the start of the request, is current. Any other is
+        loaded again, at most once a second for each key. `permit` may raise to prevent that.
+
+        Raises:
+            TemporarilyUnavailableError: the value may be outdated and cannot be loaded.
+        """
+        with self._reloading:
+            entry, now = self._entries.get(key), self._clock()
+            if entry and since <= entry.asked_at <= now:
+                return entry.value
+            if 0 <= now - self._unavailable_at < PAUSE_SECONDS:
+                raise TemporarilyUnavailableError(reason="a reload failed a moment ago")
+            reloaded_at = self._reloaded_at.get(key)
+            if reloaded_at is not None and 0 <= now - reloaded_at < RELOAD_SECONDS:
+                return self.get(key)
+            permit()
+            self._reloaded_at.put(key, now)
+            with self._loading[hash(key) % _STRIPES]:
+                return self._load_now(key).value
 
     def _younger(self, key: K, age: float) -> _Entry[V] | None:
         entry = self._entries.get(key)

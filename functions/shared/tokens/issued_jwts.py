@@ -78,8 +78,7 @@ class _RingKeys:
         vouched_issued_at: float | None = None,  # noqa: ARG002 - as above
     ) -> VerificationKey:
         """Return the published key of this id, or raise TokenRefused."""
-        published = self._key_ring.current().published_keys(self._clock())
-        key = next((key for key in published if key.kid == kid), None)
+        key = self._key_ring.published_key(kid, self._clock())
         if key is None:
             raise TokenRefused(Reason.KID_UNKNOWN)
         return self._ready.get(kid) or self._ready.setdefault(

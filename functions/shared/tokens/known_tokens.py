@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from authorizer.claims import Confirmation
+    from functions.shared.clients.client_record import Client
     from functions.shared.clients.client_registry import ClientRegistry
     from functions.shared.tokens.deny_list import DenyList
     from functions.shared.tokens.issued_jwts import IssuedJwt, IssuedJwts
@@ -131,11 +132,17 @@ class KnownTokens:
         if token is None:
             return None
         parties = {token.client_id, token.subject, *token.actors}
-        return token if all(map(self._is_enabled, parties)) else None
+        return token if all(self._is_enabled(party, now) for party in parties) else None
 
-    def _is_enabled(self, client_id: str) -> bool:
-        client = self.registry.find(client_id)
-        return client is not None and not client.disabled
+    def _is_enabled(self, client_id: str, now: float) -> bool:
+        """Return whether a client exists and is enabled, read again before that is denied."""
+        return _may_act(self.registry.find(client_id)) or _may_act(
+            self.registry.find_again(client_id, now)
+        )
+
+
+def _may_act(client: Client | None) -> bool:
+    return client is not None and not client.disabled
 
 
 def _name(token: str, known: KnownToken) -> str:

@@ -346,11 +346,11 @@ def test_a_client_that_was_disabled_or_deleted_stays_out_when_its_table_fails_af
     for event in (JWT_REQUEST, OPAQUE_REQUEST):
         assert endpoint(event)["statusCode"] == 401
     account.failures["GetItem"] = THROTTLED
-    account.clock.now += 29
-    for event in (JWT_REQUEST, OPAQUE_REQUEST):
-        assert endpoint(event)["statusCode"] == 401
-    account.clock.now += 30
-    assert [endpoint(event)["statusCode"] for event in (JWT_REQUEST, OPAQUE_REQUEST)] == [401, 503]
+    # They may have been enabled or registered again since, and nobody can tell.
+    for seconds in (29, 30):
+        account.clock.now += seconds
+        for event in (JWT_REQUEST, OPAQUE_REQUEST):
+            assert endpoint(event)["statusCode"] == 503
 
 
 def test_in_an_outage_one_request_in_ten_seconds_waits_for_a_store(account: Account) -> None:
@@ -391,18 +391,24 @@ def test_a_refused_source_costs_no_store_call_at_all(account: Account) -> None:
     assert not account.calls
 
 
-@pytest.mark.parametrize("code", ["ThrottlingException", "AccessDeniedException"])
-def test_a_wrong_secret_that_cannot_be_counted_is_still_wrong(account: Account, code: str) -> None:
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("ThrottlingException", (429, "slow_down")),
+        ("AccessDeniedException", (401, "invalid_client")),
+    ],
+)
+def test_a_wrong_secret_that_cannot_be_counted_is_still_wrong(
+    account: Account, code: str, expected: tuple[int, str]
+) -> None:
     endpoint = account.token_endpoint()
     account.failures["UpdateItem"] = (400, code)
     wrong = token_event({"grant_type": "client_credentials"}, headers=basic("a", "wrong"))
-    for _ in range(20):
+    for number in range(20):
         answer = endpoint(wrong)
-        assert (answer["statusCode"], json.loads(answer["body"])["error"]) == (
-            401,
-            "invalid_client",
-        )
-    assert json.loads(account.log[-1])["not_counted"] == f"UpdateItem: {code}"
+        assert (answer["statusCode"], json.loads(answer["body"])["error"]) == expected
+        if number == 0:
+            assert json.loads(account.log[-1])["not_counted"] == f"UpdateItem: {code}"
 
 
 def test_a_use_of_a_secret_that_cannot_be_kept_fails_nothing(account: Account) -> None:

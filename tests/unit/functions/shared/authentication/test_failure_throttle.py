@@ -5,17 +5,19 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from authorizer.state_entry import entry
 from functions.shared.authentication.client_authentication import ClientAuthentication
 from functions.shared.authentication.client_secret_methods import ClientSecretBasic
 from functions.shared.authentication.failure_throttle import FailureThrottle, Limits
 from functions.shared.clients.client_secrets import SecretVerifier
 from functions.shared.web.audit_log import AuditEntry
 from functions.shared.web.form import read_form
+from functions.shared.web.metrics import UNCOUNTED_FAILURES
 from functions.shared.web.oauth_errors import (
     InvalidClientError,
     OAuthError,
+    ServerError,
     TemporarilyUnavailableError,
-    TooManyFailuresError,
     to_response,
 )
 from functions.shared.web.proxy_request import read_event
@@ -29,10 +31,17 @@ HERE, THERE = "192.0.2.1", "192.0.2.2"
 
 
 class BrokenCounters:
-    """Counters of a store in trouble."""
+    """Counters of a table that refuses all writes, or those to some counters."""
+
+    def __init__(self, error: OAuthError | None = None, *names: str) -> None:
+        self.error = error or TemporarilyUnavailableError(reason="UpdateItem: ThrottlingException")
+        self.names = names
+        self.counters = MemoryCounters()
 
     def increment(self, entry: str, expires_at: int) -> int:
-        raise TemporarilyUnavailableError(reason="UpdateItem: ThrottlingException")
+        if not self.names or entry in self.names:
+            raise self.error
+        return self.counters.increment(entry, expires_at)
 
 
 @dataclass
@@ -169,10 +178,53 @@ def test_a_source_that_is_no_address_is_one_by_its_name() -> None:
     assert Door().wrong(4, source="") == [401, 401, 401, 429]
 
 
-def test_a_failure_that_cannot_be_counted_is_a_failure() -> None:
-    door = Door(BrokenCounters())
+def test_a_failure_that_is_not_counted_because_of_our_own_fault_is_a_failure() -> None:
+    door = Door(BrokenCounters(ServerError(reason="UpdateItem: AccessDeniedException")))
     assert set(door.wrong(10)) == {401}
     assert isinstance(door.error, InvalidClientError)
-    assert not isinstance(door.error, TooManyFailuresError)
+    assert json.loads(door.entry.to_json())["not_counted"] == "UpdateItem: AccessDeniedException"
+    assert door.knock(SECRET) == 200
+
+
+def test_a_throttled_counter_of_the_source_is_over_its_limit() -> None:
+    door = Door(BrokenCounters())
+    assert door.wrong(10) == [429] * 10
+    assert door.scrypts == 1
+    assert door.knock(SECRET, source=THERE) == 200
+    door.clock.now += 60
+    assert door.knock(SECRET) == 200
+
+
+def test_a_failure_whose_counter_is_throttled_is_logged_as_not_counted() -> None:
+    door = Door(BrokenCounters())
+    door.wrong(1)
     assert json.loads(door.entry.to_json())["not_counted"] == "UpdateItem: ThrottlingException"
+    assert UNCOUNTED_FAILURES in door.entry.counted
+
+
+def test_a_throttled_counter_of_the_client_leaves_each_source_a_single_attempt() -> None:
+    by_client = entry("failures-by-client", "service", str(START + 60))
+    door = Door(BrokenCounters(None, by_client))
+    assert door.wrong(1_000)[:2] == [401, 429]
+    assert door.scrypts == 1
+    assert door.knock(SECRET, source=THERE) == 200
+
+
+def test_a_source_past_its_limit_is_refused_whatever_the_clients_counter_says() -> None:
+    by_client = entry("failures-by-client", "service", str(START + 60))
+    counters = BrokenCounters(None)
+    counters.names = ("none of them",)
+    door = Door(counters)
+    assert door.wrong(3) == [401] * 3
+    counters.names = (by_client,)
+    door.start_process()
+    assert door.wrong(1) == [429]
+
+
+def test_a_clock_set_back_ends_a_refusal() -> None:
+    door = Door()
+    door.clock.now += 7200
+    door.wrong(5)
+    assert door.knock(SECRET) == 429
+    door.clock.now -= 7200
     assert door.knock(SECRET) == 200

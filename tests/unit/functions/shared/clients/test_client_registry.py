@@ -1,10 +1,22 @@
 from __future__ import annotations
 
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
 import pytest
 
-from functions.shared.clients.client_registry import MAX_WARM_CLIENTS, WARM_SECONDS, WarmClients
+from functions.shared.clients.client_registry import (
+    MAX_WARM_CLIENTS,
+    RELOADS_A_SECOND,
+    WARM_SECONDS,
+    WarmClients,
+)
+from functions.shared.web.oauth_errors import TemporarilyUnavailableError
 from tests.support.memory_stores import ManualClock, MemoryClients
 from tests.support.server import client
+
+if TYPE_CHECKING:
+    from functions.shared.clients.client_record import Client
 
 
 def test_a_warm_process_looks_a_client_up_once_in_thirty_seconds() -> None:
@@ -64,3 +76,97 @@ def test_a_change_is_seen_after_thirty_seconds(age: int, *, disabled: bool) -> N
     found = warm.find("a")
     assert found is not None
     assert found.disabled is disabled
+
+
+def _warm(*clients: Client) -> tuple[WarmClients, MemoryClients, ManualClock]:
+    registry, clock = MemoryClients(*clients), ManualClock()
+    return WarmClients(registry, clock), registry, clock
+
+
+def test_a_client_that_changed_is_read_again_before_it_is_rejected() -> None:
+    warm, registry, clock = _warm(client("a"))
+    warm.find("a")
+    registry.put(client("a", disabled=True))
+    clock.now += 0.1
+    assert warm.find_again("a", clock.now) == client("a", disabled=True)
+    assert warm.find("a") == client("a", disabled=True)
+
+
+def test_an_unknown_id_is_read_again_before_it_is_rejected() -> None:
+    warm, registry, clock = _warm()
+    assert warm.find("a") is None
+    registry.put(client("a"))
+    clock.now += 0.1
+    assert warm.find_again("a", clock.now) == client("a")
+    assert warm.find("a") == client("a")
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_record_of_the_same_request_is_not_read_again(*, known: bool) -> None:
+    warm, registry, clock = _warm(*([client("a")] if known else []))
+    since = clock.now
+    warm.find("a")
+    warm.find_again("a", since)
+    assert registry.lookups == ["a"]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_guesses_at_one_client_read_it_once_a_second(*, known: bool) -> None:
+    warm, registry, clock = _warm(*([client("a")] if known else []))
+    warm.find("a")
+    registry.lookups.clear()
+    for _ in range(1_000):
+        clock.now += 0.01
+        warm.find_again("a", clock.now)
+    assert 10 <= len(registry.lookups) <= 11
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_guesses_at_many_clients_read_ten_of_them_a_second(*, known: bool) -> None:
+    ids = [f"client-{number}" for number in range(100)]
+    warm, registry, clock = _warm(*(client(each) for each in ids if known))
+    for each in ids:
+        warm.find(each)
+    registry.lookups.clear()
+    for second in range(3):
+        clock.now += 1
+        for each in ids:
+            with suppress(TemporarilyUnavailableError):
+                warm.find_again(each, clock.now)
+        assert len(registry.lookups) == RELOADS_A_SECOND * (second + 1)
+
+
+def test_a_client_that_cannot_be_read_again_is_neither_found_nor_unknown() -> None:
+    warm, _, clock = _warm(*(client(f"client-{number}") for number in range(20)))
+    for number in range(20):
+        warm.find(f"client-{number}")
+    clock.now += 1
+    for number in range(RELOADS_A_SECOND):
+        warm.find_again(f"client-{number}", clock.now)
+    with pytest.raises(TemporarilyUnavailableError):
+        warm.find_again("client-19", clock.now)
+    clock.now += 1
+    assert warm.find_again("client-19", clock.now) == client("client-19")
+
+
+def test_a_flood_of_unknown_ids_does_not_use_up_the_reads_of_known_clients() -> None:
+    warm, registry, clock = _warm(client("a"))
+    ids = [f"unknown-{number}" for number in range(2 * RELOADS_A_SECOND)]
+    for each in ("a", *ids):
+        warm.find(each)
+    registry.put(client("a", disabled=True))
+    clock.now += 1
+    for each in ids:
+        with suppress(TemporarilyUnavailableError):
+            warm.find_again(each, clock.now)
+    assert warm.find_again("a", clock.now) == client("a", disabled=True)
+
+
+def test_a_clock_set_back_keeps_no_client_from_being_read_again() -> None:
+    warm, registry, clock = _warm(client("a"))
+    clock.now += 3600
+    warm.find("a")
+    warm.find_again("a", clock.now + 1)
+    registry.put(client("a", disabled=True))
+    clock.now -= 3600
+    assert warm.find_again("a", clock.now) == client("a", disabled=True)

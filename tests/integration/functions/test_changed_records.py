@@ -1,0 +1,192 @@
+"""Cached records that would make a process reject are read again first, whatever the method."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from functions.introspect_token.composition import build as build_introspection
+from functions.introspect_token.settings import Settings as IntrospectionSettings
+from functions.issue_token.composition import build as build_issuance
+from functions.issue_token.settings import Settings as IssuanceSettings
+from functions.shared.authentication.client_authentication import ClientAuthentication
+from functions.shared.authentication.client_secret_methods import secret_methods
+from functions.shared.authentication.failure_throttle import FailureThrottle, Limits
+from functions.shared.clients.client_registry import RELOADS_A_SECOND, DynamoDbClients, WarmClients
+from functions.shared.clients.client_secrets import StoredSecret, digest_generated
+from functions.shared.keys import key_ring, signing_keys
+from functions.shared.runtime.secret_store import SecretsManagerStore
+from functions.shared.web import paths
+from functions.shared.web.audit_log import AuditEntry
+from functions.shared.web.form import read_form
+from functions.shared.web.oauth_errors import OAuthError
+from functions.shared.web.proxy_request import read_event
+from tests.support.aws import (
+    CLIENTS_TABLE,
+    ENVIRONMENT,
+    KEY_RING_SECRET,
+    SIGNING_KEYS_SECRET,
+    aws_account,
+)
+from tests.support.memory_stores import ManualClock, MemoryClients, MemoryCounters
+from tests.support.proxy_events import basic, form_event, token_event
+from tests.support.server import NOW, SECRET, client, key, ring
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from functions.shared.clients.client_record import Client
+    from functions.shared.runtime.aws_clients import AwsClients
+
+NEW_SECRET = "gh_cs_" + "n" * 43
+GRANT = {"grant_type": "client_credentials"}
+
+
+class Functions:
+    """Warm functions in front of real stores, and a clock of the test's."""
+
+    def __init__(self, aws: AwsClients) -> None:
+        self.clock = ManualClock(NOW)
+        self.clients = DynamoDbClients(aws.dynamodb, CLIENTS_TABLE)
+        self.secrets = SecretsManagerStore(aws.secrets_manager)
+        self.secrets.write(KEY_RING_SECRET, key_ring.to_json(ring(key(1))))
+        keys = {each.kid: each.private_pem for each in (key(1), key(2), key(1, "ES256"))}
+        self.secrets.write(SIGNING_KEYS_SECRET, signing_keys.to_json(keys))
+        parts: dict[str, Any] = {"clock": self.clock, "aws": aws, "emit": lambda _: None}
+        self.issuing = build_issuance(IssuanceSettings.from_env(ENVIRONMENT), **parts)
+        self.other_issuing = build_issuance(IssuanceSettings.from_env(ENVIRONMENT), **parts)
+        self.introspecting = build_introspection(
+            IntrospectionSettings.from_env(ENVIRONMENT), **parts
+        )
+
+    def change(self, changed: Client) -> None:
+        """Store a client a moment after whatever was read before."""
+        self.clients.put(changed)
+        self.clock.now += 0.1
+
+    def ask(self, parameters: dict[str, str] | None = None, client_id: str = "service") -> int:
+        event = token_event(GRANT | (parameters or {}), headers=basic(client_id, SECRET))
+        return self.issuing(event)["statusCode"]
+
+    def token(self, client_id: str = "service") -> str:
+        event = token_event(GRANT, headers=basic(client_id, SECRET))
+        return str(json.loads(self.other_issuing(event)["body"])["access_token"])
+
+    def is_active(self, token: str, caller: str = "service") -> bool:
+        event = form_event(paths.INTROSPECTION, {"token": token}, headers=basic(caller, SECRET))
+        answer = self.introspecting(event)
+        assert answer["statusCode"] == 200
+        return bool(json.loads(answer["body"])["active"])
+
+
+@pytest.fixture
+def functions(monkeypatch: pytest.MonkeyPatch) -> Iterator[Functions]:
+    with aws_account(monkeypatch) as aws:
+        yield Functions(aws)
+
+
+def test_a_new_scope_is_granted_at_once(functions: Functions) -> None:
+    usual = client("service", scopes=frozenset({"a"}))
+    functions.change(usual)
+    assert functions.ask({"scope": "a"}) == 200
+    functions.change(replace(usual, scopes=frozenset({"a", "b"})))
+    assert functions.ask({"scope": "b"}) == 200
+
+
+def test_a_new_resource_is_accepted_at_once(functions: Functions) -> None:
+    functions.change(client("service"))
+    assert functions.ask() == 200
+    api = "https://api.example"
+    functions.change(client("service", allowed_resources=frozenset({api})))
+    assert functions.ask({"resource": api}) == 200
+
+
+def test_a_refusal_that_the_record_still_calls_for_stays(functions: Functions) -> None:
+    functions.change(client("service"))
+    assert functions.ask() == 200
+    functions.change(client("service", name="renamed"))
+    assert functions.ask({"scope": "unknown"}) == 400
+    functions.change(client("service", disabled=True))
+    functions.clock.now += 1
+    assert functions.ask({"scope": "unknown"}) == 400
+
+
+def test_a_key_of_another_algorithm_signs_at_once(functions: Functions) -> None:
+    functions.change(client("service"))
+    functions.change(client("other", signing_algorithm="ES256"))
+    assert functions.ask() == 200
+    assert functions.ask(client_id="other") == 500
+    functions.secrets.write(KEY_RING_SECRET, key_ring.to_json(ring(key(1), key(1, "ES256"))))
+    functions.clock.now += 1
+    assert functions.ask(client_id="other") == 200
+
+
+def test_a_token_of_a_new_key_is_active_at_once(functions: Functions) -> None:
+    functions.change(client("service"))
+    functions.is_active("eyJ.eyJ.x")
+    first = functions.token()
+    assert functions.is_active(first)
+    functions.secrets.write(KEY_RING_SECRET, key_ring.to_json(ring(key(2))))
+    functions.clock.now += 31
+    assert functions.is_active(first) is False  # read by both now, and the first key is gone
+    functions.secrets.write(KEY_RING_SECRET, key_ring.to_json(ring(key(1), key(2))))
+    functions.clock.now += 1.1
+    assert functions.is_active(first)
+
+
+def test_a_token_of_a_client_that_is_enabled_again_is_active_at_once(functions: Functions) -> None:
+    functions.change(client("service"))
+    functions.change(client("caller", resource_audiences=frozenset({"service"})))
+    token = functions.token()
+    functions.change(client("service", disabled=True))
+    assert not functions.is_active(token, "caller")
+    functions.change(client("service"))
+    assert functions.is_active(token, "caller")
+
+
+def test_a_token_is_visible_at_once_to_a_caller_that_may_see_it_now(functions: Functions) -> None:
+    functions.change(client("service"))
+    functions.change(client("caller"))
+    token = functions.token()
+    assert not functions.is_active(token, "caller")
+    functions.change(client("caller", resource_audiences=frozenset({"service"})))
+    assert functions.is_active(token, "caller")
+
+
+def test_guesses_that_cannot_be_checked_by_a_current_record_are_counted() -> None:
+    clock = ManualClock(NOW)
+    ids = [f"service-{number}" for number in range(RELOADS_A_SECOND + 1)]
+    registry = MemoryClients(*map(client, ids))
+    authentication = ClientAuthentication(
+        WarmClients(registry, clock),
+        secret_methods(),
+        clock,
+        FailureThrottle(MemoryCounters(), Limits(per_source=3)),
+    )
+
+    def status(client_id: str, secret: str = "x") -> int:  # noqa: S107 - a wrong guess
+        request = read_event(token_event(GRANT, headers=basic(client_id, secret)))
+        try:
+            authentication.authenticate(request, read_form(request), AuditEntry("issue_token"))
+        except OAuthError as error:
+            return error.status
+        return 200
+
+    for each in ids:
+        assert status(each, SECRET) == 200
+    clock.now += 0.1
+    assert {status(each) for each in ids[:-1]} == {401}
+    registry.put(
+        client(
+            ids[-1],
+            secrets=(
+                StoredSecret(digest_generated(SECRET)),
+                StoredSecret(digest_generated(NEW_SECRET)),
+            ),
+        )
+    )
+    assert status(ids[-1], NEW_SECRET) == 503
+    assert [status(ids[-1]) for _ in range(3)] == [503, 503, 429]
