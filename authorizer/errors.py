@@ -2,6 +2,7 @@
 
 AuthorizerError
 ├── TokenRefused            the caller's token is bad                      401
+│   └── KeyIdNotLookedUp    its key id is new, and may not be fetched now
 └── OwnTrouble              we cannot tell whether it is good or bad       500
     ├── KeySetUnavailable
     ├── IntrospectionFailed
@@ -28,6 +29,17 @@ class AuthorizerError(Exception):
 
 class TokenRefused(AuthorizerError):
     """Raised when the request carries no token that can be trusted."""
+
+
+class KeyIdNotLookedUp(TokenRefused):
+    """Raised when a key id is not in the cached key set and a refetch has to wait.
+
+    The key may exist: a caller that can answer "try again in `retry_after` seconds" should.
+    """
+
+    def __init__(self, reason: Reason, retry_after: float) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
 
 
 class OwnTrouble(AuthorizerError):

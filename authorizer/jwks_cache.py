@@ -18,7 +18,7 @@ from functools import partial
 from typing import NamedTuple
 
 from authorizer.clocks import Clocks, Instant
-from authorizer.errors import KeySetUnavailable, TokenRefused
+from authorizer.errors import KeyIdNotLookedUp, KeySetUnavailable, TokenRefused
 from authorizer.https_client import ExchangeFailed, Response
 from authorizer.jwk import KeySet, VerificationKey
 from authorizer.metrics import (
@@ -86,6 +86,11 @@ class _Permit:
     def spend(self) -> None:
         self._spent = self._clocks.now()
 
+    def seconds_left(self) -> float:
+        if self._spent is None:
+            return 0.0
+        return max(0.0, self._cool_down - self._clocks.since(self._spent))
+
 
 def _uncounted(metric: Metric) -> None:
     """Count nothing."""
@@ -139,6 +144,7 @@ class JwksCache:
 
         Raises:
             TokenRefused: the issuer has no such key, or it is not fit for use.
+            KeyIdNotLookedUp: the cached set has no such key, and no fetch is permitted now.
             KeySetUnavailable: nobody can tell.
         """
         seen = self._held
@@ -158,7 +164,10 @@ class JwksCache:
             held = self._upkeep.newer(held, Question(self._recall, ask), seconds)
             if (key := held.value.key_set.keys.get(kid)) is not None:
                 return key
-        raise TokenRefused(held.value.key_set.refused.get(kid, Reason.KID_UNKNOWN))
+        reason = held.value.key_set.refused.get(kid, Reason.KID_UNKNOWN)
+        if held is seen:
+            raise KeyIdNotLookedUp(reason, self._seconds_to_permit(vouched_issued_at))
+        raise TokenRefused(reason)
 
     def _ask_if_permitted(
         self, kid: str, held: Kept[_Published], vouched_issued_at: float | None, seconds: float
@@ -174,6 +183,12 @@ class JwksCache:
         asked_at = self._clocks.wall() - self._clocks.since(held.asked)  # as the clock is set now
         # A token's time is in whole seconds: it may have been issued at any moment of its second.
         return self._reserved_permit if vouched_issued_at + 1 > asked_at else None
+
+    def _seconds_to_permit(self, vouched_issued_at: float | None) -> float:
+        seconds = self._open_permit.seconds_left()
+        if vouched_issued_at is None:
+            return seconds
+        return min(seconds, self._reserved_permit.seconds_left())
 
     def _recall(self) -> Kept[_Published] | None:
         return self._held

@@ -72,10 +72,14 @@ class MemoryRemoteKeys:
     def publish(self, address: str, *jwks: Mapping[str, object]) -> None:
         self.published[address] = list(jwks)
 
-    def at(self, jwks_uri: str, kid: str) -> VerificationKey:
+    def at(
+        self, jwks_uri: str, kid: str, vouched_issued_at: float | None = None
+    ) -> VerificationKey:
         return self._find(jwks_uri, kid)
 
-    def of_issuer(self, issuer: str, kid: str) -> VerificationKey:
+    def of_issuer(
+        self, issuer: str, kid: str, vouched_issued_at: float | None = None
+    ) -> VerificationKey:
         return self._find(issuer, kid)
 
     def _find(self, address: str, kid: str) -> VerificationKey:

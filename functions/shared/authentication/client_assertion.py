@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from math import ceil
+from math import ceil, inf
 from typing import TYPE_CHECKING, Final
 
 from authorizer import claims as claim_reading
@@ -17,6 +17,7 @@ from authorizer.errors import TokenRefused
 from authorizer.jwk import ALGORITHMS
 from authorizer.jws import HeaderRules
 from authorizer.reasons import Reason
+from authorizer.recent import Recent
 from functions.shared.authentication.credentials import UsedProofError
 from functions.shared.runtime.one_time_use import AlreadyUsedError
 from functions.shared.web.oauth_errors import InvalidClientError, InvalidRequestError
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 CLIENT_AUTHENTICATION_TYPE: Final = "client-authentication+jwt"
+
+_REMEMBERED_SUBJECTS: Final = 1024
 
 _ANY_HEADER = HeaderRules(
     ALGORITHMS,
@@ -130,6 +133,27 @@ def read_expiry(claims: Mapping[str, object], now: float) -> float:
     if claim_reading.read_not_before(claims, expires_at) > now + LEEWAY:
         raise TokenRefused(Reason.NOT_YET_VALID)
     return expires_at
+
+
+class VerifiedBefore:
+    """The subjects whose assertions this process has verified: they may use a reserved fetch."""
+
+    def __init__(self) -> None:
+        self._subjects: Recent[tuple[str, ...], bool] = Recent(_REMEMBERED_SUBJECTS)
+
+    def note(self, *subject: str) -> None:
+        """Remember a subject whose assertion was verified."""
+        self._subjects.put(subject, value=True)
+
+    def issued_at(self, unverified_claims: Mapping[str, object], *subject: str) -> float | None:
+        """Return when an assertion says it was issued; None if its subject is not known here.
+
+        An assertion without `iat` is taken for one that is issued now, whenever that is.
+        """
+        if not self._subjects.get(subject):
+            return None
+        issued_at = claim_reading.read_time(unverified_claims, "iat")
+        return inf if issued_at is None else issued_at
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ it counts until `exp` or the rule's `max_age`, whichever is earlier; a rule can 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from authorizer import claims as claim_reading
@@ -20,6 +20,7 @@ from authorizer.reasons import Reason
 from functions.shared.authentication.client_assertion import (
     CLIENT_AUTHENTICATION_TYPE,
     OneTime,
+    VerifiedBefore,
     assertion_refusals,
     check_sole_audience,
     read_assertion,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from authorizer.jwk import VerificationKey
+    from authorizer.jws import UnverifiedJws
     from functions.shared.authentication.remote_keys import RemoteKeys
     from functions.shared.clients.client_record import Client
     from functions.shared.clients.federation_rules import FederationRule
@@ -58,6 +60,7 @@ class FederatedJwt:
     decoy: Callable[[str], VerificationKey] = decoy_key
     name: str = FEDERATED_JWT
     credential: str = CLIENT_ASSERTION
+    verified: VerifiedBefore = field(default_factory=VerifiedBefore)
 
     def read(self, request: ProxyRequest, form: Form) -> Claimed | None:  # noqa: ARG002 - the form has it
         """Read an assertion about somebody else than its issuer. The client is `client_id`."""
@@ -70,14 +73,23 @@ class FederatedJwt:
         """Check the signature with the issuer's keys, then the claims by the client's rules."""
         with assertion_refusals():
             unverified = jws.parse(claimed.proof, _HEADER)
-            unverified_issuer = jws.parse_payload(unverified.payload).get("iss")
-            rules = self._rules(client, unverified_issuer)
-            key = self.keys.of_issuer(rules[0].issuer, unverified.header.kid) if rules else None
+            unverified_claims = jws.parse_payload(unverified.payload)
+            rules = self._rules(client, unverified_claims.get("iss"))
+            key = self._key(rules[0].issuer, unverified, unverified_claims) if rules else None
             claims = verify_signature(unverified, key, self.decoy(unverified.header.alg))
             rule = _admitting(rules, claims)
             expires_at = _check_claims(claims, rule, now)
             if rule.one_time:
                 self.once.use(rule.issuer, claims, expires_at, now)
+            self.verified.note(rule.issuer, str(claims["sub"]))
+
+    def _key(
+        self, issuer: str, unverified: UnverifiedJws, unverified_claims: Mapping[str, object]
+    ) -> VerificationKey:
+        vouched_issued_at = self.verified.issued_at(
+            unverified_claims, issuer, str(unverified_claims.get("sub"))
+        )
+        return self.keys.of_issuer(issuer, unverified.header.kid, vouched_issued_at)
 
     def _rules(self, client: Client | None, unverified_issuer: object) -> list[FederationRule]:
         """Return the client's rules for an issuer. Tokens of our own never prove a client."""

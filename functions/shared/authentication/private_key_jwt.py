@@ -5,7 +5,7 @@ RFC 7523, 2.2 and 3, as updated by RFC 10070.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from authorizer import jws
@@ -17,6 +17,7 @@ from authorizer.reasons import Reason
 from functions.shared.authentication.client_assertion import (
     CLIENT_AUTHENTICATION_TYPE,
     OneTime,
+    VerifiedBefore,
     assertion_refusals,
     check_sole_audience,
     read_assertion,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from authorizer.jwk import VerificationKey
-    from authorizer.jws import UnverifiedHeader
+    from authorizer.jws import UnverifiedHeader, UnverifiedJws
     from functions.shared.authentication.remote_keys import RemoteKeys
     from functions.shared.clients.assertion_rules import AssertionRules
     from functions.shared.clients.client_record import Client
@@ -53,6 +54,7 @@ class PrivateKeyJwt:
     decoy: Callable[[str], VerificationKey] = decoy_key
     name: str = PRIVATE_KEY_JWT
     credential: str = CLIENT_ASSERTION
+    verified: VerifiedBefore = field(default_factory=VerifiedBefore)
 
     def read(self, request: ProxyRequest, form: Form) -> Claimed | None:  # noqa: ARG002 - the form has it
         """Read an assertion whose subject is its issuer. It names the client: no client_id needed.
@@ -69,19 +71,25 @@ class PrivateKeyJwt:
         rules = client.assertion if client else None
         with assertion_refusals():
             unverified = jws.parse(claimed.proof, _header_rules(rules))
-            key = self._key(rules, unverified.header) if rules else None
+            key = self._key(client, rules, unverified) if client and rules else None
             claims = verify_signature(unverified, key, self.decoy(unverified.header.alg))
             if client is None or rules is None:
                 raise TokenRefused(Reason.KID_UNKNOWN)
             expires_at = self._check_claims(claims, client.client_id, rules, now)
             self.once.use(client.client_id, claims, expires_at, now)
+            self.verified.note(client.client_id, rules.jwks_uri)
 
-    def _key(self, rules: AssertionRules, header: UnverifiedHeader) -> VerificationKey | None:
+    def _key(
+        self, client: Client, rules: AssertionRules, unverified: UnverifiedJws
+    ) -> VerificationKey | None:
         if not rules.jwks_uri:
-            return _inline_key(rules, header)
-        if not header.kid:
+            return _inline_key(rules, unverified.header)
+        if not unverified.header.kid:
             raise TokenRefused(Reason.KID_MISSING)
-        return self.keys.at(rules.jwks_uri, header.kid)
+        vouched_issued_at = self.verified.issued_at(
+            jws.parse_payload(unverified.payload), client.client_id, rules.jwks_uri
+        )
+        return self.keys.at(rules.jwks_uri, unverified.header.kid, vouched_issued_at)
 
     def _check_claims(
         self, claims: Mapping[str, object], client_id: str, rules: AssertionRules, now: float

@@ -3,16 +3,20 @@
 What is fetched is named by a client's registration, never by a request. A key set that cannot be
 had is not the caller's fault, and says nothing about the caller: the answer is 503, because
 `invalid_client` would be a guess, and a good client would be sent looking for a fault of its own.
+The same holds for a key id that is not in the cached set and cannot be looked up yet, because other
+unknown key ids have used up the fetches of these 30 seconds. One fetch is reserved for assertions
+of clients and workloads that have authenticated in this process before.
 """
 
 from __future__ import annotations
 
 from functools import partial
+from math import ceil
 from threading import Lock
 from typing import TYPE_CHECKING, Final, Protocol
 
 from authorizer.discovery import Discovery
-from authorizer.errors import KeySetUnavailable
+from authorizer.errors import KeyIdNotLookedUp, KeySetUnavailable
 from authorizer.https_client import ExchangeFailed, Request, Response, parse_url
 from authorizer.jwk import ALGORITHMS, VerificationKey, parse_key_set
 from authorizer.jwks_cache import JwksCache
@@ -33,9 +37,15 @@ _REMEMBERED_SOURCES: Final = 256
 
 
 class RemoteKeys(Protocol):
-    """Finds keys that are published elsewhere."""
+    """Finds keys that are published elsewhere.
 
-    def at(self, jwks_uri: str, kid: str) -> VerificationKey:
+    `vouched_issued_at` is when an assertion says it was issued, if its subject was verified here
+    before. It may then use a fetch that is reserved.
+    """
+
+    def at(
+        self, jwks_uri: str, kid: str, vouched_issued_at: float | None = None
+    ) -> VerificationKey:
         """Return the key of this id in the key set at `jwks_uri`.
 
         Raises:
@@ -43,7 +53,9 @@ class RemoteKeys(Protocol):
             TemporarilyUnavailableError: nobody can tell.
         """
 
-    def of_issuer(self, issuer: str, kid: str) -> VerificationKey:
+    def of_issuer(
+        self, issuer: str, kid: str, vouched_issued_at: float | None = None
+    ) -> VerificationKey:
         """Return the key of this id that an issuer publishes. OpenID Connect Discovery 1.0, 4.
 
         Raises:
@@ -65,15 +77,21 @@ class CachedRemoteKeys:
         self._sources: Recent[str, _Source] = Recent(_REMEMBERED_SOURCES)
         self._adding = Lock()
 
-    def at(self, jwks_uri: str, kid: str) -> VerificationKey:
+    def at(
+        self, jwks_uri: str, kid: str, vouched_issued_at: float | None = None
+    ) -> VerificationKey:
         """Return the key of this id in the key set at `jwks_uri`."""
-        return self._source(jwks_uri, lambda: partial(self._get, jwks_uri)).find(kid)
+        source = self._source(jwks_uri, lambda: partial(self._get, jwks_uri))
+        return source.find(kid, vouched_issued_at)
 
-    def of_issuer(self, issuer: str, kid: str) -> VerificationKey:
+    def of_issuer(
+        self, issuer: str, kid: str, vouched_issued_at: float | None = None
+    ) -> VerificationKey:
         """Return the key of this id that an issuer publishes."""
         # No URL begins like this: an issuer and a key set of the same address are two sources.
         name = f"issuer {issuer}"
-        return self._source(name, lambda: Discovery(issuer, self._get, self._clocks)).find(kid)
+        source = self._source(name, lambda: Discovery(issuer, self._get, self._clocks))
+        return source.find(kid, vouched_issued_at)
 
     def _source(self, name: str, make_fetch: Callable[[], Fetch]) -> _Source:
         source = self._sources.get(name)
@@ -101,9 +119,16 @@ class _Source:
         self._trouble = "no attempt yet"
         self._keys = JwksCache(self._attempt, partial(parse_key_set, algorithms=ALGORITHMS), clocks)
 
-    def find(self, kid: str) -> VerificationKey:
+    def find(self, kid: str, vouched_issued_at: float | None) -> VerificationKey:
         try:
-            return self._keys.find(kid, FETCH_SECONDS)
+            return self._keys.find(kid, FETCH_SECONDS, vouched_issued_at=vouched_issued_at)
+        except KeyIdNotLookedUp as error:
+            unavailable = TemporarilyUnavailableError(
+                "The key of the assertion cannot be looked up just now. Try again.",
+                reason=f"a key id is not in the cached key set from {self._name}",
+            )
+            unavailable.headers = {"Retry-After": str(max(1, ceil(error.retry_after)))}
+            raise unavailable from error
         except KeySetUnavailable as error:
             raise TemporarilyUnavailableError(
                 "The keys to check the assertion with cannot be fetched just now. Try again.",

@@ -1,0 +1,165 @@
+"""Clients and issuers rotate their keys while strangers send random key ids."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+import pytest
+
+from authorizer.clocks import Clocks
+from authorizer.https_client import Request, Response
+from functions.shared.authentication.client_assertion import OneTime
+from functions.shared.authentication.client_authentication import ClientAuthentication
+from functions.shared.authentication.failure_throttle import FailureThrottle, Limits
+from functions.shared.authentication.federated_jwt import FederatedJwt
+from functions.shared.authentication.private_key_jwt import PrivateKeyJwt
+from functions.shared.authentication.remote_keys import CachedRemoteKeys
+from functions.shared.clients.assertion_rules import AssertionRules
+from functions.shared.clients.federation_rules import FederationRule
+from functions.shared.web.audit_log import AuditEntry
+from functions.shared.web.form import read_form
+from functions.shared.web.oauth_errors import OAuthError
+from functions.shared.web.proxy_request import read_event
+from tests.support.assertions import assertion, assertion_claims, assertion_form
+from tests.support.aws import ISSUER
+from tests.support.memory_stores import (
+    ManualClock,
+    MemoryClients,
+    MemoryCounters,
+    MemoryOneTimeUse,
+)
+from tests.support.proxy_events import token_event
+from tests.support.server import NOW, client
+from tests.support.tokens import ec_jwk, jwks
+
+IDP = "https://issuer.example"
+JWKS_URI = f"{IDP}/jwks"
+SUBJECT = {"private_key_jwt": "signer", "federated_jwt": "repo:example/deploy"}
+CLIENTS = (
+    client(
+        "signer",
+        authentication_methods=frozenset({"private_key_jwt"}),
+        assertion=AssertionRules(jwks_uri=JWKS_URI),
+    ),
+    client(
+        "workload",
+        authentication_methods=frozenset({"federated_jwt"}),
+        federation=(FederationRule(issuer=IDP, audience=ISSUER, subject="repo:*"),),
+    ),
+)
+
+
+@dataclass
+class Server:
+    """A process of the authorization server, and the site that publishes keys."""
+
+    method: str
+    clock: ManualClock = field(default_factory=lambda: ManualClock(NOW))
+    published: tuple[str, ...] = ("old",)
+    fetches: int = 0
+    counters: MemoryCounters = field(default_factory=MemoryCounters)
+
+    def __post_init__(self) -> None:
+        keys = CachedRemoteKeys(self._send, Clocks(self.clock, self.clock))
+        used = MemoryOneTimeUse()
+        self.authentication = ClientAuthentication(
+            MemoryClients(*CLIENTS),
+            (
+                PrivateKeyJwt(ISSUER, keys, OneTime("a", used)),
+                FederatedJwt(ISSUER, keys, OneTime("b", used)),
+            ),
+            self.clock,
+            FailureThrottle(self.counters, Limits()),
+        )
+
+    def _send(self, request: Request) -> Response:
+        if request.url == JWKS_URI:
+            self.fetches += 1
+            return Response(200, {}, jwks(*map(ec_jwk, self.published)))
+        metadata = {"issuer": IDP, "jwks_uri": JWKS_URI}
+        return Response(200, {}, json.dumps(metadata).encode())
+
+    def ask(self, kid: str, subject: str | None = None) -> int:
+        """Return the status for an assertion that is signed with the key of this id."""
+        own = self.method == "private_key_jwt"
+        claims = assertion_claims(
+            self.clock.now,
+            iss="signer" if own else IDP,
+            sub=subject or SUBJECT[self.method],
+        )
+        more = {} if own else {"client_id": "workload"}
+        request = read_event(token_event(assertion_form(assertion(claims, kid=kid), **more)))
+        self.error: OAuthError | None = None
+        try:
+            self.authentication.authenticate(request, read_form(request), AuditEntry("issue_token"))
+        except OAuthError as error:
+            self.error = error
+            return error.status
+        return 200
+
+
+@pytest.fixture(params=SUBJECT)
+def server(request: pytest.FixtureRequest) -> Server:
+    return Server(str(request.param))
+
+
+def test_a_random_key_id_does_not_spend_the_refetch_of_a_real_new_key(server: Server) -> None:
+    assert server.ask("old") == 200
+    assert server.ask(str(uuid4())) == 401
+    server.published = ("old", "new")
+    server.clock.now += 1
+    assert server.ask("new") == 200
+
+
+def test_a_new_key_is_not_rejected_while_it_cannot_be_looked_up(server: Server) -> None:
+    assert server.ask("old") == 200
+    statuses = [server.ask(str(uuid4())) for _ in range(10)]
+    assert set(statuses) <= {401, 503}
+    server.published = ("old", "new")
+    server.clock.now += 1
+    for _ in range(100):
+        assert server.ask("new") == 503
+    assert server.error is not None
+    assert server.error.code == "temporarily_unavailable"
+    wait = int(server.error.headers["Retry-After"])
+    assert 1 <= wait <= 30
+    server.clock.now += wait
+    assert server.ask("new") == 200
+    assert server.ask("old") == 200
+
+
+def test_a_key_id_that_was_not_looked_up_is_not_counted_as_a_failure(server: Server) -> None:
+    assert server.ask("old") == 200
+    statuses = [server.ask(str(uuid4())) for _ in range(1_000)]
+    assert statuses.count(401) <= 2
+    assert set(statuses) == {401, 503}
+    assert max(server.counters.counts.values()) == statuses.count(401)
+
+
+def test_random_key_ids_fetch_at_most_twice_in_thirty_seconds(server: Server) -> None:
+    assert server.ask("old") == 200
+    before = server.fetches
+    for _ in range(290):
+        server.clock.now += 0.1
+        server.ask(str(uuid4()))
+    assert server.fetches - before <= 2
+
+
+def test_the_reserved_refetch_is_for_subjects_that_were_verified_here(server: Server) -> None:
+    assert server.ask("old") == 200
+    assert server.ask(str(uuid4())) == 401
+    before = server.fetches
+    if server.method == "federated_jwt":
+        assert server.ask(str(uuid4()), subject="repo:somebody/else") == 503
+        assert server.fetches == before
+    server.published = ("new",)
+    server.clock.now += 1
+    assert server.ask("new") == 200
+    assert server.fetches == before + 1
+
+
+def test_a_key_id_that_is_not_published_is_rejected_and_counted(server: Server) -> None:
+    assert server.ask("unpublished") == 401
+    assert max(server.counters.counts.values()) == 1
