@@ -10,8 +10,8 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from authorizer.policy import PolicyCompiler
-from authorizer.routes import parse_route
 from functions.shared.clients.client_record import DEFAULT_TOKEN_LIFETIME
+from infra.route_faults import route_faults
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -58,19 +58,15 @@ def faults(
 
 
 def _route_faults(api: Api, scope_map: ScopeMap) -> Iterator[str]:
-    guarded = {_text(route) for route in api.routes if route.authorizer}
     for route in api.routes:
         if route.authorizer and route.method == "OPTIONS":
             yield f"{_text(route)} is guarded: a preflight carries no token"
         if route.authorizer and route.method == "ANY":
             yield f"{_text(route)} is guarded for any method: the scope map names each"
-    known = {parse_route(text) for text in guarded if not text.startswith(("ANY ", "$"))}
-    mapped = set(scope_map.routes_for(scope_map.scopes()))
-    for text in sorted(guarded):
-        if not text.startswith(("ANY ", "$")) and parse_route(text) not in mapped:
-            yield f"{text} is guarded and no scope opens it"
-    for unrouted in sorted(mapped - known):
-        yield f"the scope map names {unrouted.pattern()}, which is no guarded route"
+    authorizers = {route.authorizer for route in api.routes if route.authorizer}
+    simple = any(authorizer.simple_responses for authorizer in authorizers)
+    guarded = [_text(route) for route in api.routes if route.authorizer]
+    yield from route_faults(guarded, scope_map, simple_responses=simple)
 
 
 def _text(route: Route) -> str:

@@ -107,9 +107,25 @@ def _function(name: str, environ: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
+def guard_route(method: str, path: str) -> None:
+    """Add a guarded route to the sample API."""
+    api = {"restApiId": physical_name("GuardedApi")}
+    gateway = aws_client("apigateway")
+    known = {each["path"]: each["id"] for each in gateway.get_resources(**api)["items"]}
+    parent = ""
+    for part in path.strip("/").split("/"):
+        if f"{parent}/{part}" not in known:
+            made = gateway.create_resource(**api, parentId=known[parent or "/"], pathPart=part)
+            known[f"{parent}/{part}"] = made["id"]
+        parent += f"/{part}"
+    gateway.put_method(**api, resourceId=known[path], httpMethod=method, authorizationType="CUSTOM")
+
+
 def _finish(*, sample_api: bool) -> None:
     """Do what moto's CloudFormation leaves undone."""
     if sample_api:
+        for path in ("/country", "/country/code/{code}"):
+            guard_route("GET", path)
         aws_client("apigateway").create_authorizer(
             restApiId=physical_name("GuardedApi"),
             name="BearerToken",

@@ -201,6 +201,10 @@ MISTAKES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         lambda r: _add_route(r, "DELETE", "/country/code/{code}"),
         "DELETE /country/code/{code} is guarded and no scope opens it",
     ),
+    "a route that a parameter swallows": (
+        lambda r: _add_route(r, "GET", "/country/code/export-all"),
+        "GET /country/code/export-all is open to every scope that opens GET /country/code/{par",
+    ),
     "a TOKEN authorizer": (
         lambda r: _auth(r)["Authorizers"]["BearerToken"].update(
             {"FunctionPayloadType": "TOKEN", "Identity": {"ReauthorizeEvery": 300}}
@@ -235,7 +239,7 @@ def test_a_mistake_in_the_template_is_found(
         (b'{"r": ["GET /country"]}', "GET /country/code/{code} is guarded and no scope opens it"),
         (
             b'{"r": ["GET /country", "GET /country/code/{code}", "GET /gone"]}',
-            "the scope map names GET/gone, which is no guarded route",
+            "the scope map names GET /gone, which is not a guarded route",
         ),
         (
             b'{"r": ["GET /a/{x}", "GET /a/{x}/c/b"], "s": ["GET /a/{x}/b"]}',

@@ -18,6 +18,7 @@ from infra.command_line.doctor.checks import (
     guarded_api,
     keys,
     reach,
+    routes,
 )
 from infra.command_line.doctor.findings import Finding, Level, failure
 from infra.command_line.doctor.patient import Patient
@@ -40,6 +41,7 @@ CHECKS: Final = (
     *keys.CHECKS,
     *clients.CHECKS,
     *account.CHECKS,
+    *routes.CHECKS,
 )
 _COUNTED: Final = frozenset({Level.WARNING, Level.FAILURE})
 _STYLES: Final = {
