@@ -24,7 +24,7 @@ _ED25519_SIGNATURE_BYTES = 64
 _ED25519_FIELD = 2**255 - 19
 _ORDER_8_Y = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
 _SMALL_ORDER_Y = (0, 1, _ED25519_FIELD - 1, _ORDER_8_Y, _ED25519_FIELD - _ORDER_8_Y)
-_PRIVATE_MEMBERS = frozenset(("d", "p", "q", "dp", "dq", "qi", "oth", "k"))
+PRIVATE_MEMBERS = frozenset(("d", "p", "q", "dp", "dq", "qi", "oth", "k"))
 _PUBLIC_MEMBERS = ("n", "e", "x", "y")
 _SHA256 = hashes.SHA256()
 _PKCS1 = padding.PKCS1v15()
@@ -130,7 +130,7 @@ def _choose_keys(members: Iterable[object], algorithms: frozenset[str]) -> KeySe
 
 def _verifies(private_jwk: Mapping[str, object], algorithms: frozenset[str]) -> bool:
     """Return whether the public part of a private key is usable."""
-    public = {name: value for name, value in private_jwk.items() if name not in _PRIVATE_MEMBERS}
+    public = {name: value for name, value in private_jwk.items() if name not in PRIVATE_MEMBERS}
     try:
         parse_key(public, algorithms)
     except KeyRefused:
@@ -147,7 +147,7 @@ def parse_key(jwk: object, algorithms: frozenset[str]) -> VerificationKey:
     if not isinstance(jwk, dict):
         raise KeyRefused(Reason.KEY_MALFORMED)
     kid = _key_id(jwk)
-    if not _PRIVATE_MEMBERS.isdisjoint(jwk):
+    if not PRIVATE_MEMBERS.isdisjoint(jwk):
         raise KeyRefused(Reason.KEY_PRIVATE)
     if jwk.get("use", "sig") != "sig":
         raise KeyRefused(Reason.KEY_USE)

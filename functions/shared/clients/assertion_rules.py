@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from authorizer import strict_json
 from authorizer.https_client import parse_url
-from authorizer.jwk import ALGORITHMS, KeySet, parse_key_set
+from authorizer.jwk import ALGORITHMS, PRIVATE_MEMBERS, KeySet, parse_key_set
+from authorizer.reasons import Reason
 from functions.shared.runtime import records
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ _WARM_KEY_SETS: Final = 256
 class AssertionRules:
     """A client's keys, and what its assertions must look like.
 
-    The keys are in `jwks`, a JWK Set as JSON, or at `jwks_uri`, never both. `signing_alg` pins the
+    The keys are in `jwks`, a JWK Set as JSON, or at `jwks_uri`, never both; keys that cannot verify
+    signatures are ignored in either. `signing_alg` pins the
     algorithm (`token_endpoint_auth_signing_alg`); empty is any that we know. `lifetime` is how many
     seconds ahead `exp` may lie. `accepts_token_endpoint` admits the token endpoint's URL as `aud`
     beside the issuer; `requires_typ` insists on `client-authentication+jwt`.
@@ -46,8 +48,8 @@ class AssertionRules:
             raise ValueError(f"An assertion lives 1 to {LONGEST_ASSERTION_LIFETIME} seconds.")
         if self.jwks_uri:
             parse_url(self.jwks_uri)
-        elif not self.key_set.keys or self.key_set.left_out:
-            raise ValueError("Every key in jwks must be a usable public key with a kid.")
+        else:
+            _check_inline_keys(self.key_set)
 
     @property
     def algorithms(self) -> frozenset[str]:
@@ -59,9 +61,22 @@ class AssertionRules:
         """The keys in `jwks`.
 
         Raises:
-            ValueError: it is no JWK Set.
+            ValueError: it is not a JWK Set, or holds a private key.
         """
         return _read_key_set(self.jwks, self.signing_alg)
+
+
+def _check_inline_keys(key_set: KeySet) -> None:
+    """Return if the set can verify. Keys for other purposes, such as encryption, are left out.
+
+    Raises:
+        ValueError: no key is usable, or two usable keys have one key id.
+    """
+    if Reason.KID_AMBIGUOUS in key_set.left_out:
+        raise ValueError("Two different signing keys in jwks have the same kid.")
+    if not key_set.keys:
+        reasons = ", ".join(sorted(set(key_set.left_out))) or "it is empty"
+        raise ValueError(f"jwks has no usable public signing key with a kid: {reasons}.")
 
 
 @lru_cache(maxsize=_WARM_KEY_SETS)
@@ -70,6 +85,8 @@ def _read_key_set(jwks: str, signing_alg: str) -> KeySet:
     keys = document.get("keys")
     if not isinstance(keys, list):
         raise ValueError("jwks is a JWK Set: an object with an array named keys.")  # noqa: TRY004 - a fault of the record, as the others
+    if any(isinstance(key, dict) and not PRIVATE_MEMBERS.isdisjoint(key) for key in keys):
+        raise ValueError("jwks holds a private or symmetric key. Register public keys only.")
     if signing_alg:
         # An RSA key without `alg` would count as an RS256 key, whatever its client is pinned to.
         document["keys"] = [

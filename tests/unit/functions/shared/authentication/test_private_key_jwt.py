@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from functions.shared.clients.client_record import Client
 
 JWKS_URI = "https://client.example/jwks"
+ENCRYPTION_KEY = rsa_jwk("rsa") | {"kid": "ec", "use": "enc", "alg": "RSA-OAEP"}
 TOKEN_ENDPOINT = f"{ISSUER}/oauth2/token"
 METHODS = frozenset({"private_key_jwt"})
 INLINE = AssertionRules(
@@ -350,9 +351,11 @@ def test_every_refusal_costs_the_check_of_one_signature(door: Door) -> None:
         ({"jwks": INLINE.jwks, "jwks_uri": JWKS_URI}, "not both"),
         ({"jwks": "{"}, "not_json"),
         ({"jwks": "{}"}, "JWK Set"),
-        ({"jwks": '{"keys": []}'}, "usable public key"),
-        ({"jwks": json.dumps({"keys": [ec_jwk("ec"), {"kty": "oct"}]})}, "usable public key"),
-        ({"jwks": json.dumps({"keys": [rsa_jwk("rsa") | {"d": "AQAB"}]})}, "usable public key"),
+        ({"jwks": '{"keys": []}'}, "usable public signing key"),
+        ({"jwks": json.dumps({"keys": [ENCRYPTION_KEY]})}, "usable public signing key"),
+        ({"jwks": json.dumps({"keys": [ec_jwk("ec"), ec_jwk("x") | {"kid": "ec"}]})}, "same kid"),
+        ({"jwks": json.dumps({"keys": [rsa_jwk("rsa") | {"d": "AQAB"}]})}, "private"),
+        ({"jwks": json.dumps({"keys": [ec_jwk("ec"), {"kty": "oct", "k": "AQAB"}]})}, "private"),
         ({"jwks_uri": "http://client.example/jwks"}, "loopback"),
         ({"jwks_uri": "file:///etc/passwd"}, "https"),
         ({"jwks_uri": JWKS_URI, "signing_alg": "HS256"}, "signed with one of"),
@@ -363,3 +366,23 @@ def test_every_refusal_costs_the_check_of_one_signature(door: Door) -> None:
 def test_rules_that_break_a_rule_cannot_be_made(rules: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         AssertionRules(**rules)
+
+
+UNUSABLE_KEYS = {
+    "another use": ENCRYPTION_KEY,
+    "another kty": {"kty": "AKP", "kid": "ec", "alg": "ML-DSA-44", "pub": "AAAA"},
+    "an unknown alg": rsa_jwk("rsa") | {"kid": "ec", "alg": "RSA-OAEP-256"},
+    "other operations": rsa_jwk("rsa") | {"kid": "ec", "key_ops": ["wrapKey"]},
+    "no kid": {"kty": "RSA", "use": "enc", "n": rsa_jwk("rsa")["n"], "e": "AQAB"},
+    "an exact duplicate": ec_jwk("ec"),
+}
+
+
+@pytest.mark.parametrize("other", UNUSABLE_KEYS.values(), ids=UNUSABLE_KEYS)
+@pytest.mark.parametrize("signing_alg", ["", "ES256"])
+def test_rfc7517_5_a_key_that_cannot_verify_beside_the_signing_key_is_ignored(
+    other: dict[str, object], signing_alg: str
+) -> None:
+    for keys in ([ec_jwk("ec"), other], [other, ec_jwk("ec")]):
+        door = Door((signer(jwks=json.dumps({"keys": keys}), signing_alg=signing_alg),))
+        assert door.show(assertion(kid="ec")).client_id == CLIENT_ID

@@ -25,7 +25,7 @@ from functions.shared.authentication.remote_keys import (
 from functions.shared.web.oauth_errors import TemporarilyUnavailableError
 from local.gateway import messages
 from local.http_server import Server
-from tests.support.tokens import FakeClock, ec_jwk, jwks
+from tests.support.tokens import FakeClock, ec_jwk, jwks, rsa_jwk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -141,6 +141,31 @@ def test_openid_discovery_4_3_metadata_that_does_not_hold_is_not_believed(
     with pytest.raises(TemporarilyUnavailableError):
         keys.of_issuer(ISSUER, "ec")
     assert JWKS_URI not in web.asked
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        rsa_jwk("rsa") | {"kid": "ec", "use": "enc", "alg": "RSA-OAEP"},
+        {"kty": "AKP", "kid": "ec", "alg": "ML-DSA-44", "pub": "AAAA"},
+        ec_jwk("ec"),
+    ],
+    ids=["encryption", "ML-DSA", "duplicate"],
+)
+def test_rfc7517_5_published_keys_that_cannot_verify_are_ignored(
+    keys: CachedRemoteKeys, web: Web, other: dict[str, object]
+) -> None:
+    web.documents[JWKS_URI] = jwks(other, ec_jwk("ec"))
+    assert keys.at(JWKS_URI, "ec").alg == "ES256"
+    assert keys.of_issuer(ISSUER, "ec").alg == "ES256"
+
+
+def test_rfc7517_4_5_two_usable_keys_with_one_kid_are_ambiguous(
+    keys: CachedRemoteKeys, web: Web
+) -> None:
+    web.documents[JWKS_URI] = jwks(ec_jwk("x") | {"kid": "ec"}, ec_jwk("ec"))
+    with pytest.raises(TokenRefused, match="kid_ambiguous"):
+        keys.at(JWKS_URI, "ec")
 
 
 def test_a_key_that_is_not_published_is_refused(keys: CachedRemoteKeys) -> None:

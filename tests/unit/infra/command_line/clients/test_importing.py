@@ -343,6 +343,23 @@ def test_hydras_keys_are_carried_over_from_a_page_of_clients() -> None:
     assert list(carried.assertion.key_set.keys) == ["1"]
 
 
+def test_hydras_encryption_key_beside_the_signing_key_is_no_obstacle(
+    gatehouse: CommandLine, tmp_path: Path
+) -> None:
+    keyed = {
+        **HYDRA,
+        "token_endpoint_auth_method": "private_key_jwt",
+        "jwks": {"keys": [{**KEY, "use": "enc", "alg": "ECDH-ES"}, KEY]},
+    }
+    draft = drafted(hydra.read, keyed)
+    assert (draft.lost, draft.refusal) == ([], "")
+    (tmp_path / "jwks").write_text(json.dumps(keyed["jwks"]))
+    gatehouse("clients", "create", "keyed", "--jwks", str(tmp_path / "jwks"))
+    created = gatehouse.clients.get("keyed").client.assertion
+    assert created is not None
+    assert list(created.key_set.keys) == ["1"]
+
+
 @pytest.mark.parametrize(
     "text", ["", "[}", '[{"name": "x"}]', "[1]", '{"ClientId": 1}', "name\nx\n", '"text"']
 )
