@@ -4,6 +4,7 @@
 
 Of the template it plays its one API with its functions, which must be Python; its parameters of
 Systems Manager are put into the laptop's AWS. What it imports is what template.yaml exports.
+At the start it names the routes that the API's scope map opens or closes by mistake.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from typing import TYPE_CHECKING
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
 
+from authorizer.files import read_scope_map
+from authorizer.route_coverage import compare_routes
+from authorizer.scope_map import ScopeMapError, parse_api_rules
 from local.addresses import Addresses
 from local.aws import TEMPLATE
 from local.chalice_shell import shared_environment
@@ -34,10 +38,12 @@ from local.provisioning import names
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping, Sequence
 
+    from authorizer.scope_map import ScopeMap
     from local.gateway.model import Api, Function
 
 EXPORTS = ("Issuer", "JwksUri", "AuthorizerArn", "AuthorizerInvocationUri", "ApiRulesPath")
 _LAST_PORT = 65_535
+_AUTHORIZER = "authorizer.handler.handle"
 _SHARED = "SharedAuthorizer"
 _PARAMETER = "AWS::SSM::Parameter"
 _APIS = ("AWS::Serverless::Api", "AWS::ApiGatewayV2::Api")
@@ -81,6 +87,39 @@ class GuestStack:
             for name in sorted(self.api().functions())
         ]
 
+    def route_findings(self) -> list[str]:
+        """Name the guarded routes that the API's scope maps open or close by mistake."""
+        api = self.api()
+        guarded: dict[str, list[str]] = {}
+        for route in api.routes:
+            if route.authorizer is not None:
+                guarded.setdefault(route.authorizer.function, []).append(route.key)
+        findings: list[str] = []
+        for function in self.functions():
+            if function.logical_id in guarded and function.handler == _AUTHORIZER:
+                try:
+                    scope_map = self._scope_map(api, function)
+                except ScopeMapError as error:
+                    findings.append(f"The scope map cannot be read: {error}.")
+                    continue
+                simple = function.environment.get("SIMPLE_RESPONSE") == "true"
+                if scope_map is not None:
+                    every = [route.key for route in api.routes]
+                    routes = guarded[function.logical_id]
+                    findings += _route_findings(routes, every, scope_map, simple=simple)
+        return findings
+
+    def _scope_map(self, api: Api, authorizer: Function) -> ScopeMap | None:
+        """Return the map that an authorizer uses for the API; None where it has none."""
+        rules_path = authorizer.environment.get("API_RULES")
+        if rules_path is None:
+            return read_scope_map(authorizer.environment.get("SCOPE_MAP"))
+        for resource in self.template.of_type(_PARAMETER):
+            properties = self.template.properties(resource.logical_id, {})
+            if properties["Name"] == f"{rules_path.rstrip('/')}/{api.api_id}":
+                return parse_api_rules(str(properties["Value"]).encode()).scope_map
+        return None
+
     def put_parameters(self) -> None:
         """Make the stack's parameters."""
         ssm = boto3.client("ssm")
@@ -100,6 +139,28 @@ class GuestStack:
             for _, properties in self.template.function_properties()
         )
         return [str(folder.resolve()) for folder in folders]
+
+
+def _route_findings(
+    guarded: list[str], every: list[str], scope_map: ScopeMap, *, simple: bool
+) -> list[str]:
+    coverage = compare_routes(guarded, scope_map)
+    closed = list(coverage.closed)
+    swallowed = coverage.swallowed
+    if simple:  # a simple answer is about the route that API Gateway chose
+        closed += [route for route, _ in swallowed]
+        swallowed = []
+    return [
+        *(
+            f"{route}: no scope names this route, but the parameter of {opened_by} opens it."
+            for route, opened_by in swallowed
+        ),
+        *(f"{route}: no scope opens this route." for route in closed),
+        *(
+            f"{route}: the scope map names this route, but the API does not have it."
+            for route in compare_routes(every, scope_map).unknown
+        ),
+    ]
 
 
 def gateway(stack: GuestStack, environ: MutableMapping[str, str]) -> Gateway:
@@ -176,6 +237,8 @@ def main(arguments: Sequence[str]) -> int:
     except (TemplateError, OSError, ClientError, BotoCoreError) as error:
         print(f"{given.template} cannot run on the laptop: {error}.", file=sys.stderr)
         return 1
+    for finding in stack.route_findings():
+        print(finding, file=sys.stderr)
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # into a file too: the log is to be followed
     print(f"{stack.api().logical_id} at http://localhost:{server.port}/{stack.api().stage}")

@@ -185,7 +185,7 @@ def _source_value(call: Call, source: IdentitySource) -> str | None:
         "identity.userAgent": call.request.header("user-agent"),
         "path": call.stage_path,
         "resourcePath": call.route.path,
-        "routeKey": call.route_key,
+        "routeKey": call.route.key,
         "stage": call.api.stage,
     }.get(source.name)
 

@@ -119,13 +119,6 @@ class Call:
         stage = self.api.stage
         return self.sent_path if stage == "$default" else f"/{stage}{self.sent_path}"
 
-    @property
-    def route_key(self) -> str:
-        """The route as an HTTP API names it: `GET /path`, or `$default`."""
-        if self.route.path == "$default":
-            return "$default"
-        return f"{self.route.method} {self.route.path}"
-
 
 def proxy_event(call: Call, authorizer: Mapping[str, object] | None) -> dict[str, Any]:
     """The event for the route's function; `authorizer` is what the authorizer passed on."""
@@ -230,7 +223,7 @@ def _common_2(call: Call) -> dict[str, Any]:
         else:
             headers[name] = f"{headers[name]},{value}" if name in headers else value
     event: dict[str, Any] = {
-        "routeKey": call.route_key,
+        "routeKey": call.route.key,
         "rawPath": call.stage_path,
         "rawQueryString": request.query,
         "headers": headers,
@@ -277,7 +270,7 @@ def _context_1(call: Call) -> dict[str, Any]:
         "requestId": call.request_id,
         "requestTime": _request_time(call.requested_at),
         "requestTimeEpoch": int(call.requested_at * 1000),
-        "resourceId": _short_id(call.route.path) if rest else call.route_key,
+        "resourceId": _short_id(call.route.path) if rest else call.route.key,
         "resourcePath": call.route.path,
         "stage": api.stage,
     }
@@ -302,7 +295,7 @@ def _context_2(call: Call) -> dict[str, Any]:
             "userAgent": request.header("user-agent") or "",
         },
         "requestId": call.request_id,
-        "routeKey": call.route_key,
+        "routeKey": call.route.key,
         "stage": call.api.stage,
         "time": _request_time(call.requested_at),
         "timeEpoch": int(call.requested_at * 1000),

@@ -74,6 +74,11 @@ class Route:
     timeout: float = 29
     rate_limit: RateLimit | None = None
 
+    @property
+    def key(self) -> str:
+        """The route as an HTTP API names it: `GET /path`, or `$default`."""
+        return "$default" if self.path == "$default" else f"{self.method} {self.path}"
+
 
 @dataclass(frozen=True)
 class GatewayResponse:

@@ -41,15 +41,17 @@ def ports(laptop: Laptop) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def guest(laptop: Laptop, template: Path) -> Iterator[str]:
-    """Play a stack beside the laptop edition; yields its API's address."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "local.guest", str(template), "--port", "0"],
-        cwd=ROOT,
-        env={**os.environ, **ports(laptop)},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+def guest(laptop: Laptop, template: Path, stderr: Path | None = None) -> Iterator[str]:
+    """Serve a stack next to the laptop edition; yields its API's address."""
+    with contextlib.ExitStack() as stack:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "local.guest", str(template), "--port", "0"],
+            cwd=ROOT,
+            env={**os.environ, **ports(laptop)},
+            stdout=subprocess.PIPE,
+            stderr=None if stderr is None else stack.enter_context(stderr.open("w")),
+            text=True,
+        )
     assert process.stdout is not None
     try:
         line = process.stdout.readline()
@@ -228,3 +230,15 @@ def test_function_that_cannot_run_is_refused_with_one_sentence(
     )
     assert process.returncode == 1
     assert process.stderr == f"{template} cannot run on the laptop: {sentence}\n"
+
+
+def test_forgotten_routes_are_named_at_the_start(laptop: Laptop, tmp_path: Path) -> None:
+    template = tmp_path / "template.yaml"
+    changes = {"../backend/": str(EXAMPLES / "backend"), '"GET /customers", ': ""}
+    text = EXAMPLE
+    for old, new in changes.items():
+        text = text.replace(old, new)
+    template.write_text(text, encoding="utf-8")
+    with guest(laptop, template, stderr := tmp_path / "stderr") as url:
+        assert ask(f"{url}/customers", token=token(laptop, "customer.read"))[0] == 403
+    assert stderr.read_text() == "GET /customers: no scope opens this route.\n"

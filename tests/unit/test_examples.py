@@ -237,3 +237,67 @@ def test_open_route_of_an_http_api_does_not_reach_the_customers(
         return handle(event, None)
 
     assert Gateway(api, invoke).handle(Request("GET", path)).status == 401
+
+
+# --- Routes compared with the scope map ---------------------------------------------------------
+
+
+@each_played
+def test_routes_of_an_example_agree_with_its_scope_map(name: str) -> None:
+    assert GuestStack(TEMPLATES[name], Addresses(), {}).route_findings() == []
+
+
+def changed(name: str, folder: Path, changes: dict[str, str]) -> GuestStack:
+    """Return an example with other text in places."""
+    text = TEMPLATES[name].read_text(encoding="utf-8")
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    path = folder / "template.yaml"
+    path.write_text(text, encoding="utf-8")
+    return GuestStack(path, Addresses(), {})
+
+
+SWALLOWED = "no scope names this route, but the parameter of"
+EXPORT = """      Events:
+        Export:
+          Type: Api
+          Properties: {RestApiId: !Ref CustomersApi, Method: get, Path: /customers/export-all}
+        Remove:
+          Type: Api
+          Properties: {RestApiId: !Ref CustomersApi, Method: delete, Path: "/customers/{id}"}
+        Health:
+          Type: Api
+          Properties:
+            RestApiId: !Ref CustomersApi
+            Method: get
+            Path: /health
+            Auth: {Authorizer: NONE}
+"""
+
+
+def test_routes_that_a_map_forgets_are_named(tmp_path: Path) -> None:
+    changes = {
+        "      Events:\n": EXPORT,
+        '["POST /customers"]': '["POST /customers", "GET /older"]',
+    }
+    assert changed("rest-api", tmp_path, changes).route_findings() == [
+        f"GET /customers/export-all: {SWALLOWED} GET /customers/{{parameter}} opens it.",
+        "DELETE /customers/{id}: no scope opens this route.",
+        "GET /older: the scope map names this route, but the API does not have it.",
+    ]
+
+
+def test_simple_answers_close_routes_that_a_map_forgets(tmp_path: Path) -> None:
+    changes = {'"GET /customers", ': '"GET /{any}", '}
+    assert changed("own-authorizer", tmp_path, changes).route_findings() == [
+        "GET /customers: no scope opens this route.",
+        "GET /{parameter}: the scope map names this route, but the API does not have it.",
+    ]
+
+
+def test_scope_map_that_cannot_be_read_is_a_finding(tmp_path: Path) -> None:
+    (found,) = changed(
+        "rest-api", tmp_path, {'"GET /customers"': '"ANY /customers"'}
+    ).route_findings()
+    assert found.startswith("The scope map cannot be read: ")
