@@ -18,6 +18,8 @@ _THUMBPRINT = r"[A-Za-z0-9_-]{43}"
 DPOP_KEY = "jkt"  # RFC 9449, 6.1
 CERTIFICATE = "x5t#S256"  # RFC 8705, 3.1
 _CONFIRMATION_METHODS = frozenset((DPOP_KEY, CERTIFICATE))
+_CLIENT_CLAIMS = ("client_id", "azp")
+_VENDOR_CLIENT_CLAIMS = ("cid", "appid")
 _ID_TOKEN_CLAIMS = frozenset(("nonce", "at_hash", "c_hash", "s_hash"))
 
 
@@ -71,11 +73,12 @@ def read_access_token(
     not_before = read_not_before(claims, expires_at)
     check_lifetime(claims, expires_at, rules.max_lifetime, now)
     check_audience(claims, rules.audiences)
-    subject = read_subject(claims)
+    client_id = read_client_id(claims, rules.client_ids)
+    subject = read_subject(claims, client_id)
     token = VerifiedToken(
         issuer=rules.issuer,
         subject=subject,
-        client_id=read_client_id(claims, rules.client_ids) or subject,
+        client_id=client_id or subject,
         scopes=read_scopes(claims),
         expires_at=expires_at,
         not_before=not_before,
@@ -162,9 +165,12 @@ def one_or_more(value: object) -> frozenset[str] | None:
     return frozenset(texts) if all(isinstance(text, str) and text for text in texts) else None
 
 
-def read_subject(claims: Mapping[str, object]) -> str:
-    """Read `sub`, which becomes API Gateway's principal."""
-    subject = _optional_text(claims, "sub", Reason.SUB_MALFORMED)
+def read_subject(claims: Mapping[str, object], client_id: str | None) -> str:
+    """Read `sub`, which becomes API Gateway's principal; the client id if there is no `sub`.
+
+    IdentityServer's tokens for machines name their client only.
+    """
+    subject = _optional_text(claims, "sub", Reason.SUB_MALFORMED) or client_id
     if subject is None:
         raise TokenRefused(Reason.SUB_MISSING)
     return subject
@@ -176,12 +182,12 @@ def read_jti(claims: Mapping[str, object]) -> str | None:
 
 
 def read_client_id(claims: Mapping[str, object], accepted: frozenset[str]) -> str | None:
-    """Read `client_id`, or `azp` in its stead; None if there is neither and any client will do."""
-    client_id = _optional_text(claims, "client_id", Reason.CLIENT_ID_MALFORMED)
-    authorized_party = _optional_text(claims, "azp", Reason.CLIENT_ID_MALFORMED)
-    if client_id and authorized_party and client_id != authorized_party:
-        raise TokenRefused(Reason.CLIENT_ID_CONTRADICTION)
-    client_id = client_id or authorized_party
+    """Read the client that a token was issued to; None if none is named and any is accepted.
+
+    `client_id` and `azp` are standard names. Without them, `cid` (Okta) and `appid` (Entra ID v1)
+    are read; next to them, these names may be custom claims of another meaning.
+    """
+    client_id = _same_text(claims, _CLIENT_CLAIMS) or _same_text(claims, _VENDOR_CLIENT_CLAIMS)
     if accepted and client_id is None:
         raise TokenRefused(Reason.CLIENT_ID_MISSING)
     if accepted and client_id not in accepted:
@@ -189,8 +195,22 @@ def read_client_id(claims: Mapping[str, object], accepted: frozenset[str]) -> st
     return client_id
 
 
+def _same_text(claims: Mapping[str, object], names: tuple[str, ...]) -> str | None:
+    """Read a text from any of these claims; those that are present must be equal."""
+    texts = {_optional_text(claims, name, Reason.CLIENT_ID_MALFORMED) for name in names} - {None}
+    if len(texts) > 1:
+        raise TokenRefused(Reason.CLIENT_ID_CONTRADICTION)
+    return next(iter(texts), None)
+
+
+def unverified_subject(unverified_claims: Mapping[str, object]) -> object:
+    """Return the claim that `read_subject` would read, before anything is verified."""
+    names = ("sub", *_CLIENT_CLAIMS, *_VENDOR_CLIENT_CLAIMS)
+    return next((unverified_claims[name] for name in names if name in unverified_claims), None)
+
+
 def read_scopes(claims: Mapping[str, object]) -> frozenset[str]:
-    """Read `scope`, or `scp` in its stead: a list or a space-separated string."""
+    """Read `scope`, or `scp` in its stead: a list or a space-separated string, maybe empty."""
     readings = {_scope_set(claims[name]) for name in ("scope", "scp") if name in claims}
     if not readings:
         return frozenset()
@@ -200,6 +220,8 @@ def read_scopes(claims: Mapping[str, object]) -> frozenset[str]:
 
 
 def _scope_set(value: object) -> frozenset[str]:
+    if value == "":
+        return frozenset()
     tokens = value.split(" ") if isinstance(value, str) else value
     if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
         raise TokenRefused(Reason.SCOPE_MALFORMED)
@@ -274,9 +296,10 @@ _MALFORMED_TIME = {
     "nbf": Reason.NBF_MALFORMED,
     "iat": Reason.IAT_MALFORMED,
 }
-_RFC9068_CLAIMS = {  # 2.2; exp, sub and iss are required of every token
+_RFC9068_CLAIMS = {  # 2.2; exp and iss are required of every token
     "aud": Reason.AUD_MISSING,
     "client_id": Reason.CLIENT_ID_MISSING,
     "iat": Reason.IAT_MISSING,
     "jti": Reason.JTI_MISSING,
+    "sub": Reason.SUB_MISSING,
 }

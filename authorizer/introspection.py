@@ -196,9 +196,15 @@ def _read_token(
 ) -> VerifiedToken:
     """Check what an active token's answer says.
 
-    All of it is optional but a name for the principal, and an audience where ours are configured. A
-    token without `exp` is good until our knowledge of it ends, at the horizon.
+    All of it is optional but a name for the principal, and an audience where ours are configured.
+    Some servers write null, or an empty list of audiences, for a member that a token does not have.
+    A token without `exp` is good until our knowledge of it ends, at the horizon.
     """
+    answer = {
+        name: value
+        for name, value in answer.items()
+        if value is not None and not (name == "aud" and value == [])
+    }
     if answer.get("iss", rules.issuer) != rules.issuer:
         raise TokenRefused(Reason.ISS_UNKNOWN)
     claims.check_audience(answer, rules.audiences)
@@ -210,7 +216,7 @@ def _read_token(
     else:
         claims.check_lifetime(answer, expires_at, rules.max_lifetime, now)
     client_id = claims.read_client_id(answer, rules.client_ids)
-    subject = claims.read_subject(answer) if "sub" in answer or client_id is None else client_id
+    subject = claims.read_subject(answer, client_id)
     token = VerifiedToken(
         issuer=rules.issuer,
         subject=subject,

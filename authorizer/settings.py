@@ -64,7 +64,9 @@ class Settings(NamedTuple):
     """
 
     client_ids: frozenset[str]
-    """Comma list of the clients accepted from `ISSUER`. Without it any."""
+    """Comma list of the clients accepted from `ISSUER`. Without it any. A token names its client
+    in `client_id` or `azp`, or else in `cid` (Okta) or `appid` (Entra ID v1).
+    """
 
     algorithms: frozenset[str]
     """Comma list of RS256, PS256, ES256, EdDSA."""

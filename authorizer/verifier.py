@@ -150,7 +150,7 @@ class Verifier:
         self, unverified_claims: Mapping[str, object], issuer: str
     ) -> float | None:
         """Return when the token says it was issued, if its subject was verified here before."""
-        subject = unverified_claims.get("sub")
+        subject = claims.unverified_subject(unverified_claims)
         if not isinstance(subject, str) or not self._subjects.get((issuer, subject)):
             return None
         return claims.read_time(unverified_claims, "iat")

@@ -532,7 +532,7 @@ PAYLOAD: dict[str, tuple[Callable[[], str], Reason]] = {
             "newline between": "country.read\ncustomer.read",
             "two spaces": "country.read  customer.read",
             "trailing space": "country.read ",
-            "empty string": "",
+            "only a space": " ",
             "quotation mark": 'country."read',
         }.items()
     },
@@ -550,6 +550,10 @@ PAYLOAD: dict[str, tuple[Callable[[], str], Reason]] = {
     "75 client_id empty": (lambda: forge_claims(client_id=""), Reason.CLIENT_ID_MALFORMED),
     "75 client_id and azp disagree": (
         lambda: forge_claims(client_id="a", azp="b"),
+        Reason.CLIENT_ID_CONTRADICTION,
+    ),
+    "75 cid and appid disagree": (
+        lambda: forge_claims(cid="a", appid="b"),
         Reason.CLIENT_ID_CONTRADICTION,
     ),
     "76 cnf string": (lambda: forge_claims(cnf="jkt"), Reason.CNF_MALFORMED),
@@ -676,6 +680,7 @@ CONTROLS = [
     Control(
         "whitespace in the JSON", lambda: forge(payload=json.dumps(claims(), indent=2).encode())
     ),
+    Control("empty scope", lambda: mint(claims(scope=""))),
     Control("scopes in a list", lambda: mint(claims(scope=["country.read", "customer.read"]))),
     Control("several audiences", lambda: mint(claims(aud=[API, CLIENT]))),
     Control("at+jwt", lambda: mint(at_jwt_claims(), typ="at+jwt"), _AT_JWT),

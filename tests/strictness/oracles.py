@@ -72,7 +72,7 @@ def pyjwt_objection(token: str) -> str | None:
             issuer=ISSUER,
             audience=CLIENT,
             leeway=LEEWAY,
-            options={"require": ["exp", "iss", "aud", "sub"]},
+            options={"require": ["exp", "iss", "aud"]},
         )
     except Exception as error:  # noqa: BLE001 - whatever it is, the token did not get through
         return f"PyJWT: {error!r}"
@@ -92,7 +92,6 @@ def joserfc_objection(token: str) -> str | None:
         iss={"essential": True, "value": ISSUER},
         aud={"essential": True, "value": CLIENT},
         exp={"essential": True},
-        sub={"essential": True},
     )
     try:
         decoded = joserfc_jwt.decode(token, _joserfc_key(), ["RS256"], registry=registry)

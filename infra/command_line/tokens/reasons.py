@@ -205,7 +205,7 @@ _WORDS: Final[Mapping[Reason, str]] = {
     Reason.IAT_MISSING: "It does not say when it was issued (iat).",
     Reason.IAT_MALFORMED: "Its iat is not a time.",
     Reason.IAT_AFTER_EXP: "It was issued after its end.",
-    Reason.SUB_MISSING: "It does not say whom it is about (sub).",
+    Reason.SUB_MISSING: "It has neither a subject (sub) nor a client id.",
     Reason.SUB_MALFORMED: "Its sub is not a text, or an empty or very long one.",
     Reason.SCOPE_MALFORMED: "Its scopes are neither a text with spaces nor a list of names.",
     Reason.SCOPE_WILDCARD: "One of its scopes is *, which might be taken for all of them.",
@@ -213,8 +213,10 @@ _WORDS: Final[Mapping[Reason, str]] = {
     Reason.JTI_MISSING: "It has no id (jti), which an at+jwt or a proof must have.",
     Reason.JTI_MALFORMED: "Its jti is not a text, or an empty or very long one.",
     Reason.CLIENT_ID_MISSING: "It does not say which client it was issued to.",
-    Reason.CLIENT_ID_MALFORMED: "Its client_id or azp is not a text, or an empty or very long one.",
-    Reason.CLIENT_ID_CONTRADICTION: "Its client_id and azp differ.",
+    Reason.CLIENT_ID_MALFORMED: "A claim that names its client (client_id, azp, cid or appid) "
+    "is not a text, or an empty or very long one.",
+    Reason.CLIENT_ID_CONTRADICTION: "Two claims that name its client differ: client_id and azp, "
+    "or cid and appid.",
     Reason.EVENT_TOKEN: "It reports an event, such as a logout, and is no access token.",
     Reason.CNF_MALFORMED: "The key that it is bound to (cnf) cannot be read.",
     Reason.CNF_UNKNOWN: "It is bound to a key in a way that is not known here.",

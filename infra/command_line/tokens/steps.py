@@ -96,8 +96,10 @@ def _claims(known: Known) -> Iterator[str]:
     claims = known.claims
     accepted = ", ".join(sorted(known.copy.audiences)) or "any"
     yield f"aud {_listed(claims.get('aud'))} (accepted: {accepted})"
-    client = claims.get("client_id") or claims.get("azp")
-    yield f"sub {claims.get('sub')}" + (f", client {client}" if client else "")
+    client = next(
+        (claims[name] for name in ("client_id", "azp", "cid", "appid") if claims.get(name)), None
+    )
+    yield f"sub {claims.get('sub', client)}" + (f", client {client}" if client else "")
     yield from _times(claims, known.now)
     if "jti" in claims:
         yield f"jti {claims['jti']}"

@@ -1,6 +1,61 @@
 """Reading claims, where the bad tokens do not already show it."""
 
-from authorizer.claims import join_scopes, read_scopes
+import pytest
+
+from authorizer.claims import ClaimRules, VerifiedToken, join_scopes, read_access_token, read_scopes
+from authorizer.errors import TokenRefused
+from authorizer.reasons import Reason
+from tests.support.tokens import ISSUER, NOW, at_jwt_claims, claims
+
+
+def _read(said: dict[str, object], *client_ids: str, rfc9068: bool = False) -> VerifiedToken:
+    rules = ClaimRules(ISSUER, frozenset(), frozenset(client_ids), 86_400)
+    return read_access_token(said, rules, NOW, key_id="k", rfc9068=rfc9068)
+
+
+def _refusal(said: dict[str, object], *client_ids: str, rfc9068: bool = False) -> Reason:
+    with pytest.raises(TokenRefused) as refused:
+        _read(said, *client_ids, rfc9068=rfc9068)
+    return refused.value.reason
+
+
+@pytest.mark.parametrize("name", ["client_id", "azp", "cid", "appid"])
+def test_the_client_id_takes_the_place_of_a_missing_subject(name: str) -> None:
+    token = _read({**claims(sub=...), name: "acme"})
+    assert (token.subject, token.client_id) == ("acme", "acme")
+
+
+def test_a_token_needs_a_subject_or_a_client_id() -> None:
+    assert _refusal(claims(sub=...)) is Reason.SUB_MISSING
+    assert _refusal(claims(sub=None, client_id="acme")) is Reason.SUB_MALFORMED
+
+
+def test_an_rfc9068_token_needs_a_subject() -> None:
+    said = {name: value for name, value in at_jwt_claims().items() if name != "sub"}
+    assert _refusal(said, rfc9068=True) is Reason.SUB_MISSING
+
+
+@pytest.mark.parametrize("name", ["client_id", "azp", "cid", "appid"])
+def test_a_pinned_client_is_read_from_each_claim_that_names_it(name: str) -> None:
+    assert _read({**claims(), name: "acme"}, "acme").client_id == "acme"
+    assert _refusal({**claims(), name: "other"}, "acme") is Reason.CLIENT_ID_NOT_ALLOWED
+    assert _refusal({**claims(), name: 1}, "acme") is Reason.CLIENT_ID_MALFORMED
+    assert _refusal(claims(), "acme") is Reason.CLIENT_ID_MISSING
+
+
+@pytest.mark.parametrize("name", ["cid", "appid"])
+def test_a_vendor_name_of_the_client_gives_way_to_a_standard_one(name: str) -> None:
+    said = {**claims(client_id="acme"), name: "customer 7"}
+    assert _read(said, "acme").client_id == "acme"
+    assert _refusal({**claims(client_id="other"), name: "acme"}, "acme") is (
+        Reason.CLIENT_ID_NOT_ALLOWED
+    )
+
+
+@pytest.mark.parametrize("name", ["scope", "scp"])
+@pytest.mark.parametrize("empty", ["", []])
+def test_an_empty_scope_grants_nothing(name: str, empty: object) -> None:
+    assert _read({**claims(scope=...), name: empty}).scopes == frozenset()
 
 
 def test_scopes_are_written_in_one_order() -> None:

@@ -163,7 +163,9 @@ def test_86_88_an_answer_that_is_none_is_our_trouble(answer: object) -> None:
         ({"iat": True}, Reason.IAT_MALFORMED),
         ({"iss": ISSUER + "/"}, Reason.ISS_UNKNOWN),
         ({"aud": "other"}, Reason.AUD_OTHER),
-        ({"aud": []}, Reason.AUD_MALFORMED),
+        ({"aud": []}, Reason.AUD_MISSING),
+        ({"aud": None}, Reason.AUD_MISSING),
+        ({"aud": [None]}, Reason.AUD_MALFORMED),
         ({"aud": ...}, Reason.AUD_MISSING),
         ({"sub": ""}, Reason.SUB_MALFORMED),
         ({"sub": ..., "client_id": ...}, Reason.CLIENT_ID_MISSING),
@@ -172,7 +174,6 @@ def test_86_88_an_answer_that_is_none_is_our_trouble(answer: object) -> None:
         ({"token_type": "DPoP"}, Reason.TOKEN_TYPE),
         ({"token_type": "DPoP", "cnf": {"x5t#S256": "A" * 43}}, Reason.TOKEN_TYPE),
         ({"token_type": "mac"}, Reason.TOKEN_TYPE),
-        ({"token_type": None}, Reason.TOKEN_TYPE),
         ({"cnf": {"x": 1}}, Reason.CNF_UNKNOWN),
     ],
 )
@@ -182,6 +183,28 @@ def test_87_an_answer_that_does_not_fit_refuses_the_token(
     answer = active(**({"iat": ..., "aud": AUDIENCE} | changes))
     sandbox = Sandbox(answer, audiences=frozenset({AUDIENCE}), client_ids=frozenset({CLIENT}))
     assert sandbox.refusal() is reason
+
+
+@pytest.mark.parametrize(
+    "member",
+    ["aud", "client_id", "cnf", "exp", "iat", "iss", "jti", "nbf", "scope", "sub", "token_type"],
+)
+def test_a_null_member_of_an_answer_is_absent(member: str) -> None:
+    assert Sandbox(active(**{member: None})).ask() == Sandbox(active(**{member: ...})).ask()
+
+
+def test_an_empty_list_of_audiences_is_absent_where_none_is_required() -> None:
+    assert Sandbox(active(aud=[])).ask() == Sandbox(active()).ask()
+
+
+def test_an_answer_whose_members_are_all_null_names_no_principal() -> None:
+    nulls = dict.fromkeys(("aud", "exp", "iat", "iss", "scope", "sub", "client_id"))
+    assert Sandbox({"active": True, **nulls}).refusal() is Reason.SUB_MISSING
+
+
+@pytest.mark.parametrize("scope", ["", [], None])
+def test_an_answer_without_scopes_grants_nothing(scope: object) -> None:
+    assert Sandbox(active(scope=scope)).ask().scopes == frozenset()
 
 
 @pytest.mark.parametrize(

@@ -244,16 +244,21 @@ def test_several_issuers_each_have_their_own_keys_and_rules() -> None:
         assert refused.value.reason is reason
 
 
-def test_94_a_rotation_is_seen_at_the_first_token_of_a_known_client_during_a_flood() -> None:
+@pytest.mark.parametrize(
+    "names", [{}, {"sub": ..., "client_id": CLIENT}, {"sub": ..., "appid": "a"}]
+)
+def test_94_a_rotation_is_seen_at_the_first_token_of_a_known_client_during_a_flood(
+    names: dict[str, object],
+) -> None:
     sandbox = Sandbox()
-    sandbox.verify(mint())
+    sandbox.verify(mint(claims(NOW, **names)))
     for number in range(1000):
         token = unsigned(claims(sub=f"stranger-{number}"), kid=f"random-{number}")
         assert sandbox.refusal(token) is Reason.KID_UNKNOWN
     assert sandbox.fetches == 2
     sandbox.published = (rsa_jwk(), rsa_jwk("key-2"))
     sandbox.clock.advance(1)
-    assert sandbox.verify(mint(claims(sandbox.clock.now), "key-2")).key_id == "key-2"
+    assert sandbox.verify(mint(claims(sandbox.clock.now, **names), "key-2")).key_id == "key-2"
     assert sandbox.fetches == 3
 
 
