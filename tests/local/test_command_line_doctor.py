@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import boto3
 import pytest
 
-from infra.command_line.doctor.checks.account import CHECKS as ACCOUNT_CHECKS
+from infra.command_line.doctor.command import CHECKS
 from infra.laptop_edition import REGION
 from local.certificates import DIRECTORY as CERTIFICATES
 from local.keyed_clients import KEY_FILE
@@ -64,7 +64,7 @@ def test_the_doctor_finds_nothing_wrong_here_and_claims_nothing_about_an_account
     not_applicable = [
         each["check"] for each in document["findings"] if each["level"] == "not applicable"
     ]
-    assert not_applicable == [check.name for check in ACCOUNT_CHECKS]
+    assert not_applicable == [check.name for check in CHECKS if check.in_account_only]
     warned = {each["check"] for each in document["findings"] if each["level"] == "warning"}
     # The laptop's authorizer checks no audience and takes no proofs, as a new deployment's.
     assert warned <= {"audiences", "bound tokens"}
