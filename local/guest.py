@@ -21,8 +21,8 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
 
 from authorizer.files import read_scope_map
-from authorizer.route_coverage import compare_routes
 from authorizer.scope_map import ScopeMapError, parse_api_rules
+from infra.route_faults import route_faults
 from local.addresses import Addresses
 from local.aws import TEMPLATE
 from local.chalice_shell import shared_environment
@@ -100,13 +100,12 @@ class GuestStack:
                 try:
                     scope_map = self._scope_map(api, function)
                 except ScopeMapError as error:
-                    findings.append(f"The scope map cannot be read: {error}.")
+                    findings.append(f"the scope map cannot be read: {error}")
                     continue
                 simple = function.environment.get("SIMPLE_RESPONSE") == "true"
                 if scope_map is not None:
-                    every = [route.key for route in api.routes]
                     routes = guarded[function.logical_id]
-                    findings += _route_findings(routes, every, scope_map, simple=simple)
+                    findings += route_faults(routes, scope_map, simple_responses=simple)
         return findings
 
     def _scope_map(self, api: Api, authorizer: Function) -> ScopeMap | None:
@@ -139,28 +138,6 @@ class GuestStack:
             for _, properties in self.template.function_properties()
         )
         return [str(folder.resolve()) for folder in folders]
-
-
-def _route_findings(
-    guarded: list[str], every: list[str], scope_map: ScopeMap, *, simple: bool
-) -> list[str]:
-    coverage = compare_routes(guarded, scope_map)
-    closed = list(coverage.closed)
-    swallowed = coverage.swallowed
-    if simple:  # a simple answer is about the route that API Gateway chose
-        closed += [route for route, _ in swallowed]
-        swallowed = []
-    return [
-        *(
-            f"{route}: no scope names this route, but the parameter of {opened_by} opens it."
-            for route, opened_by in swallowed
-        ),
-        *(f"{route}: no scope opens this route." for route in closed),
-        *(
-            f"{route}: the scope map names this route, but the API does not have it."
-            for route in compare_routes(every, scope_map).unknown
-        ),
-    ]
 
 
 def gateway(stack: GuestStack, environ: MutableMapping[str, str]) -> Gateway:
@@ -238,7 +215,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"{given.template} cannot run on the laptop: {error}.", file=sys.stderr)
         return 1
     for finding in stack.route_findings():
-        print(finding, file=sys.stderr)
+        print(f"warning: {finding}", file=sys.stderr)
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # into a file too: the log is to be followed
     print(f"{stack.api().logical_id} at http://localhost:{server.port}/{stack.api().stage}")

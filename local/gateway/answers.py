@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from local.gateway.cloudformation import TemplateError
+from infra.cloudformation import TemplateError
 from local.gateway.events import query_parameters
 from local.gateway.messages import Response
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from local.gateway.cloudformation import TemplateError
+from infra.cloudformation import TemplateError
 from local.gateway.model import RateLimit
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from local.gateway.cloudformation import Resolver
+    from infra.cloudformation import Resolver
     from local.gateway.model import Route
 
 __all__ = ["DEFAULT_CACHE_SECONDS", "checked_routes", "known", "milliseconds", "rate_limit"]

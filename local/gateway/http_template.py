@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from local.gateway.cloudformation import TemplateError
+from infra.cloudformation import TemplateError
 from local.gateway.declarations import (
     DEFAULT_CACHE_SECONDS,
     checked_routes,
@@ -16,7 +16,7 @@ from local.gateway.declarations import (
 from local.gateway.model import Api, Authorizer, IdentitySource, PayloadFormat, RateLimit, Route
 
 if TYPE_CHECKING:
-    from local.gateway.cloudformation import Resource
+    from infra.cloudformation import Resource
     from local.gateway.template import Template
 
 __all__ = ["read"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from local.gateway.cloudformation import TemplateError
+from infra.cloudformation import TemplateError
 from local.gateway.declarations import (
     DEFAULT_CACHE_SECONDS,
     checked_routes,
@@ -17,7 +17,7 @@ from local.gateway.model import Api, Authorizer, GatewayResponse, IdentitySource
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from local.gateway.cloudformation import Resource
+    from infra.cloudformation import Resource
     from local.gateway.template import Template
 
 __all__ = ["read"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
+from infra.cloudformation import Resolver, Resource, TemplateError, load
 from local.gateway import http_template, rest_template
-from local.gateway.cloudformation import Resolver, Resource, TemplateError, load
 from local.gateway.declarations import known
 from local.gateway.model import Function
 from local.place import LAPTOP, Place

@@ -14,10 +14,10 @@ from infra.artifacts import ARTIFACTS, Artifact
 from infra.build import ARCHITECTURE, LOCKS, RUNTIME, BuildError, Target
 from infra.build import build as build_artifact
 from infra.build import main as build_main
+from infra.cloudformation import load
 from infra.import_closure import closure
 from infra.zips import measure, zip_bytes
 from local.aws import TEMPLATE
-from local.gateway.cloudformation import load
 from local.gateway.template import Template
 from local.provisioning import names
 from tests.support.artifacts import host, make

@@ -241,4 +241,4 @@ def test_forgotten_routes_are_named_at_the_start(laptop: Laptop, tmp_path: Path)
     template.write_text(text, encoding="utf-8")
     with guest(laptop, template, stderr := tmp_path / "stderr") as url:
         assert ask(f"{url}/customers", token=token(laptop, "customer.read"))[0] == 403
-    assert stderr.read_text() == "GET /customers: no scope opens this route.\n"
+    assert stderr.read_text() == "warning: GET /customers is guarded and no scope opens it\n"

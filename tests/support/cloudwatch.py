@@ -13,7 +13,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from local.gateway.cloudformation import Resolver, load
+from infra.cloudformation import Resolver, load
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

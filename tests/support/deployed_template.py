@@ -12,8 +12,8 @@ import boto3
 from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
 
+from infra.cloudformation import Resolver, load
 from local.aws import TEMPLATE
-from local.gateway.cloudformation import Resolver, load
 from local.place import LAPTOP
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from infra.cloudformation import load
 from local.addresses import MUTUAL_TLS
-from local.gateway.cloudformation import load
 from tests.support.chalice import chalice_local
 from tests.support.laptop import ROOT, free_environment
 

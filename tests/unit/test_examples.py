@@ -18,8 +18,8 @@ from authorizer.scope_map import ScopeMap, parse_api_rules, parse_scope_map
 from authorizer.settings import Settings
 from functions.shared.clients.client_record import DEFAULT_TOKEN_LIFETIME
 from infra.artifacts import ARTIFACTS
+from infra.cloudformation import load
 from local.addresses import Addresses
-from local.gateway.cloudformation import load
 from local.gateway.core import Gateway
 from local.gateway.messages import Request
 from local.gateway.model import Api, Route
@@ -258,7 +258,9 @@ def changed(name: str, folder: Path, changes: dict[str, str]) -> GuestStack:
     return GuestStack(path, Addresses(), {})
 
 
-SWALLOWED = "no scope names this route, but the parameter of"
+SWALLOWED = (
+    "is open to every scope that opens GET /customers/{parameter}, because no scope names it"
+)
 EXPORT = """      Events:
         Export:
           Type: Api
@@ -282,17 +284,17 @@ def test_routes_that_a_map_forgets_are_named(tmp_path: Path) -> None:
         '["POST /customers"]': '["POST /customers", "GET /older"]',
     }
     assert changed("rest-api", tmp_path, changes).route_findings() == [
-        f"GET /customers/export-all: {SWALLOWED} GET /customers/{{parameter}} opens it.",
-        "DELETE /customers/{id}: no scope opens this route.",
-        "GET /older: the scope map names this route, but the API does not have it.",
+        f"GET /customers/export-all {SWALLOWED}",
+        "DELETE /customers/{id} is guarded and no scope opens it",
+        "the scope map names GET /older, which is not a guarded route",
     ]
 
 
 def test_simple_answers_close_routes_that_a_map_forgets(tmp_path: Path) -> None:
     changes = {'"GET /customers", ': '"GET /{any}", '}
     assert changed("own-authorizer", tmp_path, changes).route_findings() == [
-        "GET /customers: no scope opens this route.",
-        "GET /{parameter}: the scope map names this route, but the API does not have it.",
+        "GET /customers is guarded and no scope opens it",
+        "the scope map names GET /{parameter}, which is not a guarded route",
     ]
 
 
@@ -300,4 +302,4 @@ def test_scope_map_that_cannot_be_read_is_a_finding(tmp_path: Path) -> None:
     (found,) = changed(
         "rest-api", tmp_path, {'"GET /customers"': '"ANY /customers"'}
     ).route_findings()
-    assert found.startswith("The scope map cannot be read: ")
+    assert found.startswith("the scope map cannot be read: ")

@@ -12,7 +12,7 @@ from authorizer import used_proofs
 from authorizer.scope_map import parse_scope_map
 from authorizer.settings import Settings
 from authorizer.state_entry import REVOKED, entry
-from local.gateway.cloudformation import load
+from infra.cloudformation import load
 from local.gateway.template import Template
 from tests.support.privileges import role_statements
 from tests.support.template_lint import faults

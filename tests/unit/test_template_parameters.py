@@ -15,9 +15,9 @@ from cfnlint.config import ManualArgs  # type: ignore[import-untyped]
 
 from authorizer.settings import Settings as AuthorizerSettings
 from functions.shared.clients.client_record import SIGNING_ALGORITHMS
+from infra.cloudformation import load
 from infra.deploy import CONFIGURATION, overrides
 from local.aws import TEMPLATE
-from local.gateway.cloudformation import load
 from local.gateway.template import Template
 from local.place import LAPTOP
 from local.provisioning import names

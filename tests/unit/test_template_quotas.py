@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from infra.cloudformation import load
 from infra.template_checks import OPERATIONS
 from local.aws import TEMPLATE
-from local.gateway.cloudformation import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

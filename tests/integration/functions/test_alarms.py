@@ -29,7 +29,7 @@ from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.runtime.secret_store import SecretsManagerStore
 from functions.shared.web.metrics import METRICS as ENDPOINT_METRICS
 from functions.shared.web.oauth_errors import OAuthError, TemporarilyUnavailableError
-from local.gateway.cloudformation import load
+from infra.cloudformation import load
 from tests.strictness.cases import CASES, ISSUER
 from tests.strictness.cases import mint as mint_token
 from tests.support.aws import CLIENTS_TABLE, ENVIRONMENT, KEY_RING_SECRET

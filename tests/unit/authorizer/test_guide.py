@@ -7,7 +7,7 @@ from pathlib import Path
 
 from authorizer.reasons import Reason
 from authorizer.scope_map import parse_scope_map
-from local.gateway.cloudformation import load
+from infra.cloudformation import load
 
 ROOT = Path(__file__).resolve().parents[3]
 EXAMPLES = ROOT / "docs" / "examples"

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from authorizer.settings import Settings
+from infra.cloudformation import load
 from infra.deploy import overrides
 from local.aws import TEMPLATE
-from local.gateway.cloudformation import load
 from tests.support.deployed_template import Deployment, refusals
 from tests.support.tokens import ISSUER
 

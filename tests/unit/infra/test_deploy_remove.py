@@ -14,8 +14,8 @@ from moto.core.models import DEFAULT_ACCOUNT_ID as ACCOUNT_ID
 
 from functions.rotate_keys.kms_halves import STACK_TAG
 from infra import remove
+from infra.cloudformation import load
 from local.aws import TEMPLATE
-from local.gateway.cloudformation import load
 from tests.support.aws import CREDENTIALS
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from infra.cloudformation import TemplateError
 from local.gateway.answers import Answers
-from local.gateway.cloudformation import TemplateError
 from local.gateway.core import Gateway
 from local.gateway.model import GatewayResponse
 from tests.unit.local.apis import (

@@ -5,8 +5,8 @@ import pytest
 from functions.rotate_keys.rotation_rules import RotationRules, UnsafeRotationError
 from functions.rotate_keys.settings import Settings
 from functions.shared.runtime.settings import MissingSettingsError
+from infra.cloudformation import load
 from local.aws import TEMPLATE
-from local.gateway.cloudformation import load
 from tests.support.aws import ENVIRONMENT
 
 DAY, HOUR = 86_400, 3_600

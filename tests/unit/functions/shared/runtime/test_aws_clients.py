@@ -13,7 +13,7 @@ from botocore.exceptions import (
 
 from functions.shared.runtime.aws_clients import ATTEMPTS, CONNECT_SECONDS, READ_SECONDS, aws_errors
 from functions.shared.web.oauth_errors import ServerError, TemporarilyUnavailableError
-from local.gateway.cloudformation import load
+from infra.cloudformation import load
 
 TEMPLATE = Path(__file__).resolve().parents[5] / "template.yaml"
 

@@ -13,13 +13,13 @@ from functions.shared.clients.certificate_names import CertificateName, NameKind
 from functions.shared.clients.client_record import Client
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
 from functions.shared.clients.federation_rules import FederationRule
+from infra.cloudformation import load
 from infra.command_line.clients import schema
 from infra.command_line.clients.changes import OF_THE_STACK, plan
 from infra.command_line.clients.documents import checked, from_document, read_file, to_document
 from infra.command_line.terminal.errors import ConflictError, UsageError
 from local.aws import TEMPLATE
 from local.demo_clients import authorizer_client, demo_clients
-from local.gateway.cloudformation import load
 from local.keyed_clients import keyed_clients
 from tests.support.command_line import Meanwhile
 from tests.support.server import client

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from functions.shared.keys.key_ring import KeyRing
+from infra.cloudformation import load
 from infra.command_line.doctor.checks import account as checks
 from infra.command_line.doctor.command import examined
 from infra.command_line.doctor.findings import Level
@@ -14,7 +15,6 @@ from infra.command_line.doctor.patient import Patient
 from infra.command_line.session import Outside, Session
 from infra.command_line.terminal.options import GlobalOptions
 from local.aws import TEMPLATE
-from local.gateway.cloudformation import load
 from tests.support.command_line import (
     CONCURRENCY,
     GUARDED_API,

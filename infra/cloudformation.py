@@ -1,7 +1,7 @@
-"""Read a CloudFormation template and resolve the intrinsic functions that ours uses.
+"""Read CloudFormation templates and resolve intrinsic functions.
 
-Everything unknown is an error: a gateway that skipped what it does not understand would play a
-different API from the one that is deployed.
+Unknown tags and functions are errors: a reader that skipped them would see a template that differs
+from the deployed one.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _NO_VALUE = object()
 
 
 class TemplateError(Exception):
-    """The template says something that the laptop edition cannot play; the message says what."""
+    """The template cannot be read, or has something that is not supported."""
 
 
 @dataclass(frozen=True)

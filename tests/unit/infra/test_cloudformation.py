@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from local.gateway.cloudformation import Resolver, TemplateError, load
+from infra.cloudformation import Resolver, TemplateError, load
 
 if TYPE_CHECKING:
     from pathlib import Path
