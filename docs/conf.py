@@ -22,6 +22,10 @@ copybutton_prompt_text = "$ "
 copybutton_line_continuation_character = "\\"
 
 html_theme = "furo"
+# Tables and code blocks wrap: furo would let them scroll out of sight.
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_js_files = ["site.js"]
 html_title = "Gatehouse"
 html_copy_source = False
 html_show_sphinx = False
