@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Final
 
 import click
 from click.shell_completion import get_completion_class
 
+from infra.command_line.terminal.errors import ExitCode
 from infra.command_line.terminal.marks import write_in_any_encoding
 from infra.command_line.terminal.options import LazyGroup
 
@@ -66,4 +70,20 @@ def completion(shell: str) -> None:
 def main() -> None:
     """Run the command line; never return."""
     write_in_any_encoding()
-    app.main(prog_name="gatehouse")
+    try:
+        app.main(prog_name="gatehouse")
+    except OSError as error:  # a page of help, or an error message itself
+        with suppress(OSError):
+            click.echo(f"The output cannot be written: {error.strerror}.", err=True)
+        sys.exit(ExitCode.TROUBLE)
+    finally:
+        _discard_unwritable_output()
+
+
+def _discard_unwritable_output() -> None:
+    """Make the interpreter's own flush at exit succeed: if it fails, the exit code becomes 120."""
+    for stream in filter(None, (sys.__stdout__, sys.__stderr__)):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -113,6 +113,42 @@ def test_a_reader_that_goes_away_and_a_full_disk_leave_no_traceback(laptop: Lapt
             assert said in ended.stderr
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--help",),
+        ("--version",),
+        ("clients", "--help"),
+        ("completion", "bash"),
+        ("--local", "clients", "list"),
+        ("--local", "keys", "list", "--json"),
+        ("--local", "clients", "show", "service-client-jwt"),
+    ],
+    ids=" ".join,
+)
+def test_every_output_that_cannot_be_written_has_its_exit_code(
+    laptop: Laptop, arguments: tuple[str, ...]
+) -> None:
+    """Python 3.13 and later exit with 120 when their last flush fails."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "wb") as gone, open("/dev/full", "wb") as full:  # noqa: PTH123 - no path
+        for output, code in ((gone, 1), (full, 4)):
+            ended = subprocess.run(
+                [*COMMAND, *arguments],
+                cwd=ROOT,
+                env=environment(laptop),
+                stdout=output,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+            assert ended.returncode == code, ended.stderr
+            assert "Traceback" not in ended.stderr
+            assert "Exception ignored" not in ended.stderr
+
+
 def test_a_new_secret_that_could_not_be_shown_is_told_to_be_lost(laptop: Laptop) -> None:
     reading, writing = os.pipe()
     os.close(reading)
