@@ -6,6 +6,9 @@
 from __future__ import annotations
 
 import ipaddress
+import os
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -62,6 +65,24 @@ def physical_names() -> dict[str, str]:
         **{logical_id: secret_name(logical_id) for logical_id in SECRETS},
         **{logical_id: key_alias(logical_id) for logical_id in KEYS},
     }
+
+
+def access_key_file(aws_port: int) -> Path:
+    """Return the file with the access key of the moto on this port, for its user only.
+
+    The key is random for each run. The file is outside the checkout because a `gatehouse` that was
+    installed from its wheel has no checkout, and outside the home because none is needed.
+    """
+    folder = Path(tempfile.gettempdir()) / f"gatehouse-{os.getuid()}"
+    return folder / f"aws-{aws_port}.key"
+
+
+def read_access_key(aws_port: int) -> str | None:
+    """Return the access key of the moto on this port, None if none was started there."""
+    try:
+        return access_key_file(aws_port).read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        return None
 
 
 def url_host(host: str) -> str:

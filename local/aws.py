@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -18,12 +19,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from infra.laptop_edition import read_access_key
 from local.addresses import Addresses
+from local.aws_gate import AwsGate
 from local.environment import use_local_aws
 from local.errors import LaptopError
 from local.followers import Answer, Followers, follow
 from local.gateway.template import Template
-from local.provisioning import is_provisioned, names, provision
+from local.provisioning import names, provision
 from local.supervisor import SUPERVISED, end_with_parent
 
 if TYPE_CHECKING:
@@ -41,17 +44,16 @@ TEMPLATE = ROOT / "template.yaml"
 
 
 def ensure(addresses: Addresses, template: Template) -> Mapping[str, str]:
-    """Make sure that the laptop's AWS is there; return its names by logical id.
+    """Wait until the laptop's AWS is provisioned; return its names by logical id.
 
-    With AWS_ENDPOINT_URL set, whoever set it runs it. Otherwise a moto that already listens on the
-    AWS port is used, and where none does, one starts.
+    With AWS_ENDPOINT_URL set, the user runs it. Otherwise a moto that already listens on the
+    AWS port is used, and where none does, one starts. `make run` starts it by itself.
 
     Raises:
         LaptopError: something else listens there, or moto does not come up.
     """
     if addresses.aws_endpoint is None:
         _join(addresses.aws_port)
-        _wait_until_provisioned(template)
     return names(template)
 
 
@@ -61,13 +63,14 @@ def _join(port: int) -> None:
     process = os.getppid() if "CHALICE_WORKER" in os.environ else os.getpid()
     started: subprocess.Popen[bytes] | None = None
     deadline = time.monotonic() + START_SECONDS
-    while (answer := follow(port, process)) is not Answer.YES:
+    while (answer := follow(port, process, read_access_key(port))) is not Answer.YES:
         if answer is Answer.STRANGER or time.monotonic() > deadline:
             raise LaptopError(
                 f"What listens on port {port} is no AWS that Gatehouse started: "
                 "end it, or choose another port with GATEHOUSE_AWS_PORT."
             )
-        if answer is Answer.NOBODY and (started is None or started.poll() is not None):
+        may_start = SUPERVISED not in os.environ and (started is None or started.poll() is not None)
+        if answer is Answer.NOBODY and may_start:
             started = _start(port, process)
         time.sleep(0.1)
 
@@ -98,15 +101,18 @@ def watch(addresses: Addresses, on_end: Callable[[], None]) -> None:
     threading.Thread(target=hold, name="AWS", daemon=True).start()
 
 
-def start(addresses: Addresses, template: Template, followers: Followers) -> None:
-    """Start moto inside this process and provision it.
+def start(addresses: Addresses, template: Template, followers: Followers) -> AwsGate:
+    """Start moto inside this process, provision it, and return its open gate.
 
     Raises:
         OSError: the port is taken.
+        LaptopError: the access key cannot be written.
     """
-    # Always on the loopback address: what it holds is nobody else's business.
+    # Read by moto when it is imported: no page of another origin may read its responses.
+    os.environ["MOTO_DISABLE_GLOBAL_CORS"] = "true"
+    # Always on the loopback address, because it holds private keys.
     listener = socket.create_server(("127.0.0.1", addresses.aws_port))
-    # Heavy, and whoever only asks for names does without.
+    # Imported here because it takes long, and processes that need only the names do without.
     from moto.moto_server.werkzeug_app import (  # noqa: PLC0415 - see above
         DomainDispatcherApplication,
         create_backend_app,
@@ -116,25 +122,20 @@ def start(addresses: Addresses, template: Template, followers: Followers) -> Non
     from local.atomic_writes import make_writes_atomic  # noqa: PLC0415 - see above
 
     make_writes_atomic()
+    gate = AwsGate(addresses.aws_port)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = make_server(
         "127.0.0.1",
         addresses.aws_port,
-        followers.in_front_of(DomainDispatcherApplication(create_backend_app)),
+        gate.in_front_of(followers.in_front_of(DomainDispatcherApplication(create_backend_app))),
         threaded=True,
         fd=listener.detach(),
     )
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    use_local_aws(os.environ, addresses)
+    use_local_aws(os.environ, addresses, gate.access_key)
     provision(template)
-
-
-def _wait_until_provisioned(template: Template) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while not is_provisioned(template):
-        if time.monotonic() > deadline:
-            raise LaptopError("AWS (moto) has come up, but without what template.yaml declares.")
-        time.sleep(0.1)
+    gate.open()
+    return gate
 
 
 def main() -> int:
@@ -144,13 +145,19 @@ def main() -> int:
     followers = Followers(int(os.environ.get(FOLLOWED, os.getppid())))
     addresses = Addresses.from_env(os.environ)
     try:
-        start(addresses, Template.read(TEMPLATE), followers)
+        gate = start(addresses, Template.read(TEMPLATE), followers)
     except OSError as error:
         # Two that are started by hand at once may both try: who comes first serves both.
         print(f"moto cannot use port {addresses.aws_port}: {error.strerror}.", file=sys.stderr)
         return 1
-    while followers.remain():
-        time.sleep(0.1)
+    except LaptopError as error:
+        print(error, file=sys.stderr)
+        return 1
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with contextlib.suppress(KeyboardInterrupt):
+        while followers.remain():
+            time.sleep(0.1)
+    gate.close()
     return 0
 
 

@@ -19,6 +19,7 @@ from local.addresses import MUTUAL_TLS, Addresses
 from local.errors import LaptopError
 from local.gateway.template import TemplateError
 from local.http_server import Server
+from local.readiness import wait_for_key_set
 from local.supervisor import SUPERVISED, end_with_parent
 from local.whole_lines import print_whole_lines
 from local.workers import fork_workers, how_many, may_fork, shares
@@ -50,6 +51,9 @@ class GatewayServer(chalice.local.LocalDevServer):
             self.server.server_close()
             in_template = isinstance(error, TemplateError)
             app_object.give_up(f"template.yaml: {error}." if in_template else str(error))
+        if app_object.service == "guarded_api" and app_object.environ.get(SUPERVISED):
+            # Before that, its authorizer could not fetch the key set and would answer 500.
+            wait_for_key_set(addresses.issuer)
         self.server.open(app_object)
         if app_object.service == "auth_server" and workers > 1 and may_fork():
             self._fork_workers(workers, app_object)

@@ -28,6 +28,7 @@ from local.gateway.invocation import InProcessLambda
 from local.gateway.messages import Request, Response
 from local.gateway.model import AnyMethod
 from local.gateway.template import Template, TemplateError
+from local.supervisor import SUPERVISED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, MutableMapping
@@ -102,9 +103,9 @@ class GatewayApp(Chalice):
     def _compose(self, addresses: Addresses) -> Application:
         for library in ("boto3", "botocore", "werkzeug"):  # chalice shows everyone's chatter
             logging.getLogger(library).setLevel(logging.WARNING)
-        use_local_aws(self.environ, addresses)
         provision = self._provision or _provision
         values = provision(addresses, self._template)
+        use_local_aws(self.environ, addresses)
         origins = {
             _APIS["auth_server"]: addresses.auth_origin,
             _APIS["guarded_api"]: addresses.api_origin,
@@ -126,11 +127,14 @@ class GatewayApp(Chalice):
         return self._backstage.watched
 
     def follow_aws(self, addresses: Addresses) -> None:
-        """End this process when the AWS that it has found or started by itself is gone.
+        """End this process when the AWS that it has found or started by itself has ended.
+
+        Under `make run` the supervisor ends both.
 
         There is a thread more afterwards.
         """
-        if self._provision is None and addresses.aws_endpoint is None:
+        is_supervised = SUPERVISED in self.environ
+        if self._provision is None and addresses.aws_endpoint is None and not is_supervised:
             from local import aws  # noqa: PLC0415 - as in `_provision`
 
             sentence = "AWS (moto) has ended, and all that was in it is gone: start this again."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from infra.laptop_edition import read_access_key
 from local.place import LAPTOP
 
 if TYPE_CHECKING:
@@ -15,18 +16,23 @@ if TYPE_CHECKING:
 __all__ = ["use_local_aws"]
 
 
-def use_local_aws(environ: MutableMapping[str, str], addresses: Addresses) -> None:
-    """Point every AWS SDK that reads `environ` at the laptop's AWS, with credentials of no worth.
+def use_local_aws(
+    environ: MutableMapping[str, str], addresses: Addresses, access_key: str | None = None
+) -> None:
+    """Point every AWS SDK that reads `environ` at the laptop's AWS.
 
-    Whatever a developer has set for AWS (credentials, profiles, endpoints) is taken out of reach,
-    so that nothing here can touch a real account by accident.
+    The access key is by default the one that moto has written for this run. The developer's own
+    AWS settings (credentials, profiles, endpoints) are removed, so that nothing here can reach a
+    real account by accident.
     """
+    if access_key is None and addresses.aws_endpoint is None:
+        access_key = read_access_key(addresses.aws_port)
     for name in [name for name in environ if name.startswith("AWS_")]:
         del environ[name]
     environ.update(
         {
             "AWS_ENDPOINT_URL": addresses.aws_url,
-            "AWS_ACCESS_KEY_ID": "local",
+            "AWS_ACCESS_KEY_ID": access_key or "local",
             "AWS_SECRET_ACCESS_KEY": "local",
             "AWS_REGION": LAPTOP.region,
             "AWS_DEFAULT_REGION": LAPTOP.region,

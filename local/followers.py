@@ -14,6 +14,7 @@ from contextlib import closing
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
+from local.aws_gate import authorization
 from local.supervisor import is_alive
 
 if TYPE_CHECKING:
@@ -70,16 +71,16 @@ class Answer(Enum):
 
     YES = auto()
     NOT_YET = auto()
-    """By a moto that is still about to start, or already about to end."""
+    """By a moto that is still being provisioned, is about to end, or has another access key."""
     NOBODY = auto()
     STRANGER = auto()
 
 
-def follow(port: int, process: int) -> Answer:
-    """Ask the moto on a port to serve a process."""
+def follow(port: int, process: int, access_key: str | None) -> Answer:
+    """Ask the moto on a port to serve a process. It says yes when it is provisioned."""
     with closing(http.client.HTTPConnection("127.0.0.1", port, _PATIENCE_SECONDS)) as connection:
         try:
-            connection.request("PUT", f"{_PATH}{process}")
+            connection.request("PUT", f"{_PATH}{process}", headers=authorization(access_key))
             status = connection.getresponse().status
         except ConnectionRefusedError:
             return Answer.NOBODY
@@ -90,4 +91,9 @@ def follow(port: int, process: int) -> Answer:
     return _ANSWERS.get(status, Answer.STRANGER)
 
 
-_ANSWERS = {http.client.NO_CONTENT: Answer.YES, http.client.GONE: Answer.NOT_YET}
+_ANSWERS = {
+    http.client.NO_CONTENT: Answer.YES,
+    http.client.GONE: Answer.NOT_YET,
+    http.client.SERVICE_UNAVAILABLE: Answer.NOT_YET,
+    http.client.FORBIDDEN: Answer.NOT_YET,
+}

@@ -7,8 +7,6 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.rotate_keys.composition import build as build_rotator
 from functions.rotate_keys.kms_halves import KmsHalves
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
 
     from local.gateway.template import Template
 
-__all__ = ["is_provisioned", "names", "provision"]
+__all__ = ["names", "provision"]
 
 _TABLE = "AWS::DynamoDB::Table"
 _SECRET = "AWS::SecretsManager::Secret"  # noqa: S105  a resource type
@@ -109,17 +107,6 @@ def _make_first_key(template: Template, secrets: SecretsManagerClient, kms: KMSC
     build_rotator(settings, clock=SYSTEM_CLOCK, secrets=store, kms_halves=halves).run()
 
 
-def is_provisioned(template: Template) -> bool:
-    """Tell whether `provision` has finished here; the key ring is what it makes last."""
-    patience = Config(connect_timeout=1, read_timeout=2, retries={"total_max_attempts": 1})
-    secrets = boto3.client("secretsmanager", config=patience)
-    try:
-        secrets.get_secret_value(SecretId=names(template)["KeyRingSecret"])
-    except (BotoCoreError, ClientError):
-        return False
-    return True
-
-
 def provision(template: Template) -> None:
     """Create keys, tables and secrets, make the first signing key, and register the clients."""
     known = names(template)
@@ -145,5 +132,4 @@ def provision(template: Template) -> None:
     published = Addresses.from_env(os.environ).guarded_api
     for client in [*demo_clients(published), *keyed_clients(), authorizer_client(secret)]:
         clients.put(client)
-    # Last: who finds a key set published may rely on everything else.
     _make_first_key(template, secrets, kms)

@@ -9,6 +9,7 @@ import select
 import sys
 import time
 
+from infra.laptop_edition import access_key_file
 from local.addresses import Addresses
 from local.console.backstage import new_folder
 from local.free_ports import refuse_taken_ports, without_taken_console, without_taken_mutual_tls
@@ -28,7 +29,7 @@ Everything is up. Press Ctrl-C to stop it. Its log lines follow; they are also k
   console      {_console(addresses)}
   auth server  {addresses.issuer}
   guarded API  {addresses.guarded_api}
-  AWS (moto)   {addresses.aws_url}
+  AWS (moto)   {addresses.aws_url} (access key in {access_key_file(addresses.aws_port)})
   mutual TLS   {_mutual_tls(addresses)}
 
 Try in another terminal:

@@ -7,12 +7,12 @@ import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from local.addresses import MUTUAL_TLS
 from local.certificates import LaptopCertificates
 from local.console.backstage import BACKSTAGE
 from local.environment import use_local_aws
+from local.readiness import status_of
 
 if TYPE_CHECKING:
     from local.addresses import Addresses
@@ -38,6 +38,8 @@ def start_everything(
     """
     env = dict(os.environ)
     use_local_aws(env, addresses)
+    # With an endpoint of the user's, a child does not wait until moto is provisioned.
+    del env["AWS_ENDPOINT_URL"]
     if backstage is not None:
         env[BACKSTAGE] = backstage
     if addresses.mutual_tls:
@@ -54,25 +56,13 @@ def start_everything(
         command = [chalice, "local", "--no-autoreload", "--host", addresses.host]
         directory = ROOT / "local" / project
         supervisor.start(name, [*command, "--port", str(port)], cwd=directory, env=env)
-    awaited = [
-        ("The auth server", f"{addresses.issuer}/oauth2/jwks", http.client.OK),
-        ("The guarded API", f"{addresses.guarded_api}/country", http.client.UNAUTHORIZED),
-    ]
+
+    def wait_for(what: str, url: str, status: int) -> None:
+        supervisor.wait_until(lambda: status_of(url) == status, what, seconds=_START_SECONDS)
+
+    wait_for("The auth server", f"{addresses.issuer}/oauth2/jwks", http.client.OK)
+    wait_for("The guarded API", f"{addresses.guarded_api}/country", http.client.UNAUTHORIZED)
     if backstage is not None:
+        # Last, because its page works only when everything else does.
         supervisor.start("console", [sys.executable, "-m", "local.console"], cwd=ROOT, env=env)
-        awaited.append(("The console", f"{addresses.console_url}/", http.client.OK))
-    for what, url, status in awaited:
-        supervisor.wait_until(lambda: _status(url) == status, what, seconds=_START_SECONDS)  # noqa: B023 - called before the next turn
-
-
-def _status(url: str) -> int | None:
-    """Return the status that a GET is answered with, or None when nobody answers."""
-    address = urlsplit(url)
-    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=5)
-    try:
-        connection.request("GET", address.path)
-        return connection.getresponse().status
-    except (OSError, http.client.HTTPException):
-        return None
-    finally:
-        connection.close()
+        wait_for("The console", f"{addresses.console_url}/", http.client.OK)

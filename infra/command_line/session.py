@@ -11,7 +11,13 @@ import click
 
 from functions.shared.runtime.clock import SYSTEM_CLOCK
 from infra.command_line.deployment.aws import Aws, callers_session
-from infra.command_line.deployment.lookup import Deployment, find_stack, laptop, laptop_aws_endpoint
+from infra.command_line.deployment.lookup import (
+    Deployment,
+    find_stack,
+    laptop,
+    laptop_access_key,
+    laptop_aws_endpoint,
+)
 from infra.command_line.terminal.errors import UsageError
 from infra.command_line.terminal.options import GlobalOptions
 from infra.command_line.terminal.output import Terminal
@@ -56,7 +62,8 @@ class Session:
             UsageError: the options name no deployment, or two: that is asked before any region.
         """
         if self._stack is None:
-            return Aws.of_laptop(laptop_aws_endpoint(self.outside.environ))
+            environ = self.outside.environ
+            return Aws.of_laptop(laptop_aws_endpoint(environ), laptop_access_key(environ))
         return Aws(self.outside.sessions(self.options.profile, self.options.region))
 
     @cached_property

@@ -15,6 +15,7 @@ from local.addresses import MUTUAL_TLS, Addresses
 from local.console.backstage import BACKSTAGE
 from local.console.desk import build
 from local.console.web import ConsoleSite
+from local.environment import use_local_aws
 from local.http_server import Server
 from local.supervisor import SUPERVISED, end_with_parent
 
@@ -33,6 +34,7 @@ def main() -> int:
     except OSError as error:
         print(f"Port {addresses.console_port} cannot be used: {error.strerror}.", file=sys.stderr)
         return 1
+    use_local_aws(os.environ, addresses)
     desk = build(addresses, os.environ[BACKSTAGE])
     server.open(ConsoleSite(desk, server.port))
     with contextlib.suppress(KeyboardInterrupt):

@@ -11,13 +11,13 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-import boto3
 import pytest
 
 from functions.shared.clients.client_registry import DynamoDbClients
 from local.certificates import LaptopCertificates
 from tests.support import guarded_api as support
 from tests.support.dpop_proofs import proof
+from tests.support.laptop import aws_client
 from tests.support.server import SECRET, client
 
 if TYPE_CHECKING:
@@ -159,13 +159,7 @@ def test_a_token_bound_to_a_certificate_needs_that_certificate(
     laptop: Laptop, guarded_api: GuardedApi
 ) -> None:
     certificates = LaptopCertificates.ensure()
-    dynamodb = boto3.client(
-        "dynamodb",
-        endpoint_url=laptop.addresses.aws_url,
-        region_name="us-east-1",
-        aws_access_key_id="local",
-        aws_secret_access_key="local",
-    )
+    dynamodb = aws_client(laptop.addresses.aws_port, "dynamodb")
     bound = client("certificate-bound", tls_client_certificate_bound_access_tokens=True)
     DynamoDbClients(dynamodb, "gatehouse-ClientsTable").put(bound)
 

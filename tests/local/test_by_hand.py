@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-import boto3
 import jwt
 
-from infra.laptop_edition import REGION, secret_name
+from infra.laptop_edition import secret_name
 from tests.support.chalice import chalice_local
-from tests.support.laptop import ROOT, free_environment, is_listening
+from tests.support.laptop import ROOT, aws_client, free_environment, is_listening
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,15 +79,9 @@ def test_the_issuer_follows_the_port_given_to_chalice() -> None:
 
 def made_up_secret(environ: Mapping[str, str]) -> str:
     """What no two of moto's lives have in common."""
-    secrets = boto3.client(
-        "secretsmanager",
-        endpoint_url=f"http://127.0.0.1:{environ['GATEHOUSE_AWS_PORT']}",
-        region_name=REGION,
-        aws_access_key_id="local",
-        aws_secret_access_key="local",
-    )
+    secrets = aws_client(int(environ["GATEHOUSE_AWS_PORT"]), "secretsmanager")
     name = secret_name("IntrospectionCredentials")
-    return secrets.get_secret_value(SecretId=name)["SecretString"]
+    return str(secrets.get_secret_value(SecretId=name)["SecretString"])
 
 
 def test_aws_ends_with_the_last_api_that_uses_it_and_not_with_the_first() -> None:

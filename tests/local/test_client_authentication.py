@@ -16,7 +16,6 @@ from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 from uuid import uuid4
 
-import boto3
 import pytest
 import requests
 
@@ -32,7 +31,7 @@ from local.keyed_clients import assertion as demo_assertion
 from local.workers import how_many
 from tests.support.assertions import assertion, assertion_claims, assertion_form
 from tests.support.dpop_proofs import proof
-from tests.support.laptop import ROOT
+from tests.support.laptop import ROOT, aws_client
 from tests.support.server import client
 from tests.support.tokens import ec_jwk, jwks, rsa_jwk
 
@@ -74,13 +73,7 @@ def post(url: str, form: dict[str, str]) -> tuple[int, Any]:
 @pytest.fixture(scope="module")
 def registry(laptop: Laptop) -> DynamoDbClients:
     """The laptop's clients."""
-    dynamodb = boto3.client(
-        "dynamodb",
-        endpoint_url=laptop.addresses.aws_url,
-        region_name="us-east-1",
-        aws_access_key_id="local",
-        aws_secret_access_key="local",
-    )
+    dynamodb = aws_client(laptop.addresses.aws_port, "dynamodb")
     return DynamoDbClients(dynamodb, "gatehouse-ClientsTable")
 
 

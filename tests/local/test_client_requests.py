@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-import boto3
 import pytest
 
 from functions.shared.clients.client_record import TokenFormat
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.clients.client_secrets import StoredSecret, digest_imported
+from tests.support.laptop import aws_client
 from tests.support.server import client
 
 if TYPE_CHECKING:
@@ -161,13 +161,7 @@ REVOCATION_REQUESTS = {
 @pytest.fixture(scope="module", autouse=True)
 def _registered(laptop: Laptop) -> None:
     """A client whose id and secret, from another server, have to be encoded."""
-    dynamodb = boto3.client(
-        "dynamodb",
-        endpoint_url=laptop.addresses.aws_url,
-        region_name="us-east-1",
-        aws_access_key_id="local",
-        aws_secret_access_key="local",
-    )
+    dynamodb = aws_client(laptop.addresses.aws_port, "dynamodb")
     DynamoDbClients(dynamodb, "gatehouse-ClientsTable").put(
         client(
             ID,

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-import boto3
 import pytest
 import requests
 from authlib.integrations.base_client.errors import OAuthError as AuthlibError
@@ -31,6 +30,7 @@ from local.certificates import LaptopCertificates
 from local.demo_clients import COUNTRY_API, CUSTOMER_API
 from local.keyed_clients import assertion
 from tests.support.dpop_proofs import proof
+from tests.support.laptop import aws_client
 from tests.support.proxy_events import FORM
 from tests.support.server import client
 from tests.support.tokens import ec_jwk, ec_key, jwks
@@ -72,13 +72,7 @@ def services(laptop: Laptop) -> Services:
 def signing_client(laptop: Laptop) -> str:
     """A client with the two switches that Authlib needs: its `aud`, and an `exp` an hour ahead."""
     client_id = f"authlib-{uuid4()}"
-    dynamodb = boto3.client(
-        "dynamodb",
-        endpoint_url=laptop.addresses.aws_url,
-        region_name="us-east-1",
-        aws_access_key_id="local",
-        aws_secret_access_key="local",
-    )
+    dynamodb = aws_client(laptop.addresses.aws_port, "dynamodb")
     rules = AssertionRules(
         jwks=jwks(ec_jwk("authlib")).decode(), accepts_token_endpoint=True, lifetime=3600
     )

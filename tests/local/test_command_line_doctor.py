@@ -8,14 +8,12 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-import boto3
 import pytest
 
 from infra.command_line.doctor.command import CHECKS
-from infra.laptop_edition import REGION
 from local.certificates import DIRECTORY as CERTIFICATES
 from local.keyed_clients import KEY_FILE
-from tests.support.laptop import ROOT
+from tests.support.laptop import ROOT, aws_client
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -185,13 +183,7 @@ def test_an_opaque_token_is_explained_by_asking_the_server(laptop: Laptop) -> No
 
 def test_an_api_of_another_stack_is_explained_by_its_own_rules(laptop: Laptop) -> None:
     rules = {"audience": "https://customer.example", "scopes": {"customer.read": ["GET /orders"]}}
-    systems_manager = boto3.client(
-        "ssm",
-        endpoint_url=laptop.addresses.aws_url,
-        region_name=REGION,
-        aws_access_key_id="local",
-        aws_secret_access_key="local",
-    )
+    systems_manager = aws_client(laptop.addresses.aws_port, "ssm")
     name = "/gatehouse/gatehouse/apis/orders1"
     systems_manager.put_parameter(Name=name, Value=json.dumps(rules), Type="String")
     client = ("service-client-api", "--scope", "customer.read")

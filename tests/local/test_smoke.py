@@ -14,23 +14,17 @@ from functions.shared.clients.client_registry import DynamoDbClients
 from local.aws import TEMPLATE
 from local.demo_clients import authorizer_client
 from local.gateway.template import Template
-from local.place import LAPTOP
 from local.provisioning import names
 from local.smoke import Smoke, Stack, main
 from tests.support.aws import CLIENTS_TABLE, CREDENTIALS, aws_account
+from tests.support.laptop import aws_client
 
 if TYPE_CHECKING:
     from tests.support.laptop import Laptop
 
 
 def _client(laptop: Laptop, service: str) -> Any:
-    return boto3.client(
-        service,  # type: ignore[call-overload]
-        endpoint_url=laptop.addresses.aws_url,
-        region_name=LAPTOP.region,
-        aws_access_key_id="local",
-        aws_secret_access_key="local",
-    )
+    return aws_client(laptop.addresses.aws_port, service)
 
 
 @pytest.mark.parametrize(("with_sample_api", "steps"), [(True, 9), (False, 4)])

@@ -12,9 +12,11 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from infra.laptop_edition import PORTS
+import boto3
+
+from infra.laptop_edition import PORTS, REGION, read_access_key
 from local.addresses import Addresses
 from local.starting import logs_of
 from tests.support import log_record
@@ -91,6 +93,17 @@ def running(environ: dict[str, str], *arguments: str) -> Iterator[Laptop]:
         reader.join(timeout=5)
         process.stdout.close()
         log_record.keep_files(logs_of(laptop.addresses))
+
+
+def aws_client(aws_port: int, service: str) -> Any:
+    """Return a client of the moto on a port, with the access key of its run."""
+    return boto3.client(
+        service,  # type: ignore[call-overload]
+        endpoint_url=f"http://localhost:{aws_port}",
+        region_name=REGION,
+        aws_access_key_id=read_access_key(aws_port),
+        aws_secret_access_key="local",
+    )
 
 
 def is_listening(port: int) -> bool:

@@ -50,11 +50,11 @@ class Aws:
     endpoint: str | None = None
 
     @classmethod
-    def of_laptop(cls, endpoint: str) -> Aws:
-        """Return the laptop edition's moto."""
+    def of_laptop(cls, endpoint: str, access_key: str) -> Aws:
+        """Return the laptop edition's moto, which `make run` gives an access key for each run."""
         session = boto3.Session(
-            aws_access_key_id="local",
-            aws_secret_access_key="local",  # noqa: S106 - moto takes any
+            aws_access_key_id=access_key,
+            aws_secret_access_key="local",  # noqa: S106 - moto checks the key only
             region_name=laptop_edition.REGION,
             botocore_session=botocore.session.Session(session_vars=_NOBODYS_SETTINGS),
         )

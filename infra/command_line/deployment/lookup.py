@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from infra import laptop_edition
-from infra.command_line.terminal.errors import NotFoundError, UsageError
+from infra.command_line.terminal.errors import NotFoundError, UnreachableError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -127,6 +127,20 @@ def laptop(environ: Mapping[str, str]) -> Deployment:
 def laptop_aws_endpoint(environ: Mapping[str, str]) -> str:
     """Return where the laptop edition's moto listens."""
     return f"http://localhost:{port(environ, 'GATEHOUSE_AWS_PORT')}"
+
+
+def laptop_access_key(environ: Mapping[str, str]) -> str:
+    """Return the access key that the laptop edition's moto has written for this run.
+
+    Raises:
+        UnreachableError: it has written none.
+    """
+    aws_port = port(environ, "GATEHOUSE_AWS_PORT")
+    access_key = laptop_edition.read_access_key(aws_port)
+    if access_key is None:
+        why = f"no access key in {laptop_edition.access_key_file(aws_port)}"
+        raise UnreachableError(laptop_aws_endpoint(environ), why)
+    return access_key
 
 
 def port(environ: Mapping[str, str], name: str) -> int:

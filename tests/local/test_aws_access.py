@@ -1,0 +1,121 @@
+"""The laptop's AWS admits processes of its user, and neither web pages nor anybody else."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import TYPE_CHECKING
+
+import pytest
+
+from infra.laptop_edition import access_key_file, read_access_key, secret_name
+from tests.support.browser import browser, chromium
+from tests.support.laptop import aws_client
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.laptop import Laptop
+
+READ_SECRET = {
+    "X-Amz-Target": "secretsmanager.GetSecretValue",
+    "Content-Type": "application/x-amz-json-1.1",
+}
+
+
+class Page(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        self.wfile.write(b"<!doctype html><title>another page</title>")
+
+
+@contextmanager
+def another_origin() -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), Page) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://localhost:{server.server_port}/"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def signed_header(laptop: Laptop) -> str:
+    key = read_access_key(laptop.addresses.aws_port)
+    scope = f"{key}/20260101/us-east-1/secretsmanager/aws4_request"
+    return f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"
+
+
+def a_secret(laptop: Laptop) -> str:
+    secrets = aws_client(laptop.addresses.aws_port, "secretsmanager")
+    found = secrets.get_secret_value(SecretId=secret_name("SigningKeysSecret"))
+    return str(found["SecretString"])
+
+
+@pytest.mark.skipif(chromium() is None, reason="No Chromium is installed here.")
+def test_a_page_of_another_local_origin_reads_and_resets_nothing(laptop: Laptop) -> None:
+    aws, before = laptop.addresses.aws_url, a_secret(laptop)
+    body = json.dumps({"SecretId": secret_name("SigningKeysSecret")})
+    simple = [f"{aws}/moto-api/reset", f"{aws}/moto-api/data.json", f"{aws}/"]
+    fetch = """([url, options]) => fetch(url, options).then(
+        async (answer) => `${answer.type} ${answer.status} ${await answer.text()}`,
+        (error) => `failed ${error.message}`)"""
+    with another_origin() as url, browser() as started:
+        page = started.new_page()
+        page.goto(url)
+        for headers in (READ_SECRET, READ_SECRET | {"Authorization": signed_header(laptop)}):
+            options = {"method": "POST", "headers": headers, "body": body}
+            assert page.evaluate(fetch, [f"{aws}/", options]) == "failed Failed to fetch"
+        for target in simple:
+            assert page.evaluate(fetch, [target, {"method": "POST"}]) == "failed Failed to fetch"
+            unread = page.evaluate(fetch, [target, {"method": "POST", "mode": "no-cors"}])
+            assert unread == "opaque 0 "
+        # A browser follows a link without an Origin header.
+        with page.expect_response(f"{aws}/moto-api/data.json") as followed:
+            page.evaluate("url => { location.href = url }", f"{aws}/moto-api/data.json")
+        assert followed.value.status == 403
+    assert a_secret(laptop) == before
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="No curl is installed here.")
+def test_curl_needs_the_access_key_of_this_run_and_moto_has_no_cors(laptop: Laptop) -> None:
+    body = json.dumps({"SecretId": secret_name("SigningKeysSecret")})
+
+    def curl(*options: str, path: str = "/") -> tuple[str, str]:
+        headers = [f"-H{name}: {value}" for name, value in READ_SECRET.items()]
+        url = f"{laptop.addresses.aws_url}{path}"
+        command = ["curl", "-s", "-i", *headers, *options, "-d", body, url]
+        answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        return answer.split(" ")[1], answer
+
+    key = f"-HAuthorization: {signed_header(laptop)}"
+    status, answer = curl(key)
+    assert status == "200"
+    assert "PRIVATE KEY" in answer
+    assert "access-control" not in answer.lower()
+    for refused in (
+        (),
+        ("-HAuthorization: AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/kms/aws4_request",),
+        (key, "-HOrigin: http://localhost:3000"),
+        (key, "-HSec-Fetch-Site: same-site"),
+        (key, f"-HHost: attacker.example:{laptop.addresses.aws_port}"),
+    ):
+        status, answer = curl(*refused)
+        assert status == "403"
+        assert "PRIVATE KEY" not in answer
+    for path in ("/moto-api/reset", "/moto-api/data.json", "//moto-api/reset"):
+        assert curl(key, path=path)[0] == "403"
+
+
+def test_the_access_key_is_for_its_user_only(laptop: Laptop) -> None:
+    file = access_key_file(laptop.addresses.aws_port)
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert file.parent.stat().st_mode & 0o777 == 0o700
+    assert str(file) in laptop.output

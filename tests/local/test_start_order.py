@@ -1,0 +1,165 @@
+"""No port of the laptop edition answers anything but 503 before everything is provisioned."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import secrets
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections import defaultdict
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+import pytest
+
+from infra.laptop_edition import PORTS, read_access_key
+from local.certificates import LaptopCertificates
+from local.workers import WORKERS
+from tests.support.chalice import chalice_local
+from tests.support.laptop import ROOT, free_environment, is_listening, running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+EVERY_SECONDS = 0.02
+TOKEN = "/ms-auth-server/oauth2/token"
+FORM = urlencode(
+    {
+        "grant_type": "client_credentials",
+        "client_id": "service-client-jwt",
+        "client_secret": "service-client-jwt-secret",
+    }
+)
+RIGHT: Mapping[str, tuple[str, str, int]] = {
+    "GATEHOUSE_AUTH_PORT": ("POST", TOKEN, 200),
+    "GATEHOUSE_API_PORT": ("GET", "/ms-system/country", 401),
+    "GATEHOUSE_AWS_PORT": ("GET", "/", 403),
+    "GATEHOUSE_MTLS_PORT": ("GET", "/ms-auth-server/oauth2/jwks", 200),
+    "GATEHOUSE_MTLS_API_PORT": ("GET", "/ms-system/country", 401),
+    "GATEHOUSE_CONSOLE_PORT": ("GET", "/", 200),
+}
+"""A request to each port, and the status of the finished laptop edition."""
+
+
+def environment(**settings: str) -> dict[str, str]:
+    """Return an environment with free ports that the system gives to no outgoing connection.
+
+    A request to a port that nothing listens on may otherwise reach itself (TCP simultaneous open).
+    """
+    free: list[str] = []
+    while len(free) < len(PORTS):
+        port = 10_000 + secrets.randbelow(22_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            free.append(str(port))
+    return {**free_environment(), **dict(zip(PORTS, free, strict=True)), **settings}
+
+
+class Watch:
+    """Sends each port a request every 20 ms, and notes the statuses of its answers."""
+
+    def __init__(self, environ: Mapping[str, str], names: tuple[str, ...]) -> None:
+        self._environ = environ
+        self.statuses: dict[str, list[int]] = defaultdict(list)
+        self.early: list[str] = []
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._ask, args=(name,)) for name in names]
+
+    @contextlib.contextmanager
+    def on(self) -> Iterator[None]:
+        for thread in self._threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            self._over.set()
+            for thread in self._threads:
+                thread.join()
+
+    def _ask(self, name: str) -> None:
+        while not self._over.wait(EVERY_SECONDS):
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                status = self._status(name)
+                self.statuses[name].append(status)
+                # moto writes its access key when it is provisioned.
+                if status != 503 and not self._is_provisioned():
+                    self.early.append(f"{name}: {status}")
+
+    def _is_provisioned(self) -> bool:
+        return read_access_key(int(self._environ["GATEHOUSE_AWS_PORT"])) is not None
+
+    def _status(self, name: str) -> int:
+        method, path, _ = RIGHT[name]
+        port = int(self._environ[name])
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        connection: http.client.HTTPConnection
+        if "MTLS" in name:
+            certificates = LaptopCertificates.ensure()
+            context = ssl.create_default_context(cafile=str(certificates.authority))
+            context.load_cert_chain(certificates.client)
+            connection = http.client.HTTPSConnection("localhost", port, context=context, timeout=9)
+        else:
+            connection = http.client.HTTPConnection("localhost", port, timeout=9)
+        with contextlib.closing(connection):
+            connection.request(method, path, FORM if method == "POST" else None, headers)
+            return connection.getresponse().status
+
+    def wait_until_right(self, *names: str) -> None:
+        deadline = time.monotonic() + 60
+        while not all(self.statuses[name][-1:] == [RIGHT[name][2]] for name in names):
+            assert time.monotonic() < deadline, dict(self.statuses)
+            time.sleep(0.05)
+
+    def check(self) -> None:
+        """Fail for an answer other than 503 and, once everything works, the right one."""
+        assert self.early == []
+        for name, statuses in self.statuses.items():
+            assert set(statuses) <= {503, RIGHT[name][2]}, (name, statuses)
+
+
+@pytest.mark.parametrize("workers", ["1", "3"])
+def test_make_run_answers_503_until_everything_is_provisioned(workers: str) -> None:
+    environ = environment(**{WORKERS: workers})
+    watch = Watch(environ, tuple(PORTS))
+    with watch.on(), running(environ) as laptop:
+        laptop.wait_for_line("Everything is up")
+        watch.wait_until_right(*PORTS)
+    watch.check()
+
+
+def test_apis_started_by_hand_wait_for_the_moto_that_one_of_them_starts() -> None:
+    environ = environment(**{WORKERS: "2"})
+    names = ("GATEHOUSE_AUTH_PORT", "GATEHOUSE_API_PORT", "GATEHOUSE_AWS_PORT")
+    auth, api, _ = (int(environ[name]) for name in names)
+    watch = Watch(environ, names)
+    with (
+        watch.on(),
+        chalice_local("auth_server", auth, environ, "--no-autoreload"),
+        chalice_local("guarded_api", api, environ),
+    ):
+        watch.wait_until_right(*names)
+    watch.check()
+
+
+def test_an_api_that_starts_again_waits_for_a_moto_that_is_still_being_provisioned() -> None:
+    environ = environment()
+    names = ("GATEHOUSE_AUTH_PORT", "GATEHOUSE_AWS_PORT")
+    port = int(environ["GATEHOUSE_AUTH_PORT"])
+    watch = Watch(environ, names)
+    with watch.on():
+        for _ in range(2):
+            moto = subprocess.Popen([sys.executable, "-m", "local.aws"], cwd=ROOT, env=environ)
+            while not is_listening(int(environ["GATEHOUSE_AWS_PORT"])):
+                assert moto.poll() is None
+                time.sleep(0.02)
+            with chalice_local("auth_server", port, environ, "--no-autoreload") as process:
+                watch.wait_until_right(*names)
+                moto.kill()  # its access key stays behind
+                moto.wait()
+                assert process.wait(timeout=10) == 1
+    assert set(watch.statuses["GATEHOUSE_AUTH_PORT"]) == {200}
+    assert set(watch.statuses["GATEHOUSE_AWS_PORT"]) <= {403, 503}
