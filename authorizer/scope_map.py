@@ -8,6 +8,7 @@ from authorizer.claims import is_scope, one_or_more
 from authorizer.routes import Route, RouteTree, parse_route
 
 MAX_ROUTES = 5000
+_ANY_AUDIENCE = "*"
 _RULES_MEMBERS = frozenset(("audience", "scopes"))
 
 
@@ -46,16 +47,16 @@ class ScopeMap:
 
 
 class ApiRules(NamedTuple):
-    """What one API asks of a token. Without audiences of its own, those of the settings hold."""
+    """What one API asks of a token. An empty set of audiences means any."""
 
     scope_map: ScopeMap
     audiences: frozenset[str]
 
 
 def parse_api_rules(raw: bytes) -> ApiRules:
-    """Read an API's rules: a JSON object of `scopes`, its scope map, and if it has any `audience`.
+    """Read an API's rules: a JSON object of `scopes`, its scope map, and `audience`.
 
-    `audience` is a text or a list of texts, of which a token needs one.
+    `audience` is a text or a list of texts, of which a token needs one; `*` alone means any.
 
     Raises:
         ScopeMapError: naming what is wrong.
@@ -66,10 +67,22 @@ def parse_api_rules(raw: bytes) -> ApiRules:
     scopes = members.get("scopes")
     if not isinstance(scopes, dict):
         raise ScopeMapError("there is no scope map in scopes")
-    audiences = one_or_more(members["audience"]) if "audience" in members else frozenset()
+    return ApiRules(_scope_map(scopes), _audiences(members))
+
+
+def _audiences(members: Mapping[str, object]) -> frozenset[str]:
+    if "audience" not in members:
+        raise ScopeMapError(
+            'there is no audience; to accept tokens for any API, write "audience": "*"'
+        )
+    if members["audience"] == _ANY_AUDIENCE:
+        return frozenset()
+    audiences = one_or_more(members["audience"])
     if audiences is None:
         raise ScopeMapError("the audience is neither a text nor a list of texts, or one is empty")
-    return ApiRules(_scope_map(scopes), audiences)
+    if _ANY_AUDIENCE in audiences:
+        raise ScopeMapError('the audience "*" is not part of a list')
+    return audiences
 
 
 def parse_scope_map(raw: bytes) -> ScopeMap:

@@ -138,8 +138,8 @@ class Settings(NamedTuple):
     """The scope map, as JSON or as a file's path. Without it `scopes.json` beside the code."""
 
     api_rules: str | None
-    """The path of the parameters that have each API's rules; takes the place of `SCOPE_MAP`.
-    Without it one scope map for every API.
+    """The path of the parameters that have each API's rules; takes the place of `SCOPE_MAP` and
+    `AUDIENCE`. Rules without `audience` are refused. Without it one scope map for every API.
     """
 
     api_rules_soft_age: float
@@ -285,6 +285,8 @@ def _api_rules_contradictions(settings: Settings) -> list[str]:
     faults = []
     if settings.scope_map is not None:
         faults.append("API_RULES takes the place of SCOPE_MAP: one of them only")
+    if settings.audiences:
+        faults.append("AUDIENCE is for one API: with API_RULES, each API's rules name theirs")
     if settings.resource is not None:
         faults.append("RESOURCE is the address of one API, and API_RULES is for several")
     return faults

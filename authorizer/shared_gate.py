@@ -124,7 +124,7 @@ class ApiGates:
             self._notice(f"the rules of API {api} cannot be used: {error}")
             return _Rules(text, Reason.API_RULES_MALFORMED)
         if not rules.audiences:
-            self._notice(f"the rules of API {api} name no audience: AUDIENCE holds for it")
+            self._notice(f"the rules of API {api} accept tokens for any audience")
         return _Rules(text, self._make_gate(rules))
 
     def _notice(self, text: str) -> None:

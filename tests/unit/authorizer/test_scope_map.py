@@ -64,12 +64,12 @@ def test_a_map_in_doubt_is_refused_with_the_entry_at_fault(raw: bytes, fault: st
 @pytest.mark.parametrize(
     ("audience", "audiences"),
     [
-        ({}, set()),
+        ({"audience": "*"}, set()),
         ({"audience": "https://orders.example"}, {"https://orders.example"}),
         ({"audience": ["orders", "old-orders"]}, {"orders", "old-orders"}),
     ],
 )
-def test_an_apis_rules_are_a_scope_map_and_perhaps_audiences(
+def test_an_apis_rules_are_a_scope_map_and_audiences(
     audience: dict[str, object], audiences: set[str]
 ) -> None:
     rules = parse_api_rules(json.dumps({"scopes": {"a": ["GET /x"]}, **audience}).encode())
@@ -84,6 +84,9 @@ def test_an_apis_rules_are_a_scope_map_and_perhaps_audiences(
         (b'"scopes"', "the API's rules are not a JSON object: not_object"),
         (b'{"scopes":{},"scopes":{}}', "not a JSON object: duplicate_member"),
         (b"{}", "there is no scope map in scopes"),
+        (b'{"scopes":{}}', 'there is no audience; .* write "audience": "[*]"'),
+        (b'{"scopes":{},"audience":["*"]}', "not part of a list"),
+        (b'{"scopes":{},"audience":["x","*"]}', "not part of a list"),
         (b'{"a":["GET /x"]}', "members other than audience, scopes"),
         (b'{"scopes":{},"audiences":["x"]}', "members other than audience, scopes"),
         (b'{"scopes":["GET /x"]}', "there is no scope map in scopes"),

@@ -49,7 +49,7 @@ def stage(api: str) -> str:
 
 
 def rules(scope: str = "read", route: str = "GET /things", **members: object) -> str:
-    return json.dumps({"scopes": {scope: [route]}, **members})
+    return json.dumps({"scopes": {scope: [route]}, "audience": "*", **members})
 
 
 class MemoryRules:
@@ -206,14 +206,29 @@ def test_an_apis_audience_is_asked_of_every_issuers_tokens() -> None:
     assert sandbox.ask(STOCK, theirs(ORDERS_API)) == "unauthorized: aud_other"
 
 
-def test_rules_without_an_audience_take_that_of_the_settings_which_is_said_once() -> None:
-    sandbox = Sandbox(AUDIENCE="everybody")
-    sandbox.rules.put(ORDERS, rules())
-    for _ in range(2):
-        assert sandbox.ask(ORDERS, token(aud="everybody")) == "allow"
-        assert sandbox.ask(ORDERS, token(aud="nobody")) == "unauthorized: aud_other"
-    expected = f"the rules of API {ORDERS} name no audience: AUDIENCE holds for it"
-    assert sandbox.notices() == [expected]
+def test_rules_without_an_audience_are_refused() -> None:
+    sandbox = Sandbox()
+    sandbox.rules.put(ORDERS, '{"scopes": {"read": ["GET /things"]}}')
+    assert sandbox.ask(ORDERS, token()) == "error: api_rules_malformed"
+    (notice,) = sandbox.notices()
+    assert 'write "audience": "*"' in notice
+
+
+def test_rules_for_any_audience_are_reported_once() -> None:
+    sandbox = Sandbox()
+    sandbox.rules.put(ORDERS, rules(audience="*"))
+    for audience in ("one", "two", ["three", "four"], ...):
+        assert sandbox.ask(ORDERS, token(aud=audience)) == "allow"
+    assert sandbox.notices() == [f"the rules of API {ORDERS} accept tokens for any audience"]
+
+
+def test_rules_for_any_audience_leave_other_issuers_theirs() -> None:
+    said = {OTHER_ISSUER: {"jwks_uri": f"{OTHER_ISSUER}/keys", "audience": "theirs"}}
+    sandbox = Sandbox(OTHER_ISSUERS=json.dumps(said))
+    sandbox.rules.put(ORDERS, rules(audience="*"))
+    for audience, outcome in (("theirs", "allow"), (ORDERS_API, "unauthorized: aud_other")):
+        payload = claims(NOW, iss=OTHER_ISSUER, scope="read", aud=audience)
+        assert sandbox.ask(ORDERS, forge(payload=payload, key=rsa_key("other"))) == outcome
 
 
 def test_an_api_without_rules_is_closed_and_nobodys_403() -> None:

@@ -45,7 +45,7 @@ def apis_with_rules(patient: Patient) -> Iterator[Finding]:
 
 def _rules_faults(patient: Patient, api: str, text: str) -> Iterator[Finding]:
     try:
-        scope_map = parse_api_rules(text.encode()).scope_map
+        rules = parse_api_rules(text.encode())
     except ScopeMapError as error:
         yield failure(
             f"the rules of the API {api} are not valid, and every request is answered 500: {error}",
@@ -56,7 +56,12 @@ def _rules_faults(patient: Patient, api: str, text: str) -> Iterator[Finding]:
     if routes is None:
         yield warning(f"there are rules for the API {api}, which does not exist", "Delete them.")
         return
-    for fault in route_faults(routes, scope_map):
+    if not rules.audiences:
+        yield warning(
+            f"the API {api} accepts tokens for any audience, also those for other APIs",
+            "Name the API's own audience in its rules.",
+        )
+    for fault in route_faults(routes, rules.scope_map):
         yield warning(f"API {api}: {fault}", _TO_DO)
 
 
