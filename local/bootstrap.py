@@ -93,7 +93,7 @@ def add_repository(python: Path) -> None:
     (Path(packages.stdout.strip()) / "gatehouse.pth").write_text(f"{ROOT}\n")
     command = python.parent / "gatehouse"
     # Without -P an `infra` package in the folder where it is called would be taken for ours.
-    command.write_text(f'#!/bin/sh\nexec "{python.absolute()}" -P -m infra.command_line "$@"\n')
+    command.write_text(f'#!/bin/sh\nexec "{python.absolute()}" -P -m infra.cli "$@"\n')
     command.chmod(0o755)
 
 

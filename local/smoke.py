@@ -19,7 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from functions.shared.clients.client_record import Client, TokenFormat
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
-from infra.command_line.doctor.checks.account import authorizer_cache_faults
+from infra.cli.doctor.checks.account import authorizer_cache_faults
 from local.demo_clients import SCOPES, authorizer_client
 from local.walkthrough import Actors, Walkthrough
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from infra.command_line.app import app
-from infra.command_line.clients.schema import clients_file
-from infra.command_line.terminal.errors import EXIT_CODES
-from infra.command_line.terminal.options import global_option_names
+from infra.cli.app import app
+from infra.cli.clients.schema import clients_file
+from infra.cli.terminal.errors import EXIT_CODES
+from infra.cli.terminal.options import global_option_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from authorizer import reasons
 from authorizer.reasons import Reason
 from functions.shared.web.oauth_errors import OAuthError
-from infra.command_line.tokens.reasons import in_words
+from infra.cli.tokens.reasons import in_words
 from infra.reference.sources import table, template
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import click
 from botocore import xform_name
 from botocore.session import get_session
 
+from infra.cli.app import app
 from infra.cloudformation import load
-from infra.command_line.app import app
 from tests.support.doc_blocks import ROOT
 
 if TYPE_CHECKING:

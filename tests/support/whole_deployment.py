@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from infra.command_line.doctor.checks.account import FUNCTIONS, OF_SAMPLE_API, alarm_names
-from tests.support.command_line import STACK, aws_client, deploy, physical_name
+from infra.cli.doctor.checks.account import FUNCTIONS, OF_SAMPLE_API, alarm_names
+from tests.support.cli import STACK, aws_client, deploy, physical_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -31,8 +31,8 @@ _BY_HAND = "tests/local/test_by_hand.py"
 RUN_BY = {
     "cd local/auth_server && ../../.venv/bin/chalice local --port 8085": _BY_HAND,
     "cd local/guarded_api && ../../.venv/bin/chalice local --port 8091": _BY_HAND,
-    "python3 -m pip wheel --no-deps --wheel-dir dist .": "tests/local/test_command_line.py",
-    "python3 -m pip install dist/gatehouse-*.whl": "tests/local/test_command_line.py",
+    "python3 -m pip wheel --no-deps --wheel-dir dist .": "tests/local/test_cli.py",
+    "python3 -m pip install dist/gatehouse-*.whl": "tests/local/test_cli.py",
 }
 """Commands that do not end, or change the machine, and the test that runs them in its own way."""
 

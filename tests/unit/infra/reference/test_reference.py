@@ -9,7 +9,7 @@ import pytest
 
 from authorizer.reasons import Reason
 from authorizer.settings import Settings
-from infra.command_line.tokens.reasons import in_words
+from infra.cli.tokens.reasons import in_words
 from infra.reference import errors_page, metrics_page, settings_page
 from infra.reference.__main__ import FOLDER, PAGES
 from infra.reference.sources import ROOT, template

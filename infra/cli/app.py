@@ -1,0 +1,89 @@
+"""`gatehouse`: the commands, and what becomes of their errors."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Final
+
+import click
+from click.shell_completion import get_completion_class
+
+from infra.cli.terminal.errors import ExitCode
+from infra.cli.terminal.marks import write_in_any_encoding
+from infra.cli.terminal.options import LazyGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+COMMANDS: Final[Mapping[str, str]] = {
+    "clients": "infra.cli.clients.commands:clients",
+    "keys": "infra.cli.keys.commands:keys",
+    "token": "infra.cli.tokens.commands:token",
+    "doctor": "infra.cli.doctor.command:doctor",
+    "backup": "infra.cli.backup.commands:backup",
+    "restore": "infra.cli.backup.commands:restore",
+}
+"""Where each command is: `module:attribute`."""
+
+
+def _version() -> str:
+    try:
+        return version("gatehouse")
+    except PackageNotFoundError:  # a checkout, not an installed package
+        return "from a checkout"
+
+
+@click.group(
+    "gatehouse",
+    cls=LazyGroup,
+    members=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(_version(), message="%(prog)s %(version)s")
+def app() -> None:
+    """Operate Gatehouse: clients, keys, tokens, backups.
+
+    Commands talk to AWS with your own credentials and find a deployment by its CloudFormation
+    stack (--stack, or GATEHOUSE_STACK), or to the laptop edition (--local).
+    """
+
+
+@app.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print what makes a shell complete commands and options.
+
+    In ~/.bashrc: eval "$(gatehouse completion bash)"
+
+    In ~/.zshrc: eval "$(gatehouse completion zsh)"
+
+    In ~/.config/fish/config.fish: source (gatehouse completion fish | psub)
+    """
+    script = get_completion_class(shell)
+    assert script is not None  # noqa: S101 - click has all three
+    click.echo(script(app, {}, "gatehouse", "_GATEHOUSE_COMPLETE").source())
+
+
+def main() -> None:
+    """Run the command line; never return."""
+    write_in_any_encoding()
+    try:
+        app.main(prog_name="gatehouse")
+    except OSError as error:  # a page of help, or an error message itself
+        with suppress(OSError):
+            click.echo(f"The output cannot be written: {error.strerror}.", err=True)
+        sys.exit(ExitCode.TROUBLE)
+    finally:
+        _discard_unwritable_output()
+
+
+def _discard_unwritable_output() -> None:
+    """Make the interpreter's own flush at exit succeed: if it fails, the exit code becomes 120."""
+    for stream in filter(None, (sys.__stdout__, sys.__stderr__)):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -1,0 +1,308 @@
+"""`gatehouse clients create` and `clients update`: one client from command-line options."""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64encode
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.x509 import load_pem_x509_certificate
+
+from functions.shared.clients.authentication_methods import CLIENT_SECRET_BASIC, METHODS
+from functions.shared.clients.certificate_names import NameKind
+from functions.shared.clients.client_record import (
+    DEFAULT_TOKEN_LIFETIME,
+    LONGEST_TOKEN_LIFETIME,
+    SIGNING_ALGORITHMS,
+    Client,
+    TokenFormat,
+    TokenProfile,
+)
+from functions.shared.clients.grant_types import CLIENT_CREDENTIALS, GRANT_TYPES
+from infra.cli.clients.changes import compare, warnings
+from infra.cli.clients.documents import (
+    PROOF_FIELDS,
+    SECRET_METHODS,
+    checked,
+    implied_methods,
+    to_document,
+)
+from infra.cli.clients.files import lines, payload
+from infra.cli.clients.new_secrets import (
+    NewSecret,
+    deliver,
+    secret_file_option,
+    secret_to_option,
+)
+from infra.cli.clients.table import clients_of
+from infra.cli.session import Session, pass_session
+from infra.cli.terminal.errors import CommandError, UsageError
+from infra.cli.terminal.options import Command
+from infra.cli.terminal.strict_yaml import parse_yaml, read_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+F = TypeVar("F", bound="Callable[..., object]")
+
+_FILE = click.Path(path_type=Path)
+_RESETTABLE = sorted(
+    field.name
+    for field in fields(Client)
+    if field.name not in {"client_id", "authentication_methods", "secrets", "disabled"}
+)
+
+_CLIENT_OPTIONS = (
+    click.option("--name", help="Display name."),
+    click.option(
+        "--scope",
+        "scopes",
+        multiple=True,
+        help="Scope that the client may request; may be repeated.",
+    ),
+    click.option(
+        "--default-scope",
+        "default_scopes",
+        multiple=True,
+        help="Scope of a token whose request names none; may be repeated.",
+    ),
+    click.option(
+        "--audience",
+        multiple=True,
+        help="API that accepts the client's tokens (claim aud); may be repeated.",
+    ),
+    click.option(
+        "--allowed-resource",
+        "allowed_resources",
+        multiple=True,
+        help="Further API that a request may name in resource (RFC 8707); may be repeated.",
+    ),
+    click.option(
+        "--token-format",
+        type=click.Choice([str(each) for each in TokenFormat]),
+        help=f"Default: {TokenFormat.JWT}.",
+    ),
+    click.option(
+        "--token-profile",
+        type=click.Choice([str(each) for each in TokenProfile]),
+        help=f"Claims of its JWTs. Default for a new client: {TokenProfile.AT_JWT} (RFC 9068) with "
+        f"--audience or --allowed-resource, otherwise {TokenProfile.PLAIN}.",
+    ),
+    click.option(
+        "--token-lifetime",
+        type=click.IntRange(2, LONGEST_TOKEN_LIFETIME),
+        help=f"Lifetime in seconds. Default: {DEFAULT_TOKEN_LIFETIME}.",
+    ),
+    click.option(
+        "--signing-algorithm",
+        type=click.Choice(SIGNING_ALGORITHMS),
+        help=f"Algorithm that signs its JWTs. Default: {SIGNING_ALGORITHMS[0]}.",
+    ),
+    click.option(
+        "--grant-type",
+        "grant_types",
+        multiple=True,
+        type=click.Choice(GRANT_TYPES),
+        help=f"Allowed grant type. Default: {CLIENT_CREDENTIALS}. May be repeated.",
+    ),
+    click.option(
+        "--method",
+        "authentication_methods",
+        multiple=True,
+        type=click.Choice(sorted(METHODS)),
+        metavar="METHOD",
+        help=f"Authentication method: {', '.join(sorted(METHODS))}. Default: the methods that the "
+        "other options imply. May be repeated.",
+    ),
+    click.option("--jwks", type=_FILE, help="private_key_jwt: file with the public keys as JWKS."),
+    click.option("--jwks-uri", help="private_key_jwt: URL of the public keys."),
+    click.option("--federation", type=_FILE, help="federated_jwt: file with a list of rules."),
+    click.option(
+        "--certificate-name",
+        metavar="KIND=VALUE",
+        help="tls_client_auth: name in the client certificate. "
+        f"KIND is one of {', '.join(NameKind)}.",
+    ),
+    click.option(
+        "--certificate",
+        type=_FILE,
+        help="self_signed_tls_client_auth: the client certificate, PEM.",
+    ),
+    click.option(
+        "--dpop/--no-dpop",
+        "dpop_bound_access_tokens",
+        default=None,
+        help="Require DPoP-bound tokens (RFC 9449).",
+    ),
+)
+
+
+def _client_options(command: F) -> F:
+    for option in reversed(_CLIENT_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command(cls=Command)
+@click.argument("client_id")
+@_client_options
+@secret_file_option
+@secret_to_option
+@pass_session
+def create(
+    session: Session,
+    /,
+    client_id: str,
+    *,
+    secret_file: Path | None,
+    secret_to: Path | None,
+    **options: Any,  # noqa: ANN401 - parsed by click
+) -> None:
+    """Register a client.
+
+    Without an option for keys or certificates the client gets a secret, which is shown once. With
+    --audience its tokens are at+jwt tokens for that API. A clients file has further fields: see
+    gatehouse clients apply.
+    """
+    client = checked({"client_id": client_id, **_fields(options)})
+    has_secret = bool(SECRET_METHODS & client.authentication_methods)
+    if not has_secret and (secret_file or secret_to):
+        raise UsageError(
+            "None of the client's authentication methods uses a secret.",
+            f"Add --method {CLIENT_SECRET_BASIC}.",
+        )
+    new = NewSecret.make(secret_file) if has_secret else None
+    if new:
+        client = replace(client, secrets=(new.stored,))
+    clients = clients_of(session)
+    if clients.find(client_id):
+        raise CommandError(
+            f"Client {client_id} already exists.",
+            f"Change it with 'gatehouse clients update {client_id}'.",
+        )
+    deliver(session, client_id, new, secret_to, lambda: clients.put(client, None))
+    session.terminal.note(f"Client {client_id} registered.")
+    _warn(session, client)
+
+
+@click.command(cls=Command)
+@click.argument("client_id")
+@_client_options
+@click.option(
+    "--add-scope", "added", multiple=True, help="Add a scope, keep the others; may be repeated."
+)
+@click.option("--remove-scope", "removed", multiple=True, help="Remove a scope; may be repeated.")
+@click.option(
+    "--reset",
+    "reset",
+    multiple=True,
+    type=click.Choice(_RESETTABLE),
+    metavar="FIELD",
+    help="Set a field of the clients file to its default, such as default_scopes; may be repeated.",
+)
+@click.option("--dry-run", is_flag=True, help="Show the changes without writing them.")
+@pass_session
+def update(
+    session: Session,
+    /,
+    client_id: str,
+    *,
+    added: tuple[str, ...],
+    removed: tuple[str, ...],
+    reset: tuple[str, ...],
+    dry_run: bool,
+    **options: Any,  # noqa: ANN401 - parsed by click
+) -> None:
+    """Change fields of a registered client; fields that are not named keep their values.
+
+    A repeatable option replaces the whole list. An option for keys or certificates adds the
+    authentication method that it implies; --method replaces all methods. Secrets are changed with
+    rotate-secret.
+    """
+    given = _fields(options)
+    if not (given or added or removed or reset):
+        raise UsageError(
+            "No change was named.", "See the options: gatehouse clients update --help."
+        )
+    clients = clients_of(session)
+    with session.terminal.progress("Reading the client"):
+        seen = clients.get(client_id)
+    wanted = _updated(seen.client, given, added, removed, reset)
+    change = compare(wanted, seen)
+    if change.is_written and not dry_run:
+        with session.terminal.progress("Writing the client"):
+            change.apply(clients)
+    session.terminal.show({"dry_run": dry_run, "changes": payload([change])}, *lines([change]))
+    _warn(session, wanted)
+
+
+def _warn(session: Session, client: Client) -> None:
+    for warning in warnings(client):
+        session.terminal.warn(warning)
+
+
+def _updated(
+    client: Client,
+    given: dict[str, Any],
+    added: tuple[str, ...],
+    removed: tuple[str, ...],
+    reset: tuple[str, ...],
+) -> Client:
+    document = {**to_document(client), **given}
+    unknown = set(removed) - set(document.get("scopes", ()))
+    if unknown:
+        raise UsageError(f"Client {client.client_id} has no scope {', '.join(sorted(unknown))}.")
+    if added or removed:
+        scopes = dict.fromkeys([*document.get("scopes", ()), *added])
+        document["scopes"] = [scope for scope in scopes if scope not in removed]
+    if given.get("assertion") and client.assertion:
+        kept = to_document(client)["assertion"]
+        rules = {name: kept[name] for name in kept if name not in {"jwks", "jwks_uri"}}
+        document["assertion"] = {**rules, **given["assertion"]}
+    if any(given.get(name) for name in PROOF_FIELDS.values()):
+        methods = {*client.authentication_methods, *implied_methods(given)}
+        document["authentication_methods"] = given.get("authentication_methods", sorted(methods))
+    if "token_profile" in reset:
+        document["token_profile"] = TokenProfile.PLAIN.value
+    return checked({k: v for k, v in document.items() if k not in reset}, client)
+
+
+def _fields(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a client document that the options set."""
+    jwks, jwks_uri = options.pop("jwks"), options.pop("jwks_uri")
+    federation, certificate = options.pop("federation"), options.pop("certificate")
+    name = options.pop("certificate_name")
+    given = {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in options.items()
+        if value not in (None, ())
+    }
+    rules = {"jwks": _parsed(jwks) if jwks else None, "jwks_uri": jwks_uri}
+    proofs = {
+        "assertion": {key: value for key, value in rules.items() if value},
+        "federation": federation and _parsed(federation),
+        "certificate_name": name and _certificate_name(name),
+        "certificate_thumbprints": certificate and [_thumbprint(certificate)],
+    }
+    return {**given, **{key: value for key, value in proofs.items() if value}}
+
+
+def _parsed(path: Path) -> object:
+    return parse_yaml(read_text(path), str(path))
+
+
+def _certificate_name(text: str) -> dict[str, str]:
+    kind, _, value = text.partition("=")
+    return {"kind": kind, "value": value}
+
+
+def _thumbprint(path: Path) -> str:
+    """Return a certificate's `x5t#S256`. RFC 8705, 3.1."""
+    try:
+        certificate = load_pem_x509_certificate(read_text(path).encode())
+    except ValueError as error:
+        raise UsageError(f"{path} is not a certificate in PEM.") from error
+    return urlsafe_b64encode(certificate.fingerprint(SHA256())).rstrip(b"=").decode()

@@ -1,0 +1,326 @@
+"""What only an account can tell: functions, roles, tables, logs, alarms, API Gateway's settings."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Final
+
+from functions.shared.keys.key_ring import IN_KMS
+from infra.cli.doctor.findings import Check, Finding, either, failure, named, ok, warning
+from infra.cli.terminal.rows import counted
+from infra.concurrency import REQUEST_MORE, AccountConcurrency
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from infra.cli.doctor.patient import Patient
+
+FUNCTIONS: Final = (
+    "IssueToken",
+    "PublishJwks",
+    "IntrospectToken",
+    "RevokeToken",
+    "PublishMetadata",
+    "RotateKeys",
+    "LookUpCountry",
+    "PublishResourceMetadata",
+    "Authorizer",
+    "SharedAuthorizer",
+)
+"""The template's functions; a test holds them to it. Each has a role and a log group of its own."""
+
+OF_SAMPLE_API: Final = frozenset({"LookUpCountry", "PublishResourceMetadata", "Authorizer"})
+"""Those that a stack without the sample API lacks."""
+
+ISSUING: Final = tuple(
+    name for name in FUNCTIONS if name not in {"PublishJwks", "LookUpCountry", "RotateKeys"}
+)
+"""Those whose environment names the issuer."""
+
+_ALARM: Final = re.compile(
+    r"^  (\w+):\n    Type: AWS::CloudWatch::Alarm(\n    Condition: HasSampleApi)?$", re.MULTILINE
+)
+_NO_DATA: Final = "INSUFFICIENT_DATA"
+_EXPIRING: Final = frozenset({"ENABLED", "ENABLING"})
+_DEPLOY: Final = "Deploy again, or import the change into the template."
+
+
+def stack(patient: Patient) -> Iterator[Finding]:
+    """The last deployment has come to its end."""
+    (found,) = patient.aws("cloudformation").describe_stacks(StackName=patient.deployment.name)[
+        "Stacks"
+    ]
+    status = found["StackStatus"]
+    if status in {"CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"}:
+        yield ok(f"the stack is {status}")
+    elif "FAILED" in status:
+        yield failure(f"the stack is {status}", "See its events, and continue the rollback.")
+    else:
+        yield warning(
+            f"the stack is {status}: it may not be what the template says", "See its events."
+        )
+
+
+def functions(patient: Patient) -> Iterator[Finding]:
+    """Every function is there, active, and as it was last deployed."""
+    yield from either(
+        [
+            failure(
+                f"{name} is {found.get('State')}, its last update {found.get('LastUpdateStatus')}",
+                str(found.get("StateReason") or "Deploy again."),
+            )
+            for name, found in _configurations(patient).items()
+            if found.get("State", "Active") not in {"Active", "Inactive"}
+            or found.get("LastUpdateStatus", "Successful") == "Failed"
+        ],
+        f"all {len(_functions(patient))} are active",
+    )
+
+
+def issuers(patient: Patient) -> Iterator[Finding]:
+    """Functions and the stack's output name one and the same issuer."""
+    issuer = patient.deployment.issuer
+    said = {
+        name: found.get("Environment", {}).get("Variables", {}).get("ISSUER")
+        for name, found in _configurations(patient).items()
+        if name in ISSUING
+    }
+    others = {name: text for name, text in said.items() if text != issuer}
+    yield from either(
+        [
+            failure(f"{name} has the issuer {text}, and the stack says {issuer}", _DEPLOY)
+            for name, text in others.items()
+        ],
+        f"{issuer}, in every function",
+    )
+
+
+def roles(patient: Patient) -> Iterator[Finding]:
+    """Each function runs with the role that the stack made for it alone."""
+    roles = {
+        name: str(found["Role"]).rpartition("/")[2]
+        for name, found in _configurations(patient).items()
+    }
+    shared = [role for role, count in Counter(roles.values()).items() if count > 1]
+    yield from either(
+        [
+            *(
+                failure(f"{named(_with(roles, role))} share the role {role}", _DEPLOY)
+                for role in shared
+            ),
+            *(
+                failure(f"{name} runs with {role}, which is not the stack's", _DEPLOY)
+                for name, role in roles.items()
+                if role not in shared
+                and role != patient.deployment.resources.get(f"{name}Role", role)
+            ),
+        ],
+        "each function has the role that the stack made for it",
+    )
+
+
+def _with(roles: Mapping[str, str], role: str) -> list[str]:
+    return [name for name, each in roles.items() if each == role]
+
+
+def concurrency(patient: Patient) -> Iterator[Finding]:
+    """Functions of the account can reserve more concurrency."""
+    found = AccountConcurrency.read(patient.aws("lambda"))
+    if found.reservable:
+        yield ok(
+            f"{found.limit} concurrent executions, {found.unreserved} of them unreserved: "
+            f"{found.reservable} more can be reserved"
+        )
+        return
+    yield warning(
+        f"the account has {found.limit} concurrent executions, {found.unreserved} of them "
+        "unreserved: no more can be reserved or provisioned, and all functions share the rest",
+        f"Request a higher limit: {REQUEST_MORE}.",
+    )
+
+
+def authorizer_cache(patient: Patient) -> Iterator[Finding]:
+    """API Gateway caches policies for `AuthorizerCacheSeconds`, by the Authorization header."""
+    found = patient.aws("apigateway").get_authorizers(
+        restApiId=patient.deployment.resource("GuardedApi")
+    )["items"]
+    yield from either(
+        [
+            failure(fault, _DEPLOY)
+            for fault in authorizer_cache_faults(found, patient.cache_seconds)
+        ],
+        f"policies are cached for {patient.cache_seconds} s, by the Authorization header",
+    )
+
+
+def authorizer_cache_faults(
+    authorizers: Iterable[Mapping[str, Any]], seconds: int
+) -> Iterator[str]:
+    """Yield how the authorizers of a REST API differ from the template's parameters.
+
+    `authorizers` are those of GetAuthorizers. API Gateway caches for 300 s where none is given.
+    """
+    known = list(authorizers)
+    if not known:
+        yield "the guarded API has no authorizer"
+    for each in known:
+        found = each.get("authorizerResultTtlInSeconds", 300)
+        if found != seconds:
+            yield f"API Gateway caches policies for {found} s, not {seconds} s"
+        if each.get("identitySource") != "method.request.header.Authorization":
+            yield f"API Gateway caches policies by {each.get('identitySource')}"
+
+
+def schedule(patient: Patient) -> Iterator[Finding]:
+    """The rotator is started every hour."""
+    name = patient.deployment.resource("RotateKeysSchedule")
+    events = patient.aws("events")
+    rule = events.describe_rule(Name=name)
+    rotator = patient.function("RotateKeys")["FunctionArn"]
+    started = {target["Arn"] for target in events.list_targets_by_rule(Rule=name)["Targets"]}
+    if rule.get("State") == "ENABLED" and rotator in started:
+        yield ok(f"RotateKeys runs at {rule.get('ScheduleExpression')}")
+    elif rule.get("State") == "ENABLED":
+        yield failure("the schedule of RotateKeys does not start it: keys are not rotated", _DEPLOY)
+    else:
+        yield failure(
+            f"the schedule of RotateKeys is {rule.get('State')}: keys are not rotated",
+            f"aws events enable-rule --name {name}",
+        )
+
+
+def kms_keys(patient: Patient) -> Iterator[Finding]:
+    """Signing keys in KMS can be used."""
+    keys = [key for key in patient.ring.keys if key.edition == IN_KMS]
+    signing = [key for key in keys if key.sign_until is None or key.sign_until > patient.now]
+    faults = []
+    for key in signing:
+        found = patient.session.aws.kms.describe_key(KeyId=key.signer)["KeyMetadata"]
+        if found["KeyState"] != "Enabled":
+            faults.append(
+                failure(
+                    f"{key.kid} is {found['KeyState']} in KMS",
+                    "Cancel its deletion or enable it, or: gatehouse keys emergency.",
+                )
+            )
+    yield from either(faults, f"{counted(len(signing), 'key')} in KMS, all enabled")
+
+
+def tables(patient: Patient) -> Iterator[Finding]:
+    """Clients can be brought back, and what is remembered for a while is forgotten."""
+    dynamodb, deployment = patient.session.aws.dynamodb, patient.deployment
+    backups = dynamodb.describe_continuous_backups(TableName=deployment.clients_table)
+    recovery = backups["ContinuousBackupsDescription"].get("PointInTimeRecoveryDescription", {})
+    faults = []
+    if recovery.get("PointInTimeRecoveryStatus") != "ENABLED":
+        faults.append(warning("the table of clients has no point-in-time recovery", _DEPLOY))
+    table = dynamodb.describe_table(TableName=deployment.clients_table)["Table"]
+    if not table.get("DeletionProtectionEnabled"):
+        faults.append(
+            warning(
+                "the table of clients can be deleted by one call",
+                "Fine in a test stack. Else deploy with DeletionProtection=true.",
+            )
+        )
+    for logical_id in ("TokensTable", "StateTable"):
+        name = deployment.resource(logical_id)
+        live = dynamodb.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
+        status = live.get("TimeToLiveStatus")
+        if status not in _EXPIRING or live.get("AttributeName") != "expires_at":
+            faults.append(warning(f"{logical_id} keeps what has expired: it only grows", _DEPLOY))
+    yield from either(faults, "recovery, protection and expiry are on")
+
+
+def logs(patient: Patient) -> Iterator[Finding]:
+    """Every log group of functions and APIs has a retention time."""
+    client = patient.aws("logs")
+    endless = []
+    apis = ("AuthServer", "GuardedApi") if patient.deployment.guarded_api else ("AuthServer",)
+    names = [*(f"{name}Log" for name in _functions(patient)), *(f"{n}AccessLog" for n in apis)]
+    for name in names:
+        group = patient.deployment.resource(name)
+        found = client.describe_log_groups(logGroupNamePrefix=group)["logGroups"]
+        exact = [each for each in found if each["logGroupName"] == group]
+        if not exact or "retentionInDays" not in exact[0]:
+            endless.append(name)
+    yield from either(
+        [warning(f"without retention, or deleted: {named(endless)}", _DEPLOY)] if endless else [],
+        "every log group has a retention time",
+    )
+
+
+def alarms(patient: Patient) -> Iterator[Finding]:
+    """Alarms are there, somebody hears of them, and none is on."""
+    if "Operations" not in patient.deployment.resources:
+        yield warning("nothing is watched (Watch=false)", "Deploy with Watch=true.")
+        return
+    deployment = patient.deployment
+    expected = alarm_names(deployment.name, with_sample_api=bool(deployment.guarded_api))
+    found = patient.aws("cloudwatch").describe_alarms(AlarmNames=expected)["MetricAlarms"]
+    if gone := set(expected) - {each["AlarmName"] for each in found}:
+        yield failure(f"alarms are gone: {named(gone)}", _DEPLOY)
+    on = [each for each in found if each["StateValue"] == "ALARM"]
+    for each in on:
+        yield failure(
+            f"the alarm {each['AlarmName']} is on: {each.get('AlarmDescription', '')}".rstrip(": "),
+            "docs/operate.md says what to do about it.",
+        )
+    without_data = {each["AlarmName"] for each in found if each["StateValue"] == _NO_DATA}
+    not_rotated = f"{deployment.name}-MissingRotation" in without_data
+    if not_rotated:
+        yield warning(
+            "RotateKeys has not succeeded for three hours, or the stack is new",
+            "In the first hour of a stack wait. Later invoke RotateKeys and read its log line.",
+        )
+    if not any(each.get("AlarmActions") for each in found):
+        yield warning("nobody is told of alarms", "Deploy with AlarmTopicArn.")
+    elif not all(each.get("ActionsEnabled", True) for each in found):
+        yield warning("some alarms are silenced", "aws cloudwatch enable-alarm-actions.")
+    elif not (on or gone or not_rotated):
+        yield ok(f"{counted(len(found), 'alarm')}, none is on")
+
+
+def alarm_names(stack: str, *, with_sample_api: bool = True) -> list[str]:
+    """Return what the alarms of a stack are called: those of the nested stack's template."""
+    template = files("infra").joinpath("operations.yaml").read_text(encoding="utf-8")
+    return [
+        f"{stack}-{name}"
+        for name, condition in _ALARM.findall(template)
+        if with_sample_api or not condition
+    ]
+
+
+def _functions(patient: Patient) -> list[str]:
+    return [
+        name for name in FUNCTIONS if patient.deployment.guarded_api or name not in OF_SAMPLE_API
+    ]
+
+
+def _configurations(patient: Patient) -> dict[str, Mapping[str, Any]]:
+    return {name: patient.function(name) for name in _functions(patient)}
+
+
+CHECKS: Final = tuple(
+    Check(
+        "account",
+        name,
+        look,
+        in_account_only=True,
+        of_sample_api=look is authorizer_cache,
+    )
+    for name, look in (
+        ("stack", stack),
+        ("functions", functions),
+        ("issuer", issuers),
+        ("roles", roles),
+        ("authorizer cache", authorizer_cache),
+        ("concurrency", concurrency),
+        ("schedule", schedule),
+        ("keys in KMS", kms_keys),
+        ("tables", tables),
+        ("log retention", logs),
+        ("alarms", alarms),
+    )
+)

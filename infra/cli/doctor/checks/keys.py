@@ -1,0 +1,156 @@
+"""The key ring: whether there is who signs, who will, and whether the rules are kept."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import TYPE_CHECKING, Final
+
+from functions.rotate_keys.rotation_rules import RETENTION_NEEDED, UnsafeRotationError
+from functions.shared.clients.client_record import TokenFormat
+from infra.cli.doctor.findings import Check, Finding, either, failure, named, ok, warning
+from infra.cli.terminal.times import readable, span
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from functions.shared.keys.key_ring import RingKey
+    from infra.cli.doctor.patient import Patient
+
+_GRACE: Final = 3 * 3600
+"""Seconds: the rotator runs hourly, and may fail twice before anybody needs to know."""
+
+ALB_MOST_KEYS: Final = 10
+"""Keys in a key set with which an Application Load Balancer verifies tokens. Of more it takes none.
+
+https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-verify-jwt.html
+"""
+
+_INVOKE: Final = "Invoke the function RotateKeys and read its log line."
+
+
+def signing(patient: Patient) -> Iterator[Finding]:
+    """For each algorithm there is a key that signs now."""
+    for alg in patient.room.settings.signing_algorithms():
+        keys = [key for key in patient.ring.keys if key.alg == alg]
+        if any(key.may_sign(patient.now) for key in keys):
+            key = patient.ring.signing_key(patient.now, alg)
+            yield ok(f"{alg}: {key.kid} signs, for {span(patient.now - key.sign_from)} now")
+        elif coming := [key.sign_from for key in keys if key.sign_from > patient.now]:
+            yield failure(
+                f"{alg}: nothing signs until {readable(min(coming))}; clients registered for it "
+                "get no tokens",
+                f"Wait, or make a key at once: gatehouse keys emergency --algorithm {alg}.",
+            )
+        else:
+            yield failure(f"{alg}: no key signs and none is announced: no tokens", _INVOKE)
+
+
+def rotation(patient: Patient) -> Iterator[Finding]:
+    """A successor is announced in time."""
+    rules, now = patient.room.rules, patient.now
+    for alg in patient.room.settings.signing_algorithms():
+        last = _last_to_sign(patient, alg)
+        if last is None:
+            continue
+        due = last.sign_from + rules.signing
+        if now >= due + _GRACE:
+            yield failure(
+                f"{alg}: {last.kid} was to sign until {readable(due)}, and has no successor",
+                _INVOKE,
+            )
+        elif now >= due - rules.announcing + _GRACE:
+            yield warning(
+                f"{alg}: a successor of {last.kid} was to be announced on "
+                f"{readable(due - rules.announcing)}",
+                _INVOKE,
+            )
+        elif last.sign_from > now:
+            yield ok(f"{alg}: {last.kid} is announced, to sign from {readable(last.sign_from)}")
+        else:
+            yield ok(f"{alg}: a successor is due on {readable(due - rules.announcing)}")
+
+
+def _last_to_sign(patient: Patient, alg: str) -> RingKey | None:
+    endless = [key for key in patient.ring.keys if key.alg == alg and key.sign_until is None]
+    return max(endless, key=lambda key: key.sign_from, default=None)
+
+
+def rules(patient: Patient) -> Iterator[Finding]:
+    """The deployed times of rotation never make a good token be refused."""
+    try:
+        kept = patient.room.rules
+    except UnsafeRotationError as error:
+        for fault in error.faults:
+            yield failure(fault, "Deploy with other parameters: docs/deploy.md, Keys.")
+        return
+    yield ok(
+        f"announced for {span(kept.announcing)}, of which {span(kept.announcement_needed)} are "
+        f"needed; published for {span(kept.retiring)} after, of which {span(RETENTION_NEEDED)} are"
+    )
+
+
+def retention(patient: Patient) -> Iterator[Finding]:
+    """Keys that signed stay published as long as their tokens count."""
+    short = [
+        key.kid
+        for key in patient.ring.keys
+        if key.sign_until is not None
+        and key.publish_until is not None
+        and key.publish_until < key.sign_until + RETENTION_NEEDED
+    ]
+    yield from either(
+        [failure(f"{named(short)} ends before its last token may", _INVOKE)] if short else [],
+        "every key stays until its last token has expired",
+    )
+
+
+def algorithms(patient: Patient) -> Iterator[Finding]:
+    """Each client that gets JWTs is registered for an algorithm that there is a key for."""
+    able = {key.alg for key in patient.ring.keys if key.may_sign(patient.now)}
+    unable = {
+        client.client_id: client.signing_algorithm
+        for client in patient.clients
+        if client.token_format is TokenFormat.JWT
+        and client.grant_types
+        and client.signing_algorithm not in able
+    }
+    wanted = ", ".join(sorted(set(unable.values())))
+    yield from either(
+        [
+            failure(
+                f"{named(unable)} cannot get tokens: no key signs {wanted}",
+                "Add it to SigningAlgorithms, or register the client for another.",
+            )
+        ]
+        if unable
+        else [],
+        f"there is a key for every client ({', '.join(sorted(able))})",
+    )
+
+
+def size(patient: Patient) -> Iterator[Finding]:
+    """The key set never has more keys than a load balancer reads."""
+    published = len(patient.ring.published_keys(patient.now))
+    rules, algorithms = patient.room.rules, patient.room.settings.signing_algorithms()
+    each = ceil((rules.announcing + rules.signing + rules.retiring) / rules.signing)
+    # A rotation ahead of schedule and an emergency add one key.
+    most = max(each * len(algorithms) + 1, published)
+    if most <= ALB_MOST_KEYS:
+        yield ok(f"{published} published, {most} at most")
+        return
+    yield warning(
+        f"{published} published, and there can be {most}: Application Load Balancers refuse all "
+        f"tokens of a key set with more than {ALB_MOST_KEYS} keys",
+        "Ignore this without such verifiers. Otherwise raise KeySigningDays, lower KeyRetireHours, "
+        "or have fewer SigningAlgorithms.",
+    )
+
+
+CHECKS: Final = (
+    Check("keys", "signing", signing),
+    Check("keys", "rotation", rotation),
+    Check("keys", "rules", rules),
+    Check("keys", "retention", retention),
+    Check("keys", "algorithms", algorithms),
+    Check("keys", "size of the key set", size),
+)

@@ -1,0 +1,168 @@
+"""`gatehouse doctor`: whether a deployment does as it says, and what will go wrong next."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+from rich.text import Text
+
+from infra.cli.doctor.checks import (
+    account,
+    addresses,
+    clients,
+    guarded_api,
+    keys,
+    reach,
+    routes,
+)
+from infra.cli.doctor.findings import Finding, Level, failure
+from infra.cli.doctor.patient import Patient
+from infra.cli.session import Session, pass_session
+from infra.cli.terminal.errors import ExitCode, UsageError
+from infra.cli.terminal.options import Command
+from infra.cli.terminal.rows import TextTable, counted, safe
+from infra.cli.terminal.times import iso
+from infra.cli.terminal.troubles import translated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from infra.cli.doctor.findings import Check
+
+CHECKS: Final = (
+    *reach.CHECKS,
+    *addresses.CHECKS,
+    *guarded_api.CHECKS,
+    *keys.CHECKS,
+    *clients.CHECKS,
+    *account.CHECKS,
+    *routes.CHECKS,
+)
+_COUNTED: Final = frozenset({Level.WARNING, Level.FAILURE})
+_STYLES: Final = {
+    Level.OK: "green",
+    Level.WARNING: "yellow",
+    Level.FAILURE: "bold red",
+    Level.NOT_EXAMINED: "yellow",
+    Level.NOT_APPLICABLE: "dim",
+}
+_FOLDED: Final = frozenset({Level.NOT_EXAMINED, Level.NOT_APPLICABLE})
+"""What people see in one row for all of its checks; the report has each by itself."""
+
+
+@click.command(cls=Command)
+@click.option("--all", "everything", is_flag=True, help="Show checks without a finding too.")
+@click.option("--strict", is_flag=True, help="Exit with 1 for warnings too.")
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    help="Write the results of all checks to a file, as JSON.",
+)
+@pass_session
+def doctor(session: Session, *, everything: bool, strict: bool, report: Path | None) -> None:
+    """Check the deployment and warn of upcoming problems; exit with 1 for failures.
+
+    Shows failures and warnings with the next step, --all every check. Changes nothing. Checks of an
+    AWS account do not apply to --local.
+    """
+    patient = Patient(session)
+    deployment = patient.deployment
+    found: list[tuple[Check, Finding]] = []
+    for check in CHECKS:
+        with session.terminal.progress(f"{check.area}: {check.name}"):
+            found += [(check, finding) for finding in examined(patient, check)]
+    counts = Counter(finding.level for _, finding in found)
+    document = {
+        "deployment": deployment.name,
+        "issuer": deployment.issuer,
+        "examined_at": iso(session.now()),
+        "counts": {level.value: counts[level] for level in Level},
+        "findings": [_to_document(check, finding) for check, finding in found],
+    }
+    if report is not None:
+        _write(report, document)
+    shown = [each for each in found if everything or each[1].level in _COUNTED]
+    session.terminal.show(document, *([_findings_table(shown)] if shown else []), _summary(counts))
+    if counts[Level.FAILURE] or (strict and counts[Level.WARNING]):
+        click.get_current_context().exit(ExitCode.REFUSED)
+
+
+def examined(patient: Patient, check: Check) -> Iterator[Finding]:
+    """Yield what a check has seen. One that cannot be made has failed: nobody can tell.
+
+    What has kept an earlier check from being made is not told again as a failure.
+    """
+    if check.in_account_only and patient.deployment.is_local:
+        yield Finding(Level.NOT_APPLICABLE, "only an account can tell")
+        return
+    if check.of_sample_api and not patient.deployment.guarded_api:
+        yield Finding(Level.NOT_APPLICABLE, "the stack has no sample API (SampleApi=false)")
+        return
+    try:
+        yield from check.look(patient)
+    except Exception as error:
+        trouble = translated(error)
+        if trouble is None:
+            raise
+        if patient.meets(trouble):
+            yield Finding(Level.NOT_EXAMINED, f"as said: {trouble.problem}")
+        else:
+            yield failure(f"could not be examined: {trouble.problem}", trouble.next_step)
+
+
+def _to_document(check: Check, finding: Finding) -> dict[str, Any]:
+    return {"area": check.area, "check": check.name, **asdict(finding)}
+
+
+def _findings_table(found: Sequence[tuple[Check, Finding]]) -> TextTable:
+    rows: list[tuple[object, ...]] = [
+        (_level(finding), check.area, check.name, _told(finding))
+        for check, finding in found
+        if finding.level not in _FOLDED
+    ]
+    folded: dict[Finding, list[Check]] = {}
+    for check, finding in found:
+        if finding.level in _FOLDED:
+            folded.setdefault(finding, []).append(check)
+    for finding, checks in folded.items():
+        said = f"{finding.seen}\n{_named(checks)}"
+        rows.append((_level(finding), "", counted(len(checks), "check"), said))
+    return TextTable(("", "area", "check", "finding"), rows)
+
+
+def _level(finding: Finding) -> Text:
+    return Text(finding.level.value, style=_STYLES[finding.level])
+
+
+def _told(finding: Finding) -> str:
+    return "\n→ ".join(filter(None, (finding.seen, finding.to_do)))
+
+
+def _named(checks: Sequence[Check]) -> str:
+    """Name checks by area: `keys: signing, rotation; clients: secrets`."""
+    areas = dict.fromkeys(check.area for check in checks)
+    return "; ".join(
+        f"{area}: {', '.join(check.name for check in checks if check.area == area)}"
+        for area in areas
+    )
+
+
+def _summary(counts: Counter[Level]) -> Text:
+    said = ", ".join(
+        counted(counts[level], level.value) if level in _COUNTED else f"{counts[level]} {level}"
+        for level in Level
+        if counts[level]
+    )
+    return safe(f"{said}.", style="bold")
+
+
+def _write(path: Path, document: dict[str, Any]) -> None:
+    try:
+        path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}.") from error

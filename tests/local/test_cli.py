@@ -1,0 +1,208 @@
+"""`gatehouse` as a real process: on the laptop edition, and from nothing but its wheel."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tomllib
+import urllib.error
+import urllib.parse
+import urllib.request
+import venv
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.laptop import ROOT
+
+if TYPE_CHECKING:
+    from tests.support.laptop import Laptop
+
+MODULE = (sys.executable, "-m", "infra.cli")
+PROVIDED_BY = {"jwt": "pyjwt", "yaml": "pyyaml", "botocore": "boto3"}
+"""Distributions whose modules are called otherwise."""
+
+TOOLS_OF_A_CHECKOUT = {"samtranslator"}
+"""Imported where the template is checked, which the wheel does not carry."""
+
+
+def gatehouse(
+    laptop: Laptop,
+    *arguments: str,
+    command: tuple[str, ...] = MODULE,
+    cwd: Path = ROOT,
+    **environ: str,
+) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a person would whose own AWS settings must not matter."""
+    ports = {
+        "GATEHOUSE_AUTH_PORT": str(laptop.addresses.auth_port),
+        "GATEHOUSE_API_PORT": str(laptop.addresses.api_port),
+        "GATEHOUSE_AWS_PORT": str(laptop.addresses.aws_port),
+    }
+    own = {"AWS_PROFILE": "nobody", "HTTP_PROXY": "http://127.0.0.1:9", "AWS_REGION": "eu-west-3"}
+    return subprocess.run(
+        [*command, "--local", *arguments],
+        cwd=cwd,
+        env={**os.environ, **own, **ports, **environ},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def token_status(laptop: Laptop, client_id: str, secret: str) -> int:
+    form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": secret}
+    request = urllib.request.Request(  # noqa: S310 - the laptop's own address
+        f"{laptop.addresses.issuer}/oauth2/token", urllib.parse.urlencode(form).encode()
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - likewise
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_a_client_of_the_command_line_gets_tokens(laptop: Laptop, tmp_path: Path) -> None:
+    created = gatehouse(laptop, "clients", "create", "billing", "--scope", "country.read")
+    assert created.returncode == 0, created.stderr
+    assert token_status(laptop, "billing", created.stdout.strip()) == 200
+    assert token_status(laptop, "billing", "another") == 401
+
+    file = tmp_path / "clients.yaml"
+    file.write_text(gatehouse(laptop, "clients", "export").stdout)
+    assert gatehouse(laptop, "clients", "diff", str(file)).returncode == 0
+    file.write_text(file.read_text().replace("- client_id: billing", "- client_id: invoicing"))
+    applied = gatehouse(laptop, "clients", "apply", str(file), "--yes", "--json")
+    assert {
+        each["client_id"]: each["change"] for each in json.loads(applied.stdout)["changes"]
+    } == {
+        "billing": "not in the file",
+        "invoicing": "create",
+    }
+    rotated = gatehouse(laptop, "clients", "rotate-secret", "invoicing")
+    assert token_status(laptop, "invoicing", rotated.stdout.strip()) == 200
+    assert gatehouse(laptop, "clients", "delete", "invoicing").returncode == 2
+    for client_id in ("invoicing", "billing"):
+        assert gatehouse(laptop, "clients", "delete", client_id, "--yes").returncode == 0
+
+
+def test_a_secret_of_another_server_goes_on_working(laptop: Laptop, tmp_path: Path) -> None:
+    export = tmp_path / "hydra.json"
+    entry = {
+        "client_id": "from-hydra",
+        "client_secret": "hydra-secret",
+        "grant_types": ["client_credentials"],
+        "scope": "country.read",
+        "token_endpoint_auth_method": "client_secret_post",
+        "access_token_strategy": "opaque",
+    }
+    export.write_text(json.dumps({"items": [entry]}))
+    imported = gatehouse(laptop, "clients", "import", "hydra", str(export), "--yes")
+    assert imported.returncode == 0, imported.stderr
+    assert token_status(laptop, "from-hydra", "hydra-secret") == 200
+    gatehouse(laptop, "clients", "delete", "from-hydra", "--yes")
+
+
+def test_a_backup_of_the_laptop_edition_is_restored(laptop: Laptop, tmp_path: Path) -> None:
+    file = str(tmp_path / "backup.json")
+    secret = gatehouse(laptop, "clients", "create", "kept").stdout.strip()
+    assert gatehouse(laptop, "backup", file).returncode == 0
+    gatehouse(laptop, "clients", "delete", "kept", "--yes")
+    assert gatehouse(laptop, "restore", file, "--yes").returncode == 0
+    assert token_status(laptop, "kept", secret) == 200
+    gatehouse(laptop, "clients", "delete", "kept", "--yes")
+
+
+def test_where_nothing_runs_it_says_what_to_start(laptop: Laptop) -> None:
+    refused = gatehouse(laptop, "clients", "list", GATEHOUSE_AWS_PORT="9")
+    assert (refused.returncode, refused.stdout) == (4, "")
+    assert "make run" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package, built from the files of the repository."""
+    source, built = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("built")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    for name in ("functions", "authorizer", "infra", "local"):
+        shutil.copytree(
+            ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", ".chalice")
+        )
+    command = (sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet")
+    subprocess.run(
+        [*command, "--disable-pip-version-check", "--wheel-dir", built, source], check=True
+    )
+    (file,) = built.glob("gatehouse-*.whl")
+    return file
+
+
+def test_nothing_but_the_wheel_is_needed(laptop: Laptop, wheel: Path, tmp_path: Path) -> None:
+    environment = tmp_path / "environment"
+    venv.create(environment, with_pip=False)
+    install = (str(Path(sys.executable).parent / "uv"), "pip", "install", "--offline", "--no-deps")
+    python = environment / "bin" / "python"
+    installed = subprocess.run(
+        [*install, "--python", str(python), str(wheel)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert installed.returncode == 0, installed.stderr
+    # Its dependencies are those of this environment; this environment's way to the repository,
+    # another .pth file, is not followed from there.
+    packages = next((environment / "lib").glob("python*/site-packages"))
+    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+
+    command = (str(environment / "bin" / "gatehouse"),)
+    listed = gatehouse(laptop, "clients", "list", "--json", command=command, cwd=tmp_path)
+    assert listed.returncode == 0, listed.stderr
+    assert "service-client-jwt" in {each["client_id"] for each in json.loads(listed.stdout)}
+    code = "import infra.cli as package; print(package.__file__)"
+    where = subprocess.run(
+        [str(python), "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert where.stdout.startswith(str(packages))
+
+
+def test_the_wheel_carries_what_is_operated_and_declares_what_that_imports(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        sources = {name: archive.read(name) for name in names if name.endswith(".py")}
+    tops = {name.split("/")[0] for name in names if ".dist-info/" not in name}
+    assert tops == {"functions", "authorizer", "infra"}
+    assert "authorizer/scopes.json" in names
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    distributions = {each.split(">")[0] for each in declared}
+    imported = {
+        PROVIDED_BY.get(name, name)
+        for source in sources.values()
+        for name in _imports(ast.parse(source))
+        if name not in sys.stdlib_module_names | tops
+    }
+    assert imported - TOOLS_OF_A_CHECKOUT == distributions
+
+
+def _imports(node: ast.AST) -> set[str]:
+    """The top-level modules that are imported outside of `if TYPE_CHECKING`."""
+    found: set[str] = set()
+    for child in ast.iter_child_nodes(node):
+        match child:
+            case ast.If(test=ast.Name(id="TYPE_CHECKING")):
+                continue
+            case ast.Import(names=aliases):
+                found.update(alias.name.split(".")[0] for alias in aliases)
+            case ast.ImportFrom(module=str(module), level=0):
+                found.add(module.split(".")[0])
+        found |= _imports(child)
+    return found

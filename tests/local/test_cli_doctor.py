@@ -1,0 +1,215 @@
+"""`gatehouse` keys, tokens and doctor as real processes on the laptop edition."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from infra.cli.doctor.command import CHECKS
+from local.certificates import DIRECTORY as CERTIFICATES
+from local.keyed_clients import KEY_FILE
+from tests.support.laptop import ROOT, aws_client
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.laptop import Laptop
+
+OPENED = "GET /country, GET /country/code/*"
+
+
+def gatehouse(
+    laptop: Laptop, *arguments: str, piped: str = "", **environ: str
+) -> subprocess.CompletedProcess[str]:
+    ports = {
+        name: str(port)
+        for name, port in (
+            ("GATEHOUSE_AUTH_PORT", laptop.addresses.auth_port),
+            ("GATEHOUSE_API_PORT", laptop.addresses.api_port),
+            ("GATEHOUSE_AWS_PORT", laptop.addresses.aws_port),
+            ("GATEHOUSE_MTLS_API_PORT", laptop.addresses.mtls_api_port),
+        )
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "infra.cli", "--local", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "HTTP_PROXY": "http://127.0.0.1:9", **ports, **environ},
+        input=piped,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def secret_of(client_id: str) -> dict[str, str]:
+    return {"GATEHOUSE_CLIENT_SECRET": f"{client_id}-secret"}
+
+
+def test_the_doctor_finds_nothing_wrong_here_and_claims_nothing_about_an_account(
+    laptop: Laptop, tmp_path: Path
+) -> None:
+    report = tmp_path / "report.json"
+    examined = gatehouse(laptop, "doctor", "--report", str(report))
+    assert examined.returncode == 0, examined.stdout
+    document = json.loads(report.read_text())
+    assert document["counts"]["failure"] == 0
+    not_applicable = [
+        each["check"] for each in document["findings"] if each["level"] == "not applicable"
+    ]
+    assert not_applicable == [check.name for check in CHECKS if check.in_account_only]
+    warned = {each["check"] for each in document["findings"] if each["level"] == "warning"}
+    # The laptop's authorizer checks no audience and takes no proofs, as a new deployment's.
+    assert warned <= {"audiences", "bound tokens"}
+
+
+METHODS = {
+    "a secret": ("service-client-jwt", ()),
+    "a key": ("service-client-key", ("--key", str(KEY_FILE), "--key-id", "laptop")),
+    "a certificate of the authority": ("service-client-mtls", ("--certificate", "client")),
+    "a certificate of its own": (
+        "service-client-self-signed",
+        ("--certificate", "self-signed-client"),
+    ),
+    "a secret and a proof": ("service-client-dpop", ("--dpop",)),
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_token_is_got_with(laptop: Laptop, method: str) -> None:
+    client_id, options = METHODS[method]
+    if options[:1] == ("--certificate",):
+        file = str(CERTIFICATES / f"{options[1]}.pem")
+        options = ("--certificate", file, "--authority", str(CERTIFICATES / "authority.pem"))
+    command = ("token", "get", client_id, *options, "--scope", "country.read", "--json")
+    got = gatehouse(laptop, *command, **secret_of(client_id))
+    assert got.returncode == 0, got.stderr
+    assert json.loads(got.stdout)["scope"] == "country.read"
+
+
+def test_the_printed_curl_line_works_and_the_explanation_agrees(
+    laptop: Laptop, tmp_path: Path
+) -> None:
+    headers = tmp_path / "headers"
+    request = ("--request", "GET", "/country/code/AUS")
+    command = ("token", "get", "service-client-jwt", "--scope", "country.read")
+    line = gatehouse(
+        laptop, *command, "--curl", str(headers), *request, **secret_of("service-client-jwt")
+    ).stdout
+    answer = subprocess.run(
+        ["bash", "-c", line], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert json.loads(answer.stdout) == {"code": "AUS", "name": "AUSTRALIA"}
+
+    token = headers.read_text().split()[-1]
+    for said, code in (("GET /country/code/AUS is let through", 0), ("would open it", 1)):
+        piped = token if code == 0 else _other_token(laptop)
+        explained = gatehouse(laptop, "token", "inspect", *request, piped=piped)
+        assert explained.returncode == code, explained.stderr
+        assert said in explained.stdout
+
+
+def test_a_client_for_an_audience_gets_tokens_that_the_audience_accepts(
+    laptop: Laptop, tmp_path: Path
+) -> None:
+    api = "https://shop.example"
+    settings = tmp_path / "variables.yaml"
+    settings.write_text(
+        f"ISSUER: {laptop.addresses.issuer}\nAUDIENCE: {api}\n"
+        'SCOPE_MAP: \'{"country.read": ["GET /country"]}\'\n'
+    )
+    options = ("--audience", api, "--scope", "country.read")
+    secret = gatehouse(laptop, "clients", "create", "shop", *options).stdout.strip()
+    got = gatehouse(
+        laptop,
+        "token",
+        "get",
+        "shop",
+        "--scope",
+        "country.read",
+        "--secret-file",
+        "-",
+        piped=secret,
+    )
+    request = ("--settings", str(settings), "--request", "GET", "/country")
+    explained = gatehouse(laptop, "token", "inspect", *request, piped=got.stdout)
+    assert explained.returncode == 0, explained.stdout + explained.stderr
+    assert gatehouse(laptop, "clients", "delete", "shop", "--yes").returncode == 0
+
+
+def test_a_revoked_token_introspects_as_inactive(laptop: Laptop, tmp_path: Path) -> None:
+    client = "service-client-jwt"
+    token = tmp_path / "token"
+    got = gatehouse(laptop, "token", "get", client, "--scope", "country.read", **secret_of(client))
+    token.write_text(got.stdout)
+    introspect = ("token", "introspect", client, str(token))
+    active = gatehouse(laptop, *introspect, **secret_of(client))
+    assert (active.returncode, json.loads(active.stdout)["active"]) == (0, True), active.stderr
+    revoke = ("token", "revoke", client, str(token))
+    assert gatehouse(laptop, *revoke, **secret_of(client)).returncode == 0
+    inactive = gatehouse(laptop, *introspect, **secret_of(client))
+    assert (inactive.returncode, json.loads(inactive.stdout)) == (1, {"active": False})
+
+
+def test_an_updated_client_gets_its_new_scope(laptop: Laptop) -> None:
+    secret = gatehouse(laptop, "clients", "create", "grows", "--scope", "country.read").stdout
+    command = ("token", "get", "grows", "--scope", "customer.read", "--secret-file", "-")
+    assert gatehouse(laptop, *command, piped=secret).returncode == 1
+    update = ("clients", "update", "grows", "--add-scope", "customer.read")
+    assert gatehouse(laptop, *update).returncode == 0
+    # A warm function may use the record that it read before for 30 seconds.
+    fresh = gatehouse(laptop, "clients", "show", "grows", "--json")
+    assert json.loads(fresh.stdout)["scopes"] == ["country.read", "customer.read"]
+    assert gatehouse(laptop, "clients", "delete", "grows", "--yes").returncode == 0
+
+
+def _other_token(laptop: Laptop) -> str:
+    command = ("token", "get", "service-client-jwt", "--scope", "customer.read")
+    return gatehouse(laptop, *command, **secret_of("service-client-jwt")).stdout
+
+
+def test_an_opaque_token_is_explained_by_asking_the_server(laptop: Laptop) -> None:
+    command = ("token", "get", "service-client-opaque", "--scope", "country.read")
+    token = gatehouse(laptop, *command, **secret_of("service-client-opaque")).stdout
+    explained = gatehouse(laptop, "token", "inspect", piped=token)
+    assert explained.returncode == 0, explained.stderr
+    assert f"It opens {OPENED}." in explained.stdout
+
+
+def test_an_api_of_another_stack_is_explained_by_its_own_rules(laptop: Laptop) -> None:
+    rules = {"audience": "https://customer.example", "scopes": {"customer.read": ["GET /orders"]}}
+    systems_manager = aws_client(laptop.addresses.aws_port, "ssm")
+    name = "/gatehouse/gatehouse/apis/orders1"
+    systems_manager.put_parameter(Name=name, Value=json.dumps(rules), Type="String")
+    client = ("service-client-api", "--scope", "customer.read")
+    audience = ("--resource", "https://customer.example")
+    got = gatehouse(laptop, "token", "get", *client, *audience, **secret_of("service-client-api"))
+    about = ("--api", "orders1/live", "--request", "GET", "/orders")
+    explained = gatehouse(laptop, "token", "inspect", *about, piped=got.stdout)
+    assert explained.returncode == 0, explained.stdout + explained.stderr
+    assert f"✓ rules         those of {name}" in explained.stdout
+    other = gatehouse(laptop, "token", "get", *client, **secret_of("service-client-api"))
+    refused = gatehouse(laptop, "token", "inspect", *about, piped=other.stdout)
+    assert (refused.returncode, "It is for other APIs" in refused.stdout) == (1, True)
+    systems_manager.delete_parameter(Name=name)
+
+
+def test_a_key_is_announced_and_taken_back(laptop: Laptop) -> None:
+    # Another test may have rotated the keys before: what it left is there as well.
+    before = json.loads(gatehouse(laptop, "keys", "list", "--json").stdout)
+    (key,) = [each for each in before if each["state"] == "signs"]
+    refused = gatehouse(laptop, "keys", "retire", key["kid"], "--yes")
+    assert (refused.returncode, "nothing is to sign" in refused.stderr) == (1, True)
+    announced = json.loads(gatehouse(laptop, "keys", "rotate", "--yes", "--json").stdout)
+    listed = json.loads(gatehouse(laptop, "keys", "list", "--json").stdout)
+    states = {each["kid"]: each["state"] for each in listed}
+    assert (states[key["kid"]], states[announced["kid"]]) == ("signs", "announced")
+    unanswered = gatehouse(laptop, "keys", "emergency", "--revoke", key["kid"])
+    assert (unanswered.returncode, "First, within 30 seconds" in unanswered.stderr) == (2, True)
+    assert gatehouse(laptop, "keys", "retire", announced["kid"], "--yes").returncode == 0
+    assert json.loads(gatehouse(laptop, "keys", "list", "--json").stdout) == before

@@ -1,0 +1,188 @@
+"""The command line as a test runs it: in this process, on a deployment in moto's account."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, Final
+
+import boto3
+from botocore import xform_name
+from botocore.awsrequest import AWSResponse
+from botocore.exceptions import ReadTimeoutError
+from click.testing import CliRunner
+
+from functions.shared.keys import key_ring
+from infra.cli.app import app
+from infra.cli.clients.table import ClientTable
+from infra.cli.session import Outside
+from tests.support.server import NOW, ring
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from botocore.awsrequest import AWSPreparedRequest
+
+    from functions.shared.keys.key_ring import KeyRing
+    from tests.support.memory_stores import ManualClock
+
+STACK: Final = "gatehouse-test"
+ISSUER: Final = "https://auth.example/ms-auth-server"
+GUARDED_API: Final = "https://api.example/ms-system"
+_TABLES: Final = {
+    "ClientsTable": "client_id",
+    "TokensTable": "token_digest",
+    "StateTable": "entry",
+}
+_SECRETS: Final = ("KeyRingSecret", "SigningKeysSecret", "DpopNonceSecret")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a run of the command line came to."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> Any:
+        """What it printed for programs."""
+        return json.loads(self.stdout)
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """`gatehouse`, with a clock that stands still."""
+
+    clock: ManualClock
+
+    def __call__(
+        self,
+        *arguments: str,
+        answer: str | BytesIO = "",
+        environ: dict[str, str] | None = None,
+    ) -> Result:
+        """Run a command on the deployment; `answer` is what is typed or piped in."""
+        named = {"GATEHOUSE_STACK": STACK} if environ is None else environ
+        outside = Outside(self.clock, named, _session)
+        outcome = CliRunner().invoke(
+            app, arguments, input=answer, obj=outside, prog_name="gatehouse"
+        )
+        if outcome.exception and not isinstance(outcome.exception, SystemExit):
+            raise outcome.exception
+        return Result(outcome.exit_code, outcome.stdout, outcome.stderr)
+
+    @property
+    def clients(self) -> ClientTable:
+        """The deployment's clients."""
+        return ClientTable(aws_client("dynamodb"), physical_name("ClientsTable"))
+
+
+class Meanwhile(BytesIO):
+    """An answer that takes its time: something is done before it is given."""
+
+    def __init__(self, answer: str, act: Callable[[], object]) -> None:
+        super().__init__(answer.encode())
+        self._act = act
+
+    def read1(self, size: int | None = -1) -> bytes:
+        self._act()
+        self._act = lambda: None
+        return super().read1(size)
+
+
+@cache
+def _session(profile: str | None = None, region: str | None = None) -> boto3.Session:
+    """The session of every run: a new one reads boto3's descriptions of services once more."""
+    session = boto3.Session(profile_name=profile, region_name=region)
+    session.events.register_first("before-send", _lose)
+    settings: Any = _account_settings
+    session.events.register_first("before-send.lambda.GetAccountSettings", settings)
+    return session
+
+
+CONCURRENCY: Final = {"ConcurrentExecutions": 1000, "UnreservedConcurrentExecutions": 1000}
+"""The account's limits, which moto does not know."""
+
+
+def _account_settings(request: AWSPreparedRequest, **_: object) -> AWSResponse:
+    body = json.dumps({"AccountLimit": CONCURRENCY}).encode()
+    raw: Any = type("Raw", (), {"stream": lambda *_, **__: iter([body])})()
+    return AWSResponse(request.url, 200, {}, raw)  # type: ignore[arg-type]
+
+
+LOST: Final[list[str]] = []
+"""Operations whose next answer is lost on the way: AWS has done it, and boto3 asks again."""
+
+
+def _lose(request: AWSPreparedRequest, event_name: str, **_: object) -> None:
+    service, operation = event_name.split(".")[1:]
+    if operation in LOST:
+        LOST.remove(operation)
+        body: Any = request.body
+        do = getattr(aws_client(service.replace("-", "")), xform_name(operation))
+        do(**json.loads(body))
+        raise ReadTimeoutError(endpoint_url=request.url)
+
+
+@cache
+def aws_client(service: str) -> Any:
+    """A client of the account."""
+    return _session().client(service)  # type: ignore[call-overload]
+
+
+def deploy(
+    name: str = STACK,
+    kept: KeyRing | None = None,
+    *,
+    issuer: str = ISSUER,
+    guarded_api: str | None = GUARDED_API,
+    given: Mapping[str, str] | None = None,
+    more: Mapping[str, object] | None = None,
+) -> None:
+    """Create a stack with the tables and secrets of template.yaml, and its first key.
+
+    `given` are values of further parameters, `more` is further resources.
+    """
+    resources: dict[str, object] = {
+        logical_id: {
+            "Type": "AWS::DynamoDB::Table",
+            "Properties": {
+                "BillingMode": "PAY_PER_REQUEST",
+                "AttributeDefinitions": [{"AttributeName": key, "AttributeType": "S"}],
+                "KeySchema": [{"AttributeName": key, "KeyType": "HASH"}],
+            },
+        }
+        for logical_id, key in _TABLES.items()
+    }
+    secrets = aws_client("secretsmanager")
+    for logical_id in _SECRETS:
+        # moto's CloudFormation makes no secrets, so one stands beside a resource of its name.
+        secrets.create_secret(Name=f"{name}-{logical_id}")
+        resources[logical_id] = {
+            "Type": "AWS::Logs::LogGroup",
+            "Properties": {"LogGroupName": f"{name}-{logical_id}"},
+        }
+    outputs = {"Issuer": {"Value": issuer}}
+    if guarded_api is not None:  # None: a stack without the sample API
+        outputs["GuardedApiUrl"] = {"Value": guarded_api}
+    values = {"KeySigningDays": "30", **(given or {})}
+    parameters = {each: {"Type": "String", "Default": value} for each, value in values.items()}
+    resources.update(more or {})
+    template = {"Resources": resources, "Outputs": outputs, "Parameters": parameters}
+    aws_client("cloudformation").create_stack(StackName=name, TemplateBody=json.dumps(template))
+    secrets.put_secret_value(
+        SecretId=physical_name("KeyRingSecret", name),
+        SecretString=key_ring.to_json(kept or ring(now=NOW - 1000)),
+    )
+
+
+def physical_name(logical_id: str, stack: str = STACK) -> str:
+    """Return what a resource of a stack is called."""
+    detail = aws_client("cloudformation").describe_stack_resource(
+        StackName=stack, LogicalResourceId=logical_id
+    )["StackResourceDetail"]
+    return str(detail["PhysicalResourceId"])

@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from functions.shared.keys import key_ring
+from functions.shared.keys.key_ring import KeyRing
+from functions.shared.runtime.secret_store import SecretsManagerStore
+from infra.cli.backup import backups
+from infra.cli.deployment.lookup import laptop
+from infra.cli.terminal.errors import UsageError
+from tests.support.cli import aws_client, deploy, physical_name
+from tests.support.server import NOW, client, key, ring
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.cli import CommandLine
+
+DAY = 86_400
+
+
+def _ring() -> KeyRing:
+    store = SecretsManagerStore(aws_client("secretsmanager"))
+    return key_ring.from_json(store.read(physical_name("KeyRingSecret")))
+
+
+def _write_ring(kept: KeyRing) -> None:
+    aws_client("secretsmanager").put_secret_value(
+        SecretId=physical_name("KeyRingSecret"), SecretString=key_ring.to_json(kept)
+    )
+
+
+def test_clients_and_keys_come_back_after_a_loss(gatehouse: CommandLine, tmp_path: Path) -> None:
+    gatehouse("clients", "create", "keyed", "--jwks-uri", "https://client.example/jwks")
+    gatehouse.clients.put(client(disabled=True), None)
+    before, old_ring = [seen.item for seen in gatehouse.clients.list()], _ring()
+    file = str(tmp_path / "backup.json")
+    taken = gatehouse("backup", file, "--json")
+    assert taken.json == {"file": file, "clients": 2, "keys": 1}
+
+    for seen in list(gatehouse.clients.list()):
+        gatehouse.clients.delete(seen)
+    gatehouse.clock.now += 3600
+    _write_ring(ring(key(2), now=NOW + 3600))  # what a new deployment starts with
+
+    restored = gatehouse("restore", file, "--keys", answer="y\n")
+    assert restored.code == 0, restored.stderr
+    assert [seen.item for seen in gatehouse.clients.list()] == before
+    now, (lost,) = gatehouse.clock.now, old_ring.keys
+    published = {each.kid for each in _ring().published_keys(now)}
+    assert published == {lost.kid, key(2).kid}
+    assert _ring().signing_key(now, "RS256").kid == key(2).kid
+    assert gatehouse("restore", file, "--yes", "--json").json["keys"] == []
+
+
+def test_a_restored_key_is_published_until_its_last_token_has_expired_and_never_signs(
+    gatehouse: CommandLine, tmp_path: Path
+) -> None:
+    file = str(tmp_path / "backup.json")
+    gatehouse("backup", file)
+    _write_ring(ring(key(2), now=NOW))
+    gatehouse("restore", file, "--keys", "--yes")
+    (restored,) = (each for each in _ring().keys if each.kid == key(1).kid)
+    assert not restored.may_sign(NOW)
+    assert restored.is_published(NOW + DAY)
+    assert not restored.is_published(NOW + 2 * DAY)
+
+
+def test_keys_are_restored_only_with_the_flag_and_a_warning(
+    gatehouse: CommandLine, tmp_path: Path
+) -> None:
+    file = str(tmp_path / "backup.json")
+    gatehouse("backup", file)
+    _write_ring(ring(key(2), now=NOW))
+    accepted = "tokens signed by this key will be accepted until 20"
+    dry = gatehouse("restore", file, "--dry-run")
+    assert f"? key {key(1).kid}: not restored; with --keys {accepted}" in dry.stdout
+    report = gatehouse("restore", file, "--yes", "--json").json
+    assert (report["keys"], report["keys_not_restored"]) == ([], [key(1).kid])
+    assert {each.kid for each in _ring().keys} == {key(2).kid}
+    asked = gatehouse("restore", file, "--keys", answer="n\n")
+    assert f"+ key {key(1).kid}: {accepted}" in asked.stderr
+    assert {each.kid for each in _ring().keys} == {key(2).kid}
+    assert gatehouse("restore", file, "--keys", "--yes", "--json").json["keys"] == [key(1).kid]
+
+
+def test_keys_that_no_token_needs_are_not_restored(gatehouse: CommandLine, tmp_path: Path) -> None:
+    over, announced = (
+        replace(
+            ring(key(2), now=NOW - 9 * DAY).keys[0], sign_until=NOW - 5 * DAY, publish_until=NOW
+        ),
+        replace(ring(key(3), now=NOW).keys[0], sign_from=NOW + DAY),
+    )
+    _write_ring(KeyRing((*_ring().keys, over, announced)))
+    file = str(tmp_path / "backup.json")
+    gatehouse("backup", file)
+    _write_ring(ring(key(4), now=NOW))
+    restored = gatehouse("restore", file, "--keys", "--yes", "--json").json
+    assert restored["keys"] == [key(1).kid]
+
+
+def test_a_backup_holds_no_private_key_and_no_secret_and_is_its_owners_alone(
+    gatehouse: CommandLine, tmp_path: Path
+) -> None:
+    secret = gatehouse("clients", "create", "billing").stdout.strip()
+    file = tmp_path / "backup.json"
+    gatehouse("backup", str(file))
+    text = file.read_text()
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert secret not in text
+    assert "PRIVATE" not in text
+    (kept,) = json.loads(text)["key_ring"]["keys"]
+    assert set(kept["public_jwk"]) == {"kty", "e", "n"}
+    assert gatehouse("backup", str(file)).code == 2
+    assert file.read_text() == text
+
+
+def test_what_was_changed_since_is_left_alone_unless_told(
+    gatehouse: CommandLine, tmp_path: Path
+) -> None:
+    gatehouse.clients.put(client(), None)
+    file = str(tmp_path / "backup.json")
+    gatehouse("backup", file)
+    gatehouse("clients", "disable", "service-client-jwt")
+    gatehouse.clients.put(client("newer"), None)
+    left = gatehouse("restore", file, "--yes")
+    assert "Not restored: 1 client (they differ; see --overwrite)." in left.stdout
+    assert gatehouse.clients.get("service-client-jwt").client.disabled
+    assert gatehouse("restore", file, "--overwrite", "--dry-run").code == 0
+    assert gatehouse.clients.get("service-client-jwt").client.disabled
+    gatehouse("restore", file, "--overwrite", "--yes")
+    assert gatehouse.clients.get("service-client-jwt").client == client()
+    assert gatehouse.clients.find("newer") is not None
+
+
+def test_an_old_secret_does_not_come_back_unseen(gatehouse: CommandLine, tmp_path: Path) -> None:
+    gatehouse.clients.put(client(), None)
+    file = str(tmp_path / "backup.json")
+    gatehouse("backup", file)
+    gatehouse("clients", "rotate-secret", "service-client-jwt", "--old-until", "now")
+    shown = gatehouse("restore", file, "--overwrite", answer="n\n")
+    assert shown.code == 1
+    assert "secrets: -always to no end" in shown.stderr
+
+
+def test_a_ring_that_signs_nothing_is_no_place_to_restore_to(
+    gatehouse: CommandLine, tmp_path: Path
+) -> None:
+    file = str(tmp_path / "backup.json")
+    gatehouse("backup", file)
+    _write_ring(KeyRing(()))
+    refused = gatehouse("restore", file, "--keys", "--yes")
+    assert refused.code == 1
+    assert "no signing key" in refused.stderr
+    assert _ring() == KeyRing(())
+
+
+def test_a_backup_of_another_issuer_is_restored_with_a_warning(
+    gatehouse: CommandLine, tmp_path: Path
+) -> None:
+    file = tmp_path / "backup.json"
+    gatehouse("backup", str(file))
+    moved = {**json.loads(file.read_text()), "issuer": "https://elsewhere"}
+    file.write_text(json.dumps(moved))
+    assert "does not accept its tokens" in gatehouse("restore", str(file), "--yes").stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"format": "other"}, "is no backup"),
+        ({"version": 2}, "is a backup of version 2"),
+        ({"clients": [{"client_id": {"S": "a"}}]}, "schema_version of no kind"),
+        (
+            {"clients": [{"client_id": {"S": "a"}, "schema_version": {"N": "2"}}]},
+            "schema_version 2",
+        ),
+        ({"key_ring": {"version": 2, "keys": []}}, "version 2"),
+        ({"key_ring": 1}, "cannot be restored"),
+        ({"clients": {"a": 1}}, "cannot be restored"),
+        ({"clients": [1]}, "cannot be restored"),
+        ({"clients": [{"client_id": "a"}]}, "cannot be restored"),
+        ({"clients": [{"client_id": {"N": "1e999999"}}]}, "cannot be restored"),
+    ],
+)
+def test_what_is_no_backup_of_ours_is_refused_whole(
+    tmp_path: Path, change: dict[str, object], said: str
+) -> None:
+    deployment = laptop({})
+    good = json.loads(backups.to_json(deployment, [], ring(now=NOW), NOW))
+    file = tmp_path / "backup.json"
+    file.write_text(json.dumps({**good, **change}))
+    with pytest.raises(UsageError) as refused:
+        backups.read(file)
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", "nothing", "[" * 100_000, '{"format": "gatehouse-backup"}']
+)
+def test_any_other_file_is_no_backup(tmp_path: Path, text: str) -> None:
+    (tmp_path / "file").write_text(text)
+    with pytest.raises(UsageError, match=r"is no backup of Gatehouse\.$"):
+        backups.read(tmp_path / "file")
+
+
+def test_a_backup_moves_clients_to_another_stack(gatehouse: CommandLine, tmp_path: Path) -> None:
+    gatehouse.clients.put(client(), None)
+    file = str(tmp_path / "backup.json")
+    gatehouse("backup", file)
+    deploy("another", ring(key(2)))
+    gatehouse("restore", file, "--yes", "--stack", "another")
+    shown = gatehouse("clients", "show", "service-client-jwt", "--stack", "another", "--json")
+    assert shown.json["secrets"][0]["state"] == "live"

@@ -1,0 +1,165 @@
+"""A record that cannot be read keeps no other client from an operator, and goes when it must."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from functions.rotate_keys.rotation_rules import SETTLING
+from functions.shared.clients.client_record import LONGEST_TOKEN_LIFETIME, to_item
+from infra.cli.terminal.times import readable
+from tests.support.cli import aws_client, physical_name
+from tests.support.server import NOW, client
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.cli import CommandLine
+
+BROKEN: Final = "broken"
+
+
+def put(item: dict[str, Any]) -> None:
+    aws_client("dynamodb").put_item(TableName=physical_name("ClientsTable"), Item=item)
+
+
+def kept(client_id: str) -> dict[str, Any] | None:
+    answer = aws_client("dynamodb").get_item(
+        TableName=physical_name("ClientsTable"), Key={"client_id": {"S": client_id}}
+    )
+    item: dict[str, Any] | None = answer.get("Item")
+    return item
+
+
+FAULTS: Final[dict[str, dict[str, Any]]] = {
+    "of-a-newer-version": {"schema_version": {"N": "2"}},
+    "of-no-version": {"schema_version": {"S": "one"}},
+    "without-a-list": {"scopes": {"S": "country.read"}},
+    "of-odd-types": {"secrets": {"L": [{"M": {"digest": {"B": b"x"}}}]}},
+    "breaking-a-rule": {"token_lifetime": {"N": "0"}},
+}
+
+
+@pytest.fixture
+def broken(gatehouse: CommandLine) -> dict[str, dict[str, Any]]:
+    """A good client, and beside it records that cannot be read, by client_id."""
+    gatehouse.clients.put(client(), None)
+    items = {each: {**to_item(client(client_id=each)), **fault} for each, fault in FAULTS.items()}
+    items["bare"] = {"client_id": {"S": "bare"}}
+    for item in items.values():
+        put(item)
+    return items
+
+
+@pytest.fixture
+def newer(gatehouse: CommandLine) -> CommandLine:
+    """A good client, and one that a newer version wrote."""
+    gatehouse.clients.put(client(), None)
+    put({**to_item(client(client_id=BROKEN)), "schema_version": {"N": "2"}})
+    return gatehouse
+
+
+def test_the_others_are_listed_and_the_broken_ones_are_named(
+    gatehouse: CommandLine, broken: dict[str, dict[str, Any]]
+) -> None:
+    listed = gatehouse("clients", "list")
+    assert listed.code == 4
+    assert "service-client-jwt" in listed.stdout
+    for client_id in broken:
+        assert client_id not in listed.stdout
+        assert client_id in listed.stderr
+    as_json = gatehouse("clients", "list", "--json")
+    assert [each["client_id"] for each in as_json.json] == ["service-client-jwt"]
+    assert as_json.code == json.loads(as_json.stderr)["code"] == 4
+
+
+def test_each_is_disabled_and_deleted(
+    gatehouse: CommandLine, broken: dict[str, dict[str, Any]]
+) -> None:
+    for client_id, item in broken.items():
+        disabled = gatehouse("clients", "disable", client_id)
+        assert disabled.code == 0, disabled.stderr
+        assert f"{client_id} is marked disabled, though its record cannot be" in disabled.stderr
+        assert kept(client_id) == {**item, "disabled": {"BOOL": True}}
+        asked = gatehouse("clients", "delete", client_id, answer="n\n")
+        assert "whose record cannot be read" in asked.stderr
+        assert kept(client_id) is not None
+        assert gatehouse("clients", "delete", client_id, "--yes").code == 0
+        assert kept(client_id) is None
+    assert gatehouse("clients", "list").code == 0
+
+
+def test_what_needs_its_fields_says_what_is_wrong_and_changes_nothing(newer: CommandLine) -> None:
+    before = kept(BROKEN)
+    for command in (("show", BROKEN), ("enable", BROKEN), ("rotate-secret", BROKEN), ("export",)):
+        refused = newer("clients", *command)
+        assert (refused.code, refused.stdout) == (4, "")
+        assert "cannot be read: a record has schema_version 2" in refused.stderr
+        assert f"gatehouse clients delete {BROKEN}" in refused.stderr
+    assert kept(BROKEN) == before
+
+
+def test_it_is_created_and_imported_over_by_nobody(newer: CommandLine, tmp_path: Path) -> None:
+    before = kept(BROKEN)
+    assert "already exists" in newer("clients", "create", BROKEN).stderr
+    file = tmp_path / "export.json"
+    entries = [
+        {"client_id": each, "grant_types": ["client_credentials"]} for each in (BROKEN, "new")
+    ]
+    file.write_text(json.dumps(entries))
+    imported = newer("clients", "import", "hydra", str(file), "--yes", "--json").json["clients"]
+    assert imported[0]["outcome"] == "left out: this client_id is taken"
+    assert newer.clients.find("new")
+    assert kept(BROKEN) == before
+
+
+def test_a_file_that_does_not_name_it_is_applied_and_one_that_does_is_not(
+    newer: CommandLine, tmp_path: Path
+) -> None:
+    file = tmp_path / "clients.yaml"
+    methods = "authentication_methods: [client_secret_basic]"
+    file.write_text(f"clients: [{{client_id: service-client-jwt, {methods}}}]")
+    applied = newer("clients", "apply", str(file), "--yes")
+    assert applied.code == 0, applied.stderr
+    assert f"? {BROKEN}  (not in the file)" in applied.stderr
+    file.write_text(f"clients: [{{client_id: {BROKEN}, {methods}}}]")
+    refused = newer("clients", "apply", str(file), "--yes")
+    assert (refused.code, "cannot be read" in refused.stderr) == (4, True)
+    file.write_text("clients: []")
+    pruned = newer("clients", "apply", str(file), "--yes", "--prune")
+    assert (pruned.code, list(newer.clients.list())) == (0, []), pruned.stderr
+
+
+def test_a_backup_is_not_taken_without_it_and_one_from_before_puts_it_back(
+    gatehouse: CommandLine, tmp_path: Path
+) -> None:
+    gatehouse.clients.put(client(), None)
+    good, none = str(tmp_path / "good.json"), tmp_path / "none.json"
+    assert gatehouse("backup", good).code == 0
+    put({**to_item(client()), "token_lifetime": {"S": "soon"}})
+    assert (gatehouse("backup", str(none)).code, none.exists()) == (4, False)
+    assert gatehouse("restore", good, "--overwrite", "--yes").code == 0
+    assert gatehouse.clients.get("service-client-jwt").client == client()
+
+
+def test_an_emergency_does_not_wait_for_it_and_assumes_the_worst(newer: CommandLine) -> None:
+    kid = newer("keys", "list", "--json").json[0]["kid"]
+    done = newer("keys", "emergency", "--revoke", kid, "--yes")
+    assert done.code == 0, done.stderr
+    assert f"Whose: 2 clients, {BROKEN} (its record cannot be read), service" in done.stderr
+    assert f"would end by {readable(NOW + SETTLING + LONGEST_TOKEN_LIFETIME)}" in done.stderr
+
+
+def test_a_record_under_what_is_no_client_id_can_be_deleted(gatehouse: CommandLine) -> None:
+    put({"client_id": {"S": "Müller"}})
+    assert "Müller" in gatehouse("clients", "list").stderr
+    assert gatehouse("clients", "delete", "Müller", "--yes").code == 0
+    assert kept("Müller") is None
+
+
+def test_what_can_be_no_key_of_the_table_is_a_usage_error(gatehouse: CommandLine) -> None:
+    for client_id in ("", "x" * 3000, "\udcff"):
+        refused = gatehouse("clients", "delete", client_id, "--yes")
+        assert (refused.code, "cannot be a client_id" in refused.stderr) == (2, True)

@@ -1,0 +1,333 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from functions.shared.authentication.secret_use import DynamoDbSecretUses
+from functions.shared.clients.assertion_rules import AssertionRules
+from functions.shared.clients.certificate_names import CertificateName, NameKind
+from functions.shared.clients.client_record import Client, TokenFormat
+from functions.shared.clients.client_secrets import SecretVerifier, WrongSecretError
+from functions.shared.clients.federation_rules import FederationRule
+from infra.cli.terminal.errors import ConflictError
+from local.certificates import LaptopCertificates
+from tests.support.cli import Meanwhile, aws_client, physical_name
+from tests.support.server import NOW, SECRET, client
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.cli import CommandLine
+
+DAY = 86_400
+
+
+def test_a_new_clients_secret_is_shown_once_and_kept_as_a_digest(gatehouse: CommandLine) -> None:
+    made = gatehouse("clients", "create", "billing", "--scope", "country.read", "--name", "Billing")
+    secret = made.stdout.strip()
+    assert made.code == 0
+    assert "shown this once" in made.stderr
+    kept = gatehouse.clients.get("billing")
+    assert SecretVerifier().verify(secret, kept.client.secrets, NOW).expires_at is None
+    assert secret not in repr(kept.item)
+    assert (kept.client.scopes, kept.client.name) == (frozenset({"country.read"}), "Billing")
+    for command in (("list",), ("show", "billing"), ("export",), ("show", "billing", "--json")):
+        shown = gatehouse("clients", *command)
+        assert "billing" in shown.stdout
+        for confidential in (secret, kept.client.secrets[0].digest):
+            assert confidential not in shown.stdout + shown.stderr
+
+
+def test_a_secret_of_elsewhere_comes_in_by_file_or_pipe(
+    gatehouse: CommandLine, tmp_path: Path
+) -> None:
+    (tmp_path / "secret").write_text("from-a-file\n")
+    file = str(tmp_path / "secret")
+    assert gatehouse("clients", "create", "a", "--secret-file", file).stdout == ""
+    assert gatehouse("clients", "create", "b", "--secret-file", "-", answer="piped").stdout == ""
+    for client_id, secret in (("a", "from-a-file"), ("b", "piped")):
+        kept = gatehouse.clients.get(client_id).client.secrets
+        assert SecretVerifier().verify(secret, kept, NOW).is_imported
+
+
+def test_a_secret_goes_to_a_new_file_that_only_its_owner_reads(
+    gatehouse: CommandLine, tmp_path: Path
+) -> None:
+    file = tmp_path / "secret"
+    made = gatehouse("clients", "create", "billing", "--secret-to", str(file))
+    assert file.stat().st_mode & 0o777 == 0o600
+    secret = file.read_text().strip()
+    assert secret not in made.stdout + made.stderr
+    SecretVerifier().verify(secret, gatehouse.clients.get("billing").client.secrets, NOW)
+    again = gatehouse("clients", "create", "other", "--secret-to", str(file))
+    assert (again.code, file.read_text().strip()) == (2, secret)
+    assert gatehouse.clients.find("other") is None
+
+
+def test_a_secret_that_was_not_registered_leaves_no_file(
+    gatehouse: CommandLine, tmp_path: Path
+) -> None:
+    file = tmp_path / "secret"
+    aws_client("dynamodb").delete_table(TableName=physical_name("StateTable"))
+    gatehouse("clients", "create", "billing")
+    refused = gatehouse("clients", "create", "billing", "--secret-to", str(file))
+    assert (refused.code, file.exists()) == (1, False)
+    assert "already exists" in refused.stderr
+
+
+def test_keyed_clients_are_registered_by_what_they_are_checked_by(
+    gatehouse: CommandLine, tmp_path: Path
+) -> None:
+    rule: dict[str, Any] = {
+        "issuer": "https://issuer.example",
+        "audience": "https://us",
+        "subject": "repo:a/b:*",
+    }
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(json.dumps([rule]))
+    for client_id, options in (
+        ("uri", ("--jwks-uri", "https://client.example/jwks")),
+        ("workload", ("--federation", str(rules))),
+        ("named", ("--certificate-name", "san_dns=client.example")),
+    ):
+        made = gatehouse("clients", "create", client_id, *options)
+        assert (made.code, made.stdout) == (0, ""), made.stderr
+    found = {seen.client.client_id: seen.client for seen in gatehouse.clients.list()}
+    assert found["uri"].assertion == AssertionRules(jwks_uri="https://client.example/jwks")
+    assert found["workload"].federation == (FederationRule(**rule),)
+    assert found["named"].certificate_name == CertificateName(NameKind.SAN_DNS, "client.example")
+    assert {next(iter(each.authentication_methods)) for each in found.values()} == {
+        "private_key_jwt",
+        "federated_jwt",
+        "tls_client_auth",
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("create", "ä"), "client_id"),
+        (("create", "a", "--scope", 'quo"te'), "scopes"),
+        (("create", "a", "--default-scope", "other"), "Default scopes must be among"),
+        (("create", "a", "--jwks-uri", "ftp://x"), "jwks_uri"),
+        (("create", "a", "--jwks-uri", "https://x", "--secret-file", "-"), "uses a secret"),
+        (("create", "a", "--certificate-name", "phone=1"), "certificate_name"),
+        (("create", "a", "--token-profile", "at+jwt"), "needs an audience"),
+        (("create", "a", "--secret-file", "-"), "The client's secret is empty"),
+        (("rotate-secret", "service-client-jwt", "--old-until", "soon"), "is no time"),
+        (("rotate-secret", "service-client-jwt", "--old-until", "2001-01-01"), "is over"),
+        (("show", "ä"), "cannot be a client_id"),
+    ],
+)
+def test_what_makes_no_sense_is_said_in_a_sentence_and_changes_nothing(
+    gatehouse: CommandLine, arguments: tuple[str, ...], said: str
+) -> None:
+    gatehouse.clients.put(client(), None)
+    refused = gatehouse("clients", *arguments)
+    assert refused.code == 2
+    assert said in refused.stderr
+    assert refused.stdout == ""
+    assert [seen.client for seen in gatehouse.clients.list()] == [client()]
+
+
+def test_after_a_rotation_both_secrets_count_until_the_date(gatehouse: CommandLine) -> None:
+    gatehouse.clients.put(client(), None)
+    rotated = gatehouse("clients", "rotate-secret", "service-client-jwt", "--old-until", "7d")
+    kept = gatehouse.clients.get("service-client-jwt").client.secrets
+    verify = SecretVerifier().verify
+    for secret in (SECRET, rotated.stdout.strip()):
+        verify(secret, kept, NOW + 7 * DAY - 1)
+    verify(rotated.stdout.strip(), kept, NOW + 7 * DAY)
+    with pytest.raises(WrongSecretError):
+        verify(SECRET, kept, NOW + 7 * DAY)
+    assert "2023-11-21 22:13 UTC" in rotated.stderr
+
+
+def test_a_rotation_never_prolongs_and_drops_what_has_ended(gatehouse: CommandLine) -> None:
+    gatehouse.clients.put(client(), None)
+    gatehouse("clients", "rotate-secret", "service-client-jwt", "--old-until", "1h")
+    gatehouse("clients", "rotate-secret", "service-client-jwt", "--old-until", "2d")
+    ends = [each.expires_at for each in gatehouse.clients.get("service-client-jwt").client.secrets]
+    assert ends == [NOW + 3600, NOW + 2 * DAY, None]
+    gatehouse("clients", "rotate-secret", "service-client-jwt", "--old-until", "now")
+    (only,) = gatehouse.clients.get("service-client-jwt").client.secrets
+    assert only.expires_at is None
+
+
+def test_a_client_without_secrets_has_none_to_rotate(gatehouse: CommandLine) -> None:
+    gatehouse("clients", "create", "keyed", "--jwks-uri", "https://client.example/jwks")
+    refused = gatehouse("clients", "rotate-secret", "keyed")
+    assert (refused.code, refused.stdout) == (1, "")
+    assert "without a secret, by private_key_jwt" in refused.stderr
+
+
+def test_a_second_imported_secret_is_refused_with_a_way_out(gatehouse: CommandLine) -> None:
+    gatehouse("clients", "create", "a", "--secret-file", "-", answer="first")
+    rotate = ("clients", "rotate-secret", "a", "--secret-file", "-")
+    refused = gatehouse(*rotate, answer="second")
+    assert refused.code == 1
+    assert "--old-until now" in refused.stderr
+    assert gatehouse(*rotate, "--old-until", "now", answer="second").code == 0
+    SecretVerifier().verify("second", gatehouse.clients.get("a").client.secrets, NOW)
+
+
+def test_secrets_are_shown_by_when_they_count_and_were_used(gatehouse: CommandLine) -> None:
+    gatehouse.clients.put(client(), None)
+    gatehouse("clients", "rotate-secret", "service-client-jwt")
+    old, _ = gatehouse.clients.get("service-client-jwt").client.secrets
+    uses = DynamoDbSecretUses(aws_client("dynamodb"), physical_name("StateTable"))
+    uses.record("service-client-jwt", old.digest, NOW - DAY)
+    shown = gatehouse("clients", "show", "service-client-jwt", "--json").json["secrets"]
+    assert [each["last_used_day"] for each in shown] == ["2023-11-13", None]
+    assert [each["expires_at"] for each in shown] == ["2023-11-21T22:13:20Z", None]
+    gatehouse.clock.now += 8 * DAY
+    assert "ended" in gatehouse("clients", "show", "service-client-jwt").stdout
+
+
+def test_a_client_is_disabled_and_enabled_and_nothing_else_changes(gatehouse: CommandLine) -> None:
+    gatehouse.clients.put(client(), None)
+    assert gatehouse("clients", "disable", "service-client-jwt").code == 0
+    assert gatehouse.clients.get("service-client-jwt").client == client(disabled=True)
+    assert "disabled" in gatehouse("clients", "list").stdout
+    enabled = gatehouse("clients", "enable", "service-client-jwt", "--json")
+    assert enabled.json == {"client_id": "service-client-jwt", "disabled": False}
+    assert gatehouse.clients.get("service-client-jwt").client == client()
+
+
+@pytest.mark.parametrize(
+    ("answer", "options", "code", "is_there"),
+    [("n\n", (), 1, True), ("", (), 2, True), ("y\n", (), 0, False), ("", ("--yes",), 0, False)],
+)
+def test_a_client_is_deleted_only_after_a_yes(
+    gatehouse: CommandLine, answer: str, options: tuple[str, ...], code: int, *, is_there: bool
+) -> None:
+    gatehouse.clients.put(client(), None)
+    deleted = gatehouse("clients", "delete", "service-client-jwt", *options, answer=answer)
+    assert deleted.code == code
+    assert (gatehouse.clients.find("service-client-jwt") is not None) is is_there
+
+
+@pytest.mark.parametrize("command", ["show", "disable", "delete", "rotate-secret"])
+def test_a_client_that_is_not_there_is_exit_code_3(gatehouse: CommandLine, command: str) -> None:
+    missing = gatehouse("clients", command, "nobody")
+    assert (missing.code, missing.stdout) == (3, "")
+    assert missing.stderr.strip() == (
+        "There is no client nobody. See them all: gatehouse clients list."
+    )
+
+
+def test_the_list_is_the_same_for_programs(gatehouse: CommandLine) -> None:
+    gatehouse.clients.put(client(), None)
+    gatehouse.clients.put(client("opaque", token_format=TokenFormat.OPAQUE, secrets=()), None)
+    listed = gatehouse("clients", "list", "--json").json
+    assert [(each["client_id"], each["live_secrets"]) for each in listed] == [
+        ("opaque", 0),
+        ("service-client-jwt", 1),
+    ]
+
+
+def test_a_clients_name_cannot_steer_the_terminal(gatehouse: CommandLine) -> None:
+    gatehouse.clients.put(client(name="\x1b[2J[red]gone[/red]\u202e"), None)
+    shown = gatehouse("clients", "list").stdout
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
+    assert "[red]gone[/red]" in shown
+
+
+def test_a_change_meanwhile_is_kept_and_built_upon(gatehouse: CommandLine) -> None:
+    gatehouse.clients.put(client(), None)
+    interfered: list[Client] = []
+
+    def slow_change(found: Client) -> Client:
+        if not interfered:
+            seen = gatehouse.clients.get(found.client_id)
+            interfered.append(replace(found, name="By somebody else"))
+            gatehouse.clients.put(interfered[0], seen)
+        return replace(found, disabled=True)
+
+    gatehouse.clients.change("service-client-jwt", slow_change)
+    assert gatehouse.clients.get("service-client-jwt").client == client(
+        name="By somebody else", disabled=True
+    )
+
+
+def test_a_change_that_others_are_faster_with_every_time_gives_up(gatehouse: CommandLine) -> None:
+    clients = gatehouse.clients
+    clients.put(client(), None)
+
+    def slower_than_all(found: Client) -> Client:
+        clients.put(replace(found, name=found.name + "!"), clients.get(found.client_id))
+        return replace(found, disabled=True)
+
+    with pytest.raises(ConflictError):
+        clients.change("service-client-jwt", slower_than_all)
+    assert clients.get("service-client-jwt").client == client(name="A service!!!!!")
+
+
+def test_a_client_that_was_changed_since_it_was_shown_is_not_deleted(
+    gatehouse: CommandLine,
+) -> None:
+    gatehouse.clients.put(client(), None)
+    answer = Meanwhile("y\n", lambda: gatehouse("clients", "disable", "service-client-jwt"))
+    refused = gatehouse("clients", "delete", "service-client-jwt", answer=answer)
+    assert refused.code == 5
+    assert gatehouse.clients.get("service-client-jwt").client.disabled
+
+
+def test_a_certificate_of_its_own_is_registered_by_thumbprint(
+    gatehouse: CommandLine, tmp_path: Path
+) -> None:
+    certificates = LaptopCertificates.ensure(tmp_path)
+    pem = certificates.self_signed_client
+    made = gatehouse("clients", "create", "own", "--certificate", str(pem), "--dpop")
+    assert made.code == 0, made.stderr
+    found = gatehouse.clients.get("own").client
+    assert found.dpop_bound_access_tokens
+    assert found.certificate_thumbprints == {certificates.self_signed_thumbprint()}
+    (tmp_path / "none.pem").write_text("nothing")
+    refused = gatehouse("clients", "create", "b", "--certificate", str(tmp_path / "none.pem"))
+    assert (refused.code, "is not a certificate in PEM" in refused.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (("--secret-file", "none"), 3, "cannot be read"),
+        (("--secret-file", "binary"), 2, "is not text in UTF-8"),
+        (("--secret-to", "no/such/folder"), 2, "cannot be written"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_a_sentence(
+    gatehouse: CommandLine, tmp_path: Path, options: tuple[str, str], code: int, said: str
+) -> None:
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    refused = gatehouse("clients", "create", "a", options[0], str(tmp_path / options[1]))
+    assert refused.code == code
+    assert said in refused.stderr
+    assert gatehouse.clients.find("a") is None
+
+
+def test_a_record_of_a_newer_version_is_said_to_be_one(gatehouse: CommandLine) -> None:
+    gatehouse.clients.put(client(), None)
+    aws_client("dynamodb").update_item(
+        TableName=physical_name("ClientsTable"),
+        Key={"client_id": {"S": "service-client-jwt"}},
+        UpdateExpression="SET schema_version = :new",
+        ExpressionAttributeValues={":new": {"N": "2"}},
+    )
+    refused = gatehouse("clients", "list")
+    assert refused.code == 4
+    assert "service-client-jwt cannot be read: a record has schema_version 2" in refused.stderr
+    assert "If a newer Gatehouse wrote it" in refused.stderr
+
+
+def test_a_secret_that_ends_after_the_calendar_is_shown_with_its_last_day(
+    gatehouse: CommandLine,
+) -> None:
+    (secret,) = client().secrets
+    gatehouse.clients.put(client(secrets=(replace(secret, expires_at=10**18),)), None)
+    shown = gatehouse("clients", "show", "service-client-jwt", "--json")
+    assert shown.json["secrets"][0]["expires_at"] == "9999-12-31T23:59:59Z"

@@ -1,0 +1,447 @@
+from __future__ import annotations
+
+import json
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from functions.shared.clients.assertion_rules import AssertionRules
+from functions.shared.clients.certificate_names import CertificateName, NameKind
+from functions.shared.clients.client_record import Client
+from functions.shared.clients.client_secrets import StoredSecret, digest_generated
+from functions.shared.clients.federation_rules import FederationRule
+from infra.cli.clients import schema
+from infra.cli.clients.changes import OF_THE_STACK, plan
+from infra.cli.clients.documents import checked, from_document, read_file, to_document
+from infra.cli.terminal.errors import ConflictError, UsageError
+from infra.cloudformation import load
+from local.aws import TEMPLATE
+from local.demo_clients import authorizer_client, demo_clients
+from local.keyed_clients import keyed_clients
+from tests.support.cli import Meanwhile
+from tests.support.server import client
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.cli import CommandLine
+
+SCHEMA = schema.clients_file()
+PLAIN = {
+    "client_id": "service-client-jwt",
+    "name": "A service",
+    "authentication_methods": ["client_secret_basic", "client_secret_post"],
+    "scopes": ["country.read", "customer.read", "customer.write"],
+    "token_profile": "plain",
+}
+"""What a file says of `client()`."""
+FULL = client(
+    authentication_methods=frozenset(
+        {"private_key_jwt", "federated_jwt", "tls_client_auth", "self_signed_tls_client_auth"}
+    ),
+    secrets=(),
+    assertion=AssertionRules(jwks_uri="https://client.example/jwks", lifetime=60),
+    federation=(
+        FederationRule(
+            issuer="https://issuer.example", audience="us", subject="a:*", claims={"run": 1}
+        ),
+    ),
+    certificate_name=CertificateName(NameKind.SAN_DNS, "client.example"),
+    certificate_thumbprints=frozenset({"t" * 43}),
+    allowed_resources=frozenset({"https://c"}),
+    audience=("https://b", "https://a"),
+    disabled=True,
+)
+
+
+def written(folder: Path, *documents: dict[str, Any]) -> str:
+    file = folder / "clients.yaml"
+    file.write_text(yaml.safe_dump({"clients": list(documents)}), encoding="utf-8")
+    return str(file)
+
+
+def test_the_schema_is_one_and_knows_every_field_of_a_client_but_its_secrets() -> None:
+    Draft202012Validator.check_schema(SCHEMA)
+    known = schema.client()["properties"]
+    assert set(known) == {field.name for field in fields(Client)} - {"secrets"}
+    nested = {"assertion": AssertionRules, "certificate_name": CertificateName}
+    for name, kind in nested.items():
+        assert set(known[name]["properties"]) == {field.name for field in fields(kind)}
+    rule = known["federation"]["items"]["properties"]
+    assert set(rule) == {field.name for field in fields(FederationRule)}
+
+
+def test_the_schemas_defaults_are_those_of_the_code() -> None:
+    least = checked({"client_id": "a", "authentication_methods": ["client_secret_basic"]})
+    for name, rule in schema.client()["properties"].items():
+        if "default" in rule:
+            value = getattr(least, name)
+            plain = sorted(value) if isinstance(value, frozenset) else value
+            assert rule["default"] == (list(plain) if isinstance(plain, tuple) else plain), name
+
+
+@pytest.mark.parametrize(
+    "known",
+    [*demo_clients(), *keyed_clients(), authorizer_client("x"), client(), FULL],
+    ids=lambda known: known.client_id,
+)
+def test_a_client_comes_back_from_its_document_without_its_secrets(known: Client) -> None:
+    document = to_document(known)
+    assert not list(Draft202012Validator(SCHEMA).iter_errors({"clients": [document]}))
+    assert to_document(from_document(document)) == document
+    assert from_document(document, known).secrets == known.secrets
+    assert to_document(from_document(document, known)) == document
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"secret": "x"}, "client a: unknown field secret."),
+        ({"authentication_methods": ["none"]}, "authentication_methods[0] must be one of"),
+        ({"authentication_methods": []}, "authentication_methods must not be empty"),
+        ({"token_lifetime": 86_401}, "token_lifetime must be at most 86400"),
+        ({"token_lifetime": "600"}, "client a: token_lifetime must be of type integer."),
+        ({"name": 600}, "name must be of type string (quote it)"),
+        ({"scopes": ["a", "a"]}, "scopes contains an entry twice"),
+        ({"scopes": ["a b"]}, "scopes[0] is not a valid scope: visible ASCII without spaces"),
+        ({"scopes": ["*"]}, "scopes[0] is not a valid scope"),
+        ({"assertion": {}}, "exactly one of jwks and jwks_uri"),
+        (
+            {"federation": [{"issuer": "https://i"}]},
+            "The client is not valid: client a: federation[0] lacks the field audience, subject.",
+        ),
+        ({"federation": [{"issuer": "https://i", "audience": "a", "subject": "*"}]}, "subject"),
+        (
+            {"certificate_name": {"kind": "phone", "value": "1"}},
+            "certificate_name.kind must be",
+        ),
+        ({"default_scopes": ["other"]}, "Default scopes must be among"),
+        ({"authentication_methods": ["private_key_jwt"]}, "has nothing to be checked by"),
+        ({"audience": ["a"], "token_profile": "at+jwt", "grant_types": ["password"]}, "grant_ty"),
+    ],
+)
+def test_what_makes_no_client_is_refused_by_field(change: dict[str, Any], said: str) -> None:
+    document = {"client_id": "a", "authentication_methods": ["client_secret_basic"]}
+    with pytest.raises(UsageError) as refused:
+        checked({**document, **change})
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("clients: [", "is not YAML: line 1"),
+        ("clients: []\nclients: []\n", "line 2, column 1: clients is there twice"),
+        ("- a\n", "the file (line 1) must be of type object"),
+        ("", "the file (line 1) must be of type object"),
+        ("clients:\n- 1\n", "client 0 (line 2) must be of type object"),
+        ("clients: []\nother: 1\n", "the file: unknown field other (line 2)"),
+        (
+            "clients:\n- client_id: a\n  colour: red\n  scope: [a]\n  token_lifetime: 1\n",
+            (
+                "client a: unknown field colour (line 3), scope (line 4); "
+                "client a: token_lifetime (line 5) must be at least 2."
+            ),
+        ),
+        (
+            '{"clients": [{"client_id": "a",\n "authentication_methods": ["none"]}]}',
+            "client a: authentication_methods[0] (line 2) must be one of",
+        ),
+        ("!!python/object:os.system {}", "is not YAML"),
+        ("clients: !!binary aGVsbG8=", "line 1, column 10: binary is a type that JSON does not"),
+        ("clients: !!set {a}", "set is a type that JSON does not have"),
+        ("clients: !!timestamp 2027-01-31", "timestamp is a type that JSON does not have"),
+        ("clients: .nan", "line 1, column 10: nan is a number that JSON does not have"),
+        ("clients: -.inf", "-inf is a number that JSON does not have"),
+        (f"clients: {'9' * 5000}", "line 1, column 10: a number is too long"),
+        ("clients:\n- 1: a\n", "line 2, column 3: 1 names a field and is no text"),
+        ("[" * 20_000, "is nested too deeply"),
+    ],
+)
+def test_a_file_that_is_none_is_refused_by_place(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "clients.yaml").write_text(text)
+    with pytest.raises(UsageError) as refused:
+        read_file(tmp_path / "clients.yaml")
+    assert said in str(refused.value)
+
+
+def test_what_yaml_takes_for_a_date_is_a_text_and_a_whole_number_is_one(
+    gatehouse: CommandLine, tmp_path: Path
+) -> None:
+    (tmp_path / "clients.yaml").write_text(
+        "clients:\n"
+        "- {client_id: dated, name: 2027-01-31, authentication_methods: [federated_jwt],\n"
+        "   token_lifetime: 600.0, federation: [{issuer: 'https://i', audience: us, subject: s,\n"
+        "   claims: {since: 2027-02-30, share: 0.5}}]}\n"
+    )
+    assert gatehouse("clients", "apply", str(tmp_path / "clients.yaml"), "--yes").code == 0
+    made = gatehouse.clients.get("dated").client
+    assert (made.name, made.token_lifetime) == ("2027-01-31", 600)
+    assert made.federation[0].claims == {"since": "2027-02-30", "share": 0.5}
+    assert gatehouse("clients", "diff", str(tmp_path / "clients.yaml")).code == 0
+
+
+def test_a_secret_that_somebody_put_into_a_file_is_not_repeated(
+    gatehouse: CommandLine, tmp_path: Path
+) -> None:
+    file = written(tmp_path, {**PLAIN, "client_secret": "hunter2", "token_lifetime": "hunter2"})
+    refused = gatehouse("clients", "apply", file)
+    assert (refused.code, refused.stdout) == (2, "")
+    assert "hunter2" not in refused.stderr
+
+
+def test_a_client_that_is_named_twice_is_refused(gatehouse: CommandLine, tmp_path: Path) -> None:
+    refused = gatehouse("clients", "diff", written(tmp_path, PLAIN, PLAIN))
+    assert refused.code == 2
+    assert "names clients twice: service-client-jwt" in refused.stderr
+
+
+def test_a_file_that_is_not_there_is_exit_code_3(gatehouse: CommandLine, tmp_path: Path) -> None:
+    assert gatehouse("clients", "diff", str(tmp_path / "none.yaml")).code == 3
+
+
+def test_an_export_and_its_table_say_the_same(gatehouse: CommandLine, tmp_path: Path) -> None:
+    for each in (client(), replace(FULL, client_id="full")):
+        gatehouse.clients.put(each, None)
+    (tmp_path / "clients.yaml").write_text(gatehouse("clients", "export").stdout)
+    same = gatehouse("clients", "diff", str(tmp_path / "clients.yaml"))
+    assert (same.code, same.stdout.strip()) == (0, "No differences.")
+    (tmp_path / "clients.json").write_text(gatehouse("clients", "export", "--json").stdout)
+    assert gatehouse("clients", "diff", str(tmp_path / "clients.json"), "--json").json == {
+        "changes": []
+    }
+
+
+def test_drift_is_shown_field_by_field_and_is_exit_code_1(
+    gatehouse: CommandLine, tmp_path: Path
+) -> None:
+    gatehouse.clients.put(client(), None)
+    gatehouse.clients.put(client("extra"), None)
+    file = written(
+        tmp_path,
+        {**PLAIN, "scopes": ["country.read", "x"], "token_lifetime": 600},
+        {"client_id": "new", "authentication_methods": ["client_secret_basic"]},
+    )
+    drift = gatehouse("clients", "diff", file)
+    assert drift.code == 1
+    assert drift.stdout.splitlines() == [
+        "? extra  (not in the file)",
+        "+ new  (create)",
+        "    client_id: new",
+        '    authentication_methods: ["client_secret_basic"]',
+        "    token_profile: plain",
+        "~ service-client-jwt  (change)",
+        "    scopes: -customer.read -customer.write +x",
+        "    token_lifetime: (the default) → 600",
+    ]
+    by_id = {
+        each["client_id"]: each
+        for each in gatehouse("clients", "diff", file, "--json").json["changes"]
+    }
+    assert by_id["service-client-jwt"]["fields"]["token_lifetime"] == {"from": None, "to": 600}
+
+
+@pytest.mark.parametrize(
+    ("options", "answer", "code"), [(("--dry-run",), "", 0), ((), "n\n", 1), ((), "", 2)]
+)
+def test_nothing_is_written_in_a_dry_run_or_without_a_yes(
+    gatehouse: CommandLine, tmp_path: Path, options: tuple[str, ...], answer: str, code: int
+) -> None:
+    gatehouse.clients.put(client(), None)
+    file = written(tmp_path, {**PLAIN, "name": "Another"})
+    shown = gatehouse("clients", "apply", file, *options, answer=answer)
+    assert shown.code == code
+    assert "name: A service → Another" in shown.stdout + shown.stderr
+    assert gatehouse.clients.get("service-client-jwt").client == client()
+
+
+def test_a_file_is_applied_and_secrets_stay(gatehouse: CommandLine, tmp_path: Path) -> None:
+    gatehouse.clients.put(client(), None)
+    gatehouse.clients.put(client("extra"), None)
+    file = written(
+        tmp_path,
+        {**PLAIN, "name": "Another"},
+        {"client_id": "new", "authentication_methods": ["client_secret_basic"]},
+    )
+    applied = gatehouse("clients", "apply", file, answer="y\n")
+    assert applied.code == 0, applied.stderr
+    assert gatehouse.clients.get("service-client-jwt").client == client(name="Another")
+    assert gatehouse.clients.get("new").client.secrets == ()
+    assert "gatehouse clients rotate-secret new" in applied.stderr
+    assert gatehouse.clients.find("extra") is not None
+    assert gatehouse("clients", "apply", file, "--yes").code == 0
+
+
+def test_a_client_that_the_file_does_not_name_goes_only_with_prune(
+    gatehouse: CommandLine, tmp_path: Path
+) -> None:
+    gatehouse.clients.put(client(), None)
+    gatehouse.clients.put(client("extra"), None)
+    pruned = gatehouse("clients", "apply", written(tmp_path, PLAIN), "--prune", "--yes")
+    assert pruned.code == 0
+    assert [seen.client.client_id for seen in gatehouse.clients.list()] == ["service-client-jwt"]
+
+
+def test_the_stacks_own_client_is_never_pruned(gatehouse: CommandLine, tmp_path: Path) -> None:
+    own = authorizer_client("a secret that the stack made")
+    gatehouse.clients.put(own, None)
+    credentials = load(TEMPLATE)["Resources"]["IntrospectionCredentials"]["Properties"]
+    made = json.loads(credentials["GenerateSecretString"]["SecretStringTemplate"])
+    assert own.client_id == made["client_id"] == OF_THE_STACK
+    pruned = gatehouse("clients", "apply", written(tmp_path, PLAIN), "--prune", "--yes")
+    assert pruned.code == 0
+    assert gatehouse.clients.get(own.client_id).client == own
+
+
+@pytest.mark.parametrize(("says", "is_disabled"), [(None, True), (False, False), (True, True)])
+def test_a_file_lets_a_disabled_client_in_only_if_it_says_so(
+    gatehouse: CommandLine, tmp_path: Path, says: object, *, is_disabled: bool
+) -> None:
+    gatehouse.clients.put(client(disabled=True), None)
+    said = {} if says is None else {"disabled": says}
+    gatehouse("clients", "apply", written(tmp_path, {**PLAIN, **said, "name": "B"}), "--yes")
+    assert gatehouse.clients.get("service-client-jwt").client == client(
+        name="B", disabled=is_disabled
+    )
+
+
+@pytest.mark.parametrize("theirs", ["change", "delete", "create"])
+def test_an_edit_made_after_the_differences_were_shown_is_kept(
+    gatehouse: CommandLine, theirs: str
+) -> None:
+    clients = gatehouse.clients
+    clients.put(client(), None)
+    if theirs != "create":
+        clients.put(client("other"), None)
+    ours = {**PLAIN, "name": "Ours"}
+    change, unspoilt = plan([{**ours, "client_id": "other"}, ours], clients.list())
+    match theirs:
+        case "change":
+            clients.change("other", lambda found: replace(found, name="Theirs"))
+        case "delete":
+            clients.delete(clients.get("other"))
+        case "create":
+            clients.put(client("other", name="Theirs"), None)
+    with pytest.raises(ConflictError, match="client other meanwhile"):
+        change.apply(clients)
+    unspoilt.apply(clients)
+    left = {seen.client.client_id: seen.client.name for seen in clients.list()}
+    expected = {} if theirs == "delete" else {"other": "Theirs"}
+    assert left == {**expected, "service-client-jwt": "Ours"}
+
+
+def test_a_conflict_while_the_question_was_open_is_exit_code_5_and_the_rest_is_written(
+    gatehouse: CommandLine, tmp_path: Path
+) -> None:
+    for client_id in ("other", "service-client-jwt"):
+        gatehouse.clients.put(client(client_id), None)
+    ours = {**PLAIN, "name": "Ours"}
+    file = written(tmp_path, {**ours, "client_id": "other"}, ours)
+    answer = Meanwhile(
+        "y\n",
+        lambda: gatehouse.clients.change("other", lambda found: replace(found, name="Theirs")),
+    )
+    applied = gatehouse("clients", "apply", file, answer=answer)
+    assert applied.code == 5
+    assert "therefore not written: other." in applied.stderr
+    assert "Run the command again." in applied.stderr
+    names = {seen.client.client_id: seen.client.name for seen in gatehouse.clients.list()}
+    assert names == {"other": "Theirs", "service-client-jwt": "Ours"}
+
+
+def test_only_a_secret_that_changed_meanwhile_is_a_conflict_too(gatehouse: CommandLine) -> None:
+    gatehouse.clients.put(client(), None)
+    seen = gatehouse.clients.get("service-client-jwt")
+    gatehouse("clients", "rotate-secret", "service-client-jwt")
+    stored = StoredSecret(digest_generated("ours"))
+    with pytest.raises(ConflictError, match="Somebody else changed client service-client-jwt"):
+        gatehouse.clients.put(replace(seen.client, secrets=(stored,)), seen)
+    assert len(gatehouse.clients.get("service-client-jwt").client.secrets) == 2
+
+
+def test_the_schema_is_printed_for_editors(gatehouse: CommandLine) -> None:
+    assert json.loads(gatehouse("clients", "schema").stdout) == SCHEMA
+
+
+def test_diff_ignores_clients_outside_the_file_unless_strict(
+    gatehouse: CommandLine, tmp_path: Path
+) -> None:
+    gatehouse.clients.put(client(), None)
+    gatehouse.clients.put(client("extra"), None)
+    file = written(tmp_path, PLAIN)
+    shown = gatehouse("clients", "diff", file)
+    assert (shown.code, shown.stdout.strip()) == (0, "? extra  (not in the file)")
+    assert gatehouse("clients", "diff", file, "--strict").code == 1
+
+
+def test_diff_and_apply_can_be_limited_to_clients(gatehouse: CommandLine, tmp_path: Path) -> None:
+    gatehouse.clients.put(client(), None)
+    gatehouse.clients.put(client("extra"), None)
+    changed = {**PLAIN, "name": "New"}
+    file = written(tmp_path, changed, {**changed, "client_id": "other"})
+    limited = gatehouse("clients", "diff", file, "--client", "extra", "--json")
+    assert (limited.code, [each["client_id"] for each in limited.json["changes"]]) == (
+        0,
+        ["extra"],
+    )
+    assert gatehouse("clients", "diff", file, "--client", "other").code == 1
+    assert gatehouse("clients", "apply", file, "--client", "other", "--yes").code == 0
+    assert gatehouse.clients.find("other") is not None
+    assert gatehouse.clients.get("service-client-jwt").client == client()
+    unknown = gatehouse("clients", "diff", file, "--client", "typo")
+    assert (unknown.code, "has client typo" in unknown.stderr) == (3, True)
+
+
+def test_a_file_may_omit_the_methods_that_create_implies(
+    gatehouse: CommandLine, tmp_path: Path
+) -> None:
+    documents: list[dict[str, Any]] = [
+        {"client_id": "keys", "assertion": {"jwks_uri": "https://client.example/jwks"}},
+        {"client_id": "name", "certificate_name": {"kind": "san_dns", "value": "a.example"}},
+        {"client_id": "own", "certificate_thumbprints": ["t" * 43]},
+        {
+            "client_id": "workload",
+            "federation": [{"issuer": "https://i", "audience": "a", "subject": "s"}],
+        },
+        {"client_id": "secret"},
+    ]
+    file = written(tmp_path, *documents)
+    assert gatehouse("clients", "apply", file, "--yes").code == 0
+    methods = {
+        seen.client_id: set(seen.client.authentication_methods) for seen in gatehouse.clients.list()
+    }
+    assert methods == {
+        "keys": {"private_key_jwt"},
+        "name": {"tls_client_auth"},
+        "own": {"self_signed_tls_client_auth"},
+        "workload": {"federated_jwt"},
+        "secret": {"client_secret_basic", "client_secret_post"},
+    }
+    assert gatehouse("clients", "diff", file).code == 0
+
+
+def test_a_new_client_of_a_file_gets_at_jwt_for_its_audience(
+    gatehouse: CommandLine, tmp_path: Path
+) -> None:
+    gatehouse.clients.put(client("registered", audience=("https://api",)), None)
+    entry = {"audience": ["https://api"], "scopes": ["country.read"]}
+    file = written(
+        tmp_path,
+        {"client_id": "new", **entry},
+        {"client_id": "opaque", "token_format": "opaque", **entry},
+        {"client_id": "registered", **entry},
+    )
+    applied = gatehouse("clients", "apply", file, "--yes")
+    profiles = {seen.client_id: seen.client.token_profile for seen in gatehouse.clients.list()}
+    assert profiles == {"new": "at+jwt", "opaque": "plain", "registered": "plain"}
+    assert "https://api rejects them" in applied.stderr
+    assert "update registered --token-profile at+jwt" in applied.stderr
+
+
+def test_an_apply_without_changes_says_so(gatehouse: CommandLine, tmp_path: Path) -> None:
+    gatehouse.clients.put(client(), None)
+    applied = gatehouse("clients", "apply", written(tmp_path, PLAIN))
+    assert (applied.code, applied.stdout.strip()) == (0, "No changes.")

@@ -1,0 +1,466 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from functions.shared.clients.client_record import TokenFormat
+from functions.shared.clients.client_secrets import SecretVerifier
+from infra.cli.clients.importing import cognito, hydra, spring
+from infra.cli.terminal.errors import UsageError
+from tests.support.server import NOW, client
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from infra.cli.clients.importing.imported import Draft
+    from tests.support.cli import CommandLine
+
+COGNITO: dict[str, Any] = {
+    "UserPoolId": "eu-west-1_Example",
+    "ClientName": "batch",
+    "ClientId": "1example23456789",
+    "ClientSecret": "9example87654321",
+    "AccessTokenValidity": 30,
+    "TokenValidityUnits": {"AccessToken": "minutes", "IdToken": "minutes"},
+    "AllowedOAuthFlows": ["client_credentials"],
+    "AllowedOAuthScopes": ["https://api.example/read", "https://api.example/write"],
+    "AllowedOAuthFlowsUserPoolClient": True,
+}
+_TYPE = "org.springframework.security.oauth2"
+SPRING: dict[str, Any] = {
+    "id": "1",
+    "client_id": "batch",
+    "client_id_issued_at": "2023-05-14 00:00:01",
+    "client_secret": "{noop}spring-secret",
+    "client_secret_expires_at": None,
+    "client_name": "Batch",
+    "client_authentication_methods": "client_secret_basic",
+    "authorization_grant_types": "client_credentials",
+    "redirect_uris": "",
+    "scopes": "country.read,customer.read",
+    "client_settings": json.dumps(
+        {
+            "@class": "java.util.Collections$UnmodifiableMap",
+            "settings.client.require-proof-key": False,
+        }
+    ),
+    "token_settings": json.dumps(
+        {
+            "@class": "java.util.Collections$UnmodifiableMap",
+            "settings.token.access-token-time-to-live": ["java.time.Duration", 900.000000000],
+            "settings.token.access-token-format": {
+                "@class": f"{_TYPE}.server.authorization.settings.OAuth2TokenFormat",
+                "value": "self-contained",
+            },
+        }
+    ),
+}
+HYDRA: dict[str, Any] = {
+    "client_id": "7b0d9b5e-0000-4000-8000-000000000000",
+    "client_name": "Batch",
+    "client_secret": "hydra-secret",
+    "client_secret_expires_at": 0,
+    "grant_types": ["client_credentials"],
+    "scope": "country.read customer.read",
+    "audience": [],
+    "token_endpoint_auth_method": "client_secret_post",
+    "access_token_strategy": "jwt",
+    "client_credentials_grant_access_token_lifespan": "1h30m0s",
+    "metadata": {},
+}
+KEY = {"kty": "EC", "crv": "P-256", "kid": "1", "alg": "ES256"} | {
+    "x": "BphC_C8l5Guynv8AAghxOxL99NKuXCOSzbvIFNT48wU",
+    "y": "_ZnDnDXBZ5ghMEkT_3oDXucF8olYhc7n3bwejbxAFaw",
+}
+
+
+def drafted(
+    read: Callable[[str, str], Iterator[Draft]], entry: dict[str, Any], **changes: object
+) -> Draft:
+    (draft,) = read(json.dumps({**entry, **changes}), "the export")
+    draft.finished()
+    return draft
+
+
+@pytest.mark.parametrize(
+    ("read", "entry", "secret", "lifetime"),
+    [
+        (cognito.read, COGNITO, "9example87654321", 1800),
+        (spring.read, SPRING, "spring-secret", 900),
+        (hydra.read, HYDRA, "hydra-secret", 5400),
+    ],
+)
+def test_a_plain_machine_client_is_carried_over_with_its_secret(
+    read: Callable[[str, str], Iterator[Draft]], entry: dict[str, Any], secret: str, lifetime: int
+) -> None:
+    draft = drafted(read, entry)
+    carried = draft.finished()
+    assert (draft.lost, draft.refusal) == ([], "")
+    assert carried is not None
+    assert draft.secret is not None
+    assert SecretVerifier().verify(secret, [draft.secret], NOW).is_imported
+    assert carried.client_id == entry.get("client_id", entry.get("ClientId"))
+    assert carried.token_lifetime == lifetime
+    assert len(carried.scopes) == 2
+    assert carried.token_format is TokenFormat.JWT
+
+
+def test_cognito_grants_all_scopes_to_a_request_that_names_none_and_so_do_we() -> None:
+    carried = drafted(cognito.read, COGNITO).finished()
+    assert carried is not None
+    assert set(carried.default_scopes) == carried.scopes == set(COGNITO["AllowedOAuthScopes"])
+
+
+@pytest.mark.parametrize(
+    ("read", "entry", "changes", "lost"),
+    [
+        (
+            cognito.read,
+            COGNITO,
+            {"AllowedOAuthScopes": ["openid", "https://api.example/read"]},
+            "scopes about people do not exist here: openid",
+        ),
+        (cognito.read, COGNITO, {"ClientSecret": None}, "the export holds no ClientSecret"),
+        (
+            spring.read,
+            SPRING,
+            {"client_secret": "{bcrypt}$2a$10$example"},
+            "the secret is kept as a hash (bcrypt), which cannot be turned into ours",
+        ),
+        (
+            spring.read,
+            SPRING,
+            {"client_secret": "$2a$10$example"},
+            "the secret is kept as a hash (not named), which cannot be turned into ours",
+        ),
+        (
+            spring.read,
+            SPRING,
+            {"client_secret_expires_at": "next spring"},
+            "the secret: when it expires cannot be read",
+        ),
+        (
+            spring.read,
+            SPRING,
+            {"authorization_grant_types": "refresh_token,client_credentials,authorization_code"},
+            "grant types for people do not exist here: refresh_token, authorization_code",
+        ),
+        (
+            spring.read,
+            SPRING,
+            {"client_authentication_methods": "client_secret_jwt,client_secret_basic"},
+            "authentication by client_secret_jwt does not exist here",
+        ),
+        (
+            spring.read,
+            SPRING,
+            {"client_authentication_methods": "private_key_jwt,client_secret_basic"},
+            "private_key_jwt needs the client's keys, and there is no jwk-set-url",
+        ),
+        (
+            spring.read,
+            SPRING,
+            {"client_authentication_methods": "self_signed_tls_client_auth,client_secret_basic"},
+            "self_signed_tls_client_auth needs the certificate: --certificate of create",
+        ),
+        (
+            spring.read,
+            SPRING,
+            {
+                "client_authentication_methods": "private_key_jwt",
+                "client_settings": {
+                    "settings.client.jwk-set-url": "https://client.example/jwks",
+                    "settings.client.token-endpoint-authentication-signing-algorithm": "RS512",
+                },
+            },
+            "assertions signed with RS512 are not accepted here",
+        ),
+        (
+            hydra.read,
+            HYDRA,
+            {
+                "token_endpoint_auth_method": "private_key_jwt",
+                "token_endpoint_auth_signing_alg": "RS512",
+                "jwks_uri": "https://client.example/jwks",
+            },
+            "assertions signed with RS512 are not accepted here",
+        ),
+        (hydra.read, HYDRA, {"client_secret": None}, "Hydra exports no secrets"),
+        (
+            hydra.read,
+            HYDRA,
+            {"client_secret": "$pbkdf2-sha256$i=25000,l=32$c2FsdA$aGFzaA"},
+            "the secret is kept as a hash, which cannot be turned into ours",
+        ),
+        (
+            hydra.read,
+            HYDRA,
+            {"scope": "country.*"},
+            "scopes are compared exactly here, * included: country.*",
+        ),
+        (
+            hydra.read,
+            HYDRA,
+            {"audience": ["https://api.example"]},
+            "a request names its API in resource (RFC 8707), no longer in audience",
+        ),
+        (
+            hydra.read,
+            HYDRA,
+            {"audience": ["api"]},
+            "a resource is an absolute URI, unlike api",
+        ),
+        (
+            hydra.read,
+            HYDRA,
+            {"access_token_strategy": ""},
+            "the token format is Hydra's own setting; opaque, which is its default, is kept",
+        ),
+        (
+            hydra.read,
+            HYDRA,
+            {"client_credentials_grant_access_token_lifespan": "720h"},
+            "a token lifetime of 2592000 seconds becomes 86400",
+        ),
+        (hydra.read, HYDRA, {"metadata": {"team": "a"}}, "metadata has no place here"),
+    ],
+)
+def test_what_cannot_be_carried_over_is_said(
+    read: Callable[[str, str], Iterator[Draft]],
+    entry: dict[str, Any],
+    changes: dict[str, Any],
+    lost: str,
+) -> None:
+    draft = drafted(read, entry, **changes)
+    assert draft.refusal == ""
+    assert draft.lost == [lost]
+    if lost.startswith("the secret"):
+        assert draft.secret is None
+
+
+@pytest.mark.parametrize(
+    ("read", "entry", "changes", "refusal"),
+    [
+        (cognito.read, COGNITO, {"AllowedOAuthFlows": ["code"]}, "may not use client credentials"),
+        (cognito.read, COGNITO, {"AllowedOAuthFlows": []}, "may not use client credentials"),
+        (
+            spring.read,
+            SPRING,
+            {"client_authentication_methods": "none"},
+            "no authentication method that exists here",
+        ),
+        (
+            spring.read,
+            SPRING,
+            {"client_authentication_methods": "tls_client_auth"},
+            "no authentication method that exists here",
+        ),
+        (spring.read, SPRING, {"client_id": "x" * 129}, "it breaks a rule here"),
+        (
+            hydra.read,
+            HYDRA,
+            {"token_endpoint_auth_method": "private_key_jwt"},
+            "needs the client's keys, which are not in the export",
+        ),
+    ],
+)
+def test_what_makes_no_client_of_ours_is_left_out_with_the_reason(
+    read: Callable[[str, str], Iterator[Draft]],
+    entry: dict[str, Any],
+    changes: dict[str, Any],
+    refusal: str,
+) -> None:
+    draft = drafted(read, entry, **changes)
+    assert draft.finished() is None
+    assert refusal in draft.refusal
+
+
+def test_springs_keys_and_certificate_names_are_carried_over() -> None:
+    settings = {
+        "settings.client.jwk-set-url": "https://client.example/jwks",
+        "settings.client.token-endpoint-authentication-signing-algorithm": [
+            f"{_TYPE}.jose.jws.SignatureAlgorithm",
+            "ES256",
+        ],
+        "settings.client.x509-certificate-subject-dn": "CN=batch,O=Example",
+    }
+    draft = drafted(
+        spring.read,
+        SPRING,
+        client_secret=None,
+        client_authentication_methods="private_key_jwt,tls_client_auth",
+        client_settings=settings,
+        token_settings={
+            "settings.token.access-token-time-to-live": "PT1H",
+            "settings.token.access-token-format": {"value": "reference"},
+            "settings.token.x509-certificate-bound-access-tokens": True,
+        },
+    )
+    carried = draft.finished()
+    assert carried is not None
+    assert draft.lost == []
+    assert carried.assertion is not None
+    assert carried.assertion.jwks_uri == "https://client.example/jwks"
+    assert carried.assertion.signing_alg == "ES256"
+    assert carried.assertion.accepts_token_endpoint
+    assert carried.certificate_name is not None
+    assert carried.certificate_name.value == "CN=batch,O=Example"
+    assert (carried.token_lifetime, carried.token_format) == (3600, TokenFormat.OPAQUE)
+    assert carried.tls_client_certificate_bound_access_tokens
+
+
+def test_springs_table_is_read_as_csv_in_any_case() -> None:
+    file = io.StringIO()
+    writer = csv.DictWriter(file, [name.upper() for name in SPRING])
+    writer.writeheader()
+    writer.writerow(
+        {name.upper(): value for name, value in SPRING.items()}
+        | {"CLIENT_SECRET_EXPIRES_AT": "2030-01-01 00:00:00"}
+    )
+    (draft,) = spring.read(file.getvalue(), "the export")
+    assert draft.finished() is not None
+    assert draft.secret is not None
+    assert draft.secret.expires_at == 1_893_456_000
+
+
+def test_hydras_keys_are_carried_over_from_a_page_of_clients() -> None:
+    keyed = {
+        **HYDRA,
+        "token_endpoint_auth_method": "private_key_jwt",
+        "token_endpoint_auth_signing_alg": "ES256",
+        "jwks": {"keys": [KEY]},
+    }
+    page = {"items": [HYDRA, {**keyed, "client_id": "keyed"}], "next_page_token": ""}
+    _, draft = hydra.read(json.dumps(page), "the export")
+    carried = draft.finished()
+    assert carried is not None
+    assert carried.assertion is not None
+    assert list(carried.assertion.key_set.keys) == ["1"]
+
+
+def test_hydras_encryption_key_beside_the_signing_key_is_no_obstacle(
+    gatehouse: CommandLine, tmp_path: Path
+) -> None:
+    keyed = {
+        **HYDRA,
+        "token_endpoint_auth_method": "private_key_jwt",
+        "jwks": {"keys": [{**KEY, "use": "enc", "alg": "ECDH-ES"}, KEY]},
+    }
+    draft = drafted(hydra.read, keyed)
+    assert (draft.lost, draft.refusal) == ([], "")
+    (tmp_path / "jwks").write_text(json.dumps(keyed["jwks"]))
+    gatehouse("clients", "create", "keyed", "--jwks", str(tmp_path / "jwks"))
+    created = gatehouse.clients.get("keyed").client.assertion
+    assert created is not None
+    assert list(created.key_set.keys) == ["1"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[}", '[{"name": "x"}]', "[1]", '{"ClientId": 1}', "name\nx\n", '"text"']
+)
+@pytest.mark.parametrize("read", [cognito.read, spring.read, hydra.read])
+def test_a_file_of_another_format_is_refused(
+    read: Callable[[str, str], Iterator[Draft]], text: str
+) -> None:
+    with pytest.raises(UsageError, match="The export"):
+        list(read(text, "The export"))
+
+
+def test_a_refused_file_is_exit_code_2(gatehouse: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "export").write_text("[}")
+    refused = gatehouse("clients", "import", "hydra", str(tmp_path / "export"), "--yes")
+    assert (refused.code, refused.stdout) == (2, "")
+    assert "is not JSON: line 1, column 2" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("cognito", '{"ClientId": "a", "ClientSecret": 5}'),
+        ("cognito", '{"ClientId": "a", "AllowedOAuthFlows": 5}'),
+        ("hydra", "[" * 100_000),
+        ("spring", '[{"client_id": "a", "token_settings": {"access-token-time-to-live": 1e999}}]'),
+        ("spring", f"client_id\n{'a' * 200_000}\n"),
+    ],
+    ids=["secret", "flows", "depth", "lifetime", "width"],
+)
+def test_what_no_export_has_is_a_sentence_without_it(
+    gatehouse: CommandLine, tmp_path: Path, kind: str, text: str
+) -> None:
+    (tmp_path / "export").write_text(text)
+    refused = gatehouse("clients", "import", kind, str(tmp_path / "export"), "--yes")
+    assert (refused.code, refused.stdout) == (2, "")
+    assert f"has something in it that {kind} does not write" in refused.stderr
+
+
+def test_an_export_is_imported_with_a_report(gatehouse: CommandLine, tmp_path: Path) -> None:
+    gatehouse.clients.put(client("known"), None)
+    export, secrets = tmp_path / "export", tmp_path / "secrets"
+    entries = [
+        COGNITO,
+        {**COGNITO, "ClientId": "lost", "ClientSecret": None},
+        {**COGNITO, "ClientId": "known"},
+        {**COGNITO, "ClientId": "web", "AllowedOAuthFlows": ["code"]},
+    ]
+    # As a shell's loop over describe-user-pool-client leaves them.
+    export.write_text("\n".join(json.dumps({"UserPoolClient": each}) for each in entries))
+    arguments = ("clients", "import", "cognito", str(export), "--new-secrets-to", str(secrets))
+    assert gatehouse(*arguments, "--dry-run").code == 1
+    assert (len(list(gatehouse.clients.list())), secrets.exists()) == (1, False)
+    assert gatehouse(*arguments, answer="n\n").code == 1
+    report = gatehouse(*arguments, "--yes", "--json")
+    assert report.code == 1
+    outcomes = {
+        each["client_id"]: (each["outcome"], each["secret"]) for each in report.json["clients"]
+    }
+    assert outcomes == {
+        "1example23456789": ("registered", "carried over"),
+        "lost": ("registered", "new"),
+        "known": ("left out: this client_id is taken", ""),
+        "web": ("left out: it may not use client credentials", ""),
+    }
+    assert secrets.stat().st_mode & 0o777 == 0o600
+    new = json.loads(secrets.read_text())
+    assert list(new) == ["lost"]
+    for client_id, secret in (("1example23456789", COGNITO["ClientSecret"]), ("lost", new["lost"])):
+        kept = gatehouse.clients.get(client_id).client.secrets
+        SecretVerifier().verify(secret, kept, NOW)
+        assert secret not in report.stdout + report.stderr
+    assert gatehouse.clients.get("known").client == client("known")
+
+
+def test_without_new_secrets_a_client_whose_hash_is_lost_has_none_yet(
+    gatehouse: CommandLine, tmp_path: Path
+) -> None:
+    (tmp_path / "export").write_text(json.dumps([{**HYDRA, "client_secret": "$2a$10$example"}]))
+    report = gatehouse("clients", "import", "hydra", str(tmp_path / "export"), answer="y\n")
+    assert report.code == 0
+    assert "none yet" in report.stdout
+    assert gatehouse.clients.get(HYDRA["client_id"]).client.secrets == ()
+
+
+@pytest.mark.parametrize(
+    ("read", "entry", "changes", "lifetime"),
+    [
+        (cognito.read, COGNITO, {"AccessTokenValidity": 0}, 3600),
+        (cognito.read, COGNITO, {"TokenValidityUnits": None, "AccessTokenValidity": 2}, 7200),
+        (spring.read, SPRING, {"token_settings": "no JSON"}, 300),
+        (spring.read, SPRING, {"token_settings": None}, 300),
+        (hydra.read, HYDRA, {"client_credentials_grant_access_token_lifespan": None}, 3600),
+        (hydra.read, HYDRA, {"client_credentials_grant_access_token_lifespan": "soon"}, 3600),
+    ],
+)
+def test_a_lifetime_that_is_not_said_is_the_other_servers_default(
+    read: Callable[[str, str], Iterator[Draft]],
+    entry: dict[str, Any],
+    changes: dict[str, Any],
+    lifetime: int,
+) -> None:
+    carried = drafted(read, entry, **changes).finished()
+    assert carried is not None
+    assert carried.token_lifetime == lifetime

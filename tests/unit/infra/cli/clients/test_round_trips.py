@@ -1,0 +1,109 @@
+"""A clients file says all of a client but its secrets: what was exported comes back the same."""
+
+from __future__ import annotations
+
+import string
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from infra.cli.clients.documents import checked, parse_documents, to_document, to_yaml
+from infra.cli.terminal.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.cli import CommandLine
+
+VISIBLE = "".join(chr(code) for code in range(0x20, 0x7F))
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=12)
+IDS = st.one_of(
+    # What YAML reads as something else than a text, unless it is quoted.
+    st.sampled_from(
+        ["yes", "null", "~", "1e3", "0x1F", "2027-01-31", "- a", "a: b", "#", "{}", "="]
+    ),
+    st.text(VISIBLE, min_size=1, max_size=12),
+)
+SCOPES = st.text(string.ascii_letters + "0123456789:/.-_", min_size=1, max_size=8)
+BY_SECRET = st.sets(st.sampled_from(["client_secret_basic", "client_secret_post"]), min_size=1).map(
+    sorted
+)
+KEYS = {"keys": [{"kty": "EC", "crv": "P-256", "x": "A" * 43, "y": "A" * 43, "kid": "1"}]}
+PROOFS = st.one_of(
+    st.fixed_dictionaries({"authentication_methods": BY_SECRET}),
+    st.just({"authentication_methods": ["private_key_jwt"], "assertion": {"jwks": KEYS}}),
+    st.fixed_dictionaries(
+        {
+            "authentication_methods": st.just(["federated_jwt"]),
+            "federation": st.lists(
+                st.fixed_dictionaries(
+                    {
+                        "issuer": st.just("https://issuer.example"),
+                        "audience": st.text(VISIBLE, min_size=1, max_size=8),
+                        "subject": SCOPES,
+                        "claims": st.dictionaries(TEXTS, TEXTS, max_size=2),
+                        "max_age": st.integers(1, 3600),
+                    }
+                ),
+                min_size=1,
+                max_size=2,
+            ),
+        }
+    ),
+)
+MEMBERS = st.fixed_dictionaries(
+    {"client_id": IDS},
+    optional={
+        "name": TEXTS,
+        "scopes": st.sets(SCOPES, max_size=4).map(sorted),
+        "token_format": st.sampled_from(["jwt", "opaque"]),
+        "token_profile": st.sampled_from(["plain", "at+jwt"]),
+        "token_lifetime": st.integers(2, 86_400),
+        "audience": st.lists(SCOPES, unique=True, max_size=2),
+        "signing_algorithm": st.sampled_from(["RS256", "PS256", "ES256", "EdDSA"]),
+        "disabled": st.booleans(),
+    },
+)
+
+
+def _client(parts: tuple[dict[str, Any], dict[str, Any]]) -> dict[str, Any] | None:
+    members, proofs = parts
+    try:
+        return to_document(checked({**members, **proofs}))
+    except UsageError:
+        return None  # what does not go together is no client, and in no table
+
+
+CLIENTS = st.tuples(MEMBERS, PROOFS).map(_client).filter(lambda made: made is not None)
+
+
+@given(st.lists(CLIENTS, max_size=4, unique_by=lambda made: made["client_id"] if made else ""))
+def test_what_is_written_as_yaml_is_read_back_the_same(documents: list[dict[str, Any]]) -> None:
+    assert parse_documents(to_yaml(documents), "clients.yaml") == documents
+
+
+@settings(
+    max_examples=settings().max_examples // 8,  # each example runs five commands
+    # All examples share one account; each starts with an empty table.
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(st.lists(CLIENTS, max_size=3, unique_by=lambda made: made["client_id"] if made else ""))
+def test_an_export_applied_to_an_empty_table_is_exported_the_same(
+    gatehouse: CommandLine, tmp_path: Path, documents: list[dict[str, Any]]
+) -> None:
+    def empty() -> None:
+        for seen in list(gatehouse.clients.list()):
+            gatehouse.clients.delete(seen)
+
+    file = tmp_path / "clients.yaml"
+    empty()
+    for document in documents:
+        gatehouse.clients.put(checked(document), None)
+    exported = gatehouse("clients", "export").stdout
+    file.write_text(exported, encoding="utf-8")
+    assert gatehouse("clients", "diff", str(file)).code == 0
+    empty()
+    assert gatehouse("clients", "apply", str(file), "--yes").code == 0
+    assert gatehouse("clients", "export").stdout == exported
+    assert gatehouse("clients", "diff", str(file), "--json").json == {"changes": []}

@@ -1,0 +1,138 @@
+"""`gatehouse clients update`, and the defaults and warnings of `create`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from functions.issue_token.targets import default_audience
+from functions.shared.clients.client_record import TokenProfile
+from tests.support.server import client
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.cli import CommandLine
+
+API = "https://api.example"
+
+
+def test_create_with_an_audience_makes_at_jwt_tokens_for_it(gatehouse: CommandLine) -> None:
+    created = gatehouse("clients", "create", "shop", "--audience", API, "--scope", "country.read")
+    made = gatehouse.clients.get("shop").client
+    assert made.token_profile is TokenProfile.AT_JWT
+    assert default_audience(made) == (API,)
+    assert "--token-profile" not in created.stderr
+
+
+def test_create_without_an_audience_makes_plain_tokens(gatehouse: CommandLine) -> None:
+    gatehouse("clients", "create", "shop", "--scope", "country.read")
+    assert gatehouse.clients.get("shop").client.token_profile is TokenProfile.PLAIN
+
+
+def test_create_warns_about_a_client_whose_tokens_are_rejected(gatehouse: CommandLine) -> None:
+    plain = ("--token-profile", "plain", "--audience", API)
+    created = gatehouse("clients", "create", "shop", *plain, "--scope", "country.read")
+    assert created.code == 0
+    assert f"{API} rejects them" in created.stderr
+
+
+def test_create_warns_about_a_client_without_scopes(gatehouse: CommandLine) -> None:
+    warned = gatehouse("clients", "create", "shop").stderr
+    assert "Client shop has no scopes, so its tokens open no route." in warned
+    assert "gatehouse clients update shop --add-scope SCOPE" in warned
+    with_scope = gatehouse("clients", "create", "other", "--scope", "country.read").stderr
+    assert "scopes" not in with_scope
+
+
+def test_update_changes_named_fields_only(gatehouse: CommandLine) -> None:
+    gatehouse.clients.put(client(disabled=True), None)
+    options = ("--name", "Shop", "--token-lifetime", "600", "--add-scope", "x")
+    updated = gatehouse("clients", "update", "service-client-jwt", *options)
+    assert updated.code == 0, updated.stderr
+    assert updated.stdout.splitlines() == [
+        "~ service-client-jwt  (change)",
+        "    name: A service → Shop",
+        "    scopes: +x",
+        "    token_lifetime: (the default) → 600",
+    ]
+    scopes = frozenset({"country.read", "customer.read", "customer.write", "x"})
+    assert gatehouse.clients.get("service-client-jwt").client == client(
+        name="Shop", token_lifetime=600, scopes=scopes, disabled=True
+    )
+
+
+def test_update_replaces_a_list_and_removes_a_scope(gatehouse: CommandLine) -> None:
+    gatehouse.clients.put(client(), None)
+    update = ("clients", "update", "service-client-jwt")
+    assert gatehouse(*update, "--scope", "a", "--scope", "b").code == 0
+    assert gatehouse(*update, "--remove-scope", "a").code == 0
+    assert gatehouse.clients.get("service-client-jwt").client.scopes == frozenset({"b"})
+    refused = gatehouse(*update, "--remove-scope", "a")
+    assert (refused.code, "has no scope a" in refused.stderr) == (2, True)
+
+
+def test_update_adds_the_method_that_a_key_implies(gatehouse: CommandLine) -> None:
+    gatehouse.clients.put(client(), None)
+    update = ("clients", "update", "service-client-jwt")
+    assert gatehouse(*update, "--jwks-uri", "https://client.example/jwks").code == 0
+    made = gatehouse.clients.get("service-client-jwt").client
+    assert made.authentication_methods == client().authentication_methods | {"private_key_jwt"}
+    assert made.secrets == client().secrets
+    assert gatehouse(*update, "--method", "private_key_jwt").code == 0
+    made = gatehouse.clients.get("service-client-jwt").client
+    assert made.authentication_methods == {"private_key_jwt"}
+
+
+def test_update_keeps_the_other_assertion_rules(gatehouse: CommandLine, tmp_path: Path) -> None:
+    rules = {"jwks_uri": "https://client.example/jwks", "signing_alg": "PS256"}
+    file = tmp_path / "clients.json"
+    file.write_text(json.dumps({"clients": [{"client_id": "shop", "assertion": rules}]}))
+    gatehouse("clients", "apply", str(file), "--yes")
+    gatehouse("clients", "update", "shop", "--jwks-uri", "https://client.example/new")
+    made = gatehouse.clients.get("shop").client.assertion
+    assert made is not None
+    assert (made.jwks_uri, made.signing_alg) == ("https://client.example/new", "PS256")
+
+
+def test_update_resets_fields_and_switches_dpop(gatehouse: CommandLine) -> None:
+    gatehouse.clients.put(client(token_lifetime=600, default_scopes=("country.read",)), None)
+    update = ("clients", "update", "service-client-jwt")
+    gatehouse(*update, "--reset", "token_lifetime", "--reset", "default_scopes", "--dpop")
+    made = gatehouse.clients.get("service-client-jwt").client
+    assert made == client(dpop_bound_access_tokens=True)
+    gatehouse(*update, "--no-dpop")
+    assert gatehouse.clients.get("service-client-jwt").client == client()
+
+
+def test_update_shows_a_dry_run_and_no_change(gatehouse: CommandLine) -> None:
+    gatehouse.clients.put(client(), None)
+    update = ("clients", "update", "service-client-jwt")
+    dry = gatehouse(*update, "--name", "Shop", "--dry-run", "--json").json
+    assert dry["dry_run"] is True
+    assert dry["changes"][0]["fields"] == {"name": {"from": "A service", "to": "Shop"}}
+    assert gatehouse.clients.get("service-client-jwt").client == client()
+    same = gatehouse(*update, "--name", "A service")
+    assert (same.code, same.stdout.strip()) == (0, "No differences.")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("nobody", "--name", "x"), 3, "There is no client nobody."),
+        (("service-client-jwt",), 2, "No change was named."),
+        (("service-client-jwt", "--token-profile", "at+jwt"), 2, "needs an audience"),
+        (("service-client-jwt", "--scope", "a b"), 2, "is not a valid scope"),
+        (("service-client-jwt", "--default-scope", "x"), 2, "must be among"),
+    ],
+)
+def test_update_rejects_a_client_that_is_not_valid(
+    gatehouse: CommandLine, arguments: tuple[str, ...], code: int, message: str
+) -> None:
+    gatehouse.clients.put(client(), None)
+    refused = gatehouse("clients", "update", *arguments)
+    assert (refused.code, refused.stdout) == (code, "")
+    assert message in refused.stderr
+    assert gatehouse.clients.get("service-client-jwt").client == client()

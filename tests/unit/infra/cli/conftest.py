@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from moto import mock_aws
+
+from local.atomic_writes import make_writes_atomic
+from tests.support.aws import CREDENTIALS
+from tests.support.cli import CommandLine, deploy
+from tests.support.memory_stores import ManualClock
+from tests.support.server import NOW
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An empty account, and nothing of the developer's own settings."""
+    make_writes_atomic()
+    for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ENDPOINT_URL", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    with mock_aws():
+        yield
+
+
+@pytest.fixture
+def gatehouse(account: None) -> CommandLine:
+    """The command line, and a deployment for it."""
+    deploy()
+    return CommandLine(ManualClock(NOW))

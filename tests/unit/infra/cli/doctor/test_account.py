@@ -1,0 +1,264 @@
+"""What the doctor finds in an account, one thing gone wrong at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from functions.shared.keys.key_ring import KeyRing
+from infra.cli.doctor.checks import account as checks
+from infra.cli.doctor.command import examined
+from infra.cli.doctor.findings import Level
+from infra.cli.doctor.patient import Patient
+from infra.cli.session import Outside, Session
+from infra.cli.terminal.options import GlobalOptions
+from infra.cloudformation import load
+from local.aws import TEMPLATE
+from tests.support.cli import (
+    CONCURRENCY,
+    GUARDED_API,
+    ISSUER,
+    STACK,
+    aws_client,
+    physical_name,
+)
+from tests.support.cli import _session as own_session
+from tests.support.deployed_template import transformed
+from tests.support.memory_stores import ManualClock
+from tests.support.server import NOW
+from tests.support.whole_deployment import deploy_all
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from infra.cli.doctor.findings import Finding
+
+
+def patient() -> Patient:
+    outside = Outside(ManualClock(NOW), {"GATEHOUSE_STACK": STACK}, own_session)
+    return Patient(Session(GlobalOptions(), outside))
+
+
+def findings(*names: str) -> Iterator[tuple[str, Finding]]:
+    seen = patient()
+    for check in checks.CHECKS:
+        if names and check.name not in names:
+            continue
+        for finding in examined(seen, check):
+            yield check.name, finding
+
+
+def troubles() -> dict[str, str]:
+    return {name: finding.seen for name, finding in findings() if finding.level is not Level.OK}
+
+
+def change_function(name: str, **changes: object) -> None:
+    aws_client("lambda").update_function_configuration(FunctionName=physical_name(name), **changes)
+
+
+def take_the_authorizer_away() -> None:
+    api = physical_name("GuardedApi")
+    (found,) = aws_client("apigateway").get_authorizers(restApiId=api)["items"]
+    aws_client("apigateway").delete_authorizer(restApiId=api, authorizerId=found["id"])
+
+
+def cache_for_longer() -> None:
+    api = physical_name("GuardedApi")
+    (found,) = aws_client("apigateway").get_authorizers(restApiId=api)["items"]
+    aws_client("apigateway").update_authorizer(
+        restApiId=api,
+        authorizerId=found["id"],
+        patchOperations=[
+            {"op": "replace", "path": "/authorizerResultTtlInSeconds", "value": "3600"}
+        ],
+    )
+
+
+def take_the_target_away() -> None:
+    rule = physical_name("RotateKeysSchedule")
+    aws_client("events").enable_rule(Name=rule)
+    aws_client("events").remove_targets(Rule=rule, Ids=["it"])
+
+
+WRONGS: dict[str, tuple[str, str, Callable[[], object]]] = {
+    "an issuer of another stack": (
+        "issuer",
+        "IssueToken has the issuer https://other",
+        lambda: change_function(
+            "IssueToken", Environment={"Variables": {"ISSUER": "https://other"}}
+        ),
+    ),
+    "a role of somebody else": (
+        "roles",
+        "RotateKeys runs with another, which is not the stack's",
+        lambda: change_function("RotateKeys", Role="arn:aws:iam::123456789012:role/another"),
+    ),
+    "another cache than the stack's": (
+        "authorizer cache",
+        "API Gateway caches policies for 3600 s, not 300 s",
+        cache_for_longer,
+    ),
+    "an API without an authorizer": (
+        "authorizer cache",
+        "the guarded API has no authorizer",
+        take_the_authorizer_away,
+    ),
+    "a schedule that is off": (
+        "schedule",
+        "the schedule of RotateKeys is DISABLED",
+        lambda: aws_client("events").disable_rule(Name=physical_name("RotateKeysSchedule")),
+    ),
+    "a schedule that starts nothing": (
+        "schedule",
+        "the schedule of RotateKeys does not start it",
+        take_the_target_away,
+    ),
+    "states that are kept for ever": (
+        "tables",
+        "StateTable keeps what has expired",
+        lambda: aws_client("dynamodb").update_time_to_live(
+            TableName=physical_name("StateTable"),
+            TimeToLiveSpecification={"AttributeName": "expires_at", "Enabled": False},
+        ),
+    ),
+    "clients that cannot be brought back": (
+        "tables",
+        "no point-in-time recovery",
+        lambda: aws_client("dynamodb").update_continuous_backups(
+            TableName=physical_name("ClientsTable"),
+            PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": False},
+        ),
+    ),
+    "clients that can be deleted": (
+        "tables",
+        "can be deleted by one call",
+        lambda: aws_client("dynamodb").update_table(
+            TableName=physical_name("ClientsTable"), DeletionProtectionEnabled=False
+        ),
+    ),
+    "a log without end": (
+        "log retention",
+        "without retention, or deleted: AuthorizerLog",
+        lambda: aws_client("logs").delete_retention_policy(logGroupName="/aws/lambda/Authorizer"),
+    ),
+    "an access log without end": (
+        "log retention",
+        "without retention, or deleted: AuthServerAccessLog",
+        lambda: (
+            aws_client("logs").put_retention_policy(
+                logGroupName="/aws/lambda/Authorizer", retentionInDays=30
+            ),
+            aws_client("logs").delete_retention_policy(
+                logGroupName="/aws/vendedlogs/apigateway/AuthServer"
+            ),
+        ),
+    ),
+    "no rotation": (
+        "alarms",
+        "RotateKeys has not succeeded for three hours",
+        lambda: aws_client("cloudwatch").set_alarm_state(
+            AlarmName=f"{STACK}-MissingRotation", StateValue="INSUFFICIENT_DATA", StateReason="test"
+        ),
+    ),
+    "an alarm that is on": (
+        "alarms",
+        f"the alarm {STACK}-ServerErrors is on: Something is wrong",
+        lambda: aws_client("cloudwatch").set_alarm_state(
+            AlarmName=f"{STACK}-ServerErrors", StateValue="ALARM", StateReason="test"
+        ),
+    ),
+    "an alarm that is gone": (
+        "alarms",
+        f"alarms are gone: {STACK}-ServerErrors",
+        lambda: aws_client("cloudwatch").delete_alarms(AlarmNames=[f"{STACK}-ServerErrors"]),
+    ),
+    "a function that is gone": (
+        "functions",
+        "could not be examined: AWS refused GetFunctionConfiguration",
+        lambda: aws_client("lambda").delete_function(FunctionName=physical_name("PublishJwks")),
+    ),
+}
+
+
+@pytest.mark.usefixtures("account")
+def test_nothing_is_found_in_an_account_where_all_is_well() -> None:
+    deploy_all(ISSUER, GUARDED_API)
+    seen = dict(findings())
+    assert troubles() == {}
+    assert set(seen) == {check.name for check in checks.CHECKS}
+    assert seen["functions"].seen == "all 10 are active"
+    assert seen["alarms"].seen == f"{len(checks.alarm_names(STACK))} alarms, none is on"
+
+
+@pytest.mark.usefixtures("account")
+def test_what_has_gone_wrong_in_an_account_is_found() -> None:
+    deploy_all(ISSUER, GUARDED_API)
+    for wrong, (name, said, make_wrong) in WRONGS.items():
+        make_wrong()
+        found = [finding for check, finding in findings(name) if check == name]
+        assert any(said in finding.seen for finding in found), wrong
+        assert all(finding.to_do for finding in found), wrong
+
+
+@pytest.mark.usefixtures("account")
+def test_a_stack_that_nobody_watches_is_found() -> None:
+    deploy_all(ISSUER, GUARDED_API, left_out=frozenset({"Operations"}))
+    assert troubles() == {"alarms": "nothing is watched (Watch=false)"}
+
+
+@pytest.mark.parametrize(
+    ("limit", "unreserved", "seen"),
+    [
+        (1000, 900, "1000 concurrent executions, 900 of them unreserved: 800 more can be reserved"),
+        (1000, 100, "no more can be reserved or provisioned"),
+        (10, 10, "the account has 10 concurrent executions"),
+    ],
+)
+@pytest.mark.usefixtures("account")
+def test_concurrency_that_cannot_be_reserved_is_found(
+    monkeypatch: pytest.MonkeyPatch, limit: int, unreserved: int, seen: str
+) -> None:
+    deploy_all(ISSUER, GUARDED_API)
+    monkeypatch.setitem(CONCURRENCY, "ConcurrentExecutions", limit)
+    monkeypatch.setitem(CONCURRENCY, "UnreservedConcurrentExecutions", unreserved)
+    ((_, finding),) = findings("concurrency")
+    assert seen in finding.seen
+    assert (finding.level is Level.OK) is (unreserved == 900)
+    assert unreserved == 900 or "L-B99A9384" in finding.to_do
+
+
+@pytest.mark.usefixtures("account")
+def test_a_signing_key_that_is_to_be_deleted_is_found() -> None:
+    kms = aws_client("kms")
+    deploy_all(ISSUER, GUARDED_API, given={"KeyEdition": "kms"}, kept=KeyRing(()))
+    seen = patient()
+    seen.room.emergency.rotate("RS256")
+    assert troubles() == {}
+    (key,) = patient().ring.keys
+    kms.schedule_key_deletion(KeyId=key.signer.rpartition("/")[2], PendingWindowInDays=7)
+    assert troubles() == {"keys in KMS": f"{key.kid} is PendingDeletion in KMS"}
+
+
+def test_the_checks_know_the_template_s_resources() -> None:
+    resources = transformed()["Resources"]
+    functions = {
+        name for name, each in resources.items() if each["Type"] == "AWS::Lambda::Function"
+    }
+    assert functions == set(checks.FUNCTIONS)
+    needed = {f"{name}{kind}" for name in functions for kind in ("Role", "Log")}
+    needed |= {"AuthServerAccessLog", "GuardedApiAccessLog"}
+    assert needed | {"RotateKeysSchedule", "GuardedApi", "Operations"} <= set(resources)
+    operations = load(TEMPLATE.parent / "infra" / "operations.yaml")["Resources"]
+    alarms = {
+        f"{STACK}-{name}"
+        for name, each in operations.items()
+        if each["Type"] == "AWS::CloudWatch::Alarm"
+    }
+    assert alarms == set(checks.alarm_names(STACK))
+    issuing = {
+        name
+        for name in functions
+        if "ISSUER" in resources[name]["Properties"]["Environment"]["Variables"]
+    }
+    assert issuing == set(checks.ISSUING)

@@ -1,0 +1,449 @@
+"""What the doctor finds from outside and in the data, one thing gone wrong at a time."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from functions.publish_metadata.document import document
+from functions.rotate_keys.rotation_rules import RETENTION_NEEDED
+from functions.shared.authentication.secret_use import DynamoDbSecretUses
+from functions.shared.clients.client_record import TokenFormat, to_item
+from functions.shared.clients.client_secrets import StoredSecret, digest_generated
+from functions.shared.keys import key_ring
+from functions.shared.keys.key_ring import KeyRing, RingKey
+from infra.cli.doctor import command as doctor
+from infra.cli.doctor.checks import clients as client_checks
+from infra.cli.doctor.checks import keys as key_checks
+from infra.cli.doctor.findings import Level
+from infra.cli.doctor.patient import Patient
+from infra.cli.session import Outside, Session
+from infra.cli.terminal.options import GlobalOptions
+from tests.support.answers_server import AnswersServer, Asked, Said, answers_server
+from tests.support.cli import STACK, CommandLine, aws_client, deploy, physical_name
+from tests.support.cli import _session as own_session
+from tests.support.memory_stores import ManualClock
+from tests.support.server import NOW, client, key, ring
+from tests.support.whole_deployment import CREDENTIALS, deploy_all
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from functions.shared.clients.client_record import Client
+    from infra.cli.doctor.findings import Check
+
+DAY = 86_400
+STAGE = "/ms-auth-server"
+METADATA = f"GET {STAGE}/.well-known/oauth-authorization-server"
+JWKS = f"GET {STAGE}/oauth2/jwks"
+ROUTE = "GET /ms-system/country"
+
+
+def cached(body: str, max_age: int) -> Callable[[Asked], Said]:
+    headers = {
+        "ETag": '"tag"',
+        "Cache-Control": f"public, max-age={max_age}",
+        "Date": formatdate(NOW, usegmt=True),
+    }
+    return lambda asked: Said(
+        304 if asked.headers.get("If-None-Match") == '"tag"' else 200, body, headers
+    )
+
+
+class Healthy:
+    """A deployment where all is well, until a test breaks something."""
+
+    def __init__(self, server: AnswersServer) -> None:
+        self.server = server
+        self.issuer = server.url + STAGE
+        self.metadata = document(self.issuer, ("client_secret_basic",), ("RS256",))
+        self.say_metadata(self.metadata)
+        self.say_keys(ring(now=NOW - DAY).key_set(NOW))
+        refused = Said(401, '{"error":"invalid_client"}')
+        for path in ("token", "introspect", "revoke"):
+            server.answers[f"POST {STAGE}/oauth2/{path}"] = refused
+        server.answers[f"POST {STAGE}/oauth2/introspect"] = self.introspect
+        challenge = {"WWW-Authenticate": "Bearer"}
+        server.answers[ROUTE] = Said(401, '{"error":"unauthorized"}', challenge)
+        unknown = "GET /ms-system/gatehouse-doctor-knows-no-such-route"
+        server.answers[unknown] = Said(404, '{"error":"not_found"}')
+        server.answers["GET /ms-system/.well-known/oauth-protected-resource"] = Said(
+            200, json.dumps({"authorization_servers": [self.issuer]})
+        )
+
+    def introspect(self, asked: Asked) -> Said:
+        if "Authorization" in asked.headers:
+            return Said(200, '{"active": false}', {"Content-Type": "application/json"})
+        return Said(401, '{"error":"invalid_client"}')
+
+    def say_metadata(self, members: dict[str, Any]) -> None:
+        for name in ("oauth-authorization-server", "openid-configuration"):
+            self.server.answers[f"GET {STAGE}/.well-known/{name}"] = cached(
+                json.dumps(members), 3600
+            )
+
+    def say_keys(self, key_set: dict[str, Any], max_age: int = 300) -> None:
+        self.server.answers[JWKS] = cached(json.dumps(key_set), max_age)
+
+    def deploy(
+        self,
+        *clients: Client,
+        kept: KeyRing | None = None,
+        authorizers: dict[str, Any] | None = None,
+        **more: Any,
+    ) -> None:
+        """Deploy all; `authorizers` are members of the client that the authorizer is."""
+        given = {"authorizer": {"AUDIENCE": "billing"}, **more}
+        deploy_all(
+            self.issuer,
+            f"{self.server.url}/ms-system",
+            kept=kept or ring(now=NOW - DAY),
+            **given,
+        )
+        own = {"client_id": "authorizer", "grant_types": frozenset[str](), **(authorizers or {})}
+        digest = digest_generated(CREDENTIALS["client_secret"])
+        known = client(**{"secrets": (StoredSecret(digest),), **own})
+        for each in (*(clients or (client("billing"),)), known):
+            aws_client("dynamodb").put_item(
+                TableName=physical_name("ClientsTable"), Item=to_item(each)
+            )
+
+
+@pytest.fixture
+def healthy(account: None) -> Iterator[Healthy]:
+    with answers_server() as server:
+        yield Healthy(server)
+
+
+@pytest.fixture
+def gatehouse() -> CommandLine:
+    return CommandLine(ManualClock(NOW))
+
+
+def troubles(gatehouse: CommandLine) -> dict[str, str]:
+    """What is not as it should be, by area and check."""
+    examined = gatehouse("doctor", "--json")
+    document = examined.json
+    assert examined.code == bool(document["counts"]["failure"])
+    return {
+        f"{each['area']}: {each['check']}": each["seen"]
+        for each in document["findings"]
+        if each["level"] != "ok"
+    }
+
+
+def test_where_all_is_well_nothing_is_found(
+    healthy: Healthy, gatehouse: CommandLine, tmp_path: Path
+) -> None:
+    healthy.deploy()
+    report = tmp_path / "report.json"
+    examined = gatehouse("doctor", "--report", str(report))
+    assert (examined.code, examined.stderr) == (0, "")
+    written = json.loads(report.read_text())
+    assert written["counts"]["ok"] == len(written["findings"]), examined.stdout
+    assert {each["check"] for each in written["findings"]} == {
+        check.name for check in doctor.CHECKS
+    }
+    assert examined.stdout == f"{len(written['findings'])} ok.\n"
+    everything = gatehouse("doctor", "--all").stdout
+    assert everything.count("\nok ") == len(written["findings"])
+    assert max(map(len, everything.splitlines())) <= 80
+
+
+def test_what_is_wrong_from_outside_is_found(healthy: Healthy, gatehouse: CommandLine) -> None:
+    healthy.deploy(given={"DomainName": "auth.example"})
+    private = {**key(1).public_jwk, "kid": key(1).kid, "d": "AQAB"}
+    answers = healthy.server.answers
+    healthy.say_metadata({**healthy.metadata, "issuer": "https://other.example"})
+    healthy.say_keys({"keys": [private]}, max_age=86_400)
+    answers[f"POST {STAGE}/oauth2/token"] = Said(200, '{"access_token":"x"}')
+    answers[ROUTE] = lambda asked: (
+        Said(500, '{"error":"server_error"}') if "Authorization" in asked.headers else Said(401)
+    )
+    answers["GET /ms-system/gatehouse-doctor-knows-no-such-route"] = Said(403, "{}")
+    answers["GET /ms-system/.well-known/oauth-protected-resource"] = Said(200, "{}")
+    gatehouse.clock.now += 90  # and Date may be a second behind
+    found = troubles(gatehouse)
+    seen = json.dumps(gatehouse("doctor", "--json").json)
+    assert f"{healthy.server.url}/.well-known/oauth-authorization-server{STAGE} answers 404" in seen
+    assert "names the issuer https://other.example" in seen
+    for check, said in {
+        "authorization server: metadata": "the documents differ",
+        "authorization server: endpoints": "/oauth2/token answers 200 None to nobody",
+        "authorization server: key set": "a published key has the private members d",
+        "authorization server: cache headers": "may be kept for 86400 s, and rotation counts on",
+        "authorization server: clocks": "the clocks differ by 1 min 29 s",
+        "guarded API: without a token": "gets 401 without a body that says why",
+        "guarded API: with a forged token": "is answered 500: the authorizer cannot be asked",
+        "guarded API: unknown route": "is answered 403",
+        "guarded API: metadata": "name None",
+    }.items():
+        assert said in found[check]
+
+
+def test_keys_that_are_published_late_or_too_long_are_found(
+    healthy: Healthy, gatehouse: CommandLine
+) -> None:
+    healthy.deploy()
+    healthy.say_keys(ring(key(2)).key_set(NOW))
+    found = json.dumps(gatehouse("doctor", "--json").json)
+    assert f"not published: {key(1).kid}" in found
+    assert f"published, and not in the ring: {key(2).kid}" in found
+
+
+def test_a_server_that_does_not_answer_is_one_failure_and_the_rest_is_not_examined(
+    gatehouse: CommandLine, account: None
+) -> None:
+    with answers_server() as server:
+        healthy = Healthy(server)
+        healthy.deploy()
+    host = server.url.removeprefix("http://")
+    document = gatehouse("doctor", "--json").json
+    failed = [each for each in document["findings"] if each["level"] == "failure"]
+    assert [each["check"] for each in failed] == ["reach"]
+    assert failed[0]["seen"] == (
+        f"no answer: the authorization server at {host}, the guarded API at {host}"
+    )
+    assert "make run" in failed[0]["to_do"]
+    skipped = [each for each in document["findings"] if each["level"] == "not examined"]
+    assert {each["area"] for each in skipped} == {"authorization server", "guarded API"}
+    assert document["counts"]["not examined"] == len(skipped) == 10
+    shown = gatehouse("doctor", "--all")
+    assert shown.code == 1
+    said = " ".join(shown.stdout.split())
+    assert "not examined 10 checks" in said
+    assert said.count(f"{host} does not answer") == 1
+
+
+def test_the_authorizer_s_own_client_is_looked_up_and_not_only_asked_with(
+    healthy: Healthy, gatehouse: CommandLine
+) -> None:
+    # The endpoint lets it in all the same, as a warm process does for a while.
+    healthy.deploy(client("opaque", token_format=TokenFormat.OPAQUE, audience=("billing",)))
+    table = gatehouse.clients
+    check = "clients: the authorizer's own"
+    for change, said in (
+        ({"disabled": True}, "authorizer is disabled: processes that know it otherwise"),
+        (
+            {"disabled": False, "secrets": (StoredSecret(digest_generated("x")),)},
+            "registered with another secret",
+        ),
+        (None, "authorizer is not registered"),
+    ):
+        seen = table.get("authorizer")
+        if change is None:
+            table.delete(seen)
+        else:
+            table.put(replace(seen.client, **change), seen)
+        found = troubles(gatehouse)
+        assert list(found) == [check]
+        assert said in found[check]
+        assert "follow within 30 s" in found[check]
+    table.delete(table.get("opaque"))
+    document = gatehouse("doctor", "--json").json
+    assert document["counts"]["failure"] == 0  # nobody gets opaque tokens
+
+
+def test_a_stack_without_the_sample_api_is_examined_without_it(
+    healthy: Healthy, gatehouse: CommandLine
+) -> None:
+    healthy.deploy(sample_api=False)
+    document = gatehouse("doctor", "--json").json
+    levels = {(each["area"], each["check"]): each["level"] for each in document["findings"]}
+    assert document["counts"]["failure"] == document["counts"]["warning"] == 0, document
+    assert levels["guarded API", "without a token"] == "not applicable"
+    assert levels["account", "authorizer cache"] == "not applicable"
+    assert levels["account", "functions"] == levels["clients", "the authorizer's own"] == "ok"
+    shown = " ".join(gatehouse("doctor", "--all").stdout.split())
+    assert shown.count("the stack has no sample API") == 1
+
+
+def test_what_is_wrong_with_clients_is_found(healthy: Healthy, gatehouse: CommandLine) -> None:
+    digest = digest_generated("used long ago")
+
+    def secret(ends: int | None) -> tuple[StoredSecret, ...]:
+        return (StoredSecret(digest, expires_at=ends),)
+
+    healthy.deploy(
+        client("billing"),
+        client("ended", secrets=secret(NOW - DAY)),
+        client("ending", secrets=secret(NOW + DAY)),
+        client("idle", secrets=secret(None)),
+        client("off", disabled=True, secrets=()),
+        client("bound", dpop_bound_access_tokens=True),
+        client("short", token_lifetime=60),
+        client("curved", signing_algorithm="ES256"),
+        client("opaque", token_format=TokenFormat.OPAQUE),
+        client("by-name", authentication_methods=frozenset({"client_secret_basic"})),
+    )
+    healthy.server.answers[f"POST {STAGE}/oauth2/introspect"] = Said(
+        401, '{"error":"invalid_client"}'
+    )
+    uses = DynamoDbSecretUses(aws_client("dynamodb"), physical_name("StateTable"))
+    uses.record("idle", digest, NOW - 100 * DAY)
+    document = gatehouse("doctor", "--json").json
+    seen = [each["seen"] for each in document["findings"]]
+    for said in (
+        "ended has no secret that counts: it gets no tokens",
+        "the last secret of ending ends on 2023-11-15 22:13 UTC",
+        "a secret of idle was last used on 2023-08-06",
+        "11 clients, disabled: off",
+        (
+            "no token of bound, by-name, curved, ended, ending and 4 more can be for billing: this "
+            "API refuses all of them"
+        ),
+        "this API refuses the bound tokens of bound",
+        (
+            "API Gateway reuses a decision for 300 s, and tokens of short live shorter: some may "
+            "be let through past their end"
+        ),
+        "curved cannot get tokens: no key signs ES256",
+    ):
+        assert said in seen
+    assert any(each.startswith("opaque tokens of opaque are answered with") for each in seen)
+
+
+def test_proofs_together_with_a_cache_are_found(healthy: Healthy, gatehouse: CommandLine) -> None:
+    authorizer = {"PROOF_OF_POSSESSION": "dpop", "REPLAY_TABLE": "table"}
+    healthy.deploy(authorizer={"DENY_LIST_TABLE": "", **authorizer})
+    found = troubles(gatehouse)
+    assert "decisions reused for 300 s without any" in found["clients: bound tokens"]
+    assert "tokens for any audience" in found["clients: audiences"]
+
+
+def test_warnings_alone_fail_only_where_that_is_asked(
+    healthy: Healthy, gatehouse: CommandLine
+) -> None:
+    healthy.deploy(client("another"))
+    assert list(troubles(gatehouse)) == ["clients: audiences"]
+    assert gatehouse("doctor", "--strict").code == 1
+
+
+def kept(**times: int | None) -> KeyRing:
+    made = {"publish_from": NOW - 60 * DAY, "sign_from": NOW - 60 * DAY, **times}
+    return KeyRing((RingKey(kid=key(1).kid, alg="RS256", public_jwk=key(1).public_jwk, **made),))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("bad_ring", "check", "said"),
+    [
+        (kept(), "keys: rotation", "was to sign until 2023-10-15 22:13 UTC, and has no successor"),
+        (
+            kept(sign_from=NOW - 30 * DAY + 12 * 3600),
+            "keys: rotation",
+            "was to be announced on 2023-11-14 10:13 UTC",
+        ),
+        (
+            kept(sign_until=NOW - DAY, publish_until=NOW + DAY),
+            "keys: signing",
+            "no key signs and none is announced: no tokens",
+        ),
+        (
+            kept(sign_from=NOW + DAY),
+            "keys: signing",
+            "nothing signs until 2023-11-15 22:13 UTC",
+        ),
+        (
+            kept(sign_until=NOW + DAY, publish_until=NOW + DAY + RETENTION_NEEDED - 1),
+            "keys: retention",
+            f"{key(1).kid} ends before its last token may",
+        ),
+    ],
+    ids=["overdue", "unannounced", "nothing signs", "not yet", "withdrawn early"],
+)
+def test_what_is_wrong_with_the_ring_is_found(
+    account: None, bad_ring: KeyRing, check: str, said: str
+) -> None:
+    deploy(kept=bad_ring)
+    assert said in ring_troubles()[check]
+
+
+def test_unsafe_times_of_rotation_are_found(account: None) -> None:
+    deploy(given={"KeyRetireHours": "24"})
+    assert "a key stays published for 86400 seconds" in ring_troubles()["keys: rules"]
+
+
+@pytest.mark.parametrize(
+    ("given", "most"),
+    [
+        ({}, None),
+        ({"KeySigningDays": "2"}, None),
+        ({"KeySigningDays": "2", "KeyRetireHours": "360"}, None),
+        ({"KeySigningDays": "2", "KeyRetireHours": "361"}, 11),
+        ({"SigningAlgorithms": "RS256,PS256,ES256,EdDSA"}, None),
+        ({"SigningAlgorithms": "RS256,PS256,ES256,EdDSA", "KeyRetireHours": "744"}, 13),
+        ({"KeySigningDays": "2", "KeyRetireHours": "744"}, 18),
+    ],
+    ids=str,
+)
+def test_key_sets_that_load_balancers_refuse_are_found(
+    account: None, given: dict[str, str], most: int | None
+) -> None:
+    deploy(given={"SigningAlgorithms": "RS256", **given})
+    found = ring_troubles().get("keys: size of the key set", "")
+    assert (f"there can be {most}:" in found) if most else not found
+
+
+def test_a_key_set_that_is_too_large_already_is_found(account: None) -> None:
+    old: dict[str, Any] = {"publish_from": int(NOW) - DAY, "sign_from": int(NOW) - DAY}
+    old |= {"sign_until": int(NOW), "publish_until": int(NOW) + 9 * DAY}
+    keys = [key(number, "ES256") for number in range(1, 12)]
+    deploy(kept=KeyRing(tuple(replace(each, **old) for each in ring(*keys).keys)))
+    assert "11 published, and there can be 11" in ring_troubles()["keys: size of the key set"]
+
+
+def test_a_record_that_cannot_be_read_is_found_and_the_others_are_examined(
+    account: None, gatehouse: CommandLine
+) -> None:
+    deploy()
+    ended = tuple(replace(each, expires_at=int(NOW) - 1) for each in client().secrets)
+    gatehouse.clients.put(client(secrets=ended), None)
+    aws_client("dynamodb").put_item(
+        TableName=gatehouse.clients.name, Item={"client_id": {"S": "bare"}}
+    )
+    wanted = {"records", "secrets", "disabled"}
+    found = troubles_of([check for check in client_checks.CHECKS if check.name in wanted])
+    assert found.keys() == {"clients: records", "clients: secrets"}
+    assert "bare cannot be read, and is answered 500" in found["clients: records"]
+    assert "service-client-jwt" in found["clients: secrets"]
+
+
+def ring_troubles() -> dict[str, str]:
+    return troubles_of(key_checks.CHECKS)
+
+
+def troubles_of(checks: Iterable[Check]) -> dict[str, str]:
+    outside = Outside(ManualClock(NOW), {"GATEHOUSE_STACK": STACK}, own_session)
+    patient = Patient(Session(GlobalOptions(), outside))
+    return {
+        f"{check.area}: {check.name}": finding.seen
+        for check in checks
+        for finding in doctor.examined(patient, check)
+        if finding.level is not Level.OK
+    }
+
+
+def test_a_ring_that_cannot_be_read_is_no_pass(healthy: Healthy, gatehouse: CommandLine) -> None:
+    healthy.deploy()
+    secrets = aws_client("secretsmanager")
+    name = physical_name("KeyRingSecret")
+    newer = key_ring.to_json(ring()).replace('"version": 1', '"version": 9')
+    secrets.put_secret_value(SecretId=name, SecretString=newer)
+    document = gatehouse("doctor", "--json").json
+    levels = {each["level"] for each in document["findings"] if each["area"] == "keys"}
+    assert levels == {Level.OK, Level.NOT_EXAMINED}  # the rules are known without it
+    (failed,) = [each for each in document["findings"] if each["level"] == "failure"]
+    assert "newer Gatehouse" in failed["to_do"]
+
+
+def test_a_report_that_cannot_be_written_is_an_error(
+    healthy: Healthy, gatehouse: CommandLine, tmp_path: Path
+) -> None:
+    healthy.deploy()
+    refused = gatehouse("doctor", "--report", str(tmp_path / "no" / "report.json"))
+    assert (refused.code, "cannot be written" in refused.stderr) == (2, True)

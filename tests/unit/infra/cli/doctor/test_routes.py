@@ -1,0 +1,82 @@
+"""Routes that a scope map opens, closes or names by mistake, as the doctor finds them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from infra.cli.doctor.checks import routes as checks
+from infra.cli.doctor.command import examined
+from infra.cli.doctor.findings import Level
+from infra.cli.doctor.patient import Patient
+from infra.cli.session import Outside, Session
+from infra.cli.terminal.options import GlobalOptions
+from tests.support.cli import GUARDED_API, ISSUER, STACK, aws_client
+from tests.support.cli import _session as own_session
+from tests.support.memory_stores import ManualClock
+from tests.support.server import NOW
+from tests.support.whole_deployment import deploy_all, guard_route
+
+pytestmark = pytest.mark.usefixtures("account")
+
+
+def _found() -> dict[str, list[str]]:
+    outside = Outside(ManualClock(NOW), {"GATEHOUSE_STACK": STACK}, own_session)
+    patient = Patient(Session(GlobalOptions(), outside))
+    return {
+        check.name: [
+            finding.seen
+            for finding in examined(patient, check)
+            if finding.level not in (Level.OK, Level.NOT_APPLICABLE)
+        ]
+        for check in checks.CHECKS
+    }
+
+
+def _rules(api: str, text: str) -> None:
+    aws_client("ssm").put_parameter(
+        Name=f"/gatehouse/{STACK}/apis/{api}", Value=text, Type="String", Overwrite=True
+    )
+
+
+def test_a_map_that_fits_the_routes_has_no_findings() -> None:
+    deploy_all(ISSUER, GUARDED_API)
+    assert _found() == {"sample API": [], "APIs with rules": []}
+
+
+def test_faults_of_the_sample_apis_map_are_named() -> None:
+    scopes = {"r": ["GET /country/code/{code}", "GET /gone"]}
+    deploy_all(ISSUER, GUARDED_API, authorizer={"SCOPE_MAP": json.dumps(scopes)})
+    guard_route("GET", "/country/code/export-all")
+    found = _found()["sample API"]
+    assert [each.partition(" is")[0] for each in found] == [
+        "GET /country/code/export-all",
+        "GET /country",
+        "the scope map names GET /gone, which",
+    ]
+    assert "is open to every scope that opens GET /country/code/{parameter}" in found[0]
+    assert "no scope opens it" in found[1]
+
+
+def test_rules_of_other_apis_are_compared_with_their_routes() -> None:
+    deploy_all(ISSUER, GUARDED_API, sample_api=False)
+    gateway = aws_client("apigatewayv2")
+    api = gateway.create_api(Name="customers", ProtocolType="HTTP")["ApiId"]
+    for route in ("GET /customers/{id}", "GET /customers/export-all", "POST /customers"):
+        gateway.create_route(ApiId=api, RouteKey=route, AuthorizationType="CUSTOM")
+    gateway.create_route(ApiId=api, RouteKey="GET /open", AuthorizationType="NONE")
+    _rules(api, '{"scopes": {"r": ["GET /customers/{id}"]}, "audience": ["https://a.example"]}')
+    found = _found()["APIs with rules"]
+    assert len(found) == 2
+    assert f"API {api}: GET /customers/export-all is open to every scope" in found[0]
+    assert f"API {api}: POST /customers is guarded and no scope opens it" in found[1]
+
+
+def test_rules_that_are_invalid_or_without_an_api_are_named() -> None:
+    deploy_all(ISSUER, GUARDED_API)
+    _rules("gone", '{"scopes": {"r": ["GET /x"]}, "audience": ["https://a.example"]}')
+    _rules("wrong", "{}")
+    found = _found()["APIs with rules"]
+    assert any("rules for the API gone, which does not exist" in each for each in found)
+    assert any("the rules of the API wrong are not valid" in each for each in found)

@@ -1,0 +1,353 @@
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+import boto3
+import pytest
+from click.testing import CliRunner
+
+from functions.rotate_keys.rotation_rules import RETENTION_NEEDED, SETTLING
+from functions.rotate_keys.settings import Settings
+from functions.shared.clients.client_record import TokenFormat, to_item
+from functions.shared.keys import key_ring, signing_keys
+from functions.shared.keys.key_ring import KeyRing
+from functions.shared.runtime.secret_store import SecretsManagerStore
+from infra.cli.app import app
+from infra.cli.deployment.lookup import Deployment
+from infra.cli.keys.room import rotation_settings
+from infra.cli.keys.timeline import lives
+from infra.cli.session import Outside
+from tests.support.cli import (
+    STACK,
+    CommandLine,
+    Meanwhile,
+    aws_client,
+    deploy,
+    physical_name,
+)
+from tests.support.deployed_template import transformed
+from tests.support.memory_stores import ManualClock
+from tests.support.server import NOW, client, key
+
+if TYPE_CHECKING:
+    from botocore.model import OperationModel
+    from click.testing import Result as ClickResult
+
+    from tests.support.cli import Result
+
+DAY, HOUR = 86_400, 3_600
+FIRST = key(1).kid
+
+
+def ring_of(stack: str = STACK) -> KeyRing:
+    secret = physical_name("KeyRingSecret", stack)
+    return key_ring.from_json(SecretsManagerStore(aws_client("secretsmanager")).read(secret))
+
+
+def private_halves() -> set[str]:
+    secret = physical_name("SigningKeysSecret")
+    return set(
+        signing_keys.from_json(SecretsManagerStore(aws_client("secretsmanager")).read(secret))
+    )
+
+
+def states(listed: Result) -> dict[str, str]:
+    return {each["kid"]: each["state"] for each in listed.json}
+
+
+def later(gatehouse: CommandLine, seconds: float) -> None:
+    gatehouse.clock.now += seconds
+
+
+def test_the_keys_are_listed_with_a_timeline(gatehouse: CommandLine) -> None:
+    assert gatehouse("keys", "rotate", "--yes").code == 0
+    listed = gatehouse("keys", "list")
+    assert listed.code == 0
+    old, new = (each["kid"] for each in gatehouse("keys", "list", "--json").json)
+    lines = [line.rstrip() for line in listed.stdout.splitlines()]
+    assert lines[:6] == [
+        FIRST,
+        "  RS256, kept in a secret: signs",
+        "  announced      2023-11-14 21:56 UTC, 16 min 40 s ago",
+        "  signs from     2023-11-14 21:56 UTC, 16 min 40 s ago",
+        "  retired at     2023-11-15 22:13 UTC, in 1 d",
+        "  deleted after  2023-11-17 22:13 UTC, in 3 d",
+    ]
+    assert re.fullmatch(r"  █*│█+▒+", lines[6])
+    second = lines[lines.index(new) :]
+    assert second[1:6] == [
+        "  RS256, kept in a secret: announced",
+        "  announced      2023-11-14 22:13 UTC, 0 s ago",
+        "  signs from     2023-11-15 22:13 UTC, in 1 d",
+        "  retired at     no date yet: when a successor signs",
+        "  deleted after  no date yet: when its last token has expired",
+    ]
+    assert re.fullmatch(r"  *│░+█+…", second[6])
+    assert (old, max(map(len, lines)) <= 80) == (FIRST, True)
+
+
+def test_programs_get_each_moment_of_a_key_under_a_name_that_stays(gatehouse: CommandLine) -> None:
+    gatehouse("keys", "rotate", "--yes")
+    old, new = gatehouse("keys", "list", "--json").json
+    assert old == {
+        "kid": FIRST,
+        "alg": "RS256",
+        "state": "signs",
+        "edition": "secrets-manager",
+        "announced_at": "2023-11-14T21:56:40Z",
+        "signs_from": "2023-11-14T21:56:40Z",
+        "retired_at": "2023-11-15T22:13:20Z",
+        "removable_from": "2023-11-16T22:20:50Z",
+        "deleted_after": "2023-11-17T22:13:20Z",
+    }
+    assert [new[name] for name in ("retired_at", "removable_from", "deleted_after")] == [None] * 3
+
+
+def test_each_span_of_the_timeline_is_as_long_as_it_lasts() -> None:
+    ended = key_ring.RingKey(
+        kid=FIRST,
+        alg="RS256",
+        public_jwk=key(1).public_jwk,
+        publish_from=NOW,
+        sign_from=NOW + 10 * HOUR,
+        sign_until=NOW + 30 * HOUR,
+        publish_until=NOW + 60 * HOUR,
+    )
+    line = lives(KeyRing((ended,)), NOW + 70 * HOUR, 80)[6].plain
+    counts = {mark: line.count(mark) for mark in "░█▒│"}
+    # 70 hours and room for a sixth more, in 60 columns.
+    assert counts == {"░": 7, "█": 15, "▒": 22, "│": 1}
+
+
+def test_a_rotation_announces_a_key_that_signs_in_a_day(gatehouse: CommandLine) -> None:
+    made = gatehouse("keys", "rotate", "--yes", "--json")
+    kid = made.json["kid"]
+    assert states(gatehouse("keys", "list", "--json")) == {FIRST: "signs", kid: "announced"}
+    assert kid in private_halves()
+    later(gatehouse, DAY + 1)
+    assert states(gatehouse("keys", "list", "--json")) == {FIRST: "retired", kid: "signs"}
+    later(gatehouse, 2 * DAY)
+    assert states(gatehouse("keys", "list", "--json")) == {FIRST: "gone", kid: "signs"}
+
+
+def test_a_second_successor_is_refused_and_leaves_nothing_behind(gatehouse: CommandLine) -> None:
+    gatehouse("keys", "rotate", "--yes")
+    halves = private_halves()
+    refused = gatehouse("keys", "rotate", "--yes")
+    assert refused.code == 1
+    assert "a key has one successor at a time" in refused.stderr
+    assert "2023-11-15 22:13 UTC" in refused.stderr
+    assert private_halves() == halves
+
+
+def test_a_rotation_asks_and_takes_no_for_an_answer(gatehouse: CommandLine) -> None:
+    assert gatehouse("keys", "rotate", answer="n\n").code == 1
+    assert len(ring_of().keys) == 1
+
+
+def test_a_key_is_announced_on_top_of_what_the_rotator_wrote_meanwhile(
+    gatehouse: CommandLine,
+) -> None:
+    answer = Meanwhile("y\n", lambda: gatehouse("keys", "rotate", "--yes"))
+    refused = gatehouse("keys", "rotate", answer=answer)
+    assert refused.code == 1
+    assert "announced already" in refused.stderr
+    assert len(ring_of().keys) == 2
+
+
+def test_where_nothing_signs_a_rotation_says_what_does(account: None) -> None:
+    deploy(kept=KeyRing(()))
+    gatehouse = CommandLine(ManualClock(NOW))
+    assert "keys emergency" in gatehouse("keys", "rotate", "--yes").stderr
+    listed = gatehouse("keys", "list")
+    assert (listed.code, listed.stdout) == (3, "")
+    assert gatehouse("keys", "emergency", "--yes").code == 0
+    assert list(states(gatehouse("keys", "list", "--json")).values()) == ["signs"]
+
+
+def test_a_key_that_signs_is_not_retired_and_it_says_from_when_on(
+    gatehouse: CommandLine,
+) -> None:
+    refused = gatehouse("keys", "retire", FIRST, "--yes")
+    assert refused.code == 1
+    assert "nothing is to sign RS256 tokens after it" in refused.stderr
+    assert "gatehouse keys rotate" in refused.stderr
+    assert "2023-11-16 22:20 UTC" in refused.stderr
+
+
+def test_a_key_is_retired_once_no_token_of_it_can_count(gatehouse: CommandLine) -> None:
+    gatehouse("keys", "rotate", "--yes")
+    ended = ring_of().keys[0].sign_until or 0
+    for now in (NOW + HOUR, ended + HOUR, ended + SETTLING + RETENTION_NEEDED - 1):
+        gatehouse.clock.now = now
+        refused = gatehouse("keys", "retire", FIRST, "--yes")
+        assert refused.code == 1
+        assert "good ones would be refused" in refused.stderr
+        assert "2023-11-16 22:20 UTC" in refused.stderr
+    later(gatehouse, 1)
+    assert gatehouse("keys", "retire", FIRST, "--yes", "--json").json == {
+        "kid": FIRST,
+        "retired": True,
+    }
+    assert FIRST not in {each.kid for each in ring_of().keys}
+
+
+def test_an_announced_key_can_be_taken_back_and_its_predecessor_signs_on(
+    gatehouse: CommandLine,
+) -> None:
+    kid = gatehouse("keys", "rotate", "--yes", "--json").json["kid"]
+    later(gatehouse, DAY - SETTLING)
+    refused = gatehouse("keys", "retire", kid, "--yes")
+    assert (refused.code, "before every process can know" in refused.stderr) == (1, True)
+    later(gatehouse, -1)
+    assert gatehouse("keys", "retire", kid, "--yes").code == 0
+    later(gatehouse, 9 * DAY)
+    assert states(gatehouse("keys", "list", "--json")) == {FIRST: "signs"}
+
+
+@pytest.mark.parametrize("command", [("retire", "nobody"), ("emergency", "--revoke", "nobody")])
+def test_a_key_that_is_not_there_is_not_found(
+    gatehouse: CommandLine, command: tuple[str, ...]
+) -> None:
+    refused = gatehouse("keys", *command, "--yes")
+    assert refused.code == 3
+    assert "gatehouse keys list" in refused.stderr
+
+
+def test_an_emergency_says_what_breaks_before_it_asks(gatehouse: CommandLine) -> None:
+    for client_id, changes in (
+        ("billing", {"token_lifetime": HOUR}),
+        ("opaque", {"token_format": TokenFormat.OPAQUE}),
+        ("other", {"signing_algorithm": "ES256"}),
+    ):
+        aws_client("dynamodb").put_item(
+            TableName=physical_name("ClientsTable"), Item=to_item(client(client_id, **changes))
+        )
+    asked = gatehouse("keys", "emergency", "--revoke", FIRST, answer="n\n")
+    assert (asked.code, [each.kid for each in ring_of().keys]) == (1, [FIRST])
+    assert "the key set may lack the new key" in asked.stderr
+    assert f"Every RS256 token that key {FIRST} signed is refused" in asked.stderr
+    assert "Whose: 1 client, billing." in asked.stderr
+    # An hour, and what slow processes sign in the meantime.
+    assert "that would end by 2023-11-14 23:19 UTC" in asked.stderr
+    assert "No cache accepts one after 2023-11-14 23:19 UTC" in asked.stderr
+    assert asked.stderr.index("Whose") < asked.stderr.index("[y/N]")
+
+
+def test_the_only_key_is_withdrawn_once_another_signs(gatehouse: CommandLine) -> None:
+    done = gatehouse("keys", "emergency", "--revoke", FIRST, "--yes", "--json")
+    assert done.code == 0
+    assert done.json["revoked"] == FIRST
+    assert states(gatehouse("keys", "list", "--json")) == {done.json["signs"]: "signs"}
+
+
+def test_a_key_that_signs_no_more_is_withdrawn_alone(gatehouse: CommandLine) -> None:
+    made = gatehouse("keys", "emergency", "--yes", "--json").json["signs"]
+    assert states(gatehouse("keys", "list", "--json")) == {FIRST: "retired", made: "signs"}
+    assert gatehouse("keys", "emergency", "--revoke", FIRST, "--yes", "--json").json == {
+        "made": None,
+        "signs": made,
+        "revoked": FIRST,
+    }
+
+
+def emergency_while_another(gatehouse: CommandLine, *calls: str) -> tuple[ClickResult, Result]:
+    """An emergency, and another that comes and ends right after these calls about the ring."""
+    left = list(calls)
+    others: list[Result] = []
+
+    def heard(parsed: dict[str, str], model: OperationModel, **_: object) -> None:
+        if left and (parsed.get("Name"), model.name) == (f"{STACK}-KeyRingSecret", left[0]):
+            left.pop(0)
+            if not left:
+                others.append(gatehouse("keys", "emergency", "--yes", "--json"))
+
+    session = boto3.Session()
+    session.events.register("after-call.secrets-manager", heard)
+    world = Outside(gatehouse.clock, {"GATEHOUSE_STACK": STACK}, lambda _profile, _region: session)
+    first = CliRunner().invoke(app, ["keys", "emergency", "--yes", "--json"], obj=world)
+    (other,) = others
+    return first, other
+
+
+def test_of_two_emergencies_at_once_one_key_signs_and_the_other_command_says_which(
+    gatehouse: CommandLine,
+) -> None:
+    beaten, winner = emergency_while_another(gatehouse, "UpdateSecretVersionStage")
+    kid = winner.json["made"]
+    assert (winner.code, winner.json["signs"]) == (0, kid)
+    assert (beaten.exit_code, beaten.stdout) == (5, "")
+    said = f"Somebody else let key {kid} sign at the same moment, so ours does not."
+    assert json.loads(beaten.stderr)["error"] == said
+    assert states(gatehouse("keys", "list", "--json"))[kid] == "signs"
+
+
+def test_what_signs_after_an_emergency_is_read_back(gatehouse: CommandLine) -> None:
+    calls = ("UpdateSecretVersionStage", "GetSecretValue")  # written, and found to be written
+    first, other = emergency_while_another(gatehouse, *calls)
+    said = json.loads(first.stdout)
+    assert (first.exit_code, said["signs"]) == (5, other.json["made"])
+    assert states(gatehouse("keys", "list", "--json"))[said["made"]] == "retired"
+    told = f"key {said['made']} was made and does not sign, key {said['signs']} does."
+    assert told in json.loads(first.stderr)["error"]
+
+
+def test_a_withdrawn_key_is_for_one_algorithm(gatehouse: CommandLine) -> None:
+    wrong = gatehouse("keys", "emergency", "--revoke", FIRST, "--algorithm", "ES256", "--yes")
+    assert (wrong.code, "is a key for RS256" in wrong.stderr) == (2, True)
+
+
+def test_with_several_algorithms_one_has_to_be_named(account: None) -> None:
+    deploy(given={"SigningAlgorithms": "RS256,ES256"})
+    gatehouse = CommandLine(ManualClock(NOW))
+    asked = gatehouse("keys", "rotate", "--yes")
+    assert (asked.code, "RS256, ES256" in asked.stderr) == (2, True)
+    assert gatehouse("keys", "rotate", "--yes", "--algorithm", "RS256").code == 0
+    assert gatehouse("keys", "emergency", "--yes", "--algorithm", "ES256").code == 0
+    assert {each.alg for each in ring_of().keys} == {"RS256", "ES256"}
+
+
+def test_keys_of_the_kms_edition_are_made_in_kms(account: None) -> None:
+    deploy(given={"KeyEdition": "kms"})
+    gatehouse = CommandLine(ManualClock(NOW))
+    made = gatehouse("keys", "rotate", "--yes", "--json").json
+    (arn,) = [each.signer for each in ring_of().keys if each.kid == made["kid"]]
+    tags = aws_client("kms").list_resource_tags(KeyId=arn)["Tags"]
+    assert tags == [{"TagKey": "gatehouse:stack", "TagValue": STACK}]
+    assert made["edition"] == "kms"
+
+
+def test_unsafe_parameters_are_named_before_anything_is_written(account: None) -> None:
+    deploy(given={"KeyAnnounceHours": "1"})
+    refused = CommandLine(ManualClock(NOW))("keys", "rotate", "--yes")
+    assert refused.code == 1
+    assert "a key is announced for 3600 seconds" in refused.stderr
+    assert len(ring_of().keys) == 1
+
+
+def test_an_id_that_begins_with_a_hyphen_is_no_option(gatehouse: CommandLine) -> None:
+    kid = "-h" + "A" * 41
+    assert f"no key {kid}" in gatehouse("keys", "retire", kid, "--yes").stderr
+    assert f"no key {kid}" in gatehouse("keys", "emergency", "--revoke", kid, "--yes").stderr
+
+
+def test_the_rules_are_those_that_rotate_keys_is_deployed_with() -> None:
+    resources = transformed()["Resources"]
+    variables = resources["RotateKeys"]["Properties"]["Environment"]["Variables"]
+    values = {
+        "KeyEdition": "kms",
+        "SigningAlgorithms": "ES256",
+        "KeySigningDays": "7",
+        "KeyAnnounceHours": "3",
+        "KeyRetireHours": "30",
+        "AuthorizerKeyCacheSeconds": "600",
+    }
+    known = {"KeyRingSecret": "ring", "SigningKeysSecret": "halves"}
+    deployment = Deployment(
+        name=STACK, issuer="", guarded_api="", region="", resources=known, parameters=values
+    )
+    said = {"AWS::StackName": STACK, **values, **known}
+    environ = {name: said[reference["Ref"]] for name, reference in variables.items()}
+    assert rotation_settings(deployment) == Settings.from_env(environ)

@@ -1,0 +1,105 @@
+"""What commands show where there is little room, little alphabet, or nothing to write to."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from io import BytesIO, TextIOWrapper
+from typing import TYPE_CHECKING
+
+import pytest
+
+from infra.cli.terminal.errors import CommandError, ExitCode
+from infra.cli.terminal.marks import write_in_any_encoding
+from infra.cli.terminal.output import Terminal
+from local.demo_clients import authorizer_client, demo_clients
+from local.keyed_clients import keyed_clients
+from tests.support.server import client
+
+if TYPE_CHECKING:
+    from tests.support.cli import CommandLine
+
+
+def test_the_demo_clients_fit_eighty_columns_unfolded(
+    gatehouse: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for each in (*demo_clients(), *keyed_clients(), authorizer_client("x")):
+        gatehouse.clients.put(each, None)
+    for columns in (None, "80"):
+        if columns:
+            monkeypatch.setenv("COLUMNS", columns)
+        lines = gatehouse("clients", "list").stdout.splitlines()
+        assert max(map(len, lines)) <= 80
+        words = {word for line in lines for word in line.split()}
+        for seen in gatehouse.clients.list():
+            named = {seen.client_id, *seen.client.authentication_methods, *seen.client.scopes}
+            assert named <= words
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("clients", "list"), ("keys", "list"), ("clients", "show", "a"), ("doctor", "--all")],
+)
+@pytest.mark.parametrize("width", [40, 80])
+def test_output_fits_the_terminal(
+    gatehouse: CommandLine, command: tuple[str, ...], width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    gatehouse.clients.put(client("a"), None)
+    lines = gatehouse(*command).stdout.splitlines()
+    assert max(len(line.rstrip()) for line in lines) <= width
+
+
+def test_what_an_encoding_lacks_is_written_with_what_it_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written = BytesIO()
+    monkeypatch.setattr(sys, "stdout", TextIOWrapper(written, encoding="ascii"))
+    write_in_any_encoding()
+    Terminal(as_json=False).show(None, "░█▒│ … → ✓ ✗ · Zürich")
+    sys.stdout.flush()
+    assert written.getvalue() == b".#-| ... -> + x - Z?rich\n"
+
+
+class _FullDisk(BytesIO):
+    def write(self, _text: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_result_that_cannot_be_written_is_an_error(
+    as_json: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        sys, "stdout", TextIOWrapper(_FullDisk(), encoding="utf-8", write_through=True)
+    )
+    with pytest.raises(CommandError, match="No space left on device") as refused:
+        Terminal(as_json=as_json).show({}, "said")
+    assert refused.value.code is ExitCode.TROUBLE
+
+
+def test_colours_are_for_terminals_that_want_them(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    Terminal(as_json=False).fail(CommandError("It is so.", "Do this."))
+    assert "\x1b[1;31m" in capsys.readouterr().err
+    monkeypatch.setenv("NO_COLOR", "1")
+    Terminal(as_json=False).fail(CommandError("It is so.", "Do this."))
+    assert "31m" not in capsys.readouterr().err
+
+
+def test_progress_is_shown_once_and_to_people_only(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    people, program = Terminal(as_json=False), Terminal(as_json=True)
+    with people.progress("Reading the ring"), people.progress("Looking up the stack"):
+        pass
+    said = capsys.readouterr()
+    assert ("Reading the ring …" in said.err, "Looking" in said.err, said.out) == (True, False, "")
+    with program.progress("Reading the ring"):
+        pass
+    assert capsys.readouterr().err == ""

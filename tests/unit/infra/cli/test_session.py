@@ -1,0 +1,378 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import boto3
+import click.testing
+import pytest
+from botocore.exceptions import (
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    InvalidRegionError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    ReadTimeoutError,
+    UnauthorizedSSOTokenError,
+)
+
+from functions.shared.runtime.secret_store import SecretConflictError
+from infra import laptop_edition
+from infra.cli.app import app
+from infra.cli.deployment.aws import Aws
+from infra.cli.deployment.lookup import find_stack, laptop, laptop_aws_endpoint
+from infra.cli.session import Outside
+from infra.cli.terminal.confidential import read_secret
+from infra.cli.terminal.errors import EXIT_CODES, CommandError, ExitCode, UsageError
+from infra.cli.terminal.times import parse_moment
+from infra.cli.terminal.troubles import translated
+from infra.reference.sources import ROOT
+from local.addresses import Addresses
+from local.aws import TEMPLATE
+from local.gateway.template import Template
+from local.provisioning import names
+from tests.support.cli import GUARDED_API, ISSUER, STACK, CommandLine, physical_name
+from tests.support.memory_stores import ManualClock
+from tests.support.server import NOW, client
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DOCS = ROOT / "docs"
+NOBODY: dict[str, str] = {}
+
+
+def commands(group: click.Group, *path: str) -> Iterator[tuple[str, ...]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from commands(command, *path, name)
+        else:
+            yield (*path, name)
+
+
+def test_a_list_of_commands_cuts_no_sentence() -> None:
+    for group in ((), ("clients",), ("keys",), ("token",)):
+        shown = CommandLine(ManualClock())(*group, "--help").stdout
+        _, _, listed = shown.partition("\nCommands:\n")
+        assert listed
+        assert "..." not in listed
+
+
+@pytest.mark.parametrize("command", list(commands(app)), ids=" ".join)
+def test_every_command_has_help_and_the_options_of_all(command: tuple[str, ...]) -> None:
+    shown = CommandLine(ManualClock())(*command, "--help")
+    assert shown.code == 0
+    assert shown.stdout.startswith(f"Usage: gatehouse {' '.join(command)}")
+    if command != ("completion",):
+        for option in ("--stack", "--local", "--region", "--profile", "--json"):
+            assert option in shown.stdout
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_completes_commands(shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = CommandLine(ManualClock())
+    assert "_GATEHOUSE_COMPLETE" in run("completion", shell).stdout
+    monkeypatch.setenv("_GATEHOUSE_COMPLETE", f"{shell}_complete")
+    monkeypatch.setenv("COMP_WORDS", "gatehouse clients ro")
+    monkeypatch.setenv("COMP_CWORD", "2" if shell != "fish" else "ro")
+    assert "rotate-secret" in run().stdout
+
+
+def test_a_deployment_is_found_by_its_stack(gatehouse: CommandLine) -> None:
+    gatehouse.clients.put(client(), None)
+    for arguments in (
+        ("--stack", STACK, "clients", "list"),
+        ("clients", "--stack", STACK, "list"),
+        ("clients", "list", "--stack", STACK),
+        ("--stack", "another", "clients", "list", "--stack", STACK),
+    ):
+        assert "service-client-jwt" in gatehouse(*arguments, environ=NOBODY).stdout
+    found = find_stack(_aws(), STACK)
+    assert (found.issuer, found.guarded_api) == (ISSUER, GUARDED_API)
+    assert found.clients_table == physical_name("ClientsTable")
+    assert found.parameters == {"KeySigningDays": "30"}
+    assert not found.is_local
+
+
+def _aws() -> Aws:
+    return Aws(boto3.Session())
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        ((), 2, "Which deployment? Add --stack NAME"),
+        (("--stack", "nowhere"), 3, "There is no stack nowhere in eu-west-1."),
+        (("--local", "--stack", STACK), 2, "name two deployments"),
+        (("--stack", "other"), 3, "is not a complete Gatehouse deployment"),
+        (("--stack", STACK, "--profile", "nobody"), 4, "(nobody) could not be found"),
+    ],
+)
+def test_a_deployment_that_cannot_be_found_is_a_sentence(
+    gatehouse: CommandLine, options: tuple[str, ...], code: int, said: str
+) -> None:
+    boto3.client("cloudformation").create_stack(
+        StackName="other",
+        TemplateBody=json.dumps({"Resources": {"A": {"Type": "AWS::SNS::Topic"}}}),
+    )
+    for arguments in (("clients", "list", *options), (*options, "clients", "list")):
+        refused = gatehouse(*arguments, environ=NOBODY)
+        assert (refused.code, refused.stdout) == (code, "")
+        assert said in refused.stderr
+        assert len(refused.stderr.splitlines()) == 1
+
+
+def test_which_deployment_is_asked_before_whose_aws() -> None:
+    def nobodys(profile: str | None, region: str | None) -> boto3.Session:
+        raise NoRegionError
+
+    outside = Outside(sessions=nobodys, environ=NOBODY)
+    for command in (["clients", "list"], ["keys", "list"], ["doctor"], ["backup", "file"]):
+        refused = click.testing.CliRunner().invoke(app, command, obj=outside)
+        assert refused.stderr.startswith("Which deployment?")
+
+
+def test_a_stack_without_our_table_is_a_sentence(gatehouse: CommandLine) -> None:
+    found = find_stack(_aws(), STACK)
+    with pytest.raises(CommandError, match="has no TruststoreBucket") as refused:
+        found.resource("TruststoreBucket")
+    assert refused.value.code is ExitCode.NOT_FOUND
+
+
+def test_programs_get_errors_as_json(gatehouse: CommandLine) -> None:
+    refused = gatehouse("clients", "show", "nobody", "--json")
+    assert refused.stdout == ""
+    assert json.loads(refused.stderr) == {
+        "error": "There is no client nobody.",
+        "next_step": "See them all: gatehouse clients list.",
+        "code": 3,
+    }
+
+
+def test_a_table_that_is_gone_is_told_as_aws_tells_it(gatehouse: CommandLine) -> None:
+    boto3.client("dynamodb").delete_table(TableName=physical_name("ClientsTable"))
+    refused = gatehouse("clients", "list")
+    assert refused.code == 4
+    assert "AWS refused Scan: ResourceNotFoundException" in refused.stderr
+    assert "Check that the stack is deployed and complete." in refused.stderr
+
+
+def _client_error(code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": "It says so."}}, "Scan")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "next_step"),
+    [
+        (NoCredentialsError(), ExitCode.TROUBLE, "aws configure"),
+        (UnauthorizedSSOTokenError(), ExitCode.TROUBLE, "aws sso login"),
+        (ProfileNotFound(profile="x"), ExitCode.TROUBLE, "--profile"),
+        (EndpointConnectionError(endpoint_url="https://x"), ExitCode.TROUBLE, "--region"),
+        (EndpointConnectionError(endpoint_url="http://localhost:1"), ExitCode.TROUBLE, "make run"),
+        (ConnectTimeoutError(endpoint_url="https://x"), ExitCode.TROUBLE, "--region"),
+        (ReadTimeoutError(endpoint_url="https://x"), ExitCode.TROUBLE, "--region"),
+        (InvalidRegionError(region_name="mars"), ExitCode.TROUBLE, "--region"),
+        (
+            PartialCredentialsError(provider="env", cred_var="AWS_SECRET_ACCESS_KEY"),
+            ExitCode.TROUBLE,
+            "the whole pair",
+        ),
+        (_client_error("AccessDeniedException"), ExitCode.TROUBLE, "docs/cli.md"),
+        (_client_error("ExpiredTokenException"), ExitCode.TROUBLE, "Renew the credentials"),
+        (_client_error("UnrecognizedClientException"), ExitCode.TROUBLE, "Renew the credentials"),
+        (_client_error("ThrottlingException"), ExitCode.TROUBLE, "Try again."),
+        (SecretConflictError(), ExitCode.CONFLICT, "Run the command again."),
+    ],
+)
+def test_what_goes_wrong_has_an_exit_code_and_a_next_step(
+    error: Exception, code: ExitCode, next_step: str
+) -> None:
+    told = translated(error)
+    assert told is not None
+    assert told.code is code
+    assert next_step in told.next_step
+    assert re.fullmatch(r"[^.].*[^.]\.", told.problem)
+
+
+def test_a_fault_of_this_program_is_not_dressed_up() -> None:
+    assert translated(ZeroDivisionError()) is None
+
+
+def test_every_exit_code_is_documented() -> None:
+    assert set(EXIT_CODES) == set(ExitCode)
+    table = [f"| {code.value} | {meaning} |" for code, meaning in EXIT_CODES.items()]
+    assert "\n".join(table) in DOCS.joinpath("cli.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (("clients", "list"), ExitCode.DONE),
+        (("clients", "diff", "--strict", "drifted.yaml"), ExitCode.REFUSED),
+        (("clients", "create", "a"), ExitCode.REFUSED),
+        (("clients", "create", "a", "--secret", "x"), ExitCode.USAGE),
+        (("clients", "apply", "broken.yaml"), ExitCode.USAGE),
+        (("clients", "show", "nobody"), ExitCode.NOT_FOUND),
+        (("clients", "apply", "nowhere.yaml"), ExitCode.NOT_FOUND),
+        (("keys", "retire", "nobody", "--yes"), ExitCode.NOT_FOUND),
+        (("--stack", "nowhere", "keys", "list"), ExitCode.NOT_FOUND),
+        (("--profile", "nobody", "keys", "list"), ExitCode.TROUBLE),
+        (("token", "get", "a", "--secret-file", "broken.yaml"), ExitCode.TROUBLE),
+    ],
+)
+def test_the_exit_code_says_how_it_ended(
+    gatehouse: CommandLine,
+    command: tuple[str, ...],
+    code: ExitCode,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("drifted.yaml").write_text("clients: []")
+    Path("broken.yaml").write_text("clients: [1]")
+    gatehouse.clients.put(client("a"), None)
+    ended = gatehouse(*command)
+    assert ended.code == code
+    if code > ExitCode.REFUSED:
+        assert ended.stdout == ""
+        assert ended.stderr.rstrip().endswith((".", "?", ")"))
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_help_and_docs_say_the_same_line_for_completion(shell: str) -> None:
+    said = {
+        "bash": 'eval "$(gatehouse completion bash)"',
+        "zsh": 'eval "$(gatehouse completion zsh)"',
+        "fish": "source (gatehouse completion fish | psub)",
+    }[shell]
+    assert said in CommandLine(ManualClock())("completion", "--help").stdout
+    assert said in DOCS.joinpath("cli.md").read_text()
+
+
+def test_the_line_for_bash_makes_bash_complete(tmp_path: Path) -> None:
+    command = tmp_path / "gatehouse"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m infra.cli "$@"\n')
+    command.chmod(0o755)
+    script = """
+eval "$(gatehouse completion bash)"
+COMP_WORDS=(gatehouse keys em) COMP_CWORD=2
+_gatehouse_completion gatehouse em keys
+printf '%s\n' "${COMPREPLY[@]}"
+"""
+    completed = subprocess.run(
+        ["bash", "--norc", "-c", script],
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert (completed.stdout, completed.stderr) == ("emergency\n", "")
+
+
+def test_the_laptop_edition_is_where_make_run_puts_it() -> None:
+    for environ in (
+        {},
+        {"GATEHOUSE_AUTH_PORT": "1", "GATEHOUSE_API_PORT": "2", "GATEHOUSE_AWS_PORT": "3"},
+        {"GATEHOUSE_HOST": "::1"},
+        {"GATEHOUSE_HOST": "0.0.0.0"},  # noqa: S104 - what a person may set
+    ):
+        found, addresses = laptop(environ), Addresses.from_env(environ)
+        assert (found.issuer, found.guarded_api) == (addresses.issuer, addresses.guarded_api)
+        assert laptop_aws_endpoint(environ) == addresses.aws_url
+    assert laptop({}).is_local
+    with pytest.raises(UsageError, match="GATEHOUSE_AUTH_PORT is 'x'"):
+        laptop({"GATEHOUSE_AUTH_PORT": "x"})
+
+
+def test_the_laptop_editions_resources_are_the_templates() -> None:
+    declared = {
+        name: value
+        for name, value in names(Template.read(TEMPLATE)).items()
+        if not name.endswith(".Arn")
+    }
+    assert laptop_edition.physical_names() == declared
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("now", NOW),
+        ("90s", NOW + 90),
+        ("30m", NOW + 1800),
+        ("2d", NOW + 172_800),
+        ("2027-01-31", 1_801_353_600),
+        ("2027-01-31T12:00:00+01:00", 1_801_393_200),
+    ],
+)
+def test_a_moment_is_written_as_people_do(text: str, moment: int) -> None:
+    assert parse_moment(text, NOW + 0.5) == moment
+
+
+def test_a_secret_is_not_typed_where_it_would_be_shown() -> None:
+    refused = subprocess.run(
+        [sys.executable, "-m", "infra.cli", "--local", "token", "get", "a"],
+        input="typed\n",
+        capture_output=True,
+        check=False,
+        start_new_session=True,  # without a terminal of any kind
+        text=True,
+    )
+    assert refused.returncode == ExitCode.USAGE
+    assert refused.stderr.startswith("The secret of a is not given, and there is no terminal")
+    assert len(refused.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["", "soon", "9999-12-31T23:59:59-23:59", "0001-01-01T00:00+14:00", "2027-02-30"]
+)
+def test_what_is_no_moment_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="is no time"):
+        parse_moment(text, NOW)
+
+
+def test_a_secret_can_be_typed_without_being_shown() -> None:
+    @click.command()
+    def ask() -> None:
+        click.echo(len(read_secret("The secret", None)))
+
+    result = click.testing.CliRunner().invoke(ask, input="typed\n")
+    assert (result.stdout, "typed" in result.output) == ("5\n", False)
+
+
+class _CtrlC(BytesIO):
+    """A terminal at which somebody presses Ctrl-C."""
+
+    def read1(self, size: int | None = -1) -> bytes:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("typed", "code"), [(_CtrlC(), 130), (BytesIO(), 2)])
+@pytest.mark.parametrize("command", [("clients", "delete", "a"), ("token", "get", "a")])
+def test_ctrl_c_at_a_question_is_130_and_no_answer_a_sentence(
+    gatehouse: CommandLine, command: tuple[str, ...], typed: BytesIO, code: int
+) -> None:
+    gatehouse.clients.put(client("a"), None)
+    run = gatehouse(*command, answer=typed)
+    assert (run.code, run.stdout) == (code, "")
+    assert gatehouse.clients.find("a") is not None
+
+
+def test_an_interrupted_command_is_130(gatehouse: CommandLine) -> None:
+    def interrupt(profile: str | None, region: str | None) -> boto3.Session:
+        raise KeyboardInterrupt
+
+    outside = Outside(sessions=interrupt, environ={"GATEHOUSE_STACK": STACK})
+    result = click.testing.CliRunner().invoke(app, ["clients", "list"], obj=outside)
+    assert result.exit_code == 130

@@ -1,0 +1,312 @@
+"""`gatehouse token get`: what is sent for each way to authenticate, and what is printed."""
+
+from __future__ import annotations
+
+import json
+import stat
+from base64 import b64encode
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+)
+from jwt.algorithms import ECAlgorithm
+
+from authorizer.dpop import verify_proof
+from functions.shared.keys.signing_keys import to_pem
+from infra.cli.deployment.web import Web
+from infra.cli.terminal.errors import UnreachableError
+from infra.cli.tokens.commands import SECRET_VARIABLE
+from tests.support.answers_server import AnswersServer, Asked, Said, answers_server
+from tests.support.cli import CommandLine, deploy
+from tests.support.memory_stores import ManualClock
+from tests.support.server import NOW
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+STAGE = "/ms-auth-server"
+TOKEN = f"POST {STAGE}/oauth2/token"
+GIVEN = {"access_token": "the-token", "token_type": "Bearer", "expires_in": 60, "scope": "a b"}
+BASIC = "Basic " + b64encode(b"billing+%2F1:s%26cret").decode()
+
+
+@pytest.fixture
+def server(account: None) -> Iterator[AnswersServer]:
+    with answers_server() as server:
+        deploy(issuer=server.url + STAGE, guarded_api=f"{server.url}/ms-system")
+        server.answers[TOKEN] = Said(200, json.dumps(GIVEN))
+        yield server
+
+
+@pytest.fixture
+def gatehouse() -> CommandLine:
+    return CommandLine(ManualClock(NOW))
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    file = tmp_path / "key.pem"
+    file.write_text(to_pem(ec.generate_private_key(ec.SECP256R1())))
+    return file
+
+
+def form(asked: Asked) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(asked.body).items()}
+
+
+def test_a_secret_comes_in_by_stdin_and_goes_out_in_a_header(
+    server: AnswersServer, gatehouse: CommandLine
+) -> None:
+    got = gatehouse("token", "get", "billing /1", "--secret-file", "-", answer="s&cret\n")
+    assert (got.code, got.stdout) == (0, "the-token\n")
+    assert "Bearer token, expires in 1 min, scope a b." in got.stderr
+    (asked,) = server.asked
+    assert asked.headers["Authorization"] == BASIC
+    assert form(asked) == {"grant_type": "client_credentials"}
+
+
+def test_a_secret_is_asked_for_and_not_shown(server: AnswersServer, gatehouse: CommandLine) -> None:
+    got = gatehouse("token", "get", "billing", "--scope", "a", "--scope", "b", answer="s&cret\n")
+    assert got.code == 0
+    assert "s&cret" not in got.stdout + got.stderr
+    assert form(server.asked[0])["scope"] == "a b"
+
+
+def test_a_secret_of_the_environment_goes_out_in_the_form(
+    server: AnswersServer, gatehouse: CommandLine
+) -> None:
+    environ = {SECRET_VARIABLE: "s&cret", "GATEHOUSE_STACK": "gatehouse-test"}
+    method = ("--method", "client_secret_post", "--resource", "https://api.example")
+    got = gatehouse("token", "get", "billing", *method, "--json", environ=environ)
+    assert got.json == GIVEN
+    assert form(server.asked[0]) == {
+        "grant_type": "client_credentials",
+        "client_id": "billing",
+        "client_secret": "s&cret",
+        "resource": "https://api.example",
+    }
+    assert "Authorization" not in server.asked[0].headers
+
+
+@pytest.mark.parametrize(
+    ("private_key", "options", "alg"),
+    [
+        (ec.generate_private_key(ec.SECP256R1()), (), "ES256"),
+        (ed25519.Ed25519PrivateKey.generate(), (), "EdDSA"),
+        (rsa.generate_private_key(65_537, 2048), (), "RS256"),
+        (rsa.generate_private_key(65_537, 2048), ("--algorithm", "PS256"), "PS256"),
+    ],
+    ids=["P-256", "Ed25519", "RSA", "RSA-PSS"],
+)
+def test_a_client_s_own_key_signs_an_assertion(
+    server: AnswersServer,
+    gatehouse: CommandLine,
+    tmp_path: Path,
+    private_key: Any,
+    options: tuple[str, ...],
+    alg: str,
+) -> None:
+    file = tmp_path / "key.pem"
+    file.write_text(to_pem(private_key))
+    command = ("token", "get", "billing", "--key", str(file), "--key-id", "one", *options)
+    assert gatehouse(*command).code == 0
+    sent = form(server.asked[0])
+    assert sent["client_assertion_type"].endswith(":jwt-bearer")
+    assertion = sent["client_assertion"]
+    assert jwt.get_unverified_header(assertion) == {
+        "typ": "client-authentication+jwt",
+        "alg": alg,
+        "kid": "one",
+    }
+    claims = jwt.decode(
+        assertion,
+        private_key.public_key(),
+        algorithms=[alg],
+        audience=server.url + STAGE,
+        options={"verify_exp": False, "verify_iat": False},
+    )
+    assert (claims["iss"], claims["sub"], claims["exp"]) == ("billing", "billing", NOW + 60)
+
+
+def test_a_jwk_brings_its_own_key_id(
+    server: AnswersServer, gatehouse: CommandLine, tmp_path: Path
+) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    file = tmp_path / "key.json"
+    file.write_text(json.dumps({**ECAlgorithm.to_jwk(key, as_dict=True), "kid": "own"}))
+    assert gatehouse("token", "get", "billing", "--key", str(file)).code == 0
+    header = jwt.get_unverified_header(form(server.asked[0])["client_assertion"])
+    assert header["kid"] == "own"
+
+
+def test_a_workload_s_own_token_is_sent_as_it_is(
+    server: AnswersServer, gatehouse: CommandLine
+) -> None:
+    got = gatehouse("token", "get", "deploy", "--assertion-file", "-", answer="e.y.J\n")
+    assert got.code == 0
+    sent = form(server.asked[0])
+    assert (sent["client_id"], sent["client_assertion"]) == ("deploy", "e.y.J")
+
+
+def test_a_token_is_exchanged(
+    server: AnswersServer, gatehouse: CommandLine, tmp_path: Path
+) -> None:
+    subject = tmp_path / "subject"
+    subject.write_text("the-subject\n")
+    exchanged = ("--subject-token-file", str(subject), "--resource", "https://api.example")
+    got = gatehouse("token", "get", "billing", *exchanged, answer="secret\n")
+    assert got.code == 0
+    sent = form(server.asked[0])
+    assert sent["grant_type"] == "urn:ietf:params:oauth:grant-type:token-exchange"
+    assert sent["subject_token"] == "the-subject"
+
+
+def test_a_nonce_that_is_asked_for_is_sent_with_a_second_proof(
+    server: AnswersServer, gatehouse: CommandLine, key_file: Path
+) -> None:
+    def with_nonce(asked: Asked) -> Said:
+        proof = verify_proof(
+            asked.headers["DPoP"], "POST", server.url + STAGE + "/oauth2/token", NOW
+        )
+        if proof.nonce != "fresh":
+            return Said(400, '{"error":"use_dpop_nonce"}', {"DPoP-Nonce": "fresh"})
+        return Said(200, json.dumps({**GIVEN, "token_type": "DPoP"}))
+
+    server.answers[TOKEN] = with_nonce
+    got = gatehouse("token", "get", "billing", "--dpop-key", str(key_file), answer="secret\n")
+    assert (got.code, got.stdout) == (0, "the-token\n")
+    assert len(server.asked) == 2
+
+
+def test_a_proof_s_key_is_made_once_and_kept_for_its_owner(
+    server: AnswersServer, gatehouse: CommandLine, tmp_path: Path
+) -> None:
+    file = tmp_path / "dpop.pem"
+    for _ in range(2):
+        got = gatehouse("token", "get", "billing", "--dpop-key", str(file), answer="secret\n")
+        assert got.code == 0
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    keys = {jwt.get_unverified_header(asked.headers["DPoP"])["jwk"]["x"] for asked in server.asked}
+    assert len(keys) == 1
+
+
+def test_headers_are_printed_for_a_pipe(server: AnswersServer, gatehouse: CommandLine) -> None:
+    command = ("token", "get", "billing", "--dpop", "--headers", "--request", "get", "/a?b=c")
+    lines = gatehouse(*command, answer="secret\n").stdout.splitlines()
+    assert lines[0] == "Authorization: DPoP the-token"
+    name, _, proof = lines[1].partition(": ")
+    assert name == "DPoP"
+    checked = verify_proof(proof, "GET", f"{server.url}/ms-system/a", NOW)
+    assert checked.ath is not None
+
+
+def test_a_curl_line_names_a_file_and_never_the_token(
+    server: AnswersServer, gatehouse: CommandLine, tmp_path: Path
+) -> None:
+    file = tmp_path / "some headers"
+    command = ("token", "get", "billing", "--curl", str(file), "--request", "POST", "/a?b=c")
+    got = gatehouse(*command, answer="secret\n")
+    assert got.stdout == (
+        f"curl --request POST --header '@{file}' '{server.url}/ms-system/a?b=c'\n"
+    )
+    assert file.read_text() == "Authorization: Bearer the-token\n"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    again = gatehouse(*command, answer="secret\n")
+    assert (again.code, "is there already" in again.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "problem"),
+    [
+        (Said(401, '{"error":"invalid_client","error_description":"No."}'), 1, "enabled"),
+        (Said(400, '{"error":"invalid_scope"}'), 1, "gatehouse clients show"),
+        (Said(503, '{"error":"temporarily_unavailable"}'), 4, "log line"),
+        (Said(302, "", {"Location": "https://elsewhere.example"}), 1, "returned 302"),
+        (Said(200, "<html>"), 4, "is not an OAuth response"),
+        (Said(200, "[" * 100_000), 4, "is not an OAuth response"),
+        (Said(200, '{"access_token":["a"]}'), 4, "is not an OAuth response"),
+        (Said(200, '{"access_token":"a\\u001b]0;owned\\u0007"}'), 4, "is not an OAuth response"),
+        (Said(200, '{"access_token":"a\\nX-Another: header"}'), 4, "is not an OAuth response"),
+    ],
+    ids=["client", "scope", "trouble", "redirect", "HTML", "depth", "list", "escape", "header"],
+)
+def test_a_refusal_says_what_to_do(
+    server: AnswersServer, gatehouse: CommandLine, said: Said, code: int, problem: str
+) -> None:
+    server.answers[TOKEN] = said
+    refused = gatehouse("token", "get", "billing", answer="secret\n")
+    assert (refused.code, refused.stdout) == (code, "")
+    assert problem in refused.stderr
+
+
+def test_what_an_answer_says_beside_its_token_may_be_anything(
+    server: AnswersServer, gatehouse: CommandLine
+) -> None:
+    odd = {"access_token": "the-token", "token_type": [1], "expires_in": "?", "scope": ["\x1b[2J"]}
+    server.answers[TOKEN] = Said(200, json.dumps(odd))
+    got = gatehouse("token", "get", "billing", answer="secret\n")
+    assert (got.code, got.stdout) == (0, "the-token\n")
+    assert "\x1b" not in got.stderr
+
+
+def test_a_certificate_needs_an_address_that_asks_for_it(
+    server: AnswersServer, gatehouse: CommandLine, key_file: Path
+) -> None:
+    metadata = f"GET {STAGE}/.well-known/oauth-authorization-server"
+    server.answers[metadata] = Said(200, "{}")
+    refused = gatehouse("token", "get", "billing", "--certificate", str(key_file))
+    assert (refused.code, "MtlsDomainName" in refused.stderr) == (1, True)
+    alias = {"mtls_endpoint_aliases": {"token_endpoint": "file:///etc/hostname"}}
+    server.answers[metadata] = Said(200, json.dumps(alias))
+    refused = gatehouse("token", "get", "billing", "--certificate", str(key_file))
+    assert (refused.code, "MtlsDomainName" in refused.stderr) == (1, True)
+    alias = {"mtls_endpoint_aliases": {"token_endpoint": "https://127.0.0.1:9/token"}}
+    server.answers[metadata] = Said(200, json.dumps(alias))
+    refused = gatehouse("token", "get", "billing", "--certificate", str(key_file))
+    assert (refused.code, "must not have a password" in refused.stderr) == (2, True)
+    refused = gatehouse("token", "get", "billing", "--certificate", "nowhere")
+    assert (refused.code, "cannot be read" in refused.stderr) == (3, True)
+
+
+def test_what_makes_no_sense_is_said_before_anything_is_sent(
+    server: AnswersServer, gatehouse: CommandLine, key_file: Path, tmp_path: Path
+) -> None:
+    locked, public, odd = (tmp_path / name for name in ("locked", "public", "odd"))
+    private_key = ec.generate_private_key(ec.SECP256R1())
+    locked.write_bytes(
+        private_key.private_bytes(
+            Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"password")
+        )
+    )
+    public.write_text(json.dumps(ECAlgorithm.to_jwk(private_key.public_key(), as_dict=True)))
+    odd.write_text(to_pem(ec.generate_private_key(ec.SECP384R1())))
+    for options, said in (
+        (("--method", "private_key_jwt"), "private_key_jwt needs --key"),
+        (("--method", "federated_jwt"), "federated_jwt needs --assertion-file"),
+        (("--method", "tls_client_auth"), "tls_client_auth needs --certificate"),
+        (("--headers", "--curl", "file"), "exclude each other"),
+        (("--headers", "--json"), '"--headers, --curl and --json exclude each other."'),
+        (("--key", str(locked)), "has a password"),
+        (("--key", str(public)), "a public key only"),
+        (("--key", str(odd)), "not for any algorithm of ours"),
+        (("--key", str(key_file), "--algorithm", "RS256"), "It signs with ES256"),
+        (("--key", __file__), "holds no private key"),
+    ):
+        refused = gatehouse("token", "get", "billing", *options, answer="secret\n")
+        assert (refused.code, said in refused.stderr) == (2, True), options
+    assert server.asked == []
+    refused = gatehouse("token", "get", "billing", "--request", "GET", "a", answer="secret\n")
+    assert (refused.code, "is no path" in refused.stderr) == (2, True)
+
+
+def test_the_web_is_asked_and_no_file() -> None:
+    with pytest.raises(UnreachableError, match="no address of the web"):
+        Web().ask("GET", "file:///etc/hostname")

@@ -1,0 +1,516 @@
+"""`gatehouse token inspect`: the authorizer's own decision, explained step by step."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from authorizer.dpop import thumbprint
+from authorizer.reasons import Reason
+from authorizer.state_entry import revoked_jwt
+from functions.shared.keys.signing_keys import to_pem
+from functions.shared.web.client_certificate import from_pem
+from infra.cli.terminal.times import span
+from infra.cli.tokens.guards import laptop_environment
+from infra.cli.tokens.reasons import Stage, in_words, stage_of
+from infra.laptop_edition import secret_name
+from local.aws import TEMPLATE
+from local.certificates import LaptopCertificates
+from local.gateway.template import Template
+from local.provisioning import names
+from tests.support.answers_server import AnswersServer, Said, answers_server
+from tests.support.cli import STACK as NAME
+from tests.support.cli import CommandLine, aws_client, deploy, physical_name
+from tests.support.memory_stores import ManualClock
+from tests.support.server import NOW, key, ring
+from tests.support.whole_deployment import deploy_all
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.support.cli import Result
+
+STAGE = "/ms-auth-server"
+HOUR = 3600
+
+
+class Issuer:
+    """An issuer that publishes its first key."""
+
+    def __init__(self, server: AnswersServer) -> None:
+        self.server = server
+        self.url = server.url + STAGE
+        self.ring = ring(now=NOW - HOUR)
+        server.answers[f"GET {STAGE}/oauth2/jwks"] = Said(200, json.dumps(self.ring.key_set(NOW)))
+
+    def deploy(self, **authorizer: str) -> None:
+        deploy_all(self.url, f"{self.server.url}/ms-system", kept=self.ring, authorizer=authorizer)
+
+    def token(self, number: int = 1, **claims: object) -> str:
+        made = {
+            "iss": self.url,
+            "sub": "billing",
+            "aud": "billing",
+            "iat": NOW - 60,
+            "exp": NOW + HOUR,
+            "scope": ["country.read"],
+            **claims,
+        }
+        members = {name: value for name, value in made.items() if value is not None}
+        signer = key(number)
+        return jwt.encode(members, signer.private_pem, "RS256", {"kid": signer.kid})
+
+
+@pytest.fixture
+def issuer(account: None) -> Iterator[Issuer]:
+    with answers_server() as server:
+        yield Issuer(server)
+
+
+@pytest.fixture
+def gatehouse() -> CommandLine:
+    return CommandLine(ManualClock(NOW))
+
+
+def inspected(gatehouse: CommandLine, token: str, *options: str) -> Result:
+    return gatehouse("token", "inspect", *options, "--json", answer=token + "\n")
+
+
+def steps(result: Result) -> dict[str, bool | None]:
+    return {step["stage"]: step["passed"] for step in result.json["steps"]}
+
+
+def test_a_good_token_is_explained_down_to_the_statement_that_lets_it_through(
+    issuer: Issuer, gatehouse: CommandLine, tmp_path: Path
+) -> None:
+    issuer.deploy(AUDIENCE="billing,others")
+    file = tmp_path / "token"
+    file.write_text(issuer.token())
+    said = gatehouse("token", "inspect", str(file), "--request", "get", "/country/code/AUS?x=1")
+    assert said.code == 0
+    for line in (
+        "✓ read          a JWT of",
+        "alg RS256 (accepted: RS256), typ JWT",
+        f"{issuer.url} (trusted: {issuer.url})",
+        f"✓ key           {key(1).kid}",
+        "signs since 2023-11-14 21:13 UTC, for 1 h now",
+        "published until its successor is announced",
+        "aud billing (accepted: billing, others)",
+        "iat 2023-11-14 22:12 UTC: issued 1 min ago",
+        "exp 2023-11-14 23:13 UTC: 1 h left",
+        "not looked up (CheckRevokedTokens is false)",
+        "bound to no key",
+        "country.read opens GET /country, GET /country/code/*",
+        "✓ policy        Allow arn:aws:execute-api:eu-west-1:123456789012:",
+        "/ms-system/GET/country/code/*",
+        "until 2023-11-14T23:13:20Z, when the token ends",
+        "GET /country/code/AUS is let through",
+    ):
+        assert line in said.stdout
+    assert issuer.token() not in said.stdout + said.stderr
+
+
+def test_what_a_token_does_not_open_is_403_and_says_what_would(
+    issuer: Issuer, gatehouse: CommandLine
+) -> None:
+    issuer.deploy()
+    for token, path, statement, would in (
+        (issuer.token(scope=["other"]), "/country", "/*", "country.read would open it"),
+        (issuer.token(), "/customer", None, "no scope by itself opens it"),
+        (issuer.token(), "/country/code/A/B", "/GET/country/code/*/*", "no scope by itself"),
+    ):
+        said = inspected(gatehouse, token, "--request", "GET", path)
+        assert (said.code, said.json["status"], said.json["reason"]) == (
+            1,
+            403,
+            "scope_insufficient",
+        )
+        assert steps(said)["policy"] is False
+        assert would in said.json["steps"][-1]["says"][1]
+        found = said.json["statement"]
+        assert found is None if statement is None else found["Resource"].endswith(statement)
+
+
+def test_without_a_request_it_says_what_a_token_opens(
+    issuer: Issuer, gatehouse: CommandLine
+) -> None:
+    issuer.deploy()
+    said = inspected(gatehouse, issuer.token())
+    assert (said.code, said.json["decision"]) == (
+        0,
+        "A good token. It opens GET /country, GET /country/code/*.",
+    )
+    nothing = inspected(gatehouse, issuer.token(scope=None))
+    assert (nothing.code, "opens nothing here" in nothing.json["decision"]) == (1, True)
+
+
+def test_a_bad_token_is_explained_up_to_what_is_wrong(
+    issuer: Issuer, gatehouse: CommandLine
+) -> None:
+    issuer.deploy(AUDIENCE="billing")
+    good = issuer.token()
+    head, payload, _signature = good.split(".")
+    for token, stage, status, words in (
+        (good[:-8] + "AAAAAAAA", Stage.SIGNATURE, 401, "changed, or forged"),
+        (f"{head}.{payload}", Stage.READ, 401, "cut off"),
+        (jwt.encode({}, "s" * 32, "HS256"), Stage.HEADER, 401, "shared secret"),
+        (issuer.token(iss="https://other"), Stage.ISSUER, 401, "another issuer"),
+        (issuer.token(number=2), Stage.KEY, 401, "publishes no such key"),
+        (issuer.token(exp=NOW), Stage.CLAIMS, 401, "Its time is over"),
+        (issuer.token(aud="others"), Stage.CLAIMS, 401, "for other APIs"),
+        (issuer.token(iat=NOW + HOUR), Stage.CLAIMS, 401, "issued after its end"),
+        (issuer.token(cnf={"jkt": "a" * 43}), Stage.POSSESSION, 401, "bound to a key"),
+    ):
+        said = inspected(gatehouse, token, "--request", "GET", "/country")
+        assert (said.code, said.json["status"]) == (1, status), token
+        passed = steps(said)
+        assert passed[stage] is False, (token, passed)
+        stages = list(passed)
+        at = stages.index(stage)
+        assert all(passed[each] is True for each in stages[:at])
+        assert all(passed[each] is None for each in stages[at + 1 :])
+        assert words in said.json["decision"]
+        # Nobody has vouched for what it says until its signature was checked.
+        assert (said.json["claims"] is None) == (at <= stages.index(Stage.SIGNATURE))
+
+
+def test_what_is_no_token_at_all_is_not_even_looked_up(
+    issuer: Issuer, gatehouse: CommandLine
+) -> None:
+    issuer.deploy()
+    said = inspected(gatehouse, "to ken", "--request", "GET", "/country")
+    assert (said.code, steps(said)["read"]) == (1, False)
+    assert "no token has" in said.json["decision"]
+    assert issuer.server.asked == []
+
+
+def test_our_own_trouble_is_500_and_no_refusal(issuer: Issuer, gatehouse: CommandLine) -> None:
+    issuer.deploy()
+    del issuer.server.answers[f"GET {STAGE}/oauth2/jwks"]
+    said = inspected(gatehouse, issuer.token(), "--request", "GET", "/country")
+    assert (said.code, said.json["status"]) == (1, 500)
+    assert said.json["decision"].startswith("Not decided: The key set cannot be fetched")
+
+
+def test_a_withdrawn_token_is_found_with_the_caller_s_own_credentials(
+    issuer: Issuer, gatehouse: CommandLine
+) -> None:
+    issuer.deploy()
+    table = physical_name("StateTable")
+    aws_client("lambda").update_function_configuration(
+        FunctionName=physical_name("Authorizer"),
+        Environment={"Variables": {"ISSUER": issuer.url, "DENY_LIST_TABLE": table}},
+    )
+    token = issuer.token(jti="one")
+    assert inspected(gatehouse, token).code == 0
+    aws_client("dynamodb").put_item(
+        TableName=table, Item={"entry": {"S": revoked_jwt(issuer.url, "one", token)}}
+    )
+    said = inspected(gatehouse, token)
+    assert (said.code, said.json["reason"]) == (1, "token_revoked")
+
+
+def test_a_bound_token_passes_with_its_key_and_leaves_the_proof_unused(
+    issuer: Issuer, gatehouse: CommandLine, tmp_path: Path
+) -> None:
+    issuer.deploy(PROOF_OF_POSSESSION="dpop", REPLAY_TABLE="no-such-table")
+    own, other = tmp_path / "own.pem", tmp_path / "other.pem"
+    private_key = ec.generate_private_key(ec.SECP256R1())
+    own.write_text(to_pem(private_key))
+    other.write_text(to_pem(ec.generate_private_key(ec.SECP256R1())))
+    jwk: dict[str, Any] = jwt.get_algorithm_by_name("ES256").to_jwk(
+        private_key.public_key(), as_dict=True
+    )
+    # On this machine's own address; in an account it is the API's.
+    issuer.server.answers.clear()
+    token = issuer.token(cnf={"jkt": thumbprint(jwk)})
+    issuer.server.answers[f"GET {STAGE}/oauth2/jwks"] = Said(
+        200, json.dumps(issuer.ring.key_set(NOW))
+    )
+    request = ("--request", "GET", "/country")
+    assert inspected(gatehouse, token, *request).json["reason"] == "proof_required"
+    said = inspected(gatehouse, token, *request, "--dpop-key", str(other))
+    assert said.json["reason"] == "htu_other"
+    aws_client("lambda").update_function_configuration(
+        FunctionName=physical_name("Authorizer"),
+        Environment={
+            "Variables": {
+                "ISSUER": issuer.url,
+                "PROOF_OF_POSSESSION": "dpop",
+                "REPLAY_TABLE": "no-such-table",
+                "RESOURCE": f"{issuer.server.url}/ms-system",
+            }
+        },
+    )
+    said = inspected(gatehouse, token, *request, "--dpop-key", str(other))
+    assert said.json["reason"] == "jkt_other"
+    assert inspected(gatehouse, token, *request, "--dpop-key", str(own)).code == 0
+
+
+def test_an_opaque_token_is_asked_about_with_the_authorizer_s_credentials(
+    issuer: Issuer, gatehouse: CommandLine
+) -> None:
+    issuer.deploy()
+    active = {
+        "active": True,
+        "token_type": "Bearer",
+        "iss": issuer.url,
+        "sub": "billing",
+        "client_id": "billing",
+        "scope": "country.read",
+        "exp": NOW + HOUR,
+    }
+    json_type = {"Content-Type": "application/json"}
+    endpoint = f"POST {STAGE}/oauth2/introspect"
+    issuer.server.answers[endpoint] = Said(200, json.dumps(active), json_type)
+    said = inspected(gatehouse, "gh_at_opaque", "--request", "GET", "/country")
+    assert said.code == 0
+    assert steps(said)["introspection"] is True
+    assert said.json["claims"]["sub"] == "billing"
+    assert issuer.server.asked[-1].headers["Authorization"].startswith("Basic ")
+    issuer.server.answers[endpoint] = Said(200, '{"active": false}', json_type)
+    said = inspected(gatehouse, "gh_at_another", "--request", "GET", "/country")
+    assert (said.code, said.json["reason"]) == (1, "token_inactive")
+
+
+def test_another_scope_map_has_to_be_named(
+    issuer: Issuer, gatehouse: CommandLine, tmp_path: Path
+) -> None:
+    issuer.deploy(SCOPE_MAP="scopes-of-ours.json")
+    refused = inspected(gatehouse, issuer.token(), "--request", "GET", "/orders")
+    assert (refused.code, "--scope-map" in refused.stderr) == (2, True)
+    file = tmp_path / "scopes.json"
+    file.write_text('{"country.read": ["GET /orders"]}')
+    named = ("--request", "GET", "/orders", "--scope-map", str(file))
+    assert inspected(gatehouse, issuer.token(), *named).code == 0
+    file.write_text("[]")
+    refused = inspected(gatehouse, issuer.token(), *named)
+    assert (refused.code, "scope map" in refused.stderr) == (2, True)
+
+
+RULES = {"audience": "https://customer.example", "scopes": {"orders.read": ["GET /orders/{id}"]}}
+
+
+def test_an_api_with_the_shared_authorizer_is_judged_by_its_own_rules(
+    issuer: Issuer, gatehouse: CommandLine, tmp_path: Path
+) -> None:
+    issuer.deploy()
+    parameter = "/gatehouse/gatehouse-test/apis/a1b2c3"
+    aws_client("ssm").put_parameter(Name=parameter, Value=json.dumps(RULES), Type="String")
+    token = issuer.token(scope=["orders.read"], aud="https://customer.example")
+    request = ("--api", "a1b2c3/live", "--request", "GET", "/orders/7")
+    said = inspected(gatehouse, token, *request)
+    assert (said.code, said.json["status"]) == (0, 200), said
+    assert said.json["steps"][0] == {
+        "stage": "rules",
+        "passed": True,
+        "says": [f"those of {parameter}"],
+    }
+    arn = "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/live/GET/orders/*"
+    assert said.json["statement"]["Resource"] == arn
+    (claims,) = [step for step in said.json["steps"] if step["stage"] == "claims"]
+    expected = "aud https://customer.example (accepted: https://customer.example)"
+    assert claims["says"][0] == expected
+    other = inspected(gatehouse, issuer.token(scope=["orders.read"]), *request)
+    assert (other.code, other.json["reason"]) == (1, "aud_other")
+
+    # Before they are deployed, rules can be tried from a file.
+    file = tmp_path / "rules.json"
+    file.write_text(json.dumps({**RULES, "scopes": {"orders.read": ["GET /orders"]}}))
+    tried = inspected(gatehouse, token, *request, "--scope-map", str(file))
+    assert (tried.code, tried.json["status"]) == (1, 403)
+    none = inspected(gatehouse, token, *request, "--scope-map", str(tmp_path / "none"))
+    assert (none.code, "none cannot be read" in none.stderr) == (3, True)
+
+
+@pytest.mark.parametrize(
+    ("rules", "reason", "notice"),
+    [
+        (None, "api_rules_missing", "API a1b2c3 has no rules"),
+        ("{}", "api_rules_malformed", "there is no scope map in scopes"),
+    ],
+)
+def test_an_api_whose_rules_are_missing_or_in_doubt_is_closed_and_it_says_why(
+    issuer: Issuer, gatehouse: CommandLine, rules: str | None, reason: str, notice: str
+) -> None:
+    issuer.deploy()
+    if rules is not None:
+        name = "/gatehouse/gatehouse-test/apis/a1b2c3"
+        aws_client("ssm").put_parameter(Name=name, Value=rules, Type="String")
+    said = inspected(gatehouse, issuer.token(), "--api", "a1b2c3", "--request", "GET", "/orders")
+    assert (said.code, said.json["status"], said.json["reason"]) == (1, 500, reason)
+    first, *others = said.json["steps"]
+    assert (first["stage"], first["passed"]) == ("rules", False)
+    assert notice in " ".join(first["says"])
+    assert {step["passed"] for step in others} == {None}
+
+
+SIMPLE = {
+    "SIMPLE_RESPONSE": "true",
+    "SCOPE_MAP": json.dumps(
+        {
+            "orders.read": ["GET /orders", "GET /orders/{id}", "GET /files/{path+}"],
+            "orders.write": ["GET /orders/latest"],
+        }
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "more", "status", "says"),
+    [
+        ("GET", "/orders/7", (), 200, ["isAuthorized true, about GET /orders/{part}"]),
+        ("GET", "/files/a/b", (), 200, ["isAuthorized true, about GET /files/{rest+}"]),
+        (
+            "GET",
+            "/orders/latest",
+            (),
+            403,
+            ["isAuthorized false, about GET /orders/latest", "orders.write would open it"],
+        ),
+        (
+            "GET",
+            "/orders/latest",
+            ("--route", "ANY /orders/{id}"),
+            200,
+            ["isAuthorized true, about GET /orders/{id}"],
+        ),
+        (
+            "DELETE",
+            "/orders/7",
+            (),
+            403,
+            [
+                "isAuthorized false, about $default",
+                "no route of the scope map fits; is it another one of the API's (--route)?",
+            ],
+        ),
+    ],
+)
+def test_a_simple_answer_is_about_the_route_that_api_gateway_chooses(  # noqa: PLR0913, PLR0917 - a table's columns
+    issuer: Issuer,
+    gatehouse: CommandLine,
+    method: str,
+    path: str,
+    more: tuple[str, ...],
+    status: int,
+    says: list[str],
+) -> None:
+    issuer.deploy(**SIMPLE)
+    named = ("--function", physical_name("Authorizer"), "--request", method, path, *more)
+    said = inspected(gatehouse, issuer.token(scope=["orders.read"]), *named)
+    assert (said.code, said.json["status"]) == (status != 200, status)
+    assert said.json["steps"][-1] == {"stage": "route", "passed": status == 200, "says": says}
+
+
+def test_an_authorizer_of_one_s_own_is_played_from_a_file_of_its_variables(
+    issuer: Issuer, gatehouse: CommandLine, tmp_path: Path
+) -> None:
+    issuer.deploy()
+    file = tmp_path / "variables.yaml"
+    file.write_text(json.dumps({"ISSUER": issuer.url, "AUDIENCE": "billing", **SIMPLE}))
+    said = inspected(gatehouse, issuer.token(scope=["orders.read"]), "--settings", str(file))
+    opens = "GET /orders, GET /orders/*, GET /files/*"
+    assert (said.code, said.json["decision"]) == (0, f"A good token. It opens {opens}.")
+    file.write_text("SIMPLE_RESPONSE: true\n")
+    refused = inspected(gatehouse, "any", "--settings", str(file))
+    assert (refused.code, "a value is a text" in refused.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--api", "a", "--function", "b"), "Choose one."),
+        (("--api", "a/b/c"), "'a/b/c' is no API."),
+        (("--route", "orders"), "'orders' is no route."),
+        (("--local", "--function", "a"), "--settings FILE"),
+    ],
+)
+def test_what_names_no_authorizer_is_refused_before_a_token_is_read(
+    gatehouse: CommandLine, options: tuple[str, ...], said: str
+) -> None:
+    environ = {} if "--local" in options else {"GATEHOUSE_STACK": NAME}
+    refused = gatehouse("token", "inspect", *options, environ=environ)
+    assert (refused.code, refused.stdout, said in refused.stderr) == (2, "", True)
+
+
+def test_a_stack_without_a_sample_api_asks_which_api(account: None, gatehouse: CommandLine) -> None:
+    deploy(guarded_api=None)
+    refused = inspected(gatehouse, "any")
+    assert (refused.code, "--api" in refused.stderr) == (2, True)
+    refused = gatehouse("token", "get", "a", "--headers", answer="secret\n")
+    assert (refused.code, "SampleApi=false" in refused.stderr) == (3, True)
+
+
+def test_who_may_not_see_the_ring_is_told_all_the_rest(
+    issuer: Issuer, gatehouse: CommandLine
+) -> None:
+    issuer.deploy()
+    aws_client("secretsmanager").put_secret_value(
+        SecretId=physical_name("KeyRingSecret"), SecretString='{"version": 9}'
+    )
+    said = inspected(gatehouse, issuer.token(), "--request", "GET", "/country")
+    assert said.code == 0
+    (step,) = [step for step in said.json["steps"] if step["stage"] == "key"]
+    assert "its times are not known here" in step["says"][1]
+    assert "version 9" in step["says"][1]
+
+
+def test_a_token_of_a_certificate_passes_with_it_and_its_key_stays_in_the_file(
+    issuer: Issuer, gatehouse: CommandLine, tmp_path: Path
+) -> None:
+    issuer.deploy(PROOF_OF_POSSESSION="mtls", DENY_LIST_TABLE="")
+    file, other = tmp_path / "client.pem", tmp_path / "other.pem"
+    certificates = LaptopCertificates.ensure(tmp_path / "tls")
+    file.write_text(certificates.client.read_text())
+    other.write_text(certificates.self_signed_client.read_text())
+    pem = file.read_text().partition("-----BEGIN PRIVATE KEY")[0]
+    token = issuer.token(cnf={"x5t#S256": from_pem(pem).thumbprint})
+    request = ("--request", "GET", "/country")
+    assert inspected(gatehouse, token, *request).json["reason"] == "certificate_missing"
+    wrong = inspected(gatehouse, token, *request, "--certificate", str(other))
+    assert wrong.json["reason"] == "certificate_other"
+    assert inspected(gatehouse, token, *request, "--certificate", str(file)).code == 0
+    none = inspected(gatehouse, token, *request, "--certificate", __file__)
+    assert (none.code, "holds no certificate" in none.stderr) == (2, True)
+
+
+def test_an_authorizer_that_cannot_start_is_no_verdict_about_a_token(
+    issuer: Issuer, gatehouse: CommandLine
+) -> None:
+    issuer.deploy(JWKS_HARD_AGE="never")
+    refused = inspected(gatehouse, "any")
+    assert (refused.code, "JWKS_HARD_AGE" in refused.stderr) == (1, True)
+
+
+def test_every_reason_has_a_step_and_words() -> None:
+    for reason in Reason:
+        assert stage_of(reason) in Stage
+        assert in_words(reason).endswith((".", "?"))
+
+
+def test_the_laptop_s_authorizer_is_set_as_the_template_sets_it() -> None:
+    template = Template.read(TEMPLATE)
+    known = {**names(template), "AuthServerApi": "api"}
+    credentials = secret_name("IntrospectionCredentials")
+    for name in ("Authorizer", "SharedAuthorizer"):
+        environment = template.function(name, known).environment
+        shared = name == "SharedAuthorizer"
+        said = laptop_environment(environment["ISSUER"], credentials, shared=shared)
+        ours = {name: value for name, value in environment.items() if value}
+        assert said.items() <= ours.items()
+        # A table that is only used where proofs are taken, and a name for metrics.
+        assert set(ours) - set(said) <= {"REPLAY_TABLE", "STACK_NAME"}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0, "0 s"), (59.6, "1 min"), (3661, "1 h 1 min"), (90_061, "1 d 1 h"), (86_460, "1 d")],
+)
+def test_a_span_is_told_in_its_two_largest_units(seconds: float, said: str) -> None:
+    assert span(seconds) == said
