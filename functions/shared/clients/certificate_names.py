@@ -11,6 +11,7 @@ from enum import StrEnum
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
+from functions.shared.clients import distinguished_names
 from functions.shared.runtime import records
 
 if TYPE_CHECKING:
@@ -52,21 +53,22 @@ class CertificateName:
 
 def _normal(kind: NameKind, value: str) -> object:
     if kind is NameKind.SUBJECT_DN:
-        # Imported where it is needed: few clients have certificates, and it is slow to import.
-        from cryptography.x509 import Name  # noqa: PLC0415 - few clients need it
-
         try:
-            return Name.from_rfc4514_string(value)
+            return distinguished_names.parse(value)
         except ValueError as error:
-            raise ValueError("A distinguished name is written as RFC 4514 says.") from error
+            raise ValueError(f"The subject_dn cannot be read: {error}.") from error
     return ip_address(value) if kind is NameKind.SAN_IP else value
 
 
 def _names(kind: NameKind, certificate: Certificate) -> Iterable[object]:
-    from cryptography import x509  # noqa: PLC0415 - as above
-
     if kind is NameKind.SUBJECT_DN:
-        return [certificate.subject]
+        try:
+            return [distinguished_names.read(certificate.subject)]
+        except TypeError as error:  # a BIT STRING where cryptography expects none
+            raise ValueError("a certificate whose subject cannot be read") from error
+    # Imported where it is needed: few clients have certificates, and it is slow to import.
+    from cryptography import x509  # noqa: PLC0415 - few clients need it
+
     general_names: Mapping[NameKind, Any] = {
         NameKind.SAN_DNS: x509.DNSName,
         NameKind.SAN_URI: x509.UniformResourceIdentifier,

@@ -16,6 +16,7 @@ from functions.shared.clients.authentication_methods import (
     TLS_CLIENT_AUTH,
 )
 from functions.shared.clients.client_record import SIGNING_ALGORITHMS, TokenFormat
+from infra.cli.clients.importing.certificate_subjects import why_no_match
 from infra.cli.clients.importing.imported import Draft, client_id_of, read_documents, words
 from infra.cli.terminal.errors import UsageError
 
@@ -72,11 +73,14 @@ def _carry_methods(draft: Draft, methods: list[str], settings: Mapping[str, Any]
             draft.lose("private_key_jwt needs the client's keys, and there is no jwk-set-url")
     if TLS_CLIENT_AUTH in kept:
         subject = settings.get("x509-certificate-subject-dn")
-        if subject:
-            draft.document["certificate_name"] = {"kind": "subject_dn", "value": subject}
-        else:
+        if not subject:
             kept.remove(TLS_CLIENT_AUTH)
             draft.lose("tls_client_auth needs the certificate's subject, which is not there")
+        elif reason := why_no_match(subject):
+            kept.remove(TLS_CLIENT_AUTH)
+            draft.lose(f"tls_client_auth: no certificate can match {subject!r}: {reason}")
+        else:
+            draft.document["certificate_name"] = {"kind": "subject_dn", "value": subject}
     if SELF_SIGNED_TLS_CLIENT_AUTH in kept:
         kept.remove(SELF_SIGNED_TLS_CLIENT_AUTH)
         draft.lose("self_signed_tls_client_auth needs the certificate: --certificate of create")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -119,6 +120,19 @@ def test_names_that_cannot_be_read_are_no_names(names: str) -> None:
         knock(
             named(NameKind.SAN_DNS, "client.example"),
             certificate_with_raw_names(bytes.fromhex(names)),
+        )
+
+
+@pytest.mark.parametrize("tag", [b"\x02", b"\x03", b"\x30"])
+def test_a_subject_that_cannot_be_read_is_no_name(tag: bytes) -> None:
+    der = from_pem(certificate_pem("CN=client,2.5.4.97=abcdefgh")).der
+    odd = der.replace(b"\x0c\x08abcdefgh", tag + b"\x08\0bcdefgh")
+    assert odd != der
+    pem = b64encode(odd).decode()
+    with pytest.raises(InvalidClientError, match="does not carry"):
+        knock(
+            named(NameKind.SUBJECT_DN, "CN=client"),
+            f"-----BEGIN CERTIFICATE-----\n{pem}\n-----END CERTIFICATE-----",
         )
 
 

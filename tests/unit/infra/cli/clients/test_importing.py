@@ -314,6 +314,34 @@ def test_springs_keys_and_certificate_names_are_carried_over() -> None:
     assert carried.tls_client_certificate_bound_access_tokens
 
 
+def test_springs_certificate_name_as_java_writes_it_is_carried_over() -> None:
+    subject = r"1.2.840.113549.1.9.1=#160161,CN=\#batch\=1,2.5.4.97=#0c0150,o=Example"
+    draft = drafted(
+        spring.read,
+        SPRING,
+        client_authentication_methods="tls_client_auth",
+        client_settings={"settings.client.x509-certificate-subject-dn": subject},
+    )
+    carried = draft.finished()
+    assert (draft.lost, draft.refusal) == ([], "")
+    assert carried is not None
+    assert carried.certificate_name is not None
+    assert carried.certificate_name.value == subject
+
+
+def test_springs_certificate_name_that_cannot_match_is_lost_with_the_reason() -> None:
+    draft = drafted(
+        spring.read,
+        SPRING,
+        client_authentication_methods="client_secret_basic,tls_client_auth",
+        client_settings={"settings.client.x509-certificate-subject-dn": "CN=batch,2.5.4.5=#020101"},
+    )
+    assert draft.finished() is not None
+    (lost,) = draft.lost
+    assert "no certificate can match 'CN=batch,2.5.4.5=#020101'" in lost
+    assert "DER tag is 2" in lost
+
+
 def test_springs_table_is_read_as_csv_in_any_case() -> None:
     file = io.StringIO()
     writer = csv.DictWriter(file, [name.upper() for name in SPRING])
