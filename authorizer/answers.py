@@ -11,6 +11,9 @@ from authorizer.policy import PolicyCompiler, write_policy
 from authorizer.routes import parse_route
 from authorizer.scope_map import ScopeMap
 
+ClientOfIssuer = tuple[str, str]
+"""An issuer, and a client id that is unique for this issuer only."""
+
 
 class Answer(NamedTuple):
     """An authorizer's output, and whether it opens anything."""
@@ -42,11 +45,12 @@ class Answers(Protocol):
 class PolicyAnswers:
     """Answers with a policy for a whole stage, which API Gateway may keep for the token.
 
-    `usage_keys` are API keys by client id: what a usage plan counts a client's requests by.
+    `usage_keys` are API keys by issuer and client id: a usage plan counts a client's requests by
+    its key, and two issuers may each have a client of the same id.
     """
 
     def __init__(
-        self, policies: PolicyCompiler, usage_keys: Mapping[str, str], *, expire: bool
+        self, policies: PolicyCompiler, usage_keys: Mapping[ClientOfIssuer, str], *, expire: bool
     ) -> None:
         self._policies = policies
         self._usage_keys = usage_keys
@@ -63,8 +67,9 @@ class PolicyAnswers:
             "policyDocument": write_policy(policy, valid_until),
             "context": write_context(token),
         }
-        if token.client_id in self._usage_keys:
-            output["usageIdentifierKey"] = self._usage_keys[token.client_id]
+        usage_key = self._usage_keys.get((token.issuer, token.client_id))
+        if usage_key is not None:
+            output["usageIdentifierKey"] = usage_key
         return Answer(output, allows=bool(policy.allowed))
 
 
@@ -94,6 +99,7 @@ class SimpleAnswers:
 def write_context(token: VerifiedToken) -> dict[str, str]:
     """Write what the backend may know of the token: flat strings, and never the token itself."""
     context = {
+        "iss": token.issuer,
         "sub": token.subject,
         "client_id": token.client_id,
         "scope": join_scopes(token.scopes),

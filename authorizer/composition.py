@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from functools import partial
@@ -69,6 +70,10 @@ def build(  # noqa: PLR0913 - everything that has time, randomness or a network 
         credential_source or _credential_source(settings),
         revoked_tokens,
     )
+    for other in settings.other_issuers:
+        if not other.client_ids:
+            text = f"OTHER_ISSUERS has no client_ids for {other.issuer}: any client is accepted"
+            emit(json.dumps({"notice": text}))
     if settings.api_rules is not None:
         return maker.shared_gate(rules_source or _parameter_store(settings, settings.api_rules))
     if not settings.audiences:
@@ -233,9 +238,10 @@ def _answers(settings: Settings, scope_map: ScopeMap, emit: Callable[[str], None
             f'{{"notice":"{scopes} opens more routes than a policy can name: '
             'its tokens are answered with 500"}'
         )
+    issuers = [settings.issuer, *(other.issuer for other in settings.other_issuers)]
     return PolicyAnswers(
         compiler,
-        read_usage_keys(settings.usage_keys) if settings.usage_keys else {},
+        read_usage_keys(settings.usage_keys, issuers) if settings.usage_keys else {},
         expire=settings.policy_expires,
     )
 

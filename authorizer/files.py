@@ -1,7 +1,8 @@
 """The files that the settings name, read and checked when an authorizer is built."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import cast
 
 from authorizer import strict_json
 from authorizer.jwks_cache import Seed
@@ -26,17 +27,25 @@ def read_scope_map(setting: str | None) -> ScopeMap:
     return parse_scope_map(said.encode() if said.lstrip().startswith("{") else _read(said))
 
 
-def read_usage_keys(path: str) -> Mapping[str, str]:
-    """Read the API keys of clients: a JSON object of client id to key.
+def read_usage_keys(path: str, issuers: Sequence[str]) -> Mapping[tuple[str, str], str]:
+    """Read the API keys of clients, by issuer and client id.
+
+    The file is a JSON object of client id to key, for clients of the first issuer. A member that is
+    named after an issuer has such an object for clients of this issuer.
 
     Raises:
         SettingsError: it is something else.
     """
     members = _parse_object("USAGE_KEYS", _read(path))
-    keys = {name: key for name, key in members.items() if isinstance(key, str) and key}
-    if len(keys) != len(members):
+    keys: dict[tuple[str, str], object] = {}
+    for name, value in members.items():
+        if name in issuers and isinstance(value, dict):
+            keys |= {(name, client_id): key for client_id, key in value.items()}
+        else:
+            keys[issuers[0], name] = value
+    if not all(isinstance(key, str) and key for key in keys.values()):
         raise SettingsError(["USAGE_KEYS has a key that is not a text"])
-    return keys
+    return cast("Mapping[tuple[str, str], str]", keys)
 
 
 def read_seed(path: str) -> Seed:

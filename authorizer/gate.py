@@ -217,7 +217,9 @@ class Gate(Decider):
 
     def _decide_anew(self, token: VerifiedToken, place: str) -> Decision:
         output, allows = self._answers.write(token, place)
-        line = _begin_decision_line(allows, token.client_id, token.key_id, token.scopes)
+        line = _begin_decision_line(
+            allows, token.issuer, token.client_id, token.key_id, token.scopes
+        )
         return Decision(output, allows, line, self._freshness[token.issuer])
 
 
@@ -225,6 +227,7 @@ class Gate(Decider):
 @lru_cache(maxsize=1024)
 def _begin_decision_line(
     allows: bool,  # noqa: FBT001 - a part of the cache's key
+    issuer: str,
     client_id: str,
     key_id: str | None,
     scopes: frozenset[str],
@@ -233,6 +236,7 @@ def _begin_decision_line(
         {
             "decision": "allow" if allows else "deny",
             "reason": None if allows else Reason.SCOPE_INSUFFICIENT,
+            "iss": issuer,
             "client_id": client_id,
             "kid": key_id,
             "scope": join_scopes(scopes),

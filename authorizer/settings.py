@@ -55,6 +55,7 @@ class Settings(NamedTuple):
     other_issuers: tuple[OtherIssuer, ...]
     """More issuers, as JSON: `{"https://…": {"jwks_uri": "https://…", "audience": ["…"],
     "client_ids": ["…"]}}`. `audience` is required, `client_ids` is never empty; without
+    `client_ids` any client of that issuer is accepted, which is logged at the start; without
     `jwks_uri` the keys are discovered.
     """
 
@@ -153,7 +154,7 @@ class Settings(NamedTuple):
     """Answer yes or no (HTTP API, payload format 2.0)."""
 
     usage_keys: str | None
-    """A file with API keys by client id."""
+    """A file with [API keys by client id](../guard-your-api.md#usage-plans)."""
 
     policy_expires: bool
     """End the Allow with the token."""

@@ -314,6 +314,7 @@ def test_the_function_learns_who_calls(name: str, sandbox: Callable[[Document], 
     assert api.status("GET", "/country", token) == 200
     context = api.served[0]["requestContext"]["authorizer"]
     told = context.get("lambda", context)
+    assert told["iss"] == ISSUER
     assert told["client_id"] == told["sub"] == CLIENT
     assert (told["scope"], told["jti"]) == ("country.read", "one-of-a-kind")
     assert token not in json.dumps(told)

@@ -27,6 +27,7 @@ from tests.support.tokens import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+OTHER = "https://other.example.com"
 SIMPLE = {"SIMPLE_RESPONSE": "true"}
 ARNS = {
     "rest_token": "arn:aws:execute-api:eu-west-1:123456789012:abcdef1234/ms-system",
@@ -109,6 +110,7 @@ def test_a_simple_answer_is_about_the_route_of_the_request(scope_map: str) -> No
     assert answer == {
         "isAuthorized": True,
         "context": {
+            "iss": ISSUER,
             "sub": CLIENT,
             "client_id": CLIENT,
             "scope": "country.read customer.read customer.write",
@@ -167,7 +169,45 @@ def test_a_client_of_a_usage_plan_is_named_by_its_own_key(tmp_path: Path) -> Non
     assert "a-key" not in "".join(sandbox.log)
 
 
-@pytest.mark.parametrize("text", ["[]", "{", '{"a": 1}', '{"a": ""}', '{"a": "x", "a": "y"}'])
+def test_clients_of_two_issuers_with_one_id_are_told_apart(tmp_path: Path) -> None:
+    keys = tmp_path / "keys.json"
+    keys.write_text(json.dumps({"acme": "key-of-ours", OTHER: {"acme": "key-of-theirs"}}))
+    others = json.dumps({OTHER: {"jwks_uri": f"{OTHER}/keys", "audience": "api"}})
+    sandbox = Sandbox(USAGE_KEYS=str(keys), OTHER_ISSUERS=others)
+    answers = [
+        sandbox.decide(recorded("rest_request", forge_claims(iss=iss, sub="acme", aud="api")))
+        for iss in (ISSUER, OTHER)
+    ]
+    assert [answer["context"]["iss"] for answer in answers] == [ISSUER, OTHER]
+    assert [json.loads(line)["iss"] for line in sandbox.log[-2:]] == [ISSUER, OTHER]
+    assert [each["usageIdentifierKey"] for each in answers] == ["key-of-ours", "key-of-theirs"]
+
+
+def test_a_usage_key_belongs_to_one_issuer(tmp_path: Path) -> None:
+    keys = tmp_path / "keys.json"
+    keys.write_text(json.dumps({"acme": "key-of-ours"}))
+    others = json.dumps({OTHER: {"jwks_uri": f"{OTHER}/keys", "audience": "api"}})
+    sandbox = Sandbox(USAGE_KEYS=str(keys), OTHER_ISSUERS=others)
+    theirs = forge_claims(iss=OTHER, sub="acme", aud="api")
+    assert "usageIdentifierKey" not in sandbox.decide(recorded("rest_request", theirs))
+
+
+@pytest.mark.parametrize("rules", [{}, {"API_RULES": "/apis"}])
+def test_an_issuer_without_client_ids_is_reported_at_the_start(rules: dict[str, str]) -> None:
+    some = {"jwks_uri": f"{OTHER}/keys", "audience": "api", "client_ids": ["acme"]}
+    anyone = {name: value for name, value in some.items() if name != "client_ids"}
+    others = json.dumps({OTHER: anyone, f"{OTHER}/2": some})
+    log = Sandbox(OTHER_ISSUERS=others, **rules).log
+    notices = [line for line in log if "client_ids" in line]
+    assert [json.loads(line)["notice"] for line in notices] == [
+        f"OTHER_ISSUERS has no client_ids for {OTHER}: any client is accepted"
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[]", "{", '{"a": 1}', '{"a": ""}', '{"a": "x", "a": "y"}', f'{{"{ISSUER}": {{"a": 1}}}}'],
+)
 def test_a_map_of_keys_in_doubt_stops_the_authorizer_from_starting(
     tmp_path: Path, text: str
 ) -> None:

@@ -62,6 +62,7 @@ def test_a_good_token_is_answered_with_a_policy_and_context() -> None:
             ],
         },
         "context": {
+            "iss": ISSUER,
             "sub": CLIENT,
             "client_id": CLIENT,
             "scope": "country.read customer.read customer.write",
@@ -187,6 +188,7 @@ def test_a_decision_is_one_line_of_json_without_the_token() -> None:
     assert sandbox.last_line() == {
         "decision": "allow",
         "reason": None,
+        "iss": ISSUER,
         "client_id": CLIENT,
         "kid": KID,
         "scope": "country.read customer.read customer.write",

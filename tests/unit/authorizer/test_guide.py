@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from authorizer.files import read_usage_keys
 from authorizer.reasons import Reason
 from authorizer.scope_map import parse_scope_map
 from infra.cloudformation import load
@@ -16,8 +17,16 @@ BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
 
 
 def test_its_scope_map_can_be_read() -> None:
-    (text,) = (text for kind, text in BLOCKS if kind == "json")
+    text, _ = (text for kind, text in BLOCKS if kind == "json")
     assert parse_scope_map(text.encode()).scopes() == {"country.read", "audit", "file.read", "live"}
+
+
+def test_its_usage_keys_can_be_read(tmp_path: Path) -> None:
+    _, text = (text for kind, text in BLOCKS if kind == "json")
+    file = tmp_path / "keys.json"
+    file.write_text(text)
+    issuers = ["https://issuer.example", "https://login.example"]
+    assert set(read_usage_keys(str(file), issuers)) == {(each, "billing") for each in issuers}
 
 
 def test_what_it_shows_of_templates_stands_in_the_examples_line_by_line() -> None:
