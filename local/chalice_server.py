@@ -41,7 +41,9 @@ class GatewayServer(chalice.local.LocalDevServer):
         self.app_object = app_object
         self.host = host
         self.port = port
-        print_whole_lines()
+        print_whole_lines(
+            ROOT / ".gatehouse" / "logs" / str(port) / f"{app_object.service}.json.log"
+        )
         self.server = _listening(app_object, host, port)
         try:
             addresses = Addresses.from_env(app_object.environ)

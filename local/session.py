@@ -25,7 +25,8 @@ def what_next(addresses: Addresses) -> str:
     token = f"{addresses.issuer}/oauth2/token"
     logs = logs_of(addresses).relative_to(ROOT)
     return f"""
-Everything is up. Press Ctrl-C to stop it. Its log lines follow; they are also kept in {logs}.
+Everything is up. Press Ctrl-C to stop it. A line for each request follows; the functions' logs
+(JSON) are in {logs}.
   console      {_console(addresses)}
   auth server  {addresses.issuer}
   guarded API  {addresses.guarded_api}
@@ -91,7 +92,7 @@ def run(*, check: bool) -> int:
         walkthrough = Walkthrough(addresses)
         walkthrough.run()
         for failure in walkthrough.failures:
-            print(f"Not as told: {failure}", file=sys.stderr)
+            print(f"FAILED {failure}", file=sys.stderr)
         if check:
             print("\nThe walkthrough " + ("failed." if walkthrough.failures else "holds."))
             return 1 if walkthrough.failures else 0

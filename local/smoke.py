@@ -173,7 +173,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"The smoke test could not use the stack {given.stack}: {error}", file=sys.stderr)
         return 1
     for failure in failures:
-        print(f"Not as told: {failure}", file=sys.stderr)
+        print(f"FAILED {failure}", file=sys.stderr)
     part = "" if stack.guarded_api else ", as far as it goes without the sample API,"
     print(f"\nThe walkthrough{part} " + ("failed." if failures else "holds."))
     return 1 if failures else 0

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Self
 
 from local.at_the_terminal import ENDING
 from local.errors import LaptopError
+from local.rotating_log import RotatingLog, is_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,7 +31,10 @@ _READ_SIZE = 65_536
 
 
 class Child:
-    """One running process; its output goes to a log file and, when asked for, to the terminal."""
+    """One running process; its output goes to a log file and, when asked for, to the terminal.
+
+    The terminal gets the lines that are for people: the JSON of functions is in the log file.
+    """
 
     def __init__(
         self,
@@ -45,8 +49,8 @@ class Child:
         self.name = name
         self.echo = echo
         self.last_lines: deque[str] = deque(maxlen=LAST_LINES)
-        self._path_of_log = log
-        self._log = log.open("wb", buffering=0)
+        log.open("wb").close()
+        self._log = RotatingLog(log)
         # The child holds the reading end of this pipe as its standard input and ends when it
         # closes: so it cannot outlive us, not even when we are killed. A process group of its
         # own keeps a Ctrl-C away from it, so that the order of the ending is ours to choose.
@@ -65,15 +69,16 @@ class Child:
     def _read_output(self) -> None:
         output = self.process.stdout
         assert isinstance(output, io.BufferedReader)  # noqa: S101  what PIPE promises
-        with output, self._log:
+        with output, contextlib.closing(self._log):
             for lines in _gathered(output):
                 self.last_lines.extend(lines)
                 # On a full disk the child must not lose its reader, nor behind a closed terminal.
                 with contextlib.suppress(OSError):
                     self._log.write("".join(lines).encode())
                 if self.echo:
+                    shown = [line for line in lines if not is_json(line)]
                     with contextlib.suppress(OSError):
-                        sys.stdout.write("".join(f"{self.name:>11} │ {line}" for line in lines))
+                        sys.stdout.write("".join(f"{self.name:>11} │ {line}" for line in shown))
                         sys.stdout.flush()
 
     def release(self) -> None:
@@ -88,7 +93,7 @@ class Child:
         printed = f"The {self.name} process printed last:\n{last}" if last else ""
         return (
             f"{printed}The {self.name} process ended unexpectedly "
-            f"(exit code {self.process.returncode}); its whole log is {self._path_of_log}."
+            f"(exit code {self.process.returncode}); its log is {self._log.path}."
         )
 
 

@@ -20,7 +20,23 @@ SHORTEN_OVER = 60
 # Headers that say nothing about the story.
 DULL_HEADERS = {"date", "server", "content-length", "connection"}
 
-Check = tuple[str, bool]
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that the walkthrough states about an answer: `text` in words, then the values."""
+
+    text: str
+    expected: object
+    got: object
+
+    @property
+    def holds(self) -> bool:
+        """Whether the answer is as expected."""
+        return self.expected == self.got
+
+    def failure(self) -> str:
+        """Return what was expected and what came."""
+        return f"{self.text}: expected {_brief(self.expected)}, got {_brief(self.got)}"
 
 
 @dataclass(frozen=True)
@@ -131,17 +147,19 @@ class Walkthrough:
         self.failures: list[str] = []
 
     def run(self) -> None:
-        """Show every step; what did not come out as told is in `failures` afterwards.
+        """Show every step; `failures` then has what was not as expected.
 
         Without a guarded API these are the steps at the authorization server alone.
         """
         steps = [(title, step) for at_api, title, step in self._steps() if self._has_api >= at_api]
         for number, (title, step) in enumerate(steps, start=1):
             self._write(f"\n{number}. {title}")
-            for text, holds in _until_broken(step()):
-                self._write(f"   {'✓' if holds else '✗ NOT SO:'} {text}")
-                if not holds:
-                    self.failures.append(f"step {number}: {text}")
+            for check in _until_broken(step()):
+                if check.holds:
+                    self._write(f"   ✓ {check.text}")
+                else:
+                    self._write(f"   ✗ FAILED {check.failure()}")
+                    self.failures.append(f"step {number}: {check.failure()}")
 
     def _steps(self) -> Iterator[tuple[bool, str, Callable[[], Iterator[Check]]]]:
         """Yield whether a step needs the guarded API, its title, and what it does."""
@@ -157,75 +175,75 @@ class Walkthrough:
 
     def _refuse_without_token(self) -> Iterator[Check]:
         answer = self._show(Request(self._country_url))
-        yield "401", answer.status == http.client.UNAUTHORIZED
-        yield "WWW-Authenticate: Bearer", answer.headers["WWW-Authenticate"] == "Bearer"
+        yield _status(401, answer)
+        yield _header("WWW-Authenticate", "Bearer", answer)
 
     def _get_jwt(self) -> Iterator[Check]:
         answer = self._show(self._token_request(self._actors.jwt_client, SCOPES))
-        yield "200", answer.status == http.client.OK
+        yield _status(200, answer)
         yield from self._check_token_answer(answer)
         header, claims = (_decode(part) for part in self._token.split(".")[:2])
         self._write(f"   header {json.dumps(header)}")
         self._write(f"   claims {json.dumps(claims)}")
-        yield "header: kid and alg RS256", sorted(header) == ["alg", "kid"]
-        yield "alg is RS256", header["alg"] == "RS256"
-        yield "claims: sub, aud, nbf, scope, iss, exp, iat, jti", set(claims) == {
-            "sub", "aud", "nbf", "scope", "iss", "exp", "iat", "jti",
-        }  # fmt: skip
-        yield (
-            "sub and aud are the client",
-            claims["sub"] == claims["aud"] == self._actors.jwt_client,
+        yield Check("header: kid and alg RS256", ["alg", "kid"], sorted(header))
+        yield Check("alg is RS256", "RS256", header["alg"])
+        members = "sub, aud, nbf, scope, iss, exp, iat, jti"
+        yield Check(f"claims: {members}", sorted(members.split(", ")), sorted(claims))
+        client = self._actors.jwt_client
+        yield Check("sub and aud are the client", [client] * 2, [claims["sub"], claims["aud"]])
+        yield _scopes("scope is the list asked for", claims["scope"])
+        yield Check(f"iss is {self._issuer}", self._issuer, claims["iss"])
+        yield Check("it lives four hours", FOUR_HOURS, claims["exp"] - claims["iat"])
+        yield Check(
+            "it is valid at once", "now", "now" if claims["nbf"] <= time.time() else "later"
         )
-        yield "scope is the list asked for", sorted(claims["scope"]) == sorted(SCOPES.split())
-        yield f"iss is {self._issuer}", claims["iss"] == self._issuer
-        yield "it lives four hours", claims["exp"] - claims["iat"] == FOUR_HOURS
-        yield "it is valid at once", claims["nbf"] <= time.time()
 
     def _use_jwt(self) -> Iterator[Check]:
         yield from self._check_country(self._show(self._country_request()))
 
     def _read_key_set(self) -> Iterator[Check]:
         answer = self._show(Request(self._jwks_url))
-        yield "200", answer.status == http.client.OK
+        yield _status(200, answer)
         keys = {key["kid"]: key for key in answer.body["keys"]}
         kid = _decode(self._token.split(".")[0])["kid"]
-        yield "the token's kid is in it", kid in keys
-        members = set(keys.get(kid, {}))
-        yield "kty, e, kid, n (and use, alg), nothing private", members == {
-            "kty", "e", "kid", "n", "use", "alg",
-        }  # fmt: skip
+        yield Check("the token's kid is in it", kid, kid if kid in keys else sorted(keys))
+        expected = ["alg", "e", "kid", "kty", "n", "use"]
+        members = sorted(keys.get(kid, {}))
+        yield Check("kty, e, kid, n (and use, alg), nothing private", expected, members)
 
     def _use_wrong_scope(self) -> Iterator[Check]:
         answer = self._show(self._token_request(self._actors.jwt_client, "customer.read"))
+        if answer.status != http.client.OK:
+            yield _status(200, answer)
         self._token = answer.body["access_token"]
         answer = self._show(self._country_request())
-        yield "403", answer.status == http.client.FORBIDDEN
-        challenge = 'Bearer error="insufficient_scope"'
-        yield f"WWW-Authenticate: {challenge}", answer.headers["WWW-Authenticate"] == challenge
+        yield _status(403, answer)
+        yield _header("WWW-Authenticate", 'Bearer error="insufficient_scope"', answer)
 
     def _use_forged(self) -> Iterator[Check]:
         header, claims, signature = self._token.split(".")
         self._token = f"{header}.{claims}.{signature[::-1]}"
         self._write("   TOKEN is now that token with its signature turned round.")
         answer = self._show(self._country_request())
-        yield "401", answer.status == http.client.UNAUTHORIZED
-        yield "WWW-Authenticate: Bearer", answer.headers["WWW-Authenticate"] == "Bearer"
+        yield _status(401, answer)
+        yield _header("WWW-Authenticate", "Bearer", answer)
 
     def _get_opaque(self) -> Iterator[Check]:
         answer = self._show(self._token_request(self._actors.opaque_client, SCOPES))
-        yield "200", answer.status == http.client.OK
+        yield _status(200, answer)
         yield from self._check_token_answer(answer)
-        yield "it is opaque: no dots, nothing to decode", "." not in self._token
+        dots = self._token.count(".")
+        yield Check("it is opaque: no dots, nothing to decode", "0 dots", f"{dots} dots")
 
     def _introspect(self) -> Iterator[Check]:
         client_id = self._actors.opaque_client
         user = f"{client_id}:{self._actors.secrets[client_id]}"
         request = Request(self._introspect_url, form={"token": self._token}, user=user)
         answer = self._show(request)
-        yield "200", answer.status == http.client.OK
-        yield "active", answer.body["active"] is True
-        yield "client_id", answer.body.get("client_id") == client_id
-        yield "scope", sorted(answer.body.get("scope", "").split()) == sorted(SCOPES.split())
+        yield _status(200, answer)
+        yield Check("active", {"active": True}, {"active": answer.body["active"]})
+        yield Check("client_id", client_id, answer.body.get("client_id"))
+        yield _scopes("scope", answer.body.get("scope", "").split())
 
     def _use_opaque(self) -> Iterator[Check]:
         yield from self._check_country(self._show(self._country_request()))
@@ -233,19 +251,16 @@ class Walkthrough:
     def _check_token_answer(self, answer: Answer) -> Iterator[Check]:
         self._token = answer.body["access_token"]
         members = "access_token, scope, token_type, expires_in"
-        yield members, sorted(answer.body) == sorted(members.split(", "))
-        yield "token_type is Bearer", answer.body["token_type"] == "Bearer"  # noqa: S105  a kind, no secret
-        yield "expires_in is 14399", answer.body["expires_in"] == FOUR_HOURS - 1
-        yield (
-            "scope is what was asked for",
-            sorted(answer.body["scope"].split()) == sorted(SCOPES.split()),
-        )
-        yield "Cache-Control: no-store", answer.headers["Cache-Control"] == "no-store"
+        yield Check(members, sorted(members.split(", ")), sorted(answer.body))
+        yield Check("token_type is Bearer", "Bearer", answer.body["token_type"])
+        yield Check("expires_in is 14399", FOUR_HOURS - 1, answer.body["expires_in"])
+        yield _scopes("scope is what was asked for", answer.body["scope"].split())
+        yield _header("Cache-Control", "no-store", answer)
 
     def _check_country(self, answer: Answer) -> Iterator[Check]:
-        yield "200", answer.status == http.client.OK
+        yield _status(200, answer)
         australia = {"code": "AUS", "name": "AUSTRALIA"}
-        yield '{"code": "AUS", "name": "AUSTRALIA"}', answer.body == australia
+        yield Check(json.dumps(australia), australia, answer.body)
 
     def _token_request(self, client_id: str, scope: str) -> Request:
         form = {
@@ -276,11 +291,38 @@ class Walkthrough:
 
 
 def _until_broken(checks: Iterator[Check]) -> Iterator[Check]:
-    """Pass checks on; an answer that is no answer at all is one more check, and it fails."""
+    """Pass checks on until one fails: what follows it would fail for the same reason.
+
+    An answer that cannot be read, and no answer at all, are one more check, which fails.
+    """
     try:
-        yield from checks
-    except (KeyError, ValueError, OSError, http.client.HTTPException) as error:
-        yield f"an answer of the expected form ({type(error).__name__}: {error})", False
+        for check in checks:
+            yield check
+            if not check.holds and check.text.isdecimal():
+                return
+    except (KeyError, TypeError, ValueError, OSError, http.client.HTTPException) as error:
+        yield Check("the answer", "the form above", f"{type(error).__name__}: {error}")
+
+
+def _status(expected: int, answer: Answer) -> Check:
+    """Compare statuses; an error of OAuth or of API Gateway belongs to what came."""
+    if answer.status == expected:
+        return Check(str(expected), expected, expected)
+    members = answer.body if isinstance(answer.body, dict) else {}
+    error = members.get("error") or members.get("message") or answer.reason
+    return Check(str(expected), expected, f"{answer.status} {error}")
+
+
+def _header(name: str, expected: str, answer: Answer) -> Check:
+    return Check(f"{name}: {expected}", expected, answer.headers[name])
+
+
+def _scopes(text: str, got: list[str]) -> Check:
+    return Check(text, sorted(SCOPES.split()), sorted(got))
+
+
+def _brief(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(_shorten(value))
 
 
 def _quote(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 from local.gateway.messages import Request, Response
 from local.http_server import Server
@@ -23,7 +24,7 @@ class _ProcessId:
 
 def main() -> None:
     """Print the port and serve."""
-    print_whole_lines()
+    print_whole_lines(Path(os.devnull))
     workers = int(sys.argv[1])
     server = Server("127.0.0.1", 0)
     server.open(_ProcessId())

@@ -50,6 +50,20 @@ def test_a_full_disk_keeps_lines_from_the_log_and_not_from_the_terminal(
     assert capsys.readouterr().out.endswith("    a child │ last\n")
 
 
+def test_the_terminal_gets_no_json_and_the_log_gets_everything(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ['{"endpoint": "issue_token"}', "POST /token 200 1.0 ms", "{unfinished", "Traceback"]
+    with Supervisor(tmp_path) as supervisor:
+        supervisor.echo()
+        prints = f"print({chr(10).join(lines)!r})"
+        supervisor.start("a child", [sys.executable, "-c", prints], cwd=tmp_path, env={})
+        with pytest.raises(LaptopError):
+            supervisor.watch(until=lambda: False)
+    assert (tmp_path / "a-child.log").read_text(encoding="utf-8").splitlines() == lines
+    assert capsys.readouterr().out.splitlines() == [f"    a child │ {line}" for line in lines[1:]]
+
+
 def test_a_log_that_cannot_be_opened_starts_no_child(tmp_path: Path) -> None:
     (tmp_path / "a-child.log").mkdir()
     with Supervisor(tmp_path) as supervisor, pytest.raises(IsADirectoryError):

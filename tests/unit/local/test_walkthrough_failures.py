@@ -1,0 +1,76 @@
+"""A walkthrough that fails states what was expected and what came."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import TYPE_CHECKING
+
+import pytest
+
+from local.walkthrough import Walkthrough
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass(frozen=True)
+class Places:
+    issuer: str
+    guarded_api: str = ""
+
+
+@contextmanager
+def answering(status: int, body: bytes) -> Iterator[Places]:
+    class Server(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_GET(self) -> None:
+            self.do_POST()
+
+        def log_message(self, *_: object) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Server) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield Places(f"http://127.0.0.1:{server.server_port}")
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "got"),
+    [
+        (401, b'{"error": "invalid_client"}', "401 invalid_client"),
+        (500, b'{"message": "Internal server error"}', "500 Internal server error"),
+        (429, b"[]", "429 Too Many Requests"),
+    ],
+)
+def test_a_failed_status_is_named_with_its_error(status: int, body: bytes, got: str) -> None:
+    lines: list[str] = []
+    with answering(status, body) as places:
+        walkthrough = Walkthrough(places, write=lines.append)
+        walkthrough.run()
+    assert f"   ✗ FAILED 200: expected 200, got {got}" in lines
+    assert walkthrough.failures[0] == f"step 1: 200: expected 200, got {got}"
+
+
+def test_other_values_are_named_too_and_no_answer_is_a_failure() -> None:
+    body = b'{"access_token": "a.b.c", "scope": "x", "token_type": "MAC", "expires_in": 1}'
+    lines: list[str] = []
+    with answering(200, body) as places:
+        Walkthrough(places, write=lines.append).run()
+    assert "   ✗ FAILED token_type is Bearer: expected Bearer, got MAC" in lines
+    assert "   ✗ FAILED expires_in is 14399: expected 14399, got 1" in lines
+    assert "   ✗ FAILED Cache-Control: no-store: expected no-store, got null" in lines
+    walkthrough = Walkthrough(places, write=lines.append)
+    walkthrough.run()
+    assert "ConnectionRefusedError" in walkthrough.failures[0]
