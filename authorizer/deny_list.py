@@ -87,14 +87,14 @@ class DynamoDbRevokedTokens:
                 TableName=self._table,
                 Key={"entry": {"S": name}},
                 ConsistentRead=True,
-                ReturnConsumedCapacity="TOTAL",
             )
         except aws.errors() as error:
             raise StateUnavailable(Reason.DENY_LIST_UNAVAILABLE) from error
-        if not aws.is_answered(answer):
-            raise StateUnavailable(Reason.DENY_LIST_UNAVAILABLE)
         item = answer.get("Item")
         if item is None:
             return False
-        # DynamoDB deletes expired items days late. An entry that does not say when counts.
-        return now < float(item.get("expires_at", {}).get("N", "inf"))
+        # DynamoDB deletes expired items days late. An entry without a valid time never expires.
+        try:
+            return not now >= float(item["expires_at"]["N"])
+        except (KeyError, ValueError):
+            return True

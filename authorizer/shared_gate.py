@@ -58,8 +58,6 @@ class ParameterStore:
                 return None
         except aws.errors() as error:
             raise RulesUnavailable(Reason.API_RULES_UNAVAILABLE) from error
-        if "Parameter" not in answer:  # it was not Systems Manager that answered
-            raise RulesUnavailable(Reason.API_RULES_UNAVAILABLE)
         return answer["Parameter"]["Value"]
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from authorizer.aws import check_responses
 from functions.rotate_keys.kms_halves import STACK_TAG
 
 if TYPE_CHECKING:
@@ -95,9 +96,9 @@ class Account:
 
     def __init__(self) -> None:
         self._cloudformation: Any = boto3.client("cloudformation")
-        self._dynamodb: DynamoDBClient = boto3.client("dynamodb")
-        self._secrets: SecretsManagerClient = boto3.client("secretsmanager")
-        self._kms: KMSClient = boto3.client("kms")
+        self._dynamodb: DynamoDBClient = check_responses(boto3.client("dynamodb"))
+        self._secrets: SecretsManagerClient = check_responses(boto3.client("secretsmanager"))
+        self._kms: KMSClient = check_responses(boto3.client("kms"))
         self._tags: Any = boto3.client("resourcegroupstaggingapi")
 
     def find(self, stack: str) -> Remains:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from authorizer.aws import check_responses
 from functions.shared.clients.client_record import Client, TokenFormat
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
@@ -167,7 +168,11 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     try:
         stack = Stack.find(given.stack)
-        smoke = Smoke(stack, boto3.client("dynamodb"), boto3.client("secretsmanager"))
+        smoke = Smoke(
+            stack,
+            check_responses(boto3.client("dynamodb")),
+            check_responses(boto3.client("secretsmanager")),
+        )
         failures = [*smoke.run(), *stack.cache_faults()]
     except (BotoCoreError, ClientError, NotDeployedError) as error:
         print(f"The smoke test could not use the stack {given.stack}: {error}", file=sys.stderr)

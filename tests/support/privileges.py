@@ -214,7 +214,7 @@ class Keys:
     @classmethod
     def made_in(cls, records: Sequence[Record]) -> Keys:
         """Read them from the records."""
-        made = {record["key"]: record for record in records if "key" in record}
+        made = {record["key"]: record for record in records if isinstance(record.get("key"), str)}
         parameters = [record["parameters"] for record in records if "caller" in record]
         aliases = {
             each["AliasName"]: each["TargetKeyId"] for each in parameters if "TargetKeyId" in each

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import boto3
-from botocore.client import BaseClient
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as AwsConnectionError
 
+from authorizer.aws import check_responses
 from functions.shared.web.oauth_errors import OAuthError, ServerError, TemporarilyUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from botocore.awsrequest import AWSResponse
-    from botocore.model import OperationModel
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_kms import KMSClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
-
-Client = TypeVar("Client", bound=BaseClient)
 
 # Six seconds at the most, so that two calls without an answer leave a function of fifteen seconds
 # time to say 503.
@@ -63,7 +58,6 @@ _PASSING_TROUBLES = frozenset(
         "TransactionInProgressException",
     }
 )
-_OK = 200
 _TOO_MANY_REQUESTS = 429
 _SERVER_SIDE = 500
 
@@ -74,35 +68,17 @@ class AwsClients:
     @cached_property
     def dynamodb(self) -> DynamoDBClient:
         """DynamoDB: clients, opaque tokens, and the state that counts and expires."""
-        return _wary(boto3.client("dynamodb", config=_PATIENCE))
+        return check_responses(boto3.client("dynamodb", config=_PATIENCE))
 
     @cached_property
     def secrets_manager(self) -> SecretsManagerClient:
         """Secrets Manager: the key ring, the private halves of its keys, the DPoP nonce secret."""
-        return _wary(boto3.client("secretsmanager", config=_PATIENCE))
+        return check_responses(boto3.client("secretsmanager", config=_PATIENCE))
 
     @cached_property
     def kms(self) -> KMSClient:
         """KMS: keys whose private halves never leave it."""
-        return _wary(boto3.client("kms", config=_PATIENCE))
-
-
-def _wary(client: Client) -> Client:
-    client.meta.events.register("after-call", _refuse_unreadable)
-    return client
-
-
-def _refuse_unreadable(http_response: AWSResponse, model: OperationModel, **_: object) -> None:
-    """Refuse a 200 that is no answer: boto3 takes it for an empty one, such as "no such item"."""
-    is_cbor = "cbor" in http_response.headers.get("content-type", "")
-    if http_response.status_code != _OK or model.output_shape is None or is_cbor:
-        return
-    try:
-        answer = json.loads(http_response.content)
-    except ValueError:
-        answer = None
-    if not isinstance(answer, dict):
-        raise HTTPClientError(error=f"{model.name}: the answer cannot be read")
+        return check_responses(boto3.client("kms", config=_PATIENCE))
 
 
 @contextmanager
@@ -121,6 +97,9 @@ def aws_errors() -> Iterator[None]:
         raise TemporarilyUnavailableError(reason=_where(error)) from error
     except BotoCoreError as error:
         raise ServerError(reason=type(error).__name__) from error
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        # botocore's parser, or a member that is missing.
+        raise TemporarilyUnavailableError(reason="the response cannot be read") from error
 
 
 def _where(error: BotoCoreError) -> str:

@@ -45,4 +45,5 @@ class DynamoDbCounters:
                 ),
                 ReturnValues="UPDATED_NEW",
             )
-        return int(answer["Attributes"]["counted"]["N"])
+        with records.reading("a counter"):
+            return int(answer["Attributes"]["counted"]["N"])

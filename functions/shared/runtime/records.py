@@ -33,7 +33,8 @@ def from_item(item: Mapping[str, Any], *, schema_version: int) -> dict[str, Any]
         UnreadableRecordError: it was written by a newer schema version, or by no version of ours.
     """
     deserialize = TypeDeserializer().deserialize
-    record = {name: deserialize(value) for name, value in item.items()}
+    with reading("a record"):
+        record = {name: deserialize(value) for name, value in item.items()}
     written_by = record.get("schema_version")
     if not isinstance(written_by, Decimal) or not 1 <= written_by <= schema_version:
         shown = written_by if isinstance(written_by, Decimal) else "of no kind"
@@ -48,11 +49,11 @@ def reading(what: str) -> Iterator[None]:
     """Say of a record which it is where an attribute is missing, mistyped or breaks a rule.
 
     Raises:
-        UnreadableRecordError: in place of a KeyError, TypeError or ValueError.
+        UnreadableRecordError: in place of a KeyError, TypeError, ValueError or ArithmeticError.
     """
     try:
         yield
-    except (KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, KeyError, TypeError, ValueError) as error:
         raise UnreadableRecordError(reason=f"{what} is malformed: {error}") from error
 
 

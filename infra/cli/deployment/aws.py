@@ -11,6 +11,7 @@ import boto3
 import botocore.session
 from botocore.config import Config
 
+from authorizer.aws import check_responses
 from infra import laptop_edition
 
 if TYPE_CHECKING:
@@ -81,4 +82,5 @@ class Aws:
     def client(self, service: str) -> Any:  # noqa: ANN401 - boto3 makes a class for each service
         """Return a client of any service."""
         patience = _LOCAL_PATIENCE if self.endpoint else _PATIENCE
-        return self.session.client(service, endpoint_url=self.endpoint, config=patience)  # type: ignore[call-overload]
+        client = self.session.client(service, endpoint_url=self.endpoint, config=patience)  # type: ignore[call-overload]
+        return check_responses(client)

@@ -87,9 +87,15 @@ def test_trouble_with_a_connection_says_which_service_was_not_reached(
     assert error.value.reason == f"ReadTimeoutError{place}"
 
 
+@pytest.mark.parametrize("error", [AttributeError, KeyError, TypeError, ValueError])
+def test_a_response_of_another_structure_is_temporary(error: type[Exception]) -> None:
+    with pytest.raises(TemporarilyUnavailableError), aws_errors():
+        raise error
+
+
 def test_other_errors_pass_through() -> None:
-    with pytest.raises(KeyError), aws_errors():
-        raise KeyError
+    with pytest.raises(RuntimeError), aws_errors():
+        raise RuntimeError
 
 
 def test_two_calls_without_an_answer_fit_into_a_functions_time() -> None:

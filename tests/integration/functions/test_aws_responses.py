@@ -1,0 +1,296 @@
+"""Every AWS response that functions and authorizer read, altered by a fault proxy.
+
+The proxy stands between boto3 and moto: moto's response is real, and the proxy replaces its body
+or one value in it. Each call must then fail with its layer's error or return what it returns
+without the fault: a fault never means "not revoked", "never used" or "no such client".
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import boto3
+import pytest
+from botocore import xform_name
+from moto.core.models import botocore_stubber
+
+import authorizer
+import functions
+from authorizer.aws import DynamoDb, SystemsManager
+from authorizer.credentials import SecretsManagerCredentials
+from authorizer.deny_list import DynamoDbRevokedTokens
+from authorizer.errors import OwnTrouble
+from authorizer.shared_gate import ParameterStore
+from authorizer.state_entry import revoked_jwt
+from authorizer.used_proofs import DynamoDbUsedProofs
+from functions.rotate_keys.kms_halves import KmsHalves
+from functions.rotate_keys.rotation import first_ring
+from functions.shared.authentication.secret_use import DynamoDbSecretUses
+from functions.shared.clients.client_registry import DynamoDbClients
+from functions.shared.keys.kms_signer import KmsAlgorithm
+from functions.shared.runtime.counters import DynamoDbCounters
+from functions.shared.runtime.one_time_use import DynamoDbOneTimeUse
+from functions.shared.runtime.secret_store import SecretsManagerStore
+from functions.shared.tokens.deny_list import DynamoDbDenyList
+from functions.shared.tokens.opaque_tokens import DynamoDbOpaqueTokens, OpaqueToken
+from functions.shared.web.oauth_errors import OAuthError
+from tests.support.aws import CLIENTS_TABLE, SIGNING_KEYS_SECRET, STATE_TABLE, TOKENS_TABLE
+from tests.support.server import NOW, client
+
+if TYPE_CHECKING:
+    from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+
+    from functions.shared.runtime.aws_clients import AwsClients
+
+BODIES = (b"", b"<html>busy</html>", b"{}", b"[]", b"null", b'"x"', b'{"Item": {"cl', b'{"a": 1}')
+WRONG_VALUES: tuple[Any, ...] = (None, 7, "x", [])
+CREDENTIALS_SECRET = "introspection"
+REVOKED_JWT, OTHER_JWT = (revoked_jwt("issuer", name, "token") for name in ("one", "other"))
+MEANING = OpaqueToken(
+    client_id="known", scopes=("a",), audience=("b",), issuer="c", issued_at=NOW, expires_at=NOW + 9
+)
+
+Run = Callable[["Account", str], object]
+"""A call of a store on an account; the text differs in each run."""
+
+
+class FaultProxy:
+    """Records moto's responses, and alters those to one operation."""
+
+    def __init__(self) -> None:
+        self.bodies: dict[str, bytes] = {}
+        self.faults: dict[str, bytes | Callable[[Any], Any]] = {}
+
+    def __call__(self, request: AWSPreparedRequest, **event: Any) -> AWSResponse:
+        target = request.headers["X-Amz-Target"]
+        name = (target.decode() if isinstance(target, bytes) else target).rpartition(".")[2]
+        response = botocore_stubber(request=request, **event)
+        assert response is not None
+        if response.status_code != 200:
+            return response
+        self.bodies[name] = response.content
+        response.headers.pop("x-amz-crc32", None)  # boto3 would see the fault and try again
+        fault = self.faults.get(name)
+        if isinstance(fault, bytes):
+            replace_body(response, fault)
+        elif fault:
+            replace_body(response, json.dumps(fault(json.loads(response.content))).encode())
+        return response
+
+
+def replace_body(response: Any, body: bytes) -> None:
+    response._content = body
+
+
+@dataclass
+class Account:
+    """The stores of one account, and the proxy in front of it."""
+
+    aws: AwsClients
+    proxy: FaultProxy
+
+    def __post_init__(self) -> None:
+        dynamodb, secrets = self.aws.dynamodb, self.aws.secrets_manager
+        self.clients = DynamoDbClients(dynamodb, CLIENTS_TABLE)
+        self.tokens = DynamoDbOpaqueTokens(dynamodb, TOKENS_TABLE)
+        self.denied = DynamoDbDenyList(dynamodb, STATE_TABLE)
+        self.used = DynamoDbOneTimeUse(dynamodb, STATE_TABLE)
+        self.counters = DynamoDbCounters(dynamodb, STATE_TABLE)
+        self.uses = DynamoDbSecretUses(dynamodb, STATE_TABLE)
+        self.secrets = SecretsManagerStore(secrets)
+        self.kms = KmsHalves(self.aws.kms, "gatehouse", sleep=lambda _: None)
+        self.clients.put(client("known"))
+        self.tokens.put("known", MEANING)
+        self.denied.add(REVOKED_JWT, NOW + 9)
+        self.uses.record("known", "digest", 86_400)
+        secrets.create_secret(
+            Name=CREDENTIALS_SECRET, SecretString='{"client_id": "a", "client_secret": "b"}'
+        )
+        self.secrets.write(SIGNING_KEYS_SECRET, "text")
+        boto3.client("ssm").put_parameter(
+            Name="/gatehouse/gatehouse/apis/api", Value="{}", Type="String"
+        )
+        self.key = self.kms.create("ES256", NOW)
+        self.ring = first_ring([self.key], NOW)
+        self.proxy.bodies.clear()
+
+    def made_key(self, _: str) -> object:
+        made = self.kms.create("ES256", NOW)
+        return made.alg, made.signer.startswith("arn:"), made.public_jwk["kty"]
+
+    def deleted_key(self, _: str) -> object:
+        self.proxy.faults, faults = {}, self.proxy.faults
+        self.kms.create("ES256", NOW)
+        self.proxy.faults = faults
+        deleted = self.kms.tidy(self.ring.keys, NOW + 10**10)
+        self.proxy.bodies.pop("ListAliases")  # as in `new_key`, which is quicker
+        self.proxy.bodies.pop("DescribeKey")
+        return deleted > 0
+
+    def new_key(self, _: str) -> object:
+        return self.kms.tidy([], NOW)
+
+    def signature(self, _: str) -> object:
+        return len(KmsAlgorithm(self.aws.kms, "ES256").sign(b"message", self.key.signer))
+
+    def replaced_secret(self, text: str) -> object:
+        self.proxy.faults, faults = {}, self.proxy.faults
+        seen = self.secrets.read_version(SIGNING_KEYS_SECRET)
+        self.proxy.faults = faults
+        self.secrets.replace(SIGNING_KEYS_SECRET, text, seen)
+        return None
+
+
+CALLS: dict[str, Run] = {
+    "a known client": lambda at, _: at.clients.find("known"),
+    "an unknown client": lambda at, _: at.clients.find("unknown"),
+    "a client written": lambda at, text: at.clients.put(client(text)),
+    "a known opaque token": lambda at, _: at.tokens.find("known", NOW),
+    "an unknown opaque token": lambda at, _: at.tokens.find("unknown", NOW),
+    "an opaque token written": lambda at, text: at.tokens.put(text, MEANING),
+    "an opaque token deleted": lambda at, text: at.tokens.delete(text),
+    "a revocation": lambda at, text: at.denied.add(text, NOW + 9),
+    "a revoked token": lambda at, _: at.denied.holds(REVOKED_JWT, NOW),
+    "a token that is not revoked": lambda at, _: at.denied.holds(OTHER_JWT, NOW),
+    "a value used once": lambda at, text: at.used.consume("k", "o", text, NOW + 9, NOW),
+    "a counter": lambda at, text: at.counters.increment(text, NOW + 9),
+    "a use of a secret": lambda at, text: at.uses.record(text, "digest", 86_400),
+    "a last use": lambda at, _: at.uses.last_used("known", "digest"),
+    "no last use": lambda at, _: at.uses.last_used("unknown", "digest"),
+    "a secret read": lambda at, _: at.secrets.read(CREDENTIALS_SECRET),
+    "a secret written": lambda at, text: at.secrets.write(SIGNING_KEYS_SECRET, text),
+    "a secret replaced": Account.replaced_secret,
+    "a key made": Account.made_key,
+    "a new key that is not needed": Account.new_key,
+    "a key deleted": Account.deleted_key,
+    "a signature": Account.signature,
+    "authorizer: a revoked token": lambda _, __: DynamoDbRevokedTokens(
+        STATE_TABLE, DynamoDb(3)
+    ).holds(REVOKED_JWT, NOW, 3),
+    "authorizer: a token that is not revoked": lambda _, __: DynamoDbRevokedTokens(
+        STATE_TABLE, DynamoDb(3)
+    ).holds(OTHER_JWT, NOW, 3),
+    "authorizer: a proof": lambda _, text: DynamoDbUsedProofs(STATE_TABLE, DynamoDb(3)).use(
+        "jkt", text, NOW + 9, NOW, 3
+    ),
+    "authorizer: an API's rules": lambda _, __: ParameterStore(
+        "/gatehouse/gatehouse/apis", SystemsManager(3)
+    ).read("api", 3),
+    "authorizer: credentials": lambda _, __: SecretsManagerCredentials(CREDENTIALS_SECRET)(
+        False, 3
+    ),
+}
+
+
+@pytest.fixture
+def account(aws: AwsClients, monkeypatch: pytest.MonkeyPatch) -> Account:
+    """An account that every client reaches through the proxy, those made later too."""
+    session, proxy = boto3.Session(), FaultProxy()
+    session.events.register_first("before-send", cast("Any", proxy))
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", session)
+    for service in (aws.dynamodb, aws.secrets_manager):  # made before
+        service.meta.events.register_first("before-send", cast("Any", proxy))
+    return Account(aws, proxy)
+
+
+def _faults(answer: dict[str, Any]) -> Iterator[tuple[str, bytes | Callable[[Any], Any]]]:
+    """Yield each fault with its description: bodies, members that are missing, wrong types."""
+    for body in BODIES:
+        yield repr(body), body
+    for name in answer.keys() - {"Item"}:  # a response without Item means that there is none
+        yield f"without {name}", _without(name)
+    for path, value in _paths(answer):
+        for wrong in WRONG_VALUES:
+            # In AWS's JSON protocols a null member is an absent one: so is an Item.
+            is_absent = path == ("Item",) and wrong is None
+            is_wrong = _kind(wrong) is not _kind(value)
+            if path and is_wrong and not is_absent:
+                yield f"{path}: {wrong!r}", _with(path, wrong)
+
+
+def _kind(value: object) -> type:
+    return float if type(value) is int else type(value)
+
+
+def _without(name: str) -> Callable[[Any], Any]:
+    return lambda answer: {key: value for key, value in answer.items() if key != name}
+
+
+def _with(path: tuple[str | int, ...], wrong: object) -> Callable[[Any], Any]:
+    def altered(answer: Any) -> Any:
+        answer = found = deepcopy(answer)
+        try:
+            for step in path[:-1]:
+                found = found[step]
+            found[path[-1]] = wrong
+        except (IndexError, KeyError):
+            pass
+        return answer
+
+    return altered
+
+
+def _paths(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[Any, object]]:
+    yield path, value
+    if isinstance(value, dict | list):
+        steps = value.items() if isinstance(value, dict) else enumerate(value[:1])
+        for step, member in steps:
+            yield from _paths(member, (*path, step))
+
+
+@pytest.mark.parametrize("run", CALLS.values(), ids=CALLS)
+def test_a_faulty_response_changes_no_result(account: Account, run: Run) -> None:
+    texts = (f"text-{number}" for number in count())
+    expected = run(account, next(texts))
+    bodies = dict(account.proxy.bodies)
+    wrong, tried = [], 0
+    for operation, body in bodies.items():
+        answer = json.loads(body or "null")
+        for description, fault in _faults(answer) if answer else ():  # or nothing is read
+            account.proxy.faults = {operation: fault}
+            tried += 1
+            try:
+                result = run(account, next(texts))
+            except (OAuthError, OwnTrouble):
+                continue
+            except Exception as error:  # noqa: BLE001 - which one is what the test reports
+                wrong.append((operation, description, repr(error)))
+                continue
+            if result != expected:
+                wrong.append((operation, description, repr(result)))
+    assert tried >= len(BODIES)
+    assert not wrong
+
+
+def test_no_operation_is_left_out(account: Account) -> None:
+    tried: set[str] = set()
+    for number, run in enumerate(CALLS.values()):
+        run(account, f"text-{number}")
+        tried |= account.proxy.bodies.keys()
+    assert _operations_in_the_code() == tried
+
+
+def _operations_in_the_code() -> set[str]:
+    """Every operation of a checked service that the code of functions and authorizer calls."""
+    code = "\n".join(
+        path.read_text()
+        for package in (functions, authorizer)
+        for folder in package.__path__
+        for path in Path(folder).rglob("*.py")
+    )
+    called = set(re.findall(r"\.(\w+)\(", code)) | set(re.findall(r'get_paginator\("(\w+)"', code))
+    models = (
+        boto3.client(service).meta.service_model
+        for service in ("dynamodb", "secretsmanager", "kms", "ssm")
+    )
+    operations = {
+        name for model in models for name in model.operation_names if xform_name(name) in called
+    }
+    return operations - {"Verify"}  # KMS's; several classes have a method of that name
