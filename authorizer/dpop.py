@@ -7,6 +7,7 @@ for the caller to judge.
 import json
 import re
 from collections.abc import Mapping
+from functools import partial
 from hashlib import sha256
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -29,6 +30,7 @@ _THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 _UNRESERVED = re.compile(r"[A-Za-z0-9._~-]")
+_ALLOWED_IN_SEGMENT = re.compile(r"[A-Za-z0-9._~:@!$&'()*+,;=-]")  # RFC 3986, 3.3, pchar
 
 
 class VerifiedProof(NamedTuple):
@@ -47,6 +49,8 @@ def verify_proof(
     url: str,
     now: float,
     algorithms: frozenset[str] = PROOF_ALGORITHMS,
+    *,
+    path_was_decoded: bool = False,
 ) -> VerifiedProof:
     """Check a proof's header, key, signature and claims (RFC 9449, 4.3, checks 2 to 11).
 
@@ -56,6 +60,8 @@ def verify_proof(
         url: the address that the request is for, as our configuration has it.
         now: the time, in seconds since the epoch.
         algorithms: the signature algorithms accepted.
+        path_was_decoded: whether API Gateway decoded the URL's path, as HTTP APIs do. The proof may
+            then escape any of the 13 reserved characters that a segment may have.
 
     Raises:
         TokenRefused: the proof is not good for this request.
@@ -69,7 +75,7 @@ def verify_proof(
     said = jws.parse_payload(unverified.payload)
     if said.get("htm") != method:
         raise TokenRefused(Reason.HTM_OTHER)
-    _check_url(said.get("htu"), url)
+    _check_url(said.get("htu"), url, _ALLOWED_IN_SEGMENT if path_was_decoded else _UNRESERVED)
     return VerifiedProof(
         jkt=key.kid,
         jti=_required_jti(said),
@@ -140,19 +146,20 @@ def _optional(
     return value
 
 
-def _check_url(htu: object, url: str) -> None:
+def _check_url(htu: object, url: str, never_escaped: re.Pattern[str]) -> None:
     """Compare `htu` with our address, query and fragment aside (RFC 9449, 4.3, check 9)."""
     if htu == url:
         return
-    normal = normal_url(htu) if isinstance(htu, str) else None
-    if normal is None or normal != normal_url(url):
+    normal = normal_url(htu, never_escaped) if isinstance(htu, str) else None
+    if normal is None or normal != normal_url(url, never_escaped):
         raise TokenRefused(Reason.HTU_OTHER)
 
 
-def normal_url(url: str) -> str | None:
+def normal_url(url: str, never_escaped: re.Pattern[str] = _UNRESERVED) -> str | None:
     """Return a URL without query and fragment in normal form; None where it is no HTTP URL.
 
-    RFC 3986, 6.2.2 and 6.2.3: case of scheme and host, escapes, dots, the default port.
+    RFC 3986, 6.2.2 and 6.2.3: case of scheme and host, escapes, dots, the default port. Escapes of
+    characters in `never_escaped` are decoded.
     """
     if len(url) > MAX_URL_LENGTH or not _PRINTABLE.fullmatch(url):
         return None
@@ -165,13 +172,13 @@ def normal_url(url: str) -> str | None:
     if default_port is None or not parts.hostname or "@" in parts.netloc:
         return None
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    path = _without_dots(_ESCAPE.sub(_normal_escape, parts.path))
+    path = _without_dots(_ESCAPE.sub(partial(_normal_escape, never_escaped), parts.path))
     return f"{parts.scheme}://{host}:{default_port if port is None else port}{path}"
 
 
-def _normal_escape(match: re.Match[str]) -> str:
+def _normal_escape(never_escaped: re.Pattern[str], match: re.Match[str]) -> str:
     character = chr(int(match[1], 16))
-    return character if _UNRESERVED.fullmatch(character) else match[0].upper()
+    return character if never_escaped.fullmatch(character) else match[0].upper()
 
 
 def _without_dots(path: str) -> str:

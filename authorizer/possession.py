@@ -77,7 +77,11 @@ class Possession:
         self, event: Mapping[str, object], token: str, thumbprint: str, now: float
     ) -> VerifiedProof:
         proof = dpop.verify_proof(
-            _one_proof(event), request.method(event), request.url(event, self._resource), now
+            _one_proof(event),
+            request.method(event),
+            request.url(event, self._resource),
+            now,
+            path_was_decoded=request.path_was_decoded(event),
         )
         if proof.ath is None:
             raise TokenRefused(Reason.ATH_MISSING)

@@ -61,7 +61,7 @@ def url(event: Mapping[str, object], resource: str | None) -> str:
         path = f"/{stage_name}"
     if not isinstance(domain, str) or not isinstance(path, str):
         raise EventUnfit(Reason.ADDRESS_UNKNOWN)
-    if "version" in event:  # an HTTP API hands paths on decoded
+    if path_was_decoded(event):
         path = _encode(path)
     if resource is None:
         return f"https://{domain}{path}"
@@ -69,6 +69,11 @@ def url(event: Mapping[str, object], resource: str | None) -> str:
     if domain.startswith(f"{context.get('apiId')}."):
         return resource + _without_prefix(path, f"/{stage_name}")
     return origin + prefix + _without_prefix(path, prefix)
+
+
+def path_was_decoded(event: Mapping[str, object]) -> bool:
+    """Return whether API Gateway decoded the path of the request, as HTTP APIs do."""
+    return "version" in event
 
 
 def stage(event: Mapping[str, object]) -> str:

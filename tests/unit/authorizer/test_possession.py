@@ -7,6 +7,7 @@ from base64 import urlsafe_b64encode
 from functools import cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -153,6 +154,50 @@ def test_77_to_84_a_bad_proof_is_refused(make: Callable[[], Event], reason: str)
 @pytest.mark.parametrize("query", ["?a=b", "#part"])
 def test_80_query_and_fragment_are_no_part_of_the_address(query: str) -> None:
     assert Sandbox(**DPOP).decide(_event(_proof(htu=URLS["rest_request"] + query)))
+
+
+RESERVED = ":@!$&'()*+,;="
+
+
+@pytest.mark.parametrize("kind", ["http_1", "http_2"])
+@pytest.mark.parametrize("character", [*RESERVED, "~", " ", "\u00e4", "%", "?", "[", "#"])
+def test_80_an_escape_in_a_path_that_an_http_api_decoded_is_accepted(
+    kind: str, character: str
+) -> None:
+    sandbox = Sandbox(**DPOP)
+    escaped = quote(character, safe="")
+    written = {escaped, escaped.lower(), quote(character, safe=RESERVED)}
+    for number, segment in enumerate(sorted(written)):
+        htu = f"{URLS[kind]}/{segment}/x"
+        event = _with_path(
+            _event(_proof(kind=kind, htu=htu, jti=f"{number}"), kind=kind), character
+        )
+        assert sandbox.decide(event)
+
+
+@pytest.mark.parametrize("kind", ["http_1", "http_2"])
+def test_80_another_character_in_a_path_that_an_http_api_decoded_is_refused(kind: str) -> None:
+    for segment in ("%2540", "%3A", "a", "%2F", "%40%40", ""):
+        event = _event(_proof(kind=kind, htu=f"{URLS[kind]}/{segment}/x"), kind=kind)
+        assert Sandbox(**DPOP).refusal(_with_path(event, "@")) == "htu_other"
+
+
+@pytest.mark.parametrize("character", RESERVED)
+def test_80_a_rest_api_compares_escapes_of_reserved_characters_exactly(character: str) -> None:
+    escaped = quote(character, safe="")
+    for sent, proved in ((character, escaped), (escaped, character)):
+        event = _with_path(_event(_proof(htu=f"{URLS['rest_request']}/{proved}/x")), sent)
+        assert Sandbox(**DPOP).refusal(event) == "htu_other"
+    event = _with_path(_event(_proof(htu=f"{URLS['rest_request']}/{escaped}/x")), escaped)
+    assert Sandbox(**DPOP).decide(event)
+
+
+def _with_path(event: Event, segment: str) -> Event:
+    """Add two segments to the path that the event has."""
+    context = event["requestContext"]
+    place = context.get("http", context)
+    place["path"] += f"/{segment}/x"
+    return event
 
 
 def test_80_behind_a_custom_domain_its_name_is_the_address() -> None:
