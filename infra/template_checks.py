@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 TEMPLATE: Final = ROOT / "template.yaml"
+DOMAINS: Final = ROOT / "infra" / "domains.yaml"
 OPERATIONS: Final = ROOT / "infra" / "operations.yaml"
 EXAMPLES: Final = ROOT / "docs" / "examples"
 EXPLANATIONS: Final = Path(__file__).with_name("template_findings.yaml")
@@ -157,7 +158,7 @@ def write_transformed(folder: Path) -> list[Path]:
         old.unlink()
     source = _read(TEMPLATE)
     documents = {"defaults": source, "production": with_values(source, stage_parameters("prod"))}
-    for path in [OPERATIONS, *sorted(EXAMPLES.glob("**/*.yaml"))]:
+    for path in [DOMAINS, OPERATIONS, *sorted(EXAMPLES.glob("**/*.yaml"))]:
         document = _read(path)
         if "Resources" in document:
             documents[path.parent.name if path.stem == "template" else path.stem] = document

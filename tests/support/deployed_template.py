@@ -13,6 +13,7 @@ from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
 
 from infra.cloudformation import Resolver, load
+from infra.template_checks import DOMAINS
 from local.aws import TEMPLATE
 from local.place import LAPTOP
 
@@ -67,6 +68,7 @@ class Deployment:
     resources: Mapping[str, Mapping[str, Any]]
     outputs: Mapping[str, Mapping[str, Any]]
     resolver: Resolver
+    parameters: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, **parameters: str) -> Deployment:
@@ -76,14 +78,32 @@ class Deployment:
             {**LAPTOP.pseudo_parameters(), **_defaults(), **parameters}, document["Conditions"], {}
         )
 
-        def chosen(part: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-            return {
-                name: _chosen(declared, resolver)
-                for name, declared in part.items()
-                if "Condition" not in declared or resolver.condition(declared["Condition"], name)
-            }
+        return cls(
+            _chosen_parts(document["Resources"], resolver),
+            _chosen_parts(document["Outputs"], resolver),
+            resolver,
+            frozenset(document["Parameters"]),
+        )
 
-        return cls(chosen(document["Resources"]), chosen(document["Outputs"]), resolver)
+    @classmethod
+    def domains(cls, **parameters: str) -> Deployment:
+        """Return the nested stack of domain names; without any resource where there is no name."""
+        parent = cls.of(**parameters)
+        nested = parent.resources.get("Domains")
+        if nested is None:
+            return cls({}, {}, parent.resolver)
+        made = {name: name for name in parent.resources}
+        values = {**LAPTOP.pseudo_parameters(), **_defaults(), **parameters, **made}
+        given = Resolver(values, {}, {}).resolve(nested["Properties"]["Parameters"], "Domains")
+        document = load(DOMAINS)
+        assert set(given) == set(document["Parameters"])
+        resolver = Resolver({**LAPTOP.pseudo_parameters(), **given}, document["Conditions"], {})
+        return cls(
+            _chosen_parts(document["Resources"], resolver),
+            _chosen_parts(document["Outputs"], resolver),
+            resolver,
+            frozenset(document["Parameters"]),
+        )
 
     def properties(self, kind: str) -> dict[str, Mapping[str, Any]]:
         """Return the properties of the resources of one type, by logical id."""
@@ -102,7 +122,7 @@ class Deployment:
         """
         graph = {name: set(_references(part)) for name, part in self.resources.items()}
         needed = {**graph, **{name: set(_references(part)) for name, part in self.outputs.items()}}
-        known = self.resources.keys() | transformed()["Parameters"].keys()
+        known = self.resources.keys() | self.parameters
         missing = {
             f"{name} needs {other}"
             for name, others in needed.items()
@@ -112,6 +132,16 @@ class Deployment:
         assert not missing
         made = {name: others & self.resources.keys() for name, others in graph.items()}
         return list(TopologicalSorter(made).static_order())
+
+
+def _chosen_parts(
+    parts: Mapping[str, Mapping[str, Any]], resolver: Resolver
+) -> dict[str, Mapping[str, Any]]:
+    return {
+        name: _chosen(declared, resolver)
+        for name, declared in parts.items()
+        if "Condition" not in declared or resolver.condition(declared["Condition"], name)
+    }
 
 
 def _chosen(node: Any, resolver: Resolver) -> Any:

@@ -111,6 +111,7 @@ def _environment(function: str, parameters: Mapping[str, str]) -> Mapping[str, s
 def test_a_stack_can_be_made_without_going_in_circles(parameters: dict[str, str]) -> None:
     assert refusals(parameters) == []
     order = Deployment.of(**parameters).order()
+    Deployment.domains(**parameters).order()
     assert order.index("AuthServerApi") < order.index("IssueToken")
     if _has_sample(parameters):
         assert order.index("Authorizer") < order.index("GuardedApi")
@@ -196,9 +197,34 @@ def test_a_stack_without_the_sample_api_has_what_issues_and_what_guards_for_othe
     assert {name for name, value in watched.items() if value == ""} == set(sample)
 
 
+@pytest.mark.parametrize(
+    ("parameters", "made"),
+    [
+        ({}, set()),
+        (DOMAIN, {"AuthServerDomain", "AuthServerMapping", "AuthServerRootMapping"}),
+        (MTLS, {"AuthServerMtlsDomain", "AuthServerMtlsMapping"}),
+        (API, {"GuardedApiDomain", "GuardedApiMapping", "GuardedApiRootMapping"}),
+        (
+            DOMAIN | ZONE,
+            {"AuthServerDomain", "AuthServerMapping", "AuthServerRootMapping", "AuthServerRecords"},
+        ),
+    ],
+    ids=["none", "auth server", "mutual TLS", "guarded API", "records"],
+)
+def test_the_nested_stack_has_the_names_that_are_given(
+    parameters: dict[str, str], made: set[str]
+) -> None:
+    nested = Deployment.of(**parameters).properties("AWS::CloudFormation::Stack")
+    assert ("Domains" in nested) is bool(made)
+    domains = Deployment.domains(**parameters)
+    assert set(domains.resources) == made
+    targets = {name for name in Deployment.of(**parameters).outputs if name.endswith("Target")}
+    assert set(domains.outputs) == targets
+
+
 def test_the_paths_below_a_name_are_those_of_the_execute_api_address() -> None:
-    made = Deployment.of(**DOMAIN, **MTLS, **API).resources
-    stage = made["AuthServerStage"]["Properties"]["StageName"]
+    stage = Deployment.of().resources["AuthServerStage"]["Properties"]["StageName"]
+    made = Deployment.domains(**DOMAIN, **MTLS, **API).resources
     for mapping in ("AuthServerMapping", "AuthServerMtlsMapping"):
         assert made[mapping]["Properties"]["ApiMappingKey"] == stage == "ms-auth-server"
     assert "ApiMappingKey" not in made["AuthServerRootMapping"]["Properties"]
@@ -222,12 +248,12 @@ def test_an_api_with_a_name_has_no_other_address(
 
 
 def test_certificates_are_asked_for_at_the_second_name_only() -> None:
-    made = Deployment.of(**DOMAIN, **MTLS, **API).resources
+    made = Deployment.domains(**DOMAIN, **MTLS, **API).resources
     asking = {name for name, each in made.items() if "MutualTlsAuthentication" in str(each)}
     assert asking == {"AuthServerMtlsDomain"}
     trusted = made["AuthServerMtlsDomain"]["Properties"]["MutualTlsAuthentication"]
     assert trusted == {"TruststoreUri": {"Ref": "TruststoreUri"}}
-    own = Deployment.of(**API_MTLS).resources["GuardedApiDomain"]["Properties"]
+    own = Deployment.domains(**API_MTLS).resources["GuardedApiDomain"]["Properties"]
     assert own["MutualTlsAuthentication"]["TruststoreVersion"] == {"Ref": "ApiTruststoreVersion"}
     for function in ("PublishMetadata", "IssueToken"):
         base = _environment(function, DOMAIN | MTLS)["MTLS_BASE_URL"]
@@ -236,7 +262,7 @@ def test_certificates_are_asked_for_at_the_second_name_only() -> None:
 
 
 def test_every_name_is_served_with_tls_1_2_or_better() -> None:
-    made = Deployment.of(**DOMAIN, **MTLS, **API).resources
+    made = Deployment.domains(**DOMAIN, **MTLS, **API).resources
     for name in ("AuthServerDomain", "AuthServerMtlsDomain"):
         (configuration,) = made[name]["Properties"]["DomainNameConfigurations"]
         assert configuration["SecurityPolicy"] == "TLS_1_2"
@@ -375,21 +401,21 @@ def test_what_other_stacks_import_has_names_that_last() -> None:
         ({"DomainName": "auth.example.com"}, "DomainName needs CertificateArn."),
         (MTLS | {"TruststoreUri": ""}, "MtlsDomainName needs TruststoreUri."),
         (MTLS | {"MtlsCertificateArn": ""}, "needs MtlsCertificateArn or CertificateArn"),
-        (DOMAIN | MTLS | {"MtlsDomainName": "auth.example.com"}, "is neither DomainName nor"),
-        (API | MTLS | {"MtlsDomainName": "api.example.com"}, "is neither DomainName nor"),
+        (DOMAIN | MTLS | {"MtlsDomainName": "auth.example.com"}, "must differ from DomainName and"),
+        (API | MTLS | {"MtlsDomainName": "api.example.com"}, "must differ from DomainName and"),
         (DOMAIN | {"TruststoreUri": "s3://a/b"}, "TruststoreVersion need MtlsDomainName"),
         ({"TruststoreVersion": "3"}, "TruststoreVersion need MtlsDomainName"),
         ({"ApiDomainName": "a.example.com"}, "needs ApiCertificateArn or CertificateArn"),
-        (DOMAIN | {"ApiDomainName": "auth.example.com"}, "ApiDomainName is not DomainName"),
+        (DOMAIN | {"ApiDomainName": "auth.example.com"}, "ApiDomainName must differ from"),
         ({"ApiTruststoreUri": "s3://a/b"}, "ApiTruststoreVersion need ApiDomainName"),
         (API | {"ApiTruststoreVersion": "3"}, "ApiTruststoreVersion need ApiDomainName"),
         (VERSIONS | {"SnapStart": "true", "Runtime": "python3.11"}, "Python 3.12 or later"),
         (VERSIONS | {"SnapStart": "true", "ProvisionedConcurrency": "1"}, "exclude each other"),
-        ({"SnapStart": "true"}, "need another DeploymentId"),
-        ({"ProvisionedConcurrency": "1"}, "need another DeploymentId"),
+        ({"SnapStart": "true"}, "need a new DeploymentId"),
+        ({"ProvisionedConcurrency": "1"}, "need a new DeploymentId"),
         ({"ProofOfPossession": "dpop"}, "needs AuthorizerCacheSeconds 0"),
         *(
-            (given | {"SampleApi": "false"}, "are about the sample API, and SampleApi is false")
+            (given | {"SampleApi": "false"}, "need SampleApi true")
             for given in (
                 API,
                 {"Audience": "https://country.example"},

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from infra.cloudformation import load
-from infra.template_checks import OPERATIONS
+from infra.template_checks import DOMAINS, OPERATIONS
 from local.aws import TEMPLATE
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ LIMITS = {
 
 def _given_names() -> Iterator[tuple[str, str, str, str]]:
     """Yield logical id, type, property and text of each name that the templates give."""
-    for path in (TEMPLATE, OPERATIONS):
+    for path in (TEMPLATE, DOMAINS, OPERATIONS):
         for logical_id, resource in load(path)["Resources"].items():
             for name, value in resource.get("Properties", {}).items():
                 if (resource["Type"], name) in LIMITS:

@@ -43,4 +43,4 @@ def test_the_example_of_samconfig_is_accepted() -> None:
     (block,) = re.findall(r"^```toml\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
     parameters = overrides(tomllib.loads(block))
     assert refusals(parameters) == []
-    assert "AuthServerMtlsRecords" in Deployment.of(**parameters).resources
+    assert "AuthServerMtlsRecords" in Deployment.domains(**parameters).resources

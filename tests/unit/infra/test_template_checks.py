@@ -81,7 +81,7 @@ def test_the_stack_is_looked_at_with_its_defaults_and_as_in_production(
 def test_the_nested_stack_and_every_example_are_looked_at_too(transformed: dict[str, Any]) -> None:
     examples = {path.parent.name for path in template_checks.EXAMPLES.glob("*/template.yaml")}
     assert examples
-    assert {"operations", *examples} <= set(transformed)
+    assert {"domains", "operations", *examples} <= set(transformed)
 
 
 def test_nothing_of_sam_is_left_and_nothing_keeps_cfn_lint_from_speaking(
