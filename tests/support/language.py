@@ -68,7 +68,7 @@ _FIRST_WORD = re.compile(
 )
 _CODE = re.compile(r"``[^`]+``|`[^`]*`|https?://\S+|\{[^{}]*\}")
 _SENTENCE = re.compile(r".+?(?:[.!?]['\")*\]]*(?=\s|$)|$)")
-_CLAUSE_END = re.compile(r"[:;]\s|[:;]$| — | → ")
+_CLAUSE_END = re.compile(r"[:;]\**\s|[:;]$| — | → ")
 _WORD = re.compile(r"[^\W_]")
 
 
@@ -200,7 +200,7 @@ def _paragraphs(text: str, line: int) -> Iterator[Prose]:
 
 
 def _markdown(text: str) -> Iterator[Prose]:
-    fenced = False
+    fenced = heading = False
     block: list[str] = []
     start = 0
     for number, raw in enumerate([*text.splitlines(), ""], 1):
@@ -212,7 +212,7 @@ def _markdown(text: str) -> Iterator[Prose]:
             continue
         line = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", line)
         item = re.match(r"([-*+]|\d+\.) |#+ |> |\|", line)
-        if block and (not line or item):
+        if block and (not line or item or heading):
             yield Prose(start, " ".join(block))
             block = []
         if line.startswith("|"):
@@ -223,6 +223,7 @@ def _markdown(text: str) -> Iterator[Prose]:
             if not block:
                 start = number
             block.append(re.sub(r"^(([-*+]|\d+\.) |#+ |> )", "", line))
+        heading = line.startswith("#")
 
 
 _DESCRIBED = {
