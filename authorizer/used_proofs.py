@@ -80,6 +80,13 @@ class MemoryUsedProofs:
             self._until[jkt, jti] = until
 
     def _forget_expired(self, now: float) -> None:
-        """Drop from the oldest on; one that lives a little longer may keep others for as long."""
+        """Drop from the oldest on; one that lives a little longer may keep others for as long.
+
+        When the memory is full, drop all expired ones: if the clock was set back, an entry from
+        before that would keep all others for as long as the clock was ahead.
+        """
         while self._until and next(iter(self._until.values())) <= now:
             self._until.popitem(last=False)
+        if len(self._until) >= self._capacity:
+            for proof in [proof for proof, until in self._until.items() if until <= now]:
+                del self._until[proof]

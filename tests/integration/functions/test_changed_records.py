@@ -15,25 +15,33 @@ from functions.issue_token.settings import Settings as IssuanceSettings
 from functions.shared.authentication.client_authentication import ClientAuthentication
 from functions.shared.authentication.client_secret_methods import secret_methods
 from functions.shared.authentication.failure_throttle import FailureThrottle, Limits
+from functions.shared.clients.assertion_rules import AssertionRules
+from functions.shared.clients.certificate_names import CertificateName, NameKind
 from functions.shared.clients.client_registry import RELOADS_A_SECOND, DynamoDbClients, WarmClients
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
+from functions.shared.clients.federation_rules import FederationRule
 from functions.shared.keys import key_ring, signing_keys
 from functions.shared.runtime.secret_store import SecretsManagerStore
 from functions.shared.web import paths
 from functions.shared.web.audit_log import AuditEntry
+from functions.shared.web.client_certificate import from_pem
 from functions.shared.web.form import read_form
 from functions.shared.web.oauth_errors import OAuthError
 from functions.shared.web.proxy_request import read_event
+from tests.support.assertions import assertion, assertion_claims, assertion_form
 from tests.support.aws import (
     CLIENTS_TABLE,
     ENVIRONMENT,
+    ISSUER,
     KEY_RING_SECRET,
     SIGNING_KEYS_SECRET,
     aws_account,
 )
+from tests.support.client_certificates import certificate_pem, with_certificate
 from tests.support.memory_stores import ManualClock, MemoryClients, MemoryCounters
 from tests.support.proxy_events import basic, form_event, token_event
 from tests.support.server import NOW, SECRET, client, key, ring
+from tests.support.tokens import ec_jwk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +51,7 @@ if TYPE_CHECKING:
 
 NEW_SECRET = "gh_cs_" + "n" * 43
 GRANT = {"grant_type": "client_credentials"}
+SECRET_EVENT = token_event(GRANT, headers=basic("service", SECRET))
 
 
 class Functions:
@@ -86,6 +95,94 @@ class Functions:
 def functions(monkeypatch: pytest.MonkeyPatch) -> Iterator[Functions]:
     with aws_account(monkeypatch) as aws:
         yield Functions(aws)
+
+
+KEYED: dict[str, Any] = {
+    "authentication_methods": frozenset({"private_key_jwt"}),
+    "secrets": (),
+}
+CERTIFIED: dict[str, Any] = {
+    "authentication_methods": frozenset({"tls_client_auth"}),
+    "secrets": (),
+}
+PINNED: dict[str, Any] = {
+    "authentication_methods": frozenset({"self_signed_tls_client_auth"}),
+    "secrets": (),
+}
+
+
+def _assertion_event(kid: str) -> dict[str, Any]:
+    claims = assertion_claims(NOW, iss="service", sub="service")
+    return token_event(assertion_form(assertion(claims, kid=kid)))
+
+
+def _certificate_event() -> dict[str, Any]:
+    return with_certificate(token_event(GRANT | {"client_id": "service"}), PEM)
+
+
+PEM = certificate_pem("CN=new")
+OLD_PEM = certificate_pem("CN=old")
+CHANGES = {
+    "keys": (
+        client(
+            "service", **KEYED, assertion=AssertionRules(jwks=json.dumps({"keys": [ec_jwk("old")]}))
+        ),
+        client(
+            "service", **KEYED, assertion=AssertionRules(jwks=json.dumps({"keys": [ec_jwk("new")]}))
+        ),
+        _assertion_event("new"),
+    ),
+    "certificate name": (
+        client(
+            "service", **CERTIFIED, certificate_name=CertificateName(NameKind.SUBJECT_DN, "CN=old")
+        ),
+        client(
+            "service", **CERTIFIED, certificate_name=CertificateName(NameKind.SUBJECT_DN, "CN=new")
+        ),
+        _certificate_event(),
+    ),
+    "certificate": (
+        client(
+            "service", **PINNED, certificate_thumbprints=frozenset({from_pem(OLD_PEM).thumbprint})
+        ),
+        client("service", **PINNED, certificate_thumbprints=frozenset({from_pem(PEM).thumbprint})),
+        _certificate_event(),
+    ),
+    "method": (
+        client("service"),
+        client("service", **PINNED, certificate_thumbprints=frozenset({from_pem(PEM).thumbprint})),
+        _certificate_event(),
+    ),
+    "disabled": (client("service", disabled=True), client("service"), SECRET_EVENT),
+    "unknown": (client("another"), client("service"), SECRET_EVENT),
+}
+
+
+@pytest.mark.parametrize(("before", "after", "event"), CHANGES.values(), ids=CHANGES)
+def test_a_client_that_may_authenticate_now_is_accepted_at_once(
+    functions: Functions, before: Client, after: Client, event: dict[str, Any]
+) -> None:
+    functions.change(before)
+    assert functions.issuing(event)["statusCode"] == 401
+    functions.change(after)
+    assert functions.issuing(event)["statusCode"] == 200
+
+
+def test_a_new_federation_rule_is_read_before_a_token_is_rejected(functions: Functions) -> None:
+    usual: dict[str, Any] = {
+        "authentication_methods": frozenset({"federated_jwt"}),
+        "secrets": (),
+    }
+    idp = "https://127.0.0.1:9"
+    before = FederationRule(issuer="https://another.example", audience=ISSUER, subject="a")
+    after = FederationRule(issuer=idp, audience=ISSUER, subject="a")
+    functions.change(client("service", **usual, federation=(before,)))
+    claims = assertion_claims(NOW, iss=idp, sub="a")
+    event = token_event(assertion_form(assertion(claims), client_id="service"))
+    assert functions.issuing(event)["statusCode"] == 401
+    functions.change(client("service", **usual, federation=(before, after)))
+    # By the new rule it is the issuer's keys that decide, and nobody answers there.
+    assert functions.issuing(event)["statusCode"] == 503
 
 
 def test_a_new_scope_is_granted_at_once(functions: Functions) -> None:

@@ -84,6 +84,17 @@ def test_memory_that_is_full_forgets_no_proof_that_still_counts() -> None:
     _use(used, "three", now=NOW + 61)
 
 
+def test_memory_that_is_full_forgets_expired_proofs_after_the_clock_was_set_back() -> None:
+    used = MemoryUsedProofs(2)
+    _use(used, "one", now=NOW + 3600)
+    _use(used, "two")
+    with pytest.raises(StateUnavailable):
+        _use(used, "three", now=NOW + 60)
+    _use(used, "three", now=NOW + 61)
+    with pytest.raises(TokenRefused):
+        _use(used, "one", now=NOW + 61)
+
+
 @pytest.mark.usefixtures("dynamodb")
 def test_a_table_that_is_not_there_is_our_trouble() -> None:
     with pytest.raises(StateUnavailable) as trouble:
