@@ -92,15 +92,16 @@ def form_decode(text: str) -> str:
 
 
 def _parameters(body: str, repeatable: Collection[str]) -> dict[str, tuple[str, ...]]:
-    sent: dict[str, tuple[str, ...]] = {}
+    sent: dict[str, list[str]] = {}
     for pair in filter(None, body.split("&")):
         encoded_name, _, encoded_value = pair.partition("=")
         name = form_decode(encoded_name)
         if name in sent and name not in repeatable:
             raise InvalidRequestError("A parameter was sent more than once.")
-        value = form_decode(encoded_value)
-        sent[name] = sent.get(name, ()) + ((value,) if value else ())
-    return sent
+        values = sent.setdefault(name, [])
+        if value := form_decode(encoded_value):
+            values.append(value)
+    return {name: tuple(values) for name, values in sent.items()}
 
 
 def _check_content_type(content_type: str | None) -> None:
