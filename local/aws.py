@@ -26,6 +26,7 @@ from local.environment import use_local_aws
 from local.errors import LaptopError
 from local.followers import Answer, Followers, follow
 from local.gateway.template import Template
+from local.http_server.accepting import Accept
 from local.provisioning import names, provision
 from local.supervisor import SUPERVISED, end_with_parent
 
@@ -131,6 +132,7 @@ def start(addresses: Addresses, template: Template, followers: Followers) -> Aws
         threaded=True,
         fd=listener.detach(),
     )
+    server.get_request = Accept(server.socket.accept)  # type: ignore[method-assign]
     threading.Thread(target=server.serve_forever, daemon=True).start()
     use_local_aws(os.environ, addresses, gate.access_key)
     provision(template)

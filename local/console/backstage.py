@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from local.console.recording import FunctionOutput, RecordedInvoke, Recorder
 from local.gateway.messages import Response
+from local.http_server.accepting import EXHAUSTED, Accept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping
@@ -114,11 +115,14 @@ class Backstage:
         return self._tasks[question["task"]](**question["with"])
 
     def serve(self, listener: Listener) -> None:
-        """Answer whoever connects, one after the other, until the listener is closed."""
+        """Answer each connection in turn, until the listener is closed."""
+        accept = Accept(listener.accept)
         while True:
             try:
-                connection = listener.accept()
-            except OSError:
+                connection = accept()
+            except OSError as error:
+                if error.errno in EXHAUSTED:
+                    continue
                 return
             with connection:
                 self._serve_one(connection)

@@ -119,6 +119,7 @@ class ConsoleSite:
             raise _RefusedError(403, "Only the console's own page may ask for this.")
         try:
             wanted = json.loads(request.body)
+            json.dumps(wanted, ensure_ascii=False).encode()  # fails for lone surrogates
         except (ValueError, RecursionError):  # the latter for one that is nested too deeply
             raise _RefusedError(400, "This is no JSON.") from None
         if not isinstance(wanted, dict):

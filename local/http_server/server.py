@@ -10,6 +10,7 @@ import traceback
 from typing import TYPE_CHECKING, Protocol
 
 from infra.laptop_edition import url_host
+from local.http_server.accepting import Accept
 from local.http_server.connection import Connection
 from local.http_server.stream import Timeouts
 from local.http_server.turns import Turns
@@ -69,6 +70,7 @@ class Server(socketserver.ThreadingTCPServer):
         self.socket.settimeout(0)
         self.share: Share | None = None
         self.turns = Turns()
+        self._accept = Accept(self.socket.accept)
         try:
             self.server_bind()
         except OSError:
@@ -90,10 +92,11 @@ class Server(socketserver.ThreadingTCPServer):
 
         Raises:
             BlockingIOError: another one has taken it.
+            OSError: file descriptors are exhausted; that is logged, after a pause.
         """
         if self.share is not None and self.share.is_ahead:
             time.sleep(_COURTESY_SECONDS)
-        connection, address = super().get_request()
+        connection, address = self._accept()
         connection.settimeout(None)
         if self.share is not None:
             self.share.add(1)

@@ -73,6 +73,9 @@ def run(line: str) -> str:
         ({"method": "GET"}, 405),
         ({"wanted": b"{"}, 400),
         ({"wanted": b"[]"}, 400),
+        ({"wanted": b'{"client": "\\ud800"}'}, 400),
+        ({"wanted": b'{"scopes": [{"\\udfff": 1}]}'}, 400),
+        ({"wanted": b'{"client": "\xed\xa0\x80"}'}, 400),
     ],
 )
 def test_only_the_page_itself_may_ask_for_something(

@@ -14,6 +14,7 @@ import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
 from hashlib import scrypt, sha256
+from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Final
 
 from functions.shared.runtime.random_credentials import SCANNABLE_PREFIX, random_credential
@@ -27,6 +28,11 @@ _COST, _BLOCK_SIZE, _PARALLELISM = 2**14, 8, 1
 _KEY_BYTES = 32
 _MAX_REMEMBERED = 1024
 _DIGEST = re.compile(r"sha256\$[0-9a-f]{64}|scrypt\$16384\$8\$1\$[\w-]{22}\$[\w-]{43}", re.ASCII)
+
+
+_MOST_DERIVATIONS = 2
+# Each takes 16 MiB. A Lambda function has one at a time; a server with threads must limit them.
+_derivations = BoundedSemaphore(_MOST_DERIVATIONS)
 
 
 class WrongSecretError(Exception):
@@ -130,9 +136,10 @@ def _match_generated(presented: str, live: Sequence[StoredSecret]) -> StoredSecr
 
 
 def _derive(secret: str, salt: bytes) -> bytes:
-    return scrypt(
-        secret.encode(), salt=salt, n=_COST, r=_BLOCK_SIZE, p=_PARALLELISM, dklen=_KEY_BYTES
-    )
+    with _derivations:
+        return scrypt(
+            secret.encode(), salt=salt, n=_COST, r=_BLOCK_SIZE, p=_PARALLELISM, dklen=_KEY_BYTES
+        )
 
 
 def _base64(raw: bytes) -> str:

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import hashlib
 import re
+import threading
 from base64 import urlsafe_b64encode
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
+from functions.shared.clients import client_secrets
 from functions.shared.clients.client_secrets import (
     SecretVerifier,
     StoredSecret,
@@ -178,3 +183,26 @@ def test_what_is_remembered_is_bounded() -> None:
         scrypt.right = f"right-{number}"
         verifier.verify(scrypt.right, [IMPORTED], NOW)
     assert len(verifier._verified) <= 1024
+
+
+def test_parallel_derivations_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes 16 MiB: a laptop that is asked by 500 connections at once would take 8 GiB."""
+    running, seen = 0, []
+    lock = threading.Lock()
+
+    def counted(secret: bytes, **parameters: Any) -> bytes:
+        nonlocal running
+        with lock:
+            running += 1
+            seen.append(running)
+        try:
+            return hashlib.scrypt(secret, **parameters)
+        finally:
+            with lock:
+                running -= 1
+
+    monkeypatch.setattr(client_secrets, "scrypt", counted)
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(digest_imported, ["secret"] * 24))
+    assert len(seen) == 24
+    assert max(seen) == 2
