@@ -55,7 +55,7 @@ def test_what_it_says_to_deploy_is_there_with_the_parameters_that_it_names() -> 
 
 
 def test_the_exports_that_it_names_are_those_of_the_template() -> None:
-    (sentence,) = re.findall(r"exports, under its name: (.*?)\. Every API", GUIDE, re.DOTALL)
+    (sentence,) = re.findall(r"stack exports (.*?)\. Every API", GUIDE, re.DOTALL)
     outputs = load(ROOT / "template.yaml")["Outputs"]
     exported = {name for name, output in outputs.items() if "Export" in output}
     assert set(re.findall(r"`(\w+)`", sentence)) == exported
