@@ -179,10 +179,13 @@ def test_a_policy_that_is_written_is_no_longer_than_the_gateway_takes(shape: str
 
 
 def _calls(compiler: PolicyCompiler, *scopes: str) -> int:
-    """Count the function calls that a policy takes: unlike time, they are always the same."""
+    """Count the calls of Python functions that a policy takes: unlike time, they are the same.
+
+    Since Python 3.12 the profile has built-in functions, too, by their names.
+    """
     with Profile(builtins=False) as profile, suppress(PolicyImpossible):
         compiler.compile(frozenset(scopes), STAGE_ARN)
-    return sum(entry.callcount for entry in profile.getstats())
+    return sum(entry.callcount for entry in profile.getstats() if not isinstance(entry.code, str))
 
 
 PARAMETERS = [f"{{p{number}}}" for number in range(24)]
