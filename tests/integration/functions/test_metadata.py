@@ -23,7 +23,7 @@ from functions.shared.clients.authentication_methods import FEDERATED_JWT
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.runtime.secret_store import SecretsManagerStore
 from local.aws import TEMPLATE
-from local.gateway.model import AnyMethod, Route
+from local.gateway.model import AnyMethod
 from local.gateway.template import Template
 from tests.support.aws import CLIENTS_TABLE, ENVIRONMENT, ISSUER
 from tests.support.dpop_proofs import proof
@@ -100,7 +100,12 @@ def template() -> Template:
 def test_rfc8414_2_every_address_is_routed_to_its_function(
     server: Server, template: Template, member: str, function: str
 ) -> None:
-    assert Route(AnyMethod, server.path(member), function) in template.api("AuthServerApi").routes
+    assert (AnyMethod, server.path(member), function) in _routes(template)
+
+
+def _routes(template: Template) -> set[tuple[str, str, str]]:
+    routes = template.api("AuthServerApi").routes
+    return {(route.method, route.path, route.function) for route in routes}
 
 
 def test_rfc8414_2_no_endpoint_is_missing(server: Server, template: Template) -> None:
@@ -111,11 +116,11 @@ def test_rfc8414_2_no_endpoint_is_missing(server: Server, template: Template) ->
 
 
 def test_rfc8414_3_the_document_is_at_each_of_its_addresses(template: Template) -> None:
-    routes = template.api("AuthServerApi").routes
+    routes = _routes(template)
     for document in ("oauth-authorization-server", "openid-configuration"):
         for issuer_path in ("", "/ms-auth-server"):
             path = f"/.well-known/{document}{issuer_path}"
-            assert Route(AnyMethod, path, "PublishMetadata") in routes
+            assert (AnyMethod, path, "PublishMetadata") in routes
 
 
 @pytest.mark.parametrize("member", POSTED)
