@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from functools import cache
 
 from authorizer.composition import build
+from authorizer.errors import Unauthorized
 from authorizer.gate import Decider
 from authorizer.settings import Settings
 
@@ -24,7 +25,12 @@ def handle(event: Mapping[str, object], context: object) -> dict[str, object]:
     """Answer an API Gateway authorizer event with an IAM policy; raise `Unauthorized` for 401."""
     with _building:
         gate, fetch_timeout = _warm()
-    return gate.decide(event, min(fetch_timeout, _seconds_left(context)))
+    try:
+        return gate.decide(event, min(fetch_timeout, _seconds_left(context)))
+    except Unauthorized:
+        pass
+    # Raised here, because the runtime logs the whole stack trace of each 401 at any log level.
+    raise Unauthorized
 
 
 @cache

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cryptography
 import pytest
 
+import authorizer
 from authorizer import handler
 from authorizer.errors import KeySetUnavailable, Unauthorized
 from authorizer.settings import SettingsError
+from tests.support.lambda_runtime import make_runtime, started
 from tests.support.tokens import ISSUER, mint, rest_event
 
 if TYPE_CHECKING:
@@ -77,6 +82,29 @@ def test_a_bad_environment_is_told_at_every_request(monkeypatch: pytest.MonkeyPa
     for _ in range(2):
         with pytest.raises(SettingsError, match="ISSUER is not set"):
             handler.handle({}, None)
+
+
+def test_the_runtime_writes_one_short_error_line_for_an_unauthorized_request(
+    tmp_path: Path,
+) -> None:
+    """Lambda's runtime writes the exception, with its stack trace, at any log level."""
+    task = tmp_path / "task"
+    task.mkdir()
+    (task / "authorizer").symlink_to(Path(authorizer.__file__).parent)
+    packages = Path(cryptography.__file__).parents[1]
+    for pattern in ("cryptography", "cffi", "pycparser", "_cffi_backend*"):
+        for package in packages.glob(pattern):
+            (task / package.name).symlink_to(package)
+    runtime = make_runtime(tmp_path / "runtime")
+    environ = {"ISSUER": ISSUER, "AUDIENCE": "api"}
+    with started(task, "authorizer.handler.handle", runtime, environ) as function:
+        outcome = function.invoke({"type": "REQUEST", "headers": {}})
+    assert (outcome.kind, outcome.body["errorMessage"]) == ("error", "Unauthorized")
+    own, error = (line.replace(str(task), "/var/task") for line in function.lines)
+    assert json.loads(own)["reason"] == "credentials_missing"
+    assert json.loads(error)["level"] == "ERROR"
+    assert len(json.loads(error)["stackTrace"]) == 1
+    assert len(error) < 300, error
 
 
 def test_importing_the_handler_imports_neither_http_nor_aws_nor_anything_else_heavy() -> None:
