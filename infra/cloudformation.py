@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["Resolver", "Resource", "TemplateError", "load"]
+__all__ = ["Resolver", "Resource", "TemplateError", "load", "parse"]
 
 _SUB_VARIABLE = re.compile(r"\$\{([^{}]*)\}")
 _SHORT_FORMS = {
@@ -90,19 +90,28 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
-def load(path: Path) -> dict[str, Any]:
-    """The template at `path` as plain data, short-form tags turned into their long form.
+def parse(text: str) -> Any:  # noqa: ANN401 - YAML may hold anything
+    """Return a part of a template as plain data, short-form tags turned into their long form.
 
     Raises:
-        TemplateError: it is not there, is not YAML, or uses a tag that is not supported.
+        TemplateError: the text is not YAML, or uses a tag that is not supported.
     """
     try:
-        with path.open(encoding="utf-8") as file:
-            document = yaml.load(file, Loader=_Loader)  # noqa: S506 - a SafeLoader
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as error:
+        raise TemplateError(f"the text is not YAML: {error}") from error
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Return the template at a path as plain data.
+
+    Raises:
+        TemplateError: it cannot be read, is not YAML, or uses a tag that is not supported.
+    """
+    try:
+        document = parse(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise TemplateError(f"{path} cannot be read: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise TemplateError(f"{path} is not YAML: {error}") from error
     except TemplateError as error:
         raise TemplateError(f"{path.name}, {error}") from error
     if not isinstance(document, dict) or not isinstance(document.get("Resources"), dict):

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
+from infra.cloudformation import load, parse
 from infra.deploy import stage_parameters
 
 if TYPE_CHECKING:
@@ -141,14 +142,7 @@ def transform(document: dict[str, Any]) -> dict[str, Any]:
 
 def transformed(path: Path) -> dict[str, Any]:
     """Return the template at a path as CloudFormation gets it."""
-    return transform(_read(path))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    from samtranslator import yaml_helper  # noqa: PLC0415 - as above
-
-    document: dict[str, Any] = yaml_helper.yaml_parse(path.read_text())  # type: ignore[no-untyped-call]
-    return document
+    return transform(load(path))
 
 
 def write_transformed(folder: Path) -> list[Path]:
@@ -156,10 +150,10 @@ def write_transformed(folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.json"):
         old.unlink()
-    source = _read(TEMPLATE)
+    source = load(TEMPLATE)
     documents = {"defaults": source, "production": with_values(source, stage_parameters("prod"))}
     for path in [DOMAINS, OPERATIONS, *sorted(EXAMPLES.glob("**/*.yaml"))]:
-        document = _read(path)
+        document = parse(path.read_text(encoding="utf-8"))
         if "Resources" in document:
             documents[path.parent.name if path.stem == "template" else path.stem] = document
     written = []

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from infra.reference import cli_page, errors_page, metrics_page, settings_page
-from infra.reference.sources import ROOT
+from infra.reference import settings
+from infra.reference.pages import ROOT, cli_page, clients_schema, errors_page, metrics_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
-    "settings.md": settings_page.write_page,
-    "errors.md": errors_page.write_page,
-    "metrics.md": metrics_page.write_page,
-    "cli.md": cli_page.write_page,
-    "clients.schema.json": cli_page.write_schema,
+    "settings.md": settings.write_page,
+    "errors.md": errors_page,
+    "metrics.md": metrics_page,
+    "cli.md": cli_page,
+    "clients.schema.json": clients_schema,
 }
 """What writes each page."""
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
-from infra.reference.sources import read_yaml
+from infra.cloudformation import parse
 from tests.support import doc_commands
 from tests.support.doc_blocks import FENCE, PAGES, ROOT, Block, all_blocks, blocks, commands, is_run
 
@@ -60,7 +60,7 @@ def _json(block: Block) -> None:
 
 
 def _yaml(block: Block) -> None:
-    assert read_yaml(block.text)
+    assert parse(block.text)
 
 
 def _toml(block: Block) -> None:

@@ -11,7 +11,8 @@ from authorizer.composition import build
 from authorizer.errors import Unauthorized
 from authorizer.https_client import Request, Response
 from authorizer.settings import Settings
-from infra.reference.sources import ROOT, read_yaml
+from infra.cloudformation import parse
+from infra.reference.pages import ROOT
 from tests.support.doc_blocks import blocks
 from tests.support.policies import allows
 from tests.support.tokens import METHOD_ARN, NOW, at_jwt_claims, jwks, mint, rest_event, rsa_jwk
@@ -44,7 +45,7 @@ class BothIssuers:
         self.lines: list[str] = []
         self.fetched: list[str] = []
         self._gate = build(
-            Settings.from_env(read_yaml(text)["Environment"]["Variables"]),
+            Settings.from_env(parse(text)["Environment"]["Variables"]),
             clock=lambda: NOW,
             monotonic=lambda: 0,
             send=self._send,

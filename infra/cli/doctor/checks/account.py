@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import infra
 from functions.shared.keys.key_ring import IN_KMS
 from infra.cli.doctor.findings import Check, Finding, either, failure, named, ok, warning
 from infra.cli.terminal.rows import counted
+from infra.cloudformation import load
 from infra.concurrency import REQUEST_MORE, AccountConcurrency
 
 if TYPE_CHECKING:
@@ -39,9 +40,6 @@ ISSUING: Final = tuple(
 )
 """Those whose environment names the issuer."""
 
-_ALARM: Final = re.compile(
-    r"^  (\w+):\n    Type: AWS::CloudWatch::Alarm(\n    Condition: HasSampleApi)?$", re.MULTILINE
-)
 _NO_DATA: Final = "INSUFFICIENT_DATA"
 _EXPIRING: Final = frozenset({"ENABLED", "ENABLING"})
 _DEPLOY: Final = "Deploy again, or import the change into the template."
@@ -283,12 +281,13 @@ def alarms(patient: Patient) -> Iterator[Finding]:
 
 
 def alarm_names(stack: str, *, with_sample_api: bool = True) -> list[str]:
-    """Return what the alarms of a stack are called: those of the nested stack's template."""
-    template = files("infra").joinpath("operations.yaml").read_text(encoding="utf-8")
+    """Return the names of a stack's alarms, those of infra/operations.yaml."""
+    resources = load(Path(infra.__file__).with_name("operations.yaml"))["Resources"]
     return [
         f"{stack}-{name}"
-        for name, condition in _ALARM.findall(template)
-        if with_sample_api or not condition
+        for name, resource in resources.items()
+        if resource["Type"] == "AWS::CloudWatch::Alarm"
+        and (with_sample_api or resource.get("Condition") != "HasSampleApi")
     ]
 
 

@@ -35,7 +35,7 @@ from infra.cli.terminal.confidential import read_secret
 from infra.cli.terminal.errors import EXIT_CODES, CommandError, ExitCode, UsageError
 from infra.cli.terminal.times import parse_moment
 from infra.cli.terminal.troubles import translated
-from infra.reference.sources import ROOT
+from infra.reference.pages import ROOT
 from local.addresses import Addresses
 from local.aws import TEMPLATE
 from local.gateway.template import Template

@@ -10,15 +10,14 @@ import pytest
 from authorizer.reasons import Reason
 from authorizer.settings import Settings
 from infra.cli.tokens.reasons import in_words
-from infra.reference import errors_page, metrics_page, settings_page
+from infra.cloudformation import load
+from infra.reference import pages, settings
 from infra.reference.__main__ import FOLDER, PAGES
-from infra.reference.sources import ROOT, template
-from infra.reference.variables import AUTHORIZERS, parameters_behind
+from infra.reference.pages import ROOT, TEMPLATE
+from infra.reference.settings import AUTHORIZERS, parameters_behind
 from tests.support.tokens import ISSUER
 
-SETTINGS = {
-    name.strip("`"): default.strip("`") for name, default, _ in settings_page.authorizer_rows()
-}
+SETTINGS = {name.strip("`"): default.strip("`") for name, default, _ in settings.authorizer_rows()}
 DEFAULTS = [
     (name, default)
     for name, default in SETTINGS.items()
@@ -68,7 +67,7 @@ def test_the_table_has_the_defaults_that_are_values() -> None:
 
 
 def test_the_example_of_another_issuer_is_accepted() -> None:
-    example = re.search(r"as JSON: `(\{.*?\}\})`", settings_page.write_page())
+    example = re.search(r"as JSON: `(\{.*?\}\})`", settings.write_page())
     assert example is not None
     text = example[1].replace("https://…", "https://other.example.com")
     (other,) = Settings.from_env({"ISSUER": ISSUER, "OTHER_ISSUERS": text}).other_issuers
@@ -76,15 +75,13 @@ def test_the_example_of_another_issuer_is_accepted() -> None:
 
 
 def test_every_setting_of_the_authorizer_is_set_by_the_stack_or_listed_as_left_alone() -> None:
-    assert set(SETTINGS) - parameters_behind(AUTHORIZERS).keys() == settings_page.OF_ONES_OWN
+    assert set(SETTINGS) - parameters_behind(AUTHORIZERS).keys() == settings.OF_ONES_OWN
 
 
 def test_every_setting_of_a_function_is_set_by_the_stack_or_is_the_laptops() -> None:
-    read = {
-        field.name.upper() for kind in settings_page.FUNCTIONS.values() for field in fields(kind)
-    }
-    given = parameters_behind(tuple(settings_page.FUNCTIONS)).keys()
-    assert read - given == settings_page.OF_THE_LAPTOP
+    read = {field.name.upper() for kind in settings.FUNCTIONS.values() for field in fields(kind)}
+    given = parameters_behind(tuple(settings.FUNCTIONS)).keys()
+    assert read - given == settings.OF_THE_LAPTOP
 
 
 def test_parameters_are_named_that_become_a_variable_or_decide_about_it() -> None:
@@ -94,19 +91,19 @@ def test_parameters_are_named_that_become_a_variable_or_decide_about_it() -> Non
     assert given["DENY_LIST_TABLE"] == ("CheckRevokedTokens",)
     assert given["ISSUER"] == ("DomainName",)
     assert given["API_RULES"] == ()
-    page = settings_page.write_page()
+    page = settings.write_page()
     assert "| `SIMPLE_RESPONSE` | `false` | an authorizer of your own |" in page
     assert "| `API_RULES` | none | the template |" in page
 
 
 def test_every_setting_of_a_function_has_a_meaning_and_no_meaning_is_left_over() -> None:
-    read = {field.name for kind in settings_page.FUNCTIONS.values() for field in fields(kind)}
-    assert read == settings_page.MEANINGS.keys()
+    read = {field.name for kind in settings.FUNCTIONS.values() for field in fields(kind)}
+    assert read == settings.MEANINGS.keys()
 
 
 def test_what_the_template_gives_its_functions_is_what_they_read() -> None:
-    resources = template()["Resources"]
-    for function, kind in settings_page.FUNCTIONS.items():
+    resources = load(TEMPLATE)["Resources"]
+    for function, kind in settings.FUNCTIONS.items():
         given = set(resources[function]["Properties"]["Environment"]["Variables"])
         assert given <= {field.name.upper() for field in fields(kind)}, function
 
@@ -118,24 +115,24 @@ def test_the_page_names_every_variable_that_people_set() -> None:
         for source in sources
         for name in re.findall(r"GATEHOUSE_[A-Z][A-Z_]*", source.read_text(encoding="utf-8"))
     }
-    page = set(re.findall(r"`(GATEHOUSE_\w+)`", settings_page.write_page()))
+    page = set(re.findall(r"`(GATEHOUSE_\w+)`", settings.write_page()))
     assert page == named - NOT_FOR_PEOPLE - NOT_OURS
 
 
 def test_every_error_has_a_remedy_and_no_remedy_is_left_over() -> None:
-    assert {kind.__name__ for kind in errors_page.oauth_errors()} == errors_page.REMEDIES.keys()
+    assert {kind.__name__ for kind in pages.oauth_errors()} == pages.REMEDIES.keys()
 
 
 def test_every_reason_is_in_one_section_and_has_words_of_its_own() -> None:
-    listed = [reason for members in errors_page.sections().values() for reason in members]
+    listed = [reason for members in pages.sections().values() for reason in members]
     assert sorted(listed) == sorted(Reason)
     assert len({in_words(reason) for reason in Reason}) == len(Reason)
     assert not [reason for reason in Reason if reason.value in in_words(reason)]
 
 
 def test_every_metric_that_the_code_emits_is_in_the_table() -> None:
-    page = metrics_page.write_page()
-    for module in metrics_page.EMITTERS.values():
+    page = pages.metrics_page()
+    for module in pages.EMITTERS.values():
         for metric in module.METRICS:
             assert f"| `{metric.name}` |" in page
 
@@ -145,9 +142,9 @@ def test_the_incidents_name_alarms_and_reasons_that_exist() -> None:
     incidents = page.split("\n## Incidents\n")[1].split("\n## ")[0]
     rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \|", incidents, re.MULTILINE)
     words = {word for row in rows for cell in row for word in re.findall(r"`(\w+)`", cell)}
-    known = {*Reason, *metrics_page.alarms(), *(kind.code for kind in errors_page.oauth_errors())}
-    known |= {name for module in metrics_page.EMITTERS.values() for name, *_ in module.METRICS}
-    settings = {"AuthorizerCacheSeconds", "AuthorizerKeyCacheSeconds", "ThrottlingException"}
+    known = {*Reason, *pages.alarms(), *(kind.code for kind in pages.oauth_errors())}
+    known |= {name for module in pages.EMITTERS.values() for name, *_ in module.METRICS}
+    parameters = {"AuthorizerCacheSeconds", "AuthorizerKeyCacheSeconds", "ThrottlingException"}
     others = {
         "Init",
         "cause",
@@ -159,5 +156,5 @@ def test_the_incidents_name_alarms_and_reasons_that_exist() -> None:
         "iat",
         "exp",
     }
-    assert words <= known | settings | others
+    assert words <= known | parameters | others
     assert {"AuthorizerErrors", "key_set_unavailable", "slow_down"} <= words

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,12 +15,14 @@ from functions.publish_metadata.settings import Settings as PublishMetadata
 from functions.publish_resource_metadata.settings import Settings as PublishResourceMetadata
 from functions.revoke_token.settings import Settings as RevokeToken
 from functions.rotate_keys.settings import Settings as RotateKeys
+from infra.cloudformation import load
 from infra.laptop_edition import PORTS
-from infra.reference.sources import class_named, docstrings, parse, table, template
-from infra.reference.variables import AUTHORIZERS, parameters_behind
+from infra.reference.pages import TEMPLATE, docstrings, parse, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+AUTHORIZERS: Final = ("Authorizer", "SharedAuthorizer")
 
 FUNCTIONS: Final[Mapping[str, type]] = {
     "IssueToken": IssueToken,
@@ -143,7 +146,7 @@ def write_page() -> str:
 
 
 def _parameters() -> Iterator[tuple[str, str, str, str]]:
-    for name, said in template()["Parameters"].items():
+    for name, said in load(TEMPLATE)["Parameters"].items():
         default = str(said["Default"])
         yield (
             f"`{name}`",
@@ -177,7 +180,8 @@ def _set_by(parameters: Sequence[str]) -> str:
 
 def authorizer_rows() -> Iterator[tuple[str, str, str]]:
     """Yield variable, default and meaning of each of the authorizer's settings."""
-    kind = class_named(parse(authorizer_settings), "Settings")
+    tree = parse(authorizer_settings).body
+    kind = next(each for each in tree if isinstance(each, ast.ClassDef) and each.name == "Settings")
     meanings = dict(docstrings(kind.body))
     for keyword in _read_in(kind):
         if keyword.arg == "issuer":
@@ -237,3 +241,42 @@ def laptop_rows() -> Iterator[tuple[str, str, str]]:
     """Yield variable, default and meaning of what the laptop edition reads."""
     for name, meaning in _LAPTOP.items():
         yield f"`{name}`", str(_LAPTOP_DEFAULTS.get(name, "none")), meaning
+
+
+def parameters_behind(functions: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+    """Return the stack's parameters that decide about each variable of the functions.
+
+    They are in the template's order. A variable with a fixed value has none.
+    """
+    document = load(TEMPLATE)
+    shared = document["Globals"]["Function"]["Environment"]["Variables"]
+    found: dict[str, set[str]] = {}
+    for function in functions:
+        own = document["Resources"][function]["Properties"]["Environment"]["Variables"]
+        for variable, value in {**shared, **own}.items():
+            found.setdefault(variable, set()).update(_names(value, document["Conditions"]))
+    return {
+        variable: tuple(name for name in document["Parameters"] if name in names)
+        for variable, names in found.items()
+    }
+
+
+def _names(node: Any, conditions: Mapping[str, Any]) -> Iterator[str]:  # noqa: ANN401 - of a document
+    """Yield the references of a value and of the conditions that it depends on."""
+    if isinstance(node, list):
+        for each in node:
+            yield from _names(each, conditions)
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            if key == "Ref":
+                yield value
+            elif key == "Fn::Sub":
+                text, extra = (value, {}) if isinstance(value, str) else value
+                yield from re.findall(r"\$\{([A-Za-z]+)\}", text)
+                yield from _names(extra, conditions)
+            elif key == "Condition":
+                yield from _names(conditions[value], conditions)
+            elif key == "Fn::If":
+                yield from _names([conditions[value[0]], *value[1:]], conditions)
+            else:
+                yield from _names(value, conditions)
