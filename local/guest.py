@@ -46,7 +46,6 @@ _LAST_PORT = 65_535
 _AUTHORIZER = "authorizer.handler.handle"
 _SHARED = "SharedAuthorizer"
 _PARAMETER = "AWS::SSM::Parameter"
-_APIS = ("AWS::Serverless::Api", "AWS::ApiGatewayV2::Api")
 
 
 class GuestStack:
@@ -70,7 +69,7 @@ class GuestStack:
         Raises:
             TemplateError: it has none or several, or it uses something that cannot be played.
         """
-        found = [each.logical_id for kind in _APIS for each in self.template.of_type(kind)]
+        found = self.template.apis()
         if len(found) != 1:
             raise TemplateError(f"the template needs exactly one API and has {len(found)}")
         return self.template.api(found[0])

@@ -1,13 +1,14 @@
-"""Read template.yaml into the APIs and functions that the gateway plays."""
+"""Read a template into the APIs and functions that the gateway emulates."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from infra.cloudformation import Resolver, Resource, TemplateError, load
-from local.gateway import http_template, rest_template
-from local.gateway.declarations import known
+from local.gateway import api_reader, sam
+from local.gateway.api_reader import ApiReader, check_supported
 from local.gateway.model import Function
 from local.place import LAPTOP, Place
 
@@ -19,28 +20,29 @@ if TYPE_CHECKING:
 
 __all__ = ["Template", "TemplateError"]
 
-_FUNCTION = "AWS::Serverless::Function"
-_REST_API = "AWS::Serverless::Api"
-_HTTP_API = "AWS::ApiGatewayV2::Api"
 _ALIAS = "AWS::Lambda::Alias"
+_APIS = (api_reader.REST_API, api_reader.HTTP_API)
 
-_PLAYED = {
-    _FUNCTION,
-    _REST_API,
-    _HTTP_API,
+_SUPPORTED = {
+    sam.FUNCTION,
+    sam.REST_API,
+    sam.HTTP_API,
+    *_APIS,
+    "AWS::ApiGateway::Deployment",
+    "AWS::ApiGateway::Stage",
     "AWS::ApiGatewayV2::Authorizer",
     "AWS::ApiGatewayV2::Integration",
     "AWS::ApiGatewayV2::Route",
     "AWS::ApiGatewayV2::Stage",
 }
-# Resources of the services we play that change nothing about how a request is answered.
-_HARMLESS = {
+# Resources of these services that do not change a response.
+_IGNORED = {
     "AWS::ApiGateway::Account",
     "AWS::ApiGateway::BasePathMapping",
     "AWS::ApiGateway::DomainName",
     "AWS::ApiGatewayV2::ApiMapping",
     "AWS::ApiGatewayV2::DomainName",
-    "AWS::ApiGatewayV2::RouteResponse",  # of WebSocket APIs, which are not played at all
+    "AWS::ApiGatewayV2::RouteResponse",  # of WebSocket APIs, which are not supported
 }
 _DEFAULT_TIMEOUT = 3
 _DEFAULT_MEMORY = 128
@@ -75,7 +77,7 @@ class Template:
         """Read the template at `path`; `parameters` override the defaults declared there.
 
         Raises:
-            TemplateError: it cannot be read, or declares something that cannot be played.
+            TemplateError: it cannot be read, or declares something that is not supported.
         """
         document = load(path)
         given = dict(parameters or {})
@@ -94,14 +96,16 @@ class Template:
 
     def _read(self) -> Iterator[Resource]:
         resolver = self.resolver()
-        known(self.document.get("Globals", {}), ["Function"], [], "Globals")
+        check_supported(
+            self.document.get("Globals", {}), ["Api", "Function", "HttpApi"], [], "Globals"
+        )
         for logical_id, declared in self.document["Resources"].items():
             kind = declared.get("Type")
             if not isinstance(kind, str):
                 raise TemplateError(f"{logical_id} has no Type")
             ours = kind.startswith(("AWS::Serverless::", "AWS::ApiGateway"))
-            if ours and kind not in _PLAYED | _HARMLESS:
-                raise TemplateError(f"{logical_id}: {kind} cannot be played on the laptop")
+            if ours and kind not in _SUPPORTED | _IGNORED:
+                raise TemplateError(f"{logical_id}: {kind} is not supported on the laptop")
             condition = declared.get("Condition")
             if condition is None or resolver.condition(condition, logical_id):
                 yield Resource(logical_id, kind, declared.get("Properties", {}))
@@ -112,23 +116,35 @@ class Template:
 
     def resolver(self, values: Mapping[str, str] | None = None) -> Resolver:
         """A resolver that knows pseudo parameters, parameters, functions, APIs and `values`."""
-        names: dict[str, Any] = {**self.place.pseudo_parameters(), **self.parameters}
-        for resource in self.resources.values():
-            if resource.type == _FUNCTION:
+        return self._resolver(self.document, self._names(self.resources), values)
+
+    def _names(self, resources: Mapping[str, Resource]) -> dict[str, Any]:
+        """What `Ref` and `Fn::GetAtt` give for functions and for parts of APIs."""
+        names: dict[str, Any] = {}
+        for resource in resources.values():
+            if resource.type == sam.FUNCTION:
                 name = self._function_name(resource)
                 names[resource.logical_id] = name
                 names[f"{resource.logical_id}.Arn"] = self.place.function_arn(name)
-            elif resource.type in (_REST_API, _HTTP_API):
+            elif resource.type in (sam.REST_API, sam.HTTP_API, *_APIS):
                 names[resource.logical_id] = self._api_id(resource)
                 names[f"{resource.logical_id}.ApiId"] = self._api_id(resource)
             elif resource.type == _ALIAS:
                 names[resource.logical_id] = self._alias_arn(resource)
             elif resource.type.startswith("AWS::ApiGatewayV2::"):
                 names[resource.logical_id] = resource.logical_id
+        return names
+
+    def _resolver(
+        self,
+        document: Mapping[str, Any],
+        names: Mapping[str, Any],
+        values: Mapping[str, str] | None = None,
+    ) -> Resolver:
         return Resolver(
-            {**names, **(values or {})},
-            self.document.get("Conditions", {}),
-            self.document.get("Mappings", {}),
+            {**self.place.pseudo_parameters(), **self.parameters, **names, **(values or {})},
+            document.get("Conditions", {}),
+            document.get("Mappings", {}),
             self.imports,
         )
 
@@ -160,7 +176,7 @@ class Template:
         environment becomes that origin, for instance `http://localhost:8085`.
         """
         resource = self.resources.get(logical_id)
-        if resource is None or resource.type != _FUNCTION:
+        if resource is None or resource.type != sam.FUNCTION:
             raise TemplateError(f"{logical_id} is not a function")
         resolver = self.resolver(values)
         properties = self._function_properties(resource)
@@ -206,35 +222,59 @@ class Template:
                 f"{logical_id} {fault}, and only Python functions in a local folder can run here"
             )
 
+    def apis(self) -> tuple[str, ...]:
+        """Logical ids of the APIs, those included that SAM adds for events without an API."""
+        resources, _ = self._expanded
+        return tuple(each.logical_id for each in resources.values() if each.type in _APIS)
+
     def api(self, logical_id: str) -> Api:
         """The API with this logical id.
 
         Raises:
-            TemplateError: there is none, or it uses something that cannot be played.
+            TemplateError: it does not exist, or has something that is not supported.
         """
-        resource = self.resources.get(logical_id)
-        if resource is not None and resource.type == _REST_API:
-            return rest_template.read(self, resource)
-        if resource is not None and resource.type == _HTTP_API:
-            return http_template.read(self, resource)
-        raise TemplateError(f"{logical_id} is not an API")
+        declared = self.resources.get(logical_id)
+        if declared is not None and declared.type in _APIS:  # nothing to expand
+            resources, resolver = self.resources, self.resolver()
+        else:
+            resources, resolver = self._expanded
+        if logical_id not in resources or resources[logical_id].type not in _APIS:
+            raise TemplateError(f"{logical_id} is not an API")
+        return ApiReader(resources, resolver, self.function_by_arn).read(resources[logical_id])
+
+    @cached_property
+    def _expanded(self) -> tuple[Mapping[str, Resource], Resolver]:
+        """The resources after SAM's transform, and a resolver for them."""
+        apis = {
+            each.logical_id: self.document["Resources"][each.logical_id]
+            for each in self.resources.values()
+            if each.type in (sam.REST_API, sam.HTTP_API)
+        }
+        region, functions = self.place.region, dict(self.function_properties())
+        document = sam.expand(self.document, functions, apis, self.parameters, region)
+        added = {
+            logical_id: Resource(logical_id, declared["Type"], declared.get("Properties", {}))
+            for logical_id, declared in document["Resources"].items()
+        }
+        names = {**self._names(self.resources), **self._names(added)}
+        return {**self.resources, **added}, self._resolver(document, names)
 
     def function_by_arn(self, arn: str, where: str) -> str:
         """Logical id of the function with this ARN, which may be an alias's.
 
         On the laptop every alias stands for the code as it is. What was imported stays an ARN.
         """
-        for resource in self.of_type(_FUNCTION):
+        for resource in self.of_type(sam.FUNCTION):
             known_arn = self.place.function_arn(self._function_name(resource))
             if arn == known_arn or arn.rpartition(":")[0] == known_arn:
                 return resource.logical_id
         if arn in self.imports.values():
             return arn
-        raise TemplateError(f"{where}: {arn} is none of this template's functions")
+        raise TemplateError(f"{where}: {arn} is not one of this template's functions")
 
     def function_properties(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Logical id and properties, Globals merged in, of every function."""
-        for resource in self.of_type(_FUNCTION):
+        for resource in self.of_type(sam.FUNCTION):
             yield resource.logical_id, self._function_properties(resource)
 
     def _function_properties(self, resource: Resource) -> dict[str, Any]:
@@ -246,12 +286,19 @@ class Template:
         }
         if variables:
             merged["Environment"] = {"Variables": variables}
-        known(
+        check_supported(
             merged,
-            ["Environment", "Events", "FunctionName", "Handler", "MemorySize", "Timeout"],
+            [
+                "AutoPublishAlias",
+                "Environment",
+                "Events",
+                "FunctionName",
+                "Handler",
+                "MemorySize",
+                "Timeout",
+            ],
             [
                 "Architectures",
-                "AutoPublishAlias",
                 "CodeUri",
                 "DeploymentPreference",
                 "Description",
@@ -289,10 +336,10 @@ class Template:
     def _alias_arn(self, resource: Resource) -> str:
         where = resource.logical_id
         function = resource.properties.get("FunctionName")
-        functions = {each.logical_id: each for each in self.of_type(_FUNCTION)}
+        functions = {each.logical_id: each for each in self.of_type(sam.FUNCTION)}
         name = function.get("Ref") if isinstance(function, dict) else None
         if name not in functions:
-            raise TemplateError(f"{where}.FunctionName is no function of this template")
+            raise TemplateError(f"{where}.FunctionName is not a function of this template")
         arn = self.place.function_arn(self._function_name(functions[name]))
         return f"{arn}:{resource.properties.get('Name')}"
 

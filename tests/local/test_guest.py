@@ -242,3 +242,56 @@ def test_forgotten_routes_are_named_at_the_start(laptop: Laptop, tmp_path: Path)
     with guest(laptop, template, stderr := tmp_path / "stderr") as url:
         assert ask(f"{url}/customers", token=token(laptop, "customer.read"))[0] == 403
     assert stderr.read_text() == "warning: GET /customers is guarded and no scope opens it\n"
+
+
+HTTP_API = f"""
+Transform: AWS::Serverless-2016-10-31
+Globals: {{Function: {{Runtime: python3.13}}}}
+Resources:
+  CustomersApi:
+    Type: AWS::Serverless::HttpApi
+    Properties:
+      StageName: live
+      Auth:
+        DefaultAuthorizer: Gatehouse
+        Authorizers:
+          Gatehouse:
+            FunctionArn: !ImportValue gatehouse-AuthorizerArn
+            AuthorizerPayloadFormatVersion: "2.0"
+            EnableSimpleResponses: false
+            Identity: {{Headers: [Authorization]}}
+  CustomersRules:
+    Type: AWS::SSM::Parameter
+    Properties:
+      Name: !Sub ["${{Path}}/${{CustomersApi}}", Path: !ImportValue gatehouse-ApiRulesPath]
+      Type: String
+      Value: |
+        {{"audience": "{CUSTOMER_API}", "scopes": {{"customer.read": ["GET /customers/{{id}}"]}}}}
+  Customers:
+    Type: AWS::Serverless::Function
+    Properties:
+      CodeUri: {EXAMPLES / "backend"}
+      Handler: customers.handle
+      AutoPublishAlias: live
+      Events:
+        Show: {{Type: HttpApi, Properties: {{ApiId: !Ref CustomersApi, Method: get, Path: "/customers/{{id}}"}}}}
+        Add: {{Type: HttpApi, Properties: {{ApiId: !Ref CustomersApi, Method: post, Path: /customers}}}}
+        Open:
+          Type: HttpApi
+          Properties: {{ApiId: !Ref CustomersApi, Method: get, Path: /open, Auth: {{Authorizer: NONE}}}}
+"""  # noqa: E501 - events that fit a line are easier to compare
+
+
+def test_guest_serves_an_http_api_of_sam(laptop: Laptop, tmp_path: Path) -> None:
+    template = tmp_path / "template.yaml"
+    template.write_text(HTTP_API, encoding="utf-8")
+    reader = token(laptop, "customer.read")
+    with guest(laptop, template, stderr := tmp_path / "stderr") as url:
+        for path in ("customers/1", "customers/1/", "/customers//1"):
+            assert ask(f"{url}/{path}", token=reader)[0] == 200
+        assert ask(f"{url}/customers/1")[0] == 401
+        assert ask(f"{url}/customers", "POST", reader)[0] == 403
+        assert ask(f"{url}/nowhere", token=reader)[0] == 404
+        # The route names no authorizer, so the backend has no context and rejects the request.
+        assert ask(f"{url}/open", token=reader)[0] == 401
+    assert stderr.read_text() == "warning: POST /customers is guarded and no scope opens it\n"

@@ -185,12 +185,12 @@ def test_a_table_without_a_name_ends_the_process_with_one_sentence(
         GatewayServer(app, Config(), "127.0.0.1", 0)
 
 
-def test_a_template_that_cannot_be_played_ends_the_process_with_one_sentence(
+def test_unsupported_template_ends_the_process_with_one_sentence(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "template.yaml"
-    path.write_text("Resources: {Api: {Type: AWS::Serverless::HttpApi}}", encoding="utf-8")
-    with pytest.raises(GaveUpError, match="HttpApi cannot be played on the laptop"):
+    path.write_text("Resources: {Api: {Type: AWS::Serverless::SimpleTable}}", encoding="utf-8")
+    with pytest.raises(GaveUpError, match="SimpleTable is not supported on the laptop"):
         GatewayApp("auth_server", template=path, give_up=give_up)
 
 

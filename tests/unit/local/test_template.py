@@ -248,58 +248,51 @@ def test_an_event_can_choose_its_authorizer_or_none(
         ("header", "Authorization"),
         ("header", "DPoP"),
         ("querystring", "q"),
-        ("context", "identity.sourceIp"),
         ("stage_variable", "v"),
+        ("context", "identity.sourceIp"),
     ]
     assert other.cache_seconds == 0
     assert api.stage_variables == {"v": "1"}
     assert api.binary_media_types == ("image/png",)
 
 
+def authorizer(**properties: object) -> dict[str, Any]:
+    """The authorization of a REST API with one authorizer, C."""
+    declared = {"FunctionArn": {"Fn::GetAtt": "Guard.Arn"}, **properties}
+    return {"DefaultAuthorizer": "C", "Authorizers": {"C": declared}}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"Cors": "'*'"}, "Cors"),
-        ({"DefinitionBody": {}}, "DefinitionBody"),
-        ({"Auth": {"ApiKeyRequired": True}}, "ApiKeyRequired"),
+        ({"Cors": "'*'"}, "OPTIONS /one: only aws_proxy"),
+        ({"DefinitionUri": "s3://bucket/key"}, "BodyS3Location is not supported"),
+        ({"Auth": {"ApiKeyRequired": True}}, "api_key: only Lambda authorizers"),
         ({"Auth": {"DefaultAuthorizer": "Nobody"}}, "no authorizer Nobody"),
-        ({"Auth": {"Authorizers": {"C": {"UserPoolArn": "arn"}}}}, "UserPoolArn"),
+        ({"Auth": {"DefaultAuthorizer": "AWS_IAM"}}, "no authorizer AWS_IAM"),
         (
-            {
-                "Auth": {
-                    "Authorizers": {
-                        "C": {
-                            "FunctionArn": {"Fn::GetAtt": "Guard.Arn"},
-                            "FunctionPayloadType": "COOKIE",
-                        }
-                    }
-                }
-            },
-            "neither TOKEN nor REQUEST",
+            {"Auth": {"DefaultAuthorizer": "C", "Authorizers": {"C": {"UserPoolArn": "arn"}}}},
+            "authorizer C: only Lambda authorizers",
         ),
+        ({"Auth": authorizer(FunctionPayloadType="COOKIE")}, "invalid 'FunctionPayloadType'"),
+        ({"Auth": authorizer(FunctionPayloadType="REQUEST")}, "must specify Identity"),
+        ({"Auth": authorizer(FunctionArn="arn:other")}, "arn:other is not one of this template"),
         (
-            {
-                "Auth": {
-                    "Authorizers": {
-                        "C": {
-                            "FunctionArn": {"Fn::GetAtt": "Guard.Arn"},
-                            "FunctionPayloadType": "REQUEST",
-                        }
-                    }
-                }
-            },
-            "without an identity source",
+            {"Auth": {"ResourcePolicy": {"IpRangeBlacklist": ["10.0.0.0/8"]}}},
+            "amazon-apigateway-policy",
         ),
-        ({"Auth": {"Authorizers": {"C": {"FunctionArn": "arn:other"}}}}, "none of this template"),
         ({"GatewayResponses": {"TEAPOT": {}}}, "no such gateway response"),
         (
-            {"GatewayResponses": {"UNAUTHORIZED": {"ResponseParameters": {"Paths": {}}}}},
-            "Paths",
+            {"GatewayResponses": {"UNAUTHORIZED": {"ResponseParameters": {"Paths": {"a": "'b'"}}}}},
+            "gatewayresponse.path.a is not supported",
         ),
-        ({"GatewayResponses": {"UNAUTHORIZED": {"StatusCode": "4xx"}}}, "whole number"),
+        ({"GatewayResponses": {"UNAUTHORIZED": {"StatusCode": "4xx"}}}, "must be numeric"),
+        ({"CacheClusterEnabled": True}, "CacheClusterEnabled is not supported"),
+        ({"MinimumCompressionSize": 5}, "MinimumCompressionSize is not supported"),
+        ({"NoSuchProperty": 5}, "NoSuchProperty"),
     ],
 )
-def test_what_a_rest_api_cannot_play_is_an_error(
+def test_unsupported_rest_api_is_an_error(
     write: Callable[[dict[str, Any]], Path], change: dict[str, Any], message: str
 ) -> None:
     template = Template.read(write(rest_document(**change)))
@@ -310,17 +303,19 @@ def test_what_a_rest_api_cannot_play_is_an_error(
 @pytest.mark.parametrize(
     ("events", "message"),
     [
-        ({"E": {"Type": "HttpApi"}}, "HttpApi"),
-        ({"E": {"Type": "Api", "Properties": {"Method": "get", "Path": "/"}}}, "RestApiId"),
-        ({"E": event("get", "/x", RequestModel={})}, "RequestModel"),
-        ({"E": event("get", "/x", Auth={"ApiKeyRequired": True})}, "ApiKeyRequired"),
-        ({"E": event("get", "no-slash")}, "no path"),
-        ({"E": event("get", "/{proxy+}/more")}, "no path"),
-        ({"E": event("G T", "/x")}, "no HTTP method"),
-        ({"E": event("get", "/x"), "F": event("GET", "/x")}, "declared twice"),
+        (
+            {"E": event("get", "/x", RequestModel={"Model": "M", "Required": True})},
+            "does not define any Models",
+        ),
+        ({"E": event("get", "/x", Auth={"ApiKeyRequired": True})}, "only Lambda authorizers"),
+        ({"E": event("get", "/x", Auth={"Authorizer": "None"})}, "None"),
+        ({"E": event("get", "no-slash")}, "is not a path"),
+        ({"E": event("get", "/{proxy+}/more")}, "is not a path"),
+        ({"E": event("G T", "/x")}, "is not an HTTP method"),
+        ({"E": event("get", "/x"), "F": event("GET", "/x")}, "defined multiple times"),
     ],
 )
-def test_an_event_that_cannot_be_played_is_an_error(
+def test_unsupported_event_is_an_error(
     write: Callable[[dict[str, Any]], Path], events: dict[str, Any], message: str
 ) -> None:
     document = rest_document()
@@ -412,7 +407,7 @@ def test_an_alias_of_something_else_is_refused(
     write: Callable[[dict[str, Any]], Path], function: object
 ) -> None:
     document = http_document({}, {"IntegrationUri": {"Ref": "Alias"}}, Alias=_alias(function))
-    with pytest.raises(TemplateError, match=r"Alias\.FunctionName is no function"):
+    with pytest.raises(TemplateError, match=r"Alias\.FunctionName is not a function"):
         Template.read(write(document)).api("Api")
 
 
@@ -450,10 +445,10 @@ def test_an_http_api_s_authorizer_is_read(write: Callable[[dict[str, Any]], Path
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        (http_document({"AuthorizationType": "JWT"}), "JWT cannot be played"),
+        (http_document({"AuthorizationType": "JWT"}), "JWT is not supported"),
         (http_document({"AuthorizationScopes": ["a"]}), "AuthorizationScopes"),
         (http_document({"Target": "integrations/Other"}), "Other is no"),
-        (http_document({"RouteKey": "GET one"}), "no path"),
+        (http_document({"RouteKey": "GET one"}), "is not a path"),
         (http_document(integration={"IntegrationType": "HTTP_PROXY"}), "AWS_PROXY"),
         (http_document(integration={"PayloadFormatVersion": None}), "payload format"),
         (http_document(integration={"RequestParameters": {}}), "RequestParameters"),
@@ -511,7 +506,7 @@ def test_an_http_api_s_authorizer_is_read(write: Callable[[dict[str, Any]], Path
         ),
     ],
 )
-def test_what_an_http_api_cannot_play_is_an_error(
+def test_unsupported_http_api_is_an_error(
     write: Callable[[dict[str, Any]], Path], document: dict[str, Any], message: str
 ) -> None:
     template = Template.read(write(document))
@@ -553,6 +548,159 @@ def test_a_function_that_cannot_be_played_is_an_error(
     document["Resources"]["F"]["Properties"]["ImageUri"] = "image"
     with pytest.raises(TemplateError, match="F is a container image"):
         Template.read(write(document)).function("F")
+
+
+# --- HTTP APIs of SAM ----------------------------------------------------------------------------
+
+
+def http_event(**properties: object) -> dict[str, Any]:
+    return {"Type": "HttpApi", "Properties": properties}
+
+
+def http_api_document(events: dict[str, Any], **api: object) -> dict[str, Any]:
+    return {
+        "Resources": {
+            "Api": {"Type": "AWS::Serverless::HttpApi", "Properties": api},
+            "F": function(Events=events),
+            "Guard": function(),
+        }
+    }
+
+
+GUARD = {
+    "FunctionArn": {"Fn::GetAtt": ["Guard", "Arn"]},
+    "AuthorizerPayloadFormatVersion": "2.0",
+    "EnableSimpleResponses": True,
+    "Identity": {"Headers": ["Authorization"], "Context": ["routeKey"], "ReauthorizeEvery": 60},
+}
+API = {"Ref": "Api"}
+
+
+def test_http_api_of_sam_is_read(write: Callable[[dict[str, Any]], Path]) -> None:
+    document = http_api_document(
+        {
+            "One": http_event(ApiId=API, Method="get", Path="/x/{id}", TimeoutInMillis=2500),
+            "Two": http_event(
+                ApiId=API,
+                Method="ANY",
+                Path="/open",
+                Auth={"Authorizer": "NONE"},
+                PayloadFormatVersion="1.0",
+                RouteSettings={"ThrottlingBurstLimit": 2},
+            ),
+            "Rest": http_event(ApiId=API),
+            "Queue": {"Type": "SQS", "Properties": {"Queue": "arn"}},
+        },
+        StageName="live",
+        StageVariables={"a": "b"},
+        DefaultRouteSettings={"ThrottlingRateLimit": 5},
+        Auth={"DefaultAuthorizer": "Gate", "Authorizers": {"Gate": GUARD}},
+    )
+    api = Template.read(write(document)).api("Api")
+    gate = Authorizer(
+        name="Gate",
+        function="Guard",
+        kind="REQUEST",
+        identity_sources=(
+            IdentitySource("header", "Authorization"),
+            IdentitySource("context", "routeKey"),
+        ),
+        cache_seconds=60,
+        payload_format="2.0",
+        simple_responses=True,
+    )
+    assert (api.kind, api.api_id, api.stage, api.stage_variables) == (
+        "http",
+        "api",
+        "live",
+        {"a": "b"},
+    )
+    limit = RateLimit(5, 5000)
+    assert set(api.routes) == {
+        Route("GET", "/x/{id}", "F", gate, "2.0", 2.5, limit),
+        Route("ANY", "/open", "F", None, "1.0", 30, RateLimit(5, 2)),
+        Route("ANY", "$default", "F", gate, "2.0", 30, limit),
+    }
+
+
+def test_http_api_of_sam_calls_the_alias_of_a_function(
+    write: Callable[[dict[str, Any]], Path],
+) -> None:
+    document = http_api_document({"One": http_event(ApiId=API, Method="get", Path="/x")})
+    document["Resources"]["F"]["Properties"]["AutoPublishAlias"] = "live"
+    (route,) = Template.read(write(document)).api("Api").routes
+    assert route.function == "F"
+
+
+def test_sam_adds_apis_for_events_without_one(write: Callable[[dict[str, Any]], Path]) -> None:
+    events = {
+        "One": http_event(Method="get", Path="/x"),
+        "Two": {"Type": "Api", "Properties": {"Method": "get", "Path": "/y"}},
+    }
+    template = Template.read(write({"Resources": {"F": function(Events=events)}}))
+    assert set(template.apis()) == {"ServerlessHttpApi", "ServerlessRestApi"}
+    http, rest = template.api("ServerlessHttpApi"), template.api("ServerlessRestApi")
+    assert [(http.stage, *http.routes)] == [("$default", Route("GET", "/x", "F", None, "2.0", 30))]
+    assert [(rest.stage, *rest.routes)] == [("Prod", Route("GET", "/y", "F"))]
+
+
+@pytest.mark.parametrize(
+    ("api", "message"),
+    [
+        ({"CorsConfiguration": {"AllowOrigins": ["*"]}}, "x-amazon-apigateway-cors is not"),
+        (
+            {
+                "Auth": {
+                    "DefaultAuthorizer": "J",
+                    "Authorizers": {
+                        "J": {
+                            "IdentitySource": "$request.header.Authorization",
+                            "JwtConfiguration": {"issuer": "https://i", "audience": ["a"]},
+                        }
+                    },
+                }
+            },
+            "authorizer J: only Lambda authorizers",
+        ),
+        ({"Auth": {"DefaultAuthorizer": "Nobody"}}, "no authorizer Nobody"),
+        ({"Auth": {"EnableIamAuthorizer": True, "DefaultAuthorizer": "AWS_IAM"}}, "AWS_IAM"),
+        ({"NoSuchProperty": 1}, "NoSuchProperty"),
+    ],
+)
+def test_unsupported_http_api_of_sam_is_an_error(
+    write: Callable[[dict[str, Any]], Path], api: dict[str, Any], message: str
+) -> None:
+    document = http_api_document({"One": http_event(ApiId=API, Method="get", Path="/x")}, **api)
+    with pytest.raises(TemplateError, match=message):
+        Template.read(write(document)).api("Api")
+
+
+def test_condition_that_does_not_hold_removes_a_route(
+    write: Callable[[dict[str, Any]], Path],
+) -> None:
+    document = http_api_document({"One": http_event(ApiId=API, Method="get", Path="/x")})
+    document["Conditions"] = {"Never": {"Fn::Equals": ["a", "b"]}}
+    document["Resources"]["G"] = {
+        **function(Events={"Two": http_event(ApiId=API, Method="get", Path="/y")}),
+        "Condition": "Never",
+    }
+    routes = Template.read(write(document)).api("Api").routes
+    assert [route.path for route in routes] == ["/x"]
+
+
+def test_rest_api_may_bring_its_own_openapi_document(
+    write: Callable[[dict[str, Any]], Path],
+) -> None:
+    uri = {"Fn::Sub": AUTHORIZER_URI.replace("Guard", "F")}
+    integration = {"type": "aws_proxy", "httpMethod": "POST", "uri": uri}
+    body = {
+        "openapi": "3.0.1",
+        "info": {"title": "own", "version": "1"},
+        "paths": {"/own": {"get": {"x-amazon-apigateway-integration": integration}}},
+    }
+    document = rest_document(DefinitionBody=body)
+    document["Resources"]["F"]["Properties"]["Events"] = {}
+    assert Template.read(write(document)).api("Api").routes == (Route("GET", "/own", "F"),)
 
 
 @pytest.mark.parametrize("logical_id", ["Nobody", "Api"])
@@ -599,14 +747,14 @@ def test_a_resource_whose_condition_does_not_hold_is_not_there(
 @pytest.mark.parametrize(
     ("resource", "message"),
     [
-        ({"Type": "AWS::ApiGateway::UsagePlan"}, "UsagePlan cannot be played"),
-        ({"Type": "AWS::Serverless::HttpApi"}, "HttpApi cannot be played"),
-        ({"Type": "AWS::ApiGateway::GatewayResponse"}, "GatewayResponse cannot be played"),
+        ({"Type": "AWS::ApiGateway::UsagePlan"}, "UsagePlan is not supported"),
+        ({"Type": "AWS::Serverless::SimpleTable"}, "SimpleTable is not supported"),
+        ({"Type": "AWS::ApiGateway::GatewayResponse"}, "GatewayResponse is not supported"),
         ({}, "has no Type"),
         ({"Type": "AWS::SQS::Queue", "Condition": "Nothing"}, "no condition Nothing"),
     ],
 )
-def test_resources_that_would_change_the_api_unseen_are_an_error(
+def test_unsupported_resources_are_an_error(
     write: Callable[[dict[str, Any]], Path], resource: dict[str, Any], message: str
 ) -> None:
     document = rest_document()
@@ -615,9 +763,15 @@ def test_resources_that_would_change_the_api_unseen_are_an_error(
         Template.read(write(document))
 
 
-def test_globals_for_apis_are_an_error(write: Callable[[dict[str, Any]], Path]) -> None:
-    with pytest.raises(TemplateError, match="Globals: Api"):
-        Template.read(write({**rest_document(), "Globals": {"Api": {}}}))
+def test_globals_of_apis_are_applied(write: Callable[[dict[str, Any]], Path]) -> None:
+    document = rest_document()
+    document["Globals"] = {"Api": {"Variables": {"a": "b"}}}
+    assert Template.read(write(document)).api("Api").stage_variables == {"a": "b"}
+
+
+def test_unknown_globals_are_an_error(write: Callable[[dict[str, Any]], Path]) -> None:
+    with pytest.raises(TemplateError, match="Globals: SimpleTable"):
+        Template.read(write({**rest_document(), "Globals": {"SimpleTable": {}}}))
 
 
 def test_a_place_is_part_of_every_arn(write: Callable[[dict[str, Any]], Path]) -> None:

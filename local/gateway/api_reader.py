@@ -1,0 +1,617 @@
+"""Read an API of an expanded template: a REST API, or an HTTP API.
+
+SAM writes an OpenAPI document for each of its APIs. An HTTP API may have resources instead: routes,
+integrations and authorizers.
+
+Sources: API Gateway Developer Guide, "OpenAPI extensions for API Gateway", and the CloudFormation
+reference of `AWS::ApiGateway::*` and `AWS::ApiGatewayV2::*`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from infra.cloudformation import TemplateError
+from local.gateway.model import (
+    AnyMethod,
+    Api,
+    Authorizer,
+    GatewayResponse,
+    IdentitySource,
+    PayloadFormat,
+    RateLimit,
+    Route,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping
+
+    from infra.cloudformation import Resolver, Resource
+
+REST_API = "AWS::ApiGateway::RestApi"
+HTTP_API = "AWS::ApiGatewayV2::Api"
+_REST_STAGE = "AWS::ApiGateway::Stage"
+_HTTP_STAGE = "AWS::ApiGatewayV2::Stage"
+_ROUTE = "AWS::ApiGatewayV2::Route"
+_INTEGRATION = "AWS::ApiGatewayV2::Integration"
+_AUTHORIZER = "AWS::ApiGatewayV2::Authorizer"
+
+_CACHE_SECONDS = 300  # API Gateway's default
+_TIMEOUT_SECONDS = {"rest": 29.0, "http": 30.0}
+_LIMITS = {"ThrottlingRateLimit": 10_000.0, "ThrottlingBurstLimit": 5_000.0}
+
+_INVOCATION = re.compile(r"arn:[^:]+:apigateway:[^:]*:lambda:path/[^/]+/functions/(.+)/.+")
+_METHOD = re.compile(r"[A-Z]+")
+_PATH = re.compile(r"/|(/([^/{}]+|\{[A-Za-z0-9._-]+\}))*(/\{[A-Za-z0-9._-]+\+\})?")
+_HTTP_SOURCE = re.compile(r"\$(?:request\.(header|querystring)|(context|stageVariables))\.(.+)")
+_REST_SOURCE = re.compile(
+    r"(?:method\.request\.(header|querystring)|(context|stageVariables))\.(.+)"
+)
+_GATEWAY_RESPONSES = {
+    "ACCESS_DENIED",
+    "API_CONFIGURATION_ERROR",
+    "AUTHORIZER_CONFIGURATION_ERROR",
+    "AUTHORIZER_FAILURE",
+    "BAD_REQUEST_BODY",
+    "BAD_REQUEST_PARAMETERS",
+    "DEFAULT_4XX",
+    "DEFAULT_5XX",
+    "EXPIRED_TOKEN",
+    "INTEGRATION_FAILURE",
+    "INTEGRATION_TIMEOUT",
+    "INVALID_API_KEY",
+    "INVALID_SIGNATURE",
+    "MISSING_AUTHENTICATION_TOKEN",
+    "QUOTA_EXCEEDED",
+    "REQUEST_TOO_LARGE",
+    "RESOURCE_NOT_FOUND",
+    "THROTTLED",
+    "UNAUTHORIZED",
+    "UNSUPPORTED_MEDIA_TYPE",
+    "WAF_FILTERED",
+}
+
+# Members of each part: first those that are emulated, then those that change no response.
+_DOCUMENT = (
+    {
+        "components",
+        "paths",
+        "securityDefinitions",
+        "x-amazon-apigateway-binary-media-types",
+        "x-amazon-apigateway-gateway-responses",
+    },
+    {
+        "basePath",
+        "definitions",
+        "host",
+        "info",
+        "openapi",
+        "schemes",
+        "servers",
+        "swagger",
+        "tags",
+        "x-amazon-apigateway-endpoint-configuration",
+        "x-amazon-apigateway-importexport-version",
+    },
+)
+_OPERATION = (
+    {"security", "x-amazon-apigateway-integration"},
+    {
+        "consumes",
+        "description",
+        "isDefaultRoute",
+        "operationId",
+        "parameters",
+        "produces",
+        "requestBody",
+        "responses",
+        "summary",
+        "tags",
+    },
+)
+_INTEGRATION_OF_OPENAPI = (
+    {"payloadFormatVersion", "timeoutInMillis", "type", "uri"},
+    {"credentials", "httpMethod", "passthroughBehavior", "responses"},
+)
+_AUTHORIZER_OF_OPENAPI = (
+    {
+        "authorizerPayloadFormatVersion",
+        "authorizerResultTtlInSeconds",
+        "authorizerUri",
+        "enableSimpleResponses",
+        "identitySource",
+        "identityValidationExpression",
+        "type",
+    },
+    {"authorizerCredentials"},
+)
+
+
+def check_supported(
+    properties: Mapping[str, Any], supported: Collection[str], ignored: Collection[str], where: str
+) -> None:
+    """Reject properties that are neither emulated nor known to change no response.
+
+    A gateway that skipped them would emulate another API than the one that is deployed.
+    """
+    unknown = sorted(set(properties) - set(supported) - set(ignored))
+    if unknown:
+        raise TemplateError(f"{where}: {', '.join(unknown)} is not supported on the laptop")
+
+
+class ApiReader:
+    """Reads the APIs of a template.
+
+    `function_of` gives the logical id of the function with an ARN; its second argument names the
+    place of the ARN for errors.
+    """
+
+    def __init__(
+        self,
+        resources: Mapping[str, Resource],
+        resolver: Resolver,
+        function_of: Callable[[str, str], str],
+    ) -> None:
+        self._resources = resources
+        self._resolver = resolver
+        self._function_of = function_of
+
+    def read(self, api: Resource) -> Api:
+        """The API that a resource declares.
+
+        Raises:
+            TemplateError: it has something that is not supported.
+        """
+        return self._rest_api(api) if api.type == REST_API else self._http_api(api)
+
+    # --- REST APIs -------------------------------------------------------------------------------
+
+    def _rest_api(self, api: Resource) -> Api:
+        where = api.logical_id
+        check_supported(
+            api.properties,
+            ["Body"],
+            [
+                "BinaryMediaTypes",  # SAM writes them into the body as well
+                "Description",
+                "DisableExecuteApiEndpoint",
+                "EndpointConfiguration",
+                "Mode",
+                "Name",
+                "Parameters",
+                "SecurityPolicy",
+                "Tags",
+            ],
+            where,
+        )
+        stage = self._stage(api, _REST_STAGE, "RestApiId")
+        check_supported(
+            stage.properties,
+            ["MethodSettings", "RestApiId", "StageName", "Variables"],
+            [
+                "AccessLogSetting",
+                "CanarySetting",
+                "DeploymentId",
+                "Description",
+                "Tags",
+                "TracingEnabled",
+            ],
+            where,
+        )
+        settings = self._resolver.resolve(stage.properties.get("MethodSettings", []), where)
+        limits = _method_limits(settings, where)
+        document = self._document(api)
+        routes = _OpenApi(document, "rest", where, self._function).routes(limits)
+        responses = document.get("x-amazon-apigateway-gateway-responses", {})
+        return Api(
+            logical_id=where,
+            api_id=self._resolver.text({"Ref": where}, where),
+            kind="rest",
+            stage=self._resolver.text(stage.properties.get("StageName"), f"{where}.StageName"),
+            routes=_checked(routes, where),
+            gateway_responses={
+                kind: _gateway_response(kind, declared, where)
+                for kind, declared in responses.items()
+            },
+            stage_variables=self._texts(stage.properties.get("Variables", {}), where),
+            binary_media_types=tuple(document.get("x-amazon-apigateway-binary-media-types", [])),
+        )
+
+    # --- HTTP APIs -------------------------------------------------------------------------------
+
+    def _http_api(self, api: Resource) -> Api:
+        where = api.logical_id
+        check_supported(
+            api.properties,
+            ["Body", "ProtocolType"],
+            [
+                "Description",
+                "DisableExecuteApiEndpoint",
+                "FailOnWarnings",
+                "IpAddressType",
+                "Name",
+                "Tags",
+            ],
+            where,
+        )
+        if api.properties.get("ProtocolType", "HTTP") != "HTTP":
+            raise TemplateError(f"{where}: only ProtocolType HTTP is supported")
+        stage = self._stage(api, _HTTP_STAGE, "ApiId")
+        check_supported(
+            stage.properties,
+            ["ApiId", "DefaultRouteSettings", "RouteSettings", "StageName", "StageVariables"],
+            ["AccessLogSettings", "AutoDeploy", "Description", "Tags"],
+            stage.logical_id,
+        )
+        shared, own = (
+            self._resolver.resolve(stage.properties.get(name, {}), stage.logical_id)
+            for name in ("DefaultRouteSettings", "RouteSettings")
+        )
+
+        def limits(key: str) -> RateLimit | None:
+            return _rate_limit({**shared, **own.get(key, {})}, stage.logical_id)
+
+        if "Body" in api.properties:
+            document = self._document(api)
+            routes = _OpenApi(document, "http", where, self._function).routes(limits)
+        else:
+            routes = [
+                self._route(part, api, limits)
+                for part in self._resources.values()
+                if part.type == _ROUTE and part.properties.get("ApiId") == {"Ref": where}
+            ]
+        return Api(
+            logical_id=where,
+            api_id=self._resolver.text({"Ref": where}, where),
+            kind="http",
+            stage=self._resolver.text(
+                stage.properties.get("StageName"), f"{stage.logical_id}.StageName"
+            ),
+            routes=_checked(routes, where),
+            stage_variables=self._texts(stage.properties.get("StageVariables", {}), where),
+        )
+
+    def _route(
+        self, part: Resource, api: Resource, limits: Callable[[str], RateLimit | None]
+    ) -> Route:
+        """A route that is a resource of its own."""
+        where = part.logical_id
+        check_supported(
+            part.properties,
+            ["ApiId", "AuthorizationType", "AuthorizerId", "RouteKey", "Target"],
+            ["OperationName"],
+            where,
+        )
+        key = self._resolver.text(part.properties.get("RouteKey"), f"{where}.RouteKey")
+        method, _, path = (AnyMethod, "", key) if key == "$default" else key.partition(" ")
+        target = self._resolver.text(part.properties.get("Target"), f"{where}.Target")
+        integration = self._part(_INTEGRATION, target.removeprefix("integrations/"), api, where)
+        properties = self._properties(integration)
+        check_supported(
+            properties,
+            [
+                "ApiId",
+                "IntegrationType",
+                "IntegrationUri",
+                "PayloadFormatVersion",
+                "TimeoutInMillis",
+            ],
+            ["Description", "IntegrationMethod"],
+            integration.logical_id,
+        )
+        kind = part.properties.get("AuthorizationType", "NONE")
+        authorizer = None
+        if kind == "CUSTOM":
+            name = self._resolver.text(part.properties.get("AuthorizerId"), f"{where}.AuthorizerId")
+            declared = self._part(_AUTHORIZER, name, api, where)
+            authorizer = self._authorizer(declared)
+        elif kind != "NONE":
+            raise TemplateError(f"{where}: authorization {kind} is not supported")
+        if properties.get("IntegrationType") != "AWS_PROXY":
+            raise TemplateError(f"{integration.logical_id}: only AWS_PROXY is supported")
+        return Route(
+            method=method,
+            path=path,
+            function=self._function(properties.get("IntegrationUri"), integration.logical_id),
+            authorizer=authorizer,
+            payload_format=_payload_format(
+                properties.get("PayloadFormatVersion"), integration.logical_id
+            ),
+            timeout=_seconds(properties.get("TimeoutInMillis"), "http", integration.logical_id),
+            rate_limit=limits(key),
+        )
+
+    def _authorizer(self, part: Resource) -> Authorizer:
+        """An authorizer that is a resource of its own."""
+        where, properties = part.logical_id, self._properties(part)
+        check_supported(
+            properties,
+            [
+                "ApiId",
+                "AuthorizerPayloadFormatVersion",
+                "AuthorizerResultTtlInSeconds",
+                "AuthorizerType",
+                "AuthorizerUri",
+                "EnableSimpleResponses",
+                "IdentitySource",
+            ],
+            ["AuthorizerCredentialsArn", "Name"],
+            where,
+        )
+        if properties.get("AuthorizerType") != "REQUEST":
+            raise TemplateError(f"{where}: only REQUEST authorizers are supported")
+        return Authorizer(
+            name=where,
+            function=self._function(properties.get("AuthorizerUri"), where, invocation=True),
+            kind="REQUEST",
+            identity_sources=tuple(
+                _identity_source(_HTTP_SOURCE, source, where)
+                for source in properties.get("IdentitySource", [])
+            ),
+            cache_seconds=_whole(
+                properties.get("AuthorizerResultTtlInSeconds", _CACHE_SECONDS), where
+            ),
+            payload_format=_payload_format(properties.get("AuthorizerPayloadFormatVersion"), where),
+            simple_responses=_flag(properties.get("EnableSimpleResponses", False), where),
+        )
+
+    # --- What both have ---------------------------------------------------------------------------
+
+    def _stage(self, api: Resource, kind: str, reference: str) -> Resource:
+        stages = [
+            each
+            for each in self._resources.values()
+            if each.type == kind and each.properties.get(reference) == {"Ref": api.logical_id}
+        ]
+        if len(stages) != 1:
+            raise TemplateError(f"{api.logical_id} needs one stage, not {len(stages)}")
+        return stages[0]
+
+    def _document(self, api: Resource) -> Mapping[str, Any]:
+        """The API's OpenAPI document, resolved."""
+        where = api.logical_id
+        document = self._resolver.resolve(api.properties.get("Body"), f"{where}.Body")
+        if not isinstance(document, dict):
+            raise TemplateError(f"{where}: an API needs an OpenAPI document")
+        check_supported(document, *_DOCUMENT, where)
+        return document
+
+    def _function(self, uri: object, where: str, *, invocation: bool = False) -> str:
+        """The function that an integration's or an authorizer's URI invokes."""
+        text = str(uri)
+        match = _INVOCATION.fullmatch(text)
+        if match is None and invocation:
+            raise TemplateError(f"{where}: {text} is not a Lambda invocation address")
+        return self._function_of(match[1] if match else text, where)
+
+    def _part(self, kind: str, logical_id: str, api: Resource, where: str) -> Resource:
+        part = self._resources.get(logical_id)
+        if (
+            part is None
+            or part.type != kind
+            or part.properties.get("ApiId") != {"Ref": api.logical_id}
+        ):
+            raise TemplateError(f"{where}: {logical_id} is not a {kind} of {api.logical_id}")
+        return part
+
+    def _properties(self, part: Resource) -> Mapping[str, Any]:
+        resolved: Mapping[str, Any] = self._resolver.resolve(part.properties, part.logical_id)
+        return resolved
+
+    def _texts(self, declared: Mapping[str, object], where: str) -> dict[str, str]:
+        return {
+            name: self._resolver.text(value, f"{where}.{name}") for name, value in declared.items()
+        }
+
+
+class _OpenApi:
+    """Reads the routes of an OpenAPI document, and the authorizers that they name."""
+
+    def __init__(
+        self,
+        document: Mapping[str, Any],
+        kind: str,
+        where: str,
+        function: Callable[..., str],
+    ) -> None:
+        self._document = document
+        components = document.get("components", {})
+        check_supported(components, ["securitySchemes"], ["schemas"], where)
+        self._schemes = {
+            **document.get("securityDefinitions", {}),
+            **components.get("securitySchemes", {}),
+        }
+        self._kind = kind
+        self._where = where
+        self._function = function
+
+    def routes(self, limits: Callable[[str], RateLimit | None]) -> list[Route]:
+        """The routes; `limits` gives the rate limit for a route's key."""
+        return [
+            self._route(method, path, operation, limits)
+            for method, path, operation in _operations(self._document, self._where)
+        ]
+
+    def _route(
+        self,
+        method: str,
+        path: str,
+        operation: Mapping[str, Any],
+        limits: Callable[[str], RateLimit | None],
+    ) -> Route:
+        where = f"{self._where}: {method} {path}"
+        check_supported(operation, *_OPERATION, where)
+        integration = operation.get("x-amazon-apigateway-integration", {})
+        if str(integration.get("type")).lower() != "aws_proxy":
+            raise TemplateError(f"{where}: only aws_proxy integrations are supported")
+        check_supported(integration, *_INTEGRATION_OF_OPENAPI, where)
+        rest = self._kind == "rest"
+        version = "1.0" if rest else integration.get("payloadFormatVersion")
+        return Route(
+            method=method,
+            path=path,
+            function=self._function(integration.get("uri"), where),
+            authorizer=self._authorizer_of(operation, where),
+            payload_format=_payload_format(version, where),
+            timeout=_seconds(integration.get("timeoutInMillis"), self._kind, where),
+            rate_limit=limits(path if path == "$default" else f"{method} {path}"),
+        )
+
+    def _authorizer_of(self, operation: Mapping[str, Any], where: str) -> Authorizer | None:
+        names = [name for each in operation.get("security", []) for name in each]
+        if names in ([], ["NONE"]):
+            return None
+        if len(names) != 1 or names[0] not in self._schemes:
+            raise TemplateError(f"{where}: there is no authorizer {', '.join(names)}")
+        return self._read(names[0])
+
+    def _read(self, name: str) -> Authorizer:
+        where, scheme = f"{self._where}: authorizer {name}", self._schemes[name]
+        declared = scheme.get("x-amazon-apigateway-authorizer", {})
+        kind = str(declared.get("type")).upper()
+        rest = self._kind == "rest"
+        if kind not in (("TOKEN", "REQUEST") if rest else ("REQUEST",)):
+            raise TemplateError(f"{where}: only Lambda authorizers are supported")
+        check_supported(declared, *_AUTHORIZER_OF_OPENAPI, where)
+        sources = declared.get("identitySource", [])
+        if isinstance(sources, str):
+            sources = [source.strip() for source in sources.split(",") if source.strip()]
+        if kind == "TOKEN":
+            identity: tuple[IdentitySource, ...] = (IdentitySource("header", scheme["name"]),)
+        else:
+            pattern = _REST_SOURCE if rest else _HTTP_SOURCE
+            identity = tuple(_identity_source(pattern, source, where) for source in sources)
+        cache_seconds = _whole(declared.get("authorizerResultTtlInSeconds", _CACHE_SECONDS), where)
+        if rest and cache_seconds and not identity:
+            raise TemplateError(f"{where}: results cannot be cached without an identity source")
+        return Authorizer(
+            name=name,
+            function=self._function(declared.get("authorizerUri"), where, invocation=True),
+            kind="TOKEN" if kind == "TOKEN" else "REQUEST",
+            identity_sources=identity,
+            cache_seconds=cache_seconds,
+            payload_format=_payload_format(
+                "1.0" if rest else declared.get("authorizerPayloadFormatVersion"), where
+            ),
+            simple_responses=_flag(declared.get("enableSimpleResponses", False), where),
+            validation_expression=declared.get("identityValidationExpression"),
+        )
+
+
+def _operations(
+    document: Mapping[str, Any], where: str
+) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Method, path and operation, for each operation of an OpenAPI document."""
+    for path, item in document.get("paths", {}).items():
+        for name, operation in item.items():
+            if name == "parameters":
+                continue
+            if name == "x-amazon-apigateway-any-method":
+                yield AnyMethod, path, operation
+            elif name.startswith("x-"):
+                raise TemplateError(f"{where}: {path}: {name} is not supported on the laptop")
+            else:
+                yield name.upper(), path, operation
+
+
+def _checked(routes: list[Route], where: str) -> tuple[Route, ...]:
+    seen: set[str] = set()
+    for route in routes:
+        if not _METHOD.fullmatch(route.method):
+            raise TemplateError(f"{where}: {route.method!r} is not an HTTP method")
+        if route.path != "$default" and not _PATH.fullmatch(route.path):
+            raise TemplateError(f"{where}: {route.path!r} is not a path that is supported")
+        if route.key in seen:
+            raise TemplateError(f"{where}: {route.key} is declared twice")
+        seen.add(route.key)
+    return tuple(routes)
+
+
+def _method_limits(
+    settings: list[Mapping[str, Any]], where: str
+) -> Callable[[str], RateLimit | None]:
+    """The limit for a route's key, by the most specific settings; `~1` is a slash there."""
+    found: dict[tuple[str, str], RateLimit] = {}
+    for each in settings:
+        limit = _rate_limit(each, where)
+        if limit is not None:
+            path = f"/{str(each.get('ResourcePath', '/*')).replace('~1', '/').lstrip('/')}"
+            found[path, str(each.get("HttpMethod", "*"))] = limit
+
+    def limits(key: str) -> RateLimit | None:
+        method, _, path = key.partition(" ")
+        keys = ((path, method), (path, "*"), ("/*", method), ("/*", "*"))
+        return next((found[each] for each in keys if each in found), None)
+
+    return limits
+
+
+def _rate_limit(settings: Mapping[str, Any], where: str) -> RateLimit | None:
+    """The rate limit among settings; what is left out is the account's default."""
+    if not _LIMITS.keys() & settings.keys():
+        return None
+    try:
+        rate, burst = (float(settings.get(name, default)) for name, default in _LIMITS.items())
+    except (TypeError, ValueError) as error:
+        raise TemplateError(f"{where}: a rate limit is not a number") from error
+    return RateLimit(rate, burst)
+
+
+def _gateway_response(kind: str, declared: Mapping[str, Any], api: str) -> GatewayResponse:
+    where = f"{api}.GatewayResponses.{kind}"
+    if kind not in _GATEWAY_RESPONSES:
+        raise TemplateError(f"{where}: there is no such gateway response")
+    check_supported(declared, ["responseParameters", "responseTemplates", "statusCode"], [], where)
+    headers: dict[str, str] = {}
+    for name, value in declared.get("responseParameters", {}).items():
+        prefix, _, header = name.partition("gatewayresponse.header.")
+        if prefix or not header:
+            raise TemplateError(f"{where}: {name} is not supported on the laptop")
+        headers[header] = str(value)
+    status = declared.get("statusCode")
+    return GatewayResponse(
+        status=None if status is None else _whole(status, where),
+        headers=headers,
+        templates={
+            name: str(value) for name, value in declared.get("responseTemplates", {}).items()
+        },
+    )
+
+
+def _identity_source(pattern: re.Pattern[str], text: object, where: str) -> IdentitySource:
+    match = pattern.fullmatch(str(text))
+    if match is None:
+        raise TemplateError(f"{where}: {text!r} is not an identity source that is supported")
+    if match[1] == "header":
+        return IdentitySource("header", match[3])
+    if match[1] == "querystring":
+        return IdentitySource("querystring", match[3])
+    return IdentitySource("stage_variable" if match[2] == "stageVariables" else "context", match[3])
+
+
+def _payload_format(version: object, where: str) -> PayloadFormat:
+    if version == "1.0":
+        return "1.0"
+    if version == "2.0":
+        return "2.0"
+    raise TemplateError(f"{where}: the payload format must be '1.0' or '2.0', not {version!r}")
+
+
+def _seconds(milliseconds: object, kind: str, where: str) -> float:
+    if milliseconds is None:
+        return _TIMEOUT_SECONDS[kind]
+    return _whole(milliseconds, where) / 1000
+
+
+def _whole(value: object, where: str) -> int:
+    text = str(value)
+    if isinstance(value, bool) or not (text.isascii() and text.isdigit()):
+        raise TemplateError(f"{where}: expected a whole number, not {value!r}")
+    return int(text)
+
+
+def _flag(value: object, where: str) -> bool:
+    if str(value).lower() not in ("true", "false"):
+        raise TemplateError(f"{where}: expected true or false, not {value!r}")
+    return str(value).lower() == "true"
