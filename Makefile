@@ -70,11 +70,11 @@ build: .venv-sam/sam.stamp ## Build the Lambda artifacts (ARCHITECTURE=x86_64 RU
 	@echo "Building into .aws-sam/build …"
 	@$(SAM_BUILD) >.gatehouse/build.log 2>&1 || { cat .gatehouse/build.log >&2; exit 1; }
 	@grep -h "^[A-Z][A-Za-z]*: python" .gatehouse/build.log | cut -d ' ' -f 2- | sort -u
-	@.venv-sam/bin/python -m infra.zips .aws-sam/build
+	@.venv-sam/bin/python -m infra.package .aws-sam/build
 
 reproducible: build ## Build once more and compare the bytes
 	@$(SAM_BUILD) --build-dir .aws-sam/again >/dev/null 2>&1
-	@.venv-sam/bin/python -m infra.zips .aws-sam/build --against .aws-sam/again
+	@.venv-sam/bin/python -m infra.package .aws-sam/build --against .aws-sam/again
 
 STAGE ?= dev
 deploy: build .venv/laptop.stamp ## Deploy to an AWS account and play the walkthrough there (STAGE=prod, GUIDE=no)

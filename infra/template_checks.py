@@ -1,6 +1,6 @@
 """Transform the templates as CloudFormation would, and have cfn-lint and checkov look at it.
 
-A finding either is mended or has its reason in template_findings.yaml; a reason that no finding has
+A finding either is mended or has its reason in lint_baseline.yaml; a reason that no finding has
 any more fails too. SAM's virtual environment runs this, and starts checkov in its own:
 
     .venv-sam/bin/python -m infra.template_checks
@@ -34,7 +34,7 @@ TEMPLATE: Final = ROOT / "template.yaml"
 DOMAINS: Final = ROOT / "infra" / "domains.yaml"
 OPERATIONS: Final = ROOT / "infra" / "operations.yaml"
 EXAMPLES: Final = ROOT / "docs" / "examples"
-EXPLANATIONS: Final = Path(__file__).with_name("template_findings.yaml")
+EXPLANATIONS: Final = Path(__file__).with_name("lint_baseline.yaml")
 TRANSFORMED: Final = ROOT / ".gatehouse" / "transformed"
 CHECKOV: Final = ROOT / ".venv-checkov" / "bin" / "checkov"
 

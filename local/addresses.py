@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
-from infra.laptop_edition import API_STAGE, AUTH_STAGE, PORTS, url_host
+from infra.local_stack import API_STAGE, AUTH_STAGE, PORTS, url_host
 from local.errors import LaptopError
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from infra.laptop_edition import read_access_key
+from infra.local_stack import read_access_key
 from local.addresses import Addresses
 from local.aws_gate import AwsGate
 from local.environment import use_local_aws

@@ -16,7 +16,7 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from infra.laptop_edition import access_key_file
+from infra.local_stack import access_key_file
 from local.errors import LaptopError
 
 if TYPE_CHECKING:

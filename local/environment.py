@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from infra.laptop_edition import read_access_key
+from infra.local_stack import read_access_key
 from local.place import LAPTOP
 
 if TYPE_CHECKING:

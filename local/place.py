@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from infra.laptop_edition import REGION, STACK_NAME
+from infra.local_stack import REGION, STACK_NAME
 
 __all__ = ["LAPTOP", "Place"]
 

@@ -14,7 +14,7 @@ from functions.rotate_keys.settings import Settings as RotationSettings
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.runtime.clock import SYSTEM_CLOCK
 from functions.shared.runtime.secret_store import SecretsManagerStore
-from infra.laptop_edition import key_alias, secret_name, table_name
+from infra.local_stack import key_alias, secret_name, table_name
 from local.addresses import Addresses
 from local.demo_clients import authorizer_client, demo_clients
 from local.keyed_clients import keyed_clients

@@ -9,7 +9,7 @@ import select
 import sys
 import time
 
-from infra.laptop_edition import access_key_file
+from infra.local_stack import access_key_file
 from local.addresses import Addresses
 from local.console.backstage import new_folder
 from local.free_ports import refuse_taken_ports, without_taken_console, without_taken_mutual_tls

@@ -16,7 +16,7 @@ from functions.publish_resource_metadata.settings import Settings as PublishReso
 from functions.revoke_token.settings import Settings as RevokeToken
 from functions.rotate_keys.settings import Settings as RotateKeys
 from infra.cloudformation import load
-from infra.laptop_edition import PORTS
+from infra.local_stack import PORTS
 from infra.reference.pages import TEMPLATE, docstrings, parse, table
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from functions.shared.keys import signing_keys
 from functions.shared.runtime.secret_store import SecretsManagerStore
 from functions.shared.tokens.opaque_tokens import DynamoDbOpaqueTokens, generate_token
 from infra.emergency import Emergency
-from infra.laptop_edition import physical_names
+from infra.local_stack import physical_names
 from local.addresses import AUTH_STAGE
 from local.console import tokens
 from local.console.processes import Processes

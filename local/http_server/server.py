@@ -9,7 +9,7 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Protocol
 
-from infra.laptop_edition import url_host
+from infra.local_stack import url_host
 from local.http_server.accepting import Accept
 from local.http_server.connection import Connection
 from local.http_server.stream import Timeouts

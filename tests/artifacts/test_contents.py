@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from infra import zips
+from infra import package
 from infra.artifacts import ARTIFACTS, Artifact
 from infra.build import ARCHITECTURE, LOCKS, RUNTIME, BuildError, Target
 from infra.build import build as build_artifact
 from infra.build import main as build_main
 from infra.cloudformation import load
 from infra.import_closure import closure
-from infra.zips import measure, zip_bytes
+from infra.package import measure, zip_bytes
 from local.aws import TEMPLATE
 from local.gateway.template import Template
 from local.provisioning import names
@@ -167,14 +167,14 @@ def test_the_table_says_how_large_artifacts_are(
     small.mkdir()
     for function in ("LookUpCountry", "PublishJwks"):
         (small / function).symlink_to(build / function)
-    assert zips.main([str(small)]) == 0
-    assert zips.main([str(small), "--against", str(small)]) == 0
+    assert package.main([str(small)]) == 0
+    assert package.main([str(small), "--against", str(small)]) == 0
     printed = capsys.readouterr().out
     assert all(function in printed for function in ("LookUpCountry", "PublishJwks"))
     assert printed.endswith("Both builds have the same bytes.\n")
-    assert zips.main([str(small), "--against", str(tmp_path)]) == 1
+    assert package.main([str(small), "--against", str(tmp_path)]) == 1
     assert "Both builds differ: LookUpCountry, PublishJwks" in capsys.readouterr().out
-    assert zips.main([str(tmp_path)]) == 1
+    assert package.main([str(tmp_path)]) == 1
 
 
 def test_what_cannot_be_built_is_a_sentence(

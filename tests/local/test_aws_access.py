@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from infra.laptop_edition import access_key_file, read_access_key, secret_name
+from infra.local_stack import access_key_file, read_access_key, secret_name
 from tests.support.browser import browser, chromium
 from tests.support.laptop import aws_client
 

@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 
 import jwt
 
-from infra.laptop_edition import secret_name
+from infra.local_stack import secret_name
 from tests.support.chalice import chalice_local
 from tests.support.laptop import ROOT, aws_client, free_environment, is_listening
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.laptop_edition import PORTS
+from infra.local_stack import PORTS
 from tests.support.laptop import free_environment, is_listening, running
 
 

@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from infra.laptop_edition import PORTS, read_access_key
+from infra.local_stack import PORTS, read_access_key
 from local.certificates import LaptopCertificates
 from local.workers import WORKERS
 from tests.support.chalice import chalice_local

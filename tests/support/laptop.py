@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from infra.laptop_edition import PORTS, REGION, read_access_key
+from infra.local_stack import PORTS, REGION, read_access_key
 from local.addresses import Addresses
 from local.starting import logs_of
 from tests.support import log_record

@@ -12,7 +12,7 @@ import botocore.session
 from botocore.config import Config
 
 from authorizer.aws import check_responses
-from infra import laptop_edition
+from infra import local_stack
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -56,7 +56,7 @@ class Aws:
         session = boto3.Session(
             aws_access_key_id=access_key,
             aws_secret_access_key="local",  # noqa: S106 - moto checks the key only
-            region_name=laptop_edition.REGION,
+            region_name=local_stack.REGION,
             botocore_session=botocore.session.Session(session_vars=_NOBODYS_SETTINGS),
         )
         return cls(session, endpoint)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from infra import laptop_edition
+from infra import local_stack
 from infra.cli.terminal.errors import NotFoundError, UnreachableError, UsageError
 
 if TYPE_CHECKING:
@@ -112,15 +112,15 @@ def find_stack(aws: Aws, name: str) -> Deployment:
 
 def laptop(environ: Mapping[str, str]) -> Deployment:
     """Return the laptop edition, where the variables of `make run` say that it is."""
-    host = laptop_edition.url_host(environ.get("GATEHOUSE_HOST") or "127.0.0.1")
+    host = local_stack.url_host(environ.get("GATEHOUSE_HOST") or "127.0.0.1")
     auth_port, api_port = (port(environ, f"GATEHOUSE_{each}_PORT") for each in ("AUTH", "API"))
     return Deployment(
-        name=laptop_edition.STACK_NAME,
-        issuer=f"http://{host}:{auth_port}/{laptop_edition.AUTH_STAGE}",
-        guarded_api=f"http://{host}:{api_port}/{laptop_edition.API_STAGE}",
-        region=laptop_edition.REGION,
+        name=local_stack.STACK_NAME,
+        issuer=f"http://{host}:{auth_port}/{local_stack.AUTH_STAGE}",
+        guarded_api=f"http://{host}:{api_port}/{local_stack.API_STAGE}",
+        region=local_stack.REGION,
         is_local=True,
-        resources=laptop_edition.physical_names(),
+        resources=local_stack.physical_names(),
     )
 
 
@@ -136,9 +136,9 @@ def laptop_access_key(environ: Mapping[str, str]) -> str:
         UnreachableError: it has written none.
     """
     aws_port = port(environ, "GATEHOUSE_AWS_PORT")
-    access_key = laptop_edition.read_access_key(aws_port)
+    access_key = local_stack.read_access_key(aws_port)
     if access_key is None:
-        why = f"no access key in {laptop_edition.access_key_file(aws_port)}"
+        why = f"no access key in {local_stack.access_key_file(aws_port)}"
         raise UnreachableError(laptop_aws_endpoint(environ), why)
     return access_key
 
@@ -149,7 +149,7 @@ def port(environ: Mapping[str, str], name: str) -> int:
     Raises:
         UsageError: the variable is set and holds no port.
     """
-    text = environ.get(name) or str(laptop_edition.PORTS[name])
+    text = environ.get(name) or str(local_stack.PORTS[name])
     if not (text.isascii() and text.isdigit() and 0 < int(text[:6]) <= _LAST_PORT):
         raise UsageError(f"{name} is {text!r}.", f"Set it to a port from 1 to {_LAST_PORT}.")
     return int(text)

@@ -10,7 +10,7 @@ from authorizer.routes import parse_route
 from authorizer.settings import Settings, SettingsError
 from functions.shared.clients.client_record import SIGNING_ALGORITHMS
 from functions.shared.web import paths
-from infra import laptop_edition
+from infra import local_stack
 from infra.cli.terminal.errors import CommandError, UsageError
 from infra.cli.terminal.strict_yaml import parse_yaml, read_text
 from infra.cli.tokens.api_gateway import DEFAULT
@@ -99,7 +99,7 @@ def _is_route(text: str) -> bool:
 
 def laptop_environment(issuer: str, credentials: str, *, shared: bool = False) -> dict[str, str]:
     """Return the variables of the laptop's authorizers: template.yaml with its defaults."""
-    rules = {"API_RULES": f"/gatehouse/{laptop_edition.STACK_NAME}/apis"} if shared else {}
+    rules = {"API_RULES": f"/gatehouse/{local_stack.STACK_NAME}/apis"} if shared else {}
     return {
         "ISSUER": issuer,
         "ALGORITHMS": ",".join(SIGNING_ALGORITHMS),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from werkzeug.serving import make_server
 
-from infra.laptop_edition import access_key_file, read_access_key
+from infra.local_stack import access_key_file, read_access_key
 from local.aws_gate import AwsGate, authorization
 from local.errors import LaptopError
 

@@ -26,7 +26,7 @@ from botocore.exceptions import (
 )
 
 from functions.shared.runtime.secret_store import SecretConflictError
-from infra import laptop_edition
+from infra import local_stack
 from infra.cli.app import app
 from infra.cli.deployment.aws import Aws
 from infra.cli.deployment.lookup import find_stack, laptop, laptop_aws_endpoint
@@ -302,7 +302,7 @@ def test_the_laptop_editions_resources_are_the_templates() -> None:
         for name, value in names(Template.read(TEMPLATE)).items()
         if not name.endswith(".Arn")
     }
-    assert laptop_edition.physical_names() == declared
+    assert local_stack.physical_names() == declared
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from functions.shared.web.client_certificate import from_pem
 from infra.cli.terminal.times import span
 from infra.cli.tokens.guards import laptop_environment
 from infra.cli.tokens.reasons import Stage, in_words, stage_of
-from infra.laptop_edition import secret_name
+from infra.local_stack import secret_name
 from local.aws import TEMPLATE
 from local.certificates import LaptopCertificates
 from local.gateway.template import Template

@@ -1,7 +1,7 @@
-"""Zip built artifacts as they are uploaded, and say how large each is and what its digest is.
+"""Zip built artifacts as SAM uploads them, and print the size and digest of each.
 
-python -m infra.zips .aws-sam/build            a table
-python -m infra.zips .aws-sam/build --against OTHER    and whether another build has the same bytes
+python -m infra.package .aws-sam/build                    prints a table
+python -m infra.package .aws-sam/build --against OTHER    also compares the bytes of another build
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def table(artifacts: Sequence[Zipped]) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     """Print the table; exit 1 when nothing was built, or another build differs."""
-    parser = argparse.ArgumentParser(prog="infra.zips")
+    parser = argparse.ArgumentParser(prog="infra.package")
     parser.add_argument("build", type=Path)
     parser.add_argument("--against", type=Path)
     given = parser.parse_args(arguments)
