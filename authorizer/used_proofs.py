@@ -80,10 +80,9 @@ class MemoryUsedProofs:
             self._until[jkt, jti] = until
 
     def _forget_expired(self, now: float) -> None:
-        """Drop from the oldest on; one that lives a little longer may keep others for as long.
+        """Drop expired entries from the oldest on, and all expired ones when the memory is full.
 
-        When the memory is full, drop all expired ones: if the clock was set back, an entry from
-        before that would keep all others for as long as the clock was ahead.
+        An entry from before the clock was set back may be the oldest and expire much later.
         """
         while self._until and next(iter(self._until.values())) <= now:
             self._until.popitem(last=False)

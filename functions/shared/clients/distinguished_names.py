@@ -77,7 +77,7 @@ _ENCODINGS: Final = {
     0x0C: "utf-8",  # UTF8String
     0x12: "ascii",  # NumericString
     0x13: "ascii",  # PrintableString
-    0x14: "latin-1",  # T61String, as everybody reads it
+    0x14: "latin-1",  # T61String, by common practice
     0x16: "ascii",  # IA5String
     0x1A: "ascii",  # VisibleString
     0x1C: "utf-32-be",  # UniversalString
@@ -90,7 +90,7 @@ def parse(text: str) -> DistinguishedName:
     """Read a distinguished name.
 
     Raises:
-        ValueError: it breaks the syntax, has a type of no known name, or a value that is no string.
+        ValueError: malformed, a type whose name is unknown, or a value that is not a string.
     """
     relative_names: list[set[tuple[str, str | bytes]]] = [set()]
     position = 0

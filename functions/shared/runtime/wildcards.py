@@ -1,4 +1,4 @@
-"""Patterns in which `*` stands for any run of characters, compared in linear time."""
+"""Patterns in which `*` matches any run of characters, compared in linear time."""
 
 from __future__ import annotations
 

@@ -346,7 +346,7 @@ def test_a_client_that_was_disabled_or_deleted_stays_out_when_its_table_fails_af
     for event in (JWT_REQUEST, OPAQUE_REQUEST):
         assert endpoint(event)["statusCode"] == 401
     account.failures["GetItem"] = THROTTLED
-    # They may have been enabled or registered again since, and nobody can tell.
+    # They may have been enabled or registered again since, and the table cannot be read.
     for seconds in (29, 30):
         account.clock.now += seconds
         for event in (JWT_REQUEST, OPAQUE_REQUEST):

@@ -181,7 +181,7 @@ def test_a_new_federation_rule_is_read_before_a_token_is_rejected(functions: Fun
     event = token_event(assertion_form(assertion(claims), client_id="service"))
     assert functions.issuing(event)["statusCode"] == 401
     functions.change(client("service", **usual, federation=(before, after)))
-    # By the new rule it is the issuer's keys that decide, and nobody answers there.
+    # The new rule requires the issuer's keys, and its address does not answer.
     assert functions.issuing(event)["statusCode"] == 503
 
 

@@ -152,7 +152,7 @@ def test_the_reserved_refetch_is_for_subjects_that_were_verified_here(server: Se
     assert server.ask(str(uuid4())) == 401
     before = server.fetches
     if server.method == "federated_jwt":
-        assert server.ask(str(uuid4()), subject="repo:somebody/else") == 503
+        assert server.ask(str(uuid4()), subject="repo:other/deploy") == 503
         assert server.fetches == before
     server.published = ("new",)
     server.clock.now += 1

@@ -29,7 +29,7 @@ emailAddress=a@b.example
 DC=example
 UID=u1
 businessCategory=Private Organization
-myType=of nobody's table
+myType=private use
 """
 MULTI_VALUED = """
 O=Example
@@ -87,7 +87,7 @@ def test_rfc4514_a_subject_as_openssl_writes_it_matches_its_certificate(
     assert not _matches(f"CN=another+{subject}", pem)
 
 
-@pytest.mark.skipif(shutil.which("java") is None, reason="there is no Java")
+@pytest.mark.skipif(shutil.which("java") is None, reason="Java is not installed")
 def test_rfc4514_a_subject_as_java_writes_it_matches_its_certificate(
     pem: Path, tmp_path: Path
 ) -> None:
