@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Final
 import click
 from click.shell_completion import get_completion_class
 
-from infra.cli.terminal.errors import ExitCode
-from infra.cli.terminal.marks import write_in_any_encoding
-from infra.cli.terminal.options import LazyGroup
+from infra.cli.errors import ExitCode
+from infra.cli.options import LazyGroup
+from infra.cli.output import write_in_any_encoding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 COMMANDS: Final[Mapping[str, str]] = {
-    "clients": "infra.cli.clients.commands:clients",
-    "keys": "infra.cli.keys.commands:keys",
-    "token": "infra.cli.tokens.commands:token",
+    "clients": "infra.cli.clients:clients",
+    "keys": "infra.cli.keys:keys",
+    "token": "infra.cli.tokens:token",
     "doctor": "infra.cli.doctor.command:doctor",
-    "backup": "infra.cli.backup.commands:backup",
-    "restore": "infra.cli.backup.commands:restore",
+    "backup": "infra.cli.backup:backup",
+    "restore": "infra.cli.backup:restore",
 }
 """Where each command is: `module:attribute`."""
 

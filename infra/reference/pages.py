@@ -20,11 +20,11 @@ from functions.rotate_keys import run_log
 from functions.shared.web import metrics as endpoint_metrics
 from functions.shared.web.oauth_errors import OAuthError
 from infra.cli.app import app
-from infra.cli.clients.schema import clients_file
-from infra.cli.terminal.errors import EXIT_CODES
-from infra.cli.terminal.options import global_option_names
-from infra.cli.tokens.reasons import in_words
+from infra.cli.client_schema import clients_file
+from infra.cli.errors import EXIT_CODES
+from infra.cli.options import global_option_names
 from infra.cloudformation import load
+from infra.explain import reason_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -89,7 +89,7 @@ REMEDIES: Final[Mapping[str, str]] = {
 """What to do about each error, by its class."""
 
 _SECTION: Final = re.compile(r"^    # (?P<title>.+)$|^    (?P<member>[A-Z0-9_]+) = ", re.MULTILINE)
-_STATUSES: Final = {"Our own trouble": "500", "A good token that grants nothing here": "403"}
+_STATUSES: Final = {"Internal failures": "500", "Valid tokens without the required scope": "403"}
 
 _ERRORS: Final = """# Errors
 
@@ -176,7 +176,7 @@ def sections() -> dict[str, list[Reason]]:
 def _reasons() -> Iterator[str]:
     for title, members in sections().items():
         status = _STATUSES.get(title, "401")
-        rows = [(f"`{reason}`", status, in_words(reason)) for reason in members]
+        rows = [(f"`{reason}`", status, reason_text(reason)) for reason in members]
         yield f"### {title}"
         yield table(("reason", "status", "what it means"), rows) + "\n"
 

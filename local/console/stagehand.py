@@ -17,7 +17,7 @@ from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.keys import signing_keys
 from functions.shared.runtime.secret_store import SecretsManagerStore
 from functions.shared.tokens.opaque_tokens import DynamoDbOpaqueTokens, generate_token
-from infra.emergency import Emergency
+from infra.cli.key_operations import Emergency
 from infra.local_stack import physical_names
 from local.addresses import AUTH_STAGE
 from local.console import tokens

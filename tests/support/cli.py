@@ -16,8 +16,8 @@ from click.testing import CliRunner
 
 from functions.shared.keys import key_ring
 from infra.cli.app import app
-from infra.cli.clients.table import ClientTable
-from infra.cli.session import Outside
+from infra.cli.client_store import ClientTable
+from infra.cli.context import Outside
 from tests.support.server import NOW, ring
 
 if TYPE_CHECKING:

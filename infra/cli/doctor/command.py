@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from rich.text import Text
 
+from infra.cli.aws_errors import translated
+from infra.cli.context import Session, pass_session
 from infra.cli.doctor.checks import (
     account,
     addresses,
@@ -20,19 +22,17 @@ from infra.cli.doctor.checks import (
     reach,
     routes,
 )
-from infra.cli.doctor.findings import Finding, Level, failure
-from infra.cli.doctor.patient import Patient
-from infra.cli.session import Session, pass_session
-from infra.cli.terminal.errors import ExitCode, UsageError
-from infra.cli.terminal.options import Command
-from infra.cli.terminal.rows import TextTable, counted, safe
-from infra.cli.terminal.times import iso
-from infra.cli.terminal.troubles import translated
+from infra.cli.doctor.context import Patient
+from infra.cli.doctor.results import Finding, Level, failure
+from infra.cli.errors import ExitCode, UsageError
+from infra.cli.options import Command
+from infra.cli.output import TextTable, counted, safe
+from infra.cli.times import iso
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from infra.cli.doctor.findings import Check
+    from infra.cli.doctor.results import Check
 
 CHECKS: Final = (
     *reach.CHECKS,

@@ -21,7 +21,7 @@ from moto.server import ThreadedMotoServer
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
 from functions.shared.keys import key_ring, signing_keys
-from infra.cli.clients.rotate_secret import rotated
+from infra.cli.client_registration import rotated
 from tests.support.aws import (
     CLIENTS_TABLE,
     CREDENTIALS,

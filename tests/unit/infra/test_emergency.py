@@ -21,7 +21,8 @@ from functions.shared.keys import signing_keys
 from functions.shared.keys.key_ring import KeyRing, UnusableKeyRingError
 from functions.shared.keys.warm_key_ring import STALE_SECONDS
 from functions.shared.runtime.secret_store import SecretConflictError
-from infra.emergency import Emergency, OvertakenError, RefusedError, find_key, rotated
+from infra.cli.errors import CommandError, NotFoundError
+from infra.cli.key_operations import ConcurrentRotationError, Emergency, find_key, rotated
 from tests.support.aws import ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.memory_stores import ManualClock, MemorySecrets
 from tests.support.server import NOW, key
@@ -123,7 +124,7 @@ def test_a_revoked_key_is_published_no_more_and_its_private_half_goes(
 
 
 def test_the_only_key_that_signs_cannot_be_revoked(authority: Authority) -> None:
-    with pytest.raises(RefusedError, match="rotate first"):
+    with pytest.raises(CommandError, match="Rotate first"):
         authority.emergency.revoke(key(1).kid)
     assert authority.signing() == key(1).kid
 
@@ -140,7 +141,7 @@ def test_revoking_an_announced_key_lets_its_predecessor_sign_on(authority: Autho
 
 def test_a_key_that_is_not_there_cannot_be_revoked(authority: Authority) -> None:
     for operation in (authority.emergency.revoke, authority.emergency.revocation_breaks):
-        with pytest.raises(RefusedError, match="no key other"):
+        with pytest.raises(NotFoundError, match="no key other"):
             operation("other")
 
 
@@ -194,7 +195,7 @@ def test_of_two_operators_at_once_the_second_leaves_the_first_s_key_alone(ahead:
     store = Contended()
     authority = Authority(store)
     store.rival = authority
-    with pytest.raises(OvertakenError, match="at the same moment"):
+    with pytest.raises(ConcurrentRotationError, match="at the same moment"):
         authority.emergency.rotate("RS256")
     authority.clock.now += ahead
     assert [authority.signing()] == kids

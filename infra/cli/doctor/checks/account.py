@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import infra
 from functions.shared.keys.key_ring import IN_KMS
-from infra.cli.doctor.findings import Check, Finding, either, failure, named, ok, warning
-from infra.cli.terminal.rows import counted
+from infra.cli.doctor.results import Check, Finding, either, failure, named, ok, warning
+from infra.cli.output import counted
 from infra.cloudformation import load
 from infra.concurrency import REQUEST_MORE, AccountConcurrency
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from infra.cli.doctor.patient import Patient
+    from infra.cli.doctor.context import Patient
 
 FUNCTIONS: Final = (
     "IssueToken",

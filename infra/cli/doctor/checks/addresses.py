@@ -12,15 +12,15 @@ from authorizer.claims import LEEWAY
 from functions.rotate_keys.rotation_rules import CLOCK_SKEW, SETTLING
 from functions.shared.keys.key_ring import JWKS_MAX_AGE
 from functions.shared.web import paths
-from infra.cli.doctor.findings import Check, Finding, either, failure, named, ok, warning
-from infra.cli.doctor.patient import FORM
-from infra.cli.terminal.times import span
+from infra.cli.doctor.context import FORM
+from infra.cli.doctor.results import Check, Finding, either, failure, named, ok, warning
+from infra.cli.times import span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from infra.cli.deployment.web import Answer
-    from infra.cli.doctor.patient import Patient
+    from infra.cli.doctor.context import Patient
+    from infra.cli.http_client import Answer
 
 DOCUMENTS: Final = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
 _ENDPOINTS: Final = {

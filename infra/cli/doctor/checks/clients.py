@@ -13,18 +13,18 @@ from functions.shared.clients.client_record import TokenFormat, TokenProfile
 from functions.shared.clients.client_registry import WARM_SECONDS
 from functions.shared.clients.client_secrets import SecretVerifier, WrongSecretError
 from functions.shared.web import paths
-from infra.cli.doctor.findings import Check, Finding, either, failure, named, ok, warning
-from infra.cli.terminal.rows import counted
-from infra.cli.terminal.times import readable, span
-from infra.cli.tokens.authorizer_copy import Call
-from infra.cli.tokens.reasons import in_words
+from infra.cli.doctor.results import Check, Finding, either, failure, named, ok, warning
+from infra.cli.local_authorizer import Call
+from infra.cli.output import counted
+from infra.cli.times import readable, span
+from infra.explain import reason_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from functions.shared.clients.client_record import Client
     from functions.shared.clients.client_secrets import StoredSecret
-    from infra.cli.doctor.patient import Patient
+    from infra.cli.doctor.context import Patient
 
 DAY: Final = 86_400
 SOON: Final = 14 * DAY
@@ -219,12 +219,12 @@ def introspection(patient: Patient) -> Iterator[Finding]:
         yield ok("the authorizer's credentials are good, and an unknown token is not active")
     elif opaque:
         yield failure(
-            f"opaque tokens of {named(opaque)} are answered with an error: {in_words(reason)}",
+            f"opaque tokens of {named(opaque)} are answered with an error: {reason_text(reason)}",
             "Register the authorizer's client: 'make smoke STACK=…' does.",
         )
     else:
         yield warning(
-            f"no client gets opaque tokens, and none could be used: {in_words(reason)}",
+            f"no client gets opaque tokens, and none could be used: {reason_text(reason)}",
             "Register the authorizer's client before one does: 'make smoke STACK=…'.",
         )
 

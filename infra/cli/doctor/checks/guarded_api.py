@@ -5,13 +5,13 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from infra.cli.doctor.findings import Check, Finding, either, failure, ok
+from infra.cli.doctor.results import Check, Finding, either, failure, ok
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from infra.cli.deployment.web import Answer
-    from infra.cli.doctor.patient import Patient
+    from infra.cli.doctor.context import Patient
+    from infra.cli.http_client import Answer
 
 GUARDED: Final = "/country"
 UNKNOWN: Final = "/gatehouse-doctor-knows-no-such-route"

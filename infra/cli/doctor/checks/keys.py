@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 from functions.rotate_keys.rotation_rules import RETENTION_NEEDED, UnsafeRotationError
 from functions.shared.clients.client_record import TokenFormat
-from infra.cli.doctor.findings import Check, Finding, either, failure, named, ok, warning
-from infra.cli.terminal.times import readable, span
+from infra.cli.doctor.results import Check, Finding, either, failure, named, ok, warning
+from infra.cli.times import readable, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from functions.shared.keys.key_ring import RingKey
-    from infra.cli.doctor.patient import Patient
+    from infra.cli.doctor.context import Patient
 
 _GRACE: Final = 3 * 3600
 """Seconds: the rotator runs hourly, and may fail twice before anybody needs to know."""

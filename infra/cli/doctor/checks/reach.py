@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from functions.shared.web import paths
-from infra.cli.doctor.findings import Check, Finding, failure, ok
-from infra.cli.terminal.errors import UnreachableError
-from infra.cli.terminal.troubles import translated
+from infra.cli.aws_errors import translated
+from infra.cli.doctor.results import Check, Finding, failure, ok
+from infra.cli.errors import UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from infra.cli.doctor.patient import Patient
+    from infra.cli.doctor.context import Patient
 
 
 def reach(patient: Patient) -> Iterator[Finding]:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import ClientError
 
 from authorizer.scope_map import ScopeMapError, parse_api_rules
-from infra.cli.doctor.findings import Check, Finding, either, failure, ok, warning
+from infra.cli.doctor.results import Check, Finding, either, failure, ok, warning
 from infra.route_faults import route_faults
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from infra.cli.doctor.patient import Patient
+    from infra.cli.doctor.context import Patient
 
 _GUARDED: Final = "CUSTOM"
 _TO_DO: Final = "Name the route in the scope map, or take it out of the API or the map."

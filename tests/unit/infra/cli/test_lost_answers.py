@@ -11,7 +11,7 @@ import pytest
 from functions.rotate_keys.kms_halves import KmsHalves
 from functions.shared.clients.client_secrets import SecretVerifier
 from functions.shared.keys import key_ring
-from infra.cli.terminal.errors import ConflictError
+from infra.cli.errors import ConflictError
 from tests.support.cli import (
     LOST,
     STACK,

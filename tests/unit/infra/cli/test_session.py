@@ -28,13 +28,12 @@ from botocore.exceptions import (
 from functions.shared.runtime.secret_store import SecretConflictError
 from infra import local_stack
 from infra.cli.app import app
-from infra.cli.deployment.aws import Aws
-from infra.cli.deployment.lookup import find_stack, laptop, laptop_aws_endpoint
-from infra.cli.session import Outside
-from infra.cli.terminal.confidential import read_secret
-from infra.cli.terminal.errors import EXIT_CODES, CommandError, ExitCode, UsageError
-from infra.cli.terminal.times import parse_moment
-from infra.cli.terminal.troubles import translated
+from infra.cli.aws_errors import translated
+from infra.cli.context import Outside
+from infra.cli.errors import EXIT_CODES, CommandError, ExitCode, UsageError
+from infra.cli.input_files import read_secret
+from infra.cli.stack import Aws, find_stack, laptop, laptop_aws_endpoint
+from infra.cli.times import parse_moment
 from infra.reference.pages import ROOT
 from local.addresses import Addresses
 from local.aws import TEMPLATE
@@ -281,7 +280,7 @@ printf '%s\n' "${COMPREPLY[@]}"
     assert (completed.stdout, completed.stderr) == ("emergency\n", "")
 
 
-def test_the_laptop_edition_is_where_make_run_puts_it() -> None:
+def test_the_local_stack_is_where_make_run_puts_it() -> None:
     for environ in (
         {},
         {"GATEHOUSE_AUTH_PORT": "1", "GATEHOUSE_API_PORT": "2", "GATEHOUSE_AWS_PORT": "3"},
@@ -296,7 +295,7 @@ def test_the_laptop_edition_is_where_make_run_puts_it() -> None:
         laptop({"GATEHOUSE_AUTH_PORT": "x"})
 
 
-def test_the_laptop_editions_resources_are_the_templates() -> None:
+def test_the_local_stacks_resources_are_the_templates() -> None:
     declared = {
         name: value
         for name, value in names(Template.read(TEMPLATE)).items()

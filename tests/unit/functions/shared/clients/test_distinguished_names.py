@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from functions.shared.clients import distinguished_names
 from functions.shared.clients.certificate_names import CertificateName, NameKind
-from infra.cli.clients.importing.certificate_subjects import why_no_match
+from infra.cli.client_imports import subject_mismatch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,7 +83,7 @@ def test_rfc4514_a_subject_as_openssl_writes_it_matches_its_certificate(
     written = subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout
     subject = written.rstrip("\n").removeprefix("subject=")
     assert _matches(subject, pem)
-    assert why_no_match(subject) == ""
+    assert subject_mismatch(subject) == ""
     assert not _matches(f"CN=another+{subject}", pem)
 
 
@@ -98,7 +98,7 @@ def test_rfc4514_a_subject_as_java_writes_it_matches_its_certificate(
     name, text = written.splitlines()
     for subject in (name, text):
         assert _matches(subject, pem)
-        assert why_no_match(subject) == ""
+        assert subject_mismatch(subject) == ""
 
 
 @pytest.mark.parametrize(
@@ -167,4 +167,4 @@ def test_rfc4514_an_escaped_value_is_read_as_it_was(value: str) -> None:
     ],
 )
 def test_a_subject_that_no_certificate_can_match_is_explained(subject: object, reason: str) -> None:
-    assert reason in why_no_match(subject)
+    assert reason in subject_mismatch(subject)

@@ -9,9 +9,9 @@ import pytest
 from functions.shared.keys import key_ring
 from functions.shared.keys.key_ring import KeyRing
 from functions.shared.runtime.secret_store import SecretsManagerStore
-from infra.cli.backup import backups
-from infra.cli.deployment.lookup import laptop
-from infra.cli.terminal.errors import UsageError
+from infra.cli.backup import backup_json, read_backup
+from infra.cli.errors import UsageError
+from infra.cli.stack import laptop
 from tests.support.cli import aws_client, deploy, physical_name
 from tests.support.server import NOW, client, key, ring
 
@@ -191,11 +191,11 @@ def test_what_is_no_backup_of_ours_is_refused_whole(
     tmp_path: Path, change: dict[str, object], said: str
 ) -> None:
     deployment = laptop({})
-    good = json.loads(backups.to_json(deployment, [], ring(now=NOW), NOW))
+    good = json.loads(backup_json(deployment, [], ring(now=NOW), NOW))
     file = tmp_path / "backup.json"
     file.write_text(json.dumps({**good, **change}))
     with pytest.raises(UsageError) as refused:
-        backups.read(file)
+        read_backup(file)
     assert said in str(refused.value)
 
 
@@ -205,7 +205,7 @@ def test_what_is_no_backup_of_ours_is_refused_whole(
 def test_any_other_file_is_no_backup(tmp_path: Path, text: str) -> None:
     (tmp_path / "file").write_text(text)
     with pytest.raises(UsageError, match=r"is no backup of Gatehouse\.$"):
-        backups.read(tmp_path / "file")
+        read_backup(tmp_path / "file")
 
 
 def test_a_backup_moves_clients_to_another_stack(gatehouse: CommandLine, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from functions.rotate_keys.rotation_rules import SETTLING
 from functions.shared.clients.client_record import LONGEST_TOKEN_LIFETIME, to_item
-from infra.cli.terminal.times import readable
+from infra.cli.times import readable
 from tests.support.cli import aws_client, physical_name
 from tests.support.server import NOW, client
 

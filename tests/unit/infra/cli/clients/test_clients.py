@@ -12,7 +12,7 @@ from functions.shared.clients.certificate_names import CertificateName, NameKind
 from functions.shared.clients.client_record import Client, TokenFormat
 from functions.shared.clients.client_secrets import SecretVerifier, WrongSecretError
 from functions.shared.clients.federation_rules import FederationRule
-from infra.cli.terminal.errors import ConflictError
+from infra.cli.errors import ConflictError
 from local.certificates import LaptopCertificates
 from tests.support.cli import Meanwhile, aws_client, physical_name
 from tests.support.server import NOW, SECRET, client

@@ -13,10 +13,10 @@ from functions.shared.clients.certificate_names import CertificateName, NameKind
 from functions.shared.clients.client_record import Client
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
 from functions.shared.clients.federation_rules import FederationRule
-from infra.cli.clients import schema
-from infra.cli.clients.changes import OF_THE_STACK, plan
-from infra.cli.clients.documents import checked, from_document, read_file, to_document
-from infra.cli.terminal.errors import ConflictError, UsageError
+from infra.cli import client_schema as schema
+from infra.cli.client_documents import checked, from_document, read_file, to_document
+from infra.cli.client_files import OF_THE_STACK, plan
+from infra.cli.errors import ConflictError, UsageError
 from infra.cloudformation import load
 from local.aws import TEMPLATE
 from local.demo_clients import authorizer_client, demo_clients

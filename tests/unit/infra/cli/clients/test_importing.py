@@ -9,15 +9,15 @@ import pytest
 
 from functions.shared.clients.client_record import TokenFormat
 from functions.shared.clients.client_secrets import SecretVerifier
-from infra.cli.clients.importing import cognito, hydra, spring
-from infra.cli.terminal.errors import UsageError
+from infra.cli.client_imports import read_cognito, read_hydra, read_spring
+from infra.cli.errors import UsageError
 from tests.support.server import NOW, client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from infra.cli.clients.importing.imported import Draft
+    from infra.cli.client_imports import Draft
     from tests.support.cli import CommandLine
 
 COGNITO: dict[str, Any] = {
@@ -90,9 +90,9 @@ def drafted(
 @pytest.mark.parametrize(
     ("read", "entry", "secret", "lifetime"),
     [
-        (cognito.read, COGNITO, "9example87654321", 1800),
-        (spring.read, SPRING, "spring-secret", 900),
-        (hydra.read, HYDRA, "hydra-secret", 5400),
+        (read_cognito, COGNITO, "9example87654321", 1800),
+        (read_spring, SPRING, "spring-secret", 900),
+        (read_hydra, HYDRA, "hydra-secret", 5400),
     ],
 )
 def test_a_plain_machine_client_is_carried_over_with_its_secret(
@@ -111,7 +111,7 @@ def test_a_plain_machine_client_is_carried_over_with_its_secret(
 
 
 def test_cognito_grants_all_scopes_to_a_request_that_names_none_and_so_do_we() -> None:
-    carried = drafted(cognito.read, COGNITO).finished()
+    carried = drafted(read_cognito, COGNITO).finished()
     assert carried is not None
     assert set(carried.default_scopes) == carried.scopes == set(COGNITO["AllowedOAuthScopes"])
 
@@ -120,56 +120,56 @@ def test_cognito_grants_all_scopes_to_a_request_that_names_none_and_so_do_we() -
     ("read", "entry", "changes", "lost"),
     [
         (
-            cognito.read,
+            read_cognito,
             COGNITO,
             {"AllowedOAuthScopes": ["openid", "https://api.example/read"]},
-            "scopes about people do not exist here: openid",
+            "scopes of users are not supported: openid",
         ),
-        (cognito.read, COGNITO, {"ClientSecret": None}, "the export holds no ClientSecret"),
+        (read_cognito, COGNITO, {"ClientSecret": None}, "the export contains no ClientSecret"),
         (
-            spring.read,
+            read_spring,
             SPRING,
             {"client_secret": "{bcrypt}$2a$10$example"},
-            "the secret is kept as a hash (bcrypt), which cannot be turned into ours",
+            "the secret is a hash (bcrypt), which cannot be converted",
         ),
         (
-            spring.read,
+            read_spring,
             SPRING,
             {"client_secret": "$2a$10$example"},
-            "the secret is kept as a hash (not named), which cannot be turned into ours",
+            "the secret is a hash (unnamed), which cannot be converted",
         ),
         (
-            spring.read,
+            read_spring,
             SPRING,
             {"client_secret_expires_at": "next spring"},
-            "the secret: when it expires cannot be read",
+            "the secret, because its expiry cannot be read",
         ),
         (
-            spring.read,
+            read_spring,
             SPRING,
             {"authorization_grant_types": "refresh_token,client_credentials,authorization_code"},
-            "grant types for people do not exist here: refresh_token, authorization_code",
+            "grant types for users are not supported: refresh_token, authorization_code",
         ),
         (
-            spring.read,
+            read_spring,
             SPRING,
             {"client_authentication_methods": "client_secret_jwt,client_secret_basic"},
-            "authentication by client_secret_jwt does not exist here",
+            "authentication method client_secret_jwt is not supported",
         ),
         (
-            spring.read,
+            read_spring,
             SPRING,
             {"client_authentication_methods": "private_key_jwt,client_secret_basic"},
-            "private_key_jwt needs the client's keys, and there is no jwk-set-url",
+            "private_key_jwt needs jwk-set-url, which is not set",
         ),
         (
-            spring.read,
+            read_spring,
             SPRING,
             {"client_authentication_methods": "self_signed_tls_client_auth,client_secret_basic"},
-            "self_signed_tls_client_auth needs the certificate: --certificate of create",
+            "self_signed_tls_client_auth needs the certificate: use create --certificate",
         ),
         (
-            spring.read,
+            read_spring,
             SPRING,
             {
                 "client_authentication_methods": "private_key_jwt",
@@ -178,56 +178,56 @@ def test_cognito_grants_all_scopes_to_a_request_that_names_none_and_so_do_we() -
                     "settings.client.token-endpoint-authentication-signing-algorithm": "RS512",
                 },
             },
-            "assertions signed with RS512 are not accepted here",
+            "assertions signed with RS512 are not supported",
         ),
         (
-            hydra.read,
+            read_hydra,
             HYDRA,
             {
                 "token_endpoint_auth_method": "private_key_jwt",
                 "token_endpoint_auth_signing_alg": "RS512",
                 "jwks_uri": "https://client.example/jwks",
             },
-            "assertions signed with RS512 are not accepted here",
+            "assertions signed with RS512 are not supported",
         ),
-        (hydra.read, HYDRA, {"client_secret": None}, "Hydra exports no secrets"),
+        (read_hydra, HYDRA, {"client_secret": None}, "Hydra exports no secrets"),
         (
-            hydra.read,
+            read_hydra,
             HYDRA,
             {"client_secret": "$pbkdf2-sha256$i=25000,l=32$c2FsdA$aGFzaA"},
-            "the secret is kept as a hash, which cannot be turned into ours",
+            "the secret is a hash, which cannot be converted",
         ),
         (
-            hydra.read,
+            read_hydra,
             HYDRA,
             {"scope": "country.*"},
-            "scopes are compared exactly here, * included: country.*",
+            "scope patterns become exact scopes: country.*",
         ),
         (
-            hydra.read,
+            read_hydra,
             HYDRA,
             {"audience": ["https://api.example"]},
-            "a request names its API in resource (RFC 8707), no longer in audience",
+            "requests name their API in resource (RFC 8707), not in audience",
         ),
         (
-            hydra.read,
+            read_hydra,
             HYDRA,
             {"audience": ["api"]},
-            "a resource is an absolute URI, unlike api",
+            "not an absolute URI and therefore not a resource: api",
         ),
         (
-            hydra.read,
+            read_hydra,
             HYDRA,
             {"access_token_strategy": ""},
-            "the token format is Hydra's own setting; opaque, which is its default, is kept",
+            "token format: a setting of Hydra; imported as opaque, its default",
         ),
         (
-            hydra.read,
+            read_hydra,
             HYDRA,
             {"client_credentials_grant_access_token_lifespan": "720h"},
-            "a token lifetime of 2592000 seconds becomes 86400",
+            "token lifetime of 2592000 seconds becomes 86400",
         ),
-        (hydra.read, HYDRA, {"metadata": {"team": "a"}}, "metadata has no place here"),
+        (read_hydra, HYDRA, {"metadata": {"team": "a"}}, "metadata is not supported"),
     ],
 )
 def test_what_cannot_be_carried_over_is_said(
@@ -246,26 +246,36 @@ def test_what_cannot_be_carried_over_is_said(
 @pytest.mark.parametrize(
     ("read", "entry", "changes", "refusal"),
     [
-        (cognito.read, COGNITO, {"AllowedOAuthFlows": ["code"]}, "may not use client credentials"),
-        (cognito.read, COGNITO, {"AllowedOAuthFlows": []}, "may not use client credentials"),
         (
-            spring.read,
+            read_cognito,
+            COGNITO,
+            {"AllowedOAuthFlows": ["code"]},
+            "client credentials",
+        ),
+        (
+            read_cognito,
+            COGNITO,
+            {"AllowedOAuthFlows": []},
+            "client credentials",
+        ),
+        (
+            read_spring,
             SPRING,
             {"client_authentication_methods": "none"},
-            "no authentication method that exists here",
+            "no supported authentication method",
         ),
         (
-            spring.read,
+            read_spring,
             SPRING,
             {"client_authentication_methods": "tls_client_auth"},
-            "no authentication method that exists here",
+            "no supported authentication method",
         ),
-        (spring.read, SPRING, {"client_id": "x" * 129}, "it breaks a rule here"),
+        (read_spring, SPRING, {"client_id": "x" * 129}, "not valid: "),
         (
-            hydra.read,
+            read_hydra,
             HYDRA,
             {"token_endpoint_auth_method": "private_key_jwt"},
-            "needs the client's keys, which are not in the export",
+            "lacks the client's keys",
         ),
     ],
 )
@@ -290,7 +300,7 @@ def test_springs_keys_and_certificate_names_are_carried_over() -> None:
         "settings.client.x509-certificate-subject-dn": "CN=batch,O=Example",
     }
     draft = drafted(
-        spring.read,
+        read_spring,
         SPRING,
         client_secret=None,
         client_authentication_methods="private_key_jwt,tls_client_auth",
@@ -317,7 +327,7 @@ def test_springs_keys_and_certificate_names_are_carried_over() -> None:
 def test_springs_certificate_name_as_java_writes_it_is_carried_over() -> None:
     subject = r"1.2.840.113549.1.9.1=#160161,CN=\#batch\=1,2.5.4.97=#0c0150,o=Example"
     draft = drafted(
-        spring.read,
+        read_spring,
         SPRING,
         client_authentication_methods="tls_client_auth",
         client_settings={"settings.client.x509-certificate-subject-dn": subject},
@@ -331,7 +341,7 @@ def test_springs_certificate_name_as_java_writes_it_is_carried_over() -> None:
 
 def test_springs_certificate_name_that_cannot_match_is_lost_with_the_reason() -> None:
     draft = drafted(
-        spring.read,
+        read_spring,
         SPRING,
         client_authentication_methods="client_secret_basic,tls_client_auth",
         client_settings={"settings.client.x509-certificate-subject-dn": "CN=batch,2.5.4.5=#020101"},
@@ -350,7 +360,7 @@ def test_springs_table_is_read_as_csv_in_any_case() -> None:
         {name.upper(): value for name, value in SPRING.items()}
         | {"CLIENT_SECRET_EXPIRES_AT": "2030-01-01 00:00:00"}
     )
-    (draft,) = spring.read(file.getvalue(), "the export")
+    (draft,) = read_spring(file.getvalue(), "the export")
     assert draft.finished() is not None
     assert draft.secret is not None
     assert draft.secret.expires_at == 1_893_456_000
@@ -364,7 +374,7 @@ def test_hydras_keys_are_carried_over_from_a_page_of_clients() -> None:
         "jwks": {"keys": [KEY]},
     }
     page = {"items": [HYDRA, {**keyed, "client_id": "keyed"}], "next_page_token": ""}
-    _, draft = hydra.read(json.dumps(page), "the export")
+    _, draft = read_hydra(json.dumps(page), "the export")
     carried = draft.finished()
     assert carried is not None
     assert carried.assertion is not None
@@ -379,7 +389,7 @@ def test_hydras_encryption_key_beside_the_signing_key_is_no_obstacle(
         "token_endpoint_auth_method": "private_key_jwt",
         "jwks": {"keys": [{**KEY, "use": "enc", "alg": "ECDH-ES"}, KEY]},
     }
-    draft = drafted(hydra.read, keyed)
+    draft = drafted(read_hydra, keyed)
     assert (draft.lost, draft.refusal) == ([], "")
     (tmp_path / "jwks").write_text(json.dumps(keyed["jwks"]))
     gatehouse("clients", "create", "keyed", "--jwks", str(tmp_path / "jwks"))
@@ -391,7 +401,7 @@ def test_hydras_encryption_key_beside_the_signing_key_is_no_obstacle(
 @pytest.mark.parametrize(
     "text", ["", "[}", '[{"name": "x"}]', "[1]", '{"ClientId": 1}', "name\nx\n", '"text"']
 )
-@pytest.mark.parametrize("read", [cognito.read, spring.read, hydra.read])
+@pytest.mark.parametrize("read", [read_cognito, read_spring, read_hydra])
 def test_a_file_of_another_format_is_refused(
     read: Callable[[str, str], Iterator[Draft]], text: str
 ) -> None:
@@ -423,7 +433,7 @@ def test_what_no_export_has_is_a_sentence_without_it(
     (tmp_path / "export").write_text(text)
     refused = gatehouse("clients", "import", kind, str(tmp_path / "export"), "--yes")
     assert (refused.code, refused.stdout) == (2, "")
-    assert f"has something in it that {kind} does not write" in refused.stderr
+    assert f"a value that the format {kind} does not have" in refused.stderr
 
 
 def test_an_export_is_imported_with_a_report(gatehouse: CommandLine, tmp_path: Path) -> None:
@@ -450,7 +460,7 @@ def test_an_export_is_imported_with_a_report(gatehouse: CommandLine, tmp_path: P
         "1example23456789": ("registered", "carried over"),
         "lost": ("registered", "new"),
         "known": ("left out: this client_id is taken", ""),
-        "web": ("left out: it may not use client credentials", ""),
+        "web": ("left out: client credentials grant is not allowed", ""),
     }
     assert secrets.stat().st_mode & 0o777 == 0o600
     new = json.loads(secrets.read_text())
@@ -475,12 +485,12 @@ def test_without_new_secrets_a_client_whose_hash_is_lost_has_none_yet(
 @pytest.mark.parametrize(
     ("read", "entry", "changes", "lifetime"),
     [
-        (cognito.read, COGNITO, {"AccessTokenValidity": 0}, 3600),
-        (cognito.read, COGNITO, {"TokenValidityUnits": None, "AccessTokenValidity": 2}, 7200),
-        (spring.read, SPRING, {"token_settings": "no JSON"}, 300),
-        (spring.read, SPRING, {"token_settings": None}, 300),
-        (hydra.read, HYDRA, {"client_credentials_grant_access_token_lifespan": None}, 3600),
-        (hydra.read, HYDRA, {"client_credentials_grant_access_token_lifespan": "soon"}, 3600),
+        (read_cognito, COGNITO, {"AccessTokenValidity": 0}, 3600),
+        (read_cognito, COGNITO, {"TokenValidityUnits": None, "AccessTokenValidity": 2}, 7200),
+        (read_spring, SPRING, {"token_settings": "no JSON"}, 300),
+        (read_spring, SPRING, {"token_settings": None}, 300),
+        (read_hydra, HYDRA, {"client_credentials_grant_access_token_lifespan": None}, 3600),
+        (read_hydra, HYDRA, {"client_credentials_grant_access_token_lifespan": "soon"}, 3600),
     ],
 )
 def test_a_lifetime_that_is_not_said_is_the_other_servers_default(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from infra.cli.clients.documents import checked, parse_documents, to_document, to_yaml
-from infra.cli.terminal.errors import UsageError
+from infra.cli.client_documents import checked, parse_documents, to_document, to_yaml
+from infra.cli.errors import UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path

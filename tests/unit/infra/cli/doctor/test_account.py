@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from functions.shared.keys.key_ring import KeyRing
+from infra.cli.context import Outside, Session
 from infra.cli.doctor.checks import account as checks
 from infra.cli.doctor.command import examined
-from infra.cli.doctor.findings import Level
-from infra.cli.doctor.patient import Patient
-from infra.cli.session import Outside, Session
-from infra.cli.terminal.options import GlobalOptions
+from infra.cli.doctor.context import Patient
+from infra.cli.doctor.results import Level
+from infra.cli.options import GlobalOptions
 from infra.cloudformation import load
 from local.aws import TEMPLATE
 from tests.support.cli import (
@@ -32,7 +32,7 @@ from tests.support.whole_deployment import deploy_all
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from infra.cli.doctor.findings import Finding
+    from infra.cli.doctor.results import Finding
 
 
 def patient() -> Patient:

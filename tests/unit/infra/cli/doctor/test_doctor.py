@@ -16,13 +16,13 @@ from functions.shared.clients.client_record import TokenFormat, to_item
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
 from functions.shared.keys import key_ring
 from functions.shared.keys.key_ring import KeyRing, RingKey
+from infra.cli.context import Outside, Session
 from infra.cli.doctor import command as doctor
 from infra.cli.doctor.checks import clients as client_checks
 from infra.cli.doctor.checks import keys as key_checks
-from infra.cli.doctor.findings import Level
-from infra.cli.doctor.patient import Patient
-from infra.cli.session import Outside, Session
-from infra.cli.terminal.options import GlobalOptions
+from infra.cli.doctor.context import Patient
+from infra.cli.doctor.results import Level
+from infra.cli.options import GlobalOptions
 from tests.support.answers_server import AnswersServer, Asked, Said, answers_server
 from tests.support.cli import STACK, CommandLine, aws_client, deploy, physical_name
 from tests.support.cli import _session as own_session
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from functions.shared.clients.client_record import Client
-    from infra.cli.doctor.findings import Check
+    from infra.cli.doctor.results import Check
 
 DAY = 86_400
 STAGE = "/ms-auth-server"
@@ -217,7 +217,7 @@ def test_a_server_that_does_not_answer_is_one_failure_and_the_rest_is_not_examin
     assert shown.code == 1
     said = " ".join(shown.stdout.split())
     assert "not examined 10 checks" in said
-    assert said.count(f"{host} does not answer") == 1
+    assert said.count("as said:") == 1
 
 
 def test_the_authorizer_s_own_client_is_looked_up_and_not_only_asked_with(

@@ -6,12 +6,12 @@ import json
 
 import pytest
 
+from infra.cli.context import Outside, Session
 from infra.cli.doctor.checks import routes as checks
 from infra.cli.doctor.command import examined
-from infra.cli.doctor.findings import Level
-from infra.cli.doctor.patient import Patient
-from infra.cli.session import Outside, Session
-from infra.cli.terminal.options import GlobalOptions
+from infra.cli.doctor.context import Patient
+from infra.cli.doctor.results import Level
+from infra.cli.options import GlobalOptions
 from tests.support.cli import GUARDED_API, ISSUER, STACK, aws_client
 from tests.support.cli import _session as own_session
 from tests.support.memory_stores import ManualClock

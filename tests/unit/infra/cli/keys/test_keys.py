@@ -15,10 +15,10 @@ from functions.shared.keys import key_ring, signing_keys
 from functions.shared.keys.key_ring import KeyRing
 from functions.shared.runtime.secret_store import SecretsManagerStore
 from infra.cli.app import app
-from infra.cli.deployment.lookup import Deployment
-from infra.cli.keys.room import rotation_settings
-from infra.cli.keys.timeline import lives
-from infra.cli.session import Outside
+from infra.cli.context import Outside
+from infra.cli.key_operations import rotation_settings
+from infra.cli.keys import lives
+from infra.cli.stack import Deployment
 from tests.support.cli import (
     STACK,
     CommandLine,
@@ -279,7 +279,7 @@ def test_of_two_emergencies_at_once_one_key_signs_and_the_other_command_says_whi
     kid = winner.json["made"]
     assert (winner.code, winner.json["signs"]) == (0, kid)
     assert (beaten.exit_code, beaten.stdout) == (5, "")
-    said = f"Somebody else let key {kid} sign at the same moment, so ours does not."
+    said = f"Another process made key {kid} sign at the same moment, so no second key was added."
     assert json.loads(beaten.stderr)["error"] == said
     assert states(gatehouse("keys", "list", "--json"))[kid] == "signs"
 

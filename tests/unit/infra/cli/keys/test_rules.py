@@ -13,8 +13,8 @@ from functions.rotate_keys.ring_store import RingStore
 from functions.rotate_keys.settings import Settings
 from functions.shared.clients.client_record import LONGEST_TOKEN_LIFETIME
 from functions.shared.keys.warm_key_ring import STALE_SECONDS
-from infra.cli.keys.planned import Planned
-from infra.emergency import RefusedError
+from infra.cli.errors import CommandError
+from infra.cli.key_operations import Planned
 from tests.support.aws import ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.memory_stores import ManualClock, MemorySecrets
 from tests.support.server import NOW, key
@@ -74,7 +74,7 @@ class Operator:
             else:
                 keys = self.ring.keys
                 self.planned.retire(keys[int(act) % len(keys)].kid)
-        except RefusedError:
+        except CommandError:
             return
 
 

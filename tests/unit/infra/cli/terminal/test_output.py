@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from infra.cli.terminal.errors import CommandError, ExitCode
-from infra.cli.terminal.marks import write_in_any_encoding
-from infra.cli.terminal.output import Terminal
+from infra.cli.errors import CommandError, ExitCode
+from infra.cli.output import Terminal, write_in_any_encoding
 from local.demo_clients import authorizer_client, demo_clients
 from local.keyed_clients import keyed_clients
 from tests.support.server import client

@@ -20,9 +20,9 @@ from jwt.algorithms import ECAlgorithm
 
 from authorizer.dpop import verify_proof
 from functions.shared.keys.signing_keys import to_pem
-from infra.cli.deployment.web import Web
-from infra.cli.terminal.errors import UnreachableError
-from infra.cli.tokens.commands import SECRET_VARIABLE
+from infra.cli.errors import UnreachableError
+from infra.cli.http_client import Web
+from infra.cli.tokens import SECRET_VARIABLE
 from tests.support.answers_server import AnswersServer, Asked, Said, answers_server
 from tests.support.cli import CommandLine, deploy
 from tests.support.memory_stores import ManualClock

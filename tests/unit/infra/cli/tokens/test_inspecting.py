@@ -14,9 +14,9 @@ from authorizer.reasons import Reason
 from authorizer.state_entry import revoked_jwt
 from functions.shared.keys.signing_keys import to_pem
 from functions.shared.web.client_certificate import from_pem
-from infra.cli.terminal.times import span
-from infra.cli.tokens.guards import laptop_environment
-from infra.cli.tokens.reasons import Stage, in_words, stage_of
+from infra.cli.local_authorizer import laptop_environment
+from infra.cli.times import span
+from infra.explain import Stage, reason_text, stage_of
 from infra.local_stack import secret_name
 from local.aws import TEMPLATE
 from local.certificates import LaptopCertificates
@@ -156,12 +156,12 @@ def test_a_bad_token_is_explained_up_to_what_is_wrong(
     good = issuer.token()
     head, payload, _signature = good.split(".")
     for token, stage, status, words in (
-        (good[:-8] + "AAAAAAAA", Stage.SIGNATURE, 401, "changed, or forged"),
+        (good[:-8] + "AAAAAAAA", Stage.SIGNATURE, 401, "changed or forged"),
         (f"{head}.{payload}", Stage.READ, 401, "cut off"),
         (jwt.encode({}, "s" * 32, "HS256"), Stage.HEADER, 401, "shared secret"),
         (issuer.token(iss="https://other"), Stage.ISSUER, 401, "another issuer"),
-        (issuer.token(number=2), Stage.KEY, 401, "publishes no such key"),
-        (issuer.token(exp=NOW), Stage.CLAIMS, 401, "Its time is over"),
+        (issuer.token(number=2), Stage.KEY, 401, "does not publish this key"),
+        (issuer.token(exp=NOW), Stage.CLAIMS, 401, "The token has expired"),
         (issuer.token(aud="others"), Stage.CLAIMS, 401, "for other APIs"),
         (issuer.token(iat=NOW + HOUR), Stage.CLAIMS, 401, "issued after its end"),
         (issuer.token(cnf={"jkt": "a" * 43}), Stage.POSSESSION, 401, "bound to a key"),
@@ -194,7 +194,7 @@ def test_our_own_trouble_is_500_and_no_refusal(issuer: Issuer, gatehouse: Comman
     del issuer.server.answers[f"GET {STAGE}/oauth2/jwks"]
     said = inspected(gatehouse, issuer.token(), "--request", "GET", "/country")
     assert (said.code, said.json["status"]) == (1, 500)
-    assert said.json["decision"].startswith("Not decided: The key set cannot be fetched")
+    assert said.json["decision"].startswith("Not decided: The issuer's key set cannot be fetched")
 
 
 def test_a_withdrawn_token_is_found_with_the_caller_s_own_credentials(
@@ -491,7 +491,7 @@ def test_an_authorizer_that_cannot_start_is_no_verdict_about_a_token(
 def test_every_reason_has_a_step_and_words() -> None:
     for reason in Reason:
         assert stage_of(reason) in Stage
-        assert in_words(reason).endswith((".", "?"))
+        assert reason_text(reason).endswith((".", "?"))
 
 
 def test_the_laptop_s_authorizer_is_set_as_the_template_sets_it() -> None:

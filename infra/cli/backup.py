@@ -1,0 +1,275 @@
+"""`gatehouse backup` and `gatehouse restore`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from math import floor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from functions.rotate_keys.ring_store import RingStore
+from functions.rotate_keys.rotation_rules import RETENTION_NEEDED, SETTLING
+from functions.shared.clients.client_record import from_item
+from functions.shared.keys import key_ring
+from functions.shared.keys.key_ring import KeyRing, RingKey, UnusableKeyRingError
+from functions.shared.runtime.records import UnreadableRecordError
+from functions.shared.runtime.secret_store import SecretsManagerStore
+from infra.cli.client_files import Change, Kind, compare, lines, payload, write
+from infra.cli.client_store import ClientTable, clients_of, refuse_broken
+from infra.cli.context import Session, pass_session
+from infra.cli.errors import CommandError, ConflictError, UsageError
+from infra.cli.input_files import read_text, write_private_file
+from infra.cli.options import Command
+from infra.cli.output import counted
+from infra.cli.times import iso, readable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from rich.console import RenderableType
+
+    from functions.rotate_keys.ring_store import SeenRing
+    from functions.shared.clients.client_record import Client
+    from functions.shared.keys.key_ring import RingKey
+    from infra.cli.client_store import SeenClient
+    from infra.cli.stack import Deployment
+
+
+FORMAT: Final = "gatehouse-backup"
+VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """What a backup holds."""
+
+    taken_at: str
+    stack: str
+    issuer: str
+    clients: tuple[Client, ...]
+    ring: KeyRing
+
+
+def backup_json(
+    deployment: Deployment, clients: Iterable[SeenClient], ring: KeyRing, now: float
+) -> str:
+    """Render a backup. Clients are DynamoDB items, so that it can be read without Gatehouse too."""
+    document = {
+        "format": FORMAT,
+        "version": VERSION,
+        "taken_at": iso(now),
+        "stack": deployment.name,
+        "issuer": deployment.issuer,
+        "clients": [seen.item for seen in clients],
+        "key_ring": json.loads(key_ring.to_json(ring)),
+    }
+    return json.dumps(document, indent=1, sort_keys=True) + "\n"
+
+
+def read_backup(path: Path) -> Backup:
+    """Read a backup.
+
+    Raises:
+        NotFoundError: there is no such file.
+        UsageError: it is no backup, or one of a newer version.
+    """
+    try:
+        document = json.loads(read_text(path))
+        kind, version = document["format"], document["version"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise UsageError(f"{path} is no backup of Gatehouse.") from None
+    if kind != FORMAT:
+        raise UsageError(f"{path} is no backup of Gatehouse.")
+    if version != VERSION:
+        raise UsageError(
+            f"{path} is a backup of version {version}, and this command reads {VERSION}.",
+            "Use the command line of the Gatehouse that wrote it.",
+        )
+    try:
+        return _of_document(document)
+    except (UnreadableRecordError, UnusableKeyRingError) as error:
+        raise _unusable(path, str(error)) from error
+    # What boto3 makes of an item that is none.
+    except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError) as error:
+        raise _unusable(path, f"something in it is not what it should be ({error})") from error
+
+
+def _unusable(path: Path, why: str) -> UsageError:
+    problem = f"{path} cannot be restored: {why.rstrip('.')}."
+    return UsageError(problem, "It was changed, or a newer Gatehouse wrote it.")
+
+
+def _of_document(document: Mapping[str, Any]) -> Backup:
+    return Backup(
+        taken_at=document["taken_at"],
+        stack=document["stack"],
+        issuer=document["issuer"],
+        clients=tuple(from_item(item) for item in document["clients"]),
+        ring=key_ring.from_json(json.dumps(document["key_ring"])),
+    )
+
+
+def missing_keys(ring: KeyRing, backed_up: KeyRing, now: float) -> tuple[RingKey, ...]:
+    """Return the keys that verifiers need once more: those of tokens that still count.
+
+    They are published and never sign: their private halves are not in a backup. A key that had not
+    begun to sign, or whose last token has expired, is needed no more.
+    """
+    known = {key.kid for key in ring.keys}
+    start = floor(now)
+    return tuple(
+        replace(key, sign_until=min(key.sign_until or start, start), publish_until=until)
+        for key in backed_up.keys
+        if key.kid not in known
+        and key.sign_from < now
+        and (until := _needed_until(key, start)) > now
+    )
+
+
+def _needed_until(key: RingKey, now: int) -> int:
+    """Return until when a key's tokens may count, should it have signed until now."""
+    longest = now + SETTLING + RETENTION_NEEDED
+    return longest if key.publish_until is None else min(key.publish_until, longest)
+
+
+def signs_nothing(ring: KeyRing, now: float) -> bool:
+    """Whether no key of a ring may sign."""
+    return not any(key.may_sign(now) for key in ring.keys)
+
+
+def with_keys(ring: KeyRing, keys: Sequence[RingKey]) -> KeyRing:
+    """Return a ring with further keys."""
+    return KeyRing((*ring.keys, *keys))
+
+
+_file = click.argument("file", type=click.Path(path_type=Path), help="The backup file.")
+
+
+@click.command(cls=Command)
+@_file
+@pass_session
+def backup(session: Session, file: Path) -> None:
+    """Write all clients and public keys to a new file with mode 0600.
+
+    The file contains digests of client secrets. It contains no private keys: after a restore the
+    deployment signs with its own keys.
+    """
+    with session.terminal.progress("Reading clients and keys"):
+        clients = list(clients_of(session).list())
+        refuse_broken(clients)
+        ring = _rings(session).read().ring
+    write_private_file(file, backup_json(session.deployment, clients, ring, session.now()))
+    session.terminal.show(
+        {"file": str(file), "clients": len(clients), "keys": len(ring.keys)},
+        f"{counted(len(clients), 'client')} and {counted(len(ring.keys), 'public key')} written "
+        f"to {file}.",
+    )
+
+
+@click.command(cls=Command)
+@_file
+@click.option("--overwrite", is_flag=True, help="Also restore clients that differ from the backup.")
+@click.option(
+    "--keys",
+    "with_keys",
+    is_flag=True,
+    help="Also publish the backup's public keys: tokens signed by these keys will be accepted.",
+)
+@click.option("--dry-run", is_flag=True, help="Show the changes without writing them.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@pass_session
+def restore(
+    session: Session, file: Path, *, overwrite: bool, with_keys: bool, dry_run: bool, yes: bool
+) -> None:
+    """Restore clients and public keys missing from the deployment.
+
+    Missing clients are registered with their secrets. Clients that differ are listed, and restored
+    with --overwrite. Public keys are listed, and published with --keys: a restored key signs
+    nothing, but tokens signed by it are accepted until they expire. Nothing is deleted.
+    """
+    backup = read_backup(file)
+    clients = clients_of(session)
+    with session.terminal.progress("Reading clients and keys"):
+        changes = _changes(clients, backup.clients)
+        seen = _rings(session).read()
+        missing = missing_keys(seen.ring, backup.ring, session.now())
+    keys = missing if with_keys else ()
+    written = [c for c in changes if c.kind is Kind.CREATE or (overwrite and c.is_written)]
+    report = {
+        "taken_at": backup.taken_at,
+        "dry_run": dry_run,
+        "clients": payload(changes),
+        "keys": [key.kid for key in keys],
+        "keys_not_restored": [key.kid for key in missing if key not in keys],
+    }
+    described: list[RenderableType] = [
+        *lines(changes),
+        *(_described(key, is_restored=with_keys) for key in missing),
+    ]
+    if backup.issuer != session.deployment.issuer:
+        session.terminal.warn(
+            f"The backup is from the issuer {backup.issuer}. {session.deployment.issuer} does not "
+            "accept its tokens, even if their keys are published."
+        )
+    if dry_run:
+        session.terminal.show(report, *described)
+        return
+    if written or keys:
+        session.terminal.note_parts(*described)
+        session.terminal.confirm(
+            f"Restore {counted(len(written), 'client')} and {counted(len(keys), 'public key')}?",
+            yes=yes,
+        )
+    if keys:
+        _publish(session, seen, keys)
+    failed = write(session, clients, written)
+    differing = len([change for change in changes if change.is_written]) - len(written)
+    skipped = (
+        (differing, "client", "they differ", "--overwrite"),
+        (len(missing) - len(keys), "public key", "tokens signed by them are rejected", "--keys"),
+    )
+    notes = [
+        f"Not restored: {counted(number, noun)} ({why}; see {option})."
+        for number, noun, why, option in skipped
+        if number
+    ]
+    session.terminal.show(
+        {**report, "conflicts": failed},
+        f"Restored {counted(len(written) - len(failed), 'client')} and "
+        f"{counted(len(keys), 'public key')}.",
+        *notes,
+    )
+    if failed:
+        raise ConflictError(f"Clients changed by another process: {', '.join(failed)}.")
+
+
+def _described(key: RingKey, *, is_restored: bool) -> str:
+    until = readable(key.publish_until)
+    if is_restored:
+        return f"+ key {key.kid}: tokens signed by this key will be accepted until {until}"
+    return (
+        f"? key {key.kid}: not restored; with --keys tokens signed by this key will be accepted "
+        f"until {until}"
+    )
+
+
+def _rings(session: Session) -> RingStore:
+    deployment = session.deployment
+    return RingStore(SecretsManagerStore(session.aws.secrets_manager), deployment.key_ring_secret)
+
+
+def _changes(clients: ClientTable, wanted: Iterable[Client]) -> list[Change]:
+    known = {seen.client_id: seen for seen in clients.list()}
+    return [compare(client, known.get(client.client_id)) for client in wanted]
+
+
+def _publish(session: Session, seen: SeenRing, keys: tuple[RingKey, ...]) -> None:
+    if signs_nothing(seen.ring, session.now()):
+        raise CommandError(
+            "The deployment has no signing key, and a restored key cannot sign.",
+            "Invoke RotateKeys (it runs hourly and at deployment), then restore again.",
+        )
+    _rings(session).write(with_keys(seen.ring, keys), seen)

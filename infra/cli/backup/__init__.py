@@ -1,1 +1,0 @@
-"""`gatehouse backup` and `gatehouse restore`: clients and public keys in a file."""

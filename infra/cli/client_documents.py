@@ -1,0 +1,223 @@
+"""Clients as people write and review them: YAML or JSON documents without secrets."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import yaml
+
+from functions.shared.clients.assertion_rules import AssertionRules
+from functions.shared.clients.authentication_methods import (
+    CLIENT_SECRET_BASIC,
+    CLIENT_SECRET_POST,
+    FEDERATED_JWT,
+    PRIVATE_KEY_JWT,
+    SELF_SIGNED_TLS_CLIENT_AUTH,
+    TLS_CLIENT_AUTH,
+)
+from functions.shared.clients.certificate_names import CertificateName, NameKind
+from functions.shared.clients.client_record import Client, TokenFormat, TokenProfile
+from functions.shared.clients.federation_rules import FederationRule
+from infra.cli.client_schema import clients_file, schema_faults
+from infra.cli.errors import UsageError
+from infra.cli.input_files import parse_yaml, read_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from _typeshed import DataclassInstance
+
+
+SECRET_METHODS: Final = frozenset({CLIENT_SECRET_BASIC, CLIENT_SECRET_POST})
+"""Authentication methods that use a client secret."""
+
+PROOF_FIELDS: Final[Mapping[str, str]] = {
+    PRIVATE_KEY_JWT: "assertion",
+    FEDERATED_JWT: "federation",
+    TLS_CLIENT_AUTH: "certificate_name",
+    SELF_SIGNED_TLS_CLIENT_AUTH: "certificate_thumbprints",
+}
+"""The field that each other authentication method needs."""
+
+_SHOWN_FAULTS: Final = 10
+# Fields whose order has no meaning, and which records keep as sets.
+_SETS: Final = frozenset(
+    {
+        "authentication_methods",
+        "certificate_thumbprints",
+        "grant_types",
+        "scopes",
+        "resource_scopes",
+        "resource_audiences",
+        "allowed_resources",
+        "exchange_subjects",
+    }
+)
+_TUPLES: Final = frozenset({"default_scopes", "audience"})
+
+
+def to_document(client: Client) -> dict[str, Any]:
+    """Render a client without its secrets and without fields that have their default.
+
+    A JWT client always names its profile, because the default depends on the audience.
+    """
+    named = {"token_profile"} if client.token_format is TokenFormat.JWT else set()
+    return {
+        field.name: _plain(getattr(client, field.name))
+        for field in fields(client)
+        if field.name != "secrets"
+        and (field.name in named or getattr(client, field.name) != field.default)
+    }
+
+
+def from_document(document: Mapping[str, Any], registered: Client | None = None) -> Client:
+    """Build a client from a document that matches the schema.
+
+    A registered client keeps its secrets. It also keeps `disabled` and `token_profile` if the
+    document does not name them.
+
+    Raises:
+        UsageError: fields contradict each other.
+    """
+    profile = registered.token_profile if registered else default_profile(document)
+    completed = {
+        "authentication_methods": implied_methods(document),
+        "token_profile": profile,
+        **document,
+    }
+    try:
+        converted: dict[str, Any] = {
+            name: _CONVERSIONS.get(name, _as_it_is)(value) for name, value in completed.items()
+        }
+        client = Client(**converted)
+        if registered is None:
+            return client
+        disabled = bool(document.get("disabled", registered.disabled))
+        return replace(client, secrets=registered.secrets, disabled=disabled)
+    except ValueError as error:
+        raise UsageError(f"Client {document['client_id']}: {error}") from error
+
+
+def implied_methods(document: Mapping[str, Any]) -> list[str]:
+    """Return the authentication methods that a document's other fields imply.
+
+    Without keys, rules or certificates the client authenticates with a secret.
+    """
+    implied = [method for method, name in PROOF_FIELDS.items() if document.get(name)]
+    return implied or sorted(SECRET_METHODS)
+
+
+def default_profile(document: Mapping[str, Any]) -> TokenProfile:
+    """Return the profile of a new client whose document does not name one.
+
+    An at+jwt token needs an API as audience. A client without one gets plain tokens, whose
+    audience is the client.
+    """
+    has_api = document.get("audience") or document.get("allowed_resources")
+    is_opaque = document.get("token_format") == TokenFormat.OPAQUE
+    return TokenProfile.AT_JWT if has_api and not is_opaque else TokenProfile.PLAIN
+
+
+def checked(document: Mapping[str, Any], registered: Client | None = None) -> Client:
+    """Validate a document against the schema and build a client from it.
+
+    Raises:
+        UsageError: the document does not match the schema, or fields contradict each other.
+    """
+    faults = schema_faults({"clients": [document]}, clients_file())
+    if faults:
+        raise UsageError(f"The client is not valid: {'; '.join(faults)}.")
+    return from_document(document, registered)
+
+
+def read_file(path: Path) -> list[dict[str, Any]]:
+    """Read a clients file and hold it to the schema.
+
+    Raises:
+        NotFoundError: there is no such file.
+        UsageError: it is no YAML or JSON, or not what the schema says, or names a client twice.
+    """
+    return parse_documents(read_text(path), str(path))
+
+
+def parse_documents(text: str, source: str) -> list[dict[str, Any]]:
+    """Read the text of a clients file, as `read_file` does."""
+    document = parse_yaml(text, source)
+    faults = schema_faults(document, clients_file(), text)
+    if faults:
+        shown = "; ".join(faults[:_SHOWN_FAULTS])
+        more = len(faults) - _SHOWN_FAULTS
+        rest = f"; and {more} more" if more > 0 else ""
+        raise UsageError(
+            f"{source} is not a clients file: {shown}{rest}.",
+            "The schema: gatehouse clients schema.",
+        )
+    documents: list[dict[str, Any]] = document["clients"]  # type: ignore[index]  # the schema says so
+    ids = [each["client_id"] for each in documents]
+    twice = sorted({client_id for client_id in ids if ids.count(client_id) > 1})
+    if twice:
+        raise UsageError(f"{source} names clients twice: {', '.join(twice)}.", "Keep one of each.")
+    return documents
+
+
+def to_yaml(documents: Iterable[Mapping[str, Any]]) -> str:
+    """Render a clients file."""
+    return yaml.safe_dump(
+        {"clients": [dict(document) for document in documents]}, sort_keys=False, width=100
+    )
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, frozenset):
+        return sorted(value)
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, AssertionRules):
+        document = _differing(value)
+        return {**document, "jwks": json.loads(value.jwks)} if value.jwks else document
+    if isinstance(value, FederationRule):
+        return _differing(value)
+    if isinstance(value, CertificateName):
+        return {"kind": value.kind.value, "value": value.value}
+    return value.value if isinstance(value, TokenFormat | TokenProfile) else value
+
+
+def _differing(value: DataclassInstance) -> dict[str, Any]:
+    return {
+        field.name: getattr(value, field.name)
+        for field in fields(value)
+        if getattr(value, field.name) not in (field.default, {})
+    }
+
+
+def _assertion(document: Mapping[str, Any]) -> AssertionRules:
+    rules = dict(document)
+    if "jwks" in rules:
+        rules["jwks"] = json.dumps(rules["jwks"], sort_keys=True)
+    return AssertionRules(**rules)
+
+
+def _federation(rules: Iterable[Mapping[str, Any]]) -> tuple[FederationRule, ...]:
+    return tuple(FederationRule(**rule) for rule in rules)
+
+
+def _certificate_name(document: Mapping[str, Any]) -> CertificateName:
+    return CertificateName(NameKind(document["kind"]), document["value"])
+
+
+def _as_it_is(value: object) -> object:
+    return value
+
+
+_CONVERSIONS: Final[Mapping[str, Callable[[Any], object]]] = {
+    **dict.fromkeys(_SETS, frozenset),
+    **dict.fromkeys(_TUPLES, tuple),
+    "assertion": _assertion,
+    "federation": _federation,
+    "certificate_name": _certificate_name,
+    "token_format": TokenFormat,
+    "token_profile": TokenProfile,
+}

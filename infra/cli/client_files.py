@@ -1,0 +1,344 @@
+"""`gatehouse clients apply`, `diff`, `export` and `schema`: clients as a reviewed file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+from rich.text import Text
+
+from functions.shared.clients.client_record import TokenFormat, TokenProfile
+from infra.cli.client_documents import (
+    SECRET_METHODS,
+    from_document,
+    read_file,
+    to_document,
+    to_yaml,
+)
+from infra.cli.client_schema import clients_file
+from infra.cli.client_store import ClientTable, clients_of
+from infra.cli.context import Session, pass_session
+from infra.cli.errors import ConflictError, ExitCode, NotFoundError
+from infra.cli.options import Command
+from infra.cli.output import safe
+from infra.cli.times import readable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from functions.shared.clients.client_record import Client
+    from infra.cli.client_store import ClientTable, SeenClient
+
+
+OF_THE_STACK: Final = "authorizer"
+"""Client of the Lambda authorizer for introspection. The stack owns it; `--prune` skips it."""
+
+
+class Kind(StrEnum):
+    """Kind of a change."""
+
+    CREATE = "create"
+    CHANGE = "change"
+    DELETE = "delete"
+    UNCHANGED = "unchanged"
+    NOT_IN_FILE = "not in the file"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A client as registered (None: new) and as wanted (None: deleted)."""
+
+    kind: Kind
+    client_id: str
+    seen: SeenClient | None
+    wanted: Client | None
+
+    @property
+    def differences(self) -> list[tuple[str, object, object]]:
+        """Differing fields: name, old value, new value. None means the default."""
+        before = _comparable(self.seen.readable) if self.seen and self.seen.readable else {}
+        after = _comparable(self.wanted) if self.wanted else {}
+        names = dict.fromkeys([*before, *after])
+        return [
+            (name, before.get(name), after.get(name))
+            for name in names
+            if before.get(name) != after.get(name)
+        ]
+
+    @property
+    def is_drift(self) -> bool:
+        """Whether the client differs from the file."""
+        return self.kind is not Kind.UNCHANGED
+
+    @property
+    def is_written(self) -> bool:
+        """Whether applying the change writes to the table."""
+        return self.kind in {Kind.CREATE, Kind.CHANGE, Kind.DELETE}
+
+    def to_json(self) -> dict[str, object]:
+        """Return the change as JSON."""
+        return {
+            "client_id": self.client_id,
+            "change": self.kind.value,
+            "fields": {
+                name: {"from": before, "to": after} for name, before, after in self.differences
+            }
+            if self.kind is not Kind.NOT_IN_FILE
+            else {},
+        }
+
+    def apply(self, table: ClientTable) -> None:
+        """Write the change.
+
+        Raises:
+            ConflictError: the client has changed since it was read.
+        """
+        if self.kind is Kind.DELETE and self.seen:
+            table.delete(self.seen)
+        elif self.is_written and self.wanted:
+            table.put(self.wanted, self.seen)
+
+
+def plan(
+    documents: Sequence[Mapping[str, Any]], registered: Iterable[SeenClient], *, prune: bool = False
+) -> list[Change]:
+    """Return the change of each client in the file or the table, sorted by id.
+
+    `prune` deletes clients that are not in the file, except the stack's own.
+
+    Raises:
+        UsageError: a document is not a valid client.
+    """
+    known = {seen.client_id: seen for seen in registered}
+    changes = [_change(document, known.pop(document["client_id"], None)) for document in documents]
+    for client_id, seen in known.items():
+        goes = prune and client_id != OF_THE_STACK
+        changes.append(Change(Kind.DELETE if goes else Kind.NOT_IN_FILE, client_id, seen, None))
+    return sorted(changes, key=lambda change: change.client_id)
+
+
+def compare(wanted: Client, seen: SeenClient | None) -> Change:
+    """Return the change that makes a registered client equal to the wanted one."""
+    if seen is None:
+        return Change(Kind.CREATE, wanted.client_id, None, wanted)
+    is_same = seen.readable is not None and _comparable(wanted) == _comparable(seen.readable)
+    return Change(Kind.UNCHANGED if is_same else Kind.CHANGE, wanted.client_id, seen, wanted)
+
+
+def _change(document: Mapping[str, Any], seen: SeenClient | None) -> Change:
+    return compare(from_document(document, seen.client if seen else None), seen)
+
+
+def _comparable(client: Client) -> dict[str, Any]:
+    """Return a client's fields for comparison; a secret is shown by validity and a short hash."""
+    secrets = [
+        f"{readable(secret.not_before, otherwise='always')} to "
+        f"{readable(secret.expires_at, otherwise='no end')} "
+        f"({sha256(secret.digest.encode()).hexdigest()[:8]})"
+        for secret in client.secrets
+    ]
+    return {**to_document(client), **({"secrets": secrets} if secrets else {})}
+
+
+def warnings(client: Client) -> Iterator[str]:
+    """Yield warnings about a client whose tokens open nothing or are rejected."""
+    name = client.client_id
+    if not client.grant_types:
+        return
+    if not client.scopes:
+        yield (
+            f"Client {name} has no scopes, so its tokens open no route. "
+            f"Add one: gatehouse clients update {name} --add-scope SCOPE"
+        )
+    is_plain = client.token_profile is TokenProfile.PLAIN and client.token_format is TokenFormat.JWT
+    if is_plain and client.audience:
+        yield (
+            f"Client {name} has the token profile plain: the audience of its tokens is {name}, "
+            f"unless a request names a resource. {', '.join(client.audience)} rejects them. "
+            f"Change it: gatehouse clients update {name} --token-profile at+jwt"
+        )
+
+
+_SIGNS = {
+    Kind.CREATE: ("+", "green"),
+    Kind.CHANGE: ("~", "yellow"),
+    Kind.DELETE: ("-", "red"),
+    Kind.NOT_IN_FILE: ("?", "dim"),
+}
+_file = click.argument("file", type=click.Path(path_type=Path), help="Clients file, YAML or JSON.")
+_only = click.option(
+    "--client", "only", multiple=True, metavar="ID", help="Only this client; may be repeated."
+)
+
+
+@click.command(cls=Command)
+@_file
+@_only
+@click.option("--dry-run", is_flag=True, help="Show the changes without writing them.")
+@click.option("--prune", is_flag=True, help="Delete clients that the file does not contain.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@pass_session
+def apply(
+    session: Session, file: Path, *, only: tuple[str, ...], dry_run: bool, prune: bool, yes: bool
+) -> None:
+    """Create and update clients from a file.
+
+    Shows the differences, asks for confirmation, and writes a client only if it has not changed
+    since. Clients that are not in the file are listed; --prune deletes them, except 'authorizer',
+    which belongs to the stack. A file contains no secrets, so secrets never change.
+    """
+    documents = read_file(file)
+    clients = clients_of(session)
+    changes = _plan(session, clients, documents, only, prune=prune)
+    writes = [change for change in changes if change.is_written]
+    if not dry_run and writes:
+        session.terminal.note("\n".join(str(line) for line in lines(changes)))
+        session.terminal.confirm(f"Write the changes ({_counted(writes)})?", yes=yes)
+    failed = [] if dry_run else write(session, clients, writes)
+    report = {"dry_run": dry_run, "changes": payload(changes), "conflicts": failed}
+    if dry_run:
+        session.terminal.show(report, *lines(changes))
+        return
+    written = [change for change in writes if change.client_id not in failed]
+    session.terminal.show(report, f"Done: {_counted(written)}." if written else "No changes.")
+    _advise(session, written)
+    if failed:
+        raise ConflictError(
+            f"Clients changed by another process and therefore not written: {', '.join(failed)}."
+        )
+
+
+@click.command(cls=Command)
+@_file
+@_only
+@click.option("--strict", is_flag=True, help="Exit with 1 for clients outside the file too.")
+@pass_session
+def diff(session: Session, file: Path, *, only: tuple[str, ...], strict: bool) -> None:
+    """Compare the clients of a file with the deployment; exit with 1 if they differ.
+
+    Clients that are not in the file are listed. They change the exit code only with --strict.
+    """
+    documents = read_file(file)
+    clients = clients_of(session)
+    changes = _plan(session, clients, documents, only, prune=False)
+    session.terminal.show({"changes": payload(changes)}, *lines(changes))
+    if any(change.is_written or (strict and change.is_drift) for change in changes):
+        click.get_current_context().exit(ExitCode.REFUSED)
+
+
+@click.command(cls=Command)
+@pass_session
+def export(session: Session) -> None:
+    """Print all clients as a clients file, without secrets."""
+    clients = clients_of(session)
+    with session.terminal.progress("Reading the clients"):
+        documents = [to_document(seen.client) for seen in clients.list()]
+    if session.options.json:
+        session.terminal.show({"clients": documents})
+    else:
+        session.terminal.write(to_yaml(documents).rstrip("\n"))
+
+
+@click.command(cls=Command)
+@pass_session
+def schema(session: Session) -> None:
+    """Print the JSON schema of a clients file."""
+    session.terminal.write(json.dumps(clients_file(), indent=2))
+
+
+def _plan(
+    session: Session,
+    clients: ClientTable,
+    documents: Sequence[dict[str, object]],
+    only: tuple[str, ...],
+    *,
+    prune: bool,
+) -> list[Change]:
+    with session.terminal.progress("Reading the clients"):
+        changes = plan(documents, clients.list(), prune=prune)
+    if not only:
+        return changes
+    unknown = set(only) - {change.client_id for change in changes}
+    if unknown:
+        raise NotFoundError(
+            f"Neither the file nor the deployment has client {', '.join(sorted(unknown))}."
+        )
+    return [change for change in changes if change.client_id in only]
+
+
+def write(session: Session, clients: ClientTable, changes: Sequence[Change]) -> list[str]:
+    """Write changes one by one; return the ids of clients that another process has changed."""
+    failed = []
+    with session.terminal.progress(f"Writing ({_counted(changes)})"):
+        for change in changes:
+            try:
+                change.apply(clients)
+            except ConflictError:
+                failed.append(change.client_id)
+    return failed
+
+
+def _advise(session: Session, changes: Sequence[Change]) -> None:
+    for change in changes:
+        client = change.wanted
+        if client is None:
+            continue
+        if not client.secrets and SECRET_METHODS & client.authentication_methods:
+            session.terminal.note(
+                f"Client {client.client_id} has no secret. Create one: "
+                f"gatehouse clients rotate-secret {client.client_id}"
+            )
+        for warning in warnings(client):
+            session.terminal.warn(warning)
+
+
+def payload(changes: Sequence[Change]) -> list[dict[str, object]]:
+    """Return changes as JSON."""
+    return [change.to_json() for change in changes if change.is_drift]
+
+
+def lines(changes: Sequence[Change]) -> Iterator[Text]:
+    """Render changes for a terminal."""
+    drifted = [change for change in changes if change.is_drift]
+    if not drifted:
+        yield Text("No differences.")
+    for change in drifted:
+        sign, style = _SIGNS[change.kind]
+        yield safe(f"{sign} {change.client_id}  ({change.kind.value})", style=style)
+        if change.kind in {Kind.CREATE, Kind.CHANGE}:
+            for name, before, after in change.differences:
+                shown = _shown(after) if change.seen is None else _difference(before, after)
+                yield safe(f"    {name}: {shown}")
+
+
+def _difference(before: object, after: object) -> str:
+    """Render a change of a value; for lists the removed and the added entries."""
+    if isinstance(before, list) and isinstance(after, list):
+        removed = [f"-{_shown(each)}" for each in before if each not in after]
+        added = [f"+{_shown(each)}" for each in after if each not in before]
+        if removed or added:
+            return " ".join([*removed, *added])
+    return f"{_shown(before)} → {_shown(after)}"
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "(the default)"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _counted(changes: Sequence[Change]) -> str:
+    counts = {
+        word: sum(change.kind is kind for change in changes)
+        for kind, word in (
+            (Kind.CREATE, "created"),
+            (Kind.CHANGE, "changed"),
+            (Kind.DELETE, "deleted"),
+        )
+    }
+    return ", ".join(f"{count} {word}" for word, count in counts.items() if count)

@@ -1,0 +1,606 @@
+"""`gatehouse clients import`: clients of Cognito, Spring Authorization Server and Hydra.
+
+Each converter turns an export into documents of a clients file and lists what it cannot convert.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import warnings
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from functions.shared.clients import distinguished_names
+from functions.shared.clients.authentication_methods import (
+    ASSERTION_ALGORITHMS,
+    CLIENT_SECRET_BASIC,
+    CLIENT_SECRET_POST,
+    METHODS,
+    PRIVATE_KEY_JWT,
+    SELF_SIGNED_TLS_CLIENT_AUTH,
+    TLS_CLIENT_AUTH,
+)
+from functions.shared.clients.certificate_names import CertificateName, NameKind
+from functions.shared.clients.client_record import (
+    LONGEST_TOKEN_LIFETIME,
+    SIGNING_ALGORITHMS,
+    TokenFormat,
+    TokenProfile,
+)
+from functions.shared.clients.client_secrets import (
+    StoredSecret,
+    digest_generated,
+    digest_imported,
+    generate_secret,
+)
+from functions.shared.clients.grant_types import CLIENT_CREDENTIALS, GRANT_TYPES
+from functions.shared.clients.resource_indicators import is_resource_indicator
+from infra.cli.client_documents import SECRET_METHODS, checked
+from infra.cli.client_store import ClientTable, clients_of
+from infra.cli.context import Session, pass_session
+from infra.cli.errors import ExitCode, UsageError
+from infra.cli.input_files import read_text, write_private_file
+from infra.cli.options import Command
+from infra.cli.output import TextTable, counted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from cryptography import x509
+    from rich.console import RenderableType
+
+    from functions.shared.clients.client_record import Client
+    from functions.shared.clients.distinguished_names import DistinguishedName
+
+SHORTEST_TOKEN_LIFETIME = 2
+
+_COGNITO_LIFETIME, _SPRING_LIFETIME, _HYDRA_LIFETIME = 3600, 300, 3600
+_COGNITO_UNITS = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86_400}
+_COGNITO_FLOWS = {"code": "authorization_code", "implicit": "implicit"}
+_USER_SCOPES = frozenset({"openid", "email", "phone", "profile", "aws.cognito.signin.user.admin"})
+_SPRING_SECRET = re.compile(r"\{([^{}]*)\}(.*)", re.DOTALL)
+_ISO_DURATION = re.compile(r"PT(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?", re.IGNORECASE)
+_HYDRA_HASH = re.compile(r"\$(2[abxy]?|pbkdf2-sha\d+|argon2\w*)\$")
+_GO_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
+_GO_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}
+_TEST_DATE = datetime(2026, 1, 1, tzinfo=UTC)
+_FORMAT_ERRORS = (
+    AttributeError,
+    TypeError,
+    ValueError,
+    OverflowError,
+    RecursionError,
+    csv.Error,
+)
+"""Raised by converters for values of another type, size or depth than the format has."""
+
+
+@dataclass(slots=True)
+class Draft:
+    """A converted client: a document of a clients file, and what was not converted.
+
+    `refusal` is the reason why the client cannot be registered at all.
+    """
+
+    client_id: str
+    document: dict[str, Any] = field(default_factory=dict)
+    secret: StoredSecret | None = None
+    lost: list[str] = field(default_factory=list)
+    refusal: str = ""
+
+    def carry_secret(self, plain: str, expires_at: int | None = None) -> None:
+        """Import a plain-text secret."""
+        self.secret = StoredSecret(digest_imported(plain), expires_at=expires_at)
+
+    def lose(self, sentence: str) -> None:
+        """Record something that cannot be converted."""
+        self.lost.append(sentence)
+
+    def carry_methods(self, methods: Iterable[str]) -> None:
+        """Import the supported authentication methods."""
+        given = list(dict.fromkeys(methods))
+        supported = [method for method in given if method in METHODS]
+        for method in given:
+            if method not in METHODS:
+                self.lose(f"authentication method {method} is not supported")
+        self.document["authentication_methods"] = supported
+        if not supported:
+            self.refusal = "no supported authentication method"
+
+    def carry_grants(self, grants: Iterable[str]) -> None:
+        """Import the grant types for machines."""
+        given = list(dict.fromkeys(grants))
+        supported = [grant for grant in given if grant in GRANT_TYPES]
+        others = [grant for grant in given if grant not in GRANT_TYPES]
+        if others:
+            self.lose(f"grant types for users are not supported: {', '.join(others)}")
+        if CLIENT_CREDENTIALS not in supported:
+            self.refusal = "client credentials grant is not allowed"
+        if supported != [CLIENT_CREDENTIALS]:
+            self.document["grant_types"] = supported
+
+    def carry_lifetime(self, seconds: float | None, default: int) -> None:
+        """Import a token lifetime within the supported range."""
+        wanted = int(default if seconds is None else seconds)
+        lifetime = min(max(wanted, SHORTEST_TOKEN_LIFETIME), LONGEST_TOKEN_LIFETIME)
+        if lifetime != wanted:
+            self.lose(f"token lifetime of {wanted} seconds becomes {lifetime}")
+        self.document["token_lifetime"] = lifetime
+
+    def carry_assertion(self, rules: dict[str, object], algorithm: object) -> None:
+        """Import the rules of private_key_jwt; these clients send the token endpoint as `aud`."""
+        if algorithm in ASSERTION_ALGORITHMS:
+            rules["signing_alg"] = algorithm
+        elif algorithm:
+            self.lose(f"assertions signed with {algorithm} are not supported")
+        self.document["assertion"] = {"accepts_token_endpoint": True, **rules}
+
+    def finished(self) -> Client | None:
+        """Return the client without its secret, or None with `refusal` set."""
+        if self.refusal:
+            return None
+        try:
+            return checked(
+                {"client_id": self.client_id, "token_profile": TokenProfile.PLAIN, **self.document}
+            )
+        except UsageError as error:
+            self.refusal = f"not valid: {error.problem}"
+            return None
+
+
+def read_cognito(text: str, source: str) -> Iterator[Draft]:
+    """Convert the output of `aws cognito-idp describe-user-pool-client`.
+
+    Raises:
+        UsageError: the text is not such an export.
+    """
+    for document in read_documents(text, source):
+        is_wrapped = isinstance(document, dict) and "UserPoolClient" in document
+        entry = document["UserPoolClient"] if is_wrapped else document
+        draft = Draft(_client_id(entry, "ClientId", source))
+        draft.document["name"] = entry.get("ClientName", "")
+        flows = entry.get("AllowedOAuthFlows", [])
+        draft.carry_grants(_COGNITO_FLOWS.get(flow, flow) for flow in flows)
+        draft.carry_methods([CLIENT_SECRET_BASIC, CLIENT_SECRET_POST])
+        if entry.get("ClientSecret"):
+            draft.carry_secret(entry["ClientSecret"])
+        elif not draft.refusal:
+            draft.lose("the export contains no ClientSecret")
+        scopes = _words(entry.get("AllowedOAuthScopes", []))
+        user_scopes = [scope for scope in scopes if scope in _USER_SCOPES]
+        if user_scopes:
+            draft.lose(f"scopes of users are not supported: {', '.join(user_scopes)}")
+        draft.document["scopes"] = [scope for scope in scopes if scope not in _USER_SCOPES]
+        # Cognito grants all scopes to a request that names none.
+        draft.document["default_scopes"] = draft.document["scopes"]
+        validity = entry.get("AccessTokenValidity")  # 0: the default
+        unit = (entry.get("TokenValidityUnits") or {}).get("AccessToken", "hours")
+        seconds = int(validity) * _COGNITO_UNITS.get(unit, 3600) if validity else None
+        draft.carry_lifetime(seconds, _COGNITO_LIFETIME)
+        yield draft
+
+
+def read_spring(text: str, source: str) -> Iterator[Draft]:
+    """Convert Spring's table oauth2_registered_client, as CSV or JSON.
+
+    Raises:
+        UsageError: the text is not such an export.
+    """
+    for columns in _spring_rows(text, source):
+        row = {str(name).lower(): value for name, value in columns.items()}
+        draft = Draft(_client_id(row, "client_id", source))
+        client_settings = _spring_settings(row.get("client_settings"), "settings.client.")
+        draft.document["name"] = row.get("client_name") or ""
+        draft.document["scopes"] = _words(row.get("scopes"))
+        draft.carry_grants(_words(row.get("authorization_grant_types")))
+        _spring_methods(draft, _words(row.get("client_authentication_methods")), client_settings)
+        _spring_secret(draft, row.get("client_secret"), row.get("client_secret_expires_at"))
+        _spring_tokens(draft, _spring_settings(row.get("token_settings"), "settings.token."))
+        yield draft
+
+
+def _spring_rows(text: str, source: str) -> Iterable[dict[str, Any]]:
+    if text.lstrip()[:1] in {"[", "{"}:
+        return [row if isinstance(row, dict) else {} for row in read_documents(text, source)]
+    rows = csv.DictReader(io.StringIO(text))
+    if "client_id" not in [name.lower() for name in rows.fieldnames or ()]:
+        raise UsageError(
+            f"{source} has no column client_id in its first line.",
+            "Export the table with column names.",
+        )
+    return rows
+
+
+def _spring_methods(draft: Draft, methods: list[str], settings: Mapping[str, Any]) -> None:
+    keys, subject = settings.get("jwk-set-url"), settings.get("x509-certificate-subject-dn")
+    unusable: dict[str, str] = {}
+    if keys and PRIVATE_KEY_JWT in methods:
+        algorithm = _last(settings.get("token-endpoint-authentication-signing-algorithm"))
+        draft.carry_assertion({"jwks_uri": keys}, algorithm)
+    else:
+        unusable[PRIVATE_KEY_JWT] = "private_key_jwt needs jwk-set-url, which is not set"
+    if subject and TLS_CLIENT_AUTH in methods:
+        draft.document["certificate_name"] = {"kind": "subject_dn", "value": subject}
+    else:
+        unusable[TLS_CLIENT_AUTH] = (
+            "tls_client_auth needs the certificate subject, which is not set"
+        )
+    unusable[SELF_SIGNED_TLS_CLIENT_AUTH] = (
+        "self_signed_tls_client_auth needs the certificate: use create --certificate"
+    )
+    for method in methods:
+        if method in unusable:
+            draft.lose(unusable[method])
+    draft.carry_methods(method for method in methods if method not in unusable)
+
+
+def subject_mismatch(subject: object) -> str:
+    """Return why no certificate can match a subject; empty if a test certificate matches."""
+    if not isinstance(subject, str):
+        return "it is not a string"
+    try:
+        name = CertificateName(NameKind.SUBJECT_DN, subject)
+        is_matched = name.is_in(_certificate_of(distinguished_names.parse(subject)))
+    except ValueError as error:
+        return str(error)
+    return "" if is_matched else "a certificate with this subject does not match"
+
+
+def _certificate_of(subject: DistinguishedName) -> x509.Certificate:
+    """Create a certificate with a subject.
+
+    Raises:
+        ValueError: a certificate cannot have it.
+    """
+    # Imported lazily, so that the command line starts fast.
+    from cryptography import x509  # noqa: PLC0415 - see above
+    from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415 - see above
+    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415 - see above
+    from cryptography.x509.name import _ASN1Type  # noqa: PLC0415 - see above
+
+    def attribute(oid: str, value: str | bytes) -> x509.NameAttribute[str | bytes]:
+        kind = _ASN1Type.UTF8String if isinstance(value, str) else _ASN1Type.BitString
+        try:
+            return x509.NameAttribute(x509.ObjectIdentifier(oid), value, kind, _validate=False)
+        except TypeError as error:
+            raise ValueError(str(error)) from error
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    with warnings.catch_warnings(action="ignore"):  # of lengths that some authorities exceed
+        name = x509.Name(
+            x509.RelativeDistinguishedName(attribute(*each) for each in relative_name)
+            for relative_name in subject
+        )
+        unsigned = x509.CertificateBuilder(
+            name, name, key.public_key(), 1, _TEST_DATE, _TEST_DATE + timedelta(days=1)
+        )
+        made = unsigned.sign(key, hashes.SHA256())
+        return x509.load_der_x509_certificate(made.public_bytes(serialization.Encoding.DER))
+
+
+def _spring_secret(draft: Draft, stored: object, expires_at: object) -> None:
+    if not isinstance(stored, str) or not stored:
+        return
+    encoded = _SPRING_SECRET.fullmatch(stored)
+    if not (encoded and encoded[1] == "noop" and encoded[2]):
+        kind = encoded[1] if encoded else "unnamed"
+        draft.lose(f"the secret is a hash ({kind}), which cannot be converted")
+        return
+    try:
+        draft.carry_secret(encoded[2], _spring_time(expires_at))
+    except ValueError:
+        draft.lose("the secret, because its expiry cannot be read")
+
+
+def _spring_tokens(draft: Draft, settings: Mapping[str, Any]) -> None:
+    lifetime = _spring_duration(settings.get("access-token-time-to-live"))
+    draft.carry_lifetime(lifetime, _SPRING_LIFETIME)
+    token_format = settings.get("access-token-format")
+    if isinstance(token_format, dict):
+        token_format = token_format.get("value")
+    if token_format == "reference":  # noqa: S105 - a format
+        draft.document["token_format"] = TokenFormat.OPAQUE.value
+    if settings.get("x509-certificate-bound-access-tokens"):
+        draft.document["tls_client_certificate_bound_access_tokens"] = True
+    algorithm = _last(settings.get("access-token-signature-algorithm"))
+    if algorithm in SIGNING_ALGORITHMS:
+        draft.document["signing_algorithm"] = algorithm
+
+
+def _spring_settings(value: object, prefix: str) -> dict[str, Any]:
+    """Return settings by their short names, without Jackson's type members."""
+    if isinstance(value, str) and value:
+        try:
+            value = json.loads(value)
+        except json.JSONDecodeError:
+            return {}
+    if not isinstance(value, dict):
+        return {}
+    return {name.removeprefix(prefix): each for name, each in value.items() if name != "@class"}
+
+
+def _last(value: object) -> Any:  # noqa: ANN401 - any JSON value
+    """Return a value that Jackson may write as [type, value]."""
+    return value[-1] if isinstance(value, list) and value else value
+
+
+def _spring_duration(value: object) -> float | None:
+    value = _last(value)
+    if isinstance(value, int | float):
+        return float(value)
+    match = _ISO_DURATION.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        return None
+    hours, minutes, seconds = (float(part or 0) for part in match.groups())
+    return hours * 3600 + minutes * 60 + seconds
+
+
+def _spring_time(value: object) -> int | None:
+    """Return a timestamp of the database; without a zone it is UTC."""
+    if isinstance(value, int | float):
+        return int(value)
+    if not isinstance(value, str) or not value:
+        return None
+    moment = datetime.fromisoformat(value)
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+
+
+def read_hydra(text: str, source: str) -> Iterator[Draft]:
+    """Convert the output of `hydra list oauth2-clients --format json`, or of Hydra's API.
+
+    Raises:
+        UsageError: the text is not such an export.
+    """
+    for document in read_documents(text, source):
+        is_page = isinstance(document, dict) and isinstance(document.get("items"), list)
+        for entry in document["items"] if is_page else [document]:
+            draft = Draft(_client_id(entry, "client_id", source))
+            draft.document["name"] = entry.get("client_name") or ""
+            draft.carry_grants(_words(entry.get("grant_types")))
+            _hydra_method(draft, entry)
+            scopes = draft.document["scopes"] = _words(entry.get("scope"))
+            patterns = [scope for scope in scopes if "*" in scope]
+            if patterns:
+                draft.lose(f"scope patterns become exact scopes: {', '.join(patterns)}")
+            _hydra_audience(draft, _words(entry.get("audience")))
+            lifetime = entry.get("client_credentials_grant_access_token_lifespan")
+            draft.carry_lifetime(_go_duration(lifetime), _HYDRA_LIFETIME)
+            strategy = entry.get("access_token_strategy")
+            if strategy != "jwt":
+                draft.document["token_format"] = TokenFormat.OPAQUE.value
+            if not strategy:
+                draft.lose("token format: a setting of Hydra; imported as opaque, its default")
+            if entry.get("metadata"):
+                draft.lose("metadata is not supported")
+            yield draft
+
+
+def _hydra_method(draft: Draft, entry: Mapping[str, Any]) -> None:
+    method = entry.get("token_endpoint_auth_method") or CLIENT_SECRET_BASIC
+    draft.carry_methods([method])
+    if method == PRIVATE_KEY_JWT:
+        rules: dict[str, object] = {}
+        if entry.get("jwks_uri"):
+            rules["jwks_uri"] = entry["jwks_uri"]
+        elif (entry.get("jwks") or {}).get("keys"):
+            rules["jwks"] = {"keys": entry["jwks"]["keys"]}
+        else:
+            draft.refusal = "the export lacks the client's keys for private_key_jwt"
+        draft.carry_assertion(rules, entry.get("token_endpoint_auth_signing_alg"))
+    elif method.startswith("client_secret_"):
+        secret = entry.get("client_secret")
+        if not secret:
+            draft.lose("Hydra exports no secrets")
+        elif _HYDRA_HASH.match(secret):
+            draft.lose("the secret is a hash, which cannot be converted")
+        else:
+            draft.carry_secret(secret, entry.get("client_secret_expires_at") or None)
+
+
+def _hydra_audience(draft: Draft, audience: list[str]) -> None:
+    """Import the audiences that a request may name: in Hydra `audience`, here `resource`."""
+    named = [each for each in audience if is_resource_indicator(each)]
+    others = [each for each in audience if each not in named]
+    if named:
+        draft.document["allowed_resources"] = named
+        draft.lose("requests name their API in resource (RFC 8707), not in audience")
+    if others:
+        draft.lose(f"not an absolute URI and therefore not a resource: {', '.join(others)}")
+
+
+def _go_duration(value: object) -> float | None:
+    """Return a duration in Go's format in seconds."""
+    if not isinstance(value, str) or not value:
+        return None
+    parts = _GO_DURATION.findall(value)
+    if "".join(number + unit for number, unit in parts) != value:
+        return None
+    return sum(float(number) * _GO_UNITS[unit] for number, unit in parts)
+
+
+def read_documents(text: str, source: str) -> Iterator[Any]:
+    """Yield JSON documents: one, an array of them, or several one after the other.
+
+    Raises:
+        UsageError: the text is empty or not JSON.
+    """
+    decoder, position = json.JSONDecoder(), 0
+    found = 0
+    while position < len(text.rstrip()):
+        position += len(text[position:]) - len(text[position:].lstrip())
+        try:
+            document, position = decoder.raw_decode(text, position)
+        except json.JSONDecodeError as error:
+            # Without the text, because an export contains secrets.
+            raise UsageError(
+                f"{source} is not JSON: line {error.lineno}, column {error.colno}: {error.msg}."
+            ) from None
+        found += 1
+        yield from document if isinstance(document, list) else [document]
+    if not found:
+        raise UsageError(f"{source} is empty.")
+
+
+def _client_id(entry: Mapping[str, Any], name: str, source: str) -> str:
+    client_id = entry.get(name) if isinstance(entry, dict) else None
+    if not isinstance(client_id, str) or not client_id:
+        raise UsageError(f"{source} has an entry without {name}.", "Check the format.")
+    return client_id
+
+
+def _words(value: object) -> list[str]:
+    """Return the entries of a list, or of a string separated by spaces or commas."""
+    if isinstance(value, str):
+        return value.replace(",", " ").split()
+    return [str(each) for each in value] if isinstance(value, list) else []
+
+
+FORMATS: Mapping[str, Callable[[str, str], Iterator[Draft]]] = {
+    "cognito": read_cognito,
+    "spring": read_spring,
+    "hydra": read_hydra,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The result for one client of the export."""
+
+    draft: Draft
+    client: Client | None
+    is_known: bool
+    new_secret: str | None = field(default=None, repr=False)
+
+    @property
+    def outcome(self) -> str:
+        """Whether the client is registered, otherwise the reason."""
+        if self.client is None:
+            return f"left out: {self.draft.refusal}"
+        return "left out: this client_id is taken" if self.is_known else "registered"
+
+    @property
+    def secret(self) -> str:
+        """The source of the client's secret."""
+        if self.client is None or self.is_known:
+            return ""
+        if not SECRET_METHODS & self.client.authentication_methods:
+            return "needs none"
+        if self.new_secret:
+            return "new"
+        return "carried over" if self.client.secrets else "none yet"
+
+    @property
+    def is_written(self) -> bool:
+        """Whether the client is to be registered."""
+        return self.client is not None and not self.is_known
+
+    def to_json(self) -> dict[str, object]:
+        """Return the result as JSON, without secrets."""
+        return {
+            "client_id": self.draft.client_id,
+            "outcome": self.outcome,
+            "secret": self.secret,
+            "not_carried_over": self.draft.lost,
+        }
+
+
+@click.command("import", cls=Command)
+@click.argument(
+    "kind", metavar="FORMAT", type=click.Choice(list(FORMATS)), help="Format of the export."
+)
+@click.argument("file", type=click.Path(path_type=Path), help="The export.")
+@click.option("--dry-run", is_flag=True, help="Show the result without registering clients.")
+@click.option(
+    "--new-secrets-to",
+    type=click.Path(path_type=Path),
+    help="Create secrets for clients whose own cannot be imported, and write them to a new file "
+    "with mode 0600, as JSON by client_id.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@pass_session
+def import_clients(
+    session: Session,
+    kind: str,
+    file: Path,
+    *,
+    dry_run: bool,
+    new_secrets_to: Path | None,
+    yes: bool,
+) -> None:
+    """Register the clients of another authorization server.
+
+    FORMAT is cognito (describe-user-pool-client), spring (oauth2_registered_client as CSV or JSON)
+    or hydra (list oauth2-clients --format json). Registered clients never change. Lists for each
+    client what cannot be converted. Plain-text secrets stay valid. Hashed secrets cannot be
+    converted: create new ones with --new-secrets-to, or later with rotate-secret.
+    """
+    clients = clients_of(session)
+    with session.terminal.progress("Reading"):
+        known = {seen.client_id for seen in clients.list()}
+        drafts = _drafts(kind, file)
+        entries = [_entry(draft, known, new_secrets=bool(new_secrets_to)) for draft in drafts]
+    written = [entry for entry in entries if entry.is_written]
+    if not dry_run and written:
+        if not yes:
+            session.terminal.note_parts(*_report(entries))
+        session.terminal.confirm(f"Register {counted(len(written), 'client')}?", yes=yes)
+        with session.terminal.progress(f"Registering {counted(len(written), 'client')}"):
+            _register(clients, written, new_secrets_to)
+    if dry_run:
+        session.terminal.note("Dry run: nothing is written.")
+    session.terminal.show(
+        {"dry_run": dry_run, "clients": [entry.to_json() for entry in entries]}, *_report(entries)
+    )
+    if len(written) < len(entries):
+        click.get_current_context().exit(ExitCode.REFUSED)
+
+
+def _drafts(kind: str, file: Path) -> list[Draft]:
+    text = read_text(file)
+    try:
+        return list(FORMATS[kind](text, str(file)))
+    except _FORMAT_ERRORS as error:
+        # Without the value, because an export contains secrets.
+        raise UsageError(
+            f"{file} contains a value that the format {kind} does not have.", "Check the format."
+        ) from error
+
+
+def _entry(draft: Draft, known: set[str], *, new_secrets: bool) -> Entry:
+    client, is_known = draft.finished(), draft.client_id in known
+    known.add(draft.client_id)
+    if client is None or is_known:
+        return Entry(draft, client, is_known)
+    takes_secret = bool(SECRET_METHODS & client.authentication_methods)
+    if draft.secret and takes_secret:
+        return Entry(draft, replace(client, secrets=(draft.secret,)), is_known)
+    if not (new_secrets and takes_secret):
+        return Entry(draft, client, is_known)
+    secret = generate_secret()
+    stored = StoredSecret(digest_generated(secret))
+    return Entry(draft, replace(client, secrets=(stored,)), is_known, secret)
+
+
+def _register(clients: ClientTable, entries: Sequence[Entry], new_secrets_to: Path | None) -> None:
+    secrets = {entry.draft.client_id: entry.new_secret for entry in entries if entry.new_secret}
+    if new_secrets_to and secrets:
+        # Written first: a secret that is registered but not written would be lost.
+        write_private_file(new_secrets_to, json.dumps(secrets, indent=2) + "\n")
+    for entry in entries:
+        if entry.client:
+            clients.put(entry.client, None)
+
+
+def _report(entries: Sequence[Entry]) -> list[RenderableType]:
+    rows = [
+        (entry.draft.client_id, entry.outcome, entry.secret, "\n".join(entry.draft.lost))
+        for entry in entries
+    ]
+    return [TextTable(("client", "outcome", "secret", "not converted"), rows)]

@@ -1,0 +1,458 @@
+"""`gatehouse clients create`, `update` and `rotate-secret`."""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.x509 import load_pem_x509_certificate
+
+from functions.shared.clients.authentication_methods import CLIENT_SECRET_BASIC, METHODS
+from functions.shared.clients.certificate_names import NameKind
+from functions.shared.clients.client_record import (
+    DEFAULT_TOKEN_LIFETIME,
+    LONGEST_TOKEN_LIFETIME,
+    SIGNING_ALGORITHMS,
+    Client,
+    TokenFormat,
+    TokenProfile,
+)
+from functions.shared.clients.client_registry import STALE_SECONDS, WARM_SECONDS
+from functions.shared.clients.client_secrets import (
+    StoredSecret,
+    digest_generated,
+    digest_imported,
+    generate_secret,
+)
+from functions.shared.clients.grant_types import CLIENT_CREDENTIALS, GRANT_TYPES
+from infra.cli.client_documents import (
+    PROOF_FIELDS,
+    SECRET_METHODS,
+    checked,
+    implied_methods,
+    to_document,
+)
+from infra.cli.client_files import compare, lines, payload, warnings
+from infra.cli.client_store import clients_of
+from infra.cli.context import Session, pass_session
+from infra.cli.errors import CommandError, ExitCode, UsageError
+from infra.cli.input_files import parse_yaml, read_secret, read_text, write_private_file
+from infra.cli.options import Command
+from infra.cli.times import iso, parse_moment, readable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from infra.cli.context import Session
+
+
+_FILE: Final = click.Path(path_type=Path)
+
+secret_file_option = click.option(
+    "--secret-file",
+    type=_FILE,
+    help="Take this secret, from a file or from stdin (-), in place of a generated one.",
+)
+secret_to_option = click.option(
+    "--secret-to",
+    type=_FILE,
+    help="Write the secret to a new file of mode 0600 in place of showing it.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NewSecret:
+    """A secret as its client needs it, and as it is kept."""
+
+    plain: str = field(repr=False)
+    stored: StoredSecret
+    is_generated: bool
+
+    @classmethod
+    def make(cls, source: Path | None) -> NewSecret:
+        """Generate a secret, or take the one in a file or from stdin."""
+        if source is None:
+            secret = generate_secret()
+            return cls(secret, StoredSecret(digest_generated(secret)), is_generated=True)
+        secret = read_secret("The client's secret", source)
+        return cls(secret, StoredSecret(digest_imported(secret)), is_generated=False)
+
+
+def deliver(
+    session: Session,
+    client_id: str,
+    new: NewSecret | None,
+    destination: Path | None,
+    register: Callable[[], object],
+    old_until: int | None = None,
+) -> None:
+    """Register a secret and hand it over once: to a file first, so that it cannot get lost."""
+    if new and destination:
+        write_private_file(destination, new.plain + "\n")
+    try:
+        with session.terminal.progress("Registering it"):
+            register()
+    except BaseException:
+        if new and destination:
+            destination.unlink(missing_ok=True)
+        raise
+    payload: dict[str, object] = {"client_id": client_id}
+    if old_until is not None:
+        payload["old_until"] = iso(old_until)
+    shown = ""
+    if new and new.is_generated and not destination:
+        payload["client_secret"] = shown = new.plain
+        session.terminal.note("Its secret, which is shown this once:")
+    elif destination:
+        payload["secret_file"] = str(destination)
+        session.terminal.note(f"Its secret is in {destination}.")
+    try:
+        if session.options.json:
+            session.terminal.show(payload)
+        elif shown:
+            session.terminal.write(shown)
+    except (CommandError, BrokenPipeError) as error:
+        raise CommandError(
+            error.problem if isinstance(error, CommandError) else "Nobody read the result.",
+            f"The secret is registered and lost: gatehouse clients rotate-secret {client_id}.",
+            ExitCode.TROUBLE,
+        ) from error
+
+
+F = TypeVar("F", bound="Callable[..., object]")
+
+_RESETTABLE = sorted(
+    field.name
+    for field in fields(Client)
+    if field.name not in {"client_id", "authentication_methods", "secrets", "disabled"}
+)
+
+_CLIENT_OPTIONS = (
+    click.option("--name", help="Display name."),
+    click.option(
+        "--scope",
+        "scopes",
+        multiple=True,
+        help="Scope that the client may request; may be repeated.",
+    ),
+    click.option(
+        "--default-scope",
+        "default_scopes",
+        multiple=True,
+        help="Scope of a token whose request names none; may be repeated.",
+    ),
+    click.option(
+        "--audience",
+        multiple=True,
+        help="API that accepts the client's tokens (claim aud); may be repeated.",
+    ),
+    click.option(
+        "--allowed-resource",
+        "allowed_resources",
+        multiple=True,
+        help="Further API that a request may name in resource (RFC 8707); may be repeated.",
+    ),
+    click.option(
+        "--token-format",
+        type=click.Choice([str(each) for each in TokenFormat]),
+        help=f"Default: {TokenFormat.JWT}.",
+    ),
+    click.option(
+        "--token-profile",
+        type=click.Choice([str(each) for each in TokenProfile]),
+        help=f"Claims of its JWTs. Default for a new client: {TokenProfile.AT_JWT} (RFC 9068) with "
+        f"--audience or --allowed-resource, otherwise {TokenProfile.PLAIN}.",
+    ),
+    click.option(
+        "--token-lifetime",
+        type=click.IntRange(2, LONGEST_TOKEN_LIFETIME),
+        help=f"Lifetime in seconds. Default: {DEFAULT_TOKEN_LIFETIME}.",
+    ),
+    click.option(
+        "--signing-algorithm",
+        type=click.Choice(SIGNING_ALGORITHMS),
+        help=f"Algorithm that signs its JWTs. Default: {SIGNING_ALGORITHMS[0]}.",
+    ),
+    click.option(
+        "--grant-type",
+        "grant_types",
+        multiple=True,
+        type=click.Choice(GRANT_TYPES),
+        help=f"Allowed grant type. Default: {CLIENT_CREDENTIALS}. May be repeated.",
+    ),
+    click.option(
+        "--method",
+        "authentication_methods",
+        multiple=True,
+        type=click.Choice(sorted(METHODS)),
+        metavar="METHOD",
+        help=f"Authentication method: {', '.join(sorted(METHODS))}. Default: the methods that the "
+        "other options imply. May be repeated.",
+    ),
+    click.option("--jwks", type=_FILE, help="private_key_jwt: file with the public keys as JWKS."),
+    click.option("--jwks-uri", help="private_key_jwt: URL of the public keys."),
+    click.option("--federation", type=_FILE, help="federated_jwt: file with a list of rules."),
+    click.option(
+        "--certificate-name",
+        metavar="KIND=VALUE",
+        help="tls_client_auth: name in the client certificate. "
+        f"KIND is one of {', '.join(NameKind)}.",
+    ),
+    click.option(
+        "--certificate",
+        type=_FILE,
+        help="self_signed_tls_client_auth: the client certificate, PEM.",
+    ),
+    click.option(
+        "--dpop/--no-dpop",
+        "dpop_bound_access_tokens",
+        default=None,
+        help="Require DPoP-bound tokens (RFC 9449).",
+    ),
+)
+
+
+def _client_options(command: F) -> F:
+    for option in reversed(_CLIENT_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command(cls=Command)
+@click.argument("client_id")
+@_client_options
+@secret_file_option
+@secret_to_option
+@pass_session
+def create(
+    session: Session,
+    /,
+    client_id: str,
+    *,
+    secret_file: Path | None,
+    secret_to: Path | None,
+    **options: Any,  # noqa: ANN401 - parsed by click
+) -> None:
+    """Register a client.
+
+    Without an option for keys or certificates the client gets a secret, which is shown once. With
+    --audience its tokens are at+jwt tokens for that API. A clients file has further fields: see
+    gatehouse clients apply.
+    """
+    client = checked({"client_id": client_id, **_fields(options)})
+    has_secret = bool(SECRET_METHODS & client.authentication_methods)
+    if not has_secret and (secret_file or secret_to):
+        raise UsageError(
+            "None of the client's authentication methods uses a secret.",
+            f"Add --method {CLIENT_SECRET_BASIC}.",
+        )
+    new = NewSecret.make(secret_file) if has_secret else None
+    if new:
+        client = replace(client, secrets=(new.stored,))
+    clients = clients_of(session)
+    if clients.find(client_id):
+        raise CommandError(
+            f"Client {client_id} already exists.",
+            f"Change it with 'gatehouse clients update {client_id}'.",
+        )
+    deliver(session, client_id, new, secret_to, lambda: clients.put(client, None))
+    session.terminal.note(f"Client {client_id} registered.")
+    _warn(session, client)
+
+
+@click.command(cls=Command)
+@click.argument("client_id")
+@_client_options
+@click.option(
+    "--add-scope", "added", multiple=True, help="Add a scope, keep the others; may be repeated."
+)
+@click.option("--remove-scope", "removed", multiple=True, help="Remove a scope; may be repeated.")
+@click.option(
+    "--reset",
+    "reset",
+    multiple=True,
+    type=click.Choice(_RESETTABLE),
+    metavar="FIELD",
+    help="Set a field of the clients file to its default, such as default_scopes; may be repeated.",
+)
+@click.option("--dry-run", is_flag=True, help="Show the changes without writing them.")
+@pass_session
+def update(
+    session: Session,
+    /,
+    client_id: str,
+    *,
+    added: tuple[str, ...],
+    removed: tuple[str, ...],
+    reset: tuple[str, ...],
+    dry_run: bool,
+    **options: Any,  # noqa: ANN401 - parsed by click
+) -> None:
+    """Change fields of a registered client; fields that are not named keep their values.
+
+    A repeatable option replaces the whole list. An option for keys or certificates adds the
+    authentication method that it implies; --method replaces all methods. Secrets are changed with
+    rotate-secret.
+    """
+    given = _fields(options)
+    if not (given or added or removed or reset):
+        raise UsageError(
+            "No change was named.", "See the options: gatehouse clients update --help."
+        )
+    clients = clients_of(session)
+    with session.terminal.progress("Reading the client"):
+        seen = clients.get(client_id)
+    wanted = _updated(seen.client, given, added, removed, reset)
+    change = compare(wanted, seen)
+    if change.is_written and not dry_run:
+        with session.terminal.progress("Writing the client"):
+            change.apply(clients)
+    session.terminal.show({"dry_run": dry_run, "changes": payload([change])}, *lines([change]))
+    _warn(session, wanted)
+
+
+def _warn(session: Session, client: Client) -> None:
+    for warning in warnings(client):
+        session.terminal.warn(warning)
+
+
+def _updated(
+    client: Client,
+    given: dict[str, Any],
+    added: tuple[str, ...],
+    removed: tuple[str, ...],
+    reset: tuple[str, ...],
+) -> Client:
+    document = {**to_document(client), **given}
+    unknown = set(removed) - set(document.get("scopes", ()))
+    if unknown:
+        raise UsageError(f"Client {client.client_id} has no scope {', '.join(sorted(unknown))}.")
+    if added or removed:
+        scopes = dict.fromkeys([*document.get("scopes", ()), *added])
+        document["scopes"] = [scope for scope in scopes if scope not in removed]
+    if given.get("assertion") and client.assertion:
+        kept = to_document(client)["assertion"]
+        rules = {name: kept[name] for name in kept if name not in {"jwks", "jwks_uri"}}
+        document["assertion"] = {**rules, **given["assertion"]}
+    if any(given.get(name) for name in PROOF_FIELDS.values()):
+        methods = {*client.authentication_methods, *implied_methods(given)}
+        document["authentication_methods"] = given.get("authentication_methods", sorted(methods))
+    if "token_profile" in reset:
+        document["token_profile"] = TokenProfile.PLAIN.value
+    return checked({k: v for k, v in document.items() if k not in reset}, client)
+
+
+def _fields(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a client document that the options set."""
+    jwks, jwks_uri = options.pop("jwks"), options.pop("jwks_uri")
+    federation, certificate = options.pop("federation"), options.pop("certificate")
+    name = options.pop("certificate_name")
+    given = {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in options.items()
+        if value not in (None, ())
+    }
+    rules = {"jwks": _parsed(jwks) if jwks else None, "jwks_uri": jwks_uri}
+    proofs = {
+        "assertion": {key: value for key, value in rules.items() if value},
+        "federation": federation and _parsed(federation),
+        "certificate_name": name and _certificate_name(name),
+        "certificate_thumbprints": certificate and [_thumbprint(certificate)],
+    }
+    return {**given, **{key: value for key, value in proofs.items() if value}}
+
+
+def _parsed(path: Path) -> object:
+    return parse_yaml(read_text(path), str(path))
+
+
+def _certificate_name(text: str) -> dict[str, str]:
+    kind, _, value = text.partition("=")
+    return {"kind": kind, "value": value}
+
+
+def _thumbprint(path: Path) -> str:
+    """Return a certificate's `x5t#S256`. RFC 8705, 3.1."""
+    try:
+        certificate = load_pem_x509_certificate(read_text(path).encode())
+    except ValueError as error:
+        raise UsageError(f"{path} is not a certificate in PEM.") from error
+    return urlsafe_b64encode(certificate.fingerprint(SHA256())).rstrip(b"=").decode()
+
+
+@click.command("rotate-secret", cls=Command)
+@click.argument("client_id")
+@click.option(
+    "--old-until",
+    default="7d",
+    show_default=True,
+    metavar="TIME",
+    help="Until when the secrets of today count: now, 12h, 7d, or a date (UTC).",
+)
+@secret_file_option
+@secret_to_option
+@pass_session
+def rotate_secret(
+    session: Session,
+    client_id: str,
+    *,
+    old_until: str,
+    secret_file: Path | None,
+    secret_to: Path | None,
+) -> None:
+    """Give a client a new secret; the old ones count until a date."""
+    until = parse_moment(old_until, session.now())
+    if until < int(session.now()):
+        raise UsageError(f"{old_until} is over.", "For an end at once, write --old-until now.")
+    clients = clients_of(session)
+    _refuse_without_secret(clients.get(client_id).client)
+    new = NewSecret.make(secret_file)
+
+    def rotate() -> None:
+        clients.change(client_id, lambda client: rotated(client, new.stored, until, session.now()))
+
+    deliver(session, client_id, new, secret_to, rotate, old_until=until)
+    if until > session.now():
+        session.terminal.note(f"Secrets from before count until {readable(until)}.")
+    else:
+        session.terminal.note(
+            f"Secrets from before end everywhere within {WARM_SECONDS} seconds, {STALE_SECONDS} in "
+            "processes that cannot ask the table."
+        )
+
+
+def rotated(client: Client, new: StoredSecret, until: int, now: float) -> Client:
+    """Return the client with a further secret, and with an end for those it had; ended ones go.
+
+    Raises:
+        CommandError: it has no method that takes a secret, or would have two imported ones.
+    """
+    _refuse_without_secret(client)
+    kept = (
+        secret if _ends_before(secret, until) else replace(secret, expires_at=until)
+        for secret in client.secrets
+    )
+    live = tuple(secret for secret in kept if not _ends_before(secret, int(now)))
+    try:
+        return replace(client, secrets=(*live, new))
+    except ValueError as error:
+        raise CommandError(
+            f"Client {client.client_id}: {error}", "End the old one with --old-until now."
+        ) from error
+
+
+def _ends_before(secret: StoredSecret, moment: int) -> bool:
+    return secret.expires_at is not None and secret.expires_at <= moment
+
+
+def _refuse_without_secret(client: Client) -> None:
+    if not SECRET_METHODS & client.authentication_methods:
+        methods = ", ".join(sorted(client.authentication_methods))
+        raise CommandError(
+            f"Client {client.client_id} proves itself without a secret, by {methods}.",
+            f"To give it one, add {CLIENT_SECRET_BASIC} to its methods in a clients file.",
+        )

@@ -1,0 +1,181 @@
+"""`gatehouse clients`: who may ask for tokens."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from functions.shared.authentication.secret_use import DynamoDbSecretUses
+from functions.shared.clients.client_registry import STALE_SECONDS, WARM_SECONDS
+from infra.cli.client_documents import to_document, to_yaml
+from infra.cli.client_files import apply, diff, export, schema
+from infra.cli.client_imports import import_clients
+from infra.cli.client_registration import create, rotate_secret, update
+from infra.cli.client_store import clients_of, refuse_broken
+from infra.cli.context import Session, pass_session
+from infra.cli.options import Group
+from infra.cli.output import TextTable, counted
+from infra.cli.times import iso, span
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from functions.shared.clients.client_record import Client
+    from functions.shared.clients.client_secrets import StoredSecret
+    from infra.cli.client_store import SeenClient
+
+
+@click.group(cls=Group)
+def clients() -> None:
+    """Register clients, change them, and take them away."""
+
+
+@clients.command("list")
+@pass_session
+def list_clients(session: Session) -> None:
+    """List the clients; exits with 4 if a record cannot be read, and names it."""
+    with session.terminal.progress("Reading the clients"):
+        seen = list(clients_of(session).list())
+    found = [each.readable for each in seen if each.readable]
+    columns = ("client", "authentication", "tokens", "scopes")
+    session.terminal.show(
+        [
+            {
+                **to_document(client),
+                "disabled": client.disabled,
+                "live_secrets": _live(session, client),
+            }
+            for client in found
+        ],
+        TextTable(columns, [_row(client, _live(session, client)) for client in found]),
+    )
+    refuse_broken(seen)
+
+
+@clients.command()
+@click.argument("client_id")
+@pass_session
+def show(session: Session, client_id: str) -> None:
+    """Show a client, and when its secrets count and were last used; never the secrets."""
+    with session.terminal.progress("Reading the client"):
+        client = clients_of(session).get(client_id).client
+        secrets = list(_secrets(session, client))
+    document = {**to_document(client), "disabled": client.disabled}
+    session.terminal.show(
+        {**document, "secrets": secrets},
+        to_yaml([document]),
+        *([_secrets_table(secrets)] if secrets else []),
+    )
+
+
+@clients.command()
+@click.argument("client_id")
+@pass_session
+def disable(session: Session, client_id: str) -> None:
+    """Refuse a client and its opaque tokens until enabled; its JWTs stay good until they expire."""
+    with session.terminal.progress("Writing the client"):
+        seen = clients_of(session).disable(client_id)
+    _show_disabled(session, client_id, disabled=True)
+    if seen.fault:
+        session.terminal.warn(
+            f"Client {client_id} is marked disabled, though its record cannot be read: "
+            f"{seen.fault}. To be rid of it: gatehouse clients delete {client_id}."
+        )
+        return
+    session.terminal.note(
+        f"Client {client_id} is refused within {WARM_SECONDS} seconds, {STALE_SECONDS} in "
+        "processes that cannot ask the table. Its JWTs count until they expire; each can be "
+        "revoked by its owner."
+    )
+
+
+@clients.command()
+@click.argument("client_id")
+@pass_session
+def enable(session: Session, client_id: str) -> None:
+    """Let a client in again."""
+    with session.terminal.progress("Writing the client"):
+        clients_of(session).change(client_id, lambda client: replace(client, disabled=False))
+    _show_disabled(session, client_id, disabled=False)
+    session.terminal.note(f"Client {client_id} is let in within {WARM_SECONDS} seconds.")
+
+
+@clients.command()
+@click.argument("client_id")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@pass_session
+def delete(session: Session, client_id: str, *, yes: bool) -> None:
+    """Delete a client and its secrets; asks first."""
+    seen = clients_of(session).get(client_id)
+    session.terminal.confirm(
+        f"Delete client {client_id}{_called(seen)} of {session.deployment.name}?", yes=yes
+    )
+    clients_of(session).delete(seen)
+    session.terminal.show({"client_id": client_id, "deleted": True}, f"Client {client_id} is gone.")
+
+
+for command in (create, update, rotate_secret, apply, diff, export, schema, import_clients):
+    clients.add_command(command)
+
+
+def _show_disabled(session: Session, client_id: str, *, disabled: bool) -> None:
+    if session.options.json:
+        session.terminal.show({"client_id": client_id, "disabled": disabled})
+
+
+def _called(seen: SeenClient) -> str:
+    if seen.readable is None:
+        return f", whose record cannot be read ({seen.fault}),"
+    return f" ({seen.readable.name})" if seen.readable.name else ""
+
+
+def _live(session: Session, client: Client) -> int:
+    return sum(secret.is_live(session.now()) for secret in client.secrets)
+
+
+def _row(client: Client, live: int) -> Sequence[object]:
+    tokens = client.token_format if client.token_format == "opaque" else client.token_profile  # noqa: S105 - a format
+    valid = counted(live, "valid secret")
+    return (
+        "\n  ".join(filter(None, (client.client_id, client.name, "disabled" * client.disabled))),
+        "\n".join((*sorted(client.authentication_methods), *([valid] if live else []))),
+        f"{tokens}\n{span(client.token_lifetime)}" if client.grant_types else "none",
+        " ".join(sorted(client.scopes)),
+    )
+
+
+def _secrets(session: Session, client: Client) -> Iterator[dict[str, Any]]:
+    uses = DynamoDbSecretUses(session.aws.dynamodb, session.deployment.state_table)
+    for secret in client.secrets:
+        used = uses.last_used(client.client_id, secret.digest)
+        yield {
+            "kind": "imported" if secret.is_imported else "generated",
+            "state": _state(secret, session.now()),
+            "not_before": iso(secret.not_before),
+            "expires_at": iso(secret.expires_at),
+            "last_used_day": (iso(used) or "")[:10] or None,
+        }
+
+
+def _state(secret: StoredSecret, now: float) -> str:
+    if secret.is_live(now):
+        return "live"
+    return "ended" if secret.expires_at is not None and secret.expires_at <= now else "to come"
+
+
+def _secrets_table(secrets: Sequence[dict[str, Any]]) -> TextTable:
+    return TextTable(
+        ("secret", "state", "from", "until", "last used on"),
+        [
+            (
+                secret["kind"],
+                secret["state"],
+                secret["not_before"] or "always",
+                secret["expires_at"] or "no end",
+                secret["last_used_day"] or "never",
+            )
+            for secret in secrets
+        ],
+    )

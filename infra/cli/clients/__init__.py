@@ -1,1 +1,0 @@
-"""`gatehouse clients`: their table, and all that is done to it."""

@@ -1,1 +1,0 @@
-"""Clients of other authorization servers, read from their own exports."""

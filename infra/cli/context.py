@@ -1,0 +1,112 @@
+"""What every command gets: a terminal, the deployment it is about, AWS, and a clock."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from functools import cached_property, update_wrapper
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+
+import click
+
+from functions.shared.runtime.clock import SYSTEM_CLOCK
+from infra.cli.errors import UsageError
+from infra.cli.options import GlobalOptions
+from infra.cli.output import Terminal
+from infra.cli.stack import (
+    Aws,
+    Deployment,
+    callers_session,
+    find_stack,
+    laptop,
+    laptop_access_key,
+    laptop_aws_endpoint,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import boto3
+
+    from functions.shared.runtime.clock import Clock
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What a command takes from the world: tests hand in their own as click's `obj`."""
+
+    clock: Clock = SYSTEM_CLOCK
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    sessions: Callable[[str | None, str | None], boto3.Session] = callers_session
+
+
+@dataclass(frozen=True)
+class Session:
+    """One run of the command line."""
+
+    options: GlobalOptions
+    outside: Outside
+
+    @cached_property
+    def terminal(self) -> Terminal:
+        """Where results, notes and questions go."""
+        return Terminal(as_json=self.options.json)
+
+    @cached_property
+    def aws(self) -> Aws:
+        """AWS with the caller's credentials, or the laptop's.
+
+        Raises:
+            UsageError: the options name no deployment, or two: that is asked before any region.
+        """
+        if self._stack is None:
+            environ = self.outside.environ
+            return Aws.of_laptop(laptop_aws_endpoint(environ), laptop_access_key(environ))
+        return Aws(self.outside.sessions(self.options.profile, self.options.region))
+
+    @cached_property
+    def deployment(self) -> Deployment:
+        """The deployment that the options name.
+
+        Raises:
+            UsageError: they name none, or two.
+            NotFoundError: there is no such stack.
+        """
+        if self._stack is None:
+            return laptop(self.outside.environ)
+        with self.terminal.progress(f"Looking up the stack {self._stack}"):
+            return find_stack(self.aws, self._stack)
+
+    @property
+    def _stack(self) -> str | None:
+        """The stack that the options name, None for the laptop edition."""
+        if self.options.local and self.options.stack:
+            raise UsageError("--local and --stack name two deployments.", "Leave one of them out.")
+        if self.options.local:
+            return None
+        name = self.options.stack or self.outside.environ.get("GATEHOUSE_STACK")
+        if not name:
+            raise UsageError(
+                "Which deployment?", "Add --stack NAME (or set GATEHOUSE_STACK), or --local."
+            )
+        return name
+
+    def now(self) -> float:
+        """Return the time, in seconds since the epoch."""
+        return self.outside.clock()
+
+
+def pass_session(command: Callable[Concatenate[Session, P], R]) -> Callable[P, R]:
+    """Hand a command the session as its first argument."""
+
+    def with_session(*args: P.args, **kwargs: P.kwargs) -> R:
+        context = click.get_current_context()
+        outside = context.find_object(Outside) or Outside()
+        session = Session(GlobalOptions.of(context), outside)
+        return command(session, *args, **kwargs)
+
+    return update_wrapper(with_session, command)

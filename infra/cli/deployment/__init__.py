@@ -1,1 +1,0 @@
-"""The deployment that a command is about: found, and asked through AWS or over HTTP."""

@@ -1,0 +1,135 @@
+"""The deployment that is looked at: what several checks need, fetched once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from infra.cli.client_store import clients_of
+from infra.cli.errors import UnreachableError
+from infra.cli.http_client import Web
+from infra.cli.key_operations import KeyRoom
+from infra.cli.local_authorizer import SHARED, AuthorizerCopy, Guard
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from authorizer.settings import Settings
+    from functions.shared.clients.client_record import Client
+    from functions.shared.keys.key_ring import KeyRing
+    from infra.cli.client_store import SeenClient
+    from infra.cli.context import Session
+    from infra.cli.errors import CommandError
+    from infra.cli.http_client import Answer
+    from infra.cli.stack import Deployment
+
+
+FORM: Final[Mapping[str, str]] = {"Content-Type": "application/x-www-form-urlencoded"}
+DEFAULT_CACHE_SECONDS: Final = 300
+"""AuthorizerCacheSeconds where nobody has set it."""
+
+
+@dataclass(frozen=True)
+class Patient:
+    """A deployment under examination."""
+
+    session: Session
+    _silent: dict[str, UnreachableError] = field(default_factory=dict)
+    _web: Web = field(default_factory=Web)
+    _clients: dict[str, Any] = field(default_factory=dict)
+    _functions: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    _met: set[str] = field(default_factory=set)
+
+    @property
+    def deployment(self) -> Deployment:
+        """Where it is."""
+        return self.session.deployment
+
+    @property
+    def now(self) -> float:
+        """The time, in seconds since the epoch."""
+        return self.session.now()
+
+    @cached_property
+    def room(self) -> KeyRoom:
+        """Its keys."""
+        return KeyRoom(self.session)
+
+    @cached_property
+    def ring(self) -> KeyRing:
+        """Its key ring."""
+        return self.room.ring
+
+    @cached_property
+    def registered(self) -> tuple[SeenClient, ...]:
+        """The records of its clients."""
+        return tuple(clients_of(self.session).list())
+
+    @property
+    def clients(self) -> tuple[Client, ...]:
+        """Its clients, as far as their records can be read."""
+        return tuple(seen.readable for seen in self.registered if seen.readable)
+
+    @cached_property
+    def authorizer(self) -> AuthorizerCopy:
+        """Its authorizer: the sample API's, or where there is none the shared one."""
+        own = Guard() if self.deployment.guarded_api else Guard(function=self._shared)
+        return AuthorizerCopy(self.session, own)
+
+    @property
+    def _shared(self) -> str:
+        return self.deployment.resource(SHARED)
+
+    @property
+    def settings(self) -> Settings:
+        """What its authorizer is set to."""
+        return self.authorizer.settings
+
+    @property
+    def cache_seconds(self) -> int:
+        """For how long API Gateway is to reuse a decision."""
+        said = self.deployment.parameters.get("AuthorizerCacheSeconds")
+        return DEFAULT_CACHE_SECONDS if said is None else int(said)
+
+    def meets(self, trouble: CommandError) -> bool:
+        """Remember a trouble; return whether a check has met it before."""
+        known = trouble.problem in self._met
+        self._met.add(trouble.problem)
+        return known
+
+    def aws(self, service: str) -> Any:  # noqa: ANN401 - boto3 makes a class for each service
+        """Return a client of an AWS service, made once."""
+        if service not in self._clients:
+            self._clients[service] = self.session.aws.client(service)
+        return self._clients[service]
+
+    def function(self, logical_id: str) -> Mapping[str, Any]:
+        """Return how a function of the stack is configured."""
+        if logical_id not in self._functions:
+            self._functions[logical_id] = self.aws("lambda").get_function_configuration(
+                FunctionName=self.deployment.resource(logical_id)
+            )
+        return self._functions[logical_id]
+
+    def ask(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> Answer:
+        """Return an answer; a host that was silent once is not waited for again.
+
+        Raises:
+            UnreachableError: there is none.
+        """
+        host = urlsplit(url).netloc
+        if host in self._silent:
+            raise self._silent[host]
+        try:
+            return self._web.ask(method, url, headers, body)
+        except UnreachableError as error:
+            self._silent[host] = error
+            raise

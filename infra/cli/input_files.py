@@ -1,0 +1,188 @@
+"""Input from files and prompts: strict YAML, text and secrets."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from contextlib import suppress
+from getpass import GetPassWarning
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+import yaml
+
+from infra.cli.errors import NotFoundError, UsageError
+from infra.cli.output import answered_or
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+_TEXT: Final = "tag:yaml.org,2002:str"
+_TIMESTAMP: Final = "tag:yaml.org,2002:timestamp"
+_NOT_IN_JSON: Final = frozenset(
+    {_TIMESTAMP, *(f"tag:yaml.org,2002:{name}" for name in ("binary", "set", "omap", "pairs"))}
+)
+
+
+def read_text(path: Path) -> str:
+    """Read a file of text.
+
+    Raises:
+        NotFoundError: there is no such file, or it cannot be read.
+        UsageError: it is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise NotFoundError(f"{path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not text in UTF-8.") from error
+
+
+def parse_yaml(text: str, source: str) -> object:
+    """Parse YAML, of which JSON is a part.
+
+    Raises:
+        UsageError: it is neither, has a key twice, or a value that JSON does not have.
+    """
+    try:
+        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a safe loader
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise UsageError(f"{source} is not YAML: {where}{error.problem}.") from error
+    except yaml.YAMLError as error:
+        raise UsageError(f"{source} is not YAML: {error}.") from error
+    except RecursionError as error:
+        raise UsageError(f"{source} is nested too deeply.") from error
+
+
+def line_of(text: str, path: Iterable[str | int]) -> int:
+    """Return the line, from 1, on which a member of a YAML document stands: as far as it is there.
+
+    `path` are names of members and numbers of entries, from the outermost inwards.
+    """
+    node = yaml.compose(text, Loader=_StrictLoader)
+    line = node.start_mark.line if node else 0
+    for part in path:
+        if isinstance(node, yaml.MappingNode):
+            found = next((pair for pair in node.value if pair[0].value == str(part)), None)
+            if found is None:
+                break
+            key, node = found
+            line = key.start_mark.line
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+            node = node.value[part]
+            line = node.start_mark.line
+    return int(line) + 1
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """A safe loader of what JSON can say too, which is how clients are kept: dates are texts.
+
+    It refuses what is said twice: the first one would be lost unseen.
+    """
+
+    def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> Any:  # noqa: ANN401 - the library's signature
+        tag = super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]  # no types there
+        return _TEXT if tag == _TIMESTAMP and implicit[0] else tag
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - the library's signature
+        seen = set()
+        for key, _ in node.value:
+            name = str(key.value)
+            if name in seen:
+                raise _refused(f"{name} is there twice", key)
+            seen.add(name)
+        made = super().construct_mapping(node, deep)
+        for key in made:
+            if not isinstance(key, str):
+                raise _refused(f"{key} names a field and is no text (it needs quotes)", node)
+        return made
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: ANN401, FBT001, FBT002 - the library's signature
+        if node.tag in _NOT_IN_JSON:
+            raise _refused(f"{node.tag.rpartition(':')[2]} is a type that JSON does not have", node)
+        try:
+            value = super().construct_object(node, deep)
+        except ValueError as error:
+            raise _refused("a number is too long", node) from error
+        if not isinstance(value, float):
+            return value
+        if not isfinite(value):
+            raise _refused(f"{value} is a number that JSON does not have", node)
+        return int(value) if value.is_integer() else value
+
+
+def _refused(problem: str, node: yaml.Node) -> yaml.constructor.ConstructorError:
+    return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+
+
+STDIN: Final = Path("-")
+_OWNER_ONLY: Final = 0o600
+
+
+def read_secret(prompt: str, source: Path | None) -> str:
+    """Return a secret from a file, from stdin (`-`), or typed at a prompt that shows nothing.
+
+    A line's end after it is no part of it.
+
+    Raises:
+        UsageError: it is empty, or not text, or there is no terminal to type it on.
+        NotFoundError: the file cannot be read.
+        KeyboardInterrupt: the answer is Ctrl-C.
+    """
+    secret = _typed(prompt) if source is None else _read(source)
+    secret = secret.removesuffix("\n").removesuffix("\r")
+    if not secret:
+        raise UsageError(f"{prompt} is empty.", "Pipe it in, or name a file that holds it.")
+    return secret
+
+
+def write_private_file(path: Path, text: str) -> None:
+    """Write a file that only its owner may read, and that was not there before.
+
+    Raises:
+        UsageError: it is there already, or cannot be written.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
+    except FileExistsError as error:
+        raise UsageError(f"{path} is there already.", "Name a new file.") from error
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}.") from error
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - of a descriptor
+            file.write(text)
+    except OSError as error:
+        with suppress(OSError):
+            path.unlink()
+        raise UsageError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def _typed(prompt: str) -> str:
+    with warnings.catch_warnings():
+        # Without a terminal the standard library would warn, and read with what is typed on show.
+        warnings.simplefilter("error", GetPassWarning)
+        nobody = UsageError(
+            f"{prompt} is not given, and there is no terminal to type it on.",
+            "Name a file that holds it, or - for stdin.",
+        )
+        try:
+            with answered_or(nobody):
+                return str(click.prompt(prompt, hide_input=True, err=True))
+        except GetPassWarning as error:
+            raise nobody from error
+
+
+def _read(source: Path) -> str:
+    try:
+        return sys.stdin.read() if source == STDIN else source.read_text(encoding="utf-8")
+    except OSError as error:
+        raise NotFoundError(f"{source} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{source} is not text in UTF-8.") from error

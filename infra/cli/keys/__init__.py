@@ -1,1 +1,0 @@
-"""`gatehouse keys`: the key ring looked at and changed."""

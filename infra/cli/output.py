@@ -1,0 +1,244 @@
+"""Output for people as text and tables, for programs as JSON."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import os
+import sys
+from contextlib import contextmanager
+from io import TextIOWrapper
+from typing import TYPE_CHECKING, Final
+
+import click
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from infra.cli.errors import CommandError, ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from rich.console import ConsoleOptions, RenderableType, RenderResult
+
+
+_GAP = 2
+
+
+class TextTable:
+    """A table that breaks words only where the terminal is too narrow for the longest ones."""
+
+    def __init__(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+        self._columns = columns
+        self._rows = [[_cell(cell) for cell in row] for row in rows]
+
+    def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
+        columns = zip(map(Text, self._columns), *self._rows, strict=True)
+        words = [max(map(_longest_word, column)) for column in columns]
+        fits = sum(words) + _GAP * (len(words) - 1) <= options.max_width
+        made = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
+        for name, width in zip(self._columns, words, strict=True):
+            made.add_column(name, overflow="fold", min_width=width if fits else None)
+        for row in self._rows:
+            made.add_row(*row)
+        yield made
+
+
+def safe(text: str, style: str = "") -> Text:
+    """Return a text with control characters replaced and Rich markup disabled."""
+    shown = "".join(
+        mark if mark.isprintable() or mark == "\n" else "\N{REPLACEMENT CHARACTER}" for mark in text
+    )
+    return Text(shown, style=style)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return "1 client" or "2 clients"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _cell(cell: object) -> Text:
+    if isinstance(cell, Text):
+        return cell
+    return safe("" if cell is None else str(cell))
+
+
+def _longest_word(text: Text) -> int:
+    return max(map(cell_len, text.plain.split()), default=0)
+
+
+_PLAIN: Final[Mapping[str, str]] = {
+    "…": "...",
+    "→": "->",
+    "░": ".",
+    "█": "#",
+    "▒": "-",
+    "│": "|",
+    "✓": "+",
+    "✗": "x",
+    "·": "-",
+}
+"""What we draw and write beyond ASCII, for a terminal or a file that takes nothing else."""
+
+_IN_PLAIN: Final = "gatehouse.plain"
+
+
+def write_in_any_encoding() -> None:
+    """Let stdout and stderr take what their encoding does not have, in marks that it does have."""
+    codecs.register_error(_IN_PLAIN, _in_plain)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors=_IN_PLAIN)
+
+
+def _in_plain(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    missing = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(mark, "?") for mark in missing), error.end
+
+
+_FILE_WIDTH: Final = 80
+"""Width of a table in a file or a pipe. Other text is not folded there."""
+
+
+class Terminal:
+    """A person's terminal, or a program's two streams."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+        self._output = _console(is_stderr=False)
+        self._notes = _console(is_stderr=True)
+        self._is_busy = False
+
+    def show(self, payload: object, *parts: RenderableType) -> None:
+        """Show a command's result: `payload` as JSON to programs, `parts` to people."""
+        if self.as_json:
+            self.write(json.dumps(payload, indent=2))
+        else:
+            with _written():
+                _print(self._output, parts)
+
+    def write(self, text: str) -> None:
+        """Write a line to stdout as it is: no colour, no folding."""
+        with _written():
+            click.echo(text)
+
+    @property
+    def width(self) -> int:
+        """How many columns there are."""
+        return self._output.width
+
+    def note(self, text: str) -> None:
+        """Tell a person, beside the result. Programs get the result alone."""
+        if not self.as_json:
+            self._notes.print(safe(text))
+
+    def note_parts(self, *parts: RenderableType) -> None:
+        """Show a person, beside the result, what a question is about."""
+        if not self.as_json:
+            _print(self._notes, parts)
+
+    def warn(self, text: str) -> None:
+        """Tell whoever runs the command, program or not, on stderr."""
+        self._notes.print(safe(text, style="yellow"))
+
+    def fail(self, error: CommandError) -> None:
+        """Say on stderr what went wrong, in one sentence and the next step."""
+        if self.as_json:
+            document = {"error": error.problem, "next_step": error.next_step, "code": error.code}
+            click.echo(json.dumps(document), err=True)
+        else:
+            line = safe(error.problem, style="bold red")
+            self._notes.print(line.append(safe(f" {error.next_step}".rstrip(), style="default")))
+
+    @contextmanager
+    def progress(self, doing: str) -> Iterator[None]:
+        """Show what is being done, with a spinner, where a person watches.
+
+        What is a part of something that is shown already is not shown beside it.
+        """
+        if self.as_json or self._is_busy or not self._notes.is_terminal:
+            yield
+            return
+        self._is_busy = True
+        try:
+            with self._notes.status(safe(f"{doing} …")):
+                yield
+        finally:
+            self._is_busy = False
+
+    def confirm(self, question: str, *, yes: bool) -> None:
+        """Ask before something that cannot be taken back; `--yes` is the answer of a script.
+
+        Raises:
+            CommandError: the answer is not yes, or there is nobody to ask.
+            KeyboardInterrupt: the answer is Ctrl-C.
+        """
+        if yes:
+            return
+        with answered_or(UnansweredError()):
+            agreed = click.confirm(str(safe(question)), err=True)
+        if not agreed:
+            raise CommandError("Nothing was changed.", "")
+
+
+@contextmanager
+def answered_or(error: CommandError) -> Iterator[None]:
+    """Ask with click; raise the error if there is no answer, and Ctrl-C as what it is.
+
+    To click both are an Abort.
+    """
+    try:
+        yield
+    except click.Abort as aborted:
+        click.echo(err=True)  # what follows is not a part of the question's line
+        if isinstance(aborted.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise error from None
+
+
+class UnansweredError(CommandError):
+    """Raised when a question found nobody who could answer."""
+
+    def __init__(self) -> None:
+        super().__init__("Nobody answered, so nothing was changed.", "Add --yes.", ExitCode.USAGE)
+
+
+def _print(console: Console, parts: Iterable[RenderableType]) -> None:
+    for part in parts:
+        is_text = isinstance(part, str | Text)
+        shown = safe(part) if isinstance(part, str) else part
+        console.print(shown, soft_wrap=is_text and (console.soft_wrap or _is_file(console)))
+
+
+@contextmanager
+def _written() -> Iterator[None]:
+    """Write a result; say so when that is not possible, as on a full disk.
+
+    Raises:
+        CommandError: it could not be written. A pipe that nobody reads any more is no error of it.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise CommandError(
+            f"The result cannot be written: {error.strerror}.",
+            "What the command was to change is changed.",
+            ExitCode.TROUBLE,
+        ) from error
+
+
+def _console(*, is_stderr: bool) -> Console:
+    console = Console(stderr=is_stderr, highlight=False, soft_wrap=is_stderr)
+    if _is_file(console):
+        console.width = _FILE_WIDTH
+    return console
+
+
+def _is_file(console: Console) -> bool:
+    return not console.is_terminal and "COLUMNS" not in os.environ

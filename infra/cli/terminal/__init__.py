@@ -1,1 +1,0 @@
-"""What is typed, read from files and shown: options, texts, times, errors and exit codes."""

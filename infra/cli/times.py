@@ -1,0 +1,67 @@
+"""Times as people write and read them."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Final
+
+from infra.cli.errors import UsageError
+
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_LAST: Final = datetime.max.replace(tzinfo=UTC, microsecond=0).timestamp()
+_DURATION: Final = re.compile(r"([0-9]{1,6})([smhd])")
+
+
+def parse_moment(text: str, now: float) -> int:
+    """Return a moment, in seconds since the epoch: `now`, `7d` from now on, or a date in ISO 8601.
+
+    A date without a zone is UTC.
+
+    Raises:
+        UsageError: it is none of them.
+    """
+    if text == "now":
+        return int(now)
+    duration = _DURATION.fullmatch(text)
+    if duration:
+        return int(now) + int(duration[1]) * _UNITS[duration[2]]
+    try:
+        moment = datetime.fromisoformat(text)
+        # In UTC at once: the first and the last day of the calendar may be beyond it there.
+        moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
+        raise UsageError(
+            f"{text!r} is no time.", "Write now, 90s, 30m, 12h, 7d, or 2027-01-31 (UTC)."
+        ) from error
+    return int(moment.timestamp())
+
+
+def iso(moment: float | None) -> str | None:
+    """Render a moment for programs: ISO 8601 in UTC."""
+    if moment is None:
+        return None
+    return _date(moment).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def readable(moment: float | None, *, otherwise: str = "") -> str:
+    """Render a moment for people."""
+    if moment is None:
+        return otherwise
+    return _date(moment).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _date(moment: float) -> datetime:
+    """Return a moment's date; the calendar's last one for what is kept and lies beyond it."""
+    return datetime.fromtimestamp(min(moment, _LAST), UTC)
+
+
+def span(seconds: float) -> str:
+    """Render how long something takes or is ago, in the two largest units: `3 h 55 min`."""
+    left = round(abs(seconds))
+    parts: list[str] = []
+    for name, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count or parts:
+            parts.append(f"{count} {name}" if count else "")
+    return " ".join(filter(None, parts[:2])) or "0 s"

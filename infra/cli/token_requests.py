@@ -1,0 +1,224 @@
+"""Requests to the token, introspection and revocation endpoints, as a client makes them."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote_plus, urlencode
+
+from functions.shared.clients.authentication_methods import (
+    CLIENT_SECRET_BASIC,
+    CLIENT_SECRET_POST,
+    SELF_SIGNED_TLS_CLIENT_AUTH,
+    TLS_CLIENT_AUTH,
+)
+from functions.shared.clients.grant_types import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
+from functions.shared.web import paths
+from infra.cli.errors import CommandError, ExitCode
+from infra.cli.http_client import Certificates, Web
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from infra.cli.client_keys import ClientKey
+    from infra.cli.http_client import Answer
+
+
+SECRET_METHODS: Final = (CLIENT_SECRET_BASIC, CLIENT_SECRET_POST)
+CERTIFICATE_METHODS: Final = (TLS_CLIENT_AUTH, SELF_SIGNED_TLS_CLIENT_AUTH)
+METADATA: Final = "/.well-known/oauth-authorization-server"
+
+_ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+_ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a type
+_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, 2.1
+_FORM: Final[Mapping[str, str]] = {"Content-Type": "application/x-www-form-urlencoded"}
+_OK: Final = 200
+_SERVER_ERROR: Final = 500
+_NEXT_STEPS: Final[Mapping[str, str]] = {
+    "invalid_client": "Check the credential, that the client is enabled, and its authentication "
+    "methods. The function's log line of the request has the reason.",
+    "invalid_scope": "The client's scopes: gatehouse clients show.",
+    "invalid_target": "The client's audience and allowed resources: gatehouse clients show.",
+    "invalid_dpop_proof": "Check this machine's clock.",
+    "unauthorized_client": "The client's grant types: gatehouse clients show.",
+    "slow_down": "Wait a minute: authentication failed too often.",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientAuthentication:
+    """What authenticates the client in a request: form members, headers or a certificate."""
+
+    form: Mapping[str, str] = field(default_factory=dict, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    certificates: Certificates = field(default_factory=Certificates)
+
+
+def by_secret(method: str, client_id: str, secret: str) -> ClientAuthentication:
+    """Authenticate with a secret, in a header or in the form. RFC 6749, 2.3.1."""
+    if method == CLIENT_SECRET_POST:
+        return ClientAuthentication(form={"client_id": client_id, "client_secret": secret})
+    pair = f"{quote_plus(client_id)}:{quote_plus(secret)}"
+    basic = b64encode(pair.encode()).decode()
+    return ClientAuthentication(headers={"Authorization": f"Basic {basic}"})
+
+
+def by_assertion(client_id: str, assertion: str) -> ClientAuthentication:
+    """Authenticate with a JWT of the client or of another issuer. RFC 7523, 2.2."""
+    return ClientAuthentication(
+        form={
+            "client_id": client_id,
+            "client_assertion_type": _ASSERTION_TYPE,
+            "client_assertion": assertion,
+        }
+    )
+
+
+def by_certificate(client_id: str, certificates: Certificates) -> ClientAuthentication:
+    """Authenticate with mutual TLS. RFC 8705, 2."""
+    return ClientAuthentication(form={"client_id": client_id}, certificates=certificates)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenRequest:
+    """What a token request asks for. A subject token makes it an exchange (RFC 8693)."""
+
+    scopes: Sequence[str] = ()
+    resource: str | None = None
+    subject_token: str | None = field(default=None, repr=False)
+
+    def form(self) -> dict[str, str]:
+        """Return the members of the form."""
+        form = {"grant_type": CLIENT_CREDENTIALS}
+        if self.subject_token is not None:
+            form = {
+                "grant_type": TOKEN_EXCHANGE,
+                "subject_token": self.subject_token,
+                "subject_token_type": _ACCESS_TOKEN,
+            }
+        if self.scopes:
+            form["scope"] = " ".join(self.scopes)
+        return form | ({"resource": self.resource} if self.resource else {})
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """An endpoint of the authorization server: its name in the metadata, and its path."""
+
+    name: str
+    path: str
+
+    def url(self, issuer: str, authentication: ClientAuthentication) -> str:
+        """Return the URL; for a client with a certificate the mutual TLS alias. RFC 8705, 5.
+
+        Raises:
+            CommandError: the deployment has no such alias.
+        """
+        if authentication.certificates.certificate is None:
+            return issuer + self.path
+        aliases = Web().ask("GET", issuer + METADATA).member("mtls_endpoint_aliases")
+        url = aliases.get(f"{self.name}_endpoint") if isinstance(aliases, dict) else None
+        if not isinstance(url, str) or not url.startswith("https://"):
+            raise CommandError(
+                "The deployment has no address for client certificates.",
+                "Deploy it with MtlsDomainName: docs/deploy.md.",
+            )
+        return url
+
+    def post(
+        self,
+        issuer: str,
+        authentication: ClientAuthentication,
+        form: Mapping[str, str],
+        *,
+        dpop_key: ClientKey | None = None,
+        now: float = 0,
+    ) -> Answer:
+        """Return the successful response to a request.
+
+        If the endpoint asks for a DPoP nonce, the request is repeated with it. RFC 9449, 8.
+
+        Raises:
+            CommandError: the endpoint returned an error.
+        """
+        url = self.url(issuer, authentication)
+        web = Web(authentication.certificates)
+        body = urlencode({**authentication.form, **form}).encode()
+        headers = {**_FORM, **authentication.headers}
+
+        def ask(nonce: str | None = None) -> Answer:
+            proof = {"DPoP": dpop_key.proof("POST", url, now, nonce=nonce)} if dpop_key else {}
+            return web.ask("POST", url, {**headers, **proof}, body)
+
+        answer = ask()
+        if answer.member("error") == "use_dpop_nonce":
+            answer = ask(answer.headers.get("DPoP-Nonce"))
+        if answer.status != _OK:
+            raise self._failed(answer)
+        return answer
+
+    def not_understood(self) -> CommandError:
+        """Return the error for a response that is not the endpoint's."""
+        return CommandError(
+            f"The response of the {self.name} endpoint is not an OAuth response.",
+            "Check the deployment's address and proxies in between.",
+            ExitCode.TROUBLE,
+        )
+
+    def _failed(self, answer: Answer) -> CommandError:
+        error, description = answer.member("error"), answer.member("error_description")
+        code = f" {error}" if isinstance(error, str) else ""
+        why = f": {description}" if isinstance(description, str) else ""
+        step = _NEXT_STEPS.get(str(error), "The function's log line of the request has the reason.")
+        exit_code = ExitCode.TROUBLE if answer.status >= _SERVER_ERROR else ExitCode.REFUSED
+        problem = f"The {self.name} endpoint returned {answer.status}{code}{why}".rstrip(".") + "."
+        return CommandError(problem, step, exit_code)
+
+
+TOKEN: Final = Endpoint("token", paths.TOKEN)
+INTROSPECTION: Final = Endpoint("introspection", paths.INTROSPECTION)
+REVOCATION: Final = Endpoint("revocation", paths.REVOCATION)
+
+
+def request_token(
+    issuer: str,
+    authentication: ClientAuthentication,
+    wanted: TokenRequest,
+    *,
+    dpop_key: ClientKey | None,
+    now: float,
+) -> dict[str, Any]:
+    """Return the response of the token endpoint.
+
+    Raises:
+        CommandError: it contains no token.
+    """
+    answer = TOKEN.post(issuer, authentication, wanted.form(), dpop_key=dpop_key, now=now)
+    token = answer.member("access_token")
+    # The token is written to a terminal, a pipe or a header without escaping.
+    if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+        raise TOKEN.not_understood()
+    document: dict[str, Any] = answer.json
+    return document
+
+
+def introspect_token(
+    issuer: str, authentication: ClientAuthentication, token: str
+) -> dict[str, Any]:
+    """Return the response of the introspection endpoint. RFC 7662, 2.2.
+
+    Raises:
+        CommandError: it does not contain `active`.
+    """
+    answer = INTROSPECTION.post(issuer, authentication, {"token": token})
+    if not isinstance(answer.member("active"), bool):
+        raise INTROSPECTION.not_understood()
+    document: dict[str, Any] = answer.json
+    return document
+
+
+def revoke_token(issuer: str, authentication: ClientAuthentication, token: str) -> None:
+    """Revoke a token. RFC 7009, 2.1."""
+    REVOCATION.post(issuer, authentication, {"token": token})
