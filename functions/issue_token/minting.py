@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from authorizer.jws import MAX_TOKEN_LENGTH
 from functions.issue_token.claims import PROFILES
+from functions.shared.keys.kms_signer import MessageTooLongError
 from functions.shared.tokens.opaque_tokens import OpaqueToken, generate_token
 from functions.shared.web.oauth_errors import InvalidScopeError
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from functions.issue_token.grants import Grant
     from functions.shared.keys.signers import SignerSource
     from functions.shared.tokens.opaque_tokens import OpaqueTokenStore
+
+
+_TOO_LONG: Final = "The token would be too long: ask for fewer scopes."
 
 
 class MintedToken(NamedTuple):
@@ -42,15 +46,18 @@ class JwtMint:
         """Make a JWT with the claims of the client's profile, signed as its client wants it.
 
         Raises:
-            InvalidScopeError: it would be longer than what verifiers read.
+            InvalidScopeError: it would be longer than verifiers read, or than KMS signs.
             UnusableKeyRingError: no key for that algorithm may sign now.
         """
         signer = self.signers.current(times.issued_at, grant.client.signing_algorithm)
         profile = PROFILES[grant.client.token_profile]
         claims = profile.claims(grant, self.issuer, times)
-        token = signer.sign(claims, profile.typ)
+        try:
+            token = signer.sign(claims, profile.typ)
+        except MessageTooLongError:
+            raise InvalidScopeError(_TOO_LONG) from None
         if len(token) > MAX_TOKEN_LENGTH:
-            raise InvalidScopeError("The token would be too long: ask for fewer scopes.")
+            raise InvalidScopeError(_TOO_LONG)
         return MintedToken(token, signer.kid)
 
 

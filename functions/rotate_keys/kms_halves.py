@@ -34,10 +34,11 @@ PENDING_DAYS: Final = 7
 _PAUSES: Final = (0.25, 0.5, 1.0, 2.0)
 """Seconds between attempts: KMS is eventually consistent."""
 
-_KEY_SPECS: Final[Mapping[str, KeySpecType]] = {
+KEY_SPECS: Final[Mapping[str, KeySpecType]] = {
     "RS256": "RSA_2048",
     "PS256": "RSA_2048",
     "ES256": "ECC_NIST_P256",
+    "EdDSA": "ECC_NIST_EDWARDS25519",
 }
 
 
@@ -61,7 +62,7 @@ class KmsHalves:
         """
         with aws_errors():
             made = self.kms.create_key(
-                KeySpec=_KEY_SPECS[alg],
+                KeySpec=KEY_SPECS[alg],
                 KeyUsage="SIGN_VERIFY",
                 Description=f"Signs {self.stack_name}'s {alg} tokens.",
                 Tags=[{"TagKey": STACK_TAG, "TagValue": self.stack_name}],

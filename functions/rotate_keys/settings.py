@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from functions.rotate_keys.rotation_rules import RotationRules, UnsafeRotationError
 from functions.shared.clients.client_record import SIGNING_ALGORITHMS
 from functions.shared.keys.key_ring import IN_KMS, IN_SECRETS_MANAGER
 from functions.shared.runtime.settings import EnvironmentSettings
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")
 _DAY: Final = 86_400
 _HOUR: Final = 3_600
 
-# KMS has Ed25519 keys too, but nothing that we test with plays them.
-_ALGORITHMS: Final[Mapping[str, tuple[str, ...]]] = {
-    IN_SECRETS_MANAGER: SIGNING_ALGORITHMS,
-    IN_KMS: ("RS256", "PS256", "ES256"),
-}
+_KEY_BACKENDS: Final = (IN_SECRETS_MANAGER, IN_KMS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +59,13 @@ class Settings(EnvironmentSettings):
         """Return the algorithms that there are keys for.
 
         Raises:
-            UnsafeRotationError: the edition is unknown, or has no keys for one of them.
+            UnsafeRotationError: the key backend or one of the algorithms is unknown.
         """
-        known = _ALGORITHMS.get(self.key_edition)
-        if known is None:
-            raise UnsafeRotationError([f"KEY_EDITION is one of {', '.join(_ALGORITHMS)}"])
+        if self.key_edition not in _KEY_BACKENDS:
+            raise UnsafeRotationError([f"KEY_EDITION is one of {', '.join(_KEY_BACKENDS)}"])
         wanted = tuple(dict.fromkeys(part.strip() for part in self.algorithms.split(",")))
-        if not set(wanted) <= set(known):
-            raise UnsafeRotationError(
-                [f"ALGORITHMS of the {self.key_edition} edition are among {', '.join(known)}"]
-            )
+        if not set(wanted) <= set(SIGNING_ALGORITHMS):
+            raise UnsafeRotationError([f"ALGORITHMS are among {', '.join(SIGNING_ALGORITHMS)}"])
         return wanted
 
 

@@ -22,13 +22,18 @@ if TYPE_CHECKING:
     from mypy_boto3_kms.literals import SigningAlgorithmSpecType
 
 LONGEST_MESSAGE: Final = 4096
-"""Bytes that KMS digests itself. https://docs.aws.amazon.com/kms/latest/APIReference/API_Sign.html"""
+"""Bytes that KMS takes as a raw message. https://docs.aws.amazon.com/kms/latest/APIReference/API_Sign.html"""
 
-_SPECS: Final[Mapping[str, SigningAlgorithmSpecType]] = {
+SIGNING_ALGORITHM_SPECS: Final[Mapping[str, SigningAlgorithmSpecType]] = {
     "RS256": "RSASSA_PKCS1_V1_5_SHA_256",
     "PS256": "RSASSA_PSS_SHA_256",
     "ES256": "ECDSA_SHA_256",
+    "EdDSA": "ED25519_SHA_512",
 }
+
+
+class MessageTooLongError(ValueError):
+    """Raised when KMS cannot sign a message: Ed25519 signs the message itself, not a digest."""
 
 
 class OnlySignsError(TypeError):
@@ -51,16 +56,19 @@ class KmsAlgorithm(Algorithm):
         """Return a signature in the form of RFC 7518.
 
         Raises:
+            MessageTooLongError: for EdDSA, it is longer than KMS takes.
             TemporarilyUnavailableError: KMS throttles, is slow or fails.
             UnusableKeyRingError: it refuses: the key is disabled or gone, or not ours to use.
         """
         raw = len(msg) <= LONGEST_MESSAGE
+        if not raw and self._alg == "EdDSA":
+            raise MessageTooLongError
         with key_errors(), aws_errors(), self._measured():
             signature = self._kms.sign(
                 KeyId=key,
                 Message=msg if raw else sha256(msg).digest(),
                 MessageType="RAW" if raw else "DIGEST",
-                SigningAlgorithm=_SPECS[self._alg],
+                SigningAlgorithm=SIGNING_ALGORITHM_SPECS[self._alg],
             )["Signature"]
         # KMS gives the pair of numbers in DER, RFC 7518, 3.4, wants them one after the other.
         return der_to_raw_signature(signature, SECP256R1()) if self._alg == "ES256" else signature

@@ -7,10 +7,14 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+import boto3
 import jwt
 import pytest
 from botocore.awsrequest import AWSResponse
-from botocore.exceptions import ReadTimeoutError
+from botocore.exceptions import ClientError, ReadTimeoutError
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 from jwt.utils import base64url_decode
 
 from functions.introspect_token import composition as introspect_token
@@ -18,21 +22,30 @@ from functions.introspect_token.settings import Settings as IntrospectTokenSetti
 from functions.issue_token import composition as issue_token
 from functions.issue_token.settings import Settings as IssueTokenSettings
 from functions.rotate_keys.composition import build
-from functions.rotate_keys.kms_halves import KmsHalves
+from functions.rotate_keys.kms_halves import KEY_SPECS, KmsHalves
 from functions.rotate_keys.settings import Settings
+from functions.shared.clients.client_record import SIGNING_ALGORITHMS
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.keys import key_ring
+from functions.shared.keys.kms_signer import (
+    LONGEST_MESSAGE,
+    SIGNING_ALGORITHM_SPECS,
+    MessageTooLongError,
+)
 from functions.shared.keys.signers import RingSigners
 from functions.shared.keys.warm_key_ring import WarmKeyRing
 from functions.shared.runtime.secret_store import SecretConflictError, SecretsManagerStore
 from functions.shared.web.oauth_errors import ServerError, TemporarilyUnavailableError
+from tests.support import kms_ed25519
 from tests.support.aws import CLIENTS_TABLE, ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET
+from tests.support.kms_ed25519 import Ed25519Keys
 from tests.support.memory_stores import MemorySecrets
 from tests.support.proxy_events import basic, form_event, token_event
 from tests.support.server import SECRET, client
 
 if TYPE_CHECKING:
     from botocore.model import OperationModel
+    from mypy_boto3_kms.literals import KeySpecType, SigningAlgorithmSpecType
 
     from functions.rotate_keys.rotator import Rotator
     from functions.shared.keys.key_ring import KeyRing
@@ -41,7 +54,7 @@ if TYPE_CHECKING:
     from tests.support.memory_stores import ManualClock
 
 EDITIONS = ("secrets-manager", "kms")
-ALGORITHMS = ("RS256", "PS256", "ES256")
+ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
 DAY = 86_400
 NOT_FOUND: Any = {"Error": {"Code": "NotFoundException"}}
 
@@ -53,6 +66,7 @@ class Authority:
         self.aws = aws
         self.clock = clock
         self.secrets = SecretsManagerStore(aws.secrets_manager)
+        Ed25519Keys().add_to(aws.kms)
 
     def rotation(self, edition: str, algorithms: str = "RS256") -> Rotator:
         settings = Settings.from_env(
@@ -93,7 +107,8 @@ def authority(aws: AwsClients, clock: ManualClock) -> Authority:
 # RFC 7518, 3.5, wants and what verifiers insist on.
 @pytest.mark.parametrize(
     ("edition", "alg"),
-    [("secrets-manager", alg) for alg in ALGORITHMS] + [("kms", "RS256"), ("kms", "ES256")],
+    [("secrets-manager", alg) for alg in ALGORITHMS]
+    + [("kms", alg) for alg in ALGORITHMS if alg != "PS256"],
 )
 def test_what_is_signed_verifies_with_the_published_key(
     authority: Authority, edition: str, alg: str
@@ -108,6 +123,84 @@ def test_what_is_signed_verifies_with_the_published_key(
         header = jwt.get_unverified_header(token)
         expected = {"alg": alg, "kid": key.kid}
         assert header == (expected | {"typ": typ} if typ else expected)
+
+
+KMS_KEYS: dict[str, tuple[KeySpecType, SigningAlgorithmSpecType, SigningAlgorithmSpecType]] = {
+    "ES256": ("ECC_NIST_P256", "ECDSA_SHA_256", "ED25519_SHA_512"),
+    "EdDSA": ("ECC_NIST_EDWARDS25519", "ED25519_SHA_512", "ECDSA_SHA_256"),
+}
+"""The key spec of a JWS algorithm, its signing algorithm, and one that the key does not have."""
+
+
+@pytest.mark.parametrize("alg", KMS_KEYS)
+def test_kms_contract(authority: Authority, alg: str) -> None:
+    """moto keeps to it with ES256, the fake with EdDSA: both stand in for KMS."""
+    kms, (spec, algorithm, other) = authority.aws.kms, KMS_KEYS[alg]
+    made = kms.create_key(KeySpec=spec, KeyUsage="SIGN_VERIFY")["KeyMetadata"]
+    assert made["Arn"].endswith(f":key/{made['KeyId']}")
+    assert (made["KeySpec"], made["SigningAlgorithms"]) == (spec, [algorithm])
+    kms.create_alias(AliasName="alias/ours-signing/x", TargetKeyId=made["KeyId"])
+    assert kms.describe_key(KeyId=made["KeyId"])["KeyMetadata"]["KeyState"] == "Enabled"
+    public_key: Any = load_der_public_key(kms.get_public_key(KeyId=made["KeyId"])["PublicKey"])
+    for key_id in (made["KeyId"], made["Arn"]):
+        signature = kms.sign(
+            KeyId=key_id, Message=b"message", MessageType="RAW", SigningAlgorithm=algorithm
+        )["Signature"]
+        public_key.verify(signature, b"message", *([ECDSA(SHA256())] if alg == "ES256" else []))
+    with pytest.raises(ClientError):
+        kms.sign(KeyId=made["KeyId"], Message=b"message", SigningAlgorithm=other)
+    if alg == "EdDSA":  # moto limits no message, and KMS digests those of other keys
+        with pytest.raises(ClientError):
+            kms.sign(KeyId=made["KeyId"], Message=b"x" * 4097, SigningAlgorithm=algorithm)
+        with pytest.raises(ClientError):
+            kms.sign(
+                KeyId=made["KeyId"],
+                Message=b"x" * 32,
+                MessageType="DIGEST",
+                SigningAlgorithm=algorithm,
+            )
+    kms.schedule_key_deletion(KeyId=made["KeyId"], PendingWindowInDays=7)
+    assert kms.describe_key(KeyId=made["KeyId"])["KeyMetadata"]["KeyState"] == "PendingDeletion"
+
+
+def test_kms_has_the_key_specs_and_signing_algorithms_of_the_code() -> None:
+    """The model of the API that botocore ships, which is AWS's own."""
+    model = boto3.client("kms", region_name="eu-west-1").meta.service_model
+    key_specs: Any = model.shape_for("KeySpec")
+    signing_algorithms: Any = model.shape_for("SigningAlgorithmSpec")
+    assert set(KEY_SPECS.values()) <= set(key_specs.enum)
+    assert set(SIGNING_ALGORITHM_SPECS.values()) <= set(signing_algorithms.enum)
+    assert KEY_SPECS.keys() == SIGNING_ALGORITHM_SPECS.keys() == set(SIGNING_ALGORITHMS)
+    sign: Any = model.operation_model("Sign").input_shape
+    message = sign.members["Message"]
+    assert message.metadata["max"] == LONGEST_MESSAGE == kms_ed25519.LONGEST_MESSAGE
+
+
+def test_a_message_that_ed25519_in_kms_cannot_sign_is_refused(authority: Authority) -> None:
+    """Ed25519 takes no digest: MessageType is always RAW, and a raw message has 4,096 bytes."""
+    authority.rotation("kms", "EdDSA").run()
+    signer = authority.signers().current(authority.clock(), "EdDSA")
+    assert authority.verify(signer.sign({"a": "x" * 2900}, None), "EdDSA")
+    with pytest.raises(MessageTooLongError):
+        signer.sign({"a": "x" * 3100}, None)
+
+
+def test_a_token_that_ed25519_in_kms_cannot_sign_asks_for_fewer_scopes(
+    authority: Authority,
+) -> None:
+    authority.rotation("kms", "EdDSA").run()
+    scopes = frozenset(f"{'s' * 60}{number}" for number in range(60))
+    DynamoDbClients(authority.aws.dynamodb, CLIENTS_TABLE).put(
+        client("service", signing_algorithm="EdDSA", scopes=scopes)
+    )
+    endpoint = issue_token.build(
+        IssueTokenSettings.from_env(ENVIRONMENT), clock=authority.clock, aws=authority.aws
+    )
+    for wanted, status in ((sorted(scopes)[:3], 200), (sorted(scopes), 400)):
+        form = {"grant_type": "client_credentials", "scope": " ".join(wanted)}
+        answer = endpoint(token_event(form, headers=basic("service", SECRET)))
+        assert answer["statusCode"] == status, answer
+    assert json.loads(answer["body"])["error"] == "invalid_scope"
 
 
 @pytest.mark.parametrize("edition", EDITIONS)
