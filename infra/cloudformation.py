@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["Resolver", "Resource", "TemplateError", "load", "parse"]
-
 _SUB_VARIABLE = re.compile(r"\$\{([^{}]*)\}")
 _SHORT_FORMS = {
     "And": "Fn::And",
@@ -146,7 +144,7 @@ class Resolver:
         """
         value = self._resolve(node, where)
         if value is _NO_VALUE:
-            raise TemplateError(f"{where}: AWS::NoValue cannot stand here")
+            raise TemplateError(f"{where}: AWS::NoValue is not possible here")
         return value
 
     def text(self, node: Any, where: str) -> str:  # noqa: ANN401 - a document node
@@ -173,7 +171,7 @@ class Resolver:
         return text == "true"
 
     def condition(self, name: str, where: str) -> bool:
-        """Whether the template's condition `name` holds."""
+        """Return whether the template's condition `name` holds."""
         if name not in self._conditions:
             raise TemplateError(f"{where}: there is no condition {name}")
         return self._test(self._conditions[name], f"condition {name}")
@@ -262,4 +260,4 @@ class Resolver:
                 return all(self._test(item, where) for item in argument)
             if name == "Fn::Or":
                 return any(self._test(item, where) for item in argument)
-        raise TemplateError(f"{where}: {node!r} is no condition")
+        raise TemplateError(f"{where}: {node!r} is not a condition")

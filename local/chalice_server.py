@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, NoReturn
 
 import chalice.local
 
+from infra.cloudformation import TemplateError
 from local import reloading
 from local.addresses import MUTUAL_TLS, Addresses
 from local.errors import LaptopError
-from local.gateway.template import TemplateError
 from local.http_server import Server
 from local.readiness import wait_for_key_set
 from local.supervisor import SUPERVISED, end_with_parent

@@ -18,22 +18,23 @@ import chalice.local
 from chalice.app import Chalice
 
 from functions.shared.authentication.public_addresses import ON_LOOPBACK
+from infra.cloudformation import TemplateError
 from local.addresses import MUTUAL_TLS, Addresses, Service
 from local.chalice_server import GatewayServer, end_process
 from local.console.backstage import BACKSTAGE, Backstage, socket_of
 from local.environment import use_local_aws
 from local.errors import LaptopError
 from local.gateway.core import Gateway
-from local.gateway.invocation import InProcessLambda
+from local.gateway.lambda_runtime import InProcessLambda
 from local.gateway.messages import Request, Response
 from local.gateway.model import AnyMethod
-from local.gateway.template import Template, TemplateError
+from local.gateway.template import Template
 from local.supervisor import SUPERVISED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, MutableMapping
 
-    from local.gateway.invocation import Invoke
+    from local.gateway.lambda_runtime import Invoke
     from local.gateway.model import Api, Function
     from local.http_server import Application
 

@@ -1,9 +1,9 @@
-"""Play the API of another stack beside `make run`, guarded as it would be in an account.
+"""Serve the API of another stack next to `make run`, guarded as in an account.
 
     python -m local.guest docs/examples/rest-api/template.yaml --port 8101
 
-Of the template it plays its one API with its functions, which must be Python; its parameters of
-Systems Manager are put into the laptop's AWS. What it imports is what template.yaml exports.
+It emulates the one API of the template and runs its functions, which must be Python. It stores the
+template's Systems Manager parameters in the laptop's AWS, and imports what template.yaml exports.
 At the start it names the routes that the API's scope map opens or closes by mistake.
 """
 
@@ -22,6 +22,7 @@ from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionEr
 
 from authorizer.files import read_scope_map
 from authorizer.scope_map import ScopeMapError, parse_api_rules
+from infra.cloudformation import TemplateError
 from infra.route_faults import route_faults
 from local.addresses import Addresses
 from local.aws import TEMPLATE
@@ -29,8 +30,8 @@ from local.chalice_shell import shared_environment
 from local.environment import use_local_aws
 from local.errors import LaptopError
 from local.gateway.core import Gateway
-from local.gateway.invocation import FunctionError, InProcessLambda
-from local.gateway.template import Template, TemplateError
+from local.gateway.lambda_runtime import FunctionError, InProcessLambda
+from local.gateway.template import Template
 from local.http_server import Server
 from local.place import LAPTOP
 from local.provisioning import names
@@ -49,25 +50,25 @@ _PARAMETER = "AWS::SSM::Parameter"
 
 
 class GuestStack:
-    """A stack that imports from ours, with one API; `template` is what declares it."""
+    """A stack with one API that imports from Gatehouse's stack; `template` declares it."""
 
     def __init__(self, path: Path, addresses: Addresses, parameters: Mapping[str, str]) -> None:
         self._path = path
-        self._ours = Template.read(TEMPLATE)
-        self._names = names(self._ours)
+        self._gatehouse = Template.read(TEMPLATE)
+        self._names = names(self._gatehouse)
         self._origins = {"AuthServerApi": addresses.auth_origin}
         self.template = Template.read(
             path,
             parameters,
             replace(LAPTOP, stack_name=path.resolve().parent.name),
-            dict(self._ours.export(name, self._names, self._origins) for name in EXPORTS),
+            dict(self._gatehouse.export(name, self._names, self._origins) for name in EXPORTS),
         )
 
     def api(self) -> Api:
         """Return the stack's API.
 
         Raises:
-            TemplateError: it has none or several, or it uses something that cannot be played.
+            TemplateError: it has none or several, or it has something that is not supported.
         """
         found = self.template.apis()
         if len(found) != 1:
@@ -75,8 +76,8 @@ class GuestStack:
         return self.template.api(found[0])
 
     def shared_authorizer(self) -> Function:
-        """Return the function that our stack has for the APIs of others."""
-        return self._ours.function(_SHARED, self._names, self._origins)
+        """Return the shared authorizer of Gatehouse's stack."""
+        return self._gatehouse.function(_SHARED, self._names, self._origins)
 
     def functions(self) -> list[Function]:
         """Return the functions that the API calls, the shared authorizer under its ARN."""
@@ -144,7 +145,7 @@ def gateway(stack: GuestStack, environ: MutableMapping[str, str]) -> Gateway:
 
     Raises:
         LaptopError: two of its functions need different values of one variable.
-        TemplateError: its template cannot be played.
+        TemplateError: its template is not supported.
     """
     stack.put_parameters()
     functions = stack.functions()
@@ -175,9 +176,9 @@ def listening(host: str, port: int) -> Server:
 
 
 def port_number(text: str) -> int:
-    """Read a port; 0 stands for any that is free."""
+    """Read a port; 0 is any free one."""
     if not (text.isascii() and text.isdigit() and int(text[:6]) <= _LAST_PORT):
-        raise argparse.ArgumentTypeError(f"{text!r} is no port number")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port number")
     return int(text)
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from local.gateway.core import Gateway
-    from local.gateway.invocation import InProcessLambda, Invoke
+    from local.gateway.lambda_runtime import InProcessLambda, Invoke
     from local.gateway.messages import Request
 
 __all__ = [
@@ -87,7 +87,7 @@ class Backstage:
         self._environ = environ
         self._tasks: dict[str, Callable[..., dict[str, Any]]] = {
             "records": self._records,
-            "start_anew": self._start_anew,
+            "restart": self._start_anew,
             "take_down": self._take_down,
             "flush": self._flush,
         }
@@ -141,7 +141,7 @@ class Backstage:
         """Give functions new sandboxes, in which nothing is warm and the environment is changed."""
         self._environ.update(environment)
         for function in functions:
-            self._sandboxes.start_anew(function)
+            self._sandboxes.restart(function)
         return {}
 
     def _take_down(self, paths: list[str]) -> dict[str, Any]:

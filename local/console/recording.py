@@ -14,12 +14,12 @@ from collections import deque
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
-from local.gateway.invocation import FunctionError
+from local.gateway.lambda_runtime import FunctionError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from local.gateway.invocation import Invoke
+    from local.gateway.lambda_runtime import Invoke
     from local.gateway.messages import Request, Response
 
 __all__ = [

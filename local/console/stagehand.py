@@ -166,7 +166,7 @@ class Stagehand:
         self, service: str, functions: list[str], environment: dict[str, str] | None = None
     ) -> None:
         processes = Processes(self.folder, service)
-        processes.tell("start_anew", functions=functions, environment=environment or {})
+        processes.tell("restart", functions=functions, environment=environment or {})
 
     def _rotation(self) -> RotationSettings:
         known = physical_names()

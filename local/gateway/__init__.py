@@ -1,1 +1,1 @@
-"""API Gateway, played in one process: routes, authorizers, policies, gateway responses, events."""
+"""API Gateway emulated in a process: routes, authorizers, policies, gateway responses, events."""

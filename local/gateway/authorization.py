@@ -1,8 +1,8 @@
-"""Ask a Lambda authorizer, remember its answer, and judge the request by it.
+"""Invoke Lambda authorizers, cache their responses, and evaluate them for each request.
 
-What is remembered is the policy, keyed by the identity sources; every request is judged by it
-anew. Sources: API Gateway Developer Guide, "Use API Gateway Lambda authorizers", "Output from an
-API Gateway Lambda authorizer" and "Control access to HTTP APIs with Lambda authorizers".
+The cache holds policies by the values of the identity sources. Sources: API Gateway Developer
+Guide, "Use API Gateway Lambda authorizers", "Output from an API Gateway Lambda authorizer" and
+"Control access to HTTP APIs with Lambda authorizers".
 """
 
 from __future__ import annotations
@@ -15,27 +15,25 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from local.gateway.answers import Refusal
 from local.gateway.events import authorizer_event, query_parameters
-from local.gateway.invocation import FunctionError
+from local.gateway.gateway_responses import GatewayError
+from local.gateway.lambda_runtime import FunctionError
 from local.gateway.policy import Policy, PolicyError, Verdict, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from local.gateway.events import Call
-    from local.gateway.invocation import Invoke
+    from local.gateway.lambda_runtime import Invoke
     from local.gateway.model import Authorizer, IdentitySource
 
-__all__ = ["Authorization"]
-
 _ACTION = "execute-api:Invoke"
-_MAX_REMEMBERED = 10_000
+_MAX_CACHED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
-    """An authorizer's answer: a policy, or a simple response's yes or no."""
+class _Response:
+    """An authorizer's response: a policy, or the boolean of a simple response."""
 
     policy: Policy | bool
     context: Mapping[str, object]
@@ -43,105 +41,106 @@ class _Answer:
 
 
 class Authorization:
-    """Every authorizer of one API, with its result cache."""
+    """Every authorizer of one API, with a cache."""
 
     def __init__(self, invoke: Invoke, clock: Callable[[], float]) -> None:
         self._invoke = invoke
         self._clock = clock
         self._lock = threading.Lock()
-        self._remembered: OrderedDict[tuple[str, ...], tuple[float, _Answer]] = OrderedDict()
+        self._cache: OrderedDict[tuple[str, ...], tuple[float, _Response]] = OrderedDict()
 
     def authorize(self, call: Call) -> dict[str, object] | None:
-        """What the function may know of the caller, or None when the route is open.
+        """The authorizer context for the function, or None if the route is open.
 
         Raises:
-            Refusal: UNAUTHORIZED, ACCESS_DENIED or
-                AUTHORIZER_CONFIGURATION_ERROR.
+            GatewayError: UNAUTHORIZED, ACCESS_DENIED or AUTHORIZER_CONFIGURATION_ERROR.
         """
         authorizer = call.route.authorizer
         if authorizer is None:
             return None
         identity = _identity(call, authorizer)
         started = self._clock()
-        answer, fresh = self._answer(call, authorizer, identity)
-        self._judge(call, answer)
+        response, fresh = self._cached_response(call, authorizer, identity)
+        self._evaluate(call, response)
         latency = int((self._clock() - started) * 1000) if fresh else 0
         if authorizer.payload_format == "2.0":
-            return dict(answer.context)
-        passed_on: dict[str, object] = dict(answer.context)
-        if answer.principal is not None:
-            passed_on["principalId"] = answer.principal
+            return dict(response.context)
+        passed_on: dict[str, object] = dict(response.context)
+        if response.principal is not None:
+            passed_on["principalId"] = response.principal
         passed_on["integrationLatency"] = latency
         return passed_on
 
     def flush(self) -> None:
-        """Forget every answer."""
+        """Forget every response."""
         with self._lock:
-            self._remembered.clear()
+            self._cache.clear()
 
-    def _answer(
+    def _cached_response(
         self, call: Call, authorizer: Authorizer, identity: tuple[str, ...]
-    ) -> tuple[_Answer, bool]:
+    ) -> tuple[_Response, bool]:
         key = (authorizer.name, *identity)
         cached = authorizer.cache_seconds > 0 and bool(identity)
         now = self._clock()
         if cached:
             with self._lock:
-                found = self._remembered.get(key)
+                found = self._cache.get(key)
             if found is not None and now < found[0]:
                 return found[1], False
-        answer = self._ask(call, authorizer, identity)
+        response = self._invoke_authorizer(call, authorizer, identity)
         if cached:
             with self._lock:
-                self._remembered[key] = (now + authorizer.cache_seconds, answer)
-                self._remembered.move_to_end(key)
-                while len(self._remembered) > _MAX_REMEMBERED:
-                    self._remembered.popitem(last=False)
-        return answer, True
+                self._cache[key] = (now + authorizer.cache_seconds, response)
+                self._cache.move_to_end(key)
+                while len(self._cache) > _MAX_CACHED:
+                    self._cache.popitem(last=False)
+        return response, True
 
-    def _ask(self, call: Call, authorizer: Authorizer, identity: tuple[str, ...]) -> _Answer:
+    def _invoke_authorizer(
+        self, call: Call, authorizer: Authorizer, identity: tuple[str, ...]
+    ) -> _Response:
         try:
             result = self._invoke(authorizer.function, authorizer_event(call, identity))
         except FunctionError as error:
             if error.message == "Unauthorized":
-                raise Refusal("UNAUTHORIZED") from error
-            raise Refusal("AUTHORIZER_CONFIGURATION_ERROR") from error
+                raise GatewayError("UNAUTHORIZED") from error
+            raise GatewayError("AUTHORIZER_CONFIGURATION_ERROR") from error
         if not isinstance(result, dict):
-            raise Refusal("AUTHORIZER_CONFIGURATION_ERROR")
+            raise GatewayError("AUTHORIZER_CONFIGURATION_ERROR")
         nested = call.api.kind == "http" and authorizer.payload_format == "2.0"
         context = _context(result.get("context"), nested=nested)
         if authorizer.simple_responses:
             allowed = result.get("isAuthorized")
             if not isinstance(allowed, bool):
-                raise Refusal("AUTHORIZER_CONFIGURATION_ERROR")
-            return _Answer(allowed, context, None)
+                raise GatewayError("AUTHORIZER_CONFIGURATION_ERROR")
+            return _Response(allowed, context, None)
         principal = result.get("principalId")
         if not isinstance(principal, str) or not principal:
-            raise Refusal("AUTHORIZER_CONFIGURATION_ERROR")
+            raise GatewayError("AUTHORIZER_CONFIGURATION_ERROR")
         try:
-            return _Answer(parse(result.get("policyDocument")), context, principal)
+            return _Response(parse(result.get("policyDocument")), context, principal)
         except PolicyError as error:
-            raise Refusal("AUTHORIZER_CONFIGURATION_ERROR") from error
+            raise GatewayError("AUTHORIZER_CONFIGURATION_ERROR") from error
 
-    def _judge(self, call: Call, answer: _Answer) -> None:
-        if isinstance(answer.policy, bool):
-            verdict = Verdict.ALLOWED if answer.policy else Verdict.NOT_ALLOWED
+    def _evaluate(self, call: Call, response: _Response) -> None:
+        if isinstance(response.policy, bool):
+            verdict = Verdict.ALLOWED if response.policy else Verdict.NOT_ALLOWED
         else:
-            verdict = _judged(answer.policy, call, _condition_keys(call, self._clock()))
+            verdict = _most_permissive(response.policy, call, _condition_keys(call, self._clock()))
         if verdict is Verdict.ALLOWED:
             return
         message = None
         if verdict is Verdict.EXPLICITLY_DENIED:
             message = "User is not authorized to access this resource with an explicit deny"
-        refusal = Refusal("ACCESS_DENIED", message=message)
-        refusal.authorizer = {
-            **{name: str(value) for name, value in answer.context.items()},
-            **({"principalId": answer.principal} if answer.principal else {}),
+        error = GatewayError("ACCESS_DENIED", message=message)
+        error.authorizer = {
+            **{name: str(value) for name, value in response.context.items()},
+            **({"principalId": response.principal} if response.principal else {}),
         }
-        raise refusal
+        raise error
 
 
-def _judged(policy: Policy, call: Call, context: Mapping[str, str]) -> Verdict:
+def _most_permissive(policy: Policy, call: Call, context: Mapping[str, str]) -> Verdict:
     """The most permissive verdict on the call's ARNs.
 
     AWS does not document which spelling of a path it evaluates. A policy that is right for one
@@ -158,17 +157,17 @@ def _identity(call: Call, authorizer: Authorizer) -> tuple[str, ...]:
     """Values of the identity sources.
 
     Raises:
-        Refusal: one is missing or empty, or a TOKEN does not match the validation expression.
+        GatewayError: one is missing or empty, or a TOKEN does not match the validation expression.
     """
     values: list[str] = []
     for source in authorizer.identity_sources:
         value = _source_value(call, source)
         if not value:
-            raise Refusal("UNAUTHORIZED")
+            raise GatewayError("UNAUTHORIZED")
         values.append(value)
     expression = authorizer.validation_expression
     if expression is not None and not re.fullmatch(expression, values[0]):
-        raise Refusal("UNAUTHORIZED")
+        raise GatewayError("UNAUTHORIZED")
     return tuple(values)
 
 
@@ -191,17 +190,17 @@ def _source_value(call: Call, source: IdentitySource) -> str | None:
 
 
 def _context(declared: object, *, nested: bool) -> dict[str, object]:
-    """The context that an authorizer returned; only payload format 2.0 keeps what is nested."""
+    """The context that an authorizer returned. Only payload format 2.0 allows nested values."""
     if declared is None:
         return {}
     if not isinstance(declared, dict):
-        raise Refusal("AUTHORIZER_CONFIGURATION_ERROR")
+        raise GatewayError("AUTHORIZER_CONFIGURATION_ERROR")
     if nested:
         return dict(declared)
     context: dict[str, object] = {}
     for name, value in declared.items():
         if not isinstance(value, str | bool | int | float):
-            raise Refusal("AUTHORIZER_CONFIGURATION_ERROR")
+            raise GatewayError("AUTHORIZER_CONFIGURATION_ERROR")
         context[name] = value if isinstance(value, str) else json.dumps(value)
     return context
 

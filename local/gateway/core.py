@@ -1,4 +1,4 @@
-"""The gateway: one request in, one response out, as API Gateway would answer it."""
+"""The gateway: takes a request and returns the response of API Gateway."""
 
 from __future__ import annotations
 
@@ -12,23 +12,21 @@ import time
 import uuid
 from typing import TYPE_CHECKING
 
-from local.gateway.answers import Answers, Refusal, Situation
 from local.gateway.authorization import Authorization
 from local.gateway.events import Call, decoded_path, proxy_event
-from local.gateway.invocation import FunctionError
+from local.gateway.gateway_responses import GatewayError, GatewayResponses, ResponseContext
+from local.gateway.integration_response import MalformedResultError, response
+from local.gateway.lambda_runtime import FunctionError
 from local.gateway.messages import Response
-from local.gateway.results import MalformedResultError, response
 from local.gateway.routing import Router
 from local.place import LAPTOP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from local.gateway.invocation import Invoke
+    from local.gateway.lambda_runtime import Invoke
     from local.gateway.messages import Request
     from local.gateway.model import Api, RateLimit
-
-__all__ = ["Gateway"]
 
 _log = logging.getLogger(__name__)
 
@@ -39,13 +37,18 @@ _TRACE_ID = re.compile(
 
 
 class Gateway:
-    """Plays one API.
+    """Emulates one API.
 
-    `clock` gives seconds since the epoch, `new_id` a fresh request id. `at_root` are paths that
-    reach the API without its stage as well, as a custom domain's mapping of its root to the stage
-    would let them; an execute-api address has nothing like it. Functions run in this process, so
-    a time-out is answered when the function returns. `throttle` applies the routes' rate limits,
-    each process by itself.
+    Functions run in this process, so a time-out is answered when the function returns.
+
+    Args:
+        api: the API.
+        invoke: calls a function by its logical id.
+        clock: returns seconds since the epoch.
+        new_id: returns a new request id.
+        at_root: paths that reach the API without its stage as well. A custom domain does that if
+            it maps its root to the stage; an execute-api address cannot.
+        throttle: whether the routes' rate limits apply. Each process counts by itself.
     """
 
     def __init__(
@@ -69,18 +72,18 @@ class Gateway:
             for route in api.routes
             if throttle and route.rate_limit is not None
         }
-        self._answers = Answers(api)
+        self._responses = GatewayResponses(api)
         self._authorization = Authorization(invoke, clock)
 
     def handle(self, request: Request) -> Response:
-        """Answer a request; never raises for anything that a client or a function does."""
-        situation = self._situation(request)
+        """Answer a request. No request and no function can make this raise."""
+        context = self._context(request)
         path = self._within_stage(request.path)
         if path is None:
-            return self._no_such_stage(situation)
+            return self._no_such_stage(context)
         match = self._router.match(request.method, path)
         if match is None:
-            return self._answers.render(self._no_such_route(request), situation)
+            return self._responses.render(self._no_such_route(request), context)
         now = self._clock()
         call = Call(
             api=self._api,
@@ -89,53 +92,53 @@ class Gateway:
             route=match.route,
             sent_path=path,
             parameters=match.parameters,
-            request_id=situation.request_id,
-            extended_request_id=situation.extended_request_id,
+            request_id=context.request_id,
+            extended_request_id=context.extended_request_id,
             trace_id=_trace_id(request, now),
             requested_at=now,
         )
         try:
             return self._integrate(call)
-        except Refusal as refusal:
-            return self._answers.render(refusal, _told(situation, call, refusal))
+        except GatewayError as error:
+            return self._responses.render(error, _with_variables(context, call, error))
 
     def too_large(self, request: Request) -> Response:
-        """The answer to a request whose body is over the limit; its `body` was never read."""
-        situation = self._situation(request)
-        return self._answers.render(Refusal("REQUEST_TOO_LARGE"), situation)
+        """The response to a request whose body exceeds the limit. Its `body` was not read."""
+        context = self._context(request)
+        return self._responses.render(GatewayError("REQUEST_TOO_LARGE"), context)
 
     def flush_authorizers_cache(self) -> None:
-        """Forget what authorizers have answered, as the FlushStageAuthorizersCache call does."""
+        """Empty the authorizer cache, as the FlushStageAuthorizersCache call does."""
         self._authorization.flush()
 
-    def _situation(self, request: Request) -> Situation:
-        """A REST API has two ids for a request, an HTTP API one."""
+    def _context(self, request: Request) -> ResponseContext:
+        """The ids of a request: two for a REST API, one for an HTTP API."""
         extended = f"{secrets.token_urlsafe(11)}="
-        return Situation(
+        return ResponseContext(
             request, self._new_id() if self._api.kind == "rest" else extended, extended
         )
 
     def _integrate(self, call: Call) -> Response:
         bucket = self._buckets.get((call.route.method, call.route.path))
         if bucket is not None and not bucket.take(self._clock()):
-            raise Refusal("THROTTLED")
+            raise GatewayError("THROTTLED")
         passed_on = self._authorization.authorize(call)
         started = self._clock()
         try:
             result = self._invoke(call.route.function, proxy_event(call, passed_on))
         except FunctionError as error:
             self._check_time(call, started)
-            raise Refusal("API_CONFIGURATION_ERROR", status=502) from error
+            raise GatewayError("API_CONFIGURATION_ERROR", status=502) from error
         self._check_time(call, started)
         try:
             return response(call, result)
         except MalformedResultError as error:
             _log.error("%s: malformed proxy response: %s", call.route.function, error)
-            raise Refusal("API_CONFIGURATION_ERROR", status=502) from error
+            raise GatewayError("API_CONFIGURATION_ERROR", status=502) from error
 
     def _check_time(self, call: Call, started: float) -> None:
         if self._clock() - started > call.route.timeout:
-            raise Refusal("INTEGRATION_TIMEOUT")
+            raise GatewayError("INTEGRATION_TIMEOUT")
 
     def _within_stage(self, path: str) -> str | None:
         """The path after the stage, or None when it names another stage."""
@@ -149,26 +152,26 @@ class Gateway:
             return "/"
         return path[len(prefix) :] if path.startswith(f"{prefix}/") else None
 
-    def _no_such_route(self, request: Request) -> Refusal:
-        """A REST API takes an Authorization header on an unknown route for a broken signature."""
+    def _no_such_route(self, request: Request) -> GatewayError:
+        """A REST API parses an Authorization header on an unknown route as a signature."""
         authorization = request.header("authorization")
         if self._api.kind == "http" or not authorization:
-            return Refusal("MISSING_AUTHENTICATION_TOKEN")
+            return GatewayError("MISSING_AUTHENTICATION_TOKEN")
         digest = hashlib.sha256(authorization.encode("utf-8", "surrogateescape")).digest()
-        return Refusal(
+        return GatewayError(
             "INVALID_SIGNATURE",
             message="Invalid key=value pair (missing equal-sign) in Authorization header (hashed "
             f"with SHA-256 and encoded with Base64): '{base64.b64encode(digest).decode()}'.",
         )
 
-    def _no_such_stage(self, situation: Situation) -> Response:
-        """Nothing that an API configures applies outside its stage."""
+    def _no_such_stage(self, context: ResponseContext) -> Response:
+        """The response outside the stage, where the API's configuration does not apply."""
         if self._api.kind == "http":
-            return self._answers.render(Refusal("MISSING_AUTHENTICATION_TOKEN"), situation)
+            return self._responses.render(GatewayError("MISSING_AUTHENTICATION_TOKEN"), context)
         headers = (
             ("Content-Type", "application/json"),
-            ("x-amzn-RequestId", situation.request_id),
-            ("x-amz-apigw-id", situation.extended_request_id),
+            ("x-amzn-RequestId", context.request_id),
+            ("x-amz-apigw-id", context.extended_request_id),
             ("x-amzn-ErrorType", "ForbiddenException"),
         )
         return Response(403, headers, b'{"message":"Forbidden"}')
@@ -184,7 +187,7 @@ class _TokenBucket:
         self._lock = threading.Lock()
 
     def take(self, now: float) -> bool:
-        """Whether the limit allows one more request."""
+        """Count a request; return False if it exceeds the limit."""
         with self._lock:
             refill = max(0.0, now - self._filled_at) * self._limit.rate
             self._tokens = min(self._limit.burst, self._tokens + refill)
@@ -203,9 +206,9 @@ def _trace_id(request: Request, now: float) -> str:
     return f"Root=1-{int(now):08x}-{secrets.token_hex(12)}"
 
 
-def _told(situation: Situation, call: Call, refusal: Refusal) -> Situation:
+def _with_variables(context: ResponseContext, call: Call, error: GatewayError) -> ResponseContext:
     request = call.request
-    context = {
+    variables = {
         "accountId": call.place.account_id,
         "apiId": call.api.api_id,
         "extendedRequestId": call.extended_request_id,
@@ -218,8 +221,8 @@ def _told(situation: Situation, call: Call, refusal: Refusal) -> Situation:
         "requestTimeEpoch": str(int(call.requested_at * 1000)),
         "resourcePath": call.route.path,
         "stage": call.api.stage,
-        **{f"authorizer.{name}": value for name, value in refusal.authorizer.items()},
+        **{f"authorizer.{name}": value for name, value in error.authorizer.items()},
     }
-    return Situation(
-        request, situation.request_id, situation.extended_request_id, context, call.parameters
+    return ResponseContext(
+        request, context.request_id, context.extended_request_id, variables, call.parameters
     )

@@ -1,8 +1,8 @@
 """Build the events that API Gateway sends to functions and to authorizers.
 
-Sources: API Gateway Developer Guide, "Input format of a Lambda function for proxy integration",
-"Create AWS Lambda proxy integrations for HTTP APIs" and "Input to an API Gateway Lambda
-authorizer". A REST API hands paths on as the client encoded them, an HTTP API decoded.
+A REST API passes paths as the client encoded them. An HTTP API passes them decoded. Sources: API
+Gateway Developer Guide, "Input format of a Lambda function for proxy integration", "Create AWS
+Lambda proxy integrations for HTTP APIs" and "Input to an API Gateway Lambda authorizer".
 """
 
 from __future__ import annotations
@@ -24,16 +24,7 @@ if TYPE_CHECKING:
     from local.gateway.model import Api, Route
     from local.place import Place
 
-__all__ = [
-    "Call",
-    "authorizer_event",
-    "decoded_path",
-    "is_binary",
-    "proxy_event",
-    "query_parameters",
-]
-
-# What an HTTP API takes for text; every other body, a form's too, arrives as base64.
+# Bodies that an HTTP API passes as text. All others, forms included, are base64.
 _HTTP_API_TEXT = re.compile(
     r"text/[^;]+|application/(json|javascript|xml)\b.*|application/[^;]+\+(json|xml)\b.*",
     re.IGNORECASE,
@@ -362,7 +353,7 @@ def _body(call: Call) -> tuple[str | None, bool]:
 
 
 def is_binary(media_type: str, patterns: tuple[str, ...]) -> bool:
-    """Whether a REST API's binary media types include `media_type`."""
+    """Return whether a REST API's binary media types include `media_type`."""
     for pattern in patterns:
         wanted, _, subtype = pattern.lower().partition("/")
         if pattern in ("*/*", media_type):
@@ -387,7 +378,7 @@ def _request_time(moment: float) -> str:
 
 @lru_cache(maxsize=1024)
 def _short_id(text: str) -> str:
-    """Six characters that always stand for the same text, as API Gateway's own ids look."""
+    """An id of six characters, as API Gateway makes them. The same text has the same id."""
     digest = hashlib.sha256(text.encode()).digest()
     return base64.b32encode(digest)[:6].decode("ascii").lower()
 
@@ -399,5 +390,5 @@ def query_parameters(api: Api, request: Request) -> list[tuple[str, str]]:
 
 
 def decoded_path(path: str) -> str:
-    """A path as an HTTP API passes it on."""
+    """A path as an HTTP API passes it."""
     return unquote(path)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["ClientCertificate", "Request", "Response"]
-
 
 @dataclass(frozen=True, slots=True)
 class ClientCertificate:
-    """What mutual TLS tells of the client, as API Gateway's `identity.clientCert` holds it.
+    """A client's certificate in mutual TLS, as in API Gateway's `identity.clientCert`.
 
     `not_before` and `not_after` are written like `May 28 12:30:02 2019 GMT`.
     """
@@ -24,10 +22,10 @@ class ClientCertificate:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request as it was sent: `path` and `query` still percent-encoded, headers in order.
+    """One request as it was sent: `path` and `query` percent-encoded, headers in order.
 
-    `domain` and `port` are where the API is. What the Host header says is the caller's word, and
-    API Gateway would bring no request here that says something else.
+    `domain` and `port` are the API's address. The Host header is not used for them, because the
+    caller writes it.
     """
 
     method: str

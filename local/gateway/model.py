@@ -1,4 +1,4 @@
-"""What the gateway knows of an API: frozen descriptions, read from the template."""
+"""Frozen descriptions of an API, read from the template."""
 
 from __future__ import annotations
 
@@ -7,19 +7,6 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-__all__ = [
-    "AnyMethod",
-    "Api",
-    "ApiKind",
-    "Authorizer",
-    "Function",
-    "GatewayResponse",
-    "IdentitySource",
-    "PayloadFormat",
-    "RateLimit",
-    "Route",
-]
 
 ApiKind = Literal["rest", "http"]
 PayloadFormat = Literal["1.0", "2.0"]
@@ -91,7 +78,7 @@ class GatewayResponse:
 
 @dataclass(frozen=True)
 class Api:
-    """One API and its stage. `api_id` is what stands in host names and ARNs."""
+    """One API and its stage. `api_id` is part of host names and ARNs."""
 
     logical_id: str
     api_id: str

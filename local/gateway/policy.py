@@ -1,8 +1,8 @@
 """Judge an IAM policy as API Gateway judges the one that a Lambda authorizer returns.
 
 Source: IAM User Guide, "Policy evaluation logic" and "IAM JSON policy elements reference".
-What this module does not know (an operator, a policy variable) never widens access: in an Allow
-statement it does not match, in a Deny statement it does.
+Unknown operators and policy variables never widen access: they do not match in an Allow statement,
+and match in a Deny statement.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING, Literal, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-
-__all__ = ["Policy", "PolicyError", "Verdict", "parse"]
 
 _ELEMENTS = {
     "Sid",
@@ -37,7 +35,7 @@ class PolicyError(Exception):
 
 
 class Verdict(Enum):
-    """What a policy says about one request."""
+    """The verdict of a policy on one request."""
 
     ALLOWED = "allowed"
     EXPLICITLY_DENIED = "explicitly denied"
@@ -143,7 +141,7 @@ def _strings(value: object, name: str) -> tuple[str, ...]:
     if not isinstance(items, list) or not items:
         raise PolicyError(f"{name} must be a string or a list of strings that is not empty")
     if not all(isinstance(item, str) and item for item in items):
-        raise PolicyError(f"{name} holds something that is no string")
+        raise PolicyError(f"{name} has a value that is not a string")
     return tuple(items)
 
 
@@ -167,7 +165,7 @@ def _plain(value: str | float | bool) -> str:  # noqa: FBT001 - a JSON value
 
 
 def _names(pattern: str, resource: str) -> bool | None:
-    """Whether a resource pattern names `resource`; None when a policy variable decides it."""
+    """Return whether a pattern names `resource`; None if a policy variable decides it."""
     if _VARIABLE.search(pattern) is None:
         return _like(pattern, resource)
     if {found[1] for found in _VARIABLE.finditer(pattern)} - {"*", "?", "$"}:
@@ -187,8 +185,8 @@ def _like(pattern: str, text: str) -> bool:
 def _expression(pattern: str) -> re.Pattern[str]:
     """`*` and `?` as IAM reads them: any run of characters, slashes too, and any one character.
 
-    What follows a `*` is atomic: its leftmost occurrence is final. A pattern with many `*` would
-    otherwise take time in a power of the text's length.
+    The text after a `*` is atomic: its leftmost occurrence is final. A pattern with many `*` would
+    otherwise take polynomial time.
     """
     pieces = [""]
     for part in re.split(r"(\$\{[*?$]\}|\*+|\?)", pattern):
@@ -254,7 +252,7 @@ _OPERATORS: dict[str, _Comparison] = {
 def _holds(
     operator: str, key: str, values: Sequence[str], context: Mapping[str, str]
 ) -> bool | None:
-    """Whether a condition holds; None when it cannot be judged."""
+    """Return whether a condition holds; None if it cannot be evaluated."""
     actual = context.get(key)
     if operator == "Null":
         expected = {value.lower() for value in values}

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from local.gateway.model import Route
 
-__all__ = ["Match", "Router"]
-
 # How a template's segment ranks against another in the same place: literal text, then a
 # parameter, then a greedy parameter.
 _LITERAL, _PARAMETER, _GREEDY = range(3)
@@ -35,8 +33,10 @@ class Router:
     A trailing slash and doubled slashes do not change the route. A greedy parameter gets the rest
     of the path as it was sent, without slashes at its ends.
 
-    Sources: API Gateway Developer Guide, "Routes for HTTP APIs" (most specific match) and
-    "Set up a proxy integration with a proxy resource". Recorded: `/x/`, `//x`, `/stage//x` and
+    Sources: API Gateway Developer Guide, "Routes for HTTP APIs" (most specific match) and "Set up a
+    proxy integration with a proxy resource".
+
+    Recorded on AWS: `/x/`, `//x`, `/stage//x` and
     `//stage/x` reach `/x`. A doubled slash further back is recorded for greedy parameters only.
     Everywhere else the router drops it, so that a test meets each route that it could reach.
     """

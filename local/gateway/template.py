@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from local.gateway.model import Api
 
-__all__ = ["Template", "TemplateError"]
-
 _ALIAS = "AWS::Lambda::Alias"
 _APIS = (api_reader.REST_API, api_reader.HTTP_API)
 
@@ -42,7 +40,7 @@ _IGNORED = {
     "AWS::ApiGateway::DomainName",
     "AWS::ApiGatewayV2::ApiMapping",
     "AWS::ApiGatewayV2::DomainName",
-    "AWS::ApiGatewayV2::RouteResponse",  # of WebSocket APIs, which are not supported
+    "AWS::ApiGatewayV2::RouteResponse",  # part of WebSocket APIs
 }
 _DEFAULT_TIMEOUT = 3
 _DEFAULT_MEMORY = 128
@@ -52,11 +50,12 @@ _DEFAULT_MEMORY = 128
 class Template:
     """A template with values for its parameters.
 
-    Names that the laptop gives by rule: functions are called `<stack>-<logical id>`, an API's id
-    is its logical id in lower case. Other resources (tables, secrets, keys) get theirs from
-    whoever makes them, through the `values` of the methods below: `Ref` values by logical id,
-    attributes as `LogicalId.Arn`. `imports` are the values that other stacks export, by name; a
-    function's ARN among them stands for that function where an API names it.
+    The laptop names functions `<stack>-<logical id>`. An API's id is its logical id in lower case.
+    `imports` are the values that other stacks export, by name. A function's ARN among them names
+    that function where an API refers to it.
+
+    Names of other resources (tables, secrets, keys) come from the component that creates them. The
+    methods take them as `values`: `Ref` values by logical id, attributes as `LogicalId.Arn`.
     """
 
     path: Path
@@ -119,7 +118,7 @@ class Template:
         return self._resolver(self.document, self._names(self.resources), values)
 
     def _names(self, resources: Mapping[str, Resource]) -> dict[str, Any]:
-        """What `Ref` and `Fn::GetAtt` give for functions and for parts of APIs."""
+        """Values of `Ref` and `Fn::GetAtt` for functions and for parts of APIs."""
         names: dict[str, Any] = {}
         for resource in resources.values():
             if resource.type == sam.FUNCTION:
@@ -262,7 +261,7 @@ class Template:
     def function_by_arn(self, arn: str, where: str) -> str:
         """Logical id of the function with this ARN, which may be an alias's.
 
-        On the laptop every alias stands for the code as it is. What was imported stays an ARN.
+        An alias is its function, because the laptop has no versions. An imported ARN is returned.
         """
         for resource in self.of_type(sam.FUNCTION):
             known_arn = self.place.function_arn(self._function_name(resource))

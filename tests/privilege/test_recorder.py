@@ -28,7 +28,7 @@ TEST, PYTEST = "tests.integration.functions.test_handlers", "_pytest.python"
     [
         ((STORE, ISSUE, TEST, PYTEST), "functions.issue_token"),
         (
-            (STORE, "authorizer.verifier", ISSUE, "local.gateway.invocation"),
+            (STORE, "authorizer.verifier", ISSUE, "local.gateway.lambda_runtime"),
             "functions.issue_token",
         ),
         ((STORE, REVOKE, "authorizer.gate", TEST), "functions.revoke_token"),

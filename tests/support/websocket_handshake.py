@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 from local.addresses import Addresses
 from local.chalice_shell import shared_environment
 from local.environment import use_local_aws
-from local.gateway.invocation import FunctionError, InProcessLambda
+from local.gateway.lambda_runtime import FunctionError, InProcessLambda
 from local.gateway.policy import Verdict, parse
 from local.guest import GuestStack
 from local.place import LAPTOP
 from tests.support.authorizer_events import recorded
 
 if TYPE_CHECKING:
-    from local.gateway.invocation import Invoke
+    from local.gateway.lambda_runtime import Invoke
 
 
 def handshake(authorizer: Invoke, function: str, api_id: str, header: str) -> int:

@@ -72,11 +72,11 @@ def test_an_intrinsic_function_is_resolved(node: object, value: object) -> None:
         ({"Fn::Sub": "${List}"}, "expected text"),
         ({"Fn::GetAtt": ["Table", "StreamArn"]}, r"Table\.StreamArn has no value"),
         ({"Fn::If": ["Nothing", 1, 2]}, "no condition Nothing"),
-        ({"Fn::If": ["Odd", 1, 2]}, "is no condition"),
+        ({"Fn::If": ["Odd", 1, 2]}, "is not a condition"),
         ({"Fn::ImportValue": "x"}, "here: no stack exports x"),
         ({"Fn::Base64": "x"}, "Fn::Base64 is not supported"),
         ({"Fn::FindInMap": ["Sizes", "large", "memory"]}, "no large/memory"),
-        ({"Ref": "AWS::NoValue"}, "cannot stand here"),
+        ({"Ref": "AWS::NoValue"}, "is not possible here"),
     ],
 )
 def test_what_has_no_value_is_an_error_that_says_where(node: object, message: str) -> None:

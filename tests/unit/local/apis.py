@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from local.gateway.core import Gateway
-from local.gateway.invocation import FunctionError
+from local.gateway.lambda_runtime import FunctionError
 from local.gateway.messages import Request, Response
 from local.gateway.model import Api, Authorizer, GatewayResponse, IdentitySource, Route
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from local.gateway.core import Gateway
-from local.gateway.invocation import FunctionError
+from local.gateway.lambda_runtime import FunctionError
 from local.gateway.model import Authorizer, IdentitySource, Route
 from tests.unit.local.apis import (
     ARN,
@@ -228,7 +228,7 @@ def test_conditions_see_the_source_address_and_the_client_s_headers() -> None:
 
 
 def test_the_cache_forgets_the_oldest_tokens_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("local.gateway.authorization._MAX_REMEMBERED", 2)
+    monkeypatch.setattr("local.gateway.authorization._MAX_CACHED", 2)
     invoke = FakeLambda({"Authorizer": READ_EVERYTHING})
     gateway = guarded(invoke, Clock())
     for token in ("a", "b", "c", "c", "b", "a"):

@@ -27,7 +27,7 @@ from local.console.web import ConsoleSite
 from local.console.words import in_words
 from local.free_ports import without_taken_console
 from local.gateway.core import Gateway
-from local.gateway.invocation import FunctionError, InProcessLambda
+from local.gateway.lambda_runtime import FunctionError, InProcessLambda
 from local.gateway.messages import Request
 from local.gateway.model import Function
 from local.session import what_next
@@ -162,7 +162,7 @@ def test_a_path_that_is_taken_down_answers_503_until_it_is_brought_back(
 def test_a_function_that_is_started_anew_has_nothing_warm(asked: tuple[Any, ...]) -> None:
     address, _, sandboxes, environ = asked
     assert [sandboxes("Counter", {}) for _ in range(2)] == [1, 2]
-    ask(address, "start_anew", functions=["Counter"], environment={"A": "b"})
+    ask(address, "restart", functions=["Counter"], environment={"A": "b"})
     assert sandboxes("Counter", {}) == 1
     assert environ == {"A": "b"}
 

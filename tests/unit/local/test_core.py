@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local.gateway.core import Gateway
-from local.gateway.invocation import FunctionError
+from local.gateway.lambda_runtime import FunctionError
 from local.gateway.messages import Request
 from local.gateway.model import Api, GatewayResponse, RateLimit, Route
 from tests.unit.local.apis import (

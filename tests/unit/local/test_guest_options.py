@@ -11,7 +11,7 @@ from local.guest import listening, main
 @pytest.mark.parametrize(
     ("option", "value", "said"),
     [
-        ("--port", "65536", "'65536' is no port number"),
+        ("--port", "65536", "'65536' is not a port number"),
         ("--parameter", "Stage", "'Stage' is not NAME=VALUE"),
     ],
 )

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from infra.cloudformation import TemplateError
 from local.addresses import API_STAGE, AUTH_STAGE
-from local.gateway.answers import Answers
+from local.gateway.gateway_responses import GatewayResponses
 from local.gateway.model import Authorizer, IdentitySource, RateLimit, Route
-from local.gateway.template import Template, TemplateError
+from local.gateway.template import Template
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -149,7 +150,7 @@ def test_the_authorization_server_is_an_open_http_api(ours: Template) -> None:
 
 def test_every_gateway_response_of_ours_can_be_rendered(ours: Template) -> None:
     api = ours.api("GuardedApi")
-    Answers(api)
+    GatewayResponses(api)
     assert api.gateway_responses["UNAUTHORIZED"].headers == {"WWW-Authenticate": "'Bearer'"}
 
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from local.gateway.model import Function
 
-__all__ = ["FunctionError", "InProcessLambda", "Invoke", "LambdaContext"]
-
 _log = logging.getLogger(__name__)
 
 
@@ -96,8 +94,8 @@ class InProcessLambda:
             except FunctionError:
                 _log.exception("%s cannot be imported", logical_id)
 
-    def start_anew(self, function: str) -> None:
-        """Import a handler anew at its next call, as a new sandbox would: nothing is warm there."""
+    def restart(self, function: str) -> None:
+        """Import a handler again at its next call, as a new execution environment does."""
         self._handlers.pop(function, None)
         sys.modules.pop(self._functions[function].handler.rpartition(".")[0], None)
 
@@ -126,7 +124,7 @@ class InProcessLambda:
         try:
             text = _write_result(result)
         except (TypeError, ValueError) as error:
-            _log.exception("%s returned what is no JSON", function)
+            _log.exception("%s returned a value that is not JSON", function)
             raise FunctionError("Runtime.MarshalError", str(error)) from error
         return json.loads(text)
 
@@ -147,7 +145,7 @@ class InProcessLambda:
                     "Runtime.ImportModuleError", f"{path} cannot be imported: {error}"
                 ) from error
             if not callable(handler):
-                raise FunctionError("Runtime.HandlerNotFound", f"{path} is no function")
+                raise FunctionError("Runtime.HandlerNotFound", f"{path} is not a function")
             self._handlers[function] = handler
         return handler
 

@@ -1,8 +1,8 @@
-"""Check what a function returned, and turn it into the response, as API Gateway does.
+"""Validate the result of a function and build the response from it, as API Gateway does.
 
-Source: API Gateway Developer Guide, "Output format of a Lambda function for proxy integration",
-"Create AWS Lambda proxy integrations for HTTP APIs", and the table of remapped headers under
-"Amazon API Gateway important notes".
+Sources: API Gateway Developer Guide, "Output format of a Lambda function for proxy integration" and
+"Create AWS Lambda proxy integrations for HTTP APIs". The table of remapped headers is in "Amazon
+API Gateway important notes".
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from local.gateway.events import Call
-
-__all__ = ["MalformedResultError", "response"]
 
 _KEYS = {"statusCode", "headers", "multiValueHeaders", "body", "isBase64Encoded"}
 """All that a REST API takes. `cookies` are an HTTP API's."""
@@ -62,14 +60,14 @@ _MAX_RESULT = 6 * 1024 * 1024
 
 
 class MalformedResultError(Exception):
-    """The function returned something that is no proxy response."""
+    """The function returned something that is not a proxy response."""
 
 
 def response(call: Call, result: object) -> Response:
     """The client's response.
 
     Raises:
-        MalformedResultError: `result`, which came from JSON, is no proxy response.
+        MalformedResultError: `result`, which came from JSON, is not a proxy response.
     """
     rest = call.api.kind == "rest"
     if not rest and call.route.payload_format == "2.0":
@@ -134,7 +132,7 @@ def _status(value: object) -> int:
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value[:4])
     if isinstance(value, bool) or not isinstance(value, int) or not 100 <= value <= 599:  # noqa: PLR2004 - HTTP
-        raise MalformedResultError(f"statusCode {value!r} is no HTTP status")
+        raise MalformedResultError(f"statusCode {value!r} is not an HTTP status")
     return value
 
 

@@ -1,8 +1,8 @@
-"""The gateway's own answers: gateway responses of a REST API, fixed messages of an HTTP API.
+"""Responses of the gateway itself: gateway responses of a REST API, fixed ones of an HTTP API.
 
-Sources: API Gateway Developer Guide, "Gateway response types" and "Gateway responses in API
-Gateway": a type that is not configured falls back to DEFAULT_4XX or DEFAULT_5XX, and a body
-template substitutes variables but runs no template language.
+A type that is not configured falls back to DEFAULT_4XX or DEFAULT_5XX. A body template substitutes
+variables and has no template language. Sources: API Gateway Developer Guide, "Gateway response
+types" and "Gateway responses in API Gateway".
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from local.gateway.messages import Request
     from local.gateway.model import Api, GatewayResponse
-
-__all__ = ["Answers", "Refusal", "Situation"]
 
 # Type → status, message, x-amzn-ErrorType.
 _DEFAULTS: Mapping[str, tuple[int, str | None, str]] = {
@@ -46,7 +44,7 @@ _DEFAULTS: Mapping[str, tuple[int, str | None, str]] = {
     "THROTTLED": (429, "Too Many Requests", "TooManyRequestsException"),
     "UNAUTHORIZED": (401, "Unauthorized", "UnauthorizedException"),
 }
-_HTTP_API_ANSWERS = {
+_HTTP_API_RESPONSES = {
     "ACCESS_DENIED": (403, "Forbidden"),
     "INTEGRATION_TIMEOUT": (503, "Service Unavailable"),
     "MISSING_AUTHENTICATION_TOKEN": (404, "Not Found"),
@@ -83,10 +81,10 @@ _CONTEXT = {
 }
 
 
-class Refusal(Exception):  # noqa: N818 - an answer that the gateway gives itself, not a mishap
-    """The gateway answers by itself, with the gateway response `kind`.
+class GatewayError(Exception):
+    """The gateway answers a request itself, with the gateway response `kind`.
 
-    `authorizer` is what `$context.authorizer` holds in the answer.
+    `authorizer` is `$context.authorizer` in the response.
     """
 
     def __init__(self, kind: str, *, status: int | None = None, message: str | None = None) -> None:
@@ -99,21 +97,21 @@ class Refusal(Exception):  # noqa: N818 - an answer that the gateway gives itsel
 
 
 @dataclass(frozen=True)
-class Situation:
-    """What an answer's variables may speak of; `context` holds `$context` by dotted name."""
+class ResponseContext:
+    """Values for the variables of a gateway response; `variables` holds `$context` by name."""
 
     request: Request
     request_id: str
     extended_request_id: str
-    context: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
     path_parameters: Mapping[str, str] = field(default_factory=dict)
 
 
-class Answers:
-    """Renders refusals for one API.
+class GatewayResponses:
+    """Renders the gateway responses of one API.
 
     Raises:
-        TemplateError: a configured header or body speaks of something that does not exist.
+        TemplateError: a configured header or body names a variable that does not exist.
     """
 
     def __init__(self, api: Api) -> None:
@@ -126,58 +124,60 @@ class Answers:
                 for match in _VARIABLE.finditer(template):
                     _check_variable(match[1], match[2], f"{where}.{content_type}")
 
-    def render(self, refusal: Refusal, situation: Situation) -> Response:
+    def render(self, error: GatewayError, context: ResponseContext) -> Response:
         """The response that the client sees."""
         if self._api.kind == "http":
-            return _http_api_answer(refusal, situation)
-        configured, status = self._configured(refusal)
+            return _http_api_response(error, context)
+        configured, status = self._configured(error)
         variables = {
-            **situation.context,
-            "error.message": refusal.message or "",
-            "error.messageString": json.dumps(refusal.message),
-            "error.responseType": refusal.kind,
+            **context.variables,
+            "error.message": error.message or "",
+            "error.messageString": json.dumps(error.message),
+            "error.responseType": error.kind,
             "status": str(status),
         }
-        content_type, template = _template(refusal, configured)
+        content_type, template = _template(error, configured)
         headers = [
             ("Content-Type", content_type),
-            ("x-amzn-RequestId", situation.request_id),
-            ("x-amz-apigw-id", situation.extended_request_id),
-            ("x-amzn-ErrorType", refusal.error_type),
+            ("x-amzn-RequestId", context.request_id),
+            ("x-amz-apigw-id", context.extended_request_id),
+            ("x-amzn-ErrorType", error.error_type),
         ]
         if configured is not None:
             for name, expression in configured.headers.items():
-                value = self._evaluate(expression, variables, situation)
+                value = self._evaluate(expression, variables, context)
                 if value:
                     headers = [pair for pair in headers if pair[0].lower() != name.lower()]
                     headers.append((name, value))
         body = _VARIABLE.sub(
-            lambda match: self._variable(match[1], match[2], variables, situation), template
+            lambda match: self._variable(match[1], match[2], variables, context), template
         )
         return Response(status, tuple(headers), body.encode())
 
-    def _configured(self, refusal: Refusal) -> tuple[GatewayResponse | None, int]:
+    def _configured(self, error: GatewayError) -> tuple[GatewayResponse | None, int]:
         responses = self._api.gateway_responses
-        if refusal.kind in responses:
-            own = responses[refusal.kind]
-            return own, own.status or refusal.status
-        fallback = responses.get(f"DEFAULT_{refusal.status // 100}XX")
+        if error.kind in responses:
+            own = responses[error.kind]
+            return own, own.status or error.status
+        fallback = responses.get(f"DEFAULT_{error.status // 100}XX")
         if fallback is not None:
-            return fallback, fallback.status or refusal.status
-        return None, refusal.status
+            return fallback, fallback.status or error.status
+        return None, error.status
 
-    def _evaluate(self, expression: str, variables: Mapping[str, str], situation: Situation) -> str:
+    def _evaluate(
+        self, expression: str, variables: Mapping[str, str], context: ResponseContext
+    ) -> str:
         if expression.startswith("'"):
             return expression[1:-1]
         match = _EXPRESSION.fullmatch(expression)
         if match is None:
-            raise TemplateError(f"{expression} is no header expression")
+            raise TemplateError(f"{expression} is not a header expression")
         if match[1] == "method.request":
-            return self._variable("method", f".request{match[2]}", variables, situation)
-        return self._variable(match[1], match[2], variables, situation)
+            return self._variable("method", f".request{match[2]}", variables, context)
+        return self._variable(match[1], match[2], variables, context)
 
     def _variable(
-        self, root: str, path: str, variables: Mapping[str, str], situation: Situation
+        self, root: str, path: str, variables: Mapping[str, str], context: ResponseContext
     ) -> str:
         name = path[1:]
         if root == "context":
@@ -186,28 +186,28 @@ class Answers:
             return self._api.stage_variables.get(name, "")
         _, part, key = name.split(".", 2)
         if part in ("header", "multivalueheader"):
-            return situation.request.header(key) or ""
+            return context.request.header(key) or ""
         if part == "path":
-            return situation.path_parameters.get(key, "")
-        return dict(query_parameters(self._api, situation.request)).get(key, "")
+            return context.path_parameters.get(key, "")
+        return dict(query_parameters(self._api, context.request)).get(key, "")
 
 
-def _template(refusal: Refusal, configured: GatewayResponse | None) -> tuple[str, str]:
+def _template(error: GatewayError, configured: GatewayResponse | None) -> tuple[str, str]:
     if configured is not None and configured.templates:
         for content_type, template in configured.templates.items():
             if content_type == "application/json":
                 return content_type, template
         return next(iter(configured.templates.items()))
-    if configured is None and refusal.kind == "ACCESS_DENIED":
+    if configured is None and error.kind == "ACCESS_DENIED":
         return "application/json", '{"Message":$context.error.messageString}'
     return "application/json", '{"message":$context.error.messageString}'
 
 
-def _http_api_answer(refusal: Refusal, situation: Situation) -> Response:
-    status, message = _HTTP_API_ANSWERS.get(refusal.kind, (500, "Internal Server Error"))
+def _http_api_response(error: GatewayError, context: ResponseContext) -> Response:
+    status, message = _HTTP_API_RESPONSES.get(error.kind, (500, "Internal Server Error"))
     headers = (
         ("Content-Type", "application/json"),
-        ("Apigw-Requestid", situation.extended_request_id),
+        ("Apigw-Requestid", context.extended_request_id),
     )
     return Response(status, headers, f'{{"message":"{message}"}}'.encode())
 
@@ -221,7 +221,7 @@ def _check_expression(expression: str, where: str) -> None:
     match = _EXPRESSION.fullmatch(expression)
     if match is None:
         raise TemplateError(
-            f"{where}: {expression!r} is no header expression; a literal stands in single quotes"
+            f"{where}: {expression!r} is not a header expression; a literal needs single quotes"
         )
     root, path = match[1], match[2]
     if root == "method.request":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from local.gateway.invocation import FunctionError, InProcessLambda, LambdaContext
+from local.gateway.lambda_runtime import FunctionError, InProcessLambda, LambdaContext
 from local.gateway.model import Function
 from tests.unit.local.apis import Clock
 

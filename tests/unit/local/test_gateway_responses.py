@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from infra.cloudformation import TemplateError
-from local.gateway.answers import Answers
 from local.gateway.core import Gateway
+from local.gateway.gateway_responses import GatewayResponses
 from local.gateway.model import GatewayResponse
 from tests.unit.local.apis import (
     BEARER,
@@ -167,7 +167,7 @@ def test_json_is_preferred_among_several_templates() -> None:
 def test_a_header_that_is_no_expression_is_an_error_at_the_start(expression: str) -> None:
     responses = {"UNAUTHORIZED": GatewayResponse(headers={"X": expression})}
     with pytest.raises(TemplateError, match="UNAUTHORIZED"):
-        Answers(rest_api(responses=responses))
+        GatewayResponses(rest_api(responses=responses))
 
 
 @pytest.mark.parametrize(
@@ -176,4 +176,4 @@ def test_a_header_that_is_no_expression_is_an_error_at_the_start(expression: str
 def test_a_template_that_speaks_of_nothing_is_an_error_at_the_start(template: str) -> None:
     responses = {"UNAUTHORIZED": GatewayResponse(templates=body(template))}
     with pytest.raises(TemplateError, match="does not exist"):
-        Answers(rest_api(responses=responses))
+        GatewayResponses(rest_api(responses=responses))
