@@ -163,7 +163,7 @@ def test_rfc4514_an_escaped_value_is_read_as_it_was(value: str) -> None:
         ("2.5.4.5=#020101", "DER tag is 2"),
         ("2.5.4.3=#03020041", "BitString"),
         ("batch", "character 0"),
-        (5, "not a text"),
+        (5, "not a string"),
     ],
 )
 def test_a_subject_that_no_certificate_can_match_is_explained(subject: object, reason: str) -> None:
