@@ -41,7 +41,7 @@ template: .venv-sam/sam.stamp .venv-checkov/checkov.stamp ## Part of check: SAM,
 	for example in docs/examples/*/template.yaml; do .venv-sam/bin/sam validate --lint --template $$example || exit 1; done
 	.venv-sam/bin/python -m infra.template_checks
 
-coverage: .venv/dev.stamp ## The tests once more, and the branches that they take
+coverage: .venv/dev.stamp ## Run the tests with branch coverage
 	rm -f .coverage .coverage.*
 	.venv/bin/coverage run -m pytest -n auto --dist loadgroup
 	.venv/bin/coverage combine --quiet
@@ -52,10 +52,10 @@ fuzz: .venv/dev.stamp ## Run the Hypothesis tests with many examples (EXAMPLES=1
 	.venv/bin/python -m tests.strictness.fuzz --examples $(or $(EXAMPLES),100000)
 	for seed in 2 3 4; do SCHEMATHESIS_SEED=$$seed .venv/bin/python -m pytest tests/contract/test_openapi.py -k whatever || exit 1; done
 
-strictness: .venv-bench/bench.stamp node-rivals ## Show bad tokens to many verifiers, write docs/strictness.md
+strictness: .venv-bench/bench.stamp node-rivals ## Compare verifiers with invalid tokens, write docs/strictness.md
 	.venv-bench/bin/python -W ignore -m tests.strictness.report
 
-bench: .venv-bench/bench.stamp node-rivals ## Measure speed beside others, write docs/benchmarks.md (FULL=1: a million tokens)
+bench: .venv-bench/bench.stamp node-rivals ## Measure speed compared with others, write docs/benchmarks.md (FULL=1: a million tokens)
 	.venv-bench/bin/python -m tests.benchmarks.run $(if $(FULL),--full)
 
 ##@ Build and deploy
@@ -73,24 +73,24 @@ build: .venv-sam/sam.stamp ## Build the Lambda artifacts (ARCHITECTURE=x86_64 RU
 	@grep -h "^[A-Z][A-Za-z]*: python" .gatehouse/build.log | cut -d ' ' -f 2- | sort -u
 	@.venv-sam/bin/python -m infra.package .aws-sam/build
 
-reproducible: build ## Build once more and compare the bytes
+reproducible: build ## Build again and compare the bytes
 	@$(SAM_BUILD) --build-dir .aws-sam/again >/dev/null 2>&1
 	@.venv-sam/bin/python -m infra.package .aws-sam/build --against .aws-sam/again
 
 STAGE ?= dev
-deploy: build .venv/laptop.stamp ## Deploy to an AWS account and play the walkthrough there (STAGE=prod, GUIDE=no)
+deploy: build .venv/laptop.stamp ## Deploy to an AWS account and run the walkthrough there (STAGE=prod, GUIDE=no)
 	@.venv-sam/bin/python -m infra.deploy --stage $(STAGE) --architecture $(ARCHITECTURE) --runtime $(RUNTIME) $(if $(filter no,$(GUIDE)),--no-guide)
 	@$(MAKE) --no-print-directory smoke
 
 STACK ?= $(if $(filter prod,$(STAGE)),gatehouse,gatehouse-$(STAGE))
-smoke: .venv/laptop.stamp ## Play the walkthrough on a deployed stack (STACK=gatehouse-dev)
+smoke: .venv/laptop.stamp ## Run the walkthrough on a deployed stack (STACK=gatehouse-dev)
 	@.venv/bin/python -m local.smoke --stack $(STACK)
 
 remove: .venv/laptop.stamp ## Delete a deployed stack and what outlives it, clients and keys (STACK=gatehouse-dev)
 	@.venv/bin/python -m infra.remove --stack $(STACK)
 
 ##@ Maintain
-format: .venv/dev.stamp ## Format the code and mend what the linter can mend
+format: .venv/dev.stamp ## Format the code and fix what the linter can fix
 	.venv/bin/ruff format
 	.venv/bin/ruff check --fix
 
@@ -131,7 +131,7 @@ clean: ## Remove what was built and installed here
 	@$(PYTHON) local/bootstrap.py .venv-bench requirements/bench.txt
 	@touch $@
 
-# Node is nobody's duty here: without it the Node rivals are left out, and the output says so.
+# Node is optional. Without npm the Node rivals are left out with a message.
 .PHONY: node-rivals
 node-rivals:
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(NODE_RIVALS); \

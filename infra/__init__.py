@@ -1,1 +1,1 @@
-"""What running Gatehouse in an account needs: build recipes and operators' tools."""
+"""Build, deploy, check and operate Gatehouse in an account."""

@@ -1,7 +1,7 @@
-"""What each Lambda artifact carries: a handler, what it imports, and data that this reads.
+"""Content of each Lambda artifact: a handler, the modules it imports, and data files.
 
-`boto3` is in none of them: the Lambda runtime has it. Tests hold this table against the template,
-and boot every artifact.
+No artifact contains `boto3`, because the Lambda runtime has it. Tests compare this table with the
+template and start every artifact.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SCOPES: Final = "authorizer/scopes.json"
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A module with all of ours that it imports, a lock file of requirements/artifacts, data."""
+    """A handler module, a lock file of requirements/artifacts, and data files."""
 
     handler: str
     lock: str | None = None

@@ -1,9 +1,8 @@
 """Build one Lambda artifact: `python -m infra.build IssueToken .aws-sam/build/IssueToken`.
 
-`sam build` runs it through infra/Makefile, with any Python that has pip: it imports nothing but the
-standard library. The same sources and lock files give the same bytes, whenever and wherever they
-are built: files are copied in order, times are those of SOURCE_DATE_EPOCH, and nothing that pip
-writes about itself stays.
+`sam build` runs it through infra/Makefile. It imports the standard library only, so any Python with
+pip can run it. Builds are reproducible: files are copied in order, times are SOURCE_DATE_EPOCH, and
+the files that pip writes about an installation are deleted.
 """
 
 from __future__ import annotations
@@ -29,15 +28,15 @@ LOCKS: Final = ROOT / "requirements" / "artifacts"
 RUNTIME: Final = "python3.13"
 ARCHITECTURE: Final = "arm64"
 TASK_ROOT: Final = "/var/task"
-"""Where Lambda unpacks an artifact."""
+"""The folder into which Lambda unpacks an artifact."""
 
 EARLIEST: Final = 315_532_800
-"""1980, in seconds since the epoch: a zip file cannot name an earlier time."""
+"""1980 in seconds since the epoch. Zip files have no earlier times."""
 
 _MACHINES: Final[Mapping[str, str]] = {"arm64": "aarch64", "x86_64": "x86_64"}
 
 # Lambda's Python 3.11 runs on Amazon Linux 2 (glibc 2.26), the later ones on Amazon Linux 2023
-# (glibc 2.34). pip takes a platform literally, so each is named that such a system can run.
+# (glibc 2.34). pip compares platforms literally, so every platform that works is listed.
 _GLIBC: Final[Mapping[str, tuple[str, ...]]] = {
     "python3.11": ("manylinux_2_26", "manylinux_2_17", "manylinux2014"),
     "python3.12": ("manylinux_2_34", "manylinux_2_28", "manylinux_2_17", "manylinux2014"),
@@ -45,10 +44,9 @@ _GLIBC: Final[Mapping[str, tuple[str, ...]]] = {
     "python3.14": ("manylinux_2_34", "manylinux_2_28", "manylinux_2_17", "manylinux2014"),
 }
 
-# What packages carry and no function of ours ever reads. Of cffi, cryptography loads the compiled
-# backend alone; the rest of it, and pycparser, is for those who compile. Of pycountry's databases
-# we read one. What says which packages are aboard, and under which licence, stays for scanners.
-_DEAD_WEIGHT: Final = (
+# Files of packages that no function reads. cryptography loads only the compiled backend of cffi.
+# look_up_country reads one of pycountry's databases. Metadata and licences stay for scanners.
+_UNUSED_FILES: Final = (
     "**/__pycache__",
     "**/*.pyi",
     "**/*.pyx",
@@ -76,12 +74,12 @@ _DEAD_WEIGHT: Final = (
 
 
 class BuildError(Exception):
-    """Raised when an artifact cannot be built; its text is one sentence."""
+    """Raised when an artifact cannot be built. The message is one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The Lambda that an artifact is for."""
+    """Runtime and architecture of the function."""
 
     runtime: str = RUNTIME
     architecture: str = ARCHITECTURE
@@ -95,13 +93,13 @@ class Target:
                 raise BuildError(f"{what} is one of {', '.join(known)}, not {value!r}.")
 
     def platforms(self) -> tuple[str, ...]:
-        """Return the wheel platforms that run there, the best first."""
+        """Return the compatible wheel platforms, the best first."""
         machine = _MACHINES[self.architecture]
         return tuple(f"{glibc}_{machine}" for glibc in _GLIBC[self.runtime])
 
 
 def build(artifact: Artifact, target: Target, directory: Path) -> str | None:
-    """Fill a directory; return which Python compiled it, None where none of the right version is.
+    """Fill a directory. Return the Python that compiled it, None without one of that version.
 
     Raises:
         BuildError: a module is missing or pip failed.
@@ -109,12 +107,12 @@ def build(artifact: Artifact, target: Target, directory: Path) -> str | None:
     directory.mkdir(parents=True, exist_ok=True)
     if artifact.lock:
         _install(LOCKS / f"{artifact.lock}.txt", target, directory)
-    _drop_dead_weight(directory)
+    _delete_unused_files(directory)
     _copy(artifact, directory)
     compiler = _compiler(target)
     if compiler:
         _compile(compiler, directory)
-    _settle(directory)
+    _normalize(directory)
     return compiler
 
 
@@ -126,12 +124,12 @@ def _install(lock: Path, target: Target, directory: Path) -> None:
         *("--implementation=cp", f"--python-version={target.runtime.removeprefix('python')}"),
         *(*platforms, f"--target={directory}", "-r", str(lock)),
     ]
-    if subprocess.run(command, check=False).returncode:  # noqa: S603 - our own words
+    if subprocess.run(command, check=False).returncode:  # noqa: S603 - fixed words
         raise BuildError(f"pip could not install {lock.name} for {target}.")
 
 
 def _copy(artifact: Artifact, directory: Path) -> None:
-    """Copy the modules of ours that the handler reaches, whenever it imports them, and its data."""
+    """Copy the data files and the modules that the handler imports, lazily or not."""
     try:
         sources = closure(ROOT, artifact.handler).modules.values()
     except ImportClosureError as error:
@@ -142,8 +140,8 @@ def _copy(artifact: Artifact, directory: Path) -> None:
         shutil.copyfile(source, destination)
 
 
-def _drop_dead_weight(directory: Path) -> None:
-    for pattern in _DEAD_WEIGHT:
+def _delete_unused_files(directory: Path) -> None:
+    for pattern in _UNUSED_FILES:
         for path in list(directory.glob(pattern)):
             if path.is_dir():
                 shutil.rmtree(path)
@@ -152,36 +150,35 @@ def _drop_dead_weight(directory: Path) -> None:
 
 
 def _compiler(target: Target) -> str | None:
-    """Return a Python of the target's version on this machine. It alone can compile for it."""
+    """Return a Python of the target's version. No other version can compile for it."""
     version = target.runtime.removeprefix("python")
     test = f"import sys; sys.exit('%d.%d' % sys.version_info[:2] != '{version}')"
     for candidate in (sys.executable, shutil.which(target.runtime)):
         if candidate is None:
             continue
         command = [candidate, "-c", test]
-        if not subprocess.run(command, check=False, capture_output=True).returncode:  # noqa: S603 - our own command
+        if not subprocess.run(command, check=False, capture_output=True).returncode:  # noqa: S603 - fixed words
             return candidate
     return None
 
 
 def _compile(python: str, directory: Path) -> None:
-    """Ship bytecode, which a cold start in a read-only folder cannot make for itself.
+    """Compile to bytecode, because a function cannot write it to its read-only folder.
 
-    Python takes it without a look at its source's time or text (PEP 552): both are sealed in the
-    same artifact.
+    Python uses it without a comparison with the source (PEP 552).
     """
     command = [
         *(python, "-m", compileall.__name__, "-q", "-j", "1"),
         *("--invalidation-mode", "unchecked-hash"),
         *("-s", str(directory), "-p", TASK_ROOT, str(directory)),
     ]
-    # The same hash seed, and so the same order of whatever a set becomes, in every build.
-    if subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": "0"}, check=False).returncode:  # noqa: S603 - our own command
+    # A fixed hash seed makes the order of sets in bytecode the same in every build.
+    if subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": "0"}, check=False).returncode:  # noqa: S603 - fixed words
         raise BuildError(f"{python} could not compile {directory}.")
 
 
-def _settle(directory: Path) -> None:
-    """Give everything the same times and modes, whoever builds and whatever their umask is."""
+def _normalize(directory: Path) -> None:
+    """Set fixed times and modes, independent of the builder's umask."""
     moment = max(int(os.environ.get("SOURCE_DATE_EPOCH") or EARLIEST), EARLIEST)
     for path in (*_everything(directory), directory):
         path.chmod(0o755 if path.is_dir() else 0o644)
@@ -206,7 +203,7 @@ def main(arguments: Sequence[str]) -> int:
     except BuildError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    bytecode = "with bytecode" if compiler else f"without bytecode: no {target.runtime} here"
+    bytecode = "with bytecode" if compiler else f"without bytecode: no {target.runtime} found"
     sys.stdout.write(f"{given.function}: {target.runtime}, {target.architecture}, {bytecode}\n")
     return 0
 

@@ -63,9 +63,9 @@ def faults(
         )
     needed = reserved(wanted) + (0 if issuing else provisioned)
     available = account.reservable + reserved(deployed)
+    stays = min(UNRESERVED_MINIMUM, account.limit)
     if needed > available:
         yield (
-            f"the stack reserves or provisions {needed} concurrent executions, and the account can "
-            f"spare {available} (limit {account.limit}, of which Lambda keeps "
-            f"{min(UNRESERVED_MINIMUM, account.limit)} unreserved)"
+            f"the stack reserves or provisions {needed} concurrent executions, and {available} are "
+            f"available (limit {account.limit}, minus {stays} that stay unreserved)"
         )

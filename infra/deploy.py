@@ -1,7 +1,7 @@
-"""Deploy what was built: `python -m infra.deploy --stage dev`, with the values of samconfig.toml.
+"""Deploy built artifacts: `python -m infra.deploy --stage dev`, with the values of samconfig.toml.
 
-SAM keeps the parameters of a stack that exists unless they are given again, so those that say what
-the artifacts were built for, and which deployment this is, are always given.
+SAM reuses the parameters of an existing stack. Runtime, architecture and deployment id are
+therefore always given.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ _CONCURRENCY = (
     *("OtherConcurrency", "ProvisionedConcurrency"),
 )
 _NO_REGION = """\
-No region is set, so there is no telling where to deploy. Set one, here or for good:
+No region is set. Set one for this shell or permanently:
   export AWS_DEFAULT_REGION=eu-central-1
   aws configure set region eu-central-1
 """
 _NO_CREDENTIALS = """\
-No AWS credentials were found, so nothing can be deployed. Give some, or name a profile:
+No AWS credentials were found. Configure some, or choose a profile:
   aws configure
   export AWS_PROFILE=NAME
 """
 _INTERRUPTED = """
-Interrupted. CloudFormation goes on with what it has begun: see how the stack is before you deploy
+Interrupted. CloudFormation continues the running operation. Check the stack before you deploy
 again.
 """
 _NO_LOG_ROLE = """\
-API Gateway may not write logs in this account and region, and would refuse the guarded API, whose
-requests are logged. Let it, once for all REST APIs here (docs/deploy.md, What you need):
+API Gateway has no role for logs in this account and region, and would reject the sample API. Create
+it once for all REST APIs of the region (docs/deploy.md, What you need):
   aws iam create-role --role-name ApiGatewayLogs --assume-role-policy-document \\
     '{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Action":"sts:AssumeRole",
       "Principal":{{"Service":"apigateway.amazonaws.com"}}}}]}}'
@@ -73,17 +73,17 @@ The stack {stack} is deployed, but has no termination protection: {error}.
 
 
 class ConfigurationError(Exception):
-    """Raised when samconfig.toml has no such stage, or parameters that cannot be read."""
+    """Raised when samconfig.toml has no such stage or cannot be read."""
 
 
 def overrides(parameters: Mapping[str, Any]) -> dict[str, str]:
     """Return the template's parameters in a `deploy` table of samconfig.toml.
 
-    They are a list as we write them, and one text as SAM does when its dialogue saves them. What
-    has spaces or quotes in it stands in double quotes, with backslashes before its own.
+    The file has a list. SAM's prompts save one text. Values with spaces or quotes are in double
+    quotes, and a backslash escapes a quote.
 
     Raises:
-        ConfigurationError: one is no NAME=value.
+        ConfigurationError: an entry has another form than NAME=value.
     """
     given = parameters.get("parameter_overrides", [])
     try:
@@ -103,7 +103,7 @@ def _listed(given: str | Sequence[str]) -> Sequence[str]:
 def _pair(part: str) -> tuple[str, str]:
     name, mark, value = part.partition("=")
     if not mark:
-        raise ValueError(f"there is no = in {part}")
+        raise ValueError(f"{part} contains no =")
     return name, value
 
 
@@ -117,7 +117,7 @@ def stage_parameters(stage: str) -> dict[str, str]:
 
 
 def stack_name(stage: str) -> str:
-    """Return the stack of a stage. SAM's dialogue saves another name in the `deploy` table.
+    """Return the stack of a stage. SAM's prompts save another name in the `deploy` table.
 
     Raises:
         ConfigurationError: the file has no such stage, or cannot be read.
@@ -144,7 +144,7 @@ def _configuration() -> Mapping[str, Any]:
     try:
         return tomllib.loads(CONFIGURATION.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"samconfig.toml is no TOML: {error}.") from None
+        raise ConfigurationError(f"samconfig.toml is not valid TOML: {error}.") from None
 
 
 def command(stage: str, parameters: Mapping[str, str], *, region: str, guided: bool) -> list[str]:
@@ -164,14 +164,14 @@ def _override(name: str, value: str) -> str:
 
 
 def needs_log_role(parameters: Mapping[str, str]) -> bool:
-    """Whether there is to be a REST API, the sample one. HTTP APIs write logs without a role."""
+    """Return whether the stack has a REST API. HTTP APIs write logs without a role."""
     return parameters.get("SampleApi") != "false"
 
 
 def lacks_log_role(session: boto3.Session) -> bool:
-    """Whether API Gateway has no role to write logs with: a setting of the account, by region.
+    """Return whether the account has no role for API Gateway's logs in this region.
 
-    Whoever may not ask that is not kept from deploying.
+    A deployer who may not read that setting is not stopped.
     """
     try:
         return not session.client("apigateway").get_account().get("cloudwatchRoleArn")
@@ -188,7 +188,7 @@ def concurrency_fault(
     """
     try:
         deployed = _deployed_parameters(session, stack) if stack else {}
-        # SAM keeps the values of an existing stack that are not given again.
+        # SAM reuses the values of an existing stack.
         wanted = {**deployed, **parameters}
         if not any(int(wanted.get(name, 0)) for name in _CONCURRENCY):
             return None
@@ -262,8 +262,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(deploy: Sequence[str]) -> int:
-    """Run SAM to its end, also when it is interrupted: the terminal interrupts both of us."""
-    with subprocess.Popen(deploy, cwd=ROOT) as sam:  # noqa: S603 - our own words
+    """Run SAM to its end. The terminal sends an interruption to both processes."""
+    with subprocess.Popen(deploy, cwd=ROOT) as sam:  # noqa: S603 - fixed words
         try:
             return sam.wait()
         except KeyboardInterrupt:

@@ -1,7 +1,7 @@
-"""What a module imports, and what those import, read from the code alone: nothing is run.
+"""Modules that a module imports, directly or indirectly, read from the code without running it.
 
-So no branch is missed: what a function imports when it is called counts like what stands at a
-module's head. What stands under `if TYPE_CHECKING` does not, since it is never imported.
+Imports inside functions are included, so that no branch is missed. Imports under
+`if TYPE_CHECKING` are not.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-OUR_PACKAGES: Final = frozenset({"authorizer", "functions", "infra", "local", "tests"})
+FIRST_PARTY: Final = frozenset({"authorizer", "functions", "infra", "local", "tests"})
 
 _NEVER_TRUE: Final = frozenset({"TYPE_CHECKING", "typing.TYPE_CHECKING"})
 
 
 class ImportClosureError(Exception):
-    """Raised when imports cannot be followed; its text is one sentence."""
+    """Raised when imports cannot be followed. The message is one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Closure:
-    """The files of our modules by name, and the names of other people's packages."""
+    """The files of Gatehouse's modules by name, and the names of third-party packages."""
 
     modules: Mapping[str, Path]
     packages: frozenset[str]
 
 
 def closure(root: Path, module: str) -> Closure:
-    """Return what `module` needs, itself and the packages around it included.
+    """Return the imports of `module`, itself and its parent packages included.
 
     Raises:
-        ImportClosureError: a module of ours is not below `root`, or an import is relative.
+        ImportClosureError: a module is not below `root`, or an import is relative.
     """
     modules: dict[str, Path] = {}
     packages: set[str] = set()
@@ -49,7 +49,7 @@ def closure(root: Path, module: str) -> Closure:
         waiting += _packages_around(name)
         for imported, attributes in _imports(ast.parse(path.read_bytes()), name):
             package = imported.partition(".")[0]
-            if package in OUR_PACKAGES:
+            if package in FIRST_PARTY:
                 candidates = [f"{imported}.{attribute}" for attribute in attributes]
                 waiting += [imported, *(each for each in candidates if _exists(root, each))]
             elif package not in sys.stdlib_module_names:
@@ -79,7 +79,7 @@ def _candidates(root: Path, module: str) -> tuple[Path, Path]:
 
 
 def _imports(node: ast.AST, importer: str) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield each imported module with the names that are taken out of it."""
+    """Yield each imported module and the names imported from it."""
     if isinstance(node, ast.Import):
         yield from ((alias.name, ()) for alias in node.names)
     elif isinstance(node, ast.ImportFrom):

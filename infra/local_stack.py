@@ -1,7 +1,4 @@
-"""Where the laptop edition listens and what its resources are called.
-
-`local/` builds the laptop edition on these facts; the command line finds it by them.
-"""
+"""Ports and resource names of the local stack, for `local/` and the command line."""
 
 from __future__ import annotations
 
@@ -37,9 +34,9 @@ SECRETS: Final = (
     "IntrospectionCredentials",
 )
 KEYS: Final = ("DataKey",)
-"""Logical ids in template.yaml; a test holds them to it."""
+"""Logical ids in template.yaml. A test compares them."""
 
-# What the name localhost stands for everywhere; another loopback address goes by itself.
+# The address of localhost on every system. Other loopback addresses are used as they are.
 _LOCALHOST: Final = "127.0.0.1"
 
 
@@ -49,7 +46,7 @@ def table_name(logical_id: str) -> str:
 
 
 def secret_name(logical_id: str) -> str:
-    """Return the name of a secret of the template. Services take it wherever they take its ARN."""
+    """Return the name of a secret of the template. Services accept it in place of its ARN."""
     return f"{STACK_NAME}/{logical_id}"
 
 
@@ -70,8 +67,8 @@ def physical_names() -> dict[str, str]:
 def access_key_file(aws_port: int) -> Path:
     """Return the file with the access key of the moto on this port, for its user only.
 
-    The key is random for each run. The file is outside the checkout because a `gatehouse` that was
-    installed from its wheel has no checkout, and outside the home because none is needed.
+    The key is random for each run. The file is outside the checkout, because an installed
+    `gatehouse` has no checkout. It is outside the home directory, because none is needed.
     """
     folder = Path(tempfile.gettempdir()) / f"gatehouse-{os.getuid()}"
     return folder / f"aws-{aws_port}.key"
@@ -86,7 +83,7 @@ def read_access_key(aws_port: int) -> str | None:
 
 
 def url_host(host: str) -> str:
-    """Return how URLs name a bind address: localhost where that reaches it, IPv6 in brackets."""
+    """Return the host of URLs for a bind address: localhost if possible, IPv6 in brackets."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

@@ -1,7 +1,7 @@
-"""Remove a stack and what outlives it: `python -m infra.remove --stack gatehouse-dev`.
+"""Remove a stack and the resources that outlive it: `python -m infra.remove --stack gatehouse-dev`.
 
-CloudFormation keeps clients and keys when a stack goes, so that no slip loses them. This is for
-when they are to go too. What AWS can bring back stays recoverable for seven days.
+CloudFormation retains clients and keys when a stack is deleted, which protects against mistakes.
+This command deletes them too. Secrets and KMS keys can be restored for seven days.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 DESCRIPTION: Final = "Gatehouse: "
-"""How the description of a stack from template.yaml begins."""
+"""The beginning of the description in template.yaml."""
 
 TABLE: Final = "ClientsTable"
 SECRETS: Final = ("KeyRingSecret", "SigningKeysSecret")
 DATA_KEY: Final = "DataKey"
 RECOVERY_DAYS: Final = 7
-"""The least that KMS allows."""
+"""The minimum of KMS."""
 
 _DELETED: Final = "DELETE_COMPLETE"
 _NEVER_CREATED: Final = frozenset(
     {"CREATE_FAILED", "ROLLBACK_FAILED", "ROLLBACK_COMPLETE", "DELETE_FAILED"}
 )
-"""Where CloudFormation itself deletes what would outlive a stack that had been created."""
+"""States in which CloudFormation also deletes resources with RetainExceptOnCreate."""
 
 _GONE: Final = frozenset(
     {"ResourceNotFoundException", "NotFoundException", "KMSInvalidStateException"}
@@ -47,9 +47,9 @@ _GONE: Final = frozenset(
 
 @dataclass(frozen=True)
 class Remains:
-    """What is there of a stack that outlives it, by the names that AWS gave.
+    """Resources that outlive a stack, by their names in AWS.
 
-    A stack whose first deployment failed may have less of it, or none.
+    After a failed first deployment some or all of them do not exist.
     """
 
     stack_id: str
@@ -59,10 +59,10 @@ class Remains:
     secrets: tuple[str, ...]
     keys: tuple[str, ...]
     has_successor: bool = False
-    """Whether another stack has its name by now, and with it the signing keys in KMS."""
+    """True if a newer stack has the same name, and with it the signing keys in KMS."""
 
     def describe(self) -> str:
-        """Return what goes, one line each."""
+        """Return a line for each resource that is deleted."""
         lines = [
             f"The stack {self.stack_name}: every function, API, table and log of it.",
             *(f"The table {name}: every client. At once." for name in self.tables),
@@ -75,20 +75,20 @@ class Remains:
 
 
 _INTERRUPTED: Final = """
-Interrupted. CloudFormation goes on with what it has begun. For the rest run it again with
+Interrupted. CloudFormation continues the running operation. To delete the rest, run
   make remove STACK={stack}
 """
 
 
 class NotOursError(Exception):
-    """Raised when a stack is not from Gatehouse's template."""
+    """Raised when a stack was not created from Gatehouse's template."""
 
     def __init__(self, stack: str) -> None:
-        super().__init__(f"{stack} is no stack of Gatehouse")
+        super().__init__(f"{stack} is not a Gatehouse stack")
 
 
 class NotRemovableError(Exception):
-    """Raised when CloudFormation would not delete a stack now; its text says why."""
+    """Raised when CloudFormation would not delete a stack now. The message has the reason."""
 
 
 class Account:
@@ -145,17 +145,17 @@ class Account:
             raise NotRemovableError(f"{', '.join(importers)} import what it exports")
 
     def _importers(self, stack: Mapping[str, Any]) -> list[str]:
-        """Return the stacks that import an export of this one, as far as it can be told."""
+        """Return the stacks that import an export of this one."""
         importers: set[str] = set()
         for output in stack.get("Outputs", ()):
-            with suppress(ClientError):  # which is how an export that nobody imports is answered
+            with suppress(ClientError):  # CloudFormation's response for an unused export
                 if "ExportName" in output:
                     imports = self._cloudformation.list_imports(ExportName=output["ExportName"])
                     importers.update(imports["Imports"])
         return sorted(importers)
 
     def _exists(self, stack_name: str) -> bool:
-        """Whether a stack that is not deleted has the name; in doubt one has."""
+        """Return whether an active stack has the name. Unknown errors count as yes."""
         try:
             self._cloudformation.describe_stacks(StackName=stack_name)
         except ClientError as error:
@@ -163,7 +163,7 @@ class Account:
         return True
 
     def _signing_keys(self, stack_name: str) -> Iterator[str]:
-        """Yield the stack's keys of the kms edition."""
+        """Yield the stack's signing keys in KMS."""
         pages = self._tags.get_paginator("get_resources").paginate(
             ResourceTypeFilters=["kms:key"],
             TagFilters=[{"Key": STACK_TAG, "Values": [stack_name]}],
@@ -173,9 +173,9 @@ class Account:
                 yield resource["ResourceARN"].rpartition("/")[2]
 
     def remove(self, remains: Remains) -> None:
-        """Delete the stack, then what outlived it. May be repeated if it fails half-way.
+        """Delete the stack, then the resources that outlive it. Can be repeated after a failure.
 
-        A stack that CloudFormation refuses to delete stays as it is, its table protected.
+        If CloudFormation refuses, nothing changes and the table stays protected.
         """
         if remains.status in _NEVER_CREATED:
             self._unprotect(remains.tables)

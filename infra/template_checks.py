@@ -1,12 +1,12 @@
-"""Transform the templates as CloudFormation would, and have cfn-lint and checkov look at it.
+"""Run cfn-lint and checkov on the templates after SAM's transform.
 
-A finding either is mended or has its reason in lint_baseline.yaml; a reason that no finding has
-any more fails too. SAM's virtual environment runs this, and starts checkov in its own:
+A finding has to be fixed or explained in lint_baseline.yaml. An explanation without a finding is an
+error too. SAM's virtual environment runs this module, and checkov has its own environment:
 
     .venv-sam/bin/python -m infra.template_checks
 
-The stack is looked at with its defaults and as samconfig.toml has it for production, with the stack
-that it nests and the examples of the guide. Nothing is fetched from anywhere.
+The tools read template.yaml with its defaults and with production's values, the nested stacks, and
+the examples of the guide. They use no network.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ _PACKAGED: Final = {
     "AWS::Serverless::Function": ("CodeUri", "s3://bucket/key"),
     "AWS::CloudFormation::Stack": ("TemplateURL", "https://bucket.s3.amazonaws.com/operations"),
 }
-"""What `sam package` puts in the place of a path on this machine, by type of resource."""
+"""Properties with local paths, and the values that `sam package` puts there, by type."""
 
 
 @dataclass(frozen=True, order=True)
 class Finding:
-    """What a tool says about a resource; `resource` is a logical id, `template` a file's stem."""
+    """A tool's finding. `resource` is a logical id, `template` the stem of a file name."""
 
     check: str
     resource: str
@@ -60,37 +60,37 @@ class Finding:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why findings of one check stay."""
+    """The reason why findings of one check are accepted."""
 
     check: str
     resources: tuple[str, ...]
     reason: str
 
     def covers(self, finding: Finding) -> bool:
-        """Tell whether the finding is one of those."""
+        """Return whether this explains the finding."""
         return finding.check == self.check and any(
             fnmatchcase(finding.resource, pattern) for pattern in self.resources
         )
 
 
 def read_explanations(path: Path = EXPLANATIONS) -> list[Explanation]:
-    """Read the findings that stay.
+    """Read the accepted findings.
 
     Raises:
-        ValueError: one has no reason in words.
+        ValueError: an entry has no reason.
     """
     explanations = [
         Explanation(entry["check"], tuple(entry["resources"]), entry.get("reason") or "")
         for entry in yaml.safe_load(path.read_text())
     ]
     for explanation in explanations:
-        if len(explanation.reason.split()) < 5:  # noqa: PLR2004 - fewer words are no reason
+        if len(explanation.reason.split()) < 5:  # noqa: PLR2004 - a reason has words
             raise ValueError(f"{path.name}: {explanation.check} has no reason")
     return explanations
 
 
 def complaints(findings: Iterable[Finding], explanations: Sequence[Explanation]) -> list[str]:
-    """Return a line for each finding without an explanation, and for each pattern without one."""
+    """Return a line for each finding without an explanation, and for each unused pattern."""
     found = sorted(set(findings))
     unexplained = [
         str(finding)
@@ -109,7 +109,7 @@ def complaints(findings: Iterable[Finding], explanations: Sequence[Explanation])
 
 
 def with_values(document: dict[str, Any], values: Mapping[str, str]) -> dict[str, Any]:
-    """Return a template whose parameters have other defaults: what a stack with them would be."""
+    """Return the template with other defaults for its parameters."""
     parameters = {name: dict(declared) for name, declared in document["Parameters"].items()}
     for name, value in values.items():
         is_number = parameters[name]["Type"] == "Number"
@@ -118,10 +118,9 @@ def with_values(document: dict[str, Any], values: Mapping[str, str]) -> dict[str
 
 
 def transform(document: dict[str, Any]) -> dict[str, Any]:
-    """Return what CloudFormation's SAM transform makes of a template.
+    """Return a template after SAM's transform.
 
-    The answers to cfn-lint that the source has in its metadata are left out: they have to be
-    needed, and are in the list of explanations too.
+    cfn-lint's exceptions in the metadata are left out. The list of explanations has them too.
     """
     # Only SAM's virtual environment has it.
     from samtranslator.parser.parser import Parser  # noqa: PLC0415 - see above
@@ -134,19 +133,19 @@ def transform(document: dict[str, Any]) -> dict[str, Any]:
         name, uploaded = _PACKAGED.get(resource["Type"], ("", ""))
         if name in resource.get("Properties", {}):
             resource["Properties"][name] = uploaded
-    no_managed_policies: dict[str, str] = {}  # ours are written out
+    no_managed_policies: dict[str, str] = {}  # the template uses none
     transformed: dict[str, Any] = Translator(no_managed_policies, Parser()).translate(copy, {})
     transformed.get("Metadata", {}).pop("cfn-lint", None)
     return transformed
 
 
 def transformed(path: Path) -> dict[str, Any]:
-    """Return the template at a path as CloudFormation gets it."""
+    """Return the template at a path after SAM's transform."""
     return transform(load(path))
 
 
 def write_transformed(folder: Path) -> list[Path]:
-    """Write every template of ours into a folder, transformed."""
+    """Write every template into a folder, transformed."""
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.json"):
         old.unlink()
@@ -200,8 +199,8 @@ def checkov(paths: Sequence[Path]) -> list[Finding]:
 
 
 def _report(command: Sequence[str | Path]) -> Any:  # noqa: ANN401 - whatever JSON holds
-    """Run a tool, which fails when it finds something, and return what it printed as JSON."""
-    run = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - ours
+    """Run a tool and return its JSON output. Exit codes for findings are not errors."""
+    run = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - fixed words
     try:
         return json.loads(run.stdout or "[]" if run.returncode == 0 else run.stdout)
     except ValueError as error:
@@ -209,7 +208,7 @@ def _report(command: Sequence[str | Path]) -> Any:  # noqa: ANN401 - whatever JS
 
 
 def main() -> int:
-    """Print what has to be mended or explained; 1 if there is anything."""
+    """Print findings that have to be fixed or explained. Return 1 if there are any."""
     paths = write_transformed(TRANSFORMED)
     findings = [*cfn_lint(paths), *checkov(paths)]
     explanations = read_explanations()
@@ -218,7 +217,7 @@ def main() -> int:
         print(line)  # noqa: T201 - its output
     if not lines:
         names = ", ".join(path.stem for path in paths)
-        print(f"{names}: {len(findings)} findings, each explained.")  # noqa: T201 - likewise
+        print(f"{names}: {len(findings)} findings, each explained.")  # noqa: T201 - its output
     return 1 if lines else 0
 
 

@@ -20,7 +20,7 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "cli.md": cli_page,
     "clients.schema.json": clients_schema,
 }
-"""What writes each page."""
+"""The function that writes each page."""
 
 FOLDER: Final = ROOT / "docs" / "reference"
 

@@ -69,7 +69,7 @@ def _cell(text: str) -> str:
 
 
 REMEDIES: Final[Mapping[str, str]] = {
-    "InvalidRequestError": "Mend the request; the description says which part of it.",
+    "InvalidRequestError": "Fix the request. The description names the part.",
     "MethodNotAllowedError": "Use a method of `Allow`.",
     "InvalidClientError": "Compare client_id, credentials and `authentication_methods`; the log of "
     "the endpoint has the reason.",
@@ -83,10 +83,10 @@ REMEDIES: Final[Mapping[str, str]] = {
     "TooManyFailuresError": "Wait for `Retry-After` seconds. "
     "[Lockouts](../operate.md#a-client-is-locked-out).",
     "ServerError": "The operator's: [incidents](../operate.md#incidents).",
-    "TemporarilyUnavailableError": "Ask again after `Retry-After`; if it stays, "
+    "TemporarilyUnavailableError": "Retry after `Retry-After` seconds. If it persists: "
     "[incidents](../operate.md#incidents).",
 }
-"""What to do about each error, by its class."""
+"""The remedy for each error, by its class."""
 
 _SECTION: Final = re.compile(r"^    # (?P<title>.+)$|^    (?P<member>[A-Z0-9_]+) = ", re.MULTILINE)
 _STATUSES: Final = {"Internal failures": "500", "Valid tokens without the required scope": "403"}
@@ -96,18 +96,18 @@ _ERRORS: Final = """# Errors
 Written from the code by `make reference`.
 """
 _OAUTH: Final = """## The authorization server
-The body is JSON: `error`, and `error_description` for people. The description of a failed
-authentication never says why; the endpoint's [log line](../operate.md#logs) has the `reason`.
-[openapi.yaml](../openapi.yaml) says which endpoint answers what.
+The body is JSON with `error` and `error_description`. The description of a failed authentication
+has no reason; the endpoint's [log line](../operate.md#logs) has the `reason`.
+[openapi.yaml](../openapi.yaml) lists the responses of each endpoint.
 """
 _GATEWAY: Final = """
 ## The guarded API
-What API Gateway answers for the authorizer (`GatewayResponses` of the template).
+The responses of API Gateway for the authorizer (`GatewayResponses` of the template).
 """
 _REASONS: Final = """
 ## The authorizer's reasons
-`reason` in the authorizer's line, and what `gatehouse token inspect` explains a refusal with. The
-status is what the caller gets. What cannot be decided is a 500, which API Gateway does not cache.
+`reason` in the authorizer's log line and in the output of `gatehouse token inspect`. The status is
+the caller's. If the authorizer cannot decide, it is 500, which API Gateway does not cache.
 """
 
 
@@ -117,7 +117,7 @@ def errors_page() -> str:
         [
             _ERRORS,
             _OAUTH,
-            table(("error", "status", "headers", "when", "what to do"), list(_oauth_errors())),
+            table(("error", "status", "headers", "when", "remedy"), list(_oauth_errors())),
             _GATEWAY,
             table(("response", "status", "body"), list(_gateway_responses())),
             _REASONS,
@@ -178,7 +178,7 @@ def _reasons() -> Iterator[str]:
         status = _STATUSES.get(title, "401")
         rows = [(f"`{reason}`", status, reason_text(reason)) for reason in members]
         yield f"### {title}"
-        yield table(("reason", "status", "what it means"), rows) + "\n"
+        yield table(("reason", "status", "meaning"), rows) + "\n"
 
 
 EMITTERS: Final = {
@@ -195,12 +195,12 @@ _SIGNS: Final = {
 
 _METRICS: Final = f"""# Metrics and alarms
 
-Written from the code by `make reference`. How they are made, and what to do about an alarm:
-[operate.md](../operate.md).
+Written from the code by `make reference`. [operate.md](../operate.md) describes how to react to an
+alarm.
 
-The namespace is `{NAMESPACE}`. Every metric has the dimension `stack`, and those of the table
-besides: each set of dimensions is a metric of its own in CloudWatch. "Warning" says that a line
-with this metric has `"level":"WARN"`, although the answer was right.
+The namespace is `{NAMESPACE}`. Every metric has the dimension `stack` and those of the table. Each
+set of dimensions is a separate metric in CloudWatch. "Warning" means that a line with this metric
+has `"level":"WARN"`, although the response was correct.
 """
 
 
@@ -212,9 +212,9 @@ def metrics_page() -> str:
         [
             _METRICS,
             "## Metrics",
-            table(("metric", "of", "dimensions", "unit", "what it counts", "watched by"), rows),
+            table(("metric", "emitted by", "dimensions", "unit", "description", "alarms"), rows),
             "\n## Alarms",
-            table(("alarm", "metrics", "when", "what it says"), list(_rows(watch))),
+            table(("alarm", "metrics", "when", "description"), list(_rows(watch))),
             "",
         ]
     )
@@ -279,9 +279,7 @@ def _condition(alarm: Mapping[str, Any]) -> str:
 
 
 _COMMANDS: Final = (
-    "# gatehouse\n\n"
-    "Written from the code by `make reference`. "
-    "What the commands are for, with examples: [cli.md](../cli.md)."
+    "# gatehouse\n\nWritten from the code by `make reference`. [cli.md](../cli.md) has examples."
 )
 
 

@@ -33,32 +33,31 @@ FUNCTIONS: Final[Mapping[str, type]] = {
     "PublishResourceMetadata": PublishResourceMetadata,
     "RotateKeys": RotateKeys,
 }
-"""What each function reads. LookUpCountry reads nothing, the authorizer has a section."""
+"""The settings of each function. LookUpCountry has none, the authorizer has its own section."""
 
 MEANINGS: Final[Mapping[str, str]] = {
     "issuer": "The authorization server's address, and the `iss` of its tokens.",
     "clients_table": "The table of clients, by name.",
     "tokens_table": "The table of opaque tokens, by name.",
-    "state_table": "The table of what is used once, counted or revoked, by name.",
-    "key_ring_secret": "The secret with the public half of the keys and their times, by name or "
-    "ARN.",
-    "signing_keys_secret": "The secret with the private halves, by name or ARN.",
+    "state_table": "The state table (used proofs, counters, revoked tokens), by name.",
+    "key_ring_secret": "The secret with the public keys and their times, by name or ARN.",
+    "signing_keys_secret": "The secret with the private keys, by name or ARN.",
     "dpop_nonce_secret": "The secret that DPoP nonces are made with, by name or ARN.",
-    "remote_keys": "`loopback`: keys of clients and issuers may be on this machine, over http. For "
-    "the laptop only.",
+    "remote_keys": "`loopback`: keys of clients and issuers may be on this machine, over http. "
+    "Only for the laptop.",
     "mtls_base_url": "The server's address behind mutual TLS, for metadata and DPoP proofs.",
     "resource": "The guarded API's address. Without it that of its stage.",
     "proof_of_possession": "Comma list of dpop and mtls: which bound tokens the guarded API takes.",
-    "key_edition": "`secrets-manager` or `kms`: where private halves of new keys are.",
-    "stack_name": "Whose KMS keys are ours. Every function's metrics carry it; without it there "
-    "are none.",
+    "key_edition": "`secrets-manager` or `kms`: the key backend of new keys.",
+    "stack_name": "The stack in the tag of its KMS keys and in every metric. Without it there "
+    "are no metrics.",
     "algorithms": "Comma list of RS256, PS256, ES256, EdDSA: a key of each.",
     "key_signing_days": "How long a key signs.",
     "key_announce_hours": "How long it is published before.",
     "key_retire_hours": "How long it is published after.",
-    "verifier_cache_seconds": "How long a verifier may go on with a key set that it cannot renew.",
+    "verifier_cache_seconds": "How long a verifier uses a key set that it cannot refresh.",
 }
-"""What a field of a function's settings means. Several functions share most of them."""
+"""Descriptions of the fields of settings. Functions share most of them."""
 
 OF_ONES_OWN: Final = frozenset(
     {
@@ -89,9 +88,9 @@ _LAPTOP: Final[Mapping[str, str]] = {
     "chalice's reloader and on other systems than Linux.",
     "GATEHOUSE_RATE_LIMITS": "Each process counts the requests to a route and answers 429 above "
     "the limits that template.yaml declares; `off` switches that off.",
-    "GATEHOUSE_MTLS": "Set, has an API that is started by hand serve mutual TLS too.",
-    "GATEHOUSE_QUIET": "Set, has an API that is started by hand print no line per request.",
-    "AWS_ENDPOINT_URL": "Another endpoint that plays AWS, in place of moto on its port.",
+    "GATEHOUSE_MTLS": "If set, an API that is started manually serves mutual TLS too.",
+    "GATEHOUSE_QUIET": "If set, an API that is started manually prints no line per request.",
+    "AWS_ENDPOINT_URL": "Another endpoint in place of moto on its port.",
 }
 _LAPTOP_DEFAULTS: Final[Mapping[str, object]] = {
     **PORTS,
@@ -118,28 +117,28 @@ def write_page() -> str:
         [
             _HEAD,
             "## Parameters of the stack",
-            "What they are for, in groups: [deploy.md](../deploy.md).\n",
-            table(("parameter", "default", "allowed", "what it says"), list(_parameters())),
+            "[deploy.md](../deploy.md) explains them in groups.\n",
+            table(("parameter", "default", "allowed", "description"), list(_parameters())),
             "\n## The authorizer",
             (
-                "Environment variables; an empty one counts as not set. Times are in seconds. What "
-                "is missing or wrong is named in one error, and\nthe authorizer does not start. "
-                "[Guard your API](../guard-your-api.md) says what they are for.\n\n"
+                "Environment variables; an empty one counts as not set. Times are in seconds. One "
+                "error names all missing or wrong values, and\nthe authorizer does not start. "
+                "[Guard your API](../guard-your-api.md) explains them.\n\n"
                 "*Set by* names the stack's parameters that become the variable at its "
                 "authorizers; *the template* needs none.\nThe others are for "
                 "[an authorizer of your own](../guard-your-api.md#an-authorizer-of-your-own); the "
                 "stack's have the default.\n"
             ),
-            table(("variable", "default", "set by", "what it says"), list(_authorizer())),
+            table(("variable", "default", "set by", "description"), list(_authorizer())),
             "\n## The functions",
             "Environment variables, which the template sets. An empty one counts as not set.\n",
-            table(("variable", "default", "set by", "read by", "what it says"), list(_functions())),
+            table(("variable", "default", "set by", "read by", "description"), list(_functions())),
             "\n## The laptop edition",
-            "Environment variables of `make run`, and of an API that is started by hand.\n",
-            table(("variable", "default", "what it says"), list(laptop_rows())),
+            "Environment variables of `make run`, and of an API that is started manually.\n",
+            table(("variable", "default", "description"), list(laptop_rows())),
             "\n## The command line",
-            "Beside those of the AWS CLI, and with `--local` those of the laptop edition.\n",
-            table(("variable", "what it says"), [(f"`{a}`", b) for a, b in _COMMAND_LINE]),
+            "Those of the AWS CLI too, and with `--local` those of the laptop edition.\n",
+            table(("variable", "description"), [(f"`{a}`", b) for a, b in _COMMAND_LINE]),
             "",
         ]
     )
@@ -204,7 +203,7 @@ def _read_in(kind: ast.ClassDef) -> list[ast.keyword]:
 
 
 def _default(node: ast.expr) -> str:
-    """Say a default as whoever sets the variable would write it."""
+    """Return a default as an operator would write it."""
     if isinstance(node, ast.Call) and ast.unparse(node.func) == "frozenset":
         return ", ".join(f"`{each}`" for each in _members(node)) or "none"
     if isinstance(node, ast.Call):
@@ -261,7 +260,7 @@ def parameters_behind(functions: Sequence[str]) -> Mapping[str, tuple[str, ...]]
     }
 
 
-def _names(node: Any, conditions: Mapping[str, Any]) -> Iterator[str]:  # noqa: ANN401 - of a document
+def _names(node: Any, conditions: Mapping[str, Any]) -> Iterator[str]:  # noqa: ANN401 - YAML may hold anything
     """Yield the references of a value and of the conditions that it depends on."""
     if isinstance(node, list):
         for each in node:

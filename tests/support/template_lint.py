@@ -1,7 +1,7 @@
-"""What can be wrong between a template, the authorizer's settings in it, and the scope map.
+"""Find contradictions between a template, the authorizer's settings in it, and the scope map.
 
-Each fault is one sentence. They are the mistakes that API Gateway lets pass and that nobody sees
-until a token opens too much, or too long, or an answer lacks its challenge.
+Each fault is one sentence. API Gateway accepts these mistakes. A token then opens too much or too
+long, or a response lacks its challenge.
 """
 
 from __future__ import annotations

@@ -169,7 +169,7 @@ def test_a_configuration_that_is_no_toml_is_a_sentence(
     monkeypatch.setattr(deploy, "CONFIGURATION", path)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     assert deploy.main(["--stage", "dev"]) == 1
-    assert capsys.readouterr().err.startswith("samconfig.toml is no TOML: ")
+    assert capsys.readouterr().err.startswith("samconfig.toml is not valid TOML: ")
 
 
 def test_a_profile_that_is_not_there_is_a_sentence(
@@ -206,7 +206,7 @@ def test_an_interruption_says_that_cloudformation_goes_on(
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
     assert deploy.main(["--stage", "prod", "--no-guide"]) == 1
-    assert "CloudFormation goes on" in capsys.readouterr().err
+    assert "CloudFormation continues" in capsys.readouterr().err
 
 
 LIMITS = {
@@ -232,10 +232,16 @@ def test_reservations_are_counted_as_the_template_makes_them(sample_api: str) ->
         (1000, 1000, {"IssueTokenConcurrency": "901"}, {}, "901 concurrent executions"),
         (1000, 1000, {"OtherConcurrency": "181"}, {}, "905 concurrent executions"),
         (1000, 1000, {"OtherConcurrency": "181", "SampleApi": "false"}, {}, ""),
-        (1000, 100, {"IssueTokenConcurrency": "1"}, {}, "spare 0"),
+        (1000, 100, {"IssueTokenConcurrency": "1"}, {}, "0 are available"),
         (1000, 100, {"IssueTokenConcurrency": "9"}, {"IssueTokenConcurrency": "9"}, ""),
-        (1000, 100, {"IssueTokenConcurrency": "10"}, {"IssueTokenConcurrency": "9"}, "spare 9"),
-        (10, 10, {"IssueTokenConcurrency": "1"}, {}, "limit 10, of which Lambda keeps 10"),
+        (
+            1000,
+            100,
+            {"IssueTokenConcurrency": "10"},
+            {"IssueTokenConcurrency": "9"},
+            "9 are available",
+        ),
+        (10, 10, {"IssueTokenConcurrency": "1"}, {}, "limit 10, minus 10 that stay unreserved"),
         (10, 10, {"ProvisionedConcurrency": "1"}, {}, "1 concurrent executions"),
         (10, 10, {}, {}, ""),
         (1000, 1000, {"IssueTokenConcurrency": "5", "ProvisionedConcurrency": "5"}, {}, ""),

@@ -155,7 +155,7 @@ def test_a_stack_of_something_else_is_left_alone(capsys: pytest.CaptureFixture[s
         TemplateBody='{"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}',
     )
     assert remove.main(["--stack", "theirs"], ask=lambda _: pytest.fail("asked")) == 1
-    assert "theirs is no stack of Gatehouse" in capsys.readouterr().err
+    assert "theirs is not a Gatehouse stack" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("account")
@@ -289,4 +289,4 @@ def test_a_removal_that_is_interrupted_says_how_to_go_on(
 
     monkeypatch.setattr(remove.Account, "remove", interrupt)
     assert remove.main(["--stack", STACK], ask=lambda _: STACK) == 1
-    assert "run it again with" in capsys.readouterr().err
+    assert "To delete the rest, run" in capsys.readouterr().err
