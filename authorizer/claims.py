@@ -20,6 +20,7 @@ CERTIFICATE = "x5t#S256"  # RFC 8705, 3.1
 _CONFIRMATION_METHODS = frozenset((DPOP_KEY, CERTIFICATE))
 _CLIENT_CLAIMS = ("client_id", "azp")
 _VENDOR_CLIENT_CLAIMS = ("cid", "appid")
+_SUBJECT_CLAIMS = ("sub", *_CLIENT_CLAIMS, *_VENDOR_CLIENT_CLAIMS)
 _ID_TOKEN_CLAIMS = frozenset(("nonce", "at_hash", "c_hash", "s_hash"))
 
 
@@ -197,16 +198,22 @@ def read_client_id(claims: Mapping[str, object], accepted: frozenset[str]) -> st
 
 def _same_text(claims: Mapping[str, object], names: tuple[str, ...]) -> str | None:
     """Read a text from any of these claims; those that are present must be equal."""
-    texts = {_optional_text(claims, name, Reason.CLIENT_ID_MALFORMED) for name in names} - {None}
-    if len(texts) > 1:
-        raise TokenRefused(Reason.CLIENT_ID_CONTRADICTION)
-    return next(iter(texts), None)
+    found = None
+    for name in names:
+        if name in claims:
+            text = _optional_text(claims, name, Reason.CLIENT_ID_MALFORMED)
+            if found is not None and text != found:
+                raise TokenRefused(Reason.CLIENT_ID_CONTRADICTION)
+            found = text
+    return found
 
 
 def unverified_subject(unverified_claims: Mapping[str, object]) -> object:
     """Return the claim that `read_subject` would read, before anything is verified."""
-    names = ("sub", *_CLIENT_CLAIMS, *_VENDOR_CLIENT_CLAIMS)
-    return next((unverified_claims[name] for name in names if name in unverified_claims), None)
+    for name in _SUBJECT_CLAIMS:
+        if name in unverified_claims:
+            return unverified_claims[name]
+    return None
 
 
 def read_scopes(claims: Mapping[str, object]) -> frozenset[str]:

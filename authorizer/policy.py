@@ -29,6 +29,7 @@ MAX_POLICY_LENGTH = 8192
 _FRAME_LENGTH = 270  # of the document without its resources
 _SHORTEST_STAGE_ARN = "arn:aws:execute-api:us-east-1:123456789012:abcdefghij/a"
 _REMEMBERED_POLICIES = 256
+_EVERY_OTHER_SPELLING = ("*//*", "*/*/")  # doubled slashes; a final slash, except that of the root
 _MOST_LOOKED_AT = 32  # of the known routes to close: to look at more of them closely takes long
 
 
@@ -101,7 +102,9 @@ class PolicyCompiler:
         closed, spellings = self._out_of_bounds(routes)
         denied = _resources(stage_arn, closed)
         if not _is_oversize(allowed + denied):
-            denied += dict.fromkeys(f"{stage_arn}/{spelling}" for spelling in spellings)
+            exact = [f"{stage_arn}/{spelling}" for spelling in dict.fromkeys(spellings)]
+            coarse = [f"{stage_arn}/{spelling}" for spelling in _EVERY_OTHER_SPELLING]
+            denied += coarse if _is_oversize(allowed + denied + exact) else exact
         if _is_oversize(allowed + denied):
             return Reason.POLICY_TOO_LARGE
         lost = [route for route in _shadowed(routes, closed) if route not in self._told]
