@@ -19,9 +19,11 @@ API_STAGE: Final = "ms-system"
 PORTS: Final[Mapping[str, int]] = {
     "GATEHOUSE_AUTH_PORT": 8085,
     "GATEHOUSE_API_PORT": 8091,
+    "GATEHOUSE_BOUND_API_PORT": 8092,
     "GATEHOUSE_AWS_PORT": 8095,
     "GATEHOUSE_MTLS_PORT": 8443,
     "GATEHOUSE_MTLS_API_PORT": 8444,
+    "GATEHOUSE_MTLS_BOUND_API_PORT": 8445,
     "GATEHOUSE_CONSOLE_PORT": 8099,
 }
 """Each port's variable and its default."""

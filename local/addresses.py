@@ -12,12 +12,24 @@ from local.errors import LaptopError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["API_STAGE", "AUTH_STAGE", "MUTUAL_TLS", "AddressError", "Addresses", "Service"]
+__all__ = [
+    "API_STAGE",
+    "AUTH_STAGE",
+    "BOUND_API",
+    "MUTUAL_TLS",
+    "AddressError",
+    "Addresses",
+    "Service",
+]
 
 MUTUAL_TLS = "GATEHOUSE_MTLS"
 """Set for a process that is to serve behind mutual TLS too."""
 
-Service = Literal["auth_server", "guarded_api"]
+BOUND_API = "GATEHOUSE_BOUND_API"
+"""Set for the console when the bound API is served."""
+
+Service = Literal["auth_server", "guarded_api", "bound_api"]
+"""The bound API is the guarded API once more, for tokens that are bound to a key."""
 
 _CONSOLE = "GATEHOUSE_CONSOLE_PORT"
 _LAST_PORT = 65_535
@@ -39,12 +51,15 @@ class Addresses:
     host: str = "127.0.0.1"
     auth_port: int = PORTS["GATEHOUSE_AUTH_PORT"]
     api_port: int = PORTS["GATEHOUSE_API_PORT"]
+    bound_api_port: int = PORTS["GATEHOUSE_BOUND_API_PORT"]
     aws_port: int = PORTS["GATEHOUSE_AWS_PORT"]
     mtls_auth_port: int = PORTS["GATEHOUSE_MTLS_PORT"]
     mtls_api_port: int = PORTS["GATEHOUSE_MTLS_API_PORT"]
+    mtls_bound_api_port: int = PORTS["GATEHOUSE_MTLS_BOUND_API_PORT"]
     console_port: int = PORTS["GATEHOUSE_CONSOLE_PORT"]
     mutual_tls: bool = True
     console: bool = True
+    bound_api: bool = True
     aws_endpoint: str | None = None
     pinned: frozenset[str] = frozenset()
 
@@ -67,9 +82,11 @@ class Addresses:
             for what, name in (
                 ("auth_server", "GATEHOUSE_AUTH_PORT"),
                 ("guarded_api", "GATEHOUSE_API_PORT"),
+                ("bound_api", "GATEHOUSE_BOUND_API_PORT"),
                 ("host", "GATEHOUSE_HOST"),
                 ("mutual_tls", "GATEHOUSE_MTLS_PORT"),
                 ("mutual_tls", "GATEHOUSE_MTLS_API_PORT"),
+                ("mutual_tls", "GATEHOUSE_MTLS_BOUND_API_PORT"),
                 ("console", "GATEHOUSE_CONSOLE_PORT"),
             )
             if environ.get(name)
@@ -78,9 +95,11 @@ class Addresses:
             host=environ.get("GATEHOUSE_HOST") or cls.host,
             auth_port=ports["GATEHOUSE_AUTH_PORT"],
             api_port=ports["GATEHOUSE_API_PORT"],
+            bound_api_port=ports["GATEHOUSE_BOUND_API_PORT"],
             aws_port=ports["GATEHOUSE_AWS_PORT"],
             mtls_auth_port=ports["GATEHOUSE_MTLS_PORT"],
             mtls_api_port=ports["GATEHOUSE_MTLS_API_PORT"],
+            mtls_bound_api_port=ports["GATEHOUSE_MTLS_BOUND_API_PORT"],
             console_port=ports["GATEHOUSE_CONSOLE_PORT"],
             console=console,
             aws_endpoint=_endpoint(environ.get("AWS_ENDPOINT_URL")),
@@ -95,8 +114,8 @@ class Addresses:
     def ports(self) -> dict[str, int]:
         """The ports that must be free, by the variable that sets each.
 
-        Those for mutual TLS and the console are among them only when they were set: both are
-        extras otherwise.
+        Those for mutual TLS, the bound API and the console are among them only when they were set:
+        they are optional otherwise.
         """
         ports = {
             "GATEHOUSE_AWS_PORT": self.aws_port,
@@ -106,6 +125,9 @@ class Addresses:
         if "mutual_tls" in self.pinned:
             ports["GATEHOUSE_MTLS_PORT"] = self.mtls_auth_port
             ports["GATEHOUSE_MTLS_API_PORT"] = self.mtls_api_port
+            ports["GATEHOUSE_MTLS_BOUND_API_PORT"] = self.mtls_bound_api_port
+        if "bound_api" in self.pinned:
+            ports["GATEHOUSE_BOUND_API_PORT"] = self.bound_api_port
         if "console" in self.pinned:
             ports["GATEHOUSE_CONSOLE_PORT"] = self.console_port
         return ports
@@ -117,6 +139,8 @@ class Addresses:
             return found
         if service == "auth_server":
             return replace(found, auth_port=port)
+        if service == "bound_api":
+            return replace(found, bound_api_port=port)
         return replace(found, api_port=port)
 
     @property
@@ -130,6 +154,11 @@ class Addresses:
         return f"http://{url_host(self.host)}:{self.api_port}"
 
     @property
+    def bound_api_origin(self) -> str:
+        """Scheme, host and port of the bound API."""
+        return f"http://{url_host(self.host)}:{self.bound_api_port}"
+
+    @property
     def mtls_auth_server(self) -> str:
         """The authorization server behind mutual TLS; the `iss` of its tokens stays `issuer`."""
         return f"https://{url_host(self.host)}:{self.mtls_auth_port}/{AUTH_STAGE}"
@@ -139,9 +168,18 @@ class Addresses:
         """The guarded API behind mutual TLS."""
         return f"https://{url_host(self.host)}:{self.mtls_api_port}/{API_STAGE}"
 
+    @property
+    def mtls_bound_api(self) -> str:
+        """The bound API behind mutual TLS, for tokens that are bound to a certificate."""
+        return f"https://{url_host(self.host)}:{self.mtls_bound_api_port}/{API_STAGE}"
+
     def mtls_port(self, service: Service) -> int:
         """Where a service listens for mutual TLS."""
-        return self.mtls_auth_port if service == "auth_server" else self.mtls_api_port
+        return {
+            "auth_server": self.mtls_auth_port,
+            "guarded_api": self.mtls_api_port,
+            "bound_api": self.mtls_bound_api_port,
+        }[service]
 
     @property
     def issuer(self) -> str:
@@ -152,6 +190,11 @@ class Addresses:
     def guarded_api(self) -> str:
         """The guarded API's address."""
         return f"{self.api_origin}/{API_STAGE}"
+
+    @property
+    def bound_api_url(self) -> str:
+        """The bound API's address, for tokens that are bound to a DPoP key."""
+        return f"{self.bound_api_origin}/{API_STAGE}"
 
     @property
     def console_url(self) -> str:

@@ -53,7 +53,7 @@ class GatewayServer(chalice.local.LocalDevServer):
             self.server.server_close()
             in_template = isinstance(error, TemplateError)
             app_object.give_up(f"template.yaml: {error}." if in_template else str(error))
-        if app_object.service == "guarded_api" and app_object.environ.get(SUPERVISED):
+        if app_object.service != "auth_server" and app_object.environ.get(SUPERVISED):
             # Before that, its authorizer could not fetch the key set and would answer 500.
             wait_for_key_set(addresses.issuer)
         self.server.open(app_object)

@@ -45,7 +45,11 @@ __all__ = ["GatewayApp", "host_documents", "shared_environment"]
 RATE_LIMITS = "GATEHOUSE_RATE_LIMITS"
 ROOT = Path(__file__).resolve().parent.parent
 _EVERY_METHOD = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
-_APIS: Mapping[Service, str] = {"auth_server": "AuthServerApi", "guarded_api": "GuardedApi"}
+_APIS: Mapping[Service, str] = {
+    "auth_server": "AuthServerApi",
+    "guarded_api": "GuardedApi",
+    "bound_api": "GuardedApi",
+}
 
 
 class GatewayApp(Chalice):
@@ -74,10 +78,12 @@ class GatewayApp(Chalice):
         self._backstage: Backstage | None = None
         self._opening = threading.Lock()
         try:
-            self._template = Template.read(template)
+            self._template = Template.read(template, _parameters(service, environ))
             self._description = self._template.api(_APIS[service])
         except TemplateError as error:
             self.give_up(f"{template.name}: {error}.")
+        except LaptopError as error:
+            self.give_up(str(error))
         self._register_routes()
         chalice.local.LocalDevServer = GatewayServer  # type: ignore[misc, assignment]
 
@@ -109,7 +115,9 @@ class GatewayApp(Chalice):
         use_local_aws(self.environ, addresses)
         origins = {
             _APIS["auth_server"]: addresses.auth_origin,
-            _APIS["guarded_api"]: addresses.api_origin,
+            _APIS["guarded_api"]: (
+                addresses.bound_api_origin if self.service == "bound_api" else addresses.api_origin
+            ),
         }
         functions = [
             self._template.function(logical_id, values, origins)
@@ -210,6 +218,20 @@ def shared_environment(functions: Iterable[Function]) -> dict[str, str]:
                     "but on the laptop the functions of one API share a process."
                 )
     return {name: value for name, (_, value) in merged.items()}
+
+
+def _parameters(service: Service, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the template's parameters that differ from their defaults.
+
+    A proof names the address that the client knows, so the bound API has to know it, too.
+    """
+    if service != "bound_api":
+        return {}
+    return {
+        "ProofOfPossession": "dpop,mtls",
+        "AuthorizerCacheSeconds": "0",
+        "ResourceUrl": Addresses.from_env(environ).bound_api_url,
+    }
 
 
 def _provision(addresses: Addresses, template: Template) -> Mapping[str, str]:

@@ -11,7 +11,12 @@ from local.errors import LaptopError
 if TYPE_CHECKING:
     from local.addresses import Addresses
 
-__all__ = ["refuse_taken_ports", "without_taken_console", "without_taken_mutual_tls"]
+__all__ = [
+    "refuse_taken_ports",
+    "without_taken_bound_api",
+    "without_taken_console",
+    "without_taken_mutual_tls",
+]
 
 _LOOPBACK = "127.0.0.1"
 
@@ -64,9 +69,15 @@ def why_not_listen(host: str, port: int) -> str | None:
 
 def without_taken_mutual_tls(addresses: Addresses) -> Addresses:
     """Leave mutual TLS out when its ports are taken and nobody asked for just these."""
-    ports = (addresses.mtls_auth_port, addresses.mtls_api_port)
+    ports = (addresses.mtls_auth_port, addresses.mtls_api_port, addresses.mtls_bound_api_port)
     taken = any(why_not_listen(addresses.host, port) for port in ports)
     return replace(addresses, mutual_tls=not taken)
+
+
+def without_taken_bound_api(addresses: Addresses) -> Addresses:
+    """Leave the bound API out when its port is taken and was not set."""
+    taken = why_not_listen(addresses.host, addresses.bound_api_port)
+    return replace(addresses, bound_api=not taken)
 
 
 def without_taken_console(addresses: Addresses) -> Addresses:

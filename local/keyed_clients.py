@@ -1,4 +1,4 @@
-"""Demo clients without a secret: one signs assertions, two have certificates.
+"""Demo clients without a secret: one signs assertions, three have certificates.
 
 Private halves are under .gatehouse, for whoever wants to try; they are never committed, and good
 for nothing but this laptop.
@@ -28,7 +28,7 @@ from functions.shared.clients.client_record import Client, TokenProfile
 from functions.shared.keys.signing_keys import to_pem
 from local.addresses import Addresses
 from local.certificates import CLIENT_NAME, LaptopCertificates
-from local.demo_clients import SCOPES
+from local.demo_clients import COUNTRY_API, SCOPES
 
 __all__ = ["KEY_FILE", "SIGNING_CLIENT", "assertion", "keyed_clients"]
 
@@ -40,7 +40,7 @@ _ASSERTION_SECONDS = 60
 
 
 def keyed_clients() -> list[Client]:
-    """The three clients; their keys and certificates are made if there are none."""
+    """The four clients; their keys and certificates are made if there are none."""
     certificates = LaptopCertificates.ensure()
     scopes = frozenset(SCOPES)
     return [
@@ -58,6 +58,16 @@ def keyed_clients() -> list[Client]:
             authentication_methods=frozenset({TLS_CLIENT_AUTH}),
             certificate_name=CertificateName(NameKind.SAN_DNS, CLIENT_NAME),
             token_profile=TokenProfile.PLAIN,
+            scopes=scopes,
+        ),
+        Client(
+            client_id="service-client-bound",
+            name="A demo client",
+            authentication_methods=frozenset({TLS_CLIENT_AUTH}),
+            certificate_name=CertificateName(NameKind.SAN_DNS, CLIENT_NAME),
+            tls_client_certificate_bound_access_tokens=True,
+            token_profile=TokenProfile.AT_JWT,
+            audience=(COUNTRY_API,),
             scopes=scopes,
         ),
         Client(

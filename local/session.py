@@ -8,11 +8,17 @@ import os
 import select
 import sys
 import time
+from dataclasses import replace
 
 from infra.local_stack import access_key_file
 from local.addresses import Addresses
 from local.console.backstage import new_folder
-from local.free_ports import refuse_taken_ports, without_taken_console, without_taken_mutual_tls
+from local.free_ports import (
+    refuse_taken_ports,
+    without_taken_bound_api,
+    without_taken_console,
+    without_taken_mutual_tls,
+)
 from local.starting import ROOT, logs_of, start_everything
 from local.supervisor import Supervisor
 from local.walkthrough import Walkthrough
@@ -30,6 +36,7 @@ Everything is up. Press Ctrl-C to stop it. A line for each request follows; the 
   console      {_console(addresses)}
   auth server  {addresses.issuer}
   guarded API  {addresses.guarded_api}
+  bound API    {_bound_api(addresses)}
   AWS (moto)   {addresses.aws_url} (access key in {access_key_file(addresses.aws_port)})
   mutual TLS   {_mutual_tls(addresses)}
 
@@ -45,6 +52,16 @@ def _console(addresses: Addresses) -> str:
     if not addresses.console:
         return "off, as wanted or because its port is taken: see GATEHOUSE_CONSOLE_PORT"
     return f"{addresses.console_url} (in a browser: watch it work, and break it)"
+
+
+def _bound_api(addresses: Addresses) -> str:
+    if not addresses.bound_api:
+        return "off, because its port is taken: see GATEHOUSE_BOUND_API_PORT"
+    behind_tls = f", {addresses.mtls_bound_api}" if addresses.mutual_tls else ""
+    return (
+        f"{addresses.bound_api_url}{behind_tls}\n"
+        "               (the guarded API for tokens bound to a key: see docs/tokens.md)"
+    )
 
 
 def _mutual_tls(addresses: Addresses) -> str:
@@ -82,6 +99,9 @@ def run(*, check: bool) -> int:
     refuse_taken_ports(addresses)
     warn_of_neighbours(addresses.host)
     addresses = without_taken_console(without_taken_mutual_tls(addresses))
+    addresses = without_taken_bound_api(addresses)
+    if check:
+        addresses = replace(addresses, bound_api=False)
     with (
         new_folder() as folder,
         Supervisor(logs_of(addresses)) as supervisor,

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from local.addresses import MUTUAL_TLS
+from local.addresses import BOUND_API, MUTUAL_TLS
 from local.certificates import LaptopCertificates
 from local.console.backstage import BACKSTAGE
 from local.environment import use_local_aws
@@ -32,7 +32,7 @@ def logs_of(addresses: Addresses) -> Path:
 def start_everything(
     supervisor: Supervisor, addresses: Addresses, backstage: str | None = None
 ) -> None:
-    """Start moto and both APIs, and return when each of them answers.
+    """Start moto and the APIs, and return when each of them answers.
 
     With a folder for `backstage` the console is started too, which looks into them through it.
     """
@@ -48,10 +48,13 @@ def start_everything(
     chalice = str(Path(sys.executable).parent / "chalice")
     print(f"Starting AWS (moto) on {addresses.aws_url} …", flush=True)
     supervisor.start("aws", [sys.executable, "-m", "local.aws"], cwd=ROOT, env=env)
-    for name, project, port, url in (
+    apis = [
         ("auth server", "auth_server", addresses.auth_port, addresses.issuer),
         ("guarded API", "guarded_api", addresses.api_port, addresses.guarded_api),
-    ):
+    ]
+    if addresses.bound_api:
+        apis.append(("bound API", "bound_api", addresses.bound_api_port, addresses.bound_api_url))
+    for name, project, port, url in apis:
         print(f"Starting the {name} on {url} …", flush=True)
         command = [chalice, "local", "--no-autoreload", "--host", addresses.host]
         directory = ROOT / "local" / project
@@ -62,6 +65,9 @@ def start_everything(
 
     wait_for("The auth server", f"{addresses.issuer}/oauth2/jwks", http.client.OK)
     wait_for("The guarded API", f"{addresses.guarded_api}/country", http.client.UNAUTHORIZED)
+    if addresses.bound_api:
+        wait_for("The bound API", f"{addresses.bound_api_url}/country", http.client.UNAUTHORIZED)
+        env[BOUND_API] = "1"
     if backstage is not None:
         # Last, because its page works only when everything else does.
         supervisor.start("console", [sys.executable, "-m", "local.console"], cwd=ROOT, env=env)

@@ -136,7 +136,7 @@ def run(seconds: int, clients: int, pause: float) -> int:
     os.environ.pop("AWS_ENDPOINT_URL", None)
     addresses = Addresses.from_env(os.environ)
     refuse_taken_ports(addresses)
-    addresses = without_taken_mutual_tls(addresses)
+    addresses = replace(without_taken_mutual_tls(addresses), bound_api=False)
     with Supervisor(logs_of(addresses)) as supervisor:
         start_everything(supervisor, addresses)
         storm = Storm(addresses, time.time() + seconds, pause)

@@ -77,10 +77,13 @@ OF_THE_LAPTOP: Final = frozenset({"REMOTE_KEYS"})
 _LAPTOP: Final[Mapping[str, str]] = {
     "GATEHOUSE_AUTH_PORT": "The authorization server. The issuer follows.",
     "GATEHOUSE_API_PORT": "The guarded API.",
+    "GATEHOUSE_BOUND_API_PORT": "The guarded API for key-bound tokens; left out where the port is "
+    "taken and was not set.",
     "GATEHOUSE_AWS_PORT": "moto, always on 127.0.0.1.",
     "GATEHOUSE_MTLS_PORT": "The authorization server behind mutual TLS; left out with the next one "
     "where either port is taken and was not set.",
     "GATEHOUSE_MTLS_API_PORT": "The guarded API behind mutual TLS.",
+    "GATEHOUSE_MTLS_BOUND_API_PORT": "The API for key-bound tokens behind mutual TLS.",
     "GATEHOUSE_CONSOLE_PORT": "The [console](../console.md), on 127.0.0.1 whatever the host; `off` "
     "for none; left out where the port is taken and was not set.",
     "GATEHOUSE_HOST": "The address that the APIs bind.",

@@ -11,7 +11,7 @@ import signal
 import sys
 from dataclasses import replace
 
-from local.addresses import MUTUAL_TLS, Addresses
+from local.addresses import BOUND_API, MUTUAL_TLS, Addresses
 from local.console.backstage import BACKSTAGE
 from local.console.desk import build
 from local.console.web import ConsoleSite
@@ -28,7 +28,11 @@ def main() -> int:
     if os.environ.get(SUPERVISED):
         end_with_parent()
     addresses = Addresses.from_env(os.environ)
-    addresses = replace(addresses, mutual_tls=bool(os.environ.get(MUTUAL_TLS)))
+    addresses = replace(
+        addresses,
+        mutual_tls=bool(os.environ.get(MUTUAL_TLS)),
+        bound_api=bool(os.environ.get(BOUND_API)),
+    )
     try:
         server = Server(LOOPBACK, addresses.console_port)
     except OSError as error:

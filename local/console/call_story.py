@@ -12,6 +12,7 @@ from local.console.authorizer_steps import decided, introspected, keys_found, po
 from local.console.http_calls import send
 from local.console.sightings import Sightings, decision_line
 from local.console.steps import Step, as_json, facts, http_exchange, lines
+from local.console.words import in_words, is_about_the_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -23,20 +24,23 @@ if TYPE_CHECKING:
 
 __all__ = ["CallStory"]
 
+_OF_THE_REQUEST = (
+    "The authorizer rejects the request, and not because the token is invalid: {why} The caller "
+    "learns no reason, and nothing is cached."
+)
+
 # Refusals that come before any key is looked for.
 _BEFORE_KEYS = frozenset({"scheme_wrong"})
 
 _ENDINGS: Mapping[int, str] = {
     HTTPStatus.UNAUTHORIZED: (
-        "The token is no good, and the caller learns nothing more. Nothing of it is kept."
+        "The authorizer rejects the token. The caller learns no reason, and nothing is cached."
     ),
     HTTPStatus.FORBIDDEN: (
-        "The token is good, and no scope of it opens this route. The function behind it was not "
-        "called."
+        "The token is valid, and none of its scopes opens this route. The function is not called."
     ),
     HTTPStatus.INTERNAL_SERVER_ERROR: (
-        "The trouble is ours, and the answer says so: a client with a good token tries again. "
-        "Nothing of it is kept."
+        "The authorizer could not decide, so the caller gets 500 and may retry. Nothing is cached."
     ),
 }
 
@@ -54,7 +58,7 @@ class CallStory:
         since = self.stagehand.records("auth_server")["last"]
         call = self.calls.guarded(path, token, scheme)
         answer = send(call)
-        seen = self._sightings(answer, f"{scheme} {token}", since)
+        seen = self._sightings(answer, token, scheme, since)
         route = f"GET {path}"
         yield Step(
             "client",
@@ -63,20 +67,24 @@ class CallStory:
             "The client sends its token along. API Gateway lets nobody in unasked.",
             details=(http_exchange(call),),
         )
+        reason = ""
         asked = seen.asked()
         if asked:
+            reason = str(decision_line(asked).get("reason"))
             yield from self._authorized(asked, seen, token, route)
         elif (remembered := seen.remembered()) is not None:
             yield self._remembered(remembered, route)
-        yield _answered(call, answer, seen.called(), route)
+        yield _answered(call, answer, seen.called(), route, reason)
 
-    def _sightings(self, answer: Answer, authorization: str, since: Mapping[str, int]) -> Sightings:
+    def _sightings(
+        self, answer: Answer, token: str, scheme: str, since: Mapping[str, int]
+    ) -> Sightings:
         return Sightings(
-            api=self.stagehand.records("guarded_api"),
+            api=self.stagehand.records(self.calls.service(token, scheme)),
             auth=self.stagehand.records("auth_server"),
             auth_since=self.stagehand.records("auth_server", since),
             request_id=answer.headers.get("x-amzn-requestid", ""),
-            authorization=authorization,
+            authorization=f"{scheme} {token}",
         )
 
     def _authorized(self, asked: Record, seen: Sightings, token: str, route: str) -> Iterator[Step]:
@@ -107,8 +115,10 @@ class CallStory:
         )
 
 
-def _answered(call: Call, answer: Answer, called: Record | None, route: str) -> Step:
+def _answered(call: Call, answer: Answer, called: Record | None, route: str, reason: str) -> Step:
     sentence = _ENDINGS.get(answer.status, "API Gateway answers by itself.")
+    if answer.status == HTTPStatus.UNAUTHORIZED and is_about_the_request(reason):
+        sentence = _OF_THE_REQUEST.format(why=in_words(reason))
     if called:
         took = f"{called['milliseconds']:.1f} ms"
         sentence = f"The policy allows {route}, so {called['function']} is called ({took})."

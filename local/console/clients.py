@@ -14,16 +14,26 @@ from functions.shared.clients.authentication_methods import (
 from functions.shared.clients.client_record import TokenFormat, TokenProfile
 from local import dpop_proof, keyed_clients
 from local.certificates import LaptopCertificates
+from local.console import tokens
 from local.console.http_calls import Call, Certificate, Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from functions.shared.clients.client_record import Client
-    from local.addresses import Addresses
+    from local.addresses import Addresses, Service
 
-__all__ = ["DEMO_CLIENTS", "KINDS", "ClientCalls", "described", "kind_of", "needs_mutual_tls"]
+__all__ = [
+    "DEMO_CLIENTS",
+    "DPOP_CLIENT",
+    "KINDS",
+    "ClientCalls",
+    "described",
+    "kind_of",
+    "needs_mutual_tls",
+]
 
+DPOP_CLIENT = "service-client-dpop"
 DEMO_CLIENTS = (
     "service-client-jwt",
     "service-client-key",
@@ -32,7 +42,8 @@ DEMO_CLIENTS = (
     "service-client-api",
     "customer-service",
     "service-client-opaque",
-    "service-client-dpop",
+    DPOP_CLIENT,
+    "service-client-bound",
 )
 """Those whose credentials the console has."""
 
@@ -41,6 +52,7 @@ KINDS = {
     "at+jwt": "JWT of RFC 9068 (at+jwt)",
     "opaque": "Opaque",
     "dpop": "JWT bound to a key (DPoP)",
+    "mtls": "JWT bound to a certificate",
 }
 _METHOD_NAMES = {
     PRIVATE_KEY_JWT: "signed assertion",
@@ -57,6 +69,8 @@ def kind_of(client: Client) -> str:
         return "opaque"
     if client.dpop_bound_access_tokens:
         return "dpop"
+    if client.tls_client_certificate_bound_access_tokens:
+        return "mtls"
     return "at+jwt" if client.token_profile is TokenProfile.AT_JWT else "jwt"
 
 
@@ -105,12 +119,25 @@ class ClientCalls:
         return Call(url, headers, form, certificate)
 
     def guarded(self, path: str, token: str, scheme: str) -> Call:
-        """Return a request to the guarded API; with the scheme DPoP it carries a proof."""
-        url = f"{self.addresses.guarded_api}{path}"
+        """Return a request to the guarded API, for bound tokens to the bound one.
+
+        With the scheme DPoP it carries a proof; with a token that is bound to a certificate, the
+        connection has that certificate.
+        """
         headers: dict[str, str | Recipe] = {"Authorization": f"{scheme} {token}"}
-        if scheme == "DPoP":
+        if tokens.is_bound_to_certificate(token):
+            certificate = _certificate(self_signed=False)
+            return Call(f"{self.addresses.mtls_bound_api}{path}", headers, certificate=certificate)
+        if scheme == "DPoP" and self.addresses.bound_api:
+            url = f"{self.addresses.bound_api_url}{path}"
             headers["DPoP"] = _proof("GET", url.partition("?")[0], token=token)
-        return Call(url, headers)
+            return Call(url, headers)
+        return Call(f"{self.addresses.guarded_api}{path}", headers)
+
+    def service(self, token: str, scheme: str) -> Service:
+        """Return which API `guarded` sends a token to."""
+        is_bound = scheme == "DPoP" or tokens.is_bound_to_certificate(token)
+        return "bound_api" if is_bound and self.addresses.bound_api else "guarded_api"
 
     def _assertion(self) -> Recipe:
         value = keyed_clients.assertion(self.addresses.issuer, time.time())

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from functions.shared.runtime.aws_clients import AwsClients
 from local.console.call_story import CallStory
-from local.console.clients import DEMO_CLIENTS, KINDS, ClientCalls, described, needs_mutual_tls
+from local.console.clients import (
+    DEMO_CLIENTS,
+    DPOP_CLIENT,
+    KINDS,
+    ClientCalls,
+    described,
+    kind_of,
+    needs_mutual_tls,
+)
 from local.console.http_calls import Call
 from local.console.stagehand import Stagehand
 from local.console.steps import Step, http_exchange
@@ -133,15 +141,16 @@ class Desk:
         return {"steps": [step.to_json()], "down": False}
 
     def _warm_up(self) -> None:
-        """Make one call, so that the authorizer has fetched the key set."""
-        client = self.stagehand.client(DEMO_CLIENTS[0])
-        if client is None:
-            raise RequestError(f"{DEMO_CLIENTS[0]} is gone.")
-        story = TokenStory(self._calls, client, ())
-        _told(story.tell())
-        if story.token is None:
-            raise RequestError(f"{DEMO_CLIENTS[0]} gets no token.")
-        _told(self._call_story.tell(ROUTES[0], story.token, story.scheme))
+        """Make a call to each API, so that its authorizer has fetched the key set."""
+        for client_id in (DEMO_CLIENTS[0], *([DPOP_CLIENT] if self.addresses.bound_api else ())):
+            client = self.stagehand.client(client_id)
+            if client is None:
+                raise RequestError(f"{client_id} was deleted.")
+            story = TokenStory(self._calls, client, ())
+            _told(story.tell())
+            if story.token is None:
+                raise RequestError(f"{client_id} gets no token.")
+            _told(self._call_story.tell(ROUTES[0], story.token, story.scheme))
 
     def _down(self, how: str) -> Step:
         return Step(
@@ -155,7 +164,9 @@ class Desk:
         )
 
     def _is_usable(self, client: Client) -> bool:
-        """Whether it can be reached: without mutual TLS, some clients cannot."""
+        """Whether its requests can be served: some need mutual TLS, some the bound API."""
+        if not self.addresses.bound_api and kind_of(client) in ("dpop", "mtls"):
+            return False
         return self.addresses.mutual_tls or not needs_mutual_tls(client)
 
     @cached_property
@@ -174,7 +185,8 @@ class Desk:
 def build(addresses: Addresses, folder: str) -> Desk:
     """Compose the desk of the laptop edition at these addresses, whose sockets are in `folder`."""
     scope_map = json.loads(SCOPE_MAP.read_text(encoding="utf-8"))
-    return Desk(addresses, Stagehand(folder, AwsClients(), time.time), scope_map)
+    stagehand = Stagehand(folder, AwsClients(), time.time, addresses.bound_api)
+    return Desk(addresses, stagehand, scope_map)
 
 
 def _told(steps: Iterator[Step]) -> list[dict[str, Any]]:

@@ -47,6 +47,7 @@ class Stagehand:
     folder: str
     aws: AwsClients
     clock: Callable[[], float]
+    has_bound_api: bool = False
 
     def client(self, client_id: str) -> Client | None:
         """Return a client as it is registered now."""
@@ -104,10 +105,11 @@ class Stagehand:
         Processes(self.folder, "auth_server").tell("take_down", paths=[])
 
     def new_authorizer(self, *, always_stale: bool = False) -> None:
-        """Give the authorizer a new sandbox, and API Gateway an empty cache of its answers."""
+        """Give each API's authorizer a new sandbox, and API Gateway an empty cache of policies."""
         environment = {"JWKS_SOFT_AGE": _ALWAYS_STALE if always_stale else ""}
-        self._start_anew("guarded_api", ["Authorizer"], environment)
-        Processes(self.folder, "guarded_api").tell("flush")
+        for api in ("guarded_api", "bound_api") if self.has_bound_api else ("guarded_api",):
+            self._start_anew(api, ["Authorizer"], environment)
+            Processes(self.folder, api).tell("flush")
 
     def expire(self, text: str) -> tuple[str, Step]:
         """Return a token like this one that has expired, and how it came about."""

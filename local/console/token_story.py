@@ -25,6 +25,7 @@ _HOW = {
     "jwt": "It is signed, so whoever has the key set can check it without asking anyone.",
     "at+jwt": "It is signed, and says for which API it is and by which id it can be revoked.",
     "opaque": "It says nothing by itself: whoever gets it asks the auth server what it means.",
+    "mtls": "It is bound to the client's certificate (cnf): the caller's connection must have it.",
     "dpop": "It is bound to the client's key (cnf): who uses it has to prove to have that key.",
 }
 

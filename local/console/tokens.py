@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["NoJwtError", "decode", "is_jwt", "moved_back", "tampered"]
+__all__ = ["NoJwtError", "decode", "is_bound_to_certificate", "is_jwt", "moved_back", "tampered"]
 
 
 class NoJwtError(ValueError):
@@ -32,6 +32,15 @@ def decode(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
         return _decode_segment(header), _decode_segment(claims)
     except ValueError:
         raise NoJwtError("This is no JWT.") from None
+
+
+def is_bound_to_certificate(token: str) -> bool:
+    """Whether a token is a JWT that is bound to a certificate (RFC 8705, 3.1)."""
+    try:
+        confirmation = decode(token)[1].get("cnf")
+    except NoJwtError:
+        return False
+    return isinstance(confirmation, dict) and "x5t#S256" in confirmation
 
 
 def tampered(token: str) -> str:

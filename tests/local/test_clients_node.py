@@ -13,11 +13,9 @@ import pytest
 
 from local.certificates import LaptopCertificates
 from local.keyed_clients import KEY_FILE
-from tests.support.guarded_api import guarded_api
 from tests.support.laptop import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.support.laptop import Laptop
@@ -75,20 +73,15 @@ def _outcomes(script: str, given: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def given(laptop: Laptop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def given(laptop: Laptop) -> str:
     """What the scripts are told: addresses, and files with keys."""
-    proofs = {"ProofOfPossession": "dpop", "AuthorizerCacheSeconds": 0}
-    with guarded_api(laptop, tmp_path_factory.mktemp("dpop"), proofs) as dpop_api:
-        yield _given(laptop, dpop_api.url)
-
-
-def _given(laptop: Laptop, dpop_api: str) -> str:
     certificates = LaptopCertificates.ensure()
     return json.dumps(
         {
             "issuer": laptop.addresses.issuer,
             "guardedApi": laptop.addresses.guarded_api,
-            "dpopApi": dpop_api,
+            "boundApi": laptop.addresses.bound_api_url,
+            "mtlsBoundApi": laptop.addresses.mtls_bound_api,
             "authority": str(certificates.authority),
             "certificate": str(certificates.client),
             "selfSignedCertificate": str(certificates.self_signed_client),

@@ -17,7 +17,7 @@ from tests.support.browser import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from playwright.sync_api import Browser, ConsoleMessage, Page, Request
+    from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Route
 
     from tests.support.laptop import Laptop
 
@@ -50,7 +50,8 @@ KINDS = (
     ("jwt", "200 OK"),
     ("at+jwt", "200 OK"),
     ("opaque", "200 OK"),
-    ("dpop", "401 Unauthorized"),
+    ("dpop", "200 OK"),
+    ("mtls", "200 OK"),
 )
 
 
@@ -182,3 +183,81 @@ def test_with_motion_the_messages_come_one_by_one(page: Page) -> None:
     page.emulate_media(reduced_motion="reduce")
     wait_until_idle(page)
     assert title(page) == "200 OK"
+
+
+def test_bound_tokens_are_used_again_and_survive_an_outage_of_the_key_set(page: Page) -> None:
+    for kind in ("dpop", "mtls"):
+        page.get_by_label("Kind of token", exact=True).select_option(kind)
+        for button, end in (
+            (RUN, "200 OK"),
+            ("Call again with the same token", "200 OK"),
+            ("Leave out the scope", "403 Forbidden"),
+            ("Tamper with it", "401 Unauthorized"),
+            ("a fresh key set", "200 OK"),
+            ("no key set yet", "500 Internal Server Error"),
+            ("Bring it back", "200 OK"),
+        ):
+            perform(page, button)
+            assert title(page) == end, (kind, button)
+
+
+def test_a_valid_token_that_is_rejected_for_another_reason_is_not_called_invalid(
+    page: Page,
+) -> None:
+    """Here the page sends a token that is bound to a key without its proof."""
+    page.get_by_label("Kind of token", exact=True).select_option("dpop")
+
+    def send_as_bearer(route: Route) -> None:
+        sent = route.request.post_data or ""
+        route.continue_(post_data=sent.replace('"scheme":"DPoP"', '"scheme":"Bearer"'))
+
+    page.route("**/tasks/call", send_as_bearer)
+    perform(page, RUN)
+    assert title(page) == "401 Unauthorized"
+    sentence = page.locator("#now-sentence").text_content() or ""
+    assert "not because the token is invalid" in sentence
+    steps = page.locator("#steps").text_content() or ""
+    assert "no good" not in steps + sentence
+    page.unroute("**/tasks/call")
+    perform(page, "Expire it")
+    assert "rejects the token" in (page.locator("#now-sentence").text_content() or "")
+
+
+@pytest.mark.parametrize("by", ["button", "key"])
+def test_the_animation_can_be_skipped(page: Page, by: str) -> None:
+    page.emulate_media(reduced_motion="no-preference")
+    skip = page.get_by_role("button", name="Skip the animation")
+    assert skip.get_attribute("aria-disabled") == "true"
+    page.clock.install()  # time stands still: without a skip, no second step appears
+    page.get_by_role("button", name=RUN).click()
+    page.locator("#steps li").first.wait_for()
+    assert page.locator("#steps li").count() == 1
+    if by == "button":
+        skip.click()
+    else:
+        page.keyboard.press("Escape")
+    wait_until_idle(page)
+    assert title(page) == "200 OK"
+    page.clock.resume()
+    assert skip.get_attribute("aria-disabled") == "true"
+
+
+@pytest.mark.parametrize("task", ["token", "call"])
+def test_an_error_clears_the_results_of_earlier_runs(
+    started: Browser, laptop: Laptop, task: str
+) -> None:
+    context = started.new_context(reduced_motion="reduce")
+    page = context.new_page()
+    page.goto(laptop.addresses.console_url)
+    wait_until_idle(page)
+    perform(page, RUN)
+    page.route(f"**/tasks/{task}", lambda route: route.abort())
+    perform(page, RUN)
+    assert title(page) == "That did not work"
+    assert page.locator("#steps li").count() == 0
+    assert page.locator("#no-steps").is_visible()
+    assert page.locator(".message.on, .actor.on").count() == 0
+    # The token of the first run is not used again, unless it is the failed run's own.
+    again = page.get_by_role("button", name="Call again with the same token")
+    assert again.get_attribute("aria-disabled") == str(task == "token").lower()
+    context.close()

@@ -104,8 +104,10 @@ def _relocated(text: str, laptop: Laptop) -> str:
     ports = {
         "8085": laptop.addresses.auth_port,
         "8091": laptop.addresses.api_port,
+        "8092": laptop.addresses.bound_api_port,
         "8443": laptop.addresses.mtls_auth_port,
         "8444": laptop.addresses.mtls_api_port,
+        "8445": laptop.addresses.mtls_bound_api_port,
         "8101": GUEST_PORT,
     }
     for port, actual in ports.items():

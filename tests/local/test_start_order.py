@@ -38,9 +38,11 @@ FORM = urlencode(
 RIGHT: Mapping[str, tuple[str, str, int]] = {
     "GATEHOUSE_AUTH_PORT": ("POST", TOKEN, 200),
     "GATEHOUSE_API_PORT": ("GET", "/ms-system/country", 401),
+    "GATEHOUSE_BOUND_API_PORT": ("GET", "/ms-system/country", 401),
     "GATEHOUSE_AWS_PORT": ("GET", "/", 403),
     "GATEHOUSE_MTLS_PORT": ("GET", "/ms-auth-server/oauth2/jwks", 200),
     "GATEHOUSE_MTLS_API_PORT": ("GET", "/ms-system/country", 401),
+    "GATEHOUSE_MTLS_BOUND_API_PORT": ("GET", "/ms-system/country", 401),
     "GATEHOUSE_CONSOLE_PORT": ("GET", "/", 200),
 }
 """A request to each port, and the status of the finished laptop edition."""
@@ -76,9 +78,13 @@ class Watch:
         try:
             yield
         finally:
-            self._over.set()
-            for thread in self._threads:
-                thread.join()
+            self.end()
+
+    def end(self) -> None:
+        """Ask no more: when the laptop edition ends, its processes end in any order."""
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
 
     def _ask(self, name: str) -> None:
         while not self._over.wait(EVERY_SECONDS):
@@ -128,6 +134,7 @@ def test_make_run_answers_503_until_everything_is_provisioned(workers: str) -> N
     with watch.on(), running(environ) as laptop:
         laptop.wait_for_line("Everything is up")
         watch.wait_until_right(*PORTS)
+        watch.end()
     watch.check()
 
 
@@ -142,6 +149,7 @@ def test_apis_started_by_hand_wait_for_the_moto_that_one_of_them_starts() -> Non
         chalice_local("guarded_api", api, environ),
     ):
         watch.wait_until_right(*names)
+        watch.end()
     watch.check()
 
 

@@ -1,6 +1,6 @@
 import { byId } from "./dom.js";
 import { chosen, offer, scopesThatOpenNothing } from "./choices.js";
-import { clear, play, say } from "./steps.js";
+import { clear, play, say, skip } from "./steps.js";
 import { ask } from "./tasks.js";
 
 /** The token of the last run: the same one can be used again. @type {{token: string, scheme: string} | null} */
@@ -28,6 +28,7 @@ async function changeThenCall(task, wanted) {
 }
 
 async function tokenThenCall({ mishap, scopes } = {}) {
+  held = null; // a failure must not leave the token of an earlier run
   const choice = chosen();
   const got = await ask("token", { client: choice.client, scopes: scopes ?? choice.scopes });
   await play(got.steps);
@@ -54,6 +55,7 @@ async function perform(scene) {
   try {
     await SCENES[scene]();
   } catch (error) {
+    clear();
     say({ chip: "", title: "That did not work", sentence: error.message, tone: "bad" });
   } finally {
     busy(false);
@@ -67,6 +69,7 @@ function busy(isOn) {
     button.setAttribute("aria-disabled", String(isOn));
   }
   byId("again").setAttribute("aria-disabled", String(isOn || held === null));
+  byId("skip").setAttribute("aria-disabled", String(!isOn));
 }
 
 function isBusy() {
@@ -86,6 +89,10 @@ function listen() {
     perform("run");
   });
   byId("again").addEventListener("click", () => perform("again"));
+  byId("skip").addEventListener("click", skip);
+  document.addEventListener("keydown", ({ key }) => {
+    if (key === "Escape") skip();
+  });
   for (const button of document.querySelectorAll("[data-scene]")) {
     button.addEventListener("click", () => perform(button.dataset.scene));
   }

@@ -17,3 +17,9 @@ export function show(step) {
     actor.classList.toggle("on", way.split(" ").includes(actor.dataset.actor));
   }
 }
+
+/** Show no message and no actor as active. */
+export function reset() {
+  diagram.removeAttribute("class");
+  for (const each of diagram.querySelectorAll(".message, .actor")) each.classList.remove("on");
+}

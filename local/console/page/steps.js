@@ -10,10 +10,22 @@ const PACE = 650; // milliseconds from one step to the next, for who wants to se
 const list = byId("steps");
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
-/** Forget what was shown. */
+/** Whether the scene's remaining steps appear at once, and what ends the present pause. */
+let isSkipped = false;
+let endPause = () => {};
+
+/** Remove what was shown, and animate again. */
 export function clear() {
+  isSkipped = false;
   list.replaceChildren();
-  byId("no-steps").hidden = true;
+  byId("no-steps").hidden = false;
+  diagram.reset();
+}
+
+/** Show the remaining steps of this scene without pauses. */
+export function skip() {
+  isSkipped = true;
+  endPause();
 }
 
 /**
@@ -24,7 +36,7 @@ export function clear() {
 export async function play(steps) {
   for (const step of steps) {
     add(step);
-    if (!calm.matches) await new Promise((done) => setTimeout(done, PACE));
+    if (!calm.matches && !isSkipped) await pause();
   }
 }
 
@@ -40,7 +52,15 @@ export function say({ chip, title, sentence, tone }) {
   byId("now-sentence").textContent = sentence;
 }
 
+function pause() {
+  return new Promise((done) => {
+    endPause = done;
+    setTimeout(done, PACE);
+  });
+}
+
 function add(step) {
+  byId("no-steps").hidden = true;
   const way = step.from === step.to ? NAMES[step.from] : `${NAMES[step.from]} → ${NAMES[step.to]}`;
   const chip = step.chip ? [element("span", { class: `chip ${step.tone}` }, step.chip)] : [];
   const item = element("li", { class: `card ${step.tone}` },

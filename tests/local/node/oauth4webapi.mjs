@@ -170,7 +170,7 @@ await prove({
   },
   'an API that takes proofs, and takes each once': async () => {
     const { token, DPoP } = await bound('service-client-api', 'ES256');
-    const url = new URL(`${laptop.dpopApi}/country/code/AUS`);
+    const url = new URL(`${laptop.boundApi}/country/code/AUS`);
     let sent;
     const remember = (to, init) => fetch(to, sent = init);
     await isCountry(await oauth.protectedResourceRequest(

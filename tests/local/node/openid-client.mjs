@@ -59,15 +59,25 @@ await prove({
     const DPoP = client.getDPoPHandle(config, await client.randomDPoPKeyPair());
     assert.equal((await ask(config, {}, { DPoP })).token_type, 'dpop');
   },
-  'an API that takes proofs': async () => {
+  'the bound API with DPoP': async () => {
     const config = await withSecret('service-client-api');
     const DPoP = client.getDPoPHandle(config, await client.randomDPoPKeyPair('PS256'));
     const { access_token: token } = await ask(config, {}, { DPoP });
-    const url = new URL(`${laptop.dpopApi}/country/code/AUS`);
+    const url = new URL(`${laptop.boundApi}/country/code/AUS`);
     for (let times = 0; times < 2; times += 1) {
       await isCountry(await client.fetchProtectedResource(
         config, token, url, 'GET', undefined, undefined, { DPoP }));
     }
+    const stolen = client.fetchProtectedResource(config, token, url, 'GET');
+    await assert.rejects(stolen, { name: 'WWWAuthenticateChallengeError', status: 401 });
+  },
+  'the bound API with a certificate': async () => {
+    const config = await behindMutualTls('service-client-bound', laptop.certificate);
+    const { access_token: token } = await ask(config, { scope: 'country.read' });
+    assert.ok(claimsOf(token).cnf['x5t#S256']);
+    const url = new URL(`${laptop.mtlsBoundApi}/country/code/AUS`);
+    await isCountry(await client.fetchProtectedResource(config, token, url, 'GET'));
+    config[client.customFetch] = fetchWithCertificate(laptop.selfSignedCertificate);
     const stolen = client.fetchProtectedResource(config, token, url, 'GET');
     await assert.rejects(stolen, { name: 'WWWAuthenticateChallengeError', status: 401 });
   },

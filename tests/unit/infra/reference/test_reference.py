@@ -24,7 +24,12 @@ DEFAULTS = [
     if default not in {"required", "none", "from `ISSUER"}
 ]
 # Between processes of the laptop edition, and click's own.
-NOT_FOR_PEOPLE = {"GATEHOUSE_BACKSTAGE", "GATEHOUSE_FOLLOWED", "GATEHOUSE_SUPERVISED"}
+NOT_FOR_PEOPLE = {
+    "GATEHOUSE_BACKSTAGE",
+    "GATEHOUSE_BOUND_API",
+    "GATEHOUSE_FOLLOWED",
+    "GATEHOUSE_SUPERVISED",
+}
 NOT_OURS = {"GATEHOUSE_COMPLETE"}
 
 

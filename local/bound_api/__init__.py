@@ -1,0 +1,1 @@
+"""The chalice project that serves the guarded API for key-bound tokens."""
