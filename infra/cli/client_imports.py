@@ -226,12 +226,16 @@ def _spring_methods(draft: Draft, methods: list[str], settings: Mapping[str, Any
         draft.carry_assertion({"jwks_uri": keys}, algorithm)
     else:
         unusable[PRIVATE_KEY_JWT] = "private_key_jwt needs jwk-set-url, which is not set"
-    if subject and TLS_CLIENT_AUTH in methods:
-        draft.document["certificate_name"] = {"kind": "subject_dn", "value": subject}
-    else:
-        unusable[TLS_CLIENT_AUTH] = (
-            "tls_client_auth needs the certificate subject, which is not set"
-        )
+    if TLS_CLIENT_AUTH in methods:
+        if not subject:
+            reason = "tls_client_auth needs the certificate subject, which is not set"
+            unusable[TLS_CLIENT_AUTH] = reason
+        elif reason := subject_mismatch(subject):
+            unusable[TLS_CLIENT_AUTH] = (
+                f"tls_client_auth: no certificate can match {subject!r}: {reason}"
+            )
+        else:
+            draft.document["certificate_name"] = {"kind": "subject_dn", "value": subject}
     unusable[SELF_SIGNED_TLS_CLIENT_AUTH] = (
         "self_signed_tls_client_auth needs the certificate: use create --certificate"
     )
