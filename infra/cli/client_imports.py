@@ -68,7 +68,7 @@ _USER_SCOPES = frozenset({"openid", "email", "phone", "profile", "aws.cognito.si
 _SPRING_SECRET = re.compile(r"\{([^{}]*)\}(.*)", re.DOTALL)
 _ISO_DURATION = re.compile(r"PT(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?", re.IGNORECASE)
 _HYDRA_HASH = re.compile(r"\$(2[abxy]?|pbkdf2-sha\d+|argon2\w*)\$")
-_GO_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
+_GO_DURATION = re.compile(r"(\d{1,20}(?:\.\d{1,20})?)(ns|us|µs|ms|s|m|h)")
 _GO_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}
 _TEST_DATE = datetime(2026, 1, 1, tzinfo=UTC)
 _FORMAT_ERRORS = (
