@@ -59,6 +59,7 @@ def deploy_all(  # noqa: PLR0913 - each is one thing that a test may want otherw
         },
     }
     shared = {**environ, "API_RULES": f"/gatehouse/{STACK}/apis"}
+    shared.pop("AUDIENCE", None)  # each API's rules have their own
     environments = {"Authorizer": environ, "SharedAuthorizer": shared}
     for api in ("AuthServer", "GuardedApi"):
         group = {"LogGroupName": f"/aws/vendedlogs/apigateway/{api}", "RetentionInDays": 30}

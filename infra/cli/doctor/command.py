@@ -1,4 +1,4 @@
-"""`gatehouse doctor`: whether a deployment does as it says, and what will go wrong next."""
+"""`gatehouse doctor`: check a deployment and warn of upcoming problems."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from infra.cli.doctor.checks import (
     reach,
     routes,
 )
-from infra.cli.doctor.context import Patient
+from infra.cli.doctor.context import CheckContext
 from infra.cli.doctor.results import Finding, Level, failure
 from infra.cli.errors import ExitCode, UsageError
 from infra.cli.options import Command
@@ -52,7 +52,7 @@ _STYLES: Final = {
     Level.NOT_APPLICABLE: "dim",
 }
 _FOLDED: Final = frozenset({Level.NOT_EXAMINED, Level.NOT_APPLICABLE})
-"""What people see in one row for all of its checks; the report has each by itself."""
+"""Levels whose checks share one row of the table. The report has a row for each."""
 
 
 @click.command(cls=Command)
@@ -70,12 +70,12 @@ def doctor(session: Session, *, everything: bool, strict: bool, report: Path | N
     Shows failures and warnings with the next step, --all every check. Changes nothing. Checks of an
     AWS account do not apply to --local.
     """
-    patient = Patient(session)
-    deployment = patient.deployment
+    context = CheckContext(session)
+    deployment = context.deployment
     found: list[tuple[Check, Finding]] = []
     for check in CHECKS:
         with session.terminal.progress(f"{check.area}: {check.name}"):
-            found += [(check, finding) for finding in examined(patient, check)]
+            found += [(check, finding) for finding in examined(context, check)]
     counts = Counter(finding.level for _, finding in found)
     document = {
         "deployment": deployment.name,
@@ -92,27 +92,27 @@ def doctor(session: Session, *, everything: bool, strict: bool, report: Path | N
         click.get_current_context().exit(ExitCode.REFUSED)
 
 
-def examined(patient: Patient, check: Check) -> Iterator[Finding]:
-    """Yield what a check has seen. One that cannot be made has failed: nobody can tell.
+def examined(context: CheckContext, check: Check) -> Iterator[Finding]:
+    """Yield the findings of a check. A check that cannot be made is a failure.
 
-    What has kept an earlier check from being made is not told again as a failure.
+    The cause is reported once: later checks with the same cause are "not examined".
     """
-    if check.in_account_only and patient.deployment.is_local:
-        yield Finding(Level.NOT_APPLICABLE, "only an account can tell")
+    if check.in_account_only and context.deployment.is_local:
+        yield Finding(Level.NOT_APPLICABLE, "applies to accounts only")
         return
-    if check.of_sample_api and not patient.deployment.guarded_api:
+    if check.of_sample_api and not context.deployment.guarded_api:
         yield Finding(Level.NOT_APPLICABLE, "the stack has no sample API (SampleApi=false)")
         return
     try:
-        yield from check.look(patient)
+        yield from check.look(context)
     except Exception as error:
-        trouble = translated(error)
-        if trouble is None:
+        known = translated(error)
+        if known is None:
             raise
-        if patient.meets(trouble):
-            yield Finding(Level.NOT_EXAMINED, f"as said: {trouble.problem}")
+        if context.is_known(known):
+            yield Finding(Level.NOT_EXAMINED, f"see above: {known.problem}")
         else:
-            yield failure(f"could not be examined: {trouble.problem}", trouble.next_step)
+            yield failure(f"could not be examined: {known.problem}", known.next_step)
 
 
 def _to_document(check: Check, finding: Finding) -> dict[str, Any]:

@@ -28,23 +28,23 @@ if TYPE_CHECKING:
 
 FORM: Final[Mapping[str, str]] = {"Content-Type": "application/x-www-form-urlencoded"}
 DEFAULT_CACHE_SECONDS: Final = 300
-"""AuthorizerCacheSeconds where nobody has set it."""
+"""The default of AuthorizerCacheSeconds."""
 
 
 @dataclass(frozen=True)
-class Patient:
-    """A deployment under examination."""
+class CheckContext:
+    """A deployment that is examined. Responses are fetched once."""
 
     session: Session
     _silent: dict[str, UnreachableError] = field(default_factory=dict)
     _web: Web = field(default_factory=Web)
     _clients: dict[str, Any] = field(default_factory=dict)
     _functions: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    _met: set[str] = field(default_factory=set)
+    _reported: set[str] = field(default_factory=set)
 
     @property
     def deployment(self) -> Deployment:
-        """Where it is."""
+        """The addresses and names of the deployment."""
         return self.session.deployment
 
     @property
@@ -74,7 +74,7 @@ class Patient:
 
     @cached_property
     def authorizer(self) -> AuthorizerCopy:
-        """Its authorizer: the sample API's, or where there is none the shared one."""
+        """The sample API's authorizer; without a sample API the shared one."""
         own = Guard() if self.deployment.guarded_api else Guard(function=self._shared)
         return AuthorizerCopy(self.session, own)
 
@@ -84,29 +84,29 @@ class Patient:
 
     @property
     def settings(self) -> Settings:
-        """What its authorizer is set to."""
+        """The authorizer's settings."""
         return self.authorizer.settings
 
     @property
     def cache_seconds(self) -> int:
-        """For how long API Gateway is to reuse a decision."""
+        """The time for which API Gateway has to cache a policy."""
         said = self.deployment.parameters.get("AuthorizerCacheSeconds")
         return DEFAULT_CACHE_SECONDS if said is None else int(said)
 
-    def meets(self, trouble: CommandError) -> bool:
-        """Remember a trouble; return whether a check has met it before."""
-        known = trouble.problem in self._met
-        self._met.add(trouble.problem)
+    def is_known(self, error: CommandError) -> bool:
+        """Record an error. Return whether a check has already reported it."""
+        known = error.problem in self._reported
+        self._reported.add(error.problem)
         return known
 
     def aws(self, service: str) -> Any:  # noqa: ANN401 - boto3 makes a class for each service
-        """Return a client of an AWS service, made once."""
+        """Return a client of an AWS service, created once."""
         if service not in self._clients:
             self._clients[service] = self.session.aws.client(service)
         return self._clients[service]
 
     def function(self, logical_id: str) -> Mapping[str, Any]:
-        """Return how a function of the stack is configured."""
+        """Return the configuration of a function."""
         if logical_id not in self._functions:
             self._functions[logical_id] = self.aws("lambda").get_function_configuration(
                 FunctionName=self.deployment.resource(logical_id)
@@ -120,10 +120,10 @@ class Patient:
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
     ) -> Answer:
-        """Return an answer; a host that was silent once is not waited for again.
+        """Return a response. A host that did not answer is not tried again.
 
         Raises:
-            UnreachableError: there is none.
+            UnreachableError: there is no response.
         """
         host = urlsplit(url).netloc
         if host in self._silent:

@@ -1,4 +1,4 @@
-"""Findings: what was seen, how bad it is, and what to do about it."""
+"""Findings: an observation, its severity, and the remedy."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from infra.cli.doctor.context import Patient
+    from infra.cli.doctor.context import CheckContext
 
 
 class Level(StrEnum):
-    """How bad it is. What was not examined, or is not applicable, is no pass."""
+    """The severity. A check that was not made has not passed."""
 
     OK = "ok"
     WARNING = "warning"
@@ -24,7 +24,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check has seen."""
+    """The result of a check."""
 
     level: Level
     seen: str
@@ -33,32 +33,32 @@ class Finding:
 
 @dataclass(frozen=True)
 class Check:
-    """A check, and whether it makes sense in an account only, or with the sample API only."""
+    """A check. Some apply to accounts only, or with the sample API only."""
 
     area: str
     name: str
-    look: Callable[[Patient], Iterable[Finding]]
+    look: Callable[[CheckContext], Iterable[Finding]]
     in_account_only: bool = False
     of_sample_api: bool = False
 
 
 def ok(seen: str) -> Finding:
-    """Return that something is as it should be."""
+    """Return a finding without a problem."""
     return Finding(Level.OK, seen)
 
 
 def warning(seen: str, to_do: str) -> Finding:
-    """Return that something will go wrong, or is weaker than it could be."""
+    """Return a finding about a future problem or a weakness."""
     return Finding(Level.WARNING, seen, to_do)
 
 
 def failure(seen: str, to_do: str) -> Finding:
-    """Return that something is wrong."""
+    """Return a finding about a problem."""
     return Finding(Level.FAILURE, seen, to_do)
 
 
 def either(faults: Iterable[Finding], good: str) -> Iterable[Finding]:
-    """Return the faults, or that there is none."""
+    """Return the faults, or one finding that there is none."""
     return list(faults) or [ok(good)]
 
 

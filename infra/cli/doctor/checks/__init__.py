@@ -1,1 +1,1 @@
-"""What `gatehouse doctor` looks at. Each check is a function from a deployment to findings."""
+"""The checks of `gatehouse doctor`. Each is a function from a deployment to findings."""

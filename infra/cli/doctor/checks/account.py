@@ -1,4 +1,4 @@
-"""What only an account can tell: functions, roles, tables, logs, alarms, API Gateway's settings."""
+"""Checks of an account: functions, roles, tables, logs, alarms, settings of API Gateway."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from infra.concurrency import REQUEST_MORE, AccountConcurrency
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from infra.cli.doctor.context import Patient
+    from infra.cli.doctor.context import CheckContext
 
 FUNCTIONS: Final = (
     "IssueToken",
@@ -30,24 +30,24 @@ FUNCTIONS: Final = (
     "Authorizer",
     "SharedAuthorizer",
 )
-"""The template's functions; a test holds them to it. Each has a role and a log group of its own."""
+"""The template's functions, compared by a test. Each has its own role and log group."""
 
 OF_SAMPLE_API: Final = frozenset({"LookUpCountry", "PublishResourceMetadata", "Authorizer"})
-"""Those that a stack without the sample API lacks."""
+"""Functions that exist only with the sample API."""
 
 ISSUING: Final = tuple(
     name for name in FUNCTIONS if name not in {"PublishJwks", "LookUpCountry", "RotateKeys"}
 )
-"""Those whose environment names the issuer."""
+"""Functions whose environment has the issuer."""
 
 _NO_DATA: Final = "INSUFFICIENT_DATA"
 _EXPIRING: Final = frozenset({"ENABLED", "ENABLING"})
 _DEPLOY: Final = "Deploy again, or import the change into the template."
 
 
-def stack(patient: Patient) -> Iterator[Finding]:
-    """The last deployment has come to its end."""
-    (found,) = patient.aws("cloudformation").describe_stacks(StackName=patient.deployment.name)[
+def stack(context: CheckContext) -> Iterator[Finding]:
+    """The last deployment is complete."""
+    (found,) = context.aws("cloudformation").describe_stacks(StackName=context.deployment.name)[
         "Stacks"
     ]
     status = found["StackStatus"]
@@ -56,50 +56,48 @@ def stack(patient: Patient) -> Iterator[Finding]:
     elif "FAILED" in status:
         yield failure(f"the stack is {status}", "See its events, and continue the rollback.")
     else:
-        yield warning(
-            f"the stack is {status}: it may not be what the template says", "See its events."
-        )
+        yield warning(f"the stack is {status}: it may differ from the template", "See its events.")
 
 
-def functions(patient: Patient) -> Iterator[Finding]:
-    """Every function is there, active, and as it was last deployed."""
+def functions(context: CheckContext) -> Iterator[Finding]:
+    """Every function exists, is active, and has its last update."""
     yield from either(
         [
             failure(
                 f"{name} is {found.get('State')}, its last update {found.get('LastUpdateStatus')}",
                 str(found.get("StateReason") or "Deploy again."),
             )
-            for name, found in _configurations(patient).items()
+            for name, found in _configurations(context).items()
             if found.get("State", "Active") not in {"Active", "Inactive"}
             or found.get("LastUpdateStatus", "Successful") == "Failed"
         ],
-        f"all {len(_functions(patient))} are active",
+        f"all {len(_functions(context))} are active",
     )
 
 
-def issuers(patient: Patient) -> Iterator[Finding]:
-    """Functions and the stack's output name one and the same issuer."""
-    issuer = patient.deployment.issuer
+def issuers(context: CheckContext) -> Iterator[Finding]:
+    """All functions and the stack's output have the same issuer."""
+    issuer = context.deployment.issuer
     said = {
         name: found.get("Environment", {}).get("Variables", {}).get("ISSUER")
-        for name, found in _configurations(patient).items()
+        for name, found in _configurations(context).items()
         if name in ISSUING
     }
     others = {name: text for name, text in said.items() if text != issuer}
     yield from either(
         [
-            failure(f"{name} has the issuer {text}, and the stack says {issuer}", _DEPLOY)
+            failure(f"{name} has the issuer {text}, and the stack has {issuer}", _DEPLOY)
             for name, text in others.items()
         ],
         f"{issuer}, in every function",
     )
 
 
-def roles(patient: Patient) -> Iterator[Finding]:
-    """Each function runs with the role that the stack made for it alone."""
+def roles(context: CheckContext) -> Iterator[Finding]:
+    """Each function has its own role of the stack."""
     roles = {
         name: str(found["Role"]).rpartition("/")[2]
-        for name, found in _configurations(patient).items()
+        for name, found in _configurations(context).items()
     }
     shared = [role for role, count in Counter(roles.values()).items() if count > 1]
     yield from either(
@@ -112,10 +110,10 @@ def roles(patient: Patient) -> Iterator[Finding]:
                 failure(f"{name} runs with {role}, which is not the stack's", _DEPLOY)
                 for name, role in roles.items()
                 if role not in shared
-                and role != patient.deployment.resources.get(f"{name}Role", role)
+                and role != context.deployment.resources.get(f"{name}Role", role)
             ),
         ],
-        "each function has the role that the stack made for it",
+        "each function has its own role of the stack",
     )
 
 
@@ -123,9 +121,9 @@ def _with(roles: Mapping[str, str], role: str) -> list[str]:
     return [name for name, each in roles.items() if each == role]
 
 
-def concurrency(patient: Patient) -> Iterator[Finding]:
+def concurrency(context: CheckContext) -> Iterator[Finding]:
     """Functions of the account can reserve more concurrency."""
-    found = AccountConcurrency.read(patient.aws("lambda"))
+    found = AccountConcurrency.read(context.aws("lambda"))
     if found.reservable:
         yield ok(
             f"{found.limit} concurrent executions, {found.unreserved} of them unreserved: "
@@ -139,17 +137,17 @@ def concurrency(patient: Patient) -> Iterator[Finding]:
     )
 
 
-def authorizer_cache(patient: Patient) -> Iterator[Finding]:
+def authorizer_cache(context: CheckContext) -> Iterator[Finding]:
     """API Gateway caches policies for `AuthorizerCacheSeconds`, by the Authorization header."""
-    found = patient.aws("apigateway").get_authorizers(
-        restApiId=patient.deployment.resource("GuardedApi")
+    found = context.aws("apigateway").get_authorizers(
+        restApiId=context.deployment.resource("GuardedApi")
     )["items"]
     yield from either(
         [
             failure(fault, _DEPLOY)
-            for fault in authorizer_cache_faults(found, patient.cache_seconds)
+            for fault in authorizer_cache_faults(found, context.cache_seconds)
         ],
-        f"policies are cached for {patient.cache_seconds} s, by the Authorization header",
+        f"policies are cached for {context.cache_seconds} s, by the Authorization header",
     )
 
 
@@ -171,12 +169,12 @@ def authorizer_cache_faults(
             yield f"API Gateway caches policies by {each.get('identitySource')}"
 
 
-def schedule(patient: Patient) -> Iterator[Finding]:
+def schedule(context: CheckContext) -> Iterator[Finding]:
     """The rotator is started every hour."""
-    name = patient.deployment.resource("RotateKeysSchedule")
-    events = patient.aws("events")
+    name = context.deployment.resource("RotateKeysSchedule")
+    events = context.aws("events")
     rule = events.describe_rule(Name=name)
-    rotator = patient.function("RotateKeys")["FunctionArn"]
+    rotator = context.function("RotateKeys")["FunctionArn"]
     started = {target["Arn"] for target in events.list_targets_by_rule(Rule=name)["Targets"]}
     if rule.get("State") == "ENABLED" and rotator in started:
         yield ok(f"RotateKeys runs at {rule.get('ScheduleExpression')}")
@@ -189,13 +187,13 @@ def schedule(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def kms_keys(patient: Patient) -> Iterator[Finding]:
+def kms_keys(context: CheckContext) -> Iterator[Finding]:
     """Signing keys in KMS can be used."""
-    keys = [key for key in patient.ring.keys if key.edition == IN_KMS]
-    signing = [key for key in keys if key.sign_until is None or key.sign_until > patient.now]
+    keys = [key for key in context.ring.keys if key.edition == IN_KMS]
+    signing = [key for key in keys if key.sign_until is None or key.sign_until > context.now]
     faults = []
     for key in signing:
-        found = patient.session.aws.kms.describe_key(KeyId=key.signer)["KeyMetadata"]
+        found = context.session.aws.kms.describe_key(KeyId=key.signer)["KeyMetadata"]
         if found["KeyState"] != "Enabled":
             faults.append(
                 failure(
@@ -206,9 +204,9 @@ def kms_keys(patient: Patient) -> Iterator[Finding]:
     yield from either(faults, f"{counted(len(signing), 'key')} in KMS, all enabled")
 
 
-def tables(patient: Patient) -> Iterator[Finding]:
-    """Clients can be brought back, and what is remembered for a while is forgotten."""
-    dynamodb, deployment = patient.session.aws.dynamodb, patient.deployment
+def tables(context: CheckContext) -> Iterator[Finding]:
+    """Clients can be restored, and expired items are deleted."""
+    dynamodb, deployment = context.session.aws.dynamodb, context.deployment
     backups = dynamodb.describe_continuous_backups(TableName=deployment.clients_table)
     recovery = backups["ContinuousBackupsDescription"].get("PointInTimeRecoveryDescription", {})
     faults = []
@@ -227,18 +225,18 @@ def tables(patient: Patient) -> Iterator[Finding]:
         live = dynamodb.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
         status = live.get("TimeToLiveStatus")
         if status not in _EXPIRING or live.get("AttributeName") != "expires_at":
-            faults.append(warning(f"{logical_id} keeps what has expired: it only grows", _DEPLOY))
+            faults.append(warning(f"{logical_id} never deletes expired items", _DEPLOY))
     yield from either(faults, "recovery, protection and expiry are on")
 
 
-def logs(patient: Patient) -> Iterator[Finding]:
+def logs(context: CheckContext) -> Iterator[Finding]:
     """Every log group of functions and APIs has a retention time."""
-    client = patient.aws("logs")
+    client = context.aws("logs")
     endless = []
-    apis = ("AuthServer", "GuardedApi") if patient.deployment.guarded_api else ("AuthServer",)
-    names = [*(f"{name}Log" for name in _functions(patient)), *(f"{n}AccessLog" for n in apis)]
+    apis = ("AuthServer", "GuardedApi") if context.deployment.guarded_api else ("AuthServer",)
+    names = [*(f"{name}Log" for name in _functions(context)), *(f"{n}AccessLog" for n in apis)]
     for name in names:
-        group = patient.deployment.resource(name)
+        group = context.deployment.resource(name)
         found = client.describe_log_groups(logGroupNamePrefix=group)["logGroups"]
         exact = [each for each in found if each["logGroupName"] == group]
         if not exact or "retentionInDays" not in exact[0]:
@@ -249,21 +247,21 @@ def logs(patient: Patient) -> Iterator[Finding]:
     )
 
 
-def alarms(patient: Patient) -> Iterator[Finding]:
-    """Alarms are there, somebody hears of them, and none is on."""
-    if "Operations" not in patient.deployment.resources:
-        yield warning("nothing is watched (Watch=false)", "Deploy with Watch=true.")
+def alarms(context: CheckContext) -> Iterator[Finding]:
+    """All alarms exist, have a recipient, and none is in ALARM."""
+    if "Operations" not in context.deployment.resources:
+        yield warning("the stack has no alarms (Watch=false)", "Deploy with Watch=true.")
         return
-    deployment = patient.deployment
+    deployment = context.deployment
     expected = alarm_names(deployment.name, with_sample_api=bool(deployment.guarded_api))
-    found = patient.aws("cloudwatch").describe_alarms(AlarmNames=expected)["MetricAlarms"]
+    found = context.aws("cloudwatch").describe_alarms(AlarmNames=expected)["MetricAlarms"]
     if gone := set(expected) - {each["AlarmName"] for each in found}:
-        yield failure(f"alarms are gone: {named(gone)}", _DEPLOY)
+        yield failure(f"deleted alarms: {named(gone)}", _DEPLOY)
     on = [each for each in found if each["StateValue"] == "ALARM"]
     for each in on:
         yield failure(
             f"the alarm {each['AlarmName']} is on: {each.get('AlarmDescription', '')}".rstrip(": "),
-            "docs/operate.md says what to do about it.",
+            "See docs/operate.md, Dashboard and alarms.",
         )
     without_data = {each["AlarmName"] for each in found if each["StateValue"] == _NO_DATA}
     not_rotated = f"{deployment.name}-MissingRotation" in without_data
@@ -273,9 +271,9 @@ def alarms(patient: Patient) -> Iterator[Finding]:
             "In the first hour of a stack wait. Later invoke RotateKeys and read its log line.",
         )
     if not any(each.get("AlarmActions") for each in found):
-        yield warning("nobody is told of alarms", "Deploy with AlarmTopicArn.")
+        yield warning("alarms have no recipient", "Deploy with AlarmTopicArn.")
     elif not all(each.get("ActionsEnabled", True) for each in found):
-        yield warning("some alarms are silenced", "aws cloudwatch enable-alarm-actions.")
+        yield warning("some alarms are disabled", "aws cloudwatch enable-alarm-actions.")
     elif not (on or gone or not_rotated):
         yield ok(f"{counted(len(found), 'alarm')}, none is on")
 
@@ -291,14 +289,14 @@ def alarm_names(stack: str, *, with_sample_api: bool = True) -> list[str]:
     ]
 
 
-def _functions(patient: Patient) -> list[str]:
+def _functions(context: CheckContext) -> list[str]:
     return [
-        name for name in FUNCTIONS if patient.deployment.guarded_api or name not in OF_SAMPLE_API
+        name for name in FUNCTIONS if context.deployment.guarded_api or name not in OF_SAMPLE_API
     ]
 
 
-def _configurations(patient: Patient) -> dict[str, Mapping[str, Any]]:
-    return {name: patient.function(name) for name in _functions(patient)}
+def _configurations(context: CheckContext) -> dict[str, Mapping[str, Any]]:
+    return {name: context.function(name) for name in _functions(context)}
 
 
 CHECKS: Final = tuple(

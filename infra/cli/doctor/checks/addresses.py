@@ -1,4 +1,4 @@
-"""The authorization server from outside: its documents, and whether it does as they say."""
+"""Checks of the authorization server from outside: its documents and endpoints."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from infra.cli.times import span
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from infra.cli.doctor.context import Patient
+    from infra.cli.doctor.context import CheckContext
     from infra.cli.http_client import Answer
 
 DOCUMENTS: Final = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
@@ -35,21 +35,21 @@ _DRIFT: Final = 5
 _DEPLOY: Final = "Deploy again; if it stays, read the function's log."
 
 
-def metadata(patient: Patient) -> Iterator[Finding]:
-    """The documents are there, are the same, and name this issuer and its endpoints."""
-    issuer = patient.deployment.issuer
-    answers = {url: patient.ask("GET", url) for url in _document_urls(patient)}
+def metadata(context: CheckContext) -> Iterator[Finding]:
+    """The metadata documents are equal and have this issuer and its endpoints."""
+    issuer = context.deployment.issuer
+    answers = {url: context.ask("GET", url) for url in _document_urls(context)}
     for url, answer in answers.items():
-        yield from either(_document_faults(answer, url, issuer), f"{url} says what it should")
+        yield from either(_document_faults(answer, url, issuer), f"{url} has the expected metadata")
     if len({answer.body for answer in answers.values()}) > 1:
         yield failure("the documents differ", _DEPLOY)
 
 
-def _document_urls(patient: Patient) -> Iterator[str]:
-    """Yield where the documents have to be. RFC 8414, 3, and OpenID Connect Discovery 1.0, 4."""
-    deployment = patient.deployment
+def _document_urls(context: CheckContext) -> Iterator[str]:
+    """Yield the documents' addresses. RFC 8414, 3, and OpenID Connect Discovery 1.0, 4."""
+    deployment = context.deployment
     yield from (deployment.issuer + path for path in DOCUMENTS)
-    # An execute-api address has no root that would be ours.
+    # The root of an execute-api address cannot be routed.
     if deployment.is_local or deployment.parameters.get("DomainName"):
         parts = urlsplit(deployment.issuer)
         yield urlunsplit((parts.scheme, parts.netloc, DOCUMENTS[0] + parts.path, "", ""))
@@ -62,53 +62,52 @@ def _document_faults(answer: Answer, url: str, issuer: str) -> Iterator[Finding]
     said = answer.member("issuer")
     if said != issuer:
         yield failure(
-            f"{url} names the issuer {said}, and tokens carry {issuer}: verifiers compare every "
-            "byte",
-            "Ask at the issuer's own address, or deploy with the DomainName that is meant.",
+            f"{url} has the issuer {said}, and tokens have {issuer}: verifiers compare every byte",
+            "Use the issuer's own address, or deploy with the right DomainName.",
         )
     for member, path in _ENDPOINTS.items():
         if answer.member(member) != issuer + path:
             yield failure(f"{member} is {answer.member(member)}, not {issuer}{path}", _DEPLOY)
 
 
-def endpoints(patient: Patient) -> Iterator[Finding]:
-    """Endpoints that authenticate clients let nobody in without credentials."""
+def endpoints(context: CheckContext) -> Iterator[Finding]:
+    """Endpoints that authenticate clients reject requests without credentials."""
     for path in (paths.TOKEN, paths.INTROSPECTION, paths.REVOCATION):
-        url = patient.deployment.issuer + path
-        answer = patient.ask("POST", url, FORM, b"grant_type=client_credentials&token=none")
+        url = context.deployment.issuer + path
+        answer = context.ask("POST", url, FORM, b"grant_type=client_credentials&token=none")
         if (answer.status, answer.member("error")) == (401, "invalid_client"):
-            yield ok(f"{path} asks for credentials")
+            yield ok(f"{path} requires credentials")
         else:
             yield failure(
-                f"{path} answers {answer.status} {answer.member('error')} to nobody, in place of "
+                f"{path} answers {answer.status} {answer.member('error')} without credentials, not "
                 "401 invalid_client",
                 "Read the function's log.",
             )
 
 
-def key_set(patient: Patient) -> Iterator[Finding]:
+def key_set(context: CheckContext) -> Iterator[Finding]:
     """The published key set holds the ring's public keys, and nothing private."""
-    answer = patient.ask("GET", patient.deployment.issuer + paths.JWKS)
+    answer = context.ask("GET", context.deployment.issuer + paths.JWKS)
     keys = answer.member("keys")
     if answer.status != HTTPStatus.OK or not isinstance(keys, list):
         yield failure(
-            f"it answers {answer.status}, so verifiers live on the keys that they have",
-            "Read the log of PublishJwks before those get too old: AuthorizerKeyCacheSeconds.",
+            f"it answers {answer.status}, so verifiers use their cached keys",
+            "Read the log of PublishJwks. Cached keys expire after AuthorizerKeyCacheSeconds.",
         )
         return
-    yield from either(_key_faults(patient, keys), f"{len(keys)} published, as the ring says")
+    yield from either(_key_faults(context, keys), f"{len(keys)} published, as in the key ring")
 
 
-def _key_faults(patient: Patient, keys: list[dict[str, object]]) -> Iterator[Finding]:
+def _key_faults(context: CheckContext, keys: list[dict[str, object]]) -> Iterator[Finding]:
     private = sorted(_PRIVATE.intersection(*[set().union(*keys)]))
     if private:
         yield failure(
             f"a published key has the private members {', '.join(private)}",
-            "Whoever has read it can sign: gatehouse keys emergency --revoke.",
+            "Readers of the key set can sign tokens: gatehouse keys emergency --revoke.",
         )
-    now, ring = patient.now, patient.ring
+    now, ring = context.now, context.ring
     published = {str(key.get("kid")) for key in keys}
-    # Between two moments at which every process knows the ring a key may be there, or not yet.
+    # While processes still have different copies of the ring, a new key may be missing.
     settled = {key.kid for key in ring.published_keys(now - SETTLING)}
     due = {key.kid for key in ring.published_keys(now)}
     if missing := (due & settled) - published:
@@ -123,52 +122,52 @@ def _key_faults(patient: Patient, keys: list[dict[str, object]]) -> Iterator[Fin
         )
 
 
-def caching(patient: Patient) -> Iterator[Finding]:
-    """Documents say how long they may be kept, and are not sent twice to who has them."""
+def caching(context: CheckContext) -> Iterator[Finding]:
+    """Documents have a max-age and support If-None-Match."""
     for path, longest in ((DOCUMENTS[0], None), (paths.JWKS, JWKS_MAX_AGE)):
-        url = patient.deployment.issuer + path
-        answer = patient.ask("GET", url)
+        url = context.deployment.issuer + path
+        answer = context.ask("GET", url)
         cache_control = answer.headers.get("Cache-Control", "")
         age, tag = _MAX_AGE.search(cache_control), answer.headers.get("ETag")
         if age is None or tag is None:
             yield failure(
                 f"{path} comes without max-age or ETag ({cache_control or 'no Cache-Control'})",
-                "Does something in front of the API take headers away?",
+                "Does a proxy in front of the API remove headers?",
             )
             continue
         if longest is not None and int(age[1]) > longest:
             yield failure(
-                f"{path} may be kept for {age[1]} s, and rotation counts on {longest} s: tokens of "
-                "new keys would be refused",
+                f"{path} may be cached for {age[1]} s, and rotation assumes {longest} s: tokens of "
+                "new keys would be rejected",
                 "Does a CDN in front of the API set its own max-age?",
             )
             continue
-        again = patient.ask("GET", url, {"If-None-Match": tag})
+        again = context.ask("GET", url, {"If-None-Match": tag})
         if again.status == HTTPStatus.NOT_MODIFIED:
-            yield ok(f"{path}: max-age {age[1]}, and 304 to who has it")
+            yield ok(f"{path}: max-age {age[1]}, supports If-None-Match")
         else:
             yield warning(
-                f"{path} answers {again.status} to who has it, in place of 304",
-                "Does something in front of the API take If-None-Match away? It costs only time.",
+                f"{path} answers {again.status} to If-None-Match, not 304",
+                "Does a proxy in front of the API remove If-None-Match? It only costs time.",
             )
 
 
-def clocks(patient: Patient) -> Iterator[Finding]:
+def clocks(context: CheckContext) -> Iterator[Finding]:
     """This machine's clock and the server's agree."""
-    before = patient.now
-    answer = patient.ask("GET", patient.deployment.issuer + DOCUMENTS[0])
-    after = patient.now
+    before = context.now
+    answer = context.ask("GET", context.deployment.issuer + DOCUMENTS[0])
+    after = context.now
     try:
         there = parsedate_to_datetime(answer.headers.get("Date", "")).timestamp()
     except ValueError:
-        yield warning("the server tells no time (Date)", "Does something take the header away?")
+        yield warning("responses have no Date header", "Does a proxy remove it?")
         return
-    # Date is cut to whole seconds, and was written while we waited.
+    # Date has whole seconds and was written during the request.
     drift = max(there - after, before - 1 - there, 0)
     if drift > CLOCK_SKEW:
         yield failure(
-            f"the clocks differ by {span(drift)}; rotation counts on less than {CLOCK_SKEW} s",
-            "Set this machine's clock. AWS keeps its own.",
+            f"the clocks differ by {span(drift)}; rotation assumes less than {CLOCK_SKEW} s",
+            "Set this machine's clock. AWS synchronizes its own.",
         )
     elif drift > _DRIFT:
         yield warning(
@@ -179,23 +178,23 @@ def clocks(patient: Patient) -> Iterator[Finding]:
         yield ok(f"the clocks agree within {_DRIFT} s")
 
 
-def mutual_tls(patient: Patient) -> Iterator[Finding]:
-    """Clients with certificates have an address where they can present them."""
-    answer = patient.ask("GET", patient.deployment.issuer + DOCUMENTS[0])
+def mutual_tls(context: CheckContext) -> Iterator[Finding]:
+    """Clients with certificates have an address with mutual TLS."""
+    answer = context.ask("GET", context.deployment.issuer + DOCUMENTS[0])
     needing = [
         client.client_id
-        for client in patient.clients
+        for client in context.clients
         if any("tls_client_auth" in method for method in client.authentication_methods)
     ]
     if answer.member("mtls_endpoint_aliases"):
-        yield ok("there is an address behind mutual TLS")
+        yield ok("an address with mutual TLS exists")
     elif needing:
         yield failure(
-            f"{named(needing)} cannot authenticate: no address asks for certificates",
+            f"{named(needing)} cannot authenticate: no address has mutual TLS",
             "Deploy with MtlsDomainName and TruststoreUri: docs/deploy.md.",
         )
     else:
-        yield ok("no client has a certificate, and no address asks for one")
+        yield ok("no client has a certificate, and no address has mutual TLS")
 
 
 CHECKS: Final = (

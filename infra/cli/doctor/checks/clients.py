@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from functions.shared.clients.client_record import Client
     from functions.shared.clients.client_secrets import StoredSecret
-    from infra.cli.doctor.context import Patient
+    from infra.cli.doctor.context import CheckContext
 
 DAY: Final = 86_400
 SOON: Final = 14 * DAY
@@ -33,31 +33,31 @@ _BY_SECRET: Final = frozenset({CLIENT_SECRET_BASIC, CLIENT_SECRET_POST})
 _OPAQUE_JUNK: Final = "gatehouse-doctor-has-no-token"
 
 
-def records(patient: Patient) -> Iterator[Finding]:
-    """Each client's record can be read; to the endpoints one that cannot is an error of ours."""
+def records(context: CheckContext) -> Iterator[Finding]:
+    """Each client's record can be read. Endpoints answer 500 for one that cannot."""
     yield from either(
         [
             failure(
                 f"{seen.client_id} cannot be read, and is answered 500: {seen.fault}",
-                f"gatehouse clients delete {seen.client_id}, and register it anew.",
+                f"gatehouse clients delete {seen.client_id}, and register it again.",
             )
-            for seen in patient.registered
+            for seen in context.registered
             if seen.fault
         ],
-        f"{counted(len(patient.registered), 'record')}, and every one can be read",
+        f"{counted(len(context.registered), 'record')}, and every one can be read",
     )
 
 
-def secrets(patient: Patient) -> Iterator[Finding]:
-    """Clients have a secret that counts, and go on having one."""
+def secrets(context: CheckContext) -> Iterator[Finding]:
+    """Clients have a valid secret, also in the near future."""
     yield from either(
         [
             fault
-            for client in patient.clients
+            for client in context.clients
             if _BY_SECRET & client.authentication_methods and not client.disabled
-            for fault in _secret_faults(client, patient.now)
+            for fault in _secret_faults(client, context.now)
         ],
-        f"every client has one that counts for {span(SOON)} or more",
+        f"every client has one that is valid for {span(SOON)} or more",
     )
 
 
@@ -66,7 +66,7 @@ def _secret_faults(client: Client, now: float) -> Iterator[Finding]:
     live = [secret for secret in client.secrets if secret.is_live(now)]
     others = client.authentication_methods - _BY_SECRET
     if not live and not others:
-        yield failure(f"{client.client_id} has no secret that counts: it gets no tokens", rotate)
+        yield failure(f"{client.client_id} has no valid secret: it gets no tokens", rotate)
     elif live and all(_ends_by(secret, now + SOON) for secret in live):
         last = max(secret.expires_at or 0 for secret in live)
         coming = [each for each in client.secrets if each not in live and not _ended(each, now)]
@@ -82,20 +82,20 @@ def _ended(secret: StoredSecret, now: float) -> bool:
     return _ends_by(secret, now)
 
 
-def idle_secrets(patient: Patient) -> Iterator[Finding]:
-    """Secrets that count are used."""
-    uses = DynamoDbSecretUses(patient.session.aws.dynamodb, patient.deployment.state_table)
+def idle_secrets(context: CheckContext) -> Iterator[Finding]:
+    """Valid secrets are used."""
+    uses = DynamoDbSecretUses(context.session.aws.dynamodb, context.deployment.state_table)
     idle = {}
-    for client in patient.clients:
+    for client in context.clients:
         for secret in client.secrets:
             used = uses.last_used(client.client_id, secret.digest)
-            if secret.is_live(patient.now) and used is not None and patient.now - used > IDLE:
+            if secret.is_live(context.now) and used is not None and context.now - used > IDLE:
                 idle[client.client_id] = used
     yield from either(
         [
             warning(
                 f"a secret of {client_id} was last used on {readable(used)[:10]}",
-                "Whoever finds it can use it: rotate the secret, or disable the client.",
+                "A leaked secret stays usable: rotate the secret, or disable the client.",
             )
             for client_id, used in idle.items()
         ],
@@ -103,16 +103,16 @@ def idle_secrets(patient: Patient) -> Iterator[Finding]:
     )
 
 
-def disabled(patient: Patient) -> Iterator[Finding]:
-    """Say who is disabled: one that is forgotten should be deleted."""
-    names = [client.client_id for client in patient.clients if client.disabled]
+def disabled(context: CheckContext) -> Iterator[Finding]:
+    """List disabled clients. Delete those that are no longer needed."""
+    names = [client.client_id for client in context.clients if client.disabled]
     said = f"disabled: {named(names)}" if names else "none is disabled"
-    yield ok(f"{counted(len(patient.clients), 'client')}, {said}")
+    yield ok(f"{counted(len(context.clients), 'client')}, {said}")
 
 
-def audiences(patient: Patient) -> Iterator[Finding]:
+def audiences(context: CheckContext) -> Iterator[Finding]:
     """Tokens are for an API, and this API takes tokens for itself only."""
-    accepted = patient.settings.audiences
+    accepted = context.settings.audiences
     if not accepted:
         yield warning(
             "the authorizer takes tokens for any audience, those for other APIs too",
@@ -121,7 +121,7 @@ def audiences(patient: Patient) -> Iterator[Finding]:
         return
     refused = [
         client.client_id
-        for client in patient.clients
+        for client in context.clients
         if client.grant_types and accepted.isdisjoint(_possible_audiences(client))
     ]
     yield from either(
@@ -143,18 +143,18 @@ def _possible_audiences(client: Client) -> set[str]:
     return {*client.audience, *client.allowed_resources, *own}
 
 
-def bound_tokens(patient: Patient) -> Iterator[Finding]:
+def bound_tokens(context: CheckContext) -> Iterator[Finding]:
     """Clients whose tokens are bound to a key meet an authorizer that takes proofs."""
-    methods = patient.settings.confirmation_methods
+    methods = context.settings.confirmation_methods
     refused = [
         client.client_id
-        for client in patient.clients
+        for client in context.clients
         if (client.dpop_bound_access_tokens and DPOP_KEY not in methods)
         or (client.tls_client_certificate_bound_access_tokens and CERTIFICATE not in methods)
     ]
-    if methods and patient.cache_seconds:
+    if methods and context.cache_seconds:
         yield failure(
-            f"proofs are asked for, and decisions reused for {patient.cache_seconds} s without any",
+            f"proofs are asked for, and decisions reused for {context.cache_seconds} s without any",
             "Deploy with AuthorizerCacheSeconds=0.",
         )
     yield from either(
@@ -170,12 +170,12 @@ def bound_tokens(patient: Patient) -> Iterator[Finding]:
     )
 
 
-def lifetimes(patient: Patient) -> Iterator[Finding]:
+def lifetimes(context: CheckContext) -> Iterator[Finding]:
     """A decision is not reused for longer than a token lives."""
-    cache = patient.cache_seconds
+    cache = context.cache_seconds
     short = [
         client.client_id
-        for client in patient.clients
+        for client in context.clients
         if client.grant_types and client.token_lifetime < cache
     ]
     yield from either(
@@ -192,11 +192,11 @@ def lifetimes(patient: Patient) -> Iterator[Finding]:
     )
 
 
-def revocation(patient: Patient) -> Iterator[Finding]:
+def revocation(context: CheckContext) -> Iterator[Finding]:
     """Say how long a revoked JWT goes on counting."""
-    settings, cache = patient.settings, patient.cache_seconds
+    settings, cache = context.settings, context.cache_seconds
     if settings.deny_list_table is None:
-        longest = max((client.token_lifetime for client in patient.clients), default=0)
+        longest = max((client.token_lifetime for client in context.clients), default=0)
         yield ok(
             f"a revoked JWT counts here until it expires, {span(longest)} at most "
             "(CheckRevokedTokens=false)"
@@ -205,12 +205,12 @@ def revocation(patient: Patient) -> Iterator[Finding]:
         yield ok(f"a revoked JWT counts here for {span(settings.deny_list_soft_age + cache)} more")
 
 
-def introspection(patient: Patient) -> Iterator[Finding]:
-    """The authorizer can ask about opaque tokens: it asks about one that nobody has issued."""
-    opaque = _get_opaque_tokens(patient)
+def introspection(context: CheckContext) -> Iterator[Finding]:
+    """The authorizer can introspect opaque tokens. It tries a token that was never issued."""
+    opaque = _get_opaque_tokens(context)
     call = Call("GET", "/", {"Authorization": f"Bearer {_OPAQUE_JUNK}"})
     try:
-        patient.authorizer.judge(call)
+        context.authorizer.judge(call)
     except AuthorizerError as error:
         reason = error.reason
     else:
@@ -229,43 +229,43 @@ def introspection(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def _get_opaque_tokens(patient: Patient) -> list[str]:
+def _get_opaque_tokens(context: CheckContext) -> list[str]:
     return [
         client.client_id
-        for client in patient.clients
+        for client in context.clients
         if client.token_format is TokenFormat.OPAQUE and client.grant_types
     ]
 
 
-def own_client(patient: Patient) -> Iterator[Finding]:
-    """The client that the authorizer introspects with is registered, whatever warm processes know.
+def own_client(context: CheckContext) -> Iterator[Finding]:
+    """The client record that the authorizer introspects with is registered.
 
-    One that was deleted or disabled is let in for a while yet, so asking the endpoint is no proof.
+    The endpoint accepts a deleted or disabled client for a while, so this reads the record.
     """
-    settings = patient.settings
-    if settings.introspection_uri != patient.deployment.issuer + paths.INTROSPECTION:
+    settings = context.settings
+    if settings.introspection_uri != context.deployment.issuer + paths.INTROSPECTION:
         yield ok("the authorizer does not introspect here")
         return
-    client_id, secret = patient.authorizer.credentials()
-    client = next((each for each in patient.clients if each.client_id == client_id), None)
+    client_id, secret = context.authorizer.credentials()
+    client = next((each for each in context.clients if each.client_id == client_id), None)
     register = "Register it: 'make smoke STACK=…' does, and 'make run' on the laptop."
     if client is None:
-        yield _locked_out(patient, f"{client_id} is not registered", register)
+        yield _locked_out(context, f"{client_id} is not registered", register)
     elif client.disabled:
         enable = f"gatehouse clients enable {client_id}."
-        yield _locked_out(patient, f"{client_id} is disabled", enable)
-    elif not _takes(client, secret, patient.now):
-        yield _locked_out(patient, f"{client_id} is registered with another secret", register)
+        yield _locked_out(context, f"{client_id} is disabled", enable)
+    elif not _takes(client, secret, context.now):
+        yield _locked_out(context, f"{client_id} is registered with another secret", register)
     else:
         yield ok(f"{client_id} is registered with the authorizer's secret")
 
 
-def _locked_out(patient: Patient, why: str, to_do: str) -> Finding:
+def _locked_out(context: CheckContext, why: str, to_do: str) -> Finding:
     seen = (
         f"{why}: processes that know it otherwise follow within {WARM_SECONDS} s, and then opaque "
         "tokens are answered 500"
     )
-    return failure(seen, to_do) if _get_opaque_tokens(patient) else warning(seen, to_do)
+    return failure(seen, to_do) if _get_opaque_tokens(context) else warning(seen, to_do)
 
 
 def _takes(client: Client, secret: str, now: float) -> bool:

@@ -1,4 +1,4 @@
-"""The guarded API from outside: what callers without a good token get."""
+"""Checks of the guarded API from outside: responses to callers without a valid token."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from infra.cli.doctor.results import Check, Finding, either, failure, ok
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from infra.cli.doctor.context import Patient
+    from infra.cli.doctor.context import CheckContext
     from infra.cli.http_client import Answer
 
 GUARDED: Final = "/country"
@@ -22,21 +22,21 @@ _JUNK: Final = "eyJhbGciOiJSUzI1NiIsImtpZCI6ImRvY3RvciJ9.e30.c2lnbmF0dXJl"
 _BROKEN: Final = 500
 
 
-def without_token(patient: Patient) -> Iterator[Finding]:
+def without_token(context: CheckContext) -> Iterator[Finding]:
     """A request without a token is refused with a challenge (RFC 6750, 3)."""
-    yield from _refusal(_get(patient, GUARDED), "a request without a token")
+    yield from _refusal(_get(context, GUARDED), "a request without a token")
 
 
-def junk_token(patient: Patient) -> Iterator[Finding]:
-    """A token that is none gets to the authorizer, and is refused with a challenge."""
-    answer = _get(patient, GUARDED, {"Authorization": f"Bearer {_JUNK}"})
+def junk_token(context: CheckContext) -> Iterator[Finding]:
+    """An invalid token reaches the authorizer and is rejected with a challenge."""
+    answer = _get(context, GUARDED, {"Authorization": f"Bearer {_JUNK}"})
     yield from _refusal(answer, "a forged token")
 
 
 def _refusal(answer: Answer, what: str) -> Iterator[Finding]:
     if answer.status >= _BROKEN:
         yield failure(
-            f"{what} is answered {answer.status}: the authorizer cannot be asked or cannot start",
+            f"{what} is answered {answer.status}: the authorizer cannot be invoked or cannot start",
             "Read its log; is API Gateway allowed to invoke it?",
         )
         return
@@ -54,12 +54,12 @@ def _challenge_faults(answer: Answer, what: str) -> Iterator[Finding]:
     if "Bearer" not in challenge:
         yield failure(f"{what} gets 401 without a Bearer challenge ({challenge or 'none'})", deploy)
     if not answer.member("error"):
-        yield failure(f"{what} gets 401 without a body that says why", deploy)
+        yield failure(f"{what} gets 401 without a reason in the body", deploy)
 
 
-def unknown_route(patient: Patient) -> Iterator[Finding]:
-    """A route that is not there is 404, and says so in JSON."""
-    answer = _get(patient, UNKNOWN)
+def unknown_route(context: CheckContext) -> Iterator[Finding]:
+    """An unknown route is 404 with JSON."""
+    answer = _get(context, UNKNOWN)
     if (answer.status, answer.member("error")) == (404, "not_found"):
         yield ok("an unknown route is answered 404")
     else:
@@ -69,12 +69,12 @@ def unknown_route(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def metadata(patient: Patient) -> Iterator[Finding]:
-    """The API's own document names its issuer (RFC 9728)."""
-    answer = _get(patient, METADATA)
-    issuer, servers = patient.deployment.issuer, answer.member("authorization_servers")
+def metadata(context: CheckContext) -> Iterator[Finding]:
+    """The API's metadata has its issuer (RFC 9728)."""
+    answer = _get(context, METADATA)
+    issuer, servers = context.deployment.issuer, answer.member("authorization_servers")
     if answer.status == HTTPStatus.OK and isinstance(servers, list) and issuer in servers:
-        yield ok("its metadata name the issuer")
+        yield ok("its metadata has the issuer")
     else:
         yield failure(
             f"its metadata ({answer.status}) name {servers}, not {issuer}",
@@ -82,8 +82,8 @@ def metadata(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def _get(patient: Patient, path: str, headers: Mapping[str, str] | None = None) -> Answer:
-    return patient.ask("GET", patient.deployment.guarded_api + path, headers)
+def _get(context: CheckContext, path: str, headers: Mapping[str, str] | None = None) -> Answer:
+    return context.ask("GET", context.deployment.guarded_api + path, headers)
 
 
 CHECKS: Final = tuple(

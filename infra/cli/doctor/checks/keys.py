@@ -1,4 +1,4 @@
-"""The key ring: whether there is who signs, who will, and whether the rules are kept."""
+"""Checks of the key ring: signing keys, successors, and the rules of rotation."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from functions.shared.keys.key_ring import RingKey
-    from infra.cli.doctor.context import Patient
+    from infra.cli.doctor.context import CheckContext
 
 _GRACE: Final = 3 * 3600
-"""Seconds: the rotator runs hourly, and may fail twice before anybody needs to know."""
+"""Seconds. The rotator runs hourly, and two failures are tolerated."""
 
 ALB_MOST_KEYS: Final = 10
-"""Keys in a key set with which an Application Load Balancer verifies tokens. Of more it takes none.
+"""The most keys in a key set for an Application Load Balancer. It rejects larger sets.
 
 https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-verify-jwt.html
 """
@@ -28,14 +28,14 @@ https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-ver
 _INVOKE: Final = "Invoke the function RotateKeys and read its log line."
 
 
-def signing(patient: Patient) -> Iterator[Finding]:
-    """For each algorithm there is a key that signs now."""
-    for alg in patient.room.settings.signing_algorithms():
-        keys = [key for key in patient.ring.keys if key.alg == alg]
-        if any(key.may_sign(patient.now) for key in keys):
-            key = patient.ring.signing_key(patient.now, alg)
-            yield ok(f"{alg}: {key.kid} signs, for {span(patient.now - key.sign_from)} now")
-        elif coming := [key.sign_from for key in keys if key.sign_from > patient.now]:
+def signing(context: CheckContext) -> Iterator[Finding]:
+    """Each algorithm has a key that signs now."""
+    for alg in context.room.settings.signing_algorithms():
+        keys = [key for key in context.ring.keys if key.alg == alg]
+        if any(key.may_sign(context.now) for key in keys):
+            key = context.ring.signing_key(context.now, alg)
+            yield ok(f"{alg}: {key.kid} signs, for {span(context.now - key.sign_from)} now")
+        elif coming := [key.sign_from for key in keys if key.sign_from > context.now]:
             yield failure(
                 f"{alg}: nothing signs until {readable(min(coming))}; clients registered for it "
                 "get no tokens",
@@ -45,11 +45,11 @@ def signing(patient: Patient) -> Iterator[Finding]:
             yield failure(f"{alg}: no key signs and none is announced: no tokens", _INVOKE)
 
 
-def rotation(patient: Patient) -> Iterator[Finding]:
-    """A successor is announced in time."""
-    rules, now = patient.room.rules, patient.now
-    for alg in patient.room.settings.signing_algorithms():
-        last = _last_to_sign(patient, alg)
+def rotation(context: CheckContext) -> Iterator[Finding]:
+    """Each signing key has a successor in time."""
+    rules, now = context.room.rules, context.now
+    for alg in context.room.settings.signing_algorithms():
+        last = _last_to_sign(context, alg)
         if last is None:
             continue
         due = last.sign_from + rules.signing
@@ -70,15 +70,15 @@ def rotation(patient: Patient) -> Iterator[Finding]:
             yield ok(f"{alg}: a successor is due on {readable(due - rules.announcing)}")
 
 
-def _last_to_sign(patient: Patient, alg: str) -> RingKey | None:
-    endless = [key for key in patient.ring.keys if key.alg == alg and key.sign_until is None]
+def _last_to_sign(context: CheckContext, alg: str) -> RingKey | None:
+    endless = [key for key in context.ring.keys if key.alg == alg and key.sign_until is None]
     return max(endless, key=lambda key: key.sign_from, default=None)
 
 
-def rules(patient: Patient) -> Iterator[Finding]:
-    """The deployed times of rotation never make a good token be refused."""
+def rules(context: CheckContext) -> Iterator[Finding]:
+    """With the deployed times of rotation valid tokens are never rejected."""
     try:
-        kept = patient.room.rules
+        kept = context.room.rules
     except UnsafeRotationError as error:
         for fault in error.faults:
             yield failure(fault, "Deploy with other parameters: docs/deploy.md, Keys.")
@@ -89,11 +89,11 @@ def rules(patient: Patient) -> Iterator[Finding]:
     )
 
 
-def retention(patient: Patient) -> Iterator[Finding]:
-    """Keys that signed stay published as long as their tokens count."""
+def retention(context: CheckContext) -> Iterator[Finding]:
+    """Keys stay published as long as their tokens are valid."""
     short = [
         key.kid
-        for key in patient.ring.keys
+        for key in context.ring.keys
         if key.sign_until is not None
         and key.publish_until is not None
         and key.publish_until < key.sign_until + RETENTION_NEEDED
@@ -104,12 +104,12 @@ def retention(patient: Patient) -> Iterator[Finding]:
     )
 
 
-def algorithms(patient: Patient) -> Iterator[Finding]:
-    """Each client that gets JWTs is registered for an algorithm that there is a key for."""
-    able = {key.alg for key in patient.ring.keys if key.may_sign(patient.now)}
+def algorithms(context: CheckContext) -> Iterator[Finding]:
+    """Each client with JWTs has an algorithm with a key."""
+    able = {key.alg for key in context.ring.keys if key.may_sign(context.now)}
     unable = {
         client.client_id: client.signing_algorithm
-        for client in patient.clients
+        for client in context.clients
         if client.token_format is TokenFormat.JWT
         and client.grant_types
         and client.signing_algorithm not in able
@@ -128,10 +128,10 @@ def algorithms(patient: Patient) -> Iterator[Finding]:
     )
 
 
-def size(patient: Patient) -> Iterator[Finding]:
+def size(context: CheckContext) -> Iterator[Finding]:
     """The key set never has more keys than a load balancer reads."""
-    published = len(patient.ring.published_keys(patient.now))
-    rules, algorithms = patient.room.rules, patient.room.settings.signing_algorithms()
+    published = len(context.ring.published_keys(context.now))
+    rules, algorithms = context.room.rules, context.room.settings.signing_algorithms()
     each = ceil((rules.announcing + rules.signing + rules.retiring) / rules.signing)
     # A rotation ahead of schedule and an emergency add one key.
     most = max(each * len(algorithms) + 1, published)

@@ -1,4 +1,4 @@
-"""Whether what all other checks ask answers at all: the root of most other troubles, found once."""
+"""Check that the deployment's hosts answer. Most other failures follow from this one."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ from infra.cli.errors import UnreachableError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from infra.cli.doctor.context import Patient
+    from infra.cli.doctor.context import CheckContext
 
 
-def reach(patient: Patient) -> Iterator[Finding]:
-    """The authorization server, the guarded API and AWS answer, whatever they say."""
-    deployment = patient.deployment
+def reach(context: CheckContext) -> Iterator[Finding]:
+    """The authorization server, the guarded API and AWS answer with any status."""
+    deployment = context.deployment
     asked: dict[str, Callable[[], object]] = {
-        "the authorization server": lambda: patient.ask("GET", deployment.issuer + paths.JWKS),
-        "AWS": lambda: patient.ring,
+        "the authorization server": lambda: context.ask("GET", deployment.issuer + paths.JWKS),
+        "AWS": lambda: context.ring,
     }
     if deployment.guarded_api:
-        asked["the guarded API"] = lambda: patient.ask("GET", deployment.guarded_api)
-    silent = {name: trouble for name, ask in asked.items() if (trouble := _silence(ask))}
+        asked["the guarded API"] = lambda: context.ask("GET", deployment.guarded_api)
+    silent = {name: error for name, ask in asked.items() if (error := _silence(ask))}
     if not silent:
         yield ok(f"{', '.join(asked)}: each answers")
         return
-    for trouble in silent.values():
-        patient.meets(trouble)
-    (next_step, *_) = (trouble.next_step for trouble in silent.values())
-    hosts = ", ".join(f"{name} at {trouble.host}" for name, trouble in silent.items())
+    for error in silent.values():
+        context.is_known(error)
+    (next_step, *_) = (error.next_step for error in silent.values())
+    hosts = ", ".join(f"{name} at {error.host}" for name, error in silent.items())
     yield failure(f"no answer: {hosts}", next_step)
 
 
 def _silence(ask: Callable[[], object]) -> UnreachableError | None:
-    """Return why there was no answer; None for any answer, also one that another check minds."""
+    """Return the error if there was no response; None for any response."""
     try:
         ask()
     except Exception as error:
-        trouble = translated(error)
-        if trouble is None:
+        known = translated(error)
+        if known is None:
             raise
-        return trouble if isinstance(trouble, UnreachableError) else None
+        return known if isinstance(known, UnreachableError) else None
     return None
 
 

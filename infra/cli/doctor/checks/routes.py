@@ -13,37 +13,37 @@ from infra.route_faults import route_faults
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from infra.cli.doctor.context import Patient
+    from infra.cli.doctor.context import CheckContext
 
 _GUARDED: Final = "CUSTOM"
 _TO_DO: Final = "Name the route in the scope map, or take it out of the API or the map."
 
 
-def sample_api(patient: Patient) -> Iterator[Finding]:
+def sample_api(context: CheckContext) -> Iterator[Finding]:
     """The scope map names every guarded route of the sample API, and no other."""
-    routes = _rest_routes(patient, patient.deployment.resource("GuardedApi"))
-    faults = route_faults(routes, patient.authorizer.scope_map)
+    routes = _rest_routes(context, context.deployment.resource("GuardedApi"))
+    faults = route_faults(routes, context.authorizer.scope_map)
     yield from either(
         [warning(fault, _TO_DO) for fault in faults],
         f"the scope map fits the {len(routes)} guarded routes",
     )
 
 
-def apis_with_rules(patient: Patient) -> Iterator[Finding]:
+def apis_with_rules(context: CheckContext) -> Iterator[Finding]:
     """The rules of each API with the shared authorizer name its guarded routes, and no other."""
-    path = patient.function("SharedAuthorizer")["Environment"]["Variables"].get("API_RULES")
-    pages = patient.aws("ssm").get_paginator("get_parameters_by_path").paginate(Path=path)
+    path = context.function("SharedAuthorizer")["Environment"]["Variables"].get("API_RULES")
+    pages = context.aws("ssm").get_paginator("get_parameters_by_path").paginate(Path=path)
     rules = [each for page in pages for each in page["Parameters"]] if path else []
     if not rules:
         yield ok("no API has rules for the shared authorizer")
     for each in rules:
         api = str(each["Name"]).rpartition("/")[2]
         yield from either(
-            _rules_faults(patient, api, each["Value"]), f"the rules of the API {api} fit its routes"
+            _rules_faults(context, api, each["Value"]), f"the rules of the API {api} fit its routes"
         )
 
 
-def _rules_faults(patient: Patient, api: str, text: str) -> Iterator[Finding]:
+def _rules_faults(context: CheckContext, api: str, text: str) -> Iterator[Finding]:
     try:
         rules = parse_api_rules(text.encode())
     except ScopeMapError as error:
@@ -52,7 +52,7 @@ def _rules_faults(patient: Patient, api: str, text: str) -> Iterator[Finding]:
             "Correct the parameter in Systems Manager.",
         )
         return
-    routes = _routes(patient, api)
+    routes = _routes(context, api)
     if routes is None:
         yield warning(f"there are rules for the API {api}, which does not exist", "Delete them.")
         return
@@ -65,19 +65,19 @@ def _rules_faults(patient: Patient, api: str, text: str) -> Iterator[Finding]:
         yield warning(f"API {api}: {fault}", _TO_DO)
 
 
-def _routes(patient: Patient, api: str) -> list[str] | None:
+def _routes(context: CheckContext, api: str) -> list[str] | None:
     """Return the guarded routes of a REST, HTTP or WebSocket API; None if there is no such API."""
     for read in (_rest_routes, _v2_routes):
         try:
-            return read(patient, api)
+            return read(context, api)
         except ClientError as error:
             if error.response.get("Error", {}).get("Code") != "NotFoundException":
                 raise
     return None
 
 
-def _rest_routes(patient: Patient, api: str) -> list[str]:
-    pages = patient.aws("apigateway").get_paginator("get_resources")
+def _rest_routes(context: CheckContext, api: str) -> list[str]:
+    pages = context.aws("apigateway").get_paginator("get_resources")
     return [
         f"{method} {resource['path']}"
         for page in pages.paginate(restApiId=api, embed=["methods"])
@@ -87,9 +87,9 @@ def _rest_routes(patient: Patient, api: str) -> list[str]:
     ]
 
 
-def _v2_routes(patient: Patient, api: str) -> list[str]:
+def _v2_routes(context: CheckContext, api: str) -> list[str]:
     pages: Iterable[dict[str, Any]] = (
-        patient.aws("apigatewayv2").get_paginator("get_routes").paginate(ApiId=api)
+        context.aws("apigatewayv2").get_paginator("get_routes").paginate(ApiId=api)
     )
     return [
         route["RouteKey"]

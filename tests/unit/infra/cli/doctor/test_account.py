@@ -10,7 +10,7 @@ from functions.shared.keys.key_ring import KeyRing
 from infra.cli.context import Outside, Session
 from infra.cli.doctor.checks import account as checks
 from infra.cli.doctor.command import examined
-from infra.cli.doctor.context import Patient
+from infra.cli.doctor.context import CheckContext
 from infra.cli.doctor.results import Level
 from infra.cli.options import GlobalOptions
 from infra.cloudformation import load
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
     from infra.cli.doctor.results import Finding
 
 
-def patient() -> Patient:
+def context() -> CheckContext:
     outside = Outside(ManualClock(NOW), {"GATEHOUSE_STACK": STACK}, own_session)
-    return Patient(Session(GlobalOptions(), outside))
+    return CheckContext(Session(GlobalOptions(), outside))
 
 
 def findings(*names: str) -> Iterator[tuple[str, Finding]]:
-    seen = patient()
+    seen = context()
     for check in checks.CHECKS:
         if names and check.name not in names:
             continue
@@ -116,7 +116,7 @@ WRONGS: dict[str, tuple[str, str, Callable[[], object]]] = {
     ),
     "states that are kept for ever": (
         "tables",
-        "StateTable keeps what has expired",
+        "StateTable never deletes expired items",
         lambda: aws_client("dynamodb").update_time_to_live(
             TableName=physical_name("StateTable"),
             TimeToLiveSpecification={"AttributeName": "expires_at", "Enabled": False},
@@ -170,7 +170,7 @@ WRONGS: dict[str, tuple[str, str, Callable[[], object]]] = {
     ),
     "an alarm that is gone": (
         "alarms",
-        f"alarms are gone: {STACK}-ServerErrors",
+        f"deleted alarms: {STACK}-ServerErrors",
         lambda: aws_client("cloudwatch").delete_alarms(AlarmNames=[f"{STACK}-ServerErrors"]),
     ),
     "a function that is gone": (
@@ -204,7 +204,7 @@ def test_what_has_gone_wrong_in_an_account_is_found() -> None:
 @pytest.mark.usefixtures("account")
 def test_a_stack_that_nobody_watches_is_found() -> None:
     deploy_all(ISSUER, GUARDED_API, left_out=frozenset({"Operations"}))
-    assert troubles() == {"alarms": "nothing is watched (Watch=false)"}
+    assert troubles() == {"alarms": "the stack has no alarms (Watch=false)"}
 
 
 @pytest.mark.parametrize(
@@ -232,10 +232,10 @@ def test_concurrency_that_cannot_be_reserved_is_found(
 def test_a_signing_key_that_is_to_be_deleted_is_found() -> None:
     kms = aws_client("kms")
     deploy_all(ISSUER, GUARDED_API, given={"KeyEdition": "kms"}, kept=KeyRing(()))
-    seen = patient()
+    seen = context()
     seen.room.emergency.rotate("RS256")
     assert troubles() == {}
-    (key,) = patient().ring.keys
+    (key,) = context().ring.keys
     kms.schedule_key_deletion(KeyId=key.signer.rpartition("/")[2], PendingWindowInDays=7)
     assert troubles() == {"keys in KMS": f"{key.kid} is PendingDeletion in KMS"}
 

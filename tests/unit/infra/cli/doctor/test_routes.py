@@ -9,7 +9,7 @@ import pytest
 from infra.cli.context import Outside, Session
 from infra.cli.doctor.checks import routes as checks
 from infra.cli.doctor.command import examined
-from infra.cli.doctor.context import Patient
+from infra.cli.doctor.context import CheckContext
 from infra.cli.doctor.results import Level
 from infra.cli.options import GlobalOptions
 from tests.support.cli import GUARDED_API, ISSUER, STACK, aws_client
@@ -23,11 +23,11 @@ pytestmark = pytest.mark.usefixtures("account")
 
 def _found() -> dict[str, list[str]]:
     outside = Outside(ManualClock(NOW), {"GATEHOUSE_STACK": STACK}, own_session)
-    patient = Patient(Session(GlobalOptions(), outside))
+    context = CheckContext(Session(GlobalOptions(), outside))
     return {
         check.name: [
             finding.seen
-            for finding in examined(patient, check)
+            for finding in examined(context, check)
             if finding.level not in (Level.OK, Level.NOT_APPLICABLE)
         ]
         for check in checks.CHECKS
