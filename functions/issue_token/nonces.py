@@ -7,7 +7,7 @@ from base64 import urlsafe_b64encode
 from typing import TYPE_CHECKING, Final
 
 from functions.shared.runtime.warm_cache import WarmCache
-from functions.shared.web.oauth_errors import ServerError
+from functions.shared.storage.errors import StorageCorruptError
 
 if TYPE_CHECKING:
     from functions.shared.runtime.clock import Clock
@@ -41,7 +41,7 @@ class DpopNonces:
         """Return the nonce to offer at `now`.
 
         Raises:
-            OAuthError: the secret cannot be read.
+            StorageError: the secret cannot be read.
         """
         return _nonce(self._keys.get(self._secret), int(now // _MINUTE))
 
@@ -51,7 +51,7 @@ class DpopNonces:
         A nonce that is not recent by the cached secret is checked by the secret as it is now.
 
         Raises:
-            OAuthError: the secret cannot be read.
+            StorageError: the secret cannot be read.
         """
         return _is_recent(nonce, self._keys.get(self._secret), now) or _is_recent(
             nonce, self._keys.get_again(self._secret, now), now
@@ -73,5 +73,5 @@ def _is_recent(nonce: str, key: bytes, now: float) -> bool:
 
 def _key(secret: str | None) -> bytes:
     if not secret:
-        raise ServerError(reason="the DPoP nonce secret has no value")
+        raise StorageCorruptError(reason="the DPoP nonce secret has no value")
     return secret.encode()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.request import Request, urlopen
 
 from functions.rotate_keys.run_log import reason
-from functions.shared.web.oauth_errors import OAuthError
+from functions.shared.storage.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -68,6 +68,6 @@ def _patiently(
     for pause in _PAUSES:
         try:
             return run()
-        except OAuthError:
+        except StorageError:
             sleep(pause)
     return run()

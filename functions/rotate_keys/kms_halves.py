@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from functions.rotate_keys.key_generation import NewKey, to_public_jwk
 from functions.rotate_keys.private_halves import ORPHAN_SECONDS
-from functions.shared.runtime.aws_clients import aws_errors
+from functions.shared.runtime.aws_clients import storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -58,9 +58,9 @@ class KmsHalves:
         """Make a key in KMS and fetch its public half.
 
         Raises:
-            OAuthError: trouble with KMS.
+            StorageError: KMS refuses or is unavailable.
         """
-        with aws_errors():
+        with storage_errors():
             made = self.kms.create_key(
                 KeySpec=KEY_SPECS[alg],
                 KeyUsage="SIGN_VERIFY",
@@ -88,7 +88,7 @@ class KmsHalves:
     def tidy(self, needed: Collection[RingKey], now: float) -> int:
         """Schedule the deletion of keys that are not needed and not new; return how many."""
         needed_ids = {key.signer.rpartition("/")[2] for key in needed}
-        with aws_errors():
+        with storage_errors():
             idle = [
                 alias
                 for alias in self._aliases()

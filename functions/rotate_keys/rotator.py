@@ -70,7 +70,7 @@ class Rotator:
         Raises:
             SecretConflictError: others were faster every time.
             UnusableKeyRingError: the ring cannot be read. It is left as it is.
-            OAuthError: trouble with AWS.
+            StorageError: AWS refuses or is unavailable.
         """
         seen, ring, created = retrying_conflicts(self._rotate)
         dropped = {key.kid for key in seen.keys} - {key.kid for key in ring.keys}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from authorizer.metrics import ERROR, Meter, Metric
 from functions.rotate_keys.rotation_rules import UnsafeRotationError
 from functions.shared.runtime.settings import MissingSettingsError
-from functions.shared.web.oauth_errors import OAuthError
+from functions.shared.storage.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,5 +53,5 @@ def reason(error: Exception) -> str:
     """Say what went wrong, without the text of errors that may quote a secret."""
     if isinstance(error, UnsafeRotationError | MissingSettingsError):
         return str(error)
-    detail = error.reason if isinstance(error, OAuthError) else None
+    detail = error.reason if isinstance(error, StorageError) else None
     return f"{type(error).__name__}: {detail}" if detail else type(error).__name__

@@ -15,8 +15,8 @@ from functions.rotate_keys.rotation_rules import RETENTION_NEEDED, SETTLING
 from functions.shared.clients.client_record import from_item
 from functions.shared.keys import key_ring
 from functions.shared.keys.key_ring import KeyRing, RingKey, UnusableKeyRingError
-from functions.shared.runtime.records import UnreadableRecordError
 from functions.shared.runtime.secret_store import SecretsManagerStore
+from functions.shared.storage.errors import StorageCorruptError
 from infra.cli.client_files import Change, Kind, compare, lines, payload, write
 from infra.cli.client_store import ClientTable, clients_of, refuse_broken
 from infra.cli.context import Session, pass_session
@@ -90,7 +90,7 @@ def read_backup(path: Path) -> Backup:
         )
     try:
         return _of_document(document)
-    except (UnreadableRecordError, UnusableKeyRingError) as error:
+    except (StorageCorruptError, UnusableKeyRingError) as error:
         raise _unusable(path, str(error)) from error
     # What boto3 makes of an item that is none.
     except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError) as error:

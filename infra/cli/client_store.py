@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from functions.shared.clients.client_record import Client, from_item, is_client_id, to_item
-from functions.shared.runtime.aws_clients import aws_errors
-from functions.shared.runtime.records import UnreadableRecordError
+from functions.shared.runtime.aws_clients import storage_errors
+from functions.shared.storage.errors import StorageCorruptError
 from infra.cli.errors import (
     CommandError,
     ConflictError,
@@ -55,7 +55,7 @@ class SeenClient:
         """Read an item, as far as that is possible."""
         try:
             return cls(item, from_item(item))
-        except UnreadableRecordError as error:
+        except StorageCorruptError as error:
             return cls(item, None, error.reason)
 
     @property
@@ -101,7 +101,7 @@ class ClientTable:
     def list(self) -> Iterator[SeenClient]:
         """Yield every client, by id, also those whose records cannot be read."""
         items: list[Mapping[str, Any]] = []
-        with aws_errors():
+        with storage_errors():
             for page in self.dynamodb.get_paginator("scan").paginate(
                 TableName=self.name, ConsistentRead=True
             ):
@@ -143,7 +143,7 @@ class ClientTable:
         Raises:
             ConflictError: it has been changed since.
         """
-        with aws_errors():
+        with storage_errors():
             try:
                 self.dynamodb.delete_item(
                     TableName=self.name,
@@ -193,7 +193,7 @@ class ClientTable:
     def _item(self, client_id: str) -> Mapping[str, Any] | None:
         if not 0 < len(client_id.encode(errors="replace")) <= _LONGEST_KEY:
             return None
-        with aws_errors():
+        with storage_errors():
             answer = self.dynamodb.get_item(
                 TableName=self.name, Key={"client_id": {"S": client_id}}, ConsistentRead=True
             )
@@ -201,7 +201,7 @@ class ClientTable:
 
     def _replace(self, item: Mapping[str, Any], seen: SeenClient | None) -> None:
         condition = _is_absent() if seen is None else _is_still(seen.item)
-        with aws_errors():
+        with storage_errors():
             try:
                 self.dynamodb.put_item(
                     TableName=self.name,

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from functions.shared.authentication.credentials import CERTIFICATE, UsedProofError
+from functions.shared.storage.errors import StorageError, StorageUnavailableError
 from functions.shared.web.metrics import UNCOUNTED_FAILURES
 from functions.shared.web.oauth_errors import (
     InvalidClientError,
     InvalidRequestError,
-    OAuthError,
-    TemporarilyUnavailableError,
     TooManyFailuresError,
 )
 
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 CREDENTIAL_PARAMETERS: Final = frozenset({"client_id", "client_secret", "client_assertion"})
 
 
-class OutdatedRecordError(TemporarilyUnavailableError):
+class OutdatedRecordError(StorageUnavailableError):
     """Raised when a cached record rejects a proof, and it cannot be read again just now.
 
     It counts as a failure, because guesses would otherwise have no limit in the meantime.
@@ -89,7 +88,7 @@ class ClientAuthentication:
             InvalidClientError: no credentials or an unknown method; or, indistinguishably and after
                 the same work: unknown client, disabled client, method not allowed, wrong proof.
             TooManyFailuresError: likewise, but too often; or whatever it sends, just after that.
-            TemporarilyUnavailableError: what the proof is checked with cannot be read just now.
+            StorageUnavailableError: what the proof is checked with cannot be read just now.
         """
         now = self.clock()
         presented = self._presented(request, form)
@@ -113,7 +112,7 @@ class ClientAuthentication:
         A refusal that depends on the record is decided again by it. `since` is the request's start.
 
         Raises:
-            TemporarilyUnavailableError: the record cannot be read just now.
+            StorageUnavailableError: the record cannot be read just now.
         """
         current = self.registry.find_again(client.client_id, since)
         return None if current is None or current.disabled or current == client else current
@@ -135,7 +134,7 @@ class ClientAuthentication:
         except InvalidClientError:
             try:
                 current = self.registry.find_again(client_id, now)
-            except TemporarilyUnavailableError as error:
+            except StorageUnavailableError as error:
                 raise OutdatedRecordError(reason=error.reason) from error.__cause__
             if current == client:
                 raise
@@ -165,15 +164,15 @@ class ClientAuthentication:
         try:
             self.throttle.count_failure(client_id, source_ip, now)
         except TooManyFailuresError as refusal:
-            if isinstance(refusal.__cause__, OAuthError):
+            if isinstance(refusal.__cause__, StorageError):
                 _note_uncounted(entry, refusal.__cause__)
             raise
-        except OAuthError as error:
+        except StorageError as error:
             # The secret is wrong whether or not it could be counted.
             _note_uncounted(entry, error)
 
 
-def _note_uncounted(entry: AuditEntry, error: OAuthError) -> None:
+def _note_uncounted(entry: AuditEntry, error: StorageError) -> None:
     entry.note(not_counted=error.reason)
     entry.count(UNCOUNTED_FAILURES)
 

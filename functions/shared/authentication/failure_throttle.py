@@ -22,11 +22,12 @@ from typing import TYPE_CHECKING, Final
 
 from authorizer.recent import Recent
 from authorizer.state_entry import entry
-from functions.shared.web.oauth_errors import TemporarilyUnavailableError, TooManyFailuresError
+from functions.shared.storage.errors import StorageUnavailableError
+from functions.shared.web.oauth_errors import TooManyFailuresError
 
 if TYPE_CHECKING:
     from functions.shared.runtime.counters import Counters
-    from functions.shared.web.oauth_errors import OAuthError
+    from functions.shared.storage.errors import StorageError
 
 _BY_SOURCE: Final = "failures-by-source"
 _BY_CLIENT: Final = "failures-by-client"
@@ -77,20 +78,20 @@ class FailureThrottle:
         Raises:
             TooManyFailuresError: it was one too many. Its cause is the error of a counter that
                 could not be asked.
-            OAuthError: it was not one too many, but it could not be counted everywhere.
+            StorageError: it was not one too many, but it could not be counted everywhere.
         """
         limits, site = self._limits, _site(source_ip)
         until = (int(now) // limits.window + 1) * limits.window
-        uncounted: OAuthError | None = None
+        uncounted: StorageError | None = None
         by_client = 0
         try:
             by_source = self._increment(until, _BY_SOURCE, client_id, site)
-        except TemporarilyUnavailableError as error:
+        except StorageUnavailableError as error:
             by_source, uncounted = limits.per_source + 1, error
         if by_source <= limits.per_source:
             try:
                 by_client = self._increment(until, _BY_CLIENT, client_id)
-            except TemporarilyUnavailableError as error:
+            except StorageUnavailableError as error:
                 by_client, uncounted = limits.per_client + 1, error
         allowed = limits.per_source if by_client <= limits.per_client else 1
         if by_source >= allowed:

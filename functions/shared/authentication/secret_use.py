@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 from authorizer.recent import Recent
 from authorizer.state_entry import entry
 from functions.shared.runtime import records
-from functions.shared.runtime.aws_clients import aws_errors
-from functions.shared.web.oauth_errors import OAuthError
+from functions.shared.runtime.aws_clients import storage_errors
+from functions.shared.storage.errors import StorageError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -45,7 +45,7 @@ class DynamoDbSecretUses:
 
     def record(self, client_id: str, digest: str, day: int) -> None:
         """Keep a day of use. One conditional write."""
-        with aws_errors():
+        with storage_errors():
             try:
                 self._dynamodb.update_item(
                     TableName=self._table,
@@ -63,7 +63,7 @@ class DynamoDbSecretUses:
 
     def last_used(self, client_id: str, digest: str) -> int | None:
         """Return when the last day of use began."""
-        with aws_errors():
+        with storage_errors():
             answer = self._dynamodb.get_item(
                 TableName=self._table, Key={"entry": {"S": entry(_KIND, client_id, digest)}}
             )
@@ -91,5 +91,5 @@ class WarmSecretUses:
         self._days.put((client_id, digest), day)
         try:
             self._uses.record(client_id, digest, day)
-        except OAuthError:
+        except StorageError:
             return

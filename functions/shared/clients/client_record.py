@@ -200,7 +200,7 @@ def from_item(item: Mapping[str, Any]) -> Client:
     """Read a client from a DynamoDB item.
 
     Raises:
-        UnreadableRecordError: another schema version, a missing or mistyped attribute, or a rule
+        StorageCorruptError: another schema version, a missing or mistyped attribute, or a rule
             of `Client` broken.
     """
     record = records.from_item(item, schema_version=SCHEMA_VERSION)

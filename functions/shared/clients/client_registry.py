@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from authorizer.recent import Recent
 from functions.shared.clients.client_record import Client, from_item, is_client_id, to_item
-from functions.shared.runtime.aws_clients import aws_errors
-from functions.shared.runtime.records import UnreadableRecordError
+from functions.shared.runtime.aws_clients import storage_errors
 from functions.shared.runtime.warm_cache import WarmCache
-from functions.shared.web.oauth_errors import TemporarilyUnavailableError
+from functions.shared.storage.errors import StorageCorruptError, StorageUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +38,7 @@ class ClientRegistry(Protocol):
         """Return the client as it was at `since` or later, or at most a second before that.
 
         Raises:
-            TemporarilyUnavailableError: only an older record is cached, and it cannot be read now.
+            StorageUnavailableError: only an older record is cached, and it cannot be read now.
         """
 
 
@@ -58,7 +57,7 @@ class DynamoDbClients:
         """
         if not is_client_id(client_id):
             return None
-        with aws_errors():
+        with storage_errors():
             answer = self._dynamodb.get_item(
                 TableName=self._table, Key={"client_id": {"S": client_id}}, ConsistentRead=True
             )
@@ -71,7 +70,7 @@ class DynamoDbClients:
 
     def put(self, client: Client) -> None:
         """Keep a client, in place of the one with the same id."""
-        with aws_errors():
+        with storage_errors():
             self._dynamodb.put_item(TableName=self._table, Item=to_item(client))
 
 
@@ -79,9 +78,9 @@ def _named(client_id: str, item: Mapping[str, Any]) -> Client:
     """Read a client, and say which one cannot be read."""
     try:
         return from_item(item)
-    except UnreadableRecordError as error:
+    except StorageCorruptError as error:
         reason = f"client {client_id}: {error.reason}"
-        raise UnreadableRecordError(reason=reason) from error.__cause__
+        raise StorageCorruptError(reason=reason) from error.__cause__
 
 
 class WarmClients:
@@ -169,13 +168,13 @@ class _Allowance:
         """Count one reload.
 
         Raises:
-            TemporarilyUnavailableError: it is one too many in this second.
+            StorageUnavailableError: it is one too many in this second.
         """
         now = self._clock()
         if not 0 <= now - self._second < 1:
             self._second, self._spent = now, 0
         if self._spent >= RELOADS_A_SECOND:
-            raise TemporarilyUnavailableError(reason="too many clients were read again just now")
+            raise StorageUnavailableError(reason="too many clients were read again just now")
         self._spent += 1
 
 

@@ -34,7 +34,7 @@ class JwtSigner:
         """Return a signed JWT, `typ` in its header unless None. RFC 7515, 7.1.
 
         Raises:
-            OAuthError: the key is elsewhere, and cannot be had just now.
+            StorageError: the key is elsewhere, and cannot be had just now.
         """
         payload = base64url_encode(_encode(claims).encode())
         signing_input = _header(self.alg, self.kid, typ) + payload

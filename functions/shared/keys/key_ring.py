@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
+from functions.shared.storage.errors import StorageError, StorageUnavailableError
 from functions.shared.web.metrics import UNUSABLE_KEY_RINGS
-from functions.shared.web.oauth_errors import ServerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,7 +37,7 @@ _PUBLIC_MEMBERS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
-class UnusableKeyRingError(ServerError):
+class UnusableKeyRingError(StorageError):
     """Raised when there is no key ring, it cannot be read, or none of its keys may sign now."""
 
     metrics = (UNUSABLE_KEY_RINGS,)
@@ -45,17 +45,18 @@ class UnusableKeyRingError(ServerError):
 
 @contextmanager
 def key_errors() -> Iterator[None]:
-    """Say of trouble that does not pass that it is the keys' own.
+    """Attribute errors that a retry does not solve to the keys.
 
     Raises:
-        UnusableKeyRingError: in place of any other ServerError, with the same reason and cause.
+        UnusableKeyRingError: in place of any other StorageError, with the same reason and cause.
     """
     try:
         yield
-    except UnusableKeyRingError:
+    except (StorageUnavailableError, UnusableKeyRingError):
         raise
-    except ServerError as error:
-        raise UnusableKeyRingError(reason=error.reason) from error.__cause__ or error
+    except StorageError as error:
+        unusable = UnusableKeyRingError(error.reason, failure=error.failure)
+        raise unusable from error.__cause__ or error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from jwt.utils import der_to_raw_signature
 
 from authorizer.metrics import Meter
 from functions.shared.keys.key_ring import key_errors
-from functions.shared.runtime.aws_clients import aws_errors
+from functions.shared.runtime.aws_clients import storage_errors
 from functions.shared.web.metrics import KMS_SIGN_MILLISECONDS
 
 if TYPE_CHECKING:
@@ -57,13 +57,13 @@ class KmsAlgorithm(Algorithm):
 
         Raises:
             MessageTooLongError: for EdDSA, it is longer than KMS takes.
-            TemporarilyUnavailableError: KMS throttles, is slow or fails.
+            StorageUnavailableError: KMS throttles, is slow or fails.
             UnusableKeyRingError: it refuses: the key is disabled or gone, or not ours to use.
         """
         raw = len(msg) <= LONGEST_MESSAGE
         if not raw and self._alg == "EdDSA":
             raise MessageTooLongError
-        with key_errors(), aws_errors(), self._measured():
+        with key_errors(), storage_errors(), self._measured():
             signature = self._kms.sign(
                 KeyId=key,
                 Message=msg if raw else sha256(msg).digest(),

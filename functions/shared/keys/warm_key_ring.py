@@ -41,7 +41,7 @@ class WarmKeyRing:
 
         Raises:
             UnusableKeyRingError: there is none, or it cannot be read.
-            TemporarilyUnavailableError: Secrets Manager cannot be asked, and no ring is young
+            StorageUnavailableError: Secrets Manager cannot be asked, and no ring is young
                 enough.
         """
         return self._rings.get(self._secret)
@@ -50,7 +50,7 @@ class WarmKeyRing:
         """Return the key that signs at `now`, by a ring that is read again if it has none.
 
         Raises:
-            UnusableKeyRingError, TemporarilyUnavailableError: as `current`; or no key may sign.
+            UnusableKeyRingError, StorageUnavailableError: as `current`; or no key may sign.
         """
         ring = self.current()
         try:
@@ -62,7 +62,7 @@ class WarmKeyRing:
         """Return the published key of this id, by a ring that is read again if it has none.
 
         Raises:
-            UnusableKeyRingError, TemporarilyUnavailableError: as `current`.
+            UnusableKeyRingError, StorageUnavailableError: as `current`.
         """
         return _published(self.current(), kid, now) or _published(
             self._current_again(now), kid, now

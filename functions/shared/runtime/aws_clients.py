@@ -1,4 +1,4 @@
-"""boto3 clients with short patience, and what their errors mean to a caller of ours."""
+"""boto3 clients with short time-outs, and their errors as storage errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as AwsConnectionError
 
 from authorizer.aws import check_responses
-from functions.shared.web.oauth_errors import OAuthError, ServerError, TemporarilyUnavailableError
+from functions.shared.storage.errors import AwsFailure, StorageError, StorageUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,36 +82,41 @@ class AwsClients:
 
 
 @contextmanager
-def aws_errors() -> Iterator[None]:
-    """Turn what boto3 raises into an OAuth error, with the original as its cause.
+def storage_errors() -> Iterator[None]:
+    """Turn what boto3 raises into a storage error, with the original as its cause.
 
     Raises:
-        TemporarilyUnavailableError: throttled, timed out, not reachable, or AWS's own failure.
-        ServerError: anything else, such as a denied access or a missing table.
+        StorageUnavailableError: throttled, timed out, unreachable, an internal failure of AWS, or a
+            response that cannot be read.
+        StorageError: anything else, such as a denied access or a missing table.
     """
     try:
         yield
-    except ClientError as error:
-        raise _from_client_error(error) from error
-    except (HTTPClientError, AwsConnectionError) as error:
-        raise TemporarilyUnavailableError(reason=_where(error)) from error
-    except BotoCoreError as error:
-        raise ServerError(reason=type(error).__name__) from error
+    except (BotoCoreError, ClientError) as error:
+        raise to_storage_error(error) from error
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         # botocore's parser, or a member that is missing.
-        raise TemporarilyUnavailableError(reason="the response cannot be read") from error
+        raise StorageUnavailableError("the response cannot be read") from error
 
 
-def _where(error: BotoCoreError) -> str:
-    """Name an error of the connection, and the service that was not reached."""
-    host = urlsplit(error.kwargs.get("endpoint_url") or "").hostname
-    return f"{type(error).__name__}: {host}" if host else type(error).__name__
+def to_storage_error(error: BotoCoreError | ClientError) -> StorageError:
+    """Return what boto3 raised as a storage error."""
+    if isinstance(error, ClientError):
+        return _from_client_error(error)
+    name = type(error).__name__
+    endpoint = error.kwargs.get("endpoint_url") or ""
+    failure = AwsFailure(name, str(error), endpoint=endpoint)
+    host = urlsplit(endpoint).hostname
+    if isinstance(error, HTTPClientError | AwsConnectionError):
+        return StorageUnavailableError(f"{name}: {host}" if host else name, failure=failure)
+    return StorageError(name, failure=failure)
 
 
-def _from_client_error(error: ClientError) -> OAuthError:
-    code = error.response.get("Error", {}).get("Code", "")
+def _from_client_error(error: ClientError) -> StorageError:
+    fault = error.response.get("Error", {})
+    code = fault.get("Code", "")
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    reason = f"{error.operation_name}: {code}"
-    if code in _PASSING_TROUBLES or status == _TOO_MANY_REQUESTS or status >= _SERVER_SIDE:
-        return TemporarilyUnavailableError(reason=reason)
-    return ServerError(reason=reason)
+    failure = AwsFailure(code, fault.get("Message", ""), error.operation_name)
+    is_temporary = code in _PASSING_TROUBLES or status == _TOO_MANY_REQUESTS
+    kind = StorageUnavailableError if is_temporary or status >= _SERVER_SIDE else StorageError
+    return kind(f"{error.operation_name}: {code}", failure=failure)

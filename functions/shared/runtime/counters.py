@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Protocol
 
 from functions.shared.runtime import records
-from functions.shared.runtime.aws_clients import aws_errors
+from functions.shared.runtime.aws_clients import storage_errors
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -33,7 +33,7 @@ class DynamoDbCounters:
 
     def increment(self, entry: str, expires_at: int) -> int:
         """Add one, by one atomic update."""
-        with aws_errors():
+        with storage_errors():
             answer = self._dynamodb.update_item(
                 TableName=self._table,
                 Key={"entry": {"S": entry}},

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from authorizer.state_entry import entry
 from functions.shared.runtime import records
-from functions.shared.runtime.aws_clients import aws_errors
+from functions.shared.runtime.aws_clients import storage_errors
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -55,7 +55,7 @@ class DynamoDbOneTimeUse:
             "expires_at": expires_at,
             "use_id": use_id,
         }
-        with aws_errors():
+        with storage_errors():
             try:
                 self._dynamodb.put_item(
                     TableName=self._table,

@@ -8,14 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
-from functions.shared.web.oauth_errors import ServerError
+from functions.shared.storage.errors import StorageCorruptError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-
-
-class UnreadableRecordError(ServerError):
-    """Raised when a stored record is of another schema version or breaks its rules."""
 
 
 def to_item(record: Mapping[str, object]) -> dict[str, Any]:
@@ -30,7 +26,7 @@ def from_item(item: Mapping[str, Any], *, schema_version: int) -> dict[str, Any]
     What an older version did not have yet is for the caller to fill in.
 
     Raises:
-        UnreadableRecordError: it was written by a newer schema version, or by no version of ours.
+        StorageCorruptError: it was written by a newer schema version, or by no version of ours.
     """
     deserialize = TypeDeserializer().deserialize
     with reading("a record"):
@@ -38,7 +34,7 @@ def from_item(item: Mapping[str, Any], *, schema_version: int) -> dict[str, Any]
     written_by = record.get("schema_version")
     if not isinstance(written_by, Decimal) or not 1 <= written_by <= schema_version:
         shown = written_by if isinstance(written_by, Decimal) else "of no kind"
-        raise UnreadableRecordError(
+        raise StorageCorruptError(
             reason=f"a record has schema_version {shown}, this code reads {schema_version}"
         )
     return record
@@ -49,12 +45,12 @@ def reading(what: str) -> Iterator[None]:
     """Say of a record which it is where an attribute is missing, mistyped or breaks a rule.
 
     Raises:
-        UnreadableRecordError: in place of a KeyError, TypeError, ValueError or ArithmeticError.
+        StorageCorruptError: in place of a KeyError, TypeError, ValueError or ArithmeticError.
     """
     try:
         yield
     except (ArithmeticError, KeyError, TypeError, ValueError) as error:
-        raise UnreadableRecordError(reason=f"{what} is malformed: {error}") from error
+        raise StorageCorruptError(reason=f"{what} is malformed: {error}") from error
 
 
 def text(value: object) -> str:

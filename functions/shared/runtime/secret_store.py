@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 from uuid import uuid4
 
-from functions.shared.runtime.aws_clients import aws_errors
-from functions.shared.web.oauth_errors import ServerError
+from functions.shared.runtime.aws_clients import storage_errors
+from functions.shared.storage.errors import StorageCorruptError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,12 +88,12 @@ class SecretsManagerStore:
 
     def write(self, name: str, text: str) -> None:
         """Give a secret, which must exist, a new text."""
-        with aws_errors():
+        with storage_errors():
             self._secrets_manager.put_secret_value(SecretId=name, SecretString=text)
 
     def read_version(self, name: str) -> SecretVersion | None:
         """Return a secret's text and version; None if it has no value yet."""
-        with aws_errors():
+        with storage_errors():
             try:
                 # The default, said aloud: moto's own lags behind a label that was moved.
                 answer = self._secrets_manager.get_secret_value(
@@ -102,7 +102,7 @@ class SecretsManagerStore:
             except self._secrets_manager.exceptions.ResourceNotFoundException:
                 return None
         if "SecretString" not in answer:
-            raise ServerError(reason="GetSecretValue: the secret is binary, not a text")
+            raise StorageCorruptError(reason="GetSecretValue: the secret is binary, not a text")
         return SecretVersion(answer["VersionId"], answer["SecretString"])
 
     def replace(self, name: str, text: str, seen: SecretVersion | None) -> None:
@@ -115,7 +115,7 @@ class SecretsManagerStore:
         Raises:
             SecretConflictError: it has another one by now, and keeps it.
         """
-        with aws_errors():
+        with storage_errors():
             version_id = self._secrets_manager.put_secret_value(
                 SecretId=name,
                 SecretString=text,

@@ -7,7 +7,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from authorizer.recent import Recent
-from functions.shared.web.oauth_errors import TemporarilyUnavailableError
+from functions.shared.storage.errors import StorageUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +42,7 @@ class WarmCache(Generic[K, V]):
     """A bounded cache in front of `load`: safe in threads, one load at a time per key.
 
     A value is used while it is younger than `max_age` seconds, and while `load` raises
-    TemporarilyUnavailableError, as long as it is younger than `hard_age`. Any other error is an
+    StorageUnavailableError, as long as it is younger than `hard_age`. Any other error is an
     answer: the value is forgotten. A value from the future is not used: a clock that was set back
     must not keep anything alive. Ages count from the question.
 
@@ -90,14 +90,14 @@ class WarmCache(Generic[K, V]):
         loaded again, at most once a second for each key. `permit` may raise to prevent that.
 
         Raises:
-            TemporarilyUnavailableError: the value may be outdated and cannot be loaded.
+            StorageUnavailableError: the value may be outdated and cannot be loaded.
         """
         with self._reloading:
             entry, now = self._entries.get(key), self._clock()
             if entry and since <= entry.asked_at <= now:
                 return entry.value
             if 0 <= now - self._unavailable_at < PAUSE_SECONDS:
-                raise TemporarilyUnavailableError(reason="a reload failed a moment ago")
+                raise StorageUnavailableError(reason="a reload failed a moment ago")
             reloaded_at = self._reloaded_at.get(key)
             if reloaded_at is not None and 0 <= now - reloaded_at < RELOAD_SECONDS:
                 return self.get(key)
@@ -120,7 +120,7 @@ class WarmCache(Generic[K, V]):
                 return old
         try:
             return self._load_once(key)
-        except TemporarilyUnavailableError:
+        except StorageUnavailableError:
             # Looked for again: time has passed, and somebody else may have had an answer.
             old = self._younger(key, self._hard_age)
             if old is None:
@@ -145,7 +145,7 @@ class WarmCache(Generic[K, V]):
         asked_at = self._clock()
         try:
             entry = _Entry(self._load(key), asked_at)
-        except TemporarilyUnavailableError:
+        except StorageUnavailableError:
             self._unavailable_at = self._clock()
             raise
         except Exception:

@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Protocol
 
 from functions.shared.runtime import records
-from functions.shared.runtime.aws_clients import aws_errors
+from functions.shared.runtime.aws_clients import storage_errors
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -46,12 +46,12 @@ class DynamoDbDenyList:
     def add(self, name: str, expires_at: int) -> None:
         """Revoke the token of this name. Unconditional: to revoke twice is no error."""
         record = {"schema_version": SCHEMA_VERSION, "entry": name, "expires_at": expires_at}
-        with aws_errors():
+        with storage_errors():
             self._dynamodb.put_item(TableName=self._table, Item=records.to_item(record))
 
     def holds(self, name: str, now: float) -> bool:
         """Tell whether the token was revoked. A consistent read: a revocation counts at once."""
-        with aws_errors():
+        with storage_errors():
             answer = self._dynamodb.get_item(
                 TableName=self._table, Key={"entry": {"S": name}}, ConsistentRead=True
             )

@@ -53,7 +53,7 @@ class IssuedJwts:
 
         Raises:
             RefusedJwtError: it is not a JWT of ours that counts at `now`.
-            OAuthError: the key ring cannot be read.
+            StorageError: the key ring cannot be read.
         """
         try:
             token = self._verifier.verify(unverified_token, now, _FETCH_SECONDS)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from authorizer.claims import Confirmation
 from functions.shared.runtime import records
-from functions.shared.runtime.aws_clients import aws_errors
+from functions.shared.runtime.aws_clients import storage_errors
 from functions.shared.runtime.random_credentials import SCANNABLE_PREFIX, random_credential
 from functions.shared.runtime.records import integer, text, texts
 
@@ -82,7 +82,7 @@ class DynamoDbOpaqueTokens:
 
     def put(self, token: str, meaning: OpaqueToken) -> None:
         """Keep what a token stands for."""
-        with aws_errors():
+        with storage_errors():
             self._dynamodb.put_item(TableName=self._table, Item=_to_item(token, meaning))
 
     def find(self, token: str, now: float) -> OpaqueToken | None:
@@ -91,7 +91,7 @@ class DynamoDbOpaqueTokens:
         The read is consistent, so that a token works as soon as it was issued. DynamoDB deletes
         expired items days late, so their time is checked here.
         """
-        with aws_errors():
+        with storage_errors():
             answer = self._dynamodb.get_item(
                 TableName=self._table,
                 Key={"token_digest": {"S": token_digest(token)}},
@@ -103,7 +103,7 @@ class DynamoDbOpaqueTokens:
 
     def delete(self, token: str) -> None:
         """Forget a token, known or not."""
-        with aws_errors():
+        with storage_errors():
             self._dynamodb.delete_item(
                 TableName=self._table, Key={"token_digest": {"S": token_digest(token)}}
             )

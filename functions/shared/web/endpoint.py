@@ -9,12 +9,14 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
 from authorizer.metrics import ERROR, Meter
+from functions.shared.storage.errors import StorageError, StorageUnavailableError
 from functions.shared.web.audit_log import AuditEntry, Emit
 from functions.shared.web.metrics import FAILURES, REQUESTS
 from functions.shared.web.oauth_errors import (
     MethodNotAllowedError,
     OAuthError,
     ServerError,
+    TemporarilyUnavailableError,
     to_response,
 )
 from functions.shared.web.proxy_request import ProxyRequest, read_event
@@ -47,9 +49,10 @@ class Endpoint:
         entry = AuditEntry(self.name)
         try:
             answer = self._answer(event, entry)
-        except OAuthError as error:
-            answer = to_response(error)
-            entry.note(outcome=error.code, reason=error.reason, cause=_cause(error))
+        except (OAuthError, StorageError) as error:
+            refusal = _of_storage(error) if isinstance(error, StorageError) else error
+            answer = to_response(refusal)
+            entry.note(outcome=refusal.code, reason=error.reason, cause=_cause(error))
             entry.count(*error.metrics)
         except Exception as error:  # noqa: BLE001 - the last resort: no trace may reach a caller
             answer = to_response(ServerError())
@@ -73,6 +76,11 @@ class Endpoint:
         if self.methods and request.method not in self.methods:
             raise MethodNotAllowedError(self.methods)
         return self.respond(request, entry)
+
+
+def _of_storage(error: StorageError) -> OAuthError:
+    is_temporary = isinstance(error, StorageUnavailableError)
+    return TemporarilyUnavailableError() if is_temporary else ServerError()
 
 
 def _cause(error: BaseException) -> str | None:

@@ -28,8 +28,9 @@ from functions.rotate_keys.run_log import logged
 from functions.rotate_keys.settings import Settings as RotateKeysSettings
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.runtime.secret_store import SecretsManagerStore
+from functions.shared.storage.errors import StorageUnavailableError
 from functions.shared.web.metrics import METRICS as ENDPOINT_METRICS
-from functions.shared.web.oauth_errors import OAuthError, TemporarilyUnavailableError
+from functions.shared.web.oauth_errors import OAuthError
 from infra.cloudformation import load
 from tests.strictness.cases import CASES, ISSUER
 from tests.strictness.cases import mint as mint_token
@@ -162,7 +163,7 @@ class Stack:
         )
         try:
             logged(rotator.run, self.log.append, self.meter())
-        except TemporarilyUnavailableError:
+        except StorageUnavailableError:
             self.count("AWS/Lambda", "Errors", "FunctionName", "RotateKeys")
 
     def count(self, namespace: str, name: str, dimension: str, of: str, value: float = 1) -> None:

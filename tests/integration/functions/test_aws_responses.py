@@ -38,9 +38,9 @@ from functions.shared.keys.kms_signer import KmsAlgorithm
 from functions.shared.runtime.counters import DynamoDbCounters
 from functions.shared.runtime.one_time_use import DynamoDbOneTimeUse
 from functions.shared.runtime.secret_store import SecretsManagerStore
+from functions.shared.storage.errors import StorageError
 from functions.shared.tokens.deny_list import DynamoDbDenyList
 from functions.shared.tokens.opaque_tokens import DynamoDbOpaqueTokens, OpaqueToken
-from functions.shared.web.oauth_errors import OAuthError
 from tests.support.aws import CLIENTS_TABLE, SIGNING_KEYS_SECRET, STATE_TABLE, TOKENS_TABLE
 from tests.support.server import NOW, client
 
@@ -258,7 +258,7 @@ def test_a_faulty_response_changes_no_result(account: Account, run: Run) -> None
             tried += 1
             try:
                 result = run(account, next(texts))
-            except (OAuthError, OwnTrouble):
+            except (StorageError, OwnTrouble):
                 continue
             except Exception as error:  # noqa: BLE001 - which one is what the test reports
                 wrong.append((operation, description, repr(error)))

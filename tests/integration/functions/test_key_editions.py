@@ -35,7 +35,7 @@ from functions.shared.keys.kms_signer import (
 from functions.shared.keys.signers import RingSigners
 from functions.shared.keys.warm_key_ring import WarmKeyRing
 from functions.shared.runtime.secret_store import SecretConflictError, SecretsManagerStore
-from functions.shared.web.oauth_errors import ServerError, TemporarilyUnavailableError
+from functions.shared.storage.errors import StorageError, StorageUnavailableError
 from tests.support import kms_ed25519
 from tests.support.aws import CLIENTS_TABLE, ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.kms_ed25519 import Ed25519Keys
@@ -255,7 +255,7 @@ def test_a_key_that_kms_goes_on_not_to_know_is_an_error(authority: Authority) ->
         raise kms.exceptions.NotFoundException(NOT_FOUND, "GetPublicKey")
 
     kms.meta.events.register("before-call.kms.GetPublicKey", never)
-    with pytest.raises(ServerError):
+    with pytest.raises(StorageError):
         KmsHalves(kms, "ours", paused.append).create("ES256", authority.clock())
     assert sum(paused) < 5
 
@@ -317,10 +317,10 @@ def _fail(aws: AwsClients, status: int, code: str) -> list[str]:
 @pytest.mark.parametrize(
     ("status", "code", "error"),
     [
-        (400, "ThrottlingException", TemporarilyUnavailableError),
-        (500, "KMSInternalException", TemporarilyUnavailableError),
-        (503, "DependencyTimeoutException", TemporarilyUnavailableError),
-        (500, "KeyUnavailableException", TemporarilyUnavailableError),
+        (400, "ThrottlingException", StorageUnavailableError),
+        (500, "KMSInternalException", StorageUnavailableError),
+        (503, "DependencyTimeoutException", StorageUnavailableError),
+        (500, "KeyUnavailableException", StorageUnavailableError),
         (400, "AccessDeniedException", key_ring.UnusableKeyRingError),
         (400, "DisabledException", key_ring.UnusableKeyRingError),
         (400, "KMSInvalidStateException", key_ring.UnusableKeyRingError),
@@ -336,7 +336,7 @@ def test_trouble_with_kms_is_tried_again_if_it_may_pass_and_then_told_apart(
     attempts = _fail(authority.aws, status, code)
     with pytest.raises(error):
         signer.sign({}, None)
-    assert len(attempts) == (2 if error is TemporarilyUnavailableError else 1)
+    assert len(attempts) == (2 if error is StorageUnavailableError else 1)
 
 
 def test_ps256_in_kms_is_asked_for_by_its_name(authority: Authority) -> None:

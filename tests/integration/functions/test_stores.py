@@ -15,8 +15,8 @@ from functions.shared.authentication.secret_use import DAY, DynamoDbSecretUses, 
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.runtime.counters import Counters, DynamoDbCounters
 from functions.shared.runtime.one_time_use import AlreadyUsedError, DynamoDbOneTimeUse, OneTimeUse
-from functions.shared.runtime.records import UnreadableRecordError
 from functions.shared.runtime.secret_store import SecretsManagerStore, SecretStore
+from functions.shared.storage.errors import StorageCorruptError
 from functions.shared.tokens.deny_list import DenyList, DynamoDbDenyList
 from functions.shared.tokens.opaque_tokens import (
     DynamoDbOpaqueTokens,
@@ -25,7 +25,6 @@ from functions.shared.tokens.opaque_tokens import (
     generate_token,
     token_digest,
 )
-from functions.shared.web.oauth_errors import ServerError
 from tests.support.aws import (
     CLIENTS_TABLE,
     KEY_RING_SECRET,
@@ -285,7 +284,7 @@ def test_a_tokens_item_holds_its_digest_and_a_number_for_ttl(aws: AwsClients) ->
 
 def test_a_secret_without_a_text_is_our_error(aws: AwsClients) -> None:
     aws.secrets_manager.put_secret_value(SecretId=KEY_RING_SECRET, SecretBinary=b"\x00")
-    with pytest.raises(ServerError, match="binary"):
+    with pytest.raises(StorageCorruptError, match="binary"):
         SecretsManagerStore(aws.secrets_manager).read(KEY_RING_SECRET)
 
 
@@ -297,7 +296,7 @@ def test_a_client_record_that_cannot_be_read_is_named(
     store.put(client("a"))
     (item,) = _items(aws, CLIENTS_TABLE)
     aws.dynamodb.put_item(TableName=CLIENTS_TABLE, Item=item | change)
-    with pytest.raises(UnreadableRecordError, match=r"client a: a .*record"):
+    with pytest.raises(StorageCorruptError, match=r"client a: a .*record"):
         store.find("a")
 
 
@@ -312,7 +311,7 @@ def test_a_deny_list_entry_that_cannot_be_read_is_our_error(
     store.add("revoked#a", NOW + 60)
     (item,) = _items(aws, STATE_TABLE)
     aws.dynamodb.put_item(TableName=STATE_TABLE, Item=item | change)
-    with pytest.raises(UnreadableRecordError):
+    with pytest.raises(StorageCorruptError):
         store.holds("revoked#a", NOW)
 
 
@@ -344,5 +343,5 @@ def test_a_token_record_that_cannot_be_read_is_our_error(
     store.put(token, MEANING)
     (item,) = _items(aws, TOKENS_TABLE)
     aws.dynamodb.put_item(TableName=TOKENS_TABLE, Item=item | change)
-    with pytest.raises(UnreadableRecordError):
+    with pytest.raises(StorageCorruptError):
         store.find(token, NOW)

@@ -4,7 +4,7 @@ import pytest
 
 from functions.issue_token.nonces import MINUTES, STALE_SECONDS, WARM_SECONDS, DpopNonces
 from functions.shared.keys import warm_key_ring
-from functions.shared.web.oauth_errors import TemporarilyUnavailableError
+from functions.shared.storage.errors import StorageUnavailableError
 from tests.support.memory_stores import ManualClock, MemorySecrets
 
 NOW = 1_700_000_040.0  # a whole minute
@@ -50,7 +50,7 @@ def test_the_secret_outlives_an_outage_as_long_as_a_ring_does() -> None:
 
         def read(self, name: str) -> str | None:
             if self.fails:
-                raise TemporarilyUnavailableError
+                raise StorageUnavailableError("throttled")
             return super().read(name)
 
     store, clock = FailingSecrets(nonce="n" * 64), ManualClock(NOW)
@@ -60,5 +60,5 @@ def test_the_secret_outlives_an_outage_as_long_as_a_ring_does() -> None:
     clock.now += WARM_SECONDS + warm_key_ring.STALE_SECONDS - 1
     assert nonces.accepts(nonces.current(clock.now), clock.now)
     clock.now = NOW + STALE_SECONDS
-    with pytest.raises(TemporarilyUnavailableError):
+    with pytest.raises(StorageUnavailableError):
         nonces.current(clock.now)

@@ -12,7 +12,7 @@ from functions.rotate_keys.deployment import answering, put
 from functions.rotate_keys.rotation_rules import UnsafeRotationError
 from functions.rotate_keys.rotator import Report
 from functions.rotate_keys.run_log import logged
-from functions.shared.web.oauth_errors import ServerError, TemporarilyUnavailableError
+from functions.shared.storage.errors import StorageError, StorageUnavailableError
 
 SCHEDULED = {"source": "aws.events"}
 ASKED = {
@@ -62,7 +62,11 @@ def test_cloudformation_is_told_why_settings_are_refused() -> None:
 
 
 def test_a_role_that_is_not_in_force_yet_is_waited_for() -> None:
-    answers, pauses, refusals = Answers(), list[float](), [ServerError(), ServerError()]
+    answers, pauses, refusals = (
+        Answers(),
+        list[float](),
+        [StorageError("denied"), StorageError("denied")],
+    )
 
     def run() -> dict[str, object]:
         if refusals:
@@ -78,11 +82,11 @@ def test_a_refusal_that_lasts_fails_the_deployment() -> None:
     answers = Answers()
 
     def run() -> dict[str, object]:
-        raise ServerError(reason="GetSecretValue: AccessDeniedException")
+        raise StorageError(reason="GetSecretValue: AccessDeniedException")
 
     answering(ASKED, run, answers.send, lambda _: None)
     assert answers[0]["Status"] == "FAILED"
-    assert answers[0]["Reason"] == "ServerError: GetSecretValue: AccessDeniedException"
+    assert answers[0]["Reason"] == "StorageError: GetSecretValue: AccessDeniedException"
 
 
 def test_the_end_of_the_stack_does_nothing_and_is_confirmed() -> None:
@@ -136,8 +140,8 @@ def test_a_run_logs_one_line() -> None:
     ("error", "reason"),
     [
         (UnsafeRotationError(["x"]), "These rotation settings are not safe: x"),
-        (TemporarilyUnavailableError(reason="Sign: Throttling"),
-         "TemporarilyUnavailableError: Sign: Throttling"),
+        (StorageUnavailableError(reason="Sign: Throttling"),
+         "StorageUnavailableError: Sign: Throttling"),
         (ValueError("a secret"), "ValueError"),
     ],
 )  # fmt: skip

@@ -10,16 +10,11 @@ from functions.shared.authentication.client_authentication import ClientAuthenti
 from functions.shared.authentication.client_secret_methods import ClientSecretBasic
 from functions.shared.authentication.failure_throttle import FailureThrottle, Limits
 from functions.shared.clients.client_secrets import SecretVerifier
+from functions.shared.storage.errors import StorageError, StorageUnavailableError
 from functions.shared.web.audit_log import AuditEntry
 from functions.shared.web.form import read_form
 from functions.shared.web.metrics import UNCOUNTED_FAILURES
-from functions.shared.web.oauth_errors import (
-    InvalidClientError,
-    OAuthError,
-    ServerError,
-    TemporarilyUnavailableError,
-    to_response,
-)
+from functions.shared.web.oauth_errors import InvalidClientError, OAuthError, to_response
 from functions.shared.web.proxy_request import read_event
 from tests.support.memory_stores import ManualClock, MemoryClients, MemoryCounters
 from tests.support.proxy_events import basic, token_event
@@ -33,8 +28,8 @@ HERE, THERE = "192.0.2.1", "192.0.2.2"
 class BrokenCounters:
     """Counters of a table that refuses all writes, or those to some counters."""
 
-    def __init__(self, error: OAuthError | None = None, *names: str) -> None:
-        self.error = error or TemporarilyUnavailableError(reason="UpdateItem: ThrottlingException")
+    def __init__(self, error: StorageError | None = None, *names: str) -> None:
+        self.error = error or StorageUnavailableError(reason="UpdateItem: ThrottlingException")
         self.names = names
         self.counters = MemoryCounters()
 
@@ -179,7 +174,7 @@ def test_a_source_that_is_no_address_is_one_by_its_name() -> None:
 
 
 def test_a_failure_that_is_not_counted_because_of_our_own_fault_is_a_failure() -> None:
-    door = Door(BrokenCounters(ServerError(reason="UpdateItem: AccessDeniedException")))
+    door = Door(BrokenCounters(StorageError(reason="UpdateItem: AccessDeniedException")))
     assert set(door.wrong(10)) == {401}
     assert isinstance(door.error, InvalidClientError)
     assert json.loads(door.entry.to_json())["not_counted"] == "UpdateItem: AccessDeniedException"

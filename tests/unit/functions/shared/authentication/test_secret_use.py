@@ -6,9 +6,10 @@ from functions.shared.authentication.client_authentication import ClientAuthenti
 from functions.shared.authentication.client_secret_methods import secret_methods
 from functions.shared.authentication.secret_use import DAY, WarmSecretUses
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
+from functions.shared.storage.errors import StorageUnavailableError
 from functions.shared.web.audit_log import AuditEntry
 from functions.shared.web.form import read_form
-from functions.shared.web.oauth_errors import InvalidClientError, TemporarilyUnavailableError
+from functions.shared.web.oauth_errors import InvalidClientError
 from functions.shared.web.proxy_request import read_event
 from tests.support.memory_stores import ManualClock, MemoryClients, MemorySecretUses
 from tests.support.proxy_events import basic, token_event
@@ -23,7 +24,7 @@ class BrokenUses(MemorySecretUses):
 
     def record(self, client_id: str, digest: str, day: int) -> None:
         self.writes += 1
-        raise TemporarilyUnavailableError
+        raise StorageUnavailableError("throttled")
 
 
 def authenticate(uses: WarmSecretUses, secret: str, now: float = NOW) -> None:

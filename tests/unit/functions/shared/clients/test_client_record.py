@@ -21,7 +21,7 @@ from functions.shared.clients.client_record import (
 from functions.shared.clients.client_secrets import StoredSecret, digest_imported
 from functions.shared.clients.federation_rules import FederationRule
 from functions.shared.runtime import records
-from functions.shared.runtime.records import UnreadableRecordError
+from functions.shared.storage.errors import StorageCorruptError
 from tests.support.mutations import mutations
 from tests.support.server import client
 
@@ -171,7 +171,7 @@ def test_an_items_format_is_stable() -> None:
 def test_a_malformed_attribute_makes_a_record_unreadable(
     attribute: str, value: dict[str, Any]
 ) -> None:
-    with pytest.raises(UnreadableRecordError):
+    with pytest.raises(StorageCorruptError):
         from_item({**to_item(FULL), attribute: value})
 
 
@@ -179,7 +179,7 @@ def test_a_malformed_attribute_makes_a_record_unreadable(
 def test_a_missing_attribute_makes_a_record_unreadable(attribute: str) -> None:
     item = to_item(FULL)
     del item[attribute]
-    with pytest.raises(UnreadableRecordError, match=attribute):
+    with pytest.raises(StorageCorruptError, match=attribute):
         from_item(item)
 
 
@@ -187,7 +187,7 @@ def test_a_record_is_read_as_it_was_meant_or_not_at_all() -> None:
     read = 0
     for where, changed in mutations(records.from_item(to_item(FULL), schema_version=1)):
         item = records.to_item(changed)
-        with suppress(UnreadableRecordError):
+        with suppress(StorageCorruptError):
             assert _unordered(to_item(from_item(item))) == _unordered(item), where
             read += 1
     assert read > 40

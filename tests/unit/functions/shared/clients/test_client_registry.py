@@ -11,7 +11,7 @@ from functions.shared.clients.client_registry import (
     WARM_SECONDS,
     WarmClients,
 )
-from functions.shared.web.oauth_errors import TemporarilyUnavailableError
+from functions.shared.storage.errors import StorageUnavailableError
 from tests.support.memory_stores import ManualClock, MemoryClients
 from tests.support.server import client
 
@@ -131,7 +131,7 @@ def test_guesses_at_many_clients_read_ten_of_them_a_second(*, known: bool) -> No
     for second in range(3):
         clock.now += 1
         for each in ids:
-            with suppress(TemporarilyUnavailableError):
+            with suppress(StorageUnavailableError):
                 warm.find_again(each, clock.now)
         assert len(registry.lookups) == RELOADS_A_SECOND * (second + 1)
 
@@ -143,7 +143,7 @@ def test_a_client_that_cannot_be_read_again_is_neither_found_nor_unknown() -> No
     clock.now += 1
     for number in range(RELOADS_A_SECOND):
         warm.find_again(f"client-{number}", clock.now)
-    with pytest.raises(TemporarilyUnavailableError):
+    with pytest.raises(StorageUnavailableError):
         warm.find_again("client-19", clock.now)
     clock.now += 1
     assert warm.find_again("client-19", clock.now) == client("client-19")
@@ -157,7 +157,7 @@ def test_a_flood_of_unknown_ids_does_not_use_up_the_reads_of_known_clients() -> 
     registry.put(client("a", disabled=True))
     clock.now += 1
     for each in ids:
-        with suppress(TemporarilyUnavailableError):
+        with suppress(StorageUnavailableError):
             warm.find_again(each, clock.now)
     assert warm.find_again("a", clock.now) == client("a", disabled=True)
 

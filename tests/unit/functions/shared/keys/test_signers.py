@@ -11,10 +11,9 @@ from functions.shared.keys import key_ring, signing_keys
 from functions.shared.keys.key_ring import UnusableKeyRingError
 from functions.shared.keys.signers import LocalSigners
 from functions.shared.keys.warm_key_ring import WarmKeyRing
-from functions.shared.web.oauth_errors import (
-    OAuthError,
-    ServerError,
-    TemporarilyUnavailableError,
+from functions.shared.storage.errors import (
+    StorageError,
+    StorageUnavailableError,
 )
 from tests.support.aws import KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.memory_stores import ManualClock, MemorySecrets
@@ -139,7 +138,7 @@ class RefusingSecrets(MemorySecrets):
     """A store that refuses to give out one of its secrets."""
 
     refused: str = ""
-    trouble: OAuthError = ServerError(reason="GetSecretValue: AccessDeniedException")
+    trouble: StorageError = StorageError(reason="GetSecretValue: AccessDeniedException")
 
     def read(self, name: str) -> str | None:
         if name == self.refused:
@@ -156,8 +155,8 @@ def test_a_secret_that_is_refused_is_an_unusable_ring_and_one_that_is_slow_is_no
     signers = _signers(store, ManualClock(NOW))
     with pytest.raises(UnusableKeyRingError, match="AccessDenied"):
         signers.current(NOW, "RS256")
-    store.trouble = TemporarilyUnavailableError()
-    with pytest.raises(TemporarilyUnavailableError):
+    store.trouble = StorageUnavailableError("throttled")
+    with pytest.raises(StorageUnavailableError):
         signers.current(NOW, "RS256")
     store.refused = ""
     assert signers.current(NOW, "RS256").kid == key().kid

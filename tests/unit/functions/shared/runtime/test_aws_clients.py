@@ -11,8 +11,13 @@ from botocore.exceptions import (
     ReadTimeoutError,
 )
 
-from functions.shared.runtime.aws_clients import ATTEMPTS, CONNECT_SECONDS, READ_SECONDS, aws_errors
-from functions.shared.web.oauth_errors import ServerError, TemporarilyUnavailableError
+from functions.shared.runtime.aws_clients import (
+    ATTEMPTS,
+    CONNECT_SECONDS,
+    READ_SECONDS,
+    storage_errors,
+)
+from functions.shared.storage.errors import StorageError, StorageUnavailableError
 from infra.cloudformation import load
 
 TEMPLATE = Path(__file__).resolve().parents[5] / "template.yaml"
@@ -52,7 +57,7 @@ def _client_error(code: str, status: int = 400) -> ClientError:
     ],
 )
 def test_trouble_that_passes_is_temporarily_unavailable(trouble: Exception) -> None:
-    with pytest.raises(TemporarilyUnavailableError) as error, aws_errors():
+    with pytest.raises(StorageUnavailableError) as error, storage_errors():
         raise trouble
     assert error.value.__cause__ is trouble
     assert "arn:" not in error.value.reason
@@ -69,7 +74,7 @@ def test_trouble_that_passes_is_temporarily_unavailable(trouble: Exception) -> N
     ],
 )
 def test_trouble_that_stays_is_a_server_error(trouble: Exception, reason: str) -> None:
-    with pytest.raises(ServerError) as error, aws_errors():
+    with pytest.raises(StorageError) as error, storage_errors():
         raise trouble
     assert error.value.reason == reason
     assert error.value.__cause__ is trouble
@@ -82,19 +87,19 @@ def test_trouble_that_stays_is_a_server_error(trouble: Exception, reason: str) -
 def test_trouble_with_a_connection_says_which_service_was_not_reached(
     address: str, place: str
 ) -> None:
-    with pytest.raises(TemporarilyUnavailableError) as error, aws_errors():
+    with pytest.raises(StorageUnavailableError) as error, storage_errors():
         raise ReadTimeoutError(endpoint_url=address)
     assert error.value.reason == f"ReadTimeoutError{place}"
 
 
 @pytest.mark.parametrize("error", [AttributeError, KeyError, TypeError, ValueError])
 def test_a_response_of_another_structure_is_temporary(error: type[Exception]) -> None:
-    with pytest.raises(TemporarilyUnavailableError), aws_errors():
+    with pytest.raises(StorageUnavailableError), storage_errors():
         raise error
 
 
 def test_other_errors_pass_through() -> None:
-    with pytest.raises(RuntimeError), aws_errors():
+    with pytest.raises(RuntimeError), storage_errors():
         raise RuntimeError
 
 

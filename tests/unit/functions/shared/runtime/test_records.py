@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from functions.shared.runtime.records import UnreadableRecordError, from_item, to_item
+from functions.shared.runtime.records import from_item, to_item
+from functions.shared.storage.errors import StorageCorruptError
 
 
 def test_a_record_comes_back_as_it_was() -> None:
@@ -20,5 +21,5 @@ def test_a_record_of_an_older_schema_version_is_read() -> None:
 def test_a_record_of_a_newer_or_unknown_schema_version_is_refused_by_name(
     record: dict[str, object],
 ) -> None:
-    with pytest.raises(UnreadableRecordError, match=r"schema_version .* this code reads 1"):
+    with pytest.raises(StorageCorruptError, match=r"schema_version .* this code reads 1"):
         from_item(to_item(record), schema_version=1)

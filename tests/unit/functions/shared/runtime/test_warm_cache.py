@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from functions.shared.runtime.warm_cache import PAUSE_SECONDS, WarmCache
-from functions.shared.web.oauth_errors import ServerError, TemporarilyUnavailableError
+from functions.shared.storage.errors import StorageError, StorageUnavailableError
 from tests.support.memory_stores import ManualClock
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def test_an_old_value_is_used_while_another_cannot_be_had(source: Source, age: f
     cache = source.cache()
     cache.get("a")
     source.clock.now += age
-    source.trouble = TemporarilyUnavailableError()
+    source.trouble = StorageUnavailableError("throttled")
     assert cache.get("a") == "a-1"
     source.trouble = None
     source.clock.now += PAUSE_SECONDS
@@ -194,9 +194,9 @@ def test_a_value_that_is_too_old_or_from_the_future_is_never_used(
     cache = source.cache()
     cache.get("a")
     source.clock.now += age
-    source.trouble = TemporarilyUnavailableError()
+    source.trouble = StorageUnavailableError("throttled")
     for _ in range(2):
-        with pytest.raises(TemporarilyUnavailableError):
+        with pytest.raises(StorageUnavailableError):
             cache.get("a")
     assert source.asked == 3
 
@@ -204,20 +204,20 @@ def test_a_value_that_is_too_old_or_from_the_future_is_never_used(
 def test_an_old_value_ends_in_the_middle_of_a_pause_too(source: Source) -> None:
     cache = source.cache()
     cache.get("a")
-    source.trouble = TemporarilyUnavailableError()
+    source.trouble = StorageUnavailableError("throttled")
     source.clock.now += HARD_AGE - 1
     assert cache.get("a") == "a-1"
     source.clock.now += 1
-    with pytest.raises(TemporarilyUnavailableError):
+    with pytest.raises(StorageUnavailableError):
         cache.get("a")
 
 
 def test_a_value_that_gets_too_old_while_nobody_answers_is_not_used(source: Source) -> None:
     cache = source.cache()
     cache.get("a")
-    source.trouble, source.seconds = TemporarilyUnavailableError(), 6
+    source.trouble, source.seconds = StorageUnavailableError("throttled"), 6
     source.clock.now += HARD_AGE - 3
-    with pytest.raises(TemporarilyUnavailableError):
+    with pytest.raises(StorageUnavailableError):
         cache.get("a")
 
 
@@ -234,7 +234,7 @@ def test_of_those_who_have_old_values_one_asks_in_ten_seconds(source: Source) ->
     for key in "ab":
         cache.get(key)
     source.clock.now += MAX_AGE
-    source.trouble, source.asked = TemporarilyUnavailableError(), 0
+    source.trouble, source.asked = StorageUnavailableError("throttled"), 0
     for _ in range(PAUSE_SECONDS):
         assert [cache.get("a"), cache.get("b")] == ["a-1", "b-2"]
         source.clock.now += 1
@@ -247,13 +247,13 @@ def test_an_answer_for_one_key_ends_the_pause_for_all(source: Source) -> None:
     cache = source.cache()
     cache.get("a")
     source.clock.now += MAX_AGE
-    source.trouble = TemporarilyUnavailableError()
+    source.trouble = StorageUnavailableError("throttled")
     cache.get("a")
     source.trouble = None
     assert [cache.get("new"), cache.get("a")] == ["new-3", "a-4"]
 
 
-@pytest.mark.parametrize("answer", [ServerError(), LookupError()])
+@pytest.mark.parametrize("answer", [StorageError("denied"), LookupError()])
 def test_any_other_error_is_an_answer_and_ends_an_old_value(
     source: Source, answer: Exception
 ) -> None:
@@ -263,8 +263,8 @@ def test_any_other_error_is_an_answer_and_ends_an_old_value(
     source.trouble = answer
     with pytest.raises(type(answer)):
         cache.get("a")
-    source.trouble = TemporarilyUnavailableError()
-    with pytest.raises(TemporarilyUnavailableError):
+    source.trouble = StorageUnavailableError("throttled")
+    with pytest.raises(StorageUnavailableError):
         cache.get("a")
 
 
@@ -272,8 +272,8 @@ def test_without_a_hard_age_nothing_old_is_used(source: Source) -> None:
     cache = WarmCache(source, clock=source.clock, max_age=MAX_AGE, max_entries=1)
     cache.get("a")
     source.clock.now += MAX_AGE
-    source.trouble = TemporarilyUnavailableError()
-    with pytest.raises(TemporarilyUnavailableError):
+    source.trouble = StorageUnavailableError("throttled")
+    with pytest.raises(StorageUnavailableError):
         cache.get("a")
 
 
@@ -285,7 +285,7 @@ def test_everyone_who_waited_in_vain_gets_the_old_value() -> None:
         if len(loads) == 1:
             return "old"
         time.sleep(0.2)  # long enough for the others to come and wait
-        raise TemporarilyUnavailableError
+        raise StorageUnavailableError("throttled")
 
     cache = WarmCache(load, clock=clock, max_age=MAX_AGE, hard_age=HARD_AGE, max_entries=1)
     cache.get("a")

@@ -5,6 +5,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from functions.shared.keys.key_ring import UnusableKeyRingError
+from functions.shared.storage.errors import (
+    StorageCorruptError,
+    StorageError,
+    StorageUnavailableError,
+)
 from functions.shared.web.endpoint import Endpoint
 from functions.shared.web.oauth_errors import InvalidScopeError, ServerError
 from functions.shared.web.responses import ProxyResponse, json_response
@@ -67,6 +73,26 @@ def test_a_cause_is_logged_by_kind_and_place_and_not_by_its_message() -> None:
     answer, line = _run(_raising(ServerError(reason="because"), _broken()))
     assert str(line["cause"]).startswith("ValueError < test_endpoint.py:")
     assert "secret" not in json.dumps(line) + answer["body"]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "outcome"),
+    [
+        (StorageError("GetItem: AccessDenied"), 500, "server_error"),
+        (StorageCorruptError("a record is malformed"), 500, "server_error"),
+        (UnusableKeyRingError("no key may sign"), 500, "server_error"),
+        (StorageUnavailableError("GetItem: Throttling"), 503, "temporarily_unavailable"),
+    ],
+)
+def test_a_storage_error_becomes_an_oauth_error(
+    error: StorageError, status: int, outcome: str
+) -> None:
+    answer, line = _run(_raising(error, _broken()))
+    assert (answer["statusCode"], json.loads(answer["body"])["error"]) == (status, outcome)
+    assert answer["headers"].get("Retry-After") == ("1" if status == 503 else None)
+    assert (line["outcome"], line["reason"]) == (outcome, error.reason)
+    assert str(line["cause"]).startswith("ValueError < test_endpoint.py:")
+    assert error.reason not in answer["body"]
 
 
 def test_a_cause_that_was_never_raised_is_logged_by_kind() -> None:

@@ -1,0 +1,1 @@
+"""Storage in AWS: its errors, in no terms of OAuth, HTTP or boto3."""

@@ -1,0 +1,47 @@
+"""Errors of the storage layer. Only an endpoint turns them into OAuth errors and HTTP.
+
+StorageError                     AWS refused a call: access denied, no such table     500
+├── StorageUnavailableError      throttled, timed out, unreachable, unreadable        503
+├── StorageCorruptError          a stored record that this code cannot read           500
+└── UnusableKeyRingError         in functions.shared.keys.key_ring                    500
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+if TYPE_CHECKING:
+    from authorizer.metrics import Metric
+
+
+class AwsFailure(NamedTuple):
+    """A failed AWS call, as AWS or boto3 reports it. The message may name resources: not for logs.
+
+    `code` is AWS's error code, or the name of boto3's exception where AWS did not respond.
+    `operation` is empty in that case; `endpoint` is the address that was not reached.
+    """
+
+    code: str
+    message: str
+    operation: str = ""
+    endpoint: str = ""
+
+
+class StorageError(Exception):
+    """Raised when AWS refuses a call. `reason` is safe to log."""
+
+    metrics: ClassVar[tuple[Metric, ...]] = ()
+    """Metrics that count an error, in addition to the request's outcome."""
+
+    def __init__(self, reason: str, *, failure: AwsFailure | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.failure = failure
+
+
+class StorageUnavailableError(StorageError):
+    """Raised when storage cannot be reached just now. A retry may succeed."""
+
+
+class StorageCorruptError(StorageError):
+    """Raised when a stored record has another schema version or breaks its rules."""
