@@ -13,7 +13,6 @@ import argparse
 import os
 import sys
 from dataclasses import replace
-from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +24,7 @@ from authorizer.scope_map import ScopeMapError, parse_api_rules
 from infra.cloudformation import TemplateError
 from infra.route_faults import route_faults
 from local.addresses import Addresses
-from local.aws import TEMPLATE
+from local.aws import ROOT, TEMPLATE
 from local.chalice_shell import shared_environment
 from local.environment import use_local_aws
 from local.errors import LaptopError
@@ -35,6 +34,7 @@ from local.gateway.template import Template
 from local.http_server import Server
 from local.place import LAPTOP
 from local.provisioning import names
+from local.whole_lines import print_whole_lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping, Sequence
@@ -167,12 +167,16 @@ def listening(host: str, port: int) -> Server:
         LaptopError: it cannot have it.
     """
     try:
-        return Server(host, port)
+        return Server(host, port, log=_say)
     except OSError as error:
         raise LaptopError(
             f"Cannot listen on {host}:{port} ({error.strerror}): end what uses it, or choose "
             "another port with --port."
         ) from error
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
 
 
 def port_number(text: str) -> int:
@@ -216,8 +220,7 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     for finding in stack.route_findings():
         print(f"warning: {finding}", file=sys.stderr)
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)  # into a file too: the log is to be followed
+    print_whole_lines(json_log=ROOT / ".gatehouse" / "logs" / str(server.port) / "guest.json.log")
     print(f"{stack.api().logical_id} at http://localhost:{server.port}/{stack.api().stage}")
     try:
         server.serve_forever()

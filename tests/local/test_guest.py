@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
 from base64 import b64encode
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.error import HTTPError
 from urllib.parse import urlencode
@@ -22,7 +25,6 @@ from tests.support.laptop import ROOT
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from email.message import Message
-    from pathlib import Path
 
     from tests.support.laptop import Laptop
 
@@ -295,3 +297,25 @@ def test_guest_serves_an_http_api_of_sam(laptop: Laptop, tmp_path: Path) -> None
         # The route names no authorizer, so the backend has no context and rejects the request.
         assert ask(f"{url}/open", token=reader)[0] == 401
     assert stderr.read_text() == "warning: POST /customers is guarded and no scope opens it\n"
+
+
+def test_a_terminal_shows_a_line_for_each_request_and_no_json(laptop: Laptop) -> None:
+    template = ROOT / "docs" / "examples" / "rest-api" / "template.yaml"
+    reading, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "local.guest", str(template), "--port", "0"],
+        cwd=ROOT,
+        env={**os.environ, **ports(laptop)},
+        stdout=terminal,
+    )
+    os.close(terminal)
+    try:
+        with open(reading, encoding="utf-8", closefd=True) as shown:  # noqa: PTH123 - no path
+            log = Path(shown.readline().strip().partition(" is in ")[2].rstrip("."))
+            url = shown.readline().strip().partition(" at ")[2]
+            assert ask(f"{url}/customers", token="a.b.c")[0] == 401
+            assert re.fullmatch(r"GET /\S+/customers 401 [0-9.]+ ms\n", shown.readline())
+        assert '"decision"' in log.read_text()
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=10)
