@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from infra.build import Target
+from infra.cloudformation import load
+from local.aws import TEMPLATE
 from tests.support.deployed_template import Deployment, refusals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+OLDEST_RUNTIME = (3, 11)
 BOUNDARY = "arn:aws:iam::123456789012:policy/boundary"
 DATA_KEY = "arn:aws:kms:us-east-1:123456789012:key/0a1b2c3d-0000-4000-8000-000000000000"
 
@@ -50,6 +55,7 @@ def test_access_log_of_the_rest_api_names_caller_and_error() -> None:
         "$context.error.message",
         "$context.authorizer.error",
         "$context.authorizer.principalId",
+        "$context.authorizer.iss",
     }
 
 
@@ -78,6 +84,21 @@ def test_every_role_takes_the_permissions_boundary() -> None:
         assert properties["PermissionsBoundary"] == {"Ref": "PermissionsBoundaryArn"}
     for properties in Deployment.of().properties("AWS::IAM::Role").values():
         assert "PermissionsBoundary" not in properties
+
+
+def test_every_current_python_runtime_is_offered_and_can_be_built() -> None:
+    lifecycle = json.loads(
+        files("cfnlint.data.AdditionalSpecs").joinpath("LmbdRuntimeLifecycle.json").read_text()
+    )
+    known = {
+        name
+        for name in lifecycle
+        if name.startswith("python3.") and (3, int(name[8:])) >= OLDEST_RUNTIME
+    }
+    offered = load(TEMPLATE)["Parameters"]["Runtime"]["AllowedValues"]
+    assert set(offered) == known
+    for runtime in offered:
+        assert Target(runtime).platforms()
 
 
 def _data_key_uses(node: Any, name: str = "") -> Iterator[tuple[str, Any]]:
