@@ -18,7 +18,7 @@ from local.gateway.gateway_responses import GatewayError, GatewayResponses, Resp
 from local.gateway.integration_response import MalformedResultError, response
 from local.gateway.lambda_runtime import FunctionError
 from local.gateway.messages import Response
-from local.gateway.routing import Router
+from local.gateway.routing import Router, without_extra_slashes
 from local.place import LAPTOP
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class Gateway:
         """The path after the stage, or None when it names another stage."""
         if self._api.kind == "http":
             path = decoded_path(path)
-        if self._api.stage == "$default" or path in self._at_root:
+        if self._api.stage == "$default" or without_extra_slashes(path) in self._at_root:
             return path
         path = _LEADING_SLASHES.sub("/", path)  # recorded: `//stage/x` reaches the stage, too
         prefix = f"/{self._api.stage}"

@@ -17,6 +17,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote
 
+from local.gateway.routing import without_extra_slashes
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -81,7 +83,7 @@ class Call:
     @property
     def method_arn(self) -> str:
         """ARN of this call as its authorizer gets it: the path without needless slashes."""
-        return self._arn(f"/{'/'.join(filter(None, self.sent_path.split('/')))}")
+        return self._arn(without_extra_slashes(self.sent_path))
 
     @property
     def method_arns(self) -> frozenset[str]:

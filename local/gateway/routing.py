@@ -60,6 +60,11 @@ class Router:
         return None
 
 
+def without_extra_slashes(path: str) -> str:
+    """The path without doubled slashes and without a slash at its end."""
+    return "/" + "/".join(_SEGMENT.findall(path))
+
+
 def _rank(route: Route) -> tuple[object, ...]:
     if route.path == "$default":
         return (1, (), True)

@@ -91,9 +91,9 @@ def test_a_document_at_the_hosts_root_reaches_its_route_and_nothing_else_does() 
     document = "/.well-known/about/ms-auth-server"
     api = http_api(Route("ANY", document, "F"), Route("POST", "/oauth2/token", "F"))
     gateway = Gateway(api, FakeLambda(), clock=Clock(), at_root={document})
-    for path in (document, f"/ms-auth-server{document}"):
+    for path in (document, f"/ms-auth-server{document}", f"/{document}", f"{document}/"):
         assert gateway.handle(get(path)).status == 200
-    for path in ("/.well-known/about", f"{document}/", "/oauth2/token"):
+    for path in ("/.well-known/about", f"{document}/x", "/oauth2/token"):
         assert gateway.handle(Request("POST", path)).status == 404
     assert Gateway(api, FakeLambda(), clock=Clock()).handle(get(document)).status == 404
 
