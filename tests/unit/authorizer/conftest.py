@@ -1,4 +1,4 @@
-"""What holds for the authorizer's tests."""
+"""Fixtures of the authorizer's tests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def dynamodb(monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoDBClient]:
-    """A DynamoDB with the authorization server's tables, empty."""
+    """DynamoDB with the authorization server's tables, empty."""
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     with aws_account(monkeypatch) as aws:
         yield aws.dynamodb
@@ -27,7 +27,7 @@ def dynamodb(monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoDBClient]:
 
 @pytest.fixture
 def ssm(monkeypatch: pytest.MonkeyPatch) -> Iterator[SSMClient]:
-    """A Systems Manager without parameters."""
+    """Systems Manager without parameters."""
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     with aws_account(monkeypatch):
         yield boto3.client("ssm")
@@ -38,7 +38,7 @@ def ssm(monkeypatch: pytest.MonkeyPatch) -> Iterator[SSMClient]:
     ids=["nothing", "a page", "cut short", "no content", "a bad gateway"],
 )
 def no_aws(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Something that answers in AWS's place, and is not AWS."""
+    """A server that responds instead of AWS."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")

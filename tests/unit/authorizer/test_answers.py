@@ -1,4 +1,4 @@
-"""Answers of both kinds, for recorded events of every kind."""
+"""Policies and simple responses for recorded events of each type."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def scope_map(tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_event_gets_a_policy_for_its_own_stage(kind: str, scope_map: str) -> None:
+def test_each_event_type_gets_a_policy_for_its_stage(kind: str, scope_map: str) -> None:
     event = recorded(kind, mint())
     answer = Sandbox(SCOPE_MAP=scope_map).decide(event)
     assert answer["principalId"] == CLIENT
@@ -90,21 +90,21 @@ def test_every_kind_of_event_gets_a_policy_for_its_own_stage(kind: str, scope_ma
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_event_is_unauthorized_without_a_good_token(kind: str) -> None:
+def test_each_event_type_needs_a_valid_token(kind: str) -> None:
     sandbox = Sandbox()
     assert sandbox.refusal(recorded(kind, mint()[:-8] + "AAAAAAAA")) == "signature_invalid"
     assert sandbox.refusal(recorded(kind, mint(), "Basic")) == "scheme_wrong"
 
 
 @pytest.mark.parametrize("kind", REQUESTS)
-def test_12_two_authorization_headers_are_refused_in_every_format(kind: str) -> None:
+def test_12_two_authorization_headers_are_rejected(kind: str) -> None:
     event = recorded(kind, mint())
     value = f"Bearer {mint()}"
     name = "Authorization" if "Authorization" in event["headers"] else "authorization"
     assert Sandbox().refusal(with_header(event, name, value, value)) == "credentials_several"
 
 
-def test_a_simple_answer_is_about_the_route_of_the_request(scope_map: str) -> None:
+def test_simple_response_is_about_the_requested_route(scope_map: str) -> None:
     sandbox = Sandbox(SCOPE_MAP=scope_map, **SIMPLE)
     answer = sandbox.decide(recorded("http_2", mint()))
     assert answer == {
@@ -134,7 +134,7 @@ def test_a_simple_answer_is_about_the_route_of_the_request(scope_map: str) -> No
         ("nonsense", "country.read", False),
     ],
 )
-def test_a_simple_answer_is_yes_for_what_the_scopes_open(
+def test_simple_response_allows_open_routes(
     route_key: str, scope: str, *, is_authorized: bool, scope_map: str
 ) -> None:
     event = recorded("http_2", forge_claims(scope=scope)) | {"routeKey": route_key}
@@ -144,7 +144,7 @@ def test_a_simple_answer_is_yes_for_what_the_scopes_open(
     assert json.loads(sandbox.log[-1])["reason"] == reason
 
 
-def test_a_simple_answer_about_one_route_is_not_given_for_another(scope_map: str) -> None:
+def test_simple_response_does_not_cover_other_routes(scope_map: str) -> None:
     sandbox = Sandbox(SCOPE_MAP=scope_map, **SIMPLE)
     event = recorded("http_2", mint())
     assert sandbox.decide(event)["isAuthorized"] is True
@@ -153,12 +153,12 @@ def test_a_simple_answer_about_one_route_is_not_given_for_another(scope_map: str
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "http_2"])
-def test_where_api_gateway_takes_no_simple_answer_it_is_our_trouble(kind: str) -> None:
+def test_simple_response_for_wrong_event_type_is_an_error(kind: str) -> None:
     with pytest.raises(EventUnfit):
         Sandbox(**SIMPLE).decide(recorded(kind, mint()))
 
 
-def test_a_client_of_a_usage_plan_is_named_by_its_own_key(tmp_path: Path) -> None:
+def test_usage_plan_client_gets_its_key(tmp_path: Path) -> None:
     keys = tmp_path / "keys.json"
     keys.write_text(json.dumps({CLIENT: "a-key-of-the-plan-for-this-client"}))
     sandbox = Sandbox(USAGE_KEYS=str(keys))
@@ -169,7 +169,7 @@ def test_a_client_of_a_usage_plan_is_named_by_its_own_key(tmp_path: Path) -> Non
     assert "a-key" not in "".join(sandbox.log)
 
 
-def test_clients_of_two_issuers_with_one_id_are_told_apart(tmp_path: Path) -> None:
+def test_equal_client_ids_of_two_issuers_differ(tmp_path: Path) -> None:
     keys = tmp_path / "keys.json"
     keys.write_text(json.dumps({"acme": "key-of-ours", OTHER: {"acme": "key-of-theirs"}}))
     others = json.dumps({OTHER: {"jwks_uri": f"{OTHER}/keys", "audience": "api"}})
@@ -183,7 +183,7 @@ def test_clients_of_two_issuers_with_one_id_are_told_apart(tmp_path: Path) -> No
     assert [each["usageIdentifierKey"] for each in answers] == ["key-of-ours", "key-of-theirs"]
 
 
-def test_a_usage_key_belongs_to_one_issuer(tmp_path: Path) -> None:
+def test_usage_key_belongs_to_one_issuer(tmp_path: Path) -> None:
     keys = tmp_path / "keys.json"
     keys.write_text(json.dumps({"acme": "key-of-ours"}))
     others = json.dumps({OTHER: {"jwks_uri": f"{OTHER}/keys", "audience": "api"}})
@@ -193,7 +193,7 @@ def test_a_usage_key_belongs_to_one_issuer(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rules", [{}, {"API_RULES": "/apis"}])
-def test_an_issuer_without_client_ids_is_reported_at_the_start(rules: dict[str, str]) -> None:
+def test_issuer_without_client_ids_is_reported_at_start(rules: dict[str, str]) -> None:
     some = {"jwks_uri": f"{OTHER}/keys", "audience": "api", "client_ids": ["acme"]}
     anyone = {name: value for name, value in some.items() if name != "client_ids"}
     others = json.dumps({OTHER: anyone, f"{OTHER}/2": some})
@@ -208,9 +208,7 @@ def test_an_issuer_without_client_ids_is_reported_at_the_start(rules: dict[str, 
     "text",
     ["[]", "{", '{"a": 1}', '{"a": ""}', '{"a": "x", "a": "y"}', f'{{"{ISSUER}": {{"a": 1}}}}'],
 )
-def test_a_map_of_keys_in_doubt_stops_the_authorizer_from_starting(
-    tmp_path: Path, text: str
-) -> None:
+def test_invalid_usage_keys_stop_the_start(tmp_path: Path, text: str) -> None:
     keys = tmp_path / "keys.json"
     keys.write_text(text)
     with pytest.raises(SettingsError, match="USAGE_KEYS"):

@@ -1,4 +1,4 @@
-"""Base64url in its one form."""
+"""Base64url without padding or spare bits."""
 
 import pytest
 from hypothesis import given
@@ -11,12 +11,12 @@ from tests.support.tokens import encode
 
 
 @given(st.binary(max_size=64))
-def test_whatever_is_encoded_is_decoded(raw: bytes) -> None:
+def test_encoded_bytes_decode_to_the_same(raw: bytes) -> None:
     assert base64url.decode(encode(raw).encode()) == raw
 
 
 @given(st.binary(max_size=24))
-def test_no_two_texts_mean_the_same_bytes(text: bytes) -> None:
+def test_encoding_is_unique(text: bytes) -> None:
     try:
         raw = base64url.decode(text)
     except TokenRefused:
@@ -38,7 +38,7 @@ def test_no_two_texts_mean_the_same_bytes(text: bytes) -> None:
         (b"YWJ", Reason.SEGMENT_SPARE_BITS),
     ],
 )
-def test_other_forms_are_refused(segment: bytes, reason: Reason) -> None:
+def test_other_encodings_are_rejected(segment: bytes, reason: Reason) -> None:
     with pytest.raises(TokenRefused) as refused:
         base64url.decode(segment)
     assert refused.value.reason is reason

@@ -45,12 +45,12 @@ def _request(*values: str, name: str = "Authorization") -> dict[str, Any]:
         "another query parameter",
     ],
 )
-def test_the_token_is_found_in_every_kind_of_event(event: dict[str, Any]) -> None:
+def test_token_is_found_in_each_event_type(event: dict[str, Any]) -> None:
     assert read_token(event) == ("abc", False)
 
 
 @pytest.mark.parametrize("value", ["DPoP abc", "dpop abc", "DPOP  abc"])
-def test_a_token_that_comes_with_a_proof_says_so(value: str) -> None:
+def test_dpop_scheme_is_reported(value: str) -> None:
     assert read_token(_request(value)) == ("abc", True)
 
 
@@ -121,7 +121,7 @@ def test_a_token_that_comes_with_a_proof_says_so(value: str) -> None:
         (_request("Bearer abc") | {"type": "TOKEN"}, Reason.CREDENTIALS_MALFORMED),
     ],
 )
-def test_anything_but_one_bearer_token_is_refused(event: dict[str, Any], reason: Reason) -> None:
+def test_other_credentials_are_rejected(event: dict[str, Any], reason: Reason) -> None:
     with pytest.raises(TokenRefused) as refused:
         read_token(event)
     assert refused.value.reason is reason

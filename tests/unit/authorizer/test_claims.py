@@ -1,4 +1,4 @@
-"""Reading claims, where the bad tokens do not already show it."""
+"""Claims that the tests of invalid tokens do not cover."""
 
 import pytest
 
@@ -20,23 +20,23 @@ def _refusal(said: dict[str, object], *client_ids: str, rfc9068: bool = False) -
 
 
 @pytest.mark.parametrize("name", ["client_id", "azp", "cid", "appid"])
-def test_the_client_id_takes_the_place_of_a_missing_subject(name: str) -> None:
+def test_client_id_replaces_a_missing_subject(name: str) -> None:
     token = _read({**claims(sub=...), name: "acme"})
     assert (token.subject, token.client_id) == ("acme", "acme")
 
 
-def test_a_token_needs_a_subject_or_a_client_id() -> None:
+def test_token_needs_a_subject_or_client_id() -> None:
     assert _refusal(claims(sub=...)) is Reason.SUB_MISSING
     assert _refusal(claims(sub=None, client_id="acme")) is Reason.SUB_MALFORMED
 
 
-def test_an_rfc9068_token_needs_a_subject() -> None:
+def test_rfc9068_token_needs_a_subject() -> None:
     said = {name: value for name, value in at_jwt_claims().items() if name != "sub"}
     assert _refusal(said, rfc9068=True) is Reason.SUB_MISSING
 
 
 @pytest.mark.parametrize("name", ["client_id", "azp", "cid", "appid"])
-def test_a_pinned_client_is_read_from_each_claim_that_names_it(name: str) -> None:
+def test_allowed_client_is_read_from_each_claim(name: str) -> None:
     assert _read({**claims(), name: "acme"}, "acme").client_id == "acme"
     assert _refusal({**claims(), name: "other"}, "acme") is Reason.CLIENT_ID_NOT_ALLOWED
     assert _refusal({**claims(), name: 1}, "acme") is Reason.CLIENT_ID_MALFORMED
@@ -44,7 +44,7 @@ def test_a_pinned_client_is_read_from_each_claim_that_names_it(name: str) -> Non
 
 
 @pytest.mark.parametrize("name", ["cid", "appid"])
-def test_a_vendor_name_of_the_client_gives_way_to_a_standard_one(name: str) -> None:
+def test_standard_client_claim_overrides_vendor_claim(name: str) -> None:
     said = {**claims(client_id="acme"), name: "customer 7"}
     assert _read(said, "acme").client_id == "acme"
     assert _refusal({**claims(client_id="other"), name: "acme"}, "acme") is (
@@ -54,14 +54,14 @@ def test_a_vendor_name_of_the_client_gives_way_to_a_standard_one(name: str) -> N
 
 @pytest.mark.parametrize("name", ["scope", "scp"])
 @pytest.mark.parametrize("empty", ["", []])
-def test_an_empty_scope_grants_nothing(name: str, empty: object) -> None:
+def test_empty_scope_grants_nothing(name: str, empty: object) -> None:
     assert _read({**claims(scope=...), name: empty}).scopes == frozenset()
 
 
-def test_scopes_are_written_in_one_order() -> None:
+def test_scopes_are_sorted() -> None:
     assert join_scopes({"b", "a", "c"}) == "a b c"
 
 
-def test_scopes_are_read_alike_from_either_claim_in_either_form() -> None:
+def test_scope_and_scp_are_read_as_string_or_list() -> None:
     for name in ("scope", "scp"):
         assert read_scopes({name: "a b"}) == read_scopes({name: ["b", "a"]}) == {"a", "b"}

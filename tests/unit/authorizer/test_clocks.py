@@ -6,7 +6,7 @@ from authorizer.clocks import Clocks
 from tests.support.tokens import FakeClock
 
 
-def test_a_freeze_seen_by_the_wall_clock_only_counts() -> None:
+def test_age_includes_a_frozen_monotonic_clock() -> None:
     wall, monotonic = FakeClock(), FakeClock(5)
     clocks = Clocks(wall, monotonic)
     start = clocks.now()
@@ -14,7 +14,7 @@ def test_a_freeze_seen_by_the_wall_clock_only_counts() -> None:
     assert clocks.since(start) == 100
 
 
-def test_a_wall_clock_set_back_does_not_make_things_young() -> None:
+def test_age_ignores_a_wall_clock_set_back() -> None:
     wall, monotonic = FakeClock(), FakeClock(5)
     clocks = Clocks(wall, monotonic)
     start = clocks.now()
@@ -24,7 +24,7 @@ def test_a_wall_clock_set_back_does_not_make_things_young() -> None:
 
 
 @pytest.mark.parametrize("step", [0, -86_400, 86_400])
-def test_a_deadline_is_kept_however_the_wall_clock_is_set_meanwhile(step: float) -> None:
+def test_deadline_ignores_the_wall_clock(step: float) -> None:
     wall, monotonic = FakeClock(), FakeClock(5)
     clocks = Clocks(wall, monotonic)
     start = clocks.now()

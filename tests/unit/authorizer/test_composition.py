@@ -1,4 +1,4 @@
-"""How the parts are put together."""
+"""Composition of the authorizer from its settings."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ def _build(**environ: str) -> Decider:
     return build(settings, clock=lambda: NOW, monotonic=lambda: 0, send=_down, emit=lambda _: None)
 
 
-def test_a_seeded_authorizer_works_while_its_issuer_is_down(tmp_path: Path) -> None:
+def test_seed_works_while_the_issuer_is_down(tmp_path: Path) -> None:
     seed = tmp_path / "jwks.json"
     seed.write_bytes(jwks(rsa_jwk()))
     assert _build(JWKS_SEED=str(seed)).decide(rest_event(mint()), 1)
 
 
-def test_a_seed_that_says_when_it_was_fetched_needs_no_fetch_at_first(tmp_path: Path) -> None:
+def test_dated_seed_needs_no_fetch_at_start(tmp_path: Path) -> None:
     seed = tmp_path / "jwks.json"
     seed.write_text(json.dumps({"keys": [rsa_jwk()], "fetched_at": NOW - 60}))
     environ = {"ISSUER": ISSUER, "JWKS_SEED": str(seed)}
@@ -78,13 +78,13 @@ def test_a_seed_that_says_when_it_was_fetched_needs_no_fetch_at_first(tmp_path: 
         '{"fetched_at": 1700000000000}',  # in milliseconds it would be fresh in every new sandbox
     ],
 )
-def test_a_seed_that_cannot_be_read_stops_the_authorizer(tmp_path: Path, seed: str) -> None:
+def test_unreadable_seed_stops_the_start(tmp_path: Path, seed: str) -> None:
     (tmp_path / "jwks.json").write_text(seed)
     with pytest.raises(SettingsError, match="JWKS_SEED"):
         _build(JWKS_SEED=str(tmp_path / "jwks.json"))
 
 
-def test_another_scope_map_can_be_named(tmp_path: Path) -> None:
+def test_scope_map_file_is_configurable(tmp_path: Path) -> None:
     (tmp_path / "jwks.json").write_bytes(jwks(rsa_jwk()))
     scope_map = tmp_path / "map.json"
     scope_map.write_text('{"thing.read": ["GET /thing"]}')
@@ -95,7 +95,7 @@ def test_another_scope_map_can_be_named(tmp_path: Path) -> None:
     assert allows(document, f"{STAGE_ARN}/GET/thing")
 
 
-def test_a_scope_map_can_stand_in_the_setting_itself(tmp_path: Path) -> None:
+def test_scope_map_may_be_in_the_setting(tmp_path: Path) -> None:
     (tmp_path / "jwks.json").write_bytes(jwks(rsa_jwk()))
     scope_map = '\n {"thing.read": ["GET /thing"]}'
     gate = _build(JWKS_SEED=str(tmp_path / "jwks.json"), SCOPE_MAP=scope_map)
@@ -106,7 +106,7 @@ def test_a_scope_map_can_stand_in_the_setting_itself(tmp_path: Path) -> None:
     assert not allows(document, f"{STAGE_ARN}/GET/country")
 
 
-def test_a_scope_map_in_doubt_stops_the_authorizer_from_starting(tmp_path: Path) -> None:
+def test_invalid_scope_map_stops_the_start(tmp_path: Path) -> None:
     text = '{"thing.read": ["ANY /thing"]}'
     scope_map = tmp_path / "map.json"
     scope_map.write_text(text)
@@ -115,7 +115,7 @@ def test_a_scope_map_in_doubt_stops_the_authorizer_from_starting(tmp_path: Path)
             _build(SCOPE_MAP=said)
 
 
-def test_scopes_that_no_policy_has_room_for_are_named_at_the_start() -> None:
+def test_oversized_scopes_are_named_at_start() -> None:
     scope_map = json.dumps(
         {"small": ["GET /a"], "all of": [f"GET /{'x' * 50}/{n}" for n in range(80)], "none": []}
     )
@@ -132,7 +132,7 @@ def test_scopes_that_no_policy_has_room_for_are_named_at_the_start() -> None:
             }
 
 
-def test_a_route_that_no_policy_can_open_is_named_once_when_a_token_opens_it(
+def test_unopenable_route_is_named_once(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "jwks.json").write_bytes(jwks(rsa_jwk()))
@@ -153,7 +153,7 @@ def test_a_route_that_no_policy_can_open_is_named_once_when_a_token_opens_it(
     ]
 
 
-def test_a_secret_arn_alone_is_enough_for_introspection() -> None:
+def test_secret_arn_enables_introspection() -> None:
     gate = _build(
         INTROSPECTION_URI=f"{ISSUER}/oauth2/introspect",
         INTROSPECTION_SECRET_ARN="arn:aws:secretsmanager:eu-west-1:123456789012:secret:x",
@@ -162,7 +162,7 @@ def test_a_secret_arn_alone_is_enough_for_introspection() -> None:
         gate.decide({"type": "REQUEST"}, 1)
 
 
-def test_an_etag_makes_the_request_conditional() -> None:
+def test_etag_makes_the_request_conditional() -> None:
     requests: list[Request] = []
 
     def send(request: Request) -> Response:
@@ -176,12 +176,12 @@ def test_an_etag_makes_the_request_conditional() -> None:
 
 
 def _issuers(request: Request) -> Response:
-    """Publish a key of the same id for each of two issuers."""
+    """Publish a key with the same id for each of two issuers."""
     key = rsa_key("other") if "other" in request.url else rsa_key()
     return Response(200, {}, jwks(rsa_jwk(key=key)))
 
 
-def test_each_issuer_has_keys_audiences_and_clients_of_its_own() -> None:
+def test_each_issuer_has_its_own_rules() -> None:
     other = "https://other.example.com"
     said = {"jwks_uri": f"{other}/keys", "audience": "api", "client_ids": ["theirs"]}
     settings = Settings.from_env({"ISSUER": ISSUER, "OTHER_ISSUERS": json.dumps({other: said})})
@@ -208,7 +208,7 @@ def test_each_issuer_has_keys_audiences_and_clients_of_its_own() -> None:
     assert json.loads(log[-1])["key_set_age"] == 7
 
 
-def test_the_keys_of_an_issuer_are_found_by_its_metadata_if_no_address_is_given() -> None:
+def test_keys_are_discovered_by_metadata() -> None:
     other = "https://other.example.com"
     environ = {"ISSUER": other, "JWKS_URI": "discover"}
     said = {"issuer": other, "jwks_uri": "https://keys.example.com/of-theirs"}
@@ -224,7 +224,7 @@ def test_the_keys_of_an_issuer_are_found_by_its_metadata_if_no_address_is_given(
     assert asked == [f"{other}/.well-known/openid-configuration", said["jwks_uri"]]
 
 
-def test_an_issuer_that_has_moved_its_keys_is_not_asked_by_the_old_addresss_etag() -> None:
+def test_moved_key_set_is_fetched_without_the_old_etag() -> None:
     clock, asked = FakeClock(), list[tuple[str, str | None]]()
     said = {"issuer": ISSUER, "jwks_uri": "https://old.example.com/keys"}
     published = {"https://old.example.com/keys": rsa_jwk(), "https://new.example.com/keys": None}
@@ -253,7 +253,7 @@ def test_an_issuer_that_has_moved_its_keys_is_not_asked_by_the_old_addresss_etag
     assert asked == [(old, None), (old, '"1"'), (new, None)]
 
 
-def test_a_304_from_an_address_that_was_sent_no_etag_renews_nothing() -> None:
+def test_304_without_etag_from_new_address_is_ignored() -> None:
     clock, moved = FakeClock(), list[bool]()
 
     def web(request: Request) -> Response:
@@ -272,13 +272,13 @@ def test_a_304_from_an_address_that_was_sent_no_etag_renews_nothing() -> None:
         gate.decide(rest_event(mint()), 1)
 
 
-def test_metadata_that_cannot_be_had_is_our_trouble() -> None:
+def test_unavailable_metadata_is_an_internal_error() -> None:
     gate = _build(JWKS_URI="discover")
     with pytest.raises(KeySetUnavailable):
         gate.decide(rest_event(mint()), 1)
 
 
-def test_parts_that_are_not_asked_for_are_not_even_imported() -> None:
+def test_unused_features_are_not_imported() -> None:
     code = (
         "import sys; from authorizer.composition import build; "
         "from authorizer.settings import Settings; "

@@ -38,7 +38,7 @@ def test_fixed_credentials_never_change() -> None:
     assert source(False, 1) == source(True, 1) == Credentials("id", "secret")
 
 
-def test_a_secret_is_fetched_once_and_again_only_when_asked_anew(
+def test_secret_is_fetched_once_until_refresh(
     secrets_manager: SecretsManagerClient,
 ) -> None:
     arn = _secret(secrets_manager, '{"client_id":"a","client_secret":"one"}')
@@ -55,7 +55,7 @@ def test_a_secret_is_fetched_once_and_again_only_when_asked_anew(
 @pytest.mark.parametrize(
     "text", ["secret", "[]", "{}", '{"client_id":"a"}', '{"client_id":1,"client_secret":"b"}']
 )
-def test_a_secret_of_another_form_is_our_trouble(
+def test_malformed_secret_is_an_internal_error(
     secrets_manager: SecretsManagerClient, text: str
 ) -> None:
     source = SecretsManagerCredentials(_secret(secrets_manager, text))
@@ -65,13 +65,13 @@ def test_a_secret_of_another_form_is_our_trouble(
 
 
 @pytest.mark.usefixtures("secrets_manager")
-def test_a_secret_that_is_not_there_is_our_trouble() -> None:
+def test_missing_secret_is_an_internal_error() -> None:
     with pytest.raises(IntrospectionFailed) as trouble:
         SecretsManagerCredentials("missing")(anew=False, seconds=3)
     assert trouble.value.reason is Reason.INTROSPECTION_CREDENTIALS
 
 
-def test_a_secret_without_text_is_our_trouble(secrets_manager: SecretsManagerClient) -> None:
+def test_binary_secret_is_an_internal_error(secrets_manager: SecretsManagerClient) -> None:
     arn = secrets_manager.create_secret(Name="binary", SecretBinary=b"x")["ARN"]
     with pytest.raises(IntrospectionFailed):
         SecretsManagerCredentials(arn)(anew=False, seconds=3)

@@ -1,4 +1,4 @@
-"""Revoked tokens: when the list is asked, and that it is the one the authorization server keeps."""
+"""Revoked tokens: lookups in the table of the authorization server."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ TOKEN = "head.body.signature"
 
 
 class Revoked:
-    """A list that counts how often it is asked."""
+    """A deny list that counts its lookups."""
 
     def __init__(self) -> None:
         self.names: set[str] = set()
@@ -59,7 +59,7 @@ class Revoked:
 
 
 class Sandbox:
-    """A deny list of its own, with its table and its clock."""
+    """A deny list with its table and its clock."""
 
     def __init__(self, remembered: int = 16) -> None:
         self.clock = FakeClock()
@@ -86,7 +86,7 @@ class Sandbox:
         self.revoked.names.add(revoked_jwt(ISSUER, jti, TOKEN))
 
 
-def test_a_token_is_looked_up_at_first_sight_and_then_once_a_minute() -> None:
+def test_token_is_looked_up_once_a_minute() -> None:
     sandbox = Sandbox()
     for _ in range(100):
         sandbox.check()
@@ -99,7 +99,7 @@ def test_a_token_is_looked_up_at_first_sight_and_then_once_a_minute() -> None:
     assert sandbox.revoked.asked == 2
 
 
-def test_a_revocation_counts_after_a_minute_at_the_latest() -> None:
+def test_revocation_is_noticed_within_a_minute() -> None:
     sandbox = Sandbox()
     sandbox.check()
     sandbox.revoke()
@@ -108,7 +108,7 @@ def test_a_revocation_counts_after_a_minute_at_the_latest() -> None:
     assert sandbox.is_revoked()
 
 
-def test_a_revoked_token_stays_revoked_without_being_asked_about_again() -> None:
+def test_revoked_token_is_not_looked_up_again() -> None:
     sandbox = Sandbox()
     sandbox.revoke()
     for _ in range(10):
@@ -117,7 +117,7 @@ def test_a_revoked_token_stays_revoked_without_being_asked_about_again() -> None
     assert sandbox.revoked.asked == 1
 
 
-def test_tokens_are_kept_apart() -> None:
+def test_each_token_has_its_own_entry() -> None:
     sandbox = Sandbox()
     sandbox.revoke("one")
     sandbox.revoke(None)
@@ -129,7 +129,7 @@ def test_tokens_are_kept_apart() -> None:
 
 @contextmanager
 def _a_slow_question_about(sandbox: Sandbox, jti: str) -> Iterator[None]:
-    """Leave the list without an answer about one token."""
+    """Let the lookup of one token hang."""
     asked, go_on = Event(), Event()
 
     def hang(name: str) -> None:
@@ -148,7 +148,7 @@ def _a_slow_question_about(sandbox: Sandbox, jti: str) -> Iterator[None]:
         thread.join()
 
 
-def test_a_slow_question_about_one_token_holds_up_no_other() -> None:
+def test_slow_lookup_does_not_block_other_tokens() -> None:
     sandbox = Sandbox()
     with _a_slow_question_about(sandbox, "slow"):
         for number in range(8):
@@ -156,7 +156,7 @@ def test_a_slow_question_about_one_token_holds_up_no_other() -> None:
     assert sandbox.revoked.asked == 9
 
 
-def test_a_slow_question_about_one_token_puts_off_no_other() -> None:
+def test_slow_lookup_does_not_delay_other_checks() -> None:
     sandbox = Sandbox()
     sandbox.check("one")
     sandbox.revoke("one")
@@ -165,7 +165,7 @@ def test_a_slow_question_about_one_token_puts_off_no_other() -> None:
         assert sandbox.is_revoked("one")
 
 
-def test_while_the_list_is_down_what_is_known_holds_up_to_the_hard_age() -> None:
+def test_stale_entries_serve_an_outage() -> None:
     sandbox = Sandbox()
     sandbox.check()
     sandbox.revoked.down = True
@@ -178,14 +178,14 @@ def test_while_the_list_is_down_what_is_known_holds_up_to_the_hard_age() -> None
         sandbox.check()
 
 
-def test_a_token_first_seen_while_the_list_is_down_is_our_trouble() -> None:
+def test_unknown_token_during_outage_is_an_error() -> None:
     sandbox = Sandbox()
     sandbox.revoked.down = True
     with pytest.raises(StateUnavailable):
         sandbox.check()
 
 
-def test_a_list_that_is_down_is_not_hammered() -> None:
+def test_unavailable_table_is_retried_with_backoff() -> None:
     sandbox = Sandbox()
     sandbox.revoked.down = True
     for _ in range(100):
@@ -205,7 +205,7 @@ def test_memory_is_bounded() -> None:
     assert len(sandbox.deny_list._known) == 16
 
 
-def test_what_the_authorization_server_writes_is_what_is_read(dynamodb: DynamoDBClient) -> None:
+def test_entries_match_the_authorization_server(dynamodb: DynamoDBClient) -> None:
     theirs = issuers_list.DynamoDbDenyList(dynamodb, STATE_TABLE)
     ours = DynamoDbRevokedTokens(STATE_TABLE, DynamoDb(3))
     name = revoked_jwt(ISSUER, "one", TOKEN)
@@ -216,29 +216,27 @@ def test_what_the_authorization_server_writes_is_what_is_read(dynamodb: DynamoDB
     assert not ours.holds(name, NOW + 10, 3)
 
 
-def test_an_entry_that_does_not_say_until_when_counts(dynamodb: DynamoDBClient) -> None:
+def test_entry_without_expiry_is_valid(dynamodb: DynamoDBClient) -> None:
     dynamodb.put_item(TableName=STATE_TABLE, Item={"entry": {"S": "revoked#0"}})
     assert DynamoDbRevokedTokens(STATE_TABLE, DynamoDb(3)).holds("revoked#0", NOW, 3)
 
 
 @pytest.mark.usefixtures("dynamodb")
-def test_a_table_that_is_not_there_is_our_trouble() -> None:
+def test_missing_table_is_an_internal_error() -> None:
     with pytest.raises(StateUnavailable) as trouble:
         DynamoDbRevokedTokens("missing", DynamoDb(3)).holds("revoked#0", NOW, 3)
     assert trouble.value.reason is Reason.DENY_LIST_UNAVAILABLE
 
 
 @pytest.mark.usefixtures("no_aws")
-def test_what_is_no_answer_of_the_table_says_of_no_token_that_it_is_good() -> None:
+def test_unreadable_response_accepts_no_token() -> None:
     with pytest.raises(StateUnavailable) as trouble:
         DynamoDbRevokedTokens(STATE_TABLE, DynamoDb(3)).holds("revoked#0", NOW, 3)
     assert trouble.value.reason is Reason.DENY_LIST_UNAVAILABLE
 
 
 @pytest.mark.parametrize("jti", ["one-of-a-kind", None])
-def test_a_token_given_back_is_unauthorized_although_it_was_good(
-    dynamodb: DynamoDBClient, jti: str | None
-) -> None:
+def test_revoked_token_is_unauthorized(dynamodb: DynamoDBClient, jti: str | None) -> None:
     clock, log = FakeClock(), list[str]()
 
     def send(_request: Request) -> Response:

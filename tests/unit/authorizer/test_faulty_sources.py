@@ -1,4 +1,4 @@
-"""Key sets as real servers answer, faults and oddities included: what becomes of a request."""
+"""Key sets as real servers send them, with faults and oddities."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ KEY = json.dumps(rsa_jwk()).encode()
 
 
 def http(body: bytes = b"", *headers: str, status: str = "200 OK") -> bytes:
-    """Write a whole HTTP answer."""
+    """Return a whole HTTP response."""
     lines = (f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", "")
     return "\r\n".join(lines).encode() + body
 
 
 def chunked(body: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
-    """Write an HTTP answer in one chunk."""
+    """Return an HTTP response with one chunk."""
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     return head + b"%x;more=1\r\n%s\r\n" % (len(body), body) + end
 
 
 def beside(*members: object) -> bytes:
-    """Write a key set of these members and the good key after them."""
+    """Return a key set of these members, followed by the valid key."""
     return http(jwks(*members, rsa_jwk()))  # type: ignore[arg-type]
 
 
 class Site:
-    """Answers each connection with the bytes it is given, and counts them."""
+    """A server that sends fixed bytes to each connection, and counts connections."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -79,7 +79,7 @@ class Site:
 
 
 class Sandbox:
-    """An authorizer with a clock of its own, whose issuer is the site."""
+    """An authorizer with its own clock, and the site as issuer."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
@@ -93,7 +93,7 @@ class Sandbox:
         )
 
     def ask(self, *kids: str) -> tuple[list[str], int]:
-        """Return what tokens of these key ids are answered, and how many fetches that takes."""
+        """Return the results for tokens with these key ids, and the number of fetches."""
         before = self._site.visits
         return [self._answer(mint(kid=kid)) for kid in kids], self._site.visits - before
 
@@ -139,9 +139,7 @@ ODD_AND_GOOD = {
 
 
 @pytest.mark.parametrize("answer", ODD_AND_GOOD.values(), ids=ODD_AND_GOOD)
-def test_a_key_set_is_used_however_odd_its_answer_or_its_other_members(
-    site: Site, answer: bytes
-) -> None:
+def test_odd_key_set_response_is_used(site: Site, answer: bytes) -> None:
     site.answer = answer
     sandbox = Sandbox(site)
     assert sandbox.ask(KID, KID) == (["good", "good"], 1)
@@ -179,9 +177,7 @@ NO_ANSWER = {
 
 
 @pytest.mark.parametrize("answer", NO_ANSWER.values(), ids=NO_ANSWER)
-def test_what_is_no_key_set_is_our_trouble_and_spoils_nothing_that_is_kept(
-    site: Site, answer: bytes
-) -> None:
+def test_invalid_key_set_leaves_the_cache_unchanged(site: Site, answer: bytes) -> None:
     trouble = "500 key_set_unavailable"
     cold, warm = Sandbox(site), Sandbox(site)
     site.answer = http(GOOD)
@@ -205,9 +201,7 @@ WITHOUT_THE_KEY = {
 
 
 @pytest.mark.parametrize(("answer", "reason"), WITHOUT_THE_KEY.values(), ids=WITHOUT_THE_KEY)
-def test_a_set_without_the_key_refuses_its_tokens_at_the_cost_of_one_fetch(
-    site: Site, answer: bytes, reason: str
-) -> None:
+def test_unknown_key_costs_one_fetch(site: Site, answer: bytes, reason: str) -> None:
     cold, warm = Sandbox(site), Sandbox(site)
     site.answer = http(GOOD)
     assert warm.ask(KID) == (["good"], 1)

@@ -1,4 +1,4 @@
-"""Decisions on whole events, with an issuer of our own."""
+"""Decisions on whole events, with a local issuer."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ INTROSPECTION = {
 }
 
 
-def test_a_good_token_is_answered_with_a_policy_and_context() -> None:
+def test_valid_token_gets_policy_and_context() -> None:
     assert Sandbox().decide(rest_event(mint())) == {
         "principalId": CLIENT,
         "policyDocument": {
@@ -71,7 +71,7 @@ def test_a_good_token_is_answered_with_a_policy_and_context() -> None:
     }
 
 
-def test_the_policy_does_not_depend_on_the_request() -> None:
+def test_policy_is_independent_of_the_request() -> None:
     sandbox = Sandbox()
     token = mint()
     first = sandbox.decide(rest_event(token))
@@ -79,7 +79,7 @@ def test_the_policy_does_not_depend_on_the_request() -> None:
         assert sandbox.decide(rest_event(token, methodArn=f"{STAGE_ARN}/{path}")) == first
 
 
-def test_the_context_is_flat_strings_and_never_holds_the_token() -> None:
+def test_context_is_flat_strings_without_the_token() -> None:
     token = mint(at_jwt_claims(), typ="at+jwt")
     answer = Sandbox().decide(rest_event(token))
     assert answer["context"]["jti"] == "one-of-a-kind"
@@ -87,7 +87,7 @@ def test_the_context_is_flat_strings_and_never_holds_the_token() -> None:
     assert token not in json.dumps(answer)
 
 
-def test_a_token_whose_scopes_open_nothing_is_denied_everything() -> None:
+def test_scopes_without_routes_deny_everything() -> None:
     sandbox = Sandbox()
     answer = sandbox.decide(rest_event(forge_claims(scope="customer.read")))
     assert answer["principalId"] == CLIENT
@@ -97,7 +97,7 @@ def test_a_token_whose_scopes_open_nothing_is_denied_everything() -> None:
     assert sandbox.last_line()["reason"] == "scope_insufficient"
 
 
-def test_a_hundred_requests_cause_one_fetch_of_the_keys() -> None:
+def test_hundred_requests_fetch_keys_once() -> None:
     sandbox = Sandbox()
     for number in range(100):
         sandbox.decide(rest_event(forge_claims(jti=str(number))))
@@ -114,7 +114,7 @@ def test_a_hundred_requests_cause_one_fetch_of_the_keys() -> None:
         (rest_event(forge_claims(cnf={"jkt": "A" * 43})), "proof_required"),
     ],
 )
-def test_a_bad_token_is_unauthorized_and_the_log_says_why(
+def test_invalid_token_is_unauthorized_with_logged_reason(
     event: dict[str, Any], reason: str
 ) -> None:
     sandbox = Sandbox()
@@ -125,7 +125,7 @@ def test_a_bad_token_is_unauthorized_and_the_log_says_why(
     assert sandbox.last_line()["reason"] == reason
 
 
-def test_without_any_key_set_it_is_our_trouble() -> None:
+def test_missing_key_set_is_an_internal_error() -> None:
     sandbox = Sandbox()
     sandbox.down = True
     with pytest.raises(KeySetUnavailable):
@@ -134,14 +134,14 @@ def test_without_any_key_set_it_is_our_trouble() -> None:
     assert sandbox.last_line()["key_set"] == "none"
 
 
-def test_an_event_without_a_method_arn_is_our_trouble() -> None:
+def test_event_without_method_arn_is_an_error() -> None:
     sandbox = Sandbox()
     with pytest.raises(PolicyImpossible):
         sandbox.decide(rest_event(mint(), methodArn="arn:aws:execute-api:*"))
     assert sandbox.last_line()["reason"] == "method_arn_malformed"
 
 
-def test_a_fault_of_ours_is_logged_and_not_hidden() -> None:
+def test_internal_error_is_logged_and_raised() -> None:
     sandbox = Sandbox()
     event = rest_event(mint(), multiValueHeaders={1: "no API Gateway sends this"})
     with pytest.raises(TypeError):
@@ -149,7 +149,7 @@ def test_a_fault_of_ours_is_logged_and_not_hidden() -> None:
     assert sandbox.last_line()["reason"] == "unexpected"
 
 
-def test_an_opaque_token_is_introspected_once_a_minute() -> None:
+def test_opaque_token_is_introspected_once_a_minute() -> None:
     sandbox = Sandbox(**INTROSPECTION)
     sandbox.introspected = {"active": True, "client_id": "service", "scope": "country.read"}
     for _ in range(3):
@@ -160,7 +160,7 @@ def test_an_opaque_token_is_introspected_once_a_minute() -> None:
     assert sandbox.last_line()["kid"] is None
 
 
-def test_an_inactive_opaque_token_is_unauthorized_and_an_outage_is_our_trouble() -> None:
+def test_inactive_opaque_token_is_unauthorized() -> None:
     sandbox = Sandbox(**INTROSPECTION)
     with pytest.raises(Unauthorized):
         sandbox.decide(rest_event("opaque"))
@@ -169,7 +169,7 @@ def test_an_inactive_opaque_token_is_unauthorized_and_an_outage_is_our_trouble()
         sandbox.decide(rest_event("another"))
 
 
-def test_90_a_jwt_that_fails_is_never_introspected() -> None:
+def test_90_rejected_jwt_is_never_introspected() -> None:
     sandbox = Sandbox(**INTROSPECTION)
     sandbox.introspected = {"active": True, "client_id": CLIENT, "scope": "country.read"}
     for token in (mint()[:-8] + "AAAAAAAA", "a.b.c", mint() + ".e30", "eyJhbGciOiJub25lIn0"):
@@ -178,7 +178,7 @@ def test_90_a_jwt_that_fails_is_never_introspected() -> None:
     assert all(request.method == "GET" for request in sandbox.requests)
 
 
-def test_a_decision_is_one_line_of_json_without_the_token() -> None:
+def test_decision_is_one_json_line_without_the_token() -> None:
     sandbox = Sandbox(AUDIENCE=CLIENT)
     token = mint()
     sandbox.decide(rest_event(token))
@@ -198,7 +198,7 @@ def test_a_decision_is_one_line_of_json_without_the_token() -> None:
     }
 
 
-def test_nothing_that_only_an_unverified_token_says_is_logged() -> None:
+def test_unverified_claims_are_not_logged() -> None:
     sandbox = Sandbox()
     forged = mint()[:-8] + "AAAAAAAA"
     with pytest.raises(Unauthorized):
@@ -207,17 +207,17 @@ def test_nothing_that_only_an_unverified_token_says_is_logged() -> None:
     assert KID not in sandbox.log[-1]
 
 
-def test_an_unchecked_audience_is_said_once() -> None:
+def test_unchecked_audience_is_reported_once() -> None:
     assert "AUDIENCE" in Sandbox().log[0]
     assert Sandbox(AUDIENCE="api").log == []
 
 
-def test_the_condition_on_expiry_can_be_left_out() -> None:
+def test_expiry_condition_is_optional() -> None:
     answer = Sandbox(POLICY_EXPIRES="false").decide(rest_event(mint()))
     assert "Condition" not in answer["policyDocument"]["Statement"][0]
 
 
-def test_a_caller_may_change_its_answer_without_changing_the_next() -> None:
+def test_responses_are_independent_copies() -> None:
     sandbox = Sandbox()
     event = rest_event(mint())
     sandbox.decide(event)["principalId"] = "changed"
@@ -235,9 +235,7 @@ OTHER = "https://other.example.com"
         ({"cnf": {"jkt": "k" * 43}}, "proof_required"),
     ],
 )
-def test_the_line_about_a_refusal_tells_the_key_set_of_the_tokens_own_issuer(
-    changes: dict[str, Any], reason: str
-) -> None:
+def test_rejection_logs_the_issuers_key_set(changes: dict[str, Any], reason: str) -> None:
     other = {"jwks_uri": f"{OTHER}/jwks", "audience": CLIENT}
     sandbox = Sandbox(OTHER_ISSUERS=json.dumps({OTHER: other}))
     sandbox.decide(rest_event(mint()))
@@ -251,7 +249,7 @@ def test_the_line_about_a_refusal_tells_the_key_set_of_the_tokens_own_issuer(
     assert sandbox.last_line()["key_set_age"] == 100
 
 
-def test_the_line_about_a_token_seen_before_tells_its_own_issuers_key_set() -> None:
+def test_cached_token_logs_its_issuers_key_set() -> None:
     other = {"jwks_uri": f"{OTHER}/jwks", "audience": CLIENT}
     sandbox = Sandbox(OTHER_ISSUERS=json.dumps({OTHER: other}))
     event = rest_event(forge_claims(iss=OTHER, exp=NOW + 5000))
@@ -266,7 +264,7 @@ def test_the_line_about_a_token_seen_before_tells_its_own_issuers_key_set() -> N
 
 
 @pytest.mark.parametrize("step", [0, -86_400, 86_400])
-def test_what_is_left_of_a_requests_time_does_not_depend_on_how_the_wall_clock_is_set(
+def test_remaining_time_ignores_the_wall_clock(
     step: float,
 ) -> None:
     wall, monotonic, left = FakeClock(), FakeClock(), list[float]()

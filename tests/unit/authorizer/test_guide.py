@@ -1,4 +1,4 @@
-"""docs/guard-your-api.md says what the code does."""
+"""docs/guard-your-api.md matches the code."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ GUIDE = (ROOT / "docs" / "guard-your-api.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
 
 
-def test_its_scope_map_can_be_read() -> None:
+def test_scope_map_of_the_guide_is_valid() -> None:
     text, _ = (text for kind, text in BLOCKS if kind == "json")
     assert parse_scope_map(text.encode()).scopes() == {"country.read", "audit", "file.read", "live"}
 
 
-def test_its_usage_keys_can_be_read(tmp_path: Path) -> None:
+def test_usage_keys_of_the_guide_are_valid(tmp_path: Path) -> None:
     _, text = (text for kind, text in BLOCKS if kind == "json")
     file = tmp_path / "keys.json"
     file.write_text(text)
@@ -29,7 +29,7 @@ def test_its_usage_keys_can_be_read(tmp_path: Path) -> None:
     assert set(read_usage_keys(str(file), issuers)) == {(each, "billing") for each in issuers}
 
 
-def test_what_it_shows_of_templates_stands_in_the_examples_line_by_line() -> None:
+def test_template_excerpts_match_the_examples() -> None:
     examples = [path.read_text(encoding="utf-8") for path in EXAMPLES.glob("*/template.yaml")]
     templates = [_flat(text) for text in examples]
     shown = [text for kind, text in BLOCKS if kind == "yaml"]
@@ -39,11 +39,11 @@ def test_what_it_shows_of_templates_stands_in_the_examples_line_by_line() -> Non
 
 
 def _flat(text: str) -> str:
-    """The text without the indentation that its place in a template gives it."""
+    """Return the text without indentation."""
     return "".join(f"{line.strip()}\n" for line in text.splitlines())
 
 
-def test_what_it_says_to_deploy_is_there_with_the_parameters_that_it_names() -> None:
+def test_deploy_commands_use_existing_parameters() -> None:
     commands = [text for kind, text in BLOCKS if kind == "console"]
     assert commands
     for text in commands:
@@ -54,7 +54,7 @@ def test_what_it_says_to_deploy_is_there_with_the_parameters_that_it_names() -> 
             assert given.keys() <= declared.keys()
 
 
-def test_the_exports_that_it_names_are_those_of_the_template() -> None:
+def test_exports_match_the_template() -> None:
     (sentence,) = re.findall(r"stack exports (.*?)\. Every API", GUIDE, re.DOTALL)
     outputs = load(ROOT / "template.yaml")["Outputs"]
     exported = {name for name, output in outputs.items() if "Export" in output}
@@ -63,6 +63,6 @@ def test_the_exports_that_it_names_are_those_of_the_template() -> None:
         assert outputs[name]["Export"]["Name"] == {"Fn::Sub": f"${{AWS::StackName}}-{name}"}
 
 
-def test_the_reasons_that_it_explains_are_in_the_log_s_vocabulary() -> None:
+def test_explained_reasons_exist() -> None:
     named = re.findall(r"^\| `(api_rules_\w+)` \|", GUIDE, re.MULTILINE)
     assert set(named) == {reason.value for reason in Reason if reason.startswith("api_rules_")}

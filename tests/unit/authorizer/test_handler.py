@@ -1,4 +1,4 @@
-"""The Lambda function itself, and what importing it costs."""
+"""The Lambda handler, and the cost of its import."""
 
 from __future__ import annotations
 
@@ -51,40 +51,40 @@ def _cold(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("AUDIENCE", "INTROSPECTION_URI", "SCOPE_MAP", "JWKS_SEED"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("ISSUER", ISSUER)
-    # Nobody listens on this port, so a fetch fails at once.
+    # This port is closed, so a fetch fails at once.
     monkeypatch.setenv("JWKS_URI", "http://127.0.0.1:9/jwks")
     handler._warm.cache_clear()
     yield
     handler._warm.cache_clear()
 
 
-def test_a_request_without_a_token_is_unauthorized(capsys: pytest.CaptureFixture[str]) -> None:
+def test_request_without_token_is_unauthorized(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(Unauthorized, match=r"^Unauthorized$"):
         handler.handle({"type": "REQUEST", "headers": {}}, None)
     assert '"decision":"unauthorized"' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("context", [None, object(), Context(10_000), Context(100)])
-def test_an_issuer_that_cannot_be_reached_is_our_trouble(context: object) -> None:
+def test_unreachable_issuer_is_an_internal_error(context: object) -> None:
     with pytest.raises(KeySetUnavailable):
         handler.handle(rest_event(mint()), context)
 
 
-def test_the_instance_stays_warm() -> None:
+def test_instance_is_reused() -> None:
     for _ in range(2):
         with pytest.raises(Unauthorized):
             handler.handle({}, None)
     assert handler._warm.cache_info().misses == 1
 
 
-def test_a_bad_environment_is_told_at_every_request(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_environment_fails_every_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ISSUER")
     for _ in range(2):
         with pytest.raises(SettingsError, match="ISSUER is not set"):
             handler.handle({}, None)
 
 
-def test_the_runtime_writes_one_short_error_line_for_an_unauthorized_request(
+def test_unauthorized_request_logs_one_short_error(
     tmp_path: Path,
 ) -> None:
     """Lambda's runtime writes the exception, with its stack trace, at any log level."""
@@ -107,7 +107,7 @@ def test_the_runtime_writes_one_short_error_line_for_an_unauthorized_request(
     assert len(error) < 300, error
 
 
-def test_importing_the_handler_imports_neither_http_nor_aws_nor_anything_else_heavy() -> None:
+def test_handler_import_loads_no_heavy_modules() -> None:
     code = (
         "import sys; before = set(sys.modules); import authorizer.handler; "
         f"print([m for m in {HEAVY!r} if m in set(sys.modules) - before])"

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class Server:
-    """Answers one connection with the bytes it is given, slowly if asked to."""
+    """A server that sends fixed bytes to one connection, optionally slowly."""
 
     def __init__(self, answer: bytes, pause: float = 0.0) -> None:
         self._answer = answer
@@ -67,7 +67,7 @@ class Server:
 
 
 def _read_request(connection: socket.socket) -> bytes:
-    """Read until the request is whole; the only body that is posted here is `token=abc`."""
+    """Read a whole request. The only body in these tests is `token=abc`."""
     received = connection.recv(65_536)
     end = b"token=abc" if received.startswith(b"POST") else b"\r\n\r\n"
     while not received.endswith(end) and (more := connection.recv(65_536)):
@@ -88,7 +88,7 @@ def _get(url: str, seconds: float = 2.0) -> Response:
     return send(Request("GET", url, {"Accept": "application/json"}, b"", seconds))
 
 
-def test_an_answer_is_returned_with_status_headers_and_body() -> None:
+def test_response_has_status_headers_and_body() -> None:
     with _serving(b'HTTP/1.1 200 OK\r\nETag: "v1"\r\nContent-Length: 2\r\n\r\n{}') as server:
         response = _get(server.url)
     assert response == (200, {"etag": '"v1"', "content-length": "2"}, b"{}")
@@ -97,14 +97,14 @@ def test_an_answer_is_returned_with_status_headers_and_body() -> None:
     assert b"Accept: application/json\r\n" in server.received
 
 
-def test_a_body_is_posted() -> None:
+def test_body_is_posted() -> None:
     with _serving(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as server:
         send(Request("POST", server.url, {"X-Test": "y"}, b"token=abc", 2))
     assert server.received.endswith(b"\r\n\r\ntoken=abc")
     assert b"Content-Length: 9\r\n" in server.received
 
 
-def test_a_chunked_answer_is_put_together() -> None:
+def test_chunked_response_is_joined() -> None:
     answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n"
     with _serving(answer) as server:
         assert _get(server.url).body == b"{}"
@@ -113,14 +113,14 @@ def test_a_chunked_answer_is_put_together() -> None:
 @pytest.mark.parametrize(
     "location", ["http://169.254.169.254/latest", "file:///etc/passwd", "https://example.com/"]
 )
-def test_96_a_redirect_is_an_answer_like_any_other(location: str) -> None:
+def test_96_redirect_is_not_followed(location: str) -> None:
     answer = f"HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"
     with _serving(answer.encode()) as server:
         assert _get(server.url).status == 302
 
 
 @pytest.mark.parametrize("framing", [b"Content-Length: 52428800", b"Connection: close"])
-def test_96_an_answer_over_64_KiB_is_given_up(framing: bytes) -> None:  # noqa: N802 - KiB is written so
+def test_96_response_over_64_kib_is_rejected(framing: bytes) -> None:
     head = b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n\r\n"
     with (
         _serving(head + b"x" * (MAX_BODY_LENGTH + 1)) as server,
@@ -129,13 +129,13 @@ def test_96_an_answer_over_64_KiB_is_given_up(framing: bytes) -> None:  # noqa: 
         _get(server.url)
 
 
-def test_96_a_chunk_of_negative_size_is_not_read_to_its_end() -> None:
+def test_96_negative_chunk_size_is_rejected() -> None:
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n"
     with _serving(head + b"x" * (8 * MAX_BODY_LENGTH)) as server, pytest.raises(ExchangeFailed):
         _get(server.url)
 
 
-def test_an_answer_of_64_KiB_is_taken() -> None:  # noqa: N802 - KiB is written so
+def test_response_of_64_kib_is_accepted() -> None:
     head = f"HTTP/1.1 200 OK\r\nContent-Length: {MAX_BODY_LENGTH}\r\n\r\n".encode()
     with _serving(head + b"x" * MAX_BODY_LENGTH) as server:
         assert len(_get(server.url).body) == MAX_BODY_LENGTH
@@ -149,7 +149,7 @@ def test_an_answer_of_64_KiB_is_taken() -> None:  # noqa: N802 - KiB is written 
     ],
     ids=["in the headers", "in the body"],
 )
-def test_96_a_slow_drip_ends_at_the_deadline(answer: bytes) -> None:
+def test_96_slow_response_ends_at_the_deadline(answer: bytes) -> None:
     with _serving(answer, pause=0.02) as server:
         started = time.monotonic()
         with pytest.raises(ExchangeFailed):
@@ -168,7 +168,7 @@ def test_96_a_slow_drip_ends_at_the_deadline(answer: bytes) -> None:
     ],
     ids=["nothing", "not HTTP", "cut short", "bad chunk", "too many headers"],
 )
-def test_an_answer_that_is_not_whole_is_a_failure(answer: bytes) -> None:
+def test_incomplete_response_is_a_failure(answer: bytes) -> None:
     with _serving(answer) as server, pytest.raises(ExchangeFailed):
         _get(server.url)
 
@@ -190,7 +190,7 @@ FINAL = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
     ids=["103", "102", "100, 103", "103, 100, 103", "an unknown one", "as many as are read"],
 )
 @pytest.mark.parametrize("pause", [0.0, 0.0001], ids=["at once", "byte by byte"])
-def test_what_comes_before_the_answer_is_passed_over(interim: bytes, pause: float) -> None:
+def test_interim_responses_are_skipped(interim: bytes, pause: float) -> None:
     with _serving(interim + FINAL, pause) as server:
         assert _get(server.url) == (200, {"content-length": "2"}, b"{}")
 
@@ -204,29 +204,29 @@ def test_what_comes_before_the_answer_is_passed_over(interim: bytes, pause: floa
     ],
     ids=["one", "one too many", "no end of them"],
 )
-def test_what_comes_before_an_answer_is_none(answer: bytes) -> None:
+def test_interim_response_alone_is_a_failure(answer: bytes) -> None:
     with _serving(answer) as server, pytest.raises(ExchangeFailed):
         _get(server.url)
 
 
-def test_a_protocol_that_nobody_asked_for_is_not_spoken() -> None:
+def test_protocol_switch_is_a_failure() -> None:
     with _serving(b"HTTP/1.1 101 Switching Protocols\r\n\r\n" + FINAL) as server:
         assert _get(server.url).status == 101
 
 
-def test_a_closed_port_is_a_failure() -> None:
+def test_closed_port_is_a_failure() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with pytest.raises(ExchangeFailed):
         _get(f"http://127.0.0.1:{port}/")
 
 
-def test_no_time_left_is_a_failure_without_a_connection() -> None:
+def test_expired_deadline_opens_no_connection() -> None:
     with _serving(b"") as server, pytest.raises(ExchangeFailed):
         _get(server.url, 0)
 
 
-def test_a_name_that_is_looked_up_too_slowly_ends_at_the_deadline(
+def test_slow_dns_ends_at_the_deadline(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     answered = Event()
@@ -239,19 +239,19 @@ def test_a_name_that_is_looked_up_too_slowly_ends_at_the_deadline(
 
 
 @pytest.mark.parametrize("host", ["nobody.invalid", "a" * 64 + ".example.com"])
-def test_a_name_that_cannot_be_looked_up_is_a_failure(host: str) -> None:
+def test_dns_error_is_a_failure(host: str) -> None:
     with pytest.raises(ExchangeFailed):
         send(Request("GET", f"https://{host}/jwks", {}, b"", 5))
 
 
-def test_a_server_without_tls_is_a_failure_for_https() -> None:
+def test_https_needs_tls() -> None:
     with _serving(b"HTTP/1.1 200 OK\r\n\r\n") as server, pytest.raises(ExchangeFailed):
         _get(server.url.replace("http:", "https:"))
 
 
 @contextmanager
 def _serving_tls(pem: str, folder: Path) -> Iterator[str]:
-    """Answer one connection over TLS, if it comes about; yield the address."""
+    """Serve one TLS connection; yield the address."""
     file = folder / "server.pem"
     key = ec_key("tls-server").private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     file.write_bytes(pem.encode() + key)
@@ -274,7 +274,7 @@ def _serving_tls(pem: str, folder: Path) -> Iterator[str]:
 
 @pytest.fixture
 def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A file of certificates that are trusted in place of this machine's."""
+    """A CA file that replaces this machine's."""
     file = tmp_path / "trusted.pem"
     monkeypatch.setenv("SSL_CERT_FILE", str(file))
     _tls.cache_clear()
@@ -293,7 +293,7 @@ def _certificate(host: str = "localhost", *, begins: int = -3600, ends: int = 36
     )
 
 
-def test_a_server_with_a_good_certificate_is_believed(trusted: Path) -> None:
+def test_trusted_certificate_is_accepted(trusted: Path) -> None:
     pem = _certificate()
     trusted.write_text(pem)
     with _serving_tls(pem, trusted.parent) as url:
@@ -310,7 +310,7 @@ def test_a_server_with_a_good_certificate_is_believed(trusted: Path) -> None:
     ],
     ids=["over", "not yet valid", "another host's", "nobody's"],
 )
-def test_a_server_with_another_certificate_is_a_failure(
+def test_untrusted_certificate_is_a_failure(
     trusted: Path, certificate: str, is_trusted: bool
 ) -> None:
     trusted.write_text(certificate if is_trusted else certificate_pem())
@@ -321,7 +321,7 @@ def test_a_server_with_another_certificate_is_a_failure(
         _get(url, 10)
 
 
-def test_a_failure_names_the_address_and_nothing_that_was_sent() -> None:
+def test_failure_names_only_the_address() -> None:
     with _serving(b"") as server, pytest.raises(ExchangeFailed) as failure:
         send(Request("POST", server.url, {"Authorization": "Basic c2VjcmV0"}, b"token=abc", 1))
     assert server.url in str(failure.value)
@@ -338,7 +338,7 @@ def test_a_failure_names_the_address_and_nothing_that_was_sent() -> None:
         ("http://[::1]:80/", Address("http", "::1", 80, "/")),
     ],
 )
-def test_a_url_is_taken_apart(url: str, address: Address) -> None:
+def test_url_is_parsed(url: str, address: Address) -> None:
     assert parse_url(url) == address
 
 
@@ -363,6 +363,6 @@ def test_a_url_is_taken_apart(url: str, address: Address) -> None:
         "HTTPS://example.com/",
     ],
 )
-def test_other_urls_are_refused(url: str) -> None:
+def test_other_urls_are_rejected(url: str) -> None:
     with pytest.raises(ValueError, match=r"https URL|loopback|port"):
         parse_url(url)

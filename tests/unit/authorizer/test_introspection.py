@@ -1,4 +1,4 @@
-"""Opaque tokens, against an introspection endpoint that counts its visitors."""
+"""Opaque tokens, with an introspection endpoint that counts its requests."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def active(**changes: object) -> dict[str, Any]:
 
 
 class Endpoint:
-    """An introspection endpoint with one answer for every token."""
+    """An introspection endpoint with one response for every token."""
 
     def __init__(self, answer: object = None, status: int = 200) -> None:
         self.answer = active() if answer is None else answer
@@ -100,7 +100,7 @@ class Sandbox:
         return trouble.value.reason
 
 
-def test_an_active_token_is_read() -> None:
+def test_active_token_is_read() -> None:
     token = Sandbox(active(jti="a", nbf=NOW)).ask()
     assert token == VerifiedToken(
         issuer=ISSUER,
@@ -115,7 +115,7 @@ def test_an_active_token_is_read() -> None:
     )
 
 
-def test_the_request_is_authenticated_and_form_encoded() -> None:
+def test_request_is_authenticated_and_form_encoded() -> None:
     sandbox = Sandbox()
     sandbox.endpoint.credentials = Credentials("an id", "p:ss%wörd")
     sandbox.ask("a+b/c=")
@@ -126,7 +126,7 @@ def test_the_request_is_authenticated_and_form_encoded() -> None:
     assert (scheme, b64decode(value)) == ("Basic", b"an+id:p%3Ass%25w%C3%B6rd")
 
 
-def test_almost_everything_in_an_answer_is_optional() -> None:
+def test_optional_members_may_be_absent() -> None:
     token = Sandbox({"active": True, "client_id": CLIENT}).ask()
     assert (token.subject, token.client_id, token.scopes) == (CLIENT, CLIENT, frozenset())
     assert token.expires_at == NOW + 60
@@ -147,7 +147,7 @@ def test_almost_everything_in_an_answer_is_optional() -> None:
         b"\xff",
     ],
 )
-def test_86_88_an_answer_that_is_none_is_our_trouble(answer: object) -> None:
+def test_86_88_invalid_response_is_an_internal_error(answer: object) -> None:
     assert Sandbox(answer).trouble() is Reason.INTROSPECTION_MALFORMED
 
 
@@ -177,7 +177,7 @@ def test_86_88_an_answer_that_is_none_is_our_trouble(answer: object) -> None:
         ({"cnf": {"x": 1}}, Reason.CNF_UNKNOWN),
     ],
 )
-def test_87_an_answer_that_does_not_fit_refuses_the_token(
+def test_87_mismatched_response_rejects_the_token(
     changes: dict[str, object], reason: Reason
 ) -> None:
     answer = active(**({"iat": ..., "aud": AUDIENCE} | changes))
@@ -189,33 +189,33 @@ def test_87_an_answer_that_does_not_fit_refuses_the_token(
     "member",
     ["aud", "client_id", "cnf", "exp", "iat", "iss", "jti", "nbf", "scope", "sub", "token_type"],
 )
-def test_a_null_member_of_an_answer_is_absent(member: str) -> None:
+def test_null_member_is_absent(member: str) -> None:
     assert Sandbox(active(**{member: None})).ask() == Sandbox(active(**{member: ...})).ask()
 
 
-def test_an_empty_list_of_audiences_is_absent_where_none_is_required() -> None:
+def test_empty_audience_list_is_absent() -> None:
     assert Sandbox(active(aud=[])).ask() == Sandbox(active()).ask()
 
 
-def test_an_answer_whose_members_are_all_null_names_no_principal() -> None:
+def test_all_null_response_names_no_principal() -> None:
     nulls = dict.fromkeys(("aud", "exp", "iat", "iss", "scope", "sub", "client_id"))
     assert Sandbox({"active": True, **nulls}).refusal() is Reason.SUB_MISSING
 
 
 @pytest.mark.parametrize("scope", ["", [], None])
-def test_an_answer_without_scopes_grants_nothing(scope: object) -> None:
+def test_response_without_scopes_grants_nothing(scope: object) -> None:
     assert Sandbox(active(scope=scope)).ask().scopes == frozenset()
 
 
 @pytest.mark.parametrize(
     ("token_type", "method"), [("DPoP", "jkt"), ("Bearer", "jkt"), ("Bearer", "x5t#S256")]
 )
-def test_an_answer_says_what_a_token_is_bound_to(token_type: str, method: str) -> None:
+def test_response_has_the_confirmation(token_type: str, method: str) -> None:
     token = Sandbox(active(token_type=token_type, cnf={method: "A" * 43})).ask()
     assert token.confirmation == Confirmation(method, "A" * 43)
 
 
-def test_credentials_and_both_questions_share_one_deadline() -> None:
+def test_credentials_and_requests_share_one_deadline() -> None:
     sandbox = Sandbox(active(), 401)
     waited: list[float] = []
 
@@ -230,21 +230,21 @@ def test_credentials_and_both_questions_share_one_deadline() -> None:
     assert [request.seconds for request in sandbox.endpoint.requests] == [0.75, 0.5]
 
 
-def test_a_token_without_any_name_is_refused() -> None:
+def test_response_without_principal_is_rejected() -> None:
     assert Sandbox({"active": True}).refusal() is Reason.SUB_MISSING
 
 
-def test_an_audience_of_ours_is_accepted() -> None:
+def test_configured_audience_is_accepted() -> None:
     assert Sandbox(active(aud=["x", AUDIENCE]), audiences=frozenset({AUDIENCE})).ask()
 
 
-def test_a_token_longer_than_any_opaque_one_is_not_even_asked_about() -> None:
+def test_overlong_token_is_not_introspected() -> None:
     sandbox = Sandbox()
     assert sandbox.refusal("x" * 1025) is Reason.TOKEN_TOO_LONG
     assert not sandbox.endpoint.requests
 
 
-def test_a_good_answer_holds_for_a_minute() -> None:
+def test_active_result_is_cached_for_a_minute() -> None:
     sandbox = Sandbox()
     for _ in range(100):
         sandbox.ask()
@@ -257,7 +257,7 @@ def test_a_good_answer_holds_for_a_minute() -> None:
     assert len(sandbox.endpoint.requests) == 2
 
 
-def test_a_good_answer_never_outlives_the_token() -> None:
+def test_active_result_ends_with_the_token() -> None:
     sandbox = Sandbox(active(exp=NOW + 10))
     sandbox.ask()
     sandbox.clock.advance(9.9)
@@ -266,7 +266,7 @@ def test_a_good_answer_never_outlives_the_token() -> None:
     assert sandbox.refusal() is Reason.EXPIRED
 
 
-def test_a_good_answer_holds_no_longer_although_the_wall_clock_was_set_back() -> None:
+def test_clock_set_back_does_not_extend_a_result() -> None:
     sandbox = Sandbox()
     monotonic = FakeClock()
     sandbox.introspector._clocks = Clocks(sandbox.clock, monotonic)
@@ -278,7 +278,7 @@ def test_a_good_answer_holds_no_longer_although_the_wall_clock_was_set_back() ->
     assert sandbox.refusal() is Reason.TOKEN_INACTIVE
 
 
-def test_a_bad_answer_holds_for_five_seconds() -> None:
+def test_inactive_result_is_cached_for_five_seconds() -> None:
     sandbox = Sandbox({"active": False})
     sandbox.refusal()
     sandbox.clock.advance(4.9)
@@ -289,7 +289,7 @@ def test_a_bad_answer_holds_for_five_seconds() -> None:
     assert len(sandbox.endpoint.requests) == 2
 
 
-def test_answers_of_different_tokens_are_kept_apart() -> None:
+def test_each_token_has_its_own_result() -> None:
     sandbox = Sandbox()
     sandbox.ask("one")
     sandbox.endpoint.answer = {"active": False}
@@ -297,7 +297,7 @@ def test_answers_of_different_tokens_are_kept_apart() -> None:
     assert sandbox.ask("one")
 
 
-def test_bad_tokens_do_not_displace_good_ones() -> None:
+def test_invalid_tokens_do_not_evict_active_ones() -> None:
     sandbox = Sandbox()
     sandbox.ask("good")
     sandbox.endpoint.answer = {"active": False}
@@ -306,7 +306,7 @@ def test_bad_tokens_do_not_displace_good_ones() -> None:
     assert sandbox.ask("good")
 
 
-def test_those_who_ask_the_same_at_once_share_one_answer() -> None:
+def test_concurrent_requests_share_one_introspection() -> None:
     sandbox = Sandbox()
     arrived, leave = Event(), Event()
     quick = sandbox.endpoint.send
@@ -328,7 +328,7 @@ def test_those_who_ask_the_same_at_once_share_one_answer() -> None:
 
 
 def _while_asked(sandbox: Sandbox, do: Callable[[], object]) -> None:
-    """Do something during the first exchange."""
+    """Call a function during the first exchange."""
     quick = sandbox.endpoint.send
 
     def slow(request: Request) -> Response:
@@ -339,7 +339,7 @@ def _while_asked(sandbox: Sandbox, do: Callable[[], object]) -> None:
     sandbox.introspector._send = slow
 
 
-def test_who_waits_too_long_for_that_answer_is_told_so() -> None:
+def test_waiting_too_long_is_an_internal_error() -> None:
     sandbox = Sandbox(active())
 
     def ask_too() -> None:
@@ -351,14 +351,14 @@ def test_who_waits_too_long_for_that_answer_is_told_so() -> None:
     assert len(sandbox.endpoint.requests) == 1
 
 
-def test_no_other_token_is_waited_for() -> None:
+def test_different_tokens_do_not_wait() -> None:
     sandbox = Sandbox(active())
     _while_asked(sandbox, lambda: [sandbox.ask(f"another-{number}") for number in range(100)])
     sandbox.ask("one")
     assert len(sandbox.endpoint.requests) == 101
 
 
-def test_who_waited_has_only_the_rest_of_its_time_to_ask() -> None:
+def test_waiting_reduces_the_remaining_time() -> None:
     sandbox = Sandbox(active())
 
     class SlowTurns(Turns):
@@ -373,13 +373,13 @@ def test_who_waited_has_only_the_rest_of_its_time_to_ask() -> None:
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_89_our_own_bad_credentials_are_our_trouble(status: int) -> None:
+def test_89_rejected_credentials_are_an_internal_error(status: int) -> None:
     sandbox = Sandbox(active(), status)
     assert sandbox.trouble() is Reason.INTROSPECTION_CREDENTIALS
     assert (len(sandbox.endpoint.requests), sandbox.endpoint.renewals) == (1, 1)
 
 
-def test_rotated_credentials_are_fetched_once_and_tried_again() -> None:
+def test_rotated_credentials_are_refetched_once() -> None:
     sandbox = Sandbox(active(), 401)
 
     def rotate(anew: bool, seconds: float) -> Credentials:
@@ -403,13 +403,11 @@ def test_rotated_credentials_are_fetched_once_and_tried_again() -> None:
         (404, Reason.INTROSPECTION_STATUS),
     ],
 )
-def test_88_other_statuses_are_our_trouble_whatever_the_body_says(
-    status: int, reason: Reason
-) -> None:
+def test_88_other_status_is_an_internal_error(status: int, reason: Reason) -> None:
     assert Sandbox(active(), status).trouble() is reason
 
 
-def test_an_outage_opens_the_breaker_and_one_success_closes_it() -> None:
+def test_outage_opens_the_circuit_breaker() -> None:
     sandbox = Sandbox()
     sandbox.endpoint.down = True
     for _ in range(3):
@@ -424,13 +422,13 @@ def test_an_outage_opens_the_breaker_and_one_success_closes_it() -> None:
     assert sandbox.trouble("another") is Reason.INTROSPECTION_UNREACHABLE
 
 
-def test_a_caller_cannot_open_the_breaker_with_tokens_the_endpoint_dislikes() -> None:
+def test_rejected_tokens_do_not_open_the_breaker() -> None:
     sandbox = Sandbox(active(), 400)
     for number in range(10):
         assert sandbox.trouble(f"odd-{number}") is Reason.INTROSPECTION_STATUS
 
 
-def test_a_remembered_token_works_through_an_outage() -> None:
+def test_cached_token_works_during_an_outage() -> None:
     sandbox = Sandbox()
     sandbox.ask()
     sandbox.endpoint.down = True

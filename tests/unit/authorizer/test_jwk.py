@@ -1,4 +1,4 @@
-"""Keys of a key set, and keys that are not fit to be in one."""
+"""Usable and unusable keys of a key set."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ def _roca_modulus() -> int:
         (rsa_jwk(key=rsa_key("larger", 3072)), "RS256"),
     ],
 )
-def test_a_key_is_bound_to_one_algorithm(jwk: dict[str, Any], alg: str) -> None:
+def test_key_is_bound_to_one_algorithm(jwk: dict[str, Any], alg: str) -> None:
     assert parse_key(jwk, ALGORITHMS).alg == alg
 
 
-def test_a_key_that_names_no_algorithm_is_for_the_first_of_its_type_that_is_allowed() -> None:
+def test_key_without_alg_gets_the_first_allowed() -> None:
     assert parse_key(rsa_jwk(), frozenset({"PS256", "ES256"})).alg == "PS256"
 
 
@@ -72,9 +72,7 @@ def test_a_key_that_names_no_algorithm_is_for_the_first_of_its_type_that_is_allo
     ],
     ids=["RS256", "ES256", "EdDSA", "PS256"],
 )
-def test_a_key_verifies_what_its_private_half_signed_and_nothing_else(
-    jwk: dict[str, Any], signature: bytes
-) -> None:
+def test_key_verifies_only_its_own_signatures(jwk: dict[str, Any], signature: bytes) -> None:
     key = parse_key(jwk, ALGORITHMS)
     key.verify(signature, b"data")
     for other, reason in (
@@ -144,13 +142,13 @@ UNFIT: dict[str, tuple[object, Reason]] = {
 
 
 @pytest.mark.parametrize(("jwk", "reason"), UNFIT.values(), ids=UNFIT.keys())
-def test_an_unfit_key_is_refused_for_its_own_reason(jwk: object, reason: Reason) -> None:
+def test_unusable_key_has_a_reason(jwk: object, reason: Reason) -> None:
     with pytest.raises(KeyRefused) as refused:
         parse_key(jwk, ALGORITHMS)
     assert refused.value.reason is reason
 
 
-def test_unusable_members_are_left_out_of_a_key_set() -> None:
+def test_unusable_members_are_skipped() -> None:
     key_set = parse_key_set(jwks(rsa_jwk("a"), rsa_jwk("b", use="enc"), {"kty": "x"}), RS256)
     assert list(key_set.keys) == ["a"]
     assert key_set.refused == {"b": Reason.KEY_USE}
@@ -175,7 +173,7 @@ CANNOT_VERIFY: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("other", CANNOT_VERIFY.values(), ids=CANNOT_VERIFY)
-def test_a_key_that_cannot_verify_may_share_the_key_id(other: dict[str, Any]) -> None:
+def test_unverifiable_key_may_share_a_key_id(other: dict[str, Any]) -> None:
     for members in ((rsa_jwk("a"), other), (other, rsa_jwk("a"))):
         key_set = parse_key_set(jwks(*members), RS256)
         key_set.keys["a"].verify(sign(b"data", rsa_key("a")), b"data")
@@ -184,7 +182,7 @@ def test_a_key_that_cannot_verify_may_share_the_key_id(other: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize("members", [{}, {"use": "sig"}, {"alg": "RS256"}, {"x5t": "AAAA"}])
-def test_a_duplicate_is_the_same_key(members: dict[str, Any]) -> None:
+def test_duplicate_is_one_key(members: dict[str, Any]) -> None:
     key_set = parse_key_set(jwks(rsa_jwk("a"), rsa_jwk("a", **members)), RS256)
     key_set.keys["a"].verify(sign(b"data", rsa_key("a")), b"data")
     assert (key_set.refused, key_set.left_out) == ({}, ())
@@ -200,25 +198,25 @@ def test_two_usable_keys_of_one_id_are_ambiguous(other: dict[str, Any]) -> None:
         assert key_set.refused == {"a": Reason.KID_AMBIGUOUS}
 
 
-def test_a_published_private_key_makes_its_key_id_unusable() -> None:
+def test_published_private_key_disables_its_key_id() -> None:
     for members in ((rsa_jwk("a"), rsa_jwk("a", d="AQAB")), (rsa_jwk("a", d="AQAB"), rsa_jwk("a"))):
         key_set = parse_key_set(jwks(*members), RS256)
         assert (key_set.keys, key_set.refused) == ({}, {"a": Reason.KEY_PRIVATE})
 
 
-def test_an_empty_set_is_a_set() -> None:
+def test_empty_key_set_is_valid() -> None:
     assert parse_key_set(jwks(), RS256).keys == {}
 
 
 @pytest.mark.parametrize(
     "raw", [b"", b"<html>", b"[]", b"{}", b'{"keys":{}}', b'{"keys":[],"keys":[]}', b"\xff"]
 )
-def test_what_is_no_key_set_is_our_trouble(raw: bytes) -> None:
+def test_invalid_key_set_is_an_internal_error(raw: bytes) -> None:
     with pytest.raises(KeySetUnavailable) as trouble:
         parse_key_set(raw, RS256)
     assert trouble.value.reason is Reason.KEY_SET_MALFORMED
 
 
-def test_members_unknown_to_us_are_ignored() -> None:
+def test_unknown_members_are_ignored() -> None:
     raw = json.dumps({"keys": [rsa_jwk("a", x5c=["MIIB"], ext=True)], "more": 1}).encode()
     assert list(parse_key_set(raw, RS256).keys) == ["a"]

@@ -1,4 +1,4 @@
-"""The key cache, with a clock of our own and every fetch counted."""
+"""The key set cache, with a fake clock and counted fetches."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ AGES = Ages(soft=300, hard=3600)
 
 
 def _parse(raw: bytes) -> KeySet:
-    """Read key ids separated by spaces, in place of a JWKS."""
+    """Parse key ids separated by spaces, instead of a JWKS."""
     if raw == b"<html>":
         raise KeySetUnavailable(Reason.KEY_SET_MALFORMED)
     kids = raw.decode().split()
@@ -36,7 +36,7 @@ def _parse(raw: bytes) -> KeySet:
 
 
 class Issuer:
-    """A JWKS endpoint that counts its visitors."""
+    """A JWKS endpoint that counts its requests."""
 
     def __init__(self, kids: str = "one") -> None:
         self.kids = kids
@@ -87,7 +87,7 @@ class Sandbox:
         return True
 
 
-def test_one_fetch_serves_all_later_lookups() -> None:
+def test_one_fetch_serves_later_lookups() -> None:
     sandbox = Sandbox()
     key = sandbox.find("one")
     for _ in range(1000):
@@ -96,7 +96,7 @@ def test_one_fetch_serves_all_later_lookups() -> None:
     assert sandbox.issuer.fetches == 1
 
 
-def test_fetches_their_failures_and_the_uses_of_an_old_set_are_noted() -> None:
+def test_fetches_failures_and_stale_uses_are_counted() -> None:
     sandbox = Sandbox()
     sandbox.find("one")
     sandbox.find("one")
@@ -115,7 +115,7 @@ def test_fetches_their_failures_and_the_uses_of_an_old_set_are_noted() -> None:
     assert sandbox.noted == ["KeySetFetches", "KeySetFetchFailures"]
 
 
-def test_91_a_thousand_random_key_ids_cause_at_most_two_fetches() -> None:
+def test_91_random_key_ids_cause_two_fetches() -> None:
     sandbox = Sandbox()
     sandbox.find("one")
     for number in range(1000):
@@ -123,7 +123,7 @@ def test_91_a_thousand_random_key_ids_cause_at_most_two_fetches() -> None:
     assert sandbox.issuer.fetches == 2
 
 
-def test_91_a_flood_that_poses_as_known_subjects_gets_one_fetch_more() -> None:
+def test_91_flood_with_known_subjects_gets_one_more_fetch() -> None:
     sandbox = Sandbox()
     for number in range(1000):
         sandbox.clock.advance(0.01)
@@ -131,7 +131,7 @@ def test_91_a_flood_that_poses_as_known_subjects_gets_one_fetch_more() -> None:
     assert sandbox.issuer.fetches == 2
 
 
-def test_91_a_flood_before_the_first_good_token_counts_the_same() -> None:
+def test_91_flood_before_the_first_token_is_limited() -> None:
     sandbox = Sandbox()
     for number in range(1000):
         sandbox.refusal(f"random-{number}")
@@ -140,7 +140,7 @@ def test_91_a_flood_before_the_first_good_token_counts_the_same() -> None:
     assert sandbox.issuer.fetches == 1
 
 
-def test_an_unknown_key_id_may_ask_again_after_the_cool_down() -> None:
+def test_unknown_key_id_refetches_after_cool_down() -> None:
     sandbox = Sandbox()
     sandbox.refusal("new")
     sandbox.issuer.kids = "one new"
@@ -151,7 +151,7 @@ def test_an_unknown_key_id_may_ask_again_after_the_cool_down() -> None:
     assert sandbox.issuer.fetches == 2
 
 
-def test_92_a_known_key_does_not_wait_while_an_unknown_one_is_fetched() -> None:
+def test_92_known_key_does_not_wait_for_a_fetch() -> None:
     sandbox = Sandbox()
     sandbox.find("one")
     arrived, leave = Event(), Event()
@@ -175,7 +175,7 @@ def test_92_a_known_key_does_not_wait_while_an_unknown_one_is_fetched() -> None:
     assert sandbox.issuer.fetches == 2
 
 
-def test_all_who_wait_for_a_fetch_share_its_result() -> None:
+def test_concurrent_lookups_share_one_fetch() -> None:
     sandbox = Sandbox()
     arrived, leave = Event(), Event()
     quick = sandbox.issuer.fetch
@@ -198,14 +198,14 @@ def test_all_who_wait_for_a_fetch_share_its_result() -> None:
     assert sandbox.issuer.fetches == 1
 
 
-def test_who_waits_too_long_for_a_fetch_is_told_that_nobody_can_tell() -> None:
+def test_waiting_too_long_is_key_set_unavailable() -> None:
     sandbox = Sandbox()
     with sandbox.cache._upkeep._turns.take(None, 0), pytest.raises(KeySetUnavailable):
         sandbox.cache.find("one", 0.001)
     assert sandbox.issuer.fetches == 0
 
 
-def test_93_known_keys_work_through_an_outage_until_the_hard_age() -> None:
+def test_93_stale_keys_serve_an_outage() -> None:
     sandbox = Sandbox()
     sandbox.find("one")
     sandbox.issuer.down = True
@@ -221,7 +221,7 @@ def test_93_known_keys_work_through_an_outage_until_the_hard_age() -> None:
     assert sandbox.find("one").kid == "one"
 
 
-def test_93_an_outage_is_not_hammered() -> None:
+def test_93_outage_is_retried_with_backoff() -> None:
     sandbox = Sandbox()
     sandbox.issuer.down = True
     for _ in range(100):
@@ -236,7 +236,7 @@ def test_93_an_outage_is_not_hammered() -> None:
         assert sandbox.issuer.fetches == fetches
 
 
-def test_an_unknown_key_id_after_a_failed_fetch_is_our_trouble_and_no_verdict() -> None:
+def test_unknown_key_id_after_failed_fetch_is_an_error() -> None:
     sandbox = Sandbox()
     sandbox.find("one")
     sandbox.issuer.down = True
@@ -249,7 +249,7 @@ def test_an_unknown_key_id_after_a_failed_fetch_is_our_trouble_and_no_verdict() 
     assert sandbox.refusal("new") is Reason.KID_UNKNOWN
 
 
-def test_94_a_new_key_works_at_its_first_token_right_after_a_fetch() -> None:
+def test_94_new_key_works_right_after_a_fetch() -> None:
     sandbox = Sandbox()
     sandbox.find("one")
     sandbox.issuer.kids = "one new"
@@ -259,7 +259,7 @@ def test_94_a_new_key_works_at_its_first_token_right_after_a_fetch() -> None:
     assert sandbox.issuer.fetches == 3
 
 
-def test_94_a_new_key_works_at_its_first_token_during_a_flood() -> None:
+def test_94_new_key_works_during_a_flood() -> None:
     sandbox = Sandbox()
     sandbox.find("one")
     for number in range(500):
@@ -272,14 +272,14 @@ def test_94_a_new_key_works_at_its_first_token_during_a_flood() -> None:
     assert sandbox.issuer.fetches == 3
 
 
-def test_a_token_older_than_the_set_has_no_claim_to_the_reserved_fetch() -> None:
+def test_old_token_does_not_use_the_reserved_fetch() -> None:
     sandbox = Sandbox()
     sandbox.refusal("random")
     assert sandbox.refusal("old", issued_at=sandbox.clock.now - 1) is Reason.KID_UNKNOWN
     assert sandbox.issuer.fetches == 1
 
 
-def test_95_an_unchanged_set_costs_a_304_and_keeps_its_key_objects() -> None:
+def test_95_unchanged_set_is_revalidated_by_304() -> None:
     sandbox = Sandbox()
     sandbox.issuer.headers = {"etag": '"v1"'}
     key = sandbox.find("one")
@@ -289,7 +289,7 @@ def test_95_an_unchanged_set_costs_a_304_and_keeps_its_key_objects() -> None:
     assert sandbox.cache.freshness() == ("fresh", 0)
 
 
-def test_95_the_same_body_without_an_etag_keeps_the_key_objects_too() -> None:
+def test_95_equal_body_reuses_the_key_objects() -> None:
     sandbox = Sandbox()
     key = sandbox.find("one")
     sandbox.clock.advance(300)
@@ -297,7 +297,7 @@ def test_95_the_same_body_without_an_etag_keeps_the_key_objects_too() -> None:
     assert sandbox.issuer.fetches == 2
 
 
-def test_95_a_changed_etag_brings_the_new_set() -> None:
+def test_95_changed_etag_loads_the_new_set() -> None:
     sandbox = Sandbox()
     sandbox.issuer.headers = {"etag": '"v1"'}
     sandbox.find("one")
@@ -332,7 +332,7 @@ def test_95_a_changed_etag_brings_the_new_set() -> None:
         ("", "old", 300),
     ],
 )
-def test_95_max_age_and_age_shorten_the_soft_age_within_reason(
+def test_95_max_age_and_age_shorten_freshness(
     cache_control: str, age: str, soft_age: float
 ) -> None:
     sandbox = Sandbox()
@@ -349,7 +349,7 @@ def test_95_max_age_and_age_shorten_the_soft_age_within_reason(
 @pytest.mark.parametrize(
     ("status", "body"), [(500, "one"), (301, "one"), (404, "x"), (200, "<html>")]
 )
-def test_a_bad_answer_keeps_the_last_good_set(status: int, body: str) -> None:
+def test_invalid_response_leaves_the_cached_set(status: int, body: str) -> None:
     sandbox = Sandbox()
     sandbox.find("one")
     sandbox.issuer.status, sandbox.issuer.kids = status, body
@@ -359,7 +359,7 @@ def test_a_bad_answer_keeps_the_last_good_set(status: int, body: str) -> None:
 
 
 @pytest.mark.parametrize("etag", ['"' + "x" * 255 + '"', '"a"\r\n b', '"\u00e9"', "one", ""])
-def test_95_an_etag_that_could_spoil_the_next_request_is_not_kept(etag: str) -> None:
+def test_95_unsafe_etag_is_not_stored(etag: str) -> None:
     sandbox = Sandbox()
     sandbox.issuer.headers = {"etag": etag}
     for _ in range(2):
@@ -368,13 +368,13 @@ def test_95_an_etag_that_could_spoil_the_next_request_is_not_kept(etag: str) -> 
     assert sandbox.issuer.etags == [None, None]
 
 
-def test_a_304_to_a_question_without_etag_is_a_bad_answer() -> None:
+def test_304_without_etag_is_invalid() -> None:
     sandbox = Sandbox()
     sandbox.issuer.status = 304
     assert sandbox.is_unavailable("one")
 
 
-def test_a_304_to_a_question_without_etag_does_not_renew_what_is_kept() -> None:
+def test_304_without_etag_does_not_refresh() -> None:
     sandbox = Sandbox()
     sandbox.find("one")
     sandbox.issuer.status = 304
@@ -385,7 +385,7 @@ def test_a_304_to_a_question_without_etag_does_not_renew_what_is_kept() -> None:
     assert sandbox.is_unavailable("one")
 
 
-def test_56_a_withdrawn_key_is_refused_at_the_next_revalidation() -> None:
+def test_56_withdrawn_key_is_rejected_after_revalidation() -> None:
     sandbox = Sandbox("one two")
     sandbox.find("one")
     sandbox.issuer.kids = "two"
@@ -395,11 +395,11 @@ def test_56_a_withdrawn_key_is_refused_at_the_next_revalidation() -> None:
     assert sandbox.refusal("one") is Reason.KID_UNKNOWN
 
 
-def test_an_unfit_key_is_refused_for_its_own_reason() -> None:
+def test_unusable_key_has_a_reason() -> None:
     assert Sandbox("one weak-two").refusal("weak-two") is Reason.KEY_SIZE
 
 
-def test_a_new_key_works_at_its_first_token_although_the_clock_was_set_back() -> None:
+def test_new_key_works_after_clock_set_back() -> None:
     wall, monotonic = FakeClock(), FakeClock(0)
     issuer = Issuer("one")
     cache = JwksCache(issuer.fetch, _parse, Clocks(wall, monotonic), ages=AGES)
@@ -411,7 +411,7 @@ def test_a_new_key_works_at_its_first_token_although_the_clock_was_set_back() ->
     assert cache.find("new", 1, vouched_issued_at=wall.now).kid == "new"
 
 
-def test_a_freeze_ages_the_set_although_the_monotonic_clock_stood_still() -> None:
+def test_freeze_ages_the_set() -> None:
     wall, monotonic = FakeClock(), FakeClock(0)
     issuer = Issuer()
     cache = JwksCache(issuer.fetch, _parse, Clocks(wall, monotonic), ages=AGES)
@@ -422,7 +422,7 @@ def test_a_freeze_ages_the_set_although_the_monotonic_clock_stood_still() -> Non
         cache.find("one", 1)
 
 
-def test_a_wall_clock_that_is_set_by_a_day_and_back_costs_one_fetch() -> None:
+def test_clock_jump_costs_one_fetch() -> None:
     wall, monotonic = FakeClock(), FakeClock(0)
     issuer = Issuer()
     cache = JwksCache(issuer.fetch, _parse, Clocks(wall, monotonic), ages=AGES, chance=lambda: 0)
@@ -438,7 +438,7 @@ def test_a_wall_clock_that_is_set_by_a_day_and_back_costs_one_fetch() -> None:
 
 
 @pytest.mark.parametrize("step", [-86_400, 86_400])
-def test_a_pause_and_a_cool_down_are_no_longer_although_the_wall_clock_is_set(step: float) -> None:
+def test_clock_jump_does_not_extend_pauses(step: float) -> None:
     wall, monotonic = FakeClock(), FakeClock(0)
     issuer = Issuer()
     cache = JwksCache(issuer.fetch, _parse, Clocks(wall, monotonic), ages=AGES, chance=lambda: 0)
@@ -457,7 +457,7 @@ def test_a_pause_and_a_cool_down_are_no_longer_although_the_wall_clock_is_set(st
     assert issuer.fetches == 3
 
 
-def test_91_a_flood_from_many_threads_costs_no_more_than_one_from_a_single() -> None:
+def test_91_threads_share_the_fetch_limit() -> None:
     sandbox = Sandbox()
     begin = Barrier(16)
 
@@ -476,7 +476,7 @@ def test_91_a_flood_from_many_threads_costs_no_more_than_one_from_a_single() -> 
         sandbox.clock.advance(30)  # when the permit is free again
 
 
-def test_a_set_is_as_old_as_the_question_that_brought_it() -> None:
+def test_age_is_measured_from_the_request() -> None:
     sandbox = Sandbox()
     quick = sandbox.issuer.fetch
 
@@ -490,7 +490,7 @@ def test_a_set_is_as_old_as_the_question_that_brought_it() -> None:
     assert sandbox.cache.freshness() == ("stale", 500)
 
 
-def test_a_seed_serves_while_the_issuer_is_down_and_is_replaced_once_it_is_up() -> None:
+def test_seed_serves_an_outage_then_is_replaced() -> None:
     sandbox = Sandbox("one", seed=Seed(b"seeded"))
     sandbox.issuer.down = True
     assert sandbox.find("seeded").kid == "seeded"
@@ -502,7 +502,7 @@ def test_a_seed_serves_while_the_issuer_is_down_and_is_replaced_once_it_is_up() 
     assert sandbox.issuer.fetches == 2
 
 
-def test_a_dated_seed_is_as_old_as_its_date_says() -> None:
+def test_dated_seed_ages_from_its_date() -> None:
     sandbox = Sandbox("one", seed=Seed(b"seeded", NOW - AGES.soft + 1))
     assert sandbox.find("seeded").kid == "seeded"
     assert sandbox.cache.freshness() == ("fresh", AGES.soft - 1)
@@ -512,25 +512,25 @@ def test_a_dated_seed_is_as_old_as_its_date_says() -> None:
     assert sandbox.issuer.fetches == 1
 
 
-def test_a_dated_seed_is_not_fit_for_use_past_the_hard_age() -> None:
+def test_dated_seed_expires_at_the_hard_age() -> None:
     sandbox = Sandbox("one", seed=Seed(b"seeded", NOW - AGES.hard))
     sandbox.issuer.down = True
     with pytest.raises(KeySetUnavailable):
         sandbox.find("seeded")
 
 
-def test_a_seed_from_the_future_is_from_now() -> None:
+def test_seed_from_the_future_counts_as_now() -> None:
     sandbox = Sandbox("one", seed=Seed(b"seeded", NOW + 1e6))
     sandbox.clock.advance(AGES.soft)
     assert sandbox.refusal("seeded") is Reason.KID_UNKNOWN
 
 
-def test_an_unknown_key_id_is_asked_about_while_a_seed_is_fresh() -> None:
+def test_unknown_key_id_refetches_with_a_fresh_seed() -> None:
     sandbox = Sandbox("one", seed=Seed(b"seeded", NOW))
     assert sandbox.find("one").kid == "one"
 
 
-def test_the_state_can_be_inspected() -> None:
+def test_state_can_be_inspected() -> None:
     sandbox = Sandbox("one weak-two")
     assert sandbox.cache.inspect() == ("none", None, (), {}, 0, 0)
     sandbox.find("one")

@@ -13,7 +13,7 @@ PROOF = HeaderRules(frozenset({"RS256"}), frozenset({"dpop+jwt"}), embedded_key=
 ASSERTION = HeaderRules(frozenset({"RS256"}), frozenset({None, "jwt"}))
 
 
-def test_a_token_is_taken_apart_without_loss() -> None:
+def test_token_is_split_without_loss() -> None:
     token = mint()
     unverified = parse(token, ASSERTION)
     assert unverified.signing_input.decode() == token.rpartition(".")[0]
@@ -21,20 +21,20 @@ def test_a_token_is_taken_apart_without_loss() -> None:
     assert len(unverified.signature) == 256
 
 
-def test_a_proof_brings_its_own_key_and_needs_no_key_id() -> None:
+def test_proof_has_its_own_key() -> None:
     header = parse(forge({"alg": "RS256", "typ": "dpop+jwt", "jwk": rsa_jwk()}), PROOF).header
     assert header.jwk == rsa_jwk()
     assert header.kid == ""
 
 
 @pytest.mark.parametrize("jwk", [None, "key", []])
-def test_a_proof_without_a_key_is_refused(jwk: object) -> None:
+def test_proof_without_key_is_rejected(jwk: object) -> None:
     with pytest.raises(TokenRefused) as refused:
         parse(forge({"alg": "RS256", "typ": "dpop+jwt", "jwk": jwk}), PROOF)
     assert refused.value.reason is Reason.KEY_MALFORMED
 
 
-def test_a_header_remembered_under_one_set_of_rules_is_judged_anew_under_another() -> None:
+def test_header_cache_is_per_rule_set() -> None:
     token = mint()
     parse(token, ASSERTION)
     with pytest.raises(TokenRefused) as refused:
@@ -43,10 +43,10 @@ def test_a_header_remembered_under_one_set_of_rules_is_judged_anew_under_another
 
 
 @pytest.mark.parametrize("token", [mint(), "a.b.c", "..", "a.b.c.d.e", "eyJx", '{"payload":""}'])
-def test_90_what_is_meant_as_a_jwt_is_never_taken_for_an_opaque_token(token: str) -> None:
+def test_90_malformed_jwt_is_not_an_opaque_token(token: str) -> None:
     assert looks_like_jws(token)
 
 
 @pytest.mark.parametrize("token", ["opaque", "a.b", "a-b_c~d", "AAAA=="])
-def test_90_an_opaque_token_may_hold_a_dot(token: str) -> None:
+def test_90_opaque_token_may_contain_a_dot(token: str) -> None:
     assert not looks_like_jws(token)

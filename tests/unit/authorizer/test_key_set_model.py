@@ -1,4 +1,4 @@
-"""The key set cache against a plain specification: random walks of an issuer and of two clocks."""
+"""The key set cache compared with a specification, over random issuers and clocks."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ def _parse(raw: bytes) -> KeySet:
 
 
 class Fetch(NamedTuple):
-    """A fetch: when it began, and the key ids it brought, if it brought any."""
+    """A fetch: its start, and the key ids that it returned, if it succeeded."""
 
     began: float
     kids: frozenset[str] | None
 
 
 class KeySets(RuleBasedStateMachine):
-    """An issuer that rotates, hangs and fails, and requests that name keys of it or of nobody."""
+    """An issuer that rotates, hangs and fails, and requests with known and unknown key ids."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.now = 0.0  # the true time, which neither clock tells
+        self.now = 0.0  # the true time, unlike either clock
         self.wall, self.monotonic = FakeClock(), FakeClock(0)
         self.kids = ["key-0"]
         self.answer, self.latency = "good", 0.0

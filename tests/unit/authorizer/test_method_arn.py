@@ -36,7 +36,7 @@ from authorizer.reasons import Reason
         ),
     ],
 )
-def test_partition_region_account_api_and_stage_are_kept(method_arn: str, stage: str) -> None:
+def test_arn_parts_are_parsed(method_arn: str, stage: str) -> None:
     assert stage_arn(method_arn) == stage
 
 
@@ -57,7 +57,7 @@ def test_partition_region_account_api_and_stage_are_kept(method_arn: str, stage:
         "arn:aws:lambda:eu-west-1:123456789012:function:x/y/z",
     ],
 )
-def test_anything_else_is_our_trouble_and_never_a_policy(method_arn: object) -> None:
+def test_malformed_arn_is_an_internal_error(method_arn: object) -> None:
     with pytest.raises(PolicyImpossible) as trouble:
         stage_arn(method_arn)
     assert trouble.value.reason is Reason.METHOD_ARN_MALFORMED

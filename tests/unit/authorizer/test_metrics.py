@@ -34,7 +34,7 @@ def _series(name: str, **dimensions: str) -> Series:
     return Series("Gatehouse", name, frozenset({"stack": "ours", **dimensions}.items()))
 
 
-def test_a_line_counts_what_it_is_about() -> None:
+def test_line_has_its_metrics() -> None:
     line = _line(_meter().writer(DECISIONS)(), decision="allow")
     assert json.loads(line) == {
         "decision": "allow",
@@ -54,7 +54,7 @@ def test_a_line_counts_what_it_is_about() -> None:
     assert list(extract(line)) == [Value(_series("Decisions", decision="allow"), 1, NOW)]
 
 
-def test_what_was_noted_is_in_the_next_line_and_in_no_other() -> None:
+def test_recorded_values_are_in_one_line() -> None:
     meter = _meter()
     write = meter.writer(DECISIONS)
     meter.note(KEY_SET_FETCHES)
@@ -71,7 +71,7 @@ def test_what_was_noted_is_in_the_next_line_and_in_no_other() -> None:
     assert len(list(extract(_line(write(), decision="allow")))) == 1
 
 
-def test_one_line_holds_at_most_a_hundred_values_of_a_metric() -> None:
+def test_line_has_at_most_100_values_per_metric() -> None:
     meter = _meter()
     for number in range(150):
         meter.note(LATENCY, number)
@@ -80,7 +80,7 @@ def test_one_line_holds_at_most_a_hundred_values_of_a_metric() -> None:
 
 
 @pytest.mark.parametrize("stack", [None, "ours"])
-def test_a_line_says_its_level_and_time_only_where_something_was_wrong(stack: str | None) -> None:
+def test_only_problem_lines_have_level_and_time(stack: str | None) -> None:
     meter = _meter(stack)
     assert "level" not in meter.writer(DECISIONS)()
     meter.note(KEY_SET_FETCHES)
@@ -96,7 +96,7 @@ def _level(end: str) -> tuple[str, str]:
     return line["level"], line["timestamp"]
 
 
-def test_without_a_stack_there_are_no_metrics() -> None:
+def test_no_stack_means_no_metrics() -> None:
     for meter in (Meter(), Meter.from_env({}), Meter.from_env({"STACK_NAME": ""})):
         meter.note(KEY_SET_FETCHES)
         assert meter.writer(DECISIONS)() == ""
@@ -133,7 +133,7 @@ GOOD: dict[str, Any] = {
         },
     ],
 )
-def test_a_line_whose_metrics_cloudwatch_would_drop_is_recognised(changes: dict[str, Any]) -> None:
+def test_invalid_metric_line_is_detected(changes: dict[str, Any]) -> None:
     assert list(extract(json.dumps(GOOD)))
     with pytest.raises(MalformedMetricsError):
         list(extract(json.dumps(GOOD | changes)))

@@ -1,4 +1,4 @@
-"""Bad tokens beyond the numbered cases, which no document shows: odd spellings of each fault."""
+"""Invalid tokens beyond the numbered cases: odd spellings of each fault."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ MIXED = World(
 
 
 def _payload(more: str, **changes: object) -> str:
-    """Sign good claims with more members, as they stand here."""
+    """Sign valid claims with more members, verbatim."""
     return forge(payload=f"{json.dumps(claims(**changes))[:-1]},{more}}}".encode())
 
 
@@ -103,7 +103,7 @@ def _small_order_signature() -> str:
 
 
 def _signed_over(what: Callable[[str, str], bytes]) -> str:
-    """Sign something else than what a token's signature covers."""
+    """Sign other bytes than those that a token's signature covers."""
     header, payload, _ = mint().split(".")
     return f"{header}.{payload}.{encode(sign(what(header, payload)))}"
 
@@ -511,21 +511,19 @@ def _refusal(token: str, world: World = World()) -> Reason:  # noqa: B008 - noth
 
 
 @pytest.mark.parametrize(("make", "reason"), STRUCTURES.values(), ids=STRUCTURES.keys())
-def test_an_odd_text_is_refused_for_its_own_reason(make: Callable[[], str], reason: Reason) -> None:
+def test_odd_text_is_rejected_with_its_reason(make: Callable[[], str], reason: Reason) -> None:
     assert _refusal(make()) is reason
 
 
 @pytest.mark.parametrize(
     ("make", "reason"), (HEADERS | PAYLOADS).values(), ids=(HEADERS | PAYLOADS).keys()
 )
-def test_an_odd_header_or_payload_is_refused_for_its_own_reason(
-    make: Callable[[], str], reason: Reason
-) -> None:
+def test_odd_header_or_payload_is_rejected(make: Callable[[], str], reason: Reason) -> None:
     assert _refusal(make()) is reason
 
 
 @pytest.mark.parametrize(("make", "reason", "world"), SIGNATURES.values(), ids=SIGNATURES.keys())
-def test_an_odd_signature_or_key_is_refused_for_its_own_reason(
+def test_odd_signature_or_key_is_rejected(
     make: Callable[[], str], reason: Reason, world: World
 ) -> None:
     assert _refusal(make(), world) is reason
@@ -554,5 +552,5 @@ GOOD: dict[str, tuple[Callable[[], str], World]] = {
 
 
 @pytest.mark.parametrize(("make", "world"), GOOD.values(), ids=GOOD.keys())
-def test_what_only_looks_odd_is_accepted(make: Callable[[], str], world: World) -> None:
+def test_unusual_valid_token_is_accepted(make: Callable[[], str], world: World) -> None:
     assert verifier(world).verify(make(), NOW, 1).subject == CLIENT

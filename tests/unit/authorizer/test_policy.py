@@ -1,4 +1,4 @@
-"""Compiled policies, judged by a plain reading of IAM."""
+"""Compiled policies, evaluated by a plain implementation of IAM."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _resources(compiler: PolicyCompiler, *scopes: str) -> tuple[list[str], list[
     return [r[strip:] for r in policy.allowed], [r[strip:] for r in policy.denied]
 
 
-def test_every_route_is_named_whatever_the_request() -> None:
+def test_policy_lists_every_route() -> None:
     compiler = _compiler({"r": ["GET /", "GET /country", "GET /country/code/{code}"]})
     assert _resources(compiler, "r") == (
         ["GET/", "GET/country", "GET/country/code/*"],
@@ -43,13 +43,13 @@ def test_every_route_is_named_whatever_the_request() -> None:
     )
 
 
-def test_scopes_that_open_nothing_deny_everything() -> None:
+def test_scopes_without_routes_deny_all() -> None:
     compiler = _compiler({"r": ["GET /country"], "empty": []})
     for scopes in ((), ("empty",), ("unknown",)):
         assert _resources(compiler, *scopes) == ([], ["*"])
 
 
-def test_a_more_specific_neighbour_is_denied() -> None:
+def test_more_specific_route_is_denied() -> None:
     compiler = _compiler({"r": ["GET /user/{id}"], "admin": ["GET /user/admin"]})
     assert _resources(compiler, "r") == (
         ["GET/user/*"],
@@ -58,7 +58,7 @@ def test_a_more_specific_neighbour_is_denied() -> None:
     assert _resources(compiler, "r", "admin")[1] == ["GET/user/*/*", "GET/user/"]
 
 
-def test_a_deeper_route_is_denied_one_by_one_where_another_is_allowed() -> None:
+def test_deeper_routes_are_denied_individually() -> None:
     compiler = _compiler(
         {"r": ["GET /user/{id}", "GET /user/{id}/posts"], "admin": ["GET /user/{id}/secrets"]}
     )
@@ -71,36 +71,36 @@ def test_a_deeper_route_is_denied_one_by_one_where_another_is_allowed() -> None:
     )
 
 
-def test_a_parameter_at_the_root_does_not_open_the_root() -> None:
+def test_root_parameter_does_not_open_the_root() -> None:
     compiler = _compiler({"r": ["GET /{x}"], "s": ["GET /"]})
     assert _resources(compiler, "r") == (["GET/*"], ["GET/*/*", "GET/"])
     assert _resources(compiler, "r", "s") == (["GET/*", "GET/"], ["GET/*/*"])
 
 
-def test_an_empty_segment_opens_no_other_route() -> None:
+def test_empty_segment_opens_no_other_route() -> None:
     compiler = _compiler({"r": ["GET /tenants/{t}/status"], "w": ["GET /{area}/{proxy+}"]})
     assert "GET/tenants//status" in _resources(compiler, "r")[1]
 
 
-def test_another_method_is_another_matter() -> None:
+def test_methods_are_independent() -> None:
     compiler = _compiler({"r": ["GET /user/{id}"], "w": ["DELETE /user/admin"]})
     assert "DELETE/user/admin" not in _resources(compiler, "r")[1]
 
 
-def test_a_greedy_parameter_opens_what_lies_below_but_no_other_route() -> None:
+def test_greedy_parameter_opens_paths_below() -> None:
     compiler = _compiler({"r": ["GET /files/{path+}"], "s": ["GET /files/secret/{name}"]})
     document = write_policy(compiler.compile(frozenset({"r"}), STAGE_ARN))
     assert allows(document, f"{STAGE_ARN}/GET/files/a/b/c")
     assert not allows(document, f"{STAGE_ARN}/GET/files/secret/plan")
 
 
-def test_what_iam_cannot_say_is_denied_and_reported() -> None:
+def test_inexpressible_routes_are_denied_and_reported() -> None:
     compiler = _compiler({"r": ["GET /a/{x}", "GET /a/{x}/c/b"], "s": ["GET /a/{x}/b"]})
     assert [r.pattern() for r in compiler.shadowed_routes(frozenset({"r"}))] == ["GET/a/*/c/b"]
     assert compiler.shadowed_routes(frozenset({"r", "s"})) == []
 
 
-def test_what_is_denied_for_the_sake_of_a_route_that_takes_less_is_reported() -> None:
+def test_collateral_denials_are_reported() -> None:
     compiler = _compiler(
         {"r": ["GET /{a}/{b}/{c}", "GET /x/{d}"], "s": ["GET /{a}/{b}/{rest+}"]},
     )
@@ -117,21 +117,19 @@ def test_what_is_denied_for_the_sake_of_a_route_that_takes_less_is_reported() ->
         (["GET /a/{x}", "GET /b/{x}", "GET /b/{x}/c/d"], "GET /{x}/{y}/{z}", "GET/b/*/*"),
     ],
 )
-def test_of_a_route_that_takes_what_is_ours_only_what_we_would_open_of_it_is_denied(
-    mine: list[str], theirs: str, denied: str
-) -> None:
+def test_overlapping_route_is_denied_in_part(mine: list[str], theirs: str, denied: str) -> None:
     compiler = _compiler({"r": mine, "s": [theirs]})
     assert denied in _resources(compiler, "r")[1]
     assert parse_route(theirs).pattern() not in _resources(compiler, "r")[1]
     assert parse_route(mine[0]) not in compiler.shadowed_routes(frozenset({"r"}))
 
 
-def test_a_route_for_everything_else_costs_no_more_than_what_it_cannot_be_told_from() -> None:
+def test_catch_all_route_costs_only_the_overlap() -> None:
     compiler = _compiler({"r": ["GET /a/{x}", "GET /a/{x}/b"], "s": ["GET /{rest+}"]})
     assert [r.pattern() for r in compiler.shadowed_routes(frozenset({"r"}))] == ["GET/a/*/b"]
 
 
-def test_each_route_that_is_lost_is_told_of_once() -> None:
+def test_lost_route_is_reported_once() -> None:
     told: list[tuple[str, list[str]]] = []
     raw = {"r": ["GET /a/{x}", "GET /a/{x}/c/b"], "s": ["GET /a/{x}/b"], "t": ["GET /a/{x}/d/b"]}
     compiler = PolicyCompiler(
@@ -144,11 +142,11 @@ def test_each_route_that_is_lost_is_told_of_once() -> None:
     assert told == [("r", ["GET/a/*/c/b"]), ("r t", ["GET/a/*/d/b"])]
 
 
-def test_a_websocket_connection_has_a_resource_of_its_own() -> None:
+def test_websocket_connect_has_its_own_resource() -> None:
     assert _resources(_compiler({"r": ["$connect"]}), "r") == (["$connect"], [])
 
 
-def test_a_policy_is_compiled_once_per_stage_and_set_of_scopes() -> None:
+def test_policy_is_compiled_once_per_stage_and_scopes() -> None:
     compiler = _compiler({"r": ["GET /a"]})
     first = compiler.compile(frozenset({"r"}), STAGE_ARN)
     assert compiler.compile(frozenset({"r"}), STAGE_ARN) is first
@@ -160,14 +158,14 @@ def test_a_policy_is_compiled_once_per_stage_and_set_of_scopes() -> None:
     [[f"GET /some/rather/long/path/number/{n}" for n in range(100)], ["GET /" + "x" * 500]],
     ids=["too many resources", "a resource too long"],
 )
-def test_a_policy_larger_than_the_gateway_takes_is_our_trouble(routes: list[str]) -> None:
+def test_oversized_policy_is_an_internal_error(routes: list[str]) -> None:
     with pytest.raises(PolicyImpossible) as trouble:
         _compiler({"r": routes}).compile(frozenset({"r"}), STAGE_ARN)
     assert trouble.value.reason is Reason.POLICY_TOO_LARGE
 
 
 @pytest.mark.parametrize("shape", ["text", "{parameter}"])
-def test_a_policy_that_is_written_is_no_longer_than_the_gateway_takes(shape: str) -> None:
+def test_policy_fits_the_gateway_limit(shape: str) -> None:
     lengths = []
     for width in range(40, 60):
         compiler = _compiler({f"s{n:02}": [f"GET /{shape}/{n:02}{'x' * width}"] for n in range(80)})
@@ -205,7 +203,7 @@ SHAPES: dict[str, Callable[[int], str]] = {
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("routes_of_a_scope", [3, 50, MAX_ROUTES])
-def test_a_policy_takes_work_in_proportion_to_the_segments_of_its_map(
+def test_compilation_is_linear_in_segments(
     shape: Callable[[int], str], routes_of_a_scope: int
 ) -> None:
     routes = [f"GET /{shape(number)}" for number in range(1000)]
@@ -216,12 +214,12 @@ def test_a_policy_takes_work_in_proportion_to_the_segments_of_its_map(
     assert _calls(compiler, "s0", "s1") < 10 * segments + 10_000
 
 
-def test_many_parameters_on_one_path_are_not_matched_in_every_way_that_they_could_be() -> None:
+def test_many_parameters_compile_fast() -> None:
     routes = ["GET /" + "/".join(PARAMETERS[:12])], ["GET /" + "/".join(PARAMETERS)]
     assert _calls(_compiler({"r": routes[0], "x": routes[1]}), "r") < 1000
 
 
-def test_scopes_whose_policy_is_too_large_are_remembered_like_others() -> None:
+def test_oversized_policies_are_cached() -> None:
     name = "x" * 400
     compiler = _compiler(
         {f"s{n}": [f"GET /{{id}}/{name}/{n}/{m}" for m in range(9)] for n in range(9)}
@@ -237,13 +235,13 @@ def test_scopes_whose_policy_is_too_large_are_remembered_like_others() -> None:
     assert len(compiler._compiled) == 256
 
 
-def test_scopes_that_open_nothing_make_no_policy_of_their_own() -> None:
+def test_scopes_without_routes_share_one_policy() -> None:
     compiler = _compiler({"r": ["GET /a"]})
     policy = compiler.compile(frozenset({"r"}), STAGE_ARN)
     assert compiler.compile(frozenset({"r", "another"}), STAGE_ARN) is policy
 
 
-def test_a_route_that_takes_everything_else_does_not_close_what_others_may_use() -> None:
+def test_catch_all_route_does_not_close_others() -> None:
     compiler = _compiler(
         {"r": ["POST /b/{x}", "POST /c/a/{rest+}"], "s": ["POST /{rest+}", "POST /{x}"]}
     )
@@ -254,7 +252,7 @@ def test_a_route_that_takes_everything_else_does_not_close_what_others_may_use()
     assert compiler.shadowed_routes(frozenset({"r"})) == []
 
 
-def test_the_document_names_its_version_action_and_effects() -> None:
+def test_document_has_version_action_and_effects() -> None:
     policy = _compiler({"r": ["GET /a/{b}"]}).compile(frozenset({"r"}), STAGE_ARN)
     assert write_policy(policy, "2030-01-01T00:00:00Z") == {
         "Version": "2012-10-17",
@@ -274,7 +272,7 @@ def test_the_document_names_its_version_action_and_effects() -> None:
     }
 
 
-def test_a_thousand_routes_compile_and_recall_without_delay() -> None:
+def test_thousand_routes_compile_fast() -> None:
     scope_map = {
         f"scope-{n}": [f"GET /thing{n}/{{id}}/part{m}/{{part}}" for m in range(5)]
         for n in range(200)
@@ -311,7 +309,7 @@ def _requests(draw: st.DrawFn, routes: list[Route]) -> tuple[str, tuple[str, ...
 
 @settings(max_examples=500)
 @given(st.data(), MAPS, st.frozensets(SCOPES))
-def test_the_policy_allows_a_request_exactly_when_the_scopes_do(
+def test_policy_allows_exactly_the_scopes_routes(
     data: st.DataObject, grants: dict[frozenset[str], list[Route]], scopes: frozenset[str]
 ) -> None:
     scope_map = _scope_map(grants)
@@ -342,7 +340,7 @@ def _spellings(draw: st.DrawFn, routes: list[Route]) -> tuple[str, str]:
 
 @settings(max_examples=500)
 @given(st.data(), MAPS, st.frozensets(SCOPES))
-def test_the_policy_closes_a_route_in_every_spelling_that_is_routed_to_it(
+def test_closed_route_is_denied_in_every_spelling(
     data: st.DataObject, grants: dict[frozenset[str], list[Route]], scopes: frozenset[str]
 ) -> None:
     routes = [route for granted in grants.values() for route in granted]
@@ -377,7 +375,7 @@ GREEDY = {"r": ["GET /files/{path+}"], "s": ["GET /files/secret", "GET /files/{i
         for final in ("", "/", "//")
     ],
 )
-def test_a_greedy_parameter_opens_no_spelling_of_a_closed_route(path: str) -> None:
+def test_greedy_parameter_opens_no_closed_spelling(path: str) -> None:
     document = write_policy(_compiler(GREEDY).compile(frozenset({"r"}), STAGE_ARN))
     assert not allows(document, f"{STAGE_ARN}/GET{path}")
 
@@ -385,15 +383,13 @@ def test_a_greedy_parameter_opens_no_spelling_of_a_closed_route(path: str) -> No
 @pytest.mark.parametrize(
     "path", ["plan", "a/b/", "secret/1", "secrets", "https://example.com/a//b", "7/keys/1", "keys"]
 )
-def test_a_greedy_parameter_still_opens_what_no_closed_route_takes(path: str) -> None:
+def test_greedy_parameter_opens_the_other_paths(path: str) -> None:
     document = write_policy(_compiler(GREEDY).compile(frozenset({"r"}), STAGE_ARN))
     assert allows(document, f"{STAGE_ARN}/GET/files/{path}")
 
 
 @pytest.mark.parametrize(("closed", "doubled"), [(15, True), (50, False)])
-def test_a_policy_without_room_for_each_spelling_denies_all_of_them_at_once(
-    closed: int, *, doubled: bool
-) -> None:
+def test_large_policy_denies_all_spellings_at_once(closed: int, *, doubled: bool) -> None:
     routes = [f"GET /files/{'x' * 40}{number:02}" for number in range(closed)]
     compiler = _compiler({"r": ["GET /", "GET /files/{path+}"], "s": routes})
     document = write_policy(compiler.compile(frozenset("r"), STAGE_ARN))
@@ -405,7 +401,7 @@ def test_a_policy_without_room_for_each_spelling_denies_all_of_them_at_once(
     assert allows(document, f"{STAGE_ARN}/GET/files/a//b") is doubled
 
 
-def test_other_spellings_count_against_the_size_limit() -> None:
+def test_spellings_count_towards_the_size_limit() -> None:
     lengths = []
     for number in range(10, 90):
         closed = [f"GET /files/{'x' * 40}{each:02}" for each in range(number)]

@@ -75,13 +75,13 @@ def _event(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_token_with_a_proof_for_this_request_is_good(kind: str) -> None:
+def test_bound_token_with_proof_is_accepted(kind: str) -> None:
     answer = Sandbox(**DPOP).decide(_event(_proof(kind=kind), kind=kind))
     stage = STAGE_ARN if kind == "rest_request" else STAGE_ARN.replace("abcdef1234", "hijklm5678")
     assert allows(answer["policyDocument"], f"{stage}/GET/country")
 
 
-def test_a_websocket_can_be_opened_with_a_proof() -> None:
+def test_websocket_accepts_a_proof() -> None:
     url = "https://nopqrs9012.execute-api.eu-west-1.amazonaws.com/live"
     event = with_header(
         recorded("websocket_connect", _bound_by_key(), "DPoP"), "DPoP", _proof(htu=url)
@@ -147,12 +147,12 @@ BAD: dict[str, tuple[Callable[[], Event], str]] = {
 
 
 @pytest.mark.parametrize(("make", "reason"), BAD.values(), ids=BAD)
-def test_77_to_84_a_bad_proof_is_refused(make: Callable[[], Event], reason: str) -> None:
+def test_77_to_84_invalid_proof_is_rejected(make: Callable[[], Event], reason: str) -> None:
     assert Sandbox(**DPOP).refusal(make()) == reason
 
 
 @pytest.mark.parametrize("query", ["?a=b", "#part"])
-def test_80_query_and_fragment_are_no_part_of_the_address(query: str) -> None:
+def test_80_query_and_fragment_are_ignored(query: str) -> None:
     assert Sandbox(**DPOP).decide(_event(_proof(htu=URLS["rest_request"] + query)))
 
 
@@ -161,9 +161,7 @@ RESERVED = ":@!$&'()*+,;="
 
 @pytest.mark.parametrize("kind", ["http_1", "http_2"])
 @pytest.mark.parametrize("character", [*RESERVED, "~", " ", "\u00e4", "%", "?", "[", "#"])
-def test_80_an_escape_in_a_path_that_an_http_api_decoded_is_accepted(
-    kind: str, character: str
-) -> None:
+def test_80_http_api_accepts_escapes_of_its_path(kind: str, character: str) -> None:
     sandbox = Sandbox(**DPOP)
     escaped = quote(character, safe="")
     written = {escaped, escaped.lower(), quote(character, safe=RESERVED)}
@@ -176,14 +174,14 @@ def test_80_an_escape_in_a_path_that_an_http_api_decoded_is_accepted(
 
 
 @pytest.mark.parametrize("kind", ["http_1", "http_2"])
-def test_80_another_character_in_a_path_that_an_http_api_decoded_is_refused(kind: str) -> None:
+def test_80_http_api_rejects_other_characters(kind: str) -> None:
     for segment in ("%2540", "%3A", "a", "%2F", "%40%40", ""):
         event = _event(_proof(kind=kind, htu=f"{URLS[kind]}/{segment}/x"), kind=kind)
         assert Sandbox(**DPOP).refusal(_with_path(event, "@")) == "htu_other"
 
 
 @pytest.mark.parametrize("character", RESERVED)
-def test_80_a_rest_api_compares_escapes_of_reserved_characters_exactly(character: str) -> None:
+def test_80_rest_api_compares_escapes_exactly(character: str) -> None:
     escaped = quote(character, safe="")
     for sent, proved in ((character, escaped), (escaped, character)):
         event = _with_path(_event(_proof(htu=f"{URLS['rest_request']}/{proved}/x")), sent)
@@ -200,7 +198,7 @@ def _with_path(event: Event, segment: str) -> Event:
     return event
 
 
-def test_80_behind_a_custom_domain_its_name_is_the_address() -> None:
+def test_80_custom_domain_is_the_address() -> None:
     event = _event(_proof(htu="https://api.example.com/v1/country/code/AUS"))
     event["requestContext"] |= {
         "domainName": "api.example.com",
@@ -211,7 +209,7 @@ def test_80_behind_a_custom_domain_its_name_is_the_address() -> None:
     assert Sandbox(**DPOP, RESOURCE="https://other.example.com/v1").refusal(event) == "htu_other"
 
 
-def test_83_a_proof_counts_once() -> None:
+def test_83_proof_is_valid_once() -> None:
     sandbox = Sandbox(**DPOP)
     event = _event(_proof())
     sandbox.decide(event)
@@ -219,7 +217,7 @@ def test_83_a_proof_counts_once() -> None:
     assert sandbox.decide(_event(_proof()))
 
 
-def test_83_a_proof_that_was_refused_for_another_reason_was_not_used_up() -> None:
+def test_83_rejected_proof_is_not_consumed() -> None:
     sandbox = Sandbox(**DPOP)
     proof = _proof()
     with pytest.raises(Exception, match="method_arn"):
@@ -227,26 +225,26 @@ def test_83_a_proof_that_was_refused_for_another_reason_was_not_used_up() -> Non
     assert sandbox.decide(_event(proof))
 
 
-def test_a_request_that_does_not_say_where_it_was_sent_is_our_trouble() -> None:
+def test_request_without_address_is_an_error() -> None:
     event = _event(_proof())
     del event["requestContext"]["domainName"]
     with pytest.raises(EventUnfit):
         Sandbox(**DPOP).decide(event)
 
 
-def test_an_unbound_token_is_a_bearer_token_as_ever() -> None:
+def test_unbound_token_is_a_bearer_token() -> None:
     for environ in (DPOP, MTLS):
         assert Sandbox(**environ).decide(recorded("rest_request", forge_claims()))
 
 
 @pytest.mark.parametrize("environ", [{}, MTLS])
-def test_the_scheme_is_foreign_where_proofs_are_not_accepted(environ: dict[str, str]) -> None:
+def test_dpop_scheme_needs_the_setting(environ: dict[str, str]) -> None:
     assert Sandbox(**environ).refusal(_event(_proof())) == "scheme_wrong"
     assert Sandbox(**environ).refusal(_event(scheme="Bearer")) == "proof_required"
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_token_with_its_own_certificate_is_good(kind: str) -> None:
+def test_token_with_its_certificate_is_accepted(kind: str) -> None:
     event = with_certificate(recorded(kind, _bound_by_certificate()), _pem())
     assert Sandbox(**MTLS).decide(event)
 
@@ -264,18 +262,18 @@ def test_a_token_with_its_own_certificate_is_good(kind: str) -> None:
     ],
     ids=["another", "twice", "two", "empty", "a key", "no base64"],
 )
-def test_85_a_token_with_another_certificate_is_refused(kind: str, pem: str, reason: str) -> None:
+def test_85_other_certificate_is_rejected(kind: str, pem: str, reason: str) -> None:
     event = with_certificate(recorded(kind, _bound_by_certificate()), pem)
     assert Sandbox(**MTLS).refusal(event) == reason
 
 
 @pytest.mark.parametrize("kind", ["rest_token", *KINDS])
-def test_85_a_token_without_its_certificate_is_refused(kind: str) -> None:
+def test_85_missing_certificate_is_rejected(kind: str) -> None:
     event = recorded(kind, _bound_by_certificate())
     assert Sandbox(**MTLS).refusal(event) == "certificate_missing"
 
 
-def test_a_certificate_bound_token_does_not_speak_dpop() -> None:
+def test_certificate_bound_token_rejects_dpop() -> None:
     both = {"PROOF_OF_POSSESSION": "dpop,mtls", "REPLAYS_IN_MEMORY": "true"}
     event = with_certificate(recorded("rest_request", _bound_by_certificate(), "DPoP"), _pem())
     assert Sandbox(**both).refusal(event) == "token_not_bound"
@@ -284,7 +282,7 @@ def test_a_certificate_bound_token_does_not_speak_dpop() -> None:
     )
 
 
-def test_an_opaque_token_is_bound_by_what_its_introspection_says() -> None:
+def test_introspection_binds_an_opaque_token() -> None:
     sandbox = Sandbox(
         **DPOP,
         INTROSPECTION_URI=f"{ISSUER}/oauth2/introspect",
@@ -302,7 +300,7 @@ def test_an_opaque_token_is_bound_by_what_its_introspection_says() -> None:
     assert sandbox.decide(_event(_proof(OPAQUE), token=OPAQUE))
 
 
-def test_a_store_that_cannot_be_asked_is_our_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unavailable_replay_store_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")

@@ -1,4 +1,4 @@
-"""The vocabulary of refusals."""
+"""The reasons of rejections."""
 
 import re
 
@@ -6,13 +6,13 @@ from authorizer.reasons import Reason
 from authorizer.strict_json import Flaw
 
 
-def test_every_flaw_of_json_has_a_reason_in_header_and_payload() -> None:
+def test_each_json_flaw_has_two_reasons() -> None:
     for flaw in Flaw:
         assert Reason(f"header_{flaw}")
         assert Reason(f"payload_{flaw}")
 
 
-def test_a_reason_reads_like_its_name_and_is_safe_in_a_log() -> None:
+def test_reason_equals_its_lower_case_name() -> None:
     for reason in Reason:
         assert re.fullmatch(r"[a-z0-9_]+", reason.value)
         assert reason.value == reason.name.lower()

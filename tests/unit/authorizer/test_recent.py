@@ -1,9 +1,9 @@
-"""The bounded memory."""
+"""The LRU cache."""
 
 from authorizer.recent import Recent
 
 
-def test_what_was_used_longest_ago_is_forgotten() -> None:
+def test_least_recently_used_entry_is_evicted() -> None:
     recent: Recent[str, int] = Recent(2)
     recent.put("a", 1)
     recent.put("b", 2)
@@ -12,14 +12,14 @@ def test_what_was_used_longest_ago_is_forgotten() -> None:
     assert (recent.get("a"), recent.get("b"), recent.get("c")) == (1, None, 3)
 
 
-def test_it_never_grows_beyond_its_capacity() -> None:
+def test_capacity_is_never_exceeded() -> None:
     recent: Recent[int, int] = Recent(10)
     for number in range(1000):
         recent.put(number, number)
     assert len(recent) == 10
 
 
-def test_a_key_can_be_forgotten_and_forgetting_twice_is_no_harm() -> None:
+def test_removing_a_key_twice_is_harmless() -> None:
     recent: Recent[str, int] = Recent(2)
     recent.put("a", 1)
     recent.forget("a")

@@ -1,4 +1,4 @@
-"""What events say of requests, in each of API Gateway's formats."""
+"""Method, address and headers in each of API Gateway's event formats."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_method_and_address_are_found(kind: str) -> None:
     assert request.url(event, None) == f"https://{HOSTS[kind]}{PATH}"
 
 
-def test_a_websocket_is_opened_by_a_get_request_to_its_stage() -> None:
+def test_websocket_handshake_is_get_of_the_stage() -> None:
     event = recorded("websocket_connect")
     assert request.method(event) == "GET"
     assert request.url(event, None) == (
@@ -43,7 +43,7 @@ def test_a_websocket_is_opened_by_a_get_request_to_its_stage() -> None:
     assert request.url(event, "https://live.example.com") == "https://live.example.com"
 
 
-def test_a_token_event_tells_neither() -> None:
+def test_token_event_has_no_method_or_address() -> None:
     with pytest.raises(EventUnfit) as unfit:
         request.method(recorded("rest_token"))
     assert unfit.value.reason is Reason.EVENT_KIND
@@ -95,14 +95,14 @@ def test_a_token_event_tells_neither() -> None:
         ),
     ],
 )
-def test_the_address_is_the_one_the_caller_used(
+def test_address_is_the_callers(
     kind: str, domain: str | None, path: str, resource: str | None, url: str
 ) -> None:
     event = _moved(kind, domain or HOSTS[kind], path)
     assert request.url(event, resource) == url
 
 
-def test_an_http_api_with_a_default_stage_has_no_stage_in_its_paths() -> None:
+def test_default_stage_is_not_in_paths() -> None:
     event = _moved("http_2", HOSTS["http_2"], "/country", "$default")
     assert request.url(event, None) == f"https://{HOSTS['http_2']}/country"
     assert request.url(event, "https://www.example.com") == "https://www.example.com/country"
@@ -117,39 +117,37 @@ def test_an_http_api_with_a_default_stage_has_no_stage_in_its_paths() -> None:
         ("http_2", "/ms-system/%41", "/ms-system/%2541"),  # sent as %2541, and no A
     ],
 )
-def test_a_path_that_an_http_api_decoded_is_encoded_again(
-    kind: str, path: str, written: str
-) -> None:
+def test_decoded_http_api_path_is_encoded_again(kind: str, path: str, written: str) -> None:
     event = _moved(kind, HOSTS[kind], path)
     assert request.url(event, None) == f"https://{HOSTS[kind]}{written}"
 
 
 @pytest.mark.parametrize("kind", DESCRIBED)
-def test_the_host_header_is_not_believed(kind: str) -> None:
+def test_host_header_is_ignored(kind: str) -> None:
     event = with_header(recorded(kind), "host", "evil.example.com")
     assert request.url(event, None) == f"https://{HOSTS[kind]}{PATH}"
 
 
 @pytest.mark.parametrize("kind", DESCRIBED)
-def test_the_certificate_is_found(kind: str) -> None:
+def test_certificate_is_found(kind: str) -> None:
     event = recorded(kind)
     assert request.client_certificate(event) is None
     assert request.client_certificate(with_certificate(event, "a PEM")) == "a PEM"
 
 
 @pytest.mark.parametrize("context", [None, [], {"identity": None}, {"identity": {"clientCert": 1}}])
-def test_an_event_of_another_form_has_no_certificate(context: object) -> None:
+def test_other_event_has_no_certificate(context: object) -> None:
     assert request.client_certificate({"requestContext": context}) is None
 
 
 @pytest.mark.parametrize("kind", DESCRIBED)
-def test_every_value_of_a_header_is_found_whatever_the_case_of_its_name(kind: str) -> None:
+def test_header_lookup_ignores_case(kind: str) -> None:
     event = with_header(recorded(kind), "DPoP", "one", "two")
     values = request.header_values(event, "dpop")
     assert values == (["one,two"] if kind == "http_2" else ["one", "two"])
 
 
-def test_the_route_is_the_one_that_the_http_api_chose() -> None:
+def test_route_is_the_http_apis_choice() -> None:
     event = recorded("http_2")
     assert request.route_key(event) == "GET /country/code/{code}"
     assert request.route_key(event | {"routeKey": "ANY /country"}) == "GET /country"
@@ -157,7 +155,7 @@ def test_the_route_is_the_one_that_the_http_api_chose() -> None:
 
 
 @pytest.mark.parametrize("kind", ["rest_token", "rest_request", "http_1", "websocket_connect"])
-def test_other_formats_name_no_route(kind: str) -> None:
+def test_other_formats_have_no_route(kind: str) -> None:
     with pytest.raises(EventUnfit) as unfit:
         request.route_key(recorded(kind))
     assert unfit.value.reason is Reason.EVENT_KIND

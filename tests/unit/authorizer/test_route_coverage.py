@@ -17,7 +17,7 @@ def _map(**scopes: list[str]) -> ScopeMap:
     return parse_scope_map(json.dumps(scopes).encode())
 
 
-def test_a_map_that_names_every_route_has_no_findings() -> None:
+def test_complete_map_has_no_findings() -> None:
     routes = ["GET /customers", "GET /customers/{id}", "ANY /other/{x}", "$connect"]
     scope_map = _map(
         r=["GET /customers", "GET /customers/{customerId}"], w=["PUT /other/{y}", "$connect"]
@@ -35,9 +35,7 @@ def test_a_map_that_names_every_route_has_no_findings() -> None:
         (["GET /a/{x}", "GET /a/{x}/b"], "GET /a/{x}/secret", "GET /a/{parameter}"),
     ],
 )
-def test_a_route_that_a_parameter_opens_is_named(
-    named: list[str], route: str, opened_by: str
-) -> None:
+def test_route_opened_by_a_parameter_is_named(named: list[str], route: str, opened_by: str) -> None:
     found = compare_routes([*named, route], _map(r=named))
     method, path = route.replace("ANY", "GET").split()
     assert found == RouteCoverage([(f"{method} {path}", opened_by)], [], [])  # type: ignore[list-item]
@@ -58,19 +56,19 @@ def test_a_route_that_a_parameter_opens_is_named(
         (["$connect"], "ANY /a"),
     ],
 )
-def test_a_route_that_no_scope_opens_is_closed(named: list[str], route: str) -> None:
+def test_route_without_scope_is_closed(named: list[str], route: str) -> None:
     closed = [] if route == "GET /{proxy+}" else [route]
     assert compare_routes([*named, route], _map(r=named)) == RouteCoverage([], closed, [])
 
 
-def test_a_map_entry_without_a_route_is_unknown() -> None:
+def test_map_entry_without_route_is_unknown() -> None:
     scope_map = _map(r=["GET /customers/{id}", "POST /customers/{id}", "GET /customers/me"])
     found = compare_routes(["GET /customers/{id}"], scope_map)
     assert found.unknown == ["POST /customers/{parameter}", "GET /customers/me"]
 
 
 @pytest.mark.parametrize("catch_all", ["$default", "ANY /{proxy+}"])
-def test_a_map_may_name_parts_of_a_greedy_route(catch_all: str) -> None:
+def test_map_may_name_parts_of_a_greedy_route(catch_all: str) -> None:
     scope_map = _map(r=["GET /customers/{id}", "GET /customers"])
     assert compare_routes([catch_all], scope_map) == RouteCoverage([], [], [])
     assert compare_routes(["GET /x/{proxy+}"], scope_map).unknown == [
@@ -80,10 +78,10 @@ def test_a_map_may_name_parts_of_a_greedy_route(catch_all: str) -> None:
 
 
 @pytest.mark.parametrize("route", ["GET /caf\u00e9", "GET /a/", "FETCH /a", "$disconnect"])
-def test_a_route_that_a_map_cannot_name_is_closed(route: str) -> None:
+def test_unnameable_route_is_closed(route: str) -> None:
     assert compare_routes([route], _map(r=[])) == RouteCoverage([], [route], [])
 
 
-def test_a_parameter_does_not_open_the_root() -> None:
+def test_parameter_does_not_open_the_root() -> None:
     scope_map = _map(r=["GET /{x}"])
     assert compare_routes(["GET /", "GET /{x}"], scope_map) == RouteCoverage([], ["GET /"], [])

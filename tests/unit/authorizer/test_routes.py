@@ -36,7 +36,7 @@ def _reached(route: Route, others: list[Route]) -> set[Route]:
         ("$connect", "$connect"),
     ],
 )
-def test_a_route_is_written_as_an_iam_pattern(text: str, pattern: str) -> None:
+def test_route_becomes_an_iam_pattern(text: str, pattern: str) -> None:
     assert parse_route(text).pattern() == pattern
 
 
@@ -66,12 +66,12 @@ def test_a_route_is_written_as_an_iam_pattern(text: str, pattern: str) -> None:
         "$disconnect",
     ],
 )
-def test_anything_else_is_no_route(text: str) -> None:
+def test_malformed_route_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match=r"not|only"):
         parse_route(text)
 
 
-def test_names_of_parameters_do_not_tell_routes_apart() -> None:
+def test_parameter_names_do_not_matter() -> None:
     assert parse_route("GET /a/{b}") == parse_route("GET /a/{c}")
 
 
@@ -94,7 +94,7 @@ def test_names_of_parameters_do_not_tell_routes_apart() -> None:
         ),
     ],
 )
-def test_a_pattern_reaches_routes_beyond_its_own(
+def test_pattern_overmatches_other_routes(
     route: str, others: list[str], reached: list[str]
 ) -> None:
     found = _reached(parse_route(route), [parse_route(other) for other in others])
@@ -109,9 +109,7 @@ GET_ROUTES = st.builds(Route, st.just("GET"), SEGMENTS_OF_A_ROUTE)
 
 
 @given(st.lists(ROUTES, unique=True), st.lists(ROUTES, unique=True))
-def test_patterns_that_are_matched_together_match_as_each_one_does_alone(
-    patterns: list[Route], routes: list[Route]
-) -> None:
+def test_joint_matching_equals_single_matching(patterns: list[Route], routes: list[Route]) -> None:
     tree, together = RouteTree(routes), Patterns(patterns)
     found = {
         (pattern, way, route)
@@ -131,7 +129,7 @@ def test_patterns_that_are_matched_together_match_as_each_one_does_alone(
 @pytest.mark.parametrize(
     ("pattern", "other", "met"),
     [
-        ("GET /a/{x}", "GET /{y}/b", []),  # ours: text comes first
+        ("GET /a/{x}", "GET /{y}/b", []),  # preferred: literal text comes first
         ("GET /{x}/b", "GET /a/{y}", ["GET/a/b"]),
         ("GET /{x}/{y}", "GET /a/{z}", ["GET/a/*"]),
         ("GET /a/{x}", "GET /{y}/{z}/b", ["GET/a/*/b"]),
@@ -143,15 +141,13 @@ def test_patterns_that_are_matched_together_match_as_each_one_does_alone(
         ("GET /{a}/{b}/{c}/{d}", "GET /x/{y}/{rest+}", ["GET/x/*/*"]),
     ],
 )
-def test_what_a_pattern_opens_of_another_route_is_written_down(
-    pattern: str, other: str, met: list[str]
-) -> None:
+def test_overmatch_of_a_route_is_described(pattern: str, other: str, met: list[str]) -> None:
     found = meet(parse_route(pattern), parse_route(other), loose=True)
     assert sorted(route.pattern() for route in found) == met
 
 
 @given(GET_ROUTES, GET_ROUTES)
-def test_what_is_reached_can_be_written_down_and_only_that(pattern: Route, other: Route) -> None:
+def test_overmatch_description_is_exact(pattern: Route, other: Route) -> None:
     ways = {
         way: bool(places)
         for route, reach in RouteTree([other]).reached_by(Patterns([pattern]))

@@ -12,7 +12,7 @@ from authorizer.scope_map import ScopeMapError, parse_api_rules, parse_scope_map
 SHIPPED = Path(authorizer.__file__).parent / "scopes.json"
 
 
-def test_any_of_several_keys_opens_a_route_and_all_scopes_of_a_key_are_needed() -> None:
+def test_keys_are_alternatives_and_scopes_are_joint() -> None:
     scope_map = parse_scope_map(
         b'{"a":["GET /x","GET /y"],"b":["GET /x"],"a b":["POST /x"],"c":[]}'
     )
@@ -27,7 +27,7 @@ def test_any_of_several_keys_opens_a_route_and_all_scopes_of_a_key_are_needed() 
     assert opened("a", "b") == ["GET/x", "GET/y", "POST/x"]
 
 
-def test_the_shipped_map_opens_the_countries_to_their_readers() -> None:
+def test_shipped_map_opens_countries_to_readers() -> None:
     scope_map = parse_scope_map(SHIPPED.read_bytes())
     assert scope_map.routes_for(frozenset({"country.read"})) == [
         parse_route("GET /country"),
@@ -56,7 +56,7 @@ def test_the_shipped_map_opens_the_countries_to_their_readers() -> None:
         (json.dumps({"a": ["GET /x"] * 5001}).encode(), "more than 5000"),
     ],
 )
-def test_a_map_in_doubt_is_refused_with_the_entry_at_fault(raw: bytes, fault: str) -> None:
+def test_invalid_map_is_rejected_with_its_entry(raw: bytes, fault: str) -> None:
     with pytest.raises(ScopeMapError, match=fault):
         parse_scope_map(raw)
 
@@ -69,7 +69,7 @@ def test_a_map_in_doubt_is_refused_with_the_entry_at_fault(raw: bytes, fault: st
         ({"audience": ["orders", "old-orders"]}, {"orders", "old-orders"}),
     ],
 )
-def test_an_apis_rules_are_a_scope_map_and_audiences(
+def test_rules_are_a_scope_map_and_audiences(
     audience: dict[str, object], audiences: set[str]
 ) -> None:
     rules = parse_api_rules(json.dumps({"scopes": {"a": ["GET /x"]}, **audience}).encode())
@@ -98,6 +98,6 @@ def test_an_apis_rules_are_a_scope_map_and_audiences(
         (b'{"scopes":{},"audience":["x",1]}', "neither a text nor a list of texts"),
     ],
 )
-def test_rules_in_doubt_are_refused_with_what_is_wrong(raw: bytes, fault: str) -> None:
+def test_invalid_rules_are_rejected_with_the_fault(raw: bytes, fault: str) -> None:
     with pytest.raises(ScopeMapError, match=fault):
         parse_api_rules(raw)

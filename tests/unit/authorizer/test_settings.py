@@ -12,7 +12,7 @@ INTROSPECTION = {
 }
 
 
-def test_the_issuer_is_all_that_is_needed() -> None:
+def test_issuer_is_the_only_required_setting() -> None:
     assert Settings.from_env({"ISSUER": ISSUER}) == Settings(
         issuer=ISSUER,
         jwks_uri=f"{ISSUER}/oauth2/jwks",
@@ -51,7 +51,7 @@ def test_the_issuer_is_all_that_is_needed() -> None:
     )
 
 
-def test_everything_can_be_set() -> None:
+def test_every_setting_can_be_set() -> None:
     settings = Settings.from_env(
         {
             "ISSUER": "https://issuer.example.com",
@@ -122,7 +122,7 @@ def test_everything_can_be_set() -> None:
     assert (settings.deny_list_soft_age, settings.deny_list_hard_age) == (30, 90)
 
 
-def test_an_empty_variable_counts_as_one_that_is_not_set() -> None:
+def test_empty_variable_is_unset() -> None:
     empty = dict.fromkeys(("AUDIENCE", "JWKS_URI", "INTROSPECTION_URI", "FETCH_TIMEOUT"), "")
     assert Settings.from_env({"ISSUER": ISSUER} | empty) == Settings.from_env({"ISSUER": ISSUER})
 
@@ -205,17 +205,17 @@ def test_an_empty_variable_counts_as_one_that_is_not_set() -> None:
         ),
     ],
 )
-def test_a_setting_that_is_not_usable_is_named(environ: dict[str, str], fault: str) -> None:
+def test_invalid_setting_is_named(environ: dict[str, str], fault: str) -> None:
     with pytest.raises(SettingsError, match=fault):
         Settings.from_env({"ISSUER": ISSUER} | environ)
 
 
-def test_a_slash_at_the_end_of_the_issuer_is_not_doubled_in_its_usual_address() -> None:
+def test_trailing_slash_of_issuer_is_not_doubled() -> None:
     settings = Settings.from_env({"ISSUER": f"{ISSUER}/"})
     assert (settings.issuer, settings.jwks_uri) == (f"{ISSUER}/", f"{ISSUER}/oauth2/jwks")
 
 
-def test_one_error_names_every_fault_and_no_value() -> None:
+def test_one_error_names_every_fault_without_values() -> None:
     with pytest.raises(SettingsError) as error:
         Settings.from_env({"JWKS_URI": "ftp://secret-host", "FETCH_TIMEOUT": "soon"})
     message = str(error.value)
@@ -224,7 +224,7 @@ def test_one_error_names_every_fault_and_no_value() -> None:
     assert "secret-host" not in message
 
 
-def test_the_rules_of_apis_are_parameters_below_a_path() -> None:
+def test_api_rules_is_a_parameter_path() -> None:
     environ = {
         "ISSUER": ISSUER,
         "API_RULES": "/gatehouse/a-stack/apis",
@@ -236,7 +236,7 @@ def test_the_rules_of_apis_are_parameters_below_a_path() -> None:
     assert (settings.api_rules_soft_age, settings.api_rules_hard_age) == (30, 90)
 
 
-def test_an_issuers_own_metadata_can_tell_where_its_keys_are() -> None:
+def test_jwks_uri_can_be_discovered() -> None:
     other = '{"https://a.example": {"audience": "x"}}'
     settings = Settings.from_env({"ISSUER": ISSUER, "JWKS_URI": "discover", "OTHER_ISSUERS": other})
     assert (settings.jwks_uri, settings.other_issuers[0].jwks_uri) == (None, None)

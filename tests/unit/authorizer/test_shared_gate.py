@@ -1,4 +1,4 @@
-"""One authorizer for many APIs: whose rules count, when they are read, and what closes an API."""
+"""One authorizer for many APIs: loading, caching and failures of rules."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def rules(scope: str = "read", route: str = "GET /things", **members: object) ->
 
 
 class MemoryRules:
-    """Rules in memory; counts how often it is asked, and can be out of reach."""
+    """Rules in memory. It counts loads, and can be unavailable."""
 
     def __init__(self) -> None:
         self.by_api: dict[str, str] = {}
@@ -71,7 +71,7 @@ class MemoryRules:
 
 
 class Sandbox:
-    """A shared authorizer of its own, with its clock, rules and issuers."""
+    """A shared authorizer with its clock, rules and issuers."""
 
     def __init__(self, source: RulesSource | None = None, **environ: str) -> None:
         self.clock = FakeClock()
@@ -99,7 +99,7 @@ class Sandbox:
         return Response(200, {}, jwks(rsa_jwk(key=key)))
 
     def ask(self, api: str, token: str, path: str = "/things") -> str:
-        """Return `allow` or `deny`, or the reason in the log for which there is neither."""
+        """Return `allow` or `deny`, or the logged reason if there is neither."""
         event = rest_event(token, methodArn=f"{stage(api)}/GET{path}")
         try:
             answer = self.gate.decide(event, 1)
@@ -118,7 +118,7 @@ def token(**changes: object) -> str:
     return mint(claims(NOW, **{"scope": "read", **changes}))
 
 
-def test_each_api_is_judged_by_the_rules_of_its_own() -> None:
+def test_each_api_has_its_own_rules() -> None:
     sandbox = Sandbox()
     sandbox.rules.put(ORDERS, rules("orders.read"))
     sandbox.rules.put(STOCK, rules("stock.read"))
@@ -130,7 +130,7 @@ def test_each_api_is_judged_by_the_rules_of_its_own() -> None:
     assert sandbox.rules.asked == [ORDERS, STOCK]
 
 
-def test_while_one_apis_rules_are_read_another_apis_are_not_waited_for() -> None:
+def test_loading_rules_does_not_block_other_apis() -> None:
     class SlowForOrders(MemoryRules):
         def read(self, api: str, seconds: float) -> str | None:
             if api == ORDERS:
@@ -147,7 +147,7 @@ def test_while_one_apis_rules_are_read_another_apis_are_not_waited_for() -> None
 
 
 @pytest.mark.parametrize("member", ["methodArn", "routeArn"])
-def test_the_api_is_the_one_of_the_arn_and_nothing_else_in_the_event(member: str) -> None:
+def test_api_id_comes_from_the_arn(member: str) -> None:
     sandbox = Sandbox()
     sandbox.rules.put(ORDERS, rules("read"))
     event = rest_event(token(), **{"methodArn": None, member: f"{stage(ORDERS)}/GET/things"})
@@ -157,14 +157,14 @@ def test_the_api_is_the_one_of_the_arn_and_nothing_else_in_the_event(member: str
     assert sandbox.rules.asked == [ORDERS]
 
 
-def test_an_event_without_an_arn_is_our_trouble_and_asks_nobody() -> None:
+def test_event_without_arn_loads_nothing() -> None:
     sandbox = Sandbox()
     with pytest.raises(OwnTrouble):
         sandbox.gate.decide(rest_event(token(), methodArn="arn:aws:s3:::../../x"), 1)
     assert sandbox.rules.asked == []
 
 
-def test_a_token_for_one_api_does_not_open_another_not_even_from_memory() -> None:
+def test_cached_token_does_not_open_another_api() -> None:
     sandbox = Sandbox()
     sandbox.rules.put(ORDERS, rules(audience=ORDERS_API))
     sandbox.rules.put(STOCK, rules(audience=[STOCK_API, "stock"]))
@@ -181,7 +181,7 @@ def test_a_token_for_one_api_does_not_open_another_not_even_from_memory() -> Non
     assert [request.method for request in sandbox.sent] == ["GET"]  # one key set for all APIs
 
 
-def test_an_opaque_token_for_one_api_does_not_open_another_either() -> None:
+def test_opaque_token_does_not_open_another_api() -> None:
     sandbox = Sandbox(INTROSPECTION_URI=f"{ISSUER}/i", INTROSPECTION_SECRET_ARN="arn")
     sandbox.rules.put(ORDERS, rules(audience=ORDERS_API))
     sandbox.rules.put(STOCK, rules(audience=STOCK_API))
@@ -190,7 +190,7 @@ def test_an_opaque_token_for_one_api_does_not_open_another_either() -> None:
         assert sandbox.ask(STOCK, "opaque") == "unauthorized: aud_other"
 
 
-def test_an_apis_audience_is_asked_of_every_issuers_tokens() -> None:
+def test_audience_applies_to_every_issuer() -> None:
     said = {OTHER_ISSUER: {"jwks_uri": f"{OTHER_ISSUER}/keys", "audience": "anything-of-ours"}}
     sandbox = Sandbox(OTHER_ISSUERS=json.dumps(said))
     sandbox.rules.put(ORDERS, rules(audience=ORDERS_API))
@@ -206,7 +206,7 @@ def test_an_apis_audience_is_asked_of_every_issuers_tokens() -> None:
     assert sandbox.ask(STOCK, theirs(ORDERS_API)) == "unauthorized: aud_other"
 
 
-def test_rules_without_an_audience_are_refused() -> None:
+def test_rules_without_audience_are_rejected() -> None:
     sandbox = Sandbox()
     sandbox.rules.put(ORDERS, '{"scopes": {"read": ["GET /things"]}}')
     assert sandbox.ask(ORDERS, token()) == "error: api_rules_malformed"
@@ -214,7 +214,7 @@ def test_rules_without_an_audience_are_refused() -> None:
     assert 'write "audience": "*"' in notice
 
 
-def test_rules_for_any_audience_are_reported_once() -> None:
+def test_any_audience_is_reported_once() -> None:
     sandbox = Sandbox()
     sandbox.rules.put(ORDERS, rules(audience="*"))
     for audience in ("one", "two", ["three", "four"], ...):
@@ -222,7 +222,7 @@ def test_rules_for_any_audience_are_reported_once() -> None:
     assert sandbox.notices() == [f"the rules of API {ORDERS} accept tokens for any audience"]
 
 
-def test_rules_for_any_audience_leave_other_issuers_theirs() -> None:
+def test_any_audience_excludes_other_issuers() -> None:
     said = {OTHER_ISSUER: {"jwks_uri": f"{OTHER_ISSUER}/keys", "audience": "theirs"}}
     sandbox = Sandbox(OTHER_ISSUERS=json.dumps(said))
     sandbox.rules.put(ORDERS, rules(audience="*"))
@@ -231,7 +231,7 @@ def test_rules_for_any_audience_leave_other_issuers_theirs() -> None:
         assert sandbox.ask(ORDERS, forge(payload=payload, key=rsa_key("other"))) == outcome
 
 
-def test_an_api_without_rules_is_closed_and_nobodys_403() -> None:
+def test_api_without_rules_is_a_500() -> None:
     sandbox = Sandbox()
     assert sandbox.ask(ORDERS, token()) == "error: api_rules_missing"
     assert sandbox.ask(ORDERS, token()) == "error: api_rules_missing"
@@ -245,7 +245,7 @@ def test_an_api_without_rules_is_closed_and_nobodys_403() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"scopes":{"read":["ANY /x"]}}', "\ud800"])
-def test_rules_in_doubt_close_the_api_and_the_log_says_what_is_wrong(text: str) -> None:
+def test_invalid_rules_close_the_api_with_a_notice(text: str) -> None:
     sandbox = Sandbox()
     sandbox.rules.put(ORDERS, rules())
     assert sandbox.ask(ORDERS, token()) == "allow"
@@ -260,7 +260,7 @@ def test_rules_in_doubt_close_the_api_and_the_log_says_what_is_wrong(text: str) 
     assert sandbox.ask(ORDERS, token()) == "allow"
 
 
-def test_new_rules_count_after_the_soft_age() -> None:
+def test_new_rules_apply_after_the_soft_age() -> None:
     sandbox = Sandbox()
     sandbox.rules.put(ORDERS, rules())
     assert sandbox.ask(ORDERS, token()) == "allow"
@@ -274,7 +274,7 @@ def test_new_rules_count_after_the_soft_age() -> None:
     assert sandbox.ask(ORDERS, token()) == "error: api_rules_missing"
 
 
-def test_rules_that_cannot_be_read_again_hold_up_to_the_hard_age() -> None:
+def test_stale_rules_serve_an_outage() -> None:
     sandbox = Sandbox()
     sandbox.rules.put(ORDERS, rules())
     assert sandbox.ask(ORDERS, token()) == "allow"
@@ -288,7 +288,7 @@ def test_rules_that_cannot_be_read_again_hold_up_to_the_hard_age() -> None:
     assert sandbox.ask(ORDERS, token()) == "allow"
 
 
-def test_an_api_first_seen_while_no_rules_can_be_read_is_our_trouble_after_one_attempt() -> None:
+def test_unknown_api_during_outage_is_one_attempt() -> None:
     sandbox = Sandbox()
     sandbox.rules.down = True
     for api in (ORDERS, ORDERS, STOCK):
@@ -296,7 +296,7 @@ def test_an_api_first_seen_while_no_rules_can_be_read_is_our_trouble_after_one_a
     assert sandbox.rules.asked == [ORDERS]  # then the store is left alone for a second
 
 
-def test_unchanged_rules_keep_what_was_verified_by_them() -> None:
+def test_unchanged_rules_retain_verified_tokens() -> None:
     sandbox = Sandbox()
     sandbox.rules.put(ORDERS, rules())
     gate = sandbox.gate._gates.find(ORDERS, 1)  # type: ignore[attr-defined]
@@ -307,7 +307,7 @@ def test_unchanged_rules_keep_what_was_verified_by_them() -> None:
     assert sandbox.gate._gates.find(ORDERS, 1) is not gate  # type: ignore[attr-defined]
 
 
-def test_of_many_apis_those_not_seen_for_longest_are_read_again() -> None:
+def test_least_recently_used_rules_are_reloaded() -> None:
     sandbox = Sandbox()
     apis = [f"api{number}" for number in range(65)]
     for api in apis:
@@ -320,7 +320,7 @@ def test_of_many_apis_those_not_seen_for_longest_are_read_again() -> None:
 
 
 class SlowRules(MemoryRules):
-    """Rules that are read only when they are let go."""
+    """Rules whose load waits until it is released."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -334,7 +334,7 @@ class SlowRules(MemoryRules):
         return text
 
 
-def test_who_waits_for_anothers_question_gets_its_answer_and_who_has_rules_does_not_wait() -> None:
+def test_concurrent_lookups_share_one_load() -> None:
     slow = SlowRules()
     sandbox = Sandbox(slow)
     slow.put(ORDERS, rules())
@@ -357,13 +357,13 @@ def test_who_waits_for_anothers_question_gets_its_answer_and_who_has_rules_does_
     third = threading.Thread(target=ask)
     third.start()
     assert slow.reading.wait(10)
-    ask()  # the rules at hand hold
+    ask()  # the cached rules are used
     slow.let_go.set()
     third.join(10)
     assert (answers[2:], slow.asked) == (["allow", "allow"], [ORDERS, ORDERS])
 
 
-# --- Where the rules are: both sources keep the same contract ---
+# --- Both sources of rules have the same contract ---
 
 
 class Rules(Protocol):
@@ -372,7 +372,7 @@ class Rules(Protocol):
 
 
 class StoredRules(ParameterStore):
-    """Rules in Systems Manager, which their owners write."""
+    """Rules in Systems Manager, written by their owners."""
 
     def __init__(self, ssm: SSMClient) -> None:
         super().__init__(PATH, SystemsManager(3))
@@ -391,7 +391,7 @@ def source(request: pytest.FixtureRequest) -> Iterator[Rules]:
         yield StoredRules(request.getfixturevalue("ssm"))
 
 
-def test_a_source_tells_what_was_written_last_and_none_for_an_api_without_rules(
+def test_source_returns_the_latest_parameter(
     source: Rules,
 ) -> None:
     assert source.read(ORDERS, 1) is None
@@ -402,7 +402,7 @@ def test_a_source_tells_what_was_written_last_and_none_for_an_api_without_rules(
     assert source.read(STOCK, 0.5) == "another"
 
 
-def test_rules_out_of_parameters_open_what_they_say(ssm: SSMClient) -> None:
+def test_rules_of_a_parameter_open_routes(ssm: SSMClient) -> None:
     store = StoredRules(ssm)
     store.put(ORDERS, rules(audience=ORDERS_API))
     sandbox = Sandbox(store)
@@ -410,22 +410,22 @@ def test_rules_out_of_parameters_open_what_they_say(ssm: SSMClient) -> None:
     assert sandbox.ask(STOCK, token(aud=ORDERS_API)) == "error: api_rules_missing"
 
 
-def test_a_store_that_cannot_be_reached_is_our_trouble(
+def test_unreachable_parameter_store_is_an_error(
     ssm: SSMClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Nobody listens on this port.
+    # This port is closed.
     monkeypatch.setenv("AWS_ENDPOINT_URL_SSM", "http://127.0.0.1:9")
     sandbox = Sandbox(ParameterStore(PATH, SystemsManager(3)))
     assert sandbox.ask(ORDERS, token()) == "error: api_rules_unavailable"
 
 
 @pytest.mark.usefixtures("no_aws")
-def test_what_is_no_answer_of_the_store_is_our_trouble() -> None:
+def test_unreadable_parameter_response_is_an_error() -> None:
     sandbox = Sandbox(ParameterStore(PATH, SystemsManager(3)))
     assert sandbox.ask(ORDERS, token()) == "error: api_rules_unavailable"
 
 
-def test_an_aws_client_is_made_when_the_first_rules_are_read_and_not_before() -> None:
+def test_aws_client_is_created_lazily() -> None:
     code = (
         "import sys; from authorizer.composition import build; "
         "from authorizer.settings import Settings; "

@@ -6,7 +6,7 @@ ISSUER = "https://a"
 TOKEN = "header.payload.signature"
 
 
-def test_a_token_is_named_by_its_issuer_and_its_jti() -> None:
+def test_token_entry_has_issuer_and_jti() -> None:
     names = {
         revoked_jwt(ISSUER, "1", TOKEN),
         revoked_jwt("https://b", "1", TOKEN),
@@ -17,14 +17,14 @@ def test_a_token_is_named_by_its_issuer_and_its_jti() -> None:
     assert revoked_jwt(ISSUER, "1", TOKEN) == revoked_jwt(ISSUER, "1", "another.text.here")
 
 
-def test_a_token_without_a_jti_is_named_by_what_was_signed() -> None:
+def test_token_without_jti_has_a_digest_entry() -> None:
     assert revoked_jwt(ISSUER, None, TOKEN) == revoked_jwt(ISSUER, None, "header.payload.other")
     assert revoked_jwt(ISSUER, None, TOKEN) != revoked_jwt(ISSUER, None, "header.other.signature")
 
 
-def test_parts_cannot_be_shifted_into_one_another() -> None:
+def test_entry_parts_are_unambiguous() -> None:
     assert entry("kind", "a", "bc") != entry("kind", "ab", "c")
 
 
-def test_any_text_can_be_part_of_an_entry() -> None:
+def test_any_text_can_be_an_entry_part() -> None:
     assert entry("kind", "\ud800").startswith("kind#")

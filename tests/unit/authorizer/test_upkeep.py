@@ -1,4 +1,4 @@
-"""The one rule of all that is asked of others and kept, and the pause after failures."""
+"""The cache for remote data, and the pause after failures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NOT_ASKED = Reason.DENY_LIST_UNAVAILABLE
 
 
 class Source:
-    """Answers with a number that grows, and remembers how long each answer might have taken."""
+    """A source that returns increasing numbers and records the time budgets."""
 
     def __init__(self) -> None:
         self.clock = FakeClock()
@@ -79,7 +79,7 @@ class SlowTurn:
 
 
 def _wait_for_each_turn(source: Source, seconds: float) -> None:
-    """Let whoever wants to ask find that somebody else does, for so many seconds."""
+    """Let callers find the lock taken for so many seconds."""
     turn = Turn()
     turn.lock = SlowTurn(source.clock, seconds)  # type: ignore[assignment]
     turn.wanted_by = 1
@@ -90,7 +90,7 @@ def _wait_for_each_turn(source: Source, seconds: float) -> None:
     ("age", "when_up", "when_down"),
     [(0, 1, 1), (59.9, 1, 1), (60, 2, 1), (299.9, 2, 1), (300, 2, DOWN), (1e9, 2, DOWN)],
 )
-def test_an_answer_is_current_then_used_if_nobody_answers_and_then_not_used(
+def test_entry_is_fresh_then_stale_then_expired(
     age: float, when_up: int, when_down: int | Reason
 ) -> None:
     for down, expected in ((False, when_up), (True, when_down)):
@@ -102,7 +102,7 @@ def test_an_answer_is_current_then_used_if_nobody_answers_and_then_not_used(
         assert (source.trouble() if expected is DOWN else source.current()) == expected
 
 
-def test_what_grows_too_old_while_it_is_asked_again_is_not_used() -> None:
+def test_entry_that_expires_during_reload_is_not_used() -> None:
     source = Source()
     source.current()
     source.clock.advance(299)
@@ -111,7 +111,7 @@ def test_what_grows_too_old_while_it_is_asked_again_is_not_used() -> None:
     assert source.trouble() is DOWN
 
 
-def test_after_a_failure_nobody_is_asked_until_the_pause_is_over() -> None:
+def test_failure_starts_a_pause() -> None:
     source = Source()
     source.go_down()
     assert [source.trouble() for _ in range(3)] == [DOWN, NOT_ASKED, NOT_ASKED]
@@ -123,7 +123,7 @@ def test_after_a_failure_nobody_is_asked_until_the_pause_is_over() -> None:
     assert (source.current(), source.upkeep.failures) == (3, 0)
 
 
-def test_a_crash_is_not_covered_up_and_not_repeated_at_once_either() -> None:
+def test_crash_is_raised_and_paused() -> None:
     source = Source()
     source.current()
     source.clock.advance(60)
@@ -134,7 +134,7 @@ def test_a_crash_is_not_covered_up_and_not_repeated_at_once_either() -> None:
     assert len(source.allowed) == 2
 
 
-def test_who_wants_a_newer_answer_gets_none_that_is_old_however_fresh_it_is() -> None:
+def test_refresh_rejects_older_entries() -> None:
     source = Source()
     source.current()
     assert source.kept is not None
@@ -147,21 +147,21 @@ def test_who_wants_a_newer_answer_gets_none_that_is_old_however_fresh_it_is() ->
     assert source.current() == 2
 
 
-def test_who_had_to_wait_has_only_the_rest_of_its_time_to_ask() -> None:
+def test_waiting_reduces_the_remaining_time() -> None:
     source = Source()
     _wait_for_each_turn(source, 0.75)
     assert source.current(seconds=1) == 1
     assert source.allowed == [0.25]
 
 
-def test_who_would_have_to_wait_too_long_gives_up() -> None:
+def test_waiting_past_the_deadline_fails() -> None:
     source = Source()
     with source.upkeep._turns.take(None, 0):
         assert source.trouble(0.001) is NOT_ASKED
     assert source.allowed == []
 
 
-def test_who_has_an_answer_that_may_be_used_does_not_wait_at_all() -> None:
+def test_usable_entry_is_returned_without_waiting() -> None:
     source = Source()
     source.current()
     source.clock.advance(60)
@@ -172,7 +172,7 @@ def test_who_has_an_answer_that_may_be_used_does_not_wait_at_all() -> None:
     assert source.allowed == [1]
 
 
-def test_who_waits_for_a_question_gets_its_answer_and_does_not_ask_again() -> None:
+def test_waiters_share_the_load() -> None:
     source = Source()
     asked, go_on = Event(), Event()
 
@@ -193,14 +193,14 @@ def test_who_waits_for_a_question_gets_its_answer_and_does_not_ask_again() -> No
     assert len(source.allowed) == 1
 
 
-def test_what_is_asked_about_one_thing_is_not_waited_for_by_who_asks_about_another() -> None:
+def test_keys_load_concurrently() -> None:
     source = Source()
     source.while_asked = lambda: source.current(10, "another") if len(source.allowed) == 1 else None
     source.current(10, "one")
     assert len(source.allowed) == 2
 
 
-def test_turns_take_no_room_once_nobody_wants_them() -> None:
+def test_unused_locks_are_removed() -> None:
     source = Source()
     for number in range(100):
         source.kept = None
@@ -211,7 +211,7 @@ def test_turns_take_no_room_once_nobody_wants_them() -> None:
 
 
 @pytest.mark.parametrize("fault", [StateUnavailable(DOWN), RuntimeError(), KeyboardInterrupt()])
-def test_whatever_ends_a_question_the_next_one_can_be_asked(fault: BaseException) -> None:
+def test_lock_is_released_after_any_end(fault: BaseException) -> None:
     source = Source()
     source.failure = fault
     with pytest.raises(type(fault)):
@@ -221,7 +221,7 @@ def test_whatever_ends_a_question_the_next_one_can_be_asked(fault: BaseException
     assert source.current(0.01) == 2
 
 
-def test_questions_that_fail_side_by_side_count_as_one_failure() -> None:
+def test_concurrent_failures_count_once() -> None:
     clock = FakeClock()
     for tolerance in (0, 2):
         back_off = BackOff(Clocks(clock, clock), tolerance=tolerance, chance=lambda: 0)
@@ -236,7 +236,7 @@ def test_questions_that_fail_side_by_side_count_as_one_failure() -> None:
         assert not back_off.is_on()
 
 
-def test_the_pause_doubles_with_each_failure_up_to_a_minute() -> None:
+def test_pause_doubles_up_to_a_minute() -> None:
     clock = FakeClock()
     back_off = BackOff(Clocks(clock, clock), chance=lambda: 0)
     assert not back_off.is_on()
@@ -248,7 +248,7 @@ def test_the_pause_doubles_with_each_failure_up_to_a_minute() -> None:
         assert not back_off.is_on()
 
 
-def test_failures_are_tolerated_and_forgotten_after_a_success() -> None:
+def test_success_resets_failures() -> None:
     clock = FakeClock()
     back_off = BackOff(Clocks(clock, clock), tolerance=2, chance=lambda: 0)
     back_off.failed()
@@ -260,7 +260,7 @@ def test_failures_are_tolerated_and_forgotten_after_a_success() -> None:
     assert not back_off.is_on()
 
 
-def test_chance_shortens_a_pause_by_up_to_a_half() -> None:
+def test_jitter_shortens_a_pause_by_half() -> None:
     clock = FakeClock()
     back_off = BackOff(Clocks(clock, clock), chance=lambda: 0.5)
     back_off.failed()
@@ -272,7 +272,7 @@ def test_chance_shortens_a_pause_by_up_to_a_half() -> None:
     assert not back_off.is_on()
 
 
-def test_chance_is_a_number_from_0_up_to_1() -> None:
+def test_jitter_is_between_0_and_1() -> None:
     drawn = {chance() for _ in range(100)}
     assert len(drawn) > 1
     assert all(0 <= number < 1 for number in drawn)

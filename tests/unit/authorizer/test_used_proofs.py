@@ -1,4 +1,4 @@
-"""Proofs that count once: the same contract for the table (moto) and for memory."""
+"""Proofs are valid once: one contract for the table (moto) and for memory."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _use(used: UsedProofs, jti: str = "one", *, jkt: str = JKT, now: float = NOW
     used.use(jkt, jti, int(now) + 61, now, 3)
 
 
-def test_a_proof_counts_once(used: UsedProofs) -> None:
+def test_proof_is_valid_once(used: UsedProofs) -> None:
     _use(used)
     for now in (NOW, NOW + 30, NOW + 60.9):
         with pytest.raises(TokenRefused) as refused:
@@ -43,18 +43,18 @@ def test_a_proof_counts_once(used: UsedProofs) -> None:
         assert refused.value.reason is Reason.PROOF_USED
 
 
-def test_another_key_and_another_jti_are_other_proofs(used: UsedProofs) -> None:
+def test_key_and_jti_identify_a_proof(used: UsedProofs) -> None:
     _use(used)
     _use(used, "two")
     _use(used, jkt="B" * 43)
 
 
-def test_a_proof_is_forgotten_when_its_time_is_over(used: UsedProofs) -> None:
+def test_expired_proof_is_forgotten(used: UsedProofs) -> None:
     _use(used)
     _use(used, now=NOW + 61)
 
 
-def test_of_many_at_once_one_passes(used: UsedProofs) -> None:
+def test_concurrent_uses_pass_once(used: UsedProofs) -> None:
     passed: list[bool] = []
 
     def attempt() -> None:
@@ -72,7 +72,7 @@ def test_of_many_at_once_one_passes(used: UsedProofs) -> None:
     assert passed == [True]
 
 
-def test_memory_that_is_full_forgets_no_proof_that_still_counts() -> None:
+def test_full_memory_retains_active_proofs() -> None:
     used = MemoryUsedProofs(2)
     _use(used, "one")
     _use(used, "two", now=NOW + 1)
@@ -84,7 +84,7 @@ def test_memory_that_is_full_forgets_no_proof_that_still_counts() -> None:
     _use(used, "three", now=NOW + 61)
 
 
-def test_memory_that_is_full_forgets_expired_proofs_after_the_clock_was_set_back() -> None:
+def test_full_memory_drops_expired_proofs_after_clock_change() -> None:
     used = MemoryUsedProofs(2)
     _use(used, "one", now=NOW + 3600)
     _use(used, "two")
@@ -96,20 +96,20 @@ def test_memory_that_is_full_forgets_expired_proofs_after_the_clock_was_set_back
 
 
 @pytest.mark.usefixtures("dynamodb")
-def test_a_table_that_is_not_there_is_our_trouble() -> None:
+def test_missing_table_is_an_internal_error() -> None:
     with pytest.raises(StateUnavailable) as trouble:
         _use(DynamoDbUsedProofs("missing", DynamoDb(3)))
     assert trouble.value.reason is Reason.PROOF_STORE_UNAVAILABLE
 
 
 @pytest.mark.usefixtures("no_aws")
-def test_what_is_no_answer_of_the_table_lets_no_proof_pass() -> None:
+def test_unreadable_response_accepts_no_proof() -> None:
     with pytest.raises(StateUnavailable) as trouble:
         _use(DynamoDbUsedProofs(STATE_TABLE, DynamoDb(3)))
     assert trouble.value.reason is Reason.PROOF_STORE_UNAVAILABLE
 
 
-def test_an_entry_names_no_key_and_expires_by_itself(dynamodb: DynamoDBClient) -> None:
+def test_entry_hides_the_key_and_expires(dynamodb: DynamoDBClient) -> None:
     _use(DynamoDbUsedProofs(STATE_TABLE, DynamoDb(3)))
     (item,) = dynamodb.scan(TableName=STATE_TABLE)["Items"]
     assert item["entry"]["S"].startswith("proof#")
@@ -118,7 +118,7 @@ def test_an_entry_names_no_key_and_expires_by_itself(dynamodb: DynamoDBClient) -
 
 
 @pytest.mark.usefixtures("dynamodb")
-def test_a_client_is_kept_for_all_who_have_time_for_it() -> None:
+def test_aws_client_is_reused_within_its_timeout() -> None:
     dynamodb = DynamoDb(3)
     clients = {id(dynamodb.client(2.99 - spent / 100)) for spent in range(100)}
     assert len(clients) == 1
@@ -127,18 +127,18 @@ def test_a_client_is_kept_for_all_who_have_time_for_it() -> None:
 
 @pytest.mark.usefixtures("dynamodb")
 @pytest.mark.parametrize("seconds", [10, 3.1, 2, 1, 0.4])
-def test_a_call_ends_in_time_and_has_half_of_the_time_at_least(seconds: float) -> None:
+def test_call_uses_at_least_half_the_time(seconds: float) -> None:
     patience = _patience(DynamoDb(3).client(seconds))
     assert min(3, seconds) / 2 <= patience <= min(3, seconds)
 
 
 @pytest.mark.usefixtures("dynamodb")
-def test_even_who_has_no_time_left_gets_a_client_that_does_not_wait_for_ever() -> None:
+def test_expired_deadline_gets_the_shortest_timeout() -> None:
     assert 0 < _patience(DynamoDb(3).client(0)) < 1
 
 
 @pytest.mark.usefixtures("dynamodb")
-def test_who_waits_for_boto3_does_not_make_the_kept_client_hasty(
+def test_slow_import_does_not_shorten_timeouts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     dynamodb = DynamoDb(3)
@@ -150,6 +150,6 @@ def test_who_waits_for_boto3_does_not_make_the_kept_client_hasty(
 
 
 def _patience(client: DynamoDBClient) -> float:
-    """Return how long a call may take: what connecting and reading may."""
+    """Return the timeout of a call, for connecting and reading together."""
     config: Any = client.meta.config
     return float(config.connect_timeout + config.read_timeout)

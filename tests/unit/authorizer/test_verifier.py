@@ -1,4 +1,4 @@
-"""Good tokens, and what is remembered of them."""
+"""Valid tokens and the cache of verified tokens."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Sandbox:
         return refused.value.reason
 
 
-def test_a_token_like_the_demo_clients_is_good() -> None:
+def test_demo_client_token_is_valid() -> None:
     token = Sandbox().verify(mint())
     assert token.subject == token.client_id == CLIENT
     assert token.scopes == {"customer.read", "customer.write", "country.read"}
@@ -84,14 +84,14 @@ def test_a_token_like_the_demo_clients_is_good() -> None:
 
 
 @pytest.mark.parametrize("typ", ["at+jwt", "AT+JWT", "application/at+jwt"])
-def test_an_rfc_9068_token_is_good(typ: str) -> None:
+def test_rfc9068_token_is_valid(typ: str) -> None:
     token = Sandbox().verify(mint(at_jwt_claims(), typ=typ))
     assert token.scopes == {"country.read", "customer.read"}
     assert (token.client_id, token.jti) == (CLIENT, "one-of-a-kind")
 
 
 @pytest.mark.parametrize("typ", ["JWT", "jwt"])
-def test_a_token_of_type_jwt_is_good(typ: str) -> None:
+def test_token_of_type_jwt_is_valid(typ: str) -> None:
     assert Sandbox().verify(mint(typ=typ))
 
 
@@ -128,15 +128,15 @@ def test_every_allowed_algorithm_verifies(alg: str) -> None:
     ],
     ids=str,
 )
-def test_what_is_unusual_but_legal_is_accepted(changes: dict[str, Any]) -> None:
+def test_unusual_legal_tokens_are_accepted(changes: dict[str, Any]) -> None:
     assert Sandbox().verify(forge_claims(**changes))
 
 
-def test_members_of_the_header_that_we_do_not_know_are_ignored() -> None:
+def test_unknown_header_members_are_ignored() -> None:
     assert Sandbox().verify(forge_header(unknown=1))
 
 
-def test_a_bound_token_says_what_it_is_bound_to() -> None:
+def test_bound_token_has_a_confirmation() -> None:
     thumbprint = "A" * 43
     token = Sandbox().verify(forge_claims(cnf={"x5t#S256": thumbprint}))
     assert token.confirmation == Confirmation("x5t#S256", thumbprint)
@@ -153,14 +153,14 @@ def test_expiry_is_exact_to_the_second() -> None:
     assert sandbox.refusal(token) is Reason.EXPIRED
 
 
-def test_a_remembered_token_is_the_same_object_and_costs_no_second_verification() -> None:
+def test_cached_token_is_not_verified_again() -> None:
     sandbox = Sandbox()
     token = mint()
     assert sandbox.verify(token) is sandbox.verify(token)
     assert sandbox.fetches == 1
 
 
-def test_97_a_remembered_token_expires_on_time() -> None:
+def test_97_cached_token_expires_on_time() -> None:
     sandbox = Sandbox()
     token = mint()
     sandbox.verify(token)
@@ -170,7 +170,7 @@ def test_97_a_remembered_token_expires_on_time() -> None:
     assert sandbox.refusal(token) is Reason.EXPIRED
 
 
-def test_97_a_clock_set_back_makes_a_remembered_token_wait_again() -> None:
+def test_97_clock_set_back_rejects_a_cached_token() -> None:
     sandbox = Sandbox()
     token = mint()
     sandbox.verify(token)
@@ -178,7 +178,7 @@ def test_97_a_clock_set_back_makes_a_remembered_token_wait_again() -> None:
     assert sandbox.refusal(token) is Reason.NOT_YET_VALID
 
 
-def test_56_a_withdrawn_key_does_not_live_on_in_remembered_tokens() -> None:
+def test_56_withdrawn_key_ends_cached_tokens() -> None:
     sandbox = Sandbox()
     token = mint()
     sandbox.verify(token)
@@ -187,7 +187,7 @@ def test_56_a_withdrawn_key_does_not_live_on_in_remembered_tokens() -> None:
     assert sandbox.refusal(token) is Reason.KID_UNKNOWN
 
 
-def test_56_a_key_replaced_under_its_own_id_does_not_live_on_either() -> None:
+def test_56_replaced_key_ends_cached_tokens() -> None:
     sandbox = Sandbox()
     token = mint()
     sandbox.verify(token)
@@ -196,7 +196,7 @@ def test_56_a_key_replaced_under_its_own_id_does_not_live_on_either() -> None:
     assert sandbox.refusal(token) is Reason.SIGNATURE_INVALID
 
 
-def test_97_a_token_that_differs_in_one_byte_is_another_token() -> None:
+def test_97_one_byte_makes_another_token() -> None:
     sandbox = Sandbox()
     token = mint()
     sandbox.verify(token)
@@ -204,7 +204,7 @@ def test_97_a_token_that_differs_in_one_byte_is_another_token() -> None:
     assert sandbox.refusal(changed) is Reason.SIGNATURE_INVALID
 
 
-def test_97_what_one_verifier_remembers_means_nothing_to_another() -> None:
+def test_97_verifiers_do_not_share_caches() -> None:
     token = mint()
     trusting = Sandbox()
     trusting.verify(token)
@@ -219,7 +219,7 @@ def test_memory_is_bounded() -> None:
     assert len(sandbox.verifier._memory) == 4
 
 
-def test_several_issuers_each_have_their_own_keys_and_rules() -> None:
+def test_each_issuer_has_its_own_keys_and_rules() -> None:
     ours, theirs = Sandbox(), Sandbox(rsa_jwk("theirs"))
     verifier = Verifier(
         {
@@ -247,7 +247,7 @@ def test_several_issuers_each_have_their_own_keys_and_rules() -> None:
 @pytest.mark.parametrize(
     "names", [{}, {"sub": ..., "client_id": CLIENT}, {"sub": ..., "appid": "a"}]
 )
-def test_94_a_rotation_is_seen_at_the_first_token_of_a_known_client_during_a_flood(
+def test_94_rotation_works_during_a_flood(
     names: dict[str, object],
 ) -> None:
     sandbox = Sandbox()
@@ -262,7 +262,7 @@ def test_94_a_rotation_is_seen_at_the_first_token_of_a_known_client_during_a_flo
     assert sandbox.fetches == 3
 
 
-def test_without_any_key_set_nobody_can_tell() -> None:
+def test_missing_key_set_is_unavailable() -> None:
     sandbox = Sandbox()
     sandbox.cache._parse = _broken
     with pytest.raises(KeySetUnavailable):
