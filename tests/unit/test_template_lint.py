@@ -90,7 +90,7 @@ def test_the_challenge_says_what_is_configured(parameters: dict[str, str], chall
     assert ("resource_metadata" in denied) == ("ResourceMetadataUrl" in parameters)
 
 
-def test_a_deployment_that_keeps_answers_to_proofs_is_refused_by_cloudformation() -> None:
+def test_cloudformation_rejects_cached_proofs() -> None:
     (assertion,) = load(TEMPLATE)["Rules"]["ProofsAreNotCached"]["Assertions"]
     assert assertion["Assert"] == {"Fn::Equals": [{"Ref": "AuthorizerCacheSeconds"}, "0"]}
 
@@ -166,11 +166,10 @@ def _identity(resources: dict[str, Any]) -> dict[str, Any]:
     return identity
 
 
-def _add_route(resources: dict[str, Any], method: str, path: str) -> None:
-    resources["LookUpCountry"]["Properties"]["Events"]["Another"] = {
-        "Type": "Api",
-        "Properties": {"RestApiId": {"Ref": "GuardedApi"}, "Method": method, "Path": path},
-    }
+def _add_route(resources: dict[str, Any], method: str, path: str, **more: object) -> None:
+    route = {"RestApiId": {"Ref": "GuardedApi"}, "Method": method, "Path": path, **more}
+    events = resources["LookUpCountry"]["Properties"]["Events"]
+    events["Another"] = {"Type": "Api", "Properties": route}
 
 
 MISTAKES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
@@ -193,7 +192,7 @@ MISTAKES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         "guards CORS preflights",
     ),
     "a guarded preflight": (
-        lambda r: _add_route(r, "OPTIONS", "/country"),
+        lambda r: _add_route(r, "OPTIONS", "/country", Auth={"Authorizer": "BearerToken"}),
         "OPTIONS /country is guarded: a preflight",
     ),
     "any method": (lambda r: _add_route(r, "ANY", "/any"), "guarded for any method"),

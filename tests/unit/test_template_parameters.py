@@ -108,7 +108,7 @@ def _environment(function: str, parameters: Mapping[str, str]) -> Mapping[str, s
 
 
 @EVERY_SET
-def test_a_stack_can_be_made_without_going_in_circles(parameters: dict[str, str]) -> None:
+def test_a_stack_has_no_circular_references(parameters: dict[str, str]) -> None:
     assert refusals(parameters) == []
     order = Deployment.of(**parameters).order()
     Deployment.domains(**parameters).order()
@@ -178,7 +178,7 @@ def test_both_authorizers_trust_the_other_issuers(function: str) -> None:
     assert other.audiences == {"https://customer.example"}
 
 
-def test_a_stack_without_the_sample_api_has_what_issues_and_what_guards_for_others() -> None:
+def test_a_stack_without_the_sample_api_has_the_other_functions() -> None:
     whole, made = Deployment.of(), Deployment.of(**_stage("prod"))
     functions = {n for n, each in made.resources.items() if each["Type"] == "AWS::Lambda::Function"}
     assert functions == {
@@ -381,7 +381,7 @@ def test_a_web_acl_guards_the_stage_of_the_rest_api() -> None:
     assert "/restapis/${GuardedApi}/stages/" in association["Properties"]["ResourceArn"]["Fn::Sub"]
 
 
-def test_what_other_stacks_import_has_names_that_last() -> None:
+def test_exports_have_stable_names() -> None:
     exported = {
         each["Export"]["Name"]["Fn::Sub"]
         for each in Deployment.of().outputs.values()
@@ -439,8 +439,6 @@ def test_what_other_stacks_import_has_names_that_last() -> None:
     ],
     ids=str,
 )
-def test_parameters_that_contradict_each_other_are_refused(
-    parameters: dict[str, str], refusal: str
-) -> None:
+def test_contradicting_parameters_are_rejected(parameters: dict[str, str], refusal: str) -> None:
     (said,) = refusals(parameters)
     assert refusal in said

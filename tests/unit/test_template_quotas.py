@@ -63,7 +63,7 @@ def test_a_dashboard_is_named_after_its_region_too() -> None:
     assert text == "${Stack}-${AWS::Region}"
 
 
-def test_what_outlives_a_stack_has_no_name_that_the_next_one_would_need() -> None:
+def test_retained_resources_have_no_fixed_names() -> None:
     kept = {
         logical_id: resource["Properties"]
         for logical_id, resource in load(TEMPLATE)["Resources"].items()

@@ -43,7 +43,7 @@ def test_a_stage_is_deployed_with_its_parameters(stage: str) -> None:
     assert "--guided" in guided
 
 
-def test_values_are_quoted_for_sam_which_cuts_others_at_a_space_and_takes_no_empty_ones() -> None:
+def test_values_are_quoted_for_sam() -> None:
     """What SAM 1.170 reads each of these as, was tried: the value that it was made of."""
     parameters = {"Runtime": "python3.13", "Audience": "", "OtherIssuers": ISSUERS}
     command = deploy.command("dev", parameters, region="eu-west-1", guided=False)
@@ -74,7 +74,7 @@ def test_parameters_are_read_as_sam_reads_them(
 
 
 @pytest.mark.parametrize("given", ['["Audience=https://a.example b"]', """["Audience=it's"]"""])
-def test_a_value_that_sam_would_cut_is_refused(
+def test_a_value_that_sam_would_cut_is_rejected(
     given: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -92,7 +92,7 @@ def _configure(folder: Path, monkeypatch: pytest.MonkeyPatch, given: str) -> Non
     monkeypatch.setattr(deploy, "CONFIGURATION", path)
 
 
-def test_a_stage_that_is_not_configured_is_refused(
+def test_an_unknown_stage_is_rejected(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, value in CREDENTIALS.items():
@@ -101,7 +101,7 @@ def test_a_stage_that_is_not_configured_is_refused(
     assert "no stage 'moon', only dev, prod" in capsys.readouterr().err
 
 
-def test_without_a_region_nothing_is_deployed_and_the_answer_says_how_to_set_one(
+def test_a_missing_region_is_reported_with_its_remedy(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     for name in ("AWS_DEFAULT_REGION", "AWS_REGION", "AWS_PROFILE"):
@@ -111,7 +111,7 @@ def test_without_a_region_nothing_is_deployed_and_the_answer_says_how_to_set_one
     assert "export AWS_DEFAULT_REGION=" in capsys.readouterr().err
 
 
-def test_without_credentials_nothing_is_asked_and_the_answer_says_how_to_give_some(
+def test_missing_credentials_are_reported_with_their_remedy(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     for name in (*CREDENTIALS, "AWS_PROFILE"):
@@ -124,7 +124,7 @@ def test_without_credentials_nothing_is_asked_and_the_answer_says_how_to_give_so
     assert capsys.readouterr().err.startswith("No AWS credentials were found")
 
 
-def test_a_region_whose_api_gateway_may_write_no_logs_is_told_how_to_let_it(
+def test_a_missing_log_role_is_reported_with_its_remedy(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, value in CREDENTIALS.items():
@@ -146,7 +146,7 @@ def test_a_stack_without_the_sample_api_needs_no_such_role() -> None:
     assert not deploy.needs_log_role(deploy.stage_parameters("prod"))
 
 
-def test_who_may_not_ask_about_logs_is_not_kept_from_deploying(
+def test_an_unreadable_log_role_does_not_stop_a_deployment(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name in (*CREDENTIALS, "AWS_PROFILE"):
@@ -158,7 +158,7 @@ def test_who_may_not_ask_about_logs_is_not_kept_from_deploying(
 
 
 @pytest.mark.parametrize("text", ["[dev.deploy.parameters]\nparameter_overrides = [", "= 1"])
-def test_a_configuration_that_is_no_toml_is_a_sentence(
+def test_invalid_toml_is_reported_in_one_sentence(
     text: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -172,7 +172,7 @@ def test_a_configuration_that_is_no_toml_is_a_sentence(
     assert capsys.readouterr().err.startswith("samconfig.toml is not valid TOML: ")
 
 
-def test_a_profile_that_is_not_there_is_a_sentence(
+def test_an_unknown_profile_is_reported_in_one_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("AWS_PROFILE", "nowhere")
@@ -196,7 +196,7 @@ def test_the_policy_of_the_log_role_is_that_of_the_partition(
     assert f"arn:{partition}:iam::aws:policy/service-role/" in capsys.readouterr().err
 
 
-def test_an_interruption_says_that_cloudformation_goes_on(
+def test_an_interruption_reports_that_cloudformation_continues(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """SAM is interrupted with us: the terminal tells both."""
@@ -298,7 +298,7 @@ def _deploy(folder: Path, monkeypatch: pytest.MonkeyPatch, stage: str, given: st
     return deploy.main(["--stage", stage, "--no-guide"])
 
 
-def test_reservations_that_an_account_cannot_spare_stop_the_deployment(
+def test_unavailable_concurrency_stops_the_deployment(
     account: AnswersServer,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

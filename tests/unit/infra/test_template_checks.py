@@ -63,7 +63,7 @@ def transformed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return {path.stem: json.loads(path.read_text()) for path in paths}
 
 
-def test_the_stack_is_looked_at_with_its_defaults_and_as_in_production(
+def test_the_stack_is_checked_with_defaults_and_production_values(
     transformed: dict[str, Any],
 ) -> None:
     parameters = {name: document.get("Parameters", {}) for name, document in transformed.items()}
@@ -78,13 +78,13 @@ def test_the_stack_is_looked_at_with_its_defaults_and_as_in_production(
     assert set(differing) <= set(stage_parameters("prod"))
 
 
-def test_the_nested_stack_and_every_example_are_looked_at_too(transformed: dict[str, Any]) -> None:
+def test_nested_stacks_and_examples_are_checked(transformed: dict[str, Any]) -> None:
     examples = {path.parent.name for path in template_checks.EXAMPLES.glob("*/template.yaml")}
     assert examples
     assert {"domains", "operations", *examples} <= set(transformed)
 
 
-def test_nothing_of_sam_is_left_and_nothing_keeps_cfn_lint_from_speaking(
+def test_transformed_templates_have_no_sam_and_no_lint_exceptions(
     transformed: dict[str, Any],
 ) -> None:
     for document in transformed.values():
@@ -95,7 +95,7 @@ def test_nothing_of_sam_is_left_and_nothing_keeps_cfn_lint_from_speaking(
         assert "cfn-lint" not in document.get("Metadata", {})
 
 
-def test_every_function_has_a_role_of_its_own_that_lambda_alone_assumes(
+def test_every_function_has_its_own_role_for_lambda(
     transformed: dict[str, Any],
 ) -> None:
     resources = transformed["defaults"]["Resources"]
@@ -110,7 +110,7 @@ def test_every_function_has_a_role_of_its_own_that_lambda_alone_assumes(
         assert "ManagedPolicyArns" not in properties, "which would grant every log of the account"
 
 
-def test_what_cfn_lint_says_is_read_with_the_resource_that_it_is_about(tmp_path: Path) -> None:
+def test_cfn_lint_findings_name_their_resource(tmp_path: Path) -> None:
     table = {"Type": "AWS::DynamoDB::Table", "Properties": {"KeySchema": "none"}}
     path = tmp_path / "broken.json"
     path.write_text(json.dumps({"Resources": {"Table": table}}))
@@ -119,6 +119,6 @@ def test_what_cfn_lint_says_is_read_with_the_resource_that_it_is_about(tmp_path:
     assert {(finding.resource, finding.template) for finding in findings} == {("Table", "broken")}
 
 
-def test_a_tool_that_prints_no_report_is_no_clean_bill() -> None:
+def test_a_tool_without_a_report_is_an_error() -> None:
     with pytest.raises(RuntimeError, match="false"):
         template_checks._report(["false"])

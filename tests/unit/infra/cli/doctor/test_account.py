@@ -182,7 +182,7 @@ WRONGS: dict[str, tuple[str, str, Callable[[], object]]] = {
 
 
 @pytest.mark.usefixtures("account")
-def test_nothing_is_found_in_an_account_where_all_is_well() -> None:
+def test_a_healthy_account_has_no_findings() -> None:
     deploy_all(ISSUER, GUARDED_API)
     seen = dict(findings())
     assert troubles() == {}
@@ -192,7 +192,7 @@ def test_nothing_is_found_in_an_account_where_all_is_well() -> None:
 
 
 @pytest.mark.usefixtures("account")
-def test_what_has_gone_wrong_in_an_account_is_found() -> None:
+def test_faults_in_an_account_are_found() -> None:
     deploy_all(ISSUER, GUARDED_API)
     for wrong, (name, said, make_wrong) in WRONGS.items():
         make_wrong()
@@ -202,7 +202,7 @@ def test_what_has_gone_wrong_in_an_account_is_found() -> None:
 
 
 @pytest.mark.usefixtures("account")
-def test_a_stack_that_nobody_watches_is_found() -> None:
+def test_a_stack_without_alarms_is_found() -> None:
     deploy_all(ISSUER, GUARDED_API, left_out=frozenset({"Operations"}))
     assert troubles() == {"alarms": "the stack has no alarms (Watch=false)"}
 

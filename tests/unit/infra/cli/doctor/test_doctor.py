@@ -137,7 +137,7 @@ def troubles(gatehouse: CommandLine) -> dict[str, str]:
     }
 
 
-def test_where_all_is_well_nothing_is_found(
+def test_a_healthy_deployment_has_no_findings(
     healthy: Healthy, gatehouse: CommandLine, tmp_path: Path
 ) -> None:
     healthy.deploy()
@@ -155,7 +155,7 @@ def test_where_all_is_well_nothing_is_found(
     assert max(map(len, everything.splitlines())) <= 80
 
 
-def test_what_is_wrong_from_outside_is_found(healthy: Healthy, gatehouse: CommandLine) -> None:
+def test_faults_visible_from_outside_are_found(healthy: Healthy, gatehouse: CommandLine) -> None:
     healthy.deploy(given={"DomainName": "auth.example"})
     private = {**key(1).public_jwk, "kid": key(1).kid, "d": "AQAB"}
     answers = healthy.server.answers
@@ -196,9 +196,7 @@ def test_keys_that_are_published_late_or_too_long_are_found(
     assert f"published, and not in the ring: {key(2).kid}" in found
 
 
-def test_a_server_that_does_not_answer_is_one_failure_and_the_rest_is_not_examined(
-    gatehouse: CommandLine, account: None
-) -> None:
+def test_an_unreachable_server_is_one_failure(gatehouse: CommandLine, account: None) -> None:
     with answers_server() as server:
         healthy = Healthy(server)
         healthy.deploy()
@@ -220,9 +218,7 @@ def test_a_server_that_does_not_answer_is_one_failure_and_the_rest_is_not_examin
     assert said.count("see above:") == 1
 
 
-def test_the_authorizer_s_own_client_is_looked_up_and_not_only_asked_with(
-    healthy: Healthy, gatehouse: CommandLine
-) -> None:
+def test_the_authorizers_client_is_looked_up(healthy: Healthy, gatehouse: CommandLine) -> None:
     # The endpoint lets it in all the same, as a warm process does for a while.
     healthy.deploy(client("opaque", token_format=TokenFormat.OPAQUE, audience=("billing",)))
     table = gatehouse.clients
@@ -264,7 +260,7 @@ def test_a_stack_without_the_sample_api_is_examined_without_it(
     assert shown.count("the stack has no sample API") == 1
 
 
-def test_what_is_wrong_with_clients_is_found(healthy: Healthy, gatehouse: CommandLine) -> None:
+def test_faults_of_clients_are_found(healthy: Healthy, gatehouse: CommandLine) -> None:
     digest = digest_generated("used long ago")
 
     def secret(ends: int | None) -> tuple[StoredSecret, ...]:
@@ -357,7 +353,7 @@ def kept(**times: int | None) -> KeyRing:
     ],
     ids=["overdue", "unannounced", "nothing signs", "not yet", "withdrawn early"],
 )
-def test_what_is_wrong_with_the_ring_is_found(
+def test_faults_of_the_ring_are_found(
     account: None, bad_ring: KeyRing, check: str, said: str
 ) -> None:
     deploy(kept=bad_ring)
@@ -398,7 +394,7 @@ def test_a_key_set_that_is_too_large_already_is_found(account: None) -> None:
     assert "11 published, and there can be 11" in ring_troubles()["keys: size of the key set"]
 
 
-def test_a_record_that_cannot_be_read_is_found_and_the_others_are_examined(
+def test_an_unreadable_record_is_found_and_others_are_examined(
     account: None, gatehouse: CommandLine
 ) -> None:
     deploy()
