@@ -22,6 +22,7 @@ from functions.shared.clients.client_secrets import StoredSecret, digest_generat
 from functions.shared.clients.federation_rules import FederationRule
 from functions.shared.keys import key_ring, signing_keys
 from functions.shared.runtime.secret_store import SecretsManagerStore
+from functions.shared.storage.errors import StorageUnavailableError
 from functions.shared.web import paths
 from functions.shared.web.audit_log import AuditEntry
 from functions.shared.web.client_certificate import from_pem
@@ -270,6 +271,8 @@ def test_guesses_that_cannot_be_checked_by_a_current_record_are_counted() -> Non
             authentication.authenticate(request, read_form(request), AuditEntry("issue_token"))
         except OAuthError as error:
             return error.status
+        except StorageUnavailableError:
+            return 503
         return 200
 
     for each in ids:
