@@ -17,8 +17,8 @@ from functions.shared.clients.client_registry import DynamoDbClients, WarmClient
 from functions.shared.clients.grant_types import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
 from functions.shared.keys.signers import RingSigners
 from functions.shared.keys.warm_key_ring import WarmKeyRing
-from functions.shared.runtime.one_time_use import DynamoDbOneTimeUse
 from functions.shared.runtime.secret_store import SecretsManagerStore
+from functions.shared.storage.state_table import DynamoDbOneTimeUse
 from functions.shared.tokens.known_tokens import KnownTokens
 from functions.shared.tokens.known_tokens_parts import build_known_formats
 from functions.shared.tokens.opaque_tokens import DynamoDbOpaqueTokens

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from authorizer.claims import CERTIFICATE, DPOP_KEY, Confirmation
 from authorizer.dpop import MAX_PROOF_AGE, VerifiedProof, verify_proof
 from authorizer.errors import TokenRefused
-from functions.shared.runtime.one_time_use import AlreadyUsedError
+from functions.shared.storage.state_table import AlreadyUsedError
 from functions.shared.web.oauth_errors import (
     InvalidDpopProofError,
     InvalidRequestError,
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from functions.issue_token.nonces import DpopNonces
     from functions.shared.clients.client_record import Client
-    from functions.shared.runtime.one_time_use import OneTimeUse
+    from functions.shared.storage.state_table import OneTimeUse
     from functions.shared.web.proxy_request import ProxyRequest
 
 NONCE_HEADER: Final = "DPoP-Nonce"

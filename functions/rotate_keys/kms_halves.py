@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from functions.rotate_keys.key_generation import NewKey, to_public_jwk
 from functions.rotate_keys.private_halves import ORPHAN_SECONDS
-from functions.shared.runtime.aws_clients import storage_errors
+from functions.shared.storage.aws_errors import storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping

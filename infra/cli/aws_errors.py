@@ -10,8 +10,8 @@ from typing import Final
 from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.rotate_keys.rotation_rules import UnsafeRotationError
-from functions.shared.runtime.aws_clients import to_storage_error
 from functions.shared.runtime.secret_store import SecretConflictError
+from functions.shared.storage.aws_errors import to_storage_error
 from functions.shared.storage.errors import (
     AwsFailure,
     StorageError,

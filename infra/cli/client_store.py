@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from functions.shared.clients.client_record import Client, from_item, is_client_id, to_item
-from functions.shared.runtime.aws_clients import storage_errors
+from functions.shared.storage.aws_errors import storage_errors
 from functions.shared.storage.errors import StorageCorruptError
 from infra.cli.errors import (
     CommandError,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from functions.shared.authentication.secret_use import DynamoDbSecretUses
 from functions.shared.clients.client_registry import STALE_SECONDS, WARM_SECONDS
+from functions.shared.storage.state_table import DynamoDbSecretUses
 from infra.cli.client_documents import to_document, to_yaml
 from infra.cli.client_files import apply, diff, export, schema
 from infra.cli.client_imports import import_clients

@@ -19,7 +19,7 @@ from authorizer.jws import HeaderRules
 from authorizer.reasons import Reason
 from authorizer.recent import Recent
 from functions.shared.authentication.credentials import UsedProofError
-from functions.shared.runtime.one_time_use import AlreadyUsedError
+from functions.shared.storage.state_table import AlreadyUsedError
 from functions.shared.web.oauth_errors import InvalidClientError, InvalidRequestError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from authorizer.jwk import VerificationKey
     from authorizer.jws import UnverifiedJws
-    from functions.shared.runtime.one_time_use import OneTimeUse
+    from functions.shared.storage.state_table import OneTimeUse
     from functions.shared.web.form import Form
 
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"

@@ -25,9 +25,12 @@ from functions.shared.authentication.public_addresses import (
     require_public_or_loopback,
 )
 from functions.shared.authentication.remote_keys import CachedRemoteKeys
-from functions.shared.authentication.secret_use import DynamoDbSecretUses, WarmSecretUses
-from functions.shared.runtime.counters import DynamoDbCounters
-from functions.shared.runtime.one_time_use import DynamoDbOneTimeUse
+from functions.shared.authentication.secret_use import WarmSecretUses
+from functions.shared.storage.state_table import (
+    DynamoDbCounters,
+    DynamoDbOneTimeUse,
+    DynamoDbSecretUses,
+)
 
 if TYPE_CHECKING:
     from functions.shared.clients.client_registry import ClientRegistry

@@ -26,8 +26,8 @@ from functions.shared.storage.errors import StorageUnavailableError
 from functions.shared.web.oauth_errors import TooManyFailuresError
 
 if TYPE_CHECKING:
-    from functions.shared.runtime.counters import Counters
     from functions.shared.storage.errors import StorageError
+    from functions.shared.storage.state_table import Counters
 
 _BY_SOURCE: Final = "failures-by-source"
 _BY_CLIENT: Final = "failures-by-client"

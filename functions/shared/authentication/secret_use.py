@@ -1,78 +1,21 @@
-"""When each client secret was last used, by the day: so that an idle one can be taken away.
+"""Records the day of each client secret's last use, so that operators can delete idle secrets.
 
-Kept beside the clients, not in them: a client is replaced as a whole when it is changed, and a
-note made meanwhile would be lost, or undo the change.
+The record is not part of the client's: a change replaces a client as a whole, and a use recorded at
+the same time would be lost, or undo the change.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from authorizer.recent import Recent
-from authorizer.state_entry import entry
-from functions.shared.runtime import records
-from functions.shared.runtime.aws_clients import storage_errors
 from functions.shared.storage.errors import StorageError
+from functions.shared.storage.state_table import DAY
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
+    from functions.shared.storage.state_table import SecretUses
 
-SCHEMA_VERSION: Final = 1
-DAY: Final = 86_400
-KEPT_DAYS: Final = 400
-"""Longer than a year, so that a secret of a yearly job does not look idle."""
-
-_KIND: Final = "secret-use"
 _REMEMBERED_USES: Final = 2048
-
-
-class SecretUses(Protocol):
-    """Keeps the day on which a secret was last used."""
-
-    def record(self, client_id: str, digest: str, day: int) -> None:
-        """Keep that a secret was used on the day that began at `day`, unless on a later one too."""
-
-    def last_used(self, client_id: str, digest: str) -> int | None:
-        """Return when the last day of use began, in seconds since the epoch; None if never."""
-
-
-class DynamoDbSecretUses:
-    """Uses in a DynamoDB table keyed by `entry`, TTL attribute `expires_at`."""
-
-    def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
-        self._dynamodb = dynamodb
-        self._table = table
-
-    def record(self, client_id: str, digest: str, day: int) -> None:
-        """Keep a day of use. One conditional write."""
-        with storage_errors():
-            try:
-                self._dynamodb.update_item(
-                    TableName=self._table,
-                    Key={"entry": {"S": entry(_KIND, client_id, digest)}},
-                    UpdateExpression=(
-                        "SET schema_version = :version, last_used = :day, expires_at = :end"
-                    ),
-                    ConditionExpression="attribute_not_exists(last_used) OR last_used < :day",
-                    ExpressionAttributeValues=records.to_item(
-                        {":version": SCHEMA_VERSION, ":day": day, ":end": day + KEPT_DAYS * DAY}
-                    ),
-                )
-            except self._dynamodb.exceptions.ConditionalCheckFailedException:
-                return
-
-    def last_used(self, client_id: str, digest: str) -> int | None:
-        """Return when the last day of use began."""
-        with storage_errors():
-            answer = self._dynamodb.get_item(
-                TableName=self._table, Key={"entry": {"S": entry(_KIND, client_id, digest)}}
-            )
-        item = answer.get("Item")
-        if item is None:
-            return None
-        record = records.from_item(item, schema_version=SCHEMA_VERSION)
-        with records.reading("a note of a secret's use"):
-            return records.integer(record["last_used"])
 
 
 class WarmSecretUses:

@@ -11,7 +11,7 @@ from authorizer import strict_json
 from authorizer.https_client import parse_url
 from authorizer.jwk import ALGORITHMS, PRIVATE_MEMBERS, KeySet, parse_key_set
 from authorizer.reasons import Reason
-from functions.shared.runtime import records
+from functions.shared.storage import dynamodb_items
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -119,10 +119,10 @@ def from_record(record: Mapping[str, Any] | None) -> AssertionRules | None:
     if record is None:
         return None
     return AssertionRules(
-        jwks=records.text(record["jwks"]),
-        jwks_uri=records.text(record["jwks_uri"]),
-        signing_alg=records.text(record["signing_alg"]),
-        lifetime=records.integer(record["lifetime"]),
-        accepts_token_endpoint=records.boolean(record["accepts_token_endpoint"]),
-        requires_typ=records.boolean(record["requires_typ"]),
+        jwks=dynamodb_items.text(record["jwks"]),
+        jwks_uri=dynamodb_items.text(record["jwks_uri"]),
+        signing_alg=dynamodb_items.text(record["signing_alg"]),
+        lifetime=dynamodb_items.integer(record["lifetime"]),
+        accepts_token_endpoint=dynamodb_items.boolean(record["accepts_token_endpoint"]),
+        requires_typ=dynamodb_items.boolean(record["requires_typ"]),
     )

@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from functions.shared.clients import distinguished_names
-from functions.shared.runtime import records
+from functions.shared.storage import dynamodb_items
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -97,4 +97,4 @@ def from_record(record: Mapping[str, Any] | None) -> CertificateName | None:
     """
     if record is None:
         return None
-    return CertificateName(NameKind(record["kind"]), records.text(record["value"]))
+    return CertificateName(NameKind(record["kind"]), dynamodb_items.text(record["value"]))

@@ -19,8 +19,8 @@ from functions.shared.clients.authentication_methods import (
 from functions.shared.clients.client_secrets import StoredSecret
 from functions.shared.clients.grant_types import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
 from functions.shared.clients.resource_indicators import is_resource_indicator
-from functions.shared.runtime import records
-from functions.shared.runtime.records import boolean, integer, listed, text, texts
+from functions.shared.storage import dynamodb_items
+from functions.shared.storage.dynamodb_items import boolean, integer, listed, text, texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -193,7 +193,7 @@ def to_item(client: Client) -> dict[str, Any]:
         ),
         "disabled": client.disabled,
     }
-    return records.to_item(record)
+    return dynamodb_items.to_item(record)
 
 
 def from_item(item: Mapping[str, Any]) -> Client:
@@ -203,8 +203,8 @@ def from_item(item: Mapping[str, Any]) -> Client:
         StorageCorruptError: another schema version, a missing or mistyped attribute, or a rule
             of `Client` broken.
     """
-    record = records.from_item(item, schema_version=SCHEMA_VERSION)
-    with records.reading("a client record"):
+    record = dynamodb_items.from_item(item, schema_version=SCHEMA_VERSION)
+    with dynamodb_items.reading("a client record"):
         return _client_from_record(record)
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from authorizer.recent import Recent
 from functions.shared.clients.client_record import Client, from_item, is_client_id, to_item
-from functions.shared.runtime.aws_clients import storage_errors
 from functions.shared.runtime.warm_cache import WarmCache
+from functions.shared.storage.aws_errors import storage_errors
 from functions.shared.storage.errors import StorageCorruptError, StorageUnavailableError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class DynamoDbClients:
                 TableName=self._table, Key={"client_id": {"S": client_id}}, ConsistentRead=True
             )
         item = answer.get("Item")
-        return _named(client_id, item) if item else None
+        return None if item is None else _named(client_id, item)
 
     def find_again(self, client_id: str, since: float) -> Client | None:  # noqa: ARG002 - nothing is cached
         """Return the client or None."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from authorizer import strict_json
 from authorizer.https_client import parse_url
-from functions.shared.runtime import records
 from functions.shared.runtime.wildcards import matches_wildcards
+from functions.shared.storage import dynamodb_items
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,10 +81,10 @@ def from_record(record: Mapping[str, Any]) -> FederationRule:
         KeyError, TypeError, ValueError: it is malformed.
     """
     return FederationRule(
-        issuer=records.text(record["issuer"]),
-        audience=records.text(record["audience"]),
-        subject=records.text(record["subject"]),
-        claims=strict_json.parse_object(records.text(record["claims"]).encode()),
-        max_age=records.integer(record["max_age"]),
-        one_time=records.boolean(record["one_time"]),
+        issuer=dynamodb_items.text(record["issuer"]),
+        audience=dynamodb_items.text(record["audience"]),
+        subject=dynamodb_items.text(record["subject"]),
+        claims=strict_json.parse_object(dynamodb_items.text(record["claims"]).encode()),
+        max_age=dynamodb_items.integer(record["max_age"]),
+        one_time=dynamodb_items.boolean(record["one_time"]),
     )

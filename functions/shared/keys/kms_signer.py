@@ -12,7 +12,7 @@ from jwt.utils import der_to_raw_signature
 
 from authorizer.metrics import Meter
 from functions.shared.keys.key_ring import key_errors
-from functions.shared.runtime.aws_clients import storage_errors
+from functions.shared.storage.aws_errors import storage_errors
 from functions.shared.web.metrics import KMS_SIGN_MILLISECONDS
 
 if TYPE_CHECKING:

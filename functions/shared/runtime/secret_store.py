@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 from uuid import uuid4
 
-from functions.shared.runtime.aws_clients import storage_errors
+from functions.shared.storage.aws_errors import storage_errors
 from functions.shared.storage.errors import StorageCorruptError
 
 if TYPE_CHECKING:

@@ -1,1 +1,1 @@
-"""Storage in AWS: its errors, in no terms of OAuth, HTTP or boto3."""
+"""Storage in AWS: its errors, the state table, and items of DynamoDB."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from authorizer.claims import Confirmation
     from functions.shared.clients.client_record import Client
     from functions.shared.clients.client_registry import ClientRegistry
-    from functions.shared.tokens.deny_list import DenyList
+    from functions.shared.storage.state_table import DenyList
     from functions.shared.tokens.issued_jwts import IssuedJwt, IssuedJwts
     from functions.shared.tokens.opaque_tokens import OpaqueTokenStore
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from functions.shared.tokens.deny_list import DynamoDbDenyList
+from functions.shared.storage.state_table import DynamoDbDenyList
 from functions.shared.tokens.issued_jwts import IssuedJwts
 from functions.shared.tokens.known_tokens import Jwts, OpaqueTokens
 from functions.shared.tokens.opaque_tokens import DynamoDbOpaqueTokens

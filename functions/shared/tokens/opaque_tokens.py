@@ -8,10 +8,10 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from authorizer.claims import Confirmation
-from functions.shared.runtime import records
-from functions.shared.runtime.aws_clients import storage_errors
 from functions.shared.runtime.random_credentials import SCANNABLE_PREFIX, random_credential
-from functions.shared.runtime.records import integer, text, texts
+from functions.shared.storage import dynamodb_items
+from functions.shared.storage.aws_errors import storage_errors
+from functions.shared.storage.dynamodb_items import integer, text, texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -98,7 +98,7 @@ class DynamoDbOpaqueTokens:
                 ConsistentRead=True,
             )
         item = answer.get("Item")
-        meaning = _from_item(item) if item else None
+        meaning = None if item is None else _from_item(item)
         return meaning if meaning and now < meaning.expires_at else None
 
     def delete(self, token: str) -> None:
@@ -125,12 +125,14 @@ def _to_item(token: str, meaning: OpaqueToken) -> dict[str, Any]:
         "actor": meaning.actor,
     }
     # Most tokens have none of the last three: a smaller item is a cheaper one.
-    return records.to_item({name: value for name, value in record.items() if value is not None})
+    return dynamodb_items.to_item(
+        {name: value for name, value in record.items() if value is not None}
+    )
 
 
 def _from_item(item: Mapping[str, Any]) -> OpaqueToken:
-    record = records.from_item(item, schema_version=SCHEMA_VERSION)
-    with records.reading("a token record"):
+    record = dynamodb_items.from_item(item, schema_version=SCHEMA_VERSION)
+    with dynamodb_items.reading("a token record"):
         return OpaqueToken(
             client_id=text(record["client_id"]),
             scopes=tuple(texts(record["scopes"])),

@@ -32,14 +32,16 @@ from authorizer.state_entry import revoked_jwt
 from authorizer.used_proofs import DynamoDbUsedProofs
 from functions.rotate_keys.kms_halves import KmsHalves
 from functions.rotate_keys.rotation import first_ring
-from functions.shared.authentication.secret_use import DynamoDbSecretUses
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.keys.kms_signer import KmsAlgorithm
-from functions.shared.runtime.counters import DynamoDbCounters
-from functions.shared.runtime.one_time_use import DynamoDbOneTimeUse
 from functions.shared.runtime.secret_store import SecretsManagerStore
 from functions.shared.storage.errors import StorageError
-from functions.shared.tokens.deny_list import DynamoDbDenyList
+from functions.shared.storage.state_table import (
+    DynamoDbCounters,
+    DynamoDbDenyList,
+    DynamoDbOneTimeUse,
+    DynamoDbSecretUses,
+)
 from functions.shared.tokens.opaque_tokens import DynamoDbOpaqueTokens, OpaqueToken
 from tests.support.aws import CLIENTS_TABLE, SIGNING_KEYS_SECRET, STATE_TABLE, TOKENS_TABLE
 from tests.support.server import NOW, client
@@ -206,6 +208,8 @@ def _faults(answer: dict[str, Any]) -> Iterator[tuple[str, bytes | Callable[[Any
         yield repr(body), body
     for name in answer.keys() - {"Item"}:  # a response without Item means that there is none
         yield f"without {name}", _without(name)
+    if "Item" in answer:
+        yield "an empty Item", lambda answer: {**answer, "Item": {}}
     for path, value in _paths(answer):
         for wrong in WRONG_VALUES:
             # In AWS's JSON protocols a null member is an absent one: so is an Item.

@@ -15,12 +15,12 @@ from functions.issue_token.settings import Settings as IssueTokenSettings
 from functions.rotate_keys.composition import build as build_rotate_keys
 from functions.rotate_keys.settings import Settings as RotateKeysSettings
 from functions.shared.authentication.failure_throttle import Limits
-from functions.shared.authentication.secret_use import DAY, DynamoDbSecretUses
 from functions.shared.clients.assertion_rules import AssertionRules
 from functions.shared.clients.certificate_names import CertificateName, NameKind
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.clients.client_secrets import digest_generated
 from functions.shared.runtime.secret_store import SecretsManagerStore
+from functions.shared.storage.state_table import DAY, DynamoDbSecretUses
 from tests.support.assertions import CLIENT_ID, assertion, assertion_form
 from tests.support.aws import CLIENTS_TABLE, ENVIRONMENT, STATE_TABLE
 from tests.support.client_certificates import certificate_pem, with_certificate

@@ -11,13 +11,21 @@ import pytest
 
 from authorizer.claims import Confirmation
 from authorizer.state_entry import revoked_jwt
-from functions.shared.authentication.secret_use import DAY, DynamoDbSecretUses, SecretUses
 from functions.shared.clients.client_registry import DynamoDbClients
-from functions.shared.runtime.counters import Counters, DynamoDbCounters
-from functions.shared.runtime.one_time_use import AlreadyUsedError, DynamoDbOneTimeUse, OneTimeUse
 from functions.shared.runtime.secret_store import SecretsManagerStore, SecretStore
 from functions.shared.storage.errors import StorageCorruptError
-from functions.shared.tokens.deny_list import DenyList, DynamoDbDenyList
+from functions.shared.storage.state_table import (
+    DAY,
+    AlreadyUsedError,
+    Counters,
+    DenyList,
+    DynamoDbCounters,
+    DynamoDbDenyList,
+    DynamoDbOneTimeUse,
+    DynamoDbSecretUses,
+    OneTimeUse,
+    SecretUses,
+)
 from functions.shared.tokens.opaque_tokens import (
     DynamoDbOpaqueTokens,
     OpaqueToken,

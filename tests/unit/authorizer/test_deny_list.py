@@ -19,7 +19,7 @@ from authorizer.reasons import Reason
 from authorizer.settings import Settings
 from authorizer.state_entry import revoked_jwt
 from authorizer.upkeep import Ages
-from functions.shared.tokens import deny_list as issuers_list
+from functions.shared.storage.state_table import DynamoDbDenyList
 from tests.support.aws import STATE_TABLE
 from tests.support.tokens import (
     CLIENT,
@@ -206,7 +206,7 @@ def test_memory_is_bounded() -> None:
 
 
 def test_entries_match_the_authorization_server(dynamodb: DynamoDBClient) -> None:
-    theirs = issuers_list.DynamoDbDenyList(dynamodb, STATE_TABLE)
+    theirs = DynamoDbDenyList(dynamodb, STATE_TABLE)
     ours = DynamoDbRevokedTokens(STATE_TABLE, DynamoDb(3))
     name = revoked_jwt(ISSUER, "one", TOKEN)
     assert not ours.holds(name, NOW, 3)
@@ -252,7 +252,7 @@ def test_revoked_token_is_unauthorized(dynamodb: DynamoDBClient, jti: str | None
     token = forge_claims(jti=jti) if jti else mint()
     assert gate.decide(rest_event(token), 3)["principalId"] == CLIENT
     name = revoked_jwt(ISSUER, jti, token)
-    issuers_list.DynamoDbDenyList(dynamodb, STATE_TABLE).add(name, NOW + 14_400)
+    DynamoDbDenyList(dynamodb, STATE_TABLE).add(name, NOW + 14_400)
     assert gate.decide(rest_event(token), 3)
     clock.advance(60)
     with pytest.raises(Unauthorized):

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Final
 from authorizer.claims import CERTIFICATE, DPOP_KEY
 from authorizer.errors import AuthorizerError
 from authorizer.reasons import Reason
-from functions.shared.authentication.secret_use import DynamoDbSecretUses
 from functions.shared.clients.authentication_methods import CLIENT_SECRET_BASIC, CLIENT_SECRET_POST
 from functions.shared.clients.client_record import TokenFormat, TokenProfile
 from functions.shared.clients.client_registry import WARM_SECONDS
 from functions.shared.clients.client_secrets import SecretVerifier, WrongSecretError
+from functions.shared.storage.state_table import DynamoDbSecretUses
 from functions.shared.web import paths
 from infra.cli.doctor.results import Check, Finding, either, failure, named, ok, warning
 from infra.cli.local_authorizer import Call

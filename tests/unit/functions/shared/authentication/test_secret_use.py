@@ -4,9 +4,10 @@ import pytest
 
 from functions.shared.authentication.client_authentication import ClientAuthentication
 from functions.shared.authentication.client_secret_methods import secret_methods
-from functions.shared.authentication.secret_use import DAY, WarmSecretUses
+from functions.shared.authentication.secret_use import WarmSecretUses
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
 from functions.shared.storage.errors import StorageUnavailableError
+from functions.shared.storage.state_table import DAY
 from functions.shared.web.audit_log import AuditEntry
 from functions.shared.web.form import read_form
 from functions.shared.web.oauth_errors import InvalidClientError

@@ -20,7 +20,7 @@ from functions.shared.clients.client_record import (
 )
 from functions.shared.clients.client_secrets import StoredSecret, digest_imported
 from functions.shared.clients.federation_rules import FederationRule
-from functions.shared.runtime import records
+from functions.shared.storage import dynamodb_items
 from functions.shared.storage.errors import StorageCorruptError
 from tests.support.mutations import mutations
 from tests.support.server import client
@@ -185,8 +185,8 @@ def test_a_missing_attribute_makes_a_record_unreadable(attribute: str) -> None:
 
 def test_a_record_is_read_as_it_was_meant_or_not_at_all() -> None:
     read = 0
-    for where, changed in mutations(records.from_item(to_item(FULL), schema_version=1)):
-        item = records.to_item(changed)
+    for where, changed in mutations(dynamodb_items.from_item(to_item(FULL), schema_version=1)):
+        item = dynamodb_items.to_item(changed)
         with suppress(StorageCorruptError):
             assert _unordered(to_item(from_item(item))) == _unordered(item), where
             read += 1

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from functions.shared.authentication.secret_use import DynamoDbSecretUses
 from functions.shared.clients.assertion_rules import AssertionRules
 from functions.shared.clients.certificate_names import CertificateName, NameKind
 from functions.shared.clients.client_record import Client, TokenFormat
 from functions.shared.clients.client_secrets import SecretVerifier, WrongSecretError
 from functions.shared.clients.federation_rules import FederationRule
+from functions.shared.storage.state_table import DynamoDbSecretUses
 from infra.cli.errors import ConflictError
 from local.certificates import LaptopCertificates
 from tests.support.cli import Meanwhile, aws_client, physical_name

@@ -11,11 +11,11 @@ import pytest
 
 from functions.publish_metadata.document import document
 from functions.rotate_keys.rotation_rules import RETENTION_NEEDED
-from functions.shared.authentication.secret_use import DynamoDbSecretUses
 from functions.shared.clients.client_record import TokenFormat, to_item
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
 from functions.shared.keys import key_ring
 from functions.shared.keys.key_ring import KeyRing, RingKey
+from functions.shared.storage.state_table import DynamoDbSecretUses
 from infra.cli.context import Outside, Session
 from infra.cli.doctor import command as doctor
 from infra.cli.doctor.checks import clients as client_checks

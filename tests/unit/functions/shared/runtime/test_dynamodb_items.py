@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from functions.shared.runtime.records import from_item, to_item
+from functions.shared.storage.dynamodb_items import from_item, to_item
 from functions.shared.storage.errors import StorageCorruptError
 
 

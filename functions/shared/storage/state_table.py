@@ -1,0 +1,213 @@
+"""The state table: used values, counters, revoked JWTs and uses of secrets, until they expire.
+
+The key is `entry`, as `authorizer.state_entry` names it; the TTL attribute is `expires_at`.
+DynamoDB deletes expired items days late, so each reader compares the time. Other programs, such as
+an authorizer, may read the entry of a revoked JWT:
+
+    entry           S  "revoked#" and 64 hexadecimal digits
+    expires_at      N  seconds since the epoch: the token's own `exp`, rounded up
+    schema_version  N  1
+
+The digits are SHA-256 over three texts in UTF-8, each after its length in bytes as an unsigned
+64-bit big-endian number: the issuer; then `jti` and the token's jti, or, for a token without one,
+`signing-input` and the SHA-256 in hexadecimal of the token up to its last dot. The whole token is
+not digested, because some signatures have several encodings.
+"""
+
+from __future__ import annotations
+
+from secrets import token_urlsafe
+from typing import TYPE_CHECKING, Final, Protocol
+
+from authorizer.state_entry import entry
+from functions.shared.storage import dynamodb_items
+from functions.shared.storage.aws_errors import storage_errors
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+SCHEMA_VERSION: Final = 1
+DAY: Final = 86_400
+KEPT_DAYS: Final = 400
+"""Longer than a year, so that the secret of a yearly job does not look idle."""
+
+_USE_ID_BYTES: Final = 12
+_LAST_USE: Final = "secret-use"
+
+
+class AlreadyUsedError(Exception):
+    """Raised when a one-time value was used before."""
+
+
+class OneTimeUse(Protocol):
+    """Values that are valid once, such as the `jti` of an assertion or of a DPoP proof."""
+
+    def consume(self, kind: str, owner: str, value: str, expires_at: int, now: float) -> None:
+        """Use a value of `owner` for the first time; its use is stored until `expires_at`.
+
+        Exactly one of several concurrent calls returns. Values of different kinds are independent.
+        Times are seconds since the epoch.
+
+        Raises:
+            AlreadyUsedError: it was used before.
+        """
+
+
+class DynamoDbOneTimeUse:
+    """Used values in the state table.
+
+    An entry is a digest, which bounds its length and leaves no separator to forge. `use_id` makes
+    the write idempotent: boto3 retries when a response is lost, and the retry's condition check
+    would otherwise find the item of the first attempt and reject the use.
+    """
+
+    def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
+        self._dynamodb = dynamodb
+        self._table = table
+
+    def consume(self, kind: str, owner: str, value: str, expires_at: int, now: float) -> None:
+        """Use a value, by one conditional write, so that concurrent uses cannot both pass."""
+        use_id = token_urlsafe(_USE_ID_BYTES)
+        record = {
+            "schema_version": SCHEMA_VERSION,
+            "entry": entry(kind, owner, value),
+            "expires_at": expires_at,
+            "use_id": use_id,
+        }
+        with storage_errors():
+            try:
+                self._dynamodb.put_item(
+                    TableName=self._table,
+                    Item=dynamodb_items.to_item(record),
+                    # DynamoDB deletes expired items days late.
+                    ConditionExpression=(
+                        "attribute_not_exists(entry) OR expires_at <= :now OR use_id = :use_id"
+                    ),
+                    ExpressionAttributeValues=dynamodb_items.to_item(
+                        {":now": int(now), ":use_id": use_id}
+                    ),
+                )
+            except self._dynamodb.exceptions.ConditionalCheckFailedException:
+                raise AlreadyUsedError from None
+
+
+class Counters(Protocol):
+    """Counters that several processes increment."""
+
+    def increment(self, entry: str, expires_at: int) -> int:
+        """Add one to the counter of this name and return its value.
+
+        Concurrent calls return different values. The counter may be deleted at `expires_at`, in
+        seconds since the epoch; its name is not used after that.
+        """
+
+
+class DynamoDbCounters:
+    """Counters in the state table."""
+
+    def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
+        self._dynamodb = dynamodb
+        self._table = table
+
+    def increment(self, entry: str, expires_at: int) -> int:
+        """Add one, by one atomic update."""
+        with storage_errors():
+            answer = self._dynamodb.update_item(
+                TableName=self._table,
+                Key={"entry": {"S": entry}},
+                UpdateExpression=(
+                    "ADD counted :one SET schema_version = :version, expires_at = :end"
+                ),
+                ExpressionAttributeValues=dynamodb_items.to_item(
+                    {":one": 1, ":version": SCHEMA_VERSION, ":end": expires_at}
+                ),
+                ReturnValues="UPDATED_NEW",
+            )
+        with dynamodb_items.reading("a counter"):
+            return int(answer["Attributes"]["counted"]["N"])
+
+
+class DenyList(Protocol):
+    """Revoked JWTs, by the name of their entry."""
+
+    def add(self, name: str, expires_at: int) -> None:
+        """Revoke the token of this name, which expires at `expires_at`. Idempotent."""
+
+    def holds(self, name: str, now: float) -> bool:
+        """Return whether the token of this name was revoked."""
+
+
+class DynamoDbDenyList:
+    """Revoked JWTs in the state table."""
+
+    def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
+        self._dynamodb = dynamodb
+        self._table = table
+
+    def add(self, name: str, expires_at: int) -> None:
+        """Revoke the token of this name, by an unconditional write."""
+        record = {"schema_version": SCHEMA_VERSION, "entry": name, "expires_at": expires_at}
+        with storage_errors():
+            self._dynamodb.put_item(TableName=self._table, Item=dynamodb_items.to_item(record))
+
+    def holds(self, name: str, now: float) -> bool:
+        """Return whether the token was revoked, by a consistent read: revocation is immediate."""
+        with storage_errors():
+            answer = self._dynamodb.get_item(
+                TableName=self._table, Key={"entry": {"S": name}}, ConsistentRead=True
+            )
+        item = answer.get("Item")
+        if item is None:
+            return False
+        record = dynamodb_items.from_item(item, schema_version=SCHEMA_VERSION)
+        with dynamodb_items.reading("a deny list entry"):
+            return now < dynamodb_items.integer(record["expires_at"])
+
+
+class SecretUses(Protocol):
+    """The day on which each client secret was last used."""
+
+    def record(self, client_id: str, digest: str, day: int) -> None:
+        """Store the start of the day of a use, unless a later day is stored."""
+
+    def last_used(self, client_id: str, digest: str) -> int | None:
+        """Return the start of the last day of use, in seconds since the epoch; None if unused."""
+
+
+class DynamoDbSecretUses:
+    """Uses in the state table."""
+
+    def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
+        self._dynamodb = dynamodb
+        self._table = table
+
+    def record(self, client_id: str, digest: str, day: int) -> None:
+        """Store a day of use, by one conditional write."""
+        with storage_errors():
+            try:
+                self._dynamodb.update_item(
+                    TableName=self._table,
+                    Key={"entry": {"S": entry(_LAST_USE, client_id, digest)}},
+                    UpdateExpression=(
+                        "SET schema_version = :version, last_used = :day, expires_at = :end"
+                    ),
+                    ConditionExpression="attribute_not_exists(last_used) OR last_used < :day",
+                    ExpressionAttributeValues=dynamodb_items.to_item(
+                        {":version": SCHEMA_VERSION, ":day": day, ":end": day + KEPT_DAYS * DAY}
+                    ),
+                )
+            except self._dynamodb.exceptions.ConditionalCheckFailedException:
+                return
+
+    def last_used(self, client_id: str, digest: str) -> int | None:
+        """Return the start of the last day of use."""
+        with storage_errors():
+            answer = self._dynamodb.get_item(
+                TableName=self._table, Key={"entry": {"S": entry(_LAST_USE, client_id, digest)}}
+            )
+        item = answer.get("Item")
+        if item is None:
+            return None
+        record = dynamodb_items.from_item(item, schema_version=SCHEMA_VERSION)
+        with dynamodb_items.reading("a note of a secret's use"):
+            return dynamodb_items.integer(record["last_used"])
