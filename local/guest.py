@@ -167,7 +167,8 @@ def listening(host: str, port: int) -> Server:
         LaptopError: it cannot have it.
     """
     try:
-        return Server(host, port, log=_say)
+        # A file or a pipe gets the functions' log alone.
+        return Server(host, port, log=_say if sys.stdout.isatty() else None)
     except OSError as error:
         raise LaptopError(
             f"Cannot listen on {host}:{port} ({error.strerror}): end what uses it, or choose "
