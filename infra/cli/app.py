@@ -26,7 +26,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "backup": "infra.cli.backup:backup",
     "restore": "infra.cli.backup:restore",
 }
-"""Where each command is: `module:attribute`."""
+"""Commands as `module:attribute`."""
 
 
 def _version() -> str:
@@ -46,15 +46,15 @@ def _version() -> str:
 def app() -> None:
     """Operate Gatehouse: clients, keys, tokens, backups.
 
-    Commands talk to AWS with your own credentials and find a deployment by its CloudFormation
-    stack (--stack, or GATEHOUSE_STACK), or to the laptop edition (--local).
+    Commands use your AWS credentials. Name a deployment by its CloudFormation stack (--stack or
+    GATEHOUSE_STACK), or use --local for the laptop.
     """
 
 
 @app.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print what makes a shell complete commands and options.
+    """Print the shell script that completes commands and options.
 
     In ~/.bashrc: eval "$(gatehouse completion bash)"
 

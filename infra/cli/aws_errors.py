@@ -1,6 +1,6 @@
-"""What AWS, boto3 and our own code raise, as a person at a terminal needs it.
+"""Exceptions of AWS, boto3 and the functions as errors of the command line.
 
-Imported when something went wrong: it brings boto3 along, and completion must be quick.
+Imported lazily, because it imports boto3 and shell completion must be fast.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from infra.cli.errors import (
 _BAD_CREDENTIALS: Final = frozenset(
     {"UnrecognizedClientException", "InvalidAccessKeyId", "AuthFailure", "RequestExpired"}
 )
-"""How services call an access key that is unknown or over, where the word is not in the code."""
+"""Error codes for credentials that are unknown or have expired."""
 
 
 _UNREACHABLE: Final = {
     "EndpointConnectionError": "no connection",
     "ConnectTimeoutError": "no connection",
-    "ReadTimeoutError": "no answer in time",
+    "ReadTimeoutError": "time-out",
 }
-_SIGN_IN_ENDED: Final = ("The AWS sign-in has ended.", "Run 'aws sso login'.")
+_SIGN_IN_ENDED: Final = ("The AWS sign-in has expired.", "Run 'aws sso login'.")
 _BOTO3_ERRORS: Final = {
     "PartialCredentialsError": (
         "{message}.",
-        "Set the whole pair, or name a profile with --profile.",
+        "Set access key and secret key, or name a profile with --profile.",
     ),
     "NoCredentialsError": (
         "No AWS credentials were found.",
@@ -49,24 +49,24 @@ _BOTO3_ERRORS: Final = {
     "SSOTokenLoadError": _SIGN_IN_ENDED,
     "UnauthorizedSSOTokenError": _SIGN_IN_ENDED,
     "NoRegionError": (
-        "No AWS region was named.",
+        "No AWS region is set.",
         "Add --region, or set AWS_DEFAULT_REGION.",
     ),
-    "ProfileNotFound": ("{message}.", "Name one of those in ~/.aws/config with --profile."),
+    "ProfileNotFound": ("{message}.", "Name a profile of ~/.aws/config with --profile."),
     "InvalidRegionError": (
         "{message}.",
-        "Name one such as eu-west-1 with --region, or in AWS_DEFAULT_REGION.",
+        "Set a region such as eu-west-1 with --region or AWS_DEFAULT_REGION.",
     ),
 }
 """The problem that is shown for an exception of boto3, by its name, and the next step."""
 
 
 def translated(error: Exception) -> CommandError | None:
-    """Return an error as a person at a terminal needs it; None if it is a fault of this program."""
+    """Return the error of the command line for an exception; None for a defect."""
     if isinstance(error, CommandError):
         return error
     if isinstance(error, SecretConflictError):
-        return ConflictError("Somebody else wrote the secret meanwhile.")
+        return ConflictError("Another process wrote the secret at the same time.")
     if isinstance(error, UnsafeRotationError):
         return CommandError(f"{error}.", "Deploy with other parameters: see docs/deploy.md.")
     if isinstance(error, ClientError | BotoCoreError):
@@ -80,11 +80,11 @@ def _of_storage(error: StorageError) -> CommandError:
         return _of_aws(failure)
     if isinstance(error, StorageUnavailableError):
         return CommandError(
-            f"AWS could not be asked: {error.reason}.", "Try again.", ExitCode.TROUBLE
+            f"The AWS request failed: {error.reason}.", "Try again.", ExitCode.TROUBLE
         )
     return CommandError(
-        f"The deployment's data cannot be used: {error.reason}.",
-        "A newer Gatehouse may have written it: use the command line of that version.",
+        f"The deployment's data cannot be read: {error.reason}.",
+        "A newer version may have written it: use the command line of that version.",
         ExitCode.TROUBLE,
     )
 
@@ -96,19 +96,19 @@ def _of_aws(failure: AwsFailure) -> CommandError:
         return UnreachableError(failure.endpoint, _UNREACHABLE[failure.code])
     message = failure.message.rstrip(".")
     problem, next_step = _BOTO3_ERRORS.get(
-        failure.code, ("AWS could not be asked: {message}.", "Try again.")
+        failure.code, ("The AWS request failed: {message}.", "Try again.")
     )
     return CommandError(problem.format(message=message), next_step, ExitCode.TROUBLE)
 
 
 def _of_a_service(failure: AwsFailure) -> CommandError:
     code, message = failure.code or "unknown", failure.message.rstrip(".")
-    problem = f"AWS refused {failure.operation}: {code} ({message})."
+    problem = f"AWS rejected {failure.operation}: {code} ({message})."
     next_step = "Try again."
     if "AccessDenied" in code or code == "UnauthorizedOperation":
-        next_step = "Use credentials that may do this; docs/cli.md lists the permissions."
+        next_step = "Use credentials with this permission; docs/cli.md lists the permissions."
     elif code in _BAD_CREDENTIALS or "Token" in code or "Signature" in code:
         next_step = "Renew the credentials, for example with 'aws sso login'."
     elif "NotFound" in code:
-        next_step = "Check that the stack is deployed and complete."
+        next_step = "Check that the stack's deployment is complete."
     return CommandError(problem, next_step, ExitCode.TROUBLE)

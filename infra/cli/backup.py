@@ -44,7 +44,7 @@ VERSION: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """What a backup holds."""
+    """The content of a backup."""
 
     taken_at: str
     stack: str
@@ -56,7 +56,7 @@ class Backup:
 def backup_json(
     deployment: Deployment, clients: Iterable[SeenClient], ring: KeyRing, now: float
 ) -> str:
-    """Render a backup. Clients are DynamoDB items, so that it can be read without Gatehouse too."""
+    """Return a backup as JSON. Clients are DynamoDB items."""
     document = {
         "format": FORMAT,
         "version": VERSION,
@@ -73,33 +73,33 @@ def read_backup(path: Path) -> Backup:
     """Read a backup.
 
     Raises:
-        NotFoundError: there is no such file.
-        UsageError: it is no backup, or one of a newer version.
+        NotFoundError: the file does not exist.
+        UsageError: the file is not a backup, or is one of a newer version.
     """
     try:
         document = json.loads(read_text(path))
         kind, version = document["format"], document["version"]
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise UsageError(f"{path} is no backup of Gatehouse.") from None
+        raise UsageError(f"{path} is not a backup of Gatehouse.") from None
     if kind != FORMAT:
-        raise UsageError(f"{path} is no backup of Gatehouse.")
+        raise UsageError(f"{path} is not a backup of Gatehouse.")
     if version != VERSION:
         raise UsageError(
-            f"{path} is a backup of version {version}, and this command reads {VERSION}.",
-            "Use the command line of the Gatehouse that wrote it.",
+            f"{path} has the backup version {version}; this command reads version {VERSION}.",
+            "Use the command line of the version that wrote it.",
         )
     try:
         return _of_document(document)
     except (StorageCorruptError, UnusableKeyRingError) as error:
         raise _unusable(path, str(error)) from error
-    # What boto3 makes of an item that is none.
+    # Raised by boto3 for values that are not items.
     except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError) as error:
-        raise _unusable(path, f"something in it is not what it should be ({error})") from error
+        raise _unusable(path, f"a value is not valid ({error})") from error
 
 
 def _unusable(path: Path, why: str) -> UsageError:
     problem = f"{path} cannot be restored: {why.rstrip('.')}."
-    return UsageError(problem, "It was changed, or a newer Gatehouse wrote it.")
+    return UsageError(problem, "The file was changed, or a newer version wrote it.")
 
 
 def _of_document(document: Mapping[str, Any]) -> Backup:
@@ -113,10 +113,9 @@ def _of_document(document: Mapping[str, Any]) -> Backup:
 
 
 def missing_keys(ring: KeyRing, backed_up: KeyRing, now: float) -> tuple[RingKey, ...]:
-    """Return the keys that verifiers need once more: those of tokens that still count.
+    """Return the keys of tokens that can still be valid, as published keys that never sign.
 
-    They are published and never sign: their private halves are not in a backup. A key that had not
-    begun to sign, or whose last token has expired, is needed no more.
+    A key that had not signed, or whose last token has expired, is not restored.
     """
     known = {key.kid for key in ring.keys}
     start = floor(now)
@@ -130,13 +129,13 @@ def missing_keys(ring: KeyRing, backed_up: KeyRing, now: float) -> tuple[RingKey
 
 
 def _needed_until(key: RingKey, now: int) -> int:
-    """Return until when a key's tokens may count, should it have signed until now."""
+    """Return the expiry of a key's last token, if the key has signed until now."""
     longest = now + SETTLING + RETENTION_NEEDED
     return longest if key.publish_until is None else min(key.publish_until, longest)
 
 
 def signs_nothing(ring: KeyRing, now: float) -> bool:
-    """Whether no key of a ring may sign."""
+    """Return True if no key may sign."""
     return not any(key.may_sign(now) for key in ring.keys)
 
 

@@ -1,4 +1,4 @@
-"""Clients as people write and review them: YAML or JSON documents without secrets."""
+"""Clients as YAML or JSON documents without secrets."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ PROOF_FIELDS: Final[Mapping[str, str]] = {
 """The field that each other authentication method needs."""
 
 _SHOWN_FAULTS: Final = 10
-# Fields whose order has no meaning, and which records keep as sets.
+# Fields that are sets, because order has no meaning.
 _SETS: Final = frozenset(
     {
         "authentication_methods",
@@ -76,8 +76,8 @@ def to_document(client: Client) -> dict[str, Any]:
 def from_document(document: Mapping[str, Any], registered: Client | None = None) -> Client:
     """Build a client from a document that matches the schema.
 
-    A registered client keeps its secrets. It also keeps `disabled` and `token_profile` if the
-    document does not name them.
+    The secrets of a registered client do not change. Neither do `disabled` and `token_profile` if
+    the document does not contain them.
 
     Raises:
         UsageError: fields contradict each other.
@@ -90,7 +90,7 @@ def from_document(document: Mapping[str, Any], registered: Client | None = None)
     }
     try:
         converted: dict[str, Any] = {
-            name: _CONVERSIONS.get(name, _as_it_is)(value) for name, value in completed.items()
+            name: _CONVERSIONS.get(name, _unchanged)(value) for name, value in completed.items()
         }
         client = Client(**converted)
         if registered is None:
@@ -134,17 +134,17 @@ def checked(document: Mapping[str, Any], registered: Client | None = None) -> Cl
 
 
 def read_file(path: Path) -> list[dict[str, Any]]:
-    """Read a clients file and hold it to the schema.
+    """Read a clients file and validate it against the schema.
 
     Raises:
-        NotFoundError: there is no such file.
-        UsageError: it is no YAML or JSON, or not what the schema says, or names a client twice.
+        NotFoundError: the file does not exist.
+        UsageError: the file is not valid, or contains a client twice.
     """
     return parse_documents(read_text(path), str(path))
 
 
 def parse_documents(text: str, source: str) -> list[dict[str, Any]]:
-    """Read the text of a clients file, as `read_file` does."""
+    """Parse the text of a clients file, as `read_file` does."""
     document = parse_yaml(text, source)
     faults = schema_faults(document, clients_file(), text)
     if faults:
@@ -152,14 +152,16 @@ def parse_documents(text: str, source: str) -> list[dict[str, Any]]:
         more = len(faults) - _SHOWN_FAULTS
         rest = f"; and {more} more" if more > 0 else ""
         raise UsageError(
-            f"{source} is not a clients file: {shown}{rest}.",
-            "The schema: gatehouse clients schema.",
+            f"{source} is not a valid clients file: {shown}{rest}.",
+            "Print the schema: gatehouse clients schema.",
         )
     documents: list[dict[str, Any]] = document["clients"]  # type: ignore[index]  # the schema says so
     ids = [each["client_id"] for each in documents]
     twice = sorted({client_id for client_id in ids if ids.count(client_id) > 1})
     if twice:
-        raise UsageError(f"{source} names clients twice: {', '.join(twice)}.", "Keep one of each.")
+        raise UsageError(
+            f"{source} contains clients twice: {', '.join(twice)}.", "Remove the duplicates."
+        )
     return documents
 
 
@@ -208,7 +210,7 @@ def _certificate_name(document: Mapping[str, Any]) -> CertificateName:
     return CertificateName(NameKind(document["kind"]), document["value"])
 
 
-def _as_it_is(value: object) -> object:
+def _unchanged(value: object) -> object:
     return value
 
 

@@ -72,12 +72,12 @@ class Change:
 
     @property
     def is_drift(self) -> bool:
-        """Whether the client differs from the file."""
+        """True if the client differs from the file."""
         return self.kind is not Kind.UNCHANGED
 
     @property
     def is_written(self) -> bool:
-        """Whether applying the change writes to the table."""
+        """True if applying the change writes to the table."""
         return self.kind in {Kind.CREATE, Kind.CHANGE, Kind.DELETE}
 
     def to_json(self) -> dict[str, object]:

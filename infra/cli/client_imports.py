@@ -277,7 +277,7 @@ def _certificate_of(subject: DistinguishedName) -> x509.Certificate:
             raise ValueError(str(error)) from error
 
     key = ec.generate_private_key(ec.SECP256R1())
-    with warnings.catch_warnings(action="ignore"):  # of lengths that some authorities exceed
+    with warnings.catch_warnings(action="ignore"):  # cryptography warns about long values
         name = x509.Name(
             x509.RelativeDistinguishedName(attribute(*each) for each in relative_name)
             for relative_name in subject
@@ -484,7 +484,7 @@ class Entry:
 
     @property
     def outcome(self) -> str:
-        """Whether the client is registered, otherwise the reason."""
+        """The result: registered, or the reason why not."""
         if self.client is None:
             return f"left out: {self.draft.refusal}"
         return "left out: this client_id is taken" if self.is_known else "registered"
@@ -502,7 +502,7 @@ class Entry:
 
     @property
     def is_written(self) -> bool:
-        """Whether the client is to be registered."""
+        """True if the client is to be registered."""
         return self.client is not None and not self.is_known
 
     def to_json(self) -> dict[str, object]:
@@ -524,7 +524,7 @@ class Entry:
 @click.option(
     "--new-secrets-to",
     type=click.Path(path_type=Path),
-    help="Create secrets for clients whose own cannot be imported, and write them to a new file "
+    help="Create secrets where none can be imported. They are written to a new file "
     "with mode 0600, as JSON by client_id.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")

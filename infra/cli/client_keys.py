@@ -1,4 +1,4 @@
-"""A client's own keys, from files, and what it signs with them: assertions and DPoP proofs."""
+"""Private keys of clients: read from files, used to sign assertions and DPoP proofs."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ ASSERTION_SECONDS: Final = 60
 
 @dataclass(frozen=True, slots=True)
 class ClientKey:
-    """A private key, the algorithm that it signs with, and the id that it is registered under."""
+    """A private key, its algorithm and its key id."""
 
     private_key: AllowedPrivateKeys = field(repr=False)
     alg: str
     kid: str | None = None
 
     def assertion(self, client_id: str, issuer: str, now: float) -> str:
-        """Return a proof of who the client is, for one request. RFC 7523, 3."""
+        """Return a client assertion for one request. RFC 7523, 3."""
         claims = {
             "iss": client_id,
             "sub": client_id,
@@ -52,7 +52,7 @@ class ClientKey:
     def proof(
         self, method: str, url: str, now: float, *, nonce: str | None = None, token: str = ""
     ) -> str:
-        """Return a DPoP proof for one request, with the token that it carries. RFC 9449, 4.2."""
+        """Return a DPoP proof for one request and its token. RFC 9449, 4.2."""
         claims: dict[str, object] = {
             "htm": method,
             "htu": url,
@@ -79,8 +79,8 @@ def read_key(path: Path, *, kid: str | None = None, alg: str | None = None) -> C
     """Read a private key, as PEM or as a JWK.
 
     Raises:
-        NotFoundError: there is no such file.
-        UsageError: it holds no private key without password, or one that cannot sign with `alg`.
+        NotFoundError: the file does not exist.
+        UsageError: the file has no unencrypted private key, or one that cannot sign with `alg`.
     """
     text = read_text(path)
     if text.lstrip().startswith("{"):
@@ -90,18 +90,18 @@ def read_key(path: Path, *, kid: str | None = None, alg: str | None = None) -> C
         private_key = _from_pem(text, path)
     possible = _algorithms(private_key)
     if not possible or alg not in (None, *possible):
-        known = f" It signs with {' or '.join(possible)}." if possible else ""
-        raise UsageError(f"The key in {path} is not for {alg or 'any algorithm of ours'}.{known}")
+        known = f" It supports {' and '.join(possible)}." if possible else ""
+        raise UsageError(f"The key in {path} does not support {alg or 'any algorithm'}.{known}")
     return ClientKey(private_key, alg or possible[0], kid)
 
 
 def new_key() -> ClientKey:
-    """Make a key for ES256."""
+    """Create a key for ES256."""
     return ClientKey(ec.generate_private_key(ec.SECP256R1()), "ES256")
 
 
 def read_or_make_key(path: Path) -> ClientKey:
-    """Read a key; where there is no such file make one, for its owner's eyes only."""
+    """Read a key; without a file create one with mode 0600."""
     if not path.exists():
         made = new_key()
         write_private_file(path, to_pem(made.private_key))
@@ -114,11 +114,11 @@ def _from_pem(text: str, path: Path) -> AllowedPrivateKeys:
         return load_pem_private_key(text.encode(), password=None)  # type: ignore[return-value]
     except TypeError:
         raise UsageError(
-            f"The key in {path} has a password.", "Give a file of mode 0600 without one."
+            f"The key in {path} is encrypted.", "Use a file without password, with mode 0600."
         ) from None
     except (ValueError, UnsupportedAlgorithm):
         raise UsageError(
-            f"{path} holds no private key.", "Give PKCS #8 in PEM, or a JWK."
+            f"{path} does not contain a private key.", "Use PKCS #8 in PEM, or a JWK."
         ) from None
 
 
@@ -128,9 +128,9 @@ def _from_jwk(text: str, path: Path) -> tuple[AllowedPrivateKeys, str | None]:
         key = jwt.PyJWK.from_dict(members).key
         named = members.get("kid")
     except (ValueError, TypeError, KeyError, jwt.PyJWTError):
-        raise UsageError(f"{path} is no JWK that we know.") from None
+        raise UsageError(f"{path} is not a supported JWK.") from None
     if "d" not in members:
-        raise UsageError(f"{path} has a public key only.", "A client signs with its private key.")
+        raise UsageError(f"{path} contains only a public key.", "Use the private key.")
     return key, named if isinstance(named, str) else None
 
 

@@ -55,18 +55,18 @@ _FILE: Final = click.Path(path_type=Path)
 secret_file_option = click.option(
     "--secret-file",
     type=_FILE,
-    help="Take this secret, from a file or from stdin (-), in place of a generated one.",
+    help="Use the secret in this file (- for stdin) instead of a generated one.",
 )
 secret_to_option = click.option(
     "--secret-to",
     type=_FILE,
-    help="Write the secret to a new file of mode 0600 in place of showing it.",
+    help="Write the secret to a new file with mode 0600 instead of printing it.",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class NewSecret:
-    """A secret as its client needs it, and as it is kept."""
+    """A secret in plain text, and as it is stored."""
 
     plain: str = field(repr=False)
     stored: StoredSecret
@@ -74,7 +74,7 @@ class NewSecret:
 
     @classmethod
     def make(cls, source: Path | None) -> NewSecret:
-        """Generate a secret, or take the one in a file or from stdin."""
+        """Generate a secret, or read one from a file or stdin."""
         if source is None:
             secret = generate_secret()
             return cls(secret, StoredSecret(digest_generated(secret)), is_generated=True)
@@ -90,11 +90,11 @@ def deliver(
     register: Callable[[], object],
     old_until: int | None = None,
 ) -> None:
-    """Register a secret and hand it over once: to a file first, so that it cannot get lost."""
+    """Register a secret and print it once; a file is written first, so that it cannot get lost."""
     if new and destination:
         write_private_file(destination, new.plain + "\n")
     try:
-        with session.terminal.progress("Registering it"):
+        with session.terminal.progress("Writing the client"):
             register()
     except BaseException:
         if new and destination:
@@ -106,10 +106,10 @@ def deliver(
     shown = ""
     if new and new.is_generated and not destination:
         payload["client_secret"] = shown = new.plain
-        session.terminal.note("Its secret, which is shown this once:")
+        session.terminal.note("The client secret, shown only once:")
     elif destination:
         payload["secret_file"] = str(destination)
-        session.terminal.note(f"Its secret is in {destination}.")
+        session.terminal.note(f"The client secret is in {destination}.")
     try:
         if session.options.json:
             session.terminal.show(payload)
@@ -117,8 +117,9 @@ def deliver(
             session.terminal.write(shown)
     except (CommandError, BrokenPipeError) as error:
         raise CommandError(
-            error.problem if isinstance(error, CommandError) else "Nobody read the result.",
-            f"The secret is registered and lost: gatehouse clients rotate-secret {client_id}.",
+            error.problem if isinstance(error, CommandError) else "The output was closed.",
+            f"The secret is registered but lost. Create another: gatehouse clients rotate-secret "
+            f"{client_id}.",
             ExitCode.TROUBLE,
         ) from error
 
@@ -268,7 +269,7 @@ def create(
 @click.argument("client_id")
 @_client_options
 @click.option(
-    "--add-scope", "added", multiple=True, help="Add a scope, keep the others; may be repeated."
+    "--add-scope", "added", multiple=True, help="Add a scope to the list; may be repeated."
 )
 @click.option("--remove-scope", "removed", multiple=True, help="Remove a scope; may be repeated.")
 @click.option(
@@ -292,7 +293,7 @@ def update(
     dry_run: bool,
     **options: Any,  # noqa: ANN401 - parsed by click
 ) -> None:
-    """Change fields of a registered client; fields that are not named keep their values.
+    """Change fields of a registered client; other fields do not change.
 
     A repeatable option replaces the whole list. An option for keys or certificates adds the
     authentication method that it implies; --method replaces all methods. Secrets are changed with
@@ -391,7 +392,7 @@ def _thumbprint(path: Path) -> str:
     default="7d",
     show_default=True,
     metavar="TIME",
-    help="Until when the secrets of today count: now, 12h, 7d, or a date (UTC).",
+    help="End of validity of the current secrets: now, 12h, 7d, or a date (UTC).",
 )
 @secret_file_option
 @secret_to_option
@@ -404,10 +405,12 @@ def rotate_secret(
     secret_file: Path | None,
     secret_to: Path | None,
 ) -> None:
-    """Give a client a new secret; the old ones count until a date."""
+    """Create a new secret; the old secrets stay valid until a date."""
     until = parse_moment(old_until, session.now())
     if until < int(session.now()):
-        raise UsageError(f"{old_until} is over.", "For an end at once, write --old-until now.")
+        raise UsageError(
+            f"{old_until} is in the past.", "To end them at once, use --old-until now."
+        )
     clients = clients_of(session)
     _refuse_without_secret(clients.get(client_id).client)
     new = NewSecret.make(secret_file)
@@ -417,19 +420,19 @@ def rotate_secret(
 
     deliver(session, client_id, new, secret_to, rotate, old_until=until)
     if until > session.now():
-        session.terminal.note(f"Secrets from before count until {readable(until)}.")
+        session.terminal.note(f"The old secrets stay valid until {readable(until)}.")
     else:
         session.terminal.note(
-            f"Secrets from before end everywhere within {WARM_SECONDS} seconds, {STALE_SECONDS} in "
-            "processes that cannot ask the table."
+            f"The old secrets are rejected within {WARM_SECONDS} seconds, or {STALE_SECONDS} "
+            "seconds while DynamoDB is unavailable."
         )
 
 
 def rotated(client: Client, new: StoredSecret, until: int, now: float) -> Client:
-    """Return the client with a further secret, and with an end for those it had; ended ones go.
+    """Return the client with a new secret and an end for the others, without expired ones.
 
     Raises:
-        CommandError: it has no method that takes a secret, or would have two imported ones.
+        CommandError: no method uses a secret, or the client would have two imported secrets.
     """
     _refuse_without_secret(client)
     kept = (
@@ -441,7 +444,7 @@ def rotated(client: Client, new: StoredSecret, until: int, now: float) -> Client
         return replace(client, secrets=(*live, new))
     except ValueError as error:
         raise CommandError(
-            f"Client {client.client_id}: {error}", "End the old one with --old-until now."
+            f"Client {client.client_id}: {error}", "End the old secret with --old-until now."
         ) from error
 
 
@@ -453,6 +456,6 @@ def _refuse_without_secret(client: Client) -> None:
     if not SECRET_METHODS & client.authentication_methods:
         methods = ", ".join(sorted(client.authentication_methods))
         raise CommandError(
-            f"Client {client.client_id} proves itself without a secret, by {methods}.",
-            f"To give it one, add {CLIENT_SECRET_BASIC} to its methods in a clients file.",
+            f"Client {client.client_id} authenticates without a secret, by {methods}.",
+            f"Add a method: gatehouse clients update --method {CLIENT_SECRET_BASIC}.",
         )

@@ -91,7 +91,7 @@ def client() -> _Schema:
         "token_profile": {
             **_one_of(TokenProfile),
             "description": "Default for a new client: at+jwt if it names an audience or allowed "
-            "resources, otherwise plain. A registered client keeps its profile.",
+            "resources, otherwise plain. Default for a registered client: its profile.",
         },
         "token_lifetime": _seconds(2, LONGEST_TOKEN_LIFETIME, DEFAULT_TOKEN_LIFETIME),
         "audience": {
@@ -145,7 +145,7 @@ def _assertion() -> _Schema:
     return {
         **_object(fields),
         "oneOf": [{"required": ["jwks"]}, {"required": ["jwks_uri"]}],
-        "description": "For private_key_jwt: the public keys and the rules for assertions.",
+        "description": "Public keys and rules for the assertions of private_key_jwt.",
     }
 
 
@@ -164,7 +164,7 @@ def _federation_rule() -> _Schema:
     }
     return {
         **_object(fields, required=["issuer", "audience", "subject"]),
-        "description": "For federated_jwt: one kind of token of one issuer.",
+        "description": "Rule for tokens of one issuer, used by federated_jwt.",
     }
 
 
@@ -172,7 +172,7 @@ def _certificate_name() -> _Schema:
     fields = {"kind": _one_of(NameKind), "value": {**_TEXT, "minLength": 1}}
     return {
         **_object(fields, required=["kind", "value"]),
-        "description": "For tls_client_auth: a name in the certificate (RFC 8705, 2.1.2).",
+        "description": "Name in the certificate of tls_client_auth (RFC 8705, 2.1.2).",
     }
 
 

@@ -1,4 +1,4 @@
-"""The table of clients as operators use it: listed, and written only over what was read."""
+"""The clients table: reads, and writes on condition that the record is unchanged."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ if TYPE_CHECKING:
 
 _ATTEMPTS: Final = 5
 _LONGEST_KEY: Final = 2048
-"""Bytes that DynamoDB takes as a key."""
+"""Bytes, DynamoDB's limit for a key."""
 
 
 class BrokenClientError(CommandError):
-    """Raised where a client is needed whose record cannot be read."""
+    """Raised for a client whose record cannot be read."""
 
     def __init__(self, client_id: str, fault: str) -> None:
         super().__init__(
             f"The record of client {client_id} cannot be read: {fault}.",
-            f"If a newer Gatehouse wrote it, use the command line of that version; else take it "
-            f"away with 'gatehouse clients delete {client_id}' and register the client anew.",
+            "If a newer version wrote it, use the command line of that version. Else delete it "
+            f"with 'gatehouse clients delete {client_id}' and register the client again.",
             ExitCode.TROUBLE,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class SeenClient:
-    """An item as it was read, and the client that it is, or why it cannot be read as one."""
+    """An item of the table, and its client or the reason why it cannot be read."""
 
     item: Mapping[str, Any] = field(repr=False)
     readable: Client | None
@@ -52,7 +52,7 @@ class SeenClient:
 
     @classmethod
     def of(cls, item: Mapping[str, Any]) -> SeenClient:
-        """Read an item, as far as that is possible."""
+        """Parse an item."""
         try:
             return cls(item, from_item(item))
         except StorageCorruptError as error:
@@ -60,7 +60,7 @@ class SeenClient:
 
     @property
     def client_id(self) -> str:
-        """Whose it is: the table's key, which every item has."""
+        """The table's key."""
         return str(self.item["client_id"]["S"])
 
     @property
@@ -72,17 +72,17 @@ class SeenClient:
 
 
 def refuse_broken(clients: Iterable[SeenClient]) -> None:
-    """Return if all of them can be read; raises BrokenClientError, naming each that cannot."""
+    """Return if all records can be read; raises BrokenClientError with each that cannot."""
     broken = [seen for seen in clients if seen.fault]
     if broken:
         first, *others = broken
-        more = "".join(f"; nor that of {seen.client_id}: {seen.fault}" for seen in others)
+        more = "".join(f"; also that of {seen.client_id}: {seen.fault}" for seen in others)
         raise BrokenClientError(first.client_id, first.fault + more)
 
 
 def clients_of(session: Session) -> ClientTable:
-    """Return the clients of the deployment that a command is about."""
-    table = session.deployment.clients_table  # first, for it may be that none was named
+    """Return the clients table of the deployment."""
+    table = session.deployment.clients_table  # first: it may raise
     return ClientTable(session.aws.dynamodb, table)
 
 
@@ -90,16 +90,15 @@ def clients_of(session: Session) -> ClientTable:
 class ClientTable:
     """Clients in a DynamoDB table keyed by `client_id`.
 
-    A write says what it replaces, attribute by attribute, and DynamoDB refuses it when that is no
-    longer what the table holds. So nobody's edit is lost, whoever made it and with what. Records
-    that cannot be read are listed, disabled and deleted like others.
+    A write is conditional on each attribute that was read, so a concurrent change is never lost.
+    Records that cannot be read can be listed, disabled and deleted.
     """
 
     dynamodb: DynamoDBClient
     name: str
 
     def list(self) -> Iterator[SeenClient]:
-        """Yield every client, by id, also those whose records cannot be read."""
+        """Yield every client by id, including records that cannot be read."""
         items: list[Mapping[str, Any]] = []
         with storage_errors():
             for page in self.dynamodb.get_paginator("scan").paginate(
@@ -109,39 +108,41 @@ class ClientTable:
         yield from sorted(map(SeenClient.of, items), key=lambda seen: seen.client_id)
 
     def find(self, client_id: str) -> SeenClient | None:
-        """Return a client as it is now, or None."""
-        # Asked first: the key of a record that was written by hand may be no client_id.
+        """Return the current client, or None."""
+        # Read first: a record that was edited manually may have another kind of key.
         item = self._item(client_id)
         if item is None and not is_client_id(client_id):
-            raise UsageError(f"{client_id!r} cannot be a client_id: 1 to 128 visible ASCII marks.")
+            raise UsageError(
+                f"{client_id!r} is not a client_id: 1 to 128 visible ASCII characters."
+            )
         return SeenClient.of(item) if item else None
 
     def get(self, client_id: str) -> SeenClient:
-        """Return a client as it is now.
+        """Return the current client.
 
         Raises:
-            NotFoundError: there is none.
+            NotFoundError: it does not exist.
         """
         seen = self.find(client_id)
         if seen is None:
             raise NotFoundError(
-                f"There is no client {client_id}.", "See them all: gatehouse clients list."
+                f"Client {client_id} does not exist.", "List the clients: gatehouse clients list."
             )
         return seen
 
     def put(self, client: Client, seen: SeenClient | None) -> None:
-        """Write a client in the place of the one that was seen; None is that there was none.
+        """Replace the client that was read; None creates one.
 
         Raises:
-            ConflictError: it has been changed, deleted or created since.
+            ConflictError: another process has changed, deleted or created it.
         """
         self._replace(to_item(client), seen)
 
     def delete(self, seen: SeenClient) -> None:
-        """Delete the client that was seen; that it is gone already is as well.
+        """Delete the client that was read; a deleted client is not an error.
 
         Raises:
-            ConflictError: it has been changed since.
+            ConflictError: another process has changed it.
         """
         with storage_errors():
             try:
@@ -152,15 +153,15 @@ class ClientTable:
                     **_is_still(seen.item),
                 )
             except self.dynamodb.exceptions.ConditionalCheckFailedException as error:
-                if _kept(error) is not None:
+                if _stored(error) is not None:
                     raise _conflict(seen.client_id) from None
 
     def disable(self, client_id: str) -> SeenClient:
-        """Refuse a client from now on, also one whose record cannot be read; return what was there.
+        """Disable a client, also if its record cannot be read; return the previous record.
 
         Raises:
-            NotFoundError: there is none.
-            ConflictError: others were faster.
+            NotFoundError: it does not exist.
+            ConflictError: another process has changed it.
         """
         seen = self.get(client_id)
         if seen.fault:
@@ -170,11 +171,11 @@ class ClientTable:
         return seen
 
     def change(self, client_id: str, change: Callable[[Client], Client]) -> Client:
-        """Change a client as it is now, on top of somebody else's change if need be.
+        """Change the current client, repeated on top of concurrent changes.
 
         Raises:
-            NotFoundError: there is none.
-            ConflictError: others were faster every time.
+            NotFoundError: it does not exist.
+            ConflictError: other processes changed it each time.
         """
         for attempt in range(1, _ATTEMPTS + 1):
             seen = self.get(client_id)
@@ -210,17 +211,17 @@ class ClientTable:
                     **condition,
                 )
             except self.dynamodb.exceptions.ConditionalCheckFailedException as error:
-                if _kept(error) != item:
+                if _stored(error) != item:
                     raise _conflict(str(item["client_id"]["S"])) from None
 
 
-def _kept(error: ClientError) -> Mapping[str, Any] | None:
-    """Return the item that a condition has found.
+def _stored(error: ClientError) -> Mapping[str, Any] | None:
+    """Return the stored item that made a condition fail.
 
-    boto3 writes again when no answer came, though the first write may have arrived. The condition
-    then finds what we wrote ourselves, and that is no conflict.
+    boto3 retries when a response is lost. The condition then sees the item written by the first
+    attempt, which is not a conflict.
     """
-    # Not a member of every error's response, as the types have it.
+    # The types declare the member for every error.
     return cast("Mapping[str, Any] | None", error.response.get("Item"))
 
 
@@ -229,7 +230,7 @@ def _is_absent() -> dict[str, Any]:
 
 
 def _is_still(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the condition that an item has exactly the attributes that were read, or more."""
+    """Return the condition that an item still has the attributes that were read."""
     names = sorted(item)
     return {
         "ConditionExpression": " AND ".join(f"#a{n} = :a{n}" for n in range(len(names))),
@@ -239,4 +240,4 @@ def _is_still(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _conflict(client_id: str) -> ConflictError:
-    return ConflictError(f"Somebody else changed client {client_id} meanwhile.")
+    return ConflictError(f"Another process changed client {client_id} at the same time.")

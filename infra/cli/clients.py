@@ -1,4 +1,4 @@
-"""`gatehouse clients`: who may ask for tokens."""
+"""`gatehouse clients`: list, show, disable, enable and delete clients."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 @click.group(cls=Group)
 def clients() -> None:
-    """Register clients, change them, and take them away."""
+    """Register, change and delete clients."""
 
 
 @clients.command("list")
 @pass_session
 def list_clients(session: Session) -> None:
-    """List the clients; exits with 4 if a record cannot be read, and names it."""
+    """List the clients; exit with 4 if a record cannot be read."""
     with session.terminal.progress("Reading the clients"):
         seen = list(clients_of(session).list())
     found = [each.readable for each in seen if each.readable]
@@ -58,7 +58,7 @@ def list_clients(session: Session) -> None:
 @click.argument("client_id")
 @pass_session
 def show(session: Session, client_id: str) -> None:
-    """Show a client, and when its secrets count and were last used; never the secrets."""
+    """Show a client with validity and last use of its secrets, without the secrets."""
     with session.terminal.progress("Reading the client"):
         client = clients_of(session).get(client_id).client
         secrets = list(_secrets(session, client))
@@ -74,20 +74,19 @@ def show(session: Session, client_id: str) -> None:
 @click.argument("client_id")
 @pass_session
 def disable(session: Session, client_id: str) -> None:
-    """Refuse a client and its opaque tokens until enabled; its JWTs stay good until they expire."""
+    """Disable a client and its opaque tokens; its JWTs stay valid until they expire."""
     with session.terminal.progress("Writing the client"):
         seen = clients_of(session).disable(client_id)
     _show_disabled(session, client_id, disabled=True)
     if seen.fault:
         session.terminal.warn(
-            f"Client {client_id} is marked disabled, though its record cannot be read: "
-            f"{seen.fault}. To be rid of it: gatehouse clients delete {client_id}."
+            f"Client {client_id} is marked as disabled, but its record cannot be read: "
+            f"{seen.fault}. Delete it: gatehouse clients delete {client_id}."
         )
         return
     session.terminal.note(
-        f"Client {client_id} is refused within {WARM_SECONDS} seconds, {STALE_SECONDS} in "
-        "processes that cannot ask the table. Its JWTs count until they expire; each can be "
-        "revoked by its owner."
+        f"Client {client_id} is rejected within {WARM_SECONDS} seconds, or {STALE_SECONDS} seconds "
+        "while DynamoDB is unavailable. Its JWTs are valid until they expire or are revoked."
     )
 
 
@@ -95,25 +94,25 @@ def disable(session: Session, client_id: str) -> None:
 @click.argument("client_id")
 @pass_session
 def enable(session: Session, client_id: str) -> None:
-    """Let a client in again."""
+    """Enable a disabled client."""
     with session.terminal.progress("Writing the client"):
         clients_of(session).change(client_id, lambda client: replace(client, disabled=False))
     _show_disabled(session, client_id, disabled=False)
-    session.terminal.note(f"Client {client_id} is let in within {WARM_SECONDS} seconds.")
+    session.terminal.note(f"Client {client_id} is accepted within {WARM_SECONDS} seconds.")
 
 
 @clients.command()
 @click.argument("client_id")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @pass_session
 def delete(session: Session, client_id: str, *, yes: bool) -> None:
-    """Delete a client and its secrets; asks first."""
+    """Delete a client and its secrets, after a confirmation."""
     seen = clients_of(session).get(client_id)
     session.terminal.confirm(
         f"Delete client {client_id}{_called(seen)} of {session.deployment.name}?", yes=yes
     )
     clients_of(session).delete(seen)
-    session.terminal.show({"client_id": client_id, "deleted": True}, f"Client {client_id} is gone.")
+    session.terminal.show({"client_id": client_id, "deleted": True}, f"Client {client_id} deleted.")
 
 
 for command in (create, update, rotate_secret, apply, diff, export, schema, import_clients):

@@ -1,4 +1,4 @@
-"""What every command gets: a terminal, the deployment it is about, AWS, and a clock."""
+"""The context of a command: terminal, deployment, AWS clients and clock."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Outside:
-    """What a command takes from the world: tests hand in their own as click's `obj`."""
+    """Clock, environment and AWS sessions; tests pass their own as click's `obj`."""
 
     clock: Clock = SYSTEM_CLOCK
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
@@ -46,14 +46,14 @@ class Outside:
 
 @dataclass(frozen=True)
 class Session:
-    """One run of the command line."""
+    """The context of one command."""
 
     options: GlobalOptions
     outside: Outside
 
     @cached_property
     def terminal(self) -> Terminal:
-        """Where results, notes and questions go."""
+        """The output for results, notes and prompts."""
         return Terminal(as_json=self.options.json)
 
     @cached_property
@@ -85,13 +85,13 @@ class Session:
     def _stack(self) -> str | None:
         """The stack that the options name, None for the laptop edition."""
         if self.options.local and self.options.stack:
-            raise UsageError("--local and --stack name two deployments.", "Leave one of them out.")
+            raise UsageError("--local and --stack exclude each other.", "Use one of them.")
         if self.options.local:
             return None
         name = self.options.stack or self.outside.environ.get("GATEHOUSE_STACK")
         if not name:
             raise UsageError(
-                "Which deployment?", "Add --stack NAME (or set GATEHOUSE_STACK), or --local."
+                "No deployment was named.", "Add --stack NAME (or set GATEHOUSE_STACK), or --local."
             )
         return name
 
@@ -101,7 +101,7 @@ class Session:
 
 
 def pass_session(command: Callable[Concatenate[Session, P], R]) -> Callable[P, R]:
-    """Hand a command the session as its first argument."""
+    """Pass the context to a command as its first argument."""
 
     def with_session(*args: P.args, **kwargs: P.kwargs) -> R:
         context = click.get_current_context()

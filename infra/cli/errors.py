@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class ExitCode(IntEnum):
-    """What the command tells the shell; docs/reference/cli.md is written from the docstrings."""
+    """Exit codes of the commands."""
 
     DONE = 0
     REFUSED = 1
@@ -23,18 +23,18 @@ class ExitCode(IntEnum):
 
 
 EXIT_CODES: Final[Mapping[ExitCode, str]] = {
-    ExitCode.DONE: "done, and nothing to find fault with",
-    ExitCode.REFUSED: "findings, drift, or an operation that a rule or a person refused",
-    ExitCode.USAGE: "the command line or a file given to it is wrong; nothing was changed",
-    ExitCode.NOT_FOUND: "no such stack, client, key or file",
-    ExitCode.TROUBLE: "AWS, the network, a full disk, a broken record: no permission, no answer",
-    ExitCode.CONFLICT: "somebody else changed it meanwhile; their change was kept, run it again",
+    ExitCode.DONE: "success, without findings",
+    ExitCode.REFUSED: "findings, differences, or an operation that a rule or the operator rejected",
+    ExitCode.USAGE: "the arguments or an input file are not valid; nothing was changed",
+    ExitCode.NOT_FOUND: "the stack, client, key or file does not exist",
+    ExitCode.TROUBLE: "AWS, network or disk failure, missing permission, unreadable record",
+    ExitCode.CONFLICT: "another process changed the same item, and its change stays; run it again",
     ExitCode.INTERRUPTED: "interrupted with Ctrl-C",
 }
 
 
 class CommandError(Exception):
-    """One sentence that says what is wrong, one that says what to do, and the exit code."""
+    """An error with the problem, the next step and the exit code."""
 
     def __init__(self, problem: str, next_step: str, code: ExitCode = ExitCode.REFUSED) -> None:
         super().__init__(f"{problem} {next_step}".strip())
@@ -44,40 +44,40 @@ class CommandError(Exception):
 
 
 class UsageError(CommandError):
-    """Raised for what was typed, or written into a file, and makes no sense."""
+    """Raised for arguments and input files that are not valid."""
 
     def __init__(self, problem: str, next_step: str = "") -> None:
         super().__init__(problem, next_step, ExitCode.USAGE)
 
 
 class NotFoundError(CommandError):
-    """Raised for a stack, client, key or file that is not there."""
+    """Raised for a stack, client, key or file that does not exist."""
 
     def __init__(self, problem: str, next_step: str = "") -> None:
         super().__init__(problem, next_step, ExitCode.NOT_FOUND)
 
 
 class ConflictError(CommandError):
-    """Raised when somebody else wrote first. What they wrote was kept."""
+    """Raised when another process wrote first. Its change stays."""
 
     def __init__(self, problem: str, next_step: str = "Run the command again.") -> None:
         super().__init__(problem, next_step, ExitCode.CONFLICT)
 
 
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-"""The names of this machine, which no proxy is asked about."""
+"""Host names of this machine, which bypass the proxy."""
 
 
 class UnreachableError(CommandError):
-    """Raised when there is no answer at all."""
+    """Raised when a server does not respond."""
 
     def __init__(self, url: str, why: object) -> None:
         parts = urlsplit(url)
         self.host = parts.netloc
         super().__init__(
-            f"{self.host} does not answer: {why}.",
-            "Is 'make run' up, and on these ports (GATEHOUSE_AUTH_PORT and others)?"
+            f"{self.host} does not respond: {why}.",
+            "Start it with 'make run', or set the ports (GATEHOUSE_AUTH_PORT and others)."
             if parts.hostname in LOOPBACK
-            else "Is it the region (--region), the name, the network or a proxy?",
+            else "Check the region (--region), the host name, the network and the proxy.",
             ExitCode.TROUBLE,
         )

@@ -1,4 +1,4 @@
-"""Plain HTTP: what was asked is what was sent, and whatever comes back is an answer."""
+"""An HTTP client without redirects: each status is a response, not an error."""
 
 from __future__ import annotations
 
@@ -34,31 +34,31 @@ _MOST_BYTES: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer, whatever its status."""
+    """A response with any status."""
 
     status: int
     headers: Message
     body: bytes = field(repr=False)
 
     @property
-    def json(self) -> Any:  # noqa: ANN401 - whatever the server says
-        """The body as JSON; None where it is none."""
+    def json(self) -> Any:  # noqa: ANN401 - any JSON value
+        """The body as JSON; None if it is not JSON."""
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):  # the latter for one that is nested too deeply
             return None
 
     def member(self, name: str) -> object:
-        """Return a member of a JSON object; None where there is none."""
+        """Return a member of a JSON object; None if it is missing."""
         document = self.json
         return document.get(name) if isinstance(document, dict) else None
 
 
 @dataclass(frozen=True)
 class Certificates:
-    """Files for mutual TLS: a client's certificate and key, and whom to trust as the server.
+    """Files for mutual TLS: the client's certificate and key, and the server's CA.
 
-    `key` is None where the certificate's file has the key, `authority` where the system knows it.
+    Default for `key`: in the certificate's file. Default for `authority`: the system's CAs.
     """
 
     certificate: Path | None = None
@@ -70,12 +70,12 @@ class Certificates:
 
         Raises:
             NotFoundError: a file cannot be read.
-            UsageError: it holds no certificate, or a key that is not the certificate's.
+            UsageError: a file has another content, or the key is for another certificate.
         """
         try:
             context = ssl.create_default_context(cafile=self.authority)
             if self.certificate is not None:
-                # Never asks at the terminal: a key with a password is refused.
+                # An empty password, so that an encrypted key is rejected without a prompt.
                 context.load_cert_chain(self.certificate, self.key, password="")
         except ssl.SSLError as error:
             raise UsageError(
@@ -90,14 +90,14 @@ class Certificates:
 
 
 class _NoRedirects(HTTPRedirectHandler):
-    """Follows nothing: a redirect is an answer, and credentials go to one address only."""
+    """Follows no redirect, so that credentials are sent to one address only."""
 
     def redirect_request(self, *_: object) -> None:
         return None
 
 
 class Web:
-    """Asks through the caller's proxy, if any; this machine's own addresses directly."""
+    """Sends requests through the configured proxy; to this machine directly."""
 
     def __init__(self, certificates: Certificates | None = None) -> None:
         self._certificates = certificates or Certificates()
@@ -109,13 +109,13 @@ class Web:
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
     ) -> Answer:
-        """Return the answer to one request.
+        """Return the response to a request.
 
         Raises:
-            UnreachableError: there is none.
+            UnreachableError: the server does not respond.
         """
         if urlsplit(url).scheme not in {"http", "https"}:  # urllib would read files as well
-            raise UnreachableError(url, f"{url} is no address of the web")
+            raise UnreachableError(url, f"{url} is not an HTTP URL")
         request = Request(url, body, dict(headers or {}), method=method)  # noqa: S310 - as asked
         try:
             with self._opener(url).open(request, timeout=_SECONDS) as response:
@@ -138,5 +138,5 @@ class Web:
 
     @cached_property
     def _context(self) -> ssl.SSLContext:
-        # Reading all the authorities that the system trusts takes a while.
+        # Cached, because loading the system's CAs is slow.
         return self._certificates.context()

@@ -40,14 +40,14 @@ def read_text(path: Path) -> str:
     except OSError as error:
         raise NotFoundError(f"{path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not text in UTF-8.") from error
+        raise UsageError(f"{path} is not UTF-8 text.") from error
 
 
 def parse_yaml(text: str, source: str) -> object:
-    """Parse YAML, of which JSON is a part.
+    """Parse YAML or JSON.
 
     Raises:
-        UsageError: it is neither, has a key twice, or a value that JSON does not have.
+        UsageError: the text is not valid, has a duplicate key, or a value that JSON does not have.
     """
     try:
         return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a safe loader
@@ -62,9 +62,9 @@ def parse_yaml(text: str, source: str) -> object:
 
 
 def line_of(text: str, path: Iterable[str | int]) -> int:
-    """Return the line, from 1, on which a member of a YAML document stands: as far as it is there.
+    """Return the line, from 1, of a member of a YAML document or of its nearest parent.
 
-    `path` are names of members and numbers of entries, from the outermost inwards.
+    `path` contains names of members and numbers of entries, from the root.
     """
     node = yaml.compose(text, Loader=_StrictLoader)
     line = node.start_mark.line if node else 0
@@ -82,10 +82,7 @@ def line_of(text: str, path: Iterable[str | int]) -> int:
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """A safe loader of what JSON can say too, which is how clients are kept: dates are texts.
-
-    It refuses what is said twice: the first one would be lost unseen.
-    """
+    """A safe loader for values that JSON has; dates are strings, and duplicate keys are errors."""
 
     def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> Any:  # noqa: ANN401 - the library's signature
         tag = super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]  # no types there
@@ -96,17 +93,17 @@ class _StrictLoader(yaml.SafeLoader):
         for key, _ in node.value:
             name = str(key.value)
             if name in seen:
-                raise _refused(f"{name} is there twice", key)
+                raise _refused(f"duplicate key {name}", key)
             seen.add(name)
         made = super().construct_mapping(node, deep)
         for key in made:
             if not isinstance(key, str):
-                raise _refused(f"{key} names a field and is no text (it needs quotes)", node)
+                raise _refused(f"the key {key} is not a string (quote it)", node)
         return made
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: ANN401, FBT001, FBT002 - the library's signature
         if node.tag in _NOT_IN_JSON:
-            raise _refused(f"{node.tag.rpartition(':')[2]} is a type that JSON does not have", node)
+            raise _refused(f"{node.tag.rpartition(':')[2]} is not a JSON type", node)
         try:
             value = super().construct_object(node, deep)
         except ValueError as error:
@@ -114,7 +111,7 @@ class _StrictLoader(yaml.SafeLoader):
         if not isinstance(value, float):
             return value
         if not isfinite(value):
-            raise _refused(f"{value} is a number that JSON does not have", node)
+            raise _refused(f"{value} is not a JSON number", node)
         return int(value) if value.is_integer() else value
 
 
@@ -129,7 +126,7 @@ _OWNER_ONLY: Final = 0o600
 def read_secret(prompt: str, source: Path | None) -> str:
     """Return a secret from a file, from stdin (`-`), or typed at a prompt that shows nothing.
 
-    A line's end after it is no part of it.
+    A trailing line break is removed.
 
     Raises:
         UsageError: it is empty, or not text, or there is no terminal to type it on.
@@ -139,24 +136,24 @@ def read_secret(prompt: str, source: Path | None) -> str:
     secret = _typed(prompt) if source is None else _read(source)
     secret = secret.removesuffix("\n").removesuffix("\r")
     if not secret:
-        raise UsageError(f"{prompt} is empty.", "Pipe it in, or name a file that holds it.")
+        raise UsageError(f"{prompt} is empty.", "Pipe it in, or name a file that contains it.")
     return secret
 
 
 def write_private_file(path: Path, text: str) -> None:
-    """Write a file that only its owner may read, and that was not there before.
+    """Write a new file that only its owner may read.
 
     Raises:
-        UsageError: it is there already, or cannot be written.
+        UsageError: the file exists or cannot be written.
     """
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
     except FileExistsError as error:
-        raise UsageError(f"{path} is there already.", "Name a new file.") from error
+        raise UsageError(f"{path} already exists.", "Name a new file.") from error
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}.") from error
     try:
-        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - of a descriptor
+        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - takes a descriptor
             file.write(text)
     except OSError as error:
         with suppress(OSError):
@@ -166,17 +163,17 @@ def write_private_file(path: Path, text: str) -> None:
 
 def _typed(prompt: str) -> str:
     with warnings.catch_warnings():
-        # Without a terminal the standard library would warn, and read with what is typed on show.
+        # Without a terminal the standard library would warn and show what is typed.
         warnings.simplefilter("error", GetPassWarning)
-        nobody = UsageError(
-            f"{prompt} is not given, and there is no terminal to type it on.",
-            "Name a file that holds it, or - for stdin.",
+        missing = UsageError(
+            f"{prompt} is missing, and there is no terminal for a prompt.",
+            "Name a file that contains it, or - for stdin.",
         )
         try:
-            with answered_or(nobody):
+            with answered_or(missing):
                 return str(click.prompt(prompt, hide_input=True, err=True))
         except GetPassWarning as error:
-            raise nobody from error
+            raise missing from error
 
 
 def _read(source: Path) -> str:
@@ -185,4 +182,4 @@ def _read(source: Path) -> str:
     except OSError as error:
         raise NotFoundError(f"{source} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"{source} is not text in UTF-8.") from error
+        raise UsageError(f"{source} is not UTF-8 text.") from error

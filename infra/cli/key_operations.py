@@ -1,11 +1,15 @@
-"""Operations on signing keys: planned and emergency rotation, retirement and revocation."""
+"""Operations on signing keys: planned and emergency rotation, retirement and revocation.
+
+A planned operation breaks nothing and is rejected if it would. An emergency operation reports first
+what it breaks. Both write the key ring on condition that it is unchanged, as the rotator does.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import floor
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from functions.rotate_keys.kms_halves import KmsHalves
 from functions.rotate_keys.private_halves import StoredHalves
@@ -30,6 +34,17 @@ if TYPE_CHECKING:
     from infra.cli.context import Session
     from infra.cli.stack import Deployment
 
+_REVOKE = "To revoke the key and its tokens at once: gatehouse keys emergency --revoke KID."
+_FIELDS: Mapping[str, str] = {
+    "KeyEdition": "key_edition",
+    "SigningAlgorithms": "algorithms",
+    "KeySigningDays": "key_signing_days",
+    "KeyAnnounceHours": "key_announce_hours",
+    "KeyRetireHours": "key_retire_hours",
+    "AuthorizerKeyCacheSeconds": "verifier_cache_seconds",
+}
+"""Fields of rotate_keys' settings by the parameter that sets each; a test compares both."""
+
 
 class ConcurrentRotationError(ConflictError):
     """Raised when another process lets a new key sign at the same moment: one is enough."""
@@ -51,31 +66,31 @@ class Emergency:
     clock: Clock
 
     def rotation_breaks(self, alg: str) -> tuple[str, ...]:
-        """Say what `rotate` breaks."""
+        """Return sentences about what `rotate` breaks."""
         warm, unknown = WARM_SECONDS, JWKS_MAX_AGE + self.rules.verifier_cache
         return (
             f"First, for {warm} seconds: warm processes still sign {alg} tokens with the old key.",
-            f"Then, for {warm} seconds: the key set may lack the new key, its tokens are refused.",
-            f"Both take up to {STALE_SECONDS} seconds where Secrets Manager cannot be asked.",
-            f"Verifiers that fetch nothing for an unknown key refuse for {unknown} seconds.",
-            "Tokens of the old key stay good. To withdraw them too, revoke the key afterwards.",
+            f"Then, for {warm} seconds: the key set may lack the new key, its tokens are rejected.",
+            f"Both take up to {STALE_SECONDS} seconds while Secrets Manager is unavailable.",
+            f"Verifiers that do not refetch for an unknown key reject for {unknown} seconds.",
+            "Tokens of the old key stay valid. To revoke them, revoke the key afterwards.",
         )
 
     def rotate(self, alg: str) -> str:
-        """Let a new key sign at once, and the keys before it never again; return its id.
+        """Make a new key sign at once, and the previous keys never again; return its id.
 
         Raises:
-            ConcurrentRotationError: somebody else did so since the ring was looked at here.
-            SecretConflictError: others wrote the ring faster every time.
+            ConcurrentRotationError: another process has done so since the key ring was read.
+            SecretConflictError: other processes wrote the key ring each time.
         """
-        seen = {known.kid for known in self.store.read().ring.keys}
+        known_ids = {known.kid for known in self.store.read().ring.keys}
         key = self.halves.create(alg, self.clock())
-        seen.add(key.kid)
+        known_ids.add(key.kid)
 
         def with_key(ring: KeyRing, now: float) -> KeyRing:
             for known in ring.keys:
-                is_new = known.alg == alg and known.kid not in seen
-                # By a clock that may be ahead of ours.
+                is_new = known.alg == alg and known.kid not in known_ids
+                # The clock of the other process may be ahead.
                 if is_new and known.sign_until is None and known.sign_from <= now + CLOCK_SKEW:
                     raise ConcurrentRotationError(known.kid)
             return rotated(ring, key, now, self.rules)
@@ -84,40 +99,81 @@ class Emergency:
         return key.kid
 
     def revocation_breaks(self, kid: str) -> tuple[str, ...]:
-        """Say what `revoke` breaks. Raises CommandError when the ring has no such key."""
+        """Return sentences about what `revoke` breaks; raises NotFoundError."""
         key = find_key(self.store.read().ring, kid)
         if key.sign_from > self.clock():
-            return ("Nothing: the key has not signed yet. Another is announced when one is due.",)
+            return ("Nothing: the key has not signed yet. Another one is announced when due.",)
         cache = self.rules.verifier_cache
         return (
-            f"Every {key.alg} token that key {kid} signed is refused before its time.",
+            f"Every {key.alg} token signed by key {kid} is rejected before it expires.",
             f"First, within {WARM_SECONDS} seconds, by introspection.",
-            f"Where Secrets Manager cannot be asked, within {STALE_SECONDS} seconds.",
-            f"Then by verifiers as they renew their key sets: most within {JWKS_MAX_AGE} seconds.",
-            f"A verifier that is kept from the issuer accepts them for up to {cache} seconds.",
-            "API Gateway reuses decisions that were made before, for AuthorizerCacheSeconds.",
+            f"While Secrets Manager is unavailable, within {STALE_SECONDS} seconds.",
+            f"Then by verifiers as they refresh their key sets: most within {JWKS_MAX_AGE} s.",
+            f"A verifier that cannot reach the issuer accepts them for up to {cache} seconds.",
+            "API Gateway reuses cached decisions for AuthorizerCacheSeconds.",
         )
 
     def revoke(self, kid: str) -> None:
-        """Withdraw a key and every token that it signed.
+        """Remove a key from the key ring, which invalidates every token that it signed.
 
-        Its private half goes at a later run of the rotator: the next one, or for a young key the
-        first one ORPHAN_SECONDS after it was made.
+        A later run of the rotator deletes the private key: the next one, or for a young key the
+        first one ORPHAN_SECONDS after the key was made.
 
         Raises:
-            CommandError: the ring has no such key, or no other could sign: rotate first.
-            SecretConflictError: others wrote the ring faster every time.
+            NotFoundError: the key ring has no such key.
+            CommandError: no other key could sign.
+            SecretConflictError: other processes wrote the key ring each time.
         """
         change_ring(self.store, self.clock, lambda ring, now: revoked(ring, kid, now))
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """Announces keys before they are due, and removes keys that no token needs."""
+
+    store: RingStore
+    halves: PrivateHalves
+    rules: RotationRules
+    clock: Clock
+
+    def rotate(self, alg: str) -> RingKey:
+        """Announce a successor of the current key; it signs once every verifier can have it.
+
+        Raises:
+            CommandError: a successor is announced, or no key signs.
+            SecretConflictError: other processes wrote the key ring each time.
+        """
+        # Checked before a key is created, so that a rejection leaves none behind.
+        refuse_second_successor(self.store.read().ring, alg, self.clock())
+        key = self.halves.create(alg, self.clock())
+
+        def announced(ring: KeyRing, now: float) -> KeyRing:
+            refuse_second_successor(ring, alg, now)
+            return announce(ring, key, self.rules, now)
+
+        return find_key(change_ring(self.store, self.clock, announced), key.kid)
+
+    def may_retire(self, kid: str) -> None:
+        """Return if `retire` is possible now; raises CommandError otherwise."""
+        retired(self.store.read().ring, kid, self.clock(), self.rules)
+
+    def retire(self, kid: str) -> None:
+        """Remove a key from the key ring.
+
+        Raises:
+            CommandError: the key signs, or tokens of it can be valid; the error has the date.
+            SecretConflictError: other processes wrote the key ring each time.
+        """
+        change_ring(self.store, self.clock, lambda ring, now: retired(ring, kid, now, self.rules))
 
 
 def change_ring(
     store: RingStore, clock: Clock, change: Callable[[KeyRing, float], KeyRing]
 ) -> KeyRing:
-    """Write a change of the ring, again on top of somebody else's if need be; return the ring.
+    """Write a change of the key ring, repeated on top of concurrent changes; return the ring.
 
     Raises:
-        SecretConflictError: others were faster every time.
+        SecretConflictError: other processes wrote the key ring each time.
     """
 
     def write() -> KeyRing:
@@ -130,12 +186,12 @@ def change_ring(
 
 
 def rotated(ring: KeyRing, key: NewKey, now: float, rules: RotationRules) -> KeyRing:
-    """Return the ring with a key that signs from now on, and no other of its algorithm that does.
+    """Return the key ring with a key that is the only one of its algorithm to sign from now on.
 
-    An announced key goes altogether: it never signed, and whoever has the one may have the other.
+    An announced key is removed: it never signed, and an attacker with one key may have both.
     """
     start = floor(now)
-    # Warm processes sign with the old key until they read the ring again, or may not use theirs.
+    # Warm processes sign with the old key until they refresh the key ring.
     publish_until = start + SETTLING + max(rules.retiring, RETENTION_NEEDED)
     ended = (
         replace(known, sign_until=start, publish_until=publish_until)
@@ -148,10 +204,11 @@ def rotated(ring: KeyRing, key: NewKey, now: float, rules: RotationRules) -> Key
 
 
 def revoked(ring: KeyRing, kid: str, now: float) -> KeyRing:
-    """Return the ring without a key. What was to end for its sake goes on.
+    """Return the key ring without a key. A predecessor that it would have replaced signs on.
 
     Raises:
-        CommandError: there is no such key, or none of its algorithm would sign any more.
+        NotFoundError: there is no such key.
+        CommandError: no key of the algorithm would sign.
     """
     key = find_key(ring, kid)
     left = KeyRing(tuple(_reopened(known, key, now) for known in ring.keys if known.kid != kid))
@@ -164,91 +221,52 @@ def revoked(ring: KeyRing, kid: str, now: float) -> KeyRing:
     return left
 
 
-def _reopened(known: RingKey, gone: RingKey, now: float) -> RingKey:
-    """Take back the end that an announced key had set for its predecessor."""
-    if known.alg == gone.alg and known.sign_until == gone.sign_from and now < gone.sign_from:
+def _reopened(known: RingKey, removed: RingKey, now: float) -> RingKey:
+    """Undo the end that an announced key has set for its predecessor."""
+    is_predecessor = known.alg == removed.alg and known.sign_until == removed.sign_from
+    if is_predecessor and now < removed.sign_from:
         return replace(known, sign_until=None, publish_until=None)
     return known
 
 
 def find_key(ring: KeyRing, kid: str) -> RingKey:
-    """Return the ring's key of an id; raises NotFoundError."""
+    """Return the key with an id; raises NotFoundError."""
     for key in ring.keys:
         if key.kid == kid:
             return key
     raise NotFoundError(f"The key ring has no key {kid}.", "List the keys: gatehouse keys list.")
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """Announces keys before they are due, and takes keys out that nobody needs any more."""
-
-    store: RingStore
-    halves: PrivateHalves
-    rules: RotationRules
-    clock: Clock
-
-    def rotate(self, alg: str) -> RingKey:
-        """Announce a successor of the key that signs; it signs when every verifier can know it.
-
-        Raises:
-            CommandError: one is announced already, or there is none to succeed.
-            SecretConflictError: others wrote the ring faster every time.
-        """
-        # Asked before there is a key, so that a refusal leaves none behind.
-        refuse_second_successor(self.store.read().ring, alg, self.clock())
-        key = self.halves.create(alg, self.clock())
-
-        def announced(ring: KeyRing, now: float) -> KeyRing:
-            refuse_second_successor(ring, alg, now)
-            return announce(ring, key, self.rules, now)
-
-        return find_key(change_ring(self.store, self.clock, announced), key.kid)
-
-    def may_retire(self, kid: str) -> None:
-        """Return if `retire` would take a key out now; raises CommandError."""
-        retired(self.store.read().ring, kid, self.clock(), self.rules)
-
-    def retire(self, kid: str) -> None:
-        """Take a key out of the ring.
-
-        Raises:
-            CommandError: it signs, or tokens of it may count; says until when.
-            SecretConflictError: others wrote the ring faster every time.
-        """
-        change_ring(self.store, self.clock, lambda ring, now: retired(ring, kid, now, self.rules))
-
-
 def refuse_second_successor(ring: KeyRing, alg: str, now: float) -> None:
-    """Return if a key of the algorithm signs and no other is to succeed it.
+    """Return if a key of the algorithm signs and has no successor yet.
 
     Raises:
-        CommandError: another is, or none signs.
+        CommandError: it has a successor, or no key signs.
     """
     keys = [key for key in ring.keys if key.alg == alg]
     announced = [key for key in keys if key.sign_from > now]
     if announced:
         first = min(announced, key=lambda key: key.sign_from)
         raise CommandError(
-            f"Key {first.kid} is announced already, and a key has one successor at a time: it "
-            f"signs from {readable(first.sign_from)} on.",
-            "Wait for it, or rotate at once with 'gatehouse keys emergency'.",
+            f"Key {first.kid} is already announced and signs from {readable(first.sign_from)}. "
+            "Only one key can be announced at a time.",
+            "Wait for it, or rotate at once: gatehouse keys emergency.",
         )
     if not any(key.may_sign(now) for key in keys):
         raise CommandError(
-            f"No {alg} key signs that another could succeed.",
-            "Make one that signs at once with 'gatehouse keys emergency'.",
+            f"No {alg} key signs, so none can be replaced.",
+            "Create a key that signs at once: gatehouse keys emergency.",
         )
 
 
 def retired(ring: KeyRing, kid: str, now: float, rules: RotationRules) -> KeyRing:
-    """Return the ring without a key that nobody needs.
+    """Return the key ring without a key that no token needs.
 
-    That is a key which has not signed and will not before every process of ours knows that it is
-    gone (then its predecessor signs on), or one whose last token can count nowhere any more.
+    Its last token has expired, or it has not signed and starts late enough for every process to
+    refresh.
 
     Raises:
-        CommandError: it is another.
+        CommandError: tokens need the key.
     """
     key = find_key(ring, kid)
     if now < key.sign_from - SETTLING:
@@ -260,10 +278,9 @@ def retired(ring: KeyRing, kid: str, now: float, rules: RotationRules) -> KeyRin
 
 
 def retirable_from(key: RingKey) -> int | None:
-    """Return from when on no token of a key can count; None while no end of its signing is set.
+    """Return the time at which the last token of a key has expired; None without an end.
 
-    `SETTLING` is there for keys whose end was set for the moment at which it was written: slow
-    processes have signed with them a little longer.
+    `SETTLING` is added, because slow processes may have signed a little longer.
     """
     if key.sign_until is None:
         return None
@@ -273,46 +290,29 @@ def retirable_from(key: RingKey) -> int | None:
 def _why_not(
     key: RingKey, now: float, possible: int | None, rules: RotationRules
 ) -> tuple[str, str]:
-    """Return the rule that retiring a key would break, and what to do."""
+    """Return the rule that retiring a key would break, and the next step."""
     if now < key.sign_from:
         problem = (
-            f"Key {key.kid} signs in less than {SETTLING} seconds, before every process can know "
-            "that it was taken back: tokens of it would be refused."
+            f"Key {key.kid} signs in less than {SETTLING} seconds. Some processes would not know "
+            "of its removal, and its tokens would be rejected."
         )
-        return problem, "Let it sign, and announce a successor with 'gatehouse keys rotate'."
+        return problem, "Let it sign, and announce a successor: gatehouse keys rotate."
     if possible is None:
         earliest = now + rules.announcing + SETTLING + RETENTION_NEEDED
-        problem = f"Key {key.kid} signs, and nothing is to sign {key.alg} tokens after it."
-        return problem, (
-            "Announce a successor with 'gatehouse keys rotate': then it can be retired from "
-            f"{readable(earliest)} on. {_INSTEAD}"
+        return f"Key {key.kid} signs, and no other key is to sign {key.alg} tokens after it.", (
+            "Announce a successor: gatehouse keys rotate. Then the key can be retired from "
+            f"{readable(earliest)}. {_REVOKE}"
         )
-    ended = "signs" if key.may_sign(now) else "signed"
+    signs = "signs" if key.may_sign(now) else "signed"
     problem = (
-        f"Key {key.kid} {ended} until {readable(key.sign_until)}, and a token can count for "
-        f"{span(RETENTION_NEEDED)} more: good ones would be refused."
+        f"Key {key.kid} {signs} until {readable(key.sign_until)}, and its tokens can be valid for "
+        f"another {span(RETENTION_NEEDED)}."
     )
-    return problem, f"It can be retired from {readable(possible)} on. {_INSTEAD}"
-
-
-_INSTEAD: Final = (
-    "If it must go at once, and its tokens with it: 'gatehouse keys emergency --revoke' and its id."
-)
-
-
-_FIELDS: Final[Mapping[str, str]] = {
-    "KeyEdition": "key_edition",
-    "SigningAlgorithms": "algorithms",
-    "KeySigningDays": "key_signing_days",
-    "KeyAnnounceHours": "key_announce_hours",
-    "KeyRetireHours": "key_retire_hours",
-    "AuthorizerKeyCacheSeconds": "verifier_cache_seconds",
-}
-"""Fields of rotate_keys' settings by the parameter that sets each; a test holds both together."""
+    return problem, f"It can be retired from {readable(possible)}. {_REVOKE}"
 
 
 def rotation_settings(deployment: Deployment) -> Settings:
-    """Return the settings that the deployment's rotate_keys runs with."""
+    """Return the settings of the deployment's rotate_keys."""
     given: dict[str, Any] = {
         field: deployment.parameters[name]
         for name, field in _FIELDS.items()
@@ -327,14 +327,17 @@ def rotation_settings(deployment: Deployment) -> Settings:
 
 
 @dataclass(frozen=True)
-class KeyRoom:
-    """Where a deployment's keys are looked at and changed."""
+class KeyAdmin:
+    """A deployment's keys, read and changed with the caller's credentials.
+
+    It runs the code of rotate_keys here, because in an incident that function may be broken.
+    """
 
     session: Session
 
     @cached_property
     def settings(self) -> Settings:
-        """What rotate_keys is set to."""
+        """The settings of rotate_keys."""
         return rotation_settings(self.session.deployment)
 
     @cached_property
@@ -344,17 +347,17 @@ class KeyRoom:
 
     @property
     def ring(self) -> KeyRing:
-        """The ring as it is now."""
+        """The current key ring."""
         return self._store.read().ring
 
     @property
     def planned(self) -> Planned:
-        """What breaks nothing."""
+        """Operations that break nothing."""
         return Planned(self._store, self._halves, self.rules, self.session.now)
 
     @property
     def emergency(self) -> Emergency:
-        """What breaks something."""
+        """Operations that break something."""
         return Emergency(self._store, self._halves, self.rules, self.session.now)
 
     @cached_property

@@ -19,33 +19,41 @@ from functions.shared.keys.warm_key_ring import STALE_SECONDS
 from infra.cli.client_store import clients_of
 from infra.cli.context import Session, pass_session
 from infra.cli.errors import ConflictError, NotFoundError, UsageError
-from infra.cli.key_operations import KeyRoom, find_key, retirable_from
+from infra.cli.key_operations import KeyAdmin, find_key, retirable_from
 from infra.cli.options import Command, Group
 from infra.cli.output import counted, safe
 from infra.cli.times import iso, readable, span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from functions.shared.clients.client_record import Client
     from functions.shared.keys.key_ring import KeyRing, RingKey
 
 
 SIGNS, ANNOUNCED, RETIRED, GONE, STEPS_BACK = "signs", "announced", "retired", "gone", "stand-by"
+_WORDS: Mapping[str, str] = {
+    ANNOUNCED: "upcoming",
+    SIGNS: "current",
+    STEPS_BACK: "standby",
+    RETIRED: "retired",
+    GONE: "removed",
+}
+"""States as a terminal shows them; JSON has the values above."""
 
-_WIDTH: Final = 60
-_NARROWEST: Final = 10
-_MARKS: Final = {ANNOUNCED: "░", SIGNS: "█", RETIRED: "▒"}
-_NOW: Final = "│"
-_INDENT: Final = "  "
-_NAMES: Final = 15
-_HOUR: Final = 3600
+_WIDTH = 60
+_NARROWEST = 10
+_MARKS = {ANNOUNCED: "░", SIGNS: "█", RETIRED: "▒"}
+_NOW = "│"
+_INDENT = "  "
+_NAMES = 15
+_HOUR = 3600
 
 
 def state(key: RingKey, ring: KeyRing, now: float) -> str:
-    """Return what a key does at a moment, in one word."""
+    """Return the state of a key at a moment."""
     if key.may_sign(now):
-        # Of several that may, the youngest does: RFC 7515 leaves it to the signer.
+        # If several keys may sign, the youngest does.
         return SIGNS if ring.signing_key(now, key.alg) == key else STEPS_BACK
     if not key.is_published(now):
         return ANNOUNCED if now < key.publish_from else GONE
@@ -53,7 +61,7 @@ def state(key: RingKey, ring: KeyRing, now: float) -> str:
 
 
 def to_document(key: RingKey, ring: KeyRing, now: float) -> dict[str, object]:
-    """Render a key for programs; docs/cli.md says what each moment is. None: no date is set yet."""
+    """Return a key as JSON; docs/cli.md describes each time. None: no date is set yet."""
     return {
         "kid": key.kid,
         "alg": key.alg,
@@ -68,7 +76,7 @@ def to_document(key: RingKey, ring: KeyRing, now: float) -> dict[str, object]:
 
 
 def lives(ring: KeyRing, now: float, width: int) -> list[Text]:
-    """Tell each key's life, in the order in which they sign, each with a drawing to one scale."""
+    """Render the states and times of the keys in the order in which they sign, with a timeline."""
     keys = in_order(ring)
     if not keys:
         return []
@@ -77,35 +85,35 @@ def lives(ring: KeyRing, now: float, width: int) -> list[Text]:
     lines = [
         line
         for key in keys
-        for line in (*_told(key, ring, now), _drawn(key, now, (start, end), columns), Text())
+        for line in (*_times(key, ring, now), _drawn(key, now, (start, end), columns), Text())
     ]
     return [*lines, *_legend(now, start, end)]
 
 
-def _told(key: RingKey, ring: KeyRing, now: float) -> Iterator[Text]:
-    kept = "KMS" if key.edition == IN_KMS else "a secret"
+def _times(key: RingKey, ring: KeyRing, now: float) -> Iterator[Text]:
+    backend = "KMS" if key.edition == IN_KMS else "Secrets Manager"
     yield Text(key.kid, style="bold")
-    yield safe(f"{_INDENT}{key.alg}, kept in {kept}: {state(key, ring, now)}")
-    for name, moment, otherwise in (
-        ("announced", key.publish_from, ""),
+    yield safe(f"{_INDENT}{key.alg}, {backend}: {_WORDS[state(key, ring, now)]}")
+    for name, moment, open_end in (
+        ("published", key.publish_from, ""),
         ("signs from", key.sign_from, ""),
-        ("retired at", key.sign_until, "no date yet: when a successor signs"),
-        ("deleted after", key.publish_until, "no date yet: when its last token has expired"),
+        ("signs until", key.sign_until, "a successor signs"),
+        ("deleted after", key.publish_until, "its last token expires"),
     ):
         if moment is None:
-            said = otherwise
+            shown = open_end
         else:
             past = moment <= now
             away = f"{span(now - moment)} ago" if past else f"in {span(moment - now)}"
-            said = f"{readable(moment)}, {away}"
-        yield safe(f"{_INDENT}{name:<{_NAMES}}{said}")
+            shown = f"{readable(moment)}, {away}"
+        yield safe(f"{_INDENT}{name:<{_NAMES}}{shown}")
 
 
 def _legend(now: float, start: float, end: float) -> list[Text]:
-    marks = "  ".join(f"{mark} {word}" for word, mark in _MARKS.items())
+    marks = "  ".join(f"{mark} {_WORDS[each]}" for each, mark in _MARKS.items())
     return [
         safe(f"{_INDENT}{marks}  {_NOW} now, {readable(now)}"),
-        safe(f"{_INDENT}drawn from {readable(start)} to {readable(end)}"),
+        safe(f"{_INDENT}timeline from {readable(start)} to {readable(end)}"),
     ]
 
 
@@ -115,7 +123,7 @@ def in_order(ring: KeyRing) -> list[RingKey]:
 
 
 def _span(keys: Sequence[RingKey], now: float) -> tuple[float, float]:
-    """Return the first and the last moment that the drawing shows: every one that is known."""
+    """Return the first and the last moment of the timeline."""
     moments = [
         each
         for key in keys
@@ -123,7 +131,7 @@ def _span(keys: Sequence[RingKey], now: float) -> tuple[float, float]:
         if each is not None
     ]
     start, end = min(*moments, now), max(*moments, now)
-    # Room for what has no end yet, and for the moment a ring is made.
+    # A margin for keys without an end, and for a new key ring.
     return start, end + max((end - start) / 6, _HOUR)
 
 
@@ -150,27 +158,31 @@ _HYPHENED: Final = re.compile(r"-[A-Za-z0-9_-]{42}")
 
 @click.group(cls=Group)
 def keys() -> None:
-    """Look at the signing keys, rotate them, and withdraw them in an emergency."""
+    """List signing keys, rotate them, and revoke them in an emergency."""
 
 
 _algorithm = click.option(
     "--algorithm",
     type=click.Choice(SIGNING_ALGORITHMS),
-    help="Whose keys; needed where the deployment has several algorithms.",
+    help="Algorithm of the key; required if the deployment has several.",
 )
-_yes = click.option("--yes", is_flag=True, help="Do not ask.")
+_yes = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 
 
 @keys.command("list")
 @pass_session
 def list_keys(session: Session) -> None:
-    """List the keys: what each does now, and when it is announced, signs, is retired, deleted."""
+    """List the keys with state and times.
+
+    upcoming: published, does not sign yet. current: signs. standby: may sign, but a younger key
+    does. retired: published until its last token expires. removed: no longer published.
+    """
     with session.terminal.progress("Reading the key ring"):
-        ring = KeyRoom(session).ring
+        ring = KeyAdmin(session).ring
     if not ring.keys:
         raise NotFoundError(
             f"{session.deployment.name} has no keys.",
-            "A deployment makes the first one: invoke its function RotateKeys, and read its log.",
+            "A deployment creates the first one: invoke its function RotateKeys and read its log.",
         )
     now = session.now()
     session.terminal.show(
@@ -184,71 +196,67 @@ def list_keys(session: Session) -> None:
 @_yes
 @pass_session
 def rotate(session: Session, *, algorithm: str | None, yes: bool) -> None:
-    """Announce a new key ahead of schedule; it signs once every verifier can know it."""
-    room = KeyRoom(session)
-    with session.terminal.progress("Looking up how keys are rotated"):
-        alg = _one_algorithm(room, algorithm)
-    starts = session.now() + room.rules.announcing
+    """Publish a new key ahead of schedule; it signs once every verifier can have fetched it."""
+    admin = KeyAdmin(session)
+    with session.terminal.progress("Reading the rotation settings"):
+        alg = _one_algorithm(admin, algorithm)
+    starts = session.now() + admin.rules.announcing
     session.terminal.confirm(
-        f"Announce a new {alg} key of {session.deployment.name}, to sign from about "
-        f"{readable(starts)} on? Nothing breaks.",
+        f"Publish a new {alg} key of {session.deployment.name} that signs from about "
+        f"{readable(starts)}? All tokens stay valid.",
         yes=yes,
     )
-    with session.terminal.progress("Making a key and announcing it"):
-        key = room.planned.rotate(alg)
+    with session.terminal.progress("Creating and publishing a key"):
+        key = admin.planned.rotate(alg)
     session.terminal.show(
-        to_document(key, room.ring, session.now()),
-        f"Key {key.kid} is announced, and signs from {readable(key.sign_from)} on.",
+        to_document(key, admin.ring, session.now()),
+        f"Key {key.kid} published; it signs from {readable(key.sign_from)}.",
     )
 
 
 @keys.command()
 @click.option(
-    "--revoke",
-    "kid",
-    metavar="KID",
-    help="Withdraw this key too, and with it every token that it signed.",
+    "--revoke", "kid", metavar="KID", help="Also revoke this key and every token that it signed."
 )
 @_algorithm
 @_yes
 @pass_session
 def emergency(session: Session, *, kid: str | None, algorithm: str | None, yes: bool) -> None:
-    """Let a new key sign at once, or withdraw a key; says what breaks first, and asks.
+    """Make a new key sign at once, or revoke a key; reports first what breaks.
 
-    Without --revoke tokens of the old key stay good. With --revoke a key is withdrawn and its
-    tokens are refused; if it is the one that signs, a new one signs before it goes.
+    Without --revoke, tokens of the old key stay valid. With --revoke, a key is removed and its
+    tokens are rejected; if it is the current key, a new key signs first.
     """
-    room = KeyRoom(session)
+    admin = KeyAdmin(session)
     with session.terminal.progress("Reading the key ring"):
-        ring = room.ring
-    doomed = find_key(ring, kid) if kid else None
-    if doomed and algorithm not in (None, doomed.alg):
-        raise UsageError(f"Key {doomed.kid} is a key for {doomed.alg}, not for {algorithm}.")
-    alg = doomed.alg if doomed else _one_algorithm(room, algorithm)
-    rotates = doomed is None or _is_last_to_sign(room, doomed, session.now())
-    with session.terminal.progress("Looking up whose tokens it would be"):
-        breaks = _what_breaks(session, room, alg, doomed, rotates=rotates)
+        ring = admin.ring
+    target = find_key(ring, kid) if kid else None
+    if target and algorithm not in (None, target.alg):
+        raise UsageError(f"Key {target.kid} is for {target.alg}, not for {algorithm}.")
+    alg = target.alg if target else _one_algorithm(admin, algorithm)
+    rotates = target is None or _is_last_to_sign(admin, target, session.now())
+    with session.terminal.progress("Reading the clients"):
+        breaks = _what_breaks(session, admin, alg, target, rotates=rotates)
     session.terminal.note_parts(*breaks)
-    what = " and ".join(
-        [f"Let a new {alg} key sign at once"] * rotates
-        + ([f"withdraw key {doomed.kid}"] if doomed else [])
-    )
-    session.terminal.confirm(f"{what}, in {session.deployment.name}?", yes=yes)
+    actions = [f"make a new {alg} key sign at once"] * rotates
+    actions += [f"revoke key {target.kid}"] if target else []
+    what = " and ".join(actions)
+    session.terminal.confirm(f"{what[0].upper()}{what[1:]}, in {session.deployment.name}?", yes=yes)
     with session.terminal.progress("Writing the key ring"):
-        made = room.emergency.rotate(alg) if rotates else None
-        if doomed:
-            room.emergency.revoke(doomed.kid)
-        signs = _who_signs(room, alg)
-    done = [f"Key {made} {'signs' if made == signs else 'is made'}."] if made else []
-    done += [f"Key {doomed.kid} is withdrawn."] if doomed else []
+        made = admin.emergency.rotate(alg) if rotates else None
+        if target:
+            admin.emergency.revoke(target.kid)
+        signs = _current_key(admin, alg)
+    done = [f"Key {made} {'signs' if made == signs else 'created'}."] if made else []
+    done += [f"Key {target.kid} revoked."] if target else []
     session.terminal.show(
-        {"made": made, "signs": signs, "revoked": doomed.kid if doomed else None}, " ".join(done)
+        {"made": made, "signs": signs, "revoked": target.kid if target else None}, " ".join(done)
     )
     if made and made != signs:
         raise ConflictError(
-            f"Somebody else changed the keys at the same moment: key {made} was made and does not "
-            f"sign, {f'key {signs} does' if signs else 'and no other does'}.",
-            "Look before you go on: gatehouse keys list.",
+            f"Another process changed the keys at the same moment: key {made} was created and does "
+            f"not sign; {f'key {signs} does' if signs else 'no key does'}.",
+            "List the keys before you go on: gatehouse keys list.",
         )
 
 
@@ -266,77 +274,76 @@ class _TakesKid(Command):
 @_yes
 @pass_session
 def retire(session: Session, kid: str, *, yes: bool) -> None:
-    """Take a key out that no token needs any more, or one that has not signed yet.
+    """Remove a key whose last token has expired, or that has not signed yet.
 
-    Refuses when good tokens would be refused, and says from when on it is possible.
+    Refuses to remove a key that valid tokens need, and prints from when it is possible.
     """
-    room = KeyRoom(session)
-    # First, so that nobody is asked about what is refused.
+    admin = KeyAdmin(session)
     with session.terminal.progress("Reading the key ring"):
-        room.planned.may_retire(kid)
+        admin.planned.may_retire(kid)
     session.terminal.confirm(
-        f"Take key {kid} out of the key ring of {session.deployment.name}? Nothing breaks.", yes=yes
+        f"Remove key {kid} from the key ring of {session.deployment.name}? All tokens stay valid.",
+        yes=yes,
     )
     with session.terminal.progress("Writing the key ring"):
-        room.planned.retire(kid)
-    session.terminal.show({"kid": kid, "retired": True}, f"Key {kid} is gone.")
+        admin.planned.retire(kid)
+    session.terminal.show({"kid": kid, "retired": True}, f"Key {kid} removed.")
 
 
-def _one_algorithm(room: KeyRoom, algorithm: str | None) -> str:
-    known = room.settings.signing_algorithms()
+def _one_algorithm(admin: KeyAdmin, algorithm: str | None) -> str:
+    known = admin.settings.signing_algorithms()
     if algorithm is None and len(known) == 1:
         return known[0]
     if algorithm not in known:
         raise UsageError(
-            f"{room.session.deployment.name} signs with {', '.join(known)}.",
+            f"{admin.session.deployment.name} signs with {', '.join(known)}.",
             "Name one of them with --algorithm.",
         )
     return algorithm
 
 
-def _who_signs(room: KeyRoom, alg: str) -> str | None:
-    """Return the key that signs by the ring as it is now, whoever wrote it last."""
-    ring, now = room.ring, room.session.now()
+def _current_key(admin: KeyAdmin, alg: str) -> str | None:
+    ring, now = admin.ring, admin.session.now()
     may = [key for key in ring.keys if key.alg == alg and key.may_sign(now)]
     return ring.signing_key(now, alg).kid if may else None
 
 
-def _is_last_to_sign(room: KeyRoom, doomed: RingKey, now: float) -> bool:
-    return doomed.may_sign(now) and not any(
-        key.alg == doomed.alg and key.may_sign(now) and key != doomed for key in room.ring.keys
+def _is_last_to_sign(admin: KeyAdmin, target: RingKey, now: float) -> bool:
+    return target.may_sign(now) and not any(
+        key.alg == target.alg and key.may_sign(now) and key != target for key in admin.ring.keys
     )
 
 
 def _what_breaks(
-    session: Session, room: KeyRoom, alg: str, doomed: RingKey | None, *, rotates: bool
+    session: Session, admin: KeyAdmin, alg: str, target: RingKey | None, *, rotates: bool
 ) -> list[str]:
     lines = []
     if rotates:
-        # What stays good is no question when the old key is withdrawn next.
-        said = room.emergency.rotation_breaks(alg)
-        lines += ["A new key that signs at once breaks:", *(said[:-1] if doomed else said)]
-    if doomed:
-        lines += [f"Withdrawing key {doomed.kid} breaks:"]
-        lines += room.emergency.revocation_breaks(doomed.kid)
-        lines += _whose_tokens(session, room, doomed)
+        # The last sentence is about tokens of the old key, which a revocation contradicts.
+        breaks = admin.emergency.rotation_breaks(alg)
+        lines += ["A new key that signs at once:", *(breaks[:-1] if target else breaks)]
+    if target:
+        lines += [f"Revoking key {target.kid}:"]
+        lines += admin.emergency.revocation_breaks(target.kid)
+        lines += _affected_tokens(session, admin, target)
     return lines
 
 
-def _whose_tokens(session: Session, room: KeyRoom, doomed: RingKey) -> list[str]:
-    """Say which tokens stop counting, and until when caches can still accept them."""
+def _affected_tokens(session: Session, admin: KeyAdmin, target: RingKey) -> list[str]:
+    """Return sentences about the rejected tokens, and until when caches accept them."""
     now = session.now()
-    if doomed.sign_from > now:
+    if target.sign_from > now:
         return []
     deployment = session.deployment
-    # Of one whose record cannot be read the worst is assumed: an emergency waits for no record.
+    # A client whose record cannot be read is assumed to be affected.
     clients = [
         seen
         for seen in clients_of(session).list()
-        if seen.readable is None or _gets_jwts(seen.readable, doomed.alg)
+        if seen.readable is None or _gets_jwts(seen.readable, target.alg)
     ]
     if not clients:
-        return [f"No client gets {doomed.alg} JWTs."]
-    last = min(doomed.sign_until or now, now) + SETTLING
+        return [f"No client gets {target.alg} JWTs."]
+    last = min(target.sign_until or now, now) + SETTLING
     ends = last + max(
         seen.readable.token_lifetime if seen.readable else LONGEST_TOKEN_LIFETIME
         for seen in clients
@@ -347,15 +354,12 @@ def _whose_tokens(session: Session, room: KeyRoom, doomed: RingKey) -> list[str]
     )
     more = f" and {len(clients) - _SHOWN_CLIENTS} more" if len(clients) > _SHOWN_CLIENTS else ""
     decisions = int(deployment.parameters.get("AuthorizerCacheSeconds", "300"))
-    cached = now + STALE_SECONDS + JWKS_MAX_AGE + room.rules.verifier_cache + decisions
+    cached = now + STALE_SECONDS + JWKS_MAX_AGE + admin.rules.verifier_cache + decisions
     if ends <= now:
-        return [f"By the clients' lifetimes all its tokens expired by {readable(ends)}."]
+        return [f"All its tokens have expired by {readable(ends)}."]
     return [
-        f"Whose: {counted(len(clients), 'client')}, {names}{more}.",
-        (
-            f"Which: those issued since {readable(doomed.sign_from)}, that would end by "
-            f"{readable(ends)}."
-        ),
+        f"Affected: {counted(len(clients), 'client')}, {names}{more}.",
+        f"Their tokens issued since {readable(target.sign_from)}, expiring by {readable(ends)}.",
         f"No cache accepts one after {readable(min(cached, ends))}.",
     ]
 

@@ -1,4 +1,7 @@
-"""Which authorizer is looked at: the stack's own, the shared one for an API, or one of your own."""
+"""The deployed authorizer, run locally: its own code with the deployed settings, keys and rules.
+
+It reads the same data as the function and writes nothing, so a DPoP proof stays unused.
+"""
 
 from __future__ import annotations
 
@@ -36,13 +39,13 @@ if TYPE_CHECKING:
 
 
 DEFAULT: Final = "$default"
-"""What an HTTP API sends a request to that no other route fits."""
+"""The route of an HTTP API for requests that match no other route."""
 
 
 def chosen_route(scope_map: ScopeMap, method: str, path: str) -> str:
-    """Return the key of the route that fits a request best; `$default` where none does.
+    """Return the key of the best matching route of the scope map, or `$default`.
 
-    Routes of the API that the map does not name are not known here: no scope opens them.
+    Routes of the API that are not in the scope map are unknown here.
     """
     segments = path[1:].split("/")
     fitting = [
@@ -58,12 +61,12 @@ _API: Final = re.compile(r"([A-Za-z0-9]+)(?:/([A-Za-z0-9_-]+|\$default))?")
 
 
 @dataclass(frozen=True, slots=True)
-class Guard:
-    """An authorizer, and the API that it guards; without any of these the stack's own.
+class AuthorizerTarget:
+    """The authorizer to run; default: the one of the stack's sample API.
 
-    `api` is an API with the shared authorizer, as its id and, if need be, `/` and its stage.
-    `function` is the name or ARN of another authorizer, `settings` a file with the variables of
-    one. `scope_map` is a file in place of its scope map, or of the API's rules.
+    `api` is an API with the shared authorizer, as ID or ID/STAGE. `function` is the name or ARN of
+    another authorizer, `settings` a file with its variables. `scope_map` is a file that replaces
+    the scope map or the API's rules.
     """
 
     api: str | None = None
@@ -74,47 +77,45 @@ class Guard:
 
     def __post_init__(self) -> None:
         if [self.api, self.function, self.settings].count(None) < 2:  # noqa: PLR2004 - one at most
-            raise UsageError(
-                "--api, --function and --settings name an authorizer each.", "Choose one."
-            )
+            raise UsageError("--api, --function and --settings exclude each other.", "Choose one.")
         if self.api is not None and not _API.fullmatch(self.api):
             raise UsageError(
-                f"{self.api!r} is no API.", "Write its id, or its id and stage: a1b2c3/live."
+                f"{self.api!r} is not an API id.", "Use ID or ID/STAGE, such as a1b2c3/live."
             )
 
         if self.route is not None and self.route != DEFAULT and not _is_route(self.route):
             raise UsageError(
-                f"{self.route!r} is no route.", "Write it as the API has it: GET /customers/{id}."
+                f"{self.route!r} is not a route.", "Use the route key, such as GET /customers/{id}."
             )
 
     @property
     def is_own(self) -> bool:
-        """Whether it is the one in front of the stack's own API."""
+        """True for the authorizer of the stack's sample API."""
         return [self.api, self.function, self.settings] == [None] * 3
 
     @property
     def place(self) -> tuple[str, str]:
-        """The id and the stage of the API, as far as they are known; they decide nothing."""
+        """Id and stage of the API; placeholders if unknown, because no decision depends on them."""
         found = _API.fullmatch(self.api or "")
         return (found[1], found[2] or "$default") if found else ("api", "$default")
 
     def environment(self, session: Session) -> dict[str, str]:
-        """Return the variables that the authorizer runs with."""
+        """Return the authorizer's environment variables."""
         if self.settings is not None:
             return _of_file(self.settings)
         deployment = session.deployment
         if deployment.is_local:
             if self.function is not None:
                 raise UsageError(
-                    "On the laptop there are no functions to look up.",
-                    "Put the authorizer's variables into a file: --settings FILE.",
+                    "The laptop has no deployed functions.",
+                    "Write the authorizer's variables to a file and use --settings FILE.",
                 )
             credentials = deployment.resource("IntrospectionCredentials")
             return laptop_environment(deployment.issuer, credentials, shared=self.api is not None)
         if self.is_own and not deployment.guarded_api:
             raise UsageError(
                 f"The stack {deployment.name} has no sample API (SampleApi=false).",
-                "Name the API of another stack with --api, or an authorizer with --function.",
+                "Name an API of another stack with --api, or an authorizer with --function.",
             )
         name = self.function or deployment.resource(SHARED if self.api else "Authorizer")
         found = session.aws.client("lambda").get_function_configuration(FunctionName=name)
@@ -130,7 +131,7 @@ def _is_route(text: str) -> bool:
 
 
 def laptop_environment(issuer: str, credentials: str, *, shared: bool = False) -> dict[str, str]:
-    """Return the variables of the laptop's authorizers: template.yaml with its defaults."""
+    """Return the environment of the laptop's authorizers: template.yaml with its defaults."""
     rules = {"API_RULES": f"/gatehouse/{local_stack.STACK_NAME}/apis"} if shared else {}
     return {
         "ISSUER": issuer,
@@ -146,13 +147,14 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     """Return the settings of an authorizer.
 
     Raises:
-        CommandError: it could not start with them either.
+        CommandError: the settings are not valid, so the authorizer cannot start.
     """
     try:
         return Settings.from_env(environ)
     except SettingsError as error:
         raise CommandError(
-            f"The authorizer cannot start: {error}.", "Mend its environment, and deploy."
+            f"The authorizer cannot start: {error}.",
+            "Fix the function's environment variables and redeploy.",
         ) from error
 
 
@@ -160,26 +162,26 @@ def _of_file(path: Path) -> dict[str, str]:
     document = parse_yaml(read_text(path), str(path))
     if not isinstance(document, dict) or not all(isinstance(v, str) for v in document.values()):
         raise UsageError(
-            f"{path} is no list of variables.",
-            'Write NAME: value for each, in YAML or JSON; a value is a text: "true", "300".',
+            f"{path} is not a mapping of variables.",
+            'Write NAME: "value" for each variable, in YAML or JSON; quote true and numbers.',
         )
     return document
 
 
 def guarded_url(session: Session, path: str, *, with_certificate: bool) -> str:
-    """Return the address of a path of the deployment's own guarded API.
+    """Return the URL of a path of the deployment's guarded API.
 
-    On a laptop mutual TLS has a port of its own; in an account the API's name asks for it.
+    On the laptop, mutual TLS has its own port.
 
     Raises:
-        UsageError: that is no path.
-        NotFoundError: the stack has no such API.
+        UsageError: the path does not begin with a slash.
+        NotFoundError: the stack has no sample API.
     """
     address = session.deployment.guarded_api
     if not address:
         raise NotFoundError(
             f"The stack {session.deployment.name} has no sample API (SampleApi=false).",
-            "Take the token alone, without --headers and --curl.",
+            "Omit --headers and --curl.",
         )
     if session.deployment.is_local and with_certificate:
         parts = urlsplit(address)
@@ -189,18 +191,20 @@ def guarded_url(session: Session, path: str, *, with_certificate: bool) -> str:
 
 
 def address_of(api: str, path: str) -> str:
-    """Return the address of a path of an API.
+    """Return the URL of a path of an API.
 
     Raises:
-        UsageError: that is no path.
+        UsageError: the path does not begin with a slash.
     """
     if not path.startswith("/"):
-        raise UsageError(f"{path!r} is no path of the API.", "Such as: --request GET /country.")
+        raise UsageError(
+            f"{path!r} is not a path of the API.", "Use for example --request GET /country."
+        )
     return api + path
 
 
 SECONDS: Final = 5.0
-"""How long the authorizer may take here; there is no gateway that waits."""
+"""Deadline of a decision."""
 
 _SOME_ACCOUNT: Final = "123456789012"
 _ARN_PARTS: Final = 6
@@ -208,7 +212,7 @@ _ARN_PARTS: Final = 6
 
 @dataclass(frozen=True)
 class Call:
-    """A request to the guarded API, as its caller sends it."""
+    """A request to the guarded API."""
 
     method: str
     path: str
@@ -217,14 +221,14 @@ class Call:
 
 
 @dataclass(frozen=True)
-class AuthorizerCopy:
+class LocalAuthorizer:
     """An authorizer that decides as the deployed one does.
 
-    `notices` are what it has said beside its decisions, such as what is wrong with an API's rules.
+    `notices` collects its log notices, such as faults of an API's rules.
     """
 
     session: Session
-    guard: Guard = field(default_factory=Guard)
+    guard: AuthorizerTarget = field(default_factory=AuthorizerTarget)
     notices: list[str] = field(default_factory=list)
 
     @cached_property
@@ -234,32 +238,32 @@ class AuthorizerCopy:
 
     @cached_property
     def scope_map(self) -> ScopeMap:
-        """Which scopes open which routes.
+        """The scope map.
 
         Raises:
-            UsageError: the deployed one reads a file of its own, or the map is not usable.
+            UsageError: the function reads its own file, or the map is not valid.
         """
         if self._rules is not None:
             return self._rules.scope_map
         said = self.settings.scope_map
         if self.guard.scope_map is None and said is not None and not said.startswith("{"):
             raise UsageError(
-                "The deployed authorizer has a scope map of its own.", "Name it with --scope-map."
+                "The deployed authorizer reads its own scope map file.", "Name it with --scope-map."
             )
         try:
             return parse_scope_map(self._map_text(said))
         except (ScopeMapError, OSError) as error:
-            raise UsageError(f"The scope map cannot be used: {error}.") from error
+            raise UsageError(f"The scope map is not valid: {error}.") from error
 
     @property
     def audiences(self) -> frozenset[str]:
-        """What a token has to be meant for; empty where nobody asks."""
+        """Accepted audiences; empty if any is accepted."""
         rules = self._rules
         return (rules.audiences if rules else frozenset()) or self.settings.audiences
 
     @property
     def rules_name(self) -> str | None:
-        """Where the rules of the API are; None for an authorizer that has one scope map."""
+        """Source of the API's rules; None for an authorizer with one scope map."""
         if self.settings.api_rules is None:
             return None
         file = self.guard.scope_map
@@ -267,7 +271,7 @@ class AuthorizerCopy:
 
     @property
     def address(self) -> str:
-        """The API's address, which a proof is made for."""
+        """The API's URL, which a DPoP proof names."""
         if self.guard.is_own:
             return self.session.deployment.guarded_api
         api, stage = self.guard.place
@@ -275,26 +279,22 @@ class AuthorizerCopy:
         return self.settings.resource or f"https://{api}.execute-api.{region}.amazonaws.com/{stage}"
 
     def judge(self, call: Call) -> Decision:
-        """Return what the request is granted.
-
-        Raises:
-            TokenRefused, OwnTrouble: as the authorizer does.
-        """
+        """Return the decision about a request; raises AuthorizerError."""
         event = self._http_event(call) if self.settings.simple_response else self._rest_event(call)
         return self._decider.judge(event, SECONDS)
 
     def route(self, call: Call) -> str:
-        """Return the route that API Gateway chooses for a request, as far as it is known here."""
+        """Return the route that API Gateway chooses for a request."""
         if self.guard.route is None:
             return chosen_route(self.scope_map, call.method, call.path)
         return self.guard.route.replace("ANY ", f"{call.method} ", 1)
 
     def resource(self, method: str, path: str) -> str:
-        """Return the resource of a policy that a request is about."""
+        """Return the ARN of a request in a policy."""
         return f"{self._stage_arn}/{method}{path}"
 
     def credentials(self) -> Credentials:
-        """Return what the authorizer authenticates with at the introspection endpoint."""
+        """Return the authorizer's credentials for the introspection endpoint."""
         own = (self.settings.introspection_client_id, self.settings.introspection_client_secret)
         if own[0] and own[1]:
             return Credentials(own[0], own[1])
@@ -307,12 +307,12 @@ class AuthorizerCopy:
     def _decider(self) -> Decider:
         settings = self.settings
         if settings.api_rules is None:
-            self.scope_map  # noqa: B018 - complains better than the authorizer would
+            self.scope_map  # noqa: B018 - raises a better message than the authorizer
             if self.guard.scope_map is not None:
                 settings = settings._replace(scope_map=str(self.guard.scope_map))
         table = settings.deny_list_table
         return build(
-            # What the function finds in its own folder is not here, and none of it decides.
+            # Not available here, and without influence on the decision.
             settings._replace(jwks_seed=None, usage_keys=None, replay_table=None),
             clock=self.session.now,
             emit=self._hear,
@@ -328,7 +328,7 @@ class AuthorizerCopy:
 
     @cached_property
     def _rules(self) -> ApiRules | None:
-        """The API's rules, once the authorizer has read them and found them good."""
+        """The API's rules, after the authorizer has validated them."""
         if self.settings.api_rules is None:
             return None
         text = self._rules_source.text
@@ -364,7 +364,7 @@ class AuthorizerCopy:
         return f"arn:aws:execute-api:{deployment.region}:{account}:{api}/{stage}"
 
     def _rest_event(self, call: Call) -> dict[str, object]:
-        """Return the event that API Gateway would send: REST, of type REQUEST."""
+        """Return the event of a REST API, type REQUEST."""
         identity = {"clientCert": {"clientCertPem": call.certificate}} if call.certificate else {}
         return {
             "type": "REQUEST",
@@ -376,7 +376,7 @@ class AuthorizerCopy:
         }
 
     def _http_event(self, call: Call) -> dict[str, object]:
-        """Return the event of an HTTP API in payload format 2.0, which simple answers are for."""
+        """Return the event of an HTTP API in payload format 2.0, for simple responses."""
         context = self._context(call)
         seen = {"clientCert": {"clientCertPem": call.certificate}} if call.certificate else {}
         return {
@@ -403,7 +403,7 @@ class AuthorizerCopy:
 
 @dataclass(slots=True)
 class _ReadOnce:
-    """A source of rules, and what it said: the explanation is of what was decided by."""
+    """A source of rules that stores the text, so that the explanation uses the same rules."""
 
     source: RulesSource
     text: str | None = None
@@ -416,7 +416,7 @@ class _ReadOnce:
 
 @dataclass(frozen=True, slots=True)
 class _RulesFile:
-    """An API's rules from a file, for every API: to try them before they are deployed."""
+    """The rules of every API from a file, to test them before deployment."""
 
     path: Path
 
@@ -427,7 +427,7 @@ class _RulesFile:
 
 @dataclass(frozen=True)
 class _Callers:
-    """The caller's client of a service, for whoever asks for one that keeps a deadline."""
+    """Returns the caller's AWS client where the authorizer expects one with a deadline."""
 
     made: Any
 
@@ -437,7 +437,7 @@ class _Callers:
 
 
 def _route_key(route: Route) -> str:
-    """Write a route as a route key. What its parameters are called does not matter."""
+    """Return the route key of a route, with placeholder names for parameters."""
     names = {ANY_SEGMENT: "{part}", REST_OF_PATH: "{rest+}"}
     return f"{route.method} /{'/'.join(names.get(each, each) for each in route.segments)}"
 

@@ -1,4 +1,4 @@
-"""The options that every command takes, before or after its name, and the classes that add them."""
+"""Options of every command, before or after its name, and the classes that add them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 _KEY = "gatehouse.options"
 _WHOLE_SENTENCE = 200
-"""Letters, more than any command's first sentence has."""
+"""Longer than the first sentence of any command."""
 
 
 @dataclass(frozen=True)
 class GlobalOptions:
-    """Which deployment, whose AWS, and for whom the output is."""
+    """Options for the deployment, AWS and the output."""
 
     stack: str | None = None
     local: bool = False
@@ -32,23 +32,26 @@ class GlobalOptions:
 
     @classmethod
     def of(cls, context: click.Context) -> Self:
-        """Return the options that this run was given."""
+        """Return the options of this run."""
         return cls(**context.meta.get(_KEY, {}))
 
 
 def _remember(context: click.Context, parameter: click.Parameter, value: object) -> None:
-    # Before a command's name and after it: what was given last counts, what was not given nothing.
+    # Options may precede or follow the command; the last value wins.
     if value and parameter.name:
         context.meta.setdefault(_KEY, {})[parameter.name] = value
 
 
 def _global_options() -> list[click.Parameter]:
     made: Sequence[tuple[str, dict[str, Any]]] = (
-        ("--stack", {"metavar": "NAME", "help": "The deployment's CloudFormation stack."}),
-        ("--local", {"is_flag": True, "help": "The laptop edition that 'make run' started."}),
-        ("--region", {"metavar": "NAME", "help": "The stack's AWS region."}),
-        ("--profile", {"metavar": "NAME", "help": "The AWS profile to use."}),
-        ("--json", {"is_flag": True, "help": "JSON for programs, in place of tables."}),
+        ("--stack", {"metavar": "NAME", "help": "CloudFormation stack of the deployment."}),
+        (
+            "--local",
+            {"is_flag": True, "help": "Use the laptop deployment that 'make run' started."},
+        ),
+        ("--region", {"metavar": "NAME", "help": "AWS region of the stack."}),
+        ("--profile", {"metavar": "NAME", "help": "AWS profile."}),
+        ("--json", {"is_flag": True, "help": "Print JSON instead of text."}),
     )
     return [
         click.Option([name], expose_value=False, is_eager=True, callback=_remember, **settings)
@@ -97,7 +100,7 @@ class Group(click.Group):
 
 
 class LazyGroup(Group):
-    """A group whose members are imported when they are asked for: completion must be quick."""
+    """A group that imports its commands lazily, so that completion is fast."""
 
     members: Mapping[str, str]
     """`module:attribute` by command name."""
@@ -116,7 +119,7 @@ class LazyGroup(Group):
             if isinstance(error, click.ClickException | click.exceptions.Exit | click.Abort):
                 raise
             if isinstance(error, BrokenPipeError):
-                raise  # nobody reads on, which is nobody's fault: click ends without a word
+                raise  # the reader closed the pipe; click ends silently
             from infra.cli.aws_errors import translated  # noqa: PLC0415 - see its docstring
 
             failure = translated(error)

@@ -80,13 +80,13 @@ _PLAIN: Final[Mapping[str, str]] = {
     "✗": "x",
     "·": "-",
 }
-"""What we draw and write beyond ASCII, for a terminal or a file that takes nothing else."""
+"""ASCII replacements, for a terminal or a file that supports only ASCII."""
 
 _IN_PLAIN: Final = "gatehouse.plain"
 
 
 def write_in_any_encoding() -> None:
-    """Let stdout and stderr take what their encoding does not have, in marks that it does have."""
+    """Replace characters that the encoding of stdout or stderr lacks."""
     codecs.register_error(_IN_PLAIN, _in_plain)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
@@ -105,7 +105,7 @@ _FILE_WIDTH: Final = 80
 
 
 class Terminal:
-    """A person's terminal, or a program's two streams."""
+    """Output on a terminal, or as JSON."""
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
@@ -114,7 +114,7 @@ class Terminal:
         self._is_busy = False
 
     def show(self, payload: object, *parts: RenderableType) -> None:
-        """Show a command's result: `payload` as JSON to programs, `parts` to people."""
+        """Print the result of a command: `payload` as JSON, or `parts` as text."""
         if self.as_json:
             self.write(json.dumps(payload, indent=2))
         else:
@@ -122,31 +122,31 @@ class Terminal:
                 _print(self._output, parts)
 
     def write(self, text: str) -> None:
-        """Write a line to stdout as it is: no colour, no folding."""
+        """Print a line without colour and folding."""
         with _written():
             click.echo(text)
 
     @property
     def width(self) -> int:
-        """How many columns there are."""
+        """Width of the terminal in columns."""
         return self._output.width
 
     def note(self, text: str) -> None:
-        """Tell a person, beside the result. Programs get the result alone."""
+        """Print a note on stderr, unless the output is JSON."""
         if not self.as_json:
             self._notes.print(safe(text))
 
     def note_parts(self, *parts: RenderableType) -> None:
-        """Show a person, beside the result, what a question is about."""
+        """Print renderables on stderr, unless the output is JSON."""
         if not self.as_json:
             _print(self._notes, parts)
 
     def warn(self, text: str) -> None:
-        """Tell whoever runs the command, program or not, on stderr."""
+        """Print a warning on stderr, also if the output is JSON."""
         self._notes.print(safe(text, style="yellow"))
 
     def fail(self, error: CommandError) -> None:
-        """Say on stderr what went wrong, in one sentence and the next step."""
+        """Print an error and the next step on stderr."""
         if self.as_json:
             document = {"error": error.problem, "next_step": error.next_step, "code": error.code}
             click.echo(json.dumps(document), err=True)
@@ -156,10 +156,7 @@ class Terminal:
 
     @contextmanager
     def progress(self, doing: str) -> Iterator[None]:
-        """Show what is being done, with a spinner, where a person watches.
-
-        What is a part of something that is shown already is not shown beside it.
-        """
+        """Show a spinner on a terminal. Nested progress messages are suppressed."""
         if self.as_json or self._is_busy or not self._notes.is_terminal:
             yield
             return
@@ -171,10 +168,10 @@ class Terminal:
             self._is_busy = False
 
     def confirm(self, question: str, *, yes: bool) -> None:
-        """Ask before something that cannot be taken back; `--yes` is the answer of a script.
+        """Ask for confirmation, unless `--yes` was given.
 
         Raises:
-            CommandError: the answer is not yes, or there is nobody to ask.
+            CommandError: the answer is not yes, or there is no input.
             KeyboardInterrupt: the answer is Ctrl-C.
         """
         if yes:
@@ -187,24 +184,26 @@ class Terminal:
 
 @contextmanager
 def answered_or(error: CommandError) -> Iterator[None]:
-    """Ask with click; raise the error if there is no answer, and Ctrl-C as what it is.
+    """Prompt with click; raise the error without an answer, KeyboardInterrupt for Ctrl-C.
 
-    To click both are an Abort.
+    click raises Abort for both.
     """
     try:
         yield
     except click.Abort as aborted:
-        click.echo(err=True)  # what follows is not a part of the question's line
+        click.echo(err=True)  # end the line of the prompt
         if isinstance(aborted.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from None
         raise error from None
 
 
 class UnansweredError(CommandError):
-    """Raised when a question found nobody who could answer."""
+    """Raised when a prompt gets no input."""
 
     def __init__(self) -> None:
-        super().__init__("Nobody answered, so nothing was changed.", "Add --yes.", ExitCode.USAGE)
+        super().__init__(
+            "The confirmation got no input, so nothing was changed.", "Add --yes.", ExitCode.USAGE
+        )
 
 
 def _print(console: Console, parts: Iterable[RenderableType]) -> None:
@@ -216,10 +215,10 @@ def _print(console: Console, parts: Iterable[RenderableType]) -> None:
 
 @contextmanager
 def _written() -> Iterator[None]:
-    """Write a result; say so when that is not possible, as on a full disk.
+    """Print a result.
 
     Raises:
-        CommandError: it could not be written. A pipe that nobody reads any more is no error of it.
+        CommandError: the result cannot be written. A closed pipe is not an error.
     """
     try:
         yield
@@ -228,7 +227,7 @@ def _written() -> Iterator[None]:
     except OSError as error:
         raise CommandError(
             f"The result cannot be written: {error.strerror}.",
-            "What the command was to change is changed.",
+            "The command's changes have been made.",
             ExitCode.TROUBLE,
         ) from error
 

@@ -31,7 +31,7 @@ _PATIENCE: Final = Config(
 _LOCAL_PATIENCE: Final = Config(
     connect_timeout=2, read_timeout=20, retries={"total_max_attempts": 1}, proxies={}
 )
-# A developer's own profiles and credentials stay out of reach of what plays AWS.
+# moto never gets the developer's own profiles and credentials.
 _NOBODYS_SETTINGS: Final = {
     "profile": (None, None, None, None),
     "config_file": (None, None, os.devnull, None),
@@ -74,13 +74,13 @@ class Aws:
 
     @cached_property
     def secrets_manager(self) -> SecretsManagerClient:
-        """Secrets Manager: the key ring and the private halves of its keys."""
+        """Secrets Manager: the key ring and the private keys."""
         client: SecretsManagerClient = self.client("secretsmanager")
         return client
 
     @cached_property
     def kms(self) -> KMSClient:
-        """KMS: keys whose private halves never leave it."""
+        """KMS: private keys that cannot be exported."""
         client: KMSClient = self.client("kms")
         return client
 
@@ -96,11 +96,10 @@ _LAST_PORT = 65_535
 
 @dataclass(frozen=True, kw_only=True)
 class Deployment:
-    """Where a deployment is and what its resources are called.
+    """A deployment and the names of its resources.
 
-    `resources` are physical names by logical id, `parameters` the template's. The laptop edition
-    has no stack, so it has no parameters either: the template's defaults hold. `guarded_api` is
-    empty where the stack has no sample API (SampleApi=false).
+    `resources` are physical names by logical id. The laptop has no stack and no `parameters`: the
+    template's defaults apply. `guarded_api` is empty without sample API (SampleApi=false).
     """
 
     name: str
@@ -131,17 +130,17 @@ class Deployment:
 
     @property
     def state_table(self) -> str:
-        """The table of what is remembered for a while."""
+        """The table of short-lived state."""
         return self.resource("StateTable")
 
     @property
     def key_ring_secret(self) -> str:
-        """The secret that holds the key ring."""
+        """The secret with the key ring."""
         return self.resource("KeyRingSecret")
 
     @property
     def signing_keys_secret(self) -> str:
-        """The secret that holds the private halves of the ring's keys."""
+        """The secret with the private keys."""
         return self.resource("SigningKeysSecret")
 
 

@@ -1,4 +1,4 @@
-"""Times as people write and read them."""
+"""Parsing and formatting of times."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def parse_moment(text: str, now: float) -> int:
     A date without a zone is UTC.
 
     Raises:
-        UsageError: it is none of them.
+        UsageError: the text has another format.
     """
     if text == "now":
         return int(now)
@@ -28,36 +28,36 @@ def parse_moment(text: str, now: float) -> int:
         return int(now) + int(duration[1]) * _UNITS[duration[2]]
     try:
         moment = datetime.fromisoformat(text)
-        # In UTC at once: the first and the last day of the calendar may be beyond it there.
+        # Converted at once, because the first and last day may be out of range in UTC.
         moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError) as error:
         raise UsageError(
-            f"{text!r} is no time.", "Write now, 90s, 30m, 12h, 7d, or 2027-01-31 (UTC)."
+            f"{text!r} is not a time.", "Use now, 90s, 30m, 12h, 7d or 2027-01-31 (UTC)."
         ) from error
     return int(moment.timestamp())
 
 
 def iso(moment: float | None) -> str | None:
-    """Render a moment for programs: ISO 8601 in UTC."""
+    """Return a moment in ISO 8601, UTC."""
     if moment is None:
         return None
     return _date(moment).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def readable(moment: float | None, *, otherwise: str = "") -> str:
-    """Render a moment for people."""
+    """Return a moment as text."""
     if moment is None:
         return otherwise
     return _date(moment).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _date(moment: float) -> datetime:
-    """Return a moment's date; the calendar's last one for what is kept and lies beyond it."""
+    """Return a moment's date, at most the last one of the calendar."""
     return datetime.fromtimestamp(min(moment, _LAST), UTC)
 
 
 def span(seconds: float) -> str:
-    """Render how long something takes or is ago, in the two largest units: `3 h 55 min`."""
+    """Return a duration in its two largest units: `3 h 55 min`."""
     left = round(abs(seconds))
     parts: list[str] = []
     for name, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):

@@ -24,8 +24,8 @@ from infra.cli.client_keys import read_key
 from infra.cli.context import Session, pass_session
 from infra.cli.errors import CommandError, ExitCode
 from infra.cli.input_files import STDIN, read_secret, read_text
-from infra.cli.key_operations import KeyRoom
-from infra.cli.local_authorizer import DEFAULT, AuthorizerCopy, Call, Guard, address_of
+from infra.cli.key_operations import KeyAdmin
+from infra.cli.local_authorizer import DEFAULT, AuthorizerTarget, Call, LocalAuthorizer, address_of
 from infra.cli.options import Command
 from infra.cli.output import safe
 from infra.cli.times import readable, span
@@ -40,10 +40,7 @@ if TYPE_CHECKING:
 
 
 def matching_statement(document: Mapping[str, Any], resource: str) -> dict[str, str] | None:
-    """Return the statement of the authorizer's policy that decides about a resource, if any does.
-
-    Deny wins, and `*` takes any run of characters, slashes too.
-    """
+    """Return the statement of a policy that decides about a resource, or None. Deny wins."""
     for effect in ("Deny", "Allow"):
         for statement in document["Statement"]:
             if statement["Effect"] != effect:
@@ -61,7 +58,7 @@ def matching_statement(document: Mapping[str, Any], resource: str) -> dict[str, 
 
 
 def opened(document: Mapping[str, Any]) -> list[str]:
-    """Return the routes that a policy opens, as patterns: `GET /country/code/*`."""
+    """Return the routes that a policy allows, as patterns: `GET /country/code/*`."""
     found = []
     for statement in document["Statement"]:
         if statement["Effect"] == "Allow":
@@ -73,10 +70,10 @@ def opened(document: Mapping[str, Any]) -> list[str]:
 
 @dataclass(frozen=True)
 class Known:
-    """What the steps are explained with."""
+    """Data for the explanations of the steps."""
 
     text: str
-    copy: AuthorizerCopy
+    copy: LocalAuthorizer
     ring: KeyRing | None
     ring_trouble: str
     now: float
@@ -89,17 +86,17 @@ class Known:
 
     @property
     def header(self) -> dict[str, object]:
-        """What the token says in its header, verified or not."""
+        """The unverified header of the token."""
         return _object(self.text, 0)
 
     @property
     def claims(self) -> dict[str, object]:
-        """What it claims, verified or not."""
+        """The unverified claims of the token."""
         return _object(self.text, 1)
 
 
 def _rules(known: Known) -> Iterator[str]:
-    yield f"those of {known.copy.rules_name}"
+    yield f"rules of {known.copy.rules_name}"
     yield from known.copy.notices
 
 
@@ -125,23 +122,23 @@ def _key(known: Known) -> Iterator[str]:
     kid = str(known.header.get("kid"))
     yield f"{kid}"
     if known.ring is None:
-        yield f"its times are not known here: {known.ring_trouble}"
+        yield f"its times are unknown: {known.ring_trouble}"
         return
     key = next((each for each in known.ring.keys if each.kid == kid), None)
     if key is None:
-        yield "it is not in the deployment's key ring"
+        yield "not in the deployment's key ring"
         return
-    signing = f"signs since {readable(key.sign_from)}, for {span(known.now - key.sign_from)} now"
+    signing = f"signs since {readable(key.sign_from)} ({span(known.now - key.sign_from)})"
     if known.now < key.sign_from:
-        signing = f"is to sign from {readable(key.sign_from)} on"
+        signing = f"signs from {readable(key.sign_from)}"
     elif key.sign_until is not None and key.sign_until <= known.now:
         signing = f"signed from {readable(key.sign_from)} until {readable(key.sign_until)}"
     yield signing
-    yield f"published until {readable(key.publish_until, otherwise='its successor is announced')}"
+    yield f"published until {readable(key.publish_until, otherwise='a successor is announced')}"
 
 
 def _signature(known: Known) -> Iterator[str]:
-    yield f"of that key, over {known.text.rfind('.')} characters"
+    yield f"valid for this key, over {known.text.rfind('.')} characters"
 
 
 def _claims(known: Known) -> Iterator[str]:
@@ -160,8 +157,8 @@ def _claims(known: Known) -> Iterator[str]:
 def _times(claims: Mapping[str, object], now: float) -> Iterator[str]:
     for name, before, after in (
         ("iat", "issued {} ago", "issued in {}"),
-        ("nbf", "valid for {} now", "valid in {}"),
-        ("exp", "ended {} ago", "{} left"),
+        ("nbf", "valid since {} ago", "valid in {}"),
+        ("exp", "expired {} ago", "expires in {}"),
     ):
         value = claims.get(name)
         if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1 << 33:
@@ -170,7 +167,7 @@ def _times(claims: Mapping[str, object], now: float) -> Iterator[str]:
 
 
 def _introspection(known: Known) -> Iterator[str]:
-    yield f"asked {known.settings.introspection_uri}"
+    yield f"response of {known.settings.introspection_uri}"
     if known.context:
         yield f"sub {known.context['sub']}, client {known.context['client_id']}"
         yield from _times({"exp": float(known.context["exp"])}, known.now)
@@ -178,9 +175,9 @@ def _introspection(known: Known) -> Iterator[str]:
 
 def _revocation(known: Known) -> Iterator[str]:
     if known.settings.deny_list_table is None:
-        yield "not looked up (CheckRevokedTokens is false)"
+        yield "not checked (CheckRevokedTokens is false)"
     else:
-        yield f"looked up in {known.settings.deny_list_table}, which is believed for "
+        yield f"not listed in {known.settings.deny_list_table}, cached for "
         yield f"{span(known.settings.deny_list_soft_age)}"
 
 
@@ -190,14 +187,14 @@ def _possession(known: Known) -> Iterator[str]:
         method = next(iter(bound))
         yield f"bound to a key by {'DPoP' if method == 'jkt' else 'a certificate'} ({method})"
     else:
-        yield "bound to no key: whoever has the token can use it"
+        yield "not bound to a key: a bearer token"
 
 
 def _scopes(known: Known) -> Iterator[str]:
-    # As the authorizer has read them: it is their reader.
+    # The scopes as the authorizer has parsed them.
     for scope in known.context.get("scope", "").split():
         routes = known.copy.scope_map.routes_for(frozenset((scope,)))
-        yield f"{scope} opens {', '.join(map(readable_route, routes)) or 'nothing by itself'}"
+        yield f"{scope} opens {', '.join(map(readable_route, routes)) or 'no route alone'}"
 
 
 SEEN: Final[Mapping[Stage, Callable[[Known], Iterable[str]]]] = {
@@ -220,13 +217,13 @@ def _listed(value: object) -> str:
 
 
 def readable_route(route: Route) -> str:
-    """Write a route for people: `GET /country/code/*`."""
+    """Return a route as text: `GET /country/code/*`."""
     method, _, path = route.pattern().partition("/")
     return f"{method} /{path}"
 
 
 def _object(text: str, part: int) -> dict[str, object]:
-    """Read a part of a JWT as far as it can be read: what does not fit has been refused."""
+    """Decode a part of a JWT; an empty object if that fails, because it has been rejected."""
     segments = text.split(".")
     try:
         segment = segments[part]
@@ -249,7 +246,7 @@ _OK, _UNAUTHORIZED, _FORBIDDEN, _TROUBLE = 200, 401, 403, 500
 
 @dataclass(frozen=True)
 class Step:
-    """A step: passed, failed, or (None) not come to."""
+    """A check: passed, failed, or not reached (None)."""
 
     stage: str
     passed: bool | None
@@ -258,7 +255,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Explanation:
-    """A decision. `status` is what the caller gets; 200 stands for whatever the API answers."""
+    """A decision. `status` is what the caller gets; 200 means that the API answers."""
 
     status: int
     decision: str
@@ -271,16 +268,13 @@ class Explanation:
 def explain(
     known: Known, call: Call | None, outcome: AuthorizerError | Mapping[str, Any]
 ) -> Explanation:
-    """Explain an outcome: the authorizer's answer, or what it raised.
-
-    Without a call the explanation ends with what the token opens.
-    """
+    """Explain the authorizer's response or error; without a call, every open route."""
     is_jwt = jws.looks_like_jws(known.text)
     refused = outcome if isinstance(outcome, AuthorizerError) else None
     steps = list(_steps(known, _stages(known, is_jwt=is_jwt), refused))
     claims = known.claims if is_jwt else dict(known.context) or None
     if any(step.passed is not True for step in steps if step.stage == Stage.SIGNATURE):
-        claims = None  # nobody has vouched for them
+        claims = None  # not verified
     if isinstance(outcome, AuthorizerError):
         return _of_refusal(outcome, steps, claims)
     if "isAuthorized" in outcome:
@@ -299,7 +293,10 @@ def _of_refusal(
     refused: AuthorizerError, steps: list[Step], claims: Mapping[str, object] | None
 ) -> Explanation:
     if isinstance(refused, TokenRefused):
-        status, said = _UNAUTHORIZED, f"Refused: {reason_text(refused.reason)} The caller gets 401."
+        status, said = (
+            _UNAUTHORIZED,
+            f"Rejected: {reason_text(refused.reason)} The caller gets 401.",
+        )
     else:
         status, said = _TROUBLE, f"Not decided: {reason_text(refused.reason)} The caller gets 500."
     return Explanation(status, said, refused.reason.value, steps, claims)
@@ -308,7 +305,7 @@ def _of_refusal(
 def _of_all(
     routes: Sequence[str], steps: list[Step], claims: Mapping[str, object] | None
 ) -> Explanation:
-    decision = f"A good token. It opens {', '.join(routes) or 'nothing here'}."
+    decision = f"Valid token. It opens {', '.join(routes) or 'no route'}."
     return Explanation(_OK if routes else _FORBIDDEN, decision, None, steps, claims)
 
 
@@ -323,10 +320,10 @@ def _of_request(
     if found is not None and found["Effect"] == "Allow":
         says = [f"Allow {found['Resource']}"]
         if "until" in found:
-            says.append(f"until {found['until']}, when the token ends")
+            says.append(f"until {found['until']}, when the token expires")
         steps.append(Step("policy", passed=True, says=says))
         return Explanation(_OK, _let_through(call), None, steps, claims, found)
-    says = [f"Deny {found['Resource']}"] if found else ["no statement names the request"]
+    says = [f"Deny {found['Resource']}"] if found else ["no statement matches the request"]
     would = _in_words(_needed(known, call))
     steps.append(Step("policy", passed=False, says=[*says, would]))
     return Explanation(_FORBIDDEN, _denied(call), "scope_insufficient", steps, claims, found)
@@ -339,18 +336,18 @@ def _of_route(
     steps: list[Step],
     claims: Mapping[str, object] | None,
 ) -> Explanation:
-    """Explain a simple answer: it is about the one route that API Gateway has chosen."""
+    """Explain a simple response, which is about the one route that API Gateway has chosen."""
     scopes = frozenset(known.context.get("scope", "").split())
     routes = known.copy.scope_map.routes_for(scopes)
     if call is None:
         return _of_all([readable_route(route) for route in routes], steps, claims)
     route = known.copy.route(call)
-    says = [f"isAuthorized {str(answer['isAuthorized']).lower()}, about {route}"]
+    says = [f"isAuthorized {str(answer['isAuthorized']).lower()} for {route}"]
     if answer["isAuthorized"]:
         steps.append(Step("route", passed=True, says=says))
         return Explanation(_OK, _let_through(call), None, steps, claims)
     if route == DEFAULT:
-        says.append("no route of the scope map fits; is it another one of the API's (--route)?")
+        says.append("no route of the scope map matches; name another route of the API with --route")
     else:
         openers = [
             scope
@@ -363,13 +360,13 @@ def _of_route(
 
 
 def _let_through(call: Call) -> str:
-    return f"{call.method} {call.path} is let through, and the caller gets what the API answers."
+    return f"{call.method} {call.path} is allowed, and the caller gets the response of the API."
 
 
 def _denied(call: Call) -> str:
     return (
-        f"{call.method} {call.path} is denied: the token is good, and does not open it. The caller "
-        "gets 403."
+        f"{call.method} {call.path} is denied: the token is valid, but its scopes do not open it. "
+        "The caller gets 403."
     )
 
 
@@ -391,7 +388,7 @@ def _steps(
 
 
 def _needed(known: Known, call: Call) -> list[str]:
-    """Return the scopes that would open a request, each by itself."""
+    """Return the scopes that would each open a request."""
     resource = known.copy.resource(call.method, call.path)
     stage = resource.removesuffix(f"/{call.method}{call.path}")
     compiler = PolicyCompiler(known.copy.scope_map)
@@ -407,7 +404,7 @@ def _needed(known: Known, call: Call) -> list[str]:
 def _in_words(openers: Sequence[str]) -> str:
     if openers:
         return f"{' or '.join(openers)} would open it"
-    return "no scope by itself opens it; where there is no such route, API Gateway says 404"
+    return "no single scope opens it; without such a route API Gateway returns 404"
 
 
 _FILE: Final = click.Path(path_type=Path)
@@ -422,48 +419,45 @@ _MARKS: Final = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", "di
     metavar="METHOD PATH",
     help="Decide about this request, such as GET /country/code/AUS.",
 )
-@click.option("--dpop-key", type=_FILE, help="Prove the key of a bound token: PEM or JWK.")
+@click.option("--dpop-key", type=_FILE, help="Private key of a DPoP-bound token, PEM or JWK.")
 @click.option("--certificate", type=_FILE, help="The caller's certificate, PEM.")
 @click.option(
     "--api",
     metavar="ID",
-    help="An API of another stack, with the shared authorizer and its own rules: its id, or "
-    "ID/STAGE.",
+    help="API of another stack with the shared authorizer and its own rules, as ID or ID/STAGE.",
 )
-@click.option(
-    "--function", metavar="NAME", help="An authorizer of your own: its function's name or ARN."
-)
+@click.option("--function", metavar="NAME", help="Another authorizer: name or ARN of its function.")
 @click.option(
     "--settings",
     type=_FILE,
-    help="An authorizer of your own: a file with its variables, YAML or JSON.",
+    help="Another authorizer: file with its environment variables, YAML or JSON.",
 )
 @click.option(
     "--scope-map",
     type=_FILE,
-    help="A file in place of the deployed scope map, or with --api of the API's rules.",
+    help="File that replaces the deployed scope map or, with --api, the API's rules.",
 )
 @click.option(
     "--route",
     metavar="KEY",
-    help="For simple answers: the route that API Gateway chooses, such as 'GET /customers/{id}'; "
-    "else the one of the scope map that fits.",
+    help="Route that API Gateway chooses, such as 'GET /customers/{id}', for simple responses. "
+    "Default: the matching route of the scope map.",
 )
 @pass_session
 def inspect(session: Session, /, file: Path, **given: Any) -> None:  # noqa: ANN401 - click's
-    """Explain what the authorizer makes of a token, step by step; exits with 1 if it is refused.
+    """Explain the authorizer's decision about a token; exit with 1 if it is rejected.
 
-    FILE holds the token; without it, it is read from stdin, or asked for. The authorizer's own code
-    decides, with the deployed settings and rules, on the time of this machine.
+    FILE contains the token; without FILE it is read from stdin or a prompt. The authorizer's own
+    code decides, with the deployed settings and rules and this machine's clock.
     """
     names = ("api", "function", "settings", "scope_map", "route")
-    copy = AuthorizerCopy(session, Guard(**{name: given[name] for name in names}))
-    with session.terminal.progress("Looking up how the authorizer is set"):
-        copy.settings  # noqa: B018 - which deployment, before anybody types a token
+    copy = LocalAuthorizer(session, AuthorizerTarget(**{name: given[name] for name in names}))
+    with session.terminal.progress("Reading the authorizer's settings"):
+        copy.settings  # noqa: B018 - finds the deployment before a token is typed
     text = read_token(file)
     method, path = given["request"] or ("GET", "/")
     call = _call(copy, text, (method.upper(), path.partition("?")[0]), given)
-    with session.terminal.progress("Asking the issuer for its keys"):
+    with session.terminal.progress("Fetching the issuer's keys"):
         explanation = _explained(copy, text, call, whole=given["request"] is None)
     _show(session, explanation)
     if explanation.status != HTTPStatus.OK:
@@ -476,7 +470,7 @@ def read_token(file: Path) -> str:
     return read_secret("The token", None if is_typed else file).strip()
 
 
-def _explained(copy: AuthorizerCopy, text: str, call: Call, *, whole: bool) -> Explanation:
+def _explained(copy: LocalAuthorizer, text: str, call: Call, *, whole: bool) -> Explanation:
     session = copy.session
     ring, trouble = _ring(session)
     outcome: AuthorizerError | dict[str, Any]
@@ -490,9 +484,9 @@ def _explained(copy: AuthorizerCopy, text: str, call: Call, *, whole: bool) -> E
 
 
 def _ring(session: Session) -> tuple[KeyRing | None, str]:
-    """Return the ring, or why there is none: who may look at tokens need not see it."""
+    """Return the key ring, or the reason why it cannot be read."""
     try:
-        return KeyRoom(session).ring, ""
+        return KeyAdmin(session).ring, ""
     except Exception as error:
         failure = translated(error)
         if failure is None:
@@ -500,7 +494,9 @@ def _ring(session: Session) -> tuple[KeyRing | None, str]:
         return None, failure.problem
 
 
-def _call(copy: AuthorizerCopy, text: str, request: tuple[str, str], given: dict[str, Any]) -> Call:
+def _call(
+    copy: LocalAuthorizer, text: str, request: tuple[str, str], given: dict[str, Any]
+) -> Call:
     method, path = request
     url = address_of(copy.address, path)
     headers = {"Authorization": f"Bearer {text}"}
@@ -513,11 +509,13 @@ def _call(copy: AuthorizerCopy, text: str, request: tuple[str, str], given: dict
 
 
 def _only_certificate(path: Path) -> str:
-    """Return a file's certificate; a private key beside it stays there."""
+    """Return a file's certificate without a private key in the same file."""
     try:
         loaded = load_pem_x509_certificate(read_text(path).encode())
     except ValueError:
-        raise CommandError(f"{path} holds no certificate.", "Give PEM.", ExitCode.USAGE) from None
+        raise CommandError(
+            f"{path} does not contain a certificate.", "Use PEM.", ExitCode.USAGE
+        ) from None
     return loaded.public_bytes(Encoding.PEM).decode()
 
 

@@ -49,7 +49,7 @@ _NEXT_STEPS: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class ClientAuthentication:
-    """What authenticates the client in a request: form members, headers or a certificate."""
+    """The client's authentication in a request: form members, headers or a certificate."""
 
     form: Mapping[str, str] = field(default_factory=dict, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -83,7 +83,7 @@ def by_certificate(client_id: str, certificates: Certificates) -> ClientAuthenti
 
 @dataclass(frozen=True, kw_only=True)
 class TokenRequest:
-    """What a token request asks for. A subject token makes it an exchange (RFC 8693)."""
+    """Parameters of a token request. A subject token makes it an exchange (RFC 8693)."""
 
     scopes: Sequence[str] = ()
     resource: str | None = None

@@ -107,7 +107,7 @@ def test_the_printed_curl_line_works_and_the_explanation_agrees(
     assert json.loads(answer.stdout) == {"code": "AUS", "name": "AUSTRALIA"}
 
     token = headers.read_text().split()[-1]
-    for said, code in (("GET /country/code/AUS is let through", 0), ("would open it", 1)):
+    for said, code in (("GET /country/code/AUS is allowed", 0), ("would open it", 1)):
         piped = token if code == 0 else _other_token(laptop)
         explained = gatehouse(laptop, "token", "inspect", *request, piped=piped)
         assert explained.returncode == code, explained.stderr
@@ -192,10 +192,10 @@ def test_an_api_of_another_stack_is_explained_by_its_own_rules(laptop: Laptop) -
     about = ("--api", "orders1/live", "--request", "GET", "/orders")
     explained = gatehouse(laptop, "token", "inspect", *about, piped=got.stdout)
     assert explained.returncode == 0, explained.stdout + explained.stderr
-    assert f"✓ rules         those of {name}" in explained.stdout
+    assert f"✓ rules         rules of {name}" in explained.stdout
     other = gatehouse(laptop, "token", "get", *client, **secret_of("service-client-api"))
     refused = gatehouse(laptop, "token", "inspect", *about, piped=other.stdout)
-    assert (refused.returncode, "It is for other APIs" in refused.stdout) == (1, True)
+    assert (refused.returncode, "The token is for another API" in refused.stdout) == (1, True)
     systems_manager.delete_parameter(Name=name)
 
 
@@ -204,7 +204,7 @@ def test_a_key_is_announced_and_taken_back(laptop: Laptop) -> None:
     before = json.loads(gatehouse(laptop, "keys", "list", "--json").stdout)
     (key,) = [each for each in before if each["state"] == "signs"]
     refused = gatehouse(laptop, "keys", "retire", key["kid"], "--yes")
-    assert (refused.returncode, "nothing is to sign" in refused.stderr) == (1, True)
+    assert (refused.returncode, "no other key is to sign" in refused.stderr) == (1, True)
     announced = json.loads(gatehouse(laptop, "keys", "rotate", "--yes", "--json").stdout)
     listed = json.loads(gatehouse(laptop, "keys", "list", "--json").stdout)
     states = {each["kid"]: each["state"] for each in listed}

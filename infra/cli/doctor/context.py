@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from infra.cli.client_store import clients_of
 from infra.cli.errors import UnreachableError
 from infra.cli.http_client import Web
-from infra.cli.key_operations import KeyRoom
-from infra.cli.local_authorizer import SHARED, AuthorizerCopy, Guard
+from infra.cli.key_operations import KeyAdmin
+from infra.cli.local_authorizer import SHARED, AuthorizerTarget, LocalAuthorizer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,9 +53,9 @@ class CheckContext:
         return self.session.now()
 
     @cached_property
-    def room(self) -> KeyRoom:
+    def room(self) -> KeyAdmin:
         """Its keys."""
-        return KeyRoom(self.session)
+        return KeyAdmin(self.session)
 
     @cached_property
     def ring(self) -> KeyRing:
@@ -73,10 +73,14 @@ class CheckContext:
         return tuple(seen.readable for seen in self.registered if seen.readable)
 
     @cached_property
-    def authorizer(self) -> AuthorizerCopy:
+    def authorizer(self) -> LocalAuthorizer:
         """The sample API's authorizer; without a sample API the shared one."""
-        own = Guard() if self.deployment.guarded_api else Guard(function=self._shared)
-        return AuthorizerCopy(self.session, own)
+        own = (
+            AuthorizerTarget()
+            if self.deployment.guarded_api
+            else AuthorizerTarget(function=self._shared)
+        )
+        return LocalAuthorizer(self.session, own)
 
     @property
     def _shared(self) -> str:

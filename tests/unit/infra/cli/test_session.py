@@ -111,9 +111,9 @@ def _aws() -> Aws:
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [
-        ((), 2, "Which deployment? Add --stack NAME"),
+        ((), 2, "No deployment was named. Add --stack NAME"),
         (("--stack", "nowhere"), 3, "There is no stack nowhere in eu-west-1."),
-        (("--local", "--stack", STACK), 2, "name two deployments"),
+        (("--local", "--stack", STACK), 2, "exclude each other"),
         (("--stack", "other"), 3, "is not a complete Gatehouse deployment"),
         (("--stack", STACK, "--profile", "nobody"), 4, "(nobody) could not be found"),
     ],
@@ -139,7 +139,7 @@ def test_which_deployment_is_asked_before_whose_aws() -> None:
     outside = Outside(sessions=nobodys, environ=NOBODY)
     for command in (["clients", "list"], ["keys", "list"], ["doctor"], ["backup", "file"]):
         refused = click.testing.CliRunner().invoke(app, command, obj=outside)
-        assert refused.stderr.startswith("Which deployment?")
+        assert refused.stderr.startswith("No deployment was named.")
 
 
 def test_a_stack_without_our_table_is_a_sentence(gatehouse: CommandLine) -> None:
@@ -153,8 +153,8 @@ def test_programs_get_errors_as_json(gatehouse: CommandLine) -> None:
     refused = gatehouse("clients", "show", "nobody", "--json")
     assert refused.stdout == ""
     assert json.loads(refused.stderr) == {
-        "error": "There is no client nobody.",
-        "next_step": "See them all: gatehouse clients list.",
+        "error": "Client nobody does not exist.",
+        "next_step": "List the clients: gatehouse clients list.",
         "code": 3,
     }
 
@@ -163,8 +163,8 @@ def test_a_table_that_is_gone_is_told_as_aws_tells_it(gatehouse: CommandLine) ->
     boto3.client("dynamodb").delete_table(TableName=physical_name("ClientsTable"))
     refused = gatehouse("clients", "list")
     assert refused.code == 4
-    assert "AWS refused Scan: ResourceNotFoundException" in refused.stderr
-    assert "Check that the stack is deployed and complete." in refused.stderr
+    assert "AWS rejected Scan: ResourceNotFoundException" in refused.stderr
+    assert "Check that the stack's deployment is complete." in refused.stderr
 
 
 def _client_error(code: str) -> ClientError:
@@ -185,7 +185,7 @@ def _client_error(code: str) -> ClientError:
         (
             PartialCredentialsError(provider="env", cred_var="AWS_SECRET_ACCESS_KEY"),
             ExitCode.TROUBLE,
-            "the whole pair",
+            "access key and secret key",
         ),
         (_client_error("AccessDeniedException"), ExitCode.TROUBLE, "docs/cli.md"),
         (_client_error("ExpiredTokenException"), ExitCode.TROUBLE, "Renew the credentials"),
@@ -329,7 +329,7 @@ def test_a_secret_is_not_typed_where_it_would_be_shown() -> None:
         text=True,
     )
     assert refused.returncode == ExitCode.USAGE
-    assert refused.stderr.startswith("The secret of a is not given, and there is no terminal")
+    assert refused.stderr.startswith("The secret of a is missing, and there is no terminal")
     assert len(refused.stderr.splitlines()) == 1
 
 
@@ -337,7 +337,7 @@ def test_a_secret_is_not_typed_where_it_would_be_shown() -> None:
     "text", ["", "soon", "9999-12-31T23:59:59-23:59", "0001-01-01T00:00+14:00", "2027-02-30"]
 )
 def test_what_is_no_moment_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="is no time"):
+    with pytest.raises(UsageError, match="is not a time"):
         parse_moment(text, NOW)
 
 

@@ -172,8 +172,8 @@ def test_a_backup_of_another_issuer_is_restored_with_a_warning(
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"format": "other"}, "is no backup"),
-        ({"version": 2}, "is a backup of version 2"),
+        ({"format": "other"}, "is not a backup"),
+        ({"version": 2}, "has the backup version 2"),
         ({"clients": [{"client_id": {"S": "a"}}]}, "schema_version of no kind"),
         (
             {"clients": [{"client_id": {"S": "a"}, "schema_version": {"N": "2"}}]},
@@ -204,7 +204,7 @@ def test_what_is_no_backup_of_ours_is_refused_whole(
 )
 def test_any_other_file_is_no_backup(tmp_path: Path, text: str) -> None:
     (tmp_path / "file").write_text(text)
-    with pytest.raises(UsageError, match=r"is no backup of Gatehouse\.$"):
+    with pytest.raises(UsageError, match=r"is not a backup of Gatehouse\.$"):
         read_backup(tmp_path / "file")
 
 

@@ -81,7 +81,7 @@ def test_each_is_disabled_and_deleted(
     for client_id, item in broken.items():
         disabled = gatehouse("clients", "disable", client_id)
         assert disabled.code == 0, disabled.stderr
-        assert f"{client_id} is marked disabled, though its record cannot be" in disabled.stderr
+        assert f"{client_id} is marked as disabled, but its record cannot be" in disabled.stderr
         assert kept(client_id) == {**item, "disabled": {"BOOL": True}}
         asked = gatehouse("clients", "delete", client_id, answer="n\n")
         assert "whose record cannot be read" in asked.stderr
@@ -148,8 +148,8 @@ def test_an_emergency_does_not_wait_for_it_and_assumes_the_worst(newer: CommandL
     kid = newer("keys", "list", "--json").json[0]["kid"]
     done = newer("keys", "emergency", "--revoke", kid, "--yes")
     assert done.code == 0, done.stderr
-    assert f"Whose: 2 clients, {BROKEN} (its record cannot be read), service" in done.stderr
-    assert f"would end by {readable(NOW + SETTLING + LONGEST_TOKEN_LIFETIME)}" in done.stderr
+    assert f"Affected: 2 clients, {BROKEN} (its record cannot be read), service" in done.stderr
+    assert f"expiring by {readable(NOW + SETTLING + LONGEST_TOKEN_LIFETIME)}" in done.stderr
 
 
 def test_a_record_under_what_is_no_client_id_can_be_deleted(gatehouse: CommandLine) -> None:
@@ -162,4 +162,4 @@ def test_a_record_under_what_is_no_client_id_can_be_deleted(gatehouse: CommandLi
 def test_what_can_be_no_key_of_the_table_is_a_usage_error(gatehouse: CommandLine) -> None:
     for client_id in ("", "x" * 3000, "\udcff"):
         refused = gatehouse("clients", "delete", client_id, "--yes")
-        assert (refused.code, "cannot be a client_id" in refused.stderr) == (2, True)
+        assert (refused.code, "is not a client_id" in refused.stderr) == (2, True)

@@ -29,7 +29,7 @@ def test_a_new_clients_secret_is_shown_once_and_kept_as_a_digest(gatehouse: Comm
     made = gatehouse("clients", "create", "billing", "--scope", "country.read", "--name", "Billing")
     secret = made.stdout.strip()
     assert made.code == 0
-    assert "shown this once" in made.stderr
+    assert "shown only once" in made.stderr
     kept = gatehouse.clients.get("billing")
     assert SecretVerifier().verify(secret, kept.client.secrets, NOW).expires_at is None
     assert secret not in repr(kept.item)
@@ -117,9 +117,9 @@ def test_keyed_clients_are_registered_by_what_they_are_checked_by(
         (("create", "a", "--certificate-name", "phone=1"), "certificate_name"),
         (("create", "a", "--token-profile", "at+jwt"), "needs an audience"),
         (("create", "a", "--secret-file", "-"), "The client's secret is empty"),
-        (("rotate-secret", "service-client-jwt", "--old-until", "soon"), "is no time"),
-        (("rotate-secret", "service-client-jwt", "--old-until", "2001-01-01"), "is over"),
-        (("show", "ä"), "cannot be a client_id"),
+        (("rotate-secret", "service-client-jwt", "--old-until", "soon"), "is not a time"),
+        (("rotate-secret", "service-client-jwt", "--old-until", "2001-01-01"), "is in the past"),
+        (("show", "ä"), "is not a client_id"),
     ],
 )
 def test_what_makes_no_sense_is_said_in_a_sentence_and_changes_nothing(
@@ -215,7 +215,7 @@ def test_a_client_that_is_not_there_is_exit_code_3(gatehouse: CommandLine, comma
     missing = gatehouse("clients", command, "nobody")
     assert (missing.code, missing.stdout) == (3, "")
     assert missing.stderr.strip() == (
-        "There is no client nobody. See them all: gatehouse clients list."
+        "Client nobody does not exist. List the clients: gatehouse clients list."
     )
 
 
@@ -296,7 +296,7 @@ def test_a_certificate_of_its_own_is_registered_by_thumbprint(
     ("options", "code", "said"),
     [
         (("--secret-file", "none"), 3, "cannot be read"),
-        (("--secret-file", "binary"), 2, "is not text in UTF-8"),
+        (("--secret-file", "binary"), 2, "is not UTF-8 text"),
         (("--secret-to", "no/such/folder"), 2, "cannot be written"),
     ],
 )
@@ -321,7 +321,7 @@ def test_a_record_of_a_newer_version_is_said_to_be_one(gatehouse: CommandLine) -
     refused = gatehouse("clients", "list")
     assert refused.code == 4
     assert "service-client-jwt cannot be read: a record has schema_version 2" in refused.stderr
-    assert "If a newer Gatehouse wrote it" in refused.stderr
+    assert "If a newer version wrote it" in refused.stderr
 
 
 def test_a_secret_that_ends_after_the_calendar_is_shown_with_its_last_day(

@@ -175,7 +175,7 @@ WRONGS: dict[str, tuple[str, str, Callable[[], object]]] = {
     ),
     "a function that is gone": (
         "functions",
-        "could not be examined: AWS refused GetFunctionConfiguration",
+        "could not be examined: AWS rejected GetFunctionConfiguration",
         lambda: aws_client("lambda").delete_function(FunctionName=physical_name("PublishJwks")),
     ),
 }

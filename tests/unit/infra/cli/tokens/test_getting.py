@@ -220,7 +220,7 @@ def test_a_curl_line_names_a_file_and_never_the_token(
     assert file.read_text() == "Authorization: Bearer the-token\n"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     again = gatehouse(*command, answer="secret\n")
-    assert (again.code, "is there already" in again.stderr) == (2, True)
+    assert (again.code, "already exists" in again.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -294,19 +294,19 @@ def test_what_makes_no_sense_is_said_before_anything_is_sent(
         (("--method", "tls_client_auth"), "tls_client_auth needs --certificate"),
         (("--headers", "--curl", "file"), "exclude each other"),
         (("--headers", "--json"), '"--headers, --curl and --json exclude each other."'),
-        (("--key", str(locked)), "has a password"),
-        (("--key", str(public)), "a public key only"),
-        (("--key", str(odd)), "not for any algorithm of ours"),
-        (("--key", str(key_file), "--algorithm", "RS256"), "It signs with ES256"),
-        (("--key", __file__), "holds no private key"),
+        (("--key", str(locked)), "is encrypted"),
+        (("--key", str(public)), "only a public key"),
+        (("--key", str(odd)), "does not support any algorithm"),
+        (("--key", str(key_file), "--algorithm", "RS256"), "It supports ES256"),
+        (("--key", __file__), "does not contain a private key"),
     ):
         refused = gatehouse("token", "get", "billing", *options, answer="secret\n")
         assert (refused.code, said in refused.stderr) == (2, True), options
     assert server.asked == []
     refused = gatehouse("token", "get", "billing", "--request", "GET", "a", answer="secret\n")
-    assert (refused.code, "is no path" in refused.stderr) == (2, True)
+    assert (refused.code, "is not a path" in refused.stderr) == (2, True)
 
 
 def test_the_web_is_asked_and_no_file() -> None:
-    with pytest.raises(UnreachableError, match="no address of the web"):
+    with pytest.raises(UnreachableError, match="is not an HTTP URL"):
         Web().ask("GET", "file:///etc/hostname")
