@@ -68,7 +68,8 @@ def token_status(laptop: Laptop, client_id: str, secret: str) -> int:
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - likewise
             return int(answer.status)
     except urllib.error.HTTPError as error:
-        return error.code
+        with error:
+            return error.code
 
 
 def test_a_client_of_the_command_line_gets_tokens(laptop: Laptop, tmp_path: Path) -> None:

@@ -193,7 +193,7 @@ def test_ctrl_c_is_130_and_no_traceback(laptop: Laptop) -> None:
         while waiting.poll() is None:  # again, for Python overlooks one that comes before a read
             waiting.send_signal(signal.SIGINT)
             with suppress(subprocess.TimeoutExpired):
-                waiting.wait(1)
+                waiting.wait(5)  # a second one during its end would kill it
         assert waiting.returncode == 130
         assert b"Traceback" not in waiting.stderr.read()
 
