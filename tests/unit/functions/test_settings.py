@@ -1,4 +1,4 @@
-"""What each function of the authorization server needs of its environment."""
+"""Settings of each function of the authorization server."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ REQUIRED: dict[type[EnvironmentSettings], tuple[str, ...]] = {
 
 
 @pytest.mark.parametrize("settings", REQUIRED, ids=lambda kind: kind.__module__)
-def test_an_empty_environment_is_refused_with_every_name(
+def test_empty_environment_names_every_variable(
     settings: type[EnvironmentSettings],
 ) -> None:
     with pytest.raises(MissingSettingsError) as error:
@@ -38,13 +38,13 @@ def test_an_empty_environment_is_refused_with_every_name(
 
 
 @pytest.mark.parametrize("settings", REQUIRED, ids=lambda kind: kind.__module__)
-def test_what_is_required_is_enough(settings: type[EnvironmentSettings]) -> None:
+def test_required_settings_are_enough(settings: type[EnvironmentSettings]) -> None:
     environ = {name: ENVIRONMENT[name] for name in REQUIRED[settings]}
     read = settings.from_env(environ)
     assert [getattr(read, name.lower()) for name in environ] == list(environ.values())
 
 
-def test_an_address_behind_mutual_tls_may_be_left_out_or_left_empty() -> None:
+def test_mtls_address_is_optional() -> None:
     for absent in ({}, {"MTLS_BASE_URL": ""}):
         assert PublishMetadata.from_env(ENVIRONMENT | absent).mtls_base_url == ""
     environ = {"ISSUER": ISSUER, "MTLS_BASE_URL": "https://mtls.example"}

@@ -56,7 +56,7 @@ class Server:
         return json.loads(answer["body"])
 
 
-def test_a_client_learns_everything_about_its_own_token() -> None:
+def test_client_sees_its_whole_token() -> None:
     assert Server().ask("service") == {
         "active": True,
         "scope": "country.read customer.read",
@@ -71,11 +71,11 @@ def test_a_client_learns_everything_about_its_own_token() -> None:
     }
 
 
-def test_a_resource_server_learns_its_own_scopes_alone() -> None:
+def test_resource_server_gets_only_its_scopes() -> None:
     assert Server().ask("api")["scope"] == "country.read"
 
 
-def test_a_token_without_scopes_has_no_scope_member() -> None:
+def test_token_without_scopes_has_no_scope_member() -> None:
     server = Server()
     bare = OpaqueToken(
         client_id="service",
@@ -92,16 +92,16 @@ def test_a_token_without_scopes_has_no_scope_member() -> None:
 
 
 @pytest.mark.parametrize("token", ["gh_at_" + "u" * 43, "gh_at_", "ä", "a.b.c", "x" * 9000])
-def test_an_unknown_token_is_inactive_and_nothing_more(token: str) -> None:
+def test_unknown_token_is_only_inactive(token: str) -> None:
     assert Server().ask("service", token) == INACTIVE
 
 
-def test_a_token_that_is_not_the_callers_business_is_inactive() -> None:
+def test_invisible_token_is_inactive() -> None:
     assert Server().ask("stranger") == INACTIVE
 
 
 @pytest.mark.parametrize(("age", "active"), [(599.9, True), (600, False), (601, False)])
-def test_a_token_is_inactive_from_its_expiry_on(age: float, *, active: bool) -> None:
+def test_token_is_inactive_at_its_expiry(age: float, *, active: bool) -> None:
     server = Server()
     server.clock.now += age
     assert server.ask("service")["active"] is active
@@ -119,24 +119,24 @@ def test_tokens_of_a_deleted_client_are_inactive() -> None:
 
 
 @pytest.mark.parametrize("hint", ["access_token", "refresh_token", "nonsense"])
-def test_a_token_type_hint_is_only_a_hint(hint: str) -> None:
+def test_token_type_hint_is_only_a_hint(hint: str) -> None:
     assert Server().ask("service", token_type_hint=hint)["active"] is True
 
 
-def test_a_missing_token_is_an_invalid_request() -> None:
+def test_missing_token_is_an_invalid_request() -> None:
     answer = Server().post({}, basic("service", SECRET))
     assert answer["statusCode"] == 400
     assert json.loads(answer["body"])["error"] == "invalid_request"
 
 
-def test_a_caller_that_cannot_authenticate_learns_nothing() -> None:
+def test_unauthenticated_caller_learns_nothing() -> None:
     answer = Server().post({"token": TOKEN}, basic("service", "wrong"))
     assert answer["statusCode"] == 401
     assert answer["headers"]["WWW-Authenticate"].startswith("Basic")
 
 
 @pytest.mark.parametrize("caller", ["service", "api", "stranger"])
-def test_the_log_says_who_asked_about_whom_and_never_the_token(caller: str) -> None:
+def test_log_has_caller_and_client_without_token(caller: str) -> None:
     server = Server()
     server.ask(caller)
     (line,) = server.log

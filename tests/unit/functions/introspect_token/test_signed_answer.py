@@ -1,4 +1,4 @@
-"""Introspection answers as JWTs: RFC 9701."""
+"""Introspection responses as JWTs: RFC 9701."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _claims(answer: Any, audience: str) -> dict[str, Any]:
     return claims
 
 
-def test_rfc9701_5_an_answer_is_a_jwt_for_its_caller_to_who_asks_for_it() -> None:
+def test_rfc9701_5_response_is_a_jwt_for_its_caller() -> None:
     answer = _ask(_server(), "api", MEDIA_TYPE)
     assert answer["headers"]["Content-Type"] == MEDIA_TYPE
     assert answer["headers"]["Cache-Control"] == "no-store"
@@ -61,12 +61,12 @@ def test_rfc9701_5_an_answer_is_a_jwt_for_its_caller_to_who_asks_for_it() -> Non
     assert claims["token_introspection"]["scope"] == "country.read"
 
 
-def test_rfc9701_5_a_token_that_is_not_the_callers_business_is_inactive_and_no_more() -> None:
+def test_rfc9701_5_invisible_token_is_inactive() -> None:
     claims = _claims(_ask(_server(), "stranger", MEDIA_TYPE), "stranger")
     assert claims["token_introspection"] == {"active": False}
 
 
-def test_rfc9701_8_1_an_answer_cannot_pass_for_an_access_token() -> None:
+def test_rfc9701_8_1_response_is_not_an_access_token() -> None:
     answer = _ask(_server(), "api", MEDIA_TYPE)
     rules = header_rules(frozenset(("RS256",)), require_at_jwt=False)
     with pytest.raises(TokenRefused, match=Reason.TYP_NOT_ALLOWED):
@@ -82,7 +82,7 @@ def test_rfc9701_8_1_an_answer_cannot_pass_for_an_access_token() -> None:
         ["application/json", MEDIA_TYPE],
     ],
 )
-def test_rfc9701_4_the_media_type_in_accept_asks_for_a_jwt(accept: str | list[str]) -> None:
+def test_rfc9701_4_accept_requests_a_jwt(accept: str | list[str]) -> None:
     assert _ask(_server(), "api", accept)["headers"]["Content-Type"] == MEDIA_TYPE
 
 
@@ -99,5 +99,5 @@ def test_rfc9701_4_the_media_type_in_accept_asks_for_a_jwt(accept: str | list[st
         f"{MEDIA_TYPE}x",
     ],
 )
-def test_rfc7662_2_2_any_other_caller_gets_json(accept: str) -> None:
+def test_rfc7662_2_2_default_response_is_json(accept: str) -> None:
     assert _ask(_server(), "api", accept)["headers"]["Content-Type"] == "application/json"

@@ -28,11 +28,11 @@ def _caller(client_id: str, *owned: str, **changes: Any) -> Any:
     return client(client_id, resource_scopes=frozenset(owned), **changes)
 
 
-def test_a_client_sees_its_own_token_whole() -> None:
+def test_client_sees_its_whole_token() -> None:
     assert visible_part(TOKEN, _caller("service", "country.read")) == TOKEN
 
 
-def test_an_api_in_the_audience_sees_the_token_whole() -> None:
+def test_audience_sees_the_whole_token() -> None:
     assert visible_part(TOKEN, _caller("https://api")) == TOKEN
 
 
@@ -44,21 +44,21 @@ def test_an_api_in_the_audience_sees_the_token_whole() -> None:
         (("country.read", "unrelated"), ("country.read",)),
     ],
 )
-def test_a_resource_server_sees_its_own_scopes_alone(
+def test_resource_server_sees_only_its_scopes(
     owned: Collection[str], shown: tuple[str, ...]
 ) -> None:
     assert visible_part(TOKEN, _caller("api", *owned)) == replace(TOKEN, scopes=shown)
 
 
 @pytest.mark.parametrize("owned", [(), ("unrelated",), ("country",), ("country.read2",)])
-def test_anyone_else_sees_nothing(owned: Collection[str]) -> None:
+def test_other_callers_see_nothing(owned: Collection[str]) -> None:
     assert visible_part(TOKEN, _caller("stranger", *owned)) is None
 
 
-def test_an_api_is_known_by_the_audiences_that_it_answers_to_as_well() -> None:
+def test_resource_audiences_count_as_audience() -> None:
     caller = client("orders", resource_audiences=frozenset({"https://api"}))
     assert visible_part(TOKEN, caller) == TOKEN
 
 
-def test_being_allowed_to_ask_for_a_scope_is_not_owning_it() -> None:
+def test_allowed_scope_is_not_an_owned_scope() -> None:
     assert visible_part(TOKEN, client("stranger")) is None

@@ -23,7 +23,7 @@ def test_four_hours_leave_14399_whole_seconds(fraction: float) -> None:
     assert times.seconds_left <= times.expires_at - (NOW + fraction)
 
 
-def test_the_plain_profile_has_the_walkthroughs_claims_and_a_jti() -> None:
+def test_plain_token_has_walkthrough_claims_and_jti() -> None:
     claims = plain_claims(Grant(client("a"), ("x", "y"), ("a",)), ISSUER, TIMES)
     assert len(claims.pop("jti")) == 22
     assert claims == {
@@ -37,7 +37,7 @@ def test_the_plain_profile_has_the_walkthroughs_claims_and_a_jti() -> None:
     }
 
 
-def test_the_at_jwt_profile_has_the_claims_of_rfc_9068_2_2() -> None:
+def test_at_jwt_has_the_claims_of_rfc_9068() -> None:
     claims = at_jwt_claims(Grant(client("a"), ("x", "y"), ("https://api",)), ISSUER, TIMES)
     token_id = claims.pop("jti")
     assert len(token_id) == 22
@@ -66,5 +66,5 @@ def test_several_audiences_are_a_list() -> None:
 
 
 @pytest.mark.parametrize("profile", [plain_claims, at_jwt_claims])
-def test_a_token_without_scopes_has_no_scope_claim(profile: type) -> None:
+def test_token_without_scopes_has_no_scope_claim(profile: type) -> None:
     assert "scope" not in profile(Grant(client(), (), ("https://api",)), ISSUER, TIMES)

@@ -63,7 +63,7 @@ def _claims(token: str) -> dict[str, Any]:
     return claims
 
 
-def test_rfc8693_2_2_1_a_token_is_swapped_for_a_narrower_one() -> None:
+def test_rfc8693_2_2_1_exchange_narrows_a_token() -> None:
     server = _server()
     answer = server.token("orders", _exchange(_subject_token(server)))
     claims = _claims(answer.pop("access_token"))
@@ -87,7 +87,7 @@ def test_rfc8693_2_2_1_a_token_is_swapped_for_a_narrower_one() -> None:
     }
 
 
-def test_rfc8693_2_1_an_opaque_token_is_exchanged_too() -> None:
+def test_rfc8693_2_1_opaque_token_is_exchanged() -> None:
     server = _server()
     token = _subject_token(server, "opaque-caller")
     claims = _claims(server.token("orders", _exchange(token))["access_token"])
@@ -95,7 +95,7 @@ def test_rfc8693_2_1_an_opaque_token_is_exchanged_too() -> None:
 
 
 @pytest.mark.parametrize("party", ["caller", "orders"])
-def test_disabling_a_client_ends_the_tokens_it_had_a_part_in(party: str) -> None:
+def test_disabled_actor_ends_exchanged_tokens(party: str) -> None:
     server = _server(token_profile=TokenProfile.AT_JWT)
     token = server.token("orders", _exchange(_subject_token(server)))["access_token"]
     assert server.introspect("orders", token)["active"] is True
@@ -107,7 +107,7 @@ def test_disabling_a_client_ends_the_tokens_it_had_a_part_in(party: str) -> None
     assert server.introspect("onlooker", token) == {"active": False}
 
 
-def test_rfc8693_4_1_introspection_shows_who_acts_with_an_opaque_token() -> None:
+def test_rfc8693_4_1_introspection_shows_the_actor() -> None:
     server = _server(token_format=TokenFormat.OPAQUE)
     token = server.token("orders", _exchange(_subject_token(server)))["access_token"]
     shown = server.introspect("orders", token)
@@ -152,7 +152,7 @@ BAD_REQUESTS = {
 
 
 @pytest.mark.parametrize("changes", BAD_REQUESTS.values(), ids=BAD_REQUESTS)
-def test_rfc8693_2_2_2_what_cannot_be_exchanged_is_an_invalid_request(
+def test_rfc8693_2_2_2_other_tokens_are_invalid_request(
     changes: dict[str, str],
 ) -> None:
     server = _server()
@@ -160,7 +160,7 @@ def test_rfc8693_2_2_2_what_cannot_be_exchanged_is_an_invalid_request(
     assert _refusal(server, request) == "invalid_request"
 
 
-def test_rfc8693_2_2_2_an_expired_subject_token_is_an_invalid_request() -> None:
+def test_rfc8693_2_2_2_expired_token_is_invalid_request() -> None:
     server = _server()
     token = _subject_token(server)
     server.clock.now = NOW + 600
@@ -168,33 +168,33 @@ def test_rfc8693_2_2_2_an_expired_subject_token_is_an_invalid_request() -> None:
 
 
 @pytest.mark.parametrize("caller", ["caller", "opaque-caller"])
-def test_rfc7009_2_a_revoked_subject_token_is_an_invalid_request(caller: str) -> None:
+def test_rfc7009_2_revoked_subject_token_is_an_invalid_request(caller: str) -> None:
     server = _server()
     token = _subject_token(server, caller)
     assert server.revoke(caller, token)["statusCode"] == 200
     assert _refusal(server, _exchange(token)) == "invalid_request"
 
 
-def test_rfc8693_2_2_2_a_subject_token_of_a_client_outside_the_policy_is_refused() -> None:
+def test_rfc8693_2_2_2_other_clients_token_is_rejected() -> None:
     server = _server()
     assert _refusal(server, _exchange(_subject_token(server, "stranger"))) == "invalid_request"
     assert "subject's client" in json.loads(server.log[-1])["reason"]
 
 
-def test_rfc8693_2_2_2_a_subject_token_that_is_meant_for_another_api_is_refused() -> None:
+def test_rfc8693_2_2_2_other_apis_token_is_rejected() -> None:
     server = _server(resource_audiences=frozenset({"https://elsewhere.example"}))
     answer = server.ask("orders", _exchange(_subject_token(server)))
     assert json.loads(answer["body"])["error_description"] == "The subject token is not acceptable."
     assert "not meant" in json.loads(server.log[-1])["reason"]
 
 
-def test_a_plain_token_is_meant_for_who_owns_one_of_its_scopes() -> None:
+def test_plain_token_is_for_the_owner_of_its_scope() -> None:
     server = _server(resource_scopes=frozenset({"customer.read"}))
     token = _subject_token(server, "seed-caller")
     assert _claims(server.token("orders", _exchange(token))["access_token"])["sub"] == "seed-caller"
 
 
-def test_rfc8693_2_2_2_a_client_without_the_grant_type_is_unauthorized() -> None:
+def test_rfc8693_2_2_2_client_needs_the_grant_type() -> None:
     server = _server()
     assert server.refusal("plain", _exchange(_subject_token(server))) == "unauthorized_client"
 
@@ -205,7 +205,7 @@ def test_rfc8693_2_2_2_scopes_only_shrink(scope: str) -> None:
     assert _refusal(server, _exchange(_subject_token(server), scope=scope)) == "invalid_scope"
 
 
-def test_rfc8693_2_1_without_scope_the_clients_defaults_are_granted_as_far_as_they_go() -> None:
+def test_rfc8693_2_1_default_scopes_are_narrowed() -> None:
     server = _server(default_scopes=("stock.read", "country.read"))
     answer = server.token("orders", _exchange(_subject_token(server), scope=""))
     assert answer["scope"] == "country.read"
@@ -221,21 +221,21 @@ def test_rfc8693_2_1_without_scope_the_clients_defaults_are_granted_as_far_as_th
     ],
     ids=["unknown", "unknown name", "two", "none and no default"],
 )
-def test_rfc8693_2_2_2_a_target_that_is_not_allowed_is_invalid_target(
+def test_rfc8693_2_2_2_forbidden_target_is_invalid_target(
     changes: dict[str, str],
 ) -> None:
     server = _server()
     assert _refusal(server, _exchange(_subject_token(server), **changes)) == "invalid_target"
 
 
-def test_rfc8693_2_1_an_audience_names_a_target_as_well() -> None:
+def test_rfc8693_2_1_audience_may_name_the_target() -> None:
     server = _server(audience=("stock",))
     request = _exchange(_subject_token(server), resource="", audience="stock")
     assert _claims(server.token("orders", request)["access_token"])["aud"] == "stock"
 
 
 @pytest.mark.parametrize(("own", "left"), [(60, 60), (86_400, 100)])
-def test_rfc8693_6_the_new_token_never_outlives_the_subject_token(own: int, left: int) -> None:
+def test_rfc8693_6_new_token_ends_with_the_subject_token(own: int, left: int) -> None:
     server = _server(token_lifetime=own)
     token = _subject_token(server)
     server.clock.now = NOW + 500
@@ -243,7 +243,7 @@ def test_rfc8693_6_the_new_token_never_outlives_the_subject_token(own: int, left
     assert claims["exp"] == NOW + 500 + left
 
 
-def test_rfc9449_6_a_bound_subject_token_is_exchanged_by_who_holds_its_key_alone() -> None:
+def test_rfc9449_6_bound_token_needs_a_proof_to_exchange() -> None:
     server = _server()
     asked = {"scope": "country.read"}
     token = server.token("caller", asked, headers={"DPoP": proof()})["access_token"]
@@ -256,7 +256,7 @@ def test_rfc9449_6_a_bound_subject_token_is_exchanged_by_who_holds_its_key_alone
     assert _claims(answer["access_token"])["cnf"] == {"jkt": thumbprint(public_jwk())}
 
 
-def test_a_client_acts_once_in_a_chain() -> None:
+def test_client_acts_once_in_a_chain() -> None:
     known = frozenset({"caller", "orders"})
     server = _server(exchange_subjects=known, resource_audiences=frozenset({ORDERS, STOCK}))
     token = server.token("orders", _exchange(_subject_token(server)))["access_token"]
@@ -264,7 +264,7 @@ def test_a_client_acts_once_in_a_chain() -> None:
     assert "chain already" in json.loads(server.log[-1])["reason"]
 
 
-def test_a_chain_has_an_end() -> None:
+def test_chain_length_is_limited() -> None:
     server = _server()
     names = [f"service-{number}" for number in range(MAX_ACTORS + 1)]
     for before, name in zip(["caller", *names], names, strict=False):
@@ -284,7 +284,7 @@ def test_a_chain_has_an_end() -> None:
     assert "too long" in json.loads(server.log[-1])["reason"]
 
 
-def test_the_log_says_for_whom_and_through_whom_and_never_the_tokens() -> None:
+def test_log_has_subject_and_actors_without_tokens() -> None:
     server = _server()
     token = _subject_token(server)
     answer = server.token("orders", _exchange(token))
@@ -298,6 +298,6 @@ def test_the_log_says_for_whom_and_through_whom_and_never_the_tokens() -> None:
     assert answer["access_token"] not in server.log[-1]
 
 
-def test_a_client_with_plain_jwts_cannot_exchange() -> None:
+def test_client_with_plain_jwts_cannot_exchange() -> None:
     with pytest.raises(ValueError, match="tell client and subject apart"):
         client(grant_types=BOTH_GRANTS)

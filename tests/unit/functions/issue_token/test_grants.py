@@ -34,22 +34,22 @@ def decide(known: Client, form: Form) -> Grant:
     return decisions.decide(TokenRequest(known, form, NOW))
 
 
-def test_the_scopes_requested_are_granted_in_the_order_requested() -> None:
+def test_scopes_are_granted_in_requested_order() -> None:
     grant = decide(client(), _form(scope="customer.write country.read"))
     assert grant.scopes == ("customer.write", "country.read")
 
 
-def test_a_scope_requested_twice_is_granted_once() -> None:
+def test_scope_requested_twice_is_granted_once() -> None:
     grant = decide(client(), _form(scope="country.read customer.read country.read"))
     assert grant.scopes == ("country.read", "customer.read")
 
 
-def test_a_request_without_scope_gets_the_clients_default_scopes() -> None:
+def test_request_without_scope_gets_the_defaults() -> None:
     known = client(default_scopes=("customer.read", "country.read"))
     assert decide(known, _form()).scopes == ("customer.read", "country.read")
 
 
-def test_a_request_without_scope_gets_none_where_there_is_no_default() -> None:
+def test_request_without_scope_or_default_gets_none() -> None:
     assert decide(client(), _form()).scopes == ()
 
 
@@ -68,38 +68,38 @@ def test_a_request_without_scope_gets_none_where_there_is_no_default() -> None:
         'country.read"',
     ],
 )
-def test_a_scope_that_is_malformed_unknown_or_not_allowed_is_refused(scope: str) -> None:
+def test_invalid_scope_is_rejected(scope: str) -> None:
     with pytest.raises(InvalidScopeError):
         decide(client(), _form(scope=scope))
 
 
-def test_a_refused_scope_is_not_echoed() -> None:
+def test_refused_scope_is_not_echoed() -> None:
     with pytest.raises(InvalidScopeError) as refusal:
         decide(client(), _form(scope="<script>"))
     assert "<script>" not in refusal.value.description + refusal.value.reason
 
 
-def test_a_missing_grant_type_is_an_invalid_request() -> None:
+def test_missing_grant_type_is_an_invalid_request() -> None:
     with pytest.raises(InvalidRequestError, match="grant_type is missing"):
         decide(client(), _form(grant_type=""))
 
 
 @pytest.mark.parametrize("grant_type", ["password", "authorization_code", "Client_Credentials"])
-def test_an_unknown_grant_type_is_unsupported(grant_type: str) -> None:
+def test_unknown_grant_type_is_unsupported(grant_type: str) -> None:
     with pytest.raises(UnsupportedGrantTypeError):
         decide(client(), _form(grant_type=grant_type))
 
 
-def test_a_client_that_may_not_use_the_grant_type_is_unauthorized() -> None:
+def test_forbidden_grant_type_is_unauthorized() -> None:
     with pytest.raises(UnauthorizedClientError):
         decide(client(grant_types=frozenset()), _form())
 
 
-def test_a_token_is_for_the_client_itself_unless_it_has_an_audience() -> None:
+def test_default_audience_is_the_client() -> None:
     assert decide(client("a"), _form()) == Grant(client("a"), (), ("a",))
     known = client(audience=("https://api",), token_profile=TokenProfile.AT_JWT)
     assert decide(known, _form()).audience == ("https://api",)
 
 
-def test_a_plain_token_is_for_the_client_itself_whatever_its_audience() -> None:
+def test_plain_token_is_for_the_client_itself() -> None:
     assert decide(client("a", audience=("https://api",)), _form()).audience == ("a",)

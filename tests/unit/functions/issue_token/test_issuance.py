@@ -27,19 +27,19 @@ def _ask(client_id: str = "jwt", **parameters: str) -> dict[str, Any]:
     return members
 
 
-def test_an_answer_names_the_scopes_granted_by_default() -> None:
+def test_response_names_default_scopes() -> None:
     assert _ask()["scope"] == "country.read"
 
 
-def test_an_answer_without_scopes_has_no_scope_member() -> None:
+def test_response_without_scopes_has_no_scope() -> None:
     assert _ask("opaque").keys() == {"access_token", "token_type", "expires_in"}
 
 
-def test_a_token_lives_as_long_as_its_client_is_registered_for() -> None:
+def test_lifetime_comes_from_the_client() -> None:
     assert _ask()["expires_in"] == 599
 
 
-def test_the_client_decides_on_the_format_of_its_tokens() -> None:
+def test_client_selects_the_token_format() -> None:
     assert _ask("jwt")["access_token"].count(".") == 2
     assert SERVER.opaque.find(_ask("opaque")["access_token"], NOW)
 
@@ -48,12 +48,12 @@ def test_unknown_parameters_are_ignored() -> None:
     assert _ask(resource_owner="someone")["token_type"] == "Bearer"
 
 
-def test_every_token_is_a_new_one() -> None:
+def test_every_token_is_new() -> None:
     assert _ask("opaque")["access_token"] != _ask("opaque")["access_token"]
 
 
 @given(st.text(max_size=200), st.sampled_from([{}, basic("jwt", SECRET), basic("x", "y")]))
-def test_no_body_whatsoever_breaks_the_endpoint(body: str, headers: dict[str, str]) -> None:
+def test_no_body_breaks_the_endpoint(body: str, headers: dict[str, str]) -> None:
     answer = ENDPOINT(form_event("/oauth2/token", body, headers=headers))
     assert answer["statusCode"] in {200, 400, 401}
     assert "error" in json.loads(answer["body"])
@@ -65,13 +65,13 @@ def test_no_body_whatsoever_breaks_the_endpoint(body: str, headers: dict[str, st
         st.lists(st.text(max_size=50), min_size=1, max_size=3),
     )
 )
-def test_no_header_whatsoever_breaks_the_endpoint(headers: dict[str, list[str]]) -> None:
+def test_no_header_breaks_the_endpoint(headers: dict[str, list[str]]) -> None:
     event = form_event("/oauth2/token", "grant_type=client_credentials", headers=headers)
     assert ENDPOINT(event)["statusCode"] in {400, 401}
 
 
 @pytest.mark.parametrize("credentials", [basic("jwt", SECRET), basic("nobody", SECRET), {}])
-def test_authentication_comes_before_everything_else(credentials: dict[str, str]) -> None:
+def test_authentication_is_checked_first(credentials: dict[str, str]) -> None:
     answer = ENDPOINT(token_event({"grant_type": "password"}, headers=credentials))
     expected = 400 if credentials == basic("jwt", SECRET) else 401
     assert answer["statusCode"] == expected

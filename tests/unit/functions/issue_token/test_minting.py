@@ -32,7 +32,7 @@ def _jwt_mint() -> JwtMint:
 @pytest.mark.parametrize(
     ("profile", "header"), [(TokenProfile.PLAIN, {}), (TokenProfile.AT_JWT, {"typ": "at+jwt"})]
 )
-def test_a_jwt_has_the_header_of_its_profile(profile: TokenProfile, header: dict[str, str]) -> None:
+def test_jwt_has_the_header_of_its_profile(profile: TokenProfile, header: dict[str, str]) -> None:
     known = client(token_profile=profile, audience=("https://api",))
     token = _jwt_mint().mint(Grant(known, ("country.read",), known.audience), TIMES)
     assert token.kid == key().kid
@@ -40,7 +40,7 @@ def test_a_jwt_has_the_header_of_its_profile(profile: TokenProfile, header: dict
     assert unverified_header == {"alg": "RS256", "kid": key().kid, **header}
 
 
-def test_a_scope_is_a_list_in_a_plain_token_and_a_text_in_an_at_jwt() -> None:
+def test_scope_is_a_list_or_a_string_by_profile() -> None:
     (jwk,) = ring().key_set(NOW)["keys"]
     scopes = {}
     for profile in TokenProfile:
@@ -52,7 +52,7 @@ def test_a_scope_is_a_list_in_a_plain_token_and_a_text_in_an_at_jwt() -> None:
 
 
 @pytest.mark.parametrize("alg", SIGNING_ALGORITHMS)
-def test_a_jwt_is_signed_with_its_clients_algorithm(alg: str) -> None:
+def test_jwt_is_signed_with_its_clients_algorithm(alg: str) -> None:
     keys = [key(1, each) for each in SIGNING_ALGORITHMS]
     store = secrets(*keys)
     warm = WarmKeyRing(store, KEY_RING_SECRET, ManualClock(NOW))
@@ -63,12 +63,12 @@ def test_a_jwt_is_signed_with_its_clients_algorithm(alg: str) -> None:
     assert verified.token.scopes == {"x"}
 
 
-def test_an_algorithm_that_the_ring_has_no_key_for_is_our_error() -> None:
+def test_algorithm_without_key_is_an_internal_error() -> None:
     with pytest.raises(UnusableKeyRingError, match="no ES256 key in the ring may sign now"):
         _jwt_mint().mint(Grant(client(signing_algorithm="ES256"), (), ("a",)), TIMES)
 
 
-def test_a_jwt_that_no_verifier_would_read_is_not_issued() -> None:
+def test_oversized_jwt_is_not_issued() -> None:
     scopes = tuple(f"{number:03}.{'x' * 60}" for number in range(100))
     mint, known = _jwt_mint(), client(scopes=frozenset(scopes))
     longest = mint.mint(Grant(known, scopes[:80], ("a",)), TIMES).text
@@ -77,7 +77,7 @@ def test_a_jwt_that_no_verifier_would_read_is_not_issued() -> None:
         mint.mint(Grant(known, scopes, ("a",)), TIMES)
 
 
-def test_an_opaque_token_is_kept_under_its_digest_alone() -> None:
+def test_opaque_token_is_stored_by_digest() -> None:
     store = MemoryTokens()
     token = OpaqueMint(ISSUER, store).mint(Grant(client("a"), ("x",), ("https://api",)), TIMES)
     assert token.kid is None

@@ -26,25 +26,25 @@ def _nonces(secret: str = "n" * 64) -> DpopNonces:
         (-61, False),
     ],
 )
-def test_a_nonce_counts_for_some_minutes(age: float, *, accepted: bool) -> None:
+def test_nonce_is_valid_for_minutes(age: float, *, accepted: bool) -> None:
     nonce = _nonces().current(NOW)
     assert _nonces().accepts(nonce, NOW + age) is accepted
 
 
-def test_a_nonce_of_another_secret_is_not_accepted() -> None:
+def test_nonce_of_another_secret_is_not_accepted() -> None:
     assert not _nonces().accepts(_nonces("other").current(NOW), NOW)
 
 
-def test_the_nonce_changes_with_the_minute() -> None:
+def test_nonce_changes_with_the_minute() -> None:
     nonces = _nonces()
     assert nonces.current(NOW) == nonces.current(NOW + 59.9) != nonces.current(NOW + 60)
 
 
-def test_rfc9449_8_1_a_nonce_is_of_the_characters_that_the_header_allows() -> None:
+def test_rfc9449_8_1_nonce_has_allowed_characters() -> None:
     assert set(_nonces().current(NOW)) <= {chr(code) for code in range(0x21, 0x7F)} - set('"\\')
 
 
-def test_the_secret_outlives_an_outage_as_long_as_a_ring_does() -> None:
+def test_stale_nonce_secret_serves_an_outage() -> None:
     class FailingSecrets(MemorySecrets):
         fails = False
 

@@ -54,26 +54,26 @@ def _claims(token: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("client_id", ["free", "api"])
-def test_rfc9449_5_a_token_asked_for_with_a_proof_is_bound_to_its_key(client_id: str) -> None:
+def test_rfc9449_5_proof_binds_the_token_to_its_key(client_id: str) -> None:
     answer = _server().token(client_id, headers={"DPoP": proof()})
     assert answer["token_type"] == "DPoP"
     assert _claims(answer["access_token"])["cnf"] == {"jkt": JKT}
 
 
-def test_rfc9449_6_2_introspection_shows_the_key_of_an_opaque_token() -> None:
+def test_rfc9449_6_2_introspection_shows_the_key() -> None:
     server = _server()
     token = server.token("opaque", headers={"DPoP": proof()})["access_token"]
     shown = server.introspect("opaque", token)
     assert (shown["token_type"], shown["cnf"]) == ("DPoP", {"jkt": JKT})
 
 
-def test_a_token_asked_for_without_a_proof_is_a_bearer_token() -> None:
+def test_request_without_proof_gets_a_bearer_token() -> None:
     answer = _server().ask("free")
     assert json.loads(answer["body"])["token_type"] == "Bearer"
     assert "DPoP-Nonce" not in answer["headers"]
 
 
-def test_rfc9449_5_2_a_client_that_is_registered_for_proofs_must_send_one() -> None:
+def test_rfc9449_5_2_bound_client_must_send_a_proof() -> None:
     server = _server()
     answer = server.ask("bound")
     assert json.loads(answer["body"])["error"] == "invalid_request"
@@ -81,7 +81,7 @@ def test_rfc9449_5_2_a_client_that_is_registered_for_proofs_must_send_one() -> N
     assert server.token("bound", headers={"DPoP": proof()})["token_type"] == "DPoP"
 
 
-def test_rfc9449_4_3_more_than_one_proof_is_refused() -> None:
+def test_rfc9449_4_3_two_proofs_are_rejected() -> None:
     assert _server().refusal("free", headers={"DPoP": [proof(), proof()]}) == "invalid_dpop_proof"
 
 
@@ -90,37 +90,37 @@ def test_rfc9449_4_3_more_than_one_proof_is_refused() -> None:
     ["", "x", proof(htm="GET"), proof(htu="https://elsewhere/token"), proof(now=NOW - 600)],
     ids=["empty", "no JWT", "htm", "htu", "old"],
 )
-def test_rfc9449_5_a_bad_proof_is_an_invalid_dpop_proof(bad: str) -> None:
+def test_rfc9449_5_invalid_proof_is_invalid_dpop_proof(bad: str) -> None:
     server = _server()
     assert server.refusal("free", headers={"DPoP": bad}) == "invalid_dpop_proof"
     assert "reason" in json.loads(server.log[-1])
 
 
-# Letter by letter: whole texts are words of our own code, too, and those are in every log line.
+# By character: whole words may be words of the code, which are in every log line.
 @given(st.lists(st.characters(), max_size=300).map("".join))
-def test_no_proof_whatsoever_breaks_the_endpoint(text: str) -> None:
+def test_no_proof_breaks_the_endpoint(text: str) -> None:
     assert HYPOTHETICAL.refusal("free", headers={"DPoP": text}) == "invalid_dpop_proof"
 
 
 @given(st.dictionaries(st.sampled_from(["htm", "htu", "jti", "iat", "nonce", "ath"]), JSON))
-def test_no_claims_whatsoever_break_the_endpoint(claims: dict[str, Any]) -> None:
+def test_no_proof_claims_break_the_endpoint(claims: dict[str, Any]) -> None:
     answer = HYPOTHETICAL.ask("free", headers={"DPoP": proof(**claims)})
     assert answer["statusCode"] in {200, 400}
 
 
-def test_rfc9449_4_3_the_host_header_has_no_say_in_what_the_address_is() -> None:
+def test_rfc9449_4_3_host_header_is_ignored() -> None:
     evil = {"DPoP": proof(htu="https://evil.example/oauth2/token"), "Host": "evil.example"}
     assert _server().refusal("free", headers=evil) == "invalid_dpop_proof"
 
 
-def test_rfc9449_11_1_a_proof_counts_once() -> None:
+def test_rfc9449_11_1_proof_is_valid_once() -> None:
     server, once = _server(), proof()
     server.token("free", headers={"DPoP": once})
     assert server.refusal("free", headers={"DPoP": once}) == "invalid_dpop_proof"
     assert "before" in json.loads(server.log[-1])["reason"]
 
 
-def test_rfc9449_11_1_a_used_proof_is_remembered_as_long_as_it_would_count() -> None:
+def test_rfc9449_11_1_used_proof_is_stored_until_it_expires() -> None:
     server, once = _server(), proof()
     server.token("free", headers={"DPoP": once})
     (until,) = server.used.until.values()
@@ -129,21 +129,21 @@ def test_rfc9449_11_1_a_used_proof_is_remembered_as_long_as_it_would_count() -> 
     assert server.refusal("free", headers={"DPoP": once}) == "invalid_dpop_proof"
 
 
-def test_rfc9449_11_1_of_a_hundred_concurrent_uses_one_counts() -> None:
+def test_rfc9449_11_1_one_of_100_concurrent_uses_succeeds() -> None:
     server, once = _server(), proof()
     with ThreadPoolExecutor(16) as threads:
         answers = threads.map(lambda _: server.ask("free", headers={"DPoP": once}), range(100))
         assert sorted(answer["statusCode"] for answer in answers) == [200] + 99 * [400]
 
 
-def test_any_other_refusal_leaves_the_proof_unused() -> None:
+def test_other_errors_do_not_consume_the_proof() -> None:
     server, once = _server(), proof()
     refused = server.refusal("free", {"scope": "unknown"}, headers={"DPoP": once})
     assert refused == "invalid_scope"
     assert server.token("free", headers={"DPoP": once})["token_type"] == "DPoP"
 
 
-def test_rfc9449_8_a_client_that_needs_a_nonce_is_told_so_and_given_one() -> None:
+def test_rfc9449_8_missing_nonce_is_use_dpop_nonce() -> None:
     server = _server()
     answer = server.ask("careful", headers={"DPoP": proof()})
     assert answer["statusCode"] == 400
@@ -152,11 +152,11 @@ def test_rfc9449_8_a_client_that_needs_a_nonce_is_told_so_and_given_one() -> Non
     assert server.token("careful", headers={"DPoP": proof(nonce=nonce)})["token_type"] == "DPoP"
 
 
-def test_rfc9449_8_a_nonce_that_is_none_of_ours_is_refused_for_every_client() -> None:
+def test_rfc9449_8_foreign_nonce_is_rejected() -> None:
     assert _server().refusal("free", headers={"DPoP": proof(nonce="x")}) == "use_dpop_nonce"
 
 
-def test_rfc9449_8_2_every_answer_to_a_proof_offers_the_next_nonce() -> None:
+def test_rfc9449_8_2_response_has_the_next_nonce() -> None:
     server = _server()
     server.clock.now = NOW + 60
     for sent in (proof(now=NOW + 60), "x", proof(now=NOW + 60, nonce="x")):
@@ -164,13 +164,13 @@ def test_rfc9449_8_2_every_answer_to_a_proof_offers_the_next_nonce() -> None:
         assert headers["DPoP-Nonce"] == server.nonces.current(NOW + 60)
 
 
-def test_without_a_proof_the_nonce_secret_is_not_read() -> None:
+def test_nonce_secret_is_read_only_for_proofs() -> None:
     server = _server()
     server.token("free")
     assert "dpop-nonce" not in server.store.reads
 
 
-def test_a_missing_nonce_secret_is_a_server_error_that_the_log_explains() -> None:
+def test_missing_nonce_secret_is_a_logged_server_error() -> None:
     server = _server()
     del server.store.texts["dpop-nonce"]
     answer = server.ask("free", headers={"DPoP": proof()})
@@ -179,7 +179,7 @@ def test_a_missing_nonce_secret_is_a_server_error_that_the_log_explains() -> Non
 
 
 @pytest.mark.parametrize("certificate", [None, ClientCertificate(b"der")])
-def test_rfc9449_4_3_behind_mutual_tls_a_proof_is_for_the_address_there(
+def test_rfc9449_4_3_mutual_tls_has_its_own_htu(
     certificate: ClientCertificate | None,
 ) -> None:
     server = _server()
@@ -204,7 +204,7 @@ def _certified(certificate: ClientCertificate | None, **headers: tuple[str, ...]
     return proofs.check(request, known, NOW)
 
 
-def test_rfc8705_3_1_a_token_is_bound_to_the_clients_certificate() -> None:
+def test_rfc8705_3_1_token_is_bound_to_the_certificate() -> None:
     certificate = ClientCertificate(b"der")
     possession = _certified(certificate)
     assert possession.confirmation == Confirmation("x5t#S256", certificate.thumbprint)
@@ -216,7 +216,7 @@ def thumbprint_of(der: bytes) -> str:
 
 
 @pytest.mark.parametrize("token_format", TokenFormat)
-def test_rfc8705_3_2_a_certificates_thumbprint_is_in_the_token_or_in_its_introspection(
+def test_rfc8705_3_2_thumbprint_is_in_token_or_introspection(
     token_format: TokenFormat,
 ) -> None:
     server = _server()
@@ -234,12 +234,12 @@ def test_rfc8705_3_2_a_certificates_thumbprint_is_in_the_token_or_in_its_introsp
         assert _claims(answer["access_token"])["cnf"] == shown["cnf"]
 
 
-def test_rfc8705_3_a_client_that_is_registered_for_it_needs_a_certificate() -> None:
+def test_rfc8705_3_bound_client_needs_a_certificate() -> None:
     with pytest.raises(InvalidRequestError, match="certificate"):
         _certified(None)
 
 
-def test_a_token_is_bound_to_one_key_and_never_to_two() -> None:
+def test_token_is_bound_to_one_key() -> None:
     with pytest.raises(InvalidRequestError, match="not by DPoP"):
         _certified(ClientCertificate(b"der"), dpop=(proof(),))
     with pytest.raises(ValueError, match="one key"):

@@ -1,4 +1,4 @@
-"""What SnapStart copies into every environment is nothing that may be there only once."""
+"""Imports create nothing that SnapStart must not copy."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ import functions.issue_token.handler
 """
 
 
-def test_importing_the_handler_makes_no_randomness_no_key_and_no_client() -> None:
+def test_handler_import_creates_no_secrets_or_clients() -> None:
     subprocess.run([sys.executable, "-c", IMPORTED], env={}, check=True)

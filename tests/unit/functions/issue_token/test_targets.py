@@ -37,22 +37,22 @@ def _audience(answer: dict[str, Any]) -> Any:
 
 @pytest.mark.parametrize("client_id", ["seed", "api", "choosy"])
 @pytest.mark.parametrize("resource", [ORDERS, STOCK])
-def test_rfc8707_2_2_the_resource_is_the_tokens_audience(client_id: str, resource: str) -> None:
+def test_rfc8707_2_2_resource_is_the_tokens_audience(client_id: str, resource: str) -> None:
     assert _audience(_server().token(client_id, {"resource": resource})) == resource
 
 
-def test_rfc8707_2_2_the_resource_is_an_opaque_tokens_audience_too() -> None:
+def test_rfc8707_2_2_resource_is_an_opaque_tokens_audience() -> None:
     server = _server()
     token = server.token("opaque", {"resource": ORDERS})["access_token"]
     assert server.introspect("opaque", token)["aud"] == ORDERS
 
 
-def test_rfc9068_3_without_a_resource_the_default_is_the_audience() -> None:
+def test_rfc9068_3_default_resource_is_the_audience() -> None:
     assert _audience(_server().token("api")) == "https://default.example"
     assert _audience(_server().token("seed")) == "seed"
 
 
-def test_rfc8707_2_the_default_may_be_named_as_well() -> None:
+def test_rfc8707_2_default_may_be_named() -> None:
     answer = _server().token("api", {"resource": "https://default.example"})
     assert _audience(answer) == "https://default.example"
 
@@ -86,7 +86,7 @@ def test_rfc8707_2_malformed_resource_is_invalid_target(resource: str) -> None:
 
 
 @pytest.mark.parametrize("close", [f"{ORDERS}/", ORDERS.upper(), ORDERS[:-1], f"{ORDERS}?a=b"])
-def test_rfc8707_2_a_resource_is_compared_exactly(close: str) -> None:
+def test_rfc8707_2_resource_is_compared_exactly(close: str) -> None:
     assert _server().refusal("api", {"resource": close}) == "invalid_target"
 
 
@@ -99,18 +99,18 @@ def test_rfc8707_2_several_resources_are_invalid_target() -> None:
     }
 
 
-def test_rfc8707_2_a_resource_named_twice_is_one_resource() -> None:
+def test_rfc8707_2_resource_named_twice_is_one_resource() -> None:
     assert _audience(_server().token("api", 2 * [("resource", ORDERS)])) == ORDERS
 
 
-def test_rfc8707_2_a_client_without_a_default_has_to_name_a_resource() -> None:
+def test_rfc8707_2_client_without_default_must_name_one() -> None:
     assert _server().refusal("choosy") == "invalid_target"
 
 
-def test_an_empty_resource_counts_as_not_sent() -> None:
+def test_empty_resource_is_absent() -> None:
     assert _audience(_server().token("api", {"resource": ""})) == "https://default.example"
 
 
-def test_a_client_cannot_be_registered_for_what_is_no_resource() -> None:
+def test_invalid_resource_cannot_be_registered() -> None:
     with pytest.raises(ValueError, match="absolute URI"):
         client(allowed_resources=frozenset({"orders"}))

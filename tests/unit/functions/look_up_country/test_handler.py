@@ -28,7 +28,7 @@ def _look_up(code: str) -> tuple[int, Any]:
     return _get(f"/country/code/{code}", pathParameters={"code": code})
 
 
-def test_the_answer_is_the_walkthroughs_to_the_letter() -> None:
+def test_response_equals_the_walkthrough() -> None:
     event = _event("/country/code/AUS", {"principalId": "x"}, pathParameters={"code": "AUS"})
     assert handle(event, None)["body"] == '{"code": "AUS", "name": "AUSTRALIA"}'
 
@@ -38,18 +38,18 @@ def test_any_code_in_either_case_gives_the_alpha_3_code() -> None:
     assert _look_up("036") == (200, {"code": "AUS", "name": "AUSTRALIA"})
 
 
-def test_an_unknown_code_is_not_found() -> None:
+def test_unknown_code_is_not_found() -> None:
     status, body = _look_up("ZZZ")
     assert (status, body["error"]) == (404, "not_found")
     assert body["error_description"]
 
 
-def test_a_malformed_code_is_an_invalid_request() -> None:
+def test_malformed_code_is_an_invalid_request() -> None:
     status, body = _look_up("AUST")
     assert (status, body["error"]) == (400, "invalid_request")
 
 
-def test_a_list_starts_at_the_beginning_and_says_where_to_go_on() -> None:
+def test_first_page_has_a_next_link() -> None:
     status, body = _get("/country", query={"limit": "2"})
     assert status == 200
     assert body == {
@@ -59,11 +59,11 @@ def test_a_list_starts_at_the_beginning_and_says_where_to_go_on() -> None:
     assert _get("/country", query={"limit": "2", "after": body["next"]})[1]["next"] == "AIA"
 
 
-def test_a_list_has_fifty_countries_unless_told_otherwise() -> None:
+def test_list_has_fifty_countries_by_default() -> None:
     assert len(_get("/country")[1]["countries"]) == 50
 
 
-def test_the_last_page_has_no_next() -> None:
+def test_last_page_has_no_next() -> None:
     assert _get("/country", query={"after": "ZMB"})[1] == {
         "countries": [{"code": "ZWE", "name": "ZIMBABWE"}],
         "next": None,
@@ -85,13 +85,13 @@ def test_the_last_page_has_no_next() -> None:
         {"after": ["ABW", "AFG"]},
     ],
 )
-def test_a_bad_paging_parameter_is_an_invalid_request(query: dict[str, str | list[str]]) -> None:
+def test_invalid_paging_parameter_is_an_invalid_request(query: dict[str, str | list[str]]) -> None:
     status, body = _get("/country", query=query)
     assert (status, body["error"]) == (400, "invalid_request")
 
 
 @pytest.mark.parametrize("authorizer", [None, {}, {"principalId": ""}])
-def test_a_request_that_no_authorizer_let_through_is_refused(
+def test_request_without_authorizer_is_rejected(
     authorizer: dict[str, str] | None,
 ) -> None:
     event = _event("/country/code/AUS", authorizer, pathParameters={"code": "AUS"})
@@ -100,7 +100,7 @@ def test_a_request_that_no_authorizer_let_through_is_refused(
     assert answer["headers"]["WWW-Authenticate"] == "Bearer"
 
 
-def test_the_authorizers_word_counts_and_no_header_does() -> None:
+def test_authorizer_context_is_used_and_headers_are_not() -> None:
     event = _event(
         "/country/code/AUS",
         None,
@@ -110,7 +110,7 @@ def test_the_authorizers_word_counts_and_no_header_does() -> None:
     assert ENDPOINT(event)["statusCode"] == 401
 
 
-def test_the_log_says_which_client_asked() -> None:
+def test_log_names_the_client() -> None:
     _look_up("AUS")
     assert json.loads(LINES[-1])["client_id"] == "service-client-jwt"
     ENDPOINT(_event("/country", {"principalId": "subject", "client_id": "client"}))

@@ -33,7 +33,7 @@ def _get(
     )
 
 
-def test_the_key_set_holds_every_published_key() -> None:
+def test_key_set_has_every_published_key() -> None:
     body = json.loads(_get(secrets(key(1), key(2)))["body"])
     assert {jwk["kid"] for jwk in body["keys"]} == {key(1).kid, key(2).kid}
 
@@ -47,9 +47,7 @@ def test_only_public_members_are_published() -> None:
     ("alg", "members"),
     [("PS256", {"e", "n"}), ("ES256", {"crv", "x", "y"}), ("EdDSA", {"crv", "x"})],
 )
-def test_rfc7518_6_only_public_members_of_any_key_are_published(
-    alg: str, members: set[str]
-) -> None:
+def test_rfc7518_6_only_public_members_are_published(alg: str, members: set[str]) -> None:
     (jwk,) = json.loads(_get(secrets(key(1, alg)))["body"])["keys"]
     assert jwk.keys() == {"kty", "kid", "use", "alg"} | members
     assert jwk["alg"] == alg
@@ -65,9 +63,7 @@ def test_rfc7518_6_only_public_members_of_any_key_are_published(
         ({"publish_until": NOW}, JWKS_MAX_AGE),
     ],
 )
-def test_nobody_may_keep_the_key_set_beyond_a_change_that_is_planned(
-    times: dict[str, int], max_age: int
-) -> None:
+def test_max_age_ends_at_a_planned_change(times: dict[str, int], max_age: int) -> None:
     store = secrets(key(1), key(2))
     document = json.loads(key_ring.to_json(ring(key(1), key(2))))
     document["keys"][0] |= times
@@ -75,14 +71,14 @@ def test_nobody_may_keep_the_key_set_beyond_a_change_that_is_planned(
     assert _get(store)["headers"]["Cache-Control"] == f"public, max-age={max_age}"
 
 
-def test_everyone_may_keep_the_key_set_for_its_maximum_age() -> None:
+def test_key_set_is_cacheable_for_its_max_age() -> None:
     headers = _get()["headers"]
     assert headers["Cache-Control"] == f"public, max-age={JWKS_MAX_AGE}"
     assert headers["Access-Control-Allow-Origin"] == "*"
     assert headers["Content-Type"] == "application/json"
 
 
-def test_the_entity_tag_is_strong_and_changes_with_the_keys() -> None:
+def test_etag_is_strong_and_changes_with_the_keys() -> None:
     first = _get(secrets(key(1)))["headers"]["ETag"]
     assert first.startswith('"')
     assert first == _get(secrets(key(1)))["headers"]["ETag"]
@@ -97,7 +93,7 @@ TAG = _get()["headers"]["ETag"]
     [TAG, f"W/{TAG}", f'"other", {TAG}', "*", ['"other"', TAG]],
     ids=["the tag", "weak", "in a list", "any", "in a second line"],
 )
-def test_a_caller_that_has_the_key_set_is_told_so(if_none_match: str | list[str]) -> None:
+def test_matching_etag_gets_304(if_none_match: str | list[str]) -> None:
     answer = _get(if_none_match=if_none_match)
     assert (answer["statusCode"], answer["body"]) == (304, "")
     assert answer["headers"]["ETag"] == TAG
@@ -109,11 +105,11 @@ def test_a_caller_that_has_the_key_set_is_told_so(if_none_match: str | list[str]
     ["", '"other"', TAG.strip('"'), TAG[:-2] + '"'],
     ids=["empty", "another", "without quotes", "cut"],
 )
-def test_any_other_caller_gets_the_key_set(if_none_match: str) -> None:
+def test_other_etag_gets_the_key_set(if_none_match: str) -> None:
     assert _get(if_none_match=if_none_match)["statusCode"] == 200
 
 
-def test_a_key_whose_time_is_over_is_not_published() -> None:
+def test_expired_key_is_not_published() -> None:
     store = secrets(key(1), key(2))
     document = json.loads(key_ring.to_json(ring(key(1), key(2))))
     document["keys"][0]["publish_until"] = NOW

@@ -30,22 +30,22 @@ def _get(path: str = PATHS[0], method: str = "GET") -> ProxyResponse:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_rfc8414_3_2_the_document_is_the_same_at_each_of_its_addresses(path: str) -> None:
+def test_rfc8414_3_2_every_address_has_the_same_document(path: str) -> None:
     assert _get(path) == _get()
 
 
-def test_rfc8414_3_3_its_issuer_is_the_issuer() -> None:
+def test_rfc8414_3_3_issuer_matches() -> None:
     assert json.loads(_get()["body"])["issuer"] == ISSUER
 
 
-def test_rfc8414_2_what_is_required_is_there() -> None:
+def test_rfc8414_2_required_members_exist() -> None:
     document = json.loads(_get()["body"])
     assert {"issuer", "token_endpoint", "response_types_supported"} <= document.keys()
-    # A server that signs nothing for an authorization endpoint has no type of response to name.
+    # Without an authorization endpoint there is no response type.
     assert document["response_types_supported"] == []
 
 
-def test_rfc8705_5_the_endpoints_behind_mutual_tls_are_named_where_there_are_some() -> None:
+def test_rfc8705_5_mtls_aliases_are_listed() -> None:
     assert "mtls_endpoint_aliases" not in json.loads(_get()["body"])
     behind = build(Settings(ISSUER, "https://mtls.example/auth/"), emit=LOG.append)
     document = json.loads(behind(proxy_event("GET", PATHS[0]))["body"])
@@ -58,19 +58,19 @@ def test_rfc8705_5_the_endpoints_behind_mutual_tls_are_named_where_there_are_som
     assert document["token_endpoint"] == f"{ISSUER}/oauth2/token"
 
 
-def test_openid_discovery_3_what_verifiers_require_is_there() -> None:
+def test_openid_discovery_3_required_members_exist() -> None:
     document = json.loads(_get()["body"])
     required = {"jwks_uri", "subject_types_supported", "id_token_signing_alg_values_supported"}
     assert required <= document.keys()
     assert "RS256" in document["id_token_signing_alg_values_supported"]
 
 
-def test_rfc8414_2_a_member_without_a_value_is_left_out() -> None:
+def test_rfc8414_2_empty_member_is_omitted() -> None:
     document = json.loads(_get()["body"])
     assert [name for name, value in document.items() if value is None] == []
 
 
-def test_everyone_may_read_and_keep_it() -> None:
+def test_document_is_public_and_cacheable() -> None:
     headers = _get()["headers"]
     assert headers["Content-Type"] == "application/json"
     assert headers["Cache-Control"] == f"public, max-age={MAX_AGE}"

@@ -39,7 +39,7 @@ def _document(**rest: Any) -> dict[str, Any]:
     return members
 
 
-def test_rfc9728_2_the_api_says_who_issues_its_tokens_and_which_scopes_it_knows() -> None:
+def test_rfc9728_2_document_has_issuer_and_scopes() -> None:
     assert _document() == {
         "resource": f"https://{DOMAIN}/ms-system",
         "authorization_servers": [ISSUER],
@@ -48,7 +48,7 @@ def test_rfc9728_2_the_api_says_who_issues_its_tokens_and_which_scopes_it_knows(
     }
 
 
-def test_rfc9728_3_the_document_is_the_same_at_each_of_its_addresses() -> None:
+def test_rfc9728_3_every_address_has_the_same_document() -> None:
     assert _get(path=f"{PATH}/ms-system") == _get()
 
 
@@ -75,7 +75,7 @@ ALB_CONTEXT = {
 @pytest.mark.parametrize(
     "context", [ALB_CONTEXT, {"domainName": "", "stage": ""}, {}, None], ids=str
 )
-def test_an_event_without_a_domain_name_is_rejected(context: dict[str, Any] | None) -> None:
+def test_event_without_a_domain_name_is_rejected(context: dict[str, Any] | None) -> None:
     event = proxy_event("GET", PATH, headers={"X-Forwarded-Proto": "https"})
     event["requestContext"] = context
     lines: list[str] = []
@@ -87,25 +87,25 @@ def test_an_event_without_a_domain_name_is_rejected(context: dict[str, Any] | No
     assert json.loads(known["body"])["resource"] == "https://api.example.com"
 
 
-def test_the_default_stage_is_not_part_of_the_address() -> None:
+def test_default_stage_is_not_part_of_the_address() -> None:
     event = proxy_event("GET", PATH)
     event["requestContext"] |= {"domainName": DOMAIN, "stage": "$default"}
     response = build(Settings(ISSUER), emit=lambda _: None)(event)
     assert json.loads(response["body"])["resource"] == f"https://{DOMAIN}"
 
 
-def test_a_configured_address_comes_first() -> None:
+def test_configured_address_takes_precedence() -> None:
     configured = "https://api.example.com/v1"
     assert _document(resource=f"{configured}/")["resource"] == configured
 
 
-def test_rfc9728_2_proof_of_possession_is_said_where_it_is_accepted() -> None:
+def test_rfc9728_2_accepted_proofs_are_listed() -> None:
     members = _document(proof_of_possession="dpop,mtls")
     assert members["dpop_signing_alg_values_supported"] == sorted(PROOF_ALGORITHMS)
     assert members["tls_client_certificate_bound_access_tokens"] is True
 
 
-def test_everyone_may_read_and_keep_it() -> None:
+def test_document_is_public_and_cacheable() -> None:
     headers = _get()["headers"]
     assert headers["Content-Type"] == "application/json"
     assert headers["Cache-Control"] == f"public, max-age={MAX_AGE}"
@@ -116,7 +116,7 @@ def test_another_method_is_405() -> None:
     assert _get("POST")["statusCode"] == 405
 
 
-def test_the_issuer_has_to_be_set() -> None:
+def test_issuer_is_required() -> None:
     assert Settings.from_env({"ISSUER": ISSUER}) == Settings(ISSUER)
     with pytest.raises(MissingSettingsError, match="ISSUER"):
         Settings.from_env({})

@@ -33,7 +33,7 @@ def _token(server: MemoryServer, owner: str) -> str:
 
 
 @pytest.mark.parametrize("owner", OWNERS)
-def test_rfc7009_2_2_a_revoked_token_is_inactive_at_once(owner: str) -> None:
+def test_rfc7009_2_2_revoked_token_is_inactive_at_once(owner: str) -> None:
     server = _server()
     token = _token(server, owner)
     assert server.introspect(owner, token)["active"] is True
@@ -46,14 +46,14 @@ def test_rfc7009_2_2_a_revoked_token_is_inactive_at_once(owner: str) -> None:
 
 
 @pytest.mark.parametrize("owner", OWNERS)
-def test_rfc7009_2_2_to_revoke_again_is_200_too(owner: str) -> None:
+def test_rfc7009_2_2_second_revocation_is_200(owner: str) -> None:
     server = _server()
     token = _token(server, owner)
     assert [server.revoke(owner, token)["statusCode"] for _ in range(2)] == [200, 200]
 
 
 @pytest.mark.parametrize("owner", OWNERS)
-def test_rfc7009_2_2_of_two_concurrent_revocations_both_are_200(owner: str) -> None:
+def test_rfc7009_2_2_concurrent_revocations_are_200(owner: str) -> None:
     server = _server()
     token = _token(server, owner)
     with ThreadPoolExecutor(2) as threads:
@@ -62,12 +62,12 @@ def test_rfc7009_2_2_of_two_concurrent_revocations_both_are_200(owner: str) -> N
 
 
 @pytest.mark.parametrize("token", ["x", "gh_at_" + "x" * 43, "a.b.c", "ä", "x" * 9000])
-def test_rfc7009_2_2_an_unknown_token_is_200(token: str) -> None:
+def test_rfc7009_2_2_unknown_token_is_200(token: str) -> None:
     assert _server().revoke("seed", token)["statusCode"] == 200
 
 
 @pytest.mark.parametrize("owner", OWNERS)
-def test_rfc7009_2_2_an_expired_token_is_200_and_nothing_is_kept_of_it(owner: str) -> None:
+def test_rfc7009_2_2_expired_token_is_200_without_an_entry(owner: str) -> None:
     server = _server()
     token = _token(server, owner)
     server.clock.now = NOW + 14_400
@@ -76,7 +76,7 @@ def test_rfc7009_2_2_an_expired_token_is_200_and_nothing_is_kept_of_it(owner: st
 
 
 @pytest.mark.parametrize("owner", OWNERS)
-def test_rfc7009_2_1_another_clients_token_is_refused_and_stays(owner: str) -> None:
+def test_rfc7009_2_1_other_clients_token_stays_valid(owner: str) -> None:
     server = _server()
     token = _token(server, owner)
     answer = server.revoke("stranger", token)
@@ -87,20 +87,20 @@ def test_rfc7009_2_1_another_clients_token_is_refused_and_stays(owner: str) -> N
 
 @pytest.mark.parametrize("hint", ["access_token", "refresh_token", "nonsense"])
 @pytest.mark.parametrize("owner", OWNERS)
-def test_rfc7009_2_1_a_token_type_hint_is_only_a_hint(owner: str, hint: str) -> None:
+def test_rfc7009_2_1_token_type_hint_is_only_a_hint(owner: str, hint: str) -> None:
     server = _server()
     token = _token(server, owner)
     assert server.revoke(owner, token, token_type_hint=hint)["statusCode"] == 200
     assert server.introspect(owner, token) == INACTIVE
 
 
-def test_rfc7009_2_1_a_missing_token_is_an_invalid_request() -> None:
+def test_rfc7009_2_1_missing_token_is_an_invalid_request() -> None:
     event = form_event("/oauth2/revoke", {}, headers=basic("seed", SECRET))
     answer = _server().revocation_endpoint(event)
     assert json.loads(answer["body"])["error"] == "invalid_request"
 
 
-def test_rfc7009_2_1_a_client_that_cannot_authenticate_revokes_nothing() -> None:
+def test_rfc7009_2_1_unauthenticated_client_revokes_nothing() -> None:
     server = _server()
     token = _token(server, "seed")
     event = form_event("/oauth2/revoke", {"token": token}, headers=basic("seed", "wrong"))
@@ -108,7 +108,7 @@ def test_rfc7009_2_1_a_client_that_cannot_authenticate_revokes_nothing() -> None
     assert server.introspect("seed", token)["active"] is True
 
 
-def test_a_jwt_is_on_the_deny_list_until_it_would_have_expired() -> None:
+def test_revoked_jwt_is_listed_until_it_expires() -> None:
     server = _server()
     tokens = {owner: _token(server, owner) for owner in ("seed", "api")}
     names = {
@@ -120,7 +120,7 @@ def test_a_jwt_is_on_the_deny_list_until_it_would_have_expired() -> None:
     assert server.denied.until == dict.fromkeys(names, NOW + 14_400)
 
 
-def test_an_opaque_token_is_forgotten() -> None:
+def test_opaque_token_is_deleted() -> None:
     server = _server()
     server.revoke("opaque", _token(server, "opaque"))
     assert not server.opaque.by_digest
@@ -128,7 +128,7 @@ def test_an_opaque_token_is_forgotten() -> None:
 
 
 @pytest.mark.parametrize("owner", OWNERS)
-def test_a_token_of_the_same_second_stays_valid(owner: str) -> None:
+def test_token_of_the_same_second_stays_valid(owner: str) -> None:
     server = _server()
     before, revoked = _token(server, owner), _token(server, owner)
     server.revoke(owner, revoked)
@@ -140,8 +140,8 @@ def test_a_token_of_the_same_second_stays_valid(owner: str) -> None:
     ]
 
 
-def test_a_token_without_jti_is_introspected_and_revoked() -> None:
-    """Older versions issued such tokens, and they live for up to a day."""
+def test_token_without_jti_is_introspected_and_revoked() -> None:
+    """Older versions issued such tokens; they are valid for up to a day."""
     server = _server()
     token = _without_jti(server, _token(server, "seed"))
     assert server.introspect("seed", token)["active"] is True
@@ -158,7 +158,7 @@ def _without_jti(server: MemoryServer, token: str) -> str:
     return server.signers.current(NOW, "RS256").sign(claims, None)
 
 
-def test_the_log_says_whether_anything_was_revoked_and_never_the_token() -> None:
+def test_log_has_the_outcome_without_the_token() -> None:
     server = _server()
     token = _token(server, "seed")
     for revoked in (True, False):

@@ -36,14 +36,14 @@ def _refuse() -> dict[str, object]:
     raise UnsafeRotationError(["a key is announced for no time"])
 
 
-def test_a_scheduled_run_answers_nobody() -> None:
+def test_scheduled_run_sends_no_response() -> None:
     answers = Answers()
     assert answering(SCHEDULED, lambda: {"created": ["a"]}, answers.send) == {"created": ["a"]}
     assert not answers
 
 
 @pytest.mark.parametrize("kind", ["Create", "Update"])
-def test_cloudformation_is_told_that_the_ring_is_there(kind: str) -> None:
+def test_cloudformation_gets_success(kind: str) -> None:
     answers = Answers()
     answering({**ASKED, "RequestType": kind}, dict, answers.send)
     (answer,) = answers
@@ -53,7 +53,7 @@ def test_cloudformation_is_told_that_the_ring_is_there(kind: str) -> None:
         assert answer[name] == ASKED[name]
 
 
-def test_cloudformation_is_told_why_settings_are_refused() -> None:
+def test_cloudformation_gets_the_reason_of_a_failure() -> None:
     answers = Answers()
     assert answering(ASKED, _refuse, answers.send) == {}
     (answer,) = answers
@@ -61,7 +61,7 @@ def test_cloudformation_is_told_why_settings_are_refused() -> None:
     assert "a key is announced for no time" in answer["Reason"]
 
 
-def test_a_role_that_is_not_in_force_yet_is_waited_for() -> None:
+def test_run_waits_for_role_propagation() -> None:
     answers, pauses, refusals = (
         Answers(),
         list[float](),
@@ -78,7 +78,7 @@ def test_a_role_that_is_not_in_force_yet_is_waited_for() -> None:
     assert pauses == [5, 15]
 
 
-def test_a_refusal_that_lasts_fails_the_deployment() -> None:
+def test_lasting_denial_fails_the_deployment() -> None:
     answers = Answers()
 
     def run() -> dict[str, object]:
@@ -89,13 +89,13 @@ def test_a_refusal_that_lasts_fails_the_deployment() -> None:
     assert answers[0]["Reason"] == "StorageError: GetSecretValue: AccessDeniedException"
 
 
-def test_the_end_of_the_stack_does_nothing_and_is_confirmed() -> None:
+def test_stack_deletion_is_confirmed_without_changes() -> None:
     answers = Answers()
     answering({**ASKED, "RequestType": "Delete"}, _refuse, answers.send)
     assert answers[0]["Status"] == "SUCCESS"
 
 
-def test_an_answer_is_put_without_a_content_type() -> None:
+def test_response_is_put_without_a_content_type() -> None:
     received: list[tuple[str, str | None, bytes]] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -116,7 +116,7 @@ def test_an_answer_is_put_without_a_content_type() -> None:
     assert received == [("/answer?signature=x", "", b"{}")]
 
 
-def test_a_run_logs_one_line() -> None:
+def test_run_logs_one_line() -> None:
     lines: list[str] = []
     report = logged(lambda: Report(created=("a",)), lines.append)
     assert report == {
@@ -145,7 +145,7 @@ def test_a_run_logs_one_line() -> None:
         (ValueError("a secret"), "ValueError"),
     ],
 )  # fmt: skip
-def test_a_run_that_fails_logs_why_and_fails(error: Exception, reason: str) -> None:
+def test_failed_run_logs_the_reason(error: Exception, reason: str) -> None:
     lines: list[str] = []
 
     def fail() -> Report:

@@ -34,7 +34,7 @@ RULES = SETTINGS.rules()
 
 
 class Numbered:
-    """Hands out known keys, one after the other."""
+    """A generator of known keys, in order."""
 
     def __init__(self, first: int = 1) -> None:
         self.number = first - 1
@@ -67,7 +67,7 @@ def _private(store: MemorySecrets) -> set[str]:
 
 
 @pytest.mark.parametrize("alg", SIGNING_ALGORITHMS)
-def test_a_key_of_each_algorithm_signs_what_the_published_half_verifies(alg: str) -> None:
+def test_each_algorithm_signs_verifiable_tokens(alg: str) -> None:
     new = generate_key(alg)
     ring = first_ring([new], NOW)
     token = jwt.encode({"a": 1}, signing_keys.from_pem(new.private_pem), alg)
@@ -77,17 +77,17 @@ def test_a_key_of_each_algorithm_signs_what_the_published_half_verifies(alg: str
     assert "PRIVATE" not in repr(new)
 
 
-def test_the_first_key_is_published_and_signs_at_once() -> None:
+def test_first_key_signs_at_once() -> None:
     ring = first_ring([key()], NOW + 0.9)
     assert ring.signing_key(NOW + 0.9, "RS256").kid == key().kid
     assert len(ring.published_keys(NOW)) == 1
 
 
-def test_the_first_key_goes_on_signing_if_no_successor_ever_comes() -> None:
+def test_first_key_signs_without_a_successor() -> None:
     assert first_ring([key()], NOW).signing_key(NOW + 3650 * DAY, "RS256").kid == key().kid
 
 
-def test_a_ring_is_made_where_there_is_none() -> None:
+def test_missing_ring_is_created() -> None:
     store = MemorySecrets()
     assert _rotation(store).run().created == (key().kid,)
     assert _ring(store) == first_ring([key()], NOW)
@@ -95,14 +95,14 @@ def test_a_ring_is_made_where_there_is_none() -> None:
     assert kept_keys == {key().kid: key().private_pem}
 
 
-def test_a_ring_is_made_with_a_key_for_each_algorithm() -> None:
+def test_new_ring_has_a_key_per_algorithm() -> None:
     store = MemorySecrets()
     _rotation(store, ALGORITHMS="RS256,ES256").run()
     for alg in ("RS256", "ES256"):
         assert _ring(store).signing_key(NOW, alg).kid == key(1, alg).kid
 
 
-def test_an_algorithm_that_is_added_is_announced_before_it_signs() -> None:
+def test_added_algorithm_is_announced_before_signing() -> None:
     store = MemorySecrets()
     _rotation(store).run()
     _rotation(store, ManualClock(NOW + 60), ALGORITHMS="RS256,ES256").run()
@@ -112,7 +112,7 @@ def test_an_algorithm_that_is_added_is_announced_before_it_signs() -> None:
     assert _ring(store).signing_key(NOW + 60 + DAY, "RS256").sign_until is None
 
 
-def test_a_run_between_changes_writes_nothing() -> None:
+def test_run_between_changes_writes_nothing() -> None:
     store = MemorySecrets()
     _rotation(store).run()
     before = dict(store.texts)
@@ -122,7 +122,7 @@ def test_a_run_between_changes_writes_nothing() -> None:
     assert store.texts == before
 
 
-def test_a_key_lives_through_announcement_signing_retirement_and_deletion() -> None:
+def test_key_passes_through_all_states() -> None:
     store, clock, make = MemorySecrets(), ManualClock(NOW), Numbered()
     rotation = _rotation(store, clock, make)
     rotation.run()
@@ -135,7 +135,7 @@ def test_a_key_lives_through_announcement_signing_retirement_and_deletion() -> N
     assert (old.sign_until, old.publish_until) == (signs_at, signs_at + 2 * DAY)
     assert _ring(store).signing_key(signs_at - 0.1, "RS256").kid == old.kid
     assert _ring(store).signing_key(signs_at, "RS256").kid == new.kid
-    # The private half goes when nobody can sign with it any more, the public one much later.
+    # The private key is deleted after its last use, the public key much later.
     clock.now = signs_at + 60
     assert rotation.run().deleted_private_halves == 0
     clock.now = signs_at + HOUR
@@ -147,7 +147,7 @@ def test_a_key_lives_through_announcement_signing_retirement_and_deletion() -> N
     assert _ring(store).keys == (new,)
 
 
-def test_a_late_run_leaves_the_old_key_signing_until_the_new_one_is_known() -> None:
+def test_late_run_extends_the_old_key() -> None:
     store, clock = MemorySecrets(), ManualClock(NOW)
     rotation = _rotation(store, clock, Numbered())
     rotation.run()
@@ -157,7 +157,7 @@ def test_a_late_run_leaves_the_old_key_signing_until_the_new_one_is_known() -> N
     assert _ring(store).signing_key(clock.now + DAY, "RS256").kid == key(2).kid
 
 
-def test_what_was_promised_about_a_key_outlives_a_changed_setting() -> None:
+def test_planned_times_survive_a_changed_setting() -> None:
     store, clock, make = MemorySecrets(), ManualClock(NOW), Numbered()
     _rotation(store, clock, make).run()
     clock.now += 29 * DAY
@@ -167,7 +167,7 @@ def test_what_was_promised_about_a_key_outlives_a_changed_setting() -> None:
     assert _ring(store) == before
 
 
-def test_a_promise_that_is_too_short_by_now_is_stretched() -> None:
+def test_too_short_publication_is_extended() -> None:
     old = replace(
         first_ring([key()], NOW).keys[0], sign_until=NOW + HOUR, publish_until=NOW + 2 * HOUR
     )
@@ -175,7 +175,7 @@ def test_a_promise_that_is_too_short_by_now_is_stretched() -> None:
     assert stretched.publish_until == NOW + HOUR + RETENTION_NEEDED
 
 
-def test_nobody_is_without_a_key_when_an_end_was_set_and_no_successor_is_there() -> None:
+def test_key_without_successor_continues_to_sign() -> None:
     lonely = replace(
         first_ring([key()], NOW).keys[0], sign_until=NOW + 60, publish_until=NOW + 3 * DAY
     )
@@ -183,7 +183,7 @@ def test_nobody_is_without_a_key_when_an_end_was_set_and_no_successor_is_there()
     assert ring.signing_key(NOW + 61, "RS256").kid == key(1).kid
 
 
-def test_a_published_key_set_never_holds_anything_private() -> None:
+def test_published_key_set_has_no_private_members() -> None:
     store = MemorySecrets()
     _rotation(store).run()
     (jwk,) = [entry["public_jwk"] for entry in json.loads(store.texts[KEY_RING_SECRET])["keys"]]
@@ -191,7 +191,7 @@ def test_a_published_key_set_never_holds_anything_private() -> None:
 
 
 class Troubled(MemorySecrets):
-    """Fails, or lets somebody else go first, when one name is written."""
+    """A store that fails, or lets a concurrent write happen first, for one name."""
 
     def __init__(self, name: str, trouble: Callable[[], None]) -> None:
         super().__init__()
@@ -208,14 +208,14 @@ def _break() -> None:
     raise OSError("no")
 
 
-def test_the_ring_never_names_a_key_whose_private_half_is_not_written_yet() -> None:
+def test_private_key_is_written_before_the_ring() -> None:
     store = Troubled(SIGNING_KEYS_SECRET, _break)
     with pytest.raises(OSError, match="no"):
         _rotation(store).run()
     assert KEY_RING_SECRET not in store.texts
 
 
-def test_what_a_run_that_broke_off_left_behind_is_deleted_by_a_later_one() -> None:
+def test_leftovers_of_a_crash_are_deleted() -> None:
     store, clock = Troubled(KEY_RING_SECRET, _break), ManualClock(NOW)
     make = Numbered()
     with pytest.raises(OSError, match="no"):
@@ -223,7 +223,7 @@ def test_what_a_run_that_broke_off_left_behind_is_deleted_by_a_later_one() -> No
     store.trouble = lambda: None
     clock.now += 60
     assert _rotation(store, clock, make).run().created == (key(2).kid,)
-    # Not at once: it could be another run's that has not written its ring yet.
+    # Not at once: it may belong to a run that has not written its ring yet.
     assert _private(store) == {key(1).kid, key(2).kid}
     clock.now += HOUR
     assert _rotation(store, clock, make).run().deleted_private_halves == 1
@@ -231,7 +231,7 @@ def test_what_a_run_that_broke_off_left_behind_is_deleted_by_a_later_one() -> No
 
 
 @pytest.mark.parametrize("name", [KEY_RING_SECRET, SIGNING_KEYS_SECRET])
-def test_of_two_runs_at_once_one_announces_its_key(name: str) -> None:
+def test_concurrent_runs_announce_one_key(name: str) -> None:
     store, make = Troubled(name, lambda: None), Numbered()
 
     def go_first() -> None:
@@ -244,7 +244,7 @@ def test_of_two_runs_at_once_one_announces_its_key(name: str) -> None:
     assert only.kid in _private(store)
 
 
-def test_a_run_gives_up_when_others_are_always_faster() -> None:
+def test_run_gives_up_after_repeated_conflicts() -> None:
     store = Troubled(KEY_RING_SECRET, lambda: None)
     number = 0
 
@@ -258,7 +258,7 @@ def test_a_run_gives_up_when_others_are_always_faster() -> None:
         _rotation(store).run()
 
 
-def test_a_run_that_took_too_long_does_not_announce_a_key_that_may_be_gone() -> None:
+def test_slow_run_does_not_announce_a_deleted_key() -> None:
     store, clock = MemorySecrets(), ManualClock(NOW)
 
     def slow(alg: str) -> NewKey:
@@ -270,7 +270,7 @@ def test_a_run_that_took_too_long_does_not_announce_a_key_that_may_be_gone() -> 
     assert KEY_RING_SECRET not in store.texts
 
 
-def test_a_ring_that_cannot_be_read_is_not_replaced() -> None:
+def test_unreadable_ring_is_not_replaced() -> None:
     store = MemorySecrets(**{KEY_RING_SECRET: "{}"})
     with pytest.raises(UnusableKeyRingError):
         _rotation(store).run()

@@ -1,9 +1,8 @@
-"""Rotation under every schedule: runs that come early, late, twice at once or end half-way.
+"""Rotation under random schedules: early, late, concurrent and interrupted runs.
 
-The real rotator runs on stores in memory, with key pairs that cost nothing. Around it a small world
-keeps book: who signs what at every moment that matters, whose ring is half a minute old, whose is
-five because Secrets Manager cannot be asked, whose clock is wrong, and what the oldest cache that
-is allowed knows.
+The real rotation runs on stores in memory, with cheap key pairs. A simulated world records every
+signer at every change. There are fresh rings, stale rings, wrong clocks, and the oldest
+key set that a cache may have.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 SKEW = 25
-"""Seconds by which a clock is wrong at most, either way: two differ by less than CLOCK_SKEW."""
+"""The largest error of a clock: two clocks differ by less than CLOCK_SKEW."""
 
 
 OFFSETS = (
@@ -47,15 +46,15 @@ OFFSETS = (
     *(offset for age in (WARM_SECONDS, STALE_SECONDS) for offset in (age - 1, SKEW + age)),
     10 * MINUTE,
 )
-"""Seconds around a change at which somebody may not know of it yet, or has just heard."""
+"""Seconds around a change, before and after each cache has noticed it."""
 
 
 class CrashError(Exception):
-    """The process is gone."""
+    """The process has crashed."""
 
 
 class Store(MemorySecrets):
-    """A store in which every access is an occasion for trouble."""
+    """A store in which every access can fail or be interrupted."""
 
     def __init__(self, world: World) -> None:
         super().__init__()
@@ -81,7 +80,7 @@ class Store(MemorySecrets):
 
 
 class UnheldRules(RotationRules):
-    """Rules that are held to nothing."""
+    """Rules without validation."""
 
     def __post_init__(self) -> None:
         pass
@@ -113,7 +112,7 @@ class ShortestSettings(Settings):
 
 
 class ForgetfulSettings(ShortestSettings):
-    """The times that would do if no process ever lived on an old ring."""
+    """Times that are safe only if no process uses a stale ring."""
 
     def rules(self) -> RotationRules:
         rules = super().rules()
@@ -127,7 +126,7 @@ class ForgetfulSettings(ShortestSettings):
 
 @dataclass
 class World:
-    """True time, the store, and all that was ever current in it."""
+    """The true time, the store, and every value that was ever current."""
 
     read: type[Settings] = Settings
     now: float = float(NOW)
@@ -154,7 +153,7 @@ class World:
         self.private.append((self.now, kids))
 
     def rotate(self, skew: float) -> None:
-        """Run the real rotator; time passes while it makes a key."""
+        """Run the real rotation; creating a key takes time."""
         offset = skew
 
         def generate(alg: str) -> NewKey:
@@ -175,7 +174,7 @@ class World:
         return next((ring for since, ring in reversed(self.rings) if since <= moment), None)
 
     def moments(self) -> Iterator[float]:
-        """Yield every moment at which something changes, and those around it."""
+        """Yield the time of every change, and the times around it."""
         until = self.now
         changes = {since for since, _ in self.rings} | {until}
         for _, ring in self.rings:
@@ -228,11 +227,11 @@ RUNS = st.lists(
 )
 
 
-# Accesses of a run that makes a key: 1 reads the ring, 2 the private halves, 3 and 4 are before and
-# after their write, 5 and 6 before and after the ring's. A rival between them adds its own.
+# Accesses of a run that creates a key: 1 reads the ring, 2 the private keys. 3 and 4 are before and
+# after their write, 5 and 6 before and after the ring's. A concurrent run adds its own.
 DUE = 29 * DAY
 LOST_HALF = [Run(DUE, 0, 12, 3, 0, None), Run(DAY, 0, None, None, 0, None)]
-"""A rival writes between our read and our write of the private halves, and then we end."""
+"""A concurrent run writes private keys after this run's read, then this run crashes."""
 
 
 def _crash() -> None:
@@ -240,7 +239,7 @@ def _crash() -> None:
 
 
 def play(runs: list[Run], read: type[Settings] = Settings) -> World:
-    """Let it all happen."""
+    """Simulate all runs."""
     world = World(read)
     world.rotate(0)
     for run in runs:
@@ -262,7 +261,7 @@ def play(runs: list[Run], read: type[Settings] = Settings) -> World:
 
 
 def _signers(world: World, moment: float, alg: str) -> Iterator[tuple[float, RingKey]]:
-    """Yield each signer's clock and key: with a fresh ring and old ones, early and late."""
+    """Yield each signer's clock and key, with fresh and stale rings and clock errors."""
     for age in (0, WARM_SECONDS, STALE_SECONDS):
         ring = world.ring_at(moment - age)
         for skew in (-SKEW, SKEW):
@@ -272,12 +271,12 @@ def _signers(world: World, moment: float, alg: str) -> Iterator[tuple[float, Rin
 
 @example(runs=LOST_HALF)
 @given(runs=RUNS)
-def test_no_schedule_makes_a_good_token_be_refused(runs: list[Run]) -> None:
+def test_no_schedule_rejects_a_valid_token(runs: list[Run]) -> None:
     no_good_token_is_refused(play(runs))
 
 
 @given(runs=RUNS)
-def test_the_shortest_times_that_are_allowed_are_long_enough(runs: list[Run]) -> None:
+def test_shortest_allowed_times_are_safe(runs: list[Run]) -> None:
     no_good_token_is_refused(play([replace(run, environ=None) for run in runs], ShortestSettings))
 
 
@@ -288,7 +287,7 @@ def no_good_token_is_refused(world: World) -> None:
         if moment < NOW + SKEW:
             continue  # the very first seconds of a stack
         for clock, key in _signers(world, moment, "RS256"):
-            # It can sign: its private half is there, for a cold start too.
+            # It can sign: its private key exists, also for a cold start.
             halves = next(kids for since, kids in reversed(world.private) if since <= moment)
             assert key.kid in halves, "the private half of a key that signs is gone"
             assert key.kid in first or _oldest_cache_knows(world, key, moment), "unknown key"
@@ -300,17 +299,17 @@ def no_good_token_is_refused(world: World) -> None:
 
 
 def _oldest_cache_knows(world: World, key: RingKey, moment: float) -> bool:
-    """Whether a key set that is as old as allowed, from a publisher that is behind, has the key."""
+    """Return True if the oldest allowed key set, from a slow clock, has the key."""
     cache = next(cache for since, cache in reversed(world.caches) if since <= moment)
     fetched = moment - JWKS_MAX_AGE - cache
     ring = world.ring_at(fetched - STALE_SECONDS)
     if ring is None:
-        return True  # nobody had fetched anything yet
+        return True  # no cache had fetched anything yet
     return any(k.kid == key.kid for k in ring.published_keys(fetched - SKEW))
 
 
 def _stays_published(world: World, kid: str, until: float) -> None:
-    """Check that a publisher whose clock is ahead shows the key to the end."""
+    """Check that a publisher with a fast clock publishes the key to the end."""
     versions = [*world.rings, (world.now, world.rings[-1][1])]
     appeared = False
     for (since, ring), (end, _) in pairwise(versions):
@@ -323,7 +322,7 @@ def _stays_published(world: World, kid: str, until: float) -> None:
 
 
 @given(runs=RUNS)
-def test_every_schedule_leaves_one_key_to_go_on_with_and_no_rubbish(runs: list[Run]) -> None:
+def test_every_schedule_leaves_one_key_without_leftovers(runs: list[Run]) -> None:
     world = play(runs)
     world.configure({})
     for _ in range(3):
@@ -335,7 +334,7 @@ def test_every_schedule_leaves_one_key_to_go_on_with_and_no_rubbish(runs: list[R
     assert len(endless) == 1
     needed = {key.kid for key in ring.keys if key.sign_until is None or key.sign_until > world.now}
     assert needed <= world.private[-1][1]
-    # What a crash left behind is gone, but for keys that retired in these last days.
+    # Leftovers of a crash were deleted, except for keys that retired in the last days.
     assert len(world.private[-1][1]) <= len(needed) + 2
 
 
@@ -348,10 +347,8 @@ def test_every_schedule_leaves_one_key_to_go_on_with_and_no_rubbish(runs: list[R
     ],
     ids=["announced too late", "withdrawn too early", "old rings forgotten"],
 )
-def test_the_world_notices_rules_that_are_too_short(
-    read: type[Settings], unsafe: dict[str, str]
-) -> None:
-    # The rules must not hide behind a test that sees nothing.
+def test_simulation_detects_unsafe_times(read: type[Settings], unsafe: dict[str, str]) -> None:
+    # This proves that the simulation can fail.
     waits = [0, 29 * DAY, 2 * DAY, 30 * DAY, 2 * DAY]
     world = play([Run(wait, 0, None, None, 0, unsafe) for wait in waits], read)
     with pytest.raises(AssertionError):

@@ -20,7 +20,7 @@ def test_settings_come_from_the_environment() -> None:
     assert _settings().key_ring_secret == "key-ring"
 
 
-def test_an_empty_environment_is_refused_with_every_name() -> None:
+def test_empty_environment_names_every_variable() -> None:
     with pytest.raises(MissingSettingsError) as error:
         Settings.from_env({})
     assert set(error.value.names) == {"KEY_RING_SECRET", "SIGNING_KEYS_SECRET"}
@@ -44,12 +44,12 @@ def test_rotation_has_safe_defaults() -> None:
         ({"KEY_ANNOUNCE_HOURS": "soon"}, "KEY_ANNOUNCE_HOURS is a whole number"),
     ],
 )
-def test_unsafe_times_are_refused_with_the_reason(changes: dict[str, str], fault: str) -> None:
+def test_unsafe_times_are_rejected_with_the_reason(changes: dict[str, str], fault: str) -> None:
     with pytest.raises(UnsafeRotationError, match=fault):
         _settings(**changes).rules()
 
 
-def test_every_fault_is_named_at_once() -> None:
+def test_every_fault_is_reported_at_once() -> None:
     with pytest.raises(UnsafeRotationError) as error:
         _settings(KEY_ANNOUNCE_HOURS="1", KEY_RETIRE_HOURS="1").rules()
     assert len(error.value.faults) == 2
@@ -63,18 +63,16 @@ def test_every_fault_is_named_at_once() -> None:
         ({"KEY_EDITION": "hsm"}, "KEY_EDITION is one of secrets-manager, kms"),
     ],
 )
-def test_an_algorithm_that_there_can_be_no_key_for_is_refused(
-    changes: dict[str, str], fault: str
-) -> None:
+def test_unsupported_algorithm_is_rejected(changes: dict[str, str], fault: str) -> None:
     with pytest.raises(UnsafeRotationError, match=fault):
         _settings(**changes).signing_algorithms()
 
 
-def test_algorithms_are_a_list_without_doubles() -> None:
+def test_algorithms_have_no_duplicates() -> None:
     assert _settings(ALGORITHMS="RS256, ES256,RS256").signing_algorithms() == ("RS256", "ES256")
 
 
-def test_whatever_the_template_lets_through_is_safe() -> None:
+def test_template_bounds_are_safe() -> None:
     parameters = load(TEMPLATE)["Parameters"]
     for days in ("MinValue", "MaxValue"):
         for announce in ("MinValue", "MaxValue"):

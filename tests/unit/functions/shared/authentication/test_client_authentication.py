@@ -36,7 +36,7 @@ GENERATED = StoredSecret(digest_generated(SECRET))
 
 @dataclass
 class Door:
-    """The authentication of a server with these clients, and what it did."""
+    """A server's client authentication with these clients, and its effects."""
 
     clients: tuple[Client, ...] = (
         client("service"),
@@ -82,7 +82,7 @@ def test_client_secret_basic_authenticates() -> None:
 
 
 @pytest.mark.parametrize("scheme", ["basic", "BASIC", "Basic"])
-def test_the_basic_scheme_is_known_in_any_case(scheme: str) -> None:
+def test_basic_scheme_ignores_case(scheme: str) -> None:
     headers = {"authorization": BASIC["Authorization"].replace("Basic", scheme)}
     assert Door().knock({}, headers=headers).client_id == "service"
 
@@ -92,13 +92,13 @@ def test_both_parts_of_basic_are_form_decoded() -> None:
 
 
 @pytest.mark.parametrize("secret", ["q+/8w==", "p:w", "a&b+c", "50%off+", "100%"])
-def test_a_part_of_basic_that_cannot_have_been_encoded_is_read_as_it_stands(secret: str) -> None:
+def test_unencodable_basic_part_is_verbatim(secret: str) -> None:
     registered = client("imported", secrets=(StoredSecret(digest_generated(secret)),))
     headers = {"Authorization": f"Basic {_encoded(f'imported:{secret}'.encode())}"}
     assert Door(clients=(registered,)).knock({}, headers=headers).client_id == "imported"
 
 
-def test_a_plus_in_a_part_of_basic_that_may_have_been_encoded_is_a_space() -> None:
+def test_plus_in_encoded_basic_part_is_a_space() -> None:
     registered = client("imported", secrets=(StoredSecret(digest_generated("a+b")),))
     headers = {"Authorization": f"Basic {_encoded(b'imported:a+b')}"}
     with pytest.raises(InvalidClientError):
@@ -123,7 +123,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("parameters", REFUSED.values(), ids=REFUSED)
-def test_every_refusal_is_the_same_401_after_the_same_work(parameters: dict[str, str]) -> None:
+def test_every_failure_is_the_same_401(parameters: dict[str, str]) -> None:
     door = Door()
     with pytest.raises(InvalidClientError) as refusal:
         door.knock(parameters)
@@ -133,7 +133,7 @@ def test_every_refusal_is_the_same_401_after_the_same_work(parameters: dict[str,
     assert "client_id" not in door.log
 
 
-def test_basic_is_refused_for_a_client_that_is_pinned_to_post() -> None:
+def test_post_only_client_cannot_use_basic() -> None:
     door = Door()
     with pytest.raises(InvalidClientError, match="may not use this method"):
         door.knock({}, headers=basic("post-only", SECRET))
@@ -141,7 +141,7 @@ def test_basic_is_refused_for_a_client_that_is_pinned_to_post() -> None:
 
 
 @pytest.mark.parametrize("parameters", [{}, {"client_id": "service"}, {"client_secret": ""}])
-def test_no_credentials_at_all_are_a_failed_authentication(parameters: dict[str, str]) -> None:
+def test_missing_credentials_are_invalid_client(parameters: dict[str, str]) -> None:
     with pytest.raises(InvalidClientError, match="no client authentication"):
         Door().knock(parameters)
 
@@ -152,7 +152,7 @@ def test_another_scheme_is_a_failed_authentication() -> None:
 
 
 class Careless:
-    """A method that forgets to refuse."""
+    """A method that returns no result."""
 
     name = "careless"
     credential = "nothing"
@@ -161,10 +161,10 @@ class Careless:
         return Claimed(form.require("client_id"), "")
 
     def verify(self, claimed: Claimed, client: Client | None, now: float) -> None:
-        """Find nothing wrong."""
+        """Accept every value."""
 
 
-def test_a_method_that_forgets_to_refuse_lets_no_stranger_in() -> None:
+def test_method_without_result_authenticates_no_client() -> None:
     authentication = ClientAuthentication(MemoryClients(), [Careless()], ManualClock(NOW))
     request = read_event(token_event({"client_id": "nobody"}))
     with pytest.raises(InvalidClientError, match="unknown client"):
@@ -181,7 +181,7 @@ def test_two_different_client_ids_are_an_invalid_request() -> None:
         Door().knock({"client_id": "other"}, headers=BASIC)
 
 
-def test_a_secret_without_a_client_id_is_an_invalid_request() -> None:
+def test_secret_without_client_id_is_invalid() -> None:
     with pytest.raises(InvalidRequestError, match="client_id is missing"):
         Door().knock({"client_secret": SECRET})
 
@@ -217,20 +217,20 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("scheme", ["Basic ", "basic ", "BASIC   "])
-def test_rfc9110_11_4_a_scheme_is_in_any_case_before_any_number_of_spaces(scheme: str) -> None:
+def test_rfc9110_11_4_scheme_case_and_spaces_are_ignored(scheme: str) -> None:
     credentials = BASIC["Authorization"].removeprefix("Basic ")
     assert Door().knock({}, headers={"Authorization": scheme + credentials}).client_id == "service"
 
 
 @pytest.mark.parametrize("credentials", MALFORMED.values(), ids=MALFORMED)
-def test_basic_credentials_that_cannot_be_read_are_an_invalid_request(credentials: str) -> None:
+def test_unreadable_basic_is_an_invalid_request(credentials: str) -> None:
     with pytest.raises(InvalidRequestError) as refusal:
         Door().knock({}, headers={"Authorization": f"Basic {credentials}"})
     assert refusal.value.__cause__ is None
 
 
 @pytest.mark.parametrize("parameters", [POST, *REFUSED.values()])
-def test_the_log_never_holds_a_secret(parameters: dict[str, str]) -> None:
+def test_log_has_no_secret(parameters: dict[str, str]) -> None:
     door = Door()
     with suppress(InvalidClientError):
         door.knock(parameters)

@@ -26,7 +26,7 @@ HERE, THERE = "192.0.2.1", "192.0.2.2"
 
 
 class BrokenCounters:
-    """Counters of a table that refuses all writes, or those to some counters."""
+    """Counters whose writes fail, all of them or some."""
 
     def __init__(self, error: StorageError | None = None, *names: str) -> None:
         self.error = error or StorageUnavailableError(reason="UpdateItem: ThrottlingException")
@@ -41,7 +41,7 @@ class BrokenCounters:
 
 @dataclass
 class Door:
-    """Processes that share their counters; each remembers by itself whom it refuses."""
+    """Processes with shared counters; each caches its own blocked sources."""
 
     counters: MemoryCounters | BrokenCounters = field(default_factory=MemoryCounters)
     clock: ManualClock = field(default_factory=lambda: ManualClock(START))
@@ -61,7 +61,7 @@ class Door:
         return False
 
     def knock(self, secret: str, client_id: str = "service", source: str = HERE) -> int:
-        """Return the status that a request is answered with."""
+        """Return the status of the response."""
         event = token_event({}, headers=basic(client_id, secret))
         event["requestContext"]["identity"]["sourceIp"] = source
         request = read_event(event)
@@ -78,11 +78,11 @@ class Door:
 
 
 @pytest.mark.parametrize("client_id", ["service", "nobody", "x" * 5000, "ä"])
-def test_failures_past_the_limit_are_429_whoever_is_claimed(client_id: str) -> None:
+def test_failures_past_the_limit_are_429(client_id: str) -> None:
     assert Door().wrong(5, client_id) == [401, 401, 401, 429, 429]
 
 
-def test_a_refusal_says_when_to_come_back() -> None:
+def test_block_has_retry_after() -> None:
     door = Door()
     door.clock.now += 10.5
     door.wrong(4)
@@ -91,7 +91,7 @@ def test_a_refusal_says_when_to_come_back() -> None:
     assert json.loads(answer["body"])["error"] == "slow_down"
 
 
-def test_a_refused_source_is_refused_before_any_work() -> None:
+def test_blocked_source_costs_no_work() -> None:
     door = Door()
     door.wrong(3)
     work = door.scrypts
@@ -99,19 +99,19 @@ def test_a_refused_source_is_refused_before_any_work() -> None:
     assert door.scrypts == work
 
 
-def test_the_right_secret_from_another_source_still_works() -> None:
+def test_right_secret_from_another_source_works() -> None:
     door = Door()
     door.wrong(10)
     assert door.knock(SECRET, source=THERE) == 200
 
 
-def test_another_client_from_the_same_source_still_works() -> None:
+def test_other_client_of_the_source_works() -> None:
     door = Door()
     door.wrong(10)
     assert door.knock(SECRET, "second") == 200
 
 
-def test_a_success_is_not_counted_and_counts_for_nothing() -> None:
+def test_success_changes_no_counter() -> None:
     door = Door()
     for _ in range(10):
         assert door.knock(SECRET) == 200
@@ -122,7 +122,7 @@ def test_a_success_is_not_counted_and_counts_for_nothing() -> None:
     assert door.wrong(2) == [401, 429]
 
 
-def test_a_new_window_begins_with_nothing_counted() -> None:
+def test_new_window_starts_at_zero() -> None:
     door = Door()
     door.wrong(5)
     door.clock.now = START + 59.9
@@ -132,7 +132,7 @@ def test_a_new_window_begins_with_nothing_counted() -> None:
     assert door.wrong(4) == [401, 401, 401, 429]
 
 
-def test_counters_may_be_forgotten_when_their_window_ends() -> None:
+def test_counters_expire_with_their_window() -> None:
     door = Door()
     door.wrong(1)
     assert isinstance(door.counters, MemoryCounters)
@@ -140,14 +140,14 @@ def test_counters_may_be_forgotten_when_their_window_ends() -> None:
     assert all("service" not in name and HERE not in name for name in door.counters.counts)
 
 
-def test_a_process_that_did_not_see_the_failures_allows_one_more_attempt() -> None:
+def test_other_process_allows_one_more_attempt() -> None:
     door = Door()
     door.wrong(3)
     door.start_process()
     assert door.wrong(2) == [429, 429]
 
 
-def test_guessing_from_everywhere_leaves_each_source_a_single_attempt() -> None:
+def test_distributed_guessing_leaves_one_attempt_per_source() -> None:
     door = Door()
     for number in range(LIMITS.per_client):
         assert door.wrong(1, source=f"198.51.100.{number}") == [401]
@@ -155,25 +155,25 @@ def test_guessing_from_everywhere_leaves_each_source_a_single_attempt() -> None:
     assert door.knock(SECRET, source=HERE) == 200
 
 
-def test_an_ipv6_customer_is_one_source() -> None:
+def test_ipv6_network_is_one_source() -> None:
     door = Door()
     sources = [f"2001:db8:0:1::{number}" for number in range(1, 5)]
     assert [door.knock("wrong", source=source) for source in sources] == [401, 401, 401, 429]
     assert door.knock(SECRET, source="2001:db8:0:2::1") == 200
 
 
-def test_an_ipv4_customer_is_one_source_also_where_it_is_written_as_ipv6() -> None:
+def test_mapped_ipv4_is_one_source() -> None:
     door = Door()
     assert door.wrong(2, source="::ffff:198.51.100.1") == [401, 401]
     assert door.wrong(2, source="198.51.100.1") == [401, 429]
     assert door.knock(SECRET, source="::ffff:198.51.100.2") == 200
 
 
-def test_a_source_that_is_no_address_is_one_by_its_name() -> None:
+def test_unparsable_source_is_used_as_is() -> None:
     assert Door().wrong(4, source="") == [401, 401, 401, 429]
 
 
-def test_a_failure_that_is_not_counted_because_of_our_own_fault_is_a_failure() -> None:
+def test_uncounted_failure_is_still_a_failure() -> None:
     door = Door(BrokenCounters(StorageError(reason="UpdateItem: AccessDeniedException")))
     assert set(door.wrong(10)) == {401}
     assert isinstance(door.error, InvalidClientError)
@@ -181,7 +181,7 @@ def test_a_failure_that_is_not_counted_because_of_our_own_fault_is_a_failure() -
     assert door.knock(SECRET) == 200
 
 
-def test_a_throttled_counter_of_the_source_is_over_its_limit() -> None:
+def test_throttled_source_counter_is_over_its_limit() -> None:
     door = Door(BrokenCounters())
     assert door.wrong(10) == [429] * 10
     assert door.scrypts == 1
@@ -190,14 +190,14 @@ def test_a_throttled_counter_of_the_source_is_over_its_limit() -> None:
     assert door.knock(SECRET) == 200
 
 
-def test_a_failure_whose_counter_is_throttled_is_logged_as_not_counted() -> None:
+def test_throttled_counter_is_logged_as_uncounted() -> None:
     door = Door(BrokenCounters())
     door.wrong(1)
     assert json.loads(door.entry.to_json())["not_counted"] == "UpdateItem: ThrottlingException"
     assert UNCOUNTED_FAILURES in door.entry.counted
 
 
-def test_a_throttled_counter_of_the_client_leaves_each_source_a_single_attempt() -> None:
+def test_throttled_client_counter_leaves_one_attempt() -> None:
     by_client = entry("failures-by-client", "service", str(START + 60))
     door = Door(BrokenCounters(None, by_client))
     assert door.wrong(1_000)[:2] == [401, 429]
@@ -205,7 +205,7 @@ def test_a_throttled_counter_of_the_client_leaves_each_source_a_single_attempt()
     assert door.knock(SECRET, source=THERE) == 200
 
 
-def test_a_source_past_its_limit_is_refused_whatever_the_clients_counter_says() -> None:
+def test_source_limit_ignores_the_client_counter() -> None:
     by_client = entry("failures-by-client", "service", str(START + 60))
     counters = BrokenCounters(None)
     counters.names = ("none of them",)
@@ -216,7 +216,7 @@ def test_a_source_past_its_limit_is_refused_whatever_the_clients_counter_says() 
     assert door.wrong(1) == [429]
 
 
-def test_a_clock_set_back_ends_a_refusal() -> None:
+def test_clock_set_back_ends_a_block() -> None:
     door = Door()
     door.clock.now += 7200
     door.wrong(5)

@@ -1,4 +1,4 @@
-"""Clients that prove themselves with a JWT of an issuer the operator trusts."""
+"""Clients that authenticate with a JWT of a trusted issuer."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def federated(*rules: FederationRule) -> Client:
 
 
 def token(claims: dict[str, Any] | None = None, **header: Any) -> str:
-    """Sign a workload's claims with the issuer's key; times are added unless given."""
+    """Sign a workload's claims with the issuer's key; times have defaults."""
     times = {"iat": NOW - 60, "exp": NOW + 600, "nbf": NOW - 60, "jti": "one"}
     given = times | (claims or CLAIMS)
     return assertion(
@@ -110,7 +110,7 @@ def token(claims: dict[str, Any] | None = None, **header: Any) -> str:
 
 @dataclass
 class Door:
-    """The authentication of a server with a federated client."""
+    """A server's client authentication with a federated client."""
 
     clients: tuple[Client, ...] = (federated(),)
     used: MemoryOneTimeUse = field(default_factory=MemoryOneTimeUse)
@@ -140,36 +140,36 @@ class Door:
 
 
 @pytest.mark.parametrize(("rule", "claims"), WORKLOADS.values(), ids=WORKLOADS)
-def test_a_workloads_token_authenticates_its_client(
+def test_workload_token_authenticates_its_client(
     rule: FederationRule, claims: dict[str, Any]
 ) -> None:
     assert Door((federated(rule),)).show(token(claims)).client_id == "workload"
 
 
 @pytest.mark.parametrize("claims", [claims for _, claims in WORKLOADS.values()])
-def test_a_client_may_have_rules_of_several_issuers(claims: dict[str, Any]) -> None:
+def test_client_may_have_several_issuers(claims: dict[str, Any]) -> None:
     assert Door().show(token(claims)).client_id == "workload"
 
 
 @pytest.mark.parametrize(
     "header", [{}, {"typ": ...}, {"typ": "JOSE"}, {"x5t": "thumb"}, {"x5t#S256": "thumb"}]
 )
-def test_headers_of_well_known_issuers_pass(header: dict[str, Any]) -> None:
+def test_well_known_issuers_headers_are_accepted(header: dict[str, Any]) -> None:
     Door().show(token(**header))
 
 
 @pytest.mark.parametrize("typ", ["at+jwt", "dpop+jwt", "logout+jwt"])
-def test_rfc8725_3_11_a_token_made_for_something_else_is_refused(typ: str) -> None:
+def test_rfc8725_3_11_token_of_other_type_is_rejected(typ: str) -> None:
     assert "typ_not_allowed" in Door().refusal(token(typ=typ))
 
 
 @pytest.mark.parametrize("member", ["jku", "x5u", "x5c", "crit"])
-def test_rfc8725_3_10_a_header_that_brings_its_own_trust_is_refused(member: str) -> None:
+def test_rfc8725_3_10_header_with_own_key_is_rejected(member: str) -> None:
     with pytest.raises(InvalidClientError):
         Door().show(token(None, **{member: ["https://evil.example"]}))
 
 
-def test_tokens_of_our_own_never_prove_a_client() -> None:
+def test_gatehouse_tokens_are_not_assertions() -> None:
     rule = FederationRule(issuer=ISSUER, audience=ISSUER, subject="service-client-jwt")
     ours = token({"iss": ISSUER, "aud": ISSUER, "sub": "service-client-jwt"})
     assert "kid_unknown" not in Door((federated(rule),)).refusal(ours)
@@ -200,48 +200,48 @@ def test_tokens_of_our_own_never_prove_a_client() -> None:
         {"nbf": NOW + 31},
     ],
 )
-def test_a_token_that_no_rule_admits_is_refused(changes: dict[str, Any]) -> None:
+def test_token_without_matching_rule_is_rejected(changes: dict[str, Any]) -> None:
     assert Door().refusal(token(CLAIMS | changes))
 
 
-def test_a_token_that_is_just_young_enough_is_accepted() -> None:
+def test_token_at_max_age_is_accepted() -> None:
     Door().show(token(CLAIMS | {"iat": NOW - 3629}))
 
 
-def test_a_token_of_a_key_that_its_issuer_does_not_publish_is_refused() -> None:
+def test_token_of_unpublished_key_is_rejected() -> None:
     assert "kid_unknown" in Door().refusal(token(kid="another"))
     door = Door()
     door.keys.publish(GITHUB, rsa_jwk("another") | {"kid": "idp"})
     assert "signature_invalid" in door.refusal(token())
 
 
-def test_an_issuer_that_cannot_be_reached_is_503_and_not_the_clients_fault() -> None:
+def test_unreachable_issuer_is_503() -> None:
     door = Door()
     del door.keys.published[GITHUB]
     with pytest.raises(TemporarilyUnavailableError):
         door.show(token())
 
 
-def test_an_issuer_that_no_client_trusts_is_never_asked() -> None:
+def test_untrusted_issuer_is_never_contacted() -> None:
     door = Door()
     door.refusal(token(CLAIMS | {"iss": "https://evil.example"}))
     assert door.keys.asked == []
     assert door.decoy.checks == 1
 
 
-def test_the_client_must_be_named() -> None:
+def test_client_id_is_required() -> None:
     with pytest.raises(InvalidRequestError, match="client_id is missing"):
         Door().show(token(), client_id="")
 
 
-def test_a_token_counts_again_while_it_lives() -> None:
+def test_token_is_reusable_until_it_expires() -> None:
     door = Door()
     door.show(token())
     door.show(token())
     assert not door.used.until
 
 
-def test_a_rule_can_make_each_token_count_once() -> None:
+def test_one_time_rule_accepts_a_token_once() -> None:
     rule = FederationRule(issuer=GITHUB, audience=ISSUER, subject="repo:*", one_time=True)
     door = Door((federated(rule),))
     door.show(token())
@@ -254,7 +254,7 @@ def test_a_rule_can_make_each_token_count_once() -> None:
     [(), (client("workload"),), (client("workload", disabled=True),)],
     ids=["unknown client", "method not allowed", "disabled client"],
 )
-def test_every_refusal_costs_the_check_of_one_signature(clients: tuple[Client, ...]) -> None:
+def test_every_failure_costs_one_signature_check(clients: tuple[Client, ...]) -> None:
     door = Door(clients)
     door.refusal(token())
     assert door.decoy.checks == 1
@@ -274,7 +274,7 @@ def test_every_refusal_costs_the_check_of_one_signature(clients: tuple[Client, .
         ("a[b]c", "abc", False),
     ],
 )
-def test_only_a_star_stands_for_something_else(subject: str, found: str, *, admitted: bool) -> None:
+def test_only_star_is_a_wildcard(subject: str, found: str, *, admitted: bool) -> None:
     rule = FederationRule(issuer=GITHUB, audience=ISSUER, subject=subject)
     assert rule.admits_subject(found) is admitted
 
@@ -313,7 +313,7 @@ def test_claims_are_compared_exactly(
         ({"max_age": 86_401}, "counts"),
     ],
 )
-def test_a_rule_that_breaks_a_rule_cannot_be_made(changes: dict[str, Any], complaint: str) -> None:
+def test_invalid_rule_cannot_be_created(changes: dict[str, Any], complaint: str) -> None:
     given: dict[str, Any] = {"issuer": GITHUB, "audience": ISSUER, "subject": "a"} | changes
     with pytest.raises(ValueError, match=complaint):
         FederationRule(**given)

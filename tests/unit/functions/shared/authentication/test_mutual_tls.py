@@ -85,9 +85,7 @@ def knock(
         (NameKind.SAN_EMAIL, "client@example.com"),
     ],
 )
-def test_rfc8705_2_1_2_a_certificate_with_the_registered_name_authenticates(
-    kind: NameKind, value: str
-) -> None:
+def test_rfc8705_2_1_2_registered_name_authenticates(kind: NameKind, value: str) -> None:
     assert knock(named(kind, value), PEM).client_id == "tls"
 
 
@@ -105,7 +103,7 @@ def test_rfc8705_2_1_2_a_certificate_with_the_registered_name_authenticates(
         (NameKind.SAN_EMAIL, "client@example.org"),
     ],
 )
-def test_rfc8705_2_1_another_name_is_refused(kind: NameKind, value: str) -> None:
+def test_rfc8705_2_1_other_name_is_rejected(kind: NameKind, value: str) -> None:
     with pytest.raises(InvalidClientError, match="does not carry"):
         knock(named(kind, value), PEM)
 
@@ -115,7 +113,7 @@ def test_rfc8705_2_1_another_name_is_refused(kind: NameKind, value: str) -> None
     ["3004a3023000", "3003870101", "deadbeef", "3003 8601 ff"],
     ids=["an X.400 address", "an IP address of one byte", "no DER", "a URI that is not ASCII"],
 )
-def test_names_that_cannot_be_read_are_no_names(names: str) -> None:
+def test_unreadable_names_are_ignored(names: str) -> None:
     with pytest.raises(InvalidClientError, match="does not carry"):
         knock(
             named(NameKind.SAN_DNS, "client.example"),
@@ -124,7 +122,7 @@ def test_names_that_cannot_be_read_are_no_names(names: str) -> None:
 
 
 @pytest.mark.parametrize("tag", [b"\x02", b"\x03", b"\x30"])
-def test_a_subject_that_cannot_be_read_is_no_name(tag: bytes) -> None:
+def test_unreadable_subject_is_rejected(tag: bytes) -> None:
     der = from_pem(certificate_pem("CN=client,2.5.4.97=abcdefgh")).der
     odd = der.replace(b"\x0c\x08abcdefgh", tag + b"\x08\0bcdefgh")
     assert odd != der
@@ -136,16 +134,16 @@ def test_a_subject_that_cannot_be_read_is_no_name(tag: bytes) -> None:
         )
 
 
-def test_rfc8705_2_1_a_certificate_without_alternative_names_has_none_to_match() -> None:
+def test_rfc8705_2_1_missing_san_does_not_match() -> None:
     with pytest.raises(InvalidClientError, match="does not carry"):
         knock(named(NameKind.SAN_DNS, "client.example"), OTHER_PEM)
 
 
-def test_rfc8705_2_2_a_registered_certificate_authenticates() -> None:
+def test_rfc8705_2_2_registered_certificate_authenticates() -> None:
     assert knock(pinned(OTHER_PEM, PEM), PEM).client_id == "tls"
 
 
-def test_rfc8705_2_2_any_other_certificate_is_refused() -> None:
+def test_rfc8705_2_2_other_certificate_is_rejected() -> None:
     same_key_and_name = certificate_pem("CN=other", ends=NOW + 7200)
     for pem in (PEM, same_key_and_name):
         with pytest.raises(InvalidClientError, match="none of the client's"):
@@ -154,35 +152,35 @@ def test_rfc8705_2_2_any_other_certificate_is_refused() -> None:
 
 @pytest.mark.parametrize("known", [pinned(PEM), named(NameKind.SAN_DNS, "client.example")])
 @pytest.mark.parametrize("now", [NOW - 3601, NOW + 3601])
-def test_a_certificate_counts_between_its_times(known: Client, now: float) -> None:
+def test_certificate_is_valid_between_its_times(known: Client, now: float) -> None:
     with pytest.raises(InvalidClientError, match="does not count now"):
         knock(known, PEM, now=now)
 
 
 @pytest.mark.parametrize("known", [pinned(PEM), named(NameKind.SAN_DNS, "client.example")])
-def test_without_a_certificate_nothing_was_presented(known: Client) -> None:
+def test_missing_certificate_is_not_a_credential(known: Client) -> None:
     with pytest.raises(InvalidClientError, match="no client authentication"):
         knock(known, None)
 
 
 @pytest.mark.parametrize("known", [pinned(PEM), named(NameKind.SAN_DNS, "client.example")])
-def test_what_cannot_be_read_as_a_certificate_is_refused(known: Client) -> None:
+def test_unreadable_certificate_is_rejected(known: Client) -> None:
     broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"
     with pytest.raises(InvalidClientError, match="cannot be read"):
         knock(known, broken)
 
 
-def test_rfc8705_3_a_certificate_beside_a_secret_is_no_second_method() -> None:
+def test_rfc8705_3_certificate_with_secret_is_one_method() -> None:
     secret = basic("service", SECRET)
     assert knock(client("service"), PEM, headers=secret).client_id == "service"
 
 
-def test_a_certificate_does_not_stand_in_for_a_secret() -> None:
+def test_certificate_does_not_replace_a_secret() -> None:
     with pytest.raises(InvalidClientError, match="may not use this method"):
         knock(client("service"), PEM)
 
 
-def test_an_unknown_client_is_refused_like_any_other() -> None:
+def test_unknown_client_fails_like_others() -> None:
     authentication = ClientAuthentication(
         MemoryClients(), (TlsClientAuth(), SelfSignedTlsClientAuth()), ManualClock(NOW)
     )
@@ -201,6 +199,6 @@ def test_an_unknown_client_is_refused_like_any_other() -> None:
         (NameKind.SAN_DNS, ""),
     ],
 )
-def test_a_name_that_is_none_cannot_be_registered(kind: NameKind, value: str) -> None:
+def test_invalid_name_cannot_be_registered(kind: NameKind, value: str) -> None:
     with pytest.raises(ValueError, match=r"name|address"):
         CertificateName(kind, value)

@@ -50,14 +50,14 @@ INLINE = AssertionRules(
 
 
 def signer(client_id: str = CLIENT_ID, **rules: Any) -> Client:
-    """Return a client that signs assertions; its keys are inline unless rules say otherwise."""
+    """Return a client that signs assertions, by default with inline keys."""
     assertion_rules = AssertionRules(**rules) if "jwks_uri" in rules else replace(INLINE, **rules)
     return client(client_id, authentication_methods=METHODS, assertion=assertion_rules, secrets=())
 
 
 @dataclass
 class Door:
-    """The authentication of a server with these clients."""
+    """A server's client authentication with these clients."""
 
     clients: tuple[Client, ...] = (signer(),)
     keys: MemoryRemoteKeys = field(default_factory=MemoryRemoteKeys)
@@ -84,7 +84,7 @@ class Door:
         return self.knock(assertion_form(token, **more))
 
     def refusal(self, token: str, **more: str) -> str:
-        """Return why an assertion is refused; the answer itself never says it."""
+        """Return the logged reason of a rejected assertion."""
         with pytest.raises(InvalidClientError) as refused:
             self.show(token, **more)
         assert refused.value.description == "Client authentication failed."
@@ -93,11 +93,11 @@ class Door:
 
 
 @pytest.mark.parametrize(("alg", "kid"), [("ES256", "ec"), ("RS256", "rsa"), ("EdDSA", "ed")])
-def test_rfc7523_2_2_a_signed_assertion_authenticates(alg: str, kid: str) -> None:
+def test_rfc7523_2_2_signed_assertion_authenticates(alg: str, kid: str) -> None:
     assert Door().show(assertion(alg=alg, kid=kid)).client_id == CLIENT_ID
 
 
-def test_a_ps256_key_authenticates_where_it_is_one() -> None:
+def test_ps256_key_authenticates() -> None:
     jwks = json.dumps({"keys": [rsa_jwk("rsa")]})
     door = Door((signer(jwks=jwks, signing_alg="PS256"),))
     assert door.show(assertion(alg="PS256", kid="rsa")).client_id == CLIENT_ID
@@ -105,27 +105,27 @@ def test_a_ps256_key_authenticates_where_it_is_one() -> None:
 
 
 @pytest.mark.parametrize("typ", [..., "JWT", "jwt", "client-authentication+jwt"])
-def test_rfc10070_an_assertion_may_say_what_it_is(typ: object) -> None:
+def test_rfc10070_assertion_may_have_its_type(typ: object) -> None:
     assert Door().show(assertion(typ=typ)).client_id == CLIENT_ID
 
 
 @pytest.mark.parametrize("typ", ["at+jwt", "dpop+jwt", "token-introspection+jwt", "JOSE"])
-def test_rfc8725_3_11_a_jwt_of_another_type_is_no_assertion(typ: str) -> None:
+def test_rfc8725_3_11_other_jwt_type_is_rejected(typ: str) -> None:
     assert "typ_not_allowed" in Door().refusal(assertion(typ=typ))
 
 
 @pytest.mark.parametrize("typ", [..., "JWT"])
-def test_rfc10070_a_strict_client_must_say_that_it_is_an_assertion(typ: object) -> None:
+def test_rfc10070_strict_client_needs_the_type(typ: object) -> None:
     door = Door((signer(requires_typ=True),))
     assert "typ_not_allowed" in door.refusal(assertion(typ=typ))
     door.show(assertion(typ="client-authentication+jwt"))
 
 
-def test_rfc7521_4_2_the_client_id_may_be_sent_too() -> None:
+def test_rfc7521_4_2_client_id_may_be_sent_too() -> None:
     assert Door().show(assertion(), client_id=CLIENT_ID).client_id == CLIENT_ID
 
 
-def test_rfc7521_4_2_another_client_id_is_an_invalid_request() -> None:
+def test_rfc7521_4_2_other_client_id_is_invalid_request() -> None:
     with pytest.raises(InvalidRequestError, match="differs"):
         Door().show(assertion(), client_id="other")
 
@@ -134,7 +134,7 @@ def test_rfc7521_4_2_another_client_id_is_an_invalid_request() -> None:
     "assertion_type",
     ["urn:ietf:params:oauth:client-assertion-type:saml2-bearer", ASSERTION_TYPE.upper(), "jwt"],
 )
-def test_rfc7523_2_2_any_other_assertion_type_is_refused(assertion_type: str) -> None:
+def test_rfc7523_2_2_any_other_assertion_type_is_rejected(assertion_type: str) -> None:
     form = assertion_form(assertion()) | {"client_assertion_type": assertion_type}
     with pytest.raises(InvalidClientError, match="not supported"):
         Door().knock(form)
@@ -148,7 +148,7 @@ def test_rfc7521_4_2_assertion_and_type_go_together(missing: str) -> None:
         Door().knock(form)
 
 
-def test_rfc6749_2_3_an_assertion_beside_a_secret_is_two_methods() -> None:
+def test_rfc6749_2_3_assertion_and_secret_are_two_methods() -> None:
     with pytest.raises(InvalidRequestError, match="More than one"):
         Door().knock(assertion_form(assertion()), headers=basic(CLIENT_ID, SECRET))
     with pytest.raises(InvalidRequestError, match="More than one"):
@@ -175,11 +175,11 @@ def test_rfc7523_3_aud_must_be_the_issuer_alone(audience: object) -> None:
     assert "aud_" in Door().refusal(assertion(assertion_claims(aud=audience)))
 
 
-def test_rfc10070_an_array_that_holds_the_issuer_alone_is_the_issuer_alone() -> None:
+def test_rfc10070_audience_may_be_an_array_of_one() -> None:
     Door().show(assertion(assertion_claims(aud=[ISSUER])))
 
 
-def test_a_client_may_be_allowed_the_token_endpoint_as_aud() -> None:
+def test_token_endpoint_audience_is_configurable() -> None:
     door = Door((signer(accepts_token_endpoint=True),))
     door.show(assertion(assertion_claims(aud=TOKEN_ENDPOINT)))
     door.show(assertion(assertion_claims(aud=ISSUER)))
@@ -205,20 +205,18 @@ def test_a_client_may_be_allowed_the_token_endpoint_as_aud() -> None:
         ({"jti": "x" * 257}, "jti_malformed"),
     ],
 )
-def test_rfc7523_3_a_claim_that_does_not_hold_is_refused(
-    changes: dict[str, object], reason: str
-) -> None:
+def test_rfc7523_3_invalid_claim_is_rejected(changes: dict[str, object], reason: str) -> None:
     assert reason in Door().refusal(assertion(assertion_claims(NOW, **changes)))
 
 
 @pytest.mark.parametrize(
     "changes", [{"exp": NOW + 330}, {"iat": ...}, {"nbf": NOW + 30, "iat": NOW + 30}]
 )
-def test_rfc7523_3_a_claim_that_just_holds_is_accepted(changes: dict[str, object]) -> None:
+def test_rfc7523_3_boundary_claim_is_accepted(changes: dict[str, object]) -> None:
     Door().show(assertion(assertion_claims(NOW, **changes)))
 
 
-def test_a_client_can_be_registered_with_a_longer_lifetime() -> None:
+def test_assertion_lifetime_is_configurable() -> None:
     door = Door((signer(lifetime=3600),))
     door.show(assertion(assertion_claims(exp=NOW + 3600)))
     assert "lifetime_too_long" in Door((signer(lifetime=3600),)).refusal(
@@ -236,7 +234,7 @@ def test_rfc7523_3_iss_and_sub_must_both_be_the_client(changes: dict[str, object
         Door().show(token, client_id=CLIENT_ID)
 
 
-def test_rfc7523_3_an_assertion_of_one_client_is_none_of_anothers() -> None:
+def test_rfc7523_3_other_clients_assertion_is_rejected() -> None:
     door = Door((signer(), signer("other", jwks=json.dumps({"keys": [ec_jwk("other")]}))))
     forged = assertion(assertion_claims(iss="other", sub="other"))
     assert "signature_invalid" in door.refusal(forged)
@@ -245,7 +243,7 @@ def test_rfc7523_3_an_assertion_of_one_client_is_none_of_anothers() -> None:
 
 
 @pytest.mark.parametrize("alg", ["RS256", "EdDSA"])
-def test_rfc8725_3_1_a_pinned_client_signs_with_its_algorithm_alone(alg: str) -> None:
+def test_rfc8725_3_1_signing_alg_is_enforced(alg: str) -> None:
     door = Door((signer(jwks=json.dumps({"keys": [ec_jwk("ec")]}), signing_alg="ES256"),))
     door.show(assertion())
     kid = {"RS256": "rsa", "EdDSA": "ed"}[alg]
@@ -253,7 +251,7 @@ def test_rfc8725_3_1_a_pinned_client_signs_with_its_algorithm_alone(alg: str) ->
     assert "alg_not_allowed" in fresh.refusal(assertion(alg=alg, kid=kid))
 
 
-def test_rfc8725_3_1_a_symmetric_or_missing_signature_is_refused() -> None:
+def test_rfc8725_3_1_symmetric_or_no_signature_is_rejected() -> None:
     claims = assertion_claims()
     symmetric = jwt.encode(claims, "s" * 32, "HS256", {"kid": "ec"})
     assert "alg_symmetric" in Door().refusal(symmetric)
@@ -261,11 +259,11 @@ def test_rfc8725_3_1_a_symmetric_or_missing_signature_is_refused() -> None:
 
 
 @pytest.mark.parametrize("token", ["x", "a.b.c", "e30.e30.", "{}", "é", "x" * 9000, "...."])
-def test_rfc7519_7_2_what_is_no_jwt_is_a_failed_authentication(token: str) -> None:
+def test_rfc7519_7_2_non_jwt_is_invalid_client(token: str) -> None:
     assert "client assertion" in Door().refusal(token)
 
 
-def test_rfc7515_4_1_4_without_a_kid_the_only_key_of_the_algorithm_is_meant() -> None:
+def test_rfc7515_4_1_4_kid_is_optional_for_a_single_key() -> None:
     Door().show(_without_kid())
     two = json.dumps({"keys": [ec_jwk("ec"), ec_jwk("ec-2")]})
     assert "signature_invalid" in Door((signer(jwks=two),)).refusal(_without_kid())
@@ -275,7 +273,7 @@ def _without_kid() -> str:
     return jwt.encode(assertion_claims(), ec_key("ec"), "ES256")
 
 
-def test_keys_at_a_jwks_uri_are_asked_for_by_kid() -> None:
+def test_jwks_uri_keys_are_found_by_kid() -> None:
     door = Door((signer(jwks_uri=JWKS_URI),))
     door.keys.publish(JWKS_URI, ec_jwk("ec"))
     door.show(assertion())
@@ -285,14 +283,14 @@ def test_keys_at_a_jwks_uri_are_asked_for_by_kid() -> None:
     assert "kid_unknown" in fresh.refusal(assertion(kid="ec-2"))
 
 
-def test_keys_that_cannot_be_fetched_are_503_and_not_the_clients_fault() -> None:
+def test_unavailable_keys_are_503() -> None:
     door = Door((signer(jwks_uri=JWKS_URI),))
     with pytest.raises(TemporarilyUnavailableError):
         door.show(assertion())
     assert not door.used.until
 
 
-def test_rfc7523_3_a_jti_counts_once() -> None:
+def test_rfc7523_3_jti_is_valid_once() -> None:
     door = Door()
     token = assertion()
     door.show(token)
@@ -301,7 +299,7 @@ def test_rfc7523_3_a_jti_counts_once() -> None:
     assert refused.value.description == "Client authentication failed."
 
 
-def test_rfc7523_3_a_jti_is_remembered_for_longer_than_it_counts() -> None:
+def test_rfc7523_3_jti_is_stored_past_expiry() -> None:
     door = Door()
     door.show(assertion(assertion_claims(exp=NOW + 60)))
     (until,) = door.used.until.values()
@@ -314,7 +312,7 @@ def test_rfc7523_3_two_clients_may_choose_the_same_jti() -> None:
     door.show(assertion(assertion_claims(jti="same", iss="second", sub="second")))
 
 
-def test_of_many_concurrent_uses_of_one_assertion_one_counts() -> None:
+def test_concurrent_uses_of_an_assertion_succeed_once() -> None:
     door, token = Door(), assertion()
 
     def use(_: int) -> bool:
@@ -338,7 +336,7 @@ def test_of_many_concurrent_uses_of_one_assertion_one_counts() -> None:
     ],
     ids=["unknown client", "disabled client", "method not allowed", "no such key"],
 )
-def test_every_refusal_costs_the_check_of_one_signature(door: Door) -> None:
+def test_every_failure_costs_one_signature_check(door: Door) -> None:
     door.decoy.checks = 0
     door.refusal(assertion())
     assert door.decoy.checks == 1
@@ -363,7 +361,7 @@ def test_every_refusal_costs_the_check_of_one_signature(door: Door) -> None:
         ({"jwks_uri": JWKS_URI, "lifetime": 3601}, "lives"),
     ],
 )
-def test_rules_that_break_a_rule_cannot_be_made(rules: dict[str, Any], complaint: str) -> None:
+def test_invalid_assertion_rules_cannot_be_created(rules: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         AssertionRules(**rules)
 
@@ -380,7 +378,7 @@ UNUSABLE_KEYS = {
 
 @pytest.mark.parametrize("other", UNUSABLE_KEYS.values(), ids=UNUSABLE_KEYS)
 @pytest.mark.parametrize("signing_alg", ["", "ES256"])
-def test_rfc7517_5_a_key_that_cannot_verify_beside_the_signing_key_is_ignored(
+def test_rfc7517_5_unverifiable_inline_key_is_ignored(
     other: dict[str, object], signing_alg: str
 ) -> None:
     for keys in ([ec_jwk("ec"), other], [other, ec_jwk("ec")]):

@@ -12,7 +12,7 @@ from functions.shared.authentication.public_addresses import (
 @pytest.mark.parametrize(
     "address", ["8.8.8.8", "140.82.121.4", "2606:4700::1111", "::ffff:8.8.8.8"]
 )
-def test_a_public_address_may_be_reached(address: str) -> None:
+def test_public_address_is_allowed(address: str) -> None:
     require_public(address)
     require_public_or_loopback(address)
 
@@ -37,7 +37,7 @@ FORBIDDEN = {
 
 
 @pytest.mark.parametrize("address", [each for group in FORBIDDEN.values() for each in group])
-def test_any_other_address_may_not(address: str) -> None:
+def test_other_addresses_are_blocked(address: str) -> None:
     with pytest.raises(ForbiddenAddressError):
         require_public(address)
     with pytest.raises(ForbiddenAddressError):
@@ -45,12 +45,12 @@ def test_any_other_address_may_not(address: str) -> None:
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.8.8.8", "::1"])
-def test_this_machine_may_be_reached_on_a_laptop_only(address: str) -> None:
+def test_loopback_is_allowed_on_a_laptop_only(address: str) -> None:
     require_public_or_loopback(address)
     with pytest.raises(ForbiddenAddressError):
         require_public(address)
 
 
-def test_this_machine_by_another_name_may_not_even_there() -> None:
+def test_other_names_of_this_machine_are_blocked() -> None:
     with pytest.raises(ForbiddenAddressError):
         require_public("::ffff:127.0.0.1")

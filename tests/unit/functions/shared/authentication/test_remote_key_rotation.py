@@ -1,4 +1,4 @@
-"""Clients and issuers rotate their keys while strangers send random key ids."""
+"""Key rotation of clients and issuers during a flood of random key ids."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ CLIENTS = (
 
 @dataclass
 class Server:
-    """A process of the authorization server, and the site that publishes keys."""
+    """An authorization server process, and the site that publishes keys."""
 
     method: str
     clock: ManualClock = field(default_factory=lambda: ManualClock(NOW))
@@ -105,7 +105,7 @@ def server(request: pytest.FixtureRequest) -> Server:
     return Server(str(request.param))
 
 
-def test_a_random_key_id_does_not_spend_the_refetch_of_a_real_new_key(server: Server) -> None:
+def test_random_key_id_leaves_the_reserved_refetch(server: Server) -> None:
     assert server.ask("old") == 200
     assert server.ask(str(uuid4())) == 401
     server.published = ("old", "new")
@@ -113,7 +113,7 @@ def test_a_random_key_id_does_not_spend_the_refetch_of_a_real_new_key(server: Se
     assert server.ask("new") == 200
 
 
-def test_a_new_key_is_not_rejected_while_it_cannot_be_looked_up(server: Server) -> None:
+def test_new_key_is_not_rejected_before_a_lookup(server: Server) -> None:
     assert server.ask("old") == 200
     statuses = [server.ask(str(uuid4())) for _ in range(10)]
     assert set(statuses) <= {401, 503}
@@ -130,7 +130,7 @@ def test_a_new_key_is_not_rejected_while_it_cannot_be_looked_up(server: Server) 
     assert server.ask("old") == 200
 
 
-def test_a_key_id_that_was_not_looked_up_is_not_counted_as_a_failure(server: Server) -> None:
+def test_unresolved_key_id_is_not_counted(server: Server) -> None:
     assert server.ask("old") == 200
     statuses = [server.ask(str(uuid4())) for _ in range(1_000)]
     assert statuses.count(401) <= 2
@@ -147,7 +147,7 @@ def test_random_key_ids_fetch_at_most_twice_in_thirty_seconds(server: Server) ->
     assert server.fetches - before <= 2
 
 
-def test_the_reserved_refetch_is_for_subjects_that_were_verified_here(server: Server) -> None:
+def test_reserved_refetch_is_for_verified_subjects(server: Server) -> None:
     assert server.ask("old") == 200
     assert server.ask(str(uuid4())) == 401
     before = server.fetches
@@ -160,6 +160,6 @@ def test_the_reserved_refetch_is_for_subjects_that_were_verified_here(server: Se
     assert server.fetches == before + 1
 
 
-def test_a_key_id_that_is_not_published_is_rejected_and_counted(server: Server) -> None:
+def test_unpublished_key_id_is_a_counted_failure(server: Server) -> None:
     assert server.ask("unpublished") == 401
     assert max(server.counters.counts.values()) == 1

@@ -1,4 +1,4 @@
-"""Keys fetched from elsewhere: what is asked, what is believed, and what an outage is."""
+"""Remote key sets: fetches, validation and outages."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ JWKS_URI = "https://keys.example/jwks"
 
 
 class Web:
-    """Documents by URL, and what was asked for."""
+    """Documents by URL, and the requested URLs."""
 
     def __init__(self) -> None:
         self.documents: dict[str, bytes] = {
@@ -69,20 +69,18 @@ def keys(web: Web, clock: FakeClock) -> CachedRemoteKeys:
     return CachedRemoteKeys(web.send, Clocks(clock, clock))
 
 
-def test_a_key_set_is_fetched_once(keys: CachedRemoteKeys, web: Web) -> None:
+def test_key_set_is_fetched_once(keys: CachedRemoteKeys, web: Web) -> None:
     assert keys.at(JWKS_URI, "ec") is keys.at(JWKS_URI, "ec")
     assert web.asked == [JWKS_URI]
 
 
-def test_openid_discovery_4_an_issuers_keys_are_where_it_says(
-    keys: CachedRemoteKeys, web: Web
-) -> None:
+def test_openid_discovery_4_metadata_locates_the_keys(keys: CachedRemoteKeys, web: Web) -> None:
     assert keys.of_issuer(ISSUER, "ec").kid == "ec"
     assert keys.of_issuer(ISSUER, "ec").kid == "ec"
     assert web.asked == [METADATA, JWKS_URI]
 
 
-def test_openid_discovery_4_1_a_slash_at_the_end_of_an_issuer_is_not_doubled(
+def test_openid_discovery_4_1_trailing_slash_is_not_doubled(
     keys: CachedRemoteKeys, web: Web
 ) -> None:
     issuer = f"{ISSUER}/tenant/"
@@ -92,9 +90,7 @@ def test_openid_discovery_4_1_a_slash_at_the_end_of_an_issuer_is_not_doubled(
     assert web.asked[0] == url
 
 
-def test_keys_are_renewed_without_asking_again_where_they_are(
-    keys: CachedRemoteKeys, web: Web, clock: FakeClock
-) -> None:
+def test_reload_skips_discovery(keys: CachedRemoteKeys, web: Web, clock: FakeClock) -> None:
     keys.of_issuer(ISSUER, "ec")
     clock.advance(301)
     keys.of_issuer(ISSUER, "ec")
@@ -104,7 +100,7 @@ def test_keys_are_renewed_without_asking_again_where_they_are(
     assert web.asked[3:] == [METADATA, JWKS_URI]
 
 
-def test_keys_that_have_moved_are_found_again(
+def test_moved_keys_are_discovered_again(
     keys: CachedRemoteKeys, web: Web, clock: FakeClock
 ) -> None:
     keys.of_issuer(ISSUER, "ec")
@@ -134,7 +130,7 @@ def test_keys_that_have_moved_are_found_again(
         [],
     ],
 )
-def test_openid_discovery_4_3_metadata_that_does_not_hold_is_not_believed(
+def test_openid_discovery_4_3_mismatched_metadata_is_rejected(
     keys: CachedRemoteKeys, web: Web, metadata: object
 ) -> None:
     web.documents[METADATA] = json.dumps(metadata).encode()
@@ -152,7 +148,7 @@ def test_openid_discovery_4_3_metadata_that_does_not_hold_is_not_believed(
     ],
     ids=["encryption", "ML-DSA", "duplicate"],
 )
-def test_rfc7517_5_published_keys_that_cannot_verify_are_ignored(
+def test_rfc7517_5_unverifiable_keys_are_ignored(
     keys: CachedRemoteKeys, web: Web, other: dict[str, object]
 ) -> None:
     web.documents[JWKS_URI] = jwks(other, ec_jwk("ec"))
@@ -168,14 +164,14 @@ def test_rfc7517_4_5_two_usable_keys_with_one_kid_are_ambiguous(
         keys.at(JWKS_URI, "ec")
 
 
-def test_a_key_that_is_not_published_is_refused(keys: CachedRemoteKeys) -> None:
+def test_unpublished_key_is_rejected(keys: CachedRemoteKeys) -> None:
     with pytest.raises(TokenRefused):
         keys.at(JWKS_URI, "unknown")
     with pytest.raises(TokenRefused):
         keys.of_issuer(ISSUER, "unknown")
 
 
-def test_an_outage_is_503_with_its_cause_in_the_log_only(keys: CachedRemoteKeys, web: Web) -> None:
+def test_outage_is_503_with_logged_cause(keys: CachedRemoteKeys, web: Web) -> None:
     web.documents.clear()
     with pytest.raises(TemporarilyUnavailableError) as unavailable:
         keys.at(JWKS_URI, "ec")
@@ -185,7 +181,7 @@ def test_an_outage_is_503_with_its_cause_in_the_log_only(keys: CachedRemoteKeys,
     assert JWKS_URI not in unavailable.value.description
 
 
-def test_a_redirect_is_not_followed(keys: CachedRemoteKeys, web: Web) -> None:
+def test_redirect_is_not_followed(keys: CachedRemoteKeys, web: Web) -> None:
     web.status = 302
     with pytest.raises(TemporarilyUnavailableError) as unavailable:
         keys.at(JWKS_URI, "ec")
@@ -193,7 +189,7 @@ def test_a_redirect_is_not_followed(keys: CachedRemoteKeys, web: Web) -> None:
     assert web.asked == [JWKS_URI]
 
 
-def test_keys_outlive_an_outage(keys: CachedRemoteKeys, web: Web, clock: FakeClock) -> None:
+def test_stale_keys_serve_an_outage(keys: CachedRemoteKeys, web: Web, clock: FakeClock) -> None:
     keys.at(JWKS_URI, "ec")
     web.documents.clear()
     clock.advance(3599)
@@ -203,7 +199,7 @@ def test_keys_outlive_an_outage(keys: CachedRemoteKeys, web: Web, clock: FakeClo
         keys.at(JWKS_URI, "ec")
 
 
-def test_an_http_url_is_not_fetched(web: Web, clock: FakeClock) -> None:
+def test_http_url_is_not_fetched(web: Web, clock: FakeClock) -> None:
     keys = CachedRemoteKeys(web.send, Clocks(clock, clock))
     with pytest.raises(TemporarilyUnavailableError) as unavailable:
         keys.at("http://localhost:9/jwks", "ec")
@@ -239,7 +235,7 @@ def test_on_a_laptop_keys_may_be_on_the_laptop(site: str, clock: FakeClock) -> N
     assert CachedRemoteKeys(send, Clocks(clock, clock), http=True).at(site, "ec").kid == "ec"
 
 
-def test_anywhere_else_this_machine_is_not_connected_to(clock: FakeClock) -> None:
+def test_loopback_is_blocked_in_an_account(clock: FakeClock) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(0.2)
         send = partial(https_client.send, admit=require_public)

@@ -21,7 +21,7 @@ OLD, NEW = (StoredSecret(digest_generated(text)) for text in ("old", "new"))
 
 
 class BrokenUses(MemorySecretUses):
-    """Uses in a store in trouble."""
+    """Last uses in a store that fails."""
 
     def record(self, client_id: str, digest: str, day: int) -> None:
         self.writes += 1
@@ -35,14 +35,14 @@ def authenticate(uses: WarmSecretUses, secret: str, now: float = NOW) -> None:
     authentication.authenticate(request, read_form(request), AuditEntry("issue_token"))
 
 
-def test_the_secret_that_was_used_is_known_by_the_day() -> None:
+def test_last_use_is_recorded_by_day() -> None:
     uses = MemorySecretUses()
     authenticate(WarmSecretUses(uses), "new")
     assert uses.last_used("service", NEW.digest) == TODAY
     assert uses.last_used("service", OLD.digest) is None
 
 
-def test_a_day_of_use_is_written_once() -> None:
+def test_day_of_use_is_written_once() -> None:
     uses = MemorySecretUses()
     warm = WarmSecretUses(uses)
     for now in (NOW, NOW + 1, TODAY + DAY - 1):
@@ -53,14 +53,14 @@ def test_a_day_of_use_is_written_once() -> None:
     assert uses.last_used("service", NEW.digest) == TODAY + DAY
 
 
-def test_a_wrong_secret_is_no_use() -> None:
+def test_wrong_secret_records_no_use() -> None:
     uses = MemorySecretUses()
     with pytest.raises(InvalidClientError):
         authenticate(WarmSecretUses(uses), "wrong")
     assert uses.writes == 0
 
 
-def test_a_use_that_cannot_be_kept_fails_nothing_and_is_tried_once_a_day() -> None:
+def test_unwritable_use_is_retried_once_a_day() -> None:
     uses = BrokenUses()
     warm = WarmSecretUses(uses)
     for _ in range(3):

@@ -64,12 +64,12 @@ FULL = client(
 
 
 @pytest.mark.parametrize("known", [client(), FULL])
-def test_a_client_comes_back_from_its_item_as_it_was(known: Client) -> None:
+def test_client_round_trips(known: Client) -> None:
     assert from_item(to_item(known)) == known
 
 
-def test_an_items_format_is_stable() -> None:
-    # Items of today must be readable tomorrow: this is what is in the tables.
+def test_items_format_is_stable() -> None:
+    # Stored items must stay readable: this is the format of the tables.
     assert to_item(FULL) == {
         "schema_version": {"N": "1"},
         "client_id": {"S": "service-client-jwt"},
@@ -168,7 +168,7 @@ def test_an_items_format_is_stable() -> None:
         ("disabled", {"S": "false"}),
     ],
 )
-def test_a_malformed_attribute_makes_a_record_unreadable(
+def test_malformed_attribute_makes_a_record_unreadable(
     attribute: str, value: dict[str, Any]
 ) -> None:
     with pytest.raises(StorageCorruptError):
@@ -176,14 +176,14 @@ def test_a_malformed_attribute_makes_a_record_unreadable(
 
 
 @pytest.mark.parametrize("attribute", to_item(FULL))
-def test_a_missing_attribute_makes_a_record_unreadable(attribute: str) -> None:
+def test_missing_attribute_makes_a_record_unreadable(attribute: str) -> None:
     item = to_item(FULL)
     del item[attribute]
     with pytest.raises(StorageCorruptError, match=attribute):
         from_item(item)
 
 
-def test_a_record_is_read_as_it_was_meant_or_not_at_all() -> None:
+def test_unknown_values_make_a_record_unreadable() -> None:
     read = 0
     for where, changed in mutations(dynamodb_items.from_item(to_item(FULL), schema_version=1)):
         item = dynamodb_items.to_item(changed)
@@ -194,7 +194,7 @@ def test_a_record_is_read_as_it_was_meant_or_not_at_all() -> None:
 
 
 def _unordered(part: Any) -> Any:
-    """Return a part of an item without the order of its lists, for some are sets."""
+    """Return a part of an item with sorted lists, because some are sets."""
     if isinstance(part, dict):
         return {name: _unordered(value) for name, value in part.items()}
     return sorted(map(repr, map(_unordered, part))) if isinstance(part, list) else part
@@ -231,9 +231,7 @@ def _unordered(part: Any) -> Any:
         ),
     ],
 )
-def test_a_client_that_breaks_a_rule_cannot_be_made(
-    changes: dict[str, Any], complaint: str
-) -> None:
+def test_invalid_client_cannot_be_created(changes: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ValueError, match=re.escape(complaint)):
         client(**changes)
 
@@ -243,9 +241,9 @@ def test_a_client_that_breaks_a_rule_cannot_be_made(
     [("a", True), ("a b~", True), ("x" * 128, True), ("x" * 129, False), ("", False)]
     + [(text, False) for text in ("a\n", "a\x00", "é", "\x7f")],
 )
-def test_a_client_id_is_up_to_128_visible_ascii_characters(text: str, *, possible: bool) -> None:
+def test_client_id_is_up_to_128_visible_ascii_characters(text: str, *, possible: bool) -> None:
     assert is_client_id(text) is possible
 
 
-def test_tokens_are_signed_with_what_the_verifier_can_verify() -> None:
+def test_signing_algorithms_are_verifiable() -> None:
     assert set(SIGNING_ALGORITHMS) == ALGORITHMS

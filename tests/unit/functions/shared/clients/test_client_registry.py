@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from functions.shared.clients.client_record import Client
 
 
-def test_a_warm_process_looks_a_client_up_once_in_thirty_seconds() -> None:
+def test_client_is_cached_for_thirty_seconds() -> None:
     registry, clock = MemoryClients(client("a")), ManualClock()
     warm = WarmClients(registry, clock)
     for _ in range(100):
@@ -30,7 +30,7 @@ def test_a_warm_process_looks_a_client_up_once_in_thirty_seconds() -> None:
     assert registry.lookups == ["a", "a"]
 
 
-def test_an_unknown_client_is_looked_up_once_too() -> None:
+def test_unknown_client_is_looked_up_once() -> None:
     registry = MemoryClients()
     warm = WarmClients(registry, ManualClock())
     assert warm.find("a") is None
@@ -38,7 +38,7 @@ def test_an_unknown_client_is_looked_up_once_too() -> None:
     assert registry.lookups == ["a"]
 
 
-def test_an_unknown_client_is_looked_up_again_after_thirty_seconds() -> None:
+def test_unknown_client_is_cached_for_thirty_seconds() -> None:
     registry, clock = MemoryClients(), ManualClock()
     warm = WarmClients(registry, clock)
     assert warm.find("a") is None
@@ -49,7 +49,7 @@ def test_an_unknown_client_is_looked_up_again_after_thirty_seconds() -> None:
     assert warm.find("a") == client("a")
 
 
-def test_a_flood_of_unknown_ids_pushes_out_no_client() -> None:
+def test_unknown_ids_evict_no_client() -> None:
     registry = MemoryClients(client("a"))
     warm = WarmClients(registry, ManualClock())
     warm.find("a")
@@ -60,14 +60,14 @@ def test_a_flood_of_unknown_ids_pushes_out_no_client() -> None:
     assert registry.lookups == []
 
 
-def test_what_cannot_be_an_id_is_neither_looked_up_nor_remembered() -> None:
+def test_invalid_id_is_not_looked_up() -> None:
     registry = MemoryClients()
     assert WarmClients(registry, ManualClock()).find("x" * 65_536) is None
     assert registry.lookups == []
 
 
 @pytest.mark.parametrize(("age", "disabled"), [(WARM_SECONDS - 1, False), (WARM_SECONDS, True)])
-def test_a_change_is_seen_after_thirty_seconds(age: int, *, disabled: bool) -> None:
+def test_change_is_seen_after_thirty_seconds(age: int, *, disabled: bool) -> None:
     registry, clock = MemoryClients(client("a")), ManualClock()
     warm = WarmClients(registry, clock)
     warm.find("a")
@@ -83,7 +83,7 @@ def _warm(*clients: Client) -> tuple[WarmClients, MemoryClients, ManualClock]:
     return WarmClients(registry, clock), registry, clock
 
 
-def test_a_client_that_changed_is_read_again_before_it_is_rejected() -> None:
+def test_changed_client_is_reloaded_before_rejection() -> None:
     warm, registry, clock = _warm(client("a"))
     warm.find("a")
     registry.put(client("a", disabled=True))
@@ -92,7 +92,7 @@ def test_a_client_that_changed_is_read_again_before_it_is_rejected() -> None:
     assert warm.find("a") == client("a", disabled=True)
 
 
-def test_an_unknown_id_is_read_again_before_it_is_rejected() -> None:
+def test_unknown_id_is_reloaded_before_rejection() -> None:
     warm, registry, clock = _warm()
     assert warm.find("a") is None
     registry.put(client("a"))
@@ -102,7 +102,7 @@ def test_an_unknown_id_is_read_again_before_it_is_rejected() -> None:
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_a_record_of_the_same_request_is_not_read_again(*, known: bool) -> None:
+def test_record_of_the_request_is_not_reloaded(*, known: bool) -> None:
     warm, registry, clock = _warm(*([client("a")] if known else []))
     since = clock.now
     warm.find("a")
@@ -111,7 +111,7 @@ def test_a_record_of_the_same_request_is_not_read_again(*, known: bool) -> None:
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_guesses_at_one_client_read_it_once_a_second(*, known: bool) -> None:
+def test_one_client_reloads_once_a_second(*, known: bool) -> None:
     warm, registry, clock = _warm(*([client("a")] if known else []))
     warm.find("a")
     registry.lookups.clear()
@@ -122,7 +122,7 @@ def test_guesses_at_one_client_read_it_once_a_second(*, known: bool) -> None:
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_guesses_at_many_clients_read_ten_of_them_a_second(*, known: bool) -> None:
+def test_many_clients_reload_ten_times_a_second(*, known: bool) -> None:
     ids = [f"client-{number}" for number in range(100)]
     warm, registry, clock = _warm(*(client(each) for each in ids if known))
     for each in ids:
@@ -136,7 +136,7 @@ def test_guesses_at_many_clients_read_ten_of_them_a_second(*, known: bool) -> No
         assert len(registry.lookups) == RELOADS_A_SECOND * (second + 1)
 
 
-def test_a_client_that_cannot_be_read_again_is_neither_found_nor_unknown() -> None:
+def test_failed_reload_is_unavailable() -> None:
     warm, _, clock = _warm(*(client(f"client-{number}") for number in range(20)))
     for number in range(20):
         warm.find(f"client-{number}")
@@ -149,7 +149,7 @@ def test_a_client_that_cannot_be_read_again_is_neither_found_nor_unknown() -> No
     assert warm.find_again("client-19", clock.now) == client("client-19")
 
 
-def test_a_flood_of_unknown_ids_does_not_use_up_the_reads_of_known_clients() -> None:
+def test_unknown_ids_have_their_own_budget() -> None:
     warm, registry, clock = _warm(client("a"))
     ids = [f"unknown-{number}" for number in range(2 * RELOADS_A_SECOND)]
     for each in ("a", *ids):
@@ -162,7 +162,7 @@ def test_a_flood_of_unknown_ids_does_not_use_up_the_reads_of_known_clients() -> 
     assert warm.find_again("a", clock.now) == client("a", disabled=True)
 
 
-def test_a_clock_set_back_keeps_no_client_from_being_read_again() -> None:
+def test_clock_set_back_does_not_block_reloads() -> None:
     warm, registry, clock = _warm(client("a"))
     clock.now += 3600
     warm.find("a")

@@ -24,7 +24,7 @@ NOW = 1_700_000_000
 
 
 class CountingScrypt:
-    """Stands in for scrypt: cheap, and it counts. The real one is tested below."""
+    """A cheap scrypt that counts its calls. The real one is tested below."""
 
     def __init__(self) -> None:
         self.right = "right"
@@ -40,19 +40,19 @@ GENERATED = StoredSecret(digest_generated("right"))
 OTHER = StoredSecret(digest_generated("other"))
 
 
-def test_a_generated_secret_is_scannable_and_has_256_bits() -> None:
+def test_generated_secret_is_scannable_and_has_256_bits() -> None:
     secret = generate_secret()
     assert re.fullmatch(r"gh_cs_[\w-]{43}", secret)
     assert secret != generate_secret()
 
 
-def test_a_generated_secret_is_kept_as_sha_256() -> None:
+def test_generated_secret_is_stored_as_sha_256() -> None:
     assert digest_generated("abc") == (
         "sha256$ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     )
 
 
-def test_an_imported_secret_is_kept_as_scrypt_under_its_own_salt() -> None:
+def test_imported_secret_is_stored_as_salted_scrypt() -> None:
     digest = digest_imported("right")
     assert digest.startswith("scrypt$16384$8$1$")
     assert digest != digest_imported("right")
@@ -83,7 +83,7 @@ def _base64(raw: bytes) -> str:
         "sha256$" + "a" * 64 + "\n",
     ],
 )
-def test_a_digest_of_any_other_shape_is_refused(digest: str) -> None:
+def test_malformed_digest_is_rejected(digest: str) -> None:
     with pytest.raises(ValueError, match="malformed"):
         StoredSecret(digest)
 
@@ -100,7 +100,7 @@ def test_a_digest_of_any_other_shape_is_refused(digest: str) -> None:
         (NOW - 1, NOW + 1, True),
     ],
 )
-def test_a_secret_is_live_from_not_before_until_expires_at(
+def test_secret_is_valid_between_its_times(
     not_before: int | None, expires_at: int | None, *, live: bool
 ) -> None:
     secret = StoredSecret(GENERATED.digest, not_before, expires_at)
@@ -113,7 +113,7 @@ def test_a_secret_is_live_from_not_before_until_expires_at(
             verifier.verify("right", [secret], NOW)
 
 
-def test_any_of_several_live_secrets_will_do_and_costs_no_scrypt() -> None:
+def test_any_valid_secret_works_without_scrypt() -> None:
     scrypt = CountingScrypt()
     verifier = SecretVerifier(scrypt)
     assert verifier.verify("right", [OTHER, GENERATED], NOW) is GENERATED
@@ -132,7 +132,7 @@ def test_any_of_several_live_secrets_will_do_and_costs_no_scrypt() -> None:
         [StoredSecret(IMPORTED.digest, expires_at=NOW)],
     ],
 )
-def test_a_failure_costs_exactly_one_scrypt(stored: list[StoredSecret]) -> None:
+def test_failure_costs_exactly_one_scrypt(stored: list[StoredSecret]) -> None:
     scrypt = CountingScrypt()
     verifier = SecretVerifier(scrypt)
     for calls in (1, 2):
@@ -141,7 +141,7 @@ def test_a_failure_costs_exactly_one_scrypt(stored: list[StoredSecret]) -> None:
         assert scrypt.calls == calls
 
 
-def test_a_warm_process_verifies_an_imported_secret_once() -> None:
+def test_imported_secret_is_verified_once_per_process() -> None:
     scrypt = CountingScrypt()
     verifier = SecretVerifier(scrypt)
     for _ in range(3):
@@ -149,7 +149,7 @@ def test_a_warm_process_verifies_an_imported_secret_once() -> None:
     assert scrypt.calls == 1
 
 
-def test_a_remembered_verdict_is_for_one_digest_only() -> None:
+def test_cached_result_is_for_one_digest() -> None:
     scrypt = CountingScrypt()
     verifier = SecretVerifier(scrypt)
     verifier.verify("right", [IMPORTED], NOW)
@@ -158,7 +158,7 @@ def test_a_remembered_verdict_is_for_one_digest_only() -> None:
     assert scrypt.calls == 2
 
 
-def test_a_remembered_secret_that_expires_is_wrong_at_once() -> None:
+def test_cached_secret_expires_on_time() -> None:
     verifier = SecretVerifier(CountingScrypt())
     secret = StoredSecret(IMPORTED.digest, expires_at=NOW + 1)
     verifier.verify("right", [secret], NOW)
@@ -166,7 +166,7 @@ def test_a_remembered_secret_that_expires_is_wrong_at_once() -> None:
         verifier.verify("right", [secret], NOW + 1)
 
 
-def test_neither_the_secret_nor_its_digest_is_remembered_as_such() -> None:
+def test_cache_has_no_secret_or_digest() -> None:
     verifier = SecretVerifier(CountingScrypt())
     verifier.verify("right", [IMPORTED], NOW)
     (fingerprint,) = verifier._verified
@@ -176,7 +176,7 @@ def test_neither_the_secret_nor_its_digest_is_remembered_as_such() -> None:
     assert verifier._verified.keys() != other_process._verified.keys()
 
 
-def test_what_is_remembered_is_bounded() -> None:
+def test_cache_is_bounded() -> None:
     scrypt = CountingScrypt()
     verifier = SecretVerifier(scrypt)
     for number in range(1500):
@@ -186,7 +186,7 @@ def test_what_is_remembered_is_bounded() -> None:
 
 
 def test_parallel_derivations_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each takes 16 MiB: a laptop that is asked by 500 connections at once would take 8 GiB."""
+    """Each derivation takes 16 MiB: 500 concurrent requests would take 8 GiB."""
     running, seen = 0, []
     lock = threading.Lock()
 

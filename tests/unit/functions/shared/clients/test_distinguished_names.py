@@ -76,7 +76,7 @@ def _matches(text: str, pem: Path) -> bool:
 
 
 @pytest.mark.parametrize("options", ["RFC2253", "RFC2253,-esc_msb,utf8", "RFC2253,dump_all,oid"])
-def test_rfc4514_a_subject_as_openssl_writes_it_matches_its_certificate(
+def test_rfc4514_subject_as_openssl_writes_it_matches_its_certificate(
     pem: Path, options: str
 ) -> None:
     command = ["openssl", "x509", "-in", str(pem), "-noout", "-subject", "-nameopt", options]
@@ -88,7 +88,7 @@ def test_rfc4514_a_subject_as_openssl_writes_it_matches_its_certificate(
 
 
 @pytest.mark.skipif(shutil.which("java") is None, reason="Java is not installed")
-def test_rfc4514_a_subject_as_java_writes_it_matches_its_certificate(
+def test_rfc4514_subject_as_java_writes_it_matches_its_certificate(
     pem: Path, tmp_path: Path
 ) -> None:
     source = tmp_path / "Names.java"
@@ -115,7 +115,7 @@ def test_rfc4514_a_subject_as_java_writes_it_matches_its_certificate(
         "CN=client + OU=Payments + SERIALNUMBER=0042; O=Example",
     ],
 )
-def test_every_way_to_write_a_subject_is_the_same_subject(text: str, tmp_path: Path) -> None:
+def test_every_spelling_of_a_subject_is_equal(text: str, tmp_path: Path) -> None:
     assert _matches(text, _make_certificate(tmp_path, MULTI_VALUED))
 
 
@@ -142,13 +142,13 @@ def test_another_subject_does_not_match(text: str, tmp_path: Path) -> None:
         *["unknown=a", "1=a", "2.5.4.=a", "3.9.4=a", "1.40.1=a", "2.05.4=a", "CN=\ud800", "#CN=a"],
     ],
 )
-def test_what_is_not_a_distinguished_name_is_rejected(text: str) -> None:
+def test_malformed_distinguished_name_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match="subject_dn"):
         CertificateName(NameKind.SUBJECT_DN, text)
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20))
-def test_rfc4514_an_escaped_value_is_read_as_it_was(value: str) -> None:
+def test_rfc4514_escaped_value_is_unescaped(value: str) -> None:
     written = "".join(rf"\{octet:02X}" for octet in value.encode())
     expected = (frozenset({("2.5.4.11", value)}),)
     assert distinguished_names.parse(f"OU={written}") == expected
@@ -166,5 +166,5 @@ def test_rfc4514_an_escaped_value_is_read_as_it_was(value: str) -> None:
         (5, "not a string"),
     ],
 )
-def test_a_subject_that_no_certificate_can_match_is_explained(subject: object, reason: str) -> None:
+def test_subject_that_no_certificate_can_match_is_explained(subject: object, reason: str) -> None:
     assert reason in subject_mismatch(subject)

@@ -12,14 +12,14 @@ CLAIMS = {"sub": "ä", "scope": ("a", "b"), "exp": 1_700_000_000, "cnf": {"jkt":
 
 
 @pytest.mark.parametrize("typ", [None, "at+jwt"])
-def test_a_token_is_the_one_that_pyjwt_writes_byte_for_byte(typ: str | None) -> None:
+def test_token_equals_pyjwts_bytes(typ: str | None) -> None:
     private_key = from_pem(key().private_pem)
     signer = JwtSigner("a-kid", "RS256", RSAAlgorithm(RSAAlgorithm.SHA256), private_key)
     expected = jwt.encode(CLAIMS, private_key, "RS256", {"kid": "a-kid", "typ": typ})
     assert [signer.sign(CLAIMS, typ) for _ in range(2)] == [expected, expected]
 
 
-def test_signers_never_share_a_header() -> None:
+def test_signers_do_not_share_headers() -> None:
     algorithm = HMACAlgorithm(HMACAlgorithm.SHA256)
     secret = b"x" * 32
     for kid in ("one", "two"):
@@ -29,7 +29,7 @@ def test_signers_never_share_a_header() -> None:
             assert jwt.get_unverified_header(token) == expected
 
 
-def test_a_signer_does_not_show_its_key() -> None:
+def test_signer_repr_hides_the_key() -> None:
     assert "secret" not in repr(
         JwtSigner("k", "HS256", HMACAlgorithm(HMACAlgorithm.SHA256), b"secret")
     )

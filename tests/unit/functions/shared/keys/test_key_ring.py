@@ -35,11 +35,11 @@ def _key(number: int = 1, **changes: Any) -> RingKey:
     return RingKey(kid=new.kid, alg=new.alg, public_jwk=new.public_jwk, **times)
 
 
-def test_a_thumbprint_is_that_of_rfc_7638_3_1() -> None:
+def test_thumbprint_is_that_of_rfc_7638_3_1() -> None:
     assert thumbprint(RFC_7638_KEY) == "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
 
 
-def test_a_thumbprint_of_an_elliptic_curve_key_uses_its_own_members() -> None:
+def test_thumbprint_of_an_elliptic_curve_key_uses_its_own_members() -> None:
     jwk = {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
     # RFC 8037, appendix A.3
     assert thumbprint(jwk) == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
@@ -54,7 +54,7 @@ def test_a_thumbprint_of_an_elliptic_curve_key_uses_its_own_members() -> None:
         (NOW - 1, NOW, False),
     ],
 )
-def test_a_key_is_published_from_publish_from_until_publish_until(
+def test_key_is_published_between_its_times(
     publish_from: int, publish_until: int | None, *, published: bool
 ) -> None:
     known = _key(publish_from=publish_from, publish_until=publish_until)
@@ -72,7 +72,7 @@ def test_a_key_is_published_from_publish_from_until_publish_until(
         ({"publish_until": NOW}, False),
     ],
 )
-def test_a_key_signs_while_it_is_due_and_published(changes: dict[str, int], *, signs: bool) -> None:
+def test_key_signs_between_its_times(changes: dict[str, int], *, signs: bool) -> None:
     known = KeyRing((_key(**changes),))
     if signs:
         assert known.signing_key(NOW, "RS256") is known.keys[0]
@@ -81,24 +81,24 @@ def test_a_key_signs_while_it_is_due_and_published(changes: dict[str, int], *, s
             known.signing_key(NOW, "RS256")
 
 
-def test_the_key_that_came_due_last_signs_whatever_the_order() -> None:
+def test_newest_due_key_signs() -> None:
     old, new, future = _key(1), _key(2, sign_from=NOW - 1), _key(3, sign_from=NOW + 1)
     for keys in ((old, new, future), (future, new, old)):
         assert KeyRing(keys).signing_key(NOW, "RS256") is new
 
 
-def test_two_keys_due_at_once_are_told_apart_by_their_ids() -> None:
+def test_equal_times_are_ordered_by_id() -> None:
     one, two = _key(1), _key(2)
     first, second = KeyRing((one, two)), KeyRing((two, one))
     assert first.signing_key(NOW, "RS256") is second.signing_key(NOW, "RS256")
 
 
-def test_a_key_of_another_algorithm_does_not_sign() -> None:
+def test_key_of_another_algorithm_does_not_sign() -> None:
     with pytest.raises(UnusableKeyRingError, match="no ES256 key"):
         ring().signing_key(NOW, "ES256")
 
 
-def test_a_published_key_says_what_it_is_for() -> None:
+def test_published_key_has_use_and_alg() -> None:
     (jwk,) = ring().key_set(NOW)["keys"]
     assert jwk == {
         "kty": "RSA",
@@ -110,7 +110,7 @@ def test_a_published_key_says_what_it_is_for() -> None:
     }
 
 
-def test_private_members_never_leave_even_if_they_got_in() -> None:
+def test_private_members_are_never_published() -> None:
     leaky = {**key().public_jwk, "d": "private", "p": "private", "key_ops": "sign"}
     ring_key = RingKey(
         kid=key().kid, alg="RS256", public_jwk=leaky, publish_from=NOW, sign_from=NOW
@@ -121,17 +121,17 @@ def test_private_members_never_leave_even_if_they_got_in() -> None:
     assert "private" not in repr(from_json(json.dumps(document)))
 
 
-def test_a_key_id_that_is_not_the_thumbprint_is_refused() -> None:
+def test_key_id_must_be_the_thumbprint() -> None:
     with pytest.raises(ValueError, match="thumbprint"):
         RingKey(kid="mine", alg="RS256", public_jwk=key().public_jwk, publish_from=1, sign_from=1)
 
 
-def test_a_ring_comes_back_from_its_text_as_it_was() -> None:
+def test_ring_round_trips() -> None:
     known = KeyRing((_key(1), _key(2, sign_until=NOW + 1, publish_until=NOW + 2)))
     assert from_json(to_json(known)) == known
 
 
-def test_the_kept_format_is_stable() -> None:
+def test_stored_format_is_stable() -> None:
     assert json.loads(to_json(ring())) == {
         "version": 1,
         "keys": [
@@ -172,6 +172,6 @@ def _broken(**changes: object) -> str:
         _broken(publish_until=True),
     ],
 )
-def test_a_ring_that_cannot_be_read_is_unusable(text: str | None) -> None:
+def test_unreadable_ring_is_unusable(text: str | None) -> None:
     with pytest.raises(UnusableKeyRingError):
         from_json(text)

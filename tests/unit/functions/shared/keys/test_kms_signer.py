@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 ALGORITHM = KmsAlgorithm(cast("KMSClient", None), "RS256")
 
 
-def test_a_key_in_kms_is_only_signed_with() -> None:
+def test_kms_key_only_signs() -> None:
     with pytest.raises(OnlySignsError):
         ALGORITHM.verify(b"", "arn", b"")
     with pytest.raises(OnlySignsError):

@@ -33,13 +33,13 @@ def test_pyjwt_verifies_what_is_signed() -> None:
     assert jwt.get_unverified_header(token) == {"alg": "RS256", "kid": key().kid}
 
 
-def test_a_type_is_in_the_header_only_if_there_is_one() -> None:
+def test_typ_is_optional() -> None:
     signer = _signers(secrets(), ManualClock()).current(NOW, "RS256")
     header = jwt.get_unverified_header(signer.sign({}, "at+jwt"))
     assert header == {"alg": "RS256", "kid": key().kid, "typ": "at+jwt"}
 
 
-def test_signing_keys_are_read_once_however_long_the_process_lives() -> None:
+def test_signing_keys_are_read_once() -> None:
     store, clock = secrets(), ManualClock(NOW)
     signers = _signers(store, clock)
     for _ in range(100):
@@ -56,7 +56,7 @@ def test_many_threads_read_the_signing_keys_once() -> None:
     assert store.reads.count(SIGNING_KEYS_SECRET) == 1
 
 
-def test_a_key_that_comes_into_the_ring_causes_one_more_read_and_signs() -> None:
+def test_new_ring_key_causes_one_read() -> None:
     store, clock = secrets(key(1)), ManualClock(NOW)
     signers = _signers(store, clock)
     signers.current(clock.now, "RS256")
@@ -68,7 +68,7 @@ def test_a_key_that_comes_into_the_ring_causes_one_more_read_and_signs() -> None
     assert store.reads.count(SIGNING_KEYS_SECRET) == 2
 
 
-def test_a_missing_private_half_is_looked_for_once_a_second() -> None:
+def test_missing_private_key_is_read_once_a_second() -> None:
     store, clock = secrets(), ManualClock(NOW)
     store.write(SIGNING_KEYS_SECRET, signing_keys.to_json({}))
     signers = _signers(store, clock)
@@ -79,7 +79,7 @@ def test_a_missing_private_half_is_looked_for_once_a_second() -> None:
         assert store.reads.count(SIGNING_KEYS_SECRET) == reads
 
 
-def test_a_private_half_that_arrives_late_is_found() -> None:
+def test_late_private_key_is_found() -> None:
     store, clock = secrets(), ManualClock(NOW)
     complete = store.texts[SIGNING_KEYS_SECRET]
     del store.texts[SIGNING_KEYS_SECRET]
@@ -91,7 +91,7 @@ def test_a_private_half_that_arrives_late_is_found() -> None:
     assert signers.current(clock.now, "RS256").kid == key().kid
 
 
-def test_a_private_half_of_another_key_never_signs() -> None:
+def test_mismatched_private_key_never_signs() -> None:
     store = secrets()
     swapped = {key(1).kid: key(2).private_pem}
     store.write(SIGNING_KEYS_SECRET, signing_keys.to_json(swapped))
@@ -108,7 +108,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("pem", BROKEN.values(), ids=BROKEN)
-def test_a_broken_private_half_is_named_and_not_quoted(pem: str) -> None:
+def test_invalid_private_key_is_named_without_content(pem: str) -> None:
     store, clock = secrets(), ManualClock(NOW)
     complete = store.texts[SIGNING_KEYS_SECRET]
     store.write(SIGNING_KEYS_SECRET, signing_keys.to_json({key().kid: pem}))
@@ -124,7 +124,7 @@ def test_a_broken_private_half_is_named_and_not_quoted(pem: str) -> None:
     assert signers.current(clock.now, "RS256").kid == key().kid
 
 
-def test_a_broken_private_half_stops_no_other_key() -> None:
+def test_invalid_private_key_affects_no_other() -> None:
     store = secrets(key(1), key(1, "ES256"))
     halves = {key(1).kid: "not a key", key(1, "ES256").kid: key(1, "ES256").private_pem}
     store.write(SIGNING_KEYS_SECRET, signing_keys.to_json(halves))
@@ -135,7 +135,7 @@ def test_a_broken_private_half_stops_no_other_key() -> None:
 
 
 class RefusingSecrets(MemorySecrets):
-    """A store that refuses to give out one of its secrets."""
+    """A store that denies access to one of its secrets."""
 
     refused: str = ""
     trouble: StorageError = StorageError(reason="GetSecretValue: AccessDeniedException")
@@ -147,7 +147,7 @@ class RefusingSecrets(MemorySecrets):
 
 
 @pytest.mark.parametrize("refused", [KEY_RING_SECRET, SIGNING_KEYS_SECRET])
-def test_a_secret_that_is_refused_is_an_unusable_ring_and_one_that_is_slow_is_not(
+def test_denied_secret_is_an_unusable_ring(
     refused: str,
 ) -> None:
     store = RefusingSecrets(**secrets().texts)
@@ -163,7 +163,7 @@ def test_a_secret_that_is_refused_is_an_unusable_ring_and_one_that_is_slow_is_no
 
 
 @pytest.mark.parametrize("secret", [KEY_RING_SECRET, SIGNING_KEYS_SECRET])
-def test_a_secret_with_something_wrong_in_it_is_unusable_or_its_key_signs(secret: str) -> None:
+def test_malformed_secret_is_unusable_or_signs(secret: str) -> None:
     texts, signed, (jwk,) = secrets().texts, 0, ring().key_set(NOW)["keys"]
     for _, changed in mutations(json.loads(texts[secret])):
         store = MemorySecrets(**texts | {secret: json.dumps(changed)})
@@ -174,12 +174,12 @@ def test_a_secret_with_something_wrong_in_it_is_unusable_or_its_key_signs(secret
     assert signed
 
 
-def test_private_keys_that_the_ring_does_not_name_are_ignored() -> None:
+def test_unnamed_private_keys_are_ignored() -> None:
     store = secrets(key(1), key(2))
     store.write(KEY_RING_SECRET, key_ring.to_json(ring(key(1))))
     assert _signers(store, ManualClock(NOW)).current(NOW, "RS256").kid == key(1).kid
 
 
-def test_a_signer_does_not_show_its_key() -> None:
+def test_signer_repr_hides_the_key() -> None:
     signer = _signers(secrets(), ManualClock(NOW)).current(NOW, "RS256")
     assert "RSAPrivateKey" not in repr(signer)

@@ -10,17 +10,17 @@ from functions.shared.keys.signing_keys import from_json, from_pem, to_json, to_
 from tests.support.server import key
 
 
-def test_private_keys_come_back_from_their_text_as_they_were() -> None:
+def test_private_keys_round_trip() -> None:
     private_keys = {key().kid: key().private_pem}
     assert from_json(to_json(private_keys)) == private_keys
     assert json.loads(to_json(private_keys)) == {"version": 1, "private_keys": private_keys}
 
 
-def test_a_secret_without_a_value_holds_no_keys() -> None:
+def test_secret_without_a_value_holds_no_keys() -> None:
     assert from_json(None) == {}
 
 
-def test_a_private_key_comes_back_from_its_pem() -> None:
+def test_private_key_round_trips_as_pem() -> None:
     private_key = from_pem(key().private_pem)
     assert isinstance(private_key, RSAPrivateKey)
     assert to_pem(private_key) == key().private_pem
@@ -34,7 +34,7 @@ def test_a_private_key_comes_back_from_its_pem() -> None:
         '{"version": 1, "private_keys": {"a": 1}}',
     ],
 )
-def test_signing_keys_that_cannot_be_read_are_unusable_and_not_quoted(text: str) -> None:
+def test_unreadable_signing_keys_are_not_quoted(text: str) -> None:
     with pytest.raises(UnusableKeyRingError) as error:
         from_json(text)
     assert error.value.__cause__ is None

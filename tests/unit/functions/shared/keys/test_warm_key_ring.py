@@ -10,7 +10,7 @@ from tests.support.memory_stores import ManualClock, MemorySecrets
 from tests.support.server import key, ring, secrets
 
 
-def test_a_warm_process_reads_the_ring_once_in_thirty_seconds() -> None:
+def test_ring_is_cached_for_thirty_seconds() -> None:
     store, clock = secrets(), ManualClock()
     warm = WarmKeyRing(store, KEY_RING_SECRET, clock)
     for _ in range(100):
@@ -21,7 +21,7 @@ def test_a_warm_process_reads_the_ring_once_in_thirty_seconds() -> None:
     assert len(warm.current().keys) == 2
 
 
-def test_an_absent_ring_is_looked_for_again_at_once() -> None:
+def test_absent_ring_is_not_cached() -> None:
     store = MemorySecrets()
     warm = WarmKeyRing(store, KEY_RING_SECRET, ManualClock())
     with pytest.raises(UnusableKeyRingError, match="rotate_keys makes one"):

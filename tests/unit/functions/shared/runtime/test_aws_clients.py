@@ -52,7 +52,7 @@ def _client_error(code: str, status: int = 400) -> ClientError:
         EndpointConnectionError(endpoint_url="https://a"),
     ],
 )
-def test_trouble_that_passes_is_temporarily_unavailable(trouble: Exception) -> None:
+def test_temporary_error_is_storage_unavailable(trouble: Exception) -> None:
     with pytest.raises(StorageUnavailableError) as error, storage_errors():
         raise trouble
     assert error.value.__cause__ is trouble
@@ -69,7 +69,7 @@ def test_trouble_that_passes_is_temporarily_unavailable(trouble: Exception) -> N
         (NoCredentialsError(), "NoCredentialsError"),
     ],
 )
-def test_trouble_that_stays_is_a_server_error(trouble: Exception, reason: str) -> None:
+def test_permanent_error_is_a_server_error(trouble: Exception, reason: str) -> None:
     with pytest.raises(StorageError) as error, storage_errors():
         raise trouble
     assert error.value.reason == reason
@@ -80,16 +80,14 @@ def test_trouble_that_stays_is_a_server_error(trouble: Exception, reason: str) -
     ("address", "place"),
     [("https://kms.eu-west-1.amazonaws.com/", ": kms.eu-west-1.amazonaws.com"), ("", "")],
 )
-def test_trouble_with_a_connection_says_which_service_was_not_reached(
-    address: str, place: str
-) -> None:
+def test_connection_error_names_the_service(address: str, place: str) -> None:
     with pytest.raises(StorageUnavailableError) as error, storage_errors():
         raise ReadTimeoutError(endpoint_url=address)
     assert error.value.reason == f"ReadTimeoutError{place}"
 
 
 @pytest.mark.parametrize("error", [AttributeError, KeyError, TypeError, ValueError])
-def test_a_response_of_another_structure_is_temporary(error: type[Exception]) -> None:
+def test_malformed_response_is_temporary(error: type[Exception]) -> None:
     with pytest.raises(StorageUnavailableError), storage_errors():
         raise error
 
@@ -99,6 +97,6 @@ def test_other_errors_pass_through() -> None:
         raise RuntimeError
 
 
-def test_two_calls_without_an_answer_fit_into_a_functions_time() -> None:
+def test_two_timeouts_fit_into_a_functions_time() -> None:
     patience = ATTEMPTS * (CONNECT_SECONDS + READ_SECONDS)
     assert 2 * patience < load(TEMPLATE)["Globals"]["Function"]["Timeout"]

@@ -19,12 +19,12 @@ def test_each_field_is_read_from_the_variable_of_its_name() -> None:
     assert settings == Settings("https://a", "clients", "gatehouse")
 
 
-def test_a_default_gives_way_to_a_variable() -> None:
+def test_variable_overrides_a_default() -> None:
     environ = {"ISSUER": "https://a", "CLIENTS_TABLE": "clients", "REALM": "other"}
     assert Settings.from_env(environ).realm == "other"
 
 
-def test_every_missing_or_empty_variable_is_named_at_once() -> None:
+def test_every_missing_variable_is_named() -> None:
     with pytest.raises(MissingSettingsError, match="ISSUER, CLIENTS_TABLE") as error:
         Settings.from_env({"CLIENTS_TABLE": "  "})
     assert error.value.names == ("ISSUER", "CLIENTS_TABLE")

@@ -28,7 +28,7 @@ class Loader:
 
 
 class Source:
-    """What is asked: it answers with how often it was, or has trouble."""
+    """A loader that returns the number of its calls, or fails."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -57,7 +57,7 @@ def _cache(loader: Loader, clock: ManualClock, max_entries: int = 3) -> WarmCach
 
 
 @pytest.mark.parametrize(("age", "loads"), [(0, 1), (29.9, 1), (30, 2), (31, 2)])
-def test_a_value_is_used_while_it_is_younger_than_max_age(age: float, loads: int) -> None:
+def test_fresh_value_is_used(age: float, loads: int) -> None:
     loader, clock = Loader(), ManualClock()
     cache = _cache(loader, clock)
     cache.get("a")
@@ -66,7 +66,7 @@ def test_a_value_is_used_while_it_is_younger_than_max_age(age: float, loads: int
     assert len(loader.loads) == loads
 
 
-def test_peeking_finds_what_is_fresh_and_loads_nothing() -> None:
+def test_peek_returns_fresh_values_without_loading() -> None:
     loader, clock = Loader(), ManualClock()
     cache = _cache(loader, clock)
     assert cache.peek("a") is None
@@ -76,7 +76,7 @@ def test_peeking_finds_what_is_fresh_and_loads_nothing() -> None:
     assert loader.loads == ["a"]
 
 
-def test_a_clock_that_was_set_back_keeps_nothing_alive() -> None:
+def test_clock_set_back_extends_no_entry() -> None:
     loader, clock = Loader(), ManualClock()
     cache = _cache(loader, clock)
     cache.get("a")
@@ -85,7 +85,7 @@ def test_a_clock_that_was_set_back_keeps_nothing_alive() -> None:
     assert len(loader.loads) == 2
 
 
-def test_a_failure_is_everyone_s_who_waited_for_it() -> None:
+def test_waiters_share_a_failure() -> None:
     waiting, loads = Barrier(8), []
 
     def load(key: str) -> str:
@@ -109,7 +109,7 @@ def test_a_failure_is_everyone_s_who_waited_for_it() -> None:
     assert len(loads) == 2
 
 
-def test_none_is_an_answer_too() -> None:
+def test_none_is_cached() -> None:
     loader = Loader()
     cache = _cache(loader, ManualClock())
     assert cache.get("nothing") is None
@@ -117,7 +117,7 @@ def test_none_is_an_answer_too() -> None:
     assert loader.loads == ["nothing"]
 
 
-def test_what_was_loaded_longest_ago_goes_first() -> None:
+def test_oldest_entry_is_evicted() -> None:
     loader, clock = Loader(), ManualClock()
     cache = _cache(loader, clock, max_entries=2)
     cache.get("a")
@@ -128,7 +128,7 @@ def test_what_was_loaded_longest_ago_goes_first() -> None:
     assert loader.loads == ["a", "b", "c", "a"]
 
 
-def test_a_value_that_is_loaded_again_counts_as_new() -> None:
+def test_reloaded_value_is_fresh() -> None:
     loader, clock = Loader(), ManualClock()
     cache = _cache(loader, clock, max_entries=2)
     cache.get("a")
@@ -141,7 +141,7 @@ def test_a_value_that_is_loaded_again_counts_as_new() -> None:
     assert loader.loads == ["a", "b", "a", "c"]
 
 
-def test_an_error_is_passed_on_and_not_remembered() -> None:
+def test_error_is_raised_and_not_cached() -> None:
     answers: Iterator[str | Exception] = iter([ValueError("down"), "up"])
 
     def load(key: str) -> str:
@@ -156,7 +156,7 @@ def test_an_error_is_passed_on_and_not_remembered() -> None:
     assert cache.get("a") == "up"
 
 
-def test_many_threads_that_want_one_value_cause_one_load() -> None:
+def test_concurrent_lookups_share_one_load() -> None:
     together, loads = Barrier(8), []
 
     def load(key: str) -> str:
@@ -176,7 +176,7 @@ def test_many_threads_that_want_one_value_cause_one_load() -> None:
 
 
 @pytest.mark.parametrize("age", [MAX_AGE, HARD_AGE - 1])
-def test_an_old_value_is_used_while_another_cannot_be_had(source: Source, age: float) -> None:
+def test_stale_value_serves_an_outage(source: Source, age: float) -> None:
     cache = source.cache()
     cache.get("a")
     source.clock.now += age
@@ -188,9 +188,7 @@ def test_an_old_value_is_used_while_another_cannot_be_had(source: Source, age: f
 
 
 @pytest.mark.parametrize("age", [HARD_AGE, HARD_AGE + 1, -1])
-def test_a_value_that_is_too_old_or_from_the_future_is_never_used(
-    source: Source, age: float
-) -> None:
+def test_old_or_future_value_is_not_used(source: Source, age: float) -> None:
     cache = source.cache()
     cache.get("a")
     source.clock.now += age
@@ -201,7 +199,7 @@ def test_a_value_that_is_too_old_or_from_the_future_is_never_used(
     assert source.asked == 3
 
 
-def test_an_old_value_ends_in_the_middle_of_a_pause_too(source: Source) -> None:
+def test_stale_value_expires_during_a_pause(source: Source) -> None:
     cache = source.cache()
     cache.get("a")
     source.trouble = StorageUnavailableError("throttled")
@@ -212,7 +210,7 @@ def test_an_old_value_ends_in_the_middle_of_a_pause_too(source: Source) -> None:
         cache.get("a")
 
 
-def test_a_value_that_gets_too_old_while_nobody_answers_is_not_used(source: Source) -> None:
+def test_value_past_the_hard_age_is_not_used(source: Source) -> None:
     cache = source.cache()
     cache.get("a")
     source.trouble, source.seconds = StorageUnavailableError("throttled"), 6
@@ -221,7 +219,7 @@ def test_a_value_that_gets_too_old_while_nobody_answers_is_not_used(source: Sour
         cache.get("a")
 
 
-def test_a_value_is_as_old_as_the_question(source: Source) -> None:
+def test_age_starts_at_the_load(source: Source) -> None:
     cache = source.cache()
     source.seconds = 6
     cache.get("a")
@@ -229,7 +227,7 @@ def test_a_value_is_as_old_as_the_question(source: Source) -> None:
     assert cache.get("a") == "a-2"
 
 
-def test_of_those_who_have_old_values_one_asks_in_ten_seconds(source: Source) -> None:
+def test_stale_cache_retries_every_ten_seconds(source: Source) -> None:
     cache = source.cache()
     for key in "ab":
         cache.get(key)
@@ -243,7 +241,7 @@ def test_of_those_who_have_old_values_one_asks_in_ten_seconds(source: Source) ->
     assert source.asked == 2
 
 
-def test_an_answer_for_one_key_ends_the_pause_for_all(source: Source) -> None:
+def test_success_for_one_key_ends_the_pause(source: Source) -> None:
     cache = source.cache()
     cache.get("a")
     source.clock.now += MAX_AGE
@@ -254,9 +252,7 @@ def test_an_answer_for_one_key_ends_the_pause_for_all(source: Source) -> None:
 
 
 @pytest.mark.parametrize("answer", [StorageError("denied"), LookupError()])
-def test_any_other_error_is_an_answer_and_ends_an_old_value(
-    source: Source, answer: Exception
-) -> None:
+def test_other_error_ends_a_stale_value(source: Source, answer: Exception) -> None:
     cache = source.cache()
     cache.get("a")
     source.clock.now += MAX_AGE
@@ -268,7 +264,7 @@ def test_any_other_error_is_an_answer_and_ends_an_old_value(
         cache.get("a")
 
 
-def test_without_a_hard_age_nothing_old_is_used(source: Source) -> None:
+def test_no_hard_age_means_no_stale_values(source: Source) -> None:
     cache = WarmCache(source, clock=source.clock, max_age=MAX_AGE, max_entries=1)
     cache.get("a")
     source.clock.now += MAX_AGE
@@ -277,7 +273,7 @@ def test_without_a_hard_age_nothing_old_is_used(source: Source) -> None:
         cache.get("a")
 
 
-def test_everyone_who_waited_in_vain_gets_the_old_value() -> None:
+def test_waiters_of_a_failed_load_get_the_stale_value() -> None:
     waiting, loads, clock = Barrier(8), [], ManualClock()
 
     def load(key: str) -> str:

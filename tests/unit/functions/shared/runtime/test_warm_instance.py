@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def test_a_thing_is_made_once_and_not_before_it_is_used() -> None:
+def test_instance_is_built_once_lazily() -> None:
     made: list[object] = []
 
     def make() -> object:
@@ -26,7 +26,7 @@ def test_a_thing_is_made_once_and_not_before_it_is_used() -> None:
     assert len(made) == 1
 
 
-def test_a_failure_is_tried_again() -> None:
+def test_failed_build_is_retried() -> None:
     results: Iterator[str | Exception] = iter([ValueError("not yet"), "thing"])
 
     def make() -> str:
@@ -41,7 +41,7 @@ def test_a_failure_is_tried_again() -> None:
     assert warm() == "thing"
 
 
-def test_what_is_forgotten_is_made_anew() -> None:
+def test_cleared_instance_is_rebuilt() -> None:
     warm = WarmInstance(object)
     first = warm()
     warm.forget()

@@ -35,7 +35,7 @@ def _jwts(store: MemorySecrets, clock: ManualClock | None = None) -> IssuedJwts:
 
 
 @pytest.mark.parametrize("profile", TokenProfile)
-def test_a_token_of_either_profile_is_recognised(profile: TokenProfile) -> None:
+def test_token_of_either_profile_is_recognised(profile: TokenProfile) -> None:
     store = secrets()
     issued = _jwts(store).verify(_mint(store, profile), NOW)
     assert issued.token.client_id == "service-client-jwt"
@@ -60,13 +60,13 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("token", "reason"), REFUSED.values(), ids=REFUSED)
-def test_any_other_token_is_refused(token: str, reason: Reason) -> None:
+def test_other_tokens_are_rejected(token: str, reason: Reason) -> None:
     with pytest.raises(RefusedJwtError) as refusal:
         _jwts(secrets()).verify(token, NOW)
     assert refusal.value.reason is reason
 
 
-def test_a_remembered_token_is_refused_once_its_key_is_no_longer_published() -> None:
+def test_withdrawn_key_ends_cached_tokens() -> None:
     store, clock = secrets(), ManualClock(NOW)
     token, jwts = _mint(store), _jwts(store, clock)
     jwts.verify(token, NOW)
@@ -78,7 +78,7 @@ def test_a_remembered_token_is_refused_once_its_key_is_no_longer_published() -> 
         jwts.verify(token, clock.now)
 
 
-def test_trouble_with_the_ring_is_not_the_tokens_fault() -> None:
+def test_unavailable_ring_does_not_reject_a_token() -> None:
     token = _mint(secrets())
     with pytest.raises(UnusableKeyRingError):
         _jwts(MemorySecrets()).verify(token, NOW)

@@ -7,13 +7,13 @@ import pytest
 from functions.shared.web.audit_log import AuditEntry
 
 
-def test_what_is_not_known_is_left_out() -> None:
+def test_unknown_members_are_omitted() -> None:
     entry = AuditEntry("issue_token")
     entry.note(kid=None, scopes=("a", "b"))
     assert json.loads(entry.to_json()) == {"endpoint": "issue_token", "scopes": ["a", "b"]}
 
 
-def test_a_client_that_exists_and_is_not_yet_verified_is_called_so() -> None:
+def test_unverified_client_id_is_named_so() -> None:
     entry = AuditEntry("issue_token")
     entry.claim_client("service")
     entry.recognize_client("service")
@@ -21,7 +21,7 @@ def test_a_client_that_exists_and_is_not_yet_verified_is_called_so() -> None:
 
 
 @pytest.mark.parametrize("claim", ["gh_cs_" + 43 * "x", "client gh_cs_x", "a\n{}", "\ud800", ""])
-def test_what_is_no_client_s_id_is_kept_as_a_digest_only(claim: str) -> None:
+def test_unknown_client_id_is_logged_as_digest(claim: str) -> None:
     entry = AuditEntry("issue_token")
     entry.claim_client(claim)
     line = json.loads(entry.to_json())
@@ -30,7 +30,7 @@ def test_what_is_no_client_s_id_is_kept_as_a_digest_only(claim: str) -> None:
     assert not claim or claim not in entry.to_json()
 
 
-def test_a_verified_client_takes_the_claims_place() -> None:
+def test_verified_client_replaces_the_claim() -> None:
     entry = AuditEntry("issue_token")
     entry.claim_client("a")
     entry.recognize_client("a")

@@ -15,24 +15,24 @@ from tests.support.proxy_events import token_event
 PEM = certificate_pem()
 
 
-def test_rfc8705_3_1_the_thumbprint_is_the_digest_of_the_der() -> None:
+def test_rfc8705_3_1_thumbprint_is_the_digest_of_the_der() -> None:
     digest = sha256(PEM_cert_to_DER_cert(PEM)).digest()
     expected = urlsafe_b64encode(digest).rstrip(b"=").decode()
     assert from_pem(PEM).thumbprint == expected
     assert len(expected) == 43
 
 
-def test_an_event_with_a_certificate_is_a_request_with_one() -> None:
+def test_event_with_a_certificate_is_a_request_with_one() -> None:
     request = read_event(with_certificate(token_event({}), PEM))
     assert request.client_certificate == from_pem(PEM)
 
 
-def test_an_event_without_a_certificate_is_a_request_without_one() -> None:
+def test_event_without_a_certificate_is_a_request_without_one() -> None:
     assert read_event(token_event({})).client_certificate is None
 
 
 @pytest.mark.parametrize("pem", [f"\n{PEM}\n", PEM.replace("\n", "\r\n"), PEM.strip()])
-def test_space_around_a_certificate_is_no_matter(pem: str) -> None:
+def test_whitespace_around_a_certificate_is_ignored(pem: str) -> None:
     assert from_pem(pem) == from_pem(PEM)
 
 
@@ -48,7 +48,7 @@ def test_space_around_a_certificate_is_no_matter(pem: str) -> None:
         "-----BEGIN CERTIFICATE-----\nA===A\n-----END CERTIFICATE-----",
     ],
 )
-def test_rfc7468_5_anything_but_one_certificate_is_refused(pem: str) -> None:
+def test_rfc7468_5_exactly_one_certificate_is_accepted(pem: str) -> None:
     with pytest.raises(ValueError, match="certificate"):
         from_pem(pem)
     if pem:
@@ -56,11 +56,11 @@ def test_rfc7468_5_anything_but_one_certificate_is_refused(pem: str) -> None:
             read_event(with_certificate(token_event({}), pem))
 
 
-def test_what_only_looks_like_a_certificate_is_found_out_when_it_is_taken_apart() -> None:
+def test_fake_certificate_is_rejected_when_parsed() -> None:
     pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"
     with pytest.raises(ValueError, match=r"."):
         _ = from_pem(pem).x509
 
 
-def test_a_certificate_does_not_show_in_a_representation() -> None:
+def test_repr_hides_the_certificate() -> None:
     assert "0" not in repr(ClientCertificate(b"0"))

@@ -42,7 +42,7 @@ def _raising(error: Exception, cause: Exception | None = None) -> Respond:
     return respond
 
 
-def test_an_answer_is_passed_on_and_logged_in_one_line() -> None:
+def test_response_is_logged_in_one_line() -> None:
     answer, line = _run(_echo)
     assert json.loads(answer["body"]) == {"path": "/thing"}
     assert line == {
@@ -54,7 +54,7 @@ def test_an_answer_is_passed_on_and_logged_in_one_line() -> None:
     }
 
 
-def test_an_oauth_error_is_answered_and_its_reason_logged() -> None:
+def test_oauth_error_is_returned_and_logged() -> None:
     answer, line = _run(_raising(InvalidScopeError(reason="because")))
     assert answer["statusCode"] == 400
     assert (line["outcome"], line["reason"], line["status"]) == ("invalid_scope", "because", 400)
@@ -69,7 +69,7 @@ def _broken() -> Exception:
     raise AssertionError
 
 
-def test_a_cause_is_logged_by_kind_and_place_and_not_by_its_message() -> None:
+def test_cause_is_logged_without_its_message() -> None:
     answer, line = _run(_raising(ServerError(reason="because"), _broken()))
     assert str(line["cause"]).startswith("ValueError < test_endpoint.py:")
     assert "secret" not in json.dumps(line) + answer["body"]
@@ -84,7 +84,7 @@ def test_a_cause_is_logged_by_kind_and_place_and_not_by_its_message() -> None:
         (StorageUnavailableError("GetItem: Throttling"), 503, "temporarily_unavailable"),
     ],
 )
-def test_a_storage_error_becomes_an_oauth_error(
+def test_storage_error_becomes_an_oauth_error(
     error: StorageError, status: int, outcome: str
 ) -> None:
     answer, line = _run(_raising(error, _broken()))
@@ -95,12 +95,12 @@ def test_a_storage_error_becomes_an_oauth_error(
     assert error.reason not in answer["body"]
 
 
-def test_a_cause_that_was_never_raised_is_logged_by_kind() -> None:
+def test_cause_that_was_never_raised_is_logged_by_kind() -> None:
     _, line = _run(_raising(ServerError(reason="because"), ValueError("secret")))
     assert line["cause"] == "ValueError"
 
 
-def test_an_unexpected_error_is_a_server_error_without_a_trace() -> None:
+def test_unexpected_error_is_a_server_error_without_a_trace() -> None:
     answer, line = _run(_raising(KeyError("secret")))
     assert answer["statusCode"] == 500
     assert json.loads(answer["body"])["error"] == "server_error"
@@ -110,13 +110,13 @@ def test_an_unexpected_error_is_a_server_error_without_a_trace() -> None:
 
 
 @pytest.mark.parametrize("event", [{}, {"httpMethod": "GET"}, {"httpMethod": "GET", "path": "/"}])
-def test_an_event_that_makes_no_sense_is_answered_all_the_same(event: dict[str, object]) -> None:
+def test_malformed_event_gets_a_response(event: dict[str, object]) -> None:
     answer = Endpoint("thing", _echo, print)(event)
     assert answer["statusCode"] in {200, 500}
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "post", "BREW"])
-def test_rfc9110_15_5_6_another_method_is_405_with_the_methods_that_are_allowed(
+def test_rfc9110_15_5_6_other_method_is_405_with_allow(
     method: str,
 ) -> None:
     log: list[str] = []

@@ -30,17 +30,17 @@ def implementation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("value", VALUES)
 @pytest.mark.parametrize("ensure_ascii", [True, False])
-def test_a_text_is_what_the_standard_library_writes(value: object, *, ensure_ascii: bool) -> None:
+def test_output_equals_the_standard_library(value: object, *, ensure_ascii: bool) -> None:
     expected = json.dumps(value, ensure_ascii=ensure_ascii)
     assert json_encoder(ensure_ascii=ensure_ascii)(value) == expected
 
 
 @pytest.mark.parametrize("value", VALUES)
-def test_a_compact_text_has_no_spaces(value: object) -> None:
+def test_compact_text_has_no_spaces(value: object) -> None:
     assert json_encoder(compact=True)(value) == json.dumps(value, separators=(",", ":"))
 
 
-def test_an_encoder_can_be_used_again_and_again() -> None:
+def test_encoder_can_be_used_again_and_again() -> None:
     write = json_encoder()
     assert [write({"number": number}) for number in range(2)] == ['{"number": 0}', '{"number": 1}']
 
@@ -48,6 +48,6 @@ def test_an_encoder_can_be_used_again_and_again() -> None:
 @pytest.mark.parametrize(
     ("value", "error"), [({"a": {1, 2}}, TypeError), ({"a": float("nan")}, ValueError)]
 )
-def test_what_json_has_no_form_for_is_refused(value: object, error: type[Exception]) -> None:
+def test_unserializable_value_is_rejected(value: object, error: type[Exception]) -> None:
     with pytest.raises(error):
         json_encoder()(value)

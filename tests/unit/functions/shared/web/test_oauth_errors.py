@@ -29,7 +29,7 @@ def test_each_error_has_its_status_and_code(kind: type[OAuthError], status: int,
     assert answer["headers"]["Content-Type"] == "application/json"
 
 
-def test_only_a_failed_client_authentication_carries_a_challenge() -> None:
+def test_only_invalid_client_has_a_challenge() -> None:
     challenged = [
         kind for kind, *_ in CASES if "WWW-Authenticate" in to_response(kind())["headers"]
     ]
@@ -38,18 +38,18 @@ def test_only_a_failed_client_authentication_carries_a_challenge() -> None:
     assert answer["headers"]["WWW-Authenticate"] == 'Basic realm="gatehouse"'
 
 
-def test_passing_trouble_says_when_to_try_again() -> None:
+def test_temporary_error_has_retry_after() -> None:
     answer = to_response(oauth_errors.TemporarilyUnavailableError())
     assert answer["headers"]["Retry-After"] == "1"
 
 
-def test_a_reason_stays_with_us() -> None:
+def test_reason_is_not_sent() -> None:
     error = oauth_errors.InvalidClientError(reason="wrong client secret")
     assert str(error) == "wrong client secret"
     assert "wrong client secret" not in to_response(error)["body"]
 
 
-def test_a_description_keeps_to_the_characters_of_rfc_6749_5_2() -> None:
+def test_description_has_characters_of_rfc_6749_5_2() -> None:
     answer = to_response(oauth_errors.InvalidRequestError('a"b\\c\nd\x7fé!'))
     description = json.loads(answer["body"])["error_description"]
     assert description == "a?b?c?d??!"

@@ -5,7 +5,7 @@ import json
 from functions.shared.web.responses import NO_STORE, json_response
 
 
-def test_json_is_written_in_utf_8_and_says_what_it_is() -> None:
+def test_json_is_utf8_with_content_type() -> None:
     answer = json_response(200, {"name": "ÅLAND"})
     assert answer["headers"] == {"Content-Type": "application/json"}
     assert "ÅLAND" in answer["body"]
