@@ -165,7 +165,7 @@ def test_a_new_secret_that_could_not_be_shown_is_told_to_be_lost(laptop: Laptop)
                 check=False,
             )
             assert ended.returncode == 4, ended.stderr
-            assert "lost: gatehouse clients rotate-secret unheard." in ended.stderr
+            assert "lost. Create another: gatehouse clients rotate-secret unheard." in ended.stderr
     assert (
         run(environment(laptop), "--local", "clients", "delete", "unheard", "--yes").returncode == 0
     )
