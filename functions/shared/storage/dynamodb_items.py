@@ -1,4 +1,4 @@
-"""Records and their DynamoDB items. Every record says which schema it was written by."""
+"""Records and their DynamoDB items. Every record has the version of its schema."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def to_item(record: Mapping[str, object]) -> dict[str, Any]:
 def from_item(item: Mapping[str, Any], *, schema_version: int) -> dict[str, Any]:
     """Read a DynamoDB item of this schema version or an older one. Numbers become Decimal.
 
-    What an older version did not have yet is for the caller to fill in.
+    The caller adds the attributes that an older version did not have.
 
     Raises:
-        StorageCorruptError: it was written by a newer schema version, or by no version of ours.
+        StorageCorruptError: its schema version is newer, or is not one of Gatehouse.
     """
     deserialize = TypeDeserializer().deserialize
     with reading("a record"):
@@ -42,7 +42,7 @@ def from_item(item: Mapping[str, Any], *, schema_version: int) -> dict[str, Any]
 
 @contextmanager
 def reading(what: str) -> Iterator[None]:
-    """Say of a record which it is where an attribute is missing, mistyped or breaks a rule.
+    """Name the record when an attribute is missing, mistyped or breaks a rule.
 
     Raises:
         StorageCorruptError: in place of a KeyError, TypeError, ValueError or ArithmeticError.

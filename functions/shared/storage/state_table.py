@@ -8,10 +8,10 @@ an authorizer, may read the entry of a revoked JWT:
     expires_at      N  seconds since the epoch: the token's own `exp`, rounded up
     schema_version  N  1
 
-The digits are SHA-256 over three texts in UTF-8, each after its length in bytes as an unsigned
-64-bit big-endian number: the issuer; then `jti` and the token's jti, or, for a token without one,
-`signing-input` and the SHA-256 in hexadecimal of the token up to its last dot. The whole token is
-not digested, because some signatures have several encodings.
+The digits are a SHA-256 of three texts in UTF-8. Before each text comes its length in bytes, an
+unsigned 64-bit big-endian number. The first text is the issuer. A token with a `jti` adds `jti` and
+its value. Any other token adds `signing-input` and a SHA-256 in hexadecimal of the token up to its
+last dot. Some signatures have several encodings, so the signature is left out.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class DynamoDbOneTimeUse:
     """Used values in the state table.
 
     An entry is a digest, which bounds its length and leaves no separator to forge. `use_id` makes
-    the write idempotent: boto3 retries when a response is lost, and the retry's condition check
-    would otherwise find the item of the first attempt and reject the use.
+    the write idempotent. boto3 retries when a response is lost. The retry would otherwise find the
+    item of the first attempt and reject the use.
     """
 
     def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
