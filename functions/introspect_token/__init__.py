@@ -1,1 +1,1 @@
-"""POST /oauth2/introspect: what a token stands for, to those whom it concerns."""
+"""POST /oauth2/introspect: the state and the meaning of a token, for callers that it concerns."""

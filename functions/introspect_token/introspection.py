@@ -1,46 +1,49 @@
-"""The introspection endpoint. RFC 7662, and RFC 9701 for answers that are signed."""
+"""The introspection endpoint. RFC 7662, and RFC 9701 for responses that are signed JWTs."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
+from math import floor
 from typing import TYPE_CHECKING, Any, Final
 
-from functions.introspect_token.members import to_members
-from functions.introspect_token.signed_answer import wants_signed_answer
-from functions.introspect_token.visibility import visible_part
+from functions.shared.clients.client_record import DEFAULT_SIGNING_ALGORITHM
+from functions.shared.tokens.confirmations import to_claim, token_type
 from functions.shared.web.form import read_form
-from functions.shared.web.responses import NO_STORE, ProxyResponse, json_response
+from functions.shared.web.responses import NO_STORE, ProxyResponse, json_response, response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from functions.introspect_token.signed_answer import AnswerSigner
     from functions.shared.authentication.client_authentication import ClientAuthentication
     from functions.shared.clients.client_record import Client
+    from functions.shared.keys.signers import SignerSource
     from functions.shared.runtime.clock import Clock
     from functions.shared.tokens.known_tokens import KnownToken, KnownTokens
     from functions.shared.web.audit_log import AuditEntry
     from functions.shared.web.form import Form
     from functions.shared.web.proxy_request import ProxyRequest
 
-_OK: Final = 200
+JWT_MEDIA_TYPE: Final = "application/token-introspection+jwt"
+
 _INACTIVE: Final[Mapping[str, object]] = {"active": False}
+_ZERO = re.compile(r"0(\.0*)?")
 
 
 @dataclass(frozen=True, slots=True)
 class TokenIntrospection:
-    """Answers introspection requests."""
+    """Responds to introspection requests."""
 
     authentication: ClientAuthentication
     tokens: KnownTokens
-    signer: AnswerSigner
+    jwt_responder: JwtResponder
     clock: Clock
 
     def __call__(self, request: ProxyRequest, entry: AuditEntry) -> ProxyResponse:
-        """Answer one request, in JSON or, to who asks for it, as a JWT.
+        """Respond to one request in JSON or, if its Accept header asks for it, with a JWT.
 
-        A token that is unknown, expired, revoked, of a disabled client or not the caller's business
-        is inactive, and the answer does not say which. RFC 7662, 2.2.
+        A token is inactive if it is unknown, expired, revoked, of a disabled client, or does not
+        concern the caller. The response does not state which. RFC 7662, 2.2.
 
         Raises:
             OAuthError: the caller is not authenticated, or `token` is missing.
@@ -49,10 +52,10 @@ class TokenIntrospection:
         since = self.clock()
         caller = self.authentication.authenticate(request, form, entry)
         members = self._members(form, caller, since, entry)
-        if wants_signed_answer(request):
+        if accepts_jwt(request):
             entry.note(signed=True)
-            return self.signer.answer(members, caller.client_id, self.clock())
-        return json_response(_OK, members, NO_STORE)
+            return self.jwt_responder.respond(members, caller.client_id, self.clock())
+        return json_response(200, members, NO_STORE)
 
     def _members(
         self, form: Form, caller: Client, since: float, entry: AuditEntry
@@ -66,9 +69,86 @@ class TokenIntrospection:
         return to_members(visible)
 
     def _visible_part(self, token: KnownToken, caller: Client, since: float) -> KnownToken | None:
-        """Return what the caller may see, by its record as it is now if an older one hides all."""
+        """Return the part that the caller may see; reload its record before hiding everything."""
         visible = visible_part(token, caller)
         if visible:
             return visible
         changed = self.authentication.changed_since(caller, since)
         return visible_part(token, changed) if changed else None
+
+
+@dataclass(frozen=True, slots=True)
+class JwtResponder:
+    """Signs responses with the keys that sign tokens. The `typ` header separates the two."""
+
+    issuer: str
+    signers: SignerSource
+
+    def respond(self, members: Mapping[str, Any], caller: str, now: float) -> ProxyResponse:
+        """Return a signed response whose only audience is the caller.
+
+        Its top level has neither `sub` nor `exp`. A verifier that does not check `typ` therefore
+        does not accept it as an access token. RFC 9701, 5 and 8.1.
+        """
+        claims = {
+            "iss": self.issuer,
+            "aud": caller,
+            "iat": floor(now),
+            "token_introspection": members,
+        }
+        signer = self.signers.current(now, DEFAULT_SIGNING_ALGORITHM)
+        token = signer.sign(claims, JWT_MEDIA_TYPE.removeprefix("application/"))
+        return response(200, token, {"Content-Type": JWT_MEDIA_TYPE, **NO_STORE})
+
+
+def visible_part(token: KnownToken, caller: Client) -> KnownToken | None:
+    """Return the part of a token that the caller may see, None if it may see nothing. RFC 7662, 4.
+
+    The token's client and the APIs in its audience see the whole token. A resource server that owns
+    some of its scopes sees it with those scopes only.
+    """
+    if caller.client_id == token.client_id or caller.is_among(token.audience):
+        return token
+    owned = tuple(scope for scope in token.scopes if scope in caller.resource_scopes)
+    return replace(token, scopes=owned) if owned else None
+
+
+def to_members(token: KnownToken) -> dict[str, Any]:
+    """Return an active token's members of RFC 7662, 2.2, without those that have no value.
+
+    `cnf` is defined in RFC 8705, 3.2, and RFC 9449, 6.2, `act` in RFC 8693, 4.1.
+    """
+    members = {
+        "active": True,
+        "scope": " ".join(token.scopes) or None,
+        "client_id": token.client_id,
+        "token_type": token_type(token.confirmation),
+        "exp": token.expires_at,
+        "iat": token.issued_at,
+        "nbf": token.not_before,
+        "sub": token.subject,
+        "aud": token.audience[0] if len(token.audience) == 1 else token.audience,
+        "iss": token.issuer,
+        "jti": token.token_id,
+        "cnf": to_claim(token.confirmation),
+        "act": token.actor,
+    }
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def accepts_jwt(request: ProxyRequest) -> bool:
+    """Return whether the Accept header names the media type of a signed response. RFC 9701, 4."""
+    ranges = [part for line in request.headers.get("accept", ()) for part in line.split(",")]
+    return any(_accepts(media_range) for media_range in ranges)
+
+
+def _accepts(media_range: str) -> bool:
+    media_type, *parameters = media_range.split(";")
+    if media_type.strip().lower() != JWT_MEDIA_TYPE:
+        return False
+    return not any(_is_zero_weight(parameter) for parameter in parameters)
+
+
+def _is_zero_weight(parameter: str) -> bool:
+    name, _, weight = parameter.partition("=")
+    return name.strip().lower() == "q" and _ZERO.fullmatch(weight.strip()) is not None

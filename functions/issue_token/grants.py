@@ -1,28 +1,28 @@
-"""Grants: what an authenticated client gets. Decided here, minted elsewhere."""
+"""Grant decisions: the scopes and the audience that an authenticated client gets. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from functions.issue_token.targets import default_audience, named_audience
+from functions.shared.clients.client_record import TokenFormat, TokenProfile
+from functions.shared.clients.resource_indicators import is_resource_indicator
 from functions.shared.web.oauth_errors import (
     InvalidScopeError,
+    InvalidTargetError,
     UnauthorizedClientError,
     UnsupportedGrantTypeError,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from authorizer.claims import Confirmation
     from functions.shared.clients.client_record import Client
     from functions.shared.web.form import Form
 
 
 class TokenRequest(NamedTuple):
-    """What is known of a token request once its client is: `confirmation` is the key it proved."""
+    """A token request of an authenticated client. `confirmation` is the key that it proved."""
 
     client: Client
     form: Form
@@ -31,10 +31,10 @@ class TokenRequest(NamedTuple):
 
 
 class Grant(NamedTuple):
-    """What a token is going to say: who holds it, for what, and for which APIs.
+    """The content of the token to mint: its client, its scopes and its audience.
 
-    After an exchange the token speaks for another `subject`, names who acts in its stead, does not
-    count after `not_after`, and its answer says what kind it is.
+    After a token exchange, `subject` differs from the client, `actor` is the `act` claim, and the
+    token expires at `not_after` at the latest. `issued_token_type` is a member of the response.
     """
 
     client: Client
@@ -47,31 +47,28 @@ class Grant(NamedTuple):
     issued_token_type: str | None = None
 
 
-Decision = Callable[[TokenRequest], Grant]
-
-
 @dataclass(frozen=True, slots=True)
 class GrantDecisions:
-    """How each grant type is decided."""
+    """Decides token requests, each by the function for its grant type."""
 
-    by_grant_type: Mapping[str, Decision]
+    by_grant_type: Mapping[str, Callable[[TokenRequest], Grant]]
 
     def decide(self, request: TokenRequest) -> Grant:
-        """Decide what a client gets for a token request.
+        """Decide one token request.
 
         Raises:
             InvalidRequestError: there is no grant_type.
-            UnsupportedGrantTypeError: nobody can use this grant type.
-            UnauthorizedClientError: this client cannot.
-            OAuthError: whatever the grant type's own rules refuse.
+            UnsupportedGrantTypeError: the grant type is unknown.
+            UnauthorizedClientError: the client may not use it.
+            OAuthError: the grant type's own function refuses the request.
         """
         grant_type = request.form.require("grant_type")
-        decision = self.by_grant_type.get(grant_type)
-        if decision is None:
+        decide = self.by_grant_type.get(grant_type)
+        if decide is None:
             raise UnsupportedGrantTypeError
         if grant_type not in request.client.grant_types:
             raise UnauthorizedClientError
-        return decision(request)
+        return decide(request)
 
 
 def grant_client_credentials(request: TokenRequest) -> Grant:
@@ -79,7 +76,7 @@ def grant_client_credentials(request: TokenRequest) -> Grant:
 
     Raises:
         InvalidScopeError: a scope is malformed, unknown or not allowed.
-        InvalidTargetError: a resource is.
+        InvalidTargetError: a resource is malformed, unknown or not allowed.
     """
     client, form = request.client, request.form
     scopes = granted_scopes(client, form.get("scope"))
@@ -91,13 +88,13 @@ def grant_client_credentials(request: TokenRequest) -> Grant:
 def granted_scopes(client: Client, requested: str | None) -> tuple[str, ...]:
     """Return the scopes to grant, in the order requested, each once.
 
-    A request that names none gets the client's default scopes. Without defaults it gets a token
-    that allows nothing: RFC 6749, 3.3 leaves a choice between a documented default and an error,
-    and granting everything allowed would hand out rights that nobody asked for.
+    Without `scope` a request gets the client's default scopes. Without defaults its token allows
+    nothing. RFC 6749, 3.3, asks for a documented default or an error; granting every allowed scope
+    would add rights that were not requested.
 
     Raises:
-        InvalidScopeError: a scope is malformed, unknown or not allowed. All or nothing: a client
-            that asks for too much is told, rather than surprised later.
+        InvalidScopeError: a scope is malformed, unknown or not allowed. Granting the remaining
+            scopes would hide the error from the client.
     """
     if requested is None:
         return client.default_scopes
@@ -105,3 +102,48 @@ def granted_scopes(client: Client, requested: str | None) -> tuple[str, ...]:
     if not client.scopes.issuperset(scopes):
         raise InvalidScopeError
     return scopes
+
+
+def default_audience(client: Client) -> tuple[str, ...]:
+    """Return the audience of a token whose request names no resource.
+
+    Raises:
+        InvalidTargetError: the client has no default, and its kind of token needs an API.
+    """
+    if client.token_format is TokenFormat.OPAQUE:
+        return client.audience or (client.client_id,)
+    if client.token_profile is TokenProfile.PLAIN:
+        return (client.client_id,)
+    return required_audience(client)
+
+
+def required_audience(client: Client) -> tuple[str, ...]:
+    """Return the client's registered default audience.
+
+    Raises:
+        InvalidTargetError: there is none.
+    """
+    if not client.audience:
+        raise InvalidTargetError("Name the resource that the token is for.")
+    return client.audience
+
+
+def named_audience(
+    client: Client, resources: Collection[str], names: Collection[str] = ()
+) -> tuple[str, ...]:
+    """Return the one API that a request names by `resource` or, in an exchange, by `audience`.
+
+    RFC 8707, 2, lets a request name several. They are refused, because each API in a token's
+    audience could use the token at all the others.
+
+    Raises:
+        InvalidTargetError: malformed, unknown, not allowed, or more than one.
+    """
+    if not all(map(is_resource_indicator, resources)):
+        raise InvalidTargetError("A resource is an absolute URI without a fragment.")
+    wanted = frozenset((*resources, *names))
+    if not wanted.issubset((*client.audience, *client.allowed_resources)):
+        raise InvalidTargetError
+    if len(wanted) > 1:
+        raise InvalidTargetError("A token is for one resource: ask for one at a time.")
+    return tuple(wanted)

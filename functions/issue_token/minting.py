@@ -1,28 +1,54 @@
-"""Minting: a grant becomes a token, in the format that its client is registered for."""
+"""Minting: a grant becomes a token in the format and profile of its client."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from math import floor
+from secrets import token_urlsafe
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from authorizer.jws import MAX_TOKEN_LENGTH
-from functions.issue_token.claims import PROFILES
+from functions.shared.clients.client_record import TokenProfile
 from functions.shared.keys.kms_signer import MessageTooLongError
+from functions.shared.tokens.confirmations import to_claim
 from functions.shared.tokens.opaque_tokens import OpaqueToken, generate_token
 from functions.shared.web.oauth_errors import InvalidScopeError
 
 if TYPE_CHECKING:
-    from functions.issue_token.claims import Validity
     from functions.issue_token.grants import Grant
     from functions.shared.keys.signers import SignerSource
     from functions.shared.tokens.opaque_tokens import OpaqueTokenStore
 
+Claims = dict[str, Any]
 
+_TOKEN_ID_BYTES: Final = 16
 _TOO_LONG: Final = "The token would be too long: ask for fewer scopes."
 
 
+class Validity(NamedTuple):
+    """A token's validity, in whole seconds since the epoch."""
+
+    issued_at: int
+    expires_at: int
+
+    @property
+    def seconds_left(self) -> int:
+        """Whole seconds left. The current second has begun and is not included."""
+        return self.expires_at - self.issued_at - 1
+
+
+def validity(now: float, lifetime: int, not_after: int | None = None) -> Validity:
+    """Return the times of a token that is issued now for `lifetime` seconds.
+
+    It expires at `not_after` if that is earlier.
+    """
+    issued_at = floor(now)
+    expires_at = issued_at + lifetime
+    return Validity(issued_at, expires_at if not_after is None else min(expires_at, not_after))
+
+
 class MintedToken(NamedTuple):
-    """A token, and the key id it was signed with if it was signed."""
+    """A token, and the `kid` of the key that signed it, None for an opaque token."""
 
     text: str
     kid: str | None = None
@@ -37,23 +63,25 @@ class Mint(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class JwtMint:
-    """Makes signed JWTs, which no store needs to know."""
+    """Makes signed JWTs, which are not stored."""
 
     issuer: str
     signers: SignerSource
 
     def mint(self, grant: Grant, times: Validity) -> MintedToken:
-        """Make a JWT with the claims of the client's profile, signed as its client wants it.
+        """Make a JWT with the profile and the signing algorithm of the client.
 
         Raises:
-            InvalidScopeError: it would be longer than verifiers read, or than KMS signs.
+            InvalidScopeError: it would be longer than verifiers accept or KMS signs.
             UnusableKeyRingError: no key for that algorithm may sign now.
         """
         signer = self.signers.current(times.issued_at, grant.client.signing_algorithm)
-        profile = PROFILES[grant.client.token_profile]
-        claims = profile.claims(grant, self.issuer, times)
+        is_at_jwt = grant.client.token_profile is TokenProfile.AT_JWT
+        make_claims = at_jwt_claims if is_at_jwt else plain_claims
         try:
-            token = signer.sign(claims, profile.typ)
+            token = signer.sign(
+                make_claims(grant, self.issuer, times), "at+jwt" if is_at_jwt else None
+            )
         except MessageTooLongError:
             raise InvalidScopeError(_TOO_LONG) from None
         if len(token) > MAX_TOKEN_LENGTH:
@@ -63,13 +91,13 @@ class JwtMint:
 
 @dataclass(frozen=True, slots=True)
 class OpaqueMint:
-    """Makes random handles and keeps what they stand for."""
+    """Makes opaque tokens and stores their meaning."""
 
     issuer: str
     tokens: OpaqueTokenStore
 
     def mint(self, grant: Grant, times: Validity) -> MintedToken:
-        """Make an opaque token. It is stored before anyone has it."""
+        """Make an opaque token. It is stored before it is returned."""
         token = generate_token()
         meaning = OpaqueToken(
             client_id=grant.client.client_id,
@@ -84,3 +112,55 @@ class OpaqueMint:
         )
         self.tokens.put(token, meaning)
         return MintedToken(token)
+
+
+def plain_claims(grant: Grant, issuer: str, times: Validity) -> Claims:
+    """Return the claims of the default profile: `scope` is a list, and there is a `jti`.
+
+    The `jti` makes two tokens of the same second differ, so revoking one leaves the other valid.
+    """
+    claims: Claims = {
+        "sub": grant.client.client_id,
+        "aud": _audience(grant),
+        "nbf": times.issued_at,
+    }
+    if grant.scopes:
+        claims["scope"] = grant.scopes
+    claims |= {
+        "iss": issuer,
+        "exp": times.expires_at,
+        "iat": times.issued_at,
+        "jti": token_urlsafe(_TOKEN_ID_BYTES),
+    }
+    if grant.confirmation:
+        claims["cnf"] = to_claim(grant.confirmation)
+    return claims
+
+
+def at_jwt_claims(grant: Grant, issuer: str, times: Validity) -> Claims:
+    """Return the claims of RFC 9068, 2.2: the audience is the API, `scope` is a string.
+
+    `cnf` is defined in RFC 7800, 3.1, `act` in RFC 8693, 4.1.
+    """
+    client_id = grant.client.client_id
+    claims: Claims = {
+        "iss": issuer,
+        "sub": grant.subject or client_id,
+        "client_id": client_id,
+        "aud": _audience(grant),
+        "iat": times.issued_at,
+        "nbf": times.issued_at,
+        "exp": times.expires_at,
+        "jti": token_urlsafe(_TOKEN_ID_BYTES),
+    }
+    if grant.scopes:
+        claims["scope"] = " ".join(grant.scopes)
+    if grant.confirmation:
+        claims["cnf"] = to_claim(grant.confirmation)
+    if grant.actor:
+        claims["act"] = grant.actor
+    return claims
+
+
+def _audience(grant: Grant) -> str | tuple[str, ...]:
+    return grant.audience[0] if len(grant.audience) == 1 else grant.audience

@@ -3,30 +3,98 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+import re
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Final
 
 from authorizer.metrics import Meter
-from functions.look_up_country.directory import CountryDirectory
-from functions.look_up_country.lookup import CountryLookup
-from functions.shared.runtime.warm_instance import WarmInstance
+from functions.look_up_country.countries import Countries, MalformedCodeError, UnknownCountryError
+from functions.shared.runtime.warm_instance import LambdaHandler
 from functions.shared.web.endpoint import Endpoint
+from functions.shared.web.oauth_errors import InvalidRequestError, OAuthError
+from functions.shared.web.responses import ProxyResponse, json_response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from functions.shared.web.audit_log import Emit
-    from functions.shared.web.responses import ProxyResponse
+    from functions.shared.web.audit_log import AuditEntry, Emit
+    from functions.shared.web.proxy_request import ProxyRequest
+
+DEFAULT_LIMIT: Final = 50
+MAX_LIMIT: Final = 250
+
+_LIMIT = re.compile(r"[1-9][0-9]{0,2}")
+
+
+class NotFoundError(OAuthError):
+    """Raised when a code is not assigned to a country."""
+
+    code = "not_found"
+    status = 404
+    default_description = "No country has this code."
+
+
+class UnauthorizedError(OAuthError):
+    """Raised when the request did not pass the authorizer."""
+
+    code = "unauthorized"
+    status = 401
+    headers: Mapping[str, str] = {"WWW-Authenticate": "Bearer"}
+    default_description = "A valid bearer token is required."
+
+
+@dataclass(frozen=True, slots=True)
+class CountryLookup:
+    """Responds with one country or with a page of the list. The authorizer decides on access."""
+
+    countries: Countries
+
+    def __call__(self, request: ProxyRequest, entry: AuditEntry) -> ProxyResponse:
+        """Respond to one request.
+
+        Raises:
+            UnauthorizedError: the request did not pass an authorizer.
+            InvalidRequestError: a malformed code or paging parameter.
+            NotFoundError: the code is not assigned.
+        """
+        principal = request.authorizer.get("principalId")
+        if not principal:
+            raise UnauthorizedError(reason="no authorizer is configured for this function")
+        entry.note(client_id=request.authorizer.get("client_id", principal))
+        code = request.path_parameters.get("code")
+        return self._list(request) if code is None else self._look_up(code)
+
+    def _look_up(self, code: str) -> ProxyResponse:
+        try:
+            return json_response(200, asdict(self.countries.find(code)))
+        except MalformedCodeError:
+            raise InvalidRequestError("A country code is AU, AUS or 036.") from None
+        except UnknownCountryError:
+            raise NotFoundError from None
+
+    def _list(self, request: ProxyRequest) -> ProxyResponse:
+        try:
+            countries, after = self.countries.page(
+                after=request.query_parameter("after") or "",
+                limit=_limit(request.query_parameter("limit")),
+            )
+        except MalformedCodeError:
+            raise InvalidRequestError("The parameter after must be an alpha-3 code.") from None
+        members = {"countries": [asdict(country) for country in countries], "next": after}
+        return json_response(200, members)
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return DEFAULT_LIMIT
+    if not _LIMIT.fullmatch(text) or int(text) > MAX_LIMIT:
+        raise InvalidRequestError(f"The parameter limit must be 1 to {MAX_LIMIT}.")
+    return int(text)
 
 
 def build(*, emit: Emit = print, meter: Meter | None = None) -> Endpoint:
-    """Compose the endpoint. It needs no settings, no clock and no service."""
-    lookup = CountryLookup(CountryDirectory())
-    return Endpoint("look_up_country", lookup, emit, meter=meter or Meter())
+    """Compose the endpoint. It needs neither settings nor a clock nor AWS."""
+    return Endpoint("look_up_country", CountryLookup(Countries()), emit, meter=meter or Meter())
 
 
-_warm = WarmInstance(lambda: build(meter=Meter.from_env(os.environ)))
-
-
-def handle(event: Mapping[str, Any], context: object) -> ProxyResponse:  # noqa: ARG001 - Lambda hands it over
-    """Answer one proxy event."""
-    return _warm()(event)
+handle = LambdaHandler(lambda: build(meter=Meter.from_env(os.environ)))

@@ -1,1 +1,1 @@
-"""GET /oauth2/jwks: the public keys that verify our tokens."""
+"""GET /oauth2/jwks: the public keys that verify the issuer's tokens."""

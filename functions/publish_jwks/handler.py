@@ -1,23 +1,76 @@
-"""GET /oauth2/jwks."""
+"""GET /oauth2/jwks: the JWK Set, with cache headers."""
 
 from __future__ import annotations
 
+import json
 import os
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from math import ceil
+from typing import TYPE_CHECKING
 
 from authorizer.metrics import Meter
-from functions.publish_jwks.composition import build
-from functions.publish_jwks.settings import Settings
+from functions.shared.keys.key_ring import JWKS_MAX_AGE
+from functions.shared.keys.warm_key_ring import WarmKeyRing
 from functions.shared.runtime.aws_clients import AwsClients
 from functions.shared.runtime.clock import SYSTEM_CLOCK
-from functions.shared.runtime.warm_instance import WarmInstance
+from functions.shared.runtime.secret_store import SecretsManagerStore
+from functions.shared.runtime.settings import EnvironmentSettings
+from functions.shared.runtime.warm_instance import LambdaHandler
+from functions.shared.web import public_document
+from functions.shared.web.endpoint import Endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+    from functions.shared.keys.key_ring import KeyRing
+    from functions.shared.runtime.clock import Clock
+    from functions.shared.web.audit_log import AuditEntry, Emit
+    from functions.shared.web.proxy_request import ProxyRequest
     from functions.shared.web.responses import ProxyResponse
 
-_warm = WarmInstance(
+
+@dataclass(frozen=True, slots=True)
+class Settings(EnvironmentSettings):
+    """The name or ARN of the key ring's secret."""
+
+    key_ring_secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class JwksPublisher:
+    """Responds with the keys that are published now."""
+
+    key_ring: WarmKeyRing
+    clock: Clock
+
+    def __call__(self, request: ProxyRequest, entry: AuditEntry) -> ProxyResponse:
+        """Return the JWK Set, or 304 if the caller has the current one."""
+        ring, now = self.key_ring.current(), self.clock()
+        key_set = ring.key_set(now)
+        entry.note(kids=[key["kid"] for key in key_set["keys"]])
+        return public_document.answer(request, json.dumps(key_set), _max_age(ring, now))
+
+
+def _max_age(ring: KeyRing, now: float) -> int:
+    """Return the cache lifetime of the set: it ends at the next planned change at the latest."""
+    change = ring.next_change(now)
+    return JWKS_MAX_AGE if change is None else min(JWKS_MAX_AGE, ceil(change - now))
+
+
+def build(
+    settings: Settings,
+    *,
+    clock: Clock,
+    aws: AwsClients,
+    emit: Emit = print,
+    meter: Meter | None = None,
+) -> Endpoint:
+    """Compose the endpoint."""
+    secrets = SecretsManagerStore(aws.secrets_manager)
+    publisher = JwksPublisher(WarmKeyRing(secrets, settings.key_ring_secret, clock), clock)
+    meter = meter or Meter(clock=clock)
+    return Endpoint("publish_jwks", publisher, emit, public_document.METHODS, meter)
+
+
+handle = LambdaHandler(
     lambda: build(
         Settings.from_env(os.environ),
         clock=SYSTEM_CLOCK,
@@ -25,8 +78,3 @@ _warm = WarmInstance(
         meter=Meter.from_env(os.environ),
     )
 )
-
-
-def handle(event: Mapping[str, Any], context: object) -> ProxyResponse:  # noqa: ARG001 - Lambda hands it over
-    """Answer one proxy event."""
-    return _warm()(event)

@@ -1,1 +1,1 @@
-"""The authorization server's description of itself, at its two well-known addresses."""
+"""The metadata of the authorization server, at its two well-known URLs."""

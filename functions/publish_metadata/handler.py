@@ -1,23 +1,89 @@
-"""GET /.well-known/oauth-authorization-server and GET /.well-known/openid-configuration."""
+"""GET /.well-known/oauth-authorization-server and GET /.well-known/openid-configuration.
+
+RFC 8414, and the members of OpenID Connect Discovery 1.0 that apply.
+"""
 
 from __future__ import annotations
 
+import json
 import os
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
+from authorizer.jwk import PROOF_ALGORITHMS
 from authorizer.metrics import Meter
-from functions.publish_metadata.composition import build
-from functions.publish_metadata.settings import Settings
-from functions.shared.runtime.warm_instance import WarmInstance
+from functions.shared.clients.authentication_methods import ASSERTION_ALGORITHMS, REGISTERED_METHODS
+from functions.shared.clients.client_record import DEFAULT_SIGNING_ALGORITHM
+from functions.shared.clients.grant_types import GRANT_TYPES
+from functions.shared.runtime.settings import EnvironmentSettings
+from functions.shared.runtime.warm_instance import LambdaHandler
+from functions.shared.web import paths, public_document
+from functions.shared.web.endpoint import Endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+    from functions.shared.web.audit_log import AuditEntry, Emit
+    from functions.shared.web.proxy_request import ProxyRequest
     from functions.shared.web.responses import ProxyResponse
 
-_warm = WarmInstance(lambda: build(Settings.from_env(os.environ), meter=Meter.from_env(os.environ)))
+MAX_AGE: Final = 3600
+"""Cache lifetime in seconds. The members change only with the deployment's parameters."""
 
 
-def handle(event: Mapping[str, Any], context: object) -> ProxyResponse:  # noqa: ARG001 - Lambda hands it over
-    """Answer one proxy event."""
-    return _warm()(event)
+@dataclass(frozen=True, slots=True)
+class Settings(EnvironmentSettings):
+    """The issuer, and the server's base URL with mutual TLS, empty without one."""
+
+    issuer: str
+    mtls_base_url: str = ""
+
+
+def document(issuer: str, mtls_base_url: str = "") -> dict[str, object]:
+    """Return the metadata of the server with this issuer."""
+    methods, algorithms = list(REGISTERED_METHODS), list(ASSERTION_ALGORITHMS)
+    members: dict[str, object] = {
+        "issuer": issuer,
+        "token_endpoint": issuer + paths.TOKEN,
+        "jwks_uri": issuer + paths.JWKS,
+        "introspection_endpoint": issuer + paths.INTROSPECTION,
+        "revocation_endpoint": issuer + paths.REVOCATION,
+        "grant_types_supported": list(GRANT_TYPES),
+        # There is no authorization endpoint and therefore no response type. RFC 8414, 2, requires
+        # the member, and readers like Nimbus, which Spring uses, insist on it; 3.2 and erratum 7793
+        # would omit it. "none" is not an alternative: it is a response type.
+        "response_types_supported": [],
+        "token_endpoint_auth_methods_supported": methods,
+        "introspection_endpoint_auth_methods_supported": methods,
+        "revocation_endpoint_auth_methods_supported": methods,
+        "token_endpoint_auth_signing_alg_values_supported": algorithms,
+        "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
+        "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
+        "introspection_signing_alg_values_supported": [DEFAULT_SIGNING_ALGORITHM],
+        "dpop_signing_alg_values_supported": sorted(PROOF_ALGORITHMS),
+        "tls_client_certificate_bound_access_tokens": True,
+        # OpenID Connect Discovery requires these two, and verifiers that discover keys by it insist
+        # on them. The server issues no ID tokens; an ID token would have these values.
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": [DEFAULT_SIGNING_ALGORITHM],
+    }
+    if mtls_base_url:
+        members["mtls_endpoint_aliases"] = {  # RFC 8705, 5
+            "token_endpoint": mtls_base_url + paths.TOKEN,
+            "introspection_endpoint": mtls_base_url + paths.INTROSPECTION,
+            "revocation_endpoint": mtls_base_url + paths.REVOCATION,
+        }
+    return members
+
+
+def build(settings: Settings, *, emit: Emit = print, meter: Meter | None = None) -> Endpoint:
+    """Compose the endpoint. It needs neither a clock nor AWS."""
+    body = json.dumps(document(settings.issuer, settings.mtls_base_url.rstrip("/")))
+
+    def respond(request: ProxyRequest, entry: AuditEntry) -> ProxyResponse:
+        return public_document.answer(request, body, MAX_AGE)
+
+    return Endpoint("publish_metadata", respond, emit, public_document.METHODS, meter or Meter())
+
+
+handle = LambdaHandler(
+    lambda: build(Settings.from_env(os.environ), meter=Meter.from_env(os.environ))
+)

@@ -1,1 +1,1 @@
-"""The guarded API's description of itself: who issues its tokens, and which scopes it knows."""
+"""The metadata of the guarded API: its authorization server and its scopes."""

@@ -1,23 +1,100 @@
-"""GET /.well-known/oauth-protected-resource of the guarded API."""
+"""GET /.well-known/oauth-protected-resource of the guarded API. RFC 9728."""
 
 from __future__ import annotations
 
+import json
 import os
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING, Final
 
+from authorizer.jwk import PROOF_ALGORITHMS
 from authorizer.metrics import Meter
-from functions.publish_resource_metadata.composition import build
-from functions.publish_resource_metadata.settings import Settings
-from functions.shared.runtime.warm_instance import WarmInstance
+from functions.shared.runtime.settings import EnvironmentSettings
+from functions.shared.runtime.warm_instance import LambdaHandler
+from functions.shared.web import public_document
+from functions.shared.web.endpoint import Endpoint
+from functions.shared.web.oauth_errors import ServerError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+    from functions.shared.web.audit_log import AuditEntry, Emit
+    from functions.shared.web.proxy_request import ProxyRequest
     from functions.shared.web.responses import ProxyResponse
 
-_warm = WarmInstance(lambda: build(Settings.from_env(os.environ), meter=Meter.from_env(os.environ)))
+MAX_AGE: Final = 3600
+"""Cache lifetime in seconds."""
+
+_DEFAULT_STAGE: Final = "$default"
+"""The stage of an HTTP API that is not part of its URL."""
+
+_DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
 
 
-def handle(event: Mapping[str, Any], context: object) -> ProxyResponse:  # noqa: ARG001 - Lambda hands it over
-    """Answer one proxy event."""
-    return _warm()(event)
+@dataclass(frozen=True, slots=True)
+class Settings(EnvironmentSettings):
+    """The issuer, and two settings of the authorizer.
+
+    `resource` is the URL of the guarded API, empty if it is the URL of its stage.
+    `proof_of_possession` is a list of `dpop` and `mtls`, separated by commas.
+    """
+
+    issuer: str
+    resource: str = ""
+    proof_of_possession: str = ""
+
+
+def document(resource: str, settings: Settings) -> dict[str, object]:
+    """Return the metadata of the API at this URL. RFC 9728, 2."""
+    methods = settings.proof_of_possession.split(",")
+    members: dict[str, object] = {
+        "resource": resource,
+        "authorization_servers": [settings.issuer],
+        "scopes_supported": scopes_supported(),
+        "bearer_methods_supported": ["header"],
+    }
+    if "dpop" in methods:
+        members["dpop_signing_alg_values_supported"] = sorted(PROOF_ALGORITHMS)
+    if "mtls" in methods:
+        members["tls_client_certificate_bound_access_tokens"] = True
+    return members
+
+
+def scopes_supported() -> list[str]:
+    """Return the scopes of the authorizer's scope map, so that the two agree."""
+    scope_map = json.loads(files("authorizer").joinpath("scopes.json").read_text(encoding="utf-8"))
+    return sorted({scope for key in scope_map for scope in key.split(" ")})
+
+
+def stage_url(request: ProxyRequest) -> str:
+    """Return the URL of the stage that a request came through.
+
+    A client compares it with the URL of its request (RFC 9728, 3.3).
+
+    Raises:
+        ServerError: the event has no domain name. Events of load balancers do not have one.
+    """
+    if not request.domain_name:
+        raise ServerError(reason="no domain name in the event: set RESOURCE")
+    scheme = request.header("x-forwarded-proto") or "https"
+    port = request.header("x-forwarded-port") or _DEFAULT_PORTS.get(scheme)
+    authority = request.domain_name
+    if port != _DEFAULT_PORTS.get(scheme):
+        authority = f"{authority}:{port}"
+    path = "" if request.stage in ("", _DEFAULT_STAGE) else f"/{request.stage}"
+    return f"{scheme}://{authority}{path}"
+
+
+def build(settings: Settings, *, emit: Emit = print, meter: Meter | None = None) -> Endpoint:
+    """Compose the endpoint. It needs neither a clock nor AWS."""
+    name, methods = "publish_resource_metadata", public_document.METHODS
+
+    def respond(request: ProxyRequest, entry: AuditEntry) -> ProxyResponse:
+        resource = settings.resource.rstrip("/") or stage_url(request)
+        return public_document.answer(request, json.dumps(document(resource, settings)), MAX_AGE)
+
+    return Endpoint(name, respond, emit, methods, meter or Meter())
+
+
+handle = LambdaHandler(
+    lambda: build(Settings.from_env(os.environ), meter=Meter.from_env(os.environ))
+)

@@ -1,1 +1,1 @@
-"""POST /oauth2/revoke: a client gives a token back before it expires."""
+"""POST /oauth2/revoke: a client revokes one of its tokens."""

@@ -54,7 +54,7 @@ class KmsHalves:
     stack_name: str
     sleep: Callable[[float], None] = time.sleep
 
-    def create(self, alg: str, now: float) -> NewKey:  # noqa: ARG002 - KMS keeps times itself
+    def create(self, alg: str, now: float) -> NewKey:
         """Make a key in KMS and fetch its public half.
 
         Raises:

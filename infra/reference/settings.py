@@ -8,12 +8,12 @@ from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any, Final
 
 from authorizer import settings as authorizer_settings
-from functions.introspect_token.settings import Settings as IntrospectToken
-from functions.issue_token.settings import Settings as IssueToken
-from functions.publish_jwks.settings import Settings as PublishJwks
-from functions.publish_metadata.settings import Settings as PublishMetadata
-from functions.publish_resource_metadata.settings import Settings as PublishResourceMetadata
-from functions.revoke_token.settings import Settings as RevokeToken
+from functions.introspect_token.handler import Settings as IntrospectToken
+from functions.issue_token.handler import Settings as IssueToken
+from functions.publish_jwks.handler import Settings as PublishJwks
+from functions.publish_metadata.handler import Settings as PublishMetadata
+from functions.publish_resource_metadata.handler import Settings as PublishResourceMetadata
+from functions.revoke_token.handler import Settings as RevokeToken
 from functions.rotate_keys.settings import Settings as RotateKeys
 from infra.cloudformation import load
 from infra.local_stack import PORTS

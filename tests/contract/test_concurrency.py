@@ -19,10 +19,10 @@ from urllib.parse import urlencode
 import jwt
 import pytest
 
-from functions.issue_token.composition import build as build_issue_token
-from functions.issue_token.settings import Settings as IssueTokenSettings
-from functions.publish_jwks.composition import build as build_publish_jwks
-from functions.publish_jwks.settings import Settings as PublishJwksSettings
+from functions.issue_token.handler import Settings as IssueTokenSettings
+from functions.issue_token.handler import build as build_issue_token
+from functions.publish_jwks.handler import Settings as PublishJwksSettings
+from functions.publish_jwks.handler import build as build_publish_jwks
 from functions.rotate_keys.rotation import announce
 from functions.rotate_keys.rotation_rules import RETENTION_NEEDED, SETTLING, RotationRules
 from functions.shared.clients.client_registry import DynamoDbClients

@@ -20,7 +20,7 @@ import yaml
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 
-from functions.issue_token.exchange import ACCESS_TOKEN
+from functions.issue_token.token_exchange import ACCESS_TOKEN
 from local.demo_clients import COUNTRY_API
 from local.gateway.template import Template
 from tests.support.laptop import ROOT, free_environment, running

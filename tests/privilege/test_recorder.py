@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 
-ISSUE, REVOKE = "functions.issue_token.issuance", "functions.revoke_token.revocation"
+ISSUE, REVOKE = "functions.issue_token.token_endpoint", "functions.revoke_token.handler"
 STORE, RING = "functions.shared.runtime.secret_store", "functions.rotate_keys.ring_store"
 TEST, PYTEST = "tests.integration.functions.test_handlers", "_pytest.python"
 

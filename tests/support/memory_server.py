@@ -6,15 +6,14 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from functions.introspect_token.introspection import TokenIntrospection
-from functions.introspect_token.signed_answer import AnswerSigner
-from functions.issue_token.exchange import TokenExchange
+from functions.introspect_token.introspection import JwtResponder, TokenIntrospection
 from functions.issue_token.grants import GrantDecisions, grant_client_credentials
-from functions.issue_token.issuance import TokenIssuance
 from functions.issue_token.minting import JwtMint, OpaqueMint
 from functions.issue_token.nonces import DpopNonces
-from functions.issue_token.possession import PossessionProofs
-from functions.revoke_token.revocation import TokenRevocation
+from functions.issue_token.proof_of_possession import PossessionCheck
+from functions.issue_token.token_endpoint import TokenEndpoint
+from functions.issue_token.token_exchange import TokenExchange
+from functions.revoke_token.handler import TokenRevocation
 from functions.shared.authentication.client_authentication import ClientAuthentication
 from functions.shared.authentication.client_secret_methods import (
     ClientSecretBasic,
@@ -76,9 +75,9 @@ class MemoryServer:
         authentication = ClientAuthentication(
             self.clients, (ClientSecretBasic(verifier), ClientSecretPost(verifier)), self.clock
         )
-        issuance = TokenIssuance(
+        issuance = TokenEndpoint(
             authentication,
-            PossessionProofs(TOKEN_URL, self.nonces, self.used),
+            PossessionCheck(TOKEN_URL, self.nonces, self.used),
             GrantDecisions(
                 {
                     CLIENT_CREDENTIALS: grant_client_credentials,
@@ -92,7 +91,7 @@ class MemoryServer:
             self.clock,
         )
         introspection = TokenIntrospection(
-            authentication, known, AnswerSigner(ISSUER, self.signers), self.clock
+            authentication, known, JwtResponder(ISSUER, self.signers), self.clock
         )
         revocation = TokenRevocation(authentication, formats, self.clock)
         post = ("POST",)

@@ -33,7 +33,7 @@ class ClientSecretBasic:
     name: str = CLIENT_SECRET_BASIC
     credential: str = BASIC
 
-    def read(self, request: ProxyRequest, form: Form) -> Claimed | None:  # noqa: ARG002 - the header has it
+    def read(self, request: ProxyRequest, form: Form) -> Claimed | None:
         """Read the Authorization header."""
         authorization = request.header("authorization")
         if authorization is None:
@@ -57,7 +57,7 @@ class ClientSecretPost:
     name: str = CLIENT_SECRET_POST
     credential: str = SECRET_PARAMETER
 
-    def read(self, request: ProxyRequest, form: Form) -> Claimed | None:  # noqa: ARG002 - the form has it
+    def read(self, request: ProxyRequest, form: Form) -> Claimed | None:
         """Read the two parameters."""
         secret = form.get("client_secret")
         if secret is None:

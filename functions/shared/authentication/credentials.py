@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 # Kinds of credentials. Two methods that read the same kind are not two methods at once: which of
 # them is meant is the client's registration to say.
 BASIC: Final = "the Authorization header"
-SECRET_PARAMETER: Final = "client_secret"  # noqa: S105 - a parameter's name
+SECRET_PARAMETER: Final = "client_secret"
 CLIENT_ASSERTION: Final = "client_assertion"
 CERTIFICATE: Final = "the client certificate"
 

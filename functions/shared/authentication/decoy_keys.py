@@ -23,8 +23,8 @@ def decoy_key(alg: str) -> VerificationKey:
 
 def _jwk(alg: str) -> Mapping[str, object]:
     # Imported here because not every process needs a decoy.
-    from cryptography.hazmat.primitives.asymmetric import ec, ed25519  # noqa: PLC0415 - as above
-    from jwt.algorithms import ECAlgorithm, OKPAlgorithm  # noqa: PLC0415 - as above
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+    from jwt.algorithms import ECAlgorithm, OKPAlgorithm
 
     if alg == "ES256":
         public_key = ec.generate_private_key(ec.SECP256R1()).public_key()

@@ -62,7 +62,7 @@ class FederatedJwt:
     credential: str = CLIENT_ASSERTION
     verified: VerifiedBefore = field(default_factory=VerifiedBefore)
 
-    def read(self, request: ProxyRequest, form: Form) -> Claimed | None:  # noqa: ARG002 - the form has it
+    def read(self, request: ProxyRequest, form: Form) -> Claimed | None:
         """Read an assertion about somebody else than its issuer. The client is `client_id`."""
         assertion = read_assertion(form)
         if assertion is None or assertion.is_own:

@@ -56,7 +56,7 @@ class PrivateKeyJwt:
     credential: str = CLIENT_ASSERTION
     verified: VerifiedBefore = field(default_factory=VerifiedBefore)
 
-    def read(self, request: ProxyRequest, form: Form) -> Claimed | None:  # noqa: ARG002 - the form has it
+    def read(self, request: ProxyRequest, form: Form) -> Claimed | None:
         """Read an assertion whose subject is its issuer. It names the client: no client_id needed.
 
         RFC 7521, 4.2.

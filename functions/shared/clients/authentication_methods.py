@@ -9,8 +9,8 @@ from typing import Final
 
 from authorizer.jwk import ALGORITHMS
 
-CLIENT_SECRET_BASIC: Final = "client_secret_basic"  # noqa: S105 - a method, no secret
-CLIENT_SECRET_POST: Final = "client_secret_post"  # noqa: S105 - likewise
+CLIENT_SECRET_BASIC: Final = "client_secret_basic"
+CLIENT_SECRET_POST: Final = "client_secret_post"
 PRIVATE_KEY_JWT: Final = "private_key_jwt"
 TLS_CLIENT_AUTH: Final = "tls_client_auth"
 SELF_SIGNED_TLS_CLIENT_AUTH: Final = "self_signed_tls_client_auth"

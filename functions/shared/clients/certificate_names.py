@@ -67,7 +67,7 @@ def _names(kind: NameKind, certificate: Certificate) -> Iterable[object]:
         except TypeError as error:  # a BIT STRING where cryptography expects none
             raise ValueError("a certificate whose subject cannot be read") from error
     # Imported where it is needed: few clients have certificates, and it is slow to import.
-    from cryptography import x509  # noqa: PLC0415 - few clients need it
+    from cryptography import x509
 
     general_names: Mapping[NameKind, Any] = {
         NameKind.SAN_DNS: x509.DNSName,

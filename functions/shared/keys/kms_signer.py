@@ -82,16 +82,16 @@ class KmsAlgorithm(Algorithm):
             milliseconds = round((self._meter.timer() - started) * 1000, 1)
             self._meter.note(KMS_SIGN_MILLISECONDS, milliseconds)
 
-    def verify(self, msg: bytes, key: str, sig: bytes) -> NoReturn:  # noqa: ARG002 - PyJWT's
+    def verify(self, msg: bytes, key: str, sig: bytes) -> NoReturn:
         """Not here: public keys are published, and checking a signature needs no KMS."""
         raise OnlySignsError
 
     @staticmethod
-    def to_jwk(key_obj: Any, as_dict: bool = False) -> NoReturn:  # noqa: ANN401, ARG004, FBT001, FBT002 - PyJWT's
+    def to_jwk(key_obj: Any, as_dict: bool = False) -> NoReturn:  # noqa: FBT001, FBT002 - PyJWT's
         """Not here: the ring has the public half."""
         raise OnlySignsError
 
     @staticmethod
-    def from_jwk(jwk: str | dict[str, Any]) -> NoReturn:  # noqa: ARG004 - PyJWT's
+    def from_jwk(jwk: str | dict[str, Any]) -> NoReturn:
         """Not here: a private half never leaves KMS."""
         raise OnlySignsError

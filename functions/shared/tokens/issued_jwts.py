@@ -73,9 +73,9 @@ class _RingKeys:
     def find(
         self,
         kid: str,
-        seconds: float,  # noqa: ARG002 - the ring is at hand
+        seconds: float,
         *,
-        vouched_issued_at: float | None = None,  # noqa: ARG002 - as above
+        vouched_issued_at: float | None = None,
     ) -> VerificationKey:
         """Return the published key of this id, or raise TokenRefused."""
         key = self._key_ring.published_key(kid, self._clock())

@@ -87,7 +87,7 @@ class OpaqueTokens:
             actor=meaning.actor,
         )
 
-    def revoke(self, token: str, known: KnownToken) -> None:  # noqa: ARG002 - JWTs need it
+    def revoke(self, token: str, known: KnownToken) -> None:
         """Forget what the token stands for."""
         self.store.delete(token)
 
@@ -166,9 +166,9 @@ def _from_jwt(jwt: IssuedJwt) -> KnownToken:
     )
 
 
-def _audience(value: Any) -> tuple[str, ...]:  # noqa: ANN401 - as below
+def _audience(value: Any) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value)
 
 
-def _words(value: Any) -> tuple[str, ...]:  # noqa: ANN401 - a claim, verified and of either shape
+def _words(value: Any) -> tuple[str, ...]:
     return tuple(value.split(" ") if isinstance(value, str) else value)

@@ -43,7 +43,7 @@ class ClientCertificate:
         """
         # Imported here because most requests bring no certificate, and few need more of one than
         # its thumbprint.
-        from cryptography.x509 import InvalidVersion, load_der_x509_certificate  # noqa: PLC0415 - as above
+        from cryptography.x509 import InvalidVersion, load_der_x509_certificate
 
         try:
             return load_der_x509_certificate(self.der)

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-TOKEN: Final = "/oauth2/token"  # noqa: S105 - a path
+TOKEN: Final = "/oauth2/token"
 JWKS: Final = "/oauth2/jwks"
 INTROSPECTION: Final = "/oauth2/introspect"
 REVOCATION: Final = "/oauth2/revoke"

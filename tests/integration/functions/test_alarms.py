@@ -19,8 +19,8 @@ from authorizer.metrics import METRICS as AUTHORIZER_METRICS
 from authorizer.metrics import Meter, Metric
 from authorizer.reasons import Reason
 from authorizer.settings import Settings as AuthorizerSettings
-from functions.issue_token import composition as issue_token
-from functions.issue_token.settings import Settings as IssueTokenSettings
+from functions.issue_token import handler as issue_token
+from functions.issue_token.handler import Settings as IssueTokenSettings
 from functions.rotate_keys import composition as rotate_keys
 from functions.rotate_keys.kms_halves import KmsHalves
 from functions.rotate_keys.run_log import METRICS as ROTATION_METRICS

@@ -19,12 +19,12 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
 from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
 
-from functions.introspect_token import composition as introspect_token
-from functions.introspect_token.settings import Settings as IntrospectTokenSettings
-from functions.issue_token import composition as issue_token
-from functions.issue_token.settings import Settings as IssueTokenSettings
-from functions.publish_jwks import composition as publish_jwks
-from functions.publish_jwks.settings import Settings as PublishJwksSettings
+from functions.introspect_token import handler as introspect_token
+from functions.introspect_token.handler import Settings as IntrospectTokenSettings
+from functions.issue_token import handler as issue_token
+from functions.issue_token.handler import Settings as IssueTokenSettings
+from functions.publish_jwks import handler as publish_jwks
+from functions.publish_jwks.handler import Settings as PublishJwksSettings
 from functions.rotate_keys import composition as rotate_keys
 from functions.rotate_keys.settings import Settings as RotateKeysSettings
 from functions.shared.clients.client_record import TokenFormat

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from functions.introspect_token.composition import build as build_introspection
-from functions.introspect_token.settings import Settings as IntrospectionSettings
-from functions.issue_token.composition import build as build_issuance
-from functions.issue_token.settings import Settings as IssuanceSettings
+from functions.introspect_token.handler import Settings as IntrospectionSettings
+from functions.introspect_token.handler import build as build_introspection
+from functions.issue_token.handler import Settings as IssuanceSettings
+from functions.issue_token.handler import build as build_issuance
 from functions.shared.authentication.client_authentication import ClientAuthentication
 from functions.shared.authentication.client_secret_methods import secret_methods
 from functions.shared.authentication.failure_throttle import FailureThrottle, Limits

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from functions.introspect_token.composition import build as build_introspect_token
-from functions.introspect_token.settings import Settings as IntrospectTokenSettings
-from functions.issue_token.composition import build as build_issue_token
-from functions.issue_token.settings import Settings as IssueTokenSettings
+from functions.introspect_token.handler import Settings as IntrospectTokenSettings
+from functions.introspect_token.handler import build as build_introspect_token
+from functions.issue_token.handler import Settings as IssueTokenSettings
+from functions.issue_token.handler import build as build_issue_token
 from functions.rotate_keys.composition import build as build_rotate_keys
 from functions.rotate_keys.settings import Settings as RotateKeysSettings
 from functions.shared.authentication.failure_throttle import Limits

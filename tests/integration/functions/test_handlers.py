@@ -11,19 +11,19 @@ import jwt
 import pytest
 
 from functions.introspect_token import handler as introspect_token
-from functions.introspect_token.composition import build as build_introspect_token
-from functions.introspect_token.settings import Settings as IntrospectTokenSettings
+from functions.introspect_token.handler import Settings as IntrospectTokenSettings
+from functions.introspect_token.handler import build as build_introspect_token
 from functions.issue_token import handler as issue_token
-from functions.issue_token.composition import build as build_issue_token
-from functions.issue_token.exchange import ACCESS_TOKEN
-from functions.issue_token.settings import Settings as IssueTokenSettings
+from functions.issue_token.handler import Settings as IssueTokenSettings
+from functions.issue_token.handler import build as build_issue_token
+from functions.issue_token.token_exchange import ACCESS_TOKEN
 from functions.publish_jwks import handler as publish_jwks
-from functions.publish_jwks.composition import build as build_publish_jwks
-from functions.publish_jwks.settings import Settings as PublishJwksSettings
+from functions.publish_jwks.handler import Settings as PublishJwksSettings
+from functions.publish_jwks.handler import build as build_publish_jwks
 from functions.publish_metadata import handler as publish_metadata
 from functions.revoke_token import handler as revoke_token
-from functions.revoke_token.composition import build as build_revoke_token
-from functions.revoke_token.settings import Settings as RevokeTokenSettings
+from functions.revoke_token.handler import Settings as RevokeTokenSettings
+from functions.revoke_token.handler import build as build_revoke_token
 from functions.rotate_keys import handler as rotate_keys
 from functions.rotate_keys.composition import build as build_rotate_keys
 from functions.rotate_keys.settings import Settings as RotateKeysSettings
@@ -488,7 +488,7 @@ def test_a_handler_without_its_environment_names_what_is_missing(
 ) -> None:
     for name in ENVIRONMENT:
         monkeypatch.delenv(name, raising=False)
-    module._warm.forget()
+    module.handle.reset()
     needed = "ISSUER" if module is publish_metadata else "KEY_RING_SECRET"
     with pytest.raises(MissingSettingsError, match=needed):
         module.handle({}, None)
@@ -500,7 +500,7 @@ def test_handlers_find_everything_they_need_in_their_environment(
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     for module in HANDLERS.values():
-        module._warm.forget()
+        module.handle.reset()
     assert rotate_keys.handle({}, None)["created"]
     DynamoDbClients(aws.dynamodb, CLIENTS_TABLE).put(client("a", token_format=TokenFormat.OPAQUE))
     event = token_event({"grant_type": "client_credentials"}, headers=basic("a", SECRET))
@@ -523,7 +523,7 @@ def test_handlers_find_everything_they_need_in_their_environment(
         "publish_metadata",
     ]
     for module in HANDLERS.values():
-        module._warm.forget()
+        module.handle.reset()
 
 
 @pytest.mark.parametrize("token_format", TokenFormat)

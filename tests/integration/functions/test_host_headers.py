@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import jwt
 import pytest
 
-from functions.introspect_token import composition as introspect_token
-from functions.introspect_token.settings import Settings as IntrospectTokenSettings
-from functions.issue_token import composition as issue_token
-from functions.issue_token.settings import Settings as IssueTokenSettings
-from functions.publish_metadata import composition as publish_metadata
-from functions.publish_metadata.settings import Settings as PublishMetadataSettings
+from functions.introspect_token import handler as introspect_token
+from functions.introspect_token.handler import Settings as IntrospectTokenSettings
+from functions.issue_token import handler as issue_token
+from functions.issue_token.handler import Settings as IssueTokenSettings
+from functions.publish_metadata import handler as publish_metadata
+from functions.publish_metadata.handler import Settings as PublishMetadataSettings
 from functions.rotate_keys import composition as rotate_keys
 from functions.rotate_keys.settings import Settings as RotateKeysSettings
 from functions.shared.clients.client_registry import DynamoDbClients

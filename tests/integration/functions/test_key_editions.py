@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from jwt.utils import base64url_decode
 
-from functions.introspect_token import composition as introspect_token
-from functions.introspect_token.settings import Settings as IntrospectTokenSettings
-from functions.issue_token import composition as issue_token
-from functions.issue_token.settings import Settings as IssueTokenSettings
+from functions.introspect_token import handler as introspect_token
+from functions.introspect_token.handler import Settings as IntrospectTokenSettings
+from functions.issue_token import handler as issue_token
+from functions.issue_token.handler import Settings as IssueTokenSettings
 from functions.rotate_keys.composition import build
 from functions.rotate_keys.kms_halves import KEY_SPECS, KmsHalves
 from functions.rotate_keys.settings import Settings

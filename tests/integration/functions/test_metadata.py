@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from functions.introspect_token import composition as introspect_token
-from functions.introspect_token.settings import Settings as IntrospectTokenSettings
-from functions.issue_token import composition as issue_token
-from functions.issue_token.settings import Settings as IssueTokenSettings
-from functions.publish_jwks import composition as publish_jwks
-from functions.publish_jwks.settings import Settings as PublishJwksSettings
-from functions.publish_metadata import composition as publish_metadata
-from functions.publish_metadata.settings import Settings as PublishMetadataSettings
-from functions.revoke_token import composition as revoke_token
-from functions.revoke_token.settings import Settings as RevokeTokenSettings
+from functions.introspect_token import handler as introspect_token
+from functions.introspect_token.handler import Settings as IntrospectTokenSettings
+from functions.issue_token import handler as issue_token
+from functions.issue_token.handler import Settings as IssueTokenSettings
+from functions.publish_jwks import handler as publish_jwks
+from functions.publish_jwks.handler import Settings as PublishJwksSettings
+from functions.publish_metadata import handler as publish_metadata
+from functions.publish_metadata.handler import Settings as PublishMetadataSettings
+from functions.revoke_token import handler as revoke_token
+from functions.revoke_token.handler import Settings as RevokeTokenSettings
 from functions.rotate_keys import composition as rotate_keys
 from functions.rotate_keys.settings import Settings as RotateKeysSettings
 from functions.shared.clients.authentication_methods import FEDERATED_JWT

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from functions.introspect_token.settings import Settings as IntrospectToken
-from functions.issue_token.settings import Settings as IssueToken
-from functions.publish_jwks.settings import Settings as PublishJwks
-from functions.publish_metadata.settings import Settings as PublishMetadata
-from functions.revoke_token.settings import Settings as RevokeToken
+from functions.introspect_token.handler import Settings as IntrospectToken
+from functions.issue_token.handler import Settings as IssueToken
+from functions.publish_jwks.handler import Settings as PublishJwks
+from functions.publish_metadata.handler import Settings as PublishMetadata
+from functions.revoke_token.handler import Settings as RevokeToken
 from functions.shared.runtime.settings import MissingSettingsError
 from tests.support.aws import ENVIRONMENT, ISSUER
 

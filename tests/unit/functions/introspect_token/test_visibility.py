@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from functions.introspect_token.visibility import visible_part
+from functions.introspect_token.introspection import visible_part
 from functions.shared.tokens.known_tokens import KnownToken
 from tests.support.server import NOW, client
 

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from functions.issue_token.claims import Claims, Validity, at_jwt_claims, plain_claims, validity
 from functions.issue_token.grants import Grant
+from functions.issue_token.minting import Claims, Validity, at_jwt_claims, plain_claims, validity
 from tests.support.server import NOW, client
 
 if TYPE_CHECKING:

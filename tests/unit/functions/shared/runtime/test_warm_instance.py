@@ -44,5 +44,5 @@ def test_failed_build_is_retried() -> None:
 def test_cleared_instance_is_rebuilt() -> None:
     warm = WarmInstance(object)
     first = warm()
-    warm.forget()
+    warm.reset()
     assert warm() is not first

@@ -7,9 +7,8 @@ import jwt
 import pytest
 
 from authorizer.reasons import Reason
-from functions.issue_token.claims import validity
 from functions.issue_token.grants import Grant
-from functions.issue_token.minting import JwtMint
+from functions.issue_token.minting import JwtMint, validity
 from functions.shared.clients.client_record import TokenProfile
 from functions.shared.keys import key_ring
 from functions.shared.keys.key_ring import UnusableKeyRingError

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from functions.publish_metadata.document import document
+from functions.publish_metadata.handler import document
 from functions.rotate_keys.rotation_rules import RETENTION_NEEDED
 from functions.shared.clients.client_record import TokenFormat, to_item
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
@@ -61,7 +61,9 @@ class Healthy:
     def __init__(self, server: AnswersServer) -> None:
         self.server = server
         self.issuer = server.url + STAGE
-        self.metadata = document(self.issuer, ("client_secret_basic",), ("RS256",))
+        self.metadata = document(self.issuer)
+        for endpoint in ("token", "introspection", "revocation"):
+            self.metadata[f"{endpoint}_endpoint_auth_methods_supported"] = ["client_secret_basic"]
         self.say_metadata(self.metadata)
         self.say_keys(ring(now=NOW - DAY).key_set(NOW))
         refused = Said(401, '{"error":"invalid_client"}')

@@ -1,4 +1,4 @@
-"""Proof of possession: to which key of its client a token is bound. RFC 9449, 5; RFC 8705, 3."""
+"""Proof of possession: the key that a token is bound to. RFC 9449, 5; RFC 8705, 3."""
 
 from __future__ import annotations
 
@@ -31,22 +31,19 @@ _KIND: Final = "dpop"
 
 @dataclass(frozen=True, slots=True)
 class Possession:
-    """The key that a request proved to hold, if any, and the headers that its answer needs."""
+    """The key that a request proved to hold, and the headers that its response needs."""
 
     confirmation: Confirmation | None = None
     proof: VerifiedProof | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-_NOTHING_PROVED: Final = Possession()
-
-
 @dataclass(frozen=True, slots=True)
-class PossessionProofs:
+class PossessionCheck:
     """Checks DPoP proofs and client certificates of requests to one endpoint.
 
-    `url` is the endpoint's address by our own configuration: what a request says of its host is the
-    caller's word. `mtls_url` is its address behind mutual TLS, empty if it has none of its own.
+    `url` is the endpoint's configured URL, because the caller controls the request's Host header.
+    `mtls_url` is its URL with mutual TLS, empty without one.
     """
 
     url: str
@@ -55,14 +52,14 @@ class PossessionProofs:
     mtls_url: str = ""
 
     def check(self, request: ProxyRequest, client: Client, now: float) -> Possession:
-        """Return what a request proves. A proof still counts after this: see `use`.
+        """Return the key that a request proves to hold. `use_proof` makes its proof used.
 
-        A client that sends a proof gets a bound token, whether it has to or not.
+        A client that sends a proof gets a bound token, required by its registration or not.
 
         Raises:
-            InvalidDpopProofError: the proof is not good for this request.
-            UseDpopNonceError: it lacks a nonce that it needs, or its nonce is old.
-            InvalidRequestError: the client has to prove a key and does not, or proves two.
+            InvalidDpopProofError: the proof is not valid for this request.
+            UseDpopNonceError: it lacks a required nonce, or its nonce has expired.
+            InvalidRequestError: the client must prove a key and does not, or proves two.
         """
         proofs = request.headers.get("dpop", ())
         if client.tls_client_certificate_bound_access_tokens:
@@ -72,7 +69,7 @@ class PossessionProofs:
                 raise self._offering_nonce(
                     InvalidRequestError("This client has to send a DPoP proof."), now
                 )
-            return _NOTHING_PROVED
+            return Possession()
         try:
             proof = self._verified(request, client, now)
         except OAuthError as error:
@@ -80,8 +77,8 @@ class PossessionProofs:
         confirmation = Confirmation(DPOP_KEY, proof.jkt)
         return Possession(confirmation, proof, {NONCE_HEADER: self.nonces.current(now)})
 
-    def use(self, possession: Possession, now: float) -> None:
-        """Use a proof up. The last thing to do, so that no other refusal costs a client its proof.
+    def use_proof(self, possession: Possession, now: float) -> None:
+        """Record the use of a proof. Call this last: after another error the proof stays unused.
 
         Raises:
             InvalidDpopProofError: it was used before.
@@ -100,7 +97,7 @@ class PossessionProofs:
         proofs = request.headers["dpop"]
         if len(proofs) > 1:
             raise InvalidDpopProofError("There is more than one DPoP proof.")
-        # Only behind mutual TLS does API Gateway hand on a certificate.
+        # API Gateway passes a certificate on only with mutual TLS.
         url = self.mtls_url if self.mtls_url and request.client_certificate else self.url
         try:
             proof = verify_proof(proofs[0], "POST", url, now)
@@ -110,7 +107,7 @@ class PossessionProofs:
             if client.dpop_nonce_required:
                 raise UseDpopNonceError
         elif not self.nonces.accepts(proof.nonce, now):
-            raise UseDpopNonceError(reason="the proof's nonce is none of ours, or old")
+            raise UseDpopNonceError(reason="the proof's nonce is unknown or has expired")
         return proof
 
     def _offering_nonce(self, error: OAuthError, now: float) -> OAuthError:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from authorizer.claims import Confirmation
 from authorizer.dpop import MAX_PROOF_AGE, thumbprint
-from functions.issue_token.possession import PossessionProofs
+from functions.issue_token.proof_of_possession import PossessionCheck
 from functions.shared.clients.client_record import TokenFormat, TokenProfile
 from functions.shared.web.client_certificate import ClientCertificate
 from functions.shared.web.oauth_errors import InvalidDpopProofError, InvalidRequestError
@@ -183,7 +183,7 @@ def test_rfc9449_4_3_mutual_tls_has_its_own_htu(
     certificate: ClientCertificate | None,
 ) -> None:
     server = _server()
-    proofs = PossessionProofs(TOKEN_URL, server.nonces, server.used, MTLS_TOKEN_URL)
+    proofs = PossessionCheck(TOKEN_URL, server.nonces, server.used, MTLS_TOKEN_URL)
     free = server.clients.find("free")
     assert free
     asked, other = (MTLS_TOKEN_URL, TOKEN_URL) if certificate else (TOKEN_URL, MTLS_TOKEN_URL)
@@ -197,7 +197,7 @@ def test_rfc9449_4_3_mutual_tls_has_its_own_htu(
 
 def _certified(certificate: ClientCertificate | None, **headers: tuple[str, ...]) -> Any:
     server = _server()
-    proofs = PossessionProofs(TOKEN_URL, server.nonces, server.used)
+    proofs = PossessionCheck(TOKEN_URL, server.nonces, server.used)
     request = ProxyRequest("POST", "/", headers=headers, client_certificate=certificate)
     known = server.clients.find("certified")
     assert known

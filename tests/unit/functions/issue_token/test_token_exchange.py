@@ -10,7 +10,7 @@ import jwt
 import pytest
 
 from authorizer.dpop import thumbprint
-from functions.issue_token.exchange import ACCESS_TOKEN, MAX_ACTORS
+from functions.issue_token.token_exchange import ACCESS_TOKEN, MAX_ACTORS
 from functions.shared.clients.client_record import TokenFormat, TokenProfile
 from functions.shared.clients.grant_types import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
 from tests.support.aws import ISSUER

@@ -1,12 +1,20 @@
-"""Token exchange: a service swaps the token it was called with for the next call's. RFC 8693."""
+"""Token exchange: a service swaps the token of its caller for a token to call the next API.
+
+RFC 8693.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from functions.issue_token.grants import Grant, TokenRequest, granted_scopes
-from functions.issue_token.targets import named_audience, required_audience
+from functions.issue_token.grants import (
+    Grant,
+    TokenRequest,
+    granted_scopes,
+    named_audience,
+    required_audience,
+)
 from functions.shared.web.oauth_errors import InvalidRequestError, InvalidScopeError
 
 if TYPE_CHECKING:
@@ -14,35 +22,35 @@ if TYPE_CHECKING:
     from functions.shared.tokens.known_tokens import KnownToken, KnownTokens
     from functions.shared.web.form import Form
 
-ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a name
+ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"
 MAX_ACTORS: Final = 4
-"""How many services may have acted in a chain, the one that exchanges included."""
+"""The largest number of actors in a chain, including the client of the exchange."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenExchange:
-    """Decides token exchanges. The authenticated client is the actor; the subject stays."""
+    """Decides token exchanges. The authenticated client becomes the actor, the subject stays."""
 
     tokens: KnownTokens
 
     def __call__(self, request: TokenRequest) -> Grant:
         """Decide one exchange.
 
-        Scopes are among the subject token's and the client's own; the audience is one API that the
-        client may address; the new token does not outlive the subject token.
+        Its scopes are both in the subject token and registered for the client. Its audience is one
+        API that the client may address. It does not outlive the subject token.
 
         Raises:
             InvalidRequestError: a parameter is missing or not supported, or the subject token is
-                not acceptable, for whatever reason. RFC 8693, 2.2.2.
-            InvalidScopeError: more is asked for than the subject token or the client has.
-            InvalidTargetError: the API is none that the client may address, or none is named.
+                not acceptable. RFC 8693, 2.2.2.
+            InvalidScopeError: the subject token or the client does not have a requested scope.
+            InvalidTargetError: the client may not address the API, or the request names none.
         """
         client, form = request.client, request.form
-        _check_kinds(form)
+        _check_token_types(form)
         subject = self._subject_token(request)
         return Grant(
             client=client,
-            scopes=_narrowed_scopes(client, form.get("scope"), subject),
+            scopes=_scopes(client, form.get("scope"), subject),
             audience=_audience(client, form),
             confirmation=request.confirmation,
             subject=subject.subject,
@@ -59,8 +67,8 @@ class TokenExchange:
         return token
 
 
-def _check_kinds(form: Form) -> None:
-    """Check the parameters of RFC 8693, 2.1. Who authenticates acts: no actor token is needed."""
+def _check_token_types(form: Form) -> None:
+    """Check the parameters of RFC 8693, 2.1. The client is the actor, without an actor token."""
     if form.require("subject_token_type") != ACCESS_TOKEN:
         raise InvalidRequestError("The subject_token_type must be that of an access token.")
     if form.get("requested_token_type") not in {None, ACCESS_TOKEN}:
@@ -83,21 +91,20 @@ def _obstacle(token: KnownToken | None, request: TokenRequest) -> str | None:
 
 
 def _obstacle_in_chain(token: KnownToken, client: Client) -> str | None:
-    actors = token.actors
-    if client.client_id in {token.subject, *actors}:
+    if client.client_id in {token.subject, *token.actors}:
         return "the client is in the subject token's chain already"
-    if len(actors) >= MAX_ACTORS:
+    if len(token.actors) >= MAX_ACTORS:
         return "the subject token's chain is too long"
     return None
 
 
 def _actor(client: Client, subject: KnownToken) -> dict[str, Any]:
-    """Return the `act` claim: the client, and within it who acted before. RFC 8693, 4.1."""
+    """Return the `act` claim: the client, and within it the earlier actors. RFC 8693, 4.1."""
     earlier = {"act": subject.actor} if subject.actor else {}
     return {"sub": client.client_id, **earlier}
 
 
-def _narrowed_scopes(client: Client, requested: str | None, subject: KnownToken) -> tuple[str, ...]:
+def _scopes(client: Client, requested: str | None, subject: KnownToken) -> tuple[str, ...]:
     scopes = granted_scopes(client, requested)
     if requested is None:
         return tuple(scope for scope in scopes if scope in subject.scopes)

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from functions.publish_metadata.composition import build
-from functions.publish_metadata.document import MAX_AGE
-from functions.publish_metadata.settings import Settings
+from functions.publish_metadata.handler import MAX_AGE, Settings, build
 from tests.support.aws import ISSUER
 from tests.support.proxy_events import proxy_event
 

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from authorizer.jwk import PROOF_ALGORITHMS
-from functions.publish_resource_metadata.composition import build
-from functions.publish_resource_metadata.document import MAX_AGE
-from functions.publish_resource_metadata.settings import Settings
+from functions.publish_resource_metadata.handler import MAX_AGE, Settings, build
 from functions.shared.runtime.settings import MissingSettingsError
 from tests.support.aws import ISSUER
 from tests.support.proxy_events import proxy_event

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from functions.publish_jwks.key_set import KeySetPublisher
+from functions.publish_jwks.handler import JwksPublisher
 from functions.shared.keys import key_ring
 from functions.shared.keys.key_ring import JWKS_MAX_AGE
 from functions.shared.keys.warm_key_ring import WarmKeyRing
@@ -26,7 +26,7 @@ def _get(
     store: MemorySecrets | None = None, *, if_none_match: str | Sequence[str] | None = None
 ) -> ProxyResponse:
     clock = ManualClock(NOW)
-    publisher = KeySetPublisher(WarmKeyRing(store or secrets(), KEY_RING_SECRET, clock), clock)
+    publisher = JwksPublisher(WarmKeyRing(store or secrets(), KEY_RING_SECRET, clock), clock)
     headers = {} if if_none_match is None else {"If-None-Match": if_none_match}
     return publisher(
         read_event(proxy_event("GET", "/oauth2/jwks", headers=headers)), AuditEntry("publish_jwks")

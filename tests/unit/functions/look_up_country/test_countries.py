@@ -3,14 +3,14 @@ from __future__ import annotations
 import pycountry
 import pytest
 
-from functions.look_up_country.directory import (
+from functions.look_up_country.countries import (
+    Countries,
     Country,
-    CountryDirectory,
     MalformedCodeError,
     UnknownCountryError,
 )
 
-DIRECTORY = CountryDirectory()
+DIRECTORY = Countries()
 AUSTRALIA = Country("AUS", "AUSTRALIA")
 
 

@@ -1,4 +1,4 @@
-"""Every country of ISO 3166-1, by any of its three codes."""
+"""The countries of ISO 3166-1, by each of their three codes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ALPHA_3 = re.compile(r"[A-Za-z]{3}")
 
 
 class MalformedCodeError(Exception):
-    """Raised when a text is neither an alpha-2, an alpha-3 nor a numeric code."""
+    """Raised when a string is neither an alpha-2, an alpha-3 nor a numeric code."""
 
 
 class UnknownCountryError(Exception):
@@ -32,8 +32,8 @@ class Country:
     name: str
 
 
-class CountryDirectory:
-    """Looks countries up and pages through them, ordered by alpha-3 code."""
+class Countries:
+    """Finds countries and pages through them, ordered by alpha-3 code."""
 
     def __init__(self) -> None:
         self._by_code: dict[str, Country] = {}
@@ -48,8 +48,8 @@ class CountryDirectory:
         """Return the country with this alpha-2, alpha-3 or numeric code, in either case.
 
         Raises:
-            MalformedCodeError: it cannot be a code.
-            UnknownCountryError: no country has it.
+            MalformedCodeError: it is not a code.
+            UnknownCountryError: it is not assigned.
         """
         if not _CODE.fullmatch(code):
             raise MalformedCodeError
@@ -62,10 +62,10 @@ class CountryDirectory:
         """Return up to `limit` countries whose alpha-3 code comes after a given one.
 
         An empty `after` starts at the beginning. Also returns the `after` of the next page, None
-        if there is none.
+        after the last.
 
         Raises:
-            MalformedCodeError: `after` cannot be an alpha-3 code.
+            MalformedCodeError: `after` is not an alpha-3 code.
         """
         if after and not _ALPHA_3.fullmatch(after):
             raise MalformedCodeError

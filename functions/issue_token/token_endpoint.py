@@ -1,12 +1,12 @@
-"""The token endpoint: authenticate, decide, mint, answer. RFC 6749, 3.2 and 5."""
+"""The token endpoint: authenticate, decide, mint, respond. RFC 6749, 3.2 and 5."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from functions.issue_token.claims import validity
 from functions.issue_token.grants import TokenRequest
+from functions.issue_token.minting import validity
 from functions.shared.tokens.confirmations import token_type
 from functions.shared.web.form import read_form
 from functions.shared.web.oauth_errors import (
@@ -20,10 +20,9 @@ from functions.shared.web.responses import NO_STORE, ProxyResponse, json_respons
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from functions.issue_token.claims import Validity
     from functions.issue_token.grants import Grant, GrantDecisions
-    from functions.issue_token.minting import Mint, MintedToken
-    from functions.issue_token.possession import Possession, PossessionProofs
+    from functions.issue_token.minting import Mint, MintedToken, Validity
+    from functions.issue_token.proof_of_possession import Possession, PossessionCheck
     from functions.shared.authentication.client_authentication import ClientAuthentication
     from functions.shared.clients.client_record import Client, TokenFormat
     from functions.shared.runtime.clock import Clock
@@ -34,41 +33,40 @@ if TYPE_CHECKING:
 REPEATABLE: Final = frozenset({"resource", "audience"})
 """Parameters that may be sent more than once. RFC 8707, 2; RFC 8693, 2.1."""
 
-_OK: Final = 200
-_REFUSALS_BY_RECORD: Final = (
+_CLIENT_DEPENDENT_ERRORS: Final = (
     InvalidRequestError,
     InvalidScopeError,
     InvalidTargetError,
     UnauthorizedClientError,
 )
-"""Refusals that can depend on the client's record."""
+"""Errors that can be caused by an outdated client record."""
 
 
 @dataclass(frozen=True, slots=True)
-class TokenIssuance:
-    """Answers token requests."""
+class TokenEndpoint:
+    """Responds to token requests."""
 
     authentication: ClientAuthentication
-    proofs: PossessionProofs
+    possession: PossessionCheck
     grants: GrantDecisions
     mints: Mapping[TokenFormat, Mint]
     clock: Clock
 
     def __call__(self, request: ProxyRequest, entry: AuditEntry) -> ProxyResponse:
-        """Answer one token request; raises OAuthError for every refusal."""
+        """Respond to one token request; raises OAuthError for each that is refused."""
         form = read_form(request, repeatable=REPEATABLE)
         since = self.clock()
         client = self.authentication.authenticate(request, form, entry)
         now = self.clock()
         try:
             possession, grant = self._decide(request, form, client, now)
-        except _REFUSALS_BY_RECORD:
+        except _CLIENT_DEPENDENT_ERRORS:
             changed = self.authentication.changed_since(client, since)
             if changed is None:
                 raise
             client = changed
             possession, grant = self._decide(request, form, client, now)
-        self.proofs.use(possession, now)
+        self.possession.use_proof(possession, now)
         times = validity(now, client.token_lifetime, grant.not_after)
         token = self.mints[client.token_format].mint(grant, times)
         entry.note(
@@ -82,18 +80,18 @@ class TokenIssuance:
             subject=grant.subject,
             actor=grant.actor,
         )
-        return _answer(token, grant, times, {**NO_STORE, **possession.headers})
+        return _response(token, grant, times, {**NO_STORE, **possession.headers})
 
     def _decide(
         self, request: ProxyRequest, form: Form, client: Client, now: float
     ) -> tuple[Possession, Grant]:
-        possession = self.proofs.check(request, client, now)
+        possession = self.possession.check(request, client, now)
         return possession, self.grants.decide(
             TokenRequest(client, form, now, possession.confirmation)
         )
 
 
-def _answer(
+def _response(
     token: MintedToken, grant: Grant, times: Validity, headers: Mapping[str, str]
 ) -> ProxyResponse:
     members: dict[str, object] = {"access_token": token.text}
@@ -102,4 +100,4 @@ def _answer(
     members |= {"token_type": token_type(grant.confirmation), "expires_in": times.seconds_left}
     if grant.issued_token_type:
         members["issued_token_type"] = grant.issued_token_type
-    return json_response(_OK, members, headers)
+    return json_response(200, members, headers)
