@@ -50,7 +50,7 @@ def test_a_terminal_of_ascii_alone_is_written_to(laptop: Laptop) -> None:
     listed = run(environment(laptop, **plain), "--local", "keys", "list")
     assert (listed.returncode, listed.stderr) == (0, "")
     assert listed.stdout.isascii()
-    assert ". announced  # signs  - retired  | now" in listed.stdout
+    assert ". upcoming  # current  - retired  | now" in listed.stdout
 
 
 def test_no_home_is_needed(laptop: Laptop, tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_no_home_is_needed(laptop: Laptop, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("environ", "options", "said"),
     [
-        ({}, (), "No AWS region was named. Add --region, or set AWS_DEFAULT_REGION."),
+        ({}, (), "No AWS region is set. Add --region, or set AWS_DEFAULT_REGION."),
         ({}, ("--region", "eu-west-1"), "No AWS credentials were found. Run 'aws configure'"),
         ({"AWS_ACCESS_KEY_ID": "A"}, ("--region", "eu-west-1"), "Partial credentials found in env"),
         (
@@ -76,7 +76,7 @@ def test_no_home_is_needed(laptop: Laptop, tmp_path: Path) -> None:
                 "AWS_MAX_ATTEMPTS": "1",
             },
             ("--region", "eu-west-1"),
-            "127.0.0.1:9 does not answer: no connection.",
+            "127.0.0.1:9 does not respond: no connection.",
         ),
     ],
 )

@@ -37,7 +37,7 @@ class Scene(NamedTuple):
 
 SCENES = (
     Scene(RUN, "200 OK", "The policy names every route that its scopes open"),
-    Scene("Expire it", "401 Unauthorized", "the token's time is over"),
+    Scene("Expire it", "401 Unauthorized", "The token has expired"),
     Scene("Tamper with it", "401 Unauthorized", "The signature is not over these bytes"),
     Scene("Leave out the scope", "403 Forbidden", "its scopes open nothing"),
     Scene("Rotate them", "200 OK", "The authorizer fetches the key set, and keeps it."),
