@@ -38,12 +38,12 @@ class Scene(NamedTuple):
 SCENES = (
     Scene(RUN, "200 OK", "The policy names every route that its scopes open"),
     Scene("Expire it", "401 Unauthorized", "The token has expired"),
-    Scene("Tamper with it", "401 Unauthorized", "The signature is not over these bytes"),
+    Scene("Tamper with it", "401 Unauthorized", "The signature is not valid for the named key"),
     Scene("Leave out the scope", "403 Forbidden", "its scopes open nothing"),
     Scene("Rotate them", "200 OK", "The authorizer fetches the key set, and keeps it."),
     Scene("a fresh key set", "200 OK", "nothing is fetched"),
     Scene("a stale key set", "200 OK", "past its soft age, and used while the endpoint is down"),
-    Scene("no key set yet", "500 Internal Server Error", "none could be fetched"),
+    Scene("no key set yet", "500 Internal Server Error", "The issuer's key set cannot be fetched"),
     Scene("Bring it back", "200 OK", "The authorizer fetches the key set, and keeps it."),
 )
 KINDS = (
