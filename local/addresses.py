@@ -1,54 +1,57 @@
-"""Where the laptop edition listens, and what its services call each other."""
+"""The laptop edition's addresses: settings, URLs, and checks that its ports are free."""
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from infra.local_stack import API_STAGE, AUTH_STAGE, PORTS, url_host
-from local.errors import LaptopError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-__all__ = [
-    "API_STAGE",
-    "AUTH_STAGE",
-    "BOUND_API",
-    "MUTUAL_TLS",
-    "AddressError",
-    "Addresses",
-    "Service",
-]
+from local.cli import LaptopError
 
 MUTUAL_TLS = "GATEHOUSE_MTLS"
-"""Set for a process that is to serve behind mutual TLS too."""
+"""Set for a process that also serves behind mutual TLS."""
 
 BOUND_API = "GATEHOUSE_BOUND_API"
-"""Set for the console when the bound API is served."""
+"""Set for the console if the bound API is served."""
 
 Service = Literal["auth_server", "guarded_api", "bound_api"]
-"""The bound API is the guarded API once more, for tokens that are bound to a key."""
+"""The bound API is a second guarded API, for sender-constrained tokens."""
 
+LOOPBACK = "127.0.0.1"
 _CONSOLE = "GATEHOUSE_CONSOLE_PORT"
 _LAST_PORT = 65_535
-_REAL = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
+_AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
+
+# Variable → the field of `Addresses`, and the name in `pinned`.
+_FIELDS = {
+    "GATEHOUSE_AWS_PORT": ("aws_port", "aws"),
+    "GATEHOUSE_AUTH_PORT": ("auth_port", "auth_server"),
+    "GATEHOUSE_API_PORT": ("api_port", "guarded_api"),
+    "GATEHOUSE_MTLS_PORT": ("mtls_auth_port", "mutual_tls"),
+    "GATEHOUSE_MTLS_API_PORT": ("mtls_api_port", "mutual_tls"),
+    "GATEHOUSE_MTLS_BOUND_API_PORT": ("mtls_bound_api_port", "mutual_tls"),
+    "GATEHOUSE_BOUND_API_PORT": ("bound_api_port", "bound_api"),
+    _CONSOLE: ("console_port", "console"),
+}
+_REQUIRED = ("aws", "auth_server", "guarded_api")
 
 
 class AddressError(LaptopError):
-    """A setting of the laptop edition makes no sense; the message is one sentence."""
+    """A setting of the laptop edition is not valid."""
 
 
 @dataclass(frozen=True)
 class Addresses:
     """The laptop edition's addresses.
 
-    `host` is the address that servers bind; URLs say `localhost` where that reaches it. `pinned`
+    `host` is the address that servers bind. URLs use `localhost` if that reaches it. `pinned`
     names the services whose port was set explicitly, and `host`.
     """
 
-    host: str = "127.0.0.1"
+    host: str = LOOPBACK
     auth_port: int = PORTS["GATEHOUSE_AUTH_PORT"]
     api_port: int = PORTS["GATEHOUSE_API_PORT"]
     bound_api_port: int = PORTS["GATEHOUSE_BOUND_API_PORT"]
@@ -56,7 +59,7 @@ class Addresses:
     mtls_auth_port: int = PORTS["GATEHOUSE_MTLS_PORT"]
     mtls_api_port: int = PORTS["GATEHOUSE_MTLS_API_PORT"]
     mtls_bound_api_port: int = PORTS["GATEHOUSE_MTLS_BOUND_API_PORT"]
-    console_port: int = PORTS["GATEHOUSE_CONSOLE_PORT"]
+    console_port: int = PORTS[_CONSOLE]
     mutual_tls: bool = True
     console: bool = True
     bound_api: bool = True
@@ -67,43 +70,26 @@ class Addresses:
     def from_env(cls, environ: Mapping[str, str]) -> Addresses:
         """Read GATEHOUSE_HOST, the ports in PORTS by their names, and AWS_ENDPOINT_URL.
 
-        GATEHOUSE_CONSOLE_PORT may be `off`, for no console.
+        GATEHOUSE_CONSOLE_PORT=off disables the console.
 
         Raises:
-            AddressError: a port is not a number from 1 to 65535, or two services share one, or the
-                endpoint is AWS's own.
+            AddressError: a port is not a number from 1 to 65535, two services have the same port,
+                or the endpoint is AWS.
         """
         console = environ.get(_CONSOLE) != "off"
         if not console:
             environ = {**environ, _CONSOLE: ""}
-        ports = {name: _port(name, environ.get(name), PORTS[name]) for name in PORTS}
-        pinned = {
-            what
-            for what, name in (
-                ("auth_server", "GATEHOUSE_AUTH_PORT"),
-                ("guarded_api", "GATEHOUSE_API_PORT"),
-                ("bound_api", "GATEHOUSE_BOUND_API_PORT"),
-                ("host", "GATEHOUSE_HOST"),
-                ("mutual_tls", "GATEHOUSE_MTLS_PORT"),
-                ("mutual_tls", "GATEHOUSE_MTLS_API_PORT"),
-                ("mutual_tls", "GATEHOUSE_MTLS_BOUND_API_PORT"),
-                ("console", "GATEHOUSE_CONSOLE_PORT"),
-            )
-            if environ.get(name)
+        pinned = {part for name, (_, part) in _FIELDS.items() if environ.get(name)} - {"aws"}
+        pinned |= {"host"} if environ.get("GATEHOUSE_HOST") else set()
+        ports: dict[str, Any] = {
+            field: _port(name, environ.get(name)) for name, (field, _) in _FIELDS.items()
         }
         addresses = cls(
-            host=environ.get("GATEHOUSE_HOST") or cls.host,
-            auth_port=ports["GATEHOUSE_AUTH_PORT"],
-            api_port=ports["GATEHOUSE_API_PORT"],
-            bound_api_port=ports["GATEHOUSE_BOUND_API_PORT"],
-            aws_port=ports["GATEHOUSE_AWS_PORT"],
-            mtls_auth_port=ports["GATEHOUSE_MTLS_PORT"],
-            mtls_api_port=ports["GATEHOUSE_MTLS_API_PORT"],
-            mtls_bound_api_port=ports["GATEHOUSE_MTLS_BOUND_API_PORT"],
-            console_port=ports["GATEHOUSE_CONSOLE_PORT"],
+            host=environ.get("GATEHOUSE_HOST") or LOOPBACK,
             console=console,
             aws_endpoint=_endpoint(environ.get("AWS_ENDPOINT_URL")),
             pinned=frozenset(pinned),
+            **ports,
         )
         needed = addresses.ports()
         if len(set(needed.values())) != len(needed):
@@ -112,28 +98,18 @@ class Addresses:
         return addresses
 
     def ports(self) -> dict[str, int]:
-        """The ports that must be free, by the variable that sets each.
+        """Return the ports that must be free, by the variable that sets each.
 
-        Those for mutual TLS, the bound API and the console are among them only when they were set:
-        they are optional otherwise.
+        The ports for mutual TLS, the bound API and the console are optional unless they are set.
         """
-        ports = {
-            "GATEHOUSE_AWS_PORT": self.aws_port,
-            "GATEHOUSE_AUTH_PORT": self.auth_port,
-            "GATEHOUSE_API_PORT": self.api_port,
+        return {
+            name: getattr(self, field)
+            for name, (field, part) in _FIELDS.items()
+            if part in _REQUIRED or part in self.pinned
         }
-        if "mutual_tls" in self.pinned:
-            ports["GATEHOUSE_MTLS_PORT"] = self.mtls_auth_port
-            ports["GATEHOUSE_MTLS_API_PORT"] = self.mtls_api_port
-            ports["GATEHOUSE_MTLS_BOUND_API_PORT"] = self.mtls_bound_api_port
-        if "bound_api" in self.pinned:
-            ports["GATEHOUSE_BOUND_API_PORT"] = self.bound_api_port
-        if "console" in self.pinned:
-            ports["GATEHOUSE_CONSOLE_PORT"] = self.console_port
-        return ports
 
     def serving(self, service: Service, host: str, port: int) -> Addresses:
-        """These addresses, with `service` where it really listens, unless that was set."""
+        """Return these addresses with the address on which `service` listens, unless it was set."""
         found = self if "host" in self.pinned else replace(self, host=host)
         if service in self.pinned:
             return found
@@ -142,6 +118,14 @@ class Addresses:
         if service == "bound_api":
             return replace(found, bound_api_port=port)
         return replace(found, api_port=port)
+
+    def mtls_port(self, service: Service) -> int:
+        """Return the port on which a service listens for mutual TLS."""
+        return {
+            "auth_server": self.mtls_auth_port,
+            "guarded_api": self.mtls_api_port,
+            "bound_api": self.mtls_bound_api_port,
+        }[service]
 
     @property
     def auth_origin(self) -> str:
@@ -159,29 +143,6 @@ class Addresses:
         return f"http://{url_host(self.host)}:{self.bound_api_port}"
 
     @property
-    def mtls_auth_server(self) -> str:
-        """The authorization server behind mutual TLS; the `iss` of its tokens stays `issuer`."""
-        return f"https://{url_host(self.host)}:{self.mtls_auth_port}/{AUTH_STAGE}"
-
-    @property
-    def mtls_guarded_api(self) -> str:
-        """The guarded API behind mutual TLS."""
-        return f"https://{url_host(self.host)}:{self.mtls_api_port}/{API_STAGE}"
-
-    @property
-    def mtls_bound_api(self) -> str:
-        """The bound API behind mutual TLS, for tokens that are bound to a certificate."""
-        return f"https://{url_host(self.host)}:{self.mtls_bound_api_port}/{API_STAGE}"
-
-    def mtls_port(self, service: Service) -> int:
-        """Where a service listens for mutual TLS."""
-        return {
-            "auth_server": self.mtls_auth_port,
-            "guarded_api": self.mtls_api_port,
-            "bound_api": self.mtls_bound_api_port,
-        }[service]
-
-    @property
     def issuer(self) -> str:
         """The authorization server's address, and the `iss` of its tokens."""
         return f"{self.auth_origin}/{AUTH_STAGE}"
@@ -193,31 +154,101 @@ class Addresses:
 
     @property
     def bound_api_url(self) -> str:
-        """The bound API's address, for tokens that are bound to a DPoP key."""
+        """The bound API's address, for tokens bound to a DPoP key."""
         return f"{self.bound_api_origin}/{API_STAGE}"
 
     @property
+    def mtls_auth_server(self) -> str:
+        """The authorization server behind mutual TLS. The `iss` of its tokens is `issuer`."""
+        return f"https://{url_host(self.host)}:{self.mtls_auth_port}/{AUTH_STAGE}"
+
+    @property
+    def mtls_guarded_api(self) -> str:
+        """The guarded API behind mutual TLS."""
+        return f"https://{url_host(self.host)}:{self.mtls_api_port}/{API_STAGE}"
+
+    @property
+    def mtls_bound_api(self) -> str:
+        """The bound API behind mutual TLS, for tokens bound to a certificate."""
+        return f"https://{url_host(self.host)}:{self.mtls_bound_api_port}/{API_STAGE}"
+
+    @property
     def console_url(self) -> str:
-        """The console's page, which is on the loopback address whatever `host` is."""
+        """The console's page, always on the loopback address."""
         return f"http://localhost:{self.console_port}"
 
     @property
     def aws_url(self) -> str:
-        """The endpoint that plays AWS: AWS_ENDPOINT_URL, or moto on its port."""
+        """The endpoint of the laptop's AWS: AWS_ENDPOINT_URL, or moto on its port."""
         return self.aws_endpoint or f"http://localhost:{self.aws_port}"
 
 
+def with_free_ports(addresses: Addresses) -> Addresses:
+    """Return the addresses without the optional services whose ports are taken.
+
+    Raises:
+        LaptopError: a required port is taken, or the host cannot be used.
+    """
+    _check_localhost()
+    if reason := why_not_listen(addresses.host, 0):
+        raise LaptopError(f"GATEHOUSE_HOST={addresses.host} cannot be listened on ({reason}).")
+    for variable, port in addresses.ports().items():
+        if reason := why_not_listen(addresses.host, port):
+            raise LaptopError(
+                f"Cannot listen on {addresses.host}:{port} ({reason}): "
+                f"stop the process that uses it, or set another port with {variable}."
+            )
+
+    def is_free(host: str, *ports: int) -> bool:
+        return not any(why_not_listen(host, port) for port in ports)
+
+    host = addresses.host
+    mtls = (addresses.mtls_auth_port, addresses.mtls_api_port, addresses.mtls_bound_api_port)
+    return replace(
+        addresses,
+        mutual_tls=is_free(host, *mtls),
+        bound_api=is_free(host, addresses.bound_api_port),
+        console=addresses.console and is_free(LOOPBACK, addresses.console_port),
+    )
+
+
+def why_not_listen(host: str, port: int) -> str | None:
+    """Return why a port cannot be listened on, None if it can."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        # The servers set it, too: a port is free while its last connections are closing.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            return error.strerror
+    return None
+
+
+def _check_localhost() -> None:
+    try:
+        found = {str(each[4][0]) for each in socket.getaddrinfo("localhost", None)}
+    except OSError:
+        found = set()
+    if LOOPBACK not in found:
+        raise LaptopError(
+            f"The name localhost does not resolve to {LOOPBACK} on this machine: "
+            f"add the line '{LOOPBACK} localhost' to /etc/hosts."
+        )
+
+
 def _endpoint(url: str | None) -> str | None:
-    if url and (urlsplit(url).hostname or "").endswith(_REAL):
+    if url and (urlsplit(url).hostname or "").endswith(_AWS_DOMAINS):
         raise AddressError(
-            "AWS_ENDPOINT_URL leads to AWS itself, which the laptop edition leaves alone: unset it."
+            "AWS_ENDPOINT_URL is a real AWS endpoint, which the laptop edition must not use: "
+            "unset it."
         )
     return url or None
 
 
-def _port(name: str, text: str | None, default: int) -> int:
+def _port(name: str, text: str | None) -> int:
     if not text:
-        return default
+        return PORTS[name]
     if not (text.isascii() and text.isdigit() and 0 < int(text[:6]) <= _LAST_PORT):
         raise AddressError(f"{name} must be a port number from 1 to {_LAST_PORT}, not {text!r}.")
     return int(text)

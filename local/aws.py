@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 
 from infra.local_stack import read_access_key
 from local.addresses import Addresses
+from local.aws_account import use_local_aws
 from local.aws_gate import AwsGate
-from local.environment import use_local_aws
-from local.errors import LaptopError
+from local.cli import LaptopError
 from local.followers import Answer, Followers, follow
 from local.gateway.template import Template
 from local.http_server.accepting import Accept
@@ -114,13 +114,13 @@ def start(addresses: Addresses, template: Template, followers: Followers) -> Aws
     # Always on the loopback address, because it holds private keys.
     listener = socket.create_server(("127.0.0.1", addresses.aws_port))
     # Imported here because it takes long, and processes that need only the names do without.
-    from moto.moto_server.werkzeug_app import (  # noqa: PLC0415 - see above
+    from moto.moto_server.werkzeug_app import (
         DomainDispatcherApplication,
         create_backend_app,
     )
-    from werkzeug.serving import make_server  # noqa: PLC0415 - see above
+    from werkzeug.serving import make_server
 
-    from local.atomic_writes import make_writes_atomic  # noqa: PLC0415 - see above
+    from local.atomic_writes import make_writes_atomic
 
     make_writes_atomic()
     gate = AwsGate(addresses.aws_port)

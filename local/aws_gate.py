@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from infra.local_stack import access_key_file
-from local.errors import LaptopError
+from local.cli import LaptopError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -107,7 +107,7 @@ def _write_private(file: Path, text: str) -> None:
     with suppress(FileExistsError):
         file.parent.mkdir(mode=0o700)
     found = file.parent.lstat()
-    is_private = stat.S_ISDIR(found.st_mode) and found.st_mode & 0o777 == 0o700  # noqa: PLR2004
+    is_private = stat.S_ISDIR(found.st_mode) and found.st_mode & 0o777 == 0o700
     if not is_private or found.st_uid != os.getuid():
         raise LaptopError(f"{file.parent} is not a folder of yours with mode 0700: remove it.")
     made = file.with_name(f"{file.name}.{secrets.token_hex(8)}")

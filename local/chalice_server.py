@@ -17,7 +17,7 @@ import chalice.local
 from infra.cloudformation import TemplateError
 from local import reloading
 from local.addresses import MUTUAL_TLS, Addresses
-from local.errors import LaptopError
+from local.cli import LaptopError
 from local.http_server import Server
 from local.readiness import wait_for_key_set
 from local.supervisor import SUPERVISED, end_with_parent
@@ -37,7 +37,7 @@ ROOT = Path(__file__).resolve().parent.parent
 class GatewayServer(chalice.local.LocalDevServer):
     """What `chalice local` serves with: our server instead of chalice's."""
 
-    def __init__(self, app_object: GatewayApp, config: object, host: str, port: int) -> None:  # noqa: ARG002 - chalice's signature
+    def __init__(self, app_object: GatewayApp, config: object, host: str, port: int) -> None:
         self.app_object = app_object
         self.host = host
         self.port = port
@@ -93,7 +93,7 @@ def _listening(app: GatewayApp, host: str, port: int, tls: ssl.SSLContext | None
 def _open_mutual_tls(app: GatewayApp, host: str, port: int) -> None:
     """Serve the application a second time, as a custom domain with mutual TLS does."""
     # Imported here because plain HTTP does without the libraries that make certificates.
-    from local.certificates import LaptopCertificates  # noqa: PLC0415 - see above
+    from local.certificates import LaptopCertificates
 
     server = _listening(app, host, port, LaptopCertificates.ensure().server_context())
     server.open(app)

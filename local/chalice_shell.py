@@ -20,10 +20,10 @@ from chalice.app import Chalice
 from functions.shared.authentication.public_addresses import ON_LOOPBACK
 from infra.cloudformation import TemplateError
 from local.addresses import MUTUAL_TLS, Addresses, Service
+from local.aws_account import use_local_aws
 from local.chalice_server import GatewayServer, end_process
+from local.cli import LaptopError
 from local.console.backstage import BACKSTAGE, Backstage, socket_of
-from local.environment import use_local_aws
-from local.errors import LaptopError
 from local.gateway.core import Gateway
 from local.gateway.lambda_runtime import InProcessLambda
 from local.gateway.messages import Request, Response
@@ -144,7 +144,7 @@ class GatewayApp(Chalice):
         """
         is_supervised = SUPERVISED in self.environ
         if self._provision is None and addresses.aws_endpoint is None and not is_supervised:
-            from local import aws  # noqa: PLC0415 - as in `_provision`
+            from local import aws
 
             sentence = "AWS (moto) has ended, and all that was in it is gone: start this again."
             aws.watch(addresses, lambda: self.give_up(sentence))
@@ -176,7 +176,7 @@ class GatewayApp(Chalice):
     def _opened(self) -> Application:
         return self._gateway or self.open(Addresses.from_env(self.environ))
 
-    def __call__(self, event: Mapping[str, Any], context: object) -> dict[str, Any]:  # noqa: ARG002 - chalice's signature
+    def __call__(self, event: Mapping[str, Any], context: object) -> dict[str, Any]:
         """Answer an event of chalice's own making (its test client's) through the gateway core."""
         response = self.handle(_request(event))
         headers: dict[str, list[str]] = {}
@@ -235,7 +235,7 @@ def _parameters(service: Service, environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _provision(addresses: Addresses, template: Template) -> Mapping[str, str]:
-    from local import aws  # noqa: PLC0415 - imports the AWS SDK, which tests do without
+    from local import aws
 
     return aws.ensure(addresses, template)
 

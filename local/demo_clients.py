@@ -69,7 +69,7 @@ def authorizer_client(secret: str) -> Client:
     )
 
 
-def _demo_client(client_id: str, **registered: Any) -> Client:  # noqa: ANN401 - any field of Client
+def _demo_client(client_id: str, **registered: Any) -> Client:
     return Client(
         client_id=client_id,
         name="A demo client",

@@ -25,14 +25,13 @@ from infra.cloudformation import TemplateError
 from infra.route_faults import route_faults
 from local.addresses import Addresses
 from local.aws import ROOT, TEMPLATE
+from local.aws_account import LAPTOP, use_local_aws
 from local.chalice_shell import shared_environment
-from local.environment import use_local_aws
-from local.errors import LaptopError
+from local.cli import LaptopError
 from local.gateway.core import Gateway
 from local.gateway.lambda_runtime import FunctionError, InProcessLambda
 from local.gateway.template import Template
 from local.http_server import Server
-from local.place import LAPTOP
 from local.provisioning import names
 from local.whole_lines import print_whole_lines
 

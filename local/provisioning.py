@@ -16,9 +16,9 @@ from functions.shared.runtime.clock import SYSTEM_CLOCK
 from functions.shared.runtime.secret_store import SecretsManagerStore
 from infra.local_stack import key_alias, secret_name, table_name
 from local.addresses import Addresses
+from local.aws_account import LAPTOP
 from local.demo_clients import authorizer_client, demo_clients
 from local.keyed_clients import keyed_clients
-from local.place import LAPTOP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["names", "provision"]
 
 _TABLE = "AWS::DynamoDB::Table"
-_SECRET = "AWS::SecretsManager::Secret"  # noqa: S105  a resource type
+_SECRET = "AWS::SecretsManager::Secret"
 _KEY = "AWS::KMS::Key"
 
 

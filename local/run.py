@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import sys
 
-from local.at_the_terminal import at_the_terminal
+from local.cli import run_command
 
 
 def main() -> int:
     """Run from the command line."""
     # Importing takes a while, and a Ctrl-C may come then, too.
-    from local.session import run  # noqa: PLC0415 - see above
+    from local.session import run
 
     return run(check="--check" in sys.argv[1:])
 
 
 if __name__ == "__main__":
-    sys.exit(at_the_terminal(main))
+    sys.exit(run_command(main))

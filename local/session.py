@@ -11,14 +11,11 @@ import time
 from dataclasses import replace
 
 from infra.local_stack import access_key_file
-from local.addresses import Addresses
-from local.console.backstage import new_folder
-from local.free_ports import (
-    refuse_taken_ports,
-    without_taken_bound_api,
-    without_taken_console,
-    without_taken_mutual_tls,
+from local.addresses import (
+    Addresses,
+    with_free_ports,
 )
+from local.console.backstage import new_folder
 from local.starting import ROOT, logs_of, start_everything
 from local.supervisor import Supervisor
 from local.walkthrough import Walkthrough
@@ -96,10 +93,8 @@ def run(*, check: bool) -> int:
     # It always runs an AWS of its own, also for people whose shell points to another one.
     os.environ.pop("AWS_ENDPOINT_URL", None)
     addresses = Addresses.from_env(os.environ)
-    refuse_taken_ports(addresses)
+    addresses = with_free_ports(addresses)
     warn_of_neighbours(addresses.host)
-    addresses = without_taken_console(without_taken_mutual_tls(addresses))
-    addresses = without_taken_bound_api(addresses)
     if check:
         addresses = replace(addresses, bound_api=False)
     with (

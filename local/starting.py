@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local.addresses import BOUND_API, MUTUAL_TLS
+from local.aws_account import use_local_aws
 from local.certificates import LaptopCertificates
 from local.console.backstage import BACKSTAGE
-from local.environment import use_local_aws
 from local.readiness import status_of
 
 if TYPE_CHECKING:

@@ -29,11 +29,10 @@ from functions.rotate_keys.rotation_rules import RotationRules
 from functions.shared.keys.key_ring import KeyRing
 from functions.shared.keys.warm_key_ring import WARM_SECONDS
 from functions.shared.runtime.secret_store import SecretsManagerStore
-from local.addresses import Addresses
-from local.at_the_terminal import at_the_terminal
+from local.addresses import Addresses, with_free_ports
 from local.aws import TEMPLATE
-from local.environment import use_local_aws
-from local.free_ports import refuse_taken_ports, without_taken_mutual_tls
+from local.aws_account import use_local_aws
+from local.cli import run_command
 from local.gateway.template import Template
 from local.provisioning import names
 from local.starting import logs_of, start_everything
@@ -134,9 +133,7 @@ def _hurried(ring: KeyRing, seconds: int) -> KeyRing:
 def run(seconds: int, clients: int, pause: float) -> int:
     """Start the laptop edition, let the storm blow over a rotation, and tell what was seen."""
     os.environ.pop("AWS_ENDPOINT_URL", None)
-    addresses = Addresses.from_env(os.environ)
-    refuse_taken_ports(addresses)
-    addresses = replace(without_taken_mutual_tls(addresses), bound_api=False)
+    addresses = replace(with_free_ports(Addresses.from_env(os.environ)), bound_api=False)
     with Supervisor(logs_of(addresses)) as supervisor:
         start_everything(supervisor, addresses)
         storm = Storm(addresses, time.time() + seconds, pause)
@@ -182,4 +179,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(at_the_terminal(main))
+    sys.exit(run_command(main))

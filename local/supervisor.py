@@ -14,8 +14,7 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from local.at_the_terminal import ENDING
-from local.errors import LaptopError
+from local.cli import STOP_SIGNALS, LaptopError
 from local.rotating_log import RotatingLog, is_json
 
 if TYPE_CHECKING:
@@ -124,7 +123,7 @@ def undisturbed() -> Iterator[None]:
     A child that has started and is not known yet would be left behind.
     """
     held: list[int] = []
-    handlers = {signum: signal.signal(signum, lambda *_: held.append(1)) for signum in ENDING}
+    handlers = {signum: signal.signal(signum, lambda *_: held.append(1)) for signum in STOP_SIGNALS}
     try:
         yield
     finally:

@@ -330,11 +330,11 @@ def _quote(text: str) -> str:
     return f'"{text}"' if text.startswith("Authorization: Bearer") else shlex.quote(text)
 
 
-def _decode(segment: str) -> Any:  # noqa: ANN401  whatever JSON holds
+def _decode(segment: str) -> Any:
     return json.loads(base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
 
 
-def _shorten(value: Any) -> Any:  # noqa: ANN401  whatever JSON holds
+def _shorten(value: Any) -> Any:
     """Cut long strings in the middle of nowhere: the whole of them is noise on a terminal."""
     if isinstance(value, dict):
         return {name: _shorten(item) for name, item in value.items()}

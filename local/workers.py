@@ -16,7 +16,7 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
-from local.errors import LaptopError
+from local.cli import LaptopError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -12,10 +12,10 @@ import sys
 from dataclasses import replace
 
 from local.addresses import BOUND_API, MUTUAL_TLS, Addresses
+from local.aws_account import use_local_aws
 from local.console.backstage import BACKSTAGE
 from local.console.desk import build
 from local.console.web import ConsoleSite
-from local.environment import use_local_aws
 from local.http_server import Server
 from local.supervisor import SUPERVISED, end_with_parent
 

@@ -156,7 +156,7 @@ class FunctionOutput:
             lines.append(text.rstrip("\n"))
         return self._stream.write(text)
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever a stream has
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
 
@@ -195,7 +195,7 @@ def _authorization(event: Mapping[str, Any]) -> str | None:
     return next((value for name, value in headers.items() if name.lower() == "authorization"), None)
 
 
-def _without(credential: str | None, event: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON
+def _without(credential: str | None, event: Mapping[str, Any]) -> Any:
     """Copy an event, its credential cut short wherever it stands."""
     if not credential:
         return dict(event)

@@ -65,7 +65,7 @@ class Sightings:
     def keys(self) -> list[dict[str, str]]:
         """Return the key set that the authorizer got last."""
         fetched = (each for each in self.auth["exchanges"] if _is_fetch(each) and each["body"])
-        sets = [each for each in fetched if each["status"] == 200]  # noqa: PLR2004 - HTTP
+        sets = [each for each in fetched if each["status"] == 200]
         keys: list[dict[str, str]] = json.loads(sets[-1]["body"])["keys"] if sets else []
         return keys
 

@@ -18,8 +18,7 @@ from functions.shared.keys import signing_keys
 from functions.shared.runtime.secret_store import SecretsManagerStore
 from functions.shared.tokens.opaque_tokens import DynamoDbOpaqueTokens, generate_token
 from infra.cli.key_operations import Emergency
-from infra.local_stack import physical_names
-from local.addresses import AUTH_STAGE
+from infra.local_stack import AUTH_STAGE, physical_names
 from local.console import tokens
 from local.console.processes import Processes
 from local.console.steps import Detail, Step, facts, key_set, token

@@ -12,6 +12,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING
 
+from local.aws_account import LAPTOP
 from local.gateway.authorization import Authorization
 from local.gateway.events import Call, decoded_path, proxy_event
 from local.gateway.gateway_responses import GatewayError, GatewayResponses, ResponseContext
@@ -19,7 +20,6 @@ from local.gateway.integration_response import MalformedResultError, response
 from local.gateway.lambda_runtime import FunctionError
 from local.gateway.messages import Response
 from local.gateway.routing import Router, without_extra_slashes
-from local.place import LAPTOP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

@@ -22,9 +22,9 @@ from local.gateway.routing import without_extra_slashes
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from local.aws_account import AwsAccount
     from local.gateway.messages import ClientCertificate, Request
     from local.gateway.model import Api, Route
-    from local.place import Place
 
 # Bodies that an HTTP API passes as text. All others, forms included, are base64.
 _HTTP_API_TEXT = re.compile(
@@ -65,7 +65,7 @@ class Call:
     """
 
     api: Api
-    place: Place
+    place: AwsAccount
     request: Request
     route: Route
     sent_path: str

@@ -234,7 +234,7 @@ def _check_variable(root: str, path: str, where: str) -> None:
     if root == "context":
         known = ".".join(parts) in _CONTEXT or f"{parts[0]}.*" in _CONTEXT
     elif root == "method":
-        known = len(parts) > 2 and parts[0] == "request" and parts[1] in _REQUEST_PARTS  # noqa: PLR2004 - request.header.Name
+        known = len(parts) > 2 and parts[0] == "request" and parts[1] in _REQUEST_PARTS
     else:
         known = len(parts) == 1
     if not known:

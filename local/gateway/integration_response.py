@@ -131,7 +131,7 @@ def _inferred(result: object) -> object:
 def _status(value: object) -> int:
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value[:4])
-    if isinstance(value, bool) or not isinstance(value, int) or not 100 <= value <= 599:  # noqa: PLR2004 - HTTP
+    if isinstance(value, bool) or not isinstance(value, int) or not 100 <= value <= 599:
         raise MalformedResultError(f"statusCode {value!r} is not an HTTP status")
     return value
 

@@ -36,9 +36,9 @@ def expand(
         TemplateError: the transform rejects the template.
     """
     # Imported here because this takes a third of a second, and not every process needs it.
-    from samtranslator.model.exceptions import InvalidDocumentException  # noqa: PLC0415
-    from samtranslator.parser.parser import Parser  # noqa: PLC0415
-    from samtranslator.translator.translator import Translator  # noqa: PLC0415
+    from samtranslator.model.exceptions import InvalidDocumentException
+    from samtranslator.parser.parser import Parser
+    from samtranslator.translator.translator import Translator
 
     logging.getLogger("samtranslator").setLevel(logging.ERROR)
     resources: dict[str, Any] = dict(apis)

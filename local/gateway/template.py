@@ -7,10 +7,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from infra.cloudformation import Resolver, Resource, TemplateError, load
+from local.aws_account import LAPTOP, AwsAccount
 from local.gateway import api_reader, sam
 from local.gateway.api_reader import ApiReader, check_supported
 from local.gateway.model import Function
-from local.place import LAPTOP, Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -61,7 +61,7 @@ class Template:
     path: Path
     document: Mapping[str, Any]
     parameters: Mapping[str, str]
-    place: Place = LAPTOP
+    place: AwsAccount = LAPTOP
     resources: Mapping[str, Resource] = field(default_factory=dict)
     imports: Mapping[str, str] = field(default_factory=dict)
 
@@ -70,7 +70,7 @@ class Template:
         cls,
         path: Path,
         parameters: Mapping[str, str] | None = None,
-        place: Place = LAPTOP,
+        place: AwsAccount = LAPTOP,
         imports: Mapping[str, str] | None = None,
     ) -> Template:
         """Read the template at `path`; `parameters` override the defaults declared there.

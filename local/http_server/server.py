@@ -108,7 +108,7 @@ class Server(socketserver.ThreadingTCPServer):
             self.share.add(-1)
         super().shutdown_request(request)
 
-    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 - socketserver's signature
+    def handle_error(self, request: object, client_address: object) -> None:
         """Show what went wrong with a connection; the server goes on."""
         print(f"The connection of {client_address} broke:", file=sys.stderr)
         traceback.print_exc()

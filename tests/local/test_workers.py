@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from local.cli import LaptopError
 from local.console.backstage import BACKSTAGE, sockets_of
 from local.console.processes import Processes
 from local.console.stagehand import JWKS_PATH
-from local.errors import LaptopError
 from local.workers import how_many, shares
 from tests.support.chalice import chalice_local
 from tests.support.laptop import ROOT, free_environment

@@ -15,7 +15,7 @@ from samtranslator.translator.translator import Translator
 from infra.cloudformation import Resolver, load
 from infra.template_checks import DOMAINS
 from local.aws import TEMPLATE
-from local.place import LAPTOP
+from local.aws_account import LAPTOP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from local.addresses import Addresses
+from local.aws_account import LAPTOP, use_local_aws
 from local.chalice_shell import shared_environment
-from local.environment import use_local_aws
 from local.gateway.lambda_runtime import FunctionError, InProcessLambda
 from local.gateway.policy import Verdict, parse
 from local.guest import GuestStack
-from local.place import LAPTOP
 from tests.support.authorizer_events import recorded
 
 if TYPE_CHECKING:

@@ -20,12 +20,12 @@ from functions.shared.clients.client_record import DEFAULT_TOKEN_LIFETIME
 from infra.artifacts import ARTIFACTS
 from infra.cloudformation import TemplateError, load
 from local.addresses import Addresses
+from local.aws_account import LAPTOP
 from local.gateway.core import Gateway
 from local.gateway.messages import Request
 from local.gateway.model import Api, Route
 from local.gateway.template import Template
 from local.guest import GuestStack
-from local.place import LAPTOP
 from tests.support.template_lint import faults
 
 if TYPE_CHECKING:

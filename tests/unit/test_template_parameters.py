@@ -18,8 +18,8 @@ from functions.shared.clients.client_record import SIGNING_ALGORITHMS
 from infra.cloudformation import load
 from infra.deploy import CONFIGURATION, overrides
 from local.aws import TEMPLATE
+from local.aws_account import LAPTOP
 from local.gateway.template import Template
-from local.place import LAPTOP
 from local.provisioning import names
 from tests.support.deployed_template import Deployment, refusals, transformed
 

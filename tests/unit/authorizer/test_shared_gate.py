@@ -18,7 +18,7 @@ from authorizer.introspection import Credentials
 from authorizer.reasons import Reason
 from authorizer.settings import Settings
 from authorizer.shared_gate import ParameterStore, RulesSource
-from local.place import LAPTOP
+from local.aws_account import LAPTOP
 from tests.support.policies import allows
 from tests.support.tokens import (
     ISSUER,

@@ -5,10 +5,10 @@ import os
 import pytest
 
 from local.addresses import AddressError, Addresses
-from local.environment import use_local_aws
+from local.aws_account import use_local_aws
 
 
-def test_the_defaults_are_the_contract_s() -> None:
+def test_default_addresses() -> None:
     addresses = Addresses.from_env({})
     assert addresses == Addresses()
     assert addresses.issuer == "http://localhost:8085/ms-auth-server"
@@ -17,7 +17,7 @@ def test_the_defaults_are_the_contract_s() -> None:
     assert addresses.host == "127.0.0.1"
 
 
-def test_ports_and_host_can_be_changed() -> None:
+def test_variables_set_ports_and_host() -> None:
     addresses = Addresses.from_env(
         {
             "GATEHOUSE_AUTH_PORT": "9001",
@@ -44,27 +44,27 @@ def test_ports_and_host_can_be_changed() -> None:
         ("2001:db8::7", "[2001:db8::7]"),
     ],
 )
-def test_urls_name_a_host_that_clients_can_reach(host: str, in_urls: str) -> None:
+def test_urls_have_a_reachable_host(host: str, in_urls: str) -> None:
     assert Addresses(host=host).auth_origin == f"http://{in_urls}:8085"
 
 
-def test_an_aws_endpoint_that_is_set_is_used() -> None:
+def test_aws_endpoint_is_used() -> None:
     addresses = Addresses.from_env({"AWS_ENDPOINT_URL": "http://127.0.0.1:4566"})
     assert addresses.aws_url == "http://127.0.0.1:4566"
 
 
 @pytest.mark.parametrize("text", ["0", "65536", "-1", "80a", "8085 ", "9999999999", "٨٠٨٥"])
-def test_a_bad_port_is_one_clear_sentence(text: str) -> None:
+def test_invalid_port_is_rejected(text: str) -> None:
     with pytest.raises(AddressError, match=r"^GATEHOUSE_API_PORT must be a port number .*\.$"):
         Addresses.from_env({"GATEHOUSE_API_PORT": text})
 
 
-def test_two_services_cannot_share_a_port() -> None:
+def test_shared_port_is_rejected() -> None:
     with pytest.raises(AddressError, match="a port of its own"):
         Addresses.from_env({"GATEHOUSE_API_PORT": "8085"})
 
 
-def test_an_api_started_by_hand_takes_its_address_from_its_own_port() -> None:
+def test_single_api_is_addressed_by_its_port() -> None:
     addresses = Addresses.from_env({})
     auth_server = addresses.serving("auth_server", "127.0.0.1", 9000)
     guarded_api = addresses.serving("guarded_api", "192.0.2.7", 9000)
@@ -73,7 +73,7 @@ def test_an_api_started_by_hand_takes_its_address_from_its_own_port() -> None:
     assert guarded_api.auth_port == 8085
 
 
-def test_an_address_that_was_set_holds_whatever_is_listened_on() -> None:
+def test_set_address_is_used_in_urls() -> None:
     pinned = Addresses.from_env(
         {
             "GATEHOUSE_AUTH_PORT": "443",
@@ -87,13 +87,13 @@ def test_an_address_that_was_set_holds_whatever_is_listened_on() -> None:
 
 
 @pytest.mark.parametrize("host", ["dynamodb.eu-west-1.amazonaws.com", "sts.eu-west-1.api.aws"])
-def test_aws_itself_cannot_play_aws(host: str) -> None:
-    with pytest.raises(AddressError, match="leads to AWS itself"):
+def test_real_aws_endpoint_is_rejected(host: str) -> None:
+    with pytest.raises(AddressError, match="a real AWS endpoint"):
         Addresses.from_env({"AWS_ENDPOINT_URL": f"https://{host}"})
     assert Addresses.from_env({"AWS_ENDPOINT_URL": "http://aws:4566"}).aws_url == "http://aws:4566"
 
 
-def test_a_developer_s_own_aws_credentials_are_out_of_reach() -> None:
+def test_developers_aws_settings_are_removed() -> None:
     environ = {
         "AWS_ACCESS_KEY_ID": "AKIAREAL",
         "AWS_SECRET_ACCESS_KEY": "real",
@@ -111,6 +111,6 @@ def test_a_developer_s_own_aws_credentials_are_out_of_reach() -> None:
     assert environ["AWS_ENDPOINT_URL"] == "http://localhost:8095"
     assert environ["AWS_REGION"] == environ["AWS_DEFAULT_REGION"] == "us-east-1"
     assert environ["AWS_SHARED_CREDENTIALS_FILE"] == os.devnull
-    gone = {"PROFILE", "SESSION_TOKEN", "ENDPOINT_URL_DYNAMODB", "USE_FIPS_ENDPOINT"}
-    assert not {f"AWS_{name}" for name in gone} & set(environ)
+    removed = {"PROFILE", "SESSION_TOKEN", "ENDPOINT_URL_DYNAMODB", "USE_FIPS_ENDPOINT"}
+    assert not {f"AWS_{name}" for name in removed} & set(environ)
     assert environ["HOME"] == "/home/me"

@@ -14,7 +14,7 @@ from werkzeug.serving import make_server
 
 from infra.local_stack import access_key_file, read_access_key
 from local.aws_gate import AwsGate, authorization
-from local.errors import LaptopError
+from local.cli import LaptopError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -14,7 +14,7 @@ from chalice.test import Client
 from local.addresses import Addresses
 from local.chalice_server import GatewayServer
 from local.chalice_shell import GatewayApp, host_documents, shared_environment
-from local.errors import LaptopError
+from local.cli import LaptopError
 from local.gateway.messages import Request
 from local.gateway.model import Function, Route
 from tests.unit.local.apis import http_api

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from local.addresses import Addresses
+from local.addresses import Addresses, with_free_ports
 from local.console import tokens
 from local.console.authorizer_steps import decided, keys_found
 from local.console.backstage import Backstage, WatchedGateway, ask, new_folder, socket_of
@@ -25,12 +25,12 @@ from local.console.recording import FunctionOutput, RecordedInvoke, Recorder, cr
 from local.console.sightings import Sightings, decision_line
 from local.console.web import ConsoleSite
 from local.console.words import in_words
-from local.free_ports import without_taken_console
 from local.gateway.core import Gateway
 from local.gateway.lambda_runtime import FunctionError, InProcessLambda
 from local.gateway.messages import Request
 from local.gateway.model import Function
 from local.session import what_next
+from tests.support.laptop import free_environment
 from tests.unit.local.apis import (
     ARN,
     BEARER,
@@ -372,17 +372,18 @@ def test_an_unknown_reason_is_named() -> None:
 # --- its place in make run ------------------------------------------------------------------------
 
 
-def test_a_taken_port_leaves_the_console_out_and_says_so() -> None:
+def test_taken_port_disables_the_console() -> None:
+    free = {name: int(port) for name, port in free_environment().items() if name.endswith("_PORT")}
     with Listener(("127.0.0.1", 0)) as taken:
-        port = int(taken.address[1])
-        addresses = without_taken_console(Addresses(console_port=port))
+        addresses = Addresses(
+            aws_port=free["GATEHOUSE_AWS_PORT"],
+            auth_port=free["GATEHOUSE_AUTH_PORT"],
+            api_port=free["GATEHOUSE_API_PORT"],
+            console_port=int(taken.address[1]),
+        )
+        addresses = with_free_ports(addresses)
     assert not addresses.console
     assert "GATEHOUSE_CONSOLE_PORT" in what_next(addresses)
-
-
-def test_whoever_wants_no_console_gets_none() -> None:
-    addresses = without_taken_console(Addresses.from_env({"GATEHOUSE_CONSOLE_PORT": "off"}))
-    assert not addresses.console
 
 
 def test_a_port_that_was_asked_for_must_be_free_and_the_console_is_on_the_loopback_address() -> (

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from local.errors import LaptopError
+from local.cli import LaptopError
 from local.guest import listening, main
 
 

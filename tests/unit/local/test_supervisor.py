@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from local.errors import LaptopError
+from local.cli import LaptopError
 from local.supervisor import Supervisor, undisturbed
 
 if TYPE_CHECKING:

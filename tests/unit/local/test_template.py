@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from infra.cloudformation import TemplateError
-from local.addresses import API_STAGE, AUTH_STAGE
+from infra.local_stack import API_STAGE, AUTH_STAGE
 from local.gateway.gateway_responses import GatewayResponses
 from local.gateway.model import Authorizer, IdentitySource, RateLimit, Route
 from local.gateway.template import Template

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from local.at_the_terminal import ENDING, at_the_terminal
-from local.errors import LaptopError
+from local.cli import STOP_SIGNALS, LaptopError, run_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,44 +14,44 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def own_handlers() -> Iterator[None]:
-    """Give this process its handlers back."""
-    before = {signum: signal.getsignal(signum) for signum in ENDING}
+    """Restore this process's signal handlers."""
+    before = {signum: signal.getsignal(signum) for signum in STOP_SIGNALS}
     yield
     for signum, handler in before.items():
         signal.signal(signum, handler)
 
 
 @pytest.mark.parametrize(
-    ("trouble", "sentence"),
+    ("error", "sentence"),
     [
         (LaptopError("Do this."), "Do this.\n"),
         (OSError(ENOSPC, "No space left"), "Cannot use the disk: No space left.\n"),
         (OSError(EROFS, "Read-only", "/a/b"), "Cannot use /a/b: Read-only.\n"),
     ],
 )
-def test_a_known_trouble_is_one_sentence(
-    trouble: Exception, sentence: str, capsys: pytest.CaptureFixture[str]
+def test_expected_error_is_one_sentence(
+    error: Exception, sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def run() -> int:
-        raise trouble
+        raise error
 
-    assert at_the_terminal(run) == 1
+    assert run_command(run) == 1
     assert capsys.readouterr().err == sentence
 
 
-def test_a_trouble_of_our_own_keeps_its_traceback() -> None:
+def test_unexpected_error_has_a_traceback() -> None:
     def run() -> int:
         raise OSError(EBADF, "Bad file descriptor")
 
     with pytest.raises(OSError, match="Bad file descriptor"):
-        at_the_terminal(run)
+        run_command(run)
 
 
-@pytest.mark.parametrize("signum", ENDING)
-def test_a_signal_says_stopped(signum: signal.Signals, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("signum", STOP_SIGNALS)
+def test_signal_ends_a_command(signum: signal.Signals, capsys: pytest.CaptureFixture[str]) -> None:
     def run() -> int:
         signal.raise_signal(signum)
         return 2
 
-    assert at_the_terminal(run) == 0
+    assert run_command(run) == 0
     assert capsys.readouterr().out == "\nStopped.\n"

@@ -1,0 +1,47 @@
+"""Exit codes and error messages of the laptop edition's commands."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Sent by Ctrl-C, by make and IDEs, and when a terminal is closed."""
+
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class LaptopError(Exception):
+    """The laptop edition cannot continue. The message names the cause and a fix."""
+
+
+def run_command(run: Callable[[], int]) -> int:
+    """Run a command. Signals and expected errors become an exit code and one sentence."""
+    # A script that starts a command in the background has SIGINT ignored by default.
+    for signum in STOP_SIGNALS:
+        signal.signal(signum, signal.default_int_handler)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    try:
+        return run()
+    except KeyboardInterrupt:
+        print("\nStopped.")
+        return 0
+    except BrokenPipeError:
+        # The reader has exited (`make run | head`). Python must not flush to it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except LaptopError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        if error.filename is None and error.errno not in _DISK_FULL:
+            raise
+        where = error.filename or "the disk"
+        print(f"Cannot use {where}: {error.strerror}.", file=sys.stderr)
+        return 1
