@@ -13,6 +13,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from infra.cloudformation import TemplateError
+from local.gateway.gateway_responses import DEFAULT_RESPONSES
 from local.gateway.model import (
     AnyMethod,
     Api,
@@ -48,29 +49,7 @@ _HTTP_SOURCE = re.compile(r"\$(?:request\.(header|querystring)|(context|stageVar
 _REST_SOURCE = re.compile(
     r"(?:method\.request\.(header|querystring)|(context|stageVariables))\.(.+)"
 )
-_GATEWAY_RESPONSES = {
-    "ACCESS_DENIED",
-    "API_CONFIGURATION_ERROR",
-    "AUTHORIZER_CONFIGURATION_ERROR",
-    "AUTHORIZER_FAILURE",
-    "BAD_REQUEST_BODY",
-    "BAD_REQUEST_PARAMETERS",
-    "DEFAULT_4XX",
-    "DEFAULT_5XX",
-    "EXPIRED_TOKEN",
-    "INTEGRATION_FAILURE",
-    "INTEGRATION_TIMEOUT",
-    "INVALID_API_KEY",
-    "INVALID_SIGNATURE",
-    "MISSING_AUTHENTICATION_TOKEN",
-    "QUOTA_EXCEEDED",
-    "REQUEST_TOO_LARGE",
-    "RESOURCE_NOT_FOUND",
-    "THROTTLED",
-    "UNAUTHORIZED",
-    "UNSUPPORTED_MEDIA_TYPE",
-    "WAF_FILTERED",
-}
+_GATEWAY_RESPONSES = {"DEFAULT_4XX", "DEFAULT_5XX", *DEFAULT_RESPONSES}
 
 # Members of each part: first those that are emulated, then those that change no response.
 _DOCUMENT = (

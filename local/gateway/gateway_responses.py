@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from local.gateway.model import Api, GatewayResponse
 
 # Type → status, message, x-amzn-ErrorType.
-_DEFAULTS: Mapping[str, tuple[int, str | None, str]] = {
+DEFAULT_RESPONSES: Mapping[str, tuple[int, str | None, str]] = {
     "ACCESS_DENIED": (
         403,
         "User is not authorized to access this resource",
@@ -32,17 +32,29 @@ _DEFAULTS: Mapping[str, tuple[int, str | None, str]] = {
     "API_CONFIGURATION_ERROR": (500, "Internal server error", "InternalServerErrorException"),
     "AUTHORIZER_CONFIGURATION_ERROR": (500, None, "AuthorizerConfigurationException"),
     "AUTHORIZER_FAILURE": (500, None, "AuthorizerFailureException"),
+    "BAD_REQUEST_BODY": (400, "Invalid request body", "BadRequestException"),
+    "BAD_REQUEST_PARAMETERS": (
+        400,
+        "Missing required request parameters",
+        "BadRequestException",
+    ),
+    "EXPIRED_TOKEN": (403, None, "ExpiredTokenException"),
     "INTEGRATION_FAILURE": (504, "Internal server error", "InternalServerErrorException"),
     "INTEGRATION_TIMEOUT": (504, "Endpoint request timed out", "InternalServerErrorException"),
+    "INVALID_API_KEY": (403, "Forbidden", "ForbiddenException"),
     "INVALID_SIGNATURE": (403, None, "IncompleteSignatureException"),
     "MISSING_AUTHENTICATION_TOKEN": (
         403,
         "Missing Authentication Token",
         "MissingAuthenticationTokenException",
     ),
+    "QUOTA_EXCEEDED": (429, "Limit Exceeded", "LimitExceededException"),
     "REQUEST_TOO_LARGE": (413, "Request Too Long", "RequestTooLargeException"),
+    "RESOURCE_NOT_FOUND": (404, None, "NotFoundException"),
     "THROTTLED": (429, "Too Many Requests", "TooManyRequestsException"),
     "UNAUTHORIZED": (401, "Unauthorized", "UnauthorizedException"),
+    "UNSUPPORTED_MEDIA_TYPE": (415, "Unsupported Media Type", "UnsupportedMediaTypeException"),
+    "WAF_FILTERED": (403, "Forbidden", "ForbiddenException"),
 }
 _HTTP_API_RESPONSES = {
     "ACCESS_DENIED": (403, "Forbidden"),
@@ -90,7 +102,7 @@ class GatewayError(Exception):
     def __init__(self, kind: str, *, status: int | None = None, message: str | None = None) -> None:
         super().__init__(kind)
         self.kind = kind
-        default_status, default_message, self.error_type = _DEFAULTS[kind]
+        default_status, default_message, self.error_type = DEFAULT_RESPONSES[kind]
         self.status = status or default_status
         self.message = message or default_message
         self.authorizer: Mapping[str, str] = {}

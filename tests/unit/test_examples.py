@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "docs" / "examples"
 TEMPLATES = {path.parent.name: path for path in sorted(EXAMPLES.glob("*/template.yaml"))}
 IMPORTS = {
     "gatehouse-Issuer": "https://issuer.example.com",
@@ -303,3 +304,19 @@ def test_scope_map_that_cannot_be_read_is_a_finding(tmp_path: Path) -> None:
         "rest-api", tmp_path, {'"GET /customers"': '"ANY /customers"'}
     ).route_findings()
     assert found.startswith("the scope map cannot be read: ")
+
+
+def test_rest_example_has_the_gateway_responses_of_the_template() -> None:
+    found = []
+    for path, api in (
+        (ROOT / "template.yaml", "GuardedApi"),
+        (TEMPLATES["rest-api"], "CustomersApi"),
+    ):
+        responses = load(path)["Resources"][api]["Properties"]["GatewayResponses"]
+        found.append(
+            {
+                kind: (response.get("StatusCode"), response["ResponseTemplates"])
+                for kind, response in responses.items()
+            }
+        )
+    assert found[0] == found[1]

@@ -8,8 +8,15 @@ import pytest
 
 from infra.cloudformation import TemplateError
 from local.gateway.core import Gateway
-from local.gateway.gateway_responses import GatewayResponses
+from local.gateway.gateway_responses import (
+    DEFAULT_RESPONSES,
+    GatewayError,
+    GatewayResponses,
+    ResponseContext,
+)
 from local.gateway.model import GatewayResponse
+from local.gateway.template import Template
+from tests.support.laptop import ROOT
 from tests.unit.local.apis import (
     BEARER,
     Clock,
@@ -27,6 +34,7 @@ if TYPE_CHECKING:
     from local.gateway.messages import Response
 
 AUS = "/ms-system/country/code/AUS"
+TEMPLATE = ROOT / "template.yaml"
 
 
 def refused(responses: dict[str, GatewayResponse], result: object = None) -> Response:
@@ -177,3 +185,43 @@ def test_a_template_that_speaks_of_nothing_is_an_error_at_the_start(template: st
     responses = {"UNAUTHORIZED": GatewayResponse(templates=body(template))}
     with pytest.raises(TemplateError, match="does not exist"):
         GatewayResponses(rest_api(responses=responses))
+
+
+NOT_FOUND = (404, "not_found", None)
+AUTHORIZER_ERROR = (500, "server_error", None)
+# Every response type of API Gateway: status, OAuth error, Retry-After.
+EXPECTED = {
+    "ACCESS_DENIED": (403, "insufficient_scope", None),
+    "API_CONFIGURATION_ERROR": (500, "server_error", None),
+    "AUTHORIZER_CONFIGURATION_ERROR": AUTHORIZER_ERROR,
+    "AUTHORIZER_FAILURE": AUTHORIZER_ERROR,
+    "BAD_REQUEST_BODY": (400, "invalid_request", None),
+    "BAD_REQUEST_PARAMETERS": (400, "invalid_request", None),
+    "EXPIRED_TOKEN": NOT_FOUND,
+    "INTEGRATION_FAILURE": (504, "server_error", None),
+    "INTEGRATION_TIMEOUT": (504, "temporarily_unavailable", None),
+    "INVALID_API_KEY": (403, "invalid_request", None),
+    "INVALID_SIGNATURE": NOT_FOUND,
+    "MISSING_AUTHENTICATION_TOKEN": NOT_FOUND,
+    "QUOTA_EXCEEDED": (429, "slow_down", None),
+    "REQUEST_TOO_LARGE": (413, "invalid_request", None),
+    "RESOURCE_NOT_FOUND": NOT_FOUND,
+    "THROTTLED": (429, "slow_down", "1"),
+    "UNAUTHORIZED": (401, "unauthorized", None),
+    "UNSUPPORTED_MEDIA_TYPE": (415, "invalid_request", None),
+    "WAF_FILTERED": (403, "access_denied", None),
+}
+
+
+def test_every_response_type_has_an_oauth_error() -> None:
+    api = Template.read(TEMPLATE).api("GuardedApi")
+    assert {"DEFAULT_4XX", "DEFAULT_5XX"} < set(api.gateway_responses)
+    responses = GatewayResponses(api)
+    context = ResponseContext(get(AUS), "id-1", "id-2")
+    found = {}
+    for kind in DEFAULT_RESPONSES:
+        response = responses.render(GatewayError(kind), context)
+        error = json.loads(response.body)
+        assert set(error) == {"error", "error_description"}
+        found[kind] = (response.status, error["error"], response.header("retry-after"))
+    assert found == EXPECTED
