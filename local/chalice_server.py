@@ -18,11 +18,11 @@ from infra.cloudformation import TemplateError
 from local import reloading
 from local.addresses import MUTUAL_TLS, Addresses
 from local.cli import LaptopError
-from local.http_server import Server
+from local.http_server.server import Server
+from local.prefork import fork_workers, may_fork, shares, worker_count
 from local.readiness import wait_for_key_set
 from local.supervisor import SUPERVISED, end_with_parent
 from local.whole_lines import print_whole_lines
-from local.workers import fork_workers, how_many, may_fork, shares
 
 if TYPE_CHECKING:
     import ssl
@@ -47,7 +47,7 @@ class GatewayServer(chalice.local.LocalDevServer):
         self.server = _listening(app_object, host, port)
         try:
             addresses = Addresses.from_env(app_object.environ)
-            workers = how_many(app_object.environ)
+            workers = worker_count(app_object.environ)
             app_object.open(addresses.serving(app_object.service, host, self.server.port))
         except (LaptopError, TemplateError) as error:
             self.server.server_close()

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from local.gateway.lambda_runtime import Invoke
     from local.gateway.model import Api, Function
-    from local.http_server import Application
+    from local.http_server.server import Application
 
     Provision = Callable[[Addresses, Template], Mapping[str, str]]
 

@@ -31,7 +31,7 @@ from local.cli import LaptopError
 from local.gateway.core import Gateway
 from local.gateway.lambda_runtime import FunctionError, InProcessLambda
 from local.gateway.template import Template
-from local.http_server import Server
+from local.http_server.server import Server
 from local.provisioning import names
 from local.whole_lines import print_whole_lines
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from local.console.recording import FunctionOutput, RecordedInvoke, Recorder
 from local.gateway.messages import Response
-from local.http_server.accepting import EXHAUSTED, Accept
+from local.http_server.server import EXHAUSTED, Accept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping

@@ -1,6 +1,4 @@
-"""The bytes of one client: read ahead, and waited for no longer than the client may take."""
-
-from __future__ import annotations
+"""Read and write the bytes of one connection, with a time limit for each step."""
 
 import contextlib
 import socket
@@ -9,28 +7,37 @@ import struct
 import time
 from dataclasses import dataclass
 
-from local.http_server.endings import BadRequestError, ClosedError
-
-__all__ = ["Stream", "Timeouts"]
-
 _READ_SIZE = 65_536
 _LINGER_SECONDS = 1.0
 _TIMEVAL = struct.Struct("@ll")
 
 
-@dataclass(frozen=True)
+class BadRequestError(Exception):
+    """The request is malformed or too slow. The connection ends after the response."""
+
+    def __init__(self, status: int = 400, message: str = "Bad Request") -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+class ClosedError(Exception):
+    """The client has closed the connection."""
+
+
+@dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds that a client may stay silent: between requests, and within one."""
+    """Seconds that a client may be silent: between requests, and within one."""
 
     idle: float = 75.0
     request: float = 20.0
 
 
 class Stream:
-    """A client's connection; `buffer` holds what it has sent and nobody has taken yet.
+    """A connection with its read buffer.
 
-    A plain socket is given the kernel's own timeouts, for with one of Python's, each wait is a
-    system call more. TLS knows Python's only.
+    A plain socket gets the kernel's time-outs: Python's cost a system call for each read. TLS
+    supports only Python's.
     """
 
     def __init__(self, connection: socket.socket, timeouts: Timeouts) -> None:
@@ -46,7 +53,8 @@ class Stream:
         """Wait for more bytes.
 
         Raises:
-            ClosedError: there will be none.
+            ClosedError: the client has closed the connection.
+            OSError: the connection is idle for too long, or broken.
         """
         received = self._socket.recv(_READ_SIZE)
         if not received:
@@ -54,26 +62,26 @@ class Stream:
         self.buffer += received
 
     def send(self, message: bytes) -> None:
-        """Send an answer; the client may take as long as for a request.
+        """Send a response within the time limit of a request.
 
         Raises:
-            OSError: it does not take it, or is gone.
+            OSError: the client reads too slowly, or has closed the connection.
         """
-        self._allow(self.timeouts.request)
+        self._set_limit(self.timeouts.request)
         self._socket.sendall(message)
 
     def await_request(self) -> None:
-        """Let the next wait take as long as one between requests may."""
-        self._allow(self.timeouts.idle)
+        """Allow the next read the time limit between requests."""
+        self._set_limit(self.timeouts.idle)
 
-    def _allow(self, seconds: float) -> None:
+    def _set_limit(self, seconds: float) -> None:
         if not self._is_plain:
             self._socket.settimeout(seconds)
         elif self._socket.gettimeout() is not None:
             self._socket.settimeout(None)
 
     def deadline(self) -> float:
-        """Return when a request that has begun must be complete, on the monotonic clock."""
+        """Return the monotonic time by which a request that begins now must be complete."""
         return time.monotonic() + self.timeouts.request
 
     def receive_until(self, deadline: float) -> None:
@@ -81,7 +89,7 @@ class Stream:
 
         Raises:
             BadRequestError: the deadline has passed.
-            ClosedError: there will be none.
+            ClosedError: the client has closed the connection.
         """
         left = deadline - time.monotonic()
         if left > 0:
@@ -92,12 +100,7 @@ class Stream:
         raise BadRequestError(408, "Request Timeout")
 
     def take(self, length: int, deadline: float) -> bytes:
-        """Take `length` bytes.
-
-        Raises:
-            BadRequestError: the deadline has passed.
-            ClosedError: there will be no more.
-        """
+        """Read `length` bytes. Raises as `receive_until` does."""
         buffer = self.buffer
         while len(buffer) < length:
             self.receive_until(deadline)
@@ -105,24 +108,24 @@ class Stream:
         del buffer[:length]
         return taken
 
-    def take_line(self, most: int, deadline: float) -> bytes:
-        """Take a line, which with its end has at most `most` bytes; return it without the end.
+    def take_line(self, limit: int, deadline: float) -> bytes:
+        """Read a line of at most `limit` bytes, and return it without its end.
 
         Raises:
-            BadRequestError: it is longer, or the deadline has passed.
-            ClosedError: there will be no more.
+            BadRequestError: the line is longer, or the deadline has passed.
+            ClosedError: the client has closed the connection.
         """
         buffer = self.buffer
-        while (end := buffer.find(b"\r\n", 0, most)) < 0:
-            if len(buffer) >= most:
-                raise BadRequestError(400, "Bad Request")
+        while (end := buffer.find(b"\r\n", 0, limit)) < 0:
+            if len(buffer) >= limit:
+                raise BadRequestError
             self.receive_until(deadline)
         line = bytes(buffer[:end])
         del buffer[: end + 2]
         return line
 
     def linger(self) -> None:
-        """Let the client read the answer before its unread bytes reset the connection."""
+        """Let the client read the response before its unread bytes reset the connection."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)
             deadline = time.monotonic() + _LINGER_SECONDS

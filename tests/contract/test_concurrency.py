@@ -31,7 +31,7 @@ from functions.shared.keys.key_ring import JWKS_MAX_AGE
 from functions.shared.runtime.secret_store import SecretsManagerStore
 from functions.shared.web import paths
 from local.gateway import messages
-from local.http_server import Server
+from local.http_server.server import Server
 from tests.support.aws import (
     CLIENTS_TABLE,
     ENVIRONMENT,

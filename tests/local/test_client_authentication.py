@@ -25,10 +25,10 @@ from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.clients.federation_rules import FederationRule
 from local.certificates import LaptopCertificates
 from local.gateway import messages
-from local.http_server import Server
+from local.http_server.server import Server
 from local.keyed_clients import SIGNING_CLIENT
 from local.keyed_clients import assertion as demo_assertion
-from local.workers import how_many
+from local.prefork import worker_count
 from tests.support.assertions import assertion, assertion_claims, assertion_form
 from tests.support.dpop_proofs import proof
 from tests.support.laptop import ROOT, aws_client
@@ -227,7 +227,7 @@ def test_keys_are_fetched_from_a_jwks_uri_once_by_each_process(
         )
     )
     issuer = laptop.addresses.issuer
-    workers = how_many(os.environ)
+    workers = worker_count(os.environ)
     for _ in range(5 * workers):
         claims = assertion_claims(time.time(), iss=client_id, sub=client_id, aud=issuer)
         assert post(f"{issuer}/oauth2/token", assertion_form(assertion(claims)))[0] == 200
@@ -274,7 +274,7 @@ def test_a_workload_proves_itself_with_its_issuers_token(
     ]
     assert statuses == [200, 200, 401]
     # Discovery and keys, in each process that was asked.
-    assert site.asked in range(2, 2 * how_many(os.environ) + 1, 2)
+    assert site.asked in range(2, 2 * worker_count(os.environ) + 1, 2)
 
 
 def test_failures_past_the_limit_are_429_with_retry_after(laptop: Laptop) -> None:

@@ -19,7 +19,7 @@ import pytest
 
 from infra.local_stack import PORTS, read_access_key
 from local.certificates import LaptopCertificates
-from local.workers import WORKERS
+from local.prefork import WORKERS
 from tests.support.chalice import chalice_local
 from tests.support.laptop import ROOT, free_environment, is_listening, running
 

@@ -20,7 +20,7 @@ from local.cli import LaptopError
 from local.console.backstage import BACKSTAGE, sockets_of
 from local.console.processes import Processes
 from local.console.stagehand import JWKS_PATH
-from local.workers import how_many, shares
+from local.prefork import shares, worker_count
 from tests.support.chalice import chalice_local
 from tests.support.laptop import ROOT, free_environment
 
@@ -183,7 +183,7 @@ def test_chalice_local_serves_the_auth_server_with_as_many_processes_as_it_is_to
 @pytest.mark.parametrize("wanted", ["0", "65", "0640", "9" * 20, "-1", "2.0", "\u0662"])
 def test_a_number_of_workers_that_is_too_small_or_too_large_is_refused(wanted: str) -> None:
     with pytest.raises(LaptopError, match="a number from 1 to 64"):
-        how_many({"GATEHOUSE_AUTH_WORKERS": wanted})
+        worker_count({"GATEHOUSE_AUTH_WORKERS": wanted})
 
 
 def test_the_console_sees_and_reaches_every_process_of_the_auth_server(

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from local.gateway.messages import Request, Response
-from local.http_server import Server
+from local.http_server.server import Server
+from local.prefork import fork_workers, shares
 from local.whole_lines import print_whole_lines
-from local.workers import fork_workers, shares
 
 
 class _ProcessId:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from local.gateway.messages import Request, Response
-from local.http_server import Server, Timeouts
+from local.http_server.server import Server
+from local.http_server.stream import Timeouts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -19,7 +19,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from functions.shared.web.client_certificate import from_pem
 from local.certificates import CLIENT_NAME, LaptopCertificates
 from local.gateway.messages import Request, Response
-from local.http_server import Server, Timeouts
+from local.http_server.server import Server
+from local.http_server.stream import Timeouts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -24,7 +24,7 @@ from functions.shared.authentication.remote_keys import (
 )
 from functions.shared.web.oauth_errors import TemporarilyUnavailableError
 from local.gateway import messages
-from local.http_server import Server
+from local.http_server.server import Server
 from tests.support.tokens import FakeClock, ec_jwk, jwks, rsa_jwk
 
 if TYPE_CHECKING:

@@ -1,0 +1,185 @@
+"""Parse requests with the limits of API Gateway: 10,240 bytes of headers, 10 MB of body.
+
+A request that could be parsed in two ways is rejected. Source: RFC 9112, 2 to 7.
+"""
+
+import re
+from dataclasses import dataclass
+
+from local.http_server.stream import BadRequestError, Stream
+
+_MAX_HEAD = 10_240
+_MAX_BODY = 10 * 1024 * 1024
+_MAX_CHUNK_LINE = 256
+_REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}) ([\x21-\x7e]+) HTTP/(1\.[01])")
+_OTHER_VERSION = re.compile(rb"\S+ \S+ HTTP/(?!1\.[01])\d(\.\d)?")
+_ABSOLUTE_TARGET = re.compile(r"https?://[^/?#]+", re.IGNORECASE)
+_FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*+([^\x00-\x08\x0a-\x1f\x7f]*)")
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
+
+
+class BodyTooLargeError(Exception):
+    """The body exceeds the limit. The rest of it was not read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The request line and the headers, with what they state about body and connection."""
+
+    method: str
+    path: str
+    query: str
+    protocol: str
+    headers: tuple[tuple[str, str], ...]
+    length: int
+    chunked: bool
+    keep_alive: bool
+    expects_continue: bool
+
+
+def read_head(stream: Stream) -> Head:
+    """Wait for a request, and read it up to its body.
+
+    Raises:
+        BadRequestError: the request is malformed, too long or too slow.
+        ClosedError: the client has closed the connection.
+    """
+    buffer = stream.buffer
+    stream.await_request()
+    deadline = None
+    while True:
+        while buffer.startswith(b"\r\n"):
+            del buffer[:2]
+        end = buffer.find(b"\r\n\r\n", 0, _MAX_HEAD + 4)
+        if end >= 0:
+            break
+        if len(buffer) >= _MAX_HEAD:
+            if b"\r\n" in buffer[:_MAX_HEAD]:
+                raise BadRequestError(431, "Request Header Fields Too Large")
+            raise BadRequestError(414, "Request URI Too Long")
+        if buffer:
+            deadline = deadline or stream.deadline()
+            stream.receive_until(deadline)
+        else:
+            stream.receive()
+    head = bytes(buffer[:end])
+    del buffer[: end + 4]
+    return _parse(head)
+
+
+def _parse(head: bytes) -> Head:
+    line, *fields = head.split(b"\r\n")
+    match = _REQUEST_LINE.fullmatch(line)
+    if match is None:
+        if _OTHER_VERSION.fullmatch(line):
+            raise BadRequestError(505, "HTTP Version Not Supported")
+        raise BadRequestError
+    path, query = _parse_target(match[2].decode("ascii"))
+    headers: list[tuple[str, str]] = []
+    values: dict[str, list[str]] = {}
+    for field in fields:
+        found = _FIELD.fullmatch(field)
+        if found is None:
+            raise BadRequestError
+        name = found[1].decode("ascii")
+        value = found[2].rstrip(b" \t").decode("latin-1")
+        headers.append((name, value))
+        values.setdefault(name.lower(), []).append(value)
+    is_http_1_1 = match[3] == b"1.1"
+    if len(values.get("host", [])) != 1 and (is_http_1_1 or "host" in values):
+        raise BadRequestError
+    chunked = _is_chunked(values, is_http_1_1=is_http_1_1)
+    expects = [value.lower() for value in values.get("expect", [])]
+    if expects not in ([], ["100-continue"]):
+        raise BadRequestError(417, "Expectation Failed")
+    options = {
+        option.strip().lower()
+        for value in values.get("connection", [])
+        for option in value.split(",")
+    }
+    return Head(
+        method=match[1].decode("ascii"),
+        path=path,
+        query=query,
+        protocol=f"HTTP/{match[3].decode('ascii')}",
+        headers=tuple(headers),
+        length=_content_length(values),
+        chunked=chunked,
+        keep_alive="close" not in options and (is_http_1_1 or "keep-alive" in options),
+        expects_continue=bool(expects) and is_http_1_1,
+    )
+
+
+def _parse_target(target: str) -> tuple[str, str]:
+    if not target.startswith("/"):
+        absolute = _ABSOLUTE_TARGET.match(target)
+        if absolute is not None:
+            target = target[absolute.end() :]
+            target = target if target.startswith("/") else f"/{target}"
+        elif target != "*":
+            raise BadRequestError
+    path, _, query = target.partition("#")[0].partition("?")
+    return path, query
+
+
+def _content_length(values: dict[str, list[str]]) -> int:
+    lengths = values.get("content-length")
+    if lengths is None:
+        return 0
+    if len(set(lengths)) != 1 or not (lengths[0].isascii() and lengths[0].isdigit()):
+        raise BadRequestError
+    return int(lengths[0].lstrip("0")[:18] or "0")
+
+
+def _is_chunked(values: dict[str, list[str]], *, is_http_1_1: bool) -> bool:
+    codings = values.get("transfer-encoding")
+    if codings is None:
+        return False
+    if "content-length" in values or not is_http_1_1:
+        raise BadRequestError
+    if [coding.lower() for coding in codings] != ["chunked"]:
+        raise BadRequestError(501, "Not Implemented")
+    return True
+
+
+def read_body(stream: Stream, head: Head) -> bytes:
+    """Read the body of the request that `head` begins.
+
+    Raises:
+        BadRequestError: the body is malformed or too slow.
+        BodyTooLargeError: the body exceeds the limit.
+        ClosedError: the client has closed the connection.
+    """
+    if not head.chunked and not head.length:
+        return b""
+    if head.length > _MAX_BODY:
+        raise BodyTooLargeError
+    if head.expects_continue and not stream.buffer:
+        stream.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+    deadline = stream.deadline()
+    if head.chunked:
+        return _read_chunks(stream, deadline)
+    return stream.take(head.length, deadline)
+
+
+def _read_chunks(stream: Stream, deadline: float) -> bytes:
+    body = bytearray()
+    while size := _read_chunk_size(stream, deadline):
+        if len(body) + size > _MAX_BODY:
+            raise BodyTooLargeError
+        body += stream.take(size, deadline)
+        if stream.take(2, deadline) != b"\r\n":
+            raise BadRequestError
+    trailers = 0
+    while line := stream.take_line(_MAX_CHUNK_LINE, deadline):
+        trailers += len(line)
+        if trailers > _MAX_HEAD or not _FIELD.fullmatch(line):
+            raise BadRequestError
+    return bytes(body)
+
+
+def _read_chunk_size(stream: Stream, deadline: float) -> int:
+    match = _CHUNK_SIZE.fullmatch(stream.take_line(_MAX_CHUNK_LINE, deadline))
+    if match is None:
+        raise BadRequestError
+    return int(match[1], 16)
