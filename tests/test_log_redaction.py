@@ -104,7 +104,7 @@ def test_an_ordinary_line_has_no_shape_of_a_credential() -> None:
     assert shape_in(line) is None
 
 
-def test_the_credentials_of_a_request_are_those_sent_and_those_answered() -> None:
+def test_request_credentials_are_sent_and_returned_ones() -> None:
     event = token_event(
         {"client_assertion": "an-assertion", "scope": "country.read", "subject_token": "short"},
         headers={**basic("a", "it's a secret"), "DPoP": "the-proof"},

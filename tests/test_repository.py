@@ -1,4 +1,4 @@
-"""What holds for the repository as a whole."""
+"""Rules of the whole repository."""
 
 from __future__ import annotations
 

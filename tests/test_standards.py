@@ -1,4 +1,4 @@
-"""docs/standards.md names a test for every clause that it says we keep, and each is there."""
+"""docs/standards.md names an existing test for every clause."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _EXCUSE = re.compile(r"(not applicable|not done|in part): \S+( \S+){2,}", re.IGN
 
 
 class Row(NamedTuple):
-    """One clause: the standard, its section, and what the row says besides."""
+    """One clause: the standard, its section and the row's text."""
 
     standard: str
     section: str
@@ -56,7 +56,7 @@ class Row(NamedTuple):
 
 
 def read_rows(text: str) -> list[Row]:
-    """Read the table of each standard; a heading that is no standard has no rows."""
+    """Read the table of each standard."""
     rows, standard = [], ""
     for line in text.splitlines():
         if line.startswith("## "):
@@ -86,7 +86,7 @@ def test_every_standard_has_rows() -> None:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
-def test_a_row_is_proved_by_tests_that_exist_or_says_why_not(row: Row) -> None:
+def test_row_has_existing_tests_or_a_reason(row: Row) -> None:
     named = _NAME.findall(row.proof)
     rest = _NAME.sub("", row.proof).replace(",", "").strip()
     assert not rest, f"Not the name of a test: {rest}"

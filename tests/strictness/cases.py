@@ -111,7 +111,7 @@ def _keys(key_set: bytes, algorithms: frozenset[str]) -> JwksCache:
 
 
 def claims(**changes: object) -> dict[str, Any]:
-    """Return the claims of a good token, changed: a claim set to ... is left out."""
+    """Return the claims of a valid token with changes; `...` removes a claim."""
     # Scopes as one text, because aws-jwt-verify refuses every token that lists them.
     good = {"iss": ISSUER, "scope": "country.read customer.read"}
     return tokens.claims(NOW, **(good | changes))

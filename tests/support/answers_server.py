@@ -1,4 +1,4 @@
-"""An HTTP server that answers as it is told: for what a real one of ours would never say."""
+"""An HTTP server with configurable responses, for faults that real servers rarely show."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ class MemoryRemoteKeys:
 
 
 class CountedDecoy:
-    """Stands for the decoys, and counts the signatures that are checked with it."""
+    """A dummy key that counts the signature checks."""
 
     def __init__(self) -> None:
         self.checks = 0

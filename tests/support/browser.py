@@ -51,7 +51,7 @@ def perform(page: Page, button: str) -> None:
 
 
 def accessibility_faults(page: Page) -> list[str]:
-    """Return what axe-core finds wrong with a page as it stands, each with where it is."""
+    """Return axe-core's findings about the current page, with their elements."""
     page.evaluate(_axe())
     found: list[dict[str, Any]] = page.evaluate(
         "rules => axe.run(document, rules).then(results => results.violations)", _RULES

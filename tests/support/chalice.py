@@ -1,4 +1,4 @@
-"""One `chalice local` process, started by hand as a user would."""
+"""One `chalice local` process, started manually like a user does."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ _SECRETS: Final = ("KeyRingSecret", "SigningKeysSecret", "DpopNonceSecret")
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a run of the command line came to."""
+    """The result of a command line run."""
 
     code: int
     stdout: str
@@ -49,13 +49,13 @@ class Result:
 
     @property
     def json(self) -> Any:
-        """What it printed for programs."""
+        """The JSON output."""
         return json.loads(self.stdout)
 
 
 @dataclass(frozen=True)
 class CommandLine:
-    """`gatehouse`, with a clock that stands still."""
+    """`gatehouse` with a stopped clock."""
 
     clock: ManualClock
 
@@ -96,7 +96,7 @@ class Meanwhile(BytesIO):
 
 @cache
 def _session(profile: str | None = None, region: str | None = None) -> boto3.Session:
-    """The session of every run: a new one reads boto3's descriptions of services once more."""
+    """One session for all runs, because a new one loads boto3's service models again."""
     session = boto3.Session(profile_name=profile, region_name=region)
     session.events.register_first("before-send", _lose)
     settings: Any = _account_settings
@@ -160,7 +160,7 @@ def deploy(
     }
     secrets = aws_client("secretsmanager")
     for logical_id in _SECRETS:
-        # moto's CloudFormation makes no secrets, so one stands beside a resource of its name.
+        # moto's CloudFormation creates no secrets. A resource with the secret's name replaces it.
         secrets.create_secret(Name=f"{name}-{logical_id}")
         resources[logical_id] = {
             "Type": "AWS::Logs::LogGroup",

@@ -1,4 +1,4 @@
-"""Self-signed certificates of clients, and of servers where `usage` says so."""
+"""Self-signed certificates of clients, or of servers with another `usage`."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def self_signed(
 
 
 def with_certificate(event: dict[str, Any], pem: str) -> dict[str, Any]:
-    """Add a certificate to an event as API Gateway does. The texts beside it are of no use."""
+    """Add a certificate to an event as API Gateway does. The other members are unused."""
     event["requestContext"]["identity"]["clientCert"] = {
         "clientCertPem": pem,
         "subjectDN": "CN=nobody reads this",

@@ -154,10 +154,10 @@ class Alarm:
         return [(_series(stat["Metric"]), stat["Stat"], int(stat["Period"])) for stat in stats]
 
     def is_on(self, metrics: Metrics, now: float) -> bool:
-        """Tell whether it has gone to a state that notifies, when the period of `now` has begun.
+        """Return True if the alarm changed to a notifying state when the period of `now` began.
 
-        That is ALARM, and INSUFFICIENT_DATA where that has actions. A new alarm begins in
-        INSUFFICIENT_DATA, which notifies nobody.
+        The states are ALARM, and INSUFFICIENT_DATA if it has actions. A new alarm begins in
+        INSUFFICIENT_DATA, without a notification.
         """
         period = self.series()[0][2]
         end = now // period * period

@@ -1,4 +1,4 @@
-"""What must not be in a log: credentials by their shape, and those that were really used."""
+"""Credentials that must not be in a log: by their shape, and those that tests used."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SHAPES: Final = {
     "a form": r"\b(?:client_secret|client_assertion|(?:access|subject|actor)_token)=[^&\s\"]{4}",
 }
 SHORTEST: Final = 8
-"""Characters of a value that is searched for. What is shorter is a word that any line may have."""
+"""Minimum length of a searched value. A shorter one may be a word of any line."""
 
 _SHAPE: Final = re.compile("|".join(f"({shape})" for shape in SHAPES.values()))
 _NAMES: Final = tuple(SHAPES)

@@ -42,7 +42,7 @@ def _defaults() -> dict[str, str]:
 
 
 def refusals(parameters: Mapping[str, str]) -> list[str]:
-    """Return what CloudFormation says of parameters before it makes anything."""
+    """Return CloudFormation's errors about parameters before it creates anything."""
     document = transformed()
     values = {**_defaults(), **parameters}
     found = [
@@ -63,7 +63,7 @@ def refusals(parameters: Mapping[str, str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Deployment:
-    """What CloudFormation makes of the template with these parameters."""
+    """Resources and outputs of the template with these parameters."""
 
     resources: Mapping[str, Mapping[str, Any]]
     outputs: Mapping[str, Mapping[str, Any]]

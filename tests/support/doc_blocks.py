@@ -29,7 +29,7 @@ class Block:
 
     @property
     def place(self) -> str:
-        """Where it is, for people."""
+        """Page and line."""
         return f"{self.page.relative_to(ROOT)}:{self.line}"
 
 
@@ -77,5 +77,5 @@ _OF_THE_LAPTOP = re.compile(r"localhost:|-m local\.|gatehouse --local")
 
 
 def is_run(command: Command) -> bool:
-    """Whether a command of a `console` block is one that `make run` has everything for."""
+    """Return True if `make run` provides everything for a command of a `console` block."""
     return bool(_OF_THE_LAPTOP.search(command.text))

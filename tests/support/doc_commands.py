@@ -1,4 +1,4 @@
-"""What can be known of a documented command without running it: whether there is such a one."""
+"""Checks of documented commands without running them: programs, commands and options."""
 
 from __future__ import annotations
 

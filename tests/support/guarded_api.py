@@ -1,4 +1,4 @@
-"""A second guarded API beside the laptop's own, with other parameters of the template."""
+"""A second guarded API on the laptop, with other parameters of the template."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ app = GatewayApp("guarded_api", template=Path(__file__).with_name("template.yaml
 
 
 class GuardedApi:
-    """A second guarded API beside the laptop's own, with parameters and a log of its own."""
+    """A second guarded API on the laptop, with its own parameters and log."""
 
     def __init__(self, port: int, mtls_port: int, log: Path) -> None:
         self.port = port

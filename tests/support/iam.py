@@ -1,7 +1,7 @@
 """An evaluator of IAM policies: whether an identity's statements let a request through.
 
-As much of IAM as this stack uses. What it does not know it refuses to read, so that no condition is
-ever taken to hold.
+It supports the parts of IAM that this stack uses. Unknown conditions are errors, so that none is
+assumed true.
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
 """
 
@@ -67,7 +67,7 @@ class Statement:
         )
 
     def matches(self, request: Request) -> bool:
-        """Tell whether the statement speaks about the request."""
+        """Return True if the statement matches the request."""
         return (
             any(_like(request.action.lower(), action.lower()) for action in self.actions)
             and any(_like(request.resource, resource) for resource in self.resources)
@@ -85,7 +85,7 @@ class Statement:
 
 
 def allows(statements: Iterable[Statement], request: Request) -> bool:
-    """Tell whether a request passes: something allows it, and nothing denies it."""
+    """Return True if a statement allows the request and none denies it."""
     effects = {statement.effect for statement in statements if statement.matches(request)}
     return effects == {"Allow"}
 
@@ -101,7 +101,7 @@ def _holds(
     operator, key, wanted = condition
     given = context.get(key, ())
     if not given:
-        return operator.startswith(_FOR_ALL_VALUES)  # of no values, all are as they should be
+        return operator.startswith(_FOR_ALL_VALUES)  # ForAllValues is true without values
     if operator.endswith("StringLike"):
         return all(any(_like(value, pattern) for pattern in wanted) for value in given)
     return all(value in wanted for value in given)

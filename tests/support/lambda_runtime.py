@@ -1,9 +1,8 @@
 """A Lambda function started from its built artifact, by AWS's own runtime client.
 
-The process sees what Lambda would show it: the artifact as its working directory, the packages that
-the runtime brings (boto3 and its own), the template's environment, and a Runtime API. Nothing of
-the virtual environment that the tests run in can be imported; one plain module besides writes down
-the AWS calls.
+The process has Lambda's environment: the artifact as working directory, the runtime's packages, the
+template's variables, and a Runtime API. It cannot import the tests' virtual environment. One more
+module records the AWS calls.
 """
 
 from __future__ import annotations
@@ -39,12 +38,12 @@ RUNTIME_PACKAGES: Final = (
 _PATH: Final = "/2018-06-01/runtime"
 _SECONDS: Final = 30.0
 _TIMEOUT: Final = 10.0
-"""Seconds that the function is told it has."""
+"""Remaining time in the function's context, in seconds."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the function answered, or the error that it reported. `seconds` as the caller waited."""
+    """The function's response or error, and the caller's waiting time in `seconds`."""
 
     kind: str  # "response", "error" or "init error"
     body: Any

@@ -57,7 +57,7 @@ class Laptop:
 
 
 def free_environment() -> dict[str, str]:
-    """The environment of a run on ports that nobody uses."""
+    """Return the environment of a run on unused ports."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in PORTS]
         for each in sockets:
@@ -107,6 +107,6 @@ def aws_client(aws_port: int, service: str) -> Any:
 
 
 def is_listening(port: int) -> bool:
-    """Whether anything accepts connections on a local port."""
+    """Return True if a local port accepts connections."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -1,4 +1,4 @@
-"""Where the log lines of a test run are kept, so that all of them can be searched when it ends."""
+"""Storage of a test run's log lines, which are searched at its end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 FOLDER: Final = "GATEHOUSE_TEST_LOGS"
-"""Names the folder. Nothing is kept where it is not set."""
+"""Environment variable with the folder. Without it nothing is stored."""
 
 
 def new_file(name: str) -> Path:
@@ -21,11 +21,11 @@ def new_file(name: str) -> Path:
 
 
 def keep(name: str, lines: Iterable[str]) -> None:
-    """Keep lines that a process has written."""
+    """Store lines of a process."""
     new_file(name).write_text("".join(lines), encoding="utf-8")
 
 
 def keep_files(folder: Path) -> None:
-    """Keep the logs in a folder: each is some process's."""
+    """Store the logs of a folder, one per process."""
     for path in folder.glob("*.log"):
         keep(path.stem, path.read_text(encoding="utf-8", errors="replace"))

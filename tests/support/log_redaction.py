@@ -40,14 +40,14 @@ credentials: set[str] = set()
 leaks: list[str] = []
 _request: Final = local()
 _invented: Final = SimpleNamespace(on=False)
-"""Whether Hypothesis invents the requests: it likes to send words of our own code as credentials,
-and those may well stand in a line. What looks like a credential is still searched for."""
+"""True if Hypothesis generates the requests. It may send words of the code as credentials,
+and lines contain those. Values with the shape of a credential are still searched for."""
 _found: list[str] = []
 _searched: list[str] = []
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Listen; workers keep their lines where their controller looks."""
+    """Record log lines; workers store theirs in their controller's folder."""
     if not hasattr(config, "workerinput"):
         folder = tempfile.TemporaryDirectory(prefix="gatehouse-logs-")
         config.add_cleanup(folder.cleanup)
@@ -127,7 +127,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Keep what was heard; who started the run searches all of it for all that was used."""
+    """Store the recorded lines; the controller searches all of them for used credentials."""
     log_record.keep(_KEPT_LINES, (f"{line}\n" for line in lines))
     kept = log_record.new_file("credentials").with_suffix(".json")
     kept.write_text(json.dumps(sorted(credentials)), encoding="utf-8")

@@ -127,7 +127,7 @@ class MemoryServer:
         return str(json.loads(answer["body"])["error"])
 
     def introspect(self, caller: str, token: str) -> dict[str, Any]:
-        """Ask what a token stands for."""
+        """Introspect a token."""
         headers = basic(caller, SECRET)
         event = form_event(paths.INTROSPECTION, {"token": token}, headers=headers)
         return _granted(self.introspection_endpoint(event))

@@ -1,4 +1,4 @@
-"""Stores that keep everything in memory. They pass the same contract tests as the AWS ones."""
+"""Stores in memory. They pass the same contract tests as the AWS stores."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class MemoryCounters:
 
 
 class MemorySecretUses:
-    """Last days of use, and how often one was kept."""
+    """Last days of use, and the number of writes."""
 
     def __init__(self) -> None:
         self.days: dict[tuple[str, str], int] = {}
@@ -136,7 +136,7 @@ class MemorySecretUses:
 
 
 class ManualClock:
-    """A clock that stands still until it is told otherwise."""
+    """A clock that tests advance."""
 
     def __init__(self, now: float = 1_700_000_000.0) -> None:
         self.now = now

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def allows(document: dict[str, Any], resource: str) -> bool:
-    """Tell whether the policy lets the resource be invoked; conditions are taken to hold."""
+    """Return True if the policy allows the resource. Conditions are assumed true."""
     effects = {
         statement["Effect"]
         for statement in document["Statement"]

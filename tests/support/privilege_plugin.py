@@ -1,7 +1,7 @@
 """Records the AWS calls of a test run, and fails a run that its functions' roles would not allow.
 
-What a call needs must be granted, whatever is run. That everything granted is needed can be said
-only after all tests: a run of some of them, or one that fails anyway, leaves it out.
+Every recorded call needs a grant. A grant without a call is reported
+only after a successful run of all tests.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _found: list[str] = []
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Have this process recorded, and all that it starts; workers write beside their controller."""
+    """Record this process and its children; workers write to their controller's folder."""
     if not _is_worker(config):
         os.environ.update(recorder.environment(tempfile.mkdtemp(prefix="gatehouse-aws-calls-")))
     sys.path.append(str(recorder.FOLDER_OF_THIS))
@@ -60,7 +60,7 @@ def _is_worker(config: pytest.Config) -> bool:
 
 
 def _is_whole(config: pytest.Config) -> bool:
-    """Tell whether the run is of all tests: nothing was named, selected or left out."""
+    """Return True for a run of all tests, without any selection."""
     narrowing = ("keyword", "markexpr", "deselect", "lf", "ignore", "ignore_glob", "collectonly")
     named = config.args_source is not config.ArgsSource.TESTPATHS
     return not named and not any(config.getoption(name, default=None) for name in narrowing)

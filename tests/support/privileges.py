@@ -40,7 +40,7 @@ STAND_INS: Final = {
     "introspection": "IntrospectionCredentials",
     "binary": "IntrospectionCredentials",
 }
-"""What tests call a resource, and which of the stack's it stands for."""
+"""Test names of resources, and the stack's resources that they represent."""
 
 OF_THE_RUNTIME: Final = frozenset(
     {
@@ -48,10 +48,10 @@ OF_THE_RUNTIME: Final = frozenset(
         *("xray:PutTraceSegments", "xray:PutTelemetryRecords"),
     }
 )
-"""What Lambda itself does in a function's name. No test can see it do so."""
+"""Calls of Lambda itself with a function's role. No test can record them."""
 
 NOTHING: Final = "missing"
-"""What tests call a resource that is not there: no role has to grant it."""
+"""Test names of missing resources, which need no grant."""
 
 OTHER_STACK: Final = "ours"
 """The stack's name in tests that have two."""
@@ -73,7 +73,7 @@ _DATA_KEY_ACTIONS: Final = {
     "dynamodb:UpdateItem": TABLE_KEY_ACTIONS,
     "dynamodb:DeleteItem": TABLE_KEY_ACTIONS,
 }
-"""What a service does in the caller's name with the customer's key that the data is under."""
+"""KMS calls of a service with the caller's permissions."""
 
 
 def read(folder: Path) -> list[Record]:
@@ -86,7 +86,7 @@ def read(folder: Path) -> list[Record]:
 
 
 class Roles:
-    """What each function may do, and what the stack's resources are called."""
+    """The permissions of each function, and the names of the stack's resources."""
 
     def __init__(self, template: Template) -> None:
         self._names = names(template)
@@ -111,7 +111,7 @@ class Roles:
         return cls(Template.read(TEMPLATE, EVERYTHING))
 
     def allows(self, function: str, request: Request) -> bool:
-        """Tell whether a function's role lets a request through."""
+        """Return True if a function's role allows a request."""
         return allows(self.statements[function], request)
 
     def arn(self, name: str) -> str | None:
@@ -138,7 +138,7 @@ def _data_keys(template: Template, known: Mapping[str, str]) -> Iterator[tuple[s
 def role_statements(
     template: Template, function: str, known: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    """Return all that a function's role says; `known` as of `Template.properties`."""
+    """Return the statements of a function's role; `known` as of `Template.properties`."""
     role = template.properties(f"{function}Role", {**known, **dict(_log_arns(template))})
     assert "ManagedPolicyArns" not in role, "what they grant is not written in the template"
     return [each for policy in role["Policies"] for each in policy["PolicyDocument"]["Statement"]]
@@ -151,7 +151,7 @@ def _log_arns(template: Template) -> Iterator[tuple[str, str]]:
 
 
 class JudgementError(Exception):
-    """Raised for a call that cannot be judged; the message says why."""
+    """Raised for a call that cannot be evaluated, with the reason."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def refused(records: Sequence[Record], roles: Roles) -> list[str]:
             continue
         for request in call.requests:
             if not any(roles.allows(function, request) for function in call.functions):
-                callers = " or ".join(call.functions)
+                callers = " or ".join(sorted(call.functions))
                 found.setdefault(f"{callers} may not {request}", record["place"])
     return [f"{sentence}, as it did in {place}" for sentence, place in found.items()]
 
@@ -230,7 +230,7 @@ class Keys:
         return Request(action, _own_arn("kms", f"key/{key_id}"), context | usage)
 
     def of_alias(self, alias: str) -> str:
-        """Return the key that an alias stands for."""
+        """Return the key of an alias."""
         if alias not in self._of_alias:
             raise JudgementError(f"nobody made the alias {alias}")
         return self._of_alias[alias]

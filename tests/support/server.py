@@ -1,4 +1,4 @@
-"""What tests of the authorization server start from: keys, rings, secrets and clients."""
+"""Keys, rings, secrets and clients for tests of the authorization server."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def ring(*keys: NewKey, now: float = NOW) -> KeyRing:
 
 
 def secrets(*keys: NewKey, now: float = NOW) -> MemorySecrets:
-    """Return a secret store that holds a ring and its private halves."""
+    """Return a secret store with a ring and its private keys."""
     chosen = keys or (key(),)
     private_keys = {new_key.kid: new_key.private_pem for new_key in chosen}
     store = MemorySecrets()

@@ -71,7 +71,7 @@ def jwks(*keys: Mapping[str, object]) -> bytes:
 
 
 def claims(now: float = NOW, **changes: object) -> dict[str, Any]:
-    """Return the claims of a good token, changed: a claim set to ... is left out."""
+    """Return the claims of a valid token with changes; `...` removes a claim."""
     good = {
         "sub": CLIENT,
         "aud": CLIENT,
@@ -146,7 +146,7 @@ def _to_bytes(part: object) -> bytes:
 
 
 class FakeClock:
-    """A clock that stands still until told otherwise."""
+    """A clock that tests advance."""
 
     def __init__(self, now: float = NOW) -> None:
         self.now = float(now)

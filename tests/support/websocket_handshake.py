@@ -1,4 +1,4 @@
-"""What API Gateway would do about `$connect`, which the laptop's gateway does not play.
+"""API Gateway's decision about `$connect`, which the laptop's gateway does not emulate.
 
     python -m tests.support.websocket_handshake TEMPLATE
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def handshake(authorizer: Invoke, function: str, api_id: str, header: str) -> int:
     """Ask the authorizer as API Gateway would, and judge the connection by its answer."""
     if not header:
-        return 401  # the identity source is missing: nobody is asked
+        return 401  # the identity source is missing: no authorizer call
     event = recorded("websocket_connect")
     arn = LAPTOP.execute_api_arn(api_id, "live", "$connect", "")
     event["methodArn"] = arn
@@ -47,7 +47,7 @@ def handshake(authorizer: Invoke, function: str, api_id: str, header: str) -> in
 
 
 def main() -> None:
-    """Play every handshake that stdin has."""
+    """Run every handshake of stdin."""
     addresses = Addresses.from_env(os.environ)
     use_local_aws(os.environ, addresses)
     stack = GuestStack(Path(sys.argv[1]), addresses, {})

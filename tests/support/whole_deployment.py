@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from functions.shared.keys.key_ring import KeyRing
 
 CREDENTIALS: Final = {"client_id": "authorizer", "client_secret": "of-the-authorizer"}
-# moto's CloudFormation makes no alarms, so they stand beside a nested stack of another thing.
+# moto's CloudFormation creates no alarms. They are created next to an unrelated nested stack.
 _NESTED: Final = {"Resources": {"Log": {"Type": "AWS::Logs::LogGroup", "Properties": {}}}}
 
 

@@ -35,7 +35,7 @@ def main() -> None:
         server.serve_forever()
 
     fork_workers(workers, serve, lambda: os._exit(3))
-    print(server.port)  # noqa: T201 - to whoever started it
+    print(server.port)  # noqa: T201 - read by the parent process
     serve(0)
 
 

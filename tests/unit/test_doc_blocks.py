@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 BLOCKS = all_blocks()
 FIGURES = {"README.md": 1}
-"""How many `text` blocks of a page are drawings and not the output of what stands above them."""
+"""The number of `text` blocks of a page that are drawings and not output."""
 
 _BY_HAND = "tests/local/test_by_hand.py"
 RUN_BY = {
@@ -116,7 +116,7 @@ def test_every_fence_of_every_page_is_read() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_what_is_named_in_passing_exists(page: Path) -> None:
+def test_commands_in_sentences_exist(page: Path) -> None:
     """Commands within a sentence: `make …` and `gatehouse …`."""
     prose = FENCE.sub("", page.read_text(encoding="utf-8"))
     for target in re.findall(r"`make ([a-z]+)", prose):

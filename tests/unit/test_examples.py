@@ -47,7 +47,7 @@ IMPORTS = {
 }
 
 each_example = pytest.mark.parametrize("name", TEMPLATES)
-# The laptop's gateway plays no WebSockets, so of that one only the template is read.
+# The laptop's gateway emulates no WebSockets, so only that template is read.
 each_played = pytest.mark.parametrize("name", [n for n in TEMPLATES if n != "websocket-api"])
 
 
@@ -56,7 +56,7 @@ def read(name: str) -> Template:
 
 
 def scope_map(template: Template) -> ScopeMap:
-    """Return what the example says of its routes: a parameter of its own, or a setting."""
+    """Return the example's scope map, from its parameter or its setting."""
     parameters = template.of_type("AWS::SSM::Parameter")
     if parameters:
         value = template.properties(parameters[0].logical_id, {})["Value"]
@@ -97,7 +97,7 @@ def test_an_example_has_none_of_the_faults_that_api_gateway_lets_pass(name: str)
 
 
 @pytest.mark.parametrize("name", ["rest-api", "http-api", "websocket-api"])
-def test_a_guests_rules_are_named_after_its_api_and_found_where_the_authorizer_looks(
+def test_rules_parameter_has_the_authorizers_path(
     name: str,
 ) -> None:
     template = read(name)
@@ -109,7 +109,7 @@ def test_a_guests_rules_are_named_after_its_api_and_found_where_the_authorizer_l
 
 
 @pytest.mark.parametrize("name", ["rest-api", "http-api", "websocket-api"])
-def test_a_guest_of_the_shared_authorizer_declares_neither_it_nor_a_permission_for_it(
+def test_shared_authorizer_example_has_no_function_or_permission(
     name: str,
 ) -> None:
     resources = transformed(name)["Resources"].values()
@@ -135,11 +135,11 @@ def test_a_websocket_api_is_guarded_where_it_can_be_and_by_one_header() -> None:
     authorizer = template.properties("Tokens", {})
     assert authorizer["IdentitySource"] == ["route.request.header.Authorization"]
     assert authorizer["AuthorizerUri"] == IMPORTS["gatehouse-AuthorizerInvocationUri"]
-    # For HTTP APIs only, says API Gateway's reference of both.
+    # API Gateway's reference: both are for HTTP APIs only.
     assert not {"AuthorizerResultTtlInSeconds", "AuthorizerPayloadFormatVersion"} & set(authorizer)
 
 
-def test_an_authorizer_of_ones_own_starts_with_the_settings_of_the_example() -> None:
+def test_own_authorizer_starts_with_the_examples_settings() -> None:
     authorizer = read("own-authorizer").function("Authorizer")
     settings = Settings.from_env(authorizer.environment)
     assert settings.simple_response
@@ -152,7 +152,7 @@ def test_an_authorizer_of_ones_own_starts_with_the_settings_of_the_example() -> 
 
 
 @each_played
-def test_an_answer_is_not_kept_for_longer_than_a_token_lives(name: str) -> None:
+def test_cache_time_is_below_the_token_lifetime(name: str) -> None:
     for route in read(name).api("CustomersApi").routes:
         assert route.authorizer is not None
         assert 0 < route.authorizer.cache_seconds < DEFAULT_TOKEN_LIFETIME

@@ -1,4 +1,4 @@
-"""docs/migrating.md: the settings that it gives do what it says."""
+"""The settings of docs/migrating.md work."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def test_the_template_has_no_fault_and_the_authorizer_starts_with_it(
         ),
     ],
 )
-def test_the_challenge_says_what_is_configured(parameters: dict[str, str], challenge: str) -> None:
+def test_challenge_has_the_configured_metadata(parameters: dict[str, str], challenge: str) -> None:
     responses = _read(**parameters).api("GuardedApi").gateway_responses
     assert responses["UNAUTHORIZED"].headers == {"WWW-Authenticate": challenge}
     denied = responses["ACCESS_DENIED"].headers["WWW-Authenticate"]

@@ -431,7 +431,7 @@ def test_exports_have_stable_names() -> None:
         (DOMAIN | {"DomainName": "auth.example.com/x"}, "DomainName does not match"),
         (MTLS | {"TruststoreUri": "https://trust/authorities.pem"}, "TruststoreUri does not"),
         ({"WebAclArn": WEB_ACL.replace("regional", "global")}, "WebAclArn does not match"),
-        # A quote would end the text of the challenge that the address stands in.
+        # A quote would end the challenge that contains the address.
         ({"ResourceMetadataUrl": "https://api.example.com/it's"}, "ResourceMetadataUrl does not"),
         ({"ResourceMetadataUrl": 'https://api.example.com/"'}, "ResourceMetadataUrl does not"),
         ({"ResourceMetadataUrl": "api.example.com/metadata"}, "ResourceMetadataUrl does not"),

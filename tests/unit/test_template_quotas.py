@@ -1,4 +1,4 @@
-"""What services refuse to create: names that are too long or taken, and alarms on too much."""
+"""Limits of services: lengths of names, taken names, and metrics of an alarm."""
 
 from __future__ import annotations
 
