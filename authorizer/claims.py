@@ -145,8 +145,13 @@ def check_lifetime(
 
 
 def check_audience(claims: Mapping[str, object], accepted: frozenset[str]) -> None:
-    """Check `aud`: well-formed if present, one of ours if we have any (RFC 7519, 4.1.3)."""
+    """Check `aud`: well-formed if present, one of ours if we have any (RFC 7519, 4.1.3).
+
+    Hydra writes an empty list into tokens that were requested without an audience.
+    """
     audience = claims.get("aud")
+    if audience == [] and not accepted:
+        return
     if audience is None and "aud" not in claims:
         if accepted:
             raise TokenRefused(Reason.AUD_MISSING)

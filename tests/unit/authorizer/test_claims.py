@@ -58,6 +58,11 @@ def test_empty_scope_grants_nothing(name: str, empty: object) -> None:
     assert _read({**claims(scope=...), name: empty}).scopes == frozenset()
 
 
+def test_empty_audience_list_is_absent_where_none_is_required() -> None:
+    hydra = {**claims(aud=[], scope=...), "client_id": "acme", "ext": {}, "scp": ["read"]}
+    assert _read(hydra).scopes == {"read"}
+
+
 def test_scopes_are_sorted() -> None:
     assert join_scopes({"b", "a", "c"}) == "a b c"
 
