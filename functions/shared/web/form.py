@@ -22,6 +22,19 @@ TOKEN_PARAMETERS = frozenset({"token", "access_token", "subject_token", "actor_t
 
 _ASCII = bytes(range(0x20, 0x7F))
 _UNALIASED_CODECS = {"koi8_u": "koi8_u", "windows_874": "cp874", "cp874": "cp874"}
+# Labels of the Encoding Standard and of IANA that Python does not list, with `-` as `_`.
+_OTHER_ASCII_COMPATIBLE = re.compile(
+    r"""
+    unicode_1_1_utf_8|unicode11utf8|unicode20utf8|csutf8|iso88592|csisolatin9
+    |iso_8859_6_e|iso_8859_6_i|csiso88596e|csiso88596i|sun_eu_greek|iso_8859_8_e
+    |iso_8859_8_i|csiso88598e|csiso88598i|logical|visual|koi|koi8|koi8_ru|mac
+    |csmacintosh|mac_ukrainian|dos_874|user_defined|gb_2312|gb_2312_80|csgb2312
+    |windows_936|cn_big5|x_big5|euc_tw|cseucpkdfmtjapanese|windows_31j|cswindows31j
+    |ibm_943|ibm943|cseuckr|csksc56011987|iso_ir_149|ks_c_5601_1989|ksc_5601
+    |windows_949|ibm00858|iso_646_irv_1991
+    """,
+    re.VERBOSE,
+)
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
@@ -126,6 +139,8 @@ def _is_ascii_compatible(charset: str) -> bool:
     if not charset:
         return True
     name = normalize_encoding(charset.lower()).replace(".", "_").removeprefix("x_")
+    if _OTHER_ASCII_COMPATIBLE.fullmatch(name):
+        return True
     codec = name if name in aliases.values() else aliases.get(name, _UNALIASED_CODECS.get(name))
     try:
         return codec is not None and _ASCII.decode(codec) == _ASCII.decode("ascii")

@@ -112,6 +112,8 @@ ASCII_COMPATIBLE = [
         '"windows-1252"',
     ],
     *["cp1252", "windows-1251", "windows-874", "iso-8859-15", "ISO8859-1", "latin1", "koi8-u"],
+    *["unicode-1-1-utf-8", "csUTF8", "windows-31j", "windows-949", "ks_c_5601-1989", "gb_2312-80"],
+    *["iso-8859-8-i", "x-mac-ukrainian", "dos-874", "cn-big5", "x-x-big5", "EUC-TW", "x-IBM943"],
     *["macintosh", "gb18030", "gbk", "big5", "euc-kr", "shift_jis", "ibm866", "x-mac-cyrillic"],
 ]
 
