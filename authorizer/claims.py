@@ -14,7 +14,7 @@ LEEWAY = 30
 
 MAX_TEXT_LENGTH = 256
 _SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749, 3.3
-_THUMBPRINT = r"[A-Za-z0-9_-]{43}"
+THUMBPRINT = r"[A-Za-z0-9_-]{43}"  # a SHA-256 in base64url
 DPOP_KEY = "jkt"  # RFC 9449, 6.1
 CERTIFICATE = "x5t#S256"  # RFC 8705, 3.1
 _CONFIRMATION_METHODS = frozenset((DPOP_KEY, CERTIFICATE))
@@ -262,7 +262,7 @@ def read_confirmation(claims: Mapping[str, object]) -> Confirmation | None:
     if len(confirmation) > 1:
         raise TokenRefused(Reason.CNF_SEVERAL)
     method, thumbprint = next(iter(confirmation.items()))
-    if not isinstance(thumbprint, str) or not re.fullmatch(_THUMBPRINT, thumbprint):
+    if not isinstance(thumbprint, str) or not re.fullmatch(THUMBPRINT, thumbprint):
         raise TokenRefused(Reason.CNF_MALFORMED)
     return Confirmation(method, thumbprint)
 

@@ -17,7 +17,7 @@ from urllib.parse import quote, urlencode
 import chalice.local
 from chalice.app import Chalice
 
-from functions.shared.authentication.public_addresses import ON_LOOPBACK
+from functions.shared.authentication.ssrf_guard import ON_LOOPBACK
 from infra.cloudformation import TemplateError
 from local.addresses import MUTUAL_TLS, Addresses, Service
 from local.aws_account import use_local_aws

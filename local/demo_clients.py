@@ -7,9 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from functions.shared.clients.client_record import Client, TokenFormat, TokenProfile
+from functions.shared.clients.client import (
+    CLIENT_CREDENTIALS,
+    TOKEN_EXCHANGE,
+    Client,
+    TokenFormat,
+    TokenProfile,
+)
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated, digest_imported
-from functions.shared.clients.grant_types import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
 
 __all__ = ["COUNTRY_API", "CUSTOMER_API", "SCOPES", "authorizer_client", "demo_clients"]
 

@@ -18,13 +18,14 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from jwt.algorithms import ECAlgorithm
 
 from functions.shared.clients.assertion_rules import AssertionRules
-from functions.shared.clients.authentication_methods import (
+from functions.shared.clients.certificate_subject import CertificateSubject, SubjectKind
+from functions.shared.clients.client import (
     PRIVATE_KEY_JWT,
     SELF_SIGNED_TLS_CLIENT_AUTH,
     TLS_CLIENT_AUTH,
+    Client,
+    TokenProfile,
 )
-from functions.shared.clients.certificate_names import CertificateName, NameKind
-from functions.shared.clients.client_record import Client, TokenProfile
 from functions.shared.keys.signing_keys import to_pem
 from local.addresses import Addresses
 from local.certificates import CLIENT_NAME, LaptopCertificates
@@ -56,7 +57,7 @@ def keyed_clients() -> list[Client]:
             client_id="service-client-mtls",
             name="A demo client",
             authentication_methods=frozenset({TLS_CLIENT_AUTH}),
-            certificate_name=CertificateName(NameKind.SAN_DNS, CLIENT_NAME),
+            certificate_name=CertificateSubject(SubjectKind.SAN_DNS, CLIENT_NAME),
             token_profile=TokenProfile.PLAIN,
             scopes=scopes,
         ),
@@ -64,7 +65,7 @@ def keyed_clients() -> list[Client]:
             client_id="service-client-bound",
             name="A demo client",
             authentication_methods=frozenset({TLS_CLIENT_AUTH}),
-            certificate_name=CertificateName(NameKind.SAN_DNS, CLIENT_NAME),
+            certificate_name=CertificateSubject(SubjectKind.SAN_DNS, CLIENT_NAME),
             tls_client_certificate_bound_access_tokens=True,
             token_profile=TokenProfile.AT_JWT,
             audience=(COUNTRY_API,),

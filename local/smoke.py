@@ -17,7 +17,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from authorizer.aws import check_responses
-from functions.shared.clients.client_record import Client, TokenFormat
+from functions.shared.clients.client import Client, TokenFormat
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
 from infra.cli.doctor.checks.account import authorizer_cache_faults

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from authorizer.metrics import Meter
 from functions.introspect_token.introspection import JwtResponder, TokenIntrospection
-from functions.shared.authentication.client_authentication_parts import build_client_authentication
-from functions.shared.clients.client_registry import DynamoDbClients, WarmClients
+from functions.shared.authentication.client_authentication import build_client_authentication
+from functions.shared.clients.client_registry import CachedClients, DynamoDbClients
 from functions.shared.keys.signers import RingSigners
 from functions.shared.keys.warm_key_ring import WarmKeyRing
 from functions.shared.runtime.aws_clients import AwsClients
@@ -52,14 +52,19 @@ def build(
 ) -> Endpoint:
     """Compose the endpoint."""
     meter = meter or Meter(clock=clock)
-    clients = WarmClients(DynamoDbClients(aws.dynamodb, settings.clients_table), clock)
+    clients = CachedClients(DynamoDbClients(aws.dynamodb, settings.clients_table), clock)
     secrets = SecretsManagerStore(aws.secrets_manager)
     key_ring = WarmKeyRing(secrets, settings.key_ring_secret, clock)
     formats = build_known_formats(settings, key_ring=key_ring, aws=aws, clock=clock)
     signers = RingSigners(key_ring, secrets, settings.signing_keys_secret, lambda: aws.kms, meter)
     introspection = TokenIntrospection(
         authentication=build_client_authentication(
-            settings, registry=clients, aws=aws, clock=clock
+            issuer=settings.issuer,
+            state_table=settings.state_table,
+            remote_keys=settings.remote_keys,
+            registry=clients,
+            aws=aws,
+            clock=clock,
         ),
         tokens=KnownTokens(formats, clients),
         jwt_responder=JwtResponder(settings.issuer, signers),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from math import floor
 from typing import TYPE_CHECKING, Any, Final
 
-from functions.shared.clients.client_record import DEFAULT_SIGNING_ALGORITHM
+from functions.shared.clients.client import DEFAULT_SIGNING_ALGORITHM
 from functions.shared.tokens.confirmations import to_claim, token_type
 from functions.shared.web.form import read_form
 from functions.shared.web.responses import NO_STORE, ProxyResponse, json_response, response
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from functions.shared.authentication.client_authentication import ClientAuthentication
-    from functions.shared.clients.client_record import Client
+    from functions.shared.clients.client import Client
     from functions.shared.keys.signers import SignerSource
     from functions.shared.runtime.clock import Clock
     from functions.shared.tokens.known_tokens import KnownToken, KnownTokens

@@ -6,8 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from functions.shared.clients.client_record import TokenFormat, TokenProfile
-from functions.shared.clients.resource_indicators import is_resource_indicator
+from functions.shared.clients.client import TokenFormat, TokenProfile, is_resource_indicator
 from functions.shared.web.oauth_errors import (
     InvalidScopeError,
     InvalidTargetError,
@@ -17,7 +16,7 @@ from functions.shared.web.oauth_errors import (
 
 if TYPE_CHECKING:
     from authorizer.claims import Confirmation
-    from functions.shared.clients.client_record import Client
+    from functions.shared.clients.client import Client
     from functions.shared.web.form import Form
 
 

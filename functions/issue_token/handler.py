@@ -13,10 +13,9 @@ from functions.issue_token.nonces import DpopNonces
 from functions.issue_token.proof_of_possession import PossessionCheck
 from functions.issue_token.token_endpoint import TokenEndpoint
 from functions.issue_token.token_exchange import TokenExchange
-from functions.shared.authentication.client_authentication_parts import build_client_authentication
-from functions.shared.clients.client_record import TokenFormat
-from functions.shared.clients.client_registry import DynamoDbClients, WarmClients
-from functions.shared.clients.grant_types import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
+from functions.shared.authentication.client_authentication import build_client_authentication
+from functions.shared.clients.client import CLIENT_CREDENTIALS, TOKEN_EXCHANGE, TokenFormat
+from functions.shared.clients.client_registry import CachedClients, DynamoDbClients
 from functions.shared.keys.signers import RingSigners
 from functions.shared.keys.warm_key_ring import WarmKeyRing
 from functions.shared.runtime.aws_clients import AwsClients
@@ -65,7 +64,7 @@ def build(
 ) -> Endpoint:
     """Compose the endpoint."""
     meter = meter or Meter(clock=clock)
-    clients = WarmClients(DynamoDbClients(aws.dynamodb, settings.clients_table), clock)
+    clients = CachedClients(DynamoDbClients(aws.dynamodb, settings.clients_table), clock)
     secrets = SecretsManagerStore(aws.secrets_manager)
     key_ring = WarmKeyRing(secrets, settings.key_ring_secret, clock)
     mtls_base_url = settings.mtls_base_url.rstrip("/")
@@ -74,7 +73,12 @@ def build(
     formats = build_known_formats(settings, key_ring=key_ring, aws=aws, clock=clock)
     endpoint = TokenEndpoint(
         authentication=build_client_authentication(
-            settings, registry=clients, aws=aws, clock=clock
+            issuer=settings.issuer,
+            state_table=settings.state_table,
+            remote_keys=settings.remote_keys,
+            registry=clients,
+            aws=aws,
+            clock=clock,
         ),
         possession=PossessionCheck(
             settings.issuer + paths.TOKEN,

@@ -8,7 +8,7 @@ from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from authorizer.jws import MAX_TOKEN_LENGTH
-from functions.shared.clients.client_record import TokenProfile
+from functions.shared.clients.client import TokenProfile
 from functions.shared.keys.kms_signer import MessageTooLongError
 from functions.shared.tokens.confirmations import to_claim
 from functions.shared.tokens.opaque_tokens import OpaqueToken, generate_token

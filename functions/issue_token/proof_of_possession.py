@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from functions.issue_token.nonces import DpopNonces
-    from functions.shared.clients.client_record import Client
+    from functions.shared.clients.client import Client
     from functions.shared.storage.state_table import OneTimeUse
     from functions.shared.web.proxy_request import ProxyRequest
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from functions.issue_token.minting import Mint, MintedToken, Validity
     from functions.issue_token.proof_of_possession import Possession, PossessionCheck
     from functions.shared.authentication.client_authentication import ClientAuthentication
-    from functions.shared.clients.client_record import Client, TokenFormat
+    from functions.shared.clients.client import Client, TokenFormat
     from functions.shared.runtime.clock import Clock
     from functions.shared.web.audit_log import AuditEntry
     from functions.shared.web.form import Form

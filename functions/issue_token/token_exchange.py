@@ -18,7 +18,7 @@ from functions.issue_token.grants import (
 from functions.shared.web.oauth_errors import InvalidRequestError, InvalidScopeError
 
 if TYPE_CHECKING:
-    from functions.shared.clients.client_record import Client
+    from functions.shared.clients.client import Client
     from functions.shared.tokens.known_tokens import KnownToken, KnownTokens
     from functions.shared.web.form import Form
 

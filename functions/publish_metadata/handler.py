@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 from authorizer.jwk import PROOF_ALGORITHMS
 from authorizer.metrics import Meter
-from functions.shared.clients.authentication_methods import ASSERTION_ALGORITHMS, REGISTERED_METHODS
-from functions.shared.clients.client_record import DEFAULT_SIGNING_ALGORITHM
-from functions.shared.clients.grant_types import GRANT_TYPES
+from functions.shared.clients.client import (
+    ASSERTION_ALGORITHMS,
+    DEFAULT_SIGNING_ALGORITHM,
+    GRANT_TYPES,
+    REGISTERED_METHODS,
+)
 from functions.shared.runtime.settings import EnvironmentSettings
 from functions.shared.runtime.warm_instance import LambdaHandler
 from functions.shared.web import paths, public_document

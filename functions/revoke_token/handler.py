@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from authorizer.metrics import Meter
-from functions.shared.authentication.client_authentication_parts import build_client_authentication
-from functions.shared.clients.client_registry import DynamoDbClients, WarmClients
+from functions.shared.authentication.client_authentication import build_client_authentication
+from functions.shared.clients.client_registry import CachedClients, DynamoDbClients
 from functions.shared.keys.warm_key_ring import WarmKeyRing
 from functions.shared.runtime.aws_clients import AwsClients
 from functions.shared.runtime.clock import SYSTEM_CLOCK
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from functions.shared.authentication.client_authentication import ClientAuthentication
-    from functions.shared.clients.client_record import Client
+    from functions.shared.clients.client import Client
     from functions.shared.runtime.clock import Clock
     from functions.shared.tokens.known_tokens import KnownFormat
     from functions.shared.web.audit_log import AuditEntry, Emit
@@ -92,12 +92,17 @@ def build(
     meter: Meter | None = None,
 ) -> Endpoint:
     """Compose the endpoint."""
-    clients = WarmClients(DynamoDbClients(aws.dynamodb, settings.clients_table), clock)
+    clients = CachedClients(DynamoDbClients(aws.dynamodb, settings.clients_table), clock)
     secrets = SecretsManagerStore(aws.secrets_manager)
     key_ring = WarmKeyRing(secrets, settings.key_ring_secret, clock)
     revocation = TokenRevocation(
         authentication=build_client_authentication(
-            settings, registry=clients, aws=aws, clock=clock
+            issuer=settings.issuer,
+            state_table=settings.state_table,
+            remote_keys=settings.remote_keys,
+            registry=clients,
+            aws=aws,
+            clock=clock,
         ),
         formats=build_known_formats(settings, key_ring=key_ring, aws=aws, clock=clock),
         clock=clock,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from authorizer.claims import LEEWAY
-from functions.shared.clients.client_record import LONGEST_TOKEN_LIFETIME
+from functions.shared.clients.client import LONGEST_TOKEN_LIFETIME
 from functions.shared.keys.key_ring import JWKS_MAX_AGE
 from functions.shared.keys.warm_key_ring import STALE_SECONDS
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from functions.rotate_keys.rotation_rules import RotationRules, UnsafeRotationError
-from functions.shared.clients.client_record import SIGNING_ALGORITHMS
+from functions.shared.clients.client import SIGNING_ALGORITHMS
 from functions.shared.keys.key_ring import IN_KMS, IN_SECRETS_MANAGER
 from functions.shared.runtime.settings import EnvironmentSettings
 

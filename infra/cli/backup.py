@@ -12,7 +12,7 @@ import click
 
 from functions.rotate_keys.ring_store import RingStore
 from functions.rotate_keys.rotation_rules import RETENTION_NEEDED, SETTLING
-from functions.shared.clients.client_record import from_item
+from functions.shared.clients.client import from_item
 from functions.shared.keys import key_ring
 from functions.shared.keys.key_ring import KeyRing, RingKey, UnusableKeyRingError
 from functions.shared.runtime.secret_store import SecretsManagerStore
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from functions.rotate_keys.ring_store import SeenRing
-    from functions.shared.clients.client_record import Client
+    from functions.shared.clients.client import Client
     from functions.shared.keys.key_ring import RingKey
     from infra.cli.client_store import SeenClient
     from infra.cli.stack import Deployment

@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
-from functions.shared.clients.assertion_rules import AssertionRules
-from functions.shared.clients.authentication_methods import (
+from functions.shared.clients.assertion_rules import AssertionRules, FederationRule
+from functions.shared.clients.certificate_subject import CertificateSubject, SubjectKind
+from functions.shared.clients.client import (
     CLIENT_SECRET_BASIC,
     CLIENT_SECRET_POST,
     FEDERATED_JWT,
     PRIVATE_KEY_JWT,
     SELF_SIGNED_TLS_CLIENT_AUTH,
     TLS_CLIENT_AUTH,
+    Client,
+    TokenFormat,
+    TokenProfile,
 )
-from functions.shared.clients.certificate_names import CertificateName, NameKind
-from functions.shared.clients.client_record import Client, TokenFormat, TokenProfile
-from functions.shared.clients.federation_rules import FederationRule
 from infra.cli.client_schema import clients_file, schema_faults
 from infra.cli.errors import UsageError
 from infra.cli.input_files import parse_yaml, read_text
@@ -182,7 +183,7 @@ def _plain(value: object) -> object:
         return {**document, "jwks": json.loads(value.jwks)} if value.jwks else document
     if isinstance(value, FederationRule):
         return _differing(value)
-    if isinstance(value, CertificateName):
+    if isinstance(value, CertificateSubject):
         return {"kind": value.kind.value, "value": value.value}
     return value.value if isinstance(value, TokenFormat | TokenProfile) else value
 
@@ -206,8 +207,8 @@ def _federation(rules: Iterable[Mapping[str, Any]]) -> tuple[FederationRule, ...
     return tuple(FederationRule(**rule) for rule in rules)
 
 
-def _certificate_name(document: Mapping[str, Any]) -> CertificateName:
-    return CertificateName(NameKind(document["kind"]), document["value"])
+def _certificate_name(document: Mapping[str, Any]) -> CertificateSubject:
+    return CertificateSubject(SubjectKind(document["kind"]), document["value"])
 
 
 def _unchanged(value: object) -> object:

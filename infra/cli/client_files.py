@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from rich.text import Text
 
-from functions.shared.clients.client_record import TokenFormat, TokenProfile
+from functions.shared.clients.client import TokenFormat, TokenProfile
 from infra.cli.client_documents import (
     SECRET_METHODS,
     from_document,
@@ -31,7 +31,7 @@ from infra.cli.times import readable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from functions.shared.clients.client_record import Client
+    from functions.shared.clients.client import Client
     from infra.cli.client_store import ClientTable, SeenClient
 
 

@@ -18,21 +18,22 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from functions.shared.clients import distinguished_names
-from functions.shared.clients.authentication_methods import (
+from functions.shared.clients.certificate_subject import CertificateSubject, SubjectKind
+from functions.shared.clients.client import (
     ASSERTION_ALGORITHMS,
+    CLIENT_CREDENTIALS,
     CLIENT_SECRET_BASIC,
     CLIENT_SECRET_POST,
+    GRANT_TYPES,
+    LONGEST_TOKEN_LIFETIME,
     METHODS,
     PRIVATE_KEY_JWT,
     SELF_SIGNED_TLS_CLIENT_AUTH,
-    TLS_CLIENT_AUTH,
-)
-from functions.shared.clients.certificate_names import CertificateName, NameKind
-from functions.shared.clients.client_record import (
-    LONGEST_TOKEN_LIFETIME,
     SIGNING_ALGORITHMS,
+    TLS_CLIENT_AUTH,
     TokenFormat,
     TokenProfile,
+    is_resource_indicator,
 )
 from functions.shared.clients.client_secrets import (
     StoredSecret,
@@ -40,8 +41,6 @@ from functions.shared.clients.client_secrets import (
     digest_imported,
     generate_secret,
 )
-from functions.shared.clients.grant_types import CLIENT_CREDENTIALS, GRANT_TYPES
-from functions.shared.clients.resource_indicators import is_resource_indicator
 from infra.cli.client_documents import SECRET_METHODS, checked
 from infra.cli.client_store import ClientTable, clients_of
 from infra.cli.context import Session, pass_session
@@ -56,7 +55,7 @@ if TYPE_CHECKING:
     from cryptography import x509
     from rich.console import RenderableType
 
-    from functions.shared.clients.client_record import Client
+    from functions.shared.clients.client import Client
     from functions.shared.clients.distinguished_names import DistinguishedName
 
 SHORTEST_TOKEN_LIFETIME = 2
@@ -250,7 +249,7 @@ def subject_mismatch(subject: object) -> str:
     if not isinstance(subject, str):
         return "it is not a string"
     try:
-        name = CertificateName(NameKind.SUBJECT_DN, subject)
+        name = CertificateSubject(SubjectKind.SUBJECT_DN, subject)
         is_matched = name.is_in(_certificate_of(distinguished_names.parse(subject)))
     except ValueError as error:
         return str(error)

@@ -11,11 +11,14 @@ import click
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509 import load_pem_x509_certificate
 
-from functions.shared.clients.authentication_methods import CLIENT_SECRET_BASIC, METHODS
-from functions.shared.clients.certificate_names import NameKind
-from functions.shared.clients.client_record import (
+from functions.shared.clients.certificate_subject import SubjectKind
+from functions.shared.clients.client import (
+    CLIENT_CREDENTIALS,
+    CLIENT_SECRET_BASIC,
     DEFAULT_TOKEN_LIFETIME,
+    GRANT_TYPES,
     LONGEST_TOKEN_LIFETIME,
+    METHODS,
     SIGNING_ALGORITHMS,
     Client,
     TokenFormat,
@@ -28,7 +31,6 @@ from functions.shared.clients.client_secrets import (
     digest_imported,
     generate_secret,
 )
-from functions.shared.clients.grant_types import CLIENT_CREDENTIALS, GRANT_TYPES
 from infra.cli.client_documents import (
     PROOF_FIELDS,
     SECRET_METHODS,
@@ -201,7 +203,7 @@ _CLIENT_OPTIONS = (
         "--certificate-name",
         metavar="KIND=VALUE",
         help="tls_client_auth: name in the client certificate. "
-        f"KIND is one of {', '.join(NameKind)}.",
+        f"KIND is one of {', '.join(SubjectKind)}.",
     ),
     click.option(
         "--certificate",

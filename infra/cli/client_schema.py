@@ -9,23 +9,27 @@ from typing import TYPE_CHECKING, Any, Final
 
 from jsonschema import Draft202012Validator
 
+from authorizer.claims import THUMBPRINT
 from functions.shared.clients.assertion_rules import (
     DEFAULT_ASSERTION_LIFETIME,
+    DEFAULT_MAX_AGE,
     LONGEST_ASSERTION_LIFETIME,
+    LONGEST_MAX_AGE,
 )
-from functions.shared.clients.authentication_methods import ASSERTION_ALGORITHMS, METHODS
-from functions.shared.clients.certificate_names import NameKind
-from functions.shared.clients.client_record import (
+from functions.shared.clients.certificate_subject import SubjectKind
+from functions.shared.clients.client import (
+    ASSERTION_ALGORITHMS,
+    CLIENT_CREDENTIALS,
     DEFAULT_SIGNING_ALGORITHM,
     DEFAULT_TOKEN_LIFETIME,
+    GRANT_TYPES,
     LONGEST_TOKEN_LIFETIME,
+    MAX_RESOURCE_LENGTH,
+    METHODS,
     SIGNING_ALGORITHMS,
     TokenFormat,
     TokenProfile,
 )
-from functions.shared.clients.federation_rules import DEFAULT_MAX_AGE, LONGEST_MAX_AGE
-from functions.shared.clients.grant_types import CLIENT_CREDENTIALS, GRANT_TYPES
-from functions.shared.clients.resource_indicators import MAX_LENGTH
 from infra.cli.input_files import line_of
 
 if TYPE_CHECKING:
@@ -49,7 +53,7 @@ _SCOPE: Final = {
 _RESOURCE: Final = {
     "type": "string",
     "pattern": r"^[A-Za-z][A-Za-z0-9+.-]*:[^#\s]+$",
-    "maxLength": MAX_LENGTH,
+    "maxLength": MAX_RESOURCE_LENGTH,
 }
 
 
@@ -78,7 +82,7 @@ def client() -> _Schema:
         "federation": {"type": "array", "items": _federation_rule(), "default": []},
         "certificate_name": _certificate_name(),
         "certificate_thumbprints": {
-            **_set({"type": "string", "pattern": "^[A-Za-z0-9_-]{43}$"}),
+            **_set({"type": "string", "pattern": f"^{THUMBPRINT}$"}),
             "description": "x5t#S256 of the certificates of self_signed_tls_client_auth.",
         },
         "grant_types": {**_set(_one_of(GRANT_TYPES)), "default": [CLIENT_CREDENTIALS]},
@@ -169,7 +173,7 @@ def _federation_rule() -> _Schema:
 
 
 def _certificate_name() -> _Schema:
-    fields = {"kind": _one_of(NameKind), "value": {**_TEXT, "minLength": 1}}
+    fields = {"kind": _one_of(SubjectKind), "value": {**_TEXT, "minLength": 1}}
     return {
         **_object(fields, required=["kind", "value"]),
         "description": "Name in the certificate of tls_client_auth (RFC 8705, 2.1.2).",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from functions.shared.clients.client_record import Client, from_item, is_client_id, to_item
+from functions.shared.clients.client import Client, from_item, is_client_id, to_item
 from functions.shared.storage.aws_errors import storage_errors
 from functions.shared.storage.errors import StorageCorruptError
 from infra.cli.errors import (

@@ -22,7 +22,7 @@ from infra.cli.times import iso, span
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from functions.shared.clients.client_record import Client
+    from functions.shared.clients.client import Client
     from functions.shared.clients.client_secrets import StoredSecret
     from infra.cli.client_store import SeenClient
 

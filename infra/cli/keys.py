@@ -9,7 +9,7 @@ import click
 from rich.text import Text
 
 from functions.rotate_keys.rotation_rules import SETTLING
-from functions.shared.clients.client_record import (
+from functions.shared.clients.client import (
     LONGEST_TOKEN_LIFETIME,
     SIGNING_ALGORITHMS,
     TokenFormat,
@@ -27,7 +27,7 @@ from infra.cli.times import iso, readable, span
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from functions.shared.clients.client_record import Client
+    from functions.shared.clients.client import Client
     from functions.shared.keys.key_ring import KeyRing, RingKey
 
 

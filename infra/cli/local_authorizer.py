@@ -20,7 +20,7 @@ from authorizer.routes import ANY_SEGMENT, REST_OF_PATH, parse_route
 from authorizer.scope_map import ApiRules, ScopeMap, ScopeMapError, parse_api_rules, parse_scope_map
 from authorizer.settings import Settings, SettingsError
 from authorizer.shared_gate import ParameterStore
-from functions.shared.clients.client_record import SIGNING_ALGORITHMS
+from functions.shared.clients.client import SIGNING_ALGORITHMS
 from functions.shared.web import paths
 from infra import local_stack
 from infra.cli.errors import CommandError, NotFoundError, UsageError

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote_plus, urlencode
 
-from functions.shared.clients.authentication_methods import (
+from functions.shared.clients.client import (
+    CLIENT_CREDENTIALS,
     CLIENT_SECRET_BASIC,
     CLIENT_SECRET_POST,
     SELF_SIGNED_TLS_CLIENT_AUTH,
     TLS_CLIENT_AUTH,
+    TOKEN_EXCHANGE,
 )
-from functions.shared.clients.grant_types import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
 from functions.shared.web import paths
 from infra.cli.errors import CommandError, ExitCode
 from infra.cli.http_client import Certificates, Web

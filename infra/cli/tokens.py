@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from functions.shared.clients.authentication_methods import (
+from functions.shared.clients.client import (
     ASSERTION_ALGORITHMS,
     CLIENT_SECRET_BASIC,
     FEDERATED_JWT,

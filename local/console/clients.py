@@ -6,12 +6,13 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from functions.shared.clients.authentication_methods import (
+from functions.shared.clients.client import (
     PRIVATE_KEY_JWT,
     SELF_SIGNED_TLS_CLIENT_AUTH,
     TLS_CLIENT_AUTH,
+    TokenFormat,
+    TokenProfile,
 )
-from functions.shared.clients.client_record import TokenFormat, TokenProfile
 from local import dpop_proof, keyed_clients
 from local.certificates import LaptopCertificates
 from local.console import tokens
@@ -20,7 +21,7 @@ from local.console.http_calls import Call, Certificate, Recipe
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from functions.shared.clients.client_record import Client
+    from functions.shared.clients.client import Client
     from local.addresses import Addresses, Service
 
 __all__ = [

@@ -30,7 +30,7 @@ from local.console.tokens import NoJwtError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from functions.shared.clients.client_record import Client
+    from functions.shared.clients.client import Client
     from local.addresses import Addresses
 
 __all__ = ["Desk", "RequestError", "build"]

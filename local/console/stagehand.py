@@ -26,7 +26,7 @@ from local.console.steps import Detail, Step, facts, key_set, token
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from functions.shared.clients.client_record import Client
+    from functions.shared.clients.client import Client
     from functions.shared.keys.key_ring import KeyRing
     from functions.shared.runtime.aws_clients import AwsClients
 

@@ -15,7 +15,7 @@ from local.console.steps import Step, facts, http_exchange, token
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from functions.shared.clients.client_record import Client
+    from functions.shared.clients.client import Client
     from local.console.clients import ClientCalls
     from local.console.http_calls import Answer, Call
 

@@ -10,8 +10,12 @@ import pytest
 
 from authorizer import base64url
 from authorizer.jwk import ALGORITHMS, parse_key
-from functions.shared.clients.client_record import TokenFormat, TokenProfile
-from functions.shared.clients.grant_types import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
+from functions.shared.clients.client import (
+    CLIENT_CREDENTIALS,
+    TOKEN_EXCHANGE,
+    TokenFormat,
+    TokenProfile,
+)
 from tests.support.memory_server import MemoryServer, memory_server
 from tests.support.server import client
 

@@ -19,10 +19,9 @@ from uuid import uuid4
 import pytest
 import requests
 
-from functions.shared.authentication.failure_throttle import Limits
-from functions.shared.clients.assertion_rules import AssertionRules
+from functions.shared.authentication.rate_limit import Limits
+from functions.shared.clients.assertion_rules import AssertionRules, FederationRule
 from functions.shared.clients.client_registry import DynamoDbClients
-from functions.shared.clients.federation_rules import FederationRule
 from local.certificates import LaptopCertificates
 from local.gateway import messages
 from local.http_server.server import Server

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 
-from functions.shared.clients.client_record import TokenFormat
+from functions.shared.clients.client import TokenFormat
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.clients.client_secrets import StoredSecret, digest_imported
 from tests.support.laptop import aws_client

@@ -22,10 +22,10 @@ from oauthlib.oauth2 import BackendApplicationClient
 from oauthlib.oauth2.rfc6749.errors import CustomOAuth2Error, InvalidClientError
 from requests_oauthlib import OAuth2Session
 
-from functions.shared.authentication.client_assertion import ASSERTION_TYPE
+from functions.shared.authentication.credentials import ASSERTION_TYPE
 from functions.shared.clients.assertion_rules import AssertionRules
+from functions.shared.clients.client import TOKEN_EXCHANGE
 from functions.shared.clients.client_registry import DynamoDbClients
-from functions.shared.clients.grant_types import TOKEN_EXCHANGE
 from local.certificates import LaptopCertificates
 from local.demo_clients import COUNTRY_API, CUSTOMER_API
 from local.keyed_clients import assertion

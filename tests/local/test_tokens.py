@@ -15,7 +15,7 @@ import jwt
 import pytest
 
 from authorizer.dpop import thumbprint
-from functions.shared.clients.grant_types import TOKEN_EXCHANGE
+from functions.shared.clients.client import TOKEN_EXCHANGE
 from local.demo_clients import COUNTRY_API, CUSTOMER_API
 from tests.support.dpop_proofs import proof, public_jwk
 from tests.support.proxy_events import FORM, basic

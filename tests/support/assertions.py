@@ -10,8 +10,9 @@ import jwt
 from authorizer.errors import TokenRefused
 from authorizer.jwk import ALGORITHMS, VerificationKey, parse_key
 from authorizer.reasons import Reason
-from functions.shared.authentication.client_assertion import ASSERTION_TYPE
-from functions.shared.authentication.decoy_keys import decoy_key
+from functions.shared.authentication.client_assertion import dummy_key
+from functions.shared.authentication.credentials import ASSERTION_TYPE
+from functions.shared.authentication.remote_jwks import RemoteJwks
 from functions.shared.web.oauth_errors import TemporarilyUnavailableError
 from tests.support.aws import ISSUER
 from tests.support.server import NOW
@@ -62,8 +63,8 @@ def assertion_form(token: str, **more: str) -> dict[str, str]:
     }
 
 
-class MemoryRemoteKeys:
-    """Keys by the address that publishes them; what is asked for elsewhere cannot be had."""
+class MemoryRemoteJwks(RemoteJwks):
+    """Keys by the URL that publishes them. Other URLs are unavailable."""
 
     def __init__(self, **jwks: list[Mapping[str, object]]) -> None:
         self.published = dict(jwks)
@@ -72,13 +73,13 @@ class MemoryRemoteKeys:
     def publish(self, address: str, *jwks: Mapping[str, object]) -> None:
         self.published[address] = list(jwks)
 
-    def at(
-        self, jwks_uri: str, kid: str, vouched_issued_at: float | None = None
+    def find(
+        self, jwks_uri: str, kid: str, known_subject_iat: float | None = None
     ) -> VerificationKey:
         return self._find(jwks_uri, kid)
 
-    def of_issuer(
-        self, issuer: str, kid: str, vouched_issued_at: float | None = None
+    def find_by_issuer(
+        self, issuer: str, kid: str, known_subject_iat: float | None = None
     ) -> VerificationKey:
         return self._find(issuer, kid)
 
@@ -92,14 +93,14 @@ class MemoryRemoteKeys:
         raise TokenRefused(Reason.KID_UNKNOWN)
 
 
-class CountedDecoy:
-    """A dummy key that counts the signature checks."""
+class CountedDummy:
+    """Dummy keys that count the signatures that are verified with them."""
 
     def __init__(self) -> None:
         self.checks = 0
 
     def __call__(self, alg: str) -> VerificationKey:
-        key = decoy_key(alg)
+        key = dummy_key(alg)
 
         def check(signature: bytes, signed: bytes) -> None:
             self.checks += 1

@@ -15,13 +15,12 @@ from functions.issue_token.token_endpoint import TokenEndpoint
 from functions.issue_token.token_exchange import TokenExchange
 from functions.revoke_token.handler import TokenRevocation
 from functions.shared.authentication.client_authentication import ClientAuthentication
-from functions.shared.authentication.client_secret_methods import (
+from functions.shared.authentication.client_secret import (
     ClientSecretBasic,
     ClientSecretPost,
 )
-from functions.shared.clients.client_record import TokenFormat
+from functions.shared.clients.client import CLIENT_CREDENTIALS, TOKEN_EXCHANGE, TokenFormat
 from functions.shared.clients.client_secrets import SecretVerifier
-from functions.shared.clients.grant_types import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
 from functions.shared.keys.signers import LocalSigners
 from functions.shared.keys.warm_key_ring import WarmKeyRing
 from functions.shared.tokens.issued_jwts import IssuedJwts
@@ -43,7 +42,7 @@ from tests.support.server import NOW, SECRET, secrets
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from functions.shared.clients.client_record import Client
+    from functions.shared.clients.client import Client
     from functions.shared.web.responses import ProxyResponse
 
 TOKEN_URL = ISSUER + paths.TOKEN

@@ -6,13 +6,13 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from authorizer.state_entry import entry
-from functions.shared.clients.client_record import is_client_id
+from functions.shared.clients.client import is_client_id
 from functions.shared.runtime.secret_store import SecretConflictError, SecretVersion
 from functions.shared.storage.state_table import AlreadyUsedError
 from functions.shared.tokens.opaque_tokens import token_digest
 
 if TYPE_CHECKING:
-    from functions.shared.clients.client_record import Client
+    from functions.shared.clients.client import Client
     from functions.shared.tokens.opaque_tokens import OpaqueToken
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from functions.rotate_keys.key_generation import NewKey, generate_key
 from functions.rotate_keys.rotation import first_ring
-from functions.shared.clients.client_record import Client
+from functions.shared.clients.client import Client
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
 from functions.shared.keys import key_ring, signing_keys
 from tests.support.aws import KEY_RING_SECRET, SIGNING_KEYS_SECRET

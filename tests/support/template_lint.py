@@ -10,7 +10,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from authorizer.policy import PolicyCompiler
-from functions.shared.clients.client_record import DEFAULT_TOKEN_LIFETIME
+from functions.shared.clients.client import DEFAULT_TOKEN_LIFETIME
 from infra.route_faults import route_faults
 
 if TYPE_CHECKING:

@@ -1,1 +1,1 @@
-"""How a client proves who it is."""
+"""Client authentication, by each supported method."""

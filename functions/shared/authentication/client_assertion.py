@@ -1,117 +1,53 @@
-"""Assertions: JWTs in the form parameter `client_assertion`. RFC 7521, 4.2, and RFC 7523, 2.2.
+"""Verification that all client assertions have in common. RFC 7521, 4.2, and RFC 7523, 2.2 and 3.
 
-What is common to those that a client signs itself and those that another issuer signs for it.
+A client signs its assertions (private_key_jwt) or gets them from another issuer (federated_jwt).
 """
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
 from math import ceil, inf
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from authorizer import base64url
 from authorizer import claims as claim_reading
-from authorizer import jws
 from authorizer.claims import LEEWAY
 from authorizer.errors import TokenRefused
-from authorizer.jwk import ALGORITHMS
-from authorizer.jws import HeaderRules
+from authorizer.jwk import ALGORITHMS, VerificationKey, parse_key
 from authorizer.reasons import Reason
 from authorizer.recent import Recent
-from functions.shared.authentication.credentials import UsedProofError
-from functions.shared.storage.state_table import AlreadyUsedError
-from functions.shared.web.oauth_errors import InvalidClientError, InvalidRequestError
+from functions.shared.authentication.credentials import PresentedAssertion
+from functions.shared.storage.state_table import OneTimeUse
 
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
-
-    from authorizer.jwk import VerificationKey
-    from authorizer.jws import UnverifiedJws
-    from functions.shared.storage.state_table import OneTimeUse
-    from functions.shared.web.form import Form
-
-ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-CLIENT_AUTHENTICATION_TYPE: Final = "client-authentication+jwt"
-
-_REMEMBERED_SUBJECTS: Final = 1024
-
-_ANY_HEADER = HeaderRules(
-    ALGORITHMS,
-    frozenset({None, "jwt", "jose", CLIENT_AUTHENTICATION_TYPE}),
-    key_id_required=False,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class UnverifiedAssertion:
-    """An assertion, before anything of it is verified."""
-
-    token: str = field(repr=False)
-    issuer: object
-    subject: object
-
-    @property
-    def is_own(self) -> bool:
-        """Whether its issuer speaks of itself, as a client does. RFC 7523, 3, items 1 and 2."""
-        return isinstance(self.subject, str) and self.issuer == self.subject
-
-
-def read_assertion(form: Form) -> UnverifiedAssertion | None:
-    """Return the assertion in a form, or None where there is none.
-
-    Raises:
-        InvalidRequestError: one of the two parameters is missing.
-        InvalidClientError: another type, or no JWT that could be one. RFC 6749, 5.2.
-    """
-    token, assertion_type = form.get("client_assertion"), form.get("client_assertion_type")
-    if token is None and assertion_type is None:
-        return None
-    if token is None or assertion_type is None:
-        raise InvalidRequestError("client_assertion and client_assertion_type go together.")
-    if assertion_type != ASSERTION_TYPE:
-        raise InvalidClientError(reason="the client_assertion_type is not supported")
-    with assertion_refusals():
-        claims = jws.parse_payload(jws.parse(token, _ANY_HEADER).payload)
-    return UnverifiedAssertion(token, claims.get("iss"), claims.get("sub"))
-
-
-@contextmanager
-def assertion_refusals() -> Iterator[None]:
-    """Turn every refusal of an assertion into the one answer that says nothing.
-
-    Raises:
-        InvalidClientError: whatever was wrong with it.
-    """
-    try:
-        yield
-    except TokenRefused as refused:
-        raise InvalidClientError(reason=f"client assertion: {refused.reason}") from None
-    except AlreadyUsedError:
-        raise UsedProofError(reason="client assertion: used before") from None
+_CACHED_SUBJECTS: Final = 1024
+_RSA_BLOCKS: Final = 8
 
 
 def verify_signature(
-    unverified: UnverifiedJws, key: VerificationKey | None, decoy: VerificationKey
+    assertion: PresentedAssertion, key: VerificationKey | None, dummy: VerificationKey
 ) -> Mapping[str, object]:
-    """Return the claims that a key has signed. Without a key the decoy does the same work.
+    """Return the claims that a key has signed. Without a key, the dummy takes the same time.
 
     Raises:
         TokenRefused: there is no key, or it did not sign them.
     """
-    checked_by = key or decoy
-    if checked_by.alg != unverified.header.alg:
+    verifier = key or dummy
+    if verifier.alg != assertion.jws.header.alg:
         raise TokenRefused(Reason.ALG_NOT_OF_KEY)
-    checked_by.verify(unverified.signature, unverified.signing_input)
-    return jws.parse_payload(unverified.payload)
+    verifier.verify(assertion.jws.signature, assertion.jws.signing_input)
+    return assertion.unverified_claims
 
 
 def check_sole_audience(claims: Mapping[str, object], accepted: Collection[str]) -> None:
-    """Return if the assertion is for us alone. RFC 7523, 3, item 3, as updated by RFC 10070.
+    """Check that `aud` is accepted and the only one. RFC 7523, 3, item 3, updated by RFC 10070.
 
-    An array with one member is as good as the text: it names nobody else.
+    An array with one member is equivalent to a string.
 
     Raises:
-        TokenRefused: it is for someone else, or for someone else too.
+        TokenRefused: it has another audience, alone or in addition.
     """
     claim_reading.check_audience(claims, frozenset(accepted))
     audience = claims["aud"]
@@ -123,7 +59,7 @@ def read_expiry(claims: Mapping[str, object], now: float) -> float:
     """Return `exp`, and check it with `nbf` and `iat`. RFC 7523, 3, items 4 to 6.
 
     Raises:
-        TokenRefused: it is missing or has passed, or another time has not come.
+        TokenRefused: `exp` is missing or has passed, or `nbf` or `iat` is in the future.
     """
     expires_at = claim_reading.read_time(claims, "exp")
     if expires_at is None:
@@ -135,20 +71,20 @@ def read_expiry(claims: Mapping[str, object], now: float) -> float:
     return expires_at
 
 
-class VerifiedBefore:
-    """The subjects whose assertions this process has verified: they may use a reserved fetch."""
+class KnownSubjects:
+    """Subjects whose assertions this process has verified: they may use a reserved fetch."""
 
     def __init__(self) -> None:
-        self._subjects: Recent[tuple[str, ...], bool] = Recent(_REMEMBERED_SUBJECTS)
+        self._subjects: Recent[tuple[str, ...], bool] = Recent(_CACHED_SUBJECTS)
 
-    def note(self, *subject: str) -> None:
-        """Remember a subject whose assertion was verified."""
+    def add(self, *subject: str) -> None:
+        """Add a subject whose assertion was verified."""
         self._subjects.put(subject, value=True)
 
     def issued_at(self, unverified_claims: Mapping[str, object], *subject: str) -> float | None:
-        """Return when an assertion says it was issued; None if its subject is not known here.
+        """Return the `iat` of an assertion, None if its subject is unknown.
 
-        An assertion without `iat` is taken for one that is issued now, whenever that is.
+        Without `iat` an assertion is treated as issued now.
         """
         if not self._subjects.get(subject):
             return None
@@ -157,16 +93,18 @@ class VerifiedBefore:
 
 
 @dataclass(frozen=True, slots=True)
-class OneTime:
-    """Makes sure that assertions of one kind count once each."""
+class ReplayCheck:
+    """Rejects assertions of one kind that were used before."""
 
     kind: str
     used: OneTimeUse
 
-    def use(self, owner: str, claims: Mapping[str, object], expires_at: float, now: float) -> None:
-        """Use `owner`'s `jti`, which is required, for the first time. RFC 7523, 3, item 7.
+    def consume(
+        self, owner: str, claims: Mapping[str, object], expires_at: float, now: float
+    ) -> None:
+        """Use the required `jti` of `owner` for the first time. RFC 7523, 3, item 7.
 
-        The last of all checks: an assertion that is refused for anything else stays unused.
+        Call this last: after another error the assertion stays unused.
 
         Raises:
             TokenRefused: there is no `jti`.
@@ -175,5 +113,28 @@ class OneTime:
         token_id = claim_reading.read_jti(claims)
         if token_id is None:
             raise TokenRefused(Reason.JTI_MISSING)
-        # Longer than it counts: the clocks of two processes differ.
+        # Stored longer than it is valid, because clocks of processes differ.
         self.used.consume(self.kind, owner, token_id, ceil(expires_at) + LEEWAY, now)
+
+
+@cache
+def dummy_key(alg: str) -> VerificationKey:
+    """Return a key that verifies nothing, so that rejecting unknown clients takes as long."""
+    return parse_key({**_dummy_jwk(alg), "kid": "dummy", "alg": alg}, ALGORITHMS)
+
+
+def _dummy_jwk(alg: str) -> Mapping[str, object]:
+    # Imported here because few processes need a dummy key.
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+    from jwt.algorithms import ECAlgorithm, OKPAlgorithm
+
+    if alg == "ES256":
+        public_key = ec.generate_private_key(ec.SECP256R1()).public_key()
+        return ECAlgorithm.to_jwk(public_key, as_dict=True)
+    if alg == "EdDSA":
+        return OKPAlgorithm.to_jwk(ed25519.Ed25519PrivateKey.generate().public_key(), as_dict=True)
+    # Generating an RSA key takes too long. Any odd modulus takes the same time to verify with.
+    modulus = bytearray(b"".join(sha256(bytes([part])).digest() for part in range(_RSA_BLOCKS)))
+    modulus[0] |= 0x80
+    modulus[-1] |= 0x01
+    return {"kty": "RSA", "n": base64url.encode(bytes(modulus)), "e": "AQAB"}

@@ -1,83 +1,84 @@
-"""Client authentication: who is asking, by exactly one method, pinned per client.
+"""Client authentication: exactly one method per request, and the methods registered per client.
 
-A method is one class: `read` finds its mark in a request, `verify` checks it. Everything that any
-method must not forget (one method at a time, one client_id, the client's own list of methods, the
-same answer for every failure, a budget of failures) is in `ClientAuthentication`.
+A method reads its credentials from a request and verifies them. `ClientAuthentication` does the
+rest: one method at a time, one client_id, the client's registered methods, equal responses for all
+failures, and a rate limit.
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from functools import partial
+from typing import Any, Final, NamedTuple
 
-from functions.shared.authentication.credentials import CERTIFICATE, UsedProofError
+from authorizer import https_client
+from authorizer.clocks import Clocks
+from functions.shared.authentication.client_assertion import ReplayCheck
+from functions.shared.authentication.client_secret import SecretUseRecorder, secret_methods
+from functions.shared.authentication.credentials import (
+    CERTIFICATE,
+    AuthenticationMethod,
+    CredentialSource,
+    PresentedCredentials,
+    ReplayedCredentialError,
+)
+from functions.shared.authentication.federated_jwt import FederatedJwt
+from functions.shared.authentication.mutual_tls import SelfSignedTlsClientAuth, TlsClientAuth
+from functions.shared.authentication.private_key_jwt import PrivateKeyJwt
+from functions.shared.authentication.rate_limit import FailureLimiter
+from functions.shared.authentication.remote_jwks import RemoteJwks
+from functions.shared.authentication.ssrf_guard import (
+    ON_LOOPBACK,
+    require_public,
+    require_public_or_loopback,
+)
+from functions.shared.clients.client import Client
+from functions.shared.clients.client_registry import ClientRegistry
+from functions.shared.runtime.aws_clients import AwsClients
+from functions.shared.runtime.clock import Clock
 from functions.shared.storage.errors import StorageError, StorageUnavailableError
+from functions.shared.storage.state_table import (
+    DynamoDbCounters,
+    DynamoDbOneTimeUse,
+    DynamoDbSecretUses,
+)
+from functions.shared.web.audit_log import AuditEntry
+from functions.shared.web.form import Form
 from functions.shared.web.metrics import UNCOUNTED_FAILURES
 from functions.shared.web.oauth_errors import (
     InvalidClientError,
     InvalidRequestError,
     TooManyFailuresError,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from functions.shared.authentication.credentials import Claimed
-    from functions.shared.authentication.failure_throttle import FailureThrottle
-    from functions.shared.clients.client_record import Client
-    from functions.shared.clients.client_registry import ClientRegistry
-    from functions.shared.runtime.clock import Clock
-    from functions.shared.web.audit_log import AuditEntry
-    from functions.shared.web.form import Form
-    from functions.shared.web.proxy_request import ProxyRequest
+from functions.shared.web.proxy_request import ProxyRequest
 
 CREDENTIAL_PARAMETERS: Final = frozenset({"client_id", "client_secret", "client_assertion"})
 
 
 class OutdatedRecordError(StorageUnavailableError):
-    """Raised when a cached record rejects a proof, and it cannot be read again just now.
+    """Raised when a cached record rejects credentials and cannot be reloaded.
 
-    It counts as a failure, because guesses would otherwise have no limit in the meantime.
+    It counts as a failure, because guesses would otherwise not be limited.
     """
 
 
-class AuthenticationMethod(Protocol):
-    """One way in which a client proves who it is. `name` is from RFC 7591, 2."""
+class _Candidate(NamedTuple):
+    """A method, and its credentials in a request."""
 
-    @property
-    def name(self) -> str:
-        """The method's registered name."""
-
-    @property
-    def credential(self) -> str:
-        """The kind of credential that it reads."""
-
-    def read(self, request: ProxyRequest, form: Form) -> Claimed | None:
-        """Return what the request claims by this method, or None where it is not used."""
-
-    def verify(self, claimed: Claimed, client: Client | None, now: float) -> None:
-        """Check the proof, with the same work whether or not there is a client.
-
-        Raises:
-            InvalidClientError: the proof is wrong, or there is no client.
-        """
-
-
-class _Presented(NamedTuple):
-    """A method, and what a request claims by it."""
-
-    method: AuthenticationMethod
-    claimed: Claimed
+    method: AuthenticationMethod[Any]
+    presented: PresentedCredentials[Any]
 
 
 @dataclass(frozen=True, slots=True)
 class ClientAuthentication:
-    """Authenticates the client behind a request."""
+    """Authenticates the client of a request."""
 
     registry: ClientRegistry
-    methods: Sequence[AuthenticationMethod]
+    methods: Sequence[AuthenticationMethod[Any]]
     clock: Clock
-    throttle: FailureThrottle | None = None
+    limiter: FailureLimiter | None = None
 
     def authenticate(self, request: ProxyRequest, form: Form, entry: AuditEntry) -> Client:
         """Return the client that sent the request.
@@ -85,51 +86,51 @@ class ClientAuthentication:
         Raises:
             InvalidRequestError: credentials in the URI, two methods at once, two different client
                 ids, or credentials that cannot be read.
-            InvalidClientError: no credentials or an unknown method; or, indistinguishably and after
-                the same work: unknown client, disabled client, method not allowed, wrong proof.
-            TooManyFailuresError: likewise, but too often; or whatever it sends, just after that.
-            StorageUnavailableError: what the proof is checked with cannot be read just now.
+            InvalidClientError: no credentials or an unknown method. Also, with equal responses in
+                equal time: unknown or disabled client, method not allowed, wrong credentials.
+            TooManyFailuresError: too many of the latter; then also for valid credentials.
+            StorageUnavailableError: the client's record or keys cannot be read.
         """
         now = self.clock()
-        presented = self._presented(request, form)
-        client_id = presented[0].claimed.unverified_client_id
+        candidates = self._candidates(request, form)
+        client_id = candidates[0].presented.unverified_client_id
         entry.claim_client(client_id)
-        if self.throttle:
-            self.throttle.check(client_id, request.source_ip, now)
+        if self.limiter:
+            self.limiter.check(client_id, request.source_ip, now)
         try:
-            authenticated = self._authenticated(presented, client_id, now, entry)
-        except UsedProofError:
+            client = self._authenticated(candidates, client_id, now, entry)
+        except ReplayedCredentialError:
             raise
         except (InvalidClientError, OutdatedRecordError):
             self._count_failure(client_id, request.source_ip, now, entry)
             raise
-        entry.verify_client(authenticated.client_id)
-        return authenticated
+        entry.verify_client(client.client_id)
+        return client
 
     def changed_since(self, client: Client, since: float) -> Client | None:
-        """Return an authenticated client's record, if it has changed and the client is enabled.
+        """Return the current record of an authenticated client if it has changed and is enabled.
 
-        A refusal that depends on the record is decided again by it. `since` is the request's start.
+        An error that depends on the record is decided again by it. `since` is the request's start.
 
         Raises:
-            StorageUnavailableError: the record cannot be read just now.
+            StorageUnavailableError: the record cannot be read.
         """
         current = self.registry.find_again(client.client_id, since)
         return None if current is None or current.disabled or current == client else current
 
     def _authenticated(
-        self, presented: Sequence[_Presented], client_id: str, now: float, entry: AuditEntry
+        self, candidates: Sequence[_Candidate], client_id: str, now: float, entry: AuditEntry
     ) -> Client:
-        """Return the client. Its record is read again before an older one makes us reject.
+        """Return the client. Its record is reloaded before a cached one rejects credentials.
 
         Raises:
-            InvalidClientError: the proof is rejected by the record as it is now.
-            OutdatedRecordError: it is rejected by an older record.
+            InvalidClientError: the current record rejects the credentials.
+            OutdatedRecordError: a cached record rejects them.
         """
         client = self.registry.find(client_id)
         try:
-            return _verify(presented, client, now, entry)
-        except UsedProofError:
+            return _verify(candidates, client, now, entry)
+        except ReplayedCredentialError:
             raise
         except InvalidClientError:
             try:
@@ -138,66 +139,67 @@ class ClientAuthentication:
                 raise OutdatedRecordError(reason=error.reason) from error.__cause__
             if current == client:
                 raise
-        return _verify(presented, current, now, entry)
+        return _verify(candidates, current, now, entry)
 
-    def _presented(self, request: ProxyRequest, form: Form) -> list[_Presented]:
+    def _candidates(self, request: ProxyRequest, form: Form) -> list[_Candidate]:
         if not CREDENTIAL_PARAMETERS.isdisjoint(request.query):
             raise InvalidRequestError("Client credentials must not be sent in the URI.")
-        presented = [
-            _Presented(method, claimed)
+        source = CredentialSource(request, form)
+        found = [
+            _Candidate(method, presented)
             for method in self.methods
-            if (claimed := method.read(request, form)) is not None
+            if (presented := method.read(source)) is not None
         ]
-        # Where mutual TLS is on, every request has a certificate. It is a credential only where
-        # there is no other: tokens can be bound to it, however the client authenticates.
-        shown = [one for one in presented if one.method.credential != CERTIFICATE] or presented
-        if not shown:
+        # With mutual TLS, every request has a certificate. It authenticates the client only without
+        # other credentials, because it can also bind tokens.
+        candidates = [each for each in found if each.method.credential != CERTIFICATE] or found
+        if not candidates:
             raise InvalidClientError(reason="no client authentication was presented")
-        if len(shown) > 1 and len({one.method.credential for one in shown}) > 1:
+        if len({each.method.credential for each in candidates}) > 1:
             raise InvalidRequestError("More than one client authentication method was used.")
-        _check_same_client(shown[0].claimed, form)
-        return shown
+        _check_same_client(candidates[0].presented, form)
+        return candidates
 
     def _count_failure(self, client_id: str, source_ip: str, now: float, entry: AuditEntry) -> None:
-        if self.throttle is None:
+        if self.limiter is None:
             return
         try:
-            self.throttle.count_failure(client_id, source_ip, now)
-        except TooManyFailuresError as refusal:
-            if isinstance(refusal.__cause__, StorageError):
-                _note_uncounted(entry, refusal.__cause__)
+            self.limiter.count_failure(client_id, source_ip, now)
+        except TooManyFailuresError as error:
+            if isinstance(error.__cause__, StorageError):
+                _log_uncounted(entry, error.__cause__)
             raise
         except StorageError as error:
-            # The secret is wrong whether or not it could be counted.
-            _note_uncounted(entry, error)
+            # The credentials are wrong, counted or not.
+            _log_uncounted(entry, error)
 
 
-def _note_uncounted(entry: AuditEntry, error: StorageError) -> None:
+def _log_uncounted(entry: AuditEntry, error: StorageError) -> None:
     entry.note(not_counted=error.reason)
     entry.count(UNCOUNTED_FAILURES)
 
 
-def _meant(presented: Sequence[_Presented], client: Client | None) -> _Presented:
-    """Return the method that the client is registered with, among those that read the same."""
-    if len(presented) == 1:
-        return presented[0]
+def _registered(candidates: Sequence[_Candidate], client: Client | None) -> _Candidate:
+    """Return the client's registered method among those that read the same credentials."""
+    if len(candidates) == 1:
+        return candidates[0]
     allowed = client.authentication_methods if client else frozenset()
-    return next((one for one in presented if one.method.name in allowed), presented[0])
+    return next((each for each in candidates if each.method.name in allowed), candidates[0])
 
 
 def _verify(
-    presented: Sequence[_Presented], client: Client | None, now: float, entry: AuditEntry
+    candidates: Sequence[_Candidate], client: Client | None, now: float, entry: AuditEntry
 ) -> Client:
     if client is not None:
         entry.recognize_client(client.client_id)
-    method, claimed = _meant(presented, client)
+    method, presented = _registered(candidates, client)
     entry.note(authentication_method=method.name)
     obstacle = _obstacle(client, method)
-    # A client that may not come in is verified like one that does not exist.
+    # A client that must not authenticate takes the same time as an unknown one.
     admissible = None if obstacle else client
     try:
-        method.verify(claimed, admissible, now)
-    except UsedProofError:
+        method.verify(presented, admissible, now)
+    except ReplayedCredentialError:
         raise
     except InvalidClientError as error:
         raise InvalidClientError(reason=obstacle or error.reason) from None
@@ -206,7 +208,7 @@ def _verify(
     return admissible
 
 
-def _obstacle(client: Client | None, method: AuthenticationMethod) -> str | None:
+def _obstacle(client: Client | None, method: AuthenticationMethod[Any]) -> str | None:
     if client is None:
         return "unknown client"
     if client.disabled:
@@ -216,9 +218,42 @@ def _obstacle(client: Client | None, method: AuthenticationMethod) -> str | None
     return None
 
 
-def _check_same_client(claimed: Claimed, form: Form) -> None:
-    if not claimed.unverified_client_id:
+def _check_same_client(presented: PresentedCredentials[Any], form: Form) -> None:
+    if not presented.unverified_client_id:
         raise InvalidRequestError("The client_id is missing.")
     in_form = form.get("client_id")
-    if in_form is not None and in_form != claimed.unverified_client_id:
+    if in_form is not None and in_form != presented.unverified_client_id:
         raise InvalidRequestError("The client_id differs from the authenticated client's.")
+
+
+def build_client_authentication(
+    *,
+    issuer: str,
+    state_table: str,
+    remote_keys: str,
+    registry: ClientRegistry,
+    aws: AwsClients,
+    clock: Clock,
+) -> ClientAuthentication:
+    """Compose client authentication with all methods.
+
+    All endpoints share counters and used assertions: a guess or an assertion at one endpoint counts
+    at the others. `remote_keys` is a setting, see `ssrf_guard.ON_LOOPBACK`.
+    """
+    on_loopback = remote_keys == ON_LOOPBACK
+    admit = require_public_or_loopback if on_loopback else require_public
+    send = partial(https_client.send, admit=admit)
+    remote_jwks = RemoteJwks(send, Clocks(clock, time.monotonic), http=on_loopback)
+    used = DynamoDbOneTimeUse(aws.dynamodb, state_table)
+    return ClientAuthentication(
+        registry,
+        (
+            *secret_methods(SecretUseRecorder(DynamoDbSecretUses(aws.dynamodb, state_table))),
+            PrivateKeyJwt(issuer, remote_jwks, ReplayCheck("client-assertion", used)),
+            FederatedJwt(issuer, remote_jwks, ReplayCheck("federated-token", used)),
+            TlsClientAuth(),
+            SelfSignedTlsClientAuth(),
+        ),
+        clock,
+        FailureLimiter(DynamoDbCounters(aws.dynamodb, state_table)),
+    )

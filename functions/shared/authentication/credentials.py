@@ -1,34 +1,132 @@
-"""What a request shows to prove who sent it, before anything about it is verified."""
+"""Credentials of a request, before they are verified."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from functools import cached_property
+from typing import Final, Generic, Protocol, TypeVar
 
-from functions.shared.web.oauth_errors import InvalidClientError
+from authorizer import jws
+from authorizer.errors import TokenRefused
+from authorizer.jwk import ALGORITHMS
+from authorizer.jws import HeaderRules, UnverifiedJws
+from functions.shared.clients.client import Client
+from functions.shared.storage.state_table import AlreadyUsedError
+from functions.shared.web.form import Form
+from functions.shared.web.oauth_errors import InvalidClientError, InvalidRequestError
+from functions.shared.web.proxy_request import ProxyRequest
 
-if TYPE_CHECKING:
-    from functions.shared.web.client_certificate import ClientCertificate
+Credential = TypeVar("Credential")
 
-# Kinds of credentials. Two methods that read the same kind are not two methods at once: which of
-# them is meant is the client's registration to say.
+# Kinds of credentials. Two methods that read the same kind do not exclude each other: the client's
+# registration decides which one applies.
 BASIC: Final = "the Authorization header"
 SECRET_PARAMETER: Final = "client_secret"
 CLIENT_ASSERTION: Final = "client_assertion"
 CERTIFICATE: Final = "the client certificate"
 
+ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+CLIENT_AUTHENTICATION_TYPE: Final = "client-authentication+jwt"
+ASSERTION_TYPES: Final = frozenset({None, "jwt", "jose", CLIENT_AUTHENTICATION_TYPE})
+"""Accepted `typ` headers. Access tokens (at+jwt) and DPoP proofs have others."""
+
+_ASSERTION_HEADER: Final = HeaderRules(ALGORITHMS, ASSERTION_TYPES, key_id_required=False)
+
+
+class ReplayedCredentialError(InvalidClientError):
+    """Raised when a valid assertion is replayed.
+
+    The client gets `invalid_client`. It is not counted as a failed guess, because a client that
+    repeats a request after a lost response would run out of attempts.
+    """
+
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
-    """What a request claims: a client, with a secret or an assertion or a certificate as proof."""
+class PresentedAssertion:
+    """A client assertion, parsed once. Its signature is not verified yet. RFC 7521, 4.2."""
+
+    jws: UnverifiedJws = field(repr=False)
+    unverified_claims: Mapping[str, object] = field(repr=False)
+
+    @property
+    def is_self_issued(self) -> bool:
+        """Whether its issuer is its subject, as in private_key_jwt. RFC 7523, 3, items 1 and 2."""
+        subject = self.unverified_claims.get("sub")
+        return isinstance(subject, str) and self.unverified_claims.get("iss") == subject
+
+
+@dataclass(frozen=True, slots=True)
+class PresentedCredentials(Generic[Credential]):
+    """The client that a request names, and a secret, an assertion or a certificate."""
 
     unverified_client_id: str
-    proof: str = field(default="", repr=False)
-    certificate: ClientCertificate | None = None
+    credential: Credential = field(repr=False)
 
 
-class UsedProofError(InvalidClientError):
-    """Raised when a proof is good but counted before. To a caller, any failure; no guess, though.
+@dataclass(frozen=True)
+class CredentialSource:
+    """The parts of a request that can hold credentials."""
 
-    A client that sends a request again after a lost answer must not run out of attempts.
+    request: ProxyRequest
+    form: Form
+
+    @cached_property
+    def assertion(self) -> PresentedAssertion | None:
+        """The client assertion in the form, None without one.
+
+        Raises:
+            InvalidRequestError: one of the two parameters is missing.
+            InvalidClientError: another type, or not a JWT that can be an assertion. RFC 6749, 5.2.
+        """
+        token = self.form.get("client_assertion")
+        assertion_type = self.form.get("client_assertion_type")
+        if token is None and assertion_type is None:
+            return None
+        if token is None or assertion_type is None:
+            raise InvalidRequestError("client_assertion and client_assertion_type go together.")
+        if assertion_type != ASSERTION_TYPE:
+            raise InvalidClientError(reason="the client_assertion_type is not supported")
+        with assertion_errors():
+            parsed = jws.parse(token, _ASSERTION_HEADER)
+            return PresentedAssertion(parsed, jws.parse_payload(parsed.payload))
+
+
+@contextmanager
+def assertion_errors() -> Iterator[None]:
+    """Turn every error of an assertion into the same response.
+
+    Raises:
+        InvalidClientError: its reason, which is logged only, names the error.
     """
+    try:
+        yield
+    except TokenRefused as error:
+        raise InvalidClientError(reason=f"client assertion: {error.reason}") from None
+    except AlreadyUsedError:
+        raise ReplayedCredentialError(reason="client assertion: used before") from None
+
+
+class AuthenticationMethod(Protocol[Credential]):
+    """A method of client authentication. `name` is from RFC 7591, 2."""
+
+    @property
+    def name(self) -> str:
+        """The method's registered name."""
+
+    @property
+    def credential(self) -> str:
+        """The kind of credential that it reads."""
+
+    def read(self, source: CredentialSource) -> PresentedCredentials[Credential] | None:
+        """Return the credentials of this method in a request, None without any."""
+
+    def verify(
+        self, presented: PresentedCredentials[Credential], client: Client | None, now: float
+    ) -> None:
+        """Verify credentials, in the same time with and without a client.
+
+        Raises:
+            InvalidClientError: they are wrong, or there is no client.
+        """

@@ -1,53 +1,39 @@
-"""Federated clients: a JWT that another issuer signed about a workload proves a client of ours.
+"""federated_jwt: a JWT of another issuer about a workload authenticates a client.
 
-AWS STS web identity tokens, GitHub Actions, Kubernetes service accounts, any OpenID Connect issuer.
-Such a token lies in the workload for as long as it lives and is sent again and again by design, so
-it counts until `exp` or the rule's `max_age`, whichever is earlier; a rule can make it count once.
+Examples are AWS STS web identity tokens, GitHub Actions, Kubernetes service accounts and OpenID
+Connect issuers. A workload sends such a token repeatedly while it is valid. It is accepted until
+`exp` or until the rule's `max_age` has passed. A rule can require single use.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
 
 from authorizer import claims as claim_reading
-from authorizer import jws
 from authorizer.claims import LEEWAY
 from authorizer.errors import TokenRefused
-from authorizer.jwk import ALGORITHMS
-from authorizer.jws import HeaderRules
+from authorizer.jwk import VerificationKey
 from authorizer.reasons import Reason
 from functions.shared.authentication.client_assertion import (
-    CLIENT_AUTHENTICATION_TYPE,
-    OneTime,
-    VerifiedBefore,
-    assertion_refusals,
+    KnownSubjects,
+    ReplayCheck,
     check_sole_audience,
-    read_assertion,
+    dummy_key,
     read_expiry,
     verify_signature,
 )
-from functions.shared.authentication.credentials import CLIENT_ASSERTION, Claimed
-from functions.shared.authentication.decoy_keys import decoy_key
-from functions.shared.clients.authentication_methods import FEDERATED_JWT
-from functions.shared.web.oauth_errors import InvalidClientError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from authorizer.jwk import VerificationKey
-    from authorizer.jws import UnverifiedJws
-    from functions.shared.authentication.remote_keys import RemoteKeys
-    from functions.shared.clients.client_record import Client
-    from functions.shared.clients.federation_rules import FederationRule
-    from functions.shared.web.form import Form
-    from functions.shared.web.proxy_request import ProxyRequest
-
-# Access tokens (at+jwt), DPoP proofs and whatever else says that it is something else stay out.
-_HEADER: Final = HeaderRules(
-    ALGORITHMS,
-    frozenset({None, "jwt", "jose", CLIENT_AUTHENTICATION_TYPE}),
+from functions.shared.authentication.credentials import (
+    CLIENT_ASSERTION,
+    CredentialSource,
+    PresentedAssertion,
+    PresentedCredentials,
+    assertion_errors,
 )
+from functions.shared.authentication.remote_jwks import RemoteJwks
+from functions.shared.clients.assertion_rules import FederationRule
+from functions.shared.clients.client import FEDERATED_JWT, Client
+from functions.shared.web.oauth_errors import InvalidClientError
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,50 +41,51 @@ class FederatedJwt:
     """Assertions of issuers that the operator trusts. `issuer` is this server's identifier."""
 
     issuer: str
-    keys: RemoteKeys
-    once: OneTime
-    decoy: Callable[[str], VerificationKey] = decoy_key
+    remote_jwks: RemoteJwks
+    replays: ReplayCheck
+    dummy_key: Callable[[str], VerificationKey] = dummy_key
     name: str = FEDERATED_JWT
     credential: str = CLIENT_ASSERTION
-    verified: VerifiedBefore = field(default_factory=VerifiedBefore)
+    known_subjects: KnownSubjects = field(default_factory=KnownSubjects)
 
-    def read(self, request: ProxyRequest, form: Form) -> Claimed | None:
-        """Read an assertion about somebody else than its issuer. The client is `client_id`."""
-        assertion = read_assertion(form)
-        if assertion is None or assertion.is_own:
+    def read(self, source: CredentialSource) -> PresentedCredentials[PresentedAssertion] | None:
+        """Read an assertion whose issuer is not its subject. `client_id` names the client."""
+        assertion = source.assertion
+        if assertion is None or assertion.is_self_issued:
             return None
-        return Claimed(form.get("client_id") or "", assertion.token)
+        return PresentedCredentials(source.form.get("client_id") or "", assertion)
 
-    def verify(self, claimed: Claimed, client: Client | None, now: float) -> None:
-        """Check the signature with the issuer's keys, then the claims by the client's rules."""
-        with assertion_refusals():
-            unverified = jws.parse(claimed.proof, _HEADER)
-            unverified_claims = jws.parse_payload(unverified.payload)
-            rules = self._rules(client, unverified_claims.get("iss"))
-            key = self._key(rules[0].issuer, unverified, unverified_claims) if rules else None
-            claims = verify_signature(unverified, key, self.decoy(unverified.header.alg))
-            rule = _admitting(rules, claims)
+    def verify(
+        self, presented: PresentedCredentials[PresentedAssertion], client: Client | None, now: float
+    ) -> None:
+        """Verify the signature by the issuer's keys, then the claims by the client's rules."""
+        assertion = presented.credential
+        with assertion_errors():
+            if not assertion.jws.header.kid:
+                raise TokenRefused(Reason.KID_MISSING)
+            rules = self._rules(client, assertion.unverified_claims.get("iss"))
+            key = self._key(rules[0].issuer, assertion) if rules else None
+            dummy = self.dummy_key(assertion.jws.header.alg)
+            claims = verify_signature(assertion, key, dummy)
+            rule = _matching(rules, claims)
             expires_at = _check_claims(claims, rule, now)
             if rule.one_time:
-                self.once.use(rule.issuer, claims, expires_at, now)
-            self.verified.note(rule.issuer, str(claims["sub"]))
+                self.replays.consume(rule.issuer, claims, expires_at, now)
+            self.known_subjects.add(rule.issuer, str(claims["sub"]))
 
-    def _key(
-        self, issuer: str, unverified: UnverifiedJws, unverified_claims: Mapping[str, object]
-    ) -> VerificationKey:
-        vouched_issued_at = self.verified.issued_at(
-            unverified_claims, issuer, str(unverified_claims.get("sub"))
-        )
-        return self.keys.of_issuer(issuer, unverified.header.kid, vouched_issued_at)
+    def _key(self, issuer: str, assertion: PresentedAssertion) -> VerificationKey:
+        claims = assertion.unverified_claims
+        known_subject_iat = self.known_subjects.issued_at(claims, issuer, str(claims.get("sub")))
+        return self.remote_jwks.find_by_issuer(issuer, assertion.jws.header.kid, known_subject_iat)
 
     def _rules(self, client: Client | None, unverified_issuer: object) -> list[FederationRule]:
-        """Return the client's rules for an issuer. Tokens of our own never prove a client."""
+        """Return the client's rules for an issuer. This server's own tokens are not accepted."""
         if client is None or unverified_issuer == self.issuer:
             return []
         return [rule for rule in client.federation if rule.issuer == unverified_issuer]
 
 
-def _admitting(rules: list[FederationRule], claims: Mapping[str, object]) -> FederationRule:
+def _matching(rules: list[FederationRule], claims: Mapping[str, object]) -> FederationRule:
     if not rules:
         raise TokenRefused(Reason.ISS_UNKNOWN)
     subject = claims.get("sub")
@@ -109,7 +96,7 @@ def _admitting(rules: list[FederationRule], claims: Mapping[str, object]) -> Fed
 
 
 def _check_claims(claims: Mapping[str, object], rule: FederationRule, now: float) -> float:
-    """Check audience and times; return until when the token counts."""
+    """Check audience and times; return until when the token is accepted."""
     check_sole_audience(claims, [rule.audience])
     expires_at = read_expiry(claims, now)
     issued_at = claim_reading.read_time(claims, "iat")

@@ -1,87 +1,82 @@
-"""Mutual TLS: the certificate of the connection is the client's proof. RFC 8705, 2.
+"""tls_client_auth and self_signed_tls_client_auth: the connection's certificate. RFC 8705, 2.
 
-API Gateway has checked possession and chain. A request without a certificate, such as any that came
-by an address without mutual TLS, cannot be authenticated like this.
+API Gateway has verified the certificate's key and chain. A request without a certificate, for
+example to a domain without mutual TLS, cannot authenticate by these methods.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from functions.shared.authentication.credentials import CERTIFICATE, Claimed
-from functions.shared.clients.authentication_methods import (
-    SELF_SIGNED_TLS_CLIENT_AUTH,
-    TLS_CLIENT_AUTH,
+from functions.shared.authentication.credentials import (
+    CERTIFICATE,
+    CredentialSource,
+    PresentedCredentials,
 )
+from functions.shared.clients.client import SELF_SIGNED_TLS_CLIENT_AUTH, TLS_CLIENT_AUTH, Client
+from functions.shared.web.client_certificate import ClientCertificate
 from functions.shared.web.oauth_errors import InvalidClientError
-
-if TYPE_CHECKING:
-    from functions.shared.clients.client_record import Client
-    from functions.shared.web.client_certificate import ClientCertificate
-    from functions.shared.web.form import Form
-    from functions.shared.web.proxy_request import ProxyRequest
 
 
 @dataclass(frozen=True, slots=True)
 class TlsClientAuth:
-    """A certificate of an authority, known by a name in it. RFC 8705, 2.1."""
+    """A certificate of a certificate authority, identified by its subject. RFC 8705, 2.1."""
 
     name: str = TLS_CLIENT_AUTH
     credential: str = CERTIFICATE
 
-    def read(self, request: ProxyRequest, form: Form) -> Claimed | None:
+    def read(self, source: CredentialSource) -> PresentedCredentials[ClientCertificate] | None:
         """Read the connection's certificate and `client_id`."""
-        return _read(request, form)
+        return _read(source)
 
-    def verify(self, claimed: Claimed, client: Client | None, now: float) -> None:
-        """Compare the name that the client is registered under with those in the certificate."""
-        name = client.certificate_name if client else None
-        certificate = _valid(claimed.certificate, now).x509
+    def verify(
+        self, presented: PresentedCredentials[ClientCertificate], client: Client | None, now: float
+    ) -> None:
+        """Compare the registered subject with the certificate's."""
+        subject = client.certificate_name if client else None
+        certificate = _check_validity(presented.credential, now).x509
         try:
-            carried = name is not None and name.is_in(certificate)
+            matches = subject is not None and subject.is_in(certificate)
         except ValueError:
-            carried = False
-        if not carried:
+            matches = False
+        if not matches:
             raise InvalidClientError(reason="the certificate does not carry the client's name")
 
 
 @dataclass(frozen=True, slots=True)
 class SelfSignedTlsClientAuth:
-    """A certificate that the client made itself, known by its thumbprint. RFC 8705, 2.2."""
+    """A self-signed certificate, identified by its thumbprint. RFC 8705, 2.2."""
 
     name: str = SELF_SIGNED_TLS_CLIENT_AUTH
     credential: str = CERTIFICATE
 
-    def read(self, request: ProxyRequest, form: Form) -> Claimed | None:
+    def read(self, source: CredentialSource) -> PresentedCredentials[ClientCertificate] | None:
         """Read the connection's certificate and `client_id`."""
-        return _read(request, form)
+        return _read(source)
 
-    def verify(self, claimed: Claimed, client: Client | None, now: float) -> None:
-        """Look for the certificate among those that the client is registered with."""
+    def verify(
+        self, presented: PresentedCredentials[ClientCertificate], client: Client | None, now: float
+    ) -> None:
+        """Look the certificate up among the registered ones."""
         registered = client.certificate_thumbprints if client else frozenset()
-        if _valid(claimed.certificate, now).thumbprint not in registered:
+        if _check_validity(presented.credential, now).thumbprint not in registered:
             raise InvalidClientError(reason="the certificate is none of the client's")
 
 
-def _read(request: ProxyRequest, form: Form) -> Claimed | None:
-    if request.client_certificate is None:
+def _read(source: CredentialSource) -> PresentedCredentials[ClientCertificate] | None:
+    certificate, client_id = source.request.client_certificate, source.form.get("client_id")
+    if certificate is None or client_id is None:
         return None
-    client_id = form.get("client_id")
-    if client_id is None:
-        return None
-    return Claimed(client_id, certificate=request.client_certificate)
+    return PresentedCredentials(client_id, certificate)
 
 
-def _valid(certificate: ClientCertificate | None, now: float) -> ClientCertificate:
-    """Return the certificate if it counts now: a connection can outlive it."""
-    if certificate is None:
-        raise InvalidClientError(reason="no certificate")
+def _check_validity(certificate: ClientCertificate, now: float) -> ClientCertificate:
+    """Return the certificate if it is valid now: it can expire while a connection is open."""
     try:
-        begins_at = certificate.x509.not_valid_before_utc.timestamp()
-        ends_at = certificate.x509.not_valid_after_utc.timestamp()
+        not_before = certificate.x509.not_valid_before_utc.timestamp()
+        not_after = certificate.x509.not_valid_after_utc.timestamp()
     except ValueError:
         raise InvalidClientError(reason="the certificate cannot be read") from None
-    if not begins_at <= now <= ends_at:
-        raise InvalidClientError(reason="the certificate does not count now")
+    if not not_before <= now <= not_after:
+        raise InvalidClientError(reason="the certificate is not valid now")
     return certificate

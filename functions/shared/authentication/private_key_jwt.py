@@ -1,44 +1,39 @@
-"""private_key_jwt: a client signs a short-lived JWT about itself, for this server, to use once.
+"""private_key_jwt: the client signs a short-lived assertion for this server, to be used once.
 
 RFC 7523, 2.2 and 3, as updated by RFC 10070.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from authorizer import jws
 from authorizer.claims import LEEWAY
 from authorizer.errors import TokenRefused
-from authorizer.jwk import ALGORITHMS
-from authorizer.jws import HeaderRules
+from authorizer.jwk import ALGORITHMS, VerificationKey
+from authorizer.jws import UnverifiedHeader
 from authorizer.reasons import Reason
 from functions.shared.authentication.client_assertion import (
-    CLIENT_AUTHENTICATION_TYPE,
-    OneTime,
-    VerifiedBefore,
-    assertion_refusals,
+    KnownSubjects,
+    ReplayCheck,
     check_sole_audience,
-    read_assertion,
+    dummy_key,
     read_expiry,
     verify_signature,
 )
-from functions.shared.authentication.credentials import CLIENT_ASSERTION, Claimed
-from functions.shared.authentication.decoy_keys import decoy_key
-from functions.shared.clients.authentication_methods import PRIVATE_KEY_JWT
+from functions.shared.authentication.credentials import (
+    CLIENT_ASSERTION,
+    CLIENT_AUTHENTICATION_TYPE,
+    CredentialSource,
+    PresentedAssertion,
+    PresentedCredentials,
+    assertion_errors,
+)
+from functions.shared.authentication.remote_jwks import RemoteJwks
+from functions.shared.clients.assertion_rules import AssertionRules
+from functions.shared.clients.client import PRIVATE_KEY_JWT, Client
 from functions.shared.web import paths
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from authorizer.jwk import VerificationKey
-    from authorizer.jws import UnverifiedHeader, UnverifiedJws
-    from functions.shared.authentication.remote_keys import RemoteKeys
-    from functions.shared.clients.assertion_rules import AssertionRules
-    from functions.shared.clients.client_record import Client
-    from functions.shared.web.form import Form
-    from functions.shared.web.proxy_request import ProxyRequest
 
 _STRICT_TYPES: Final = frozenset({CLIENT_AUTHENTICATION_TYPE})
 _TYPES: Final = frozenset({None, "jwt", CLIENT_AUTHENTICATION_TYPE})
@@ -49,52 +44,53 @@ class PrivateKeyJwt:
     """Assertions that clients sign themselves. `issuer` is this server's identifier."""
 
     issuer: str
-    keys: RemoteKeys
-    once: OneTime
-    decoy: Callable[[str], VerificationKey] = decoy_key
+    remote_jwks: RemoteJwks
+    replays: ReplayCheck
+    dummy_key: Callable[[str], VerificationKey] = dummy_key
     name: str = PRIVATE_KEY_JWT
     credential: str = CLIENT_ASSERTION
-    verified: VerifiedBefore = field(default_factory=VerifiedBefore)
+    known_subjects: KnownSubjects = field(default_factory=KnownSubjects)
 
-    def read(self, request: ProxyRequest, form: Form) -> Claimed | None:
-        """Read an assertion whose subject is its issuer. It names the client: no client_id needed.
-
-        RFC 7521, 4.2.
-        """
-        assertion = read_assertion(form)
-        if assertion is None or not assertion.is_own:
+    def read(self, source: CredentialSource) -> PresentedCredentials[PresentedAssertion] | None:
+        """Read a self-issued assertion. Its subject is the client. RFC 7521, 4.2."""
+        assertion = source.assertion
+        if assertion is None or not assertion.is_self_issued:
             return None
-        return Claimed(str(assertion.subject), assertion.token)
+        return PresentedCredentials(str(assertion.unverified_claims["sub"]), assertion)
 
-    def verify(self, claimed: Claimed, client: Client | None, now: float) -> None:
-        """Check the signature, then the claims, and use up the assertion at the very last."""
+    def verify(
+        self, presented: PresentedCredentials[PresentedAssertion], client: Client | None, now: float
+    ) -> None:
+        """Verify the signature, then the claims, and record the use last."""
         rules = client.assertion if client else None
-        with assertion_refusals():
-            unverified = jws.parse(claimed.proof, _header_rules(rules))
-            key = self._key(client, rules, unverified) if client and rules else None
-            claims = verify_signature(unverified, key, self.decoy(unverified.header.alg))
+        assertion = presented.credential
+        with assertion_errors():
+            _check_header(assertion.jws.header, rules)
+            key = self._key(client, rules, assertion) if client and rules else None
+            dummy = self.dummy_key(assertion.jws.header.alg)
+            claims = verify_signature(assertion, key, dummy)
             if client is None or rules is None:
                 raise TokenRefused(Reason.KID_UNKNOWN)
             expires_at = self._check_claims(claims, client.client_id, rules, now)
-            self.once.use(client.client_id, claims, expires_at, now)
-            self.verified.note(client.client_id, rules.jwks_uri)
+            self.replays.consume(client.client_id, claims, expires_at, now)
+            self.known_subjects.add(client.client_id, rules.jwks_uri)
 
     def _key(
-        self, client: Client, rules: AssertionRules, unverified: UnverifiedJws
+        self, client: Client, rules: AssertionRules, assertion: PresentedAssertion
     ) -> VerificationKey | None:
+        header = assertion.jws.header
         if not rules.jwks_uri:
-            return _inline_key(rules, unverified.header)
-        if not unverified.header.kid:
+            return _inline_key(rules, header)
+        if not header.kid:
             raise TokenRefused(Reason.KID_MISSING)
-        vouched_issued_at = self.verified.issued_at(
-            jws.parse_payload(unverified.payload), client.client_id, rules.jwks_uri
+        known_subject_iat = self.known_subjects.issued_at(
+            assertion.unverified_claims, client.client_id, rules.jwks_uri
         )
-        return self.keys.at(rules.jwks_uri, unverified.header.kid, vouched_issued_at)
+        return self.remote_jwks.find(rules.jwks_uri, header.kid, known_subject_iat)
 
     def _check_claims(
         self, claims: Mapping[str, object], client_id: str, rules: AssertionRules, now: float
     ) -> float:
-        # What was read before is read again from what is signed.
         if claims.get("iss") != client_id or claims.get("sub") != client_id:
             raise TokenRefused(Reason.ISS_UNKNOWN)
         accepted = [self.issuer]
@@ -107,18 +103,17 @@ class PrivateKeyJwt:
         return expires_at
 
 
-def _header_rules(rules: AssertionRules | None) -> HeaderRules:
-    return HeaderRules(
-        rules.algorithms if rules else ALGORITHMS,
-        _STRICT_TYPES if rules and rules.requires_typ else _TYPES,
-        key_id_required=False,
-    )
+def _check_header(header: UnverifiedHeader, rules: AssertionRules | None) -> None:
+    if header.alg not in (rules.algorithms if rules else ALGORITHMS):
+        raise TokenRefused(Reason.ALG_NOT_ALLOWED)
+    if header.typ not in (_STRICT_TYPES if rules and rules.requires_typ else _TYPES):
+        raise TokenRefused(Reason.TYP_NOT_ALLOWED)
 
 
 def _inline_key(rules: AssertionRules, header: UnverifiedHeader) -> VerificationKey | None:
-    """Return the key that the header names; without a name, the client's only one for its `alg`."""
+    """Return the key with the header's `kid`. Without it, return the only key for its `alg`."""
     keys = rules.key_set.keys
     if header.kid:
         return keys.get(header.kid)
-    fitting = [key for key in keys.values() if key.alg == header.alg]
-    return fitting[0] if len(fitting) == 1 else None
+    matching = [key for key in keys.values() if key.alg == header.alg]
+    return matching[0] if len(matching) == 1 else None

@@ -1,1 +1,1 @@
-"""Who may ask: clients, their records, and what they are registered for."""
+"""Clients: their records, secrets and rules."""

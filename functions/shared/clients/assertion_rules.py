@@ -1,35 +1,37 @@
-"""What a client that signs its own assertions is registered with (private_key_jwt). RFC 7523."""
+"""Rules for the client assertions of a client: self-issued (RFC 7523) or of another issuer."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from authorizer import strict_json
 from authorizer.https_client import parse_url
 from authorizer.jwk import ALGORITHMS, PRIVATE_MEMBERS, KeySet, parse_key_set
 from authorizer.reasons import Reason
-from functions.shared.storage import dynamodb_items
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from functions.shared.runtime.wildcards import matches_wildcards
+from functions.shared.storage.dynamodb_items import boolean, integer, text
 
 DEFAULT_ASSERTION_LIFETIME: Final = 300
 LONGEST_ASSERTION_LIFETIME: Final = 3600
-_WARM_KEY_SETS: Final = 256
+DEFAULT_MAX_AGE: Final = 3600
+LONGEST_MAX_AGE: Final = 86_400
+
+_CACHED_KEY_SETS: Final = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssertionRules:
-    """A client's keys, and what its assertions must look like.
+    """Keys and rules for assertions that a client signs itself (private_key_jwt).
 
-    The keys are in `jwks`, a JWK Set as JSON, or at `jwks_uri`, never both; keys that cannot verify
-    signatures are ignored in either. `signing_alg` pins the
-    algorithm (`token_endpoint_auth_signing_alg`); empty is any that we know. `lifetime` is how many
-    seconds ahead `exp` may lie. `accepts_token_endpoint` admits the token endpoint's URL as `aud`
-    beside the issuer; `requires_typ` insists on `client-authentication+jwt`.
+    The keys are in `jwks`, a JWK Set as JSON, or at `jwks_uri`, never both. Keys that cannot verify
+    signatures are ignored. `signing_alg` is the only accepted algorithm
+    (`token_endpoint_auth_signing_alg`); empty accepts all supported ones. `exp` may be at most
+    `lifetime` seconds ahead. `accepts_token_endpoint` also accepts the token endpoint's URL as
+    `aud`. `requires_typ` requires `client-authentication+jwt`.
     """
 
     jwks: str = ""
@@ -53,7 +55,7 @@ class AssertionRules:
 
     @property
     def algorithms(self) -> frozenset[str]:
-        """The algorithms that this client may sign with."""
+        """The algorithms that the client may sign with."""
         return frozenset({self.signing_alg}) if self.signing_alg else ALGORITHMS
 
     @property
@@ -61,13 +63,40 @@ class AssertionRules:
         """The keys in `jwks`.
 
         Raises:
-            ValueError: it is not a JWK Set, or holds a private key.
+            ValueError: it is not a JWK Set, or contains a private key.
         """
         return _read_key_set(self.jwks, self.signing_alg)
 
+    def to_record(self) -> dict[str, object]:
+        """Return the rules as part of a client's record."""
+        return {
+            "jwks": self.jwks,
+            "jwks_uri": self.jwks_uri,
+            "signing_alg": self.signing_alg,
+            "lifetime": self.lifetime,
+            "accepts_token_endpoint": self.accepts_token_endpoint,
+            "requires_typ": self.requires_typ,
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> AssertionRules:
+        """Read a record.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is malformed.
+        """
+        return cls(
+            jwks=text(record["jwks"]),
+            jwks_uri=text(record["jwks_uri"]),
+            signing_alg=text(record["signing_alg"]),
+            lifetime=integer(record["lifetime"]),
+            accepts_token_endpoint=boolean(record["accepts_token_endpoint"]),
+            requires_typ=boolean(record["requires_typ"]),
+        )
+
 
 def _check_inline_keys(key_set: KeySet) -> None:
-    """Return if the set can verify. Keys for other purposes, such as encryption, are left out.
+    """Check that the set can verify signatures. Keys for other purposes are ignored.
 
     Raises:
         ValueError: no key is usable, or two usable keys have one key id.
@@ -79,16 +108,16 @@ def _check_inline_keys(key_set: KeySet) -> None:
         raise ValueError(f"jwks has no usable public signing key with a kid: {reasons}.")
 
 
-@lru_cache(maxsize=_WARM_KEY_SETS)
+@lru_cache(maxsize=_CACHED_KEY_SETS)
 def _read_key_set(jwks: str, signing_alg: str) -> KeySet:
     document = strict_json.parse_object(jwks.encode())
     keys = document.get("keys")
     if not isinstance(keys, list):
-        raise ValueError("jwks is a JWK Set: an object with an array named keys.")  # noqa: TRY004 - a fault of the record, as the others
+        raise ValueError("jwks is a JWK Set: an object with an array named keys.")  # noqa: TRY004 - malformed like the others
     if any(isinstance(key, dict) and not PRIVATE_MEMBERS.isdisjoint(key) for key in keys):
         raise ValueError("jwks holds a private or symmetric key. Register public keys only.")
     if signing_alg:
-        # An RSA key without `alg` would count as an RS256 key, whatever its client is pinned to.
+        # An RSA key without `alg` would be an RS256 key, even for a client with another algorithm.
         document["keys"] = [
             {"alg": signing_alg, **key} if isinstance(key, dict) else key for key in keys
         ]
@@ -96,33 +125,71 @@ def _read_key_set(jwks: str, signing_alg: str) -> KeySet:
     return parse_key_set(json.dumps(document).encode(), algorithms)
 
 
-def to_record(rules: AssertionRules | None) -> dict[str, object] | None:
-    """Render rules as part of a client's record."""
-    if rules is None:
-        return None
-    return {
-        "jwks": rules.jwks,
-        "jwks_uri": rules.jwks_uri,
-        "signing_alg": rules.signing_alg,
-        "lifetime": rules.lifetime,
-        "accepts_token_endpoint": rules.accepts_token_endpoint,
-        "requires_typ": rules.requires_typ,
-    }
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FederationRule:
+    """Tokens of another issuer that authenticate a client (federated_jwt).
 
-
-def from_record(record: Mapping[str, Any] | None) -> AssertionRules | None:
-    """Read what `to_record` wrote.
-
-    Raises:
-        KeyError, TypeError, ValueError: it is malformed.
+    `issuer` and `audience` are compared byte for byte. In `subject`, `*` matches any characters
+    except the first. `claims` are compared exactly; of an object, the members that the rule names.
+    A token is accepted until `max_age` seconds after `iat`, and only once with `one_time`.
     """
-    if record is None:
-        return None
-    return AssertionRules(
-        jwks=dynamodb_items.text(record["jwks"]),
-        jwks_uri=dynamodb_items.text(record["jwks_uri"]),
-        signing_alg=dynamodb_items.text(record["signing_alg"]),
-        lifetime=dynamodb_items.integer(record["lifetime"]),
-        accepts_token_endpoint=dynamodb_items.boolean(record["accepts_token_endpoint"]),
-        requires_typ=dynamodb_items.boolean(record["requires_typ"]),
-    )
+
+    issuer: str
+    audience: str
+    subject: str
+    claims: Mapping[str, object] = field(default_factory=dict)
+    max_age: int = DEFAULT_MAX_AGE
+    one_time: bool = False
+
+    def __post_init__(self) -> None:
+        parse_url(self.issuer)
+        if not self.audience:
+            raise ValueError("A federation rule needs an audience.")
+        if not self.subject or self.subject.startswith("*"):
+            raise ValueError("A federation rule's subject begins with something other than *.")
+        if not 0 < self.max_age <= LONGEST_MAX_AGE:
+            raise ValueError(f"A federated token counts for 1 to {LONGEST_MAX_AGE} seconds.")
+
+    def admits_subject(self, subject: str) -> bool:
+        """Return whether the rule matches the subject."""
+        return matches_wildcards(self.subject, subject)
+
+    def admits_claims(self, claims: Mapping[str, object]) -> bool:
+        """Return whether the token has all claims that the rule requires."""
+        return _holds(self.claims, claims)
+
+    def to_record(self) -> dict[str, object]:
+        """Return the rule as part of a client's record. Its claims are JSON, so that 1 stays 1."""
+        return {
+            "issuer": self.issuer,
+            "audience": self.audience,
+            "subject": self.subject,
+            "claims": json.dumps(dict(self.claims), sort_keys=True),
+            "max_age": self.max_age,
+            "one_time": self.one_time,
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> FederationRule:
+        """Read a record.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is malformed.
+        """
+        return cls(
+            issuer=text(record["issuer"]),
+            audience=text(record["audience"]),
+            subject=text(record["subject"]),
+            claims=strict_json.parse_object(text(record["claims"]).encode()),
+            max_age=integer(record["max_age"]),
+            one_time=boolean(record["one_time"]),
+        )
+
+
+def _holds(wanted: object, found: object) -> bool:
+    if isinstance(wanted, dict):
+        return isinstance(found, dict) and all(
+            name in found and _holds(value, found[name]) for name, value in wanted.items()
+        )
+    # In Python 1 == True, but the claims 1 and true differ.
+    return type(wanted) is type(found) and wanted == found

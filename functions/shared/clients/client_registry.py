@@ -1,4 +1,4 @@
-"""Where clients are kept, and the warm cache in front of it."""
+"""The clients table, and a cache of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from authorizer.recent import Recent
-from functions.shared.clients.client_record import Client, from_item, is_client_id, to_item
+from functions.shared.clients.client import Client, from_item, is_client_id, to_item
 from functions.shared.runtime.warm_cache import WarmCache
 from functions.shared.storage.aws_errors import storage_errors
 from functions.shared.storage.errors import StorageCorruptError, StorageUnavailableError
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 WARM_SECONDS: Final = 30
 STALE_SECONDS: Final = 120
-"""For how long a disabled client may come in through a process that cannot read the table."""
+"""Seconds for which a disabled client is accepted by a process that cannot read the table."""
 
-MAX_WARM_CLIENTS: Final = 1024
+MAX_CACHED_CLIENTS: Final = 1024
 
 RELOADS_A_SECOND: Final = 10
-"""How many known clients, and how many unknown ids, a process reads again because of rejections."""
+"""Reloads of known clients because of rejections, and as many of unknown ids, by one process."""
 
 
 class ClientRegistry(Protocol):
@@ -35,10 +35,10 @@ class ClientRegistry(Protocol):
         """Return the client, disabled or not, or None."""
 
     def find_again(self, client_id: str, since: float) -> Client | None:
-        """Return the client as it was at `since` or later, or at most a second before that.
+        """Return the client, reloaded unless it was loaded at most a second before `since`.
 
         Raises:
-            StorageUnavailableError: only an older record is cached, and it cannot be read now.
+            StorageUnavailableError: only an older record is cached, and it cannot be reloaded.
         """
 
 
@@ -50,10 +50,10 @@ class DynamoDbClients:
         self._table = table
 
     def find(self, client_id: str) -> Client | None:
-        """Return the client or None, asking the table only for what can be an id.
+        """Return the client or None. Strings that cannot be a client_id are not looked up.
 
-        The read is consistent: a warm process remembers the answer, and one that was stale already
-        would let a client in for longer than that, or keep a new one out.
+        The read is consistent. A stale item would be cached, and accept a deleted client or reject
+        a new one for longer than the cache lifetime.
         """
         if not is_client_id(client_id):
             return None
@@ -69,13 +69,13 @@ class DynamoDbClients:
         return self.find(client_id)
 
     def put(self, client: Client) -> None:
-        """Keep a client, in place of the one with the same id."""
+        """Store a client, replacing the one with the same id."""
         with storage_errors():
             self._dynamodb.put_item(TableName=self._table, Item=to_item(client))
 
 
 def _named(client_id: str, item: Mapping[str, Any]) -> Client:
-    """Read a client, and say which one cannot be read."""
+    """Read a client; an error names it."""
     try:
         return from_item(item)
     except StorageCorruptError as error:
@@ -83,18 +83,17 @@ def _named(client_id: str, item: Mapping[str, Any]) -> Client:
         raise StorageCorruptError(reason=reason) from error.__cause__
 
 
-class WarmClients:
-    """Remembers what a registry answered, "unknown" included, for at most 30 seconds.
+class CachedClients:
+    """Caches clients and unknown ids for 30 seconds.
 
-    While the table is throttled, fails or cannot be reached, a client is known until what is known
-    of it is two minutes old. Any answer ends that, and nothing lengthens it for unknown ids.
+    While the table is unavailable, a cached client is used until it is two minutes old. Unknown ids
+    are not.
 
-    Unknown ids are kept apart: a flood of them, which costs its sender next to nothing, pushes out
-    other unknown ids and never a client.
+    Unknown ids have a cache of their own, so that a flood of them does not evict clients.
 
-    A record that makes a process reject is read again first: at most once a second for each client,
-    at most ten times a second for all known clients, and as often for all unknown ids. So guesses
-    cannot be turned into reads.
+    Before a cached record rejects a request, it is reloaded: at most once a second for each client,
+    and at most ten times a second for all known clients and for all unknown ids. Guesses therefore
+    cannot cause unlimited reads.
     """
 
     def __init__(self, registry: ClientRegistry, clock: Clock) -> None:
@@ -105,15 +104,15 @@ class WarmClients:
             clock=clock,
             max_age=WARM_SECONDS,
             hard_age=STALE_SECONDS,
-            max_entries=MAX_WARM_CLIENTS,
+            max_entries=MAX_CACHED_CLIENTS,
         )
-        self._unknown: Recent[str, float] = Recent(MAX_WARM_CLIENTS)
-        # Apart, so that a flood of unknown ids does not use up what rotated secrets need.
+        self._unknown: Recent[str, float] = Recent(MAX_CACHED_CLIENTS)
+        # Separate, so that a flood of unknown ids does not use up the reloads for rotated secrets.
         self._known_reloads = _Allowance(clock)
         self._unknown_reloads = _Allowance(clock)
 
     def find(self, client_id: str) -> Client | None:
-        """Return the client or None, perhaps as it was 30 seconds ago, or 2 minutes (see above)."""
+        """Return the client or None, up to 30 seconds old, or 2 minutes during an outage."""
         client = self._clients.peek(client_id)
         if client is not None:
             return client
@@ -125,7 +124,7 @@ class WarmClients:
             return None
 
     def find_again(self, client_id: str, since: float) -> Client | None:
-        """Return the client or None, read again unless it was read after `since`."""
+        """Return the client or None, reloaded unless it was loaded after `since`."""
         unknown_at = self._unknown.get(client_id)
         is_current = unknown_at is not None and since <= unknown_at <= self._clock()
         if is_current or not is_client_id(client_id):
@@ -136,7 +135,7 @@ class WarmClients:
             return None
 
     def _permit(self, client_id: str) -> None:
-        """Count a reload, and make it read the table although the id may be known as unknown."""
+        """Count a reload, and remove the id from the cache of unknown ids."""
         is_unknown = self._unknown.get(client_id) is not None
         (self._unknown_reloads if is_unknown else self._known_reloads).spend()
         self._unknown.forget(client_id)
@@ -144,10 +143,10 @@ class WarmClients:
     def _load(self, client_id: str) -> Client:
         if self._is_unknown(client_id):
             raise _UnknownClientError
-        asked_at = self._clock()
+        started = self._clock()
         client = self._registry.find(client_id)
         if client is None:
-            self._unknown.put(client_id, asked_at)
+            self._unknown.put(client_id, started)
             raise _UnknownClientError
         return client
 
@@ -157,7 +156,7 @@ class WarmClients:
 
 
 class _Allowance:
-    """So many reloads a second."""
+    """A limit of reloads per second."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -168,7 +167,7 @@ class _Allowance:
         """Count one reload.
 
         Raises:
-            StorageUnavailableError: it is one too many in this second.
+            StorageUnavailableError: the limit is exceeded in this second.
         """
         now = self._clock()
         if not 0 <= now - self._second < 1:
@@ -179,4 +178,4 @@ class _Allowance:
 
 
 class _UnknownClientError(Exception):
-    """Raised so that a cache of clients remembers clients only."""
+    """Raised so that the cache of clients contains clients only."""

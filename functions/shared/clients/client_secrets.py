@@ -1,9 +1,8 @@
-"""Client secrets: made, stored as digests, and verified in constant time.
+"""Client secrets: generated, stored as digests, and verified in constant time.
 
-A generated secret has 256 random bits, so SHA-256 keeps it. A secret imported from elsewhere may be
-a person's, so scrypt keeps it (RFC 7914), with the cost meant for interactive logins: every failed
-authentication at a public endpoint pays it once. A warm process remembers which imported secrets it
-has verified, not by the secret but by an HMAC under a key that no one else holds.
+A generated secret has 256 random bits, therefore SHA-256 is enough. An imported secret may be a
+password. It is stored with scrypt (RFC 7914) at the cost for interactive logins, which each failed
+authentication pays once. Verified imported secrets are cached by an HMAC with a key of the process.
 """
 
 from __future__ import annotations
@@ -11,12 +10,13 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import urlsafe_b64decode
 from dataclasses import dataclass
 from hashlib import scrypt, sha256
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Final
 
+from authorizer import base64url
 from functions.shared.runtime.random_credentials import SCANNABLE_PREFIX, random_credential
 
 if TYPE_CHECKING:
@@ -36,14 +36,14 @@ _derivations = BoundedSemaphore(_MOST_DERIVATIONS)
 
 
 class WrongSecretError(Exception):
-    """Raised when a presented secret is none of the client's live ones."""
+    """Raised when a presented secret is not one of the client's valid secrets."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredSecret:
-    """One of a client's secrets: `sha256$hex` or `scrypt$n$r$p$salt$hash`, and when it counts.
+    """One of a client's secrets: `sha256$hex` or `scrypt$n$r$p$salt$hash`, and its validity.
 
-    Live while `not_before <= now < expires_at`; None leaves that end open. Seconds.
+    It is valid while `not_before <= now < expires_at`. None is no limit. Seconds.
     """
 
     digest: str
@@ -56,41 +56,43 @@ class StoredSecret:
 
     @property
     def is_imported(self) -> bool:
-        """Whether scrypt keeps it."""
+        """Whether it is stored with scrypt."""
         return self.digest.startswith("scrypt$")
 
     def is_live(self, now: float) -> bool:
-        """Whether it counts at `now`."""
+        """Return whether it is valid at `now`."""
         return (self.not_before is None or self.not_before <= now) and (
             self.expires_at is None or now < self.expires_at
         )
 
 
 def generate_secret() -> str:
-    """Make a secret of 256 random bits that secret scanners can recognise."""
+    """Return a new secret of 256 random bits, with a prefix for secret scanners."""
     return random_credential(SECRET_PREFIX)
 
 
 def digest_generated(secret: str) -> str:
-    """Digest a secret that `generate_secret` made."""
+    """Return the digest of a secret from `generate_secret`."""
     return f"sha256${sha256(secret.encode()).hexdigest()}"
 
 
 def digest_imported(secret: str) -> str:
-    """Digest a secret that came from elsewhere, under a fresh salt."""
+    """Return the digest of an imported secret, with a new salt."""
     salt = secrets.token_bytes(16)
-    key = _base64(_derive(secret, salt))
-    return f"scrypt${_COST}${_BLOCK_SIZE}${_PARALLELISM}${_base64(salt)}${key}"
+    key = base64url.encode(_derive(secret, salt))
+    return f"scrypt${_COST}${_BLOCK_SIZE}${_PARALLELISM}${base64url.encode(salt)}${key}"
 
 
 def matches_imported(secret: str, digest: str) -> bool:
-    """Compare a secret with a scrypt digest. Slow by design: tens of milliseconds."""
+    """Compare a secret with a scrypt digest, which takes tens of milliseconds."""
     *_, salt, key = digest.split("$")
-    return hmac.compare_digest(_derive(secret, _bytes(salt)), _bytes(key))
+    return hmac.compare_digest(
+        _derive(secret, urlsafe_b64decode(salt + "==")), urlsafe_b64decode(key + "=")
+    )
 
 
 class SecretVerifier:
-    """Verifies presented secrets. A failure costs one scrypt, whatever the reason."""
+    """Verifies presented secrets. Each failure costs one scrypt."""
 
     def __init__(self, matches_imported: Callable[[str, str], bool] = matches_imported) -> None:
         self._matches_imported = matches_imported
@@ -98,10 +100,10 @@ class SecretVerifier:
         self._verified: dict[bytes, None] = {}
 
     def verify(self, presented: str, stored: Sequence[StoredSecret], now: float) -> StoredSecret:
-        """Return the live secret that was presented.
+        """Return the valid secret that matches.
 
         Raises:
-            WrongSecretError: none of them; also when there are none, after the same work.
+            WrongSecretError: none matches or exists, after the same time.
         """
         live = [secret for secret in stored if secret.is_live(now)]
         match = _match_generated(presented, live) or self._match_imported(presented, live)
@@ -110,7 +112,7 @@ class SecretVerifier:
         return match
 
     def _match_imported(self, presented: str, live: Sequence[StoredSecret]) -> StoredSecret | None:
-        candidate = next((secret for secret in live if secret.is_imported), _DECOY)
+        candidate = next((secret for secret in live if secret.is_imported), _DUMMY)
         evidence = f"{candidate.digest}\0{presented}".encode()
         fingerprint = hmac.digest(self._process_key, evidence, "sha256")
         if fingerprint in self._verified:
@@ -129,7 +131,7 @@ class SecretVerifier:
 def _match_generated(presented: str, live: Sequence[StoredSecret]) -> StoredSecret | None:
     digest = digest_generated(presented)
     match = None
-    for secret in live:  # all of them: the time taken must not tell which one matched
+    for secret in live:  # all of them, so that the time does not depend on the match
         if hmac.compare_digest(secret.digest, digest):
             match = secret
     return match
@@ -142,13 +144,5 @@ def _derive(secret: str, salt: bytes) -> bytes:
         )
 
 
-def _base64(raw: bytes) -> str:
-    return urlsafe_b64encode(raw).rstrip(b"=").decode()
-
-
-def _bytes(text: str) -> bytes:
-    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
-
-
-# Stands in where a client has no imported secret. No secret has this digest.
-_DECOY: Final = StoredSecret(f"scrypt${_COST}${_BLOCK_SIZE}${_PARALLELISM}${'A' * 22}${'A' * 43}")
+# For clients without an imported secret. No secret has this digest.
+_DUMMY: Final = StoredSecret(f"scrypt${_COST}${_BLOCK_SIZE}${_PARALLELISM}${'A' * 22}${'A' * 43}")

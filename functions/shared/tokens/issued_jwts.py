@@ -11,7 +11,7 @@ from authorizer.errors import TokenRefused
 from authorizer.jwk import ALGORITHMS, VerificationKey, parse_key
 from authorizer.reasons import Reason
 from authorizer.verifier import IssuerTrust, Verifier, header_rules
-from functions.shared.clients.client_record import LONGEST_TOKEN_LIFETIME
+from functions.shared.clients.client import LONGEST_TOKEN_LIFETIME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from authorizer.claims import Confirmation
-    from functions.shared.clients.client_record import Client
+    from functions.shared.clients.client import Client
     from functions.shared.clients.client_registry import ClientRegistry
     from functions.shared.storage.state_table import DenyList
     from functions.shared.tokens.issued_jwts import IssuedJwt, IssuedJwts

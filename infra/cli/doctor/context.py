@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from authorizer.settings import Settings
-    from functions.shared.clients.client_record import Client
+    from functions.shared.clients.client import Client
     from functions.shared.keys.key_ring import KeyRing
     from infra.cli.client_store import SeenClient
     from infra.cli.context import Session

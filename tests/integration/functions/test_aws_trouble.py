@@ -27,7 +27,7 @@ from functions.publish_jwks import handler as publish_jwks
 from functions.publish_jwks.handler import Settings as PublishJwksSettings
 from functions.rotate_keys import composition as rotate_keys
 from functions.rotate_keys.settings import Settings as RotateKeysSettings
-from functions.shared.clients.client_record import TokenFormat
+from functions.shared.clients.client import TokenFormat
 from functions.shared.clients.client_registry import STALE_SECONDS as CLIENT_STALE_SECONDS
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.keys.warm_key_ring import STALE_SECONDS

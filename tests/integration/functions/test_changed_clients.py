@@ -37,7 +37,7 @@ from tests.support.server import SECRET, client, key, ring
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from functions.shared.clients.client_record import Client
+    from functions.shared.clients.client import Client
 
 NEW_SECRET = "gh_cs_" + "n" * 43
 A_SECOND_AND_MORE = 12

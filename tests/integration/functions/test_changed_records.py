@@ -13,13 +13,16 @@ from functions.introspect_token.handler import build as build_introspection
 from functions.issue_token.handler import Settings as IssuanceSettings
 from functions.issue_token.handler import build as build_issuance
 from functions.shared.authentication.client_authentication import ClientAuthentication
-from functions.shared.authentication.client_secret_methods import secret_methods
-from functions.shared.authentication.failure_throttle import FailureThrottle, Limits
-from functions.shared.clients.assertion_rules import AssertionRules
-from functions.shared.clients.certificate_names import CertificateName, NameKind
-from functions.shared.clients.client_registry import RELOADS_A_SECOND, DynamoDbClients, WarmClients
+from functions.shared.authentication.client_secret import secret_methods
+from functions.shared.authentication.rate_limit import FailureLimiter, Limits
+from functions.shared.clients.assertion_rules import AssertionRules, FederationRule
+from functions.shared.clients.certificate_subject import CertificateSubject, SubjectKind
+from functions.shared.clients.client_registry import (
+    RELOADS_A_SECOND,
+    CachedClients,
+    DynamoDbClients,
+)
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
-from functions.shared.clients.federation_rules import FederationRule
 from functions.shared.keys import key_ring, signing_keys
 from functions.shared.runtime.secret_store import SecretsManagerStore
 from functions.shared.storage.errors import StorageUnavailableError
@@ -47,7 +50,7 @@ from tests.support.tokens import ec_jwk
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from functions.shared.clients.client_record import Client
+    from functions.shared.clients.client import Client
     from functions.shared.runtime.aws_clients import AwsClients
 
 NEW_SECRET = "gh_cs_" + "n" * 43
@@ -135,10 +138,14 @@ CHANGES = {
     ),
     "certificate name": (
         client(
-            "service", **CERTIFIED, certificate_name=CertificateName(NameKind.SUBJECT_DN, "CN=old")
+            "service",
+            **CERTIFIED,
+            certificate_name=CertificateSubject(SubjectKind.SUBJECT_DN, "CN=old"),
         ),
         client(
-            "service", **CERTIFIED, certificate_name=CertificateName(NameKind.SUBJECT_DN, "CN=new")
+            "service",
+            **CERTIFIED,
+            certificate_name=CertificateSubject(SubjectKind.SUBJECT_DN, "CN=new"),
         ),
         _certificate_event(),
     ),
@@ -259,10 +266,10 @@ def test_guesses_that_cannot_be_checked_by_a_current_record_are_counted() -> Non
     ids = [f"service-{number}" for number in range(RELOADS_A_SECOND + 1)]
     registry = MemoryClients(*map(client, ids))
     authentication = ClientAuthentication(
-        WarmClients(registry, clock),
+        CachedClients(registry, clock),
         secret_methods(),
         clock,
-        FailureThrottle(MemoryCounters(), Limits(per_source=3)),
+        FailureLimiter(MemoryCounters(), Limits(per_source=3)),
     )
 
     def status(client_id: str, secret: str = "x") -> int:  # noqa: S107 - a wrong guess

@@ -14,9 +14,9 @@ from functions.issue_token.handler import Settings as IssueTokenSettings
 from functions.issue_token.handler import build as build_issue_token
 from functions.rotate_keys.composition import build as build_rotate_keys
 from functions.rotate_keys.settings import Settings as RotateKeysSettings
-from functions.shared.authentication.failure_throttle import Limits
+from functions.shared.authentication.rate_limit import Limits
 from functions.shared.clients.assertion_rules import AssertionRules
-from functions.shared.clients.certificate_names import CertificateName, NameKind
+from functions.shared.clients.certificate_subject import CertificateSubject, SubjectKind
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.clients.client_secrets import digest_generated
 from functions.shared.runtime.secret_store import SecretsManagerStore
@@ -55,7 +55,7 @@ def parts(aws: AwsClients, clock: ManualClock) -> dict[str, Any]:
         client(
             "tls",
             authentication_methods=frozenset({"tls_client_auth"}),
-            certificate_name=CertificateName(NameKind.SUBJECT_DN, "CN=client,O=Example"),
+            certificate_name=CertificateSubject(SubjectKind.SUBJECT_DN, "CN=client,O=Example"),
         )
     )
     return {"clock": clock, "aws": aws, "emit": lambda _: None}

@@ -27,10 +27,9 @@ from functions.revoke_token.handler import build as build_revoke_token
 from functions.rotate_keys import handler as rotate_keys
 from functions.rotate_keys.composition import build as build_rotate_keys
 from functions.rotate_keys.settings import Settings as RotateKeysSettings
-from functions.shared.clients.client_record import TokenFormat, TokenProfile
+from functions.shared.clients.client import TOKEN_EXCHANGE, TokenFormat, TokenProfile
 from functions.shared.clients.client_registry import WARM_SECONDS, DynamoDbClients
 from functions.shared.clients.client_secrets import StoredSecret, digest_imported
-from functions.shared.clients.grant_types import TOKEN_EXCHANGE
 from functions.shared.keys import key_ring
 from functions.shared.runtime.secret_store import SecretsManagerStore
 from functions.shared.runtime.settings import MissingSettingsError

@@ -24,7 +24,7 @@ from functions.issue_token.handler import Settings as IssueTokenSettings
 from functions.rotate_keys.composition import build
 from functions.rotate_keys.kms_halves import KEY_SPECS, KmsHalves
 from functions.rotate_keys.settings import Settings
-from functions.shared.clients.client_record import SIGNING_ALGORITHMS
+from functions.shared.clients.client import SIGNING_ALGORITHMS
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.keys import key_ring
 from functions.shared.keys.kms_signer import (

@@ -19,7 +19,7 @@ from functions.revoke_token import handler as revoke_token
 from functions.revoke_token.handler import Settings as RevokeTokenSettings
 from functions.rotate_keys import composition as rotate_keys
 from functions.rotate_keys.settings import Settings as RotateKeysSettings
-from functions.shared.clients.authentication_methods import FEDERATED_JWT
+from functions.shared.clients.client import FEDERATED_JWT
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.runtime.secret_store import SecretsManagerStore
 from local.aws import TEMPLATE

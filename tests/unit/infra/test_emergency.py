@@ -16,7 +16,7 @@ from functions.rotate_keys.rotation_rules import (
     RotationRules,
 )
 from functions.rotate_keys.settings import Settings
-from functions.shared.clients.client_record import LONGEST_TOKEN_LIFETIME
+from functions.shared.clients.client import LONGEST_TOKEN_LIFETIME
 from functions.shared.keys import signing_keys
 from functions.shared.keys.key_ring import KeyRing, UnusableKeyRingError
 from functions.shared.keys.warm_key_ring import STALE_SECONDS

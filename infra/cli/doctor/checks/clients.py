@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING, Final
 from authorizer.claims import CERTIFICATE, DPOP_KEY
 from authorizer.errors import AuthorizerError
 from authorizer.reasons import Reason
-from functions.shared.clients.authentication_methods import CLIENT_SECRET_BASIC, CLIENT_SECRET_POST
-from functions.shared.clients.client_record import TokenFormat, TokenProfile
+from functions.shared.clients.client import (
+    CLIENT_SECRET_BASIC,
+    CLIENT_SECRET_POST,
+    TokenFormat,
+    TokenProfile,
+)
 from functions.shared.clients.client_registry import WARM_SECONDS
 from functions.shared.clients.client_secrets import SecretVerifier, WrongSecretError
 from functions.shared.storage.state_table import DynamoDbSecretUses
@@ -22,7 +26,7 @@ from infra.explain import reason_text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from functions.shared.clients.client_record import Client
+    from functions.shared.clients.client import Client
     from functions.shared.clients.client_secrets import StoredSecret
     from infra.cli.doctor.context import CheckContext
 

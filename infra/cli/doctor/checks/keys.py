@@ -6,7 +6,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Final
 
 from functions.rotate_keys.rotation_rules import RETENTION_NEEDED, UnsafeRotationError
-from functions.shared.clients.client_record import TokenFormat
+from functions.shared.clients.client import TokenFormat
 from infra.cli.doctor.results import Check, Finding, either, failure, named, ok, warning
 from infra.cli.times import readable, span
 

@@ -13,7 +13,7 @@ from tests.support.server import NOW, SECRET, client
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from functions.shared.clients.client_record import Client
+    from functions.shared.clients.client import Client
     from functions.shared.web.responses import ProxyResponse
 
 MEANING = OpaqueToken(

@@ -11,7 +11,7 @@ from authorizer.errors import TokenRefused
 from authorizer.jws import parse
 from authorizer.reasons import Reason
 from authorizer.verifier import header_rules
-from functions.shared.clients.client_record import TokenProfile
+from functions.shared.clients.client import TokenProfile
 from functions.shared.web import paths
 from tests.support.aws import ISSUER
 from tests.support.memory_server import MemoryServer, memory_server

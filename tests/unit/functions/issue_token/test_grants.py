@@ -10,7 +10,7 @@ from functions.issue_token.grants import (
     TokenRequest,
     grant_client_credentials,
 )
-from functions.shared.clients.client_record import TokenProfile
+from functions.shared.clients.client import TokenProfile
 from functions.shared.web.form import Form
 from functions.shared.web.oauth_errors import (
     InvalidRequestError,
@@ -21,7 +21,7 @@ from functions.shared.web.oauth_errors import (
 from tests.support.server import NOW, client
 
 if TYPE_CHECKING:
-    from functions.shared.clients.client_record import Client
+    from functions.shared.clients.client import Client
 
 
 def _form(**parameters: str) -> Form:

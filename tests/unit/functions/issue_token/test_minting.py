@@ -8,7 +8,7 @@ import pytest
 from authorizer.jws import MAX_TOKEN_LENGTH
 from functions.issue_token.grants import Grant
 from functions.issue_token.minting import JwtMint, OpaqueMint, Validity
-from functions.shared.clients.client_record import SIGNING_ALGORITHMS, TokenProfile
+from functions.shared.clients.client import SIGNING_ALGORITHMS, TokenProfile
 from functions.shared.keys.key_ring import UnusableKeyRingError
 from functions.shared.keys.signers import LocalSigners
 from functions.shared.keys.warm_key_ring import WarmKeyRing

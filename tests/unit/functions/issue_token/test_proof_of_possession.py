@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from authorizer.claims import Confirmation
 from authorizer.dpop import MAX_PROOF_AGE, thumbprint
 from functions.issue_token.proof_of_possession import PossessionCheck
-from functions.shared.clients.client_record import TokenFormat, TokenProfile
+from functions.shared.clients.client import TokenFormat, TokenProfile
 from functions.shared.web.client_certificate import ClientCertificate
 from functions.shared.web.oauth_errors import InvalidDpopProofError, InvalidRequestError
 from functions.shared.web.proxy_request import ProxyRequest

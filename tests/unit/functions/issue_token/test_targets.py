@@ -8,7 +8,7 @@ from typing import Any
 import jwt
 import pytest
 
-from functions.shared.clients.client_record import TokenFormat, TokenProfile
+from functions.shared.clients.client import TokenFormat, TokenProfile
 from tests.support.memory_server import MemoryServer, memory_server
 from tests.support.server import client
 

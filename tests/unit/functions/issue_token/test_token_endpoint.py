@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.shared.clients.client_record import TokenFormat
+from functions.shared.clients.client import TokenFormat
 from tests.support.memory_server import memory_server
 from tests.support.proxy_events import basic, form_event, token_event
 from tests.support.server import NOW, SECRET, client

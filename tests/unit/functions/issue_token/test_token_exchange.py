@@ -11,8 +11,12 @@ import pytest
 
 from authorizer.dpop import thumbprint
 from functions.issue_token.token_exchange import ACCESS_TOKEN, MAX_ACTORS
-from functions.shared.clients.client_record import TokenFormat, TokenProfile
-from functions.shared.clients.grant_types import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
+from functions.shared.clients.client import (
+    CLIENT_CREDENTIALS,
+    TOKEN_EXCHANGE,
+    TokenFormat,
+    TokenProfile,
+)
 from tests.support.aws import ISSUER
 from tests.support.dpop_proofs import proof, public_jwk
 from tests.support.memory_server import MemoryServer, memory_server

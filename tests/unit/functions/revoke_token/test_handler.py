@@ -9,7 +9,7 @@ import jwt
 import pytest
 
 from authorizer.state_entry import revoked_jwt
-from functions.shared.clients.client_record import TokenFormat, TokenProfile
+from functions.shared.clients.client import TokenFormat, TokenProfile
 from tests.support.aws import ISSUER
 from tests.support.memory_server import MemoryServer, memory_server
 from tests.support.proxy_events import basic, form_event

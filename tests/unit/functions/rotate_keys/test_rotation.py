@@ -13,7 +13,7 @@ from functions.rotate_keys.rotation import announce, first_ring, kept
 from functions.rotate_keys.rotation_rules import RETENTION_NEEDED
 from functions.rotate_keys.rotator import LONGEST_RUN, SlowRotationError
 from functions.rotate_keys.settings import Settings
-from functions.shared.clients.client_record import SIGNING_ALGORITHMS
+from functions.shared.clients.client import SIGNING_ALGORITHMS
 from functions.shared.keys import key_ring, signing_keys
 from functions.shared.keys.key_ring import KeyRing, UnusableKeyRingError, thumbprint
 from functions.shared.runtime.secret_store import SecretConflictError

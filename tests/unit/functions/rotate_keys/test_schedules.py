@@ -22,7 +22,7 @@ from functions.rotate_keys.composition import build
 from functions.rotate_keys.key_generation import NewKey
 from functions.rotate_keys.rotation_rules import RETENTION_NEEDED, SETTLING, RotationRules
 from functions.rotate_keys.settings import Settings
-from functions.shared.clients.client_record import LONGEST_TOKEN_LIFETIME
+from functions.shared.clients.client import LONGEST_TOKEN_LIFETIME
 from functions.shared.keys import key_ring, signing_keys
 from functions.shared.keys.key_ring import JWKS_MAX_AGE, KeyRing
 from functions.shared.keys.warm_key_ring import STALE_SECONDS, WARM_SECONDS

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from functions.shared.authentication.client_authentication import ClientAuthentication
-from functions.shared.authentication.client_secret_methods import (
+from functions.shared.authentication.client_secret import (
     ClientSecretBasic,
     ClientSecretPost,
 )
-from functions.shared.authentication.credentials import Claimed
+from functions.shared.authentication.credentials import CredentialSource, PresentedCredentials
 from functions.shared.clients.client_secrets import SecretVerifier, StoredSecret, digest_generated
 from functions.shared.web.audit_log import AuditEntry
 from functions.shared.web.form import read_form
@@ -24,9 +24,7 @@ from tests.support.proxy_events import basic, token_event
 from tests.support.server import NOW, SECRET, client
 
 if TYPE_CHECKING:
-    from functions.shared.clients.client_record import Client
-    from functions.shared.web.form import Form
-    from functions.shared.web.proxy_request import ProxyRequest
+    from functions.shared.clients.client import Client
 
 ODD_SECRET = "a+b %:ä&="
 POST = {"client_id": "service", "client_secret": SECRET}
@@ -157,10 +155,12 @@ class Careless:
     name = "careless"
     credential = "nothing"
 
-    def read(self, request: ProxyRequest, form: Form) -> Claimed | None:
-        return Claimed(form.require("client_id"), "")
+    def read(self, source: CredentialSource) -> PresentedCredentials[str] | None:
+        return PresentedCredentials(source.form.require("client_id"), "")
 
-    def verify(self, claimed: Claimed, client: Client | None, now: float) -> None:
+    def verify(
+        self, presented: PresentedCredentials[str], client: Client | None, now: float
+    ) -> None:
         """Accept every value."""
 
 

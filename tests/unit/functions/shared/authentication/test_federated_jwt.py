@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from functions.shared.authentication.client_assertion import OneTime
+from functions.shared.authentication.client_assertion import ReplayCheck
 from functions.shared.authentication.client_authentication import ClientAuthentication
 from functions.shared.authentication.federated_jwt import FederatedJwt
 from functions.shared.authentication.private_key_jwt import PrivateKeyJwt
-from functions.shared.clients.federation_rules import FederationRule
+from functions.shared.clients.assertion_rules import FederationRule
 from functions.shared.web.audit_log import AuditEntry
 from functions.shared.web.form import read_form
 from functions.shared.web.oauth_errors import (
@@ -20,7 +20,7 @@ from functions.shared.web.oauth_errors import (
     TemporarilyUnavailableError,
 )
 from functions.shared.web.proxy_request import read_event
-from tests.support.assertions import CountedDecoy, MemoryRemoteKeys, assertion, assertion_form
+from tests.support.assertions import CountedDummy, MemoryRemoteJwks, assertion, assertion_form
 from tests.support.aws import ISSUER
 from tests.support.memory_stores import ManualClock, MemoryClients, MemoryOneTimeUse
 from tests.support.proxy_events import token_event
@@ -28,7 +28,7 @@ from tests.support.server import NOW, client
 from tests.support.tokens import ec_jwk, rsa_jwk
 
 if TYPE_CHECKING:
-    from functions.shared.clients.client_record import Client
+    from functions.shared.clients.client import Client
 
 GITHUB = "https://token.actions.githubusercontent.com"
 CLUSTER = "https://oidc.eks.eu-west-1.amazonaws.com/id/0123456789ABCDEF"
@@ -114,9 +114,9 @@ class Door:
 
     clients: tuple[Client, ...] = (federated(),)
     used: MemoryOneTimeUse = field(default_factory=MemoryOneTimeUse)
-    decoy: CountedDecoy = field(default_factory=CountedDecoy)
+    dummy: CountedDummy = field(default_factory=CountedDummy)
     clock: ManualClock = field(default_factory=lambda: ManualClock(NOW))
-    keys: MemoryRemoteKeys = field(default_factory=MemoryRemoteKeys)
+    keys: MemoryRemoteJwks = field(default_factory=MemoryRemoteJwks)
 
     def __post_init__(self) -> None:
         for issuer in (GITHUB, CLUSTER, STS, ISSUER):
@@ -124,8 +124,8 @@ class Door:
 
     def show(self, unverified_token: str, client_id: str = "workload") -> Client:
         methods = (
-            PrivateKeyJwt(ISSUER, self.keys, OneTime("a", self.used), self.decoy),
-            FederatedJwt(ISSUER, self.keys, OneTime("b", self.used), self.decoy),
+            PrivateKeyJwt(ISSUER, self.keys, ReplayCheck("a", self.used), self.dummy),
+            FederatedJwt(ISSUER, self.keys, ReplayCheck("b", self.used), self.dummy),
         )
         authentication = ClientAuthentication(MemoryClients(*self.clients), methods, self.clock)
         form = assertion_form(unverified_token, client_id=client_id)
@@ -226,7 +226,7 @@ def test_untrusted_issuer_is_never_contacted() -> None:
     door = Door()
     door.refusal(token(CLAIMS | {"iss": "https://evil.example"}))
     assert door.keys.asked == []
-    assert door.decoy.checks == 1
+    assert door.dummy.checks == 1
 
 
 def test_client_id_is_required() -> None:
@@ -257,7 +257,7 @@ def test_one_time_rule_accepts_a_token_once() -> None:
 def test_every_failure_costs_one_signature_check(clients: tuple[Client, ...]) -> None:
     door = Door(clients)
     door.refusal(token())
-    assert door.decoy.checks == 1
+    assert door.dummy.checks == 1
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import pytest
 from cryptography import x509
 
 from functions.shared.authentication.client_authentication import ClientAuthentication
-from functions.shared.authentication.client_secret_methods import secret_methods
+from functions.shared.authentication.client_secret import secret_methods
 from functions.shared.authentication.mutual_tls import SelfSignedTlsClientAuth, TlsClientAuth
-from functions.shared.clients.certificate_names import CertificateName, NameKind
+from functions.shared.clients.certificate_subject import CertificateSubject, SubjectKind
 from functions.shared.web.audit_log import AuditEntry
 from functions.shared.web.client_certificate import from_pem
 from functions.shared.web.form import read_form
@@ -28,7 +28,7 @@ from tests.support.proxy_events import basic, token_event
 from tests.support.server import NOW, SECRET, client
 
 if TYPE_CHECKING:
-    from functions.shared.clients.client_record import Client
+    from functions.shared.clients.client import Client
 
 PEM = certificate_pem(
     "CN=client,OU=Payments,O=Example",
@@ -44,11 +44,11 @@ PEM = certificate_pem(
 OTHER_PEM = certificate_pem("CN=other")
 
 
-def named(kind: NameKind, value: str) -> Client:
+def named(kind: SubjectKind, value: str) -> Client:
     return client(
         "tls",
         authentication_methods=frozenset({"tls_client_auth"}),
-        certificate_name=CertificateName(kind, value),
+        certificate_name=CertificateSubject(kind, value),
         secrets=(),
     )
 
@@ -76,34 +76,34 @@ def knock(
 @pytest.mark.parametrize(
     ("kind", "value"),
     [
-        (NameKind.SUBJECT_DN, "CN=client,OU=Payments,O=Example"),
-        (NameKind.SUBJECT_DN, "2.5.4.3=client,OU=Payments,O=Example"),
-        (NameKind.SAN_DNS, "client.example"),
-        (NameKind.SAN_URI, "spiffe://example/client"),
-        (NameKind.SAN_IP, "192.0.2.1"),
-        (NameKind.SAN_IP, "2001:0db8:0::1"),
-        (NameKind.SAN_EMAIL, "client@example.com"),
+        (SubjectKind.SUBJECT_DN, "CN=client,OU=Payments,O=Example"),
+        (SubjectKind.SUBJECT_DN, "2.5.4.3=client,OU=Payments,O=Example"),
+        (SubjectKind.SAN_DNS, "client.example"),
+        (SubjectKind.SAN_URI, "spiffe://example/client"),
+        (SubjectKind.SAN_IP, "192.0.2.1"),
+        (SubjectKind.SAN_IP, "2001:0db8:0::1"),
+        (SubjectKind.SAN_EMAIL, "client@example.com"),
     ],
 )
-def test_rfc8705_2_1_2_registered_name_authenticates(kind: NameKind, value: str) -> None:
+def test_rfc8705_2_1_2_registered_name_authenticates(kind: SubjectKind, value: str) -> None:
     assert knock(named(kind, value), PEM).client_id == "tls"
 
 
 @pytest.mark.parametrize(
     ("kind", "value"),
     [
-        (NameKind.SUBJECT_DN, "CN=client,O=Example"),
-        (NameKind.SUBJECT_DN, "O=Example,OU=Payments,CN=client"),
-        (NameKind.SUBJECT_DN, "CN=Client,OU=Payments,O=Example"),
-        (NameKind.SAN_DNS, "example"),
-        (NameKind.SAN_DNS, "*.example"),
-        (NameKind.SAN_DNS, "client@example.com"),
-        (NameKind.SAN_URI, "spiffe://example/"),
-        (NameKind.SAN_IP, "192.0.2.2"),
-        (NameKind.SAN_EMAIL, "client@example.org"),
+        (SubjectKind.SUBJECT_DN, "CN=client,O=Example"),
+        (SubjectKind.SUBJECT_DN, "O=Example,OU=Payments,CN=client"),
+        (SubjectKind.SUBJECT_DN, "CN=Client,OU=Payments,O=Example"),
+        (SubjectKind.SAN_DNS, "example"),
+        (SubjectKind.SAN_DNS, "*.example"),
+        (SubjectKind.SAN_DNS, "client@example.com"),
+        (SubjectKind.SAN_URI, "spiffe://example/"),
+        (SubjectKind.SAN_IP, "192.0.2.2"),
+        (SubjectKind.SAN_EMAIL, "client@example.org"),
     ],
 )
-def test_rfc8705_2_1_other_name_is_rejected(kind: NameKind, value: str) -> None:
+def test_rfc8705_2_1_other_name_is_rejected(kind: SubjectKind, value: str) -> None:
     with pytest.raises(InvalidClientError, match="does not carry"):
         knock(named(kind, value), PEM)
 
@@ -116,7 +116,7 @@ def test_rfc8705_2_1_other_name_is_rejected(kind: NameKind, value: str) -> None:
 def test_unreadable_names_are_ignored(names: str) -> None:
     with pytest.raises(InvalidClientError, match="does not carry"):
         knock(
-            named(NameKind.SAN_DNS, "client.example"),
+            named(SubjectKind.SAN_DNS, "client.example"),
             certificate_with_raw_names(bytes.fromhex(names)),
         )
 
@@ -129,14 +129,14 @@ def test_unreadable_subject_is_rejected(tag: bytes) -> None:
     pem = b64encode(odd).decode()
     with pytest.raises(InvalidClientError, match="does not carry"):
         knock(
-            named(NameKind.SUBJECT_DN, "CN=client"),
+            named(SubjectKind.SUBJECT_DN, "CN=client"),
             f"-----BEGIN CERTIFICATE-----\n{pem}\n-----END CERTIFICATE-----",
         )
 
 
 def test_rfc8705_2_1_missing_san_does_not_match() -> None:
     with pytest.raises(InvalidClientError, match="does not carry"):
-        knock(named(NameKind.SAN_DNS, "client.example"), OTHER_PEM)
+        knock(named(SubjectKind.SAN_DNS, "client.example"), OTHER_PEM)
 
 
 def test_rfc8705_2_2_registered_certificate_authenticates() -> None:
@@ -150,20 +150,20 @@ def test_rfc8705_2_2_other_certificate_is_rejected() -> None:
             knock(pinned(OTHER_PEM), pem)
 
 
-@pytest.mark.parametrize("known", [pinned(PEM), named(NameKind.SAN_DNS, "client.example")])
+@pytest.mark.parametrize("known", [pinned(PEM), named(SubjectKind.SAN_DNS, "client.example")])
 @pytest.mark.parametrize("now", [NOW - 3601, NOW + 3601])
 def test_certificate_is_valid_between_its_times(known: Client, now: float) -> None:
-    with pytest.raises(InvalidClientError, match="does not count now"):
+    with pytest.raises(InvalidClientError, match="is not valid now"):
         knock(known, PEM, now=now)
 
 
-@pytest.mark.parametrize("known", [pinned(PEM), named(NameKind.SAN_DNS, "client.example")])
+@pytest.mark.parametrize("known", [pinned(PEM), named(SubjectKind.SAN_DNS, "client.example")])
 def test_missing_certificate_is_not_a_credential(known: Client) -> None:
     with pytest.raises(InvalidClientError, match="no client authentication"):
         knock(known, None)
 
 
-@pytest.mark.parametrize("known", [pinned(PEM), named(NameKind.SAN_DNS, "client.example")])
+@pytest.mark.parametrize("known", [pinned(PEM), named(SubjectKind.SAN_DNS, "client.example")])
 def test_unreadable_certificate_is_rejected(known: Client) -> None:
     broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"
     with pytest.raises(InvalidClientError, match="cannot be read"):
@@ -193,12 +193,12 @@ def test_unknown_client_fails_like_others() -> None:
 @pytest.mark.parametrize(
     ("kind", "value"),
     [
-        (NameKind.SUBJECT_DN, "not a name"),
-        (NameKind.SUBJECT_DN, ""),
-        (NameKind.SAN_IP, "192.0.2"),
-        (NameKind.SAN_DNS, ""),
+        (SubjectKind.SUBJECT_DN, "not a name"),
+        (SubjectKind.SUBJECT_DN, ""),
+        (SubjectKind.SAN_IP, "192.0.2"),
+        (SubjectKind.SAN_DNS, ""),
     ],
 )
-def test_invalid_name_cannot_be_registered(kind: NameKind, value: str) -> None:
+def test_invalid_name_cannot_be_registered(kind: SubjectKind, value: str) -> None:
     with pytest.raises(ValueError, match=r"name|address"):
-        CertificateName(kind, value)
+        CertificateSubject(kind, value)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import jwt
 import pytest
 
-from functions.shared.authentication.client_assertion import ASSERTION_TYPE, OneTime
+from functions.shared.authentication.client_assertion import ReplayCheck
 from functions.shared.authentication.client_authentication import ClientAuthentication
-from functions.shared.authentication.client_secret_methods import secret_methods
+from functions.shared.authentication.client_secret import secret_methods
+from functions.shared.authentication.credentials import ASSERTION_TYPE
 from functions.shared.authentication.private_key_jwt import PrivateKeyJwt
 from functions.shared.clients.assertion_rules import AssertionRules
 from functions.shared.web.audit_log import AuditEntry
@@ -25,8 +26,8 @@ from functions.shared.web.oauth_errors import (
 from functions.shared.web.proxy_request import read_event
 from tests.support.assertions import (
     CLIENT_ID,
-    CountedDecoy,
-    MemoryRemoteKeys,
+    CountedDummy,
+    MemoryRemoteJwks,
     assertion,
     assertion_claims,
     assertion_form,
@@ -38,7 +39,7 @@ from tests.support.server import NOW, SECRET, client
 from tests.support.tokens import ec_jwk, ec_key, ed25519_jwk, forge, rsa_jwk
 
 if TYPE_CHECKING:
-    from functions.shared.clients.client_record import Client
+    from functions.shared.clients.client import Client
 
 JWKS_URI = "https://client.example/jwks"
 ENCRYPTION_KEY = rsa_jwk("rsa") | {"kid": "ec", "use": "enc", "alg": "RSA-OAEP"}
@@ -60,14 +61,14 @@ class Door:
     """A server's client authentication with these clients."""
 
     clients: tuple[Client, ...] = (signer(),)
-    keys: MemoryRemoteKeys = field(default_factory=MemoryRemoteKeys)
+    keys: MemoryRemoteJwks = field(default_factory=MemoryRemoteJwks)
     used: MemoryOneTimeUse = field(default_factory=MemoryOneTimeUse)
-    decoy: CountedDecoy = field(default_factory=CountedDecoy)
+    dummy: CountedDummy = field(default_factory=CountedDummy)
     clock: ManualClock = field(default_factory=lambda: ManualClock(NOW))
 
     def __post_init__(self) -> None:
         method = PrivateKeyJwt(
-            ISSUER, self.keys, OneTime("client-assertion", self.used), self.decoy
+            ISSUER, self.keys, ReplayCheck("client-assertion", self.used), self.dummy
         )
         methods = (*secret_methods(), method)
         self.authentication = ClientAuthentication(
@@ -101,7 +102,7 @@ def test_ps256_key_authenticates() -> None:
     jwks = json.dumps({"keys": [rsa_jwk("rsa")]})
     door = Door((signer(jwks=jwks, signing_alg="PS256"),))
     assert door.show(assertion(alg="PS256", kid="rsa")).client_id == CLIENT_ID
-    assert door.decoy.checks == 0
+    assert door.dummy.checks == 0
 
 
 @pytest.mark.parametrize("typ", [..., "JWT", "jwt", "client-authentication+jwt"])
@@ -337,9 +338,9 @@ def test_concurrent_uses_of_an_assertion_succeed_once() -> None:
     ids=["unknown client", "disabled client", "method not allowed", "no such key"],
 )
 def test_every_failure_costs_one_signature_check(door: Door) -> None:
-    door.decoy.checks = 0
+    door.dummy.checks = 0
     door.refusal(assertion())
-    assert door.decoy.checks == 1
+    assert door.dummy.checks == 1
 
 
 @pytest.mark.parametrize(

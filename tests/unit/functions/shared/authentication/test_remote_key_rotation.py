@@ -10,14 +10,13 @@ import pytest
 
 from authorizer.clocks import Clocks
 from authorizer.https_client import Request, Response
-from functions.shared.authentication.client_assertion import OneTime
+from functions.shared.authentication.client_assertion import ReplayCheck
 from functions.shared.authentication.client_authentication import ClientAuthentication
-from functions.shared.authentication.failure_throttle import FailureThrottle, Limits
 from functions.shared.authentication.federated_jwt import FederatedJwt
 from functions.shared.authentication.private_key_jwt import PrivateKeyJwt
-from functions.shared.authentication.remote_keys import CachedRemoteKeys
-from functions.shared.clients.assertion_rules import AssertionRules
-from functions.shared.clients.federation_rules import FederationRule
+from functions.shared.authentication.rate_limit import FailureLimiter, Limits
+from functions.shared.authentication.remote_jwks import RemoteJwks
+from functions.shared.clients.assertion_rules import AssertionRules, FederationRule
 from functions.shared.web.audit_log import AuditEntry
 from functions.shared.web.form import read_form
 from functions.shared.web.oauth_errors import OAuthError
@@ -62,16 +61,16 @@ class Server:
     counters: MemoryCounters = field(default_factory=MemoryCounters)
 
     def __post_init__(self) -> None:
-        keys = CachedRemoteKeys(self._send, Clocks(self.clock, self.clock))
+        keys = RemoteJwks(self._send, Clocks(self.clock, self.clock))
         used = MemoryOneTimeUse()
         self.authentication = ClientAuthentication(
             MemoryClients(*CLIENTS),
             (
-                PrivateKeyJwt(ISSUER, keys, OneTime("a", used)),
-                FederatedJwt(ISSUER, keys, OneTime("b", used)),
+                PrivateKeyJwt(ISSUER, keys, ReplayCheck("a", used)),
+                FederatedJwt(ISSUER, keys, ReplayCheck("b", used)),
             ),
             self.clock,
-            FailureThrottle(self.counters, Limits()),
+            FailureLimiter(self.counters, Limits()),
         )
 
     def _send(self, request: Request) -> Response:

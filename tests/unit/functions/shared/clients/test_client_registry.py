@@ -6,22 +6,22 @@ from typing import TYPE_CHECKING
 import pytest
 
 from functions.shared.clients.client_registry import (
-    MAX_WARM_CLIENTS,
+    MAX_CACHED_CLIENTS,
     RELOADS_A_SECOND,
     WARM_SECONDS,
-    WarmClients,
+    CachedClients,
 )
 from functions.shared.storage.errors import StorageUnavailableError
 from tests.support.memory_stores import ManualClock, MemoryClients
 from tests.support.server import client
 
 if TYPE_CHECKING:
-    from functions.shared.clients.client_record import Client
+    from functions.shared.clients.client import Client
 
 
 def test_client_is_cached_for_thirty_seconds() -> None:
     registry, clock = MemoryClients(client("a")), ManualClock()
-    warm = WarmClients(registry, clock)
+    warm = CachedClients(registry, clock)
     for _ in range(100):
         assert warm.find("a") == client("a")
     assert registry.lookups == ["a"]
@@ -32,7 +32,7 @@ def test_client_is_cached_for_thirty_seconds() -> None:
 
 def test_unknown_client_is_looked_up_once() -> None:
     registry = MemoryClients()
-    warm = WarmClients(registry, ManualClock())
+    warm = CachedClients(registry, ManualClock())
     assert warm.find("a") is None
     assert warm.find("a") is None
     assert registry.lookups == ["a"]
@@ -40,7 +40,7 @@ def test_unknown_client_is_looked_up_once() -> None:
 
 def test_unknown_client_is_cached_for_thirty_seconds() -> None:
     registry, clock = MemoryClients(), ManualClock()
-    warm = WarmClients(registry, clock)
+    warm = CachedClients(registry, clock)
     assert warm.find("a") is None
     registry.put(client("a"))
     clock.now += WARM_SECONDS - 1
@@ -51,9 +51,9 @@ def test_unknown_client_is_cached_for_thirty_seconds() -> None:
 
 def test_unknown_ids_evict_no_client() -> None:
     registry = MemoryClients(client("a"))
-    warm = WarmClients(registry, ManualClock())
+    warm = CachedClients(registry, ManualClock())
     warm.find("a")
-    for number in range(2 * MAX_WARM_CLIENTS):
+    for number in range(2 * MAX_CACHED_CLIENTS):
         assert warm.find(f"unknown-{number}") is None
     registry.lookups.clear()
     assert warm.find("a") == client("a")
@@ -62,14 +62,14 @@ def test_unknown_ids_evict_no_client() -> None:
 
 def test_invalid_id_is_not_looked_up() -> None:
     registry = MemoryClients()
-    assert WarmClients(registry, ManualClock()).find("x" * 65_536) is None
+    assert CachedClients(registry, ManualClock()).find("x" * 65_536) is None
     assert registry.lookups == []
 
 
 @pytest.mark.parametrize(("age", "disabled"), [(WARM_SECONDS - 1, False), (WARM_SECONDS, True)])
 def test_change_is_seen_after_thirty_seconds(age: int, *, disabled: bool) -> None:
     registry, clock = MemoryClients(client("a")), ManualClock()
-    warm = WarmClients(registry, clock)
+    warm = CachedClients(registry, clock)
     warm.find("a")
     registry.put(client("a", disabled=True))
     clock.now += age
@@ -78,9 +78,9 @@ def test_change_is_seen_after_thirty_seconds(age: int, *, disabled: bool) -> Non
     assert found.disabled is disabled
 
 
-def _warm(*clients: Client) -> tuple[WarmClients, MemoryClients, ManualClock]:
+def _warm(*clients: Client) -> tuple[CachedClients, MemoryClients, ManualClock]:
     registry, clock = MemoryClients(*clients), ManualClock()
-    return WarmClients(registry, clock), registry, clock
+    return CachedClients(registry, clock), registry, clock
 
 
 def test_changed_client_is_reloaded_before_rejection() -> None:

@@ -6,7 +6,7 @@ from time import process_time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.shared.clients.federation_rules import FederationRule
+from functions.shared.clients.assertion_rules import FederationRule
 from functions.shared.runtime.wildcards import matches_wildcards
 from functions.shared.web.client_certificate import from_pem
 from local.gateway.policy import _expression

@@ -9,7 +9,7 @@ import pytest
 from authorizer.reasons import Reason
 from functions.issue_token.grants import Grant
 from functions.issue_token.minting import JwtMint, validity
-from functions.shared.clients.client_record import TokenProfile
+from functions.shared.clients.client import TokenProfile
 from functions.shared.keys import key_ring
 from functions.shared.keys.key_ring import UnusableKeyRingError
 from functions.shared.keys.signers import LocalSigners

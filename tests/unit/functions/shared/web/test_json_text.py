@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from functions.shared.clients.client_record import TokenFormat
+from functions.shared.clients.client import TokenFormat
 from functions.shared.web.json_text import json_encoder
 
 VALUES: list[Any] = [

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from functions.rotate_keys.rotation_rules import SETTLING
-from functions.shared.clients.client_record import LONGEST_TOKEN_LIFETIME, to_item
+from functions.shared.clients.client import LONGEST_TOKEN_LIFETIME, to_item
 from infra.cli.times import readable
 from tests.support.cli import aws_client, physical_name
 from tests.support.server import NOW, client

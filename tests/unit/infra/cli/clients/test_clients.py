@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from functions.shared.clients.assertion_rules import AssertionRules
-from functions.shared.clients.certificate_names import CertificateName, NameKind
-from functions.shared.clients.client_record import Client, TokenFormat
+from functions.shared.clients.assertion_rules import AssertionRules, FederationRule
+from functions.shared.clients.certificate_subject import CertificateSubject, SubjectKind
+from functions.shared.clients.client import Client, TokenFormat
 from functions.shared.clients.client_secrets import SecretVerifier, WrongSecretError
-from functions.shared.clients.federation_rules import FederationRule
 from functions.shared.storage.state_table import DynamoDbSecretUses
 from infra.cli.errors import ConflictError
 from local.certificates import LaptopCertificates
@@ -98,7 +97,9 @@ def test_keyed_clients_are_registered_by_what_they_are_checked_by(
     found = {seen.client.client_id: seen.client for seen in gatehouse.clients.list()}
     assert found["uri"].assertion == AssertionRules(jwks_uri="https://client.example/jwks")
     assert found["workload"].federation == (FederationRule(**rule),)
-    assert found["named"].certificate_name == CertificateName(NameKind.SAN_DNS, "client.example")
+    assert found["named"].certificate_name == CertificateSubject(
+        SubjectKind.SAN_DNS, "client.example"
+    )
     assert {next(iter(each.authentication_methods)) for each in found.values()} == {
         "private_key_jwt",
         "federated_jwt",

@@ -8,11 +8,10 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from functions.shared.clients.assertion_rules import AssertionRules
-from functions.shared.clients.certificate_names import CertificateName, NameKind
-from functions.shared.clients.client_record import Client
+from functions.shared.clients.assertion_rules import AssertionRules, FederationRule
+from functions.shared.clients.certificate_subject import CertificateSubject, SubjectKind
+from functions.shared.clients.client import Client
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
-from functions.shared.clients.federation_rules import FederationRule
 from infra.cli import client_schema as schema
 from infra.cli.client_documents import checked, from_document, read_file, to_document
 from infra.cli.client_files import OF_THE_STACK, plan
@@ -49,7 +48,7 @@ FULL = client(
             issuer="https://issuer.example", audience="us", subject="a:*", claims={"run": 1}
         ),
     ),
-    certificate_name=CertificateName(NameKind.SAN_DNS, "client.example"),
+    certificate_name=CertificateSubject(SubjectKind.SAN_DNS, "client.example"),
     certificate_thumbprints=frozenset({"t" * 43}),
     allowed_resources=frozenset({"https://c"}),
     audience=("https://b", "https://a"),
@@ -67,7 +66,7 @@ def test_the_schema_is_one_and_knows_every_field_of_a_client_but_its_secrets() -
     Draft202012Validator.check_schema(SCHEMA)
     known = schema.client()["properties"]
     assert set(known) == {field.name for field in fields(Client)} - {"secrets"}
-    nested = {"assertion": AssertionRules, "certificate_name": CertificateName}
+    nested = {"assertion": AssertionRules, "certificate_name": CertificateSubject}
     for name, kind in nested.items():
         assert set(known[name]["properties"]) == {field.name for field in fields(kind)}
     rule = known["federation"]["items"]["properties"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from functions.shared.clients.client_record import TokenFormat
+from functions.shared.clients.client import TokenFormat
 from functions.shared.clients.client_secrets import SecretVerifier
 from infra.cli.client_imports import read_cognito, read_hydra, read_spring
 from infra.cli.errors import UsageError

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from functions.issue_token.grants import default_audience
-from functions.shared.clients.client_record import TokenProfile
+from functions.shared.clients.client import TokenProfile
 from tests.support.server import client
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 
 from functions.publish_metadata.handler import document
 from functions.rotate_keys.rotation_rules import RETENTION_NEEDED
-from functions.shared.clients.client_record import TokenFormat, to_item
+from functions.shared.clients.client import TokenFormat, to_item
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
 from functions.shared.keys import key_ring
 from functions.shared.keys.key_ring import KeyRing, RingKey
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from functions.shared.clients.client_record import Client
+    from functions.shared.clients.client import Client
     from infra.cli.doctor.results import Check
 
 DAY = 86_400

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from functions.rotate_keys.rotation_rules import RETENTION_NEEDED, SETTLING
 from functions.rotate_keys.settings import Settings
-from functions.shared.clients.client_record import TokenFormat, to_item
+from functions.shared.clients.client import TokenFormat, to_item
 from functions.shared.keys import key_ring, signing_keys
 from functions.shared.keys.key_ring import KeyRing
 from functions.shared.runtime.secret_store import SecretsManagerStore

@@ -11,7 +11,7 @@ from functions.rotate_keys.composition import build
 from functions.rotate_keys.private_halves import StoredHalves
 from functions.rotate_keys.ring_store import RingStore
 from functions.rotate_keys.settings import Settings
-from functions.shared.clients.client_record import LONGEST_TOKEN_LIFETIME
+from functions.shared.clients.client import LONGEST_TOKEN_LIFETIME
 from functions.shared.keys.warm_key_ring import STALE_SECONDS
 from infra.cli.errors import CommandError
 from infra.cli.key_operations import Planned

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from authorizer.jwk import ALGORITHMS
-from functions.shared.clients.assertion_rules import AssertionRules
-from functions.shared.clients.certificate_names import CertificateName, NameKind
-from functions.shared.clients.client_record import (
+from functions.shared.clients.assertion_rules import AssertionRules, FederationRule
+from functions.shared.clients.certificate_subject import CertificateSubject, SubjectKind
+from functions.shared.clients.client import (
     SIGNING_ALGORITHMS,
     Client,
     TokenFormat,
@@ -19,7 +19,6 @@ from functions.shared.clients.client_record import (
     to_item,
 )
 from functions.shared.clients.client_secrets import StoredSecret, digest_imported
-from functions.shared.clients.federation_rules import FederationRule
 from functions.shared.storage import dynamodb_items
 from functions.shared.storage.errors import StorageCorruptError
 from tests.support.mutations import mutations
@@ -44,7 +43,7 @@ FULL = client(
             one_time=True,
         ),
     ),
-    certificate_name=CertificateName(NameKind.SAN_DNS, "client.example"),
+    certificate_name=CertificateSubject(SubjectKind.SAN_DNS, "client.example"),
     certificate_thumbprints=frozenset({"t" * 43}),
     grant_types=frozenset({"client_credentials", "another"}),
     default_scopes=("customer.read", "country.read"),

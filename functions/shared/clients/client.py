@@ -1,57 +1,80 @@
-"""A client of the authorization server, and its form as a DynamoDB item."""
+"""A client of the authorization server, and its DynamoDB item.
+
+The names of methods, grant types and algorithms are here: metadata lists them, and clients are
+validated by them.
+"""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, TypeVar
 
-from authorizer.claims import is_scope
-from functions.shared.clients import assertion_rules, certificate_names, federation_rules
-from functions.shared.clients.authentication_methods import (
-    FEDERATED_JWT,
-    METHODS,
-    PRIVATE_KEY_JWT,
-    SELF_SIGNED_TLS_CLIENT_AUTH,
-    TLS_CLIENT_AUTH,
-)
+from authorizer.claims import THUMBPRINT, is_scope
+from authorizer.jwk import ALGORITHMS
+from functions.shared.clients.assertion_rules import AssertionRules, FederationRule
+from functions.shared.clients.certificate_subject import CertificateSubject
 from functions.shared.clients.client_secrets import StoredSecret
-from functions.shared.clients.grant_types import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
-from functions.shared.clients.resource_indicators import is_resource_indicator
 from functions.shared.storage import dynamodb_items
 from functions.shared.storage.dynamodb_items import boolean, integer, listed, text, texts
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from functions.shared.clients.assertion_rules import AssertionRules
-    from functions.shared.clients.certificate_names import CertificateName
-    from functions.shared.clients.federation_rules import FederationRule
+T = TypeVar("T")
 
 SCHEMA_VERSION: Final = 1
 DEFAULT_TOKEN_LIFETIME: Final = 14_400
 LONGEST_TOKEN_LIFETIME: Final = 86_400
-"""Seconds. Key rotation relies on it: a key stays published as long as its tokens live."""
+"""Seconds. Key rotation depends on it: a key stays published until its tokens have expired."""
 
 DEFAULT_SIGNING_ALGORITHM: Final = "RS256"
 SIGNING_ALGORITHMS: Final = ("RS256", "PS256", "ES256", "EdDSA")
 
+CLIENT_SECRET_BASIC: Final = "client_secret_basic"
+CLIENT_SECRET_POST: Final = "client_secret_post"
+PRIVATE_KEY_JWT: Final = "private_key_jwt"
+TLS_CLIENT_AUTH: Final = "tls_client_auth"
+SELF_SIGNED_TLS_CLIENT_AUTH: Final = "self_signed_tls_client_auth"
+FEDERATED_JWT: Final = "federated_jwt"
+"""Gatehouse's name for a JWT of another issuer as client_assertion. It is not registered."""
+
+REGISTERED_METHODS: Final = (
+    CLIENT_SECRET_BASIC,
+    CLIENT_SECRET_POST,
+    PRIVATE_KEY_JWT,
+    TLS_CLIENT_AUTH,
+    SELF_SIGNED_TLS_CLIENT_AUTH,
+)
+"""Values of `token_endpoint_auth_methods_supported`. RFC 7591, 2, and RFC 8705, 2."""
+
+METHODS: Final = frozenset({*REGISTERED_METHODS, FEDERATED_JWT})
+
+ASSERTION_ALGORITHMS: Final = tuple(sorted(ALGORITHMS))
+"""Values of `token_endpoint_auth_signing_alg_values_supported`, all asymmetric."""
+
+CLIENT_CREDENTIALS: Final = "client_credentials"
+TOKEN_EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
+GRANT_TYPES: Final = (CLIENT_CREDENTIALS, TOKEN_EXCHANGE)
+
+MAX_RESOURCE_LENGTH: Final = 512
+
+_ABSOLUTE_URI = re.compile(
+    r"[A-Za-z][A-Za-z0-9+.-]*:(?:[A-Za-z0-9._~:/?\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+"
+)
 _CLIENT_ID = re.compile(r"[\x20-\x7E]{1,128}")
-_THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 class TokenFormat(StrEnum):
-    """Whether a client's tokens speak for themselves or are looked up."""
+    """JWTs are verified by their signature, opaque tokens by introspection."""
 
     JWT = "jwt"
     OPAQUE = "opaque"
 
 
 class TokenProfile(StrEnum):
-    """Which claims a client's JWTs carry.
+    """The claims of a client's JWTs.
 
-    PLAIN: for the client itself, scopes as a list, no `typ`. AT_JWT: an access token of RFC 9068.
+    PLAIN: its audience is the client, `scope` is a list, without `typ`. AT_JWT: RFC 9068.
     """
 
     PLAIN = "plain"
@@ -60,23 +83,23 @@ class TokenProfile(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Client:
-    """A machine that may ask for tokens, or that may introspect them, or both.
+    """A machine that may request tokens, introspect them, or both.
 
-    Each of `authentication_methods` has what it is checked by: secrets `secrets`, private_key_jwt
-    `assertion`, federated_jwt any of `federation`, tls_client_auth `certificate_name`, and
+    Each of `authentication_methods` has its own data: client secrets `secrets`, private_key_jwt
+    `assertion`, federated_jwt `federation`, tls_client_auth `certificate_name`, and
     self_signed_tls_client_auth `certificate_thumbprints` (`x5t#S256`).
 
-    `audience` names the APIs its tokens are for; without one a token is for the client itself, and
-    so is a plain JWT whose request names no resource. `allowed_resources` are further APIs, which a
-    request may name (RFC 8707). `default_scopes` are granted when a request names none.
-    `token_lifetime` is in seconds.
+    `audience` names the APIs of its tokens. Without one, and in a plain JWT whose request names no
+    resource, the audience is the client. A request may name `allowed_resources`, too (RFC 8707).
+    `default_scopes` are granted to a request without scopes. `token_lifetime` is in seconds.
 
-    `resource_scopes` are the scopes that it owns as a resource server: it sees every token that
-    carries one. `resource_audiences` are the names under which it is in a token's audience, beside
+    `resource_scopes` are the scopes that it owns as a resource server: introspection shows it each
+    token with one of them. `resource_audiences` are its names in a token's audience, in addition to
     its client_id. `exchange_subjects` are the clients whose tokens it may exchange (RFC 8693).
 
-    `dpop_bound_access_tokens` and `tls_client_certificate_bound_access_tokens` as RFC 9449, 5.2,
-    and RFC 8705, 3.4, have them; `dpop_nonce_required` asks for a nonce of ours in every proof.
+    `dpop_bound_access_tokens` is defined in RFC 9449, 5.2, and
+    `tls_client_certificate_bound_access_tokens` in RFC 8705, 3.4. `dpop_nonce_required` requires a
+    server nonce in each DPoP proof.
     """
 
     client_id: str
@@ -85,7 +108,7 @@ class Client:
     secrets: tuple[StoredSecret, ...] = ()
     assertion: AssertionRules | None = None
     federation: tuple[FederationRule, ...] = ()
-    certificate_name: CertificateName | None = None
+    certificate_name: CertificateSubject | None = None
     certificate_thumbprints: frozenset[str] = frozenset()
     grant_types: frozenset[str] = frozenset({CLIENT_CREDENTIALS})
     scopes: frozenset[str] = frozenset()
@@ -117,14 +140,14 @@ class Client:
         _check_tokens(self)
 
     def is_among(self, audience: Iterable[str]) -> bool:
-        """Whether a token's audience names this client, by its id or as a resource server."""
+        """Return whether an audience names this client, by its id or as a resource server."""
         return any(name == self.client_id or name in self.resource_audiences for name in audience)
 
 
 def _check_authentication(client: Client) -> None:
     if not METHODS.issuperset(client.authentication_methods):
         raise ValueError(f"An authentication method is one of {', '.join(sorted(METHODS))}.")
-    # A client may be without a secret for a while, between two of them; not without all the rest.
+    # Secrets may be missing for a while, between two of them; the others may not.
     for method, checked_by in (
         (PRIVATE_KEY_JWT, client.assertion),
         (FEDERATED_JWT, client.federation),
@@ -133,7 +156,7 @@ def _check_authentication(client: Client) -> None:
     ):
         if method in client.authentication_methods and not checked_by:
             raise ValueError(f"The method {method} has nothing to be checked by.")
-    if not all(map(_THUMBPRINT.fullmatch, client.certificate_thumbprints)):
+    if not all(re.fullmatch(THUMBPRINT, each) for each in client.certificate_thumbprints):
         raise ValueError("A certificate's thumbprint is SHA-256 in base64url.")
     if sum(secret.is_imported for secret in client.secrets) > 1:
         raise ValueError("One imported secret at most: a failed login costs one scrypt.")
@@ -158,21 +181,26 @@ def _check_tokens(client: Client) -> None:
 
 
 def is_client_id(candidate: str) -> bool:
-    """Whether a text can be a client_id at all. RFC 6749, appendix A.1."""
+    """Return whether a string has the form of a client_id. RFC 6749, appendix A.1."""
     return _CLIENT_ID.fullmatch(candidate) is not None
 
 
+def is_resource_indicator(candidate: str) -> bool:
+    """Return whether a string is an absolute URI without a fragment. RFC 8707, 2."""
+    return len(candidate) <= MAX_RESOURCE_LENGTH and _ABSOLUTE_URI.fullmatch(candidate) is not None
+
+
 def to_item(client: Client) -> dict[str, Any]:
-    """Render a client as a DynamoDB item."""
+    """Return a client's DynamoDB item."""
     record = {
         "schema_version": SCHEMA_VERSION,
         "client_id": client.client_id,
         "name": client.name,
         "authentication_methods": sorted(client.authentication_methods),
-        "secrets": [_secret_to_record(secret) for secret in client.secrets],
-        "assertion": assertion_rules.to_record(client.assertion),
-        "federation": [federation_rules.to_record(rule) for rule in client.federation],
-        "certificate_name": certificate_names.to_record(client.certificate_name),
+        "secrets": [asdict(secret) for secret in client.secrets],
+        "assertion": client.assertion and client.assertion.to_record(),
+        "federation": [rule.to_record() for rule in client.federation],
+        "certificate_name": client.certificate_name and client.certificate_name.to_record(),
         "certificate_thumbprints": sorted(client.certificate_thumbprints),
         "grant_types": sorted(client.grant_types),
         "scopes": sorted(client.scopes),
@@ -200,8 +228,7 @@ def from_item(item: Mapping[str, Any]) -> Client:
     """Read a client from a DynamoDB item.
 
     Raises:
-        StorageCorruptError: another schema version, a missing or mistyped attribute, or a rule
-            of `Client` broken.
+        StorageCorruptError: another schema version, or a missing, mistyped or invalid attribute.
     """
     record = dynamodb_items.from_item(item, schema_version=SCHEMA_VERSION)
     with dynamodb_items.reading("a client record"):
@@ -214,11 +241,9 @@ def _client_from_record(record: Mapping[str, Any]) -> Client:
         name=text(record["name"]),
         authentication_methods=frozenset(texts(record["authentication_methods"])),
         secrets=tuple(_secret_from_record(secret) for secret in listed(record["secrets"])),
-        assertion=assertion_rules.from_record(record["assertion"]),
-        federation=tuple(
-            federation_rules.from_record(rule) for rule in listed(record["federation"])
-        ),
-        certificate_name=certificate_names.from_record(record["certificate_name"]),
+        assertion=_optional(record["assertion"], AssertionRules.from_record),
+        federation=tuple(map(FederationRule.from_record, listed(record["federation"]))),
+        certificate_name=_optional(record["certificate_name"], CertificateSubject.from_record),
         certificate_thumbprints=frozenset(texts(record["certificate_thumbprints"])),
         grant_types=frozenset(texts(record["grant_types"])),
         scopes=frozenset(texts(record["scopes"])),
@@ -241,18 +266,13 @@ def _client_from_record(record: Mapping[str, Any]) -> Client:
     )
 
 
-def _secret_to_record(secret: StoredSecret) -> dict[str, object]:
-    return {
-        "digest": secret.digest,
-        "not_before": secret.not_before,
-        "expires_at": secret.expires_at,
-    }
-
-
 def _secret_from_record(record: Mapping[str, Any]) -> StoredSecret:
-    not_before, expires_at = record["not_before"], record["expires_at"]
     return StoredSecret(
         digest=text(record["digest"]),
-        not_before=None if not_before is None else integer(not_before),
-        expires_at=None if expires_at is None else integer(expires_at),
+        not_before=_optional(record["not_before"], integer),
+        expires_at=_optional(record["expires_at"], integer),
     )
+
+
+def _optional(value: Any, read: Callable[[Any], T]) -> T | None:
+    return None if value is None else read(value)

@@ -7,8 +7,8 @@ import pytest
 
 from authorizer.state_entry import entry
 from functions.shared.authentication.client_authentication import ClientAuthentication
-from functions.shared.authentication.client_secret_methods import ClientSecretBasic
-from functions.shared.authentication.failure_throttle import FailureThrottle, Limits
+from functions.shared.authentication.client_secret import ClientSecretBasic
+from functions.shared.authentication.rate_limit import FailureLimiter, Limits
 from functions.shared.clients.client_secrets import SecretVerifier
 from functions.shared.storage.errors import StorageError, StorageUnavailableError
 from functions.shared.web.audit_log import AuditEntry
@@ -52,7 +52,7 @@ class Door:
 
     def start_process(self) -> None:
         methods = (ClientSecretBasic(SecretVerifier(self._scrypt)),)
-        throttle = FailureThrottle(self.counters, LIMITS)
+        throttle = FailureLimiter(self.counters, LIMITS)
         registry = MemoryClients(client("service"), client("second"))
         self.authentication = ClientAuthentication(registry, methods, self.clock, throttle)
 

@@ -14,13 +14,13 @@ from authorizer.clocks import Clocks
 from authorizer.discovery import DISCOVERY_SECONDS
 from authorizer.errors import TokenRefused
 from authorizer.https_client import ExchangeFailed, Request, Response
-from functions.shared.authentication.public_addresses import (
+from functions.shared.authentication.remote_jwks import (
+    FETCH_SECONDS,
+    RemoteJwks,
+)
+from functions.shared.authentication.ssrf_guard import (
     require_public,
     require_public_or_loopback,
-)
-from functions.shared.authentication.remote_keys import (
-    FETCH_SECONDS,
-    CachedRemoteKeys,
 )
 from functions.shared.web.oauth_errors import TemporarilyUnavailableError
 from local.gateway import messages
@@ -65,45 +65,41 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def keys(web: Web, clock: FakeClock) -> CachedRemoteKeys:
-    return CachedRemoteKeys(web.send, Clocks(clock, clock))
+def keys(web: Web, clock: FakeClock) -> RemoteJwks:
+    return RemoteJwks(web.send, Clocks(clock, clock))
 
 
-def test_key_set_is_fetched_once(keys: CachedRemoteKeys, web: Web) -> None:
-    assert keys.at(JWKS_URI, "ec") is keys.at(JWKS_URI, "ec")
+def test_key_set_is_fetched_once(keys: RemoteJwks, web: Web) -> None:
+    assert keys.find(JWKS_URI, "ec") is keys.find(JWKS_URI, "ec")
     assert web.asked == [JWKS_URI]
 
 
-def test_openid_discovery_4_metadata_locates_the_keys(keys: CachedRemoteKeys, web: Web) -> None:
-    assert keys.of_issuer(ISSUER, "ec").kid == "ec"
-    assert keys.of_issuer(ISSUER, "ec").kid == "ec"
+def test_openid_discovery_4_metadata_locates_the_keys(keys: RemoteJwks, web: Web) -> None:
+    assert keys.find_by_issuer(ISSUER, "ec").kid == "ec"
+    assert keys.find_by_issuer(ISSUER, "ec").kid == "ec"
     assert web.asked == [METADATA, JWKS_URI]
 
 
-def test_openid_discovery_4_1_trailing_slash_is_not_doubled(
-    keys: CachedRemoteKeys, web: Web
-) -> None:
+def test_openid_discovery_4_1_trailing_slash_is_not_doubled(keys: RemoteJwks, web: Web) -> None:
     issuer = f"{ISSUER}/tenant/"
     url = f"{issuer}.well-known/openid-configuration"
     web.documents[url] = json.dumps({"issuer": issuer, "jwks_uri": JWKS_URI}).encode()
-    keys.of_issuer(issuer, "ec")
+    keys.find_by_issuer(issuer, "ec")
     assert web.asked[0] == url
 
 
-def test_reload_skips_discovery(keys: CachedRemoteKeys, web: Web, clock: FakeClock) -> None:
-    keys.of_issuer(ISSUER, "ec")
+def test_reload_skips_discovery(keys: RemoteJwks, web: Web, clock: FakeClock) -> None:
+    keys.find_by_issuer(ISSUER, "ec")
     clock.advance(301)
-    keys.of_issuer(ISSUER, "ec")
+    keys.find_by_issuer(ISSUER, "ec")
     assert web.asked == [METADATA, JWKS_URI, JWKS_URI]
     clock.advance(DISCOVERY_SECONDS)
-    keys.of_issuer(ISSUER, "ec")
+    keys.find_by_issuer(ISSUER, "ec")
     assert web.asked[3:] == [METADATA, JWKS_URI]
 
 
-def test_moved_keys_are_discovered_again(
-    keys: CachedRemoteKeys, web: Web, clock: FakeClock
-) -> None:
-    keys.of_issuer(ISSUER, "ec")
+def test_moved_keys_are_discovered_again(keys: RemoteJwks, web: Web, clock: FakeClock) -> None:
+    keys.find_by_issuer(ISSUER, "ec")
     del web.documents[JWKS_URI]
     moved = "https://keys.example/moved"
     web.documents |= {
@@ -112,8 +108,8 @@ def test_moved_keys_are_discovered_again(
     }
     for _ in range(2):
         clock.advance(301)
-        keys.of_issuer(ISSUER, "ec")
-    assert keys.of_issuer(ISSUER, "new").kid == "new"
+        keys.find_by_issuer(ISSUER, "ec")
+    assert keys.find_by_issuer(ISSUER, "new").kid == "new"
 
 
 @pytest.mark.parametrize(
@@ -131,11 +127,11 @@ def test_moved_keys_are_discovered_again(
     ],
 )
 def test_openid_discovery_4_3_mismatched_metadata_is_rejected(
-    keys: CachedRemoteKeys, web: Web, metadata: object
+    keys: RemoteJwks, web: Web, metadata: object
 ) -> None:
     web.documents[METADATA] = json.dumps(metadata).encode()
     with pytest.raises(TemporarilyUnavailableError):
-        keys.of_issuer(ISSUER, "ec")
+        keys.find_by_issuer(ISSUER, "ec")
     assert JWKS_URI not in web.asked
 
 
@@ -149,60 +145,58 @@ def test_openid_discovery_4_3_mismatched_metadata_is_rejected(
     ids=["encryption", "ML-DSA", "duplicate"],
 )
 def test_rfc7517_5_unverifiable_keys_are_ignored(
-    keys: CachedRemoteKeys, web: Web, other: dict[str, object]
+    keys: RemoteJwks, web: Web, other: dict[str, object]
 ) -> None:
     web.documents[JWKS_URI] = jwks(other, ec_jwk("ec"))
-    assert keys.at(JWKS_URI, "ec").alg == "ES256"
-    assert keys.of_issuer(ISSUER, "ec").alg == "ES256"
+    assert keys.find(JWKS_URI, "ec").alg == "ES256"
+    assert keys.find_by_issuer(ISSUER, "ec").alg == "ES256"
 
 
-def test_rfc7517_4_5_two_usable_keys_with_one_kid_are_ambiguous(
-    keys: CachedRemoteKeys, web: Web
-) -> None:
+def test_rfc7517_4_5_two_usable_keys_with_one_kid_are_ambiguous(keys: RemoteJwks, web: Web) -> None:
     web.documents[JWKS_URI] = jwks(ec_jwk("x") | {"kid": "ec"}, ec_jwk("ec"))
     with pytest.raises(TokenRefused, match="kid_ambiguous"):
-        keys.at(JWKS_URI, "ec")
+        keys.find(JWKS_URI, "ec")
 
 
-def test_unpublished_key_is_rejected(keys: CachedRemoteKeys) -> None:
+def test_unpublished_key_is_rejected(keys: RemoteJwks) -> None:
     with pytest.raises(TokenRefused):
-        keys.at(JWKS_URI, "unknown")
+        keys.find(JWKS_URI, "unknown")
     with pytest.raises(TokenRefused):
-        keys.of_issuer(ISSUER, "unknown")
+        keys.find_by_issuer(ISSUER, "unknown")
 
 
-def test_outage_is_503_with_logged_cause(keys: CachedRemoteKeys, web: Web) -> None:
+def test_outage_is_503_with_logged_cause(keys: RemoteJwks, web: Web) -> None:
     web.documents.clear()
     with pytest.raises(TemporarilyUnavailableError) as unavailable:
-        keys.at(JWKS_URI, "ec")
+        keys.find(JWKS_URI, "ec")
     assert unavailable.value.reason == (
         f"no usable key set from {JWKS_URI}: TimeoutError from {JWKS_URI}"
     )
     assert JWKS_URI not in unavailable.value.description
 
 
-def test_redirect_is_not_followed(keys: CachedRemoteKeys, web: Web) -> None:
+def test_redirect_is_not_followed(keys: RemoteJwks, web: Web) -> None:
     web.status = 302
     with pytest.raises(TemporarilyUnavailableError) as unavailable:
-        keys.at(JWKS_URI, "ec")
+        keys.find(JWKS_URI, "ec")
     assert "status 302" in str(unavailable.value.reason)
     assert web.asked == [JWKS_URI]
 
 
-def test_stale_keys_serve_an_outage(keys: CachedRemoteKeys, web: Web, clock: FakeClock) -> None:
-    keys.at(JWKS_URI, "ec")
+def test_stale_keys_serve_an_outage(keys: RemoteJwks, web: Web, clock: FakeClock) -> None:
+    keys.find(JWKS_URI, "ec")
     web.documents.clear()
     clock.advance(3599)
-    assert keys.at(JWKS_URI, "ec").kid == "ec"
+    assert keys.find(JWKS_URI, "ec").kid == "ec"
     clock.advance(1)
     with pytest.raises(TemporarilyUnavailableError):
-        keys.at(JWKS_URI, "ec")
+        keys.find(JWKS_URI, "ec")
 
 
 def test_http_url_is_not_fetched(web: Web, clock: FakeClock) -> None:
-    keys = CachedRemoteKeys(web.send, Clocks(clock, clock))
+    keys = RemoteJwks(web.send, Clocks(clock, clock))
     with pytest.raises(TemporarilyUnavailableError) as unavailable:
-        keys.at("http://localhost:9/jwks", "ec")
+        keys.find("http://localhost:9/jwks", "ec")
     assert "not an https URL" in str(unavailable.value.reason)
     assert web.asked == []
 
@@ -232,16 +226,16 @@ def site() -> Iterator[str]:
 
 def test_on_a_laptop_keys_may_be_on_the_laptop(site: str, clock: FakeClock) -> None:
     send = partial(https_client.send, admit=require_public_or_loopback)
-    assert CachedRemoteKeys(send, Clocks(clock, clock), http=True).at(site, "ec").kid == "ec"
+    assert RemoteJwks(send, Clocks(clock, clock), http=True).find(site, "ec").kid == "ec"
 
 
 def test_loopback_is_blocked_in_an_account(clock: FakeClock) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(0.2)
         send = partial(https_client.send, admit=require_public)
-        keys = CachedRemoteKeys(send, Clocks(clock, clock))
+        keys = RemoteJwks(send, Clocks(clock, clock))
         with pytest.raises(TemporarilyUnavailableError) as unavailable:
-            keys.at(f"https://localhost:{listener.getsockname()[1]}/jwks", "ec")
+            keys.find(f"https://localhost:{listener.getsockname()[1]}/jwks", "ec")
         assert "ForbiddenAddressError" in str(unavailable.value.reason)
         with pytest.raises(TimeoutError):
             listener.accept()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from functions.shared.authentication.public_addresses import (
+from functions.shared.authentication.ssrf_guard import (
     ForbiddenAddressError,
     require_public,
     require_public_or_loopback,

@@ -3,8 +3,7 @@ from __future__ import annotations
 import pytest
 
 from functions.shared.authentication.client_authentication import ClientAuthentication
-from functions.shared.authentication.client_secret_methods import secret_methods
-from functions.shared.authentication.secret_use import WarmSecretUses
+from functions.shared.authentication.client_secret import SecretUseRecorder, secret_methods
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
 from functions.shared.storage.errors import StorageUnavailableError
 from functions.shared.storage.state_table import DAY
@@ -28,7 +27,7 @@ class BrokenUses(MemorySecretUses):
         raise StorageUnavailableError("throttled")
 
 
-def authenticate(uses: WarmSecretUses, secret: str, now: float = NOW) -> None:
+def authenticate(uses: SecretUseRecorder, secret: str, now: float = NOW) -> None:
     registry = MemoryClients(client("service", secrets=(OLD, NEW)))
     authentication = ClientAuthentication(registry, secret_methods(uses), ManualClock(now))
     request = read_event(token_event({}, headers=basic("service", secret)))
@@ -37,14 +36,14 @@ def authenticate(uses: WarmSecretUses, secret: str, now: float = NOW) -> None:
 
 def test_last_use_is_recorded_by_day() -> None:
     uses = MemorySecretUses()
-    authenticate(WarmSecretUses(uses), "new")
+    authenticate(SecretUseRecorder(uses), "new")
     assert uses.last_used("service", NEW.digest) == TODAY
     assert uses.last_used("service", OLD.digest) is None
 
 
 def test_day_of_use_is_written_once() -> None:
     uses = MemorySecretUses()
-    warm = WarmSecretUses(uses)
+    warm = SecretUseRecorder(uses)
     for now in (NOW, NOW + 1, TODAY + DAY - 1):
         authenticate(warm, "new", now)
     assert uses.writes == 1
@@ -56,13 +55,13 @@ def test_day_of_use_is_written_once() -> None:
 def test_wrong_secret_records_no_use() -> None:
     uses = MemorySecretUses()
     with pytest.raises(InvalidClientError):
-        authenticate(WarmSecretUses(uses), "wrong")
+        authenticate(SecretUseRecorder(uses), "wrong")
     assert uses.writes == 0
 
 
 def test_unwritable_use_is_retried_once_a_day() -> None:
     uses = BrokenUses()
-    warm = WarmSecretUses(uses)
+    warm = SecretUseRecorder(uses)
     for _ in range(3):
         authenticate(warm, "new")
     assert uses.writes == 1

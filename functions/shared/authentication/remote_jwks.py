@@ -1,0 +1,122 @@
+"""JWK Sets of clients and other issuers: fetched, cached and refreshed like the authorizer's.
+
+URLs come from a client's registration, never from a request. If a JWK Set cannot be fetched, the
+response is 503: `invalid_client` would blame a client that may be valid.
+
+The same applies to an unknown `kid` while others have used up the fetches of 30 seconds. One fetch
+is reserved for subjects that this process has authenticated before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from math import ceil
+from threading import Lock
+from typing import Final
+
+from authorizer.clocks import Clocks
+from authorizer.discovery import Discovery
+from authorizer.errors import KeyIdNotLookedUp, KeySetUnavailable
+from authorizer.https_client import ExchangeFailed, Request, Response, Send, parse_url
+from authorizer.jwk import ALGORITHMS, VerificationKey, parse_key_set
+from authorizer.jwks_cache import Fetch, JwksCache
+from authorizer.recent import Recent
+from functions.shared.web.oauth_errors import TemporarilyUnavailableError
+
+FETCH_SECONDS: Final = 3.0
+"""Time limit of one fetch, including discovery."""
+
+_CACHED_SOURCES: Final = 256
+
+
+class RemoteJwks:
+    """Finds keys in JWK Sets that `send` fetches, which limits the addresses.
+
+    `http` allows http URLs, for JWK Sets on this machine. `known_subject_iat` is the `iat` of an
+    assertion whose subject was verified before, which may use the reserved fetch.
+    """
+
+    def __init__(self, send: Send, clocks: Clocks, *, http: bool = False) -> None:
+        self._send = send
+        self._clocks = clocks
+        self._http = http
+        self._sources: Recent[str, _Source] = Recent(_CACHED_SOURCES)
+        self._adding = Lock()
+
+    def find(
+        self, jwks_uri: str, kid: str, known_subject_iat: float | None = None
+    ) -> VerificationKey:
+        """Return the key with this `kid` in the JWK Set at `jwks_uri`.
+
+        Raises:
+            TokenRefused: there is none, or it is not usable.
+            TemporarilyUnavailableError: the JWK Set is not available.
+        """
+        source = self._source(jwks_uri, lambda: partial(self._get, jwks_uri))
+        return source.find(kid, known_subject_iat)
+
+    def find_by_issuer(
+        self, issuer: str, kid: str, known_subject_iat: float | None = None
+    ) -> VerificationKey:
+        """Return the key with this `kid` of an issuer. OpenID Connect Discovery 1.0, 4.
+
+        Raises:
+            TokenRefused: there is none, or it is not usable.
+            TemporarilyUnavailableError: the JWK Set is not available.
+        """
+        # The prefix separates an issuer from a JWK Set with the same URL.
+        name = f"issuer {issuer}"
+        source = self._source(name, lambda: Discovery(issuer, self._get, self._clocks))
+        return source.find(kid, known_subject_iat)
+
+    def _source(self, name: str, make_fetch: Callable[[], Fetch]) -> _Source:
+        source = self._sources.get(name)
+        if source is None:
+            with self._adding:
+                source = self._sources.get(name) or _Source(name, make_fetch(), self._clocks)
+                self._sources.put(name, source)
+        return source
+
+    def _get(self, url: str, etag: str | None, seconds: float) -> Response:
+        headers = {"Accept": "application/jwk-set+json, application/json"}
+        if etag is not None:
+            headers["If-None-Match"] = etag
+        if parse_url(url).scheme != "https" and not self._http:
+            raise ExchangeFailed(f"not an https URL: {url}")
+        return self._send(Request("GET", url, headers, b"", seconds))
+
+
+class _Source:
+    """One JWK Set, and the result of its last fetch for the log."""
+
+    def __init__(self, name: str, fetch: Fetch, clocks: Clocks) -> None:
+        self._name = name
+        self._fetch = fetch
+        self._last_result = "no attempt yet"
+        self._keys = JwksCache(self._attempt, partial(parse_key_set, algorithms=ALGORITHMS), clocks)
+
+    def find(self, kid: str, known_subject_iat: float | None) -> VerificationKey:
+        try:
+            return self._keys.find(kid, FETCH_SECONDS, vouched_issued_at=known_subject_iat)
+        except KeyIdNotLookedUp as error:
+            unavailable = TemporarilyUnavailableError(
+                "The key of the assertion cannot be looked up just now. Try again.",
+                reason=f"a key id is not in the cached key set from {self._name}",
+            )
+            unavailable.headers = {"Retry-After": str(max(1, ceil(error.retry_after)))}
+            raise unavailable from error
+        except KeySetUnavailable as error:
+            raise TemporarilyUnavailableError(
+                "The keys to check the assertion with cannot be fetched just now. Try again.",
+                reason=f"no usable key set from {self._name}: {self._last_result}",
+            ) from error
+
+    def _attempt(self, etag: str | None, seconds: float) -> Response:
+        try:
+            response = self._fetch(etag, seconds)
+        except ExchangeFailed as error:
+            self._last_result = str(error)
+            raise
+        self._last_result = f"status {response.status}, {len(response.body)} bytes"
+        return response

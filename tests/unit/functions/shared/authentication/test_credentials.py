@@ -1,0 +1,57 @@
+"""Credentials of a request, parsed once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from authorizer import jws
+from functions.shared.authentication.client_assertion import ReplayCheck
+from functions.shared.authentication.client_authentication import ClientAuthentication
+from functions.shared.authentication.federated_jwt import FederatedJwt
+from functions.shared.authentication.private_key_jwt import PrivateKeyJwt
+from functions.shared.clients.assertion_rules import AssertionRules
+from functions.shared.web.audit_log import AuditEntry
+from functions.shared.web.form import read_form
+from functions.shared.web.proxy_request import read_event
+from tests.support.assertions import CLIENT_ID, MemoryRemoteJwks, assertion, assertion_form
+from tests.support.aws import ISSUER
+from tests.support.memory_stores import ManualClock, MemoryClients, MemoryOneTimeUse
+from tests.support.proxy_events import token_event
+from tests.support.server import NOW, client
+from tests.support.tokens import ec_jwk
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def test_assertion_is_parsed_once_per_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[str] = []
+    for name in ("parse", "parse_payload"):
+        function = getattr(jws, name)
+
+        def spy(*args: Any, name: str = name, function: Any = function) -> Any:
+            parsed.append(name)
+            return function(*args)
+
+        monkeypatch.setattr(jws, name, spy)
+    remote_jwks = MemoryRemoteJwks()
+    remote_jwks.publish("https://client.example/jwks", ec_jwk("ec"))
+    used = MemoryOneTimeUse()
+    signer = replace(
+        client(CLIENT_ID),
+        authentication_methods=frozenset({"private_key_jwt"}),
+        assertion=AssertionRules(jwks_uri="https://client.example/jwks"),
+        secrets=(),
+    )
+    authentication = ClientAuthentication(
+        MemoryClients(signer),
+        (
+            PrivateKeyJwt(ISSUER, remote_jwks, ReplayCheck("a", used)),
+            FederatedJwt(ISSUER, remote_jwks, ReplayCheck("b", used)),
+        ),
+        ManualClock(NOW),
+    )
+    request = read_event(token_event(assertion_form(assertion())))
+    authentication.authenticate(request, read_form(request), AuditEntry("issue_token"))
+    assert parsed == ["parse", "parse_payload"]
