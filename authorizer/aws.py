@@ -4,8 +4,6 @@ boto3 is imported lazily: it dominates cold-start time and plain JWT verificatio
 The first request that needs it pays for the import.
 """
 
-# ruff: noqa: PLC0415 - as it says above
-
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
@@ -165,7 +163,7 @@ def _at(members: Mapping[str, Any], path: str) -> object:
     return found
 
 
-def _conforms(shape: Any, value: Any) -> bool:  # noqa: ANN401 - what botocore parsed
+def _conforms(shape: Any, value: Any) -> bool:
     """Whether a parsed value has the types of its shape. botocore passes wrong scalars on."""
     kind = shape.type_name
     if kind == "structure":

@@ -3,8 +3,7 @@
 from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
 
-from authorizer.errors import TokenRefused
-from authorizer.reasons import Reason
+from authorizer.errors import InvalidTokenError, Reason
 
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 # What is foreign here becomes what is foreign to base64, its own `+`, `/` and `=` included.
@@ -24,15 +23,15 @@ def decode(segment: bytes) -> bytes:
     """Decode base64url without padding, whitespace or spare bits: one text for the same bytes.
 
     Raises:
-        TokenRefused: the segment is not canonical, with the reason.
+        InvalidTokenError: the segment is not canonical, with the reason.
     """
     rest = len(segment) % 4
     if rest == 1 or (rest and segment[-1] not in _LAST_CHARACTERS[rest]):
-        raise TokenRefused(_reason(segment))
+        raise InvalidTokenError(_reason(segment))
     try:
         return a2b_base64(segment.translate(_TO_STANDARD) + b"=="[: -rest % 4], strict_mode=True)
     except Base64Error:
-        raise TokenRefused(_reason(segment)) from None
+        raise InvalidTokenError(_reason(segment)) from None
 
 
 def _reason(segment: bytes) -> Reason:

@@ -7,8 +7,7 @@ events carry the request's headers, with names in whatever case the caller chose
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from authorizer.errors import TokenRefused
-from authorizer.reasons import Reason
+from authorizer.errors import InvalidTokenError, Reason
 from authorizer.request import header_values
 
 _HEADER = "authorization"
@@ -18,29 +17,31 @@ _SCHEMES = ("bearer", _DPOP)
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/"
 
 
-class Presented(NamedTuple):
+class PresentedToken(NamedTuple):
     """A token as the caller presents it: as a bearer, or with a proof to come (RFC 9449)."""
 
     token: str
     with_proof: bool = False
 
 
-def read_token(event: Mapping[str, object]) -> Presented:
+def read_token(event: Mapping[str, object]) -> PresentedToken:
     """Return the one access token of the request.
 
     Raises:
-        TokenRefused: there is none, there are several, or it is sent in another way.
+        InvalidTokenError: there is none, there are several, or it is sent in another way.
     """
     values = _authorization_values(event)
     if len(values) != 1:
-        raise TokenRefused(Reason.CREDENTIALS_SEVERAL if values else Reason.CREDENTIALS_MISSING)
+        raise InvalidTokenError(
+            Reason.CREDENTIALS_SEVERAL if values else Reason.CREDENTIALS_MISSING
+        )
     scheme, _, rest = values[0].partition(" ")
     scheme, token = scheme.lower(), rest.lstrip(" ")
     if scheme not in _SCHEMES or not _is_b64token(token):
-        raise TokenRefused(_reason(scheme, rest))
+        raise InvalidTokenError(_reason(scheme, rest))
     if _is_in_query(event):
-        raise TokenRefused(Reason.CREDENTIALS_SEVERAL)
-    return Presented(token, scheme == _DPOP)
+        raise InvalidTokenError(Reason.CREDENTIALS_SEVERAL)
+    return PresentedToken(token, scheme == _DPOP)
 
 
 def _authorization_values(event: Mapping[str, object]) -> list[str]:
@@ -51,7 +52,7 @@ def _authorization_values(event: Mapping[str, object]) -> list[str]:
     values = []
     for candidate in candidates:
         if not isinstance(candidate, str):
-            raise TokenRefused(Reason.CREDENTIALS_MALFORMED)
+            raise InvalidTokenError(Reason.CREDENTIALS_MALFORMED)
         values.append(candidate)
     return values
 

@@ -5,8 +5,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
-from authorizer.errors import TokenRefused
-from authorizer.reasons import Reason
+from authorizer.errors import InvalidTokenError, Reason
 
 # How far an issuer's clock may run ahead of ours, in seconds. It excuses a token from the near
 # future and never prolongs one: `exp` is the last word on a token that nobody can call back.
@@ -65,7 +64,7 @@ def read_access_token(
     """Check the claims of a token whose signature and issuer are verified.
 
     Raises:
-        TokenRefused: a claim is missing, malformed or not acceptable now.
+        InvalidTokenError: a claim is missing, malformed or not acceptable now.
     """
     _refuse_other_kinds(claims)
     if rfc9068:
@@ -95,12 +94,12 @@ def check_times(token: VerifiedToken, now: float) -> None:
     """Return if the token is valid at this moment (RFC 7519, 4.1.4 to 4.1.6).
 
     Raises:
-        TokenRefused: its time has not come, or has passed; `exp` itself is past.
+        InvalidTokenError: its time has not come, or has passed; `exp` itself is past.
     """
     if now >= token.expires_at:
-        raise TokenRefused(Reason.EXPIRED)
+        raise InvalidTokenError(Reason.EXPIRED)
     if token.not_before > now + LEEWAY:
-        raise TokenRefused(Reason.NOT_YET_VALID)
+        raise InvalidTokenError(Reason.NOT_YET_VALID)
 
 
 def read_not_before(claims: Mapping[str, object], expires_at: float) -> float:
@@ -110,7 +109,7 @@ def read_not_before(claims: Mapping[str, object], expires_at: float) -> float:
     if issued_at is None:
         return not_before
     if issued_at >= expires_at:
-        raise TokenRefused(Reason.IAT_AFTER_EXP)
+        raise InvalidTokenError(Reason.IAT_AFTER_EXP)
     return max(not_before, issued_at)
 
 
@@ -120,14 +119,14 @@ def read_time(claims: Mapping[str, object], name: str) -> float | None:
     if value is None and name not in claims:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-        raise TokenRefused(_MALFORMED_TIME[name])
+        raise InvalidTokenError(_MALFORMED_TIME[name])
     return value
 
 
 def _read_expiry(claims: Mapping[str, object]) -> float:
     expires_at = read_time(claims, "exp")
     if expires_at is None:
-        raise TokenRefused(Reason.EXP_MISSING)
+        raise InvalidTokenError(Reason.EXP_MISSING)
     return expires_at
 
 
@@ -139,9 +138,9 @@ def check_lifetime(
     if issued_at is None:
         issued_at = now
     elif issued_at > now + LEEWAY:
-        raise TokenRefused(Reason.IAT_IN_FUTURE)
+        raise InvalidTokenError(Reason.IAT_IN_FUTURE)
     if expires_at - issued_at > longest:
-        raise TokenRefused(Reason.LIFETIME_TOO_LONG)
+        raise InvalidTokenError(Reason.LIFETIME_TOO_LONG)
 
 
 def check_audience(claims: Mapping[str, object], accepted: frozenset[str]) -> None:
@@ -154,13 +153,13 @@ def check_audience(claims: Mapping[str, object], accepted: frozenset[str]) -> No
         return
     if audience is None and "aud" not in claims:
         if accepted:
-            raise TokenRefused(Reason.AUD_MISSING)
+            raise InvalidTokenError(Reason.AUD_MISSING)
         return
     audiences = one_or_more(audience)
     if audiences is None:
-        raise TokenRefused(Reason.AUD_MALFORMED)
+        raise InvalidTokenError(Reason.AUD_MALFORMED)
     if accepted and accepted.isdisjoint(audiences):
-        raise TokenRefused(Reason.AUD_OTHER)
+        raise InvalidTokenError(Reason.AUD_OTHER)
 
 
 def one_or_more(value: object) -> frozenset[str] | None:
@@ -178,7 +177,7 @@ def read_subject(claims: Mapping[str, object], client_id: str | None) -> str:
     """
     subject = _optional_text(claims, "sub", Reason.SUB_MALFORMED) or client_id
     if subject is None:
-        raise TokenRefused(Reason.SUB_MISSING)
+        raise InvalidTokenError(Reason.SUB_MISSING)
     return subject
 
 
@@ -195,9 +194,9 @@ def read_client_id(claims: Mapping[str, object], accepted: frozenset[str]) -> st
     """
     client_id = _same_text(claims, _CLIENT_CLAIMS) or _same_text(claims, _VENDOR_CLIENT_CLAIMS)
     if accepted and client_id is None:
-        raise TokenRefused(Reason.CLIENT_ID_MISSING)
+        raise InvalidTokenError(Reason.CLIENT_ID_MISSING)
     if accepted and client_id not in accepted:
-        raise TokenRefused(Reason.CLIENT_ID_NOT_ALLOWED)
+        raise InvalidTokenError(Reason.CLIENT_ID_NOT_ALLOWED)
     return client_id
 
 
@@ -208,7 +207,7 @@ def _same_text(claims: Mapping[str, object], names: tuple[str, ...]) -> str | No
         if name in claims:
             text = _optional_text(claims, name, Reason.CLIENT_ID_MALFORMED)
             if found is not None and text != found:
-                raise TokenRefused(Reason.CLIENT_ID_CONTRADICTION)
+                raise InvalidTokenError(Reason.CLIENT_ID_CONTRADICTION)
             found = text
     return found
 
@@ -227,7 +226,7 @@ def read_scopes(claims: Mapping[str, object]) -> frozenset[str]:
     if not readings:
         return frozenset()
     if len(readings) > 1:
-        raise TokenRefused(Reason.SCOPE_CONTRADICTION)
+        raise InvalidTokenError(Reason.SCOPE_CONTRADICTION)
     return readings.pop()
 
 
@@ -236,7 +235,7 @@ def _scope_set(value: object) -> frozenset[str]:
         return frozenset()
     tokens = value.split(" ") if isinstance(value, str) else value
     if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
-        raise TokenRefused(Reason.SCOPE_MALFORMED)
+        raise InvalidTokenError(Reason.SCOPE_MALFORMED)
     return _well_formed(tuple(tokens))
 
 
@@ -244,9 +243,9 @@ def _scope_set(value: object) -> frozenset[str]:
 @lru_cache(maxsize=256)
 def _well_formed(tokens: tuple[str, ...]) -> frozenset[str]:
     if not all(map(_SCOPE_TOKEN.fullmatch, tokens)):
-        raise TokenRefused(Reason.SCOPE_MALFORMED)
+        raise InvalidTokenError(Reason.SCOPE_MALFORMED)
     if "*" in tokens:
-        raise TokenRefused(Reason.SCOPE_WILDCARD)
+        raise InvalidTokenError(Reason.SCOPE_WILDCARD)
     return frozenset(tokens)
 
 
@@ -256,29 +255,29 @@ def read_confirmation(claims: Mapping[str, object]) -> Confirmation | None:
         return None
     confirmation = claims["cnf"]
     if not isinstance(confirmation, dict) or not confirmation:
-        raise TokenRefused(Reason.CNF_MALFORMED)
+        raise InvalidTokenError(Reason.CNF_MALFORMED)
     if not _CONFIRMATION_METHODS.issuperset(confirmation):
-        raise TokenRefused(Reason.CNF_UNKNOWN)
+        raise InvalidTokenError(Reason.CNF_UNKNOWN)
     if len(confirmation) > 1:
-        raise TokenRefused(Reason.CNF_SEVERAL)
+        raise InvalidTokenError(Reason.CNF_SEVERAL)
     method, thumbprint = next(iter(confirmation.items()))
     if not isinstance(thumbprint, str) or not re.fullmatch(THUMBPRINT, thumbprint):
-        raise TokenRefused(Reason.CNF_MALFORMED)
+        raise InvalidTokenError(Reason.CNF_MALFORMED)
     return Confirmation(method, thumbprint)
 
 
 def _refuse_other_kinds(claims: Mapping[str, object]) -> None:
     """Refuse a token that the issuer signed for another purpose (RFC 8725, 2.8)."""
     if not _ID_TOKEN_CLAIMS.isdisjoint(claims) or claims.get("token_use", "access") != "access":
-        raise TokenRefused(Reason.ID_TOKEN)
+        raise InvalidTokenError(Reason.ID_TOKEN)
     if "events" in claims:  # RFC 8417: security events, logout tokens
-        raise TokenRefused(Reason.EVENT_TOKEN)
+        raise InvalidTokenError(Reason.EVENT_TOKEN)
 
 
 def _require_rfc9068_claims(claims: Mapping[str, object]) -> None:
     for name, reason in _RFC9068_CLAIMS.items():
         if name not in claims:
-            raise TokenRefused(reason)
+            raise InvalidTokenError(reason)
 
 
 def _optional_text(claims: Mapping[str, object], name: str, malformed: Reason) -> str | None:
@@ -287,9 +286,9 @@ def _optional_text(claims: Mapping[str, object], name: str, malformed: Reason) -
     if value is None and name not in claims:
         return None
     if not isinstance(value, str) or not 0 < len(value) <= MAX_TEXT_LENGTH:
-        raise TokenRefused(malformed)
+        raise InvalidTokenError(malformed)
     if not (value.isascii() and value.isprintable()):
-        raise TokenRefused(malformed)
+        raise InvalidTokenError(malformed)
     return value
 
 

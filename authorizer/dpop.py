@@ -13,10 +13,9 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from authorizer import base64url, claims, jws
-from authorizer.errors import TokenRefused
-from authorizer.jwk import PROOF_ALGORITHMS, KeyRefused, VerificationKey, parse_key
+from authorizer.errors import InvalidTokenError, Reason
+from authorizer.jwk import PROOF_ALGORITHMS, InvalidKeyError, VerificationKey, parse_key
 from authorizer.jws import HeaderRules, UnverifiedHeader
-from authorizer.reasons import Reason
 
 PROOF_TYPE = "dpop+jwt"
 MAX_PROOF_AGE = 60
@@ -64,17 +63,17 @@ def verify_proof(
             then escape any of the 13 reserved characters that a segment may have.
 
     Raises:
-        TokenRefused: the proof is not good for this request.
+        InvalidTokenError: the proof is not good for this request.
     """
     if len(unverified_proof) > MAX_PROOF_LENGTH:
-        raise TokenRefused(Reason.TOKEN_TOO_LONG)
+        raise InvalidTokenError(Reason.TOKEN_TOO_LONG)
     rules = HeaderRules(algorithms, frozenset((PROOF_TYPE,)), embedded_key=True)
     unverified = jws.parse(unverified_proof, rules)
     key = _embedded_key(unverified.header)
     key.verify(unverified.signature, unverified.signing_input)
     said = jws.parse_payload(unverified.payload)
     if said.get("htm") != method:
-        raise TokenRefused(Reason.HTM_OTHER)
+        raise InvalidTokenError(Reason.HTM_OTHER)
     _check_url(said.get("htu"), url, _ALLOWED_IN_SEGMENT if path_was_decoded else _UNRESERVED)
     return VerifiedProof(
         jkt=key.kid,
@@ -89,15 +88,15 @@ def thumbprint(jwk: Mapping[str, object]) -> str:
     """Return a public key's SHA-256 thumbprint (RFC 7638, 3).
 
     Raises:
-        TokenRefused: it lacks a member that the thumbprint is made of, or is of an unknown type.
+        InvalidTokenError: it lacks a member of the thumbprint, or its type is unknown.
     """
     kty = jwk.get("kty")
     members = _MEMBERS_OF.get(kty) if isinstance(kty, str) else None
     if members is None:
-        raise TokenRefused(Reason.KEY_TYPE)
+        raise InvalidTokenError(Reason.KEY_TYPE)
     required = {name: jwk.get(name) for name in ("kty", *members)}
     if not all(isinstance(value, str) for value in required.values()):
-        raise TokenRefused(Reason.KEY_MALFORMED)
+        raise InvalidTokenError(Reason.KEY_MALFORMED)
     canonical = json.dumps(required, sort_keys=True, separators=(",", ":"))
     return base64url.encode(sha256(canonical.encode()).digest())
 
@@ -106,30 +105,30 @@ def _embedded_key(header: UnverifiedHeader) -> VerificationKey:
     """Read the proof's own key, bound to the algorithm that the header names."""
     jwk = header.jwk or {}
     if jwk.get("alg", header.alg) != header.alg:
-        raise TokenRefused(Reason.ALG_NOT_OF_KEY)
+        raise InvalidTokenError(Reason.ALG_NOT_OF_KEY)
     try:
         return parse_key(
             {**jwk, "alg": header.alg, "kid": thumbprint(jwk)}, frozenset((header.alg,))
         )
-    except KeyRefused as error:
-        raise TokenRefused(error.reason) from None
+    except InvalidKeyError as error:
+        raise InvalidTokenError(error.reason) from None
 
 
 def _required_jti(said: Mapping[str, object]) -> str:
     jti = claims.read_jti(said)
     if jti is None:
-        raise TokenRefused(Reason.JTI_MISSING)
+        raise InvalidTokenError(Reason.JTI_MISSING)
     return jti
 
 
 def _fresh_issued_at(said: Mapping[str, object], now: float) -> float:
     issued_at = claims.read_time(said, "iat")
     if issued_at is None:
-        raise TokenRefused(Reason.IAT_MISSING)
+        raise InvalidTokenError(Reason.IAT_MISSING)
     if issued_at > now + claims.LEEWAY:
-        raise TokenRefused(Reason.IAT_IN_FUTURE)
+        raise InvalidTokenError(Reason.IAT_IN_FUTURE)
     if issued_at <= now - MAX_PROOF_AGE:
-        raise TokenRefused(Reason.PROOF_TOO_OLD)
+        raise InvalidTokenError(Reason.PROOF_TOO_OLD)
     return issued_at
 
 
@@ -140,9 +139,9 @@ def _optional(
     if value is None and name not in said:
         return None
     if not isinstance(value, str) or len(value) > claims.MAX_TEXT_LENGTH:
-        raise TokenRefused(malformed)
+        raise InvalidTokenError(malformed)
     if not pattern.fullmatch(value):
-        raise TokenRefused(malformed)
+        raise InvalidTokenError(malformed)
     return value
 
 
@@ -152,7 +151,7 @@ def _check_url(htu: object, url: str, never_escaped: re.Pattern[str]) -> None:
         return
     normal = normal_url(htu, never_escaped) if isinstance(htu, str) else None
     if normal is None or normal != normal_url(url, never_escaped):
-        raise TokenRefused(Reason.HTU_OTHER)
+        raise InvalidTokenError(Reason.HTU_OTHER)
 
 
 def normal_url(url: str, never_escaped: re.Pattern[str] = _UNRESERVED) -> str | None:

@@ -10,9 +10,9 @@ from _thread import allocate_lock
 from collections.abc import Mapping
 from functools import cache
 
-from authorizer.composition import build
+from authorizer.app import build
+from authorizer.authorizer import BaseAuthorizer
 from authorizer.errors import Unauthorized
-from authorizer.gate import Decider
 from authorizer.settings import Settings
 
 gc.enable()
@@ -34,7 +34,7 @@ def handle(event: Mapping[str, object], context: object) -> dict[str, object]:
 
 
 @cache
-def _warm() -> tuple[Decider, float]:
+def _warm() -> tuple[BaseAuthorizer, float]:
     """Build the authorizer once per sandbox: its key set, tokens and policies stay warm here."""
     settings = Settings.from_env(os.environ)
     return build(settings), settings.fetch_timeout

@@ -3,8 +3,6 @@
 The HTTP and TLS modules are imported when a fetch is due: most invocations need none.
 """
 
-# ruff: noqa: PLC0415 - as it says above
-
 from __future__ import annotations
 
 import io
@@ -60,7 +58,7 @@ Send = Callable[[Request], Response]
 Admit = Callable[[str], None]
 
 
-class ExchangeFailed(Exception):  # noqa: N818 - named for what happened
+class HttpExchangeError(Exception):
     """Raised when there is no complete answer in time, or none that fits."""
 
 
@@ -98,14 +96,14 @@ def send(request: Request, admit: Admit | None = None) -> Response:
     name can come in between.
 
     Raises:
-        ExchangeFailed: the answer is late, incomplete, too large or not HTTP.
+        HttpExchangeError: the answer is late, incomplete, too large or not HTTP.
     """
     from http.client import HTTPException
 
     try:
         return _exchange(request, parse_url(request.url), monotonic() + request.seconds, admit)
     except (OSError, HTTPException, ValueError) as error:
-        raise ExchangeFailed(f"{type(error).__name__} from {request.url}") from error
+        raise HttpExchangeError(f"{type(error).__name__} from {request.url}") from error
 
 
 def _exchange(request: Request, address: Address, deadline: float, admit: Admit | None) -> Response:
@@ -121,9 +119,9 @@ def _exchange(request: Request, address: Address, deadline: float, admit: Admit 
         _begin(response)
         body = response.read(MAX_BODY_LENGTH + 1)
         if len(body) > MAX_BODY_LENGTH:
-            raise ExchangeFailed(f"more than {MAX_BODY_LENGTH} bytes from {request.url}")
+            raise HttpExchangeError(f"more than {MAX_BODY_LENGTH} bytes from {request.url}")
         if response.length:
-            raise ExchangeFailed(f"incomplete answer from {request.url}")
+            raise HttpExchangeError(f"incomplete answer from {request.url}")
         received = {name.lower(): value for name, value in response.getheaders()}
         return Response(response.status, received, body)
 
@@ -139,7 +137,7 @@ def _begin(response: HTTPResponse) -> None:
         if response.status >= _OK or response.status == _SWITCHING_PROTOCOLS:
             return
         response.headers = None  # type: ignore[assignment]
-    raise ExchangeFailed("interim answers without end")
+    raise HttpExchangeError("interim answers without end")
 
 
 def _connect(address: Address, deadline: float, admit: Admit | None) -> socket.socket:

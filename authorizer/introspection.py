@@ -1,4 +1,4 @@
-"""Opaque tokens, judged by the authorization server that issued them (RFC 7662)."""
+"""Token introspection at the authorization server (RFC 7662)."""
 
 import os
 from base64 import b64encode
@@ -7,14 +7,12 @@ from functools import partial
 from hashlib import blake2b
 from typing import NamedTuple
 
-from authorizer import claims, strict_json
+from authorizer import aws, claims, strict_json
+from authorizer.cache import BackOff, Jitter, LRUCache, Turns, jitter
 from authorizer.claims import DPOP_KEY, ClaimRules, Confirmation, VerifiedToken
-from authorizer.clocks import Clocks, Instant
-from authorizer.errors import IntrospectionFailed, TokenRefused
-from authorizer.https_client import ExchangeFailed, Request, Response, Send
-from authorizer.reasons import Reason
-from authorizer.recent import Recent
-from authorizer.upkeep import BackOff, Chance, Turns, chance
+from authorizer.clock import Clocks, Instant
+from authorizer.errors import IntrospectionError, InvalidTokenError, Reason
+from authorizer.https_client import HttpExchangeError, Request, Response, Send
 
 MAX_TOKEN_LENGTH = 1024
 REFUSAL_SECONDS = 5.0
@@ -55,7 +53,7 @@ class Introspector:
     one holds for five seconds.
     """
 
-    def __init__(  # noqa: PLR0913 - what it asks, and all that has time or randomness in it
+    def __init__(
         self,
         uri: str,
         send: Send,
@@ -64,7 +62,7 @@ class Introspector:
         clocks: Clocks,
         *,
         cache_seconds: float = 60.0,
-        chance: Chance = chance,
+        jitter: Jitter = jitter,
     ) -> None:
         self._uri = uri
         self._send = send
@@ -72,10 +70,10 @@ class Introspector:
         self._rules = rules
         self._clocks = clocks
         self._cache_seconds = cache_seconds
-        self._breaker = BackOff(clocks, tolerance=_TOLERATED_FAILURES, chance=chance)
+        self._breaker = BackOff(clocks, tolerance=_TOLERATED_FAILURES, jitter=jitter)
         self._digest_key = os.urandom(32)
-        self._good: Recent[bytes, _Answer] = Recent(_REMEMBERED_ANSWERS)
-        self._bad: Recent[bytes, _Answer] = Recent(_REMEMBERED_ANSWERS)
+        self._good: LRUCache[bytes, _Answer] = LRUCache(_REMEMBERED_ANSWERS)
+        self._bad: LRUCache[bytes, _Answer] = LRUCache(_REMEMBERED_ANSWERS)
         self._turns = Turns()
 
     def introspect(self, token: str, now: float, seconds: float) -> VerifiedToken:
@@ -87,15 +85,15 @@ class Introspector:
             seconds: how long the answer may take.
 
         Raises:
-            TokenRefused: the token is not active, or its answer does not fit our rules.
-            IntrospectionFailed: there is no usable answer.
+            InvalidTokenError: the token is not active, or its answer does not fit our rules.
+            IntrospectionError: there is no usable answer.
         """
         if len(token) > MAX_TOKEN_LENGTH:
-            raise TokenRefused(Reason.TOKEN_TOO_LONG)
+            raise InvalidTokenError(Reason.TOKEN_TOO_LONG)
         digest = blake2b(token.encode(), digest_size=32, key=self._digest_key).digest()
         answer = self._recall(digest) or self._ask_once(token, digest, now, seconds)
         if isinstance(answer.verdict, Reason):
-            raise TokenRefused(answer.verdict)
+            raise InvalidTokenError(answer.verdict)
         claims.check_times(answer.verdict, now)
         return answer.verdict
 
@@ -110,7 +108,7 @@ class Introspector:
         started = self._clocks.now()
         with self._turns.take(digest, seconds) as came:
             if not came:
-                raise IntrospectionFailed(Reason.INTROSPECTION_UNREACHABLE)
+                raise IntrospectionError(Reason.INTROSPECTION_UNREACHABLE)
             answer = self._recall(digest)
             if answer is None:
                 answer = self._ask(token, now, self._clocks.left(seconds, started))
@@ -125,11 +123,11 @@ class Introspector:
 
     def _ask(self, token: str, now: float, seconds: float) -> _Answer:
         if self._breaker.is_on():
-            raise IntrospectionFailed(Reason.INTROSPECTION_PAUSED)
+            raise IntrospectionError(Reason.INTROSPECTION_PAUSED)
         asked = self._clocks.now()
         try:
             answer = self._exchange(token, seconds)
-        except IntrospectionFailed as failure:
+        except IntrospectionError as failure:
             if failure.reason is not Reason.INTROSPECTION_STATUS:
                 self._breaker.failed()
             raise
@@ -156,8 +154,8 @@ class Introspector:
         body = f"token={_form_encode(token)}&token_type_hint=access_token".encode()
         try:
             return self._send(Request("POST", self._uri, headers, body, seconds))
-        except ExchangeFailed as error:
-            raise IntrospectionFailed(Reason.INTROSPECTION_UNREACHABLE) from error
+        except HttpExchangeError as error:
+            raise IntrospectionError(Reason.INTROSPECTION_UNREACHABLE) from error
 
     def _judge(self, answer: Mapping[str, object], now: float, asked: Instant) -> _Answer:
         if answer["active"] is False:
@@ -165,7 +163,7 @@ class Introspector:
         horizon = now + self._cache_seconds
         try:
             token = _read_token(answer, self._rules, now, horizon)
-        except TokenRefused as refused:
+        except InvalidTokenError as refused:
             return _Answer(refused.reason, asked, REFUSAL_SECONDS)
         return _Answer(token, asked, self._cache_seconds)
 
@@ -173,11 +171,11 @@ class Introspector:
 def _check_status(status: int) -> None:
     """Tell our own trouble apart: only some of it is a reason to leave the endpoint alone."""
     if status in _BAD_CREDENTIALS:
-        raise IntrospectionFailed(Reason.INTROSPECTION_CREDENTIALS)
+        raise IntrospectionError(Reason.INTROSPECTION_CREDENTIALS)
     if status == _TOO_MANY_REQUESTS or status >= _SERVER_ERROR:
-        raise IntrospectionFailed(Reason.INTROSPECTION_UNREACHABLE)
+        raise IntrospectionError(Reason.INTROSPECTION_UNREACHABLE)
     if status != _OK:
-        raise IntrospectionFailed(Reason.INTROSPECTION_STATUS)
+        raise IntrospectionError(Reason.INTROSPECTION_STATUS)
 
 
 def _read_answer(body: bytes) -> Mapping[str, object]:
@@ -185,9 +183,9 @@ def _read_answer(body: bytes) -> Mapping[str, object]:
     try:
         answer = strict_json.parse_object(body)
     except strict_json.JsonError:
-        raise IntrospectionFailed(Reason.INTROSPECTION_MALFORMED) from None
+        raise IntrospectionError(Reason.INTROSPECTION_MALFORMED) from None
     if not isinstance(answer.get("active"), bool):
-        raise IntrospectionFailed(Reason.INTROSPECTION_MALFORMED)
+        raise IntrospectionError(Reason.INTROSPECTION_MALFORMED)
     return answer
 
 
@@ -206,7 +204,7 @@ def _read_token(
         if value is not None and not (name == "aud" and value == [])
     }
     if answer.get("iss", rules.issuer) != rules.issuer:
-        raise TokenRefused(Reason.ISS_UNKNOWN)
+        raise InvalidTokenError(Reason.ISS_UNKNOWN)
     claims.check_audience(answer, rules.audiences)
     confirmation = claims.read_confirmation(answer)
     _check_token_type(answer.get("token_type", "Bearer"), confirmation)
@@ -238,7 +236,7 @@ def _check_token_type(token_type: object, confirmation: Confirmation | None) -> 
     if kind == "bearer":
         return
     if kind != "dpop" or confirmation is None or confirmation.method != DPOP_KEY:
-        raise TokenRefused(Reason.TOKEN_TYPE)
+        raise InvalidTokenError(Reason.TOKEN_TYPE)
 
 
 def _basic(credentials: Credentials) -> str:
@@ -248,6 +246,53 @@ def _basic(credentials: Credentials) -> str:
 
 
 def _form_encode(text: str) -> str:
-    from urllib.parse import quote_plus  # noqa: PLC0415 - only needed when a request is due
+    from urllib.parse import quote_plus
 
     return quote_plus(text)
+
+
+def fixed_credentials(client_id: str, client_secret: str) -> CredentialSource:
+    """Return a source that always gives the same credentials."""
+    credentials = Credentials(client_id, client_secret)
+    return lambda _anew, _seconds: credentials
+
+
+class SecretsManagerCredentials:
+    """Credentials in a Secrets Manager secret: `{"client_id": ..., "client_secret": ...}`.
+
+    Fetched when first needed and kept warm; fetched again when the endpoint refuses them, as it
+    does after the secret was rotated.
+    """
+
+    def __init__(self, secret_arn: str) -> None:
+        self._secret_arn = secret_arn
+        self._kept: Credentials | None = None
+
+    def __call__(self, anew: bool, seconds: float) -> Credentials:  # noqa: FBT001 - a CredentialSource
+        """Return the credentials, within so many seconds.
+
+        Raises:
+            IntrospectionError: the secret cannot be read.
+        """
+        if self._kept is None or anew:
+            self._kept = _parse(_fetch(self._secret_arn, seconds))
+        return self._kept
+
+
+def _fetch(secret_arn: str, seconds: float) -> str:
+    try:
+        client = aws.secrets_manager(seconds)
+        return client.get_secret_value(SecretId=secret_arn).get("SecretString", "")
+    except aws.errors() as error:
+        raise IntrospectionError(Reason.INTROSPECTION_CREDENTIALS) from error
+
+
+def _parse(secret: str) -> Credentials:
+    try:
+        members = strict_json.parse_object(secret.encode())
+    except strict_json.JsonError:
+        raise IntrospectionError(Reason.INTROSPECTION_CREDENTIALS) from None
+    client_id, client_secret = members.get("client_id"), members.get("client_secret")
+    if not isinstance(client_id, str) or not isinstance(client_secret, str):
+        raise IntrospectionError(Reason.INTROSPECTION_CREDENTIALS)
+    return Credentials(client_id, client_secret)

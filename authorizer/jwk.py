@@ -10,9 +10,8 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.asymmetric.padding import AsymmetricPadding
 
 from authorizer import base64url, strict_json
-from authorizer.errors import KeySetUnavailable, TokenRefused
+from authorizer.errors import InvalidTokenError, KeySetUnavailableError, Reason
 from authorizer.jws import MAX_KID_LENGTH
-from authorizer.reasons import Reason
 
 MIN_RSA_BITS = 2048
 MAX_RSA_BITS = 8192
@@ -35,7 +34,7 @@ _PSS = padding.PSS(mgf=padding.MGF1(_SHA256), salt_length=padding.PSS.DIGEST_LEN
 _ROCA_PRIMES = (11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157)
 
 
-class KeyRefused(ValueError):  # noqa: N818 - told apart from a refused token by its name
+class InvalidKeyError(ValueError):
     """Raised when a key is not fit to verify with."""
 
     def __init__(self, reason: Reason) -> None:
@@ -58,14 +57,16 @@ class VerificationKey(NamedTuple):
         """Return if this key made the signature.
 
         Raises:
-            TokenRefused: it did not.
+            InvalidTokenError: it did not.
         """
         if len(signature) != self.signature_length:
-            raise TokenRefused(Reason.SIGNATURE_LENGTH if signature else Reason.SIGNATURE_EMPTY)
+            raise InvalidTokenError(
+                Reason.SIGNATURE_LENGTH if signature else Reason.SIGNATURE_EMPTY
+            )
         try:
             self.check(signature, signed)
         except InvalidSignature:
-            raise TokenRefused(Reason.SIGNATURE_INVALID) from None
+            raise InvalidTokenError(Reason.SIGNATURE_INVALID) from None
 
 
 class KeySet(NamedTuple):
@@ -83,14 +84,14 @@ def parse_key_set(raw: bytes, algorithms: frozenset[str]) -> KeySet:
     """Read a JWKS (RFC 7517, 5); members that cannot verify signatures are left out.
 
     Raises:
-        KeySetUnavailable: the text is not a JWKS.
+        KeySetUnavailableError: the text is not a JWKS.
     """
     try:
         members = strict_json.parse_object(raw).get("keys")
     except strict_json.JsonError:
-        raise KeySetUnavailable(Reason.KEY_SET_MALFORMED) from None
+        raise KeySetUnavailableError(Reason.KEY_SET_MALFORMED) from None
     if not isinstance(members, list):
-        raise KeySetUnavailable(Reason.KEY_SET_MALFORMED)
+        raise KeySetUnavailableError(Reason.KEY_SET_MALFORMED)
     return _choose_keys(members, algorithms)
 
 
@@ -111,7 +112,7 @@ def _choose_keys(members: Iterable[object], algorithms: frozenset[str]) -> KeySe
             continue
         try:
             key = parse_key(member, algorithms)
-        except KeyRefused as error:
+        except InvalidKeyError as error:
             left_out.append(error.reason)
             if isinstance(kid := member.get("kid"), str):
                 unused.setdefault(kid, error.reason)
@@ -133,7 +134,7 @@ def _verifies(private_jwk: Mapping[str, object], algorithms: frozenset[str]) -> 
     public = {name: value for name, value in private_jwk.items() if name not in PRIVATE_MEMBERS}
     try:
         parse_key(public, algorithms)
-    except KeyRefused:
+    except InvalidKeyError:
         return False
     return True
 
@@ -142,33 +143,33 @@ def parse_key(jwk: object, algorithms: frozenset[str]) -> VerificationKey:
     """Read one public JWK that is meant for verifying signatures.
 
     Raises:
-        KeyRefused: it is private, weak, malformed, or meant for something else.
+        InvalidKeyError: it is private, weak, malformed, or meant for something else.
     """
     if not isinstance(jwk, dict):
-        raise KeyRefused(Reason.KEY_MALFORMED)
+        raise InvalidKeyError(Reason.KEY_MALFORMED)
     kid = _key_id(jwk)
     if not PRIVATE_MEMBERS.isdisjoint(jwk):
-        raise KeyRefused(Reason.KEY_PRIVATE)
+        raise InvalidKeyError(Reason.KEY_PRIVATE)
     if jwk.get("use", "sig") != "sig":
-        raise KeyRefused(Reason.KEY_USE)
+        raise InvalidKeyError(Reason.KEY_USE)
     if not _may_verify(jwk.get("key_ops", ["verify"])):
-        raise KeyRefused(Reason.KEY_OPERATIONS)
+        raise InvalidKeyError(Reason.KEY_OPERATIONS)
     alg = _algorithm(jwk, algorithms)
     try:
         length, check = _READERS[alg](jwk)
-    except KeyRefused:
+    except InvalidKeyError:
         raise
     except ValueError:  # cryptography will not have it
-        raise KeyRefused(Reason.KEY_MALFORMED) from None
+        raise InvalidKeyError(Reason.KEY_MALFORMED) from None
     return VerificationKey(kid, alg, length, check)
 
 
 def _key_id(jwk: Mapping[str, object]) -> str:
     kid = jwk.get("kid")
     if not isinstance(kid, str) or not 0 < len(kid) <= MAX_KID_LENGTH:
-        raise KeyRefused(Reason.KEY_MALFORMED)
+        raise InvalidKeyError(Reason.KEY_MALFORMED)
     if not (kid.isascii() and kid.isprintable()):
-        raise KeyRefused(Reason.KEY_MALFORMED)
+        raise InvalidKeyError(Reason.KEY_MALFORMED)
     return kid
 
 
@@ -186,10 +187,10 @@ def _algorithm(jwk: Mapping[str, object], algorithms: frozenset[str]) -> str:
     # Compared, not looked up: a JWK may hold what no dictionary takes for a key.
     possible = next((algs for kind, algs in _ALGORITHMS_OF.items() if kind == family), ())
     if not possible:
-        raise KeyRefused(Reason.KEY_TYPE)
+        raise InvalidKeyError(Reason.KEY_TYPE)
     alg = jwk.get("alg", next(filter(algorithms.__contains__, possible), possible[0]))
     if alg not in possible or alg not in algorithms:
-        raise KeyRefused(Reason.KEY_ALGORITHM)
+        raise InvalidKeyError(Reason.KEY_ALGORITHM)
     return str(alg)
 
 
@@ -206,11 +207,11 @@ def _read_rsa(jwk: Mapping[str, object], scheme: AsymmetricPadding) -> _Reading:
 def _rsa_key(jwk: Mapping[str, object]) -> rsa.RSAPublicKey:
     modulus, exponent = _unsigned(jwk.get("n")), _unsigned(jwk.get("e"))
     if not MIN_RSA_BITS <= modulus.bit_length() <= MAX_RSA_BITS:
-        raise KeyRefused(Reason.KEY_SIZE)
+        raise InvalidKeyError(Reason.KEY_SIZE)
     if exponent < _MIN_EXPONENT or exponent % 2 == 0 or exponent.bit_length() > MAX_EXPONENT_BITS:
-        raise KeyRefused(Reason.KEY_EXPONENT)
+        raise InvalidKeyError(Reason.KEY_EXPONENT)
     if modulus % 2 == 0 or _has_roca_fingerprint(modulus):
-        raise KeyRefused(Reason.KEY_WEAK)
+        raise InvalidKeyError(Reason.KEY_WEAK)
     return rsa.RSAPublicNumbers(exponent, modulus).public_key()
 
 
@@ -224,11 +225,11 @@ def _powers_of_65537(prime: int) -> set[int]:
 
 def _read_es256(jwk: Mapping[str, object]) -> _Reading:
     # Imported here because few key sets hold such a key, and each import makes a cold start longer.
-    from cryptography.hazmat.primitives.asymmetric import ec, utils  # noqa: PLC0415 - see above
+    from cryptography.hazmat.primitives.asymmetric import ec, utils
 
     x, y = _octets(jwk.get("x")), _octets(jwk.get("y"))
     if len(x) != _P256_BYTES or len(y) != _P256_BYTES:
-        raise KeyRefused(Reason.KEY_MALFORMED)
+        raise InvalidKeyError(Reason.KEY_MALFORMED)
     key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), b"\x04" + x + y)
     method = ec.ECDSA(_SHA256)
 
@@ -241,13 +242,13 @@ def _read_es256(jwk: Mapping[str, object]) -> _Reading:
 
 
 def _read_eddsa(jwk: Mapping[str, object]) -> _Reading:
-    from cryptography.hazmat.primitives.asymmetric import ed25519  # noqa: PLC0415 - as above
+    from cryptography.hazmat.primitives.asymmetric import ed25519
 
     x = _octets(jwk.get("x"))
     if len(x) != _ED25519_BYTES:
-        raise KeyRefused(Reason.KEY_MALFORMED)
+        raise InvalidKeyError(Reason.KEY_MALFORMED)
     if _has_small_order(x):
-        raise KeyRefused(Reason.KEY_WEAK)
+        raise InvalidKeyError(Reason.KEY_WEAK)
     return _ED25519_SIGNATURE_BYTES, ed25519.Ed25519PublicKey.from_public_bytes(x).verify
 
 
@@ -259,18 +260,18 @@ def _has_small_order(point: bytes) -> bool:
 
 def _octets(value: object) -> bytes:
     if not isinstance(value, str) or not value.isascii():
-        raise KeyRefused(Reason.KEY_MALFORMED)
+        raise InvalidKeyError(Reason.KEY_MALFORMED)
     try:
         return base64url.decode(value.encode("ascii"))
-    except TokenRefused:
-        raise KeyRefused(Reason.KEY_MALFORMED) from None
+    except InvalidTokenError:
+        raise InvalidKeyError(Reason.KEY_MALFORMED) from None
 
 
 def _unsigned(value: object) -> int:
     """Read an integer in its shortest form (RFC 7518, 2, Base64urlUInt)."""
     octets = _octets(value)
     if not octets or (octets[0] == 0 and len(octets) > 1):
-        raise KeyRefused(Reason.KEY_MALFORMED)
+        raise InvalidKeyError(Reason.KEY_MALFORMED)
     return int.from_bytes(octets)
 
 

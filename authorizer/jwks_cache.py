@@ -17,9 +17,16 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NamedTuple
 
-from authorizer.clocks import Clocks, Instant
-from authorizer.errors import KeyIdNotLookedUp, KeySetUnavailable, TokenRefused
-from authorizer.https_client import ExchangeFailed, Response
+from authorizer import strict_json
+from authorizer.cache import Ages, Jitter, Kept, Question, Upkeep, jitter
+from authorizer.clock import Clocks, Instant
+from authorizer.errors import (
+    InvalidTokenError,
+    KeyLookupDeferredError,
+    KeySetUnavailableError,
+    Reason,
+)
+from authorizer.https_client import HttpExchangeError, Response, parse_url
 from authorizer.jwk import KeySet, VerificationKey
 from authorizer.metrics import (
     KEY_SET_FETCH_FAILURES,
@@ -28,8 +35,6 @@ from authorizer.metrics import (
     Metric,
     Note,
 )
-from authorizer.reasons import Reason
-from authorizer.upkeep import Ages, Chance, Kept, Question, Upkeep, chance
 
 USUAL_AGES = Ages(soft=300.0, hard=3600.0)
 SHORTEST_SOFT_AGE = 60.0
@@ -37,11 +42,11 @@ _OK = 200
 _NOT_MODIFIED = 304
 _ETAG = re.compile(r'(W/)?"[\x21\x23-\x7e]{0,200}"')
 
-# Takes the ETag of the set at hand and the seconds allowed. Raises ExchangeFailed.
+# Takes the ETag of the set at hand and the seconds allowed. Raises HttpExchangeError.
 Fetch = Callable[[str | None, float], Response]
 
 
-class Seed(NamedTuple):
+class BundledJwks(NamedTuple):
     """A JWKS that is there from the start.
 
     `fetched_at` is when the issuer published it, in seconds since the epoch: such a seed ages like
@@ -102,7 +107,7 @@ class JwksCache:
     `cool_down` is how many seconds an unknown key id spends a permit for.
     """
 
-    def __init__(  # noqa: PLR0913 - all that has time, randomness or a network in it
+    def __init__(
         self,
         fetch: Fetch,
         parse: Callable[[bytes], KeySet],
@@ -110,8 +115,8 @@ class JwksCache:
         *,
         ages: Ages = USUAL_AGES,
         cool_down: float = 30.0,
-        seed: Seed | None = None,
-        chance: Chance = chance,
+        seed: BundledJwks | None = None,
+        jitter: Jitter = jitter,
         note: Note = _uncounted,
     ) -> None:
         self._fetch = fetch
@@ -119,33 +124,33 @@ class JwksCache:
         self._parse = parse
         self._clocks = clocks
         self._ages = ages
-        self._upkeep: Upkeep[_Published] = Upkeep(clocks, KeySetUnavailable, chance=chance)
+        self._upkeep: Upkeep[_Published] = Upkeep(clocks, KeySetUnavailableError, jitter=jitter)
         self._open_permit = _Permit(clocks, cool_down)
         self._reserved_permit = _Permit(clocks, cool_down)
         self._attempts = 0
         # Replaced as a whole, so that readers need no lock.
         self._held = self._plant(seed) if seed else None
 
-    def _plant(self, seed: Seed) -> Kept[_Published]:
+    def _plant(self, seed: BundledJwks) -> Kept[_Published]:
         published, now = _Published(self._parse(seed.body), None, seed.body), self._clocks.now()
         if seed.fetched_at is None:
             return Kept(published, now, self._ages._replace(soft=0.0))
         return Kept(published, now._replace(wall=min(seed.fetched_at, now.wall)), self._ages)
 
     def find(
-        self, kid: str, seconds: float, *, vouched_issued_at: float | None = None
+        self, kid: str, seconds: float, *, known_subject_iat: float | None = None
     ) -> VerificationKey:
         """Return the issuer's key of this id.
 
         Args:
             kid: the key id that the token names.
             seconds: how long a fetch may take.
-            vouched_issued_at: the time of issue that a token of a subject verified before claims.
+            known_subject_iat: the time of issue that a token of a subject verified before claims.
 
         Raises:
-            TokenRefused: the issuer has no such key, or it is not fit for use.
-            KeyIdNotLookedUp: the cached set has no such key, and no fetch is permitted now.
-            KeySetUnavailable: nobody can tell.
+            InvalidTokenError: the issuer has no such key, or it is not fit for use.
+            KeyLookupDeferredError: the cached set has no such key, and no fetch is permitted now.
+            KeySetUnavailableError: nobody can tell.
         """
         seen = self._held
         if seen is not None:
@@ -160,33 +165,33 @@ class JwksCache:
             return key
         if held is seen:
             # A failed fetch is no answer: the id may well be a new key's, and 401 would be a guess.
-            ask = partial(self._ask_if_permitted, kid, held, vouched_issued_at)
+            ask = partial(self._ask_if_permitted, kid, held, known_subject_iat)
             held = self._upkeep.newer(held, Question(self._recall, ask), seconds)
             if (key := held.value.key_set.keys.get(kid)) is not None:
                 return key
         reason = held.value.key_set.refused.get(kid, Reason.KID_UNKNOWN)
         if held is seen:
-            raise KeyIdNotLookedUp(reason, self._seconds_to_permit(vouched_issued_at))
-        raise TokenRefused(reason)
+            raise KeyLookupDeferredError(reason, self._seconds_to_permit(known_subject_iat))
+        raise InvalidTokenError(reason)
 
     def _ask_if_permitted(
-        self, kid: str, held: Kept[_Published], vouched_issued_at: float | None, seconds: float
+        self, kid: str, held: Kept[_Published], known_subject_iat: float | None, seconds: float
     ) -> Kept[_Published]:
-        permit = self._permit(held, vouched_issued_at)
+        permit = self._permit(held, known_subject_iat)
         return held if permit is None else self._ask(kid, permit, seconds)
 
-    def _permit(self, held: Kept[_Published], vouched_issued_at: float | None) -> _Permit | None:
+    def _permit(self, held: Kept[_Published], known_subject_iat: float | None) -> _Permit | None:
         if self._upkeep.failures or self._open_permit.is_free():
             return self._open_permit
-        if vouched_issued_at is None or not self._reserved_permit.is_free():
+        if known_subject_iat is None or not self._reserved_permit.is_free():
             return None
         asked_at = self._clocks.wall() - self._clocks.since(held.asked)  # as the clock is set now
         # A token's time is in whole seconds: it may have been issued at any moment of its second.
-        return self._reserved_permit if vouched_issued_at + 1 > asked_at else None
+        return self._reserved_permit if known_subject_iat + 1 > asked_at else None
 
-    def _seconds_to_permit(self, vouched_issued_at: float | None) -> float:
+    def _seconds_to_permit(self, known_subject_iat: float | None) -> float:
         seconds = self._open_permit.seconds_left()
-        if vouched_issued_at is None:
+        if known_subject_iat is None:
             return seconds
         return min(seconds, self._reserved_permit.seconds_left())
 
@@ -201,9 +206,9 @@ class JwksCache:
         try:
             response = self._fetch(held.value.etag if held else None, seconds)
             self._held = kept = self._accept(response, held, asked)
-        except (ExchangeFailed, KeySetUnavailable) as error:
+        except (HttpExchangeError, KeySetUnavailableError) as error:
             self._note(KEY_SET_FETCH_FAILURES)
-            raise KeySetUnavailable from error
+            raise KeySetUnavailableError from error
         if kid not in kept.value.key_set.keys:
             permit.spend()
         return kept
@@ -219,7 +224,7 @@ class JwksCache:
         ):
             return Kept(held.value._replace(etag=etag or held.value.etag), asked, ages)
         if response.status != _OK:
-            raise KeySetUnavailable
+            raise KeySetUnavailableError
         return Kept(_Published(self._parse(response.body), etag, response.body), asked, ages)
 
     def _soft_age(self, headers: Mapping[str, str]) -> float:
@@ -269,3 +274,70 @@ def _usable_etag(etag: str) -> str | None:
 def _delta_seconds(text: str, default: float) -> float:
     """Read a whole number of seconds (RFC 9111, 1.2.2)."""
     return float(text[:12]) if text.isascii() and text.isdigit() else default
+
+
+DISCOVERY_SECONDS = 3600.0
+"""How long an issuer's answer about where its keys are is used, unless its keys fail to come."""
+
+
+class Discovery:
+    """Fetches an issuer's key set from where the issuer says it is.
+
+    `get` takes an address, an ETag and the seconds allowed, and raises `HttpExchangeError`.
+    """
+
+    def __init__(
+        self, issuer: str, get: Callable[[str, str | None, float], Response], clocks: Clocks
+    ) -> None:
+        self._issuer = issuer
+        self._get = get
+        self._clocks = clocks
+        self._found: tuple[str, Instant] | None = None
+        self._etag_from: str | None = None
+
+    def __call__(self, etag: str | None, seconds: float) -> Response:
+        """Return the key set's answer; metadata and key set share the seconds.
+
+        Raises:
+            HttpExchangeError: one of them did not come, or the metadata are not this issuer's.
+        """
+        started = self._clocks.now()
+        jwks_uri = self._jwks_uri(seconds)
+        # Forgotten until the keys have come: an issuer may have moved them.
+        found, self._found = self._found, None
+        # An ETag means nothing at another address than the one that gave it.
+        known = etag if jwks_uri == self._etag_from else None
+        response = self._get(jwks_uri, known, self._clocks.left(seconds, started))
+        if response.status == _NOT_MODIFIED and known is None:
+            raise self._failure("304 from an address that was sent no ETag")
+        if response.status in (_OK, _NOT_MODIFIED):
+            self._found, self._etag_from = found, jwks_uri
+        return response
+
+    def _jwks_uri(self, seconds: float) -> str:
+        if self._found and self._clocks.since(self._found[1]) < DISCOVERY_SECONDS:
+            return self._found[0]
+        now = self._clocks.now()
+        url = self._issuer.removesuffix("/") + "/.well-known/openid-configuration"
+        jwks_uri = self._read(self._get(url, None, seconds))
+        self._found = jwks_uri, now
+        return jwks_uri
+
+    def _read(self, response: Response) -> str:
+        """Read the metadata; its `issuer` must be the one asked for (4.3)."""
+        if response.status != _OK:
+            raise self._failure(f"status {response.status}")
+        try:
+            metadata = strict_json.parse_object(response.body)
+            jwks_uri = metadata.get("jwks_uri")
+            if metadata.get("issuer") != self._issuer or not isinstance(jwks_uri, str):
+                raise self._failure("another issuer, or no jwks_uri")
+            # http is for issuers on this machine: no other one may send us to its ports.
+            if parse_url(jwks_uri).scheme not in ("https", parse_url(self._issuer).scheme):
+                raise self._failure("a jwks_uri without TLS")
+        except ValueError as error:
+            raise self._failure(str(error)) from error
+        return jwks_uri
+
+    def _failure(self, fault: str) -> HttpExchangeError:
+        return HttpExchangeError(f"metadata of {self._issuer}: {fault}")

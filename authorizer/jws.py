@@ -5,8 +5,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from authorizer import base64url, strict_json
-from authorizer.errors import TokenRefused
-from authorizer.reasons import Reason
+from authorizer.errors import InvalidTokenError, Reason
 
 MAX_TOKEN_LENGTH = 8192
 MAX_HEADER_LENGTH = 1024
@@ -72,23 +71,23 @@ def parse(token: str, rules: HeaderRules) -> UnverifiedJws:
     """Take a compact JWS apart.
 
     Raises:
-        TokenRefused: it is not a compact JWS, or its header breaks the rules.
+        InvalidTokenError: it is not a compact JWS, or its header breaks the rules.
     """
     if not token:
-        raise TokenRefused(Reason.TOKEN_EMPTY)
+        raise InvalidTokenError(Reason.TOKEN_EMPTY)
     if len(token) > MAX_TOKEN_LENGTH:
-        raise TokenRefused(Reason.TOKEN_TOO_LONG)
+        raise InvalidTokenError(Reason.TOKEN_TOO_LONG)
     if token.lstrip().startswith("{"):
-        raise TokenRefused(Reason.TOKEN_IN_JSON_FORM)
+        raise InvalidTokenError(Reason.TOKEN_IN_JSON_FORM)
     try:
         raw = token.encode("ascii")
     except UnicodeEncodeError:
-        raise TokenRefused(Reason.SEGMENT_ALPHABET) from None
+        raise InvalidTokenError(Reason.SEGMENT_ALPHABET) from None
     segments = raw.split(b".")
     if len(segments) == _ENCRYPTED_SEGMENTS:
-        raise TokenRefused(Reason.TOKEN_ENCRYPTED)
+        raise InvalidTokenError(Reason.TOKEN_ENCRYPTED)
     if len(segments) != _SEGMENTS:
-        raise TokenRefused(Reason.SEGMENT_COUNT)
+        raise InvalidTokenError(Reason.SEGMENT_COUNT)
     header, payload, signature = segments
     return UnverifiedJws(
         header=_parse_header(header, rules),
@@ -102,7 +101,7 @@ def parse_payload(raw: bytes) -> dict[str, object]:
     """Read a token's payload as a JSON object.
 
     Raises:
-        TokenRefused: it is none, or not beyond doubt.
+        InvalidTokenError: it is none, or not beyond doubt.
     """
     return _parse_json(raw, "payload")
 
@@ -111,10 +110,10 @@ def parse_payload(raw: bytes) -> dict[str, object]:
 @lru_cache(maxsize=64)
 def _parse_header(segment: bytes, rules: HeaderRules) -> UnverifiedHeader:
     if not segment:
-        raise TokenRefused(Reason.HEADER_NOT_JSON)
+        raise InvalidTokenError(Reason.HEADER_NOT_JSON)
     raw = base64url.decode(segment)
     if len(raw) > MAX_HEADER_LENGTH:
-        raise TokenRefused(Reason.HEADER_TOO_LONG)
+        raise InvalidTokenError(Reason.HEADER_TOO_LONG)
     header = _parse_json(raw, "header")
     _refuse_foreign_members(header, rules)
     return UnverifiedHeader(
@@ -129,29 +128,29 @@ def _parse_json(raw: bytes, part: str) -> dict[str, object]:
     try:
         return strict_json.parse_object(raw)
     except strict_json.JsonError as error:
-        raise TokenRefused(Reason(f"{part}_{error.flaw}")) from None
+        raise InvalidTokenError(Reason(f"{part}_{error.flaw}")) from None
 
 
 def _refuse_foreign_members(header: Mapping[str, object], rules: HeaderRules) -> None:
     for member, reason in _FOREIGN_MEMBERS.items():
         expected = member == "jwk" and rules.embedded_key
         if member in header and not expected:
-            raise TokenRefused(reason)
+            raise InvalidTokenError(reason)
 
 
 def _algorithm(header: Mapping[str, object], rules: HeaderRules) -> str:
     if "alg" not in header:
-        raise TokenRefused(Reason.ALG_MISSING)
+        raise InvalidTokenError(Reason.ALG_MISSING)
     alg = header["alg"]
     if not isinstance(alg, str):
-        raise TokenRefused(Reason.ALG_NOT_STRING)
+        raise InvalidTokenError(Reason.ALG_NOT_STRING)
     if alg in rules.algorithms:
         return alg
     if alg.lower() == "none":
-        raise TokenRefused(Reason.ALG_NONE)
+        raise InvalidTokenError(Reason.ALG_NONE)
     if alg.upper().startswith("HS"):
-        raise TokenRefused(Reason.ALG_SYMMETRIC)
-    raise TokenRefused(Reason.ALG_NOT_ALLOWED)
+        raise InvalidTokenError(Reason.ALG_SYMMETRIC)
+    raise InvalidTokenError(Reason.ALG_NOT_ALLOWED)
 
 
 def _type(header: Mapping[str, object], rules: HeaderRules) -> str | None:
@@ -161,9 +160,9 @@ def _type(header: Mapping[str, object], rules: HeaderRules) -> str | None:
     elif isinstance(typ, str):
         normal = typ.lower().removeprefix("application/")  # RFC 7515, 4.1.9
     else:
-        raise TokenRefused(Reason.TYP_NOT_STRING)
+        raise InvalidTokenError(Reason.TYP_NOT_STRING)
     if normal not in rules.types:
-        raise TokenRefused(Reason.TYP_NOT_ALLOWED)
+        raise InvalidTokenError(Reason.TYP_NOT_ALLOWED)
     return normal
 
 
@@ -171,19 +170,19 @@ def _key_id(header: Mapping[str, object], rules: HeaderRules) -> str:
     if "kid" not in header:
         if not rules.key_id_required:
             return ""
-        raise TokenRefused(Reason.KID_MISSING)
+        raise InvalidTokenError(Reason.KID_MISSING)
     kid = header["kid"]
     if not isinstance(kid, str):
-        raise TokenRefused(Reason.KID_NOT_STRING)
+        raise InvalidTokenError(Reason.KID_NOT_STRING)
     if len(kid) > MAX_KID_LENGTH:
-        raise TokenRefused(Reason.KID_TOO_LONG)
+        raise InvalidTokenError(Reason.KID_TOO_LONG)
     if not (kid and kid.isascii() and kid.isprintable()):
-        raise TokenRefused(Reason.KID_CHARACTERS)
+        raise InvalidTokenError(Reason.KID_CHARACTERS)
     return kid
 
 
 def _embedded_key(header: Mapping[str, object]) -> Mapping[str, object]:
     jwk = header.get("jwk")
     if not isinstance(jwk, dict):
-        raise TokenRefused(Reason.KEY_MALFORMED)
+        raise InvalidTokenError(Reason.KEY_MALFORMED)
     return jwk

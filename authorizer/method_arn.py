@@ -2,8 +2,7 @@
 
 import re
 
-from authorizer.errors import PolicyImpossible
-from authorizer.reasons import Reason
+from authorizer.errors import PolicyError, Reason
 
 # Parts that a policy copies. None may hold a wildcard, a slash or a policy variable.
 _STAGE_ARN = re.compile(
@@ -18,11 +17,11 @@ def stage_arn(method_arn: object) -> str:
     the path are the caller's words, so nothing after the stage is looked at.
 
     Raises:
-        PolicyImpossible: this is no method ARN.
+        PolicyError: this is no method ARN.
     """
     match = _STAGE_ARN.match(method_arn) if isinstance(method_arn, str) else None
     if match is None:
-        raise PolicyImpossible(Reason.METHOD_ARN_MALFORMED)
+        raise PolicyError(Reason.METHOD_ARN_MALFORMED)
     return match[0]
 
 

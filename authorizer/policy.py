@@ -9,17 +9,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple
 
-from authorizer.errors import PolicyImpossible
-from authorizer.reasons import Reason
-from authorizer.recent import Recent
+from authorizer.cache import LRUCache
+from authorizer.errors import PolicyError, Reason
 from authorizer.routes import (
     ANY_SEGMENT,
     REST_OF_PATH,
     WILDCARDS,
     Patterns,
-    Reach,
     Route,
     RouteTree,
+    State,
     meet,
 )
 from authorizer.scope_map import ScopeMap
@@ -63,7 +62,7 @@ class PolicyCompiler:
         self._tell = tell
         self._told: set[Route] = set()
         self._scopes = scope_map.scopes()
-        self._compiled: Recent[tuple[frozenset[str], str], CompiledPolicy | Reason] = Recent(
+        self._compiled: LRUCache[tuple[frozenset[str], str], CompiledPolicy | Reason] = LRUCache(
             _REMEMBERED_POLICIES
         )
 
@@ -71,7 +70,7 @@ class PolicyCompiler:
         """Return the policy for these scopes; with nothing allowed, everything is denied.
 
         Raises:
-            PolicyImpossible: it is larger than API Gateway takes.
+            PolicyError: it is larger than API Gateway takes.
         """
         key = scopes & self._scopes, stage_arn  # what opens nothing makes no policy of its own
         policy = self._compiled.get(key)
@@ -79,10 +78,10 @@ class PolicyCompiler:
             policy = self._compile(*key)
             self._compiled.put(key, policy)
         if isinstance(policy, Reason):
-            raise PolicyImpossible(policy)
+            raise PolicyError(policy)
         return policy
 
-    def hopeless_scopes(self) -> list[str]:
+    def oversized_scopes(self) -> list[str]:
         """Return the keys of the map that alone open more than a policy of any stage can name."""
         return [
             _in_words(grant.scopes)
@@ -96,7 +95,7 @@ class PolicyCompiler:
             return CompiledPolicy([], [f"{stage_arn}/*"])
         allowed = _resources(stage_arn, routes)
         # Looked at before the rest, because it bounds how many parameters the rest deals with.
-        empty_handed = {other for route in routes for other in _empty_handed(route)}
+        empty_handed = {other for route in routes for other in _empty_parameter_variants(route)}
         if _is_oversize(allowed + _resources(stage_arn, empty_handed - set(routes))):
             return Reason.POLICY_TOO_LARGE
         closed, spellings = self._out_of_bounds(routes)
@@ -136,7 +135,10 @@ class PolicyCompiler:
         for route in wildcards.routes:
             deeper = wildcards.deeper[route]
             denied |= {pattern: pattern for pattern in deeper if pattern not in wildcards.passed}
-            kept_out = {**reached[route], **{path: path for path in _empty_handed(route)}}
+            kept_out = {
+                **reached[route],
+                **{path: path for path in _empty_parameter_variants(route)},
+            }
             denied |= {path: kept_out[path] for path in sorted(kept_out.keys() - allowed)}
         known = dict.fromkeys(chain.from_iterable(reached.values()))
         return denied, _spellings(wildcards.of_many_segments(), known)
@@ -151,7 +153,7 @@ class PolicyCompiler:
         patterns = wildcards.patterns
         openers = wildcards.openers(self._scope_map.tree, allowed)
         few = openers if len(openers) <= _MOST_LOOKED_AT else ()
-        shadowing = _matching(few, allowed, Reach.beyond)
+        shadowing = _matching(few, allowed, State.beyond)
         reached: dict[Route, dict[Route, Route]] = {route: {} for route in wildcards.routes}
         for other, ends in openers.items():
             if other in shadowing:
@@ -175,7 +177,7 @@ class Wildcards:
         routes = list(routes)
         self.routes = [route for route in routes if not route.is_literal()]
         self.deeper = {route: _deeper(route) for route in self.routes}
-        self.passed = _matching(chain.from_iterable(self.deeper.values()), routes, Reach.anyhow)
+        self.passed = _matching(chain.from_iterable(self.deeper.values()), routes, State.anyhow)
         self.loose = {r for r in self.routes if not self.passed.isdisjoint(self.deeper[r])}
         self.patterns = Patterns(self.routes)
 
@@ -259,7 +261,7 @@ def _shadowed(routes: list[Route], closed: Closed) -> list[Route]:
 
 
 def _matching(
-    patterns: Iterable[Route], routes: Iterable[Route], ways: Callable[[Reach], int]
+    patterns: Iterable[Route], routes: Iterable[Route], ways: Callable[[State], int]
 ) -> set[Route]:
     """Return the patterns that match requests of some of the routes in one of these ways."""
     together = Patterns(patterns)
@@ -269,7 +271,7 @@ def _matching(
     return together.owners(ends)
 
 
-def _empty_handed(route: Route) -> list[Route]:
+def _empty_parameter_variants(route: Route) -> list[Route]:
     """Write the route once per parameter, with nothing in the parameter's place.
 
     IAM's `*` matches nothing as well, and API Gateway has another route for such a path, or none.

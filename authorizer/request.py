@@ -6,9 +6,8 @@ REST APIs and payload format 1.0 share one form, payload format 2.0 has its own.
 
 from collections.abc import Mapping
 
-from authorizer.errors import EventUnfit
+from authorizer.errors import Reason, UnsupportedEventError
 from authorizer.method_arn import stage_arn
-from authorizer.reasons import Reason
 
 _UNCHANGED = "/:@!$&'()*+,;=~"
 
@@ -32,14 +31,14 @@ def method(event: Mapping[str, object]) -> str:
     """Return the request's method.
 
     Raises:
-        EventUnfit: the event names none.
+        UnsupportedEventError: the event names none.
     """
     context = _part(event, "requestContext")
     name = event.get("httpMethod") or _part(context, "http").get("method")
     if name is None and context.get("eventType") == "CONNECT":
         return "GET"
     if not isinstance(name, str):
-        raise EventUnfit(Reason.EVENT_KIND)
+        raise UnsupportedEventError(Reason.EVENT_KIND)
     return name
 
 
@@ -52,7 +51,7 @@ def url(event: Mapping[str, object], resource: str | None) -> str:
     address `resource` takes the place of the stage, for something in front may hide it.
 
     Raises:
-        EventUnfit: the event does not tell.
+        UnsupportedEventError: the event does not tell.
     """
     context = _part(event, "requestContext")
     domain, stage_name = context.get("domainName"), context.get("stage")
@@ -60,7 +59,7 @@ def url(event: Mapping[str, object], resource: str | None) -> str:
     if path is None and context.get("eventType") == "CONNECT":
         path = f"/{stage_name}"
     if not isinstance(domain, str) or not isinstance(path, str):
-        raise EventUnfit(Reason.ADDRESS_UNKNOWN)
+        raise UnsupportedEventError(Reason.ADDRESS_UNKNOWN)
     if path_was_decoded(event):
         path = _encode(path)
     if resource is None:
@@ -80,7 +79,7 @@ def stage(event: Mapping[str, object]) -> str:
     """Return the ARN of the stage that the request was sent to.
 
     Raises:
-        PolicyImpossible: the event names none.
+        PolicyError: the event names none.
     """
     return stage_arn(event.get("methodArn") or event.get("routeArn"))
 
@@ -97,11 +96,11 @@ def route_key(event: Mapping[str, object]) -> str:
     """Return the route that an HTTP API chose, with the request's method in place of `ANY`.
 
     Raises:
-        EventUnfit: this is no event of payload format 2.0.
+        UnsupportedEventError: this is no event of payload format 2.0.
     """
     key = event.get("routeKey")
     if not isinstance(key, str):
-        raise EventUnfit(Reason.EVENT_KIND)
+        raise UnsupportedEventError(Reason.EVENT_KIND)
     return f"{method(event)}{key[3:]}" if key.startswith("ANY ") else key
 
 
@@ -121,6 +120,6 @@ def _without_prefix(path: str, prefix: str) -> str:
 
 
 def _encode(path: str) -> str:
-    from urllib.parse import quote  # noqa: PLC0415 - only needed where a proof is checked
+    from urllib.parse import quote
 
     return quote(path, safe=_UNCHANGED)

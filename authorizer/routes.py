@@ -80,7 +80,7 @@ def _parse_segment(name: str) -> str:
     raise ValueError(f"not a path segment: {name!r}")
 
 
-class Reach(NamedTuple):
+class State(NamedTuple):
     """Where patterns stand after some segments of a route: sets of places, each a bit.
 
     API Gateway compares two routes segment by segment. The first that differ decide, and text goes
@@ -137,11 +137,11 @@ class Patterns:
         self._ends |= place
         self._owners += [route] * (len(route.segments) + 1)
 
-    def start(self, method: str) -> Reach:
+    def start(self, method: str) -> State:
         """Return where the patterns of a method stand before the first segment."""
-        return Reach(self._starts.get(method, 0), 0, 0, 0)
+        return State(self._starts.get(method, 0), 0, 0, 0)
 
-    def step(self, at: Reach, segment: str) -> Reach:
+    def step(self, at: State, segment: str) -> State:
         """Go on by a route's next segment.
 
         A pattern's parameter that takes it may stay where it is, and take the next one as well.
@@ -155,17 +155,17 @@ class Patterns:
         else:
             before, behind = 0, any_segment | rest
         met = same | before | behind
-        return Reach(
+        return State(
             (at.same & same) << 1,
             ((at.before & met) | (at.same & before)) << 1 | (at.before & rest),
             ((at.behind & met) | (at.same & behind)) << 1 | ((at.behind | at.same) & rest),
             (at.across & met) << 1 | (at.across & rest) | (at.anyhow() & any_segment),
         )
 
-    def _finish(self, at: Reach, rest: int) -> Reach:
+    def _finish(self, at: State, rest: int) -> State:
         """Go on by the rest of the path, which takes whatever a pattern still asks for."""
         aligned = at.same | at.before | at.behind
-        return Reach(
+        return State(
             (at.same & rest) << 1,
             self._ends_of(at.before | (at.same & ~rest)),
             self._ends_of(at.behind),
@@ -179,9 +179,9 @@ class Patterns:
         """
         return ((places & self._inner) + self._inner) & self._ends
 
-    def at_end(self, at: Reach) -> Reach:
+    def at_end(self, at: State) -> State:
         """Keep the patterns that have come to their end."""
-        return Reach(*(places & self._ends for places in at))
+        return State(*(places & self._ends for places in at))
 
     def ends(self, routes: Iterable[Route]) -> int:
         """Return the ends of some of the patterns."""
@@ -212,7 +212,7 @@ class RouteTree:
                 node = node.children.setdefault(segment, _Node())
             node.route = route
 
-    def reached_by(self, patterns: Patterns) -> Iterator[tuple[Route, Reach]]:
+    def reached_by(self, patterns: Patterns) -> Iterator[tuple[Route, State]]:
         """Yield each route some of whose requests match patterns, and which ones in what way."""
         waiting = [
             (root, start)

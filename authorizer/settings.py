@@ -149,7 +149,7 @@ class Settings(NamedTuple):
     api_rules_hard_age: float
     """And are used no more after this, if they cannot be read."""
 
-    # Answers, memory and log lines
+    # ResponseWriter, memory and log lines
     simple_response: bool
     """Answer yes or no (HTTP API, payload format 2.0)."""
 

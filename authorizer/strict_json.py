@@ -13,7 +13,7 @@ _WHITESPACE = " \t\n\r"
 _STRING = r'"(?:[^"\\]|\\.)*+"?'
 
 
-class Flaw(StrEnum):
+class JsonFault(StrEnum):
     """What is wrong with a text that should have been a JSON object."""
 
     NOT_UTF8 = "not_utf8"
@@ -28,7 +28,7 @@ class Flaw(StrEnum):
 class JsonError(ValueError):
     """Raised when a text is not a JSON object beyond doubt."""
 
-    def __init__(self, flaw: Flaw) -> None:
+    def __init__(self, flaw: JsonFault) -> None:
         super().__init__(flaw.value)
         self.flaw = flaw
 
@@ -45,20 +45,20 @@ def parse_object(raw: bytes) -> dict[str, object]:
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:
-        raise JsonError(Flaw.NOT_UTF8) from None
+        raise JsonError(JsonFault.NOT_UTF8) from None
     if _may_be_deep(text) and _depth(text) > MAX_DEPTH:
-        raise JsonError(Flaw.TOO_DEEP)
+        raise JsonError(JsonFault.TOO_DEEP)
     text = text.strip(_WHITESPACE)
     try:
         value, end = _DECODER.raw_decode(text)
     except json.JSONDecodeError:
-        raise JsonError(Flaw.NOT_JSON) from None
+        raise JsonError(JsonFault.NOT_JSON) from None
     if end != len(text):
-        raise JsonError(Flaw.NOT_JSON)
+        raise JsonError(JsonFault.NOT_JSON)
     if not isinstance(value, dict):
-        raise JsonError(Flaw.NOT_OBJECT)
+        raise JsonError(JsonFault.NOT_OBJECT)
     if "\\u" in text and _holds_surrogate(value):
-        raise JsonError(Flaw.SURROGATE)
+        raise JsonError(JsonFault.SURROGATE)
     return value
 
 
@@ -81,26 +81,26 @@ def _depth(text: str) -> int:
 def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise JsonError(Flaw.DUPLICATE_MEMBER)
+        raise JsonError(JsonFault.DUPLICATE_MEMBER)
     return members
 
 
 def _integer(digits: str) -> int:
     # Length first: converting thousands of digits is slow, and Python refuses to.
     if len(digits) > _MOST_DIGITS or abs(number := int(digits)) > _LARGEST_INTEGER:
-        raise JsonError(Flaw.NUMBER)
+        raise JsonError(JsonFault.NUMBER)
     return number
 
 
 def _float(digits: str) -> float:
     number = float(digits)
     if not isfinite(number):
-        raise JsonError(Flaw.NUMBER)
+        raise JsonError(JsonFault.NUMBER)
     return number
 
 
 def _constant(_name: str) -> object:
-    raise JsonError(Flaw.NUMBER)
+    raise JsonError(JsonFault.NUMBER)
 
 
 def _holds_surrogate(value: object) -> bool:

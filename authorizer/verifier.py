@@ -5,14 +5,13 @@ from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 from authorizer import claims, jws
+from authorizer.cache import LRUCache
 from authorizer.claims import ClaimRules, VerifiedToken
-from authorizer.errors import AuthorizerError, TokenRefused
+from authorizer.errors import AuthorizerError, InvalidTokenError, Reason
 from authorizer.jwk import VerificationKey
 from authorizer.jws import HeaderRules, UnverifiedJws
-from authorizer.reasons import Reason
-from authorizer.recent import Recent
 
-ACCESS_TOKEN_TYPE = "at+jwt"  # noqa: S105 - RFC 9068, 2.1
+ACCESS_TOKEN_TYPE = "at+jwt"
 _REMEMBERED_SUBJECTS = 1024
 
 
@@ -20,13 +19,13 @@ class KeyFinder(Protocol):
     """Finds an issuer's keys."""
 
     def find(
-        self, kid: str, seconds: float, *, vouched_issued_at: float | None = None
+        self, kid: str, seconds: float, *, known_subject_iat: float | None = None
     ) -> VerificationKey:
-        """Return the key of this id, or raise `TokenRefused` or `KeySetUnavailable`."""
+        """Return the key of this id, or raise `InvalidTokenError` or `KeySetUnavailableError`."""
         ...
 
 
-class IssuerTrust(NamedTuple):
+class TrustedIssuer(NamedTuple):
     """What makes one issuer's tokens good: its keys and its rules."""
 
     keys: KeyFinder
@@ -59,12 +58,12 @@ class Verifier:
     """
 
     def __init__(
-        self, issuers: Mapping[str, IssuerTrust], header: HeaderRules, *, remembered_tokens: int
+        self, issuers: Mapping[str, TrustedIssuer], header: HeaderRules, *, remembered_tokens: int
     ) -> None:
         self._issuers = issuers
         self._header = header
-        self._memory: Recent[bytes, _Memory] = Recent(remembered_tokens)
-        self._subjects: Recent[tuple[str, str], bool] = Recent(_REMEMBERED_SUBJECTS)
+        self._memory: LRUCache[bytes, _Memory] = LRUCache(remembered_tokens)
+        self._subjects: LRUCache[tuple[str, str], bool] = LRUCache(_REMEMBERED_SUBJECTS)
 
     def verify(self, token: str, now: float, seconds: float) -> VerifiedToken:
         """Return what the token says.
@@ -75,8 +74,8 @@ class Verifier:
             seconds: how long fetching a key may take.
 
         Raises:
-            TokenRefused: the token is not to be trusted.
-            KeySetUnavailable: nobody can tell.
+            InvalidTokenError: the token is not to be trusted.
+            KeySetUnavailableError: nobody can tell.
         """
         digest = digest_of(token)
         remembered = self._memory.get(digest)
@@ -113,17 +112,17 @@ class Verifier:
         self,
         unverified: UnverifiedJws,
         unverified_claims: Mapping[str, object],
-        trust: IssuerTrust,
+        trust: TrustedIssuer,
         now: float,
         seconds: float,
     ) -> tuple[VerifiedToken, VerificationKey]:
         key = trust.keys.find(
             unverified.header.kid,
             seconds,
-            vouched_issued_at=self._vouched_issued_at(unverified_claims, trust.rules.issuer),
+            known_subject_iat=self._known_subject_iat(unverified_claims, trust.rules.issuer),
         )
         if key.alg != unverified.header.alg:
-            raise TokenRefused(Reason.ALG_NOT_OF_KEY)
+            raise InvalidTokenError(Reason.ALG_NOT_OF_KEY)
         key.verify(unverified.signature, unverified.signing_input)
         verified = claims.read_access_token(
             unverified_claims,
@@ -134,19 +133,19 @@ class Verifier:
         )
         return verified, key
 
-    def _trust(self, unverified_claims: Mapping[str, object]) -> IssuerTrust:
+    def _trust(self, unverified_claims: Mapping[str, object]) -> TrustedIssuer:
         """Choose the issuer by exact match; only then is it known whose keys to ask for."""
         issuer = unverified_claims.get("iss")
         if issuer is None and "iss" not in unverified_claims:
-            raise TokenRefused(Reason.ISS_MISSING)
+            raise InvalidTokenError(Reason.ISS_MISSING)
         if not isinstance(issuer, str):
-            raise TokenRefused(Reason.ISS_NOT_STRING)
+            raise InvalidTokenError(Reason.ISS_NOT_STRING)
         trust = self._issuers.get(issuer)
         if trust is None:
-            raise TokenRefused(Reason.ISS_UNKNOWN)
+            raise InvalidTokenError(Reason.ISS_UNKNOWN)
         return trust
 
-    def _vouched_issued_at(
+    def _known_subject_iat(
         self, unverified_claims: Mapping[str, object], issuer: str
     ) -> float | None:
         """Return when the token says it was issued, if its subject was verified here before."""

@@ -1,6 +1,6 @@
 """Explanations of the authorizer's reasons, for the command line, the console and the docs.
 
-The text of a reason is the string below its member in `authorizer.reasons`. It is read from the
+The text of a reason is the string below its member in `authorizer.errors`. It is read from the
 source, so the deployed authorizer carries no table.
 """
 
@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import cache
 from typing import TYPE_CHECKING
 
-from authorizer.reasons import Reason
+from authorizer.errors import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
 
-from authorizer.files import read_scope_map
+from authorizer.app import read_scope_map
 from authorizer.scope_map import ScopeMapError, parse_api_rules
 from infra.cloudformation import TemplateError
 from infra.route_faults import route_faults

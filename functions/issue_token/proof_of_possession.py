@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from authorizer.claims import CERTIFICATE, DPOP_KEY, Confirmation
 from authorizer.dpop import MAX_PROOF_AGE, VerifiedProof, verify_proof
-from authorizer.errors import TokenRefused
+from authorizer.errors import InvalidTokenError
 from functions.shared.storage.state_table import AlreadyUsedError
 from functions.shared.web.oauth_errors import (
     InvalidDpopProofError,
@@ -101,7 +101,7 @@ class PossessionCheck:
         url = self.mtls_url if self.mtls_url and request.client_certificate else self.url
         try:
             proof = verify_proof(proofs[0], "POST", url, now)
-        except TokenRefused as refused:
+        except InvalidTokenError as refused:
             raise InvalidDpopProofError(reason=refused.reason) from None
         if proof.nonce is None:
             if client.dpop_nonce_required:

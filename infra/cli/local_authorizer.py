@@ -13,13 +13,13 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlsplit, urlunsplit
 
-from authorizer.composition import build
-from authorizer.deny_list import DynamoDbRevokedTokens
+from authorizer.app import build
 from authorizer.introspection import Credentials
+from authorizer.multi_api import ParameterStore
 from authorizer.routes import ANY_SEGMENT, REST_OF_PATH, parse_route
 from authorizer.scope_map import ApiRules, ScopeMap, ScopeMapError, parse_api_rules, parse_scope_map
 from authorizer.settings import Settings, SettingsError
-from authorizer.shared_gate import ParameterStore
+from authorizer.state_table import DynamoDbRevokedTokens
 from functions.shared.clients.client import SIGNING_ALGORITHMS
 from functions.shared.web import paths
 from infra import local_stack
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from authorizer import aws
-    from authorizer.gate import Decider, Decision
+    from authorizer.authorizer import BaseAuthorizer, Decision
+    from authorizer.multi_api import RulesSource
     from authorizer.routes import Route
-    from authorizer.shared_gate import RulesSource
     from infra.cli.context import Session
 
 
@@ -304,7 +304,7 @@ class LocalAuthorizer:
         return Credentials(members["client_id"], members["client_secret"])
 
     @cached_property
-    def _decider(self) -> Decider:
+    def _decider(self) -> BaseAuthorizer:
         settings = self.settings
         if settings.api_rules is None:
             self.scope_map  # noqa: B018 - raises a better message than the authorizer

@@ -15,7 +15,7 @@ from cryptography.x509 import load_pem_x509_certificate
 from rich.text import Text
 
 from authorizer import jws, strict_json
-from authorizer.errors import AuthorizerError, TokenRefused
+from authorizer.errors import AuthorizerError, InvalidTokenError
 from authorizer.policy import PolicyCompiler, write_policy
 from authorizer.routes import parse_route
 from functions.shared.runtime.wildcards import matches_wildcards
@@ -292,7 +292,7 @@ def _stages(known: Known, *, is_jwt: bool) -> list[Stage]:
 def _of_refusal(
     refused: AuthorizerError, steps: list[Step], claims: Mapping[str, object] | None
 ) -> Explanation:
-    if isinstance(refused, TokenRefused):
+    if isinstance(refused, InvalidTokenError):
         status, said = (
             _UNAUTHORIZED,
             f"Rejected: {reason_text(refused.reason)} The caller gets 401.",

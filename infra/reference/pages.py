@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from authorizer import errors
 from authorizer import metrics as authorizer_metrics
-from authorizer import reasons
+from authorizer.errors import Reason
 from authorizer.metrics import NAMESPACE, Metric
-from authorizer.reasons import Reason
 from functions.rotate_keys import run_log
 from functions.shared.web import metrics as endpoint_metrics
 from functions.shared.web.oauth_errors import OAuthError
@@ -164,7 +164,7 @@ def _gateway_responses() -> Iterator[tuple[str, str, str]]:
 def sections() -> dict[str, list[Reason]]:
     """Return the authorizer's reasons by the comments above them."""
     found: dict[str, list[Reason]] = {}
-    text = Path(reasons.__file__).read_text(encoding="utf-8")
+    text = Path(errors.__file__).read_text(encoding="utf-8")
     for match in _SECTION.finditer(text):
         if match["title"]:
             current = found.setdefault(match["title"], [])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from authorizer.reasons import Reason
+from authorizer.errors import Reason
 from infra.explain import reason_text
 
 __all__ = ["in_words", "is_about_the_request"]

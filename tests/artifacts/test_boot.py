@@ -204,7 +204,7 @@ def test_an_authorizer_that_cannot_reach_its_issuer_lets_nobody_in_and_refuses_n
         outcome = authorizer.invoke(recorded("rest_request", token))
     # An error other than "Unauthorized" is API Gateway's 500.
     assert outcome.kind == "error"
-    assert outcome.body["errorType"] == "KeySetUnavailable"
+    assert outcome.body["errorType"] == "KeySetUnavailableError"
 
 
 def test_a_token_is_revoked(auth_server: _AuthServer, stack: Stack) -> None:

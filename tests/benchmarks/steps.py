@@ -13,9 +13,9 @@ from time import process_time_ns
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from authorizer import claims, jws
+from authorizer.app import build
+from authorizer.authorizer import Authorizer
 from authorizer.bearer import read_token
-from authorizer.composition import build
-from authorizer.gate import Gate
 from authorizer.https_client import Response
 from authorizer.settings import Settings
 from authorizer.verifier import digest_of
@@ -51,7 +51,7 @@ def steps() -> list[Section]:
         Settings.from_env({"ISSUER": ISSUER, "AUDIENCE": API}),
         send=lambda _: Response(200, {}, jwks(rsa_jwk())),
     )
-    assert isinstance(gate, Gate)
+    assert isinstance(gate, Authorizer)
     with open(os.devnull, "w", buffering=1) as nowhere, redirect_stdout(nowhere):  # noqa: PTH123 - a device, not a path
         tokens = [_take_apart(gate, text) for text in sign_tokens(TOKENS)]
         # What the benchmark holds ready is none of the gate's garbage.
@@ -60,7 +60,7 @@ def steps() -> list[Section]:
         return [_first(gate, tokens), _again(gate, tokens[0])]
 
 
-def _take_apart(gate: Gate, text: str) -> _Token:
+def _take_apart(gate: Authorizer, text: str) -> _Token:
     unverified = jws.parse(text, gate._verifier._header)
     said = jws.parse_payload(unverified.payload)
     verified = gate._verifier.verify(text, time.time(), SECONDS)
@@ -92,7 +92,7 @@ def _table(whole: list[float], each: dict[str, list[float]]) -> list[Measurement
     ]
 
 
-def _first(gate: Gate, tokens: list[_Token]) -> Section:
+def _first(gate: Authorizer, tokens: list[_Token]) -> Section:
     now, verifier = time.time(), gate._verifier
     trust = verifier._issuers[ISSUER]
     key = trust.keys.find(tokens[0].unverified.header.kid, SECONDS)
@@ -144,7 +144,7 @@ def _first(gate: Gate, tokens: list[_Token]) -> Section:
     )  # fmt: skip
 
 
-def _again(gate: Gate, token: _Token) -> Section:
+def _again(gate: Authorizer, token: _Token) -> Section:
     now = time.time()
     again = [token] * RUNS
     digest = _time(lambda token: digest_of(token.text), again)
@@ -171,7 +171,7 @@ def _again(gate: Gate, token: _Token) -> Section:
     )
 
 
-def _write_line(gate: Gate, token: _Token) -> Callable[[_Token], None]:
+def _write_line(gate: Authorizer, token: _Token) -> Callable[[_Token], None]:
     decision = gate._decision(token.event, token.verified)
     end = gate._end_of_allow
     return lambda token: gate._log(token.event, decision.line, decision.freshness, end)

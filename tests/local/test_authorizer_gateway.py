@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from authorizer.composition import build
+from authorizer.app import build
 from authorizer.https_client import Request as Fetch
 from authorizer.https_client import Response as Fetched
 from authorizer.scope_map import parse_scope_map

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from authorizer.app import build
 from authorizer.claims import LEEWAY
-from authorizer.composition import build
 from authorizer.dpop import MAX_PROOF_AGE, MAX_PROOF_LENGTH, thumbprint
 from authorizer.errors import AuthorizerError, Unauthorized
 from authorizer.https_client import (
     MAX_BODY_LENGTH,
-    ExchangeFailed,
+    HttpExchangeError,
     Request,
     Response,
     parse_url,
@@ -92,7 +92,7 @@ class Sandbox:
         self.fetches += 1
         self.while_fetching()
         if self.down:
-            raise ExchangeFailed("down")
+            raise HttpExchangeError("down")
         if request.method == "POST":
             return Response(self.answer[0], {}, self.answer[1])
         if request.headers.get("If-None-Match", "none") == self.headers.get("etag"):
@@ -348,7 +348,7 @@ def _fetched(answer: bytes, *, pause: float = 0.0) -> Callable[[], str]:
             started = time.monotonic()
             try:
                 response = send(Request("GET", url, {}, b"", 0.5))
-            except ExchangeFailed:
+            except HttpExchangeError:
                 late = time.monotonic() - started > 5
                 return "no answer taken, late" if late else "no answer taken"
             return f"status {response.status}, not followed" if response.status != 200 else "taken"

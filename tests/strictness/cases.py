@@ -19,12 +19,12 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from authorizer.claims import ClaimRules
-from authorizer.clocks import Clocks
+from authorizer.clock import Clocks
+from authorizer.errors import Reason
 from authorizer.https_client import Response
 from authorizer.jwk import parse_key_set
 from authorizer.jwks_cache import JwksCache
-from authorizer.reasons import Reason
-from authorizer.verifier import IssuerTrust, Verifier, header_rules
+from authorizer.verifier import TrustedIssuer, Verifier, header_rules
 from tests.support import tokens
 from tests.support.tokens import (
     CLIENT,
@@ -87,11 +87,11 @@ def verifier(world: World) -> Verifier:
     """Return our verifier of this world, which trusts a second issuer beside."""
     return Verifier(
         {
-            ISSUER: IssuerTrust(
+            ISSUER: TrustedIssuer(
                 _keys(world.key_set(), world.algorithms),
                 ClaimRules(ISSUER, frozenset({world.audience}), world.client_ids, 86_400),
             ),
-            OTHER_ISSUER: IssuerTrust(
+            OTHER_ISSUER: TrustedIssuer(
                 _keys(jwks(rsa_jwk("other")), RS256),
                 ClaimRules(OTHER_ISSUER, frozenset(), frozenset(), 86_400),
             ),

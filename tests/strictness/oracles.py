@@ -19,12 +19,12 @@ from joserfc.jwk import RSAKey
 from joserfc.jws import JWSRegistry
 
 from authorizer.claims import LEEWAY, ClaimRules
-from authorizer.clocks import Clocks
-from authorizer.errors import TokenRefused
+from authorizer.clock import Clocks
+from authorizer.errors import InvalidTokenError
 from authorizer.https_client import Response
 from authorizer.jwk import parse_key_set
 from authorizer.jwks_cache import JwksCache
-from authorizer.verifier import IssuerTrust, Verifier, header_rules
+from authorizer.verifier import TrustedIssuer, Verifier, header_rules
 from tests.support.tokens import CLIENT, ISSUER, FakeClock, jwks, rsa_jwk, rsa_key
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def _verifier() -> Verifier:
     )
     rules = ClaimRules(ISSUER, frozenset({CLIENT}), frozenset(), 86_400)
     return Verifier(
-        {ISSUER: IssuerTrust(keys, rules)},
+        {ISSUER: TrustedIssuer(keys, rules)},
         header_rules(RS256, require_at_jwt=False),
         remembered_tokens=1,
     )
@@ -57,7 +57,7 @@ def we_accept(token: str) -> bool:
     """Tell whether our verifier accepts a token now."""
     try:
         _verifier().verify(token, time.time(), 1)
-    except TokenRefused:
+    except InvalidTokenError:
         return False
     return True
 

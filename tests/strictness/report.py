@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from authorizer.errors import TokenRefused
+from authorizer.errors import InvalidTokenError
 from tests.strictness.behaviours import BEHAVIOURS
 from tests.strictness.cases import CASES, CONTROLS, ISSUER, World, verifier
 from tests.strictness.titles import SECTIONS, TITLES
@@ -57,7 +57,7 @@ def our_verdicts() -> list[tuple[int, str, str]]:
 def _ours(world: World, make: Callable[[], str]) -> str:
     try:
         verifier(world).verify(make(), NOW, 1)
-    except TokenRefused as refused:
+    except InvalidTokenError as refused:
         return str(refused.reason)
     return ACCEPTED
 

@@ -7,9 +7,8 @@ from uuid import uuid4
 
 import jwt
 
-from authorizer.errors import TokenRefused
+from authorizer.errors import InvalidTokenError, Reason
 from authorizer.jwk import ALGORITHMS, VerificationKey, parse_key
-from authorizer.reasons import Reason
 from functions.shared.authentication.client_assertion import dummy_key
 from functions.shared.authentication.credentials import ASSERTION_TYPE
 from functions.shared.authentication.remote_jwks import RemoteJwks
@@ -90,7 +89,7 @@ class MemoryRemoteJwks(RemoteJwks):
         for jwk in self.published[address]:
             if jwk["kid"] == kid:
                 return parse_key(jwk, ALGORITHMS)
-        raise TokenRefused(Reason.KID_UNKNOWN)
+        raise InvalidTokenError(Reason.KID_UNKNOWN)
 
 
 class CountedDummy:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from authorizer.composition import build
+from authorizer.app import build
 from authorizer.errors import Unauthorized
-from authorizer.https_client import ExchangeFailed, Request, Response
+from authorizer.https_client import HttpExchangeError, Request, Response
 from authorizer.settings import Settings
 from tests.support.tokens import ISSUER, FakeClock, jwks, rsa_jwk
 
@@ -34,7 +34,7 @@ class Sandbox:
     def _send(self, request: Request) -> Response:
         self.requests.append(request)
         if self.down:
-            raise ExchangeFailed("down")
+            raise HttpExchangeError("down")
         if request.method == "POST":
             return Response(200, {}, json.dumps(self.introspected).encode())
         return Response(200, {}, jwks(rsa_jwk()))

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from authorizer.gate import Decider
+from authorizer.authorizer import BaseAuthorizer
 from functions.rotate_keys import run_log
 from functions.shared.web.endpoint import Endpoint
 from local.demo_clients import demo_clients
@@ -56,8 +56,8 @@ def pytest_configure(config: pytest.Config) -> None:
     patch = pytest.MonkeyPatch()
     patch.setattr(Endpoint, "__init__", _heard(Endpoint.__init__))
     patch.setattr(Endpoint, "__call__", _judged(Endpoint.__call__))
-    patch.setattr(Decider, "__init__", _heard(Decider.__init__))
-    patch.setattr(Decider, "decide", _judged(Decider.decide))
+    patch.setattr(BaseAuthorizer, "__init__", _heard(BaseAuthorizer.__init__))
+    patch.setattr(BaseAuthorizer, "decide", _judged(BaseAuthorizer.decide))
     patch.setattr(run_log, "logged", _heard(run_log.logged))
     config.add_cleanup(patch.undo)
 

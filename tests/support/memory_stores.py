@@ -5,7 +5,7 @@ from __future__ import annotations
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from authorizer.state_entry import entry
+from authorizer.state_table import entry
 from functions.shared.clients.client import is_client_id
 from functions.shared.runtime.secret_store import SecretConflictError, SecretVersion
 from functions.shared.storage.state_table import AlreadyUsedError

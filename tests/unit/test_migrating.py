@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from authorizer.composition import build
+from authorizer.app import build
 from authorizer.errors import Unauthorized
 from authorizer.https_client import Request, Response
 from authorizer.settings import Settings

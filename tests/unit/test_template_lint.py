@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from authorizer import used_proofs
+from authorizer import state_table
 from authorizer.scope_map import parse_scope_map
 from authorizer.settings import Settings
-from authorizer.state_entry import REVOKED, entry
+from authorizer.state_table import REVOKED, entry
 from infra.cloudformation import load
 from local.gateway.template import Template
 from tests.support.privileges import role_statements
@@ -133,7 +133,7 @@ def test_the_authorizer_may_touch_its_own_entries_only(
     for action, entries in state.items():
         keys = {"dynamodb:LeadingKeys": entries}
         assert statements[action]["Condition"] == {"ForAllValues:StringLike": keys}
-    assert entry(used_proofs.KIND, "a").startswith("proof#")
+    assert entry(state_table.KIND, "a").startswith("proof#")
     assert entry(REVOKED, "a").startswith("revoked#")
 
 

@@ -14,11 +14,10 @@ from typing import Final
 
 from authorizer import base64url
 from authorizer import claims as claim_reading
+from authorizer.cache import LRUCache
 from authorizer.claims import LEEWAY
-from authorizer.errors import TokenRefused
+from authorizer.errors import InvalidTokenError, Reason
 from authorizer.jwk import ALGORITHMS, VerificationKey, parse_key
-from authorizer.reasons import Reason
-from authorizer.recent import Recent
 from functions.shared.authentication.credentials import PresentedAssertion
 from functions.shared.storage.state_table import OneTimeUse
 
@@ -32,11 +31,11 @@ def verify_signature(
     """Return the claims that a key has signed. Without a key, the dummy takes the same time.
 
     Raises:
-        TokenRefused: there is no key, or it did not sign them.
+        InvalidTokenError: there is no key, or it did not sign them.
     """
     verifier = key or dummy
     if verifier.alg != assertion.jws.header.alg:
-        raise TokenRefused(Reason.ALG_NOT_OF_KEY)
+        raise InvalidTokenError(Reason.ALG_NOT_OF_KEY)
     verifier.verify(assertion.jws.signature, assertion.jws.signing_input)
     return assertion.unverified_claims
 
@@ -47,27 +46,27 @@ def check_sole_audience(claims: Mapping[str, object], accepted: Collection[str])
     An array with one member is equivalent to a string.
 
     Raises:
-        TokenRefused: it has another audience, alone or in addition.
+        InvalidTokenError: it has another audience, alone or in addition.
     """
     claim_reading.check_audience(claims, frozenset(accepted))
     audience = claims["aud"]
     if isinstance(audience, list) and len(audience) > 1:
-        raise TokenRefused(Reason.AUD_OTHER)
+        raise InvalidTokenError(Reason.AUD_OTHER)
 
 
 def read_expiry(claims: Mapping[str, object], now: float) -> float:
     """Return `exp`, and check it with `nbf` and `iat`. RFC 7523, 3, items 4 to 6.
 
     Raises:
-        TokenRefused: `exp` is missing or has passed, or `nbf` or `iat` is in the future.
+        InvalidTokenError: `exp` is missing or has passed, or `nbf` or `iat` is in the future.
     """
     expires_at = claim_reading.read_time(claims, "exp")
     if expires_at is None:
-        raise TokenRefused(Reason.EXP_MISSING)
+        raise InvalidTokenError(Reason.EXP_MISSING)
     if now >= expires_at:
-        raise TokenRefused(Reason.EXPIRED)
+        raise InvalidTokenError(Reason.EXPIRED)
     if claim_reading.read_not_before(claims, expires_at) > now + LEEWAY:
-        raise TokenRefused(Reason.NOT_YET_VALID)
+        raise InvalidTokenError(Reason.NOT_YET_VALID)
     return expires_at
 
 
@@ -75,7 +74,7 @@ class KnownSubjects:
     """Subjects whose assertions this process has verified: they may use a reserved fetch."""
 
     def __init__(self) -> None:
-        self._subjects: Recent[tuple[str, ...], bool] = Recent(_CACHED_SUBJECTS)
+        self._subjects: LRUCache[tuple[str, ...], bool] = LRUCache(_CACHED_SUBJECTS)
 
     def add(self, *subject: str) -> None:
         """Add a subject whose assertion was verified."""
@@ -107,12 +106,12 @@ class ReplayCheck:
         Call this last: after another error the assertion stays unused.
 
         Raises:
-            TokenRefused: there is no `jti`.
+            InvalidTokenError: there is no `jti`.
             AlreadyUsedError: it was used before.
         """
         token_id = claim_reading.read_jti(claims)
         if token_id is None:
-            raise TokenRefused(Reason.JTI_MISSING)
+            raise InvalidTokenError(Reason.JTI_MISSING)
         # Stored longer than it is valid, because clocks of processes differ.
         self.used.consume(self.kind, owner, token_id, ceil(expires_at) + LEEWAY, now)
 

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from authorizer import https_client
-from authorizer.clocks import Clocks
+from authorizer.clock import Clocks
 from functions.shared.authentication.client_assertion import ReplayCheck
 from functions.shared.authentication.client_secret import SecretUseRecorder, secret_methods
 from functions.shared.authentication.credentials import (

@@ -6,7 +6,7 @@ import binascii
 import re
 from dataclasses import dataclass
 
-from authorizer.recent import Recent
+from authorizer.cache import LRUCache
 from functions.shared.authentication.credentials import (
     BASIC,
     SECRET_PARAMETER,
@@ -35,7 +35,7 @@ class SecretUseRecorder:
 
     def __init__(self, uses: SecretUses) -> None:
         self._uses = uses
-        self._days: Recent[tuple[str, str], int] = Recent(_CACHED_USES)
+        self._days: LRUCache[tuple[str, str], int] = LRUCache(_CACHED_USES)
 
     def record(self, client_id: str, digest: str, now: float) -> None:
         """Record a use. Never fails, because authentication does not depend on it."""

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Final, Generic, Protocol, TypeVar
 
 from authorizer import jws
-from authorizer.errors import TokenRefused
+from authorizer.errors import InvalidTokenError
 from authorizer.jwk import ALGORITHMS
 from authorizer.jws import HeaderRules, UnverifiedJws
 from functions.shared.clients.client import Client
@@ -102,7 +102,7 @@ def assertion_errors() -> Iterator[None]:
     """
     try:
         yield
-    except TokenRefused as error:
+    except InvalidTokenError as error:
         raise InvalidClientError(reason=f"client assertion: {error.reason}") from None
     except AlreadyUsedError:
         raise ReplayedCredentialError(reason="client assertion: used before") from None

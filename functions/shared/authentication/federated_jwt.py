@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 
 from authorizer import claims as claim_reading
 from authorizer.claims import LEEWAY
-from authorizer.errors import TokenRefused
+from authorizer.errors import InvalidTokenError, Reason
 from authorizer.jwk import VerificationKey
-from authorizer.reasons import Reason
 from functions.shared.authentication.client_assertion import (
     KnownSubjects,
     ReplayCheck,
@@ -62,7 +61,7 @@ class FederatedJwt:
         assertion = presented.credential
         with assertion_errors():
             if not assertion.jws.header.kid:
-                raise TokenRefused(Reason.KID_MISSING)
+                raise InvalidTokenError(Reason.KID_MISSING)
             rules = self._rules(client, assertion.unverified_claims.get("iss"))
             key = self._key(rules[0].issuer, assertion) if rules else None
             dummy = self.dummy_key(assertion.jws.header.alg)
@@ -87,7 +86,7 @@ class FederatedJwt:
 
 def _matching(rules: list[FederationRule], claims: Mapping[str, object]) -> FederationRule:
     if not rules:
-        raise TokenRefused(Reason.ISS_UNKNOWN)
+        raise InvalidTokenError(Reason.ISS_UNKNOWN)
     subject = claims.get("sub")
     for rule in rules:
         if isinstance(subject, str) and rule.admits_subject(subject) and rule.admits_claims(claims):
@@ -101,8 +100,8 @@ def _check_claims(claims: Mapping[str, object], rule: FederationRule, now: float
     expires_at = read_expiry(claims, now)
     issued_at = claim_reading.read_time(claims, "iat")
     if issued_at is None:
-        raise TokenRefused(Reason.IAT_MISSING)
+        raise InvalidTokenError(Reason.IAT_MISSING)
     too_old_at = issued_at + rule.max_age + LEEWAY
     if now >= too_old_at:
-        raise TokenRefused(Reason.LIFETIME_TOO_LONG)
+        raise InvalidTokenError(Reason.LIFETIME_TOO_LONG)
     return min(expires_at, too_old_at)

@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from authorizer.claims import LEEWAY
-from authorizer.errors import TokenRefused
+from authorizer.errors import InvalidTokenError, Reason
 from authorizer.jwk import ALGORITHMS, VerificationKey
 from authorizer.jws import UnverifiedHeader
-from authorizer.reasons import Reason
 from functions.shared.authentication.client_assertion import (
     KnownSubjects,
     ReplayCheck,
@@ -70,7 +69,7 @@ class PrivateKeyJwt:
             dummy = self.dummy_key(assertion.jws.header.alg)
             claims = verify_signature(assertion, key, dummy)
             if client is None or rules is None:
-                raise TokenRefused(Reason.KID_UNKNOWN)
+                raise InvalidTokenError(Reason.KID_UNKNOWN)
             expires_at = self._check_claims(claims, client.client_id, rules, now)
             self.replays.consume(client.client_id, claims, expires_at, now)
             self.known_subjects.add(client.client_id, rules.jwks_uri)
@@ -82,7 +81,7 @@ class PrivateKeyJwt:
         if not rules.jwks_uri:
             return _inline_key(rules, header)
         if not header.kid:
-            raise TokenRefused(Reason.KID_MISSING)
+            raise InvalidTokenError(Reason.KID_MISSING)
         known_subject_iat = self.known_subjects.issued_at(
             assertion.unverified_claims, client.client_id, rules.jwks_uri
         )
@@ -92,22 +91,22 @@ class PrivateKeyJwt:
         self, claims: Mapping[str, object], client_id: str, rules: AssertionRules, now: float
     ) -> float:
         if claims.get("iss") != client_id or claims.get("sub") != client_id:
-            raise TokenRefused(Reason.ISS_UNKNOWN)
+            raise InvalidTokenError(Reason.ISS_UNKNOWN)
         accepted = [self.issuer]
         if rules.accepts_token_endpoint:
             accepted.append(self.issuer + paths.TOKEN)
         check_sole_audience(claims, accepted)
         expires_at = read_expiry(claims, now)
         if expires_at > now + rules.lifetime + LEEWAY:
-            raise TokenRefused(Reason.LIFETIME_TOO_LONG)
+            raise InvalidTokenError(Reason.LIFETIME_TOO_LONG)
         return expires_at
 
 
 def _check_header(header: UnverifiedHeader, rules: AssertionRules | None) -> None:
     if header.alg not in (rules.algorithms if rules else ALGORITHMS):
-        raise TokenRefused(Reason.ALG_NOT_ALLOWED)
+        raise InvalidTokenError(Reason.ALG_NOT_ALLOWED)
     if header.typ not in (_STRICT_TYPES if rules and rules.requires_typ else _TYPES):
-        raise TokenRefused(Reason.TYP_NOT_ALLOWED)
+        raise InvalidTokenError(Reason.TYP_NOT_ALLOWED)
 
 
 def _inline_key(rules: AssertionRules, header: UnverifiedHeader) -> VerificationKey | None:

@@ -18,8 +18,8 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from math import ceil
 from typing import Final
 
-from authorizer.recent import Recent
-from authorizer.state_entry import entry
+from authorizer.cache import LRUCache
+from authorizer.state_table import entry
 from functions.shared.storage.errors import StorageError, StorageUnavailableError
 from functions.shared.storage.state_table import Counters
 from functions.shared.web.oauth_errors import TooManyFailuresError
@@ -52,7 +52,7 @@ class FailureLimiter:
     def __init__(self, counters: Counters, limits: Limits | None = None) -> None:
         self._counters = counters
         self._limits = limits or Limits()
-        self._blocked: Recent[str, int] = Recent(_CACHED_BLOCKS)
+        self._blocked: LRUCache[str, int] = LRUCache(_CACHED_BLOCKS)
 
     def check(self, client_id: str, source_ip: str, now: float) -> None:
         """Return unless this process knows that the source is blocked for this client.

@@ -15,13 +15,12 @@ from math import ceil
 from threading import Lock
 from typing import Final
 
-from authorizer.clocks import Clocks
-from authorizer.discovery import Discovery
-from authorizer.errors import KeyIdNotLookedUp, KeySetUnavailable
-from authorizer.https_client import ExchangeFailed, Request, Response, Send, parse_url
+from authorizer.cache import LRUCache
+from authorizer.clock import Clocks
+from authorizer.errors import KeyLookupDeferredError, KeySetUnavailableError
+from authorizer.https_client import HttpExchangeError, Request, Response, Send, parse_url
 from authorizer.jwk import ALGORITHMS, VerificationKey, parse_key_set
-from authorizer.jwks_cache import Fetch, JwksCache
-from authorizer.recent import Recent
+from authorizer.jwks_cache import Discovery, Fetch, JwksCache
 from functions.shared.web.oauth_errors import TemporarilyUnavailableError
 
 FETCH_SECONDS: Final = 3.0
@@ -41,7 +40,7 @@ class RemoteJwks:
         self._send = send
         self._clocks = clocks
         self._http = http
-        self._sources: Recent[str, _Source] = Recent(_CACHED_SOURCES)
+        self._sources: LRUCache[str, _Source] = LRUCache(_CACHED_SOURCES)
         self._adding = Lock()
 
     def find(
@@ -50,7 +49,7 @@ class RemoteJwks:
         """Return the key with this `kid` in the JWK Set at `jwks_uri`.
 
         Raises:
-            TokenRefused: there is none, or it is not usable.
+            InvalidTokenError: there is none, or it is not usable.
             TemporarilyUnavailableError: the JWK Set is not available.
         """
         source = self._source(jwks_uri, lambda: partial(self._get, jwks_uri))
@@ -62,7 +61,7 @@ class RemoteJwks:
         """Return the key with this `kid` of an issuer. OpenID Connect Discovery 1.0, 4.
 
         Raises:
-            TokenRefused: there is none, or it is not usable.
+            InvalidTokenError: there is none, or it is not usable.
             TemporarilyUnavailableError: the JWK Set is not available.
         """
         # The prefix separates an issuer from a JWK Set with the same URL.
@@ -83,7 +82,7 @@ class RemoteJwks:
         if etag is not None:
             headers["If-None-Match"] = etag
         if parse_url(url).scheme != "https" and not self._http:
-            raise ExchangeFailed(f"not an https URL: {url}")
+            raise HttpExchangeError(f"not an https URL: {url}")
         return self._send(Request("GET", url, headers, b"", seconds))
 
 
@@ -98,15 +97,15 @@ class _Source:
 
     def find(self, kid: str, known_subject_iat: float | None) -> VerificationKey:
         try:
-            return self._keys.find(kid, FETCH_SECONDS, vouched_issued_at=known_subject_iat)
-        except KeyIdNotLookedUp as error:
+            return self._keys.find(kid, FETCH_SECONDS, known_subject_iat=known_subject_iat)
+        except KeyLookupDeferredError as error:
             unavailable = TemporarilyUnavailableError(
                 "The key of the assertion cannot be looked up just now. Try again.",
                 reason=f"a key id is not in the cached key set from {self._name}",
             )
             unavailable.headers = {"Retry-After": str(max(1, ceil(error.retry_after)))}
             raise unavailable from error
-        except KeySetUnavailable as error:
+        except KeySetUnavailableError as error:
             raise TemporarilyUnavailableError(
                 "The keys to check the assertion with cannot be fetched just now. Try again.",
                 reason=f"no usable key set from {self._name}: {self._last_result}",
@@ -115,7 +114,7 @@ class _Source:
     def _attempt(self, etag: str | None, seconds: float) -> Response:
         try:
             response = self._fetch(etag, seconds)
-        except ExchangeFailed as error:
+        except HttpExchangeError as error:
             self._last_result = str(error)
             raise
         self._last_result = f"status {response.status}, {len(response.body)} bytes"

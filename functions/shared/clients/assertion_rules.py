@@ -9,9 +9,9 @@ from functools import lru_cache
 from typing import Any, Final
 
 from authorizer import strict_json
+from authorizer.errors import Reason
 from authorizer.https_client import parse_url
 from authorizer.jwk import ALGORITHMS, PRIVATE_MEMBERS, KeySet, parse_key_set
-from authorizer.reasons import Reason
 from functions.shared.runtime.wildcards import matches_wildcards
 from functions.shared.storage.dynamodb_items import boolean, integer, text
 

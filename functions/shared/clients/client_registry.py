@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from authorizer.recent import Recent
+from authorizer.cache import LRUCache
 from functions.shared.clients.client import Client, from_item, is_client_id, to_item
 from functions.shared.runtime.warm_cache import WarmCache
 from functions.shared.storage.aws_errors import storage_errors
@@ -106,7 +106,7 @@ class CachedClients:
             hard_age=STALE_SECONDS,
             max_entries=MAX_CACHED_CLIENTS,
         )
-        self._unknown: Recent[str, float] = Recent(MAX_CACHED_CLIENTS)
+        self._unknown: LRUCache[str, float] = LRUCache(MAX_CACHED_CLIENTS)
         # Separate, so that a flood of unknown ids does not use up the reloads for rotated secrets.
         self._known_reloads = _Allowance(clock)
         self._unknown_reloads = _Allowance(clock)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from authorizer.recent import Recent
+from authorizer.cache import LRUCache
 from functions.shared.storage.errors import StorageUnavailableError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class WarmCache(Generic[K, V]):
         self._loading = tuple(Lock() for _ in range(_STRIPES))
         self._failures: list[_Failure[K] | None] = [None] * _STRIPES
         self._unavailable_at = float("-inf")
-        self._reloaded_at: Recent[K, float] = Recent(max_entries)
+        self._reloaded_at: LRUCache[K, float] = LRUCache(max_entries)
         self._reloading = Lock()
 
     def get(self, key: K) -> V:

@@ -1,6 +1,6 @@
 """The state table: used values, counters, revoked JWTs and uses of secrets, until they expire.
 
-The key is `entry`, as `authorizer.state_entry` names it; the TTL attribute is `expires_at`.
+The key is `entry`, as `authorizer.state_table` names it; the TTL attribute is `expires_at`.
 DynamoDB deletes expired items days late, so each reader compares the time. Other programs, such as
 an authorizer, may read the entry of a revoked JWT:
 
@@ -19,7 +19,7 @@ from __future__ import annotations
 from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Final, Protocol
 
-from authorizer.state_entry import entry
+from authorizer.state_table import entry
 from functions.shared.storage import dynamodb_items
 from functions.shared.storage.aws_errors import storage_errors
 

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from authorizer import jws
 from authorizer.claims import ClaimRules, VerifiedToken
-from authorizer.errors import TokenRefused
+from authorizer.errors import InvalidTokenError, Reason
 from authorizer.jwk import ALGORITHMS, VerificationKey, parse_key
-from authorizer.reasons import Reason
-from authorizer.verifier import IssuerTrust, Verifier, header_rules
+from authorizer.verifier import TrustedIssuer, Verifier, header_rules
 from functions.shared.clients.client import LONGEST_TOKEN_LIFETIME
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ class IssuedJwts:
 
     def __init__(self, issuer: str, key_ring: WarmKeyRing, clock: Clock) -> None:
         rules = ClaimRules(issuer, frozenset(), frozenset(), LONGEST_TOKEN_LIFETIME)
-        trust = IssuerTrust(_RingKeys(key_ring, clock), rules)
+        trust = TrustedIssuer(_RingKeys(key_ring, clock), rules)
         self._verifier = Verifier({issuer: trust}, _HEADER, remembered_tokens=_REMEMBERED_TOKENS)
 
     def verify(self, unverified_token: str, now: float) -> IssuedJwt:
@@ -57,7 +56,7 @@ class IssuedJwts:
         """
         try:
             token = self._verifier.verify(unverified_token, now, _FETCH_SECONDS)
-        except TokenRefused as refused:
+        except InvalidTokenError as refused:
             raise RefusedJwtError(refused.reason) from None
         return IssuedJwt(token, jws.parse_payload(jws.parse(unverified_token, _HEADER).payload))
 
@@ -75,12 +74,12 @@ class _RingKeys:
         kid: str,
         seconds: float,
         *,
-        vouched_issued_at: float | None = None,
+        known_subject_iat: float | None = None,
     ) -> VerificationKey:
-        """Return the published key of this id, or raise TokenRefused."""
+        """Return the published key of this id, or raise InvalidTokenError."""
         key = self._key_ring.published_key(kid, self._clock())
         if key is None:
-            raise TokenRefused(Reason.KID_UNKNOWN)
+            raise InvalidTokenError(Reason.KID_UNKNOWN)
         return self._ready.get(kid) or self._ready.setdefault(
             kid, parse_key(key.to_jwk(), ALGORITHMS)
         )

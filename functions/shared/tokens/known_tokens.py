@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING, Any, Protocol
 
-from authorizer.state_entry import revoked_jwt
+from authorizer.state_table import revoked_jwt
 from functions.shared.tokens.issued_jwts import RefusedJwtError
 from functions.shared.tokens.opaque_tokens import is_opaque_token
 

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 from botocore.awsrequest import AWSResponse
 
-from authorizer import composition as authorizer
-from authorizer.errors import OwnTrouble, Unauthorized
-from authorizer.https_client import ExchangeFailed, Request, Response
+from authorizer import app as authorizer
+from authorizer.errors import AuthorizerUnavailableError, Reason, Unauthorized
+from authorizer.https_client import HttpExchangeError, Request, Response
 from authorizer.metrics import METRICS as AUTHORIZER_METRICS
 from authorizer.metrics import Meter, Metric
-from authorizer.reasons import Reason
 from authorizer.settings import Settings as AuthorizerSettings
 from functions.issue_token import handler as issue_token
 from functions.issue_token.handler import Settings as IssueTokenSettings
@@ -45,7 +44,7 @@ from tests.support.tokens import claims, jwks, rest_event, rsa_jwk
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from authorizer.gate import Decider
+    from authorizer.authorizer import BaseAuthorizer
     from functions.shared.runtime.aws_clients import AwsClients
     from functions.shared.web.endpoint import Endpoint
     from tests.support.memory_stores import ManualClock
@@ -119,7 +118,7 @@ class Stack:
         )
 
     @cached_property
-    def authorizer(self) -> Decider:
+    def authorizer(self) -> BaseAuthorizer:
         return authorizer.build(
             AuthorizerSettings.from_env({"ISSUER": ISSUER, "STACK_NAME": STACK}),
             clock=self.clock,
@@ -130,7 +129,7 @@ class Stack:
 
     def _send(self, request: Request) -> Response:
         if self.keys_are_out_of_reach:
-            raise ExchangeFailed("down")
+            raise HttpExchangeError("down")
         return Response(200, {}, jwks(rsa_jwk()))
 
     def ask(self, event: dict[str, Any], source: str = "192.0.2.7") -> int:
@@ -146,7 +145,7 @@ class Stack:
         except Unauthorized:
             self.count("AWS/Lambda", "Errors", "FunctionName", "Authorizer")
             return "unauthorized"
-        except OwnTrouble:
+        except AuthorizerUnavailableError:
             self.count("AWS/Lambda", "Errors", "FunctionName", "Authorizer")
             self.count("AWS/ApiGateway", "5XXError", "ApiName", "GuardedApi")
             return "error"

@@ -24,12 +24,10 @@ from moto.core.models import botocore_stubber
 import authorizer
 import functions
 from authorizer.aws import DynamoDb, SystemsManager
-from authorizer.credentials import SecretsManagerCredentials
-from authorizer.deny_list import DynamoDbRevokedTokens
-from authorizer.errors import OwnTrouble
-from authorizer.shared_gate import ParameterStore
-from authorizer.state_entry import revoked_jwt
-from authorizer.used_proofs import DynamoDbUsedProofs
+from authorizer.errors import AuthorizerUnavailableError
+from authorizer.introspection import SecretsManagerCredentials
+from authorizer.multi_api import ParameterStore
+from authorizer.state_table import DynamoDbReplayStore, DynamoDbRevokedTokens, revoked_jwt
 from functions.rotate_keys.kms_halves import KmsHalves
 from functions.rotate_keys.rotation import first_ring
 from functions.shared.clients.client_registry import DynamoDbClients
@@ -179,7 +177,7 @@ CALLS: dict[str, Run] = {
     "authorizer: a token that is not revoked": lambda _, __: DynamoDbRevokedTokens(
         STATE_TABLE, DynamoDb(3)
     ).holds(OTHER_JWT, NOW, 3),
-    "authorizer: a proof": lambda _, text: DynamoDbUsedProofs(STATE_TABLE, DynamoDb(3)).use(
+    "authorizer: a proof": lambda _, text: DynamoDbReplayStore(STATE_TABLE, DynamoDb(3)).use(
         "jkt", text, NOW + 9, NOW, 3
     ),
     "authorizer: an API's rules": lambda _, __: ParameterStore(
@@ -262,7 +260,7 @@ def test_a_faulty_response_changes_no_result(account: Account, run: Run) -> None
             tried += 1
             try:
                 result = run(account, next(texts))
-            except (StorageError, OwnTrouble):
+            except (StorageError, AuthorizerUnavailableError):
                 continue
             except Exception as error:  # noqa: BLE001 - which one is what the test reports
                 wrong.append((operation, description, repr(error)))

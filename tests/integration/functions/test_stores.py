@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from authorizer.claims import Confirmation
-from authorizer.state_entry import revoked_jwt
+from authorizer.state_table import revoked_jwt
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.runtime.secret_store import SecretsManagerStore, SecretStore
 from functions.shared.storage.errors import StorageCorruptError

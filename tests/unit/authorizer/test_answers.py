@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from authorizer.composition import build
-from authorizer.errors import EventUnfit, Unauthorized
+from authorizer.app import build
+from authorizer.errors import Unauthorized, UnsupportedEventError
 from authorizer.https_client import Request, Response
 from authorizer.settings import Settings, SettingsError
 from tests.support.authorizer_events import KINDS, recorded, with_header
@@ -154,7 +154,7 @@ def test_simple_response_does_not_cover_other_routes(scope_map: str) -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "http_2"])
 def test_simple_response_for_wrong_event_type_is_an_error(kind: str) -> None:
-    with pytest.raises(EventUnfit):
+    with pytest.raises(UnsupportedEventError):
         Sandbox(**SIMPLE).decide(recorded(kind, mint()))
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import jwt
 import pytest
 
-from authorizer.errors import TokenRefused
-from authorizer.reasons import Reason
+from authorizer.errors import InvalidTokenError, Reason
 from tests.strictness.cases import (
     API,
     CASES,
@@ -24,7 +23,7 @@ from tests.support.tokens import CLIENT, NOW, ec_jwk, ec_key, encode, sign
 
 
 def _refusal(world: World, token: str) -> Reason:
-    with pytest.raises(TokenRefused) as refused:
+    with pytest.raises(InvalidTokenError) as refused:
         verifier(world).verify(token, NOW, 1)
     return refused.value.reason
 

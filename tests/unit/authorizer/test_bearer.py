@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from authorizer.bearer import read_token
-from authorizer.errors import TokenRefused
-from authorizer.reasons import Reason
+from authorizer.errors import InvalidTokenError, Reason
 
 
 def _request(*values: str, name: str = "Authorization") -> dict[str, Any]:
@@ -122,6 +121,6 @@ def test_dpop_scheme_is_reported(value: str) -> None:
     ],
 )
 def test_other_credentials_are_rejected(event: dict[str, Any], reason: Reason) -> None:
-    with pytest.raises(TokenRefused) as refused:
+    with pytest.raises(InvalidTokenError) as refused:
         read_token(event)
     assert refused.value.reason is reason

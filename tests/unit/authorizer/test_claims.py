@@ -3,8 +3,7 @@
 import pytest
 
 from authorizer.claims import ClaimRules, VerifiedToken, join_scopes, read_access_token, read_scopes
-from authorizer.errors import TokenRefused
-from authorizer.reasons import Reason
+from authorizer.errors import InvalidTokenError, Reason
 from tests.support.tokens import ISSUER, NOW, at_jwt_claims, claims
 
 
@@ -14,7 +13,7 @@ def _read(said: dict[str, object], *client_ids: str, rfc9068: bool = False) -> V
 
 
 def _refusal(said: dict[str, object], *client_ids: str, rfc9068: bool = False) -> Reason:
-    with pytest.raises(TokenRefused) as refused:
+    with pytest.raises(InvalidTokenError) as refused:
         _read(said, *client_ids, rfc9068=rfc9068)
     return refused.value.reason
 

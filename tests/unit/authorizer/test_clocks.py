@@ -2,7 +2,7 @@
 
 import pytest
 
-from authorizer.clocks import Clocks
+from authorizer.clock import Clocks
 from tests.support.tokens import FakeClock
 
 

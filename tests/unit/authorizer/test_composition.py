@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from authorizer.composition import build, fetch_jwks
-from authorizer.errors import KeySetUnavailable, Unauthorized
-from authorizer.https_client import ExchangeFailed, Request, Response
+from authorizer.app import build, fetch_jwks
+from authorizer.errors import KeySetUnavailableError, Unauthorized
+from authorizer.https_client import HttpExchangeError, Request, Response
 from authorizer.scope_map import ScopeMapError
 from authorizer.settings import Settings, SettingsError
 from tests.support.policies import allows
@@ -34,18 +34,18 @@ from tests.support.tokens import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from authorizer.gate import Decider
+    from authorizer.authorizer import BaseAuthorizer
 
 
 def _down(_request: Request) -> Response:
-    raise ExchangeFailed("down")
+    raise HttpExchangeError("down")
 
 
 def _never(request: Request) -> Response:
     raise AssertionError(request.url)
 
 
-def _build(**environ: str) -> Decider:
+def _build(**environ: str) -> BaseAuthorizer:
     settings = Settings.from_env({"ISSUER": ISSUER} | environ)
     return build(settings, clock=lambda: NOW, monotonic=lambda: 0, send=_down, emit=lambda _: None)
 
@@ -268,19 +268,19 @@ def test_304_without_etag_from_new_address_is_ignored() -> None:
     assert gate.decide(rest_event(mint()), 1)
     moved.append(True)
     clock.advance(3600)
-    with pytest.raises(KeySetUnavailable):
+    with pytest.raises(KeySetUnavailableError):
         gate.decide(rest_event(mint()), 1)
 
 
 def test_unavailable_metadata_is_an_internal_error() -> None:
     gate = _build(JWKS_URI="discover")
-    with pytest.raises(KeySetUnavailable):
+    with pytest.raises(KeySetUnavailableError):
         gate.decide(rest_event(mint()), 1)
 
 
 def test_unused_features_are_not_imported() -> None:
     code = (
-        "import sys; from authorizer.composition import build; "
+        "import sys; from authorizer.app import build; "
         "from authorizer.settings import Settings; "
         f"build(Settings.from_env({{'ISSUER': {ISSUER!r}}}), emit=len); "
         "parts = ('discovery', 'possession', 'dpop', 'deny_list', 'used_proofs', 'shared_gate', "

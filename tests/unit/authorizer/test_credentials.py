@@ -8,10 +8,8 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from authorizer.credentials import SecretsManagerCredentials, fixed
-from authorizer.errors import IntrospectionFailed
-from authorizer.introspection import Credentials
-from authorizer.reasons import Reason
+from authorizer.errors import IntrospectionError, Reason
+from authorizer.introspection import Credentials, SecretsManagerCredentials, fixed_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +32,7 @@ def _secret(client: SecretsManagerClient, text: str) -> str:
 
 
 def test_fixed_credentials_never_change() -> None:
-    source = fixed("id", "secret")
+    source = fixed_credentials("id", "secret")
     assert source(False, 1) == source(True, 1) == Credentials("id", "secret")
 
 
@@ -59,19 +57,19 @@ def test_malformed_secret_is_an_internal_error(
     secrets_manager: SecretsManagerClient, text: str
 ) -> None:
     source = SecretsManagerCredentials(_secret(secrets_manager, text))
-    with pytest.raises(IntrospectionFailed) as trouble:
+    with pytest.raises(IntrospectionError) as trouble:
         source(anew=False, seconds=3)
     assert trouble.value.reason is Reason.INTROSPECTION_CREDENTIALS
 
 
 @pytest.mark.usefixtures("secrets_manager")
 def test_missing_secret_is_an_internal_error() -> None:
-    with pytest.raises(IntrospectionFailed) as trouble:
+    with pytest.raises(IntrospectionError) as trouble:
         SecretsManagerCredentials("missing")(anew=False, seconds=3)
     assert trouble.value.reason is Reason.INTROSPECTION_CREDENTIALS
 
 
 def test_binary_secret_is_an_internal_error(secrets_manager: SecretsManagerClient) -> None:
     arn = secrets_manager.create_secret(Name="binary", SecretBinary=b"x")["ARN"]
-    with pytest.raises(IntrospectionFailed):
+    with pytest.raises(IntrospectionError):
         SecretsManagerCredentials(arn)(anew=False, seconds=3)

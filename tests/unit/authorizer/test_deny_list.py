@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from authorizer.app import build
 from authorizer.aws import DynamoDb
-from authorizer.clocks import Clocks
-from authorizer.composition import build
-from authorizer.deny_list import DenyList, DynamoDbRevokedTokens
-from authorizer.errors import StateUnavailable, TokenRefused, Unauthorized
+from authorizer.cache import Ages
+from authorizer.clock import Clocks
+from authorizer.errors import InvalidTokenError, Reason, StateUnavailableError, Unauthorized
 from authorizer.https_client import Request, Response
-from authorizer.reasons import Reason
 from authorizer.settings import Settings
-from authorizer.state_entry import revoked_jwt
-from authorizer.upkeep import Ages
+from authorizer.state_table import DenyList, DynamoDbRevokedTokens, revoked_jwt
 from functions.shared.storage.state_table import DynamoDbDenyList
 from tests.support.aws import STATE_TABLE
 from tests.support.tokens import (
@@ -54,7 +52,7 @@ class Revoked:
         self.asked += 1
         self.while_asked(name)
         if self.down:
-            raise StateUnavailable(Reason.DENY_LIST_UNAVAILABLE)
+            raise StateUnavailableError(Reason.DENY_LIST_UNAVAILABLE)
         return name in self.names
 
 
@@ -69,7 +67,7 @@ class Sandbox:
             Clocks(self.clock, self.clock),
             ages=Ages(soft=60, hard=300),
             remembered=remembered,
-            chance=lambda: 0,
+            jitter=lambda: 0,
         )
 
     def check(self, jti: str | None = "one", token: str = TOKEN) -> None:
@@ -78,7 +76,7 @@ class Sandbox:
     def is_revoked(self, jti: str | None = "one") -> bool:
         try:
             self.check(jti)
-        except TokenRefused as refused:
+        except InvalidTokenError as refused:
             return refused.reason is Reason.TOKEN_REVOKED
         return False
 
@@ -174,14 +172,14 @@ def test_stale_entries_serve_an_outage() -> None:
     sandbox.clock.advance(239.9)
     sandbox.check()
     sandbox.clock.advance(0.1)
-    with pytest.raises(StateUnavailable):
+    with pytest.raises(StateUnavailableError):
         sandbox.check()
 
 
 def test_unknown_token_during_outage_is_an_error() -> None:
     sandbox = Sandbox()
     sandbox.revoked.down = True
-    with pytest.raises(StateUnavailable):
+    with pytest.raises(StateUnavailableError):
         sandbox.check()
 
 
@@ -189,7 +187,7 @@ def test_unavailable_table_is_retried_with_backoff() -> None:
     sandbox = Sandbox()
     sandbox.revoked.down = True
     for _ in range(100):
-        with pytest.raises(StateUnavailable):
+        with pytest.raises(StateUnavailableError):
             sandbox.check()
     assert sandbox.revoked.asked == 1
     sandbox.revoked.down = False
@@ -223,14 +221,14 @@ def test_entry_without_expiry_is_valid(dynamodb: DynamoDBClient) -> None:
 
 @pytest.mark.usefixtures("dynamodb")
 def test_missing_table_is_an_internal_error() -> None:
-    with pytest.raises(StateUnavailable) as trouble:
+    with pytest.raises(StateUnavailableError) as trouble:
         DynamoDbRevokedTokens("missing", DynamoDb(3)).holds("revoked#0", NOW, 3)
     assert trouble.value.reason is Reason.DENY_LIST_UNAVAILABLE
 
 
 @pytest.mark.usefixtures("no_aws")
 def test_unreadable_response_accepts_no_token() -> None:
-    with pytest.raises(StateUnavailable) as trouble:
+    with pytest.raises(StateUnavailableError) as trouble:
         DynamoDbRevokedTokens(STATE_TABLE, DynamoDb(3)).holds("revoked#0", NOW, 3)
     assert trouble.value.reason is Reason.DENY_LIST_UNAVAILABLE
 

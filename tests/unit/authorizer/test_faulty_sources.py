@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from authorizer.composition import build
-from authorizer.errors import OwnTrouble, Unauthorized
+from authorizer.app import build
+from authorizer.errors import AuthorizerUnavailableError, Unauthorized
 from authorizer.settings import Settings
 from tests.support.tokens import (
     ISSUER,
@@ -88,7 +88,7 @@ class Sandbox:
             Settings.from_env({"ISSUER": ISSUER, "JWKS_URI": site.url}),
             clock=self.clock,
             monotonic=self.clock,
-            chance=lambda: 0,
+            jitter=lambda: 0,
             emit=lambda _line: None,
         )
 
@@ -102,7 +102,7 @@ class Sandbox:
             self._gate.decide(rest_event(token), 5)
         except Unauthorized as refused:
             return f"401 {refused.__cause__}"
-        except OwnTrouble as trouble:
+        except AuthorizerUnavailableError as trouble:
             return f"500 {trouble.reason}"
         return "good"
 

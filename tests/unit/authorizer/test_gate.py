@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from authorizer.composition import build
-from authorizer.errors import IntrospectionFailed, KeySetUnavailable, PolicyImpossible, Unauthorized
+from authorizer.app import build
+from authorizer.errors import IntrospectionError, KeySetUnavailableError, PolicyError, Unauthorized
 from authorizer.https_client import Request, Response
 from authorizer.settings import Settings
 from tests.support.authorizer_sandbox import Sandbox
@@ -128,7 +128,7 @@ def test_invalid_token_is_unauthorized_with_logged_reason(
 def test_missing_key_set_is_an_internal_error() -> None:
     sandbox = Sandbox()
     sandbox.down = True
-    with pytest.raises(KeySetUnavailable):
+    with pytest.raises(KeySetUnavailableError):
         sandbox.decide(rest_event(mint()))
     assert sandbox.last_line()["decision"] == "error"
     assert sandbox.last_line()["key_set"] == "none"
@@ -136,7 +136,7 @@ def test_missing_key_set_is_an_internal_error() -> None:
 
 def test_event_without_method_arn_is_an_error() -> None:
     sandbox = Sandbox()
-    with pytest.raises(PolicyImpossible):
+    with pytest.raises(PolicyError):
         sandbox.decide(rest_event(mint(), methodArn="arn:aws:execute-api:*"))
     assert sandbox.last_line()["reason"] == "method_arn_malformed"
 
@@ -165,7 +165,7 @@ def test_inactive_opaque_token_is_unauthorized() -> None:
     with pytest.raises(Unauthorized):
         sandbox.decide(rest_event("opaque"))
     sandbox.down = True
-    with pytest.raises(IntrospectionFailed):
+    with pytest.raises(IntrospectionError):
         sandbox.decide(rest_event("another"))
 
 
@@ -258,7 +258,7 @@ def test_cached_token_logs_its_issuers_key_set() -> None:
     sandbox.decide(rest_event(mint()))
     sandbox.down = True
     sandbox.clock.advance(3000)
-    with pytest.raises(KeySetUnavailable):
+    with pytest.raises(KeySetUnavailableError):
         sandbox.decide(event)
     assert sandbox.last_line()["key_set_age"] == 4000
 

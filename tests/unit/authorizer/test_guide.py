@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from authorizer.files import read_usage_keys
-from authorizer.reasons import Reason
+from authorizer.app import read_usage_keys
+from authorizer.errors import Reason
 from authorizer.scope_map import parse_scope_map
 from infra.cloudformation import load
 

@@ -13,7 +13,7 @@ import pytest
 
 import authorizer
 from authorizer import handler
-from authorizer.errors import KeySetUnavailable, Unauthorized
+from authorizer.errors import KeySetUnavailableError, Unauthorized
 from authorizer.settings import SettingsError
 from tests.support.lambda_runtime import make_runtime, started
 from tests.support.tokens import ISSUER, mint, rest_event
@@ -66,7 +66,7 @@ def test_request_without_token_is_unauthorized(capsys: pytest.CaptureFixture[str
 
 @pytest.mark.parametrize("context", [None, object(), Context(10_000), Context(100)])
 def test_unreachable_issuer_is_an_internal_error(context: object) -> None:
-    with pytest.raises(KeySetUnavailable):
+    with pytest.raises(KeySetUnavailableError):
         handler.handle(rest_event(mint()), context)
 
 

@@ -18,7 +18,7 @@ from authorizer.https_client import (
     MAX_BODY_LENGTH,
     MAX_INTERIM_ANSWERS,
     Address,
-    ExchangeFailed,
+    HttpExchangeError,
     Request,
     Response,
     _tls,
@@ -124,14 +124,14 @@ def test_96_response_over_64_kib_is_rejected(framing: bytes) -> None:
     head = b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n\r\n"
     with (
         _serving(head + b"x" * (MAX_BODY_LENGTH + 1)) as server,
-        pytest.raises(ExchangeFailed, match="65536 bytes"),
+        pytest.raises(HttpExchangeError, match="65536 bytes"),
     ):
         _get(server.url)
 
 
 def test_96_negative_chunk_size_is_rejected() -> None:
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n"
-    with _serving(head + b"x" * (8 * MAX_BODY_LENGTH)) as server, pytest.raises(ExchangeFailed):
+    with _serving(head + b"x" * (8 * MAX_BODY_LENGTH)) as server, pytest.raises(HttpExchangeError):
         _get(server.url)
 
 
@@ -152,7 +152,7 @@ def test_response_of_64_kib_is_accepted() -> None:
 def test_96_slow_response_ends_at_the_deadline(answer: bytes) -> None:
     with _serving(answer, pause=0.02) as server:
         started = time.monotonic()
-        with pytest.raises(ExchangeFailed):
+        with pytest.raises(HttpExchangeError):
             _get(server.url, 0.3)
         assert time.monotonic() - started < 1
 
@@ -169,7 +169,7 @@ def test_96_slow_response_ends_at_the_deadline(answer: bytes) -> None:
     ids=["nothing", "not HTTP", "cut short", "bad chunk", "too many headers"],
 )
 def test_incomplete_response_is_a_failure(answer: bytes) -> None:
-    with _serving(answer) as server, pytest.raises(ExchangeFailed):
+    with _serving(answer) as server, pytest.raises(HttpExchangeError):
         _get(server.url)
 
 
@@ -205,7 +205,7 @@ def test_interim_responses_are_skipped(interim: bytes, pause: float) -> None:
     ids=["one", "one too many", "no end of them"],
 )
 def test_interim_response_alone_is_a_failure(answer: bytes) -> None:
-    with _serving(answer) as server, pytest.raises(ExchangeFailed):
+    with _serving(answer) as server, pytest.raises(HttpExchangeError):
         _get(server.url)
 
 
@@ -217,12 +217,12 @@ def test_protocol_switch_is_a_failure() -> None:
 def test_closed_port_is_a_failure() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    with pytest.raises(ExchangeFailed):
+    with pytest.raises(HttpExchangeError):
         _get(f"http://127.0.0.1:{port}/")
 
 
 def test_expired_deadline_opens_no_connection() -> None:
-    with _serving(b"") as server, pytest.raises(ExchangeFailed):
+    with _serving(b"") as server, pytest.raises(HttpExchangeError):
         _get(server.url, 0)
 
 
@@ -232,7 +232,7 @@ def test_slow_dns_ends_at_the_deadline(
     answered = Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answered.wait(10))
     started = time.monotonic()
-    with pytest.raises(ExchangeFailed, match="TimeoutError"):
+    with pytest.raises(HttpExchangeError, match="TimeoutError"):
         send(Request("GET", "https://slow.example.com/jwks", {}, b"", 0.1))
     assert time.monotonic() - started < 5
     answered.set()
@@ -240,12 +240,12 @@ def test_slow_dns_ends_at_the_deadline(
 
 @pytest.mark.parametrize("host", ["nobody.invalid", "a" * 64 + ".example.com"])
 def test_dns_error_is_a_failure(host: str) -> None:
-    with pytest.raises(ExchangeFailed):
+    with pytest.raises(HttpExchangeError):
         send(Request("GET", f"https://{host}/jwks", {}, b"", 5))
 
 
 def test_https_needs_tls() -> None:
-    with _serving(b"HTTP/1.1 200 OK\r\n\r\n") as server, pytest.raises(ExchangeFailed):
+    with _serving(b"HTTP/1.1 200 OK\r\n\r\n") as server, pytest.raises(HttpExchangeError):
         _get(server.url.replace("http:", "https:"))
 
 
@@ -316,13 +316,13 @@ def test_untrusted_certificate_is_a_failure(
     trusted.write_text(certificate if is_trusted else certificate_pem())
     with (
         _serving_tls(certificate, trusted.parent) as url,
-        pytest.raises(ExchangeFailed, match="SSLCertVerificationError"),
+        pytest.raises(HttpExchangeError, match="SSLCertVerificationError"),
     ):
         _get(url, 10)
 
 
 def test_failure_names_only_the_address() -> None:
-    with _serving(b"") as server, pytest.raises(ExchangeFailed) as failure:
+    with _serving(b"") as server, pytest.raises(HttpExchangeError) as failure:
         send(Request("POST", server.url, {"Authorization": "Basic c2VjcmV0"}, b"token=abc", 1))
     assert server.url in str(failure.value)
     assert "c2VjcmV0" not in str(failure.value)

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from authorizer.cache import Turns
 from authorizer.claims import ClaimRules, Confirmation, VerifiedToken
-from authorizer.clocks import Clocks
-from authorizer.errors import IntrospectionFailed, TokenRefused
-from authorizer.https_client import ExchangeFailed, Request, Response
+from authorizer.clock import Clocks
+from authorizer.errors import IntrospectionError, InvalidTokenError, Reason
+from authorizer.https_client import HttpExchangeError, Request, Response
 from authorizer.introspection import Credentials, Introspector
-from authorizer.reasons import Reason
-from authorizer.upkeep import Turns
 from tests.support.tokens import CLIENT, ISSUER, NOW, FakeClock
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ class Endpoint:
     def send(self, request: Request) -> Response:
         self.requests.append(request)
         if self.down:
-            raise ExchangeFailed("down")
+            raise HttpExchangeError("down")
         raw = self.answer if isinstance(self.answer, bytes) else json.dumps(self.answer).encode()
         return Response(self.status, {}, raw)
 
@@ -90,12 +89,12 @@ class Sandbox:
         return self.introspector.introspect(token, self.clock.now, 1)
 
     def refusal(self, token: str = OPAQUE) -> Reason:
-        with pytest.raises(TokenRefused) as refused:
+        with pytest.raises(InvalidTokenError) as refused:
             self.ask(token)
         return refused.value.reason
 
     def trouble(self, token: str = OPAQUE) -> Reason:
-        with pytest.raises(IntrospectionFailed) as trouble:
+        with pytest.raises(IntrospectionError) as trouble:
             self.ask(token)
         return trouble.value.reason
 
@@ -343,7 +342,7 @@ def test_waiting_too_long_is_an_internal_error() -> None:
     sandbox = Sandbox(active())
 
     def ask_too() -> None:
-        with pytest.raises(IntrospectionFailed):
+        with pytest.raises(IntrospectionError):
             sandbox.introspector.introspect(OPAQUE, NOW, 0.001)
 
     _while_asked(sandbox, ask_too)

@@ -8,9 +8,8 @@ from typing import Any
 import jwt
 import pytest
 
-from authorizer.errors import KeySetUnavailable, TokenRefused
-from authorizer.jwk import ALGORITHMS, KeyRefused, parse_key, parse_key_set
-from authorizer.reasons import Reason
+from authorizer.errors import InvalidTokenError, KeySetUnavailableError, Reason
+from authorizer.jwk import ALGORITHMS, InvalidKeyError, parse_key, parse_key_set
 from tests.support.tokens import (
     ec_jwk,
     ec_key,
@@ -81,7 +80,7 @@ def test_key_verifies_only_its_own_signatures(jwk: dict[str, Any], signature: by
         (bytes(len(signature)), Reason.SIGNATURE_INVALID),
         (b"", Reason.SIGNATURE_EMPTY),
     ):
-        with pytest.raises(TokenRefused) as refused:
+        with pytest.raises(InvalidTokenError) as refused:
             key.verify(other, b"data")
         assert refused.value.reason is reason
 
@@ -143,7 +142,7 @@ UNFIT: dict[str, tuple[object, Reason]] = {
 
 @pytest.mark.parametrize(("jwk", "reason"), UNFIT.values(), ids=UNFIT.keys())
 def test_unusable_key_has_a_reason(jwk: object, reason: Reason) -> None:
-    with pytest.raises(KeyRefused) as refused:
+    with pytest.raises(InvalidKeyError) as refused:
         parse_key(jwk, ALGORITHMS)
     assert refused.value.reason is reason
 
@@ -212,7 +211,7 @@ def test_empty_key_set_is_valid() -> None:
     "raw", [b"", b"<html>", b"[]", b"{}", b'{"keys":{}}', b'{"keys":[],"keys":[]}', b"\xff"]
 )
 def test_invalid_key_set_is_an_internal_error(raw: bytes) -> None:
-    with pytest.raises(KeySetUnavailable) as trouble:
+    with pytest.raises(KeySetUnavailableError) as trouble:
         parse_key_set(raw, RS256)
     assert trouble.value.reason is Reason.KEY_SET_MALFORMED
 

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from authorizer.clocks import Clocks
-from authorizer.errors import KeySetUnavailable, TokenRefused
-from authorizer.https_client import ExchangeFailed, Response
+from authorizer.cache import Ages
+from authorizer.clock import Clocks
+from authorizer.errors import InvalidTokenError, KeySetUnavailableError, Reason
+from authorizer.https_client import HttpExchangeError, Response
 from authorizer.jwk import KeySet, VerificationKey
-from authorizer.jwks_cache import JwksCache, Seed
-from authorizer.reasons import Reason
-from authorizer.upkeep import Ages
+from authorizer.jwks_cache import BundledJwks, JwksCache
 from tests.support.tokens import NOW, FakeClock
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ AGES = Ages(soft=300, hard=3600)
 def _parse(raw: bytes) -> KeySet:
     """Parse key ids separated by spaces, instead of a JWKS."""
     if raw == b"<html>":
-        raise KeySetUnavailable(Reason.KEY_SET_MALFORMED)
+        raise KeySetUnavailableError(Reason.KEY_SET_MALFORMED)
     kids = raw.decode().split()
     good = [kid for kid in kids if not kid.startswith("weak")]
     return KeySet(
@@ -50,7 +49,7 @@ class Issuer:
         self.fetches += 1
         self.etags.append(etag)
         if self.down:
-            raise ExchangeFailed("down")
+            raise HttpExchangeError("down")
         if etag is not None and etag == self.headers.get("etag"):
             return Response(304, self.headers, b"")
         return Response(self.status, self.headers, self.kids.encode())
@@ -59,7 +58,7 @@ class Issuer:
 class Sandbox:
     """A cache with its issuer and its clock."""
 
-    def __init__(self, kids: str = "one", *, seed: Seed | None = None) -> None:
+    def __init__(self, kids: str = "one", *, seed: BundledJwks | None = None) -> None:
         self.clock = FakeClock()
         self.issuer = Issuer(kids)
         self.noted: list[str] = []
@@ -69,20 +68,20 @@ class Sandbox:
             Clocks(self.clock, self.clock),
             ages=AGES,
             seed=seed,
-            chance=lambda: 0,
+            jitter=lambda: 0,
             note=lambda metric: self.noted.append(metric.name),
         )
 
     def find(self, kid: str, *, issued_at: float | None = None) -> VerificationKey:
-        return self.cache.find(kid, 1, vouched_issued_at=issued_at)
+        return self.cache.find(kid, 1, known_subject_iat=issued_at)
 
     def refusal(self, kid: str, *, issued_at: float | None = None) -> Reason:
-        with pytest.raises(TokenRefused) as refused:
+        with pytest.raises(InvalidTokenError) as refused:
             self.find(kid, issued_at=issued_at)
         return refused.value.reason
 
     def is_unavailable(self, kid: str) -> bool:
-        with pytest.raises(KeySetUnavailable):
+        with pytest.raises(KeySetUnavailableError):
             self.find(kid)
         return True
 
@@ -200,7 +199,7 @@ def test_concurrent_lookups_share_one_fetch() -> None:
 
 def test_waiting_too_long_is_key_set_unavailable() -> None:
     sandbox = Sandbox()
-    with sandbox.cache._upkeep._turns.take(None, 0), pytest.raises(KeySetUnavailable):
+    with sandbox.cache._upkeep._turns.take(None, 0), pytest.raises(KeySetUnavailableError):
         sandbox.cache.find("one", 0.001)
     assert sandbox.issuer.fetches == 0
 
@@ -403,12 +402,12 @@ def test_new_key_works_after_clock_set_back() -> None:
     wall, monotonic = FakeClock(), FakeClock(0)
     issuer = Issuer("one")
     cache = JwksCache(issuer.fetch, _parse, Clocks(wall, monotonic), ages=AGES)
-    with pytest.raises(TokenRefused):
+    with pytest.raises(InvalidTokenError):
         cache.find("random", 1)
     issuer.kids = "one new"
     wall.advance(-1000)
     monotonic.advance(1)
-    assert cache.find("new", 1, vouched_issued_at=wall.now).kid == "new"
+    assert cache.find("new", 1, known_subject_iat=wall.now).kid == "new"
 
 
 def test_freeze_ages_the_set() -> None:
@@ -418,21 +417,21 @@ def test_freeze_ages_the_set() -> None:
     cache.find("one", 1)
     issuer.down = True
     wall.advance(3600)
-    with pytest.raises(KeySetUnavailable):
+    with pytest.raises(KeySetUnavailableError):
         cache.find("one", 1)
 
 
 def test_clock_jump_costs_one_fetch() -> None:
     wall, monotonic = FakeClock(), FakeClock(0)
     issuer = Issuer()
-    cache = JwksCache(issuer.fetch, _parse, Clocks(wall, monotonic), ages=AGES, chance=lambda: 0)
+    cache = JwksCache(issuer.fetch, _parse, Clocks(wall, monotonic), ages=AGES, jitter=lambda: 0)
     for step, fetches in ((0, 1), (86_400, 2), (-86_400, 2), (-86_400, 2), (86_400, 2)):
         wall.advance(step)
         assert cache.find("one", 1).kid == "one"
         assert issuer.fetches == fetches
     monotonic.advance(AGES.soft)
     issuer.kids = "two"
-    with pytest.raises(TokenRefused):
+    with pytest.raises(InvalidTokenError):
         cache.find("one", 1)
     assert issuer.fetches == 3
 
@@ -441,14 +440,14 @@ def test_clock_jump_costs_one_fetch() -> None:
 def test_clock_jump_does_not_extend_pauses(step: float) -> None:
     wall, monotonic = FakeClock(), FakeClock(0)
     issuer = Issuer()
-    cache = JwksCache(issuer.fetch, _parse, Clocks(wall, monotonic), ages=AGES, chance=lambda: 0)
+    cache = JwksCache(issuer.fetch, _parse, Clocks(wall, monotonic), ages=AGES, jitter=lambda: 0)
     issuer.down = True
-    with pytest.raises(KeySetUnavailable):
+    with pytest.raises(KeySetUnavailableError):
         cache.find("one", 1)
     issuer.down = False
     wall.advance(step)
     monotonic.advance(1)
-    with pytest.raises(TokenRefused):
+    with pytest.raises(InvalidTokenError):
         cache.find("new", 1)
     issuer.kids = "one new"
     wall.advance(-step)
@@ -491,7 +490,7 @@ def test_age_is_measured_from_the_request() -> None:
 
 
 def test_seed_serves_an_outage_then_is_replaced() -> None:
-    sandbox = Sandbox("one", seed=Seed(b"seeded"))
+    sandbox = Sandbox("one", seed=BundledJwks(b"seeded"))
     sandbox.issuer.down = True
     assert sandbox.find("seeded").kid == "seeded"
     assert sandbox.cache.freshness() == ("stale", 0)
@@ -503,7 +502,7 @@ def test_seed_serves_an_outage_then_is_replaced() -> None:
 
 
 def test_dated_seed_ages_from_its_date() -> None:
-    sandbox = Sandbox("one", seed=Seed(b"seeded", NOW - AGES.soft + 1))
+    sandbox = Sandbox("one", seed=BundledJwks(b"seeded", NOW - AGES.soft + 1))
     assert sandbox.find("seeded").kid == "seeded"
     assert sandbox.cache.freshness() == ("fresh", AGES.soft - 1)
     assert sandbox.issuer.fetches == 0
@@ -513,20 +512,20 @@ def test_dated_seed_ages_from_its_date() -> None:
 
 
 def test_dated_seed_expires_at_the_hard_age() -> None:
-    sandbox = Sandbox("one", seed=Seed(b"seeded", NOW - AGES.hard))
+    sandbox = Sandbox("one", seed=BundledJwks(b"seeded", NOW - AGES.hard))
     sandbox.issuer.down = True
-    with pytest.raises(KeySetUnavailable):
+    with pytest.raises(KeySetUnavailableError):
         sandbox.find("seeded")
 
 
 def test_seed_from_the_future_counts_as_now() -> None:
-    sandbox = Sandbox("one", seed=Seed(b"seeded", NOW + 1e6))
+    sandbox = Sandbox("one", seed=BundledJwks(b"seeded", NOW + 1e6))
     sandbox.clock.advance(AGES.soft)
     assert sandbox.refusal("seeded") is Reason.KID_UNKNOWN
 
 
 def test_unknown_key_id_refetches_with_a_fresh_seed() -> None:
-    sandbox = Sandbox("one", seed=Seed(b"seeded", NOW))
+    sandbox = Sandbox("one", seed=BundledJwks(b"seeded", NOW))
     assert sandbox.find("one").kid == "one"
 
 

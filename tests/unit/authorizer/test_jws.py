@@ -4,9 +4,8 @@ import json
 
 import pytest
 
-from authorizer.errors import TokenRefused
+from authorizer.errors import InvalidTokenError, Reason
 from authorizer.jws import HeaderRules, looks_like_jws, parse
-from authorizer.reasons import Reason
 from tests.support.tokens import forge, mint, rsa_jwk
 
 PROOF = HeaderRules(frozenset({"RS256"}), frozenset({"dpop+jwt"}), embedded_key=True)
@@ -29,7 +28,7 @@ def test_proof_has_its_own_key() -> None:
 
 @pytest.mark.parametrize("jwk", [None, "key", []])
 def test_proof_without_key_is_rejected(jwk: object) -> None:
-    with pytest.raises(TokenRefused) as refused:
+    with pytest.raises(InvalidTokenError) as refused:
         parse(forge({"alg": "RS256", "typ": "dpop+jwt", "jwk": jwk}), PROOF)
     assert refused.value.reason is Reason.KEY_MALFORMED
 
@@ -37,7 +36,7 @@ def test_proof_without_key_is_rejected(jwk: object) -> None:
 def test_header_cache_is_per_rule_set() -> None:
     token = mint()
     parse(token, ASSERTION)
-    with pytest.raises(TokenRefused) as refused:
+    with pytest.raises(InvalidTokenError) as refused:
         parse(token, PROOF)
     assert refused.value.reason is Reason.TYP_NOT_ALLOWED
 

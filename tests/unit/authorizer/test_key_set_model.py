@@ -7,13 +7,12 @@ from typing import NamedTuple
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from authorizer.clocks import Clocks
-from authorizer.errors import KeySetUnavailable, TokenRefused
-from authorizer.https_client import ExchangeFailed, Response
+from authorizer.cache import Ages
+from authorizer.clock import Clocks
+from authorizer.errors import InvalidTokenError, KeySetUnavailableError, Reason
+from authorizer.https_client import HttpExchangeError, Response
 from authorizer.jwk import KeySet, VerificationKey
 from authorizer.jwks_cache import SHORTEST_SOFT_AGE, JwksCache
-from authorizer.reasons import Reason
-from authorizer.upkeep import Ages
 from tests.support.tokens import FakeClock
 
 AGES = Ages(soft=300, hard=3600)
@@ -24,7 +23,7 @@ ANSWERS = {"good": 200, "an error": 500, "a page": 200, "nothing": 0}
 
 def _parse(raw: bytes) -> KeySet:
     if raw == b"<html>":
-        raise KeySetUnavailable(Reason.KEY_SET_MALFORMED)
+        raise KeySetUnavailableError(Reason.KEY_SET_MALFORMED)
     kids = raw.decode().split()
     return KeySet(
         {kid: VerificationKey(kid, "RS256", 256, lambda *_: None) for kid in kids}, {}, ()
@@ -57,7 +56,7 @@ class KeySets(RuleBasedStateMachine):
             Clocks(self.wall, self.monotonic),
             ages=AGES,
             cool_down=COOL_DOWN,
-            chance=lambda: 0,
+            jitter=lambda: 0,
         )
 
     def fetch(self, etag: str | None, seconds: float) -> Response:
@@ -70,7 +69,7 @@ class KeySets(RuleBasedStateMachine):
             self.pause_ends = self.now + min(60, 2 ** (self.failures - 1))
             self.fetches.append(Fetch(began, None))
             if self.answer in ("good", "nothing"):
-                raise ExchangeFailed(self.answer)
+                raise HttpExchangeError(self.answer)
             return Response(ANSWERS[self.answer], {}, b"<html>")
         self.failures = 0
         self.fetches.append(Fetch(began, frozenset(self.kids)))
@@ -133,11 +132,11 @@ class KeySets(RuleBasedStateMachine):
         began, fetched_before = self.now, len(self.fetches)
         held = self._held()
         try:
-            self.cache.find(kid, PATIENCE, vouched_issued_at=self.wall.now if vouched else None)
+            self.cache.find(kid, PATIENCE, known_subject_iat=self.wall.now if vouched else None)
             outcome = "key"
-        except TokenRefused:
+        except InvalidTokenError:
             outcome = "refused"
-        except KeySetUnavailable:
+        except KeySetUnavailableError:
             outcome = "unavailable"
         fetches = self.fetches[fetched_before:]
         answered = [fetch for fetch in fetches if fetch.kids is not None]

@@ -11,8 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from jwt.utils import base64url_decode
 
-from authorizer.errors import TokenRefused
-from authorizer.reasons import Reason
+from authorizer.errors import InvalidTokenError, Reason
 from tests.strictness.cases import (
     ISSUER,
     MODULUS,
@@ -505,7 +504,7 @@ SIGNATURES: dict[str, tuple[Callable[[], str], Reason, World]] = {
 
 
 def _refusal(token: str, world: World = World()) -> Reason:  # noqa: B008 - nothing changes it
-    with pytest.raises(TokenRefused) as refused:
+    with pytest.raises(InvalidTokenError) as refused:
         verifier(world).verify(token, NOW, 1)
     return refused.value.reason
 

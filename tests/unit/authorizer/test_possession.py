@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from authorizer.dpop import thumbprint
-from authorizer.errors import EventUnfit, StateUnavailable
+from authorizer.errors import StateUnavailableError, UnsupportedEventError
 from tests.support.authorizer_events import HOSTS, recorded, with_certificate, with_header
 from tests.support.authorizer_sandbox import Sandbox
 from tests.support.client_certificates import common_name_certificate
@@ -228,7 +228,7 @@ def test_83_rejected_proof_is_not_consumed() -> None:
 def test_request_without_address_is_an_error() -> None:
     event = _event(_proof())
     del event["requestContext"]["domainName"]
-    with pytest.raises(EventUnfit):
+    with pytest.raises(UnsupportedEventError):
         Sandbox(**DPOP).decide(event)
 
 
@@ -306,6 +306,6 @@ def test_unavailable_replay_store_is_an_error(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     sandbox = Sandbox(PROOF_OF_POSSESSION="dpop", REPLAY_TABLE="state")
-    with pytest.raises(StateUnavailable):
+    with pytest.raises(StateUnavailableError):
         sandbox.decide(_event(_proof()))
     assert json.loads(sandbox.log[-1])["reason"] == "proof_store_unavailable"

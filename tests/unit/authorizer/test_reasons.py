@@ -2,12 +2,12 @@
 
 import re
 
-from authorizer.reasons import Reason
-from authorizer.strict_json import Flaw
+from authorizer.errors import Reason
+from authorizer.strict_json import JsonFault
 
 
 def test_each_json_flaw_has_two_reasons() -> None:
-    for flaw in Flaw:
+    for flaw in JsonFault:
         assert Reason(f"header_{flaw}")
         assert Reason(f"payload_{flaw}")
 

@@ -1,10 +1,10 @@
 """The LRU cache."""
 
-from authorizer.recent import Recent
+from authorizer.cache import LRUCache
 
 
 def test_least_recently_used_entry_is_evicted() -> None:
-    recent: Recent[str, int] = Recent(2)
+    recent: LRUCache[str, int] = LRUCache(2)
     recent.put("a", 1)
     recent.put("b", 2)
     assert recent.get("a") == 1
@@ -13,14 +13,14 @@ def test_least_recently_used_entry_is_evicted() -> None:
 
 
 def test_capacity_is_never_exceeded() -> None:
-    recent: Recent[int, int] = Recent(10)
+    recent: LRUCache[int, int] = LRUCache(10)
     for number in range(1000):
         recent.put(number, number)
     assert len(recent) == 10
 
 
 def test_removing_a_key_twice_is_harmless() -> None:
-    recent: Recent[str, int] = Recent(2)
+    recent: LRUCache[str, int] = LRUCache(2)
     recent.put("a", 1)
     recent.forget("a")
     recent.forget("a")

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from authorizer import request
-from authorizer.errors import EventUnfit
-from authorizer.reasons import Reason
+from authorizer.errors import Reason, UnsupportedEventError
 from tests.support.authorizer_events import HOSTS, recorded, with_certificate, with_header
 
 DESCRIBED = ("rest_request", "http_1", "http_2")
@@ -44,10 +43,10 @@ def test_websocket_handshake_is_get_of_the_stage() -> None:
 
 
 def test_token_event_has_no_method_or_address() -> None:
-    with pytest.raises(EventUnfit) as unfit:
+    with pytest.raises(UnsupportedEventError) as unfit:
         request.method(recorded("rest_token"))
     assert unfit.value.reason is Reason.EVENT_KIND
-    with pytest.raises(EventUnfit) as unfit:
+    with pytest.raises(UnsupportedEventError) as unfit:
         request.url(recorded("rest_token"), "https://api.example.com")
     assert unfit.value.reason is Reason.ADDRESS_UNKNOWN
 
@@ -156,6 +155,6 @@ def test_route_is_the_http_apis_choice() -> None:
 
 @pytest.mark.parametrize("kind", ["rest_token", "rest_request", "http_1", "websocket_connect"])
 def test_other_formats_have_no_route(kind: str) -> None:
-    with pytest.raises(EventUnfit) as unfit:
+    with pytest.raises(UnsupportedEventError) as unfit:
         request.route_key(recorded(kind))
     assert unfit.value.reason is Reason.EVENT_KIND

@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
+from authorizer.app import build
 from authorizer.aws import SystemsManager
-from authorizer.composition import build
-from authorizer.errors import OwnTrouble, RulesUnavailable, Unauthorized
+from authorizer.errors import (
+    AuthorizerUnavailableError,
+    Reason,
+    RulesUnavailableError,
+    Unauthorized,
+)
 from authorizer.https_client import Request, Response
 from authorizer.introspection import Credentials
-from authorizer.reasons import Reason
+from authorizer.multi_api import ParameterStore, RulesSource
 from authorizer.settings import Settings
-from authorizer.shared_gate import ParameterStore, RulesSource
 from local.aws_account import LAPTOP
 from tests.support.policies import allows
 from tests.support.tokens import (
@@ -63,7 +67,7 @@ class MemoryRules:
     def read(self, api: str, seconds: float) -> str | None:
         self.asked.append(api)
         if self.down:
-            raise RulesUnavailable(Reason.API_RULES_UNAVAILABLE)
+            raise RulesUnavailableError(Reason.API_RULES_UNAVAILABLE)
         return self.by_api.get(api)
 
     def put(self, api: str, text: str) -> None:
@@ -83,7 +87,7 @@ class Sandbox:
             Settings.from_env(environ),
             clock=self.clock,
             monotonic=self.clock,
-            chance=lambda: 0,
+            jitter=lambda: 0,
             send=self._send,
             emit=self.log.append,
             credential_source=lambda _anew, _seconds: Credentials("authorizer", "secret"),
@@ -103,7 +107,7 @@ class Sandbox:
         event = rest_event(token, methodArn=f"{stage(api)}/GET{path}")
         try:
             answer = self.gate.decide(event, 1)
-        except (Unauthorized, OwnTrouble):
+        except (Unauthorized, AuthorizerUnavailableError):
             line = json.loads(self.log[-1])
             return f"{line['decision']}: {line['reason']}"
         document = answer["policyDocument"]
@@ -159,7 +163,7 @@ def test_api_id_comes_from_the_arn(member: str) -> None:
 
 def test_event_without_arn_loads_nothing() -> None:
     sandbox = Sandbox()
-    with pytest.raises(OwnTrouble):
+    with pytest.raises(AuthorizerUnavailableError):
         sandbox.gate.decide(rest_event(token(), methodArn="arn:aws:s3:::../../x"), 1)
     assert sandbox.rules.asked == []
 
@@ -427,7 +431,7 @@ def test_unreadable_parameter_response_is_an_error() -> None:
 
 def test_aws_client_is_created_lazily() -> None:
     code = (
-        "import sys; from authorizer.composition import build; "
+        "import sys; from authorizer.app import build; "
         "from authorizer.settings import Settings; "
         f"build(Settings.from_env({{'ISSUER': {ISSUER!r}, 'API_RULES': '/apis'}}), emit=len); "
         "print('boto3' in sys.modules)"

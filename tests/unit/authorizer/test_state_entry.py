@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from authorizer.state_entry import entry, revoked_jwt
+from authorizer.state_table import entry, revoked_jwt
 
 ISSUER = "https://a"
 TOKEN = "header.payload.signature"

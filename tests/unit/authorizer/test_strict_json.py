@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authorizer.strict_json import MAX_DEPTH, Flaw, JsonError, parse_object
+from authorizer.strict_json import MAX_DEPTH, JsonError, JsonFault, parse_object
 
 _SIMPLE = st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text()
 _VALUES = st.recursive(
@@ -20,7 +20,7 @@ def test_json_round_trips(value: dict[str, object]) -> None:
     try:
         assert parse_object(json.dumps(value).encode()) == value
     except JsonError as error:
-        assert error.flaw is Flaw.TOO_DEEP  # noqa: PT017 - the only way out
+        assert error.flaw is JsonFault.TOO_DEEP  # noqa: PT017 - the only way out
 
 
 def test_whitespace_and_fractions_are_legal() -> None:
@@ -50,37 +50,37 @@ def test_deepest_legal_nesting_is_read() -> None:
 @pytest.mark.parametrize(
     ("raw", "flaw"),
     [
-        (b"", Flaw.NOT_JSON),
-        (b"{}{}", Flaw.NOT_JSON),
-        (b"{'a':1}", Flaw.NOT_JSON),
-        (b'{"a":1,}', Flaw.NOT_JSON),
-        (b'{"a":01}', Flaw.NOT_JSON),
-        (b'{"a":"\n"}', Flaw.NOT_JSON),
-        (b"\xef\xbb\xbf{}", Flaw.NOT_JSON),
-        ('{"a":1}'.encode("utf-16-le"), Flaw.NOT_JSON),
-        ('{"a":1}'.encode("utf-16"), Flaw.NOT_UTF8),
-        (b'{"a":"\xff"}', Flaw.NOT_UTF8),
-        (b'{"a":"\xed\xa0\x80"}', Flaw.NOT_UTF8),
-        (b"[]", Flaw.NOT_OBJECT),
-        (b"null", Flaw.NOT_OBJECT),
-        (b'"a"', Flaw.NOT_OBJECT),
-        (b'{"a":1,"a":1}', Flaw.DUPLICATE_MEMBER),
-        (rb'{"a":1,"\u0061":1}', Flaw.DUPLICATE_MEMBER),
-        (b'{"a":[{"b":1,"b":1}]}', Flaw.DUPLICATE_MEMBER),
-        (b'{"a":' * 17 + b"1" + b"}" * 17, Flaw.TOO_DEEP),
-        (b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}", Flaw.TOO_DEEP),
-        (b"[" * 100_000, Flaw.TOO_DEEP),
-        (b'{"a":NaN}', Flaw.NUMBER),
-        (b'{"a":Infinity}', Flaw.NUMBER),
-        (b'{"a":-Infinity}', Flaw.NUMBER),
-        (b'{"a":1e999}', Flaw.NUMBER),
-        (b'{"a":9007199254740992}', Flaw.NUMBER),
-        (b'{"a":' + b"9" * 5000 + b"}", Flaw.NUMBER),
-        (rb'{"a":"\ud800"}', Flaw.SURROGATE),
-        (rb'{"a":[{"\udfff":1}]}', Flaw.SURROGATE),
+        (b"", JsonFault.NOT_JSON),
+        (b"{}{}", JsonFault.NOT_JSON),
+        (b"{'a':1}", JsonFault.NOT_JSON),
+        (b'{"a":1,}', JsonFault.NOT_JSON),
+        (b'{"a":01}', JsonFault.NOT_JSON),
+        (b'{"a":"\n"}', JsonFault.NOT_JSON),
+        (b"\xef\xbb\xbf{}", JsonFault.NOT_JSON),
+        ('{"a":1}'.encode("utf-16-le"), JsonFault.NOT_JSON),
+        ('{"a":1}'.encode("utf-16"), JsonFault.NOT_UTF8),
+        (b'{"a":"\xff"}', JsonFault.NOT_UTF8),
+        (b'{"a":"\xed\xa0\x80"}', JsonFault.NOT_UTF8),
+        (b"[]", JsonFault.NOT_OBJECT),
+        (b"null", JsonFault.NOT_OBJECT),
+        (b'"a"', JsonFault.NOT_OBJECT),
+        (b'{"a":1,"a":1}', JsonFault.DUPLICATE_MEMBER),
+        (rb'{"a":1,"\u0061":1}', JsonFault.DUPLICATE_MEMBER),
+        (b'{"a":[{"b":1,"b":1}]}', JsonFault.DUPLICATE_MEMBER),
+        (b'{"a":' * 17 + b"1" + b"}" * 17, JsonFault.TOO_DEEP),
+        (b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}", JsonFault.TOO_DEEP),
+        (b"[" * 100_000, JsonFault.TOO_DEEP),
+        (b'{"a":NaN}', JsonFault.NUMBER),
+        (b'{"a":Infinity}', JsonFault.NUMBER),
+        (b'{"a":-Infinity}', JsonFault.NUMBER),
+        (b'{"a":1e999}', JsonFault.NUMBER),
+        (b'{"a":9007199254740992}', JsonFault.NUMBER),
+        (b'{"a":' + b"9" * 5000 + b"}", JsonFault.NUMBER),
+        (rb'{"a":"\ud800"}', JsonFault.SURROGATE),
+        (rb'{"a":[{"\udfff":1}]}', JsonFault.SURROGATE),
     ],
 )
-def test_ambiguous_json_is_rejected(raw: bytes, flaw: Flaw) -> None:
+def test_ambiguous_json_is_rejected(raw: bytes, flaw: JsonFault) -> None:
     with pytest.raises(JsonError) as error:
         parse_object(raw)
     assert error.value.flaw is flaw

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from authorizer.clocks import Clocks
-from authorizer.errors import StateUnavailable
-from authorizer.reasons import Reason
-from authorizer.upkeep import Ages, BackOff, Kept, Question, Turn, Upkeep, chance
+from authorizer.cache import Ages, BackOff, Kept, Question, Turn, Upkeep, jitter
+from authorizer.clock import Clocks
+from authorizer.errors import Reason, StateUnavailableError
 from tests.support.tokens import FakeClock
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ class Source:
         clocks = Clocks(self.clock, self.clock)
         self.clocks = clocks
         self.upkeep: Upkeep[int] = Upkeep(
-            clocks, lambda: StateUnavailable(NOT_ASKED), chance=lambda: 0
+            clocks, lambda: StateUnavailableError(NOT_ASKED), jitter=lambda: 0
         )
         self.kept: Kept[int] | None = None
         self.allowed: list[float] = []
@@ -56,10 +55,10 @@ class Source:
         return Question(lambda: self.kept, self.ask, about)
 
     def go_down(self) -> None:
-        self.failure = StateUnavailable(DOWN)
+        self.failure = StateUnavailableError(DOWN)
 
     def trouble(self, seconds: float = 1) -> Reason:
-        with pytest.raises(StateUnavailable) as trouble:
+        with pytest.raises(StateUnavailableError) as trouble:
             self.current(seconds)
         return trouble.value.reason
 
@@ -142,7 +141,7 @@ def test_refresh_rejects_older_entries() -> None:
     assert source.newer(old) == 2
     assert source.newer(old) == 2  # newer already
     source.go_down()
-    with pytest.raises(StateUnavailable):
+    with pytest.raises(StateUnavailableError):
         source.newer(source.kept)
     assert source.current() == 2
 
@@ -204,13 +203,15 @@ def test_unused_locks_are_removed() -> None:
     source = Source()
     for number in range(100):
         source.kept = None
-        source.failure = StateUnavailable(DOWN) if number % 3 == 0 else None
-        with suppress(StateUnavailable):
+        source.failure = StateUnavailableError(DOWN) if number % 3 == 0 else None
+        with suppress(StateUnavailableError):
             source.current(1, str(number))
     assert source.upkeep._turns._wanted == {}
 
 
-@pytest.mark.parametrize("fault", [StateUnavailable(DOWN), RuntimeError(), KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    "fault", [StateUnavailableError(DOWN), RuntimeError(), KeyboardInterrupt()]
+)
 def test_lock_is_released_after_any_end(fault: BaseException) -> None:
     source = Source()
     source.failure = fault
@@ -224,7 +225,7 @@ def test_lock_is_released_after_any_end(fault: BaseException) -> None:
 def test_concurrent_failures_count_once() -> None:
     clock = FakeClock()
     for tolerance in (0, 2):
-        back_off = BackOff(Clocks(clock, clock), tolerance=tolerance, chance=lambda: 0)
+        back_off = BackOff(Clocks(clock, clock), tolerance=tolerance, jitter=lambda: 0)
         for _ in range(50):
             back_off.failed()
         clock.advance(1)
@@ -238,7 +239,7 @@ def test_concurrent_failures_count_once() -> None:
 
 def test_pause_doubles_up_to_a_minute() -> None:
     clock = FakeClock()
-    back_off = BackOff(Clocks(clock, clock), chance=lambda: 0)
+    back_off = BackOff(Clocks(clock, clock), jitter=lambda: 0)
     assert not back_off.is_on()
     for pause in (1, 2, 4, 8, 16, 32, 60, 60):
         back_off.failed()
@@ -250,7 +251,7 @@ def test_pause_doubles_up_to_a_minute() -> None:
 
 def test_success_resets_failures() -> None:
     clock = FakeClock()
-    back_off = BackOff(Clocks(clock, clock), tolerance=2, chance=lambda: 0)
+    back_off = BackOff(Clocks(clock, clock), tolerance=2, jitter=lambda: 0)
     back_off.failed()
     back_off.failed()
     assert not back_off.is_on()
@@ -262,7 +263,7 @@ def test_success_resets_failures() -> None:
 
 def test_jitter_shortens_a_pause_by_half() -> None:
     clock = FakeClock()
-    back_off = BackOff(Clocks(clock, clock), chance=lambda: 0.5)
+    back_off = BackOff(Clocks(clock, clock), jitter=lambda: 0.5)
     back_off.failed()
     clock.advance(0.75)
     back_off.failed()
@@ -273,6 +274,6 @@ def test_jitter_shortens_a_pause_by_half() -> None:
 
 
 def test_jitter_is_between_0_and_1() -> None:
-    drawn = {chance() for _ in range(100)}
+    drawn = {jitter() for _ in range(100)}
     assert len(drawn) > 1
     assert all(0 <= number < 1 for number in drawn)

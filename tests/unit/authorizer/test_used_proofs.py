@@ -9,58 +9,57 @@ import pytest
 
 from authorizer import aws
 from authorizer.aws import DynamoDb
-from authorizer.errors import StateUnavailable, TokenRefused
-from authorizer.reasons import Reason
-from authorizer.used_proofs import DynamoDbUsedProofs, MemoryUsedProofs
+from authorizer.errors import InvalidTokenError, Reason, StateUnavailableError
+from authorizer.state_table import DynamoDbReplayStore, MemoryReplayStore
 from tests.support.aws import STATE_TABLE
 from tests.support.tokens import NOW
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from authorizer.used_proofs import UsedProofs
+    from authorizer.state_table import ReplayStore
 
 JKT = "A" * 43
 
 
 @pytest.fixture(params=["table", "memory"])
-def used(request: pytest.FixtureRequest) -> UsedProofs:
+def used(request: pytest.FixtureRequest) -> ReplayStore:
     if request.param == "memory":
-        return MemoryUsedProofs()
+        return MemoryReplayStore()
     request.getfixturevalue("dynamodb")
-    return DynamoDbUsedProofs(STATE_TABLE, DynamoDb(3))
+    return DynamoDbReplayStore(STATE_TABLE, DynamoDb(3))
 
 
-def _use(used: UsedProofs, jti: str = "one", *, jkt: str = JKT, now: float = NOW) -> None:
+def _use(used: ReplayStore, jti: str = "one", *, jkt: str = JKT, now: float = NOW) -> None:
     used.use(jkt, jti, int(now) + 61, now, 3)
 
 
-def test_proof_is_valid_once(used: UsedProofs) -> None:
+def test_proof_is_valid_once(used: ReplayStore) -> None:
     _use(used)
     for now in (NOW, NOW + 30, NOW + 60.9):
-        with pytest.raises(TokenRefused) as refused:
+        with pytest.raises(InvalidTokenError) as refused:
             used.use(JKT, "one", NOW + 200, now, 3)
         assert refused.value.reason is Reason.PROOF_USED
 
 
-def test_key_and_jti_identify_a_proof(used: UsedProofs) -> None:
+def test_key_and_jti_identify_a_proof(used: ReplayStore) -> None:
     _use(used)
     _use(used, "two")
     _use(used, jkt="B" * 43)
 
 
-def test_expired_proof_is_forgotten(used: UsedProofs) -> None:
+def test_expired_proof_is_forgotten(used: ReplayStore) -> None:
     _use(used)
     _use(used, now=NOW + 61)
 
 
-def test_concurrent_uses_pass_once(used: UsedProofs) -> None:
+def test_concurrent_uses_pass_once(used: ReplayStore) -> None:
     passed: list[bool] = []
 
     def attempt() -> None:
         try:
             _use(used)
-        except TokenRefused:
+        except InvalidTokenError:
             return
         passed.append(True)
 
@@ -73,44 +72,44 @@ def test_concurrent_uses_pass_once(used: UsedProofs) -> None:
 
 
 def test_full_memory_retains_active_proofs() -> None:
-    used = MemoryUsedProofs(2)
+    used = MemoryReplayStore(2)
     _use(used, "one")
     _use(used, "two", now=NOW + 1)
-    with pytest.raises(StateUnavailable) as trouble:
+    with pytest.raises(StateUnavailableError) as trouble:
         _use(used, "three", now=NOW + 60)
     assert trouble.value.reason is Reason.PROOF_STORE_FULL
-    with pytest.raises(TokenRefused):
+    with pytest.raises(InvalidTokenError):
         _use(used, "one", now=NOW + 60)
     _use(used, "three", now=NOW + 61)
 
 
 def test_full_memory_drops_expired_proofs_after_clock_change() -> None:
-    used = MemoryUsedProofs(2)
+    used = MemoryReplayStore(2)
     _use(used, "one", now=NOW + 3600)
     _use(used, "two")
-    with pytest.raises(StateUnavailable):
+    with pytest.raises(StateUnavailableError):
         _use(used, "three", now=NOW + 60)
     _use(used, "three", now=NOW + 61)
-    with pytest.raises(TokenRefused):
+    with pytest.raises(InvalidTokenError):
         _use(used, "one", now=NOW + 61)
 
 
 @pytest.mark.usefixtures("dynamodb")
 def test_missing_table_is_an_internal_error() -> None:
-    with pytest.raises(StateUnavailable) as trouble:
-        _use(DynamoDbUsedProofs("missing", DynamoDb(3)))
+    with pytest.raises(StateUnavailableError) as trouble:
+        _use(DynamoDbReplayStore("missing", DynamoDb(3)))
     assert trouble.value.reason is Reason.PROOF_STORE_UNAVAILABLE
 
 
 @pytest.mark.usefixtures("no_aws")
 def test_unreadable_response_accepts_no_proof() -> None:
-    with pytest.raises(StateUnavailable) as trouble:
-        _use(DynamoDbUsedProofs(STATE_TABLE, DynamoDb(3)))
+    with pytest.raises(StateUnavailableError) as trouble:
+        _use(DynamoDbReplayStore(STATE_TABLE, DynamoDb(3)))
     assert trouble.value.reason is Reason.PROOF_STORE_UNAVAILABLE
 
 
 def test_entry_hides_the_key_and_expires(dynamodb: DynamoDBClient) -> None:
-    _use(DynamoDbUsedProofs(STATE_TABLE, DynamoDb(3)))
+    _use(DynamoDbReplayStore(STATE_TABLE, DynamoDb(3)))
     (item,) = dynamodb.scan(TableName=STATE_TABLE)["Items"]
     assert item["entry"]["S"].startswith("proof#")
     assert JKT not in item["entry"]["S"]

@@ -8,13 +8,12 @@ import jwt
 import pytest
 
 from authorizer.claims import ClaimRules, Confirmation
-from authorizer.clocks import Clocks
-from authorizer.errors import KeySetUnavailable, TokenRefused
+from authorizer.clock import Clocks
+from authorizer.errors import InvalidTokenError, KeySetUnavailableError, Reason
 from authorizer.https_client import Response
 from authorizer.jwk import ALGORITHMS, parse_key_set
 from authorizer.jwks_cache import JwksCache
-from authorizer.reasons import Reason
-from authorizer.verifier import IssuerTrust, Verifier, header_rules
+from authorizer.verifier import TrustedIssuer, Verifier, header_rules
 from tests.support.tokens import (
     CLIENT,
     ISSUER,
@@ -56,7 +55,11 @@ class Sandbox:
             Clocks(self.clock, self.clock),
         )
         self.verifier = Verifier(
-            {ISSUER: IssuerTrust(self.cache, ClaimRules(ISSUER, frozenset(), frozenset(), 86_400))},
+            {
+                ISSUER: TrustedIssuer(
+                    self.cache, ClaimRules(ISSUER, frozenset(), frozenset(), 86_400)
+                )
+            },
             header_rules(ALGORITHMS, require_at_jwt=False),
             remembered_tokens=remembered_tokens,
         )
@@ -69,7 +72,7 @@ class Sandbox:
         return self.verifier.verify(token, self.clock.now, 1)
 
     def refusal(self, token: str) -> Reason:
-        with pytest.raises(TokenRefused) as refused:
+        with pytest.raises(InvalidTokenError) as refused:
             self.verify(token)
         return refused.value.reason
 
@@ -223,8 +226,8 @@ def test_each_issuer_has_its_own_keys_and_rules() -> None:
     ours, theirs = Sandbox(), Sandbox(rsa_jwk("theirs"))
     verifier = Verifier(
         {
-            ISSUER: IssuerTrust(ours.cache, ClaimRules(ISSUER, frozenset(), frozenset(), 86_400)),
-            OTHER: IssuerTrust(
+            ISSUER: TrustedIssuer(ours.cache, ClaimRules(ISSUER, frozenset(), frozenset(), 86_400)),
+            OTHER: TrustedIssuer(
                 theirs.cache, ClaimRules(OTHER, frozenset({"api"}), frozenset(), 60)
             ),
         },
@@ -239,7 +242,7 @@ def test_each_issuer_has_its_own_keys_and_rules() -> None:
         (mint(claims(iss=OTHER, aud="api"), "theirs"), Reason.LIFETIME_TOO_LONG),
         (mint(claims(), "theirs"), Reason.KID_UNKNOWN),
     ):
-        with pytest.raises(TokenRefused) as refused:
+        with pytest.raises(InvalidTokenError) as refused:
             verifier.verify(bad, NOW, 1)
         assert refused.value.reason is reason
 
@@ -265,9 +268,9 @@ def test_94_rotation_works_during_a_flood(
 def test_missing_key_set_is_unavailable() -> None:
     sandbox = Sandbox()
     sandbox.cache._parse = _broken
-    with pytest.raises(KeySetUnavailable):
+    with pytest.raises(KeySetUnavailableError):
         sandbox.verify(mint())
 
 
 def _broken(_raw: bytes) -> Any:
-    raise KeySetUnavailable
+    raise KeySetUnavailableError

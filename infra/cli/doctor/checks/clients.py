@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from authorizer.claims import CERTIFICATE, DPOP_KEY
-from authorizer.errors import AuthorizerError
-from authorizer.reasons import Reason
+from authorizer.errors import AuthorizerError, Reason
 from functions.shared.clients.client import (
     CLIENT_SECRET_BASIC,
     CLIENT_SECRET_POST,

@@ -7,9 +7,8 @@ from typing import Any
 import jwt
 import pytest
 
-from authorizer.errors import TokenRefused
+from authorizer.errors import InvalidTokenError, Reason
 from authorizer.jws import parse
-from authorizer.reasons import Reason
 from authorizer.verifier import header_rules
 from functions.shared.clients.client import TokenProfile
 from functions.shared.web import paths
@@ -69,7 +68,7 @@ def test_rfc9701_5_invisible_token_is_inactive() -> None:
 def test_rfc9701_8_1_response_is_not_an_access_token() -> None:
     answer = _ask(_server(), "api", MEDIA_TYPE)
     rules = header_rules(frozenset(("RS256",)), require_at_jwt=False)
-    with pytest.raises(TokenRefused, match=Reason.TYP_NOT_ALLOWED):
+    with pytest.raises(InvalidTokenError, match=Reason.TYP_NOT_ALLOWED):
         parse(answer["body"], rules)
 
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import jwt
 import pytest
 
-from authorizer.state_entry import revoked_jwt
+from authorizer.state_table import revoked_jwt
 from functions.shared.clients.client import TokenFormat, TokenProfile
 from tests.support.aws import ISSUER
 from tests.support.memory_server import MemoryServer, memory_server

@@ -7,7 +7,7 @@ from dataclasses import fields
 
 import pytest
 
-from authorizer.reasons import Reason
+from authorizer.errors import Reason
 from authorizer.settings import Settings
 from infra.cloudformation import load
 from infra.explain import reason_text

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from authorizer.state_entry import entry
+from authorizer.state_table import entry
 from functions.shared.authentication.client_authentication import ClientAuthentication
 from functions.shared.authentication.client_secret import ClientSecretBasic
 from functions.shared.authentication.rate_limit import FailureLimiter, Limits

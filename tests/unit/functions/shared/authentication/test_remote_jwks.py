@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from authorizer import https_client
-from authorizer.clocks import Clocks
-from authorizer.discovery import DISCOVERY_SECONDS
-from authorizer.errors import TokenRefused
-from authorizer.https_client import ExchangeFailed, Request, Response
+from authorizer.clock import Clocks
+from authorizer.errors import InvalidTokenError
+from authorizer.https_client import HttpExchangeError, Request, Response
+from authorizer.jwks_cache import DISCOVERY_SECONDS
 from functions.shared.authentication.remote_jwks import (
     FETCH_SECONDS,
     RemoteJwks,
@@ -50,7 +50,7 @@ class Web:
         self.asked.append(request.url)
         assert 0 <= request.seconds <= FETCH_SECONDS
         if request.url not in self.documents:
-            raise ExchangeFailed(f"TimeoutError from {request.url}")
+            raise HttpExchangeError(f"TimeoutError from {request.url}")
         return Response(self.status, {}, self.documents[request.url])
 
 
@@ -154,14 +154,14 @@ def test_rfc7517_5_unverifiable_keys_are_ignored(
 
 def test_rfc7517_4_5_two_usable_keys_with_one_kid_are_ambiguous(keys: RemoteJwks, web: Web) -> None:
     web.documents[JWKS_URI] = jwks(ec_jwk("x") | {"kid": "ec"}, ec_jwk("ec"))
-    with pytest.raises(TokenRefused, match="kid_ambiguous"):
+    with pytest.raises(InvalidTokenError, match="kid_ambiguous"):
         keys.find(JWKS_URI, "ec")
 
 
 def test_unpublished_key_is_rejected(keys: RemoteJwks) -> None:
-    with pytest.raises(TokenRefused):
+    with pytest.raises(InvalidTokenError):
         keys.find(JWKS_URI, "unknown")
-    with pytest.raises(TokenRefused):
+    with pytest.raises(InvalidTokenError):
         keys.find_by_issuer(ISSUER, "unknown")
 
 

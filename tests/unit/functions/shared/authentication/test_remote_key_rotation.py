@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from authorizer.clocks import Clocks
+from authorizer.clock import Clocks
 from authorizer.https_client import Request, Response
 from functions.shared.authentication.client_assertion import ReplayCheck
 from functions.shared.authentication.client_authentication import ClientAuthentication

@@ -6,7 +6,7 @@ from typing import Any
 import jwt
 import pytest
 
-from authorizer.reasons import Reason
+from authorizer.errors import Reason
 from functions.issue_token.grants import Grant
 from functions.issue_token.minting import JwtMint, validity
 from functions.shared.clients.client import TokenProfile

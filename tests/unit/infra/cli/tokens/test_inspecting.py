@@ -10,8 +10,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from authorizer.dpop import thumbprint
-from authorizer.reasons import Reason
-from authorizer.state_entry import revoked_jwt
+from authorizer.errors import Reason
+from authorizer.state_table import revoked_jwt
 from functions.shared.keys.signing_keys import to_pem
 from functions.shared.web.client_certificate import from_pem
 from infra.cli.local_authorizer import laptop_environment

@@ -1,29 +1,57 @@
-"""What is asked of others and kept: how long it is used, and when it is asked again.
-
-Up to its soft age an answer is used. Past it, whoever comes first asks again; who comes meanwhile
-uses the old answer on, and if nobody answers so does the one who asked. Past the hard age, as
-before the first answer, there is nothing to use: everybody waits, and no answer is our trouble.
-
-A question is not asked twice at a time; different ones are asked side by side. After one that
-failed, none is for a while.
-"""
+"""Caches of remote data, and bounded memory."""
 
 import os
 from _thread import allocate_lock  # importing threading takes a fiftieth of a cold start
+from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from typing import Generic, NamedTuple, TypeVar
 
-from authorizer.clocks import Clocks, Instant
-from authorizer.errors import OwnTrouble
+from authorizer.clock import Clocks, Instant
+from authorizer.errors import AuthorizerUnavailableError
 
+_Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
-Chance = Callable[[], float]
+
+class LRUCache(Generic[_Key, _Value]):
+    """A mapping of at most `capacity` entries, safe to share between threads."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._entries: OrderedDict[_Key, _Value] = OrderedDict()
+        self._lock = allocate_lock()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, key: _Key) -> _Value | None:
+        """Return what is remembered under the key, and count it as used."""
+        with self._lock:
+            value = self._entries.get(key)
+            if value is not None:
+                self._entries.move_to_end(key)
+            return value
+
+    def put(self, key: _Key, value: _Value) -> None:
+        """Remember a value; the entry unused for longest makes room for it."""
+        with self._lock:
+            self._entries[key] = value
+            self._entries.move_to_end(key)
+            if len(self._entries) > self._capacity:
+                self._entries.popitem(last=False)
+
+    def forget(self, key: _Key) -> None:
+        """Drop the key, if it is there."""
+        with self._lock:
+            self._entries.pop(key, None)
+
+
+Jitter = Callable[[], float]
 """Returns a number from 0 up to 1."""
 
 
-def chance() -> float:
+def jitter() -> float:
     """Draw a number from 0 up to 1. The `random` module would make every cold start longer."""
     return int.from_bytes(os.urandom(4)) / 2**32
 
@@ -46,16 +74,16 @@ class Kept(NamedTuple, Generic[_Value]):
 class BackOff:
     """The pause after failures: none for the first `tolerance`, then doubling up to a minute.
 
-    `chance` takes away up to half of each pause, so that the sandboxes of one function, which all
+    `jitter` takes away up to half of each pause, so that the sandboxes of one function, which all
     saw the same outage begin, do not all come back at the same moment.
     """
 
     LONGEST = 60.0
 
-    def __init__(self, clocks: Clocks, *, tolerance: int = 0, chance: Chance = chance) -> None:
+    def __init__(self, clocks: Clocks, *, tolerance: int = 0, jitter: Jitter = jitter) -> None:
         self._clocks = clocks
         self._tolerance = tolerance
-        self._chance = chance
+        self._chance = jitter
         self._failed_at = Instant(0, 0)
         self._pause = 0.0
         self.failures = 0
@@ -88,7 +116,7 @@ class Question(NamedTuple, Generic[_Value]):
 
     Where the answers are kept is the caller's business: `recall` returns what is kept, if anything
     is; `ask` asks the source, taking at most so many seconds, keeps the answer and returns it, or
-    raises an `OwnTrouble`. `about` tells the source's questions apart, if it has more than one.
+    raises an `AuthorizerUnavailableError`. `about` tells the source's questions apart.
     """
 
     recall: Callable[[], Kept[_Value] | None]
@@ -135,15 +163,19 @@ class Turns:
 class Upkeep(Generic[_Value]):
     """Keeps what one source answers up to date.
 
-    `trouble` makes the `OwnTrouble` for when the source is not even asked.
+    `trouble` makes the `AuthorizerUnavailableError` for when the source is not even asked.
     """
 
     def __init__(
-        self, clocks: Clocks, trouble: Callable[[], OwnTrouble], *, chance: Chance = chance
+        self,
+        clocks: Clocks,
+        trouble: Callable[[], AuthorizerUnavailableError],
+        *,
+        jitter: Jitter = jitter,
     ) -> None:
         self._clocks = clocks
         self._trouble = trouble
-        self._back_off = BackOff(clocks, chance=chance)
+        self._back_off = BackOff(clocks, jitter=jitter)
         self._turns = Turns()
 
     @property
@@ -155,7 +187,7 @@ class Upkeep(Generic[_Value]):
         """Return what is kept, asked for again if that is due.
 
         Raises:
-            OwnTrouble: nothing is kept that may be used, and nobody answers.
+            AuthorizerUnavailableError: nothing is kept that may be used, and nobody answers.
         """
         kept = question.recall()
         if kept is not None and self.is_fresh(kept):
@@ -163,7 +195,7 @@ class Upkeep(Generic[_Value]):
         try:
             patience = 0.0 if self._may_be_used(kept) else seconds
             return self._ask(question, self.is_fresh, patience, seconds)
-        except OwnTrouble:
+        except AuthorizerUnavailableError:
             if kept is None or not self._may_be_used(kept):
                 raise
             return kept
@@ -172,7 +204,7 @@ class Upkeep(Generic[_Value]):
         """Return an answer newer than this one, however fresh this one is.
 
         Raises:
-            OwnTrouble: nobody answers.
+            AuthorizerUnavailableError: nobody answers.
         """
         return self._ask(question, lambda kept: kept is not old, seconds, seconds)
 

@@ -10,20 +10,25 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from authorizer import jws
 from authorizer.bearer import read_token
+from authorizer.cache import LRUCache
 from authorizer.claims import join_scopes
-from authorizer.errors import AuthorizerError, OwnTrouble, TokenRefused, Unauthorized
+from authorizer.errors import (
+    AuthorizerError,
+    AuthorizerUnavailableError,
+    InvalidTokenError,
+    Reason,
+    Unauthorized,
+)
 from authorizer.metrics import DECISIONS, ERROR, REFUSALS, Meter
-from authorizer.reasons import Reason
-from authorizer.recent import Recent
 
 if TYPE_CHECKING:
-    from authorizer.answers import Answers
-    from authorizer.bearer import Presented
+    from authorizer.bearer import PresentedToken
     from authorizer.claims import VerifiedToken
-    from authorizer.clocks import Clocks
-    from authorizer.deny_list import DenyList
+    from authorizer.clock import Clocks
     from authorizer.introspection import Introspector
-    from authorizer.possession import Possession
+    from authorizer.proof_of_possession import ProofOfPossession
+    from authorizer.responses import ResponseWriter
+    from authorizer.state_table import DenyList
     from authorizer.verifier import Verifier
 
 # Tells the state of a key set and its age in seconds.
@@ -49,14 +54,14 @@ class Parts(NamedTuple):
     """
 
     verifier: Verifier
-    answers: Answers
+    answers: ResponseWriter
     freshness: Mapping[str, Freshness]
     introspector: Introspector | None = None
-    possession: Possession | None = None
+    possession: ProofOfPossession | None = None
     deny_list: DenyList | None = None
 
 
-class Decider(ABC):
+class BaseAuthorizer(ABC):
     """Decides on API Gateway authorizer events, and writes one line about each decision.
 
     `freshness` is that of each issuer's key set. The first issuer's stands in the lines about
@@ -89,14 +94,14 @@ class Decider(ABC):
 
         Raises:
             Unauthorized: the request carries no good token.
-            OwnTrouble: we cannot tell.
+            AuthorizerUnavailableError: we cannot tell.
         """
         try:
             decision = self.judge(event, seconds)
-        except TokenRefused as refused:
+        except InvalidTokenError as refused:
             self._log_failure(event, "unauthorized", refused.reason, refused.issuer)
             raise Unauthorized from refused
-        except OwnTrouble as trouble:
+        except AuthorizerUnavailableError as trouble:
             self._log_failure(event, "error", trouble.reason, trouble.issuer)
             raise
         except Exception:
@@ -111,8 +116,8 @@ class Decider(ABC):
         """Decide on the token in the event; writes no line.
 
         Raises:
-            TokenRefused: the request carries no good token.
-            OwnTrouble: we cannot tell.
+            InvalidTokenError: the request carries no good token.
+            AuthorizerUnavailableError: we cannot tell.
         """
 
     def _left(self, deadline: float) -> float:
@@ -142,7 +147,7 @@ class Decider(ABC):
         )
 
 
-class Gate(Decider):
+class Authorizer(BaseAuthorizer):
     """Decides on the events of one API, or of several that share its rules."""
 
     def __init__(
@@ -159,14 +164,16 @@ class Gate(Decider):
         self._possession = parts.possession
         self._deny_list = parts.deny_list
         self._answers = parts.answers
-        self._decisions: Recent[tuple[VerifiedToken, str], Decision] = Recent(_REMEMBERED_DECISIONS)
+        self._decisions: LRUCache[tuple[VerifiedToken, str], Decision] = LRUCache(
+            _REMEMBERED_DECISIONS
+        )
 
     def judge(self, event: Mapping[str, object], seconds: float) -> Decision:
         """Judge the event by the rules of this gate."""
         presented = read_token(event)
         possession = self._possession
         if presented.with_proof and (possession is None or not possession.takes_proofs):
-            raise TokenRefused(Reason.SCHEME_WRONG)
+            raise InvalidTokenError(Reason.SCHEME_WRONG)
         now, deadline = self._clock(), self._monotonic() + seconds
         token = self._authenticate(presented, now, seconds)
         try:
@@ -178,7 +185,7 @@ class Gate(Decider):
     def _admit(
         self,
         event: Mapping[str, object],
-        presented: Presented,
+        presented: PresentedToken,
         token: VerifiedToken,
         now: float,
         deadline: float,
@@ -192,18 +199,18 @@ class Gate(Decider):
         possession = self._possession
         if possession is None:
             # Bound to a key whose possession nothing in a plain Bearer request proves.
-            raise TokenRefused(Reason.PROOF_REQUIRED)
+            raise InvalidTokenError(Reason.PROOF_REQUIRED)
         proof = possession.check(event, presented, token, now)
         decision = self._decision(event, token)
         if proof is not None:
             possession.use(proof, now, self._left(deadline))
         return decision
 
-    def _authenticate(self, presented: Presented, now: float, seconds: float) -> VerifiedToken:
+    def _authenticate(self, presented: PresentedToken, now: float, seconds: float) -> VerifiedToken:
         text = presented.token
         if not jws.looks_like_jws(text):
             if self._introspector is None:
-                raise TokenRefused(Reason.OPAQUE_NOT_ACCEPTED)
+                raise InvalidTokenError(Reason.OPAQUE_NOT_ACCEPTED)
             return self._introspector.introspect(text, now, seconds)
         return self._verifier.verify(text, now, seconds)
 

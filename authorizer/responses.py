@@ -22,14 +22,14 @@ class Answer(NamedTuple):
     allows: bool
 
 
-class Answers(Protocol):
+class ResponseWriter(Protocol):
     """Writes answers of one kind."""
 
     def place(self, event: Mapping[str, object]) -> str:
         """Return what an answer depends on beside the token.
 
         Raises:
-            OwnTrouble: the event is not of a kind that can be answered.
+            AuthorizerUnavailableError: the event is not of a kind that can be answered.
         """
         ...
 
@@ -37,12 +37,12 @@ class Answers(Protocol):
         """Write the answer for a token at such a place.
 
         Raises:
-            PolicyImpossible: it is larger than API Gateway takes.
+            PolicyError: it is larger than API Gateway takes.
         """
         ...
 
 
-class PolicyAnswers:
+class PolicyResponses:
     """Answers with a policy for a whole stage, which API Gateway may keep for the token.
 
     `usage_keys` are API keys by issuer and client id: a usage plan counts a client's requests by
@@ -73,7 +73,7 @@ class PolicyAnswers:
         return Answer(output, allows=bool(policy.allowed))
 
 
-class SimpleAnswers:
+class SimpleResponses:
     """Answers yes or no about the one route that an HTTP API chose (payload format 2.0).
 
     Where such an answer is kept for the token alone it holds for every route: `$context.routeKey`

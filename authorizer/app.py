@@ -1,43 +1,107 @@
-"""The one place that knows which real parts make an authorizer."""
-
-# What few authorizers are configured for is imported when it is: the rest start without it.
-# ruff: noqa: PLC0415 - as it says above
+"""Composition of an authorizer from its settings."""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
-from authorizer import https_client
-from authorizer.answers import Answers, PolicyAnswers, SimpleAnswers
+from authorizer import https_client, strict_json
+from authorizer.authorizer import Authorizer, Parts
+from authorizer.cache import Ages, Jitter, jitter
 from authorizer.claims import ClaimRules
-from authorizer.clocks import Clock, Clocks
-from authorizer.files import read_scope_map, read_seed, read_usage_keys
-from authorizer.gate import Gate, Parts
+from authorizer.clock import Clock, Clocks
 from authorizer.https_client import Request, Response, Send
 from authorizer.jwk import parse_key_set
-from authorizer.jwks_cache import JwksCache, Seed
+from authorizer.jwks_cache import BundledJwks, JwksCache
 from authorizer.metrics import Meter
 from authorizer.policy import PolicyCompiler
-from authorizer.scope_map import ApiRules, ScopeMap
-from authorizer.upkeep import Ages, Chance, chance
-from authorizer.verifier import IssuerTrust, Verifier, header_rules
+from authorizer.responses import PolicyResponses, ResponseWriter, SimpleResponses
+from authorizer.scope_map import ApiRules, ScopeMap, parse_scope_map
+from authorizer.settings import SettingsError
+from authorizer.verifier import TrustedIssuer, Verifier, header_rules
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
-    from authorizer.deny_list import DenyList, RevokedTokens
-    from authorizer.gate import Decider
+    from authorizer.authorizer import BaseAuthorizer
     from authorizer.introspection import CredentialSource, Introspector
     from authorizer.jwks_cache import Fetch
-    from authorizer.possession import Possession
+    from authorizer.multi_api import MultiApiAuthorizer, RulesSource
+    from authorizer.proof_of_possession import ProofOfPossession
     from authorizer.routes import Route
     from authorizer.settings import Settings
-    from authorizer.shared_gate import RulesSource, SharedGate
-    from authorizer.used_proofs import UsedProofs
+    from authorizer.state_table import DenyList, ReplayStore, RevokedTokens
+
+
+_SCOPES = os.path.join(os.path.dirname(__file__), "scopes.json")
+
+# Every time in milliseconds lies beyond: such a seed would be fresh in each new sandbox.
+_YEAR_5138 = 1e11
+
+
+def read_scope_map(setting: str | None) -> ScopeMap:
+    """Read the scope map: what stands in the setting itself, or a file.
+
+    Raises:
+        ScopeMapError: it is not usable.
+    """
+    said = setting or _SCOPES
+    return parse_scope_map(said.encode() if said.lstrip().startswith("{") else _read(said))
+
+
+def read_usage_keys(path: str, issuers: Sequence[str]) -> Mapping[tuple[str, str], str]:
+    """Read the API keys of clients, by issuer and client id.
+
+    The file is a JSON object of client id to key, for clients of the first issuer. A member that is
+    named after an issuer has such an object for clients of this issuer.
+
+    Raises:
+        SettingsError: it is something else.
+    """
+    members = _parse_object("USAGE_KEYS", _read(path))
+    keys: dict[tuple[str, str], object] = {}
+    for name, value in members.items():
+        if name in issuers and isinstance(value, dict):
+            keys |= {(name, client_id): key for client_id, key in value.items()}
+        else:
+            keys[issuers[0], name] = value
+    if not all(isinstance(key, str) and key for key in keys.values()):
+        raise SettingsError(["USAGE_KEYS has a key that is not a text"])
+    return cast("Mapping[tuple[str, str], str]", keys)
+
+
+def read_seed(path: str) -> BundledJwks:
+    """Read a key set with the time at which it was fetched, if the file tells: `fetched_at`.
+
+    Raises:
+        SettingsError: it is no JSON object, or that time is none in seconds since the epoch.
+    """
+    body = _read(path)
+    members = _parse_object("JWKS_SEED", body)
+    if "fetched_at" not in members:
+        return BundledJwks(body)
+    fetched_at = members["fetched_at"]
+    if isinstance(fetched_at, bool) or not isinstance(fetched_at, int | float):
+        raise SettingsError(["JWKS_SEED has a fetched_at that is not a number of seconds"])
+    if not 0 <= fetched_at < _YEAR_5138:
+        raise SettingsError(["JWKS_SEED has a fetched_at that is no time in seconds"])
+    return BundledJwks(body, fetched_at)
+
+
+def _parse_object(setting: str, raw: bytes) -> Mapping[str, object]:
+    try:
+        return strict_json.parse_object(raw)
+    except strict_json.JsonError as error:
+        raise SettingsError([f"{setting} is not a JSON object: {error}"]) from None
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def write_line(line: str) -> None:
@@ -45,29 +109,29 @@ def write_line(line: str) -> None:
     sys.stdout.write(line + "\n")
 
 
-def build(  # noqa: PLR0913 - everything that has time, randomness or a network in it
+def build(
     settings: Settings,
     *,
     clock: Clock = time.time,
     monotonic: Clock = time.monotonic,
-    chance: Chance = chance,
+    jitter: Jitter = jitter,
     send: Send = https_client.send,
     emit: Callable[[str], None] = write_line,
     credential_source: CredentialSource | None = None,
     rules_source: RulesSource | None = None,
     revoked_tokens: RevokedTokens | None = None,
-) -> Decider:
+) -> BaseAuthorizer:
     """Build an authorizer. Reads the files that the settings name; fetches nothing.
 
     Raises:
         ScopeMapError: the scope map is not usable.
         SettingsError: another file is not.
-        KeySetUnavailable: the seed is no key set.
+        KeySetUnavailableError: the seed is no key set.
     """
     maker = _GateMaker(
         settings,
-        _Outside(Clocks(clock, monotonic), chance, send, emit),
-        credential_source or _credential_source(settings),
+        _Outside(Clocks(clock, monotonic), jitter, send, emit),
+        credential_source or _make_credential_source(settings),
         revoked_tokens,
     )
     for other in settings.other_issuers:
@@ -82,10 +146,10 @@ def build(  # noqa: PLR0913 - everything that has time, randomness or a network 
 
 
 class _Outside(NamedTuple):
-    """Where time and chance come from, and where requests and lines go to."""
+    """Where time and jitter come from, and where requests and lines go to."""
 
     clocks: Clocks
-    chance: Chance
+    jitter: Jitter
     send: Send
     emit: Callable[[str], None]
 
@@ -102,7 +166,7 @@ class _GateMaker:
     ) -> None:
         self._settings = settings
         self._outside = outside
-        self._credential_source = credential_source
+        self._make_credential_source = credential_source
         self._meter = Meter(settings.stack_name, outside.clocks.wall)
         seed = read_seed(settings.jwks_seed) if settings.jwks_seed else None
         self._keys = {settings.issuer: self._key_cache(settings.issuer, settings.jwks_uri, seed)}
@@ -112,13 +176,13 @@ class _GateMaker:
         self._possession = _possession(settings)
         self._deny_list = self._make_deny_list(revoked_tokens)
 
-    def gate(self, rules: ApiRules) -> Gate:
+    def gate(self, rules: ApiRules) -> Authorizer:
         """Make the gate of one API."""
         settings = self._settings
         issuers = _claim_rules(settings, rules.audiences)
         parts = Parts(
             Verifier(
-                {each.issuer: IssuerTrust(self._keys[each.issuer], each) for each in issuers},
+                {each.issuer: TrustedIssuer(self._keys[each.issuer], each) for each in issuers},
                 header_rules(settings.algorithms, require_at_jwt=settings.require_at_jwt),
                 remembered_tokens=settings.remembered_tokens,
             ),
@@ -129,22 +193,22 @@ class _GateMaker:
             self._deny_list,
         )
         outside = self._outside
-        return Gate(parts, clocks=outside.clocks, emit=outside.emit, meter=self._meter)
+        return Authorizer(parts, clocks=outside.clocks, emit=outside.emit, meter=self._meter)
 
-    def shared_gate(self, source: RulesSource) -> SharedGate:
+    def shared_gate(self, source: RulesSource) -> MultiApiAuthorizer:
         """Make the gate of many APIs, whose rules the source knows."""
-        from authorizer.shared_gate import ApiGates, SharedGate
+        from authorizer.multi_api import ApiAuthorizers, MultiApiAuthorizer
 
         settings, outside = self._settings, self._outside
-        gates = ApiGates(
+        gates = ApiAuthorizers(
             source,
             self.gate,
             outside.clocks,
             ages=Ages(settings.api_rules_soft_age, settings.api_rules_hard_age),
-            chance=outside.chance,
+            jitter=outside.jitter,
             emit=outside.emit,
         )
-        return SharedGate(
+        return MultiApiAuthorizer(
             gates,
             self._freshness,
             clocks=outside.clocks,
@@ -152,7 +216,7 @@ class _GateMaker:
             meter=self._meter,
         )
 
-    def _key_cache(self, issuer: str, jwks_uri: str | None, seed: Seed | None) -> JwksCache:
+    def _key_cache(self, issuer: str, jwks_uri: str | None, seed: BundledJwks | None) -> JwksCache:
         settings = self._settings
         return JwksCache(
             self._fetch(issuer, jwks_uri),
@@ -161,7 +225,7 @@ class _GateMaker:
             ages=Ages(settings.jwks_soft_age, settings.jwks_hard_age),
             cool_down=settings.jwks_cool_down,
             seed=seed,
-            chance=self._outside.chance,
+            jitter=self._outside.jitter,
             note=self._meter.note,
         )
 
@@ -169,23 +233,23 @@ class _GateMaker:
         get = partial(fetch_jwks, self._outside.send)
         if jwks_uri is not None:
             return partial(get, jwks_uri)
-        from authorizer.discovery import Discovery
+        from authorizer.jwks_cache import Discovery
 
         return Discovery(issuer, get, self._outside.clocks)
 
     def _introspector(self, rules: ClaimRules) -> Introspector | None:
-        if self._settings.introspection_uri is None or self._credential_source is None:
+        if self._settings.introspection_uri is None or self._make_credential_source is None:
             return None
         from authorizer.introspection import Introspector
 
         return Introspector(
             self._settings.introspection_uri,
             self._outside.send,
-            self._credential_source,
+            self._make_credential_source,
             rules,
             self._outside.clocks,
             cache_seconds=self._settings.introspection_cache,
-            chance=self._outside.chance,
+            jitter=self._outside.jitter,
         )
 
     def _make_deny_list(self, revoked_tokens: RevokedTokens | None) -> DenyList | None:
@@ -193,7 +257,7 @@ class _GateMaker:
         if settings.deny_list_table is None:
             return None
         from authorizer.aws import DynamoDb
-        from authorizer.deny_list import DenyList, DynamoDbRevokedTokens
+        from authorizer.state_table import DenyList, DynamoDbRevokedTokens
 
         return DenyList(
             revoked_tokens
@@ -201,7 +265,7 @@ class _GateMaker:
             self._outside.clocks,
             ages=Ages(settings.deny_list_soft_age, settings.deny_list_hard_age),
             remembered=settings.remembered_tokens,
-            chance=self._outside.chance,
+            jitter=self._outside.jitter,
         )
 
 
@@ -228,18 +292,20 @@ def _claim_rules(settings: Settings, audiences: frozenset[str]) -> list[ClaimRul
     ]
 
 
-def _answers(settings: Settings, scope_map: ScopeMap, emit: Callable[[str], None]) -> Answers:
+def _answers(
+    settings: Settings, scope_map: ScopeMap, emit: Callable[[str], None]
+) -> ResponseWriter:
     if settings.simple_response:
-        return SimpleAnswers(scope_map)
+        return SimpleResponses(scope_map)
     compiler = PolicyCompiler(scope_map, partial(_tell_of_loss, emit))
-    for scopes in compiler.hopeless_scopes():
+    for scopes in compiler.oversized_scopes():
         # Scopes have no character that JSON would write otherwise (RFC 6749, 3.3); nor have routes.
         emit(
             f'{{"notice":"{scopes} opens more routes than a policy can name: '
             'its tokens are answered with 500"}'
         )
     issuers = [settings.issuer, *(other.issuer for other in settings.other_issuers)]
-    return PolicyAnswers(
+    return PolicyResponses(
         compiler,
         read_usage_keys(settings.usage_keys, issuers) if settings.usage_keys else {},
         expire=settings.policy_expires,
@@ -254,37 +320,39 @@ def _tell_of_loss(emit: Callable[[str], None], scopes: str, routes: list[Route])
         )
 
 
-def _credential_source(settings: Settings) -> CredentialSource | None:
+def _make_credential_source(settings: Settings) -> CredentialSource | None:
     if settings.introspection_uri is None:
         return None
-    from authorizer import credentials
+    from authorizer.introspection import SecretsManagerCredentials, fixed_credentials
 
     if settings.introspection_client_id and settings.introspection_client_secret:
-        return credentials.fixed(
+        return fixed_credentials(
             settings.introspection_client_id, settings.introspection_client_secret
         )
-    return credentials.SecretsManagerCredentials(settings.introspection_secret_arn or "")
+    return SecretsManagerCredentials(settings.introspection_secret_arn or "")
 
 
-def _possession(settings: Settings) -> Possession | None:
+def _possession(settings: Settings) -> ProofOfPossession | None:
     if not settings.confirmation_methods:
         return None
-    from authorizer.possession import Possession
+    from authorizer.proof_of_possession import ProofOfPossession
 
-    return Possession(settings.confirmation_methods, settings.resource, _used_proofs(settings))
+    return ProofOfPossession(
+        settings.confirmation_methods, settings.resource, _used_proofs(settings)
+    )
 
 
-def _used_proofs(settings: Settings) -> UsedProofs:
+def _used_proofs(settings: Settings) -> ReplayStore:
     from authorizer.aws import DynamoDb
-    from authorizer.used_proofs import DynamoDbUsedProofs, MemoryUsedProofs
+    from authorizer.state_table import DynamoDbReplayStore, MemoryReplayStore
 
     if settings.replay_table is None:
-        return MemoryUsedProofs()
-    return DynamoDbUsedProofs(settings.replay_table, DynamoDb(settings.fetch_timeout))
+        return MemoryReplayStore()
+    return DynamoDbReplayStore(settings.replay_table, DynamoDb(settings.fetch_timeout))
 
 
 def _parameter_store(settings: Settings, path: str) -> RulesSource:
     from authorizer.aws import SystemsManager
-    from authorizer.shared_gate import ParameterStore
+    from authorizer.multi_api import ParameterStore
 
     return ParameterStore(path, SystemsManager(settings.fetch_timeout))

@@ -12,12 +12,11 @@ from hashlib import sha256
 from math import floor
 
 from authorizer import base64url, dpop, request
-from authorizer.bearer import Presented
+from authorizer.bearer import PresentedToken
 from authorizer.claims import CERTIFICATE, DPOP_KEY, VerifiedToken
 from authorizer.dpop import VerifiedProof
-from authorizer.errors import TokenRefused
-from authorizer.reasons import Reason
-from authorizer.used_proofs import UsedProofs
+from authorizer.errors import InvalidTokenError, Reason
+from authorizer.state_table import ReplayStore
 
 _HEADER = "dpop"
 _PEM = re.compile(
@@ -25,14 +24,14 @@ _PEM = re.compile(
 )
 
 
-class Possession:
+class ProofOfPossession:
     """Checks what a request proves.
 
     `methods` are the confirmation methods accepted. `resource` is this API's address as its callers
     write it; None if it is the one by which API Gateway knows it.
     """
 
-    def __init__(self, methods: frozenset[str], resource: str | None, used: UsedProofs) -> None:
+    def __init__(self, methods: frozenset[str], resource: str | None, used: ReplayStore) -> None:
         self._methods = methods
         self._resource = resource
         self._used = used
@@ -43,32 +42,36 @@ class Possession:
         return DPOP_KEY in self._methods
 
     def check(
-        self, event: Mapping[str, object], presented: Presented, token: VerifiedToken, now: float
+        self,
+        event: Mapping[str, object],
+        presented: PresentedToken,
+        token: VerifiedToken,
+        now: float,
     ) -> VerifiedProof | None:
         """Return if the request proves the key of its token; with the proof that is to be used up.
 
         Raises:
-            TokenRefused: it does not, or the token is not presented in the way of its kind.
-            EventUnfit: the event does not tell what a proof would have to be for.
+            InvalidTokenError: it does not, or the token is not presented in the way of its kind.
+            UnsupportedEventError: the event does not tell what a proof would have to be for.
         """
         bound = token.confirmation
         if bound is None or (presented.with_proof and bound.method != DPOP_KEY):
-            raise TokenRefused(Reason.TOKEN_NOT_BOUND)
+            raise InvalidTokenError(Reason.TOKEN_NOT_BOUND)
         if bound.method not in self._methods:
-            raise TokenRefused(Reason.PROOF_REQUIRED)
+            raise InvalidTokenError(Reason.PROOF_REQUIRED)
         if bound.method == CERTIFICATE:
             _check_certificate(event, bound.thumbprint)
             return None
         if not presented.with_proof:
-            raise TokenRefused(Reason.PROOF_REQUIRED)  # RFC 9449, 7.1
+            raise InvalidTokenError(Reason.PROOF_REQUIRED)  # RFC 9449, 7.1
         return self._check_proof(event, presented.token, bound.thumbprint, now)
 
     def use(self, proof: VerifiedProof, now: float, seconds: float) -> None:
         """Use a proof up. The last thing to do, so that no other refusal costs a caller its proof.
 
         Raises:
-            TokenRefused: it was used before.
-            StateUnavailable: nobody can tell.
+            InvalidTokenError: it was used before.
+            StateUnavailableError: nobody can tell.
         """
         until = floor(proof.issued_at) + dpop.MAX_PROOF_AGE + 1
         self._used.use(proof.jkt, proof.jti, until, now, seconds)
@@ -84,20 +87,20 @@ class Possession:
             path_was_decoded=request.path_was_decoded(event),
         )
         if proof.ath is None:
-            raise TokenRefused(Reason.ATH_MISSING)
+            raise InvalidTokenError(Reason.ATH_MISSING)
         if proof.ath != _digest(token.encode()):
-            raise TokenRefused(Reason.ATH_OTHER)
+            raise InvalidTokenError(Reason.ATH_OTHER)
         if proof.jkt != thumbprint:
-            raise TokenRefused(Reason.JKT_OTHER)
+            raise InvalidTokenError(Reason.JKT_OTHER)
         return proof
 
 
 def _one_proof(event: Mapping[str, object]) -> str:
     values = request.header_values(event, _HEADER)
     if not values:
-        raise TokenRefused(Reason.PROOF_MISSING)
+        raise InvalidTokenError(Reason.PROOF_MISSING)
     if len(values) > 1 or not isinstance(values[0], str) or "," in values[0]:
-        raise TokenRefused(Reason.PROOF_SEVERAL)
+        raise InvalidTokenError(Reason.PROOF_SEVERAL)
     return values[0]
 
 
@@ -105,20 +108,20 @@ def _check_certificate(event: Mapping[str, object], thumbprint: str) -> None:
     """Compare the caller's certificate with the token's; API Gateway has seen to its key."""
     pem = request.client_certificate(event)
     if pem is None:
-        raise TokenRefused(Reason.CERTIFICATE_MISSING)
+        raise InvalidTokenError(Reason.CERTIFICATE_MISSING)
     if _digest(_read_pem(pem)) != thumbprint:
-        raise TokenRefused(Reason.CERTIFICATE_OTHER)
+        raise InvalidTokenError(Reason.CERTIFICATE_OTHER)
 
 
 def _read_pem(pem: str) -> bytes:
     """Read one certificate: of two, nobody can tell which one the caller holds the key of."""
     match = _PEM.fullmatch(pem)
     if match is None:
-        raise TokenRefused(Reason.CERTIFICATE_MALFORMED)
+        raise InvalidTokenError(Reason.CERTIFICATE_MALFORMED)
     try:
         return b64decode("".join(match[1].split()), validate=True)
     except Base64Error:
-        raise TokenRefused(Reason.CERTIFICATE_MALFORMED) from None
+        raise InvalidTokenError(Reason.CERTIFICATE_MALFORMED) from None
 
 
 def _digest(raw: bytes) -> str:

@@ -16,15 +16,13 @@ from functools import partial
 from typing import NamedTuple, Protocol
 
 from authorizer import aws, request
-from authorizer.clocks import Clocks
-from authorizer.errors import RulesUnavailable
-from authorizer.gate import Decider, Decision, Freshness, Gate
+from authorizer.authorizer import Authorizer, BaseAuthorizer, Decision, Freshness
+from authorizer.cache import Ages, Jitter, Kept, LRUCache, Question, Upkeep
+from authorizer.clock import Clocks
+from authorizer.errors import Reason, RulesUnavailableError
 from authorizer.method_arn import api_id
 from authorizer.metrics import Meter
-from authorizer.reasons import Reason
-from authorizer.recent import Recent
 from authorizer.scope_map import ApiRules, ScopeMapError, parse_api_rules
-from authorizer.upkeep import Ages, Chance, Kept, Question, Upkeep
 
 _FAULT_AGES = Ages(soft=5.0, hard=5.0)  # rules that are missing or in doubt are looked at again
 _REMEMBERED_APIS = 64
@@ -37,7 +35,7 @@ class RulesSource(Protocol):
         """Return an API's rules as their owner wrote them, None if there are none.
 
         Raises:
-            RulesUnavailable: nobody can tell.
+            RulesUnavailableError: nobody can tell.
         """
 
 
@@ -57,7 +55,7 @@ class ParameterStore:
             except client.exceptions.ParameterNotFound:
                 return None
         except aws.errors() as error:
-            raise RulesUnavailable(Reason.API_RULES_UNAVAILABLE) from error
+            raise RulesUnavailableError(Reason.API_RULES_UNAVAILABLE) from error
         return answer["Parameter"]["Value"]
 
 
@@ -65,20 +63,20 @@ class _Rules(NamedTuple):
     """What the source has for an API, and the gate made of it, or why there is none."""
 
     text: str | None
-    gate: Gate | Reason
+    gate: Authorizer | Reason
 
 
-class ApiGates:
+class ApiAuthorizers:
     """Finds the gate of an API, made of the rules that the source has for it."""
 
     def __init__(
         self,
         source: RulesSource,
-        make_gate: Callable[[ApiRules], Gate],
+        make_gate: Callable[[ApiRules], Authorizer],
         clocks: Clocks,
         *,
         ages: Ages,
-        chance: Chance,
+        jitter: Jitter,
         emit: Callable[[str], None],
     ) -> None:
         self._source = source
@@ -86,20 +84,20 @@ class ApiGates:
         self._clocks = clocks
         self._ages = ages
         self._emit = emit
-        self._known: Recent[str, Kept[_Rules]] = Recent(_REMEMBERED_APIS)
-        trouble = partial(RulesUnavailable, Reason.API_RULES_UNAVAILABLE)
-        self._upkeep: Upkeep[_Rules] = Upkeep(clocks, trouble, chance=chance)
+        self._known: LRUCache[str, Kept[_Rules]] = LRUCache(_REMEMBERED_APIS)
+        trouble = partial(RulesUnavailableError, Reason.API_RULES_UNAVAILABLE)
+        self._upkeep: Upkeep[_Rules] = Upkeep(clocks, trouble, jitter=jitter)
 
-    def find(self, api: str, seconds: float) -> Gate:
+    def find(self, api: str, seconds: float) -> Authorizer:
         """Return the gate of an API.
 
         Raises:
-            RulesUnavailable: it has no rules, they are in doubt, or nobody can tell.
+            RulesUnavailableError: it has no rules, they are in doubt, or nobody can tell.
         """
         question = Question(partial(self._known.get, api), partial(self._ask, api), api)
         rules = self._upkeep.current(question, seconds).value
         if isinstance(rules.gate, Reason):
-            raise RulesUnavailable(rules.gate)
+            raise RulesUnavailableError(rules.gate)
         return rules.gate
 
     def _ask(self, api: str, seconds: float) -> Kept[_Rules]:
@@ -129,12 +127,12 @@ class ApiGates:
         self._emit(json.dumps({"notice": text}))
 
 
-class SharedGate(Decider):
+class MultiApiAuthorizer(BaseAuthorizer):
     """Decides on the events of many APIs, each by its own gate."""
 
     def __init__(
         self,
-        gates: ApiGates,
+        gates: ApiAuthorizers,
         freshness: Mapping[str, Freshness],
         *,
         clocks: Clocks,
