@@ -49,9 +49,9 @@ def attacks() -> Section:
     slowest = max(waits)
     return Section(
         "Key sets under attack",
-        f"{RANDOM_KEY_IDS:,} well-formed tokens of random key ids after one good token, the "
-        "first fetch counted. Then known tokens never seen before, while a fetch for an unknown "
-        "key id hangs at the issuer.",
+        f"{RANDOM_KEY_IDS:,} well-formed tokens of random key ids after one valid token, with "
+        "the first fetch. Then new tokens of known keys, while a fetch for an unknown key id "
+        "hangs.",
         [
             Measurement("fetches for 1,000 random key ids", fetches, "fetches"),
             measured("known key during a hanging fetch", waits, "ms"),

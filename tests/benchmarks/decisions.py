@@ -132,14 +132,14 @@ def _first(samples: dict[str, list[float]]) -> Section:
     goals = []
     if "aws-jwt-verify" in samples:
         ratio = paired_ratio(samples["ours, first"], samples["aws-jwt-verify"])
-        goals.append(Goal("a decision beside aws-jwt-verify's `verifySync`", ratio, 1.0))
+        goals.append(Goal("a decision compared with aws-jwt-verify's `verifySync`", ratio, 1.0))
     return Section(
         "A token seen for the first time",
-        f"RS256 with a key of 2,048 bits, {TOKENS:,} RFC 9068 tokens in turns, more than are "
-        "remembered. Ours is the Lambda handler with warm keys: an API Gateway event in, policy "
-        "and context out, one log line written and flushed. The others only verify the token: "
-        "PyJWT with its key at hand, PyJWKClient the same through a warm client, "
-        "aws-jwt-verify by `verifySync` with cached keys, fast-jwt with one fixed key.",
+        f"RS256 with a key of 2,048 bits, {TOKENS:,} RFC 9068 tokens in turns, more than the "
+        "cache holds. Gatehouse runs the Lambda handler with cached keys: an API Gateway event "
+        "in, policy and context out, one log line. The others only verify the token: PyJWT with "
+        "its key, PyJWKClient with a warm client. aws-jwt-verify runs `verifySync` with cached "
+        "keys, fast-jwt has one fixed key.",
         [measured(FIRST.get(name, name), samples[name], "µs") for name in order],
         goals,
     )
@@ -150,11 +150,11 @@ def _again(samples: dict[str, list[float]]) -> Section:
     names = {"ours, again": "Gatehouse: a whole decision", "fast-jwt, cached": "fast-jwt, cached"}
     if "fast-jwt, cached" in samples:
         ratio = paired_ratio(samples["ours, again"], samples["fast-jwt, cached"])
-        goals.append(Goal("a decision beside fast-jwt's cache", ratio, 2.0))
+        goals.append(Goal("a decision compared with fast-jwt's cache", ratio, 2.0))
     return Section(
         "A token seen before",
-        "The same handler, and fast-jwt with its cache of verified tokens. Ours reads the event, "
-        "checks times and key again, and writes the log line.",
+        "The same handler, and fast-jwt with its cache of verified tokens. Gatehouse reads the "
+        "event, checks times and key again, and writes the log line.",
         [measured(name, samples[key], "µs") for key, name in names.items() if key in samples],
         goals,
     )
@@ -190,7 +190,13 @@ def scope_maps() -> Section:
         "First-seen tokens whose scopes open ten routes, under a map with no others and under one "
         "with 990 more.",
         [measured(name, each, "µs") for name, each in samples.items()],
-        [Goal("1,000 routes and 200 scopes beside 10 and 4", paired_ratio(large, small), 1.2)],
+        [
+            Goal(
+                "1,000 routes and 200 scopes compared with 10 and 4",
+                paired_ratio(large, small),
+                1.2,
+            )
+        ],
     )
 
 

@@ -69,16 +69,16 @@ def http_rate() -> Section:
     goals = []
     ours, theirs = samples.values()
     if theirs:
-        goals.append(Goal("Gatehouse beside oidc-provider", paired_ratio(ours, theirs), 1.0,
+        goals.append(Goal("Gatehouse compared with oidc-provider", paired_ratio(ours, theirs), 1.0,
                           at_least=True))  # fmt: skip
     return Section(
         "Tokens per second over HTTP",
-        f"{CONNECTIONS} connections kept open, {ROUNDS} turns of {SECONDS} s each, asked by "
+        f"{CONNECTIONS} persistent connections, {ROUNDS} turns of {SECONDS} s each, asked by "
         f"{generator}: client credentials by HTTP Basic for an RS256 token. Server and generator "
-        f"share this machine's cores, of which there are {os.cpu_count()}. oidc-provider keeps its "
-        "state in memory, writes no log, and signs on several threads of one process. Ours runs "
-        "as `make run` starts it: behind chalice's development server, one process for each core, "
-        "with moto as the AWS, two lines of log for each request, and the console looking on.",
+        f"share this machine's cores, of which there are {os.cpu_count()}. oidc-provider has its "
+        "state in memory, writes no log, and signs on several threads of one process. Gatehouse "
+        "runs as `make run` starts it: behind chalice's development server, one process per "
+        "core. moto is the AWS, each request has two log lines, and the console is active.",
         [measured(name, each, "tokens/s") for name, each in samples.items() if each],
         goals,
     )

@@ -23,13 +23,13 @@ Written by `make bench`. Everything here comes from one run, {found["taken"]}, o
 load average {found["load"][0]} at its start and {found["load"][-1]} at its end.
 Versions: {named}.
 
-Figures are medians. Whoever is compared takes turns with us, each in a process of its own, so that
-what slows this machine down slows all of them down; a ratio is the median of the ratios of
-neighbouring turns. A processor that makes RSA signatures faster leaves more of a ratio to all else.
+Figures are medians. All contenders take turns, each in its own process, so a slow machine affects
+all of them. A ratio is the median of the ratios of neighbouring turns. On a CPU with faster RSA
+signatures, the other steps weigh more.
 """
     if found["without_node"]:
         yield "The rivals that need Node were not measured, because Node was not there.\n"
-    yield "![Decisions and cold starts beside others](benchmarks.svg)\n"
+    yield "![Decisions and cold starts compared with others](benchmarks.svg)\n"
     yield from _goals(found["sections"])
     for section in found["sections"]:
         yield f"## {section['title']}\n\n{section['how']}\n"

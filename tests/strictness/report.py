@@ -169,26 +169,26 @@ def _introduction(rivals: Rivals) -> Iterator[str]:
     versions = ", ".join(f"{name} {number}" for name, number in rivals.versions.items())
     yield f"""# How strict each verifier is
 
-Written by `make strictness`; a test fails when the column of ours is not what the code does.
+Written by `make strictness`. A test compares Gatehouse's column with the code.
 Versions: {versions}.
 """
     for reason in rivals.missing:
-        yield f"Not asked: aws-jwt-verify, jose and fast-jwt, because {reason}.\n"
+        yield f"Not measured: aws-jwt-verify, jose and fast-jwt, because {reason}.\n"
     yield """\
-Every token here must be refused. Each one is signed by the very key that its issuer publishes,
-unless the fault is the signature or a key that can sign nothing, so that nothing but the fault can
-stop it. All verifiers see the same tokens and key sets, with their clocks at the time of issue.
-The cases from 77 on are no questions of one token; there the column of ours says what was observed.
+A correct verifier rejects every token on this page. Each one is signed by its issuer's published
+key, unless the signature or the key is the fault. The fault is thus the only reason to reject it.
+All verifiers get the same tokens and key sets, with clocks at the time of issue. The cases from 77
+on need more than one token; Gatehouse's column has the observation.
 
-Each verifier is set up as strictly as its documented options allow: RS256 alone, the key chosen by
-key id from the issuer's set, issuer and audience pinned, `exp`, `iss`, `aud` and `sub` required, no
-tolerance for clocks, the type and the claims of RFC 9068 where they are asked for. aws-jwt-verify
-has no option for algorithms, types or required claims; PyJWT and joserfc have none for types.
-Checks of one's own, which some can be given, are not used. Not every acceptance is a hole: some of
-these libraries are for any kind of JWT and leave to their caller what a gateway must decide.
+Each verifier has the strictest documented options: RS256 alone, the key by key id, fixed issuer
+and audience. `exp`, `iss`, `aud` and `sub` are required, without tolerance for clocks. RFC 9068's
+type and claims are required in its cases. aws-jwt-verify has no option for algorithms, types or
+required claims; PyJWT and joserfc have none for types. Custom checks are not used. Not every
+acceptance is a vulnerability: some libraries are for any kind of JWT and leave decisions to their
+caller.
 
-A name in the column of ours is the reason in the authorizer's log. A fraction counts the variants
-accepted; `n/a` stands for a question that a verifier is not made for, or that it has no option for.
+A name in Gatehouse's column is the reason in the authorizer's log. A fraction is the share of
+accepted variants. `n/a` means that a verifier does not support the case.
 """
 
 
@@ -244,7 +244,7 @@ def _is_accepted(row: Row, name: str) -> bool:
 
 
 def _controls(rivals: Rivals) -> Iterator[str]:
-    yield "## Good tokens, for control\n"
+    yield "## Valid tokens, as a control\n"
     names = [OURS, *rivals.verdicts]
     yield _line(["token", *names])
     yield _line(["---"] * (len(names) + 1))
