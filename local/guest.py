@@ -26,14 +26,13 @@ from infra.route_faults import route_faults
 from local.addresses import Addresses
 from local.aws import ROOT, TEMPLATE
 from local.aws_account import LAPTOP, use_local_aws
-from local.chalice_shell import shared_environment
 from local.cli import LaptopError
 from local.gateway.core import Gateway
-from local.gateway.lambda_runtime import FunctionError, InProcessLambda
+from local.gateway.lambda_runtime import FunctionError, InProcessLambda, shared_environment
 from local.gateway.template import Template
 from local.http_server.server import Server
+from local.log_output import print_whole_lines
 from local.provisioning import names
-from local.whole_lines import print_whole_lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping, Sequence

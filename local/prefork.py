@@ -58,7 +58,7 @@ class Share:
 
     @property
     def is_ahead(self) -> bool:
-        """Whether another worker has fewer."""
+        """True if another worker has fewer."""
         return self._counts[self._worker] > min(self._counts)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from local.cli import STOP_SIGNALS, LaptopError
-from local.rotating_log import RotatingLog, is_json
+from local.log_output import RotatingLog, is_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -8,15 +8,14 @@ import logging
 import sys
 import time
 import uuid
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from local.gateway.model import Function
+from local.cli import LaptopError
+from local.gateway.model import Function
 
 _log = logging.getLogger(__name__)
 
@@ -159,3 +158,21 @@ def _written(value: object) -> float:
 # Made once: `json.dumps` with options makes one for every call.
 _write_event = json.JSONEncoder(ensure_ascii=False).encode
 _write_result = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_written).encode
+
+
+def shared_environment(functions: Iterable[Function]) -> dict[str, str]:
+    """Return the environment of a process in which all `functions` run.
+
+    Raises:
+        LaptopError: two of them need different values of one variable.
+    """
+    merged: dict[str, tuple[str, str]] = {}
+    for function in functions:
+        for name, value in function.environment.items():
+            owner, other = merged.setdefault(name, (function.logical_id, value))
+            if other != value:
+                raise LaptopError(
+                    f"{owner} and {function.logical_id} need different values of {name}, "
+                    "but on the laptop the functions of one API share a process."
+                )
+    return {name: value for name, (_, value) in merged.items()}

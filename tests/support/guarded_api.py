@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 APP = """
 from pathlib import Path
-from local.chalice_shell import GatewayApp
+from local.chalice_app import GatewayApp
 app = GatewayApp("guarded_api", template=Path(__file__).with_name("template.yaml"))
 """
 

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from local.addresses import Addresses
 from local.aws_account import LAPTOP, use_local_aws
-from local.chalice_shell import shared_environment
-from local.gateway.lambda_runtime import FunctionError, InProcessLambda
+from local.gateway.lambda_runtime import FunctionError, InProcessLambda, shared_environment
 from local.gateway.policy import Verdict, parse
 from local.guest import GuestStack
 from tests.support.authorizer_events import recorded

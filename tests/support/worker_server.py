@@ -8,8 +8,8 @@ from pathlib import Path
 
 from local.gateway.messages import Request, Response
 from local.http_server.server import Server
+from local.log_output import print_whole_lines
 from local.prefork import fork_workers, shares
-from local.whole_lines import print_whole_lines
 
 
 class _ProcessId:

@@ -12,9 +12,9 @@ from chalice.local import LocalDevServer
 from chalice.test import Client
 
 from local.addresses import Addresses
-from local.chalice_server import GatewayServer
-from local.chalice_shell import GatewayApp, host_documents, shared_environment
+from local.chalice_app import GatewayApp, GatewayServer, host_documents
 from local.cli import LaptopError
+from local.gateway.lambda_runtime import shared_environment
 from local.gateway.messages import Request
 from local.gateway.model import Function, Route
 from tests.unit.local.apis import http_api

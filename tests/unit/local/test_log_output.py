@@ -9,12 +9,41 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from local.whole_lines import WholeLines, print_whole_lines
+from local.log_output import RotatingLog, WholeLines, print_whole_lines
 from tests.support.laptop import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+def test_full_log_is_replaced_and_the_previous_one_stays(tmp_path: Path) -> None:
+    log = RotatingLog(tmp_path / "log", max_bytes=4)
+    for data in (b"one\n", b"two\n", b"three\n", b"4\n"):
+        log.write(data)
+    log.close()
+    assert (tmp_path / "log").read_bytes() == b"4\n"
+    assert (tmp_path / "log.1").read_bytes() == b"three\n"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_two_writers_replace_the_log_once(tmp_path: Path) -> None:
+    first, second = (RotatingLog(tmp_path / "log", max_bytes=4) for _ in range(2))
+    first.write(b"one\n")
+    first.write(b"2\n")
+    second.write(b"3\n")
+    first.close()
+    second.close()
+    assert (tmp_path / "log").read_bytes() == b"2\n3\n"
+    assert (tmp_path / "log.1").read_bytes() == b"one\n"
+
+
+def test_existing_log_is_appended_to(tmp_path: Path) -> None:
+    (tmp_path / "log").write_bytes(b"before\n")
+    log = RotatingLog(tmp_path / "log")
+    log.write(b"after\n")
+    log.close()
+    assert (tmp_path / "log").read_bytes() == b"before\nafter\n"
 
 
 @pytest.fixture
@@ -27,40 +56,38 @@ def pipe() -> Iterator[tuple[int, WholeLines]]:
     os.close(writing)
 
 
-def _read(descriptor: int) -> bytes:
+def read(descriptor: int) -> bytes:
     try:
         return os.read(descriptor, 65_536)
     except BlockingIOError:
         return b""
 
 
-def test_a_line_is_passed_on_when_it_is_complete_and_at_once(pipe: tuple[int, WholeLines]) -> None:
+def test_line_is_written_when_complete(pipe: tuple[int, WholeLines]) -> None:
     reading, lines = pipe
     print("half", end="", file=lines)
-    assert _read(reading) == b""
+    assert read(reading) == b""
     print(" and half", file=lines)
-    assert _read(reading) == b"half and half\n"
+    assert read(reading) == b"half and half\n"
 
 
-def test_another_threads_line_does_not_come_between(pipe: tuple[int, WholeLines]) -> None:
+def test_lines_of_threads_are_not_mixed(pipe: tuple[int, WholeLines]) -> None:
     reading, lines = pipe
     lines.write("one ")
     other = threading.Thread(target=print, args=("two",), kwargs={"file": lines})
     other.start()
     other.join()
     lines.write("line\n")
-    assert _read(reading) == b"two\none line\n"
+    assert read(reading) == b"two\none line\n"
 
 
-def test_what_utf_8_has_no_form_for_is_no_crash(pipe: tuple[int, WholeLines]) -> None:
+def test_lone_surrogate_is_replaced(pipe: tuple[int, WholeLines]) -> None:
     reading, lines = pipe
     print("ä \ud800", file=lines)
-    assert _read(reading) == "ä ?\n".encode()
+    assert read(reading) == "ä ?\n".encode()
 
 
-def test_output_that_somebody_captures_stays_captured(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_captured_output_stays_captured(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     captured = sys.stdout
     print_whole_lines(tmp_path / "log")
     assert sys.stdout is captured
@@ -70,14 +97,14 @@ def test_output_that_somebody_captures_stays_captured(
 PRINTS = """
 import sys
 from pathlib import Path
-from local.whole_lines import print_whole_lines
+from local.log_output import print_whole_lines
 print_whole_lines(Path(sys.argv[1]))
 print('{"endpoint": "issue_token"}')
 print("POST /token 200 1.0 ms")
 """
 
 
-def test_on_a_terminal_json_goes_to_the_log_and_a_file_gets_everything(tmp_path: Path) -> None:
+def test_json_goes_to_the_log_on_a_terminal_only(tmp_path: Path) -> None:
     log = tmp_path / "logs" / "auth_server.json.log"
     command = [sys.executable, "-c", PRINTS, str(log)]
     reading, terminal = pty.openpty()

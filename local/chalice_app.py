@@ -1,17 +1,19 @@
-"""Put the gateway core behind `chalice local`.
+"""Serve an API of the template behind `chalice local`, with the laptop's gateway and server.
 
-`chalice local` loads an app, asks `chalice.local` for a server, and serves. The app here is a
-`Chalice` that knows the template's routes (so that chalice's own tools see them) and answers
-through the gateway core. The server is ours, too: `local/chalice_server.py`.
+`chalice local` loads an app, creates `chalice.local.LocalDevServer` and serves. The app is a
+`Chalice` that knows the template's routes, so that chalice's own tools list them. chalice's server
+loses duplicate headers, chunked bodies and unknown routes, and delays each request on a reused
+connection.
 """
-
-from __future__ import annotations
 
 import logging
 import os
+import ssl
+import sys
 import threading
+from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 from urllib.parse import quote, urlencode
 
 import chalice.local
@@ -19,28 +21,23 @@ from chalice.app import Chalice
 
 from functions.shared.authentication.ssrf_guard import ON_LOOPBACK
 from infra.cloudformation import TemplateError
+from local import reloading
 from local.addresses import MUTUAL_TLS, Addresses, Service
 from local.aws_account import use_local_aws
-from local.chalice_server import GatewayServer, end_process
 from local.cli import LaptopError
 from local.console.backstage import BACKSTAGE, Backstage, socket_of
 from local.gateway.core import Gateway
-from local.gateway.lambda_runtime import InProcessLambda
+from local.gateway.lambda_runtime import InProcessLambda, Invoke, shared_environment
 from local.gateway.messages import Request, Response
-from local.gateway.model import AnyMethod
+from local.gateway.model import AnyMethod, Api
 from local.gateway.template import Template
-from local.supervisor import SUPERVISED
+from local.http_server.server import Application, Server
+from local.log_output import print_whole_lines
+from local.prefork import fork_workers, may_fork, shares, worker_count
+from local.readiness import wait_for_key_set
+from local.supervisor import SUPERVISED, end_with_parent
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, MutableMapping
-
-    from local.gateway.lambda_runtime import Invoke
-    from local.gateway.model import Api, Function
-    from local.http_server.server import Application
-
-    Provision = Callable[[Addresses, Template], Mapping[str, str]]
-
-__all__ = ["GatewayApp", "host_documents", "shared_environment"]
+Provision = Callable[[Addresses, Template], Mapping[str, str]]
 
 RATE_LIMITS = "GATEHOUSE_RATE_LIMITS"
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,11 +50,10 @@ _APIS: Mapping[Service, str] = {
 
 
 class GatewayApp(Chalice):
-    """One of the template's APIs, as a chalice app.
+    """An API of the template, as a chalice app.
 
-    `provision` starts the laptop's AWS if nothing plays it yet, makes in it what the template
-    declares, and returns the values that the template's resources have there. `give_up` ends the
-    process with a sentence.
+    `provision` starts moto unless it runs, creates the template's resources there, and returns
+    their values. `give_up` ends the process with a sentence.
     """
 
     def __init__(
@@ -88,13 +84,13 @@ class GatewayApp(Chalice):
         chalice.local.LocalDevServer = GatewayServer  # type: ignore[misc, assignment]
 
     def _register_routes(self) -> None:
-        """Tell chalice of the template's routes, under the stage that API Gateway would add."""
+        """Register the template's routes with chalice, below the stage as in API Gateway."""
         prefix = "" if self._description.stage == "$default" else f"/{self._description.stage}"
         for number, route in enumerate(self._description.routes):
             path = (prefix + route.path).rstrip("/") or "/"
             methods = _EVERY_METHOD if route.method == AnyMethod else (route.method,)
             decorate = self.route(path, methods=list(methods), name=f"{route.function}{number}")
-            decorate(_answered_by_the_gateway)
+            decorate(_placeholder)
 
     def open(self, addresses: Addresses) -> Application:
         """Compose the gateway for these addresses, once.
@@ -108,7 +104,7 @@ class GatewayApp(Chalice):
             return self._gateway
 
     def _compose(self, addresses: Addresses) -> Application:
-        for library in ("boto3", "botocore", "werkzeug"):  # chalice shows everyone's chatter
+        for library in ("boto3", "botocore", "werkzeug"):  # chalice sets the root logger to DEBUG
             logging.getLogger(library).setLevel(logging.WARNING)
         provision = self._provision or _provision
         values = provision(addresses, self._template)
@@ -124,7 +120,7 @@ class GatewayApp(Chalice):
             for logical_id in sorted(self._description.functions())
         ]
         self.environ.update(shared_environment(functions))
-        # On a laptop, what publishes keys of clients and issuers is on the laptop.
+        # Clients and issuers publish their keys on the laptop, too.
         self.environ.setdefault("REMOTE_KEYS", ON_LOOPBACK)
         if self.environ.get(MUTUAL_TLS):
             self.environ["MTLS_BASE_URL"] = addresses.mtls_auth_server
@@ -136,24 +132,19 @@ class GatewayApp(Chalice):
         return self._backstage.watched
 
     def follow_aws(self, addresses: Addresses) -> None:
-        """End this process when the AWS that it has found or started by itself has ended.
+        """Start a thread that ends this process when moto ends.
 
-        Under `make run` the supervisor ends both.
-
-        There is a thread more afterwards.
+        Under `make run`, the supervisor ends both.
         """
         is_supervised = SUPERVISED in self.environ
         if self._provision is None and addresses.aws_endpoint is None and not is_supervised:
             from local import aws
 
-            sentence = "AWS (moto) has ended, and all that was in it is gone: start this again."
+            sentence = "AWS (moto) has ended, and its data was deleted. Start this process again."
             aws.watch(addresses, lambda: self.give_up(sentence))
 
-    def let_console_in(self, worker: int) -> None:
-        """Let the console look into this process, which is one of those that serve this API.
-
-        Nothing happens where there is no console. Otherwise there is a thread more afterwards.
-        """
+    def open_console_socket(self, worker: int) -> None:
+        """Start a thread that answers the console about this worker process, if there is one."""
         if self._backstage is not None:
             self._backstage.open(socket_of(self.environ[BACKSTAGE], self.service, worker))
 
@@ -166,18 +157,18 @@ class GatewayApp(Chalice):
         )
 
     def handle(self, request: Request) -> Response:
-        """Answer a request through the gateway core."""
+        """Return the gateway's response."""
         return self._opened().handle(request)
 
     def too_large(self, request: Request) -> Response:
-        """Answer a request whose body is over the limit."""
+        """Return the response to a request whose body exceeds the limit."""
         return self._opened().too_large(request)
 
     def _opened(self) -> Application:
         return self._gateway or self.open(Addresses.from_env(self.environ))
 
     def __call__(self, event: Mapping[str, Any], context: object) -> dict[str, Any]:
-        """Answer an event of chalice's own making (its test client's) through the gateway core."""
+        """Return the gateway's response to an event of chalice, such as its test client's."""
         response = self.handle(_request(event))
         headers: dict[str, list[str]] = {}
         for name, value in response.headers:
@@ -190,10 +181,90 @@ class GatewayApp(Chalice):
         }
 
 
-def host_documents(api: Api) -> frozenset[str]:
-    """Paths of documents that RFC 8615 puts at a host's root, about the part of it that `api` is.
+class GatewayServer(chalice.local.LocalDevServer):
+    """Replaces chalice's development server."""
 
-    Such a path begins with /.well-known/ and ends with the stage, as RFC 8414, 3.1, has it.
+    def __init__(self, app_object: GatewayApp, config: object, host: str, port: int) -> None:
+        self.app_object = app_object
+        self.host = host
+        self.port = port
+        environ = app_object.environ
+        service = app_object.service
+        print_whole_lines(ROOT / ".gatehouse" / "logs" / str(port) / f"{service}.json.log")
+        self.server = _listening(app_object, host, port)
+        try:
+            addresses = Addresses.from_env(environ)
+            workers = worker_count(environ)
+            app_object.open(addresses.serving(service, host, self.server.port))
+        except (LaptopError, TemplateError) as error:
+            self.server.server_close()
+            in_template = isinstance(error, TemplateError)
+            app_object.give_up(f"template.yaml: {error}." if in_template else str(error))
+        if service != "auth_server" and environ.get(SUPERVISED):
+            # Without the key set, the authorizer would answer 500.
+            wait_for_key_set(addresses.issuer)
+        self.server.open(app_object)
+        if service == "auth_server" and workers > 1 and may_fork():
+            self._fork_workers(workers, app_object)
+        app_object.follow_aws(addresses)
+        app_object.open_console_socket(worker=0)
+        if environ.get(MUTUAL_TLS):
+            _open_mutual_tls(app_object, host, addresses.mtls_port(service))
+        if environ.get(SUPERVISED):
+            end_with_parent()
+        if environ.get("CHALICE_WORKER"):
+            reloading.watch(ROOT, reloading.restart_chalice, reloading.end)
+
+    def _fork_workers(self, workers: int, app: GatewayApp) -> None:
+        """Use every core. The guarded API stays one process, so that its caches can be observed."""
+        share_of = shares(workers)
+
+        def serve(worker: int) -> None:
+            self.server.share = share_of[worker]
+            app.open_console_socket(worker)
+            self.server.serve_forever()
+
+        self.server.share = share_of[0]
+        fork_workers(workers, serve, _end_with_worker)
+
+
+def _listening(app: GatewayApp, host: str, port: int, tls: ssl.SSLContext | None = None) -> Server:
+    """Return a server with its port bound. The process ends if the port cannot be bound."""
+    log = None if app.environ.get("GATEHOUSE_QUIET") else _log
+    try:
+        return Server(host, port, log=log, tls=tls)
+    except OSError as error:
+        app.give_up(f"Port {port} on {host} cannot be used: {error.strerror}.")
+
+
+def _open_mutual_tls(app: GatewayApp, host: str, port: int) -> None:
+    """Serve the application a second time, as a custom domain with mutual TLS does."""
+    # Imported lazily: plain HTTP does not need the libraries that create certificates.
+    from local.certificates import LaptopCertificates
+
+    server = _listening(app, host, port, LaptopCertificates.ensure().server_context())
+    server.open(app)
+    threading.Thread(target=server.serve_forever, name="mutual TLS", daemon=True).start()
+
+
+def _end_with_worker() -> None:
+    end_process("A worker process of the auth server ended unexpectedly.")
+
+
+def _log(line: str) -> None:
+    sys.stdout.write(line + "\n")
+
+
+def end_process(sentence: str) -> NoReturn:
+    """Print a sentence and end the process, also from the thread of chalice's reloader."""
+    print(sentence, file=sys.stderr, flush=True)
+    os._exit(1)
+
+
+def host_documents(api: Api) -> frozenset[str]:
+    """Return the paths of documents that describe `api` and are served at the host's root.
+
+    They begin with /.well-known/ (RFC 8615) and end with the stage (RFC 8414, 3.1).
     """
     return frozenset(
         route.path
@@ -202,28 +273,10 @@ def host_documents(api: Api) -> frozenset[str]:
     )
 
 
-def shared_environment(functions: Iterable[Function]) -> dict[str, str]:
-    """The environment that serves every one of `functions`, for they share this process.
-
-    Raises:
-        LaptopError: two of them need different values of one variable.
-    """
-    merged: dict[str, tuple[str, str]] = {}
-    for function in functions:
-        for name, value in function.environment.items():
-            owner, other = merged.setdefault(name, (function.logical_id, value))
-            if other != value:
-                raise LaptopError(
-                    f"{owner} and {function.logical_id} need different values of {name}, "
-                    "but on the laptop the functions of one API share a process."
-                )
-    return {name: value for name, (_, value) in merged.items()}
-
-
 def _parameters(service: Service, environ: Mapping[str, str]) -> dict[str, str]:
     """Return the template's parameters that differ from their defaults.
 
-    A proof names the address that the client knows, so the bound API has to know it, too.
+    A DPoP proof names the address of the bound API, so its authorizer needs the address, too.
     """
     if service != "bound_api":
         return {}
@@ -240,12 +293,12 @@ def _provision(addresses: Addresses, template: Template) -> Mapping[str, str]:
     return aws.ensure(addresses, template)
 
 
-def _answered_by_the_gateway() -> None:
-    """Stand for a route in chalice's eyes; `GatewayApp.__call__` answers before it is reached."""
+def _placeholder() -> None:
+    """Is registered with chalice but never called: `GatewayApp.__call__` comes first."""
 
 
 def _request(event: Mapping[str, Any]) -> Request:
-    """The request that chalice's converter made `event` from, as far as it can be told."""
+    """Rebuild the request from which chalice created `event`."""
     context = event["requestContext"]
     body = event.get("body") or b""
     query = event.get("multiValueQueryStringParameters") or {}
