@@ -38,6 +38,8 @@ from authorizer.metrics import (
 
 USUAL_AGES = Ages(soft=300.0, hard=3600.0)
 SHORTEST_SOFT_AGE = 60.0
+_REFETCH_AGE = 1.0
+_NO_KID = ""
 _OK = 200
 _NOT_MODIFIED = 304
 _ETAG = re.compile(r'(W/)?"[\x21\x23-\x7e]{0,200}"')
@@ -173,6 +175,27 @@ class JwksCache:
         if held is seen:
             raise KeyLookupDeferredError(reason, self._seconds_to_permit(known_subject_iat))
         raise InvalidTokenError(reason)
+
+    def find_again(
+        self, rejected: VerificationKey, seconds: float, *, known_subject_iat: float | None = None
+    ) -> VerificationKey:
+        """Return the issuer's key of the same id after `rejected` did not verify a signature.
+
+        The issuer may have replaced the key under its id. The key set is fetched again unless that
+        was a second ago or no fetch is permitted now. Each fetch spends a permit.
+
+        Raises:
+            InvalidTokenError: the issuer has no such key any more.
+            KeySetUnavailableError: the key set cannot be fetched.
+        """
+        held = self._held
+        if held is not None and self._clocks.since(held.asked) >= _REFETCH_AGE:
+            ask = partial(self._ask_if_permitted, _NO_KID, held, known_subject_iat)
+            held = self._upkeep.newer(held, Question(self._recall, ask), seconds)
+        key = held.value.key_set.keys.get(rejected.kid) if held else rejected
+        if key is None:
+            raise InvalidTokenError(Reason.KID_UNKNOWN)
+        return key
 
     def _ask_if_permitted(
         self, kid: str, held: Kept[_Published], known_subject_iat: float | None, seconds: float

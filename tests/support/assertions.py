@@ -73,12 +73,20 @@ class MemoryRemoteJwks(RemoteJwks):
         self.published[address] = list(jwks)
 
     def find(
-        self, jwks_uri: str, kid: str, known_subject_iat: float | None = None
+        self,
+        jwks_uri: str,
+        kid: str,
+        known_subject_iat: float | None = None,
+        rejected: VerificationKey | None = None,
     ) -> VerificationKey:
         return self._find(jwks_uri, kid)
 
     def find_by_issuer(
-        self, issuer: str, kid: str, known_subject_iat: float | None = None
+        self,
+        issuer: str,
+        kid: str,
+        known_subject_iat: float | None = None,
+        rejected: VerificationKey | None = None,
     ) -> VerificationKey:
         return self._find(issuer, kid)
 

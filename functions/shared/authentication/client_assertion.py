@@ -5,7 +5,7 @@ A client signs its assertions (private_key_jwt) or gets them from another issuer
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -26,14 +26,30 @@ _RSA_BLOCKS: Final = 8
 
 
 def verify_signature(
-    assertion: PresentedAssertion, key: VerificationKey | None, dummy: VerificationKey
+    assertion: PresentedAssertion,
+    find_key: Callable[[VerificationKey | None], VerificationKey | None],
+    dummy: VerificationKey,
 ) -> Mapping[str, object]:
     """Return the claims that a key has signed. Without a key, the dummy takes the same time.
+
+    `find_key` gets a key that has rejected the signature, in case it was replaced under its id.
 
     Raises:
         InvalidTokenError: there is no key, or it did not sign them.
     """
-    verifier = key or dummy
+    key = find_key(None)
+    try:
+        return _claims_verified_by(key or dummy, assertion)
+    except InvalidTokenError:
+        current = find_key(key) if key else None
+        if current is None or current is key:
+            raise
+    return _claims_verified_by(current, assertion)
+
+
+def _claims_verified_by(
+    verifier: VerificationKey, assertion: PresentedAssertion
+) -> Mapping[str, object]:
     if verifier.alg != assertion.jws.header.alg:
         raise InvalidTokenError(Reason.ALG_NOT_OF_KEY)
     verifier.verify(assertion.jws.signature, assertion.jws.signing_input)

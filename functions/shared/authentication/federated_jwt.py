@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from authorizer import claims as claim_reading
 from authorizer.claims import LEEWAY
@@ -63,19 +64,28 @@ class FederatedJwt:
             if not assertion.jws.header.kid:
                 raise InvalidTokenError(Reason.KID_MISSING)
             rules = self._rules(client, assertion.unverified_claims.get("iss"))
-            key = self._key(rules[0].issuer, assertion) if rules else None
+            find_key = partial(self._key, rules, assertion)
             dummy = self.dummy_key(assertion.jws.header.alg)
-            claims = verify_signature(assertion, key, dummy)
+            claims = verify_signature(assertion, find_key, dummy)
             rule = _matching(rules, claims)
             expires_at = _check_claims(claims, rule, now)
             if rule.one_time:
                 self.replays.consume(rule.issuer, claims, expires_at, now)
             self.known_subjects.add(rule.issuer, str(claims["sub"]))
 
-    def _key(self, issuer: str, assertion: PresentedAssertion) -> VerificationKey:
-        claims = assertion.unverified_claims
+    def _key(
+        self,
+        rules: list[FederationRule],
+        assertion: PresentedAssertion,
+        rejected: VerificationKey | None,
+    ) -> VerificationKey | None:
+        if not rules:
+            return None
+        issuer, claims = rules[0].issuer, assertion.unverified_claims
         known_subject_iat = self.known_subjects.issued_at(claims, issuer, str(claims.get("sub")))
-        return self.remote_jwks.find_by_issuer(issuer, assertion.jws.header.kid, known_subject_iat)
+        return self.remote_jwks.find_by_issuer(
+            issuer, assertion.jws.header.kid, known_subject_iat, rejected
+        )
 
     def _rules(self, client: Client | None, unverified_issuer: object) -> list[FederationRule]:
         """Return the client's rules for an issuer. This server's own tokens are not accepted."""

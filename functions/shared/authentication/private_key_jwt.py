@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from authorizer.claims import LEEWAY
@@ -65,9 +66,9 @@ class PrivateKeyJwt:
         assertion = presented.credential
         with assertion_errors():
             _check_header(assertion.jws.header, rules)
-            key = self._key(client, rules, assertion) if client and rules else None
+            find_key = partial(self._key, client, rules, assertion)
             dummy = self.dummy_key(assertion.jws.header.alg)
-            claims = verify_signature(assertion, key, dummy)
+            claims = verify_signature(assertion, find_key, dummy)
             if client is None or rules is None:
                 raise InvalidTokenError(Reason.KID_UNKNOWN)
             expires_at = self._check_claims(claims, client.client_id, rules, now)
@@ -75,8 +76,14 @@ class PrivateKeyJwt:
             self.known_subjects.add(client.client_id, rules.jwks_uri)
 
     def _key(
-        self, client: Client, rules: AssertionRules, assertion: PresentedAssertion
+        self,
+        client: Client | None,
+        rules: AssertionRules | None,
+        assertion: PresentedAssertion,
+        rejected: VerificationKey | None,
     ) -> VerificationKey | None:
+        if client is None or rules is None:
+            return None
         header = assertion.jws.header
         if not rules.jwks_uri:
             return _inline_key(rules, header)
@@ -85,7 +92,7 @@ class PrivateKeyJwt:
         known_subject_iat = self.known_subjects.issued_at(
             assertion.unverified_claims, client.client_id, rules.jwks_uri
         )
-        return self.remote_jwks.find(rules.jwks_uri, header.kid, known_subject_iat)
+        return self.remote_jwks.find(rules.jwks_uri, header.kid, known_subject_iat, rejected)
 
     def _check_claims(
         self, claims: Mapping[str, object], client_id: str, rules: AssertionRules, now: float

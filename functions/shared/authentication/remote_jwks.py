@@ -33,7 +33,8 @@ class RemoteJwks:
     """Finds keys in JWK Sets that `send` fetches, which limits the addresses.
 
     `http` allows http URLs, for JWK Sets on this machine. `known_subject_iat` is the `iat` of an
-    assertion whose subject was verified before, which may use the reserved fetch.
+    assertion whose subject was verified before, which may use the reserved fetch. `rejected` is a
+    key that did not verify a signature: a cached set is fetched again, if that is permitted.
     """
 
     def __init__(self, send: Send, clocks: Clocks, *, http: bool = False) -> None:
@@ -44,7 +45,11 @@ class RemoteJwks:
         self._adding = Lock()
 
     def find(
-        self, jwks_uri: str, kid: str, known_subject_iat: float | None = None
+        self,
+        jwks_uri: str,
+        kid: str,
+        known_subject_iat: float | None = None,
+        rejected: VerificationKey | None = None,
     ) -> VerificationKey:
         """Return the key with this `kid` in the JWK Set at `jwks_uri`.
 
@@ -53,10 +58,14 @@ class RemoteJwks:
             TemporarilyUnavailableError: the JWK Set is not available.
         """
         source = self._source(jwks_uri, lambda: partial(self._get, jwks_uri))
-        return source.find(kid, known_subject_iat)
+        return source.find(kid, known_subject_iat, rejected)
 
     def find_by_issuer(
-        self, issuer: str, kid: str, known_subject_iat: float | None = None
+        self,
+        issuer: str,
+        kid: str,
+        known_subject_iat: float | None = None,
+        rejected: VerificationKey | None = None,
     ) -> VerificationKey:
         """Return the key with this `kid` of an issuer. OpenID Connect Discovery 1.0, 4.
 
@@ -67,7 +76,7 @@ class RemoteJwks:
         # The prefix separates an issuer from a JWK Set with the same URL.
         name = f"issuer {issuer}"
         source = self._source(name, lambda: Discovery(issuer, self._get, self._clocks))
-        return source.find(kid, known_subject_iat)
+        return source.find(kid, known_subject_iat, rejected)
 
     def _source(self, name: str, make_fetch: Callable[[], Fetch]) -> _Source:
         source = self._sources.get(name)
@@ -95,8 +104,14 @@ class _Source:
         self._last_result = "no attempt yet"
         self._keys = JwksCache(self._attempt, partial(parse_key_set, algorithms=ALGORITHMS), clocks)
 
-    def find(self, kid: str, known_subject_iat: float | None) -> VerificationKey:
+    def find(
+        self, kid: str, known_subject_iat: float | None, rejected: VerificationKey | None
+    ) -> VerificationKey:
         try:
+            if rejected is not None:
+                return self._keys.find_again(
+                    rejected, FETCH_SECONDS, known_subject_iat=known_subject_iat
+                )
             return self._keys.find(kid, FETCH_SECONDS, known_subject_iat=known_subject_iat)
         except KeyLookupDeferredError as error:
             unavailable = TemporarilyUnavailableError(

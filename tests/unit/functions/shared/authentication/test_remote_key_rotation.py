@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 from uuid import uuid4
 
+import jwt
 import pytest
 
 from authorizer.clock import Clocks
@@ -21,7 +22,7 @@ from functions.shared.web.audit_log import AuditEntry
 from functions.shared.web.form import read_form
 from functions.shared.web.oauth_errors import OAuthError
 from functions.shared.web.proxy_request import read_event
-from tests.support.assertions import assertion, assertion_claims, assertion_form
+from tests.support.assertions import assertion_claims, assertion_form
 from tests.support.aws import ISSUER
 from tests.support.memory_stores import (
     ManualClock,
@@ -31,7 +32,7 @@ from tests.support.memory_stores import (
 )
 from tests.support.proxy_events import token_event
 from tests.support.server import NOW, client
-from tests.support.tokens import ec_jwk, jwks
+from tests.support.tokens import ec_jwk, ec_key, jwks
 
 IDP = "https://issuer.example"
 JWKS_URI = f"{IDP}/jwks"
@@ -57,6 +58,7 @@ class Server:
     method: str
     clock: ManualClock = field(default_factory=lambda: ManualClock(NOW))
     published: tuple[str, ...] = ("old",)
+    replaced: str | None = None  # the key that is published under each id in place of its own
     fetches: int = 0
     counters: MemoryCounters = field(default_factory=MemoryCounters)
 
@@ -76,12 +78,13 @@ class Server:
     def _send(self, request: Request) -> Response:
         if request.url == JWKS_URI:
             self.fetches += 1
-            return Response(200, {}, jwks(*map(ec_jwk, self.published)))
+            keys = [ec_jwk(self.replaced or kid) | {"kid": kid} for kid in self.published]
+            return Response(200, {}, jwks(*keys))
         metadata = {"issuer": IDP, "jwks_uri": JWKS_URI}
         return Response(200, {}, json.dumps(metadata).encode())
 
-    def ask(self, kid: str, subject: str | None = None) -> int:
-        """Return the status for an assertion that is signed with the key of this id."""
+    def ask(self, kid: str, subject: str | None = None, *, key: str | None = None) -> int:
+        """Return the status for an assertion of this key id, signed with its key or another."""
         own = self.method == "private_key_jwt"
         claims = assertion_claims(
             self.clock.now,
@@ -89,7 +92,8 @@ class Server:
             sub=subject or SUBJECT[self.method],
         )
         more = {} if own else {"client_id": "workload"}
-        request = read_event(token_event(assertion_form(assertion(claims, kid=kid), **more)))
+        signed = jwt.encode(claims, ec_key(key or kid), "ES256", {"kid": kid})
+        request = read_event(token_event(assertion_form(signed, **more)))
         self.error: OAuthError | None = None
         try:
             self.authentication.authenticate(request, read_form(request), AuditEntry("issue_token"))
@@ -162,3 +166,30 @@ def test_reserved_refetch_is_for_verified_subjects(server: Server) -> None:
 def test_unpublished_key_id_is_a_counted_failure(server: Server) -> None:
     assert server.ask("unpublished") == 401
     assert max(server.counters.counts.values()) == 1
+
+
+def test_key_replaced_under_its_id_is_fetched_again(server: Server) -> None:
+    server.replaced = "before"
+    assert server.ask("old") == 401
+    server.replaced = None
+    server.clock.now += 1
+    assert server.ask("old") == 200
+    assert server.fetches == 2
+
+
+def test_replaced_key_has_the_reserved_refetch(server: Server) -> None:
+    assert server.ask("old") == 200
+    server.clock.now += 10
+    assert server.ask(str(uuid4())) == 401
+    server.replaced = "after"
+    server.clock.now += 1
+    assert server.ask("old", key="after") == 200
+
+
+def test_wrong_signatures_fetch_at_most_twice_in_thirty_seconds(server: Server) -> None:
+    assert server.ask("old") == 200
+    before = server.fetches
+    for _ in range(290):
+        server.clock.now += 0.1
+        assert server.ask("old", key="another") in {401, 429}
+    assert 1 <= server.fetches - before <= 2
