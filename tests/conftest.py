@@ -1,7 +1,5 @@
 """Settings of every test: Hypothesis profiles, markers, shared caches."""
 
-from __future__ import annotations
-
 import functools
 from pathlib import Path
 

@@ -1,16 +1,11 @@
 """The language rules of CONTRIBUTING.md, for every tracked file. See tests/support/language.py."""
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from tests.support.language import BASELINE, ROOT, Prose, baseline, check, counts, violations_in
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SHOWN = 12
 WRITE = "python -m tests.support.language --write"

@@ -1,7 +1,5 @@
 """The search of all log lines for credentials finds those that are there."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

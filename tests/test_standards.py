@@ -1,7 +1,5 @@
 """docs/standards.md names an existing test for every clause."""
 
-from __future__ import annotations
-
 import ast
 import re
 from functools import cache

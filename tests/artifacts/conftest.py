@@ -1,7 +1,7 @@
-from __future__ import annotations
-
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from moto.server import ThreadedMotoServer
@@ -11,14 +11,7 @@ from local.aws import TEMPLATE
 from local.gateway.template import Template
 from local.provisioning import names, provision
 from tests.support.artifacts import host, make
-from tests.support.lambda_runtime import REGION, make_runtime, started
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from contextlib import AbstractContextManager
-    from pathlib import Path
-
-    from tests.support.lambda_runtime import LambdaProcess
+from tests.support.lambda_runtime import REGION, LambdaProcess, make_runtime, started
 
 
 @pytest.fixture(scope="session")

@@ -1,31 +1,25 @@
 """Every built artifact, started as Lambda starts it, with real events."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import threading
 import time
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
 
 from infra.artifacts import ARTIFACTS
 from local.provisioning import names
+from tests.artifacts.conftest import Stack
 from tests.support.authorizer_events import recorded
 from tests.support.cloudwatch import extract
-from tests.support.lambda_runtime import REGION, started
+from tests.support.lambda_runtime import REGION, LambdaProcess, Outcome, started
 from tests.support.proxy_events import basic, form_event, proxy_event, token_event
 from tests.support.tokens import claims, mint
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from tests.artifacts.conftest import Stack
-    from tests.support.lambda_runtime import LambdaProcess, Outcome
 
 pytestmark = pytest.mark.xdist_group("artifacts")
 

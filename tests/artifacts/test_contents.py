@@ -1,11 +1,9 @@
 """What is in an artifact: all that its handler imports, and nothing of anybody else's."""
 
-from __future__ import annotations
-
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -21,9 +19,6 @@ from local.aws import TEMPLATE
 from local.gateway.template import Template
 from local.provisioning import names
 from tests.support.artifacts import host, make
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 pytestmark = pytest.mark.xdist_group("artifacts")
 

@@ -1,7 +1,5 @@
 """Clauses that no other test is named after. docs/standards.md lists them all."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -5,15 +5,14 @@ hundred times in tests/local/test_client_authentication.py and tests/local/test_
 revocations in the latter.
 """
 
-from __future__ import annotations
-
 import http.client
 import json
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 import jwt
@@ -28,8 +27,10 @@ from functions.rotate_keys.rotation_rules import RETENTION_NEEDED, SETTLING, Rot
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.keys import key_ring, signing_keys
 from functions.shared.keys.key_ring import JWKS_MAX_AGE
+from functions.shared.runtime.aws_clients import AwsClients
 from functions.shared.runtime.secret_store import SecretsManagerStore
 from functions.shared.web import paths
+from functions.shared.web.endpoint import Endpoint
 from local.gateway import messages
 from local.http_server.server import Server
 from tests.support.aws import (
@@ -42,12 +43,6 @@ from tests.support.aws import (
 from tests.support.memory_stores import ManualClock
 from tests.support.proxy_events import FORM, basic, proxy_event
 from tests.support.server import NOW, SECRET, client, key, ring
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from functions.shared.runtime.aws_clients import AwsClients
-    from functions.shared.web.endpoint import Endpoint
 
 CLIENT = "service-client-jwt"
 SIGNATURE_ALONE: Any = {"verify_exp": False, "verify_aud": False, "verify_iat": False}

@@ -1,7 +1,5 @@
 """docs/openapi.yaml is valid, says what template.yaml declares, and holds for the services."""
 
-from __future__ import annotations
-
 import http.client
 import json
 import os
@@ -9,9 +7,10 @@ import subprocess
 import sys
 import tomllib
 from collections import Counter
+from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -23,12 +22,7 @@ from openapi_spec_validator import validate
 from functions.issue_token.token_exchange import ACCESS_TOKEN
 from local.demo_clients import COUNTRY_API
 from local.gateway.template import Template
-from tests.support.laptop import ROOT, free_environment, running
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.support.laptop import Laptop
+from tests.support.laptop import ROOT, Laptop, free_environment, running
 
 # The laptop of these tests is their own: schemathesis fails to authenticate all the time.
 pytestmark = pytest.mark.xdist_group("contract")

@@ -3,15 +3,14 @@
 What moto cannot create from a template comes from where the laptop edition has it from.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import re
 import warnings
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import boto3
 import pytest
@@ -35,9 +34,6 @@ from tests.support.aws import CREDENTIALS, TABLES
 from tests.support.deployed_template import Deployment
 from tests.support.proxy_events import basic, form_event, token_event
 from tests.support.server import SECRET, client
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 # Creating the stack takes seconds: one worker creates it for all these tests.
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("transformed")]

@@ -1,19 +1,12 @@
 """One laptop edition for all tests of this folder, and a storm that blows while they run."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import pytest
 
-from tests.support.laptop import ROOT, free_environment, running
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.support.laptop import Laptop
+from tests.support.laptop import ROOT, Laptop, free_environment, running
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,14 @@
 """The authorizer behind `chalice local`: the gateway's result cache, and bound tokens."""
 
-from __future__ import annotations
-
 import http.client
 import json
 import subprocess
 import time
 from base64 import urlsafe_b64encode
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -17,15 +17,9 @@ from functions.shared.clients.client_registry import DynamoDbClients
 from local.certificates import LaptopCertificates
 from tests.support import guarded_api as support
 from tests.support.dpop_proofs import proof
-from tests.support.laptop import aws_client
+from tests.support.guarded_api import GuardedApi
+from tests.support.laptop import Laptop, aws_client
 from tests.support.server import SECRET, client
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
-
-    from tests.support.guarded_api import GuardedApi
-    from tests.support.laptop import Laptop
 
 AUSTRALIA = {"code": "AUS", "name": "AUSTRALIA"}
 

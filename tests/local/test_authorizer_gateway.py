@@ -1,9 +1,9 @@
 """The authorizer behind an HTTP API and other REST APIs, as the gateway core plays them."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -27,10 +27,6 @@ from tests.support.tokens import (
     mint,
     rsa_jwk,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 Document = dict[str, Any]
 ROUTES = ("GET /country", "GET /country/code/{code}", "DELETE /country/code/{code}")

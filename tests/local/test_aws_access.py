@@ -1,25 +1,18 @@
 """The laptop's AWS admits processes of its user, and neither web pages nor anybody else."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import TYPE_CHECKING
 
 import pytest
 
 from infra.local_stack import access_key_file, read_access_key, secret_name
 from tests.support.browser import browser, chromium
-from tests.support.laptop import aws_client
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.support.laptop import Laptop
+from tests.support.laptop import Laptop, aws_client
 
 READ_SECRET = {
     "X-Amz-Target": "secretsmanager.GetSecretValue",

@@ -1,29 +1,23 @@
 """Either API started by hand, as the README shows, autoreload included."""
 
-from __future__ import annotations
-
 import http.client
 import json
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 import jwt
+import pytest
 
 from infra.local_stack import secret_name
 from tests.support.chalice import chalice_local
 from tests.support.laptop import ROOT, aws_client, free_environment, is_listening
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import pytest
 
 TOKEN = "/ms-auth-server/oauth2/token"
 

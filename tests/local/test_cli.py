@@ -1,7 +1,5 @@
 """`gatehouse` as a real process: on the laptop edition, and from nothing but its wheel."""
 
-from __future__ import annotations
-
 import ast
 import json
 import os
@@ -16,14 +14,10 @@ import urllib.request
 import venv
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.laptop import ROOT
-
-if TYPE_CHECKING:
-    from tests.support.laptop import Laptop
+from tests.support.laptop import ROOT, Laptop
 
 MODULE = (sys.executable, "-m", "infra.cli")
 PROVIDED_BY = {"jwt": "pyjwt", "yaml": "pyyaml", "botocore": "boto3"}

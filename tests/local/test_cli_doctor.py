@@ -1,24 +1,17 @@
 """`gatehouse` keys, tokens and doctor as real processes on the laptop edition."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from infra.cli.doctor.command import CHECKS
 from local.certificates import DIRECTORY as CERTIFICATES
 from local.keyed_clients import KEY_FILE
-from tests.support.laptop import ROOT, aws_client
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.support.laptop import Laptop
+from tests.support.laptop import ROOT, Laptop, aws_client
 
 OPENED = "GET /country, GET /country/code/*"
 

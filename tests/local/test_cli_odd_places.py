@@ -1,23 +1,16 @@
 """`gatehouse` where little is as it should be: one sentence and an exit code, never a traceback."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal
 import subprocess
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
-from tests.support.laptop import ROOT, free_environment, running
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.support.laptop import Laptop
+from tests.support.laptop import ROOT, Laptop, free_environment, running
 
 COMMAND = (sys.executable, "-m", "infra.cli")
 

@@ -1,16 +1,15 @@
 """Every way to authenticate a client, between real processes, as the documentation says."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Barrier, Thread
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
@@ -30,14 +29,9 @@ from local.keyed_clients import assertion as demo_assertion
 from local.prefork import worker_count
 from tests.support.assertions import assertion, assertion_claims, assertion_form
 from tests.support.dpop_proofs import proof
-from tests.support.laptop import ROOT, aws_client
+from tests.support.laptop import ROOT, Laptop, aws_client
 from tests.support.server import client
 from tests.support.tokens import ec_jwk, jwks, rsa_jwk
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.support.laptop import Laptop
 
 CERTIFICATES = LaptopCertificates.ensure()
 

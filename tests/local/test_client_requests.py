@@ -1,12 +1,10 @@
 """The requests of clients that do not run here, byte for byte as they send them."""
 
-from __future__ import annotations
-
 import json
 from base64 import b64encode
 from dataclasses import dataclass
 from http.client import HTTPConnection
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -15,11 +13,8 @@ import pytest
 from functions.shared.clients.client import TokenFormat
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.clients.client_secrets import StoredSecret, digest_imported
-from tests.support.laptop import aws_client
+from tests.support.laptop import Laptop, aws_client
 from tests.support.server import client
-
-if TYPE_CHECKING:
-    from tests.support.laptop import Laptop
 
 ID = f"svc@{uuid4()}"
 SECRET = "q/8w:=="

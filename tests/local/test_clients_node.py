@@ -1,24 +1,17 @@
 """Client libraries from npm against the running services: each script in node/ proves a list."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil
 import subprocess
 from functools import cache
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from local.certificates import LaptopCertificates
 from local.keyed_clients import KEY_FILE
-from tests.support.laptop import ROOT
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.support.laptop import Laptop
+from tests.support.laptop import ROOT, Laptop
 
 FOLDER = ROOT / "tests" / "local" / "node"
 SCRIPTS = (

@@ -1,10 +1,9 @@
 """Authlib and requests-oauthlib against the running services."""
 
-from __future__ import annotations
-
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -30,15 +29,10 @@ from local.certificates import LaptopCertificates
 from local.demo_clients import COUNTRY_API, CUSTOMER_API
 from local.keyed_clients import assertion
 from tests.support.dpop_proofs import proof
-from tests.support.laptop import aws_client
+from tests.support.laptop import Laptop, aws_client
 from tests.support.proxy_events import FORM
 from tests.support.server import client
 from tests.support.tokens import ec_jwk, ec_key, jwks
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.support.laptop import Laptop
 
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
 CERTIFICATES = LaptopCertificates.ensure()

@@ -1,8 +1,6 @@
 """requests_oauth2client against the running services."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import requests
@@ -24,9 +22,7 @@ from requests_oauth2client import (
 from local.certificates import LaptopCertificates
 from local.demo_clients import COUNTRY_API, CUSTOMER_API
 from local.keyed_clients import KEY_FILE, SIGNING_CLIENT
-
-if TYPE_CHECKING:
-    from tests.support.laptop import Laptop
+from tests.support.laptop import Laptop
 
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
 AUSTRALIA = {"code": "AUS", "name": "AUSTRALIA"}

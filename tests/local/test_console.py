@@ -1,10 +1,10 @@
 """The console in a real browser: what a person sees, presses and hears, and that nothing leaks."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Route
 
 from tests.support.browser import (
     accessibility_faults,
@@ -13,13 +13,7 @@ from tests.support.browser import (
     perform,
     wait_until_idle,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Route
-
-    from tests.support.laptop import Laptop
+from tests.support.laptop import Laptop
 
 pytestmark = pytest.mark.browser
 

@@ -1,19 +1,14 @@
 """The console over HTTP: who may ask it for something, and that its curl lines do what they say."""
 
-from __future__ import annotations
-
 import http.client
 import json
 import subprocess
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from local.console.clients import DEMO_CLIENTS
-from tests.support.laptop import ROOT
-
-if TYPE_CHECKING:
-    from tests.support.laptop import Laptop
+from tests.support.laptop import ROOT, Laptop
 
 JSON = {"Content-Type": "application/json"}
 

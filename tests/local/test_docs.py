@@ -5,23 +5,16 @@ what stands below a command are lines of its output, in order. What differs from
 written as …, or is a time. What other commands there are, tests/unit/test_doc_blocks.py checks.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
 from tests.support.doc_blocks import PAGES, ROOT, blocks, commands, is_run
-from tests.support.laptop import free_environment, running
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    from tests.support.laptop import Laptop
+from tests.support.laptop import Laptop, free_environment, running
 
 MARK = "----- next block -----"
 SESSIONS = [page for page in PAGES if any(block.kind == "sh" for block in blocks(page))]

@@ -1,7 +1,5 @@
 """The example stacks of docs/, guarded by tokens of the laptop's authorization server."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
@@ -11,8 +9,9 @@ import signal
 import subprocess
 import sys
 from base64 import b64encode
+from collections.abc import Iterator
+from email.message import Message
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
@@ -20,13 +19,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from local.demo_clients import COUNTRY_API, CUSTOMER_API
-from tests.support.laptop import ROOT
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from email.message import Message
-
-    from tests.support.laptop import Laptop
+from tests.support.laptop import ROOT, Laptop
 
 EXAMPLES = ROOT / "docs" / "examples"
 CLIENT = "service-client-api"

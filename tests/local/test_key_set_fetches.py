@@ -1,21 +1,16 @@
 """How often the authorizer asks for the key set, counted at the server that publishes it."""
 
-from __future__ import annotations
-
 import http.client
 import threading
 import time
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.chalice import chalice_local
 from tests.support.laptop import free_environment
 from tests.support.tokens import claims, jwks, mint, rsa_jwk
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 REQUESTS = 100
 

@@ -1,7 +1,5 @@
 """`make run` as its user sees it: what it prints, and that it ends everything it started."""
 
-from __future__ import annotations
-
 import contextlib
 import signal
 import socket

@@ -1,20 +1,14 @@
 """The documentation's site in Chromium: nothing is cut off, on a desktop and on a phone."""
 
-from __future__ import annotations
-
 import subprocess
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
 from tests.support.browser import browser, chromium
 from tests.support.laptop import ROOT
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from playwright.sync_api import Browser
 
 SPHINX = ROOT / ".venv-docs" / "bin" / "sphinx-build"
 CUT_OFF = """() => [...document.querySelectorAll('article table, article pre, html')]

@@ -1,10 +1,8 @@
 """The smoke test of a deployed stack, played on the laptop."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import boto3
 import pytest
@@ -17,10 +15,7 @@ from local.gateway.template import Template
 from local.provisioning import names
 from local.smoke import Smoke, Stack, main
 from tests.support.aws import CLIENTS_TABLE, CREDENTIALS, aws_account
-from tests.support.laptop import aws_client
-
-if TYPE_CHECKING:
-    from tests.support.laptop import Laptop
+from tests.support.laptop import Laptop, aws_client
 
 
 def _client(laptop: Laptop, service: str) -> Any:

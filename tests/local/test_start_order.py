@@ -1,7 +1,5 @@
 """No port of the laptop edition answers anything but 503 before everything is provisioned."""
 
-from __future__ import annotations
-
 import contextlib
 import http.client
 import secrets
@@ -12,7 +10,7 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
 from urllib.parse import urlencode
 
 import pytest
@@ -22,9 +20,6 @@ from local.certificates import LaptopCertificates
 from local.prefork import WORKERS
 from tests.support.chalice import chalice_local
 from tests.support.laptop import ROOT, free_environment, is_listening, running
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 EVERY_SECONDS = 0.02
 TOKEN = "/ms-auth-server/oauth2/token"

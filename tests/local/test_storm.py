@@ -1,17 +1,12 @@
 """A rotation in the middle of a storm of token requests."""
 
-from __future__ import annotations
-
+import subprocess
 from collections import Counter
-from typing import TYPE_CHECKING
 
 import pytest
 
 from local.addresses import Addresses
 from local.storm import Storm, report
-
-if TYPE_CHECKING:
-    import subprocess
 
 
 def test_a_rotation_under_load_refuses_no_good_token(storm: subprocess.Popen[str]) -> None:

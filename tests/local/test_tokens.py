@@ -1,14 +1,12 @@
 """Bound, exchanged, introspected and revoked tokens over real HTTP."""
 
-from __future__ import annotations
-
 import http.client
 import json
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 import jwt
@@ -18,10 +16,8 @@ from authorizer.dpop import thumbprint
 from functions.shared.clients.client import TOKEN_EXCHANGE
 from local.demo_clients import COUNTRY_API, CUSTOMER_API
 from tests.support.dpop_proofs import proof, public_jwk
+from tests.support.laptop import Laptop
 from tests.support.proxy_events import FORM, basic
-
-if TYPE_CHECKING:
-    from tests.support.laptop import Laptop
 
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
 

@@ -1,12 +1,10 @@
 """Other people's verifiers with tokens of ours, found by the issuer's address alone."""
 
-from __future__ import annotations
-
 import json
 import time
 from base64 import urlsafe_b64decode
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jwt
 import pytest
@@ -16,9 +14,7 @@ from joserfc.errors import InvalidClaimError
 from joserfc.jwk import KeySet
 
 from local.demo_clients import COUNTRY_API, CUSTOMER_API
-
-if TYPE_CHECKING:
-    from tests.support.laptop import Laptop
+from tests.support.laptop import Laptop
 
 ALGORITHMS = ["RS256"]
 

@@ -1,18 +1,15 @@
 """The walkthrough's commands, run by curl in bash exactly as a reader would paste them."""
 
-from __future__ import annotations
-
 import base64
 import json
 import subprocess
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jwt
 import pytest
 
-if TYPE_CHECKING:
-    from tests.support.laptop import Laptop
+from tests.support.laptop import Laptop
 
 SCOPES = "country.read customer.read customer.write"
 

@@ -1,7 +1,5 @@
 """The auth server's worker processes: they share the work, the output and the end."""
 
-from __future__ import annotations
-
 import contextlib
 import http.client
 import os
@@ -9,10 +7,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
@@ -23,9 +21,6 @@ from local.console.stagehand import JWKS_PATH
 from local.prefork import shares, worker_count
 from tests.support.chalice import chalice_local
 from tests.support.laptop import ROOT, free_environment
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="worker processes are forked on Linux only"

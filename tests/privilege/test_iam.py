@@ -1,7 +1,5 @@
 """The evaluator that judges the functions' roles, held against IAM's rules."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

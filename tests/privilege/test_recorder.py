@@ -1,20 +1,15 @@
 """Whose call a call is, and that a run fails for one that its function's role does not allow."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.recorder import aws_call_recorder as recorder
 from tests.support import privileges
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 ROOT = Path(__file__).resolve().parents[2]
 

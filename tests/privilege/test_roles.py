@@ -1,7 +1,5 @@
 """The roles of template.yaml, and what is made of recorded calls."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,16 +1,12 @@
 """An HTTP server with configurable responses, for faults that real servers rarely show."""
 
-from __future__ import annotations
-
 import contextlib
 import threading
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from email.message import Message
+from typing import NamedTuple
 
 
 class Asked(NamedTuple):

@@ -1,7 +1,5 @@
 """Lambda artifacts, built here as `sam build` builds them."""
 
-from __future__ import annotations
-
 import platform
 import subprocess
 import sys

@@ -1,8 +1,7 @@
 """Client assertions, good and bad, of clients and of other issuers."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 from uuid import uuid4
 
 import jwt
@@ -16,9 +15,6 @@ from functions.shared.web.oauth_errors import TemporarilyUnavailableError
 from tests.support.aws import ISSUER
 from tests.support.server import NOW
 from tests.support.tokens import ec_key, ed25519_key, rsa_key
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 CLIENT_ID = "signer"
 _KEYS: Mapping[str, Any] = {"RS": rsa_key, "PS": rsa_key, "ES": ec_key, "Ed": ed25519_key}

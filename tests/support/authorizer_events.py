@@ -1,7 +1,5 @@
 """Recorded authorizer events, one for each kind that API Gateway sends."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """A whole authorizer with everything around it in memory, for tests that go by its answers."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,19 +1,13 @@
 """The system's Chromium, driven by Playwright, and axe-core to look at a page with."""
 
-from __future__ import annotations
-
 import contextlib
 import shutil
+from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from playwright.sync_api import sync_playwright
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, sync_playwright
 
 __all__ = ["accessibility_faults", "browser", "chromium", "perform", "wait_until_idle"]
 

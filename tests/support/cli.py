@@ -1,32 +1,25 @@
 """The command line as a test runs it: in this process, on a deployment in moto's account."""
 
-from __future__ import annotations
-
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import boto3
 from botocore import xform_name
-from botocore.awsrequest import AWSResponse
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.exceptions import ReadTimeoutError
 from click.testing import CliRunner
 
 from functions.shared.keys import key_ring
+from functions.shared.keys.key_ring import KeyRing
 from infra.cli.app import app
 from infra.cli.client_store import ClientTable
 from infra.cli.context import Outside
+from tests.support.memory_stores import ManualClock
 from tests.support.server import NOW, ring
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from botocore.awsrequest import AWSPreparedRequest
-
-    from functions.shared.keys.key_ring import KeyRing
-    from tests.support.memory_stores import ManualClock
 
 STACK: Final = "gatehouse-test"
 ISSUER: Final = "https://auth.example/ms-auth-server"

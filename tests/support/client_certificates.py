@@ -1,10 +1,9 @@
 """Self-signed certificates of clients, or of servers with another `usage`."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -14,9 +13,6 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 from local.certificates import with_extensions
 from tests.support.server import NOW
 from tests.support.tokens import ec_key
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 def certificate_pem(

@@ -1,17 +1,13 @@
 """Credentials that must not be in a log: by their shape, and those that tests used."""
 
-from __future__ import annotations
-
 import base64
 import json
 import re
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
 from urllib.parse import parse_qsl, unquote_plus
 
 from functions.shared.runtime.random_credentials import SCANNABLE_PREFIX
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
 
 SHAPES: Final = {
     "a JWT": r"eyJ[\w-]{8,}\.[\w-]*\.",

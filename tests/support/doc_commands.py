@@ -1,11 +1,9 @@
 """Checks of documented commands without running them: programs, commands and options."""
 
-from __future__ import annotations
-
 import importlib.util
 import re
 import shlex
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
 
 import click
 from botocore import xform_name
@@ -14,9 +12,6 @@ from botocore.session import get_session
 from infra.cli.app import app
 from infra.cloudformation import load
 from tests.support.doc_blocks import ROOT
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
 
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 MAKE_TARGETS = {

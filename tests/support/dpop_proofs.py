@@ -1,22 +1,16 @@
 """DPoP proofs, good and bad, written by PyJWT."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from jwt.algorithms import OKPAlgorithm
+from jwt.algorithms import AllowedPrivateKeys, OKPAlgorithm
 
 from tests.support.memory_server import TOKEN_URL
 from tests.support.server import NOW
-
-if TYPE_CHECKING:
-    from jwt.algorithms import AllowedPrivateKeys
-
 
 ED25519 = "Ed25519"
 # RFC 9864, 2.2; PyJWT knows it as EdDSA only.

@@ -1,25 +1,19 @@
 """A second guarded API on the laptop, with other parameters of the template."""
 
-from __future__ import annotations
-
 import contextlib
 import http.client
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 import yaml
 
 from infra.cloudformation import load
 from local.addresses import MUTUAL_TLS
 from tests.support.chalice import chalice_local
-from tests.support.laptop import ROOT, free_environment
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
-
-    from tests.support.laptop import Laptop
+from tests.support.laptop import ROOT, Laptop, free_environment
 
 APP = """
 from pathlib import Path

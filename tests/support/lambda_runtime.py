@@ -5,8 +5,6 @@ template's variables, and a Runtime API. It cannot import the tests' virtual env
 module records the AWS calls.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import queue
@@ -14,18 +12,16 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import distribution
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 from uuid import uuid4
 
 from tests.recorder import aws_call_recorder as recorder
 from tests.support import log_record
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
 ACCOUNT: Final = "123456789012"
 REGION: Final = "us-east-1"

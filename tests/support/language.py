@@ -7,8 +7,6 @@ The baseline has one line per file with the violations that were there when the 
 test fails for a file with more. `--write` refuses to raise the total.
 """
 
-from __future__ import annotations
-
 import argparse
 import ast
 import io
@@ -16,14 +14,12 @@ import re
 import subprocess
 import sys
 import tokenize
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import yaml
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
 BASELINE = ROOT / "tests" / "language_baseline.txt"

@@ -1,7 +1,5 @@
 """The laptop edition as a real process on free ports."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal
@@ -10,9 +8,10 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import boto3
 
@@ -20,9 +19,6 @@ from infra.local_stack import PORTS, REGION, read_access_key
 from local.addresses import Addresses
 from local.starting import logs_of
 from tests.support import log_record
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 90.0

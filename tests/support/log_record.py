@@ -1,14 +1,10 @@
 """Storage of a test run's log lines, which are searched at its end."""
 
-from __future__ import annotations
-
 import os
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from uuid import uuid4
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 FOLDER: Final = "GATEHOUSE_TEST_LOGS"
 """Environment variable with the folder. Without it nothing is stored."""

@@ -5,18 +5,17 @@ other processes from what they printed. A line is searched at once for what look
 and for those of its own request; at the end, all lines for all credentials that were used.
 """
 
-from __future__ import annotations
-
 import functools
 import json
 import os
 import tempfile
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from inspect import signature
 from pathlib import Path
 from threading import local
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import pytest
 
@@ -27,10 +26,8 @@ from local.demo_clients import demo_clients
 from tests.support import log_record
 from tests.support.credential_search import shape_in, used_in, words
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping
+Emit = Callable[[str], None]
 
-    Emit = Callable[[str], None]
 
 _KEPT_LINES: Final = "lines"
 _KEPT_CREDENTIALS: Final = "credentials-*.json"

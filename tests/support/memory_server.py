@@ -1,10 +1,9 @@
 """The authorization server on stores in memory: its endpoints, as a client sees them."""
 
-from __future__ import annotations
-
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from functions.introspect_token.introspection import JwtResponder, TokenIntrospection
 from functions.issue_token.grants import GrantDecisions, grant_client_credentials
@@ -19,7 +18,7 @@ from functions.shared.authentication.client_secret import (
     ClientSecretBasic,
     ClientSecretPost,
 )
-from functions.shared.clients.client import CLIENT_CREDENTIALS, TOKEN_EXCHANGE, TokenFormat
+from functions.shared.clients.client import CLIENT_CREDENTIALS, TOKEN_EXCHANGE, Client, TokenFormat
 from functions.shared.clients.client_secrets import SecretVerifier
 from functions.shared.keys.signers import LocalSigners
 from functions.shared.keys.warm_key_ring import WarmKeyRing
@@ -27,6 +26,7 @@ from functions.shared.tokens.issued_jwts import IssuedJwts
 from functions.shared.tokens.known_tokens import Jwts, KnownTokens, OpaqueTokens
 from functions.shared.web import paths
 from functions.shared.web.endpoint import Endpoint
+from functions.shared.web.responses import ProxyResponse
 from tests.support.aws import DPOP_NONCE_SECRET, ISSUER, KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.memory_stores import (
     ManualClock,
@@ -38,12 +38,6 @@ from tests.support.memory_stores import (
 )
 from tests.support.proxy_events import basic, form_event
 from tests.support.server import NOW, SECRET, secrets
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from functions.shared.clients.client import Client
-    from functions.shared.web.responses import ProxyResponse
 
 TOKEN_URL = ISSUER + paths.TOKEN
 

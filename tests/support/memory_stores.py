@@ -1,19 +1,12 @@
 """Stores in memory. They pass the same contract tests as the AWS stores."""
 
-from __future__ import annotations
-
 from threading import Lock
-from typing import TYPE_CHECKING
 
 from authorizer.state_table import entry
-from functions.shared.clients.client import is_client_id
+from functions.shared.clients.client import Client, is_client_id
 from functions.shared.runtime.secret_store import SecretConflictError, SecretVersion
 from functions.shared.storage.state_table import AlreadyUsedError
-from functions.shared.tokens.opaque_tokens import token_digest
-
-if TYPE_CHECKING:
-    from functions.shared.clients.client import Client
-    from functions.shared.tokens.opaque_tokens import OpaqueToken
+from functions.shared.tokens.opaque_tokens import OpaqueToken, token_digest
 
 
 class MemoryClients:

@@ -1,12 +1,8 @@
 """Documents with something wrong in one place: for readers that must not be led astray by any."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any, Final
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 Place = tuple[str | int, ...]
 

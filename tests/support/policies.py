@@ -1,14 +1,10 @@
 """A plain reading of IAM policies and of API Gateway's routing, to judge compiled policies by."""
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
 from authorizer.routes import ANY_SEGMENT, REST_OF_PATH, ROOT, Route
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 
 def allows(document: dict[str, Any], resource: str) -> bool:

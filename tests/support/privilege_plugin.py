@@ -4,19 +4,15 @@ Every recorded call needs a grant. A grant without a call is reported
 only after a successful run of all tests.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pytest
 
 from tests.recorder import aws_call_recorder as recorder
-
-if TYPE_CHECKING:
-    import pytest
 
 _found: list[str] = []
 

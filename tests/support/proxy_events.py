@@ -1,13 +1,9 @@
 """Proxy events as API Gateway sends them, payload format 1.0."""
 
-from __future__ import annotations
-
 from base64 import b64encode
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import quote_plus, urlencode
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 FORM = "application/x-www-form-urlencoded"
 

@@ -4,17 +4,14 @@ It starts the laptop edition on the ports that the docs name, presses the button
 pictures.
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
+
+from playwright.sync_api import Browser
 
 from tests.support.browser import accessibility_faults, browser, chromium, perform, wait_until_idle
 from tests.support.laptop import free_environment, running
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser
 
 TELEPHONE = 480
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "images"

@@ -1,21 +1,17 @@
 """Keys, rings, secrets and clients for tests of the authorization server."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from functions.rotate_keys.key_generation import NewKey, generate_key
 from functions.rotate_keys.rotation import first_ring
 from functions.shared.clients.client import Client
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
 from functions.shared.keys import key_ring, signing_keys
+from functions.shared.keys.key_ring import KeyRing
 from tests.support.aws import KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.memory_stores import MemorySecrets
-
-if TYPE_CHECKING:
-    from functions.shared.keys.key_ring import KeyRing
 
 NOW: Final = 1_700_000_000
 SECRET: Final = "a-secret-that-only-tests-know"

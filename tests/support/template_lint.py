@@ -4,21 +4,15 @@ Each fault is one sentence. API Gateway accepts these mistakes. A token then ope
 long, or a response lacks its challenge.
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import combinations
-from typing import TYPE_CHECKING
 
 from authorizer.policy import PolicyCompiler
+from authorizer.scope_map import ScopeMap
 from functions.shared.clients.client import DEFAULT_TOKEN_LIFETIME
 from infra.route_faults import route_faults
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from authorizer.scope_map import ScopeMap
-    from local.gateway.model import Api, Authorizer, Route
-    from local.gateway.template import Template
+from local.gateway.model import Api, Authorizer, Route
+from local.gateway.template import Template
 
 GATEWAY_RESPONSES = (
     "UNAUTHORIZED",

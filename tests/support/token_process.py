@@ -1,7 +1,5 @@
 """The token endpoint as a process of its own: reads events from standard input, prints statuses."""
 
-from __future__ import annotations
-
 import json
 import sys
 

@@ -1,19 +1,15 @@
 """Tokens, good and bad, and what an issuer needs to make them."""
 
-from __future__ import annotations
-
 import json
 from base64 import urlsafe_b64encode
+from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 ISSUER = "http://localhost:8085/ms-auth-server"
 CLIENT = "service-client-jwt"

@@ -7,23 +7,18 @@ handshake to stderr: 101, or what it is refused with. The shared authorizer runs
 laptop's AWS; stdout has its log.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from local.addresses import Addresses
 from local.aws_account import LAPTOP, use_local_aws
-from local.gateway.lambda_runtime import FunctionError, InProcessLambda, shared_environment
+from local.gateway.lambda_runtime import FunctionError, InProcessLambda, Invoke, shared_environment
 from local.gateway.policy import Verdict, parse
 from local.guest import GuestStack
 from tests.support.authorizer_events import recorded
-
-if TYPE_CHECKING:
-    from local.gateway.lambda_runtime import Invoke
 
 
 def handshake(authorizer: Invoke, function: str, api_id: str, header: str) -> int:

@@ -1,17 +1,12 @@
 """A deployment in moto's account with all that `gatehouse doctor` looks at there."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping
+from typing import Any, Final
 
+from functions.shared.keys.key_ring import KeyRing
 from infra.cli.doctor.checks.account import FUNCTIONS, OF_SAMPLE_API, alarm_names
 from tests.support.cli import STACK, aws_client, deploy, physical_name
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from functions.shared.keys.key_ring import KeyRing
 
 CREDENTIALS: Final = {"client_id": "authorizer", "client_secret": "of-the-authorizer"}
 # moto's CloudFormation creates no alarms. They are created next to an unrelated nested stack.

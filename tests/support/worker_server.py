@@ -1,7 +1,5 @@
 """A server of several processes that answers with the process's id: `-m … <workers>`."""
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path

@@ -4,13 +4,12 @@
 tests/local/test_docs.py.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess
 import tomllib
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
 
 import click
 import pytest
@@ -18,10 +17,6 @@ import pytest
 from infra.cloudformation import parse
 from tests.support import doc_commands
 from tests.support.doc_blocks import FENCE, PAGES, ROOT, Block, all_blocks, blocks, commands, is_run
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 BLOCKS = all_blocks()
 FIGURES = {"README.md": 1}

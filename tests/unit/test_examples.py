@@ -1,11 +1,9 @@
 """The example templates of docs/: what CloudFormation and the gateway make of them."""
 
-from __future__ import annotations
-
 import json
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import boto3
 import pytest
@@ -23,13 +21,10 @@ from local.addresses import Addresses
 from local.aws_account import LAPTOP
 from local.gateway.core import Gateway
 from local.gateway.messages import Request
-from local.gateway.model import Api, Route
+from local.gateway.model import Api, PayloadFormat, Route
 from local.gateway.template import Template
 from local.guest import GuestStack
 from tests.support.template_lint import faults
-
-if TYPE_CHECKING:
-    from local.gateway.model import PayloadFormat
 
 pytestmark = pytest.mark.slow
 

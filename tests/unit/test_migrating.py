@@ -1,7 +1,5 @@
 """The settings of docs/migrating.md work."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,11 +1,10 @@
 """template.yaml in accounts that restrict roles, keys and log groups."""
 
-from __future__ import annotations
-
 import json
 import re
+from collections.abc import Iterator
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -13,9 +12,6 @@ from infra.build import Target
 from infra.cloudformation import load
 from local.aws import TEMPLATE
 from tests.support.deployed_template import Deployment, refusals
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 OLDEST_RUNTIME = (3, 11)
 BOUNDARY = "arn:aws:iam::123456789012:policy/boundary"

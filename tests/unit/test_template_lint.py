@@ -1,9 +1,8 @@
 """template.yaml, the authorizer's settings in it and the scope map go together."""
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import yaml
@@ -16,9 +15,6 @@ from infra.cloudformation import load
 from local.gateway.template import Template
 from tests.support.privileges import role_statements
 from tests.support.template_lint import faults
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 pytestmark = pytest.mark.slow
 

@@ -1,13 +1,12 @@
 """template.yaml under many sets of parameters: what is made, what refuses, what functions get."""
 
-from __future__ import annotations
-
 import json
 import tomllib
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from cfnlint.api import lint  # type: ignore[import-untyped]
@@ -22,9 +21,6 @@ from local.aws_account import LAPTOP
 from local.gateway.template import Template
 from local.provisioning import names
 from tests.support.deployed_template import Deployment, refusals, transformed
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 pytestmark = pytest.mark.slow
 

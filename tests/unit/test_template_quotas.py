@@ -1,17 +1,13 @@
 """Limits of services: lengths of names, taken names, and metrics of an alarm."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from infra.cloudformation import load
 from infra.template_checks import DOMAINS, OPERATIONS
 from local.aws import TEMPLATE
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 LONGEST_STACK_NAME = 128
 LIMITS = {

@@ -1,18 +1,12 @@
-from __future__ import annotations
-
+from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import pytest
 
+from functions.shared.runtime.aws_clients import AwsClients
 from tests.support.aws import aws_account
 from tests.support.memory_stores import ManualClock
 from tests.support.server import NOW
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from functions.shared.runtime.aws_clients import AwsClients
 
 
 @pytest.fixture

@@ -1,18 +1,18 @@
 """What sets off the alarms of infra/operations.yaml, and what does not: real lines, real alarms."""
 
-from __future__ import annotations
-
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from botocore.awsrequest import AWSResponse
 
 from authorizer import app as authorizer
+from authorizer.authorizer import BaseAuthorizer
 from authorizer.errors import AuthorizerUnavailableError, Reason, Unauthorized
 from authorizer.https_client import HttpExchangeError, Request, Response
 from authorizer.metrics import METRICS as AUTHORIZER_METRICS
@@ -26,8 +26,10 @@ from functions.rotate_keys.run_log import METRICS as ROTATION_METRICS
 from functions.rotate_keys.run_log import logged
 from functions.rotate_keys.settings import Settings as RotateKeysSettings
 from functions.shared.clients.client_registry import DynamoDbClients
+from functions.shared.runtime.aws_clients import AwsClients
 from functions.shared.runtime.secret_store import SecretsManagerStore
 from functions.shared.storage.errors import StorageUnavailableError
+from functions.shared.web.endpoint import Endpoint
 from functions.shared.web.metrics import METRICS as ENDPOINT_METRICS
 from functions.shared.web.oauth_errors import OAuthError
 from infra.cloudformation import load
@@ -36,18 +38,11 @@ from tests.strictness.cases import mint as mint_token
 from tests.support.aws import CLIENTS_TABLE, ENVIRONMENT, KEY_RING_SECRET
 from tests.support.cloudwatch import Metrics, Operations, Series
 from tests.support.deployed_template import Deployment
+from tests.support.memory_stores import ManualClock
 from tests.support.proxy_events import basic, proxy_event, token_event
 from tests.support.server import SECRET, client, generate
 from tests.support.tokens import NOW as TOKENS_NOW
 from tests.support.tokens import claims, jwks, rest_event, rsa_jwk
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from authorizer.authorizer import BaseAuthorizer
-    from functions.shared.runtime.aws_clients import AwsClients
-    from functions.shared.web.endpoint import Endpoint
-    from tests.support.memory_stores import ManualClock
 
 T = TypeVar("T")
 

@@ -5,8 +5,6 @@ or one value in it. Each call must then fail with its layer's error or return wh
 without the fault: a fault never means "not revoked", "never used" or "no such client".
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -14,11 +12,12 @@ from copy import deepcopy
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import boto3
 import pytest
 from botocore import xform_name
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from moto.core.models import botocore_stubber
 
 import authorizer
@@ -32,6 +31,7 @@ from functions.rotate_keys.kms_halves import KmsHalves
 from functions.rotate_keys.rotation import first_ring
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.keys.kms_signer import KmsAlgorithm
+from functions.shared.runtime.aws_clients import AwsClients
 from functions.shared.runtime.secret_store import SecretsManagerStore
 from functions.shared.storage.errors import StorageError
 from functions.shared.storage.state_table import (
@@ -43,11 +43,6 @@ from functions.shared.storage.state_table import (
 from functions.shared.tokens.opaque_tokens import DynamoDbOpaqueTokens, OpaqueToken
 from tests.support.aws import CLIENTS_TABLE, SIGNING_KEYS_SECRET, STATE_TABLE, TOKENS_TABLE
 from tests.support.server import NOW, client
-
-if TYPE_CHECKING:
-    from botocore.awsrequest import AWSPreparedRequest, AWSResponse
-
-    from functions.shared.runtime.aws_clients import AwsClients
 
 BODIES = (b"", b"<html>busy</html>", b"{}", b"[]", b"null", b'"x"', b'{"Item": {"cl', b'{"a": 1}')
 WRONG_VALUES: tuple[Any, ...] = (None, 7, "x", [])

@@ -1,23 +1,22 @@
 """Clients change while real processes have their earlier records cached."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from threading import Event
-from typing import TYPE_CHECKING
 
 import boto3
 import pytest
 import requests
 from moto.server import ThreadedMotoServer
 
+from functions.shared.clients.client import Client
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
 from functions.shared.keys import key_ring, signing_keys
@@ -33,11 +32,6 @@ from tests.support.aws import (
 from tests.support.laptop import ROOT
 from tests.support.proxy_events import basic, token_event
 from tests.support.server import SECRET, client, key, ring
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from functions.shared.clients.client import Client
 
 NEW_SECRET = "gh_cs_" + "n" * 43
 A_SECOND_AND_MORE = 12

@@ -1,10 +1,9 @@
 """Cached records that would make a process reject are read again first, whatever the method."""
 
-from __future__ import annotations
-
 import json
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -17,6 +16,7 @@ from functions.shared.authentication.client_secret import secret_methods
 from functions.shared.authentication.rate_limit import FailureLimiter, Limits
 from functions.shared.clients.assertion_rules import AssertionRules, FederationRule
 from functions.shared.clients.certificate_subject import CertificateSubject, SubjectKind
+from functions.shared.clients.client import Client
 from functions.shared.clients.client_registry import (
     RELOADS_A_SECOND,
     CachedClients,
@@ -24,6 +24,7 @@ from functions.shared.clients.client_registry import (
 )
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
 from functions.shared.keys import key_ring, signing_keys
+from functions.shared.runtime.aws_clients import AwsClients
 from functions.shared.runtime.secret_store import SecretsManagerStore
 from functions.shared.storage.errors import StorageUnavailableError
 from functions.shared.web import paths
@@ -46,12 +47,6 @@ from tests.support.memory_stores import ManualClock, MemoryClients, MemoryCounte
 from tests.support.proxy_events import basic, form_event, token_event
 from tests.support.server import NOW, SECRET, client, key, ring
 from tests.support.tokens import ec_jwk
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from functions.shared.clients.client import Client
-    from functions.shared.runtime.aws_clients import AwsClients
 
 NEW_SECRET = "gh_cs_" + "n" * 43
 GRANT = {"grant_type": "client_credentials"}

@@ -1,10 +1,8 @@
 """Client authentication with the real parts, on moto's tables."""
 
-from __future__ import annotations
-
 import json
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -19,19 +17,17 @@ from functions.shared.clients.assertion_rules import AssertionRules
 from functions.shared.clients.certificate_subject import CertificateSubject, SubjectKind
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.clients.client_secrets import digest_generated
+from functions.shared.runtime.aws_clients import AwsClients
 from functions.shared.runtime.secret_store import SecretsManagerStore
 from functions.shared.storage.state_table import DAY, DynamoDbSecretUses
+from functions.shared.web.endpoint import Endpoint
 from tests.support.assertions import CLIENT_ID, assertion, assertion_form
 from tests.support.aws import CLIENTS_TABLE, ENVIRONMENT, STATE_TABLE
 from tests.support.client_certificates import certificate_pem, with_certificate
+from tests.support.memory_stores import ManualClock
 from tests.support.proxy_events import basic, form_event, token_event
 from tests.support.server import NOW, SECRET, client, generate
 from tests.support.tokens import ec_jwk
-
-if TYPE_CHECKING:
-    from functions.shared.runtime.aws_clients import AwsClients
-    from functions.shared.web.endpoint import Endpoint
-    from tests.support.memory_stores import ManualClock
 
 GRANT = {"grant_type": "client_credentials"}
 

@@ -1,11 +1,11 @@
 """The handlers as Lambda calls them, on moto's AWS."""
 
-from __future__ import annotations
-
 import json
 from base64 import b64encode
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import Any
 
 import jwt
 import pytest
@@ -31,21 +31,16 @@ from functions.shared.clients.client import TOKEN_EXCHANGE, TokenFormat, TokenPr
 from functions.shared.clients.client_registry import WARM_SECONDS, DynamoDbClients
 from functions.shared.clients.client_secrets import StoredSecret, digest_imported
 from functions.shared.keys import key_ring
+from functions.shared.runtime.aws_clients import AwsClients
 from functions.shared.runtime.secret_store import SecretsManagerStore
 from functions.shared.runtime.settings import MissingSettingsError
+from functions.shared.web.endpoint import Endpoint
+from functions.shared.web.responses import ProxyResponse
 from tests.support.aws import CLIENTS_TABLE, ENVIRONMENT, ISSUER, KEY_RING_SECRET, TOKENS_TABLE
 from tests.support.dpop_proofs import proof
+from tests.support.memory_stores import ManualClock
 from tests.support.proxy_events import basic, form_event, proxy_event, token_event
 from tests.support.server import NOW, SCOPES, SECRET, client, generate, key
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import ModuleType
-
-    from functions.shared.runtime.aws_clients import AwsClients
-    from functions.shared.web.endpoint import Endpoint
-    from functions.shared.web.responses import ProxyResponse
-    from tests.support.memory_stores import ManualClock
 
 JWT_REQUEST = {
     "grant_type": "client_credentials",

@@ -1,9 +1,8 @@
 """Whatever a request says of its host, the issuer is the one that was configured."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import jwt
 import pytest
@@ -17,18 +16,15 @@ from functions.publish_metadata.handler import Settings as PublishMetadataSettin
 from functions.rotate_keys import composition as rotate_keys
 from functions.rotate_keys.settings import Settings as RotateKeysSettings
 from functions.shared.clients.client_registry import DynamoDbClients
+from functions.shared.runtime.aws_clients import AwsClients
 from functions.shared.runtime.secret_store import SecretsManagerStore
 from tests.support.aws import CLIENTS_TABLE, ENVIRONMENT, ISSUER
+from tests.support.memory_stores import ManualClock
 from tests.support.proxy_events import basic, form_event, proxy_event
 from tests.support.server import SECRET, client, generate
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+Endpoints = dict[str, Callable[[dict[str, Any]], Any]]
 
-    from functions.shared.runtime.aws_clients import AwsClients
-    from tests.support.memory_stores import ManualClock
-
-    Endpoints = dict[str, Callable[[dict[str, Any]], Any]]
 
 LIES = {
     "Host": "evil.example",

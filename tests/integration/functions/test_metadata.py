@@ -1,9 +1,7 @@
 """What the metadata says, held against what the endpoints do and what the template routes."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -21,20 +19,18 @@ from functions.rotate_keys import composition as rotate_keys
 from functions.rotate_keys.settings import Settings as RotateKeysSettings
 from functions.shared.clients.client import FEDERATED_JWT
 from functions.shared.clients.client_registry import DynamoDbClients
+from functions.shared.runtime.aws_clients import AwsClients
 from functions.shared.runtime.secret_store import SecretsManagerStore
+from functions.shared.web.endpoint import Endpoint
+from functions.shared.web.responses import ProxyResponse
 from local.aws import TEMPLATE
 from local.gateway.model import AnyMethod
 from local.gateway.template import Template
 from tests.support.aws import CLIENTS_TABLE, ENVIRONMENT, ISSUER
 from tests.support.dpop_proofs import proof
+from tests.support.memory_stores import ManualClock
 from tests.support.proxy_events import basic, form_event, proxy_event
 from tests.support.server import SECRET, client, generate
-
-if TYPE_CHECKING:
-    from functions.shared.runtime.aws_clients import AwsClients
-    from functions.shared.web.endpoint import Endpoint
-    from functions.shared.web.responses import ProxyResponse
-    from tests.support.memory_stores import ManualClock
 
 FUNCTIONS = {
     "token_endpoint": "IssueToken",

@@ -1,17 +1,16 @@
 """The contract of each store: the one in memory and the one in AWS keep the same promises."""
 
-from __future__ import annotations
-
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from authorizer.claims import Confirmation
 from authorizer.state_table import revoked_jwt
 from functions.shared.clients.client_registry import DynamoDbClients
+from functions.shared.runtime.aws_clients import AwsClients
 from functions.shared.runtime.secret_store import SecretsManagerStore, SecretStore
 from functions.shared.storage.errors import StorageCorruptError
 from functions.shared.storage.state_table import (
@@ -51,10 +50,8 @@ from tests.support.memory_stores import (
 )
 from tests.support.server import NOW, client
 
-if TYPE_CHECKING:
-    from functions.shared.runtime.aws_clients import AwsClients
+Clients = DynamoDbClients | MemoryClients
 
-    Clients = DynamoDbClients | MemoryClients
 
 MEANING = OpaqueToken(
     client_id="service",

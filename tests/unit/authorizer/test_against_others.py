@@ -3,8 +3,6 @@
 `make fuzz` runs more examples.
 """
 
-from __future__ import annotations
-
 import json
 import time
 

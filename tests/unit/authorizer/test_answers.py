@@ -1,9 +1,8 @@
 """Policies and simple responses for recorded events of each type."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,9 +22,6 @@ from tests.support.tokens import (
     mint,
     rsa_jwk,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 OTHER = "https://other.example.com"
 SIMPLE = {"SIMPLE_RESPONSE": "true"}

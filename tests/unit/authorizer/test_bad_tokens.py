@@ -1,7 +1,5 @@
 """Invalid tokens and their reasons, the table of docs/strictness.md."""
 
-from __future__ import annotations
-
 import jwt
 import pytest
 

@@ -1,15 +1,14 @@
 """Composition of the authorizer from its settings."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from authorizer.app import build, fetch_jwks
+from authorizer.authorizer import BaseAuthorizer
 from authorizer.errors import KeySetUnavailableError, Unauthorized
 from authorizer.https_client import HttpExchangeError, Request, Response
 from authorizer.scope_map import ScopeMapError
@@ -30,11 +29,6 @@ from tests.support.tokens import (
     rsa_jwk,
     rsa_key,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from authorizer.authorizer import BaseAuthorizer
 
 
 def _down(_request: Request) -> Response:

@@ -1,10 +1,9 @@
 """DPoP proofs: RFC 9449, 4.3, check by check."""
 
-from __future__ import annotations
-
 import json
 from base64 import urlsafe_b64encode
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import jwt
 import pytest
@@ -16,9 +15,6 @@ from authorizer.jwk import PROOF_ALGORITHMS
 from tests.support.dpop_proofs import private_key, proof, public_jwk
 from tests.support.memory_server import TOKEN_URL
 from tests.support.server import NOW
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 # RFC 9449, 4.1 and 6.1.
 EXAMPLE = (

@@ -1,12 +1,10 @@
 """Key sets as real servers send them, with faults and oddities."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import socket
+from collections.abc import Iterator
 from threading import Thread
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -23,9 +21,6 @@ from tests.support.tokens import (
     rsa_jwk,
     rsa_key,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 GOOD = jwks(rsa_jwk())
 KEY = json.dumps(rsa_jwk()).encode()

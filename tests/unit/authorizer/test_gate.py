@@ -1,7 +1,5 @@
 """Decisions on whole events, with a local issuer."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

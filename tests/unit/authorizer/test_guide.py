@@ -1,7 +1,5 @@
 """docs/guard-your-api.md matches the code."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,12 +1,10 @@
 """The Lambda handler, and the cost of its import."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cryptography
 import pytest
@@ -17,9 +15,6 @@ from authorizer.errors import KeySetUnavailableError, Unauthorized
 from authorizer.settings import SettingsError
 from tests.support.lambda_runtime import make_runtime, started
 from tests.support.tokens import ISSUER, mint, rest_event
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 HEAVY = (
     "http",

@@ -1,13 +1,12 @@
 """The HTTPS client, against real servers on this machine."""
 
-from __future__ import annotations
-
 import socket
 import ssl
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from threading import Event, Thread
-from typing import TYPE_CHECKING
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -27,10 +26,6 @@ from authorizer.https_client import (
 )
 from tests.support.client_certificates import certificate_pem
 from tests.support.tokens import ec_key
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 
 class Server:

@@ -1,12 +1,11 @@
 """Opaque tokens, with an introspection endpoint that counts its requests."""
 
-from __future__ import annotations
-
 import json
 from base64 import b64decode
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -17,9 +16,6 @@ from authorizer.errors import IntrospectionError, InvalidTokenError, Reason
 from authorizer.https_client import HttpExchangeError, Request, Response
 from authorizer.introspection import Credentials, Introspector
 from tests.support.tokens import CLIENT, ISSUER, NOW, FakeClock
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator
 
 URI = "http://localhost:8085/ms-auth-server/oauth2/introspect"
 OPAQUE = "an-opaque-token"

@@ -1,7 +1,5 @@
 """Usable and unusable keys of a key set."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

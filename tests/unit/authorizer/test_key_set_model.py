@@ -1,7 +1,5 @@
 """The key set cache compared with a specification, over random issuers and clocks."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from hypothesis import strategies as st

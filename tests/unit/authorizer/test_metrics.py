@@ -1,7 +1,5 @@
 """Metrics at the end of a line, in the embedded metric format."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,9 +1,7 @@
 """Invalid tokens beyond the numbered cases: odd spellings of each fault."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import pytest
 from cryptography.hazmat.primitives import hashes
@@ -37,9 +35,6 @@ from tests.support.tokens import (
     rsa_key,
     sign,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 ED25519_ORDER = 2**252 + 27742317777372353535851937790883648493

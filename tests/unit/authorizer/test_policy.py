@@ -1,11 +1,9 @@
 """Compiled policies, evaluated by a plain implementation of IAM."""
 
-from __future__ import annotations
-
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from cProfile import Profile
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -19,9 +17,6 @@ from local.gateway import model
 from local.gateway.routing import Router
 from tests.support.policies import allows, route_of, routings
 from tests.support.tokens import STAGE_ARN
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 def _compiler(scope_map: dict[str, list[str]]) -> PolicyCompiler:

@@ -1,12 +1,11 @@
 """Bound tokens at the resource: DPoP proofs and client certificates, in every format of event."""
 
-from __future__ import annotations
-
 import json
 from base64 import urlsafe_b64encode
+from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -26,9 +25,6 @@ from tests.support.tokens import (
     STAGE_ARN,
     forge_claims,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 Event = dict[str, Any]
 KINDS = ("rest_request", "http_1", "http_2")

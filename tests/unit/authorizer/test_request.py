@@ -1,7 +1,5 @@
 """Method, address and headers in each of API Gateway's event formats."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

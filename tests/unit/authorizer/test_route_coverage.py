@@ -1,7 +1,5 @@
 """An API's routes compared with its scope map."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from authorizer.state_table import entry, revoked_jwt
 
 ISSUER = "https://a"

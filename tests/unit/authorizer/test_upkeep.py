@@ -1,10 +1,8 @@
 """The cache for remote data, and the pause after failures."""
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from contextlib import suppress
 from threading import Event, Thread
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,9 +10,6 @@ from authorizer.cache import Ages, BackOff, Kept, Question, Turn, Upkeep, jitter
 from authorizer.clock import Clocks
 from authorizer.errors import Reason, StateUnavailableError
 from tests.support.tokens import FakeClock
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 AGES = Ages(soft=60, hard=300)
 DOWN = Reason.PROOF_STORE_UNAVAILABLE

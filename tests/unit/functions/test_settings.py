@@ -1,9 +1,5 @@
 """Settings of each function of the authorization server."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import pytest
 
 from functions.introspect_token.handler import Settings as IntrospectToken
@@ -11,11 +7,8 @@ from functions.issue_token.handler import Settings as IssueToken
 from functions.publish_jwks.handler import Settings as PublishJwks
 from functions.publish_metadata.handler import Settings as PublishMetadata
 from functions.revoke_token.handler import Settings as RevokeToken
-from functions.shared.runtime.settings import MissingSettingsError
+from functions.shared.runtime.settings import EnvironmentSettings, MissingSettingsError
 from tests.support.aws import ENVIRONMENT, ISSUER
-
-if TYPE_CHECKING:
-    from functions.shared.runtime.settings import EnvironmentSettings
 
 CHECKING_CLIENTS = ("ISSUER", "CLIENTS_TABLE", "TOKENS_TABLE", "STATE_TABLE", "KEY_RING_SECRET")
 SIGNING = (*CHECKING_CLIENTS, "SIGNING_KEYS_SECRET")

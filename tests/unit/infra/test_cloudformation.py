@@ -1,13 +1,8 @@
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from infra.cloudformation import Resolver, TemplateError, load
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 RESOLVER = Resolver(
     values={

@@ -1,7 +1,6 @@
-from __future__ import annotations
-
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import boto3
 import pytest
@@ -10,15 +9,9 @@ from moto import mock_aws
 from infra import concurrency, deploy
 from local.aws import TEMPLATE
 from local.gateway.template import Template
-from tests.support.answers_server import Said, answers_server
+from tests.support.answers_server import AnswersServer, Asked, Said, answers_server
 from tests.support.aws import CREDENTIALS
 from tests.support.deployed_template import Deployment
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from tests.support.answers_server import AnswersServer, Asked
 
 SAMCONFIG = """
 [dev.deploy.parameters]

@@ -1,7 +1,5 @@
 """docs/deploy.md names what there is, and its examples are good ones."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 from pathlib import Path

@@ -1,11 +1,8 @@
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import pytest
 
 from authorizer.claims import LEEWAY
 from functions.rotate_keys.composition import build
+from functions.rotate_keys.key_generation import NewKey
 from functions.rotate_keys.private_halves import StoredHalves
 from functions.rotate_keys.ring_store import RingStore
 from functions.rotate_keys.rotation import ring_key
@@ -20,16 +17,12 @@ from functions.shared.clients.client import LONGEST_TOKEN_LIFETIME
 from functions.shared.keys import signing_keys
 from functions.shared.keys.key_ring import KeyRing, UnusableKeyRingError
 from functions.shared.keys.warm_key_ring import STALE_SECONDS
-from functions.shared.runtime.secret_store import SecretConflictError
+from functions.shared.runtime.secret_store import SecretConflictError, SecretVersion
 from infra.cli.errors import CommandError, NotFoundError
 from infra.cli.key_operations import ConcurrentRotationError, Emergency, find_key, rotated
 from tests.support.aws import ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.memory_stores import ManualClock, MemorySecrets
 from tests.support.server import NOW, key
-
-if TYPE_CHECKING:
-    from functions.rotate_keys.key_generation import NewKey
-    from functions.shared.runtime.secret_store import SecretVersion
 
 DAY, HOUR = 86_400, 3_600
 

@@ -1,16 +1,11 @@
 """What is found of imports: all that may run, and nothing that never does."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
 from infra.import_closure import ImportClosureError, closure
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 HANDLER = "functions.slice.handler"
 

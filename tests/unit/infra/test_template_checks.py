@@ -1,18 +1,14 @@
 """What `make template` makes of findings, and what it has looked at."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from infra import template_checks
 from infra.deploy import stage_parameters
 from infra.template_checks import Explanation, Finding, complaints, read_explanations
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 REASON = "It is meant to be so, because."
 PLAIN = Finding("CKV_AWS_1", "TokensTable", "defaults", "Ensure something")

@@ -1,18 +1,14 @@
 """Small APIs, a Lambda service that answers from a table, and a clock that stands still."""
 
-from __future__ import annotations
-
 import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from local.gateway.core import Gateway
 from local.gateway.lambda_runtime import FunctionError
 from local.gateway.messages import Request, Response
 from local.gateway.model import Api, Authorizer, GatewayResponse, IdentitySource, Route
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
 
 OK = {"statusCode": 200, "body": "{}"}
 ARN = "arn:aws:execute-api:us-east-1:123456789012:guardedapi/ms-system"

@@ -1,7 +1,5 @@
 """A server that runs out of file descriptors, as a real process with a low limit."""
 
-from __future__ import annotations
-
 import os
 import resource
 import socket

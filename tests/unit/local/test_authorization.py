@@ -1,13 +1,11 @@
-from __future__ import annotations
-
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
 
 from local.gateway.core import Gateway
 from local.gateway.lambda_runtime import FunctionError
+from local.gateway.messages import Response
 from local.gateway.model import Authorizer, IdentitySource, Route
 from tests.unit.local.apis import (
     ARN,
@@ -24,9 +22,6 @@ from tests.unit.local.apis import (
     rest_api,
     unauthorized,
 )
-
-if TYPE_CHECKING:
-    from local.gateway.messages import Response
 
 AUS = "/ms-system/country/code/AUS"
 FRA = "/ms-system/country/code/FRA"

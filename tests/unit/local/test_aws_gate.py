@@ -1,13 +1,13 @@
 """The gate in front of moto, over real HTTP."""
 
-from __future__ import annotations
-
 import http.client
 import json
 import tempfile
 import threading
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from werkzeug.serving import make_server
@@ -15,10 +15,6 @@ from werkzeug.serving import make_server
 from infra.local_stack import access_key_file, read_access_key
 from local.aws_gate import AwsGate, authorization
 from local.cli import LaptopError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
 
 
 def moto(_environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:

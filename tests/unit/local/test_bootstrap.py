@@ -1,14 +1,9 @@
-from __future__ import annotations
-
 import subprocess
 import sysconfig
 import venv
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from local.bootstrap import add_repository
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_the_checkouts_command_runs_our_code_wherever_it_is_called(tmp_path: Path) -> None:

@@ -1,9 +1,8 @@
-from __future__ import annotations
-
 import json
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import chalice.local
 import pytest
@@ -17,12 +16,8 @@ from local.cli import LaptopError
 from local.gateway.lambda_runtime import shared_environment
 from local.gateway.messages import Request
 from local.gateway.model import Function, Route
+from local.gateway.template import Template
 from tests.unit.local.apis import http_api
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from local.gateway.template import Template
 
 TEMPLATE = """
 Resources:

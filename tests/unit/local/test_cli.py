@@ -1,15 +1,10 @@
-from __future__ import annotations
-
 import signal
+from collections.abc import Iterator
 from errno import EBADF, ENOSPC, EROFS
-from typing import TYPE_CHECKING
 
 import pytest
 
 from local.cli import STOP_SIGNALS, LaptopError, run_command
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 @pytest.fixture(autouse=True)

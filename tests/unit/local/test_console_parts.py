@@ -1,16 +1,15 @@
 """The console's parts on their own: what is recorded, handed over, taken apart, quoted and told."""
 
-from __future__ import annotations
-
 import io
 import json
 import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
 from multiprocessing.connection import Client, Listener
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -42,9 +41,6 @@ from tests.unit.local.apis import (
     rest_api,
     unauthorized,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl"
 ALLOWED = policy(allow(f"{ARN}/GET/country"), context={"scope": "country.read"})

@@ -1,23 +1,18 @@
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+import pytest
 from werkzeug.serving import make_server
 
 from local.aws_gate import AwsGate
 from local.followers import Answer, Followers, follow
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
-
-    import pytest
 
 NEVER = "import sys; sys.stdin.read()"
 

@@ -1,8 +1,5 @@
-from __future__ import annotations
-
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,6 +11,7 @@ from local.gateway.gateway_responses import (
     GatewayResponses,
     ResponseContext,
 )
+from local.gateway.messages import Response
 from local.gateway.model import GatewayResponse
 from local.gateway.template import Template
 from tests.support.laptop import ROOT
@@ -29,9 +27,6 @@ from tests.unit.local.apis import (
     rest_api,
     unauthorized,
 )
-
-if TYPE_CHECKING:
-    from local.gateway.messages import Response
 
 AUS = "/ms-system/country/code/AUS"
 TEMPLATE = ROOT / "template.yaml"

@@ -1,19 +1,14 @@
-from __future__ import annotations
-
 import re
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from local.gateway.messages import Request, Response
 from local.http_server.server import Server
 from local.http_server.stream import Timeouts
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 HOST = b"Host: localhost\r\n"
 MEBIBYTE = 1024 * 1024

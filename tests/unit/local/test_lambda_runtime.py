@@ -1,18 +1,13 @@
-from __future__ import annotations
-
 import re
 import sys
+from collections.abc import Callable
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
 import pytest
 
 from local.gateway.lambda_runtime import FunctionError, InProcessLambda, LambdaContext
 from local.gateway.model import Function
 from tests.unit.local.apis import Clock
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 FUNCTION = Function(
     logical_id="Probe",

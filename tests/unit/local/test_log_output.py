@@ -1,20 +1,15 @@
-from __future__ import annotations
-
 import os
 import pty
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from local.log_output import RotatingLog, WholeLines, print_whole_lines
 from tests.support.laptop import ROOT
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 
 def test_full_log_is_replaced_and_the_previous_one_stays(tmp_path: Path) -> None:

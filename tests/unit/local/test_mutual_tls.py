@@ -1,13 +1,12 @@
 """The server with TLS: what it tells the application of a client, and whom it turns away."""
 
-from __future__ import annotations
-
 import ssl
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPSConnection
+from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING
 
 import pytest
 from cryptography import x509
@@ -21,10 +20,6 @@ from local.certificates import CLIENT_NAME, LaptopCertificates
 from local.gateway.messages import Request, Response
 from local.http_server.server import Server
 from local.http_server.stream import Timeouts
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 
 class Mirror:

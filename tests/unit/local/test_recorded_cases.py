@@ -5,23 +5,17 @@ tests/aws/services/apigateway, at commit 8b9a79f0. Each case names its test and 
 Headers that CloudFront adds to edge-optimised APIs are left out: the laptop's APIs are regional.
 """
 
-from __future__ import annotations
-
 import json
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import pytest
 
 from local.gateway.core import Gateway
 from local.gateway.messages import Request
-from local.gateway.model import Api, Route
+from local.gateway.model import Api, ApiKind, Route
 from tests.unit.local.apis import Clock, FakeLambda
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from local.gateway.model import ApiKind
 
 PROXY = "test_apigateway_lambda: test_lambda_aws_proxy_integration: "
 FORMAT = "test_apigateway_lambda: test_aws_proxy_response_payload_format_validation: "

@@ -1,15 +1,10 @@
-from __future__ import annotations
-
 import os
 import threading
-from typing import TYPE_CHECKING
+from pathlib import Path
+
+import pytest
 
 from local import reloading
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import pytest
 
 
 def tree(root: Path) -> Path:

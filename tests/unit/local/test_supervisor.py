@@ -1,18 +1,13 @@
 """What children print: whole lines, in order, in the log and on the terminal; and how they end."""
 
-from __future__ import annotations
-
 import signal
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from local.cli import LaptopError
 from local.supervisor import Supervisor, undisturbed
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # Pieces of lines, many lines at once, bytes that are no text, and an end without the end of a line.
 PRINTS = """

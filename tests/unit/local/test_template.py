@@ -1,8 +1,7 @@
-from __future__ import annotations
-
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import yaml
@@ -12,9 +11,6 @@ from infra.local_stack import API_STAGE, AUTH_STAGE
 from local.gateway.gateway_responses import GatewayResponses
 from local.gateway.model import Authorizer, IdentitySource, RateLimit, Route
 from local.gateway.template import Template
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 ROOT = Path(__file__).resolve().parents[3]
 AUTHORIZER_URI = (

@@ -1,20 +1,15 @@
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 
+from functions.shared.clients.client import Client
 from functions.shared.tokens.opaque_tokens import OpaqueToken
+from functions.shared.web.responses import ProxyResponse
 from tests.support.memory_server import memory_server
 from tests.support.proxy_events import basic, form_event
 from tests.support.server import NOW, SECRET, client
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from functions.shared.clients.client import Client
-    from functions.shared.web.responses import ProxyResponse
 
 MEANING = OpaqueToken(
     client_id="service",

@@ -1,7 +1,5 @@
 """Introspection responses as JWTs: RFC 9701."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import jwt

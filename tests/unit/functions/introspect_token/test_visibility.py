@@ -1,16 +1,12 @@
-from __future__ import annotations
-
+from collections.abc import Collection
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from functions.introspect_token.introspection import visible_part
 from functions.shared.tokens.known_tokens import KnownToken
 from tests.support.server import NOW, client
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
 
 TOKEN = KnownToken(
     client_id="service",

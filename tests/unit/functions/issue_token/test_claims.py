@@ -1,15 +1,10 @@
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import pytest
 
 from functions.issue_token.grants import Grant
 from functions.issue_token.minting import Claims, Validity, at_jwt_claims, plain_claims, validity
 from tests.support.server import NOW, client
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 ISSUER = "https://issuer"
 TIMES = Validity(NOW, NOW + 14_400)

@@ -1,7 +1,3 @@
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import pytest
 
 from functions.issue_token.grants import (
@@ -10,7 +6,7 @@ from functions.issue_token.grants import (
     TokenRequest,
     grant_client_credentials,
 )
-from functions.shared.clients.client import TokenProfile
+from functions.shared.clients.client import Client, TokenProfile
 from functions.shared.web.form import Form
 from functions.shared.web.oauth_errors import (
     InvalidRequestError,
@@ -19,9 +15,6 @@ from functions.shared.web.oauth_errors import (
     UnsupportedGrantTypeError,
 )
 from tests.support.server import NOW, client
-
-if TYPE_CHECKING:
-    from functions.shared.clients.client import Client
 
 
 def _form(**parameters: str) -> Form:

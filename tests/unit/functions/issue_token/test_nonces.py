@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import pytest
 
 from functions.issue_token.nonces import MINUTES, STALE_SECONDS, WARM_SECONDS, DpopNonces

@@ -1,7 +1,5 @@
 """DPoP and certificate binding at the token endpoint."""
 
-from __future__ import annotations
-
 import json
 from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """Imports create nothing that SnapStart must not copy."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

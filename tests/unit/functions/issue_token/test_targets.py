@@ -1,7 +1,5 @@
 """Resource indicators at the token endpoint: RFC 8707."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Token exchange: RFC 8693. A caller calls orders, and orders calls stock for it."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import pytest
 
@@ -11,15 +9,11 @@ from functions.shared.keys.key_ring import JWKS_MAX_AGE
 from functions.shared.keys.warm_key_ring import WarmKeyRing
 from functions.shared.web.audit_log import AuditEntry
 from functions.shared.web.proxy_request import read_event
+from functions.shared.web.responses import ProxyResponse
 from tests.support.aws import KEY_RING_SECRET
 from tests.support.memory_stores import ManualClock, MemorySecrets
 from tests.support.proxy_events import proxy_event
 from tests.support.server import NOW, key, ring, secrets
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from functions.shared.web.responses import ProxyResponse
 
 
 def _get(

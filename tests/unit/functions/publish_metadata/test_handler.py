@@ -1,18 +1,13 @@
 """The metadata document: RFC 8414, 2 and 3.2, and OpenID Connect Discovery 1.0, 3."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING
 
 import pytest
 
 from functions.publish_metadata.handler import MAX_AGE, Settings, build
+from functions.shared.web.responses import ProxyResponse
 from tests.support.aws import ISSUER
 from tests.support.proxy_events import proxy_event
-
-if TYPE_CHECKING:
-    from functions.shared.web.responses import ProxyResponse
 
 LOG: list[str] = []
 ENDPOINT = build(Settings(ISSUER), emit=LOG.append)

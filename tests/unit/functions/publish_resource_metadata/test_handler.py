@@ -1,20 +1,16 @@
 """The protected resource's metadata: RFC 9728, 2 and 3."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from authorizer.jwk import PROOF_ALGORITHMS
 from functions.publish_resource_metadata.handler import MAX_AGE, Settings, build
 from functions.shared.runtime.settings import MissingSettingsError
+from functions.shared.web.responses import ProxyResponse
 from tests.support.aws import ISSUER
 from tests.support.proxy_events import proxy_event
-
-if TYPE_CHECKING:
-    from functions.shared.web.responses import ProxyResponse
 
 PATH = "/.well-known/oauth-protected-resource"
 DOMAIN = "abcdef1234.execute-api.eu-west-1.amazonaws.com"

@@ -1,7 +1,5 @@
 """Revocation: RFC 7009."""
 
-from __future__ import annotations
-
 import json
 from concurrent.futures import ThreadPoolExecutor
 

@@ -1,32 +1,23 @@
-from __future__ import annotations
-
 import json
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import jwt
 import pytest
 
 from functions.rotate_keys.composition import build
-from functions.rotate_keys.key_generation import generate_key
+from functions.rotate_keys.key_generation import NewKey, generate_key
 from functions.rotate_keys.rotation import announce, first_ring, kept
 from functions.rotate_keys.rotation_rules import RETENTION_NEEDED
-from functions.rotate_keys.rotator import LONGEST_RUN, SlowRotationError
+from functions.rotate_keys.rotator import LONGEST_RUN, Rotator, SlowRotationError
 from functions.rotate_keys.settings import Settings
 from functions.shared.clients.client import SIGNING_ALGORITHMS
 from functions.shared.keys import key_ring, signing_keys
 from functions.shared.keys.key_ring import KeyRing, UnusableKeyRingError, thumbprint
-from functions.shared.runtime.secret_store import SecretConflictError
+from functions.shared.runtime.secret_store import SecretConflictError, SecretVersion
 from tests.support.aws import ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.memory_stores import ManualClock, MemorySecrets
 from tests.support.server import NOW, generate, key
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from functions.rotate_keys.key_generation import NewKey
-    from functions.rotate_keys.rotator import Rotator
-    from functions.shared.runtime.secret_store import SecretVersion
 
 DAY, HOUR = 86_400, 3_600
 SETTINGS = Settings.from_env(ENVIRONMENT)

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import pytest
 
 from functions.rotate_keys.rotation_rules import RotationRules, UnsafeRotationError

@@ -1,6 +1,4 @@
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import pytest
 from moto import mock_aws
@@ -10,9 +8,6 @@ from tests.support.aws import CREDENTIALS
 from tests.support.cli import CommandLine, deploy
 from tests.support.memory_stores import ManualClock
 from tests.support.server import NOW
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 @pytest.fixture

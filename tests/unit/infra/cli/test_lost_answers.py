@@ -1,16 +1,16 @@
 """boto3 repeats a write whose answer was lost: a condition must not fail because of our own."""
 
-from __future__ import annotations
-
 import json
+from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import pytest
 
 from functions.rotate_keys.kms_halves import KmsHalves
 from functions.shared.clients.client_secrets import SecretVerifier
 from functions.shared.keys import key_ring
+from functions.shared.keys.key_ring import KeyRing
 from infra.cli.errors import ConflictError
 from tests.support.cli import (
     LOST,
@@ -23,12 +23,6 @@ from tests.support.cli import (
 from tests.support.memory_stores import ManualClock
 from tests.support.privileges import OTHER_STACK
 from tests.support.server import NOW, SECRET, client
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from functions.shared.keys.key_ring import KeyRing
 
 ID = "service-client-jwt"
 

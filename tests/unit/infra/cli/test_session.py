@@ -1,13 +1,11 @@
-from __future__ import annotations
-
 import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import boto3
 import click.testing
@@ -42,9 +40,6 @@ from local.provisioning import names
 from tests.support.cli import GUARDED_API, ISSUER, STACK, CommandLine, physical_name
 from tests.support.memory_stores import ManualClock
 from tests.support.server import NOW, client
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 DOCS = ROOT / "docs"
 NOBODY: dict[str, str] = {}

@@ -1,10 +1,8 @@
-from __future__ import annotations
-
 import json
 from base64 import b64encode
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -14,6 +12,7 @@ from functions.shared.authentication.client_secret import (
     ClientSecretPost,
 )
 from functions.shared.authentication.credentials import CredentialSource, PresentedCredentials
+from functions.shared.clients.client import Client
 from functions.shared.clients.client_secrets import SecretVerifier, StoredSecret, digest_generated
 from functions.shared.web.audit_log import AuditEntry
 from functions.shared.web.form import read_form
@@ -22,9 +21,6 @@ from functions.shared.web.proxy_request import read_event
 from tests.support.memory_stores import ManualClock, MemoryClients
 from tests.support.proxy_events import basic, token_event
 from tests.support.server import NOW, SECRET, client
-
-if TYPE_CHECKING:
-    from functions.shared.clients.client import Client
 
 ODD_SECRET = "a+b %:ä&="
 POST = {"client_id": "service", "client_secret": SECRET}

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import pytest
 
 from functions.shared.authentication.client_authentication import ClientAuthentication

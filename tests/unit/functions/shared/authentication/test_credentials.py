@@ -1,9 +1,9 @@
 """Credentials of a request, parsed once."""
 
-from __future__ import annotations
-
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pytest
 
 from authorizer import jws
 from functions.shared.authentication.client_assertion import ReplayCheck
@@ -20,9 +20,6 @@ from tests.support.memory_stores import ManualClock, MemoryClients, MemoryOneTim
 from tests.support.proxy_events import token_event
 from tests.support.server import NOW, client
 from tests.support.tokens import ec_jwk
-
-if TYPE_CHECKING:
-    import pytest
 
 
 def test_assertion_is_parsed_once_per_request(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,7 @@
 """Clients that authenticate with a JWT of a trusted issuer."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -12,6 +10,7 @@ from functions.shared.authentication.client_authentication import ClientAuthenti
 from functions.shared.authentication.federated_jwt import FederatedJwt
 from functions.shared.authentication.private_key_jwt import PrivateKeyJwt
 from functions.shared.clients.assertion_rules import FederationRule
+from functions.shared.clients.client import Client
 from functions.shared.web.audit_log import AuditEntry
 from functions.shared.web.form import read_form
 from functions.shared.web.oauth_errors import (
@@ -26,9 +25,6 @@ from tests.support.memory_stores import ManualClock, MemoryClients, MemoryOneTim
 from tests.support.proxy_events import token_event
 from tests.support.server import NOW, client
 from tests.support.tokens import ec_jwk, rsa_jwk
-
-if TYPE_CHECKING:
-    from functions.shared.clients.client import Client
 
 GITHUB = "https://token.actions.githubusercontent.com"
 CLUSTER = "https://oidc.eks.eu-west-1.amazonaws.com/id/0123456789ABCDEF"

@@ -1,10 +1,7 @@
 """tls_client_auth and self_signed_tls_client_auth. RFC 8705, 2."""
 
-from __future__ import annotations
-
 from base64 import b64encode
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
 
 import pytest
 from cryptography import x509
@@ -13,6 +10,7 @@ from functions.shared.authentication.client_authentication import ClientAuthenti
 from functions.shared.authentication.client_secret import secret_methods
 from functions.shared.authentication.mutual_tls import SelfSignedTlsClientAuth, TlsClientAuth
 from functions.shared.clients.certificate_subject import CertificateSubject, SubjectKind
+from functions.shared.clients.client import Client
 from functions.shared.web.audit_log import AuditEntry
 from functions.shared.web.client_certificate import from_pem
 from functions.shared.web.form import read_form
@@ -26,9 +24,6 @@ from tests.support.client_certificates import (
 from tests.support.memory_stores import ManualClock, MemoryClients
 from tests.support.proxy_events import basic, token_event
 from tests.support.server import NOW, SECRET, client
-
-if TYPE_CHECKING:
-    from functions.shared.clients.client import Client
 
 PEM = certificate_pem(
     "CN=client,OU=Payments,O=Example",

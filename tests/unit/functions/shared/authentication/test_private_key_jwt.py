@@ -1,11 +1,9 @@
 """private_key_jwt. RFC 7521, 4.2; RFC 7523, 2.2 and 3, as updated by RFC 10070."""
 
-from __future__ import annotations
-
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jwt
 import pytest
@@ -16,6 +14,7 @@ from functions.shared.authentication.client_secret import secret_methods
 from functions.shared.authentication.credentials import ASSERTION_TYPE
 from functions.shared.authentication.private_key_jwt import PrivateKeyJwt
 from functions.shared.clients.assertion_rules import AssertionRules
+from functions.shared.clients.client import Client
 from functions.shared.web.audit_log import AuditEntry
 from functions.shared.web.form import read_form
 from functions.shared.web.oauth_errors import (
@@ -37,9 +36,6 @@ from tests.support.memory_stores import ManualClock, MemoryClients, MemoryOneTim
 from tests.support.proxy_events import basic, token_event
 from tests.support.server import NOW, SECRET, client
 from tests.support.tokens import ec_jwk, ec_key, ed25519_jwk, forge, rsa_jwk
-
-if TYPE_CHECKING:
-    from functions.shared.clients.client import Client
 
 JWKS_URI = "https://client.example/jwks"
 ENCRYPTION_KEY = rsa_jwk("rsa") | {"kid": "ec", "use": "enc", "alg": "RSA-OAEP"}

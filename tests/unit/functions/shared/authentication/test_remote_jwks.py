@@ -1,11 +1,9 @@
 """Remote key sets: fetches, validation and outages."""
 
-from __future__ import annotations
-
 import json
 import socket
+from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -26,9 +24,6 @@ from functions.shared.web.oauth_errors import TemporarilyUnavailableError
 from local.gateway import messages
 from local.http_server.server import Server
 from tests.support.tokens import FakeClock, ec_jwk, jwks, rsa_jwk
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ISSUER = "https://issuer.example"
 METADATA = f"{ISSUER}/.well-known/openid-configuration"

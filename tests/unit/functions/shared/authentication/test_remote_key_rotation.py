@@ -1,7 +1,5 @@
 """Key rotation of clients and issuers during a flood of random key ids."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass, field
 from uuid import uuid4

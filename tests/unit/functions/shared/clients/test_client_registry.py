@@ -1,10 +1,8 @@
-from __future__ import annotations
-
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 import pytest
 
+from functions.shared.clients.client import Client
 from functions.shared.clients.client_registry import (
     MAX_CACHED_CLIENTS,
     RELOADS_A_SECOND,
@@ -14,9 +12,6 @@ from functions.shared.clients.client_registry import (
 from functions.shared.storage.errors import StorageUnavailableError
 from tests.support.memory_stores import ManualClock, MemoryClients
 from tests.support.server import client
-
-if TYPE_CHECKING:
-    from functions.shared.clients.client import Client
 
 
 def test_client_is_cached_for_thirty_seconds() -> None:

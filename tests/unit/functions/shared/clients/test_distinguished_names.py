@@ -1,10 +1,8 @@
 """Distinguished names as OpenSSL and Java write them, compared with real certificates."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -14,9 +12,6 @@ from hypothesis import strategies as st
 from functions.shared.clients import distinguished_names
 from functions.shared.clients.certificate_subject import CertificateSubject, SubjectKind
 from infra.cli.client_imports import subject_mismatch
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 ATTRIBUTES = """
 C=DE

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import jwt
 import pytest
 from jwt.algorithms import HMACAlgorithm, RSAAlgorithm

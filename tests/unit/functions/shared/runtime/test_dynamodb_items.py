@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import pytest
 
 from functions.shared.storage.dynamodb_items import from_item, to_item

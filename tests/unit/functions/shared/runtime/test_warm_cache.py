@@ -1,19 +1,13 @@
-from __future__ import annotations
-
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier, Event
-from typing import TYPE_CHECKING
 
 import pytest
 
 from functions.shared.runtime.warm_cache import PAUSE_SECONDS, WarmCache
 from functions.shared.storage.errors import StorageError, StorageUnavailableError
 from tests.support.memory_stores import ManualClock
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 
 MAX_AGE, HARD_AGE = 30, 300
 

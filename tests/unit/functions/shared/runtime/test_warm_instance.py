@@ -1,14 +1,9 @@
-from __future__ import annotations
-
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 import pytest
 
 from functions.shared.runtime.warm_instance import WarmInstance
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 def test_instance_is_built_once_lazily() -> None:

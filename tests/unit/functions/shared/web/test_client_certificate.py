@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from base64 import urlsafe_b64encode
 from hashlib import sha256
 from ssl import PEM_cert_to_DER_cert

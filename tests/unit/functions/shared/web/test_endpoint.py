@@ -1,7 +1,4 @@
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,15 +8,12 @@ from functions.shared.storage.errors import (
     StorageError,
     StorageUnavailableError,
 )
-from functions.shared.web.endpoint import Endpoint
+from functions.shared.web.audit_log import AuditEntry
+from functions.shared.web.endpoint import Endpoint, Respond
 from functions.shared.web.oauth_errors import InvalidScopeError, ServerError
+from functions.shared.web.proxy_request import ProxyRequest
 from functions.shared.web.responses import ProxyResponse, json_response
 from tests.support.proxy_events import proxy_event
-
-if TYPE_CHECKING:
-    from functions.shared.web.audit_log import AuditEntry
-    from functions.shared.web.endpoint import Respond
-    from functions.shared.web.proxy_request import ProxyRequest
 
 EVENT = proxy_event("GET", "/thing")
 

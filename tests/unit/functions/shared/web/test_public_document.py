@@ -1,13 +1,7 @@
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from functions.shared.web import public_document
 from functions.shared.web.proxy_request import read_event
+from functions.shared.web.responses import ProxyResponse
 from tests.support.proxy_events import proxy_event
-
-if TYPE_CHECKING:
-    from functions.shared.web.responses import ProxyResponse
 
 
 def _answer(method: str = "GET", **headers: str) -> ProxyResponse:

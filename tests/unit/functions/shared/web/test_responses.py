@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import json
 
 from functions.shared.web.responses import NO_STORE, json_response

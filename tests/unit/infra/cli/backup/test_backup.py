@@ -1,8 +1,6 @@
-from __future__ import annotations
-
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -12,13 +10,8 @@ from functions.shared.runtime.secret_store import SecretsManagerStore
 from infra.cli.backup import backup_json, read_backup
 from infra.cli.errors import UsageError
 from infra.cli.stack import laptop
-from tests.support.cli import aws_client, deploy, physical_name
+from tests.support.cli import CommandLine, aws_client, deploy, physical_name
 from tests.support.server import NOW, client, key, ring
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.support.cli import CommandLine
 
 DAY = 86_400
 

@@ -1,22 +1,16 @@
 """A record that cannot be read keeps no other client from an operator, and goes when it must."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
 
 from functions.rotate_keys.rotation_rules import SETTLING
 from functions.shared.clients.client import LONGEST_TOKEN_LIFETIME, to_item
 from infra.cli.times import readable
-from tests.support.cli import aws_client, physical_name
+from tests.support.cli import CommandLine, aws_client, physical_name
 from tests.support.server import NOW, client
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.support.cli import CommandLine
 
 BROKEN: Final = "broken"
 

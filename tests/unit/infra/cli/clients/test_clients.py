@@ -1,8 +1,7 @@
-from __future__ import annotations
-
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,13 +12,8 @@ from functions.shared.clients.client_secrets import SecretVerifier, WrongSecretE
 from functions.shared.storage.state_table import DynamoDbSecretUses
 from infra.cli.errors import ConflictError
 from local.certificates import LaptopCertificates
-from tests.support.cli import Meanwhile, aws_client, physical_name
+from tests.support.cli import CommandLine, Meanwhile, aws_client, physical_name
 from tests.support.server import NOW, SECRET, client
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.support.cli import CommandLine
 
 DAY = 86_400
 

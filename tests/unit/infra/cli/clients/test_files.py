@@ -1,8 +1,7 @@
-from __future__ import annotations
-
 import json
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -20,13 +19,8 @@ from infra.cloudformation import load
 from local.aws import TEMPLATE
 from local.demo_clients import authorizer_client, demo_clients
 from local.keyed_clients import keyed_clients
-from tests.support.cli import Meanwhile
+from tests.support.cli import CommandLine, Meanwhile
 from tests.support.server import client
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.support.cli import CommandLine
 
 SCHEMA = schema.clients_file()
 PLAIN = {

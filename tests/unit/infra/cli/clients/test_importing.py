@@ -1,24 +1,18 @@
-from __future__ import annotations
-
 import csv
 import io
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from functions.shared.clients.client import TokenFormat
 from functions.shared.clients.client_secrets import SecretVerifier
-from infra.cli.client_imports import read_cognito, read_hydra, read_spring
+from infra.cli.client_imports import Draft, read_cognito, read_hydra, read_spring
 from infra.cli.errors import UsageError
+from tests.support.cli import CommandLine
 from tests.support.server import NOW, client
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from infra.cli.client_imports import Draft
-    from tests.support.cli import CommandLine
 
 COGNITO: dict[str, Any] = {
     "UserPoolId": "eu-west-1_Example",

@@ -1,20 +1,15 @@
 """A clients file says all of a client but its secrets: what was exported comes back the same."""
 
-from __future__ import annotations
-
 import string
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from infra.cli.client_documents import checked, parse_documents, to_document, to_yaml
 from infra.cli.errors import UsageError
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.support.cli import CommandLine
+from tests.support.cli import CommandLine
 
 VISIBLE = "".join(chr(code) for code in range(0x20, 0x7F))
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=12)

@@ -1,20 +1,14 @@
 """`gatehouse clients update`, and the defaults and warnings of `create`."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from functions.issue_token.grants import default_audience
 from functions.shared.clients.client import TokenProfile
+from tests.support.cli import CommandLine
 from tests.support.server import client
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.support.cli import CommandLine
 
 API = "https://api.example"
 

@@ -1,8 +1,6 @@
 """What the doctor finds in an account, one thing gone wrong at a time."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -11,7 +9,7 @@ from infra.cli.context import Outside, Session
 from infra.cli.doctor.checks import account as checks
 from infra.cli.doctor.command import examined
 from infra.cli.doctor.context import CheckContext
-from infra.cli.doctor.results import Level
+from infra.cli.doctor.results import Finding, Level
 from infra.cli.options import GlobalOptions
 from infra.cloudformation import load
 from local.aws import TEMPLATE
@@ -28,11 +26,6 @@ from tests.support.deployed_template import transformed
 from tests.support.memory_stores import ManualClock
 from tests.support.server import NOW
 from tests.support.whole_deployment import deploy_all
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from infra.cli.doctor.results import Finding
 
 
 def context() -> CheckContext:

@@ -1,17 +1,17 @@
 """What the doctor finds from outside and in the data, one thing gone wrong at a time."""
 
-from __future__ import annotations
-
 import json
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from functions.publish_metadata.handler import document
 from functions.rotate_keys.rotation_rules import RETENTION_NEEDED
-from functions.shared.clients.client import TokenFormat, to_item
+from functions.shared.clients.client import Client, TokenFormat, to_item
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
 from functions.shared.keys import key_ring
 from functions.shared.keys.key_ring import KeyRing, RingKey
@@ -21,7 +21,7 @@ from infra.cli.doctor import command as doctor
 from infra.cli.doctor.checks import clients as client_checks
 from infra.cli.doctor.checks import keys as key_checks
 from infra.cli.doctor.context import CheckContext
-from infra.cli.doctor.results import Level
+from infra.cli.doctor.results import Check, Level
 from infra.cli.options import GlobalOptions
 from tests.support.answers_server import AnswersServer, Asked, Said, answers_server
 from tests.support.cli import STACK, CommandLine, aws_client, deploy, physical_name
@@ -29,13 +29,6 @@ from tests.support.cli import _session as own_session
 from tests.support.memory_stores import ManualClock
 from tests.support.server import NOW, client, key, ring
 from tests.support.whole_deployment import CREDENTIALS, deploy_all
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
-
-    from functions.shared.clients.client import Client
-    from infra.cli.doctor.results import Check
 
 DAY = 86_400
 STAGE = "/ms-auth-server"

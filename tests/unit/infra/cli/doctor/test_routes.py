@@ -1,7 +1,5 @@
 """Routes that a scope map opens, closes or names by mistake, as the doctor finds them."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

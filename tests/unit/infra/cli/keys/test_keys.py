@@ -1,12 +1,11 @@
-from __future__ import annotations
-
 import json
 import re
-from typing import TYPE_CHECKING
 
 import boto3
 import pytest
+from botocore.model import OperationModel
 from click.testing import CliRunner
+from click.testing import Result as ClickResult
 
 from functions.rotate_keys.rotation_rules import RETENTION_NEEDED, SETTLING
 from functions.rotate_keys.settings import Settings
@@ -23,6 +22,7 @@ from tests.support.cli import (
     STACK,
     CommandLine,
     Meanwhile,
+    Result,
     aws_client,
     deploy,
     physical_name,
@@ -30,12 +30,6 @@ from tests.support.cli import (
 from tests.support.deployed_template import transformed
 from tests.support.memory_stores import ManualClock
 from tests.support.server import NOW, client, key
-
-if TYPE_CHECKING:
-    from botocore.model import OperationModel
-    from click.testing import Result as ClickResult
-
-    from tests.support.cli import Result
 
 DAY, HOUR = 86_400, 3_600
 FIRST = key(1).kid

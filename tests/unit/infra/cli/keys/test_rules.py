@@ -1,28 +1,22 @@
 """Whatever an operator does in whatever order, planned changes refuse no good token."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from functions.rotate_keys.composition import build
+from functions.rotate_keys.key_generation import NewKey
 from functions.rotate_keys.private_halves import StoredHalves
 from functions.rotate_keys.ring_store import RingStore
+from functions.rotate_keys.rotation_rules import RotationRules
 from functions.rotate_keys.settings import Settings
 from functions.shared.clients.client import LONGEST_TOKEN_LIFETIME
+from functions.shared.keys.key_ring import KeyRing
 from functions.shared.keys.warm_key_ring import STALE_SECONDS
 from infra.cli.errors import CommandError
 from infra.cli.key_operations import Planned
 from tests.support.aws import ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.memory_stores import ManualClock, MemorySecrets
 from tests.support.server import NOW, key
-
-if TYPE_CHECKING:
-    from functions.rotate_keys.key_generation import NewKey
-    from functions.rotate_keys.rotation_rules import RotationRules
-    from functions.shared.keys.key_ring import KeyRing
 
 MINUTE, HOUR = 60, 3_600
 

@@ -1,11 +1,8 @@
 """What commands show where there is little room, little alphabet, or nothing to write to."""
 
-from __future__ import annotations
-
 import errno
 import sys
 from io import BytesIO, TextIOWrapper
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,10 +10,8 @@ from infra.cli.errors import CommandError, ExitCode
 from infra.cli.output import Terminal, write_in_any_encoding
 from local.demo_clients import authorizer_client, demo_clients
 from local.keyed_clients import keyed_clients
+from tests.support.cli import CommandLine
 from tests.support.server import client
-
-if TYPE_CHECKING:
-    from tests.support.cli import CommandLine
 
 
 def test_the_demo_clients_fit_eighty_columns_unfolded(

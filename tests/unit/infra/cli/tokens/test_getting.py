@@ -1,11 +1,11 @@
 """`gatehouse token get`: what is sent for each way to authenticate, and what is printed."""
 
-from __future__ import annotations
-
 import json
 import stat
 from base64 import b64encode
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs
 
 import jwt
@@ -27,10 +27,6 @@ from tests.support.answers_server import AnswersServer, Asked, Said, answers_ser
 from tests.support.cli import CommandLine, deploy
 from tests.support.memory_stores import ManualClock
 from tests.support.server import NOW
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 STAGE = "/ms-auth-server"
 TOKEN = f"POST {STAGE}/oauth2/token"

@@ -1,9 +1,9 @@
 """`gatehouse token inspect`: the authorizer's own decision, explained step by step."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import jwt
 import pytest
@@ -24,16 +24,10 @@ from local.gateway.template import Template
 from local.provisioning import names
 from tests.support.answers_server import AnswersServer, Said, answers_server
 from tests.support.cli import STACK as NAME
-from tests.support.cli import CommandLine, aws_client, deploy, physical_name
+from tests.support.cli import CommandLine, Result, aws_client, deploy, physical_name
 from tests.support.memory_stores import ManualClock
 from tests.support.server import NOW, key, ring
 from tests.support.whole_deployment import deploy_all
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from tests.support.cli import Result
 
 STAGE = "/ms-auth-server"
 HOUR = 3600

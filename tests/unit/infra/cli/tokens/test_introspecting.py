@@ -1,9 +1,8 @@
 """`gatehouse token introspect` and `token revoke`: requests, output and exit codes."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import parse_qs
 
 import pytest
@@ -12,10 +11,6 @@ from tests.support.answers_server import AnswersServer, Said, answers_server
 from tests.support.cli import CommandLine, deploy
 from tests.support.memory_stores import ManualClock
 from tests.support.server import NOW
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 STAGE = "/ms-auth-server"
 INTROSPECT = f"POST {STAGE}/oauth2/introspect"
