@@ -4,15 +4,10 @@ No artifact contains `boto3`, because the Lambda runtime has it. Tests compare t
 template and start every artifact.
 """
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-SCOPES: Final = "authorizer/scopes.json"
+SCOPES = "authorizer/scopes.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +19,9 @@ class Artifact:
     data: tuple[str, ...] = ()
 
 
-AUTHORIZER: Final = Artifact("authorizer.handler", "verifying", (SCOPES,))
+AUTHORIZER = Artifact("authorizer.handler", "verifying", (SCOPES,))
 
-ARTIFACTS: Final[Mapping[str, Artifact]] = {
+ARTIFACTS: Mapping[str, Artifact] = {
     "Authorizer": AUTHORIZER,
     "SharedAuthorizer": AUTHORIZER,
     "IssueToken": Artifact("functions.issue_token.handler", "signing"),

@@ -5,39 +5,34 @@ pip can run it. Builds are reproducible: files are copied in order, times are SO
 the files that pip writes about an installation are deleted.
 """
 
-from __future__ import annotations
-
 import argparse
 import compileall
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
 
 from infra.artifacts import ARTIFACTS, Artifact
 from infra.import_closure import ImportClosureError, closure
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-ROOT: Final = Path(__file__).resolve().parent.parent
-LOCKS: Final = ROOT / "requirements" / "artifacts"
-RUNTIME: Final = "python3.13"
-ARCHITECTURE: Final = "arm64"
-TASK_ROOT: Final = "/var/task"
+ROOT = Path(__file__).resolve().parent.parent
+LOCKS = ROOT / "requirements" / "artifacts"
+RUNTIME = "python3.13"
+ARCHITECTURE = "arm64"
+TASK_ROOT = "/var/task"
 """The folder into which Lambda unpacks an artifact."""
 
-EARLIEST: Final = 315_532_800
+EARLIEST = 315_532_800
 """1980 in seconds since the epoch. Zip files have no earlier times."""
 
-_MACHINES: Final[Mapping[str, str]] = {"arm64": "aarch64", "x86_64": "x86_64"}
+_MACHINES: Mapping[str, str] = {"arm64": "aarch64", "x86_64": "x86_64"}
 
 # Lambda's Python 3.11 runs on Amazon Linux 2 (glibc 2.26), the later ones on Amazon Linux 2023
 # (glibc 2.34). pip compares platforms literally, so every platform that works is listed.
-_GLIBC: Final[Mapping[str, tuple[str, ...]]] = {
+_GLIBC: Mapping[str, tuple[str, ...]] = {
     "python3.11": ("manylinux_2_26", "manylinux_2_17", "manylinux2014"),
     "python3.12": ("manylinux_2_34", "manylinux_2_28", "manylinux_2_17", "manylinux2014"),
     "python3.13": ("manylinux_2_34", "manylinux_2_28", "manylinux_2_17", "manylinux2014"),
@@ -46,7 +41,7 @@ _GLIBC: Final[Mapping[str, tuple[str, ...]]] = {
 
 # Files of packages that no function reads. cryptography loads only the compiled backend of cffi.
 # look_up_country reads one of pycountry's databases. Metadata and licences stay for scanners.
-_UNUSED_FILES: Final = (
+_UNUSED_FILES = (
     "**/__pycache__",
     "**/*.pyi",
     "**/*.pyx",

@@ -4,17 +4,13 @@ Unknown tags and functions are errors: a reader that skipped them would see a te
 from the deployed one.
 """
 
-from __future__ import annotations
-
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import yaml
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 _SUB_VARIABLE = re.compile(r"\$\{([^{}]*)\}")
 _SHORT_FORMS = {
@@ -65,7 +61,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
-def _construct_intrinsic(loader: _Loader, suffix: str, node: yaml.Node) -> Any:  # noqa: ANN401 - a document node
+def _construct_intrinsic(loader: _Loader, suffix: str, node: yaml.Node) -> Any:
     name = _SHORT_FORMS.get(suffix)
     if name is None:
         raise TemplateError(f"line {node.start_mark.line + 1}: !{suffix} is not supported")
@@ -88,7 +84,7 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
-def parse(text: str) -> Any:  # noqa: ANN401 - YAML may hold anything
+def parse(text: str) -> Any:
     """Return a part of a template as plain data, short-form tags turned into their long form.
 
     Raises:
@@ -136,7 +132,7 @@ class Resolver:
         self._mappings = mappings
         self._imports = imports or {}
 
-    def resolve(self, node: Any, where: str) -> Any:  # noqa: ANN401 - a document node
+    def resolve(self, node: Any, where: str) -> Any:
         """`node` with every intrinsic function replaced by its value.
 
         Raises:
@@ -147,7 +143,7 @@ class Resolver:
             raise TemplateError(f"{where}: AWS::NoValue is not possible here")
         return value
 
-    def text(self, node: Any, where: str) -> str:  # noqa: ANN401 - a document node
+    def text(self, node: Any, where: str) -> str:
         """`node` resolved to a string, as CloudFormation writes numbers and booleans."""
         value = self.resolve(node, where)
         if isinstance(value, bool):
@@ -156,14 +152,14 @@ class Resolver:
             return str(value)
         raise TemplateError(f"{where}: expected text, not {value!r}")
 
-    def number(self, node: Any, where: str) -> int:  # noqa: ANN401 - a document node
+    def number(self, node: Any, where: str) -> int:
         """`node` resolved to a whole number."""
         text = self.text(node, where)
         if not (text.isascii() and text.isdigit()):
             raise TemplateError(f"{where}: expected a whole number, not {text!r}")
         return int(text)
 
-    def flag(self, node: Any, where: str) -> bool:  # noqa: ANN401 - a document node
+    def flag(self, node: Any, where: str) -> bool:
         """`node` resolved to true or false."""
         text = self.text(node, where)
         if text not in ("true", "false"):
@@ -176,7 +172,7 @@ class Resolver:
             raise TemplateError(f"{where}: there is no condition {name}")
         return self._test(self._conditions[name], f"condition {name}")
 
-    def _resolve(self, node: Any, where: str) -> Any:  # noqa: ANN401 - a document node
+    def _resolve(self, node: Any, where: str) -> Any:
         if isinstance(node, list):
             items = (self._resolve(item, where) for item in node)
             return [item for item in items if item is not _NO_VALUE]
@@ -191,12 +187,12 @@ class Resolver:
         resolved = {key: self._resolve(value, where) for key, value in node.items()}
         return {key: value for key, value in resolved.items() if value is not _NO_VALUE}
 
-    def _value(self, name: str, where: str) -> Any:  # noqa: ANN401 - a document node
+    def _value(self, name: str, where: str) -> Any:
         if name not in self._values:
             raise TemplateError(f"{where}: {name} has no value on the laptop")
         return self._values[name]
 
-    def _call(self, name: str, argument: Any, where: str) -> Any:  # noqa: ANN401 - a document node
+    def _call(self, name: str, argument: Any, where: str) -> Any:
         if name == "Fn::Sub":
             return self._sub(argument, where)
         if name == "Fn::GetAtt":
@@ -210,7 +206,7 @@ class Resolver:
             return self._test({name: argument}, where)
         return self._build(name, argument, where)
 
-    def _build(self, name: str, argument: Any, where: str) -> Any:  # noqa: ANN401 - a document node
+    def _build(self, name: str, argument: Any, where: str) -> Any:
         if name == "Fn::Join":
             separator, items = argument
             resolved = self.resolve(items, where)
@@ -234,7 +230,7 @@ class Resolver:
                 raise TemplateError(f"{where}: no {top}/{second} in mapping {table}") from None
         raise TemplateError(f"{where}: {name} is not supported")
 
-    def _sub(self, argument: Any, where: str) -> str:  # noqa: ANN401 - a document node
+    def _sub(self, argument: Any, where: str) -> str:
         text, extra = (argument, {}) if isinstance(argument, str) else argument
         own = {key: self.text(value, where) for key, value in extra.items()}
 
@@ -246,7 +242,7 @@ class Resolver:
 
         return _SUB_VARIABLE.sub(replacement, text)
 
-    def _test(self, node: Any, where: str) -> bool:  # noqa: ANN401 - a document node
+    def _test(self, node: Any, where: str) -> bool:
         if isinstance(node, dict) and len(node) == 1:
             (name, argument), *_ = node.items()
             if name == "Condition":

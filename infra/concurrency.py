@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+from typing import Any
 
 UNRESERVED_MINIMUM = 100
 """Concurrent executions that Lambda leaves to functions without a reservation."""
@@ -25,7 +23,7 @@ class AccountConcurrency:
     unreserved: int
 
     @classmethod
-    def read(cls, client: Any) -> AccountConcurrency:  # noqa: ANN401 - no stubs for Lambda
+    def read(cls, client: Any) -> AccountConcurrency:
         """Read the account's settings with a client of Lambda."""
         settings = client.get_account_settings()["AccountLimit"]
         return cls(settings["ConcurrentExecutions"], settings["UnreservedConcurrentExecutions"])

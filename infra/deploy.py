@@ -4,25 +4,21 @@ SAM reuses the parameters of an existing stack. Runtime, architecture and deploy
 therefore always given.
 """
 
-from __future__ import annotations
-
 import argparse
 import shlex
 import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
 
 from infra.build import ARCHITECTURE, ROOT, RUNTIME
 from infra.concurrency import REQUEST_MORE, AccountConcurrency, faults
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 CONFIGURATION = ROOT / "samconfig.toml"
 PROTECTED_STAGES = frozenset({"prod"})

@@ -4,18 +4,13 @@ The text of a reason is the string below its member in `authorizer.errors`. It i
 source, so the deployed authorizer carries no table.
 """
 
-from __future__ import annotations
-
 import ast
 import inspect
+from collections.abc import Mapping
 from enum import StrEnum
 from functools import cache
-from typing import TYPE_CHECKING
 
 from authorizer.errors import Reason
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 class Stage(StrEnum):

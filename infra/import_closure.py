@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import ast
 import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
+FIRST_PARTY = frozenset({"authorizer", "functions", "infra", "local", "tests"})
 
-FIRST_PARTY: Final = frozenset({"authorizer", "functions", "infra", "local", "tests"})
-
-_NEVER_TRUE: Final = frozenset({"TYPE_CHECKING", "typing.TYPE_CHECKING"})
+_NEVER_TRUE = frozenset({"TYPE_CHECKING", "typing.TYPE_CHECKING"})
 
 
 class ImportClosureError(Exception):

@@ -1,22 +1,17 @@
 """Ports and resource names of the local stack, for `local/` and the command line."""
 
-from __future__ import annotations
-
 import ipaddress
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+STACK_NAME = "gatehouse"
+REGION = "us-east-1"
+AUTH_STAGE = "ms-auth-server"
+API_STAGE = "ms-system"
 
-STACK_NAME: Final = "gatehouse"
-REGION: Final = "us-east-1"
-AUTH_STAGE: Final = "ms-auth-server"
-API_STAGE: Final = "ms-system"
-
-PORTS: Final[Mapping[str, int]] = {
+PORTS: Mapping[str, int] = {
     "GATEHOUSE_AUTH_PORT": 8085,
     "GATEHOUSE_API_PORT": 8091,
     "GATEHOUSE_BOUND_API_PORT": 8092,
@@ -28,18 +23,18 @@ PORTS: Final[Mapping[str, int]] = {
 }
 """Each port's variable and its default."""
 
-TABLES: Final = ("ClientsTable", "TokensTable", "StateTable")
-SECRETS: Final = (
+TABLES = ("ClientsTable", "TokensTable", "StateTable")
+SECRETS = (
     "KeyRingSecret",
     "SigningKeysSecret",
     "DpopNonceSecret",
     "IntrospectionCredentials",
 )
-KEYS: Final = ("DataKey",)
+KEYS = ("DataKey",)
 """Logical ids in template.yaml. A test compares them."""
 
 # The address of localhost on every system. Other loopback addresses are used as they are.
-_LOCALHOST: Final = "127.0.0.1"
+_LOCALHOST = "127.0.0.1"
 
 
 def table_name(logical_id: str) -> str:
@@ -92,4 +87,4 @@ def url_host(host: str) -> str:
         return host
     if address.is_unspecified or str(address) == _LOCALHOST:
         return "localhost"
-    return f"[{address}]" if address.version == 6 else str(address)  # noqa: PLR2004 - IPv6
+    return f"[{address}]" if address.version == 6 else str(address)

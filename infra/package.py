@@ -4,24 +4,19 @@ python -m infra.package .aws-sam/build                    prints a table
 python -m infra.package .aws-sam/build --against OTHER    also compares the bytes of another build
 """
 
-from __future__ import annotations
-
 import argparse
 import io
 import sys
 import zipfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
 
 from infra.artifacts import ARTIFACTS
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-_FILE_MODE: Final = 0o100644
-_TIME: Final = (1980, 1, 1, 0, 0, 0)
+_FILE_MODE = 0o100644
+_TIME = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)

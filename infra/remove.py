@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
@@ -19,30 +20,26 @@ from authorizer.aws import check_responses
 from functions.rotate_keys.kms_halves import STACK_TAG
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_kms import KMSClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
-DESCRIPTION: Final = "Gatehouse: "
+DESCRIPTION = "Gatehouse: "
 """The beginning of the description in template.yaml."""
 
-TABLE: Final = "ClientsTable"
-SECRETS: Final = ("KeyRingSecret", "SigningKeysSecret")
-DATA_KEY: Final = "DataKey"
-RECOVERY_DAYS: Final = 7
+TABLE = "ClientsTable"
+SECRETS = ("KeyRingSecret", "SigningKeysSecret")
+DATA_KEY = "DataKey"
+RECOVERY_DAYS = 7
 """The minimum of KMS."""
 
-_DELETED: Final = "DELETE_COMPLETE"
-_NEVER_CREATED: Final = frozenset(
+_DELETED = "DELETE_COMPLETE"
+_NEVER_CREATED = frozenset(
     {"CREATE_FAILED", "ROLLBACK_FAILED", "ROLLBACK_COMPLETE", "DELETE_FAILED"}
 )
 """States in which CloudFormation also deletes resources with RetainExceptOnCreate."""
 
-_GONE: Final = frozenset(
-    {"ResourceNotFoundException", "NotFoundException", "KMSInvalidStateException"}
-)
+_GONE = frozenset({"ResourceNotFoundException", "NotFoundException", "KMSInvalidStateException"})
 
 
 @dataclass(frozen=True)
@@ -74,7 +71,7 @@ class Remains:
         return "\n".join(lines)
 
 
-_INTERRUPTED: Final = """
+_INTERRUPTED = """
 Interrupted. CloudFormation continues the running operation. To delete the rest, run
   make remove STACK={stack}
 """

@@ -1,15 +1,9 @@
 """Sentences about routes that a scope map opens, closes or names by mistake."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
 
 from authorizer.route_coverage import compare_routes
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from authorizer.scope_map import ScopeMap
+from authorizer.scope_map import ScopeMap
 
 
 def route_faults(

@@ -9,36 +9,32 @@ The tools read template.yaml with its defaults and with production's values, the
 the examples of the guide. They use no network.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import os
 import subprocess
 import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 
 import yaml
 
 from infra.cloudformation import load, parse
 from infra.deploy import stage_parameters
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+ROOT = Path(__file__).resolve().parent.parent
+TEMPLATE = ROOT / "template.yaml"
+DOMAINS = ROOT / "infra" / "domains.yaml"
+OPERATIONS = ROOT / "infra" / "operations.yaml"
+EXAMPLES = ROOT / "docs" / "examples"
+EXPLANATIONS = Path(__file__).with_name("lint_baseline.yaml")
+TRANSFORMED = ROOT / ".gatehouse" / "transformed"
+CHECKOV = ROOT / ".venv-checkov" / "bin" / "checkov"
 
-ROOT: Final = Path(__file__).resolve().parent.parent
-TEMPLATE: Final = ROOT / "template.yaml"
-DOMAINS: Final = ROOT / "infra" / "domains.yaml"
-OPERATIONS: Final = ROOT / "infra" / "operations.yaml"
-EXAMPLES: Final = ROOT / "docs" / "examples"
-EXPLANATIONS: Final = Path(__file__).with_name("lint_baseline.yaml")
-TRANSFORMED: Final = ROOT / ".gatehouse" / "transformed"
-CHECKOV: Final = ROOT / ".venv-checkov" / "bin" / "checkov"
-
-_PACKAGED: Final = {
+_PACKAGED = {
     "AWS::Serverless::Function": ("CodeUri", "s3://bucket/key"),
     "AWS::CloudFormation::Stack": ("TemplateURL", "https://bucket.s3.amazonaws.com/operations"),
 }
@@ -84,7 +80,7 @@ def read_explanations(path: Path = EXPLANATIONS) -> list[Explanation]:
         for entry in yaml.safe_load(path.read_text())
     ]
     for explanation in explanations:
-        if len(explanation.reason.split()) < 5:  # noqa: PLR2004 - a reason has words
+        if len(explanation.reason.split()) < 5:
             raise ValueError(f"{path.name}: {explanation.check} has no reason")
     return explanations
 
@@ -123,8 +119,8 @@ def transform(document: dict[str, Any]) -> dict[str, Any]:
     cfn-lint's exceptions in the metadata are left out. The list of explanations has them too.
     """
     # Only SAM's virtual environment has it.
-    from samtranslator.parser.parser import Parser  # noqa: PLC0415 - see above
-    from samtranslator.translator.translator import Translator  # noqa: PLC0415 - see above
+    from samtranslator.parser.parser import Parser
+    from samtranslator.translator.translator import Translator
 
     os.environ.setdefault("AWS_DEFAULT_REGION", "eu-west-1")  # the translator asks for one
     logging.getLogger("samtranslator").setLevel(logging.ERROR)  # it misses its own usage reports
@@ -198,7 +194,7 @@ def checkov(paths: Sequence[Path]) -> list[Finding]:
     ]
 
 
-def _report(command: Sequence[str | Path]) -> Any:  # noqa: ANN401 - whatever JSON holds
+def _report(command: Sequence[str | Path]) -> Any:
     """Run a tool and return its JSON output. Exit codes for findings are not errors."""
     run = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - fixed words
     try:
@@ -214,10 +210,10 @@ def main() -> int:
     explanations = read_explanations()
     lines = complaints(findings, explanations)
     for line in lines:
-        print(line)  # noqa: T201 - its output
+        print(line)
     if not lines:
         names = ", ".join(path.stem for path in paths)
-        print(f"{names}: {len(findings)} findings, each explained.")  # noqa: T201 - its output
+        print(f"{names}: {len(findings)} findings, each explained.")
     return 1 if lines else 0
 
 

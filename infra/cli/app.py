@@ -1,12 +1,10 @@
 """`gatehouse`: the commands, and what becomes of their errors."""
 
-from __future__ import annotations
-
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Final
 
 import click
 from click.shell_completion import get_completion_class
@@ -15,10 +13,7 @@ from infra.cli.errors import ExitCode
 from infra.cli.options import LazyGroup
 from infra.cli.output import write_in_any_encoding
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-COMMANDS: Final[Mapping[str, str]] = {
+COMMANDS: Mapping[str, str] = {
     "clients": "infra.cli.clients:clients",
     "keys": "infra.cli.keys:keys",
     "token": "infra.cli.tokens:token",

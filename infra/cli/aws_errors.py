@@ -3,10 +3,6 @@
 Imported lazily, because it imports boto3 and shell completion must be fast.
 """
 
-from __future__ import annotations
-
-from typing import Final
-
 from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.rotate_keys.rotation_rules import UnsafeRotationError
@@ -24,19 +20,19 @@ from infra.cli.errors import (
     UnreachableError,
 )
 
-_BAD_CREDENTIALS: Final = frozenset(
+_BAD_CREDENTIALS = frozenset(
     {"UnrecognizedClientException", "InvalidAccessKeyId", "AuthFailure", "RequestExpired"}
 )
 """Error codes for credentials that are unknown or have expired."""
 
 
-_UNREACHABLE: Final = {
+_UNREACHABLE = {
     "EndpointConnectionError": "no connection",
     "ConnectTimeoutError": "no connection",
     "ReadTimeoutError": "time-out",
 }
-_SIGN_IN_ENDED: Final = ("The AWS sign-in has expired.", "Run 'aws sso login'.")
-_BOTO3_ERRORS: Final = {
+_SIGN_IN_ENDED = ("The AWS sign-in has expired.", "Run 'aws sso login'.")
+_BOTO3_ERRORS = {
     "PartialCredentialsError": (
         "{message}.",
         "Set access key and secret key, or name a profile with --profile.",

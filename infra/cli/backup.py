@@ -1,45 +1,34 @@
 """`gatehouse backup` and `gatehouse restore`."""
 
-from __future__ import annotations
-
 import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import floor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 
 import click
+from rich.console import RenderableType
 
-from functions.rotate_keys.ring_store import RingStore
+from functions.rotate_keys.ring_store import RingStore, SeenRing
 from functions.rotate_keys.rotation_rules import RETENTION_NEEDED, SETTLING
-from functions.shared.clients.client import from_item
+from functions.shared.clients.client import Client, from_item
 from functions.shared.keys import key_ring
 from functions.shared.keys.key_ring import KeyRing, RingKey, UnusableKeyRingError
 from functions.shared.runtime.secret_store import SecretsManagerStore
 from functions.shared.storage.errors import StorageCorruptError
 from infra.cli.client_files import Change, Kind, compare, lines, payload, write
-from infra.cli.client_store import ClientTable, clients_of, refuse_broken
+from infra.cli.client_store import ClientTable, SeenClient, clients_of, refuse_broken
 from infra.cli.context import Session, pass_session
 from infra.cli.errors import CommandError, ConflictError, UsageError
 from infra.cli.input_files import read_text, write_private_file
 from infra.cli.options import Command
 from infra.cli.output import counted
+from infra.cli.stack import Deployment
 from infra.cli.times import iso, readable
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from rich.console import RenderableType
-
-    from functions.rotate_keys.ring_store import SeenRing
-    from functions.shared.clients.client import Client
-    from functions.shared.keys.key_ring import RingKey
-    from infra.cli.client_store import SeenClient
-    from infra.cli.stack import Deployment
-
-
-FORMAT: Final = "gatehouse-backup"
-VERSION: Final = 1
+FORMAT = "gatehouse-backup"
+VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)

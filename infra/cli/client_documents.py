@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -26,16 +28,13 @@ from infra.cli.errors import UsageError
 from infra.cli.input_files import parse_yaml, read_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
-
     from _typeshed import DataclassInstance
 
 
-SECRET_METHODS: Final = frozenset({CLIENT_SECRET_BASIC, CLIENT_SECRET_POST})
+SECRET_METHODS = frozenset({CLIENT_SECRET_BASIC, CLIENT_SECRET_POST})
 """Authentication methods that use a client secret."""
 
-PROOF_FIELDS: Final[Mapping[str, str]] = {
+PROOF_FIELDS: Mapping[str, str] = {
     PRIVATE_KEY_JWT: "assertion",
     FEDERATED_JWT: "federation",
     TLS_CLIENT_AUTH: "certificate_name",
@@ -43,9 +42,9 @@ PROOF_FIELDS: Final[Mapping[str, str]] = {
 }
 """The field that each other authentication method needs."""
 
-_SHOWN_FAULTS: Final = 10
+_SHOWN_FAULTS = 10
 # Fields that are sets, because order has no meaning.
-_SETS: Final = frozenset(
+_SETS = frozenset(
     {
         "authentication_methods",
         "certificate_thumbprints",
@@ -57,7 +56,7 @@ _SETS: Final = frozenset(
         "exchange_subjects",
     }
 )
-_TUPLES: Final = frozenset({"default_scopes", "audience"})
+_TUPLES = frozenset({"default_scopes", "audience"})
 
 
 def to_document(client: Client) -> dict[str, Any]:
@@ -215,7 +214,7 @@ def _unchanged(value: object) -> object:
     return value
 
 
-_CONVERSIONS: Final[Mapping[str, Callable[[Any], object]]] = {
+_CONVERSIONS: Mapping[str, Callable[[Any], object]] = {
     **dict.fromkeys(_SETS, frozenset),
     **dict.fromkeys(_TUPLES, tuple),
     "assertion": _assertion,

@@ -1,18 +1,17 @@
 """`gatehouse clients apply`, `diff`, `export` and `schema`: clients as a reviewed file."""
 
-from __future__ import annotations
-
 import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 
 import click
 from rich.text import Text
 
-from functions.shared.clients.client import TokenFormat, TokenProfile
+from functions.shared.clients.client import Client, TokenFormat, TokenProfile
 from infra.cli.client_documents import (
     SECRET_METHODS,
     from_document,
@@ -21,21 +20,14 @@ from infra.cli.client_documents import (
     to_yaml,
 )
 from infra.cli.client_schema import clients_file
-from infra.cli.client_store import ClientTable, clients_of
+from infra.cli.client_store import ClientTable, SeenClient, clients_of
 from infra.cli.context import Session, pass_session
 from infra.cli.errors import ConflictError, ExitCode, NotFoundError
 from infra.cli.options import Command
 from infra.cli.output import safe
 from infra.cli.times import readable
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from functions.shared.clients.client import Client
-    from infra.cli.client_store import ClientTable, SeenClient
-
-
-OF_THE_STACK: Final = "authorizer"
+OF_THE_STACK = "authorizer"
 """Client of the Lambda authorizer for introspection. The stack owns it; `--prune` skips it."""
 
 

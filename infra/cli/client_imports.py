@@ -3,19 +3,20 @@
 Each converter turns an export into documents of a clients file and lists what it cannot convert.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import json
 import re
 import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+from cryptography import x509
+from rich.console import RenderableType
 
 from functions.shared.clients import distinguished_names
 from functions.shared.clients.certificate_subject import CertificateSubject, SubjectKind
@@ -31,6 +32,7 @@ from functions.shared.clients.client import (
     SELF_SIGNED_TLS_CLIENT_AUTH,
     SIGNING_ALGORITHMS,
     TLS_CLIENT_AUTH,
+    Client,
     TokenFormat,
     TokenProfile,
     is_resource_indicator,
@@ -41,6 +43,7 @@ from functions.shared.clients.client_secrets import (
     digest_imported,
     generate_secret,
 )
+from functions.shared.clients.distinguished_names import DistinguishedName
 from infra.cli.client_documents import SECRET_METHODS, checked
 from infra.cli.client_store import ClientTable, clients_of
 from infra.cli.context import Session, pass_session
@@ -48,15 +51,6 @@ from infra.cli.errors import ExitCode, UsageError
 from infra.cli.input_files import read_text, write_private_file
 from infra.cli.options import Command
 from infra.cli.output import TextTable, counted
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    from cryptography import x509
-    from rich.console import RenderableType
-
-    from functions.shared.clients.client import Client
-    from functions.shared.clients.distinguished_names import DistinguishedName
 
 SHORTEST_TOKEN_LIFETIME = 2
 
@@ -263,10 +257,10 @@ def _certificate_of(subject: DistinguishedName) -> x509.Certificate:
         ValueError: a certificate cannot have it.
     """
     # Imported lazily, so that the command line starts fast.
-    from cryptography import x509  # noqa: PLC0415 - see above
-    from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415 - see above
-    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415 - see above
-    from cryptography.x509.name import _ASN1Type  # noqa: PLC0415 - see above
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.name import _ASN1Type
 
     def attribute(oid: str, value: str | bytes) -> x509.NameAttribute[str | bytes]:
         kind = _ASN1Type.UTF8String if isinstance(value, str) else _ASN1Type.BitString
@@ -308,7 +302,7 @@ def _spring_tokens(draft: Draft, settings: Mapping[str, Any]) -> None:
     token_format = settings.get("access-token-format")
     if isinstance(token_format, dict):
         token_format = token_format.get("value")
-    if token_format == "reference":  # noqa: S105 - a format
+    if token_format == "reference":
         draft.document["token_format"] = TokenFormat.OPAQUE.value
     if settings.get("x509-certificate-bound-access-tokens"):
         draft.document["tls_client_certificate_bound_access_tokens"] = True
@@ -329,7 +323,7 @@ def _spring_settings(value: object, prefix: str) -> dict[str, Any]:
     return {name.removeprefix(prefix): each for name, each in value.items() if name != "@class"}
 
 
-def _last(value: object) -> Any:  # noqa: ANN401 - any JSON value
+def _last(value: object) -> Any:
     """Return a value that Jackson may write as [type, value]."""
     return value[-1] if isinstance(value, list) and value else value
 

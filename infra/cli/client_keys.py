@@ -6,7 +6,8 @@ import json
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import jwt
@@ -20,12 +21,10 @@ from infra.cli.errors import UsageError
 from infra.cli.input_files import read_text, write_private_file
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from jwt.algorithms import AllowedPrivateKeys
 
 
-ASSERTION_SECONDS: Final = 60
+ASSERTION_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ class ClientKey:
         return jwt.encode(claims, self._for_jwt, self.alg, headers)
 
     @property
-    def _for_jwt(self) -> Any:  # noqa: ANN401 - PyJWT's union leaves Ed25519 out in places
+    def _for_jwt(self) -> Any:
         return self.private_key
 
 

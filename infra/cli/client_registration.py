@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from base64 import urlsafe_b64encode
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import click
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -46,13 +47,7 @@ from infra.cli.input_files import parse_yaml, read_secret, read_text, write_priv
 from infra.cli.options import Command
 from infra.cli.times import iso, parse_moment, readable
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from infra.cli.context import Session
-
-
-_FILE: Final = click.Path(path_type=Path)
+_FILE = click.Path(path_type=Path)
 
 secret_file_option = click.option(
     "--secret-file",
@@ -238,7 +233,7 @@ def create(
     *,
     secret_file: Path | None,
     secret_to: Path | None,
-    **options: Any,  # noqa: ANN401 - parsed by click
+    **options: Any,
 ) -> None:
     """Register a client.
 
@@ -293,7 +288,7 @@ def update(
     removed: tuple[str, ...],
     reset: tuple[str, ...],
     dry_run: bool,
-    **options: Any,  # noqa: ANN401 - parsed by click
+    **options: Any,
 ) -> None:
     """Change fields of a registered client; other fields do not change.
 

@@ -3,11 +3,11 @@
 The schema describes each field. `Client` checks how fields fit together.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
 
 from authorizer.claims import THUMBPRINT
 from functions.shared.clients.assertion_rules import (
@@ -32,25 +32,20 @@ from functions.shared.clients.client import (
 )
 from infra.cli.input_files import line_of
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from jsonschema.exceptions import ValidationError
-
-    Line = Callable[[Sequence[str | int]], str]
-    """Renders the line of a member, such as ` (line 7)`, or an empty string."""
+Line = Callable[[Sequence[str | int]], str]
+"""Renders the line of a member, such as ` (line 7)`, or an empty string."""
 
 
 _Schema = dict[str, Any]
 
-_TEXT: Final = {"type": "string"}
-_SCOPE: Final = {
+_TEXT = {"type": "string"}
+_SCOPE = {
     "type": "string",
     "title": "scope",
     "description": "visible ASCII without spaces, quotes and backslashes, and not a single *",
     "pattern": r"^(?!\*$)[\x21\x23-\x5B\x5D-\x7E]+$",
 }
-_RESOURCE: Final = {
+_RESOURCE = {
     "type": "string",
     "pattern": r"^[A-Za-z][A-Za-z0-9+.-]*:[^#\s]+$",
     "maxLength": MAX_RESOURCE_LENGTH,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
+
+from botocore.exceptions import ClientError
 
 from functions.shared.clients.client import Client, from_item, is_client_id, to_item
 from functions.shared.storage.aws_errors import storage_errors
 from functions.shared.storage.errors import StorageCorruptError
+from infra.cli.context import Session
 from infra.cli.errors import (
     CommandError,
     ConflictError,
@@ -17,16 +21,11 @@ from infra.cli.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-
-    from botocore.exceptions import ClientError
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from infra.cli.context import Session
 
-
-_ATTEMPTS: Final = 5
-_LONGEST_KEY: Final = 2048
+_ATTEMPTS = 5
+_LONGEST_KEY = 2048
 """Bytes, DynamoDB's limit for a key."""
 
 

@@ -1,30 +1,24 @@
 """`gatehouse clients`: list, show, disable, enable and delete clients."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from functions.shared.clients.client import Client
 from functions.shared.clients.client_registry import STALE_SECONDS, WARM_SECONDS
+from functions.shared.clients.client_secrets import StoredSecret
 from functions.shared.storage.state_table import DynamoDbSecretUses
 from infra.cli.client_documents import to_document, to_yaml
 from infra.cli.client_files import apply, diff, export, schema
 from infra.cli.client_imports import import_clients
 from infra.cli.client_registration import create, rotate_secret, update
-from infra.cli.client_store import clients_of, refuse_broken
+from infra.cli.client_store import SeenClient, clients_of, refuse_broken
 from infra.cli.context import Session, pass_session
 from infra.cli.options import Group
 from infra.cli.output import TextTable, counted
 from infra.cli.times import iso, span
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from functions.shared.clients.client import Client
-    from functions.shared.clients.client_secrets import StoredSecret
-    from infra.cli.client_store import SeenClient
 
 
 @click.group(cls=Group)
@@ -135,7 +129,7 @@ def _live(session: Session, client: Client) -> int:
 
 
 def _row(client: Client, live: int) -> Sequence[object]:
-    tokens = client.token_format if client.token_format == "opaque" else client.token_profile  # noqa: S105 - a format
+    tokens = client.token_format if client.token_format == "opaque" else client.token_profile
     valid = counted(live, "valid secret")
     return (
         "\n  ".join(filter(None, (client.client_id, client.name, "disabled" * client.disabled))),

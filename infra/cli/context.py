@@ -1,15 +1,15 @@
 """The context of a command: terminal, deployment, AWS clients and clock."""
 
-from __future__ import annotations
-
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, update_wrapper
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
+import boto3
 import click
 
-from functions.shared.runtime.clock import SYSTEM_CLOCK
+from functions.shared.runtime.clock import SYSTEM_CLOCK, Clock
 from infra.cli.errors import UsageError
 from infra.cli.options import GlobalOptions
 from infra.cli.output import Terminal
@@ -22,14 +22,6 @@ from infra.cli.stack import (
     laptop_access_key,
     laptop_aws_endpoint,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    import boto3
-
-    from functions.shared.runtime.clock import Clock
-
 
 P = ParamSpec("P")
 R = TypeVar("R")

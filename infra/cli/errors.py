@@ -1,13 +1,8 @@
 """Errors of the command line and its exit codes."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 class ExitCode(IntEnum):
@@ -22,7 +17,7 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
-EXIT_CODES: Final[Mapping[ExitCode, str]] = {
+EXIT_CODES: Mapping[ExitCode, str] = {
     ExitCode.DONE: "success, without findings",
     ExitCode.REFUSED: "findings, differences, or an operation that a rule or the operator rejected",
     ExitCode.USAGE: "the arguments or an input file are not valid; nothing was changed",
@@ -64,7 +59,7 @@ class ConflictError(CommandError):
         super().__init__(problem, next_step, ExitCode.CONFLICT)
 
 
-LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 """Host names of this machine, which bypass the proxy."""
 
 

@@ -1,13 +1,14 @@
 """An HTTP client without redirects: each status is a response, not an error."""
 
-from __future__ import annotations
-
 import json
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from email.message import Message
 from functools import cached_property
 from http.client import HTTPException
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import (
@@ -22,14 +23,8 @@ from urllib.request import (
 
 from infra.cli.errors import LOOPBACK, NotFoundError, UnreachableError, UsageError
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from email.message import Message
-    from pathlib import Path
-
-
-_SECONDS: Final = 10
-_MOST_BYTES: Final = 1 << 20
+_SECONDS = 10
+_MOST_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +36,7 @@ class Answer:
     body: bytes = field(repr=False)
 
     @property
-    def json(self) -> Any:  # noqa: ANN401 - any JSON value
+    def json(self) -> Any:
         """The body as JSON; None if it is not JSON."""
         try:
             return json.loads(self.body)

@@ -1,15 +1,14 @@
 """Input from files and prompts: strict YAML, text and secrets."""
 
-from __future__ import annotations
-
 import os
 import sys
 import warnings
+from collections.abc import Iterable
 from contextlib import suppress
 from getpass import GetPassWarning
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 
 import click
 import yaml
@@ -17,13 +16,9 @@ import yaml
 from infra.cli.errors import NotFoundError, UsageError
 from infra.cli.output import answered_or
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-
-_TEXT: Final = "tag:yaml.org,2002:str"
-_TIMESTAMP: Final = "tag:yaml.org,2002:timestamp"
-_NOT_IN_JSON: Final = frozenset(
+_TEXT = "tag:yaml.org,2002:str"
+_TIMESTAMP = "tag:yaml.org,2002:timestamp"
+_NOT_IN_JSON = frozenset(
     {_TIMESTAMP, *(f"tag:yaml.org,2002:{name}" for name in ("binary", "set", "omap", "pairs"))}
 )
 
@@ -84,7 +79,7 @@ def line_of(text: str, path: Iterable[str | int]) -> int:
 class _StrictLoader(yaml.SafeLoader):
     """A safe loader for values that JSON has; dates are strings, and duplicate keys are errors."""
 
-    def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> Any:  # noqa: ANN401 - the library's signature
+    def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> Any:
         tag = super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]  # no types there
         return _TEXT if tag == _TIMESTAMP and implicit[0] else tag
 
@@ -101,7 +96,7 @@ class _StrictLoader(yaml.SafeLoader):
                 raise _refused(f"the key {key} is not a string (quote it)", node)
         return made
 
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: ANN401, FBT001, FBT002 - the library's signature
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - the library's signature
         if node.tag in _NOT_IN_JSON:
             raise _refused(f"{node.tag.rpartition(':')[2]} is not a JSON type", node)
         try:
@@ -119,8 +114,8 @@ def _refused(problem: str, node: yaml.Node) -> yaml.constructor.ConstructorError
     return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
 
 
-STDIN: Final = Path("-")
-_OWNER_ONLY: Final = 0o600
+STDIN = Path("-")
+_OWNER_ONLY = 0o600
 
 
 def read_secret(prompt: str, source: Path | None) -> str:

@@ -4,35 +4,32 @@ A planned operation breaks nothing and is rejected if it would. An emergency ope
 what it breaks. Both write the key ring on condition that it is unchanged, as the rotator does.
 """
 
-from __future__ import annotations
-
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import floor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from functions.rotate_keys.key_generation import NewKey
 from functions.rotate_keys.kms_halves import KmsHalves
-from functions.rotate_keys.private_halves import StoredHalves
+from functions.rotate_keys.private_halves import PrivateHalves, StoredHalves
 from functions.rotate_keys.ring_store import RingStore
 from functions.rotate_keys.rotation import announce, ring_key, signs_after
-from functions.rotate_keys.rotation_rules import CLOCK_SKEW, RETENTION_NEEDED, SETTLING
+from functions.rotate_keys.rotation_rules import (
+    CLOCK_SKEW,
+    RETENTION_NEEDED,
+    SETTLING,
+    RotationRules,
+)
 from functions.rotate_keys.settings import Settings
-from functions.shared.keys.key_ring import IN_KMS, JWKS_MAX_AGE, KeyRing
+from functions.shared.keys.key_ring import IN_KMS, JWKS_MAX_AGE, KeyRing, RingKey
 from functions.shared.keys.warm_key_ring import STALE_SECONDS, WARM_SECONDS
+from functions.shared.runtime.clock import Clock
 from functions.shared.runtime.secret_store import SecretsManagerStore, retrying_conflicts
+from infra.cli.context import Session
 from infra.cli.errors import CommandError, ConflictError, NotFoundError
+from infra.cli.stack import Deployment
 from infra.cli.times import readable, span
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from functions.rotate_keys.key_generation import NewKey
-    from functions.rotate_keys.private_halves import PrivateHalves
-    from functions.rotate_keys.rotation_rules import RotationRules
-    from functions.shared.keys.key_ring import RingKey
-    from functions.shared.runtime.clock import Clock
-    from infra.cli.context import Session
-    from infra.cli.stack import Deployment
 
 _REVOKE = "To revoke the key and its tokens at once: gatehouse keys emergency --revoke KID."
 _FIELDS: Mapping[str, str] = {

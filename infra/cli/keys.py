@@ -1,9 +1,7 @@
 """`gatehouse keys`: list, rotate and retire signing keys."""
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator, Mapping, Sequence
 
 import click
 from rich.text import Text
@@ -12,9 +10,10 @@ from functions.rotate_keys.rotation_rules import SETTLING
 from functions.shared.clients.client import (
     LONGEST_TOKEN_LIFETIME,
     SIGNING_ALGORITHMS,
+    Client,
     TokenFormat,
 )
-from functions.shared.keys.key_ring import IN_KMS, JWKS_MAX_AGE
+from functions.shared.keys.key_ring import IN_KMS, JWKS_MAX_AGE, KeyRing, RingKey
 from functions.shared.keys.warm_key_ring import STALE_SECONDS
 from infra.cli.client_store import clients_of
 from infra.cli.context import Session, pass_session
@@ -23,13 +22,6 @@ from infra.cli.key_operations import KeyAdmin, find_key, retirable_from
 from infra.cli.options import Command, Group
 from infra.cli.output import counted, safe
 from infra.cli.times import iso, readable, span
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from functions.shared.clients.client import Client
-    from functions.shared.keys.key_ring import KeyRing, RingKey
-
 
 SIGNS, ANNOUNCED, RETIRED, GONE, STEPS_BACK = "signs", "announced", "retired", "gone", "stand-by"
 _WORDS: Mapping[str, str] = {
@@ -152,8 +144,8 @@ def _mark(key: RingKey, moment: float) -> str:
     return _MARKS[SIGNS] if key.may_sign(moment) else _MARKS[RETIRED]
 
 
-_SHOWN_CLIENTS: Final = 5
-_HYPHENED: Final = re.compile(r"-[A-Za-z0-9_-]{42}")
+_SHOWN_CLIENTS = 5
+_HYPHENED = re.compile(r"-[A-Za-z0-9_-]{42}")
 
 
 @click.group(cls=Group)

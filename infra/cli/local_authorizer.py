@@ -7,38 +7,32 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final, cast
+from pathlib import Path
+from typing import Any, cast
 from urllib.parse import urlsplit, urlunsplit
 
+from authorizer import aws
 from authorizer.app import build
+from authorizer.authorizer import BaseAuthorizer, Decision
 from authorizer.introspection import Credentials
-from authorizer.multi_api import ParameterStore
-from authorizer.routes import ANY_SEGMENT, REST_OF_PATH, parse_route
+from authorizer.multi_api import ParameterStore, RulesSource
+from authorizer.routes import ANY_SEGMENT, REST_OF_PATH, Route, parse_route
 from authorizer.scope_map import ApiRules, ScopeMap, ScopeMapError, parse_api_rules, parse_scope_map
 from authorizer.settings import Settings, SettingsError
 from authorizer.state_table import DynamoDbRevokedTokens
 from functions.shared.clients.client import SIGNING_ALGORITHMS
 from functions.shared.web import paths
 from infra import local_stack
+from infra.cli.context import Session
 from infra.cli.errors import CommandError, NotFoundError, UsageError
 from infra.cli.input_files import parse_yaml, read_text
 from infra.cli.stack import port
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from authorizer import aws
-    from authorizer.authorizer import BaseAuthorizer, Decision
-    from authorizer.multi_api import RulesSource
-    from authorizer.routes import Route
-    from infra.cli.context import Session
-
-
-DEFAULT: Final = "$default"
+DEFAULT = "$default"
 """The route of an HTTP API for requests that match no other route."""
 
 
@@ -56,8 +50,8 @@ def chosen_route(scope_map: ScopeMap, method: str, path: str) -> str:
     return _route_key(min(fitting, key=lambda route: route.precedence())) if fitting else DEFAULT
 
 
-SHARED: Final = "SharedAuthorizer"
-_API: Final = re.compile(r"([A-Za-z0-9]+)(?:/([A-Za-z0-9_-]+|\$default))?")
+SHARED = "SharedAuthorizer"
+_API = re.compile(r"([A-Za-z0-9]+)(?:/([A-Za-z0-9_-]+|\$default))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +70,7 @@ class AuthorizerTarget:
     route: str | None = None
 
     def __post_init__(self) -> None:
-        if [self.api, self.function, self.settings].count(None) < 2:  # noqa: PLR2004 - one at most
+        if [self.api, self.function, self.settings].count(None) < 2:
             raise UsageError("--api, --function and --settings exclude each other.", "Choose one.")
         if self.api is not None and not _API.fullmatch(self.api):
             raise UsageError(
@@ -203,11 +197,11 @@ def address_of(api: str, path: str) -> str:
     return api + path
 
 
-SECONDS: Final = 5.0
+SECONDS = 5.0
 """Deadline of a decision."""
 
-_SOME_ACCOUNT: Final = "123456789012"
-_ARN_PARTS: Final = 6
+_SOME_ACCOUNT = "123456789012"
+_ARN_PARTS = 6
 
 
 @dataclass(frozen=True)
@@ -431,7 +425,7 @@ class _Callers:
 
     made: Any
 
-    def client(self, _seconds: float) -> Any:  # noqa: ANN401 - boto3 makes a class for each service
+    def client(self, _seconds: float) -> Any:
         """Return it."""
         return self.made
 

@@ -1,19 +1,14 @@
 """Options of every command, before or after its name, and the classes that add them."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import Any, Self, cast
 
 import click
 
 from infra.cli.errors import ExitCode
 from infra.cli.output import Terminal
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
 
 _KEY = "gatehouse.options"
 _WHOLE_SENTENCE = 200
@@ -62,7 +57,7 @@ def _global_options() -> list[click.Parameter]:
 class Command(click.Command):
     """A command with the global options."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - click's own
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.params.extend(_global_options())
 
@@ -77,7 +72,7 @@ class Group(click.Group):
     command_class = Command
     group_class = type
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - click's own
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.params.extend(_global_options())
 
@@ -105,11 +100,11 @@ class LazyGroup(Group):
     members: Mapping[str, str]
     """`module:attribute` by command name."""
 
-    def __init__(self, members: Mapping[str, str], *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - click's own
+    def __init__(self, members: Mapping[str, str], *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.members = members
 
-    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own
+    def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an error becomes a sentence on stderr and an exit code."""
         try:
             return super().invoke(ctx)
@@ -120,7 +115,7 @@ class LazyGroup(Group):
                 raise
             if isinstance(error, BrokenPipeError):
                 raise  # the reader closed the pipe; click ends silently
-            from infra.cli.aws_errors import translated  # noqa: PLC0415 - see its docstring
+            from infra.cli.aws_errors import translated
 
             failure = translated(error)
             if failure is None:

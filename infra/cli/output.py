@@ -1,28 +1,20 @@
 """Output for people as text and tables, for programs as JSON."""
 
-from __future__ import annotations
-
 import codecs
 import json
 import os
 import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
-from typing import TYPE_CHECKING, Final
 
 import click
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
 from infra.cli.errors import CommandError, ExitCode
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from rich.console import ConsoleOptions, RenderableType, RenderResult
-
 
 _GAP = 2
 
@@ -69,7 +61,7 @@ def _longest_word(text: Text) -> int:
     return max(map(cell_len, text.plain.split()), default=0)
 
 
-_PLAIN: Final[Mapping[str, str]] = {
+_PLAIN: Mapping[str, str] = {
     "…": "...",
     "→": "->",
     "░": ".",
@@ -82,7 +74,7 @@ _PLAIN: Final[Mapping[str, str]] = {
 }
 """ASCII replacements, for a terminal or a file that supports only ASCII."""
 
-_IN_PLAIN: Final = "gatehouse.plain"
+_IN_PLAIN = "gatehouse.plain"
 
 
 def write_in_any_encoding() -> None:
@@ -100,7 +92,7 @@ def _in_plain(error: UnicodeError) -> tuple[str, int]:
     return "".join(_PLAIN.get(mark, "?") for mark in missing), error.end
 
 
-_FILE_WIDTH: Final = 80
+_FILE_WIDTH = 80
 """Width of a table in a file or a pipe. Other text is not folded there."""
 
 

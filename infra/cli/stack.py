@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import botocore.session
@@ -17,22 +18,20 @@ from infra import local_stack
 from infra.cli.errors import NotFoundError, UnreachableError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_kms import KMSClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 
-_PATIENCE: Final = Config(
+_PATIENCE = Config(
     connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 4}
 )
 # moto is on this machine: it answers at once or not at all, and no proxy is in between.
-_LOCAL_PATIENCE: Final = Config(
+_LOCAL_PATIENCE = Config(
     connect_timeout=2, read_timeout=20, retries={"total_max_attempts": 1}, proxies={}
 )
 # moto never gets the developer's own profiles and credentials.
-_NOBODYS_SETTINGS: Final = {
+_NOBODYS_SETTINGS = {
     "profile": (None, None, None, None),
     "config_file": (None, None, os.devnull, None),
     "credentials_file": (None, None, os.devnull, None),
@@ -84,7 +83,7 @@ class Aws:
         client: KMSClient = self.client("kms")
         return client
 
-    def client(self, service: str) -> Any:  # noqa: ANN401 - boto3 makes a class for each service
+    def client(self, service: str) -> Any:
         """Return a client of any service."""
         patience = _LOCAL_PATIENCE if self.endpoint else _PATIENCE
         client = self.session.client(service, endpoint_url=self.endpoint, config=patience)  # type: ignore[call-overload]

@@ -1,16 +1,13 @@
 """Parsing and formatting of times."""
 
-from __future__ import annotations
-
 import re
 from datetime import UTC, datetime
-from typing import Final
 
 from infra.cli.errors import UsageError
 
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_LAST: Final = datetime.max.replace(tzinfo=UTC, microsecond=0).timestamp()
-_DURATION: Final = re.compile(r"([0-9]{1,6})([smhd])")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_LAST = datetime.max.replace(tzinfo=UTC, microsecond=0).timestamp()
+_DURATION = re.compile(r"([0-9]{1,6})([smhd])")
 
 
 def parse_moment(text: str, now: float) -> int:

@@ -1,13 +1,12 @@
 """`gatehouse token inspect`: the authorizer's decision about a token, explained."""
 
-from __future__ import annotations
-
 import sys
 from base64 import urlsafe_b64decode
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 
 import click
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -17,7 +16,9 @@ from rich.text import Text
 from authorizer import jws, strict_json
 from authorizer.errors import AuthorizerError, InvalidTokenError
 from authorizer.policy import PolicyCompiler, write_policy
-from authorizer.routes import parse_route
+from authorizer.routes import Route, parse_route
+from authorizer.settings import Settings
+from functions.shared.keys.key_ring import KeyRing
 from functions.shared.runtime.wildcards import matches_wildcards
 from infra.cli.aws_errors import translated
 from infra.cli.client_keys import read_key
@@ -30,13 +31,6 @@ from infra.cli.options import Command
 from infra.cli.output import safe
 from infra.cli.times import readable, span
 from infra.explain import Stage, reason_text, stage_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    from authorizer.routes import Route
-    from authorizer.settings import Settings
-    from functions.shared.keys.key_ring import KeyRing
 
 
 def matching_statement(document: Mapping[str, Any], resource: str) -> dict[str, str] | None:
@@ -197,7 +191,7 @@ def _scopes(known: Known) -> Iterator[str]:
         yield f"{scope} opens {', '.join(map(readable_route, routes)) or 'no route alone'}"
 
 
-SEEN: Final[Mapping[Stage, Callable[[Known], Iterable[str]]]] = {
+SEEN: Mapping[Stage, Callable[[Known], Iterable[str]]] = {
     Stage.RULES: _rules,
     Stage.READ: _read,
     Stage.HEADER: _header,
@@ -233,8 +227,8 @@ def _object(text: str, part: int) -> dict[str, object]:
         return {}
 
 
-_JWT_STAGES: Final = tuple(stage for stage in Stage if stage is not Stage.INTROSPECTION)
-_OPAQUE_STAGES: Final = (
+_JWT_STAGES = tuple(stage for stage in Stage if stage is not Stage.INTROSPECTION)
+_OPAQUE_STAGES = (
     Stage.RULES,
     Stage.READ,
     Stage.INTROSPECTION,
@@ -407,8 +401,8 @@ def _in_words(openers: Sequence[str]) -> str:
     return "no single scope opens it; without such a route API Gateway returns 404"
 
 
-_FILE: Final = click.Path(path_type=Path)
-_MARKS: Final = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", "dim")}
+_FILE = click.Path(path_type=Path)
+_MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", "dim")}
 
 
 @click.command(cls=Command)
@@ -444,7 +438,7 @@ _MARKS: Final = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", "di
     "Default: the matching route of the scope map.",
 )
 @pass_session
-def inspect(session: Session, /, file: Path, **given: Any) -> None:  # noqa: ANN401 - click's
+def inspect(session: Session, /, file: Path, **given: Any) -> None:
     """Explain the authorizer's decision about a token; exit with 1 if it is rejected.
 
     FILE contains the token; without FILE it is read from stdin or a prompt. The authorizer's own

@@ -1,11 +1,10 @@
 """Requests to the token, introspection and revocation endpoints, as a client makes them."""
 
-from __future__ import annotations
-
 import re
 from base64 import b64encode
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 from urllib.parse import quote_plus, urlencode
 
 from functions.shared.clients.client import (
@@ -17,27 +16,21 @@ from functions.shared.clients.client import (
     TOKEN_EXCHANGE,
 )
 from functions.shared.web import paths
+from infra.cli.client_keys import ClientKey
 from infra.cli.errors import CommandError, ExitCode
-from infra.cli.http_client import Certificates, Web
+from infra.cli.http_client import Answer, Certificates, Web
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+SECRET_METHODS = (CLIENT_SECRET_BASIC, CLIENT_SECRET_POST)
+CERTIFICATE_METHODS = (TLS_CLIENT_AUTH, SELF_SIGNED_TLS_CLIENT_AUTH)
+METADATA = "/.well-known/oauth-authorization-server"
 
-    from infra.cli.client_keys import ClientKey
-    from infra.cli.http_client import Answer
-
-
-SECRET_METHODS: Final = (CLIENT_SECRET_BASIC, CLIENT_SECRET_POST)
-CERTIFICATE_METHODS: Final = (TLS_CLIENT_AUTH, SELF_SIGNED_TLS_CLIENT_AUTH)
-METADATA: Final = "/.well-known/oauth-authorization-server"
-
-_ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-_ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a type
-_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, 2.1
-_FORM: Final[Mapping[str, str]] = {"Content-Type": "application/x-www-form-urlencoded"}
-_OK: Final = 200
-_SERVER_ERROR: Final = 500
-_NEXT_STEPS: Final[Mapping[str, str]] = {
+_ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+_ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, 2.1
+_FORM: Mapping[str, str] = {"Content-Type": "application/x-www-form-urlencoded"}
+_OK = 200
+_SERVER_ERROR = 500
+_NEXT_STEPS: Mapping[str, str] = {
     "invalid_client": "Check the credential, that the client is enabled, and its authentication "
     "methods. The function's log line of the request has the reason.",
     "invalid_scope": "The client's scopes: gatehouse clients show.",
@@ -178,9 +171,9 @@ class Endpoint:
         return CommandError(problem, step, exit_code)
 
 
-TOKEN: Final = Endpoint("token", paths.TOKEN)
-INTROSPECTION: Final = Endpoint("introspection", paths.INTROSPECTION)
-REVOCATION: Final = Endpoint("revocation", paths.REVOCATION)
+TOKEN = Endpoint("token", paths.TOKEN)
+INTROSPECTION = Endpoint("introspection", paths.INTROSPECTION)
+REVOCATION = Endpoint("revocation", paths.REVOCATION)
 
 
 def request_token(

@@ -1,12 +1,11 @@
 """`gatehouse token`: get, inspect, introspect and revoke tokens."""
 
-from __future__ import annotations
-
 import json
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -40,16 +39,12 @@ from infra.cli.token_requests import (
     revoke_token,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-
 F = TypeVar("F", bound="Callable[..., object]")
 
-SECRET_VARIABLE: Final = "GATEHOUSE_CLIENT_SECRET"  # noqa: S105 - the name of a variable
-_FILE: Final = click.Path(path_type=Path)
+SECRET_VARIABLE = "GATEHOUSE_CLIENT_SECRET"
+_FILE = click.Path(path_type=Path)
 
-_AUTHENTICATION: Final = (
+_AUTHENTICATION = (
     click.option(
         "--method",
         type=click.Choice(sorted(METHODS)),
@@ -160,7 +155,7 @@ class Request:
     help="Write the headers to a new file with mode 0600 and print a curl command that uses it.",
 )
 @pass_session
-def get(session: Session, /, client_id: str, **given: Any) -> None:  # noqa: ANN401 - parsed by click
+def get(session: Session, /, client_id: str, **given: Any) -> None:
     """Get a token as a client; print the token, its headers, or a curl command."""
     if (given["headers"], bool(given["curl_file"]), session.options.json).count(True) > 1:
         raise UsageError("--headers, --curl and --json exclude each other.", "Choose one.")
@@ -203,7 +198,7 @@ def get(session: Session, /, client_id: str, **given: Any) -> None:  # noqa: ANN
 @_token_file
 @_authentication_options
 @pass_session
-def introspect(session: Session, /, client_id: str, file: Path, **given: Any) -> None:  # noqa: ANN401 - parsed by click
+def introspect(session: Session, /, client_id: str, file: Path, **given: Any) -> None:
     """Introspect a token as a client or resource server; exit with 1 if it is not active.
 
     FILE contains the token; without FILE it is read from stdin or a prompt. CLIENT_ID sees its own
@@ -225,7 +220,7 @@ def introspect(session: Session, /, client_id: str, file: Path, **given: Any) ->
 @_token_file
 @_authentication_options
 @pass_session
-def revoke(session: Session, /, client_id: str, file: Path, **given: Any) -> None:  # noqa: ANN401 - parsed by click
+def revoke(session: Session, /, client_id: str, file: Path, **given: Any) -> None:
     """Revoke a token as the client that it was issued to.
 
     FILE contains the token; without FILE it is read from stdin or a prompt. The server accepts

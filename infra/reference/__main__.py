@@ -3,17 +3,12 @@
 python -m infra.reference
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Mapping
 
 from infra.reference import settings
 from infra.reference.pages import ROOT, cli_page, clients_schema, errors_page, metrics_page
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-PAGES: Final[Mapping[str, Callable[[], str]]] = {
+PAGES: Mapping[str, Callable[[], str]] = {
     "settings.md": settings.write_page,
     "errors.md": errors_page,
     "metrics.md": metrics_page,
@@ -22,14 +17,14 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
 }
 """The function that writes each page."""
 
-FOLDER: Final = ROOT / "docs" / "reference"
+FOLDER = ROOT / "docs" / "reference"
 
 
 def main() -> None:
     """Write the files."""
     for name, write_page in PAGES.items():
         (FOLDER / name).write_text(write_page(), encoding="utf-8")
-        print(f"docs/reference/{name}")  # noqa: T201 - a command
+        print(f"docs/reference/{name}")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
 """docs/reference: errors, metrics with their alarms, and the command line."""
 
-from __future__ import annotations
-
 import ast
 import json
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from inspect import cleandoc
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from types import ModuleType
+from typing import Any
 
 import click
 
@@ -26,13 +26,9 @@ from infra.cli.options import global_option_names
 from infra.cloudformation import load
 from infra.explain import reason_text
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from types import ModuleType
-
-ROOT: Final = Path(__file__).resolve().parents[2]
-TEMPLATE: Final = ROOT / "template.yaml"
-OPERATIONS: Final = ROOT / "infra" / "operations.yaml"
+ROOT = Path(__file__).resolve().parents[2]
+TEMPLATE = ROOT / "template.yaml"
+OPERATIONS = ROOT / "infra" / "operations.yaml"
 
 
 def parse(module: ModuleType) -> ast.Module:
@@ -68,7 +64,7 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-REMEDIES: Final[Mapping[str, str]] = {
+REMEDIES: Mapping[str, str] = {
     "InvalidRequestError": "Fix the request. The description names the part.",
     "MethodNotAllowedError": "Use a method of `Allow`.",
     "InvalidClientError": "Compare client_id, credentials and `authentication_methods`; the log of "
@@ -88,23 +84,23 @@ REMEDIES: Final[Mapping[str, str]] = {
 }
 """The remedy for each error, by its class."""
 
-_SECTION: Final = re.compile(r"^    # (?P<title>.+)$|^    (?P<member>[A-Z0-9_]+) = ", re.MULTILINE)
-_STATUSES: Final = {"Internal failures": "500", "Valid tokens without the required scope": "403"}
+_SECTION = re.compile(r"^    # (?P<title>.+)$|^    (?P<member>[A-Z0-9_]+) = ", re.MULTILINE)
+_STATUSES = {"Internal failures": "500", "Valid tokens without the required scope": "403"}
 
-_ERRORS: Final = """# Errors
+_ERRORS = """# Errors
 
 Written from the code by `make reference`.
 """
-_OAUTH: Final = """## The authorization server
+_OAUTH = """## The authorization server
 The body is JSON with `error` and `error_description`. The description of a failed authentication
 has no reason; the endpoint's [log line](../operate.md#logs) has the `reason`.
 [openapi.yaml](../openapi.yaml) lists the responses of each endpoint.
 """
-_GATEWAY: Final = """
+_GATEWAY = """
 ## The guarded API
 The responses of API Gateway for the authorizer (`GatewayResponses` of the template).
 """
-_REASONS: Final = """
+_REASONS = """
 ## The authorizer's reasons
 `reason` in the authorizer's log line and in the output of `gatehouse token inspect`. The status is
 the caller's. If the authorizer cannot decide, it is 500, which API Gateway does not cache.
@@ -181,19 +177,19 @@ def _reasons() -> Iterator[str]:
         yield table(("reason", "status", "meaning"), rows) + "\n"
 
 
-EMITTERS: Final = {
+EMITTERS = {
     "the authorizer": authorizer_metrics,
     "the endpoints": endpoint_metrics,
     "rotate_keys": run_log,
 }
 
-_SIGNS: Final = {
+_SIGNS = {
     "GreaterThanOrEqualToThreshold": "≥",
     "GreaterThanThreshold": ">",
     "LessThanThreshold": "<",
 }
 
-_METRICS: Final = f"""# Metrics and alarms
+_METRICS = f"""# Metrics and alarms
 
 Written from the code by `make reference`. [operate.md](../operate.md) describes how to react to an
 alarm.
@@ -278,7 +274,7 @@ def _condition(alarm: Mapping[str, Any]) -> str:
     return f"{sign} {limit}{silence} in {spans} spans of {period} s"
 
 
-_COMMANDS: Final = (
+_COMMANDS = (
     "# gatehouse\n\nWritten from the code by `make reference`. [cli.md](../cli.md) has examples."
 )
 

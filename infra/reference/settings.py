@@ -1,11 +1,10 @@
 """docs/reference/settings.md: parameters of the stack, variables of functions and of the laptop."""
 
-from __future__ import annotations
-
 import ast
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 
 from authorizer import settings as authorizer_settings
 from functions.introspect_token.handler import Settings as IntrospectToken
@@ -19,12 +18,9 @@ from infra.cloudformation import load
 from infra.local_stack import PORTS
 from infra.reference.pages import TEMPLATE, docstrings, parse, table
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+AUTHORIZERS = ("Authorizer", "SharedAuthorizer")
 
-AUTHORIZERS: Final = ("Authorizer", "SharedAuthorizer")
-
-FUNCTIONS: Final[Mapping[str, type]] = {
+FUNCTIONS: Mapping[str, type] = {
     "IssueToken": IssueToken,
     "PublishJwks": PublishJwks,
     "IntrospectToken": IntrospectToken,
@@ -35,7 +31,7 @@ FUNCTIONS: Final[Mapping[str, type]] = {
 }
 """The settings of each function. LookUpCountry has none, the authorizer has its own section."""
 
-MEANINGS: Final[Mapping[str, str]] = {
+MEANINGS: Mapping[str, str] = {
     "issuer": "The authorization server's address, and the `iss` of its tokens.",
     "clients_table": "The table of clients, by name.",
     "tokens_table": "The table of opaque tokens, by name.",
@@ -59,7 +55,7 @@ MEANINGS: Final[Mapping[str, str]] = {
 }
 """Descriptions of the fields of settings. Functions share most of them."""
 
-OF_ONES_OWN: Final = frozenset(
+OF_ONES_OWN = frozenset(
     {
         *("JWKS_URI", "CLIENT_IDS", "REQUIRE_AT_JWT", "MAX_TOKEN_LIFETIME", "JWKS_SOFT_AGE"),
         *("JWKS_COOL_DOWN", "JWKS_SEED", "FETCH_TIMEOUT", "INTROSPECTION_CLIENT_ID"),
@@ -71,10 +67,10 @@ OF_ONES_OWN: Final = frozenset(
 )
 """Settings that the stack's authorizers leave at their defaults; a test holds the list complete."""
 
-OF_THE_LAPTOP: Final = frozenset({"REMOTE_KEYS"})
+OF_THE_LAPTOP = frozenset({"REMOTE_KEYS"})
 """Settings of functions that no stack has."""
 
-_LAPTOP: Final[Mapping[str, str]] = {
+_LAPTOP: Mapping[str, str] = {
     "GATEHOUSE_AUTH_PORT": "The authorization server. The issuer follows.",
     "GATEHOUSE_API_PORT": "The guarded API.",
     "GATEHOUSE_BOUND_API_PORT": "The guarded API for key-bound tokens; left out where the port is "
@@ -95,18 +91,18 @@ _LAPTOP: Final[Mapping[str, str]] = {
     "GATEHOUSE_QUIET": "If set, an API that is started manually prints no line per request.",
     "AWS_ENDPOINT_URL": "Another endpoint in place of moto on its port.",
 }
-_LAPTOP_DEFAULTS: Final[Mapping[str, object]] = {
+_LAPTOP_DEFAULTS: Mapping[str, object] = {
     **PORTS,
     "GATEHOUSE_HOST": "127.0.0.1",
     "GATEHOUSE_AUTH_WORKERS": "one for each core",
     "GATEHOUSE_RATE_LIMITS": "on",
 }
-_COMMAND_LINE: Final = (
+_COMMAND_LINE = (
     ("GATEHOUSE_STACK", "The stack of `--stack`."),
     ("GATEHOUSE_CLIENT_SECRET", "The secret that `gatehouse token get` authenticates with."),
 )
 
-_HEAD: Final = """# Settings
+_HEAD = """# Settings
 
 Written from the code by `make reference`: from `template.yaml`, from the settings of each function,
 and from those of the authorizer. Most deployments need the first table only: the stack gives its
@@ -192,7 +188,7 @@ def authorizer_rows() -> Iterator[tuple[str, str, str]]:
         call = keyword.value
         assert isinstance(call, ast.Call)  # noqa: S101 - how from_env is written
         name = ast.literal_eval(call.args[0])
-        default = call.args[2] if len(call.args) > 2 else call.keywords[0].value  # noqa: PLR2004 - name, reader, default
+        default = call.args[2] if len(call.args) > 2 else call.keywords[0].value
         yield f"`{name}`", _default(default), meanings[str(keyword.arg)]
 
 
@@ -263,7 +259,7 @@ def parameters_behind(functions: Sequence[str]) -> Mapping[str, tuple[str, ...]]
     }
 
 
-def _names(node: Any, conditions: Mapping[str, Any]) -> Iterator[str]:  # noqa: ANN401 - YAML may hold anything
+def _names(node: Any, conditions: Mapping[str, Any]) -> Iterator[str]:
     """Yield the references of a value and of the conditions that it depends on."""
     if isinstance(node, list):
         for each in node:

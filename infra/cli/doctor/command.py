@@ -1,12 +1,11 @@
 """`gatehouse doctor`: check a deployment and warn of upcoming problems."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 
 import click
 from rich.text import Text
@@ -23,18 +22,13 @@ from infra.cli.doctor.checks import (
     routes,
 )
 from infra.cli.doctor.context import CheckContext
-from infra.cli.doctor.results import Finding, Level, failure
+from infra.cli.doctor.results import Check, Finding, Level, failure
 from infra.cli.errors import ExitCode, UsageError
 from infra.cli.options import Command
 from infra.cli.output import TextTable, counted, safe
 from infra.cli.times import iso
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from infra.cli.doctor.results import Check
-
-CHECKS: Final = (
+CHECKS = (
     *reach.CHECKS,
     *addresses.CHECKS,
     *guarded_api.CHECKS,
@@ -43,15 +37,15 @@ CHECKS: Final = (
     *account.CHECKS,
     *routes.CHECKS,
 )
-_COUNTED: Final = frozenset({Level.WARNING, Level.FAILURE})
-_STYLES: Final = {
+_COUNTED = frozenset({Level.WARNING, Level.FAILURE})
+_STYLES = {
     Level.OK: "green",
     Level.WARNING: "yellow",
     Level.FAILURE: "bold red",
     Level.NOT_EXAMINED: "yellow",
     Level.NOT_APPLICABLE: "dim",
 }
-_FOLDED: Final = frozenset({Level.NOT_EXAMINED, Level.NOT_APPLICABLE})
+_FOLDED = frozenset({Level.NOT_EXAMINED, Level.NOT_APPLICABLE})
 """Levels whose checks share one row of the table. The report has a row for each."""
 
 

@@ -1,33 +1,24 @@
 """The deployment that is looked at: what several checks need, fetched once."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 from urllib.parse import urlsplit
 
-from infra.cli.client_store import clients_of
-from infra.cli.errors import UnreachableError
-from infra.cli.http_client import Web
+from authorizer.settings import Settings
+from functions.shared.clients.client import Client
+from functions.shared.keys.key_ring import KeyRing
+from infra.cli.client_store import SeenClient, clients_of
+from infra.cli.context import Session
+from infra.cli.errors import CommandError, UnreachableError
+from infra.cli.http_client import Answer, Web
 from infra.cli.key_operations import KeyAdmin
 from infra.cli.local_authorizer import SHARED, AuthorizerTarget, LocalAuthorizer
+from infra.cli.stack import Deployment
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from authorizer.settings import Settings
-    from functions.shared.clients.client import Client
-    from functions.shared.keys.key_ring import KeyRing
-    from infra.cli.client_store import SeenClient
-    from infra.cli.context import Session
-    from infra.cli.errors import CommandError
-    from infra.cli.http_client import Answer
-    from infra.cli.stack import Deployment
-
-
-FORM: Final[Mapping[str, str]] = {"Content-Type": "application/x-www-form-urlencoded"}
-DEFAULT_CACHE_SECONDS: Final = 300
+FORM: Mapping[str, str] = {"Content-Type": "application/x-www-form-urlencoded"}
+DEFAULT_CACHE_SECONDS = 300
 """The default of AuthorizerCacheSeconds."""
 
 
@@ -103,7 +94,7 @@ class CheckContext:
         self._reported.add(error.problem)
         return known
 
-    def aws(self, service: str) -> Any:  # noqa: ANN401 - boto3 makes a class for each service
+    def aws(self, service: str) -> Any:
         """Return a client of an AWS service, created once."""
         if service not in self._clients:
             self._clients[service] = self.session.aws.client(service)

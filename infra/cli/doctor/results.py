@@ -1,15 +1,10 @@
 """Findings: an observation, its severity, and the remedy."""
 
-from __future__ import annotations
-
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from infra.cli.doctor.context import CheckContext
+from infra.cli.doctor.context import CheckContext
 
 
 class Level(StrEnum):

@@ -1,24 +1,19 @@
 """Checks of an account: functions, roles, tables, logs, alarms, settings of API Gateway."""
 
-from __future__ import annotations
-
 from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 
 import infra
 from functions.shared.keys.key_ring import IN_KMS
+from infra.cli.doctor.context import CheckContext
 from infra.cli.doctor.results import Check, Finding, either, failure, named, ok, warning
 from infra.cli.output import counted
 from infra.cloudformation import load
 from infra.concurrency import REQUEST_MORE, AccountConcurrency
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from infra.cli.doctor.context import CheckContext
-
-FUNCTIONS: Final = (
+FUNCTIONS = (
     "IssueToken",
     "PublishJwks",
     "IntrospectToken",
@@ -32,17 +27,17 @@ FUNCTIONS: Final = (
 )
 """The template's functions, compared by a test. Each has its own role and log group."""
 
-OF_SAMPLE_API: Final = frozenset({"LookUpCountry", "PublishResourceMetadata", "Authorizer"})
+OF_SAMPLE_API = frozenset({"LookUpCountry", "PublishResourceMetadata", "Authorizer"})
 """Functions that exist only with the sample API."""
 
-ISSUING: Final = tuple(
+ISSUING = tuple(
     name for name in FUNCTIONS if name not in {"PublishJwks", "LookUpCountry", "RotateKeys"}
 )
 """Functions whose environment has the issuer."""
 
-_NO_DATA: Final = "INSUFFICIENT_DATA"
-_EXPIRING: Final = frozenset({"ENABLED", "ENABLING"})
-_DEPLOY: Final = "Deploy again, or import the change into the template."
+_NO_DATA = "INSUFFICIENT_DATA"
+_EXPIRING = frozenset({"ENABLED", "ENABLING"})
+_DEPLOY = "Deploy again, or import the change into the template."
 
 
 def stack(context: CheckContext) -> Iterator[Finding]:
@@ -299,7 +294,7 @@ def _configurations(context: CheckContext) -> dict[str, Mapping[str, Any]]:
     return {name: context.function(name) for name in _functions(context)}
 
 
-CHECKS: Final = tuple(
+CHECKS = tuple(
     Check(
         "account",
         name,

@@ -1,38 +1,31 @@
 """Checks of the authorization server from outside: its documents and endpoints."""
 
-from __future__ import annotations
-
 import re
+from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit, urlunsplit
 
 from authorizer.claims import LEEWAY
 from functions.rotate_keys.rotation_rules import CLOCK_SKEW, SETTLING
 from functions.shared.keys.key_ring import JWKS_MAX_AGE
 from functions.shared.web import paths
-from infra.cli.doctor.context import FORM
+from infra.cli.doctor.context import FORM, CheckContext
 from infra.cli.doctor.results import Check, Finding, either, failure, named, ok, warning
+from infra.cli.http_client import Answer
 from infra.cli.times import span
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from infra.cli.doctor.context import CheckContext
-    from infra.cli.http_client import Answer
-
-DOCUMENTS: Final = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
-_ENDPOINTS: Final = {
+DOCUMENTS = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
+_ENDPOINTS = {
     "token_endpoint": paths.TOKEN,
     "jwks_uri": paths.JWKS,
     "introspection_endpoint": paths.INTROSPECTION,
     "revocation_endpoint": paths.REVOCATION,
 }
-_PRIVATE: Final = frozenset(("d", "p", "q", "dp", "dq", "qi", "oth", "k"))
-_MAX_AGE: Final = re.compile(r"(?:^|[\s,])max-age=(\d+)")
-_DRIFT: Final = 5
-_DEPLOY: Final = "Deploy again; if it stays, read the function's log."
+_PRIVATE = frozenset(("d", "p", "q", "dp", "dq", "qi", "oth", "k"))
+_MAX_AGE = re.compile(r"(?:^|[\s,])max-age=(\d+)")
+_DRIFT = 5
+_DEPLOY = "Deploy again; if it stays, read the function's log."
 
 
 def metadata(context: CheckContext) -> Iterator[Finding]:
@@ -197,7 +190,7 @@ def mutual_tls(context: CheckContext) -> Iterator[Finding]:
         yield ok("no client has a certificate, and no address has mutual TLS")
 
 
-CHECKS: Final = (
+CHECKS = (
     Check("authorization server", "metadata", metadata),
     Check("authorization server", "endpoints", endpoints),
     Check("authorization server", "key set", key_set),

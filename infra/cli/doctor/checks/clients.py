@@ -1,39 +1,32 @@
 """Clients: secrets that end or idle, and what the authorizer will make of their tokens."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator
 
 from authorizer.claims import CERTIFICATE, DPOP_KEY
 from authorizer.errors import AuthorizerError, Reason
 from functions.shared.clients.client import (
     CLIENT_SECRET_BASIC,
     CLIENT_SECRET_POST,
+    Client,
     TokenFormat,
     TokenProfile,
 )
 from functions.shared.clients.client_registry import WARM_SECONDS
-from functions.shared.clients.client_secrets import SecretVerifier, WrongSecretError
+from functions.shared.clients.client_secrets import SecretVerifier, StoredSecret, WrongSecretError
 from functions.shared.storage.state_table import DynamoDbSecretUses
 from functions.shared.web import paths
+from infra.cli.doctor.context import CheckContext
 from infra.cli.doctor.results import Check, Finding, either, failure, named, ok, warning
 from infra.cli.local_authorizer import Call
 from infra.cli.output import counted
 from infra.cli.times import readable, span
 from infra.explain import reason_text
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from functions.shared.clients.client import Client
-    from functions.shared.clients.client_secrets import StoredSecret
-    from infra.cli.doctor.context import CheckContext
-
-DAY: Final = 86_400
-SOON: Final = 14 * DAY
-IDLE: Final = 90 * DAY
-_BY_SECRET: Final = frozenset({CLIENT_SECRET_BASIC, CLIENT_SECRET_POST})
-_OPAQUE_JUNK: Final = "gatehouse-doctor-has-no-token"
+DAY = 86_400
+SOON = 14 * DAY
+IDLE = 90 * DAY
+_BY_SECRET = frozenset({CLIENT_SECRET_BASIC, CLIENT_SECRET_POST})
+_OPAQUE_JUNK = "gatehouse-doctor-has-no-token"
 
 
 def records(context: CheckContext) -> Iterator[Finding]:
@@ -279,7 +272,7 @@ def _takes(client: Client, secret: str, now: float) -> bool:
     return True
 
 
-CHECKS: Final = (
+CHECKS = (
     Check("clients", "records", records),
     Check("clients", "secrets", secrets),
     Check("clients", "idle secrets", idle_secrets),

@@ -1,25 +1,19 @@
 """Checks of the guarded API from outside: responses to callers without a valid token."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
 
+from infra.cli.doctor.context import CheckContext
 from infra.cli.doctor.results import Check, Finding, either, failure, ok
+from infra.cli.http_client import Answer
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from infra.cli.doctor.context import CheckContext
-    from infra.cli.http_client import Answer
-
-GUARDED: Final = "/country"
-UNKNOWN: Final = "/gatehouse-doctor-knows-no-such-route"
-METADATA: Final = "/.well-known/oauth-protected-resource"
-_JUNK: Final = "eyJhbGciOiJSUzI1NiIsImtpZCI6ImRvY3RvciJ9.e30.c2lnbmF0dXJl"
+GUARDED = "/country"
+UNKNOWN = "/gatehouse-doctor-knows-no-such-route"
+METADATA = "/.well-known/oauth-protected-resource"
+_JUNK = "eyJhbGciOiJSUzI1NiIsImtpZCI6ImRvY3RvciJ9.e30.c2lnbmF0dXJl"
 """A token without an issuer: it costs the authorizer no fetch."""
 
-_BROKEN: Final = 500
+_BROKEN = 500
 
 
 def without_token(context: CheckContext) -> Iterator[Finding]:
@@ -86,7 +80,7 @@ def _get(context: CheckContext, path: str, headers: Mapping[str, str] | None = N
     return context.ask("GET", context.deployment.guarded_api + path, headers)
 
 
-CHECKS: Final = tuple(
+CHECKS = tuple(
     Check("guarded API", name, look, of_sample_api=True)
     for name, look in (
         ("without a token", without_token),

@@ -1,31 +1,25 @@
 """Checks of the key ring: signing keys, successors, and the rules of rotation."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator
 from math import ceil
-from typing import TYPE_CHECKING, Final
 
 from functions.rotate_keys.rotation_rules import RETENTION_NEEDED, UnsafeRotationError
 from functions.shared.clients.client import TokenFormat
+from functions.shared.keys.key_ring import RingKey
+from infra.cli.doctor.context import CheckContext
 from infra.cli.doctor.results import Check, Finding, either, failure, named, ok, warning
 from infra.cli.times import readable, span
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from functions.shared.keys.key_ring import RingKey
-    from infra.cli.doctor.context import CheckContext
-
-_GRACE: Final = 3 * 3600
+_GRACE = 3 * 3600
 """Seconds. The rotator runs hourly, and two failures are tolerated."""
 
-ALB_MOST_KEYS: Final = 10
+ALB_MOST_KEYS = 10
 """The most keys in a key set for an Application Load Balancer. It rejects larger sets.
 
 https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-verify-jwt.html
 """
 
-_INVOKE: Final = "Invoke the function RotateKeys and read its log line."
+_INVOKE = "Invoke the function RotateKeys and read its log line."
 
 
 def signing(context: CheckContext) -> Iterator[Finding]:
@@ -146,7 +140,7 @@ def size(context: CheckContext) -> Iterator[Finding]:
     )
 
 
-CHECKS: Final = (
+CHECKS = (
     Check("keys", "signing", signing),
     Check("keys", "rotation", rotation),
     Check("keys", "rules", rules),

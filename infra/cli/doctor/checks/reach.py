@@ -1,18 +1,12 @@
 """Check that the deployment's hosts answer. Most other failures follow from this one."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterator
 
 from functions.shared.web import paths
 from infra.cli.aws_errors import translated
+from infra.cli.doctor.context import CheckContext
 from infra.cli.doctor.results import Check, Finding, failure, ok
 from infra.cli.errors import UnreachableError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from infra.cli.doctor.context import CheckContext
 
 
 def reach(context: CheckContext) -> Iterator[Finding]:
@@ -47,4 +41,4 @@ def _silence(ask: Callable[[], object]) -> UnreachableError | None:
     return None
 
 
-CHECKS: Final = (Check("deployment", "reach", reach),)
+CHECKS = (Check("deployment", "reach", reach),)

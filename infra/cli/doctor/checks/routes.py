@@ -1,22 +1,17 @@
 """Routes of APIs compared with the scope maps of their authorizers."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from botocore.exceptions import ClientError
 
 from authorizer.scope_map import ScopeMapError, parse_api_rules
+from infra.cli.doctor.context import CheckContext
 from infra.cli.doctor.results import Check, Finding, either, failure, ok, warning
 from infra.route_faults import route_faults
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from infra.cli.doctor.context import CheckContext
-
-_GUARDED: Final = "CUSTOM"
-_TO_DO: Final = "Name the route in the scope map, or take it out of the API or the map."
+_GUARDED = "CUSTOM"
+_TO_DO = "Name the route in the scope map, or take it out of the API or the map."
 
 
 def sample_api(context: CheckContext) -> Iterator[Finding]:
@@ -99,7 +94,7 @@ def _v2_routes(context: CheckContext, api: str) -> list[str]:
     ]
 
 
-CHECKS: Final = (
+CHECKS = (
     Check("routes", "sample API", sample_api, in_account_only=True, of_sample_api=True),
     Check("routes", "APIs with rules", apis_with_rules, in_account_only=True),
 )
