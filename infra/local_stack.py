@@ -33,6 +33,8 @@ SECRETS = (
 KEYS = ("DataKey",)
 """Logical ids in template.yaml. A test compares them."""
 
+_RUNTIME_FOLDERS = Path("/run/user")  # one for each user: pam_systemd(8)
+
 # The address of localhost on every system. Other loopback addresses are used as they are.
 _LOCALHOST = "127.0.0.1"
 
@@ -65,16 +67,20 @@ def access_key_file(aws_port: int) -> Path:
     """Return the file with the access key of the moto on this port, for its user only.
 
     The key is random for each run. The file is outside the checkout, because an installed
-    `gatehouse` has no checkout. It is outside the home directory, because none is needed.
+    `gatehouse` has no checkout. It is in systemd's folder for the user, which other users cannot
+    create. Without systemd it is in the temporary directory.
     """
-    folder = Path(tempfile.gettempdir()) / f"gatehouse-{os.getuid()}"
-    return folder / f"aws-{aws_port}.key"
+    runtime = _RUNTIME_FOLDERS / str(os.getuid())
+    folder = runtime if runtime.is_dir() else Path(tempfile.gettempdir())
+    return folder / f"gatehouse-{os.getuid()}" / f"aws-{aws_port}.key"
 
 
 def read_access_key(aws_port: int) -> str | None:
-    """Return the access key of the moto on this port, None if none was started there."""
+    """Return the access key of the moto on this port, None if this user has not started one."""
+    file = access_key_file(aws_port)
     try:
-        return access_key_file(aws_port).read_text(encoding="ascii").strip()
+        is_own = file.parent.lstat().st_uid == os.getuid()
+        return file.read_text(encoding="ascii").strip() if is_own else None
     except FileNotFoundError:
         return None
 

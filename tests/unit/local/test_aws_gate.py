@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from werkzeug.serving import make_server
 
+from infra import local_stack
 from infra.local_stack import access_key_file, read_access_key
 from local.aws_gate import AwsGate, authorization
 from local.cli import LaptopError
@@ -25,6 +27,7 @@ def moto(_environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(local_stack, "_RUNTIME_FOLDERS", tmp_path / "run")
     return access_key_file(9).parent
 
 
@@ -130,4 +133,20 @@ def test_a_folder_that_others_may_enter_is_refused(folder: Path) -> None:
     folder.symlink_to(folder.parent)
     with pytest.raises(LaptopError, match="mode 0700"):
         AwsGate(9).open()
+    assert read_access_key(9) is None
+
+
+def test_access_key_is_in_the_runtime_folder_of_the_user(tmp_path: Path) -> None:
+    runtime = tmp_path / "run" / str(os.getuid())
+    runtime.mkdir(parents=True)
+    gate = AwsGate(9)
+    gate.open()
+    assert access_key_file(9).is_relative_to(runtime)
+    assert read_access_key(9) == gate.access_key
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
+def test_access_key_of_another_user_is_not_read(folder: Path) -> None:
+    AwsGate(9).open()
+    os.chown(folder, 12345, -1)
     assert read_access_key(9) is None
