@@ -70,12 +70,12 @@ class Child:
         assert isinstance(output, io.BufferedReader)  # noqa: S101  what PIPE promises
         with output, contextlib.closing(self._log):
             for lines in _gathered(output):
-                self.last_lines.extend(lines)
+                shown = [line for line in lines if not is_json(line)]
+                self.last_lines.extend(shown)
                 # On a full disk the child must not lose its reader, nor behind a closed terminal.
                 with contextlib.suppress(OSError):
                     self._log.write("".join(lines).encode())
                 if self.echo:
-                    shown = [line for line in lines if not is_json(line)]
                     with contextlib.suppress(OSError):
                         sys.stdout.write("".join(f"{self.name:>11} │ {line}" for line in shown))
                         sys.stdout.flush()

@@ -53,9 +53,11 @@ def test_the_terminal_gets_no_json_and_the_log_gets_everything(
         supervisor.echo()
         prints = f"print({chr(10).join(lines)!r})"
         supervisor.start("a child", [sys.executable, "-c", prints], cwd=tmp_path, env={})
-        with pytest.raises(LaptopError):
+        with pytest.raises(LaptopError) as ended:
             supervisor.watch(until=lambda: False)
     assert (tmp_path / "a-child.log").read_text(encoding="utf-8").splitlines() == lines
+    assert "Traceback" in str(ended.value)
+    assert "issue_token" not in str(ended.value)
     assert capsys.readouterr().out.splitlines() == [f"    a child │ {line}" for line in lines[1:]]
 
 
