@@ -24,7 +24,7 @@ TRANSCRIPTS = [
     if any(is_run(each) for block in blocks(page) if block.kind == "console"
            for each in commands(block))
 ]  # fmt: skip
-GUEST_PORT = free_environment()["GATEHOUSE_API_PORT"]
+EXTERNAL_PORT = free_environment()["GATEHOUSE_API_PORT"]
 EPOCH_SECONDS = re.compile(r"\b1[0-9]{9}\b")
 
 
@@ -101,7 +101,7 @@ def _relocated(text: str, laptop: Laptop) -> str:
         "8443": laptop.addresses.mtls_auth_port,
         "8444": laptop.addresses.mtls_api_port,
         "8445": laptop.addresses.mtls_bound_api_port,
-        "8101": GUEST_PORT,
+        "8101": EXTERNAL_PORT,
     }
     for port, actual in ports.items():
         text = text.replace(f"localhost:{port}", f"localhost:{actual}")

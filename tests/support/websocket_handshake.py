@@ -15,9 +15,9 @@ from typing import Any
 
 from local.addresses import Addresses
 from local.aws_account import LAPTOP, use_local_aws
+from local.external_stack import ExternalStack
 from local.gateway.lambda_runtime import FunctionError, InProcessLambda, Invoke, shared_environment
 from local.gateway.policy import Verdict, parse
-from local.guest import GuestStack
 from tests.support.authorizer_events import recorded
 
 
@@ -44,7 +44,7 @@ def main() -> None:
     """Run every handshake of stdin."""
     addresses = Addresses.from_env(os.environ)
     use_local_aws(os.environ, addresses)
-    stack = GuestStack(Path(sys.argv[1]), addresses, {})
+    stack = ExternalStack(Path(sys.argv[1]), addresses, {})
     stack.put_parameters()
     shared = stack.shared_authorizer()
     os.environ.update(shared_environment([shared]))

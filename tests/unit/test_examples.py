@@ -19,11 +19,11 @@ from infra.artifacts import ARTIFACTS
 from infra.cloudformation import TemplateError, load
 from local.addresses import Addresses
 from local.aws_account import LAPTOP
+from local.external_stack import ExternalStack
 from local.gateway.core import Gateway
 from local.gateway.messages import Request
 from local.gateway.model import Api, PayloadFormat, Route
 from local.gateway.template import Template
-from local.guest import GuestStack
 from tests.support.template_lint import faults
 
 pytestmark = pytest.mark.slow
@@ -158,11 +158,11 @@ def test_an_import_that_no_stack_exports_is_an_error() -> None:
         Template.read(TEMPLATES["rest-api"]).api("CustomersApi")
 
 
-def test_a_guest_needs_one_api(tmp_path: Path) -> None:
+def test_external_stack_needs_one_api(tmp_path: Path) -> None:
     path = tmp_path / "template.yaml"
     path.write_text("Resources: {}")
     with pytest.raises(TemplateError, match="exactly one API and has 0"):
-        GuestStack(path, Addresses(), {}).api()
+        ExternalStack(path, Addresses(), {}).api()
 
 
 # --- The example backends -----------------------------------------------------------------------
@@ -240,10 +240,10 @@ def test_open_route_of_an_http_api_does_not_reach_the_customers(
 
 @each_played
 def test_routes_of_an_example_agree_with_its_scope_map(name: str) -> None:
-    assert GuestStack(TEMPLATES[name], Addresses(), {}).route_findings() == []
+    assert ExternalStack(TEMPLATES[name], Addresses(), {}).route_findings() == []
 
 
-def changed(name: str, folder: Path, changes: dict[str, str]) -> GuestStack:
+def changed(name: str, folder: Path, changes: dict[str, str]) -> ExternalStack:
     """Return an example with other text in places."""
     text = TEMPLATES[name].read_text(encoding="utf-8")
     for old, new in changes.items():
@@ -251,7 +251,7 @@ def changed(name: str, folder: Path, changes: dict[str, str]) -> GuestStack:
         text = text.replace(old, new)
     path = folder / "template.yaml"
     path.write_text(text, encoding="utf-8")
-    return GuestStack(path, Addresses(), {})
+    return ExternalStack(path, Addresses(), {})
 
 
 SWALLOWED = (

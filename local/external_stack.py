@@ -1,26 +1,24 @@
-"""Serve the API of another stack next to `make run`, guarded as in an account.
+"""Serve the API of another stack next to `make run`, guarded by Gatehouse's tokens.
 
-    python -m local.guest docs/examples/rest-api/template.yaml --port 8101
+    python -m local.external_stack docs/examples/rest-api/template.yaml --port 8101
 
 It emulates the one API of the template and runs its functions, which must be Python. It stores the
 template's Systems Manager parameters in the laptop's AWS, and imports what template.yaml exports.
 At the start it names the routes that the API's scope map opens or closes by mistake.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
 
 from authorizer.app import read_scope_map
-from authorizer.scope_map import ScopeMapError, parse_api_rules
+from authorizer.scope_map import ScopeMap, ScopeMapError, parse_api_rules
 from infra.cloudformation import TemplateError
 from infra.route_faults import route_faults
 from local.addresses import Addresses
@@ -29,16 +27,11 @@ from local.aws_account import LAPTOP, use_local_aws
 from local.cli import LaptopError
 from local.gateway.core import Gateway
 from local.gateway.lambda_runtime import FunctionError, InProcessLambda, shared_environment
+from local.gateway.model import Api, Function
 from local.gateway.template import Template
 from local.http_server.server import Server
 from local.log_output import print_whole_lines
 from local.provisioning import names
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, MutableMapping, Sequence
-
-    from authorizer.scope_map import ScopeMap
-    from local.gateway.model import Api, Function
 
 EXPORTS = ("Issuer", "JwksUri", "AuthorizerArn", "AuthorizerInvocationUri", "ApiRulesPath")
 _LAST_PORT = 65_535
@@ -47,8 +40,8 @@ _SHARED = "SharedAuthorizer"
 _PARAMETER = "AWS::SSM::Parameter"
 
 
-class GuestStack:
-    """A stack with one API that imports from Gatehouse's stack; `template` declares it."""
+class ExternalStack:
+    """A stack with one API that imports values of Gatehouse's stack."""
 
     def __init__(self, path: Path, addresses: Addresses, parameters: Mapping[str, str]) -> None:
         self._path = path
@@ -66,7 +59,7 @@ class GuestStack:
         """Return the stack's API.
 
         Raises:
-            TemplateError: it has none or several, or it has something that is not supported.
+            TemplateError: the stack has no API or several, or an unsupported one.
         """
         found = self.template.apis()
         if len(found) != 1:
@@ -78,7 +71,7 @@ class GuestStack:
         return self._gatehouse.function(_SHARED, self._names, self._origins)
 
     def functions(self) -> list[Function]:
-        """Return the functions that the API calls, the shared authorizer under its ARN."""
+        """Return the functions that the API calls. The shared authorizer is named by its ARN."""
         shared = self.shared_authorizer()
         return [
             replace(shared, logical_id=name) if name == shared.arn else self.template.function(name)
@@ -107,7 +100,7 @@ class GuestStack:
         return findings
 
     def _scope_map(self, api: Api, authorizer: Function) -> ScopeMap | None:
-        """Return the map that an authorizer uses for the API; None where it has none."""
+        """Return the scope map that an authorizer uses for the API, None without one."""
         rules_path = authorizer.environment.get("API_RULES")
         if rules_path is None:
             return read_scope_map(authorizer.environment.get("SCOPE_MAP"))
@@ -118,7 +111,7 @@ class GuestStack:
         return None
 
     def put_parameters(self) -> None:
-        """Make the stack's parameters."""
+        """Store the stack's parameters in Systems Manager."""
         ssm = boto3.client("ssm")
         for resource in self.template.of_type(_PARAMETER):
             properties = self.template.properties(resource.logical_id, {})
@@ -130,7 +123,7 @@ class GuestStack:
             )
 
     def code(self) -> list[str]:
-        """Return the folders that the functions' code is in."""
+        """Return the folders of the functions' code."""
         folders = (
             self._path.parent / str(properties.get("CodeUri", "."))
             for _, properties in self.template.function_properties()
@@ -138,8 +131,8 @@ class GuestStack:
         return [str(folder.resolve()) for folder in folders]
 
 
-def gateway(stack: GuestStack, environ: MutableMapping[str, str]) -> Gateway:
-    """Compose the gateway of a guest's API, in this process.
+def gateway(stack: ExternalStack, environ: MutableMapping[str, str]) -> Gateway:
+    """Return the gateway of the stack's API, whose functions run in this process.
 
     Raises:
         LaptopError: two of its functions need different values of one variable.
@@ -159,14 +152,14 @@ def gateway(stack: GuestStack, environ: MutableMapping[str, str]) -> Gateway:
 
 
 def listening(host: str, port: int) -> Server:
-    """Return a server that has its port.
+    """Return a server with its port bound.
 
     Raises:
-        LaptopError: it cannot have it.
+        LaptopError: the port cannot be bound.
     """
     try:
         # A file or a pipe gets the functions' log alone.
-        return Server(host, port, log=_say if sys.stdout.isatty() else None)
+        return Server(host, port, log=_log if sys.stdout.isatty() else None)
     except OSError as error:
         raise LaptopError(
             f"Cannot listen on {host}:{port} ({error.strerror}): end what uses it, or choose "
@@ -174,19 +167,19 @@ def listening(host: str, port: int) -> Server:
         ) from error
 
 
-def _say(line: str) -> None:
+def _log(line: str) -> None:
     sys.stdout.write(f"{line}\n")
 
 
 def port_number(text: str) -> int:
-    """Read a port; 0 is any free one."""
+    """Parse a port number; 0 is any free port."""
     if not (text.isascii() and text.isdigit() and int(text[:6]) <= _LAST_PORT):
         raise argparse.ArgumentTypeError(f"{text!r} is not a port number")
     return int(text)
 
 
 def name_and_value(text: str) -> tuple[str, str]:
-    """Take a parameter apart."""
+    """Parse a parameter of the template."""
     name, separator, value = text.partition("=")
     if not separator:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
@@ -195,7 +188,9 @@ def name_and_value(text: str) -> tuple[str, str]:
 
 def main(arguments: Sequence[str]) -> int:
     """Serve until interrupted; return 1 when that is not possible."""
-    parser = argparse.ArgumentParser(prog="local.guest", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="local.external_stack", description=__doc__.partition("\n")[0]
+    )
     parser.add_argument("template", type=Path)
     parser.add_argument("--port", type=port_number, default=8101)
     parser.add_argument(
@@ -205,7 +200,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         addresses = Addresses.from_env(os.environ)
         use_local_aws(os.environ, addresses)
-        stack = GuestStack(given.template, addresses, dict(given.parameter))
+        stack = ExternalStack(given.template, addresses, dict(given.parameter))
         server = listening(addresses.host, given.port)
         server.open(gateway(stack, os.environ))
     except EndpointConnectionError as error:
@@ -219,7 +214,9 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     for finding in stack.route_findings():
         print(f"warning: {finding}", file=sys.stderr)
-    print_whole_lines(json_log=ROOT / ".gatehouse" / "logs" / str(server.port) / "guest.json.log")
+    print_whole_lines(
+        json_log=ROOT / ".gatehouse" / "logs" / str(server.port) / "external_stack.json.log"
+    )
     print(f"{stack.api().logical_id} at http://localhost:{server.port}/{stack.api().stage}")
     try:
         server.serve_forever()

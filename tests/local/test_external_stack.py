@@ -26,7 +26,7 @@ CLIENT = "service-client-api"
 
 
 def ports(laptop: Laptop) -> dict[str, str]:
-    """Where the laptop edition is, for a process beside it."""
+    """Return the laptop edition's ports, for another process."""
     addresses = laptop.addresses
     return {
         "GATEHOUSE_AUTH_PORT": str(addresses.auth_port),
@@ -36,11 +36,11 @@ def ports(laptop: Laptop) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def guest(laptop: Laptop, template: Path, stderr: Path | None = None) -> Iterator[str]:
+def serving(laptop: Laptop, template: Path, stderr: Path | None = None) -> Iterator[str]:
     """Serve a stack next to the laptop edition; yields its API's address."""
     with contextlib.ExitStack() as stack:
         process = subprocess.Popen(
-            [sys.executable, "-m", "local.guest", str(template), "--port", "0"],
+            [sys.executable, "-m", "local.external_stack", str(template), "--port", "0"],
             cwd=ROOT,
             env={**os.environ, **ports(laptop)},
             stdout=subprocess.PIPE,
@@ -57,10 +57,10 @@ def guest(laptop: Laptop, template: Path, stderr: Path | None = None) -> Iterato
     assert process.returncode == 0
 
 
-def ask(url: str, method: str = "GET", token: str | None = None) -> tuple[int, Message, bytes]:
+def call(url: str, method: str = "GET", token: str | None = None) -> tuple[int, Message, bytes]:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
-        with urlopen(Request(url, method=method, headers=headers), timeout=10) as answer:  # noqa: S310 - our own address
+        with urlopen(Request(url, method=method, headers=headers), timeout=10) as answer:  # noqa: S310 - the laptop's own address
             return answer.status, answer.headers, answer.read()
     except HTTPError as error:
         with error:
@@ -75,32 +75,30 @@ def token(laptop: Laptop, scope: str, resource: str = CUSTOMER_API) -> str:
         data=urlencode(form).encode(),
         headers={"Authorization": f"Basic {credentials}"},
     )
-    with urlopen(request, timeout=10) as answer:  # noqa: S310 - our own address
+    with urlopen(request, timeout=10) as answer:  # noqa: S310 - the laptop's own address
         return str(json.load(answer)["access_token"])
 
 
 @pytest.mark.parametrize("name", ["rest-api", "http-api", "own-authorizer"])
-def test_an_example_lets_a_token_do_what_its_scopes_open_and_nothing_else(
-    laptop: Laptop, name: str
-) -> None:
+def test_example_accepts_tokens_by_scope_and_audience(laptop: Laptop, name: str) -> None:
     reader = token(laptop, "customer.read")
     writer = token(laptop, "customer.write")
-    foreigner = token(laptop, "customer.read customer.write", COUNTRY_API)
-    with guest(laptop, EXAMPLES / name / "template.yaml") as url:
-        for _ in range(2):  # asked for, and out of API Gateway's memory
-            assert ask(f"{url}/customers", token=reader)[0] == 200
-            assert ask(f"{url}/customers/1", token=reader)[0] == 200
-            assert ask(f"{url}/customers", "POST", reader)[0] == 403
-            assert ask(f"{url}/customers/1", token=writer)[0] == 403
-            status, _, body = ask(f"{url}/customers", "POST", writer)
+    other_audience = token(laptop, "customer.read customer.write", COUNTRY_API)
+    with serving(laptop, EXAMPLES / name / "template.yaml") as url:
+        for _ in range(2):  # computed, and from API Gateway's cache
+            assert call(f"{url}/customers", token=reader)[0] == 200
+            assert call(f"{url}/customers/1", token=reader)[0] == 200
+            assert call(f"{url}/customers", "POST", reader)[0] == 403
+            assert call(f"{url}/customers/1", token=writer)[0] == 403
+            status, _, body = call(f"{url}/customers", "POST", writer)
             assert (status, json.loads(body)) == (201, {"added_by": CLIENT})
-            assert ask(f"{url}/customers/1", token=foreigner)[0] == 401
-            assert ask(f"{url}/customers")[0] == 401
+            assert call(f"{url}/customers/1", token=other_audience)[0] == 401
+            assert call(f"{url}/customers")[0] == 401
         altered = reader[:-8] + "AAAAAAAA"
-        assert ask(f"{url}/customers", token=altered)[0] == 401
+        assert call(f"{url}/customers", token=altered)[0] == 401
 
 
-def test_a_websocket_is_opened_by_a_token_whose_scope_opens_it_and_by_no_other(
+def test_websocket_handshake_needs_a_scope(
     laptop: Laptop,
 ) -> None:
     reader = token(laptop, "customer.read")
@@ -127,43 +125,39 @@ def test_a_websocket_is_opened_by_a_token_whose_scope_opens_it_and_by_no_other(
     assert [int(line) for line in process.stderr.splitlines()] == list(headers.values())
 
 
-def test_a_guests_rest_api_answers_with_challenges(laptop: Laptop) -> None:
-    with guest(laptop, EXAMPLES / "rest-api" / "template.yaml") as url:
-        status, headers, _ = ask(f"{url}/customers")
+def test_rest_example_sends_challenges(laptop: Laptop) -> None:
+    with serving(laptop, EXAMPLES / "rest-api" / "template.yaml") as url:
+        status, headers, _ = call(f"{url}/customers")
         assert (status, headers["WWW-Authenticate"]) == (401, "Bearer")
-        status, headers, _ = ask(f"{url}/customers", "POST", token(laptop, "customer.read"))
+        status, headers, _ = call(f"{url}/customers", "POST", token(laptop, "customer.read"))
         assert status == 403
         assert headers["WWW-Authenticate"] == 'Bearer error="insufficient_scope"'
-        assert ask(f"{url}/elsewhere", token=token(laptop, "customer.read"))[0] == 404
+        assert call(f"{url}/elsewhere", token=token(laptop, "customer.read"))[0] == 404
 
 
-def test_an_api_whose_rules_are_missing_or_in_doubt_is_500_until_they_are_good(
-    laptop: Laptop, tmp_path: Path
-) -> None:
+def test_api_without_valid_rules_answers_500(laptop: Laptop, tmp_path: Path) -> None:
     text = (EXAMPLES / "rest-api" / "template.yaml").read_text(encoding="utf-8")
     text = text.replace("../backend/", str(EXAMPLES / "backend"))
-    # The shared authorizer is another API's: what the laptop has for that one does not count.
+    # Another API's id: the laptop has no rules for it.
     text = text.replace("CustomersApi", "OrdersApi")
     head, mark, tail = text.partition("  Customers:\n")
     without_rules = head.partition("  # Which scope opens")[0] + mark + tail
-    in_doubt = text.replace('"GET /customers"', '"ANY /customers"')
+    invalid = text.replace('"GET /customers"', '"ANY /customers"')
     answers = []
-    for number, version in enumerate((without_rules, in_doubt, text)):
+    for number, version in enumerate((without_rules, invalid, text)):
         template = tmp_path / str(number) / "template.yaml"
         template.parent.mkdir()
         template.write_text(version, encoding="utf-8")
-        with guest(laptop, template) as url:
-            answers.append(ask(f"{url}/customers", token=token(laptop, "customer.read"))[0])
+        with serving(laptop, template) as url:
+            answers.append(call(f"{url}/customers", token=token(laptop, "customer.read"))[0])
     assert answers == [500, 500, 200]
 
 
-def test_a_template_that_cannot_be_played_ends_with_a_sentence(
-    laptop: Laptop, tmp_path: Path
-) -> None:
+def test_template_without_an_api_is_an_error(laptop: Laptop, tmp_path: Path) -> None:
     template = tmp_path / "template.yaml"
     template.write_text("Resources: {}", encoding="utf-8")
     process = subprocess.run(
-        [sys.executable, "-m", "local.guest", str(template)],
+        [sys.executable, "-m", "local.external_stack", str(template)],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -205,7 +199,7 @@ ONLY = "and only Python functions in a local folder can run here."
         ),
     ],
 )
-def test_function_that_cannot_run_is_refused_with_one_sentence(
+def test_function_that_cannot_run_is_an_error(
     laptop: Laptop, tmp_path: Path, changes: dict[str, str], sentence: str
 ) -> None:
     text = EXAMPLE
@@ -215,7 +209,7 @@ def test_function_that_cannot_run_is_refused_with_one_sentence(
     template = tmp_path / "template.yaml"
     template.write_text(text, encoding="utf-8")
     process = subprocess.run(
-        [sys.executable, "-m", "local.guest", str(template), "--port", "0"],
+        [sys.executable, "-m", "local.external_stack", str(template), "--port", "0"],
         cwd=ROOT,
         env={**os.environ, **ports(laptop)},
         capture_output=True,
@@ -227,15 +221,15 @@ def test_function_that_cannot_run_is_refused_with_one_sentence(
     assert process.stderr == f"{template} cannot run on the laptop: {sentence}\n"
 
 
-def test_forgotten_routes_are_named_at_the_start(laptop: Laptop, tmp_path: Path) -> None:
+def test_routes_without_scope_are_reported_at_the_start(laptop: Laptop, tmp_path: Path) -> None:
     template = tmp_path / "template.yaml"
     changes = {"../backend/": str(EXAMPLES / "backend"), '"GET /customers", ': ""}
     text = EXAMPLE
     for old, new in changes.items():
         text = text.replace(old, new)
     template.write_text(text, encoding="utf-8")
-    with guest(laptop, template, stderr := tmp_path / "stderr") as url:
-        assert ask(f"{url}/customers", token=token(laptop, "customer.read"))[0] == 403
+    with serving(laptop, template, stderr := tmp_path / "stderr") as url:
+        assert call(f"{url}/customers", token=token(laptop, "customer.read"))[0] == 403
     assert stderr.read_text() == "warning: GET /customers is guarded and no scope opens it\n"
 
 
@@ -277,26 +271,26 @@ Resources:
 """  # noqa: E501 - events that fit a line are easier to compare
 
 
-def test_guest_serves_an_http_api_of_sam(laptop: Laptop, tmp_path: Path) -> None:
+def test_http_api_of_sam_is_served(laptop: Laptop, tmp_path: Path) -> None:
     template = tmp_path / "template.yaml"
     template.write_text(HTTP_API, encoding="utf-8")
     reader = token(laptop, "customer.read")
-    with guest(laptop, template, stderr := tmp_path / "stderr") as url:
+    with serving(laptop, template, stderr := tmp_path / "stderr") as url:
         for path in ("customers/1", "customers/1/", "/customers//1"):
-            assert ask(f"{url}/{path}", token=reader)[0] == 200
-        assert ask(f"{url}/customers/1")[0] == 401
-        assert ask(f"{url}/customers", "POST", reader)[0] == 403
-        assert ask(f"{url}/nowhere", token=reader)[0] == 404
+            assert call(f"{url}/{path}", token=reader)[0] == 200
+        assert call(f"{url}/customers/1")[0] == 401
+        assert call(f"{url}/customers", "POST", reader)[0] == 403
+        assert call(f"{url}/nowhere", token=reader)[0] == 404
         # The route names no authorizer, so the backend has no context and rejects the request.
-        assert ask(f"{url}/open", token=reader)[0] == 401
+        assert call(f"{url}/open", token=reader)[0] == 401
     assert stderr.read_text() == "warning: POST /customers is guarded and no scope opens it\n"
 
 
-def test_a_terminal_shows_a_line_for_each_request_and_no_json(laptop: Laptop) -> None:
+def test_terminal_shows_requests_and_no_json(laptop: Laptop) -> None:
     template = ROOT / "docs" / "examples" / "rest-api" / "template.yaml"
     reading, terminal = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "local.guest", str(template), "--port", "0"],
+        [sys.executable, "-m", "local.external_stack", str(template), "--port", "0"],
         cwd=ROOT,
         env={**os.environ, **ports(laptop)},
         stdout=terminal,
@@ -306,7 +300,7 @@ def test_a_terminal_shows_a_line_for_each_request_and_no_json(laptop: Laptop) ->
         with open(reading, encoding="utf-8", closefd=True) as shown:  # noqa: PTH123 - no path
             log = Path(shown.readline().strip().partition(" is in ")[2].rstrip("."))
             url = shown.readline().strip().partition(" at ")[2]
-            assert ask(f"{url}/customers", token="a.b.c")[0] == 401
+            assert call(f"{url}/customers", token="a.b.c")[0] == 401
             assert re.fullmatch(r"GET /\S+/customers 401 [0-9.]+ ms\n", shown.readline())
         assert '"decision"' in log.read_text()
     finally:
