@@ -17,7 +17,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from authorizer.aws import check_responses
-from functions.rotate_keys.kms_halves import STACK_TAG
+from functions.rotate_keys.key_backends import STACK_TAG
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

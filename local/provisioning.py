@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from functions.rotate_keys.composition import build as build_rotator
-from functions.rotate_keys.kms_halves import KmsHalves
+from functions.rotate_keys.handler import build as build_rotator
+from functions.rotate_keys.key_backends import KmsKeys
 from functions.rotate_keys.settings import Settings as RotationSettings
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.runtime.clock import SYSTEM_CLOCK
@@ -103,8 +103,8 @@ def _make_first_key(template: Template, secrets: SecretsManagerClient, kms: KMSC
     environment = template.function("RotateKeys", names(template)).environment
     settings = RotationSettings.from_env(environment)
     store = SecretsManagerStore(secrets)
-    halves = KmsHalves(kms, settings.stack_name)
-    build_rotator(settings, clock=SYSTEM_CLOCK, secrets=store, kms_halves=halves).run()
+    halves = KmsKeys(kms, settings.stack_name)
+    build_rotator(settings, clock=SYSTEM_CLOCK, secrets=store, kms_keys=halves).run()
 
 
 def provision(template: Template) -> None:

@@ -22,11 +22,10 @@ from dataclasses import dataclass, field, replace
 
 import boto3
 
-from functions.rotate_keys.private_halves import StoredHalves
-from functions.rotate_keys.ring_store import RingStore
-from functions.rotate_keys.rotation import announce
-from functions.rotate_keys.rotation_rules import RotationRules
+from functions.rotate_keys.key_backends import SecretsManagerKeys
+from functions.rotate_keys.key_rotation import RingStore
 from functions.shared.keys.key_ring import KeyRing
+from functions.shared.keys.rotation import RotationRules, announce
 from functions.shared.keys.warm_key_ring import WARM_SECONDS
 from functions.shared.runtime.secret_store import SecretsManagerStore
 from local.addresses import Addresses, with_free_ports
@@ -113,7 +112,7 @@ def rotate(addresses: Addresses) -> str:
     known = names(Template.read(TEMPLATE))
     secrets = SecretsManagerStore(boto3.client("secretsmanager"))
     now = time.time()
-    key = StoredHalves(secrets, known["SigningKeysSecret"]).create("RS256", now)
+    key = SecretsManagerKeys(secrets, known["SigningKeysSecret"]).create("RS256", now)
     store = RingStore(secrets, known["KeyRingSecret"])
     seen = store.read()
     rules = RotationRules(

@@ -1,1 +1,1 @@
-"""Makes the key ring and rotates it, on a schedule and at deployment."""
+"""Creates the key ring and rotates its keys, on a schedule and at deployment."""

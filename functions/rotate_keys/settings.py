@@ -1,4 +1,4 @@
-"""What rotate_keys reads from its environment."""
+"""Settings of rotate_keys."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from functions.rotate_keys.rotation_rules import RotationRules, UnsafeRotationError
 from functions.shared.clients.client import SIGNING_ALGORITHMS
 from functions.shared.keys.key_ring import IN_KMS, IN_SECRETS_MANAGER
+from functions.shared.keys.rotation import RotationRules, UnsafeRotationError
 from functions.shared.runtime.settings import EnvironmentSettings
+from functions.shared.storage.state_table import DAY
 
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")
-_DAY: Final = 86_400
 _HOUR: Final = 3_600
 
 _KEY_BACKENDS: Final = (IN_SECRETS_MANAGER, IN_KMS)
@@ -20,10 +20,10 @@ _KEY_BACKENDS: Final = (IN_SECRETS_MANAGER, IN_KMS)
 
 @dataclass(frozen=True, slots=True)
 class Settings(EnvironmentSettings):
-    """Names or ARNs of the two secrets, and how keys are made and rotated, in text.
+    """Names or ARNs of the two secrets, and settings of rotation, as strings.
 
-    `verifier_cache_seconds` is how long a verifier may go on using a key set that it cannot renew.
-    `stack_name` is whose KMS keys are ours.
+    A verifier may use a JWK Set that it cannot refresh for `verifier_cache_seconds`. `stack_name`
+    identifies the stack's KMS keys.
     """
 
     key_ring_secret: str
@@ -40,11 +40,11 @@ class Settings(EnvironmentSettings):
         """Return the times of rotation.
 
         Raises:
-            UnsafeRotationError: they are no numbers, or good tokens would be refused with them.
+            UnsafeRotationError: they are not numbers, or verifiers would reject valid tokens.
         """
         faults: list[str] = []
         rules = {
-            "signing": _number("KEY_SIGNING_DAYS", self.key_signing_days, faults) * _DAY,
+            "signing": _number("KEY_SIGNING_DAYS", self.key_signing_days, faults) * DAY,
             "announcing": _number("KEY_ANNOUNCE_HOURS", self.key_announce_hours, faults) * _HOUR,
             "retiring": _number("KEY_RETIRE_HOURS", self.key_retire_hours, faults) * _HOUR,
             "verifier_cache": _number(
@@ -56,7 +56,7 @@ class Settings(EnvironmentSettings):
         return RotationRules(**rules)
 
     def signing_algorithms(self) -> tuple[str, ...]:
-        """Return the algorithms that there are keys for.
+        """Return the algorithms of the keys.
 
         Raises:
             UnsafeRotationError: the key backend or one of the algorithms is unknown.

@@ -5,7 +5,7 @@ Imported lazily, because it imports boto3 and shell completion must be fast.
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from functions.rotate_keys.rotation_rules import UnsafeRotationError
+from functions.shared.keys.rotation import UnsafeRotationError
 from functions.shared.runtime.secret_store import SecretConflictError
 from functions.shared.storage.aws_errors import to_storage_error
 from functions.shared.storage.errors import (

@@ -10,11 +10,11 @@ from typing import Any
 import click
 from rich.console import RenderableType
 
-from functions.rotate_keys.ring_store import RingStore, SeenRing
-from functions.rotate_keys.rotation_rules import RETENTION_NEEDED, SETTLING
+from functions.rotate_keys.key_rotation import RingStore, SeenRing
 from functions.shared.clients.client import Client, from_item
 from functions.shared.keys import key_ring
 from functions.shared.keys.key_ring import KeyRing, RingKey, UnusableKeyRingError
+from functions.shared.keys.rotation import PROPAGATION_SECONDS, RETENTION_NEEDED
 from functions.shared.runtime.secret_store import SecretsManagerStore
 from functions.shared.storage.errors import StorageCorruptError
 from infra.cli.client_files import Change, Kind, compare, lines, payload, write
@@ -119,7 +119,7 @@ def missing_keys(ring: KeyRing, backed_up: KeyRing, now: float) -> tuple[RingKey
 
 def _needed_until(key: RingKey, now: int) -> int:
     """Return the expiry of a key's last token, if the key has signed until now."""
-    longest = now + SETTLING + RETENTION_NEEDED
+    longest = now + PROPAGATION_SECONDS + RETENTION_NEEDED
     return longest if key.publish_until is None else min(key.publish_until, longest)
 
 

@@ -4,32 +4,44 @@ A planned operation breaks nothing and is rejected if it would. An emergency ope
 what it breaks. Both write the key ring on condition that it is unchanged, as the rotator does.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property
-from math import floor
-from typing import Any
+from __future__ import annotations
 
-from functions.rotate_keys.key_generation import NewKey
-from functions.rotate_keys.kms_halves import KmsHalves
-from functions.rotate_keys.private_halves import PrivateHalves, StoredHalves
-from functions.rotate_keys.ring_store import RingStore
-from functions.rotate_keys.rotation import announce, ring_key, signs_after
-from functions.rotate_keys.rotation_rules import (
-    CLOCK_SKEW,
-    RETENTION_NEEDED,
-    SETTLING,
-    RotationRules,
-)
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from functions.rotate_keys.key_backends import KmsKeys, SecretsManagerKeys
+from functions.rotate_keys.key_rotation import RingStore
 from functions.rotate_keys.settings import Settings
-from functions.shared.keys.key_ring import IN_KMS, JWKS_MAX_AGE, KeyRing, RingKey
+from functions.shared.keys import rotation
+from functions.shared.keys.key_ring import IN_KMS, JWKS_MAX_AGE, KeyRing
+from functions.shared.keys.rotation import (
+    CLOCK_SKEW,
+    PROPAGATION_SECONDS,
+    RETENTION_NEEDED,
+    KeyInUseError,
+    LastSigningKeyError,
+    NoSigningKeyError,
+    RotationError,
+    SuccessorAnnouncedError,
+    UnknownKeyError,
+)
 from functions.shared.keys.warm_key_ring import STALE_SECONDS, WARM_SECONDS
-from functions.shared.runtime.clock import Clock
-from functions.shared.runtime.secret_store import SecretsManagerStore, retrying_conflicts
-from infra.cli.context import Session
+from functions.shared.runtime.secret_store import SecretsManagerStore
 from infra.cli.errors import CommandError, ConflictError, NotFoundError
 from infra.cli.stack import Deployment
 from infra.cli.times import readable, span
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from functions.rotate_keys.key_backends import KeyBackend
+    from functions.shared.keys.key_ring import RingKey
+    from functions.shared.keys.rotation import RotationRules
+    from functions.shared.runtime.clock import Clock
+    from infra.cli.context import Session
+    from infra.cli.stack import Deployment
 
 _REVOKE = "To revoke the key and its tokens at once: gatehouse keys emergency --revoke KID."
 _FIELDS: Mapping[str, str] = {
@@ -58,7 +70,7 @@ class Emergency:
     """Rotates at once, and revokes keys."""
 
     store: RingStore
-    halves: PrivateHalves
+    backend: KeyBackend
     rules: RotationRules
     clock: Clock
 
@@ -81,7 +93,7 @@ class Emergency:
             SecretConflictError: other processes wrote the key ring each time.
         """
         known_ids = {known.kid for known in self.store.read().ring.keys}
-        key = self.halves.create(alg, self.clock())
+        key = self.backend.create(alg, self.clock())
         known_ids.add(key.kid)
 
         def with_key(ring: KeyRing, now: float) -> KeyRing:
@@ -90,9 +102,9 @@ class Emergency:
                 # The clock of the other process may be ahead.
                 if is_new and known.sign_until is None and known.sign_from <= now + CLOCK_SKEW:
                     raise ConcurrentRotationError(known.kid)
-            return rotated(ring, key, now, self.rules)
+            return rotation.replace_at_once(ring, key, now, self.rules)
 
-        change_ring(self.store, self.clock, with_key)
+        self.store.change(lambda ring: with_key(ring, self.clock()))
         return key.kid
 
     def revocation_breaks(self, kid: str) -> tuple[str, ...]:
@@ -121,7 +133,8 @@ class Emergency:
             CommandError: no other key could sign.
             SecretConflictError: other processes wrote the key ring each time.
         """
-        change_ring(self.store, self.clock, lambda ring, now: revoked(ring, kid, now))
+        with command_errors():
+            self.store.change(lambda ring: rotation.revoke(ring, kid, self.clock()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +142,7 @@ class Planned:
     """Announces keys before they are due, and removes keys that no token needs."""
 
     store: RingStore
-    halves: PrivateHalves
+    backend: KeyBackend
     rules: RotationRules
     clock: Clock
 
@@ -140,19 +153,19 @@ class Planned:
             CommandError: a successor is announced, or no key signs.
             SecretConflictError: other processes wrote the key ring each time.
         """
-        # Checked before a key is created, so that a rejection leaves none behind.
-        refuse_second_successor(self.store.read().ring, alg, self.clock())
-        key = self.halves.create(alg, self.clock())
-
-        def announced(ring: KeyRing, now: float) -> KeyRing:
-            refuse_second_successor(ring, alg, now)
-            return announce(ring, key, self.rules, now)
-
-        return find_key(change_ring(self.store, self.clock, announced), key.kid)
+        with command_errors():
+            # Checked before a key is created, so that a rejection leaves none behind.
+            rotation.check_successor_possible(self.store.read().ring, alg, self.clock())
+            key = self.backend.create(alg, self.clock())
+            ring = self.store.change(
+                lambda ring: rotation.announce_successor(ring, key, self.rules, self.clock())
+            )
+            return rotation.find_key(ring, key.kid)
 
     def may_retire(self, kid: str) -> None:
         """Return if `retire` is possible now; raises CommandError otherwise."""
-        retired(self.store.read().ring, kid, self.clock(), self.rules)
+        with command_errors(self.rules):
+            rotation.retire(self.store.read().ring, kid, self.clock())
 
     def retire(self, kid: str) -> None:
         """Remove a key from the key ring.
@@ -161,141 +174,64 @@ class Planned:
             CommandError: the key signs, or tokens of it can be valid; the error has the date.
             SecretConflictError: other processes wrote the key ring each time.
         """
-        change_ring(self.store, self.clock, lambda ring, now: retired(ring, kid, now, self.rules))
-
-
-def change_ring(
-    store: RingStore, clock: Clock, change: Callable[[KeyRing, float], KeyRing]
-) -> KeyRing:
-    """Write a change of the key ring, repeated on top of concurrent changes; return the ring.
-
-    Raises:
-        SecretConflictError: other processes wrote the key ring each time.
-    """
-
-    def write() -> KeyRing:
-        seen = store.read()
-        ring = change(seen.ring, clock())
-        store.write(ring, seen)
-        return ring
-
-    return retrying_conflicts(write)
-
-
-def rotated(ring: KeyRing, key: NewKey, now: float, rules: RotationRules) -> KeyRing:
-    """Return the key ring with a key that is the only one of its algorithm to sign from now on.
-
-    An announced key is removed: it never signed, and an attacker with one key may have both.
-    """
-    start = floor(now)
-    # Warm processes sign with the old key until they refresh the key ring.
-    publish_until = start + SETTLING + max(rules.retiring, RETENTION_NEEDED)
-    ended = (
-        replace(known, sign_until=start, publish_until=publish_until)
-        if known.alg == key.alg and signs_after(known, start)
-        else known
-        for known in ring.keys
-        if known.alg != key.alg or known.sign_from <= start
-    )
-    return KeyRing((*ended, ring_key(key, start, start)))
-
-
-def revoked(ring: KeyRing, kid: str, now: float) -> KeyRing:
-    """Return the key ring without a key. A predecessor that it would have replaced signs on.
-
-    Raises:
-        NotFoundError: there is no such key.
-        CommandError: no key of the algorithm would sign.
-    """
-    key = find_key(ring, kid)
-    left = KeyRing(tuple(_reopened(known, key, now) for known in ring.keys if known.kid != kid))
-    if key.may_sign(now) and not any(
-        known.alg == key.alg and known.may_sign(now) for known in left.keys
-    ):
-        raise CommandError(
-            f"No other {key.alg} key can sign.", "Rotate first: gatehouse keys emergency."
-        )
-    return left
-
-
-def _reopened(known: RingKey, removed: RingKey, now: float) -> RingKey:
-    """Undo the end that an announced key has set for its predecessor."""
-    is_predecessor = known.alg == removed.alg and known.sign_until == removed.sign_from
-    if is_predecessor and now < removed.sign_from:
-        return replace(known, sign_until=None, publish_until=None)
-    return known
+        with command_errors(self.rules):
+            self.store.change(lambda ring: rotation.retire(ring, kid, self.clock()))
 
 
 def find_key(ring: KeyRing, kid: str) -> RingKey:
     """Return the key with an id; raises NotFoundError."""
-    for key in ring.keys:
-        if key.kid == kid:
-            return key
-    raise NotFoundError(f"The key ring has no key {kid}.", "List the keys: gatehouse keys list.")
+    with command_errors():
+        return rotation.find_key(ring, kid)
 
 
-def refuse_second_successor(ring: KeyRing, alg: str, now: float) -> None:
-    """Return if a key of the algorithm signs and has no successor yet.
+@contextmanager
+def command_errors(rules: RotationRules | None = None) -> Iterator[None]:
+    """Turn the rejection of a transition into the problem and the next step.
 
     Raises:
-        CommandError: it has a successor, or no key signs.
+        CommandError: in place of a RotationError.
     """
-    keys = [key for key in ring.keys if key.alg == alg]
-    announced = [key for key in keys if key.sign_from > now]
-    if announced:
-        first = min(announced, key=lambda key: key.sign_from)
-        raise CommandError(
-            f"Key {first.kid} is already announced and signs from {readable(first.sign_from)}. "
-            "Only one key can be announced at a time.",
-            "Wait for it, or rotate at once: gatehouse keys emergency.",
+    try:
+        yield
+    except UnknownKeyError as error:
+        raise NotFoundError(
+            f"The key ring has no key {error.kid}.", "List the keys: gatehouse keys list."
+        ) from None
+    except KeyInUseError as error:
+        raise CommandError(*_in_use(error.key, error.now, rules)) from None
+    except RotationError as error:
+        raise CommandError(*_rejected(error)) from None
+
+
+def _rejected(error: RotationError) -> tuple[str, str]:
+    if isinstance(error, LastSigningKeyError):
+        return f"No other {error.alg} key can sign.", "Rotate first: gatehouse keys emergency."
+    if isinstance(error, SuccessorAnnouncedError):
+        successor = error.successor
+        problem = (
+            f"Key {successor.kid} is already announced and signs from "
+            f"{readable(successor.sign_from)}. Only one key can be announced at a time."
         )
-    if not any(key.may_sign(now) for key in keys):
-        raise CommandError(
-            f"No {alg} key signs, so none can be replaced.",
+        return problem, "Wait for it, or rotate at once: gatehouse keys emergency."
+    if isinstance(error, NoSigningKeyError):
+        return (
+            f"No {error.alg} key signs, so none can be replaced.",
             "Create a key that signs at once: gatehouse keys emergency.",
         )
+    return str(error), ""
 
 
-def retired(ring: KeyRing, kid: str, now: float, rules: RotationRules) -> KeyRing:
-    """Return the key ring without a key that no token needs.
-
-    Its last token has expired, or it has not signed and starts late enough for every process to
-    refresh.
-
-    Raises:
-        CommandError: tokens need the key.
-    """
-    key = find_key(ring, kid)
-    if now < key.sign_from - SETTLING:
-        return revoked(ring, kid, now)
-    possible = retirable_from(key)
-    if possible is None or now < possible:
-        raise CommandError(*_why_not(key, now, possible, rules))
-    return replace(ring, keys=tuple(known for known in ring.keys if known.kid != kid))
-
-
-def retirable_from(key: RingKey) -> int | None:
-    """Return the time at which the last token of a key has expired; None without an end.
-
-    `SETTLING` is added, because slow processes may have signed a little longer.
-    """
-    if key.sign_until is None:
-        return None
-    return key.sign_until + SETTLING + RETENTION_NEEDED
-
-
-def _why_not(
-    key: RingKey, now: float, possible: int | None, rules: RotationRules
-) -> tuple[str, str]:
+def _in_use(key: RingKey, now: float, rules: RotationRules | None) -> tuple[str, str]:
     """Return the rule that retiring a key would break, and the next step."""
+    possible = rotation.retirable_from(key)
     if now < key.sign_from:
         problem = (
-            f"Key {key.kid} signs in less than {SETTLING} seconds. Some processes would not know "
-            "of its removal, and its tokens would be rejected."
+            f"Key {key.kid} signs in less than {PROPAGATION_SECONDS} seconds. Some processes would "
+            "not know of its removal, and its tokens would be rejected."
         )
         return problem, "Let it sign, and announce a successor: gatehouse keys rotate."
     if possible is None:
-        earliest = now + rules.announcing + SETTLING + RETENTION_NEEDED
+        earliest = now + (rules.announcing if rules else 0) + PROPAGATION_SECONDS + RETENTION_NEEDED
         return f"Key {key.kid} signs, and no other key is to sign {key.alg} tokens after it.", (
             "Announce a successor: gatehouse keys rotate. Then the key can be retired from "
             f"{readable(earliest)}. {_REVOKE}"
@@ -350,12 +286,12 @@ class KeyAdmin:
     @property
     def planned(self) -> Planned:
         """Operations that break nothing."""
-        return Planned(self._store, self._halves, self.rules, self.session.now)
+        return Planned(self._store, self._backend, self.rules, self.session.now)
 
     @property
     def emergency(self) -> Emergency:
         """Operations that break something."""
-        return Emergency(self._store, self._halves, self.rules, self.session.now)
+        return Emergency(self._store, self._backend, self.rules, self.session.now)
 
     @cached_property
     def _secrets(self) -> SecretsManagerStore:
@@ -366,7 +302,7 @@ class KeyAdmin:
         return RingStore(self._secrets, self.settings.key_ring_secret)
 
     @cached_property
-    def _halves(self) -> PrivateHalves:
+    def _backend(self) -> KeyBackend:
         if self.settings.key_edition == IN_KMS:
-            return KmsHalves(self.session.aws.kms, self.settings.stack_name)
-        return StoredHalves(self._secrets, self.settings.signing_keys_secret)
+            return KmsKeys(self.session.aws.kms, self.settings.stack_name)
+        return SecretsManagerKeys(self._secrets, self.settings.signing_keys_secret)

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 import click
 from rich.text import Text
 
-from functions.rotate_keys.rotation_rules import SETTLING
 from functions.shared.clients.client import (
     LONGEST_TOKEN_LIFETIME,
     SIGNING_ALGORITHMS,
@@ -14,11 +13,12 @@ from functions.shared.clients.client import (
     TokenFormat,
 )
 from functions.shared.keys.key_ring import IN_KMS, JWKS_MAX_AGE, KeyRing, RingKey
+from functions.shared.keys.rotation import PROPAGATION_SECONDS, retirable_from
 from functions.shared.keys.warm_key_ring import STALE_SECONDS
 from infra.cli.client_store import clients_of
 from infra.cli.context import Session, pass_session
 from infra.cli.errors import ConflictError, NotFoundError, UsageError
-from infra.cli.key_operations import KeyAdmin, find_key, retirable_from
+from infra.cli.key_operations import KeyAdmin, find_key
 from infra.cli.options import Command, Group
 from infra.cli.output import counted, safe
 from infra.cli.times import iso, readable, span
@@ -58,7 +58,7 @@ def to_document(key: RingKey, ring: KeyRing, now: float) -> dict[str, object]:
         "kid": key.kid,
         "alg": key.alg,
         "state": state(key, ring, now),
-        "edition": key.edition,
+        "edition": key.backend,
         "announced_at": iso(key.publish_from),
         "signs_from": iso(key.sign_from),
         "retired_at": iso(key.sign_until),
@@ -83,7 +83,7 @@ def lives(ring: KeyRing, now: float, width: int) -> list[Text]:
 
 
 def _times(key: RingKey, ring: KeyRing, now: float) -> Iterator[Text]:
-    backend = "KMS" if key.edition == IN_KMS else "Secrets Manager"
+    backend = "KMS" if key.backend == IN_KMS else "Secrets Manager"
     yield Text(key.kid, style="bold")
     yield safe(f"{_INDENT}{key.alg}, {backend}: {_WORDS[state(key, ring, now)]}")
     for name, moment, open_end in (
@@ -335,7 +335,7 @@ def _affected_tokens(session: Session, admin: KeyAdmin, target: RingKey) -> list
     ]
     if not clients:
         return [f"No client gets {target.alg} JWTs."]
-    last = min(target.sign_until or now, now) + SETTLING
+    last = min(target.sign_until or now, now) + PROPAGATION_SECONDS
     ends = last + max(
         seen.readable.token_lifetime if seen.readable else LONGEST_TOKEN_LIFETIME
         for seen in clients

@@ -16,7 +16,7 @@ from authorizer import errors
 from authorizer import metrics as authorizer_metrics
 from authorizer.errors import Reason
 from authorizer.metrics import NAMESPACE, Metric
-from functions.rotate_keys import run_log
+from functions.rotate_keys import custom_resource
 from functions.shared.web import metrics as endpoint_metrics
 from functions.shared.web.oauth_errors import OAuthError
 from infra.cli.app import app
@@ -180,7 +180,7 @@ def _reasons() -> Iterator[str]:
 EMITTERS = {
     "the authorizer": authorizer_metrics,
     "the endpoints": endpoint_metrics,
-    "rotate_keys": run_log,
+    "rotate_keys": custom_resource,
 }
 
 _SIGNS = {

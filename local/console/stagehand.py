@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import jwt
 
-from functions.rotate_keys.private_halves import StoredHalves
-from functions.rotate_keys.ring_store import RingStore
+from functions.rotate_keys.key_backends import SecretsManagerKeys
+from functions.rotate_keys.key_rotation import RingStore
 from functions.rotate_keys.settings import Settings as RotationSettings
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.keys import signing_keys
@@ -69,7 +69,7 @@ class Stagehand:
         """Let a new key sign at once, as the emergency rotation does."""
         settings = self._rotation()
         secrets = self._secrets()
-        halves = StoredHalves(secrets, settings.signing_keys_secret)
+        halves = SecretsManagerKeys(secrets, settings.signing_keys_secret)
         kid = Emergency(self._ring_store(), halves, settings.rules(), self.clock).rotate("RS256")
         self._start_anew("auth_server", _RING_READERS)
         return Step(

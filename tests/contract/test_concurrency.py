@@ -22,11 +22,15 @@ from functions.issue_token.handler import Settings as IssueTokenSettings
 from functions.issue_token.handler import build as build_issue_token
 from functions.publish_jwks.handler import Settings as PublishJwksSettings
 from functions.publish_jwks.handler import build as build_publish_jwks
-from functions.rotate_keys.rotation import announce
-from functions.rotate_keys.rotation_rules import RETENTION_NEEDED, SETTLING, RotationRules
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.keys import key_ring, signing_keys
 from functions.shared.keys.key_ring import JWKS_MAX_AGE
+from functions.shared.keys.rotation import (
+    PROPAGATION_SECONDS,
+    RETENTION_NEEDED,
+    RotationRules,
+    announce,
+)
 from functions.shared.runtime.aws_clients import AwsClients
 from functions.shared.runtime.secret_store import SecretsManagerStore
 from functions.shared.web import paths
@@ -53,7 +57,7 @@ BETWEEN_STEPS = 15
 OLD, NEW = key(1), key(2)
 RULES = RotationRules(
     signing=86_400,
-    announcing=JWKS_MAX_AGE + 300 + SETTLING,
+    announcing=JWKS_MAX_AGE + 300 + PROPAGATION_SECONDS,
     retiring=RETENTION_NEEDED,
     verifier_cache=300,
 )

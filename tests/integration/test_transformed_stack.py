@@ -20,7 +20,7 @@ from functions.introspect_token import handler as introspect_token
 from functions.introspect_token.handler import Settings as IntrospectTokenSettings
 from functions.issue_token import handler as issue_token
 from functions.issue_token.handler import Settings as IssueTokenSettings
-from functions.rotate_keys import composition as rotate_keys
+from functions.rotate_keys import handler as rotate_keys
 from functions.rotate_keys.settings import Settings as RotateKeysSettings
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.runtime.aws_clients import AwsClients

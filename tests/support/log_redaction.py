@@ -20,7 +20,7 @@ from typing import Any, Final
 import pytest
 
 from authorizer.authorizer import BaseAuthorizer
-from functions.rotate_keys import run_log
+from functions.rotate_keys import custom_resource
 from functions.shared.web.endpoint import Endpoint
 from local.demo_clients import demo_clients
 from tests.support import log_record
@@ -55,7 +55,7 @@ def pytest_configure(config: pytest.Config) -> None:
     patch.setattr(Endpoint, "__call__", _judged(Endpoint.__call__))
     patch.setattr(BaseAuthorizer, "__init__", _heard(BaseAuthorizer.__init__))
     patch.setattr(BaseAuthorizer, "decide", _judged(BaseAuthorizer.decide))
-    patch.setattr(run_log, "logged", _heard(run_log.logged))
+    patch.setattr(custom_resource, "run_and_log", _heard(custom_resource.run_and_log))
     config.add_cleanup(patch.undo)
 
 

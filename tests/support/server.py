@@ -4,12 +4,12 @@ from dataclasses import replace
 from functools import cache
 from typing import Any, Final
 
-from functions.rotate_keys.key_generation import NewKey, generate_key
-from functions.rotate_keys.rotation import first_ring
+from functions.rotate_keys.key_backends import generate_key
 from functions.shared.clients.client import Client
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
 from functions.shared.keys import key_ring, signing_keys
 from functions.shared.keys.key_ring import KeyRing
+from functions.shared.keys.rotation import NewKey, first_ring
 from tests.support.aws import KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.memory_stores import MemorySecrets
 

@@ -81,7 +81,7 @@ class RingKey:
             raise ValueError("A key's id must be its thumbprint.")
 
     @property
-    def edition(self) -> str:
+    def backend(self) -> str:
         """What kind of place has its private half."""
         return IN_SECRETS_MANAGER if self.signer == IN_SECRETS_MANAGER else IN_KMS
 

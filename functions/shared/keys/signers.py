@@ -135,7 +135,7 @@ class RingSigners:
             UnusableKeyRingError: no key may sign now, or its private half is not to be had.
         """
         key = self._key_ring.signing_key(now, alg)
-        if key.edition == IN_KMS:
+        if key.backend == IN_KMS:
             algorithm = KmsAlgorithm(self._kms_client, alg, self._meter)
             return JwtSigner(key.kid, alg, algorithm, key.signer)
         return self._local.of(key, now)

@@ -20,10 +20,10 @@ from authorizer.metrics import Meter, Metric
 from authorizer.settings import Settings as AuthorizerSettings
 from functions.issue_token import handler as issue_token
 from functions.issue_token.handler import Settings as IssueTokenSettings
-from functions.rotate_keys import composition as rotate_keys
-from functions.rotate_keys.kms_halves import KmsHalves
-from functions.rotate_keys.run_log import METRICS as ROTATION_METRICS
-from functions.rotate_keys.run_log import logged
+from functions.rotate_keys import handler as rotate_keys
+from functions.rotate_keys.custom_resource import METRICS as ROTATION_METRICS
+from functions.rotate_keys.custom_resource import run_and_log
+from functions.rotate_keys.key_backends import KmsKeys
 from functions.rotate_keys.settings import Settings as RotateKeysSettings
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.runtime.aws_clients import AwsClients
@@ -152,11 +152,11 @@ class Stack:
             RotateKeysSettings.from_env(given),
             clock=self.clock,
             secrets=SecretsManagerStore(self.aws.secrets_manager),
-            kms_halves=KmsHalves(self.aws.kms, STACK),
+            kms_keys=KmsKeys(self.aws.kms, STACK),
             generate=generate,
         )
         try:
-            logged(rotator.run, self.log.append, self.meter())
+            run_and_log(rotator.run, self.log.append, self.meter())
         except StorageUnavailableError:
             self.count("AWS/Lambda", "Errors", "FunctionName", "RotateKeys")
 

@@ -27,10 +27,10 @@ from authorizer.errors import AuthorizerUnavailableError
 from authorizer.introspection import SecretsManagerCredentials
 from authorizer.multi_api import ParameterStore
 from authorizer.state_table import DynamoDbReplayStore, DynamoDbRevokedTokens, revoked_jwt
-from functions.rotate_keys.kms_halves import KmsHalves
-from functions.rotate_keys.rotation import first_ring
+from functions.rotate_keys.key_backends import KmsKeys
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.keys.kms_signer import KmsAlgorithm
+from functions.shared.keys.rotation import first_ring
 from functions.shared.runtime.aws_clients import AwsClients
 from functions.shared.runtime.secret_store import SecretsManagerStore
 from functions.shared.storage.errors import StorageError
@@ -100,7 +100,7 @@ class Account:
         self.counters = DynamoDbCounters(dynamodb, STATE_TABLE)
         self.uses = DynamoDbSecretUses(dynamodb, STATE_TABLE)
         self.secrets = SecretsManagerStore(secrets)
-        self.kms = KmsHalves(self.aws.kms, "gatehouse", sleep=lambda _: None)
+        self.kms = KmsKeys(self.aws.kms, "gatehouse", sleep=lambda _: None)
         self.clients.put(client("known"))
         self.tokens.put("known", MEANING)
         self.denied.add(REVOKED_JWT, NOW + 9)
@@ -124,13 +124,13 @@ class Account:
         self.proxy.faults, faults = {}, self.proxy.faults
         self.kms.create("ES256", NOW)
         self.proxy.faults = faults
-        deleted = self.kms.tidy(self.ring.keys, NOW + 10**10)
+        deleted = self.kms.delete_unused(self.ring.keys, NOW + 10**10)
         self.proxy.bodies.pop("ListAliases")  # as in `new_key`, which is quicker
         self.proxy.bodies.pop("DescribeKey")
         return deleted > 0
 
     def new_key(self, _: str) -> object:
-        return self.kms.tidy([], NOW)
+        return self.kms.delete_unused([], NOW)
 
     def signature(self, _: str) -> object:
         return len(KmsAlgorithm(self.aws.kms, "ES256").sign(b"message", self.key.signer))

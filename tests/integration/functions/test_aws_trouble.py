@@ -25,7 +25,7 @@ from functions.issue_token import handler as issue_token
 from functions.issue_token.handler import Settings as IssueTokenSettings
 from functions.publish_jwks import handler as publish_jwks
 from functions.publish_jwks.handler import Settings as PublishJwksSettings
-from functions.rotate_keys import composition as rotate_keys
+from functions.rotate_keys import handler as rotate_keys
 from functions.rotate_keys.settings import Settings as RotateKeysSettings
 from functions.shared.clients.client import TokenFormat
 from functions.shared.clients.client_registry import STALE_SECONDS as CLIENT_STALE_SECONDS

@@ -10,7 +10,7 @@ from functions.introspect_token.handler import Settings as IntrospectTokenSettin
 from functions.introspect_token.handler import build as build_introspect_token
 from functions.issue_token.handler import Settings as IssueTokenSettings
 from functions.issue_token.handler import build as build_issue_token
-from functions.rotate_keys.composition import build as build_rotate_keys
+from functions.rotate_keys.handler import build as build_rotate_keys
 from functions.rotate_keys.settings import Settings as RotateKeysSettings
 from functions.shared.authentication.rate_limit import Limits
 from functions.shared.clients.assertion_rules import AssertionRules

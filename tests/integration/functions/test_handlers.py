@@ -25,7 +25,7 @@ from functions.revoke_token import handler as revoke_token
 from functions.revoke_token.handler import Settings as RevokeTokenSettings
 from functions.revoke_token.handler import build as build_revoke_token
 from functions.rotate_keys import handler as rotate_keys
-from functions.rotate_keys.composition import build as build_rotate_keys
+from functions.rotate_keys.handler import build as build_rotate_keys
 from functions.rotate_keys.settings import Settings as RotateKeysSettings
 from functions.shared.clients.client import TOKEN_EXCHANGE, TokenFormat, TokenProfile
 from functions.shared.clients.client_registry import WARM_SECONDS, DynamoDbClients

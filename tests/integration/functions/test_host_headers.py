@@ -13,7 +13,7 @@ from functions.issue_token import handler as issue_token
 from functions.issue_token.handler import Settings as IssueTokenSettings
 from functions.publish_metadata import handler as publish_metadata
 from functions.publish_metadata.handler import Settings as PublishMetadataSettings
-from functions.rotate_keys import composition as rotate_keys
+from functions.rotate_keys import handler as rotate_keys
 from functions.rotate_keys.settings import Settings as RotateKeysSettings
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.runtime.aws_clients import AwsClients

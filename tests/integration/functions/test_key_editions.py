@@ -21,8 +21,8 @@ from functions.introspect_token import handler as introspect_token
 from functions.introspect_token.handler import Settings as IntrospectTokenSettings
 from functions.issue_token import handler as issue_token
 from functions.issue_token.handler import Settings as IssueTokenSettings
-from functions.rotate_keys.composition import build
-from functions.rotate_keys.kms_halves import KEY_SPECS, KmsHalves
+from functions.rotate_keys.handler import build
+from functions.rotate_keys.key_backends import KEY_SPECS, KmsKeys
 from functions.rotate_keys.settings import Settings
 from functions.shared.clients.client import SIGNING_ALGORITHMS
 from functions.shared.clients.client_registry import DynamoDbClients
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from botocore.model import OperationModel
     from mypy_boto3_kms.literals import KeySpecType, SigningAlgorithmSpecType
 
-    from functions.rotate_keys.rotator import Rotator
+    from functions.rotate_keys.key_rotation import Rotator
     from functions.shared.keys.key_ring import KeyRing
     from functions.shared.runtime.aws_clients import AwsClients
     from functions.shared.runtime.secret_store import VersionedSecretStore
@@ -72,8 +72,8 @@ class Authority:
         settings = Settings.from_env(
             {**ENVIRONMENT, "KEY_EDITION": edition, "ALGORITHMS": algorithms, "STACK_NAME": "ours"}
         )
-        halves = KmsHalves(self.aws.kms, settings.stack_name)
-        return build(settings, clock=self.clock, secrets=self.secrets, kms_halves=halves)
+        halves = KmsKeys(self.aws.kms, settings.stack_name)
+        return build(settings, clock=self.clock, secrets=self.secrets, kms_keys=halves)
 
     def signers(self) -> RingSigners:
         warm = WarmKeyRing(self.secrets, KEY_RING_SECRET, self.clock)
@@ -242,7 +242,7 @@ def test_a_key_that_kms_does_not_know_everywhere_yet_is_asked_for_again(
 
     for operation in unknown:
         kms.meta.events.register(f"before-call.kms.{operation}", not_yet)
-    key = KmsHalves(kms, "ours", paused.append).create("ES256", authority.clock())
+    key = KmsKeys(kms, "ours", paused.append).create("ES256", authority.clock())
     assert key.signer
     assert len(kms.list_keys()["Keys"]) == 1
     assert paused == [0.25, 0.5] * 2
@@ -256,7 +256,7 @@ def test_a_key_that_kms_goes_on_not_to_know_is_an_error(authority: Authority) ->
 
     kms.meta.events.register("before-call.kms.GetPublicKey", never)
     with pytest.raises(StorageError):
-        KmsHalves(kms, "ours", paused.append).create("ES256", authority.clock())
+        KmsKeys(kms, "ours", paused.append).create("ES256", authority.clock())
     assert sum(paused) < 5
 
 

@@ -15,7 +15,7 @@ from functions.publish_metadata import handler as publish_metadata
 from functions.publish_metadata.handler import Settings as PublishMetadataSettings
 from functions.revoke_token import handler as revoke_token
 from functions.revoke_token.handler import Settings as RevokeTokenSettings
-from functions.rotate_keys import composition as rotate_keys
+from functions.rotate_keys import handler as rotate_keys
 from functions.rotate_keys.settings import Settings as RotateKeysSettings
 from functions.shared.clients.client import FEDERATED_JWT
 from functions.shared.clients.client_registry import DynamoDbClients

@@ -12,7 +12,7 @@ from moto import mock_aws
 from moto.cloudformation.models import cloudformation_backends
 from moto.core.models import DEFAULT_ACCOUNT_ID as ACCOUNT_ID
 
-from functions.rotate_keys.kms_halves import STACK_TAG
+from functions.rotate_keys.key_backends import STACK_TAG
 from infra import remove
 from infra.cloudformation import load
 from local.aws import TEMPLATE

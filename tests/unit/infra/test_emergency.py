@@ -1,25 +1,25 @@
 import pytest
 
 from authorizer.claims import LEEWAY
-from functions.rotate_keys.composition import build
-from functions.rotate_keys.key_generation import NewKey
-from functions.rotate_keys.private_halves import StoredHalves
-from functions.rotate_keys.ring_store import RingStore
-from functions.rotate_keys.rotation import ring_key
-from functions.rotate_keys.rotation_rules import (
-    CLOCK_SKEW,
-    RETENTION_NEEDED,
-    SETTLING,
-    RotationRules,
-)
+from functions.rotate_keys.handler import build
+from functions.rotate_keys.key_backends import SecretsManagerKeys
+from functions.rotate_keys.key_rotation import RingStore
 from functions.rotate_keys.settings import Settings
 from functions.shared.clients.client import LONGEST_TOKEN_LIFETIME
 from functions.shared.keys import signing_keys
 from functions.shared.keys.key_ring import KeyRing, UnusableKeyRingError
+from functions.shared.keys.rotation import (
+    CLOCK_SKEW,
+    PROPAGATION_SECONDS,
+    RETENTION_NEEDED,
+    NewKey,
+    RotationRules,
+    replace_at_once,
+)
 from functions.shared.keys.warm_key_ring import STALE_SECONDS
 from functions.shared.runtime.secret_store import SecretConflictError, SecretVersion
 from infra.cli.errors import CommandError, NotFoundError
-from infra.cli.key_operations import ConcurrentRotationError, Emergency, find_key, rotated
+from infra.cli.key_operations import ConcurrentRotationError, Emergency, find_key
 from tests.support.aws import ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.memory_stores import ManualClock, MemorySecrets
 from tests.support.server import NOW, key
@@ -39,7 +39,7 @@ class Authority:
             settings, clock=self.clock, secrets=self.secrets, generate=self._generate
         )
         self.store = RingStore(self.secrets, KEY_RING_SECRET)
-        halves = StoredHalves(self.secrets, SIGNING_KEYS_SECRET, self._generate)
+        halves = SecretsManagerKeys(self.secrets, SIGNING_KEYS_SECRET, self._generate)
         self.emergency = Emergency(self.store, halves, settings.rules(), self.clock)
         self.rotation.run()
 
@@ -74,7 +74,7 @@ def test_an_emergency_rotation_signs_at_once_and_keeps_old_tokens_good(
     assert authority.signing() == kid == key(2).kid
     assert authority.published() == {key(1).kid, key(2).kid}
     # Until the last token of a process that was slow to learn of it has expired.
-    authority.clock.now += DAY + SETTLING
+    authority.clock.now += DAY + PROPAGATION_SECONDS
     assert key(1).kid in authority.published()
     authority.clock.now += 2 * DAY
     authority.rotation.run()
@@ -86,7 +86,7 @@ def test_tokens_signed_with_an_old_ring_after_an_emergency_rotation_stay_good() 
     rules = RotationRules(
         signing=2 * DAY, announcing=2 * HOUR, retiring=RETENTION_NEEDED, verifier_cache=300
     )
-    ring = rotated(KeyRing((ring_key(key(1), NOW, NOW),)), key(2), NOW + HOUR, rules)
+    ring = replace_at_once(KeyRing((key(1).to_ring_key(NOW, NOW),)), key(2), NOW + HOUR, rules)
     last_signature = NOW + HOUR + STALE_SECONDS
     for clock_ahead in (0, CLOCK_SKEW):
         expires = last_signature + LONGEST_TOKEN_LIFETIME + LEEWAY + clock_ahead
@@ -204,7 +204,7 @@ def test_an_operator_gives_up_when_others_are_always_faster(authority: Authority
     busy = Busy(**authority.secrets.texts)
     emergency = Emergency(
         RingStore(busy, KEY_RING_SECRET),
-        StoredHalves(busy, SIGNING_KEYS_SECRET, authority._generate),
+        SecretsManagerKeys(busy, SIGNING_KEYS_SECRET, authority._generate),
         authority.emergency.rules,
         authority.clock,
     )

@@ -184,7 +184,7 @@ def schedule(context: CheckContext) -> Iterator[Finding]:
 
 def kms_keys(context: CheckContext) -> Iterator[Finding]:
     """Signing keys in KMS can be used."""
-    keys = [key for key in context.ring.keys if key.edition == IN_KMS]
+    keys = [key for key in context.ring.keys if key.backend == IN_KMS]
     signing = [key for key in keys if key.sign_until is None or key.sign_until > context.now]
     faults = []
     for key in signing:

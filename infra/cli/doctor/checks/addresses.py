@@ -7,8 +7,8 @@ from http import HTTPStatus
 from urllib.parse import urlsplit, urlunsplit
 
 from authorizer.claims import LEEWAY
-from functions.rotate_keys.rotation_rules import CLOCK_SKEW, SETTLING
 from functions.shared.keys.key_ring import JWKS_MAX_AGE
+from functions.shared.keys.rotation import CLOCK_SKEW, PROPAGATION_SECONDS
 from functions.shared.web import paths
 from infra.cli.doctor.context import FORM, CheckContext
 from infra.cli.doctor.results import Check, Finding, either, failure, named, ok, warning
@@ -101,17 +101,19 @@ def _key_faults(context: CheckContext, keys: list[dict[str, object]]) -> Iterato
     now, ring = context.now, context.ring
     published = {str(key.get("kid")) for key in keys}
     # While processes still have different copies of the ring, a new key may be missing.
-    settled = {key.kid for key in ring.published_keys(now - SETTLING)}
+    settled = {key.kid for key in ring.published_keys(now - PROPAGATION_SECONDS)}
     due = {key.kid for key in ring.published_keys(now)}
     if missing := (due & settled) - published:
         yield failure(
             f"not published: {named(missing)}; its tokens are refused",
-            f"If the ring was written less than {SETTLING} s ago, look again. Else deploy again.",
+            f"If the ring was written less than {PROPAGATION_SECONDS} s ago, look again. "
+            "Else deploy again.",
         )
     if extra := published - due - settled:
         yield failure(
             f"published, and not in the ring: {named(extra)}",
-            f"If one was withdrawn less than {SETTLING} s ago, look again. Else deploy again.",
+            f"If one was withdrawn less than {PROPAGATION_SECONDS} s ago, look again. "
+            "Else deploy again.",
         )
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from math import ceil
 
-from functions.rotate_keys.rotation_rules import RETENTION_NEEDED, UnsafeRotationError
 from functions.shared.clients.client import TokenFormat
 from functions.shared.keys.key_ring import RingKey
+from functions.shared.keys.rotation import RETENTION_NEEDED, UnsafeRotationError
 from infra.cli.doctor.context import CheckContext
 from infra.cli.doctor.results import Check, Finding, either, failure, named, ok, warning
 from infra.cli.times import readable, span

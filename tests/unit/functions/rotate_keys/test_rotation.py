@@ -5,15 +5,14 @@ from dataclasses import replace
 import jwt
 import pytest
 
-from functions.rotate_keys.composition import build
-from functions.rotate_keys.key_generation import NewKey, generate_key
-from functions.rotate_keys.rotation import announce, first_ring, kept
-from functions.rotate_keys.rotation_rules import RETENTION_NEEDED
-from functions.rotate_keys.rotator import LONGEST_RUN, Rotator, SlowRotationError
+from functions.rotate_keys.handler import build
+from functions.rotate_keys.key_backends import generate_key
+from functions.rotate_keys.key_rotation import LONGEST_RUN, Rotator, SlowRotationError
 from functions.rotate_keys.settings import Settings
 from functions.shared.clients.client import SIGNING_ALGORITHMS
 from functions.shared.keys import key_ring, signing_keys
 from functions.shared.keys.key_ring import KeyRing, UnusableKeyRingError, thumbprint
+from functions.shared.keys.rotation import RETENTION_NEEDED, NewKey, announce, first_ring, prune
 from functions.shared.runtime.secret_store import SecretConflictError, SecretVersion
 from tests.support.aws import ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.memory_stores import ManualClock, MemorySecrets
@@ -162,7 +161,7 @@ def test_too_short_publication_is_extended() -> None:
     old = replace(
         first_ring([key()], NOW).keys[0], sign_until=NOW + HOUR, publish_until=NOW + 2 * HOUR
     )
-    (stretched,) = kept(KeyRing((old,)), NOW).keys
+    (stretched,) = prune(KeyRing((old,)), NOW).keys
     assert stretched.publish_until == NOW + HOUR + RETENTION_NEEDED
 
 

@@ -18,13 +18,17 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from authorizer.claims import LEEWAY
-from functions.rotate_keys.composition import build
-from functions.rotate_keys.key_generation import NewKey
-from functions.rotate_keys.rotation_rules import RETENTION_NEEDED, SETTLING, RotationRules
+from functions.rotate_keys.handler import build
 from functions.rotate_keys.settings import Settings
 from functions.shared.clients.client import LONGEST_TOKEN_LIFETIME
 from functions.shared.keys import key_ring, signing_keys
 from functions.shared.keys.key_ring import JWKS_MAX_AGE, KeyRing
+from functions.shared.keys.rotation import (
+    PROPAGATION_SECONDS,
+    RETENTION_NEEDED,
+    NewKey,
+    RotationRules,
+)
 from functions.shared.keys.warm_key_ring import STALE_SECONDS, WARM_SECONDS
 from tests.support.aws import ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.memory_stores import MemorySecrets
@@ -105,7 +109,7 @@ class ShortestSettings(Settings):
         cache = int(self.verifier_cache_seconds)
         return RotationRules(
             signing=2 * DAY,
-            announcing=JWKS_MAX_AGE + cache + SETTLING,
+            announcing=JWKS_MAX_AGE + cache + PROPAGATION_SECONDS,
             retiring=RETENTION_NEEDED,
             verifier_cache=cache,
         )

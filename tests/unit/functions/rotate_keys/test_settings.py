@@ -1,7 +1,7 @@
 import pytest
 
-from functions.rotate_keys.rotation_rules import RotationRules, UnsafeRotationError
 from functions.rotate_keys.settings import Settings
+from functions.shared.keys.rotation import RotationRules, UnsafeRotationError
 from functions.shared.runtime.settings import MissingSettingsError
 from infra.cloudformation import load
 from local.aws import TEMPLATE

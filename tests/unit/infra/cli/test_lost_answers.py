@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from functions.rotate_keys.kms_halves import KmsHalves
+from functions.rotate_keys.key_backends import KmsKeys
 from functions.shared.clients.client_secrets import SecretVerifier
 from functions.shared.keys import key_ring
 from functions.shared.keys.key_ring import KeyRing
@@ -168,10 +168,10 @@ def test_a_key_in_kms_is_named_once(account: None, lost: list[str]) -> None:
 
 def test_a_key_that_is_needed_no_more_leaves_kms_once(account: None, lost: list[str]) -> None:
     kms = aws_client("kms")
-    halves = KmsHalves(kms, OTHER_STACK)
+    halves = KmsKeys(kms, OTHER_STACK)
     key_id = halves.create("ES256", NOW).signer.rpartition("/")[2]
     lost += ["ScheduleKeyDeletion", "DeleteAlias"]
     long_after = kms.describe_key(KeyId=key_id)["KeyMetadata"]["CreationDate"].timestamp() + 3600
-    assert halves.tidy((), long_after) == 1
+    assert halves.delete_unused((), long_after) == 1
     assert kms.describe_key(KeyId=key_id)["KeyMetadata"]["KeyState"] == "PendingDeletion"
     assert aliases_of_keys(OTHER_STACK) == []

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import pytest
 
-from functions.rotate_keys.rotation_rules import SETTLING
 from functions.shared.clients.client import LONGEST_TOKEN_LIFETIME, to_item
+from functions.shared.keys.rotation import PROPAGATION_SECONDS
 from infra.cli.times import readable
 from tests.support.cli import CommandLine, aws_client, physical_name
 from tests.support.server import NOW, client
@@ -143,7 +143,9 @@ def test_an_emergency_does_not_wait_for_it_and_assumes_the_worst(newer: CommandL
     done = newer("keys", "emergency", "--revoke", kid, "--yes")
     assert done.code == 0, done.stderr
     assert f"Affected: 2 clients, {BROKEN} (its record cannot be read), service" in done.stderr
-    assert f"expiring by {readable(NOW + SETTLING + LONGEST_TOKEN_LIFETIME)}" in done.stderr
+    assert (
+        f"expiring by {readable(NOW + PROPAGATION_SECONDS + LONGEST_TOKEN_LIFETIME)}" in done.stderr
+    )
 
 
 def test_a_record_under_what_is_no_client_id_can_be_deleted(gatehouse: CommandLine) -> None:

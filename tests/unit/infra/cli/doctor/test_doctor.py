@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from functions.publish_metadata.handler import document
-from functions.rotate_keys.rotation_rules import RETENTION_NEEDED
 from functions.shared.clients.client import Client, TokenFormat, to_item
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
 from functions.shared.keys import key_ring
 from functions.shared.keys.key_ring import KeyRing, RingKey
+from functions.shared.keys.rotation import RETENTION_NEEDED
 from functions.shared.storage.state_table import DynamoDbSecretUses
 from infra.cli.context import Outside, Session
 from infra.cli.doctor import command as doctor

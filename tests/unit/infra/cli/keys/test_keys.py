@@ -7,11 +7,11 @@ from botocore.model import OperationModel
 from click.testing import CliRunner
 from click.testing import Result as ClickResult
 
-from functions.rotate_keys.rotation_rules import RETENTION_NEEDED, SETTLING
 from functions.rotate_keys.settings import Settings
 from functions.shared.clients.client import TokenFormat, to_item
 from functions.shared.keys import key_ring, signing_keys
 from functions.shared.keys.key_ring import KeyRing
+from functions.shared.keys.rotation import PROPAGATION_SECONDS, RETENTION_NEEDED
 from functions.shared.runtime.secret_store import SecretsManagerStore
 from infra.cli.app import app
 from infra.cli.context import Outside
@@ -174,7 +174,7 @@ def test_a_key_that_signs_is_not_retired_and_it_says_from_when_on(
 def test_a_key_is_retired_once_no_token_of_it_can_count(gatehouse: CommandLine) -> None:
     gatehouse("keys", "rotate", "--yes")
     ended = ring_of().keys[0].sign_until or 0
-    for now in (NOW + HOUR, ended + HOUR, ended + SETTLING + RETENTION_NEEDED - 1):
+    for now in (NOW + HOUR, ended + HOUR, ended + PROPAGATION_SECONDS + RETENTION_NEEDED - 1):
         gatehouse.clock.now = now
         refused = gatehouse("keys", "retire", FIRST, "--yes")
         assert refused.code == 1
@@ -192,7 +192,7 @@ def test_an_announced_key_can_be_taken_back_and_its_predecessor_signs_on(
     gatehouse: CommandLine,
 ) -> None:
     kid = gatehouse("keys", "rotate", "--yes", "--json").json["kid"]
-    later(gatehouse, DAY - SETTLING)
+    later(gatehouse, DAY - PROPAGATION_SECONDS)
     refused = gatehouse("keys", "retire", kid, "--yes")
     assert (refused.code, "Some processes would not know" in refused.stderr) == (1, True)
     later(gatehouse, -1)

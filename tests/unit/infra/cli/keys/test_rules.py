@@ -3,14 +3,13 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from functions.rotate_keys.composition import build
-from functions.rotate_keys.key_generation import NewKey
-from functions.rotate_keys.private_halves import StoredHalves
-from functions.rotate_keys.ring_store import RingStore
-from functions.rotate_keys.rotation_rules import RotationRules
+from functions.rotate_keys.handler import build
+from functions.rotate_keys.key_backends import SecretsManagerKeys
+from functions.rotate_keys.key_rotation import RingStore
 from functions.rotate_keys.settings import Settings
 from functions.shared.clients.client import LONGEST_TOKEN_LIFETIME
 from functions.shared.keys.key_ring import KeyRing
+from functions.shared.keys.rotation import NewKey, RotationRules
 from functions.shared.keys.warm_key_ring import STALE_SECONDS
 from infra.cli.errors import CommandError
 from infra.cli.key_operations import Planned
@@ -32,7 +31,7 @@ class Operator:
             environ, clock=self.clock, secrets=self.secrets, generate=self._generate
         )
         self.store = RingStore(self.secrets, KEY_RING_SECRET)
-        halves = StoredHalves(self.secrets, SIGNING_KEYS_SECRET, self._generate)
+        halves = SecretsManagerKeys(self.secrets, SIGNING_KEYS_SECRET, self._generate)
         self.planned = Planned(self.store, halves, self.rules, self.clock)
         self.last_signed: dict[str, float] = {}
         self.known: list[tuple[float, KeyRing]] = []

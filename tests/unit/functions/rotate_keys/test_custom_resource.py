@@ -6,10 +6,9 @@ from typing import Any
 import pytest
 
 from authorizer.metrics import Meter
-from functions.rotate_keys.deployment import answering, put
-from functions.rotate_keys.rotation_rules import UnsafeRotationError
-from functions.rotate_keys.rotator import Report
-from functions.rotate_keys.run_log import logged
+from functions.rotate_keys.custom_resource import put, respond_to_cloudformation, run_and_log
+from functions.rotate_keys.key_rotation import Report
+from functions.shared.keys.rotation import UnsafeRotationError
 from functions.shared.storage.errors import StorageError, StorageUnavailableError
 
 SCHEDULED = {"source": "aws.events"}
@@ -36,14 +35,16 @@ def _refuse() -> dict[str, object]:
 
 def test_scheduled_run_sends_no_response() -> None:
     answers = Answers()
-    assert answering(SCHEDULED, lambda: {"created": ["a"]}, answers.send) == {"created": ["a"]}
+    assert respond_to_cloudformation(SCHEDULED, lambda: {"created": ["a"]}, answers.send) == {
+        "created": ["a"]
+    }
     assert not answers
 
 
 @pytest.mark.parametrize("kind", ["Create", "Update"])
 def test_cloudformation_gets_success(kind: str) -> None:
     answers = Answers()
-    answering({**ASKED, "RequestType": kind}, dict, answers.send)
+    respond_to_cloudformation({**ASKED, "RequestType": kind}, dict, answers.send)
     (answer,) = answers
     assert answer["Status"] == "SUCCESS"
     assert answer["PhysicalResourceId"] == "key-ring"
@@ -53,7 +54,7 @@ def test_cloudformation_gets_success(kind: str) -> None:
 
 def test_cloudformation_gets_the_reason_of_a_failure() -> None:
     answers = Answers()
-    assert answering(ASKED, _refuse, answers.send) == {}
+    assert respond_to_cloudformation(ASKED, _refuse, answers.send) == {}
     (answer,) = answers
     assert answer["Status"] == "FAILED"
     assert "a key is announced for no time" in answer["Reason"]
@@ -71,7 +72,7 @@ def test_run_waits_for_role_propagation() -> None:
             raise refusals.pop()
         return {}
 
-    answering(ASKED, run, answers.send, pauses.append)
+    respond_to_cloudformation(ASKED, run, answers.send, pauses.append)
     assert answers[0]["Status"] == "SUCCESS"
     assert pauses == [5, 15]
 
@@ -82,14 +83,14 @@ def test_lasting_denial_fails_the_deployment() -> None:
     def run() -> dict[str, object]:
         raise StorageError(reason="GetSecretValue: AccessDeniedException")
 
-    answering(ASKED, run, answers.send, lambda _: None)
+    respond_to_cloudformation(ASKED, run, answers.send, lambda _: None)
     assert answers[0]["Status"] == "FAILED"
     assert answers[0]["Reason"] == "StorageError: GetSecretValue: AccessDeniedException"
 
 
 def test_stack_deletion_is_confirmed_without_changes() -> None:
     answers = Answers()
-    answering({**ASKED, "RequestType": "Delete"}, _refuse, answers.send)
+    respond_to_cloudformation({**ASKED, "RequestType": "Delete"}, _refuse, answers.send)
     assert answers[0]["Status"] == "SUCCESS"
 
 
@@ -116,7 +117,7 @@ def test_response_is_put_without_a_content_type() -> None:
 
 def test_run_logs_one_line() -> None:
     lines: list[str] = []
-    report = logged(lambda: Report(created=("a",)), lines.append)
+    report = run_and_log(lambda: Report(created=("a",)), lines.append)
     assert report == {
         "created": ("a",),
         "dropped": (),
@@ -150,7 +151,7 @@ def test_failed_run_logs_the_reason(error: Exception, reason: str) -> None:
         raise error
 
     with pytest.raises(type(error)):
-        logged(fail, lines.append, Meter(clock=lambda: 1_700_000_000))
+        run_and_log(fail, lines.append, Meter(clock=lambda: 1_700_000_000))
     (line,) = lines
     assert json.loads(line) == {
         "function": "rotate_keys",

@@ -1,0 +1,242 @@
+"""Key backends: new signing keys, and private keys in Secrets Manager or in KMS."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from math import floor
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar, cast
+
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+from jwt import get_algorithm_by_name
+
+from functions.shared.keys import signing_keys
+from functions.shared.keys.key_ring import RingKey, public_members
+from functions.shared.keys.rotation import NewKey
+from functions.shared.keys.signing_keys import to_pem
+from functions.shared.runtime.secret_store import (
+    SecretVersion,
+    VersionedSecretStore,
+    retrying_conflicts,
+)
+from functions.shared.storage.aws_errors import storage_errors
+
+if TYPE_CHECKING:
+    from jwt.algorithms import AllowedPrivateKeys, AllowedPublicKeys
+    from mypy_boto3_kms import KMSClient
+    from mypy_boto3_kms.literals import KeySpecType
+    from mypy_boto3_kms.type_defs import AliasListEntryTypeDef
+
+T = TypeVar("T")
+
+ORPHAN_SECONDS: Final = 3600
+"""Minimum age at which an unused private key is deleted. A younger one may be about to be used."""
+
+STACK_TAG: Final = "gatehouse:stack"
+"""The tag that ties a KMS key to its stack: roles may use the keys of their stack."""
+
+PENDING_DAYS: Final = 7
+"""The shortest waiting period of KMS before a deletion, which can be cancelled until then."""
+
+_PAUSES: Final = (0.25, 0.5, 1.0, 2.0)
+"""Seconds between attempts: KMS is eventually consistent."""
+
+_PUBLIC_EXPONENT: Final = 65_537
+_RSA_BITS: Final = 2048
+
+KEY_SPECS: Final[Mapping[str, KeySpecType]] = {
+    "RS256": "RSA_2048",
+    "PS256": "RSA_2048",
+    "ES256": "ECC_NIST_P256",
+    "EdDSA": "ECC_NIST_EDWARDS25519",
+}
+
+
+def generate_key(alg: str) -> NewKey:
+    """Generate a key for a supported algorithm. RFC 7518, 3.1, and RFC 8037, 3.1."""
+    private_key = _GENERATORS[alg]()
+    return NewKey(alg, to_public_jwk(alg, private_key.public_key()), to_pem(private_key))
+
+
+def to_public_jwk(alg: str, public_key: AllowedPublicKeys) -> dict[str, str]:
+    """Return a public key as a JWK, without other members."""
+    return public_members(get_algorithm_by_name(alg).to_jwk(public_key, as_dict=True))
+
+
+def _generate_rsa() -> AllowedPrivateKeys:
+    return rsa.generate_private_key(_PUBLIC_EXPONENT, _RSA_BITS)
+
+
+def _generate_p256() -> AllowedPrivateKeys:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+_GENERATORS: Final[Mapping[str, Callable[[], AllowedPrivateKeys]]] = {
+    "RS256": _generate_rsa,
+    "PS256": _generate_rsa,
+    "ES256": _generate_p256,
+    "EdDSA": ed25519.Ed25519PrivateKey.generate,
+}
+
+
+class KeyBackend(Protocol):
+    """Creates and deletes private keys: Secrets Manager or KMS."""
+
+    def create(self, alg: str, now: float) -> NewKey:
+        """Create a key. Its private key is stored when this returns."""
+
+    def delete_unused(self, needed: Collection[RingKey], now: float) -> int:
+        """Delete private keys that are neither needed nor new; return their number."""
+
+
+@dataclass(frozen=True, slots=True)
+class _StoredKeys:
+    """The content of the signing keys secret: private keys in PEM and creation times, by `kid`."""
+
+    private_keys: Mapping[str, str]
+    made_at: Mapping[str, int]
+
+    def add(self, key: NewKey, now: float) -> _StoredKeys:
+        return _StoredKeys(
+            {**self.private_keys, key.kid: key.private_pem},
+            {**self.made_at, key.kid: floor(now)},
+        )
+
+    def without(self, kids: Collection[str]) -> _StoredKeys:
+        return _StoredKeys(
+            {kid: pem for kid, pem in self.private_keys.items() if kid not in kids},
+            {kid: time for kid, time in self.made_at.items() if kid not in kids},
+        )
+
+    def unused(self, needed: Collection[str], now: float) -> set[str]:
+        return {
+            kid
+            for kid in self.private_keys
+            if kid not in needed and now - self.made_at.get(kid, 0) >= ORPHAN_SECONDS
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class SecretsManagerKeys:
+    """Private keys in the signing keys secret, by `kid`."""
+
+    secrets: VersionedSecretStore
+    name: str
+    generate: Callable[[str], NewKey] = generate_key
+
+    def create(self, alg: str, now: float) -> NewKey:
+        """Create a key. Its private key is stored when this returns."""
+        key = self.generate(alg)
+        self._change(lambda stored: stored.add(key, now))
+        return key
+
+    def delete_unused(self, needed: Collection[RingKey], now: float) -> int:
+        """Delete private keys that are neither needed nor new; return their number."""
+        kids = {key.kid for key in needed}
+        unused = self._read()[0].unused(kids, now)
+        if unused:
+            self._change(lambda stored: stored.without(unused))
+        return len(unused)
+
+    def _read(self) -> tuple[_StoredKeys, SecretVersion | None]:
+        version = self.secrets.read_version(self.name)
+        text = version.text if version else None
+        return _StoredKeys(
+            signing_keys.from_json(text), signing_keys.times_from_json(text)
+        ), version
+
+    def _change(self, change: Callable[[_StoredKeys], _StoredKeys]) -> None:
+        """Write a change, repeated on top of concurrent changes.
+
+        Raises:
+            SecretConflictError: other processes wrote the secret each time.
+        """
+
+        def write() -> None:
+            stored, version = self._read()
+            changed = change(stored)
+            text = signing_keys.to_json(changed.private_keys, changed.made_at)
+            self.secrets.replace(self.name, text, version)
+
+        retrying_conflicts(write)
+
+
+@dataclass(frozen=True, slots=True)
+class KmsKeys:
+    """Asymmetric KMS keys, tagged with their stack and found by their aliases.
+
+    A run that ends between creating a key and its alias leaves a key that only its tag finds.
+    A lost response has the same effect, because boto3 then creates another key.
+    """
+
+    kms: KMSClient
+    stack_name: str
+    sleep: Callable[[float], None] = time.sleep
+
+    def create(self, alg: str, now: float) -> NewKey:
+        """Create a key in KMS and fetch its public key.
+
+        Raises:
+            StorageError: KMS refuses or is unavailable.
+        """
+        with storage_errors():
+            created = self.kms.create_key(
+                KeySpec=KEY_SPECS[alg],
+                KeyUsage="SIGN_VERIFY",
+                Description=f"Signs {self.stack_name}'s {alg} tokens.",
+                Tags=[{"TagKey": STACK_TAG, "TagValue": self.stack_name}],
+            )["KeyMetadata"]
+            key_id = created["KeyId"]
+            alias = self._prefix + key_id
+            # The alias exists if the response of a first attempt was lost.
+            with suppress(self.kms.exceptions.AlreadyExistsException):
+                self._when_known(lambda: self.kms.create_alias(AliasName=alias, TargetKeyId=key_id))
+            der = self._when_known(lambda: self.kms.get_public_key(KeyId=key_id))["PublicKey"]
+        public_key = cast("AllowedPublicKeys", load_der_public_key(der))
+        return NewKey(alg, to_public_jwk(alg, public_key), signer=created["Arn"])
+
+    def _when_known(self, call: Callable[[], T]) -> T:
+        """Call KMS until it knows a new key everywhere."""
+        for pause in _PAUSES:
+            try:
+                return call()
+            except self.kms.exceptions.NotFoundException:
+                self.sleep(pause)
+        return call()
+
+    def delete_unused(self, needed: Collection[RingKey], now: float) -> int:
+        """Schedule the deletion of keys that are neither needed nor new; return their number."""
+        needed_ids = {key.signer.rpartition("/")[2] for key in needed}
+        with storage_errors():
+            unused = [
+                alias
+                for alias in self._aliases()
+                if alias["TargetKeyId"] not in needed_ids
+                and self._age(alias, now) >= ORPHAN_SECONDS
+            ]
+            for alias in unused:
+                # The alias is deleted last, so that an interrupted run is resumed.
+                with suppress(self.kms.exceptions.KMSInvalidStateException):
+                    self.kms.schedule_key_deletion(
+                        KeyId=alias["TargetKeyId"], PendingWindowInDays=PENDING_DAYS
+                    )
+                with suppress(self.kms.exceptions.NotFoundException):
+                    self.kms.delete_alias(AliasName=alias["AliasName"])
+        return len(unused)
+
+    def _age(self, alias: AliasListEntryTypeDef, now: float) -> float:
+        key = self.kms.describe_key(KeyId=alias["TargetKeyId"])["KeyMetadata"]
+        return now - key["CreationDate"].timestamp()
+
+    @property
+    def _prefix(self) -> str:
+        return f"alias/{self.stack_name}-signing/"
+
+    def _aliases(self) -> Iterator[AliasListEntryTypeDef]:
+        for page in self.kms.get_paginator("list_aliases").paginate():
+            for alias in page["Aliases"]:
+                if alias["AliasName"].startswith(self._prefix):
+                    yield alias
