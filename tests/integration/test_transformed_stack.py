@@ -1,6 +1,6 @@
 """The transformed template, created by moto's CloudFormation, and our code on what comes of it.
 
-What moto cannot create from a template comes from where the laptop edition has it from.
+Resources that moto cannot create come from the laptop edition's provisioning.
 """
 
 import io
@@ -49,16 +49,16 @@ NOT_IN_MOTO = {
     "AWS::Lambda::Alias",
     "AWS::SecretsManager::Secret",
 }
-"""What moto's CloudFormation says that it does not know. The laptop's gateway plays the APIs from
-the template, and `local.provisioning` makes the secrets and runs what the custom resource runs."""
+"""Resources that moto's CloudFormation does not support. The laptop's gateway emulates the APIs of
+the template. `local.provisioning` creates the secrets and runs the custom resource's code."""
 
 HALF_IN_MOTO = {
     "AWS::ApiGateway::Deployment",  # sees no methods in a REST API's Body
-    "AWS::ApiGateway::Stage",  # of a deployment
-    "AWS::CloudFormation::Stack",  # hands a nested stack nothing of what it does not know itself
+    "AWS::ApiGateway::Stage",  # part of a deployment
+    "AWS::CloudFormation::Stack",  # does not pass unsupported values to a nested stack
     "AWS::Lambda::Permission",  # loses a FunctionName that refers to a version's alias
 }
-"""What moto tries and fails at."""
+"""Resources that moto fails to create."""
 
 
 @dataclass
@@ -79,7 +79,7 @@ class Stack:
         }
 
     def environment(self, function: str) -> dict[str, str]:
-        """What the function was created with; names of what moto does not know are not in it."""
+        """Return the function's environment, without names of unsupported resources."""
         configured = boto3.client("lambda").get_function_configuration(
             FunctionName=self.created[function]
         )
@@ -105,7 +105,7 @@ def _create(stack: Stack, document: dict[str, Any], parameters: dict[str, str]) 
                 for name, value in parameters.items()
             ],
         )
-        # moto tries what it does not know once more when it is asked what there is.
+        # moto retries unsupported resources when it lists the resources.
         pages = list(cloudformation.get_paginator("list_stack_resources").paginate(StackName=STACK))
     for warning in caught:
         stack.unknown.update(re.findall(r"Tried to parse (\S+) but", str(warning.message)))
@@ -133,14 +133,14 @@ def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
         yield stack
 
 
-def test_all_that_moto_knows_is_created(stack: Stack) -> None:
+def test_supported_resources_are_created(stack: Stack) -> None:
     assert stack.unknown == NOT_IN_MOTO
     expected = {
         name
         for name, resource in stack.resources.items()
         if resource["Type"] not in NOT_IN_MOTO | HALF_IN_MOTO
     }
-    # moto publishes a version whatever its condition says.
+    # moto ignores the condition of a version.
     assert set(stack.created) - {"IssueTokenVersion"} == expected
     kinds = {stack.resources[name]["Type"] for name in expected}
     assert {
@@ -152,7 +152,7 @@ def test_all_that_moto_knows_is_created(stack: Stack) -> None:
     } <= kinds
 
 
-def test_the_tables_have_the_keys_that_the_code_uses(stack: Stack) -> None:
+def test_tables_have_the_codes_keys(stack: Stack) -> None:
     dynamodb = boto3.client("dynamodb")
     keys = set()
     for name in stack.of_type("AWS::DynamoDB::Table"):
@@ -163,7 +163,7 @@ def test_the_tables_have_the_keys_that_the_code_uses(stack: Stack) -> None:
     assert keys == set(TABLES.values())
 
 
-def test_what_is_kept_is_under_the_stacks_own_key_and_what_ends_is_forgotten(stack: Stack) -> None:
+def test_stored_data_is_encrypted_and_expires(stack: Stack) -> None:
     own = {"Fn::GetAtt": ["DataKey", "Arn"]}
     key = {"Fn::If": ["CreatesDataKey", own, {"Ref": "DataKeyArn"}]}
     tables = stack.of_type("AWS::DynamoDB::Table")
@@ -180,7 +180,7 @@ def test_what_is_kept_is_under_the_stacks_own_key_and_what_ends_is_forgotten(sta
     assert status["KeyRotationEnabled"]
 
 
-def test_every_function_is_created_with_its_own_role_and_keeps_its_logs_for_a_while(
+def test_each_function_has_its_role_and_log_group(
     stack: Stack,
 ) -> None:
     functions, logs = boto3.client("lambda"), boto3.client("logs")
@@ -194,7 +194,7 @@ def test_every_function_is_created_with_its_own_role_and_keeps_its_logs_for_a_wh
     assert roles == {stack.created[name] for name in stack.of_type("AWS::IAM::Role")}
 
 
-def test_a_token_is_issued_and_introspected_with_what_was_created(stack: Stack) -> None:
+def test_created_stack_issues_and_introspects_a_token(stack: Stack) -> None:
     template = Template.read(TEMPLATE)
     names = provisioning.names(template)
     aws = AwsClients()

@@ -22,5 +22,5 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have boto3 ask an AWS in trouble again at once."""
+    """Let boto3 retry without pauses."""
     monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda _seconds: None))

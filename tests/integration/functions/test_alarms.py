@@ -1,4 +1,4 @@
-"""What sets off the alarms of infra/operations.yaml, and what does not: real lines, real alarms."""
+"""Alarms of infra/operations.yaml, evaluated over real log lines."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -186,7 +186,7 @@ class Stack:
         return self._on(self.metrics)
 
     def alarms_at_warn(self) -> set[str]:
-        """Those of them that would if the log had only what LogLevel=WARN keeps."""
+        """Return the alarms that are on with the lines of LogLevel=WARN."""
         return self._on(self.metrics_at_warn)
 
     def _on(self, metrics: Metrics) -> set[str]:
@@ -196,7 +196,7 @@ class Stack:
 
 
 def _is_kept_at_warn(line: str) -> bool:
-    """RotateKeys keeps its lines in any case: that it has none is a trouble."""
+    """RotateKeys always logs at INFO, because missing lines trigger an alarm."""
     members = json.loads(line)
     return "level" in members or members.get("function") == "rotate_keys"
 
@@ -213,8 +213,8 @@ def good_token(stack: Stack) -> str:
     return mint_token(claims(stack.clock(), iss=ISSUER))
 
 
-def test_a_storm_of_bad_tokens_and_bad_requests_sets_off_no_alarm(stack: Stack) -> None:
-    stack.clock.now = float(TOKENS_NOW)  # the time that the bad tokens are made for
+def test_invalid_requests_trigger_no_alarm(stack: Stack) -> None:
+    stack.clock.now = float(TOKENS_NOW)  # the issue time of the invalid tokens
     bad_tokens = [case.make() for case in CASES]
     without_scope = mint_token(claims(TOKENS_NOW, iss=ISSUER, scope="none"))
     too_much = token_event({**GRANT, "scope": "admin"}, headers=basic("a", SECRET))
@@ -242,9 +242,7 @@ def test_a_storm_of_bad_tokens_and_bad_requests_sets_off_no_alarm(stack: Stack) 
     assert stack.alarms() == {"MissingRotation"}
 
 
-def test_a_new_stack_has_no_alarm_in_its_first_hours(
-    aws: AwsClients, clock: ManualClock, no_pauses: None
-) -> None:
+def test_new_stack_has_no_alarm(aws: AwsClients, clock: ManualClock, no_pauses: None) -> None:
     made = Stack(aws, clock)
     assert made.alarms() == set()
     made.rotate()
@@ -255,7 +253,7 @@ def test_a_new_stack_has_no_alarm_in_its_first_hours(
     assert made.alarms() == set()
 
 
-def test_missing_rotations_notify_though_they_leave_no_data() -> None:
+def test_missing_rotations_notify_without_data() -> None:
     own = load(OPERATIONS)["Resources"]["MissingRotation"]["Properties"]
     assert own["InsufficientDataActions"] == own["AlarmActions"]
     assert own["TreatMissingData"] == "missing"
@@ -312,7 +310,7 @@ def _without_rotations(stack: Stack) -> None:
 
 
 def _with_a_key_that_stays(stack: Stack) -> None:
-    """The rotator itself was told of a longer life than the alarm."""
+    """The rotation has a longer key lifetime than the alarm."""
     for _ in range(35):
         stack.clock.now += DAY
         stack.rotate(KEY_SIGNING_DAYS="60")
@@ -374,7 +372,7 @@ TROUBLES: dict[str, tuple[Callable[[Stack], None], set[str]]] = {
 
 
 @pytest.mark.parametrize(("trouble", "expected"), TROUBLES.values(), ids=TROUBLES)
-def test_trouble_of_ours_sets_off_its_alarm_and_no_other(
+def test_failure_triggers_only_its_alarm(
     stack: Stack, trouble: Callable[[Stack], None], expected: set[str]
 ) -> None:
     assert stack.alarms() == set()
@@ -384,18 +382,18 @@ def test_trouble_of_ours_sets_off_its_alarm_and_no_other(
     assert stack.alarms_at_warn() == expected - {"SlowKms"}
 
 
-def test_each_alarm_is_set_off_by_some_trouble() -> None:
+def test_each_alarm_has_a_failure_that_triggers_it() -> None:
     assert set().union(*(expected for _, expected in TROUBLES.values())) == set(operations().alarms)
 
 
-def test_the_stack_is_told_all_that_its_alarms_ask_for() -> None:
+def test_nested_stack_gets_its_parameters() -> None:
     template = load(OPERATIONS.parents[1] / "template.yaml")
     nested = template["Resources"]["Operations"]["Properties"]
     assert nested["TemplateURL"] == "infra/operations.yaml"
     assert set(nested["Parameters"]) == set(load(OPERATIONS)["Parameters"])
 
 
-def test_rotate_keys_keeps_its_lines_whatever_the_level_of_the_others() -> None:
+def test_rotate_keys_always_logs_at_info() -> None:
     declared = {
         name: properties["LoggingConfig"]
         for name, properties in Deployment.of().properties("AWS::Lambda::Function").items()
@@ -418,7 +416,7 @@ def _series_names() -> set[tuple[str, str, frozenset[str]]]:
     }
 
 
-def test_alarms_and_dashboard_name_metrics_that_the_code_emits() -> None:
+def test_alarms_and_dashboard_use_emitted_metrics() -> None:
     watched = {
         (series.namespace, series.name, frozenset(name for name, _ in series.dimensions))
         for alarm in operations().alarms.values()
@@ -430,7 +428,7 @@ def test_alarms_and_dashboard_name_metrics_that_the_code_emits() -> None:
     assert _series_names() <= shown, "the dashboard shows every metric"
 
 
-def test_without_the_sample_api_nothing_of_it_is_watched_or_shown() -> None:
+def test_no_sample_api_means_no_alarm_for_it() -> None:
     whole, less = operations(), operations(with_sample_api=False)
     assert whole.alarms.keys() - less.alarms.keys() == {"GuardedApi5xx"}
     series = {each for alarm in less.alarms.values() for each, _, _ in alarm.series()}
@@ -444,7 +442,7 @@ def test_without_the_sample_api_nothing_of_it_is_watched_or_shown() -> None:
     assert widgets[0] == widgets[1]
 
 
-def test_the_cost_page_bills_alarms_by_metric() -> None:
+def test_cost_page_bills_alarms_by_metric() -> None:
     full, less = (
         sum(len(alarm.series()) for alarm in operations(with_sample_api=each).alarms.values())
         for each in (True, False)
@@ -459,14 +457,14 @@ def _first_cells(page: str, heading: str) -> set[str]:
     return {row.split("`")[1] for row in section.splitlines() if row.startswith("| `")}
 
 
-def test_the_page_names_every_metric_and_every_alarm_and_no_other() -> None:
+def test_page_lists_every_metric_and_alarm() -> None:
     page = (OPERATIONS.parents[1] / "docs" / "operate.md").read_text(encoding="utf-8")
     assert _first_cells(page, "Metrics") == {metric.name for metric in ALL_METRICS}
     assert _first_cells(page, "Dashboard and alarms") == set(operations().alarms)
 
 
-def test_a_dimension_is_a_member_with_values_from_a_fixed_list() -> None:
-    """What a caller can choose would let anyone make metrics, at our expense."""
+def test_dimension_values_come_from_a_fixed_list() -> None:
+    """A dimension that callers choose would let them create metrics."""
     members = {name for metric in ALL_METRICS for names in metric.dimensions for name in names}
     assert members == {"endpoint", "outcome", "decision", "reason"}
 
@@ -477,7 +475,7 @@ def _codes(kind: type[OAuthError]) -> Iterator[str]:
         yield from _codes(each)
 
 
-def test_a_storms_metrics_have_values_from_those_lists(stack: Stack) -> None:
+def test_metrics_under_attack_use_those_values(stack: Stack) -> None:
     for case in CASES:
         stack.decide(case.make())
     for text in ("", "grant_type=x", "grant_type=%ZZ", "client_id=a&client_secret=b"):

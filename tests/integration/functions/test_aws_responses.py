@@ -1,6 +1,6 @@
 """Every AWS response that functions and authorizer read, altered by a fault proxy.
 
-The proxy stands between boto3 and moto: moto's response is real, and the proxy replaces its body
+The proxy is between boto3 and moto: moto's response is real, and the proxy replaces its body
 or one value in it. Each call must then fail with its layer's error or return what it returns
 without the fault: a fault never means "not revoked", "never used" or "no such client".
 """
@@ -243,7 +243,7 @@ def _paths(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[An
 
 
 @pytest.mark.parametrize("run", CALLS.values(), ids=CALLS)
-def test_a_faulty_response_changes_no_result(account: Account, run: Run) -> None:
+def test_faulty_response_changes_no_result(account: Account, run: Run) -> None:
     texts = (f"text-{number}" for number in count())
     expected = run(account, next(texts))
     bodies = dict(account.proxy.bodies)
@@ -266,7 +266,7 @@ def test_a_faulty_response_changes_no_result(account: Account, run: Run) -> None
     assert not wrong
 
 
-def test_no_operation_is_left_out(account: Account) -> None:
+def test_every_operation_is_covered(account: Account) -> None:
     tried: set[str] = set()
     for number, run in enumerate(CALLS.values()):
         run(account, f"text-{number}")

@@ -1,4 +1,4 @@
-"""What callers see when AWS throttles, hangs, refuses or is gone."""
+"""Responses to callers when AWS throttles, hangs, denies or is unreachable."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def test_throttling_is_503_with_retry_after(account: Account, dependency: Depend
         (503, "ServiceUnavailable"),
     ],
 )
-def test_other_trouble_that_passes_is_503_too(account: Account, status: int, code: str) -> None:
+def test_other_temporary_errors_are_503(account: Account, status: int, code: str) -> None:
     endpoint = account.token_endpoint()
     account.failures["GetItem"] = (status, code)
     _assert_comes_back_later(endpoint(JWT_REQUEST))
@@ -212,7 +212,7 @@ def test_other_trouble_that_passes_is_503_too(account: Account, status: int, cod
 
 @pytest.mark.parametrize("content", [b"", b"<html></html>", b'{"Item": {"client'])
 @pytest.mark.parametrize("dependency", DEPENDENCIES.values(), ids=DEPENDENCIES)
-def test_a_200_that_cannot_be_read_is_not_taken_for_an_empty_answer(
+def test_unreadable_200_is_not_an_empty_result(
     account: Account, dependency: Dependency, content: bytes
 ) -> None:
     endpoint = dependency.endpoint(account)
@@ -223,7 +223,7 @@ def test_a_200_that_cannot_be_read_is_not_taken_for_an_empty_answer(
 @pytest.mark.parametrize(
     "code", ["AccessDeniedException", "ResourceNotFoundException", "ValidationException"]
 )
-def test_a_denied_access_or_missing_table_is_a_server_error(account: Account, code: str) -> None:
+def test_denied_access_or_missing_table_is_a_server_error(account: Account, code: str) -> None:
     endpoint = account.token_endpoint()
     account.failures["GetItem"] = (400, code)
     answer = endpoint(JWT_REQUEST)
@@ -233,7 +233,7 @@ def test_a_denied_access_or_missing_table_is_a_server_error(account: Account, co
     assert json.loads(account.log[-1])["reason"] == f"GetItem: {code}"
 
 
-def test_after_trouble_the_next_request_is_served(account: Account) -> None:
+def test_next_request_after_a_failure_succeeds(account: Account) -> None:
     endpoint = account.token_endpoint()
     account.failures["GetItem"] = (503, "ServiceUnavailable")
     _assert_comes_back_later(endpoint(JWT_REQUEST))
@@ -241,7 +241,7 @@ def test_after_trouble_the_next_request_is_served(account: Account) -> None:
     assert endpoint(JWT_REQUEST)["statusCode"] == 200
 
 
-def test_a_warm_client_costs_no_store_call(account: Account) -> None:
+def test_cached_client_costs_no_storage_call(account: Account) -> None:
     endpoint = account.token_endpoint()
     endpoint(JWT_REQUEST)
     account.calls.clear()
@@ -250,7 +250,7 @@ def test_a_warm_client_costs_no_store_call(account: Account) -> None:
     assert not account.calls
 
 
-def test_a_warm_process_asks_again_after_thirty_seconds(account: Account) -> None:
+def test_warm_process_reloads_after_thirty_seconds(account: Account) -> None:
     endpoint = account.token_endpoint()
     endpoint(JWT_REQUEST)
     account.calls.clear()
@@ -275,7 +275,7 @@ ANSWERS = ("AccessDeniedException", "DecryptionFailure", "ResourceNotFoundExcept
 
 @dataclass(frozen=True)
 class Remembered:
-    """What a warm process goes on with while it cannot ask for it again, and for how long."""
+    """Cached data that a warm process uses during an outage, and for how long."""
 
     dependency: Dependency
     seconds: int
@@ -289,9 +289,7 @@ REMEMBERED = {
 
 
 @pytest.mark.parametrize("remembered", REMEMBERED.values(), ids=REMEMBERED)
-def test_a_warm_process_goes_on_for_minutes_while_a_store_cannot_be_asked(
-    account: Account, remembered: Remembered
-) -> None:
+def test_warm_process_bridges_an_outage(account: Account, remembered: Remembered) -> None:
     dependency = remembered.dependency
     endpoint = dependency.endpoint(account)
     assert endpoint(dependency.event)["statusCode"] == 200
@@ -308,9 +306,7 @@ def test_a_warm_process_goes_on_for_minutes_while_a_store_cannot_be_asked(
 
 
 @pytest.mark.parametrize("remembered", REMEMBERED.values(), ids=REMEMBERED)
-def test_what_a_store_answers_ends_what_a_warm_process_knew(
-    account: Account, remembered: Remembered
-) -> None:
+def test_storage_response_replaces_the_cache(account: Account, remembered: Remembered) -> None:
     dependency = remembered.dependency
     for code in ANSWERS:
         account.failures.clear()
@@ -323,7 +319,7 @@ def test_what_a_store_answers_ends_what_a_warm_process_knew(
         _assert_comes_back_later(endpoint(dependency.event))
 
 
-def test_a_damaged_ring_ends_the_one_that_a_warm_process_knew(account: Account) -> None:
+def test_malformed_ring_replaces_a_cached_one(account: Account) -> None:
     token_endpoint, jwks_endpoint = account.token_endpoint(), account.jwks_endpoint()
     assert token_endpoint(JWT_REQUEST)["statusCode"] == 200
     assert jwks_endpoint(KEY_SET)["statusCode"] == 200
@@ -333,7 +329,7 @@ def test_a_damaged_ring_ends_the_one_that_a_warm_process_knew(account: Account) 
     assert jwks_endpoint(KEY_SET)["statusCode"] == 500
 
 
-def test_a_client_that_was_disabled_or_deleted_stays_out_when_its_table_fails_after(
+def test_disabled_client_stays_rejected_in_an_outage(
     account: Account,
 ) -> None:
     endpoint = account.token_endpoint()
@@ -353,7 +349,7 @@ def test_a_client_that_was_disabled_or_deleted_stays_out_when_its_table_fails_af
             assert endpoint(event)["statusCode"] == 503
 
 
-def test_in_an_outage_one_request_in_ten_seconds_waits_for_a_store(account: Account) -> None:
+def test_outage_is_retried_every_ten_seconds(account: Account) -> None:
     endpoint = account.token_endpoint()
     endpoint(JWT_REQUEST)
     account.failures["GetSecretValue"] = NO_ANSWER
@@ -365,7 +361,7 @@ def test_in_an_outage_one_request_in_ten_seconds_waits_for_a_store(account: Acco
     assert account.calls == {"GetItem": 1, "GetSecretValue": ATTEMPTS}
 
 
-def test_an_opaque_token_costs_one_store_call(account: Account) -> None:
+def test_opaque_token_costs_one_storage_call(account: Account) -> None:
     endpoint = account.token_endpoint()
     endpoint(OPAQUE_REQUEST)
     account.calls.clear()
@@ -373,7 +369,7 @@ def test_an_opaque_token_costs_one_store_call(account: Account) -> None:
     assert account.calls == {"PutItem": 1}
 
 
-def test_a_flood_of_one_unknown_client_costs_one_look_up(account: Account) -> None:
+def test_unknown_client_flood_costs_one_lookup(account: Account) -> None:
     endpoint = account.token_endpoint()
     stranger = token_event({"grant_type": "client_credentials"}, headers=basic("x", "y"))
     for _ in range(5):
@@ -381,7 +377,7 @@ def test_a_flood_of_one_unknown_client_costs_one_look_up(account: Account) -> No
     assert account.calls == {"GetItem": 1, "UpdateItem": 10}
 
 
-def test_a_refused_source_costs_no_store_call_at_all(account: Account) -> None:
+def test_blocked_source_costs_no_storage_call(account: Account) -> None:
     endpoint = account.token_endpoint()
     wrong = token_event({"grant_type": "client_credentials"}, headers=basic("a", "wrong"))
     while endpoint(wrong)["statusCode"] != 429:
@@ -398,7 +394,7 @@ def test_a_refused_source_costs_no_store_call_at_all(account: Account) -> None:
         ("AccessDeniedException", (401, "invalid_client")),
     ],
 )
-def test_a_wrong_secret_that_cannot_be_counted_is_still_wrong(
+def test_uncounted_wrong_secret_is_rejected(
     account: Account, code: str, expected: tuple[int, str]
 ) -> None:
     endpoint = account.token_endpoint()
@@ -411,7 +407,7 @@ def test_a_wrong_secret_that_cannot_be_counted_is_still_wrong(
             assert json.loads(account.log[-1])["not_counted"] == f"UpdateItem: {code}"
 
 
-def test_a_use_of_a_secret_that_cannot_be_kept_fails_nothing(account: Account) -> None:
+def test_unwritable_secret_use_fails_nothing(account: Account) -> None:
     endpoint = account.token_endpoint()
     account.failures["UpdateItem"] = (400, "ThrottlingException")
     assert endpoint(JWT_REQUEST)["statusCode"] == 200
@@ -420,7 +416,7 @@ def test_a_use_of_a_secret_that_cannot_be_kept_fails_nothing(account: Account) -
     assert not account.calls
 
 
-def test_a_proof_is_not_taken_for_a_replay_of_itself_when_an_answer_is_lost(
+def test_lost_response_does_not_reject_a_proof(
     account: Account,
 ) -> None:
     endpoint = account.token_endpoint()
@@ -432,7 +428,7 @@ def test_a_proof_is_not_taken_for_a_replay_of_itself_when_an_answer_is_lost(
     assert json.loads(answer["body"])["error"] == "invalid_dpop_proof"
 
 
-def test_a_proof_is_used_up_by_a_request_that_our_trouble_ends(account: Account) -> None:
+def test_internal_failure_consumes_the_proof(account: Account) -> None:
     endpoint, event = account.token_endpoint(), _with_proof()
     account.failures[f"GetSecretValue {SIGNING_KEYS_SECRET}"] = (400, "ThrottlingException")
     _assert_comes_back_later(endpoint(event))
@@ -441,7 +437,7 @@ def test_a_proof_is_used_up_by_a_request_that_our_trouble_ends(account: Account)
     assert endpoint(_with_proof())["statusCode"] == 200
 
 
-def test_twenty_cold_environments_make_the_same_few_calls_each(account: Account) -> None:
+def test_cold_environments_make_few_calls(account: Account) -> None:
     endpoints, together = [account.token_endpoint() for _ in range(20)], Barrier(20)
 
     def ask(endpoint: Endpoint) -> int:
@@ -453,7 +449,7 @@ def test_twenty_cold_environments_make_the_same_few_calls_each(account: Account)
     assert account.calls == {"GetItem": 20, "GetSecretValue": 40, "UpdateItem": 20}
 
 
-def test_a_cold_burst_of_one_client_costs_one_call_each(account: Account) -> None:
+def test_cold_burst_costs_one_call_per_process(account: Account) -> None:
     endpoint, together = account.token_endpoint(), Barrier(4)
 
     def ask(_: int) -> int:
@@ -466,7 +462,7 @@ def test_a_cold_burst_of_one_client_costs_one_call_each(account: Account) -> Non
 
 
 class UnreachableAws(AwsClients):
-    """AWS at an address of this machine, with next to no patience."""
+    """AWS at a local address, with short timeouts."""
 
     def __init__(self, port: int) -> None:
         self.address = f"http://127.0.0.1:{port}"
@@ -487,7 +483,7 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("credentials")
 @pytest.mark.parametrize("listening", [False, True], ids=["nothing listens", "nobody answers"])
-def test_an_aws_that_does_not_answer_is_503(*, listening: bool) -> None:
+def test_aws_timeout_is_503(*, listening: bool) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
         port = server.getsockname()[1]
         if not listening:

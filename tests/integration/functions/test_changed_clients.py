@@ -134,7 +134,7 @@ def _ask_all(
         return {status for statuses in pool.map(ask, processes) for status in statuses}
 
 
-def test_a_rotated_secret_is_accepted_at_once_by_processes_that_are_asked_all_the_time(
+def test_rotated_secret_is_accepted_at_once(
     registry: DynamoDbClients, processes: tuple[TokenProcess, ...]
 ) -> None:
     registry.put(client("service"))
@@ -144,7 +144,7 @@ def test_a_rotated_secret_is_accepted_at_once_by_processes_that_are_asked_all_th
     assert _ask_all(processes, NEW_SECRET, SECRET) == {200}
 
 
-def test_a_client_registered_after_its_id_was_tried_is_accepted_at_once(
+def test_new_client_is_accepted_at_once(
     registry: DynamoDbClients, processes: tuple[TokenProcess, ...]
 ) -> None:
     assert _ask_all(processes, SECRET, times=1) == {401}
@@ -153,7 +153,7 @@ def test_a_client_registered_after_its_id_was_tried_is_accepted_at_once(
 
 
 @pytest.mark.parametrize("change", ["enabled", "another method"])
-def test_a_client_that_may_authenticate_again_is_accepted_at_once(
+def test_enabled_client_is_accepted_at_once(
     registry: DynamoDbClients, processes: tuple[TokenProcess, ...], change: str
 ) -> None:
     usual: Client = client("service")

@@ -162,7 +162,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize(("before", "after", "event"), CHANGES.values(), ids=CHANGES)
-def test_a_client_that_may_authenticate_now_is_accepted_at_once(
+def test_changed_client_is_accepted_at_once(
     functions: Functions, before: Client, after: Client, event: dict[str, Any]
 ) -> None:
     functions.change(before)
@@ -171,7 +171,7 @@ def test_a_client_that_may_authenticate_now_is_accepted_at_once(
     assert functions.issuing(event)["statusCode"] == 200
 
 
-def test_a_new_federation_rule_is_read_before_a_token_is_rejected(functions: Functions) -> None:
+def test_new_federation_rule_applies_at_once(functions: Functions) -> None:
     usual: dict[str, Any] = {
         "authentication_methods": frozenset({"federated_jwt"}),
         "secrets": (),
@@ -188,7 +188,7 @@ def test_a_new_federation_rule_is_read_before_a_token_is_rejected(functions: Fun
     assert functions.issuing(event)["statusCode"] == 503
 
 
-def test_a_new_scope_is_granted_at_once(functions: Functions) -> None:
+def test_new_scope_is_granted_at_once(functions: Functions) -> None:
     usual = client("service", scopes=frozenset({"a"}))
     functions.change(usual)
     assert functions.ask({"scope": "a"}) == 200
@@ -196,7 +196,7 @@ def test_a_new_scope_is_granted_at_once(functions: Functions) -> None:
     assert functions.ask({"scope": "b"}) == 200
 
 
-def test_a_new_resource_is_accepted_at_once(functions: Functions) -> None:
+def test_new_resource_is_accepted_at_once(functions: Functions) -> None:
     functions.change(client("service"))
     assert functions.ask() == 200
     api = "https://api.example"
@@ -204,7 +204,7 @@ def test_a_new_resource_is_accepted_at_once(functions: Functions) -> None:
     assert functions.ask({"resource": api}) == 200
 
 
-def test_a_refusal_that_the_record_still_calls_for_stays(functions: Functions) -> None:
+def test_rejection_by_a_current_record_stays(functions: Functions) -> None:
     functions.change(client("service"))
     assert functions.ask() == 200
     functions.change(client("service", name="renamed"))
@@ -214,7 +214,7 @@ def test_a_refusal_that_the_record_still_calls_for_stays(functions: Functions) -
     assert functions.ask({"scope": "unknown"}) == 400
 
 
-def test_a_key_of_another_algorithm_signs_at_once(functions: Functions) -> None:
+def test_key_of_another_algorithm_signs_at_once(functions: Functions) -> None:
     functions.change(client("service"))
     functions.change(client("other", signing_algorithm="ES256"))
     assert functions.ask() == 200
@@ -224,20 +224,20 @@ def test_a_key_of_another_algorithm_signs_at_once(functions: Functions) -> None:
     assert functions.ask(client_id="other") == 200
 
 
-def test_a_token_of_a_new_key_is_active_at_once(functions: Functions) -> None:
+def test_token_of_a_new_key_is_active_at_once(functions: Functions) -> None:
     functions.change(client("service"))
     functions.is_active("eyJ.eyJ.x")
     first = functions.token()
     assert functions.is_active(first)
     functions.secrets.write(KEY_RING_SECRET, key_ring.to_json(ring(key(2))))
     functions.clock.now += 31
-    assert functions.is_active(first) is False  # read by both now, and the first key is gone
+    assert functions.is_active(first) is False  # both have reloaded, and the first key was removed
     functions.secrets.write(KEY_RING_SECRET, key_ring.to_json(ring(key(1), key(2))))
     functions.clock.now += 1.1
     assert functions.is_active(first)
 
 
-def test_a_token_of_a_client_that_is_enabled_again_is_active_at_once(functions: Functions) -> None:
+def test_token_of_enabled_client_is_active_at_once(functions: Functions) -> None:
     functions.change(client("service"))
     functions.change(client("caller", resource_audiences=frozenset({"service"})))
     token = functions.token()
@@ -247,7 +247,7 @@ def test_a_token_of_a_client_that_is_enabled_again_is_active_at_once(functions: 
     assert functions.is_active(token, "caller")
 
 
-def test_a_token_is_visible_at_once_to_a_caller_that_may_see_it_now(functions: Functions) -> None:
+def test_token_is_visible_at_once_to_a_new_owner(functions: Functions) -> None:
     functions.change(client("service"))
     functions.change(client("caller"))
     token = functions.token()
@@ -256,7 +256,7 @@ def test_a_token_is_visible_at_once_to_a_caller_that_may_see_it_now(functions: F
     assert functions.is_active(token, "caller")
 
 
-def test_guesses_that_cannot_be_checked_by_a_current_record_are_counted() -> None:
+def test_guesses_without_a_current_record_are_counted() -> None:
     clock = ManualClock(NOW)
     ids = [f"service-{number}" for number in range(RELOADS_A_SECOND + 1)]
     registry = MemoryClients(*map(client, ids))

@@ -34,7 +34,7 @@ GRANT = {"grant_type": "client_credentials"}
 
 @pytest.fixture
 def parts(aws: AwsClients, clock: ManualClock) -> dict[str, Any]:
-    """What the endpoints are built with; the key ring and the clients are there."""
+    """Dependencies of the endpoints, with a key ring and clients."""
     secrets = SecretsManagerStore(aws.secrets_manager)
     settings = RotateKeysSettings.from_env(ENVIRONMENT)
     build_rotate_keys(settings, clock=clock, secrets=secrets, generate=generate).run()
@@ -67,14 +67,14 @@ def introspection_endpoint(parts: dict[str, Any]) -> Endpoint:
     return build_introspect_token(IntrospectTokenSettings.from_env(ENVIRONMENT), **parts)
 
 
-def test_rfc7523_3_of_a_hundred_concurrent_uses_one_is_accepted(token_endpoint: Endpoint) -> None:
+def test_rfc7523_3_one_of_100_concurrent_uses_succeeds(token_endpoint: Endpoint) -> None:
     event = token_event(assertion_form(assertion()))
     with ThreadPoolExecutor(16) as threads:
         answers = list(threads.map(lambda _: token_endpoint(event), range(100)))
     assert sorted(answer["statusCode"] for answer in answers) == [200] + [401] * 99
 
 
-def test_an_assertion_that_was_used_at_one_endpoint_is_used_at_all(
+def test_assertion_is_valid_at_one_endpoint_only(
     token_endpoint: Endpoint, introspection_endpoint: Endpoint
 ) -> None:
     form = assertion_form(assertion())
@@ -83,7 +83,7 @@ def test_an_assertion_that_was_used_at_one_endpoint_is_used_at_all(
     assert introspection_endpoint(event)["statusCode"] == 401
 
 
-def test_a_request_that_fails_after_authentication_has_used_its_assertion_up(
+def test_failed_request_consumes_its_assertion(
     token_endpoint: Endpoint,
 ) -> None:
     form = assertion_form(assertion())
@@ -91,7 +91,7 @@ def test_a_request_that_fails_after_authentication_has_used_its_assertion_up(
     assert token_endpoint(token_event(form))["statusCode"] == 401
 
 
-def test_failures_at_one_endpoint_count_at_all(
+def test_failures_are_counted_across_endpoints(
     token_endpoint: Endpoint, introspection_endpoint: Endpoint
 ) -> None:
     wrong = basic("service", "wrong")
@@ -106,9 +106,7 @@ def test_failures_at_one_endpoint_count_at_all(
     assert "WWW-Authenticate" not in answer["headers"]
 
 
-def test_the_state_table_learns_neither_clients_nor_sources(
-    token_endpoint: Endpoint, aws: AwsClients
-) -> None:
+def test_state_table_has_no_clients_or_sources(token_endpoint: Endpoint, aws: AwsClients) -> None:
     token_endpoint(token_event(GRANT, headers=basic("a-telling-name", "wrong")))
     token_endpoint(token_event(assertion_form(assertion())))
     kept = json.dumps(aws.dynamodb.scan(TableName=STATE_TABLE)["Items"])
@@ -117,7 +115,7 @@ def test_the_state_table_learns_neither_clients_nor_sources(
         assert telling not in kept
 
 
-def test_what_is_kept_has_an_end(token_endpoint: Endpoint, aws: AwsClients) -> None:
+def test_state_entries_expire(token_endpoint: Endpoint, aws: AwsClients) -> None:
     token_endpoint(token_event(GRANT, headers=basic("service", "wrong")))
     token_endpoint(token_event(GRANT, headers=basic("service", SECRET)))
     token_endpoint(token_event(assertion_form(assertion())))
@@ -126,9 +124,7 @@ def test_what_is_kept_has_an_end(token_endpoint: Endpoint, aws: AwsClients) -> N
     assert all(int(item["expires_at"]["N"]) > NOW for item in items)
 
 
-def test_a_secrets_last_use_survives_a_change_of_its_client(
-    token_endpoint: Endpoint, aws: AwsClients
-) -> None:
+def test_last_use_survives_a_client_change(token_endpoint: Endpoint, aws: AwsClients) -> None:
     uses = DynamoDbSecretUses(aws.dynamodb, STATE_TABLE)
     digest = digest_generated(SECRET)
     assert token_endpoint(token_event(GRANT, headers=basic("service", SECRET)))["statusCode"] == 200
@@ -136,7 +132,7 @@ def test_a_secrets_last_use_survives_a_change_of_its_client(
     assert uses.last_used("service", digest) == NOW // DAY * DAY
 
 
-def test_rfc8705_2_1_a_certificate_from_the_event_authenticates(token_endpoint: Endpoint) -> None:
+def test_rfc8705_2_1_event_certificate_authenticates(token_endpoint: Endpoint) -> None:
     event = token_event(GRANT | {"client_id": "tls"})
     assert token_endpoint(event)["statusCode"] == 401
     assert token_endpoint(with_certificate(event, certificate_pem()))["statusCode"] == 200
@@ -144,7 +140,7 @@ def test_rfc8705_2_1_a_certificate_from_the_event_authenticates(token_endpoint: 
     assert token_endpoint(other)["statusCode"] == 401
 
 
-def test_a_certificate_that_is_two_is_an_invalid_request(token_endpoint: Endpoint) -> None:
+def test_two_certificates_are_an_invalid_request(token_endpoint: Endpoint) -> None:
     event = token_event(GRANT, headers=basic("service", SECRET))
     answer = token_endpoint(with_certificate(event, certificate_pem() * 2))
     assert (answer["statusCode"], json.loads(answer["body"])["error"]) == (400, "invalid_request")

@@ -144,7 +144,7 @@ def server(aws: AwsClients, clock: ManualClock) -> Server:
     return server
 
 
-def test_the_walkthroughs_token_request_is_answered_as_in_the_walkthrough(server: Server) -> None:
+def test_walkthrough_token_request_works(server: Server) -> None:
     answer = server.token(JWT_REQUEST)
     token = answer.pop("access_token")
     assert answer == {
@@ -166,7 +166,7 @@ def test_the_walkthroughs_token_request_is_answered_as_in_the_walkthrough(server
     }
 
 
-def test_a_token_answer_is_never_stored(server: Server) -> None:
+def test_token_response_is_not_cacheable(server: Server) -> None:
     headers = server.token_endpoint(token_event(JWT_REQUEST))["headers"]
     assert headers == {
         "Content-Type": "application/json",
@@ -175,20 +175,20 @@ def test_a_token_answer_is_never_stored(server: Server) -> None:
     }
 
 
-def test_http_basic_serves_as_well(server: Server) -> None:
+def test_http_basic_works(server: Server) -> None:
     headers = basic("service-client-jwt", "service-client-jwt-secret")
     answer = server.token({"grant_type": "client_credentials"}, headers=headers)
     assert answer.keys() == {"access_token", "token_type", "expires_in"}
 
 
-def test_a_base64_encoded_event_serves_as_well(server: Server) -> None:
+def test_base64_event_works(server: Server) -> None:
     event = token_event(JWT_REQUEST)
     body = b64encode(event["body"].encode()).decode()
     event |= {"body": body, "isBase64Encoded": True}
     assert server.token_endpoint(event)["statusCode"] == 200
 
 
-def test_an_at_jwt_has_the_claims_of_rfc_9068(server: Server) -> None:
+def test_at_jwt_has_the_claims_of_rfc_9068(server: Server) -> None:
     token = server.token(
         {"grant_type": "client_credentials", "scope": "country.read customer.read"},
         headers=basic("generated", SECRET),
@@ -208,7 +208,7 @@ def test_an_at_jwt_has_the_claims_of_rfc_9068(server: Server) -> None:
     }
 
 
-def test_an_opaque_token_is_introspected_by_its_client_and_by_the_authorizer(
+def test_client_and_authorizer_introspect_opaque_token(
     server: Server,
 ) -> None:
     token = server.token(OPAQUE_REQUEST)["access_token"]
@@ -221,7 +221,7 @@ def test_an_opaque_token_is_introspected_by_its_client_and_by_the_authorizer(
     assert server.introspect(token, "generated") == {"active": False}
 
 
-def test_a_jwt_is_introspected_too(server: Server) -> None:
+def test_jwt_is_introspected(server: Server) -> None:
     token = server.token(
         {"grant_type": "client_credentials", "scope": "customer.read country.read"},
         headers=basic("generated", SECRET),
@@ -245,7 +245,7 @@ def test_a_jwt_is_introspected_too(server: Server) -> None:
     assert server.introspect(seed, "authorizer")["client_id"] == "service-client-jwt"
 
 
-def test_a_token_that_was_changed_is_inactive(server: Server) -> None:
+def test_modified_token_is_inactive(server: Server) -> None:
     token = server.token(JWT_REQUEST)["access_token"]
     header, payload, signature = token.split(".")
     forged = f"{header}.{payload[:-2]}AA.{signature}"
@@ -253,7 +253,7 @@ def test_a_token_that_was_changed_is_inactive(server: Server) -> None:
 
 
 @pytest.mark.parametrize("request_", [JWT_REQUEST, OPAQUE_REQUEST], ids=["jwt", "opaque"])
-def test_an_expired_token_is_inactive_even_while_its_record_is_still_there(
+def test_expired_token_is_inactive_before_deletion(
     server: Server, request_: dict[str, str]
 ) -> None:
     token = server.token(request_)["access_token"]
@@ -263,14 +263,14 @@ def test_an_expired_token_is_inactive_even_while_its_record_is_still_there(
     assert server.introspect(token, "authorizer") == {"active": False}
 
 
-def test_an_opaque_token_is_not_in_the_table_as_such(server: Server) -> None:
+def test_opaque_token_is_not_stored_in_plain_text(server: Server) -> None:
     token = server.token(OPAQUE_REQUEST)["access_token"]
     items = server.aws.dynamodb.scan(TableName=TOKENS_TABLE)["Items"]
     assert len(items) == 1
     assert token not in repr(items)
 
 
-def test_secrets_are_not_in_the_table_as_such(server: Server) -> None:
+def test_secrets_are_not_stored_in_plain_text(server: Server) -> None:
     items = repr(server.aws.dynamodb.scan(TableName=CLIENTS_TABLE)["Items"])
     assert SECRET not in items
     assert "service-client-jwt-secret" not in items
@@ -286,7 +286,7 @@ REFUSALS: dict[str, tuple[dict[str, str], int, str]] = {
 
 
 @pytest.mark.parametrize(("change", "status", "code"), REFUSALS.values(), ids=REFUSALS)
-def test_a_refusal_has_its_status_and_code(
+def test_error_has_its_status_and_code(
     server: Server, change: dict[str, str], status: int, code: str
 ) -> None:
     answer = server.token_endpoint(token_event(JWT_REQUEST | change))
@@ -296,7 +296,7 @@ def test_a_refusal_has_its_status_and_code(
     assert json.loads(server.log[-1])["outcome"] == code
 
 
-def test_an_unknown_client_and_a_wrong_secret_get_the_same_answer(server: Server) -> None:
+def test_unknown_client_equals_wrong_secret(server: Server) -> None:
     unknown = server.token_endpoint(token_event(JWT_REQUEST | {"client_id": "nobody"}))
     wrong = server.token_endpoint(token_event(JWT_REQUEST | {"client_secret": "wrong"}))
     assert unknown == wrong
@@ -314,13 +314,13 @@ def test_an_unknown_client_and_a_wrong_secret_get_the_same_answer(server: Server
     ],
     ids=["content type", "duplicate", "encoding", "two methods", "too long", "secret in URI"],
 )
-def test_a_malformed_request_is_an_invalid_request(server: Server, event: dict[str, Any]) -> None:
+def test_malformed_request_is_an_invalid_request(server: Server, event: dict[str, Any]) -> None:
     answer = server.token_endpoint(event)
     assert answer["statusCode"] == 400
     assert json.loads(answer["body"])["error"] == "invalid_request"
 
 
-def test_a_client_without_the_grant_type_is_an_unauthorized_client(server: Server) -> None:
+def test_client_needs_the_grant_type(server: Server) -> None:
     server.clients.put(client("introspector", grant_types=frozenset()))
     event = token_event({"grant_type": "client_credentials"}, headers=basic("introspector", SECRET))
     answer = server.token_endpoint(event)
@@ -328,7 +328,7 @@ def test_a_client_without_the_grant_type_is_an_unauthorized_client(server: Serve
     assert json.loads(answer["body"])["error"] == "unauthorized_client"
 
 
-def test_a_token_line_says_all_that_an_auditor_asks_and_no_secret(server: Server) -> None:
+def test_token_log_line_is_complete_without_secrets(server: Server) -> None:
     token = server.token(JWT_REQUEST)["access_token"]
     (line,) = server.log
     assert json.loads(line) == {
@@ -349,7 +349,7 @@ def test_a_token_line_says_all_that_an_auditor_asks_and_no_secret(server: Server
     assert token not in line
 
 
-def test_no_log_line_ever_holds_a_secret_or_a_token(server: Server) -> None:
+def test_log_lines_have_no_secrets_or_tokens(server: Server) -> None:
     tokens = [server.token(JWT_REQUEST)["access_token"]]
     tokens.append(server.token(OPAQUE_REQUEST)["access_token"])
     for token in tokens:
@@ -361,7 +361,7 @@ def test_no_log_line_ever_holds_a_secret_or_a_token(server: Server) -> None:
         assert secret not in log
 
 
-def test_a_cold_process_issues_tokens_with_the_same_key(server: Server) -> None:
+def test_cold_process_issues_tokens_with_the_same_key(server: Server) -> None:
     first = server.token(JWT_REQUEST)["access_token"]
     server.restart()
     second = server.token(JWT_REQUEST)["access_token"]
@@ -370,7 +370,7 @@ def test_a_cold_process_issues_tokens_with_the_same_key(server: Server) -> None:
 
 
 @pytest.mark.parametrize("request_", [JWT_REQUEST, OPAQUE_REQUEST], ids=["jwt", "opaque"])
-def test_a_revoked_token_is_inactive_for_every_process(
+def test_revoked_token_is_inactive_for_every_process(
     server: Server, request_: dict[str, str]
 ) -> None:
     token = server.token(request_)["access_token"]
@@ -400,7 +400,7 @@ def _delete(server: Server, client_id: str) -> None:
 
 @pytest.mark.parametrize("end", [_disable, _delete])
 @pytest.mark.parametrize("request_", [JWT_REQUEST, OPAQUE_REQUEST], ids=["jwt", "opaque"])
-def test_with_its_client_a_token_ends_for_introspection_within_thirty_seconds(
+def test_disabled_clients_token_ends_in_thirty_seconds(
     server: Server, request_: dict[str, str], end: Callable[[Server, str], None]
 ) -> None:
     token = server.token(request_)["access_token"]
@@ -414,7 +414,7 @@ def test_with_its_client_a_token_ends_for_introspection_within_thirty_seconds(
     assert server.token_endpoint(token_event(request_))["statusCode"] == 401
 
 
-def test_a_dpop_proof_counts_once_among_processes(server: Server) -> None:
+def test_dpop_proof_is_valid_once_across_processes(server: Server) -> None:
     once = {"DPoP": proof()}
     event = token_event(JWT_REQUEST, headers=once)
     assert json.loads(server.token_endpoint(event)["body"])["token_type"] == "DPoP"
@@ -426,9 +426,7 @@ def test_a_dpop_proof_counts_once_among_processes(server: Server) -> None:
     assert server.token_endpoint(event)["statusCode"] == 200
 
 
-def test_no_key_ring_is_a_server_error_that_the_log_explains(
-    aws: AwsClients, clock: ManualClock
-) -> None:
+def test_missing_key_ring_is_a_logged_server_error(aws: AwsClients, clock: ManualClock) -> None:
     server = Server(aws, clock)
     server.clients.put(client("service-client-jwt", secrets=()))
     server.clients.put(client("a"))
@@ -445,7 +443,7 @@ def test_no_key_ring_is_a_server_error_that_the_log_explains(
         assert json.loads(line)["reason"] == "there is no key ring yet: rotate_keys makes one"
 
 
-def test_a_ring_of_a_later_version_is_a_server_error(server: Server) -> None:
+def test_newer_ring_version_is_a_server_error(server: Server) -> None:
     server.aws.secrets_manager.put_secret_value(
         SecretId=KEY_RING_SECRET, SecretString='{"version": 2, "keys": []}'
     )
@@ -454,7 +452,7 @@ def test_a_ring_of_a_later_version_is_a_server_error(server: Server) -> None:
     assert "version 2, this code reads 1" in json.loads(server.log[-1])["reason"]
 
 
-def test_the_real_key_generator_makes_a_working_server(aws: AwsClients, clock: ManualClock) -> None:
+def test_real_key_generator_makes_a_working_server(aws: AwsClients, clock: ManualClock) -> None:
     settings = RotateKeysSettings.from_env(ENVIRONMENT)
     secrets = SecretsManagerStore(aws.secrets_manager)
     made = build_rotate_keys(settings, clock=clock, secrets=secrets).run()
@@ -477,9 +475,7 @@ HANDLERS = {
 
 
 @pytest.mark.parametrize("module", HANDLERS.values(), ids=HANDLERS)
-def test_a_handler_without_its_environment_names_what_is_missing(
-    module: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_environment_is_named(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ENVIRONMENT:
         monkeypatch.delenv(name, raising=False)
     module.handle.reset()
@@ -488,7 +484,7 @@ def test_a_handler_without_its_environment_names_what_is_missing(
         module.handle({}, None)
 
 
-def test_handlers_find_everything_they_need_in_their_environment(
+def test_handlers_read_their_environment(
     aws: AwsClients, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, value in ENVIRONMENT.items():
@@ -521,9 +517,7 @@ def test_handlers_find_everything_they_need_in_their_environment(
 
 
 @pytest.mark.parametrize("token_format", TokenFormat)
-def test_a_service_exchanges_the_token_that_it_was_called_with(
-    server: Server, token_format: TokenFormat
-) -> None:
+def test_service_exchanges_its_callers_token(server: Server, token_format: TokenFormat) -> None:
     profiled = {"token_profile": TokenProfile.AT_JWT, "audience": ("orders-api",)}
     server.clients.put(client("caller", token_format=token_format, **profiled))
     service = client(

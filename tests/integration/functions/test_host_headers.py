@@ -1,4 +1,4 @@
-"""Whatever a request says of its host, the issuer is the one that was configured."""
+"""The issuer is configuration; Host headers are ignored."""
 
 import json
 from collections.abc import Callable
@@ -64,7 +64,7 @@ def _issuer(token: str) -> object:
     return jwt.decode(token, options={"verify_signature": False})["iss"]
 
 
-def test_tokens_and_signed_answers_name_the_configured_issuer(endpoints: Endpoints) -> None:
+def test_tokens_and_signed_responses_have_the_issuer(endpoints: Endpoints) -> None:
     headers = {**basic("service", SECRET), **LIES}
     asked = form_event("/oauth2/token", {"grant_type": "client_credentials"}, headers=headers)
     token = json.loads(endpoints["token"](_lying(asked))["body"])["access_token"]
@@ -73,7 +73,7 @@ def test_tokens_and_signed_answers_name_the_configured_issuer(endpoints: Endpoin
     assert _issuer(endpoints["introspect"](_lying(asked))["body"]) == ISSUER
 
 
-def test_the_metadata_names_addresses_below_the_configured_issuer(endpoints: Endpoints) -> None:
+def test_metadata_addresses_are_below_the_issuer(endpoints: Endpoints) -> None:
     asked = proxy_event("GET", "/.well-known/oauth-authorization-server", headers=LIES)
     answer = endpoints["metadata"](_lying(asked))
     told = endpoints["metadata"](proxy_event("GET", "/.well-known/oauth-authorization-server"))

@@ -110,7 +110,7 @@ def authority(aws: AwsClients, clock: ManualClock) -> Authority:
     [("secrets-manager", alg) for alg in ALGORITHMS]
     + [("kms", alg) for alg in ALGORITHMS if alg != "PS256"],
 )
-def test_what_is_signed_verifies_with_the_published_key(
+def test_signature_verifies_with_the_published_key(
     authority: Authority, edition: str, alg: str
 ) -> None:
     authority.rotation(edition, alg).run()
@@ -134,7 +134,7 @@ KMS_KEYS: dict[str, tuple[KeySpecType, SigningAlgorithmSpecType, SigningAlgorith
 
 @pytest.mark.parametrize("alg", KMS_KEYS)
 def test_kms_contract(authority: Authority, alg: str) -> None:
-    """moto keeps to it with ES256, the fake with EdDSA: both stand in for KMS."""
+    """moto with ES256 and the fake with EdDSA have the same contract."""
     kms, (spec, algorithm, other) = authority.aws.kms, KMS_KEYS[alg]
     made = kms.create_key(KeySpec=spec, KeyUsage="SIGN_VERIFY")["KeyMetadata"]
     assert made["Arn"].endswith(f":key/{made['KeyId']}")
@@ -176,7 +176,7 @@ def test_kms_has_the_key_specs_and_signing_algorithms_of_the_code() -> None:
     assert message.metadata["max"] == LONGEST_MESSAGE == kms_ed25519.LONGEST_MESSAGE
 
 
-def test_a_message_that_ed25519_in_kms_cannot_sign_is_refused(authority: Authority) -> None:
+def test_oversized_ed25519_message_is_rejected(authority: Authority) -> None:
     """Ed25519 takes no digest: MessageType is always RAW, and a raw message has 4,096 bytes."""
     authority.rotation("kms", "EdDSA").run()
     signer = authority.signers().current(authority.clock(), "EdDSA")
@@ -185,7 +185,7 @@ def test_a_message_that_ed25519_in_kms_cannot_sign_is_refused(authority: Authori
         signer.sign({"a": "x" * 3100}, None)
 
 
-def test_a_token_that_ed25519_in_kms_cannot_sign_asks_for_fewer_scopes(
+def test_oversized_ed25519_token_is_invalid_scope(
     authority: Authority,
 ) -> None:
     authority.rotation("kms", "EdDSA").run()
@@ -204,13 +204,13 @@ def test_a_token_that_ed25519_in_kms_cannot_sign_asks_for_fewer_scopes(
 
 
 @pytest.mark.parametrize("edition", EDITIONS)
-def test_an_edition_knows_no_key_for_another_algorithm(authority: Authority, edition: str) -> None:
+def test_backend_rejects_other_algorithms(authority: Authority, edition: str) -> None:
     authority.rotation(edition).run()
     with pytest.raises(key_ring.UnusableKeyRingError):
         authority.signers().current(authority.clock(), "ES256")
 
 
-def test_the_private_half_of_a_kms_key_is_nowhere_with_us(authority: Authority) -> None:
+def test_kms_private_key_is_never_stored(authority: Authority) -> None:
     authority.rotation("kms").run()
     assert authority.secrets.read(SIGNING_KEYS_SECRET) is None
     (key,) = authority.ring().keys
@@ -218,17 +218,17 @@ def test_the_private_half_of_a_kms_key_is_nowhere_with_us(authority: Authority) 
     assert "PRIVATE" not in (authority.secrets.read(KEY_RING_SECRET) or "")
 
 
-def test_a_kms_key_is_tagged_with_its_stack(authority: Authority) -> None:
+def test_kms_key_is_tagged_with_its_stack(authority: Authority) -> None:
     authority.rotation("kms").run()
     (arn,) = authority.kms_state()
     tags = authority.aws.kms.list_resource_tags(KeyId=arn)["Tags"]
     assert tags == [{"TagKey": "gatehouse:stack", "TagValue": "ours"}]
 
 
-def test_a_key_that_kms_does_not_know_everywhere_yet_is_asked_for_again(
+def test_new_kms_key_is_retried(
     authority: Authority,
 ) -> None:
-    """KMS says so of keys for a moment after it made them. A run that gave up would leave its key.
+    """KMS may not find a new key for a moment. A run that gave up would leave its key.
 
     https://docs.aws.amazon.com/kms/latest/developerguide/accessing-kms.html#programming-eventual-consistency
     """
@@ -248,7 +248,7 @@ def test_a_key_that_kms_does_not_know_everywhere_yet_is_asked_for_again(
     assert paused == [0.25, 0.5] * 2
 
 
-def test_a_key_that_kms_goes_on_not_to_know_is_an_error(authority: Authority) -> None:
+def test_missing_kms_key_is_an_error(authority: Authority) -> None:
     kms, paused = authority.aws.kms, list[float]()
 
     def never(**_: object) -> None:
@@ -260,7 +260,7 @@ def test_a_key_that_kms_goes_on_not_to_know_is_an_error(authority: Authority) ->
     assert sum(paused) < 5
 
 
-def test_a_changed_edition_is_a_rotation_like_any_other(authority: Authority) -> None:
+def test_changed_backend_is_a_normal_rotation(authority: Authority) -> None:
     clock = authority.clock
     authority.rotation("secrets-manager").run()
     local = authority.ring().keys[0].kid
@@ -279,7 +279,7 @@ def test_a_changed_edition_is_a_rotation_like_any_other(authority: Authority) ->
     assert len(authority.ring().keys) == 3
 
 
-def test_a_retired_kms_key_is_deleted_and_no_other(authority: Authority) -> None:
+def test_only_retired_kms_keys_are_deleted(authority: Authority) -> None:
     clock = authority.clock
     stranger = authority.aws.kms.create_key()["KeyMetadata"]["Arn"]
     # moto dates keys itself, so this clock has to be the one on the wall.
@@ -328,7 +328,7 @@ def _fail(aws: AwsClients, status: int, code: str) -> list[str]:
     ],
 )
 @pytest.mark.usefixtures("no_pauses")
-def test_trouble_with_kms_is_tried_again_if_it_may_pass_and_then_told_apart(
+def test_temporary_kms_errors_are_retried(
     authority: Authority, status: int, code: str, error: type[Exception]
 ) -> None:
     authority.rotation("kms").run()
@@ -339,7 +339,7 @@ def test_trouble_with_kms_is_tried_again_if_it_may_pass_and_then_told_apart(
     assert len(attempts) == (2 if error is StorageUnavailableError else 1)
 
 
-def test_ps256_in_kms_is_asked_for_by_its_name(authority: Authority) -> None:
+def test_ps256_is_requested_by_name(authority: Authority) -> None:
     authority.rotation("kms", "PS256").run()
     token = authority.signers().current(authority.clock(), "PS256").sign({}, None)
     message, _, signature = token.rpartition(".")
@@ -354,9 +354,7 @@ def test_ps256_in_kms_is_asked_for_by_its_name(authority: Authority) -> None:
 
 
 @pytest.mark.parametrize("length", [2000, 5000])
-def test_a_message_that_kms_does_not_digest_is_digested_here(
-    authority: Authority, length: int
-) -> None:
+def test_long_message_is_digested_locally(authority: Authority, length: int) -> None:
     authority.rotation("kms").run()
     signer = authority.signers().current(authority.clock(), "RS256")
     asked: list[dict[str, Any]] = []
@@ -370,7 +368,7 @@ def test_a_message_that_kms_does_not_digest_is_digested_here(
 
 
 @pytest.mark.parametrize("kind", ["memory", "aws"])
-def test_a_secret_is_replaced_only_if_it_is_as_it_was_seen(kind: str, aws: AwsClients) -> None:
+def test_secret_is_replaced_only_if_unchanged(kind: str, aws: AwsClients) -> None:
     store: VersionedSecretStore
     store = MemorySecrets() if kind == "memory" else SecretsManagerStore(aws.secrets_manager)
     assert store.read_version(KEY_RING_SECRET) is None
@@ -393,7 +391,7 @@ def test_a_secret_is_replaced_only_if_it_is_as_it_was_seen(kind: str, aws: AwsCl
 
 
 @pytest.mark.parametrize("kind", ["memory", "aws"])
-def test_of_many_replacements_one_wins(kind: str, aws: AwsClients) -> None:
+def test_one_of_many_replacements_succeeds(kind: str, aws: AwsClients) -> None:
     store: VersionedSecretStore
     store = MemorySecrets() if kind == "memory" else SecretsManagerStore(aws.secrets_manager)
     store.replace(KEY_RING_SECRET, "first", None)
@@ -410,7 +408,7 @@ def test_of_many_replacements_one_wins(kind: str, aws: AwsClients) -> None:
         assert sum(threads.map(replace, range(16))) == 1
 
 
-def test_many_rotations_at_once_leave_one_ring_with_its_private_halves(
+def test_concurrent_rotations_leave_one_complete_ring(
     authority: Authority,
 ) -> None:
     def rotate(_: int) -> None:
@@ -426,7 +424,7 @@ def test_many_rotations_at_once_leave_one_ring_with_its_private_halves(
     assert signer.kid == key.kid
 
 
-def test_an_answer_of_introspection_is_signed_with_the_key_in_kms(authority: Authority) -> None:
+def test_introspection_response_is_signed_in_kms(authority: Authority) -> None:
     authority.rotation("kms").run()
     DynamoDbClients(authority.aws.dynamodb, CLIENTS_TABLE).put(client("service"))
     endpoint = introspect_token.build(
@@ -442,9 +440,7 @@ def test_an_answer_of_introspection_is_signed_with_the_key_in_kms(authority: Aut
 
 
 @pytest.mark.parametrize("trouble", ["throttled", "slow"])
-def test_a_token_request_that_kms_has_no_time_for_is_asked_to_come_back(
-    authority: Authority, trouble: str
-) -> None:
+def test_slow_kms_is_503_with_retry_after(authority: Authority, trouble: str) -> None:
     authority.rotation("kms").run()
     DynamoDbClients(authority.aws.dynamodb, CLIENTS_TABLE).put(client("service"))
     settings = IssueTokenSettings.from_env(ENVIRONMENT)

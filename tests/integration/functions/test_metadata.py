@@ -1,4 +1,4 @@
-"""What the metadata says, held against what the endpoints do and what the template routes."""
+"""The metadata compared with the endpoints and the template's routes."""
 
 import json
 from typing import Any
@@ -93,7 +93,7 @@ def template() -> Template:
 
 
 @pytest.mark.parametrize(("member", "function"), FUNCTIONS.items(), ids=FUNCTIONS)
-def test_rfc8414_2_every_address_is_routed_to_its_function(
+def test_rfc8414_2_every_address_is_routed(
     server: Server, template: Template, member: str, function: str
 ) -> None:
     assert (AnyMethod, server.path(member), function) in _routes(template)
@@ -104,14 +104,14 @@ def _routes(template: Template) -> set[tuple[str, str, str]]:
     return {(route.method, route.path, route.function) for route in routes}
 
 
-def test_rfc8414_2_no_endpoint_is_missing(server: Server, template: Template) -> None:
+def test_rfc8414_2_every_endpoint_is_listed(server: Server, template: Template) -> None:
     documents = "/.well-known/"
     routed = {route.path for route in template.api("AuthServerApi").routes}
     named = {server.path(member) for member in FUNCTIONS}
     assert {path for path in routed if not path.startswith(documents)} == named
 
 
-def test_rfc8414_3_the_document_is_at_each_of_its_addresses(template: Template) -> None:
+def test_rfc8414_3_every_address_has_the_document(template: Template) -> None:
     routes = _routes(template)
     for document in ("oauth-authorization-server", "openid-configuration"):
         for issuer_path in ("", "/ms-auth-server"):
@@ -120,9 +120,7 @@ def test_rfc8414_3_the_document_is_at_each_of_its_addresses(template: Template) 
 
 
 @pytest.mark.parametrize("member", POSTED)
-def test_rfc8414_2_every_endpoint_knows_the_methods_of_authentication_that_it_names(
-    server: Server, member: str
-) -> None:
+def test_rfc8414_2_listed_methods_are_supported(server: Server, member: str) -> None:
     respond: Any = server.endpoints[member].respond
     known = {method.name for method in respond.authentication.methods}
     named = set(server.metadata[f"{member}_auth_methods_supported"])
@@ -131,7 +129,7 @@ def test_rfc8414_2_every_endpoint_knows_the_methods_of_authentication_that_it_na
     assert known - named <= {FEDERATED_JWT}
 
 
-def test_rfc8414_2_the_grant_types_are_those_that_are_known(server: Server) -> None:
+def test_rfc8414_2_listed_grant_types_are_supported(server: Server) -> None:
     known = server.metadata["grant_types_supported"]
     for grant_type in known:
         assert server.ask(grant_type).get("error") != "unsupported_grant_type"
@@ -140,7 +138,7 @@ def test_rfc8414_2_the_grant_types_are_those_that_are_known(server: Server) -> N
         assert server.ask(grant_type)["error"] == "unsupported_grant_type"
 
 
-def test_rfc9449_5_1_proofs_of_each_algorithm_are_taken(server: Server) -> None:
+def test_rfc9449_5_1_listed_algorithms_are_accepted(server: Server) -> None:
     named = server.metadata["dpop_signing_alg_values_supported"]
     for alg in named:
         assert server.ask("client_credentials", DPoP=proof(alg))["token_type"] == "DPoP"
@@ -150,7 +148,7 @@ def test_rfc9449_5_1_proofs_of_each_algorithm_are_taken(server: Server) -> None:
         assert error == "invalid_dpop_proof"
 
 
-def test_rfc9701_7_signed_answers_are_of_the_algorithm_named(server: Server) -> None:
+def test_rfc9701_7_signed_responses_use_the_listed_algorithm(server: Server) -> None:
     answer = server.post(
         "introspection_endpoint",
         {"token": "x"},
@@ -164,6 +162,6 @@ def test_rfc9701_7_signed_answers_are_of_the_algorithm_named(server: Server) -> 
 
 @pytest.mark.parametrize("member", POSTED)
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "DELETE"])
-def test_rfc6749_3_2_an_endpoint_is_posted_to(server: Server, member: str, method: str) -> None:
+def test_rfc6749_3_2_endpoints_accept_post_only(server: Server, member: str, method: str) -> None:
     answer = server.endpoints[member](proxy_event(method, server.path(member)))
     assert (answer["statusCode"], answer["headers"]["Allow"]) == (405, "POST")

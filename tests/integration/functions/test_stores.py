@@ -1,4 +1,4 @@
-"""The contract of each store: the one in memory and the one in AWS keep the same promises."""
+"""One contract for each store in memory and in AWS."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -110,23 +110,23 @@ def uses(kind: str, aws: AwsClients) -> SecretUses:
     return MemorySecretUses() if kind == "memory" else in_aws
 
 
-def test_a_value_counts_once(one_time_use: OneTimeUse) -> None:
+def test_value_is_valid_once(one_time_use: OneTimeUse) -> None:
     one_time_use.consume("jti", "service", "a", NOW + 60, NOW)
     with pytest.raises(AlreadyUsedError):
         one_time_use.consume("jti", "service", "a", NOW + 60, NOW + 59)
 
 
-def test_a_value_is_one_of_its_kind_and_of_its_owner(one_time_use: OneTimeUse) -> None:
+def test_values_are_per_kind_and_owner(one_time_use: OneTimeUse) -> None:
     for kind, owner, value in (("jti", "ab", "c"), ("jti", "a", "bc"), ("dpop", "ab", "c")):
         one_time_use.consume(kind, owner, value, NOW + 60, NOW)
 
 
-def test_a_value_is_forgotten_when_it_expires(one_time_use: OneTimeUse) -> None:
+def test_expired_value_is_forgotten(one_time_use: OneTimeUse) -> None:
     one_time_use.consume("jti", "service", "a", NOW + 60, NOW)
     one_time_use.consume("jti", "service", "a", NOW + 120, NOW + 60)
 
 
-def test_of_many_concurrent_uses_one_counts(one_time_use: OneTimeUse) -> None:
+def test_concurrent_uses_succeed_once(one_time_use: OneTimeUse) -> None:
     def use(_: int) -> bool:
         try:
             one_time_use.consume("jti", "service", "a", NOW + 60, NOW)
@@ -138,20 +138,20 @@ def test_of_many_concurrent_uses_one_counts(one_time_use: OneTimeUse) -> None:
         assert sum(threads.map(use, range(100))) == 1
 
 
-def test_a_revoked_token_is_on_the_list_until_it_expires(denied: DenyList) -> None:
+def test_revoked_token_is_on_the_list_until_it_expires(denied: DenyList) -> None:
     denied.add("revoked#a", NOW + 60)
     assert denied.holds("revoked#a", NOW + 59.9)
     assert not denied.holds("revoked#a", NOW + 60)
     assert not denied.holds("revoked#b", NOW)
 
 
-def test_a_token_may_be_revoked_twice(denied: DenyList) -> None:
+def test_token_may_be_revoked_twice(denied: DenyList) -> None:
     denied.add("revoked#a", NOW + 60)
     denied.add("revoked#a", NOW + 60)
     assert denied.holds("revoked#a", NOW)
 
 
-def test_a_deny_list_entrys_format_is_stable(aws: AwsClients) -> None:
+def test_deny_list_entrys_format_is_stable(aws: AwsClients) -> None:
     # Authorizers read it too.
     name = revoked_jwt("https://issuer", "id", "header.payload.signature")
     assert name == "revoked#" + _digest(b"https://issuer", b"jti", b"id")
@@ -168,18 +168,18 @@ def _digest(*parts: bytes) -> str:
     return sha256(b"".join(len(part).to_bytes(8, "big") + part for part in parts)).hexdigest()
 
 
-def test_a_counter_counts_from_one(counters: Counters) -> None:
+def test_counter_counts_from_one(counters: Counters) -> None:
     assert [counters.increment("a", NOW + 60) for _ in range(3)] == [1, 2, 3]
     assert counters.increment("b", NOW + 60) == 1
 
 
-def test_of_many_concurrent_increments_no_two_are_the_same(counters: Counters) -> None:
+def test_concurrent_increments_are_distinct(counters: Counters) -> None:
     with ThreadPoolExecutor(16) as threads:
         counted = threads.map(lambda _: counters.increment("a", NOW + 60), range(100))
     assert sorted(counted) == list(range(1, 101))
 
 
-def test_a_secret_was_last_used_on_the_latest_day(uses: SecretUses) -> None:
+def test_last_use_is_the_latest_day(uses: SecretUses) -> None:
     assert uses.last_used("service", "digest") is None
     for day in (2 * DAY, 3 * DAY, DAY):
         uses.record("service", "digest", day)
@@ -187,28 +187,28 @@ def test_a_secret_was_last_used_on_the_latest_day(uses: SecretUses) -> None:
     assert uses.last_used("service", "other digest") is None
 
 
-def test_a_client_is_found_by_its_id(clients: Clients) -> None:
+def test_client_is_found_by_its_id(clients: Clients) -> None:
     clients.put(client("a"))
     assert clients.find("a") == client("a")
 
 
-def test_a_client_that_was_never_put_is_not_found(clients: Clients) -> None:
+def test_missing_client_is_not_found(clients: Clients) -> None:
     clients.put(client("a"))
     assert clients.find("A") is None
 
 
 @pytest.mark.parametrize("client_id", ["", "ä", "\x00", "x" * 5000, "\ud800"])
-def test_what_cannot_be_a_client_id_is_not_found(clients: Clients, client_id: str) -> None:
+def test_invalid_client_id_is_not_found(clients: Clients, client_id: str) -> None:
     assert clients.find(client_id) is None
 
 
-def test_a_client_takes_the_place_of_the_one_before(clients: Clients) -> None:
+def test_client_replaces_the_previous_one(clients: Clients) -> None:
     clients.put(client("a"))
     clients.put(client("a", disabled=True))
     assert clients.find("a") == client("a", disabled=True)
 
 
-def test_a_token_is_found_until_it_expires(tokens: OpaqueTokenStore) -> None:
+def test_token_is_found_until_it_expires(tokens: OpaqueTokenStore) -> None:
     token = generate_token()
     tokens.put(token, MEANING)
     assert tokens.find(token, NOW) == MEANING
@@ -216,7 +216,7 @@ def test_a_token_is_found_until_it_expires(tokens: OpaqueTokenStore) -> None:
     assert tokens.find(token, NOW + 600) is None
 
 
-def test_a_token_that_was_deleted_is_not_found(tokens: OpaqueTokenStore) -> None:
+def test_deleted_token_is_not_found(tokens: OpaqueTokenStore) -> None:
     token = generate_token()
     tokens.put(token, MEANING)
     tokens.delete(token)
@@ -224,7 +224,7 @@ def test_a_token_that_was_deleted_is_not_found(tokens: OpaqueTokenStore) -> None
     tokens.delete(token)
 
 
-def test_what_a_bound_and_exchanged_token_says_is_kept(tokens: OpaqueTokenStore) -> None:
+def test_bound_and_exchanged_token_round_trips(tokens: OpaqueTokenStore) -> None:
     meaning = replace(
         MEANING,
         subject="caller",
@@ -236,7 +236,7 @@ def test_what_a_bound_and_exchanged_token_says_is_kept(tokens: OpaqueTokenStore)
     assert tokens.find(token, NOW) == meaning
 
 
-def test_a_token_that_was_never_put_is_not_found(tokens: OpaqueTokenStore) -> None:
+def test_missing_token_is_not_found(tokens: OpaqueTokenStore) -> None:
     tokens.put(generate_token(), MEANING)
     assert tokens.find(generate_token(), NOW) is None
 
@@ -246,7 +246,7 @@ def test_any_text_can_be_looked_up_as_a_token(tokens: OpaqueTokenStore, token: s
     assert tokens.find(token, NOW) is None
 
 
-def test_a_secret_has_no_value_until_one_is_written(secrets: SecretStore) -> None:
+def test_secret_has_no_value_until_one_is_written(secrets: SecretStore) -> None:
     assert secrets.read(KEY_RING_SECRET) is None
     secrets.write(KEY_RING_SECRET, "first")
     secrets.write(KEY_RING_SECRET, "second")
@@ -254,7 +254,7 @@ def test_a_secret_has_no_value_until_one_is_written(secrets: SecretStore) -> Non
     assert secrets.read(SIGNING_KEYS_SECRET) is None
 
 
-def test_whatever_decides_about_a_request_is_read_consistently(aws: AwsClients) -> None:
+def test_decisions_use_consistent_reads(aws: AwsClients) -> None:
     asked: list[dict[str, Any]] = []
     aws.dynamodb.meta.events.register(
         "before-parameter-build.dynamodb.GetItem", lambda params, **_: asked.append(params)
@@ -270,7 +270,7 @@ def _items(aws: AwsClients, table: str) -> list[dict[str, Any]]:
     return aws.dynamodb.scan(TableName=table)["Items"]
 
 
-def test_a_tokens_item_holds_its_digest_and_a_number_for_ttl(aws: AwsClients) -> None:
+def test_token_item_has_digest_and_ttl(aws: AwsClients) -> None:
     token = generate_token()
     DynamoDbOpaqueTokens(aws.dynamodb, TOKENS_TABLE).put(token, MEANING)
     (item,) = _items(aws, TOKENS_TABLE)
@@ -287,16 +287,14 @@ def test_a_tokens_item_holds_its_digest_and_a_number_for_ttl(aws: AwsClients) ->
     assert token not in repr(item)
 
 
-def test_a_secret_without_a_text_is_our_error(aws: AwsClients) -> None:
+def test_binary_secret_is_an_error(aws: AwsClients) -> None:
     aws.secrets_manager.put_secret_value(SecretId=KEY_RING_SECRET, SecretBinary=b"\x00")
     with pytest.raises(StorageCorruptError, match="binary"):
         SecretsManagerStore(aws.secrets_manager).read(KEY_RING_SECRET)
 
 
 @pytest.mark.parametrize("change", [{"schema_version": {"N": "2"}}, {"scopes": {"S": "a b"}}])
-def test_a_client_record_that_cannot_be_read_is_named(
-    aws: AwsClients, change: dict[str, Any]
-) -> None:
+def test_unreadable_client_record_is_named(aws: AwsClients, change: dict[str, Any]) -> None:
     store = DynamoDbClients(aws.dynamodb, CLIENTS_TABLE)
     store.put(client("a"))
     (item,) = _items(aws, CLIENTS_TABLE)
@@ -309,9 +307,7 @@ def test_a_client_record_that_cannot_be_read_is_named(
     "change",
     [{"schema_version": {"N": "2"}}, {"expires_at": {"S": "x"}}, {"expires_at": {"NULL": True}}],
 )
-def test_a_deny_list_entry_that_cannot_be_read_is_our_error(
-    aws: AwsClients, change: dict[str, Any]
-) -> None:
+def test_unreadable_deny_list_entry_is_an_error(aws: AwsClients, change: dict[str, Any]) -> None:
     store = DynamoDbDenyList(aws.dynamodb, STATE_TABLE)
     store.add("revoked#a", NOW + 60)
     (item,) = _items(aws, STATE_TABLE)
@@ -340,9 +336,7 @@ def test_a_deny_list_entry_that_cannot_be_read_is_our_error(
     ],
     ids=str,
 )
-def test_a_token_record_that_cannot_be_read_is_our_error(
-    aws: AwsClients, change: dict[str, Any]
-) -> None:
+def test_unreadable_token_record_is_an_error(aws: AwsClients, change: dict[str, Any]) -> None:
     token = generate_token()
     store = DynamoDbOpaqueTokens(aws.dynamodb, TOKENS_TABLE)
     store.put(token, MEANING)
