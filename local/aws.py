@@ -26,7 +26,7 @@ from local.aws_gate import AwsGate
 from local.cli import LaptopError
 from local.followers import Answer, Followers, follow
 from local.gateway.template import Template
-from local.http_server.server import Accept
+from local.http_server import Accept
 from local.provisioning import names, provision
 from local.supervisor import SUPERVISED, end_with_parent
 

@@ -28,10 +28,9 @@ from local.cli import LaptopError
 from local.console.backstage import BACKSTAGE, Backstage, socket_of
 from local.gateway.core import Gateway
 from local.gateway.lambda_runtime import InProcessLambda, Invoke, shared_environment
-from local.gateway.messages import Request, Response
-from local.gateway.model import AnyMethod, Api
+from local.gateway.model import AnyMethod, Api, Request, Response
 from local.gateway.template import Template
-from local.http_server.server import Application, Server
+from local.http_server import Application, Server
 from local.log_output import print_whole_lines
 from local.prefork import fork_workers, may_fork, shares, worker_count
 from local.readiness import wait_for_key_set

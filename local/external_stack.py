@@ -29,7 +29,7 @@ from local.gateway.core import Gateway
 from local.gateway.lambda_runtime import FunctionError, InProcessLambda, shared_environment
 from local.gateway.model import Api, Function
 from local.gateway.template import Template
-from local.http_server.server import Server
+from local.http_server import Server
 from local.log_output import print_whole_lines
 from local.provisioning import names
 

@@ -16,7 +16,7 @@ from local.aws_account import use_local_aws
 from local.console.backstage import BACKSTAGE
 from local.console.desk import build
 from local.console.web import ConsoleSite
-from local.http_server.server import Server
+from local.http_server import Server
 from local.supervisor import SUPERVISED, end_with_parent
 
 LOOPBACK = "127.0.0.1"

@@ -17,8 +17,8 @@ from tempfile import TemporaryDirectory, gettempdir
 from typing import TYPE_CHECKING, Any
 
 from local.console.recording import FunctionOutput, RecordedInvoke, Recorder
-from local.gateway.messages import Response
-from local.http_server.server import EXHAUSTED, Accept
+from local.gateway.model import Response
+from local.http_server import EXHAUSTED, Accept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from local.gateway.core import Gateway
     from local.gateway.lambda_runtime import InProcessLambda, Invoke
-    from local.gateway.messages import Request
+    from local.gateway.model import Request
 
 __all__ = [
     "BACKSTAGE",

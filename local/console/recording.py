@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from local.gateway.lambda_runtime import Invoke
-    from local.gateway.messages import Request, Response
+    from local.gateway.model import Request, Response
 
 __all__ = [
     "Exchange",

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from local.console.desk import RequestError
-from local.gateway.messages import Response
+from local.gateway.model import Response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from local.gateway.messages import Request
+    from local.gateway.model import Request
 
 __all__ = ["ConsoleSite"]
 

@@ -7,12 +7,11 @@ Sources: API Gateway Developer Guide, "OpenAPI extensions for API Gateway", and 
 reference of `AWS::ApiGateway::*` and `AWS::ApiGatewayV2::*`.
 """
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
 
-from infra.cloudformation import TemplateError
+from infra.cloudformation import Resolver, Resource, TemplateError
 from local.gateway.gateway_responses import DEFAULT_RESPONSES
 from local.gateway.model import (
     AnyMethod,
@@ -24,11 +23,6 @@ from local.gateway.model import (
     RateLimit,
     Route,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
-
-    from infra.cloudformation import Resolver, Resource
 
 REST_API = "AWS::ApiGateway::RestApi"
 HTTP_API = "AWS::ApiGatewayV2::Api"

@@ -5,27 +5,19 @@ Guide, "Use API Gateway Lambda authorizers", "Output from an API Gateway Lambda 
 "Control access to HTTP APIs with Lambda authorizers".
 """
 
-from __future__ import annotations
-
 import json
 import re
 import threading
 from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
-from local.gateway.events import authorizer_event, query_parameters
+from local.gateway.events import Call, authorizer_event, query_parameters
 from local.gateway.gateway_responses import GatewayError
-from local.gateway.lambda_runtime import FunctionError
+from local.gateway.lambda_runtime import FunctionError, Invoke
+from local.gateway.model import Authorizer, IdentitySource
 from local.gateway.policy import Policy, PolicyError, Verdict, parse
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from local.gateway.events import Call
-    from local.gateway.lambda_runtime import Invoke
-    from local.gateway.model import Authorizer, IdentitySource
 
 _ACTION = "execute-api:Invoke"
 _MAX_CACHED = 10_000

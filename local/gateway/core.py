@@ -1,7 +1,5 @@
 """The gateway: takes a request and returns the response of API Gateway."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import logging
@@ -10,23 +8,16 @@ import secrets
 import threading
 import time
 import uuid
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection
 
 from local.aws_account import LAPTOP
 from local.gateway.authorization import Authorization
 from local.gateway.events import Call, decoded_path, proxy_event
 from local.gateway.gateway_responses import GatewayError, GatewayResponses, ResponseContext
 from local.gateway.integration_response import MalformedResultError, response
-from local.gateway.lambda_runtime import FunctionError
-from local.gateway.messages import Response
+from local.gateway.lambda_runtime import FunctionError, Invoke
+from local.gateway.model import Api, RateLimit, Request, Response
 from local.gateway.routing import Router, without_extra_slashes
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
-
-    from local.gateway.lambda_runtime import Invoke
-    from local.gateway.messages import Request
-    from local.gateway.model import Api, RateLimit
 
 _log = logging.getLogger(__name__)
 

@@ -5,26 +5,20 @@ Gateway Developer Guide, "Input format of a Lambda function for proxy integratio
 Lambda proxy integrations for HTTP APIs" and "Input to an API Gateway Lambda authorizer".
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import re
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qsl, unquote
 
+from local.aws_account import AwsAccount
+from local.gateway.model import Api, ClientCertificate, Request, Route
 from local.gateway.routing import without_extra_slashes
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from local.aws_account import AwsAccount
-    from local.gateway.messages import ClientCertificate, Request
-    from local.gateway.model import Api, Route
 
 # Bodies that an HTTP API passes as text. All others, forms included, are base64.
 _HTTP_API_TEXT = re.compile(

@@ -5,22 +5,14 @@ variables and has no template language. Sources: API Gateway Developer Guide, "G
 types" and "Gateway responses in API Gateway".
 """
 
-from __future__ import annotations
-
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from infra.cloudformation import TemplateError
 from local.gateway.events import query_parameters
-from local.gateway.messages import Response
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from local.gateway.messages import Request
-    from local.gateway.model import Api, GatewayResponse
+from local.gateway.model import Api, GatewayResponse, Request, Response
 
 # Type → status, message, x-amzn-ErrorType.
 DEFAULT_RESPONSES: Mapping[str, tuple[int, str | None, str]] = {

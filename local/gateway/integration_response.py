@@ -5,21 +5,14 @@ Sources: API Gateway Developer Guide, "Output format of a Lambda function for pr
 API Gateway important notes".
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import json
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
-from local.gateway.events import is_binary
-from local.gateway.messages import Response
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from local.gateway.events import Call
+from local.gateway.events import Call, is_binary
+from local.gateway.model import Response
 
 _KEYS = {"statusCode", "headers", "multiValueHeaders", "body", "isBase64Encoded"}
 """All that a REST API takes. `cookies` are an HTTP API's."""

@@ -1,7 +1,5 @@
 """Call Lambda handlers in this process, as the Lambda service would call them."""
 
-from __future__ import annotations
-
 import importlib
 import json
 import logging

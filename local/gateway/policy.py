@@ -5,18 +5,14 @@ Unknown operators and policy variables never widen access: they do not match in 
 and match in a Deny statement.
 """
 
-from __future__ import annotations
-
 import ipaddress
 import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, cast
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, cast
 
 _ELEMENTS = {
     "Sid",

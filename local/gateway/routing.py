@@ -1,17 +1,10 @@
 """Which route answers a path: the most specific one, as API Gateway chooses it."""
 
-from __future__ import annotations
-
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from local.gateway.model import AnyMethod
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from local.gateway.model import Route
+from local.gateway.model import AnyMethod, Route
 
 # How a template's segment ranks against another in the same place: literal text, then a
 # parameter, then a greedy parameter.

@@ -1,30 +1,27 @@
-"""Read a template into the APIs and functions that the gateway emulates."""
+"""Read the APIs and functions of a template. SAM's transform expands its APIs."""
 
-from __future__ import annotations
-
+import copy
+import logging
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Self, cast
 
 from infra.cloudformation import Resolver, Resource, TemplateError, load
 from local.aws_account import LAPTOP, AwsAccount
-from local.gateway import api_reader, sam
-from local.gateway.api_reader import ApiReader, check_supported
-from local.gateway.model import Function
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
-
-    from local.gateway.model import Api
+from local.gateway.api_reader import HTTP_API, REST_API, ApiReader, check_supported
+from local.gateway.model import Api, Function
 
 _ALIAS = "AWS::Lambda::Alias"
-_APIS = (api_reader.REST_API, api_reader.HTTP_API)
+_APIS = (REST_API, HTTP_API)
+_FUNCTION = "AWS::Serverless::Function"
+_SAM_APIS = ("AWS::Serverless::Api", "AWS::Serverless::HttpApi")
 
 _SUPPORTED = {
-    sam.FUNCTION,
-    sam.REST_API,
-    sam.HTTP_API,
+    _FUNCTION,
+    *_SAM_APIS,
     *_APIS,
     "AWS::ApiGateway::Deployment",
     "AWS::ApiGateway::Stage",
@@ -42,6 +39,8 @@ _IGNORED = {
     "AWS::ApiGatewayV2::DomainName",
     "AWS::ApiGatewayV2::RouteResponse",  # part of WebSocket APIs
 }
+# The transform requires a function that could be deployed. None of this reaches an API.
+_DEPLOYABLE = {"CodeUri": "s3://bucket/key", "Handler": "a.b", "Runtime": "python3.13"}
 _DEFAULT_TIMEOUT = 3
 _DEFAULT_MEMORY = 128
 
@@ -72,7 +71,7 @@ class Template:
         parameters: Mapping[str, str] | None = None,
         place: AwsAccount = LAPTOP,
         imports: Mapping[str, str] | None = None,
-    ) -> Template:
+    ) -> Self:
         """Read the template at `path`; `parameters` override the defaults declared there.
 
         Raises:
@@ -121,11 +120,11 @@ class Template:
         """Values of `Ref` and `Fn::GetAtt` for functions and for parts of APIs."""
         names: dict[str, Any] = {}
         for resource in resources.values():
-            if resource.type == sam.FUNCTION:
+            if resource.type == _FUNCTION:
                 name = self._function_name(resource)
                 names[resource.logical_id] = name
                 names[f"{resource.logical_id}.Arn"] = self.place.function_arn(name)
-            elif resource.type in (sam.REST_API, sam.HTTP_API, *_APIS):
+            elif resource.type in (*_SAM_APIS, *_APIS):
                 names[resource.logical_id] = self._api_id(resource)
                 names[f"{resource.logical_id}.ApiId"] = self._api_id(resource)
             elif resource.type == _ALIAS:
@@ -175,7 +174,7 @@ class Template:
         environment becomes that origin, for instance `http://localhost:8085`.
         """
         resource = self.resources.get(logical_id)
-        if resource is None or resource.type != sam.FUNCTION:
+        if resource is None or resource.type != _FUNCTION:
             raise TemplateError(f"{logical_id} is not a function")
         resolver = self.resolver(values)
         properties = self._function_properties(resource)
@@ -247,10 +246,10 @@ class Template:
         apis = {
             each.logical_id: self.document["Resources"][each.logical_id]
             for each in self.resources.values()
-            if each.type in (sam.REST_API, sam.HTTP_API)
+            if each.type in _SAM_APIS
         }
         region, functions = self.place.region, dict(self.function_properties())
-        document = sam.expand(self.document, functions, apis, self.parameters, region)
+        document = _expand(self.document, functions, apis, self.parameters, region)
         added = {
             logical_id: Resource(logical_id, declared["Type"], declared.get("Properties", {}))
             for logical_id, declared in document["Resources"].items()
@@ -263,7 +262,7 @@ class Template:
 
         An alias is its function, because the laptop has no versions. An imported ARN is returned.
         """
-        for resource in self.of_type(sam.FUNCTION):
+        for resource in self.of_type(_FUNCTION):
             known_arn = self.place.function_arn(self._function_name(resource))
             if arn == known_arn or arn.rpartition(":")[0] == known_arn:
                 return resource.logical_id
@@ -273,7 +272,7 @@ class Template:
 
     def function_properties(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Logical id and properties, Globals merged in, of every function."""
-        for resource in self.of_type(sam.FUNCTION):
+        for resource in self.of_type(_FUNCTION):
             yield resource.logical_id, self._function_properties(resource)
 
     def _function_properties(self, resource: Resource) -> dict[str, Any]:
@@ -335,7 +334,7 @@ class Template:
     def _alias_arn(self, resource: Resource) -> str:
         where = resource.logical_id
         function = resource.properties.get("FunctionName")
-        functions = {each.logical_id: each for each in self.of_type(sam.FUNCTION)}
+        functions = {each.logical_id: each for each in self.of_type(_FUNCTION)}
         name = function.get("Ref") if isinstance(function, dict) else None
         if name not in functions:
             raise TemplateError(f"{where}.FunctionName is not a function of this template")
@@ -353,3 +352,58 @@ class Template:
                 host = f"{api_id}.execute-api.{self.place.region}.{self.place.url_suffix}"
                 text = text.replace(f"https://{host}", origin)
         return text
+
+
+def _expand(
+    document: Mapping[str, Any],
+    functions: Mapping[str, Mapping[str, Any]],
+    apis: Mapping[str, Mapping[str, Any]],
+    parameters: Mapping[str, str],
+    region: str,
+) -> dict[str, Any]:
+    """Return the template that SAM makes of a document's APIs and of their functions.
+
+    `functions` holds properties by logical id, with the document's Globals; `apis` whole resources.
+
+    Raises:
+        TemplateError: the transform rejects the template.
+    """
+    # Imported lazily: it takes a third of a second, and not every process needs it.
+    from samtranslator.model.exceptions import InvalidDocumentException
+    from samtranslator.parser.parser import Parser
+    from samtranslator.translator.translator import Translator
+
+    logging.getLogger("samtranslator").setLevel(logging.ERROR)
+    resources: dict[str, Any] = dict(apis)
+    for logical_id, api in apis.items():
+        auth = api.get("Properties", {}).get("Auth", {})
+        default = auth.get("DefaultAuthorizer", "NONE")
+        if default not in ("NONE", *auth.get("Authorizers", {})):  # SAM leaves the routes open
+            raise TemplateError(f"{logical_id}: there is no authorizer {default}")
+    kinds = ("Api", "HttpApi")
+    for logical_id, declared in functions.items():
+        properties = {**_DEPLOYABLE, "Events": _only(declared.get("Events", {}), kinds)}
+        if "AutoPublishAlias" in declared:
+            properties["AutoPublishAlias"] = declared["AutoPublishAlias"]
+        resources[logical_id] = {"Type": _FUNCTION, "Properties": properties}
+    if not resources:
+        return {"Resources": {}}
+    shared = document.get("Globals", {})
+    source = {
+        "Transform": "AWS::Serverless-2016-10-31",
+        **{name: document.get(name, {}) for name in ("Parameters", "Conditions", "Mappings")},
+        "Globals": {name: shared[name] for name in kinds if name in shared},
+        "Resources": resources,
+    }
+    session: Any = SimpleNamespace(region_name=region)  # the transform reads nothing else
+    translator = Translator({}, Parser(), boto_session=session)
+    try:
+        expanded: dict[str, Any] = translator.translate(copy.deepcopy(source), dict(parameters))
+    except InvalidDocumentException as error:
+        faults = "; ".join(str(cause.message).rstrip(".") for cause in error.causes)
+        raise TemplateError(faults) from error
+    return expanded
+
+
+def _only(events: Mapping[str, Any], kinds: Collection[str]) -> dict[str, Any]:
+    return {name: event for name, event in events.items() if event.get("Type") in kinds}

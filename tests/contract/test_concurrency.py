@@ -35,8 +35,8 @@ from functions.shared.runtime.aws_clients import AwsClients
 from functions.shared.runtime.secret_store import SecretsManagerStore
 from functions.shared.web import paths
 from functions.shared.web.endpoint import Endpoint
-from local.gateway import messages
-from local.http_server.server import Server
+from local.gateway import model
+from local.http_server import Server
 from tests.support.aws import (
     CLIENTS_TABLE,
     ENVIRONMENT,
@@ -73,7 +73,7 @@ class Site:
 
     endpoints: Mapping[str, Endpoint]
 
-    def handle(self, request: messages.Request) -> messages.Response:
+    def handle(self, request: model.Request) -> model.Response:
         event = proxy_event(
             request.method,
             request.path,
@@ -82,10 +82,10 @@ class Site:
         )
         answer = self.endpoints[request.path](event)
         headers = tuple(answer["headers"].items())
-        return messages.Response(answer["statusCode"], headers, answer["body"].encode())
+        return model.Response(answer["statusCode"], headers, answer["body"].encode())
 
-    def too_large(self, request: messages.Request) -> messages.Response:
-        return messages.Response(413)
+    def too_large(self, request: model.Request) -> model.Response:
+        return model.Response(413)
 
 
 @pytest.fixture

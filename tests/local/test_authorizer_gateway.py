@@ -15,7 +15,7 @@ from authorizer.scope_map import parse_scope_map
 from authorizer.settings import Settings
 from local.gateway.core import Gateway
 from local.gateway.lambda_runtime import FunctionError
-from local.gateway.messages import Request, Response
+from local.gateway.model import Request, Response
 from local.gateway.template import Template
 from tests.support.template_lint import faults
 from tests.support.tokens import (

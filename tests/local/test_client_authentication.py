@@ -22,8 +22,8 @@ from functions.shared.authentication.rate_limit import Limits
 from functions.shared.clients.assertion_rules import AssertionRules, FederationRule
 from functions.shared.clients.client_registry import DynamoDbClients
 from local.certificates import LaptopCertificates
-from local.gateway import messages
-from local.http_server.server import Server
+from local.gateway import model
+from local.http_server import Server
 from local.keyed_clients import SIGNING_CLIENT
 from local.keyed_clients import assertion as demo_assertion
 from local.prefork import worker_count
@@ -77,15 +77,15 @@ class Site:
     origin: str = ""
     asked: int = 0
 
-    def handle(self, request: messages.Request) -> messages.Response:
+    def handle(self, request: model.Request) -> model.Response:
         self.asked += 1
         if request.path == "/.well-known/openid-configuration":
             metadata = {"issuer": self.origin, "jwks_uri": f"{self.origin}/jwks"}
-            return messages.Response(200, (), json.dumps(metadata).encode())
-        return messages.Response(200, (), jwks(ec_jwk("ec"), rsa_jwk("idp")))
+            return model.Response(200, (), json.dumps(metadata).encode())
+        return model.Response(200, (), jwks(ec_jwk("ec"), rsa_jwk("idp")))
 
-    def too_large(self, request: messages.Request) -> messages.Response:
-        return messages.Response(413)
+    def too_large(self, request: model.Request) -> model.Response:
+        return model.Response(413)
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import os
 import sys
 from pathlib import Path
 
-from local.gateway.messages import Request, Response
-from local.http_server.server import Server
+from local.gateway.model import Request, Response
+from local.http_server import Server
 from local.log_output import print_whole_lines
 from local.prefork import fork_workers, shares
 

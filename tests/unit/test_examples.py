@@ -21,8 +21,7 @@ from local.addresses import Addresses
 from local.aws_account import LAPTOP
 from local.external_stack import ExternalStack
 from local.gateway.core import Gateway
-from local.gateway.messages import Request
-from local.gateway.model import Api, PayloadFormat, Route
+from local.gateway.model import Api, PayloadFormat, Request, Route
 from local.gateway.template import Template
 from tests.support.template_lint import faults
 

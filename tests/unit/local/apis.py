@@ -7,8 +7,15 @@ from typing import Any
 
 from local.gateway.core import Gateway
 from local.gateway.lambda_runtime import FunctionError
-from local.gateway.messages import Request, Response
-from local.gateway.model import Api, Authorizer, GatewayResponse, IdentitySource, Route
+from local.gateway.model import (
+    Api,
+    Authorizer,
+    GatewayResponse,
+    IdentitySource,
+    Request,
+    Response,
+    Route,
+)
 
 OK = {"statusCode": 200, "body": "{}"}
 ARN = "arn:aws:execute-api:us-east-1:123456789012:guardedapi/ms-system"

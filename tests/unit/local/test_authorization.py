@@ -5,8 +5,7 @@ import pytest
 
 from local.gateway.core import Gateway
 from local.gateway.lambda_runtime import FunctionError
-from local.gateway.messages import Response
-from local.gateway.model import Authorizer, IdentitySource, Route
+from local.gateway.model import Authorizer, IdentitySource, Response, Route
 from tests.unit.local.apis import (
     ARN,
     BEARER,

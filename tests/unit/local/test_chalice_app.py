@@ -14,8 +14,7 @@ from local.addresses import Addresses
 from local.chalice_app import GatewayApp, GatewayServer, host_documents
 from local.cli import LaptopError
 from local.gateway.lambda_runtime import shared_environment
-from local.gateway.messages import Request
-from local.gateway.model import Function, Route
+from local.gateway.model import Function, Request, Route
 from local.gateway.template import Template
 from tests.unit.local.apis import http_api
 

@@ -26,8 +26,7 @@ from local.console.web import ConsoleSite
 from local.console.words import in_words
 from local.gateway.core import Gateway
 from local.gateway.lambda_runtime import FunctionError, InProcessLambda
-from local.gateway.messages import Request
-from local.gateway.model import Function
+from local.gateway.model import Function, Request
 from local.session import what_next
 from tests.support.laptop import free_environment
 from tests.unit.local.apis import (

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from local.gateway.core import Gateway
 from local.gateway.lambda_runtime import FunctionError
-from local.gateway.messages import Request
-from local.gateway.model import Api, GatewayResponse, RateLimit, Route
+from local.gateway.model import Api, GatewayResponse, RateLimit, Request, Route
 from tests.unit.local.apis import (
     ARN,
     BEARER,

@@ -11,8 +11,7 @@ from local.gateway.gateway_responses import (
     GatewayResponses,
     ResponseContext,
 )
-from local.gateway.messages import Response
-from local.gateway.model import GatewayResponse
+from local.gateway.model import GatewayResponse, Response
 from local.gateway.template import Template
 from tests.support.laptop import ROOT
 from tests.unit.local.apis import (

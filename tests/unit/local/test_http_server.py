@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from local.gateway.messages import Request, Response
-from local.http_server.server import Server
-from local.http_server.stream import Timeouts
+from local.gateway.model import Request, Response
+from local.http_requests import Timeouts
+from local.http_server import Server
 
 HOST = b"Host: localhost\r\n"
 MEBIBYTE = 1024 * 1024

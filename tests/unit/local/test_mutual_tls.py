@@ -17,9 +17,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from functions.shared.web.client_certificate import from_pem
 from local.certificates import CLIENT_NAME, LaptopCertificates
-from local.gateway.messages import Request, Response
-from local.http_server.server import Server
-from local.http_server.stream import Timeouts
+from local.gateway.model import Request, Response
+from local.http_requests import Timeouts
+from local.http_server import Server
 
 
 class Mirror:

@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from local.gateway.core import Gateway
-from local.gateway.messages import Request
-from local.gateway.model import Api, ApiKind, Route
+from local.gateway.model import Api, ApiKind, Request, Route
 from tests.unit.local.apis import Clock, FakeLambda
 
 PROXY = "test_apigateway_lambda: test_lambda_aws_proxy_integration: "

@@ -21,8 +21,8 @@ from functions.shared.authentication.ssrf_guard import (
     require_public_or_loopback,
 )
 from functions.shared.web.oauth_errors import TemporarilyUnavailableError
-from local.gateway import messages
-from local.http_server.server import Server
+from local.gateway import model
+from local.http_server import Server
 from tests.support.tokens import FakeClock, ec_jwk, jwks, rsa_jwk
 
 ISSUER = "https://issuer.example"
@@ -199,11 +199,11 @@ def test_http_url_is_not_fetched(web: Web, clock: FakeClock) -> None:
 class KeySite:
     """A web site with a key set."""
 
-    def handle(self, request: messages.Request) -> messages.Response:
-        return messages.Response(200, (("Content-Type", "application/json"),), jwks(ec_jwk("ec")))
+    def handle(self, request: model.Request) -> model.Response:
+        return model.Response(200, (("Content-Type", "application/json"),), jwks(ec_jwk("ec")))
 
-    def too_large(self, request: messages.Request) -> messages.Response:
-        return messages.Response(413)
+    def too_large(self, request: model.Request) -> model.Response:
+        return model.Response(413)
 
 
 @pytest.fixture

@@ -1,4 +1,7 @@
-"""Accept connections, serve each in a thread, and share them with other worker processes."""
+"""An HTTP/1.1 server: a thread for each connection, shared with other worker processes.
+
+Each response is written with one call.
+"""
 
 import contextlib
 import errno
@@ -16,9 +19,17 @@ from functools import lru_cache
 from typing import Generic, Protocol, TypeVar
 
 from infra.local_stack import url_host
-from local.gateway.messages import ClientCertificate, Request, Response
-from local.http_server.request_reader import BodyTooLargeError, Head, read_body, read_head
-from local.http_server.stream import BadRequestError, ClosedError, Stream, Timeouts
+from local.gateway.model import ClientCertificate, Request, Response
+from local.http_requests import (
+    BadRequestError,
+    BodyTooLargeError,
+    ClosedError,
+    Head,
+    Stream,
+    Timeouts,
+    read_body,
+    read_head,
+)
 from local.prefork import Share
 
 Accepted = TypeVar("Accepted")
