@@ -6,6 +6,7 @@ the files that pip writes about an installation are deleted.
 """
 
 import argparse
+import ast
 import compileall
 import os
 import shutil
@@ -15,8 +16,36 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.artifacts import ARTIFACTS, Artifact
-from infra.import_closure import ImportClosureError, closure
+SCOPES = "authorizer/scopes.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A handler module, a lock file of requirements/artifacts, and data files."""
+
+    handler: str
+    lock: str | None = None
+    data: tuple[str, ...] = ()
+
+
+AUTHORIZER = Artifact("authorizer.handler", "verifying", (SCOPES,))
+
+ARTIFACTS: Mapping[str, Artifact] = {
+    "Authorizer": AUTHORIZER,
+    "SharedAuthorizer": AUTHORIZER,
+    "IssueToken": Artifact("functions.issue_token.handler", "signing"),
+    "IntrospectToken": Artifact("functions.introspect_token.handler", "signing"),
+    "RevokeToken": Artifact("functions.revoke_token.handler", "signing"),
+    "RotateKeys": Artifact("functions.rotate_keys.handler", "signing"),
+    "PublishJwks": Artifact("functions.publish_jwks.handler"),
+    "PublishMetadata": Artifact("functions.publish_metadata.handler", "verifying"),
+    "PublishResourceMetadata": Artifact(
+        "functions.publish_resource_metadata.handler", "verifying", (SCOPES,)
+    ),
+    "LookUpCountry": Artifact("functions.look_up_country.handler", "countries"),
+}
+"""By the function's logical id in template.yaml."""
+
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ROOT / "requirements" / "artifacts"
@@ -201,6 +230,89 @@ def main(arguments: Sequence[str]) -> int:
     bytecode = "with bytecode" if compiler else f"without bytecode: no {target.runtime} found"
     sys.stdout.write(f"{given.function}: {target.runtime}, {target.architecture}, {bytecode}\n")
     return 0
+
+
+FIRST_PARTY = frozenset({"authorizer", "functions", "infra", "local", "tests"})
+
+_NEVER_TRUE = frozenset({"TYPE_CHECKING", "typing.TYPE_CHECKING"})
+
+
+class ImportClosureError(Exception):
+    """Raised when imports cannot be followed. The message is one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Closure:
+    """The files of Gatehouse's modules by name, and the names of third-party packages."""
+
+    modules: Mapping[str, Path]
+    packages: frozenset[str]
+
+
+def closure(root: Path, module: str) -> Closure:
+    """Return the imports of `module`, itself and its parent packages included.
+
+    Raises:
+        ImportClosureError: a module is not below `root`, or an import is relative.
+    """
+    modules: dict[str, Path] = {}
+    packages: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name in modules:
+            continue
+        modules[name] = path = _file(root, name)
+        waiting += _packages_around(name)
+        for imported, attributes in _imports(ast.parse(path.read_bytes()), name):
+            package = imported.partition(".")[0]
+            if package in FIRST_PARTY:
+                candidates = [f"{imported}.{attribute}" for attribute in attributes]
+                waiting += [imported, *(each for each in candidates if _exists(root, each))]
+            elif package not in sys.stdlib_module_names:
+                packages.add(package)
+    return Closure(modules, frozenset(packages))
+
+
+def _packages_around(module: str) -> Iterator[str]:
+    while module := module.rpartition(".")[0]:
+        yield module
+
+
+def _exists(root: Path, module: str) -> bool:
+    return any(path.is_file() for path in _candidates(root, module))
+
+
+def _file(root: Path, module: str) -> Path:
+    for path in _candidates(root, module):
+        if path.is_file():
+            return path
+    raise ImportClosureError(f"There is no module {module} in {root}.")
+
+
+def _candidates(root: Path, module: str) -> tuple[Path, Path]:
+    base = root.joinpath(*module.split("."))
+    return base.with_suffix(".py"), base / "__init__.py"
+
+
+def _imports(node: ast.AST, importer: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield each imported module and the names imported from it."""
+    if isinstance(node, ast.Import):
+        yield from ((alias.name, ()) for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        if node.module is None or node.level:
+            raise ImportClosureError(f"{importer} has a relative import in line {node.lineno}.")
+        yield node.module, tuple(alias.name for alias in node.names)
+    else:
+        for child in _executed(node):
+            yield from _imports(child, importer)
+
+
+def _executed(node: ast.AST) -> Iterator[ast.AST]:
+    if isinstance(node, ast.If) and ast.unparse(node.test) in _NEVER_TRUE:
+        yield from node.orelse
+    else:
+        yield from ast.iter_child_nodes(node)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from functions.shared.keys.signing_keys import to_pem
-from infra.cli.client_keys import ClientKey
+from infra.cli.token_requests import ClientKey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -20,7 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionEr
 from authorizer.app import read_scope_map
 from authorizer.scope_map import ScopeMap, ScopeMapError, parse_api_rules
 from infra.cloudformation import TemplateError
-from infra.route_faults import route_faults
+from infra.explain import route_faults
 from local.addresses import Addresses
 from local.aws import ROOT, TEMPLATE
 from local.aws_account import LAPTOP, use_local_aws

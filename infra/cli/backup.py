@@ -19,12 +19,11 @@ from functions.shared.runtime.secret_store import SecretsManagerStore
 from functions.shared.storage.errors import StorageCorruptError
 from infra.cli.client_files import Change, Kind, compare, lines, payload, write
 from infra.cli.client_store import ClientTable, SeenClient, clients_of, refuse_broken
-from infra.cli.context import Session, pass_session
+from infra.cli.context import Deployment, Session, pass_session
 from infra.cli.errors import CommandError, ConflictError, UsageError
 from infra.cli.input_files import read_text, write_private_file
 from infra.cli.options import Command
 from infra.cli.output import counted
-from infra.cli.stack import Deployment
 from infra.cli.times import iso, readable
 
 FORMAT = "gatehouse-backup"

@@ -14,12 +14,12 @@ from rich.text import Text
 from functions.shared.clients.client import Client, TokenFormat, TokenProfile
 from infra.cli.client_documents import (
     SECRET_METHODS,
+    clients_file,
     from_document,
     read_file,
     to_document,
     to_yaml,
 )
-from infra.cli.client_schema import clients_file
 from infra.cli.client_store import ClientTable, SeenClient, clients_of
 from infra.cli.context import Session, pass_session
 from infra.cli.errors import ConflictError, ExitCode, NotFoundError

@@ -1,27 +1,237 @@
 """The context of a command: terminal, deployment, AWS clients and clock."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, update_wrapper
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import boto3
+import botocore.session
 import click
+from botocore.config import Config
+from botocore.exceptions import ClientError
 
+from authorizer.aws import check_responses
 from functions.shared.runtime.clock import SYSTEM_CLOCK, Clock
-from infra.cli.errors import UsageError
+from infra import local_stack
+from infra.cli.errors import NotFoundError, UnreachableError, UsageError
 from infra.cli.options import GlobalOptions
 from infra.cli.output import Terminal
-from infra.cli.stack import (
-    Aws,
-    Deployment,
-    callers_session,
-    find_stack,
-    laptop,
-    laptop_access_key,
-    laptop_aws_endpoint,
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_kms import KMSClient
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+
+_PATIENCE = Config(
+    connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 4}
 )
+# moto is on this machine: it answers at once or not at all, and no proxy is in between.
+_LOCAL_PATIENCE = Config(
+    connect_timeout=2, read_timeout=20, retries={"total_max_attempts": 1}, proxies={}
+)
+# moto never gets the developer's own profiles and credentials.
+_NOBODYS_SETTINGS = {
+    "profile": (None, None, None, None),
+    "config_file": (None, None, os.devnull, None),
+    "credentials_file": (None, None, os.devnull, None),
+}
+
+
+def callers_session(profile: str | None, region: str | None) -> boto3.Session:
+    """Return the caller's session, as boto3 finds it: environment, profiles, SSO, roles.
+
+    Raises:
+        ProfileNotFound: there is no such profile.
+    """
+    return boto3.Session(profile_name=profile, region_name=region)
+
+
+@dataclass(frozen=True)
+class Aws:
+    """The AWS services that commands use, each client made when first asked for."""
+
+    session: boto3.Session
+    endpoint: str | None = None
+
+    @classmethod
+    def of_laptop(cls, endpoint: str, access_key: str) -> Aws:
+        """Return the laptop edition's moto, which `make run` gives an access key for each run."""
+        session = boto3.Session(
+            aws_access_key_id=access_key,
+            aws_secret_access_key="local",  # noqa: S106 - moto checks the key only
+            region_name=local_stack.REGION,
+            botocore_session=botocore.session.Session(session_vars=_NOBODYS_SETTINGS),
+        )
+        return cls(session, endpoint)
+
+    @cached_property
+    def dynamodb(self) -> DynamoDBClient:
+        """DynamoDB: clients, opaque tokens, state."""
+        client: DynamoDBClient = self.client("dynamodb")
+        return client
+
+    @cached_property
+    def secrets_manager(self) -> SecretsManagerClient:
+        """Secrets Manager: the key ring and the private keys."""
+        client: SecretsManagerClient = self.client("secretsmanager")
+        return client
+
+    @cached_property
+    def kms(self) -> KMSClient:
+        """KMS: private keys that cannot be exported."""
+        client: KMSClient = self.client("kms")
+        return client
+
+    def client(self, service: str) -> Any:
+        """Return a client of any service."""
+        patience = _LOCAL_PATIENCE if self.endpoint else _PATIENCE
+        client = self.session.client(service, endpoint_url=self.endpoint, config=patience)  # type: ignore[call-overload]
+        return check_responses(client)
+
+
+_LAST_PORT = 65_535
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployment:
+    """A deployment and the names of its resources.
+
+    `resources` are physical names by logical id. The laptop has no stack and no `parameters`: the
+    template's defaults apply. `guarded_api` is empty without sample API (SampleApi=false).
+    """
+
+    name: str
+    issuer: str
+    guarded_api: str
+    region: str
+    is_local: bool = False
+    resources: Mapping[str, str]
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+    def resource(self, logical_id: str) -> str:
+        """Return the name of a resource of the template.
+
+        Raises:
+            NotFoundError: the stack has no such resource.
+        """
+        if logical_id not in self.resources:
+            raise NotFoundError(
+                f"The stack {self.name} has no {logical_id}.",
+                "Name a stack that was deployed from Gatehouse's template with --stack.",
+            )
+        return self.resources[logical_id]
+
+    @property
+    def clients_table(self) -> str:
+        """The table of clients."""
+        return self.resource("ClientsTable")
+
+    @property
+    def state_table(self) -> str:
+        """The table of short-lived state."""
+        return self.resource("StateTable")
+
+    @property
+    def key_ring_secret(self) -> str:
+        """The secret with the key ring."""
+        return self.resource("KeyRingSecret")
+
+    @property
+    def signing_keys_secret(self) -> str:
+        """The secret with the private keys."""
+        return self.resource("SigningKeysSecret")
+
+
+def find_stack(aws: Aws, name: str) -> Deployment:
+    """Look a deployed stack up.
+
+    Raises:
+        NotFoundError: there is none in this account and region, or it is not Gatehouse's.
+    """
+    cloudformation = aws.client("cloudformation")
+    region = str(cloudformation.meta.region_name)
+    try:
+        (stack,) = cloudformation.describe_stacks(StackName=name)["Stacks"]
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") != "ValidationError":
+            raise
+        raise NotFoundError(
+            f"There is no stack {name} in {region}.", "Check --stack, --region and --profile."
+        ) from error
+    outputs = {each["OutputKey"]: each["OutputValue"] for each in stack.get("Outputs", ())}
+    if "Issuer" not in outputs:
+        raise NotFoundError(
+            f"The stack {name} is not a complete Gatehouse deployment: it has no output Issuer.",
+            "Finish its deployment, or name another one with --stack.",
+        )
+    pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=name)
+    return Deployment(
+        name=name,
+        issuer=outputs["Issuer"],
+        guarded_api=outputs.get("GuardedApiUrl", ""),
+        region=region,
+        resources={
+            each["LogicalResourceId"]: each["PhysicalResourceId"]
+            for page in pages
+            for each in page["StackResourceSummaries"]
+            if each.get("PhysicalResourceId")
+        },
+        parameters={
+            each["ParameterKey"]: each.get("ResolvedValue", each["ParameterValue"])
+            for each in stack.get("Parameters", ())
+        },
+    )
+
+
+def laptop(environ: Mapping[str, str]) -> Deployment:
+    """Return the laptop edition, where the variables of `make run` say that it is."""
+    host = local_stack.url_host(environ.get("GATEHOUSE_HOST") or "127.0.0.1")
+    auth_port, api_port = (port(environ, f"GATEHOUSE_{each}_PORT") for each in ("AUTH", "API"))
+    return Deployment(
+        name=local_stack.STACK_NAME,
+        issuer=f"http://{host}:{auth_port}/{local_stack.AUTH_STAGE}",
+        guarded_api=f"http://{host}:{api_port}/{local_stack.API_STAGE}",
+        region=local_stack.REGION,
+        is_local=True,
+        resources=local_stack.physical_names(),
+    )
+
+
+def laptop_aws_endpoint(environ: Mapping[str, str]) -> str:
+    """Return where the laptop edition's moto listens."""
+    return f"http://localhost:{port(environ, 'GATEHOUSE_AWS_PORT')}"
+
+
+def laptop_access_key(environ: Mapping[str, str]) -> str:
+    """Return the access key that the laptop edition's moto has written for this run.
+
+    Raises:
+        UnreachableError: it has written none.
+    """
+    aws_port = port(environ, "GATEHOUSE_AWS_PORT")
+    access_key = local_stack.read_access_key(aws_port)
+    if access_key is None:
+        why = f"no access key in {local_stack.access_key_file(aws_port)}"
+        raise UnreachableError(laptop_aws_endpoint(environ), why)
+    return access_key
+
+
+def port(environ: Mapping[str, str], name: str) -> int:
+    """Return a port of the laptop edition.
+
+    Raises:
+        UsageError: the variable is set and holds no port.
+    """
+    text = environ.get(name) or str(local_stack.PORTS[name])
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:6]) <= _LAST_PORT):
+        raise UsageError(f"{name} is {text!r}.", f"Set it to a port from 1 to {_LAST_PORT}.")
+    return int(text)
+
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -4,18 +4,17 @@ A planned operation breaks nothing and is rejected if it would. An emergency ope
 what it breaks. Both write the key ring on condition that it is unchanged, as the rotator does.
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from functions.rotate_keys.key_backends import KmsKeys, SecretsManagerKeys
+from functions.rotate_keys.key_backends import KeyBackend, KmsKeys, SecretsManagerKeys
 from functions.rotate_keys.key_rotation import RingStore
 from functions.rotate_keys.settings import Settings
 from functions.shared.keys import rotation
-from functions.shared.keys.key_ring import IN_KMS, JWKS_MAX_AGE, KeyRing
+from functions.shared.keys.key_ring import IN_KMS, JWKS_MAX_AGE, KeyRing, RingKey
 from functions.shared.keys.rotation import (
     CLOCK_SKEW,
     PROPAGATION_SECONDS,
@@ -24,24 +23,16 @@ from functions.shared.keys.rotation import (
     LastSigningKeyError,
     NoSigningKeyError,
     RotationError,
+    RotationRules,
     SuccessorAnnouncedError,
     UnknownKeyError,
 )
 from functions.shared.keys.warm_key_ring import STALE_SECONDS, WARM_SECONDS
+from functions.shared.runtime.clock import Clock
 from functions.shared.runtime.secret_store import SecretsManagerStore
+from infra.cli.context import Deployment, Session
 from infra.cli.errors import CommandError, ConflictError, NotFoundError
-from infra.cli.stack import Deployment
 from infra.cli.times import readable, span
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from functions.rotate_keys.key_backends import KeyBackend
-    from functions.shared.keys.key_ring import RingKey
-    from functions.shared.keys.rotation import RotationRules
-    from functions.shared.runtime.clock import Clock
-    from infra.cli.context import Session
-    from infra.cli.stack import Deployment
 
 _REVOKE = "To revoke the key and its tokens at once: gatehouse keys emergency --revoke KID."
 _FIELDS: Mapping[str, str] = {

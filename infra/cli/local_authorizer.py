@@ -27,10 +27,9 @@ from authorizer.state_table import DynamoDbRevokedTokens
 from functions.shared.clients.client import SIGNING_ALGORITHMS
 from functions.shared.web import paths
 from infra import local_stack
-from infra.cli.context import Session
+from infra.cli.context import Session, port
 from infra.cli.errors import CommandError, NotFoundError, UsageError
 from infra.cli.input_files import parse_yaml, read_text
-from infra.cli.stack import port
 
 DEFAULT = "$default"
 """The route of an HTTP API for requests that match no other route."""

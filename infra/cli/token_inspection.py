@@ -21,7 +21,6 @@ from authorizer.settings import Settings
 from functions.shared.keys.key_ring import KeyRing
 from functions.shared.runtime.wildcards import matches_wildcards
 from infra.cli.aws_errors import translated
-from infra.cli.client_keys import read_key
 from infra.cli.context import Session, pass_session
 from infra.cli.errors import CommandError, ExitCode
 from infra.cli.input_files import STDIN, read_secret, read_text
@@ -30,6 +29,7 @@ from infra.cli.local_authorizer import DEFAULT, AuthorizerTarget, Call, LocalAut
 from infra.cli.options import Command
 from infra.cli.output import safe
 from infra.cli.times import readable, span
+from infra.cli.token_requests import read_key
 from infra.explain import Stage, reason_text, stage_of
 
 

@@ -17,7 +17,6 @@ from functions.shared.clients.client import (
     PRIVATE_KEY_JWT,
     TLS_CLIENT_AUTH,
 )
-from infra.cli.client_keys import ClientKey, new_key, read_key, read_or_make_key
 from infra.cli.context import Session, pass_session
 from infra.cli.errors import ExitCode, UsageError
 from infra.cli.http_client import Certificates
@@ -30,11 +29,15 @@ from infra.cli.token_requests import (
     CERTIFICATE_METHODS,
     SECRET_METHODS,
     ClientAuthentication,
+    ClientKey,
     TokenRequest,
     by_assertion,
     by_certificate,
     by_secret,
     introspect_token,
+    new_key,
+    read_key,
+    read_or_make_key,
     request_token,
     revoke_token,
 )

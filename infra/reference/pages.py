@@ -20,7 +20,7 @@ from functions.rotate_keys import custom_resource
 from functions.shared.web import metrics as endpoint_metrics
 from functions.shared.web.oauth_errors import OAuthError
 from infra.cli.app import app
-from infra.cli.client_schema import clients_file
+from infra.cli.client_documents import clients_file
 from infra.cli.errors import EXIT_CODES
 from infra.cli.options import global_option_names
 from infra.cloudformation import load

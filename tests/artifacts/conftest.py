@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from moto.server import ThreadedMotoServer
 
-from infra.artifacts import ARTIFACTS
+from infra.build import ARTIFACTS
 from local.aws import TEMPLATE
 from local.gateway.template import Template
 from local.provisioning import names, provision

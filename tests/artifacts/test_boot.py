@@ -12,7 +12,7 @@ from typing import Any
 import boto3
 import pytest
 
-from infra.artifacts import ARTIFACTS
+from infra.build import ARTIFACTS
 from local.provisioning import names
 from tests.artifacts.conftest import Stack
 from tests.support.authorizer_events import recorded

@@ -8,12 +8,19 @@ from pathlib import Path
 import pytest
 
 from infra import package
-from infra.artifacts import ARTIFACTS, Artifact
-from infra.build import ARCHITECTURE, LOCKS, RUNTIME, BuildError, Target
+from infra.build import (
+    ARCHITECTURE,
+    ARTIFACTS,
+    LOCKS,
+    RUNTIME,
+    Artifact,
+    BuildError,
+    Target,
+    closure,
+)
 from infra.build import build as build_artifact
 from infra.build import main as build_main
 from infra.cloudformation import load
-from infra.import_closure import closure
 from infra.package import measure, zip_bytes
 from local.aws import TEMPLATE
 from local.gateway.template import Template

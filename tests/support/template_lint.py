@@ -10,7 +10,7 @@ from itertools import combinations
 from authorizer.policy import PolicyCompiler
 from authorizer.scope_map import ScopeMap
 from functions.shared.clients.client import DEFAULT_TOKEN_LIFETIME
-from infra.route_faults import route_faults
+from infra.explain import route_faults
 from local.gateway.model import Api, Authorizer, Route
 from local.gateway.template import Template
 

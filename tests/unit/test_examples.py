@@ -15,7 +15,7 @@ from samtranslator.translator.translator import Translator
 from authorizer.scope_map import ScopeMap, parse_api_rules, parse_scope_map
 from authorizer.settings import Settings
 from functions.shared.clients.client import DEFAULT_TOKEN_LIFETIME
-from infra.artifacts import ARTIFACTS
+from infra.build import ARTIFACTS
 from infra.cloudformation import TemplateError, load
 from local.addresses import Addresses
 from local.aws_account import LAPTOP

@@ -10,12 +10,11 @@ from authorizer.settings import Settings
 from functions.shared.clients.client import Client
 from functions.shared.keys.key_ring import KeyRing
 from infra.cli.client_store import SeenClient, clients_of
-from infra.cli.context import Session
+from infra.cli.context import Deployment, Session
 from infra.cli.errors import CommandError, UnreachableError
 from infra.cli.http_client import Answer, Web
 from infra.cli.key_operations import KeyAdmin
 from infra.cli.local_authorizer import SHARED, AuthorizerTarget, LocalAuthorizer
-from infra.cli.stack import Deployment
 
 FORM: Mapping[str, str] = {"Content-Type": "application/x-www-form-urlencoded"}
 DEFAULT_CACHE_SECONDS = 300

@@ -6,7 +6,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from infra import concurrency, deploy
+from infra import deploy
 from local.aws import TEMPLATE
 from local.gateway.template import Template
 from tests.support.answers_server import AnswersServer, Asked, Said, answers_server
@@ -215,7 +215,7 @@ def test_reservations_are_counted_as_the_template_makes_them(sample_api: str) ->
     parameters = {**LIMITS, "SampleApi": sample_api}
     functions = Deployment.of(**parameters).properties("AWS::Lambda::Function").values()
     made = [each.get("ReservedConcurrentExecutions", {}).get("Ref") for each in functions]
-    assert concurrency.reserved(parameters) == sum(int(parameters[name]) for name in made if name)
+    assert deploy.reserved(parameters) == sum(int(parameters[name]) for name in made if name)
 
 
 @pytest.mark.parametrize(
@@ -244,8 +244,8 @@ def test_reservations_are_counted_as_the_template_makes_them(sample_api: str) ->
 def test_concurrency_is_compared_with_the_accounts_limit(
     limit: int, unreserved: int, wanted: dict[str, str], deployed: dict[str, str], fault: str
 ) -> None:
-    account = concurrency.AccountConcurrency(limit, unreserved)
-    found = list(concurrency.faults(account, wanted, deployed))
+    account = deploy.AccountConcurrency(limit, unreserved)
+    found = list(deploy.concurrency_faults(account, wanted, deployed))
     assert len(found) == bool(fault)
     assert not fault or fault in found[0]
 

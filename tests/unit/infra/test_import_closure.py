@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.import_closure import ImportClosureError, closure
+from infra.build import ImportClosureError, closure
 
 HANDLER = "functions.slice.handler"
 

@@ -11,7 +11,7 @@ from infra.cli.doctor.context import CheckContext
 from infra.cli.doctor.results import Check, Finding, either, failure, named, ok, warning
 from infra.cli.output import counted
 from infra.cloudformation import load
-from infra.concurrency import REQUEST_MORE, AccountConcurrency
+from infra.deploy import REQUEST_MORE, AccountConcurrency
 
 FUNCTIONS = (
     "IssueToken",

@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 from authorizer.scope_map import ScopeMapError, parse_api_rules
 from infra.cli.doctor.context import CheckContext
 from infra.cli.doctor.results import Check, Finding, either, failure, ok, warning
-from infra.route_faults import route_faults
+from infra.explain import route_faults
 
 _GUARDED = "CUSTOM"
 _TO_DO = "Name the route in the scope map, or take it out of the API or the map."

@@ -27,10 +27,9 @@ from functions.shared.runtime.secret_store import SecretConflictError
 from infra import local_stack
 from infra.cli.app import app
 from infra.cli.aws_errors import translated
-from infra.cli.context import Outside
+from infra.cli.context import Aws, Outside, find_stack, laptop, laptop_aws_endpoint
 from infra.cli.errors import EXIT_CODES, CommandError, ExitCode, UsageError
 from infra.cli.input_files import read_secret
-from infra.cli.stack import Aws, find_stack, laptop, laptop_aws_endpoint
 from infra.cli.times import parse_moment
 from infra.reference.pages import ROOT
 from local.addresses import Addresses

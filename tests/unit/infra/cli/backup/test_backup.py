@@ -8,8 +8,8 @@ from functions.shared.keys import key_ring
 from functions.shared.keys.key_ring import KeyRing
 from functions.shared.runtime.secret_store import SecretsManagerStore
 from infra.cli.backup import backup_json, read_backup
+from infra.cli.context import laptop
 from infra.cli.errors import UsageError
-from infra.cli.stack import laptop
 from tests.support.cli import CommandLine, aws_client, deploy, physical_name
 from tests.support.server import NOW, client, key, ring
 

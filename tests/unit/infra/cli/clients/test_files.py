@@ -11,7 +11,7 @@ from functions.shared.clients.assertion_rules import AssertionRules, FederationR
 from functions.shared.clients.certificate_subject import CertificateSubject, SubjectKind
 from functions.shared.clients.client import Client
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
-from infra.cli import client_schema as schema
+from infra.cli import client_documents as schema
 from infra.cli.client_documents import checked, from_document, read_file, to_document
 from infra.cli.client_files import OF_THE_STACK, plan
 from infra.cli.errors import ConflictError, UsageError

@@ -14,10 +14,9 @@ from functions.shared.keys.key_ring import KeyRing
 from functions.shared.keys.rotation import PROPAGATION_SECONDS, RETENTION_NEEDED
 from functions.shared.runtime.secret_store import SecretsManagerStore
 from infra.cli.app import app
-from infra.cli.context import Outside
+from infra.cli.context import Deployment, Outside
 from infra.cli.key_operations import rotation_settings
 from infra.cli.keys import lives
-from infra.cli.stack import Deployment
 from tests.support.cli import (
     STACK,
     CommandLine,
