@@ -168,7 +168,7 @@ def _verdict(title: str, sentence: str, chip: str, tone: Tone, *details: Detail)
 def _names(resource: str, wanted: str) -> bool:
     """Whether a policy's resource names a request, as the gateway reads it."""
     statement = {"Effect": "Allow", "Action": "*", "Resource": resource}
-    judged = parse({"Statement": [statement]}).judge("execute-api:Invoke", wanted, {})
+    judged = parse({"Statement": [statement]}).evaluate("execute-api:Invoke", wanted, {})
     return judged is Verdict.ALLOWED
 
 

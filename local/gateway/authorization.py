@@ -138,7 +138,7 @@ def _most_permissive(policy: Policy, call: Call, context: Mapping[str, str]) -> 
     AWS does not document which spelling of a path it evaluates. A policy that is right for one
     spelling only must fail here, not in an account.
     """
-    verdicts = {policy.judge(_ACTION, arn, context) for arn in call.method_arns}
+    verdicts = {policy.evaluate(_ACTION, arn, context) for arn in call.method_arns}
     for verdict in (Verdict.ALLOWED, Verdict.EXPLICITLY_DENIED):
         if verdict in verdicts:
             return verdict
@@ -164,11 +164,11 @@ def _identity(call: Call, authorizer: Authorizer) -> tuple[str, ...]:
 
 
 def _source_value(call: Call, source: IdentitySource) -> str | None:
-    if source.place == "header":
+    if source.location == "header":
         return call.request.header(source.name)
-    if source.place == "querystring":
+    if source.location == "querystring":
         return dict(query_parameters(call.api, call.request)).get(source.name)
-    if source.place == "stage_variable":
+    if source.location == "stage_variable":
         return call.api.stage_variables.get(source.name)
     return {
         "httpMethod": call.request.method,

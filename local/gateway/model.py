@@ -6,7 +6,7 @@ from typing import Literal
 
 ApiKind = Literal["rest", "http"]
 PayloadFormat = Literal["1.0", "2.0"]
-IdentityPlace = Literal["header", "querystring", "stage_variable", "context"]
+IdentityLocation = Literal["header", "querystring", "stage_variable", "context"]
 
 AnyMethod = "ANY"
 
@@ -15,7 +15,7 @@ AnyMethod = "ANY"
 class IdentitySource:
     """One request value that identifies the caller to an authorizer."""
 
-    place: IdentityPlace
+    location: IdentityLocation
     name: str
 
 

@@ -1,4 +1,4 @@
-"""Judge an IAM policy as API Gateway judges the one that a Lambda authorizer returns.
+"""Evaluate the IAM policy that a Lambda authorizer returns, as API Gateway does.
 
 Source: IAM User Guide, "Policy evaluation logic" and "IAM JSON policy elements reference".
 Unknown operators and policy variables never widen access: they do not match in an Allow statement,
@@ -6,6 +6,7 @@ and match in a Deny statement.
 """
 
 import ipaddress
+import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -48,22 +49,20 @@ class _Statement:
     conditions: tuple[tuple[str, str, tuple[str, ...]], ...]
 
     def matches(self, action: str, resource: str, context: Mapping[str, str]) -> bool:
-        in_doubt = self.effect == "Deny"
-        by_action = any(_like(pattern.lower(), action.lower()) for pattern in self.actions)
+        if_unknown = self.effect == "Deny"
+        by_action = any(like(pattern.lower(), action.lower()) for pattern in self.actions)
         if by_action == self.not_actions:
             return False
         named = [_names(pattern, resource) for pattern in self.resources]
         unknown = None in named and True not in named
         if unknown:
-            return in_doubt
+            return if_unknown
         if (True in named) == self.not_resources:
             return False
-        results = [
-            _holds(operator, key, values, context) for operator, key, values in self.conditions
-        ]
+        results = [_holds(name, key, values, context) for name, key, values in self.conditions]
         if False in results:
             return False
-        return in_doubt if None in results else True
+        return if_unknown if None in results else True
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +71,8 @@ class Policy:
 
     statements: tuple[_Statement, ...]
 
-    def judge(self, action: str, resource: str, context: Mapping[str, str]) -> Verdict:
-        """Deny wins, then Allow, and without either the request is not allowed.
+    def evaluate(self, action: str, resource: str, context: Mapping[str, str]) -> Verdict:
+        """Return the verdict: Deny before Allow, and not allowed without either.
 
         `context` holds condition keys in lower case, such as `aws:sourceip`.
         """
@@ -87,10 +86,10 @@ class Policy:
 
 
 def parse(document: object) -> Policy:
-    """The policy in `document`, which came from JSON.
+    """Return the policy in a parsed JSON document.
 
     Raises:
-        PolicyError: it is malformed. Element names are compared with case, as IAM compares them.
+        PolicyError: it is malformed. Element names are case-sensitive, as in IAM.
     """
     if not isinstance(document, dict):
         raise PolicyError("the policy document is not an object")
@@ -145,14 +144,14 @@ def _conditions(declared: object) -> list[tuple[str, str, tuple[str, ...]]]:
     if not isinstance(declared, dict):
         raise PolicyError("Condition is not an object")
     found: list[tuple[str, str, tuple[str, ...]]] = []
-    for operator, keys in declared.items():
+    for name, keys in declared.items():
         if not isinstance(keys, dict):
-            raise PolicyError(f"condition {operator} is not an object")
+            raise PolicyError(f"condition {name} is not an object")
         for key, value in keys.items():
             values = value if isinstance(value, list) else [value]
             if not all(isinstance(item, str | int | float) for item in values):
-                raise PolicyError(f"condition {operator} compares {key} with no plain value")
-            found.append((operator, key.lower(), tuple(_plain(item) for item in values)))
+                raise PolicyError(f"condition {name} compares {key} with no plain value")
+            found.append((name, key.lower(), tuple(_plain(item) for item in values)))
     return found
 
 
@@ -163,13 +162,14 @@ def _plain(value: str | float | bool) -> str:  # noqa: FBT001 - a JSON value
 def _names(pattern: str, resource: str) -> bool | None:
     """Return whether a pattern names `resource`; None if a policy variable decides it."""
     if _VARIABLE.search(pattern) is None:
-        return _like(pattern, resource)
+        return like(pattern, resource)
     if {found[1] for found in _VARIABLE.finditer(pattern)} - {"*", "?", "$"}:
         return None
     return _expression(pattern).fullmatch(resource) is not None
 
 
-def _like(pattern: str, text: str) -> bool:
+def like(pattern: str, text: str) -> bool:
+    """Return whether a text matches an IAM pattern with `*` and `?`."""
     if pattern in ("*", text):
         return True
     if "*" not in pattern and "?" not in pattern:
@@ -179,7 +179,7 @@ def _like(pattern: str, text: str) -> bool:
 
 @lru_cache(maxsize=8192)
 def _expression(pattern: str) -> re.Pattern[str]:
-    """`*` and `?` as IAM reads them: any run of characters, slashes too, and any one character.
+    """Compile `*` (any run of characters, slashes too) and `?` (any one character).
 
     The text after a `*` is atomic: its leftmost occurrence is final. A pattern with many `*` would
     otherwise take polynomial time.
@@ -213,56 +213,61 @@ def _truth(text: str) -> bool:
     return {"true": True, "false": False}[text.lower()]
 
 
-_Comparison = tuple["Callable[[str, str], bool]", bool]
+_Comparison = Callable[[str, str], bool]
 
-# Operator → comparison of the actual with one expected value, and whether it is negated.
-_OPERATORS: dict[str, _Comparison] = {
-    "StringEquals": (lambda actual, expected: actual == expected, False),
-    "StringNotEquals": (lambda actual, expected: actual == expected, True),
-    "StringEqualsIgnoreCase": (lambda a, e: a.casefold() == e.casefold(), False),
-    "StringNotEqualsIgnoreCase": (lambda a, e: a.casefold() == e.casefold(), True),
-    "StringLike": (lambda actual, expected: _like(expected, actual), False),
-    "StringNotLike": (lambda actual, expected: _like(expected, actual), True),
-    "NumericEquals": (lambda actual, expected: float(actual) == float(expected), False),
-    "NumericNotEquals": (lambda actual, expected: float(actual) == float(expected), True),
-    "NumericLessThan": (lambda actual, expected: float(actual) < float(expected), False),
-    "NumericLessThanEquals": (lambda actual, expected: float(actual) <= float(expected), False),
-    "NumericGreaterThan": (lambda actual, expected: float(actual) > float(expected), False),
-    "NumericGreaterThanEquals": (lambda a, e: float(a) >= float(e), False),
-    "DateEquals": (lambda actual, expected: _moment(actual) == _moment(expected), False),
-    "DateNotEquals": (lambda actual, expected: _moment(actual) == _moment(expected), True),
-    "DateLessThan": (lambda actual, expected: _moment(actual) < _moment(expected), False),
-    "DateLessThanEquals": (lambda a, e: _moment(a) <= _moment(e), False),
-    "DateGreaterThan": (lambda actual, expected: _moment(actual) > _moment(expected), False),
-    "DateGreaterThanEquals": (lambda a, e: _moment(a) >= _moment(e), False),
-    "Bool": (lambda actual, expected: _truth(actual) == _truth(expected), False),
-    "IpAddress": (_in_network, False),
-    "NotIpAddress": (_in_network, True),
-    "ArnEquals": (lambda actual, expected: _like(expected, actual), False),
-    "ArnLike": (lambda actual, expected: _like(expected, actual), False),
-    "ArnNotEquals": (lambda actual, expected: _like(expected, actual), True),
-    "ArnNotLike": (lambda actual, expected: _like(expected, actual), True),
+_ORDER: dict[str, Callable[[float, float], bool]] = {
+    "Equals": operator.eq,
+    "LessThan": operator.lt,
+    "LessThanEquals": operator.le,
+    "GreaterThan": operator.gt,
+    "GreaterThanEquals": operator.ge,
 }
 
 
-def _holds(
-    operator: str, key: str, values: Sequence[str], context: Mapping[str, str]
-) -> bool | None:
+def _ordered(order: Callable[[float, float], bool], read: Callable[[str], float]) -> _Comparison:
+    return lambda actual, expected: order(read(actual), read(expected))
+
+
+# Operator → comparison of the actual value with one expected value.
+_COMPARISONS: dict[str, _Comparison] = {
+    "StringEquals": operator.eq,
+    "StringEqualsIgnoreCase": lambda actual, expected: actual.casefold() == expected.casefold(),
+    "StringLike": lambda actual, expected: like(expected, actual),
+    **{f"Numeric{name}": _ordered(order, float) for name, order in _ORDER.items()},
+    **{f"Date{name}": _ordered(order, _moment) for name, order in _ORDER.items()},
+    "Bool": lambda actual, expected: _truth(actual) == _truth(expected),
+    "IpAddress": _in_network,
+    "ArnEquals": lambda actual, expected: like(expected, actual),
+    "ArnLike": lambda actual, expected: like(expected, actual),
+}
+_NEGATED = {
+    "StringNotEquals": "StringEquals",
+    "StringNotEqualsIgnoreCase": "StringEqualsIgnoreCase",
+    "StringNotLike": "StringLike",
+    "NumericNotEquals": "NumericEquals",
+    "DateNotEquals": "DateEquals",
+    "NotIpAddress": "IpAddress",
+    "ArnNotEquals": "ArnEquals",
+    "ArnNotLike": "ArnLike",
+}
+
+
+def _holds(name: str, key: str, values: Sequence[str], context: Mapping[str, str]) -> bool | None:
     """Return whether a condition holds; None if it cannot be evaluated."""
     actual = context.get(key)
-    if operator == "Null":
+    if name == "Null":
         expected = {value.lower() for value in values}
         return None if expected - {"true", "false"} else str(actual is None).lower() in expected
-    if operator.endswith("IfExists"):
+    if name.endswith("IfExists"):
         if actual is None:
             return True
-        operator = operator.removesuffix("IfExists")
-    if operator not in _OPERATORS or any(_VARIABLE.search(value) for value in values):
+        name = name.removesuffix("IfExists")
+    compare = _COMPARISONS.get(_NEGATED.get(name, name))
+    if compare is None or any(_VARIABLE.search(value) for value in values):
         return None
-    compare, negated = _OPERATORS[operator]
     if actual is None:
-        return negated
+        return name in _NEGATED
     try:
-        return any(compare(actual, expected) for expected in values) != negated
+        return any(compare(actual, each) for each in values) != (name in _NEGATED)
     except (KeyError, ValueError):
         return None

@@ -7,9 +7,10 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-l
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
+
+from local.gateway.policy import like
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -69,8 +70,8 @@ class Statement:
     def matches(self, request: Request) -> bool:
         """Return True if the statement matches the request."""
         return (
-            any(_like(request.action.lower(), action.lower()) for action in self.actions)
-            and any(_like(request.resource, resource) for resource in self.resources)
+            any(like(action.lower(), request.action.lower()) for action in self.actions)
+            and any(like(resource, request.resource) for resource in self.resources)
             and all(_holds(condition, request.context) for condition in self.conditions)
         )
 
@@ -103,10 +104,5 @@ def _holds(
     if not given:
         return operator.startswith(_FOR_ALL_VALUES)  # ForAllValues is true without values
     if operator.endswith("StringLike"):
-        return all(any(_like(value, pattern) for pattern in wanted) for value in given)
+        return all(any(like(pattern, value) for pattern in wanted) for value in given)
     return all(value in wanted for value in given)
-
-
-def _like(text: str, pattern: str) -> bool:
-    expression = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
-    return re.fullmatch(expression, text, re.DOTALL) is not None

@@ -1,10 +1,10 @@
 """A plain reading of IAM policies and of API Gateway's routing, to judge compiled policies by."""
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
 from authorizer.routes import ANY_SEGMENT, REST_OF_PATH, ROOT, Route
+from local.gateway.policy import like
 
 
 def allows(document: dict[str, Any], resource: str) -> bool:
@@ -12,14 +12,9 @@ def allows(document: dict[str, Any], resource: str) -> bool:
     effects = {
         statement["Effect"]
         for statement in document["Statement"]
-        if any(_matches(pattern, resource) for pattern in statement["Resource"])
+        if any(like(pattern, resource) for pattern in statement["Resource"])
     }
     return effects == {"Allow"}
-
-
-def _matches(pattern: str, resource: str) -> bool:
-    expression = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
-    return re.fullmatch(expression, resource, re.DOTALL) is not None
 
 
 def route_of(method: str, path: tuple[str, ...], routes: Iterable[Route]) -> Route | None:

@@ -73,7 +73,7 @@ def _authorizer_faults(authorizer: Authorizer, environ: Mapping[str, str]) -> It
         yield f"an answer is kept for {seconds} seconds: longer than allowed, or than a token lives"
     if authorizer.kind != "REQUEST":
         yield "a TOKEN authorizer sees one header only: not a second one, no proof, no certificate"
-    sources = {(source.place, source.name.lower()) for source in authorizer.identity_sources}
+    sources = {(source.location, source.name.lower()) for source in authorizer.identity_sources}
     if ("header", "authorization") not in sources and seconds:
         yield "answers are kept without the Authorization header among the identity sources"
     methods = environ.get("PROOF_OF_POSSESSION", "").split(",")

@@ -36,7 +36,7 @@ def handshake(authorizer: Invoke, function: str, api_id: str, header: str) -> in
     except FunctionError as error:
         return 401 if error.message == "Unauthorized" else 500
     now = {"aws:currenttime": datetime.now(UTC).isoformat()}
-    verdict = parse(answer["policyDocument"]).judge("execute-api:Invoke", arn, now)
+    verdict = parse(answer["policyDocument"]).evaluate("execute-api:Invoke", arn, now)
     return 101 if verdict is Verdict.ALLOWED else 403
 
 

@@ -18,7 +18,7 @@ ALLOW_ALL = {"Effect": "Allow", "Action": "*", "Resource": "*"}
 
 def judge(*statements: dict[str, Any], resource: str = ARN) -> Verdict:
     policy = parse({"Version": "2012-10-17", "Statement": list(statements)})
-    return policy.judge("execute-api:Invoke", resource, CONTEXT)
+    return policy.evaluate("execute-api:Invoke", resource, CONTEXT)
 
 
 def allow(**elements: object) -> dict[str, Any]:
@@ -208,4 +208,4 @@ def test_a_malformed_policy_is_an_error(document: object) -> None:
 
 def test_one_statement_may_stand_without_a_list() -> None:
     policy = parse({"Statement": ALLOW_ALL})
-    assert policy.judge("execute-api:Invoke", ARN, {}) is Verdict.ALLOWED
+    assert policy.evaluate("execute-api:Invoke", ARN, {}) is Verdict.ALLOWED

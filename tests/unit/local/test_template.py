@@ -241,7 +241,7 @@ def test_an_event_can_choose_its_authorizer_or_none(
         ("GET", "/two"): "Other",
     }
     other = next(r.authorizer for r in api.routes if r.authorizer and r.authorizer.name == "Other")
-    assert [(source.place, source.name) for source in other.identity_sources] == [
+    assert [(source.location, source.name) for source in other.identity_sources] == [
         ("header", "Authorization"),
         ("header", "DPoP"),
         ("querystring", "q"),
@@ -773,6 +773,6 @@ def test_unknown_globals_are_an_error(write: Callable[[dict[str, Any]], Path]) -
 
 def test_a_place_is_part_of_every_arn(write: Callable[[dict[str, Any]], Path]) -> None:
     template = Template.read(write(rest_document()))
-    china = replace(template.place, partition="aws-cn", region="cn-north-1")
-    moved = Template.read(template.path, place=china)
+    china = replace(template.account, partition="aws-cn", region="cn-north-1")
+    moved = Template.read(template.path, account=china)
     assert moved.function("F").arn.startswith("arn:aws-cn:lambda:cn-north-1:")
