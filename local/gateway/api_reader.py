@@ -8,7 +8,7 @@ reference of `AWS::ApiGateway::*` and `AWS::ApiGatewayV2::*`.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from infra.cloudformation import Resolver, Resource, TemplateError
@@ -45,70 +45,46 @@ _REST_SOURCE = re.compile(
 )
 _GATEWAY_RESPONSES = {"DEFAULT_4XX", "DEFAULT_5XX", *DEFAULT_RESPONSES}
 
-# Members of each part: first those that are emulated, then those that change no response.
+# Members of each part: supported, and ignored because they change no response.
 _DOCUMENT = (
-    {
-        "components",
-        "paths",
-        "securityDefinitions",
-        "x-amazon-apigateway-binary-media-types",
-        "x-amazon-apigateway-gateway-responses",
-    },
-    {
-        "basePath",
-        "definitions",
-        "host",
-        "info",
-        "openapi",
-        "schemes",
-        "servers",
-        "swagger",
-        "tags",
-        "x-amazon-apigateway-endpoint-configuration",
-        "x-amazon-apigateway-importexport-version",
-    },
+    (
+        "components paths securityDefinitions x-amazon-apigateway-binary-media-types "
+        "x-amazon-apigateway-gateway-responses"
+    ),
+    (
+        "basePath definitions host info openapi schemes servers swagger tags "
+        "x-amazon-apigateway-endpoint-configuration x-amazon-apigateway-importexport-version"
+    ),
 )
 _OPERATION = (
-    {"security", "x-amazon-apigateway-integration"},
-    {
-        "consumes",
-        "description",
-        "isDefaultRoute",
-        "operationId",
-        "parameters",
-        "produces",
-        "requestBody",
-        "responses",
-        "summary",
-        "tags",
-    },
+    "security x-amazon-apigateway-integration",
+    (
+        "consumes description isDefaultRoute operationId parameters produces requestBody "
+        "responses summary tags"
+    ),
 )
 _INTEGRATION_OF_OPENAPI = (
-    {"payloadFormatVersion", "timeoutInMillis", "type", "uri"},
-    {"credentials", "httpMethod", "passthroughBehavior", "responses"},
+    "payloadFormatVersion timeoutInMillis type uri",
+    "credentials httpMethod passthroughBehavior responses",
 )
 _AUTHORIZER_OF_OPENAPI = (
-    {
-        "authorizerPayloadFormatVersion",
-        "authorizerResultTtlInSeconds",
-        "authorizerUri",
-        "enableSimpleResponses",
-        "identitySource",
-        "identityValidationExpression",
-        "type",
-    },
-    {"authorizerCredentials"},
+    (
+        "authorizerPayloadFormatVersion authorizerResultTtlInSeconds authorizerUri "
+        "enableSimpleResponses identitySource identityValidationExpression type"
+    ),
+    "authorizerCredentials",
 )
 
 
 def check_supported(
-    properties: Mapping[str, Any], supported: Collection[str], ignored: Collection[str], where: str
+    properties: Mapping[str, Any], supported: str, ignored: str, where: str
 ) -> None:
-    """Reject properties that are neither emulated nor known to change no response.
+    """Reject properties that are neither supported nor ignored, both separated by spaces.
 
-    A gateway that skipped them would emulate another API than the one that is deployed.
+    An ignored property changes no response. A gateway that skipped others would emulate an API
+    that differs from the deployed one.
     """
-    unknown = sorted(set(properties) - set(supported) - set(ignored))
+    unknown = sorted(set(properties) - {*supported.split(), *ignored.split()})
     if unknown:
         raise TemplateError(f"{where}: {', '.join(unknown)} is not supported on the laptop")
 
@@ -117,7 +93,7 @@ class ApiReader:
     """Reads the APIs of a template.
 
     `function_of` gives the logical id of the function with an ARN; its second argument names the
-    place of the ARN for errors.
+    location of the ARN for errors.
     """
 
     def __init__(
@@ -144,32 +120,18 @@ class ApiReader:
         where = api.logical_id
         check_supported(
             api.properties,
-            ["Body"],
-            [
-                "BinaryMediaTypes",  # SAM writes them into the body as well
-                "Description",
-                "DisableExecuteApiEndpoint",
-                "EndpointConfiguration",
-                "Mode",
-                "Name",
-                "Parameters",
-                "SecurityPolicy",
-                "Tags",
-            ],
+            "Body",
+            (
+                "BinaryMediaTypes Description DisableExecuteApiEndpoint EndpointConfiguration "
+                "Mode Name Parameters SecurityPolicy Tags"
+            ),
             where,
         )
         stage = self._stage(api, _REST_STAGE, "RestApiId")
         check_supported(
             stage.properties,
-            ["MethodSettings", "RestApiId", "StageName", "Variables"],
-            [
-                "AccessLogSetting",
-                "CanarySetting",
-                "DeploymentId",
-                "Description",
-                "Tags",
-                "TracingEnabled",
-            ],
+            "MethodSettings RestApiId StageName Variables",
+            "AccessLogSetting CanarySetting DeploymentId Description Tags TracingEnabled",
             where,
         )
         settings = self._resolver.resolve(stage.properties.get("MethodSettings", []), where)
@@ -197,15 +159,8 @@ class ApiReader:
         where = api.logical_id
         check_supported(
             api.properties,
-            ["Body", "ProtocolType"],
-            [
-                "Description",
-                "DisableExecuteApiEndpoint",
-                "FailOnWarnings",
-                "IpAddressType",
-                "Name",
-                "Tags",
-            ],
+            "Body ProtocolType",
+            "Description DisableExecuteApiEndpoint FailOnWarnings IpAddressType Name Tags",
             where,
         )
         if api.properties.get("ProtocolType", "HTTP") != "HTTP":
@@ -213,8 +168,8 @@ class ApiReader:
         stage = self._stage(api, _HTTP_STAGE, "ApiId")
         check_supported(
             stage.properties,
-            ["ApiId", "DefaultRouteSettings", "RouteSettings", "StageName", "StageVariables"],
-            ["AccessLogSettings", "AutoDeploy", "Description", "Tags"],
+            "ApiId DefaultRouteSettings RouteSettings StageName StageVariables",
+            "AccessLogSettings AutoDeploy Description Tags",
             stage.logical_id,
         )
         shared, own = (
@@ -252,8 +207,8 @@ class ApiReader:
         where = part.logical_id
         check_supported(
             part.properties,
-            ["ApiId", "AuthorizationType", "AuthorizerId", "RouteKey", "Target"],
-            ["OperationName"],
+            "ApiId AuthorizationType AuthorizerId RouteKey Target",
+            "OperationName",
             where,
         )
         key = self._resolver.text(part.properties.get("RouteKey"), f"{where}.RouteKey")
@@ -263,14 +218,8 @@ class ApiReader:
         properties = self._properties(integration)
         check_supported(
             properties,
-            [
-                "ApiId",
-                "IntegrationType",
-                "IntegrationUri",
-                "PayloadFormatVersion",
-                "TimeoutInMillis",
-            ],
-            ["Description", "IntegrationMethod"],
+            "ApiId IntegrationType IntegrationUri PayloadFormatVersion TimeoutInMillis",
+            "Description IntegrationMethod",
             integration.logical_id,
         )
         kind = part.properties.get("AuthorizationType", "NONE")
@@ -300,16 +249,11 @@ class ApiReader:
         where, properties = part.logical_id, self._properties(part)
         check_supported(
             properties,
-            [
-                "ApiId",
-                "AuthorizerPayloadFormatVersion",
-                "AuthorizerResultTtlInSeconds",
-                "AuthorizerType",
-                "AuthorizerUri",
-                "EnableSimpleResponses",
-                "IdentitySource",
-            ],
-            ["AuthorizerCredentialsArn", "Name"],
+            (
+                "ApiId AuthorizerPayloadFormatVersion AuthorizerResultTtlInSeconds AuthorizerType "
+                "AuthorizerUri EnableSimpleResponses IdentitySource"
+            ),
+            "AuthorizerCredentialsArn Name",
             where,
         )
         if properties.get("AuthorizerType") != "REQUEST":
@@ -390,7 +334,7 @@ class _OpenApi:
     ) -> None:
         self._document = document
         components = document.get("components", {})
-        check_supported(components, ["securitySchemes"], ["schemas"], where)
+        check_supported(components, "securitySchemes", "schemas", where)
         self._schemes = {
             **document.get("securityDefinitions", {}),
             **components.get("securitySchemes", {}),
@@ -535,7 +479,7 @@ def _gateway_response(kind: str, declared: Mapping[str, Any], api: str) -> Gatew
     where = f"{api}.GatewayResponses.{kind}"
     if kind not in _GATEWAY_RESPONSES:
         raise TemplateError(f"{where}: there is no such gateway response")
-    check_supported(declared, ["responseParameters", "responseTemplates", "statusCode"], [], where)
+    check_supported(declared, "responseParameters responseTemplates statusCode", "", where)
     headers: dict[str, str] = {}
     for name, value in declared.get("responseParameters", {}).items():
         prefix, _, header = name.partition("gatewayresponse.header.")

@@ -78,7 +78,7 @@ class Gateway:
         now = self._clock()
         call = Call(
             api=self._api,
-            place=LAPTOP,
+            account=LAPTOP,
             request=request,
             route=match.route,
             sent_path=path,
@@ -200,7 +200,7 @@ def _trace_id(request: Request, now: float) -> str:
 def _with_variables(context: ResponseContext, call: Call, error: GatewayError) -> ResponseContext:
     request = call.request
     variables = {
-        "accountId": call.place.account_id,
+        "accountId": call.account.account_id,
         "apiId": call.api.api_id,
         "extendedRequestId": call.extended_request_id,
         "httpMethod": request.method,

@@ -59,7 +59,7 @@ class Call:
     """
 
     api: Api
-    place: AwsAccount
+    account: AwsAccount
     request: Request
     route: Route
     sent_path: str
@@ -88,7 +88,7 @@ class Call:
         return frozenset({self.method_arn, self._arn(self.path), self._arn(self.sent_path)})
 
     def _arn(self, path: str) -> str:
-        return self.place.execute_api_arn(
+        return self.account.execute_api_arn(
             self.api.api_id, self.api.stage, self.request.method, path
         )
 
@@ -245,7 +245,7 @@ def _context_1(call: Call) -> dict[str, Any]:
     if request.client_certificate is not None:
         identity["clientCert"] = _certificate(request.client_certificate)
     context = {
-        "accountId": call.place.account_id,
+        "accountId": call.account.account_id,
         "apiId": api.api_id,
         "domainName": request.domain,
         "domainPrefix": request.domain.partition(".")[0],
@@ -270,7 +270,7 @@ def _context_2(call: Call) -> dict[str, Any]:
     """`requestContext` of payload format 2.0."""
     request = call.request
     context: dict[str, Any] = {
-        "accountId": call.place.account_id,
+        "accountId": call.account.account_id,
         "apiId": call.api.api_id,
         "domainName": request.domain,
         "domainPrefix": request.domain.partition(".")[0],

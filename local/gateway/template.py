@@ -60,7 +60,7 @@ class Template:
     path: Path
     document: Mapping[str, Any]
     parameters: Mapping[str, str]
-    place: AwsAccount = LAPTOP
+    account: AwsAccount = LAPTOP
     resources: Mapping[str, Resource] = field(default_factory=dict)
     imports: Mapping[str, str] = field(default_factory=dict)
 
@@ -69,61 +69,59 @@ class Template:
         cls,
         path: Path,
         parameters: Mapping[str, str] | None = None,
-        place: AwsAccount = LAPTOP,
+        account: AwsAccount = LAPTOP,
         imports: Mapping[str, str] | None = None,
     ) -> Self:
-        """Read the template at `path`; `parameters` override the defaults declared there.
+        """Read the template at `path`. `parameters` override its defaults.
 
         Raises:
-            TemplateError: it cannot be read, or declares something that is not supported.
+            TemplateError: the file cannot be read, or declares something unsupported.
         """
         document = load(path)
-        given = dict(parameters or {})
+        overrides = dict(parameters or {})
         values: dict[str, str] = {}
         for name, declared in document.get("Parameters", {}).items():
-            if name in given:
-                values[name] = given.pop(name)
+            if name in overrides:
+                values[name] = overrides.pop(name)
             elif "Default" in declared:
                 values[name] = str(declared["Default"])
             else:
                 raise TemplateError(f"parameter {name} has no default and no value")
-        if given:
-            raise TemplateError(f"there is no parameter {', '.join(sorted(given))}")
-        bare = cls(path, document, values, place, imports=imports or {})
-        return replace(bare, resources={r.logical_id: r for r in bare._read()})
+        if overrides:
+            raise TemplateError(f"there is no parameter {', '.join(sorted(overrides))}")
+        template = cls(path, document, values, account, imports=imports or {})
+        return replace(template, resources={r.logical_id: r for r in template._read()})
 
     def _read(self) -> Iterator[Resource]:
         resolver = self.resolver()
-        check_supported(
-            self.document.get("Globals", {}), ["Api", "Function", "HttpApi"], [], "Globals"
-        )
+        check_supported(self.document.get("Globals", {}), "Api Function HttpApi", "", "Globals")
         for logical_id, declared in self.document["Resources"].items():
             kind = declared.get("Type")
             if not isinstance(kind, str):
                 raise TemplateError(f"{logical_id} has no Type")
-            ours = kind.startswith(("AWS::Serverless::", "AWS::ApiGateway"))
-            if ours and kind not in _SUPPORTED | _IGNORED:
+            is_emulated = kind.startswith(("AWS::Serverless::", "AWS::ApiGateway"))
+            if is_emulated and kind not in _SUPPORTED | _IGNORED:
                 raise TemplateError(f"{logical_id}: {kind} is not supported on the laptop")
             condition = declared.get("Condition")
             if condition is None or resolver.condition(condition, logical_id):
                 yield Resource(logical_id, kind, declared.get("Properties", {}))
 
     def of_type(self, kind: str) -> tuple[Resource, ...]:
-        """The resources of a type, such as `AWS::DynamoDB::Table`, in the template's order."""
+        """Return the resources of a type in the template's order."""
         return tuple(r for r in self.resources.values() if r.type == kind)
 
     def resolver(self, values: Mapping[str, str] | None = None) -> Resolver:
-        """A resolver that knows pseudo parameters, parameters, functions, APIs and `values`."""
+        """Return a resolver for pseudo parameters, parameters, functions, APIs and `values`."""
         return self._resolver(self.document, self._names(self.resources), values)
 
     def _names(self, resources: Mapping[str, Resource]) -> dict[str, Any]:
-        """Values of `Ref` and `Fn::GetAtt` for functions and for parts of APIs."""
+        """Return values of `Ref` and `Fn::GetAtt` for functions and parts of APIs."""
         names: dict[str, Any] = {}
         for resource in resources.values():
             if resource.type == _FUNCTION:
                 name = self._function_name(resource)
                 names[resource.logical_id] = name
-                names[f"{resource.logical_id}.Arn"] = self.place.function_arn(name)
+                names[f"{resource.logical_id}.Arn"] = self.account.function_arn(name)
             elif resource.type in (*_SAM_APIS, *_APIS):
                 names[resource.logical_id] = self._api_id(resource)
                 names[f"{resource.logical_id}.ApiId"] = self._api_id(resource)
@@ -140,7 +138,7 @@ class Template:
         values: Mapping[str, str] | None = None,
     ) -> Resolver:
         return Resolver(
-            {**self.place.pseudo_parameters(), **self.parameters, **names, **(values or {})},
+            {**self.account.pseudo_parameters(), **self.parameters, **names, **(values or {})},
             document.get("Conditions", {}),
             document.get("Mappings", {}),
             self.imports,
@@ -149,14 +147,14 @@ class Template:
     def export(
         self, output: str, values: Mapping[str, str], origins: Mapping[str, str]
     ) -> tuple[str, str]:
-        """The name and the value that an output is exported with; `origins` as of `function`."""
+        """Return the name and the value of an export. `origins`: see `function`."""
         declared = self.document["Outputs"][output]
         resolver, where = self.resolver(values), f"Outputs.{output}"
         name = resolver.text(declared["Export"]["Name"], where)
         return name, self._relocated(resolver.text(declared["Value"], where), origins)
 
     def properties(self, logical_id: str, values: Mapping[str, str]) -> dict[str, Any]:
-        """A resource's properties with every intrinsic function resolved."""
+        """Return a resource's properties with intrinsic functions resolved."""
         resource = self.resources[logical_id]
         return cast(
             "dict[str, Any]", self.resolver(values).resolve(resource.properties, logical_id)
@@ -168,10 +166,10 @@ class Template:
         values: Mapping[str, str] | None = None,
         origins: Mapping[str, str] | None = None,
     ) -> Function:
-        """The function, its environment resolved with `values`.
+        """Return a function. Its environment is resolved with `values`.
 
-        `origins` gives APIs other addresses, by logical id: `https://<api>.execute-api…` in the
-        environment becomes that origin, for instance `http://localhost:8085`.
+        `origins` replaces the address of an API, by logical id: `https://<api>.execute-api…` in the
+        environment becomes the origin, such as `http://localhost:8085`.
         """
         resource = self.resources.get(logical_id)
         if resource is None or resource.type != _FUNCTION:
@@ -184,7 +182,7 @@ class Template:
         return Function(
             logical_id=logical_id,
             name=name,
-            arn=self.place.function_arn(name),
+            arn=self.account.function_arn(name),
             handler=resolver.text(properties.get("Handler"), f"{logical_id}.Handler"),
             environment={
                 key: self._relocated(
@@ -203,7 +201,7 @@ class Template:
     def _check_runnable(
         self, logical_id: str, properties: Mapping[str, Any], resolver: Resolver
     ) -> None:
-        """Refuse a function whose code this process cannot import."""
+        """Raise TemplateError for a function whose code this process cannot import."""
         runtime = resolver.text(properties.get("Runtime", "python"), f"{logical_id}.Runtime")
         code = properties.get("CodeUri", ".")
         fault = None
@@ -221,15 +219,15 @@ class Template:
             )
 
     def apis(self) -> tuple[str, ...]:
-        """Logical ids of the APIs, those included that SAM adds for events without an API."""
+        """Return the logical ids of the APIs, with those that SAM adds for events without one."""
         resources, _ = self._expanded
         return tuple(each.logical_id for each in resources.values() if each.type in _APIS)
 
     def api(self, logical_id: str) -> Api:
-        """The API with this logical id.
+        """Return the API with this logical id.
 
         Raises:
-            TemplateError: it does not exist, or has something that is not supported.
+            TemplateError: there is no such API, or it has something unsupported.
         """
         declared = self.resources.get(logical_id)
         if declared is not None and declared.type in _APIS:  # nothing to expand
@@ -242,13 +240,13 @@ class Template:
 
     @cached_property
     def _expanded(self) -> tuple[Mapping[str, Resource], Resolver]:
-        """The resources after SAM's transform, and a resolver for them."""
+        """Return the resources after SAM's transform, and a resolver for them."""
         apis = {
             each.logical_id: self.document["Resources"][each.logical_id]
             for each in self.resources.values()
             if each.type in _SAM_APIS
         }
-        region, functions = self.place.region, dict(self.function_properties())
+        region, functions = self.account.region, dict(self.function_properties())
         document = _expand(self.document, functions, apis, self.parameters, region)
         added = {
             logical_id: Resource(logical_id, declared["Type"], declared.get("Properties", {}))
@@ -258,12 +256,12 @@ class Template:
         return {**self.resources, **added}, self._resolver(document, names)
 
     def function_by_arn(self, arn: str, where: str) -> str:
-        """Logical id of the function with this ARN, which may be an alias's.
+        """Return the logical id of the function with this ARN, or with an alias of it.
 
         An alias is its function, because the laptop has no versions. An imported ARN is returned.
         """
         for resource in self.of_type(_FUNCTION):
-            known_arn = self.place.function_arn(self._function_name(resource))
+            known_arn = self.account.function_arn(self._function_name(resource))
             if arn == known_arn or arn.rpartition(":")[0] == known_arn:
                 return resource.logical_id
         if arn in self.imports.values():
@@ -271,7 +269,7 @@ class Template:
         raise TemplateError(f"{where}: {arn} is not one of this template's functions")
 
     def function_properties(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Logical id and properties, Globals merged in, of every function."""
+        """Yield logical id and properties of each function, merged with Globals."""
         for resource in self.of_type(_FUNCTION):
             yield resource.logical_id, self._function_properties(resource)
 
@@ -286,38 +284,14 @@ class Template:
             merged["Environment"] = {"Variables": variables}
         check_supported(
             merged,
-            [
-                "AutoPublishAlias",
-                "Environment",
-                "Events",
-                "FunctionName",
-                "Handler",
-                "MemorySize",
-                "Timeout",
-            ],
-            [
-                "Architectures",
-                "CodeUri",
-                "DeploymentPreference",
-                "Description",
-                "EphemeralStorage",
-                "ImageConfig",
-                "ImageUri",
-                "InlineCode",
-                "KmsKeyArn",
-                "LoggingConfig",
-                "PackageType",
-                "PermissionsBoundary",
-                "Policies",
-                "ProvisionedConcurrencyConfig",
-                "ReservedConcurrentExecutions",
-                "Role",
-                "Runtime",
-                "RuntimeManagementConfig",
-                "SnapStart",
-                "Tags",
-                "Tracing",
-            ],
+            "AutoPublishAlias Environment Events FunctionName Handler MemorySize Timeout",
+            (
+                "Architectures CodeUri DeploymentPreference Description EphemeralStorage "
+                "ImageConfig ImageUri InlineCode KmsKeyArn LoggingConfig PackageType "
+                "PermissionsBoundary Policies ProvisionedConcurrencyConfig "
+                "ReservedConcurrentExecutions Role Runtime RuntimeManagementConfig SnapStart Tags "
+                "Tracing"
+            ),
             resource.logical_id,
         )
         return merged
@@ -327,8 +301,8 @@ class Template:
         if isinstance(name, str):
             return name
         if name is None:
-            return f"{self.place.stack_name}-{resource.logical_id}"
-        names = {**self.place.pseudo_parameters(), **self.parameters}
+            return f"{self.account.stack_name}-{resource.logical_id}"
+        names = {**self.account.pseudo_parameters(), **self.parameters}
         return Resolver(names, {}, {}).text(name, f"{resource.logical_id}.FunctionName")
 
     def _alias_arn(self, resource: Resource) -> str:
@@ -338,7 +312,7 @@ class Template:
         name = function.get("Ref") if isinstance(function, dict) else None
         if name not in functions:
             raise TemplateError(f"{where}.FunctionName is not a function of this template")
-        arn = self.place.function_arn(self._function_name(functions[name]))
+        arn = self.account.function_arn(self._function_name(functions[name]))
         return f"{arn}:{resource.properties.get('Name')}"
 
     @staticmethod
@@ -349,7 +323,7 @@ class Template:
         for logical_id, origin in origins.items():
             if logical_id in self.resources:
                 api_id = self._api_id(self.resources[logical_id])
-                host = f"{api_id}.execute-api.{self.place.region}.{self.place.url_suffix}"
+                host = f"{api_id}.execute-api.{self.account.region}.{self.account.url_suffix}"
                 text = text.replace(f"https://{host}", origin)
         return text
 

@@ -23,7 +23,7 @@ def recorded(name: str) -> Any:
 def call(api: Api, route: Route, request: Request, path: str, **parameters: str) -> Call:
     return Call(
         api=api,
-        place=LAPTOP,
+        account=LAPTOP,
         request=request,
         route=route,
         sent_path=path,
