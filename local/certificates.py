@@ -6,7 +6,7 @@ the same file, as curl's --cert takes it.
 
 from __future__ import annotations
 
-import os
+import fcntl
 import ssl
 import tempfile
 from dataclasses import dataclass
@@ -60,8 +60,12 @@ class LaptopCertificates:
     def ensure(cls, directory: Path = DIRECTORY) -> LaptopCertificates:
         """Return the certificates there; make new ones if there are none or they end soon."""
         found = cls(directory)
-        if not found.are_good(datetime.now(UTC)):
-            _replace(directory, _make())
+        # Runs that start together use the same set: a server and its clients each load files.
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        with directory.with_name(f"{directory.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not found.are_good(datetime.now(UTC)):
+                _replace(directory, _make())
         return found
 
     def are_good(self, now: datetime) -> bool:
@@ -193,16 +197,11 @@ def with_extensions(
 
 
 def _replace(directory: Path, files: dict[str, bytes]) -> None:
-    """Put files in place all at once: processes that start together must not mix two sets."""
-    directory.parent.mkdir(parents=True, exist_ok=True)
+    """Replace the directory as a whole, so that no process loads parts of two sets."""
     made = Path(tempfile.mkdtemp(prefix=f"{directory.name}-", dir=directory.parent))
     for name, content in files.items():
         (made / name).write_bytes(content)
         (made / name).chmod(0o600)
     if directory.exists():
         directory.rename(made.with_name(f"{made.name}-old"))
-    try:
-        made.rename(directory)
-    except OSError:  # somebody else was first
-        if not os.listdir(directory):  # noqa: PTH208 - any entry will do
-            raise
+    made.rename(directory)

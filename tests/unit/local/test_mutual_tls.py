@@ -2,11 +2,12 @@
 
 import ssl
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPSConnection
 from pathlib import Path
-from threading import Thread
+from threading import Barrier, Thread
 
 import pytest
 from cryptography import x509
@@ -129,6 +130,21 @@ def test_certificates_are_made_once_and_again_before_they_end(tmp_path: Path) ->
     for unusable in ("spoilt", _without_extensions()):
         made.authority.write_text(unusable)
         assert LaptopCertificates.ensure(tmp_path / "tls").authority.read_text() != unusable
+
+
+@pytest.mark.parametrize("before", ["", "spoilt"])
+def test_runs_that_start_together_use_the_same_certificates(tmp_path: Path, before: str) -> None:
+    directory, start = tmp_path / "tls", Barrier(8)
+    if before:
+        directory.mkdir()
+        (directory / "authority.pem").write_text(before)
+
+    def read(_: int) -> str:
+        start.wait()
+        return LaptopCertificates.ensure(directory).authority.read_text()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(read, range(8)))) == 1
 
 
 def _without_extensions() -> str:
