@@ -6,9 +6,10 @@ source, so the deployed authorizer carries no table.
 
 import ast
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from functools import cache
+from itertools import pairwise
 
 from authorizer.errors import Reason
 from authorizer.route_coverage import compare_routes
@@ -66,15 +67,18 @@ def reason_text(reason: Reason) -> str:
 def _texts() -> Mapping[str, str]:
     (definition,) = ast.parse(inspect.getsource(Reason)).body
     assert isinstance(definition, ast.ClassDef)  # noqa: S101 - it is the source of a class
-    found = {}
-    for member, text in zip(definition.body, definition.body[1:], strict=False):
-        match member, text:
+    return dict(docstrings(definition.body))
+
+
+def docstrings(body: Sequence[ast.stmt]) -> Iterator[tuple[str, str]]:
+    """Yield each assigned or annotated name with the string below it."""
+    for statement, below in pairwise(body):
+        match statement, below:
             case (
-                ast.Assign(targets=[ast.Name(id=name)]),
-                ast.Expr(value=ast.Constant(value=str(sentence))),
+                ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)),
+                ast.Expr(value=ast.Constant(value=str(text))),
             ):
-                found[name] = " ".join(sentence.split())
-    return found
+                yield name, " ".join(text.split())
 
 
 def route_faults(

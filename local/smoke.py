@@ -20,7 +20,7 @@ from authorizer.aws import check_responses
 from functions.shared.clients.client import Client, TokenFormat
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
-from infra.cli.doctor.checks.account import authorizer_cache_faults
+from infra.cli.doctor.account import authorizer_cache_faults
 from local.demo_clients import SCOPES, authorizer_client
 from local.walkthrough import Actors, Walkthrough
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from functions.shared.keys.key_ring import KeyRing
-from infra.cli.doctor.checks.account import FUNCTIONS, OF_SAMPLE_API, alarm_names
+from infra.cli.doctor.account import FUNCTIONS, OF_SAMPLE_API, alarm_names
 from tests.support.cli import STACK, aws_client, deploy, physical_name
 
 CREDENTIALS: Final = {"client_id": "authorizer", "client_secret": "of-the-authorizer"}

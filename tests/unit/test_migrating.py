@@ -10,7 +10,7 @@ from authorizer.errors import Unauthorized
 from authorizer.https_client import Request, Response
 from authorizer.settings import Settings
 from infra.cloudformation import parse
-from infra.reference.pages import ROOT
+from infra.reference import ROOT
 from tests.support.doc_blocks import blocks
 from tests.support.policies import allows
 from tests.support.tokens import METHOD_ARN, NOW, at_jwt_claims, jwks, mint, rest_event, rsa_jwk

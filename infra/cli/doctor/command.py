@@ -12,31 +12,14 @@ from rich.text import Text
 
 from infra.cli.aws_errors import translated
 from infra.cli.context import Session, pass_session
-from infra.cli.doctor.checks import (
-    account,
-    addresses,
-    clients,
-    guarded_api,
-    keys,
-    reach,
-    routes,
-)
-from infra.cli.doctor.context import CheckContext
-from infra.cli.doctor.results import Check, Finding, Level, failure
+from infra.cli.doctor import account, clients, endpoints, keys
+from infra.cli.doctor.context import Check, CheckContext, Finding, Level, failure
 from infra.cli.errors import ExitCode, UsageError
 from infra.cli.options import Command
 from infra.cli.output import TextTable, counted, safe
 from infra.cli.times import iso
 
-CHECKS = (
-    *reach.CHECKS,
-    *addresses.CHECKS,
-    *guarded_api.CHECKS,
-    *keys.CHECKS,
-    *clients.CHECKS,
-    *account.CHECKS,
-    *routes.CHECKS,
-)
+CHECKS = (*endpoints.CHECKS, *keys.CHECKS, *clients.CHECKS, *account.CHECKS)
 _COUNTED = frozenset({Level.WARNING, Level.FAILURE})
 _STYLES = {
     Level.OK: "green",

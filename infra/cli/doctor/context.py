@@ -1,7 +1,8 @@
 """The deployment that is looked at: what several checks need, fetched once."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +16,82 @@ from infra.cli.errors import CommandError, UnreachableError
 from infra.cli.http_client import Answer, Web
 from infra.cli.key_operations import KeyAdmin
 from infra.cli.local_authorizer import SHARED, AuthorizerTarget, LocalAuthorizer
+
+
+class Level(StrEnum):
+    """The severity. A check that was not made has not passed."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILURE = "failure"
+    NOT_EXAMINED = "not examined"
+    NOT_APPLICABLE = "not applicable"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The result of a check."""
+
+    level: Level
+    seen: str
+    to_do: str = ""
+
+
+Look = Callable[["CheckContext"], Iterable[Finding]]
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check. Some apply to accounts only, or with the sample API only."""
+
+    area: str
+    name: str
+    look: Look
+    in_account_only: bool = False
+    of_sample_api: bool = False
+
+
+class Checks(list[Check]):
+    """The checks of a module, in the order of their functions."""
+
+    def add(
+        self, area: str, name: str, *, in_account_only: bool = False, of_sample_api: bool = False
+    ) -> Callable[[Look], Look]:
+        """Return a decorator that adds a function as a check."""
+
+        def register(look: Look) -> Look:
+            self.append(Check(area, name, look, in_account_only, of_sample_api))
+            return look
+
+        return register
+
+
+def ok(seen: str) -> Finding:
+    """Return a finding without a problem."""
+    return Finding(Level.OK, seen)
+
+
+def warning(seen: str, to_do: str) -> Finding:
+    """Return a finding about a future problem or a weakness."""
+    return Finding(Level.WARNING, seen, to_do)
+
+
+def failure(seen: str, to_do: str) -> Finding:
+    """Return a finding about a problem."""
+    return Finding(Level.FAILURE, seen, to_do)
+
+
+def either(faults: Iterable[Finding], good: str) -> Iterable[Finding]:
+    """Return the faults, or one finding that there is none."""
+    return list(faults) or [ok(good)]
+
+
+def named(names: Iterable[str], most: int = 5) -> str:
+    """Return a list of names for a sentence: the first few, and how many more there are."""
+    listed = sorted(names)
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more
+
 
 FORM: Mapping[str, str] = {"Content-Type": "application/x-www-form-urlencoded"}
 DEFAULT_CACHE_SECONDS = 300
@@ -43,14 +120,14 @@ class CheckContext:
         return self.session.now()
 
     @cached_property
-    def room(self) -> KeyAdmin:
+    def keys(self) -> KeyAdmin:
         """Its keys."""
         return KeyAdmin(self.session)
 
     @cached_property
     def ring(self) -> KeyRing:
         """Its key ring."""
-        return self.room.ring
+        return self.keys.ring
 
     @cached_property
     def registered(self) -> tuple[SeenClient, ...]:

@@ -31,7 +31,7 @@ from infra.cli.context import Aws, Outside, find_stack, laptop, laptop_aws_endpo
 from infra.cli.errors import EXIT_CODES, CommandError, ExitCode, UsageError
 from infra.cli.input_files import read_secret
 from infra.cli.times import parse_moment
-from infra.reference.pages import ROOT
+from infra.reference import ROOT
 from local.addresses import Addresses
 from local.aws import TEMPLATE
 from local.gateway.template import Template

@@ -17,11 +17,10 @@ from functions.shared.keys.key_ring import KeyRing, RingKey
 from functions.shared.keys.rotation import RETENTION_NEEDED
 from functions.shared.storage.state_table import DynamoDbSecretUses
 from infra.cli.context import Outside, Session
+from infra.cli.doctor import clients as client_checks
 from infra.cli.doctor import command as doctor
-from infra.cli.doctor.checks import clients as client_checks
-from infra.cli.doctor.checks import keys as key_checks
-from infra.cli.doctor.context import CheckContext
-from infra.cli.doctor.results import Check, Level
+from infra.cli.doctor import keys as key_checks
+from infra.cli.doctor.context import Check, CheckContext, Level
 from infra.cli.options import GlobalOptions
 from tests.support.answers_server import AnswersServer, Asked, Said, answers_server
 from tests.support.cli import STACK, CommandLine, aws_client, deploy, physical_name

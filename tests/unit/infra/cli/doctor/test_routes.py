@@ -5,10 +5,9 @@ import json
 import pytest
 
 from infra.cli.context import Outside, Session
-from infra.cli.doctor.checks import routes as checks
+from infra.cli.doctor import account as checks
 from infra.cli.doctor.command import examined
-from infra.cli.doctor.context import CheckContext
-from infra.cli.doctor.results import Level
+from infra.cli.doctor.context import CheckContext, Level
 from infra.cli.options import GlobalOptions
 from tests.support.cli import GUARDED_API, ISSUER, STACK, aws_client
 from tests.support.cli import _session as own_session
@@ -29,6 +28,7 @@ def _found() -> dict[str, list[str]]:
             if finding.level not in (Level.OK, Level.NOT_APPLICABLE)
         ]
         for check in checks.CHECKS
+        if check.area == "routes"
     }
 
 

@@ -5,13 +5,25 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 import infra
+from authorizer.scope_map import ScopeMapError, parse_api_rules
 from functions.shared.keys.key_ring import IN_KMS
-from infra.cli.doctor.context import CheckContext
-from infra.cli.doctor.results import Check, Finding, either, failure, named, ok, warning
+from infra.cli.doctor.context import (
+    CheckContext,
+    Checks,
+    Finding,
+    either,
+    failure,
+    named,
+    ok,
+    warning,
+)
 from infra.cli.output import counted
 from infra.cloudformation import load
 from infra.deploy import REQUEST_MORE, AccountConcurrency
+from infra.explain import route_faults
 
 FUNCTIONS = (
     "IssueToken",
@@ -39,7 +51,10 @@ _NO_DATA = "INSUFFICIENT_DATA"
 _EXPIRING = frozenset({"ENABLED", "ENABLING"})
 _DEPLOY = "Deploy again, or import the change into the template."
 
+CHECKS = Checks()
 
+
+@CHECKS.add("account", "stack", in_account_only=True)
 def stack(context: CheckContext) -> Iterator[Finding]:
     """The last deployment is complete."""
     (found,) = context.aws("cloudformation").describe_stacks(StackName=context.deployment.name)[
@@ -54,6 +69,7 @@ def stack(context: CheckContext) -> Iterator[Finding]:
         yield warning(f"the stack is {status}: it may differ from the template", "See its events.")
 
 
+@CHECKS.add("account", "functions", in_account_only=True)
 def functions(context: CheckContext) -> Iterator[Finding]:
     """Every function exists, is active, and has its last update."""
     yield from either(
@@ -70,6 +86,7 @@ def functions(context: CheckContext) -> Iterator[Finding]:
     )
 
 
+@CHECKS.add("account", "issuer", in_account_only=True)
 def issuers(context: CheckContext) -> Iterator[Finding]:
     """All functions and the stack's output have the same issuer."""
     issuer = context.deployment.issuer
@@ -88,6 +105,7 @@ def issuers(context: CheckContext) -> Iterator[Finding]:
     )
 
 
+@CHECKS.add("account", "roles", in_account_only=True)
 def roles(context: CheckContext) -> Iterator[Finding]:
     """Each function has its own role of the stack."""
     roles = {
@@ -116,6 +134,7 @@ def _with(roles: Mapping[str, str], role: str) -> list[str]:
     return [name for name, each in roles.items() if each == role]
 
 
+@CHECKS.add("account", "concurrency", in_account_only=True)
 def concurrency(context: CheckContext) -> Iterator[Finding]:
     """Functions of the account can reserve more concurrency."""
     found = AccountConcurrency.read(context.aws("lambda"))
@@ -132,6 +151,7 @@ def concurrency(context: CheckContext) -> Iterator[Finding]:
     )
 
 
+@CHECKS.add("account", "authorizer cache", in_account_only=True, of_sample_api=True)
 def authorizer_cache(context: CheckContext) -> Iterator[Finding]:
     """API Gateway caches policies for `AuthorizerCacheSeconds`, by the Authorization header."""
     found = context.aws("apigateway").get_authorizers(
@@ -164,6 +184,7 @@ def authorizer_cache_faults(
             yield f"API Gateway caches policies by {each.get('identitySource')}"
 
 
+@CHECKS.add("account", "schedule", in_account_only=True)
 def schedule(context: CheckContext) -> Iterator[Finding]:
     """The rotator is started every hour."""
     name = context.deployment.resource("RotateKeysSchedule")
@@ -182,6 +203,7 @@ def schedule(context: CheckContext) -> Iterator[Finding]:
         )
 
 
+@CHECKS.add("account", "keys in KMS", in_account_only=True)
 def kms_keys(context: CheckContext) -> Iterator[Finding]:
     """Signing keys in KMS can be used."""
     keys = [key for key in context.ring.keys if key.backend == IN_KMS]
@@ -199,6 +221,7 @@ def kms_keys(context: CheckContext) -> Iterator[Finding]:
     yield from either(faults, f"{counted(len(signing), 'key')} in KMS, all enabled")
 
 
+@CHECKS.add("account", "tables", in_account_only=True)
 def tables(context: CheckContext) -> Iterator[Finding]:
     """Clients can be restored, and expired items are deleted."""
     dynamodb, deployment = context.session.aws.dynamodb, context.deployment
@@ -224,6 +247,7 @@ def tables(context: CheckContext) -> Iterator[Finding]:
     yield from either(faults, "recovery, protection and expiry are on")
 
 
+@CHECKS.add("account", "log retention", in_account_only=True)
 def logs(context: CheckContext) -> Iterator[Finding]:
     """Every log group of functions and APIs has a retention time."""
     client = context.aws("logs")
@@ -236,12 +260,13 @@ def logs(context: CheckContext) -> Iterator[Finding]:
         exact = [each for each in found if each["logGroupName"] == group]
         if not exact or "retentionInDays" not in exact[0]:
             endless.append(name)
-    yield from either(
-        [warning(f"without retention, or deleted: {named(endless)}", _DEPLOY)] if endless else [],
-        "every log group has a retention time",
-    )
+    if endless:
+        yield warning(f"without retention, or deleted: {named(endless)}", _DEPLOY)
+    else:
+        yield ok("every log group has a retention time")
 
 
+@CHECKS.add("account", "alarms", in_account_only=True)
 def alarms(context: CheckContext) -> Iterator[Finding]:
     """All alarms exist, have a recipient, and none is in ALARM."""
     if "Operations" not in context.deployment.resources:
@@ -294,25 +319,87 @@ def _configurations(context: CheckContext) -> dict[str, Mapping[str, Any]]:
     return {name: context.function(name) for name in _functions(context)}
 
 
-CHECKS = tuple(
-    Check(
-        "account",
-        name,
-        look,
-        in_account_only=True,
-        of_sample_api=look is authorizer_cache,
+_GUARDED = "CUSTOM"
+_TO_DO = "Name the route in the scope map, or take it out of the API or the map."
+
+
+@CHECKS.add("routes", "sample API", in_account_only=True, of_sample_api=True)
+def sample_api(context: CheckContext) -> Iterator[Finding]:
+    """The scope map names every guarded route of the sample API, and no other."""
+    routes = _rest_routes(context, context.deployment.resource("GuardedApi"))
+    faults = route_faults(routes, context.authorizer.scope_map)
+    yield from either(
+        [warning(fault, _TO_DO) for fault in faults],
+        f"the scope map fits the {len(routes)} guarded routes",
     )
-    for name, look in (
-        ("stack", stack),
-        ("functions", functions),
-        ("issuer", issuers),
-        ("roles", roles),
-        ("authorizer cache", authorizer_cache),
-        ("concurrency", concurrency),
-        ("schedule", schedule),
-        ("keys in KMS", kms_keys),
-        ("tables", tables),
-        ("log retention", logs),
-        ("alarms", alarms),
+
+
+@CHECKS.add("routes", "APIs with rules", in_account_only=True)
+def apis_with_rules(context: CheckContext) -> Iterator[Finding]:
+    """The rules of each API with the shared authorizer name its guarded routes, and no other."""
+    path = context.function("SharedAuthorizer")["Environment"]["Variables"].get("API_RULES")
+    pages = context.aws("ssm").get_paginator("get_parameters_by_path").paginate(Path=path)
+    rules = [each for page in pages for each in page["Parameters"]] if path else []
+    if not rules:
+        yield ok("no API has rules for the shared authorizer")
+    for each in rules:
+        api = str(each["Name"]).rpartition("/")[2]
+        yield from either(
+            _rules_faults(context, api, each["Value"]), f"the rules of the API {api} fit its routes"
+        )
+
+
+def _rules_faults(context: CheckContext, api: str, text: str) -> Iterator[Finding]:
+    try:
+        rules = parse_api_rules(text.encode())
+    except ScopeMapError as error:
+        yield failure(
+            f"the rules of the API {api} are not valid, and every request is answered 500: {error}",
+            "Correct the parameter in Systems Manager.",
+        )
+        return
+    routes = _routes(context, api)
+    if routes is None:
+        yield warning(f"there are rules for the API {api}, which does not exist", "Delete them.")
+        return
+    if not rules.audiences:
+        yield warning(
+            f"the API {api} accepts tokens for any audience, also those for other APIs",
+            "Name the API's own audience in its rules.",
+        )
+    for fault in route_faults(routes, rules.scope_map):
+        yield warning(f"API {api}: {fault}", _TO_DO)
+
+
+def _routes(context: CheckContext, api: str) -> list[str] | None:
+    """Return the guarded routes of a REST, HTTP or WebSocket API; None if there is no such API."""
+    for read in (_rest_routes, _v2_routes):
+        try:
+            return read(context, api)
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") != "NotFoundException":
+                raise
+    return None
+
+
+def _rest_routes(context: CheckContext, api: str) -> list[str]:
+    pages = context.aws("apigateway").get_paginator("get_resources")
+    return [
+        f"{method} {resource['path']}"
+        for page in pages.paginate(restApiId=api, embed=["methods"])
+        for resource in page["items"]
+        for method, found in resource.get("resourceMethods", {}).items()
+        if found.get("authorizationType") == _GUARDED
+    ]
+
+
+def _v2_routes(context: CheckContext, api: str) -> list[str]:
+    pages: Iterable[dict[str, Any]] = (
+        context.aws("apigatewayv2").get_paginator("get_routes").paginate(ApiId=api)
     )
-)
+    return [
+        route["RouteKey"]
+        for page in pages
+        for route in page["Items"]
+        if route.get("AuthorizationType") == _GUARDED
+    ]

@@ -1,7 +1,7 @@
 """Checks of the authorization server from outside: its documents and endpoints."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from urllib.parse import urlsplit, urlunsplit
@@ -10,10 +10,57 @@ from authorizer.claims import LEEWAY
 from functions.shared.keys.key_ring import JWKS_MAX_AGE
 from functions.shared.keys.rotation import CLOCK_SKEW, PROPAGATION_SECONDS
 from functions.shared.web import paths
-from infra.cli.doctor.context import FORM, CheckContext
-from infra.cli.doctor.results import Check, Finding, either, failure, named, ok, warning
+from infra.cli.aws_errors import translated
+from infra.cli.doctor.context import (
+    FORM,
+    CheckContext,
+    Checks,
+    Finding,
+    either,
+    failure,
+    named,
+    ok,
+    warning,
+)
+from infra.cli.errors import UnreachableError
 from infra.cli.http_client import Answer
 from infra.cli.times import span
+
+CHECKS = Checks()
+
+
+@CHECKS.add("deployment", "reach")
+def reach(context: CheckContext) -> Iterator[Finding]:
+    """The authorization server, the guarded API and AWS answer with any status."""
+    deployment = context.deployment
+    asked: dict[str, Callable[[], object]] = {
+        "the authorization server": lambda: context.ask("GET", deployment.issuer + paths.JWKS),
+        "AWS": lambda: context.ring,
+    }
+    if deployment.guarded_api:
+        asked["the guarded API"] = lambda: context.ask("GET", deployment.guarded_api)
+    silent = {name: error for name, ask in asked.items() if (error := _silence(ask))}
+    if not silent:
+        yield ok(f"{', '.join(asked)}: each answers")
+        return
+    for error in silent.values():
+        context.is_known(error)
+    (next_step, *_) = (error.next_step for error in silent.values())
+    hosts = ", ".join(f"{name} at {error.host}" for name, error in silent.items())
+    yield failure(f"no answer: {hosts}", next_step)
+
+
+def _silence(ask: Callable[[], object]) -> UnreachableError | None:
+    """Return the error if there was no response; None for any response."""
+    try:
+        ask()
+    except Exception as error:
+        known = translated(error)
+        if known is None:
+            raise
+        return known if isinstance(known, UnreachableError) else None
+    return None
+
 
 DOCUMENTS = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
 _ENDPOINTS = {
@@ -28,6 +75,7 @@ _DRIFT = 5
 _DEPLOY = "Deploy again; if it stays, read the function's log."
 
 
+@CHECKS.add("authorization server", "metadata")
 def metadata(context: CheckContext) -> Iterator[Finding]:
     """The metadata documents are equal and have this issuer and its endpoints."""
     issuer = context.deployment.issuer
@@ -63,6 +111,7 @@ def _document_faults(answer: Answer, url: str, issuer: str) -> Iterator[Finding]
             yield failure(f"{member} is {answer.member(member)}, not {issuer}{path}", _DEPLOY)
 
 
+@CHECKS.add("authorization server", "endpoints")
 def endpoints(context: CheckContext) -> Iterator[Finding]:
     """Endpoints that authenticate clients reject requests without credentials."""
     for path in (paths.TOKEN, paths.INTROSPECTION, paths.REVOCATION):
@@ -78,6 +127,7 @@ def endpoints(context: CheckContext) -> Iterator[Finding]:
             )
 
 
+@CHECKS.add("authorization server", "key set")
 def key_set(context: CheckContext) -> Iterator[Finding]:
     """The published key set holds the ring's public keys, and nothing private."""
     answer = context.ask("GET", context.deployment.issuer + paths.JWKS)
@@ -117,6 +167,7 @@ def _key_faults(context: CheckContext, keys: list[dict[str, object]]) -> Iterato
         )
 
 
+@CHECKS.add("authorization server", "cache headers")
 def caching(context: CheckContext) -> Iterator[Finding]:
     """Documents have a max-age and support If-None-Match."""
     for path, longest in ((DOCUMENTS[0], None), (paths.JWKS, JWKS_MAX_AGE)):
@@ -147,6 +198,7 @@ def caching(context: CheckContext) -> Iterator[Finding]:
             )
 
 
+@CHECKS.add("authorization server", "clocks")
 def clocks(context: CheckContext) -> Iterator[Finding]:
     """This machine's clock and the server's agree."""
     before = context.now
@@ -173,6 +225,7 @@ def clocks(context: CheckContext) -> Iterator[Finding]:
         yield ok(f"the clocks agree within {_DRIFT} s")
 
 
+@CHECKS.add("authorization server", "mutual TLS")
 def mutual_tls(context: CheckContext) -> Iterator[Finding]:
     """Clients with certificates have an address with mutual TLS."""
     answer = context.ask("GET", context.deployment.issuer + DOCUMENTS[0])
@@ -192,11 +245,78 @@ def mutual_tls(context: CheckContext) -> Iterator[Finding]:
         yield ok("no client has a certificate, and no address has mutual TLS")
 
 
-CHECKS = (
-    Check("authorization server", "metadata", metadata),
-    Check("authorization server", "endpoints", endpoints),
-    Check("authorization server", "key set", key_set),
-    Check("authorization server", "cache headers", caching),
-    Check("authorization server", "clocks", clocks),
-    Check("authorization server", "mutual TLS", mutual_tls),
-)
+GUARDED = "/country"
+UNKNOWN = "/gatehouse-doctor-knows-no-such-route"
+API_METADATA = "/.well-known/oauth-protected-resource"
+_JUNK = "eyJhbGciOiJSUzI1NiIsImtpZCI6ImRvY3RvciJ9.e30.c2lnbmF0dXJl"
+"""A token without an issuer: it costs the authorizer no fetch."""
+
+_BROKEN = 500
+
+
+@CHECKS.add("guarded API", "without a token", of_sample_api=True)
+def without_token(context: CheckContext) -> Iterator[Finding]:
+    """A request without a token is refused with a challenge (RFC 6750, 3)."""
+    yield from _refusal(_get(context, GUARDED), "a request without a token")
+
+
+@CHECKS.add("guarded API", "with a forged token", of_sample_api=True)
+def junk_token(context: CheckContext) -> Iterator[Finding]:
+    """An invalid token reaches the authorizer and is rejected with a challenge."""
+    answer = _get(context, GUARDED, {"Authorization": f"Bearer {_JUNK}"})
+    yield from _refusal(answer, "a forged token")
+
+
+def _refusal(answer: Answer, what: str) -> Iterator[Finding]:
+    if answer.status >= _BROKEN:
+        yield failure(
+            f"{what} is answered {answer.status}: the authorizer cannot be invoked or cannot start",
+            "Read its log; is API Gateway allowed to invoke it?",
+        )
+        return
+    if answer.status != HTTPStatus.UNAUTHORIZED:
+        yield failure(
+            f"{what} is answered {answer.status}, not 401", "Has the route lost its authorizer?"
+        )
+        return
+    yield from either(_challenge_faults(answer, what), f"{what} is answered 401 with a challenge")
+
+
+def _challenge_faults(answer: Answer, what: str) -> Iterator[Finding]:
+    challenge = answer.headers.get("WWW-Authenticate", "")
+    deploy = "Deploy again: the gateway responses of the template are not those in force."
+    if "Bearer" not in challenge:
+        yield failure(f"{what} gets 401 without a Bearer challenge ({challenge or 'none'})", deploy)
+    if not answer.member("error"):
+        yield failure(f"{what} gets 401 without a reason in the body", deploy)
+
+
+@CHECKS.add("guarded API", "unknown route", of_sample_api=True)
+def unknown_route(context: CheckContext) -> Iterator[Finding]:
+    """An unknown route is 404 with JSON."""
+    answer = _get(context, UNKNOWN)
+    if (answer.status, answer.member("error")) == (404, "not_found"):
+        yield ok("an unknown route is answered 404")
+    else:
+        yield failure(
+            f"an unknown route is answered {answer.status} {answer.member('error')}",
+            "Deploy again: the gateway responses of the template are not those in force.",
+        )
+
+
+@CHECKS.add("guarded API", "metadata", of_sample_api=True)
+def api_metadata(context: CheckContext) -> Iterator[Finding]:
+    """The API's metadata has its issuer (RFC 9728)."""
+    answer = _get(context, API_METADATA)
+    issuer, servers = context.deployment.issuer, answer.member("authorization_servers")
+    if answer.status == HTTPStatus.OK and isinstance(servers, list) and issuer in servers:
+        yield ok("its metadata has the issuer")
+    else:
+        yield failure(
+            f"its metadata ({answer.status}) name {servers}, not {issuer}",
+            "Deploy again; if it stays, read the log of PublishResourceMetadata.",
+        )
+
+
+def _get(context: CheckContext, path: str, headers: Mapping[str, str] | None = None) -> Answer:
+    return context.ask("GET", context.deployment.guarded_api + path, headers)

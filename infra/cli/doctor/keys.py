@@ -6,8 +6,15 @@ from math import ceil
 from functions.shared.clients.client import TokenFormat
 from functions.shared.keys.key_ring import RingKey
 from functions.shared.keys.rotation import RETENTION_NEEDED, UnsafeRotationError
-from infra.cli.doctor.context import CheckContext
-from infra.cli.doctor.results import Check, Finding, either, failure, named, ok, warning
+from infra.cli.doctor.context import (
+    CheckContext,
+    Checks,
+    Finding,
+    failure,
+    named,
+    ok,
+    warning,
+)
 from infra.cli.times import readable, span
 
 _GRACE = 3 * 3600
@@ -21,10 +28,13 @@ https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-ver
 
 _INVOKE = "Invoke the function RotateKeys and read its log line."
 
+CHECKS = Checks()
 
+
+@CHECKS.add("keys", "signing")
 def signing(context: CheckContext) -> Iterator[Finding]:
     """Each algorithm has a key that signs now."""
-    for alg in context.room.settings.signing_algorithms():
+    for alg in context.keys.settings.signing_algorithms():
         keys = [key for key in context.ring.keys if key.alg == alg]
         if any(key.may_sign(context.now) for key in keys):
             key = context.ring.signing_key(context.now, alg)
@@ -39,10 +49,11 @@ def signing(context: CheckContext) -> Iterator[Finding]:
             yield failure(f"{alg}: no key signs and none is announced: no tokens", _INVOKE)
 
 
+@CHECKS.add("keys", "rotation")
 def rotation(context: CheckContext) -> Iterator[Finding]:
     """Each signing key has a successor in time."""
-    rules, now = context.room.rules, context.now
-    for alg in context.room.settings.signing_algorithms():
+    rules, now = context.keys.rules, context.now
+    for alg in context.keys.settings.signing_algorithms():
         last = _last_to_sign(context, alg)
         if last is None:
             continue
@@ -69,10 +80,11 @@ def _last_to_sign(context: CheckContext, alg: str) -> RingKey | None:
     return max(endless, key=lambda key: key.sign_from, default=None)
 
 
+@CHECKS.add("keys", "rules")
 def rules(context: CheckContext) -> Iterator[Finding]:
     """With the deployed times of rotation valid tokens are never rejected."""
     try:
-        kept = context.room.rules
+        kept = context.keys.rules
     except UnsafeRotationError as error:
         for fault in error.faults:
             yield failure(fault, "Deploy with other parameters: docs/deploy.md, Keys.")
@@ -83,6 +95,7 @@ def rules(context: CheckContext) -> Iterator[Finding]:
     )
 
 
+@CHECKS.add("keys", "retention")
 def retention(context: CheckContext) -> Iterator[Finding]:
     """Keys stay published as long as their tokens are valid."""
     short = [
@@ -92,12 +105,13 @@ def retention(context: CheckContext) -> Iterator[Finding]:
         and key.publish_until is not None
         and key.publish_until < key.sign_until + RETENTION_NEEDED
     ]
-    yield from either(
-        [failure(f"{named(short)} ends before its last token may", _INVOKE)] if short else [],
-        "every key stays until its last token has expired",
-    )
+    if short:
+        yield failure(f"{named(short)} ends before its last token may", _INVOKE)
+    else:
+        yield ok("every key stays until its last token has expired")
 
 
+@CHECKS.add("keys", "algorithms")
 def algorithms(context: CheckContext) -> Iterator[Finding]:
     """Each client with JWTs has an algorithm with a key."""
     able = {key.alg for key in context.ring.keys if key.may_sign(context.now)}
@@ -109,23 +123,20 @@ def algorithms(context: CheckContext) -> Iterator[Finding]:
         and client.signing_algorithm not in able
     }
     wanted = ", ".join(sorted(set(unable.values())))
-    yield from either(
-        [
-            failure(
-                f"{named(unable)} cannot get tokens: no key signs {wanted}",
-                "Add it to SigningAlgorithms, or register the client for another.",
-            )
-        ]
-        if unable
-        else [],
-        f"there is a key for every client ({', '.join(sorted(able))})",
-    )
+    if unable:
+        yield failure(
+            f"{named(unable)} cannot get tokens: no key signs {wanted}",
+            "Add it to SigningAlgorithms, or register the client for another.",
+        )
+    else:
+        yield ok(f"there is a key for every client ({', '.join(sorted(able))})")
 
 
+@CHECKS.add("keys", "size of the key set")
 def size(context: CheckContext) -> Iterator[Finding]:
     """The key set never has more keys than a load balancer reads."""
     published = len(context.ring.published_keys(context.now))
-    rules, algorithms = context.room.rules, context.room.settings.signing_algorithms()
+    rules, algorithms = context.keys.rules, context.keys.settings.signing_algorithms()
     each = ceil((rules.announcing + rules.signing + rules.retiring) / rules.signing)
     # A rotation ahead of schedule and an emergency add one key.
     most = max(each * len(algorithms) + 1, published)
@@ -138,13 +149,3 @@ def size(context: CheckContext) -> Iterator[Finding]:
         "Ignore this without such verifiers. Otherwise raise KeySigningDays, lower KeyRetireHours, "
         "or have fewer SigningAlgorithms.",
     )
-
-
-CHECKS = (
-    Check("keys", "signing", signing),
-    Check("keys", "rotation", rotation),
-    Check("keys", "rules", rules),
-    Check("keys", "retention", retention),
-    Check("keys", "algorithms", algorithms),
-    Check("keys", "size of the key set", size),
-)

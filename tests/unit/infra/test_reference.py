@@ -7,15 +7,13 @@ import pytest
 
 from authorizer.errors import Reason
 from authorizer.settings import Settings
+from infra import reference
 from infra.cloudformation import load
 from infra.explain import reason_text
-from infra.reference import pages, settings
-from infra.reference.__main__ import FOLDER, PAGES
-from infra.reference.pages import ROOT, TEMPLATE
-from infra.reference.settings import AUTHORIZERS, parameters_behind
+from infra.reference import AUTHORIZERS, FOLDER, PAGES, ROOT, TEMPLATE, parameters_behind
 from tests.support.tokens import ISSUER
 
-SETTINGS = {name.strip("`"): default.strip("`") for name, default, _ in settings.authorizer_rows()}
+SETTINGS = {name.strip("`"): default.strip("`") for name, default, _ in reference.authorizer_rows()}
 DEFAULTS = [
     (name, default)
     for name, default in SETTINGS.items()
@@ -70,7 +68,7 @@ def test_the_table_has_the_defaults_that_are_values() -> None:
 
 
 def test_the_example_of_another_issuer_is_accepted() -> None:
-    example = re.search(r"as JSON: `(\{.*?\}\})`", settings.write_page())
+    example = re.search(r"as JSON: `(\{.*?\}\})`", reference.settings_page())
     assert example is not None
     text = example[1].replace("https://…", "https://other.example.com")
     (other,) = Settings.from_env({"ISSUER": ISSUER, "OTHER_ISSUERS": text}).other_issuers
@@ -78,13 +76,13 @@ def test_the_example_of_another_issuer_is_accepted() -> None:
 
 
 def test_every_setting_of_the_authorizer_is_set_by_the_stack_or_listed_as_left_alone() -> None:
-    assert set(SETTINGS) - parameters_behind(AUTHORIZERS).keys() == settings.OF_ONES_OWN
+    assert set(SETTINGS) - parameters_behind(AUTHORIZERS).keys() == reference.DEFAULT_IN_THE_STACK
 
 
 def test_every_setting_of_a_function_is_set_by_the_stack_or_is_the_laptops() -> None:
-    read = {field.name.upper() for kind in settings.FUNCTIONS.values() for field in fields(kind)}
-    given = parameters_behind(tuple(settings.FUNCTIONS)).keys()
-    assert read - given == settings.OF_THE_LAPTOP
+    read = {field.name.upper() for kind in reference.FUNCTIONS.values() for field in fields(kind)}
+    given = parameters_behind(tuple(reference.FUNCTIONS)).keys()
+    assert read - given == reference.LAPTOP_ONLY
 
 
 def test_parameters_are_named_that_become_a_variable_or_decide_about_it() -> None:
@@ -94,19 +92,19 @@ def test_parameters_are_named_that_become_a_variable_or_decide_about_it() -> Non
     assert given["DENY_LIST_TABLE"] == ("CheckRevokedTokens",)
     assert given["ISSUER"] == ("DomainName",)
     assert given["API_RULES"] == ()
-    page = settings.write_page()
+    page = reference.settings_page()
     assert "| `SIMPLE_RESPONSE` | `false` | an authorizer of your own |" in page
     assert "| `API_RULES` | none | the template |" in page
 
 
 def test_every_setting_of_a_function_has_a_meaning_and_no_meaning_is_left_over() -> None:
-    read = {field.name for kind in settings.FUNCTIONS.values() for field in fields(kind)}
-    assert read == settings.MEANINGS.keys()
+    read = {field.name for kind in reference.FUNCTIONS.values() for field in fields(kind)}
+    assert read == reference.TEXTS["functions"].keys()
 
 
 def test_what_the_template_gives_its_functions_is_what_they_read() -> None:
     resources = load(TEMPLATE)["Resources"]
-    for function, kind in settings.FUNCTIONS.items():
+    for function, kind in reference.FUNCTIONS.items():
         given = set(resources[function]["Properties"]["Environment"]["Variables"])
         assert given <= {field.name.upper() for field in fields(kind)}, function
 
@@ -118,16 +116,18 @@ def test_the_page_names_every_variable_that_people_set() -> None:
         for source in sources
         for name in re.findall(r"GATEHOUSE_[A-Z][A-Z_]*", source.read_text(encoding="utf-8"))
     }
-    page = set(re.findall(r"`(GATEHOUSE_\w+)`", settings.write_page()))
+    page = set(re.findall(r"`(GATEHOUSE_\w+)`", reference.settings_page()))
     assert page == named - NOT_FOR_PEOPLE - NOT_OURS
 
 
 def test_every_error_has_a_remedy_and_no_remedy_is_left_over() -> None:
-    assert {kind.__name__ for kind in pages.oauth_errors()} == pages.REMEDIES.keys()
+    assert {kind.__name__ for kind in reference.oauth_errors()} == reference.TEXTS[
+        "remedies"
+    ].keys()
 
 
 def test_every_reason_is_in_one_section_and_has_words_of_its_own() -> None:
-    listed = [reason for members in pages.sections().values() for reason in members]
+    listed = [reason for members in reference.sections().values() for reason in members]
     assert sorted(listed) == sorted(Reason)
     assert len({reason_text(reason) for reason in Reason}) == len(Reason)
     names = [reason for reason in Reason if "_" in reason]
@@ -135,8 +135,8 @@ def test_every_reason_is_in_one_section_and_has_words_of_its_own() -> None:
 
 
 def test_every_metric_that_the_code_emits_is_in_the_table() -> None:
-    page = pages.metrics_page()
-    for module in pages.EMITTERS.values():
+    page = reference.metrics_page()
+    for module in reference.EMITTERS.values():
         for metric in module.METRICS:
             assert f"| `{metric.name}` |" in page
 
@@ -146,8 +146,8 @@ def test_the_incidents_name_alarms_and_reasons_that_exist() -> None:
     incidents = page.split("\n## Incidents\n")[1].split("\n## ")[0]
     rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \|", incidents, re.MULTILINE)
     words = {word for row in rows for cell in row for word in re.findall(r"`(\w+)`", cell)}
-    known = {*Reason, *pages.alarms(), *(kind.code for kind in pages.oauth_errors())}
-    known |= {name for module in pages.EMITTERS.values() for name, *_ in module.METRICS}
+    known = {*Reason, *reference.alarms(), *(kind.code for kind in reference.oauth_errors())}
+    known |= {name for module in reference.EMITTERS.values() for name, *_ in module.METRICS}
     parameters = {"AuthorizerCacheSeconds", "AuthorizerKeyCacheSeconds", "ThrottlingException"}
     others = {
         "Init",

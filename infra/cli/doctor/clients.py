@@ -15,8 +15,16 @@ from functions.shared.clients.client_registry import WARM_SECONDS
 from functions.shared.clients.client_secrets import SecretVerifier, StoredSecret, WrongSecretError
 from functions.shared.storage.state_table import DynamoDbSecretUses
 from functions.shared.web import paths
-from infra.cli.doctor.context import CheckContext
-from infra.cli.doctor.results import Check, Finding, either, failure, named, ok, warning
+from infra.cli.doctor.context import (
+    CheckContext,
+    Checks,
+    Finding,
+    either,
+    failure,
+    named,
+    ok,
+    warning,
+)
 from infra.cli.local_authorizer import Call
 from infra.cli.output import counted
 from infra.cli.times import readable, span
@@ -28,7 +36,10 @@ IDLE = 90 * DAY
 _BY_SECRET = frozenset({CLIENT_SECRET_BASIC, CLIENT_SECRET_POST})
 _OPAQUE_JUNK = "gatehouse-doctor-has-no-token"
 
+CHECKS = Checks()
 
+
+@CHECKS.add("clients", "records")
 def records(context: CheckContext) -> Iterator[Finding]:
     """Each client's record can be read. Endpoints answer 500 for one that cannot."""
     yield from either(
@@ -44,6 +55,7 @@ def records(context: CheckContext) -> Iterator[Finding]:
     )
 
 
+@CHECKS.add("clients", "secrets")
 def secrets(context: CheckContext) -> Iterator[Finding]:
     """Clients have a valid secret, also in the near future."""
     yield from either(
@@ -65,7 +77,7 @@ def _secret_faults(client: Client, now: float) -> Iterator[Finding]:
         yield failure(f"{client.client_id} has no valid secret: it gets no tokens", rotate)
     elif live and all(_ends_by(secret, now + SOON) for secret in live):
         last = max(secret.expires_at or 0 for secret in live)
-        coming = [each for each in client.secrets if each not in live and not _ended(each, now)]
+        coming = [each for each in client.secrets if each not in live and not _ends_by(each, now)]
         if not coming:
             yield warning(f"the last secret of {client.client_id} ends on {readable(last)}", rotate)
 
@@ -74,10 +86,7 @@ def _ends_by(secret: StoredSecret, moment: float) -> bool:
     return secret.expires_at is not None and secret.expires_at <= moment
 
 
-def _ended(secret: StoredSecret, now: float) -> bool:
-    return _ends_by(secret, now)
-
-
+@CHECKS.add("clients", "idle secrets")
 def idle_secrets(context: CheckContext) -> Iterator[Finding]:
     """Valid secrets are used."""
     uses = DynamoDbSecretUses(context.session.aws.dynamodb, context.deployment.state_table)
@@ -99,6 +108,7 @@ def idle_secrets(context: CheckContext) -> Iterator[Finding]:
     )
 
 
+@CHECKS.add("clients", "disabled")
 def disabled(context: CheckContext) -> Iterator[Finding]:
     """List disabled clients. Delete those that are no longer needed."""
     names = [client.client_id for client in context.clients if client.disabled]
@@ -106,6 +116,7 @@ def disabled(context: CheckContext) -> Iterator[Finding]:
     yield ok(f"{counted(len(context.clients), 'client')}, {said}")
 
 
+@CHECKS.add("clients", "audiences", of_sample_api=True)
 def audiences(context: CheckContext) -> Iterator[Finding]:
     """Tokens are for an API, and this API takes tokens for itself only."""
     accepted = context.settings.audiences
@@ -120,18 +131,14 @@ def audiences(context: CheckContext) -> Iterator[Finding]:
         for client in context.clients
         if client.grant_types and accepted.isdisjoint(_possible_audiences(client))
     ]
-    yield from either(
-        [
-            warning(
-                f"no token of {named(refused)} can be for {named(accepted)}: this API refuses all "
-                "of them",
-                "Fine if they are for other APIs. Else give them that audience.",
-            )
-        ]
-        if refused
-        else [],
-        f"every client can get tokens for {named(accepted)}",
-    )
+    if refused:
+        yield warning(
+            f"no token of {named(refused)} can be for {named(accepted)}: this API refuses all "
+            "of them",
+            "Fine if they are for other APIs. Else give them that audience.",
+        )
+    else:
+        yield ok(f"every client can get tokens for {named(accepted)}")
 
 
 def _possible_audiences(client: Client) -> set[str]:
@@ -139,6 +146,7 @@ def _possible_audiences(client: Client) -> set[str]:
     return {*client.audience, *client.allowed_resources, *own}
 
 
+@CHECKS.add("clients", "bound tokens", of_sample_api=True)
 def bound_tokens(context: CheckContext) -> Iterator[Finding]:
     """Clients whose tokens are bound to a key meet an authorizer that takes proofs."""
     methods = context.settings.confirmation_methods
@@ -153,19 +161,16 @@ def bound_tokens(context: CheckContext) -> Iterator[Finding]:
             f"proofs are asked for, and decisions reused for {context.cache_seconds} s without any",
             "Deploy with AuthorizerCacheSeconds=0.",
         )
-    yield from either(
-        [
-            warning(
-                f"this API refuses the bound tokens of {named(refused)}",
-                "Fine if they are for other APIs. Else deploy with ProofOfPossession.",
-            )
-        ]
-        if refused
-        else [],
-        "no client gets bound tokens that this API would refuse",
-    )
+    if refused:
+        yield warning(
+            f"this API refuses the bound tokens of {named(refused)}",
+            "Fine if they are for other APIs. Else deploy with ProofOfPossession.",
+        )
+    else:
+        yield ok("no client gets bound tokens that this API would refuse")
 
 
+@CHECKS.add("clients", "lifetimes", of_sample_api=True)
 def lifetimes(context: CheckContext) -> Iterator[Finding]:
     """A decision is not reused for longer than a token lives."""
     cache = context.cache_seconds
@@ -174,20 +179,17 @@ def lifetimes(context: CheckContext) -> Iterator[Finding]:
         for client in context.clients
         if client.grant_types and client.token_lifetime < cache
     ]
-    yield from either(
-        [
-            warning(
-                f"API Gateway reuses a decision for {cache} s, and tokens of {named(short)} live "
-                "shorter: some may be let through past their end",
-                "Deploy with a smaller AuthorizerCacheSeconds, or let those tokens live longer.",
-            )
-        ]
-        if short
-        else [],
-        f"tokens live longer than decisions are reused ({cache} s)",
-    )
+    if short:
+        yield warning(
+            f"API Gateway reuses a decision for {cache} s, and tokens of {named(short)} live "
+            "shorter: some may be let through past their end",
+            "Deploy with a smaller AuthorizerCacheSeconds, or let those tokens live longer.",
+        )
+    else:
+        yield ok(f"tokens live longer than decisions are reused ({cache} s)")
 
 
+@CHECKS.add("clients", "revocation", of_sample_api=True)
 def revocation(context: CheckContext) -> Iterator[Finding]:
     """Say how long a revoked JWT goes on counting."""
     settings, cache = context.settings, context.cache_seconds
@@ -201,6 +203,7 @@ def revocation(context: CheckContext) -> Iterator[Finding]:
         yield ok(f"a revoked JWT counts here for {span(settings.deny_list_soft_age + cache)} more")
 
 
+@CHECKS.add("clients", "introspection", of_sample_api=True)
 def introspection(context: CheckContext) -> Iterator[Finding]:
     """The authorizer can introspect opaque tokens. It tries a token that was never issued."""
     opaque = _get_opaque_tokens(context)
@@ -233,6 +236,7 @@ def _get_opaque_tokens(context: CheckContext) -> list[str]:
     ]
 
 
+@CHECKS.add("clients", "the authorizer's own")
 def own_client(context: CheckContext) -> Iterator[Finding]:
     """The client record that the authorizer introspects with is registered.
 
@@ -270,17 +274,3 @@ def _takes(client: Client, secret: str, now: float) -> bool:
     except WrongSecretError:
         return False
     return True
-
-
-CHECKS = (
-    Check("clients", "records", records),
-    Check("clients", "secrets", secrets),
-    Check("clients", "idle secrets", idle_secrets),
-    Check("clients", "disabled", disabled),
-    Check("clients", "audiences", audiences, of_sample_api=True),
-    Check("clients", "bound tokens", bound_tokens, of_sample_api=True),
-    Check("clients", "lifetimes", lifetimes, of_sample_api=True),
-    Check("clients", "revocation", revocation, of_sample_api=True),
-    Check("clients", "introspection", introspection, of_sample_api=True),
-    Check("clients", "the authorizer's own", own_client),
-)

@@ -1,1 +1,0 @@
-"""The checks of `gatehouse doctor`. Each is a function from a deployment to findings."""

@@ -1,1 +1,0 @@
-"""The pages of docs/reference, which are written from the code: `make reference`."""
