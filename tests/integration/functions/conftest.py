@@ -5,8 +5,9 @@ import pytest
 
 from functions.shared.runtime.aws_clients import AwsClients
 from tests.support.aws import aws_account
+from tests.support.aws_server import AwsServer
 from tests.support.memory_stores import ManualClock
-from tests.support.server import NOW
+from tests.support.server import NOW, client
 
 
 @pytest.fixture
@@ -21,6 +22,15 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
+def server(aws: AwsClients, clock: ManualClock) -> AwsServer:
+    """Return a server with a key and the client `service`."""
+    server = AwsServer(aws, clock)
+    server.make_keys()
+    server.clients.put(client("service"))
+    return server
+
+
+@pytest.fixture
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let boto3 retry without pauses."""
+    """Let boto3 retry at once."""
     monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda _seconds: None))

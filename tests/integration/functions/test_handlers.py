@@ -3,7 +3,7 @@
 import json
 from base64 import b64encode
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -11,36 +11,25 @@ import jwt
 import pytest
 
 from functions.introspect_token import handler as introspect_token
-from functions.introspect_token.handler import Settings as IntrospectTokenSettings
-from functions.introspect_token.handler import build as build_introspect_token
 from functions.issue_token import handler as issue_token
-from functions.issue_token.handler import Settings as IssueTokenSettings
-from functions.issue_token.handler import build as build_issue_token
 from functions.issue_token.token_exchange import ACCESS_TOKEN
 from functions.publish_jwks import handler as publish_jwks
-from functions.publish_jwks.handler import Settings as PublishJwksSettings
-from functions.publish_jwks.handler import build as build_publish_jwks
 from functions.publish_metadata import handler as publish_metadata
 from functions.revoke_token import handler as revoke_token
-from functions.revoke_token.handler import Settings as RevokeTokenSettings
-from functions.revoke_token.handler import build as build_revoke_token
 from functions.rotate_keys import handler as rotate_keys
-from functions.rotate_keys.handler import build as build_rotate_keys
 from functions.rotate_keys.settings import Settings as RotateKeysSettings
 from functions.shared.clients.client import TOKEN_EXCHANGE, TokenFormat, TokenProfile
 from functions.shared.clients.client_registry import WARM_SECONDS, DynamoDbClients
 from functions.shared.clients.client_secrets import StoredSecret, digest_imported
 from functions.shared.keys import key_ring
 from functions.shared.runtime.aws_clients import AwsClients
-from functions.shared.runtime.secret_store import SecretsManagerStore
 from functions.shared.runtime.settings import MissingSettingsError
-from functions.shared.web.endpoint import Endpoint
-from functions.shared.web.responses import ProxyResponse
 from tests.support.aws import CLIENTS_TABLE, ENVIRONMENT, ISSUER, KEY_RING_SECRET, TOKENS_TABLE
+from tests.support.aws_server import GRANT, AwsServer, granted
 from tests.support.dpop_proofs import proof
 from tests.support.memory_stores import ManualClock
 from tests.support.proxy_events import basic, form_event, proxy_event, token_event
-from tests.support.server import NOW, SCOPES, SECRET, client, generate, key
+from tests.support.server import NOW, SCOPES, SECRET, client, key
 
 JWT_REQUEST = {
     "grant_type": "client_credentials",
@@ -54,97 +43,34 @@ OPAQUE_REQUEST = JWT_REQUEST | {
 }
 
 
-@dataclass
-class Server:
-    """The authorization server: three endpoints on one account, with their log."""
-
-    aws: AwsClients
-    clock: ManualClock
-    log: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.clients = DynamoDbClients(self.aws.dynamodb, CLIENTS_TABLE)
-        self.token_endpoint = self._build_token_endpoint()
-        self.jwks_endpoint = build_publish_jwks(
-            PublishJwksSettings.from_env(ENVIRONMENT),
-            clock=self.clock,
-            aws=self.aws,
-            emit=self.log.append,
-        )
-        self.introspection_endpoint = build_introspect_token(
-            IntrospectTokenSettings.from_env(ENVIRONMENT),
-            clock=self.clock,
-            aws=self.aws,
-            emit=self.log.append,
-        )
-
-    def _build_token_endpoint(self) -> Endpoint:
-        return build_issue_token(
-            IssueTokenSettings.from_env(ENVIRONMENT),
-            clock=self.clock,
-            aws=self.aws,
-            emit=self.log.append,
-        )
-
-    def restart(self) -> None:
-        """Start the token endpoint cold."""
-        self.token_endpoint = self._build_token_endpoint()
-
-    def token(self, parameters: dict[str, str], **rest: Any) -> dict[str, Any]:
-        answer = self.token_endpoint(token_event(parameters, **rest))
-        assert answer["statusCode"] == 200, answer
-        members: dict[str, Any] = json.loads(answer["body"])
-        return members
-
-    def introspect(self, token: str, caller: str, secret: str = SECRET) -> dict[str, Any]:
-        event = form_event("/oauth2/introspect", {"token": token}, headers=basic(caller, secret))
-        answer = self.introspection_endpoint(event)
-        assert answer["statusCode"] == 200, answer
-        members: dict[str, Any] = json.loads(answer["body"])
-        return members
-
-    def key_set(self) -> jwt.PyJWKSet:
-        answer = self.jwks_endpoint(proxy_event("GET", "/oauth2/jwks"))
-        return jwt.PyJWKSet.from_json(answer["body"])
-
-    def verify(self, token: str, audience: str) -> dict[str, Any]:
-        """Verify a token as an off-the-shelf resource server would."""
-        kid = jwt.get_unverified_header(token)["kid"]
-        claims: dict[str, Any] = jwt.decode(
-            token,
-            self.key_set()[kid],
-            algorithms=["RS256"],
-            issuer=ISSUER,
-            audience=audience,
-            options={"verify_exp": False, "verify_iat": False, "verify_nbf": False},
-        )
-        return claims
-
-
-IMPORTED = {
-    client_id: StoredSecret(digest_imported(f"{client_id}-secret"))
-    for client_id in ("service-client-jwt", "service-client-opaque")
-}
+def _verified(server: AwsServer, token: str, audience: str) -> dict[str, Any]:
+    """Verify a token as an off-the-shelf resource server does."""
+    answer = server.jwks_endpoint(proxy_event("GET", "/oauth2/jwks"))
+    claims: dict[str, Any] = jwt.decode(
+        token,
+        jwt.PyJWKSet.from_json(answer["body"])[jwt.get_unverified_header(token)["kid"]],
+        algorithms=["RS256"],
+        issuer=ISSUER,
+        audience=audience,
+        options={"verify_exp": False, "verify_iat": False, "verify_nbf": False},
+    )
+    return claims
 
 
 @pytest.fixture
-def server(aws: AwsClients, clock: ManualClock) -> Server:
-    secrets = SecretsManagerStore(aws.secrets_manager)
-    settings = RotateKeysSettings.from_env(ENVIRONMENT)
-    build_rotate_keys(settings, clock=clock, secrets=secrets, generate=generate).run()
-    server = Server(aws, clock)
-    for client_id, token_format in (
-        ("service-client-jwt", TokenFormat.JWT),
-        ("service-client-opaque", TokenFormat.OPAQUE),
+def server(server: AwsServer) -> AwsServer:
+    for request, token_format in (
+        (JWT_REQUEST, TokenFormat.JWT),
+        (OPAQUE_REQUEST, TokenFormat.OPAQUE),
     ):
-        secrets_of_client = (IMPORTED[client_id],)
-        server.clients.put(client(client_id, secrets=secrets_of_client, token_format=token_format))
+        secrets = (StoredSecret(digest_imported(request["client_secret"])),)
+        server.clients.put(client(request["client_id"], secrets=secrets, token_format=token_format))
     server.clients.put(client("authorizer", resource_scopes=frozenset({"country.read"})))
     server.clients.put(client("generated", token_profile=TokenProfile.AT_JWT, audience=("api",)))
     return server
 
 
-def test_walkthrough_token_request_works(server: Server) -> None:
+def test_walkthrough_token_request_works(server: AwsServer) -> None:
     answer = server.token(JWT_REQUEST)
     token = answer.pop("access_token")
     assert answer == {
@@ -153,7 +79,7 @@ def test_walkthrough_token_request_works(server: Server) -> None:
         "expires_in": 14_399,
     }
     assert jwt.get_unverified_header(token) == {"alg": "RS256", "kid": key().kid}
-    claims = server.verify(token, "service-client-jwt")
+    claims = _verified(server, token, "service-client-jwt")
     assert len(claims.pop("jti")) == 22
     assert claims == {
         "sub": "service-client-jwt",
@@ -166,7 +92,7 @@ def test_walkthrough_token_request_works(server: Server) -> None:
     }
 
 
-def test_token_response_is_not_cacheable(server: Server) -> None:
+def test_token_response_is_not_cacheable(server: AwsServer) -> None:
     headers = server.token_endpoint(token_event(JWT_REQUEST))["headers"]
     assert headers == {
         "Content-Type": "application/json",
@@ -175,26 +101,26 @@ def test_token_response_is_not_cacheable(server: Server) -> None:
     }
 
 
-def test_http_basic_works(server: Server) -> None:
+def test_http_basic_works(server: AwsServer) -> None:
     headers = basic("service-client-jwt", "service-client-jwt-secret")
-    answer = server.token({"grant_type": "client_credentials"}, headers=headers)
+    answer = server.token(GRANT, headers=headers)
     assert answer.keys() == {"access_token", "token_type", "expires_in"}
 
 
-def test_base64_event_works(server: Server) -> None:
+def test_base64_event_works(server: AwsServer) -> None:
     event = token_event(JWT_REQUEST)
     body = b64encode(event["body"].encode()).decode()
     event |= {"body": body, "isBase64Encoded": True}
     assert server.token_endpoint(event)["statusCode"] == 200
 
 
-def test_at_jwt_has_the_claims_of_rfc_9068(server: Server) -> None:
+def test_at_jwt_has_the_claims_of_rfc_9068(server: AwsServer) -> None:
     token = server.token(
-        {"grant_type": "client_credentials", "scope": "country.read customer.read"},
+        GRANT | {"scope": "country.read customer.read"},
         headers=basic("generated", SECRET),
     )["access_token"]
     assert jwt.get_unverified_header(token)["typ"] == "at+jwt"
-    claims = server.verify(token, "api")
+    claims = _verified(server, token, "api")
     assert claims.pop("jti")
     assert claims == {
         "iss": ISSUER,
@@ -209,7 +135,7 @@ def test_at_jwt_has_the_claims_of_rfc_9068(server: Server) -> None:
 
 
 def test_client_and_authorizer_introspect_opaque_token(
-    server: Server,
+    server: AwsServer,
 ) -> None:
     token = server.token(OPAQUE_REQUEST)["access_token"]
     assert token.startswith("gh_at_")
@@ -221,9 +147,9 @@ def test_client_and_authorizer_introspect_opaque_token(
     assert server.introspect(token, "generated") == {"active": False}
 
 
-def test_jwt_is_introspected(server: Server) -> None:
+def test_jwt_is_introspected(server: AwsServer) -> None:
     token = server.token(
-        {"grant_type": "client_credentials", "scope": "customer.read country.read"},
+        GRANT | {"scope": "customer.read country.read"},
         headers=basic("generated", SECRET),
     )["access_token"]
     own = server.introspect(token, "generated")
@@ -245,7 +171,7 @@ def test_jwt_is_introspected(server: Server) -> None:
     assert server.introspect(seed, "authorizer")["client_id"] == "service-client-jwt"
 
 
-def test_modified_token_is_inactive(server: Server) -> None:
+def test_modified_token_is_inactive(server: AwsServer) -> None:
     token = server.token(JWT_REQUEST)["access_token"]
     header, payload, signature = token.split(".")
     forged = f"{header}.{payload[:-2]}AA.{signature}"
@@ -254,7 +180,7 @@ def test_modified_token_is_inactive(server: Server) -> None:
 
 @pytest.mark.parametrize("request_", [JWT_REQUEST, OPAQUE_REQUEST], ids=["jwt", "opaque"])
 def test_expired_token_is_inactive_before_deletion(
-    server: Server, request_: dict[str, str]
+    server: AwsServer, request_: dict[str, str]
 ) -> None:
     token = server.token(request_)["access_token"]
     server.clock.now = NOW + 14_399.9
@@ -263,14 +189,14 @@ def test_expired_token_is_inactive_before_deletion(
     assert server.introspect(token, "authorizer") == {"active": False}
 
 
-def test_opaque_token_is_not_stored_in_plain_text(server: Server) -> None:
+def test_opaque_token_is_not_stored_in_plain_text(server: AwsServer) -> None:
     token = server.token(OPAQUE_REQUEST)["access_token"]
     items = server.aws.dynamodb.scan(TableName=TOKENS_TABLE)["Items"]
     assert len(items) == 1
     assert token not in repr(items)
 
 
-def test_secrets_are_not_stored_in_plain_text(server: Server) -> None:
+def test_secrets_are_not_stored_in_plain_text(server: AwsServer) -> None:
     items = repr(server.aws.dynamodb.scan(TableName=CLIENTS_TABLE)["Items"])
     assert SECRET not in items
     assert "service-client-jwt-secret" not in items
@@ -287,7 +213,7 @@ REFUSALS: dict[str, tuple[dict[str, str], int, str]] = {
 
 @pytest.mark.parametrize(("change", "status", "code"), REFUSALS.values(), ids=REFUSALS)
 def test_error_has_its_status_and_code(
-    server: Server, change: dict[str, str], status: int, code: str
+    server: AwsServer, change: dict[str, str], status: int, code: str
 ) -> None:
     answer = server.token_endpoint(token_event(JWT_REQUEST | change))
     assert (answer["statusCode"], json.loads(answer["body"])["error"]) == (status, code)
@@ -296,7 +222,7 @@ def test_error_has_its_status_and_code(
     assert json.loads(server.log[-1])["outcome"] == code
 
 
-def test_unknown_client_equals_wrong_secret(server: Server) -> None:
+def test_unknown_client_equals_wrong_secret(server: AwsServer) -> None:
     unknown = server.token_endpoint(token_event(JWT_REQUEST | {"client_id": "nobody"}))
     wrong = server.token_endpoint(token_event(JWT_REQUEST | {"client_secret": "wrong"}))
     assert unknown == wrong
@@ -314,21 +240,21 @@ def test_unknown_client_equals_wrong_secret(server: Server) -> None:
     ],
     ids=["content type", "duplicate", "encoding", "two methods", "too long", "secret in URI"],
 )
-def test_malformed_request_is_an_invalid_request(server: Server, event: dict[str, Any]) -> None:
+def test_malformed_request_is_an_invalid_request(server: AwsServer, event: dict[str, Any]) -> None:
     answer = server.token_endpoint(event)
     assert answer["statusCode"] == 400
     assert json.loads(answer["body"])["error"] == "invalid_request"
 
 
-def test_client_needs_the_grant_type(server: Server) -> None:
+def test_client_needs_the_grant_type(server: AwsServer) -> None:
     server.clients.put(client("introspector", grant_types=frozenset()))
-    event = token_event({"grant_type": "client_credentials"}, headers=basic("introspector", SECRET))
+    event = token_event(GRANT, headers=basic("introspector", SECRET))
     answer = server.token_endpoint(event)
     assert answer["statusCode"] == 400
     assert json.loads(answer["body"])["error"] == "unauthorized_client"
 
 
-def test_token_log_line_is_complete_without_secrets(server: Server) -> None:
+def test_token_log_line_is_complete_without_secrets(server: AwsServer) -> None:
     token = server.token(JWT_REQUEST)["access_token"]
     (line,) = server.log
     assert json.loads(line) == {
@@ -349,9 +275,8 @@ def test_token_log_line_is_complete_without_secrets(server: Server) -> None:
     assert token not in line
 
 
-def test_log_lines_have_no_secrets_or_tokens(server: Server) -> None:
-    tokens = [server.token(JWT_REQUEST)["access_token"]]
-    tokens.append(server.token(OPAQUE_REQUEST)["access_token"])
+def test_log_lines_have_no_secrets_or_tokens(server: AwsServer) -> None:
+    tokens = [server.token(each)["access_token"] for each in (JWT_REQUEST, OPAQUE_REQUEST)]
     for token in tokens:
         server.introspect(token, "authorizer")
     for change, *_ in REFUSALS.values():
@@ -361,7 +286,7 @@ def test_log_lines_have_no_secrets_or_tokens(server: Server) -> None:
         assert secret not in log
 
 
-def test_cold_process_issues_tokens_with_the_same_key(server: Server) -> None:
+def test_cold_process_issues_tokens_with_the_same_key(server: AwsServer) -> None:
     first = server.token(JWT_REQUEST)["access_token"]
     server.restart()
     second = server.token(JWT_REQUEST)["access_token"]
@@ -371,37 +296,33 @@ def test_cold_process_issues_tokens_with_the_same_key(server: Server) -> None:
 
 @pytest.mark.parametrize("request_", [JWT_REQUEST, OPAQUE_REQUEST], ids=["jwt", "opaque"])
 def test_revoked_token_is_inactive_for_every_process(
-    server: Server, request_: dict[str, str]
+    server: AwsServer, request_: dict[str, str]
 ) -> None:
     token = server.token(request_)["access_token"]
     assert server.introspect(token, "authorizer")["active"] is True
-    revocation = build_revoke_token(
-        RevokeTokenSettings.from_env(ENVIRONMENT),
-        clock=server.clock,
-        aws=server.aws,
-        emit=server.log.append,
-    )
     headers = basic(request_["client_id"], request_["client_secret"])
     for _ in range(2):
-        answer = revocation(form_event("/oauth2/revoke", {"token": token}, headers=headers))
+        answer = server.revocation_endpoint(
+            form_event("/oauth2/revoke", {"token": token}, headers=headers)
+        )
         assert (answer["statusCode"], answer["body"]) == (200, "{}")
     assert server.introspect(token, "authorizer") == {"active": False}
 
 
-def _disable(server: Server, client_id: str) -> None:
+def _disable(server: AwsServer, client_id: str) -> None:
     known = server.clients.find(client_id)
     assert known
     server.clients.put(replace(known, disabled=True))
 
 
-def _delete(server: Server, client_id: str) -> None:
+def _delete(server: AwsServer, client_id: str) -> None:
     server.aws.dynamodb.delete_item(TableName=CLIENTS_TABLE, Key={"client_id": {"S": client_id}})
 
 
 @pytest.mark.parametrize("end", [_disable, _delete])
 @pytest.mark.parametrize("request_", [JWT_REQUEST, OPAQUE_REQUEST], ids=["jwt", "opaque"])
 def test_disabled_clients_token_ends_in_thirty_seconds(
-    server: Server, request_: dict[str, str], end: Callable[[Server, str], None]
+    server: AwsServer, request_: dict[str, str], end: Callable[[AwsServer, str], None]
 ) -> None:
     token = server.token(request_)["access_token"]
     assert server.introspect(token, "authorizer")["active"] is True
@@ -414,7 +335,7 @@ def test_disabled_clients_token_ends_in_thirty_seconds(
     assert server.token_endpoint(token_event(request_))["statusCode"] == 401
 
 
-def test_dpop_proof_is_valid_once_across_processes(server: Server) -> None:
+def test_dpop_proof_is_valid_once_across_processes(server: AwsServer) -> None:
     once = {"DPoP": proof()}
     event = token_event(JWT_REQUEST, headers=once)
     assert json.loads(server.token_endpoint(event)["body"])["token_type"] == "DPoP"
@@ -427,14 +348,12 @@ def test_dpop_proof_is_valid_once_across_processes(server: Server) -> None:
 
 
 def test_missing_key_ring_is_a_logged_server_error(aws: AwsClients, clock: ManualClock) -> None:
-    server = Server(aws, clock)
+    server = AwsServer(aws, clock)
     server.clients.put(client("service-client-jwt", secrets=()))
     server.clients.put(client("a"))
-    answers: list[ProxyResponse] = [
+    answers = [
         server.jwks_endpoint(proxy_event("GET", "/oauth2/jwks")),
-        server.token_endpoint(
-            token_event({"grant_type": "client_credentials"}, headers=basic("a", SECRET))
-        ),
+        server.token_endpoint(token_event(GRANT, headers=basic("a", SECRET))),
     ]
     for answer, line in zip(answers, server.log, strict=True):
         assert answer["statusCode"] == 500
@@ -443,7 +362,7 @@ def test_missing_key_ring_is_a_logged_server_error(aws: AwsClients, clock: Manua
         assert json.loads(line)["reason"] == "there is no key ring yet: rotate_keys makes one"
 
 
-def test_newer_ring_version_is_a_server_error(server: Server) -> None:
+def test_newer_ring_version_is_a_server_error(server: AwsServer) -> None:
     server.aws.secrets_manager.put_secret_value(
         SecretId=KEY_RING_SECRET, SecretString='{"version": 2, "keys": []}'
     )
@@ -453,15 +372,14 @@ def test_newer_ring_version_is_a_server_error(server: Server) -> None:
 
 
 def test_real_key_generator_makes_a_working_server(aws: AwsClients, clock: ManualClock) -> None:
+    server = AwsServer(aws, clock)
     settings = RotateKeysSettings.from_env(ENVIRONMENT)
-    secrets = SecretsManagerStore(aws.secrets_manager)
-    made = build_rotate_keys(settings, clock=clock, secrets=secrets).run()
-    ring = key_ring.from_json(secrets.read(KEY_RING_SECRET))
+    made = rotate_keys.build(settings, clock=clock, secrets=server.secrets).run()
+    ring = key_ring.from_json(server.secrets.read(KEY_RING_SECRET))
     assert made.created == (ring.keys[0].kid,)
-    server = Server(aws, clock)
     server.clients.put(client("service-client-jwt"))
     token = server.token(JWT_REQUEST | {"client_secret": SECRET})["access_token"]
-    assert server.verify(token, "service-client-jwt")["sub"] == "service-client-jwt"
+    assert _verified(server, token, "service-client-jwt")["sub"] == "service-client-jwt"
 
 
 HANDLERS = {
@@ -493,10 +411,10 @@ def test_handlers_read_their_environment(
         module.handle.reset()
     assert rotate_keys.handle({}, None)["created"]
     DynamoDbClients(aws.dynamodb, CLIENTS_TABLE).put(client("a", token_format=TokenFormat.OPAQUE))
-    event = token_event({"grant_type": "client_credentials"}, headers=basic("a", SECRET))
-    token = json.loads(issue_token.handle(event, None)["body"])["access_token"]
+    event = token_event(GRANT, headers=basic("a", SECRET))
+    token = granted(issue_token.handle(event, None))["access_token"]
     event = form_event("/oauth2/introspect", {"token": token}, headers=basic("a", SECRET))
-    assert json.loads(introspect_token.handle(event, None)["body"])["active"] is True
+    assert granted(introspect_token.handle(event, None))["active"] is True
     event = form_event("/oauth2/revoke", {"token": token}, headers=basic("a", SECRET))
     assert revoke_token.handle(event, None)["statusCode"] == 200
     answer = publish_jwks.handle(proxy_event("GET", "/oauth2/jwks"), None)
@@ -517,7 +435,7 @@ def test_handlers_read_their_environment(
 
 
 @pytest.mark.parametrize("token_format", TokenFormat)
-def test_service_exchanges_its_callers_token(server: Server, token_format: TokenFormat) -> None:
+def test_service_exchanges_its_callers_token(server: AwsServer, token_format: TokenFormat) -> None:
     profiled = {"token_profile": TokenProfile.AT_JWT, "audience": ("orders-api",)}
     server.clients.put(client("caller", token_format=token_format, **profiled))
     service = client(
@@ -529,13 +447,13 @@ def test_service_exchanges_its_callers_token(server: Server, token_format: Token
         exchange_subjects=frozenset({"caller"}),
     )
     server.clients.put(service)
-    asked = {"grant_type": "client_credentials", "scope": "country.read"}
-    received = server.token(asked, headers=basic("caller", SECRET))["access_token"]
+    requested = GRANT | {"scope": "country.read"}
+    received = server.token(requested, headers=basic("caller", SECRET))["access_token"]
     exchange = {
         "grant_type": TOKEN_EXCHANGE,
         "subject_token": received,
         "subject_token_type": ACCESS_TOKEN,
     }
     exchanged = server.token(exchange, headers=basic("orders", SECRET))["access_token"]
-    claims = server.verify(exchanged, "stock-api")
+    claims = _verified(server, exchanged, "stock-api")
     assert (claims["sub"], claims["act"]) == ("caller", {"sub": "orders"})

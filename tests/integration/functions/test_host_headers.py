@@ -1,30 +1,15 @@
-"""The issuer is configuration; Host headers are ignored."""
+"""The issuer is the configured one, whatever host a request names."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import jwt
-import pytest
 
-from functions.introspect_token import handler as introspect_token
-from functions.introspect_token.handler import Settings as IntrospectTokenSettings
-from functions.issue_token import handler as issue_token
-from functions.issue_token.handler import Settings as IssueTokenSettings
 from functions.publish_metadata import handler as publish_metadata
-from functions.publish_metadata.handler import Settings as PublishMetadataSettings
-from functions.rotate_keys import handler as rotate_keys
-from functions.rotate_keys.settings import Settings as RotateKeysSettings
-from functions.shared.clients.client_registry import DynamoDbClients
-from functions.shared.runtime.aws_clients import AwsClients
-from functions.shared.runtime.secret_store import SecretsManagerStore
-from tests.support.aws import CLIENTS_TABLE, ENVIRONMENT, ISSUER
-from tests.support.memory_stores import ManualClock
+from tests.support.aws import ENVIRONMENT, ISSUER
+from tests.support.aws_server import GRANT, AwsServer
 from tests.support.proxy_events import basic, form_event, proxy_event
-from tests.support.server import SECRET, client, generate
-
-Endpoints = dict[str, Callable[[dict[str, Any]], Any]]
-
+from tests.support.server import SECRET
 
 LIES = {
     "Host": "evil.example",
@@ -38,25 +23,7 @@ CONTEXT = {"domainName": "evil.example", "stage": "evil", "path": "/evil/oauth2/
 SIGNED = {"Accept": "application/token-introspection+jwt"}
 
 
-@pytest.fixture
-def endpoints(aws: AwsClients, clock: ManualClock) -> Endpoints:
-    store = SecretsManagerStore(aws.secrets_manager)
-    settings = RotateKeysSettings.from_env(ENVIRONMENT)
-    rotate_keys.build(settings, clock=clock, secrets=store, generate=generate).run()
-    DynamoDbClients(aws.dynamodb, CLIENTS_TABLE).put(client("service"))
-    parts: Any = {"aws": aws, "clock": clock, "emit": lambda _: None}
-    return {
-        "token": issue_token.build(IssueTokenSettings.from_env(ENVIRONMENT), **parts),
-        "introspect": introspect_token.build(
-            IntrospectTokenSettings.from_env(ENVIRONMENT), **parts
-        ),
-        "metadata": publish_metadata.build(
-            PublishMetadataSettings.from_env(ENVIRONMENT), emit=parts["emit"]
-        ),
-    }
-
-
-def _lying(event: dict[str, Any]) -> dict[str, Any]:
+def _with_false_context(event: dict[str, Any]) -> dict[str, Any]:
     return {**event, "requestContext": {**event["requestContext"], **CONTEXT}}
 
 
@@ -64,19 +31,22 @@ def _issuer(token: str) -> object:
     return jwt.decode(token, options={"verify_signature": False})["iss"]
 
 
-def test_tokens_and_signed_responses_have_the_issuer(endpoints: Endpoints) -> None:
+def test_tokens_and_signed_responses_have_the_issuer(server: AwsServer) -> None:
     headers = {**basic("service", SECRET), **LIES}
-    asked = form_event("/oauth2/token", {"grant_type": "client_credentials"}, headers=headers)
-    token = json.loads(endpoints["token"](_lying(asked))["body"])["access_token"]
+    request = form_event("/oauth2/token", GRANT, headers=headers)
+    token = json.loads(server.token_endpoint(_with_false_context(request))["body"])["access_token"]
     assert _issuer(token) == ISSUER
-    asked = form_event("/oauth2/introspect", {"token": token}, headers={**headers, **SIGNED})
-    assert _issuer(endpoints["introspect"](_lying(asked))["body"]) == ISSUER
+    request = form_event("/oauth2/introspect", {"token": token}, headers={**headers, **SIGNED})
+    assert _issuer(server.introspection_endpoint(_with_false_context(request))["body"]) == ISSUER
 
 
-def test_metadata_addresses_are_below_the_issuer(endpoints: Endpoints) -> None:
-    asked = proxy_event("GET", "/.well-known/oauth-authorization-server", headers=LIES)
-    answer = endpoints["metadata"](_lying(asked))
-    told = endpoints["metadata"](proxy_event("GET", "/.well-known/oauth-authorization-server"))
-    assert answer == told
+def test_metadata_addresses_are_below_the_issuer() -> None:
+    publish = publish_metadata.build(
+        publish_metadata.Settings.from_env(ENVIRONMENT), emit=[].append
+    )
+    request = proxy_event("GET", "/.well-known/oauth-authorization-server", headers=LIES)
+    answer = publish(_with_false_context(request))
+    expected = publish(proxy_event("GET", "/.well-known/oauth-authorization-server"))
+    assert answer == expected
     assert "evil" not in json.dumps(answer)
     assert json.loads(answer["body"])["issuer"] == ISSUER

@@ -1,0 +1,88 @@
+"""The authorization server on moto's AWS, composed as its handlers compose it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+from functions.introspect_token import handler as introspect_token
+from functions.issue_token import handler as issue_token
+from functions.publish_jwks import handler as publish_jwks
+from functions.revoke_token import handler as revoke_token
+from functions.rotate_keys import handler as rotate_keys
+from functions.rotate_keys.settings import Settings as RotateKeysSettings
+from functions.shared.clients.client_registry import DynamoDbClients
+from functions.shared.runtime.aws_clients import AwsClients
+from functions.shared.runtime.secret_store import SecretsManagerStore
+from functions.shared.web import paths
+from functions.shared.web.endpoint import Endpoint
+from tests.support.aws import CLIENTS_TABLE, ENVIRONMENT
+from tests.support.memory_stores import ManualClock
+from tests.support.proxy_events import basic, form_event, token_event
+from tests.support.server import SECRET, generate
+
+GRANT = {"grant_type": "client_credentials"}
+
+
+@dataclass
+class AwsServer:
+    """Endpoints that share an account, a clock and a log; `restart` makes them cold."""
+
+    aws: AwsClients
+    clock: ManualClock
+    log: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.clients = DynamoDbClients(self.aws.dynamodb, CLIENTS_TABLE)
+        self.secrets = SecretsManagerStore(self.aws.secrets_manager)
+        self.restart()
+
+    def restart(self) -> None:
+        """Build every endpoint again."""
+        self.token_endpoint = self.build(issue_token)
+        self.introspection_endpoint = self.build(introspect_token)
+        self.revocation_endpoint = self.build(revoke_token)
+        self.jwks_endpoint = self.build(publish_jwks)
+
+    def build(self, function: ModuleType, **parts: Any) -> Endpoint:
+        """Return a cold endpoint of a function."""
+        settings = function.Settings.from_env(ENVIRONMENT)
+        built: Endpoint = function.build(
+            settings, clock=self.clock, aws=self.aws, emit=self.log.append, **parts
+        )
+        return built
+
+    def make_keys(self) -> None:
+        """Run `rotate_keys` for the first time, with a key of the tests."""
+        rotate_keys.build(
+            RotateKeysSettings.from_env(ENVIRONMENT),
+            clock=self.clock,
+            secrets=self.secrets,
+            generate=generate,
+        ).run()
+
+    def status(self, client_id: str, secret: str = SECRET, **parameters: str) -> int:
+        """Return the status of a token request."""
+        event = token_event(GRANT | parameters, headers=basic(client_id, secret))
+        return self.token_endpoint(event)["statusCode"]
+
+    def token(self, parameters: dict[str, str], **rest: Any) -> dict[str, Any]:
+        """Send a token request that is granted."""
+        return granted(self.token_endpoint(token_event(parameters, **rest)))
+
+    def introspect(self, token: str, caller: str, secret: str = SECRET) -> dict[str, Any]:
+        """Introspect a token."""
+        headers = basic(caller, secret)
+        return granted(
+            self.introspection_endpoint(
+                form_event(paths.INTROSPECTION, {"token": token}, headers=headers)
+            )
+        )
+
+
+def granted(response: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the members of a successful response."""
+    assert response["statusCode"] == 200, response
+    members: dict[str, Any] = json.loads(response["body"])
+    return members
