@@ -53,7 +53,8 @@ class FaultProxy:
                 response._content = (
                     altered if isinstance(altered, bytes) else json.dumps(altered).encode()
                 )
-        return response
+        answered: AWSResponse = response
+        return answered
 
     def lose_response(self, operation: str) -> None:
         """Lose the next response to an operation, which AWS has then executed."""
