@@ -19,7 +19,7 @@ from functions.shared.runtime.secret_store import SecretsManagerStore
 from functions.shared.storage.errors import StorageCorruptError
 from infra.cli.client_files import Change, Kind, compare, lines, payload, write
 from infra.cli.client_store import ClientTable, SeenClient, clients_of, refuse_broken
-from infra.cli.context import Deployment, Session, pass_session
+from infra.cli.context import CommandContext, Deployment, pass_context
 from infra.cli.errors import CommandError, ConflictError, UsageError
 from infra.cli.input_files import read_text, write_private_file
 from infra.cli.options import Command
@@ -137,19 +137,19 @@ _file = click.argument("file", type=click.Path(path_type=Path), help="The backup
 
 @click.command(cls=Command)
 @_file
-@pass_session
-def backup(session: Session, file: Path) -> None:
+@pass_context
+def backup(context: CommandContext, file: Path) -> None:
     """Write all clients and public keys to a new file with mode 0600.
 
     The file contains digests of client secrets. It contains no private keys: after a restore the
     deployment signs with its own keys.
     """
-    with session.terminal.progress("Reading clients and keys"):
-        clients = list(clients_of(session).list())
+    with context.terminal.progress("Reading clients and keys"):
+        clients = list(clients_of(context).list())
         refuse_broken(clients)
-        ring = _rings(session).read().ring
-    write_private_file(file, backup_json(session.deployment, clients, ring, session.now()))
-    session.terminal.show(
+        ring = _rings(context).read().ring
+    write_private_file(file, backup_json(context.deployment, clients, ring, context.now()))
+    context.terminal.show(
         {"file": str(file), "clients": len(clients), "keys": len(ring.keys)},
         f"{counted(len(clients), 'client')} and {counted(len(ring.keys), 'public key')} written "
         f"to {file}.",
@@ -167,9 +167,15 @@ def backup(session: Session, file: Path) -> None:
 )
 @click.option("--dry-run", is_flag=True, help="Show the changes without writing them.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-@pass_session
+@pass_context
 def restore(
-    session: Session, file: Path, *, overwrite: bool, with_keys: bool, dry_run: bool, yes: bool
+    context: CommandContext,
+    file: Path,
+    *,
+    overwrite: bool,
+    with_keys: bool,
+    dry_run: bool,
+    yes: bool,
 ) -> None:
     """Restore clients and public keys missing from the deployment.
 
@@ -178,11 +184,11 @@ def restore(
     nothing, but tokens signed by it are accepted until they expire. Nothing is deleted.
     """
     backup = read_backup(file)
-    clients = clients_of(session)
-    with session.terminal.progress("Reading clients and keys"):
+    clients = clients_of(context)
+    with context.terminal.progress("Reading clients and keys"):
         changes = _changes(clients, backup.clients)
-        seen = _rings(session).read()
-        missing = missing_keys(seen.ring, backup.ring, session.now())
+        seen = _rings(context).read()
+        missing = missing_keys(seen.ring, backup.ring, context.now())
     keys = missing if with_keys else ()
     written = [c for c in changes if c.kind is Kind.CREATE or (overwrite and c.is_written)]
     report = {
@@ -196,23 +202,23 @@ def restore(
         *lines(changes),
         *(_described(key, is_restored=with_keys) for key in missing),
     ]
-    if backup.issuer != session.deployment.issuer:
-        session.terminal.warn(
-            f"The backup is from the issuer {backup.issuer}. {session.deployment.issuer} does not "
+    if backup.issuer != context.deployment.issuer:
+        context.terminal.warn(
+            f"The backup is from the issuer {backup.issuer}. {context.deployment.issuer} does not "
             "accept its tokens, even if their keys are published."
         )
     if dry_run:
-        session.terminal.show(report, *described)
+        context.terminal.show(report, *described)
         return
     if written or keys:
-        session.terminal.note_parts(*described)
-        session.terminal.confirm(
+        context.terminal.note_parts(*described)
+        context.terminal.confirm(
             f"Restore {counted(len(written), 'client')} and {counted(len(keys), 'public key')}?",
             yes=yes,
         )
     if keys:
-        _publish(session, seen, keys)
-    failed = write(session, clients, written)
+        _publish(context, seen, keys)
+    failed = write(context, clients, written)
     differing = len([change for change in changes if change.is_written]) - len(written)
     skipped = (
         (differing, "client", "they differ", "--overwrite"),
@@ -223,7 +229,7 @@ def restore(
         for number, noun, why, option in skipped
         if number
     ]
-    session.terminal.show(
+    context.terminal.show(
         {**report, "conflicts": failed},
         f"Restored {counted(len(written) - len(failed), 'client')} and "
         f"{counted(len(keys), 'public key')}.",
@@ -243,9 +249,9 @@ def _described(key: RingKey, *, is_restored: bool) -> str:
     )
 
 
-def _rings(session: Session) -> RingStore:
-    deployment = session.deployment
-    return RingStore(SecretsManagerStore(session.aws.secrets_manager), deployment.key_ring_secret)
+def _rings(context: CommandContext) -> RingStore:
+    deployment = context.deployment
+    return RingStore(SecretsManagerStore(context.aws.secrets_manager), deployment.key_ring_secret)
 
 
 def _changes(clients: ClientTable, wanted: Iterable[Client]) -> list[Change]:
@@ -253,10 +259,10 @@ def _changes(clients: ClientTable, wanted: Iterable[Client]) -> list[Change]:
     return [compare(client, known.get(client.client_id)) for client in wanted]
 
 
-def _publish(session: Session, seen: SeenRing, keys: tuple[RingKey, ...]) -> None:
-    if signs_nothing(seen.ring, session.now()):
+def _publish(context: CommandContext, seen: SeenRing, keys: tuple[RingKey, ...]) -> None:
+    if signs_nothing(seen.ring, context.now()):
         raise CommandError(
             "The deployment has no signing key, and a restored key cannot sign.",
             "Invoke RotateKeys (it runs hourly and at deployment), then restore again.",
         )
-    _rings(session).write(with_keys(seen.ring, keys), seen)
+    _rings(context).write(with_keys(seen.ring, keys), seen)

@@ -21,7 +21,7 @@ from infra.cli.client_documents import (
     to_yaml,
 )
 from infra.cli.client_store import ClientTable, SeenClient, clients_of
-from infra.cli.context import Session, pass_session
+from infra.cli.context import CommandContext, pass_context
 from infra.cli.errors import ConflictError, ExitCode, NotFoundError
 from infra.cli.options import Command
 from infra.cli.output import safe
@@ -174,9 +174,15 @@ _only = click.option(
 @click.option("--dry-run", is_flag=True, help="Show the changes without writing them.")
 @click.option("--prune", is_flag=True, help="Delete clients that the file does not contain.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-@pass_session
+@pass_context
 def apply(
-    session: Session, file: Path, *, only: tuple[str, ...], dry_run: bool, prune: bool, yes: bool
+    context: CommandContext,
+    file: Path,
+    *,
+    only: tuple[str, ...],
+    dry_run: bool,
+    prune: bool,
+    yes: bool,
 ) -> None:
     """Create and update clients from a file.
 
@@ -185,20 +191,20 @@ def apply(
     which belongs to the stack. A file contains no secrets, so secrets never change.
     """
     documents = read_file(file)
-    clients = clients_of(session)
-    changes = _plan(session, clients, documents, only, prune=prune)
+    clients = clients_of(context)
+    changes = _plan(context, clients, documents, only, prune=prune)
     writes = [change for change in changes if change.is_written]
     if not dry_run and writes:
-        session.terminal.note("\n".join(str(line) for line in lines(changes)))
-        session.terminal.confirm(f"Write the changes ({_counted(writes)})?", yes=yes)
-    failed = [] if dry_run else write(session, clients, writes)
+        context.terminal.note("\n".join(str(line) for line in lines(changes)))
+        context.terminal.confirm(f"Write the changes ({_counted(writes)})?", yes=yes)
+    failed = [] if dry_run else write(context, clients, writes)
     report = {"dry_run": dry_run, "changes": payload(changes), "conflicts": failed}
     if dry_run:
-        session.terminal.show(report, *lines(changes))
+        context.terminal.show(report, *lines(changes))
         return
     written = [change for change in writes if change.client_id not in failed]
-    session.terminal.show(report, f"Done: {_counted(written)}." if written else "No changes.")
-    _advise(session, written)
+    context.terminal.show(report, f"Done: {_counted(written)}." if written else "No changes.")
+    _advise(context, written)
     if failed:
         raise ConflictError(
             f"Clients changed by another process and therefore not written: {', '.join(failed)}."
@@ -209,49 +215,49 @@ def apply(
 @_file
 @_only
 @click.option("--strict", is_flag=True, help="Exit with 1 for clients outside the file too.")
-@pass_session
-def diff(session: Session, file: Path, *, only: tuple[str, ...], strict: bool) -> None:
+@pass_context
+def diff(context: CommandContext, file: Path, *, only: tuple[str, ...], strict: bool) -> None:
     """Compare the clients of a file with the deployment; exit with 1 if they differ.
 
     Clients that are not in the file are listed. They change the exit code only with --strict.
     """
     documents = read_file(file)
-    clients = clients_of(session)
-    changes = _plan(session, clients, documents, only, prune=False)
-    session.terminal.show({"changes": payload(changes)}, *lines(changes))
+    clients = clients_of(context)
+    changes = _plan(context, clients, documents, only, prune=False)
+    context.terminal.show({"changes": payload(changes)}, *lines(changes))
     if any(change.is_written or (strict and change.is_drift) for change in changes):
         click.get_current_context().exit(ExitCode.REFUSED)
 
 
 @click.command(cls=Command)
-@pass_session
-def export(session: Session) -> None:
+@pass_context
+def export(context: CommandContext) -> None:
     """Print all clients as a clients file, without secrets."""
-    clients = clients_of(session)
-    with session.terminal.progress("Reading the clients"):
+    clients = clients_of(context)
+    with context.terminal.progress("Reading the clients"):
         documents = [to_document(seen.client) for seen in clients.list()]
-    if session.options.json:
-        session.terminal.show({"clients": documents})
+    if context.options.json:
+        context.terminal.show({"clients": documents})
     else:
-        session.terminal.write(to_yaml(documents).rstrip("\n"))
+        context.terminal.write(to_yaml(documents).rstrip("\n"))
 
 
 @click.command(cls=Command)
-@pass_session
-def schema(session: Session) -> None:
+@pass_context
+def schema(context: CommandContext) -> None:
     """Print the JSON schema of a clients file."""
-    session.terminal.write(json.dumps(clients_file(), indent=2))
+    context.terminal.write(json.dumps(clients_file(), indent=2))
 
 
 def _plan(
-    session: Session,
+    context: CommandContext,
     clients: ClientTable,
     documents: Sequence[dict[str, object]],
     only: tuple[str, ...],
     *,
     prune: bool,
 ) -> list[Change]:
-    with session.terminal.progress("Reading the clients"):
+    with context.terminal.progress("Reading the clients"):
         changes = plan(documents, clients.list(), prune=prune)
     if not only:
         return changes
@@ -263,10 +269,10 @@ def _plan(
     return [change for change in changes if change.client_id in only]
 
 
-def write(session: Session, clients: ClientTable, changes: Sequence[Change]) -> list[str]:
+def write(context: CommandContext, clients: ClientTable, changes: Sequence[Change]) -> list[str]:
     """Write changes one by one; return the ids of clients that another process has changed."""
     failed = []
-    with session.terminal.progress(f"Writing ({_counted(changes)})"):
+    with context.terminal.progress(f"Writing ({_counted(changes)})"):
         for change in changes:
             try:
                 change.apply(clients)
@@ -275,18 +281,18 @@ def write(session: Session, clients: ClientTable, changes: Sequence[Change]) -> 
     return failed
 
 
-def _advise(session: Session, changes: Sequence[Change]) -> None:
+def _advise(context: CommandContext, changes: Sequence[Change]) -> None:
     for change in changes:
         client = change.wanted
         if client is None:
             continue
         if not client.secrets and SECRET_METHODS & client.authentication_methods:
-            session.terminal.note(
+            context.terminal.note(
                 f"Client {client.client_id} has no secret. Create one: "
                 f"gatehouse clients rotate-secret {client.client_id}"
             )
         for warning in warnings(client):
-            session.terminal.warn(warning)
+            context.terminal.warn(warning)
 
 
 def payload(changes: Sequence[Change]) -> list[dict[str, object]]:

@@ -46,7 +46,7 @@ from functions.shared.clients.client_secrets import (
 from functions.shared.clients.distinguished_names import DistinguishedName
 from infra.cli.client_documents import SECRET_METHODS, checked
 from infra.cli.client_store import ClientTable, clients_of
-from infra.cli.context import Session, pass_session
+from infra.cli.context import CommandContext, pass_context
 from infra.cli.errors import ExitCode, UsageError
 from infra.cli.input_files import read_text, write_private_file
 from infra.cli.options import Command
@@ -521,9 +521,9 @@ class Entry:
     "with mode 0600, as JSON by client_id.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-@pass_session
+@pass_context
 def import_clients(
-    session: Session,
+    context: CommandContext,
     kind: str,
     file: Path,
     *,
@@ -538,21 +538,21 @@ def import_clients(
     client what cannot be converted. Plain-text secrets stay valid. Hashed secrets cannot be
     converted: create new ones with --new-secrets-to, or later with rotate-secret.
     """
-    clients = clients_of(session)
-    with session.terminal.progress("Reading"):
+    clients = clients_of(context)
+    with context.terminal.progress("Reading"):
         known = {seen.client_id for seen in clients.list()}
         drafts = _drafts(kind, file)
         entries = [_entry(draft, known, new_secrets=bool(new_secrets_to)) for draft in drafts]
     written = [entry for entry in entries if entry.is_written]
     if not dry_run and written:
         if not yes:
-            session.terminal.note_parts(*_report(entries))
-        session.terminal.confirm(f"Register {counted(len(written), 'client')}?", yes=yes)
-        with session.terminal.progress(f"Registering {counted(len(written), 'client')}"):
+            context.terminal.note_parts(*_report(entries))
+        context.terminal.confirm(f"Register {counted(len(written), 'client')}?", yes=yes)
+        with context.terminal.progress(f"Registering {counted(len(written), 'client')}"):
             _register(clients, written, new_secrets_to)
     if dry_run:
-        session.terminal.note("Dry run: nothing is written.")
-    session.terminal.show(
+        context.terminal.note("Dry run: nothing is written.")
+    context.terminal.show(
         {"dry_run": dry_run, "clients": [entry.to_json() for entry in entries]}, *_report(entries)
     )
     if len(written) < len(entries):

@@ -41,7 +41,7 @@ from infra.cli.client_documents import (
 )
 from infra.cli.client_files import compare, lines, payload, warnings
 from infra.cli.client_store import clients_of
-from infra.cli.context import Session, pass_session
+from infra.cli.context import CommandContext, pass_context
 from infra.cli.errors import CommandError, ExitCode, UsageError
 from infra.cli.input_files import parse_yaml, read_secret, read_text, write_private_file
 from infra.cli.options import Command
@@ -80,7 +80,7 @@ class NewSecret:
 
 
 def deliver(
-    session: Session,
+    context: CommandContext,
     client_id: str,
     new: NewSecret | None,
     destination: Path | None,
@@ -91,7 +91,7 @@ def deliver(
     if new and destination:
         write_private_file(destination, new.plain + "\n")
     try:
-        with session.terminal.progress("Writing the client"):
+        with context.terminal.progress("Writing the client"):
             register()
     except BaseException:
         if new and destination:
@@ -103,15 +103,15 @@ def deliver(
     shown = ""
     if new and new.is_generated and not destination:
         payload["client_secret"] = shown = new.plain
-        session.terminal.note("The client secret, shown only once:")
+        context.terminal.note("The client secret, shown only once:")
     elif destination:
         payload["secret_file"] = str(destination)
-        session.terminal.note(f"The client secret is in {destination}.")
+        context.terminal.note(f"The client secret is in {destination}.")
     try:
-        if session.options.json:
-            session.terminal.show(payload)
+        if context.options.json:
+            context.terminal.show(payload)
         elif shown:
-            session.terminal.write(shown)
+            context.terminal.write(shown)
     except (CommandError, BrokenPipeError) as error:
         raise CommandError(
             error.problem if isinstance(error, CommandError) else "The output was closed.",
@@ -225,9 +225,9 @@ def _client_options(command: F) -> F:
 @_client_options
 @secret_file_option
 @secret_to_option
-@pass_session
+@pass_context
 def create(
-    session: Session,
+    context: CommandContext,
     /,
     client_id: str,
     *,
@@ -251,15 +251,15 @@ def create(
     new = NewSecret.make(secret_file) if has_secret else None
     if new:
         client = replace(client, secrets=(new.stored,))
-    clients = clients_of(session)
+    clients = clients_of(context)
     if clients.find(client_id):
         raise CommandError(
             f"Client {client_id} already exists.",
             f"Change it with 'gatehouse clients update {client_id}'.",
         )
-    deliver(session, client_id, new, secret_to, lambda: clients.put(client, None))
-    session.terminal.note(f"Client {client_id} registered.")
-    _warn(session, client)
+    deliver(context, client_id, new, secret_to, lambda: clients.put(client, None))
+    context.terminal.note(f"Client {client_id} registered.")
+    _warn(context, client)
 
 
 @click.command(cls=Command)
@@ -278,9 +278,9 @@ def create(
     help="Set a field of the clients file to its default, such as default_scopes; may be repeated.",
 )
 @click.option("--dry-run", is_flag=True, help="Show the changes without writing them.")
-@pass_session
+@pass_context
 def update(
-    session: Session,
+    context: CommandContext,
     /,
     client_id: str,
     *,
@@ -301,21 +301,21 @@ def update(
         raise UsageError(
             "No change was named.", "See the options: gatehouse clients update --help."
         )
-    clients = clients_of(session)
-    with session.terminal.progress("Reading the client"):
+    clients = clients_of(context)
+    with context.terminal.progress("Reading the client"):
         seen = clients.get(client_id)
     wanted = _updated(seen.client, given, added, removed, reset)
     change = compare(wanted, seen)
     if change.is_written and not dry_run:
-        with session.terminal.progress("Writing the client"):
+        with context.terminal.progress("Writing the client"):
             change.apply(clients)
-    session.terminal.show({"dry_run": dry_run, "changes": payload([change])}, *lines([change]))
-    _warn(session, wanted)
+    context.terminal.show({"dry_run": dry_run, "changes": payload([change])}, *lines([change]))
+    _warn(context, wanted)
 
 
-def _warn(session: Session, client: Client) -> None:
+def _warn(context: CommandContext, client: Client) -> None:
     for warning in warnings(client):
-        session.terminal.warn(warning)
+        context.terminal.warn(warning)
 
 
 def _updated(
@@ -393,9 +393,9 @@ def _thumbprint(path: Path) -> str:
 )
 @secret_file_option
 @secret_to_option
-@pass_session
+@pass_context
 def rotate_secret(
-    session: Session,
+    context: CommandContext,
     client_id: str,
     *,
     old_until: str,
@@ -403,23 +403,23 @@ def rotate_secret(
     secret_to: Path | None,
 ) -> None:
     """Create a new secret; the old secrets stay valid until a date."""
-    until = parse_moment(old_until, session.now())
-    if until < int(session.now()):
+    until = parse_moment(old_until, context.now())
+    if until < int(context.now()):
         raise UsageError(
             f"{old_until} is in the past.", "To end them at once, use --old-until now."
         )
-    clients = clients_of(session)
+    clients = clients_of(context)
     _refuse_without_secret(clients.get(client_id).client)
     new = NewSecret.make(secret_file)
 
     def rotate() -> None:
-        clients.change(client_id, lambda client: rotated(client, new.stored, until, session.now()))
+        clients.change(client_id, lambda client: rotated(client, new.stored, until, context.now()))
 
-    deliver(session, client_id, new, secret_to, rotate, old_until=until)
-    if until > session.now():
-        session.terminal.note(f"The old secrets stay valid until {readable(until)}.")
+    deliver(context, client_id, new, secret_to, rotate, old_until=until)
+    if until > context.now():
+        context.terminal.note(f"The old secrets stay valid until {readable(until)}.")
     else:
-        session.terminal.note(
+        context.terminal.note(
             f"The old secrets are rejected within {WARM_SECONDS} seconds, or {STALE_SECONDS} "
             "seconds while DynamoDB is unavailable."
         )

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from functions.shared.clients.client import Client, from_item, is_client_id, to_item
 from functions.shared.storage.aws_errors import storage_errors
 from functions.shared.storage.errors import StorageCorruptError
-from infra.cli.context import Session
+from infra.cli.context import CommandContext
 from infra.cli.errors import (
     CommandError,
     ConflictError,
@@ -79,10 +79,10 @@ def refuse_broken(clients: Iterable[SeenClient]) -> None:
         raise BrokenClientError(first.client_id, first.fault + more)
 
 
-def clients_of(session: Session) -> ClientTable:
+def clients_of(context: CommandContext) -> ClientTable:
     """Return the clients table of the deployment."""
-    table = session.deployment.clients_table  # first: it may raise
-    return ClientTable(session.aws.dynamodb, table)
+    table = context.deployment.clients_table  # first: it may raise
+    return ClientTable(context.aws.dynamodb, table)
 
 
 @dataclass(frozen=True, slots=True)

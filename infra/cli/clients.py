@@ -15,7 +15,7 @@ from infra.cli.client_files import apply, diff, export, schema
 from infra.cli.client_imports import import_clients
 from infra.cli.client_registration import create, rotate_secret, update
 from infra.cli.client_store import SeenClient, clients_of, refuse_broken
-from infra.cli.context import Session, pass_session
+from infra.cli.context import CommandContext, pass_context
 from infra.cli.options import Group
 from infra.cli.output import TextTable, counted
 from infra.cli.times import iso, span
@@ -27,37 +27,37 @@ def clients() -> None:
 
 
 @clients.command("list")
-@pass_session
-def list_clients(session: Session) -> None:
+@pass_context
+def list_clients(context: CommandContext) -> None:
     """List the clients; exit with 4 if a record cannot be read."""
-    with session.terminal.progress("Reading the clients"):
-        seen = list(clients_of(session).list())
+    with context.terminal.progress("Reading the clients"):
+        seen = list(clients_of(context).list())
     found = [each.readable for each in seen if each.readable]
     columns = ("client", "authentication", "tokens", "scopes")
-    session.terminal.show(
+    context.terminal.show(
         [
             {
                 **to_document(client),
                 "disabled": client.disabled,
-                "live_secrets": _live(session, client),
+                "live_secrets": _live(context, client),
             }
             for client in found
         ],
-        TextTable(columns, [_row(client, _live(session, client)) for client in found]),
+        TextTable(columns, [_row(client, _live(context, client)) for client in found]),
     )
     refuse_broken(seen)
 
 
 @clients.command()
 @click.argument("client_id")
-@pass_session
-def show(session: Session, client_id: str) -> None:
+@pass_context
+def show(context: CommandContext, client_id: str) -> None:
     """Show a client with validity and last use of its secrets, without the secrets."""
-    with session.terminal.progress("Reading the client"):
-        client = clients_of(session).get(client_id).client
-        secrets = list(_secrets(session, client))
+    with context.terminal.progress("Reading the client"):
+        client = clients_of(context).get(client_id).client
+        secrets = list(_secrets(context, client))
     document = {**to_document(client), "disabled": client.disabled}
-    session.terminal.show(
+    context.terminal.show(
         {**document, "secrets": secrets},
         to_yaml([document]),
         *([_secrets_table(secrets)] if secrets else []),
@@ -66,19 +66,19 @@ def show(session: Session, client_id: str) -> None:
 
 @clients.command()
 @click.argument("client_id")
-@pass_session
-def disable(session: Session, client_id: str) -> None:
+@pass_context
+def disable(context: CommandContext, client_id: str) -> None:
     """Disable a client and its opaque tokens; its JWTs stay valid until they expire."""
-    with session.terminal.progress("Writing the client"):
-        seen = clients_of(session).disable(client_id)
-    _show_disabled(session, client_id, disabled=True)
+    with context.terminal.progress("Writing the client"):
+        seen = clients_of(context).disable(client_id)
+    _show_disabled(context, client_id, disabled=True)
     if seen.fault:
-        session.terminal.warn(
+        context.terminal.warn(
             f"Client {client_id} is marked as disabled, but its record cannot be read: "
             f"{seen.fault}. Delete it: gatehouse clients delete {client_id}."
         )
         return
-    session.terminal.note(
+    context.terminal.note(
         f"Client {client_id} is rejected within {WARM_SECONDS} seconds, or {STALE_SECONDS} seconds "
         "while DynamoDB is unavailable. Its JWTs are valid until they expire or are revoked."
     )
@@ -86,36 +86,36 @@ def disable(session: Session, client_id: str) -> None:
 
 @clients.command()
 @click.argument("client_id")
-@pass_session
-def enable(session: Session, client_id: str) -> None:
+@pass_context
+def enable(context: CommandContext, client_id: str) -> None:
     """Enable a disabled client."""
-    with session.terminal.progress("Writing the client"):
-        clients_of(session).change(client_id, lambda client: replace(client, disabled=False))
-    _show_disabled(session, client_id, disabled=False)
-    session.terminal.note(f"Client {client_id} is accepted within {WARM_SECONDS} seconds.")
+    with context.terminal.progress("Writing the client"):
+        clients_of(context).change(client_id, lambda client: replace(client, disabled=False))
+    _show_disabled(context, client_id, disabled=False)
+    context.terminal.note(f"Client {client_id} is accepted within {WARM_SECONDS} seconds.")
 
 
 @clients.command()
 @click.argument("client_id")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-@pass_session
-def delete(session: Session, client_id: str, *, yes: bool) -> None:
+@pass_context
+def delete(context: CommandContext, client_id: str, *, yes: bool) -> None:
     """Delete a client and its secrets, after a confirmation."""
-    seen = clients_of(session).get(client_id)
-    session.terminal.confirm(
-        f"Delete client {client_id}{_called(seen)} of {session.deployment.name}?", yes=yes
+    seen = clients_of(context).get(client_id)
+    context.terminal.confirm(
+        f"Delete client {client_id}{_called(seen)} of {context.deployment.name}?", yes=yes
     )
-    clients_of(session).delete(seen)
-    session.terminal.show({"client_id": client_id, "deleted": True}, f"Client {client_id} deleted.")
+    clients_of(context).delete(seen)
+    context.terminal.show({"client_id": client_id, "deleted": True}, f"Client {client_id} deleted.")
 
 
 for command in (create, update, rotate_secret, apply, diff, export, schema, import_clients):
     clients.add_command(command)
 
 
-def _show_disabled(session: Session, client_id: str, *, disabled: bool) -> None:
-    if session.options.json:
-        session.terminal.show({"client_id": client_id, "disabled": disabled})
+def _show_disabled(context: CommandContext, client_id: str, *, disabled: bool) -> None:
+    if context.options.json:
+        context.terminal.show({"client_id": client_id, "disabled": disabled})
 
 
 def _called(seen: SeenClient) -> str:
@@ -124,8 +124,8 @@ def _called(seen: SeenClient) -> str:
     return f" ({seen.readable.name})" if seen.readable.name else ""
 
 
-def _live(session: Session, client: Client) -> int:
-    return sum(secret.is_live(session.now()) for secret in client.secrets)
+def _live(context: CommandContext, client: Client) -> int:
+    return sum(secret.is_live(context.now()) for secret in client.secrets)
 
 
 def _row(client: Client, live: int) -> Sequence[object]:
@@ -139,13 +139,13 @@ def _row(client: Client, live: int) -> Sequence[object]:
     )
 
 
-def _secrets(session: Session, client: Client) -> Iterator[dict[str, Any]]:
-    uses = DynamoDbSecretUses(session.aws.dynamodb, session.deployment.state_table)
+def _secrets(context: CommandContext, client: Client) -> Iterator[dict[str, Any]]:
+    uses = DynamoDbSecretUses(context.aws.dynamodb, context.deployment.state_table)
     for secret in client.secrets:
         used = uses.last_used(client.client_id, secret.digest)
         yield {
             "kind": "imported" if secret.is_imported else "generated",
-            "state": _state(secret, session.now()),
+            "state": _state(secret, context.now()),
             "not_before": iso(secret.not_before),
             "expires_at": iso(secret.expires_at),
             "last_used_day": (iso(used) or "")[:10] or None,

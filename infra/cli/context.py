@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, update_wrapper
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
@@ -238,20 +238,13 @@ R = TypeVar("R")
 
 
 @dataclass(frozen=True)
-class Outside:
-    """Clock, environment and AWS sessions; tests pass their own as click's `obj`."""
+class CommandContext:
+    """The context of one command. Tests pass another one as the `obj` of click."""
 
     clock: Clock = SYSTEM_CLOCK
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     sessions: Callable[[str | None, str | None], boto3.Session] = callers_session
-
-
-@dataclass(frozen=True)
-class Session:
-    """The context of one command."""
-
-    options: GlobalOptions
-    outside: Outside
+    options: GlobalOptions = field(default_factory=GlobalOptions)
 
     @cached_property
     def terminal(self) -> Terminal:
@@ -266,9 +259,9 @@ class Session:
             UsageError: the options name no deployment, or two: that is asked before any region.
         """
         if self._stack is None:
-            environ = self.outside.environ
+            environ = self.environ
             return Aws.of_laptop(laptop_aws_endpoint(environ), laptop_access_key(environ))
-        return Aws(self.outside.sessions(self.options.profile, self.options.region))
+        return Aws(self.sessions(self.options.profile, self.options.region))
 
     @cached_property
     def deployment(self) -> Deployment:
@@ -279,7 +272,7 @@ class Session:
             NotFoundError: there is no such stack.
         """
         if self._stack is None:
-            return laptop(self.outside.environ)
+            return laptop(self.environ)
         with self.terminal.progress(f"Looking up the stack {self._stack}"):
             return find_stack(self.aws, self._stack)
 
@@ -290,7 +283,7 @@ class Session:
             raise UsageError("--local and --stack exclude each other.", "Use one of them.")
         if self.options.local:
             return None
-        name = self.options.stack or self.outside.environ.get("GATEHOUSE_STACK")
+        name = self.options.stack or self.environ.get("GATEHOUSE_STACK")
         if not name:
             raise UsageError(
                 "No deployment was named.", "Add --stack NAME (or set GATEHOUSE_STACK), or --local."
@@ -299,16 +292,15 @@ class Session:
 
     def now(self) -> float:
         """Return the time, in seconds since the epoch."""
-        return self.outside.clock()
+        return self.clock()
 
 
-def pass_session(command: Callable[Concatenate[Session, P], R]) -> Callable[P, R]:
+def pass_context(command: Callable[Concatenate[CommandContext, P], R]) -> Callable[P, R]:
     """Pass the context to a command as its first argument."""
 
-    def with_session(*args: P.args, **kwargs: P.kwargs) -> R:
-        context = click.get_current_context()
-        outside = context.find_object(Outside) or Outside()
-        session = Session(GlobalOptions.of(context), outside)
-        return command(session, *args, **kwargs)
+    def with_context(*args: P.args, **kwargs: P.kwargs) -> R:
+        current = click.get_current_context()
+        given = current.find_object(CommandContext) or CommandContext()
+        return command(replace(given, options=GlobalOptions.of(current)), *args, **kwargs)
 
-    return update_wrapper(with_session, command)
+    return update_wrapper(with_context, command)

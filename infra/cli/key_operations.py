@@ -30,7 +30,7 @@ from functions.shared.keys.rotation import (
 from functions.shared.keys.warm_key_ring import STALE_SECONDS, WARM_SECONDS
 from functions.shared.runtime.clock import Clock
 from functions.shared.runtime.secret_store import SecretsManagerStore
-from infra.cli.context import Deployment, Session
+from infra.cli.context import CommandContext, Deployment
 from infra.cli.errors import CommandError, ConflictError, NotFoundError
 from infra.cli.times import readable, span
 
@@ -257,12 +257,12 @@ class KeyAdmin:
     It runs the code of rotate_keys here, because in an incident that function may be broken.
     """
 
-    session: Session
+    context: CommandContext
 
     @cached_property
     def settings(self) -> Settings:
         """The settings of rotate_keys."""
-        return rotation_settings(self.session.deployment)
+        return rotation_settings(self.context.deployment)
 
     @cached_property
     def rules(self) -> RotationRules:
@@ -277,16 +277,16 @@ class KeyAdmin:
     @property
     def planned(self) -> Planned:
         """Operations that break nothing."""
-        return Planned(self._store, self._backend, self.rules, self.session.now)
+        return Planned(self._store, self._backend, self.rules, self.context.now)
 
     @property
     def emergency(self) -> Emergency:
         """Operations that break something."""
-        return Emergency(self._store, self._backend, self.rules, self.session.now)
+        return Emergency(self._store, self._backend, self.rules, self.context.now)
 
     @cached_property
     def _secrets(self) -> SecretsManagerStore:
-        return SecretsManagerStore(self.session.aws.secrets_manager)
+        return SecretsManagerStore(self.context.aws.secrets_manager)
 
     @cached_property
     def _store(self) -> RingStore:
@@ -295,5 +295,5 @@ class KeyAdmin:
     @cached_property
     def _backend(self) -> KeyBackend:
         if self.settings.key_edition == IN_KMS:
-            return KmsKeys(self.session.aws.kms, self.settings.stack_name)
+            return KmsKeys(self.context.aws.kms, self.settings.stack_name)
         return SecretsManagerKeys(self._secrets, self.settings.signing_keys_secret)

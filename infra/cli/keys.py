@@ -16,7 +16,7 @@ from functions.shared.keys.key_ring import IN_KMS, JWKS_MAX_AGE, KeyRing, RingKe
 from functions.shared.keys.rotation import PROPAGATION_SECONDS, retirable_from
 from functions.shared.keys.warm_key_ring import STALE_SECONDS
 from infra.cli.client_store import clients_of
-from infra.cli.context import Session, pass_session
+from infra.cli.context import CommandContext, pass_context
 from infra.cli.errors import ConflictError, NotFoundError, UsageError
 from infra.cli.key_operations import KeyAdmin, find_key
 from infra.cli.options import Command, Group
@@ -162,46 +162,46 @@ _yes = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 
 
 @keys.command("list")
-@pass_session
-def list_keys(session: Session) -> None:
+@pass_context
+def list_keys(context: CommandContext) -> None:
     """List the keys with state and times.
 
     upcoming: published, does not sign yet. current: signs. standby: may sign, but a younger key
     does. retired: published until its last token expires. removed: no longer published.
     """
-    with session.terminal.progress("Reading the key ring"):
-        ring = KeyAdmin(session).ring
+    with context.terminal.progress("Reading the key ring"):
+        ring = KeyAdmin(context).ring
     if not ring.keys:
         raise NotFoundError(
-            f"{session.deployment.name} has no keys.",
+            f"{context.deployment.name} has no keys.",
             "A deployment creates the first one: invoke its function RotateKeys and read its log.",
         )
-    now = session.now()
-    session.terminal.show(
+    now = context.now()
+    context.terminal.show(
         [to_document(key, ring, now) for key in in_order(ring)],
-        *lives(ring, now, session.terminal.width),
+        *lives(ring, now, context.terminal.width),
     )
 
 
 @keys.command()
 @_algorithm
 @_yes
-@pass_session
-def rotate(session: Session, *, algorithm: str | None, yes: bool) -> None:
+@pass_context
+def rotate(context: CommandContext, *, algorithm: str | None, yes: bool) -> None:
     """Publish a new key ahead of schedule; it signs once every verifier can have fetched it."""
-    admin = KeyAdmin(session)
-    with session.terminal.progress("Reading the rotation settings"):
+    admin = KeyAdmin(context)
+    with context.terminal.progress("Reading the rotation settings"):
         alg = _one_algorithm(admin, algorithm)
-    starts = session.now() + admin.rules.announcing
-    session.terminal.confirm(
-        f"Publish a new {alg} key of {session.deployment.name} that signs from about "
+    starts = context.now() + admin.rules.announcing
+    context.terminal.confirm(
+        f"Publish a new {alg} key of {context.deployment.name} that signs from about "
         f"{readable(starts)}? All tokens stay valid.",
         yes=yes,
     )
-    with session.terminal.progress("Creating and publishing a key"):
+    with context.terminal.progress("Creating and publishing a key"):
         key = admin.planned.rotate(alg)
-    session.terminal.show(
-        to_document(key, admin.ring, session.now()),
+    context.terminal.show(
+        to_document(key, admin.ring, context.now()),
         f"Key {key.kid} published; it signs from {readable(key.sign_from)}.",
     )
 
@@ -212,36 +212,38 @@ def rotate(session: Session, *, algorithm: str | None, yes: bool) -> None:
 )
 @_algorithm
 @_yes
-@pass_session
-def emergency(session: Session, *, kid: str | None, algorithm: str | None, yes: bool) -> None:
+@pass_context
+def emergency(
+    context: CommandContext, *, kid: str | None, algorithm: str | None, yes: bool
+) -> None:
     """Make a new key sign at once, or revoke a key; reports first what breaks.
 
     Without --revoke, tokens of the old key stay valid. With --revoke, a key is removed and its
     tokens are rejected; if it is the current key, a new key signs first.
     """
-    admin = KeyAdmin(session)
-    with session.terminal.progress("Reading the key ring"):
+    admin = KeyAdmin(context)
+    with context.terminal.progress("Reading the key ring"):
         ring = admin.ring
     target = find_key(ring, kid) if kid else None
     if target and algorithm not in (None, target.alg):
         raise UsageError(f"Key {target.kid} is for {target.alg}, not for {algorithm}.")
     alg = target.alg if target else _one_algorithm(admin, algorithm)
-    rotates = target is None or _is_last_to_sign(admin, target, session.now())
-    with session.terminal.progress("Reading the clients"):
-        breaks = _what_breaks(session, admin, alg, target, rotates=rotates)
-    session.terminal.note_parts(*breaks)
+    rotates = target is None or _is_last_to_sign(admin, target, context.now())
+    with context.terminal.progress("Reading the clients"):
+        breaks = _what_breaks(context, admin, alg, target, rotates=rotates)
+    context.terminal.note_parts(*breaks)
     actions = [f"make a new {alg} key sign at once"] * rotates
     actions += [f"revoke key {target.kid}"] if target else []
     what = " and ".join(actions)
-    session.terminal.confirm(f"{what[0].upper()}{what[1:]}, in {session.deployment.name}?", yes=yes)
-    with session.terminal.progress("Writing the key ring"):
+    context.terminal.confirm(f"{what[0].upper()}{what[1:]}, in {context.deployment.name}?", yes=yes)
+    with context.terminal.progress("Writing the key ring"):
         made = admin.emergency.rotate(alg) if rotates else None
         if target:
             admin.emergency.revoke(target.kid)
         signs = _current_key(admin, alg)
     done = [f"Key {made} {'signs' if made == signs else 'created'}."] if made else []
     done += [f"Key {target.kid} revoked."] if target else []
-    session.terminal.show(
+    context.terminal.show(
         {"made": made, "signs": signs, "revoked": target.kid if target else None}, " ".join(done)
     )
     if made and made != signs:
@@ -264,22 +266,22 @@ class _TakesKid(Command):
 @keys.command(cls=_TakesKid)
 @click.argument("kid")
 @_yes
-@pass_session
-def retire(session: Session, kid: str, *, yes: bool) -> None:
+@pass_context
+def retire(context: CommandContext, kid: str, *, yes: bool) -> None:
     """Remove a key whose last token has expired, or that has not signed yet.
 
     Refuses to remove a key that valid tokens need, and prints from when it is possible.
     """
-    admin = KeyAdmin(session)
-    with session.terminal.progress("Reading the key ring"):
+    admin = KeyAdmin(context)
+    with context.terminal.progress("Reading the key ring"):
         admin.planned.may_retire(kid)
-    session.terminal.confirm(
-        f"Remove key {kid} from the key ring of {session.deployment.name}? All tokens stay valid.",
+    context.terminal.confirm(
+        f"Remove key {kid} from the key ring of {context.deployment.name}? All tokens stay valid.",
         yes=yes,
     )
-    with session.terminal.progress("Writing the key ring"):
+    with context.terminal.progress("Writing the key ring"):
         admin.planned.retire(kid)
-    session.terminal.show({"kid": kid, "retired": True}, f"Key {kid} removed.")
+    context.terminal.show({"kid": kid, "retired": True}, f"Key {kid} removed.")
 
 
 def _one_algorithm(admin: KeyAdmin, algorithm: str | None) -> str:
@@ -288,14 +290,14 @@ def _one_algorithm(admin: KeyAdmin, algorithm: str | None) -> str:
         return known[0]
     if algorithm not in known:
         raise UsageError(
-            f"{admin.session.deployment.name} signs with {', '.join(known)}.",
+            f"{admin.context.deployment.name} signs with {', '.join(known)}.",
             "Name one of them with --algorithm.",
         )
     return algorithm
 
 
 def _current_key(admin: KeyAdmin, alg: str) -> str | None:
-    ring, now = admin.ring, admin.session.now()
+    ring, now = admin.ring, admin.context.now()
     may = [key for key in ring.keys if key.alg == alg and key.may_sign(now)]
     return ring.signing_key(now, alg).kid if may else None
 
@@ -307,7 +309,7 @@ def _is_last_to_sign(admin: KeyAdmin, target: RingKey, now: float) -> bool:
 
 
 def _what_breaks(
-    session: Session, admin: KeyAdmin, alg: str, target: RingKey | None, *, rotates: bool
+    context: CommandContext, admin: KeyAdmin, alg: str, target: RingKey | None, *, rotates: bool
 ) -> list[str]:
     lines = []
     if rotates:
@@ -317,20 +319,20 @@ def _what_breaks(
     if target:
         lines += [f"Revoking key {target.kid}:"]
         lines += admin.emergency.revocation_breaks(target.kid)
-        lines += _affected_tokens(session, admin, target)
+        lines += _affected_tokens(context, admin, target)
     return lines
 
 
-def _affected_tokens(session: Session, admin: KeyAdmin, target: RingKey) -> list[str]:
+def _affected_tokens(context: CommandContext, admin: KeyAdmin, target: RingKey) -> list[str]:
     """Return sentences about the rejected tokens, and until when caches accept them."""
-    now = session.now()
+    now = context.now()
     if target.sign_from > now:
         return []
-    deployment = session.deployment
+    deployment = context.deployment
     # A client whose record cannot be read is assumed to be affected.
     clients = [
         seen
-        for seen in clients_of(session).list()
+        for seen in clients_of(context).list()
         if seen.readable is None or _gets_jwts(seen.readable, target.alg)
     ]
     if not clients:

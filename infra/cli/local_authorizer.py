@@ -27,7 +27,7 @@ from authorizer.state_table import DynamoDbRevokedTokens
 from functions.shared.clients.client import SIGNING_ALGORITHMS
 from functions.shared.web import paths
 from infra import local_stack
-from infra.cli.context import Session, port
+from infra.cli.context import CommandContext, port
 from infra.cli.errors import CommandError, NotFoundError, UsageError
 from infra.cli.input_files import parse_yaml, read_text
 
@@ -92,11 +92,11 @@ class AuthorizerTarget:
         found = _API.fullmatch(self.api or "")
         return (found[1], found[2] or "$default") if found else ("api", "$default")
 
-    def environment(self, session: Session) -> dict[str, str]:
+    def environment(self, context: CommandContext) -> dict[str, str]:
         """Return the authorizer's environment variables."""
         if self.settings is not None:
             return _of_file(self.settings)
-        deployment = session.deployment
+        deployment = context.deployment
         if deployment.is_local:
             if self.function is not None:
                 raise UsageError(
@@ -111,7 +111,7 @@ class AuthorizerTarget:
                 "Name an API of another stack with --api, or an authorizer with --function.",
             )
         name = self.function or deployment.resource(SHARED if self.api else "Authorizer")
-        found = session.aws.client("lambda").get_function_configuration(FunctionName=name)
+        found = context.aws.client("lambda").get_function_configuration(FunctionName=name)
         return dict(found.get("Environment", {}).get("Variables", {}))
 
 
@@ -161,7 +161,7 @@ def _of_file(path: Path) -> dict[str, str]:
     return document
 
 
-def guarded_url(session: Session, path: str, *, with_certificate: bool) -> str:
+def guarded_url(context: CommandContext, path: str, *, with_certificate: bool) -> str:
     """Return the URL of a path of the deployment's guarded API.
 
     On the laptop, mutual TLS has its own port.
@@ -170,15 +170,15 @@ def guarded_url(session: Session, path: str, *, with_certificate: bool) -> str:
         UsageError: the path does not begin with a slash.
         NotFoundError: the stack has no sample API.
     """
-    address = session.deployment.guarded_api
+    address = context.deployment.guarded_api
     if not address:
         raise NotFoundError(
-            f"The stack {session.deployment.name} has no sample API (SampleApi=false).",
+            f"The stack {context.deployment.name} has no sample API (SampleApi=false).",
             "Omit --headers and --curl.",
         )
-    if session.deployment.is_local and with_certificate:
+    if context.deployment.is_local and with_certificate:
         parts = urlsplit(address)
-        tls_port = port(session.outside.environ, "GATEHOUSE_MTLS_API_PORT")
+        tls_port = port(context.environ, "GATEHOUSE_MTLS_API_PORT")
         address = urlunsplit(("https", f"{parts.hostname}:{tls_port}", parts.path, "", ""))
     return address_of(address, path)
 
@@ -220,14 +220,14 @@ class LocalAuthorizer:
     `notices` collects its log notices, such as faults of an API's rules.
     """
 
-    session: Session
+    context: CommandContext
     guard: AuthorizerTarget = field(default_factory=AuthorizerTarget)
     notices: list[str] = field(default_factory=list)
 
     @cached_property
     def settings(self) -> Settings:
         """The deployed authorizer's settings."""
-        return read_settings(self.guard.environment(self.session))
+        return read_settings(self.guard.environment(self.context))
 
     @cached_property
     def scope_map(self) -> ScopeMap:
@@ -266,9 +266,9 @@ class LocalAuthorizer:
     def address(self) -> str:
         """The API's URL, which a DPoP proof names."""
         if self.guard.is_own:
-            return self.session.deployment.guarded_api
+            return self.context.deployment.guarded_api
         api, stage = self.guard.place
-        region = self.session.deployment.region
+        region = self.context.deployment.region
         return self.settings.resource or f"https://{api}.execute-api.{region}.amazonaws.com/{stage}"
 
     def judge(self, call: Call) -> Decision:
@@ -292,7 +292,7 @@ class LocalAuthorizer:
         if own[0] and own[1]:
             return Credentials(own[0], own[1])
         arn = self.settings.introspection_secret_arn or ""
-        answer = self.session.aws.secrets_manager.get_secret_value(SecretId=arn)
+        answer = self.context.aws.secrets_manager.get_secret_value(SecretId=arn)
         members = json.loads(answer["SecretString"])
         return Credentials(members["client_id"], members["client_secret"])
 
@@ -307,7 +307,7 @@ class LocalAuthorizer:
         return build(
             # Not available here, and without influence on the decision.
             settings._replace(jwks_seed=None, usage_keys=None, replay_table=None),
-            clock=self.session.now,
+            clock=self.context.now,
             emit=self._hear,
             credential_source=lambda _anew, _seconds: self.credentials(),
             rules_source=self._rules_source,
@@ -331,7 +331,7 @@ class LocalAuthorizer:
     def _rules_source(self) -> _ReadOnce:
         if self.guard.scope_map is not None:
             return _ReadOnce(_RulesFile(self.guard.scope_map))
-        systems_manager = cast("aws.SystemsManager", _Callers(self.session.aws.client("ssm")))
+        systems_manager = cast("aws.SystemsManager", _Callers(self.context.aws.client("ssm")))
         return _ReadOnce(ParameterStore(self.settings.api_rules or "", systems_manager))
 
     def _map_text(self, said: str | None) -> bytes:
@@ -343,11 +343,11 @@ class LocalAuthorizer:
 
     @property
     def _dynamodb(self) -> aws.DynamoDb:
-        return cast("aws.DynamoDb", _Callers(self.session.aws.dynamodb))
+        return cast("aws.DynamoDb", _Callers(self.context.aws.dynamodb))
 
     @property
     def _stage_arn(self) -> str:
-        deployment = self.session.deployment
+        deployment = self.context.deployment
         parts = deployment.key_ring_secret.split(":")
         account = parts[4] if len(parts) > _ARN_PARTS else _SOME_ACCOUNT
         api, stage = self.guard.place
@@ -370,7 +370,7 @@ class LocalAuthorizer:
 
     def _http_event(self, call: Call) -> dict[str, object]:
         """Return the event of an HTTP API in payload format 2.0, for simple responses."""
-        context = self._context(call)
+        request = self._context(call)
         seen = {"clientCert": {"clientCertPem": call.certificate}} if call.certificate else {}
         return {
             "version": "2.0",
@@ -379,8 +379,8 @@ class LocalAuthorizer:
             "routeKey": self.route(call),
             "headers": {name.lower(): value for name, value in call.headers.items()},
             "requestContext": {
-                **context,
-                "http": {"method": call.method, "path": context["path"]},
+                **request,
+                "http": {"method": call.method, "path": request["path"]},
                 "authentication": seen,
             },
         }

@@ -21,7 +21,7 @@ from authorizer.settings import Settings
 from functions.shared.keys.key_ring import KeyRing
 from functions.shared.runtime.wildcards import matches_wildcards
 from infra.cli.aws_errors import translated
-from infra.cli.context import Session, pass_session
+from infra.cli.context import CommandContext, pass_context
 from infra.cli.errors import CommandError, ExitCode
 from infra.cli.input_files import STDIN, read_secret, read_text
 from infra.cli.key_operations import KeyAdmin
@@ -437,23 +437,23 @@ _MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", "dim")}
     help="Route that API Gateway chooses, such as 'GET /customers/{id}', for simple responses. "
     "Default: the matching route of the scope map.",
 )
-@pass_session
-def inspect(session: Session, /, file: Path, **given: Any) -> None:
+@pass_context
+def inspect(context: CommandContext, /, file: Path, **given: Any) -> None:
     """Explain the authorizer's decision about a token; exit with 1 if it is rejected.
 
     FILE contains the token; without FILE it is read from stdin or a prompt. The authorizer's own
     code decides, with the deployed settings and rules and this machine's clock.
     """
     names = ("api", "function", "settings", "scope_map", "route")
-    copy = LocalAuthorizer(session, AuthorizerTarget(**{name: given[name] for name in names}))
-    with session.terminal.progress("Reading the authorizer's settings"):
+    copy = LocalAuthorizer(context, AuthorizerTarget(**{name: given[name] for name in names}))
+    with context.terminal.progress("Reading the authorizer's settings"):
         copy.settings  # noqa: B018 - finds the deployment before a token is typed
     text = read_token(file)
     method, path = given["request"] or ("GET", "/")
     call = _call(copy, text, (method.upper(), path.partition("?")[0]), given)
-    with session.terminal.progress("Fetching the issuer's keys"):
+    with context.terminal.progress("Fetching the issuer's keys"):
         explanation = _explained(copy, text, call, whole=given["request"] is None)
-    _show(session, explanation)
+    _show(context, explanation)
     if explanation.status != HTTPStatus.OK:
         click.get_current_context().exit(ExitCode.REFUSED)
 
@@ -465,22 +465,22 @@ def read_token(file: Path) -> str:
 
 
 def _explained(copy: LocalAuthorizer, text: str, call: Call, *, whole: bool) -> Explanation:
-    session = copy.session
-    ring, trouble = _ring(session)
+    context = copy.context
+    ring, trouble = _ring(context)
     outcome: AuthorizerError | dict[str, Any]
     try:
         outcome = copy.judge(call).output
     except AuthorizerError as error:
         outcome = error
     said: dict[str, Any] = {} if isinstance(outcome, AuthorizerError) else outcome
-    known = Known(text, copy, ring, trouble, session.now(), said.get("context", {}))
+    known = Known(text, copy, ring, trouble, context.now(), said.get("context", {}))
     return explain(known, None if whole else call, outcome)
 
 
-def _ring(session: Session) -> tuple[KeyRing | None, str]:
+def _ring(context: CommandContext) -> tuple[KeyRing | None, str]:
     """Return the key ring, or the reason why it cannot be read."""
     try:
-        return KeyAdmin(session).ring, ""
+        return KeyAdmin(context).ring, ""
     except Exception as error:
         failure = translated(error)
         if failure is None:
@@ -496,7 +496,7 @@ def _call(
     headers = {"Authorization": f"Bearer {text}"}
     if given["dpop_key"]:
         key = read_key(given["dpop_key"])
-        proof = key.proof(method, url, copy.session.now(), token=text)
+        proof = key.proof(method, url, copy.context.now(), token=text)
         headers = {"Authorization": f"DPoP {text}", "DPoP": proof}
     certificate = _only_certificate(given["certificate"]) if given["certificate"] else None
     return Call(method, path, headers, certificate)
@@ -513,9 +513,9 @@ def _only_certificate(path: Path) -> str:
     return loaded.public_bytes(Encoding.PEM).decode()
 
 
-def _show(session: Session, explanation: Explanation) -> None:
+def _show(context: CommandContext, explanation: Explanation) -> None:
     parts: list[str | Text] = [_rendered(step) for step in explanation.steps]
-    session.terminal.show(
+    context.terminal.show(
         asdict(explanation), *parts, Text(), safe(explanation.decision, style="bold")
     )
 

@@ -17,7 +17,7 @@ from functions.shared.clients.client import (
     PRIVATE_KEY_JWT,
     TLS_CLIENT_AUTH,
 )
-from infra.cli.context import Session, pass_session
+from infra.cli.context import CommandContext, pass_context
 from infra.cli.errors import ExitCode, UsageError
 from infra.cli.http_client import Certificates
 from infra.cli.input_files import STDIN, read_secret, write_private_file
@@ -157,12 +157,12 @@ class Request:
     type=_FILE,
     help="Write the headers to a new file with mode 0600 and print a curl command that uses it.",
 )
-@pass_session
-def get(session: Session, /, client_id: str, **given: Any) -> None:
+@pass_context
+def get(context: CommandContext, /, client_id: str, **given: Any) -> None:
     """Get a token as a client; print the token, its headers, or a curl command."""
-    if (given["headers"], bool(given["curl_file"]), session.options.json).count(True) > 1:
+    if (given["headers"], bool(given["curl_file"]), context.options.json).count(True) > 1:
         raise UsageError("--headers, --curl and --json exclude each other.", "Choose one.")
-    authentication = _authentication(session, client_id, given)
+    authentication = _authentication(context, client_id, given)
     bound_to = _dpop_key(given)
     subject = given["subject_token_file"]
     wanted = TokenRequest(
@@ -170,28 +170,28 @@ def get(session: Session, /, client_id: str, **given: Any) -> None:
         resource=given["resource"],
         subject_token=read_secret("The token to exchange", subject) if subject else None,
     )
-    url = _url(session, given)  # before the token request, because it may fail
-    with session.terminal.progress("Requesting a token"):
+    url = _url(context, given)  # before the token request, because it may fail
+    with context.terminal.progress("Requesting a token"):
         answer = request_token(
-            session.deployment.issuer,
+            context.deployment.issuer,
             authentication,
             wanted,
             dpop_key=bound_to,
-            now=session.now(),
+            now=context.now(),
         )
     if url is not None:
         method = given["request"][0].upper()
         request = Request(
             method, url, answer["access_token"], bound_to, authentication.certificates
         )
-        _show_request(session, request, given["curl_file"])
-    elif session.options.json:
-        session.terminal.show(answer)
+        _show_request(context, request, given["curl_file"])
+    elif context.options.json:
+        context.terminal.show(answer)
     else:
-        session.terminal.write(answer["access_token"])
+        context.terminal.write(answer["access_token"])
     lifetime, scope = answer.get("expires_in"), answer.get("scope")
     expiry = f"expires in {span(lifetime)}" if isinstance(lifetime, int) else "unknown lifetime"
-    session.terminal.note(
+    context.terminal.note(
         f"{answer.get('token_type')} token, {expiry}, {f'scope {scope}' if scope else 'no scope'}."
     )
 
@@ -200,19 +200,19 @@ def get(session: Session, /, client_id: str, **given: Any) -> None:
 @click.argument("client_id")
 @_token_file
 @_authentication_options
-@pass_session
-def introspect(session: Session, /, client_id: str, file: Path, **given: Any) -> None:
+@pass_context
+def introspect(context: CommandContext, /, client_id: str, file: Path, **given: Any) -> None:
     """Introspect a token as a client or resource server; exit with 1 if it is not active.
 
     FILE contains the token; without FILE it is read from stdin or a prompt. CLIENT_ID sees its own
     tokens, tokens with it in the audience, and tokens with one of its resource scopes.
     """
-    text, authentication = _token_and_authentication(session, client_id, file, given)
-    with session.terminal.progress("Requesting introspection"):
-        answer = introspect_token(session.deployment.issuer, authentication, text)
-    session.terminal.show(answer, json.dumps(answer, indent=2))
+    text, authentication = _token_and_authentication(context, client_id, file, given)
+    with context.terminal.progress("Requesting introspection"):
+        answer = introspect_token(context.deployment.issuer, authentication, text)
+    context.terminal.show(answer, json.dumps(answer, indent=2))
     if not answer["active"]:
-        session.terminal.note(
+        context.terminal.note(
             f"The token is expired, revoked, unknown, or not visible to {client_id}."
         )
         click.get_current_context().exit(ExitCode.REFUSED)
@@ -222,59 +222,59 @@ def introspect(session: Session, /, client_id: str, file: Path, **given: Any) ->
 @click.argument("client_id")
 @_token_file
 @_authentication_options
-@pass_session
-def revoke(session: Session, /, client_id: str, file: Path, **given: Any) -> None:
+@pass_context
+def revoke(context: CommandContext, /, client_id: str, file: Path, **given: Any) -> None:
     """Revoke a token as the client that it was issued to.
 
     FILE contains the token; without FILE it is read from stdin or a prompt. The server accepts
     tokens that are unknown or have expired as well (RFC 7009, 2.2).
     """
-    text, authentication = _token_and_authentication(session, client_id, file, given)
-    with session.terminal.progress("Revoking the token"):
-        revoke_token(session.deployment.issuer, authentication, text)
-    session.terminal.show({"client_id": client_id, "revoked": True}, "Token revoked.")
-    session.terminal.note(
+    text, authentication = _token_and_authentication(context, client_id, file, given)
+    with context.terminal.progress("Revoking the token"):
+        revoke_token(context.deployment.issuer, authentication, text)
+    context.terminal.show({"client_id": client_id, "revoked": True}, "Token revoked.")
+    context.terminal.note(
         "Introspection reports it as inactive. An API that verifies JWTs itself accepts it until "
         "it expires, unless its authorizer checks revoked tokens (CheckRevokedTokens)."
     )
 
 
 def _token_and_authentication(
-    session: Session, client_id: str, file: Path, given: dict[str, Any]
+    context: CommandContext, client_id: str, file: Path, given: dict[str, Any]
 ) -> tuple[str, ClientAuthentication]:
     if file == STDIN and STDIN in (given["secret_file"], given["assertion_file"]):
         raise UsageError("Only one value can be read from stdin.", "Name a file for the token.")
-    session.deployment  # noqa: B018 - finds the deployment before anything is typed
+    context.deployment  # noqa: B018 - finds the deployment before anything is typed
     text = read_token(file)
-    return text, _authentication(session, client_id, given)
+    return text, _authentication(context, client_id, given)
 
 
-def _show_request(session: Session, request: Request, curl_file: Path | None) -> None:
-    headers = "\n".join(request.headers(session.now()))
+def _show_request(context: CommandContext, request: Request, curl_file: Path | None) -> None:
+    headers = "\n".join(request.headers(context.now()))
     if curl_file is None:
-        session.terminal.write(headers)
+        context.terminal.write(headers)
     else:
         write_private_file(curl_file, headers + "\n")
-        session.terminal.write(request.curl(curl_file))
+        context.terminal.write(request.curl(curl_file))
 
 
-def _url(session: Session, given: dict[str, Any]) -> str | None:
+def _url(context: CommandContext, given: dict[str, Any]) -> str | None:
     """Return the URL for --headers and --curl; None without these options."""
     is_wanted = given["headers"] or given["curl_file"]
-    if not is_wanted and not session.deployment.guarded_api:
+    if not is_wanted and not context.deployment.guarded_api:
         return None
     with_certificate = given["certificate"] is not None
-    url = guarded_url(session, given["request"][1], with_certificate=with_certificate)
+    url = guarded_url(context, given["request"][1], with_certificate=with_certificate)
     return url if is_wanted else None
 
 
 def _authentication(
-    session: Session, client_id: str, given: dict[str, Any]
+    context: CommandContext, client_id: str, given: dict[str, Any]
 ) -> ClientAuthentication:
     method = _method(given)
     certificates = Certificates(given["certificate"], given["certificate_key"], given["authority"])
     if method in SECRET_METHODS:
-        return by_secret(method, client_id, _secret(session, client_id, given["secret_file"]))
+        return by_secret(method, client_id, _secret(context, client_id, given["secret_file"]))
     if method in CERTIFICATE_METHODS:
         _needs(method, "--certificate", given["certificate"])
         return by_certificate(client_id, certificates)
@@ -283,8 +283,8 @@ def _authentication(
         return by_assertion(client_id, read_secret("The assertion", given["assertion_file"]))
     _needs(method, "--key", given["key_file"])
     key = read_key(given["key_file"], kid=given["key_id"], alg=given["algorithm"])
-    issuer = session.deployment.issuer
-    return by_assertion(client_id, key.assertion(client_id, issuer, session.now()))
+    issuer = context.deployment.issuer
+    return by_assertion(client_id, key.assertion(client_id, issuer, context.now()))
 
 
 def _method(given: dict[str, Any]) -> str:
@@ -305,8 +305,8 @@ def _needs(method: str, option: str, file: Path | None) -> None:
         raise UsageError(f"{method} needs {option}.")
 
 
-def _secret(session: Session, client_id: str, file: Path | None) -> str:
-    known = session.outside.environ.get(SECRET_VARIABLE)
+def _secret(context: CommandContext, client_id: str, file: Path | None) -> str:
+    known = context.environ.get(SECRET_VARIABLE)
     if file is None and known:
         return known
     return read_secret(f"The secret of {client_id}", file)

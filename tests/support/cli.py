@@ -17,7 +17,7 @@ from functions.shared.keys import key_ring
 from functions.shared.keys.key_ring import KeyRing
 from infra.cli.app import app
 from infra.cli.client_store import ClientTable
-from infra.cli.context import Outside
+from infra.cli.context import CommandContext
 from tests.support.memory_stores import ManualClock
 from tests.support.server import NOW, ring
 
@@ -60,9 +60,9 @@ class CommandLine:
     ) -> Result:
         """Run a command on the deployment; `answer` is what is typed or piped in."""
         named = {"GATEHOUSE_STACK": STACK} if environ is None else environ
-        outside = Outside(self.clock, named, _session)
+        context = CommandContext(self.clock, named, _session)
         outcome = CliRunner().invoke(
-            app, arguments, input=answer, obj=outside, prog_name="gatehouse"
+            app, arguments, input=answer, obj=context, prog_name="gatehouse"
         )
         if outcome.exception and not isinstance(outcome.exception, SystemExit):
             raise outcome.exception

@@ -89,7 +89,7 @@ def _ends_by(secret: StoredSecret, moment: float) -> bool:
 @CHECKS.add("clients", "idle secrets")
 def idle_secrets(context: CheckContext) -> Iterator[Finding]:
     """Valid secrets are used."""
-    uses = DynamoDbSecretUses(context.session.aws.dynamodb, context.deployment.state_table)
+    uses = DynamoDbSecretUses(context.command.aws.dynamodb, context.deployment.state_table)
     idle = {}
     for client in context.clients:
         for secret in client.secrets:

@@ -11,7 +11,7 @@ import click
 from rich.text import Text
 
 from infra.cli.aws_errors import translated
-from infra.cli.context import Session, pass_session
+from infra.cli.context import CommandContext, pass_context
 from infra.cli.doctor import account, clients, endpoints, keys
 from infra.cli.doctor.context import Check, CheckContext, Finding, Level, failure
 from infra.cli.errors import ExitCode, UsageError
@@ -40,31 +40,31 @@ _FOLDED = frozenset({Level.NOT_EXAMINED, Level.NOT_APPLICABLE})
     type=click.Path(path_type=Path),
     help="Write the results of all checks to a file, as JSON.",
 )
-@pass_session
-def doctor(session: Session, *, everything: bool, strict: bool, report: Path | None) -> None:
+@pass_context
+def doctor(command: CommandContext, *, everything: bool, strict: bool, report: Path | None) -> None:
     """Check the deployment and warn of upcoming problems; exit with 1 for failures.
 
     Shows failures and warnings with the next step, --all every check. Changes nothing. Checks of an
     AWS account do not apply to --local.
     """
-    context = CheckContext(session)
+    context = CheckContext(command)
     deployment = context.deployment
     found: list[tuple[Check, Finding]] = []
     for check in CHECKS:
-        with session.terminal.progress(f"{check.area}: {check.name}"):
+        with command.terminal.progress(f"{check.area}: {check.name}"):
             found += [(check, finding) for finding in examined(context, check)]
     counts = Counter(finding.level for _, finding in found)
     document = {
         "deployment": deployment.name,
         "issuer": deployment.issuer,
-        "examined_at": iso(session.now()),
+        "examined_at": iso(command.now()),
         "counts": {level.value: counts[level] for level in Level},
         "findings": [_to_document(check, finding) for check, finding in found],
     }
     if report is not None:
         _write(report, document)
     shown = [each for each in found if everything or each[1].level in _COUNTED]
-    session.terminal.show(document, *([_findings_table(shown)] if shown else []), _summary(counts))
+    command.terminal.show(document, *([_findings_table(shown)] if shown else []), _summary(counts))
     if counts[Level.FAILURE] or (strict and counts[Level.WARNING]):
         click.get_current_context().exit(ExitCode.REFUSED)
 

@@ -11,7 +11,7 @@ from authorizer.settings import Settings
 from functions.shared.clients.client import Client
 from functions.shared.keys.key_ring import KeyRing
 from infra.cli.client_store import SeenClient, clients_of
-from infra.cli.context import Deployment, Session
+from infra.cli.context import CommandContext, Deployment
 from infra.cli.errors import CommandError, UnreachableError
 from infra.cli.http_client import Answer, Web
 from infra.cli.key_operations import KeyAdmin
@@ -102,7 +102,7 @@ DEFAULT_CACHE_SECONDS = 300
 class CheckContext:
     """A deployment that is examined. Responses are fetched once."""
 
-    session: Session
+    command: CommandContext
     _silent: dict[str, UnreachableError] = field(default_factory=dict)
     _web: Web = field(default_factory=Web)
     _clients: dict[str, Any] = field(default_factory=dict)
@@ -112,17 +112,17 @@ class CheckContext:
     @property
     def deployment(self) -> Deployment:
         """The addresses and names of the deployment."""
-        return self.session.deployment
+        return self.command.deployment
 
     @property
     def now(self) -> float:
         """The time, in seconds since the epoch."""
-        return self.session.now()
+        return self.command.now()
 
     @cached_property
     def keys(self) -> KeyAdmin:
         """Its keys."""
-        return KeyAdmin(self.session)
+        return KeyAdmin(self.command)
 
     @cached_property
     def ring(self) -> KeyRing:
@@ -132,7 +132,7 @@ class CheckContext:
     @cached_property
     def registered(self) -> tuple[SeenClient, ...]:
         """The records of its clients."""
-        return tuple(clients_of(self.session).list())
+        return tuple(clients_of(self.command).list())
 
     @property
     def clients(self) -> tuple[Client, ...]:
@@ -147,7 +147,7 @@ class CheckContext:
             if self.deployment.guarded_api
             else AuthorizerTarget(function=self._shared)
         )
-        return LocalAuthorizer(self.session, own)
+        return LocalAuthorizer(self.command, own)
 
     @property
     def _shared(self) -> str:
@@ -173,7 +173,7 @@ class CheckContext:
     def aws(self, service: str) -> Any:
         """Return a client of an AWS service, created once."""
         if service not in self._clients:
-            self._clients[service] = self.session.aws.client(service)
+            self._clients[service] = self.command.aws.client(service)
         return self._clients[service]
 
     def function(self, logical_id: str) -> Mapping[str, Any]:

@@ -27,7 +27,7 @@ from functions.shared.runtime.secret_store import SecretConflictError
 from infra import local_stack
 from infra.cli.app import app
 from infra.cli.aws_errors import translated
-from infra.cli.context import Aws, Outside, find_stack, laptop, laptop_aws_endpoint
+from infra.cli.context import Aws, CommandContext, find_stack, laptop, laptop_aws_endpoint
 from infra.cli.errors import EXIT_CODES, CommandError, ExitCode, UsageError
 from infra.cli.input_files import read_secret
 from infra.cli.times import parse_moment
@@ -130,9 +130,9 @@ def test_which_deployment_is_asked_before_whose_aws() -> None:
     def nobodys(profile: str | None, region: str | None) -> boto3.Session:
         raise NoRegionError
 
-    outside = Outside(sessions=nobodys, environ=NOBODY)
+    context = CommandContext(sessions=nobodys, environ=NOBODY)
     for command in (["clients", "list"], ["keys", "list"], ["doctor"], ["backup", "file"]):
-        refused = click.testing.CliRunner().invoke(app, command, obj=outside)
+        refused = click.testing.CliRunner().invoke(app, command, obj=context)
         assert refused.stderr.startswith("No deployment was named.")
 
 
@@ -366,6 +366,6 @@ def test_an_interrupted_command_is_130(gatehouse: CommandLine) -> None:
     def interrupt(profile: str | None, region: str | None) -> boto3.Session:
         raise KeyboardInterrupt
 
-    outside = Outside(sessions=interrupt, environ={"GATEHOUSE_STACK": STACK})
-    result = click.testing.CliRunner().invoke(app, ["clients", "list"], obj=outside)
+    context = CommandContext(sessions=interrupt, environ={"GATEHOUSE_STACK": STACK})
+    result = click.testing.CliRunner().invoke(app, ["clients", "list"], obj=context)
     assert result.exit_code == 130

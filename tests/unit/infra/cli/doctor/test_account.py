@@ -5,11 +5,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from functions.shared.keys.key_ring import KeyRing
-from infra.cli.context import Outside, Session
+from infra.cli.context import CommandContext
 from infra.cli.doctor import account as checks
 from infra.cli.doctor.command import examined
 from infra.cli.doctor.context import CheckContext, Finding, Level
-from infra.cli.options import GlobalOptions
 from infra.cloudformation import load
 from local.aws import TEMPLATE
 from tests.support.cli import (
@@ -28,8 +27,8 @@ from tests.support.whole_deployment import deploy_all
 
 
 def context() -> CheckContext:
-    outside = Outside(ManualClock(NOW), {"GATEHOUSE_STACK": STACK}, own_session)
-    return CheckContext(Session(GlobalOptions(), outside))
+    command = CommandContext(ManualClock(NOW), {"GATEHOUSE_STACK": STACK}, own_session)
+    return CheckContext(command)
 
 
 def findings(*names: str) -> Iterator[tuple[str, Finding]]:

@@ -16,12 +16,11 @@ from functions.shared.keys import key_ring
 from functions.shared.keys.key_ring import KeyRing, RingKey
 from functions.shared.keys.rotation import RETENTION_NEEDED
 from functions.shared.storage.state_table import DynamoDbSecretUses
-from infra.cli.context import Outside, Session
+from infra.cli.context import CommandContext
 from infra.cli.doctor import clients as client_checks
 from infra.cli.doctor import command as doctor
 from infra.cli.doctor import keys as key_checks
 from infra.cli.doctor.context import Check, CheckContext, Level
-from infra.cli.options import GlobalOptions
 from tests.support.answers_server import AnswersServer, Asked, Said, answers_server
 from tests.support.cli import STACK, CommandLine, aws_client, deploy, physical_name
 from tests.support.cli import _session as own_session
@@ -409,8 +408,8 @@ def ring_troubles() -> dict[str, str]:
 
 
 def troubles_of(checks: Iterable[Check]) -> dict[str, str]:
-    outside = Outside(ManualClock(NOW), {"GATEHOUSE_STACK": STACK}, own_session)
-    context = CheckContext(Session(GlobalOptions(), outside))
+    command = CommandContext(ManualClock(NOW), {"GATEHOUSE_STACK": STACK}, own_session)
+    context = CheckContext(command)
     return {
         f"{check.area}: {check.name}": finding.seen
         for check in checks

@@ -4,11 +4,10 @@ import json
 
 import pytest
 
-from infra.cli.context import Outside, Session
+from infra.cli.context import CommandContext
 from infra.cli.doctor import account as checks
 from infra.cli.doctor.command import examined
 from infra.cli.doctor.context import CheckContext, Level
-from infra.cli.options import GlobalOptions
 from tests.support.cli import GUARDED_API, ISSUER, STACK, aws_client
 from tests.support.cli import _session as own_session
 from tests.support.memory_stores import ManualClock
@@ -19,8 +18,8 @@ pytestmark = pytest.mark.usefixtures("account")
 
 
 def _found() -> dict[str, list[str]]:
-    outside = Outside(ManualClock(NOW), {"GATEHOUSE_STACK": STACK}, own_session)
-    context = CheckContext(Session(GlobalOptions(), outside))
+    command = CommandContext(ManualClock(NOW), {"GATEHOUSE_STACK": STACK}, own_session)
+    context = CheckContext(command)
     return {
         check.name: [
             finding.seen

@@ -14,7 +14,7 @@ from functions.shared.keys.key_ring import KeyRing
 from functions.shared.keys.rotation import PROPAGATION_SECONDS, RETENTION_NEEDED
 from functions.shared.runtime.secret_store import SecretsManagerStore
 from infra.cli.app import app
-from infra.cli.context import Deployment, Outside
+from infra.cli.context import CommandContext, Deployment
 from infra.cli.key_operations import rotation_settings
 from infra.cli.keys import lives
 from tests.support.cli import (
@@ -259,7 +259,9 @@ def emergency_while_another(gatehouse: CommandLine, *calls: str) -> tuple[ClickR
 
     session = boto3.Session()
     session.events.register("after-call.secrets-manager", heard)
-    world = Outside(gatehouse.clock, {"GATEHOUSE_STACK": STACK}, lambda _profile, _region: session)
+    world = CommandContext(
+        gatehouse.clock, {"GATEHOUSE_STACK": STACK}, lambda _profile, _region: session
+    )
     first = CliRunner().invoke(app, ["keys", "emergency", "--yes", "--json"], obj=world)
     (other,) = others
     return first, other
