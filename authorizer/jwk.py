@@ -23,7 +23,7 @@ _ED25519_SIGNATURE_BYTES = 64
 _ED25519_FIELD = 2**255 - 19
 _ORDER_8_Y = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
 _SMALL_ORDER_Y = (0, 1, _ED25519_FIELD - 1, _ORDER_8_Y, _ED25519_FIELD - _ORDER_8_Y)
-PRIVATE_MEMBERS = frozenset(("d", "p", "q", "dp", "dq", "qi", "oth", "k"))
+_PRIVATE_MEMBERS = frozenset(("d", "p", "q", "dp", "dq", "qi", "oth", "k"))
 _PUBLIC_MEMBERS = ("n", "e", "x", "y")
 _SHA256 = hashes.SHA256()
 _PKCS1 = padding.PKCS1v15()
@@ -131,7 +131,7 @@ def _choose_keys(members: Iterable[object], algorithms: frozenset[str]) -> KeySe
 
 def _verifies(private_jwk: Mapping[str, object], algorithms: frozenset[str]) -> bool:
     """Return whether the public part of a private key is usable."""
-    public = {name: value for name, value in private_jwk.items() if name not in PRIVATE_MEMBERS}
+    public = {name: value for name, value in private_jwk.items() if name not in _PRIVATE_MEMBERS}
     try:
         parse_key(public, algorithms)
     except InvalidKeyError:
@@ -148,7 +148,7 @@ def parse_key(jwk: object, algorithms: frozenset[str]) -> VerificationKey:
     if not isinstance(jwk, dict):
         raise InvalidKeyError(Reason.KEY_MALFORMED)
     kid = _key_id(jwk)
-    if not PRIVATE_MEMBERS.isdisjoint(jwk):
+    if has_private_part(jwk):
         raise InvalidKeyError(Reason.KEY_PRIVATE)
     if jwk.get("use", "sig") != "sig":
         raise InvalidKeyError(Reason.KEY_USE)
@@ -162,6 +162,14 @@ def parse_key(jwk: object, algorithms: frozenset[str]) -> VerificationKey:
     except ValueError:  # cryptography will not have it
         raise InvalidKeyError(Reason.KEY_MALFORMED) from None
     return VerificationKey(kid, alg, length, check)
+
+
+def has_private_part(jwk: Mapping[str, object]) -> bool:
+    """Return whether a JWK holds private or symmetric key material.
+
+    Some servers write every member of a public key, the private ones as null.
+    """
+    return any(jwk.get(name) is not None for name in _PRIVATE_MEMBERS)
 
 
 def _key_id(jwk: Mapping[str, object]) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from authorizer import strict_json
 from authorizer.errors import Reason
 from authorizer.https_client import parse_url
-from authorizer.jwk import ALGORITHMS, PRIVATE_MEMBERS, KeySet, parse_key_set
+from authorizer.jwk import ALGORITHMS, KeySet, has_private_part, parse_key_set
 from functions.shared.runtime.wildcards import matches_wildcards
 from functions.shared.storage.dynamodb_items import boolean, integer, text
 
@@ -114,7 +114,7 @@ def _read_key_set(jwks: str, signing_alg: str) -> KeySet:
     keys = document.get("keys")
     if not isinstance(keys, list):
         raise ValueError("jwks is a JWK Set: an object with an array named keys.")  # noqa: TRY004 - malformed like the others
-    if any(isinstance(key, dict) and not PRIVATE_MEMBERS.isdisjoint(key) for key in keys):
+    if any(isinstance(key, dict) and has_private_part(key) for key in keys):
         raise ValueError("jwks holds a private or symmetric key. Register public keys only.")
     if signing_alg:
         # An RSA key without `alg` would be an RS256 key, even for a client with another algorithm.

@@ -201,6 +201,11 @@ def test_published_private_key_disables_its_key_id() -> None:
         assert (key_set.keys, key_set.refused) == ({}, {"a": Reason.KEY_PRIVATE})
 
 
+def test_private_members_may_be_null() -> None:
+    public = rsa_jwk(d=None, p=None, q=None, dp=None, dq=None, qi=None, oth=None, k=None)
+    assert parse_key_set(jwks(public), RS256).keys.keys() == {rsa_jwk()["kid"]}
+
+
 def test_empty_key_set_is_valid() -> None:
     assert parse_key_set(jwks(), RS256).keys == {}
 
