@@ -15,8 +15,8 @@ run: .venv/laptop.stamp ## Start everything on this machine, show the walkthroug
 walkthrough: .venv/laptop.stamp ## Start everything, check every answer of the walkthrough, stop
 	@exec .venv/bin/python -m local.run --check
 
-storm: .venv/laptop.stamp ## Rotate the signing key in a storm of token requests
-	@.venv/bin/python -m local.storm
+storm: .venv/laptop.stamp ## Rotate the signing key under load
+	@.venv/bin/python -m local.rotation_load_test
 
 ##@ Test
 test: .venv/dev.stamp ## Run the tests

@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import stat
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -78,11 +79,21 @@ def access_key_file(aws_port: int) -> Path:
 def read_access_key(aws_port: int) -> str | None:
     """Return the access key of the moto on this port, None if this user has not started one."""
     file = access_key_file(aws_port)
+    if not is_private_folder(file.parent):
+        return None
     try:
-        is_own = file.parent.lstat().st_uid == os.getuid()
-        return file.read_text(encoding="ascii").strip() if is_own else None
+        return file.read_text(encoding="ascii").strip()
     except FileNotFoundError:
         return None
+
+
+def is_private_folder(folder: Path) -> bool:
+    """Return whether a folder belongs to this user, with mode 0700. A link does not."""
+    try:
+        found = folder.lstat()
+    except FileNotFoundError:
+        return False
+    return (found.st_mode, found.st_uid) == (stat.S_IFDIR | 0o700, os.getuid())
 
 
 def url_host(host: str) -> str:

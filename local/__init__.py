@@ -1,1 +1,7 @@
-"""The laptop edition: API Gateway, Lambda and AWS, played by this machine."""
+"""The laptop edition: every service on this machine, on moto instead of AWS."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+STATE = ROOT / ".gatehouse"
+"""Logs, keys and certificates of the laptop edition."""

@@ -20,6 +20,9 @@ BOUND_API = "GATEHOUSE_BOUND_API"
 Service = Literal["auth_server", "guarded_api", "bound_api"]
 """The bound API is a second guarded API, for sender-constrained tokens."""
 
+CONTROL_SOCKETS = "GATEHOUSE_CONTROL_SOCKETS"
+"""Names the folder of the control sockets through which the console inspects the processes."""
+
 LOOPBACK = "127.0.0.1"
 _CONSOLE = "GATEHOUSE_CONSOLE_PORT"
 _LAST_PORT = 65_535
@@ -73,8 +76,7 @@ class Addresses:
         GATEHOUSE_CONSOLE_PORT=off disables the console.
 
         Raises:
-            AddressError: a port is not a number from 1 to 65535, two services have the same port,
-                or the endpoint is AWS.
+            AddressError: a port is not valid, two services share one, or the endpoint is AWS.
         """
         console = environ.get(_CONSOLE) != "off"
         if not console:

@@ -1,14 +1,13 @@
-"""The laptop's AWS: one moto server, provisioned from template.yaml.
+"""The laptop's AWS: a moto server with the resources of template.yaml and the demo clients.
 
-It is a process of its own, `python -m local.aws`. `make run` starts it, and it ends with that. An
-API started by hand uses the one that is there and starts one when none is; such a one ends with the
-last API that uses it.
+It is a process of its own, `python -m local.aws`, started by `make run`. An API that is started
+separately shares it, and starts it if necessary. Then it ends with the last API that uses it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
+import json
 import os
 import signal
 import socket
@@ -16,85 +15,98 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
-from infra.local_stack import read_access_key
-from local.addresses import Addresses
-from local.aws_account import use_local_aws
-from local.aws_gate import AwsGate
+import boto3
+
+from functions.rotate_keys.handler import build as build_rotator
+from functions.rotate_keys.key_backends import KmsKeys
+from functions.rotate_keys.settings import Settings as RotationSettings
+from functions.shared.clients.client_registry import DynamoDbClients
+from functions.shared.runtime.clock import SYSTEM_CLOCK
+from functions.shared.runtime.secret_store import SecretsManagerStore
+from infra.local_stack import key_alias, read_access_key, secret_name, table_name
+from local import ROOT
+from local.addresses import LOOPBACK, Addresses
+from local.aws_account import LAPTOP, use_local_aws
 from local.cli import LaptopError
-from local.followers import Answer, Followers, follow
+from local.demo_clients import authorizer_client, demo_clients, keyed_clients
 from local.gateway.template import Template
-from local.http_server import Accept
-from local.provisioning import names, provision
+from local.moto_server import AwsGate, LeaseResult, Leases, request_lease, serve_moto
 from local.supervisor import SUPERVISED, end_with_parent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-__all__ = ["TEMPLATE", "ensure", "watch"]
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_kms import KMSClient
+    from mypy_boto3_secretsmanager import SecretsManagerClient
 
 START_SECONDS = 30.0
-FOLLOWED = "GATEHOUSE_FOLLOWED"
-"""Names the first process that moto serves."""
+FIRST_LEASE = "GATEHOUSE_FIRST_LEASE"
+"""Names the first process that uses this moto."""
 
-ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = ROOT / "template.yaml"
-"""The stack that the laptop edition plays."""
+"""The template that the laptop edition emulates."""
+
+_TABLE = "AWS::DynamoDB::Table"
+_SECRET = "AWS::SecretsManager::Secret"
+_KEY = "AWS::KMS::Key"
 
 
 def ensure(addresses: Addresses, template: Template) -> Mapping[str, str]:
     """Wait until the laptop's AWS is provisioned; return its names by logical id.
 
-    With AWS_ENDPOINT_URL set, the user runs it. Otherwise a moto that already listens on the
-    AWS port is used, and where none does, one starts. `make run` starts it by itself.
+    With AWS_ENDPOINT_URL set, the caller provides it. Otherwise moto is started unless it listens
+    on the AWS port already; under `make run` the supervisor starts it.
 
     Raises:
-        LaptopError: something else listens there, or moto does not come up.
+        LaptopError: another program listens there, or moto does not start.
     """
     if addresses.aws_endpoint is None:
-        _join(addresses.aws_port)
+        _lease(addresses.aws_port)
     return names(template)
 
 
-def _join(port: int) -> None:
-    """Be one of those that moto serves, and start it when it is not there."""
-    # A reload of the code must lose no keys: chalice's parent process is the one that stays.
+def _lease(port: int) -> None:
+    """Register a lease for this process at moto, and start moto if it is not running."""
+    # chalice's reloader restarts its worker, which must not lose keys. Its parent stays.
     process = os.getppid() if "CHALICE_WORKER" in os.environ else os.getpid()
     started: subprocess.Popen[bytes] | None = None
     deadline = time.monotonic() + START_SECONDS
-    while (answer := follow(port, process, read_access_key(port))) is not Answer.YES:
-        if answer is Answer.STRANGER or time.monotonic() > deadline:
+    while True:
+        result = request_lease(port, process, read_access_key(port))
+        if result is LeaseResult.GRANTED:
+            return
+        if result is LeaseResult.NOT_MOTO or time.monotonic() > deadline:
             raise LaptopError(
-                f"What listens on port {port} is no AWS that Gatehouse started: "
-                "end it, or choose another port with GATEHOUSE_AWS_PORT."
+                f"Port {port} is in use, but not by an AWS (moto) that Gatehouse started: "
+                "stop that process, or set another port with GATEHOUSE_AWS_PORT."
             )
         may_start = SUPERVISED not in os.environ and (started is None or started.poll() is not None)
-        if answer is Answer.NOBODY and may_start:
-            started = _start(port, process)
+        if result is LeaseResult.NOT_LISTENING and may_start:
+            started = _start_process(port, process)
         time.sleep(0.1)
 
 
-def _start(port: int, process: int) -> subprocess.Popen[bytes]:
-    """Start moto as a process of its own that serves `process`.
+def _start_process(port: int, process: int) -> subprocess.Popen[bytes]:
+    """Start moto with a lease for `process`.
 
-    A Ctrl-C in this terminal does not reach it, for an API in another one may use it too.
+    It is in a session of its own: a Ctrl-C must not end it, because another API may use it.
     """
-    environ = {**os.environ, "GATEHOUSE_AWS_PORT": str(port), FOLLOWED: str(process)}
+    environ = {**os.environ, "GATEHOUSE_AWS_PORT": str(port), FIRST_LEASE: str(process)}
     environ.pop(SUPERVISED, None)
     command = [sys.executable, "-m", "local.aws"]
     return subprocess.Popen(command, cwd=ROOT, env=environ, start_new_session=True)
 
 
 def watch(addresses: Addresses, on_end: Callable[[], None]) -> None:
-    """Call `on_end`, from a thread, when the moto that `ensure` found or started has ended.
+    """Call `on_end`, from a thread, when moto has ended.
 
-    A connection on which nothing is ever said tells: the system closes it with the process.
+    An idle connection detects it: the system closes the connection with the process.
     """
 
     def hold() -> None:
-        address = ("127.0.0.1", addresses.aws_port)
+        address = (LOOPBACK, addresses.aws_port)
         with contextlib.suppress(OSError), socket.create_connection(address) as held:
             held.recv(1)
         on_end()
@@ -102,54 +114,119 @@ def watch(addresses: Addresses, on_end: Callable[[], None]) -> None:
     threading.Thread(target=hold, name="AWS", daemon=True).start()
 
 
-def start(addresses: Addresses, template: Template, followers: Followers) -> AwsGate:
-    """Start moto inside this process, provision it, and return its open gate.
+def start(addresses: Addresses, template: Template, leases: Leases) -> AwsGate:
+    """Start moto in this process, provision it, and return its open gate.
 
     Raises:
         OSError: the port is taken.
         LaptopError: the access key cannot be written.
     """
-    # Read by moto when it is imported: no page of another origin may read its responses.
-    os.environ["MOTO_DISABLE_GLOBAL_CORS"] = "true"
-    # Always on the loopback address, because it holds private keys.
-    listener = socket.create_server(("127.0.0.1", addresses.aws_port))
-    # Imported here because it takes long, and processes that need only the names do without.
-    from moto.moto_server.werkzeug_app import (
-        DomainDispatcherApplication,
-        create_backend_app,
-    )
-    from werkzeug.serving import make_server
-
-    from local.atomic_writes import make_writes_atomic
-
-    make_writes_atomic()
-    gate = AwsGate(addresses.aws_port)
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = make_server(
-        "127.0.0.1",
-        addresses.aws_port,
-        gate.in_front_of(followers.in_front_of(DomainDispatcherApplication(create_backend_app))),
-        threaded=True,
-        fd=listener.detach(),
-    )
-    server.get_request = Accept(server.socket.accept)  # type: ignore[method-assign]
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    gate = serve_moto(addresses.aws_port, leases)
     use_local_aws(os.environ, addresses, gate.access_key)
     provision(template)
     gate.open()
     return gate
 
 
+def names(template: Template) -> dict[str, str]:
+    """Return the values of `Ref` and `.Arn` by logical id, the same in every process.
+
+    AWS services accept a secret's name and a key's alias instead of an ARN.
+    """
+    found: dict[str, str] = {}
+    for kind, name, arn in (
+        (_TABLE, table_name, f"arn:aws:dynamodb:{LAPTOP.region}:{LAPTOP.account_id}:table/"),
+        (_SECRET, secret_name, ""),
+        (_KEY, key_alias, ""),
+    ):
+        for resource in template.of_type(kind):
+            found[resource.logical_id] = name(resource.logical_id)
+            found[f"{resource.logical_id}.Arn"] = arn + found[resource.logical_id]
+    return found
+
+
+def provision(template: Template) -> None:
+    """Create keys, tables and secrets, create the first signing key, and register the clients."""
+    known = names(template)
+    dynamodb: DynamoDBClient = boto3.client("dynamodb")
+    secrets: SecretsManagerClient = boto3.client("secretsmanager")
+    kms: KMSClient = boto3.client("kms")
+    # Keys first, because they encrypt the other resources.
+    for resource in template.of_type(_KEY):
+        name = resource.logical_id
+        _create_key(kms, known[name], template.properties(name, known))
+    for resource in template.of_type(_TABLE):
+        name = resource.logical_id
+        _create_table(dynamodb, known[name], template.properties(name, known))
+    for resource in template.of_type(_SECRET):
+        name = resource.logical_id
+        create_secret(secrets, known[name], template.properties(name, known))
+    clients = DynamoDbClients(dynamodb, known["ClientsTable"])
+    credentials = secrets.get_secret_value(SecretId=known["IntrospectionCredentials"])
+    secret = json.loads(credentials["SecretString"])["client_secret"]
+    # Clients may also request the name that the guarded API publishes (RFC 9728).
+    published = Addresses.from_env(os.environ).guarded_api
+    for client in [*demo_clients(published), *keyed_clients(), authorizer_client(secret)]:
+        clients.put(client)
+    _create_signing_key(template, secrets, kms)
+
+
+def _create_key(kms: KMSClient, alias: str, properties: Mapping[str, Any]) -> None:
+    key_id = kms.create_key(Description=properties["Description"])["KeyMetadata"]["KeyId"]
+    kms.create_alias(AliasName=alias, TargetKeyId=key_id)
+    if properties.get("EnableKeyRotation"):
+        kms.enable_key_rotation(KeyId=key_id)
+
+
+def _create_table(dynamodb: DynamoDBClient, name: str, properties: Mapping[str, Any]) -> None:
+    dynamodb.create_table(
+        TableName=name,
+        AttributeDefinitions=properties["AttributeDefinitions"],
+        KeySchema=properties["KeySchema"],
+        BillingMode=properties["BillingMode"],
+    )
+    if "TimeToLiveSpecification" in properties:
+        dynamodb.update_time_to_live(
+            TableName=name, TimeToLiveSpecification=properties["TimeToLiveSpecification"]
+        )
+
+
+def create_secret(secrets: SecretsManagerClient, name: str, properties: Mapping[str, Any]) -> None:
+    """Create a secret with its CloudFormation properties."""
+    secrets.create_secret(
+        Name=name, Description=properties["Description"], KmsKeyId=properties["KmsKeyId"]
+    )
+    generate = properties.get("GenerateSecretString")
+    if generate:
+        text = secrets.get_random_password(
+            PasswordLength=generate["PasswordLength"],
+            ExcludePunctuation=generate["ExcludePunctuation"],
+        )["RandomPassword"]
+        if "GenerateStringKey" in generate:
+            document = json.loads(generate["SecretStringTemplate"])
+            text = json.dumps({**document, generate["GenerateStringKey"]: text})
+        secrets.put_secret_value(SecretId=name, SecretString=text)
+
+
+def _create_signing_key(template: Template, secrets: SecretsManagerClient, kms: KMSClient) -> None:
+    """Run rotate_keys, as a deployment does."""
+    environment = template.function("RotateKeys", names(template)).environment
+    settings = RotationSettings.from_env(environment)
+    store = SecretsManagerStore(secrets)
+    kms_keys = KmsKeys(kms, settings.stack_name)
+    build_rotator(settings, clock=SYSTEM_CLOCK, secrets=store, kms_keys=kms_keys).run()
+
+
 def main() -> int:
-    """Run moto until nobody is left who wants it."""
+    """Serve moto until the last process that uses it has ended."""
     if os.environ.get(SUPERVISED):
         end_with_parent()
-    followers = Followers(int(os.environ.get(FOLLOWED, os.getppid())))
+    leases = Leases(int(os.environ.get(FIRST_LEASE, os.getppid())))
     addresses = Addresses.from_env(os.environ)
     try:
-        gate = start(addresses, Template.read(TEMPLATE), followers)
+        gate = start(addresses, Template.read(TEMPLATE), leases)
     except OSError as error:
-        # Two that are started by hand at once may both try: who comes first serves both.
+        # Two APIs may start moto at the same time: both use the one that has the port.
         print(f"moto cannot use port {addresses.aws_port}: {error.strerror}.", file=sys.stderr)
         return 1
     except LaptopError as error:
@@ -157,7 +234,7 @@ def main() -> int:
         return 1
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
-        while followers.remain():
+        while leases.remain():
             time.sleep(0.1)
     gate.close()
     return 0

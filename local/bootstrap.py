@@ -5,8 +5,6 @@ Runs before anything is installed, so it imports the standard library only:
     python3 local/bootstrap.py .venv requirements/laptop.txt
 """
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import venv
@@ -16,13 +14,13 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class SetupError(Exception):
-    """What the person at the terminal has to mend; its text is one sentence."""
+    """The environment cannot be created. The message names the cause and a fix."""
 
 
 def create_environment(directory: Path) -> Path:
-    """Return the environment's interpreter, creating the environment when it is missing.
+    """Return the environment's interpreter, and create a missing environment.
 
-    One without pip was interrupted while it was made, and is made anew.
+    An environment without pip was interrupted during its creation, and is created again.
     """
     python = directory / "bin" / "python"
     if not (directory / "bin" / "pip").exists():
@@ -40,24 +38,13 @@ def create_environment(directory: Path) -> Path:
 
 
 def install(python: Path, lock: Path) -> None:
-    """Install exactly what `lock` names, every file checked against its hash."""
+    """Install the packages of a lock file, checked against its hashes."""
     total = sum("==" in line for line in lock.read_text().splitlines())
-    # The lock is complete, so there is nothing to resolve: --no-deps makes pip take it literally.
-    command = [
-        str(python),
-        "-m",
-        "pip",
-        "install",
-        "--no-deps",
-        "--require-hashes",
-        "-r",
-        str(lock),
-    ]
-    quiet = ["--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
-    pip = subprocess.Popen(
-        [*command, *quiet], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    assert pip.stdout is not None  # noqa: S101  what PIPE promises
+    # --no-deps, because the lock file is complete.
+    options = "--no-deps --require-hashes --disable-pip-version-check --no-input --progress-bar off"
+    command = [str(python), "-m", "pip", "install", *options.split(), "-r", str(lock)]
+    pip = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert pip.stdout is not None  # noqa: S101 - because of PIPE
     lines = []
     seen = 0
     for line in pip.stdout:
@@ -79,7 +66,7 @@ def install(python: Path, lock: Path) -> None:
 
 
 def show_progress(text: str, *, milestone: bool = True) -> None:
-    """Rewrite the terminal's current line; elsewhere (a CI log) print the milestones only."""
+    """Rewrite the terminal's current line. In other output (a CI log) print only milestones."""
     if sys.stdout.isatty():
         print(f"\r\033[K{text}", end="", flush=True)
     elif milestone:
@@ -87,18 +74,18 @@ def show_progress(text: str, *, milestone: bool = True) -> None:
 
 
 def add_repository(python: Path) -> None:
-    """Let the environment import the repository's packages, and run `gatehouse`, in place."""
+    """Make the repository's packages importable, and create the `gatehouse` command."""
     script = "import sysconfig; print(sysconfig.get_path('purelib'))"
     packages = subprocess.run([python, "-c", script], capture_output=True, text=True, check=True)
     (Path(packages.stdout.strip()) / "gatehouse.pth").write_text(f"{ROOT}\n")
     command = python.parent / "gatehouse"
-    # Without -P an `infra` package in the folder where it is called would be taken for ours.
+    # -P, because the current folder may contain another package named `infra`.
     command.write_text(f'#!/bin/sh\nexec "{python.absolute()}" -P -m infra.cli "$@"\n')
     command.chmod(0o755)
 
 
 def main(arguments: list[str]) -> int:
-    """Set up the environment named first with the lock files named after it."""
+    """Create the environment of the first argument with the lock files of the others."""
     directory, *locks = map(Path, arguments)
     try:
         python = create_environment(directory)
@@ -109,7 +96,7 @@ def main(arguments: list[str]) -> int:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nStopped before everything was installed; the next make goes on.", file=sys.stderr)
+        print("\nStopped during the installation; the next make continues it.", file=sys.stderr)
         return 1
     return 0
 

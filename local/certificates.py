@@ -1,7 +1,7 @@
-"""Certificates for mutual TLS on the laptop: an authority, the server's, and two clients'.
+"""Certificates for mutual TLS on the laptop: a CA, the server's, and two clients'.
 
-They are made when they are first needed and kept under .gatehouse/tls, each with its private key in
-the same file, as curl's --cert takes it.
+They are created on first use under .gatehouse/tls. Each private key is in the certificate's file,
+as curl's --cert expects.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import fcntl
 import ssl
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -22,18 +22,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from functions.shared.web.client_certificate import from_pem
+from local import STATE
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-__all__ = ["CLIENT_NAME", "DIRECTORY", "LaptopCertificates", "with_extensions"]
-
-DIRECTORY = Path(__file__).resolve().parent.parent / ".gatehouse" / "tls"
+DIRECTORY = STATE / "tls"
 CLIENT_NAME = "service-client-mtls.example"
 """The DNS name in the demo client's certificate."""
 
 _LIFETIME = timedelta(days=365)
-_LEAST_LEFT = timedelta(days=7)
+_RENEW_BEFORE = timedelta(days=7)
 _CLOCK_SKEW = timedelta(hours=1)
 
 
@@ -52,63 +48,63 @@ class _Issued:
 
 @dataclass(frozen=True)
 class LaptopCertificates:
-    """Files of certificates in one directory."""
+    """The certificate files in one directory."""
 
     directory: Path
 
     @classmethod
     def ensure(cls, directory: Path = DIRECTORY) -> LaptopCertificates:
-        """Return the certificates there; make new ones if there are none or they end soon."""
+        """Return the certificates there. Missing and soon expiring ones are created."""
         found = cls(directory)
         # Runs that start together use the same set: a server and its clients each load files.
         directory.parent.mkdir(parents=True, exist_ok=True)
         with directory.with_name(f"{directory.name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not found.are_good(datetime.now(UTC)):
-                _replace(directory, _make())
+            if not found.are_valid(datetime.now(UTC)):
+                _replace(directory, _create())
         return found
 
-    def are_good(self, now: datetime) -> bool:
-        """Whether the files exist, have the extensions, and stay valid for some days."""
+    def are_valid(self, now: datetime) -> bool:
+        """Return whether the files exist, have the extensions, and are valid for some days."""
         try:
             authority = from_pem(self.authority.read_text()).x509
             authority.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
         except (OSError, ValueError, x509.ExtensionNotFound):
             return False
-        return now + _LEAST_LEFT < authority.not_valid_after_utc
+        return now + _RENEW_BEFORE < authority.not_valid_after_utc
 
     @property
     def authority(self) -> Path:
-        """The authority's certificate, which clients of the listener trust."""
+        """The CA certificate, which clients trust."""
         return self.directory / "authority.pem"
 
     @property
     def truststore(self) -> Path:
-        """What the listener trusts: the authority, and the self-signed client by itself."""
+        """The certificates that the server trusts: the CA and the self-signed client."""
         return self.directory / "truststore.pem"
 
     @property
     def server(self) -> Path:
-        """The listener's own certificate and key."""
+        """The server's certificate and key."""
         return self.directory / "server.pem"
 
     @property
     def client(self) -> Path:
-        """The certificate and key of a client that the authority vouches for."""
+        """Certificate and key of a client, issued by the CA."""
         return self.directory / "client.pem"
 
     @property
     def self_signed_client(self) -> Path:
-        """The certificate and key of a client that nobody vouches for."""
+        """Certificate and key of a client, self-signed."""
         return self.directory / "self-signed-client.pem"
 
     def self_signed_thumbprint(self) -> str:
-        """The thumbprint under which the self-signed client is registered."""
+        """Return the thumbprint with which the self-signed client is registered."""
         pem, end, _ = self.self_signed_client.read_text().partition("-----END CERTIFICATE-----\n")
         return from_pem(pem + end).thumbprint
 
     def server_context(self) -> ssl.SSLContext:
-        """TLS as a custom domain of API Gateway has it: no connection without a trusted client."""
+        """Return settings that require a client certificate, as API Gateway's custom domains do."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.load_cert_chain(self.server)
@@ -117,8 +113,8 @@ class LaptopCertificates:
         return context
 
 
-def _make() -> dict[str, bytes]:
-    """Make everything, by file name."""
+def _create() -> dict[str, bytes]:
+    """Return new files by name."""
     authority = _issue("Gatehouse on this laptop", [], None)
     local = [x509.DNSName("localhost")] + [
         x509.IPAddress(ip_address(text)) for text in ("127.0.0.1", "::1")
@@ -126,14 +122,14 @@ def _make() -> dict[str, bytes]:
     server = _issue("localhost", local, authority, ExtendedKeyUsageOID.SERVER_AUTH)
     client_name = [x509.DNSName(CLIENT_NAME)]
     client = _issue("service-client-mtls", client_name, authority, ExtendedKeyUsageOID.CLIENT_AUTH)
-    loner = _issue("service-client-self-signed", [], None, ExtendedKeyUsageOID.CLIENT_AUTH)
-    public = [each.certificate.public_bytes(Encoding.PEM) for each in (authority, loner)]
+    self_signed = _issue("service-client-self-signed", [], None, ExtendedKeyUsageOID.CLIENT_AUTH)
+    public = [each.certificate.public_bytes(Encoding.PEM) for each in (authority, self_signed)]
     return {
         "authority.pem": public[0],
         "truststore.pem": b"".join(public),
         "server.pem": server.to_pem(),
         "client.pem": client.to_pem(),
-        "self-signed-client.pem": loner.to_pem(),
+        "self-signed-client.pem": self_signed.to_pem(),
     }
 
 
@@ -143,7 +139,7 @@ def _issue(
     issuer: _Issued | None,
     usage: x509.ObjectIdentifier | None = None,
 ) -> _Issued:
-    """Issue a certificate; without an issuer it signs itself, and without a usage it may sign."""
+    """Issue a certificate. Default: self-signed, and without a usage a CA."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     now = datetime.now(UTC)
@@ -169,7 +165,7 @@ def with_extensions(
     issuer: ec.EllipticCurvePublicKey,
     usage: x509.ObjectIdentifier | None = None,
 ) -> x509.CertificateBuilder:
-    """Add the extensions of RFC 5280, 4.2.1. Without a usage the certificate is an authority's.
+    """Add the extensions of RFC 5280, 4.2.1. Without a usage the certificate is a CA.
 
     Since Python 3.13, `ssl.create_default_context` rejects certificates that lack them.
     """

@@ -11,6 +11,7 @@ import os
 import ssl
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -22,18 +23,18 @@ from chalice.app import Chalice
 from functions.shared.authentication.ssrf_guard import ON_LOOPBACK
 from infra.cloudformation import TemplateError
 from local import reloading
-from local.addresses import MUTUAL_TLS, Addresses, Service
+from local.addresses import CONTROL_SOCKETS, MUTUAL_TLS, Addresses, Service
 from local.aws_account import use_local_aws
 from local.cli import LaptopError
-from local.console.backstage import BACKSTAGE, Backstage, socket_of
+from local.console.control_socket import ControlServer, socket_of
 from local.gateway.core import Gateway
 from local.gateway.lambda_runtime import InProcessLambda, Invoke, shared_environment
 from local.gateway.model import AnyMethod, Api, Request, Response
 from local.gateway.template import Template
+from local.http_client import status_of
 from local.http_server import Application, Server
 from local.log_output import print_whole_lines
 from local.prefork import fork_workers, may_fork, shares, worker_count
-from local.readiness import wait_for_key_set
 from local.supervisor import SUPERVISED, end_with_parent
 
 Provision = Callable[[Addresses, Template], Mapping[str, str]]
@@ -70,7 +71,7 @@ class GatewayApp(Chalice):
         self.give_up = give_up or end_process
         self._provision = provision
         self._gateway: Application | None = None
-        self._backstage: Backstage | None = None
+        self._control: ControlServer | None = None
         self._opening = threading.Lock()
         try:
             self._template = Template.read(template, _parameters(service, environ))
@@ -125,10 +126,10 @@ class GatewayApp(Chalice):
             self.environ["MTLS_BASE_URL"] = addresses.mtls_auth_server
         sandboxes = InProcessLambda(functions)
         sandboxes.warm_up()
-        if not self.environ.get(BACKSTAGE):
+        if not self.environ.get(CONTROL_SOCKETS):
             return self._gateway_of(sandboxes)
-        self._backstage = Backstage.build(sandboxes, self.environ, self._gateway_of)
-        return self._backstage.watched
+        self._control = ControlServer.build(sandboxes, self.environ, self._gateway_of)
+        return self._control.watched
 
     def follow_aws(self, addresses: Addresses) -> None:
         """Start a thread that ends this process when moto ends.
@@ -144,8 +145,8 @@ class GatewayApp(Chalice):
 
     def open_console_socket(self, worker: int) -> None:
         """Start a thread that answers the console about this worker process, if there is one."""
-        if self._backstage is not None:
-            self._backstage.open(socket_of(self.environ[BACKSTAGE], self.service, worker))
+        if self._control is not None:
+            self._control.open(socket_of(self.environ[CONTROL_SOCKETS], self.service, worker))
 
     def _gateway_of(self, invoke: Invoke) -> Gateway:
         return Gateway(
@@ -201,7 +202,8 @@ class GatewayServer(chalice.local.LocalDevServer):
             app_object.give_up(f"template.yaml: {error}." if in_template else str(error))
         if service != "auth_server" and environ.get(SUPERVISED):
             # Without the key set, the authorizer would answer 500.
-            wait_for_key_set(addresses.issuer)
+            while status_of(f"{addresses.issuer}/oauth2/jwks") != 200:
+                time.sleep(0.05)
         self.server.open(app_object)
         if service == "auth_server" and workers > 1 and may_fork():
             self._fork_workers(workers, app_object)

@@ -1,42 +1,66 @@
-"""The clients of the walkthrough and of docs/, and the one that the authorizer introspects with.
+"""The clients of the walkthrough and of docs/, and the client of the authorizer.
 
-Their secrets are in the open on purpose: they exist on a laptop only.
+Their secrets are public, because they exist on a laptop only. Private keys are under .gatehouse
+and never committed.
+
+python -m local.demo_clients    print a client assertion of `service-client-key`
 """
 
 from __future__ import annotations
 
+import json
+import os
+import time
+import uuid
+from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from jwt.algorithms import ECAlgorithm
+
+from functions.shared.clients.assertion_rules import AssertionRules
+from functions.shared.clients.certificate_subject import CertificateSubject, SubjectKind
 from functions.shared.clients.client import (
     CLIENT_CREDENTIALS,
+    PRIVATE_KEY_JWT,
+    SELF_SIGNED_TLS_CLIENT_AUTH,
+    TLS_CLIENT_AUTH,
     TOKEN_EXCHANGE,
     Client,
     TokenFormat,
     TokenProfile,
 )
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated, digest_imported
-
-__all__ = ["COUNTRY_API", "CUSTOMER_API", "SCOPES", "authorizer_client", "demo_clients"]
+from functions.shared.keys.signing_keys import to_pem
+from infra.cli.token_requests import ClientKey
+from local import STATE
+from local.addresses import Addresses
+from local.certificates import CLIENT_NAME, LaptopCertificates
 
 SCOPES = ("country.read", "customer.read", "customer.write")
 COUNTRY_API = "https://country.example"
 CUSTOMER_API = "https://customer.example"
-"""Names of two APIs, as tokens have them in their audience. Nothing has to listen there."""
+"""Names of two APIs, for the audience of tokens. Nothing listens there."""
 
-_METHODS = frozenset({"client_secret_basic", "client_secret_post"})
+SIGNING_CLIENT = "service-client-key"
+KEY_FILE = STATE / "keys" / f"{SIGNING_CLIENT}.pem"
+_ALGORITHM = "ES256"
+_KEY_ID = "laptop"
+_SECRET_METHODS = frozenset({"client_secret_basic", "client_secret_post"})
 
 
 def demo_clients(*resources: str) -> list[Client]:
-    """The two clients of the walkthrough (one gets JWTs, the other opaque tokens), and three more.
+    """Return the two clients of the walkthrough, and three more.
 
-    `service-client-api` gets at+jwt tokens for either API, and for `resources`;
-    `service-client-dpop`'s are bound to a key; `customer-service` is the customer API itself, which
-    calls the country API in its turn.
+    `service-client-api` gets at+jwt tokens for either API, and for `resources`. Tokens of
+    `service-client-dpop` are bound to a key. `customer-service` is the customer API, which
+    exchanges tokens to call the country API.
     """
     return [
-        _demo_client("service-client-jwt", token_profile=TokenProfile.PLAIN),
-        _demo_client("service-client-opaque", token_format=TokenFormat.OPAQUE),
-        _demo_client(
+        _with_secret("service-client-jwt", token_profile=TokenProfile.PLAIN),
+        _with_secret("service-client-opaque", token_format=TokenFormat.OPAQUE),
+        _with_secret(
             "service-client-api",
             token_profile=TokenProfile.AT_JWT,
             audience=(COUNTRY_API,),
@@ -44,14 +68,14 @@ def demo_clients(*resources: str) -> list[Client]:
             default_scopes=("country.read",),
             token_lifetime=600,
         ),
-        _demo_client(
+        _with_secret(
             "service-client-dpop",
             token_profile=TokenProfile.AT_JWT,
             audience=(COUNTRY_API,),
             dpop_bound_access_tokens=True,
             dpop_nonce_required=True,
         ),
-        _demo_client(
+        _with_secret(
             "customer-service",
             grant_types=frozenset({CLIENT_CREDENTIALS, TOKEN_EXCHANGE}),
             token_profile=TokenProfile.AT_JWT,
@@ -62,25 +86,106 @@ def demo_clients(*resources: str) -> list[Client]:
     ]
 
 
+def keyed_clients() -> list[Client]:
+    """Return the clients without a secret: one signs assertions, three have certificates.
+
+    Missing keys and certificates are created.
+    """
+    name = CertificateSubject(SubjectKind.SAN_DNS, CLIENT_NAME)
+    thumbprint = LaptopCertificates.ensure().self_signed_thumbprint()
+    return [
+        _client(
+            SIGNING_CLIENT,
+            authentication_methods=frozenset({PRIVATE_KEY_JWT}),
+            assertion=AssertionRules(jwks=_public_keys(), signing_alg=_ALGORITHM),
+            token_profile=TokenProfile.PLAIN,
+        ),
+        _client(
+            "service-client-mtls",
+            authentication_methods=frozenset({TLS_CLIENT_AUTH}),
+            certificate_name=name,
+            token_profile=TokenProfile.PLAIN,
+        ),
+        _client(
+            "service-client-bound",
+            authentication_methods=frozenset({TLS_CLIENT_AUTH}),
+            certificate_name=name,
+            tls_client_certificate_bound_access_tokens=True,
+            token_profile=TokenProfile.AT_JWT,
+            audience=(COUNTRY_API,),
+        ),
+        _client(
+            "service-client-self-signed",
+            authentication_methods=frozenset({SELF_SIGNED_TLS_CLIENT_AUTH}),
+            certificate_thumbprints=frozenset({thumbprint}),
+            token_profile=TokenProfile.PLAIN,
+        ),
+    ]
+
+
 def authorizer_client(secret: str) -> Client:
-    """The resource server's own client: it gets no tokens, and sees those that carry its scopes."""
+    """Return the authorizer's client: it gets no tokens, and introspects those with its scopes."""
     return Client(
         client_id="authorizer",
         name="The guarded API's authorizer",
-        authentication_methods=_METHODS,
+        authentication_methods=_SECRET_METHODS,
         secrets=(StoredSecret(digest_generated(secret)),),
         grant_types=frozenset(),
         resource_scopes=frozenset(SCOPES),
     )
 
 
-def _demo_client(client_id: str, **registered: Any) -> Client:
-    return Client(
-        client_id=client_id,
-        name="A demo client",
-        authentication_methods=_METHODS,
-        # Not one that we made but one that people know, so scrypt keeps it.
+def assertion(issuer: str, now: float) -> str:
+    """Return an assertion of `service-client-key` for the server with this issuer."""
+    return ClientKey(_private_key(), _ALGORITHM, _KEY_ID).assertion(SIGNING_CLIENT, issuer, now)
+
+
+def private_key(file: Path) -> ec.EllipticCurvePrivateKey:
+    """Return the P-256 key in a file. A missing file is created with mode 0600, atomically."""
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        made = file.with_name(f"{file.name}.{uuid.uuid4()}")
+        made.touch(mode=0o600)
+        made.write_text(to_pem(ec.generate_private_key(ec.SECP256R1())))
+        try:
+            # Unlike a rename, a link never replaces the file of a concurrent process.
+            file.hardlink_to(made)
+        except FileExistsError:
+            pass
+        finally:
+            made.unlink()
+    key = load_pem_private_key(file.read_bytes(), password=None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)  # noqa: S101 - written above
+    return key
+
+
+def _private_key() -> ec.EllipticCurvePrivateKey:
+    return private_key(KEY_FILE)
+
+
+def _public_keys() -> str:
+    jwk = ECAlgorithm.to_jwk(_private_key().public_key(), as_dict=True)
+    return json.dumps({"keys": [{**jwk, "kid": _KEY_ID, "alg": _ALGORITHM, "use": "sig"}]})
+
+
+def _with_secret(client_id: str, **registered: Any) -> Client:
+    return _client(
+        client_id,
+        authentication_methods=_SECRET_METHODS,
+        # scrypt, because this secret is not a random one that Gatehouse generated.
         secrets=(StoredSecret(digest_imported(f"{client_id}-secret")),),
-        scopes=frozenset(SCOPES),
         **registered,
     )
+
+
+def _client(client_id: str, **registered: Any) -> Client:
+    return Client(client_id=client_id, name="A demo client", scopes=frozenset(SCOPES), **registered)
+
+
+def main() -> None:
+    """Print an assertion for the laptop's authorization server."""
+    print(assertion(Addresses.from_env(os.environ).issuer, time.time()))
+
+
+if __name__ == "__main__":
+    main()

@@ -21,8 +21,9 @@ from authorizer.app import read_scope_map
 from authorizer.scope_map import ScopeMap, ScopeMapError, parse_api_rules
 from infra.cloudformation import TemplateError
 from infra.explain import route_faults
+from local import ROOT
 from local.addresses import Addresses
-from local.aws import ROOT, TEMPLATE
+from local.aws import TEMPLATE, names
 from local.aws_account import LAPTOP, use_local_aws
 from local.cli import LaptopError
 from local.gateway.core import Gateway
@@ -31,7 +32,6 @@ from local.gateway.model import Api, Function
 from local.gateway.template import Template
 from local.http_server import Server
 from local.log_output import print_whole_lines
-from local.provisioning import names
 
 EXPORTS = ("Issuer", "JwksUri", "AuthorizerArn", "AuthorizerInvocationUri", "ApiRulesPath")
 _LAST_PORT = 65_535

@@ -1,6 +1,6 @@
-"""Restart `chalice local` when the code of the functions changes, end it with its parent.
+"""Restart `chalice local` when code or template change, and end it with its parent process.
 
-chalice's own reloader watches its project folder only, and the code lives elsewhere.
+chalice's reloader watches only its project folder, which does not contain the functions.
 """
 
 from __future__ import annotations
@@ -8,15 +8,10 @@ from __future__ import annotations
 import os
 import threading
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
 
 from chalice.cli.filewatch import RESTART_REQUEST_RC
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-__all__ = ["end", "restart_chalice", "snapshot", "watch"]
 
 _FOLDERS = ("authorizer", "functions", "local")
 _SUFFIXES = (".json", ".py")
@@ -29,10 +24,10 @@ def watch(
     on_orphaned: Callable[[], None],
     parent: Callable[[], int] = os.getppid,
 ) -> None:
-    """Follow code and parent from a daemon thread, and say once what came first.
+    """Watch code and parent in a thread, and call one of the functions once.
 
-    `on_change` is called when code below `root` or the template changes, `on_orphaned` when the
-    process that started this one is gone: chalice's parent process ends without its worker.
+    `on_change` is called if code below `root` or the template changes, `on_orphaned` if the parent
+    process ends: chalice's parent process does not end its worker.
     """
     before = snapshot(root)
     started_by = parent()
@@ -49,7 +44,7 @@ def watch(
 
 
 def snapshot(root: Path) -> dict[str, int]:
-    """When each watched file was last changed, in nanoseconds since the epoch."""
+    """Return the time of each watched file's last change, in nanoseconds since the epoch."""
     found: dict[str, int] = {}
     template = root / "template.yaml"
     if template.exists():
@@ -58,19 +53,19 @@ def snapshot(root: Path) -> dict[str, int]:
         for directory, _, names in os.walk(root / folder):
             for name in names:
                 if name.endswith(_SUFFIXES):
-                    path = os.path.join(directory, name)  # noqa: PTH118 - many files, each second
+                    path = os.path.join(directory, name)  # noqa: PTH118 - fast, for many files
                     try:
-                        found[path] = os.stat(path).st_mtime_ns  # noqa: PTH116 - likewise
+                        found[path] = os.stat(path).st_mtime_ns  # noqa: PTH116 - fast
                     except FileNotFoundError:
                         continue
     return found
 
 
 def restart_chalice() -> None:
-    """End this worker in the way that makes chalice's parent process start another."""
+    """End this worker with the exit code that makes chalice start another one."""
     os._exit(RESTART_REQUEST_RC)
 
 
 def end() -> None:
-    """End this worker for good."""
+    """End this worker without a restart."""
     os._exit(0)

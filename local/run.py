@@ -1,22 +1,168 @@
-"""`make run`: start everything on this machine, tell the story, stay up.
+"""`make run`: start every service on this machine, run the walkthrough, serve until Ctrl-C.
 
-python -m local.run            start, show the walkthrough, stay up until Ctrl-C
-python -m local.run --check    start, check every answer of the walkthrough, stop (exit 0 or 1)
+python -m local.run            start and serve
+python -m local.run --check    start, check every response of the walkthrough, stop (exit 0 or 1)
 """
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
+import os
+import select
 import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
 
+from infra.local_stack import access_key_file
+from local import ROOT, STATE
+from local.addresses import BOUND_API, CONTROL_SOCKETS, MUTUAL_TLS, Addresses, with_free_ports
+from local.aws_account import use_local_aws
 from local.cli import run_command
+from local.http_client import status_of
+from local.supervisor import Supervisor
+from local.walkthrough import Walkthrough
+
+_START_SECONDS = 60.0
+_LONGEST_PARENT = 60
 
 
 def main() -> int:
-    """Run from the command line."""
-    # Importing takes a while, and a Ctrl-C may come then, too.
-    from local.session import run
+    """Run from the command line; return the exit code."""
+    check = "--check" in sys.argv[1:]
+    started = time.monotonic()
+    parent = os.getppid()
+    # The laptop edition always runs its own AWS, even if the shell names another endpoint.
+    os.environ.pop("AWS_ENDPOINT_URL", None)
+    addresses = with_free_ports(Addresses.from_env(os.environ))
+    warn_of_network(addresses.host)
+    if check:
+        addresses = replace(addresses, bound_api=False, console=False)
+    with socket_folder() as sockets, Supervisor(logs_of(addresses)) as supervisor:
+        start_everything(supervisor, addresses, sockets if addresses.console else None)
+        print(f"Started in {time.monotonic() - started:.1f} seconds.")
+        print("The clients' secrets below are public: they exist on laptops only.", flush=True)
+        walkthrough = Walkthrough(addresses)
+        walkthrough.run()
+        for failure in walkthrough.failures:
+            print(f"FAILED {failure}", file=sys.stderr)
+        if check:
+            print("\nThe walkthrough " + ("failed." if walkthrough.failures else "holds."))
+            return 1 if walkthrough.failures else 0
+        print(next_steps(addresses), flush=True)
+        supervisor.echo()
+        supervisor.watch(until=lambda: is_abandoned(parent))
+    return 0
 
-    return run(check="--check" in sys.argv[1:])
+
+def start_everything(
+    supervisor: Supervisor, addresses: Addresses, control_sockets: str | None = None
+) -> None:
+    """Start moto and the APIs, and return when each of them answers.
+
+    With a folder for control sockets the console is started, too.
+    """
+    env = dict(os.environ)
+    use_local_aws(env, addresses)
+    # With an endpoint set, a child would not wait until moto is provisioned.
+    del env["AWS_ENDPOINT_URL"]
+    if control_sockets is not None:
+        env[CONTROL_SOCKETS] = control_sockets
+    if addresses.mutual_tls:
+        from local.certificates import LaptopCertificates
+
+        LaptopCertificates.ensure()
+        env[MUTUAL_TLS] = "1"
+    chalice = str(Path(sys.executable).parent / "chalice")
+    print(f"Starting AWS (moto) on {addresses.aws_url} …", flush=True)
+    supervisor.start("aws", [sys.executable, "-m", "local.aws"], cwd=ROOT, env=env)
+    apis = [
+        ("auth server", "auth_server", addresses.auth_port, addresses.issuer),
+        ("guarded API", "guarded_api", addresses.api_port, addresses.guarded_api),
+    ]
+    if addresses.bound_api:
+        apis.append(("bound API", "bound_api", addresses.bound_api_port, addresses.bound_api_url))
+    for name, project, port, url in apis:
+        print(f"Starting the {name} on {url} …", flush=True)
+        command = [chalice, "local", "--no-autoreload", "--host", addresses.host]
+        directory = ROOT / "local" / project
+        supervisor.start(name, [*command, "--port", str(port)], cwd=directory, env=env)
+
+    def wait_for(what: str, url: str, status: int) -> None:
+        supervisor.wait_until(lambda: status_of(url) == status, what, seconds=_START_SECONDS)
+
+    wait_for("The auth server", f"{addresses.issuer}/oauth2/jwks", 200)
+    wait_for("The guarded API", f"{addresses.guarded_api}/country", 401)
+    if addresses.bound_api:
+        wait_for("The bound API", f"{addresses.bound_api_url}/country", 401)
+        env[BOUND_API] = "1"
+    if control_sockets is not None:
+        # The console starts last, because its page needs every other service.
+        supervisor.start("console", [sys.executable, "-m", "local.console"], cwd=ROOT, env=env)
+        wait_for("The console", f"{addresses.console_url}/", 200)
+
+
+def logs_of(addresses: Addresses) -> Path:
+    """Return the folder of a run's logs; a run on other ports has another one."""
+    return STATE / "logs" / str(addresses.auth_port)
+
+
+def socket_folder() -> TemporaryDirectory[str]:
+    """Create a private folder for sockets, whose paths are limited to 104 bytes (unix(7))."""
+    usual = gettempdir()
+    is_short = len(os.fsencode(usual)) <= _LONGEST_PARENT
+    return TemporaryDirectory(prefix="gatehouse-", dir=usual if is_short else "/tmp")  # noqa: S108 - the folder itself has a random name and mode 0700
+
+
+def next_steps(addresses: Addresses) -> str:
+    """Return the services' addresses, and commands to try."""
+    token = f"{addresses.issuer}/oauth2/token"
+    logs = logs_of(addresses).relative_to(ROOT)
+    console = bound_api = mutual_tls = ""
+    if addresses.console:
+        console = f"{addresses.console_url} (open it in a browser)"
+    if addresses.bound_api:
+        behind_tls = f", {addresses.mtls_bound_api}" if addresses.mutual_tls else ""
+        bound_api = f"{addresses.bound_api_url}{behind_tls}\n" + " " * 15
+        bound_api += "(the guarded API for sender-constrained tokens: see docs/tokens.md)"
+    if addresses.mutual_tls:
+        mutual_tls = f"{addresses.mtls_auth_server} and {addresses.mtls_guarded_api}\n" + " " * 15
+        mutual_tls += "(certificates in .gatehouse/tls; see docs/client-authentication.md)"
+    taken = "off, because its port is taken: see"
+    return f"""
+Everything is up. Press Ctrl-C to stop it. A line for each request follows; the functions' logs
+(JSON) are in {logs}.
+  console      {console or "off (disabled, or its port is taken): see GATEHOUSE_CONSOLE_PORT"}
+  auth server  {addresses.issuer}
+  guarded API  {addresses.guarded_api}
+  bound API    {bound_api or f"{taken} GATEHOUSE_BOUND_API_PORT"}
+  AWS (moto)   {addresses.aws_url} (access key in {access_key_file(addresses.aws_port)})
+  mutual TLS   {mutual_tls or f"{taken} GATEHOUSE_MTLS_PORT"}
+
+Try in another terminal:
+  TOKEN=$(curl -s {token} -u service-client-jwt:service-client-jwt-secret \\
+      -d grant_type=client_credentials -d scope=country.read | cut -d '"' -f 4)
+  curl -i {addresses.guarded_api}/country/code/nz -H "Authorization: Bearer $TOKEN"
+  curl -i '{addresses.guarded_api}/country?limit=3' -H "Authorization: Bearer $TOKEN"
+"""
+
+
+def warn_of_network(host: str) -> None:
+    """Warn if servers bind an address that other machines can reach."""
+    with contextlib.suppress(ValueError):
+        if not ipaddress.ip_address(host).is_loopback:
+            print(f"Note: on {host}, everyone who reaches this machine may use the demo clients.")
+
+
+def is_abandoned(parent: int) -> bool:
+    """Return whether make or the terminal has ended; not every end sends a signal."""
+    if "MAKELEVEL" in os.environ and os.getppid() != parent:
+        return True
+    output = select.poll()
+    output.register(sys.stdout.fileno(), select.POLLHUP)
+    return bool(output.poll(0))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Play the walkthrough on a deployed stack: `python -m local.smoke --stack gatehouse-dev`.
+"""Run the walkthrough on a deployed stack: `python -m local.smoke --stack gatehouse-dev`.
 
-It registers the client that the authorizer introspects with, which a new stack does not have yet,
-and for the time of the walkthrough two clients with random secrets.
+It registers the authorizer's client, which a new stack does not have yet. During the walkthrough
+it also registers two clients with random secrets.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
@@ -22,27 +23,25 @@ from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
 from infra.cli.doctor.account import authorizer_cache_faults
 from local.demo_clients import SCOPES, authorizer_client
-from local.walkthrough import Actors, Walkthrough
+from local.walkthrough import DemoCredentials, Walkthrough
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 
-_NEEDED: Final = frozenset({"Issuer", "ClientsTable", "IntrospectionCredentials"})
+_REQUIRED = frozenset({"Issuer", "ClientsTable", "IntrospectionCredentials"})
 
 
 class NotDeployedError(Exception):
-    """Raised when a stack has not what a deployed one of Gatehouse has."""
+    """The stack is not a deployed stack of Gatehouse."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Stack:
-    """What the smoke test has to know of a stack: two addresses and two names.
+    """Addresses and names of a deployed stack.
 
-    The guarded API's is empty where the stack has no sample API.
+    `guarded_api` is empty for a stack without the sample API.
     """
 
     issuer: str
@@ -54,10 +53,10 @@ class Stack:
 
     @classmethod
     def find(cls, name: str) -> Stack:
-        """Look a deployed stack up, in the account and region that boto3 is configured for.
+        """Look up a deployed stack in boto3's account and region.
 
         Raises:
-            NotDeployedError: it is not one of Gatehouse, or was not deployed to its end.
+            NotDeployedError: it is not a stack of Gatehouse, or its deployment was not completed.
         """
         cloudformation = boto3.client("cloudformation")
         (stack,) = cloudformation.describe_stacks(StackName=name)["Stacks"]
@@ -71,7 +70,7 @@ class Stack:
             for each in page["StackResourceSummaries"]
             if "PhysicalResourceId" in each
         }
-        if missing := _NEEDED - outputs.keys() - names.keys():
+        if missing := _REQUIRED - outputs.keys() - names.keys():
             raise NotDeployedError(f"it has no {', '.join(sorted(missing))}")
         return cls(
             issuer=outputs["Issuer"],
@@ -83,7 +82,7 @@ class Stack:
         )
 
     def cache_faults(self) -> list[str]:
-        """Return how API Gateway's cache of policies differs from the parameter, if it does."""
+        """Return how API Gateway's policy cache differs from the parameter."""
         if not self.rest_api:
             return []
         found = boto3.client("apigateway").get_authorizers(restApiId=self.rest_api)["items"]
@@ -91,13 +90,13 @@ class Stack:
 
 
 def _parameter(stack: Mapping[str, Any], name: str) -> str:
-    """Return a parameter's value; 0 where a stack of an older template has none."""
+    """Return a parameter's value; 0 for a stack of an older template without it."""
     values = {each["ParameterKey"]: each["ParameterValue"] for each in stack.get("Parameters", ())}
     return str(values.get(name, 0))
 
 
-class Smoke:
-    """The walkthrough on a stack, with clients of its own."""
+class SmokeTest:
+    """The walkthrough on a stack, with temporary clients."""
 
     def __init__(
         self, stack: Stack, dynamodb: DynamoDBClient, secrets: SecretsManagerClient
@@ -108,7 +107,7 @@ class Smoke:
         self._clients = DynamoDbClients(dynamodb, stack.clients_table)
 
     def run(self, write: Callable[[str], None] = print) -> list[str]:
-        """Play it; return what did not come out as told. The two clients are gone afterwards."""
+        """Run the walkthrough; return its failures. Afterwards the two clients are deleted."""
         self._register_authorizer()
         run = token_hex(4)
         secrets = {f"smoke-{kind}-{run}": token_hex(32) for kind in ("jwt", "opaque")}
@@ -121,7 +120,7 @@ class Smoke:
                 self._clients.put(_client(client_id, secrets[client_id], token_format))
             walkthrough = Walkthrough(
                 self._stack,
-                actors=Actors(jwt_client, opaque_client, secrets),
+                credentials=DemoCredentials(jwt_client, opaque_client, secrets),
                 write=lambda text: write(_without(text, secrets.values())),
             )
             walkthrough.run()
@@ -133,7 +132,7 @@ class Smoke:
         return walkthrough.failures
 
     def _register_authorizer(self) -> None:
-        """Register what the authorizers introspect with; what else it was given, it keeps."""
+        """Register the authorizer's client. Other settings of an existing one are not changed."""
         answer = self._secrets.get_secret_value(SecretId=self._stack.introspection_credentials)
         credentials = json.loads(answer["SecretString"])
         client = authorizer_client(credentials["client_secret"])
@@ -147,7 +146,7 @@ class Smoke:
 def _client(client_id: str, secret: str, token_format: TokenFormat) -> Client:
     return Client(
         client_id=client_id,
-        name="The smoke test, for a minute",
+        name="Smoke test",
         authentication_methods=frozenset({"client_secret_basic", "client_secret_post"}),
         secrets=(StoredSecret(digest_generated(secret)),),
         scopes=frozenset(SCOPES),
@@ -162,24 +161,24 @@ def _without(text: str, secrets: Iterable[str]) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run from the command line; return 1 when the stack does not do as told."""
+    """Run from the command line; return 1 if a check failed."""
     parser = argparse.ArgumentParser(prog="local.smoke")
     parser.add_argument("--stack", required=True)
     given = parser.parse_args(arguments)
     try:
         stack = Stack.find(given.stack)
-        smoke = Smoke(
+        test = SmokeTest(
             stack,
             check_responses(boto3.client("dynamodb")),
             check_responses(boto3.client("secretsmanager")),
         )
-        failures = [*smoke.run(), *stack.cache_faults()]
+        failures = [*test.run(), *stack.cache_faults()]
     except (BotoCoreError, ClientError, NotDeployedError) as error:
         print(f"The smoke test could not use the stack {given.stack}: {error}", file=sys.stderr)
         return 1
     for failure in failures:
         print(f"FAILED {failure}", file=sys.stderr)
-    part = "" if stack.guarded_api else ", as far as it goes without the sample API,"
+    part = "" if stack.guarded_api else " (without the sample API)"
     print(f"\nThe walkthrough{part} " + ("failed." if failures else "holds."))
     return 1 if failures else 0
 

@@ -1,4 +1,4 @@
-"""Start child processes, watch them, and end every one of them whatever happens."""
+"""Supervise child processes: start, watch, log, and always stop them."""
 
 from __future__ import annotations
 
@@ -11,17 +11,15 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from local.cli import STOP_SIGNALS, LaptopError
 from local.log_output import RotatingLog, is_json
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
 SUPERVISED = "GATEHOUSE_SUPERVISED"
-"""Set in the environment of a child that is to end with its parent."""
+"""Set in the environment of a child that must end with its parent."""
 
 GRACE_SECONDS = 3.0
 LAST_LINES = 8
@@ -30,9 +28,9 @@ _READ_SIZE = 65_536
 
 
 class Child:
-    """One running process; its output goes to a log file and, when asked for, to the terminal.
+    """A running process. Its output goes to a log file and, with `echo`, to the terminal.
 
-    The terminal gets the lines that are for people: the JSON of functions is in the log file.
+    The terminal gets no JSON: the functions' structured logs are in the log file.
     """
 
     def __init__(
@@ -50,9 +48,9 @@ class Child:
         self.last_lines: deque[str] = deque(maxlen=LAST_LINES)
         log.open("wb").close()
         self._log = RotatingLog(log)
-        # The child holds the reading end of this pipe as its standard input and ends when it
-        # closes: so it cannot outlive us, not even when we are killed. A process group of its
-        # own keeps a Ctrl-C away from it, so that the order of the ending is ours to choose.
+        # The child's standard input is a pipe that closes when this process ends, even if it is
+        # killed. The child then ends, too. A Ctrl-C does not reach the child's own session, so
+        # this process decides in which order children end.
         self.process = subprocess.Popen(
             command,
             cwd=cwd,
@@ -67,12 +65,12 @@ class Child:
 
     def _read_output(self) -> None:
         output = self.process.stdout
-        assert isinstance(output, io.BufferedReader)  # noqa: S101  what PIPE promises
+        assert isinstance(output, io.BufferedReader)  # noqa: S101 - because of PIPE
         with output, contextlib.closing(self._log):
-            for lines in _gathered(output):
+            for lines in _batches(output):
                 shown = [line for line in lines if not is_json(line)]
                 self.last_lines.extend(shown)
-                # On a full disk the child must not lose its reader, nor behind a closed terminal.
+                # A full disk or a closed terminal must not end the reader of the child's output.
                 with contextlib.suppress(OSError):
                     self._log.write("".join(lines).encode())
                 if self.echo:
@@ -81,12 +79,12 @@ class Child:
                         sys.stdout.flush()
 
     def release(self) -> None:
-        """Let go of a process that has ended."""
-        assert self.process.stdin is not None  # noqa: S101  what PIPE promises
+        """Close the pipe of a process that has ended."""
+        assert self.process.stdin is not None  # noqa: S101 - because of PIPE
         self.process.stdin.close()
 
-    def death_sentence(self) -> str:
-        """Say in one sentence that this process ended, below its last lines."""
+    def end_message(self) -> str:
+        """Return the last lines of this process, and its exit code."""
         self._reader.join(timeout=1)
         last = "".join(f"    {line}" for line in self.last_lines)
         printed = f"The {self.name} process printed last:\n{last}" if last else ""
@@ -96,12 +94,8 @@ class Child:
         )
 
 
-def _gathered(output: io.BufferedReader) -> Iterator[list[str]]:
-    """Yield whole lines, those together that come within a moment.
-
-    A process that writes thousands of lines a second would have us wake up for each, which takes
-    more of the machine than the line does.
-    """
+def _batches(output: io.BufferedReader) -> Iterator[list[str]]:
+    """Yield whole lines in batches, because waking up for each line costs more than the line."""
     begun = b""
     while read := output.read1(_READ_SIZE):
         whole, end, begun = (begun + read).rpartition(b"\n")
@@ -117,11 +111,8 @@ def _text(line: bytes) -> str:
 
 
 @contextlib.contextmanager
-def undisturbed() -> Iterator[None]:
-    """Hold a Ctrl-C, and what else says the same, back until the block is left.
-
-    A child that has started and is not known yet would be left behind.
-    """
+def signals_deferred() -> Iterator[None]:
+    """Defer stop signals to the end of the block, so that no started child is left unknown."""
     held: list[int] = []
     handlers = {signum: signal.signal(signum, lambda *_: held.append(1)) for signum in STOP_SIGNALS}
     try:
@@ -134,7 +125,7 @@ def undisturbed() -> Iterator[None]:
 
 
 class Supervisor:
-    """The children of one run. Use it as a context manager: leaving it ends them all."""
+    """The children of one run, as a context manager that stops them all."""
 
     def __init__(self, logs: Path) -> None:
         self._logs = logs
@@ -151,20 +142,20 @@ class Supervisor:
     def start(
         self, name: str, command: Sequence[str], *, cwd: Path, env: Mapping[str, str]
     ) -> None:
-        """Start one child; `name` names its log file and stands before its lines."""
+        """Start a child; `name` is that of its log file, and the prefix of its lines."""
         log = self._logs / f"{name.replace(' ', '-')}.log"
-        with undisturbed():
+        with signals_deferred():
             child = Child(name, command, cwd=cwd, env=env, log=log, echo=self._echo)
             self._children.append(child)
 
     def check(self) -> None:
-        """Raise LaptopError when a child has ended: nothing here ends by itself."""
+        """Raise LaptopError if a child has ended."""
         for child in self._children:
             if child.process.poll() is not None:
-                raise LaptopError(child.death_sentence())
+                raise LaptopError(child.end_message())
 
     def wait_until(self, ready: Callable[[], bool], what: str, *, seconds: float) -> None:
-        """Return when `ready` says yes; raise LaptopError when a child dies or time is up."""
+        """Return when `ready()` is true; raise LaptopError if a child ends or time is up."""
         deadline = time.monotonic() + seconds
         while not ready():
             self.check()
@@ -173,20 +164,20 @@ class Supervisor:
             time.sleep(0.05)
 
     def echo(self) -> None:
-        """From now on, show what the children print, those to come included."""
+        """From now on, print the output of all children."""
         self._echo = True
         for child in self._children:
             child.echo = True
 
     def watch(self, *, until: Callable[[], bool]) -> None:
-        """Stay until interrupted or told; raise LaptopError when a child ends."""
+        """Wait until `until()` is true; raise LaptopError if a child ends."""
         while not until():
             self.check()
             time.sleep(0.2)
 
     def stop(self) -> None:
-        """End every child: ask first, insist after a grace period."""
-        with undisturbed():
+        """End every child: SIGTERM first, SIGKILL after a grace period."""
+        with signals_deferred():
             self._stop()
 
     def _stop(self) -> None:
@@ -202,28 +193,23 @@ class Supervisor:
             child.release()
 
 
-def is_alive(pid: int) -> bool:
-    """Tell whether a process of ours is running."""
+def is_running(pid: int) -> bool:
+    """Return whether a process is running. A zombie is not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    return not _has_ended(pid)
-
-
-def _has_ended(pid: int) -> bool:
-    """Whether all that is left of a process is its exit code, which nobody has asked for yet."""
-    with contextlib.suppress(OSError):  # where there is no /proc
+    with contextlib.suppress(OSError):  # macOS has no /proc
         status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        return status.rpartition(")")[2].split()[0] == "Z"
-    return False
+        return status.rpartition(")")[2].split()[0] != "Z"
+    return True
 
 
 def end_with_parent() -> None:
-    """In a child: end this process as soon as its parent is gone.
+    """End this process, a child, when its parent ends.
 
-    The parent holds the other end of standard input and never writes to it, so the only thing
-    that can be read there is its end.
+    The parent has the other end of standard input and never writes to it. Reading returns only
+    when the parent has ended.
     """
 
     def follow() -> None:

@@ -1,4 +1,4 @@
-"""The console: a page on which a person watches the laptop edition work, and breaks it on purpose.
+"""The console: a page that shows how the laptop edition works, and injects faults into it.
 
-It runs beside the laptop edition only. Nothing of it is deployed.
+It is part of the laptop edition only and is never deployed.
 """

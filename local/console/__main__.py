@@ -1,6 +1,6 @@
-"""Serve the console beside a running laptop edition: `python -m local.console`.
+"""Serve the console of a running laptop edition: `python -m local.console`.
 
-`make run` starts it. The processes that it looks into name their folder in GATEHOUSE_BACKSTAGE.
+`make run` starts it. GATEHOUSE_CONTROL_SOCKETS names the folder of the other processes' sockets.
 """
 
 from __future__ import annotations
@@ -11,25 +11,20 @@ import signal
 import sys
 from dataclasses import replace
 
-from local.addresses import BOUND_API, MUTUAL_TLS, Addresses
+from local.addresses import BOUND_API, CONTROL_SOCKETS, LOOPBACK, MUTUAL_TLS, Addresses
 from local.aws_account import use_local_aws
-from local.console.backstage import BACKSTAGE
-from local.console.desk import build
-from local.console.web import ConsoleSite
+from local.console.api import ConsoleApi, ConsoleSite
 from local.http_server import Server
 from local.supervisor import SUPERVISED, end_with_parent
 
-LOOPBACK = "127.0.0.1"
-
 
 def main() -> int:
-    """Serve until a signal says to end, or the process that started this one is gone."""
+    """Serve until a signal arrives or the parent process ends."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if os.environ.get(SUPERVISED):
         end_with_parent()
-    addresses = Addresses.from_env(os.environ)
     addresses = replace(
-        addresses,
+        Addresses.from_env(os.environ),
         mutual_tls=bool(os.environ.get(MUTUAL_TLS)),
         bound_api=bool(os.environ.get(BOUND_API)),
     )
@@ -39,8 +34,8 @@ def main() -> int:
         print(f"Port {addresses.console_port} cannot be used: {error.strerror}.", file=sys.stderr)
         return 1
     use_local_aws(os.environ, addresses)
-    desk = build(addresses, os.environ[BACKSTAGE])
-    server.open(ConsoleSite(desk, server.port))
+    api = ConsoleApi.build(addresses, os.environ[CONTROL_SOCKETS])
+    server.open(ConsoleSite(api, server.port))
     with contextlib.suppress(KeyboardInterrupt):
         server.serve_forever()
     return 0

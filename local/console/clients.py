@@ -1,38 +1,26 @@
-"""The laptop's clients as the console uses them: how each proves who it is, and what it gets."""
+"""The demo clients as the console uses them: their requests, and their tokens."""
 
 from __future__ import annotations
 
+import base64
+import json
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from functions.shared.clients.client import (
     PRIVATE_KEY_JWT,
     SELF_SIGNED_TLS_CLIENT_AUTH,
     TLS_CLIENT_AUTH,
+    Client,
     TokenFormat,
     TokenProfile,
 )
-from local import dpop_proof, keyed_clients
+from local import demo_clients, dpop_proof
+from local.addresses import Addresses, Service
 from local.certificates import LaptopCertificates
-from local.console import tokens
-from local.console.http_calls import Call, Certificate, Recipe
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from functions.shared.clients.client import Client
-    from local.addresses import Addresses, Service
-
-__all__ = [
-    "DEMO_CLIENTS",
-    "DPOP_CLIENT",
-    "KINDS",
-    "ClientCalls",
-    "described",
-    "kind_of",
-    "needs_mutual_tls",
-]
+from local.http_client import ClientCertificate, HttpRequest, ShellValue, Value
 
 DPOP_CLIENT = "service-client-dpop"
 DEMO_CLIENTS = (
@@ -46,7 +34,7 @@ DEMO_CLIENTS = (
     DPOP_CLIENT,
     "service-client-bound",
 )
-"""Those whose credentials the console has."""
+"""The clients whose credentials the console has."""
 
 KINDS = {
     "jwt": "JWT",
@@ -65,7 +53,7 @@ _ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
 def kind_of(client: Client) -> str:
-    """Return which of KINDS a client's tokens are."""
+    """Return the kind of a client's tokens, a name in KINDS."""
     if client.token_format is TokenFormat.OPAQUE:
         return "opaque"
     if client.dpop_bound_access_tokens:
@@ -76,7 +64,7 @@ def kind_of(client: Client) -> str:
 
 
 def described(client: Client) -> dict[str, Any]:
-    """Return what the page says of a client."""
+    """Return a client as the page expects it."""
     return {
         "id": client.client_id,
         "kind": kind_of(client),
@@ -86,21 +74,21 @@ def described(client: Client) -> dict[str, Any]:
 
 
 def needs_mutual_tls(client: Client) -> bool:
-    """Whether a client proves who it is by the certificate of its connection."""
+    """Return whether a client authenticates with a certificate."""
     return not client.authentication_methods.isdisjoint(_BY_CERTIFICATE)
 
 
-@dataclass(frozen=True)
-class ClientCalls:
-    """The requests that a client makes."""
+@dataclass(frozen=True, slots=True)
+class ClientRequests:
+    """The requests of the clients."""
 
     addresses: Addresses
 
-    def token(self, client: Client, scopes: Sequence[str], nonce: str | None = None) -> Call:
-        """Return a client's token request; a DPoP client sends a proof, with a nonce if given."""
+    def token(self, client: Client, scopes: Sequence[str], nonce: str | None = None) -> HttpRequest:
+        """Return a client's token request. A DPoP client sends a proof with the nonce."""
         url = f"{self.addresses.issuer}/oauth2/token"
-        form: dict[str, str | Recipe] = {"grant_type": "client_credentials"}
-        headers: dict[str, str | Recipe] = {}
+        form: dict[str, Value] = {"grant_type": "client_credentials"}
+        headers: dict[str, Value] = {}
         certificate = None
         methods = client.authentication_methods
         if PRIVATE_KEY_JWT in methods:
@@ -117,33 +105,34 @@ class ClientCalls:
             form["scope"] = " ".join(scopes)
         if client.dpop_bound_access_tokens:
             headers["DPoP"] = _proof("POST", url, nonce=nonce)
-        return Call(url, headers, form, certificate)
+        return HttpRequest(url, headers, form, certificate=certificate)
 
-    def guarded(self, path: str, token: str, scheme: str) -> Call:
-        """Return a request to the guarded API, for bound tokens to the bound one.
+    def guarded(self, path: str, token: str, scheme: str) -> HttpRequest:
+        """Return a request to the guarded API, or with a sender-constrained token to the bound API.
 
-        With the scheme DPoP it carries a proof; with a token that is bound to a certificate, the
-        connection has that certificate.
+        With the scheme DPoP it has a proof. With a certificate-bound token the connection has that
+        certificate.
         """
-        headers: dict[str, str | Recipe] = {"Authorization": f"{scheme} {token}"}
-        if tokens.is_bound_to_certificate(token):
+        headers: dict[str, Value] = {"Authorization": f"{scheme} {token}"}
+        if is_bound_to_certificate(token):
             certificate = _certificate(self_signed=False)
-            return Call(f"{self.addresses.mtls_bound_api}{path}", headers, certificate=certificate)
+            url = f"{self.addresses.mtls_bound_api}{path}"
+            return HttpRequest(url, headers, certificate=certificate)
         if scheme == "DPoP" and self.addresses.bound_api:
             url = f"{self.addresses.bound_api_url}{path}"
             headers["DPoP"] = _proof("GET", url.partition("?")[0], token=token)
-            return Call(url, headers)
-        return Call(f"{self.addresses.guarded_api}{path}", headers)
+            return HttpRequest(url, headers)
+        return HttpRequest(f"{self.addresses.guarded_api}{path}", headers)
 
     def service(self, token: str, scheme: str) -> Service:
-        """Return which API `guarded` sends a token to."""
-        is_bound = scheme == "DPoP" or tokens.is_bound_to_certificate(token)
+        """Return the API to which `guarded` sends a token."""
+        is_bound = scheme == "DPoP" or is_bound_to_certificate(token)
         return "bound_api" if is_bound and self.addresses.bound_api else "guarded_api"
 
-    def _assertion(self) -> Recipe:
-        value = keyed_clients.assertion(self.addresses.issuer, time.time())
+    def _assertion(self) -> ShellValue:
+        value = demo_clients.assertion(self.addresses.issuer, time.time())
         port = f"GATEHOUSE_AUTH_PORT={self.addresses.auth_port}"
-        return Recipe(value, f"{port} .venv/bin/python -m local.keyed_clients")
+        return ShellValue(value, f"$({port} .venv/bin/python -m local.demo_clients)")
 
 
 def _authentication(client: Client) -> str:
@@ -153,15 +142,61 @@ def _authentication(client: Client) -> str:
     return named[0] if named else "secret"
 
 
-def _certificate(*, self_signed: bool) -> Certificate:
+def _certificate(*, self_signed: bool) -> ClientCertificate:
     certificates = LaptopCertificates.ensure()
     client = certificates.self_signed_client if self_signed else certificates.client
-    return Certificate(certificates.authority, client)
+    return ClientCertificate(certificates.authority, client)
 
 
-def _proof(method: str, url: str, *, nonce: str | None = None, token: str | None = None) -> Recipe:
-    value = dpop_proof.write_proof(dpop_proof.own_key(), method, url, nonce=nonce, token=token)
+def _proof(
+    method: str, url: str, *, nonce: str | None = None, token: str | None = None
+) -> ShellValue:
+    value = dpop_proof.write_proof(method, url, nonce=nonce, token=token)
     command = f".venv/bin/python -m local.dpop_proof {method} {url}"
     command += f" --nonce {nonce}" if nonce else ""
     command += f" --token {token}" if token else ""
-    return Recipe(value, command)
+    return ShellValue(value, f"$({command})")
+
+
+class NotJwtError(ValueError):
+    """Raised when a token with the shape of a JWT cannot be parsed."""
+
+
+def is_jwt(token: str) -> bool:
+    """Return whether a token has three parts (RFC 7515, 3.1)."""
+    return token.count(".") == 2
+
+
+def decode(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return header and claims of a JWT, without verification.
+
+    Raises:
+        NotJwtError: it cannot be parsed.
+    """
+    try:
+        header, claims, _ = token.split(".")
+        return _decode_segment(header), _decode_segment(claims)
+    except ValueError:
+        raise NotJwtError("This is not a JWT.") from None
+
+
+def is_bound_to_certificate(token: str) -> bool:
+    """Return whether a token is a certificate-bound JWT (RFC 8705, 3.1)."""
+    try:
+        confirmation = decode(token)[1].get("cnf")
+    except NotJwtError:
+        return False
+    return isinstance(confirmation, dict) and "x5t#S256" in confirmation
+
+
+def encode_segment(members: Mapping[str, Any]) -> str:
+    """Write a JSON object as a part of a JWT."""
+    text = json.dumps(members, separators=(",", ":"))
+    return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
+
+
+def _decode_segment(segment: str) -> dict[str, Any]:
+    members = json.loads(base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
+    if not isinstance(members, dict):
+        raise ValueError("not a JSON object")  # noqa: TRY004 - the same error for every fault
+    return members

@@ -1,40 +1,27 @@
-"""What the page shows: steps, each a message between two of the four, with details."""
+"""The steps that the page shows: messages between components, each with details."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from local.console.http_calls import Answer, Call
-
-__all__ = [
-    "Actor",
-    "Detail",
-    "Step",
-    "Tone",
-    "as_json",
-    "facts",
-    "http_exchange",
-    "key_set",
-    "lines",
-    "token",
-]
+from local.http_client import HttpRequest, HttpResponse, plain
 
 Actor = Literal["client", "auth", "api", "authorizer"]
 Tone = Literal["good", "bad", "plain"]
 Detail = dict[str, Any]
-"""One of the kinds that the functions below make; `kind` says which."""
+"""The result of a function below; `kind` names the function that draws it on the page."""
+
+_HIDDEN_HEADERS = frozenset({"date", "server", "content-length", "connection", "x-amz-apigw-id"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Step:
-    """A message from one to another, or a thought that one has alone.
+    """A message from one component to another, or an internal step of one component.
 
-    `chip` is its shortest summary, such as a status.
+    `chip` is a very short summary, such as a status.
     """
 
     sender: Actor
@@ -46,7 +33,7 @@ class Step:
     details: tuple[Detail, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as the page reads it."""
+        """Return the step as the page expects it."""
         return {
             "from": self.sender,
             "to": self.receiver,
@@ -59,23 +46,40 @@ class Step:
 
 
 def as_json(value: object) -> str:
-    """Write JSON for people to read."""
+    """Write indented JSON."""
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
-def http_exchange(call: Call, answer: Answer | None = None) -> Detail:
-    """Return a request as it was sent and, if it is to be shown, its answer."""
-    shown = answer.to_json() if answer else None
-    return {"kind": "http", "request": call.to_json(), "answer": shown}
+def http_exchange(request: HttpRequest, response: HttpResponse | None = None) -> Detail:
+    """Return a request with its curl command, and its response."""
+    answer = response and {
+        "status": response.status,
+        "reason": response.reason,
+        "headers": {
+            name.lower(): value
+            for name, value in response.headers.items()
+            if name.lower() not in _HIDDEN_HEADERS
+        },
+        "body": response.text,
+        "milliseconds": response.milliseconds,
+    }
+    shown = {
+        "method": request.method,
+        "url": request.url,
+        "headers": plain(request.headers),
+        "form": plain(request.form or {}),
+        "curl": request.as_curl(),
+    }
+    return {"kind": "http", "request": shown, "answer": answer}
 
 
 def token(text: str, header: Mapping[str, Any], claims: Mapping[str, Any]) -> Detail:
-    """Return a token taken apart."""
+    """Return a JWT with its parts."""
     return {"kind": "token", "text": text, "header": header, "claims": claims}
 
 
 def key_set(title: str, keys: Sequence[Mapping[str, Any]], wanted: str | None = None) -> Detail:
-    """Return keys, each with `kid`, `alg` and perhaps a `note`; the wanted one stands out."""
+    """Return keys, each with `kid`, `alg` and an optional `note`; `wanted` is highlighted."""
     shown = [{**key, "matched": key["kid"] == wanted} for key in keys]
     return {"kind": "keys", "title": title, "keys": shown}
 
@@ -86,5 +90,5 @@ def facts(*pairs: tuple[str, str]) -> Detail:
 
 
 def lines(title: str, text: str) -> Detail:
-    """Return text that is shown as it is, such as a log line or JSON."""
+    """Return preformatted text, such as a log line or JSON."""
     return {"kind": "text", "title": title, "text": text}

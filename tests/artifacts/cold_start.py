@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from moto.server import ThreadedMotoServer
 
-from local.aws import TEMPLATE
+from local.aws import TEMPLATE, names, provision
 from local.gateway.template import Template
-from local.provisioning import names, provision
 from tests.support.artifacts import host, make
 from tests.support.lambda_runtime import REGION, make_runtime, started
 from tests.support.proxy_events import basic, proxy_event, token_event

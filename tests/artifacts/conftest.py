@@ -7,9 +7,8 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from infra.build import ARTIFACTS
-from local.aws import TEMPLATE
+from local.aws import TEMPLATE, names, provision
 from local.gateway.template import Template
-from local.provisioning import names, provision
 from tests.support.artifacts import host, make
 from tests.support.lambda_runtime import REGION, LambdaProcess, make_runtime, started
 

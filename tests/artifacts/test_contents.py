@@ -22,9 +22,8 @@ from infra.build import build as build_artifact
 from infra.build import main as build_main
 from infra.cloudformation import load
 from infra.package import measure, zip_bytes
-from local.aws import TEMPLATE
+from local.aws import TEMPLATE, names
 from local.gateway.template import Template
-from local.provisioning import names
 from tests.support.artifacts import host, make
 
 pytestmark = pytest.mark.xdist_group("artifacts")

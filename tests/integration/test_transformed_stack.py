@@ -27,8 +27,8 @@ from functions.shared.runtime.aws_clients import AwsClients
 from functions.shared.runtime.clock import SYSTEM_CLOCK
 from functions.shared.runtime.secret_store import SecretsManagerStore
 from infra import template_checks
-from local import provisioning
-from local.aws import TEMPLATE
+from local.aws import TEMPLATE, create_secret
+from local.aws import names as physical_names
 from local.gateway.template import Template
 from tests.support.aws import CREDENTIALS, TABLES
 from tests.support.deployed_template import Deployment
@@ -50,7 +50,7 @@ NOT_IN_MOTO = {
     "AWS::SecretsManager::Secret",
 }
 """Resources that moto's CloudFormation does not support. The laptop's gateway emulates the APIs of
-the template. `local.provisioning` creates the secrets and runs the custom resource's code."""
+the template. `local.aws` creates the secrets and runs the custom resource's code."""
 
 HALF_IN_MOTO = {
     "AWS::ApiGateway::Deployment",  # sees no methods in a REST API's Body
@@ -196,16 +196,15 @@ def test_each_function_has_its_role_and_log_group(
 
 def test_created_stack_issues_and_introspects_a_token(stack: Stack) -> None:
     template = Template.read(TEMPLATE)
-    names = provisioning.names(template)
+    names = physical_names(template)
     aws = AwsClients()
-    account = provisioning._Account(aws.dynamodb, aws.secrets_manager, aws.kms)
     secrets = {}
     for logical_id in stack.of_type("AWS::SecretsManager::Secret"):
         properties = {
             **template.properties(logical_id, names),
             "KmsKeyId": stack.created["DataKey"],
         }
-        account.create_secret(names[logical_id], properties)
+        create_secret(aws.secrets_manager, names[logical_id], properties)
         secrets[re.sub("(?<!^)(?=[A-Z])", "_", logical_id).upper()] = names[logical_id]
 
     def environment(function: str) -> dict[str, str]:

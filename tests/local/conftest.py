@@ -1,4 +1,4 @@
-"""One laptop edition for all tests of this folder, and a storm that blows while they run."""
+"""One laptop edition for all tests of this folder, and a load test that runs concurrently."""
 
 import subprocess
 import sys
@@ -11,24 +11,24 @@ from tests.support.laptop import ROOT, Laptop, free_environment, running
 
 @pytest.fixture(scope="session")
 def laptop() -> Iterator[Laptop]:
-    """The laptop edition, up and past its walkthrough."""
+    """The laptop edition after its walkthrough."""
     with running(free_environment()) as laptop:
         laptop.wait_for_line("Everything is up")
         yield laptop
 
 
 @pytest.fixture(scope="session", autouse=True)
-def storm(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str] | None]:
-    """The storm that test_storm.py is about, if that is among the tests.
+def load_test(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str] | None]:
+    """The process of test_rotation_load.py, started with the first test of the session.
 
-    It takes most of a minute, in which it mostly waits. So it begins with the first test.
+    It takes most of a minute, and waits most of that time.
     """
-    if not any(item.path.name == "test_storm.py" for item in request.session.items):
+    if not any(item.path.name == "test_rotation_load.py" for item in request.session.items):
         yield None
         return
     options = ("--seconds", "47", "--clients", "2", "--pause", "0.1")
     process = subprocess.Popen(
-        [sys.executable, "-m", "local.storm", *options],
+        [sys.executable, "-m", "local.rotation_load_test", *options],
         cwd=ROOT,
         env=free_environment(),
         stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""Either API started by hand, as the README shows, autoreload included."""
+"""APIs started separately, as in the README, with autoreload."""
 
 import http.client
 import json
@@ -45,7 +45,7 @@ def call(
     return response.status, body
 
 
-def test_both_apis_started_by_hand_serve_both_kinds_of_token() -> None:
+def test_separate_apis_serve_both_token_formats() -> None:
     environ = free_environment()
     auth, api = (int(environ[name]) for name in ("GATEHOUSE_AUTH_PORT", "GATEHOUSE_API_PORT"))
     with chalice_local("auth_server", auth, environ), chalice_local("guarded_api", api, environ):
@@ -61,7 +61,7 @@ def test_both_apis_started_by_hand_serve_both_kinds_of_token() -> None:
             )
 
 
-def test_the_issuer_follows_the_port_given_to_chalice() -> None:
+def test_issuer_has_the_port_of_chalice() -> None:
     environ = free_environment()
     port = int(environ.pop("GATEHOUSE_AUTH_PORT"))
     with chalice_local("auth_server", port, environ, "--no-autoreload"):
@@ -71,32 +71,32 @@ def test_the_issuer_follows_the_port_given_to_chalice() -> None:
     assert claims["iss"] == f"http://localhost:{port}/ms-auth-server"
 
 
-def made_up_secret(environ: Mapping[str, str]) -> str:
-    """What no two of moto's lives have in common."""
+def generated_secret(environ: Mapping[str, str]) -> str:
+    """Return a value that differs between two runs of moto."""
     secrets = aws_client(int(environ["GATEHOUSE_AWS_PORT"]), "secretsmanager")
     name = secret_name("IntrospectionCredentials")
     return str(secrets.get_secret_value(SecretId=name)["SecretString"])
 
 
-def test_aws_ends_with_the_last_api_that_uses_it_and_not_with_the_first() -> None:
+def test_moto_ends_with_the_last_api() -> None:
     environ = free_environment()
     auth, api, aws = (int(environ[f"GATEHOUSE_{name}_PORT"]) for name in ("AUTH", "API", "AWS"))
     with ExitStack() as first, ExitStack() as second:
         first.enter_context(chalice_local("guarded_api", api, environ, "--no-autoreload"))
         second.enter_context(chalice_local("auth_server", auth, environ, "--no-autoreload"))
-        before = made_up_secret(environ)
+        before = generated_secret(environ)
         first.close()
-        # It takes longer to start than moto takes to notice an end.
+        # Its start takes longer than moto takes to detect an end.
         with chalice_local("guarded_api", api, environ, "--no-autoreload"):
-            assert made_up_secret(environ) == before
+            assert generated_secret(environ) == before
             assert call(auth, "POST", TOKEN, form("service-client-opaque"))[0] == 200
     deadline = time.monotonic() + 10
     while is_listening(aws):
-        assert time.monotonic() < deadline, "moto is still there"
+        assert time.monotonic() < deadline, "moto is still running"
         time.sleep(0.05)
 
 
-def test_an_api_whose_aws_is_killed_ends_with_one_sentence(
+def test_api_ends_with_its_moto(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     environ = free_environment()
@@ -110,11 +110,11 @@ def test_an_api_whose_aws_is_killed_ends_with_one_sentence(
 
 
 class NotAws(BaseHTTPRequestHandler):
-    def do_PUT(self) -> None:
+    def do_POST(self) -> None:
         self.send_error(404)
 
 
-def test_a_strangers_server_on_the_port_of_aws_is_one_clear_sentence() -> None:
+def test_other_server_on_the_aws_port_is_one_sentence() -> None:
     environ = free_environment()
     aws = ("127.0.0.1", int(environ["GATEHOUSE_AWS_PORT"]))
     with HTTPServer(aws, NotAws) as stranger:
@@ -127,5 +127,5 @@ def test_a_strangers_server_on_the_port_of_aws_is_one_clear_sentence() -> None:
         )  # fmt: skip
         stranger.shutdown()
     assert started.returncode == 1
-    assert "is no AWS that Gatehouse started: end it, or choose another port" in started.stderr
+    assert "is in use, but not by an AWS (moto) that Gatehouse started: " in started.stderr
     assert "Traceback" not in started.stderr

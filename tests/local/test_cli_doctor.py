@@ -10,7 +10,7 @@ import pytest
 
 from infra.cli.doctor.command import CHECKS
 from local.certificates import DIRECTORY as CERTIFICATES
-from local.keyed_clients import KEY_FILE
+from local.demo_clients import KEY_FILE
 from tests.support.laptop import ROOT, Laptop, aws_client
 
 OPENED = "GET /country, GET /country/code/*"

@@ -22,10 +22,10 @@ from functions.shared.authentication.rate_limit import Limits
 from functions.shared.clients.assertion_rules import AssertionRules, FederationRule
 from functions.shared.clients.client_registry import DynamoDbClients
 from local.certificates import LaptopCertificates
+from local.demo_clients import SIGNING_CLIENT
+from local.demo_clients import assertion as demo_assertion
 from local.gateway import model
 from local.http_server import Server
-from local.keyed_clients import SIGNING_CLIENT
-from local.keyed_clients import assertion as demo_assertion
 from local.prefork import worker_count
 from tests.support.assertions import assertion, assertion_claims, assertion_form
 from tests.support.dpop_proofs import proof
@@ -173,7 +173,7 @@ def test_rfc7523_2_2_the_documented_command_makes_an_assertion_for_one_token(
 ) -> None:
     ports = {"GATEHOUSE_AUTH_PORT": str(laptop.addresses.auth_port)}
     printed = subprocess.run(
-        [sys.executable, "-m", "local.keyed_clients"],
+        [sys.executable, "-m", "local.demo_clients"],
         cwd=ROOT,
         env=os.environ | ports,
         capture_output=True,

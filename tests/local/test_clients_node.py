@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from local.certificates import LaptopCertificates
-from local.keyed_clients import KEY_FILE
+from local.demo_clients import KEY_FILE
 from tests.support.laptop import ROOT, Laptop
 
 FOLDER = ROOT / "tests" / "local" / "node"

@@ -26,8 +26,7 @@ from functions.shared.clients.assertion_rules import AssertionRules
 from functions.shared.clients.client import TOKEN_EXCHANGE
 from functions.shared.clients.client_registry import DynamoDbClients
 from local.certificates import LaptopCertificates
-from local.demo_clients import COUNTRY_API, CUSTOMER_API
-from local.keyed_clients import assertion
+from local.demo_clients import COUNTRY_API, CUSTOMER_API, assertion
 from tests.support.dpop_proofs import proof
 from tests.support.laptop import Laptop, aws_client
 from tests.support.proxy_events import FORM

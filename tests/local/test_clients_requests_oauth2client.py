@@ -20,8 +20,7 @@ from requests_oauth2client import (
 )
 
 from local.certificates import LaptopCertificates
-from local.demo_clients import COUNTRY_API, CUSTOMER_API
-from local.keyed_clients import KEY_FILE, SIGNING_CLIENT
+from local.demo_clients import COUNTRY_API, CUSTOMER_API, KEY_FILE, SIGNING_CLIENT
 from tests.support.laptop import Laptop
 
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"

@@ -1,4 +1,4 @@
-"""The console in a real browser: what a person sees, presses and hears, and that nothing leaks."""
+"""The console in a real browser: display, buttons and announcements; no request to other hosts."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -22,23 +22,23 @@ NARROWEST = 320
 
 
 class Scene(NamedTuple):
-    """A button, how its story ends, and what has to be said on the way."""
+    """A button, the last title, and a text of the steps."""
 
     button: str
     end: str
-    said: str
+    text: str
 
 
 SCENES = (
     Scene(RUN, "200 OK", "The policy names every route that its scopes open"),
-    Scene("Expire it", "401 Unauthorized", "The token has expired"),
-    Scene("Tamper with it", "401 Unauthorized", "The signature is not valid for the named key"),
-    Scene("Leave out the scope", "403 Forbidden", "its scopes open nothing"),
-    Scene("Rotate them", "200 OK", "The authorizer fetches the key set, and keeps it."),
-    Scene("a fresh key set", "200 OK", "nothing is fetched"),
-    Scene("a stale key set", "200 OK", "past its soft age, and used while the endpoint is down"),
+    Scene("Expire the token", "401 Unauthorized", "The token has expired"),
+    Scene("Change the token", "401 Unauthorized", "The signature is not valid for the named key"),
+    Scene("Omit the scope", "403 Forbidden", "its scopes open no route"),
+    Scene("Rotate the keys", "200 OK", "The authorizer fetches the key set and caches it."),
+    Scene("a fresh key set", "200 OK", "and not fetched"),
+    Scene("a stale key set", "200 OK", "is stale, and used while the endpoint is down"),
     Scene("no key set yet", "500 Internal Server Error", "The issuer's key set cannot be fetched"),
-    Scene("Bring it back", "200 OK", "The authorizer fetches the key set, and keeps it."),
+    Scene("Restore it", "200 OK", "The authorizer fetches the key set and caches it."),
 )
 KINDS = (
     ("jwt", "200 OK"),
@@ -51,7 +51,7 @@ KINDS = (
 
 @pytest.fixture(scope="module")
 def started() -> Iterator[Browser]:
-    """One browser for these tests; without the system's Chromium they are left out."""
+    """One browser for these tests; they are skipped without the system's Chromium."""
     if chromium() is None:
         pytest.skip("No Chromium is installed here (apt-get install chromium).")
     with browser() as started:
@@ -60,53 +60,51 @@ def started() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(started: Browser, laptop: Laptop) -> Iterator[Page]:
-    """The console's page. The test fails when it logs an error or asks another host for anything.
+    """The console's page. An error in its log or a request to another host fails the test.
 
-    Whatever a test breaks is mended when it is over.
+    Afterwards the JWKS endpoint is restored.
     """
     url = laptop.addresses.console_url
     context = started.new_context(
         reduced_motion="reduce", permissions=["clipboard-read", "clipboard-write"]
     )
     page = context.new_page()
-    troubles: list[str] = []
+    problems: list[str] = []
 
     def note_message(message: ConsoleMessage) -> None:
-        troubles.append(message.text)
+        problems.append(message.text)
 
     def note_request(request: Request) -> None:
         if not request.url.startswith(f"{url}/"):
-            troubles.append(f"asks for {request.url}")
+            problems.append(f"requests {request.url}")
 
     page.on("console", note_message)
-    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("request", note_request)
     page.goto(url)
     wait_until_idle(page)
     yield page
     if page.locator("#down").is_visible():
-        perform(page, "Bring it back")
+        perform(page, "Restore it")
     context.close()
-    assert not troubles
+    assert not problems
 
 
 def title(page: Page) -> str | None:
     return page.locator("#now-title").text_content()
 
 
-def test_every_scene_ends_as_a_caller_would_see_it_and_is_accessible(page: Page) -> None:
+def test_every_scene_ends_as_expected(page: Page) -> None:
     assert accessibility_faults(page) == []
     for scene in SCENES:
         perform(page, scene.button)
         assert title(page) == scene.end, scene.button
-        assert scene.said in (page.locator("#steps").text_content() or ""), scene.button
+        assert scene.text in (page.locator("#steps").text_content() or ""), scene.button
         assert accessibility_faults(page) == [], scene.button
 
 
 @pytest.mark.parametrize("button", [RUN, "no key set yet"])
-def test_the_page_is_accessible_in_the_dark_and_fits_the_narrowest_screen(
-    page: Page, button: str
-) -> None:
+def test_dark_and_narrow_page_is_accessible(page: Page, button: str) -> None:
     page.emulate_media(color_scheme="dark", reduced_motion="reduce")
     page.set_viewport_size({"width": NARROWEST, "height": 640})
     perform(page, button)
@@ -115,21 +113,21 @@ def test_the_page_is_accessible_in_the_dark_and_fits_the_narrowest_screen(
     assert page.evaluate("document.documentElement.scrollWidth") == NARROWEST
 
 
-def test_each_kind_of_token_has_its_story(page: Page) -> None:
+def test_each_kind_of_token(page: Page) -> None:
     for kind, end in KINDS:
         page.get_by_label("Kind of token", exact=True).select_option(kind)
         perform(page, RUN)
         assert title(page) == end, kind
 
 
-def test_the_same_token_again_is_judged_by_the_policy_at_hand(page: Page) -> None:
+def test_second_call_uses_the_cached_policy(page: Page) -> None:
     perform(page, RUN)
     perform(page, "Call again with the same token")
-    assert "The authorizer is not asked." in (page.locator("#steps").text_content() or "")
+    assert "The authorizer is not called." in (page.locator("#steps").text_content() or "")
     assert title(page) == "200 OK"
 
 
-def test_the_matched_key_and_the_matched_resource_stand_out(page: Page) -> None:
+def test_matched_key_and_resource_are_highlighted(page: Page) -> None:
     perform(page, RUN)
     matched = page.locator("tr.matched").all_text_contents()
     kid = page.locator("pre", has_text='"kid"').first.text_content() or ""
@@ -137,7 +135,7 @@ def test_the_matched_key_and_the_matched_resource_stand_out(page: Page) -> None:
     assert matched[1] == "AllowGET/country/code/*← this request"
 
 
-def test_the_keyboard_alone_will_do_and_keeps_its_place(page: Page) -> None:
+def test_keyboard_is_enough_and_retains_focus(page: Page) -> None:
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to the steps"
     page.get_by_role("button", name=RUN).focus()
@@ -146,13 +144,13 @@ def test_the_keyboard_alone_will_do_and_keeps_its_place(page: Page) -> None:
     wait_until_idle(page)
     assert page.evaluate("document.activeElement.textContent") == RUN
     perform(page, "no key set yet")
-    page.get_by_role("button", name="Bring it back").press("Enter")
+    page.get_by_role("button", name="Restore it").press("Enter")
     page.wait_for_selector("#down", state="hidden")
     wait_until_idle(page)
     assert page.evaluate("document.activeElement.id") == "break-title"
 
 
-def test_what_happens_is_announced_to_screen_readers(page: Page) -> None:
+def test_steps_are_announced_to_screen_readers(page: Page) -> None:
     assert page.get_by_role("status").get_attribute("id") == "now"
     perform(page, RUN)
     spoken = page.get_by_role("status").text_content() or ""
@@ -160,7 +158,7 @@ def test_what_happens_is_announced_to_screen_readers(page: Page) -> None:
     assert "200 OK" in spoken
 
 
-def test_a_curl_line_is_copied_as_it_is_shown(page: Page) -> None:
+def test_curl_command_is_copied(page: Page) -> None:
     perform(page, RUN)
     page.get_by_role("button", name="Copy as curl").last.click()
     page.get_by_text("Copied", exact=True).wait_for()
@@ -169,7 +167,7 @@ def test_a_curl_line_is_copied_as_it_is_shown(page: Page) -> None:
     assert copied.startswith("curl -i ")
 
 
-def test_with_motion_the_messages_come_one_by_one(page: Page) -> None:
+def test_messages_are_animated(page: Page) -> None:
     page.emulate_media(reduced_motion="no-preference")
     page.get_by_role("button", name=RUN).click()
     page.wait_for_selector('.message.on[data-way="client auth"]')
@@ -179,26 +177,26 @@ def test_with_motion_the_messages_come_one_by_one(page: Page) -> None:
     assert title(page) == "200 OK"
 
 
-def test_bound_tokens_are_used_again_and_survive_an_outage_of_the_key_set(page: Page) -> None:
+def test_sender_constrained_tokens(page: Page) -> None:
     for kind in ("dpop", "mtls"):
         page.get_by_label("Kind of token", exact=True).select_option(kind)
         for button, end in (
             (RUN, "200 OK"),
             ("Call again with the same token", "200 OK"),
-            ("Leave out the scope", "403 Forbidden"),
-            ("Tamper with it", "401 Unauthorized"),
+            ("Omit the scope", "403 Forbidden"),
+            ("Change the token", "401 Unauthorized"),
             ("a fresh key set", "200 OK"),
             ("no key set yet", "500 Internal Server Error"),
-            ("Bring it back", "200 OK"),
+            ("Restore it", "200 OK"),
         ):
             perform(page, button)
             assert title(page) == end, (kind, button)
 
 
-def test_a_valid_token_that_is_rejected_for_another_reason_is_not_called_invalid(
+def test_rejected_valid_token_is_not_called_invalid(
     page: Page,
 ) -> None:
-    """Here the page sends a token that is bound to a key without its proof."""
+    """The page sends a DPoP-bound token without a proof."""
     page.get_by_label("Kind of token", exact=True).select_option("dpop")
 
     def send_as_bearer(route: Route) -> None:
@@ -213,16 +211,16 @@ def test_a_valid_token_that_is_rejected_for_another_reason_is_not_called_invalid
     steps = page.locator("#steps").text_content() or ""
     assert "no good" not in steps + sentence
     page.unroute("**/tasks/call")
-    perform(page, "Expire it")
+    perform(page, "Expire the token")
     assert "rejects the token" in (page.locator("#now-sentence").text_content() or "")
 
 
 @pytest.mark.parametrize("by", ["button", "key"])
-def test_the_animation_can_be_skipped(page: Page, by: str) -> None:
+def test_animation_can_be_skipped(page: Page, by: str) -> None:
     page.emulate_media(reduced_motion="no-preference")
     skip = page.get_by_role("button", name="Skip the animation")
     assert skip.get_attribute("aria-disabled") == "true"
-    page.clock.install()  # time stands still: without a skip, no second step appears
+    page.clock.install()  # the clock is stopped: without a skip, no second step appears
     page.get_by_role("button", name=RUN).click()
     page.locator("#steps li").first.wait_for()
     assert page.locator("#steps li").count() == 1
@@ -237,9 +235,7 @@ def test_the_animation_can_be_skipped(page: Page, by: str) -> None:
 
 
 @pytest.mark.parametrize("task", ["token", "call"])
-def test_an_error_clears_the_results_of_earlier_runs(
-    started: Browser, laptop: Laptop, task: str
-) -> None:
+def test_error_clears_earlier_results(started: Browser, laptop: Laptop, task: str) -> None:
     context = started.new_context(reduced_motion="reduce")
     page = context.new_page()
     page.goto(laptop.addresses.console_url)
@@ -247,11 +243,11 @@ def test_an_error_clears_the_results_of_earlier_runs(
     perform(page, RUN)
     page.route(f"**/tasks/{task}", lambda route: route.abort())
     perform(page, RUN)
-    assert title(page) == "That did not work"
+    assert title(page) == "The task failed"
     assert page.locator("#steps li").count() == 0
     assert page.locator("#no-steps").is_visible()
     assert page.locator(".message.on, .actor.on").count() == 0
-    # The token of the first run is not used again, unless it is the failed run's own.
+    # Only a token of the failed run itself can be used again.
     again = page.get_by_role("button", name="Call again with the same token")
     assert again.get_attribute("aria-disabled") == str(task == "token").lower()
     context.close()

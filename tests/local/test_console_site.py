@@ -1,4 +1,4 @@
-"""The console over HTTP: who may ask it for something, and that its curl lines do what they say."""
+"""The console's HTTP API: origin checks, validation, and its curl commands."""
 
 import http.client
 import json
@@ -21,7 +21,7 @@ def ask(
     method: str = "POST",
     **changes: str | None,
 ) -> tuple[int, dict[str, str], bytes]:
-    """Send a request as the page would, but for the headers that are changed (None for none)."""
+    """Send a request of the page with changed headers; None removes one."""
     port = laptop.addresses.console_port
     headers = {"Host": f"localhost:{port}", "Origin": f"http://localhost:{port}", **JSON}
     for name, value in changes.items():
@@ -73,7 +73,7 @@ def run(line: str) -> str:
         ({"wanted": b'{"client": "\xed\xa0\x80"}'}, 400),
     ],
 )
-def test_only_the_page_itself_may_ask_for_something(
+def test_only_the_page_may_run_tasks(
     laptop: Laptop, changes: dict[str, Any], expected: int
 ) -> None:
     status, headers, _ = ask(laptop, "/tasks/rotate", **changes)
@@ -85,7 +85,7 @@ def test_only_the_page_itself_may_ask_for_something(
     ("task", "wanted"),
     [
         ("token", {"client": "authorizer", "scopes": []}),
-        ("token", {"client": "nobody", "scopes": []}),
+        ("token", {"client": "unknown", "scopes": []}),
         ("token", {"client": "service-client-jwt", "scopes": "country.read"}),
         ("token", {"client": "service-client-jwt", "scopes": [1]}),
         ("token", {"client": 7, "scopes": []}),
@@ -99,14 +99,14 @@ def test_only_the_page_itself_may_ask_for_something(
         ("take_down", {"with": "everything"}),
     ],
 )
-def test_what_there_is_not_is_one_sentence(laptop: Laptop, task: str, wanted: object) -> None:
+def test_invalid_task_is_one_sentence(laptop: Laptop, task: str, wanted: object) -> None:
     status, _, body = ask(laptop, f"/tasks/{task}", wanted)
     assert status == 400
     assert json.loads(body)["problem"].endswith(".")
 
 
 @pytest.mark.parametrize("path", ["/", "/console.js", "/tasks/setting", "/nothing", "/../web.py"])
-def test_every_answer_forbids_what_the_page_does_not_need(laptop: Laptop, path: str) -> None:
+def test_every_response_has_security_headers(laptop: Laptop, path: str) -> None:
     _, headers, _ = ask(laptop, path, method="GET")
     policy = headers["Content-Security-Policy"]
     assert policy.startswith("default-src 'none'; ")
@@ -117,15 +117,13 @@ def test_every_answer_forbids_what_the_page_does_not_need(laptop: Laptop, path: 
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/../web.py", "/page/console.js", "//console.js"])
-def test_only_the_page_s_own_files_are_served(laptop: Laptop, path: str) -> None:
+def test_only_files_of_the_page_are_served(laptop: Laptop, path: str) -> None:
     assert ask(laptop, path, method="GET")[0] == 404
     assert ask(laptop, "/console.js")[0] == 405
 
 
 @pytest.mark.parametrize("client", DEMO_CLIENTS)
-def test_the_curl_lines_of_every_client_get_what_the_console_got(
-    laptop: Laptop, client: str
-) -> None:
+def test_curl_commands_of_every_client(laptop: Laptop, client: str) -> None:
     got = done(laptop, "token", client=client, scopes=["country.read"])
     assert run(curl_lines(got)[-1]).startswith("HTTP/1.1 200 OK")
     called = done(laptop, "call", path="/country?limit=3", token=got["token"], scheme=got["scheme"])
@@ -133,28 +131,28 @@ def test_the_curl_lines_of_every_client_get_what_the_console_got(
 
 
 @pytest.mark.parametrize("mishap", ["expire", "tamper"])
-def test_an_opaque_token_can_be_broken_too(laptop: Laptop, mishap: str) -> None:
+def test_invalid_opaque_token(laptop: Laptop, mishap: str) -> None:
     got = done(laptop, "token", client="service-client-opaque", scopes=["country.read"])
     broken = done(laptop, mishap, token=got["token"])["token"]
     called = done(laptop, "call", path="/country/code/AUS", token=broken, scheme="Bearer")
     assert [step["chip"] for step in called["steps"][2:]] == ["200", "token_inactive", "401"]
 
 
-def test_a_country_that_there_is_not_is_the_function_s_answer(laptop: Laptop) -> None:
+def test_unknown_country_is_404(laptop: Laptop) -> None:
     got = done(laptop, "token", client="service-client-api", scopes=["country.read"])
     called = done(laptop, "call", path="/country/code/XX", token=got["token"], scheme="Bearer")
     assert called["steps"][-1]["chip"] == "404"
 
 
-def test_a_scope_that_a_client_may_not_have_is_no_token(laptop: Laptop) -> None:
+def test_scope_that_is_not_allowed(laptop: Laptop) -> None:
     got = done(laptop, "token", client="service-client-jwt", scopes=["admin"])
     assert got["token"] is None
     assert got["steps"][-1]["sentence"].startswith("invalid_scope: ")
 
 
-def test_nothing_that_the_console_shows_of_the_processes_holds_a_token(laptop: Laptop) -> None:
+def test_shown_event_contains_no_token(laptop: Laptop) -> None:
     got = done(laptop, "token", client="service-client-jwt", scopes=["country.read"])
     called = done(laptop, "call", path="/country/code/AUS", token=got["token"], scheme="Bearer")
-    event = next(step for step in called["steps"] if step["title"] == "Who is this?")
+    event = next(step for step in called["steps"] if step["title"] == "Authorize the request")
     assert "Bearer eyJhbGciOiJ…" in json.dumps(event, ensure_ascii=False)
     assert got["token"] not in json.dumps(event)

@@ -1,4 +1,4 @@
-"""The smoke test of a deployed stack, played on the laptop."""
+"""The smoke test of a deployed stack, run on the laptop."""
 
 import json
 from dataclasses import replace
@@ -9,11 +9,10 @@ import pytest
 from moto import mock_aws
 
 from functions.shared.clients.client_registry import DynamoDbClients
-from local.aws import TEMPLATE
+from local.aws import TEMPLATE, names
 from local.demo_clients import authorizer_client
 from local.gateway.template import Template
-from local.provisioning import names
-from local.smoke import Smoke, Stack, main
+from local.smoke import SmokeTest, Stack, main
 from tests.support.aws import CLIENTS_TABLE, CREDENTIALS, aws_account
 from tests.support.laptop import Laptop, aws_client
 
@@ -23,7 +22,7 @@ def _client(laptop: Laptop, service: str) -> Any:
 
 
 @pytest.mark.parametrize(("with_sample_api", "steps"), [(True, 9), (False, 4)])
-def test_the_walkthrough_holds_with_clients_that_are_gone_afterwards(
+def test_walkthrough_deletes_its_clients(
     laptop: Laptop, *, with_sample_api: bool, steps: int
 ) -> None:
     known = names(Template.read(TEMPLATE))
@@ -35,7 +34,7 @@ def test_the_walkthrough_holds_with_clients_that_are_gone_afterwards(
     )
     dynamodb = _client(laptop, "dynamodb")
     written: list[str] = []
-    smoke = Smoke(stack, dynamodb, _client(laptop, "secretsmanager"))
+    smoke = SmokeTest(stack, dynamodb, _client(laptop, "secretsmanager"))
     assert smoke.run(written.append) == []
     assert any("client_secret=$SECRET" in text for text in written)
     assert any("--user smoke-opaque" in text for text in written)
@@ -47,7 +46,7 @@ def test_the_walkthrough_holds_with_clients_that_are_gone_afterwards(
     assert authorizer_client("x").client_id in ids
 
 
-def test_a_stack_is_looked_up_by_its_outputs_and_resources(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stack_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
     body = """{"Resources": {
@@ -55,13 +54,13 @@ def test_a_stack_is_looked_up_by_its_outputs_and_resources(monkeypatch: pytest.M
         "IntrospectionCredentials": {"Type": "AWS::SNS::Topic"}},
       "Outputs": {"Issuer": {"Value": "https://issuer"}, "GuardedApiUrl": {"Value": "https://api"}}}"""
     with mock_aws():
-        boto3.client("cloudformation").create_stack(StackName="ours", TemplateBody=body)
-        stack = Stack.find("ours")
+        boto3.client("cloudformation").create_stack(StackName="gatehouse", TemplateBody=body)
+        stack = Stack.find("gatehouse")
     assert (stack.issuer, stack.guarded_api) == ("https://issuer", "https://api")
     assert stack.clients_table.startswith("arn:aws:sns:")
 
 
-def test_a_stack_without_the_sample_api_has_one_address(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stack_without_sample_api(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
     body = """{"Resources": {
@@ -69,12 +68,12 @@ def test_a_stack_without_the_sample_api_has_one_address(monkeypatch: pytest.Monk
         "IntrospectionCredentials": {"Type": "AWS::SNS::Topic"}},
       "Outputs": {"Issuer": {"Value": "https://issuer"}}}"""
     with mock_aws():
-        boto3.client("cloudformation").create_stack(StackName="ours", TemplateBody=body)
-        assert Stack.find("ours").guarded_api == ""
+        boto3.client("cloudformation").create_stack(StackName="gatehouse", TemplateBody=body)
+        assert Stack.find("gatehouse").guarded_api == ""
 
 
 @pytest.mark.parametrize(("deployed", "faults"), [(300, 0), (3600, 1)])
-def test_the_authorizers_cache_is_compared_with_the_parameter(
+def test_policy_cache_is_compared(
     monkeypatch: pytest.MonkeyPatch, deployed: int, faults: int
 ) -> None:
     for name, value in CREDENTIALS.items():
@@ -86,8 +85,8 @@ def test_the_authorizers_cache_is_compared_with_the_parameter(
         "GuardedApi": {"Type": "AWS::ApiGateway::RestApi", "Properties": {"Name": "guarded"}}},
       "Outputs": {"Issuer": {"Value": "https://issuer"}, "GuardedApiUrl": {"Value": "https://api"}}}"""
     with mock_aws():
-        boto3.client("cloudformation").create_stack(StackName="ours", TemplateBody=body)
-        stack = Stack.find("ours")
+        boto3.client("cloudformation").create_stack(StackName="gatehouse", TemplateBody=body)
+        stack = Stack.find("gatehouse")
         assert stack.cache_faults() == ["the guarded API has no authorizer"]
         boto3.client("apigateway").create_authorizer(
             restApiId=stack.rest_api,
@@ -101,7 +100,7 @@ def test_the_authorizers_cache_is_compared_with_the_parameter(
     assert not faults or "caches policies for 3600 s, not 300 s" in found[0]
 
 
-def test_a_stack_that_is_not_there_is_a_sentence(
+def test_missing_stack_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, value in CREDENTIALS.items():
@@ -111,7 +110,7 @@ def test_a_stack_that_is_not_there_is_a_sentence(
     assert "could not use the stack nowhere" in capsys.readouterr().err
 
 
-def test_what_the_authorizers_client_was_given_besides_it_keeps(
+def test_authorizer_client_retains_its_settings(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Operators register it with the scopes and audiences of their APIs (guard-your-api.md)."""
@@ -121,14 +120,14 @@ def test_what_the_authorizers_client_was_given_besides_it_keeps(
             SecretString=json.dumps({"client_id": "authorizer", "client_secret": "s" * 43}),
         )
         stack = Stack("https://issuer", "", CLIENTS_TABLE, "introspection")
-        smoke = Smoke(stack, aws.dynamodb, aws.secrets_manager)
+        smoke = SmokeTest(stack, aws.dynamodb, aws.secrets_manager)
         clients = DynamoDbClients(aws.dynamodb, CLIENTS_TABLE)
         smoke._register_authorizer()
         registered = authorizer_client("s" * 43)
         assert clients.find("authorizer") == registered
         given = replace(
             registered,
-            name="Ours",
+            name="Changed",
             resource_scopes=frozenset({"customer.read"}),
             resource_audiences=frozenset({"https://customer.example"}),
         )
@@ -140,13 +139,13 @@ def test_what_the_authorizers_client_was_given_besides_it_keeps(
 
 
 @pytest.mark.parametrize("outputs", ["{}", '{"Issuer": {"Value": "https://issuer"}}'])
-def test_a_stack_of_something_else_is_a_sentence(
+def test_other_stack_is_one_sentence(
     outputs: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
     body = f'{{"Resources": {{"Topic": {{"Type": "AWS::SNS::Topic"}}}}, "Outputs": {outputs}}}'
     with mock_aws():
-        boto3.client("cloudformation").create_stack(StackName="theirs", TemplateBody=body)
-        assert main(["--stack", "theirs"]) == 1
-    assert "could not use the stack theirs: it has no " in capsys.readouterr().err
+        boto3.client("cloudformation").create_stack(StackName="other", TemplateBody=body)
+        assert main(["--stack", "other"]) == 1
+    assert "could not use the stack other: it has no " in capsys.readouterr().err

@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 import pytest
 
+from local.addresses import CONTROL_SOCKETS
 from local.cli import LaptopError
-from local.console.backstage import BACKSTAGE, sockets_of
-from local.console.processes import Processes
-from local.console.stagehand import JWKS_PATH
+from local.console.control_socket import ControlClient
+from local.console.fault_injection import JWKS_PATH
 from local.prefork import shares, worker_count
 from tests.support.chalice import chalice_local
 from tests.support.laptop import ROOT, free_environment
@@ -186,12 +186,12 @@ def test_the_console_sees_and_reaches_every_process_of_the_auth_server(
 ) -> None:
     environ = free_environment() | {
         "GATEHOUSE_AUTH_WORKERS": str(WORKERS),
-        BACKSTAGE: str(tmp_path),
+        CONTROL_SOCKETS: str(tmp_path),
     }
     port = int(environ["GATEHOUSE_AUTH_PORT"])
     with chalice_local("auth_server", port, environ, "--no-autoreload"):
-        wait_until(lambda: len(sockets_of(tmp_path, "auth_server")) == WORKERS)
-        auth_server = Processes(tmp_path, "auth_server")
+        wait_until(lambda: len(list(tmp_path.glob("auth_server.*.sock"))) == WORKERS)
+        auth_server = ControlClient(tmp_path, "auth_server")
         connections: list[http.client.HTTPConnection] = []
 
         def is_everyone_asked() -> bool:
@@ -202,9 +202,9 @@ def test_the_console_sees_and_reaches_every_process_of_the_auth_server(
         wait_until(is_everyone_asked)
         paths = [exchange["path"] for exchange in auth_server.records()["exchanges"]]
         assert paths == [JWKS_PATH] * len(connections)
-        auth_server.tell("take_down", paths=[JWKS_PATH])
+        auth_server.run("take_down", paths=[JWKS_PATH])
         assert {_status(each, JWKS_PATH) for each in connections} == {503}
-        auth_server.tell("take_down", paths=[])
+        auth_server.run("take_down", paths=[])
         assert {_status(each, JWKS_PATH) for each in connections} == {200}
 
 

@@ -30,7 +30,7 @@ TEST, PYTEST = "tests.integration.functions.test_handlers", "_pytest.python"
         (("authorizer.introspection", "authorizer.authorizer", TEST), "authorizer"),
         (("authorizer.aws", "threading"), "authorizer"),
         ((STORE, ISSUE, "awslambdaric.bootstrap"), "functions.issue_token"),
-        ((STORE, RING, "local.provisioning"), "functions.rotate_keys"),
+        ((STORE, RING, "local.aws"), "functions.rotate_keys"),
         ((STORE, RING, "infra.cli.key_operations", TEST), None),
         ((STORE, TEST, PYTEST), None),
         ((TEST, ISSUE, TEST), None),

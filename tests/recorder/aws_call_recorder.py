@@ -82,7 +82,10 @@ def caller(modules: Iterable[str]) -> str | None:
 def _stack() -> Iterator[str]:
     frame = sys._getframe(1)
     while frame is not None:
-        yield frame.f_globals.get("__name__", "")
+        name = frame.f_globals.get("__name__", "")
+        # A module that runs as a command, such as `python -m local.aws`, has its name in its spec.
+        spec = frame.f_globals.get("__spec__") if name == "__main__" else None
+        yield spec.name if spec else name
         frame = frame.f_back  # type: ignore[assignment]
 
 

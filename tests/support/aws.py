@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from moto import mock_aws
 
 from functions.shared.runtime.aws_clients import AwsClients
-from local.atomic_writes import make_writes_atomic
+from local.moto_server import make_writes_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,7 +17,7 @@ import boto3
 
 from infra.local_stack import PORTS, REGION, read_access_key
 from local.addresses import Addresses
-from local.starting import logs_of
+from local.run import logs_of
 from tests.support import log_record
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,10 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from local.aws import TEMPLATE
+from local.aws import TEMPLATE, names
 from local.aws_account import LAPTOP
 from local.gateway.template import Template
-from local.provisioning import names
 from tests.recorder.aws_call_recorder import NOBODY
 from tests.support import aws
 from tests.support.iam import Request, Statement, allows

@@ -34,8 +34,8 @@ class Picture(NamedTuple):
 PICTURES = (
     Picture("console", "Get a token and call", "light", 1280, 1000),
     Picture("console-policy", "Get a token and call", "light", 1280, 1000, "li:nth-child(6)"),
-    Picture("console-dark", "Tamper with it", "dark", 1280, 1000),
-    Picture("console-narrow", "Leave out the scope", "light", 390, 844),
+    Picture("console-dark", "Change the token", "dark", 1280, 1000),
+    Picture("console-narrow", "Omit the scope", "light", 390, 844),
     Picture("console-outage", "no key set yet", "light", 1280, 1000),
 )
 

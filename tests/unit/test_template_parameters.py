@@ -16,10 +16,9 @@ from authorizer.settings import Settings as AuthorizerSettings
 from functions.shared.clients.client import SIGNING_ALGORITHMS
 from infra.cloudformation import load
 from infra.deploy import CONFIGURATION, overrides
-from local.aws import TEMPLATE
+from local.aws import TEMPLATE, names
 from local.aws_account import LAPTOP
 from local.gateway.template import Template
-from local.provisioning import names
 from tests.support.deployed_template import Deployment, refusals, transformed
 
 pytestmark = pytest.mark.slow

@@ -9,9 +9,9 @@ const route = byId("route");
 let setting;
 
 /**
- * Fill the form in.
+ * Fill the form.
  *
- * @param {any} given what there is to choose from
+ * @param {any} given the options
  */
 export function offer(given) {
   setting = given;
@@ -24,13 +24,13 @@ export function offer(given) {
   offerClients();
 }
 
-/** @returns {{client: string, scopes: string[], path: string}} what is chosen */
+/** @returns {{client: string, scopes: string[], path: string}} the selection */
 export function chosen() {
   const checked = [...scopes.querySelectorAll("input:checked")].map((box) => box.value);
   return { client: client.value, scopes: checked, path: route.value };
 }
 
-/** @returns {string[]} what is chosen without the scopes that open anything, if there are others */
+/** @returns {string[]} selected scopes that open no route, or all such scopes of the client */
 export function scopesThatOpenNothing() {
   const closed = (scope) => !setting.opening.includes(scope);
   const left = chosen().scopes.filter(closed);

@@ -1,15 +1,15 @@
 import { byId } from "./dom.js";
 import { chosen, offer, scopesThatOpenNothing } from "./choices.js";
-import { clear, play, say, skip } from "./steps.js";
+import { clear, show, announce, skip } from "./steps.js";
 import { ask } from "./tasks.js";
 
 /** The token of the last run: the same one can be used again. @type {{token: string, scheme: string} | null} */
-let held = null;
+let current = null;
 
-/** What each button does. A scene begins on an empty stage. */
+/** The function of each button. A scene begins without steps. */
 const SCENES = {
   run: () => tokenThenCall(),
-  again: () => call(held),
+  again: () => call(current),
   expire: () => tokenThenCall({ mishap: "expire" }),
   tamper: () => tokenThenCall({ mishap: "tamper" }),
   narrow: () => tokenThenCall({ scopes: scopesThatOpenNothing() }),
@@ -22,33 +22,33 @@ const SCENES = {
 
 async function changeThenCall(task, wanted) {
   const change = await ask(task, wanted);
-  if ("down" in change) tell(change.down);
-  await play(change.steps);
+  if ("down" in change) showOutage(change.down);
+  await show(change.steps);
   await tokenThenCall();
 }
 
 async function tokenThenCall({ mishap, scopes } = {}) {
-  held = null; // a failure must not leave the token of an earlier run
+  current = null; // after a failure, the token of an earlier run must not be used
   const choice = chosen();
   const got = await ask("token", { client: choice.client, scopes: scopes ?? choice.scopes });
-  await play(got.steps);
+  await show(got.steps);
   if (got.token === null) return;
-  held = { token: got.token, scheme: got.scheme };
+  current = { token: got.token, scheme: got.scheme };
   if (mishap) {
     const changed = await ask(mishap, { token: got.token });
-    await play(changed.steps);
-    held.token = changed.token;
+    await show(changed.steps);
+    current.token = changed.token;
   }
-  await call(held);
+  await call(current);
 }
 
 async function call({ token, scheme }) {
   const answer = await ask("call", { path: chosen().path, token, scheme });
-  await play(answer.steps);
+  await show(answer.steps);
 }
 
 async function perform(scene) {
-  if (isBusy() || (scene === "again" && held === null)) return;
+  if (isBusy() || (scene === "again" && current === null)) return;
   busy(true);
   clear();
   byId("stage").scrollIntoView({ block: "nearest" });
@@ -56,19 +56,19 @@ async function perform(scene) {
     await SCENES[scene]();
   } catch (error) {
     clear();
-    say({ chip: "", title: "That did not work", sentence: error.message, tone: "bad" });
+    announce({ chip: "", title: "The task failed", sentence: error.message, tone: "bad" });
   } finally {
     busy(false);
   }
 }
 
-/** While a scene is on, no other may begin. Buttons keep the focus, so they are not `disabled`. */
+/** One scene runs at a time. `disabled` buttons would lose the focus, so `aria-disabled` is set. */
 function busy(isOn) {
   document.body.dataset.busy = String(isOn);
   for (const button of document.querySelectorAll(".controls button")) {
     button.setAttribute("aria-disabled", String(isOn));
   }
-  byId("again").setAttribute("aria-disabled", String(isOn || held === null));
+  byId("again").setAttribute("aria-disabled", String(isOn || current === null));
   byId("skip").setAttribute("aria-disabled", String(!isOn));
 }
 
@@ -76,8 +76,8 @@ function isBusy() {
   return document.body.dataset.busy === "true";
 }
 
-/** Say that the endpoint is down, or no more; who has just brought it back goes on from there. */
-function tell(isDown) {
+/** Show whether the endpoint is down. If the alarm had the focus, its heading gets it. */
+function showOutage(isDown) {
   const alarm = byId("down");
   if (!isDown && alarm.contains(document.activeElement)) byId("break-title").focus();
   alarm.hidden = !isDown;
@@ -101,9 +101,9 @@ function listen() {
 try {
   const setting = await ask("setting");
   offer(setting);
-  tell(setting.down);
+  showOutage(setting.down);
   listen();
   busy(false);
 } catch (error) {
-  say({ chip: "", title: "That did not work", sentence: error.message, tone: "bad" });
+  announce({ chip: "", title: "The task failed", sentence: error.message, tone: "bad" });
 }

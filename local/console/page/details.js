@@ -1,9 +1,9 @@
 import { element } from "./dom.js";
 
-const LONGEST = 120; // characters of a line: the whole of a token is shown elsewhere
+const LONGEST = 120; // characters of a line; a token is shown in full elsewhere
 const TIMES = new Set(["exp", "iat", "nbf", "auth_time"]);
 
-/** What draws each kind of detail that the server sends (local/console/steps.py). */
+/** The function that draws each kind of detail (local/console/steps.py). */
 const DRAWN = { http, token, keys, policy, facts, text };
 
 /**
@@ -25,10 +25,10 @@ function http({ request, answer }, copy) {
   if (answer) {
     const head = `${answer.status} ${answer.reason}   (${answer.milliseconds.toFixed(1)} ms)`;
     const body = pretty(answer.body).split("\n").map(shortened);
-    panes.push(pane("Answer", [head, ...fields(answer.headers), "", ...body].join("\n")));
+    panes.push(pane("Response", [head, ...fields(answer.headers), "", ...body].join("\n")));
   }
   const exchange = element("details", { open: Boolean(answer) },
-    element("summary", {}, answer ? "Request and answer" : "Request"),
+    element("summary", {}, answer ? "Request and response" : "Request"),
     element("div", { class: "panes" }, ...panes));
   return [exchange, curl(request.curl, copy)];
 }
@@ -38,7 +38,7 @@ function curl(line, copy) {
   button.addEventListener("click", () => copy(line));
   return element("div", { class: "curl" },
     element("details", {},
-      element("summary", {}, "As a curl line, for bash in the repository's folder"),
+      element("summary", {}, "As a curl command, for bash in the repository's folder"),
       element("pre", {}, line)),
     button);
 }
@@ -52,7 +52,7 @@ function token({ text: raw, header, claims }) {
     element("div", { class: "panes" },
       pane("Header", json(header)), pane("Claims", json(claims, moments(claims)))),
     element("details", {},
-      element("summary", {}, "The token itself"),
+      element("summary", {}, "The encoded token"),
       element("div", { class: "raw" }, ...coloured)))];
 }
 
@@ -65,13 +65,13 @@ function keys({ title, keys: set }) {
 
 function policy({ scopes, resources, document: whole }) {
   const opened = scopes.map(({ scope, routes }) =>
-    row(false, [["mono", scope], ["mono", routes.join("\n") || "none of this API's"]]));
+    row(false, [["mono", scope], ["mono", routes.join("\n") || "none of this API"]]));
   const named = resources.map(({ effect, resource, matched }) =>
     row(matched, [["", effect], ["mono", resource], ["", mark(matched, "this request")]]));
   return [
-    table("What the token's scopes open", ["Scope", "Routes"], opened),
-    table("The policy that was made of it", ["Effect", "Resource", ""], named),
-    ...text({ title: "The authorizer's whole answer", text: whole })];
+    table("Routes of the token's scopes", ["Scope", "Routes"], opened),
+    table("The policy", ["Effect", "Resource", ""], named),
+    ...text({ title: "The authorizer's response", text: whole })];
 }
 
 function facts({ facts: pairs }) {
@@ -110,7 +110,7 @@ function fields(members, between = ": ") {
   return Object.entries(members).map(([name, value]) => `${name}${between}${value}`);
 }
 
-/** Cut the middle out of what fills lines and can be read by nobody. */
+/** Shorten long lines, such as tokens. */
 function shortened(line) {
   if (line.length <= LONGEST) return line;
   return `${line.slice(0, 60)}… (${line.length} characters) …${line.slice(-12)}`;
@@ -124,7 +124,7 @@ function pretty(body) {
   }
 }
 
-/** JSON, one member a line, with a remark behind those that have one. */
+/** Write JSON with one member a line, and remarks behind members. */
 function json(members, remarks = {}) {
   const lines = Object.entries(members).map(([name, value], at, all) => {
     const comma = at < all.length - 1 ? "," : "";
@@ -134,11 +134,11 @@ function json(members, remarks = {}) {
   return ["{", ...lines, "}"].join("\n");
 }
 
-/** How far from now the times among the claims are. */
+/** Return the distance of the claims' times from now. */
 function moments(claims) {
   const now = Date.now() / 1000;
-  const told = Object.entries(claims).filter(([name]) => TIMES.has(name));
-  return Object.fromEntries(told.map(([name, time]) => [name, distance(time - now)]));
+  const times = Object.entries(claims).filter(([name]) => TIMES.has(name));
+  return Object.fromEntries(times.map(([name, time]) => [name, distance(time - now)]));
 }
 
 function distance(seconds) {

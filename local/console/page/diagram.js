@@ -3,7 +3,7 @@ import { byId } from "./dom.js";
 const diagram = byId("diagram");
 
 /**
- * Show a step's message in the picture, or that one of the four thinks.
+ * Highlight a step's message and its components.
  *
  * @param {{from: string, to: string, tone: string}} step
  */
@@ -18,7 +18,7 @@ export function show(step) {
   }
 }
 
-/** Show no message and no actor as active. */
+/** Remove every highlight. */
 export function reset() {
   diagram.removeAttribute("class");
   for (const each of diagram.querySelectorAll(".message, .actor")) each.classList.remove("on");

@@ -1,5 +1,5 @@
 /**
- * Make an element. Text is always text: nothing here is ever read as HTML.
+ * Create an element. Strings become text, never HTML.
  *
  * @param {string} tag
  * @param {Record<string, string | boolean>} [attributes] `true` sets one without a value
@@ -17,7 +17,7 @@ export function element(tag, attributes = {}, ...children) {
 }
 
 /**
- * Find an element that index.html has.
+ * Return an element of index.html.
  *
  * @param {string} id
  * @returns {any}

@@ -5,16 +5,16 @@ import * as diagram from "./diagram.js";
 const NAMES = {
   client: "client", auth: "auth server", api: "guarded API", authorizer: "authorizer",
 };
-const PACE = 650; // milliseconds from one step to the next, for who wants to see things move
+const PACE = 650; // milliseconds between animated steps
 
 const list = byId("steps");
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
-/** Whether the scene's remaining steps appear at once, and what ends the present pause. */
+/** True if the remaining steps appear at once, and the function that ends the current pause. */
 let isSkipped = false;
 let endPause = () => {};
 
-/** Remove what was shown, and animate again. */
+/** Remove all steps, and animate again. */
 export function clear() {
   isSkipped = false;
   list.replaceChildren();
@@ -33,7 +33,7 @@ export function skip() {
  *
  * @param {any[]} steps
  */
-export async function play(steps) {
+export async function show(steps) {
   for (const step of steps) {
     add(step);
     if (!calm.matches && !isSkipped) await pause();
@@ -41,11 +41,11 @@ export async function play(steps) {
 }
 
 /**
- * Say something in the place where people look.
+ * Show a text in the status box, which screen readers announce.
  *
  * @param {{chip: string, title: string, sentence: string, tone: string}} words
  */
-export function say({ chip, title, sentence, tone }) {
+export function announce({ chip, title, sentence, tone }) {
   byId("now").className = `now ${tone}`;
   byId("now-chip").textContent = chip;
   byId("now-title").textContent = title;
@@ -74,14 +74,14 @@ function add(step) {
   }
   list.append(item);
   diagram.show(step);
-  say({ chip: way, title: step.title, sentence: step.sentence, tone: step.tone });
+  announce({ chip: way, title: step.title, sentence: step.sentence, tone: step.tone });
 }
 
 async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);
-    say({ chip: "", title: "Copied", sentence: "The curl line is in the clipboard.", tone: "plain" });
+    announce({ chip: "", title: "Copied", sentence: "The curl command is in the clipboard.", tone: "plain" });
   } catch {
-    say({ chip: "", title: "Not copied", sentence: "The browser does not let us: mark the line and copy it.", tone: "bad" });
+    announce({ chip: "", title: "Not copied", sentence: "The browser does not allow it: select the command and copy it.", tone: "bad" });
   }
 }

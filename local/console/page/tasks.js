@@ -1,10 +1,10 @@
 /**
- * Ask the console's own server to do something.
+ * Run a task of the console's API.
  *
  * @param {string} task
  * @param {object} [wanted]
- * @returns {Promise<any>} its answer
- * @throws {Error} with a sentence for a person
+ * @returns {Promise<any>} its result
+ * @throws {Error} with a message for the page
  */
 export async function ask(task, wanted = {}) {
   let response;
@@ -15,7 +15,7 @@ export async function ask(task, wanted = {}) {
       body: JSON.stringify(wanted),
     });
   } catch {
-    throw new Error("The console does not answer: is make run still up?");
+    throw new Error("The console does not answer. Is make run still running?");
   }
   const answer = await response.json();
   if (!response.ok) throw new Error(answer.problem);

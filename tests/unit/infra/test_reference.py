@@ -21,9 +21,9 @@ DEFAULTS = [
 ]
 # Between processes of the laptop edition, and click's own.
 NOT_FOR_PEOPLE = {
-    "GATEHOUSE_BACKSTAGE",
+    "GATEHOUSE_CONTROL_SOCKETS",
     "GATEHOUSE_BOUND_API",
-    "GATEHOUSE_FOLLOWED",
+    "GATEHOUSE_FIRST_LEASE",
     "GATEHOUSE_SUPERVISED",
 }
 NOT_OURS = {"GATEHOUSE_COMPLETE"}

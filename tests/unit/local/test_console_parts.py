@@ -1,10 +1,10 @@
-"""The console's parts on their own: what is recorded, handed over, taken apart, quoted and told."""
+"""The console's modules: records, control sockets, token faults, steps and HTTP."""
+
+from __future__ import annotations
 
 import io
 import json
-import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from multiprocessing.connection import Client, Listener
@@ -13,22 +13,29 @@ from typing import Any
 
 import pytest
 
-from local.addresses import Addresses, with_free_ports
-from local.console import tokens
-from local.console.authorizer_steps import decided, keys_found
-from local.console.backstage import Backstage, WatchedGateway, ask, new_folder, socket_of
-from local.console.desk import build
-from local.console.http_calls import ROOT, Call, Certificate, Recipe
-from local.console.processes import Processes
-from local.console.recording import FunctionOutput, RecordedInvoke, Recorder, credential_digest
-from local.console.sightings import Sightings, decision_line
-from local.console.web import ConsoleSite
-from local.console.words import in_words
+from local.addresses import Addresses
+from local.console import call_trace
+from local.console.api import ConsoleApi, ConsoleSite
+from local.console.clients import NotJwtError, decode
+from local.console.control_socket import (
+    ControlClient,
+    ControlServer,
+    WatchedGateway,
+    call,
+    socket_of,
+)
+from local.console.fault_injection import moved_back, tampered
+from local.console.records import (
+    CallTrace,
+    FunctionOutput,
+    RecordedInvoke,
+    Recorder,
+    credential_hash,
+    decision_line,
+)
 from local.gateway.core import Gateway
 from local.gateway.lambda_runtime import FunctionError, InProcessLambda
 from local.gateway.model import Function, Request
-from local.session import what_next
-from tests.support.laptop import free_environment
 from tests.unit.local.apis import (
     ARN,
     BEARER,
@@ -56,17 +63,17 @@ def watched(answer: object, recorder: Recorder) -> WatchedGateway:
 
 
 @pytest.mark.parametrize("answer", [ALLOWED, unauthorized()])
-def test_what_is_recorded_of_a_call_holds_no_token(answer: object) -> None:
+def test_records_contain_no_token(answer: object) -> None:
     recorder = Recorder()
-    watched(answer, recorder).handle(get(COUNTRY, bearer(TOKEN), ("X-Other", "kept")))
-    kept = json.dumps(recorder.since(0), ensure_ascii=False)
-    assert TOKEN not in kept
-    assert "Bearer eyJhbGciOiJ…" in kept
-    assert credential_digest(f"Bearer {TOKEN}") in kept
-    assert "kept" in kept
+    watched(answer, recorder).handle(get(COUNTRY, bearer(TOKEN), ("X-Other", "visible")))
+    recorded = json.dumps(recorder.since(0), ensure_ascii=False)
+    assert TOKEN not in recorded
+    assert "Bearer eyJhbGciOiJ…" in recorded
+    assert credential_hash(f"Bearer {TOKEN}") in recorded
+    assert "visible" in recorded
 
 
-def test_of_an_exchange_only_harmless_headers_and_public_bodies_are_recorded() -> None:
+def test_exchange_has_no_private_header_or_body() -> None:
     recorder = Recorder()
     request = get(COUNTRY, bearer(TOKEN), ("If-None-Match", '"a"'), ("Cookie", "secret"))
     watched(ALLOWED, recorder).handle(request)
@@ -76,7 +83,7 @@ def test_of_an_exchange_only_harmless_headers_and_public_bodies_are_recorded() -
     assert exchange["body"] == ""
 
 
-def test_records_are_numbered_and_the_oldest_go_first() -> None:
+def test_oldest_records_are_dropped() -> None:
     recorder = Recorder()
     invoke = RecordedInvoke(FakeLambda(), recorder)
     for _ in range(250):
@@ -86,7 +93,7 @@ def test_records_are_numbered_and_the_oldest_go_first() -> None:
     assert len(recorder.since(248)["invocations"]) == 2
 
 
-def test_a_function_that_fails_is_recorded_with_what_the_gateway_was_told() -> None:
+def test_failed_function_is_recorded_with_its_error() -> None:
     recorder = Recorder()
     invoke = RecordedInvoke(FakeLambda({"Authorizer": unauthorized()}), recorder)
     with pytest.raises(FunctionError):
@@ -96,7 +103,7 @@ def test_a_function_that_fails_is_recorded_with_what_the_gateway_was_told() -> N
     assert invocation["result"] is None
 
 
-def test_what_a_function_prints_is_in_the_record_of_its_own_call(
+def test_printed_lines_belong_to_their_call(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     terminal = io.StringIO()
@@ -105,7 +112,7 @@ def test_what_a_function_prints_is_in_the_record_of_its_own_call(
     FunctionOutput.install()
 
     def handle(event: object) -> dict[str, object]:
-        print(f"I am {event}")  # noqa: T201 - what is under test
+        print(f"I am {event}")  # noqa: T201 - under test
         return {}
 
     recorder = Recorder()
@@ -115,19 +122,19 @@ def test_what_a_function_prints_is_in_the_record_of_its_own_call(
         thread.start()
     for thread in threads:
         thread.join()
-    print("afterwards")  # noqa: T201 - likewise
+    print("afterwards")  # noqa: T201 - the same
     lines = [invocation["lines"] for invocation in recorder.since(0)["invocations"]]
     assert sorted(lines) == [[f"I am {number}"] for number in range(4)]
     assert terminal.getvalue().endswith("afterwards\n")
     assert all(f"I am {number}" in terminal.getvalue() for number in range(4))
 
 
-# --- backstage ------------------------------------------------------------------------------------
+# --- control sockets ------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, ...]]:
-    """A process with a function that counts its own calls, and where to ask it."""
+def controlled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, ...]]:
+    """The control socket of a process with a function that counts its calls."""
     module = "calls = 0\ndef handle(event, context):\n    global calls\n    calls += 1\n"
     (tmp_path / "counting_module.py").write_text(module + "    return calls\n")
     monkeypatch.syspath_prepend(tmp_path)
@@ -136,134 +143,134 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any
     environ: dict[str, str] = {}
     gateway = watched(ALLOWED, Recorder())
     address = socket_of(tmp_path, "api", 0)
-    backstage = Backstage(gateway, sandboxes, environ)
+    server = ControlServer(gateway, sandboxes, environ)
     with Listener(address, "AF_UNIX") as listener:
-        threading.Thread(target=backstage.serve, args=(listener,), daemon=True).start()
+        threading.Thread(target=server.serve, args=(listener,), daemon=True).start()
         yield address, gateway, sandboxes, environ
     sys.modules.pop("counting_module", None)
 
 
-def test_a_path_that_is_taken_down_answers_503_until_it_is_brought_back(
-    asked: tuple[Any, ...],
+def test_path_is_down_until_restored(
+    controlled: tuple[Any, ...],
 ) -> None:
-    address, gateway, *_ = asked
-    ask(address, "take_down", paths=[COUNTRY])
+    address, gateway, *_ = controlled
+    call(address, "take_down", paths=[COUNTRY])
     assert gateway.handle(get(COUNTRY, bearer())).status == 503
-    assert ask(address, "records", since=0)["down"] == [COUNTRY]
-    ask(address, "take_down", paths=[])
+    assert call(address, "records", since=0)["down"] == [COUNTRY]
+    call(address, "take_down", paths=[])
     assert gateway.handle(get(COUNTRY, bearer())).status == 200
 
 
-def test_a_function_that_is_started_anew_has_nothing_warm(asked: tuple[Any, ...]) -> None:
-    address, _, sandboxes, environ = asked
+def test_restarted_function_has_no_caches(controlled: tuple[Any, ...]) -> None:
+    address, _, sandboxes, environ = controlled
     assert [sandboxes("Counter", {}) for _ in range(2)] == [1, 2]
-    ask(address, "restart", functions=["Counter"], environment={"A": "b"})
+    call(address, "restart", functions=["Counter"], environment={"A": "b"})
     assert sandboxes("Counter", {}) == 1
     assert environ == {"A": "b"}
 
 
-def test_a_flushed_gateway_asks_the_authorizer_again(asked: tuple[Any, ...]) -> None:
-    address, gateway, *_ = asked
+def test_flush_clears_the_policy_cache(controlled: tuple[Any, ...]) -> None:
+    address, gateway, *_ = controlled
     for _ in range(2):
         gateway.handle(get(COUNTRY, bearer()))
-    ask(address, "flush")
+    call(address, "flush")
     gateway.handle(get(COUNTRY, bearer()))
-    called = [record["function"] for record in ask(address, "records", since=0)["invocations"]]
+    called = [record["function"] for record in call(address, "records", since=0)["invocations"]]
     assert called.count("Authorizer") == 2
 
 
-def test_a_console_that_goes_away_in_the_middle_of_a_question_does_no_harm(
-    asked: tuple[Any, ...], capsys: pytest.CaptureFixture[str]
+def test_closed_connection_does_not_end_the_server(
+    controlled: tuple[Any, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Client(asked[0], "AF_UNIX").close()
-    assert ask(asked[0], "records", since=0)["last"] == 0
-    assert "The console went away" in capsys.readouterr().err
+    Client(controlled[0], "AF_UNIX").close()
+    assert call(controlled[0], "records", since=0)["last"] == 0
+    assert "The console closed the connection" in capsys.readouterr().err
 
 
-def test_a_gateway_that_is_looked_into_answers_as_any_other(
+def test_watched_gateway_answers_like_any_gateway(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stdout", io.StringIO())
     address = socket_of(tmp_path, "api", 0)
     fake = FakeLambda({"Authorizer": ALLOWED})
-    backstage = Backstage.build(InProcessLambda([]), {}, lambda _: Gateway(rest_api(BEARER), fake))
-    backstage.open(address)
-    gateway = backstage.watched
+    server = ControlServer.build(InProcessLambda([]), {}, lambda _: Gateway(rest_api(BEARER), fake))
+    server.open(address)
+    gateway = server.watched
     assert gateway.handle(get(COUNTRY, bearer())).status == 200
     assert gateway.too_large(get(COUNTRY)).status == 413
-    assert ask(address, "records", since=0)["last"] == 1
+    assert call(address, "records", since=0)["last"] == 1
 
 
-# --- the processes of a service -------------------------------------------------------------------
+# --- processes of a service -----------------------------------------------------------------------
 
 
 @pytest.fixture
-def two(tmp_path: Path) -> tuple[Processes, list[WatchedGateway]]:
+def two(tmp_path: Path) -> tuple[ControlClient, list[WatchedGateway]]:
     """A service of two processes, and the gateway of each."""
     gateways = [watched(ALLOWED, Recorder()) for _ in range(2)]
     for worker, gateway in enumerate(gateways):
-        Backstage(gateway, InProcessLambda([]), {}).open(socket_of(tmp_path, "api", worker))
-    return Processes(tmp_path, "api"), gateways
+        ControlServer(gateway, InProcessLambda([]), {}).open(socket_of(tmp_path, "api", worker))
+    return ControlClient(tmp_path, "api"), gateways
 
 
 def calls_of(recorded: dict[str, Any]) -> list[str]:
     return [record["path"] for record in recorded["exchanges"]]
 
 
-def test_what_two_processes_recorded_comes_in_the_order_of_time(
-    two: tuple[Processes, list[WatchedGateway]],
+def test_records_of_all_processes_are_ordered(
+    two: tuple[ControlClient, list[WatchedGateway]],
 ) -> None:
-    processes, (first, second) = two
+    service, (first, second) = two
     for gateway, path in ((second, "/a"), (first, "/b"), (second, "/c")):
         gateway.handle(get(path))
-    assert calls_of(processes.records()) == ["/a", "/b", "/c"]
+    assert calls_of(service.records()) == ["/a", "/b", "/c"]
 
 
-def test_each_process_is_asked_for_what_came_after_its_own_last_record(
-    two: tuple[Processes, list[WatchedGateway]],
+def test_later_records_of_each_process(
+    two: tuple[ControlClient, list[WatchedGateway]],
 ) -> None:
-    processes, (first, second) = two
+    service, (first, second) = two
     for gateway in (first, first, second):
         gateway.handle(get("/before"))
-    since = processes.records()["last"]
+    since = service.records()["last"]
     assert sorted(since.values()) == [1, 2]
     second.handle(get("/after"))
-    assert calls_of(processes.records(since)) == ["/after"]
+    assert calls_of(service.records(since)) == ["/after"]
 
 
-def test_what_is_taken_down_is_down_in_every_process(
-    two: tuple[Processes, list[WatchedGateway]],
+def test_path_is_down_in_every_process(
+    two: tuple[ControlClient, list[WatchedGateway]],
 ) -> None:
-    processes, gateways = two
-    processes.tell("take_down", paths=[COUNTRY])
+    service, gateways = two
+    service.run("take_down", paths=[COUNTRY])
     assert [gateway.handle(get(COUNTRY, bearer())).status for gateway in gateways] == [503, 503]
-    assert processes.records()["down"] == [COUNTRY]
+    assert service.records()["down"] == [COUNTRY]
 
 
-def test_a_process_that_has_ended_is_left_out_with_a_sentence(
+def test_ended_process_is_logged_and_omitted(
     tmp_path: Path,
-    two: tuple[Processes, list[WatchedGateway]],
+    two: tuple[ControlClient, list[WatchedGateway]],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    processes, (first, _) = two
+    service, (first, _) = two
     Path(socket_of(tmp_path, "api", 2)).touch()
     first.handle(get("/a"))
-    assert calls_of(processes.records()) == ["/a"]
+    assert calls_of(service.records()) == ["/a"]
     assert "api.2.sock does not answer: " in capsys.readouterr().err
 
 
-def test_a_service_of_which_nobody_answers_is_trouble(tmp_path: Path) -> None:
+def test_service_without_processes_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConnectionError, match="No process of api answers"):
-        Processes(tmp_path, "api").tell("flush")
+        ControlClient(tmp_path, "api").run("flush")
 
 
-# --- the page's server ----------------------------------------------------------------------------
+# --- HTTP -----------------------------------------------------------------------------------------
 
 
-def test_what_goes_wrong_behind_a_task_is_for_the_log_and_not_for_the_page(
+def test_unexpected_error_is_only_in_the_log(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    site = ConsoleSite(build(Addresses(), str(tmp_path / "nobody")), 8099)
+    site = ConsoleSite(ConsoleApi.build(Addresses(), str(tmp_path / "empty")), 8099)
     headers = (
         ("Host", "localhost:8099"),
         ("Origin", "http://localhost:8099"),
@@ -281,121 +288,56 @@ def test_what_goes_wrong_behind_a_task_is_for_the_log_and_not_for_the_page(
 # --- tokens ---------------------------------------------------------------------------------------
 
 
-def test_a_tampered_jwt_has_another_subject_and_the_same_signature() -> None:
-    changed = tokens.tampered(TOKEN)
-    assert tokens.decode(changed) == ({"alg": "RS256"}, {"sub": "somebody-else"})
+def test_tampered_jwt_has_another_subject() -> None:
+    changed = tampered(TOKEN)
+    assert decode(changed) == ({"alg": "RS256"}, {"sub": "another-client"})
     assert changed.rpartition(".")[2] == TOKEN.rpartition(".")[2]
 
 
 @pytest.mark.parametrize("token", ["gh_at_xyzA", "gh_at_xyzB"])
-def test_a_tampered_opaque_token_is_another_one_of_the_same_shape(token: str) -> None:
-    changed = tokens.tampered(token)
+def test_tampered_opaque_token_differs(token: str) -> None:
+    changed = tampered(token)
     assert changed != token
     assert len(changed) == len(token)
 
 
-def test_claims_are_moved_back_with_the_distance_between_their_times_kept() -> None:
-    moved = tokens.moved_back({"iat": 100, "exp": 160, "sub": "a"}, 90)
+def test_times_are_moved_back_together() -> None:
+    moved = moved_back({"iat": 100, "exp": 160, "sub": "a"}, 90)
     assert moved == {"iat": 10, "exp": 70, "sub": "a"}
 
 
 @pytest.mark.parametrize("token", ["W10.e30.x", "e30.W10.x", "x", "a.b.c"])
-def test_what_is_no_jwt_is_not_decoded(token: str) -> None:
-    with pytest.raises(tokens.NoJwtError):
-        tokens.decode(token)
+def test_other_text_is_not_decoded(token: str) -> None:
+    with pytest.raises(NotJwtError):
+        decode(token)
 
 
-# --- curl lines -----------------------------------------------------------------------------------
+# --- steps ----------------------------------------------------------------------------------------
 
 
-def test_a_curl_line_gives_bash_exactly_what_is_sent() -> None:
-    nasty = 'it\'s $HOME `id` "quoted" \\ and\ttabs'
-    call = Call("http://localhost:1/a?b=c&d='e'", {"X-Nasty": nasty}, {"field": nasty})
-    shown = call.as_curl().replace("curl", "printf '%s\\n'", 1)
-    printed = subprocess.run(["bash", "-c", shown], capture_output=True, text=True, check=True)
-    assert printed.stdout.splitlines() == [
-        "-i",
-        "http://localhost:1/a?b=c&d='e'",
-        "--header",
-        f"X-Nasty: {nasty}",
-        "--data-urlencode",
-        f"field={nasty}",
-    ]
-
-
-def test_a_curl_line_makes_what_counts_once_anew_and_names_files_as_the_repository_does() -> None:
-    certificate = Certificate(ROOT / ".gatehouse/tls/authority.pem", ROOT / "a b.pem")
-    call = Call("https://localhost:1/", {"DPoP": Recipe("used", "echo fresh")}, None, certificate)
-    line = call.as_curl()
-    assert '--header "DPoP: $(echo fresh)"' in line
-    assert "used" not in line
-    assert "--cacert .gatehouse/tls/authority.pem" in line
-    assert "--cert 'a b.pem'" in line
-
-
-# --- what is told ---------------------------------------------------------------------------------
-
-
-def sightings(**changes: Any) -> Sightings:
+def trace(**changes: Any) -> CallTrace:
     nothing: dict[str, list[object]] = {"invocations": [], "exchanges": []}
     given = {"api": nothing, "auth": nothing, "auth_since": nothing}
-    return Sightings(**{**given, "request_id": "r", "authorization": "Bearer a", **changes})
+    return CallTrace(**{**given, "request_id": "r", "authorization": "Bearer a", **changes})
 
 
-def test_a_key_set_that_is_left_alone_after_a_failure_is_not_said_to_be_at_hand() -> None:
-    step = keys_found(sightings(), {"key_set": "none", "key_set_age": None}, TOKEN)
+def test_failed_fetch_is_not_repeated_at_once() -> None:
+    step = call_trace.key_lookup(trace(), {"key_set": "none", "key_set_age": None}, TOKEN)
     assert (step.title, step.chip) == ("No key set", "back-off")
 
 
-def test_what_the_authorizer_logs_is_found_among_other_lines() -> None:
+def test_decision_line_is_found_among_other_lines() -> None:
     line = '{"decision": "allow"}'
-    assert decision_line({"lines": ["no JSON", line, '{"notice": "x"}', "[]"]}) == json.loads(line)
+    assert decision_line({"lines": ["not JSON", line, '{"notice": "x"}', "[]"]}) == json.loads(line)
     assert decision_line({"lines": []}) == {}
 
 
-def test_an_unexpected_failure_is_no_answer() -> None:
+def test_unexpected_failure_has_no_policy() -> None:
     failed = {"error": "KeyError: x", "milliseconds": 1.0}
-    step = decided(failed, {}, {}, "GET /country")
-    assert (step.title, step.chip, step.tone) == ("No answer", "unexpected", "bad")
+    step = call_trace.decision(failed, {}, {}, "GET /country")
+    assert (step.title, step.chip, step.tone) == ("No decision", "unexpected", "bad")
 
 
-def test_an_unknown_reason_is_named() -> None:
-    assert "something_new" in in_words("something_new")
-    assert in_words("nbf_malformed") == "The claim nbf is not a time."
-
-
-# --- its place in make run ------------------------------------------------------------------------
-
-
-def test_taken_port_disables_the_console() -> None:
-    free = {name: int(port) for name, port in free_environment().items() if name.endswith("_PORT")}
-    with Listener(("127.0.0.1", 0)) as taken:
-        addresses = Addresses(
-            aws_port=free["GATEHOUSE_AWS_PORT"],
-            auth_port=free["GATEHOUSE_AUTH_PORT"],
-            api_port=free["GATEHOUSE_API_PORT"],
-            console_port=int(taken.address[1]),
-        )
-        addresses = with_free_ports(addresses)
-    assert not addresses.console
-    assert "GATEHOUSE_CONSOLE_PORT" in what_next(addresses)
-
-
-def test_a_port_that_was_asked_for_must_be_free_and_the_console_is_on_the_loopback_address() -> (
-    None
-):
-    addresses = Addresses.from_env({"GATEHOUSE_CONSOLE_PORT": "9099", "GATEHOUSE_HOST": "0.0.0.0"})  # noqa: S104 - a value under test
-    assert addresses.ports()["GATEHOUSE_CONSOLE_PORT"] == 9099
-    assert "GATEHOUSE_CONSOLE_PORT" not in Addresses.from_env({}).ports()
-    assert addresses.console_url == "http://localhost:9099"
-
-
-def test_the_folder_of_the_sockets_is_short_wherever_temporary_files_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    far = tmp_path / ("x" * 100)
-    far.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(far))
-    with new_folder() as folder:
-        assert len(socket_of(folder, "guarded_api", 63)) <= 104
-        assert Path(folder).stat().st_mode & 0o777 == 0o700
+def test_unknown_reason_is_named() -> None:
+    assert "something_new" in call_trace.explained("something_new")
+    assert call_trace.explained("nbf_malformed") == "The claim nbf is not a time."

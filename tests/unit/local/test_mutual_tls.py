@@ -125,8 +125,8 @@ def test_certificates_are_made_once_and_again_before_they_end(tmp_path: Path) ->
     first = made.authority.read_text()
     assert LaptopCertificates.ensure(tmp_path / "tls").authority.read_text() == first
     now = datetime.now(UTC)
-    assert made.are_good(now + timedelta(days=357))
-    assert not made.are_good(now + timedelta(days=359))
+    assert made.are_valid(now + timedelta(days=357))
+    assert not made.are_valid(now + timedelta(days=359))
     for unusable in ("spoilt", _without_extensions()):
         made.authority.write_text(unusable)
         assert LaptopCertificates.ensure(tmp_path / "tls").authority.read_text() != unusable

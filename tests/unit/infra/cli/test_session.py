@@ -33,9 +33,8 @@ from infra.cli.input_files import read_secret
 from infra.cli.times import parse_moment
 from infra.reference import ROOT
 from local.addresses import Addresses
-from local.aws import TEMPLATE
+from local.aws import TEMPLATE, names
 from local.gateway.template import Template
-from local.provisioning import names
 from tests.support.cli import GUARDED_API, ISSUER, STACK, CommandLine, physical_name
 from tests.support.memory_stores import ManualClock
 from tests.support.server import NOW, client

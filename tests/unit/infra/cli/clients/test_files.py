@@ -17,8 +17,7 @@ from infra.cli.client_files import OF_THE_STACK, plan
 from infra.cli.errors import ConflictError, UsageError
 from infra.cloudformation import load
 from local.aws import TEMPLATE
-from local.demo_clients import authorizer_client, demo_clients
-from local.keyed_clients import keyed_clients
+from local.demo_clients import authorizer_client, demo_clients, keyed_clients
 from tests.support.cli import CommandLine, Meanwhile
 from tests.support.server import client
 

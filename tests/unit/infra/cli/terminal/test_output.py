@@ -8,8 +8,7 @@ import pytest
 
 from infra.cli.errors import CommandError, ExitCode
 from infra.cli.output import Terminal, write_in_any_encoding
-from local.demo_clients import authorizer_client, demo_clients
-from local.keyed_clients import keyed_clients
+from local.demo_clients import authorizer_client, demo_clients, keyed_clients
 from tests.support.cli import CommandLine
 from tests.support.server import client
 

@@ -18,10 +18,9 @@ from infra.cli.local_authorizer import laptop_environment
 from infra.cli.times import span
 from infra.explain import Stage, reason_text, stage_of
 from infra.local_stack import secret_name
-from local.aws import TEMPLATE
+from local.aws import TEMPLATE, names
 from local.certificates import LaptopCertificates
 from local.gateway.template import Template
-from local.provisioning import names
 from tests.support.answers_server import AnswersServer, Said, answers_server
 from tests.support.cli import STACK as NAME
 from tests.support.cli import CommandLine, Result, aws_client, deploy, physical_name

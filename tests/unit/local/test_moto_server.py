@@ -1,8 +1,12 @@
-"""The gate in front of moto, over real HTTP."""
+"""The access gate and the leases of moto, over real HTTP."""
+
+from __future__ import annotations
 
 import http.client
 import json
 import os
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -15,8 +19,10 @@ from werkzeug.serving import make_server
 
 from infra import local_stack
 from infra.local_stack import access_key_file, read_access_key
-from local.aws_gate import AwsGate, authorization
 from local.cli import LaptopError
+from local.moto_server import AwsGate, LeaseResult, Leases, authorization, request_lease
+
+RUNS_UNTIL_KILLED = "import sys; sys.stdin.read()"
 
 
 def moto(_environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
@@ -32,10 +38,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @contextmanager
-def serving() -> Iterator[tuple[AwsGate, int]]:
+def serving(leases: Leases | None = None, *, gated: bool = True) -> Iterator[tuple[AwsGate, int]]:
     server = make_server("127.0.0.1", 0, moto)
     gate = AwsGate(server.server_port)
-    server.app = gate.in_front_of(moto)
+    application = leases.in_front_of(moto) if leases else moto
+    server.app = gate.in_front_of(application) if gated else application
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
@@ -44,6 +51,14 @@ def serving() -> Iterator[tuple[AwsGate, int]]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextmanager
+def running_process() -> Iterator[int]:
+    command = [sys.executable, "-c", RUNS_UNTIL_KILLED]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+        yield process.pid
+        process.kill()
 
 
 def ask(
@@ -57,7 +72,7 @@ def ask(
     return response.status, json.loads(body)["__type"] if response.status != 200 else ""
 
 
-def test_until_it_opens_only_the_provisioning_process_is_admitted() -> None:
+def test_closed_gate_admits_only_the_access_key() -> None:
     with serving() as (gate, port):
         for headers in ({}, {"Host": "page.example"}, {"Origin": "http://localhost:3000"}):
             assert ask(port, None, **headers) == (503, "ServiceUnavailable")
@@ -81,13 +96,13 @@ def test_until_it_opens_only_the_provisioning_process_is_admitted() -> None:
         {"Host": "localhost:1"},
     ],
 )
-def test_pages_and_foreign_hosts_are_refused_even_with_the_key(headers: dict[str, str]) -> None:
+def test_web_pages_and_other_hosts_are_rejected(headers: dict[str, str]) -> None:
     with serving() as (gate, port):
         gate.open()
         assert ask(port, gate.access_key, **headers) == (403, "AccessDeniedException")
 
 
-def test_both_names_of_the_loopback_address_are_admitted() -> None:
+def test_both_loopback_names_are_admitted() -> None:
     with serving() as (gate, port):
         gate.open()
         for name in ("localhost", "127.0.0.1", "LOCALHOST"):
@@ -95,7 +110,7 @@ def test_both_names_of_the_loopback_address_are_admitted() -> None:
 
 
 @pytest.mark.parametrize("key", ["local", "", "LOCAL", "testing"])
-def test_another_access_key_is_refused(key: str) -> None:
+def test_other_access_key_is_rejected(key: str) -> None:
     with serving() as (gate, port):
         gate.open()
         assert ask(port, key) == (403, "UnrecognizedClientException")
@@ -104,13 +119,13 @@ def test_another_access_key_is_refused(key: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/moto-api/reset", "//moto-api/reset", "/%6doto-api/data.json"])
-def test_motos_own_api_is_refused(path: str) -> None:
+def test_motos_own_api_is_rejected(path: str) -> None:
     with serving() as (gate, port):
         gate.open()
         assert ask(port, gate.access_key, path=path) == (403, "AccessDeniedException")
 
 
-def test_the_access_key_is_new_for_each_run_and_readable_by_its_user_only() -> None:
+def test_access_key_is_private_and_new_for_each_run() -> None:
     first, second = AwsGate(9), AwsGate(9)
     first.open()
     second.open()
@@ -125,15 +140,77 @@ def test_the_access_key_is_new_for_each_run_and_readable_by_its_user_only() -> N
     assert read_access_key(9) is None
 
 
-def test_a_folder_that_others_may_enter_is_refused(folder: Path) -> None:
+def make_mode_755(folder: Path) -> None:
     folder.mkdir(mode=0o755)
-    with pytest.raises(LaptopError, match="mode 0700"):
-        AwsGate(9).open()
-    folder.rmdir()
-    folder.symlink_to(folder.parent)
-    with pytest.raises(LaptopError, match="mode 0700"):
-        AwsGate(9).open()
+
+
+def make_other_users(folder: Path) -> None:
+    folder.mkdir(mode=0o700)
+    os.chown(folder, 65_534, 65_534)
+
+
+def make_link(folder: Path) -> None:
+    target = folder.with_name("target")
+    target.mkdir(mode=0o700)
+    folder.symlink_to(target)
+
+
+def make_file(folder: Path) -> None:
+    folder.touch(0o700)
+
+
+@pytest.mark.parametrize("make", [make_mode_755, make_other_users, make_link, make_file])
+def test_folder_that_is_not_private_is_rejected(make: Callable[[Path], None], folder: Path) -> None:
+    if make is make_other_users and os.getuid() != 0:
+        pytest.skip("only root can create another user's folder")
+    make(folder)
+    if folder.is_dir():
+        (folder / "aws-9.key").write_text("LAPTOPPLANTED")
     assert read_access_key(9) is None
+    with pytest.raises(LaptopError, match="mode 0700"):
+        AwsGate(9).open()
+
+
+def test_last_lease_decides_when_moto_ends() -> None:
+    with running_process() as second:
+        with running_process() as first:
+            leases = Leases(first)
+            with serving(leases, gated=False) as (_, port):
+                assert request_lease(port, second, None) is LeaseResult.GRANTED
+        assert leases.remain()
+    assert not leases.remain()
+
+
+def test_lease_after_the_last_one_is_refused() -> None:
+    with running_process() as first:
+        leases = Leases(first)
+    with serving(leases, gated=False) as (_, port), running_process() as late:
+        assert request_lease(port, late, None) is LeaseResult.NOT_YET
+    assert not leases.remain()
+
+
+def test_zombie_has_no_lease() -> None:
+    command = [sys.executable, "-c", RUNS_UNTIL_KILLED]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+        leases = Leases(process.pid)
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert not leases.remain()
+
+
+def test_other_server_and_free_port_differ() -> None:
+    with serving(gated=False) as (_, port):
+        assert request_lease(port, 1, None) is LeaseResult.NOT_MOTO
+    assert request_lease(port, 1, None) is LeaseResult.NOT_LISTENING
+
+
+def test_lease_is_granted_after_provisioning_with_the_key() -> None:
+    process = os.getpid()
+    with serving(Leases(process)) as (gate, port):
+        assert request_lease(port, process, None) is LeaseResult.NOT_YET
+        gate.open()
+        assert request_lease(port, process, "of-an-earlier-run") is LeaseResult.NOT_YET
+        assert request_lease(port, process, gate.access_key) is LeaseResult.GRANTED
 
 
 def test_access_key_is_in_the_runtime_folder_of_the_user(tmp_path: Path) -> None:
@@ -143,10 +220,3 @@ def test_access_key_is_in_the_runtime_folder_of_the_user(tmp_path: Path) -> None
     gate.open()
     assert access_key_file(9).is_relative_to(runtime)
     assert read_access_key(9) == gate.access_key
-
-
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
-def test_access_key_of_another_user_is_not_read(folder: Path) -> None:
-    AwsGate(9).open()
-    os.chown(folder, 12345, -1)
-    assert read_access_key(9) is None

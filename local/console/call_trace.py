@@ -1,0 +1,375 @@
+"""A token request and an API call, each explained as steps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from authorizer.errors import Reason
+from authorizer.method_arn import stage_arn
+from functions.shared.clients.client import Client
+from infra.explain import Stage, reason_text, stage_of
+from local.console.clients import ClientRequests, decode, is_jwt, kind_of
+from local.console.control_socket import ControlClient
+from local.console.records import CallTrace, Record, as_object, decision_line
+from local.console.steps import Detail, Step, Tone, as_json, facts, http_exchange, key_set, lines
+from local.console.steps import token as token_detail
+from local.gateway.policy import Verdict, parse
+from local.http_client import HttpRequest, HttpResponse, send
+
+_KINDS = {
+    "jwt": "It is signed. Every API that has the key set can verify it.",
+    "at+jwt": "It is signed. It names its API (aud), and an id for its revocation (jti).",
+    "opaque": "It contains no data. An API introspects it at the auth server.",
+    "mtls": "It is bound to the client's certificate (cnf). The connection must have it.",
+    "dpop": "It is bound to the client's key (cnf). Each request needs a proof of that key.",
+}
+_FETCHES = {
+    200: ("The authorizer fetches the key set and caches it.", "fetched"),
+    304: ("The authorizer revalidates its cached key set, which has not changed.", "revalidated"),
+}
+_RESULTS: Mapping[int, str] = {
+    401: "The authorizer rejects the token. The caller gets no reason, and nothing is cached.",
+    403: "The token is valid, but its scopes do not open this route. The function is not called.",
+    500: "The authorizer could not decide, so the caller gets 500 and may retry.",
+}
+_VALID_ELSEWHERE = (
+    "The authorizer rejects the request, but not because the token is invalid: {why} The caller "
+    "gets no reason, and nothing is cached."
+)
+_REJECTED_HERE = frozenset(
+    {
+        Reason.SCHEME_WRONG,
+        Reason.ISS_UNKNOWN,
+        Reason.AUD_OTHER,
+        Reason.CLIENT_ID_NOT_ALLOWED,
+        Reason.LIFETIME_TOO_LONG,
+        Reason.TYP_NOT_ALLOWED,
+        Reason.OPAQUE_NOT_ACCEPTED,
+        Reason.CNF_UNKNOWN,
+    }
+)
+"""Reasons to reject a valid token: another API, or another request, may accept it."""
+
+
+@dataclass
+class TokenTrace:
+    """A token request of one client. `token` and `scheme` are set when it succeeds."""
+
+    requests: ClientRequests
+    client: Client
+    scopes: Sequence[str]
+    token: str | None = None
+    scheme: str = "Bearer"
+
+    def run(self) -> Iterator[Step]:
+        """Request a token, and yield the steps."""
+        request = self.requests.token(self.client, self.scopes)
+        response = send(request)
+        nonce = response.headers.get("dpop-nonce")
+        if response.status != 200 and nonce:
+            missing = "The proof has no nonce. The auth server returns one."
+            yield self._requested(request, response, missing)
+            request = self.requests.token(self.client, self.scopes, nonce)
+            response = send(request)
+        if response.status != 200:
+            error = as_object(response.text)
+            description = error.get("error_description", "There is no description.")
+            yield Step(
+                "auth",
+                "client",
+                "No token",
+                f"{error.get('error', response.reason)}: {description}",
+                chip=str(response.status),
+                tone="bad",
+                details=(http_exchange(request, response),),
+            )
+            return
+        scopes = ", ".join(self.scopes) or "its default scopes"
+        sentence = f"{self.client.client_id} authenticates and requests {scopes}."
+        yield self._requested(request, response, sentence)
+        yield self._received(response.json)
+
+    def _requested(self, request: HttpRequest, response: HttpResponse, sentence: str) -> Step:
+        return Step(
+            "client",
+            "auth",
+            "POST /oauth2/token",
+            sentence,
+            chip=str(response.status),
+            tone="good" if response.status == 200 else "plain",
+            details=(http_exchange(request, response),),
+        )
+
+    def _received(self, members: dict[str, Any]) -> Step:
+        text = str(members["access_token"])
+        self.token, self.scheme = text, str(members["token_type"])
+        known = facts(
+            ("scope", str(members.get("scope", "none"))),
+            ("token_type", self.scheme),
+            ("expires_in", f"{members['expires_in']} seconds"),
+        )
+        shown = token_detail(text, *decode(text)) if is_jwt(text) else facts(("access_token", text))
+        kind = kind_of(self.client)
+        title = "A signed token (JWT)" if is_jwt(text) else "An opaque token"
+        return Step("auth", "client", title, _KINDS[kind], chip=kind, details=(shown, known))
+
+
+@dataclass(frozen=True, slots=True)
+class ApiCalls:
+    """Calls to the guarded API. `folder` has the control sockets, `scope_map` is parsed JSON."""
+
+    requests: ClientRequests
+    folder: str
+    scope_map: Mapping[str, Sequence[str]]
+
+    def run(self, path: str, token: str, scheme: str) -> Iterator[Step]:
+        """Make a call, and yield the steps."""
+        auth_server = ControlClient(self.folder, "auth_server")
+        since = auth_server.records()["last"]
+        request = self.requests.guarded(path, token, scheme)
+        response = send(request)
+        trace = CallTrace(
+            api=ControlClient(self.folder, self.requests.service(token, scheme)).records(),
+            auth=auth_server.records(),
+            auth_since=auth_server.records(since),
+            request_id=response.headers.get("x-amzn-requestid", ""),
+            authorization=f"{scheme} {token}",
+        )
+        route = f"GET {path}"
+        yield Step(
+            "client",
+            "api",
+            route,
+            "The client sends the token. API Gateway needs a policy before it calls the function.",
+            details=(http_exchange(request),),
+        )
+        reason = ""
+        if called := trace.authorizer_call():
+            reason = str(decision_line(called).get("reason"))
+            yield from self._authorized(called, trace, token, route)
+        elif cached := trace.cached_call():
+            yield Step(
+                "api",
+                "api",
+                "The policy is cached",
+                "API Gateway uses the policy that the authorizer returned for this token "
+                f"{time.time() - cached['at']:.0f} seconds ago. The authorizer is not called.",
+                chip="cached",
+                details=(policy(cached, self.scope_map, route),),
+            )
+        yield _result(request, response, trace.function_call(), route, reason)
+
+    def _authorized(
+        self, called: Record, trace: CallTrace, token: str, route: str
+    ) -> Iterator[Step]:
+        yield Step(
+            "api",
+            "authorizer",
+            "Authorize the request",
+            "API Gateway has no cached policy for this token, so it calls the authorizer.",
+            chip="called",
+            details=(lines("The event", as_json(called["event"])),),
+        )
+        line = decision_line(called)
+        if not is_jwt(token):
+            yield _introspection(trace.introspection())
+        elif line.get("reason") != Reason.SCHEME_WRONG:
+            yield key_lookup(trace, line, token)
+        yield decision(called, line, self.scope_map, route)
+
+
+def key_lookup(trace: CallTrace, line: Mapping[str, Any], token: str) -> Step:
+    """Explain where the key set came from, and whether it has the token's key."""
+    kid = str(decode(token)[0].get("kid"))
+    source = line.get("key_set")
+    keys = trace.keys() if source != "none" else []
+    is_found = any(key["kid"] == kid for key in keys)
+    found = f" Key {kid[:8]}… is {'' if is_found else 'not '}in it." if keys else ""
+    details = [key_set("The authorizer's key set", keys, kid)] if keys else []
+    fetch = trace.key_set_fetch()
+    if fetch is None:
+        return _cached_keys(line, found, details)
+    status = fetch["status"]
+    sentence, chip = _FETCHES.get(status, (f"The endpoint answers {status}.", "failed"))
+    if chip == "failed" and source == "stale":
+        sentence += " The cached key set is stale, and used while the endpoint is down."
+    fetched = facts(
+        ("request", f"GET {fetch['path']}"),
+        ("If-None-Match", _header(fetch["request_headers"], "if-none-match")),
+        ("status", str(status)),
+        ("Cache-Control", _header(fetch["response_headers"], "cache-control")),
+    )
+    return Step(
+        "authorizer",
+        "auth",
+        "GET /oauth2/jwks",
+        sentence + found,
+        chip=f"{status} {chip}",
+        tone="bad" if chip == "failed" else "good",
+        details=(*details, fetched),
+    )
+
+
+def _cached_keys(line: Mapping[str, Any], found: str, details: Sequence[Detail]) -> Step:
+    if line.get("key_set") == "none":
+        return Step(
+            "authorizer",
+            "authorizer",
+            "No key set",
+            "No key set is cached. The last fetch has just failed, so the authorizer waits before "
+            "it tries again.",
+            chip="back-off",
+            tone="bad",
+        )
+    return Step(
+        "authorizer",
+        "authorizer",
+        "The key set is cached",
+        f"It is {line.get('key_set')}, {line.get('key_set_age')} s old, and not fetched.{found}",
+        chip="cached",
+        details=tuple(details),
+    )
+
+
+def _introspection(exchange: Record | None) -> Step:
+    if exchange is None:
+        return Step(
+            "authorizer",
+            "authorizer",
+            "The introspection response is cached",
+            "The authorizer introspected this token a moment ago, and uses that response.",
+            chip="cached",
+        )
+    body = as_object(exchange["body"])
+    return Step(
+        "authorizer",
+        "auth",
+        "POST /oauth2/introspect",
+        "An opaque token contains no data, so the authorizer introspects it at the auth server.",
+        chip=str(exchange["status"]),
+        tone="good" if exchange["status"] == 200 else "bad",
+        details=(lines("The response", as_json(body) if body else exchange["body"]),),
+    )
+
+
+def decision(
+    called: Record, line: Mapping[str, Any], scope_map: Mapping[str, Sequence[str]], route: str
+) -> Step:
+    """Explain the authorizer's decision by its reason, which only its log contains."""
+
+    def step(title: str, sentence: str, chip: str, tone: Tone, *details: Detail) -> Step:
+        log = lines("The authorizer's log line", as_json(line))
+        return Step("authorizer", "api", title, sentence, chip, tone, (*details, log))
+
+    reason = str(line.get("reason") or "unexpected")
+    why = explained(reason)
+    if called["error"] == "Unauthorized":
+        return step("Unauthorized", f"{why} The caller gets 401 and no reason.", reason, "bad")
+    if called["error"]:
+        sentence = f"{why} There is no policy, because API Gateway would cache a wrong Deny."
+        return step("No decision", sentence, reason, "bad")
+    shown = policy(called, scope_map, route)
+    took = f"It took {called['milliseconds']:.1f} ms."
+    if not _opened(called["result"], scope_map):
+        sentence = f"The token is valid, but its scopes open no route: all are denied. {took}"
+        return step("A policy that denies all", sentence, "policy", "bad", shown)
+    sentence = (
+        "The token is valid. The policy names every route that its scopes open, so API Gateway can "
+        f"cache it for the token. {took}"
+    )
+    return step("A policy", sentence, "policy", "good", shown)
+
+
+def policy(called: Record, scope_map: Mapping[str, Sequence[str]], route: str) -> Detail:
+    """Return scopes with their routes, and the policy's resources; those of `route` match."""
+    result = called["result"]
+    stage = stage_arn(called["event"]["methodArn"])
+    method, _, path = route.partition("?")[0].partition(" ")
+    wanted = f"{stage}/{method}{path}"
+    opened = _opened(result, scope_map) or dict.fromkeys(_scopes(result), ())
+    return {
+        "kind": "policy",
+        "scopes": [{"scope": scope, "routes": list(routes)} for scope, routes in opened.items()],
+        "resources": [
+            {
+                "effect": statement["Effect"],
+                "resource": resource.removeprefix(f"{stage}/"),
+                "matched": _matches(resource, wanted),
+            }
+            for statement in result["policyDocument"]["Statement"]
+            for resource in statement["Resource"]
+        ],
+        "document": as_json(result),
+    }
+
+
+def explained(reason: str) -> str:
+    """Return the explanation of a reason; an unknown reason is named."""
+    try:
+        return reason_text(Reason(reason))
+    except ValueError:
+        return f"The authorizer's reason is {reason}."
+
+
+def _is_valid_elsewhere(reason: str) -> bool:
+    try:
+        known = Reason(reason)
+    except ValueError:
+        return False
+    return known in _REJECTED_HERE or stage_of(known) is Stage.POSSESSION
+
+
+def _result(
+    request: HttpRequest, response: HttpResponse, called: Record | None, route: str, reason: str
+) -> Step:
+    status = response.status
+    sentence = _RESULTS.get(status, "API Gateway answers without the function.")
+    if status == 401 and _is_valid_elsewhere(reason):
+        sentence = _VALID_ELSEWHERE.format(why=explained(reason))
+    if called:
+        took = f"{called['milliseconds']:.1f} ms"
+        sentence = f"The policy allows {route}, so {called['function']} is called ({took})."
+        if status == 404:
+            sentence += " It does not know this country."
+    return Step(
+        "api",
+        "client",
+        f"{status} {response.reason}",
+        sentence,
+        chip=str(status),
+        tone="good" if status < 400 else "bad",
+        details=(
+            http_exchange(request, response),
+            facts(("duration of the call", f"{response.milliseconds:.1f} ms")),
+        ),
+    )
+
+
+def _matches(resource: str, wanted: str) -> bool:
+    """Return whether a policy's resource matches a request, as API Gateway evaluates it."""
+    statement = {"Effect": "Allow", "Action": "*", "Resource": resource}
+    verdict = parse({"Statement": [statement]}).evaluate("execute-api:Invoke", wanted, {})
+    return verdict is Verdict.ALLOWED
+
+
+def _opened(
+    result: Mapping[str, Any], scope_map: Mapping[str, Sequence[str]]
+) -> dict[str, Sequence[str]]:
+    """Return the entries of the scope map that the token's scopes satisfy and that open routes."""
+    scopes = set(_scopes(result))
+    return {
+        entry: routes
+        for entry, routes in scope_map.items()
+        if routes and scopes.issuperset(entry.split())
+    }
+
+
+def _scopes(result: Mapping[str, Any]) -> list[str]:
+    return str(result["context"].get("scope", "")).split()
+
+
+def _header(headers: Mapping[str, str], name: str) -> str:
+    return next((value for key, value in headers.items() if key.lower() == name), "none")
