@@ -1,8 +1,8 @@
 """Invoke Lambda authorizers, cache their responses, and evaluate them for each request.
 
-The cache holds policies by the values of the identity sources. Sources: API Gateway Developer
-Guide, "Use API Gateway Lambda authorizers", "Output from an API Gateway Lambda authorizer" and
-"Control access to HTTP APIs with Lambda authorizers".
+The cache holds policies by the values of the identity sources. API Gateway Developer Guide: "Use
+API Gateway Lambda authorizers"; "Output from an API Gateway Lambda authorizer"; "Control access to
+HTTP APIs with Lambda authorizers".
 """
 
 import json

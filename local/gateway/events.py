@@ -1,8 +1,8 @@
 """Build the events that API Gateway sends to functions and to authorizers.
 
-A REST API passes paths as the client encoded them. An HTTP API passes them decoded. Sources: API
-Gateway Developer Guide, "Input format of a Lambda function for proxy integration", "Create AWS
-Lambda proxy integrations for HTTP APIs" and "Input to an API Gateway Lambda authorizer".
+A REST API passes paths as the client encoded them. An HTTP API passes them decoded. API Gateway
+Developer Guide: "Input format of a Lambda function for proxy integration"; "Create AWS Lambda proxy
+integrations for HTTP APIs"; "Input to an API Gateway Lambda authorizer".
 """
 
 import base64
@@ -76,14 +76,14 @@ class Call:
 
     @property
     def method_arn(self) -> str:
-        """ARN of this call as its authorizer gets it: the path without needless slashes."""
+        """The ARN that the authorizer gets. Its path has no extra slashes."""
         return self._arn(without_extra_slashes(self.sent_path))
 
     @property
     def method_arns(self) -> frozenset[str]:
         """Every ARN that API Gateway may compare with a policy.
 
-        AWS does not document whether that is the path as sent, as the event has it, or as routed.
+        AWS does not document whether that is the path as sent, of the event, or as routed.
         """
         return frozenset({self.method_arn, self._arn(self.path), self._arn(self.sent_path)})
 
@@ -108,55 +108,46 @@ class Call:
 
 
 def proxy_event(call: Call, authorizer: Mapping[str, object] | None) -> dict[str, Any]:
-    """The event for the route's function; `authorizer` is what the authorizer passed on."""
-    if call.api.kind == "http" and call.route.payload_format == "2.0":
-        return _proxy_event_2(call, authorizer)
-    headers = _headers(call)
-    query = query_parameters(call.api, call.request)
+    """Return the event for the route's function, with the context of its authorizer."""
     body, encoded = _body(call)
-    context = _context_1(call)
+    if call.api.kind == "http" and call.route.payload_format == "2.0":
+        event = _common_2(call)
+        if authorizer is not None:
+            event["requestContext"]["authorizer"] = {"lambda": dict(authorizer)}
+        if body is not None:
+            event["body"] = body
+        return {**event, "isBase64Encoded": encoded}
+    event = {name: value or None for name, value in _common_1(call).items()}
     if authorizer is not None:
-        context["authorizer"] = dict(authorizer)
+        event["requestContext"]["authorizer"] = dict(authorizer)
     elif call.api.kind == "http":
-        context["authorizer"] = {"claims": None, "scopes": None}
-    event: dict[str, Any] = {
-        "resource": call.route.path,
-        "path": call.path if call.api.kind == "rest" else call.stage_path,
-        "httpMethod": call.request.method,
-        "headers": dict(headers) or None,
-        "multiValueHeaders": _grouped(headers) or None,
-        "queryStringParameters": dict(query) or None,
-        "multiValueQueryStringParameters": _grouped(query) or None,
-        "pathParameters": dict(call.parameters) or None,
-        "stageVariables": dict(call.api.stage_variables) or None,
-        "requestContext": context,
-        "body": body,
-        "isBase64Encoded": encoded,
-    }
-    return event if call.api.kind == "rest" else {"version": "1.0", **event}
+        event["requestContext"]["authorizer"] = {"claims": None, "scopes": None}
+    return {**event, "body": body, "isBase64Encoded": encoded}
 
 
 def authorizer_event(call: Call, identity: tuple[str, ...]) -> dict[str, Any]:
-    """The event for the route's authorizer; `identity` holds its identity sources' values."""
+    """Return the event for the route's authorizer, with the values of its identity sources."""
     authorizer = call.route.authorizer
     if authorizer is None:
         raise ValueError("the route has no authorizer")
+    arn = call.method_arn
     if authorizer.kind == "TOKEN":
-        return {
-            "type": "TOKEN",
-            "methodArn": call.method_arn,
-            "authorizationToken": identity[0],
-        }
-    if call.api.kind == "http" and authorizer.payload_format == "2.0":
-        return _authorizer_event_2(call, identity)
+        return {"type": "TOKEN", "methodArn": arn, "authorizationToken": identity[0]}
+    if call.api.kind == "rest":
+        return {"type": "REQUEST", "methodArn": arn, **_common_1(call)}
+    if authorizer.payload_format == "2.0":
+        sources = list(identity)
+        return {"type": "REQUEST", "routeArn": arn, "identitySource": sources, **_common_2(call)}
+    joined = ",".join(identity)
+    tokens = {"identitySource": joined, "authorizationToken": joined}
+    return {"type": "REQUEST", "methodArn": arn, **tokens, **_common_1(call)}
+
+
+def _common_1(call: Call) -> dict[str, Any]:
+    """Return the members that both events have in a REST API and in payload format 1.0."""
     headers = _headers(call)
     query = query_parameters(call.api, call.request)
-    own: dict[str, Any] = {"type": "REQUEST", "methodArn": call.method_arn}
-    if call.api.kind == "http":
-        joined = ",".join(identity)
-        own = {"version": "1.0", **own, "identitySource": joined, "authorizationToken": joined}
-    return {
-        **own,
+    event: dict[str, Any] = {
         "resource": call.route.path,
         "path": call.path if call.api.kind == "rest" else call.stage_path,
         "httpMethod": call.request.method,
@@ -168,40 +159,11 @@ def authorizer_event(call: Call, identity: tuple[str, ...]) -> dict[str, Any]:
         "stageVariables": dict(call.api.stage_variables),
         "requestContext": _context_1(call),
     }
-
-
-def _proxy_event_2(call: Call, authorizer: Mapping[str, object] | None) -> dict[str, Any]:
-    body, encoded = _body(call)
-    event = _common_2(call)
-    if authorizer is not None:
-        event["requestContext"]["authorizer"] = {"lambda": dict(authorizer)}
-    if call.api.stage_variables:
-        event["stageVariables"] = dict(call.api.stage_variables)
-    if call.parameters:
-        event["pathParameters"] = dict(call.parameters)
-    if body is not None:
-        event["body"] = body
-    event["isBase64Encoded"] = encoded
-    return {"version": "2.0", **event}
-
-
-def _authorizer_event_2(call: Call, identity: tuple[str, ...]) -> dict[str, Any]:
-    event = _common_2(call)
-    if call.api.stage_variables:
-        event["stageVariables"] = dict(call.api.stage_variables)
-    if call.parameters:
-        event["pathParameters"] = dict(call.parameters)
-    return {
-        "version": "2.0",
-        "type": "REQUEST",
-        "routeArn": call.method_arn,
-        "identitySource": list(identity),
-        **event,
-    }
+    return event if call.api.kind == "rest" else {"version": "1.0", **event}
 
 
 def _common_2(call: Call) -> dict[str, Any]:
-    request = call.request
+    """Return the members that both events have in payload format 2.0. Empty ones are absent."""
     headers: dict[str, str] = {}
     cookies: list[str] = []
     for name, value in _headers(call):
@@ -209,19 +171,22 @@ def _common_2(call: Call) -> dict[str, Any]:
             cookies.extend(part.strip() for part in value.split(";"))
         else:
             headers[name] = f"{headers[name]},{value}" if name in headers else value
-    event: dict[str, Any] = {
+    query = _grouped(query_parameters(call.api, call.request))
+    optional = {
+        "cookies": cookies,
+        "queryStringParameters": {name: ",".join(values) for name, values in query.items()},
+        "stageVariables": dict(call.api.stage_variables),
+        "pathParameters": dict(call.parameters),
+    }
+    return {
+        "version": "2.0",
         "routeKey": call.route.key,
         "rawPath": call.stage_path,
-        "rawQueryString": request.query,
+        "rawQueryString": call.request.query,
         "headers": headers,
         "requestContext": _context_2(call),
+        **{name: value for name, value in optional.items() if value},
     }
-    if cookies:
-        event["cookies"] = cookies
-    query = _grouped(query_parameters(call.api, request))
-    if query:
-        event["queryStringParameters"] = {name: ",".join(found) for name, found in query.items()}
-    return event
 
 
 def _context_1(call: Call) -> dict[str, Any]:
@@ -306,20 +271,20 @@ def _certificate(certificate: ClientCertificate) -> dict[str, Any]:
 
 
 def _headers(call: Call) -> list[tuple[str, str]]:
-    """The client's headers and those that the gateway adds; an HTTP API writes names small."""
+    """Return the headers, with the gateway's. An HTTP API passes names in lower case."""
     request = call.request
     rest = call.api.kind == "rest"
     forwarded: list[str] = []
     headers: list[tuple[str, str]] = []
     for name, value in request.headers:
-        small = name.lower()
-        if small == "x-forwarded-for":
+        lower = name.lower()
+        if lower == "x-forwarded-for":
             forwarded.append(value)
-        elif not rest and small not in _REPLACED:
-            headers.append((small, value))
-        elif rest and small not in _REST_REPLACED:
+        elif not rest and lower not in _REPLACED:
+            headers.append((lower, value))
+        elif rest and lower not in _REST_REPLACED:
             # Recorded: a REST API changes the spelling of this header only.
-            headers.append(("Authorization" if small == "authorization" else name, value))
+            headers.append(("Authorization" if lower == "authorization" else name, value))
     if request.body and not rest:
         headers.append(("content-length", str(len(request.body))))
     added = (
@@ -333,7 +298,7 @@ def _headers(call: Call) -> list[tuple[str, str]]:
 
 
 def _body(call: Call) -> tuple[str | None, bool]:
-    """The body as the event carries it, and whether that is base64."""
+    """Return the body for the event, and True if it is base64."""
     body = call.request.body
     if not body:
         return None, False
@@ -374,17 +339,17 @@ def _request_time(moment: float) -> str:
 
 @lru_cache(maxsize=1024)
 def _short_id(text: str) -> str:
-    """An id of six characters, as API Gateway makes them. The same text has the same id."""
+    """Return an id of six characters, as API Gateway generates them, always the same for a text."""
     digest = hashlib.sha256(text.encode()).digest()
     return base64.b32encode(digest)[:6].decode("ascii").lower()
 
 
 def query_parameters(api: Api, request: Request) -> list[tuple[str, str]]:
-    """The query's parameters, decoded. A REST API splits at `;` as well."""
+    """Return the decoded parameters of the query. A REST API splits at `;` as well."""
     query = request.query.replace(";", "&") if api.kind == "rest" else request.query
     return parse_qsl(query, keep_blank_values=True)
 
 
 def decoded_path(path: str) -> str:
-    """A path as an HTTP API passes it."""
+    """Return a path as an HTTP API passes it."""
     return unquote(path)

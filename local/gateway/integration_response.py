@@ -1,8 +1,8 @@
 """Validate the result of a function and build the response from it, as API Gateway does.
 
-Sources: API Gateway Developer Guide, "Output format of a Lambda function for proxy integration" and
-"Create AWS Lambda proxy integrations for HTTP APIs". The table of remapped headers is in "Amazon
-API Gateway important notes".
+API Gateway Developer Guide: "Output format of a Lambda function for proxy integration"; "Create AWS
+Lambda proxy integrations for HTTP APIs". "Amazon API Gateway important notes" lists the remapped
+headers.
 """
 
 import base64

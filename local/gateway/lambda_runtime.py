@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 class FunctionError(Exception):
-    """A function failed; `kind` and `message` are what Lambda reports of it."""
+    """A function failed. `kind` and `message` are those that Lambda reports."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(f"{kind}: {message}")

@@ -1,4 +1,4 @@
-"""Which route answers a path: the most specific one, as API Gateway chooses it."""
+"""Find the route of a path: the most specific one, as API Gateway does."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -6,15 +6,14 @@ from dataclasses import dataclass
 
 from local.gateway.model import AnyMethod, Route
 
-# How a template's segment ranks against another in the same place: literal text, then a
-# parameter, then a greedy parameter.
+# Ranks of a segment against another in the same position.
 _LITERAL, _PARAMETER, _GREEDY = range(3)
 _SEGMENT = re.compile(r"[^/]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A route and the path parameters that its template caught."""
+    """A route and the values of its path parameters."""
 
     route: Route
     parameters: Mapping[str, str]
@@ -26,12 +25,12 @@ class Router:
     A trailing slash and doubled slashes do not change the route. A greedy parameter gets the rest
     of the path as it was sent, without slashes at its ends.
 
-    Sources: API Gateway Developer Guide, "Routes for HTTP APIs" (most specific match) and "Set up a
-    proxy integration with a proxy resource".
+    API Gateway Developer Guide: "Routes for HTTP APIs" (most specific match); "Set up a proxy
+    integration with a proxy resource".
 
-    Recorded on AWS: `/x/`, `//x`, `/stage//x` and
-    `//stage/x` reach `/x`. A doubled slash further back is recorded for greedy parameters only.
-    Everywhere else the router drops it, so that a test meets each route that it could reach.
+    Recorded on AWS: `/x/`, `//x`, `/stage//x` and `//stage/x` reach `/x`. A doubled slash further
+    back is recorded for greedy parameters only. Elsewhere the router drops it, so that a test meets
+    each route that it could reach.
     """
 
     def __init__(self, routes: Iterable[Route]) -> None:
@@ -41,7 +40,7 @@ class Router:
         )
 
     def match(self, method: str, path: str) -> Match | None:
-        """The route for `method` on `path`, or None. Nothing is decoded here."""
+        """Return the route for `method` on `path`, or None. Nothing is decoded."""
         segments = list(_SEGMENT.finditer(path))
         for _, template, route in self._templates:
             if route.method in (method, AnyMethod):

@@ -284,14 +284,11 @@ class Template:
             merged["Environment"] = {"Variables": variables}
         check_supported(
             merged,
-            "AutoPublishAlias Environment Events FunctionName Handler MemorySize Timeout",
-            (
-                "Architectures CodeUri DeploymentPreference Description EphemeralStorage "
-                "ImageConfig ImageUri InlineCode KmsKeyArn LoggingConfig PackageType "
-                "PermissionsBoundary Policies ProvisionedConcurrencyConfig "
-                "ReservedConcurrentExecutions Role Runtime RuntimeManagementConfig SnapStart Tags "
-                "Tracing"
-            ),
+            "AutoPublishAlias CodeUri Environment Events FunctionName Handler ImageUri InlineCode "
+            "MemorySize PackageType Runtime Timeout",
+            "Architectures DeploymentPreference Description EphemeralStorage ImageConfig KmsKeyArn "
+            "LoggingConfig PermissionsBoundary Policies ProvisionedConcurrencyConfig "
+            "ReservedConcurrentExecutions Role RuntimeManagementConfig SnapStart Tags Tracing",
             resource.logical_id,
         )
         return merged

@@ -1,4 +1,4 @@
-"""Small APIs, a Lambda service that answers from a table, and a clock that stands still."""
+"""Small APIs, a Lambda service that answers from a table, and a clock that is set by tests."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +30,7 @@ BEARER = Authorizer(
 
 @dataclass
 class Clock:
-    """Says the time that it is told to say."""
+    """A clock that returns `now`."""
 
     now: float = 1_700_000_001.25
 
@@ -60,7 +60,7 @@ class FakeLambda:
 
 
 def unauthorized() -> FunctionError:
-    """What Lambda reports when an authorizer raises `Exception("Unauthorized")`."""
+    """Lambda's error for an authorizer that raises `Exception("Unauthorized")`."""
     return FunctionError("Exception", "Unauthorized")
 
 

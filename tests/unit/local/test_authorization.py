@@ -46,7 +46,7 @@ def outcome(response: Response) -> tuple[int, str | None]:
     return response.status, response.header("x-amzn-ErrorType")
 
 
-def test_an_allowed_request_reaches_the_function_with_the_context_as_text() -> None:
+def test_context_reaches_the_function_as_text() -> None:
     context = {"client_id": "c", "admin": True, "level": 7, "share": 0.5}
     invoke = FakeLambda({"Authorizer": {**READ_EVERYTHING, "context": context}})
     assert answer(rest_api(BEARER), invoke, get(AUS, bearer()), Clock()).status == 200
@@ -61,7 +61,7 @@ def test_an_allowed_request_reaches_the_function_with_the_context_as_text() -> N
     }
 
 
-def test_an_open_route_asks_no_authorizer() -> None:
+def test_open_route_calls_no_authorizer() -> None:
     invoke = FakeLambda()
     assert answer(rest_api(BEARER), invoke, get("/ms-system/open/x"), Clock()).status == 200
     assert invoke.events("Authorizer") == []
@@ -71,7 +71,7 @@ def test_an_open_route_asks_no_authorizer() -> None:
 @pytest.mark.parametrize(
     "headers", [(), (("Authorization", ""),), (("X-Authorization", "Bearer x"),)]
 )
-def test_a_missing_or_empty_identity_source_is_401_without_a_call(
+def test_missing_identity_source_is_401_without_a_call(
     headers: tuple[tuple[str, str], ...],
 ) -> None:
     invoke = FakeLambda()
@@ -87,7 +87,7 @@ def test_header_names_of_identity_sources_ignore_case() -> None:
     assert response.status == 200
 
 
-def test_every_identity_source_must_be_there() -> None:
+def test_every_identity_source_is_required() -> None:
     authorizer = replace(
         BEARER,
         identity_sources=(
@@ -105,7 +105,7 @@ def test_every_identity_source_must_be_there() -> None:
     assert len(invoke.events("Authorizer")) == 2
 
 
-def test_a_stage_variable_can_be_an_identity_source() -> None:
+def test_stage_variable_can_be_an_identity_source() -> None:
     authorizer = replace(BEARER, identity_sources=(IdentitySource("stage_variable", "tenant"),))
     invoke = FakeLambda({"Authorizer": READ_EVERYTHING})
     api = rest_api(authorizer)
@@ -114,7 +114,7 @@ def test_a_stage_variable_can_be_an_identity_source() -> None:
     assert answer(tenant, invoke, get(AUS), Clock()).status == 200
 
 
-def test_a_token_that_does_not_match_the_validation_expression_is_401_without_a_call() -> None:
+def test_validation_expression_rejects_without_a_call() -> None:
     authorizer = replace(BEARER, kind="TOKEN", validation_expression="Bearer [a-z]+")
     invoke = FakeLambda({"Authorizer": READ_EVERYTHING})
     gateway = guarded(invoke, Clock(), authorizer)
@@ -124,14 +124,14 @@ def test_a_token_that_does_not_match_the_validation_expression_is_401_without_a_
     assert event["authorizationToken"] == "Bearer abc"
 
 
-def test_a_policy_cached_for_one_route_serves_another() -> None:
+def test_cached_policy_serves_other_routes() -> None:
     invoke = FakeLambda({"Authorizer": READ_EVERYTHING})
     gateway = guarded(invoke, Clock())
     assert [gateway.handle(get(path, bearer())).status for path in (AUS, FRA, ALL)] == [200] * 3
     assert len(invoke.events("Authorizer")) == 1
 
 
-def test_a_policy_that_names_only_the_first_request_denies_the_next() -> None:
+def test_policy_for_one_request_denies_the_next() -> None:
     invoke = FakeLambda({"Authorizer": lambda event: policy(allow(event["methodArn"]))})
     gateway = guarded(invoke, Clock())
     assert gateway.handle(get(AUS, bearer())).status == 200
@@ -139,7 +139,7 @@ def test_a_policy_that_names_only_the_first_request_denies_the_next() -> None:
     assert len(invoke.events("Authorizer")) == 1
 
 
-def test_each_token_has_a_policy_of_its_own() -> None:
+def test_each_token_has_its_own_policy() -> None:
     answers = {
         "Bearer good": READ_EVERYTHING,
         "Bearer poor": policy(deny("*")),
@@ -152,7 +152,7 @@ def test_each_token_has_a_policy_of_its_own() -> None:
     assert len(invoke.events("Authorizer")) == 2
 
 
-def test_a_policy_is_remembered_until_its_time_is_up() -> None:
+def test_policy_is_cached_until_it_expires() -> None:
     clock = Clock()
     invoke = FakeLambda({"Authorizer": READ_EVERYTHING})
     gateway = guarded(invoke, clock)
@@ -164,7 +164,7 @@ def test_a_policy_is_remembered_until_its_time_is_up() -> None:
     assert asked == [1, 1, 2, 2]
 
 
-def test_without_cache_time_every_request_asks() -> None:
+def test_no_cache_time_calls_for_each_request() -> None:
     invoke = FakeLambda({"Authorizer": READ_EVERYTHING})
     gateway = guarded(invoke, Clock(), replace(BEARER, cache_seconds=0))
     for _ in range(3):
@@ -172,14 +172,14 @@ def test_without_cache_time_every_request_asks() -> None:
     assert len(invoke.events("Authorizer")) == 3
 
 
-def test_without_identity_sources_and_cache_time_the_authorizer_is_always_asked() -> None:
+def test_no_identity_source_calls_for_each_request() -> None:
     invoke = FakeLambda({"Authorizer": unauthorized()})
     gateway = guarded(invoke, Clock(), replace(BEARER, cache_seconds=0, identity_sources=()))
     assert gateway.handle(get(AUS)).status == 401
     assert len(invoke.events("Authorizer")) == 1
 
 
-def test_failures_are_not_remembered() -> None:
+def test_failures_are_not_cached() -> None:
     invoke = FakeLambda({"Authorizer": FunctionError("TimeoutError", "slow")})
     gateway = guarded(invoke, Clock())
     assert gateway.handle(get(AUS, bearer())).status == 500
@@ -189,7 +189,7 @@ def test_failures_are_not_remembered() -> None:
     assert gateway.handle(get(AUS, bearer())).status == 200
 
 
-def test_a_deny_is_remembered_too() -> None:
+def test_deny_is_cached() -> None:
     invoke = FakeLambda({"Authorizer": policy(deny("*"))})
     gateway = guarded(invoke, Clock())
     assert gateway.handle(get(AUS, bearer())).status == 403
@@ -197,7 +197,7 @@ def test_a_deny_is_remembered_too() -> None:
     assert gateway.handle(get(AUS, bearer())).status == 403
 
 
-def test_a_condition_on_the_time_is_judged_anew_for_a_remembered_policy() -> None:
+def test_cached_policy_checks_the_current_time() -> None:
     clock = Clock(1_700_000_000.0)
     until = {"DateLessThan": {"aws:CurrentTime": "2023-11-14T22:13:30Z"}}
     invoke = FakeLambda({"Authorizer": policy(allow("*", Condition=until))})
@@ -208,7 +208,7 @@ def test_a_condition_on_the_time_is_judged_anew_for_a_remembered_policy() -> Non
     assert len(invoke.events("Authorizer")) == 1
 
 
-def test_conditions_see_the_source_address_and_the_client_s_headers() -> None:
+def test_conditions_use_address_and_headers() -> None:
     condition = {
         "IpAddress": {"aws:SourceIp": "203.0.113.0/24"},
         "StringEquals": {"aws:UserAgent": "curl", "aws:Referer": "here"},
@@ -221,7 +221,7 @@ def test_conditions_see_the_source_address_and_the_client_s_headers() -> None:
     assert gateway.handle(get(AUS, bearer(), source_ip="203.0.113.9")).status == 403
 
 
-def test_the_cache_forgets_the_oldest_tokens_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cache_evicts_the_oldest_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("local.gateway.authorization._MAX_CACHED", 2)
     invoke = FakeLambda({"Authorizer": READ_EVERYTHING})
     gateway = guarded(invoke, Clock())
@@ -241,7 +241,7 @@ def test_the_cache_forgets_the_oldest_tokens_first(monkeypatch: pytest.MonkeyPat
         ),
     ],
 )
-def test_a_denied_request_is_403_and_says_how(result: object, message: str) -> None:
+def test_denied_request_is_403_with_the_reason(result: object, message: str) -> None:
     invoke = FakeLambda({"Authorizer": result})
     response = answer(rest_api(BEARER), invoke, get(AUS, bearer()), Clock())
     assert outcome(response) == (403, "AccessDeniedException")
@@ -249,7 +249,7 @@ def test_a_denied_request_is_403_and_says_how(result: object, message: str) -> N
     assert invoke.events("LookUpCountry") == []
 
 
-def test_the_exception_unauthorized_is_401() -> None:
+def test_exception_unauthorized_is_401() -> None:
     invoke = FakeLambda({"Authorizer": unauthorized()})
     response = answer(rest_api(BEARER), invoke, get(AUS, bearer()), Clock())
     assert outcome(response) == (401, "UnauthorizedException")
@@ -277,7 +277,7 @@ def test_the_exception_unauthorized_is_401() -> None:
         policy(allow()),
     ],
 )
-def test_an_authorizer_that_fails_or_answers_nonsense_is_500(result: object) -> None:
+def test_invalid_authorizer_response_is_500(result: object) -> None:
     invoke = FakeLambda({"Authorizer": result})
     response = answer(rest_api(BEARER), invoke, get(AUS, bearer()), Clock())
     assert outcome(response) == (500, "AuthorizerConfigurationException")
@@ -285,7 +285,7 @@ def test_an_authorizer_that_fails_or_answers_nonsense_is_500(result: object) -> 
     assert invoke.events("LookUpCountry") == []
 
 
-def test_an_http_api_says_the_same_in_its_own_words() -> None:
+def test_http_api_has_its_own_messages() -> None:
     invoke, gateway = guarded_http(BEARER)
     answers: list[tuple[int, str]] = []
     for result in (unauthorized(), policy(deny("*")), FunctionError("KeyError", "x")):
@@ -300,7 +300,7 @@ def test_an_http_api_says_the_same_in_its_own_words() -> None:
     ]
 
 
-def test_a_simple_response_is_cached_for_every_route() -> None:
+def test_simple_response_is_cached_for_every_route() -> None:
     authorizer = replace(BEARER, payload_format="2.0", simple_responses=True)
     invoke, gateway = guarded_http(authorizer)
     invoke.answers["Authorizer"] = lambda event: {
@@ -315,7 +315,7 @@ def test_a_simple_response_is_cached_for_every_route() -> None:
 
 
 @pytest.mark.parametrize("answered", [{}, {"isAuthorized": "true"}, {"isAuthorized": 1}])
-def test_a_simple_response_must_be_a_real_boolean(answered: object) -> None:
+def test_simple_response_must_be_a_boolean(answered: object) -> None:
     invoke, gateway = guarded_http(replace(BEARER, payload_format="2.0", simple_responses=True))
     invoke.answers["Authorizer"] = answered
     assert gateway.handle(get("/ms-system/country", bearer())).status == 500

@@ -50,7 +50,7 @@ Resources:
 
 
 class EchoModule:
-    """Stands in `sys.modules` for the function's module."""
+    """Replaces the function's module."""
 
     @staticmethod
     def handle(event: dict[str, Any], _context: object) -> dict[str, Any]:
@@ -95,14 +95,12 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environ: dict[str, str]
     )
 
 
-def test_chalice_sees_the_template_s_routes_under_the_stage(app: GatewayApp) -> None:
+def test_chalice_lists_routes_below_the_stage(app: GatewayApp) -> None:
     assert set(app.routes) == {"/ms-auth-server/x/{name}"}
     assert "PATCH" in app.routes["/ms-auth-server/x/{name}"]
 
 
-def test_functions_find_their_settings_in_the_environment(
-    app: GatewayApp, environ: dict[str, str]
-) -> None:
+def test_functions_get_their_environment(app: GatewayApp, environ: dict[str, str]) -> None:
     app.open(Addresses(auth_port=9000))
     assert environ["ISSUER"] == "http://localhost:9000/ms-auth-server"
     assert environ["TABLE"] == "table-9000"
@@ -110,17 +108,17 @@ def test_functions_find_their_settings_in_the_environment(
     assert environ["AWS_ACCESS_KEY_ID"] == "local"
 
 
-def test_an_app_is_composed_once(app: GatewayApp) -> None:
+def test_app_is_composed_once(app: GatewayApp) -> None:
     assert app.open(Addresses(auth_port=9000)) is app.open(Addresses(auth_port=9001))
 
 
-def test_a_request_is_answered_through_the_gateway(app: GatewayApp) -> None:
+def test_gateway_answers_requests(app: GatewayApp) -> None:
     response = app.handle(Request("GET", "/ms-auth-server/x/y", headers=(("Host", "h"),)))
     assert json.loads(response.body)["pathParameters"] == {"name": "y"}
     assert app.too_large(Request("POST", "/")).status == 413
 
 
-def test_chalice_s_test_client_is_answered_through_the_gateway(app: GatewayApp) -> None:
+def test_gateway_answers_chalices_test_client(app: GatewayApp) -> None:
     with Client(app, project_dir=str(Path(__file__).parent)) as client:
         answer = client.http.post(
             "/ms-auth-server/x/a%20b?q=1&q=2", headers={"X-A": "1"}, body=b"text"
@@ -133,7 +131,7 @@ def test_chalice_s_test_client_is_answered_through_the_gateway(app: GatewayApp) 
     assert event["body"] == "dGV4dA=="
 
 
-def test_chalice_local_serves_with_our_server(app: GatewayApp, environ: dict[str, str]) -> None:
+def test_chalice_local_uses_the_gateway_server(app: GatewayApp, environ: dict[str, str]) -> None:
     server = chalice.local.create_local_server(app, Config(), "127.0.0.1", 0)
     assert isinstance(server, GatewayServer)
     try:
@@ -143,7 +141,7 @@ def test_chalice_local_serves_with_our_server(app: GatewayApp, environ: dict[str
         server.server.server_close()
 
 
-def test_a_port_in_use_ends_the_process_with_one_sentence(app: GatewayApp) -> None:
+def test_port_in_use_ends_the_process(app: GatewayApp) -> None:
     first = GatewayServer(app, Config(), "127.0.0.1", 0)
     port = first.server.port
     try:
@@ -155,17 +153,13 @@ def test_a_port_in_use_ends_the_process_with_one_sentence(app: GatewayApp) -> No
         first.server.server_close()
 
 
-def test_a_bad_setting_ends_the_process_with_one_sentence(
-    app: GatewayApp, environ: dict[str, str]
-) -> None:
+def test_invalid_setting_ends_the_process(app: GatewayApp, environ: dict[str, str]) -> None:
     environ["GATEHOUSE_AUTH_PORT"] = "x"
     with pytest.raises(GaveUpError, match="GATEHOUSE_AUTH_PORT must be a port number"):
         GatewayServer(app, Config(), "127.0.0.1", 0)
 
 
-def test_a_table_without_a_name_ends_the_process_with_one_sentence(
-    tmp_path: Path, environ: dict[str, str]
-) -> None:
+def test_table_without_a_name_ends_the_process(tmp_path: Path, environ: dict[str, str]) -> None:
     path = tmp_path / "template.yaml"
     path.write_text(TEMPLATE, encoding="utf-8")
     app = GatewayApp(
@@ -179,7 +173,7 @@ def test_a_table_without_a_name_ends_the_process_with_one_sentence(
         GatewayServer(app, Config(), "127.0.0.1", 0)
 
 
-def test_unsupported_template_ends_the_process_with_one_sentence(
+def test_unsupported_template_ends_the_process(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "template.yaml"
@@ -192,24 +186,24 @@ def function(logical_id: str, **environment: str) -> Function:
     return Function(logical_id, logical_id, "arn", "m.handle", environment, 3, 128)
 
 
-def test_functions_share_an_environment_when_they_agree() -> None:
+def test_functions_share_an_environment() -> None:
     functions = [function("A", X="1", Y="2"), function("B", X="1", Z="3")]
     assert shared_environment(functions) == {"X": "1", "Y": "2", "Z": "3"}
 
 
-def test_functions_that_disagree_about_a_variable_are_an_error() -> None:
+def test_conflicting_variables_are_an_error() -> None:
     functions = [function("A", X="1"), function("B", X="2")]
     with pytest.raises(LaptopError, match="A and B need different values of X"):
         shared_environment(functions)
 
 
-def test_the_documents_about_a_stage_are_at_the_hosts_root() -> None:
+def test_metadata_is_at_the_hosts_root() -> None:
     paths = ["/.well-known/a", "/.well-known/a/ms-auth-server", "/b/ms-auth-server"]
     api = http_api(*(Route("ANY", path, "F") for path in paths))
     assert host_documents(api) == {"/.well-known/a/ms-auth-server"}
 
 
-def test_both_projects_load_and_serve_what_the_template_declares() -> None:
+def test_projects_serve_the_templates_routes() -> None:
     auth_server, guarded_api = GatewayApp("auth_server"), GatewayApp("guarded_api")
     assert "POST" in auth_server.routes["/ms-auth-server/oauth2/token"]
     assert "GET" in guarded_api.routes["/ms-system/country/code/{code}"]

@@ -30,7 +30,7 @@ STAGE = "ms-system"
 TOKEN = "/ms-auth-server/oauth2/token"
 
 
-def test_a_request_reaches_its_function_and_the_answer_the_client() -> None:
+def test_request_reaches_its_function() -> None:
     result = {"statusCode": 201, "headers": {"X-Made": "here"}, "body": '{"a":1}'}
     response = answer(
         rest_api(), FakeLambda({"LookUpCountry": result}), get("/ms-system/country"), Clock()
@@ -54,14 +54,14 @@ def test_a_request_reaches_its_function_and_the_answer_the_client() -> None:
         ("GET", "/ms-system/%63ountry"),
     ],
 )
-def test_a_rest_api_takes_unknown_routes_for_unsigned_requests(method: str, path: str) -> None:
+def test_rest_api_treats_unknown_routes_as_unsigned(method: str, path: str) -> None:
     response = answer(rest_api(), FakeLambda(), Request(method, path), Clock())
     assert response.status == 403
     assert json.loads(response.body) == {"message": "Missing Authentication Token"}
     assert response.header("x-amzn-errortype") == "MissingAuthenticationTokenException"
 
 
-def test_a_rest_api_takes_a_bearer_token_on_an_unknown_route_for_a_broken_signature() -> None:
+def test_rest_api_parses_unknown_tokens_as_signatures() -> None:
     response = answer(rest_api(), FakeLambda(), get("/ms-system/nowhere", bearer()), Clock())
     digest = base64.b64encode(hashlib.sha256(b"Bearer token").digest()).decode()
     assert response.status == 403
@@ -79,12 +79,12 @@ def test_a_rest_api_takes_a_bearer_token_on_an_unknown_route_for_a_broken_signat
         ("POST", "/ms-auth-serveroauth2/token"),
     ],
 )
-def test_an_http_api_answers_404_to_everything_unknown(method: str, path: str) -> None:
+def test_http_api_answers_404_to_unknown_routes(method: str, path: str) -> None:
     response = answer(http_api(), FakeLambda(), Request(method, path), Clock())
     assert (response.status, json.loads(response.body)) == (404, {"message": "Not Found"})
 
 
-def test_a_document_at_the_hosts_root_reaches_its_route_and_nothing_else_does() -> None:
+def test_only_documents_are_served_at_the_hosts_root() -> None:
     document = "/.well-known/about/ms-auth-server"
     api = http_api(Route("ANY", document, "F"), Route("POST", "/oauth2/token", "F"))
     gateway = Gateway(api, FakeLambda(), clock=Clock(), at_root={document})
@@ -95,13 +95,13 @@ def test_a_document_at_the_hosts_root_reaches_its_route_and_nothing_else_does() 
     assert Gateway(api, FakeLambda(), clock=Clock()).handle(get(document)).status == 404
 
 
-def test_another_stage_of_a_rest_api_is_forbidden_whatever_the_api_configures() -> None:
+def test_unknown_stage_of_a_rest_api_is_403() -> None:
     api = rest_api(responses={"DEFAULT_4XX": GatewayResponse(status=404)})
     response = answer(api, FakeLambda(), get("/prod/country"), Clock())
     assert (response.status, json.loads(response.body)) == (403, {"message": "Forbidden"})
 
 
-def test_a_rest_api_ignores_a_trailing_slash_and_hands_it_on() -> None:
+def test_rest_api_passes_trailing_slashes_on() -> None:
     invoke = FakeLambda()
     assert answer(rest_api(), invoke, get("/ms-system/country/"), Clock()).status == 200
     assert invoke.events("LookUpCountry")[0]["path"] == "/country/"
@@ -147,7 +147,7 @@ def test_rest_event_has_the_recorded_paths(sent: str, path: str, stage_path: str
     assert (event["path"], event["requestContext"]["path"]) == (path, stage_path)
 
 
-def test_a_rest_api_hands_paths_on_as_they_were_sent() -> None:
+def test_rest_api_passes_encoded_paths_on() -> None:
     invoke = FakeLambda()
     sent = get("/ms-system/country/code/a%2Fb%20c")
     assert answer(rest_api(), invoke, sent, Clock()).status == 200
@@ -156,7 +156,7 @@ def test_a_rest_api_hands_paths_on_as_they_were_sent() -> None:
     assert event["pathParameters"] == {"code": "a%2Fb%20c"}
 
 
-def test_an_http_api_decodes_paths_before_it_chooses_a_route() -> None:
+def test_http_api_routes_decoded_paths() -> None:
     invoke = FakeLambda()
     api = http_api(Route("GET", "/x/{name}", "F"), stage="$default")
     assert answer(api, invoke, get("/x/a%20b"), Clock()).status == 200
@@ -164,7 +164,7 @@ def test_an_http_api_decodes_paths_before_it_chooses_a_route() -> None:
     assert answer(api, invoke, get("/x/a%2Fb"), Clock()).status == 404
 
 
-def test_a_greedy_route_takes_every_method_and_the_rest_of_the_path() -> None:
+def test_greedy_route_gets_the_rest_of_the_path() -> None:
     invoke = FakeLambda()
     sent = Request("DELETE", "/ms-system/open/a/b")
     assert answer(rest_api(), invoke, sent, Clock()).status == 200
@@ -251,7 +251,7 @@ def test_slow_function_is_answered_as_a_timeout(result: object) -> None:
 
 
 @pytest.mark.parametrize("api", [rest_api(), http_api()])
-def test_each_request_has_an_id_of_its_own(api: Api) -> None:
+def test_each_request_has_its_own_id(api: Api) -> None:
     invoke = FakeLambda()
     gateway = Gateway(api, invoke)
     path = "/ms-system/open/x" if api.kind == "rest" else TOKEN
@@ -290,7 +290,7 @@ def test_each_request_has_an_id_of_its_own(api: Api) -> None:
         {**OK, "body": "\ud800"},
     ],
 )
-def test_a_function_that_fails_or_returns_nonsense_is_the_gateway_s_fault(result: object) -> None:
+def test_invalid_function_result_is_502_or_500(result: object) -> None:
     rest = answer(
         rest_api(), FakeLambda({"LookUpCountry": result}), get("/ms-system/country"), Clock()
     )
@@ -300,7 +300,7 @@ def test_a_function_that_fails_or_returns_nonsense_is_the_gateway_s_fault(result
     assert (http.status, json.loads(http.body)) == (500, {"message": "Internal Server Error"})
 
 
-def test_only_a_rest_api_minds_members_it_does_not_know() -> None:
+def test_only_rest_apis_reject_unknown_members() -> None:
     result = {**OK, "status": 200}
     rest = answer(
         rest_api(), FakeLambda({"LookUpCountry": result}), get("/ms-system/country"), Clock()
@@ -309,12 +309,12 @@ def test_only_a_rest_api_minds_members_it_does_not_know() -> None:
     assert (rest.status, http.status) == (502, 200)
 
 
-def test_a_status_code_may_be_digits_in_text() -> None:
+def test_status_code_may_be_a_string() -> None:
     invoke = FakeLambda({"LookUpCountry": {"statusCode": "204"}})
     assert answer(rest_api(), invoke, get("/ms-system/country"), Clock()).status == 204
 
 
-def test_only_a_rest_api_gives_a_function_s_challenge_another_name() -> None:
+def test_only_rest_apis_rename_a_challenge() -> None:
     result = {
         "statusCode": 401,
         "headers": {"WWW-Authenticate": "Basic", "Date": "today", "X-Mine": "1"},
@@ -331,7 +331,7 @@ def test_only_a_rest_api_gives_a_function_s_challenge_another_name() -> None:
     assert http.header("www-authenticate") == "Basic"
 
 
-def test_headers_with_one_and_with_many_values_are_joined() -> None:
+def test_single_and_multi_value_headers_are_merged() -> None:
     result = {
         **OK,
         "headers": {"Vary": "a", "X-Flag": True, "X-Number": 7},
@@ -350,7 +350,7 @@ def test_headers_with_one_and_with_many_values_are_joined() -> None:
     assert response.header("x-number") == "7"
 
 
-def test_rest_api_renames_headers_of_the_connection_and_http_api_drops_them() -> None:
+def test_connection_headers_are_renamed_or_dropped() -> None:
     headers = {"Content-Length": "3", "Connection": "close", "Upgrade": "h2", "Trailer": "Expires"}
     hidden = {**headers, "Transfer-Encoding": "chunked"}
     for api, name, sent in (
@@ -363,7 +363,7 @@ def test_rest_api_renames_headers_of_the_connection_and_http_api_drops_them() ->
         assert renamed == (headers if api.kind == "rest" else dict.fromkeys(headers))
 
 
-def test_base64_is_decoded_for_an_http_api_and_for_a_rest_api_s_binary_media_types() -> None:
+def test_base64_is_decoded_for_binary_media_types() -> None:
     result = {
         "statusCode": 200,
         "headers": {"Content-Type": "image/png"},
@@ -380,12 +380,12 @@ def test_base64_is_decoded_for_an_http_api_and_for_a_rest_api_s_binary_media_typ
     assert binary.body == http.body == b"\x89PNG"
 
 
-def test_a_body_that_is_no_base64_is_malformed() -> None:
+def test_invalid_base64_is_malformed() -> None:
     invoke = FakeLambda({"IssueToken": {**OK, "body": "*", "isBase64Encoded": True}})
     assert answer(http_api(), invoke, Request("POST", TOKEN), Clock()).status == 500
 
 
-def test_an_http_api_takes_a_body_without_a_content_type_for_text() -> None:
+def test_http_api_treats_untyped_bodies_as_text() -> None:
     response = answer(http_api(), FakeLambda(), Request("POST", TOKEN), Clock())
     assert response.header("content-type") == "text/plain; charset=utf-8"
 
@@ -394,9 +394,7 @@ def test_an_http_api_takes_a_body_without_a_content_type_for_text() -> None:
     ("result", "body"),
     [("hello", b"hello"), ({"a": 1}, b'{"a": 1}'), ([1], b"[1]"), (None, b"null")],
 )
-def test_payload_format_2_takes_a_result_without_a_status_for_the_body(
-    result: object, body: bytes
-) -> None:
+def test_format_2_uses_results_without_status_as_body(result: object, body: bytes) -> None:
     api = http_api(Route("GET", "/x", "F", payload_format="2.0"), stage="$default")
     response = answer(api, FakeLambda({"F": result}), get("/x"), Clock())
     assert (response.status, response.body) == (200, body)
@@ -414,7 +412,7 @@ def test_payload_format_2_sets_cookies() -> None:
     assert broken.status == 500
 
 
-def test_a_body_over_the_limit_is_answered_in_each_api_s_words() -> None:
+def test_body_over_the_limit_is_413() -> None:
     rest = Gateway(rest_api(), FakeLambda()).too_large(get("/ms-system/country"))
     http = Gateway(http_api(), FakeLambda()).too_large(Request("POST", TOKEN))
     assert (rest.status, json.loads(rest.body)) == (413, {"message": "Request Too Long"})
@@ -434,7 +432,7 @@ HEADERS = ("Authorization", "Host", "Content-Type", "X-Forwarded-For", "Accept",
     headers=st.lists(st.tuples(st.sampled_from(HEADERS), VALUE), max_size=4),
     body=st.binary(max_size=30),
 )
-def test_whatever_arrives_is_answered(
+def test_any_request_gets_a_response(
     *,
     api: Api,
     method: str,

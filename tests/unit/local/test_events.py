@@ -11,8 +11,8 @@ from local.gateway.model import Api, ClientCertificate, IdentitySource, Request,
 from tests.unit.local.apis import BEARER, bearer, http_api, rest_api
 
 EVENTS = Path(__file__).parent / "events"
-# What API Gateway makes up: the fixtures' values are as good as ours.
-MADE_UP = {"resourceId", "deploymentId"}
+# API Gateway generates these values.
+GENERATED = {"resourceId", "deploymentId"}
 HTTP_2 = Route("GET", "/country/code/{code}", "LookUpCountry", payload_format="2.0")
 
 
@@ -86,14 +86,14 @@ def http_2_call(*headers: tuple[str, str]) -> Call:
 
 def comparable(event: dict[str, Any]) -> dict[str, Any]:
     context = event.get("requestContext", {})
-    for name in MADE_UP & set(context):
+    for name in GENERATED & set(context):
         if " " not in (context[name] or ""):
             assert len(context[name]) == 6
             context[name] = "made up"
     return event
 
 
-def test_a_rest_api_sends_a_function_the_recorded_event() -> None:
+def test_rest_api_sends_functions_the_recorded_event() -> None:
     authorizer = {
         "client_id": "service-client-jwt",
         "admin": "false",
@@ -105,21 +105,19 @@ def test_a_rest_api_sends_a_function_the_recorded_event() -> None:
     assert comparable(event) == comparable(recorded("rest_proxy"))
 
 
-def test_a_rest_api_sends_a_request_authorizer_the_recorded_event() -> None:
+def test_rest_request_authorizer_gets_the_recorded_event() -> None:
     event = authorizer_event(rest_call(), ("Bearer token",))
     assert comparable(event) == comparable(recorded("rest_request_authorizer"))
 
 
-def test_a_rest_api_sends_a_token_authorizer_the_recorded_event() -> None:
+def test_rest_token_authorizer_gets_the_recorded_event() -> None:
     original = rest_call()
     route = replace(original.route, authorizer=replace(BEARER, kind="TOKEN"))
     event = authorizer_event(replace(original, route=route), ("Bearer token",))
     assert event == recorded("rest_token_authorizer")
 
 
-def test_an_http_api_sends_a_form_as_base64_with_small_header_names_and_the_stage_in_the_path() -> (
-    None
-):
+def test_http_api_sends_functions_the_recorded_event() -> None:
     api = http_api()
     sent = request(
         api,
@@ -135,19 +133,19 @@ def test_an_http_api_sends_a_form_as_base64_with_small_header_names_and_the_stag
     assert event == recorded("http_proxy_1")
 
 
-def test_payload_format_2_joins_duplicates_and_takes_cookies_apart() -> None:
+def test_format_2_joins_duplicates_and_splits_cookies() -> None:
     authorizer = {"client_id": "service-client-jwt", "scopes": ["country.read"]}
     assert proxy_event(http_2_call(), authorizer) == recorded("http_proxy_2")
 
 
-def test_an_http_api_sends_a_format_2_authorizer_the_recorded_event() -> None:
+def test_format_2_authorizer_gets_the_recorded_event() -> None:
     original = http_2_call(bearer())
     route = replace(original.route, authorizer=replace(BEARER, payload_format="2.0"))
     event = authorizer_event(replace(original, route=route), ("Bearer token",))
     assert event == recorded("http_request_authorizer_2")
 
 
-def test_an_http_api_sends_a_format_1_authorizer_the_recorded_event_with_the_certificate() -> None:
+def test_format_1_authorizer_gets_the_recorded_event() -> None:
     authorizer = replace(
         BEARER,
         identity_sources=(
@@ -171,7 +169,7 @@ def test_an_http_api_sends_a_format_1_authorizer_the_recorded_event_with_the_cer
     assert event == recorded("http_request_authorizer_1")
 
 
-def test_a_certificate_reaches_format_2_under_authentication() -> None:
+def test_format_2_has_the_client_certificate() -> None:
     original = http_2_call()
     certificate = ClientCertificate("pem", "CN=client", "CN=authority", "1", "then", "later")
     event = proxy_event(
@@ -194,9 +192,7 @@ def test_a_certificate_reaches_format_2_under_authentication() -> None:
         ("", True),
     ],
 )
-def test_an_http_api_decides_by_content_type_what_is_text(
-    content_type: str, *, encoded: bool
-) -> None:
+def test_http_api_encodes_bodies_by_content_type(content_type: str, *, encoded: bool) -> None:
     api = http_api()
     sent = request(api, ("Content-Type", content_type), method="POST", body=b"{}")
     event = proxy_event(call(api, api.routes[0], sent, "/oauth2/token"), None)
@@ -205,7 +201,7 @@ def test_an_http_api_decides_by_content_type_what_is_text(
     )
 
 
-def test_a_rest_api_encodes_only_its_binary_media_types() -> None:
+def test_rest_api_encodes_only_its_binary_media_types() -> None:
     plain = rest_api()
     binary = rest_api(binary_media_types=("image/*",))
     bodies = []
@@ -216,11 +212,11 @@ def test_a_rest_api_encodes_only_its_binary_media_types() -> None:
     assert bodies == [("\ufffd\x00", False), ("/wA=", True)]
 
 
-def test_a_request_without_a_body_has_none() -> None:
+def test_empty_body_is_none() -> None:
     assert proxy_event(rest_call(), None)["body"] is None
 
 
-def test_domain_name_and_port_are_the_apis_own_whatever_the_host_header_says() -> None:
+def test_domain_name_ignores_the_host_header() -> None:
     api = rest_api()
     sent = Request("GET", "/", headers=(("Host", "elsewhere.example:80"),), port=8091)
     event = proxy_event(call(api, api.routes[0], sent, "/country"), None)
@@ -230,24 +226,24 @@ def test_domain_name_and_port_are_the_apis_own_whatever_the_host_header_says() -
     assert event["headers"]["X-Forwarded-Proto"] == "http"
 
 
-def test_the_root_of_an_api_has_a_method_arn_that_ends_in_a_slash() -> None:
+def test_root_method_arn_ends_in_a_slash() -> None:
     api = rest_api()
     found = call(api, api.routes[0], request(api), "/").method_arn
     assert found.endswith("guardedapi/ms-system/GET/")
 
 
-def test_a_trailing_slash_is_no_part_of_the_method_arn() -> None:
+def test_method_arn_has_no_trailing_slash() -> None:
     api = rest_api()
     assert call(api, api.routes[0], request(api), "/country/").method_arn.endswith("/GET/country")
 
 
-def test_a_route_without_an_authorizer_has_no_authorizer_event() -> None:
+def test_route_without_authorizer_has_no_authorizer_event() -> None:
     api = rest_api()
     with pytest.raises(ValueError, match="no authorizer"):
         authorizer_event(call(api, api.routes[0], request(api), "/country"), ())
 
 
-def test_payload_format_2_carries_stage_variables_and_leaves_out_what_is_not_there() -> None:
+def test_format_2_omits_empty_members() -> None:
     original = http_2_call(bearer())
     api = replace(original.api, stage_variables={"tenant": "a"})
     bare = replace(
@@ -264,7 +260,7 @@ def test_payload_format_2_carries_stage_variables_and_leaves_out_what_is_not_the
     assert authorizer_event(bare, ("x",))["stageVariables"] == {"tenant": "a"}
 
 
-def test_the_default_route_has_a_key_of_its_own() -> None:
+def test_default_route_has_its_own_key() -> None:
     original = http_2_call()
     route = replace(original.route, method="ANY", path="$default")
     assert proxy_event(replace(original, route=route), None)["routeKey"] == "$default"

@@ -41,7 +41,7 @@ def body(template: str) -> dict[str, str]:
     return {"application/json": template}
 
 
-def test_a_configured_response_sets_status_headers_and_body() -> None:
+def test_configured_response_sets_status_headers_and_body() -> None:
     response = refused(
         {
             "UNAUTHORIZED": GatewayResponse(
@@ -58,12 +58,12 @@ def test_a_configured_response_sets_status_headers_and_body() -> None:
     assert response.body == b'{"error":"unauthorized"}'
 
 
-def test_a_response_without_a_template_keeps_the_default_body() -> None:
+def test_response_without_template_has_the_default_body() -> None:
     response = refused({"UNAUTHORIZED": GatewayResponse(headers={"X": "'1'"})})
     assert (response.status, response.body) == (401, b'{"message":"Unauthorized"}')
 
 
-def test_what_is_not_configured_falls_back_to_its_class() -> None:
+def test_unconfigured_type_falls_back_to_its_class() -> None:
     responses = {
         "DEFAULT_4XX": GatewayResponse(templates=body('{"e":$context.error.messageString}')),
         "DEFAULT_5XX": GatewayResponse(status=503, headers={"X": "'5'"}),
@@ -78,7 +78,7 @@ def test_what_is_not_configured_falls_back_to_its_class() -> None:
     assert (failed.status, failed.header("x")) == (503, "5")
 
 
-def test_a_configured_type_takes_nothing_from_its_class() -> None:
+def test_configured_type_ignores_its_class() -> None:
     response = refused(
         {
             "DEFAULT_4XX": GatewayResponse(status=418, headers={"X": "'4'"}),
@@ -88,14 +88,14 @@ def test_a_configured_type_takes_nothing_from_its_class() -> None:
     assert (response.status, response.header("x"), response.header("y")) == (401, None, "1")
 
 
-def test_a_function_s_failure_is_answered_as_configured_too() -> None:
+def test_function_failure_uses_the_configured_response() -> None:
     invoke = FakeLambda({"Authorizer": policy(allow("*")), "LookUpCountry": "nonsense"})
     api = rest_api(BEARER, {"DEFAULT_5XX": GatewayResponse(templates=body('{"error":"server"}'))})
     response = Gateway(api, invoke, clock=Clock()).handle(get(AUS, bearer()))
     assert (response.status, response.body) == (502, b'{"error":"server"}')
 
 
-def test_templates_and_headers_may_speak_of_the_request() -> None:
+def test_templates_and_headers_can_use_the_request() -> None:
     template = (
         "$context.error.responseType $context.error.message $context.requestId $context.stage "
         "$context.httpMethod $context.resourcePath $context.path $context.identity.sourceIp "
@@ -132,7 +132,7 @@ def test_templates_and_headers_may_speak_of_the_request() -> None:
     assert response.header("content-type") == "text/plain"
 
 
-def test_a_denied_request_s_answer_may_speak_of_the_authorizer_s_context() -> None:
+def test_denied_response_can_use_the_authorizer_context() -> None:
     responses = {
         "ACCESS_DENIED": GatewayResponse(
             templates=body('{"who":"$context.authorizer.principalId","n":"$context.authorizer.n"}')
@@ -142,7 +142,7 @@ def test_a_denied_request_s_answer_may_speak_of_the_authorizer_s_context() -> No
     assert json.loads(response.body) == {"who": "client", "n": "7"}
 
 
-def test_a_configured_header_takes_the_place_of_the_gateway_s_own() -> None:
+def test_configured_header_replaces_the_default() -> None:
     response = refused({"UNAUTHORIZED": GatewayResponse(headers={"content-type": "'x/y'"})})
     assert [value for name, value in response.headers if name.lower() == "content-type"] == ["x/y"]
 
@@ -166,7 +166,7 @@ def test_json_is_preferred_among_several_templates() -> None:
         "'",
     ],
 )
-def test_a_header_that_is_no_expression_is_an_error_at_the_start(expression: str) -> None:
+def test_invalid_header_expression_is_an_error(expression: str) -> None:
     responses = {"UNAUTHORIZED": GatewayResponse(headers={"X": expression})}
     with pytest.raises(TemplateError, match="UNAUTHORIZED"):
         GatewayResponses(rest_api(responses=responses))
@@ -175,7 +175,7 @@ def test_a_header_that_is_no_expression_is_an_error_at_the_start(expression: str
 @pytest.mark.parametrize(
     "template", ["$context.error.messageStrin", "$method.request.body", "$context.erorr.message"]
 )
-def test_a_template_that_speaks_of_nothing_is_an_error_at_the_start(template: str) -> None:
+def test_unknown_template_variable_is_an_error(template: str) -> None:
     responses = {"UNAUTHORIZED": GatewayResponse(templates=body(template))}
     with pytest.raises(TemplateError, match="does not exist"):
         GatewayResponses(rest_api(responses=responses))

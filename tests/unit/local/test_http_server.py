@@ -113,7 +113,7 @@ def served(serve: Callable[..., Served]) -> Served:
     return serve()
 
 
-def test_a_request_is_read_and_answered(served: Served) -> None:
+def test_request_is_parsed_and_answered(served: Served) -> None:
     answer = served.exchange(b"GET /path?a=1&a=2#x HTTP/1.1\r\n" + HOST + b"X-A: 1\r\n\r\n")
     assert status(answer) == 200
     (request,) = served.echo.requests
@@ -126,7 +126,7 @@ def test_a_request_is_read_and_answered(served: Served) -> None:
     assert b"Server:" not in answer
 
 
-def test_a_request_says_where_the_server_is_and_not_what_its_host_header_claims(
+def test_request_has_the_servers_own_address(
     served: Served,
 ) -> None:
     served.exchange(b"GET / HTTP/1.1\r\nHost: elsewhere.example:80\r\n\r\n")
@@ -134,7 +134,7 @@ def test_a_request_says_where_the_server_is_and_not_what_its_host_header_claims(
     assert (request.domain, request.port) == ("localhost", served.server.port)
 
 
-def test_duplicate_headers_are_kept_in_order(served: Served) -> None:
+def test_duplicate_headers_stay_in_order(served: Served) -> None:
     served.exchange(b"GET / HTTP/1.1\r\n" + HOST + b"A: 1\r\nB: 2\r\na: 3\r\n\r\n")
     assert served.echo.requests[0].headers[1:] == (("A", "1"), ("B", "2"), ("a", "3"))
 
@@ -155,7 +155,7 @@ def test_pipelined_requests_are_answered_in_order(served: Served) -> None:
     assert re.findall(rb"\r\n\r\n(one|two)", answer) == [b"one", b"two"]
 
 
-def test_a_request_may_arrive_byte_by_byte(served: Served) -> None:
+def test_request_can_arrive_byte_by_byte(served: Served) -> None:
     with served.connect() as connection:
         for byte in b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 2\r\n\r\nhi":
             connection.sendall(bytes([byte]))
@@ -176,7 +176,7 @@ def test_empty_lines_before_a_request_are_skipped(served: Served) -> None:
         (b"GET / HTTP/1.0", b"Connection: Keep-Alive\r\n", True),
     ],
 )
-def test_the_client_decides_whether_the_connection_stays(
+def test_client_controls_connection_reuse(
     served: Served, line: bytes, headers: bytes, *, stays: bool
 ) -> None:
     with served.connect() as connection:
@@ -190,7 +190,7 @@ def test_the_client_decides_whether_the_connection_stays(
             assert connection.recv(1) == b""
 
 
-def test_head_is_answered_with_the_length_but_without_the_body(served: Served) -> None:
+def test_head_response_has_a_length_and_no_body(served: Served) -> None:
     sent = b"HEAD / HTTP/1.1\r\n" + HOST + b"Content-Length: 4\r\n\r\nbody"
     after = b"GET / HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n"
     answer = served.exchange(sent + after)
@@ -207,7 +207,7 @@ def test_204_and_304_have_no_body_and_no_length(served: Served, path: bytes) -> 
     assert answer.endswith(b"\r\n\r\n")
 
 
-def test_a_chunked_body_is_read(served: Served) -> None:
+def test_chunked_body_is_read(served: Served) -> None:
     sent = (
         b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: Chunked\r\n\r\n"
         b"3\r\nabc\r\nA;name=value\r\n0123456789\r\n0\r\nTrailer: x\r\n\r\n"
@@ -219,7 +219,7 @@ def test_a_chunked_body_is_read(served: Served) -> None:
     assert second.path == "/after"
 
 
-def test_100_continue_is_sent_when_the_client_waits_for_it(served: Served) -> None:
+def test_100_continue_is_sent_on_request(served: Served) -> None:
     with served.connect() as connection:
         connection.sendall(
             b"POST / HTTP/1.1\r\n" + HOST + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n"
@@ -229,7 +229,7 @@ def test_100_continue_is_sent_when_the_client_waits_for_it(served: Served) -> No
         assert read_one(connection).endswith(b"hi")
 
 
-def test_bytes_beyond_ascii_are_carried_in_header_values(served: Served) -> None:
+def test_header_values_may_contain_non_ascii_bytes(served: Served) -> None:
     answer = served.exchange(b"GET / HTTP/1.1\r\n" + HOST + b"X-Name: \xc3\xa9 \xff\r\n\r\n")
     assert served.echo.requests[0].header("x-name") == "\u00c3\u00a9 \u00ff"
     assert b"X-Name: \xe9\r\n" in answer
@@ -248,7 +248,7 @@ def test_bytes_beyond_ascii_are_carried_in_header_values(served: Served) -> None
         (b"*", "*", ""),
     ],
 )
-def test_a_target_is_taken_apart(served: Served, target: bytes, path: str, query: str) -> None:
+def test_request_target_is_parsed(served: Served, target: bytes, path: str, query: str) -> None:
     served.exchange(b"OPTIONS " + target + b" HTTP/1.1\r\n" + HOST + b"\r\n")
     assert [(r.path, r.query) for r in served.echo.requests] == [(path, query)]
 
@@ -299,9 +299,7 @@ CHUNKED = b"Transfer-Encoding: chunked\r\n"
         (b"GET / HTTP/1.1\r\n" + HOST + b"A: 1\r\n" * 2_000, 431),
     ],
 )
-def test_a_broken_request_is_refused_and_ends_the_connection(
-    served: Served, sent: bytes, expected: int
-) -> None:
+def test_malformed_request_is_rejected(served: Served, sent: bytes, expected: int) -> None:
     answer = served.exchange(sent)
     assert status(answer) == expected
     assert b"Connection: close" in answer
@@ -335,7 +333,7 @@ def test_leading_zeros_do_not_hide_a_body(served: Served) -> None:
         b"Expect: 100-continue\r\nContent-Length: 99999999\r\n\r\n",
     ],
 )
-def test_a_body_over_the_limit_is_refused_before_it_is_read(served: Served, sent: bytes) -> None:
+def test_body_over_the_limit_is_not_read(served: Served, sent: bytes) -> None:
     answer = served.exchange(b"POST / HTTP/1.1\r\n" + HOST + sent)
     assert status(answer) == 413
     assert answer.endswith(b"too large")
@@ -343,26 +341,26 @@ def test_a_body_over_the_limit_is_refused_before_it_is_read(served: Served, sent
     assert served.echo.requests[0].body == b""
 
 
-def test_a_body_up_to_the_limit_is_read(served: Served) -> None:
+def test_body_up_to_the_limit_is_read(served: Served) -> None:
     body = b"x" * (10 * MEBIBYTE)
     head = b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n" % len(body)
     assert len(served.exchange(head + body)) > len(body)
     assert served.echo.requests[0].body == body
 
 
-def test_a_client_that_breaks_off_gets_no_answer(served: Served) -> None:
+def test_incomplete_request_gets_no_response(served: Served) -> None:
     for sent in (b"", b"GET / HT", b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n\r\nab"):
         assert served.exchange(sent) == b""
     assert served.echo.requests == []
 
 
-def test_a_silent_client_is_let_go(serve: Callable[..., Served]) -> None:
+def test_idle_connection_is_closed(serve: Callable[..., Served]) -> None:
     served = serve(Timeouts(idle=0.05))
     with served.connect() as connection:
         assert connection.recv(1) == b""
 
 
-def test_a_client_that_dawdles_within_a_request_is_told_so(serve: Callable[..., Served]) -> None:
+def test_slow_request_is_408(serve: Callable[..., Served]) -> None:
     served = serve(Timeouts(request=0.05))
     for started in (b"GET / HT", b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n\r\nab"):
         with served.connect() as connection:
@@ -370,7 +368,7 @@ def test_a_client_that_dawdles_within_a_request_is_told_so(serve: Callable[..., 
             assert read_all(connection)[9:12] == b"408"
 
 
-def test_a_client_that_does_not_take_its_answer_is_let_go(serve: Callable[..., Served]) -> None:
+def test_slow_reader_is_disconnected(serve: Callable[..., Served]) -> None:
     served = serve(Timeouts(request=0.05))
     body = b"x" * (10 * MEBIBYTE)
     head = b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n" % len(body)
@@ -384,7 +382,7 @@ def test_a_client_that_does_not_take_its_answer_is_let_go(serve: Callable[..., S
         assert len(taken) < len(body)
 
 
-def test_a_slow_answer_does_not_hold_up_others(served: Served) -> None:
+def test_slow_response_does_not_delay_others(served: Served) -> None:
     with served.connect() as slow, served.connect() as silent, served.connect() as quick:
         slow.sendall(b"GET /slow HTTP/1.1\r\n" + HOST + b"\r\n")
         silent.sendall(b"GET /half")
@@ -394,7 +392,7 @@ def test_a_slow_answer_does_not_hold_up_others(served: Served) -> None:
         assert status(read_one(slow)) == 200
 
 
-def test_a_broken_application_costs_one_connection_only(
+def test_application_error_ends_one_connection(
     served: Served, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert served.exchange(b"GET /crash HTTP/1.1\r\n" + HOST + b"\r\n") == b""
@@ -402,13 +400,13 @@ def test_a_broken_application_costs_one_connection_only(
     assert "the application is broken" in capsys.readouterr().err
 
 
-def test_the_log_has_one_line_for_each_request_and_no_query(served: Served) -> None:
+def test_log_has_one_line_per_request_without_query(served: Served) -> None:
     served.exchange(b"GET /a?secret=1 HTTP/1.1\r\n" + HOST + b"\r\n")
     (line,) = served.log
     assert re.fullmatch(r"GET /a 200 \d+\.\d ms", line)
 
 
-def test_kept_connections_do_not_wait_for_delayed_acknowledgements(served: Served) -> None:
+def test_reused_connection_has_no_delayed_ack(served: Served) -> None:
     with served.connect() as connection:
         started = time.perf_counter()
         for _ in range(20):
@@ -417,7 +415,7 @@ def test_kept_connections_do_not_wait_for_delayed_acknowledgements(served: Serve
         assert time.perf_counter() - started < 20 * 0.04
 
 
-def test_a_server_that_is_bound_refuses_connections_until_it_is_open() -> None:
+def test_bound_server_refuses_connections_until_open() -> None:
     server = Server("127.0.0.1", 0)
     try:
         with pytest.raises(ConnectionRefusedError):
@@ -426,12 +424,12 @@ def test_a_server_that_is_bound_refuses_connections_until_it_is_open() -> None:
         server.server_close()
 
 
-def test_a_port_in_use_is_an_error(served: Served) -> None:
+def test_port_in_use_is_an_error(served: Served) -> None:
     with pytest.raises(OSError, match="Address already in use"):
         Server("127.0.0.1", served.server.port)
 
 
-def test_an_ipv6_address_can_be_served() -> None:
+def test_ipv6_address_can_be_served() -> None:
     try:
         server = Server("::1", 0)
     except OSError:

@@ -21,7 +21,7 @@ FUNCTION = Function(
 
 
 class Module:
-    """Stands in `sys.modules` for a function's module."""
+    """Replaces a function's module."""
 
     def __init__(self, handle: object) -> None:
         self.handle = handle
@@ -38,7 +38,7 @@ def invoke_with(
     return build
 
 
-def test_a_handler_gets_a_copy_of_the_event_and_a_context_like_lambda_s(
+def test_handler_gets_an_event_copy_and_context(
     invoke_with: Callable[[object], InProcessLambda],
 ) -> None:
     seen: list[LambdaContext] = []
@@ -61,7 +61,7 @@ def test_a_handler_gets_a_copy_of_the_event_and_a_context_like_lambda_s(
     assert re.fullmatch(r"[0-9a-f-]{36}", context.aws_request_id)
 
 
-def test_the_remaining_time_runs_down_to_zero() -> None:
+def test_remaining_time_ends_at_zero() -> None:
     clock = Clock(100.0)
     context = LambdaContext("f", "arn", "128", deadline=103.0, clock=clock)
     left = []
@@ -71,7 +71,7 @@ def test_the_remaining_time_runs_down_to_zero() -> None:
     assert left == [3000, 1500, 0, 0]
 
 
-def test_an_exception_is_reported_with_its_type_and_message(
+def test_exception_has_its_type_and_message(
     invoke_with: Callable[[object], InProcessLambda], caplog: pytest.LogCaptureFixture
 ) -> None:
     def handle(event: object, context: object) -> object:
@@ -83,7 +83,7 @@ def test_an_exception_is_reported_with_its_type_and_message(
     assert "Probe failed" in caplog.text
 
 
-def test_unauthorized_is_reported_without_a_trace(
+def test_unauthorized_is_logged_without_traceback(
     invoke_with: Callable[[object], InProcessLambda], caplog: pytest.LogCaptureFixture
 ) -> None:
     def handle(event: object, context: object) -> object:
@@ -96,20 +96,20 @@ def test_unauthorized_is_reported_without_a_trace(
 
 
 @pytest.mark.parametrize("result", [object(), {"a": {1}}, float("nan"), {"a": b"x"}])
-def test_a_result_that_is_no_json_fails_the_invocation(
+def test_result_that_is_not_json_fails(
     invoke_with: Callable[[object], InProcessLambda], result: object
 ) -> None:
     with pytest.raises(FunctionError, match=r"Runtime\.MarshalError"):
         invoke_with(lambda _event, _context: result)("Probe", {})
 
 
-def test_dynamodb_s_numbers_are_written_as_numbers(
+def test_decimal_is_serialized_as_a_number(
     invoke_with: Callable[[object], InProcessLambda],
 ) -> None:
     assert invoke_with(lambda _event, _context: Decimal("1.5"))("Probe", {}) == 1.5
 
 
-def test_a_module_that_cannot_be_imported_is_told_at_the_start_and_fails_when_called(
+def test_import_error_is_logged_at_the_start(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     invoke = InProcessLambda([FUNCTION])
@@ -119,7 +119,7 @@ def test_a_module_that_cannot_be_imported_is_told_at_the_start_and_fails_when_ca
         invoke("Probe", {})
 
 
-def test_a_handler_that_is_no_function_fails(
+def test_handler_must_be_callable(
     invoke_with: Callable[[object], InProcessLambda],
 ) -> None:
     with pytest.raises(FunctionError, match=r"Runtime\.HandlerNotFound"):

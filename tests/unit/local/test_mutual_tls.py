@@ -1,4 +1,4 @@
-"""The server with TLS: what it tells the application of a client, and whom it turns away."""
+"""The server with TLS: client certificates in requests, and rejected clients."""
 
 import ssl
 from collections.abc import Iterator
@@ -67,7 +67,7 @@ def get(server: Server, certificates: LaptopCertificates, shown: Path | None) ->
         connection.close()
 
 
-def test_an_application_learns_of_the_clients_certificate(certificates: LaptopCertificates) -> None:
+def test_request_has_the_client_certificate(certificates: LaptopCertificates) -> None:
     mirror = Mirror()
     with serving(certificates, mirror) as server:
         assert get(server, certificates, certificates.client) == 200
@@ -89,7 +89,7 @@ def _thumbprints(file: Path) -> set[str]:
     return {from_pem(pem + end).thumbprint}
 
 
-def test_a_self_signed_client_in_the_truststore_is_let_in(certificates: LaptopCertificates) -> None:
+def test_trusted_self_signed_certificate_is_accepted(certificates: LaptopCertificates) -> None:
     mirror = Mirror()
     with serving(certificates, mirror) as server:
         assert get(server, certificates, certificates.self_signed_client) == 200
@@ -98,7 +98,7 @@ def test_a_self_signed_client_in_the_truststore_is_let_in(certificates: LaptopCe
     assert from_pem(shown.pem).thumbprint == certificates.self_signed_thumbprint()
 
 
-def test_without_a_certificate_nothing_reaches_the_application(
+def test_missing_client_certificate_is_rejected(
     certificates: LaptopCertificates,
 ) -> None:
     mirror = Mirror()
@@ -107,7 +107,7 @@ def test_without_a_certificate_nothing_reaches_the_application(
     assert mirror.requests == []
 
 
-def test_a_strangers_certificate_reaches_nothing(
+def test_untrusted_client_certificate_is_rejected(
     certificates: LaptopCertificates, tmp_path: Path
 ) -> None:
     stranger = LaptopCertificates.ensure(tmp_path / "tls")

@@ -50,9 +50,7 @@ def deny(**elements: object) -> dict[str, Any]:
         (f"{STAGE}/GET/country/code/A[U]S", False),
     ],
 )
-def test_a_resource_is_matched_with_its_wildcards_across_slashes(
-    pattern: str, *, matches: bool | None
-) -> None:
+def test_resource_wildcards_match_slashes(pattern: str, *, matches: bool | None) -> None:
     if matches is None:
         with pytest.raises(PolicyError):
             judge(allow(Resource=pattern))
@@ -62,7 +60,7 @@ def test_a_resource_is_matched_with_its_wildcards_across_slashes(
     assert judge(allow(Resource=["arn:aws:execute-api:other", pattern])) is expected
 
 
-def test_a_resource_with_a_literal_star_in_a_policy_variable_names_only_the_star() -> None:
+def test_policy_variable_can_escape_a_wildcard() -> None:
     pattern = STAGE + "/GET/${*}"
     assert judge(allow(Resource=pattern), resource=f"{STAGE}/GET/*") is Verdict.ALLOWED
     assert judge(allow(Resource=pattern)) is Verdict.NOT_ALLOWED
@@ -80,21 +78,21 @@ def test_a_resource_with_a_literal_star_in_a_policy_variable_names_only_the_star
         ("s3:*", False),
     ],
 )
-def test_an_action_is_matched_without_case(actions: object, *, matches: bool) -> None:
+def test_actions_ignore_case(actions: object, *, matches: bool) -> None:
     assert judge(allow(Action=actions)) is (Verdict.ALLOWED if matches else Verdict.NOT_ALLOWED)
 
 
-def test_deny_wins_wherever_it_stands() -> None:
+def test_deny_overrides_allow() -> None:
     assert judge(ALLOW_ALL, deny()) is Verdict.EXPLICITLY_DENIED
     assert judge(deny(), ALLOW_ALL) is Verdict.EXPLICITLY_DENIED
     assert judge(ALLOW_ALL, deny(Resource=f"{STAGE}/POST/*")) is Verdict.ALLOWED
 
 
-def test_what_is_not_allowed_is_not_allowed() -> None:
+def test_default_is_not_allowed() -> None:
     assert judge(deny(Resource="arn:other")) is Verdict.NOT_ALLOWED
 
 
-def test_not_action_and_not_resource_name_everything_else() -> None:
+def test_not_action_and_not_resource_invert() -> None:
     not_resource = {"Effect": "Allow", "Action": "*", "NotResource": f"{STAGE}/POST/*"}
     not_action = {"Effect": "Allow", "NotAction": "s3:*", "Resource": "*"}
     assert judge(not_resource) is Verdict.ALLOWED
@@ -149,7 +147,7 @@ def test_not_action_and_not_resource_name_everything_else() -> None:
         ({"StringLike": {"aws:UserAgent": "curl/*", "aws:SourceIp": "10.*"}}, False),
     ],
 )
-def test_a_condition_holds_or_not(condition: object, *, holds: bool) -> None:
+def test_condition_operators(condition: object, *, holds: bool) -> None:
     assert judge(allow(Condition=condition)) is (Verdict.ALLOWED if holds else Verdict.NOT_ALLOWED)
     denied = Verdict.EXPLICITLY_DENIED if holds else Verdict.ALLOWED
     assert judge(ALLOW_ALL, deny(Condition=condition)) is denied
@@ -169,7 +167,7 @@ def test_a_condition_holds_or_not(condition: object, *, holds: bool) -> None:
         {"Resource": "arn:${aws:PrincipalTag/team}:*"},
     ],
 )
-def test_what_cannot_be_judged_never_widens_access(unjudged: dict[str, object]) -> None:
+def test_unknown_conditions_never_widen_access(unjudged: dict[str, object]) -> None:
     assert judge(allow(**unjudged)) is Verdict.NOT_ALLOWED
     assert judge(ALLOW_ALL, deny(**unjudged)) is Verdict.EXPLICITLY_DENIED
 
@@ -201,11 +199,11 @@ def test_what_cannot_be_judged_never_widens_access(unjudged: dict[str, object]) 
         {"Statement": [{**ALLOW_ALL, "Condition": {"Bool": {"x": [{}]}}}]},
     ],
 )
-def test_a_malformed_policy_is_an_error(document: object) -> None:
+def test_malformed_policy_is_an_error(document: object) -> None:
     with pytest.raises(PolicyError):
         parse(document)
 
 
-def test_one_statement_may_stand_without_a_list() -> None:
+def test_single_statement_needs_no_list() -> None:
     policy = parse({"Statement": ALLOW_ALL})
     assert policy.evaluate("execute-api:Invoke", ARN, {}) is Verdict.ALLOWED

@@ -25,7 +25,7 @@ TRACE = "test_apigateway_common: test_invocation_trace_id: "
 INTERNAL = {"message": "Internal server error"}
 NO_ROUTE = {"message": "Missing Authentication Token"}
 SENT_TRACE = "Root=1-3152b799-8954dae64eda91bc9a23a7e8"
-MADE_UP = "made up by the gateway"
+GENERATED = "made up by the gateway"
 
 
 def api(stage: str, *routes: str, kind: ApiKind = "rest") -> Api:
@@ -197,17 +197,17 @@ BASE: dict[str, Any] = {
 BASE_CONTEXT: dict[str, Any] = {
     "accountId": "123456789012",
     "apiId": "api",
-    "deploymentId": MADE_UP,
+    "deploymentId": GENERATED,
     "domainName": "localhost",
     "domainPrefix": "localhost",
-    "extendedRequestId": MADE_UP,
+    "extendedRequestId": GENERATED,
     "httpMethod": "GET",
     "path": "/stage/proxy-value",
     "protocol": "HTTP/1.1",
-    "requestId": MADE_UP,
-    "requestTime": MADE_UP,
-    "requestTimeEpoch": MADE_UP,
-    "resourceId": MADE_UP,
+    "requestId": GENERATED,
+    "requestTime": GENERATED,
+    "requestTimeEpoch": GENERATED,
+    "resourceId": GENERATED,
     "resourcePath": "/{proxy+}",
     "stage": "stage",
     "identity": {
@@ -242,14 +242,14 @@ def test_event_has_the_recorded_shape(case: EventCase) -> None:
     assert set(headers) - set(case.event_headers) == ADDED
     assert event == {**BASE, **case.differs}
     expected = {**BASE_CONTEXT, **case.context}
-    assert {n: MADE_UP if expected[n] == MADE_UP else v for n, v in context.items()} == expected
+    assert {n: GENERATED if expected[n] == GENERATED else v for n, v in context.items()} == expected
 
 
 # --- The response that a client gets ------------------------------------------------------------
 
 
 class ResponseCase(NamedTuple):
-    """What a function returned, and what the client got; `headers` None where none is recorded."""
+    """A function's result and the client's response; `headers` is None if not recorded."""
 
     snapshot: str
     result: object
@@ -498,7 +498,7 @@ def test_request_takes_the_recorded_route(
         "not recorded: not a trace ID",
     ],
 )
-def test_trace_id_is_handed_on_as_recorded(sent: str | None, returned: str | None) -> None:
+def test_trace_id_is_passed_on_as_recorded(sent: str | None, returned: str | None) -> None:
     gateway = Gateway(api("test", "GET /{proxy+}"), FakeLambda(), clock=Clock())
     headers = () if sent is None else (("x-amzn-trace-id", sent),)
     response = gateway.handle(Request("GET", "/test/proxy-value", headers=headers))

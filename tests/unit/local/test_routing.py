@@ -36,7 +36,7 @@ ROUTER = Router(
         ("GET", "/a/x/c", "GET /a/{x}/c", {"x": "x"}),
     ],
 )
-def test_the_most_specific_route_is_chosen(
+def test_most_specific_route_is_chosen(
     method: str, path: str, route: str, parameters: dict[str, str]
 ) -> None:
     match = ROUTER.match(method, path)
@@ -107,7 +107,7 @@ def test_unknown_paths_and_methods_have_no_route(method: str, path: str) -> None
     assert router.match(method, path) is None
 
 
-def test_the_default_route_catches_what_no_other_does() -> None:
+def test_default_route_is_the_last_choice() -> None:
     router = Router([Route("ANY", "$default", "Rest"), Route("GET", "/country", "Country")])
     found = [router.match("GET", path) for path in ("/country", "/", "/x/y")]
     assert [match and match.route.function for match in found] == ["Country", "Rest", "Rest"]

@@ -117,7 +117,7 @@ def ours() -> Template:
     return Template.read(ROOT / "template.yaml")
 
 
-def test_the_guarded_api_is_a_rest_api_whose_routes_are_guarded(ours: Template) -> None:
+def test_guarded_api_guards_its_routes(ours: Template) -> None:
     api = ours.api("GuardedApi")
     assert (api.kind, api.stage) == ("rest", API_STAGE)
     assert {(route.method, route.path) for route in api.routes} >= {
@@ -125,7 +125,7 @@ def test_the_guarded_api_is_a_rest_api_whose_routes_are_guarded(ours: Template) 
         ("GET", "/country/code/{code}"),
     }
     for route in api.routes:
-        if route.path.startswith("/.well-known/"):  # says where to get a token
+        if route.path.startswith("/.well-known/"):  # metadata about the API
             assert route.authorizer is None
             continue
         assert route.authorizer is not None
@@ -135,7 +135,7 @@ def test_the_guarded_api_is_a_rest_api_whose_routes_are_guarded(ours: Template) 
     assert {"LookUpCountry", "Authorizer"} <= api.functions()
 
 
-def test_the_authorization_server_is_an_open_http_api(ours: Template) -> None:
+def test_authorization_server_is_an_open_http_api(ours: Template) -> None:
     api = ours.api("AuthServerApi")
     assert (api.kind, api.stage) == ("http", AUTH_STAGE)
     assert ("ANY", "/oauth2/token", "IssueToken") in {
@@ -144,13 +144,13 @@ def test_the_authorization_server_is_an_open_http_api(ours: Template) -> None:
     assert all(route.authorizer is None for route in api.routes)
 
 
-def test_every_gateway_response_of_ours_can_be_rendered(ours: Template) -> None:
+def test_gateway_responses_can_be_rendered(ours: Template) -> None:
     api = ours.api("GuardedApi")
     GatewayResponses(api)
     assert api.gateway_responses["UNAUTHORIZED"].headers == {"WWW-Authenticate": "'Bearer'"}
 
 
-def test_addresses_in_an_environment_become_the_laptop_s(ours: Template) -> None:
+def test_environment_has_the_laptops_addresses(ours: Template) -> None:
     values = {
         logical_id: logical_id.lower()
         for logical_id, resource in ours.resources.items()
@@ -163,12 +163,12 @@ def test_addresses_in_an_environment_become_the_laptop_s(ours: Template) -> None
     assert (found.timeout, found.memory) == (15, 512)
 
 
-def test_without_a_name_for_a_table_its_function_cannot_be_described(ours: Template) -> None:
+def test_function_needs_the_names_of_its_resources(ours: Template) -> None:
     with pytest.raises(TemplateError, match=r"IssueToken\.Environment.*has no value"):
         ours.function("IssueToken")
 
 
-def test_resources_are_found_by_type_with_their_properties_resolved(ours: Template) -> None:
+def test_resources_are_found_by_type(ours: Template) -> None:
     tables = [resource.logical_id for resource in ours.of_type("AWS::DynamoDB::Table")]
     assert {"ClientsTable", "TokensTable"} <= set(tables)
     properties = ours.properties("ClientsTable", {"DataKey.Arn": "arn:key"})
@@ -178,7 +178,7 @@ def test_resources_are_found_by_type_with_their_properties_resolved(ours: Templa
 # --- REST APIs -----------------------------------------------------------------------------------
 
 
-def test_a_rest_api_s_defaults_are_sam_s(write: Callable[[dict[str, Any]], Path]) -> None:
+def test_rest_api_has_the_defaults_of_sam(write: Callable[[dict[str, Any]], Path]) -> None:
     document = rest_document(
         Auth={
             "DefaultAuthorizer": "Guard",
@@ -200,7 +200,7 @@ def test_a_rest_api_s_defaults_are_sam_s(write: Callable[[dict[str, Any]], Path]
     )
 
 
-def test_an_event_can_choose_its_authorizer_or_none(
+def test_event_can_choose_its_authorizer(
     write: Callable[[dict[str, Any]], Path],
 ) -> None:
     document = rest_document(
@@ -265,7 +265,7 @@ def authorizer(**properties: object) -> dict[str, Any]:
         ({"Cors": "'*'"}, "OPTIONS /one: only aws_proxy"),
         ({"DefinitionUri": "s3://bucket/key"}, "BodyS3Location is not supported"),
         ({"Auth": {"ApiKeyRequired": True}}, "api_key: only Lambda authorizers"),
-        ({"Auth": {"DefaultAuthorizer": "Nobody"}}, "no authorizer Nobody"),
+        ({"Auth": {"DefaultAuthorizer": "Absent"}}, "no authorizer Nobody"),
         ({"Auth": {"DefaultAuthorizer": "AWS_IAM"}}, "no authorizer AWS_IAM"),
         (
             {"Auth": {"DefaultAuthorizer": "C", "Authorizers": {"C": {"UserPoolArn": "arn"}}}},
@@ -324,7 +324,7 @@ def test_unsupported_event_is_an_error(
 # --- HTTP APIs -----------------------------------------------------------------------------------
 
 
-def test_an_http_api_is_read_from_its_parts(write: Callable[[dict[str, Any]], Path]) -> None:
+def test_http_api_is_read_from_resources(write: Callable[[dict[str, Any]], Path]) -> None:
     api = Template.read(write(http_document())).api("Api")
     assert (api.kind, api.stage) == ("http", "$default")
     assert api.routes == (Route("GET", "/one", "F", None, "2.0", timeout=30),)
@@ -376,7 +376,7 @@ def test_rate_limit_must_be_a_number(write: Callable[[dict[str, Any]], Path]) ->
         template.api("Api")
 
 
-def test_an_http_api_s_integration_may_be_an_invocation_address(
+def test_integration_can_be_an_invocation_uri(
     write: Callable[[dict[str, Any]], Path],
 ) -> None:
     uri = {"Fn::Sub": AUTHORIZER_URI.replace("Guard", "F")}
@@ -390,7 +390,7 @@ def _alias(function: object) -> dict[str, Any]:
     return {"Type": "AWS::Lambda::Alias", "Properties": properties}
 
 
-def test_an_http_api_s_integration_may_be_an_alias_of_a_function(
+def test_integration_can_be_an_alias(
     write: Callable[[dict[str, Any]], Path],
 ) -> None:
     uri = {"Ref": "Alias"}
@@ -400,7 +400,7 @@ def test_an_http_api_s_integration_may_be_an_alias_of_a_function(
 
 
 @pytest.mark.parametrize("function", ["F", {"Ref": "Stage"}])
-def test_an_alias_of_something_else_is_refused(
+def test_alias_needs_a_function_of_the_template(
     write: Callable[[dict[str, Any]], Path], function: object
 ) -> None:
     document = http_document({}, {"IntegrationUri": {"Ref": "Alias"}}, Alias=_alias(function))
@@ -408,7 +408,7 @@ def test_an_alias_of_something_else_is_refused(
         Template.read(write(document)).api("Api")
 
 
-def test_an_http_api_s_authorizer_is_read(write: Callable[[dict[str, Any]], Path]) -> None:
+def test_http_api_authorizer_is_read(write: Callable[[dict[str, Any]], Path]) -> None:
     document = http_document(
         {"AuthorizationType": "CUSTOM", "AuthorizerId": {"Ref": "Lock"}},
         Lock=http_authorizer(
@@ -514,7 +514,7 @@ def test_unsupported_http_api_is_an_error(
 # --- Functions and whole templates ---------------------------------------------------------------
 
 
-def test_globals_are_the_functions_defaults(write: Callable[[dict[str, Any]], Path]) -> None:
+def test_globals_are_function_defaults(write: Callable[[dict[str, Any]], Path]) -> None:
     document = rest_document()
     document["Globals"] = {
         "Function": {"Timeout": 7, "Environment": {"Variables": {"A": "1", "B": "1"}}}
@@ -528,7 +528,7 @@ def test_globals_are_the_functions_defaults(write: Callable[[dict[str, Any]], Pa
     assert template.function("Guard").name == "gatehouse-Guard"
 
 
-def test_a_function_may_be_named(write: Callable[[dict[str, Any]], Path]) -> None:
+def test_function_can_have_a_name(write: Callable[[dict[str, Any]], Path]) -> None:
     document = rest_document()
     named = {"Fn::Sub": "${AWS::StackName}-named"}
     document["Resources"]["F"]["Properties"]["FunctionName"] = named
@@ -538,7 +538,7 @@ def test_a_function_may_be_named(write: Callable[[dict[str, Any]], Path]) -> Non
     assert template.function("Guard").arn.endswith(":function:guard")
 
 
-def test_a_function_that_cannot_be_played_is_an_error(
+def test_unsupported_function_is_an_error(
     write: Callable[[dict[str, Any]], Path],
 ) -> None:
     document = rest_document()
@@ -659,7 +659,7 @@ def test_sam_adds_apis_for_events_without_one(write: Callable[[dict[str, Any]], 
             },
             "authorizer J: only Lambda authorizers",
         ),
-        ({"Auth": {"DefaultAuthorizer": "Nobody"}}, "no authorizer Nobody"),
+        ({"Auth": {"DefaultAuthorizer": "Absent"}}, "no authorizer Nobody"),
         ({"Auth": {"EnableIamAuthorizer": True, "DefaultAuthorizer": "AWS_IAM"}}, "AWS_IAM"),
         ({"NoSuchProperty": 1}, "NoSuchProperty"),
     ],
@@ -685,7 +685,7 @@ def test_condition_that_does_not_hold_removes_a_route(
     assert [route.path for route in routes] == ["/x"]
 
 
-def test_rest_api_may_bring_its_own_openapi_document(
+def test_rest_api_can_have_an_openapi_document(
     write: Callable[[dict[str, Any]], Path],
 ) -> None:
     uri = {"Fn::Sub": AUTHORIZER_URI.replace("Guard", "F")}
@@ -700,21 +700,23 @@ def test_rest_api_may_bring_its_own_openapi_document(
     assert Template.read(write(document)).api("Api").routes == (Route("GET", "/own", "F"),)
 
 
-@pytest.mark.parametrize("logical_id", ["Nobody", "Api"])
-def test_only_a_function_is_a_function(
+@pytest.mark.parametrize("logical_id", ["Absent", "Api"])
+def test_other_resource_is_not_a_function(
     write: Callable[[dict[str, Any]], Path], logical_id: str
 ) -> None:
     with pytest.raises(TemplateError, match="is not a function"):
         Template.read(write(rest_document())).function(logical_id)
 
 
-@pytest.mark.parametrize("logical_id", ["Nobody", "F"])
-def test_only_an_api_is_an_api(write: Callable[[dict[str, Any]], Path], logical_id: str) -> None:
+@pytest.mark.parametrize("logical_id", ["Absent", "F"])
+def test_other_resource_is_not_an_api(
+    write: Callable[[dict[str, Any]], Path], logical_id: str
+) -> None:
     with pytest.raises(TemplateError, match="is not an API"):
         Template.read(write(rest_document())).api(logical_id)
 
 
-def test_parameters_can_be_given(write: Callable[[dict[str, Any]], Path]) -> None:
+def test_parameters_can_be_set(write: Callable[[dict[str, Any]], Path]) -> None:
     document = rest_document(StageName={"Ref": "Stage"})
     document["Parameters"] = {"Stage": {"Type": "String", "Default": "live"}}
     path = write(document)
@@ -724,13 +726,13 @@ def test_parameters_can_be_given(write: Callable[[dict[str, Any]], Path]) -> Non
         Template.read(path, {"Nothing": "x"})
 
 
-def test_a_parameter_needs_a_value(write: Callable[[dict[str, Any]], Path]) -> None:
+def test_parameter_needs_a_value(write: Callable[[dict[str, Any]], Path]) -> None:
     document = {**rest_document(), "Parameters": {"Stage": {"Type": "String"}}}
     with pytest.raises(TemplateError, match="parameter Stage has no default"):
         Template.read(write(document))
 
 
-def test_a_resource_whose_condition_does_not_hold_is_not_there(
+def test_false_condition_removes_a_resource(
     write: Callable[[dict[str, Any]], Path],
 ) -> None:
     document = rest_document()
@@ -771,7 +773,7 @@ def test_unknown_globals_are_an_error(write: Callable[[dict[str, Any]], Path]) -
         Template.read(write({**rest_document(), "Globals": {"SimpleTable": {}}}))
 
 
-def test_a_place_is_part_of_every_arn(write: Callable[[dict[str, Any]], Path]) -> None:
+def test_account_is_part_of_every_arn(write: Callable[[dict[str, Any]], Path]) -> None:
     template = Template.read(write(rest_document()))
     china = replace(template.account, partition="aws-cn", region="cn-north-1")
     moved = Template.read(template.path, account=china)

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="worker processes are forked on Linux only"
 )
 WORKERS = 3
-LINES = 40  # of each connection; all of them fit into a pipe that nobody reads yet
+LINES = 40  # per connection; all of them fit into a pipe that is not read yet
 Connect = Callable[[int], http.client.HTTPConnection]
 
 
@@ -101,7 +101,7 @@ def test_every_worker_gets_connections(server: Running, connect: Connect) -> Non
     assert len(workers_of(server, connect)) == WORKERS
 
 
-def test_who_has_more_connections_than_another_is_ahead() -> None:
+def test_share_with_more_connections_is_ahead() -> None:
     first, second, third = shares(3)
     assert [each.is_ahead for each in (first, second, third)] == [False, False, False]
     first.add(1)
@@ -112,16 +112,14 @@ def test_who_has_more_connections_than_another_is_ahead() -> None:
     assert [each.is_ahead for each in (first, second, third)] == [False, True, True]
 
 
-def test_a_connection_that_ends_makes_room_for_the_next(server: Running, connect: Connect) -> None:
+def test_closed_connection_is_replaced(server: Running, connect: Connect) -> None:
     kept = [connect(server.port) for _ in range(WORKERS)]
     owners = [ask(connection) for connection in kept]
     kept[1].close()
     wait_until(lambda: ask(connect(server.port)) == owners[1])
 
 
-def test_every_worker_ends_with_the_first_process_however_that_ends(
-    server: Running, connect: Connect
-) -> None:
+def test_workers_end_with_the_first_process(server: Running, connect: Connect) -> None:
     pids = workers_of(server, connect)
     assert len(pids) == WORKERS
     server.process.kill()
@@ -129,20 +127,20 @@ def test_every_worker_ends_with_the_first_process_however_that_ends(
     wait_until(lambda: all(map(is_gone, pids)))
 
 
-def test_a_worker_that_ends_is_noticed(server: Running, connect: Connect) -> None:
+def test_death_of_a_worker_ends_the_server(server: Running, connect: Connect) -> None:
     (first_worker, *_) = workers_of(server, connect) - {server.process.pid}
     os.kill(first_worker, signal.SIGKILL)
     assert server.process.wait(timeout=10) == 3
 
 
-def test_ctrl_c_is_the_first_processs_to_handle(server: Running, connect: Connect) -> None:
+def test_workers_ignore_ctrl_c(server: Running, connect: Connect) -> None:
     pids = workers_of(server, connect) - {server.process.pid}
     for pid in pids:
         os.kill(pid, signal.SIGINT)
     assert workers_of(server, connect) >= pids
 
 
-def test_lines_of_all_workers_and_threads_stay_whole(server: Running, connect: Connect) -> None:
+def test_lines_of_workers_are_not_mixed(server: Running, connect: Connect) -> None:
     def ask_often(thread: int) -> None:
         connection = connect(server.port)
         for number in range(LINES):
@@ -159,7 +157,7 @@ def test_lines_of_all_workers_and_threads_stay_whole(server: Running, connect: C
     }
 
 
-def test_chalice_local_serves_the_auth_server_with_as_many_processes_as_it_is_told(
+def test_chalice_local_starts_the_workers(
     connect: Connect,
 ) -> None:
     environ = free_environment() | {"GATEHOUSE_AUTH_WORKERS": str(WORKERS)}
@@ -176,14 +174,12 @@ def test_chalice_local_serves_the_auth_server_with_as_many_processes_as_it_is_to
 
 
 @pytest.mark.parametrize("wanted", ["0", "65", "0640", "9" * 20, "-1", "2.0", "\u0662"])
-def test_a_number_of_workers_that_is_too_small_or_too_large_is_refused(wanted: str) -> None:
+def test_invalid_number_of_workers_is_an_error(wanted: str) -> None:
     with pytest.raises(LaptopError, match="a number from 1 to 64"):
         worker_count({"GATEHOUSE_AUTH_WORKERS": wanted})
 
 
-def test_the_console_sees_and_reaches_every_process_of_the_auth_server(
-    connect: Connect, tmp_path: Path
-) -> None:
+def test_console_reaches_every_worker(connect: Connect, tmp_path: Path) -> None:
     environ = free_environment() | {
         "GATEHOUSE_AUTH_WORKERS": str(WORKERS),
         CONTROL_SOCKETS: str(tmp_path),
@@ -208,7 +204,7 @@ def test_the_console_sees_and_reaches_every_process_of_the_auth_server(
         assert {_status(each, JWKS_PATH) for each in connections} == {200}
 
 
-def test_a_number_of_workers_that_is_none_is_refused() -> None:
+def test_chalice_local_rejects_a_number_of_workers() -> None:
     environ = free_environment() | {"GATEHOUSE_AUTH_WORKERS": "many"}
     chalice = Path(sys.executable).parent / "chalice"
     ended = subprocess.run(
