@@ -12,6 +12,7 @@ PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
 _FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 _CODE = re.compile(r"`[^`\n]*`")
+_FILE_NAME = re.compile(r"`((?:authorizer|docs|functions|infra|local|tests)/[\w/.-]+\.\w+)`")
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
@@ -28,6 +29,13 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
         assert target.exists(), link
         if anchor:
             assert anchor in _anchors(target), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_file_names_in_a_page_exist(page: Path) -> None:
+    if page.name != "CHANGELOG.md":  # names former files
+        names = _FILE_NAME.findall(page.read_text(encoding="utf-8"))
+        assert not [name for name in names if not (ROOT / name).exists()]
 
 
 def test_every_page_of_the_docs_is_linked_from_another() -> None:
