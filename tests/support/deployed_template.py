@@ -36,6 +36,7 @@ def transformed() -> dict[str, Any]:
     return found
 
 
+@cache
 def _defaults() -> dict[str, str]:
     parameters: Mapping[str, Mapping[str, object]] = load(TEMPLATE)["Parameters"]
     return {name: str(declared["Default"]) for name, declared in parameters.items()}
