@@ -37,6 +37,7 @@ class _Memory(NamedTuple):
 
     token: VerifiedToken
     key: VerificationKey
+    claims: Mapping[str, object]
 
 
 def header_rules(algorithms: frozenset[str], *, require_at_jwt: bool) -> HeaderRules:
@@ -77,15 +78,22 @@ class Verifier:
             InvalidTokenError: the token is not to be trusted.
             KeySetUnavailableError: nobody can tell.
         """
+        return self.verify_with_claims(token, now, seconds)[0]
+
+    def verify_with_claims(
+        self, token: str, now: float, seconds: float
+    ) -> tuple[VerifiedToken, Mapping[str, object]]:
+        """Return the same as `verify`, and all verified claims, for the issuer's introspection."""
         digest = digest_of(token)
         remembered = self._memory.get(digest)
         if remembered is not None and self._still_holds(remembered, seconds):
             claims.check_times(remembered.token, now)
-            return remembered.token
-        verified, key = self._verify_anew(token, now, seconds)
-        self._memory.put(digest, _Memory(verified, key))
+            return remembered.token, remembered.claims
+        memory = self._verify_anew(token, now, seconds)
+        verified = memory.token
+        self._memory.put(digest, memory)
         self._subjects.put((verified.issuer, verified.subject), value=True)
-        return verified
+        return verified, memory.claims
 
     def _still_holds(self, remembered: _Memory, seconds: float) -> bool:
         issuer = remembered.token.issuer
@@ -96,9 +104,7 @@ class Verifier:
             raise
         return found is remembered.key
 
-    def _verify_anew(
-        self, token: str, now: float, seconds: float
-    ) -> tuple[VerifiedToken, VerificationKey]:
+    def _verify_anew(self, token: str, now: float, seconds: float) -> _Memory:
         unverified = jws.parse(token, self._header)
         unverified_claims = jws.parse_payload(unverified.payload)
         trust = self._trust(unverified_claims)
@@ -115,7 +121,7 @@ class Verifier:
         trust: TrustedIssuer,
         now: float,
         seconds: float,
-    ) -> tuple[VerifiedToken, VerificationKey]:
+    ) -> _Memory:
         key = trust.keys.find(
             unverified.header.kid,
             seconds,
@@ -131,7 +137,7 @@ class Verifier:
             key_id=key.kid,
             rfc9068=unverified.header.typ == ACCESS_TOKEN_TYPE,
         )
-        return verified, key
+        return _Memory(verified, key, unverified_claims)
 
     def _trust(self, unverified_claims: Mapping[str, object]) -> TrustedIssuer:
         """Choose the issuer by exact match; only then is it known whose keys to ask for."""

@@ -24,8 +24,8 @@ from functions.rotate_keys.handler import build as build_rotator
 from functions.rotate_keys.key_backends import KmsKeys
 from functions.rotate_keys.settings import Settings as RotationSettings
 from functions.shared.clients.client_registry import DynamoDbClients
-from functions.shared.runtime.clock import SYSTEM_CLOCK
-from functions.shared.runtime.secret_store import SecretsManagerStore
+from functions.shared.runtime.lambda_function import SYSTEM_CLOCK
+from functions.shared.storage.secrets_manager import SecretStore
 from infra.local_stack import key_alias, read_access_key, secret_name, table_name
 from local import ROOT
 from local.addresses import LOOPBACK, Addresses
@@ -212,7 +212,7 @@ def _create_signing_key(template: Template, secrets: SecretsManagerClient, kms: 
     """Run rotate_keys, as a deployment does."""
     environment = template.function("RotateKeys", names(template)).environment
     settings = RotationSettings.from_env(environment)
-    store = SecretsManagerStore(secrets)
+    store = SecretStore(secrets)
     kms_keys = KmsKeys(kms, settings.stack_name)
     build_rotator(settings, clock=SYSTEM_CLOCK, secrets=store, kms_keys=kms_keys).run()
 

@@ -23,10 +23,10 @@ import jwt
 
 from functions.rotate_keys.key_backends import SecretsManagerKeys
 from functions.rotate_keys.key_rotation import RingStore
+from functions.shared.keys.cached_key_ring import FRESH_SECONDS
 from functions.shared.keys.key_ring import KeyRing
 from functions.shared.keys.rotation import RotationRules, announce
-from functions.shared.keys.warm_key_ring import WARM_SECONDS
-from functions.shared.runtime.secret_store import SecretsManagerStore
+from functions.shared.storage.secrets_manager import SecretStore
 from infra.local_stack import physical_names
 from local.addresses import Addresses, with_free_ports
 from local.aws_account import use_local_aws
@@ -36,10 +36,10 @@ from local.run import logs_of, start_everything
 from local.supervisor import Supervisor
 from local.walkthrough import DemoCredentials
 
-SHORTEST: int = WARM_SECONDS + 15
+SHORTEST: int = FRESH_SECONDS + 15
 """Seconds for the announcement, and for signing with the new key."""
 
-_ANNOUNCED = WARM_SECONDS + 5
+_ANNOUNCED = FRESH_SECONDS + 5
 _DAY = 86_400
 
 
@@ -101,7 +101,7 @@ def rotate(addresses: Addresses) -> str:
     """Announce a key as rotate_keys does, to sign in half a minute; return its id."""
     use_local_aws(os.environ, addresses)
     known = physical_names()
-    secrets = SecretsManagerStore(boto3.client("secretsmanager"))
+    secrets = SecretStore(boto3.client("secretsmanager"))
     now = time.time()
     key = SecretsManagerKeys(secrets, known["SigningKeysSecret"]).create("RS256", now)
     store = RingStore(secrets, known["KeyRingSecret"])

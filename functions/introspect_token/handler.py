@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from authorizer.metrics import Meter
 from functions.introspect_token.introspection import JwtResponder, TokenIntrospection
 from functions.shared.authentication.client_authentication import build_client_authentication
 from functions.shared.clients.client_registry import CachedClients, DynamoDbClients
+from functions.shared.keys.cached_key_ring import CachedKeyRing
 from functions.shared.keys.signers import RingSigners
-from functions.shared.keys.warm_key_ring import WarmKeyRing
-from functions.shared.runtime.aws_clients import AwsClients
-from functions.shared.runtime.clock import SYSTEM_CLOCK
-from functions.shared.runtime.secret_store import SecretsManagerStore
-from functions.shared.runtime.settings import EnvironmentSettings
-from functions.shared.runtime.warm_instance import LambdaHandler
-from functions.shared.tokens.known_tokens import KnownTokens
-from functions.shared.tokens.known_tokens_parts import build_known_formats
+from functions.shared.runtime.lambda_function import (
+    SYSTEM_CLOCK,
+    Clock,
+    EnvironmentSettings,
+    LambdaHandler,
+)
+from functions.shared.storage.aws import AwsClients
+from functions.shared.storage.secrets_manager import SecretStore
+from functions.shared.tokens.token_lookup import TokenLookup, build_token_stores
+from functions.shared.web.audit_log import Emit
 from functions.shared.web.endpoint import Endpoint
-
-if TYPE_CHECKING:
-    from functions.shared.runtime.clock import Clock
-    from functions.shared.web.audit_log import Emit
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +51,16 @@ def build(
     """Compose the endpoint."""
     meter = meter or Meter(clock=clock)
     clients = CachedClients(DynamoDbClients(aws.dynamodb, settings.clients_table), clock)
-    secrets = SecretsManagerStore(aws.secrets_manager)
-    key_ring = WarmKeyRing(secrets, settings.key_ring_secret, clock)
-    formats = build_known_formats(settings, key_ring=key_ring, aws=aws, clock=clock)
+    secrets = SecretStore(aws.secrets_manager)
+    key_ring = CachedKeyRing(secrets, settings.key_ring_secret, clock)
+    stores = build_token_stores(
+        issuer=settings.issuer,
+        tokens_table=settings.tokens_table,
+        state_table=settings.state_table,
+        key_ring=key_ring,
+        aws=aws,
+        clock=clock,
+    )
     signers = RingSigners(key_ring, secrets, settings.signing_keys_secret, lambda: aws.kms, meter)
     introspection = TokenIntrospection(
         authentication=build_client_authentication(
@@ -66,7 +71,7 @@ def build(
             aws=aws,
             clock=clock,
         ),
-        tokens=KnownTokens(formats, clients),
+        tokens=TokenLookup(stores, clients),
         jwt_responder=JwtResponder(settings.issuer, signers),
         clock=clock,
     )

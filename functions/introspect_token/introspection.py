@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import floor
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from functions.shared.clients.client import DEFAULT_SIGNING_ALGORITHM
-from functions.shared.tokens.confirmations import to_claim, token_type
-from functions.shared.web.form import read_form
+from functions.shared.authentication.client_authentication import ClientAuthentication
+from functions.shared.clients.client import DEFAULT_SIGNING_ALGORITHM, Client
+from functions.shared.keys.signers import SignerSource
+from functions.shared.runtime.lambda_function import Clock
+from functions.shared.tokens.token_lookup import ActiveToken, TokenLookup, to_cnf, token_type
+from functions.shared.web.audit_log import AuditEntry
+from functions.shared.web.form import Form, read_form
+from functions.shared.web.proxy_request import ProxyRequest
 from functions.shared.web.responses import NO_STORE, ProxyResponse, json_response, response
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from functions.shared.authentication.client_authentication import ClientAuthentication
-    from functions.shared.clients.client import Client
-    from functions.shared.keys.signers import SignerSource
-    from functions.shared.runtime.clock import Clock
-    from functions.shared.tokens.known_tokens import KnownToken, KnownTokens
-    from functions.shared.web.audit_log import AuditEntry
-    from functions.shared.web.form import Form
-    from functions.shared.web.proxy_request import ProxyRequest
 
 JWT_MEDIA_TYPE: Final = "application/token-introspection+jwt"
 
@@ -35,7 +29,7 @@ class TokenIntrospection:
     """Responds to introspection requests."""
 
     authentication: ClientAuthentication
-    tokens: KnownTokens
+    tokens: TokenLookup
     jwt_responder: JwtResponder
     clock: Clock
 
@@ -68,7 +62,7 @@ class TokenIntrospection:
         entry.note(active=True, token_client_id=visible.client_id, scopes=visible.scopes)
         return to_members(visible)
 
-    def _visible_part(self, token: KnownToken, caller: Client, since: float) -> KnownToken | None:
+    def _visible_part(self, token: ActiveToken, caller: Client, since: float) -> ActiveToken | None:
         """Return the part that the caller may see; reload its record before hiding everything."""
         visible = visible_part(token, caller)
         if visible:
@@ -101,7 +95,7 @@ class JwtResponder:
         return response(200, token, {"Content-Type": JWT_MEDIA_TYPE, **NO_STORE})
 
 
-def visible_part(token: KnownToken, caller: Client) -> KnownToken | None:
+def visible_part(token: ActiveToken, caller: Client) -> ActiveToken | None:
     """Return the part of a token that the caller may see, None if it may see nothing. RFC 7662, 4.
 
     The token's client and the APIs in its audience see the whole token. A resource server that owns
@@ -113,7 +107,7 @@ def visible_part(token: KnownToken, caller: Client) -> KnownToken | None:
     return replace(token, scopes=owned) if owned else None
 
 
-def to_members(token: KnownToken) -> dict[str, Any]:
+def to_members(token: ActiveToken) -> dict[str, Any]:
     """Return an active token's members of RFC 7662, 2.2, without those that have no value.
 
     `cnf` is defined in RFC 8705, 3.2, and RFC 9449, 6.2, `act` in RFC 8693, 4.1.
@@ -130,7 +124,7 @@ def to_members(token: KnownToken) -> dict[str, Any]:
         "aud": token.audience[0] if len(token.audience) == 1 else token.audience,
         "iss": token.issuer,
         "jti": token.token_id,
-        "cnf": to_claim(token.confirmation),
+        "cnf": to_cnf(token.confirmation),
         "act": token.actor,
     }
     return {name: value for name, value in members.items() if value is not None}

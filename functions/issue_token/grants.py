@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from functions.shared.clients.client import TokenFormat, TokenProfile, is_resource_indicator
+from authorizer.claims import Confirmation
+from functions.shared.clients.client import Client, TokenFormat, TokenProfile, is_resource_indicator
+from functions.shared.web.form import Form
 from functions.shared.web.oauth_errors import (
     InvalidScopeError,
     InvalidTargetError,
     UnauthorizedClientError,
     UnsupportedGrantTypeError,
 )
-
-if TYPE_CHECKING:
-    from authorizer.claims import Confirmation
-    from functions.shared.clients.client import Client
-    from functions.shared.web.form import Form
 
 
 class TokenRequest(NamedTuple):

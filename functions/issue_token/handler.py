@@ -4,35 +4,32 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from authorizer.metrics import Meter
 from functions.issue_token.grants import GrantDecisions, grant_client_credentials
 from functions.issue_token.minting import JwtMint, OpaqueMint
-from functions.issue_token.nonces import DpopNonces
-from functions.issue_token.proof_of_possession import PossessionCheck
+from functions.issue_token.proof_of_possession import DpopNonces, PossessionCheck
 from functions.issue_token.token_endpoint import TokenEndpoint
 from functions.issue_token.token_exchange import TokenExchange
 from functions.shared.authentication.client_authentication import build_client_authentication
 from functions.shared.clients.client import CLIENT_CREDENTIALS, TOKEN_EXCHANGE, TokenFormat
 from functions.shared.clients.client_registry import CachedClients, DynamoDbClients
+from functions.shared.keys.cached_key_ring import CachedKeyRing
 from functions.shared.keys.signers import RingSigners
-from functions.shared.keys.warm_key_ring import WarmKeyRing
-from functions.shared.runtime.aws_clients import AwsClients
-from functions.shared.runtime.clock import SYSTEM_CLOCK
-from functions.shared.runtime.secret_store import SecretsManagerStore
-from functions.shared.runtime.settings import EnvironmentSettings
-from functions.shared.runtime.warm_instance import LambdaHandler
-from functions.shared.storage.state_table import DynamoDbOneTimeUse
-from functions.shared.tokens.known_tokens import KnownTokens
-from functions.shared.tokens.known_tokens_parts import build_known_formats
-from functions.shared.tokens.opaque_tokens import DynamoDbOpaqueTokens
+from functions.shared.runtime.lambda_function import (
+    SYSTEM_CLOCK,
+    Clock,
+    EnvironmentSettings,
+    LambdaHandler,
+)
+from functions.shared.storage.aws import AwsClients
+from functions.shared.storage.secrets_manager import SecretStore
+from functions.shared.storage.state_table import OneTimeUse
+from functions.shared.tokens.opaque_tokens import OpaqueTokenStore
+from functions.shared.tokens.token_lookup import TokenLookup, build_token_stores
 from functions.shared.web import paths
+from functions.shared.web.audit_log import Emit
 from functions.shared.web.endpoint import Endpoint
-
-if TYPE_CHECKING:
-    from functions.shared.runtime.clock import Clock
-    from functions.shared.web.audit_log import Emit
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +62,19 @@ def build(
     """Compose the endpoint."""
     meter = meter or Meter(clock=clock)
     clients = CachedClients(DynamoDbClients(aws.dynamodb, settings.clients_table), clock)
-    secrets = SecretsManagerStore(aws.secrets_manager)
-    key_ring = WarmKeyRing(secrets, settings.key_ring_secret, clock)
+    secrets = SecretStore(aws.secrets_manager)
+    key_ring = CachedKeyRing(secrets, settings.key_ring_secret, clock)
     mtls_base_url = settings.mtls_base_url.rstrip("/")
     signers = RingSigners(key_ring, secrets, settings.signing_keys_secret, lambda: aws.kms, meter)
-    opaque_tokens = DynamoDbOpaqueTokens(aws.dynamodb, settings.tokens_table)
-    formats = build_known_formats(settings, key_ring=key_ring, aws=aws, clock=clock)
+    opaque_tokens = OpaqueTokenStore(aws.dynamodb, settings.tokens_table)
+    stores = build_token_stores(
+        issuer=settings.issuer,
+        tokens_table=settings.tokens_table,
+        state_table=settings.state_table,
+        key_ring=key_ring,
+        aws=aws,
+        clock=clock,
+    )
     endpoint = TokenEndpoint(
         authentication=build_client_authentication(
             issuer=settings.issuer,
@@ -83,13 +87,13 @@ def build(
         possession=PossessionCheck(
             settings.issuer + paths.TOKEN,
             DpopNonces(secrets, settings.dpop_nonce_secret, clock),
-            DynamoDbOneTimeUse(aws.dynamodb, settings.state_table),
+            OneTimeUse(aws.dynamodb, settings.state_table),
             mtls_base_url + paths.TOKEN if mtls_base_url else "",
         ),
         grants=GrantDecisions(
             {
                 CLIENT_CREDENTIALS: grant_client_credentials,
-                TOKEN_EXCHANGE: TokenExchange(KnownTokens(formats, clients)),
+                TOKEN_EXCHANGE: TokenExchange(TokenLookup(stores, clients)),
             }
         ),
         mints={

@@ -5,19 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import floor
 from secrets import token_urlsafe
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from authorizer.jws import MAX_TOKEN_LENGTH
+from functions.issue_token.grants import Grant
 from functions.shared.clients.client import TokenProfile
 from functions.shared.keys.kms_signer import MessageTooLongError
-from functions.shared.tokens.confirmations import to_claim
-from functions.shared.tokens.opaque_tokens import OpaqueToken, generate_token
+from functions.shared.keys.signers import SignerSource
+from functions.shared.tokens.opaque_tokens import OpaqueToken, OpaqueTokenStore, generate_token
+from functions.shared.tokens.token_lookup import to_cnf
 from functions.shared.web.oauth_errors import InvalidScopeError
-
-if TYPE_CHECKING:
-    from functions.issue_token.grants import Grant
-    from functions.shared.keys.signers import SignerSource
-    from functions.shared.tokens.opaque_tokens import OpaqueTokenStore
 
 Claims = dict[str, Any]
 
@@ -133,7 +130,7 @@ def plain_claims(grant: Grant, issuer: str, times: Validity) -> Claims:
         "jti": token_urlsafe(_TOKEN_ID_BYTES),
     }
     if grant.confirmation:
-        claims["cnf"] = to_claim(grant.confirmation)
+        claims["cnf"] = to_cnf(grant.confirmation)
     return claims
 
 
@@ -156,7 +153,7 @@ def at_jwt_claims(grant: Grant, issuer: str, times: Validity) -> Claims:
     if grant.scopes:
         claims["scope"] = " ".join(grant.scopes)
     if grant.confirmation:
-        claims["cnf"] = to_claim(grant.confirmation)
+        claims["cnf"] = to_cnf(grant.confirmation)
     if grant.actor:
         claims["act"] = grant.actor
     return claims

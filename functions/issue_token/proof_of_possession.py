@@ -2,31 +2,79 @@
 
 from __future__ import annotations
 
+import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import floor
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from authorizer import base64url
 from authorizer.claims import CERTIFICATE, DPOP_KEY, Confirmation
 from authorizer.dpop import MAX_PROOF_AGE, VerifiedProof, verify_proof
 from authorizer.errors import InvalidTokenError
-from functions.shared.storage.state_table import AlreadyUsedError
+from functions.shared.clients.client import Client
+from functions.shared.runtime.lambda_function import Clock
+from functions.shared.storage.cache import WarmCache
+from functions.shared.storage.errors import StorageCorruptError
+from functions.shared.storage.secrets_manager import SecretStore
+from functions.shared.storage.state_table import AlreadyUsedError, OneTimeUse
 from functions.shared.web.oauth_errors import (
     InvalidDpopProofError,
     InvalidRequestError,
     OAuthError,
     UseDpopNonceError,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from functions.issue_token.nonces import DpopNonces
-    from functions.shared.clients.client import Client
-    from functions.shared.storage.state_table import OneTimeUse
-    from functions.shared.web.proxy_request import ProxyRequest
+from functions.shared.web.proxy_request import ProxyRequest
 
 NONCE_HEADER: Final = "DPoP-Nonce"
 _KIND: Final = "dpop"
+
+MINUTES: Final = 5
+"""Minutes in which a nonce is valid, including the one in which it was offered."""
+
+FRESH_SECONDS: Final = 300
+STALE_SECONDS: Final = 600
+"""During an outage of Secrets Manager, the secret is used at least as long as a key ring."""
+
+_MINUTE: Final = 60
+_NONCE_BYTES: Final = 18
+
+
+class DpopNonces:
+    """DPoP nonces, derived from a secret and the minute, without storage. RFC 9449, 8.
+
+    All processes that read the secret accept the same nonces.
+    """
+
+    def __init__(self, store: SecretStore, secret: str, clock: Clock) -> None:
+        self._secret = secret
+        self._keys: WarmCache[str, bytes] = WarmCache(
+            lambda name: _key(store.read(name)),
+            clock=clock,
+            max_age=FRESH_SECONDS,
+            hard_age=STALE_SECONDS,
+            max_entries=1,
+        )
+
+    def current(self, now: float) -> str:
+        """Return the nonce to offer at `now`.
+
+        Raises:
+            StorageError: the secret cannot be read.
+        """
+        return _nonce(self._keys.get(self._secret), int(now // _MINUTE))
+
+    def accepts(self, nonce: str, now: float) -> bool:
+        """Return whether a nonce is recent, or the next one, because clocks differ.
+
+        Before a nonce is rejected, the secret is reloaded.
+
+        Raises:
+            StorageError: the secret cannot be read.
+        """
+        return _is_recent(nonce, self._keys.get(self._secret), now) or _is_recent(
+            nonce, self._keys.get_again(self._secret, now), now
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,3 +169,22 @@ def _by_certificate(request: ProxyRequest, proofs: tuple[str, ...]) -> Possessio
     if request.client_certificate is None:
         raise InvalidRequestError("This client has to use a client certificate.")
     return Possession(Confirmation(CERTIFICATE, request.client_certificate.thumbprint))
+
+
+def _nonce(key: bytes, minute: int) -> str:
+    digest = hmac.digest(key, f"dpop-nonce {minute}".encode(), "sha256")
+    return base64url.encode(digest[:_NONCE_BYTES])
+
+
+def _is_recent(nonce: str, key: bytes, now: float) -> bool:
+    minute = int(now // _MINUTE)
+    return any(
+        hmac.compare_digest(nonce, _nonce(key, offered))
+        for offered in range(minute - MINUTES + 1, minute + 2)
+    )
+
+
+def _key(secret: str | None) -> bytes:
+    if not secret:
+        raise StorageCorruptError(reason="the DPoP nonce secret has no value")
+    return secret.encode()

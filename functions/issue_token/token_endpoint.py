@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from functions.issue_token.grants import TokenRequest
-from functions.issue_token.minting import validity
-from functions.shared.tokens.confirmations import token_type
-from functions.shared.web.form import read_form
+from functions.issue_token.grants import Grant, GrantDecisions, TokenRequest
+from functions.issue_token.minting import Mint, MintedToken, Validity, validity
+from functions.issue_token.proof_of_possession import Possession, PossessionCheck
+from functions.shared.authentication.client_authentication import ClientAuthentication
+from functions.shared.clients.client import Client, TokenFormat
+from functions.shared.runtime.lambda_function import Clock
+from functions.shared.tokens.token_lookup import token_type
+from functions.shared.web.audit_log import AuditEntry
+from functions.shared.web.form import Form, read_form
 from functions.shared.web.oauth_errors import (
     InvalidRequestError,
     InvalidScopeError,
     InvalidTargetError,
     UnauthorizedClientError,
 )
+from functions.shared.web.proxy_request import ProxyRequest
 from functions.shared.web.responses import NO_STORE, ProxyResponse, json_response
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from functions.issue_token.grants import Grant, GrantDecisions
-    from functions.issue_token.minting import Mint, MintedToken, Validity
-    from functions.issue_token.proof_of_possession import Possession, PossessionCheck
-    from functions.shared.authentication.client_authentication import ClientAuthentication
-    from functions.shared.clients.client import Client, TokenFormat
-    from functions.shared.runtime.clock import Clock
-    from functions.shared.web.audit_log import AuditEntry
-    from functions.shared.web.form import Form
-    from functions.shared.web.proxy_request import ProxyRequest
 
 REPEATABLE: Final = frozenset({"resource", "audience"})
 """Parameters that may be sent more than once. RFC 8707, 2; RFC 8693, 2.1."""

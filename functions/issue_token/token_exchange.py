@@ -6,7 +6,7 @@ RFC 8693.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from functions.issue_token.grants import (
     Grant,
@@ -15,12 +15,10 @@ from functions.issue_token.grants import (
     named_audience,
     required_audience,
 )
+from functions.shared.clients.client import Client
+from functions.shared.tokens.token_lookup import ActiveToken, TokenLookup
+from functions.shared.web.form import Form
 from functions.shared.web.oauth_errors import InvalidRequestError, InvalidScopeError
-
-if TYPE_CHECKING:
-    from functions.shared.clients.client import Client
-    from functions.shared.tokens.known_tokens import KnownToken, KnownTokens
-    from functions.shared.web.form import Form
 
 ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"
 MAX_ACTORS: Final = 4
@@ -31,7 +29,7 @@ MAX_ACTORS: Final = 4
 class TokenExchange:
     """Decides token exchanges. The authenticated client becomes the actor, the subject stays."""
 
-    tokens: KnownTokens
+    tokens: TokenLookup
 
     def __call__(self, request: TokenRequest) -> Grant:
         """Decide one exchange.
@@ -59,7 +57,7 @@ class TokenExchange:
             issued_token_type=ACCESS_TOKEN,
         )
 
-    def _subject_token(self, request: TokenRequest) -> KnownToken:
+    def _subject_token(self, request: TokenRequest) -> ActiveToken:
         token = self.tokens.find(request.form.require("subject_token"), request.now)
         obstacle = _obstacle(token, request)
         if token is None or obstacle:
@@ -77,7 +75,7 @@ def _check_token_types(form: Form) -> None:
         raise InvalidRequestError("An actor_token is not supported: the client is the actor.")
 
 
-def _obstacle(token: KnownToken | None, request: TokenRequest) -> str | None:
+def _obstacle(token: ActiveToken | None, request: TokenRequest) -> str | None:
     client = request.client
     if token is None:
         return "the subject token is unknown, expired or revoked"
@@ -90,7 +88,7 @@ def _obstacle(token: KnownToken | None, request: TokenRequest) -> str | None:
     return _obstacle_in_chain(token, client)
 
 
-def _obstacle_in_chain(token: KnownToken, client: Client) -> str | None:
+def _obstacle_in_chain(token: ActiveToken, client: Client) -> str | None:
     if client.client_id in {token.subject, *token.actors}:
         return "the client is in the subject token's chain already"
     if len(token.actors) >= MAX_ACTORS:
@@ -98,13 +96,13 @@ def _obstacle_in_chain(token: KnownToken, client: Client) -> str | None:
     return None
 
 
-def _actor(client: Client, subject: KnownToken) -> dict[str, Any]:
+def _actor(client: Client, subject: ActiveToken) -> dict[str, Any]:
     """Return the `act` claim: the client, and within it the earlier actors. RFC 8693, 4.1."""
     earlier = {"act": subject.actor} if subject.actor else {}
     return {"sub": client.client_id, **earlier}
 
 
-def _scopes(client: Client, requested: str | None, subject: KnownToken) -> tuple[str, ...]:
+def _scopes(client: Client, requested: str | None, subject: ActiveToken) -> tuple[str, ...]:
     scopes = granted_scopes(client, requested)
     if requested is None:
         return tuple(scope for scope in scopes if scope in subject.scopes)

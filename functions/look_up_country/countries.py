@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import pycountry
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 _CODE = re.compile(r"[A-Za-z]{2,3}|[0-9]{3}")
 _ALPHA_3 = re.compile(r"[A-Za-z]{3}")

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from authorizer.metrics import Meter
 from functions.look_up_country.countries import Countries, MalformedCodeError, UnknownCountryError
-from functions.shared.runtime.warm_instance import LambdaHandler
+from functions.shared.runtime.lambda_function import LambdaHandler
+from functions.shared.web.audit_log import AuditEntry, Emit
 from functions.shared.web.endpoint import Endpoint
 from functions.shared.web.oauth_errors import InvalidRequestError, OAuthError
+from functions.shared.web.proxy_request import ProxyRequest
 from functions.shared.web.responses import ProxyResponse, json_response
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from functions.shared.web.audit_log import AuditEntry, Emit
-    from functions.shared.web.proxy_request import ProxyRequest
 
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 250

@@ -6,25 +6,23 @@ import json
 import os
 from dataclasses import dataclass
 from math import ceil
-from typing import TYPE_CHECKING
 
 from authorizer.metrics import Meter
-from functions.shared.keys.key_ring import JWKS_MAX_AGE
-from functions.shared.keys.warm_key_ring import WarmKeyRing
-from functions.shared.runtime.aws_clients import AwsClients
-from functions.shared.runtime.clock import SYSTEM_CLOCK
-from functions.shared.runtime.secret_store import SecretsManagerStore
-from functions.shared.runtime.settings import EnvironmentSettings
-from functions.shared.runtime.warm_instance import LambdaHandler
+from functions.shared.keys.cached_key_ring import CachedKeyRing
+from functions.shared.keys.key_ring import JWKS_MAX_AGE, KeyRing
+from functions.shared.runtime.lambda_function import (
+    SYSTEM_CLOCK,
+    Clock,
+    EnvironmentSettings,
+    LambdaHandler,
+)
+from functions.shared.storage.aws import AwsClients
+from functions.shared.storage.secrets_manager import SecretStore
 from functions.shared.web import public_document
+from functions.shared.web.audit_log import AuditEntry, Emit
 from functions.shared.web.endpoint import Endpoint
-
-if TYPE_CHECKING:
-    from functions.shared.keys.key_ring import KeyRing
-    from functions.shared.runtime.clock import Clock
-    from functions.shared.web.audit_log import AuditEntry, Emit
-    from functions.shared.web.proxy_request import ProxyRequest
-    from functions.shared.web.responses import ProxyResponse
+from functions.shared.web.proxy_request import ProxyRequest
+from functions.shared.web.responses import ProxyResponse
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,7 @@ class Settings(EnvironmentSettings):
 class JwksPublisher:
     """Responds with the keys that are published now."""
 
-    key_ring: WarmKeyRing
+    key_ring: CachedKeyRing
     clock: Clock
 
     def __call__(self, request: ProxyRequest, entry: AuditEntry) -> ProxyResponse:
@@ -64,8 +62,8 @@ def build(
     meter: Meter | None = None,
 ) -> Endpoint:
     """Compose the endpoint."""
-    secrets = SecretsManagerStore(aws.secrets_manager)
-    publisher = JwksPublisher(WarmKeyRing(secrets, settings.key_ring_secret, clock), clock)
+    secrets = SecretStore(aws.secrets_manager)
+    publisher = JwksPublisher(CachedKeyRing(secrets, settings.key_ring_secret, clock), clock)
     meter = meter or Meter(clock=clock)
     return Endpoint("publish_jwks", publisher, emit, public_document.METHODS, meter)
 

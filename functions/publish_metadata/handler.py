@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from authorizer.jwk import PROOF_ALGORITHMS
 from authorizer.metrics import Meter
@@ -18,15 +18,12 @@ from functions.shared.clients.client import (
     GRANT_TYPES,
     REGISTERED_METHODS,
 )
-from functions.shared.runtime.settings import EnvironmentSettings
-from functions.shared.runtime.warm_instance import LambdaHandler
+from functions.shared.runtime.lambda_function import EnvironmentSettings, LambdaHandler
 from functions.shared.web import paths, public_document
+from functions.shared.web.audit_log import AuditEntry, Emit
 from functions.shared.web.endpoint import Endpoint
-
-if TYPE_CHECKING:
-    from functions.shared.web.audit_log import AuditEntry, Emit
-    from functions.shared.web.proxy_request import ProxyRequest
-    from functions.shared.web.responses import ProxyResponse
+from functions.shared.web.proxy_request import ProxyRequest
+from functions.shared.web.responses import ProxyResponse
 
 MAX_AGE: Final = 3600
 """Cache lifetime in seconds. The members change only with the deployment's parameters."""

@@ -6,20 +6,17 @@ import json
 import os
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from authorizer.jwk import PROOF_ALGORITHMS
 from authorizer.metrics import Meter
-from functions.shared.runtime.settings import EnvironmentSettings
-from functions.shared.runtime.warm_instance import LambdaHandler
+from functions.shared.runtime.lambda_function import EnvironmentSettings, LambdaHandler
 from functions.shared.web import public_document
+from functions.shared.web.audit_log import AuditEntry, Emit
 from functions.shared.web.endpoint import Endpoint
 from functions.shared.web.oauth_errors import ServerError
-
-if TYPE_CHECKING:
-    from functions.shared.web.audit_log import AuditEntry, Emit
-    from functions.shared.web.proxy_request import ProxyRequest
-    from functions.shared.web.responses import ProxyResponse
+from functions.shared.web.proxy_request import ProxyRequest
+from functions.shared.web.responses import ProxyResponse
 
 MAX_AGE: Final = 3600
 """Cache lifetime in seconds."""

@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from authorizer.metrics import Meter
-from functions.shared.authentication.client_authentication import build_client_authentication
+from functions.shared.authentication.client_authentication import (
+    ClientAuthentication,
+    build_client_authentication,
+)
+from functions.shared.clients.client import Client
 from functions.shared.clients.client_registry import CachedClients, DynamoDbClients
-from functions.shared.keys.warm_key_ring import WarmKeyRing
-from functions.shared.runtime.aws_clients import AwsClients
-from functions.shared.runtime.clock import SYSTEM_CLOCK
-from functions.shared.runtime.secret_store import SecretsManagerStore
-from functions.shared.runtime.settings import EnvironmentSettings
-from functions.shared.runtime.warm_instance import LambdaHandler
-from functions.shared.tokens.known_tokens_parts import build_known_formats
+from functions.shared.keys.cached_key_ring import CachedKeyRing
+from functions.shared.runtime.lambda_function import (
+    SYSTEM_CLOCK,
+    Clock,
+    EnvironmentSettings,
+    LambdaHandler,
+)
+from functions.shared.storage.aws import AwsClients
+from functions.shared.storage.secrets_manager import SecretStore
+from functions.shared.tokens.token_lookup import TokenStore, build_token_stores
+from functions.shared.web.audit_log import AuditEntry, Emit
 from functions.shared.web.endpoint import Endpoint
 from functions.shared.web.form import read_form
 from functions.shared.web.oauth_errors import UnauthorizedClientError
+from functions.shared.web.proxy_request import ProxyRequest
 from functions.shared.web.responses import NO_STORE, ProxyResponse, json_response
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from functions.shared.authentication.client_authentication import ClientAuthentication
-    from functions.shared.clients.client import Client
-    from functions.shared.runtime.clock import Clock
-    from functions.shared.tokens.known_tokens import KnownFormat
-    from functions.shared.web.audit_log import AuditEntry, Emit
-    from functions.shared.web.proxy_request import ProxyRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ class TokenRevocation:
     """Responds to revocation requests."""
 
     authentication: ClientAuthentication
-    formats: Sequence[KnownFormat]
+    stores: Sequence[TokenStore]
     clock: Clock
 
     def __call__(self, request: ProxyRequest, entry: AuditEntry) -> ProxyResponse:
@@ -72,13 +71,13 @@ class TokenRevocation:
 
     def _revoke(self, unverified_token: str, client: Client) -> bool:
         now = self.clock()
-        for tokens in self.formats:
-            known = tokens.find(unverified_token, now)
-            if known is None:
+        for store in self.stores:
+            active = store.find(unverified_token, now)
+            if active is None:
                 continue
-            if known.client_id != client.client_id:
+            if active.client_id != client.client_id:
                 raise UnauthorizedClientError("The token was not issued to this client.")
-            tokens.revoke(unverified_token, known)
+            store.revoke(unverified_token, active)
             return True
         return False
 
@@ -93,8 +92,8 @@ def build(
 ) -> Endpoint:
     """Compose the endpoint."""
     clients = CachedClients(DynamoDbClients(aws.dynamodb, settings.clients_table), clock)
-    secrets = SecretsManagerStore(aws.secrets_manager)
-    key_ring = WarmKeyRing(secrets, settings.key_ring_secret, clock)
+    secrets = SecretStore(aws.secrets_manager)
+    key_ring = CachedKeyRing(secrets, settings.key_ring_secret, clock)
     revocation = TokenRevocation(
         authentication=build_client_authentication(
             issuer=settings.issuer,
@@ -104,7 +103,14 @@ def build(
             aws=aws,
             clock=clock,
         ),
-        formats=build_known_formats(settings, key_ring=key_ring, aws=aws, clock=clock),
+        stores=build_token_stores(
+            issuer=settings.issuer,
+            tokens_table=settings.tokens_table,
+            state_table=settings.state_table,
+            key_ring=key_ring,
+            aws=aws,
+            clock=clock,
+        ),
         clock=clock,
     )
     return Endpoint("revoke_token", revocation, emit, ("POST",), meter or Meter(clock=clock))

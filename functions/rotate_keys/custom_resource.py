@@ -16,7 +16,7 @@ from urllib.request import Request, urlopen
 from authorizer.metrics import ERROR, Meter, Metric
 from functions.rotate_keys.key_rotation import Report
 from functions.shared.keys.rotation import UnsafeRotationError
-from functions.shared.runtime.settings import MissingSettingsError
+from functions.shared.runtime.lambda_function import MissingSettingsError
 from functions.shared.storage.errors import StorageError
 from functions.shared.web.audit_log import Emit
 

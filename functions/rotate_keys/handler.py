@@ -17,17 +17,22 @@ from functions.rotate_keys.key_rotation import RingStore, Rotator
 from functions.rotate_keys.settings import Settings
 from functions.shared.keys.key_ring import IN_KMS, IN_SECRETS_MANAGER
 from functions.shared.keys.rotation import NewKey
-from functions.shared.runtime.aws_clients import AwsClients
-from functions.shared.runtime.clock import SYSTEM_CLOCK, Clock
-from functions.shared.runtime.secret_store import SecretsManagerStore, VersionedSecretStore
-from functions.shared.runtime.warm_instance import Event, LambdaHandler, WarmInstance
+from functions.shared.runtime.lambda_function import (
+    SYSTEM_CLOCK,
+    Clock,
+    Event,
+    LambdaHandler,
+    WarmInstance,
+)
+from functions.shared.storage.aws import AwsClients
+from functions.shared.storage.secrets_manager import SecretStore
 
 
 def build(
     settings: Settings,
     *,
     clock: Clock,
-    secrets: VersionedSecretStore,
+    secrets: SecretStore,
     kms_keys: KeyBackend | None = None,
     generate: Callable[[str], NewKey] = generate_key,
 ) -> Rotator:
@@ -54,7 +59,7 @@ def build(
 def _build_rotator() -> Rotator:
     settings = Settings.from_env(os.environ)
     aws = AwsClients()
-    secrets = SecretsManagerStore(aws.secrets_manager)
+    secrets = SecretStore(aws.secrets_manager)
     kms_keys = KmsKeys(aws.kms, settings.stack_name)
     return build(settings, clock=SYSTEM_CLOCK, secrets=secrets, kms_keys=kms_keys)
 

@@ -17,18 +17,19 @@ from functions.shared.keys import signing_keys
 from functions.shared.keys.key_ring import RingKey, public_members
 from functions.shared.keys.rotation import NewKey
 from functions.shared.keys.signing_keys import to_pem
-from functions.shared.runtime.secret_store import (
+from functions.shared.storage.aws import storage_errors
+from functions.shared.storage.secrets_manager import (
+    SecretStore,
     SecretVersion,
-    VersionedSecretStore,
     retrying_conflicts,
 )
-from functions.shared.storage.aws_errors import storage_errors
 
 if TYPE_CHECKING:
     from jwt.algorithms import AllowedPrivateKeys, AllowedPublicKeys
     from mypy_boto3_kms import KMSClient
     from mypy_boto3_kms.literals import KeySpecType
     from mypy_boto3_kms.type_defs import AliasListEntryTypeDef
+
 
 T = TypeVar("T")
 
@@ -123,7 +124,7 @@ class _StoredKeys:
 class SecretsManagerKeys:
     """Private keys in the signing keys secret, by `kid`."""
 
-    secrets: VersionedSecretStore
+    secrets: SecretStore
     name: str
     generate: Callable[[str], NewKey] = generate_key
 

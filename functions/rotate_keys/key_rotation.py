@@ -19,10 +19,10 @@ from functions.shared.keys.rotation import (
     prune,
     signing_age,
 )
-from functions.shared.runtime.clock import Clock
-from functions.shared.runtime.secret_store import (
+from functions.shared.runtime.lambda_function import Clock
+from functions.shared.storage.secrets_manager import (
+    SecretStore,
     SecretVersion,
-    VersionedSecretStore,
     retrying_conflicts,
 )
 from functions.shared.storage.state_table import DAY
@@ -47,7 +47,7 @@ class SeenRing:
 class RingStore:
     """Reads and writes the key ring in its secret."""
 
-    secrets: VersionedSecretStore
+    secrets: SecretStore
     name: str
 
     def read(self) -> SeenRing:

@@ -9,7 +9,7 @@ from typing import Final
 from functions.shared.clients.client import SIGNING_ALGORITHMS
 from functions.shared.keys.key_ring import IN_KMS, IN_SECRETS_MANAGER
 from functions.shared.keys.rotation import RotationRules, UnsafeRotationError
-from functions.shared.runtime.settings import EnvironmentSettings
+from functions.shared.runtime.lambda_function import EnvironmentSettings
 from functions.shared.storage.state_table import DAY
 
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")

@@ -6,13 +6,13 @@ Imported lazily, because it imports boto3 and shell completion must be fast.
 from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.shared.keys.rotation import UnsafeRotationError
-from functions.shared.runtime.secret_store import SecretConflictError
-from functions.shared.storage.aws_errors import to_storage_error
+from functions.shared.storage.aws import to_storage_error
 from functions.shared.storage.errors import (
     AwsFailure,
     StorageError,
     StorageUnavailableError,
 )
+from functions.shared.storage.secrets_manager import SecretConflictError
 from infra.cli.errors import (
     CommandError,
     ConflictError,

@@ -15,8 +15,8 @@ from functions.shared.clients.client import Client, from_item
 from functions.shared.keys import key_ring
 from functions.shared.keys.key_ring import KeyRing, RingKey, UnusableKeyRingError
 from functions.shared.keys.rotation import PROPAGATION_SECONDS, RETENTION_NEEDED
-from functions.shared.runtime.secret_store import SecretsManagerStore
 from functions.shared.storage.errors import StorageCorruptError
+from functions.shared.storage.secrets_manager import SecretStore
 from infra.cli.client_files import Change, Kind, compare, lines, payload, write
 from infra.cli.client_store import ClientTable, SeenClient, clients_of, refuse_broken
 from infra.cli.context import CommandContext, Deployment, pass_context
@@ -251,7 +251,7 @@ def _described(key: RingKey, *, is_restored: bool) -> str:
 
 def _rings(context: CommandContext) -> RingStore:
     deployment = context.deployment
-    return RingStore(SecretsManagerStore(context.aws.secrets_manager), deployment.key_ring_secret)
+    return RingStore(SecretStore(context.aws.secrets_manager), deployment.key_ring_secret)
 
 
 def _changes(clients: ClientTable, wanted: Iterable[Client]) -> list[Change]:

@@ -25,7 +25,7 @@ from functions.shared.clients.client import (
     TokenFormat,
     TokenProfile,
 )
-from functions.shared.clients.client_registry import STALE_SECONDS, WARM_SECONDS
+from functions.shared.clients.client_registry import FRESH_SECONDS, STALE_SECONDS
 from functions.shared.clients.client_secrets import (
     StoredSecret,
     digest_generated,
@@ -420,7 +420,7 @@ def rotate_secret(
         context.terminal.note(f"The old secrets stay valid until {readable(until)}.")
     else:
         context.terminal.note(
-            f"The old secrets are rejected within {WARM_SECONDS} seconds, or {STALE_SECONDS} "
+            f"The old secrets are rejected within {FRESH_SECONDS} seconds, or {STALE_SECONDS} "
             "seconds while DynamoDB is unavailable."
         )
 

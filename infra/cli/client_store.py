@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from botocore.exceptions import ClientError
 
 from functions.shared.clients.client import Client, from_item, is_client_id, to_item
-from functions.shared.storage.aws_errors import storage_errors
+from functions.shared.storage.aws import storage_errors
 from functions.shared.storage.errors import StorageCorruptError
 from infra.cli.context import CommandContext
 from infra.cli.errors import (

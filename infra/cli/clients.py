@@ -7,9 +7,9 @@ from typing import Any
 import click
 
 from functions.shared.clients.client import Client
-from functions.shared.clients.client_registry import STALE_SECONDS, WARM_SECONDS
+from functions.shared.clients.client_registry import FRESH_SECONDS, STALE_SECONDS
 from functions.shared.clients.client_secrets import StoredSecret
-from functions.shared.storage.state_table import DynamoDbSecretUses
+from functions.shared.storage.state_table import SecretUses
 from infra.cli.client_documents import to_document, to_yaml
 from infra.cli.client_files import apply, diff, export, schema
 from infra.cli.client_imports import import_clients
@@ -79,8 +79,9 @@ def disable(context: CommandContext, client_id: str) -> None:
         )
         return
     context.terminal.note(
-        f"Client {client_id} is rejected within {WARM_SECONDS} seconds, or {STALE_SECONDS} seconds "
-        "while DynamoDB is unavailable. Its JWTs are valid until they expire or are revoked."
+        f"Client {client_id} is rejected within {FRESH_SECONDS} seconds, or {STALE_SECONDS} "
+        "seconds while DynamoDB is unavailable. "
+        "Its JWTs are valid until they expire or are revoked."
     )
 
 
@@ -92,7 +93,7 @@ def enable(context: CommandContext, client_id: str) -> None:
     with context.terminal.progress("Writing the client"):
         clients_of(context).change(client_id, lambda client: replace(client, disabled=False))
     _show_disabled(context, client_id, disabled=False)
-    context.terminal.note(f"Client {client_id} is accepted within {WARM_SECONDS} seconds.")
+    context.terminal.note(f"Client {client_id} is accepted within {FRESH_SECONDS} seconds.")
 
 
 @clients.command()
@@ -140,7 +141,7 @@ def _row(client: Client, live: int) -> Sequence[object]:
 
 
 def _secrets(context: CommandContext, client: Client) -> Iterator[dict[str, Any]]:
-    uses = DynamoDbSecretUses(context.aws.dynamodb, context.deployment.state_table)
+    uses = SecretUses(context.aws.dynamodb, context.deployment.state_table)
     for secret in client.secrets:
         used = uses.last_used(client.client_id, secret.digest)
         yield {

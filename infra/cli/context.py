@@ -15,7 +15,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from authorizer.aws import check_responses
-from functions.shared.runtime.clock import SYSTEM_CLOCK, Clock
+from functions.shared.runtime.lambda_function import SYSTEM_CLOCK, Clock
 from infra import local_stack
 from infra.cli.errors import NotFoundError, UnreachableError, UsageError
 from infra.cli.options import GlobalOptions

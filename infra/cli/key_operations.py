@@ -14,6 +14,7 @@ from functions.rotate_keys.key_backends import KeyBackend, KmsKeys, SecretsManag
 from functions.rotate_keys.key_rotation import RingStore
 from functions.rotate_keys.settings import Settings
 from functions.shared.keys import rotation
+from functions.shared.keys.cached_key_ring import FRESH_SECONDS, STALE_SECONDS
 from functions.shared.keys.key_ring import IN_KMS, JWKS_MAX_AGE, KeyRing, RingKey
 from functions.shared.keys.rotation import (
     CLOCK_SKEW,
@@ -27,9 +28,8 @@ from functions.shared.keys.rotation import (
     SuccessorAnnouncedError,
     UnknownKeyError,
 )
-from functions.shared.keys.warm_key_ring import STALE_SECONDS, WARM_SECONDS
-from functions.shared.runtime.clock import Clock
-from functions.shared.runtime.secret_store import SecretsManagerStore
+from functions.shared.runtime.lambda_function import Clock
+from functions.shared.storage.secrets_manager import SecretStore
 from infra.cli.context import CommandContext, Deployment
 from infra.cli.errors import CommandError, ConflictError, NotFoundError
 from infra.cli.times import readable, span
@@ -67,7 +67,7 @@ class Emergency:
 
     def rotation_breaks(self, alg: str) -> tuple[str, ...]:
         """Return sentences about what `rotate` breaks."""
-        warm, unknown = WARM_SECONDS, JWKS_MAX_AGE + self.rules.verifier_cache
+        warm, unknown = FRESH_SECONDS, JWKS_MAX_AGE + self.rules.verifier_cache
         return (
             f"First, for {warm} seconds: warm processes still sign {alg} tokens with the old key.",
             f"Then, for {warm} seconds: the key set may lack the new key, its tokens are rejected.",
@@ -106,7 +106,7 @@ class Emergency:
         cache = self.rules.verifier_cache
         return (
             f"Every {key.alg} token signed by key {kid} is rejected before it expires.",
-            f"First, within {WARM_SECONDS} seconds, by introspection.",
+            f"First, within {FRESH_SECONDS} seconds, by introspection.",
             f"While Secrets Manager is unavailable, within {STALE_SECONDS} seconds.",
             f"Then by verifiers as they refresh their key sets: most within {JWKS_MAX_AGE} s.",
             f"A verifier that cannot reach the issuer accepts them for up to {cache} seconds.",
@@ -285,8 +285,8 @@ class KeyAdmin:
         return Emergency(self._store, self._backend, self.rules, self.context.now)
 
     @cached_property
-    def _secrets(self) -> SecretsManagerStore:
-        return SecretsManagerStore(self.context.aws.secrets_manager)
+    def _secrets(self) -> SecretStore:
+        return SecretStore(self.context.aws.secrets_manager)
 
     @cached_property
     def _store(self) -> RingStore:

@@ -12,9 +12,9 @@ from functions.shared.clients.client import (
     Client,
     TokenFormat,
 )
+from functions.shared.keys.cached_key_ring import STALE_SECONDS
 from functions.shared.keys.key_ring import IN_KMS, JWKS_MAX_AGE, KeyRing, RingKey
 from functions.shared.keys.rotation import PROPAGATION_SECONDS, retirable_from
-from functions.shared.keys.warm_key_ring import STALE_SECONDS
 from infra.cli.client_store import clients_of
 from infra.cli.context import CommandContext, pass_context
 from infra.cli.errors import ConflictError, NotFoundError, UsageError

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from functions.shared.clients.client import Client
-from functions.shared.runtime.aws_clients import AwsClients
+from functions.shared.storage.aws import AwsClients
 from local import ROOT
 from local.addresses import Addresses
 from local.console.call_trace import ApiCalls, TokenTrace

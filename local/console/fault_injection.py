@@ -17,9 +17,9 @@ from functions.rotate_keys.settings import Settings as RotationSettings
 from functions.shared.clients.client import Client
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.keys import signing_keys
-from functions.shared.runtime.aws_clients import AwsClients
-from functions.shared.runtime.secret_store import SecretsManagerStore
-from functions.shared.tokens.opaque_tokens import DynamoDbOpaqueTokens, generate_token
+from functions.shared.storage.aws import AwsClients
+from functions.shared.storage.secrets_manager import SecretStore
+from functions.shared.tokens.opaque_tokens import OpaqueTokenStore, generate_token
 from infra.cli.key_operations import Emergency
 from infra.local_stack import AUTH_STAGE, physical_names
 from local.console.clients import decode, encode_segment, is_jwt
@@ -55,7 +55,7 @@ class FaultInjector:
         """Replace the signing key at once, as `gatehouse keys rotate --emergency` does."""
         known = physical_names()
         settings = RotationSettings(known["KeyRingSecret"], known["SigningKeysSecret"])
-        secrets = SecretsManagerStore(self.aws.secrets_manager)
+        secrets = SecretStore(self.aws.secrets_manager)
         store = RingStore(secrets, known["KeyRingSecret"])
         private_keys = SecretsManagerKeys(secrets, settings.signing_keys_secret)
         kid = Emergency(store, private_keys, settings.rules(), self.clock).rotate("RS256")
@@ -122,7 +122,7 @@ class FaultInjector:
     def _expired_jwt(self, text: str) -> tuple[str, Step]:
         header, claims = decode(text)
         past = moved_back(claims, claims["exp"] - int(self.clock()) + _EXPIRED_FOR)
-        secrets = SecretsManagerStore(self.aws.secrets_manager)
+        secrets = SecretStore(self.aws.secrets_manager)
         stored = secrets.read(physical_names()["SigningKeysSecret"])
         key = signing_keys.from_pem(signing_keys.from_json(stored)[header["kid"]])
         # With None, PyJWT does not add its own `typ`.
@@ -136,7 +136,7 @@ class FaultInjector:
         return expired, _token_fault("The token expires", sentence, "expired", detail)
 
     def _expired_opaque(self, text: str) -> tuple[str, Step]:
-        store = DynamoDbOpaqueTokens(self.aws.dynamodb, physical_names()["TokensTable"])
+        store = OpaqueTokenStore(self.aws.dynamodb, physical_names()["TokensTable"])
         now = int(self.clock())
         meaning = store.find(text, now)
         if meaning is None:

@@ -31,8 +31,8 @@ from functions.shared.keys.rotation import (
     RotationRules,
     announce,
 )
-from functions.shared.runtime.aws_clients import AwsClients
-from functions.shared.runtime.secret_store import SecretsManagerStore
+from functions.shared.storage.aws import AwsClients
+from functions.shared.storage.secrets_manager import SecretStore
 from functions.shared.web import paths
 from functions.shared.web.endpoint import Endpoint
 from local.gateway import model
@@ -100,8 +100,8 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def store(aws: AwsClients) -> SecretsManagerStore:
-    store = SecretsManagerStore(aws.secrets_manager)
+def store(aws: AwsClients) -> SecretStore:
+    store = SecretStore(aws.secrets_manager)
     private_keys = {each.kid: each.private_pem for each in (OLD, NEW)}
     store.write(SIGNING_KEYS_SECRET, signing_keys.to_json(private_keys))
     store.write(KEY_RING_SECRET, key_ring.to_json(ring(OLD)))
@@ -110,7 +110,7 @@ def store(aws: AwsClients) -> SecretsManagerStore:
 
 
 @pytest.fixture
-def port(aws: AwsClients, clock: ManualClock, store: SecretsManagerStore) -> Iterator[int]:
+def port(aws: AwsClients, clock: ManualClock, store: SecretStore) -> Iterator[int]:
     lines: list[str] = []
     parts: dict[str, Any] = {"clock": clock, "aws": aws, "emit": lines.append}
     site = Site(
@@ -168,7 +168,7 @@ def _key_set(port: int) -> jwt.PyJWKSet:
 
 
 def test_a_key_set_that_changes_during_a_token_storm_fails_nobody(
-    port: int, clock: ManualClock, store: SecretsManagerStore
+    port: int, clock: ManualClock, store: SecretStore
 ) -> None:
     storm = Storm(port)
     seen: dict[int, jwt.PyJWKSet] = {}

@@ -23,9 +23,9 @@ from functions.issue_token.handler import Settings as IssueTokenSettings
 from functions.rotate_keys import handler as rotate_keys
 from functions.rotate_keys.settings import Settings as RotateKeysSettings
 from functions.shared.clients.client_registry import DynamoDbClients
-from functions.shared.runtime.aws_clients import AwsClients
-from functions.shared.runtime.clock import SYSTEM_CLOCK
-from functions.shared.runtime.secret_store import SecretsManagerStore
+from functions.shared.runtime.lambda_function import SYSTEM_CLOCK
+from functions.shared.storage.aws import AwsClients
+from functions.shared.storage.secrets_manager import SecretStore
 from infra import template_checks
 from local.aws import TEMPLATE, create_secret
 from local.aws import names as physical_names
@@ -210,7 +210,7 @@ def test_created_stack_issues_and_introspects_a_token(stack: Stack) -> None:
     def environment(function: str) -> dict[str, str]:
         return {**stack.environment(function), "ISSUER": "https://auth.example.com/ms", **secrets}
 
-    store = SecretsManagerStore(aws.secrets_manager)
+    store = SecretStore(aws.secrets_manager)
     rotation = RotateKeysSettings.from_env(environment("RotateKeys"))
     rotate_keys.build(rotation, clock=SYSTEM_CLOCK, secrets=store).run()
     parts: Any = {"clock": SYSTEM_CLOCK, "aws": aws, "emit": lambda _: None}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from moto import mock_aws
 
-from functions.shared.runtime.aws_clients import AwsClients
+from functions.shared.storage.aws import AwsClients
 from local.moto_server import make_writes_atomic
 
 if TYPE_CHECKING:

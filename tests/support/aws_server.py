@@ -13,8 +13,8 @@ from functions.revoke_token import handler as revoke_token
 from functions.rotate_keys import handler as rotate_keys
 from functions.rotate_keys.settings import Settings as RotateKeysSettings
 from functions.shared.clients.client_registry import DynamoDbClients
-from functions.shared.runtime.aws_clients import AwsClients
-from functions.shared.runtime.secret_store import SecretsManagerStore
+from functions.shared.storage.aws import AwsClients
+from functions.shared.storage.secrets_manager import SecretStore
 from functions.shared.web import paths
 from functions.shared.web.endpoint import Endpoint
 from tests.support.aws import CLIENTS_TABLE, ENVIRONMENT
@@ -35,7 +35,7 @@ class AwsServer:
 
     def __post_init__(self) -> None:
         self.clients = DynamoDbClients(self.aws.dynamodb, CLIENTS_TABLE)
-        self.secrets = SecretsManagerStore(self.aws.secrets_manager)
+        self.secrets = SecretStore(self.aws.secrets_manager)
         self.restart()
 
     def restart(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote_plus
 
-from functions.shared.runtime.random_credentials import SCANNABLE_PREFIX
+from functions.shared.clients.client_secrets import SCANNABLE_PREFIX
 
 SHAPES: Final = {
     "a JWT": r"eyJ[\w-]{8,}\.[\w-]*\.",

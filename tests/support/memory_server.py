@@ -8,8 +8,7 @@ from typing import Any
 from functions.introspect_token.introspection import JwtResponder, TokenIntrospection
 from functions.issue_token.grants import GrantDecisions, grant_client_credentials
 from functions.issue_token.minting import JwtMint, OpaqueMint
-from functions.issue_token.nonces import DpopNonces
-from functions.issue_token.proof_of_possession import PossessionCheck
+from functions.issue_token.proof_of_possession import DpopNonces, PossessionCheck
 from functions.issue_token.token_endpoint import TokenEndpoint
 from functions.issue_token.token_exchange import TokenExchange
 from functions.revoke_token.handler import TokenRevocation
@@ -20,10 +19,9 @@ from functions.shared.authentication.client_secret import (
 )
 from functions.shared.clients.client import CLIENT_CREDENTIALS, TOKEN_EXCHANGE, Client, TokenFormat
 from functions.shared.clients.client_secrets import SecretVerifier
+from functions.shared.keys.cached_key_ring import CachedKeyRing
 from functions.shared.keys.signers import LocalSigners
-from functions.shared.keys.warm_key_ring import WarmKeyRing
-from functions.shared.tokens.issued_jwts import IssuedJwts
-from functions.shared.tokens.known_tokens import Jwts, KnownTokens, OpaqueTokens
+from functions.shared.tokens.token_lookup import IssuedJwts, OpaqueTokens, TokenLookup
 from functions.shared.web import paths
 from functions.shared.web.endpoint import Endpoint
 from functions.shared.web.responses import ProxyResponse
@@ -56,14 +54,14 @@ class MemoryServer:
         self.opaque = MemoryTokens()
         self.denied = MemoryDenyList()
         self.used = MemoryOneTimeUse()
-        key_ring = WarmKeyRing(self.store, KEY_RING_SECRET, self.clock)
+        key_ring = CachedKeyRing(self.store, KEY_RING_SECRET, self.clock)
         self.signers = LocalSigners(key_ring, self.store, SIGNING_KEYS_SECRET)
         self.nonces = DpopNonces(self.store, DPOP_NONCE_SECRET, self.clock)
         formats = (
             OpaqueTokens(self.opaque),
-            Jwts(IssuedJwts(ISSUER, key_ring, self.clock), self.denied),
+            IssuedJwts(ISSUER, key_ring, self.denied, self.clock),
         )
-        known = KnownTokens(formats, self.clients)
+        known = TokenLookup(formats, self.clients)
         verifier = SecretVerifier(lambda *_: False)
         authentication = ClientAuthentication(
             self.clients, (ClientSecretBasic(verifier), ClientSecretPost(verifier)), self.clock

@@ -4,9 +4,15 @@ from threading import Lock
 
 from authorizer.state_table import entry
 from functions.shared.clients.client import Client, is_client_id
-from functions.shared.runtime.secret_store import SecretConflictError, SecretVersion
-from functions.shared.storage.state_table import AlreadyUsedError
-from functions.shared.tokens.opaque_tokens import OpaqueToken, token_digest
+from functions.shared.storage.secrets_manager import SecretConflictError, SecretStore, SecretVersion
+from functions.shared.storage.state_table import (
+    AlreadyUsedError,
+    Counters,
+    JwtDenyList,
+    OneTimeUse,
+    SecretUses,
+)
+from functions.shared.tokens.opaque_tokens import OpaqueToken, OpaqueTokenStore, token_digest
 
 
 class MemoryClients:
@@ -27,7 +33,7 @@ class MemoryClients:
         self._clients[client.client_id] = client
 
 
-class MemoryTokens:
+class MemoryTokens(OpaqueTokenStore):
     """Opaque tokens, by digest."""
 
     def __init__(self) -> None:
@@ -44,7 +50,7 @@ class MemoryTokens:
         self.by_digest.pop(token_digest(token), None)
 
 
-class MemoryDenyList:
+class MemoryDenyList(JwtDenyList):
     """Revoked tokens by name, with the time until which each is remembered."""
 
     def __init__(self) -> None:
@@ -57,7 +63,7 @@ class MemoryDenyList:
         return now < self.until.get(name, 0)
 
 
-class MemorySecrets:
+class MemorySecrets(SecretStore):
     """Texts by name, and how often each was read."""
 
     def __init__(self, **texts: str) -> None:
@@ -83,7 +89,7 @@ class MemorySecrets:
             self.write(name, text)
 
 
-class MemoryOneTimeUse:
+class MemoryOneTimeUse(OneTimeUse):
     """Used values, with the time until which each is remembered."""
 
     def __init__(self) -> None:
@@ -98,7 +104,7 @@ class MemoryOneTimeUse:
             self.until[name] = expires_at
 
 
-class MemoryCounters:
+class MemoryCounters(Counters):
     """Counters by name, and when each may be forgotten."""
 
     def __init__(self) -> None:
@@ -113,7 +119,7 @@ class MemoryCounters:
             return self.counts[entry]
 
 
-class MemorySecretUses:
+class MemorySecretUses(SecretUses):
     """Last days of use, and the number of writes."""
 
     def __init__(self) -> None:

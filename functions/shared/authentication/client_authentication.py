@@ -36,13 +36,13 @@ from functions.shared.authentication.ssrf_guard import (
 )
 from functions.shared.clients.client import Client
 from functions.shared.clients.client_registry import ClientRegistry
-from functions.shared.runtime.aws_clients import AwsClients
-from functions.shared.runtime.clock import Clock
+from functions.shared.runtime.lambda_function import Clock
+from functions.shared.storage.aws import AwsClients
 from functions.shared.storage.errors import StorageError, StorageUnavailableError
 from functions.shared.storage.state_table import (
-    DynamoDbCounters,
-    DynamoDbOneTimeUse,
-    DynamoDbSecretUses,
+    Counters,
+    OneTimeUse,
+    SecretUses,
 )
 from functions.shared.web.audit_log import AuditEntry
 from functions.shared.web.form import Form
@@ -244,16 +244,16 @@ def build_client_authentication(
     admit = require_public_or_loopback if on_loopback else require_public
     send = partial(https_client.send, admit=admit)
     remote_jwks = RemoteJwks(send, Clocks(clock, time.monotonic), http=on_loopback)
-    used = DynamoDbOneTimeUse(aws.dynamodb, state_table)
+    used = OneTimeUse(aws.dynamodb, state_table)
     return ClientAuthentication(
         registry,
         (
-            *secret_methods(SecretUseRecorder(DynamoDbSecretUses(aws.dynamodb, state_table))),
+            *secret_methods(SecretUseRecorder(SecretUses(aws.dynamodb, state_table))),
             PrivateKeyJwt(issuer, remote_jwks, ReplayCheck("client-assertion", used)),
             FederatedJwt(issuer, remote_jwks, ReplayCheck("federated-token", used)),
             TlsClientAuth(),
             SelfSignedTlsClientAuth(),
         ),
         clock,
-        FailureLimiter(DynamoDbCounters(aws.dynamodb, state_table)),
+        FailureLimiter(Counters(aws.dynamodb, state_table)),
     )

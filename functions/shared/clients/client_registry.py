@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from authorizer.cache import LRUCache
 from functions.shared.clients.client import Client, from_item, is_client_id, to_item
-from functions.shared.runtime.warm_cache import WarmCache
-from functions.shared.storage.aws_errors import storage_errors
+from functions.shared.runtime.lambda_function import Clock
+from functions.shared.storage.aws import storage_errors
+from functions.shared.storage.cache import WarmCache
 from functions.shared.storage.errors import StorageCorruptError, StorageUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from functions.shared.runtime.clock import Clock
 
-WARM_SECONDS: Final = 30
+FRESH_SECONDS: Final = 30
 STALE_SECONDS: Final = 120
 """Seconds for which a disabled client is accepted by a process that cannot read the table."""
 
@@ -102,7 +101,7 @@ class CachedClients:
         self._clients: WarmCache[str, Client] = WarmCache(
             self._load,
             clock=clock,
-            max_age=WARM_SECONDS,
+            max_age=FRESH_SECONDS,
             hard_age=STALE_SECONDS,
             max_entries=MAX_CACHED_CLIENTS,
         )
@@ -152,7 +151,7 @@ class CachedClients:
 
     def _is_unknown(self, client_id: str) -> bool:
         since = self._unknown.get(client_id)
-        return since is not None and 0 <= self._clock() - since < WARM_SECONDS
+        return since is not None and 0 <= self._clock() - since < FRESH_SECONDS
 
 
 class _Allowance:

@@ -11,16 +11,16 @@ import hmac
 import re
 import secrets
 from base64 import urlsafe_b64decode
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import scrypt, sha256
 from threading import BoundedSemaphore
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from authorizer import base64url
-from functions.shared.runtime.random_credentials import SCANNABLE_PREFIX, random_credential
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+SCANNABLE_PREFIX: Final = "gh_"
+"""The prefix of all secrets and tokens, for secret scanners. Their kind follows."""
 
 SECRET_PREFIX: Final = f"{SCANNABLE_PREFIX}cs_"
 
@@ -64,6 +64,11 @@ class StoredSecret:
         return (self.not_before is None or self.not_before <= now) and (
             self.expires_at is None or now < self.expires_at
         )
+
+
+def random_credential(prefix: str) -> str:
+    """Return a prefix and 256 random bits in 43 characters of base64url."""
+    return prefix + secrets.token_urlsafe(_KEY_BYTES)
 
 
 def generate_secret() -> str:

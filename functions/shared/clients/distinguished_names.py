@@ -9,12 +9,12 @@ a value makes no difference.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from cryptography.x509 import Name
+
 
 DistinguishedName = tuple[frozenset[tuple[str, str | bytes]], ...]
 """Relative names from the root on, each a set of dotted attribute types with their values."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
@@ -11,9 +12,8 @@ from jwt.utils import base64url_encode
 from functions.shared.web.json_text import json_encoder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from jwt.algorithms import Algorithm
+
 
 _encode: Final = json_encoder(compact=True)
 

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import json
 from base64 import urlsafe_b64encode
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from functions.shared.storage.errors import StorageError, StorageUnavailableError
 from functions.shared.web.metrics import UNUSABLE_KEY_RINGS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 VERSION: Final = 1
 JWKS_MAX_AGE: Final = 300

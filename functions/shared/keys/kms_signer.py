@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -12,14 +13,13 @@ from jwt.utils import der_to_raw_signature
 
 from authorizer.metrics import Meter
 from functions.shared.keys.key_ring import key_errors
-from functions.shared.storage.aws_errors import storage_errors
+from functions.shared.storage.aws import storage_errors
 from functions.shared.web.metrics import KMS_SIGN_MILLISECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     from mypy_boto3_kms import KMSClient
     from mypy_boto3_kms.literals import SigningAlgorithmSpecType
+
 
 LONGEST_MESSAGE: Final = 4096
 """Bytes that KMS takes as a raw message. https://docs.aws.amazon.com/kms/latest/APIReference/API_Sign.html"""

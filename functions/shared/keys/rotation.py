@@ -20,6 +20,7 @@ from typing import Final
 
 from authorizer.claims import LEEWAY
 from functions.shared.clients.client import LONGEST_TOKEN_LIFETIME
+from functions.shared.keys.cached_key_ring import STALE_SECONDS
 from functions.shared.keys.key_ring import (
     IN_SECRETS_MANAGER,
     JWKS_MAX_AGE,
@@ -27,7 +28,6 @@ from functions.shared.keys.key_ring import (
     RingKey,
     thumbprint,
 )
-from functions.shared.keys.warm_key_ring import STALE_SECONDS
 
 CLOCK_SKEW: Final = 60
 """Seconds by which two clocks may differ, including the time of a write."""

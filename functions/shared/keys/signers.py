@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING, Final, Protocol
@@ -11,26 +12,23 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from jwt.algorithms import RSAAlgorithm
 
+from authorizer.metrics import Meter
+from functions.shared.keys.cached_key_ring import CachedKeyRing
 from functions.shared.keys.jwt_signer import JwtSigner
 from functions.shared.keys.key_ring import (
     IN_KMS,
+    RingKey,
     UnusableKeyRingError,
     key_errors,
     thumbprint,
 )
 from functions.shared.keys.kms_signer import KmsAlgorithm
 from functions.shared.keys.signing_keys import from_json, from_pem
+from functions.shared.storage.secrets_manager import SecretStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
     from mypy_boto3_kms import KMSClient
-
-    from authorizer.metrics import Meter
-    from functions.shared.keys.key_ring import RingKey
-    from functions.shared.keys.warm_key_ring import WarmKeyRing
-    from functions.shared.runtime.secret_store import SecretStore
 
 
 REREAD_SECONDS: Final = 1
@@ -63,7 +61,7 @@ class LocalSigners:
     private half is missing or broken. One that is broken stops no other key.
     """
 
-    def __init__(self, key_ring: WarmKeyRing, store: SecretStore, secret: str) -> None:
+    def __init__(self, key_ring: CachedKeyRing, store: SecretStore, secret: str) -> None:
         self._key_ring = key_ring
         self._store = store
         self._secret = secret
@@ -117,7 +115,7 @@ class RingSigners:
 
     def __init__(
         self,
-        key_ring: WarmKeyRing,
+        key_ring: CachedKeyRing,
         store: SecretStore,
         secret: str,
         kms: Callable[[], KMSClient],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -16,9 +17,8 @@ from cryptography.hazmat.primitives.serialization import (
 from functions.shared.keys.key_ring import UnusableKeyRingError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from jwt.algorithms import AllowedPrivateKeys
+
 
 VERSION: Final = 1
 

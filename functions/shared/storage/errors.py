@@ -8,10 +8,9 @@ StorageError                     AWS refused a call: access denied, no such tabl
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
-if TYPE_CHECKING:
-    from authorizer.metrics import Metric
+from authorizer.metrics import Metric
 
 
 class AwsFailure(NamedTuple):

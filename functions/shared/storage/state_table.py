@@ -17,14 +17,15 @@ last dot. Some signatures have several encodings, so the signature is left out.
 from __future__ import annotations
 
 from secrets import token_urlsafe
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from authorizer.state_table import entry
 from functions.shared.storage import dynamodb_items
-from functions.shared.storage.aws_errors import storage_errors
+from functions.shared.storage.aws import storage_errors
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
 
 SCHEMA_VERSION: Final = 1
 DAY: Final = 86_400
@@ -39,22 +40,8 @@ class AlreadyUsedError(Exception):
     """Raised when a one-time value was used before."""
 
 
-class OneTimeUse(Protocol):
-    """Values that are valid once, such as the `jti` of an assertion or of a DPoP proof."""
-
-    def consume(self, kind: str, owner: str, value: str, expires_at: int, now: float) -> None:
-        """Use a value of `owner` for the first time; its use is stored until `expires_at`.
-
-        Exactly one of several concurrent calls returns. Values of different kinds are independent.
-        Times are seconds since the epoch.
-
-        Raises:
-            AlreadyUsedError: it was used before.
-        """
-
-
-class DynamoDbOneTimeUse:
-    """Used values in the state table.
+class OneTimeUse:
+    """Values that are valid once, such as the `jti` of an assertion or of a DPoP proof.
 
     An entry is a digest, which bounds its length and leaves no separator to forge. `use_id` makes
     the write idempotent. boto3 retries when a response is lost. The retry would otherwise find the
@@ -66,7 +53,14 @@ class DynamoDbOneTimeUse:
         self._table = table
 
     def consume(self, kind: str, owner: str, value: str, expires_at: int, now: float) -> None:
-        """Use a value, by one conditional write, so that concurrent uses cannot both pass."""
+        """Use a value of `owner` for the first time; its use is stored until `expires_at`.
+
+        One conditional write: exactly one of several concurrent calls returns. Values of different
+        kinds are independent. Times are seconds since the epoch.
+
+        Raises:
+            AlreadyUsedError: it was used before.
+        """
         use_id = token_urlsafe(_USE_ID_BYTES)
         record = {
             "schema_version": SCHEMA_VERSION,
@@ -91,26 +85,19 @@ class DynamoDbOneTimeUse:
                 raise AlreadyUsedError from None
 
 
-class Counters(Protocol):
+class Counters:
     """Counters that several processes increment."""
-
-    def increment(self, entry: str, expires_at: int) -> int:
-        """Add one to the counter of this name and return its value.
-
-        Concurrent calls return different values. The counter may be deleted at `expires_at`, in
-        seconds since the epoch; its name is not used after that.
-        """
-
-
-class DynamoDbCounters:
-    """Counters in the state table."""
 
     def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
         self._dynamodb = dynamodb
         self._table = table
 
     def increment(self, entry: str, expires_at: int) -> int:
-        """Add one, by one atomic update."""
+        """Add one to the counter of this name and return its value, by one atomic update.
+
+        The counter may be deleted at `expires_at`, in seconds since the epoch. Its name is not used
+        after that.
+        """
         with storage_errors():
             answer = self._dynamodb.update_item(
                 TableName=self._table,
@@ -127,25 +114,15 @@ class DynamoDbCounters:
             return int(answer["Attributes"]["counted"]["N"])
 
 
-class DenyList(Protocol):
+class JwtDenyList:
     """Revoked JWTs, by the name of their entry."""
-
-    def add(self, name: str, expires_at: int) -> None:
-        """Revoke the token of this name, which expires at `expires_at`. Idempotent."""
-
-    def holds(self, name: str, now: float) -> bool:
-        """Return whether the token of this name was revoked."""
-
-
-class DynamoDbDenyList:
-    """Revoked JWTs in the state table."""
 
     def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
         self._dynamodb = dynamodb
         self._table = table
 
     def add(self, name: str, expires_at: int) -> None:
-        """Revoke the token of this name, by an unconditional write."""
+        """Revoke the token of this name, which expires at `expires_at`. Idempotent."""
         record = {"schema_version": SCHEMA_VERSION, "entry": name, "expires_at": expires_at}
         with storage_errors():
             self._dynamodb.put_item(TableName=self._table, Item=dynamodb_items.to_item(record))
@@ -164,25 +141,15 @@ class DynamoDbDenyList:
             return now < dynamodb_items.integer(record["expires_at"])
 
 
-class SecretUses(Protocol):
+class SecretUses:
     """The day on which each client secret was last used."""
-
-    def record(self, client_id: str, digest: str, day: int) -> None:
-        """Store the start of the day of a use, unless a later day is stored."""
-
-    def last_used(self, client_id: str, digest: str) -> int | None:
-        """Return the start of the last day of use, in seconds since the epoch; None if unused."""
-
-
-class DynamoDbSecretUses:
-    """Uses in the state table."""
 
     def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
         self._dynamodb = dynamodb
         self._table = table
 
     def record(self, client_id: str, digest: str, day: int) -> None:
-        """Store a day of use, by one conditional write."""
+        """Store the start of the day of a use, unless a later day is stored."""
         with storage_errors():
             try:
                 self._dynamodb.update_item(
@@ -200,7 +167,7 @@ class DynamoDbSecretUses:
                 return
 
     def last_used(self, client_id: str, digest: str) -> int | None:
-        """Return the start of the last day of use."""
+        """Return the start of the last day of use, in seconds since the epoch; None if unused."""
         with storage_errors():
             answer = self._dynamodb.get_item(
                 TableName=self._table, Key={"entry": {"S": entry(_LAST_USE, client_id, digest)}}

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from authorizer.claims import Confirmation
-from functions.shared.runtime.random_credentials import SCANNABLE_PREFIX, random_credential
+from functions.shared.clients.client_secrets import SCANNABLE_PREFIX, random_credential
 from functions.shared.storage import dynamodb_items
-from functions.shared.storage.aws_errors import storage_errors
+from functions.shared.storage.aws import storage_errors
 from functions.shared.storage.dynamodb_items import integer, text, texts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from mypy_boto3_dynamodb import DynamoDBClient
+
 
 T = TypeVar("T")
 
@@ -45,19 +45,6 @@ class OpaqueToken:
     actor: Mapping[str, Any] | None = None
 
 
-class OpaqueTokenStore(Protocol):
-    """Keeps opaque tokens until they expire."""
-
-    def put(self, token: str, meaning: OpaqueToken) -> None:
-        """Keep what a token stands for."""
-
-    def find(self, token: str, now: float) -> OpaqueToken | None:
-        """Return what a token stands for; None if it is unknown or has expired."""
-
-    def delete(self, token: str) -> None:
-        """Forget a token, known or not."""
-
-
 def generate_token() -> str:
     """Make a token of 256 random bits that secret scanners can recognise."""
     return random_credential(TOKEN_PREFIX)
@@ -73,7 +60,7 @@ def token_digest(token: str) -> str:
     return sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-class DynamoDbOpaqueTokens:
+class OpaqueTokenStore:
     """Opaque tokens in a DynamoDB table keyed by `token_digest`, TTL attribute `expires_at`."""
 
     def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from authorizer.metrics import Metric
 from functions.shared.web.json_text import json_encoder
-
-if TYPE_CHECKING:
-    from authorizer.metrics import Metric
 
 Emit = Callable[[str], None]
 """Writes one line. `print` in Lambda, whose standard output is the log."""

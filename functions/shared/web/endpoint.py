@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from authorizer.metrics import ERROR, Meter
 from functions.shared.storage.errors import StorageError, StorageUnavailableError
@@ -21,9 +21,6 @@ from functions.shared.web.oauth_errors import (
 )
 from functions.shared.web.proxy_request import ProxyRequest, read_event
 from functions.shared.web.responses import ProxyResponse
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _FRAMES: Final = 4
 _SERVER_SIDE: Final = 500

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from encodings import normalize_encoding
 from encodings.aliases import aliases
-from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus
 
 from functions.shared.web.oauth_errors import InvalidRequestError
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-
-    from functions.shared.web.proxy_request import ProxyRequest
+from functions.shared.web.proxy_request import ProxyRequest
 
 MAX_BODY_BYTES = 65_536
 MEDIA_TYPE = "application/x-www-form-urlencoded"

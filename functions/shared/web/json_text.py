@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from json import JSONEncoder, encoder
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from typing import Any
 
 
 def json_encoder(*, ensure_ascii: bool = True, compact: bool = False) -> Callable[[object], str]:

@@ -18,15 +18,12 @@ OAuthError
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Iterable, Mapping
+from typing import ClassVar
 
+from authorizer.metrics import Metric
 from functions.shared.web.metrics import LOCKOUTS
 from functions.shared.web.responses import NO_STORE, ProxyResponse, json_response
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from authorizer.metrics import Metric
 
 _NOT_IN_DESCRIPTIONS = re.compile(r"[^\x20-\x21\x23-\x5B\x5D-\x7E]")
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import binascii
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from functions.shared.web import client_certificate
+from functions.shared.web.client_certificate import ClientCertificate
 from functions.shared.web.oauth_errors import InvalidRequestError, ServerError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from functions.shared.web.client_certificate import ClientCertificate
 
 
 @dataclass(frozen=True, slots=True)

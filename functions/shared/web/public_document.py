@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from functions.shared.web.proxy_request import ProxyRequest
 from functions.shared.web.responses import ProxyResponse, response
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from functions.shared.web.proxy_request import ProxyRequest
 
 METHODS: Final = ("GET", "HEAD", "OPTIONS")
 

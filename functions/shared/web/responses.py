@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict
+from collections.abc import Mapping
+from typing import TypedDict
 
 from functions.shared.web.json_text import json_encoder
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 NO_STORE: Mapping[str, str] = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 """Headers of every answer that holds a token or says something about one. RFC 6749, 5.1."""

@@ -11,9 +11,9 @@ from functions.shared.clients.client import (
     TokenFormat,
     TokenProfile,
 )
-from functions.shared.clients.client_registry import WARM_SECONDS
+from functions.shared.clients.client_registry import FRESH_SECONDS
 from functions.shared.clients.client_secrets import SecretVerifier, StoredSecret, WrongSecretError
-from functions.shared.storage.state_table import DynamoDbSecretUses
+from functions.shared.storage.state_table import SecretUses
 from functions.shared.web import paths
 from infra.cli.doctor.context import (
     CheckContext,
@@ -89,7 +89,7 @@ def _ends_by(secret: StoredSecret, moment: float) -> bool:
 @CHECKS.add("clients", "idle secrets")
 def idle_secrets(context: CheckContext) -> Iterator[Finding]:
     """Valid secrets are used."""
-    uses = DynamoDbSecretUses(context.command.aws.dynamodb, context.deployment.state_table)
+    uses = SecretUses(context.command.aws.dynamodb, context.deployment.state_table)
     idle = {}
     for client in context.clients:
         for secret in client.secrets:
@@ -262,7 +262,7 @@ def own_client(context: CheckContext) -> Iterator[Finding]:
 
 def _locked_out(context: CheckContext, why: str, to_do: str) -> Finding:
     seen = (
-        f"{why}: processes that know it otherwise follow within {WARM_SECONDS} s, and then opaque "
+        f"{why}: processes that know it otherwise follow within {FRESH_SECONDS} s, and then opaque "
         "tokens are answered 500"
     )
     return failure(seen, to_do) if _get_opaque_tokens(context) else warning(seen, to_do)

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from functions.shared.runtime.aws_clients import AwsClients
+from functions.shared.storage.aws import AwsClients
 from tests.support.aws import aws_account
 from tests.support.aws_server import AwsServer
 from tests.support.memory_stores import ManualClock

@@ -26,9 +26,9 @@ from functions.rotate_keys.custom_resource import run_and_log
 from functions.rotate_keys.key_backends import KmsKeys
 from functions.rotate_keys.settings import Settings as RotateKeysSettings
 from functions.shared.clients.client_registry import DynamoDbClients
-from functions.shared.runtime.aws_clients import AwsClients
-from functions.shared.runtime.secret_store import SecretsManagerStore
+from functions.shared.storage.aws import AwsClients
 from functions.shared.storage.errors import StorageUnavailableError
+from functions.shared.storage.secrets_manager import SecretStore
 from functions.shared.web.endpoint import Endpoint
 from functions.shared.web.metrics import METRICS as ENDPOINT_METRICS
 from functions.shared.web.oauth_errors import OAuthError
@@ -151,7 +151,7 @@ class Stack:
         rotator = rotate_keys.build(
             RotateKeysSettings.from_env(given),
             clock=self.clock,
-            secrets=SecretsManagerStore(self.aws.secrets_manager),
+            secrets=SecretStore(self.aws.secrets_manager),
             kms_keys=KmsKeys(self.aws.kms, STACK),
             generate=generate,
         )

@@ -21,9 +21,9 @@ from functions.issue_token import handler as issue_token
 from functions.publish_jwks import handler as publish_jwks
 from functions.shared.clients.client import TokenFormat
 from functions.shared.clients.client_registry import STALE_SECONDS as CLIENT_STALE_SECONDS
-from functions.shared.keys.warm_key_ring import STALE_SECONDS
-from functions.shared.runtime.aws_clients import ATTEMPTS, AwsClients
-from functions.shared.runtime.warm_cache import PAUSE_SECONDS
+from functions.shared.keys.cached_key_ring import STALE_SECONDS
+from functions.shared.storage.aws import ATTEMPTS, AwsClients
+from functions.shared.storage.cache import PAUSE_SECONDS
 from functions.shared.web.endpoint import Endpoint
 from functions.shared.web.responses import ProxyResponse
 from tests.support.aws import CLIENTS_TABLE, CREDENTIALS, KEY_RING_SECRET, SIGNING_KEYS_SECRET

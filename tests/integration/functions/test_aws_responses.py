@@ -31,16 +31,16 @@ from functions.rotate_keys.key_backends import KmsKeys
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.keys.kms_signer import KmsAlgorithm
 from functions.shared.keys.rotation import first_ring
-from functions.shared.runtime.aws_clients import AwsClients
-from functions.shared.runtime.secret_store import SecretsManagerStore
+from functions.shared.storage.aws import AwsClients
 from functions.shared.storage.errors import StorageError
+from functions.shared.storage.secrets_manager import SecretStore
 from functions.shared.storage.state_table import (
-    DynamoDbCounters,
-    DynamoDbDenyList,
-    DynamoDbOneTimeUse,
-    DynamoDbSecretUses,
+    Counters,
+    JwtDenyList,
+    OneTimeUse,
+    SecretUses,
 )
-from functions.shared.tokens.opaque_tokens import DynamoDbOpaqueTokens, OpaqueToken
+from functions.shared.tokens.opaque_tokens import OpaqueToken, OpaqueTokenStore
 from tests.support.aws import CLIENTS_TABLE, SIGNING_KEYS_SECRET, STATE_TABLE, TOKENS_TABLE
 from tests.support.server import NOW, client
 
@@ -94,12 +94,12 @@ class Account:
     def __post_init__(self) -> None:
         dynamodb, secrets = self.aws.dynamodb, self.aws.secrets_manager
         self.clients = DynamoDbClients(dynamodb, CLIENTS_TABLE)
-        self.tokens = DynamoDbOpaqueTokens(dynamodb, TOKENS_TABLE)
-        self.denied = DynamoDbDenyList(dynamodb, STATE_TABLE)
-        self.used = DynamoDbOneTimeUse(dynamodb, STATE_TABLE)
-        self.counters = DynamoDbCounters(dynamodb, STATE_TABLE)
-        self.uses = DynamoDbSecretUses(dynamodb, STATE_TABLE)
-        self.secrets = SecretsManagerStore(secrets)
+        self.tokens = OpaqueTokenStore(dynamodb, TOKENS_TABLE)
+        self.denied = JwtDenyList(dynamodb, STATE_TABLE)
+        self.used = OneTimeUse(dynamodb, STATE_TABLE)
+        self.counters = Counters(dynamodb, STATE_TABLE)
+        self.uses = SecretUses(dynamodb, STATE_TABLE)
+        self.secrets = SecretStore(secrets)
         self.kms = KmsKeys(self.aws.kms, "gatehouse", sleep=lambda _: None)
         self.clients.put(client("known"))
         self.tokens.put("known", MEANING)

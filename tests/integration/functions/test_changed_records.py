@@ -24,9 +24,9 @@ from functions.shared.clients.client_registry import (
 )
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
 from functions.shared.keys import key_ring, signing_keys
-from functions.shared.runtime.aws_clients import AwsClients
-from functions.shared.runtime.secret_store import SecretsManagerStore
+from functions.shared.storage.aws import AwsClients
 from functions.shared.storage.errors import StorageUnavailableError
+from functions.shared.storage.secrets_manager import SecretStore
 from functions.shared.web import paths
 from functions.shared.web.audit_log import AuditEntry
 from functions.shared.web.client_certificate import from_pem
@@ -59,7 +59,7 @@ class Functions:
     def __init__(self, aws: AwsClients) -> None:
         self.clock = ManualClock(NOW)
         self.clients = DynamoDbClients(aws.dynamodb, CLIENTS_TABLE)
-        self.secrets = SecretsManagerStore(aws.secrets_manager)
+        self.secrets = SecretStore(aws.secrets_manager)
         self.secrets.write(KEY_RING_SECRET, key_ring.to_json(ring(key(1))))
         keys = {each.kid: each.private_pem for each in (key(1), key(2), key(1, "ES256"))}
         self.secrets.write(SIGNING_KEYS_SECRET, signing_keys.to_json(keys))

@@ -9,7 +9,7 @@ from functions.shared.authentication.rate_limit import Limits
 from functions.shared.clients.assertion_rules import AssertionRules
 from functions.shared.clients.certificate_subject import CertificateSubject, SubjectKind
 from functions.shared.clients.client_secrets import digest_generated
-from functions.shared.storage.state_table import DAY, DynamoDbSecretUses
+from functions.shared.storage.state_table import DAY, SecretUses
 from tests.support.assertions import CLIENT_ID, assertion, assertion_form
 from tests.support.aws import STATE_TABLE
 from tests.support.aws_server import GRANT, AwsServer
@@ -90,7 +90,7 @@ def test_state_entries_expire(server: AwsServer) -> None:
 
 
 def test_last_use_survives_a_client_change(server: AwsServer) -> None:
-    uses = DynamoDbSecretUses(server.aws.dynamodb, STATE_TABLE)
+    uses = SecretUses(server.aws.dynamodb, STATE_TABLE)
     digest = digest_generated(SECRET)
     assert server.status("service") == 200
     server.clients.put(client("service", name="Another name"))

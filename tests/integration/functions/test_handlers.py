@@ -19,11 +19,11 @@ from functions.revoke_token import handler as revoke_token
 from functions.rotate_keys import handler as rotate_keys
 from functions.rotate_keys.settings import Settings as RotateKeysSettings
 from functions.shared.clients.client import TOKEN_EXCHANGE, TokenFormat, TokenProfile
-from functions.shared.clients.client_registry import WARM_SECONDS, DynamoDbClients
+from functions.shared.clients.client_registry import FRESH_SECONDS, DynamoDbClients
 from functions.shared.clients.client_secrets import StoredSecret, digest_imported
 from functions.shared.keys import key_ring
-from functions.shared.runtime.aws_clients import AwsClients
-from functions.shared.runtime.settings import MissingSettingsError
+from functions.shared.runtime.lambda_function import MissingSettingsError
+from functions.shared.storage.aws import AwsClients
 from tests.support.aws import CLIENTS_TABLE, ENVIRONMENT, ISSUER, KEY_RING_SECRET, TOKENS_TABLE
 from tests.support.aws_server import GRANT, AwsServer, granted
 from tests.support.dpop_proofs import proof
@@ -327,7 +327,7 @@ def test_disabled_clients_token_ends_in_thirty_seconds(
     token = server.token(request_)["access_token"]
     assert server.introspect(token, "authorizer")["active"] is True
     end(server, request_["client_id"])
-    server.clock.now += WARM_SECONDS - 1
+    server.clock.now += FRESH_SECONDS - 1
     assert server.introspect(token, "authorizer")["active"] is True
     assert server.token(request_)
     server.clock.now += 1

@@ -27,15 +27,15 @@ from functions.rotate_keys.settings import Settings
 from functions.shared.clients.client import SIGNING_ALGORITHMS
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.keys import key_ring
+from functions.shared.keys.cached_key_ring import CachedKeyRing
 from functions.shared.keys.kms_signer import (
     LONGEST_MESSAGE,
     SIGNING_ALGORITHM_SPECS,
     MessageTooLongError,
 )
 from functions.shared.keys.signers import RingSigners
-from functions.shared.keys.warm_key_ring import WarmKeyRing
-from functions.shared.runtime.secret_store import SecretConflictError, SecretsManagerStore
 from functions.shared.storage.errors import StorageError, StorageUnavailableError
+from functions.shared.storage.secrets_manager import SecretConflictError, SecretStore
 from tests.support import kms_ed25519
 from tests.support.aws import CLIENTS_TABLE, ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.kms_ed25519 import Ed25519Keys
@@ -49,8 +49,8 @@ if TYPE_CHECKING:
 
     from functions.rotate_keys.key_rotation import Rotator
     from functions.shared.keys.key_ring import KeyRing
-    from functions.shared.runtime.aws_clients import AwsClients
-    from functions.shared.runtime.secret_store import VersionedSecretStore
+    from functions.shared.storage.aws import AwsClients
+    from functions.shared.storage.secrets_manager import SecretStore
     from tests.support.memory_stores import ManualClock
 
 EDITIONS = ("secrets-manager", "kms")
@@ -65,7 +65,7 @@ class Authority:
     def __init__(self, aws: AwsClients, clock: ManualClock) -> None:
         self.aws = aws
         self.clock = clock
-        self.secrets = SecretsManagerStore(aws.secrets_manager)
+        self.secrets = SecretStore(aws.secrets_manager)
         Ed25519Keys().add_to(aws.kms)
 
     def rotation(self, edition: str, algorithms: str = "RS256") -> Rotator:
@@ -76,7 +76,7 @@ class Authority:
         return build(settings, clock=self.clock, secrets=self.secrets, kms_keys=halves)
 
     def signers(self) -> RingSigners:
-        warm = WarmKeyRing(self.secrets, KEY_RING_SECRET, self.clock)
+        warm = CachedKeyRing(self.secrets, KEY_RING_SECRET, self.clock)
         return RingSigners(warm, self.secrets, SIGNING_KEYS_SECRET, kms=lambda: self.aws.kms)
 
     def ring(self) -> KeyRing:
@@ -369,8 +369,8 @@ def test_long_message_is_digested_locally(authority: Authority, length: int) -> 
 
 @pytest.mark.parametrize("kind", ["memory", "aws"])
 def test_secret_is_replaced_only_if_unchanged(kind: str, aws: AwsClients) -> None:
-    store: VersionedSecretStore
-    store = MemorySecrets() if kind == "memory" else SecretsManagerStore(aws.secrets_manager)
+    store: SecretStore
+    store = MemorySecrets() if kind == "memory" else SecretStore(aws.secrets_manager)
     assert store.read_version(KEY_RING_SECRET) is None
     store.replace(KEY_RING_SECRET, "first", None)
     with pytest.raises(SecretConflictError):
@@ -392,8 +392,8 @@ def test_secret_is_replaced_only_if_unchanged(kind: str, aws: AwsClients) -> Non
 
 @pytest.mark.parametrize("kind", ["memory", "aws"])
 def test_one_of_many_replacements_succeeds(kind: str, aws: AwsClients) -> None:
-    store: VersionedSecretStore
-    store = MemorySecrets() if kind == "memory" else SecretsManagerStore(aws.secrets_manager)
+    store: SecretStore
+    store = MemorySecrets() if kind == "memory" else SecretStore(aws.secrets_manager)
     store.replace(KEY_RING_SECRET, "first", None)
     seen = store.read_version(KEY_RING_SECRET)
 

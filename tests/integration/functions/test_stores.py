@@ -10,23 +10,18 @@ import pytest
 from authorizer.claims import Confirmation
 from authorizer.state_table import revoked_jwt
 from functions.shared.clients.client_registry import DynamoDbClients
-from functions.shared.runtime.aws_clients import AwsClients
-from functions.shared.runtime.secret_store import SecretsManagerStore, SecretStore
+from functions.shared.storage.aws import AwsClients
 from functions.shared.storage.errors import StorageCorruptError
+from functions.shared.storage.secrets_manager import SecretStore
 from functions.shared.storage.state_table import (
     DAY,
     AlreadyUsedError,
     Counters,
-    DenyList,
-    DynamoDbCounters,
-    DynamoDbDenyList,
-    DynamoDbOneTimeUse,
-    DynamoDbSecretUses,
+    JwtDenyList,
     OneTimeUse,
     SecretUses,
 )
 from functions.shared.tokens.opaque_tokens import (
-    DynamoDbOpaqueTokens,
     OpaqueToken,
     OpaqueTokenStore,
     generate_token,
@@ -76,37 +71,37 @@ def clients(kind: str, aws: AwsClients) -> Clients:
 
 @pytest.fixture
 def tokens(kind: str, aws: AwsClients) -> OpaqueTokenStore:
-    in_aws = DynamoDbOpaqueTokens(aws.dynamodb, TOKENS_TABLE)
+    in_aws = OpaqueTokenStore(aws.dynamodb, TOKENS_TABLE)
     return MemoryTokens() if kind == "memory" else in_aws
 
 
 @pytest.fixture
 def secrets(kind: str, aws: AwsClients) -> SecretStore:
-    in_aws = SecretsManagerStore(aws.secrets_manager)
+    in_aws = SecretStore(aws.secrets_manager)
     return MemorySecrets() if kind == "memory" else in_aws
 
 
 @pytest.fixture
-def denied(kind: str, aws: AwsClients) -> DenyList:
-    in_aws = DynamoDbDenyList(aws.dynamodb, STATE_TABLE)
+def denied(kind: str, aws: AwsClients) -> JwtDenyList:
+    in_aws = JwtDenyList(aws.dynamodb, STATE_TABLE)
     return MemoryDenyList() if kind == "memory" else in_aws
 
 
 @pytest.fixture
 def one_time_use(kind: str, aws: AwsClients) -> OneTimeUse:
-    in_aws = DynamoDbOneTimeUse(aws.dynamodb, STATE_TABLE)
+    in_aws = OneTimeUse(aws.dynamodb, STATE_TABLE)
     return MemoryOneTimeUse() if kind == "memory" else in_aws
 
 
 @pytest.fixture
 def counters(kind: str, aws: AwsClients) -> Counters:
-    in_aws = DynamoDbCounters(aws.dynamodb, STATE_TABLE)
+    in_aws = Counters(aws.dynamodb, STATE_TABLE)
     return MemoryCounters() if kind == "memory" else in_aws
 
 
 @pytest.fixture
 def uses(kind: str, aws: AwsClients) -> SecretUses:
-    in_aws = DynamoDbSecretUses(aws.dynamodb, STATE_TABLE)
+    in_aws = SecretUses(aws.dynamodb, STATE_TABLE)
     return MemorySecretUses() if kind == "memory" else in_aws
 
 
@@ -138,14 +133,14 @@ def test_concurrent_uses_succeed_once(one_time_use: OneTimeUse) -> None:
         assert sum(threads.map(use, range(100))) == 1
 
 
-def test_revoked_token_is_on_the_list_until_it_expires(denied: DenyList) -> None:
+def test_revoked_token_is_on_the_list_until_it_expires(denied: JwtDenyList) -> None:
     denied.add("revoked#a", NOW + 60)
     assert denied.holds("revoked#a", NOW + 59.9)
     assert not denied.holds("revoked#a", NOW + 60)
     assert not denied.holds("revoked#b", NOW)
 
 
-def test_token_may_be_revoked_twice(denied: DenyList) -> None:
+def test_token_may_be_revoked_twice(denied: JwtDenyList) -> None:
     denied.add("revoked#a", NOW + 60)
     denied.add("revoked#a", NOW + 60)
     assert denied.holds("revoked#a", NOW)
@@ -158,7 +153,7 @@ def test_deny_list_entrys_format_is_stable(aws: AwsClients) -> None:
     name = revoked_jwt("https://issuer", None, "header.payload.signature")
     signed = sha256(b"header.payload").hexdigest().encode()
     assert name == "revoked#" + _digest(b"https://issuer", b"signing-input", signed)
-    DynamoDbDenyList(aws.dynamodb, STATE_TABLE).add(name, NOW + 60)
+    JwtDenyList(aws.dynamodb, STATE_TABLE).add(name, NOW + 60)
     assert _items(aws, STATE_TABLE) == [
         {"schema_version": {"N": "1"}, "entry": {"S": name}, "expires_at": {"N": str(NOW + 60)}}
     ]
@@ -260,8 +255,8 @@ def test_decisions_use_consistent_reads(aws: AwsClients) -> None:
         "before-parameter-build.dynamodb.GetItem", lambda params, **_: asked.append(params)
     )
     DynamoDbClients(aws.dynamodb, CLIENTS_TABLE).find("a")
-    DynamoDbOpaqueTokens(aws.dynamodb, TOKENS_TABLE).find(generate_token(), NOW)
-    DynamoDbDenyList(aws.dynamodb, STATE_TABLE).holds("revoked#a", NOW)
+    OpaqueTokenStore(aws.dynamodb, TOKENS_TABLE).find(generate_token(), NOW)
+    JwtDenyList(aws.dynamodb, STATE_TABLE).holds("revoked#a", NOW)
     assert [each["TableName"] for each in asked] == [CLIENTS_TABLE, TOKENS_TABLE, STATE_TABLE]
     assert all(each["ConsistentRead"] for each in asked)
 
@@ -272,7 +267,7 @@ def _items(aws: AwsClients, table: str) -> list[dict[str, Any]]:
 
 def test_token_item_has_digest_and_ttl(aws: AwsClients) -> None:
     token = generate_token()
-    DynamoDbOpaqueTokens(aws.dynamodb, TOKENS_TABLE).put(token, MEANING)
+    OpaqueTokenStore(aws.dynamodb, TOKENS_TABLE).put(token, MEANING)
     (item,) = _items(aws, TOKENS_TABLE)
     assert item == {
         "schema_version": {"N": "1"},
@@ -290,7 +285,7 @@ def test_token_item_has_digest_and_ttl(aws: AwsClients) -> None:
 def test_binary_secret_is_an_error(aws: AwsClients) -> None:
     aws.secrets_manager.put_secret_value(SecretId=KEY_RING_SECRET, SecretBinary=b"\x00")
     with pytest.raises(StorageCorruptError, match="binary"):
-        SecretsManagerStore(aws.secrets_manager).read(KEY_RING_SECRET)
+        SecretStore(aws.secrets_manager).read(KEY_RING_SECRET)
 
 
 @pytest.mark.parametrize("change", [{"schema_version": {"N": "2"}}, {"scopes": {"S": "a b"}}])
@@ -308,7 +303,7 @@ def test_unreadable_client_record_is_named(aws: AwsClients, change: dict[str, An
     [{"schema_version": {"N": "2"}}, {"expires_at": {"S": "x"}}, {"expires_at": {"NULL": True}}],
 )
 def test_unreadable_deny_list_entry_is_an_error(aws: AwsClients, change: dict[str, Any]) -> None:
-    store = DynamoDbDenyList(aws.dynamodb, STATE_TABLE)
+    store = JwtDenyList(aws.dynamodb, STATE_TABLE)
     store.add("revoked#a", NOW + 60)
     (item,) = _items(aws, STATE_TABLE)
     aws.dynamodb.put_item(TableName=STATE_TABLE, Item=item | change)
@@ -338,7 +333,7 @@ def test_unreadable_deny_list_entry_is_an_error(aws: AwsClients, change: dict[st
 )
 def test_unreadable_token_record_is_an_error(aws: AwsClients, change: dict[str, Any]) -> None:
     token = generate_token()
-    store = DynamoDbOpaqueTokens(aws.dynamodb, TOKENS_TABLE)
+    store = OpaqueTokenStore(aws.dynamodb, TOKENS_TABLE)
     store.put(token, MEANING)
     (item,) = _items(aws, TOKENS_TABLE)
     aws.dynamodb.put_item(TableName=TOKENS_TABLE, Item=item | change)

@@ -17,7 +17,7 @@ from authorizer.errors import InvalidTokenError, Reason, StateUnavailableError, 
 from authorizer.https_client import Request, Response
 from authorizer.settings import Settings
 from authorizer.state_table import DenyList, DynamoDbRevokedTokens, revoked_jwt
-from functions.shared.storage.state_table import DynamoDbDenyList
+from functions.shared.storage.state_table import JwtDenyList
 from tests.support.aws import STATE_TABLE
 from tests.support.tokens import (
     CLIENT,
@@ -204,7 +204,7 @@ def test_memory_is_bounded() -> None:
 
 
 def test_entries_match_the_authorization_server(dynamodb: DynamoDBClient) -> None:
-    theirs = DynamoDbDenyList(dynamodb, STATE_TABLE)
+    theirs = JwtDenyList(dynamodb, STATE_TABLE)
     ours = DynamoDbRevokedTokens(STATE_TABLE, DynamoDb(3))
     name = revoked_jwt(ISSUER, "one", TOKEN)
     assert not ours.holds(name, NOW, 3)
@@ -250,7 +250,7 @@ def test_revoked_token_is_unauthorized(dynamodb: DynamoDBClient, jti: str | None
     token = forge_claims(jti=jti) if jti else mint()
     assert gate.decide(rest_event(token), 3)["principalId"] == CLIENT
     name = revoked_jwt(ISSUER, jti, token)
-    DynamoDbDenyList(dynamodb, STATE_TABLE).add(name, NOW + 14_400)
+    JwtDenyList(dynamodb, STATE_TABLE).add(name, NOW + 14_400)
     assert gate.decide(rest_event(token), 3)
     clock.advance(60)
     with pytest.raises(Unauthorized):

@@ -7,6 +7,7 @@ from functions.rotate_keys.key_rotation import RingStore
 from functions.rotate_keys.settings import Settings
 from functions.shared.clients.client import LONGEST_TOKEN_LIFETIME
 from functions.shared.keys import signing_keys
+from functions.shared.keys.cached_key_ring import STALE_SECONDS
 from functions.shared.keys.key_ring import KeyRing, UnusableKeyRingError
 from functions.shared.keys.rotation import (
     CLOCK_SKEW,
@@ -16,8 +17,7 @@ from functions.shared.keys.rotation import (
     RotationRules,
     replace_at_once,
 )
-from functions.shared.keys.warm_key_ring import STALE_SECONDS
-from functions.shared.runtime.secret_store import SecretConflictError, SecretVersion
+from functions.shared.storage.secrets_manager import SecretConflictError, SecretVersion
 from infra.cli.errors import CommandError, NotFoundError
 from infra.cli.key_operations import ConcurrentRotationError, Emergency, find_key
 from tests.support.aws import ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET

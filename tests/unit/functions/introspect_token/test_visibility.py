@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from functions.introspect_token.introspection import visible_part
-from functions.shared.tokens.known_tokens import KnownToken
+from functions.shared.tokens.token_lookup import ActiveToken
 from tests.support.server import NOW, client
 
-TOKEN = KnownToken(
+TOKEN = ActiveToken(
     client_id="service",
     subject="service",
     scopes=("country.read", "customer.read"),

@@ -7,14 +7,14 @@ from authorizer.jws import MAX_TOKEN_LENGTH
 from functions.issue_token.grants import Grant
 from functions.issue_token.minting import JwtMint, OpaqueMint, Validity
 from functions.shared.clients.client import SIGNING_ALGORITHMS, TokenProfile
+from functions.shared.keys.cached_key_ring import CachedKeyRing
 from functions.shared.keys.key_ring import UnusableKeyRingError
 from functions.shared.keys.signers import LocalSigners
-from functions.shared.keys.warm_key_ring import WarmKeyRing
-from functions.shared.tokens.issued_jwts import IssuedJwts
 from functions.shared.tokens.opaque_tokens import OpaqueToken
+from functions.shared.tokens.token_lookup import IssuedJwts
 from functions.shared.web.oauth_errors import InvalidScopeError
 from tests.support.aws import ISSUER, KEY_RING_SECRET, SIGNING_KEYS_SECRET
-from tests.support.memory_stores import ManualClock, MemoryTokens
+from tests.support.memory_stores import ManualClock, MemoryDenyList, MemoryTokens
 from tests.support.server import NOW, client, key, ring, secrets
 
 TIMES = Validity(NOW, NOW + 600)
@@ -22,7 +22,7 @@ TIMES = Validity(NOW, NOW + 600)
 
 def _jwt_mint() -> JwtMint:
     store = secrets()
-    key_ring = WarmKeyRing(store, KEY_RING_SECRET, ManualClock(NOW))
+    key_ring = CachedKeyRing(store, KEY_RING_SECRET, ManualClock(NOW))
     return JwtMint(ISSUER, LocalSigners(key_ring, store, SIGNING_KEYS_SECRET))
 
 
@@ -52,12 +52,12 @@ def test_scope_is_a_list_or_a_string_by_profile() -> None:
 def test_jwt_is_signed_with_its_clients_algorithm(alg: str) -> None:
     keys = [key(1, each) for each in SIGNING_ALGORITHMS]
     store = secrets(*keys)
-    warm = WarmKeyRing(store, KEY_RING_SECRET, ManualClock(NOW))
+    warm = CachedKeyRing(store, KEY_RING_SECRET, ManualClock(NOW))
     mint = JwtMint(ISSUER, LocalSigners(warm, store, SIGNING_KEYS_SECRET))
     token = mint.mint(Grant(client(signing_algorithm=alg), ("x",), ("a",)), TIMES)
     assert jwt.get_unverified_header(token.text) == {"alg": alg, "kid": key(1, alg).kid}
-    verified = IssuedJwts(ISSUER, warm, ManualClock(NOW)).verify(token.text, NOW)
-    assert verified.token.scopes == {"x"}
+    verified = IssuedJwts(ISSUER, warm, MemoryDenyList(), ManualClock(NOW)).verify(token.text, NOW)
+    assert verified.scopes == ("x",)
 
 
 def test_algorithm_without_key_is_an_internal_error() -> None:

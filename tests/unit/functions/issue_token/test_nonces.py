@@ -1,7 +1,12 @@
 import pytest
 
-from functions.issue_token.nonces import MINUTES, STALE_SECONDS, WARM_SECONDS, DpopNonces
-from functions.shared.keys import warm_key_ring
+from functions.issue_token.proof_of_possession import (
+    FRESH_SECONDS,
+    MINUTES,
+    STALE_SECONDS,
+    DpopNonces,
+)
+from functions.shared.keys.cached_key_ring import STALE_SECONDS as RING_STALE_SECONDS
 from functions.shared.storage.errors import StorageUnavailableError
 from tests.support.memory_stores import ManualClock, MemorySecrets
 
@@ -55,7 +60,7 @@ def test_stale_nonce_secret_serves_an_outage() -> None:
     nonces = DpopNonces(store, "nonce", clock)
     nonces.current(clock.now)
     store.fails = True
-    clock.now += WARM_SECONDS + warm_key_ring.STALE_SECONDS - 1
+    clock.now += FRESH_SECONDS + RING_STALE_SECONDS - 1
     assert nonces.accepts(nonces.current(clock.now), clock.now)
     clock.now = NOW + STALE_SECONDS
     with pytest.raises(StorageUnavailableError):

@@ -5,8 +5,8 @@ import pytest
 
 from functions.publish_jwks.handler import JwksPublisher
 from functions.shared.keys import key_ring
+from functions.shared.keys.cached_key_ring import CachedKeyRing
 from functions.shared.keys.key_ring import JWKS_MAX_AGE
-from functions.shared.keys.warm_key_ring import WarmKeyRing
 from functions.shared.web.audit_log import AuditEntry
 from functions.shared.web.proxy_request import read_event
 from functions.shared.web.responses import ProxyResponse
@@ -20,7 +20,7 @@ def _get(
     store: MemorySecrets | None = None, *, if_none_match: str | Sequence[str] | None = None
 ) -> ProxyResponse:
     clock = ManualClock(NOW)
-    publisher = JwksPublisher(WarmKeyRing(store or secrets(), KEY_RING_SECRET, clock), clock)
+    publisher = JwksPublisher(CachedKeyRing(store or secrets(), KEY_RING_SECRET, clock), clock)
     headers = {} if if_none_match is None else {"If-None-Match": if_none_match}
     return publisher(
         read_event(proxy_event("GET", "/oauth2/jwks", headers=headers)), AuditEntry("publish_jwks")

@@ -13,7 +13,7 @@ from functions.shared.clients.client import SIGNING_ALGORITHMS
 from functions.shared.keys import key_ring, signing_keys
 from functions.shared.keys.key_ring import KeyRing, UnusableKeyRingError, thumbprint
 from functions.shared.keys.rotation import RETENTION_NEEDED, NewKey, announce, first_ring, prune
-from functions.shared.runtime.secret_store import SecretConflictError, SecretVersion
+from functions.shared.storage.secrets_manager import SecretConflictError, SecretVersion
 from tests.support.aws import ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.memory_stores import ManualClock, MemorySecrets
 from tests.support.server import NOW, generate, key

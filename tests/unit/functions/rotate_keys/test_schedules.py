@@ -22,6 +22,7 @@ from functions.rotate_keys.handler import build
 from functions.rotate_keys.settings import Settings
 from functions.shared.clients.client import LONGEST_TOKEN_LIFETIME
 from functions.shared.keys import key_ring, signing_keys
+from functions.shared.keys.cached_key_ring import FRESH_SECONDS, STALE_SECONDS
 from functions.shared.keys.key_ring import JWKS_MAX_AGE, KeyRing
 from functions.shared.keys.rotation import (
     PROPAGATION_SECONDS,
@@ -29,7 +30,6 @@ from functions.shared.keys.rotation import (
     NewKey,
     RotationRules,
 )
-from functions.shared.keys.warm_key_ring import STALE_SECONDS, WARM_SECONDS
 from tests.support.aws import ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.memory_stores import MemorySecrets
 from tests.support.server import NOW
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from functions.shared.keys.key_ring import RingKey
-    from functions.shared.runtime.secret_store import SecretVersion
+    from functions.shared.storage.secrets_manager import SecretVersion
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 SKEW = 25
@@ -47,7 +47,7 @@ SKEW = 25
 
 OFFSETS = (
     *(-SKEW - 1, -1, 0, 1),
-    *(offset for age in (WARM_SECONDS, STALE_SECONDS) for offset in (age - 1, SKEW + age)),
+    *(offset for age in (FRESH_SECONDS, STALE_SECONDS) for offset in (age - 1, SKEW + age)),
     10 * MINUTE,
 )
 """Seconds around a change, before and after each cache has noticed it."""
@@ -122,7 +122,7 @@ class ForgetfulSettings(ShortestSettings):
         rules = super().rules()
         return UnheldRules(
             signing=rules.signing,
-            announcing=rules.announcing - (STALE_SECONDS - WARM_SECONDS),
+            announcing=rules.announcing - (STALE_SECONDS - FRESH_SECONDS),
             retiring=rules.retiring,
             verifier_cache=rules.verifier_cache,
         )
@@ -266,7 +266,7 @@ def play(runs: list[Run], read: type[Settings] = Settings) -> World:
 
 def _signers(world: World, moment: float, alg: str) -> Iterator[tuple[float, RingKey]]:
     """Yield each signer's clock and key, with fresh and stale rings and clock errors."""
-    for age in (0, WARM_SECONDS, STALE_SECONDS):
+    for age in (0, FRESH_SECONDS, STALE_SECONDS):
         ring = world.ring_at(moment - age)
         for skew in (-SKEW, SKEW):
             if ring is not None and any(key.may_sign(moment + skew) for key in ring.keys):

@@ -23,7 +23,7 @@ from botocore.exceptions import (
     UnauthorizedSSOTokenError,
 )
 
-from functions.shared.runtime.secret_store import SecretConflictError
+from functions.shared.storage.secrets_manager import SecretConflictError
 from infra import local_stack
 from infra.cli.app import app
 from infra.cli.aws_errors import translated

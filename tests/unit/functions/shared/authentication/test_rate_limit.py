@@ -9,6 +9,7 @@ from functions.shared.authentication.client_secret import ClientSecretBasic
 from functions.shared.authentication.rate_limit import FailureLimiter, Limits
 from functions.shared.clients.client_secrets import SecretVerifier
 from functions.shared.storage.errors import StorageError, StorageUnavailableError
+from functions.shared.storage.state_table import Counters
 from functions.shared.web.audit_log import AuditEntry
 from functions.shared.web.form import read_form
 from functions.shared.web.metrics import UNCOUNTED_FAILURES
@@ -23,7 +24,7 @@ START = 1_700_000_040  # a window begins
 HERE, THERE = "192.0.2.1", "192.0.2.2"
 
 
-class BrokenCounters:
+class BrokenCounters(Counters):
     """Counters whose writes fail, all of them or some."""
 
     def __init__(self, error: StorageError | None = None, *names: str) -> None:

@@ -4,9 +4,9 @@ import pytest
 
 from functions.shared.clients.client import Client
 from functions.shared.clients.client_registry import (
+    FRESH_SECONDS,
     MAX_CACHED_CLIENTS,
     RELOADS_A_SECOND,
-    WARM_SECONDS,
     CachedClients,
 )
 from functions.shared.storage.errors import StorageUnavailableError
@@ -20,7 +20,7 @@ def test_client_is_cached_for_thirty_seconds() -> None:
     for _ in range(100):
         assert warm.find("a") == client("a")
     assert registry.lookups == ["a"]
-    clock.now += WARM_SECONDS
+    clock.now += FRESH_SECONDS
     warm.find("a")
     assert registry.lookups == ["a", "a"]
 
@@ -38,7 +38,7 @@ def test_unknown_client_is_cached_for_thirty_seconds() -> None:
     warm = CachedClients(registry, clock)
     assert warm.find("a") is None
     registry.put(client("a"))
-    clock.now += WARM_SECONDS - 1
+    clock.now += FRESH_SECONDS - 1
     assert warm.find("a") is None
     clock.now += 1
     assert warm.find("a") == client("a")
@@ -61,7 +61,7 @@ def test_invalid_id_is_not_looked_up() -> None:
     assert registry.lookups == []
 
 
-@pytest.mark.parametrize(("age", "disabled"), [(WARM_SECONDS - 1, False), (WARM_SECONDS, True)])
+@pytest.mark.parametrize(("age", "disabled"), [(FRESH_SECONDS - 1, False), (FRESH_SECONDS, True)])
 def test_change_is_seen_after_thirty_seconds(age: int, *, disabled: bool) -> None:
     registry, clock = MemoryClients(client("a")), ManualClock()
     warm = CachedClients(registry, clock)

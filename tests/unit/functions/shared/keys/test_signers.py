@@ -6,9 +6,9 @@ import jwt
 import pytest
 
 from functions.shared.keys import key_ring, signing_keys
+from functions.shared.keys.cached_key_ring import CachedKeyRing
 from functions.shared.keys.key_ring import UnusableKeyRingError
 from functions.shared.keys.signers import LocalSigners
-from functions.shared.keys.warm_key_ring import WarmKeyRing
 from functions.shared.storage.errors import (
     StorageError,
     StorageUnavailableError,
@@ -20,7 +20,7 @@ from tests.support.server import NOW, key, ring, secrets
 
 
 def _signers(store: MemorySecrets, clock: ManualClock) -> LocalSigners:
-    return LocalSigners(WarmKeyRing(store, KEY_RING_SECRET, clock), store, SIGNING_KEYS_SECRET)
+    return LocalSigners(CachedKeyRing(store, KEY_RING_SECRET, clock), store, SIGNING_KEYS_SECRET)
 
 
 def test_pyjwt_verifies_what_is_signed() -> None:

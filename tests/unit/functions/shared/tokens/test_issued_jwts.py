@@ -4,22 +4,23 @@ from typing import Any
 import jwt
 import pytest
 
-from authorizer.errors import Reason
+from authorizer import jws
+from authorizer.errors import InvalidTokenError, Reason
 from functions.issue_token.grants import Grant
 from functions.issue_token.minting import JwtMint, validity
 from functions.shared.clients.client import TokenProfile
 from functions.shared.keys import key_ring
+from functions.shared.keys.cached_key_ring import CachedKeyRing
 from functions.shared.keys.key_ring import UnusableKeyRingError
 from functions.shared.keys.signers import LocalSigners
-from functions.shared.keys.warm_key_ring import WarmKeyRing
-from functions.shared.tokens.issued_jwts import IssuedJwts, RefusedJwtError
+from functions.shared.tokens.token_lookup import IssuedJwts
 from tests.support.aws import ISSUER, KEY_RING_SECRET, SIGNING_KEYS_SECRET
-from tests.support.memory_stores import ManualClock, MemorySecrets
+from tests.support.memory_stores import ManualClock, MemoryDenyList, MemorySecrets
 from tests.support.server import NOW, client, key, ring, secrets
 
 
 def _mint(store: MemorySecrets, profile: TokenProfile = TokenProfile.PLAIN) -> str:
-    warm = WarmKeyRing(store, KEY_RING_SECRET, ManualClock(NOW))
+    warm = CachedKeyRing(store, KEY_RING_SECRET, ManualClock(NOW))
     mint = JwtMint(ISSUER, LocalSigners(warm, store, SIGNING_KEYS_SECRET))
     known = client(token_profile=profile, audience=("https://api",))
     grant = Grant(known, ("customer.read", "country.read"), known.audience)
@@ -28,16 +29,16 @@ def _mint(store: MemorySecrets, profile: TokenProfile = TokenProfile.PLAIN) -> s
 
 def _jwts(store: MemorySecrets, clock: ManualClock | None = None) -> IssuedJwts:
     clock = clock or ManualClock(NOW)
-    return IssuedJwts(ISSUER, WarmKeyRing(store, KEY_RING_SECRET, clock), clock)
+    return IssuedJwts(ISSUER, CachedKeyRing(store, KEY_RING_SECRET, clock), MemoryDenyList(), clock)
 
 
 @pytest.mark.parametrize("profile", TokenProfile)
 def test_token_of_either_profile_is_recognised(profile: TokenProfile) -> None:
     store = secrets()
     issued = _jwts(store).verify(_mint(store, profile), NOW)
-    assert issued.token.client_id == "service-client-jwt"
-    assert issued.token.key_id == key().kid
-    assert issued.claims["exp"] == NOW + 14_400
+    assert issued.client_id == "service-client-jwt"
+    assert issued.expires_at == NOW + 14_400
+    assert issued.scopes == ("customer.read", "country.read")
 
 
 def _signed(claims: dict[str, Any], signer: int = 1, **header: str) -> str:
@@ -58,7 +59,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("token", "reason"), REFUSED.values(), ids=REFUSED)
 def test_other_tokens_are_rejected(token: str, reason: Reason) -> None:
-    with pytest.raises(RefusedJwtError) as refusal:
+    with pytest.raises(InvalidTokenError) as refusal:
         _jwts(secrets()).verify(token, NOW)
     assert refusal.value.reason is reason
 
@@ -71,7 +72,7 @@ def test_withdrawn_key_ends_cached_tokens() -> None:
     document["keys"][0]["publish_until"] = NOW + 10
     store.write(KEY_RING_SECRET, json.dumps(document))
     clock.now += 60
-    with pytest.raises(RefusedJwtError, match=Reason.KID_UNKNOWN):
+    with pytest.raises(InvalidTokenError, match=Reason.KID_UNKNOWN):
         jwts.verify(token, clock.now)
 
 
@@ -79,3 +80,17 @@ def test_unavailable_ring_does_not_reject_a_token() -> None:
     token = _mint(secrets())
     with pytest.raises(UnusableKeyRingError):
         _jwts(MemorySecrets()).verify(token, NOW)
+
+
+def test_jwt_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, parsed = secrets(), []
+    token, parse_payload = _mint(store), jws.parse_payload
+
+    def spy(raw: bytes) -> dict[str, object]:
+        parsed.append(raw)
+        return parse_payload(raw)
+
+    monkeypatch.setattr(jws, "parse_payload", spy)
+    jwts = _jwts(store)
+    assert jwts.find(token, NOW) == jwts.find(token, NOW)
+    assert len(parsed) == 1

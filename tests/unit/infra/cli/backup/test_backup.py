@@ -6,7 +6,7 @@ import pytest
 
 from functions.shared.keys import key_ring
 from functions.shared.keys.key_ring import KeyRing
-from functions.shared.runtime.secret_store import SecretsManagerStore
+from functions.shared.storage.secrets_manager import SecretStore
 from infra.cli.backup import backup_json, read_backup
 from infra.cli.context import laptop
 from infra.cli.errors import UsageError
@@ -17,7 +17,7 @@ DAY = 86_400
 
 
 def _ring() -> KeyRing:
-    store = SecretsManagerStore(aws_client("secretsmanager"))
+    store = SecretStore(aws_client("secretsmanager"))
     return key_ring.from_json(store.read(physical_name("KeyRingSecret")))
 
 

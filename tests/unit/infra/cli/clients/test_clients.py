@@ -9,7 +9,7 @@ from functions.shared.clients.assertion_rules import AssertionRules, FederationR
 from functions.shared.clients.certificate_subject import CertificateSubject, SubjectKind
 from functions.shared.clients.client import Client, TokenFormat
 from functions.shared.clients.client_secrets import SecretVerifier, WrongSecretError
-from functions.shared.storage.state_table import DynamoDbSecretUses
+from functions.shared.storage.state_table import SecretUses
 from infra.cli.errors import ConflictError
 from local.certificates import LaptopCertificates
 from tests.support.cli import CommandLine, Meanwhile, aws_client, physical_name
@@ -173,7 +173,7 @@ def test_secrets_are_shown_by_when_they_count_and_were_used(gatehouse: CommandLi
     gatehouse.clients.put(client(), None)
     gatehouse("clients", "rotate-secret", "service-client-jwt")
     old, _ = gatehouse.clients.get("service-client-jwt").client.secrets
-    uses = DynamoDbSecretUses(aws_client("dynamodb"), physical_name("StateTable"))
+    uses = SecretUses(aws_client("dynamodb"), physical_name("StateTable"))
     uses.record("service-client-jwt", old.digest, NOW - DAY)
     shown = gatehouse("clients", "show", "service-client-jwt", "--json").json["secrets"]
     assert [each["last_used_day"] for each in shown] == ["2023-11-13", None]

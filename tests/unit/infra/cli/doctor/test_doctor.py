@@ -15,7 +15,7 @@ from functions.shared.clients.client_secrets import StoredSecret, digest_generat
 from functions.shared.keys import key_ring
 from functions.shared.keys.key_ring import KeyRing, RingKey
 from functions.shared.keys.rotation import RETENTION_NEEDED
-from functions.shared.storage.state_table import DynamoDbSecretUses
+from functions.shared.storage.state_table import SecretUses
 from infra.cli.context import CommandContext
 from infra.cli.doctor import clients as client_checks
 from infra.cli.doctor import command as doctor
@@ -274,7 +274,7 @@ def test_faults_of_clients_are_found(healthy: Healthy, gatehouse: CommandLine) -
     healthy.server.answers[f"POST {STAGE}/oauth2/introspect"] = Said(
         401, '{"error":"invalid_client"}'
     )
-    uses = DynamoDbSecretUses(aws_client("dynamodb"), physical_name("StateTable"))
+    uses = SecretUses(aws_client("dynamodb"), physical_name("StateTable"))
     uses.record("idle", digest, NOW - 100 * DAY)
     document = gatehouse("doctor", "--json").json
     seen = [each["seen"] for each in document["findings"]]

@@ -12,7 +12,7 @@ from functions.shared.clients.client import TokenFormat, to_item
 from functions.shared.keys import key_ring, signing_keys
 from functions.shared.keys.key_ring import KeyRing
 from functions.shared.keys.rotation import PROPAGATION_SECONDS, RETENTION_NEEDED
-from functions.shared.runtime.secret_store import SecretsManagerStore
+from functions.shared.storage.secrets_manager import SecretStore
 from infra.cli.app import app
 from infra.cli.context import CommandContext, Deployment
 from infra.cli.key_operations import rotation_settings
@@ -36,14 +36,12 @@ FIRST = key(1).kid
 
 def ring_of(stack: str = STACK) -> KeyRing:
     secret = physical_name("KeyRingSecret", stack)
-    return key_ring.from_json(SecretsManagerStore(aws_client("secretsmanager")).read(secret))
+    return key_ring.from_json(SecretStore(aws_client("secretsmanager")).read(secret))
 
 
 def private_halves() -> set[str]:
     secret = physical_name("SigningKeysSecret")
-    return set(
-        signing_keys.from_json(SecretsManagerStore(aws_client("secretsmanager")).read(secret))
-    )
+    return set(signing_keys.from_json(SecretStore(aws_client("secretsmanager")).read(secret)))
 
 
 def states(listed: Result) -> dict[str, str]:

@@ -8,9 +8,9 @@ from functions.rotate_keys.key_backends import SecretsManagerKeys
 from functions.rotate_keys.key_rotation import RingStore
 from functions.rotate_keys.settings import Settings
 from functions.shared.clients.client import LONGEST_TOKEN_LIFETIME
+from functions.shared.keys.cached_key_ring import STALE_SECONDS
 from functions.shared.keys.key_ring import KeyRing
 from functions.shared.keys.rotation import NewKey, RotationRules
-from functions.shared.keys.warm_key_ring import STALE_SECONDS
 from infra.cli.errors import CommandError
 from infra.cli.key_operations import Planned
 from tests.support.aws import ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET

@@ -9,8 +9,7 @@ from botocore.exceptions import (
     ReadTimeoutError,
 )
 
-from functions.shared.runtime.aws_clients import ATTEMPTS, CONNECT_SECONDS, READ_SECONDS
-from functions.shared.storage.aws_errors import storage_errors
+from functions.shared.storage.aws import ATTEMPTS, CONNECT_SECONDS, READ_SECONDS, storage_errors
 from functions.shared.storage.errors import StorageError, StorageUnavailableError
 from infra.cloudformation import load
 

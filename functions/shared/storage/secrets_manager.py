@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 from uuid import uuid4
 
-from functions.shared.storage.aws_errors import storage_errors
+from functions.shared.storage.aws import storage_errors
 from functions.shared.storage.errors import StorageCorruptError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
+
 T = TypeVar("T")
-
-
-class SecretStore(Protocol):
-    """Keeps texts under names."""
-
-    def read(self, name: str) -> str | None:
-        """Return a secret's text; None if it has no value yet."""
-
-    def write(self, name: str, text: str) -> None:
-        """Give a secret, which must exist, a new text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +28,6 @@ class SecretVersion:
 
 class SecretConflictError(Exception):
     """Raised when a secret has changed since it was read."""
-
-
-class VersionedSecretStore(SecretStore, Protocol):
-    """Keeps texts, and notices when somebody else writes between a read and a write."""
-
-    def read_version(self, name: str) -> SecretVersion | None:
-        """Return a secret's text and version; None if it has no value yet."""
-
-    def replace(self, name: str, text: str, seen: SecretVersion | None) -> None:
-        """Give a secret a new text if it still has the version that was seen.
-
-        Raises:
-            SecretConflictError: it has another one by now, and keeps it.
-        """
 
 
 CONFLICTS: Final = 4
@@ -75,7 +51,7 @@ _CANDIDATE: Final = "GATEHOUSE-CANDIDATE"
 """The label of a version that is not current yet. With a label of its own it is kept for now."""
 
 
-class SecretsManagerStore:
+class SecretStore:
     """Texts in AWS Secrets Manager. A name may be an ARN."""
 
     def __init__(self, secrets_manager: SecretsManagerClient) -> None:

@@ -5,7 +5,7 @@ from threading import Barrier, Event
 
 import pytest
 
-from functions.shared.runtime.warm_cache import PAUSE_SECONDS, WarmCache
+from functions.shared.storage.cache import PAUSE_SECONDS, WarmCache
 from functions.shared.storage.errors import StorageError, StorageUnavailableError
 from tests.support.memory_stores import ManualClock
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from authorizer.cache import LRUCache
 from functions.shared.storage.errors import StorageUnavailableError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from functions.shared.runtime.clock import Clock
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -54,7 +50,7 @@ class WarmCache(Generic[K, V]):
         self,
         load: Callable[[K], V],
         *,
-        clock: Clock,
+        clock: Callable[[], float],
         max_age: float,
         max_entries: int,
         hard_age: float = 0,

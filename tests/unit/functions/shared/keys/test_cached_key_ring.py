@@ -1,8 +1,8 @@
 import pytest
 
 from functions.shared.keys import key_ring
+from functions.shared.keys.cached_key_ring import FRESH_SECONDS, CachedKeyRing
 from functions.shared.keys.key_ring import UnusableKeyRingError
-from functions.shared.keys.warm_key_ring import WARM_SECONDS, WarmKeyRing
 from tests.support.aws import KEY_RING_SECRET
 from tests.support.memory_stores import ManualClock, MemorySecrets
 from tests.support.server import key, ring, secrets
@@ -10,18 +10,18 @@ from tests.support.server import key, ring, secrets
 
 def test_ring_is_cached_for_thirty_seconds() -> None:
     store, clock = secrets(), ManualClock()
-    warm = WarmKeyRing(store, KEY_RING_SECRET, clock)
+    warm = CachedKeyRing(store, KEY_RING_SECRET, clock)
     for _ in range(100):
         assert warm.current() == ring()
     assert store.reads == [KEY_RING_SECRET]
     store.write(KEY_RING_SECRET, key_ring.to_json(ring(key(1), key(2))))
-    clock.now += WARM_SECONDS
+    clock.now += FRESH_SECONDS
     assert len(warm.current().keys) == 2
 
 
 def test_absent_ring_is_not_cached() -> None:
     store = MemorySecrets()
-    warm = WarmKeyRing(store, KEY_RING_SECRET, ManualClock())
+    warm = CachedKeyRing(store, KEY_RING_SECRET, ManualClock())
     with pytest.raises(UnusableKeyRingError, match="rotate_keys makes one"):
         warm.current()
     store.write(KEY_RING_SECRET, key_ring.to_json(ring()))

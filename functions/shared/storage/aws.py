@@ -1,18 +1,59 @@
-"""Storage errors for what boto3 raises."""
+"""AWS clients with short time-outs and checked responses, and storage errors for boto3's."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+import boto3
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as AwsConnectionError
 
+from authorizer.aws import check_responses
 from functions.shared.storage.errors import AwsFailure, StorageError, StorageUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_kms import KMSClient
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+
+# At most six seconds: after two calls without a response, a function with a time-out of fifteen
+# seconds can still return 503.
+CONNECT_SECONDS: Final = 1
+READ_SECONDS: Final = 2
+ATTEMPTS: Final = 2
+
+_CONFIG = Config(
+    connect_timeout=CONNECT_SECONDS,
+    read_timeout=READ_SECONDS,
+    retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+    tcp_keepalive=True,
+)
+
+
+class AwsClients:
+    """Clients of the AWS services, each created at its first use."""
+
+    @cached_property
+    def dynamodb(self) -> DynamoDBClient:
+        """DynamoDB: clients, opaque tokens, and the state table."""
+        return check_responses(boto3.client("dynamodb", config=_CONFIG))
+
+    @cached_property
+    def secrets_manager(self) -> SecretsManagerClient:
+        """Secrets Manager: the key ring, private keys, and the DPoP nonce secret."""
+        return check_responses(boto3.client("secretsmanager", config=_CONFIG))
+
+    @cached_property
+    def kms(self) -> KMSClient:
+        """KMS: private keys that never leave it."""
+        return check_responses(boto3.client("kms", config=_CONFIG))
+
 
 # Codes that boto3 retries, and conflicts between writes.
 _TEMPORARY = frozenset(

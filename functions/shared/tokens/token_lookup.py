@@ -1,0 +1,235 @@
+"""Active tokens of this server, in both formats."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, Final, Protocol
+
+from authorizer.claims import DPOP_KEY, ClaimRules, Confirmation, VerifiedToken
+from authorizer.errors import InvalidTokenError, Reason
+from authorizer.jwk import ALGORITHMS, VerificationKey, parse_key
+from authorizer.state_table import revoked_jwt
+from authorizer.verifier import TrustedIssuer, Verifier, header_rules
+from functions.shared.clients.client import LONGEST_TOKEN_LIFETIME, Client
+from functions.shared.clients.client_registry import ClientRegistry
+from functions.shared.keys.cached_key_ring import CachedKeyRing
+from functions.shared.runtime.lambda_function import Clock
+from functions.shared.storage.aws import AwsClients
+from functions.shared.storage.state_table import JwtDenyList
+from functions.shared.tokens.opaque_tokens import (
+    OpaqueTokenStore,
+    is_opaque_token,
+)
+
+_HEADER: Final = header_rules(ALGORITHMS, require_at_jwt=False)
+_CACHED_TOKENS: Final = 1024
+_FETCH_SECONDS: Final = 0.0  # the key ring is cached, or its own time-outs apply
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActiveToken:
+    """An active token, with the members of RFC 7662, 2.2. Times are whole seconds.
+
+    `confirmation` is the key that it is bound to, `actor` its `act` claim (RFC 8693, 4.1).
+    """
+
+    client_id: str
+    subject: str
+    scopes: tuple[str, ...]
+    audience: tuple[str, ...]
+    issuer: str
+    issued_at: int
+    expires_at: int
+    not_before: int
+    token_id: str | None = None
+    confirmation: Confirmation | None = None
+    actor: Mapping[str, Any] | None = None
+
+    @property
+    def actors(self) -> tuple[str, ...]:
+        """The clients in the `act` claim, the latest first."""
+        chain: list[str] = []
+        actor = self.actor
+        while actor:
+            chain.append(actor["sub"])
+            actor = actor.get("act")
+        return tuple(chain)
+
+
+def to_cnf(confirmation: Confirmation | None) -> dict[str, str] | None:
+    """Return the `cnf` claim of a token that is bound to a key, None for others. RFC 7800."""
+    return {confirmation.method: confirmation.thumbprint} if confirmation else None
+
+
+def token_type(confirmation: Confirmation | None) -> str:
+    """Return `token_type`. RFC 9449, 5; a token bound to a certificate is a bearer token."""
+    return "DPoP" if confirmation and confirmation.method == DPOP_KEY else "Bearer"
+
+
+class TokenStore(Protocol):
+    """Tokens of one format."""
+
+    def find(self, unverified_token: str, now: float) -> ActiveToken | None:
+        """Return the token if this server issued it and it is active."""
+
+    def revoke(self, token: str, active: ActiveToken) -> None:
+        """Revoke a token that `find` has returned. Idempotent."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpaqueTokens:
+    """Opaque tokens, found in their table."""
+
+    store: OpaqueTokenStore
+
+    def find(self, unverified_token: str, now: float) -> ActiveToken | None:
+        """Return the token if it is stored and active. Only opaque tokens are looked up."""
+        if not is_opaque_token(unverified_token):
+            return None
+        stored = self.store.find(unverified_token, now)
+        if stored is None:
+            return None
+        return ActiveToken(
+            client_id=stored.client_id,
+            subject=stored.subject or stored.client_id,
+            scopes=stored.scopes,
+            audience=stored.audience,
+            issuer=stored.issuer,
+            issued_at=stored.issued_at,
+            expires_at=stored.expires_at,
+            not_before=stored.issued_at,
+            confirmation=stored.confirmation,
+            actor=stored.actor,
+        )
+
+    def revoke(self, token: str, active: ActiveToken) -> None:
+        """Delete the stored token."""
+        self.store.delete(token)
+
+
+class IssuedJwts:
+    """JWTs of this server, verified by its issuer and its published keys unless revoked.
+
+    Any audience is accepted.
+    """
+
+    def __init__(
+        self, issuer: str, key_ring: CachedKeyRing, deny_list: JwtDenyList, clock: Clock
+    ) -> None:
+        rules = ClaimRules(issuer, frozenset(), frozenset(), LONGEST_TOKEN_LIFETIME)
+        trust = TrustedIssuer(_PublishedKeys(key_ring, clock), rules)
+        self._verifier = Verifier({issuer: trust}, _HEADER, remembered_tokens=_CACHED_TOKENS)
+        self._deny_list = deny_list
+
+    def verify(self, unverified_token: str, now: float) -> ActiveToken:
+        """Return the token, revoked or not.
+
+        Raises:
+            InvalidTokenError: it is not a valid JWT of this server.
+            StorageError: the key ring cannot be read.
+        """
+        token, claims = self._verifier.verify_with_claims(unverified_token, now, _FETCH_SECONDS)
+        return _from_jwt(token, claims)
+
+    def find(self, unverified_token: str, now: float) -> ActiveToken | None:
+        """Return the token if it is valid and not revoked."""
+        if is_opaque_token(unverified_token):
+            return None
+        try:
+            active = self.verify(unverified_token, now)
+        except InvalidTokenError:
+            return None
+        return None if self._deny_list.holds(_entry(unverified_token, active), now) else active
+
+    def revoke(self, token: str, active: ActiveToken) -> None:
+        """Put the token on the deny list until it expires."""
+        self._deny_list.add(_entry(token, active), ceil(active.expires_at))
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLookup:
+    """Active tokens of both formats, unless one of their clients is disabled.
+
+    After an exchange, a token has several clients: its subject and its actors.
+    """
+
+    stores: Sequence[TokenStore]
+    registry: ClientRegistry
+
+    def find(self, unverified_token: str, now: float) -> ActiveToken | None:
+        """Return the token; None if it is unknown, expired, revoked, or of a disabled client."""
+        found = (store.find(unverified_token, now) for store in self.stores)
+        token = next(filter(None, found), None)
+        if token is None:
+            return None
+        clients = {token.client_id, token.subject, *token.actors}
+        return token if all(self._is_enabled(client, now) for client in clients) else None
+
+    def _is_enabled(self, client_id: str, now: float) -> bool:
+        """Return whether a client exists and is enabled; its record is reloaded if not."""
+        return _may_act(self.registry.find(client_id)) or _may_act(
+            self.registry.find_again(client_id, now)
+        )
+
+
+class _PublishedKeys:
+    """The key ring's published keys, each parsed once: a `kid` never changes its key."""
+
+    def __init__(self, key_ring: CachedKeyRing, clock: Clock) -> None:
+        self._key_ring = key_ring
+        self._clock = clock
+        self._parsed: dict[str, VerificationKey] = {}
+
+    def find(
+        self, kid: str, seconds: float, *, known_subject_iat: float | None = None
+    ) -> VerificationKey:
+        """Return the published key with this `kid`, or raise InvalidTokenError."""
+        key = self._key_ring.published_key(kid, self._clock())
+        if key is None:
+            raise InvalidTokenError(Reason.KID_UNKNOWN)
+        return self._parsed.get(kid) or self._parsed.setdefault(
+            kid, parse_key(key.to_jwk(), ALGORITHMS)
+        )
+
+
+def _may_act(client: Client | None) -> bool:
+    return client is not None and not client.disabled
+
+
+def _entry(token: str, active: ActiveToken) -> str:
+    return revoked_jwt(active.issuer, active.token_id, token)
+
+
+def _from_jwt(token: VerifiedToken, claims: Mapping[str, Any]) -> ActiveToken:
+    scope, audience = claims.get("scope", ()), claims["aud"]
+    return ActiveToken(
+        client_id=token.client_id,
+        subject=token.subject,
+        scopes=tuple(scope.split(" ") if isinstance(scope, str) else scope),
+        audience=(audience,) if isinstance(audience, str) else tuple(audience),
+        issuer=token.issuer,
+        issued_at=claims["iat"],
+        expires_at=claims["exp"],
+        not_before=claims["nbf"],
+        token_id=token.jti,
+        confirmation=token.confirmation,
+        actor=claims.get("act"),
+    )
+
+
+def build_token_stores(
+    *,
+    issuer: str,
+    tokens_table: str,
+    state_table: str,
+    key_ring: CachedKeyRing,
+    aws: AwsClients,
+    clock: Clock,
+) -> tuple[TokenStore, TokenStore]:
+    """Compose the stores of opaque tokens and of JWTs."""
+    return (
+        OpaqueTokens(OpaqueTokenStore(aws.dynamodb, tokens_table)),
+        IssuedJwts(issuer, key_ring, JwtDenyList(aws.dynamodb, state_table), clock),
+    )
