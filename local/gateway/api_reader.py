@@ -31,6 +31,7 @@ _HTTP_STAGE = "AWS::ApiGatewayV2::Stage"
 _ROUTE = "AWS::ApiGatewayV2::Route"
 _INTEGRATION = "AWS::ApiGatewayV2::Integration"
 _AUTHORIZER = "AWS::ApiGatewayV2::Authorizer"
+_ANY_METHOD = "x-amazon-apigateway-any-method"
 
 _CACHE_SECONDS = 300  # API Gateway's default
 _TIMEOUT_SECONDS = {"rest": 29.0, "http": 30.0}
@@ -76,6 +77,20 @@ _AUTHORIZER_OF_OPENAPI = (
 )
 
 
+_ROUTE_RESOURCE = ("ApiId AuthorizationType AuthorizerId RouteKey Target", "OperationName")
+_INTEGRATION_RESOURCE = (
+    "ApiId IntegrationType IntegrationUri PayloadFormatVersion TimeoutInMillis",
+    "Description IntegrationMethod",
+)
+_AUTHORIZER_RESOURCE = (
+    (
+        "ApiId AuthorizerPayloadFormatVersion AuthorizerResultTtlInSeconds AuthorizerType "
+        "AuthorizerUri EnableSimpleResponses IdentitySource"
+    ),
+    "AuthorizerCredentialsArn Name",
+)
+
+
 def check_supported(
     properties: Mapping[str, Any], supported: str, ignored: str, where: str
 ) -> None:
@@ -107,10 +122,10 @@ class ApiReader:
         self._function_of = function_of
 
     def read(self, api: Resource) -> Api:
-        """The API that a resource declares.
+        """Return the API that a resource declares.
 
         Raises:
-            TemplateError: it has something that is not supported.
+            TemplateError: it has something unsupported.
         """
         return self._rest_api(api) if api.type == REST_API else self._http_api(api)
 
@@ -180,15 +195,8 @@ class ApiReader:
         def limits(key: str) -> RateLimit | None:
             return _rate_limit({**shared, **own.get(key, {})}, stage.logical_id)
 
-        if "Body" in api.properties:
-            document = self._document(api)
-            routes = _OpenApi(document, "http", where, self._function).routes(limits)
-        else:
-            routes = [
-                self._route(part, api, limits)
-                for part in self._resources.values()
-                if part.type == _ROUTE and part.properties.get("ApiId") == {"Ref": where}
-            ]
+        document = self._document(api) if "Body" in api.properties else self._as_openapi(api)
+        routes = _OpenApi(document, "http", where, self._function).routes(limits)
         return Api(
             logical_id=where,
             api_id=self._resolver.text({"Ref": where}, where),
@@ -200,78 +208,48 @@ class ApiReader:
             stage_variables=self._texts(stage.properties.get("StageVariables", {}), where),
         )
 
-    def _route(
-        self, part: Resource, api: Resource, limits: Callable[[str], RateLimit | None]
-    ) -> Route:
-        """A route that is a resource of its own."""
-        where = part.logical_id
-        check_supported(
-            part.properties,
-            "ApiId AuthorizationType AuthorizerId RouteKey Target",
-            "OperationName",
-            where,
-        )
-        key = self._resolver.text(part.properties.get("RouteKey"), f"{where}.RouteKey")
-        method, _, path = (AnyMethod, "", key) if key == "$default" else key.partition(" ")
-        target = self._resolver.text(part.properties.get("Target"), f"{where}.Target")
-        integration = self._part(_INTEGRATION, target.removeprefix("integrations/"), api, where)
-        properties = self._properties(integration)
-        check_supported(
-            properties,
-            "ApiId IntegrationType IntegrationUri PayloadFormatVersion TimeoutInMillis",
-            "Description IntegrationMethod",
-            integration.logical_id,
-        )
-        kind = part.properties.get("AuthorizationType", "NONE")
-        authorizer = None
-        if kind == "CUSTOM":
-            name = self._resolver.text(part.properties.get("AuthorizerId"), f"{where}.AuthorizerId")
-            declared = self._part(_AUTHORIZER, name, api, where)
-            authorizer = self._authorizer(declared)
-        elif kind != "NONE":
-            raise TemplateError(f"{where}: authorization {kind} is not supported")
-        if properties.get("IntegrationType") != "AWS_PROXY":
-            raise TemplateError(f"{integration.logical_id}: only AWS_PROXY is supported")
-        return Route(
-            method=method,
-            path=path,
-            function=self._function(properties.get("IntegrationUri"), integration.logical_id),
-            authorizer=authorizer,
-            payload_format=_payload_format(
-                properties.get("PayloadFormatVersion"), integration.logical_id
-            ),
-            timeout=_seconds(properties.get("TimeoutInMillis"), "http", integration.logical_id),
-            rate_limit=limits(key),
-        )
+    def _as_openapi(self, api: Resource) -> Mapping[str, Any]:
+        """Return the OpenAPI document of an HTTP API that has a resource for each route."""
+        paths: dict[str, dict[str, Any]] = {}
+        schemes: dict[str, Any] = {}
+        for part in self._resources.values():
+            if part.type == _ROUTE and part.properties.get("ApiId") == {"Ref": api.logical_id}:
+                where, route = part.logical_id, self._properties(part, *_ROUTE_RESOURCE)
+                method, _, path = str(route.get("RouteKey")).rpartition(" ")
+                method = method.lower() if method not in ("", "ANY") else _ANY_METHOD
+                if method in paths.setdefault(path, {}):
+                    raise TemplateError(f"{where}: {route['RouteKey']} is declared twice")
+                paths[path][method] = operation = self._operation(route, api, where)
+                for name in [name for each in operation["security"] for name in each]:
+                    schemes[name] = self._security_scheme(name, api, where)
+        return {"paths": paths, "components": {"securitySchemes": schemes}}
 
-    def _authorizer(self, part: Resource) -> Authorizer:
-        """An authorizer that is a resource of its own."""
-        where, properties = part.logical_id, self._properties(part)
-        check_supported(
-            properties,
-            (
-                "ApiId AuthorizerPayloadFormatVersion AuthorizerResultTtlInSeconds AuthorizerType "
-                "AuthorizerUri EnableSimpleResponses IdentitySource"
-            ),
-            "AuthorizerCredentialsArn Name",
-            where,
-        )
-        if properties.get("AuthorizerType") != "REQUEST":
-            raise TemplateError(f"{where}: only REQUEST authorizers are supported")
-        return Authorizer(
-            name=where,
-            function=self._function(properties.get("AuthorizerUri"), where, invocation=True),
-            kind="REQUEST",
-            identity_sources=tuple(
-                _identity_source(_HTTP_SOURCE, source, where)
-                for source in properties.get("IdentitySource", [])
-            ),
-            cache_seconds=_whole(
-                properties.get("AuthorizerResultTtlInSeconds", _CACHE_SECONDS), where
-            ),
-            payload_format=_payload_format(properties.get("AuthorizerPayloadFormatVersion"), where),
-            simple_responses=_flag(properties.get("EnableSimpleResponses", False), where),
-        )
+    def _operation(self, route: Mapping[str, Any], api: Resource, where: str) -> dict[str, Any]:
+        name = str(route.get("Target")).removeprefix("integrations/")
+        part = self._part(_INTEGRATION, name, api, where)
+        declared = self._properties(part, *_INTEGRATION_RESOURCE)
+        kind = route.get("AuthorizationType", "NONE")
+        if kind not in ("NONE", "CUSTOM"):
+            raise TemplateError(f"{where}: authorization {kind} is not supported")
+        integration = {
+            "type": declared.get("IntegrationType"),
+            "uri": declared.get("IntegrationUri"),
+            "payloadFormatVersion": declared.get("PayloadFormatVersion"),
+            "timeoutInMillis": declared.get("TimeoutInMillis"),
+        }
+        security: list[Any] = [{str(route.get("AuthorizerId")): []}] if kind == "CUSTOM" else []
+        return {"x-amazon-apigateway-integration": integration, "security": security}
+
+    def _security_scheme(self, name: str, api: Resource, where: str) -> dict[str, Any]:
+        part = self._part(_AUTHORIZER, name, api, where)
+        declared = self._properties(part, *_AUTHORIZER_RESOURCE)
+        members = {
+            member[0].lower() + member[1:]: value
+            for member, value in declared.items()
+            if member not in ("ApiId", "AuthorizerCredentialsArn", "AuthorizerType", "Name")
+        }
+        authorizer = {**members, "type": declared.get("AuthorizerType")}
+        return {"x-amazon-apigateway-authorizer": authorizer}
 
     # --- What both have ---------------------------------------------------------------------------
 
@@ -286,7 +264,7 @@ class ApiReader:
         return stages[0]
 
     def _document(self, api: Resource) -> Mapping[str, Any]:
-        """The API's OpenAPI document, resolved."""
+        """Return the API's OpenAPI document, resolved."""
         where = api.logical_id
         document = self._resolver.resolve(api.properties.get("Body"), f"{where}.Body")
         if not isinstance(document, dict):
@@ -295,7 +273,7 @@ class ApiReader:
         return document
 
     def _function(self, uri: object, where: str, *, invocation: bool = False) -> str:
-        """The function that an integration's or an authorizer's URI invokes."""
+        """Return the function that the URI of an integration or of an authorizer invokes."""
         text = str(uri)
         match = _INVOCATION.fullmatch(text)
         if match is None and invocation:
@@ -312,7 +290,9 @@ class ApiReader:
             raise TemplateError(f"{where}: {logical_id} is not a {kind} of {api.logical_id}")
         return part
 
-    def _properties(self, part: Resource) -> Mapping[str, Any]:
+    def _properties(self, part: Resource, supported: str, ignored: str) -> Mapping[str, Any]:
+        """Return the resolved properties of a resource, which must be supported."""
+        check_supported(part.properties, supported, ignored, part.logical_id)
         resolved: Mapping[str, Any] = self._resolver.resolve(part.properties, part.logical_id)
         return resolved
 
@@ -344,7 +324,7 @@ class _OpenApi:
         self._function = function
 
     def routes(self, limits: Callable[[str], RateLimit | None]) -> list[Route]:
-        """The routes; `limits` gives the rate limit for a route's key."""
+        """Return the routes. `limits` returns the rate limit for a route's key."""
         return [
             self._route(method, path, operation, limits)
             for method, path, operation in _operations(self._document, self._where)
@@ -361,7 +341,7 @@ class _OpenApi:
         check_supported(operation, *_OPERATION, where)
         integration = operation.get("x-amazon-apigateway-integration", {})
         if str(integration.get("type")).lower() != "aws_proxy":
-            raise TemplateError(f"{where}: only aws_proxy integrations are supported")
+            raise TemplateError(f"{where}: only AWS_PROXY integrations are supported")
         check_supported(integration, *_INTEGRATION_OF_OPENAPI, where)
         rest = self._kind == "rest"
         version = "1.0" if rest else integration.get("payloadFormatVersion")
@@ -419,12 +399,12 @@ class _OpenApi:
 def _operations(
     document: Mapping[str, Any], where: str
 ) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    """Method, path and operation, for each operation of an OpenAPI document."""
+    """Yield method, path and operation of each operation of an OpenAPI document."""
     for path, item in document.get("paths", {}).items():
         for name, operation in item.items():
             if name == "parameters":
                 continue
-            if name == "x-amazon-apigateway-any-method":
+            if name == _ANY_METHOD:
                 yield AnyMethod, path, operation
             elif name.startswith("x-"):
                 raise TemplateError(f"{where}: {path}: {name} is not supported on the laptop")
@@ -448,7 +428,7 @@ def _checked(routes: list[Route], where: str) -> tuple[Route, ...]:
 def _method_limits(
     settings: list[Mapping[str, Any]], where: str
 ) -> Callable[[str], RateLimit | None]:
-    """The limit for a route's key, by the most specific settings; `~1` is a slash there."""
+    """Return a function from a route's key to its limit. `~1` is a slash in the settings."""
     found: dict[tuple[str, str], RateLimit] = {}
     for each in settings:
         limit = _rate_limit(each, where)
@@ -465,7 +445,7 @@ def _method_limits(
 
 
 def _rate_limit(settings: Mapping[str, Any], where: str) -> RateLimit | None:
-    """The rate limit among settings; what is left out is the account's default."""
+    """Return the rate limit of settings. A missing part is the account's default."""
     if not _LIMITS.keys() & settings.keys():
         return None
     try:

@@ -262,10 +262,10 @@ def authorizer(**properties: object) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"Cors": "'*'"}, "OPTIONS /one: only aws_proxy"),
+        ({"Cors": "'*'"}, "OPTIONS /one: only AWS_PROXY"),
         ({"DefinitionUri": "s3://bucket/key"}, "BodyS3Location is not supported"),
         ({"Auth": {"ApiKeyRequired": True}}, "api_key: only Lambda authorizers"),
-        ({"Auth": {"DefaultAuthorizer": "Absent"}}, "no authorizer Nobody"),
+        ({"Auth": {"DefaultAuthorizer": "Absent"}}, "no authorizer Absent"),
         ({"Auth": {"DefaultAuthorizer": "AWS_IAM"}}, "no authorizer AWS_IAM"),
         (
             {"Auth": {"DefaultAuthorizer": "C", "Authorizers": {"C": {"UserPoolArn": "arn"}}}},
@@ -454,7 +454,7 @@ def test_http_api_authorizer_is_read(write: Callable[[dict[str, Any]], Path]) ->
                 {"AuthorizationType": "CUSTOM", "AuthorizerId": {"Ref": "Lock"}},
                 Lock=http_authorizer(AuthorizerType="JWT"),
             ),
-            "only REQUEST",
+            "only Lambda authorizers",
         ),
         (
             http_document(
@@ -659,7 +659,7 @@ def test_sam_adds_apis_for_events_without_one(write: Callable[[dict[str, Any]], 
             },
             "authorizer J: only Lambda authorizers",
         ),
-        ({"Auth": {"DefaultAuthorizer": "Absent"}}, "no authorizer Nobody"),
+        ({"Auth": {"DefaultAuthorizer": "Absent"}}, "no authorizer Absent"),
         ({"Auth": {"EnableIamAuthorizer": True, "DefaultAuthorizer": "AWS_IAM"}}, "AWS_IAM"),
         ({"NoSuchProperty": 1}, "NoSuchProperty"),
     ],
