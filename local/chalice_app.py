@@ -19,10 +19,11 @@ from urllib.parse import quote, urlencode
 
 import chalice.local
 from chalice.app import Chalice
+from chalice.cli.filewatch import RESTART_REQUEST_RC
 
 from functions.shared.authentication.ssrf_guard import ON_LOOPBACK
 from infra.cloudformation import TemplateError
-from local import reloading
+from local import ROOT, STATE
 from local.addresses import CONTROL_SOCKETS, MUTUAL_TLS, Addresses, Service
 from local.aws_account import use_local_aws
 from local.cli import LaptopError
@@ -40,7 +41,9 @@ from local.supervisor import SUPERVISED, end_with_parent
 Provision = Callable[[Addresses, Template], Mapping[str, str]]
 
 RATE_LIMITS = "GATEHOUSE_RATE_LIMITS"
-ROOT = Path(__file__).resolve().parent.parent
+_WATCHED_FOLDERS = ("authorizer", "functions", "local")
+_WATCHED_SUFFIXES = (".json", ".py")
+_POLL_SECONDS = 1.0
 _EVERY_METHOD = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 _APIS: Mapping[Service, str] = {
     "auth_server": "AuthServerApi",
@@ -190,7 +193,7 @@ class GatewayServer(chalice.local.LocalDevServer):
         self.port = port
         environ = app_object.environ
         service = app_object.service
-        print_whole_lines(ROOT / ".gatehouse" / "logs" / str(port) / f"{service}.json.log")
+        print_whole_lines(STATE / "logs" / str(port) / f"{service}.json.log")
         self.server = _listening(app_object, host, port)
         try:
             addresses = Addresses.from_env(environ)
@@ -214,7 +217,7 @@ class GatewayServer(chalice.local.LocalDevServer):
         if environ.get(SUPERVISED):
             end_with_parent()
         if environ.get("CHALICE_WORKER"):
-            reloading.watch(ROOT, reloading.restart_chalice, reloading.end)
+            watch_code(ROOT, lambda: os._exit(RESTART_REQUEST_RC), lambda: os._exit(0))
 
     def _fork_workers(self, workers: int, app: GatewayApp) -> None:
         """Use every core. The guarded API stays one process, so that its caches can be observed."""
@@ -260,6 +263,50 @@ def end_process(sentence: str) -> NoReturn:
     """Print a sentence and end the process, also from the thread of chalice's reloader."""
     print(sentence, file=sys.stderr, flush=True)
     os._exit(1)
+
+
+def watch_code(
+    root: Path,
+    on_change: Callable[[], None],
+    on_orphaned: Callable[[], None],
+    parent: Callable[[], int] = os.getppid,
+) -> None:
+    """Watch code and parent in a thread, and call one of the functions once.
+
+    `on_change` is called if code below `root` or the template changes, `on_orphaned` if the parent
+    process ends. chalice's reloader watches only its project folder, which has no functions, and
+    does not end its worker.
+    """
+    before = snapshot(root)
+    started_by = parent()
+
+    def poll() -> None:
+        while snapshot(root) == before:
+            if parent() != started_by:
+                on_orphaned()
+                return
+            time.sleep(_POLL_SECONDS)
+        on_change()
+
+    threading.Thread(target=poll, name="watch code", daemon=True).start()
+
+
+def snapshot(root: Path) -> dict[str, int]:
+    """Return the time of each watched file's last change, in nanoseconds since the epoch."""
+    found: dict[str, int] = {}
+    template = root / "template.yaml"
+    if template.exists():
+        found[str(template)] = template.stat().st_mtime_ns
+    for folder in _WATCHED_FOLDERS:
+        for directory, _, names in os.walk(root / folder):
+            for name in names:
+                if name.endswith(_WATCHED_SUFFIXES):
+                    path = os.path.join(directory, name)  # noqa: PTH118 - fast, for many files
+                    try:
+                        found[path] = os.stat(path).st_mtime_ns  # noqa: PTH116 - fast
+                    except FileNotFoundError:
+                        continue
+    return found
 
 
 def host_documents(api: Api) -> frozenset[str]:

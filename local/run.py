@@ -100,7 +100,7 @@ def start_everything(
         env[BOUND_API] = "1"
     if control_sockets is not None:
         # The console starts last, because its page needs every other service.
-        supervisor.start("console", [sys.executable, "-m", "local.console"], cwd=ROOT, env=env)
+        supervisor.start("console", [sys.executable, "-m", "local.console.api"], cwd=ROOT, env=env)
         wait_for("The console", f"{addresses.console_url}/", 200)
 
 

@@ -1,4 +1,6 @@
-"""The console's HTTP API and its page, for this machine's browser only.
+"""Serve the console of a running laptop edition: `python -m local.console.api`.
+
+`make run` starts it. GATEHOUSE_CONTROL_SOCKETS names the folder of the other processes' sockets.
 
 A page of another origin can send requests here (CSRF). Under a DNS name that resolves to this
 machine it can also read responses (DNS rebinding). The console therefore checks the Host header,
@@ -7,20 +9,24 @@ and the Origin of each task.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
+import signal
 import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from functions.shared.clients.client import Client
 from functions.shared.storage.aws import AwsClients
 from local import ROOT
-from local.addresses import Addresses
+from local.addresses import BOUND_API, CONTROL_SOCKETS, LOOPBACK, MUTUAL_TLS, Addresses
+from local.aws_account import use_local_aws
 from local.console.call_trace import ApiCalls, TokenTrace
 from local.console.clients import (
     DEMO_CLIENTS,
@@ -36,6 +42,8 @@ from local.console.fault_injection import FaultInjector
 from local.console.steps import Step, Tone, http_exchange
 from local.gateway.model import Request, Response
 from local.http_client import HttpRequest
+from local.http_server import Server
+from local.supervisor import SUPERVISED, end_with_parent
 
 PAGE = Path(__file__).resolve().parent / "page"
 SCOPE_MAP = ROOT / "authorizer" / "scopes.json"
@@ -281,3 +289,30 @@ def _json(status: int, members: Mapping[str, Any]) -> Response:
 
 def _response(status: int, media_type: str, body: bytes) -> Response:
     return Response(status, (("Content-Type", media_type), *_HEADERS), body)
+
+
+def main() -> int:
+    """Serve until a signal arrives or the parent process ends."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if os.environ.get(SUPERVISED):
+        end_with_parent()
+    addresses = replace(
+        Addresses.from_env(os.environ),
+        mutual_tls=bool(os.environ.get(MUTUAL_TLS)),
+        bound_api=bool(os.environ.get(BOUND_API)),
+    )
+    try:
+        server = Server(LOOPBACK, addresses.console_port)
+    except OSError as error:
+        print(f"Port {addresses.console_port} cannot be used: {error.strerror}.", file=sys.stderr)
+        return 1
+    use_local_aws(os.environ, addresses)
+    api = ConsoleApi.build(addresses, os.environ[CONTROL_SOCKETS])
+    server.open(ConsoleSite(api, server.port))
+    with contextlib.suppress(KeyboardInterrupt):
+        server.serve_forever()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,1 +1,0 @@
-"""The chalice project that serves the guarded API."""
