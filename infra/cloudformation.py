@@ -97,11 +97,7 @@ def parse(text: str) -> Any:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Return the template at a path as plain data.
-
-    Raises:
-        TemplateError: it cannot be read, is not YAML, or uses a tag that is not supported.
-    """
+    """Return the template at a path as plain data; raises TemplateError."""
     try:
         document = parse(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -133,11 +129,7 @@ class Resolver:
         self._imports = imports or {}
 
     def resolve(self, node: Any, where: str) -> Any:
-        """`node` with every intrinsic function replaced by its value.
-
-        Raises:
-            TemplateError: something has no value; the message begins with `where`.
-        """
+        """`node` with every intrinsic function replaced by its value; raises TemplateError."""
         value = self._resolve(node, where)
         if value is _NO_VALUE:
             raise TemplateError(f"{where}: AWS::NoValue is not possible here")

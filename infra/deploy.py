@@ -106,11 +106,7 @@ def _pair(part: str) -> tuple[str, str]:
 
 
 def stage_parameters(stage: str) -> dict[str, str]:
-    """Return the parameters that a stage has in samconfig.toml.
-
-    Raises:
-        ConfigurationError: the file has no such stage, or cannot be read.
-    """
+    """Return the parameters that a stage has in samconfig.toml; raises ConfigurationError."""
     return overrides(_deploy_table(stage))
 
 

@@ -70,11 +70,7 @@ class Explanation:
 
 
 def read_explanations(path: Path = EXPLANATIONS) -> list[Explanation]:
-    """Read the accepted findings.
-
-    Raises:
-        ValueError: an entry has no reason.
-    """
+    """Read the accepted findings; raises ValueError."""
     explanations = [
         Explanation(entry["check"], tuple(entry["resources"]), entry.get("reason") or "")
         for entry in yaml.safe_load(path.read_text())

@@ -58,12 +58,7 @@ def backup_json(
 
 
 def read_backup(path: Path) -> Backup:
-    """Read a backup.
-
-    Raises:
-        NotFoundError: the file does not exist.
-        UsageError: the file is not a backup, or is one of a newer version.
-    """
+    """Read a backup; raises NotFoundError, UsageError."""
     try:
         document = json.loads(read_text(path))
         kind, version = document["format"], document["version"]

@@ -376,11 +376,7 @@ def default_profile(document: Mapping[str, Any]) -> TokenProfile:
 
 
 def checked(document: Mapping[str, Any], registered: Client | None = None) -> Client:
-    """Validate a document against the schema and build a client from it.
-
-    Raises:
-        UsageError: the document does not match the schema, or fields contradict each other.
-    """
+    """Validate a document against the schema and build a client from it; raises UsageError."""
     faults = schema_faults({"clients": [document]}, clients_file())
     if faults:
         raise UsageError(f"The client is not valid: {'; '.join(faults)}.")
@@ -388,12 +384,7 @@ def checked(document: Mapping[str, Any], registered: Client | None = None) -> Cl
 
 
 def read_file(path: Path) -> list[dict[str, Any]]:
-    """Read a clients file and validate it against the schema.
-
-    Raises:
-        NotFoundError: the file does not exist.
-        UsageError: the file is not valid, or contains a client twice.
-    """
+    """Read a clients file and validate it against the schema; raises NotFoundError, UsageError."""
     return parse_documents(read_text(path), str(path))
 
 

@@ -85,11 +85,7 @@ class Change:
         }
 
     def apply(self, table: ClientTable) -> None:
-        """Write the change.
-
-        Raises:
-            ConflictError: the client has changed since it was read.
-        """
+        """Write the change; raises ConflictError."""
         if self.kind is Kind.DELETE and self.seen:
             table.delete(self.seen)
         elif self.is_written and self.wanted:

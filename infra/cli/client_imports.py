@@ -92,39 +92,40 @@ class Draft:
         """Import a plain-text secret."""
         self.secret = StoredSecret(digest_imported(plain), expires_at=expires_at)
 
-    def lose(self, sentence: str) -> None:
-        """Record something that cannot be converted."""
-        self.lost.append(sentence)
-
     def carry_methods(self, methods: Iterable[str]) -> None:
         """Import the supported authentication methods."""
-        given = list(dict.fromkeys(methods))
-        supported = [method for method in given if method in METHODS]
-        for method in given:
-            if method not in METHODS:
-                self.lose(f"authentication method {method} is not supported")
-        self.document["authentication_methods"] = supported
+        given = dict.fromkeys(methods)
+        self.lost += [
+            f"authentication method {m} is not supported" for m in given if m not in METHODS
+        ]
+        supported = self.document["authentication_methods"] = [m for m in given if m in METHODS]
         if not supported:
             self.refusal = "no supported authentication method"
 
     def carry_grants(self, grants: Iterable[str]) -> None:
         """Import the grant types for machines."""
-        given = list(dict.fromkeys(grants))
+        given = dict.fromkeys(grants)
         supported = [grant for grant in given if grant in GRANT_TYPES]
-        others = [grant for grant in given if grant not in GRANT_TYPES]
-        if others:
-            self.lose(f"grant types for users are not supported: {', '.join(others)}")
+        self.lose_all(
+            (grant for grant in given if grant not in GRANT_TYPES),
+            "grant types for users are not supported",
+        )
         if CLIENT_CREDENTIALS not in supported:
             self.refusal = "client credentials grant is not allowed"
         if supported != [CLIENT_CREDENTIALS]:
             self.document["grant_types"] = supported
+
+    def lose_all(self, names: Iterable[str], problem: str) -> None:
+        """Record names that cannot be converted."""
+        if listed := ", ".join(names):
+            self.lost.append(f"{problem}: {listed}")
 
     def carry_lifetime(self, seconds: float | None, default: int) -> None:
         """Import a token lifetime within the supported range."""
         wanted = int(default if seconds is None else seconds)
         lifetime = min(max(wanted, SHORTEST_TOKEN_LIFETIME), LONGEST_TOKEN_LIFETIME)
         if lifetime != wanted:
-            self.lose(f"token lifetime of {wanted} seconds becomes {lifetime}")
+            self.lost.append(f"token lifetime of {wanted} seconds becomes {lifetime}")
         self.document["token_lifetime"] = lifetime
 
     def carry_assertion(self, rules: dict[str, object], algorithm: object) -> None:
@@ -132,7 +133,7 @@ class Draft:
         if algorithm in ASSERTION_ALGORITHMS:
             rules["signing_alg"] = algorithm
         elif algorithm:
-            self.lose(f"assertions signed with {algorithm} are not supported")
+            self.lost.append(f"assertions signed with {algorithm} are not supported")
         self.document["assertion"] = {"accepts_token_endpoint": True, **rules}
 
     def finished(self) -> Client | None:
@@ -149,11 +150,7 @@ class Draft:
 
 
 def read_cognito(text: str, source: str) -> Iterator[Draft]:
-    """Convert the output of `aws cognito-idp describe-user-pool-client`.
-
-    Raises:
-        UsageError: the text is not such an export.
-    """
+    """Convert the output of `aws cognito-idp describe-user-pool-client`; raises UsageError."""
     for document in read_documents(text, source):
         is_wrapped = isinstance(document, dict) and "UserPoolClient" in document
         entry = document["UserPoolClient"] if is_wrapped else document
@@ -165,11 +162,12 @@ def read_cognito(text: str, source: str) -> Iterator[Draft]:
         if entry.get("ClientSecret"):
             draft.carry_secret(entry["ClientSecret"])
         elif not draft.refusal:
-            draft.lose("the export contains no ClientSecret")
+            draft.lost.append("the export contains no ClientSecret")
         scopes = _words(entry.get("AllowedOAuthScopes", []))
-        user_scopes = [scope for scope in scopes if scope in _USER_SCOPES]
-        if user_scopes:
-            draft.lose(f"scopes of users are not supported: {', '.join(user_scopes)}")
+        draft.lose_all(
+            (scope for scope in scopes if scope in _USER_SCOPES),
+            "scopes of users are not supported",
+        )
         draft.document["scopes"] = [scope for scope in scopes if scope not in _USER_SCOPES]
         # Cognito grants all scopes to a request that names none.
         draft.document["default_scopes"] = draft.document["scopes"]
@@ -181,11 +179,7 @@ def read_cognito(text: str, source: str) -> Iterator[Draft]:
 
 
 def read_spring(text: str, source: str) -> Iterator[Draft]:
-    """Convert Spring's table oauth2_registered_client, as CSV or JSON.
-
-    Raises:
-        UsageError: the text is not such an export.
-    """
+    """Convert Spring's table oauth2_registered_client, as CSV or JSON; raises UsageError."""
     for columns in _spring_rows(text, source):
         row = {str(name).lower(): value for name, value in columns.items()}
         draft = Draft(_client_id(row, "client_id", source))
@@ -213,29 +207,21 @@ def _spring_rows(text: str, source: str) -> Iterable[dict[str, Any]]:
 
 def _spring_methods(draft: Draft, methods: list[str], settings: Mapping[str, Any]) -> None:
     keys, subject = settings.get("jwk-set-url"), settings.get("x509-certificate-subject-dn")
-    unusable: dict[str, str] = {}
-    if keys and PRIVATE_KEY_JWT in methods:
+    unusable = {SELF_SIGNED_TLS_CLIENT_AUTH: " needs the certificate: use create --certificate"}
+    if not keys:
+        unusable[PRIVATE_KEY_JWT] = " needs jwk-set-url, which is not set"
+    if not subject:
+        unusable[TLS_CLIENT_AUTH] = " needs the certificate subject, which is not set"
+    elif TLS_CLIENT_AUTH in methods and (reason := subject_mismatch(subject)):
+        unusable[TLS_CLIENT_AUTH] = f": no certificate can match {subject!r}: {reason}"
+    draft.lost += [f"{method}{unusable[method]}" for method in methods if method in unusable]
+    usable = [method for method in methods if method not in unusable]
+    if PRIVATE_KEY_JWT in usable:
         algorithm = _last(settings.get("token-endpoint-authentication-signing-algorithm"))
         draft.carry_assertion({"jwks_uri": keys}, algorithm)
-    else:
-        unusable[PRIVATE_KEY_JWT] = "private_key_jwt needs jwk-set-url, which is not set"
-    if TLS_CLIENT_AUTH in methods:
-        if not subject:
-            reason = "tls_client_auth needs the certificate subject, which is not set"
-            unusable[TLS_CLIENT_AUTH] = reason
-        elif reason := subject_mismatch(subject):
-            unusable[TLS_CLIENT_AUTH] = (
-                f"tls_client_auth: no certificate can match {subject!r}: {reason}"
-            )
-        else:
-            draft.document["certificate_name"] = {"kind": "subject_dn", "value": subject}
-    unusable[SELF_SIGNED_TLS_CLIENT_AUTH] = (
-        "self_signed_tls_client_auth needs the certificate: use create --certificate"
-    )
-    for method in methods:
-        if method in unusable:
-            draft.lose(unusable[method])
-    draft.carry_methods(method for method in methods if method not in unusable)
+    if TLS_CLIENT_AUTH in usable:
+        draft.document["certificate_name"] = {"kind": "subject_dn", "value": subject}
+    draft.carry_methods(usable)
 
 
 def subject_mismatch(subject: object) -> str:
@@ -251,11 +237,7 @@ def subject_mismatch(subject: object) -> str:
 
 
 def _certificate_of(subject: DistinguishedName) -> x509.Certificate:
-    """Create a certificate with a subject.
-
-    Raises:
-        ValueError: a certificate cannot have it.
-    """
+    """Create a certificate with a subject; raises ValueError."""
     # Imported lazily, so that the command line starts fast.
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
@@ -288,12 +270,12 @@ def _spring_secret(draft: Draft, stored: object, expires_at: object) -> None:
     encoded = _SPRING_SECRET.fullmatch(stored)
     if not (encoded and encoded[1] == "noop" and encoded[2]):
         kind = encoded[1] if encoded else "unnamed"
-        draft.lose(f"the secret is a hash ({kind}), which cannot be converted")
+        draft.lost.append(f"the secret is a hash ({kind}), which cannot be converted")
         return
     try:
         draft.carry_secret(encoded[2], _spring_time(expires_at))
     except ValueError:
-        draft.lose("the secret, because its expiry cannot be read")
+        draft.lost.append("the secret, because its expiry cannot be read")
 
 
 def _spring_tokens(draft: Draft, settings: Mapping[str, Any]) -> None:
@@ -363,9 +345,9 @@ def read_hydra(text: str, source: str) -> Iterator[Draft]:
             draft.carry_grants(_words(entry.get("grant_types")))
             _hydra_method(draft, entry)
             scopes = draft.document["scopes"] = _words(entry.get("scope"))
-            patterns = [scope for scope in scopes if "*" in scope]
-            if patterns:
-                draft.lose(f"scope patterns become exact scopes: {', '.join(patterns)}")
+            draft.lose_all(
+                (scope for scope in scopes if "*" in scope), "scope patterns become exact scopes"
+            )
             _hydra_audience(draft, _words(entry.get("audience")))
             lifetime = entry.get("client_credentials_grant_access_token_lifespan")
             draft.carry_lifetime(_go_duration(lifetime), _HYDRA_LIFETIME)
@@ -373,9 +355,9 @@ def read_hydra(text: str, source: str) -> Iterator[Draft]:
             if strategy != "jwt":
                 draft.document["token_format"] = TokenFormat.OPAQUE.value
             if not strategy:
-                draft.lose("token format: a setting of Hydra; imported as opaque, its default")
+                draft.lost.append("token format: imported as opaque, the default of Hydra")
             if entry.get("metadata"):
-                draft.lose("metadata is not supported")
+                draft.lost.append("metadata is not supported")
             yield draft
 
 
@@ -394,9 +376,9 @@ def _hydra_method(draft: Draft, entry: Mapping[str, Any]) -> None:
     elif method.startswith("client_secret_"):
         secret = entry.get("client_secret")
         if not secret:
-            draft.lose("Hydra exports no secrets")
+            draft.lost.append("Hydra exports no secrets")
         elif _HYDRA_HASH.match(secret):
-            draft.lose("the secret is a hash, which cannot be converted")
+            draft.lost.append("the secret is a hash, which cannot be converted")
         else:
             draft.carry_secret(secret, entry.get("client_secret_expires_at") or None)
 
@@ -404,12 +386,13 @@ def _hydra_method(draft: Draft, entry: Mapping[str, Any]) -> None:
 def _hydra_audience(draft: Draft, audience: list[str]) -> None:
     """Import the audiences that a request may name: in Hydra `audience`, here `resource`."""
     named = [each for each in audience if is_resource_indicator(each)]
-    others = [each for each in audience if each not in named]
     if named:
         draft.document["allowed_resources"] = named
-        draft.lose("requests name their API in resource (RFC 8707), not in audience")
-    if others:
-        draft.lose(f"not an absolute URI and therefore not a resource: {', '.join(others)}")
+        draft.lost.append("requests name their API in resource (RFC 8707), not in audience")
+    draft.lose_all(
+        (each for each in audience if each not in named),
+        "not an absolute URI and therefore not a resource",
+    )
 
 
 def _go_duration(value: object) -> float | None:
@@ -468,35 +451,13 @@ FORMATS: Mapping[str, Callable[[str, str], Iterator[Draft]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """The result for one client of the export."""
+    """The result for one client of the export. `client` is None if it is left out."""
 
     draft: Draft
     client: Client | None
-    is_known: bool
+    outcome: str
+    secret: str = ""
     new_secret: str | None = field(default=None, repr=False)
-
-    @property
-    def outcome(self) -> str:
-        """The result: registered, or the reason why not."""
-        if self.client is None:
-            return f"left out: {self.draft.refusal}"
-        return "left out: this client_id is taken" if self.is_known else "registered"
-
-    @property
-    def secret(self) -> str:
-        """The source of the client's secret."""
-        if self.client is None or self.is_known:
-            return ""
-        if not SECRET_METHODS & self.client.authentication_methods:
-            return "needs none"
-        if self.new_secret:
-            return "new"
-        return "carried over" if self.client.secrets else "none yet"
-
-    @property
-    def is_written(self) -> bool:
-        """True if the client is to be registered."""
-        return self.client is not None and not self.is_known
 
     def to_json(self) -> dict[str, object]:
         """Return the result as JSON, without secrets."""
@@ -543,7 +504,7 @@ def import_clients(
         known = {seen.client_id for seen in clients.list()}
         drafts = _drafts(kind, file)
         entries = [_entry(draft, known, new_secrets=bool(new_secrets_to)) for draft in drafts]
-    written = [entry for entry in entries if entry.is_written]
+    written = [entry for entry in entries if entry.client]
     if not dry_run and written:
         if not yes:
             context.terminal.note_parts(*_report(entries))
@@ -573,16 +534,20 @@ def _drafts(kind: str, file: Path) -> list[Draft]:
 def _entry(draft: Draft, known: set[str], *, new_secrets: bool) -> Entry:
     client, is_known = draft.finished(), draft.client_id in known
     known.add(draft.client_id)
-    if client is None or is_known:
-        return Entry(draft, client, is_known)
-    takes_secret = bool(SECRET_METHODS & client.authentication_methods)
-    if draft.secret and takes_secret:
-        return Entry(draft, replace(client, secrets=(draft.secret,)), is_known)
-    if not (new_secrets and takes_secret):
-        return Entry(draft, client, is_known)
+    if client is None:
+        return Entry(draft, None, f"left out: {draft.refusal}")
+    if is_known:
+        return Entry(draft, None, "left out: this client_id is taken")
+    if not SECRET_METHODS & client.authentication_methods:
+        return Entry(draft, client, "registered", "needs none")
+    if draft.secret:
+        carried = replace(client, secrets=(draft.secret,))
+        return Entry(draft, carried, "registered", "carried over")
+    if not new_secrets:
+        return Entry(draft, client, "registered", "none yet")
     secret = generate_secret()
     stored = StoredSecret(digest_generated(secret))
-    return Entry(draft, replace(client, secrets=(stored,)), is_known, secret)
+    return Entry(draft, replace(client, secrets=(stored,)), "registered", "new", secret)
 
 
 def _register(clients: ClientTable, entries: Sequence[Entry], new_secrets_to: Path | None) -> None:

@@ -117,11 +117,7 @@ class ClientTable:
         return SeenClient.of(item) if item else None
 
     def get(self, client_id: str) -> SeenClient:
-        """Return the current client.
-
-        Raises:
-            NotFoundError: it does not exist.
-        """
+        """Return the current client; raises NotFoundError."""
         seen = self.find(client_id)
         if seen is None:
             raise NotFoundError(

@@ -114,11 +114,7 @@ class Deployment:
     parameters: Mapping[str, str] = field(default_factory=dict)
 
     def resource(self, logical_id: str) -> str:
-        """Return the name of a resource of the template.
-
-        Raises:
-            NotFoundError: the stack has no such resource.
-        """
+        """Return the name of a resource of the template; raises NotFoundError."""
         if logical_id not in self.resources:
             raise NotFoundError(
                 f"The stack {self.name} has no {logical_id}.",
@@ -148,11 +144,7 @@ class Deployment:
 
 
 def find_stack(aws: Aws, name: str) -> Deployment:
-    """Look a deployed stack up.
-
-    Raises:
-        NotFoundError: there is none in this account and region, or it is not Gatehouse's.
-    """
+    """Look a deployed stack up; raises NotFoundError."""
     cloudformation = aws.client("cloudformation")
     region = str(cloudformation.meta.region_name)
     try:
@@ -222,11 +214,7 @@ def laptop_access_key(environ: Mapping[str, str]) -> str:
 
 
 def port(environ: Mapping[str, str], name: str) -> int:
-    """Return a port of the laptop edition.
-
-    Raises:
-        UsageError: the variable is set and holds no port.
-    """
+    """Return a port of the laptop edition; raises UsageError."""
     text = environ.get(name) or str(local_stack.PORTS[name])
     if not (text.isascii() and text.isdigit() and 0 < int(text[:6]) <= _LAST_PORT):
         raise UsageError(f"{name} is {text!r}.", f"Set it to a port from 1 to {_LAST_PORT}.")
@@ -253,11 +241,7 @@ class CommandContext:
 
     @cached_property
     def aws(self) -> Aws:
-        """AWS with the caller's credentials, or the laptop's.
-
-        Raises:
-            UsageError: the options name no deployment, or two: that is asked before any region.
-        """
+        """AWS with the caller's credentials, or the laptop's; raises UsageError."""
         if self._stack is None:
             environ = self.environ
             return Aws.of_laptop(laptop_aws_endpoint(environ), laptop_access_key(environ))
@@ -265,12 +249,7 @@ class CommandContext:
 
     @cached_property
     def deployment(self) -> Deployment:
-        """The deployment that the options name.
-
-        Raises:
-            UsageError: they name none, or two.
-            NotFoundError: there is no such stack.
-        """
+        """The deployment that the options name; raises UsageError, NotFoundError."""
         if self._stack is None:
             return laptop(self.environ)
         with self.terminal.progress(f"Looking up the stack {self._stack}"):

@@ -61,12 +61,7 @@ class Certificates:
     authority: Path | None = None
 
     def context(self) -> ssl.SSLContext:
-        """Return the TLS settings.
-
-        Raises:
-            NotFoundError: a file cannot be read.
-            UsageError: a file has another content, or the key is for another certificate.
-        """
+        """Return the TLS settings; raises NotFoundError, UsageError."""
         try:
             context = ssl.create_default_context(cafile=self.authority)
             if self.certificate is not None:
@@ -104,11 +99,7 @@ class Web:
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
     ) -> Answer:
-        """Return the response to a request.
-
-        Raises:
-            UnreachableError: the server does not respond.
-        """
+        """Return the response to a request; raises UnreachableError."""
         if urlsplit(url).scheme not in {"http", "https"}:  # urllib would read files as well
             raise UnreachableError(url, f"{url} is not an HTTP URL")
         request = Request(url, body, dict(headers or {}), method=method)  # noqa: S310 - as asked

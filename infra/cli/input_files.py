@@ -24,12 +24,7 @@ _NOT_IN_JSON = frozenset(
 
 
 def read_text(path: Path) -> str:
-    """Read a file of text.
-
-    Raises:
-        NotFoundError: there is no such file, or it cannot be read.
-        UsageError: it is not UTF-8.
-    """
+    """Read a file of text; raises NotFoundError, UsageError."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -39,11 +34,7 @@ def read_text(path: Path) -> str:
 
 
 def parse_yaml(text: str, source: str) -> object:
-    """Parse YAML or JSON.
-
-    Raises:
-        UsageError: the text is not valid, has a duplicate key, or a value that JSON does not have.
-    """
+    """Parse YAML or JSON; raises UsageError."""
     try:
         return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a safe loader
     except yaml.MarkedYAMLError as error:
@@ -136,11 +127,7 @@ def read_secret(prompt: str, source: Path | None) -> str:
 
 
 def write_private_file(path: Path, text: str) -> None:
-    """Write a new file that only its owner may read.
-
-    Raises:
-        UsageError: the file exists or cannot be written.
-    """
+    """Write a new file that only its owner may read; raises UsageError."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
     except FileExistsError as error:

@@ -159,12 +159,7 @@ class Planned:
             rotation.retire(self.store.read().ring, kid, self.clock())
 
     def retire(self, kid: str) -> None:
-        """Remove a key from the key ring.
-
-        Raises:
-            CommandError: the key signs, or tokens of it can be valid; the error has the date.
-            SecretConflictError: other processes wrote the key ring each time.
-        """
+        """Remove a key from the key ring; raises CommandError, SecretConflictError."""
         with command_errors(self.rules):
             self.store.change(lambda ring: rotation.retire(ring, kid, self.clock()))
 

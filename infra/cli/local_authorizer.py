@@ -137,11 +137,7 @@ def laptop_environment(issuer: str, credentials: str, *, shared: bool = False) -
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
-    """Return the settings of an authorizer.
-
-    Raises:
-        CommandError: the settings are not valid, so the authorizer cannot start.
-    """
+    """Return the settings of an authorizer; raises CommandError."""
     try:
         return Settings.from_env(environ)
     except SettingsError as error:
@@ -184,11 +180,7 @@ def guarded_url(context: CommandContext, path: str, *, with_certificate: bool) -
 
 
 def address_of(api: str, path: str) -> str:
-    """Return the URL of a path of an API.
-
-    Raises:
-        UsageError: the path does not begin with a slash.
-    """
+    """Return the URL of a path of an API; raises UsageError."""
     if not path.startswith("/"):
         raise UsageError(
             f"{path!r} is not a path of the API.", "Use for example --request GET /country."
@@ -231,11 +223,7 @@ class LocalAuthorizer:
 
     @cached_property
     def scope_map(self) -> ScopeMap:
-        """The scope map.
-
-        Raises:
-            UsageError: the function reads its own file, or the map is not valid.
-        """
+        """The scope map; raises UsageError."""
         if self._rules is not None:
             return self._rules.scope_map
         said = self.settings.scope_map
@@ -273,8 +261,7 @@ class LocalAuthorizer:
 
     def judge(self, call: Call) -> Decision:
         """Return the decision about a request; raises AuthorizerError."""
-        event = self._http_event(call) if self.settings.simple_response else self._rest_event(call)
-        return self._decider.judge(event, SECONDS)
+        return self._decider.judge(self._event(call), SECONDS)
 
     def route(self, call: Call) -> str:
         """Return the route that API Gateway chooses for a request."""
@@ -328,11 +315,10 @@ class LocalAuthorizer:
         return None if text is None else parse_api_rules(text.encode())
 
     @cached_property
-    def _rules_source(self) -> _ReadOnce:
-        if self.guard.scope_map is not None:
-            return _ReadOnce(_RulesFile(self.guard.scope_map))
+    def _rules_source(self) -> _Rules:
         systems_manager = cast("aws.SystemsManager", _Callers(self.context.aws.client("ssm")))
-        return _ReadOnce(ParameterStore(self.settings.api_rules or "", systems_manager))
+        deployed = ParameterStore(self.settings.api_rules or "", systems_manager)
+        return _Rules(self.guard.scope_map, deployed)
 
     def _map_text(self, said: str | None) -> bytes:
         if self.guard.scope_map is not None:
@@ -356,66 +342,48 @@ class LocalAuthorizer:
             stage = urlsplit(deployment.guarded_api).path.strip("/") or "stage"
         return f"arn:aws:execute-api:{deployment.region}:{account}:{api}/{stage}"
 
-    def _rest_event(self, call: Call) -> dict[str, object]:
-        """Return the event of a REST API, type REQUEST."""
-        identity = {"clientCert": {"clientCertPem": call.certificate}} if call.certificate else {}
-        return {
-            "type": "REQUEST",
-            "methodArn": self.resource(call.method, call.path),
-            "httpMethod": call.method,
-            "path": call.path,
-            "headers": dict(call.headers),
-            "requestContext": {**self._context(call), "identity": identity},
-        }
-
-    def _http_event(self, call: Call) -> dict[str, object]:
-        """Return the event of an HTTP API in payload format 2.0, for simple responses."""
-        request = self._context(call)
+    def _event(self, call: Call) -> dict[str, object]:
+        """Return the event of a REST API, type REQUEST, or for simple responses of an HTTP API."""
+        address, arn = urlsplit(self.address), self.resource(call.method, call.path)
+        path = address.path + call.path
         seen = {"clientCert": {"clientCertPem": call.certificate}} if call.certificate else {}
+        request: dict[str, object] = {
+            "domainName": address.hostname,
+            "path": path,
+            "stage": address.path.strip("/"),
+        }
+        if not self.settings.simple_response:
+            return {
+                "type": "REQUEST",
+                "methodArn": arn,
+                "httpMethod": call.method,
+                "path": call.path,
+                "headers": dict(call.headers),
+                "requestContext": {**request, "identity": seen},
+            }
+        request |= {"http": {"method": call.method, "path": path}, "authentication": seen}
         return {
             "version": "2.0",
             "type": "REQUEST",
-            "routeArn": self.resource(call.method, call.path),
+            "routeArn": arn,
             "routeKey": self.route(call),
             "headers": {name.lower(): value for name, value in call.headers.items()},
-            "requestContext": {
-                **request,
-                "http": {"method": call.method, "path": request["path"]},
-                "authentication": seen,
-            },
-        }
-
-    def _context(self, call: Call) -> dict[str, object]:
-        address = urlsplit(self.address)
-        return {
-            "domainName": address.hostname,
-            "path": address.path + call.path,
-            "stage": address.path.strip("/"),
+            "requestContext": request,
         }
 
 
 @dataclass(slots=True)
-class _ReadOnce:
-    """A source of rules that stores the text, so that the explanation uses the same rules."""
+class _Rules:
+    """The rules of an API, from a file or as deployed. `text` is what the authorizer has read."""
 
+    file: Path | None
     source: RulesSource
     text: str | None = None
 
     def read(self, api: str, seconds: float) -> str | None:
-        """Return the rules."""
-        self.text = self.source.read(api, seconds)
+        """Return the rules; raises NotFoundError, UsageError for a file."""
+        self.text = read_text(self.file) if self.file else self.source.read(api, seconds)
         return self.text
-
-
-@dataclass(frozen=True, slots=True)
-class _RulesFile:
-    """The rules of every API from a file, to test them before deployment."""
-
-    path: Path
-
-    def read(self, _api: str, _seconds: float) -> str | None:
-        """Return the rules; raises NotFoundError, UsageError."""
-        return read_text(self.path)
 
 
 @dataclass(frozen=True)

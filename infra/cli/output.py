@@ -207,11 +207,7 @@ def _print(console: Console, parts: Iterable[RenderableType]) -> None:
 
 @contextmanager
 def _written() -> Iterator[None]:
-    """Print a result.
-
-    Raises:
-        CommandError: the result cannot be written. A closed pipe is not an error.
-    """
+    """Print a result; raises CommandError."""
     try:
         yield
     except BrokenPipeError:

@@ -3,7 +3,7 @@
 import sys
 from base64 import urlsafe_b64decode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from authorizer import jws, strict_json
 from authorizer.errors import AuthorizerError, InvalidTokenError
 from authorizer.policy import PolicyCompiler, write_policy
 from authorizer.routes import Route, parse_route
+from authorizer.scope_map import ScopeMap
 from authorizer.settings import Settings
 from functions.shared.keys.key_ring import KeyRing
 from functions.shared.runtime.wildcards import matches_wildcards
@@ -33,117 +34,252 @@ from infra.cli.token_requests import read_key
 from infra.explain import Stage, reason_text, stage_of
 
 
-def matching_statement(document: Mapping[str, Any], resource: str) -> dict[str, str] | None:
-    """Return the statement of a policy that decides about a resource, or None. Deny wins."""
-    for effect in ("Deny", "Allow"):
-        for statement in document["Statement"]:
-            if statement["Effect"] != effect:
-                continue
-            for pattern in statement["Resource"]:
-                if matches_wildcards(pattern, resource):
-                    until = (
-                        statement.get("Condition", {})
-                        .get("DateLessThanIfExists", {})
-                        .get("aws:CurrentTime")
-                    )
-                    found = {"Effect": effect, "Resource": pattern}
-                    return found | ({"until": until} if until else {})
-    return None
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A check: passed, failed, or not reached (None)."""
+
+    stage: str
+    passed: bool | None
+    says: Sequence[str] = ()
 
 
-def opened(document: Mapping[str, Any]) -> list[str]:
-    """Return the routes that a policy allows, as patterns: `GET /country/code/*`."""
-    found = []
-    for statement in document["Statement"]:
-        if statement["Effect"] == "Allow":
-            for resource in statement["Resource"]:
-                method, _, path = resource.split("/", 2)[2].partition("/")
-                found.append(f"{method} /{path}")
-    return found
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A decision. `status` is what the caller gets; 200 means that the API answers."""
+
+    status: int
+    decision: str
+    reason: str | None
+    steps: Sequence[Step]
+    claims: Mapping[str, object] | None
+    statement: Mapping[str, str] | None = None
 
 
-@dataclass(frozen=True)
-class Known:
-    """Data for the explanations of the steps."""
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """A token, the authorizer's decision about a request with it, and the deployment's keys.
+
+    `call` is None to explain every route that the token opens. `outcome` is the authorizer's
+    response or error.
+    """
 
     text: str
-    copy: LocalAuthorizer
+    authorizer: LocalAuthorizer
+    call: Call | None
+    outcome: AuthorizerError | Mapping[str, Any]
     ring: KeyRing | None
-    ring_trouble: str
+    ring_problem: str
     now: float
-    context: Mapping[str, str]
+
+    @property
+    def is_jwt(self) -> bool:
+        """True for a JWT, False for an opaque token."""
+        return jws.looks_like_jws(self.text)
 
     @property
     def settings(self) -> Settings:
         """The authorizer's settings."""
-        return self.copy.settings
+        return self.authorizer.settings
 
     @property
-    def header(self) -> dict[str, object]:
-        """The unverified header of the token."""
-        return _object(self.text, 0)
+    def context(self) -> Mapping[str, str]:
+        """The authorizer's context for the API; empty after an error."""
+        is_error = isinstance(self.outcome, AuthorizerError)
+        return {} if is_error else self.outcome.get("context", {})  # type: ignore[union-attr]
 
     @property
-    def claims(self) -> dict[str, object]:
-        """The unverified claims of the token."""
-        return _object(self.text, 1)
+    def scopes(self) -> frozenset[str]:
+        """The token's scopes, as the authorizer has parsed them."""
+        return frozenset(self.context.get("scope", "").split())
+
+    def unverified(self, part: int) -> dict[str, object]:
+        """Return the header (0) or the claims (1) of a JWT; empty if it cannot be decoded."""
+        try:
+            segment = self.text.split(".")[part]
+            raw = urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
+            return strict_json.parse_object(raw)
+        except (IndexError, ValueError):
+            return {}
 
 
-def _rules(known: Known) -> Iterator[str]:
-    yield f"rules of {known.copy.rules_name}"
-    yield from known.copy.notices
+def explain(seen: Inspection) -> Explanation:
+    """Explain the authorizer's decision."""
+    call, outcome = seen.call, seen.outcome
+    steps = list(_steps(seen))
+    is_verified = all(step.passed for step in steps if step.stage == Stage.SIGNATURE)
+    claims = seen.unverified(1) if seen.is_jwt else dict(seen.context) or None
+    claims = claims if is_verified else None
+    if isinstance(outcome, AuthorizerError):
+        rejected = isinstance(outcome, InvalidTokenError)
+        status, verdict = (401, "Rejected") if rejected else (500, "Not decided")
+        decision = f"{verdict}: {reason_text(outcome.reason)} The caller gets {status}."
+        return Explanation(status, decision, outcome.reason.value, steps, claims)
+    if call is None:
+        routes = _open_routes(seen, outcome)
+        decision = f"Valid token. It opens {', '.join(routes) or 'no route'}."
+        return Explanation(200 if routes else 403, decision, None, steps, claims)
+    is_simple = "isAuthorized" in outcome
+    step, statement = (_route if is_simple else _policy)(seen, call, outcome)
+    steps.append(step)
+    request = f"{call.method} {call.path}"
+    if step.passed:
+        decision = f"{request} is allowed, and the caller gets the response of the API."
+        return Explanation(200, decision, None, steps, claims, statement)
+    decision = (
+        f"{request} is denied: the token is valid, but its scopes do not open it. "
+        "The caller gets 403."
+    )
+    return Explanation(403, decision, "scope_insufficient", steps, claims, statement)
 
 
-def _read(known: Known) -> Iterator[str]:
-    kind = "a JWT" if jws.looks_like_jws(known.text) else "an opaque token"
-    yield f"{kind} of {len(known.text)} characters"
+def _steps(seen: Inspection) -> Iterator[Step]:
+    skipped = {Stage.INTROSPECTION} if seen.is_jwt else _JWT_ONLY
+    if not seen.authorizer.rules_name:
+        skipped = {*skipped, Stage.RULES}
+    stages = [stage for stage in Stage if stage not in skipped]
+    error = seen.outcome if isinstance(seen.outcome, AuthorizerError) else None
+    failed = stage_of(error.reason) if error else None
+    if failed not in (None, *stages):
+        failed = stages[0]
+    reached = True
+    for stage in stages:
+        if error and stage == failed:
+            reached = False
+            yield Step(stage, passed=False, says=[*_SEEN[stage](seen), reason_text(error.reason)])
+        else:
+            yield Step(stage, passed=reached or None, says=[*_SEEN[stage](seen)] if reached else ())
 
 
-def _header(known: Known) -> Iterator[str]:
-    header = known.header
-    typ = header.get("typ")
-    accepted = ", ".join(sorted(known.settings.algorithms))
-    yield f"alg {header.get('alg')} (accepted: {accepted}), {f'typ {typ}' if typ else 'no typ'}"
+def _policy(
+    seen: Inspection, call: Call, outcome: Mapping[str, Any]
+) -> tuple[Step, Mapping[str, str] | None]:
+    """Explain a policy: the statement that decides about the request."""
+    scope_map = seen.authorizer.scope_map
+    resource = seen.authorizer.resource(call.method, call.path)
+    found = matching_statement(outcome["policyDocument"], resource)
+    says = [
+        f"{found['Effect']} {found['Resource']}" if found else "no statement matches the request"
+    ]
+    if _allows(found):
+        if found and "until" in found:
+            says.append(f"until {found['until']}, when the token expires")
+        return Step("policy", passed=True, says=says), found
+    stage = resource.removesuffix(f"/{call.method}{call.path}")
+    compiler = PolicyCompiler(scope_map)
+    openers = [
+        scope
+        for scope in sorted(scope_map.scopes())
+        if _allows(
+            matching_statement(write_policy(compiler.compile(frozenset((scope,)), stage)), resource)
+        )
+    ]
+    return Step("policy", passed=False, says=[*says, _would_open(openers)]), found
 
 
-def _issuer(known: Known) -> Iterator[str]:
-    settings = known.settings
+def _route(seen: Inspection, call: Call, outcome: Mapping[str, Any]) -> tuple[Step, None]:
+    """Explain a simple response, which is about the one route that API Gateway has chosen."""
+    scope_map, route = seen.authorizer.scope_map, seen.authorizer.route(call)
+    allowed = bool(outcome["isAuthorized"])
+    says = [f"isAuthorized {str(allowed).lower()} for {route}"]
+    if not allowed and route == DEFAULT:
+        says.append("no route of the scope map matches; name another route of the API with --route")
+    elif not allowed:
+        wanted = parse_route(route)
+        openers = (each for each in scope_map.scopes() if wanted in _routes(scope_map, each))
+        says.append(_would_open(sorted(openers)))
+    return Step("route", passed=allowed, says=says), None
+
+
+def _routes(scope_map: ScopeMap, *scopes: str) -> Sequence[Route]:
+    return [*scope_map.routes_for(frozenset(scopes))]
+
+
+def _would_open(openers: Sequence[str]) -> str:
+    if openers:
+        return f"{' or '.join(openers)} would open it"
+    return "no single scope opens it; without such a route API Gateway returns 404"
+
+
+def matching_statement(document: Mapping[str, Any], resource: str) -> dict[str, str] | None:
+    """Return the statement of a policy that decides about a resource, or None. Deny wins."""
+    found: dict[str, str] | None = None
+    for statement in document["Statement"]:
+        effect, limits = statement["Effect"], statement.get("Condition", {})
+        for pattern in statement["Resource"]:
+            if matches_wildcards(pattern, resource) and (
+                not found or (_allows(found) and effect == "Deny")
+            ):
+                found = {"Effect": effect, "Resource": pattern}
+                if until := limits.get("DateLessThanIfExists", {}).get("aws:CurrentTime"):
+                    found["until"] = until
+                break
+    return found
+
+
+def _allows(statement: Mapping[str, str] | None) -> bool:
+    return statement is not None and statement["Effect"] == "Allow"
+
+
+def _open_routes(seen: Inspection, outcome: Mapping[str, Any]) -> list[str]:
+    """Return the routes that a token opens, as patterns: `GET /country/code/*`."""
+    if "isAuthorized" in outcome:
+        routes = _routes(seen.authorizer.scope_map, *seen.scopes)
+        return [_readable(route.pattern()) for route in routes]
+    return [
+        _readable(resource.split("/", 2)[2])
+        for statement in outcome["policyDocument"]["Statement"]
+        if statement["Effect"] == "Allow"
+        for resource in statement["Resource"]
+    ]
+
+
+def _readable(pattern: str) -> str:
+    method, _, path = pattern.partition("/")
+    return f"{method} /{path}"
+
+
+def _header(seen: Inspection) -> Iterator[str]:
+    header, accepted = seen.unverified(0), ", ".join(sorted(seen.settings.algorithms))
+    typ = f"typ {header['typ']}" if header.get("typ") else "no typ"
+    yield f"alg {header.get('alg')} (accepted: {accepted}), {typ}"
+
+
+def _issuer(seen: Inspection) -> Iterator[str]:
+    settings = seen.settings
     trusted = [settings.issuer, *(other.issuer for other in settings.other_issuers)]
-    yield f"{known.claims.get('iss')} (trusted: {', '.join(trusted)})"
+    yield f"{seen.unverified(1).get('iss')} (trusted: {', '.join(trusted)})"
 
 
-def _key(known: Known) -> Iterator[str]:
-    kid = str(known.header.get("kid"))
-    yield f"{kid}"
-    if known.ring is None:
-        yield f"its times are unknown: {known.ring_trouble}"
+def _key(seen: Inspection) -> Iterator[str]:
+    kid, now = str(seen.unverified(0).get("kid")), seen.now
+    yield kid
+    if seen.ring is None:
+        yield f"its times are unknown: {seen.ring_problem}"
         return
-    key = next((each for each in known.ring.keys if each.kid == kid), None)
+    key = next((each for each in seen.ring.keys if each.kid == kid), None)
     if key is None:
         yield "not in the deployment's key ring"
         return
-    signing = f"signs since {readable(key.sign_from)} ({span(known.now - key.sign_from)})"
-    if known.now < key.sign_from:
-        signing = f"signs from {readable(key.sign_from)}"
-    elif key.sign_until is not None and key.sign_until <= known.now:
-        signing = f"signed from {readable(key.sign_from)} until {readable(key.sign_until)}"
-    yield signing
+    if now < key.sign_from:
+        yield f"signs from {readable(key.sign_from)}"
+    elif key.sign_until is not None and key.sign_until <= now:
+        yield f"signed from {readable(key.sign_from)} until {readable(key.sign_until)}"
+    else:
+        yield f"signs since {readable(key.sign_from)} ({span(now - key.sign_from)})"
     yield f"published until {readable(key.publish_until, otherwise='a successor is announced')}"
 
 
-def _signature(known: Known) -> Iterator[str]:
-    yield f"valid for this key, over {known.text.rfind('.')} characters"
-
-
-def _claims(known: Known) -> Iterator[str]:
-    claims = known.claims
-    accepted = ", ".join(sorted(known.copy.audiences)) or "any"
-    yield f"aud {_listed(claims.get('aud'))} (accepted: {accepted})"
+def _claims(seen: Inspection) -> Iterator[str]:
+    claims = seen.unverified(1)
+    accepted = ", ".join(sorted(seen.authorizer.audiences)) or "any"
+    audience = claims.get("aud")
+    named = ", ".join(map(str, audience)) if isinstance(audience, list) else audience
+    yield f"aud {named} (accepted: {accepted})"
     client = next(
         (claims[name] for name in ("client_id", "azp", "cid", "appid") if claims.get(name)), None
     )
     yield f"sub {claims.get('sub', client)}" + (f", client {client}" if client else "")
-    yield from _times(claims, known.now)
+    yield from _times(claims, seen.now)
     if "jti" in claims:
         yield f"jti {claims['jti']}"
 
@@ -156,27 +292,27 @@ def _times(claims: Mapping[str, object], now: float) -> Iterator[str]:
     ):
         value = claims.get(name)
         if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1 << 33:
-            said = before if value <= now else after
-            yield f"{name} {readable(value)}: {said.format(span(value - now))}"
+            distance = (before if value <= now else after).format(span(value - now))
+            yield f"{name} {readable(value)}: {distance}"
 
 
-def _introspection(known: Known) -> Iterator[str]:
-    yield f"response of {known.settings.introspection_uri}"
-    if known.context:
-        yield f"sub {known.context['sub']}, client {known.context['client_id']}"
-        yield from _times({"exp": float(known.context["exp"])}, known.now)
+def _introspection(seen: Inspection) -> Iterator[str]:
+    yield f"response of {seen.settings.introspection_uri}"
+    if seen.context:
+        yield f"sub {seen.context['sub']}, client {seen.context['client_id']}"
+        yield from _times({"exp": float(seen.context["exp"])}, seen.now)
 
 
-def _revocation(known: Known) -> Iterator[str]:
-    if known.settings.deny_list_table is None:
+def _revocation(seen: Inspection) -> Iterator[str]:
+    table, fresh = seen.settings.deny_list_table, span(seen.settings.deny_list_soft_age)
+    if table is None:
         yield "not checked (CheckRevokedTokens is false)"
     else:
-        yield f"not listed in {known.settings.deny_list_table}, cached for "
-        yield f"{span(known.settings.deny_list_soft_age)}"
+        yield f"not listed in {table}, cached for {fresh}"
 
 
-def _possession(known: Known) -> Iterator[str]:
-    bound = known.claims.get("cnf") if jws.looks_like_jws(known.text) else None
+def _possession(seen: Inspection) -> Iterator[str]:
+    bound = seen.unverified(1).get("cnf") if seen.is_jwt else None
     if isinstance(bound, dict) and bound:
         method = next(iter(bound))
         yield f"bound to a key by {'DPoP' if method == 'jkt' else 'a certificate'} ({method})"
@@ -184,221 +320,31 @@ def _possession(known: Known) -> Iterator[str]:
         yield "not bound to a key: a bearer token"
 
 
-def _scopes(known: Known) -> Iterator[str]:
-    # The scopes as the authorizer has parsed them.
-    for scope in known.context.get("scope", "").split():
-        routes = known.copy.scope_map.routes_for(frozenset((scope,)))
-        yield f"{scope} opens {', '.join(map(readable_route, routes)) or 'no route alone'}"
+def _scopes(seen: Inspection) -> Iterator[str]:
+    for scope in seen.context.get("scope", "").split():
+        opened = [_readable(r.pattern()) for r in _routes(seen.authorizer.scope_map, scope)]
+        yield f"{scope} opens {', '.join(opened) or 'no route alone'}"
 
 
-SEEN: Mapping[Stage, Callable[[Known], Iterable[str]]] = {
-    Stage.RULES: _rules,
-    Stage.READ: _read,
+_JWT_ONLY = {
+    *(Stage.HEADER, Stage.ISSUER, Stage.KEY, Stage.SIGNATURE, Stage.CLAIMS, Stage.REVOCATION)
+}
+_SEEN: Mapping[Stage, Callable[[Inspection], Iterable[str]]] = {
+    Stage.RULES: lambda it: [f"rules of {it.authorizer.rules_name}", *it.authorizer.notices],
+    Stage.READ: lambda it: [
+        f"{'a JWT' if it.is_jwt else 'an opaque token'} of {len(it.text)} characters"
+    ],
     Stage.HEADER: _header,
     Stage.ISSUER: _issuer,
     Stage.KEY: _key,
-    Stage.SIGNATURE: _signature,
+    Stage.SIGNATURE: lambda it: [f"valid for this key, over {it.text.rfind('.')} characters"],
     Stage.CLAIMS: _claims,
     Stage.INTROSPECTION: _introspection,
     Stage.REVOCATION: _revocation,
     Stage.POSSESSION: _possession,
     Stage.SCOPES: _scopes,
 }
-
-
-def _listed(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def readable_route(route: Route) -> str:
-    """Return a route as text: `GET /country/code/*`."""
-    method, _, path = route.pattern().partition("/")
-    return f"{method} /{path}"
-
-
-def _object(text: str, part: int) -> dict[str, object]:
-    """Decode a part of a JWT; an empty object if that fails, because it has been rejected."""
-    segments = text.split(".")
-    try:
-        segment = segments[part]
-        raw = urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
-        return strict_json.parse_object(raw)
-    except (IndexError, ValueError):
-        return {}
-
-
-_JWT_STAGES = tuple(stage for stage in Stage if stage is not Stage.INTROSPECTION)
-_OPAQUE_STAGES = (
-    Stage.RULES,
-    Stage.READ,
-    Stage.INTROSPECTION,
-    Stage.POSSESSION,
-    Stage.SCOPES,
-)
-_OK, _UNAUTHORIZED, _FORBIDDEN, _TROUBLE = 200, 401, 403, 500
-
-
-@dataclass(frozen=True)
-class Step:
-    """A check: passed, failed, or not reached (None)."""
-
-    stage: str
-    passed: bool | None
-    says: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """A decision. `status` is what the caller gets; 200 means that the API answers."""
-
-    status: int
-    decision: str
-    reason: str | None
-    steps: Sequence[Step]
-    claims: Mapping[str, object] | None = None
-    statement: Mapping[str, str] | None = field(default=None)
-
-
-def explain(
-    known: Known, call: Call | None, outcome: AuthorizerError | Mapping[str, Any]
-) -> Explanation:
-    """Explain the authorizer's response or error; without a call, every open route."""
-    is_jwt = jws.looks_like_jws(known.text)
-    refused = outcome if isinstance(outcome, AuthorizerError) else None
-    steps = list(_steps(known, _stages(known, is_jwt=is_jwt), refused))
-    claims = known.claims if is_jwt else dict(known.context) or None
-    if any(step.passed is not True for step in steps if step.stage == Stage.SIGNATURE):
-        claims = None  # not verified
-    if isinstance(outcome, AuthorizerError):
-        return _of_refusal(outcome, steps, claims)
-    if "isAuthorized" in outcome:
-        return _of_route(known, call, outcome, steps, claims)
-    if call is None:
-        return _of_all(opened(outcome["policyDocument"]), steps, claims)
-    return _of_request(known, call, outcome["policyDocument"], steps, claims)
-
-
-def _stages(known: Known, *, is_jwt: bool) -> list[Stage]:
-    stages = _JWT_STAGES if is_jwt else _OPAQUE_STAGES
-    return [stage for stage in stages if stage is not Stage.RULES or known.copy.rules_name]
-
-
-def _of_refusal(
-    refused: AuthorizerError, steps: list[Step], claims: Mapping[str, object] | None
-) -> Explanation:
-    if isinstance(refused, InvalidTokenError):
-        status, said = (
-            _UNAUTHORIZED,
-            f"Rejected: {reason_text(refused.reason)} The caller gets 401.",
-        )
-    else:
-        status, said = _TROUBLE, f"Not decided: {reason_text(refused.reason)} The caller gets 500."
-    return Explanation(status, said, refused.reason.value, steps, claims)
-
-
-def _of_all(
-    routes: Sequence[str], steps: list[Step], claims: Mapping[str, object] | None
-) -> Explanation:
-    decision = f"Valid token. It opens {', '.join(routes) or 'no route'}."
-    return Explanation(_OK if routes else _FORBIDDEN, decision, None, steps, claims)
-
-
-def _of_request(
-    known: Known,
-    call: Call,
-    document: Mapping[str, Any],
-    steps: list[Step],
-    claims: Mapping[str, object] | None,
-) -> Explanation:
-    found = matching_statement(document, known.copy.resource(call.method, call.path))
-    if found is not None and found["Effect"] == "Allow":
-        says = [f"Allow {found['Resource']}"]
-        if "until" in found:
-            says.append(f"until {found['until']}, when the token expires")
-        steps.append(Step("policy", passed=True, says=says))
-        return Explanation(_OK, _let_through(call), None, steps, claims, found)
-    says = [f"Deny {found['Resource']}"] if found else ["no statement matches the request"]
-    would = _in_words(_needed(known, call))
-    steps.append(Step("policy", passed=False, says=[*says, would]))
-    return Explanation(_FORBIDDEN, _denied(call), "scope_insufficient", steps, claims, found)
-
-
-def _of_route(
-    known: Known,
-    call: Call | None,
-    answer: Mapping[str, Any],
-    steps: list[Step],
-    claims: Mapping[str, object] | None,
-) -> Explanation:
-    """Explain a simple response, which is about the one route that API Gateway has chosen."""
-    scopes = frozenset(known.context.get("scope", "").split())
-    routes = known.copy.scope_map.routes_for(scopes)
-    if call is None:
-        return _of_all([readable_route(route) for route in routes], steps, claims)
-    route = known.copy.route(call)
-    says = [f"isAuthorized {str(answer['isAuthorized']).lower()} for {route}"]
-    if answer["isAuthorized"]:
-        steps.append(Step("route", passed=True, says=says))
-        return Explanation(_OK, _let_through(call), None, steps, claims)
-    if route == DEFAULT:
-        says.append("no route of the scope map matches; name another route of the API with --route")
-    else:
-        openers = [
-            scope
-            for scope in sorted(known.copy.scope_map.scopes())
-            if parse_route(route) in known.copy.scope_map.routes_for(frozenset((scope,)))
-        ]
-        says.append(_in_words(openers))
-    steps.append(Step("route", passed=False, says=says))
-    return Explanation(_FORBIDDEN, _denied(call), "scope_insufficient", steps, claims)
-
-
-def _let_through(call: Call) -> str:
-    return f"{call.method} {call.path} is allowed, and the caller gets the response of the API."
-
-
-def _denied(call: Call) -> str:
-    return (
-        f"{call.method} {call.path} is denied: the token is valid, but its scopes do not open it. "
-        "The caller gets 403."
-    )
-
-
-def _steps(
-    known: Known, stages: Sequence[Stage], refused: AuthorizerError | None
-) -> Iterator[Step]:
-    failed = stage_of(refused.reason) if refused else None
-    if failed not in (None, *stages):
-        failed = stages[0]
-    reached = True
-    for stage in stages:
-        if not reached:
-            yield Step(stage, passed=None)
-        elif refused is not None and stage == failed:
-            reached = False
-            yield Step(stage, passed=False, says=[*SEEN[stage](known), reason_text(refused.reason)])
-        else:
-            yield Step(stage, passed=True, says=list(SEEN[stage](known)))
-
-
-def _needed(known: Known, call: Call) -> list[str]:
-    """Return the scopes that would each open a request."""
-    resource = known.copy.resource(call.method, call.path)
-    stage = resource.removesuffix(f"/{call.method}{call.path}")
-    compiler = PolicyCompiler(known.copy.scope_map)
-    openers = []
-    for scope in sorted(known.copy.scope_map.scopes()):
-        policy = write_policy(compiler.compile(frozenset((scope,)), stage))
-        found = matching_statement(policy, resource)
-        if found is not None and found["Effect"] == "Allow":
-            openers.append(scope)
-    return openers
-
-
-def _in_words(openers: Sequence[str]) -> str:
-    if openers:
-        return f"{' or '.join(openers)} would open it"
-    return "no single scope opens it; without such a route API Gateway returns 404"
+"""The observations of each check."""
 
 
 _FILE = click.Path(path_type=Path)
@@ -445,14 +391,15 @@ def inspect(context: CommandContext, /, file: Path, **given: Any) -> None:
     code decides, with the deployed settings and rules and this machine's clock.
     """
     names = ("api", "function", "settings", "scope_map", "route")
-    copy = LocalAuthorizer(context, AuthorizerTarget(**{name: given[name] for name in names}))
+    authorizer = LocalAuthorizer(context, AuthorizerTarget(**{name: given[name] for name in names}))
     with context.terminal.progress("Reading the authorizer's settings"):
-        copy.settings  # noqa: B018 - finds the deployment before a token is typed
+        authorizer.settings  # noqa: B018 - finds the deployment before a token is typed
     text = read_token(file)
     method, path = given["request"] or ("GET", "/")
-    call = _call(copy, text, (method.upper(), path.partition("?")[0]), given)
+    call = _call(authorizer, text, (method.upper(), path.partition("?")[0]), given)
     with context.terminal.progress("Fetching the issuer's keys"):
-        explanation = _explained(copy, text, call, whole=given["request"] is None)
+        seen = _inspection(authorizer, text, call, whole=given["request"] is None)
+    explanation = explain(seen)
     _show(context, explanation)
     if explanation.status != HTTPStatus.OK:
         click.get_current_context().exit(ExitCode.REFUSED)
@@ -464,17 +411,15 @@ def read_token(file: Path) -> str:
     return read_secret("The token", None if is_typed else file).strip()
 
 
-def _explained(copy: LocalAuthorizer, text: str, call: Call, *, whole: bool) -> Explanation:
-    context = copy.context
-    ring, trouble = _ring(context)
-    outcome: AuthorizerError | dict[str, Any]
+def _inspection(authorizer: LocalAuthorizer, text: str, call: Call, *, whole: bool) -> Inspection:
+    outcome: AuthorizerError | Mapping[str, Any]
+    ring, problem = _ring(authorizer.context)
     try:
-        outcome = copy.judge(call).output
+        outcome = authorizer.judge(call).output
     except AuthorizerError as error:
         outcome = error
-    said: dict[str, Any] = {} if isinstance(outcome, AuthorizerError) else outcome
-    known = Known(text, copy, ring, trouble, context.now(), said.get("context", {}))
-    return explain(known, None if whole else call, outcome)
+    now = authorizer.context.now()
+    return Inspection(text, authorizer, None if whole else call, outcome, ring, problem, now)
 
 
 def _ring(context: CommandContext) -> tuple[KeyRing | None, str]:
@@ -489,14 +434,14 @@ def _ring(context: CommandContext) -> tuple[KeyRing | None, str]:
 
 
 def _call(
-    copy: LocalAuthorizer, text: str, request: tuple[str, str], given: dict[str, Any]
+    authorizer: LocalAuthorizer, text: str, request: tuple[str, str], given: dict[str, Any]
 ) -> Call:
     method, path = request
-    url = address_of(copy.address, path)
+    url = address_of(authorizer.address, path)
     headers = {"Authorization": f"Bearer {text}"}
     if given["dpop_key"]:
         key = read_key(given["dpop_key"])
-        proof = key.proof(method, url, copy.context.now(), token=text)
+        proof = key.proof(method, url, authorizer.context.now(), token=text)
         headers = {"Authorization": f"DPoP {text}", "DPoP": proof}
     certificate = _only_certificate(given["certificate"]) if given["certificate"] else None
     return Call(method, path, headers, certificate)

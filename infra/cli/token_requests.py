@@ -88,12 +88,7 @@ class ClientKey:
 
 
 def read_key(path: Path, *, kid: str | None = None, alg: str | None = None) -> ClientKey:
-    """Read a private key, as PEM or as a JWK.
-
-    Raises:
-        NotFoundError: the file does not exist.
-        UsageError: the file has no unencrypted private key, or one that cannot sign with `alg`.
-    """
+    """Read a private key, as PEM or as a JWK; raises NotFoundError, UsageError."""
     text = read_text(path)
     if text.lstrip().startswith("{"):
         private_key, named = _from_jwk(text, path)
@@ -318,11 +313,7 @@ def request_token(
     dpop_key: ClientKey | None,
     now: float,
 ) -> dict[str, Any]:
-    """Return the response of the token endpoint.
-
-    Raises:
-        CommandError: it contains no token.
-    """
+    """Return the response of the token endpoint; raises CommandError."""
     answer = TOKEN.post(issuer, authentication, wanted.form(), dpop_key=dpop_key, now=now)
     token = answer.member("access_token")
     # The token is written to a terminal, a pipe or a header without escaping.
@@ -335,11 +326,7 @@ def request_token(
 def introspect_token(
     issuer: str, authentication: ClientAuthentication, token: str
 ) -> dict[str, Any]:
-    """Return the response of the introspection endpoint. RFC 7662, 2.2.
-
-    Raises:
-        CommandError: it does not contain `active`.
-    """
+    """Return the response of the introspection endpoint. RFC 7662, 2.2; raises CommandError."""
     answer = INTROSPECTION.post(issuer, authentication, {"token": token})
     if not isinstance(answer.member("active"), bool):
         raise INTROSPECTION.not_understood()

@@ -213,7 +213,7 @@ def test_cognito_grants_all_scopes_to_a_request_that_names_none_and_so_do_we() -
             read_hydra,
             HYDRA,
             {"access_token_strategy": ""},
-            "token format: a setting of Hydra; imported as opaque, its default",
+            "token format: imported as opaque, the default of Hydra",
         ),
         (
             read_hydra,
