@@ -57,7 +57,6 @@ _HTTP_API_RESPONSES = {
     "UNAUTHORIZED": (401, "Unauthorized"),
 }
 _VARIABLE = re.compile(r"\$(context|stageVariables|method)((?:\.[A-Za-z0-9_-]+)+)")
-_EXPRESSION = re.compile(r"(context|stageVariables|method\.request)((?:\.[A-Za-z0-9_-]+)+)")
 _REQUEST_PARTS = {"header", "querystring", "path", "multivalueheader", "multivaluequerystring"}
 _CONTEXT = {
     "accountId",
@@ -129,10 +128,13 @@ class GatewayResponses:
                     _check_variable(match[1], match[2], f"{where}.{content_type}")
 
     def render(self, error: GatewayError, context: ResponseContext) -> Response:
-        """The response that the client sees."""
+        """Return the response for the client."""
         if self._api.kind == "http":
             return _http_api_response(error, context)
-        configured, status = self._configured(error)
+        configured = self._api.gateway_responses.get(
+            error.kind, self._api.gateway_responses.get(f"DEFAULT_{error.status // 100}XX")
+        )
+        status = (configured.status if configured else None) or error.status
         variables = {
             **context.variables,
             "error.message": error.message or "",
@@ -147,38 +149,22 @@ class GatewayResponses:
             ("x-amz-apigw-id", context.extended_request_id),
             ("x-amzn-ErrorType", error.error_type),
         ]
-        if configured is not None:
-            for name, expression in configured.headers.items():
-                value = self._evaluate(expression, variables, context)
-                if value:
-                    headers = [pair for pair in headers if pair[0].lower() != name.lower()]
-                    headers.append((name, value))
-        body = _VARIABLE.sub(
-            lambda match: self._variable(match[1], match[2], variables, context), template
-        )
+        for name, expression in configured.headers.items() if configured else ():
+            value = expression[1:-1]
+            if not expression.startswith("'"):
+                value = self._substituted(f"${expression}", variables, context)
+            if value:
+                headers = [pair for pair in headers if pair[0].lower() != name.lower()]
+                headers.append((name, value))
+        body = self._substituted(template, variables, context)
         return Response(status, tuple(headers), body.encode())
 
-    def _configured(self, error: GatewayError) -> tuple[GatewayResponse | None, int]:
-        responses = self._api.gateway_responses
-        if error.kind in responses:
-            own = responses[error.kind]
-            return own, own.status or error.status
-        fallback = responses.get(f"DEFAULT_{error.status // 100}XX")
-        if fallback is not None:
-            return fallback, fallback.status or error.status
-        return None, error.status
-
-    def _evaluate(
-        self, expression: str, variables: Mapping[str, str], context: ResponseContext
+    def _substituted(
+        self, template: str, variables: Mapping[str, str], context: ResponseContext
     ) -> str:
-        if expression.startswith("'"):
-            return expression[1:-1]
-        match = _EXPRESSION.fullmatch(expression)
-        if match is None:
-            raise TemplateError(f"{expression} is not a header expression")
-        if match[1] == "method.request":
-            return self._variable("method", f".request{match[2]}", variables, context)
-        return self._variable(match[1], match[2], variables, context)
+        return _VARIABLE.sub(
+            lambda match: self._variable(match[1], match[2], variables, context), template
+        )
 
     def _variable(
         self, root: str, path: str, variables: Mapping[str, str], context: ResponseContext
@@ -222,15 +208,12 @@ def _check_expression(expression: str, where: str) -> None:
         raise TemplateError(f"{where}: {expression!r} cannot be a header's value")
     if literal:
         return
-    match = _EXPRESSION.fullmatch(expression)
+    match = _VARIABLE.fullmatch(f"${expression}")
     if match is None:
         raise TemplateError(
             f"{where}: {expression!r} is not a header expression; a literal needs single quotes"
         )
-    root, path = match[1], match[2]
-    if root == "method.request":
-        root, path = "method", f".request{path}"
-    _check_variable(root, path, where)
+    _check_variable(match[1], match[2], where)
 
 
 def _check_variable(root: str, path: str, where: str) -> None:
