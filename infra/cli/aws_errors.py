@@ -99,6 +99,12 @@ def _of_aws(failure: AwsFailure) -> CommandError:
 
 def _of_a_service(failure: AwsFailure) -> CommandError:
     code, message = failure.code or "unknown", failure.message.rstrip(".")
+    if code.isdigit():  # boto3 has found no error code in the response, only the HTTP status
+        return CommandError(
+            f"The response to {failure.operation} is not an AWS response: HTTP status {code}.",
+            "Check the endpoint or the port, and try again.",
+            ExitCode.TROUBLE,
+        )
     problem = f"AWS rejected {failure.operation}: {code} ({message})."
     next_step = "Try again."
     if "AccessDenied" in code or code == "UnauthorizedOperation":

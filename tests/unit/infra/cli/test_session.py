@@ -160,8 +160,8 @@ def test_a_table_that_is_gone_is_told_as_aws_tells_it(gatehouse: CommandLine) ->
     assert "Check that the stack's deployment is complete." in refused.stderr
 
 
-def _client_error(code: str) -> ClientError:
-    return ClientError({"Error": {"Code": code, "Message": "It says so."}}, "Scan")
+def _client_error(code: str, message: str = "It says so.") -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": message}}, "Scan")
 
 
 @pytest.mark.parametrize(
@@ -184,6 +184,7 @@ def _client_error(code: str) -> ClientError:
         (_client_error("ExpiredTokenException"), ExitCode.TROUBLE, "Renew the credentials"),
         (_client_error("UnrecognizedClientException"), ExitCode.TROUBLE, "Renew the credentials"),
         (_client_error("ThrottlingException"), ExitCode.TROUBLE, "Try again."),
+        (_client_error("501", "<html>\nNo POST</html>"), ExitCode.TROUBLE, "Check the endpoint"),
         (SecretConflictError(), ExitCode.CONFLICT, "Run the command again."),
     ],
 )
