@@ -59,14 +59,14 @@ def token_status(laptop: Laptop, client_id: str, secret: str) -> int:
         f"{laptop.addresses.issuer}/oauth2/token", urllib.parse.urlencode(form).encode()
     )
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - likewise
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - the same
             return int(answer.status)
     except urllib.error.HTTPError as error:
         with error:
             return error.code
 
 
-def test_a_client_of_the_command_line_gets_tokens(laptop: Laptop, tmp_path: Path) -> None:
+def test_created_client_gets_tokens(laptop: Laptop, tmp_path: Path) -> None:
     created = gatehouse(laptop, "clients", "create", "billing", "--scope", "country.read")
     assert created.returncode == 0, created.stderr
     assert token_status(laptop, "billing", created.stdout.strip()) == 200
@@ -90,7 +90,7 @@ def test_a_client_of_the_command_line_gets_tokens(laptop: Laptop, tmp_path: Path
         assert gatehouse(laptop, "clients", "delete", client_id, "--yes").returncode == 0
 
 
-def test_a_secret_of_another_server_goes_on_working(laptop: Laptop, tmp_path: Path) -> None:
+def test_imported_secret_still_works(laptop: Laptop, tmp_path: Path) -> None:
     export = tmp_path / "hydra.json"
     entry = {
         "client_id": "from-hydra",
@@ -107,7 +107,7 @@ def test_a_secret_of_another_server_goes_on_working(laptop: Laptop, tmp_path: Pa
     gatehouse(laptop, "clients", "delete", "from-hydra", "--yes")
 
 
-def test_a_backup_of_the_laptop_edition_is_restored(laptop: Laptop, tmp_path: Path) -> None:
+def test_backup_restores_the_local_stack(laptop: Laptop, tmp_path: Path) -> None:
     file = str(tmp_path / "backup.json")
     secret = gatehouse(laptop, "clients", "create", "kept").stdout.strip()
     assert gatehouse(laptop, "backup", file).returncode == 0
@@ -117,7 +117,7 @@ def test_a_backup_of_the_laptop_edition_is_restored(laptop: Laptop, tmp_path: Pa
     gatehouse(laptop, "clients", "delete", "kept", "--yes")
 
 
-def test_where_nothing_runs_it_says_what_to_start(laptop: Laptop) -> None:
+def test_stopped_stack_names_the_start_command(laptop: Laptop) -> None:
     refused = gatehouse(laptop, "clients", "list", GATEHOUSE_AWS_PORT="9")
     assert (refused.returncode, refused.stdout) == (4, "")
     assert "make run" in refused.stderr
@@ -170,7 +170,7 @@ def test_nothing_but_the_wheel_is_needed(laptop: Laptop, wheel: Path, tmp_path: 
     assert where.stdout.startswith(str(packages))
 
 
-def test_the_wheel_carries_what_is_operated_and_declares_what_that_imports(wheel: Path) -> None:
+def test_wheel_declares_its_imports(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         sources = {name: archive.read(name) for name in names if name.endswith(".py")}

@@ -44,9 +44,7 @@ def secret_of(client_id: str) -> dict[str, str]:
     return {"GATEHOUSE_CLIENT_SECRET": f"{client_id}-secret"}
 
 
-def test_the_doctor_finds_nothing_wrong_here_and_claims_nothing_about_an_account(
-    laptop: Laptop, tmp_path: Path
-) -> None:
+def test_doctor_passes_on_the_local_stack(laptop: Laptop, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     examined = gatehouse(laptop, "doctor", "--report", str(report))
     assert examined.returncode == 0, examined.stdout
@@ -85,9 +83,7 @@ def test_a_token_is_got_with(laptop: Laptop, method: str) -> None:
     assert json.loads(got.stdout)["scope"] == "country.read"
 
 
-def test_the_printed_curl_line_works_and_the_explanation_agrees(
-    laptop: Laptop, tmp_path: Path
-) -> None:
+def test_curl_line_agrees_with_inspect(laptop: Laptop, tmp_path: Path) -> None:
     headers = tmp_path / "headers"
     request = ("--request", "GET", "/country/code/AUS")
     command = ("token", "get", "service-client-jwt", "--scope", "country.read")
@@ -107,9 +103,7 @@ def test_the_printed_curl_line_works_and_the_explanation_agrees(
         assert said in explained.stdout
 
 
-def test_a_client_for_an_audience_gets_tokens_that_the_audience_accepts(
-    laptop: Laptop, tmp_path: Path
-) -> None:
+def test_audience_accepts_the_clients_tokens(laptop: Laptop, tmp_path: Path) -> None:
     api = "https://shop.example"
     settings = tmp_path / "variables.yaml"
     settings.write_text(
@@ -135,7 +129,7 @@ def test_a_client_for_an_audience_gets_tokens_that_the_audience_accepts(
     assert gatehouse(laptop, "clients", "delete", "shop", "--yes").returncode == 0
 
 
-def test_a_revoked_token_introspects_as_inactive(laptop: Laptop, tmp_path: Path) -> None:
+def test_revoked_token_introspects_as_inactive(laptop: Laptop, tmp_path: Path) -> None:
     client = "service-client-jwt"
     token = tmp_path / "token"
     got = gatehouse(laptop, "token", "get", client, "--scope", "country.read", **secret_of(client))
@@ -149,7 +143,7 @@ def test_a_revoked_token_introspects_as_inactive(laptop: Laptop, tmp_path: Path)
     assert (inactive.returncode, json.loads(inactive.stdout)) == (1, {"active": False})
 
 
-def test_an_updated_client_gets_its_new_scope(laptop: Laptop) -> None:
+def test_updated_client_gets_its_new_scope(laptop: Laptop) -> None:
     secret = gatehouse(laptop, "clients", "create", "grows", "--scope", "country.read").stdout
     command = ("token", "get", "grows", "--scope", "customer.read", "--secret-file", "-")
     assert gatehouse(laptop, *command, piped=secret).returncode == 1
@@ -166,7 +160,7 @@ def _other_token(laptop: Laptop) -> str:
     return gatehouse(laptop, *command, **secret_of("service-client-jwt")).stdout
 
 
-def test_an_opaque_token_is_explained_by_asking_the_server(laptop: Laptop) -> None:
+def test_opaque_token_is_inspected(laptop: Laptop) -> None:
     command = ("token", "get", "service-client-opaque", "--scope", "country.read")
     token = gatehouse(laptop, *command, **secret_of("service-client-opaque")).stdout
     explained = gatehouse(laptop, "token", "inspect", piped=token)
@@ -174,7 +168,7 @@ def test_an_opaque_token_is_explained_by_asking_the_server(laptop: Laptop) -> No
     assert f"It opens {OPENED}." in explained.stdout
 
 
-def test_an_api_of_another_stack_is_explained_by_its_own_rules(laptop: Laptop) -> None:
+def test_other_apis_rules_are_inspected(laptop: Laptop) -> None:
     rules = {"audience": "https://customer.example", "scopes": {"customer.read": ["GET /orders"]}}
     systems_manager = aws_client(laptop.addresses.aws_port, "ssm")
     name = "/gatehouse/gatehouse/apis/orders1"

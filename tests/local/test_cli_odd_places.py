@@ -38,7 +38,7 @@ def run(environ: dict[str, str], *arguments: str) -> subprocess.CompletedProcess
     )
 
 
-def test_a_terminal_of_ascii_alone_is_written_to(laptop: Laptop) -> None:
+def test_ascii_terminal_is_supported(laptop: Laptop) -> None:
     plain = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
     listed = run(environment(laptop, **plain), "--local", "keys", "list")
     assert (listed.returncode, listed.stderr) == (0, "")
@@ -73,7 +73,7 @@ def test_no_home_is_needed(laptop: Laptop, tmp_path: Path) -> None:
         ),
     ],
 )
-def test_an_account_that_cannot_be_asked_is_one_sentence(
+def test_unreachable_account_is_one_sentence(
     laptop: Laptop, environ: dict[str, str], options: tuple[str, ...], said: str
 ) -> None:
     away = {"HOME": "/nonexistent", "AWS_EC2_METADATA_DISABLED": "true", **environ}
@@ -83,7 +83,7 @@ def test_an_account_that_cannot_be_asked_is_one_sentence(
     assert len(refused.stderr.splitlines()) == 1
 
 
-def test_a_reader_that_goes_away_and_a_full_disk_leave_no_traceback(laptop: Laptop) -> None:
+def test_closed_pipe_or_full_disk_has_no_traceback(laptop: Laptop) -> None:
     environ = environment(laptop)
     reading, writing = os.pipe()
     os.close(reading)
@@ -119,9 +119,7 @@ def test_a_reader_that_goes_away_and_a_full_disk_leave_no_traceback(laptop: Lapt
     ],
     ids=" ".join,
 )
-def test_every_output_that_cannot_be_written_has_its_exit_code(
-    laptop: Laptop, arguments: tuple[str, ...]
-) -> None:
+def test_unwritable_output_has_its_exit_code(laptop: Laptop, arguments: tuple[str, ...]) -> None:
     """Python 3.13 and later exit with 120 when their last flush fails."""
     reading, writing = os.pipe()
     os.close(reading)
@@ -142,7 +140,7 @@ def test_every_output_that_cannot_be_written_has_its_exit_code(
             assert "Exception ignored" not in ended.stderr
 
 
-def test_a_new_secret_that_could_not_be_shown_is_told_to_be_lost(laptop: Laptop) -> None:
+def test_unprinted_secret_is_reported_as_lost(laptop: Laptop) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with open(writing, "wb") as gone, open("/dev/full", "wb") as full:  # noqa: PTH123 - no path
@@ -191,7 +189,7 @@ def test_ctrl_c_is_130_and_no_traceback(laptop: Laptop) -> None:
         assert b"Traceback" not in waiting.stderr.read()
 
 
-def test_of_two_emergencies_at_once_somebody_s_key_signs_and_everybody_says_whose() -> None:
+def test_concurrent_emergencies_report_the_key() -> None:
     # A laptop of its own: for half a minute not all of its processes know the new key.
     with running(free_environment()) as laptop:
         laptop.wait_for_line("Everything is up")

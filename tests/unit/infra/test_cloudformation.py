@@ -74,12 +74,12 @@ def test_an_intrinsic_function_is_resolved(node: object, value: object) -> None:
         ({"Ref": "AWS::NoValue"}, "is not possible here"),
     ],
 )
-def test_what_has_no_value_is_an_error_that_says_where(node: object, message: str) -> None:
+def test_unresolved_value_names_its_place(node: object, message: str) -> None:
     with pytest.raises(TemplateError, match=message):
         RESOLVER.resolve(node, "here")
 
 
-def test_short_forms_are_read_as_their_long_forms(tmp_path: Path) -> None:
+def test_short_forms_become_long_forms(tmp_path: Path) -> None:
     path = tmp_path / "template.yaml"
     path.write_text(
         """
@@ -116,15 +116,13 @@ def test_short_forms_are_read_as_their_long_forms(tmp_path: Path) -> None:
         ("just text", "has no Resources"),
     ],
 )
-def test_a_template_that_cannot_be_read_is_an_error(
-    tmp_path: Path, text: str, message: str
-) -> None:
+def test_unreadable_template_is_an_error(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "template.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(TemplateError, match=message):
         load(path)
 
 
-def test_a_template_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+def test_missing_template_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(TemplateError, match="cannot be read: No such file"):
         load(tmp_path / "template.yaml")

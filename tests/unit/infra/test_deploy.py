@@ -26,7 +26,7 @@ ISSUERS = '{"https://a.example": {"audience": ["b c"]}}'
 
 
 @pytest.mark.parametrize("stage", ["dev", "prod"])
-def test_a_stage_is_deployed_with_its_parameters(stage: str) -> None:
+def test_stage_is_deployed_with_its_parameters(stage: str) -> None:
     parameters = deploy.stage_parameters(stage)
     Template.read(TEMPLATE, parameters)  # every parameter is one of the template's
     command = deploy.command(stage, parameters, region="eu-west-1", guided=False)
@@ -37,7 +37,7 @@ def test_a_stage_is_deployed_with_its_parameters(stage: str) -> None:
 
 
 def test_values_are_quoted_for_sam() -> None:
-    """What SAM 1.170 reads each of these as, was tried: the value that it was made of."""
+    """SAM 1.170 reads each of these as the value that it was made of."""
     parameters = {"Runtime": "python3.13", "Audience": "", "OtherIssuers": ISSUERS}
     command = deploy.command("dev", parameters, region="eu-west-1", guided=False)
     assert command[command.index("--parameter-overrides") + 1 :] == [
@@ -50,7 +50,7 @@ def test_values_are_quoted_for_sam() -> None:
 @pytest.mark.parametrize(
     "given",
     [
-        # As SAM's dialogue saves them, and as we write them.
+        # As SAM's prompts save them, and as samconfig.toml has them.
         r"""'Runtime="python3.11" Audience="https://a.example b" OtherIssuers="%s"'""",
         r"""['Runtime=python3.11', 'Audience="https://a.example b"', 'OtherIssuers="%s"']""",
     ],
@@ -67,7 +67,7 @@ def test_parameters_are_read_as_sam_reads_them(
 
 
 @pytest.mark.parametrize("given", ['["Audience=https://a.example b"]', """["Audience=it's"]"""])
-def test_a_value_that_sam_would_cut_is_rejected(
+def test_value_that_sam_would_cut_is_rejected(
     given: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -94,7 +94,7 @@ def test_an_unknown_stage_is_rejected(
     assert "no stage 'moon', only dev, prod" in capsys.readouterr().err
 
 
-def test_a_missing_region_is_reported_with_its_remedy(
+def test_missing_region_is_reported(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     for name in ("AWS_DEFAULT_REGION", "AWS_REGION", "AWS_PROFILE"):
@@ -104,7 +104,7 @@ def test_a_missing_region_is_reported_with_its_remedy(
     assert "export AWS_DEFAULT_REGION=" in capsys.readouterr().err
 
 
-def test_missing_credentials_are_reported_with_their_remedy(
+def test_missing_credentials_are_reported(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     for name in (*CREDENTIALS, "AWS_PROFILE"):
@@ -117,7 +117,7 @@ def test_missing_credentials_are_reported_with_their_remedy(
     assert capsys.readouterr().err.startswith("No AWS credentials were found")
 
 
-def test_a_missing_log_role_is_reported_with_its_remedy(
+def test_missing_log_role_is_reported(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, value in CREDENTIALS.items():
@@ -134,14 +134,12 @@ def test_a_missing_log_role_is_reported_with_its_remedy(
         assert not deploy.lacks_log_role(boto3.Session())
 
 
-def test_a_stack_without_the_sample_api_needs_no_such_role() -> None:
+def test_http_apis_need_no_log_role() -> None:
     assert deploy.needs_log_role(deploy.stage_parameters("dev"))
     assert not deploy.needs_log_role(deploy.stage_parameters("prod"))
 
 
-def test_an_unreadable_log_role_does_not_stop_a_deployment(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_unreadable_log_role_does_not_stop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in (*CREDENTIALS, "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
@@ -151,7 +149,7 @@ def test_an_unreadable_log_role_does_not_stop_a_deployment(
 
 
 @pytest.mark.parametrize("text", ["[dev.deploy.parameters]\nparameter_overrides = [", "= 1"])
-def test_invalid_toml_is_reported_in_one_sentence(
+def test_invalid_toml_is_one_sentence(
     text: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -165,7 +163,7 @@ def test_invalid_toml_is_reported_in_one_sentence(
     assert capsys.readouterr().err.startswith("samconfig.toml is not valid TOML: ")
 
 
-def test_an_unknown_profile_is_reported_in_one_sentence(
+def test_unknown_profile_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("AWS_PROFILE", "nowhere")
@@ -176,7 +174,7 @@ def test_an_unknown_profile_is_reported_in_one_sentence(
 @pytest.mark.parametrize(
     ("region", "partition"), [("us-gov-west-1", "aws-us-gov"), ("cn-north-1", "aws-cn")]
 )
-def test_the_policy_of_the_log_role_is_that_of_the_partition(
+def test_log_role_policy_has_the_partition(
     region: str,
     partition: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -189,10 +187,10 @@ def test_the_policy_of_the_log_role_is_that_of_the_partition(
     assert f"arn:{partition}:iam::aws:policy/service-role/" in capsys.readouterr().err
 
 
-def test_an_interruption_reports_that_cloudformation_continues(
+def test_interruption_reports_what_continues(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """SAM is interrupted with us: the terminal tells both."""
+    """SAM is interrupted too: the terminal signals both processes."""
     (tmp_path / "sam").write_text(INTERRUPTING)
     (tmp_path / "sam").chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
@@ -211,7 +209,7 @@ LIMITS = {
 
 
 @pytest.mark.parametrize("sample_api", ["true", "false"])
-def test_reservations_are_counted_as_the_template_makes_them(sample_api: str) -> None:
+def test_reservations_match_the_template(sample_api: str) -> None:
     parameters = {**LIMITS, "SampleApi": sample_api}
     functions = Deployment.of(**parameters).properties("AWS::Lambda::Function").values()
     made = [each.get("ReservedConcurrentExecutions", {}).get("Ref") for each in functions]
@@ -241,7 +239,7 @@ def test_reservations_are_counted_as_the_template_makes_them(sample_api: str) ->
         (1000, 1000, {"IssueTokenConcurrency": "5", "ProvisionedConcurrency": "6"}, {}, "is more"),
     ],
 )
-def test_concurrency_is_compared_with_the_accounts_limit(
+def test_concurrency_respects_the_account_limit(
     limit: int, unreserved: int, wanted: dict[str, str], deployed: dict[str, str], fault: str
 ) -> None:
     account = deploy.AccountConcurrency(limit, unreserved)
@@ -291,7 +289,7 @@ def _deploy(folder: Path, monkeypatch: pytest.MonkeyPatch, stage: str, given: st
     return deploy.main(["--stage", stage, "--no-guide"])
 
 
-def test_unavailable_concurrency_stops_the_deployment(
+def test_unavailable_concurrency_stops_deploy(
     account: AnswersServer,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -308,7 +306,7 @@ def test_unavailable_concurrency_stops_the_deployment(
 
 
 @pytest.mark.parametrize(("stage", "protected"), [("prod", True), ("dev", False)])
-def test_production_is_protected_from_termination(
+def test_production_is_protected(
     account: AnswersServer,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -323,7 +321,7 @@ def test_production_is_protected_from_termination(
         assert "EnableTerminationProtection=true" in body
 
 
-def test_protection_that_fails_is_reported_with_its_command(
+def test_failed_protection_names_its_command(
     account: AnswersServer,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -23,13 +23,13 @@ def test_every_parameter_is_documented(name: str) -> None:
     assert f"`{name}`" in DOCUMENT
 
 
-def test_every_name_in_the_tables_is_a_parameter() -> None:
+def test_documented_names_are_parameters() -> None:
     rows = re.findall(r"^\| (`[^|]*`) \|", DOCUMENT, re.MULTILINE)
     named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
     assert named <= PARAMETERS.keys()
 
 
-def test_the_example_of_a_value_with_quotes_is_accepted() -> None:
+def test_documented_quoted_value_is_accepted() -> None:
     (given,) = re.findall(r"`'(OtherIssuers=.*)'`", DOCUMENT)
     parameters = overrides({"parameter_overrides": [given]})
     assert refusals(parameters) == []
@@ -37,7 +37,7 @@ def test_the_example_of_a_value_with_quotes_is_accepted() -> None:
     assert Settings.from_env(environ).other_issuers[0].issuer == "https://idp.example.com"
 
 
-def test_the_example_of_samconfig_is_accepted() -> None:
+def test_documented_samconfig_is_accepted() -> None:
     (block,) = re.findall(r"^```toml\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
     parameters = overrides(tomllib.loads(block))
     assert refusals(parameters) == []

@@ -85,7 +85,7 @@ def _set_status(status: str) -> None:
 
 
 @pytest.mark.usefixtures("account")
-def test_everything_of_a_stack_goes_and_nothing_of_another(
+def test_remove_deletes_only_the_stack(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert remove.main(["--stack", STACK], ask=lambda _: STACK) == 0
@@ -97,7 +97,7 @@ def test_everything_of_a_stack_goes_and_nothing_of_another(
 
 
 @pytest.mark.usefixtures("account")
-def test_without_the_stacks_name_typed_nothing_goes() -> None:
+def test_remove_needs_the_stacks_name() -> None:
     assert remove.main(["--stack", STACK], ask=lambda _: "y") == 1
     assert _stack_status() == "CREATE_COMPLETE"
     assert len(boto3.client("secretsmanager").list_secrets()["SecretList"]) == 2
@@ -106,7 +106,7 @@ def test_without_the_stacks_name_typed_nothing_goes() -> None:
 
 
 @pytest.mark.usefixtures("account")
-def test_a_removal_that_ended_half_way_is_taken_up_again() -> None:
+def test_remove_resumes_after_a_failure() -> None:
     account = remove.Account()
     remains = account.find(STACK)
     (table,) = remains.tables
@@ -119,7 +119,7 @@ def test_a_removal_that_ended_half_way_is_taken_up_again() -> None:
 
 
 @pytest.mark.usefixtures("account")
-def test_what_a_first_deployment_has_left_that_failed_early_goes_too(
+def test_remove_deletes_a_failed_first_deployment(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     body = {
@@ -133,14 +133,14 @@ def test_what_a_first_deployment_has_left_that_failed_early_goes_too(
 
 
 @pytest.mark.usefixtures("account")
-def test_a_stack_that_is_not_there_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_stack_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert remove.main(["--stack", "nowhere"], ask=lambda _: pytest.fail("asked")) == 1
     assert "The stack nowhere could not be removed" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("account")
 @pytest.mark.parametrize("silence", [EOFError, KeyboardInterrupt])
-def test_nobody_to_ask_is_a_no(silence: type[BaseException]) -> None:
+def test_missing_confirmation_is_a_no(silence: type[BaseException]) -> None:
     def ask(_question: str) -> str:
         raise silence
 
@@ -149,7 +149,7 @@ def test_nobody_to_ask_is_a_no(silence: type[BaseException]) -> None:
 
 
 @pytest.mark.usefixtures("account")
-def test_a_stack_of_something_else_is_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_foreign_stack_is_not_removed(capsys: pytest.CaptureFixture[str]) -> None:
     boto3.client("cloudformation").create_stack(
         StackName="theirs",
         TemplateBody='{"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}',
@@ -159,7 +159,7 @@ def test_a_stack_of_something_else_is_left_alone(capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.usefixtures("account")
-def test_a_stack_that_is_protected_or_at_work_keeps_everything_protected(
+def test_refused_removal_stays_protected(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """CloudFormation refuses to delete it, so nothing may have been done to it before."""
@@ -177,17 +177,15 @@ def test_a_stack_that_is_protected_or_at_work_keeps_everything_protected(
 
 @pytest.mark.usefixtures("account")
 @pytest.mark.parametrize("status", ["CREATE_IN_PROGRESS", "UPDATE_ROLLBACK_IN_PROGRESS"])
-def test_a_stack_that_cloudformation_is_at_work_on_is_not_begun_with(
-    status: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """What it makes next would be on no list, and stay behind."""
+def test_busy_stack_is_not_removed(status: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Resources created later would be on no list and stay."""
     _set_status(status)
     assert remove.main(["--stack", STACK], ask=lambda _: pytest.fail("asked")) == 1
     assert f"CloudFormation is at work on it ({status})" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("account")
-def test_a_stack_that_is_protected_is_not_begun_with(capsys: pytest.CaptureFixture[str]) -> None:
+def test_protected_stack_is_not_removed(capsys: pytest.CaptureFixture[str]) -> None:
     body = {
         "Description": load(TEMPLATE)["Description"],
         "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
@@ -200,7 +198,7 @@ def test_a_stack_that_is_protected_is_not_begun_with(capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.usefixtures("account")
-def test_a_stack_that_others_import_from_is_not_begun_with(
+def test_imported_stack_is_not_removed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """CloudFormation would cancel its deletion without an error, and stay as it was."""
@@ -230,7 +228,7 @@ def test_a_stack_that_others_import_from_is_not_begun_with(
 
 @pytest.mark.usefixtures("account")
 @pytest.mark.parametrize("status", ["ROLLBACK_FAILED", "ROLLBACK_COMPLETE", "DELETE_FAILED"])
-def test_the_table_of_a_first_deployment_that_failed_is_given_free_for_cloudformation(
+def test_failed_first_deployment_is_unprotected(
     status: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It deletes the table itself then, and cannot while that is protected."""
@@ -250,7 +248,7 @@ def test_the_table_of_a_first_deployment_that_failed_is_given_free_for_cloudform
 
 
 @pytest.mark.usefixtures("account")
-def test_what_a_deleted_stack_left_goes_by_its_id() -> None:
+def test_deleted_stack_is_removed_by_id() -> None:
     cloudformation = boto3.client("cloudformation")
     (old,) = cloudformation.describe_stacks(StackName=STACK)["Stacks"]
     cloudformation.delete_stack(StackName=STACK)
@@ -260,7 +258,7 @@ def test_what_a_deleted_stack_left_goes_by_its_id() -> None:
 
 
 @pytest.mark.usefixtures("account")
-def test_what_a_deleted_stack_left_goes_without_the_keys_of_its_successor(
+def test_remove_spares_the_successors_keys(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Signing keys in KMS are known by the stack's name, which another one has by now."""
@@ -281,7 +279,7 @@ def test_what_a_deleted_stack_left_goes_without_the_keys_of_its_successor(
 
 
 @pytest.mark.usefixtures("account")
-def test_a_removal_that_is_interrupted_says_how_to_go_on(
+def test_interrupted_removal_names_the_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupt(*_: object) -> None:

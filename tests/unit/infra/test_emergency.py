@@ -66,7 +66,7 @@ def authority() -> Authority:
     return Authority()
 
 
-def test_an_emergency_rotation_signs_at_once_and_keeps_old_tokens_good(
+def test_old_tokens_survive_emergency_rotation(
     authority: Authority,
 ) -> None:
     authority.clock.now += HOUR
@@ -82,7 +82,7 @@ def test_an_emergency_rotation_signs_at_once_and_keeps_old_tokens_good(
     assert authority.private() == {key(2).kid}
 
 
-def test_tokens_signed_with_an_old_ring_after_an_emergency_rotation_stay_good() -> None:
+def test_tokens_of_a_stale_ring_stay_valid() -> None:
     rules = RotationRules(
         signing=2 * DAY, announcing=2 * HOUR, retiring=RETENTION_NEEDED, verifier_cache=300
     )
@@ -93,7 +93,7 @@ def test_tokens_signed_with_an_old_ring_after_an_emergency_rotation_stay_good() 
         assert find_key(ring, key(1).kid).is_published(expires)
 
 
-def test_an_emergency_rotation_discards_an_announced_key_with_the_rest(
+def test_emergency_rotation_drops_announced_keys(
     authority: Authority,
 ) -> None:
     authority.clock.now += 29 * DAY
@@ -105,7 +105,7 @@ def test_an_emergency_rotation_discards_an_announced_key_with_the_rest(
     assert authority.signing() == kid
 
 
-def test_a_revoked_key_is_published_no_more_and_its_private_half_goes(
+def test_revoked_key_and_private_key_are_deleted(
     authority: Authority,
 ) -> None:
     authority.clock.now += HOUR
@@ -116,13 +116,13 @@ def test_a_revoked_key_is_published_no_more_and_its_private_half_goes(
     assert authority.private() == {key(2).kid}
 
 
-def test_the_only_key_that_signs_cannot_be_revoked(authority: Authority) -> None:
+def test_only_signing_key_cannot_be_revoked(authority: Authority) -> None:
     with pytest.raises(CommandError, match="Rotate first"):
         authority.emergency.revoke(key(1).kid)
     assert authority.signing() == key(1).kid
 
 
-def test_revoking_an_announced_key_lets_its_predecessor_sign_on(authority: Authority) -> None:
+def test_revoked_successor_reopens_its_predecessor(authority: Authority) -> None:
     authority.clock.now += 29 * DAY
     authority.rotation.run()
     assert authority.emergency.revocation_breaks(key(2).kid)[0].startswith("Nothing")
@@ -132,13 +132,13 @@ def test_revoking_an_announced_key_lets_its_predecessor_sign_on(authority: Autho
     assert authority.rotation.run().created == (key(3).kid,)
 
 
-def test_a_key_that_is_not_there_cannot_be_revoked(authority: Authority) -> None:
+def test_unknown_key_cannot_be_revoked(authority: Authority) -> None:
     for operation in (authority.emergency.revoke, authority.emergency.revocation_breaks):
         with pytest.raises(NotFoundError, match="no key other"):
             operation("other")
 
 
-def test_what_breaks_is_said_with_what_breaks_first(authority: Authority) -> None:
+def test_earliest_breakage_is_listed_first(authority: Authority) -> None:
     rotation = authority.emergency.rotation_breaks("RS256")
     assert rotation[0].startswith("First, for 30 seconds")
     assert "the key set may lack the new key" in rotation[1]
@@ -150,7 +150,7 @@ def test_what_breaks_is_said_with_what_breaks_first(authority: Authority) -> Non
     assert "up to 3600 seconds" in revocation[4]
 
 
-def test_an_operator_and_the_rotator_may_write_at_once() -> None:
+def test_operator_and_rotator_may_write_at_once() -> None:
     class Contended(MemorySecrets):
         rival: Authority | None = None
 
@@ -165,14 +165,14 @@ def test_an_operator_and_the_rotator_may_write_at_once() -> None:
     authority = Authority(store)
     store.rival = authority
     kid = authority.emergency.rotate("RS256")
-    # The rotator announced a key in between; it is gone, and the operator's signs.
+    # The rotator announced a key in between; it was deleted, and the operator's signs.
     assert authority.signing() == kid
     authority.clock.now += 2 * DAY
     assert authority.signing() == kid
 
 
 @pytest.mark.parametrize("ahead", [0, CLOCK_SKEW])
-def test_of_two_operators_at_once_the_second_leaves_the_first_s_key_alone(ahead: int) -> None:
+def test_second_operator_adds_no_key(ahead: int) -> None:
     class Contended(MemorySecrets):
         rival: Authority | None = None
 
@@ -194,7 +194,7 @@ def test_of_two_operators_at_once_the_second_leaves_the_first_s_key_alone(ahead:
     assert [authority.signing()] == kids
 
 
-def test_an_operator_gives_up_when_others_are_always_faster(authority: Authority) -> None:
+def test_operator_gives_up_after_conflicts(authority: Authority) -> None:
     class Busy(MemorySecrets):
         def replace(self, name: str, text: str, seen: SecretVersion | None) -> None:
             if name == KEY_RING_SECRET:
@@ -212,7 +212,7 @@ def test_an_operator_gives_up_when_others_are_always_faster(authority: Authority
         emergency.rotate("RS256")
 
 
-def test_a_ring_that_cannot_be_read_is_left_alone() -> None:
+def test_unreadable_ring_is_not_changed() -> None:
     authority = Authority()
     authority.secrets.write(KEY_RING_SECRET, "{}")
     with pytest.raises(UnusableKeyRingError):

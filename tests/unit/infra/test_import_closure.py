@@ -1,4 +1,4 @@
-"""What is found of imports: all that may run, and nothing that never does."""
+"""The import closure has every import that may run."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,7 +36,7 @@ def _reached(root: Path, sources: Mapping[str, str]) -> set[str]:
         "handle = lambda: None\nwith open('x') as file:\n    import functions.shared.thing",
     ],
 )
-def test_an_import_counts_wherever_it_stands(tmp_path: Path, source: str) -> None:
+def test_imports_in_functions_are_included(tmp_path: Path, source: str) -> None:
     sources = {"functions/slice/handler.py": source, "functions/shared/thing.py": "name = 1"}
     assert _reached(tmp_path, sources) == {
         *("functions", "functions.slice", HANDLER),
@@ -52,12 +52,12 @@ def test_an_import_counts_wherever_it_stands(tmp_path: Path, source: str) -> Non
         "text = 'import functions.shared.thing'  # import functions.shared.thing",
     ],
 )
-def test_what_only_a_type_checker_imports_does_not_count(tmp_path: Path, source: str) -> None:
+def test_type_checking_imports_are_ignored(tmp_path: Path, source: str) -> None:
     sources = {"functions/slice/handler.py": source, "functions/shared/thing.py": "name = 1"}
     assert _reached(tmp_path, sources) == {"functions", "functions.slice", HANDLER}
 
 
-def test_imports_are_followed_and_circles_end(tmp_path: Path) -> None:
+def test_import_cycles_end(tmp_path: Path) -> None:
     sources = {
         "functions/slice/handler.py": "from authorizer import first",
         "authorizer/first.py": "def f():\n    import authorizer.second, boto3",
@@ -78,8 +78,6 @@ def test_imports_are_followed_and_circles_end(tmp_path: Path) -> None:
         ("\nfrom . import thing", r"functions\.slice\.handler has a relative import in line 2"),
     ],
 )
-def test_an_import_that_cannot_be_followed_is_an_error(
-    tmp_path: Path, source: str, message: str
-) -> None:
+def test_unresolvable_import_is_an_error(tmp_path: Path, source: str, message: str) -> None:
     with pytest.raises(ImportClosureError, match=message):
         _reached(tmp_path, {"functions/slice/handler.py": source})

@@ -1,4 +1,4 @@
-"""docs/reference is what the code says, and leaves nothing out."""
+"""docs/reference is complete and equals the code."""
 
 import re
 from dataclasses import fields
@@ -46,28 +46,28 @@ def test_a_page_is_in_step_with_the_code(name: str) -> None:
     assert (FOLDER / name).read_text(encoding="utf-8") == PAGES[name](), "make reference"
 
 
-def test_the_folder_has_no_page_that_nothing_writes() -> None:
+def test_folder_has_only_generated_pages() -> None:
     assert {path.name for path in FOLDER.iterdir()} == set(PAGES)
 
 
-def test_the_authorizer_s_table_names_every_setting_and_no_other() -> None:
+def test_authorizer_table_has_every_setting() -> None:
     environ = _Environ()
     Settings.from_env(environ)
     assert set(SETTINGS) == environ.asked
 
 
 @pytest.mark.parametrize(("name", "default"), DEFAULTS)
-def test_a_default_is_what_the_table_says(name: str, default: str) -> None:
+def test_table_has_the_defaults(name: str, default: str) -> None:
     assert Settings.from_env({"ISSUER": ISSUER, name: default}) == Settings.from_env(
         {"ISSUER": ISSUER}
     )
 
 
-def test_the_table_has_the_defaults_that_are_values() -> None:
+def test_table_lists_the_defaults() -> None:
     assert len(DEFAULTS) > 12
 
 
-def test_the_example_of_another_issuer_is_accepted() -> None:
+def test_documented_other_issuer_is_accepted() -> None:
     example = re.search(r"as JSON: `(\{.*?\}\})`", reference.settings_page())
     assert example is not None
     text = example[1].replace("https://…", "https://other.example.com")
@@ -75,17 +75,17 @@ def test_the_example_of_another_issuer_is_accepted() -> None:
     assert other.issuer == "https://other.example.com"
 
 
-def test_every_setting_of_the_authorizer_is_set_by_the_stack_or_listed_as_left_alone() -> None:
+def test_stack_sets_every_other_setting() -> None:
     assert set(SETTINGS) - parameters_behind(AUTHORIZERS).keys() == reference.DEFAULT_IN_THE_STACK
 
 
-def test_every_setting_of_a_function_is_set_by_the_stack_or_is_the_laptops() -> None:
+def test_functions_settings_are_set_or_local() -> None:
     read = {field.name.upper() for kind in reference.FUNCTIONS.values() for field in fields(kind)}
     given = parameters_behind(tuple(reference.FUNCTIONS)).keys()
     assert read - given == reference.LAPTOP_ONLY
 
 
-def test_parameters_are_named_that_become_a_variable_or_decide_about_it() -> None:
+def test_parameters_behind_variables_are_named() -> None:
     given = parameters_behind(AUTHORIZERS)
     assert given["AUDIENCE"] == ("Audience",)
     assert given["OTHER_ISSUERS"] == ("OtherIssuers",)
@@ -97,19 +97,19 @@ def test_parameters_are_named_that_become_a_variable_or_decide_about_it() -> Non
     assert "| `API_RULES` | none | the template |" in page
 
 
-def test_every_setting_of_a_function_has_a_meaning_and_no_meaning_is_left_over() -> None:
+def test_function_settings_have_descriptions() -> None:
     read = {field.name for kind in reference.FUNCTIONS.values() for field in fields(kind)}
     assert read == reference.TEXTS["functions"].keys()
 
 
-def test_what_the_template_gives_its_functions_is_what_they_read() -> None:
+def test_template_sets_only_known_variables() -> None:
     resources = load(TEMPLATE)["Resources"]
     for function, kind in reference.FUNCTIONS.items():
         given = set(resources[function]["Properties"]["Environment"]["Variables"])
         assert given <= {field.name.upper() for field in fields(kind)}, function
 
 
-def test_the_page_names_every_variable_that_people_set() -> None:
+def test_page_lists_every_public_variable() -> None:
     sources = [*ROOT.glob("local/**/*.py"), *ROOT.glob("infra/**/*.py")]
     named = {
         name
@@ -120,13 +120,13 @@ def test_the_page_names_every_variable_that_people_set() -> None:
     assert page == named - NOT_FOR_PEOPLE - NOT_OURS
 
 
-def test_every_error_has_a_remedy_and_no_remedy_is_left_over() -> None:
+def test_errors_have_remedies() -> None:
     assert {kind.__name__ for kind in reference.oauth_errors()} == reference.TEXTS[
         "remedies"
     ].keys()
 
 
-def test_every_reason_is_in_one_section_and_has_words_of_its_own() -> None:
+def test_reasons_are_in_one_section() -> None:
     listed = [reason for members in reference.sections().values() for reason in members]
     assert sorted(listed) == sorted(Reason)
     assert len({reason_text(reason) for reason in Reason}) == len(Reason)
@@ -134,14 +134,14 @@ def test_every_reason_is_in_one_section_and_has_words_of_its_own() -> None:
     assert not [reason for reason in names if reason.value in reason_text(reason)]
 
 
-def test_every_metric_that_the_code_emits_is_in_the_table() -> None:
+def test_metrics_are_listed() -> None:
     page = reference.metrics_page()
     for module in reference.EMITTERS.values():
         for metric in module.METRICS:
             assert f"| `{metric.name}` |" in page
 
 
-def test_the_incidents_name_alarms_and_reasons_that_exist() -> None:
+def test_incidents_name_existing_alarms() -> None:
     page = (ROOT / "docs" / "operate.md").read_text(encoding="utf-8")
     incidents = page.split("\n## Incidents\n")[1].split("\n## ")[0]
     rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \|", incidents, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""What `make template` makes of findings, and what it has looked at."""
+"""`make template`: findings, explanations and the templates that it checks."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ def _explained(*resources: str, check: str = "CKV_AWS_1") -> Explanation:
     return Explanation(check, resources, REASON)
 
 
-def test_findings_that_are_all_explained_are_no_complaint() -> None:
+def test_explained_findings_pass() -> None:
     twice = Finding("CKV_AWS_1", "TokensTable", "production", "Ensure something")
     assert complaints([PLAIN, twice], [_explained("TokensTable")]) == []
     assert complaints([PLAIN], [_explained("Tokens*")]) == []
@@ -29,24 +29,24 @@ def test_findings_that_are_all_explained_are_no_complaint() -> None:
     "explanations",
     [[], [_explained("StateTable")], [_explained("TokensTable", check="CKV_AWS_2")]],
 )
-def test_a_finding_that_nothing_explains_is_a_complaint(explanations: list[Explanation]) -> None:
+def test_unexplained_finding_fails(explanations: list[Explanation]) -> None:
     assert "CKV_AWS_1 defaults: TokensTable: Ensure something" in complaints([PLAIN], explanations)
 
 
-def test_an_explanation_that_is_not_needed_any_more_is_a_complaint() -> None:
+def test_needless_explanation_fails() -> None:
     (complaint,) = complaints([PLAIN], [_explained("TokensTable", "StateTable")])
     assert complaint.startswith("CKV_AWS_1: nothing is found at StateTable any more")
 
 
 @pytest.mark.parametrize("reason", ["", "reason: ", "reason: later"])
-def test_an_explanation_has_a_reason_in_words(tmp_path: Path, reason: str) -> None:
+def test_explanation_needs_a_reason(tmp_path: Path, reason: str) -> None:
     path = tmp_path / "findings.yaml"
     path.write_text(f"- check: CKV_AWS_1\n  resources: [a]\n  {reason}\n")
     with pytest.raises(ValueError, match="CKV_AWS_1 has no reason"):
         read_explanations(path)
 
 
-def test_every_explanation_of_ours_has_a_reason() -> None:
+def test_our_explanations_have_reasons() -> None:
     assert all(explanation.resources for explanation in read_explanations())
 
 
@@ -59,7 +59,7 @@ def transformed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return {path.stem: json.loads(path.read_text()) for path in paths}
 
 
-def test_the_stack_is_checked_with_defaults_and_production_values(
+def test_templates_use_production_values_too(
     transformed: dict[str, Any],
 ) -> None:
     parameters = {name: document.get("Parameters", {}) for name, document in transformed.items()}
@@ -80,7 +80,7 @@ def test_nested_stacks_and_examples_are_checked(transformed: dict[str, Any]) -> 
     assert {"domains", "operations", *examples} <= set(transformed)
 
 
-def test_transformed_templates_have_no_sam_and_no_lint_exceptions(
+def test_transform_removes_sam_and_exceptions(
     transformed: dict[str, Any],
 ) -> None:
     for document in transformed.values():
@@ -91,7 +91,7 @@ def test_transformed_templates_have_no_sam_and_no_lint_exceptions(
         assert "cfn-lint" not in document.get("Metadata", {})
 
 
-def test_every_function_has_its_own_role_for_lambda(
+def test_functions_have_their_own_roles(
     transformed: dict[str, Any],
 ) -> None:
     resources = transformed["defaults"]["Resources"]
@@ -115,6 +115,6 @@ def test_cfn_lint_findings_name_their_resource(tmp_path: Path) -> None:
     assert {(finding.resource, finding.template) for finding in findings} == {("Table", "broken")}
 
 
-def test_a_tool_without_a_report_is_an_error() -> None:
+def test_tool_without_report_is_an_error() -> None:
     with pytest.raises(RuntimeError, match="false"):
         template_checks._report(["false"])

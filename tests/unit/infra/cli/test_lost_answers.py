@@ -1,4 +1,4 @@
-"""boto3 repeats a write whose answer was lost: a condition must not fail because of our own."""
+"""boto3 retries a write whose response was lost; the item of the first attempt is no fault."""
 
 import json
 from collections.abc import Iterator
@@ -49,9 +49,7 @@ def aliases_of_keys(stack: str) -> list[str]:
     return [name for name in names if name.startswith(f"alias/{stack}-signing/")]
 
 
-def test_a_new_client_is_no_other_than_itself_and_its_secret_is_shown(
-    gatehouse: CommandLine, lost: list[str]
-) -> None:
+def test_retried_create_succeeds(gatehouse: CommandLine, lost: list[str]) -> None:
     lost.append("PutItem")
     made = gatehouse("clients", "create", "billing")
     assert made.code == 0, made.stderr
@@ -71,9 +69,7 @@ def test_a_rotated_secret_is_added_once(gatehouse: CommandLine, lost: list[str])
         SecretVerifier().verify(plain, (old, new), NOW)
 
 
-def test_a_client_is_disabled_also_with_a_record_that_cannot_be_read(
-    gatehouse: CommandLine, lost: list[str]
-) -> None:
+def test_retried_disable_succeeds(gatehouse: CommandLine, lost: list[str]) -> None:
     table, dynamodb = gatehouse.clients, aws_client("dynamodb")
     table.put(client(), None)
     dynamodb.put_item(TableName=table.name, Item={"client_id": {"S": "bare"}})
@@ -84,18 +80,14 @@ def test_a_client_is_disabled_also_with_a_record_that_cannot_be_read(
         assert table.get(client_id).item["disabled"] == {"BOOL": True}
 
 
-def test_a_deleted_client_is_gone_and_nobody_else_is_blamed(
-    gatehouse: CommandLine, lost: list[str]
-) -> None:
+def test_retried_delete_succeeds(gatehouse: CommandLine, lost: list[str]) -> None:
     gatehouse.clients.put(client(), None)
     lost.append("DeleteItem")
     deleted = gatehouse("clients", "delete", ID, "--yes")
     assert (deleted.code, gatehouse.clients.find(ID)) == (0, None), deleted.stderr
 
 
-def test_a_file_is_applied_without_a_conflict(
-    gatehouse: CommandLine, lost: list[str], tmp_path: Path
-) -> None:
+def test_retried_apply_succeeds(gatehouse: CommandLine, lost: list[str], tmp_path: Path) -> None:
     for client_id in ("changes", "goes"):
         gatehouse.clients.put(client(client_id=client_id), None)
     file = tmp_path / "clients.yaml"
@@ -117,9 +109,7 @@ def test_an_import_goes_on(gatehouse: CommandLine, lost: list[str], tmp_path: Pa
     assert gatehouse.clients.find("a")
 
 
-def test_a_restored_client_is_no_conflict(
-    gatehouse: CommandLine, lost: list[str], tmp_path: Path
-) -> None:
+def test_retried_restore_succeeds(gatehouse: CommandLine, lost: list[str], tmp_path: Path) -> None:
     gatehouse.clients.put(client(), None)
     file = str(tmp_path / "backup.json")
     assert gatehouse("backup", file).code == 0
@@ -130,7 +120,7 @@ def test_a_restored_client_is_no_conflict(
     assert gatehouse.clients.get(ID).client == client()
 
 
-def test_what_somebody_else_wrote_is_a_conflict_still(gatehouse: CommandLine) -> None:
+def test_real_conflict_is_reported(gatehouse: CommandLine) -> None:
     table = gatehouse.clients
     table.put(client(), None)
     seen = table.get(ID)
@@ -142,9 +132,7 @@ def test_what_somebody_else_wrote_is_a_conflict_still(gatehouse: CommandLine) ->
     assert table.get(ID).client == client(name="theirs")
 
 
-def test_a_new_key_is_put_into_the_ring_once_and_a_withdrawn_one_is_not_missed(
-    gatehouse: CommandLine, lost: list[str]
-) -> None:
+def test_retried_ring_write_adds_one_key(gatehouse: CommandLine, lost: list[str]) -> None:
     old = kept_ring().keys[0].kid
     for keys, command in (
         (2, ("rotate",)),
@@ -166,7 +154,7 @@ def test_a_key_in_kms_is_named_once(account: None, lost: list[str]) -> None:
     assert len(aliases_of_keys(STACK)) == 1
 
 
-def test_a_key_that_is_needed_no_more_leaves_kms_once(account: None, lost: list[str]) -> None:
+def test_retried_kms_deletion_succeeds(account: None, lost: list[str]) -> None:
     kms = aws_client("kms")
     halves = KmsKeys(kms, OTHER_STACK)
     key_id = halves.create("ES256", NOW).signer.rpartition("/")[2]

@@ -53,7 +53,7 @@ def commands(group: click.Group, *path: str) -> Iterator[tuple[str, ...]]:
             yield (*path, name)
 
 
-def test_a_list_of_commands_cuts_no_sentence() -> None:
+def test_command_list_has_whole_sentences() -> None:
     for group in ((), ("clients",), ("keys",), ("token",)):
         shown = CommandLine(ManualClock())(*group, "--help").stdout
         _, _, listed = shown.partition("\nCommands:\n")
@@ -62,7 +62,7 @@ def test_a_list_of_commands_cuts_no_sentence() -> None:
 
 
 @pytest.mark.parametrize("command", list(commands(app)), ids=" ".join)
-def test_every_command_has_help_and_the_options_of_all(command: tuple[str, ...]) -> None:
+def test_commands_have_help_and_global_options(command: tuple[str, ...]) -> None:
     shown = CommandLine(ManualClock())(*command, "--help")
     assert shown.code == 0
     assert shown.stdout.startswith(f"Usage: gatehouse {' '.join(command)}")
@@ -111,7 +111,7 @@ def _aws() -> Aws:
         (("--stack", STACK, "--profile", "nobody"), 4, "(nobody) could not be found"),
     ],
 )
-def test_a_deployment_that_cannot_be_found_is_a_sentence(
+def test_unknown_deployment_is_one_sentence(
     gatehouse: CommandLine, options: tuple[str, ...], code: int, said: str
 ) -> None:
     boto3.client("cloudformation").create_stack(
@@ -125,7 +125,7 @@ def test_a_deployment_that_cannot_be_found_is_a_sentence(
         assert len(refused.stderr.splitlines()) == 1
 
 
-def test_which_deployment_is_asked_before_whose_aws() -> None:
+def test_deployment_is_required_before_credentials() -> None:
     def nobodys(profile: str | None, region: str | None) -> boto3.Session:
         raise NoRegionError
 
@@ -135,7 +135,7 @@ def test_which_deployment_is_asked_before_whose_aws() -> None:
         assert refused.stderr.startswith("No deployment was named.")
 
 
-def test_a_stack_without_our_table_is_a_sentence(gatehouse: CommandLine) -> None:
+def test_stack_without_table_is_one_sentence(gatehouse: CommandLine) -> None:
     found = find_stack(_aws(), STACK)
     with pytest.raises(CommandError, match="has no TruststoreBucket") as refused:
         found.resource("TruststoreBucket")
@@ -152,7 +152,7 @@ def test_programs_get_errors_as_json(gatehouse: CommandLine) -> None:
     }
 
 
-def test_a_table_that_is_gone_is_told_as_aws_tells_it(gatehouse: CommandLine) -> None:
+def test_deleted_table_reports_the_aws_error(gatehouse: CommandLine) -> None:
     boto3.client("dynamodb").delete_table(TableName=physical_name("ClientsTable"))
     refused = gatehouse("clients", "list")
     assert refused.code == 4
@@ -188,7 +188,7 @@ def _client_error(code: str, message: str = "It says so.") -> ClientError:
         (SecretConflictError(), ExitCode.CONFLICT, "Run the command again."),
     ],
 )
-def test_what_goes_wrong_has_an_exit_code_and_a_next_step(
+def test_errors_have_exit_code_and_next_step(
     error: Exception, code: ExitCode, next_step: str
 ) -> None:
     told = translated(error)
@@ -198,7 +198,7 @@ def test_what_goes_wrong_has_an_exit_code_and_a_next_step(
     assert re.fullmatch(r"[^.].*[^.]\.", told.problem)
 
 
-def test_a_fault_of_this_program_is_not_dressed_up() -> None:
+def test_defect_shows_its_traceback() -> None:
     assert translated(ZeroDivisionError()) is None
 
 
@@ -224,7 +224,7 @@ def test_every_exit_code_is_documented() -> None:
         (("token", "get", "a", "--secret-file", "broken.yaml"), ExitCode.TROUBLE),
     ],
 )
-def test_the_exit_code_says_how_it_ended(
+def test_exit_code_depends_on_the_error(
     gatehouse: CommandLine,
     command: tuple[str, ...],
     code: ExitCode,
@@ -243,7 +243,7 @@ def test_the_exit_code_says_how_it_ended(
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_help_and_docs_say_the_same_line_for_completion(shell: str) -> None:
+def test_help_and_docs_agree_on_completion(shell: str) -> None:
     said = {
         "bash": 'eval "$(gatehouse completion bash)"',
         "zsh": 'eval "$(gatehouse completion zsh)"',
@@ -253,7 +253,7 @@ def test_help_and_docs_say_the_same_line_for_completion(shell: str) -> None:
     assert said in DOCS.joinpath("cli.md").read_text()
 
 
-def test_the_line_for_bash_makes_bash_complete(tmp_path: Path) -> None:
+def test_bash_completion_works(tmp_path: Path) -> None:
     command = tmp_path / "gatehouse"
     command.write_text(f'#!/bin/sh\nexec {sys.executable} -m infra.cli "$@"\n')
     command.chmod(0o755)
@@ -274,12 +274,12 @@ printf '%s\n' "${COMPREPLY[@]}"
     assert (completed.stdout, completed.stderr) == ("emergency\n", "")
 
 
-def test_the_local_stack_is_where_make_run_puts_it() -> None:
+def test_local_stack_uses_make_runs_ports() -> None:
     for environ in (
         {},
         {"GATEHOUSE_AUTH_PORT": "1", "GATEHOUSE_API_PORT": "2", "GATEHOUSE_AWS_PORT": "3"},
         {"GATEHOUSE_HOST": "::1"},
-        {"GATEHOUSE_HOST": "0.0.0.0"},  # noqa: S104 - what a person may set
+        {"GATEHOUSE_HOST": "0.0.0.0"},  # noqa: S104 - an operator may set it
     ):
         found, addresses = laptop(environ), Addresses.from_env(environ)
         assert (found.issuer, found.guarded_api) == (addresses.issuer, addresses.guarded_api)
@@ -289,7 +289,7 @@ def test_the_local_stack_is_where_make_run_puts_it() -> None:
         laptop({"GATEHOUSE_AUTH_PORT": "x"})
 
 
-def test_the_local_stacks_resources_are_the_templates() -> None:
+def test_local_resources_match_the_template() -> None:
     declared = {
         name: value
         for name, value in names(Template.read(TEMPLATE)).items()
@@ -313,7 +313,7 @@ def test_a_moment_is_written_as_people_do(text: str, moment: int) -> None:
     assert parse_moment(text, NOW + 0.5) == moment
 
 
-def test_a_secret_is_not_typed_where_it_would_be_shown() -> None:
+def test_secret_is_not_typed_where_it_would_echo() -> None:
     refused = subprocess.run(
         [sys.executable, "-m", "infra.cli", "--local", "token", "get", "a"],
         input="typed\n",
@@ -330,12 +330,12 @@ def test_a_secret_is_not_typed_where_it_would_be_shown() -> None:
 @pytest.mark.parametrize(
     "text", ["", "soon", "9999-12-31T23:59:59-23:59", "0001-01-01T00:00+14:00", "2027-02-30"]
 )
-def test_what_is_no_moment_is_refused(text: str) -> None:
+def test_invalid_moment_is_rejected(text: str) -> None:
     with pytest.raises(UsageError, match="is not a time"):
         parse_moment(text, NOW)
 
 
-def test_a_secret_can_be_typed_without_being_shown() -> None:
+def test_secret_is_typed_without_echo() -> None:
     @click.command()
     def ask() -> None:
         click.echo(len(read_secret("The secret", None)))
@@ -345,7 +345,7 @@ def test_a_secret_can_be_typed_without_being_shown() -> None:
 
 
 class _CtrlC(BytesIO):
-    """A terminal at which somebody presses Ctrl-C."""
+    """A terminal that gets Ctrl-C."""
 
     def read1(self, size: int | None = -1) -> bytes:
         raise KeyboardInterrupt
@@ -353,7 +353,7 @@ class _CtrlC(BytesIO):
 
 @pytest.mark.parametrize(("typed", "code"), [(_CtrlC(), 130), (BytesIO(), 2)])
 @pytest.mark.parametrize("command", [("clients", "delete", "a"), ("token", "get", "a")])
-def test_ctrl_c_at_a_question_is_130_and_no_answer_a_sentence(
+def test_ctrl_c_at_a_prompt_is_130(
     gatehouse: CommandLine, command: tuple[str, ...], typed: BytesIO, code: int
 ) -> None:
     gatehouse.clients.put(client("a"), None)

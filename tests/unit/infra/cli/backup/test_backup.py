@@ -27,7 +27,7 @@ def _write_ring(kept: KeyRing) -> None:
     )
 
 
-def test_clients_and_keys_come_back_after_a_loss(gatehouse: CommandLine, tmp_path: Path) -> None:
+def test_clients_and_keys_are_restored(gatehouse: CommandLine, tmp_path: Path) -> None:
     gatehouse("clients", "create", "keyed", "--jwks-uri", "https://client.example/jwks")
     gatehouse.clients.put(client(disabled=True), None)
     before, old_ring = [seen.item for seen in gatehouse.clients.list()], _ring()
@@ -38,7 +38,7 @@ def test_clients_and_keys_come_back_after_a_loss(gatehouse: CommandLine, tmp_pat
     for seen in list(gatehouse.clients.list()):
         gatehouse.clients.delete(seen)
     gatehouse.clock.now += 3600
-    _write_ring(ring(key(2), now=NOW + 3600))  # what a new deployment starts with
+    _write_ring(ring(key(2), now=NOW + 3600))  # a new deployment has its own keys
 
     restored = gatehouse("restore", file, "--keys", answer="y\n")
     assert restored.code == 0, restored.stderr
@@ -50,9 +50,7 @@ def test_clients_and_keys_come_back_after_a_loss(gatehouse: CommandLine, tmp_pat
     assert gatehouse("restore", file, "--yes", "--json").json["keys"] == []
 
 
-def test_a_restored_key_is_published_until_its_last_token_has_expired_and_never_signs(
-    gatehouse: CommandLine, tmp_path: Path
-) -> None:
+def test_restored_key_never_signs(gatehouse: CommandLine, tmp_path: Path) -> None:
     file = str(tmp_path / "backup.json")
     gatehouse("backup", file)
     _write_ring(ring(key(2), now=NOW))
@@ -63,9 +61,7 @@ def test_a_restored_key_is_published_until_its_last_token_has_expired_and_never_
     assert not restored.is_published(NOW + 2 * DAY)
 
 
-def test_keys_are_restored_only_with_the_flag_and_a_warning(
-    gatehouse: CommandLine, tmp_path: Path
-) -> None:
+def test_restore_of_keys_needs_the_flag(gatehouse: CommandLine, tmp_path: Path) -> None:
     file = str(tmp_path / "backup.json")
     gatehouse("backup", file)
     _write_ring(ring(key(2), now=NOW))
@@ -81,7 +77,7 @@ def test_keys_are_restored_only_with_the_flag_and_a_warning(
     assert gatehouse("restore", file, "--keys", "--yes", "--json").json["keys"] == [key(1).kid]
 
 
-def test_keys_that_no_token_needs_are_not_restored(gatehouse: CommandLine, tmp_path: Path) -> None:
+def test_expired_keys_are_not_restored(gatehouse: CommandLine, tmp_path: Path) -> None:
     over, announced = (
         replace(
             ring(key(2), now=NOW - 9 * DAY).keys[0], sign_until=NOW - 5 * DAY, publish_until=NOW
@@ -96,9 +92,7 @@ def test_keys_that_no_token_needs_are_not_restored(gatehouse: CommandLine, tmp_p
     assert restored["keys"] == [key(1).kid]
 
 
-def test_a_backup_holds_no_private_key_and_no_secret_and_is_its_owners_alone(
-    gatehouse: CommandLine, tmp_path: Path
-) -> None:
+def test_backup_has_no_secrets_and_mode_0600(gatehouse: CommandLine, tmp_path: Path) -> None:
     secret = gatehouse("clients", "create", "billing").stdout.strip()
     file = tmp_path / "backup.json"
     gatehouse("backup", str(file))
@@ -112,9 +106,7 @@ def test_a_backup_holds_no_private_key_and_no_secret_and_is_its_owners_alone(
     assert file.read_text() == text
 
 
-def test_what_was_changed_since_is_left_alone_unless_told(
-    gatehouse: CommandLine, tmp_path: Path
-) -> None:
+def test_changed_clients_need_overwrite(gatehouse: CommandLine, tmp_path: Path) -> None:
     gatehouse.clients.put(client(), None)
     file = str(tmp_path / "backup.json")
     gatehouse("backup", file)
@@ -130,7 +122,7 @@ def test_what_was_changed_since_is_left_alone_unless_told(
     assert gatehouse.clients.find("newer") is not None
 
 
-def test_an_old_secret_does_not_come_back_unseen(gatehouse: CommandLine, tmp_path: Path) -> None:
+def test_old_secret_is_listed_before_restore(gatehouse: CommandLine, tmp_path: Path) -> None:
     gatehouse.clients.put(client(), None)
     file = str(tmp_path / "backup.json")
     gatehouse("backup", file)
@@ -140,9 +132,7 @@ def test_an_old_secret_does_not_come_back_unseen(gatehouse: CommandLine, tmp_pat
     assert "secrets: -always to no end" in shown.stderr
 
 
-def test_a_ring_that_signs_nothing_is_no_place_to_restore_to(
-    gatehouse: CommandLine, tmp_path: Path
-) -> None:
+def test_restore_needs_a_signing_key(gatehouse: CommandLine, tmp_path: Path) -> None:
     file = str(tmp_path / "backup.json")
     gatehouse("backup", file)
     _write_ring(KeyRing(()))
@@ -152,9 +142,7 @@ def test_a_ring_that_signs_nothing_is_no_place_to_restore_to(
     assert _ring() == KeyRing(())
 
 
-def test_a_backup_of_another_issuer_is_restored_with_a_warning(
-    gatehouse: CommandLine, tmp_path: Path
-) -> None:
+def test_backup_of_another_issuer_warns(gatehouse: CommandLine, tmp_path: Path) -> None:
     file = tmp_path / "backup.json"
     gatehouse("backup", str(file))
     moved = {**json.loads(file.read_text()), "issuer": "https://elsewhere"}
@@ -180,9 +168,7 @@ def test_a_backup_of_another_issuer_is_restored_with_a_warning(
         ({"clients": [{"client_id": {"N": "1e999999"}}]}, "cannot be restored"),
     ],
 )
-def test_what_is_no_backup_of_ours_is_refused_whole(
-    tmp_path: Path, change: dict[str, object], said: str
-) -> None:
+def test_invalid_backup_is_rejected(tmp_path: Path, change: dict[str, object], said: str) -> None:
     deployment = laptop({})
     good = json.loads(backup_json(deployment, [], ring(now=NOW), NOW))
     file = tmp_path / "backup.json"
@@ -195,13 +181,13 @@ def test_what_is_no_backup_of_ours_is_refused_whole(
 @pytest.mark.parametrize(
     "text", ["", "[]", "{}", "nothing", "[" * 100_000, '{"format": "gatehouse-backup"}']
 )
-def test_any_other_file_is_no_backup(tmp_path: Path, text: str) -> None:
+def test_other_file_is_rejected(tmp_path: Path, text: str) -> None:
     (tmp_path / "file").write_text(text)
     with pytest.raises(UsageError, match=r"is not a backup of Gatehouse\.$"):
         read_backup(tmp_path / "file")
 
 
-def test_a_backup_moves_clients_to_another_stack(gatehouse: CommandLine, tmp_path: Path) -> None:
+def test_backup_moves_clients_to_another_stack(gatehouse: CommandLine, tmp_path: Path) -> None:
     gatehouse.clients.put(client(), None)
     file = str(tmp_path / "backup.json")
     gatehouse("backup", file)

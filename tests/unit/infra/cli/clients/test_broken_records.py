@@ -1,4 +1,4 @@
-"""A record that cannot be read keeps no other client from an operator, and goes when it must."""
+"""A record that cannot be read does not stop changes of others and can be deleted."""
 
 import json
 from pathlib import Path
@@ -38,7 +38,7 @@ FAULTS: Final[dict[str, dict[str, Any]]] = {
 
 @pytest.fixture
 def broken(gatehouse: CommandLine) -> dict[str, dict[str, Any]]:
-    """A good client, and beside it records that cannot be read, by client_id."""
+    """A valid client and records that cannot be read, by client_id."""
     gatehouse.clients.put(client(), None)
     items = {each: {**to_item(client(client_id=each)), **fault} for each, fault in FAULTS.items()}
     items["bare"] = {"client_id": {"S": "bare"}}
@@ -55,7 +55,7 @@ def newer(gatehouse: CommandLine) -> CommandLine:
     return gatehouse
 
 
-def test_the_others_are_listed_and_the_broken_ones_are_named(
+def test_list_names_broken_records(
     gatehouse: CommandLine, broken: dict[str, dict[str, Any]]
 ) -> None:
     listed = gatehouse("clients", "list")
@@ -85,7 +85,7 @@ def test_each_is_disabled_and_deleted(
     assert gatehouse("clients", "list").code == 0
 
 
-def test_what_needs_its_fields_says_what_is_wrong_and_changes_nothing(newer: CommandLine) -> None:
+def test_broken_record_rejects_changes(newer: CommandLine) -> None:
     before = kept(BROKEN)
     for command in (("show", BROKEN), ("enable", BROKEN), ("rotate-secret", BROKEN), ("export",)):
         refused = newer("clients", *command)
@@ -95,7 +95,7 @@ def test_what_needs_its_fields_says_what_is_wrong_and_changes_nothing(newer: Com
     assert kept(BROKEN) == before
 
 
-def test_it_is_created_and_imported_over_by_nobody(newer: CommandLine, tmp_path: Path) -> None:
+def test_broken_record_is_not_overwritten(newer: CommandLine, tmp_path: Path) -> None:
     before = kept(BROKEN)
     assert "already exists" in newer("clients", "create", BROKEN).stderr
     file = tmp_path / "export.json"
@@ -109,9 +109,7 @@ def test_it_is_created_and_imported_over_by_nobody(newer: CommandLine, tmp_path:
     assert kept(BROKEN) == before
 
 
-def test_a_file_that_does_not_name_it_is_applied_and_one_that_does_is_not(
-    newer: CommandLine, tmp_path: Path
-) -> None:
+def test_apply_skips_broken_records_outside_the_file(newer: CommandLine, tmp_path: Path) -> None:
     file = tmp_path / "clients.yaml"
     methods = "authentication_methods: [client_secret_basic]"
     file.write_text(f"clients: [{{client_id: service-client-jwt, {methods}}}]")
@@ -126,9 +124,7 @@ def test_a_file_that_does_not_name_it_is_applied_and_one_that_does_is_not(
     assert (pruned.code, list(newer.clients.list())) == (0, []), pruned.stderr
 
 
-def test_a_backup_is_not_taken_without_it_and_one_from_before_puts_it_back(
-    gatehouse: CommandLine, tmp_path: Path
-) -> None:
+def test_backup_refuses_broken_records(gatehouse: CommandLine, tmp_path: Path) -> None:
     gatehouse.clients.put(client(), None)
     good, none = str(tmp_path / "good.json"), tmp_path / "none.json"
     assert gatehouse("backup", good).code == 0
@@ -138,7 +134,7 @@ def test_a_backup_is_not_taken_without_it_and_one_from_before_puts_it_back(
     assert gatehouse.clients.get("service-client-jwt").client == client()
 
 
-def test_an_emergency_does_not_wait_for_it_and_assumes_the_worst(newer: CommandLine) -> None:
+def test_emergency_assumes_broken_clients_affected(newer: CommandLine) -> None:
     kid = newer("keys", "list", "--json").json[0]["kid"]
     done = newer("keys", "emergency", "--revoke", kid, "--yes")
     assert done.code == 0, done.stderr
@@ -148,14 +144,14 @@ def test_an_emergency_does_not_wait_for_it_and_assumes_the_worst(newer: CommandL
     )
 
 
-def test_a_record_under_what_is_no_client_id_can_be_deleted(gatehouse: CommandLine) -> None:
+def test_record_with_an_invalid_id_can_be_deleted(gatehouse: CommandLine) -> None:
     put({"client_id": {"S": "Müller"}})
     assert "Müller" in gatehouse("clients", "list").stderr
     assert gatehouse("clients", "delete", "Müller", "--yes").code == 0
     assert kept("Müller") is None
 
 
-def test_what_can_be_no_key_of_the_table_is_a_usage_error(gatehouse: CommandLine) -> None:
+def test_impossible_table_key_is_a_usage_error(gatehouse: CommandLine) -> None:
     for client_id in ("", "x" * 3000, "\udcff"):
         refused = gatehouse("clients", "delete", client_id, "--yes")
         assert (refused.code, "is not a client_id" in refused.stderr) == (2, True)

@@ -18,7 +18,7 @@ from tests.support.server import NOW, SECRET, client
 DAY = 86_400
 
 
-def test_a_new_clients_secret_is_shown_once_and_kept_as_a_digest(gatehouse: CommandLine) -> None:
+def test_create_shows_the_secret_once(gatehouse: CommandLine) -> None:
     made = gatehouse("clients", "create", "billing", "--scope", "country.read", "--name", "Billing")
     secret = made.stdout.strip()
     assert made.code == 0
@@ -34,9 +34,7 @@ def test_a_new_clients_secret_is_shown_once_and_kept_as_a_digest(gatehouse: Comm
             assert confidential not in shown.stdout + shown.stderr
 
 
-def test_a_secret_of_elsewhere_comes_in_by_file_or_pipe(
-    gatehouse: CommandLine, tmp_path: Path
-) -> None:
+def test_secret_is_read_from_file_or_pipe(gatehouse: CommandLine, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("from-a-file\n")
     file = str(tmp_path / "secret")
     assert gatehouse("clients", "create", "a", "--secret-file", file).stdout == ""
@@ -46,9 +44,7 @@ def test_a_secret_of_elsewhere_comes_in_by_file_or_pipe(
         assert SecretVerifier().verify(secret, kept, NOW).is_imported
 
 
-def test_a_secret_goes_to_a_new_file_that_only_its_owner_reads(
-    gatehouse: CommandLine, tmp_path: Path
-) -> None:
+def test_secret_is_written_with_mode_0600(gatehouse: CommandLine, tmp_path: Path) -> None:
     file = tmp_path / "secret"
     made = gatehouse("clients", "create", "billing", "--secret-to", str(file))
     assert file.stat().st_mode & 0o777 == 0o600
@@ -60,9 +56,7 @@ def test_a_secret_goes_to_a_new_file_that_only_its_owner_reads(
     assert gatehouse.clients.find("other") is None
 
 
-def test_a_secret_that_was_not_registered_leaves_no_file(
-    gatehouse: CommandLine, tmp_path: Path
-) -> None:
+def test_failed_registration_leaves_no_file(gatehouse: CommandLine, tmp_path: Path) -> None:
     file = tmp_path / "secret"
     aws_client("dynamodb").delete_table(TableName=physical_name("StateTable"))
     gatehouse("clients", "create", "billing")
@@ -71,9 +65,7 @@ def test_a_secret_that_was_not_registered_leaves_no_file(
     assert "already exists" in refused.stderr
 
 
-def test_keyed_clients_are_registered_by_what_they_are_checked_by(
-    gatehouse: CommandLine, tmp_path: Path
-) -> None:
+def test_keyed_clients_are_registered(gatehouse: CommandLine, tmp_path: Path) -> None:
     rule: dict[str, Any] = {
         "issuer": "https://issuer.example",
         "audience": "https://us",
@@ -117,7 +109,7 @@ def test_keyed_clients_are_registered_by_what_they_are_checked_by(
         (("show", "ä"), "is not a client_id"),
     ],
 )
-def test_what_makes_no_sense_is_said_in_a_sentence_and_changes_nothing(
+def test_invalid_options_change_nothing(
     gatehouse: CommandLine, arguments: tuple[str, ...], said: str
 ) -> None:
     gatehouse.clients.put(client(), None)
@@ -128,7 +120,7 @@ def test_what_makes_no_sense_is_said_in_a_sentence_and_changes_nothing(
     assert [seen.client for seen in gatehouse.clients.list()] == [client()]
 
 
-def test_after_a_rotation_both_secrets_count_until_the_date(gatehouse: CommandLine) -> None:
+def test_rotation_leaves_both_secrets_valid(gatehouse: CommandLine) -> None:
     gatehouse.clients.put(client(), None)
     rotated = gatehouse("clients", "rotate-secret", "service-client-jwt", "--old-until", "7d")
     kept = gatehouse.clients.get("service-client-jwt").client.secrets
@@ -141,7 +133,7 @@ def test_after_a_rotation_both_secrets_count_until_the_date(gatehouse: CommandLi
     assert "2023-11-21 22:13 UTC" in rotated.stderr
 
 
-def test_a_rotation_never_prolongs_and_drops_what_has_ended(gatehouse: CommandLine) -> None:
+def test_rotation_drops_expired_secrets(gatehouse: CommandLine) -> None:
     gatehouse.clients.put(client(), None)
     gatehouse("clients", "rotate-secret", "service-client-jwt", "--old-until", "1h")
     gatehouse("clients", "rotate-secret", "service-client-jwt", "--old-until", "2d")
@@ -152,14 +144,14 @@ def test_a_rotation_never_prolongs_and_drops_what_has_ended(gatehouse: CommandLi
     assert only.expires_at is None
 
 
-def test_a_client_without_secrets_has_none_to_rotate(gatehouse: CommandLine) -> None:
+def test_client_without_secret_cannot_rotate(gatehouse: CommandLine) -> None:
     gatehouse("clients", "create", "keyed", "--jwks-uri", "https://client.example/jwks")
     refused = gatehouse("clients", "rotate-secret", "keyed")
     assert (refused.code, refused.stdout) == (1, "")
     assert "without a secret, by private_key_jwt" in refused.stderr
 
 
-def test_a_second_imported_secret_is_refused_with_a_way_out(gatehouse: CommandLine) -> None:
+def test_second_imported_secret_is_rejected(gatehouse: CommandLine) -> None:
     gatehouse("clients", "create", "a", "--secret-file", "-", answer="first")
     rotate = ("clients", "rotate-secret", "a", "--secret-file", "-")
     refused = gatehouse(*rotate, answer="second")
@@ -169,7 +161,7 @@ def test_a_second_imported_secret_is_refused_with_a_way_out(gatehouse: CommandLi
     SecretVerifier().verify("second", gatehouse.clients.get("a").client.secrets, NOW)
 
 
-def test_secrets_are_shown_by_when_they_count_and_were_used(gatehouse: CommandLine) -> None:
+def test_show_lists_validity_and_last_use(gatehouse: CommandLine) -> None:
     gatehouse.clients.put(client(), None)
     gatehouse("clients", "rotate-secret", "service-client-jwt")
     old, _ = gatehouse.clients.get("service-client-jwt").client.secrets
@@ -182,7 +174,7 @@ def test_secrets_are_shown_by_when_they_count_and_were_used(gatehouse: CommandLi
     assert "ended" in gatehouse("clients", "show", "service-client-jwt").stdout
 
 
-def test_a_client_is_disabled_and_enabled_and_nothing_else_changes(gatehouse: CommandLine) -> None:
+def test_disable_and_enable_change_nothing_else(gatehouse: CommandLine) -> None:
     gatehouse.clients.put(client(), None)
     assert gatehouse("clients", "disable", "service-client-jwt").code == 0
     assert gatehouse.clients.get("service-client-jwt").client == client(disabled=True)
@@ -196,7 +188,7 @@ def test_a_client_is_disabled_and_enabled_and_nothing_else_changes(gatehouse: Co
     ("answer", "options", "code", "is_there"),
     [("n\n", (), 1, True), ("", (), 2, True), ("y\n", (), 0, False), ("", ("--yes",), 0, False)],
 )
-def test_a_client_is_deleted_only_after_a_yes(
+def test_delete_needs_confirmation(
     gatehouse: CommandLine, answer: str, options: tuple[str, ...], code: int, *, is_there: bool
 ) -> None:
     gatehouse.clients.put(client(), None)
@@ -206,7 +198,7 @@ def test_a_client_is_deleted_only_after_a_yes(
 
 
 @pytest.mark.parametrize("command", ["show", "disable", "delete", "rotate-secret"])
-def test_a_client_that_is_not_there_is_exit_code_3(gatehouse: CommandLine, command: str) -> None:
+def test_unknown_client_is_exit_code_3(gatehouse: CommandLine, command: str) -> None:
     missing = gatehouse("clients", command, "nobody")
     assert (missing.code, missing.stdout) == (3, "")
     assert missing.stderr.strip() == (
@@ -224,7 +216,7 @@ def test_the_list_is_the_same_for_programs(gatehouse: CommandLine) -> None:
     ]
 
 
-def test_a_clients_name_cannot_steer_the_terminal(gatehouse: CommandLine) -> None:
+def test_client_name_cannot_control_the_terminal(gatehouse: CommandLine) -> None:
     gatehouse.clients.put(client(name="\x1b[2J[red]gone[/red]\u202e"), None)
     shown = gatehouse("clients", "list").stdout
     assert "\x1b" not in shown
@@ -232,7 +224,7 @@ def test_a_clients_name_cannot_steer_the_terminal(gatehouse: CommandLine) -> Non
     assert "[red]gone[/red]" in shown
 
 
-def test_a_change_meanwhile_is_kept_and_built_upon(gatehouse: CommandLine) -> None:
+def test_concurrent_change_is_not_lost(gatehouse: CommandLine) -> None:
     gatehouse.clients.put(client(), None)
     interfered: list[Client] = []
 
@@ -249,7 +241,7 @@ def test_a_change_meanwhile_is_kept_and_built_upon(gatehouse: CommandLine) -> No
     )
 
 
-def test_a_change_that_others_are_faster_with_every_time_gives_up(gatehouse: CommandLine) -> None:
+def test_repeated_conflicts_give_up(gatehouse: CommandLine) -> None:
     clients = gatehouse.clients
     clients.put(client(), None)
 
@@ -262,7 +254,7 @@ def test_a_change_that_others_are_faster_with_every_time_gives_up(gatehouse: Com
     assert clients.get("service-client-jwt").client == client(name="A service!!!!!")
 
 
-def test_a_client_that_was_changed_since_it_was_shown_is_not_deleted(
+def test_changed_client_is_not_deleted(
     gatehouse: CommandLine,
 ) -> None:
     gatehouse.clients.put(client(), None)
@@ -272,9 +264,7 @@ def test_a_client_that_was_changed_since_it_was_shown_is_not_deleted(
     assert gatehouse.clients.get("service-client-jwt").client.disabled
 
 
-def test_a_certificate_of_its_own_is_registered_by_thumbprint(
-    gatehouse: CommandLine, tmp_path: Path
-) -> None:
+def test_certificate_is_registered_by_thumbprint(gatehouse: CommandLine, tmp_path: Path) -> None:
     certificates = LaptopCertificates.ensure(tmp_path)
     pem = certificates.self_signed_client
     made = gatehouse("clients", "create", "own", "--certificate", str(pem), "--dpop")
@@ -295,7 +285,7 @@ def test_a_certificate_of_its_own_is_registered_by_thumbprint(
         (("--secret-to", "no/such/folder"), 2, "cannot be written"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_a_sentence(
+def test_unusable_file_is_one_sentence(
     gatehouse: CommandLine, tmp_path: Path, options: tuple[str, str], code: int, said: str
 ) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
@@ -305,7 +295,7 @@ def test_a_file_that_cannot_be_used_is_a_sentence(
     assert gatehouse.clients.find("a") is None
 
 
-def test_a_record_of_a_newer_version_is_said_to_be_one(gatehouse: CommandLine) -> None:
+def test_record_of_a_newer_version_is_named(gatehouse: CommandLine) -> None:
     gatehouse.clients.put(client(), None)
     aws_client("dynamodb").update_item(
         TableName=physical_name("ClientsTable"),
@@ -319,7 +309,7 @@ def test_a_record_of_a_newer_version_is_said_to_be_one(gatehouse: CommandLine) -
     assert "If a newer version wrote it" in refused.stderr
 
 
-def test_a_secret_that_ends_after_the_calendar_is_shown_with_its_last_day(
+def test_far_expiry_is_shown_as_the_last_day(
     gatehouse: CommandLine,
 ) -> None:
     (secret,) = client().secrets

@@ -29,7 +29,7 @@ PLAIN = {
     "scopes": ["country.read", "customer.read", "customer.write"],
     "token_profile": "plain",
 }
-"""What a file says of `client()`."""
+"""The document of `client()`."""
 FULL = client(
     authentication_methods=frozenset(
         {"private_key_jwt", "federated_jwt", "tls_client_auth", "self_signed_tls_client_auth"}
@@ -55,7 +55,7 @@ def written(folder: Path, *documents: dict[str, Any]) -> str:
     return str(file)
 
 
-def test_the_schema_is_one_and_knows_every_field_of_a_client_but_its_secrets() -> None:
+def test_schema_has_every_field_but_secrets() -> None:
     Draft202012Validator.check_schema(SCHEMA)
     known = schema.client()["properties"]
     assert set(known) == {field.name for field in fields(Client)} - {"secrets"}
@@ -66,7 +66,7 @@ def test_the_schema_is_one_and_knows_every_field_of_a_client_but_its_secrets() -
     assert set(rule) == {field.name for field in fields(FederationRule)}
 
 
-def test_the_schemas_defaults_are_those_of_the_code() -> None:
+def test_schema_defaults_equal_the_code() -> None:
     least = checked({"client_id": "a", "authentication_methods": ["client_secret_basic"]})
     for name, rule in schema.client()["properties"].items():
         if "default" in rule:
@@ -80,7 +80,7 @@ def test_the_schemas_defaults_are_those_of_the_code() -> None:
     [*demo_clients(), *keyed_clients(), authorizer_client("x"), client(), FULL],
     ids=lambda known: known.client_id,
 )
-def test_a_client_comes_back_from_its_document_without_its_secrets(known: Client) -> None:
+def test_document_round_trip_drops_secrets(known: Client) -> None:
     document = to_document(known)
     assert not list(Draft202012Validator(SCHEMA).iter_errors({"clients": [document]}))
     assert to_document(from_document(document)) == document
@@ -115,7 +115,7 @@ def test_a_client_comes_back_from_its_document_without_its_secrets(known: Client
         ({"audience": ["a"], "token_profile": "at+jwt", "grant_types": ["password"]}, "grant_ty"),
     ],
 )
-def test_what_makes_no_client_is_refused_by_field(change: dict[str, Any], said: str) -> None:
+def test_invalid_client_names_the_field(change: dict[str, Any], said: str) -> None:
     document = {"client_id": "a", "authentication_methods": ["client_secret_basic"]}
     with pytest.raises(UsageError) as refused:
         checked({**document, **change})
@@ -153,16 +153,14 @@ def test_what_makes_no_client_is_refused_by_field(change: dict[str, Any], said: 
         ("[" * 20_000, "is nested too deeply"),
     ],
 )
-def test_a_file_that_is_none_is_refused_by_place(tmp_path: Path, text: str, said: str) -> None:
+def test_invalid_file_names_the_line(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "clients.yaml").write_text(text)
     with pytest.raises(UsageError) as refused:
         read_file(tmp_path / "clients.yaml")
     assert said in str(refused.value)
 
 
-def test_what_yaml_takes_for_a_date_is_a_text_and_a_whole_number_is_one(
-    gatehouse: CommandLine, tmp_path: Path
-) -> None:
+def test_yaml_dates_are_strings(gatehouse: CommandLine, tmp_path: Path) -> None:
     (tmp_path / "clients.yaml").write_text(
         "clients:\n"
         "- {client_id: dated, name: 2027-01-31, authentication_methods: [federated_jwt],\n"
@@ -176,26 +174,24 @@ def test_what_yaml_takes_for_a_date_is_a_text_and_a_whole_number_is_one(
     assert gatehouse("clients", "diff", str(tmp_path / "clients.yaml")).code == 0
 
 
-def test_a_secret_that_somebody_put_into_a_file_is_not_repeated(
-    gatehouse: CommandLine, tmp_path: Path
-) -> None:
+def test_secret_in_a_file_is_not_repeated(gatehouse: CommandLine, tmp_path: Path) -> None:
     file = written(tmp_path, {**PLAIN, "client_secret": "hunter2", "token_lifetime": "hunter2"})
     refused = gatehouse("clients", "apply", file)
     assert (refused.code, refused.stdout) == (2, "")
     assert "hunter2" not in refused.stderr
 
 
-def test_a_client_that_is_named_twice_is_refused(gatehouse: CommandLine, tmp_path: Path) -> None:
+def test_duplicate_client_is_rejected(gatehouse: CommandLine, tmp_path: Path) -> None:
     refused = gatehouse("clients", "diff", written(tmp_path, PLAIN, PLAIN))
     assert refused.code == 2
     assert "contains clients twice: service-client-jwt" in refused.stderr
 
 
-def test_a_file_that_is_not_there_is_exit_code_3(gatehouse: CommandLine, tmp_path: Path) -> None:
+def test_missing_file_is_exit_code_3(gatehouse: CommandLine, tmp_path: Path) -> None:
     assert gatehouse("clients", "diff", str(tmp_path / "none.yaml")).code == 3
 
 
-def test_an_export_and_its_table_say_the_same(gatehouse: CommandLine, tmp_path: Path) -> None:
+def test_export_matches_the_table(gatehouse: CommandLine, tmp_path: Path) -> None:
     for each in (client(), replace(FULL, client_id="full")):
         gatehouse.clients.put(each, None)
     (tmp_path / "clients.yaml").write_text(gatehouse("clients", "export").stdout)
@@ -207,9 +203,7 @@ def test_an_export_and_its_table_say_the_same(gatehouse: CommandLine, tmp_path: 
     }
 
 
-def test_drift_is_shown_field_by_field_and_is_exit_code_1(
-    gatehouse: CommandLine, tmp_path: Path
-) -> None:
+def test_diff_shows_fields_and_exits_with_1(gatehouse: CommandLine, tmp_path: Path) -> None:
     gatehouse.clients.put(client(), None)
     gatehouse.clients.put(client("extra"), None)
     file = written(
@@ -239,7 +233,7 @@ def test_drift_is_shown_field_by_field_and_is_exit_code_1(
 @pytest.mark.parametrize(
     ("options", "answer", "code"), [(("--dry-run",), "", 0), ((), "n\n", 1), ((), "", 2)]
 )
-def test_nothing_is_written_in_a_dry_run_or_without_a_yes(
+def test_dry_run_and_refusal_write_nothing(
     gatehouse: CommandLine, tmp_path: Path, options: tuple[str, ...], answer: str, code: int
 ) -> None:
     gatehouse.clients.put(client(), None)
@@ -267,9 +261,7 @@ def test_a_file_is_applied_and_secrets_stay(gatehouse: CommandLine, tmp_path: Pa
     assert gatehouse("clients", "apply", file, "--yes").code == 0
 
 
-def test_a_client_that_the_file_does_not_name_goes_only_with_prune(
-    gatehouse: CommandLine, tmp_path: Path
-) -> None:
+def test_prune_deletes_clients_outside_the_file(gatehouse: CommandLine, tmp_path: Path) -> None:
     gatehouse.clients.put(client(), None)
     gatehouse.clients.put(client("extra"), None)
     pruned = gatehouse("clients", "apply", written(tmp_path, PLAIN), "--prune", "--yes")
@@ -277,7 +269,7 @@ def test_a_client_that_the_file_does_not_name_goes_only_with_prune(
     assert [seen.client.client_id for seen in gatehouse.clients.list()] == ["service-client-jwt"]
 
 
-def test_the_stacks_own_client_is_never_pruned(gatehouse: CommandLine, tmp_path: Path) -> None:
+def test_prune_skips_the_stacks_client(gatehouse: CommandLine, tmp_path: Path) -> None:
     own = authorizer_client("a secret that the stack made")
     gatehouse.clients.put(own, None)
     credentials = load(TEMPLATE)["Resources"]["IntrospectionCredentials"]["Properties"]
@@ -289,7 +281,7 @@ def test_the_stacks_own_client_is_never_pruned(gatehouse: CommandLine, tmp_path:
 
 
 @pytest.mark.parametrize(("says", "is_disabled"), [(None, True), (False, False), (True, True)])
-def test_a_file_lets_a_disabled_client_in_only_if_it_says_so(
+def test_disabled_client_needs_disabled_false(
     gatehouse: CommandLine, tmp_path: Path, says: object, *, is_disabled: bool
 ) -> None:
     gatehouse.clients.put(client(disabled=True), None)
@@ -301,9 +293,7 @@ def test_a_file_lets_a_disabled_client_in_only_if_it_says_so(
 
 
 @pytest.mark.parametrize("theirs", ["change", "delete", "create"])
-def test_an_edit_made_after_the_differences_were_shown_is_kept(
-    gatehouse: CommandLine, theirs: str
-) -> None:
+def test_edit_after_the_diff_is_a_conflict(gatehouse: CommandLine, theirs: str) -> None:
     clients = gatehouse.clients
     clients.put(client(), None)
     if theirs != "create":
@@ -325,9 +315,7 @@ def test_an_edit_made_after_the_differences_were_shown_is_kept(
     assert left == {**expected, "service-client-jwt": "Ours"}
 
 
-def test_a_conflict_while_the_question_was_open_is_exit_code_5_and_the_rest_is_written(
-    gatehouse: CommandLine, tmp_path: Path
-) -> None:
+def test_conflict_is_exit_code_5(gatehouse: CommandLine, tmp_path: Path) -> None:
     for client_id in ("other", "service-client-jwt"):
         gatehouse.clients.put(client(client_id), None)
     ours = {**PLAIN, "name": "Ours"}
@@ -344,7 +332,7 @@ def test_a_conflict_while_the_question_was_open_is_exit_code_5_and_the_rest_is_w
     assert names == {"other": "Theirs", "service-client-jwt": "Ours"}
 
 
-def test_only_a_secret_that_changed_meanwhile_is_a_conflict_too(gatehouse: CommandLine) -> None:
+def test_changed_secret_is_a_conflict(gatehouse: CommandLine) -> None:
     gatehouse.clients.put(client(), None)
     seen = gatehouse.clients.get("service-client-jwt")
     gatehouse("clients", "rotate-secret", "service-client-jwt")
@@ -358,9 +346,7 @@ def test_the_schema_is_printed_for_editors(gatehouse: CommandLine) -> None:
     assert json.loads(gatehouse("clients", "schema").stdout) == SCHEMA
 
 
-def test_diff_ignores_clients_outside_the_file_unless_strict(
-    gatehouse: CommandLine, tmp_path: Path
-) -> None:
+def test_diff_ignores_others_unless_strict(gatehouse: CommandLine, tmp_path: Path) -> None:
     gatehouse.clients.put(client(), None)
     gatehouse.clients.put(client("extra"), None)
     file = written(tmp_path, PLAIN)
@@ -369,7 +355,7 @@ def test_diff_ignores_clients_outside_the_file_unless_strict(
     assert gatehouse("clients", "diff", file, "--strict").code == 1
 
 
-def test_diff_and_apply_can_be_limited_to_clients(gatehouse: CommandLine, tmp_path: Path) -> None:
+def test_diff_and_apply_can_be_limited(gatehouse: CommandLine, tmp_path: Path) -> None:
     gatehouse.clients.put(client(), None)
     gatehouse.clients.put(client("extra"), None)
     changed = {**PLAIN, "name": "New"}
@@ -387,9 +373,7 @@ def test_diff_and_apply_can_be_limited_to_clients(gatehouse: CommandLine, tmp_pa
     assert (unknown.code, "has client typo" in unknown.stderr) == (3, True)
 
 
-def test_a_file_may_omit_the_methods_that_create_implies(
-    gatehouse: CommandLine, tmp_path: Path
-) -> None:
+def test_file_may_omit_implied_methods(gatehouse: CommandLine, tmp_path: Path) -> None:
     documents: list[dict[str, Any]] = [
         {"client_id": "keys", "assertion": {"jwks_uri": "https://client.example/jwks"}},
         {"client_id": "name", "certificate_name": {"kind": "san_dns", "value": "a.example"}},
@@ -415,9 +399,7 @@ def test_a_file_may_omit_the_methods_that_create_implies(
     assert gatehouse("clients", "diff", file).code == 0
 
 
-def test_a_new_client_of_a_file_gets_at_jwt_for_its_audience(
-    gatehouse: CommandLine, tmp_path: Path
-) -> None:
+def test_file_with_audience_gets_at_jwt(gatehouse: CommandLine, tmp_path: Path) -> None:
     gatehouse.clients.put(client("registered", audience=("https://api",)), None)
     entry = {"audience": ["https://api"], "scopes": ["country.read"]}
     file = written(
@@ -433,7 +415,7 @@ def test_a_new_client_of_a_file_gets_at_jwt_for_its_audience(
     assert "update registered --token-profile at+jwt" in applied.stderr
 
 
-def test_an_apply_without_changes_says_so(gatehouse: CommandLine, tmp_path: Path) -> None:
+def test_apply_reports_no_changes(gatehouse: CommandLine, tmp_path: Path) -> None:
     gatehouse.clients.put(client(), None)
     applied = gatehouse("clients", "apply", written(tmp_path, PLAIN))
     assert (applied.code, applied.stdout.strip()) == (0, "No changes.")

@@ -89,7 +89,7 @@ def drafted(
         (read_hydra, HYDRA, "hydra-secret", 5400),
     ],
 )
-def test_a_plain_machine_client_is_carried_over_with_its_secret(
+def test_secret_of_a_machine_client_is_imported(
     read: Callable[[str, str], Iterator[Draft]], entry: dict[str, Any], secret: str, lifetime: int
 ) -> None:
     draft = drafted(read, entry)
@@ -104,7 +104,7 @@ def test_a_plain_machine_client_is_carried_over_with_its_secret(
     assert carried.token_format is TokenFormat.JWT
 
 
-def test_cognito_grants_all_scopes_to_a_request_that_names_none_and_so_do_we() -> None:
+def test_cognito_scopes_become_default_scopes() -> None:
     carried = drafted(read_cognito, COGNITO).finished()
     assert carried is not None
     assert set(carried.default_scopes) == carried.scopes == set(COGNITO["AllowedOAuthScopes"])
@@ -224,7 +224,7 @@ def test_cognito_grants_all_scopes_to_a_request_that_names_none_and_so_do_we() -
         (read_hydra, HYDRA, {"metadata": {"team": "a"}}, "metadata is not supported"),
     ],
 )
-def test_what_cannot_be_carried_over_is_said(
+def test_lost_settings_are_listed(
     read: Callable[[str, str], Iterator[Draft]],
     entry: dict[str, Any],
     changes: dict[str, Any],
@@ -273,7 +273,7 @@ def test_what_cannot_be_carried_over_is_said(
         ),
     ],
 )
-def test_what_makes_no_client_of_ours_is_left_out_with_the_reason(
+def test_unsupported_clients_are_left_out(
     read: Callable[[str, str], Iterator[Draft]],
     entry: dict[str, Any],
     changes: dict[str, Any],
@@ -284,7 +284,7 @@ def test_what_makes_no_client_of_ours_is_left_out_with_the_reason(
     assert refusal in draft.refusal
 
 
-def test_springs_keys_and_certificate_names_are_carried_over() -> None:
+def test_spring_keys_and_names_are_imported() -> None:
     settings = {
         "settings.client.jwk-set-url": "https://client.example/jwks",
         "settings.client.token-endpoint-authentication-signing-algorithm": [
@@ -318,7 +318,7 @@ def test_springs_keys_and_certificate_names_are_carried_over() -> None:
     assert carried.tls_client_certificate_bound_access_tokens
 
 
-def test_springs_certificate_name_as_java_writes_it_is_carried_over() -> None:
+def test_spring_subject_in_java_form_is_imported() -> None:
     subject = r"1.2.840.113549.1.9.1=#160161,CN=\#batch\=1,2.5.4.97=#0c0150,o=Example"
     draft = drafted(
         read_spring,
@@ -333,7 +333,7 @@ def test_springs_certificate_name_as_java_writes_it_is_carried_over() -> None:
     assert carried.certificate_name.value == subject
 
 
-def test_springs_certificate_name_that_cannot_match_is_lost_with_the_reason() -> None:
+def test_spring_impossible_subject_is_listed() -> None:
     draft = drafted(
         read_spring,
         SPRING,
@@ -346,7 +346,7 @@ def test_springs_certificate_name_that_cannot_match_is_lost_with_the_reason() ->
     assert "DER tag is 2" in lost
 
 
-def test_springs_table_is_read_as_csv_in_any_case() -> None:
+def test_spring_csv_headers_ignore_case() -> None:
     file = io.StringIO()
     writer = csv.DictWriter(file, [name.upper() for name in SPRING])
     writer.writeheader()
@@ -360,7 +360,7 @@ def test_springs_table_is_read_as_csv_in_any_case() -> None:
     assert draft.secret.expires_at == 1_893_456_000
 
 
-def test_hydras_keys_are_carried_over_from_a_page_of_clients() -> None:
+def test_hydra_page_with_keys_is_imported() -> None:
     keyed = {
         **HYDRA,
         "token_endpoint_auth_method": "private_key_jwt",
@@ -375,9 +375,7 @@ def test_hydras_keys_are_carried_over_from_a_page_of_clients() -> None:
     assert list(carried.assertion.key_set.keys) == ["1"]
 
 
-def test_hydras_encryption_key_beside_the_signing_key_is_no_obstacle(
-    gatehouse: CommandLine, tmp_path: Path
-) -> None:
+def test_hydra_encryption_key_is_ignored(gatehouse: CommandLine, tmp_path: Path) -> None:
     keyed = {
         **HYDRA,
         "token_endpoint_auth_method": "private_key_jwt",
@@ -396,9 +394,7 @@ def test_hydras_encryption_key_beside_the_signing_key_is_no_obstacle(
     "text", ["", "[}", '[{"name": "x"}]', "[1]", '{"ClientId": 1}', "name\nx\n", '"text"']
 )
 @pytest.mark.parametrize("read", [read_cognito, read_spring, read_hydra])
-def test_a_file_of_another_format_is_refused(
-    read: Callable[[str, str], Iterator[Draft]], text: str
-) -> None:
+def test_wrong_format_is_rejected(read: Callable[[str, str], Iterator[Draft]], text: str) -> None:
     with pytest.raises(UsageError, match="The export"):
         list(read(text, "The export"))
 
@@ -421,7 +417,7 @@ def test_a_refused_file_is_exit_code_2(gatehouse: CommandLine, tmp_path: Path) -
     ],
     ids=["secret", "flows", "depth", "lifetime", "width"],
 )
-def test_what_no_export_has_is_a_sentence_without_it(
+def test_impossible_value_is_not_repeated(
     gatehouse: CommandLine, tmp_path: Path, kind: str, text: str
 ) -> None:
     (tmp_path / "export").write_text(text)
@@ -430,7 +426,7 @@ def test_what_no_export_has_is_a_sentence_without_it(
     assert f"a value that the format {kind} does not have" in refused.stderr
 
 
-def test_an_export_is_imported_with_a_report(gatehouse: CommandLine, tmp_path: Path) -> None:
+def test_import_prints_a_report(gatehouse: CommandLine, tmp_path: Path) -> None:
     gatehouse.clients.put(client("known"), None)
     export, secrets = tmp_path / "export", tmp_path / "secrets"
     entries = [
@@ -466,9 +462,7 @@ def test_an_export_is_imported_with_a_report(gatehouse: CommandLine, tmp_path: P
     assert gatehouse.clients.get("known").client == client("known")
 
 
-def test_without_new_secrets_a_client_whose_hash_is_lost_has_none_yet(
-    gatehouse: CommandLine, tmp_path: Path
-) -> None:
+def test_lost_hash_leaves_no_secret(gatehouse: CommandLine, tmp_path: Path) -> None:
     (tmp_path / "export").write_text(json.dumps([{**HYDRA, "client_secret": "$2a$10$example"}]))
     report = gatehouse("clients", "import", "hydra", str(tmp_path / "export"), answer="y\n")
     assert report.code == 0
@@ -487,7 +481,7 @@ def test_without_new_secrets_a_client_whose_hash_is_lost_has_none_yet(
         (read_hydra, HYDRA, {"client_credentials_grant_access_token_lifespan": "soon"}, 3600),
     ],
 )
-def test_a_lifetime_that_is_not_said_is_the_other_servers_default(
+def test_default_lifetime_is_the_other_servers(
     read: Callable[[str, str], Iterator[Draft]],
     entry: dict[str, Any],
     changes: dict[str, Any],

@@ -1,4 +1,4 @@
-"""A clients file says all of a client but its secrets: what was exported comes back the same."""
+"""A clients file has every field but the secrets: an export can be applied unchanged."""
 
 import string
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.support.cli import CommandLine
 VISIBLE = "".join(chr(code) for code in range(0x20, 0x7F))
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=12)
 IDS = st.one_of(
-    # What YAML reads as something else than a text, unless it is quoted.
+    # YAML reads these as another type unless they are quoted.
     st.sampled_from(
         ["yes", "null", "~", "1e3", "0x1F", "2027-01-31", "- a", "a: b", "#", "{}", "="]
     ),
@@ -67,14 +67,14 @@ def _client(parts: tuple[dict[str, Any], dict[str, Any]]) -> dict[str, Any] | No
     try:
         return to_document(checked({**members, **proofs}))
     except UsageError:
-        return None  # what does not go together is no client, and in no table
+        return None  # contradicting fields cannot be in a table
 
 
 CLIENTS = st.tuples(MEMBERS, PROOFS).map(_client).filter(lambda made: made is not None)
 
 
 @given(st.lists(CLIENTS, max_size=4, unique_by=lambda made: made["client_id"] if made else ""))
-def test_what_is_written_as_yaml_is_read_back_the_same(documents: list[dict[str, Any]]) -> None:
+def test_yaml_round_trip(documents: list[dict[str, Any]]) -> None:
     assert parse_documents(to_yaml(documents), "clients.yaml") == documents
 
 
@@ -84,7 +84,7 @@ def test_what_is_written_as_yaml_is_read_back_the_same(documents: list[dict[str,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(st.lists(CLIENTS, max_size=3, unique_by=lambda made: made["client_id"] if made else ""))
-def test_an_export_applied_to_an_empty_table_is_exported_the_same(
+def test_export_and_apply_round_trip(
     gatehouse: CommandLine, tmp_path: Path, documents: list[dict[str, Any]]
 ) -> None:
     def empty() -> None:

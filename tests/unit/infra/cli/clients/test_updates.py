@@ -13,7 +13,7 @@ from tests.support.server import client
 API = "https://api.example"
 
 
-def test_create_with_an_audience_makes_at_jwt_tokens_for_it(gatehouse: CommandLine) -> None:
+def test_create_with_audience_uses_at_jwt(gatehouse: CommandLine) -> None:
     created = gatehouse("clients", "create", "shop", "--audience", API, "--scope", "country.read")
     made = gatehouse.clients.get("shop").client
     assert made.token_profile is TokenProfile.AT_JWT
@@ -21,19 +21,19 @@ def test_create_with_an_audience_makes_at_jwt_tokens_for_it(gatehouse: CommandLi
     assert "--token-profile" not in created.stderr
 
 
-def test_create_without_an_audience_makes_plain_tokens(gatehouse: CommandLine) -> None:
+def test_create_without_audience_uses_plain(gatehouse: CommandLine) -> None:
     gatehouse("clients", "create", "shop", "--scope", "country.read")
     assert gatehouse.clients.get("shop").client.token_profile is TokenProfile.PLAIN
 
 
-def test_create_warns_about_a_client_whose_tokens_are_rejected(gatehouse: CommandLine) -> None:
+def test_create_warns_about_rejected_tokens(gatehouse: CommandLine) -> None:
     plain = ("--token-profile", "plain", "--audience", API)
     created = gatehouse("clients", "create", "shop", *plain, "--scope", "country.read")
     assert created.code == 0
     assert f"{API} rejects them" in created.stderr
 
 
-def test_create_warns_about_a_client_without_scopes(gatehouse: CommandLine) -> None:
+def test_create_warns_about_missing_scopes(gatehouse: CommandLine) -> None:
     warned = gatehouse("clients", "create", "shop").stderr
     assert "Client shop has no scopes, so its tokens open no route." in warned
     assert "gatehouse clients update shop --add-scope SCOPE" in warned
@@ -68,7 +68,7 @@ def test_update_replaces_a_list_and_removes_a_scope(gatehouse: CommandLine) -> N
     assert (refused.code, "has no scope a" in refused.stderr) == (2, True)
 
 
-def test_update_adds_the_method_that_a_key_implies(gatehouse: CommandLine) -> None:
+def test_update_adds_the_implied_method(gatehouse: CommandLine) -> None:
     gatehouse.clients.put(client(), None)
     update = ("clients", "update", "service-client-jwt")
     assert gatehouse(*update, "--jwks-uri", "https://client.example/jwks").code == 0
@@ -80,7 +80,7 @@ def test_update_adds_the_method_that_a_key_implies(gatehouse: CommandLine) -> No
     assert made.authentication_methods == {"private_key_jwt"}
 
 
-def test_update_keeps_the_other_assertion_rules(gatehouse: CommandLine, tmp_path: Path) -> None:
+def test_update_preserves_assertion_rules(gatehouse: CommandLine, tmp_path: Path) -> None:
     rules = {"jwks_uri": "https://client.example/jwks", "signing_alg": "PS256"}
     file = tmp_path / "clients.json"
     file.write_text(json.dumps({"clients": [{"client_id": "shop", "assertion": rules}]}))
@@ -122,7 +122,7 @@ def test_update_shows_a_dry_run_and_no_change(gatehouse: CommandLine) -> None:
         (("service-client-jwt", "--default-scope", "x"), 2, "must be among"),
     ],
 )
-def test_update_rejects_a_client_that_is_not_valid(
+def test_update_rejects_an_invalid_client(
     gatehouse: CommandLine, arguments: tuple[str, ...], code: int, message: str
 ) -> None:
     gatehouse.clients.put(client(), None)

@@ -1,4 +1,4 @@
-"""What the doctor finds in an account, one thing gone wrong at a time."""
+"""Findings of the doctor in an account, one fault at a time."""
 
 from collections.abc import Callable, Iterator
 
@@ -207,7 +207,7 @@ def test_a_stack_without_alarms_is_found() -> None:
     ],
 )
 @pytest.mark.usefixtures("account")
-def test_concurrency_that_cannot_be_reserved_is_found(
+def test_exhausted_concurrency_is_found(
     monkeypatch: pytest.MonkeyPatch, limit: int, unreserved: int, seen: str
 ) -> None:
     deploy_all(ISSUER, GUARDED_API)
@@ -220,7 +220,7 @@ def test_concurrency_that_cannot_be_reserved_is_found(
 
 
 @pytest.mark.usefixtures("account")
-def test_a_signing_key_that_is_to_be_deleted_is_found() -> None:
+def test_kms_key_pending_deletion_is_found() -> None:
     kms = aws_client("kms")
     deploy_all(ISSUER, GUARDED_API, given={"KeyEdition": "kms"}, kept=KeyRing(()))
     seen = context()
@@ -231,7 +231,7 @@ def test_a_signing_key_that_is_to_be_deleted_is_found() -> None:
     assert troubles() == {"keys in KMS": f"{key.kid} is PendingDeletion in KMS"}
 
 
-def test_the_checks_know_the_template_s_resources() -> None:
+def test_checks_know_the_templates_resources() -> None:
     resources = transformed()["Resources"]
     functions = {
         name for name, each in resources.items() if each["Type"] == "AWS::Lambda::Function"

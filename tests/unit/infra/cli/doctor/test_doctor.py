@@ -1,4 +1,4 @@
-"""What the doctor finds from outside and in the data, one thing gone wrong at a time."""
+"""Findings of the doctor at endpoints and in data, one fault at a time."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -119,7 +119,7 @@ def gatehouse() -> CommandLine:
 
 
 def troubles(gatehouse: CommandLine) -> dict[str, str]:
-    """What is not as it should be, by area and check."""
+    """Return the findings by area and check."""
     examined = gatehouse("doctor", "--json")
     document = examined.json
     assert examined.code == bool(document["counts"]["failure"])
@@ -130,7 +130,7 @@ def troubles(gatehouse: CommandLine) -> dict[str, str]:
     }
 
 
-def test_a_healthy_deployment_has_no_findings(
+def test_healthy_deployment_has_no_findings(
     healthy: Healthy, gatehouse: CommandLine, tmp_path: Path
 ) -> None:
     healthy.deploy()
@@ -148,7 +148,7 @@ def test_a_healthy_deployment_has_no_findings(
     assert max(map(len, everything.splitlines())) <= 80
 
 
-def test_faults_visible_from_outside_are_found(healthy: Healthy, gatehouse: CommandLine) -> None:
+def test_endpoint_faults_are_found(healthy: Healthy, gatehouse: CommandLine) -> None:
     healthy.deploy(given={"DomainName": "auth.example"})
     private = {**key(1).public_jwk, "kid": key(1).kid, "d": "AQAB"}
     answers = healthy.server.answers
@@ -179,9 +179,7 @@ def test_faults_visible_from_outside_are_found(healthy: Healthy, gatehouse: Comm
         assert said in found[check]
 
 
-def test_keys_that_are_published_late_or_too_long_are_found(
-    healthy: Healthy, gatehouse: CommandLine
-) -> None:
+def test_key_set_differences_are_found(healthy: Healthy, gatehouse: CommandLine) -> None:
     healthy.deploy()
     healthy.say_keys(ring(key(2)).key_set(NOW))
     found = json.dumps(gatehouse("doctor", "--json").json)
@@ -189,7 +187,7 @@ def test_keys_that_are_published_late_or_too_long_are_found(
     assert f"published, and not in the ring: {key(2).kid}" in found
 
 
-def test_an_unreachable_server_is_one_failure(gatehouse: CommandLine, account: None) -> None:
+def test_unreachable_server_is_one_failure(gatehouse: CommandLine, account: None) -> None:
     with answers_server() as server:
         healthy = Healthy(server)
         healthy.deploy()
@@ -211,7 +209,7 @@ def test_an_unreachable_server_is_one_failure(gatehouse: CommandLine, account: N
     assert said.count("see above:") == 1
 
 
-def test_the_authorizers_client_is_looked_up(healthy: Healthy, gatehouse: CommandLine) -> None:
+def test_authorizers_client_is_checked(healthy: Healthy, gatehouse: CommandLine) -> None:
     # The endpoint lets it in all the same, as a warm process does for a while.
     healthy.deploy(client("opaque", token_format=TokenFormat.OPAQUE, audience=("billing",)))
     table = gatehouse.clients
@@ -235,12 +233,10 @@ def test_the_authorizers_client_is_looked_up(healthy: Healthy, gatehouse: Comman
         assert "follow within 30 s" in found[check]
     table.delete(table.get("opaque"))
     document = gatehouse("doctor", "--json").json
-    assert document["counts"]["failure"] == 0  # nobody gets opaque tokens
+    assert document["counts"]["failure"] == 0  # no client gets opaque tokens
 
 
-def test_a_stack_without_the_sample_api_is_examined_without_it(
-    healthy: Healthy, gatehouse: CommandLine
-) -> None:
+def test_missing_sample_api_is_not_applicable(healthy: Healthy, gatehouse: CommandLine) -> None:
     healthy.deploy(sample_api=False)
     document = gatehouse("doctor", "--json").json
     levels = {(each["area"], each["check"]): each["level"] for each in document["findings"]}
@@ -298,7 +294,7 @@ def test_faults_of_clients_are_found(healthy: Healthy, gatehouse: CommandLine) -
     assert any(each.startswith("opaque tokens of opaque are answered with") for each in seen)
 
 
-def test_proofs_together_with_a_cache_are_found(healthy: Healthy, gatehouse: CommandLine) -> None:
+def test_proofs_with_a_cache_are_found(healthy: Healthy, gatehouse: CommandLine) -> None:
     authorizer = {"PROOF_OF_POSSESSION": "dpop", "REPLAY_TABLE": "table"}
     healthy.deploy(authorizer={"DENY_LIST_TABLE": "", **authorizer})
     found = troubles(gatehouse)
@@ -306,9 +302,7 @@ def test_proofs_together_with_a_cache_are_found(healthy: Healthy, gatehouse: Com
     assert "tokens for any audience" in found["clients: audiences"]
 
 
-def test_warnings_alone_fail_only_where_that_is_asked(
-    healthy: Healthy, gatehouse: CommandLine
-) -> None:
+def test_warnings_fail_only_with_strict(healthy: Healthy, gatehouse: CommandLine) -> None:
     healthy.deploy(client("another"))
     assert list(troubles(gatehouse)) == ["clients: audiences"]
     assert gatehouse("doctor", "--strict").code == 1
@@ -371,7 +365,7 @@ def test_unsafe_times_of_rotation_are_found(account: None) -> None:
     ],
     ids=str,
 )
-def test_key_sets_that_load_balancers_refuse_are_found(
+def test_oversized_key_set_is_predicted(
     account: None, given: dict[str, str], most: int | None
 ) -> None:
     deploy(given={"SigningAlgorithms": "RS256", **given})
@@ -379,7 +373,7 @@ def test_key_sets_that_load_balancers_refuse_are_found(
     assert (f"there can be {most}:" in found) if most else not found
 
 
-def test_a_key_set_that_is_too_large_already_is_found(account: None) -> None:
+def test_oversized_key_set_is_found(account: None) -> None:
     old: dict[str, Any] = {"publish_from": int(NOW) - DAY, "sign_from": int(NOW) - DAY}
     old |= {"sign_until": int(NOW), "publish_until": int(NOW) + 9 * DAY}
     keys = [key(number, "ES256") for number in range(1, 12)]
@@ -387,9 +381,7 @@ def test_a_key_set_that_is_too_large_already_is_found(account: None) -> None:
     assert "11 published, and there can be 11" in ring_troubles()["keys: size of the key set"]
 
 
-def test_an_unreadable_record_is_found_and_others_are_examined(
-    account: None, gatehouse: CommandLine
-) -> None:
+def test_unreadable_record_is_found(account: None, gatehouse: CommandLine) -> None:
     deploy()
     ended = tuple(replace(each, expires_at=int(NOW) - 1) for each in client().secrets)
     gatehouse.clients.put(client(secrets=ended), None)
@@ -418,7 +410,7 @@ def troubles_of(checks: Iterable[Check]) -> dict[str, str]:
     }
 
 
-def test_a_ring_that_cannot_be_read_is_no_pass(healthy: Healthy, gatehouse: CommandLine) -> None:
+def test_unreadable_ring_is_a_failure(healthy: Healthy, gatehouse: CommandLine) -> None:
     healthy.deploy()
     secrets = aws_client("secretsmanager")
     name = physical_name("KeyRingSecret")
@@ -431,7 +423,7 @@ def test_a_ring_that_cannot_be_read_is_no_pass(healthy: Healthy, gatehouse: Comm
     assert "newer version" in failed["to_do"]
 
 
-def test_a_report_that_cannot_be_written_is_an_error(
+def test_unwritable_report_is_an_error(
     healthy: Healthy, gatehouse: CommandLine, tmp_path: Path
 ) -> None:
     healthy.deploy()

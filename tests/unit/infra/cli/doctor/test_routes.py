@@ -37,12 +37,12 @@ def _rules(api: str, text: str) -> None:
     )
 
 
-def test_a_map_that_fits_the_routes_has_no_findings() -> None:
+def test_matching_routes_have_no_findings() -> None:
     deploy_all(ISSUER, GUARDED_API)
     assert _found() == {"sample API": [], "APIs with rules": []}
 
 
-def test_faults_of_the_sample_apis_map_are_named() -> None:
+def test_sample_api_route_faults_are_named() -> None:
     scopes = {"r": ["GET /country/code/{code}", "GET /gone"]}
     deploy_all(ISSUER, GUARDED_API, authorizer={"SCOPE_MAP": json.dumps(scopes)})
     guard_route("GET", "/country/code/export-all")
@@ -56,7 +56,7 @@ def test_faults_of_the_sample_apis_map_are_named() -> None:
     assert "no scope opens it" in found[1]
 
 
-def test_rules_of_other_apis_are_compared_with_their_routes() -> None:
+def test_other_apis_routes_are_compared() -> None:
     deploy_all(ISSUER, GUARDED_API, sample_api=False)
     gateway = aws_client("apigatewayv2")
     api = gateway.create_api(Name="customers", ProtocolType="HTTP")["ApiId"]
@@ -70,7 +70,7 @@ def test_rules_of_other_apis_are_compared_with_their_routes() -> None:
     assert f"API {api}: POST /customers is guarded and no scope opens it" in found[1]
 
 
-def test_rules_that_are_invalid_or_without_an_api_are_named() -> None:
+def test_invalid_or_orphaned_rules_are_named() -> None:
     deploy_all(ISSUER, GUARDED_API)
     _rules("gone", '{"scopes": {"r": ["GET /x"]}, "audience": ["https://a.example"]}')
     _rules("wrong", "{}")

@@ -52,7 +52,7 @@ def later(gatehouse: CommandLine, seconds: float) -> None:
     gatehouse.clock.now += seconds
 
 
-def test_the_keys_are_listed_with_a_timeline(gatehouse: CommandLine) -> None:
+def test_list_shows_a_timeline(gatehouse: CommandLine) -> None:
     assert gatehouse("keys", "rotate", "--yes").code == 0
     listed = gatehouse("keys", "list")
     assert listed.code == 0
@@ -79,7 +79,7 @@ def test_the_keys_are_listed_with_a_timeline(gatehouse: CommandLine) -> None:
     assert (old, max(map(len, lines)) <= 80) == (FIRST, True)
 
 
-def test_programs_get_each_moment_of_a_key_under_a_name_that_stays(gatehouse: CommandLine) -> None:
+def test_json_members_of_a_key_are_stable(gatehouse: CommandLine) -> None:
     gatehouse("keys", "rotate", "--yes")
     old, new = gatehouse("keys", "list", "--json").json
     assert old == {
@@ -96,7 +96,7 @@ def test_programs_get_each_moment_of_a_key_under_a_name_that_stays(gatehouse: Co
     assert [new[name] for name in ("retired_at", "removable_from", "deleted_after")] == [None] * 3
 
 
-def test_each_span_of_the_timeline_is_as_long_as_it_lasts() -> None:
+def test_timeline_is_to_scale() -> None:
     ended = key_ring.RingKey(
         kid=FIRST,
         alg="RS256",
@@ -108,11 +108,11 @@ def test_each_span_of_the_timeline_is_as_long_as_it_lasts() -> None:
     )
     line = lives(KeyRing((ended,)), NOW + 70 * HOUR, 80)[6].plain
     counts = {mark: line.count(mark) for mark in "░█▒│"}
-    # 70 hours and room for a sixth more, in 60 columns.
+    # 70 hours and a sixth more, in 60 columns.
     assert counts == {"░": 7, "█": 15, "▒": 22, "│": 1}
 
 
-def test_a_rotation_announces_a_key_that_signs_in_a_day(gatehouse: CommandLine) -> None:
+def test_rotate_announces_a_key(gatehouse: CommandLine) -> None:
     made = gatehouse("keys", "rotate", "--yes", "--json")
     kid = made.json["kid"]
     assert states(gatehouse("keys", "list", "--json")) == {FIRST: "signs", kid: "announced"}
@@ -123,7 +123,7 @@ def test_a_rotation_announces_a_key_that_signs_in_a_day(gatehouse: CommandLine) 
     assert states(gatehouse("keys", "list", "--json")) == {FIRST: "gone", kid: "signs"}
 
 
-def test_a_second_successor_is_refused_and_leaves_nothing_behind(gatehouse: CommandLine) -> None:
+def test_second_successor_is_rejected(gatehouse: CommandLine) -> None:
     gatehouse("keys", "rotate", "--yes")
     halves = private_halves()
     refused = gatehouse("keys", "rotate", "--yes")
@@ -133,12 +133,12 @@ def test_a_second_successor_is_refused_and_leaves_nothing_behind(gatehouse: Comm
     assert private_halves() == halves
 
 
-def test_a_rotation_asks_and_takes_no_for_an_answer(gatehouse: CommandLine) -> None:
+def test_rotate_needs_confirmation(gatehouse: CommandLine) -> None:
     assert gatehouse("keys", "rotate", answer="n\n").code == 1
     assert len(ring_of().keys) == 1
 
 
-def test_a_key_is_announced_on_top_of_what_the_rotator_wrote_meanwhile(
+def test_announcement_survives_concurrent_writes(
     gatehouse: CommandLine,
 ) -> None:
     answer = Meanwhile("y\n", lambda: gatehouse("keys", "rotate", "--yes"))
@@ -148,7 +148,7 @@ def test_a_key_is_announced_on_top_of_what_the_rotator_wrote_meanwhile(
     assert len(ring_of().keys) == 2
 
 
-def test_where_nothing_signs_a_rotation_says_what_does(account: None) -> None:
+def test_rotate_without_signing_key_is_rejected(account: None) -> None:
     deploy(kept=KeyRing(()))
     gatehouse = CommandLine(ManualClock(NOW))
     assert "keys emergency" in gatehouse("keys", "rotate", "--yes").stderr
@@ -158,7 +158,7 @@ def test_where_nothing_signs_a_rotation_says_what_does(account: None) -> None:
     assert list(states(gatehouse("keys", "list", "--json")).values()) == ["signs"]
 
 
-def test_a_key_that_signs_is_not_retired_and_it_says_from_when_on(
+def test_signing_key_is_not_retired(
     gatehouse: CommandLine,
 ) -> None:
     refused = gatehouse("keys", "retire", FIRST, "--yes")
@@ -168,7 +168,7 @@ def test_a_key_that_signs_is_not_retired_and_it_says_from_when_on(
     assert "2023-11-16 22:20 UTC" in refused.stderr
 
 
-def test_a_key_is_retired_once_no_token_of_it_can_count(gatehouse: CommandLine) -> None:
+def test_expired_key_is_retired(gatehouse: CommandLine) -> None:
     gatehouse("keys", "rotate", "--yes")
     ended = ring_of().keys[0].sign_until or 0
     for now in (NOW + HOUR, ended + HOUR, ended + PROPAGATION_SECONDS + RETENTION_NEEDED - 1):
@@ -185,7 +185,7 @@ def test_a_key_is_retired_once_no_token_of_it_can_count(gatehouse: CommandLine) 
     assert FIRST not in {each.kid for each in ring_of().keys}
 
 
-def test_an_announced_key_can_be_taken_back_and_its_predecessor_signs_on(
+def test_retired_successor_reopens_its_predecessor(
     gatehouse: CommandLine,
 ) -> None:
     kid = gatehouse("keys", "rotate", "--yes", "--json").json["kid"]
@@ -199,15 +199,13 @@ def test_an_announced_key_can_be_taken_back_and_its_predecessor_signs_on(
 
 
 @pytest.mark.parametrize("command", [("retire", "nobody"), ("emergency", "--revoke", "nobody")])
-def test_a_key_that_is_not_there_is_not_found(
-    gatehouse: CommandLine, command: tuple[str, ...]
-) -> None:
+def test_unknown_key_is_not_found(gatehouse: CommandLine, command: tuple[str, ...]) -> None:
     refused = gatehouse("keys", *command, "--yes")
     assert refused.code == 3
     assert "gatehouse keys list" in refused.stderr
 
 
-def test_an_emergency_says_what_breaks_before_it_asks(gatehouse: CommandLine) -> None:
+def test_emergency_reports_first_what_breaks(gatehouse: CommandLine) -> None:
     for client_id, changes in (
         ("billing", {"token_lifetime": HOUR}),
         ("opaque", {"token_format": TokenFormat.OPAQUE}),
@@ -227,14 +225,14 @@ def test_an_emergency_says_what_breaks_before_it_asks(gatehouse: CommandLine) ->
     assert asked.stderr.index("Affected") < asked.stderr.index("[y/N]")
 
 
-def test_the_only_key_is_withdrawn_once_another_signs(gatehouse: CommandLine) -> None:
+def test_only_key_is_revoked_after_rotation(gatehouse: CommandLine) -> None:
     done = gatehouse("keys", "emergency", "--revoke", FIRST, "--yes", "--json")
     assert done.code == 0
     assert done.json["revoked"] == FIRST
     assert states(gatehouse("keys", "list", "--json")) == {done.json["signs"]: "signs"}
 
 
-def test_a_key_that_signs_no_more_is_withdrawn_alone(gatehouse: CommandLine) -> None:
+def test_retired_key_is_revoked_alone(gatehouse: CommandLine) -> None:
     made = gatehouse("keys", "emergency", "--yes", "--json").json["signs"]
     assert states(gatehouse("keys", "list", "--json")) == {FIRST: "retired", made: "signs"}
     assert gatehouse("keys", "emergency", "--revoke", FIRST, "--yes", "--json").json == {
@@ -265,7 +263,7 @@ def emergency_while_another(gatehouse: CommandLine, *calls: str) -> tuple[ClickR
     return first, other
 
 
-def test_of_two_emergencies_at_once_one_key_signs_and_the_other_command_says_which(
+def test_concurrent_emergency_reports_the_other_key(
     gatehouse: CommandLine,
 ) -> None:
     beaten, winner = emergency_while_another(gatehouse, "UpdateSecretVersionStage")
@@ -277,7 +275,7 @@ def test_of_two_emergencies_at_once_one_key_signs_and_the_other_command_says_whi
     assert states(gatehouse("keys", "list", "--json"))[kid] == "signs"
 
 
-def test_what_signs_after_an_emergency_is_read_back(gatehouse: CommandLine) -> None:
+def test_emergency_reads_the_signing_key_back(gatehouse: CommandLine) -> None:
     calls = ("UpdateSecretVersionStage", "GetSecretValue")  # written, and found to be written
     first, other = emergency_while_another(gatehouse, *calls)
     said = json.loads(first.stdout)
@@ -287,12 +285,12 @@ def test_what_signs_after_an_emergency_is_read_back(gatehouse: CommandLine) -> N
     assert told in json.loads(first.stderr)["error"]
 
 
-def test_a_withdrawn_key_is_for_one_algorithm(gatehouse: CommandLine) -> None:
+def test_revoked_key_has_one_algorithm(gatehouse: CommandLine) -> None:
     wrong = gatehouse("keys", "emergency", "--revoke", FIRST, "--algorithm", "ES256", "--yes")
     assert (wrong.code, "is for RS256" in wrong.stderr) == (2, True)
 
 
-def test_with_several_algorithms_one_has_to_be_named(account: None) -> None:
+def test_algorithm_is_required_if_several(account: None) -> None:
     deploy(given={"SigningAlgorithms": "RS256,ES256"})
     gatehouse = CommandLine(ManualClock(NOW))
     asked = gatehouse("keys", "rotate", "--yes")
@@ -302,7 +300,7 @@ def test_with_several_algorithms_one_has_to_be_named(account: None) -> None:
     assert {each.alg for each in ring_of().keys} == {"RS256", "ES256"}
 
 
-def test_keys_of_the_kms_edition_are_made_in_kms(account: None) -> None:
+def test_kms_backend_creates_kms_keys(account: None) -> None:
     deploy(given={"KeyEdition": "kms"})
     gatehouse = CommandLine(ManualClock(NOW))
     made = gatehouse("keys", "rotate", "--yes", "--json").json
@@ -312,7 +310,7 @@ def test_keys_of_the_kms_edition_are_made_in_kms(account: None) -> None:
     assert made["edition"] == "kms"
 
 
-def test_unsafe_parameters_are_named_before_anything_is_written(account: None) -> None:
+def test_unsafe_parameters_are_rejected_first(account: None) -> None:
     deploy(given={"KeyAnnounceHours": "1"})
     refused = CommandLine(ManualClock(NOW))("keys", "rotate", "--yes")
     assert refused.code == 1
@@ -320,13 +318,13 @@ def test_unsafe_parameters_are_named_before_anything_is_written(account: None) -
     assert len(ring_of().keys) == 1
 
 
-def test_an_id_that_begins_with_a_hyphen_is_no_option(gatehouse: CommandLine) -> None:
+def test_key_id_may_begin_with_a_hyphen(gatehouse: CommandLine) -> None:
     kid = "-h" + "A" * 41
     assert f"no key {kid}" in gatehouse("keys", "retire", kid, "--yes").stderr
     assert f"no key {kid}" in gatehouse("keys", "emergency", "--revoke", kid, "--yes").stderr
 
 
-def test_the_rules_are_those_that_rotate_keys_is_deployed_with() -> None:
+def test_rules_equal_those_of_rotate_keys() -> None:
     resources = transformed()["Resources"]
     variables = resources["RotateKeys"]["Properties"]["Environment"]["Variables"]
     values = {

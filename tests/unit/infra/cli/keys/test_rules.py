@@ -1,4 +1,4 @@
-"""Whatever an operator does in whatever order, planned changes refuse no good token."""
+"""Planned key operations reject no valid token, in any order."""
 
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -21,7 +21,7 @@ MINUTE, HOUR = 60, 3_600
 
 
 class Operator:
-    """An operator beside the rotator, and every signature that a process may have made."""
+    """An operator, the rotator, and every signature that a process may have made."""
 
     def __init__(self) -> None:
         self.clock, self.secrets, self.made = ManualClock(NOW), MemorySecrets(), 0
@@ -80,7 +80,7 @@ PAUSES = st.sampled_from(
 # Taken back within the minutes in which other processes may still know it, and would sign.
 @example([("rotate", 23 * HOUR + 55 * MINUTE), ("run", 31), ("1", 299)])
 @given(st.lists(st.tuples(ACTS, PAUSES), min_size=1, max_size=25))
-def test_whatever_is_planned_in_whatever_order_no_good_token_is_refused(
+def test_planned_operations_reject_no_valid_token(
     story: list[tuple[str, int]],
 ) -> None:
     operator = Operator()

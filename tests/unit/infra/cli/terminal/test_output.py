@@ -1,4 +1,4 @@
-"""What commands show where there is little room, little alphabet, or nothing to write to."""
+"""Output on narrow and ASCII terminals, and on files that cannot be written."""
 
 import errno
 import sys
@@ -13,7 +13,7 @@ from tests.support.cli import CommandLine
 from tests.support.server import client
 
 
-def test_the_demo_clients_fit_eighty_columns_unfolded(
+def test_demo_clients_fit_80_columns(
     gatehouse: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for each in (*demo_clients(), *keyed_clients(), authorizer_client("x")):
@@ -43,7 +43,7 @@ def test_output_fits_the_terminal(
     assert max(len(line.rstrip()) for line in lines) <= width
 
 
-def test_what_an_encoding_lacks_is_written_with_what_it_has(
+def test_missing_characters_are_replaced(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     written = BytesIO()
@@ -60,9 +60,7 @@ class _FullDisk(BytesIO):
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-def test_a_result_that_cannot_be_written_is_an_error(
-    as_json: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unwritable_result_is_an_error(as_json: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         sys, "stdout", TextIOWrapper(_FullDisk(), encoding="utf-8", write_through=True)
     )
@@ -71,7 +69,7 @@ def test_a_result_that_cannot_be_written_is_an_error(
     assert refused.value.code is ExitCode.TROUBLE
 
 
-def test_colours_are_for_terminals_that_want_them(
+def test_colours_need_a_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
@@ -83,7 +81,7 @@ def test_colours_are_for_terminals_that_want_them(
     assert "31m" not in capsys.readouterr().err
 
 
-def test_progress_is_shown_once_and_to_people_only(
+def test_nested_progress_is_suppressed(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")

@@ -58,9 +58,7 @@ def form(asked: Asked) -> dict[str, str]:
     return {name: values[0] for name, values in parse_qs(asked.body).items()}
 
 
-def test_a_secret_comes_in_by_stdin_and_goes_out_in_a_header(
-    server: AnswersServer, gatehouse: CommandLine
-) -> None:
+def test_secret_is_sent_in_a_header(server: AnswersServer, gatehouse: CommandLine) -> None:
     got = gatehouse("token", "get", "billing /1", "--secret-file", "-", answer="s&cret\n")
     assert (got.code, got.stdout) == (0, "the-token\n")
     assert "Bearer token, expires in 1 min, scope a b." in got.stderr
@@ -69,14 +67,14 @@ def test_a_secret_comes_in_by_stdin_and_goes_out_in_a_header(
     assert form(asked) == {"grant_type": "client_credentials"}
 
 
-def test_a_secret_is_asked_for_and_not_shown(server: AnswersServer, gatehouse: CommandLine) -> None:
+def test_secret_prompt_does_not_echo(server: AnswersServer, gatehouse: CommandLine) -> None:
     got = gatehouse("token", "get", "billing", "--scope", "a", "--scope", "b", answer="s&cret\n")
     assert got.code == 0
     assert "s&cret" not in got.stdout + got.stderr
     assert form(server.asked[0])["scope"] == "a b"
 
 
-def test_a_secret_of_the_environment_goes_out_in_the_form(
+def test_environment_secret_is_sent_in_the_form(
     server: AnswersServer, gatehouse: CommandLine
 ) -> None:
     environ = {SECRET_VARIABLE: "s&cret", "GATEHOUSE_STACK": "gatehouse-test"}
@@ -102,7 +100,7 @@ def test_a_secret_of_the_environment_goes_out_in_the_form(
     ],
     ids=["P-256", "Ed25519", "RSA", "RSA-PSS"],
 )
-def test_a_client_s_own_key_signs_an_assertion(
+def test_client_key_signs_an_assertion(
     server: AnswersServer,
     gatehouse: CommandLine,
     tmp_path: Path,
@@ -143,9 +141,7 @@ def test_a_jwk_brings_its_own_key_id(
     assert header["kid"] == "own"
 
 
-def test_a_workload_s_own_token_is_sent_as_it_is(
-    server: AnswersServer, gatehouse: CommandLine
-) -> None:
+def test_workload_token_is_sent_unchanged(server: AnswersServer, gatehouse: CommandLine) -> None:
     got = gatehouse("token", "get", "deploy", "--assertion-file", "-", answer="e.y.J\n")
     assert got.code == 0
     sent = form(server.asked[0])
@@ -165,7 +161,7 @@ def test_a_token_is_exchanged(
     assert sent["subject_token"] == "the-subject"
 
 
-def test_a_nonce_that_is_asked_for_is_sent_with_a_second_proof(
+def test_nonce_is_sent_with_a_second_proof(
     server: AnswersServer, gatehouse: CommandLine, key_file: Path
 ) -> None:
     def with_nonce(asked: Asked) -> Said:
@@ -182,7 +178,7 @@ def test_a_nonce_that_is_asked_for_is_sent_with_a_second_proof(
     assert len(server.asked) == 2
 
 
-def test_a_proof_s_key_is_made_once_and_kept_for_its_owner(
+def test_dpop_key_is_created_once(
     server: AnswersServer, gatehouse: CommandLine, tmp_path: Path
 ) -> None:
     file = tmp_path / "dpop.pem"
@@ -204,7 +200,7 @@ def test_headers_are_printed_for_a_pipe(server: AnswersServer, gatehouse: Comman
     assert checked.ath is not None
 
 
-def test_a_curl_line_names_a_file_and_never_the_token(
+def test_curl_line_has_no_token(
     server: AnswersServer, gatehouse: CommandLine, tmp_path: Path
 ) -> None:
     file = tmp_path / "some headers"
@@ -234,7 +230,7 @@ def test_a_curl_line_names_a_file_and_never_the_token(
     ],
     ids=["client", "scope", "trouble", "redirect", "HTML", "depth", "list", "escape", "header"],
 )
-def test_a_refusal_says_what_to_do(
+def test_rejection_has_a_next_step(
     server: AnswersServer, gatehouse: CommandLine, said: Said, code: int, problem: str
 ) -> None:
     server.answers[TOKEN] = said
@@ -243,9 +239,7 @@ def test_a_refusal_says_what_to_do(
     assert problem in refused.stderr
 
 
-def test_what_an_answer_says_beside_its_token_may_be_anything(
-    server: AnswersServer, gatehouse: CommandLine
-) -> None:
+def test_token_response_may_have_any_members(server: AnswersServer, gatehouse: CommandLine) -> None:
     odd = {"access_token": "the-token", "token_type": [1], "expires_in": "?", "scope": ["\x1b[2J"]}
     server.answers[TOKEN] = Said(200, json.dumps(odd))
     got = gatehouse("token", "get", "billing", answer="secret\n")
@@ -253,7 +247,7 @@ def test_what_an_answer_says_beside_its_token_may_be_anything(
     assert "\x1b" not in got.stderr
 
 
-def test_a_certificate_needs_an_address_that_asks_for_it(
+def test_certificate_needs_a_mutual_tls_address(
     server: AnswersServer, gatehouse: CommandLine, key_file: Path
 ) -> None:
     metadata = f"GET {STAGE}/.well-known/oauth-authorization-server"
@@ -272,7 +266,7 @@ def test_a_certificate_needs_an_address_that_asks_for_it(
     assert (refused.code, "cannot be read" in refused.stderr) == (3, True)
 
 
-def test_what_makes_no_sense_is_said_before_anything_is_sent(
+def test_invalid_options_send_nothing(
     server: AnswersServer, gatehouse: CommandLine, key_file: Path, tmp_path: Path
 ) -> None:
     locked, public, odd = (tmp_path / name for name in ("locked", "public", "odd"))

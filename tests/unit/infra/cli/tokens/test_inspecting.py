@@ -78,7 +78,7 @@ def steps(result: Result) -> dict[str, bool | None]:
     return {step["stage"]: step["passed"] for step in result.json["steps"]}
 
 
-def test_a_good_token_is_explained_down_to_the_statement_that_lets_it_through(
+def test_allowed_request_shows_the_statement(
     issuer: Issuer, gatehouse: CommandLine, tmp_path: Path
 ) -> None:
     issuer.deploy(AUDIENCE="billing,others")
@@ -108,9 +108,7 @@ def test_a_good_token_is_explained_down_to_the_statement_that_lets_it_through(
     assert issuer.token() not in said.stdout + said.stderr
 
 
-def test_what_a_token_does_not_open_is_403_and_says_what_would(
-    issuer: Issuer, gatehouse: CommandLine
-) -> None:
+def test_denied_request_names_the_scope(issuer: Issuer, gatehouse: CommandLine) -> None:
     issuer.deploy()
     for token, path, statement, would in (
         (issuer.token(scope=["other"]), "/country", "/*", "country.read would open it"),
@@ -129,9 +127,7 @@ def test_what_a_token_does_not_open_is_403_and_says_what_would(
         assert found is None if statement is None else found["Resource"].endswith(statement)
 
 
-def test_without_a_request_it_says_what_a_token_opens(
-    issuer: Issuer, gatehouse: CommandLine
-) -> None:
+def test_inspect_lists_open_routes(issuer: Issuer, gatehouse: CommandLine) -> None:
     issuer.deploy()
     said = inspected(gatehouse, issuer.token())
     assert (said.code, said.json["decision"]) == (
@@ -142,9 +138,7 @@ def test_without_a_request_it_says_what_a_token_opens(
     assert (nothing.code, "opens no route" in nothing.json["decision"]) == (1, True)
 
 
-def test_a_bad_token_is_explained_up_to_what_is_wrong(
-    issuer: Issuer, gatehouse: CommandLine
-) -> None:
+def test_invalid_token_shows_the_failed_step(issuer: Issuer, gatehouse: CommandLine) -> None:
     issuer.deploy(AUDIENCE="billing")
     good = issuer.token()
     head, payload, _signature = good.split(".")
@@ -168,13 +162,11 @@ def test_a_bad_token_is_explained_up_to_what_is_wrong(
         assert all(passed[each] is True for each in stages[:at])
         assert all(passed[each] is None for each in stages[at + 1 :])
         assert words in said.json["decision"]
-        # Nobody has vouched for what it says until its signature was checked.
+        # Claims are unverified until the signature has been checked.
         assert (said.json["claims"] is None) == (at <= stages.index(Stage.SIGNATURE))
 
 
-def test_what_is_no_token_at_all_is_not_even_looked_up(
-    issuer: Issuer, gatehouse: CommandLine
-) -> None:
+def test_malformed_token_makes_no_request(issuer: Issuer, gatehouse: CommandLine) -> None:
     issuer.deploy()
     said = inspected(gatehouse, "to ken", "--request", "GET", "/country")
     assert (said.code, steps(said)["read"]) == (1, False)
@@ -182,7 +174,7 @@ def test_what_is_no_token_at_all_is_not_even_looked_up(
     assert issuer.server.asked == []
 
 
-def test_our_own_trouble_is_500_and_no_refusal(issuer: Issuer, gatehouse: CommandLine) -> None:
+def test_internal_failure_is_500(issuer: Issuer, gatehouse: CommandLine) -> None:
     issuer.deploy()
     del issuer.server.answers[f"GET {STAGE}/oauth2/jwks"]
     said = inspected(gatehouse, issuer.token(), "--request", "GET", "/country")
@@ -190,9 +182,7 @@ def test_our_own_trouble_is_500_and_no_refusal(issuer: Issuer, gatehouse: Comman
     assert said.json["decision"].startswith("Not decided: The issuer's key set cannot be fetched")
 
 
-def test_a_withdrawn_token_is_found_with_the_caller_s_own_credentials(
-    issuer: Issuer, gatehouse: CommandLine
-) -> None:
+def test_revoked_token_is_found(issuer: Issuer, gatehouse: CommandLine) -> None:
     issuer.deploy()
     table = physical_name("StateTable")
     aws_client("lambda").update_function_configuration(
@@ -208,7 +198,7 @@ def test_a_withdrawn_token_is_found_with_the_caller_s_own_credentials(
     assert (said.code, said.json["reason"]) == (1, "token_revoked")
 
 
-def test_a_bound_token_passes_with_its_key_and_leaves_the_proof_unused(
+def test_bound_token_leaves_its_proof_unused(
     issuer: Issuer, gatehouse: CommandLine, tmp_path: Path
 ) -> None:
     issuer.deploy(PROOF_OF_POSSESSION="dpop", REPLAY_TABLE="no-such-table")
@@ -245,9 +235,7 @@ def test_a_bound_token_passes_with_its_key_and_leaves_the_proof_unused(
     assert inspected(gatehouse, token, *request, "--dpop-key", str(own)).code == 0
 
 
-def test_an_opaque_token_is_asked_about_with_the_authorizer_s_credentials(
-    issuer: Issuer, gatehouse: CommandLine
-) -> None:
+def test_opaque_token_is_introspected(issuer: Issuer, gatehouse: CommandLine) -> None:
     issuer.deploy()
     active = {
         "active": True,
@@ -289,7 +277,7 @@ def test_another_scope_map_has_to_be_named(
 RULES = {"audience": "https://customer.example", "scopes": {"orders.read": ["GET /orders/{id}"]}}
 
 
-def test_an_api_with_the_shared_authorizer_is_judged_by_its_own_rules(
+def test_shared_authorizer_uses_the_apis_rules(
     issuer: Issuer, gatehouse: CommandLine, tmp_path: Path
 ) -> None:
     issuer.deploy()
@@ -328,7 +316,7 @@ def test_an_api_with_the_shared_authorizer_is_judged_by_its_own_rules(
         ("{}", "api_rules_malformed", "there is no scope map in scopes"),
     ],
 )
-def test_an_api_whose_rules_are_missing_or_in_doubt_is_closed_and_it_says_why(
+def test_missing_or_malformed_rules_close_the_api(
     issuer: Issuer, gatehouse: CommandLine, rules: str | None, reason: str, notice: str
 ) -> None:
     issuer.deploy()
@@ -385,7 +373,7 @@ SIMPLE = {
         ),
     ],
 )
-def test_a_simple_answer_is_about_the_route_that_api_gateway_chooses(  # noqa: PLR0913, PLR0917 - a table's columns
+def test_simple_response_is_for_one_route(  # noqa: PLR0913, PLR0917 - a table's columns
     issuer: Issuer,
     gatehouse: CommandLine,
     method: str,
@@ -401,7 +389,7 @@ def test_a_simple_answer_is_about_the_route_that_api_gateway_chooses(  # noqa: P
     assert said.json["steps"][-1] == {"stage": "route", "passed": status == 200, "says": says}
 
 
-def test_an_authorizer_of_one_s_own_is_played_from_a_file_of_its_variables(
+def test_settings_file_describes_an_authorizer(
     issuer: Issuer, gatehouse: CommandLine, tmp_path: Path
 ) -> None:
     issuer.deploy()
@@ -424,7 +412,7 @@ def test_an_authorizer_of_one_s_own_is_played_from_a_file_of_its_variables(
         (("--local", "--function", "a"), "--settings FILE"),
     ],
 )
-def test_what_names_no_authorizer_is_refused_before_a_token_is_read(
+def test_ambiguous_authorizer_is_rejected(
     gatehouse: CommandLine, options: tuple[str, ...], said: str
 ) -> None:
     environ = {} if "--local" in options else {"GATEHOUSE_STACK": NAME}
@@ -432,7 +420,7 @@ def test_what_names_no_authorizer_is_refused_before_a_token_is_read(
     assert (refused.code, refused.stdout, said in refused.stderr) == (2, "", True)
 
 
-def test_a_stack_without_a_sample_api_asks_which_api(account: None, gatehouse: CommandLine) -> None:
+def test_stack_without_sample_api_needs_an_api(account: None, gatehouse: CommandLine) -> None:
     deploy(guarded_api=None)
     refused = inspected(gatehouse, "any")
     assert (refused.code, "--api" in refused.stderr) == (2, True)
@@ -440,9 +428,7 @@ def test_a_stack_without_a_sample_api_asks_which_api(account: None, gatehouse: C
     assert (refused.code, "SampleApi=false" in refused.stderr) == (3, True)
 
 
-def test_who_may_not_see_the_ring_is_told_all_the_rest(
-    issuer: Issuer, gatehouse: CommandLine
-) -> None:
+def test_unreadable_ring_leaves_other_steps(issuer: Issuer, gatehouse: CommandLine) -> None:
     issuer.deploy()
     aws_client("secretsmanager").put_secret_value(
         SecretId=physical_name("KeyRingSecret"), SecretString='{"version": 9}'
@@ -454,7 +440,7 @@ def test_who_may_not_see_the_ring_is_told_all_the_rest(
     assert "version 9" in step["says"][1]
 
 
-def test_a_token_of_a_certificate_passes_with_it_and_its_key_stays_in_the_file(
+def test_bound_token_needs_its_certificate(
     issuer: Issuer, gatehouse: CommandLine, tmp_path: Path
 ) -> None:
     issuer.deploy(PROOF_OF_POSSESSION="mtls", DENY_LIST_TABLE="")
@@ -473,9 +459,7 @@ def test_a_token_of_a_certificate_passes_with_it_and_its_key_stays_in_the_file(
     assert (none.code, "does not contain a certificate" in none.stderr) == (2, True)
 
 
-def test_an_authorizer_that_cannot_start_is_no_verdict_about_a_token(
-    issuer: Issuer, gatehouse: CommandLine
-) -> None:
+def test_invalid_settings_are_an_error(issuer: Issuer, gatehouse: CommandLine) -> None:
     issuer.deploy(JWKS_HARD_AGE="never")
     refused = inspected(gatehouse, "any")
     assert (refused.code, "JWKS_HARD_AGE" in refused.stderr) == (1, True)
@@ -487,7 +471,7 @@ def test_every_reason_has_a_step_and_words() -> None:
         assert reason_text(reason).endswith((".", "?"))
 
 
-def test_the_laptop_s_authorizer_is_set_as_the_template_sets_it() -> None:
+def test_local_environment_matches_the_template() -> None:
     template = Template.read(TEMPLATE)
     known = {**names(template), "AuthServerApi": "api"}
     credentials = secret_name("IntrospectionCredentials")
@@ -505,5 +489,5 @@ def test_the_laptop_s_authorizer_is_set_as_the_template_sets_it() -> None:
     ("seconds", "said"),
     [(0, "0 s"), (59.6, "1 min"), (3661, "1 h 1 min"), (90_061, "1 d 1 h"), (86_460, "1 d")],
 )
-def test_a_span_is_told_in_its_two_largest_units(seconds: float, said: str) -> None:
+def test_span_has_two_units(seconds: float, said: str) -> None:
     assert span(seconds) == said

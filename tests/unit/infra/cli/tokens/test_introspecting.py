@@ -50,9 +50,7 @@ def test_introspect_prints_the_response(
     assert parse_qs(asked.body) == {"token": ["the-token"]}
 
 
-def test_introspect_exits_with_1_for_an_inactive_token(
-    server: AnswersServer, gatehouse: CommandLine
-) -> None:
+def test_introspect_exits_with_1_if_inactive(server: AnswersServer, gatehouse: CommandLine) -> None:
     server.answers[INTROSPECT] = Said(200, '{"active": false}')
     seen = gatehouse("token", "introspect", "billing", "token", *SECRET)
     assert (seen.code, seen.json) == (1, {"active": False})
@@ -98,16 +96,14 @@ def test_an_error_response_is_reported(
     assert message in refused.stderr
 
 
-def test_a_response_without_active_is_an_error(
-    server: AnswersServer, gatehouse: CommandLine
-) -> None:
+def test_response_without_active_is_an_error(server: AnswersServer, gatehouse: CommandLine) -> None:
     server.answers[INTROSPECT] = Said(200, '{"active": "true"}')
     refused = gatehouse("token", "introspect", "billing", "token", *SECRET)
     assert (refused.code, "is not an OAuth response" in refused.stderr) == (4, True)
 
 
 @pytest.mark.parametrize("command", ["introspect", "revoke"])
-def test_token_and_secret_cannot_both_come_from_stdin(
+def test_token_and_secret_cannot_share_stdin(
     server: AnswersServer, gatehouse: CommandLine, command: str
 ) -> None:
     refused = gatehouse("token", command, "billing", "--secret-file", "-", answer="x\n")
@@ -115,7 +111,7 @@ def test_token_and_secret_cannot_both_come_from_stdin(
     assert server.asked == []
 
 
-def test_a_client_certificate_uses_the_mutual_tls_alias(
+def test_certificate_uses_the_mutual_tls_alias(
     server: AnswersServer, gatehouse: CommandLine
 ) -> None:
     metadata = f"GET {STAGE}/.well-known/oauth-authorization-server"
