@@ -10,13 +10,12 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from authorizer import https_client, strict_json
-from authorizer.authorizer import Authorizer, Parts
-from authorizer.cache import Ages, Jitter, jitter
+from authorizer.authorizer import Authorizer
+from authorizer.cache import Jitter, Lifetime, jitter
 from authorizer.claims import ClaimRules
 from authorizer.clock import Clock, Clocks
-from authorizer.https_client import Request, Response, Send
 from authorizer.jwk import parse_key_set
-from authorizer.jwks_cache import BundledJwks, JwksCache
+from authorizer.jwks_cache import BundledJwks, Discovery, JwksCache, fetch_jwks
 from authorizer.metrics import Meter
 from authorizer.policy import PolicyCompiler
 from authorizer.responses import PolicyResponses, ResponseWriter, SimpleResponses
@@ -28,9 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from authorizer.authorizer import BaseAuthorizer
+    from authorizer.aws import Aws
+    from authorizer.https_client import Send
     from authorizer.introspection import CredentialSource, Introspector
     from authorizer.jwks_cache import Fetch
-    from authorizer.multi_api import MultiApiAuthorizer, RulesSource
+    from authorizer.multi_api import RulesSource
     from authorizer.proof_of_possession import ProofOfPossession
     from authorizer.routes import Route
     from authorizer.settings import Settings
@@ -39,28 +40,28 @@ if TYPE_CHECKING:
 
 _SCOPES = os.path.join(os.path.dirname(__file__), "scopes.json")
 
-# Every time in milliseconds lies beyond: such a seed would be fresh in each new sandbox.
+# A time in milliseconds is later than this, and would make the set fresh in each new sandbox.
 _YEAR_5138 = 1e11
 
 
 def read_scope_map(setting: str | None) -> ScopeMap:
-    """Read the scope map: what stands in the setting itself, or a file.
+    """Read the scope map from the setting itself, or from a file.
 
     Raises:
-        ScopeMapError: it is not usable.
+        ScopeMapError: the scope map is not valid.
     """
-    said = setting or _SCOPES
-    return parse_scope_map(said.encode() if said.lstrip().startswith("{") else _read(said))
+    text = setting or _SCOPES
+    return parse_scope_map(text.encode() if text.lstrip().startswith("{") else _read(text))
 
 
 def read_usage_keys(path: str, issuers: Sequence[str]) -> Mapping[tuple[str, str], str]:
-    """Read the API keys of clients, by issuer and client id.
+    """Read the API keys of clients, by issuer and client ID.
 
-    The file is a JSON object of client id to key, for clients of the first issuer. A member that is
-    named after an issuer has such an object for clients of this issuer.
+    The file is a JSON object with a key per client ID, for clients of the first issuer. A member
+    that is named after an issuer has such an object for clients of this issuer.
 
     Raises:
-        SettingsError: it is something else.
+        SettingsError: the file is not such an object.
     """
     members = _parse_object("USAGE_KEYS", _read(path))
     keys: dict[tuple[str, str], object] = {}
@@ -74,11 +75,11 @@ def read_usage_keys(path: str, issuers: Sequence[str]) -> Mapping[tuple[str, str
     return cast("Mapping[tuple[str, str], str]", keys)
 
 
-def read_seed(path: str) -> BundledJwks:
-    """Read a key set with the time at which it was fetched, if the file tells: `fetched_at`.
+def read_bundled_jwks(path: str) -> BundledJwks:
+    """Read a key set, with the time of its publication if the file has `fetched_at`.
 
     Raises:
-        SettingsError: it is no JSON object, or that time is none in seconds since the epoch.
+        SettingsError: the file is not a JSON object, or that time is not valid.
     """
     body = _read(path)
     members = _parse_object("JWKS_SEED", body)
@@ -104,8 +105,17 @@ def _read(path: str) -> bytes:
         return file.read()
 
 
+class _Context(NamedTuple):
+    settings: Settings
+    clocks: Clocks
+    jitter: Jitter
+    send: Send
+    emit: Callable[[str], None]
+    meter: Meter
+
+
 def write_line(line: str) -> None:
-    """Write a line of the log in one piece: `print` writes its end on its own."""
+    """Write a line of the log at once: `print` writes the line break separately."""
     sys.stdout.write(line + "\n")
 
 
@@ -121,166 +131,98 @@ def build(
     rules_source: RulesSource | None = None,
     revoked_tokens: RevokedTokens | None = None,
 ) -> BaseAuthorizer:
-    """Build an authorizer. Reads the files that the settings name; fetches nothing.
+    """Build an authorizer. This reads the files that the settings name, and fetches nothing.
 
     Raises:
-        ScopeMapError: the scope map is not usable.
-        SettingsError: another file is not.
-        KeySetUnavailableError: the seed is no key set.
+        ScopeMapError: the scope map is not valid.
+        SettingsError: another file is not valid.
+        KeySetUnavailableError: the bundled key set is not valid.
     """
-    maker = _GateMaker(
-        settings,
-        _Outside(Clocks(clock, monotonic), jitter, send, emit),
-        credential_source or _make_credential_source(settings),
-        revoked_tokens,
-    )
+    meter = Meter(settings.stack_name, clock)
+    context = _Context(settings, Clocks(clock, monotonic), jitter, send, emit, meter)
     for other in settings.other_issuers:
         if not other.client_ids:
             text = f"OTHER_ISSUERS has no client_ids for {other.issuer}: any client is accepted"
             emit(json.dumps({"notice": text}))
-    if settings.api_rules is not None:
-        return maker.shared_gate(rules_source or _parameter_store(settings, settings.api_rules))
-    if not settings.audiences:
-        emit('{"notice":"AUDIENCE is empty: tokens for any audience are accepted"}')
-    return maker.gate(ApiRules(read_scope_map(settings.scope_map), frozenset()))
+    keys = _key_caches(context)
+    introspect = _introspector_factory(context, credential_source)
+    possession = _possession(settings)
+    deny_list = _deny_list(context, revoked_tokens)
+    freshness = {issuer: cache.freshness for issuer, cache in keys.items()}
 
-
-class _Outside(NamedTuple):
-    """Where time and jitter come from, and where requests and lines go to."""
-
-    clocks: Clocks
-    jitter: Jitter
-    send: Send
-    emit: Callable[[str], None]
-
-
-class _GateMaker:
-    """Makes gates that share key sets and stores, each by the rules of one API."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        outside: _Outside,
-        credential_source: CredentialSource | None,
-        revoked_tokens: RevokedTokens | None,
-    ) -> None:
-        self._settings = settings
-        self._outside = outside
-        self._make_credential_source = credential_source
-        self._meter = Meter(settings.stack_name, outside.clocks.wall)
-        seed = read_seed(settings.jwks_seed) if settings.jwks_seed else None
-        self._keys = {settings.issuer: self._key_cache(settings.issuer, settings.jwks_uri, seed)}
-        for other in settings.other_issuers:
-            self._keys[other.issuer] = self._key_cache(other.issuer, other.jwks_uri, None)
-        self._freshness = {issuer: keys.freshness for issuer, keys in self._keys.items()}
-        self._possession = _possession(settings)
-        self._deny_list = self._make_deny_list(revoked_tokens)
-
-    def gate(self, rules: ApiRules) -> Authorizer:
-        """Make the gate of one API."""
-        settings = self._settings
+    def make_authorizer(rules: ApiRules) -> Authorizer:
         issuers = _claim_rules(settings, rules.audiences)
-        parts = Parts(
-            Verifier(
-                {each.issuer: TrustedIssuer(self._keys[each.issuer], each) for each in issuers},
-                header_rules(settings.algorithms, require_at_jwt=settings.require_at_jwt),
-                remembered_tokens=settings.remembered_tokens,
-            ),
-            _answers(settings, rules.scope_map, self._outside.emit),
-            self._freshness,
-            self._introspector(issuers[0]),
-            self._possession,
-            self._deny_list,
+        verifier = Verifier(
+            {each.issuer: TrustedIssuer(keys[each.issuer], each) for each in issuers},
+            header_rules(settings.algorithms, require_at_jwt=settings.require_at_jwt),
+            remembered_tokens=settings.remembered_tokens,
         )
-        outside = self._outside
-        return Authorizer(parts, clocks=outside.clocks, emit=outside.emit, meter=self._meter)
+        return Authorizer(
+            verifier,
+            _responses(settings, rules.scope_map, emit),
+            freshness,
+            clocks=context.clocks,
+            emit=emit,
+            meter=meter,
+            introspector=introspect(issuers[0]),
+            possession=possession,
+            deny_list=deny_list,
+        )
 
-    def shared_gate(self, source: RulesSource) -> MultiApiAuthorizer:
-        """Make the gate of many APIs, whose rules the source knows."""
-        from authorizer.multi_api import ApiAuthorizers, MultiApiAuthorizer
+    if settings.api_rules is not None:
+        from authorizer.multi_api import ApiAuthorizers, MultiApiAuthorizer, ParameterStore
 
-        settings, outside = self._settings, self._outside
-        gates = ApiAuthorizers(
-            source,
-            self.gate,
-            outside.clocks,
-            ages=Ages(settings.api_rules_soft_age, settings.api_rules_hard_age),
-            jitter=outside.jitter,
-            emit=outside.emit,
+        authorizers = ApiAuthorizers(
+            rules_source or ParameterStore(settings.api_rules, _aws(settings)),
+            make_authorizer,
+            context.clocks,
+            lifetime=Lifetime(settings.api_rules_soft_age, settings.api_rules_hard_age),
+            jitter=jitter,
+            emit=emit,
         )
         return MultiApiAuthorizer(
-            gates,
-            self._freshness,
-            clocks=outside.clocks,
-            emit=outside.emit,
-            meter=self._meter,
+            authorizers, freshness, clocks=context.clocks, emit=emit, meter=meter
         )
-
-    def _key_cache(self, issuer: str, jwks_uri: str | None, seed: BundledJwks | None) -> JwksCache:
-        settings = self._settings
-        return JwksCache(
-            self._fetch(issuer, jwks_uri),
-            partial(parse_key_set, algorithms=settings.algorithms),
-            self._outside.clocks,
-            ages=Ages(settings.jwks_soft_age, settings.jwks_hard_age),
-            cool_down=settings.jwks_cool_down,
-            seed=seed,
-            jitter=self._outside.jitter,
-            note=self._meter.note,
-        )
-
-    def _fetch(self, issuer: str, jwks_uri: str | None) -> Fetch:
-        get = partial(fetch_jwks, self._outside.send)
-        if jwks_uri is not None:
-            return partial(get, jwks_uri)
-        from authorizer.jwks_cache import Discovery
-
-        return Discovery(issuer, get, self._outside.clocks)
-
-    def _introspector(self, rules: ClaimRules) -> Introspector | None:
-        if self._settings.introspection_uri is None or self._make_credential_source is None:
-            return None
-        from authorizer.introspection import Introspector
-
-        return Introspector(
-            self._settings.introspection_uri,
-            self._outside.send,
-            self._make_credential_source,
-            rules,
-            self._outside.clocks,
-            cache_seconds=self._settings.introspection_cache,
-            jitter=self._outside.jitter,
-        )
-
-    def _make_deny_list(self, revoked_tokens: RevokedTokens | None) -> DenyList | None:
-        settings = self._settings
-        if settings.deny_list_table is None:
-            return None
-        from authorizer.aws import DynamoDb
-        from authorizer.state_table import DenyList, DynamoDbRevokedTokens
-
-        return DenyList(
-            revoked_tokens
-            or DynamoDbRevokedTokens(settings.deny_list_table, DynamoDb(settings.fetch_timeout)),
-            self._outside.clocks,
-            ages=Ages(settings.deny_list_soft_age, settings.deny_list_hard_age),
-            remembered=settings.remembered_tokens,
-            jitter=self._outside.jitter,
-        )
+    if not settings.audiences:
+        emit('{"notice":"AUDIENCE is empty: tokens for any audience are accepted"}')
+    return make_authorizer(ApiRules(read_scope_map(settings.scope_map), frozenset()))
 
 
-def fetch_jwks(send: Send, uri: str, etag: str | None, seconds: float) -> Response:
-    """Ask for a key set, or for news since the one with this ETag."""
-    headers = {"Accept": "application/jwk-set+json, application/json"}
-    if etag is not None:
-        headers["If-None-Match"] = etag
-    return send(Request("GET", uri, headers, b"", seconds))
+def _key_caches(context: _Context) -> dict[str, JwksCache]:
+    """Return the key set cache of each issuer, that of the first issuer first."""
+    settings = context.settings
+    bundled = read_bundled_jwks(settings.jwks_seed) if settings.jwks_seed else None
+    caches = {settings.issuer: _key_cache(context, settings.issuer, settings.jwks_uri, bundled)}
+    for other in settings.other_issuers:
+        caches[other.issuer] = _key_cache(context, other.issuer, other.jwks_uri, None)
+    return caches
+
+
+def _key_cache(
+    context: _Context, issuer: str, jwks_uri: str | None, bundled: BundledJwks | None
+) -> JwksCache:
+    settings = context.settings
+    get = partial(fetch_jwks, context.send)
+    fetch: Fetch = (
+        partial(get, jwks_uri) if jwks_uri is not None else Discovery(issuer, get, context.clocks)
+    )
+    return JwksCache(
+        fetch,
+        partial(parse_key_set, algorithms=settings.algorithms),
+        context.clocks,
+        lifetime=Lifetime(settings.jwks_soft_age, settings.jwks_hard_age),
+        cool_down=settings.jwks_cool_down,
+        bundled=bundled,
+        jitter=context.jitter,
+        record=context.meter.record,
+    )
 
 
 def _claim_rules(settings: Settings, audiences: frozenset[str]) -> list[ClaimRules]:
-    """Return what each issuer's tokens must say, those of the first issuer first.
+    """Return the rules for each issuer's tokens, those of the first issuer first.
 
-    An API's own audiences are meant for whoever issues: else a token could pass from API to API.
+    An API's own audiences apply to every issuer. Otherwise a token for one API could be used at
+    another.
     """
     longest = settings.max_token_lifetime
     return [
@@ -292,14 +234,14 @@ def _claim_rules(settings: Settings, audiences: frozenset[str]) -> list[ClaimRul
     ]
 
 
-def _answers(
+def _responses(
     settings: Settings, scope_map: ScopeMap, emit: Callable[[str], None]
 ) -> ResponseWriter:
     if settings.simple_response:
         return SimpleResponses(scope_map)
-    compiler = PolicyCompiler(scope_map, partial(_tell_of_loss, emit))
+    compiler = PolicyCompiler(scope_map, partial(_report_denied_routes, emit))
     for scopes in compiler.oversized_scopes():
-        # Scopes have no character that JSON would write otherwise (RFC 6749, 3.3); nor have routes.
+        # Neither scopes nor routes have a character that JSON would escape (RFC 6749, 3.3).
         emit(
             f'{{"notice":"{scopes} opens more routes than a policy can name: '
             'its tokens are answered with 500"}'
@@ -312,7 +254,7 @@ def _answers(
     )
 
 
-def _tell_of_loss(emit: Callable[[str], None], scopes: str, routes: list[Route]) -> None:
+def _report_denied_routes(emit: Callable[[str], None], scopes: str, routes: list[Route]) -> None:
     for route in routes:
         emit(
             f'{{"notice":"{scopes} opens {route.pattern()}, which its policy has to deny: '
@@ -320,39 +262,60 @@ def _tell_of_loss(emit: Callable[[str], None], scopes: str, routes: list[Route])
         )
 
 
-def _make_credential_source(settings: Settings) -> CredentialSource | None:
-    if settings.introspection_uri is None:
-        return None
-    from authorizer.introspection import SecretsManagerCredentials, fixed_credentials
+def _introspector_factory(
+    context: _Context, credential_source: CredentialSource | None
+) -> Callable[[ClaimRules], Introspector | None]:
+    settings = context.settings
+    uri = settings.introspection_uri
+    if uri is None:
+        return lambda _rules: None
+    from authorizer.introspection import Introspector, SecretsManagerCredentials, fixed_credentials
 
-    if settings.introspection_client_id and settings.introspection_client_secret:
-        return fixed_credentials(
-            settings.introspection_client_id, settings.introspection_client_secret
-        )
-    return SecretsManagerCredentials(settings.introspection_secret_arn or "")
+    client_id, secret = settings.introspection_client_id, settings.introspection_client_secret
+    if credential_source is None and client_id and secret:
+        credential_source = fixed_credentials(client_id, secret)
+    credentials = credential_source or SecretsManagerCredentials(
+        settings.introspection_secret_arn or "", _aws(settings)
+    )
+    return lambda rules: Introspector(
+        uri,
+        context.send,
+        credentials,
+        rules,
+        context.clocks,
+        cache_seconds=settings.introspection_cache,
+        jitter=context.jitter,
+    )
 
 
 def _possession(settings: Settings) -> ProofOfPossession | None:
     if not settings.confirmation_methods:
         return None
     from authorizer.proof_of_possession import ProofOfPossession
+    from authorizer.state_table import DynamoDbReplayStore, MemoryReplayStore
 
-    return ProofOfPossession(
-        settings.confirmation_methods, settings.resource, _used_proofs(settings)
+    replays: ReplayStore = MemoryReplayStore()
+    if settings.replay_table is not None:
+        replays = DynamoDbReplayStore(settings.replay_table, _aws(settings))
+    return ProofOfPossession(settings.confirmation_methods, settings.resource, replays)
+
+
+def _deny_list(context: _Context, revoked_tokens: RevokedTokens | None) -> DenyList | None:
+    settings = context.settings
+    if settings.deny_list_table is None:
+        return None
+    from authorizer.state_table import DenyList, DynamoDbRevokedTokens
+
+    return DenyList(
+        revoked_tokens or DynamoDbRevokedTokens(settings.deny_list_table, _aws(settings)),
+        context.clocks,
+        lifetime=Lifetime(settings.deny_list_soft_age, settings.deny_list_hard_age),
+        capacity=settings.remembered_tokens,
+        jitter=context.jitter,
     )
 
 
-def _used_proofs(settings: Settings) -> ReplayStore:
-    from authorizer.aws import DynamoDb
-    from authorizer.state_table import DynamoDbReplayStore, MemoryReplayStore
+def _aws(settings: Settings) -> Aws:
+    from authorizer.aws import Boto3
 
-    if settings.replay_table is None:
-        return MemoryReplayStore()
-    return DynamoDbReplayStore(settings.replay_table, DynamoDb(settings.fetch_timeout))
-
-
-def _parameter_store(settings: Settings, path: str) -> RulesSource:
-    from authorizer.aws import SystemsManager
-    from authorizer.multi_api import ParameterStore
-
-    return ParameterStore(path, SystemsManager(settings.fetch_timeout))
+    return Boto3(settings.fetch_timeout)

@@ -1,4 +1,4 @@
-"""The decision on one request: an answer, `Unauthorized`, or a crash that nothing caches."""
+"""The decision on one request: a response, `Unauthorized`, or an error that is never cached."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from authorizer import jws
-from authorizer.bearer import read_token
 from authorizer.cache import LRUCache
 from authorizer.claims import join_scopes
 from authorizer.errors import (
@@ -22,24 +21,24 @@ from authorizer.errors import (
 from authorizer.metrics import DECISIONS, ERROR, REFUSALS, Meter
 
 if TYPE_CHECKING:
-    from authorizer.bearer import PresentedToken
     from authorizer.claims import VerifiedToken
-    from authorizer.clock import Clocks
+    from authorizer.clock import Clocks, Deadline
+    from authorizer.event import AuthorizerEvent, PresentedToken
     from authorizer.introspection import Introspector
     from authorizer.proof_of_possession import ProofOfPossession
     from authorizer.responses import ResponseWriter
     from authorizer.state_table import DenyList
     from authorizer.verifier import Verifier
 
-# Tells the state of a key set and its age in seconds.
 Freshness = Callable[[], tuple[str, float | None]]
+"""Returns the state of a key set and its age in seconds."""
 
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
-_REMEMBERED_DECISIONS = 1024
+_MAX_DECISIONS = 1024
 
 
 class Decision(NamedTuple):
-    """What one token is answered at one place, and what the log's line about it is made of."""
+    """The output for a token, and the beginning of the log line about it."""
 
     output: dict[str, object]
     allows: bool
@@ -47,25 +46,11 @@ class Decision(NamedTuple):
     freshness: Freshness
 
 
-class Parts(NamedTuple):
-    """What a gate decides with. Without an introspector there are no opaque tokens, and so on.
-
-    `freshness` is that of each issuer's key set, for the log.
-    """
-
-    verifier: Verifier
-    answers: ResponseWriter
-    freshness: Mapping[str, Freshness]
-    introspector: Introspector | None = None
-    possession: ProofOfPossession | None = None
-    deny_list: DenyList | None = None
-
-
 class BaseAuthorizer(ABC):
-    """Decides on API Gateway authorizer events, and writes one line about each decision.
+    """Decides on API Gateway authorizer events, and logs one line per decision.
 
-    `freshness` is that of each issuer's key set. The first issuer's stands in the lines about
-    requests that got no further than that.
+    `freshness` has an entry for each issuer's key set. The log uses the first issuer's if the
+    request was rejected before its issuer was known.
     """
 
     def __init__(
@@ -78,31 +63,27 @@ class BaseAuthorizer(ABC):
     ) -> None:
         self._freshness = freshness
         self._first_issuer = next(iter(freshness))
-        self._clock, self._monotonic = clocks
+        self._clock = clocks.wall
         self._emit = emit
         meter = meter or Meter(clock=self._clock)
         self._end_of_allow = meter.writer(DECISIONS)
         self._end_of_refusal = meter.writer(REFUSALS)
         self._end_of_error = meter.writer(REFUSALS, level=ERROR)
 
-    def decide(self, event: Mapping[str, object], seconds: float) -> dict[str, object]:
-        """Return the answer for the token in the event.
-
-        Args:
-            event: an API Gateway authorizer event.
-            seconds: how long all that is asked on behalf of this request may take.
+    def decide(self, event: AuthorizerEvent, deadline: Deadline) -> dict[str, object]:
+        """Return the response for the token in the event, and log the decision.
 
         Raises:
-            Unauthorized: the request carries no good token.
-            AuthorizerUnavailableError: we cannot tell.
+            Unauthorized: the request has no valid token.
+            AuthorizerUnavailableError: the authorizer cannot decide.
         """
         try:
-            decision = self.judge(event, seconds)
-        except InvalidTokenError as refused:
-            self._log_failure(event, "unauthorized", refused.reason, refused.issuer)
-            raise Unauthorized from refused
-        except AuthorizerUnavailableError as trouble:
-            self._log_failure(event, "error", trouble.reason, trouble.issuer)
+            decision = self.authorize(event, deadline)
+        except InvalidTokenError as error:
+            self._log_failure(event, "unauthorized", error.reason, error.issuer)
+            raise Unauthorized from error
+        except AuthorizerUnavailableError as error:
+            self._log_failure(event, "error", error.reason, error.issuer)
             raise
         except Exception:
             self._log_failure(event, "error", Reason.UNEXPECTED, None)
@@ -112,125 +93,117 @@ class BaseAuthorizer(ABC):
         return decision.output.copy()
 
     @abstractmethod
-    def judge(self, event: Mapping[str, object], seconds: float) -> Decision:
-        """Decide on the token in the event; writes no line.
+    def authorize(self, event: AuthorizerEvent, deadline: Deadline) -> Decision:
+        """Decide on the token in the event, without a log line.
 
         Raises:
-            InvalidTokenError: the request carries no good token.
-            AuthorizerUnavailableError: we cannot tell.
+            InvalidTokenError: the request has no valid token.
+            AuthorizerUnavailableError: the authorizer cannot decide.
         """
 
-    def _left(self, deadline: float) -> float:
-        """Return how many seconds are left until then, on the clock that nobody sets."""
-        return max(0.0, deadline - self._monotonic())
-
     def _log_failure(
-        self, event: Mapping[str, object], decision: str, reason: Reason, issuer: str | None
+        self, event: AuthorizerEvent, decision: str, reason: Reason, issuer: str | None
     ) -> None:
         line = _begin_line({"decision": decision, "reason": reason})
         end = self._end_of_error if decision == "error" else self._end_of_refusal
         self._log(event, line, self._freshness[issuer or self._first_issuer], end)
 
     def _log(
-        self,
-        event: Mapping[str, object],
-        line: str,
-        freshness: Freshness,
-        end: Callable[[], str],
+        self, event: AuthorizerEvent, line: str, freshness: Freshness, end: Callable[[], str]
     ) -> None:
-        """Write the decision down. Nothing that only an unverified token says is ever logged."""
+        """Log a decision, without any claim of an unverified token."""
         state, age = freshness()
         seconds = "null" if age is None else int(age)
-        request_id = _to_json(_request_id(event))
+        request_id = _to_json(event.request_id())
         self._emit(
             f'{line}"key_set":"{state}","key_set_age":{seconds},"request_id":{request_id}{end()}}}'
         )
 
 
 class Authorizer(BaseAuthorizer):
-    """Decides on the events of one API, or of several that share its rules."""
+    """Decides on the events of one API, or of several with the same rules.
+
+    Without an introspector, opaque tokens are rejected; the same applies to the other parts.
+    """
 
     def __init__(
         self,
-        parts: Parts,
+        verifier: Verifier,
+        responses: ResponseWriter,
+        freshness: Mapping[str, Freshness],
         *,
         clocks: Clocks,
         emit: Callable[[str], None],
         meter: Meter | None = None,
+        introspector: Introspector | None = None,
+        possession: ProofOfPossession | None = None,
+        deny_list: DenyList | None = None,
     ) -> None:
-        super().__init__(parts.freshness, clocks=clocks, emit=emit, meter=meter)
-        self._verifier = parts.verifier
-        self._introspector = parts.introspector
-        self._possession = parts.possession
-        self._deny_list = parts.deny_list
-        self._answers = parts.answers
-        self._decisions: LRUCache[tuple[VerifiedToken, str], Decision] = LRUCache(
-            _REMEMBERED_DECISIONS
-        )
+        super().__init__(freshness, clocks=clocks, emit=emit, meter=meter)
+        self._verifier = verifier
+        self._responses = responses
+        self._introspector = introspector
+        self._possession = possession
+        self._deny_list = deny_list
+        self._decisions: LRUCache[tuple[VerifiedToken, str], Decision] = LRUCache(_MAX_DECISIONS)
 
-    def judge(self, event: Mapping[str, object], seconds: float) -> Decision:
-        """Judge the event by the rules of this gate."""
-        presented = read_token(event)
+    def authorize(self, event: AuthorizerEvent, deadline: Deadline) -> Decision:
+        """Decide by the rules of this authorizer."""
+        presented = event.presented_token()
         possession = self._possession
-        if presented.with_proof and (possession is None or not possession.takes_proofs):
+        if presented.with_proof and (possession is None or not possession.accepts_dpop):
             raise InvalidTokenError(Reason.SCHEME_WRONG)
-        now, deadline = self._clock(), self._monotonic() + seconds
-        token = self._authenticate(presented, now, seconds)
+        now = self._clock()
+        token = self._authenticate(presented.token, now, deadline)
         try:
-            return self._admit(event, presented, token, now, deadline)
+            return self._authorize(event, presented, token, now, deadline)
         except AuthorizerError as error:
             error.issuer = token.issuer
             raise
 
-    def _admit(
+    def _authenticate(self, token: str, now: float, deadline: Deadline) -> VerifiedToken:
+        if jws.looks_like_jws(token):
+            return self._verifier.verify(token, now, deadline)
+        if self._introspector is None:
+            raise InvalidTokenError(Reason.OPAQUE_NOT_ACCEPTED)
+        return self._introspector.introspect(token, now, deadline)
+
+    def _authorize(
         self,
-        event: Mapping[str, object],
+        event: AuthorizerEvent,
         presented: PresentedToken,
         token: VerifiedToken,
         now: float,
-        deadline: float,
+        deadline: Deadline,
     ) -> Decision:
-        """Decide what a verified token opens, once its revocation and its binding are looked at."""
+        """Check the revocation and the binding of a verified token, and decide."""
         if self._deny_list is not None and jws.looks_like_jws(presented.token):
-            left = self._left(deadline)
-            self._deny_list.check(presented.token, token.issuer, token.jti, now, left)
+            self._deny_list.check(presented.token, token.issuer, token.jti, now, deadline)
         if token.confirmation is None and not presented.with_proof:
             return self._decision(event, token)
-        possession = self._possession
-        if possession is None:
-            # Bound to a key whose possession nothing in a plain Bearer request proves.
+        if self._possession is None:
+            # A Bearer request proves the possession of no key.
             raise InvalidTokenError(Reason.PROOF_REQUIRED)
-        proof = possession.check(event, presented, token, now)
+        proof = self._possession.check(event, presented, token, now)
         decision = self._decision(event, token)
         if proof is not None:
-            possession.use(proof, now, self._left(deadline))
+            self._possession.consume(proof, now, deadline)
         return decision
 
-    def _authenticate(self, presented: PresentedToken, now: float, seconds: float) -> VerifiedToken:
-        text = presented.token
-        if not jws.looks_like_jws(text):
-            if self._introspector is None:
-                raise InvalidTokenError(Reason.OPAQUE_NOT_ACCEPTED)
-            return self._introspector.introspect(text, now, seconds)
-        return self._verifier.verify(text, now, seconds)
-
-    def _decision(self, event: Mapping[str, object], token: VerifiedToken) -> Decision:
-        place = self._answers.place(event)
-        decision = self._decisions.get((token, place))
+    def _decision(self, event: AuthorizerEvent, token: VerifiedToken) -> Decision:
+        key = token, self._responses.cache_key(event)
+        decision = self._decisions.get(key)
         if decision is None:
-            decision = self._decide_anew(token, place)
-            self._decisions.put((token, place), decision)
+            output, allows = self._responses.write(*key)
+            line = _begin_decision_line(
+                allows, token.issuer, token.client_id, token.key_id, token.scopes
+            )
+            decision = Decision(output, allows, line, self._freshness[token.issuer])
+            self._decisions.put(key, decision)
         return decision
 
-    def _decide_anew(self, token: VerifiedToken, place: str) -> Decision:
-        output, allows = self._answers.write(token, place)
-        line = _begin_decision_line(
-            allows, token.issuer, token.client_id, token.key_id, token.scopes
-        )
-        return Decision(output, allows, line, self._freshness[token.issuer])
 
-
-# The tokens of one client differ in what the line does not say.
+# The tokens of one client have the same line.
 @lru_cache(maxsize=1024)
 def _begin_decision_line(
     allows: bool,  # noqa: FBT001 - a part of the cache's key
@@ -252,10 +225,5 @@ def _begin_decision_line(
 
 
 def _begin_line(members: Mapping[str, object]) -> str:
-    """Write members of a JSON object that goes on with others."""
+    """Write the members of an unfinished JSON object."""
     return _to_json(members)[:-1] + ","
-
-
-def _request_id(event: Mapping[str, object]) -> object:
-    request = event.get("requestContext")
-    return request.get("requestId") if isinstance(request, dict) else None

@@ -1,4 +1,6 @@
-"""boto3 clients with a deadline, and the check of every response that Gatehouse reads.
+"""AWS calls of the authorizer and of the functions, with time-outs and checked responses.
+
+No type of boto3 crosses this interface: parameters, responses and errors are plain.
 
 boto3 is imported lazily: it dominates cold-start time and plain JWT verification does not need it.
 The first request that needs it pays for the import.
@@ -6,21 +8,19 @@ The first request that needs it pays for the import.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from datetime import datetime
 from threading import Lock
-from time import monotonic
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from urllib.parse import urlsplit
+
+from authorizer.clock import Deadline
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from botocore.awsrequest import AWSResponse
     from botocore.config import Config
     from botocore.model import OperationModel
-    from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_secretsmanager import SecretsManagerClient
-    from mypy_boto3_ssm import SSMClient
 
 _Client = TypeVar("_Client")
 
@@ -52,66 +52,141 @@ _SCALARS: Mapping[str, tuple[type, ...]] = {
     "timestamp": (datetime,),
 }
 
-_NOTHING: tuple[object, ...] = (None, "", b"")
-_FIRST_ERROR = 300
-_SHORTEST_PATIENCE = 0.05  # botocore takes 0 for no timeout at all
+_EMPTY: tuple[object, ...] = (None, "", b"")
+_SHORTEST_TIMEOUT = 0.05  # for botocore, 0 means no time-out
+_STEP = 0.75
+
+# Codes that boto3 retries, and conflicts between writes.
+_TEMPORARY = frozenset(
+    {
+        "BandwidthLimitExceeded",
+        "LimitExceededException",
+        "PriorRequestNotComplete",
+        "ProvisionedThroughputExceededException",
+        "ReplicatedWriteConflictException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "RequestTimeout",
+        "RequestTimeoutException",
+        "SlowDown",
+        "ThrottledException",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+        "TransactionCanceledException",
+        "TransactionConflictException",
+        "TransactionInProgressException",
+    }
+)
 
 
-def secrets_manager(seconds: float) -> SecretsManagerClient:
-    """Return a Secrets Manager client, for once, whose calls end within so many seconds."""
-    deadline = monotonic() + seconds
-    import boto3
+class AwsError(Exception):
+    """Raised when AWS rejects a call. `reason` is safe to log, `message` may name resources.
 
-    config = _patience(deadline - monotonic())
-    return check_responses(boto3.client("secretsmanager", config=config))
-
-
-class _Kept(ABC, Generic[_Client]):
-    """Clients that are kept: one whose calls take `patience` seconds, one for half that, and so on.
-
-    A client's patience is fixed when it is made, and what a request has left is never the same
-    twice: each is given the most patient client that it has time for.
+    `code` is AWS's error code, or the name of boto3's exception if AWS did not respond. In that
+    case `operation` is empty, and `endpoint` is the address that was not reached.
     """
 
-    def __init__(self, patience: float) -> None:
-        self._patience = patience
-        self._clients: dict[float, _Client] = {}
-        self._making = Lock()  # boto3's own session is not for several threads
-
-    def client(self, seconds: float) -> _Client:
-        """Return a client whose calls end within so many seconds."""
-        deadline = monotonic() + seconds
-        import boto3  # noqa: F401 - on this request's time, not on that of all to come
-
-        with self._making:
-            patience = self._patience
-            left = max(deadline - monotonic(), _SHORTEST_PATIENCE)
-            while patience > left:
-                patience /= 2
-            if patience not in self._clients:
-                self._clients[patience] = self._make(_patience(patience))
-            return self._clients[patience]
-
-    @abstractmethod
-    def _make(self, config: Config) -> _Client: ...
+    def __init__(
+        self, code: str, message: str = "", *, operation: str = "", endpoint: str = ""
+    ) -> None:
+        host = urlsplit(endpoint).hostname
+        self.reason = f"{operation}: {code}" if operation else f"{code}: {host}" if host else code
+        super().__init__(self.reason)
+        self.code = code
+        self.message = message
+        self.operation = operation
+        self.endpoint = endpoint
 
 
-class DynamoDb(_Kept["DynamoDBClient"]):
-    """DynamoDB clients."""
+class AwsUnavailableError(AwsError):
+    """Raised when a call is throttled, late or fails in AWS, or its response is not readable."""
 
-    def _make(self, config: Config) -> DynamoDBClient:
+
+class Aws(Protocol):
+    """Calls AWS services."""
+
+    def call(
+        self, service: str, operation: str, deadline: Deadline | None = None, **parameters: object
+    ) -> dict[str, Any]:
+        """Call an operation, such as `get_item` of `dynamodb`, and return its response.
+
+        Raises:
+            AwsError: AWS rejects the call.
+            AwsUnavailableError: there is no readable response in time.
+        """
+
+
+class Boto3:
+    """Calls through boto3, whose clients are cached.
+
+    The time-outs of a boto3 client are fixed. A call uses the client with the longest time-out that
+    fits its deadline: `timeout` seconds, or shorter by one step or several.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+        self._clients: dict[tuple[str, float], Any] = {}
+        self._lock = Lock()  # boto3's default session is not thread-safe
+
+    def call(
+        self, service: str, operation: str, deadline: Deadline | None = None, **parameters: object
+    ) -> dict[str, Any]:
+        """Call an operation."""
+        return call(lambda: self._client(service, deadline), operation, parameters)
+
+    def _client(self, service: str, deadline: Deadline | None) -> Any:
         import boto3
 
-        return check_responses(boto3.client("dynamodb", config=config))
+        with self._lock:
+            timeout = self._timeout
+            left = timeout if deadline is None else max(deadline.remaining(), _SHORTEST_TIMEOUT)
+            while timeout > left:
+                timeout *= _STEP
+            if (service, timeout) not in self._clients:
+                client = boto3.client(service, config=_config(timeout))  # type: ignore[call-overload]
+                self._clients[service, timeout] = check_responses(client)
+            return self._clients[service, timeout]
 
 
-class SystemsManager(_Kept["SSMClient"]):
-    """Systems Manager clients."""
+def call(
+    make_client: Callable[[], Any], operation: str, parameters: Mapping[str, object]
+) -> dict[str, Any]:
+    """Call an operation of a boto3 client.
 
-    def _make(self, config: Config) -> SSMClient:
-        import boto3
+    Raises:
+        AwsError: AWS rejects the call.
+        AwsUnavailableError: there is no readable response.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
 
-        return check_responses(boto3.client("ssm", config=config))
+    try:
+        response: dict[str, Any] = getattr(make_client(), operation)(**parameters)
+    except (BotoCoreError, ClientError) as error:
+        raise to_aws_error(error) from error
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        # botocore's parser fails with these for a body of another structure.
+        raise AwsUnavailableError("the response cannot be read") from error
+    return response
+
+
+def to_aws_error(error: Exception) -> AwsError:
+    """Return an exception of boto3 as an error of this module."""
+    from botocore.exceptions import ClientError, HTTPClientError
+    from botocore.exceptions import ConnectionError as AwsConnectionError
+
+    if not isinstance(error, ClientError):
+        endpoint = getattr(error, "kwargs", {}).get("endpoint_url") or ""
+        is_temporary = isinstance(error, HTTPClientError | AwsConnectionError)
+        kind = AwsUnavailableError if is_temporary else AwsError
+        return kind(type(error).__name__, str(error), endpoint=endpoint)
+    fault = error.response.get("Error", {})
+    code = fault.get("Code", "")
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    is_temporary = code in _TEMPORARY or status == 429 or status >= 500
+    kind = AwsUnavailableError if is_temporary else AwsError
+    return kind(code, fault.get("Message", ""), operation=error.operation_name)
 
 
 def check_responses(client: _Client) -> _Client:
@@ -140,13 +215,13 @@ def _check_response(
     from botocore.exceptions import HTTPClientError
 
     shape = model.output_shape
-    if http_response.status_code >= _FIRST_ERROR or shape is None or not shape.members:
+    if http_response.status_code >= 300 or shape is None or not shape.members:
         return
     members = {name: value for name, value in parsed.items() if name != "ResponseMetadata"}
     needed = _READ_MEMBERS.get(model.name, ())
     if _has_capacity(model):
         needed = (*needed, "ConsumedCapacity")
-    has_needed = all(_at(members, path) not in _NOTHING for path in needed)
+    has_needed = all(_at(members, path) not in _EMPTY for path in needed)
     has_types = not needed or _conforms(shape, members)
     if not (members and has_needed and has_types):
         raise HTTPClientError(error=f"{model.name}: the response cannot be read")
@@ -187,19 +262,9 @@ def _conforms(shape: Any, value: Any) -> bool:
     return isinstance(value, _SCALARS[kind]) and (kind == "boolean" or not isinstance(value, bool))
 
 
-def errors() -> tuple[type[Exception], ...]:
-    """Return what boto3 raises when a service is unavailable, refuses, or cannot be understood.
-
-    botocore's parser fails with the last three for a body of another structure.
-    """
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    return BotoCoreError, ClientError, AttributeError, TypeError, ValueError
-
-
-def _patience(seconds: float) -> Config:
-    """Share the time between connecting and reading; there is none to try again."""
+def _config(timeout: float) -> Config:
+    """Share the time between connecting and reading, without a second attempt."""
     from botocore.config import Config
 
-    each = max(seconds / 2, _SHORTEST_PATIENCE)
+    each = max(timeout / 2, _SHORTEST_TIMEOUT)
     return Config(connect_timeout=each, read_timeout=each, retries={"total_max_attempts": 1})

@@ -1,102 +1,93 @@
-"""Caches of remote data, and bounded memory."""
+"""Caches: a bounded map, and a refreshing cache for remote data."""
 
 import os
 from _thread import allocate_lock  # importing threading takes a fiftieth of a cold start
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from authorizer.clock import Clocks, Instant
-from authorizer.errors import AuthorizerUnavailableError
+from authorizer.clock import Clocks, Deadline, Instant
 
-_Key = TypeVar("_Key")
-_Value = TypeVar("_Value")
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+_Key_contra = TypeVar("_Key_contra", contravariant=True)
+Jitter = Callable[[], float]
+"""Returns a number from 0 up to 1."""
 
 
-class LRUCache(Generic[_Key, _Value]):
-    """A mapping of at most `capacity` entries, safe to share between threads."""
+def jitter() -> float:
+    """Return a random number from 0 up to 1. Importing `random` would slow down cold starts."""
+    return int.from_bytes(os.urandom(4)) / 2**32
+
+
+class LRUCache(Generic[Key, Value]):
+    """A map of at most `capacity` entries that drops the least recently used. Thread-safe."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self._entries: OrderedDict[_Key, _Value] = OrderedDict()
+        self._entries: OrderedDict[Key, Value] = OrderedDict()
         self._lock = allocate_lock()
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def get(self, key: _Key) -> _Value | None:
-        """Return what is remembered under the key, and count it as used."""
+    def get(self, key: Key) -> Value | None:
+        """Return the value of a key, and mark it as used."""
         with self._lock:
             value = self._entries.get(key)
             if value is not None:
                 self._entries.move_to_end(key)
             return value
 
-    def put(self, key: _Key, value: _Value) -> None:
-        """Remember a value; the entry unused for longest makes room for it."""
+    def put(self, key: Key, value: Value) -> None:
+        """Store a value."""
         with self._lock:
             self._entries[key] = value
             self._entries.move_to_end(key)
             if len(self._entries) > self._capacity:
                 self._entries.popitem(last=False)
 
-    def forget(self, key: _Key) -> None:
-        """Drop the key, if it is there."""
+    def remove(self, key: Key) -> None:
+        """Remove a key, if it exists."""
         with self._lock:
             self._entries.pop(key, None)
 
 
-Jitter = Callable[[], float]
-"""Returns a number from 0 up to 1."""
-
-
-def jitter() -> float:
-    """Draw a number from 0 up to 1. The `random` module would make every cold start longer."""
-    return int.from_bytes(os.urandom(4)) / 2**32
-
-
-class Ages(NamedTuple):
-    """How long, in seconds, an answer is taken for current, and how long it is used at all."""
-
-    soft: float
-    hard: float
-
-
-class Kept(NamedTuple, Generic[_Value]):
-    """An answer, the moment of the question (an answer is no younger), and how long it is used."""
-
-    value: _Value
-    asked: Instant
-    ages: Ages
-
-
 class BackOff:
-    """The pause after failures: none for the first `tolerance`, then doubling up to a minute.
+    """A pause after failures: none for the first `tolerance`, then doubling up to `longest`.
 
-    `jitter` takes away up to half of each pause, so that the sandboxes of one function, which all
-    saw the same outage begin, do not all come back at the same moment.
+    `jitter` shortens each pause by up to a half, because all sandboxes of a function see the same
+    outage begin and would all retry at the same moment.
     """
 
-    LONGEST = 60.0
-
-    def __init__(self, clocks: Clocks, *, tolerance: int = 0, jitter: Jitter = jitter) -> None:
+    def __init__(
+        self,
+        clocks: Clocks,
+        *,
+        first: float = 1.0,
+        longest: float = 60.0,
+        tolerance: int = 0,
+        jitter: Jitter = jitter,
+    ) -> None:
         self._clocks = clocks
+        self._first = first
+        self._longest = longest
         self._tolerance = tolerance
-        self._chance = jitter
+        self._jitter = jitter
         self._failed_at = Instant(0, 0)
         self._pause = 0.0
         self.failures = 0
 
     def failed(self) -> None:
-        """Count a failure; the pause starts now.
+        """Count a failure and start the pause.
 
-        What fails during the pause was asked before it: that is no further outage.
+        A failure during the pause is ignored: its load began before the pause.
         """
         if self.is_on():
             return
         doublings = min(self.failures - self._tolerance, 10)
-        self._pause = min(self.LONGEST, 2.0**doublings) * (1 - self._chance() / 2)
+        self._pause = min(self._longest, self._first * 2.0**doublings) * (1 - self._jitter() / 2)
         self._failed_at = self._clocks.now()
         self.failures += 1
 
@@ -105,140 +96,212 @@ class BackOff:
         self.failures = 0
 
     def is_on(self) -> bool:
-        """Tell whether to leave the other side alone for now."""
+        """Return whether the pause lasts."""
         if self.failures <= self._tolerance:
             return False
-        return self._clocks.since(self._failed_at) < self._pause
+        return 0 <= self._clocks.since(self._failed_at) < self._pause
 
 
-class Question(NamedTuple, Generic[_Value]):
-    """What a source is asked.
+class Lifetime(NamedTuple):
+    """The seconds for which an entry is fresh, and for which it may be used at all."""
 
-    Where the answers are kept is the caller's business: `recall` returns what is kept, if anything
-    is; `ask` asks the source, taking at most so many seconds, keeps the answer and returns it, or
-    raises an `AuthorizerUnavailableError`. `about` tells the source's questions apart.
-    """
-
-    recall: Callable[[], Kept[_Value] | None]
-    ask: Callable[[float], Kept[_Value]]
-    about: Hashable = None
+    fresh_for: float
+    stale_for: float
 
 
-class Turn:
-    """The turn to ask a question, and how many there are that ask or wait."""
+class Loaded(NamedTuple, Generic[Value]):
+    """The result of a load."""
 
-    __slots__ = ("lock", "wanted_by")
+    value: Value
+    lifetime: Lifetime
+
+
+class CacheEntry(NamedTuple, Generic[Value]):
+    """A value and the start of its load. The value is not younger than that."""
+
+    value: Value
+    loaded_at: Instant
+    lifetime: Lifetime
+
+
+Load = Callable[[Deadline], Loaded[Value]]
+"""Loads the value of one key before the deadline, or raises."""
+
+
+class Store(Protocol[_Key_contra, Value]):
+    """Stores the entries of a cache."""
+
+    def get(self, key: _Key_contra) -> CacheEntry[Value] | None:
+        """Return an entry."""
+
+    def put(self, key: _Key_contra, entry: CacheEntry[Value]) -> None:
+        """Store an entry."""
+
+    def remove(self, key: _Key_contra) -> None:
+        """Remove an entry, if it exists."""
+
+
+class _Lock:
+    __slots__ = ("lock", "users")
 
     def __init__(self) -> None:
         self.lock = allocate_lock()
-        self.wanted_by = 0
+        self.users = 0
 
 
-class Turns:
-    """A turn for each question, kept as long as somebody wants it."""
+class KeyedLock:
+    """One lock per key, which exists while it is used."""
 
     def __init__(self) -> None:
-        self._wanted: dict[Hashable, Turn] = {}
-        self._lock = allocate_lock()
+        self._locks: dict[Hashable, _Lock] = {}
+        self._guard = allocate_lock()
 
     @contextmanager
-    def take(self, about: Hashable, patience: float) -> Iterator[bool]:
-        """Wait so many seconds for the turn to ask about this; yield whether it came."""
-        with self._lock:
-            turn = self._wanted.setdefault(about, Turn())
-            turn.wanted_by += 1
-        came = False
+    def acquire(self, key: Hashable, timeout: float) -> Iterator[bool]:
+        """Wait for the lock of a key; yield whether it was acquired in time."""
+        with self._guard:
+            lock = self._locks.setdefault(key, _Lock())
+            lock.users += 1
+        acquired = False
         try:
-            came = turn.lock.acquire(timeout=patience)
-            yield came
+            acquired = lock.lock.acquire(timeout=timeout)
+            yield acquired
         finally:
-            if came:
-                turn.lock.release()
-            with self._lock:
-                turn.wanted_by -= 1
-                if not turn.wanted_by:
-                    del self._wanted[about]
+            if acquired:
+                lock.lock.release()
+            with self._guard:
+                lock.users -= 1
+                if not lock.users:
+                    del self._locks[key]
 
 
-class Upkeep(Generic[_Value]):
-    """Keeps what one source answers up to date.
+class RefreshingCache(Generic[Key, Value]):
+    """Cache for remote data with stale-while-revalidate and stale-if-error (RFC 5861).
 
-    `trouble` makes the `AuthorizerUnavailableError` for when the source is not even asked.
+    An entry is fresh for `fresh_for` seconds after its load started. After that, the first caller
+    reloads it; concurrent callers get the stale entry until `stale_for`. A failed load starts a
+    back-off with jitter. At most one load per key runs at a time.
+
+    Args:
+        store: the entries.
+        clocks: the clocks.
+        unavailable: the class of errors after which a stale entry is used.
+        make_error: makes such an error, for a caller that may not load: because of the back-off,
+            if its argument is true, and otherwise because another load takes too long.
+        back_off: the pause after failed loads of any key.
+        is_answer: tells errors that are the remote side's answer. They remove the entry and start
+            no back-off.
+        pause_without_entry: whether the back-off is for callers without a usable entry, too.
     """
 
     def __init__(
         self,
+        store: Store[Key, Value],
         clocks: Clocks,
-        trouble: Callable[[], AuthorizerUnavailableError],
         *,
-        jitter: Jitter = jitter,
+        unavailable: type[Exception],
+        make_error: Callable[[bool], Exception],
+        back_off: BackOff,
+        is_answer: Callable[[Exception], bool] = lambda _error: False,
+        pause_without_entry: bool = True,
     ) -> None:
+        self._store = store
         self._clocks = clocks
-        self._trouble = trouble
-        self._back_off = BackOff(clocks, jitter=jitter)
-        self._turns = Turns()
+        self._unavailable = unavailable
+        self._make_error = make_error
+        self._back_off = back_off
+        self._is_answer = is_answer
+        self._pause_without_entry = pause_without_entry
+        self._locks = KeyedLock()
 
     @property
     def failures(self) -> int:
-        """How many questions have failed since the last that was answered."""
+        """The number of failed loads since the last success."""
         return self._back_off.failures
 
-    def current(self, question: Question[_Value], seconds: float) -> Kept[_Value]:
-        """Return what is kept, asked for again if that is due.
+    @property
+    def is_paused(self) -> bool:
+        """Whether the back-off is on."""
+        return self._back_off.is_on()
+
+    def peek(self, key: Key) -> CacheEntry[Value] | None:
+        """Return the entry of a key if it is fresh; load nothing."""
+        entry = self._store.get(key)
+        return entry if entry is not None and self._is_fresh(entry) else None
+
+    def get(self, key: Key, load: Load[Value], deadline: Deadline) -> CacheEntry[Value]:
+        """Return a fresh entry, or a stale one if a load is running or fails.
 
         Raises:
-            AuthorizerUnavailableError: nothing is kept that may be used, and nobody answers.
+            Exception: no usable entry exists, and the load failed or is not possible now.
         """
-        kept = question.recall()
-        if kept is not None and self.is_fresh(kept):
-            return kept
+        entry = self._store.get(key)
+        if entry is not None and self._is_fresh(entry):
+            return entry
+        usable = self._is_usable(entry)
         try:
-            patience = 0.0 if self._may_be_used(kept) else seconds
-            return self._ask(question, self.is_fresh, patience, seconds)
-        except AuthorizerUnavailableError:
-            if kept is None or not self._may_be_used(kept):
+            return self._load_once(key, load, deadline, self._is_fresh, 0.0 if usable else None)
+        except self._unavailable:
+            # Read again: time has passed, and a concurrent load may have succeeded.
+            entry = self._store.get(key)
+            if entry is None or not self._is_usable(entry):
                 raise
-            return kept
+            return entry
 
-    def newer(self, old: Kept[_Value], question: Question[_Value], seconds: float) -> Kept[_Value]:
-        """Return an answer newer than this one, however fresh this one is.
+    def refresh(
+        self,
+        key: Key,
+        load: Load[Value],
+        deadline: Deadline,
+        is_current: Callable[[CacheEntry[Value]], bool],
+    ) -> CacheEntry[Value]:
+        """Load again, however fresh the entry is, unless a concurrent load made it current.
 
         Raises:
-            AuthorizerUnavailableError: nobody answers.
+            Exception: the load failed, or is not possible now.
         """
-        return self._ask(question, lambda kept: kept is not old, seconds, seconds)
+        return self._load_once(key, load, deadline, is_current, None)
 
-    def is_fresh(self, kept: Kept[_Value]) -> bool:
-        """Tell whether an answer is taken for current: then there is nothing to ask."""
-        return self._clocks.since(kept.asked) < kept.ages.soft
-
-    def _may_be_used(self, kept: Kept[_Value] | None) -> bool:
-        return kept is not None and self._clocks.since(kept.asked) < kept.ages.hard
-
-    def _ask(
+    def _load_once(
         self,
-        question: Question[_Value],
-        suffices: Callable[[Kept[_Value]], bool],
-        patience: float,
-        seconds: float,
-    ) -> Kept[_Value]:
-        """Ask when it is our turn, unless somebody else's question was answered meanwhile."""
-        started = self._clocks.now()
-        with self._turns.take(question.about, patience) as came:
-            if not came:
-                raise self._trouble()
-            kept = question.recall()
-            if kept is not None and suffices(kept):
-                return kept
-            if self._back_off.is_on():
-                raise self._trouble()
-            return self._ask_now(question.ask, self._clocks.left(seconds, started))
+        key: Key,
+        load: Load[Value],
+        deadline: Deadline,
+        is_current: Callable[[CacheEntry[Value]], bool],
+        timeout: float | None,
+    ) -> CacheEntry[Value]:
+        patience = deadline.remaining() if timeout is None else timeout
+        with self._locks.acquire(key, patience) as acquired:
+            if not acquired:
+                raise self._make_error(False)  # noqa: FBT003 - see `make_error`
+            entry = self._store.get(key)
+            if entry is not None and is_current(entry):
+                return entry
+            pauses = self._pause_without_entry or self._is_usable(entry)
+            if pauses and self._back_off.is_on():
+                raise self._make_error(True)  # noqa: FBT003 - see `make_error`
+            return self._load(key, load, deadline)
 
-    def _ask_now(self, ask: Callable[[float], Kept[_Value]], seconds: float) -> Kept[_Value]:
+    def _load(self, key: Key, load: Load[Value], deadline: Deadline) -> CacheEntry[Value]:
+        loaded_at = self._clocks.now()
         try:
-            kept = ask(seconds)
-        except Exception:
-            self._back_off.failed()
+            loaded = load(deadline)
+        except Exception as error:
+            if self._is_answer(error):
+                self._store.remove(key)
+            else:
+                self._back_off.failed()
             raise
         self._back_off.succeeded()
-        return kept
+        entry = CacheEntry(loaded.value, loaded_at, loaded.lifetime)
+        self._store.put(key, entry)
+        return entry
+
+    def _is_fresh(self, entry: CacheEntry[Value]) -> bool:
+        # A negative age means that the clock was set back: the entry counts as expired.
+        return 0 <= self._clocks.since(entry.loaded_at) < entry.lifetime.fresh_for
+
+    def _is_usable(self, entry: CacheEntry[Value] | None) -> bool:
+        if entry is None:
+            return False
+        return 0 <= self._clocks.since(entry.loaded_at) < entry.lifetime.stale_for

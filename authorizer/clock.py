@@ -1,12 +1,11 @@
-"""Time: what o'clock it is, how old something is, and how long there is left.
+"""Clocks, ages and deadlines.
 
-The wall clock is for what others say in seconds since the epoch. It may be set, back as well. The
-monotonic clock never is, but may stand still while Lambda freezes the sandbox between invocations.
-So an age goes by whichever saw more. A deadline lies within one invocation, where nothing is
-frozen, and goes by the monotonic clock alone.
+The wall clock may be set back. The monotonic clock may stop while Lambda freezes the sandbox
+between invocations. An age is therefore measured on both clocks, and the larger value counts.
 """
 
 from collections.abc import Callable
+from time import monotonic
 from typing import NamedTuple
 
 Clock = Callable[[], float]
@@ -20,7 +19,7 @@ class Instant(NamedTuple):
 
 
 class Clocks(NamedTuple):
-    """The wall clock, and the monotonic one."""
+    """The wall clock, in seconds since the epoch, and the monotonic clock."""
 
     wall: Clock
     monotonic: Clock
@@ -30,9 +29,19 @@ class Clocks(NamedTuple):
         return Instant(self.wall(), self.monotonic())
 
     def since(self, start: Instant) -> float:
-        """Return the seconds passed, by whichever clock saw more: ages are never understated."""
+        """Return the seconds since then, on the clock that advanced more."""
         return max(self.wall() - start.wall, self.monotonic() - start.monotonic)
 
-    def left(self, seconds: float, start: Instant) -> float:
-        """Return how many of the seconds that began then are left."""
-        return max(0.0, seconds - (self.monotonic() - start.monotonic))
+
+class Deadline:
+    """The end of a time budget within one invocation, on the monotonic clock."""
+
+    __slots__ = ("_end", "_monotonic")
+
+    def __init__(self, seconds: float, monotonic: Clock = monotonic) -> None:
+        self._monotonic = monotonic
+        self._end = monotonic() + seconds
+
+    def remaining(self) -> float:
+        """Return the seconds that are left; 0 after the deadline."""
+        return max(0.0, self._end - self._monotonic())

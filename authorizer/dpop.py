@@ -1,20 +1,17 @@
-"""DPoP proofs: that the caller holds a key, for one request only (RFC 9449, 4).
+"""DPoP proofs: the caller holds a key, proved for one request (RFC 9449, 4).
 
-Pure: whether a `jti` was seen before, which nonce is wanted and which token `ath` should name is
-for the caller to judge.
+Pure. The caller checks `jti` replay, the expected nonce, and `ath`.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from functools import partial
-from hashlib import sha256
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from authorizer import base64url, claims, jws
+from authorizer import claims, jws
 from authorizer.errors import InvalidTokenError, Reason
-from authorizer.jwk import PROOF_ALGORITHMS, InvalidKeyError, VerificationKey, parse_key
+from authorizer.jwk import PROOF_ALGORITHMS, InvalidKeyError, VerificationKey, parse_key, thumbprint
 from authorizer.jws import HeaderRules, UnverifiedHeader
 
 PROOF_TYPE = "dpop+jwt"
@@ -23,7 +20,6 @@ MAX_PROOF_AGE = 60
 
 MAX_PROOF_LENGTH = 4096
 MAX_URL_LENGTH = 2048
-_MEMBERS_OF = {"RSA": ("e", "n"), "EC": ("crv", "x", "y"), "OKP": ("crv", "x")}
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _THUMBPRINT = re.compile(claims.THUMBPRINT)
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
@@ -82,23 +78,6 @@ def verify_proof(
         nonce=_optional(said, "nonce", Reason.NONCE_MALFORMED, _PRINTABLE),
         ath=_optional(said, "ath", Reason.ATH_MALFORMED, _THUMBPRINT),
     )
-
-
-def thumbprint(jwk: Mapping[str, object]) -> str:
-    """Return a public key's SHA-256 thumbprint (RFC 7638, 3).
-
-    Raises:
-        InvalidTokenError: it lacks a member of the thumbprint, or its type is unknown.
-    """
-    kty = jwk.get("kty")
-    members = _MEMBERS_OF.get(kty) if isinstance(kty, str) else None
-    if members is None:
-        raise InvalidTokenError(Reason.KEY_TYPE)
-    required = {name: jwk.get(name) for name in ("kty", *members)}
-    if not all(isinstance(value, str) for value in required.values()):
-        raise InvalidTokenError(Reason.KEY_MALFORMED)
-    canonical = json.dumps(required, sort_keys=True, separators=(",", ":"))
-    return base64url.encode(sha256(canonical.encode()).digest())
 
 
 def _embedded_key(header: UnverifiedHeader) -> VerificationKey:

@@ -1,6 +1,6 @@
 """The Lambda function: `authorizer.handler.handle`."""
 
-# ruff: noqa: E402 - no import makes garbage, and looking for it takes a twentieth of a cold start
+# ruff: noqa: E402 - imports create no garbage, and the collector takes a twentieth of a cold start
 import gc
 
 gc.disable()
@@ -12,21 +12,24 @@ from functools import cache
 
 from authorizer.app import build
 from authorizer.authorizer import BaseAuthorizer
+from authorizer.clock import Deadline
 from authorizer.errors import Unauthorized
+from authorizer.event import AuthorizerEvent
 from authorizer.settings import Settings
 
 gc.enable()
 
-_SECONDS_TO_ANSWER = 0.5
-_building = allocate_lock()  # a laptop's gateway calls us from several threads
+_SECONDS_TO_RESPOND = 0.5
+_building = allocate_lock()  # the laptop's gateway calls the function from several threads
 
 
 def handle(event: Mapping[str, object], context: object) -> dict[str, object]:
-    """Answer an API Gateway authorizer event with an IAM policy; raise `Unauthorized` for 401."""
+    """Return an IAM policy for an API Gateway authorizer event; raise `Unauthorized` for 401."""
     with _building:
-        gate, fetch_timeout = _warm()
+        authorizer, fetch_timeout = _build()
+    deadline = Deadline(min(fetch_timeout, _seconds_left(context)))
     try:
-        return gate.decide(event, min(fetch_timeout, _seconds_left(context)))
+        return authorizer.decide(AuthorizerEvent(event), deadline)
     except Unauthorized:
         pass
     # Raised here, because the runtime logs the whole stack trace of each 401 at any log level.
@@ -34,15 +37,15 @@ def handle(event: Mapping[str, object], context: object) -> dict[str, object]:
 
 
 @cache
-def _warm() -> tuple[BaseAuthorizer, float]:
-    """Build the authorizer once per sandbox: its key set, tokens and policies stay warm here."""
+def _build() -> tuple[BaseAuthorizer, float]:
+    """Build the authorizer once per sandbox, with its caches."""
     settings = Settings.from_env(os.environ)
     return build(settings), settings.fetch_timeout
 
 
 def _seconds_left(context: object) -> float:
-    """Leave enough of the invocation's time to answer: who is timed out cannot even say why."""
+    """Return the time of the invocation, less the time to respond and to log."""
     remaining = getattr(context, "get_remaining_time_in_millis", None)
     if remaining is None:
         return float("inf")
-    return max(0.0, float(remaining()) / 1000 - _SECONDS_TO_ANSWER)
+    return max(0.0, float(remaining()) / 1000 - _SECONDS_TO_RESPOND)

@@ -1,6 +1,6 @@
-"""One HTTPS exchange within a deadline and a size, and nothing that HTTP allows beyond it.
+"""HTTPS client for one exchange with a deadline and a size limit, without redirects.
 
-The HTTP and TLS modules are imported when a fetch is due: most invocations need none.
+The HTTP and TLS modules are imported by the first fetch, because most invocations need none.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
+
+from authorizer.clock import Deadline
 
 if TYPE_CHECKING:
     import socket
@@ -19,15 +20,13 @@ if TYPE_CHECKING:
 
     from _typeshed import WriteableBuffer
 
-    # What `getaddrinfo` says: family, kind, protocol, canonical name, and where to connect to.
-    _Places = Sequence[tuple[int, int, int, str, tuple[str | int | bytes, ...]]]
+    # The result of `getaddrinfo`: family, kind, protocol, canonical name, socket address.
+    _SocketAddresses = Sequence[tuple[int, int, int, str, tuple[str | int | bytes, ...]]]
 
 MAX_BODY_LENGTH = 64 * 1024
-# Headers and chunk marks included: http.client itself reads a chunk of negative size to the end.
+# With headers and chunk marks: http.client reads a chunk of negative size to the end.
 MAX_RECEIVED = 4 * MAX_BODY_LENGTH
-MAX_INTERIM_ANSWERS = 8
-_SWITCHING_PROTOCOLS = 101
-_OK = 200
+MAX_INTERIM_RESPONSES = 8
 _URL = re.compile(
     r"(?P<scheme>https?)://(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?"
     r"(?P<target>/[!$-;=?-Z_a-z~]*)?"
@@ -36,17 +35,17 @@ _LOOPBACK = r"localhost|127(\.[0-9]{1,3}){3}|\[::1\]"
 
 
 class Request(NamedTuple):
-    """What to ask, and within how many seconds the answer must be complete."""
+    """A request. Its response must be complete before the deadline."""
 
     method: str
     url: str
     headers: Mapping[str, str]
     body: bytes
-    seconds: float
+    deadline: Deadline
 
 
 class Response(NamedTuple):
-    """An answer. Header names are in lower case."""
+    """A response. Header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -54,16 +53,16 @@ class Response(NamedTuple):
 
 
 Send = Callable[[Request], Response]
-# Takes the IP address that is about to be connected to. Raises OSError to forbid it.
-Admit = Callable[[str], None]
+CheckAddress = Callable[[str], None]
+"""Takes the IP address of a connection before it is opened. Raises OSError to forbid it."""
 
 
 class HttpExchangeError(Exception):
-    """Raised when there is no complete answer in time, or none that fits."""
+    """Raised when no complete response arrives in time, or one that is too large or malformed."""
 
 
-class Address(NamedTuple):
-    """A URL taken apart."""
+class Url(NamedTuple):
+    """The parts of a URL."""
 
     scheme: str
     host: str
@@ -71,8 +70,8 @@ class Address(NamedTuple):
     target: str
 
 
-def parse_url(url: str) -> Address:
-    """Take an `https` URL apart; `http` is for this machine's own addresses only.
+def parse_url(url: str) -> Url:
+    """Parse an `https` URL, or an `http` URL of a loopback host.
 
     Raises:
         ValueError: the URL is anything else, or carries credentials or a fragment.
@@ -86,97 +85,97 @@ def parse_url(url: str) -> Address:
     port = int(match["port"] or {"https": 443, "http": 80}[scheme])
     if not 0 < port < 1 << 16:
         raise ValueError("no such port")
-    return Address(scheme, host.strip("[]"), port, match["target"] or "/")
+    return Url(scheme, host.strip("[]"), port, match["target"] or "/")
 
 
-def send(request: Request, admit: Admit | None = None) -> Response:
-    """Exchange one request for one response, following no redirect.
+def send(request: Request, check_address: CheckAddress | None = None) -> Response:
+    """Exchange one request for one response, without following redirects.
 
-    `admit` judges each address before it is connected to, so that no second look-up of the host's
-    name can come in between.
+    `check_address` checks each IP address before the connection: after a check of the host's name,
+    a second DNS lookup could return another address.
 
     Raises:
-        HttpExchangeError: the answer is late, incomplete, too large or not HTTP.
+        HttpExchangeError: the response is late, incomplete, too large or not HTTP.
     """
     from http.client import HTTPException
 
     try:
-        return _exchange(request, parse_url(request.url), monotonic() + request.seconds, admit)
+        return _exchange(request, parse_url(request.url), check_address)
     except (OSError, HTTPException, ValueError) as error:
         raise HttpExchangeError(f"{type(error).__name__} from {request.url}") from error
 
 
-def _exchange(request: Request, address: Address, deadline: float, admit: Admit | None) -> Response:
+def _exchange(request: Request, url: Url, check_address: CheckAddress | None) -> Response:
     from http.client import HTTPConnection, HTTPResponse
 
-    with _connect(address, deadline, admit) as sock:
-        connection = HTTPConnection(address.host, address.port)
+    deadline = request.deadline
+    with _connect(url, deadline, check_address) as sock:
+        connection = HTTPConnection(url.host, url.port)
         connection.sock = sock
         headers = {"Connection": "close", "Accept-Encoding": "identity", **request.headers}
         sock.settimeout(_left(deadline))
-        connection.request(request.method, address.target, request.body or None, headers)
+        connection.request(request.method, url.target, request.body or None, headers)
         response = HTTPResponse(_Readable(sock, deadline), method=request.method)  # type: ignore[arg-type]
         _begin(response)
         body = response.read(MAX_BODY_LENGTH + 1)
         if len(body) > MAX_BODY_LENGTH:
             raise HttpExchangeError(f"more than {MAX_BODY_LENGTH} bytes from {request.url}")
         if response.length:
-            raise HttpExchangeError(f"incomplete answer from {request.url}")
+            raise HttpExchangeError(f"incomplete response from {request.url}")
         received = {name.lower(): value for name, value in response.getheaders()}
         return Response(response.status, received, body)
 
 
 def _begin(response: HTTPResponse) -> None:
-    """Read up to the body, passing over interim answers (RFC 9110, 15.2).
+    """Read up to the body, skipping interim responses (RFC 9110, 15.2).
 
-    `begin` does so for 100 only, and reads anew where there are no headers yet. To 101 nothing
-    follows that we would understand.
+    `begin` skips 100 only, and reads again if there are no headers. After 101 comes no HTTP.
     """
-    for _ in range(MAX_INTERIM_ANSWERS + 1):
+    for _ in range(MAX_INTERIM_RESPONSES + 1):
         response.begin()
-        if response.status >= _OK or response.status == _SWITCHING_PROTOCOLS:
+        if response.status >= 200 or response.status == 101:
             return
         response.headers = None  # type: ignore[assignment]
-    raise HttpExchangeError("interim answers without end")
+    raise HttpExchangeError("too many interim responses")
 
 
-def _connect(address: Address, deadline: float, admit: Admit | None) -> socket.socket:
-    """Open a connection, giving all of the host's addresses one deadline together."""
+def _connect(url: Url, deadline: Deadline, check_address: CheckAddress | None) -> socket.socket:
+    """Connect to one of the host's addresses. All share the deadline."""
     from socket import socket
 
     failure: OSError = OSError("no address")
-    for family, kind, protocol, _, place in _look_up(address, deadline):
+    for family, kind, protocol, _, address in _look_up(url, deadline):
         sock = socket(family, kind, protocol)
         try:
-            if admit is not None:
-                admit(str(place[0]))
+            if check_address is not None:
+                check_address(str(address[0]))
             sock.settimeout(_left(deadline))
-            sock.connect(place)
-            return _secure(sock, address, deadline)
+            sock.connect(address)
+            return _secure(sock, url, deadline)
         except OSError as error:
             sock.close()
             failure = error
     raise failure
 
 
-def _look_up(address: Address, deadline: float) -> _Places:
-    """Look up the host's addresses, in a thread: the resolver knows no deadline but its own.
+def _look_up(url: Url, deadline: Deadline) -> _SocketAddresses:
+    """Look up the host's addresses in a thread, because the resolver has its own time-out.
 
-    One that is too late answers nobody, and ends by itself.
+    A thread that is too late ends by itself.
     """
     from socket import SOCK_STREAM, getaddrinfo
     from threading import Thread
 
-    found: list[_Places] = []
+    found: list[_SocketAddresses] = []
     failures: list[Exception] = []
 
-    def ask() -> None:
+    def resolve() -> None:
         try:
-            found.append(getaddrinfo(address.host, address.port, type=SOCK_STREAM))
+            found.append(getaddrinfo(url.host, url.port, type=SOCK_STREAM))
         except (OSError, ValueError) as error:
             failures.append(error)
 
-    thread = Thread(target=ask, daemon=True)
+    thread = Thread(target=resolve, daemon=True)
     thread.start()
     thread.join(_left(deadline))
     if failures:
@@ -186,11 +185,11 @@ def _look_up(address: Address, deadline: float) -> _Places:
     return found[0]
 
 
-def _secure(sock: socket.socket, address: Address, deadline: float) -> socket.socket:
-    if address.scheme == "http":
+def _secure(sock: socket.socket, url: Url, deadline: Deadline) -> socket.socket:
+    if url.scheme == "http":
         return sock
     sock.settimeout(_left(deadline))
-    return _tls().wrap_socket(sock, server_hostname=address.host)
+    return _tls().wrap_socket(sock, server_hostname=url.host)
 
 
 @cache
@@ -200,9 +199,9 @@ def _tls() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-def _left(deadline: float) -> float:
-    left = deadline - monotonic()
-    if left <= 0:
+def _left(deadline: Deadline) -> float:
+    left = deadline.remaining()
+    if not left:
         raise TimeoutError("deadline passed")
     return left
 
@@ -210,10 +209,10 @@ def _left(deadline: float) -> float:
 class _Readable:
     """The part of a socket that `HTTPResponse` uses, reading against the deadline.
 
-    A socket's own timeout starts anew with every byte, so a slow drip would never end.
+    A socket's time-out restarts with every byte, so a slow drip would never end.
     """
 
-    def __init__(self, sock: socket.socket, deadline: float) -> None:
+    def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
         self._sock = sock
         self._deadline = deadline
 
@@ -222,7 +221,7 @@ class _Readable:
 
 
 class _DeadlineReader(io.RawIOBase):
-    def __init__(self, sock: socket.socket, deadline: float) -> None:
+    def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
         self._sock = sock
         self._deadline = deadline
         self._left = MAX_RECEIVED
@@ -235,5 +234,5 @@ class _DeadlineReader(io.RawIOBase):
         received = self._sock.recv_into(buffer)
         self._left -= received
         if self._left < 0:
-            raise OSError("more bytes than any answer has")
+            raise OSError("more bytes than any response has")
         return received

@@ -1,15 +1,13 @@
-"""The issuer's keys, kept between invocations.
+"""Cache of an issuer's key set, and discovery of its address.
 
-Two ages rule the set, as they rule all that is kept (see `upkeep`). So nobody waits for somebody
-else's fetch to use a key that is known, and a withdrawn key outlives an issuer that cannot be
-reached by the hard age at most. Lambda runs no code between invocations: the one request that finds
-a revalidation due does it, under the fetch's deadline.
+The set is revalidated by the request that finds it stale, because Lambda runs no code between
+invocations. A key that the issuer withdrew is used for at most `stale_for`, if the issuer is
+unreachable.
 
-An unknown key id may be a new key or an attack, and only a fetch can tell. There are two permits
-to fetch for one. An id that turns out to be nobody's spends the permit for a cool-down; a real
-new key spends nothing. The open permit is for whoever comes first. The reserved one is for tokens
-that say they are younger than the set and name a subject that was verified here before: the tokens
-that a real rotation brings, and that a flood of random key ids does not.
+An unknown `kid` may trigger a refetch. A refetch that does not find the key starts a cool-down; one
+that does costs nothing. A second refetch is reserved for tokens that are newer than the set and
+name a subject that was verified here before. A real rotation brings such tokens, a flood of random
+key IDs does not.
 """
 
 import re
@@ -18,42 +16,42 @@ from functools import partial
 from typing import NamedTuple
 
 from authorizer import strict_json
-from authorizer.cache import Ages, Jitter, Kept, Question, Upkeep, jitter
-from authorizer.clock import Clocks, Instant
+from authorizer.cache import BackOff, CacheEntry, Jitter, Lifetime, Loaded, RefreshingCache, jitter
+from authorizer.clock import Clocks, Deadline, Instant
 from authorizer.errors import (
     InvalidTokenError,
     KeyLookupDeferredError,
     KeySetUnavailableError,
     Reason,
 )
-from authorizer.https_client import HttpExchangeError, Response, parse_url
+from authorizer.https_client import HttpExchangeError, Request, Response, Send, parse_url
 from authorizer.jwk import KeySet, VerificationKey
 from authorizer.metrics import (
     KEY_SET_FETCH_FAILURES,
     KEY_SET_FETCHES,
     STALE_KEY_SET_USES,
     Metric,
-    Note,
+    Record,
 )
 
-USUAL_AGES = Ages(soft=300.0, hard=3600.0)
-SHORTEST_SOFT_AGE = 60.0
+DEFAULT_LIFETIME = Lifetime(fresh_for=300.0, stale_for=3600.0)
+MIN_FRESH_FOR = 60.0
 _REFETCH_AGE = 1.0
 _NO_KID = ""
-_OK = 200
-_NOT_MODIFIED = 304
+DISCOVERY_SECONDS = 3600.0
+"""The time for which a discovered address is used, unless fetching the keys fails."""
+
 _ETAG = re.compile(r'(W/)?"[\x21\x23-\x7e]{0,200}"')
 
-# Takes the ETag of the set at hand and the seconds allowed. Raises HttpExchangeError.
-Fetch = Callable[[str | None, float], Response]
+Fetch = Callable[[str | None, Deadline], Response]
+"""Fetches the key set. Takes the ETag of the cached set; raises HttpExchangeError."""
 
 
 class BundledJwks(NamedTuple):
-    """A JWKS that is there from the start.
+    """A JWKS that is deployed with the authorizer.
 
-    `fetched_at` is when the issuer published it, in seconds since the epoch: such a seed ages like
-    a set that was fetched then. Without it a seed is for the day the issuer cannot be reached: fit
-    for use from the start on, and never fresh.
+    `fetched_at` is when the issuer published it, in seconds since the epoch: the set ages from then
+    on. Without it the set is usable at the start and never fresh.
     """
 
     body: bytes
@@ -72,41 +70,58 @@ class CacheReport(NamedTuple):
 
 
 class _Published(NamedTuple):
-    """A key set, and what it came as."""
-
     key_set: KeySet
     etag: str | None
     body: bytes
 
 
-class _Permit:
-    """The right to fetch for the sake of an unknown key id."""
+_Entry = CacheEntry[_Published]
+
+
+class _Slot:
+    """The only entry. It is replaced as a whole, so readers need no lock."""
+
+    __slots__ = ("entry",)
+
+    def __init__(self) -> None:
+        self.entry: _Entry | None = None
+
+    def get(self, key: None) -> _Entry | None:
+        return self.entry
+
+    def put(self, key: None, entry: _Entry) -> None:
+        self.entry = entry
+
+    def remove(self, key: None) -> None:
+        self.entry = None
+
+
+class _FetchBudget:
+    """One fetch for an unknown key ID, until the cool-down after an unsuccessful one is over."""
 
     def __init__(self, clocks: Clocks, cool_down: float) -> None:
         self._clocks = clocks
         self._cool_down = cool_down
-        self._spent: Instant | None = None
-
-    def is_free(self) -> bool:
-        return self._spent is None or self._clocks.since(self._spent) >= self._cool_down
+        self._spent_at: Instant | None = None
 
     def spend(self) -> None:
-        self._spent = self._clocks.now()
+        self._spent_at = self._clocks.now()
 
     def seconds_left(self) -> float:
-        if self._spent is None:
+        """Return how long the cool-down lasts; 0 means that a fetch is permitted."""
+        if self._spent_at is None:
             return 0.0
-        return max(0.0, self._cool_down - self._clocks.since(self._spent))
+        return max(0.0, self._cool_down - self._clocks.since(self._spent_at))
 
 
-def _uncounted(metric: Metric) -> None:
-    """Count nothing."""
+def _ignore(metric: Metric) -> None:
+    """Record nothing."""
 
 
 class JwksCache:
-    """Finds verification keys by key id, fetching the issuer's JWKS when it must.
+    """Finds verification keys by key ID, and fetches the issuer's JWKS when necessary.
 
-    `cool_down` is how many seconds an unknown key id spends a permit for.
+    `cool_down` is the time in seconds for which an unknown key ID spends a fetch budget.
     """
 
     def __init__(
@@ -115,181 +130,194 @@ class JwksCache:
         parse: Callable[[bytes], KeySet],
         clocks: Clocks,
         *,
-        ages: Ages = USUAL_AGES,
+        lifetime: Lifetime = DEFAULT_LIFETIME,
         cool_down: float = 30.0,
-        seed: BundledJwks | None = None,
+        bundled: BundledJwks | None = None,
         jitter: Jitter = jitter,
-        note: Note = _uncounted,
+        record: Record = _ignore,
     ) -> None:
         self._fetch = fetch
-        self._note = note
+        self._record = record
         self._parse = parse
         self._clocks = clocks
-        self._ages = ages
-        self._upkeep: Upkeep[_Published] = Upkeep(clocks, KeySetUnavailableError, jitter=jitter)
-        self._open_permit = _Permit(clocks, cool_down)
-        self._reserved_permit = _Permit(clocks, cool_down)
+        self._lifetime = lifetime
+        self._slot = _Slot()
+        self._cache: RefreshingCache[None, _Published] = RefreshingCache(
+            self._slot,
+            clocks,
+            unavailable=KeySetUnavailableError,
+            make_error=lambda _paused: KeySetUnavailableError(),
+            back_off=BackOff(clocks, jitter=jitter),
+        )
+        self._open_budget = _FetchBudget(clocks, cool_down)
+        self._reserved_budget = _FetchBudget(clocks, cool_down)
         self._attempts = 0
-        # Replaced as a whole, so that readers need no lock.
-        self._held = self._plant(seed) if seed else None
+        if bundled is not None:
+            self._slot.entry = self._bundled_entry(bundled)
 
-    def _plant(self, seed: BundledJwks) -> Kept[_Published]:
-        published, now = _Published(self._parse(seed.body), None, seed.body), self._clocks.now()
-        if seed.fetched_at is None:
-            return Kept(published, now, self._ages._replace(soft=0.0))
-        return Kept(published, now._replace(wall=min(seed.fetched_at, now.wall)), self._ages)
+    def _bundled_entry(self, bundled: BundledJwks) -> _Entry:
+        published = _Published(self._parse(bundled.body), None, bundled.body)
+        now = self._clocks.now()
+        if bundled.fetched_at is None:
+            return CacheEntry(published, now, self._lifetime._replace(fresh_for=0.0))
+        published_at = now._replace(wall=min(bundled.fetched_at, now.wall))
+        return CacheEntry(published, published_at, self._lifetime)
 
     def find(
-        self, kid: str, seconds: float, *, known_subject_iat: float | None = None
+        self, kid: str, deadline: Deadline, *, known_subject_iat: float | None = None
     ) -> VerificationKey:
-        """Return the issuer's key of this id.
+        """Return the issuer's key of this ID.
 
         Args:
-            kid: the key id that the token names.
-            seconds: how long a fetch may take.
-            known_subject_iat: the time of issue that a token of a subject verified before claims.
+            kid: the key ID of the token.
+            deadline: the end of a fetch.
+            known_subject_iat: `iat` of the token, if its subject was verified before.
 
         Raises:
-            InvalidTokenError: the issuer has no such key, or it is not fit for use.
+            InvalidTokenError: the issuer has no such key, or the key is not usable.
             KeyLookupDeferredError: the cached set has no such key, and no fetch is permitted now.
-            KeySetUnavailableError: nobody can tell.
+            KeySetUnavailableError: no usable set is cached, and the fetch failed.
         """
-        seen = self._held
+        seen = self._slot.entry
         if seen is not None:
             key = seen.value.key_set.keys.get(kid)
-            if key is not None and self._clocks.since(seen.asked) < seen.ages.soft:
+            if key is not None and self._clocks.since(seen.loaded_at) < seen.lifetime.fresh_for:
                 return key
-        ask = partial(self._ask, kid, self._open_permit)
-        held = self._upkeep.current(Question(self._recall, ask), seconds)
-        if (key := held.value.key_set.keys.get(kid)) is not None:
-            if held is seen:
-                self._note(STALE_KEY_SET_USES)
+        load = partial(self._load, kid, lambda: self._open_budget)
+        entry = self._cache.get(None, load, deadline)
+        if (key := entry.value.key_set.keys.get(kid)) is not None:
+            if entry is seen:
+                self._record(STALE_KEY_SET_USES)
             return key
-        if held is seen:
-            # A failed fetch is no answer: the id may well be a new key's, and 401 would be a guess.
-            ask = partial(self._ask_if_permitted, kid, held, known_subject_iat)
-            held = self._upkeep.newer(held, Question(self._recall, ask), seconds)
-            if (key := held.value.key_set.keys.get(kid)) is not None:
+        if entry is seen:
+            # If this fetch fails, the key may still be new: 401 would be a guess.
+            entry = self._refetch(kid, entry, deadline, known_subject_iat)
+            if (key := entry.value.key_set.keys.get(kid)) is not None:
                 return key
-        reason = held.value.key_set.refused.get(kid, Reason.KID_UNKNOWN)
-        if held is seen:
-            raise KeyLookupDeferredError(reason, self._seconds_to_permit(known_subject_iat))
+        reason = entry.value.key_set.refused.get(kid, Reason.KID_UNKNOWN)
+        if entry is seen:
+            raise KeyLookupDeferredError(reason, self._seconds_to_budget(known_subject_iat))
         raise InvalidTokenError(reason)
 
     def find_again(
-        self, rejected: VerificationKey, seconds: float, *, known_subject_iat: float | None = None
+        self,
+        rejected: VerificationKey,
+        deadline: Deadline,
+        *,
+        known_subject_iat: float | None = None,
     ) -> VerificationKey:
-        """Return the issuer's key of the same id after `rejected` did not verify a signature.
+        """Return the issuer's key of the same ID after `rejected` did not verify a signature.
 
-        The issuer may have replaced the key under its id. The key set is fetched again unless that
-        was a second ago or no fetch is permitted now. Each fetch spends a permit.
+        The issuer may have replaced the key under its ID. The key set is fetched again unless that
+        was a second ago or no fetch is permitted now. Each fetch spends a budget.
 
         Raises:
             InvalidTokenError: the issuer has no such key any more.
             KeySetUnavailableError: the key set cannot be fetched.
         """
-        held = self._held
-        if held is not None and self._clocks.since(held.asked) >= _REFETCH_AGE:
-            ask = partial(self._ask_if_permitted, _NO_KID, held, known_subject_iat)
-            held = self._upkeep.newer(held, Question(self._recall, ask), seconds)
-        key = held.value.key_set.keys.get(rejected.kid) if held else rejected
+        entry = self._slot.entry
+        if entry is not None and self._clocks.since(entry.loaded_at) >= _REFETCH_AGE:
+            entry = self._refetch(_NO_KID, entry, deadline, known_subject_iat)
+        key = entry.value.key_set.keys.get(rejected.kid) if entry else rejected
         if key is None:
             raise InvalidTokenError(Reason.KID_UNKNOWN)
         return key
 
-    def _ask_if_permitted(
-        self, kid: str, held: Kept[_Published], known_subject_iat: float | None, seconds: float
-    ) -> Kept[_Published]:
-        permit = self._permit(held, known_subject_iat)
-        return held if permit is None else self._ask(kid, permit, seconds)
+    def _refetch(
+        self, kid: str, seen: _Entry, deadline: Deadline, known_subject_iat: float | None
+    ) -> _Entry:
+        """Fetch the key set again, if that is permitted and no concurrent fetch replaced it."""
+        budget = partial(self._budget, seen, known_subject_iat)
+        return self._cache.refresh(
+            None,
+            partial(self._load, kid, budget),
+            deadline,
+            lambda found: found is not seen or budget() is None,
+        )
 
-    def _permit(self, held: Kept[_Published], known_subject_iat: float | None) -> _Permit | None:
-        if self._upkeep.failures or self._open_permit.is_free():
-            return self._open_permit
-        if known_subject_iat is None or not self._reserved_permit.is_free():
+    def _budget(self, entry: _Entry, known_subject_iat: float | None) -> _FetchBudget | None:
+        if self._cache.failures or not self._open_budget.seconds_left():
+            return self._open_budget
+        if known_subject_iat is None or self._reserved_budget.seconds_left():
             return None
-        asked_at = self._clocks.wall() - self._clocks.since(held.asked)  # as the clock is set now
-        # A token's time is in whole seconds: it may have been issued at any moment of its second.
-        return self._reserved_permit if known_subject_iat + 1 > asked_at else None
+        loaded_at = self._clocks.wall() - self._clocks.since(entry.loaded_at)  # by today's clock
+        # `iat` is in whole seconds: the token may have been issued at any moment of that second.
+        return self._reserved_budget if known_subject_iat + 1 > loaded_at else None
 
-    def _seconds_to_permit(self, known_subject_iat: float | None) -> float:
-        seconds = self._open_permit.seconds_left()
+    def _seconds_to_budget(self, known_subject_iat: float | None) -> float:
+        seconds = self._open_budget.seconds_left()
         if known_subject_iat is None:
             return seconds
-        return min(seconds, self._reserved_permit.seconds_left())
+        return min(seconds, self._reserved_budget.seconds_left())
 
-    def _recall(self) -> Kept[_Published] | None:
-        return self._held
-
-    def _ask(self, kid: str, permit: _Permit, seconds: float) -> Kept[_Published]:
-        """Fetch once for the sake of a key id. Whatever fails, the set at hand stays."""
-        self._note(KEY_SET_FETCHES)
+    def _load(
+        self, kid: str, budget: Callable[[], _FetchBudget | None], deadline: Deadline
+    ) -> Loaded[_Published]:
+        self._record(KEY_SET_FETCHES)
         self._attempts += 1
-        asked, held = self._clocks.now(), self._held
+        entry, spent = self._slot.entry, budget() or self._open_budget
         try:
-            response = self._fetch(held.value.etag if held else None, seconds)
-            self._held = kept = self._accept(response, held, asked)
+            response = self._fetch(entry.value.etag if entry else None, deadline)
+            published = self._read(response, entry.value if entry else None)
         except (HttpExchangeError, KeySetUnavailableError) as error:
-            self._note(KEY_SET_FETCH_FAILURES)
+            self._record(KEY_SET_FETCH_FAILURES)
             raise KeySetUnavailableError from error
-        if kid not in kept.value.key_set.keys:
-            permit.spend()
-        return kept
+        if kid not in published.key_set.keys:
+            spent.spend()
+        fresh_for = self._fresh_for(response.headers)
+        return Loaded(published, self._lifetime._replace(fresh_for=fresh_for))
 
-    def _accept(
-        self, response: Response, held: Kept[_Published] | None, asked: Instant
-    ) -> Kept[_Published]:
-        ages = self._ages._replace(soft=self._soft_age(response.headers))
+    def _read(self, response: Response, cached: _Published | None) -> _Published:
         etag = _usable_etag(response.headers.get("etag", ""))
-        if held is not None and (
-            (response.status == _NOT_MODIFIED and held.value.etag is not None)
-            or (response.status == _OK and response.body == held.value.body)
+        if cached is not None and (
+            (response.status == 304 and cached.etag is not None)
+            or (response.status == 200 and response.body == cached.body)
         ):
-            return Kept(held.value._replace(etag=etag or held.value.etag), asked, ages)
-        if response.status != _OK:
+            return cached._replace(etag=etag or cached.etag)
+        if response.status != 200:
             raise KeySetUnavailableError
-        return Kept(_Published(self._parse(response.body), etag, response.body), asked, ages)
+        return _Published(self._parse(response.body), etag, response.body)
 
-    def _soft_age(self, headers: Mapping[str, str]) -> float:
-        """Let the issuer shorten the soft age, within reason (RFC 9111, 4.2 and 5.2.2)."""
+    def _fresh_for(self, headers: Mapping[str, str]) -> float:
+        """Let the issuer shorten the lifetime, within limits (RFC 9111, 4.2 and 5.2.2)."""
         control = headers.get("cache-control", "").split(",")
-        lifetime = self._ages.soft
+        lifetime = self._lifetime.fresh_for
         for name, _, value in (directive.strip().lower().partition("=") for directive in control):
             if name in ("no-store", "no-cache"):
                 lifetime = 0.0
             elif name == "max-age":
                 lifetime = min(lifetime, _delta_seconds(value, lifetime))
-        lifetime -= _delta_seconds(headers.get("age", ""), 0.0)  # spent in caches on its way
-        return min(max(lifetime, SHORTEST_SOFT_AGE), self._ages.soft)
+        lifetime -= _delta_seconds(headers.get("age", ""), 0.0)  # spent in caches on the way
+        return min(max(lifetime, MIN_FRESH_FOR), self._lifetime.fresh_for)
 
     def freshness(self) -> tuple[str, float | None]:
         """Return the state of the key set and its age in seconds."""
-        held = self._held
-        if held is None:
+        entry = self._slot.entry
+        if entry is None:
             return "none", None
-        age = self._clocks.since(held.asked)
-        if age < held.ages.soft:
+        age = self._clocks.since(entry.loaded_at)
+        if age < entry.lifetime.fresh_for:
             return "fresh", age
-        return ("stale" if age < held.ages.hard else "expired"), age
+        return ("stale" if age < entry.lifetime.stale_for else "expired"), age
 
     def inspect(self) -> CacheReport:
         """Report the state of the cache."""
-        held = self._held
+        entry = self._slot.entry
         state, age = self.freshness()
         return CacheReport(
             state=state,
             age=age,
-            key_ids=tuple(held.value.key_set.keys) if held else (),
-            refused=held.value.key_set.refused if held else {},
+            key_ids=tuple(entry.value.key_set.keys) if entry else (),
+            refused=entry.value.key_set.refused if entry else {},
             attempts=self._attempts,
-            failures=self._upkeep.failures,
+            failures=self._cache.failures,
         )
 
 
 def _usable_etag(etag: str) -> str | None:
-    """Return an ETag (RFC 9110, 8.8.3) that is fit to be sent back, and may be kept.
+    """Return an ETag (RFC 9110, 8.8.3) that can be sent back.
 
-    One that makes the issuer refuse the next request would do so for as long as it is kept.
+    The issuer could reject every later request because of any other value.
     """
     return etag if _ETAG.fullmatch(etag) else None
 
@@ -299,18 +327,22 @@ def _delta_seconds(text: str, default: float) -> float:
     return float(text[:12]) if text.isascii() and text.isdigit() else default
 
 
-DISCOVERY_SECONDS = 3600.0
-"""How long an issuer's answer about where its keys are is used, unless its keys fail to come."""
+def fetch_jwks(send: Send, uri: str, etag: str | None, deadline: Deadline) -> Response:
+    """Fetch a key set, on the condition that it has changed if an ETag is given."""
+    headers = {"Accept": "application/jwk-set+json, application/json"}
+    if etag is not None:
+        headers["If-None-Match"] = etag
+    return send(Request("GET", uri, headers, b"", deadline))
 
 
 class Discovery:
-    """Fetches an issuer's key set from where the issuer says it is.
+    """Fetches an issuer's key set from its discovered address (OpenID Connect Discovery 1.0, 4).
 
-    `get` takes an address, an ETag and the seconds allowed, and raises `HttpExchangeError`.
+    `get` takes an address, an ETag and the deadline, and raises `HttpExchangeError`.
     """
 
     def __init__(
-        self, issuer: str, get: Callable[[str, str | None, float], Response], clocks: Clocks
+        self, issuer: str, get: Callable[[str, str | None, Deadline], Response], clocks: Clocks
     ) -> None:
         self._issuer = issuer
         self._get = get
@@ -318,44 +350,43 @@ class Discovery:
         self._found: tuple[str, Instant] | None = None
         self._etag_from: str | None = None
 
-    def __call__(self, etag: str | None, seconds: float) -> Response:
-        """Return the key set's answer; metadata and key set share the seconds.
+    def __call__(self, etag: str | None, deadline: Deadline) -> Response:
+        """Return the key set's response.
 
         Raises:
-            HttpExchangeError: one of them did not come, or the metadata are not this issuer's.
+            HttpExchangeError: a response is missing, or the metadata is another issuer's.
         """
-        started = self._clocks.now()
-        jwks_uri = self._jwks_uri(seconds)
-        # Forgotten until the keys have come: an issuer may have moved them.
+        jwks_uri = self._jwks_uri(deadline)
+        # Discarded until the keys arrive: the issuer may have moved them.
         found, self._found = self._found, None
-        # An ETag means nothing at another address than the one that gave it.
+        # An ETag is valid only for the address that sent it.
         known = etag if jwks_uri == self._etag_from else None
-        response = self._get(jwks_uri, known, self._clocks.left(seconds, started))
-        if response.status == _NOT_MODIFIED and known is None:
+        response = self._get(jwks_uri, known, deadline)
+        if response.status == 304 and known is None:
             raise self._failure("304 from an address that was sent no ETag")
-        if response.status in (_OK, _NOT_MODIFIED):
+        if response.status in (200, 304):
             self._found, self._etag_from = found, jwks_uri
         return response
 
-    def _jwks_uri(self, seconds: float) -> str:
+    def _jwks_uri(self, deadline: Deadline) -> str:
         if self._found and self._clocks.since(self._found[1]) < DISCOVERY_SECONDS:
             return self._found[0]
         now = self._clocks.now()
         url = self._issuer.removesuffix("/") + "/.well-known/openid-configuration"
-        jwks_uri = self._read(self._get(url, None, seconds))
+        jwks_uri = self._read(self._get(url, None, deadline))
         self._found = jwks_uri, now
         return jwks_uri
 
     def _read(self, response: Response) -> str:
-        """Read the metadata; its `issuer` must be the one asked for (4.3)."""
-        if response.status != _OK:
+        """Read the metadata. Its `issuer` must be the requested one (4.3)."""
+        if response.status != 200:
             raise self._failure(f"status {response.status}")
         try:
             metadata = strict_json.parse_object(response.body)
             jwks_uri = metadata.get("jwks_uri")
             if metadata.get("issuer") != self._issuer or not isinstance(jwks_uri, str):
                 raise self._failure("another issuer, or no jwks_uri")
-            # http is for issuers on this machine: no other one may send us to its ports.
+            # An issuer that is not on this machine must not send requests to its ports over http.
             if parse_url(jwks_uri).scheme not in ("https", parse_url(self._issuer).scheme):
                 raise self._failure("a jwks_uri without TLS")
         except ValueError as error:

@@ -62,7 +62,7 @@ METRICS = (
 )
 """All that an authorizer can emit."""
 
-Note = Callable[[Metric], None]
+Record = Callable[[Metric], None]
 """Counts one of a metric, for the next line."""
 
 
@@ -90,7 +90,7 @@ class Meter:
         """Return a meter for the stack that the environment names."""
         return cls(environ.get("STACK_NAME") or None)
 
-    def note(self, metric: Metric, value: float = 1) -> None:
+    def record(self, metric: Metric, value: float = 1) -> None:
         """Keep a value for the next line."""
         self._noted.append((metric, value))
 

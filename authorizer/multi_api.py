@@ -1,13 +1,11 @@
-"""One authorizer for many APIs, each by rules of its own.
+"""One authorizer for many APIs, each with its own rules.
 
-An API's rules are a Systems Manager parameter named after the API's id, so that whoever owns the
-API declares both in one template. They are read when the first request to the API comes, and again
-after the soft age; while they cannot be read they hold on, up to the hard age. An API whose rules
-are missing or in doubt is closed, and that is our trouble and nobody's 403: API Gateway would keep
-a Deny for as long as an Allow.
+The rules of an API are a Systems Manager parameter that is named after the API's ID, so the owner
+of the API declares both in one template. An API without valid rules gets 500, never a Deny: API
+Gateway would cache a Deny like an Allow.
 
-Every API has a gate of its own. So nothing that was found good for one API, by its audience, is
-remembered for another.
+Every API has an `Authorizer` of its own. A token that is valid for the audience of one API is
+therefore never accepted from the cache of another.
 """
 
 import json
@@ -15,102 +13,108 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NamedTuple, Protocol
 
-from authorizer import aws, request
 from authorizer.authorizer import Authorizer, BaseAuthorizer, Decision, Freshness
-from authorizer.cache import Ages, Jitter, Kept, LRUCache, Question, Upkeep
-from authorizer.clock import Clocks
+from authorizer.aws import Aws, AwsError
+from authorizer.cache import (
+    BackOff,
+    CacheEntry,
+    Jitter,
+    Lifetime,
+    Loaded,
+    LRUCache,
+    RefreshingCache,
+)
+from authorizer.clock import Clocks, Deadline
 from authorizer.errors import Reason, RulesUnavailableError
-from authorizer.method_arn import api_id
+from authorizer.event import AuthorizerEvent
 from authorizer.metrics import Meter
 from authorizer.scope_map import ApiRules, ScopeMapError, parse_api_rules
 
-_FAULT_AGES = Ages(soft=5.0, hard=5.0)  # rules that are missing or in doubt are looked at again
-_REMEMBERED_APIS = 64
+_INVALID_RULES = Lifetime(fresh_for=5.0, stale_for=5.0)
+_MAX_APIS = 64
 
 
 class RulesSource(Protocol):
-    """Knows the rules of APIs."""
+    """Loads the rules of APIs."""
 
-    def read(self, api: str, seconds: float) -> str | None:
-        """Return an API's rules as their owner wrote them, None if there are none.
+    def read(self, api: str, deadline: Deadline) -> str | None:
+        """Return the text of an API's rules, None if there are none.
 
         Raises:
-            RulesUnavailableError: nobody can tell.
+            RulesUnavailableError: the rules cannot be read.
         """
 
 
 class ParameterStore:
-    """Rules in Systems Manager parameters `<path>/<API id>`."""
+    """Rules in Systems Manager parameters `<path>/<API ID>`."""
 
-    def __init__(self, path: str, systems_manager: aws.SystemsManager) -> None:
+    def __init__(self, path: str, aws: Aws) -> None:
         self._path = path
-        self._systems_manager = systems_manager
+        self._aws = aws
 
-    def read(self, api: str, seconds: float) -> str | None:
-        """Return an API's rules."""
+    def read(self, api: str, deadline: Deadline) -> str | None:
+        """Return the text of an API's rules."""
         try:
-            client = self._systems_manager.client(seconds)
-            try:
-                answer = client.get_parameter(Name=f"{self._path}/{api}")
-            except client.exceptions.ParameterNotFound:
+            response = self._aws.call("ssm", "get_parameter", deadline, Name=f"{self._path}/{api}")
+        except AwsError as error:
+            if error.code == "ParameterNotFound":
                 return None
-        except aws.errors() as error:
             raise RulesUnavailableError(Reason.API_RULES_UNAVAILABLE) from error
-        return answer["Parameter"]["Value"]
+        return str(response["Parameter"]["Value"])
 
 
 class _Rules(NamedTuple):
-    """What the source has for an API, and the gate made of it, or why there is none."""
+    """The text of an API's rules and their authorizer, or the reason why there is none."""
 
     text: str | None
-    gate: Authorizer | Reason
+    authorizer: Authorizer | Reason
 
 
 class ApiAuthorizers:
-    """Finds the gate of an API, made of the rules that the source has for it."""
+    """The authorizers of APIs, made from the rules in a source."""
 
     def __init__(
         self,
         source: RulesSource,
-        make_gate: Callable[[ApiRules], Authorizer],
+        make_authorizer: Callable[[ApiRules], Authorizer],
         clocks: Clocks,
         *,
-        ages: Ages,
+        lifetime: Lifetime,
         jitter: Jitter,
         emit: Callable[[str], None],
     ) -> None:
         self._source = source
-        self._make_gate = make_gate
-        self._clocks = clocks
-        self._ages = ages
+        self._make_authorizer = make_authorizer
+        self._lifetime = lifetime
         self._emit = emit
-        self._known: LRUCache[str, Kept[_Rules]] = LRUCache(_REMEMBERED_APIS)
-        trouble = partial(RulesUnavailableError, Reason.API_RULES_UNAVAILABLE)
-        self._upkeep: Upkeep[_Rules] = Upkeep(clocks, trouble, jitter=jitter)
+        self._store: LRUCache[str, CacheEntry[_Rules]] = LRUCache(_MAX_APIS)
+        self._cache: RefreshingCache[str, _Rules] = RefreshingCache(
+            self._store,
+            clocks,
+            unavailable=RulesUnavailableError,
+            make_error=lambda _paused: RulesUnavailableError(Reason.API_RULES_UNAVAILABLE),
+            back_off=BackOff(clocks, jitter=jitter),
+        )
 
-    def find(self, api: str, seconds: float) -> Authorizer:
-        """Return the gate of an API.
+    def find(self, api: str, deadline: Deadline) -> Authorizer:
+        """Return the authorizer of an API.
 
         Raises:
-            RulesUnavailableError: it has no rules, they are in doubt, or nobody can tell.
+            RulesUnavailableError: the API has no valid rules, or they cannot be read.
         """
-        question = Question(partial(self._known.get, api), partial(self._ask, api), api)
-        rules = self._upkeep.current(question, seconds).value
-        if isinstance(rules.gate, Reason):
-            raise RulesUnavailableError(rules.gate)
-        return rules.gate
+        rules = self._cache.get(api, partial(self._load, api), deadline).value
+        if isinstance(rules.authorizer, Reason):
+            raise RulesUnavailableError(rules.authorizer)
+        return rules.authorizer
 
-    def _ask(self, api: str, seconds: float) -> Kept[_Rules]:
-        asked = self._clocks.now()
-        text = self._source.read(api, seconds)
-        known = self._known.get(api)
-        rules = known.value if known and known.value.text == text else self._read(api, text)
-        ages = _FAULT_AGES if isinstance(rules.gate, Reason) else self._ages
-        kept = Kept(rules, asked, ages)
-        self._known.put(api, kept)
-        return kept
+    def _load(self, api: str, deadline: Deadline) -> Loaded[_Rules]:
+        text = self._source.read(api, deadline)
+        cached = self._store.get(api)
+        rules = cached.value if cached and cached.value.text == text else self._parse(api, text)
+        is_invalid = isinstance(rules.authorizer, Reason)
+        return Loaded(rules, _INVALID_RULES if is_invalid else self._lifetime)
 
-    def _read(self, api: str, text: str | None) -> _Rules:
+    def _parse(self, api: str, text: str | None) -> _Rules:
         if text is None:
             self._notice(f"API {api} has no rules")
             return _Rules(None, Reason.API_RULES_MISSING)
@@ -121,18 +125,18 @@ class ApiAuthorizers:
             return _Rules(text, Reason.API_RULES_MALFORMED)
         if not rules.audiences:
             self._notice(f"the rules of API {api} accept tokens for any audience")
-        return _Rules(text, self._make_gate(rules))
+        return _Rules(text, self._make_authorizer(rules))
 
     def _notice(self, text: str) -> None:
         self._emit(json.dumps({"notice": text}))
 
 
 class MultiApiAuthorizer(BaseAuthorizer):
-    """Decides on the events of many APIs, each by its own gate."""
+    """Decides on the events of many APIs, each with its own authorizer."""
 
     def __init__(
         self,
-        gates: ApiAuthorizers,
+        authorizers: ApiAuthorizers,
         freshness: Mapping[str, Freshness],
         *,
         clocks: Clocks,
@@ -140,10 +144,8 @@ class MultiApiAuthorizer(BaseAuthorizer):
         meter: Meter | None = None,
     ) -> None:
         super().__init__(freshness, clocks=clocks, emit=emit, meter=meter)
-        self._gates = gates
+        self._authorizers = authorizers
 
-    def judge(self, event: Mapping[str, object], seconds: float) -> Decision:
-        """Judge the event by the rules of its API."""
-        deadline = self._monotonic() + seconds
-        gate = self._gates.find(api_id(request.stage(event)), seconds)
-        return gate.judge(event, self._left(deadline))
+    def authorize(self, event: AuthorizerEvent, deadline: Deadline) -> Decision:
+        """Decide by the rules of the event's API."""
+        return self._authorizers.find(event.api_id(), deadline).authorize(event, deadline)

@@ -1,52 +1,52 @@
-"""What API Gateway is told about a verified token: an IAM policy, or a plain yes or no."""
+"""Responses to API Gateway for a verified token: an IAM policy, or a boolean."""
 
 from collections.abc import Mapping
 from functools import lru_cache
 from time import gmtime, strftime
 from typing import NamedTuple, Protocol
 
-from authorizer import request
 from authorizer.claims import VerifiedToken, join_scopes
+from authorizer.event import AuthorizerEvent
 from authorizer.policy import PolicyCompiler, write_policy
 from authorizer.routes import parse_route
 from authorizer.scope_map import ScopeMap
 
 ClientOfIssuer = tuple[str, str]
-"""An issuer, and a client id that is unique for this issuer only."""
+"""An issuer, and a client ID that is unique for this issuer only."""
 
 
-class Answer(NamedTuple):
-    """An authorizer's output, and whether it opens anything."""
+class AuthorizerOutput(NamedTuple):
+    """The output of the function, and whether it allows anything."""
 
     output: dict[str, object]
     allows: bool
 
 
 class ResponseWriter(Protocol):
-    """Writes answers of one kind."""
+    """Writes responses of one kind."""
 
-    def place(self, event: Mapping[str, object]) -> str:
-        """Return what an answer depends on beside the token.
+    def cache_key(self, event: AuthorizerEvent) -> str:
+        """Return the part of the event that a response depends on, in addition to the token.
 
         Raises:
-            AuthorizerUnavailableError: the event is not of a kind that can be answered.
+            AuthorizerUnavailableError: the event does not have it.
         """
         ...
 
-    def write(self, token: VerifiedToken, place: str) -> Answer:
-        """Write the answer for a token at such a place.
+    def write(self, token: VerifiedToken, cache_key: str) -> AuthorizerOutput:
+        """Write the response for a token.
 
         Raises:
-            PolicyError: it is larger than API Gateway takes.
+            PolicyError: the policy is larger than API Gateway accepts.
         """
         ...
 
 
 class PolicyResponses:
-    """Answers with a policy for a whole stage, which API Gateway may keep for the token.
+    """Policies for a whole stage, which API Gateway may cache for the token.
 
-    `usage_keys` are API keys by issuer and client id: a usage plan counts a client's requests by
-    its key, and two issuers may each have a client of the same id.
+    `usage_keys` are API keys by issuer and client ID. A usage plan counts the requests of a key,
+    and two issuers may each have a client with the same ID.
     """
 
     def __init__(
@@ -56,11 +56,11 @@ class PolicyResponses:
         self._usage_keys = usage_keys
         self._expire = expire
 
-    place = staticmethod(request.stage)
+    cache_key = staticmethod(AuthorizerEvent.stage_arn)
 
-    def write(self, token: VerifiedToken, place: str) -> Answer:
+    def write(self, token: VerifiedToken, cache_key: str) -> AuthorizerOutput:
         """Write the policy for a token at a stage."""
-        policy = self._policies.compile(token.scopes, place)
+        policy = self._policies.compile(token.scopes, cache_key)
         valid_until = _iso_time(token.expires_at) if self._expire else None
         output: dict[str, object] = {
             "principalId": token.subject,
@@ -70,34 +70,33 @@ class PolicyResponses:
         usage_key = self._usage_keys.get((token.issuer, token.client_id))
         if usage_key is not None:
             output["usageIdentifierKey"] = usage_key
-        return Answer(output, allows=bool(policy.allowed))
+        return AuthorizerOutput(output, allows=bool(policy.allowed))
 
 
 class SimpleResponses:
-    """Answers yes or no about the one route that an HTTP API chose (payload format 2.0).
+    """Booleans for the one route that an HTTP API chose (payload format 2.0).
 
-    Where such an answer is kept for the token alone it holds for every route: `$context.routeKey`
-    has to be among the identity sources then.
+    `$context.routeKey` must be one of the identity sources if responses are cached. Otherwise the
+    cached response for one route would apply to all.
     """
 
     def __init__(self, scope_map: ScopeMap) -> None:
         self._scope_map = scope_map
 
-    def place(self, event: Mapping[str, object]) -> str:
-        """Return the route."""
-        return request.route_key(event)
+    cache_key = staticmethod(AuthorizerEvent.route_key)
 
-    def write(self, token: VerifiedToken, place: str) -> Answer:
-        """Write whether the token opens the route; `$default` and what nobody knows stay closed."""
+    def write(self, token: VerifiedToken, cache_key: str) -> AuthorizerOutput:
+        """Write whether the token opens the route. `$default` and unknown routes are closed."""
         try:
-            allows = parse_route(place) in self._scope_map.routes_for(token.scopes)
+            allows = parse_route(cache_key) in self._scope_map.routes_for(token.scopes)
         except ValueError:
             allows = False
-        return Answer({"isAuthorized": allows, "context": write_context(token)}, allows=allows)
+        output: dict[str, object] = {"isAuthorized": allows, "context": write_context(token)}
+        return AuthorizerOutput(output, allows=allows)
 
 
 def write_context(token: VerifiedToken) -> dict[str, str]:
-    """Write what the backend may know of the token: flat strings, and never the token itself."""
+    """Write the context for the backend: flat strings, never the token itself."""
     context = {
         "iss": token.issuer,
         "sub": token.subject,

@@ -1,22 +1,37 @@
-"""The DynamoDB table of short-lived state: revoked JWTs and used DPoP proofs."""
+"""The DynamoDB table of short-lived state: revoked JWTs and used DPoP proofs.
+
+The authorization server writes to the same table and uses the same keys of entries.
+"""
 
 from collections import OrderedDict
 from functools import partial
 from hashlib import sha256
 from math import inf
 from threading import Lock
-from typing import Final, Protocol
+from typing import Protocol
 
-from authorizer import aws
-from authorizer.cache import Ages, Jitter, Kept, LRUCache, Question, Upkeep
-from authorizer.clock import Clocks
+from authorizer.aws import Aws, AwsError
+from authorizer.cache import (
+    BackOff,
+    CacheEntry,
+    Jitter,
+    Lifetime,
+    Loaded,
+    LRUCache,
+    RefreshingCache,
+)
+from authorizer.clock import Clocks, Deadline
 from authorizer.errors import InvalidTokenError, Reason, StateUnavailableError
 
 REVOKED = "revoked"
+PROOF = "proof"
+SCHEMA_VERSION = 1
+MAX_REMEMBERED = 100_000
+_UNLIMITED = Lifetime(inf, inf)
 
 
 def entry(kind: str, *parts: str) -> str:
-    """Name an entry: what kind of thing it is, and a digest of its parts, each after its length."""
+    """Return the key of an entry: its kind and a digest of its parts, each after its length."""
     digest = sha256()
     for part in parts:
         raw = part.encode("utf-8", "surrogatepass")
@@ -25,9 +40,9 @@ def entry(kind: str, *parts: str) -> str:
 
 
 def revoked_jwt(issuer: str, jti: str | None, token: str) -> str:
-    """Name the entry of a revoked JWT: by its `jti`, or by what was signed where it has none.
+    """Return the key of a revoked JWT, by `jti` or by its signing input.
 
-    Not by the whole token, because some signatures can be written in more than one way.
+    The whole token is not used, because some signatures can be written in more than one way.
     """
     if jti is not None:
         return entry(REVOKED, issuer, "jti", jti)
@@ -35,162 +50,83 @@ def revoked_jwt(issuer: str, jti: str | None, token: str) -> str:
     return entry(REVOKED, issuer, "signing-input", sha256(signing_input.encode()).hexdigest())
 
 
-KIND: Final = "proof"
-SCHEMA_VERSION: Final = 1
-MAX_REMEMBERED: Final = 100_000
-
-
-class ReplayStore(Protocol):
-    """Remembers which proofs were used."""
-
-    def use(self, jkt: str, jti: str, until: int, now: float, seconds: float) -> None:
-        """Use the proof of this key and this `jti`; it is remembered until its time is over.
-
-        Of any number of concurrent calls exactly one returns. `until` and `now` are seconds since
-        the epoch; `seconds` is how long this may take.
-
-        Raises:
-            InvalidTokenError: it was used before.
-            StateUnavailableError: nobody can tell.
-        """
-
-
-class DynamoDbReplayStore:
-    """Used proofs in a DynamoDB table keyed by `entry`, TTL attribute `expires_at`."""
-
-    def __init__(self, table: str, dynamodb: aws.DynamoDb) -> None:
-        self._table = table
-        self._dynamodb = dynamodb
-
-    def use(self, jkt: str, jti: str, until: int, now: float, seconds: float) -> None:
-        """Use a proof. One conditional write, so that no race can pass twice."""
-        try:
-            client = self._dynamodb.client(seconds)
-            try:
-                client.put_item(
-                    TableName=self._table,
-                    Item={
-                        "entry": {"S": entry(KIND, jkt, jti)},
-                        "expires_at": {"N": str(until)},
-                        "schema_version": {"N": str(SCHEMA_VERSION)},
-                    },
-                    # DynamoDB deletes expired items days late.
-                    ConditionExpression="attribute_not_exists(entry) OR expires_at <= :now",
-                    ExpressionAttributeValues={":now": {"N": str(int(now))}},
-                )
-            except client.exceptions.ConditionalCheckFailedException:
-                raise InvalidTokenError(Reason.PROOF_USED) from None
-        except aws.errors() as error:
-            raise StateUnavailableError(Reason.PROOF_STORE_UNAVAILABLE) from error
-
-
-class MemoryReplayStore:
-    """Used proofs in this process: for a laptop, where one process answers every request.
-
-    When it is full it forgets nothing that still counts, and takes no more.
-    """
-
-    def __init__(self, capacity: int = MAX_REMEMBERED) -> None:
-        self._capacity = capacity
-        self._until: OrderedDict[tuple[str, str], int] = OrderedDict()
-        self._lock = Lock()
-
-    def use(self, jkt: str, jti: str, until: int, now: float, seconds: float) -> None:
-        """Use a proof."""
-        with self._lock:
-            self._forget_expired(now)
-            if self._until.get((jkt, jti), 0) > now:
-                raise InvalidTokenError(Reason.PROOF_USED)
-            if len(self._until) >= self._capacity:
-                raise StateUnavailableError(Reason.PROOF_STORE_FULL)
-            self._until[jkt, jti] = until
-
-    def _forget_expired(self, now: float) -> None:
-        """Drop expired entries from the oldest on, and all expired ones when the memory is full.
-
-        An entry from before the clock was set back may be the oldest and expire much later.
-        """
-        while self._until and next(iter(self._until.values())) <= now:
-            self._until.popitem(last=False)
-        if len(self._until) >= self._capacity:
-            for proof in [proof for proof, until in self._until.items() if until <= now]:
-                del self._until[proof]
-
-
-_FOR_GOOD = Ages(inf, inf)
-
-
 class RevokedTokens(Protocol):
-    """Knows which tokens were revoked."""
+    """Stores revoked JWTs."""
 
-    def holds(self, name: str, now: float, seconds: float) -> bool:
-        """Tell whether the token of this name was revoked.
+    def holds(self, name: str, now: float, deadline: Deadline) -> bool:
+        """Return whether the token with this key was revoked.
 
         Raises:
-            StateUnavailableError: nobody can tell.
+            StateUnavailableError: the store cannot be read.
         """
 
 
 class DenyList:
-    """Refuses revoked tokens, asking about each token now and then."""
+    """Rejects revoked JWTs.
+
+    A token is looked up when it is first seen. "Not revoked" is cached, so a revocation takes
+    effect after `fresh_for`, or after `stale_for` while the table is unavailable.
+    """
 
     def __init__(
         self,
         tokens: RevokedTokens,
         clocks: Clocks,
         *,
-        ages: Ages,
-        remembered: int,
+        lifetime: Lifetime,
+        capacity: int,
         jitter: Jitter,
     ) -> None:
         self._tokens = tokens
-        self._clocks = clocks
-        self._ages = ages
-        self._known: LRUCache[str, Kept[bool]] = LRUCache(remembered)
-        trouble = partial(StateUnavailableError, Reason.DENY_LIST_UNAVAILABLE)
-        self._upkeep: Upkeep[bool] = Upkeep(clocks, trouble, jitter=jitter)
+        self._lifetime = lifetime
+        store: LRUCache[str, CacheEntry[bool]] = LRUCache(capacity)
+        self._cache: RefreshingCache[str, bool] = RefreshingCache(
+            store,
+            clocks,
+            unavailable=StateUnavailableError,
+            make_error=lambda _paused: StateUnavailableError(Reason.DENY_LIST_UNAVAILABLE),
+            back_off=BackOff(clocks, jitter=jitter),
+        )
 
-    def check(self, token: str, issuer: str, jti: str | None, now: float, seconds: float) -> None:
-        """Return if a verified token was not revoked, as far as we have to know.
+    def check(
+        self, token: str, issuer: str, jti: str | None, now: float, deadline: Deadline
+    ) -> None:
+        """Return if a verified token was not revoked.
 
         Raises:
-            InvalidTokenError: it was.
-            StateUnavailableError: nobody can tell.
+            InvalidTokenError: the token was revoked.
+            StateUnavailableError: the deny list cannot be read.
         """
         name = revoked_jwt(issuer, jti, token)
-        kept = self._known.get(name)
-        if kept is None or not self._upkeep.is_fresh(kept):
-            recall, ask = partial(self._known.get, name), partial(self._ask, name, now)
-            kept = self._upkeep.current(Question(recall, ask, name), seconds)
-        if kept.value:
+        if self._cache.get(name, partial(self._load, name, now), deadline).value:
             raise InvalidTokenError(Reason.TOKEN_REVOKED)
 
-    def _ask(self, name: str, now: float, seconds: float) -> Kept[bool]:
-        asked = self._clocks.now()
-        revoked = self._tokens.holds(name, now, seconds)
-        kept = Kept(revoked, asked, _FOR_GOOD if revoked else self._ages)
-        self._known.put(name, kept)
-        return kept
+    def _load(self, name: str, now: float, deadline: Deadline) -> Loaded[bool]:
+        revoked = self._tokens.holds(name, now, deadline)
+        return Loaded(revoked, _UNLIMITED if revoked else self._lifetime)
 
 
 class DynamoDbRevokedTokens:
-    """Revoked tokens in a DynamoDB table keyed by `entry`, TTL attribute `expires_at`."""
+    """Revoked JWTs in a DynamoDB table with the key `entry` and the TTL attribute `expires_at`."""
 
-    def __init__(self, table: str, dynamodb: aws.DynamoDb) -> None:
+    def __init__(self, table: str, aws: Aws) -> None:
         self._table = table
-        self._dynamodb = dynamodb
+        self._aws = aws
 
-    def holds(self, name: str, now: float, seconds: float) -> bool:
-        """Tell whether the token was revoked. A consistent read: no replica may lag behind."""
+    def holds(self, name: str, now: float, deadline: Deadline) -> bool:
+        """Return whether the token was revoked, by a consistent read."""
         try:
-            answer = self._dynamodb.client(seconds).get_item(
+            response = self._aws.call(
+                "dynamodb",
+                "get_item",
+                deadline,
                 TableName=self._table,
                 Key={"entry": {"S": name}},
                 ConsistentRead=True,
             )
-        except aws.errors() as error:
+        except AwsError as error:
             raise StateUnavailableError(Reason.DENY_LIST_UNAVAILABLE) from error
-        item = answer.get("Item")
+        item = response.get("Item")
         if item is None:
             return False
         # DynamoDB deletes expired items days late. An entry without a valid time never expires.
@@ -198,3 +134,80 @@ class DynamoDbRevokedTokens:
             return not now >= float(item["expires_at"]["N"])
         except (KeyError, ValueError):
             return True
+
+
+class ReplayStore(Protocol):
+    """Stores used DPoP proofs: each is valid once (RFC 9449, 11.1)."""
+
+    def consume(self, jkt: str, jti: str, until: int, now: float, deadline: Deadline) -> None:
+        """Store the use of a proof until `until`, in seconds since the epoch.
+
+        Of any number of concurrent calls exactly one returns.
+
+        Raises:
+            InvalidTokenError: the proof was used before.
+            StateUnavailableError: the store cannot be written, or is full.
+        """
+
+
+class DynamoDbReplayStore:
+    """Used proofs in a DynamoDB table with the key `entry` and the TTL attribute `expires_at`."""
+
+    def __init__(self, table: str, aws: Aws) -> None:
+        self._table = table
+        self._aws = aws
+
+    def consume(self, jkt: str, jti: str, until: int, now: float, deadline: Deadline) -> None:
+        """Store the use of a proof, by one conditional write."""
+        try:
+            self._aws.call(
+                "dynamodb",
+                "put_item",
+                deadline,
+                TableName=self._table,
+                Item={
+                    "entry": {"S": entry(PROOF, jkt, jti)},
+                    "expires_at": {"N": str(until)},
+                    "schema_version": {"N": str(SCHEMA_VERSION)},
+                },
+                # DynamoDB deletes expired items days late.
+                ConditionExpression="attribute_not_exists(entry) OR expires_at <= :now",
+                ExpressionAttributeValues={":now": {"N": str(int(now))}},
+            )
+        except AwsError as error:
+            if error.code == "ConditionalCheckFailedException":
+                raise InvalidTokenError(Reason.PROOF_USED) from None
+            raise StateUnavailableError(Reason.PROOF_STORE_UNAVAILABLE) from error
+
+
+class MemoryReplayStore:
+    """Used proofs in this process, for a laptop where one process answers every request.
+
+    A full store rejects further proofs: it never drops one that is still valid.
+    """
+
+    def __init__(self, capacity: int = MAX_REMEMBERED) -> None:
+        self._capacity = capacity
+        self._until: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._lock = Lock()
+
+    def consume(self, jkt: str, jti: str, until: int, now: float, deadline: Deadline) -> None:
+        """Store the use of a proof."""
+        with self._lock:
+            self._drop_expired(now)
+            if self._until.get((jkt, jti), 0) > now:
+                raise InvalidTokenError(Reason.PROOF_USED)
+            if len(self._until) >= self._capacity:
+                raise StateUnavailableError(Reason.PROOF_STORE_FULL)
+            self._until[jkt, jti] = until
+
+    def _drop_expired(self, now: float) -> None:
+        """Drop expired entries from the oldest on, and all expired ones if the store is full.
+
+        After the clock was set back, the oldest entry may expire much later than others.
+        """
+        while self._until and next(iter(self._until.values())) <= now:
+            self._until.popitem(last=False)
+        if len(self._until) >= self._capacity:
+            for proof in [proof for proof, until in self._until.items() if until <= now]:
+                del self._until[proof]

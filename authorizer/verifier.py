@@ -1,4 +1,4 @@
-"""Trust in a JWT: from a text to a `VerifiedToken`, or a refusal with its reason."""
+"""Verification of a JWT: returns a `VerifiedToken`, or raises with the reason."""
 
 from _blake2 import blake2b  # hashlib would load OpenSSL a second time: 2 ms of a cold start
 from collections.abc import Mapping
@@ -7,33 +7,34 @@ from typing import NamedTuple, Protocol
 from authorizer import claims, jws
 from authorizer.cache import LRUCache
 from authorizer.claims import ClaimRules, VerifiedToken
+from authorizer.clock import Deadline
 from authorizer.errors import AuthorizerError, InvalidTokenError, Reason
 from authorizer.jwk import VerificationKey
 from authorizer.jws import HeaderRules, UnverifiedJws
 
 ACCESS_TOKEN_TYPE = "at+jwt"
-_REMEMBERED_SUBJECTS = 1024
+_MAX_SUBJECTS = 1024
 
 
 class KeyFinder(Protocol):
     """Finds an issuer's keys."""
 
     def find(
-        self, kid: str, seconds: float, *, known_subject_iat: float | None = None
+        self, kid: str, deadline: Deadline, *, known_subject_iat: float | None = None
     ) -> VerificationKey:
-        """Return the key of this id, or raise `InvalidTokenError` or `KeySetUnavailableError`."""
+        """Return the key of this ID, or raise `InvalidTokenError` or `KeySetUnavailableError`."""
         ...
 
 
 class TrustedIssuer(NamedTuple):
-    """What makes one issuer's tokens good: its keys and its rules."""
+    """The keys and the claim rules of one issuer."""
 
     keys: KeyFinder
     rules: ClaimRules
 
 
-class _Memory(NamedTuple):
-    """A token verified before, with the key that did it."""
+class _CachedToken(NamedTuple):
+    """A verified token and the key of its signature."""
 
     token: VerifiedToken
     key: VerificationKey
@@ -47,15 +48,15 @@ def header_rules(algorithms: frozenset[str], *, require_at_jwt: bool) -> HeaderR
 
 
 def digest_of(token: str) -> bytes:
-    """Return what a token is remembered by."""
+    """Return the cache key of a token."""
     return blake2b(token.encode(), digest_size=32).digest()
 
 
 class Verifier:
-    """Verifies access tokens of the issuers it trusts, and remembers those that were good.
+    """Verifies access tokens of trusted issuers, and caches those that are valid.
 
-    A token is remembered by the digest of its exact bytes, for this verifier only. At every use its
-    times are checked again, and that its key is still the one its issuer publishes under that id.
+    A token is cached under the digest of its exact bytes. At every use, its times are checked
+    again, and that its issuer still publishes the same key under the same ID.
     """
 
     def __init__(
@@ -63,68 +64,71 @@ class Verifier:
     ) -> None:
         self._issuers = issuers
         self._header = header
-        self._memory: LRUCache[bytes, _Memory] = LRUCache(remembered_tokens)
-        self._subjects: LRUCache[tuple[str, str], bool] = LRUCache(_REMEMBERED_SUBJECTS)
+        self._cache: LRUCache[bytes, _CachedToken] = LRUCache(remembered_tokens)
+        self._subjects: LRUCache[tuple[str, str], bool] = LRUCache(_MAX_SUBJECTS)
 
-    def verify(self, token: str, now: float, seconds: float) -> VerifiedToken:
-        """Return what the token says.
+    def verify(self, token: str, now: float, deadline: Deadline) -> VerifiedToken:
+        """Return the claims of a valid token.
 
         Args:
             token: a compact JWS.
             now: the time, in seconds since the epoch.
-            seconds: how long fetching a key may take.
+            deadline: the end of a key set fetch.
 
         Raises:
-            InvalidTokenError: the token is not to be trusted.
-            KeySetUnavailableError: nobody can tell.
+            InvalidTokenError: the token is not valid.
+            KeySetUnavailableError: the issuer's keys are unavailable.
         """
-        return self.verify_with_claims(token, now, seconds)[0]
+        return self._verify(token, now, deadline).token
 
     def verify_with_claims(
-        self, token: str, now: float, seconds: float
+        self, token: str, now: float, deadline: Deadline
     ) -> tuple[VerifiedToken, Mapping[str, object]]:
         """Return the same as `verify`, and all verified claims, for the issuer's introspection."""
-        digest = digest_of(token)
-        remembered = self._memory.get(digest)
-        if remembered is not None and self._still_holds(remembered, seconds):
-            claims.check_times(remembered.token, now)
-            return remembered.token, remembered.claims
-        memory = self._verify_anew(token, now, seconds)
-        verified = memory.token
-        self._memory.put(digest, memory)
-        self._subjects.put((verified.issuer, verified.subject), value=True)
-        return verified, memory.claims
+        cached = self._verify(token, now, deadline)
+        return cached.token, cached.claims
 
-    def _still_holds(self, remembered: _Memory, seconds: float) -> bool:
-        issuer = remembered.token.issuer
+    def _verify(self, token: str, now: float, deadline: Deadline) -> _CachedToken:
+        digest = digest_of(token)
+        cached = self._cache.get(digest)
+        if cached is not None and self._is_current(cached, deadline):
+            claims.check_times(cached.token, now)
+            return cached
+        verified = self._verify_uncached(token, now, deadline)
+        self._cache.put(digest, verified)
+        self._subjects.put((verified.token.issuer, verified.token.subject), value=True)
+        return verified
+
+    def _is_current(self, cached: _CachedToken, deadline: Deadline) -> bool:
+        issuer = cached.token.issuer
         try:
-            found = self._issuers[issuer].keys.find(remembered.key.kid, seconds)
+            found = self._issuers[issuer].keys.find(cached.key.kid, deadline)
         except AuthorizerError as error:
             error.issuer = issuer
             raise
-        return found is remembered.key
+        return found is cached.key
 
-    def _verify_anew(self, token: str, now: float, seconds: float) -> _Memory:
+    def _verify_uncached(self, token: str, now: float, deadline: Deadline) -> _CachedToken:
         unverified = jws.parse(token, self._header)
         unverified_claims = jws.parse_payload(unverified.payload)
         trust = self._trust(unverified_claims)
         try:
-            return self._judge(unverified, unverified_claims, trust, now, seconds)
+            return self._verify_with(trust, unverified, unverified_claims, now, deadline)
         except AuthorizerError as error:
             error.issuer = trust.rules.issuer
             raise
 
-    def _judge(
+    def _verify_with(
         self,
+        trust: TrustedIssuer,
         unverified: UnverifiedJws,
         unverified_claims: Mapping[str, object],
-        trust: TrustedIssuer,
         now: float,
-        seconds: float,
-    ) -> _Memory:
+        deadline: Deadline,
+    ) -> _CachedToken:
         key = trust.keys.find(
             unverified.header.kid,
-            seconds,
+            deadline,
             known_subject_iat=self._known_subject_iat(unverified_claims, trust.rules.issuer),
         )
         if key.alg != unverified.header.alg:
@@ -137,10 +141,10 @@ class Verifier:
             key_id=key.kid,
             rfc9068=unverified.header.typ == ACCESS_TOKEN_TYPE,
         )
-        return _Memory(verified, key, unverified_claims)
+        return _CachedToken(verified, key, unverified_claims)
 
     def _trust(self, unverified_claims: Mapping[str, object]) -> TrustedIssuer:
-        """Choose the issuer by exact match; only then is it known whose keys to ask for."""
+        """Return the issuer of the token by exact match, before any key is fetched."""
         issuer = unverified_claims.get("iss")
         if issuer is None and "iss" not in unverified_claims:
             raise InvalidTokenError(Reason.ISS_MISSING)
@@ -154,7 +158,7 @@ class Verifier:
     def _known_subject_iat(
         self, unverified_claims: Mapping[str, object], issuer: str
     ) -> float | None:
-        """Return when the token says it was issued, if its subject was verified here before."""
+        """Return the token's `iat`, if its subject was verified here before."""
         subject = claims.unverified_subject(unverified_claims)
         if not isinstance(subject, str) or not self._subjects.get((issuer, subject)):
             return None

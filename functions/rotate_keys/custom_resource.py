@@ -97,7 +97,7 @@ def run_and_log(
         line |= {"outcome": "error", "reason": reason(error)}
         emit(_with_metrics(line, meter.writer(ROTATIONS, level=ERROR)()))
         raise
-    meter.note(SIGNING_KEY_AGE_DAYS, report["signing_key_age_days"])
+    meter.record(SIGNING_KEY_AGE_DAYS, report["signing_key_age_days"])
     emit(_with_metrics({**line, "outcome": "success", **report}, meter.writer(ROTATIONS)()))
     return report
 

@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from authorizer import aws
 from authorizer.app import build
 from authorizer.authorizer import BaseAuthorizer, Decision
+from authorizer.clock import Deadline
+from authorizer.event import AuthorizerEvent
 from authorizer.introspection import Credentials
 from authorizer.multi_api import ParameterStore, RulesSource
 from authorizer.routes import ANY_SEGMENT, REST_OF_PATH, Route, parse_route
@@ -27,7 +29,7 @@ from authorizer.state_table import DynamoDbRevokedTokens
 from functions.shared.clients.client import SIGNING_ALGORITHMS
 from functions.shared.web import paths
 from infra import local_stack
-from infra.cli.context import CommandContext, port
+from infra.cli.context import Aws, CommandContext, port
 from infra.cli.errors import CommandError, NotFoundError, UsageError
 from infra.cli.input_files import parse_yaml, read_text
 
@@ -261,7 +263,7 @@ class LocalAuthorizer:
 
     def judge(self, call: Call) -> Decision:
         """Return the decision about a request; raises AuthorizerError."""
-        return self._decider.judge(self._event(call), SECONDS)
+        return self._authorizer.authorize(AuthorizerEvent(self._event(call)), Deadline(SECONDS))
 
     def route(self, call: Call) -> str:
         """Return the route that API Gateway chooses for a request."""
@@ -284,7 +286,7 @@ class LocalAuthorizer:
         return Credentials(members["client_id"], members["client_secret"])
 
     @cached_property
-    def _decider(self) -> BaseAuthorizer:
+    def _authorizer(self) -> BaseAuthorizer:
         settings = self.settings
         if settings.api_rules is None:
             self.scope_map  # noqa: B018 - raises a better message than the authorizer
@@ -296,9 +298,9 @@ class LocalAuthorizer:
             settings._replace(jwks_seed=None, usage_keys=None, replay_table=None),
             clock=self.context.now,
             emit=self._hear,
-            credential_source=lambda _anew, _seconds: self.credentials(),
+            credential_source=lambda _renew, _deadline: self.credentials(),
             rules_source=self._rules_source,
-            revoked_tokens=DynamoDbRevokedTokens(table, self._dynamodb) if table else None,
+            revoked_tokens=DynamoDbRevokedTokens(table, self._aws) if table else None,
         )
 
     def _hear(self, line: str) -> None:
@@ -316,8 +318,7 @@ class LocalAuthorizer:
 
     @cached_property
     def _rules_source(self) -> _Rules:
-        systems_manager = cast("aws.SystemsManager", _Callers(self.context.aws.client("ssm")))
-        deployed = ParameterStore(self.settings.api_rules or "", systems_manager)
+        deployed = ParameterStore(self.settings.api_rules or "", self._aws)
         return _Rules(self.guard.scope_map, deployed)
 
     def _map_text(self, said: str | None) -> bytes:
@@ -328,8 +329,8 @@ class LocalAuthorizer:
         return files("authorizer").joinpath("scopes.json").read_bytes()
 
     @property
-    def _dynamodb(self) -> aws.DynamoDb:
-        return cast("aws.DynamoDb", _Callers(self.context.aws.dynamodb))
+    def _aws(self) -> _CallerAws:
+        return _CallerAws(self.context.aws)
 
     @property
     def _stage_arn(self) -> str:
@@ -380,21 +381,27 @@ class _Rules:
     source: RulesSource
     text: str | None = None
 
-    def read(self, api: str, seconds: float) -> str | None:
+    def read(self, api: str, deadline: Deadline) -> str | None:
         """Return the rules; raises NotFoundError, UsageError for a file."""
-        self.text = read_text(self.file) if self.file else self.source.read(api, seconds)
+        self.text = read_text(self.file) if self.file else self.source.read(api, deadline)
         return self.text
 
 
 @dataclass(frozen=True)
-class _Callers:
-    """Returns the caller's AWS client where the authorizer expects one with a deadline."""
+class _CallerAws:
+    """The authorizer's calls of AWS, with the clients and time-outs of the command line."""
 
-    made: Any
+    clients: Aws
 
-    def client(self, _seconds: float) -> Any:
-        """Return it."""
-        return self.made
+    def call(
+        self,
+        service: str,
+        operation: str,
+        deadline: Deadline | None = None,  # noqa: ARG002 - an Aws of the authorizer
+        **parameters: object,
+    ) -> dict[str, Any]:
+        """Call an operation."""
+        return aws.call(lambda: self.clients.client(service), operation, parameters)
 
 
 def _route_key(route: Route) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from authorizer.errors import Reason
-from authorizer.method_arn import stage_arn
+from authorizer.event import AuthorizerEvent
 from functions.shared.clients.client import Client
 from infra.explain import Stage, reason_text, stage_of
 from local.console.clients import ClientRequests, decode, is_jwt, kind_of
@@ -286,7 +286,7 @@ def decision(
 def policy(called: Record, scope_map: Mapping[str, Sequence[str]], route: str) -> Detail:
     """Return scopes with their routes, and the policy's resources; those of `route` match."""
     result = called["result"]
-    stage = stage_arn(called["event"]["methodArn"])
+    stage = AuthorizerEvent(called["event"]).stage_arn()
     method, _, path = route.partition("?")[0].partition(" ")
     wanted = f"{stage}/{method}{path}"
     opened = _opened(result, scope_map) or dict.fromkeys(_scopes(result), ())

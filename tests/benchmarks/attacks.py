@@ -27,11 +27,11 @@ def _authorizer() -> Iterator[JwksServer]:
     """Provide a warm authorizer, and the endpoint that it has fetched its keys from once."""
     with serving(jwks(rsa_jwk())) as endpoint, open(os.devnull, "w") as nowhere:  # noqa: PTH123 - a device, not a path
         os.environ |= {"ISSUER": ISSUER, "AUDIENCE": API, "JWKS_URI": endpoint.url}
-        handler._warm.cache_clear()
+        handler._build.cache_clear()
         with redirect_stdout(nowhere):
             handler.handle(rest_event(sign_tokens(1)[0]), None)
             yield endpoint
-        handler._warm.cache_clear()
+        handler._build.cache_clear()
 
 
 def _forged(at: int) -> str:

@@ -10,12 +10,13 @@ from binascii import a2b_base64
 from contextlib import redirect_stdout
 from statistics import median
 from time import process_time_ns
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from authorizer import claims, jws
 from authorizer.app import build
 from authorizer.authorizer import Authorizer
-from authorizer.bearer import read_token
+from authorizer.clock import Deadline
+from authorizer.event import AuthorizerEvent
 from authorizer.https_client import Response
 from authorizer.settings import Settings
 from authorizer.verifier import digest_of
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from authorizer.claims import VerifiedToken
 
 _Input = TypeVar("_Input")
-SECONDS = 3.0
+SOON = Deadline(3600)
 TOKENS = 1200  # more than are remembered
 ROUNDS, RUNS = 5, 60
 _WHOLE, _REST = "the whole decision", "the rest: memories, clocks, calls between the steps"
@@ -39,7 +40,7 @@ class _Token(NamedTuple):
     """One token in every state between the steps."""
 
     text: str
-    event: dict[str, Any]
+    event: AuthorizerEvent
     unverified: jws.UnverifiedJws
     claims: dict[str, object]
     verified: VerifiedToken
@@ -63,8 +64,8 @@ def steps() -> list[Section]:
 def _take_apart(gate: Authorizer, text: str) -> _Token:
     unverified = jws.parse(text, gate._verifier._header)
     said = jws.parse_payload(unverified.payload)
-    verified = gate._verifier.verify(text, time.time(), SECONDS)
-    return _Token(text, rest_event(text), unverified, said, verified)
+    verified = gate._verifier.verify(text, time.time(), SOON)
+    return _Token(text, AuthorizerEvent(rest_event(text)), unverified, said, verified)
 
 
 def _time(run: Callable[[_Input], object], inputs: Sequence[_Input]) -> list[float]:
@@ -95,12 +96,14 @@ def _table(whole: list[float], each: dict[str, list[float]]) -> list[Measurement
 def _first(gate: Authorizer, tokens: list[_Token]) -> Section:
     now, verifier = time.time(), gate._verifier
     trust = verifier._issuers[ISSUER]
-    key = trust.keys.find(tokens[0].unverified.header.kid, SECONDS)
-    place = gate._answers.place(tokens[0].event)
+    key = trust.keys.find(tokens[0].unverified.header.kid, SOON)
+    stage = tokens[0].event.stage_arn()
     table = _table(
-        _time(lambda token: gate.decide(token.event, SECONDS), tokens),
+        _time(lambda token: gate.decide(token.event, SOON), tokens),
         {
-            "the token out of the event": _time(lambda token: read_token(token.event), tokens),
+            "the token out of the event": _time(
+                lambda token: token.event.presented_token(), tokens
+            ),
             "its digest": _time(lambda token: digest_of(token.text), tokens),
             "segments, base64url, header": _time(
                 lambda token: jws.parse(token.text, verifier._header), tokens
@@ -121,7 +124,7 @@ def _first(gate: Authorizer, tokens: list[_Token]) -> Section:
                 tokens,
             ),
             "policy, context": _time(
-                lambda token: gate._decide_anew(token.verified, place), tokens
+                lambda token: gate._responses.write(token.verified, stage), tokens
             ),
             "the log line": _time(_write_line(gate, tokens[0]), tokens),
         },
@@ -147,15 +150,17 @@ def _again(gate: Authorizer, token: _Token) -> Section:
     now = time.time()
     again = [token] * RUNS
     digest = _time(lambda token: digest_of(token.text), again)
-    verify = _time(lambda token: gate._verifier.verify(token.text, now, SECONDS), again)
+    verify = _time(lambda token: gate._verifier.verify(token.text, now, SOON), again)
     return Section(
         "Time of a repeated decision, by step",
         "As above. A hit in fast-jwt's cache is the second and the third row: it has no event, "
         "response or log line.",
         _table(
-            _time(lambda token: gate.decide(token.event, SECONDS), again),
+            _time(lambda token: gate.decide(token.event, SOON), again),
             {
-                "the token out of the event": _time(lambda token: read_token(token.event), again),
+                "the token out of the event": _time(
+                    lambda token: token.event.presented_token(), again
+                ),
                 "its digest": digest,
                 "remembered, its key still published, its times": [
                     each - median(digest) for each in verify

@@ -17,6 +17,7 @@ from local.gateway.core import Gateway
 from local.gateway.lambda_runtime import FunctionError
 from local.gateway.model import Request, Response
 from local.gateway.template import Template
+from tests.support.authorizer_events import decide
 from tests.support.template_lint import faults
 from tests.support.tokens import (
     CLIENT,
@@ -174,7 +175,7 @@ class Sandbox:
             return {"statusCode": 200, "body": "{}"}
         self.asked.append(event)
         try:
-            return self._gate.decide(event, 1)
+            return decide(self._gate, event, 1)
         except Exception as error:
             raise FunctionError(type(error).__name__, str(error)) from error
 

@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from authorizer.app import build
 from authorizer.claims import LEEWAY
-from authorizer.dpop import MAX_PROOF_AGE, MAX_PROOF_LENGTH, thumbprint
+from authorizer.clock import Deadline
+from authorizer.dpop import MAX_PROOF_AGE, MAX_PROOF_LENGTH
 from authorizer.errors import AuthorizerError, Unauthorized
 from authorizer.https_client import (
     MAX_BODY_LENGTH,
@@ -29,9 +30,10 @@ from authorizer.https_client import (
     parse_url,
     send,
 )
+from authorizer.jwk import thumbprint
 from authorizer.settings import Settings
 from tests.support import dpop_proofs
-from tests.support.authorizer_events import HOSTS, recorded, with_certificate, with_header
+from tests.support.authorizer_events import HOSTS, decide, recorded, with_certificate, with_header
 from tests.support.client_certificates import common_name_certificate
 from tests.support.tokens import (
     CLIENT,
@@ -104,7 +106,7 @@ class Sandbox:
         if isinstance(event, str):
             event = rest_event(event)
         try:
-            self.gate.decide(event, 1)
+            decide(self.gate, event, 1)
         except Unauthorized:
             return f"401 {self._reason()}"
         except AuthorizerError:
@@ -347,7 +349,7 @@ def _fetched(answer: bytes, *, pause: float = 0.0) -> Callable[[], str]:
         with _serving(answer, pause) as url:
             started = time.monotonic()
             try:
-                response = send(Request("GET", url, {}, b"", 0.5))
+                response = send(Request("GET", url, {}, b"", Deadline(0.5)))
             except HttpExchangeError:
                 late = time.monotonic() - started > 5
                 return "no answer taken, late" if late else "no answer taken"

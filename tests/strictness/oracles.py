@@ -19,7 +19,7 @@ from joserfc.jwk import RSAKey
 from joserfc.jws import JWSRegistry
 
 from authorizer.claims import LEEWAY, ClaimRules
-from authorizer.clock import Clocks
+from authorizer.clock import Clocks, Deadline
 from authorizer.errors import InvalidTokenError
 from authorizer.https_client import Response
 from authorizer.jwk import parse_key_set
@@ -56,7 +56,7 @@ def _verifier() -> Verifier:
 def we_accept(token: str) -> bool:
     """Tell whether our verifier accepts a token now."""
     try:
-        _verifier().verify(token, time.time(), 1)
+        _verifier().verify(token, time.time(), Deadline(1))
     except InvalidTokenError:
         return False
     return True

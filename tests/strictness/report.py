@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from authorizer.clock import Deadline
 from authorizer.errors import InvalidTokenError
 from tests.strictness.behaviours import BEHAVIOURS
 from tests.strictness.cases import CASES, CONTROLS, ISSUER, World, verifier
@@ -56,7 +57,7 @@ def our_verdicts() -> list[tuple[int, str, str]]:
 
 def _ours(world: World, make: Callable[[], str]) -> str:
     try:
-        verifier(world).verify(make(), NOW, 1)
+        verifier(world).verify(make(), NOW, Deadline(1))
     except InvalidTokenError as refused:
         return str(refused.reason)
     return ACCEPTED

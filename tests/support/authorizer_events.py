@@ -2,7 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from authorizer.clock import Clock, Deadline
+from authorizer.event import AuthorizerEvent
+
+if TYPE_CHECKING:
+    from authorizer.authorizer import BaseAuthorizer
 
 _EVENTS = Path(__file__).resolve().parents[1] / "unit" / "authorizer" / "events"
 KINDS = tuple(sorted(path.stem for path in _EVENTS.glob("*.json")))
@@ -11,6 +18,16 @@ HOSTS = {
     "http_1": "hijklm5678.execute-api.eu-west-1.amazonaws.com",
     "http_2": "hijklm5678.execute-api.eu-west-1.amazonaws.com",
 }
+
+
+def decide(
+    authorizer: BaseAuthorizer,
+    event: dict[str, Any],
+    seconds: float = 1,
+    monotonic: Clock = monotonic,
+) -> dict[str, Any]:
+    """Return the authorizer's response to an event."""
+    return authorizer.decide(AuthorizerEvent(event), Deadline(seconds, monotonic))
 
 
 def recorded(kind: str, token: str = "", scheme: str = "Bearer") -> dict[str, Any]:

@@ -9,6 +9,7 @@ from authorizer.app import build
 from authorizer.errors import Unauthorized
 from authorizer.https_client import HttpExchangeError, Request, Response
 from authorizer.settings import Settings
+from tests.support.authorizer_events import decide
 from tests.support.tokens import ISSUER, FakeClock, jwks, rsa_jwk
 
 
@@ -38,7 +39,7 @@ class Sandbox:
         return Response(200, {}, jwks(rsa_jwk()))
 
     def decide(self, event: dict[str, Any]) -> dict[str, Any]:
-        return self.gate.decide(event, 1)
+        return decide(self.gate, event, 1, self.clock)
 
     def last_line(self) -> dict[str, Any]:
         line = json.loads(self.log[-1])

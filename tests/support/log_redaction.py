@@ -95,7 +95,7 @@ def _judged(answers: Callable[..., Any]) -> Callable[..., Any]:
         try:
             answer = answers(self, event, *args)
         finally:
-            used = set() if _invented.on else used_in(event, answer)
+            used = set() if _invented.on else used_in(getattr(event, "_event", event), answer)
             credentials.update(used)
             for line in _request.lines:
                 leaks.extend(

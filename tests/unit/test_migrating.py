@@ -11,6 +11,7 @@ from authorizer.https_client import Request, Response
 from authorizer.settings import Settings
 from infra.cloudformation import parse
 from infra.reference import ROOT
+from tests.support.authorizer_events import decide
 from tests.support.doc_blocks import blocks
 from tests.support.policies import allows
 from tests.support.tokens import METHOD_ARN, NOW, at_jwt_claims, jwks, mint, rest_event, rsa_jwk
@@ -55,7 +56,7 @@ class BothIssuers:
         return Response(200, {}, jwks(rsa_jwk()))
 
     def policy(self, token: str) -> dict[str, Any]:
-        document = self._gate.decide(rest_event(token), 1)["policyDocument"]
+        document = decide(self._gate, rest_event(token), 1)["policyDocument"]
         assert isinstance(document, dict)
         return document
 

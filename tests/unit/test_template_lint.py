@@ -129,7 +129,7 @@ def test_the_authorizer_may_touch_its_own_entries_only(
     for action, entries in state.items():
         keys = {"dynamodb:LeadingKeys": entries}
         assert statements[action]["Condition"] == {"ForAllValues:StringLike": keys}
-    assert entry(state_table.KIND, "a").startswith("proof#")
+    assert entry(state_table.PROOF, "a").startswith("proof#")
     assert entry(REVOKED, "a").startswith("revoked#")
 
 

@@ -241,8 +241,8 @@ def build_client_authentication(
     at the others. `remote_keys` is a setting, see `ssrf_guard.ON_LOOPBACK`.
     """
     on_loopback = remote_keys == ON_LOOPBACK
-    admit = require_public_or_loopback if on_loopback else require_public
-    send = partial(https_client.send, admit=admit)
+    check_address = require_public_or_loopback if on_loopback else require_public
+    send = partial(https_client.send, check_address=check_address)
     remote_jwks = RemoteJwks(send, Clocks(clock, time.monotonic), http=on_loopback)
     used = OneTimeUse(aws.dynamodb, state_table)
     return ClientAuthentication(

@@ -16,7 +16,7 @@ from threading import Lock
 from typing import Final
 
 from authorizer.cache import LRUCache
-from authorizer.clock import Clocks
+from authorizer.clock import Clocks, Deadline
 from authorizer.errors import KeyLookupDeferredError, KeySetUnavailableError
 from authorizer.https_client import HttpExchangeError, Request, Response, Send, parse_url
 from authorizer.jwk import ALGORITHMS, VerificationKey, parse_key_set
@@ -86,13 +86,13 @@ class RemoteJwks:
                 self._sources.put(name, source)
         return source
 
-    def _get(self, url: str, etag: str | None, seconds: float) -> Response:
+    def _get(self, url: str, etag: str | None, deadline: Deadline) -> Response:
         headers = {"Accept": "application/jwk-set+json, application/json"}
         if etag is not None:
             headers["If-None-Match"] = etag
         if parse_url(url).scheme != "https" and not self._http:
             raise HttpExchangeError(f"not an https URL: {url}")
-        return self._send(Request("GET", url, headers, b"", seconds))
+        return self._send(Request("GET", url, headers, b"", deadline))
 
 
 class _Source:
@@ -102,17 +102,19 @@ class _Source:
         self._name = name
         self._fetch = fetch
         self._last_result = "no attempt yet"
+        self._monotonic = clocks.monotonic
         self._keys = JwksCache(self._attempt, partial(parse_key_set, algorithms=ALGORITHMS), clocks)
 
     def find(
         self, kid: str, known_subject_iat: float | None, rejected: VerificationKey | None
     ) -> VerificationKey:
         try:
+            deadline = Deadline(FETCH_SECONDS, self._monotonic)
             if rejected is not None:
                 return self._keys.find_again(
-                    rejected, FETCH_SECONDS, known_subject_iat=known_subject_iat
+                    rejected, deadline, known_subject_iat=known_subject_iat
                 )
-            return self._keys.find(kid, FETCH_SECONDS, known_subject_iat=known_subject_iat)
+            return self._keys.find(kid, deadline, known_subject_iat=known_subject_iat)
         except KeyLookupDeferredError as error:
             unavailable = TemporarilyUnavailableError(
                 "The key of the assertion cannot be looked up just now. Try again.",
@@ -126,9 +128,9 @@ class _Source:
                 reason=f"no usable key set from {self._name}: {self._last_result}",
             ) from error
 
-    def _attempt(self, etag: str | None, seconds: float) -> Response:
+    def _attempt(self, etag: str | None, deadline: Deadline) -> Response:
         try:
-            response = self._fetch(etag, seconds)
+            response = self._fetch(etag, deadline)
         except HttpExchangeError as error:
             self._last_result = str(error)
             raise

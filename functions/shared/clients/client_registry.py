@@ -137,7 +137,7 @@ class CachedClients:
         """Count a reload, and remove the id from the cache of unknown ids."""
         is_unknown = self._unknown.get(client_id) is not None
         (self._unknown_reloads if is_unknown else self._known_reloads).spend()
-        self._unknown.forget(client_id)
+        self._unknown.remove(client_id)
 
     def _load(self, client_id: str) -> Client:
         if self._is_unknown(client_id):

@@ -80,7 +80,7 @@ class KmsAlgorithm(Algorithm):
             yield
         finally:
             milliseconds = round((self._meter.timer() - started) * 1000, 1)
-            self._meter.note(KMS_SIGN_MILLISECONDS, milliseconds)
+            self._meter.record(KMS_SIGN_MILLISECONDS, milliseconds)
 
     def verify(self, msg: bytes, key: str, sig: bytes) -> NoReturn:
         """Not here: public keys are published, and checking a signature needs no KMS."""

@@ -8,6 +8,7 @@ from math import ceil
 from typing import Any, Final, Protocol
 
 from authorizer.claims import DPOP_KEY, ClaimRules, Confirmation, VerifiedToken
+from authorizer.clock import Deadline
 from authorizer.errors import InvalidTokenError, Reason
 from authorizer.jwk import ALGORITHMS, VerificationKey, parse_key
 from authorizer.state_table import revoked_jwt
@@ -130,7 +131,9 @@ class IssuedJwts:
             InvalidTokenError: it is not a valid JWT of this server.
             StorageError: the key ring cannot be read.
         """
-        token, claims = self._verifier.verify_with_claims(unverified_token, now, _FETCH_SECONDS)
+        token, claims = self._verifier.verify_with_claims(
+            unverified_token, now, Deadline(_FETCH_SECONDS)
+        )
         return _from_jwt(token, claims)
 
     def find(self, unverified_token: str, now: float) -> ActiveToken | None:
@@ -183,7 +186,7 @@ class _PublishedKeys:
         self._parsed: dict[str, VerificationKey] = {}
 
     def find(
-        self, kid: str, seconds: float, *, known_subject_iat: float | None = None
+        self, kid: str, deadline: Deadline, *, known_subject_iat: float | None = None
     ) -> VerificationKey:
         """Return the published key with this `kid`, or raise InvalidTokenError."""
         key = self._key_ring.published_key(kid, self._clock())

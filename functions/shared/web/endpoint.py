@@ -60,7 +60,7 @@ class Endpoint:
 
     def _line(self, entry: AuditEntry, status: int) -> str:
         for metric in entry.counted:
-            self.meter.note(metric)
+            self.meter.record(metric)
         if status >= _SERVER_SIDE:
             end = self.meter.writer(REQUESTS, FAILURES, level=ERROR)
         else:

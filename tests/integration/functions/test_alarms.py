@@ -35,6 +35,7 @@ from functions.shared.web.oauth_errors import OAuthError
 from infra.cloudformation import load
 from tests.strictness.cases import CASES, ISSUER
 from tests.strictness.cases import mint as mint_token
+from tests.support.authorizer_events import decide
 from tests.support.aws import CLIENTS_TABLE, ENVIRONMENT, KEY_RING_SECRET
 from tests.support.cloudwatch import Metrics, Operations, Series
 from tests.support.deployed_template import Deployment
@@ -136,7 +137,7 @@ class Stack:
 
     def decide(self, token: str) -> str:
         try:
-            self.authorizer.decide(rest_event(token), 1)
+            decide(self.authorizer, rest_event(token), 1)
         except Unauthorized:
             self.count("AWS/Lambda", "Errors", "FunctionName", "Authorizer")
             return "unauthorized"

@@ -22,7 +22,8 @@ from moto.core.models import botocore_stubber
 
 import authorizer
 import functions
-from authorizer.aws import DynamoDb, SystemsManager
+from authorizer.aws import Boto3
+from authorizer.clock import Deadline
 from authorizer.errors import AuthorizerUnavailableError
 from authorizer.introspection import SecretsManagerCredentials
 from authorizer.multi_api import ParameterStore
@@ -166,21 +167,21 @@ CALLS: dict[str, Run] = {
     "a new key that is not needed": Account.new_key,
     "a key deleted": Account.deleted_key,
     "a signature": Account.signature,
-    "authorizer: a revoked token": lambda _, __: DynamoDbRevokedTokens(
-        STATE_TABLE, DynamoDb(3)
-    ).holds(REVOKED_JWT, NOW, 3),
+    "authorizer: a revoked token": lambda _, __: DynamoDbRevokedTokens(STATE_TABLE, Boto3(3)).holds(
+        REVOKED_JWT, NOW, Deadline(3)
+    ),
     "authorizer: a token that is not revoked": lambda _, __: DynamoDbRevokedTokens(
-        STATE_TABLE, DynamoDb(3)
-    ).holds(OTHER_JWT, NOW, 3),
-    "authorizer: a proof": lambda _, text: DynamoDbReplayStore(STATE_TABLE, DynamoDb(3)).use(
-        "jkt", text, NOW + 9, NOW, 3
+        STATE_TABLE, Boto3(3)
+    ).holds(OTHER_JWT, NOW, Deadline(3)),
+    "authorizer: a proof": lambda _, text: DynamoDbReplayStore(STATE_TABLE, Boto3(3)).consume(
+        "jkt", text, NOW + 9, NOW, Deadline(3)
     ),
     "authorizer: an API's rules": lambda _, __: ParameterStore(
-        "/gatehouse/gatehouse/apis", SystemsManager(3)
-    ).read("api", 3),
-    "authorizer: credentials": lambda _, __: SecretsManagerCredentials(CREDENTIALS_SECRET)(
-        False, 3
-    ),
+        "/gatehouse/gatehouse/apis", Boto3(3)
+    ).read("api", Deadline(3)),
+    "authorizer: credentials": lambda _, __: SecretsManagerCredentials(
+        CREDENTIALS_SECRET, Boto3(3)
+    )(False, Deadline(3)),
 }
 
 

@@ -10,7 +10,7 @@ from authorizer.app import build
 from authorizer.errors import Unauthorized, UnsupportedEventError
 from authorizer.https_client import Request, Response
 from authorizer.settings import Settings, SettingsError
-from tests.support.authorizer_events import KINDS, recorded, with_header
+from tests.support.authorizer_events import KINDS, decide, recorded, with_header
 from tests.support.policies import allows
 from tests.support.tokens import (
     CLIENT,
@@ -52,7 +52,7 @@ class Sandbox:
         return Response(200, {}, jwks(rsa_jwk()))
 
     def decide(self, event: dict[str, Any]) -> dict[str, Any]:
-        return self.gate.decide(event, 1)
+        return decide(self.gate, event, 1)
 
     def refusal(self, event: dict[str, Any]) -> str:
         with pytest.raises(Unauthorized):

@@ -3,6 +3,7 @@
 import jwt
 import pytest
 
+from authorizer.clock import Deadline
 from authorizer.errors import InvalidTokenError, Reason
 from tests.strictness.cases import (
     API,
@@ -22,7 +23,7 @@ from tests.support.tokens import CLIENT, NOW, ec_jwk, ec_key, encode, sign
 
 def _refusal(world: World, token: str) -> Reason:
     with pytest.raises(InvalidTokenError) as refused:
-        verifier(world).verify(token, NOW, 1)
+        verifier(world).verify(token, NOW, Deadline(1))
     return refused.value.reason
 
 
@@ -33,7 +34,7 @@ def test_invalid_token_is_rejected_with_its_reason(case: Case) -> None:
 
 @pytest.mark.parametrize("control", CONTROLS, ids=lambda control: control.name)
 def test_valid_token_is_accepted(control: Control) -> None:
-    assert verifier(control.world).verify(control.make(), NOW, 1).subject == CLIENT
+    assert verifier(control.world).verify(control.make(), NOW, Deadline(1)).subject == CLIENT
 
 
 def test_malformed_jti_is_rejected() -> None:
@@ -41,13 +42,13 @@ def test_malformed_jti_is_rejected() -> None:
 
 
 def test_69_one_matching_audience_is_enough() -> None:
-    assert verifier(World(audience=API)).verify(forge_claims(aud=["else", API]), NOW, 1)
+    assert verifier(World(audience=API)).verify(forge_claims(aud=["else", API]), NOW, Deadline(1))
 
 
 def test_75_azp_may_name_the_client() -> None:
     world = World(client_ids=frozenset({CLIENT}))
-    assert verifier(world).verify(forge_claims(client_id=CLIENT), NOW, 1)
-    assert verifier(world).verify(forge_claims(azp=CLIENT), NOW, 1)
+    assert verifier(world).verify(forge_claims(client_id=CLIENT), NOW, Deadline(1))
+    assert verifier(world).verify(forge_claims(azp=CLIENT), NOW, Deadline(1))
 
 
 def test_es256_signature_fails_under_another_key() -> None:

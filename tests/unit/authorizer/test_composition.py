@@ -1,18 +1,22 @@
 """Composition of the authorizer from its settings."""
 
+from __future__ import annotations
+
 import json
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from authorizer.app import build, fetch_jwks
-from authorizer.authorizer import BaseAuthorizer
+from authorizer.app import build
+from authorizer.clock import Deadline
 from authorizer.errors import KeySetUnavailableError, Unauthorized
 from authorizer.https_client import HttpExchangeError, Request, Response
+from authorizer.jwks_cache import fetch_jwks
 from authorizer.scope_map import ScopeMapError
 from authorizer.settings import Settings, SettingsError
+from tests.support.authorizer_events import decide
 from tests.support.policies import allows
 from tests.support.tokens import (
     ISSUER,
@@ -29,6 +33,11 @@ from tests.support.tokens import (
     rsa_jwk,
     rsa_key,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from authorizer.authorizer import BaseAuthorizer
 
 
 def _down(_request: Request) -> Response:
@@ -47,7 +56,7 @@ def _build(**environ: str) -> BaseAuthorizer:
 def test_seed_works_while_the_issuer_is_down(tmp_path: Path) -> None:
     seed = tmp_path / "jwks.json"
     seed.write_bytes(jwks(rsa_jwk()))
-    assert _build(JWKS_SEED=str(seed)).decide(rest_event(mint()), 1)
+    assert decide(_build(JWKS_SEED=str(seed)), rest_event(mint()), 1)
 
 
 def test_dated_seed_needs_no_fetch_at_start(tmp_path: Path) -> None:
@@ -56,7 +65,7 @@ def test_dated_seed_needs_no_fetch_at_start(tmp_path: Path) -> None:
     environ = {"ISSUER": ISSUER, "JWKS_SEED": str(seed)}
     lines: list[str] = []
     gate = build(Settings.from_env(environ), clock=lambda: NOW, send=_never, emit=lines.append)
-    assert gate.decide(rest_event(mint()), 1)
+    assert decide(gate, rest_event(mint()), 1)
     assert json.loads(lines[-1])["key_set"] == "fresh"
     assert json.loads(lines[-1])["key_set_age"] == 60
 
@@ -83,7 +92,7 @@ def test_scope_map_file_is_configurable(tmp_path: Path) -> None:
     scope_map = tmp_path / "map.json"
     scope_map.write_text('{"thing.read": ["GET /thing"]}')
     gate = _build(JWKS_SEED=str(tmp_path / "jwks.json"), SCOPE_MAP=str(scope_map))
-    answer = gate.decide(rest_event(forge_claims(scope="thing.read")), 1)
+    answer = decide(gate, rest_event(forge_claims(scope="thing.read")), 1)
     document = answer["policyDocument"]
     assert isinstance(document, dict)
     assert allows(document, f"{STAGE_ARN}/GET/thing")
@@ -93,7 +102,7 @@ def test_scope_map_may_be_in_the_setting(tmp_path: Path) -> None:
     (tmp_path / "jwks.json").write_bytes(jwks(rsa_jwk()))
     scope_map = '\n {"thing.read": ["GET /thing"]}'
     gate = _build(JWKS_SEED=str(tmp_path / "jwks.json"), SCOPE_MAP=scope_map)
-    answer = gate.decide(rest_event(forge_claims(scope="thing.read")), 1)
+    answer = decide(gate, rest_event(forge_claims(scope="thing.read")), 1)
     document = answer["policyDocument"]
     assert isinstance(document, dict)
     assert allows(document, f"{STAGE_ARN}/GET/thing")
@@ -141,7 +150,7 @@ def test_unopenable_route_is_named_once(
     clock = FakeClock()
     gate = build(Settings.from_env(environ), clock=clock, monotonic=clock, emit=lines.append)
     for scope in ("r", "t", "r s", "s", "r", "r t"):
-        gate.decide(rest_event(forge_claims(scope=scope)), 1)
+        decide(gate, rest_event(forge_claims(scope=scope)), 1)
     assert [line["notice"] for line in map(json.loads, lines[1:]) if "notice" in line] == [
         "r opens GET/a/*/c/b, which its policy has to deny: IAM cannot tell it from a closed route"
     ]
@@ -153,7 +162,7 @@ def test_secret_arn_enables_introspection() -> None:
         INTROSPECTION_SECRET_ARN="arn:aws:secretsmanager:eu-west-1:123456789012:secret:x",
     )
     with pytest.raises(Unauthorized):
-        gate.decide({"type": "REQUEST"}, 1)
+        decide(gate, {"type": "REQUEST"}, 1)
 
 
 def test_etag_makes_the_request_conditional() -> None:
@@ -163,8 +172,8 @@ def test_etag_makes_the_request_conditional() -> None:
         requests.append(request)
         return Response(304, {}, b"")
 
-    fetch_jwks(send, f"{ISSUER}/oauth2/jwks", None, 1)
-    fetch_jwks(send, f"{ISSUER}/oauth2/jwks", '"v1"', 1)
+    fetch_jwks(send, f"{ISSUER}/oauth2/jwks", None, Deadline(1))
+    fetch_jwks(send, f"{ISSUER}/oauth2/jwks", '"v1"', Deadline(1))
     assert "If-None-Match" not in requests[0].headers
     assert requests[1].headers["If-None-Match"] == '"v1"'
 
@@ -185,7 +194,7 @@ def test_each_issuer_has_its_own_rules() -> None:
     def is_good(key: str, **changes: object) -> bool:
         token = forge(payload=claims(NOW, **changes), key=rsa_key(key))
         try:
-            return bool(gate.decide(rest_event(token), 1))
+            return bool(decide(gate, rest_event(token), 1))
         except Unauthorized:
             return False
 
@@ -198,7 +207,7 @@ def test_each_issuer_has_its_own_rules() -> None:
     assert not is_good("other", **theirs | {"client_id": "ours"})
     assert not is_good("other", **theirs | {"iss": f"{other}/"})
     clock.advance(7)
-    gate.decide(rest_event(forge(payload=claims(NOW, **theirs), key=rsa_key("other"))), 1)
+    decide(gate, rest_event(forge(payload=claims(NOW, **theirs), key=rsa_key("other"))), 1)
     assert json.loads(log[-1])["key_set_age"] == 7
 
 
@@ -214,7 +223,7 @@ def test_keys_are_discovered_by_metadata() -> None:
         return Response(200, {}, json.dumps(said).encode() if is_metadata else jwks(rsa_jwk()))
 
     gate = build(Settings.from_env(environ), clock=lambda: NOW, send=web, emit=lambda _: None)
-    assert gate.decide(rest_event(forge_claims(iss=other)), 1)
+    assert decide(gate, rest_event(forge_claims(iss=other)), 1)
     assert asked == [f"{other}/.well-known/openid-configuration", said["jwks_uri"]]
 
 
@@ -236,13 +245,13 @@ def test_moved_key_set_is_fetched_without_the_old_etag() -> None:
     settings = Settings.from_env({"ISSUER": ISSUER, "JWKS_URI": "discover"})
     gate = build(settings, clock=clock, monotonic=clock, send=web, emit=lambda _: None)
     event = rest_event(mint())
-    assert gate.decide(event, 1)
+    assert decide(gate, event, 1)
     clock.advance(300)
-    assert gate.decide(event, 1)
+    assert decide(gate, event, 1)
     said["jwks_uri"] = "https://new.example.com/keys"
     clock.advance(3600)
     with pytest.raises(Unauthorized):
-        gate.decide(event, 1)
+        decide(gate, event, 1)
     old, new = published
     assert asked == [(old, None), (old, '"1"'), (new, None)]
 
@@ -259,17 +268,17 @@ def test_304_without_etag_from_new_address_is_ignored() -> None:
 
     settings = Settings.from_env({"ISSUER": ISSUER, "JWKS_URI": "discover"})
     gate = build(settings, clock=clock, monotonic=clock, send=web, emit=lambda _: None)
-    assert gate.decide(rest_event(mint()), 1)
+    assert decide(gate, rest_event(mint()), 1)
     moved.append(True)
     clock.advance(3600)
     with pytest.raises(KeySetUnavailableError):
-        gate.decide(rest_event(mint()), 1)
+        decide(gate, rest_event(mint()), 1)
 
 
 def test_unavailable_metadata_is_an_internal_error() -> None:
     gate = _build(JWKS_URI="discover")
     with pytest.raises(KeySetUnavailableError):
-        gate.decide(rest_event(mint()), 1)
+        decide(gate, rest_event(mint()), 1)
 
 
 def test_unused_features_are_not_imported() -> None:
@@ -277,7 +286,7 @@ def test_unused_features_are_not_imported() -> None:
         "import sys; from authorizer.app import build; "
         "from authorizer.settings import Settings; "
         f"build(Settings.from_env({{'ISSUER': {ISSUER!r}}}), emit=len); "
-        "parts = ('discovery', 'possession', 'dpop', 'deny_list', 'used_proofs', 'shared_gate', "
+        "parts = ('introspection', 'proof_of_possession', 'dpop', 'state_table', 'multi_api', "
         "'aws'); "
         "print([m for m in parts "
         "if f'authorizer.{m}' in sys.modules])"

@@ -8,6 +8,8 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from authorizer.aws import Boto3
+from authorizer.clock import Deadline
 from authorizer.errors import IntrospectionError, Reason
 from authorizer.introspection import Credentials, SecretsManagerCredentials, fixed_credentials
 
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mypy_boto3_secretsmanager import SecretsManagerClient
+
+SOON = Deadline(60)
 
 
 @pytest.fixture
@@ -33,21 +37,21 @@ def _secret(client: SecretsManagerClient, text: str) -> str:
 
 def test_fixed_credentials_never_change() -> None:
     source = fixed_credentials("id", "secret")
-    assert source(False, 1) == source(True, 1) == Credentials("id", "secret")
+    assert source(False, SOON) == source(True, SOON) == Credentials("id", "secret")
 
 
 def test_secret_is_fetched_once_until_refresh(
     secrets_manager: SecretsManagerClient,
 ) -> None:
     arn = _secret(secrets_manager, '{"client_id":"a","client_secret":"one"}')
-    source = SecretsManagerCredentials(arn)
-    assert source(anew=False, seconds=3) == Credentials("a", "one")
+    source = SecretsManagerCredentials(arn, Boto3(3))
+    assert source(False, SOON) == Credentials("a", "one")
     secrets_manager.put_secret_value(
         SecretId=arn, SecretString='{"client_id":"a","client_secret":"two"}'
     )
-    assert source(anew=False, seconds=3) == Credentials("a", "one")
-    assert source(anew=True, seconds=3) == Credentials("a", "two")
-    assert source(anew=False, seconds=3) == Credentials("a", "two")
+    assert source(False, SOON) == Credentials("a", "one")
+    assert source(True, SOON) == Credentials("a", "two")
+    assert source(False, SOON) == Credentials("a", "two")
 
 
 @pytest.mark.parametrize(
@@ -56,20 +60,20 @@ def test_secret_is_fetched_once_until_refresh(
 def test_malformed_secret_is_an_internal_error(
     secrets_manager: SecretsManagerClient, text: str
 ) -> None:
-    source = SecretsManagerCredentials(_secret(secrets_manager, text))
+    source = SecretsManagerCredentials(_secret(secrets_manager, text), Boto3(3))
     with pytest.raises(IntrospectionError) as trouble:
-        source(anew=False, seconds=3)
+        source(False, SOON)
     assert trouble.value.reason is Reason.INTROSPECTION_CREDENTIALS
 
 
 @pytest.mark.usefixtures("secrets_manager")
 def test_missing_secret_is_an_internal_error() -> None:
     with pytest.raises(IntrospectionError) as trouble:
-        SecretsManagerCredentials("missing")(anew=False, seconds=3)
+        SecretsManagerCredentials("missing", Boto3(3))(False, SOON)
     assert trouble.value.reason is Reason.INTROSPECTION_CREDENTIALS
 
 
 def test_binary_secret_is_an_internal_error(secrets_manager: SecretsManagerClient) -> None:
     arn = secrets_manager.create_secret(Name="binary", SecretBinary=b"x")["ARN"]
     with pytest.raises(IntrospectionError):
-        SecretsManagerCredentials(arn)(anew=False, seconds=3)
+        SecretsManagerCredentials(arn, Boto3(3))(False, SOON)

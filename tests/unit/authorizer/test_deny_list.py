@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 from contextlib import contextmanager
 from threading import Event, Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from authorizer.app import build
-from authorizer.aws import DynamoDb
-from authorizer.cache import Ages
-from authorizer.clock import Clocks
+from authorizer.aws import Boto3
+from authorizer.cache import Lifetime
+from authorizer.clock import Clocks, Deadline
 from authorizer.errors import InvalidTokenError, Reason, StateUnavailableError, Unauthorized
 from authorizer.https_client import Request, Response
 from authorizer.settings import Settings
 from authorizer.state_table import DenyList, DynamoDbRevokedTokens, revoked_jwt
 from functions.shared.storage.state_table import JwtDenyList
+from tests.support.authorizer_events import decide
 from tests.support.aws import STATE_TABLE
 from tests.support.tokens import (
     CLIENT,
@@ -32,7 +33,7 @@ from tests.support.tokens import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sized
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
@@ -48,7 +49,7 @@ class Revoked:
         self.asked = 0
         self.while_asked: Callable[[str], object] = lambda _name: None
 
-    def holds(self, name: str, now: float, seconds: float) -> bool:
+    def holds(self, name: str, now: float, deadline: Deadline) -> bool:
         self.asked += 1
         self.while_asked(name)
         if self.down:
@@ -59,19 +60,19 @@ class Revoked:
 class Sandbox:
     """A deny list with its table and its clock."""
 
-    def __init__(self, remembered: int = 16) -> None:
+    def __init__(self, capacity: int = 16) -> None:
         self.clock = FakeClock()
         self.revoked = Revoked()
         self.deny_list = DenyList(
             self.revoked,
             Clocks(self.clock, self.clock),
-            ages=Ages(soft=60, hard=300),
-            remembered=remembered,
+            lifetime=Lifetime(fresh_for=60, stale_for=300),
+            capacity=capacity,
             jitter=lambda: 0,
         )
 
     def check(self, jti: str | None = "one", token: str = TOKEN) -> None:
-        self.deny_list.check(token, ISSUER, jti, self.clock.now, 1)
+        self.deny_list.check(token, ISSUER, jti, self.clock.now, Deadline(1, self.clock))
 
     def is_revoked(self, jti: str | None = "one") -> bool:
         try:
@@ -197,39 +198,39 @@ def test_unavailable_table_is_retried_with_backoff() -> None:
 
 
 def test_memory_is_bounded() -> None:
-    sandbox = Sandbox(remembered=16)
+    sandbox = Sandbox(capacity=16)
     for number in range(1000):
         sandbox.check(str(number))
-    assert len(sandbox.deny_list._known) == 16
+    assert len(cast("Sized", sandbox.deny_list._cache._store)) == 16
 
 
 def test_entries_match_the_authorization_server(dynamodb: DynamoDBClient) -> None:
     theirs = JwtDenyList(dynamodb, STATE_TABLE)
-    ours = DynamoDbRevokedTokens(STATE_TABLE, DynamoDb(3))
+    ours = DynamoDbRevokedTokens(STATE_TABLE, Boto3(3))
     name = revoked_jwt(ISSUER, "one", TOKEN)
-    assert not ours.holds(name, NOW, 3)
+    assert not ours.holds(name, NOW, Deadline(3))
     theirs.add(name, NOW + 10)
     for now in (NOW, NOW + 9.9, NOW + 10):
-        assert ours.holds(name, now, 3) == theirs.holds(name, now)
-    assert not ours.holds(name, NOW + 10, 3)
+        assert ours.holds(name, now, Deadline(3)) == theirs.holds(name, now)
+    assert not ours.holds(name, NOW + 10, Deadline(3))
 
 
 def test_entry_without_expiry_is_valid(dynamodb: DynamoDBClient) -> None:
     dynamodb.put_item(TableName=STATE_TABLE, Item={"entry": {"S": "revoked#0"}})
-    assert DynamoDbRevokedTokens(STATE_TABLE, DynamoDb(3)).holds("revoked#0", NOW, 3)
+    assert DynamoDbRevokedTokens(STATE_TABLE, Boto3(3)).holds("revoked#0", NOW, Deadline(3))
 
 
 @pytest.mark.usefixtures("dynamodb")
 def test_missing_table_is_an_internal_error() -> None:
     with pytest.raises(StateUnavailableError) as trouble:
-        DynamoDbRevokedTokens("missing", DynamoDb(3)).holds("revoked#0", NOW, 3)
+        DynamoDbRevokedTokens("missing", Boto3(3)).holds("revoked#0", NOW, Deadline(3))
     assert trouble.value.reason is Reason.DENY_LIST_UNAVAILABLE
 
 
 @pytest.mark.usefixtures("no_aws")
 def test_unreadable_response_accepts_no_token() -> None:
     with pytest.raises(StateUnavailableError) as trouble:
-        DynamoDbRevokedTokens(STATE_TABLE, DynamoDb(3)).holds("revoked#0", NOW, 3)
+        DynamoDbRevokedTokens(STATE_TABLE, Boto3(3)).holds("revoked#0", NOW, Deadline(3))
     assert trouble.value.reason is Reason.DENY_LIST_UNAVAILABLE
 
 
@@ -248,11 +249,11 @@ def test_revoked_token_is_unauthorized(dynamodb: DynamoDBClient, jti: str | None
         emit=log.append,
     )
     token = forge_claims(jti=jti) if jti else mint()
-    assert gate.decide(rest_event(token), 3)["principalId"] == CLIENT
+    assert decide(gate, rest_event(token), 3)["principalId"] == CLIENT
     name = revoked_jwt(ISSUER, jti, token)
     JwtDenyList(dynamodb, STATE_TABLE).add(name, NOW + 14_400)
-    assert gate.decide(rest_event(token), 3)
+    assert decide(gate, rest_event(token), 3)
     clock.advance(60)
     with pytest.raises(Unauthorized):
-        gate.decide(rest_event(token), 3)
+        decide(gate, rest_event(token), 3)
     assert json.loads(log[-1])["reason"] == "token_revoked"

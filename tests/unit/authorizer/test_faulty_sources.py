@@ -11,6 +11,7 @@ import pytest
 from authorizer.app import build
 from authorizer.errors import AuthorizerUnavailableError, Unauthorized
 from authorizer.settings import Settings
+from tests.support.authorizer_events import decide
 from tests.support.tokens import (
     ISSUER,
     KID,
@@ -94,7 +95,7 @@ class Sandbox:
 
     def _answer(self, token: str) -> str:
         try:
-            self._gate.decide(rest_event(token), 5)
+            decide(self._gate, rest_event(token), 5)
         except Unauthorized as refused:
             return f"401 {refused.__cause__}"
         except AuthorizerUnavailableError as trouble:

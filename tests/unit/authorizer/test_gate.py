@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 from authorizer.app import build
+from authorizer.clock import Deadline
 from authorizer.errors import IntrospectionError, KeySetUnavailableError, PolicyError, Unauthorized
 from authorizer.https_client import Request, Response
 from authorizer.settings import Settings
+from tests.support.authorizer_events import decide
 from tests.support.authorizer_sandbox import Sandbox
 from tests.support.policies import allows
 from tests.support.tokens import (
@@ -268,8 +270,8 @@ def test_remaining_time_ignores_the_wall_clock(
     wall, monotonic, left = FakeClock(), FakeClock(), list[float]()
 
     class Revoked:
-        def holds(self, name: str, now: float, seconds: float) -> bool:
-            left.append(seconds)
+        def holds(self, name: str, now: float, deadline: Deadline) -> bool:
+            left.append(deadline.remaining())
             return False
 
     def slow(request: Request) -> Response:
@@ -285,5 +287,5 @@ def test_remaining_time_ignores_the_wall_clock(
         emit=lambda _: None,
         revoked_tokens=Revoked(),
     )
-    gate.decide(rest_event(mint()), 1)
+    decide(gate, rest_event(mint()), 1, monotonic)
     assert left == [0.75]

@@ -48,9 +48,9 @@ def _cold(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("ISSUER", ISSUER)
     # This port is closed, so a fetch fails at once.
     monkeypatch.setenv("JWKS_URI", "http://127.0.0.1:9/jwks")
-    handler._warm.cache_clear()
+    handler._build.cache_clear()
     yield
-    handler._warm.cache_clear()
+    handler._build.cache_clear()
 
 
 def test_request_without_token_is_unauthorized(capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,7 +69,7 @@ def test_instance_is_reused() -> None:
     for _ in range(2):
         with pytest.raises(Unauthorized):
             handler.handle({}, None)
-    assert handler._warm.cache_info().misses == 1
+    assert handler._build.cache_info().misses == 1
 
 
 def test_invalid_environment_fails_every_request(monkeypatch: pytest.MonkeyPatch) -> None:

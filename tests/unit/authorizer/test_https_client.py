@@ -13,13 +13,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509 import DNSName
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from authorizer.clock import Deadline
 from authorizer.https_client import (
     MAX_BODY_LENGTH,
-    MAX_INTERIM_ANSWERS,
-    Address,
+    MAX_INTERIM_RESPONSES,
     HttpExchangeError,
     Request,
     Response,
+    Url,
     _tls,
     parse_url,
     send,
@@ -80,7 +81,7 @@ def _serving(answer: bytes, pause: float = 0.0) -> Iterator[Server]:
 
 
 def _get(url: str, seconds: float = 2.0) -> Response:
-    return send(Request("GET", url, {"Accept": "application/json"}, b"", seconds))
+    return send(Request("GET", url, {"Accept": "application/json"}, b"", Deadline(seconds)))
 
 
 def test_response_has_status_headers_and_body() -> None:
@@ -94,7 +95,7 @@ def test_response_has_status_headers_and_body() -> None:
 
 def test_body_is_posted() -> None:
     with _serving(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as server:
-        send(Request("POST", server.url, {"X-Test": "y"}, b"token=abc", 2))
+        send(Request("POST", server.url, {"X-Test": "y"}, b"token=abc", Deadline(2)))
     assert server.received.endswith(b"\r\n\r\ntoken=abc")
     assert b"Content-Length: 9\r\n" in server.received
 
@@ -180,7 +181,7 @@ FINAL = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
         b"HTTP/1.1 100 Continue\r\n\r\n" + EARLY_HINTS,
         EARLY_HINTS + b"HTTP/1.1 100 Continue\r\n\r\n" + EARLY_HINTS,
         b"HTTP/1.1 199 What\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n",
-        EARLY_HINTS * MAX_INTERIM_ANSWERS,
+        EARLY_HINTS * MAX_INTERIM_RESPONSES,
     ],
     ids=["103", "102", "100, 103", "103, 100, 103", "an unknown one", "as many as are read"],
 )
@@ -194,7 +195,7 @@ def test_interim_responses_are_skipped(interim: bytes, pause: float) -> None:
     "answer",
     [
         EARLY_HINTS,
-        EARLY_HINTS * (MAX_INTERIM_ANSWERS + 1) + FINAL,
+        EARLY_HINTS * (MAX_INTERIM_RESPONSES + 1) + FINAL,
         b"HTTP/1.1 100 Continue\r\n\r\n" * 20_000 + FINAL,
     ],
     ids=["one", "one too many", "no end of them"],
@@ -228,7 +229,7 @@ def test_slow_dns_ends_at_the_deadline(
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answered.wait(10))
     started = time.monotonic()
     with pytest.raises(HttpExchangeError, match="TimeoutError"):
-        send(Request("GET", "https://slow.example.com/jwks", {}, b"", 0.1))
+        send(Request("GET", "https://slow.example.com/jwks", {}, b"", Deadline(0.1)))
     assert time.monotonic() - started < 5
     answered.set()
 
@@ -236,7 +237,7 @@ def test_slow_dns_ends_at_the_deadline(
 @pytest.mark.parametrize("host", ["nobody.invalid", "a" * 64 + ".example.com"])
 def test_dns_error_is_a_failure(host: str) -> None:
     with pytest.raises(HttpExchangeError):
-        send(Request("GET", f"https://{host}/jwks", {}, b"", 5))
+        send(Request("GET", f"https://{host}/jwks", {}, b"", Deadline(5)))
 
 
 def test_https_needs_tls() -> None:
@@ -318,7 +319,11 @@ def test_untrusted_certificate_is_a_failure(
 
 def test_failure_names_only_the_address() -> None:
     with _serving(b"") as server, pytest.raises(HttpExchangeError) as failure:
-        send(Request("POST", server.url, {"Authorization": "Basic c2VjcmV0"}, b"token=abc", 1))
+        send(
+            Request(
+                "POST", server.url, {"Authorization": "Basic c2VjcmV0"}, b"token=abc", Deadline(1)
+            )
+        )
     assert server.url in str(failure.value)
     assert "c2VjcmV0" not in str(failure.value)
 
@@ -326,14 +331,14 @@ def test_failure_names_only_the_address() -> None:
 @pytest.mark.parametrize(
     ("url", "address"),
     [
-        ("https://example.com", Address("https", "example.com", 443, "/")),
-        ("https://example.com:8443/a/b?c=d", Address("https", "example.com", 8443, "/a/b?c=d")),
-        ("http://localhost:8085/x", Address("http", "localhost", 8085, "/x")),
-        ("http://127.0.0.1/", Address("http", "127.0.0.1", 80, "/")),
-        ("http://[::1]:80/", Address("http", "::1", 80, "/")),
+        ("https://example.com", Url("https", "example.com", 443, "/")),
+        ("https://example.com:8443/a/b?c=d", Url("https", "example.com", 8443, "/a/b?c=d")),
+        ("http://localhost:8085/x", Url("http", "localhost", 8085, "/x")),
+        ("http://127.0.0.1/", Url("http", "127.0.0.1", 80, "/")),
+        ("http://[::1]:80/", Url("http", "::1", 80, "/")),
     ],
 )
-def test_url_is_parsed(url: str, address: Address) -> None:
+def test_url_is_parsed(url: str, address: Url) -> None:
     assert parse_url(url) == address
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from authorizer.cache import Turns
+from authorizer.cache import KeyedLock
 from authorizer.claims import ClaimRules, Confirmation, VerifiedToken
-from authorizer.clock import Clocks
+from authorizer.clock import Clocks, Deadline
 from authorizer.errors import IntrospectionError, InvalidTokenError, Reason
 from authorizer.https_client import HttpExchangeError, Request, Response
 from authorizer.introspection import Credentials, Introspector
@@ -44,18 +44,20 @@ class Endpoint:
         self.status = status
         self.down = False
         self.requests: list[Request] = []
+        self.left: list[float] = []
         self.credentials = Credentials("authorizer", "secret")
         self.renewals = 0
 
     def send(self, request: Request) -> Response:
         self.requests.append(request)
+        self.left.append(request.deadline.remaining())
         if self.down:
             raise HttpExchangeError("down")
         raw = self.answer if isinstance(self.answer, bytes) else json.dumps(self.answer).encode()
         return Response(self.status, {}, raw)
 
-    def source(self, anew: bool, seconds: float) -> Credentials:
-        if anew:
+    def source(self, renew: bool, deadline: Deadline) -> Credentials:
+        if renew:
             self.renewals += 1
         return self.credentials
 
@@ -82,7 +84,7 @@ class Sandbox:
         )
 
     def ask(self, token: str = OPAQUE) -> VerifiedToken:
-        return self.introspector.introspect(token, self.clock.now, 1)
+        return self.introspector.introspect(token, self.clock.now, Deadline(1, self.clock))
 
     def refusal(self, token: str = OPAQUE) -> Reason:
         with pytest.raises(InvalidTokenError) as refused:
@@ -214,15 +216,15 @@ def test_credentials_and_requests_share_one_deadline() -> None:
     sandbox = Sandbox(active(), 401)
     waited: list[float] = []
 
-    def slow(anew: bool, seconds: float) -> Credentials:
-        waited.append(seconds)
+    def slow(renew: bool, deadline: Deadline) -> Credentials:
+        waited.append(deadline.remaining())
         sandbox.clock.advance(0.25)
-        return Credentials("authorizer", "new" if anew else "old")
+        return Credentials("authorizer", "new" if renew else "old")
 
     sandbox.introspector._credentials = slow
     assert sandbox.trouble() is Reason.INTROSPECTION_CREDENTIALS
     assert waited == [1, 0.75]
-    assert [request.seconds for request in sandbox.endpoint.requests] == [0.75, 0.5]
+    assert sandbox.endpoint.left == [0.75, 0.5]
 
 
 def test_response_without_principal_is_rejected() -> None:
@@ -264,7 +266,7 @@ def test_active_result_ends_with_the_token() -> None:
 def test_clock_set_back_does_not_extend_a_result() -> None:
     sandbox = Sandbox()
     monotonic = FakeClock()
-    sandbox.introspector._clocks = Clocks(sandbox.clock, monotonic)
+    sandbox.introspector._cache._clocks = Clocks(sandbox.clock, monotonic)
     sandbox.ask()
     sandbox.endpoint.answer = {"active": False}
     sandbox.clock.advance(40)
@@ -339,10 +341,10 @@ def test_waiting_too_long_is_an_internal_error() -> None:
 
     def ask_too() -> None:
         with pytest.raises(IntrospectionError):
-            sandbox.introspector.introspect(OPAQUE, NOW, 0.001)
+            sandbox.introspector.introspect(OPAQUE, NOW, Deadline(0.001, sandbox.clock))
 
     _while_asked(sandbox, ask_too)
-    sandbox.introspector.introspect(OPAQUE, NOW, 1)
+    sandbox.introspector.introspect(OPAQUE, NOW, Deadline(1, sandbox.clock))
     assert len(sandbox.endpoint.requests) == 1
 
 
@@ -356,15 +358,15 @@ def test_different_tokens_do_not_wait() -> None:
 def test_waiting_reduces_the_remaining_time() -> None:
     sandbox = Sandbox(active())
 
-    class SlowTurns(Turns):
+    class SlowLock(KeyedLock):
         @contextmanager
-        def take(self, about: Hashable, patience: float) -> Iterator[bool]:
+        def acquire(self, key: Hashable, timeout: float) -> Iterator[bool]:
             sandbox.clock.advance(0.75)
-            yield patience > 0
+            yield timeout > 0
 
-    sandbox.introspector._turns = SlowTurns()
-    sandbox.introspector.introspect(OPAQUE, NOW, 1)
-    assert sandbox.endpoint.requests[0].seconds == 0.25
+    sandbox.introspector._cache._locks = SlowLock()
+    sandbox.introspector.introspect(OPAQUE, NOW, Deadline(1, sandbox.clock))
+    assert sandbox.endpoint.left == [0.25]
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -377,10 +379,10 @@ def test_89_rejected_credentials_are_an_internal_error(status: int) -> None:
 def test_rotated_credentials_are_refetched_once() -> None:
     sandbox = Sandbox(active(), 401)
 
-    def rotate(anew: bool, seconds: float) -> Credentials:
-        if anew:
+    def rotate(renew: bool, deadline: Deadline) -> Credentials:
+        if renew:
             sandbox.endpoint.status = 200
-        return Credentials("authorizer", "new" if anew else "old")
+        return Credentials("authorizer", "new" if renew else "old")
 
     sandbox.introspector._credentials = rotate
     assert sandbox.ask()

@@ -1,19 +1,24 @@
 """The key set cache, with a fake clock and counted fetches."""
 
-from collections.abc import Mapping
+from __future__ import annotations
+
 from threading import Barrier, Event, Thread
+from typing import TYPE_CHECKING
 
 import pytest
 
-from authorizer.cache import Ages
-from authorizer.clock import Clocks
+from authorizer.cache import Lifetime
+from authorizer.clock import Clocks, Deadline
 from authorizer.errors import InvalidTokenError, KeySetUnavailableError, Reason
 from authorizer.https_client import HttpExchangeError, Response
 from authorizer.jwk import KeySet, VerificationKey
 from authorizer.jwks_cache import BundledJwks, JwksCache
 from tests.support.tokens import NOW, FakeClock
 
-AGES = Ages(soft=300, hard=3600)
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LIFETIME = Lifetime(fresh_for=300, stale_for=3600)
 
 
 def _parse(raw: bytes) -> KeySet:
@@ -40,7 +45,7 @@ class Issuer:
         self.fetches = 0
         self.etags: list[str | None] = []
 
-    def fetch(self, etag: str | None, _seconds: float) -> Response:
+    def fetch(self, etag: str | None, _deadline: Deadline) -> Response:
         self.fetches += 1
         self.etags.append(etag)
         if self.down:
@@ -61,14 +66,14 @@ class Sandbox:
             self.issuer.fetch,
             _parse,
             Clocks(self.clock, self.clock),
-            ages=AGES,
-            seed=seed,
+            lifetime=LIFETIME,
+            bundled=seed,
             jitter=lambda: 0,
-            note=lambda metric: self.noted.append(metric.name),
+            record=lambda metric: self.noted.append(metric.name),
         )
 
     def find(self, kid: str, *, issued_at: float | None = None) -> VerificationKey:
-        return self.cache.find(kid, 1, known_subject_iat=issued_at)
+        return self.cache.find(kid, Deadline(1, self.clock), known_subject_iat=issued_at)
 
     def refusal(self, kid: str, *, issued_at: float | None = None) -> Reason:
         with pytest.raises(InvalidTokenError) as refused:
@@ -95,16 +100,16 @@ def test_fetches_failures_and_stale_uses_are_counted() -> None:
     sandbox.find("one")
     sandbox.find("one")
     assert sandbox.noted == ["KeySetFetches"]
-    sandbox.clock.advance(AGES.soft)
+    sandbox.clock.advance(LIFETIME.fresh_for)
     sandbox.find("one")
     assert sandbox.noted == ["KeySetFetches"] * 2
     sandbox.noted.clear()
     sandbox.issuer.down = True
-    sandbox.clock.advance(AGES.soft)
+    sandbox.clock.advance(LIFETIME.fresh_for)
     sandbox.find("one")
     assert sandbox.noted == ["KeySetFetches", "KeySetFetchFailures", "StaleKeySetUses"]
     sandbox.noted.clear()
-    sandbox.clock.advance(AGES.hard)
+    sandbox.clock.advance(LIFETIME.stale_for)
     assert sandbox.is_unavailable("one")
     assert sandbox.noted == ["KeySetFetches", "KeySetFetchFailures"]
 
@@ -151,17 +156,17 @@ def test_92_known_key_does_not_wait_for_a_fetch() -> None:
     arrived, leave = Event(), Event()
     quick = sandbox.issuer.fetch
 
-    def hang(etag: str | None, seconds: float) -> Response:
+    def hang(etag: str | None, deadline: Deadline) -> Response:
         arrived.set()
         assert leave.wait(5)
-        return quick(etag, seconds)
+        return quick(etag, deadline)
 
     sandbox.cache._fetch = hang
     stranger = Thread(target=sandbox.refusal, args=("random",))
     stranger.start()
     assert arrived.wait(5)
     assert sandbox.find("one").kid == "one"
-    sandbox.clock.advance(AGES.soft)
+    sandbox.clock.advance(LIFETIME.fresh_for)
     assert sandbox.find("one").kid == "one"
     assert stranger.is_alive()
     leave.set()
@@ -174,10 +179,10 @@ def test_concurrent_lookups_share_one_fetch() -> None:
     arrived, leave = Event(), Event()
     quick = sandbox.issuer.fetch
 
-    def hang(etag: str | None, seconds: float) -> Response:
+    def hang(etag: str | None, deadline: Deadline) -> Response:
         arrived.set()
         assert leave.wait(5)
-        return quick(etag, seconds)
+        return quick(etag, deadline)
 
     sandbox.cache._fetch = hang
     found: list[VerificationKey] = []
@@ -194,8 +199,8 @@ def test_concurrent_lookups_share_one_fetch() -> None:
 
 def test_waiting_too_long_is_key_set_unavailable() -> None:
     sandbox = Sandbox()
-    with sandbox.cache._upkeep._turns.take(None, 0), pytest.raises(KeySetUnavailableError):
-        sandbox.cache.find("one", 0.001)
+    with sandbox.cache._cache._locks.acquire(None, 0), pytest.raises(KeySetUnavailableError):
+        sandbox.cache.find("one", Deadline(0.001))
     assert sandbox.issuer.fetches == 0
 
 
@@ -358,7 +363,7 @@ def test_95_unsafe_etag_is_not_stored(etag: str) -> None:
     sandbox.issuer.headers = {"etag": etag}
     for _ in range(2):
         sandbox.find("one")
-        sandbox.clock.advance(AGES.soft)
+        sandbox.clock.advance(LIFETIME.fresh_for)
     assert sandbox.issuer.etags == [None, None]
 
 
@@ -372,10 +377,10 @@ def test_304_without_etag_does_not_refresh() -> None:
     sandbox = Sandbox()
     sandbox.find("one")
     sandbox.issuer.status = 304
-    sandbox.clock.advance(AGES.soft)
+    sandbox.clock.advance(LIFETIME.fresh_for)
     assert sandbox.find("one").kid == "one"
-    assert sandbox.cache.freshness() == ("stale", AGES.soft)
-    sandbox.clock.advance(AGES.hard - AGES.soft)
+    assert sandbox.cache.freshness() == ("stale", LIFETIME.fresh_for)
+    sandbox.clock.advance(LIFETIME.stale_for - LIFETIME.fresh_for)
     assert sandbox.is_unavailable("one")
 
 
@@ -396,38 +401,40 @@ def test_unusable_key_has_a_reason() -> None:
 def test_new_key_works_after_clock_set_back() -> None:
     wall, monotonic = FakeClock(), FakeClock(0)
     issuer = Issuer("one")
-    cache = JwksCache(issuer.fetch, _parse, Clocks(wall, monotonic), ages=AGES)
+    cache = JwksCache(issuer.fetch, _parse, Clocks(wall, monotonic), lifetime=LIFETIME)
     with pytest.raises(InvalidTokenError):
-        cache.find("random", 1)
+        cache.find("random", Deadline(1))
     issuer.kids = "one new"
     wall.advance(-1000)
     monotonic.advance(1)
-    assert cache.find("new", 1, known_subject_iat=wall.now).kid == "new"
+    assert cache.find("new", Deadline(1), known_subject_iat=wall.now).kid == "new"
 
 
 def test_freeze_ages_the_set() -> None:
     wall, monotonic = FakeClock(), FakeClock(0)
     issuer = Issuer()
-    cache = JwksCache(issuer.fetch, _parse, Clocks(wall, monotonic), ages=AGES)
-    cache.find("one", 1)
+    cache = JwksCache(issuer.fetch, _parse, Clocks(wall, monotonic), lifetime=LIFETIME)
+    cache.find("one", Deadline(1))
     issuer.down = True
     wall.advance(3600)
     with pytest.raises(KeySetUnavailableError):
-        cache.find("one", 1)
+        cache.find("one", Deadline(1))
 
 
 def test_clock_jump_costs_one_fetch() -> None:
     wall, monotonic = FakeClock(), FakeClock(0)
     issuer = Issuer()
-    cache = JwksCache(issuer.fetch, _parse, Clocks(wall, monotonic), ages=AGES, jitter=lambda: 0)
+    cache = JwksCache(
+        issuer.fetch, _parse, Clocks(wall, monotonic), lifetime=LIFETIME, jitter=lambda: 0
+    )
     for step, fetches in ((0, 1), (86_400, 2), (-86_400, 2), (-86_400, 2), (86_400, 2)):
         wall.advance(step)
-        assert cache.find("one", 1).kid == "one"
+        assert cache.find("one", Deadline(1)).kid == "one"
         assert issuer.fetches == fetches
-    monotonic.advance(AGES.soft)
+    monotonic.advance(LIFETIME.fresh_for)
     issuer.kids = "two"
     with pytest.raises(InvalidTokenError):
-        cache.find("one", 1)
+        cache.find("one", Deadline(1))
     assert issuer.fetches == 3
 
 
@@ -435,19 +442,21 @@ def test_clock_jump_costs_one_fetch() -> None:
 def test_clock_jump_does_not_extend_pauses(step: float) -> None:
     wall, monotonic = FakeClock(), FakeClock(0)
     issuer = Issuer()
-    cache = JwksCache(issuer.fetch, _parse, Clocks(wall, monotonic), ages=AGES, jitter=lambda: 0)
+    cache = JwksCache(
+        issuer.fetch, _parse, Clocks(wall, monotonic), lifetime=LIFETIME, jitter=lambda: 0
+    )
     issuer.down = True
     with pytest.raises(KeySetUnavailableError):
-        cache.find("one", 1)
+        cache.find("one", Deadline(1))
     issuer.down = False
     wall.advance(step)
     monotonic.advance(1)
     with pytest.raises(InvalidTokenError):
-        cache.find("new", 1)
+        cache.find("new", Deadline(1))
     issuer.kids = "one new"
     wall.advance(-step)
     monotonic.advance(30)
-    assert cache.find("new", 1).kid == "new"
+    assert cache.find("new", Deadline(1)).kid == "new"
     assert issuer.fetches == 3
 
 
@@ -474,8 +483,8 @@ def test_age_is_measured_from_the_request() -> None:
     sandbox = Sandbox()
     quick = sandbox.issuer.fetch
 
-    def frozen_in_between(etag: str | None, seconds: float) -> Response:
-        response = quick(etag, seconds)
+    def frozen_in_between(etag: str | None, deadline: Deadline) -> Response:
+        response = quick(etag, deadline)
         sandbox.clock.advance(500)
         return response
 
@@ -497,9 +506,9 @@ def test_seed_serves_an_outage_then_is_replaced() -> None:
 
 
 def test_dated_seed_ages_from_its_date() -> None:
-    sandbox = Sandbox("one", seed=BundledJwks(b"seeded", NOW - AGES.soft + 1))
+    sandbox = Sandbox("one", seed=BundledJwks(b"seeded", NOW - LIFETIME.fresh_for + 1))
     assert sandbox.find("seeded").kid == "seeded"
-    assert sandbox.cache.freshness() == ("fresh", AGES.soft - 1)
+    assert sandbox.cache.freshness() == ("fresh", LIFETIME.fresh_for - 1)
     assert sandbox.issuer.fetches == 0
     sandbox.clock.advance(1)
     assert sandbox.refusal("seeded") is Reason.KID_UNKNOWN  # withdrawn since
@@ -507,7 +516,7 @@ def test_dated_seed_ages_from_its_date() -> None:
 
 
 def test_dated_seed_expires_at_the_hard_age() -> None:
-    sandbox = Sandbox("one", seed=BundledJwks(b"seeded", NOW - AGES.hard))
+    sandbox = Sandbox("one", seed=BundledJwks(b"seeded", NOW - LIFETIME.stale_for))
     sandbox.issuer.down = True
     with pytest.raises(KeySetUnavailableError):
         sandbox.find("seeded")
@@ -515,7 +524,7 @@ def test_dated_seed_expires_at_the_hard_age() -> None:
 
 def test_seed_from_the_future_counts_as_now() -> None:
     sandbox = Sandbox("one", seed=BundledJwks(b"seeded", NOW + 1e6))
-    sandbox.clock.advance(AGES.soft)
+    sandbox.clock.advance(LIFETIME.fresh_for)
     assert sandbox.refusal("seeded") is Reason.KID_UNKNOWN
 
 

@@ -5,15 +5,15 @@ from typing import NamedTuple
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from authorizer.cache import Ages
-from authorizer.clock import Clocks
+from authorizer.cache import Lifetime
+from authorizer.clock import Clocks, Deadline
 from authorizer.errors import InvalidTokenError, KeySetUnavailableError, Reason
 from authorizer.https_client import HttpExchangeError, Response
 from authorizer.jwk import KeySet, VerificationKey
-from authorizer.jwks_cache import SHORTEST_SOFT_AGE, JwksCache
+from authorizer.jwks_cache import MIN_FRESH_FOR, JwksCache
 from tests.support.tokens import FakeClock
 
-AGES = Ages(soft=300, hard=3600)
+LIFETIME = Lifetime(fresh_for=300, stale_for=3600)
 COOL_DOWN = 30
 PATIENCE = 2.0
 ANSWERS = {"good": 200, "an error": 500, "a page": 200, "nothing": 0}
@@ -52,12 +52,13 @@ class KeySets(RuleBasedStateMachine):
             self.fetch,
             _parse,
             Clocks(self.wall, self.monotonic),
-            ages=AGES,
+            lifetime=LIFETIME,
             cool_down=COOL_DOWN,
             jitter=lambda: 0,
         )
 
-    def fetch(self, etag: str | None, seconds: float) -> Response:
+    def fetch(self, etag: str | None, deadline: Deadline) -> Response:
+        seconds = deadline.remaining()
         began = self.now
         assert began >= self.pause_ends, "asked during the pause after a failure"
         assert seconds <= PATIENCE
@@ -130,7 +131,11 @@ class KeySets(RuleBasedStateMachine):
         began, fetched_before = self.now, len(self.fetches)
         held = self._held()
         try:
-            self.cache.find(kid, PATIENCE, known_subject_iat=self.wall.now if vouched else None)
+            self.cache.find(
+                kid,
+                Deadline(PATIENCE, self.monotonic),
+                known_subject_iat=self.wall.now if vouched else None,
+            )
             outcome = "key"
         except InvalidTokenError:
             outcome = "refused"
@@ -143,12 +148,12 @@ class KeySets(RuleBasedStateMachine):
 
         assert self.now - began <= PATIENCE
         assert len(fetches) <= 1, "one request fetches once at most"
-        if held and kid in (held.kids or ()) and began - held.began < SHORTEST_SOFT_AGE:
+        if held and kid in (held.kids or ()) and began - held.began < MIN_FRESH_FOR:
             assert (outcome, fetches) == ("key", []), "a known key of a fresh set is not waited for"
         if outcome == "key":
             assert is_known
             assert now_held is not None
-            assert self.now - now_held.began < AGES.hard + PATIENCE
+            assert self.now - now_held.began < LIFETIME.stale_for + PATIENCE
         elif outcome == "refused":
             assert not is_known
             assert len(answered) == len(fetches), "a failed fetch is no answer"
@@ -157,7 +162,7 @@ class KeySets(RuleBasedStateMachine):
                 assert began - self.spent < COOL_DOWN
         else:
             assert not answered
-            assert not is_known or held is None or self.now - held.began >= AGES.hard
+            assert not is_known or held is None or self.now - held.began >= LIFETIME.stale_for
         if answered and not is_known:
             self.spent = self.now
 
@@ -166,7 +171,7 @@ class KeySets(RuleBasedStateMachine):
 
     @invariant()
     def nobody_is_left_waiting(self) -> None:
-        assert self.cache._upkeep._turns._wanted == {}
+        assert self.cache._cache._locks._locks == {}
 
 
 TestKeySets = KeySets.TestCase

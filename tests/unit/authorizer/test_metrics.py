@@ -55,10 +55,10 @@ def test_line_has_its_metrics() -> None:
 def test_recorded_values_are_in_one_line() -> None:
     meter = _meter()
     write = meter.writer(DECISIONS)
-    meter.note(KEY_SET_FETCHES)
-    meter.note(KEY_SET_FETCHES)
-    meter.note(LATENCY, 12.5)
-    meter.note(LATENCY, 7)
+    meter.record(KEY_SET_FETCHES)
+    meter.record(KEY_SET_FETCHES)
+    meter.record(LATENCY, 12.5)
+    meter.record(LATENCY, 7)
     values = list(extract(_line(write(), decision="allow")))
     assert values == [
         Value(_series("Decisions", decision="allow"), 1, NOW),
@@ -72,7 +72,7 @@ def test_recorded_values_are_in_one_line() -> None:
 def test_line_has_at_most_100_values_per_metric() -> None:
     meter = _meter()
     for number in range(150):
-        meter.note(LATENCY, number)
+        meter.record(LATENCY, number)
     values = [v.value for v in extract(_line(meter.writer()(), a=1))]
     assert values == list(range(50, 150))
 
@@ -81,9 +81,9 @@ def test_line_has_at_most_100_values_per_metric() -> None:
 def test_only_problem_lines_have_level_and_time(stack: str | None) -> None:
     meter = _meter(stack)
     assert "level" not in meter.writer(DECISIONS)()
-    meter.note(KEY_SET_FETCHES)
+    meter.record(KEY_SET_FETCHES)
     assert "level" not in _line(meter.writer(DECISIONS)(), decision="allow")
-    meter.note(STALE_KEY_SET_USES)
+    meter.record(STALE_KEY_SET_USES)
     assert _level(meter.writer(DECISIONS)()) == ("WARN", "2023-11-14T22:13:20.125Z")
     end = meter.writer(REFUSALS, level=ERROR)()
     assert _level(end) == ("ERROR", "2023-11-14T22:13:20.125Z")
@@ -96,7 +96,7 @@ def _level(end: str) -> tuple[str, str]:
 
 def test_no_stack_means_no_metrics() -> None:
     for meter in (Meter(), Meter.from_env({}), Meter.from_env({"STACK_NAME": ""})):
-        meter.note(KEY_SET_FETCHES)
+        meter.record(KEY_SET_FETCHES)
         assert meter.writer(DECISIONS)() == ""
     assert '"stack":"ours"' in Meter.from_env({"STACK_NAME": "ours"}).writer(DECISIONS)()
 

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from jwt.utils import base64url_decode
 
+from authorizer.clock import Deadline
 from authorizer.errors import InvalidTokenError, Reason
 from tests.strictness.cases import (
     ISSUER,
@@ -500,7 +501,7 @@ SIGNATURES: dict[str, tuple[Callable[[], str], Reason, World]] = {
 
 def _refusal(token: str, world: World = World()) -> Reason:  # noqa: B008 - nothing changes it
     with pytest.raises(InvalidTokenError) as refused:
-        verifier(world).verify(token, NOW, 1)
+        verifier(world).verify(token, NOW, Deadline(1))
     return refused.value.reason
 
 
@@ -547,4 +548,4 @@ GOOD: dict[str, tuple[Callable[[], str], World]] = {
 
 @pytest.mark.parametrize(("make", "world"), GOOD.values(), ids=GOOD.keys())
 def test_unusual_valid_token_is_accepted(make: Callable[[], str], world: World) -> None:
-    assert verifier(world).verify(make(), NOW, 1).subject == CLIENT
+    assert verifier(world).verify(make(), NOW, Deadline(1)).subject == CLIENT

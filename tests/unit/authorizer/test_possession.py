@@ -11,8 +11,8 @@ from urllib.parse import quote
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from authorizer.dpop import thumbprint
 from authorizer.errors import StateUnavailableError, UnsupportedEventError
+from authorizer.jwk import thumbprint
 from tests.support.authorizer_events import HOSTS, recorded, with_certificate, with_header
 from tests.support.authorizer_sandbox import Sandbox
 from tests.support.client_certificates import common_name_certificate

@@ -22,6 +22,6 @@ def test_capacity_is_never_exceeded() -> None:
 def test_removing_a_key_twice_is_harmless() -> None:
     recent: LRUCache[str, int] = LRUCache(2)
     recent.put("a", 1)
-    recent.forget("a")
-    recent.forget("a")
+    recent.remove("a")
+    recent.remove("a")
     assert recent.get("a") is None

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 from authorizer.app import build
-from authorizer.aws import SystemsManager
+from authorizer.aws import Boto3
+from authorizer.clock import Deadline
 from authorizer.errors import (
     AuthorizerUnavailableError,
     Reason,
@@ -23,6 +24,7 @@ from authorizer.introspection import Credentials
 from authorizer.multi_api import ParameterStore, RulesSource
 from authorizer.settings import Settings
 from local.aws_account import LAPTOP
+from tests.support.authorizer_events import decide
 from tests.support.policies import allows
 from tests.support.tokens import (
     ISSUER,
@@ -64,7 +66,7 @@ class MemoryRules:
         self.asked: list[str] = []
         self.down = False
 
-    def read(self, api: str, seconds: float) -> str | None:
+    def read(self, api: str, deadline: Deadline) -> str | None:
         self.asked.append(api)
         if self.down:
             raise RulesUnavailableError(Reason.API_RULES_UNAVAILABLE)
@@ -90,7 +92,7 @@ class Sandbox:
             jitter=lambda: 0,
             send=self._send,
             emit=self.log.append,
-            credential_source=lambda _anew, _seconds: Credentials("authorizer", "secret"),
+            credential_source=lambda _renew, _deadline: Credentials("authorizer", "secret"),
             rules_source=source or self.rules,
         )
 
@@ -106,7 +108,7 @@ class Sandbox:
         """Return `allow` or `deny`, or the logged reason if there is neither."""
         event = rest_event(token, methodArn=f"{stage(api)}/GET{path}")
         try:
-            answer = self.gate.decide(event, 1)
+            answer = decide(self.gate, event, 1, self.clock)
         except (Unauthorized, AuthorizerUnavailableError):
             line = json.loads(self.log[-1])
             return f"{line['decision']}: {line['reason']}"
@@ -136,10 +138,10 @@ def test_each_api_has_its_own_rules() -> None:
 
 def test_loading_rules_does_not_block_other_apis() -> None:
     class SlowForOrders(MemoryRules):
-        def read(self, api: str, seconds: float) -> str | None:
+        def read(self, api: str, deadline: Deadline) -> str | None:
             if api == ORDERS:
                 meanwhile.append(sandbox.ask(STOCK, token()))
-            return super().read(api, seconds)
+            return super().read(api, deadline)
 
     meanwhile: list[str] = []
     source = SlowForOrders()
@@ -157,14 +159,14 @@ def test_api_id_comes_from_the_arn(member: str) -> None:
     event = rest_event(token(), **{"methodArn": None, member: f"{stage(ORDERS)}/GET/things"})
     event["requestContext"]["apiId"] = STOCK
     event["headers"]["Host"] = f"{STOCK}.execute-api.eu-west-1.amazonaws.com"
-    assert sandbox.gate.decide(event, 1)
+    assert decide(sandbox.gate, event, 1)
     assert sandbox.rules.asked == [ORDERS]
 
 
 def test_event_without_arn_loads_nothing() -> None:
     sandbox = Sandbox()
     with pytest.raises(AuthorizerUnavailableError):
-        sandbox.gate.decide(rest_event(token(), methodArn="arn:aws:s3:::../../x"), 1)
+        decide(sandbox.gate, rest_event(token(), methodArn="arn:aws:s3:::../../x"), 1)
     assert sandbox.rules.asked == []
 
 
@@ -303,12 +305,12 @@ def test_unknown_api_during_outage_is_one_attempt() -> None:
 def test_unchanged_rules_retain_verified_tokens() -> None:
     sandbox = Sandbox()
     sandbox.rules.put(ORDERS, rules())
-    gate = sandbox.gate._gates.find(ORDERS, 1)  # type: ignore[attr-defined]
+    gate = sandbox.gate._authorizers.find(ORDERS, Deadline(1))  # type: ignore[attr-defined]
     sandbox.clock.advance(300)
-    assert sandbox.gate._gates.find(ORDERS, 1) is gate  # type: ignore[attr-defined]
+    assert sandbox.gate._authorizers.find(ORDERS, Deadline(1)) is gate  # type: ignore[attr-defined]
     sandbox.clock.advance(300)
     sandbox.rules.put(ORDERS, rules() + " ")
-    assert sandbox.gate._gates.find(ORDERS, 1) is not gate  # type: ignore[attr-defined]
+    assert sandbox.gate._authorizers.find(ORDERS, Deadline(1)) is not gate  # type: ignore[attr-defined]
 
 
 def test_least_recently_used_rules_are_reloaded() -> None:
@@ -331,8 +333,8 @@ class SlowRules(MemoryRules):
         self.reading = threading.Event()
         self.let_go = threading.Event()
 
-    def read(self, api: str, seconds: float) -> str | None:
-        text = super().read(api, seconds)
+    def read(self, api: str, deadline: Deadline) -> str | None:
+        text = super().read(api, deadline)
         self.reading.set()
         assert self.let_go.wait(10)
         return text
@@ -371,7 +373,7 @@ def test_concurrent_lookups_share_one_load() -> None:
 
 
 class Rules(Protocol):
-    def read(self, api: str, seconds: float) -> str | None: ...
+    def read(self, api: str, deadline: Deadline) -> str | None: ...
     def put(self, api: str, text: str) -> None: ...
 
 
@@ -379,7 +381,7 @@ class StoredRules(ParameterStore):
     """Rules in Systems Manager, written by their owners."""
 
     def __init__(self, ssm: SSMClient) -> None:
-        super().__init__(PATH, SystemsManager(3))
+        super().__init__(PATH, Boto3(3))
         self._ssm = ssm
 
     def put(self, api: str, text: str) -> None:
@@ -398,12 +400,12 @@ def source(request: pytest.FixtureRequest) -> Iterator[Rules]:
 def test_source_returns_the_latest_parameter(
     source: Rules,
 ) -> None:
-    assert source.read(ORDERS, 1) is None
+    assert source.read(ORDERS, Deadline(1)) is None
     source.put(ORDERS, "first")
     source.put(STOCK, "another")
     source.put(ORDERS, "second")
-    assert source.read(ORDERS, 1) == "second"
-    assert source.read(STOCK, 0.5) == "another"
+    assert source.read(ORDERS, Deadline(1)) == "second"
+    assert source.read(STOCK, Deadline(0.5)) == "another"
 
 
 def test_rules_of_a_parameter_open_routes(ssm: SSMClient) -> None:
@@ -419,13 +421,13 @@ def test_unreachable_parameter_store_is_an_error(
 ) -> None:
     # This port is closed.
     monkeypatch.setenv("AWS_ENDPOINT_URL_SSM", "http://127.0.0.1:9")
-    sandbox = Sandbox(ParameterStore(PATH, SystemsManager(3)))
+    sandbox = Sandbox(ParameterStore(PATH, Boto3(3)))
     assert sandbox.ask(ORDERS, token()) == "error: api_rules_unavailable"
 
 
 @pytest.mark.usefixtures("no_aws")
 def test_unreadable_parameter_response_is_an_error() -> None:
-    sandbox = Sandbox(ParameterStore(PATH, SystemsManager(3)))
+    sandbox = Sandbox(ParameterStore(PATH, Boto3(3)))
     assert sandbox.ask(ORDERS, token()) == "error: api_rules_unavailable"
 
 

@@ -1,19 +1,33 @@
 """The cache for remote data, and the pause after failures."""
 
-from collections.abc import Callable
+from __future__ import annotations
+
 from contextlib import suppress
 from threading import Event, Thread
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from authorizer.cache import Ages, BackOff, Kept, Question, Turn, Upkeep, jitter
-from authorizer.clock import Clocks
+from authorizer.cache import (
+    BackOff,
+    CacheEntry,
+    Lifetime,
+    Loaded,
+    LRUCache,
+    RefreshingCache,
+    _Lock,
+    jitter,
+)
+from authorizer.clock import Clocks, Deadline
 from authorizer.errors import Reason, StateUnavailableError
 from tests.support.tokens import FakeClock
 
-AGES = Ages(soft=60, hard=300)
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LIFETIME = Lifetime(fresh_for=60, stale_for=300)
 DOWN = Reason.PROOF_STORE_UNAVAILABLE
-NOT_ASKED = Reason.DENY_LIST_UNAVAILABLE
+PAUSED = Reason.DENY_LIST_UNAVAILABLE
 
 
 class Source:
@@ -22,44 +36,43 @@ class Source:
     def __init__(self) -> None:
         self.clock = FakeClock()
         clocks = Clocks(self.clock, self.clock)
-        self.clocks = clocks
-        self.upkeep: Upkeep[int] = Upkeep(
-            clocks, lambda: StateUnavailableError(NOT_ASKED), jitter=lambda: 0
+        self.store: LRUCache[str, CacheEntry[int]] = LRUCache(8)
+        self.cache: RefreshingCache[str, int] = RefreshingCache(
+            self.store,
+            clocks,
+            unavailable=StateUnavailableError,
+            make_error=lambda _paused: StateUnavailableError(PAUSED),
+            back_off=BackOff(clocks, jitter=lambda: 0),
         )
-        self.kept: Kept[int] | None = None
         self.allowed: list[float] = []
         self.failure: BaseException | None = None
-        self.while_asked: Callable[[], object] = lambda: None
+        self.during_load: Callable[[], object] = lambda: None
 
-    def ask(self, seconds: float) -> Kept[int]:
-        self.allowed.append(seconds)
-        asked = self.clocks.now()
-        self.while_asked()
+    def load(self, deadline: Deadline) -> Loaded[int]:
+        self.allowed.append(deadline.remaining())
+        self.during_load()
         if self.failure is not None:
             raise self.failure
-        self.kept = Kept(len(self.allowed), asked, AGES)
-        return self.kept
+        return Loaded(len(self.allowed), LIFETIME)
 
-    def current(self, seconds: float = 1, about: str | None = None) -> int:
-        return self.upkeep.current(self._question(about), seconds).value
+    def get(self, seconds: float = 1, key: str = "key") -> int:
+        return self.cache.get(key, self.load, Deadline(seconds, self.clock)).value
 
-    def newer(self, old: Kept[int], seconds: float = 1) -> int:
-        return self.upkeep.newer(old, self._question(), seconds).value
-
-    def _question(self, about: str | None = None) -> Question[int]:
-        return Question(lambda: self.kept, self.ask, about)
+    def refresh(self, old: CacheEntry[int]) -> int:
+        deadline = Deadline(1, self.clock)
+        return self.cache.refresh("key", self.load, deadline, lambda entry: entry is not old).value
 
     def go_down(self) -> None:
         self.failure = StateUnavailableError(DOWN)
 
-    def trouble(self, seconds: float = 1) -> Reason:
-        with pytest.raises(StateUnavailableError) as trouble:
-            self.current(seconds)
-        return trouble.value.reason
+    def fault(self, seconds: float = 1) -> Reason:
+        with pytest.raises(StateUnavailableError) as error:
+            self.get(seconds)
+        return error.value.reason
 
 
-class SlowTurn:
-    """A lock that is free after so many seconds."""
+class SlowLock:
+    """A lock that is released after some seconds."""
 
     def __init__(self, clock: FakeClock, seconds: float) -> None:
         self._clock = clock
@@ -72,12 +85,11 @@ class SlowTurn:
     def release(self) -> None: ...
 
 
-def _wait_for_each_turn(source: Source, seconds: float) -> None:
-    """Let callers find the lock taken for so many seconds."""
-    turn = Turn()
-    turn.lock = SlowTurn(source.clock, seconds)  # type: ignore[assignment]
-    turn.wanted_by = 1
-    source.upkeep._turns._wanted[None] = turn
+def _hold_the_lock(source: Source, seconds: float) -> None:
+    lock = _Lock()
+    lock.lock = SlowLock(source.clock, seconds)  # type: ignore[assignment]
+    lock.users = 1
+    source.cache._locks._locks["key"] = lock
 
 
 @pytest.mark.parametrize(
@@ -89,79 +101,79 @@ def test_entry_is_fresh_then_stale_then_expired(
 ) -> None:
     for down, expected in ((False, when_up), (True, when_down)):
         source = Source()
-        source.current()
+        source.get()
         source.clock.advance(age)
         if down:
             source.go_down()
-        assert (source.trouble() if expected is DOWN else source.current()) == expected
+        assert (source.fault() if expected is DOWN else source.get()) == expected
 
 
 def test_entry_that_expires_during_reload_is_not_used() -> None:
     source = Source()
-    source.current()
+    source.get()
     source.clock.advance(299)
     source.go_down()
-    source.while_asked = lambda: source.clock.advance(1)
-    assert source.trouble() is DOWN
+    source.during_load = lambda: source.clock.advance(1)
+    assert source.fault() is DOWN
 
 
 def test_failure_starts_a_pause() -> None:
     source = Source()
     source.go_down()
-    assert [source.trouble() for _ in range(3)] == [DOWN, NOT_ASKED, NOT_ASKED]
+    assert [source.fault() for _ in range(3)] == [DOWN, PAUSED, PAUSED]
     source.clock.advance(1)
-    assert source.trouble() is DOWN
-    assert (len(source.allowed), source.upkeep.failures) == (2, 2)
+    assert source.fault() is DOWN
+    assert (len(source.allowed), source.cache.failures) == (2, 2)
     source.failure = None
     source.clock.advance(2)
-    assert (source.current(), source.upkeep.failures) == (3, 0)
+    assert (source.get(), source.cache.failures) == (3, 0)
 
 
 def test_crash_is_raised_and_paused() -> None:
     source = Source()
-    source.current()
+    source.get()
     source.clock.advance(60)
     source.failure = RuntimeError("a fault of our own")
     with pytest.raises(RuntimeError):
-        source.current()
-    assert source.current() == 1
+        source.get()
+    assert source.get() == 1
     assert len(source.allowed) == 2
 
 
 def test_refresh_rejects_older_entries() -> None:
     source = Source()
-    source.current()
-    assert source.kept is not None
-    old = source.kept
-    assert source.newer(old) == 2
-    assert source.newer(old) == 2  # newer already
+    source.get()
+    old = source.store.get("key")
+    assert old is not None
+    assert source.refresh(old) == 2
+    assert source.refresh(old) == 2  # newer already
     source.go_down()
     with pytest.raises(StateUnavailableError):
-        source.newer(source.kept)
-    assert source.current() == 2
+        source.refresh(cast("CacheEntry[int]", source.store.get("key")))
+    assert source.get() == 2
 
 
 def test_waiting_reduces_the_remaining_time() -> None:
     source = Source()
-    _wait_for_each_turn(source, 0.75)
-    assert source.current(seconds=1) == 1
+    _hold_the_lock(source, 0.75)
+    assert source.get(seconds=1) == 1
     assert source.allowed == [0.25]
 
 
 def test_waiting_past_the_deadline_fails() -> None:
     source = Source()
-    with source.upkeep._turns.take(None, 0):
-        assert source.trouble(0.001) is NOT_ASKED
+    with source.cache._locks.acquire("key", 0):
+        assert source.fault(0.001) is PAUSED
     assert source.allowed == []
 
 
 def test_usable_entry_is_returned_without_waiting() -> None:
     source = Source()
-    source.current()
+    source.get()
     source.clock.advance(60)
-    _wait_for_each_turn(source, 0.75)
+    _hold_the_lock(source, 0.75)
     started = source.clock.now
-    assert source.current() == 1
+    assert source.get() == 1
     assert source.clock.now == started
     assert source.allowed == [1]
 
@@ -174,9 +186,9 @@ def test_waiters_share_the_load() -> None:
         asked.set()
         assert go_on.wait(10)
 
-    source.while_asked = hang
+    source.during_load = hang
     answers: list[int] = []
-    threads = [Thread(target=lambda: answers.append(source.current(10))) for _ in range(8)]
+    threads = [Thread(target=lambda: answers.append(source.get(10))) for _ in range(8)]
     for thread in threads:
         thread.start()
     assert asked.wait(10)
@@ -189,19 +201,18 @@ def test_waiters_share_the_load() -> None:
 
 def test_keys_load_concurrently() -> None:
     source = Source()
-    source.while_asked = lambda: source.current(10, "another") if len(source.allowed) == 1 else None
-    source.current(10, "one")
+    source.during_load = lambda: source.get(10, "another") if len(source.allowed) == 1 else None
+    source.get(10, "one")
     assert len(source.allowed) == 2
 
 
 def test_unused_locks_are_removed() -> None:
     source = Source()
     for number in range(100):
-        source.kept = None
         source.failure = StateUnavailableError(DOWN) if number % 3 == 0 else None
         with suppress(StateUnavailableError):
-            source.current(1, str(number))
-    assert source.upkeep._turns._wanted == {}
+            source.get(1, str(number))
+    assert source.cache._locks._locks == {}
 
 
 @pytest.mark.parametrize(
@@ -211,10 +222,10 @@ def test_lock_is_released_after_any_end(fault: BaseException) -> None:
     source = Source()
     source.failure = fault
     with pytest.raises(type(fault)):
-        source.current()
+        source.get()
     source.failure = None
     source.clock.advance(1)
-    assert source.current(0.01) == 2
+    assert source.get(0.01) == 2
 
 
 def test_concurrent_failures_count_once() -> None:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from authorizer import aws
-from authorizer.aws import DynamoDb
+from authorizer.aws import Boto3
+from authorizer.clock import Deadline
 from authorizer.errors import InvalidTokenError, Reason, StateUnavailableError
 from authorizer.state_table import DynamoDbReplayStore, MemoryReplayStore
 from tests.support.aws import STATE_TABLE
-from tests.support.tokens import NOW
+from tests.support.tokens import NOW, FakeClock
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -27,18 +27,18 @@ def used(request: pytest.FixtureRequest) -> ReplayStore:
     if request.param == "memory":
         return MemoryReplayStore()
     request.getfixturevalue("dynamodb")
-    return DynamoDbReplayStore(STATE_TABLE, DynamoDb(3))
+    return DynamoDbReplayStore(STATE_TABLE, Boto3(3))
 
 
 def _use(used: ReplayStore, jti: str = "one", *, jkt: str = JKT, now: float = NOW) -> None:
-    used.use(jkt, jti, int(now) + 61, now, 3)
+    used.consume(jkt, jti, int(now) + 61, now, Deadline(3))
 
 
 def test_proof_is_valid_once(used: ReplayStore) -> None:
     _use(used)
     for now in (NOW, NOW + 30, NOW + 60.9):
         with pytest.raises(InvalidTokenError) as refused:
-            used.use(JKT, "one", NOW + 200, now, 3)
+            used.consume(JKT, "one", NOW + 200, now, Deadline(3))
         assert refused.value.reason is Reason.PROOF_USED
 
 
@@ -97,19 +97,19 @@ def test_full_memory_drops_expired_proofs_after_clock_change() -> None:
 @pytest.mark.usefixtures("dynamodb")
 def test_missing_table_is_an_internal_error() -> None:
     with pytest.raises(StateUnavailableError) as trouble:
-        _use(DynamoDbReplayStore("missing", DynamoDb(3)))
+        _use(DynamoDbReplayStore("missing", Boto3(3)))
     assert trouble.value.reason is Reason.PROOF_STORE_UNAVAILABLE
 
 
 @pytest.mark.usefixtures("no_aws")
 def test_unreadable_response_accepts_no_proof() -> None:
     with pytest.raises(StateUnavailableError) as trouble:
-        _use(DynamoDbReplayStore(STATE_TABLE, DynamoDb(3)))
+        _use(DynamoDbReplayStore(STATE_TABLE, Boto3(3)))
     assert trouble.value.reason is Reason.PROOF_STORE_UNAVAILABLE
 
 
 def test_entry_hides_the_key_and_expires(dynamodb: DynamoDBClient) -> None:
-    _use(DynamoDbReplayStore(STATE_TABLE, DynamoDb(3)))
+    _use(DynamoDbReplayStore(STATE_TABLE, Boto3(3)))
     (item,) = dynamodb.scan(TableName=STATE_TABLE)["Items"]
     assert item["entry"]["S"].startswith("proof#")
     assert JKT not in item["entry"]["S"]
@@ -118,37 +118,31 @@ def test_entry_hides_the_key_and_expires(dynamodb: DynamoDBClient) -> None:
 
 @pytest.mark.usefixtures("dynamodb")
 def test_aws_client_is_reused_within_its_timeout() -> None:
-    dynamodb = DynamoDb(3)
-    clients = {id(dynamodb.client(2.99 - spent / 100)) for spent in range(100)}
+    calls = Boto3(3)
+    clients = {id(_client(calls, 2.99 - spent / 200)) for spent in range(100)}
     assert len(clients) == 1
-    assert dynamodb.client(4) is dynamodb.client(10)
+    assert _client(calls, 4) is _client(calls, 10) is calls._client("dynamodb", None)
 
 
 @pytest.mark.usefixtures("dynamodb")
 @pytest.mark.parametrize("seconds", [10, 3.1, 2, 1, 0.4])
-def test_call_uses_at_least_half_the_time(seconds: float) -> None:
-    patience = _patience(DynamoDb(3).client(seconds))
-    assert min(3, seconds) / 2 <= patience <= min(3, seconds)
+def test_call_uses_most_of_the_time(seconds: float) -> None:
+    timeout = _timeout(_client(Boto3(3), seconds))
+    assert min(3, seconds) * 0.74 <= timeout <= min(3, seconds)
 
 
 @pytest.mark.usefixtures("dynamodb")
 def test_expired_deadline_gets_the_shortest_timeout() -> None:
-    assert 0 < _patience(DynamoDb(3).client(0)) < 1
+    assert 0 < _timeout(_client(Boto3(3), 0)) < 1
 
 
-@pytest.mark.usefixtures("dynamodb")
-def test_slow_import_does_not_shorten_timeouts(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    dynamodb = DynamoDb(3)
-    moments = iter((0.0, 2.5))
-    with monkeypatch.context() as slow:
-        slow.setattr(aws, "monotonic", lambda: next(moments))
-        assert _patience(dynamodb.client(3)) <= 0.5
-    assert _patience(dynamodb.client(4)) == 3
+def _client(calls: Boto3, seconds: float) -> DynamoDBClient:
+    clock = FakeClock()
+    client: DynamoDBClient = calls._client("dynamodb", Deadline(seconds, clock))
+    return client
 
 
-def _patience(client: DynamoDBClient) -> float:
+def _timeout(client: DynamoDBClient) -> float:
     """Return the timeout of a call, for connecting and reading together."""
     config: Any = client.meta.config
     return float(config.connect_timeout + config.read_timeout)

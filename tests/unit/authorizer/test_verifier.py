@@ -1,12 +1,14 @@
 """Valid tokens and the cache of verified tokens."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import jwt
 import pytest
 
-from authorizer.claims import ClaimRules, Confirmation, VerifiedToken
-from authorizer.clock import Clocks
+from authorizer.claims import ClaimRules, Confirmation
+from authorizer.clock import Clocks, Deadline
 from authorizer.errors import InvalidTokenError, KeySetUnavailableError, Reason
 from authorizer.https_client import Response
 from authorizer.jwk import ALGORITHMS, parse_key_set
@@ -34,6 +36,9 @@ from tests.support.tokens import (
     unsigned,
 )
 
+if TYPE_CHECKING:
+    from authorizer.claims import VerifiedToken
+
 OTHER = "https://other.example.com"
 
 
@@ -59,12 +64,12 @@ class Sandbox:
             remembered_tokens=remembered_tokens,
         )
 
-    def _fetch(self, _etag: str | None, _seconds: float) -> Response:
+    def _fetch(self, _etag: str | None, _deadline: Deadline) -> Response:
         self.fetches += 1
         return Response(200, {}, jwks(*self.published))
 
     def verify(self, token: str) -> VerifiedToken:
-        return self.verifier.verify(token, self.clock.now, 1)
+        return self.verifier.verify(token, self.clock.now, Deadline(1))
 
     def refusal(self, token: str) -> Reason:
         with pytest.raises(InvalidTokenError) as refused:
@@ -214,7 +219,7 @@ def test_memory_is_bounded() -> None:
     sandbox = Sandbox(remembered_tokens=4)
     for number in range(10):
         sandbox.verify(forge_claims(jti=str(number)))
-    assert len(sandbox.verifier._memory) == 4
+    assert len(sandbox.verifier._cache) == 4
 
 
 def test_each_issuer_has_its_own_keys_and_rules() -> None:
@@ -229,16 +234,16 @@ def test_each_issuer_has_its_own_keys_and_rules() -> None:
         header_rules(frozenset({"RS256"}), require_at_jwt=False),
         remembered_tokens=16,
     )
-    assert verifier.verify(mint(), NOW, 1).issuer == ISSUER
+    assert verifier.verify(mint(), NOW, Deadline(1)).issuer == ISSUER
     good = mint(claims(iss=OTHER, aud="api", exp=NOW + 60), "theirs")
-    assert verifier.verify(good, NOW, 1).issuer == OTHER
+    assert verifier.verify(good, NOW, Deadline(1)).issuer == OTHER
     for bad, reason in (
         (mint(claims(iss=OTHER, exp=NOW + 60), "theirs"), Reason.AUD_OTHER),
         (mint(claims(iss=OTHER, aud="api"), "theirs"), Reason.LIFETIME_TOO_LONG),
         (mint(claims(), "theirs"), Reason.KID_UNKNOWN),
     ):
         with pytest.raises(InvalidTokenError) as refused:
-            verifier.verify(bad, NOW, 1)
+            verifier.verify(bad, NOW, Deadline(1))
         assert refused.value.reason is reason
 
 

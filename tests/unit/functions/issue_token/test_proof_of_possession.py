@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authorizer.claims import Confirmation
-from authorizer.dpop import MAX_PROOF_AGE, thumbprint
+from authorizer.dpop import MAX_PROOF_AGE
+from authorizer.jwk import thumbprint
 from functions.issue_token.proof_of_possession import PossessionCheck
 from functions.shared.clients.client import TokenFormat, TokenProfile
 from functions.shared.web.client_certificate import ClientCertificate

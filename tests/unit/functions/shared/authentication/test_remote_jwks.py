@@ -43,7 +43,7 @@ class Web:
 
     def send(self, request: Request) -> Response:
         self.asked.append(request.url)
-        assert 0 <= request.seconds <= FETCH_SECONDS
+        assert 0 <= request.deadline.remaining() <= FETCH_SECONDS
         if request.url not in self.documents:
             raise HttpExchangeError(f"TimeoutError from {request.url}")
         return Response(self.status, {}, self.documents[request.url])
@@ -220,14 +220,14 @@ def site() -> Iterator[str]:
 
 
 def test_on_a_laptop_keys_may_be_on_the_laptop(site: str, clock: FakeClock) -> None:
-    send = partial(https_client.send, admit=require_public_or_loopback)
+    send = partial(https_client.send, check_address=require_public_or_loopback)
     assert RemoteJwks(send, Clocks(clock, clock), http=True).find(site, "ec").kid == "ec"
 
 
 def test_loopback_is_blocked_in_an_account(clock: FakeClock) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(0.2)
-        send = partial(https_client.send, admit=require_public)
+        send = partial(https_client.send, check_address=require_public)
         keys = RemoteJwks(send, Clocks(clock, clock))
         with pytest.raises(TemporarilyUnavailableError) as unavailable:
             keys.find(f"https://localhost:{listener.getsockname()[1]}/jwks", "ec")

@@ -9,8 +9,8 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from authorizer.dpop import thumbprint
 from authorizer.errors import Reason
+from authorizer.jwk import thumbprint
 from authorizer.state_table import revoked_jwt
 from functions.shared.keys.signing_keys import to_pem
 from functions.shared.web.client_certificate import from_pem

@@ -1,0 +1,340 @@
+"""Authorizer events in each of API Gateway's formats."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from authorizer.errors import InvalidTokenError, PolicyError, Reason, UnsupportedEventError
+from authorizer.event import AuthorizerEvent, PresentedToken
+from tests.support.authorizer_events import HOSTS, recorded, with_certificate, with_header
+
+DESCRIBED = ("rest_request", "http_1", "http_2")
+PATH = "/ms-system/country/code/AUS"
+
+
+def _moved(kind: str, domain: str, path: str, stage: str = "ms-system") -> dict[str, Any]:
+    """Return the event as another domain name and another path make it."""
+    event = recorded(kind)
+    context = event["requestContext"]
+    context |= {"domainName": domain, "domainPrefix": domain.partition(".")[0], "stage": stage}
+    if kind == "http_2":
+        context["http"]["path"] = event["rawPath"] = path
+    else:
+        context["path"] = path
+    return event
+
+
+@pytest.mark.parametrize("kind", DESCRIBED)
+def test_method_and_address_are_found(kind: str) -> None:
+    event = recorded(kind)
+    assert AuthorizerEvent(event).method() == "GET"
+    assert AuthorizerEvent(event).url(None) == f"https://{HOSTS[kind]}{PATH}"
+
+
+def test_websocket_handshake_is_get_of_the_stage() -> None:
+    event = recorded("websocket_connect")
+    assert AuthorizerEvent(event).method() == "GET"
+    assert AuthorizerEvent(event).url(None) == (
+        "https://nopqrs9012.execute-api.eu-west-1.amazonaws.com/live"
+    )
+    assert AuthorizerEvent(event).url("https://live.example.com") == "https://live.example.com"
+
+
+def test_token_event_has_no_method_or_address() -> None:
+    with pytest.raises(UnsupportedEventError) as unfit:
+        AuthorizerEvent(recorded("rest_token")).method()
+    assert unfit.value.reason is Reason.EVENT_KIND
+    with pytest.raises(UnsupportedEventError) as unfit:
+        AuthorizerEvent(recorded("rest_token")).url("https://api.example.com")
+    assert unfit.value.reason is Reason.ADDRESS_UNKNOWN
+
+
+@pytest.mark.parametrize("kind", DESCRIBED)
+@pytest.mark.parametrize(
+    ("domain", "path", "resource", "url"),
+    [
+        # A custom domain that maps its root, or `v1`, to the stage.
+        ("api.example.com", "/country", None, "https://api.example.com/country"),
+        ("api.example.com", "/v1/country", None, "https://api.example.com/v1/country"),
+        (
+            "api.example.com",
+            "/country",
+            "https://api.example.com",
+            "https://api.example.com/country",
+        ),
+        (
+            "api.example.com",
+            "/v1/country",
+            "https://api.example.com/v1",
+            "https://api.example.com/v1/country",
+        ),
+        # The stage's own address, behind something that hides it.
+        (None, "/ms-system/country", "https://www.example.com", "https://www.example.com/country"),
+        (
+            None,
+            "/ms-system/country",
+            "https://www.example.com/api",
+            "https://www.example.com/api/country",
+        ),
+        (None, "/ms-system", "https://www.example.com/api", "https://www.example.com/api"),
+        (
+            None,
+            "/ms-systematic",
+            "https://www.example.com/api",
+            "https://www.example.com/api/ms-systematic",
+        ),
+        # The laptop, which knows its port from the configuration only.
+        (
+            "localhost",
+            "/ms-system/country",
+            "http://localhost:8091/ms-system",
+            "http://localhost:8091/ms-system/country",
+        ),
+    ],
+)
+def test_address_is_the_callers(
+    kind: str, domain: str | None, path: str, resource: str | None, url: str
+) -> None:
+    event = _moved(kind, domain or HOSTS[kind], path)
+    assert AuthorizerEvent(event).url(resource) == url
+
+
+def test_default_stage_is_not_in_paths() -> None:
+    event = _moved("http_2", HOSTS["http_2"], "/country", "$default")
+    assert AuthorizerEvent(event).url(None) == f"https://{HOSTS['http_2']}/country"
+    assert (
+        AuthorizerEvent(event).url("https://www.example.com") == "https://www.example.com/country"
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "written"),
+    [
+        ("rest_request", "/ms-system/a%20b", "/ms-system/a%20b"),
+        ("http_1", "/ms-system/a b", "/ms-system/a%20b"),
+        ("http_2", "/ms-system/\u00e4?", "/ms-system/%C3%A4%3F"),
+        ("http_2", "/ms-system/%41", "/ms-system/%2541"),  # sent as %2541, and no A
+    ],
+)
+def test_decoded_http_api_path_is_encoded_again(kind: str, path: str, written: str) -> None:
+    event = _moved(kind, HOSTS[kind], path)
+    assert AuthorizerEvent(event).url(None) == f"https://{HOSTS[kind]}{written}"
+
+
+@pytest.mark.parametrize("kind", DESCRIBED)
+def test_host_header_is_ignored(kind: str) -> None:
+    event = with_header(recorded(kind), "host", "evil.example.com")
+    assert AuthorizerEvent(event).url(None) == f"https://{HOSTS[kind]}{PATH}"
+
+
+@pytest.mark.parametrize("kind", DESCRIBED)
+def test_certificate_is_found(kind: str) -> None:
+    event = recorded(kind)
+    assert AuthorizerEvent(event).client_certificate() is None
+    assert AuthorizerEvent(with_certificate(event, "a PEM")).client_certificate() == "a PEM"
+
+
+@pytest.mark.parametrize("context", [None, [], {"identity": None}, {"identity": {"clientCert": 1}}])
+def test_other_event_has_no_certificate(context: object) -> None:
+    assert AuthorizerEvent({"requestContext": context}).client_certificate() is None
+
+
+@pytest.mark.parametrize("kind", DESCRIBED)
+def test_header_lookup_ignores_case(kind: str) -> None:
+    event = with_header(recorded(kind), "DPoP", "one", "two")
+    values = AuthorizerEvent(event)._header("dpop")
+    assert values == (["one,two"] if kind == "http_2" else ["one", "two"])
+
+
+def test_route_is_the_http_apis_choice() -> None:
+    event = recorded("http_2")
+    assert AuthorizerEvent(event).route_key() == "GET /country/code/{code}"
+    assert AuthorizerEvent(event | {"routeKey": "ANY /country"}).route_key() == "GET /country"
+    assert AuthorizerEvent(event | {"routeKey": "$default"}).route_key() == "$default"
+
+
+@pytest.mark.parametrize("kind", ["rest_token", "rest_request", "http_1", "websocket_connect"])
+def test_other_formats_have_no_route(kind: str) -> None:
+    with pytest.raises(UnsupportedEventError) as unfit:
+        AuthorizerEvent(recorded(kind)).route_key()
+    assert unfit.value.reason is Reason.EVENT_KIND
+
+
+def presented_token(event: dict[str, Any]) -> PresentedToken:
+    return AuthorizerEvent(event).presented_token()
+
+
+def _request(*values: str, name: str = "Authorization") -> dict[str, Any]:
+    return {
+        "type": "REQUEST",
+        "headers": {name: values[-1]},
+        "multiValueHeaders": {name: list(values)},
+        "queryStringParameters": None,
+    }
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"type": "TOKEN", "authorizationToken": "Bearer abc"},
+        {"type": "TOKEN", "authorizationToken": "bearer abc"},
+        {"type": "TOKEN", "authorizationToken": "BEARER  abc"},
+        _request("Bearer abc"),
+        _request("Bearer abc", name="authorization"),
+        _request("Bearer abc", name="AUTHORIZATION"),
+        {"type": "REQUEST", "version": "1.0", "headers": {"Authorization": "Bearer abc"}},
+        {"type": "REQUEST", "version": "2.0", "headers": {"authorization": "Bearer abc"}},
+        _request("Bearer abc") | {"requestContext": {"eventType": "CONNECT"}},
+        _request("Bearer abc") | {"queryStringParameters": {"page": "2"}},
+    ],
+    ids=[
+        "REST TOKEN",
+        "scheme in lower case",
+        "two spaces",
+        "REST REQUEST",
+        "header name in lower case",
+        "header name in upper case",
+        "HTTP API 1.0",
+        "HTTP API 2.0",
+        "WebSocket",
+        "another query parameter",
+    ],
+)
+def test_token_is_found_in_each_event_type(event: dict[str, Any]) -> None:
+    assert presented_token(event) == ("abc", False)
+
+
+@pytest.mark.parametrize("value", ["DPoP abc", "dpop abc", "DPOP  abc"])
+def test_dpop_scheme_is_reported(value: str) -> None:
+    assert presented_token(_request(value)) == ("abc", True)
+
+
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        ({}, Reason.CREDENTIALS_MISSING),
+        ({"type": "REQUEST", "headers": None}, Reason.CREDENTIALS_MISSING),
+        ({"type": "REQUEST", "headers": {"Host": "x"}}, Reason.CREDENTIALS_MISSING),
+        ({"type": "REQUEST", "headers": {"X-Authorized": "y"}}, Reason.CREDENTIALS_MISSING),
+        (_request(""), Reason.CREDENTIALS_MISSING),
+        (_request("  "), Reason.CREDENTIALS_MISSING),
+        ({"type": "TOKEN", "authorizationToken": ""}, Reason.CREDENTIALS_MISSING),
+        ({"type": "TOKEN"}, Reason.CREDENTIALS_MALFORMED),
+        ({"type": "TOKEN", "authorizationToken": 1}, Reason.CREDENTIALS_MALFORMED),
+        (_request("Bearer a", "Bearer a"), Reason.CREDENTIALS_SEVERAL),
+        (_request("Basic a", "Bearer a"), Reason.CREDENTIALS_SEVERAL),
+        (_request("", "Bearer a"), Reason.CREDENTIALS_SEVERAL),
+        (_request("Bearer a", ""), Reason.CREDENTIALS_SEVERAL),
+        (
+            {
+                "type": "REQUEST",
+                "headers": {"Authorization": "Bearer a", "authorization": "Bearer b"},
+            },
+            Reason.CREDENTIALS_SEVERAL,
+        ),
+        (_request("Bearer a, Bearer b"), Reason.CREDENTIALS_SEVERAL),
+        (_request("Bearer a,b"), Reason.CREDENTIALS_SEVERAL),
+        (
+            _request("Bearer a") | {"queryStringParameters": {"access_token": "a"}},
+            Reason.CREDENTIALS_SEVERAL,
+        ),
+        (
+            {"type": "REQUEST", "queryStringParameters": {"access_token": "a"}},
+            Reason.CREDENTIALS_MISSING,
+        ),
+        (_request("Basic YTpi"), Reason.SCHEME_WRONG),
+        (_request("DPoPabc"), Reason.CREDENTIALS_MALFORMED),
+        (_request("DPoP abc,def"), Reason.CREDENTIALS_SEVERAL),
+        (_request("DPoP abc", "Bearer abc"), Reason.CREDENTIALS_SEVERAL),
+        (_request("abc"), Reason.SCHEME_WRONG),
+        (_request(" Bearer abc"), Reason.SCHEME_WRONG),
+        (_request("Bearerabc"), Reason.CREDENTIALS_MALFORMED),
+        (_request("Bearer"), Reason.CREDENTIALS_MALFORMED),
+        (_request("Bearer "), Reason.CREDENTIALS_MALFORMED),
+        (_request("Bearer\tabc"), Reason.CREDENTIALS_MALFORMED),
+        (_request("Bearer abc "), Reason.CREDENTIALS_MALFORMED),
+        (_request("Bearer abc\n"), Reason.CREDENTIALS_MALFORMED),
+        (_request("Bearer abc def"), Reason.CREDENTIALS_MALFORMED),
+        (_request("Bearer =abc"), Reason.CREDENTIALS_MALFORMED),
+        (_request("Bearer \u00e4bc"), Reason.CREDENTIALS_MALFORMED),
+        (_request('Bearer "abc"'), Reason.CREDENTIALS_MALFORMED),
+        (_request("Bearer\u00a0abc"), Reason.CREDENTIALS_MALFORMED),
+        (_request("Bearer Bearer abc"), Reason.CREDENTIALS_MALFORMED),
+        (_request("Bearer token=abc"), Reason.CREDENTIALS_MALFORMED),
+        (_request("JWT abc"), Reason.SCHEME_WRONG),
+        (_request("Bearer abc", name="Authorization "), Reason.CREDENTIALS_MISSING),
+        (_request("Bearer abc", name="author\u0131zation"), Reason.CREDENTIALS_MISSING),
+        (_request("Bearer abc", name="AUTHOR\u0130ZATION"), Reason.CREDENTIALS_MISSING),
+        (
+            {"type": "REQUEST", "multiValueHeaders": {"Authorization": [["Bearer abc"]]}},
+            Reason.CREDENTIALS_MALFORMED,
+        ),
+        (
+            {"type": "REQUEST", "multiValueHeaders": {"Authorization": {"0": "Bearer abc"}}},
+            Reason.CREDENTIALS_MALFORMED,
+        ),
+        (_request("Bearer abc") | {"type": "TOKEN"}, Reason.CREDENTIALS_MALFORMED),
+    ],
+)
+def test_other_credentials_are_rejected(event: dict[str, Any], reason: Reason) -> None:
+    with pytest.raises(InvalidTokenError) as refused:
+        presented_token(event)
+    assert refused.value.reason is reason
+
+
+@pytest.mark.parametrize(
+    ("method_arn", "stage"),
+    [
+        (
+            "arn:aws:execute-api:eu-west-1:123456789012:abc123/ms-system/GET/country/code/AUS",
+            "arn:aws:execute-api:eu-west-1:123456789012:abc123/ms-system",
+        ),
+        (
+            "arn:aws-cn:execute-api:cn-north-1:123456789012:abc123/prod/GET/",
+            "arn:aws-cn:execute-api:cn-north-1:123456789012:abc123/prod",
+        ),
+        (
+            "arn:aws-us-gov:execute-api:us-gov-west-1:123456789012:abc123/a_b/POST/x:y/~z",
+            "arn:aws-us-gov:execute-api:us-gov-west-1:123456789012:abc123/a_b",
+        ),
+        (
+            "arn:aws:execute-api:eu-west-1:123456789012:abc123/$default/GET/country",
+            "arn:aws:execute-api:eu-west-1:123456789012:abc123/$default",
+        ),
+        (
+            "arn:aws:execute-api:mars-west-1:123456789012:ymy8tbxw7b/api/$connect",
+            "arn:aws:execute-api:mars-west-1:123456789012:ymy8tbxw7b/api",
+        ),
+        (
+            "arn:aws:execute-api:eu-west-1:123456789012:abc123/test-invoke-stage/GET/*/../*",
+            "arn:aws:execute-api:eu-west-1:123456789012:abc123/test-invoke-stage",
+        ),
+    ],
+)
+def test_arn_parts_are_parsed(method_arn: str, stage: str) -> None:
+    assert AuthorizerEvent({"methodArn": method_arn}).stage_arn() == stage
+
+
+@pytest.mark.parametrize(
+    "method_arn",
+    [
+        None,
+        "",
+        "arn:aws:execute-api:eu-west-1:123456789012:abc123",
+        "arn:aws:execute-api:eu-west-1:123456789012:abc123/ms-system",
+        "arn:aws:execute-api:eu-west-1:123456789012:*/ms-system/GET/",
+        "arn:aws:execute-api:eu-west-1:123456789012:abc123/*/GET/",
+        "arn:aws:execute-api:eu-west-1:123456789012:abc123/ms-syst?m/GET/",
+        "arn:aws:execute-api:eu-west-*:123456789012:abc123/ms-system/GET/",
+        "arn:aws*:execute-api:eu-west-1:123456789012:abc123/ms-system/GET/",
+        "arn:aws:execute-api:eu-west-1:123456789012:abc123/${aws:x}/GET/",
+        "arn:aws:execute-api:eu-west-1:123456789012:abc123//GET/",
+        "arn:aws:lambda:eu-west-1:123456789012:function:x/y/z",
+    ],
+)
+def test_malformed_arn_is_an_internal_error(method_arn: object) -> None:
+    with pytest.raises(PolicyError) as trouble:
+        AuthorizerEvent({"methodArn": method_arn}).stage_arn()
+    assert trouble.value.reason is Reason.METHOD_ARN_MALFORMED
