@@ -3,13 +3,11 @@
 import json
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from authorizer.authorizer import BaseAuthorizer
 from authorizer.clock import Clock, Deadline
 from authorizer.event import AuthorizerEvent
-
-if TYPE_CHECKING:
-    from authorizer.authorizer import BaseAuthorizer
 
 _EVENTS = Path(__file__).resolve().parents[1] / "unit" / "authorizer" / "events"
 KINDS = tuple(sorted(path.stem for path in _EVENTS.glob("*.json")))
