@@ -12,6 +12,7 @@ from local.gateway.gateway_responses import GatewayResponses
 from local.gateway.model import Authorizer, IdentitySource, RateLimit, Route
 from local.gateway.template import Template
 
+Write = Callable[[dict[str, Any]], Path]
 ROOT = Path(__file__).resolve().parents[3]
 AUTHORIZER_URI = (
     "arn:${AWS::Partition}:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/"
@@ -20,7 +21,7 @@ AUTHORIZER_URI = (
 
 
 @pytest.fixture
-def write(tmp_path: Path) -> Callable[[dict[str, Any]], Path]:
+def write(tmp_path: Path) -> Write:
     def write_document(document: dict[str, Any]) -> Path:
         path = tmp_path / "template.yaml"
         path.write_text(yaml.safe_dump(document), encoding="utf-8")
@@ -178,7 +179,7 @@ def test_resources_are_found_by_type(ours: Template) -> None:
 # --- REST APIs -----------------------------------------------------------------------------------
 
 
-def test_rest_api_has_the_defaults_of_sam(write: Callable[[dict[str, Any]], Path]) -> None:
+def test_rest_api_has_the_defaults_of_sam(write: Write) -> None:
     document = rest_document(
         Auth={
             "DefaultAuthorizer": "Guard",
@@ -200,9 +201,7 @@ def test_rest_api_has_the_defaults_of_sam(write: Callable[[dict[str, Any]], Path
     )
 
 
-def test_event_can_choose_its_authorizer(
-    write: Callable[[dict[str, Any]], Path],
-) -> None:
+def test_event_can_choose_its_authorizer(write: Write) -> None:
     document = rest_document(
         Auth={
             "DefaultAuthorizer": "Guard",
@@ -290,7 +289,7 @@ def authorizer(**properties: object) -> dict[str, Any]:
     ],
 )
 def test_unsupported_rest_api_is_an_error(
-    write: Callable[[dict[str, Any]], Path], change: dict[str, Any], message: str
+    write: Write, change: dict[str, Any], message: str
 ) -> None:
     template = Template.read(write(rest_document(**change)))
     with pytest.raises(TemplateError, match=message):
@@ -312,9 +311,7 @@ def test_unsupported_rest_api_is_an_error(
         ({"E": event("get", "/x"), "F": event("GET", "/x")}, "defined multiple times"),
     ],
 )
-def test_unsupported_event_is_an_error(
-    write: Callable[[dict[str, Any]], Path], events: dict[str, Any], message: str
-) -> None:
+def test_unsupported_event_is_an_error(write: Write, events: dict[str, Any], message: str) -> None:
     document = rest_document()
     document["Resources"]["F"]["Properties"]["Events"] = events
     with pytest.raises(TemplateError, match=message):
@@ -324,13 +321,13 @@ def test_unsupported_event_is_an_error(
 # --- HTTP APIs -----------------------------------------------------------------------------------
 
 
-def test_http_api_is_read_from_resources(write: Callable[[dict[str, Any]], Path]) -> None:
+def test_http_api_is_read_from_resources(write: Write) -> None:
     api = Template.read(write(http_document())).api("Api")
     assert (api.kind, api.stage) == ("http", "$default")
     assert api.routes == (Route("GET", "/one", "F", None, "2.0", timeout=30),)
 
 
-def test_stage_of_an_http_api_limits_its_routes(write: Callable[[dict[str, Any]], Path]) -> None:
+def test_stage_of_an_http_api_limits_its_routes(write: Write) -> None:
     document = http_document(integration={"TimeoutInMillis": 2500})
     stage = document["Resources"]["Stage"]["Properties"]
     stage["DefaultRouteSettings"] = {"ThrottlingRateLimit": 10, "ThrottlingBurstLimit": 20}
@@ -361,7 +358,7 @@ def test_stage_of_an_http_api_limits_its_routes(write: Callable[[dict[str, Any]]
     ],
 )
 def test_method_settings_of_a_rest_api_limit_its_routes(
-    write: Callable[[dict[str, Any]], Path],
+    write: Write,
     settings: list[dict[str, object]],
     limit: RateLimit | None,
 ) -> None:
@@ -369,16 +366,14 @@ def test_method_settings_of_a_rest_api_limit_its_routes(
     assert (route.timeout, route.rate_limit) == (29, limit)
 
 
-def test_rate_limit_must_be_a_number(write: Callable[[dict[str, Any]], Path]) -> None:
+def test_rate_limit_must_be_a_number(write: Write) -> None:
     settings = [{"ThrottlingRateLimit": "many"}]
     template = Template.read(write(rest_document(MethodSettings=settings)))
     with pytest.raises(TemplateError, match="not a number"):
         template.api("Api")
 
 
-def test_integration_can_be_an_invocation_uri(
-    write: Callable[[dict[str, Any]], Path],
-) -> None:
+def test_integration_can_be_an_invocation_uri(write: Write) -> None:
     uri = {"Fn::Sub": AUTHORIZER_URI.replace("Guard", "F")}
     document = http_document({"RouteKey": "$default"}, {"IntegrationUri": uri})
     (route,) = Template.read(write(document)).api("Api").routes
@@ -390,9 +385,7 @@ def _alias(function: object) -> dict[str, Any]:
     return {"Type": "AWS::Lambda::Alias", "Properties": properties}
 
 
-def test_integration_can_be_an_alias(
-    write: Callable[[dict[str, Any]], Path],
-) -> None:
+def test_integration_can_be_an_alias(write: Write) -> None:
     uri = {"Ref": "Alias"}
     document = http_document({}, {"IntegrationUri": uri}, Alias=_alias({"Ref": "F"}))
     (route,) = Template.read(write(document)).api("Api").routes
@@ -400,15 +393,13 @@ def test_integration_can_be_an_alias(
 
 
 @pytest.mark.parametrize("function", ["F", {"Ref": "Stage"}])
-def test_alias_needs_a_function_of_the_template(
-    write: Callable[[dict[str, Any]], Path], function: object
-) -> None:
+def test_alias_needs_a_function_of_the_template(write: Write, function: object) -> None:
     document = http_document({}, {"IntegrationUri": {"Ref": "Alias"}}, Alias=_alias(function))
     with pytest.raises(TemplateError, match=r"Alias\.FunctionName is not a function"):
         Template.read(write(document)).api("Api")
 
 
-def test_http_api_authorizer_is_read(write: Callable[[dict[str, Any]], Path]) -> None:
+def test_http_api_authorizer_is_read(write: Write) -> None:
     document = http_document(
         {"AuthorizationType": "CUSTOM", "AuthorizerId": {"Ref": "Lock"}},
         Lock=http_authorizer(
@@ -504,7 +495,7 @@ def test_http_api_authorizer_is_read(write: Callable[[dict[str, Any]], Path]) ->
     ],
 )
 def test_unsupported_http_api_is_an_error(
-    write: Callable[[dict[str, Any]], Path], document: dict[str, Any], message: str
+    write: Write, document: dict[str, Any], message: str
 ) -> None:
     template = Template.read(write(document))
     with pytest.raises(TemplateError, match=message):
@@ -514,7 +505,7 @@ def test_unsupported_http_api_is_an_error(
 # --- Functions and whole templates ---------------------------------------------------------------
 
 
-def test_globals_are_function_defaults(write: Callable[[dict[str, Any]], Path]) -> None:
+def test_globals_are_function_defaults(write: Write) -> None:
     document = rest_document()
     document["Globals"] = {
         "Function": {"Timeout": 7, "Environment": {"Variables": {"A": "1", "B": "1"}}}
@@ -528,7 +519,7 @@ def test_globals_are_function_defaults(write: Callable[[dict[str, Any]], Path]) 
     assert template.function("Guard").name == "gatehouse-Guard"
 
 
-def test_function_can_have_a_name(write: Callable[[dict[str, Any]], Path]) -> None:
+def test_function_can_have_a_name(write: Write) -> None:
     document = rest_document()
     named = {"Fn::Sub": "${AWS::StackName}-named"}
     document["Resources"]["F"]["Properties"]["FunctionName"] = named
@@ -538,9 +529,7 @@ def test_function_can_have_a_name(write: Callable[[dict[str, Any]], Path]) -> No
     assert template.function("Guard").arn.endswith(":function:guard")
 
 
-def test_unsupported_function_is_an_error(
-    write: Callable[[dict[str, Any]], Path],
-) -> None:
+def test_unsupported_function_is_an_error(write: Write) -> None:
     document = rest_document()
     document["Resources"]["F"]["Properties"]["ImageUri"] = "image"
     with pytest.raises(TemplateError, match="F is a container image"):
@@ -573,7 +562,7 @@ GUARD = {
 API = {"Ref": "Api"}
 
 
-def test_http_api_of_sam_is_read(write: Callable[[dict[str, Any]], Path]) -> None:
+def test_http_api_of_sam_is_read(write: Write) -> None:
     document = http_api_document(
         {
             "One": http_event(ApiId=API, Method="get", Path="/x/{id}", TimeoutInMillis=2500),
@@ -620,16 +609,14 @@ def test_http_api_of_sam_is_read(write: Callable[[dict[str, Any]], Path]) -> Non
     }
 
 
-def test_http_api_of_sam_calls_the_alias_of_a_function(
-    write: Callable[[dict[str, Any]], Path],
-) -> None:
+def test_http_api_of_sam_calls_the_alias_of_a_function(write: Write) -> None:
     document = http_api_document({"One": http_event(ApiId=API, Method="get", Path="/x")})
     document["Resources"]["F"]["Properties"]["AutoPublishAlias"] = "live"
     (route,) = Template.read(write(document)).api("Api").routes
     assert route.function == "F"
 
 
-def test_sam_adds_apis_for_events_without_one(write: Callable[[dict[str, Any]], Path]) -> None:
+def test_sam_adds_apis_for_events_without_one(write: Write) -> None:
     events = {
         "One": http_event(Method="get", Path="/x"),
         "Two": {"Type": "Api", "Properties": {"Method": "get", "Path": "/y"}},
@@ -665,16 +652,14 @@ def test_sam_adds_apis_for_events_without_one(write: Callable[[dict[str, Any]], 
     ],
 )
 def test_unsupported_http_api_of_sam_is_an_error(
-    write: Callable[[dict[str, Any]], Path], api: dict[str, Any], message: str
+    write: Write, api: dict[str, Any], message: str
 ) -> None:
     document = http_api_document({"One": http_event(ApiId=API, Method="get", Path="/x")}, **api)
     with pytest.raises(TemplateError, match=message):
         Template.read(write(document)).api("Api")
 
 
-def test_condition_that_does_not_hold_removes_a_route(
-    write: Callable[[dict[str, Any]], Path],
-) -> None:
+def test_condition_that_does_not_hold_removes_a_route(write: Write) -> None:
     document = http_api_document({"One": http_event(ApiId=API, Method="get", Path="/x")})
     document["Conditions"] = {"Never": {"Fn::Equals": ["a", "b"]}}
     document["Resources"]["G"] = {
@@ -685,9 +670,7 @@ def test_condition_that_does_not_hold_removes_a_route(
     assert [route.path for route in routes] == ["/x"]
 
 
-def test_rest_api_can_have_an_openapi_document(
-    write: Callable[[dict[str, Any]], Path],
-) -> None:
+def test_rest_api_can_have_an_openapi_document(write: Write) -> None:
     uri = {"Fn::Sub": AUTHORIZER_URI.replace("Guard", "F")}
     integration = {"type": "aws_proxy", "httpMethod": "POST", "uri": uri}
     body = {
@@ -701,22 +684,18 @@ def test_rest_api_can_have_an_openapi_document(
 
 
 @pytest.mark.parametrize("logical_id", ["Absent", "Api"])
-def test_other_resource_is_not_a_function(
-    write: Callable[[dict[str, Any]], Path], logical_id: str
-) -> None:
+def test_other_resource_is_not_a_function(write: Write, logical_id: str) -> None:
     with pytest.raises(TemplateError, match="is not a function"):
         Template.read(write(rest_document())).function(logical_id)
 
 
 @pytest.mark.parametrize("logical_id", ["Absent", "F"])
-def test_other_resource_is_not_an_api(
-    write: Callable[[dict[str, Any]], Path], logical_id: str
-) -> None:
+def test_other_resource_is_not_an_api(write: Write, logical_id: str) -> None:
     with pytest.raises(TemplateError, match="is not an API"):
         Template.read(write(rest_document())).api(logical_id)
 
 
-def test_parameters_can_be_set(write: Callable[[dict[str, Any]], Path]) -> None:
+def test_parameters_can_be_set(write: Write) -> None:
     document = rest_document(StageName={"Ref": "Stage"})
     document["Parameters"] = {"Stage": {"Type": "String", "Default": "live"}}
     path = write(document)
@@ -726,15 +705,13 @@ def test_parameters_can_be_set(write: Callable[[dict[str, Any]], Path]) -> None:
         Template.read(path, {"Nothing": "x"})
 
 
-def test_parameter_needs_a_value(write: Callable[[dict[str, Any]], Path]) -> None:
+def test_parameter_needs_a_value(write: Write) -> None:
     document = {**rest_document(), "Parameters": {"Stage": {"Type": "String"}}}
     with pytest.raises(TemplateError, match="parameter Stage has no default"):
         Template.read(write(document))
 
 
-def test_false_condition_removes_a_resource(
-    write: Callable[[dict[str, Any]], Path],
-) -> None:
+def test_false_condition_removes_a_resource(write: Write) -> None:
     document = rest_document()
     document["Conditions"] = {"Never": {"Fn::Equals": ["a", "b"]}}
     document["Resources"]["F"]["Condition"] = "Never"
@@ -754,7 +731,7 @@ def test_false_condition_removes_a_resource(
     ],
 )
 def test_unsupported_resources_are_an_error(
-    write: Callable[[dict[str, Any]], Path], resource: dict[str, Any], message: str
+    write: Write, resource: dict[str, Any], message: str
 ) -> None:
     document = rest_document()
     document["Resources"]["Extra"] = resource
@@ -762,18 +739,18 @@ def test_unsupported_resources_are_an_error(
         Template.read(write(document))
 
 
-def test_globals_of_apis_are_applied(write: Callable[[dict[str, Any]], Path]) -> None:
+def test_globals_of_apis_are_applied(write: Write) -> None:
     document = rest_document()
     document["Globals"] = {"Api": {"Variables": {"a": "b"}}}
     assert Template.read(write(document)).api("Api").stage_variables == {"a": "b"}
 
 
-def test_unknown_globals_are_an_error(write: Callable[[dict[str, Any]], Path]) -> None:
+def test_unknown_globals_are_an_error(write: Write) -> None:
     with pytest.raises(TemplateError, match="Globals: SimpleTable"):
         Template.read(write({**rest_document(), "Globals": {"SimpleTable": {}}}))
 
 
-def test_account_is_part_of_every_arn(write: Callable[[dict[str, Any]], Path]) -> None:
+def test_account_is_part_of_every_arn(write: Write) -> None:
     template = Template.read(write(rest_document()))
     china = replace(template.account, partition="aws-cn", region="cn-north-1")
     moved = Template.read(template.path, account=china)
