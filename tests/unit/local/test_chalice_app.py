@@ -16,7 +16,7 @@ from local.cli import LaptopError
 from local.gateway.lambda_runtime import shared_environment
 from local.gateway.model import Function, Request, Route
 from local.gateway.template import Template
-from tests.unit.local.apis import http_api
+from tests.unit.local.gateway.apis import http_api
 
 TEMPLATE = """
 Resources:

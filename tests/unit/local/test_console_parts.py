@@ -36,7 +36,7 @@ from local.console.records import (
 from local.gateway.core import Gateway
 from local.gateway.lambda_runtime import FunctionError, InProcessLambda
 from local.gateway.model import Function, Request
-from tests.unit.local.apis import (
+from tests.unit.local.gateway.apis import (
     ARN,
     BEARER,
     FakeLambda,

@@ -8,7 +8,7 @@ import pytest
 from local.aws_account import LAPTOP
 from local.gateway.events import Call, authorizer_event, proxy_event
 from local.gateway.model import Api, ClientCertificate, IdentitySource, Request, Route
-from tests.unit.local.apis import BEARER, bearer, http_api, rest_api
+from tests.unit.local.gateway.apis import BEARER, bearer, http_api, rest_api
 
 EVENTS = Path(__file__).parent / "events"
 # API Gateway generates these values.

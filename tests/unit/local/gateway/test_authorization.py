@@ -6,7 +6,7 @@ import pytest
 from local.gateway.core import Gateway
 from local.gateway.lambda_runtime import FunctionError
 from local.gateway.model import Authorizer, IdentitySource, Response, Route
-from tests.unit.local.apis import (
+from tests.unit.local.gateway.apis import (
     ARN,
     BEARER,
     Clock,

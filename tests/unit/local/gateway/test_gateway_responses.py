@@ -14,7 +14,7 @@ from local.gateway.gateway_responses import (
 from local.gateway.model import GatewayResponse, Response
 from local.gateway.template import Template
 from tests.support.laptop import ROOT
-from tests.unit.local.apis import (
+from tests.unit.local.gateway.apis import (
     BEARER,
     Clock,
     FakeLambda,

@@ -13,7 +13,7 @@ from local.gateway.model import Authorizer, IdentitySource, RateLimit, Route
 from local.gateway.template import Template
 
 Write = Callable[[dict[str, Any]], Path]
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 AUTHORIZER_URI = (
     "arn:${AWS::Partition}:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/"
     "${Guard.Arn}/invocations"

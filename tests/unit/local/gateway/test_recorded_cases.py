@@ -14,7 +14,7 @@ import pytest
 
 from local.gateway.core import Gateway
 from local.gateway.model import Api, ApiKind, Request, Route
-from tests.unit.local.apis import Clock, FakeLambda
+from tests.unit.local.gateway.apis import Clock, FakeLambda
 
 PROXY = "test_apigateway_lambda: test_lambda_aws_proxy_integration: "
 FORMAT = "test_apigateway_lambda: test_aws_proxy_response_payload_format_validation: "

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from local.gateway.core import Gateway
 from local.gateway.lambda_runtime import FunctionError
 from local.gateway.model import Api, GatewayResponse, RateLimit, Request, Route
-from tests.unit.local.apis import (
+from tests.unit.local.gateway.apis import (
     ARN,
     BEARER,
     OK,

@@ -7,7 +7,7 @@ import pytest
 
 from local.gateway.lambda_runtime import FunctionError, InProcessLambda, LambdaContext
 from local.gateway.model import Function
-from tests.unit.local.apis import Clock
+from tests.unit.local.gateway.apis import Clock
 
 FUNCTION = Function(
     logical_id="Probe",
