@@ -272,7 +272,7 @@ def decision(
         sentence = f"{why} There is no policy, because API Gateway would cache a wrong Deny."
         return step("No decision", sentence, reason, "bad")
     shown = policy(called, scope_map, route)
-    took = f"It took {called['milliseconds']:.1f} ms."
+    took = f"The decision took {called['milliseconds']:.1f} ms."
     if not _opened(called["result"], scope_map):
         sentence = f"The token is valid, but its scopes open no route: all are denied. {took}"
         return step("A policy that denies all", sentence, "policy", "bad", shown)

@@ -53,9 +53,7 @@ def _token(laptop: Laptop, headers: Mapping[str, str] | None = None) -> dict[str
 
 
 @pytest.mark.parametrize("guarded_api", [{}], indirect=True)
-def test_a_policy_kept_from_one_route_serves_another_and_closes_the_rest(
-    laptop: Laptop, guarded_api: GuardedApi
-) -> None:
+def test_cached_policy_covers_every_route(laptop: Laptop, guarded_api: GuardedApi) -> None:
     headers = {"Authorization": f"Bearer {_token(laptop)['access_token']}"}
     status, countries, _ = guarded_api.get("/country", headers)
     assert status == 200
@@ -71,9 +69,7 @@ def test_a_policy_kept_from_one_route_serves_another_and_closes_the_rest(
     [{"ProofOfPossession": "dpop", "AuthorizerCacheSeconds": 0}],
     indirect=True,
 )
-def test_a_token_bound_to_a_key_needs_a_proof_of_it_at_every_request(
-    laptop: Laptop, guarded_api: GuardedApi
-) -> None:
+def test_dpop_token_needs_a_proof_per_request(laptop: Laptop, guarded_api: GuardedApi) -> None:
     token_url = f"{laptop.addresses.issuer}/oauth2/token"
     answer = _token(laptop, {"DPoP": proof(htu=token_url, now=time.time())})
     assert answer["token_type"] == "DPoP"
@@ -125,7 +121,7 @@ def test_a_token_bound_to_a_key_needs_a_proof_of_it_at_every_request(
 
 
 @pytest.mark.parametrize("guarded_api", [{"CheckRevokedTokens": "true"}], indirect=True)
-def test_a_token_given_back_opens_nothing(laptop: Laptop, guarded_api: GuardedApi) -> None:
+def test_revoked_token_is_rejected(laptop: Laptop, guarded_api: GuardedApi) -> None:
     token = _token(laptop)["access_token"]
     form = {
         "token": token,
@@ -149,7 +145,7 @@ def test_a_token_given_back_opens_nothing(laptop: Laptop, guarded_api: GuardedAp
 @pytest.mark.parametrize(
     "guarded_api", [{"ProofOfPossession": "mtls", "AuthorizerCacheSeconds": 0}], indirect=True
 )
-def test_a_token_bound_to_a_certificate_needs_that_certificate(
+def test_certificate_bound_token_needs_the_certificate(
     laptop: Laptop, guarded_api: GuardedApi
 ) -> None:
     certificates = LaptopCertificates.ensure()
@@ -188,7 +184,7 @@ def test_a_token_bound_to_a_certificate_needs_that_certificate(
     ]
 
 
-def test_the_guarded_api_says_who_issues_its_tokens(laptop: Laptop) -> None:
+def test_guarded_api_publishes_its_issuer(laptop: Laptop) -> None:
     addresses = laptop.addresses
     documents = []
     for path in (

@@ -1,4 +1,4 @@
-"""The authorizer behind an HTTP API and other REST APIs, as the gateway core plays them."""
+"""The authorizer behind an HTTP API and other REST APIs, emulated by the gateway."""
 
 import json
 from collections.abc import Callable
@@ -205,7 +205,7 @@ APIS = {
 
 
 @pytest.mark.parametrize("document", APIS.values(), ids=APIS)
-def test_a_token_opens_what_its_scopes_do_behind_every_kind_of_api(
+def test_scopes_open_routes_of_every_api_type(
     document: Document, sandbox: Callable[[Document], Sandbox]
 ) -> None:
     api = sandbox(document)
@@ -222,7 +222,7 @@ def test_a_token_opens_what_its_scopes_do_behind_every_kind_of_api(
 
 
 @pytest.mark.parametrize("document", APIS.values(), ids=APIS)
-def test_a_bad_token_is_401_behind_every_kind_of_api(
+def test_invalid_token_is_401_in_every_api_type(
     document: Document, sandbox: Callable[[Document], Sandbox]
 ) -> None:
     api = sandbox(document)
@@ -236,7 +236,7 @@ def test_a_bad_token_is_401_behind_every_kind_of_api(
 
 
 @pytest.mark.parametrize("name", [name for name in APIS if name != "REST TOKEN"])
-def test_two_authorization_headers_are_401_where_they_can_be_seen(
+def test_two_authorization_headers_are_401(
     name: str, sandbox: Callable[[Document], Sandbox]
 ) -> None:
     api = sandbox(APIS[name])
@@ -245,7 +245,7 @@ def test_two_authorization_headers_are_401_where_they_can_be_seen(
 
 
 @pytest.mark.parametrize("name", ["REST TOKEN", "REST REQUEST", "HTTP 1.0", "HTTP 2.0"])
-def test_a_policy_is_asked_for_once_and_serves_every_route(
+def test_policy_is_cached_for_every_route(
     name: str, sandbox: Callable[[Document], Sandbox]
 ) -> None:
     api = sandbox(APIS[name])
@@ -256,7 +256,7 @@ def test_a_policy_is_asked_for_once_and_serves_every_route(
     assert len(api.asked) == 1
 
 
-def test_a_simple_answer_is_asked_for_once_per_route(
+def test_simple_response_is_cached_per_route(
     sandbox: Callable[[Document], Sandbox],
 ) -> None:
     api = sandbox(APIS["HTTP 2.0, simple"])
@@ -270,20 +270,20 @@ def test_a_simple_answer_is_asked_for_once_per_route(
     ]
 
 
-def test_a_simple_answer_kept_for_the_token_alone_opens_too_much_and_the_lint_says_so(
+def test_simple_response_cached_by_token_is_a_lint_error(
     sandbox: Callable[[Document], Sandbox],
 ) -> None:
     api = sandbox(_http_api(simple=True))
     token = forge_claims(scope="country.read")
     assert api.status("GET", "/country", token) == 200
-    # What the lint is for: API Gateway asks nobody about the second route.
+    # API Gateway does not call the authorizer for the second route. The lint reports that.
     assert api.status("DELETE", "/country/code/AUS", token) == 200
     (fault,) = faults(api.template, "Api", parse_scope_map(json.dumps(SCOPES).encode()))
     assert "without $context.routeKey" in fault
 
 
 @pytest.mark.parametrize("name", ["HTTP 1.0", "HTTP 2.0", "HTTP 2.0, simple"])
-def test_an_http_api_of_the_right_kind_passes_the_lint(
+def test_correct_http_api_passes_the_lint(
     name: str, sandbox: Callable[[Document], Sandbox]
 ) -> None:
     scope_map = parse_scope_map(json.dumps(SCOPES).encode())
@@ -291,7 +291,7 @@ def test_an_http_api_of_the_right_kind_passes_the_lint(
 
 
 @pytest.mark.parametrize("name", ["REST REQUEST", "HTTP 1.0", "HTTP 2.0"])
-def test_a_policy_that_is_kept_ends_with_its_token(
+def test_cached_policy_ends_with_its_token(
     name: str, sandbox: Callable[[Document], Sandbox]
 ) -> None:
     api = sandbox(APIS[name])
@@ -305,7 +305,7 @@ def test_a_policy_that_is_kept_ends_with_its_token(
 
 
 @pytest.mark.parametrize("name", APIS)
-def test_the_function_learns_who_calls(name: str, sandbox: Callable[[Document], Sandbox]) -> None:
+def test_function_gets_the_caller(name: str, sandbox: Callable[[Document], Sandbox]) -> None:
     api = sandbox(APIS[name])
     token = forge_claims(scope="country.read", jti="one-of-a-kind")
     assert api.status("GET", "/country", token) == 200

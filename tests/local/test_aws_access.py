@@ -1,4 +1,4 @@
-"""The laptop's AWS admits processes of its user, and neither web pages nor anybody else."""
+"""The laptop's AWS admits only processes of its user, and no web pages."""
 
 import json
 import shutil
@@ -53,7 +53,7 @@ def a_secret(laptop: Laptop) -> str:
 
 
 @pytest.mark.skipif(chromium() is None, reason="No Chromium is installed here.")
-def test_a_page_of_another_local_origin_reads_and_resets_nothing(laptop: Laptop) -> None:
+def test_page_of_another_origin_has_no_access(laptop: Laptop) -> None:
     aws, before = laptop.addresses.aws_url, a_secret(laptop)
     body = json.dumps({"SecretId": secret_name("SigningKeysSecret")})
     simple = [f"{aws}/moto-api/reset", f"{aws}/moto-api/data.json", f"{aws}/"]
@@ -78,7 +78,7 @@ def test_a_page_of_another_local_origin_reads_and_resets_nothing(laptop: Laptop)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="No curl is installed here.")
-def test_curl_needs_the_access_key_of_this_run_and_moto_has_no_cors(laptop: Laptop) -> None:
+def test_curl_needs_the_access_key(laptop: Laptop) -> None:
     body = json.dumps({"SecretId": secret_name("SigningKeysSecret")})
 
     def curl(*options: str, path: str = "/") -> tuple[str, str]:
@@ -107,7 +107,7 @@ def test_curl_needs_the_access_key_of_this_run_and_moto_has_no_cors(laptop: Lapt
         assert curl(key, path=path)[0] == "403"
 
 
-def test_the_access_key_is_for_its_user_only(laptop: Laptop) -> None:
+def test_access_key_file_is_private(laptop: Laptop) -> None:
     file = access_key_file(laptop.addresses.aws_port)
     assert file.stat().st_mode & 0o777 == 0o600
     assert file.parent.stat().st_mode & 0o777 == 0o700

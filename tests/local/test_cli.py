@@ -142,7 +142,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def test_nothing_but_the_wheel_is_needed(laptop: Laptop, wheel: Path, tmp_path: Path) -> None:
+def test_wheel_runs_without_the_repository(laptop: Laptop, wheel: Path, tmp_path: Path) -> None:
     environment = tmp_path / "environment"
     venv.create(environment, with_pip=False)
     install = (str(Path(sys.executable).parent / "uv"), "pip", "install", "--offline", "--no-deps")

@@ -72,7 +72,7 @@ METHODS = {
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_token_is_got_with(laptop: Laptop, method: str) -> None:
+def test_token_get_by_every_method(laptop: Laptop, method: str) -> None:
     client_id, options = METHODS[method]
     if options[:1] == ("--certificate",):
         file = str(CERTIFICATES / f"{options[1]}.pem")
@@ -186,7 +186,7 @@ def test_other_apis_rules_are_inspected(laptop: Laptop) -> None:
     systems_manager.delete_parameter(Name=name)
 
 
-def test_a_key_is_announced_and_taken_back(laptop: Laptop) -> None:
+def test_announced_key_is_withdrawn(laptop: Laptop) -> None:
     # Another test may have rotated the keys before: what it left is there as well.
     before = json.loads(gatehouse(laptop, "keys", "list", "--json").stdout)
     (key,) = [each for each in before if each["state"] == "signs"]

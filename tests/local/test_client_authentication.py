@@ -1,4 +1,4 @@
-"""Every way to authenticate a client, between real processes, as the documentation says."""
+"""Every authentication method of the documentation, between real processes."""
 
 import json
 import os
@@ -54,9 +54,9 @@ def curl_with_certificate(certificate: str, url: str, *more: str, **form: str) -
 
 def post(url: str, form: dict[str, str]) -> tuple[int, Any]:
     body = urlencode(form).encode()
-    request = Request(url, body, {"Content-Type": "application/x-www-form-urlencoded"})  # noqa: S310 - our own address
+    request = Request(url, body, {"Content-Type": "application/x-www-form-urlencoded"})  # noqa: S310 - a local address
     try:
-        with urlopen(request, timeout=30) as answer:  # noqa: S310 - our own address
+        with urlopen(request, timeout=30) as answer:  # noqa: S310 - a local address
             return answer.status, json.load(answer)
     except HTTPError as error:
         with error:
@@ -101,14 +101,14 @@ def site() -> Iterator[Site]:
         thread.join()
 
 
-def test_rfc8705_2_1_a_client_with_a_certificate_gets_a_token(laptop: Laptop) -> None:
+def test_rfc8705_2_1_tls_client_auth(laptop: Laptop) -> None:
     url = f"{laptop.addresses.mtls_auth_server}/oauth2/token"
     request = {"grant_type": "client_credentials", "client_id": "service-client-mtls"}
     status, answer = curl_with_certificate(str(CERTIFICATES.client), url, **request)
     assert (status, answer["token_type"]) == (200, "Bearer")
 
 
-def test_rfc9449_5_a_client_with_a_certificate_gets_a_token_bound_to_another_key(
+def test_rfc9449_5_dpop_with_a_client_certificate(
     laptop: Laptop,
 ) -> None:
     url = f"{laptop.addresses.mtls_auth_server}/oauth2/token"
@@ -118,28 +118,28 @@ def test_rfc9449_5_a_client_with_a_certificate_gets_a_token_bound_to_another_key
     assert (status, answer["token_type"]) == (200, "DPoP")
 
 
-def test_rfc8705_2_2_a_client_with_a_certificate_of_its_own_gets_a_token(laptop: Laptop) -> None:
+def test_rfc8705_2_2_self_signed_certificate(laptop: Laptop) -> None:
     url = f"{laptop.addresses.mtls_auth_server}/oauth2/token"
     request = {"grant_type": "client_credentials", "client_id": "service-client-self-signed"}
     status, answer = curl_with_certificate(str(CERTIFICATES.self_signed_client), url, **request)
     assert (status, answer["token_type"]) == (200, "Bearer")
 
 
-def test_rfc8705_2_somebody_elses_certificate_is_refused(laptop: Laptop) -> None:
+def test_rfc8705_2_other_certificate_is_rejected(laptop: Laptop) -> None:
     url = f"{laptop.addresses.mtls_auth_server}/oauth2/token"
     request = {"grant_type": "client_credentials", "client_id": "service-client-self-signed"}
     status, answer = curl_with_certificate(str(CERTIFICATES.client), url, **request)
     assert (status, answer["error"]) == (401, "invalid_client")
 
 
-def test_behind_mutual_tls_there_is_no_connection_without_a_certificate(laptop: Laptop) -> None:
+def test_connection_needs_a_client_certificate(laptop: Laptop) -> None:
     url = f"{laptop.addresses.mtls_auth_server}/oauth2/token"
     code, complaint = curl_with_certificate("", url, grant_type="client_credentials")
     assert code != 200
     assert "certificate required" in complaint
 
 
-def test_the_same_client_without_mutual_tls_is_refused(laptop: Laptop) -> None:
+def test_tls_client_without_mutual_tls_is_rejected(laptop: Laptop) -> None:
     status, answer = post(
         f"{laptop.addresses.issuer}/oauth2/token",
         {"grant_type": "client_credentials", "client_id": "service-client-mtls"},
@@ -147,7 +147,7 @@ def test_the_same_client_without_mutual_tls_is_refused(laptop: Laptop) -> None:
     assert (status, answer["error"]) == (401, "invalid_client")
 
 
-def test_the_guarded_api_is_behind_mutual_tls_too(laptop: Laptop) -> None:
+def test_guarded_api_behind_mutual_tls(laptop: Laptop) -> None:
     status, answer = curl_with_certificate(
         str(CERTIFICATES.client),
         f"{laptop.addresses.mtls_auth_server}/oauth2/token",
@@ -168,7 +168,7 @@ def test_the_guarded_api_is_behind_mutual_tls_too(laptop: Laptop) -> None:
     assert (status, country) == (200, {"code": "AUS", "name": "AUSTRALIA"})
 
 
-def test_rfc7523_2_2_the_documented_command_makes_an_assertion_for_one_token(
+def test_rfc7523_2_2_demo_assertion_is_valid_once(
     laptop: Laptop,
 ) -> None:
     ports = {"GATEHOUSE_AUTH_PORT": str(laptop.addresses.auth_port)}
@@ -185,7 +185,7 @@ def test_rfc7523_2_2_the_documented_command_makes_an_assertion_for_one_token(
     assert statuses == [200, 401]
 
 
-def test_rfc7523_3_of_a_hundred_concurrent_uses_of_one_assertion_one_is_accepted(
+def test_rfc7523_3_concurrent_assertions_are_accepted_once(
     laptop: Laptop,
 ) -> None:
     url = f"{laptop.addresses.issuer}/oauth2/token"
@@ -202,13 +202,13 @@ def test_rfc7523_3_of_a_hundred_concurrent_uses_of_one_assertion_one_is_accepted
     assert sorted(statuses) == [200] + [401] * 99
 
 
-def test_an_assertion_authenticates_a_caller_of_introspection(laptop: Laptop) -> None:
+def test_assertion_authenticates_at_introspection(laptop: Laptop) -> None:
     issuer = laptop.addresses.issuer
     form = assertion_form(demo_assertion(issuer, time.time())) | {"token": "gh_at_nothing"}
     assert post(f"{issuer}/oauth2/introspect", form) == (200, {"active": False})
 
 
-def test_keys_are_fetched_from_a_jwks_uri_once_by_each_process(
+def test_jwks_uri_is_fetched_once_per_process(
     laptop: Laptop, registry: DynamoDbClients, site: Site
 ) -> None:
     client_id = f"remote-{uuid4()}"
@@ -227,7 +227,7 @@ def test_keys_are_fetched_from_a_jwks_uri_once_by_each_process(
     assert 1 <= site.asked <= workers
 
 
-def test_a_jwks_uri_where_nobody_answers_is_503(laptop: Laptop, registry: DynamoDbClients) -> None:
+def test_unreachable_jwks_uri_is_503(laptop: Laptop, registry: DynamoDbClients) -> None:
     client_id = f"unreachable-{uuid4()}"
     registry.put(
         client(
@@ -242,7 +242,7 @@ def test_a_jwks_uri_where_nobody_answers_is_503(laptop: Laptop, registry: Dynamo
     assert (status, answer["error"]) == (503, "temporarily_unavailable")
 
 
-def test_a_workload_proves_itself_with_its_issuers_token(
+def test_workload_token_authenticates(
     laptop: Laptop, registry: DynamoDbClients, site: Site
 ) -> None:
     issuer, client_id = laptop.addresses.issuer, f"workload-{uuid4()}"
@@ -270,13 +270,13 @@ def test_a_workload_proves_itself_with_its_issuers_token(
     assert site.asked in range(2, 2 * worker_count(os.environ) + 1, 2)
 
 
-def test_failures_past_the_limit_are_429_with_retry_after(laptop: Laptop) -> None:
+def test_too_many_failures_are_429(laptop: Laptop) -> None:
     url = f"{laptop.addresses.issuer}/oauth2/token"
     # A client of its own: every client of these tests comes from the same address.
     stranger = {"grant_type": "client_credentials", "client_id": str(uuid4()), "client_secret": "x"}
     limits = Limits()
     failures = 0
-    # A window may end meanwhile, and another begin: then it takes up to twice as many.
+    # A new window may begin during the loop. Then up to twice as many failures are allowed.
     while (answer := requests.post(url, stranger, timeout=30)).status_code == 401:
         failures += 1
         assert failures <= 2 * limits.per_source
@@ -285,6 +285,6 @@ def test_failures_past_the_limit_are_429_with_retry_after(laptop: Laptop) -> Non
     assert 0 < int(answer.headers["Retry-After"]) <= limits.window
 
 
-def test_demo_private_keys_are_readable_by_their_owner_only(laptop: Laptop) -> None:
+def test_demo_private_keys_are_private(laptop: Laptop) -> None:
     for path in (CERTIFICATES.client, ROOT / ".gatehouse" / "keys" / f"{SIGNING_CLIENT}.pem"):
         assert path.stat().st_mode & 0o077 == 0

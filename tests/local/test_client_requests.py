@@ -39,7 +39,7 @@ AS_IT_STANDS = basic(ID, SECRET)
 
 @dataclass(frozen=True)
 class Sent:
-    """What a client sends, less the Host and the Content-Length that every one sends."""
+    """The request of a client, without Host and Content-Length."""
 
     body: str
     headers: dict[str, str]
@@ -168,7 +168,7 @@ def _registered(laptop: Laptop) -> None:
 
 
 def send(laptop: Laptop, endpoint: str, sent: Sent) -> tuple[int, Any]:
-    """Send a request as it stands; return the status and the JSON body."""
+    """Send a request unchanged; return the status and the JSON body."""
     address = urlsplit(f"{laptop.addresses.issuer}/oauth2/{endpoint}")
     connection = HTTPConnection(address.netloc, timeout=30)
     connection.putrequest("POST", address.path, skip_accept_encoding=True)
@@ -193,36 +193,32 @@ def token(laptop: Laptop) -> str:
 
 
 @pytest.mark.parametrize("sent", TOKEN_REQUESTS.values(), ids=TOKEN_REQUESTS)
-def test_a_token_request_as_this_client_writes_it_is_answered(laptop: Laptop, sent: Sent) -> None:
+def test_token_request_of_the_client(laptop: Laptop, sent: Sent) -> None:
     status, answer = send(laptop, "token", sent)
     assert (status, answer["scope"]) == (200, " ".join(SCOPES))
 
 
 @pytest.mark.parametrize("sent", UNSCOPED_REQUESTS.values(), ids=UNSCOPED_REQUESTS)
-def test_a_token_request_without_scopes_is_answered_too(laptop: Laptop, sent: Sent) -> None:
+def test_token_request_without_scopes(laptop: Laptop, sent: Sent) -> None:
     status, answer = send(laptop, "token", sent)
     assert (status, answer["token_type"]) == (200, "Bearer")
 
 
 @pytest.mark.parametrize("sent", INTROSPECTION_REQUESTS.values(), ids=INTROSPECTION_REQUESTS)
-def test_an_introspection_request_as_this_client_writes_it_is_answered(
-    laptop: Laptop, token: str, sent: Sent
-) -> None:
+def test_introspection_request_of_the_client(laptop: Laptop, token: str, sent: Sent) -> None:
     status, answer = send(laptop, "introspect", about(sent, token))
     assert (status, answer["active"], answer["scope"]) == (200, True, "country.read")
 
 
 @pytest.mark.parametrize("sent", REVOCATION_REQUESTS.values(), ids=REVOCATION_REQUESTS)
-def test_a_revocation_request_as_this_client_writes_it_is_answered(
-    laptop: Laptop, sent: Sent
-) -> None:
+def test_revocation_request_of_the_client(laptop: Laptop, sent: Sent) -> None:
     issued = send(laptop, "token", form(f"{GRANT}&{IN_FORM}"))[1]["access_token"]
     assert send(laptop, "revoke", about(sent, issued)) == (200, {})
     shown = send(laptop, "introspect", form(f"token={issued}&{IN_FORM}"))
     assert shown == (200, {"active": False})
 
 
-def test_golang_org_x_oauth2_asks_again_with_parameters_where_basic_is_refused(
+def test_go_oauth2_falls_back_to_parameters(
     laptop: Laptop,
 ) -> None:
     """It does so for any refusal, and learns from the second answer what is wrong."""
@@ -240,6 +236,6 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("sent", REFUSED.values(), ids=REFUSED)
-def test_rfc6749_what_no_client_may_send_is_an_invalid_request(laptop: Laptop, sent: Sent) -> None:
+def test_rfc6749_malformed_request_is_invalid(laptop: Laptop, sent: Sent) -> None:
     status, answer = send(laptop, "token", sent)
     assert (status, answer["error"]) == (400, "invalid_request")

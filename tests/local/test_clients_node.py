@@ -36,7 +36,7 @@ def _proofs(script: str) -> list[str]:
 
 @pytest.fixture(scope="session")
 def packages() -> Path:
-    """The packages, installed as the lock file says unless they are; skips without npm."""
+    """The packages of the lock file, installed if missing. Skips without npm."""
     if not shutil.which("node") or not shutil.which("npm"):
         pytest.skip("Node and npm are not installed here.")
     lock = FOLDER / "package-lock.json"
@@ -67,7 +67,7 @@ def _outcomes(script: str, given: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def given(laptop: Laptop) -> str:
-    """What the scripts are told: addresses, and files with keys."""
+    """The parameters of the scripts: addresses, and files with keys."""
     certificates = LaptopCertificates.ensure()
     return json.dumps(
         {
@@ -86,10 +86,10 @@ def given(laptop: Laptop) -> str:
 @pytest.mark.parametrize(
     ("script", "proof"), [(script, proof) for script in SCRIPTS for proof in _proofs(script)]
 )
-def test_a_library_from_npm_is_served(packages: Path, given: str, script: str, proof: str) -> None:
+def test_npm_library(packages: Path, given: str, script: str, proof: str) -> None:
     assert _outcomes(script, given)[proof] == "proved"
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_no_proof_of_a_script_is_overlooked(packages: Path, given: str, script: str) -> None:
+def test_every_check_of_the_scripts_is_reported(packages: Path, given: str, script: str) -> None:
     assert list(_outcomes(script, given)) == _proofs(script)

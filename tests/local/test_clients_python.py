@@ -92,7 +92,7 @@ def authlib(client_id: str, method: str = "client_secret_basic", **given: Any) -
 # --- Authlib -------------------------------------------------------------------------------------
 
 
-def test_authlib_finds_the_server_and_believes_its_metadata(services: Services) -> None:
+def test_authlib_reads_the_metadata(services: Services) -> None:
     """It insists on https, so it is shown the document that a server on https would have."""
     split = urlsplit(services.issuer)
     text = json.dumps(services.metadata)
@@ -103,16 +103,14 @@ def test_authlib_finds_the_server_and_believes_its_metadata(services: Services) 
 
 
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
-def test_authlib_authenticates_with_a_secret_and_calls_the_api(
-    services: Services, method: str
-) -> None:
+def test_authlib_uses_a_secret(services: Services, method: str) -> None:
     with authlib("service-client-jwt", method, scope="country.read") as session:
         token = session.fetch_token(services.token)
         assert token["expires_in"] == 14399
         assert session.get(services.australia).json() == AUSTRALIA
 
 
-def test_authlib_is_told_that_its_secret_is_wrong(services: Services) -> None:
+def test_authlib_reports_a_wrong_secret(services: Services) -> None:
     with authlib("service-client-jwt", client_secret="wrong") as session:
         with pytest.raises(AuthlibError) as refusal:
             session.fetch_token(services.token)
@@ -157,7 +155,7 @@ def test_authlib_introspects_and_revokes(services: Services, client_id: str) -> 
 
 
 @pytest.mark.parametrize("client_id", ["service-client-jwt", "service-client-opaque"])
-def test_authlib_revokes_and_asks_again(services: Services, client_id: str) -> None:
+def test_authlib_revokes_and_introspects(services: Services, client_id: str) -> None:
     """Revoke and request within one second: the new token must not be the revoked one."""
     with authlib(client_id, scope="country.read") as session:
         for _ in range(3):
@@ -204,7 +202,7 @@ class AtJwtValidator(JWTBearerTokenValidator):  # type: ignore[misc] # it has no
         return KeySet.import_key_set(published)
 
 
-def test_authlib_takes_an_at_jwt_for_an_access_token_of_rfc_9068(services: Services) -> None:
+def test_authlib_accepts_an_at_jwt(services: Services) -> None:
     with authlib("service-client-api", scope="country.read") as session:
         token = session.fetch_token(services.token)["access_token"]
     validator = AtJwtValidator(services, COUNTRY_API)
@@ -217,7 +215,7 @@ def test_authlib_takes_an_at_jwt_for_an_access_token_of_rfc_9068(services: Servi
         elsewhere.validate_token(elsewhere.authenticate_token(token), None, None)
 
 
-def test_authlib_does_not_take_a_token_of_the_plain_profile_for_one(services: Services) -> None:
+def test_authlib_rejects_the_plain_profile_as_at_jwt(services: Services) -> None:
     with authlib("service-client-jwt", scope="country.read") as session:
         token = session.fetch_token(services.token)["access_token"]
     validator = AtJwtValidator(services, "service-client-jwt")
@@ -263,7 +261,7 @@ def oauthlib(client_id: str) -> OAuth2Session:
 
 @pytest.mark.parametrize("client_id", ["service-client-jwt", "service-client-opaque"])
 @pytest.mark.parametrize("in_form", [False, True])
-def test_requests_oauthlib_authenticates_with_a_secret_and_calls_the_api(
+def test_requests_oauthlib_uses_a_secret(
     services: Services, client_id: str, *, in_form: bool
 ) -> None:
     secret = f"{client_id}-secret"
@@ -273,7 +271,7 @@ def test_requests_oauthlib_authenticates_with_a_secret_and_calls_the_api(
         assert session.get(services.australia).json() == AUSTRALIA
 
 
-def test_requests_oauthlib_is_told_that_its_secret_is_wrong(services: Services) -> None:
+def test_requests_oauthlib_reports_a_wrong_secret(services: Services) -> None:
     with oauthlib("service-client-jwt") as session, pytest.raises(InvalidClientError):
         session.fetch_token(services.token, client_secret="wrong")
 
@@ -300,7 +298,7 @@ def test_requests_oauthlib_authenticates_with_a_certificate(services: Services) 
         assert token["scope"] == ["country.read"]
 
 
-def test_requests_oauthlib_finds_its_way_to_a_bound_token(services: Services) -> None:
+def test_requests_oauthlib_gets_a_dpop_token(services: Services) -> None:
     """It knows no DPoP: it is given the proof, and asked for the nonce."""
     client_id, nonces = "service-client-dpop", []
 
@@ -324,7 +322,7 @@ def test_requests_oauthlib_finds_its_way_to_a_bound_token(services: Services) ->
         assert ask(nonces[-1])["token_type"] == "DPoP"
 
 
-def test_oauthlib_writes_a_revocation_that_is_understood(services: Services) -> None:
+def test_oauthlib_revokes(services: Services) -> None:
     client_id = "service-client-api"
     with oauthlib(client_id) as session, authlib(client_id) as other:
         token = session.fetch_token(services.token, client_secret=f"{client_id}-secret")

@@ -48,7 +48,7 @@ def client(issuer: str, auth: str | Any) -> OAuth2Client:
 
 @pytest.mark.parametrize("method", [ClientSecretBasic, ClientSecretPost])
 @pytest.mark.parametrize(("leeway", "tokens"), [(20, 1), (700, 2)])
-def test_it_authenticates_with_a_secret_and_renews_a_token_that_is_about_to_expire(
+def test_secret_and_renewal(
     issuer: str, australia: str, method: Any, leeway: int, tokens: int
 ) -> None:
     asks = client(issuer, method("service-client-api", "service-client-api-secret"))
@@ -60,7 +60,7 @@ def test_it_authenticates_with_a_secret_and_renews_a_token_that_is_about_to_expi
     assert len(used) == tokens
 
 
-def test_it_signs_an_assertion(issuer: str) -> None:
+def test_signed_assertion(issuer: str) -> None:
     key = Jwk.from_pem(KEY_FILE.read_bytes())
     named = Jwk({**key, "kid": "laptop", "alg": "ES256"})
     asks = client(issuer, PrivateKeyJwt(SIGNING_CLIENT, named, aud=issuer))
@@ -70,7 +70,7 @@ def test_it_signs_an_assertion(issuer: str) -> None:
         client(issuer, PrivateKeyJwt(SIGNING_CLIENT, named)).client_credentials()
 
 
-def test_it_authenticates_with_a_certificate(laptop: Laptop) -> None:
+def test_client_certificate(laptop: Laptop) -> None:
     with requests.Session() as session:
         session.cert, session.trust_env = str(CERTIFICATES.client), False
         session.verify = str(CERTIFICATES.authority)
@@ -80,7 +80,7 @@ def test_it_authenticates_with_a_certificate(laptop: Laptop) -> None:
         assert asks.client_credentials().token_type == "Bearer"
 
 
-def test_it_is_told_what_was_wrong(issuer: str) -> None:
+def test_error_is_reported(issuer: str) -> None:
     with pytest.raises(InvalidClient):
         client(issuer, ClientSecretBasic("service-client-jwt", "wrong")).client_credentials()
     with pytest.raises(InvalidScope):
@@ -92,7 +92,7 @@ def test_it_is_told_what_was_wrong(issuer: str) -> None:
 
 
 @pytest.mark.parametrize("client_id", ["service-client-api", "service-client-opaque"])
-def test_it_introspects_and_revokes(issuer: str, client_id: str) -> None:
+def test_introspection_and_revocation(issuer: str, client_id: str) -> None:
     asks = client(issuer, client_id)
     token = asks.client_credentials(scope="country.read")
     shown = asks.introspect_token(token)
@@ -101,7 +101,7 @@ def test_it_introspects_and_revokes(issuer: str, client_id: str) -> None:
     assert asks.introspect_token(token) == {"active": False}
 
 
-def test_it_exchanges_a_token(issuer: str, australia: str) -> None:
+def test_token_exchange(issuer: str, australia: str) -> None:
     received = client(issuer, "service-client-api").client_credentials(resource=CUSTOMER_API)
     service = client(issuer, "customer-service")
     exchanged = service.token_exchange(subject_token=received, scope="country.read")
@@ -109,7 +109,7 @@ def test_it_exchanges_a_token(issuer: str, australia: str) -> None:
     assert requests.get(australia, auth=exchanged, timeout=30).json() == AUSTRALIA
 
 
-def test_it_finds_its_way_to_a_bound_token_and_proves_its_key(issuer: str) -> None:
+def test_dpop_token(issuer: str) -> None:
     asks = client(issuer, "service-client-dpop")
     token = asks.client_credentials(dpop=True, scope="country.read")
     assert isinstance(token, DPoPToken)
@@ -117,7 +117,7 @@ def test_it_finds_its_way_to_a_bound_token_and_proves_its_key(issuer: str) -> No
     assert claims["cnf"] == {"jkt": token.dpop_key.dpop_jkt}
 
 
-def test_its_keys_verify_a_token(issuer: str) -> None:
+def test_key_set_verifies_a_token(issuer: str) -> None:
     token = client(issuer, "service-client-api").client_credentials()
     assert isinstance(token, BearerToken)
     keys = JwkSet(requests.get(f"{issuer}/oauth2/jwks", timeout=30).json())

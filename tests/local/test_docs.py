@@ -1,8 +1,8 @@
-"""The commands of the documentation do what it says, on the laptop edition.
+"""The commands of the documentation print the documented output on the laptop edition.
 
-`sh` blocks are sessions: what the next block shows is all that they print. In a `console` block
-what stands below a command are lines of its output, in order. What differs from run to run is
-written as …, or is a time. What other commands there are, tests/unit/test_doc_blocks.py checks.
+`sh` blocks are sessions, and the next block is their complete output. In a `console` block, the
+lines below a command are lines of its output, in order. Variable text is written as …, or is a
+time. tests/unit/test_doc_blocks.py checks the other commands.
 """
 
 import os
@@ -37,7 +37,7 @@ def laptop() -> Iterator[Laptop]:
 
 
 @pytest.mark.parametrize("page", SESSIONS, ids=lambda page: page.name)
-def test_a_page_s_sessions_print_what_it_says(laptop: Laptop, page: Path) -> None:
+def test_sessions_print_the_shown_output(laptop: Laptop, page: Path) -> None:
     on_page = blocks(page)
     printed = iter(_printed(laptop, [block.text for block in on_page if block.kind == "sh"]))
     for block, below in zip(on_page, [*on_page[1:], None], strict=True):
@@ -52,7 +52,7 @@ def test_a_page_s_sessions_print_what_it_says(laptop: Laptop, page: Path) -> Non
 
 
 @pytest.mark.parametrize("page", TRANSCRIPTS, ids=lambda page: page.name)
-def test_a_page_s_commands_print_the_lines_that_it_shows(laptop: Laptop, page: Path) -> None:
+def test_commands_print_the_shown_lines(laptop: Laptop, page: Path) -> None:
     run = [
         command
         for block in blocks(page)
@@ -72,7 +72,7 @@ def test_a_page_s_commands_print_the_lines_that_it_shows(laptop: Laptop, page: P
 def _printed(laptop: Laptop, texts: Sequence[str]) -> list[str]:
     """Run texts in one shell, as a reader would, and return what each prints.
 
-    Without pipefail, which no reader's shell has set: it would tell `||` of other exit codes.
+    Without pipefail, as in a reader's shell: it would change the exit codes for `||`.
     """
     script = f"\necho; echo '{MARK}'\n".join(_relocated(text, laptop) for text in texts)
     result = subprocess.run(
@@ -110,7 +110,7 @@ def _relocated(text: str, laptop: Laptop) -> str:
 
 
 def _ports(laptop: Laptop) -> dict[str, str]:
-    """What a process that a document starts beside the laptop edition finds it by."""
+    """Return the variables with which a documented command finds the laptop edition."""
     return {
         "GATEHOUSE_AUTH_PORT": str(laptop.addresses.auth_port),
         "GATEHOUSE_API_PORT": str(laptop.addresses.api_port),
@@ -121,5 +121,5 @@ def _ports(laptop: Laptop) -> dict[str, str]:
 
 
 def _words(text: str) -> str:
-    """The text with a single space wherever there is any: answers stand without a line's end."""
+    """Return the text with single spaces, because responses do not end with a newline."""
     return " ".join(text.split())

@@ -25,7 +25,7 @@ def wait_until_free(environ: dict[str, str]) -> None:
         time.sleep(0.05)
 
 
-def test_the_walkthrough_holds_and_leaves_nothing_running() -> None:
+def test_walkthrough_holds_and_stops() -> None:
     environ = free_environment()
     with running(environ, "--check") as laptop:
         assert laptop.process.wait(timeout=90) == 0
@@ -35,7 +35,7 @@ def test_the_walkthrough_holds_and_leaves_nothing_running() -> None:
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGKILL])
-def test_a_signal_ends_every_child(signum: signal.Signals) -> None:
+def test_signal_ends_every_child(signum: signal.Signals) -> None:
     environ = free_environment()
     with running(environ) as laptop:
         laptop.wait_for_line("Everything is up")
@@ -49,7 +49,7 @@ def test_a_signal_ends_every_child(signum: signal.Signals) -> None:
     ("line", "signum"),
     [("Starting AWS", signal.SIGTERM), ("Starting the guarded API", signal.SIGINT)],
 )
-def test_a_signal_during_the_start_leaves_nothing_behind(line: str, signum: signal.Signals) -> None:
+def test_signal_during_the_start_stops_everything(line: str, signum: signal.Signals) -> None:
     environ = free_environment()
     with running(environ) as laptop:
         laptop.wait_for_line(line)
@@ -61,7 +61,7 @@ def test_a_signal_during_the_start_leaves_nothing_behind(line: str, signum: sign
 
 
 def processes_with(environ: dict[str, str]) -> list[Path]:
-    """Return what is alive of a run: whatever has its port in its environment."""
+    """Return the running processes of a run, by the port in their environment."""
     wanted = f"GATEHOUSE_AUTH_PORT={environ['GATEHOUSE_AUTH_PORT']}".encode()
     found = []
     for process in Path("/proc").glob("[0-9]*"):
@@ -71,7 +71,7 @@ def processes_with(environ: dict[str, str]) -> list[Path]:
     return found
 
 
-def test_a_port_in_use_is_one_clear_sentence() -> None:
+def test_port_in_use_is_one_sentence() -> None:
     environ = free_environment()
     with socket.create_server(("127.0.0.1", int(environ["GATEHOUSE_API_PORT"]))):
         with running(environ) as laptop:
@@ -80,7 +80,7 @@ def test_a_port_in_use_is_one_clear_sentence() -> None:
         assert "Traceback" not in laptop.output
 
 
-def test_a_child_that_dies_ends_the_run_with_its_name() -> None:
+def test_ended_child_stops_the_run() -> None:
     environ = free_environment()
     with running(environ) as laptop:
         laptop.wait_for_line("Everything is up")

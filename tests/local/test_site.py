@@ -39,9 +39,7 @@ def chrome() -> Iterator[Browser]:
 
 
 @pytest.mark.parametrize("width", [1280, 400])
-def test_tables_and_code_blocks_are_not_cut_off(
-    pages: list[Path], chrome: Browser, width: int
-) -> None:
+def test_tables_and_code_blocks_fit(pages: list[Path], chrome: Browser, width: int) -> None:
     assert len(pages) > 10
     page = chrome.new_page(viewport={"width": width, "height": 900})
     cut_off: dict[str, list[str]] = {}

@@ -123,7 +123,7 @@ class Watch:
 
 
 @pytest.mark.parametrize("workers", ["1", "3"])
-def test_make_run_answers_503_until_everything_is_provisioned(workers: str) -> None:
+def test_make_run_answers_503_until_provisioned(workers: str) -> None:
     environ = environment(**{WORKERS: workers})
     watch = Watch(environ, tuple(PORTS))
     with watch.on(), running(environ) as laptop:
@@ -133,7 +133,7 @@ def test_make_run_answers_503_until_everything_is_provisioned(workers: str) -> N
     watch.check()
 
 
-def test_apis_started_by_hand_wait_for_the_moto_that_one_of_them_starts() -> None:
+def test_separate_apis_wait_for_moto() -> None:
     environ = environment(**{WORKERS: "2"})
     names = ("GATEHOUSE_AUTH_PORT", "GATEHOUSE_API_PORT", "GATEHOUSE_AWS_PORT")
     auth, api, _ = (int(environ[name]) for name in names)
@@ -148,7 +148,7 @@ def test_apis_started_by_hand_wait_for_the_moto_that_one_of_them_starts() -> Non
     watch.check()
 
 
-def test_an_api_that_starts_again_waits_for_a_moto_that_is_still_being_provisioned() -> None:
+def test_restarted_api_waits_for_provisioning() -> None:
     environ = environment()
     names = ("GATEHOUSE_AUTH_PORT", "GATEHOUSE_AWS_PORT")
     port = int(environ["GATEHOUSE_AUTH_PORT"])

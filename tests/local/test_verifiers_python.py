@@ -1,4 +1,4 @@
-"""Other people's verifiers with tokens of ours, found by the issuer's address alone."""
+"""Other verifiers accept Gatehouse's tokens, configured with the issuer's address only."""
 
 import json
 import time
@@ -55,7 +55,7 @@ def token_of(metadata: dict[str, Any], client_id: str) -> str:
 
 
 @each_profile
-def test_pyjwt_finds_the_key_by_the_tokens_kid(metadata: dict[str, Any], profile: Profile) -> None:
+def test_pyjwt_verifies_by_kid(metadata: dict[str, Any], profile: Profile) -> None:
     keys = jwt.PyJWKClient(metadata["jwks_uri"])
     token = token_of(metadata, profile.client_id)
     key = keys.get_signing_key_from_jwt(token)
@@ -73,7 +73,7 @@ def test_pyjwt_finds_the_key_by_the_tokens_kid(metadata: dict[str, Any], profile
 
 
 @each_profile
-def test_joserfc_reads_the_key_set(metadata: dict[str, Any], profile: Profile) -> None:
+def test_joserfc_verifies(metadata: dict[str, Any], profile: Profile) -> None:
     published: Any = requests.get(metadata["jwks_uri"], timeout=30).json()
     keys = KeySet.import_key_set(published)
     token = joserfc_jwt.decode(token_of(metadata, profile.client_id), keys, ALGORITHMS)
@@ -110,7 +110,7 @@ def http_api_admits(issuer: str, audiences: set[str], scopes: set[str], token: s
 
 
 @each_profile
-def test_api_gateways_own_authorizer_would_admit_a_token(
+def test_native_jwt_authorizer_accepts_a_token(
     issuer: str, metadata: dict[str, Any], profile: Profile
 ) -> None:
     token = token_of(metadata, profile.client_id)

@@ -16,7 +16,7 @@ SCOPES = "country.read customer.read customer.write"
 
 @dataclass(frozen=True)
 class Answer:
-    """What curl -i printed."""
+    """The output of curl -i."""
 
     status: int
     headers: dict[str, str]
@@ -57,7 +57,7 @@ def get_token(laptop: Laptop, client: str, scope: str = SCOPES) -> str:
     return token
 
 
-def test_without_a_token_the_guarded_api_challenges(laptop: Laptop) -> None:
+def test_missing_token_gets_a_challenge(laptop: Laptop) -> None:
     answer = bash(f"curl -v --request GET '{laptop.addresses.guarded_api}/country/code/AUS'")
     assert answer.status == 401
     assert answer.headers["www-authenticate"] == "Bearer"
@@ -65,7 +65,7 @@ def test_without_a_token_the_guarded_api_challenges(laptop: Laptop) -> None:
     assert answer.body["error"] == "unauthorized"
 
 
-def test_a_token_request_is_answered_as_in_the_walkthrough(laptop: Laptop) -> None:
+def test_token_response(laptop: Laptop) -> None:
     answer = bash(token_command(laptop, "service-client-jwt"))
     assert answer.status == 200
     assert answer.headers["cache-control"] == "no-store"
@@ -75,7 +75,7 @@ def test_a_token_request_is_answered_as_in_the_walkthrough(laptop: Laptop) -> No
     assert sorted(answer.body["scope"].split(" ")) == sorted(SCOPES.split())
 
 
-def test_the_jwt_has_the_header_and_the_claims_of_the_walkthrough(laptop: Laptop) -> None:
+def test_jwt_header_and_claims(laptop: Laptop) -> None:
     token = get_token(laptop, "service-client-jwt")
     keys = bash(f"curl --location --request GET '{laptop.addresses.issuer}/oauth2/jwks'").body
     header = jwt.get_unverified_header(token)
@@ -94,7 +94,7 @@ def test_the_jwt_has_the_header_and_the_claims_of_the_walkthrough(laptop: Laptop
     assert sorted(claims["scope"]) == sorted(SCOPES.split())
 
 
-def test_http_basic_authenticates_as_well(laptop: Laptop) -> None:
+def test_http_basic_authenticates(laptop: Laptop) -> None:
     answer = bash(
         f"curl --request POST '{laptop.addresses.issuer}/oauth2/token' "
         "--user service-client-jwt:service-client-jwt-secret "
@@ -104,7 +104,7 @@ def test_http_basic_authenticates_as_well(laptop: Laptop) -> None:
     assert answer.body["scope"] == "country.read"
 
 
-def test_the_key_set_holds_public_members_only(laptop: Laptop) -> None:
+def test_key_set_has_only_public_members(laptop: Laptop) -> None:
     answer = bash(f"curl --location --request GET '{laptop.addresses.issuer}/oauth2/jwks'")
     assert answer.status == 200
     # More than one, when another test has just announced a key here.
@@ -114,27 +114,27 @@ def test_the_key_set_holds_public_members_only(laptop: Laptop) -> None:
 
 
 @pytest.mark.parametrize("client", ["service-client-jwt", "service-client-opaque"])
-def test_the_token_opens_the_guarded_api(laptop: Laptop, client: str) -> None:
+def test_token_opens_the_guarded_api(laptop: Laptop, client: str) -> None:
     answer = bash(country_command(laptop, get_token(laptop, client)))
     assert (answer.status, answer.body) == (200, {"code": "AUS", "name": "AUSTRALIA"})
 
 
 @pytest.mark.parametrize("client", ["service-client-jwt", "service-client-opaque"])
-def test_a_token_without_the_scope_is_insufficient(laptop: Laptop, client: str) -> None:
+def test_missing_scope_is_403(laptop: Laptop, client: str) -> None:
     answer = bash(country_command(laptop, get_token(laptop, client, "customer.read")))
     assert answer.status == 403
     assert answer.headers["www-authenticate"] == 'Bearer error="insufficient_scope"'
     assert answer.body["error"] == "insufficient_scope"
 
 
-def test_a_forged_token_is_refused(laptop: Laptop) -> None:
+def test_forged_token_is_rejected(laptop: Laptop) -> None:
     header, claims, signature = get_token(laptop, "service-client-jwt").split(".")
     answer = bash(country_command(laptop, f"{header}.{claims}.{signature[::-1]}"))
     assert answer.status == 401
     assert answer.headers["www-authenticate"] == "Bearer"
 
 
-def test_an_opaque_token_is_introspected_by_an_authenticated_caller(laptop: Laptop) -> None:
+def test_opaque_token_is_introspected(laptop: Laptop) -> None:
     token = get_token(laptop, "service-client-opaque")
     assert "." not in token
     answer = bash(
@@ -148,7 +148,7 @@ def test_an_opaque_token_is_introspected_by_an_authenticated_caller(laptop: Lapt
     assert sorted(answer.body["scope"].split()) == sorted(SCOPES.split())
 
 
-def test_introspection_refuses_a_stranger(laptop: Laptop) -> None:
+def test_introspection_needs_authentication(laptop: Laptop) -> None:
     stranger = base64.b64encode(b"stranger:secret").decode()
     answer = bash(
         f"curl --request POST '{laptop.addresses.issuer}/oauth2/introspect' "
@@ -160,13 +160,13 @@ def test_introspection_refuses_a_stranger(laptop: Laptop) -> None:
 
 
 @pytest.mark.parametrize("code", ["nzl", "NZ", "554"])
-def test_countries_answer_to_every_kind_of_code(laptop: Laptop, code: str) -> None:
+def test_countries_by_every_code_format(laptop: Laptop, code: str) -> None:
     answer = bash(country_command(laptop, get_token(laptop, "service-client-jwt"), code))
     assert (answer.status, answer.body) == (200, {"code": "NZL", "name": "NEW ZEALAND"})
 
 
 @pytest.mark.parametrize(("code", "status"), [("XXX", 404), ("A1", 400), ("AUSTRALIA", 400)])
-def test_codes_that_are_none_are_refused_as_json(laptop: Laptop, code: str, status: int) -> None:
+def test_invalid_country_code_is_json(laptop: Laptop, code: str, status: int) -> None:
     answer = bash(country_command(laptop, get_token(laptop, "service-client-jwt"), code))
     assert answer.status == status
     assert sorted(answer.body) == ["error", "error_description"]

@@ -22,7 +22,7 @@ BLOCKS = all_blocks()
 FIGURES = {"README.md": 1}
 """The number of `text` blocks of a page that are drawings and not output."""
 
-_BY_HAND = "tests/local/test_by_hand.py"
+_BY_HAND = "tests/local/test_separate_apis.py"
 RUN_BY = {
     "cd local/auth_server && ../../.venv/bin/chalice local --port 8085": _BY_HAND,
     "cd local/guarded_api && ../../.venv/bin/chalice local --port 8091": _BY_HAND,

@@ -6,7 +6,7 @@ from pathlib import Path
 from local.bootstrap import add_repository
 
 
-def test_the_checkouts_command_runs_our_code_wherever_it_is_called(tmp_path: Path) -> None:
+def test_command_runs_from_any_folder(tmp_path: Path) -> None:
     environment = tmp_path / "environment"
     venv.create(environment, symlinks=True)
     add_repository(environment / "bin" / "python")

@@ -120,7 +120,7 @@ def test_untrusted_client_certificate_is_rejected(
     assert len(mirror.requests) == 1
 
 
-def test_certificates_are_made_once_and_again_before_they_end(tmp_path: Path) -> None:
+def test_certificates_are_renewed(tmp_path: Path) -> None:
     made = LaptopCertificates.ensure(tmp_path / "tls")
     first = made.authority.read_text()
     assert LaptopCertificates.ensure(tmp_path / "tls").authority.read_text() == first
@@ -195,6 +195,6 @@ def _read(file: Path) -> x509.Certificate:
     return x509.load_pem_x509_certificate(file.read_bytes())
 
 
-def test_the_demo_clients_certificate_carries_its_name(certificates: LaptopCertificates) -> None:
+def test_demo_certificate_has_its_name(certificates: LaptopCertificates) -> None:
     pem, end, _ = certificates.client.read_text().partition("-----END CERTIFICATE-----\n")
     assert CLIENT_NAME.encode() in from_pem(pem + end).der

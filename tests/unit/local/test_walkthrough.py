@@ -49,7 +49,7 @@ def answering(status: int, body: bytes) -> Iterator[Places]:
         (429, b"[]", "429 Too Many Requests"),
     ],
 )
-def test_a_failed_status_is_named_with_its_error(status: int, body: bytes, got: str) -> None:
+def test_failed_status_has_its_error(status: int, body: bytes, got: str) -> None:
     lines: list[str] = []
     with answering(status, body) as places:
         walkthrough = Walkthrough(places, write=lines.append)
@@ -58,7 +58,7 @@ def test_a_failed_status_is_named_with_its_error(status: int, body: bytes, got: 
     assert walkthrough.failures[0] == f"step 1: 200: expected 200, got {got}"
 
 
-def test_other_values_are_named_too_and_no_answer_is_a_failure() -> None:
+def test_failed_values_and_missing_response() -> None:
     body = b'{"access_token": "a.b.c", "scope": "x", "token_type": "MAC", "expires_in": 1}'
     lines: list[str] = []
     with answering(200, body) as places:

@@ -1,4 +1,4 @@
-"""`gatehouse` where little is as it should be: one sentence and an exit code, never a traceback."""
+"""Errors of `gatehouse`: one sentence and an exit code, never a traceback."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def test_ascii_terminal_is_supported(laptop: Laptop) -> None:
     assert ". upcoming  # current  - retired  | now" in listed.stdout
 
 
-def test_no_home_is_needed(laptop: Laptop, tmp_path: Path) -> None:
+def test_home_directory_is_optional(laptop: Laptop, tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     without = environment(laptop)
     del without["HOME"]
@@ -162,7 +162,7 @@ def test_unprinted_secret_is_reported_as_lost(laptop: Laptop) -> None:
     )
 
 
-def test_ctrl_c_is_130_and_no_traceback(laptop: Laptop) -> None:
+def test_ctrl_c_exits_with_130(laptop: Laptop) -> None:
     # Whatever started the tests may ignore the signal, which processes inherit.
     begin = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
