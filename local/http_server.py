@@ -38,6 +38,7 @@ _EXHAUSTED_PAUSE_SECONDS = 0.1
 _EXHAUSTED_LOG_SECONDS = 10.0
 _OTHER_WORKER_SECONDS = 0.002
 _UNWRAP_SECONDS = 1.0
+_MAX_LOGGED_PATH = 100
 _PHRASES = {status.value: status.phrase for status in http.HTTPStatus}
 _NO_BODY = {204, 304}
 _NAME_TYPES = {
@@ -275,7 +276,9 @@ class _Connection(socketserver.BaseRequestHandler):
         without_body = head.method == "HEAD"
         stream.send(_message(response, keep_alive=keep_alive, without_body=without_body))
         took = (time.perf_counter() - started) * 1000
-        self.server.log(f"{head.method} {head.path} {response.status} {took:.1f} ms")
+        is_long = len(head.path) > _MAX_LOGGED_PATH
+        path = f"{head.path[:_MAX_LOGGED_PATH]}…" if is_long else head.path
+        self.server.log(f"{head.method} {path} {response.status} {took:.1f} ms")
 
 
 def _message(response: Response, *, keep_alive: bool, without_body: bool = False) -> bytes:

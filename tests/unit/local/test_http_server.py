@@ -406,6 +406,12 @@ def test_log_has_one_line_per_request_without_query(served: Served) -> None:
     assert re.fullmatch(r"GET /a 200 \d+\.\d ms", line)
 
 
+def test_long_path_is_cut_in_the_log(served: Served) -> None:
+    served.exchange(b"GET /" + b"a" * 1000 + b" HTTP/1.1\r\n" + HOST + b"\r\n")
+    (line,) = served.log
+    assert re.fullmatch(r"GET /a{99}… 200 \d+\.\d ms", line)
+
+
 def test_reused_connection_has_no_delayed_ack(served: Served) -> None:
     with served.connect() as connection:
         started = time.perf_counter()
