@@ -133,6 +133,8 @@ def bearer(credentials: str = "token") -> tuple[str, str]:
     return ("Authorization", f"Bearer {credentials}")
 
 
-def answer(api: Api, invoke: FakeLambda, request: Request, clock: Callable[[], float]) -> Response:
-    """A new gateway's answer to one request."""
-    return Gateway(api, invoke, clock=clock).handle(request)
+def answer(
+    api: Api, invoke: FakeLambda, request: Request, clock: Callable[[], float] | None = None
+) -> Response:
+    """Return the response of a new gateway."""
+    return Gateway(api, invoke, clock=clock or Clock()).handle(request)

@@ -49,7 +49,7 @@ def outcome(response: Response) -> tuple[int, str | None]:
 def test_context_reaches_the_function_as_text() -> None:
     context = {"client_id": "c", "admin": True, "level": 7, "share": 0.5}
     invoke = FakeLambda({"Authorizer": {**READ_EVERYTHING, "context": context}})
-    assert answer(rest_api(BEARER), invoke, get(AUS, bearer()), Clock()).status == 200
+    assert answer(rest_api(BEARER), invoke, get(AUS, bearer())).status == 200
     (event,) = invoke.events("LookUpCountry")
     assert event["requestContext"]["authorizer"] == {
         "client_id": "c",
@@ -63,7 +63,7 @@ def test_context_reaches_the_function_as_text() -> None:
 
 def test_open_route_calls_no_authorizer() -> None:
     invoke = FakeLambda()
-    assert answer(rest_api(BEARER), invoke, get("/ms-system/open/x"), Clock()).status == 200
+    assert answer(rest_api(BEARER), invoke, get("/ms-system/open/x")).status == 200
     assert invoke.events("Authorizer") == []
     assert "authorizer" not in invoke.events("Open")[0]["requestContext"]
 
@@ -75,7 +75,7 @@ def test_missing_identity_source_is_401_without_a_call(
     headers: tuple[tuple[str, str], ...],
 ) -> None:
     invoke = FakeLambda()
-    response = answer(rest_api(BEARER), invoke, get(AUS, *headers), Clock())
+    response = answer(rest_api(BEARER), invoke, get(AUS, *headers))
     assert outcome(response) == (401, "UnauthorizedException")
     assert json.loads(response.body) == {"message": "Unauthorized"}
     assert invoke.calls == []
@@ -83,7 +83,7 @@ def test_missing_identity_source_is_401_without_a_call(
 
 def test_header_names_of_identity_sources_ignore_case() -> None:
     invoke = FakeLambda({"Authorizer": READ_EVERYTHING})
-    response = answer(rest_api(BEARER), invoke, get(AUS, ("aUTHORIZATION", "x")), Clock())
+    response = answer(rest_api(BEARER), invoke, get(AUS, ("aUTHORIZATION", "x")))
     assert response.status == 200
 
 
@@ -109,9 +109,9 @@ def test_stage_variable_can_be_an_identity_source() -> None:
     authorizer = replace(BEARER, identity_sources=(IdentitySource("stage_variable", "tenant"),))
     invoke = FakeLambda({"Authorizer": READ_EVERYTHING})
     api = rest_api(authorizer)
-    assert answer(api, invoke, get(AUS), Clock()).status == 401
+    assert answer(api, invoke, get(AUS)).status == 401
     tenant = replace(api, stage_variables={"tenant": "a"})
-    assert answer(tenant, invoke, get(AUS), Clock()).status == 200
+    assert answer(tenant, invoke, get(AUS)).status == 200
 
 
 def test_validation_expression_rejects_without_a_call() -> None:
@@ -243,7 +243,7 @@ def test_cache_evicts_the_oldest_tokens(monkeypatch: pytest.MonkeyPatch) -> None
 )
 def test_denied_request_is_403_with_the_reason(result: object, message: str) -> None:
     invoke = FakeLambda({"Authorizer": result})
-    response = answer(rest_api(BEARER), invoke, get(AUS, bearer()), Clock())
+    response = answer(rest_api(BEARER), invoke, get(AUS, bearer()))
     assert outcome(response) == (403, "AccessDeniedException")
     assert json.loads(response.body) == {"Message": message}
     assert invoke.events("LookUpCountry") == []
@@ -251,7 +251,7 @@ def test_denied_request_is_403_with_the_reason(result: object, message: str) -> 
 
 def test_exception_unauthorized_is_401() -> None:
     invoke = FakeLambda({"Authorizer": unauthorized()})
-    response = answer(rest_api(BEARER), invoke, get(AUS, bearer()), Clock())
+    response = answer(rest_api(BEARER), invoke, get(AUS, bearer()))
     assert outcome(response) == (401, "UnauthorizedException")
 
 
@@ -279,7 +279,7 @@ def test_exception_unauthorized_is_401() -> None:
 )
 def test_invalid_authorizer_response_is_500(result: object) -> None:
     invoke = FakeLambda({"Authorizer": result})
-    response = answer(rest_api(BEARER), invoke, get(AUS, bearer()), Clock())
+    response = answer(rest_api(BEARER), invoke, get(AUS, bearer()))
     assert outcome(response) == (500, "AuthorizerConfigurationException")
     assert json.loads(response.body) == {"message": None}
     assert invoke.events("LookUpCountry") == []

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from local.gateway.core import Gateway
 from local.gateway.lambda_runtime import FunctionError
-from local.gateway.model import Api, GatewayResponse, RateLimit, Request, Route
+from local.gateway.model import Api, GatewayResponse, RateLimit, Request, Response, Route
 from tests.unit.local.gateway.apis import (
     ARN,
     BEARER,
@@ -30,11 +30,17 @@ STAGE = "ms-system"
 TOKEN = "/ms-auth-server/oauth2/token"
 
 
+def rest_answer(result: object) -> Response:
+    return answer(rest_api(), FakeLambda({"LookUpCountry": result}), get("/ms-system/country"))
+
+
+def http_answer(result: object) -> Response:
+    return answer(http_api(), FakeLambda({"IssueToken": result}), Request("POST", TOKEN))
+
+
 def test_request_reaches_its_function() -> None:
     result = {"statusCode": 201, "headers": {"X-Made": "here"}, "body": '{"a":1}'}
-    response = answer(
-        rest_api(), FakeLambda({"LookUpCountry": result}), get("/ms-system/country"), Clock()
-    )
+    response = rest_answer(result)
     assert response.status == 201
     assert response.body == b'{"a":1}'
     assert response.header("content-type") == "application/json"
@@ -55,14 +61,14 @@ def test_request_reaches_its_function() -> None:
     ],
 )
 def test_rest_api_treats_unknown_routes_as_unsigned(method: str, path: str) -> None:
-    response = answer(rest_api(), FakeLambda(), Request(method, path), Clock())
+    response = answer(rest_api(), FakeLambda(), Request(method, path))
     assert response.status == 403
     assert json.loads(response.body) == {"message": "Missing Authentication Token"}
     assert response.header("x-amzn-errortype") == "MissingAuthenticationTokenException"
 
 
 def test_rest_api_parses_unknown_tokens_as_signatures() -> None:
-    response = answer(rest_api(), FakeLambda(), get("/ms-system/nowhere", bearer()), Clock())
+    response = answer(rest_api(), FakeLambda(), get("/ms-system/nowhere", bearer()))
     digest = base64.b64encode(hashlib.sha256(b"Bearer token").digest()).decode()
     assert response.status == 403
     assert response.header("x-amzn-errortype") == "IncompleteSignatureException"
@@ -80,7 +86,7 @@ def test_rest_api_parses_unknown_tokens_as_signatures() -> None:
     ],
 )
 def test_http_api_answers_404_to_unknown_routes(method: str, path: str) -> None:
-    response = answer(http_api(), FakeLambda(), Request(method, path), Clock())
+    response = answer(http_api(), FakeLambda(), Request(method, path))
     assert (response.status, json.loads(response.body)) == (404, {"message": "Not Found"})
 
 
@@ -97,13 +103,13 @@ def test_only_documents_are_served_at_the_hosts_root() -> None:
 
 def test_unknown_stage_of_a_rest_api_is_403() -> None:
     api = rest_api(responses={"DEFAULT_4XX": GatewayResponse(status=404)})
-    response = answer(api, FakeLambda(), get("/prod/country"), Clock())
+    response = answer(api, FakeLambda(), get("/prod/country"))
     assert (response.status, json.loads(response.body)) == (403, {"message": "Forbidden"})
 
 
 def test_rest_api_passes_trailing_slashes_on() -> None:
     invoke = FakeLambda()
-    assert answer(rest_api(), invoke, get("/ms-system/country/"), Clock()).status == 200
+    assert answer(rest_api(), invoke, get("/ms-system/country/")).status == 200
     assert invoke.events("LookUpCountry")[0]["path"] == "/country/"
 
 
@@ -116,9 +122,9 @@ GUARDED = Route("GET", "/country", "LookUpCountry", BEARER)
 def test_slashes_change_neither_route_nor_decision(api: Api, path: str) -> None:
     arn = ARN.replace("guardedapi", api.api_id)
     invoke = FakeLambda({"Authorizer": policy(allow(f"{arn}/GET/country"))})
-    assert answer(api, invoke, get(path, bearer()), Clock()).status == 200
+    assert answer(api, invoke, get(path, bearer())).status == 200
     invoke = FakeLambda({"Authorizer": policy(allow(f"{arn}/GET/else"))})
-    assert answer(api, invoke, get(path, bearer()), Clock()).status == 403
+    assert answer(api, invoke, get(path, bearer())).status == 403
 
 
 @pytest.mark.parametrize("path", SPELLINGS)
@@ -128,7 +134,7 @@ def test_policy_must_deny_every_spelling(path: str) -> None:
         ([f"{ARN}/GET/country", f"{ARN}/GET/*country*"], 403),
     ):
         invoke = FakeLambda({"Authorizer": policy(allow("*"), deny(*patterns))})
-        response = answer(rest_api(BEARER), invoke, get(path, bearer()), Clock())
+        response = answer(rest_api(BEARER), invoke, get(path, bearer()))
         assert response.status == status
 
 
@@ -142,7 +148,7 @@ def test_policy_must_deny_every_spelling(path: str) -> None:
 )
 def test_rest_event_has_the_recorded_paths(sent: str, path: str, stage_path: str) -> None:
     invoke = FakeLambda()
-    answer(rest_api(), invoke, get(sent), Clock())
+    answer(rest_api(), invoke, get(sent))
     (event,) = invoke.events("LookUpCountry")
     assert (event["path"], event["requestContext"]["path"]) == (path, stage_path)
 
@@ -150,7 +156,7 @@ def test_rest_event_has_the_recorded_paths(sent: str, path: str, stage_path: str
 def test_rest_api_passes_encoded_paths_on() -> None:
     invoke = FakeLambda()
     sent = get("/ms-system/country/code/a%2Fb%20c")
-    assert answer(rest_api(), invoke, sent, Clock()).status == 200
+    assert answer(rest_api(), invoke, sent).status == 200
     (event,) = invoke.events("LookUpCountry")
     assert event["path"] == "/country/code/a%2Fb%20c"
     assert event["pathParameters"] == {"code": "a%2Fb%20c"}
@@ -159,15 +165,15 @@ def test_rest_api_passes_encoded_paths_on() -> None:
 def test_http_api_routes_decoded_paths() -> None:
     invoke = FakeLambda()
     api = http_api(Route("GET", "/x/{name}", "F"), stage="$default")
-    assert answer(api, invoke, get("/x/a%20b"), Clock()).status == 200
+    assert answer(api, invoke, get("/x/a%20b")).status == 200
     assert invoke.events("F")[0]["pathParameters"] == {"name": "a b"}
-    assert answer(api, invoke, get("/x/a%2Fb"), Clock()).status == 404
+    assert answer(api, invoke, get("/x/a%2Fb")).status == 404
 
 
 def test_greedy_route_gets_the_rest_of_the_path() -> None:
     invoke = FakeLambda()
     sent = Request("DELETE", "/ms-system/open/a/b")
-    assert answer(rest_api(), invoke, sent, Clock()).status == 200
+    assert answer(rest_api(), invoke, sent).status == 200
     assert invoke.events("Open")[0]["pathParameters"] == {"proxy": "a/b"}
 
 
@@ -291,27 +297,22 @@ def test_each_request_has_its_own_id(api: Api) -> None:
     ],
 )
 def test_invalid_function_result_is_502_or_500(result: object) -> None:
-    rest = answer(
-        rest_api(), FakeLambda({"LookUpCountry": result}), get("/ms-system/country"), Clock()
-    )
+    rest = rest_answer(result)
     assert (rest.status, json.loads(rest.body)) == (502, {"message": "Internal server error"})
     assert rest.header("x-amzn-errortype") == "InternalServerErrorException"
-    http = answer(http_api(), FakeLambda({"IssueToken": result}), Request("POST", TOKEN), Clock())
+    http = http_answer(result)
     assert (http.status, json.loads(http.body)) == (500, {"message": "Internal Server Error"})
 
 
 def test_only_rest_apis_reject_unknown_members() -> None:
     result = {**OK, "status": 200}
-    rest = answer(
-        rest_api(), FakeLambda({"LookUpCountry": result}), get("/ms-system/country"), Clock()
-    )
-    http = answer(http_api(), FakeLambda({"IssueToken": result}), Request("POST", TOKEN), Clock())
+    rest = rest_answer(result)
+    http = http_answer(result)
     assert (rest.status, http.status) == (502, 200)
 
 
 def test_status_code_may_be_a_string() -> None:
-    invoke = FakeLambda({"LookUpCountry": {"statusCode": "204"}})
-    assert answer(rest_api(), invoke, get("/ms-system/country"), Clock()).status == 204
+    assert rest_answer({"statusCode": "204"}).status == 204
 
 
 def test_only_rest_apis_rename_a_challenge() -> None:
@@ -320,10 +321,8 @@ def test_only_rest_apis_rename_a_challenge() -> None:
         "headers": {"WWW-Authenticate": "Basic", "Date": "today", "X-Mine": "1"},
         "body": "{}",
     }
-    rest = answer(
-        rest_api(), FakeLambda({"LookUpCountry": result}), get("/ms-system/country"), Clock()
-    )
-    http = answer(http_api(), FakeLambda({"IssueToken": result}), Request("POST", TOKEN), Clock())
+    rest = rest_answer(result)
+    http = http_answer(result)
     assert rest.header("www-authenticate") is None
     assert rest.header("x-amzn-remapped-www-authenticate") == "Basic"
     assert rest.header("x-amzn-remapped-date") == "today"
@@ -337,8 +336,7 @@ def test_single_and_multi_value_headers_are_merged() -> None:
         "headers": {"Vary": "a", "X-Flag": True, "X-Number": 7},
         "multiValueHeaders": {"Vary": ["a", "b"], "Set-Cookie": ["c=1", "d=2"]},
     }
-    invoke = FakeLambda({"LookUpCountry": result})
-    response = answer(rest_api(), invoke, get("/ms-system/country"), Clock())
+    response = rest_answer(result)
     found = [pair for pair in response.headers if pair[0] in {"Vary", "Set-Cookie", "X-Flag"}]
     assert found == [
         ("Vary", "a"),
@@ -357,7 +355,7 @@ def test_connection_headers_are_renamed_or_dropped() -> None:
         (rest_api(), "LookUpCountry", get("/ms-system/country")),
         (http_api(), "IssueToken", Request("POST", TOKEN)),
     ):
-        response = answer(api, FakeLambda({name: {**OK, "headers": hidden}}), sent, Clock())
+        response = answer(api, FakeLambda({name: {**OK, "headers": hidden}}), sent)
         assert all(response.header(header) is None for header in hidden)
         renamed = {h: response.header(f"x-amzn-Remapped-{h}") for h in headers}
         assert renamed == (headers if api.kind == "rest" else dict.fromkeys(headers))
@@ -371,22 +369,19 @@ def test_base64_is_decoded_for_binary_media_types() -> None:
         "isBase64Encoded": True,
     }
     invoke = FakeLambda({"LookUpCountry": result, "IssueToken": result})
-    plain = answer(rest_api(), invoke, get("/ms-system/country"), Clock())
-    binary = answer(
-        rest_api(binary_media_types=("image/png",)), invoke, get("/ms-system/country"), Clock()
-    )
-    http = answer(http_api(), invoke, Request("POST", TOKEN), Clock())
+    plain = answer(rest_api(), invoke, get("/ms-system/country"))
+    binary = answer(rest_api(binary_media_types=("image/png",)), invoke, get("/ms-system/country"))
+    http = answer(http_api(), invoke, Request("POST", TOKEN))
     assert plain.body == b"iVBORw=="
     assert binary.body == http.body == b"\x89PNG"
 
 
 def test_invalid_base64_is_malformed() -> None:
-    invoke = FakeLambda({"IssueToken": {**OK, "body": "*", "isBase64Encoded": True}})
-    assert answer(http_api(), invoke, Request("POST", TOKEN), Clock()).status == 500
+    assert http_answer({**OK, "body": "*", "isBase64Encoded": True}).status == 500
 
 
 def test_http_api_treats_untyped_bodies_as_text() -> None:
-    response = answer(http_api(), FakeLambda(), Request("POST", TOKEN), Clock())
+    response = http_answer(OK)
     assert response.header("content-type") == "text/plain; charset=utf-8"
 
 
@@ -396,19 +391,19 @@ def test_http_api_treats_untyped_bodies_as_text() -> None:
 )
 def test_format_2_uses_results_without_status_as_body(result: object, body: bytes) -> None:
     api = http_api(Route("GET", "/x", "F", payload_format="2.0"), stage="$default")
-    response = answer(api, FakeLambda({"F": result}), get("/x"), Clock())
+    response = answer(api, FakeLambda({"F": result}), get("/x"))
     assert (response.status, response.body) == (200, body)
     assert response.header("content-type") == "application/json"
 
 
 def test_payload_format_2_sets_cookies() -> None:
     api = http_api(Route("GET", "/x", "F", payload_format="2.0"), stage="$default")
-    response = answer(api, FakeLambda({"F": {**OK, "cookies": ["a=1", "b=2"]}}), get("/x"), Clock())
+    response = answer(api, FakeLambda({"F": {**OK, "cookies": ["a=1", "b=2"]}}), get("/x"))
     assert [pair for pair in response.headers if pair[0] == "Set-Cookie"] == [
         ("Set-Cookie", "a=1"),
         ("Set-Cookie", "b=2"),
     ]
-    broken = answer(api, FakeLambda({"F": {**OK, "cookies": "a=1"}}), get("/x"), Clock())
+    broken = answer(api, FakeLambda({"F": {**OK, "cookies": "a=1"}}), get("/x"))
     assert broken.status == 500
 
 
@@ -442,4 +437,4 @@ def test_any_request_gets_a_response(
     body: bytes,
 ) -> None:
     sent = Request(method, path, query, tuple(headers), body)
-    assert 200 <= answer(api, FakeLambda(), sent, Clock()).status < 500
+    assert 200 <= answer(api, FakeLambda(), sent).status < 500
