@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from functions.shared.web.client_certificate import from_pem
+from functions.shared.web.proxy_request import certificate_from_pem
 from local import STATE
 
 DIRECTORY = STATE / "tls"
@@ -67,7 +67,7 @@ class LaptopCertificates:
     def are_valid(self, now: datetime) -> bool:
         """Return whether the files exist, have the extensions, and are valid for some days."""
         try:
-            authority = from_pem(self.authority.read_text()).x509
+            authority = certificate_from_pem(self.authority.read_text()).x509
             authority.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
         except (OSError, ValueError, x509.ExtensionNotFound):
             return False
@@ -101,7 +101,7 @@ class LaptopCertificates:
     def self_signed_thumbprint(self) -> str:
         """Return the thumbprint with which the self-signed client is registered."""
         pem, end, _ = self.self_signed_client.read_text().partition("-----END CERTIFICATE-----\n")
-        return from_pem(pem + end).thumbprint
+        return certificate_from_pem(pem + end).thumbprint
 
     def server_context(self) -> ssl.SSLContext:
         """Return settings that require a client certificate, as API Gateway's custom domains do."""

@@ -20,7 +20,7 @@ from functions.shared.runtime.lambda_function import (
 from functions.shared.storage.aws import AwsClients
 from functions.shared.storage.secrets_manager import SecretStore
 from functions.shared.tokens.token_lookup import TokenLookup, build_token_stores
-from functions.shared.web.audit_log import Emit
+from functions.shared.web.audit import Emit
 from functions.shared.web.endpoint import Endpoint
 
 

@@ -13,7 +13,7 @@ from functions.shared.clients.client import DEFAULT_SIGNING_ALGORITHM, Client
 from functions.shared.keys.signers import SignerSource
 from functions.shared.runtime.lambda_function import Clock
 from functions.shared.tokens.token_lookup import ActiveToken, TokenLookup, to_cnf, token_type
-from functions.shared.web.audit_log import AuditEntry
+from functions.shared.web.audit import AuditEntry
 from functions.shared.web.form import Form, read_form
 from functions.shared.web.proxy_request import ProxyRequest
 from functions.shared.web.responses import NO_STORE, ProxyResponse, json_response, response

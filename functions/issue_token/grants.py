@@ -29,7 +29,7 @@ class TokenRequest(NamedTuple):
 class Grant(NamedTuple):
     """The content of the token to mint: its client, its scopes and its audience.
 
-    After a token exchange, `subject` differs from the client, `actor` is the `act` claim, and the
+    After a token exchange, `subject` differs from the client and `actor` is the `act` claim. The
     token expires at `not_after` at the latest. `issued_token_type` is a member of the response.
     """
 

@@ -28,7 +28,7 @@ from functions.shared.storage.state_table import OneTimeUse
 from functions.shared.tokens.opaque_tokens import OpaqueTokenStore
 from functions.shared.tokens.token_lookup import TokenLookup, build_token_stores
 from functions.shared.web import paths
-from functions.shared.web.audit_log import Emit
+from functions.shared.web.audit import Emit
 from functions.shared.web.endpoint import Endpoint
 
 

@@ -14,7 +14,7 @@ from authorizer.dpop import MAX_PROOF_AGE, VerifiedProof, verify_proof
 from authorizer.errors import InvalidTokenError
 from functions.shared.clients.client import Client
 from functions.shared.runtime.lambda_function import Clock
-from functions.shared.storage.cache import WarmCache
+from functions.shared.storage.cache import StorageCache
 from functions.shared.storage.errors import StorageCorruptError
 from functions.shared.storage.secrets_manager import SecretStore
 from functions.shared.storage.state_table import AlreadyUsedError, OneTimeUse
@@ -48,11 +48,11 @@ class DpopNonces:
 
     def __init__(self, store: SecretStore, secret: str, clock: Clock) -> None:
         self._secret = secret
-        self._keys: WarmCache[str, bytes] = WarmCache(
+        self._keys: StorageCache[str, bytes] = StorageCache(
             lambda name: _key(store.read(name)),
             clock=clock,
-            max_age=FRESH_SECONDS,
-            hard_age=STALE_SECONDS,
+            fresh_for=FRESH_SECONDS,
+            stale_for=STALE_SECONDS,
             max_entries=1,
         )
 
@@ -73,7 +73,7 @@ class DpopNonces:
             StorageError: the secret cannot be read.
         """
         return _is_recent(nonce, self._keys.get(self._secret), now) or _is_recent(
-            nonce, self._keys.get_again(self._secret, now), now
+            nonce, self._keys.reload(self._secret, now), now
         )
 
 

@@ -13,7 +13,7 @@ from functions.shared.authentication.client_authentication import ClientAuthenti
 from functions.shared.clients.client import Client, TokenFormat
 from functions.shared.runtime.lambda_function import Clock
 from functions.shared.tokens.token_lookup import token_type
-from functions.shared.web.audit_log import AuditEntry
+from functions.shared.web.audit import AuditEntry
 from functions.shared.web.form import Form, read_form
 from functions.shared.web.oauth_errors import (
     InvalidRequestError,

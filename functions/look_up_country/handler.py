@@ -11,7 +11,7 @@ from typing import Final
 from authorizer.metrics import Meter
 from functions.look_up_country.countries import Countries, MalformedCodeError, UnknownCountryError
 from functions.shared.runtime.lambda_function import LambdaHandler
-from functions.shared.web.audit_log import AuditEntry, Emit
+from functions.shared.web.audit import AuditEntry, Emit
 from functions.shared.web.endpoint import Endpoint
 from functions.shared.web.oauth_errors import InvalidRequestError, OAuthError
 from functions.shared.web.proxy_request import ProxyRequest

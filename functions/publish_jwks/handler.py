@@ -18,8 +18,8 @@ from functions.shared.runtime.lambda_function import (
 )
 from functions.shared.storage.aws import AwsClients
 from functions.shared.storage.secrets_manager import SecretStore
-from functions.shared.web import public_document
-from functions.shared.web.audit_log import AuditEntry, Emit
+from functions.shared.web.audit import AuditEntry, Emit
+from functions.shared.web.cacheable_response import METHODS, cacheable_response
 from functions.shared.web.endpoint import Endpoint
 from functions.shared.web.proxy_request import ProxyRequest
 from functions.shared.web.responses import ProxyResponse
@@ -44,7 +44,7 @@ class JwksPublisher:
         ring, now = self.key_ring.current(), self.clock()
         key_set = ring.key_set(now)
         entry.note(kids=[key["kid"] for key in key_set["keys"]])
-        return public_document.answer(request, json.dumps(key_set), _max_age(ring, now))
+        return cacheable_response(request, json.dumps(key_set), _max_age(ring, now))
 
 
 def _max_age(ring: KeyRing, now: float) -> int:
@@ -65,7 +65,7 @@ def build(
     secrets = SecretStore(aws.secrets_manager)
     publisher = JwksPublisher(CachedKeyRing(secrets, settings.key_ring_secret, clock), clock)
     meter = meter or Meter(clock=clock)
-    return Endpoint("publish_jwks", publisher, emit, public_document.METHODS, meter)
+    return Endpoint("publish_jwks", publisher, emit, METHODS, meter)
 
 
 handle = LambdaHandler(

@@ -19,8 +19,9 @@ from functions.shared.clients.client import (
     REGISTERED_METHODS,
 )
 from functions.shared.runtime.lambda_function import EnvironmentSettings, LambdaHandler
-from functions.shared.web import paths, public_document
-from functions.shared.web.audit_log import AuditEntry, Emit
+from functions.shared.web import paths
+from functions.shared.web.audit import AuditEntry, Emit
+from functions.shared.web.cacheable_response import METHODS, cacheable_response
 from functions.shared.web.endpoint import Endpoint
 from functions.shared.web.proxy_request import ProxyRequest
 from functions.shared.web.responses import ProxyResponse
@@ -79,9 +80,9 @@ def build(settings: Settings, *, emit: Emit = print, meter: Meter | None = None)
     body = json.dumps(document(settings.issuer, settings.mtls_base_url.rstrip("/")))
 
     def respond(request: ProxyRequest, entry: AuditEntry) -> ProxyResponse:
-        return public_document.answer(request, body, MAX_AGE)
+        return cacheable_response(request, body, MAX_AGE)
 
-    return Endpoint("publish_metadata", respond, emit, public_document.METHODS, meter or Meter())
+    return Endpoint("publish_metadata", respond, emit, METHODS, meter or Meter())
 
 
 handle = LambdaHandler(

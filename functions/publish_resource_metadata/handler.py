@@ -11,8 +11,8 @@ from typing import Final
 from authorizer.jwk import PROOF_ALGORITHMS
 from authorizer.metrics import Meter
 from functions.shared.runtime.lambda_function import EnvironmentSettings, LambdaHandler
-from functions.shared.web import public_document
-from functions.shared.web.audit_log import AuditEntry, Emit
+from functions.shared.web.audit import AuditEntry, Emit
+from functions.shared.web.cacheable_response import METHODS, cacheable_response
 from functions.shared.web.endpoint import Endpoint
 from functions.shared.web.oauth_errors import ServerError
 from functions.shared.web.proxy_request import ProxyRequest
@@ -83,11 +83,11 @@ def stage_url(request: ProxyRequest) -> str:
 
 def build(settings: Settings, *, emit: Emit = print, meter: Meter | None = None) -> Endpoint:
     """Compose the endpoint. It needs neither a clock nor AWS."""
-    name, methods = "publish_resource_metadata", public_document.METHODS
+    name, methods = "publish_resource_metadata", METHODS
 
     def respond(request: ProxyRequest, entry: AuditEntry) -> ProxyResponse:
         resource = settings.resource.rstrip("/") or stage_url(request)
-        return public_document.answer(request, json.dumps(document(resource, settings)), MAX_AGE)
+        return cacheable_response(request, json.dumps(document(resource, settings)), MAX_AGE)
 
     return Endpoint(name, respond, emit, methods, meter or Meter())
 

@@ -23,7 +23,7 @@ from functions.shared.runtime.lambda_function import (
 from functions.shared.storage.aws import AwsClients
 from functions.shared.storage.secrets_manager import SecretStore
 from functions.shared.tokens.token_lookup import TokenStore, build_token_stores
-from functions.shared.web.audit_log import AuditEntry, Emit
+from functions.shared.web.audit import AuditEntry, Emit
 from functions.shared.web.endpoint import Endpoint
 from functions.shared.web.form import read_form
 from functions.shared.web.oauth_errors import UnauthorizedClientError

@@ -18,7 +18,7 @@ from functions.rotate_keys.key_rotation import Report
 from functions.shared.keys.rotation import UnsafeRotationError
 from functions.shared.runtime.lambda_function import MissingSettingsError
 from functions.shared.storage.errors import StorageError
-from functions.shared.web.audit_log import Emit
+from functions.shared.web.audit import Emit
 
 ROTATIONS: Final = Metric("Rotations", (("outcome",),))
 """One per run. Its outcome is `success` or `error`."""

@@ -1,1 +1,1 @@
-"""What two or more Lambda functions of the authorization server need."""
+"""Code that two or more Lambda functions of the authorization server share."""

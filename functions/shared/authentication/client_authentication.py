@@ -44,7 +44,7 @@ from functions.shared.storage.state_table import (
     OneTimeUse,
     SecretUses,
 )
-from functions.shared.web.audit_log import AuditEntry
+from functions.shared.web.audit import AuditEntry
 from functions.shared.web.form import Form
 from functions.shared.web.metrics import UNCOUNTED_FAILURES
 from functions.shared.web.oauth_errors import (

@@ -29,8 +29,8 @@ _NEVER_ENCODED = re.compile(r"[:=&]|%(?![0-9A-Fa-f]{2})")
 class SecretUseRecorder:
     """Stores the first use of each secret on each day, so that operators can find idle secrets.
 
-    Uses are not part of the client's record. A change of a client replaces its whole record, and
-    would lose a use that is stored at the same time, or be undone by it.
+    Uses are not part of the client's record. A change of a client replaces its whole record. A
+    concurrent use would be lost, or would undo the change.
     """
 
     def __init__(self, uses: SecretUses) -> None:

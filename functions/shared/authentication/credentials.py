@@ -38,8 +38,8 @@ _ASSERTION_HEADER: Final = HeaderRules(ALGORITHMS, ASSERTION_TYPES, key_id_requi
 class ReplayedCredentialError(InvalidClientError):
     """Raised when a valid assertion is replayed.
 
-    The client gets `invalid_client`. It is not counted as a failed guess, because a client that
-    repeats a request after a lost response would run out of attempts.
+    The client gets `invalid_client`. The replay is not counted as a failed guess. A client that
+    repeats a request after a lost response would otherwise run out of attempts.
     """
 
 
@@ -52,7 +52,7 @@ class PresentedAssertion:
 
     @property
     def is_self_issued(self) -> bool:
-        """Whether its issuer is its subject, as in private_key_jwt. RFC 7523, 3, items 1 and 2."""
+        """True if its issuer is its subject, as in private_key_jwt. RFC 7523, 3, items 1 and 2."""
         subject = self.unverified_claims.get("sub")
         return isinstance(subject, str) and self.unverified_claims.get("iss") == subject
 

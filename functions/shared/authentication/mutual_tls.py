@@ -14,8 +14,8 @@ from functions.shared.authentication.credentials import (
     PresentedCredentials,
 )
 from functions.shared.clients.client import SELF_SIGNED_TLS_CLIENT_AUTH, TLS_CLIENT_AUTH, Client
-from functions.shared.web.client_certificate import ClientCertificate
 from functions.shared.web.oauth_errors import InvalidClientError
+from functions.shared.web.proxy_request import ClientCertificate
 
 
 @dataclass(frozen=True, slots=True)

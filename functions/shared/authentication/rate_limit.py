@@ -35,8 +35,8 @@ class Limits:
     """Allowed failures in a window of `window` seconds. Windows follow each other without a gap.
 
     A generated secret cannot be guessed at any rate; thirty guesses a minute are few for an
-    imported one. The window is short, because a deployment with an old secret, or a neighbour
-    behind the same IP address, must not block the client for long.
+    imported one. The window is short. A deployment with an old secret, or another client
+    with the same IP address, does not block for long.
 
     After `per_client` failures, each source has one.
     """

@@ -177,7 +177,7 @@ def _check_tokens(client: Client) -> None:
         raise ValueError("A token is bound to one key: by DPoP or by a certificate.")
     is_plain = client.token_profile is TokenProfile.PLAIN and client.token_format is TokenFormat.JWT
     if is_plain and TOKEN_EXCHANGE in client.grant_types:
-        raise ValueError("Exchanged tokens tell client and subject apart: at+jwt or opaque.")
+        raise ValueError("Exchanged tokens separate client and subject: at+jwt or opaque.")
 
 
 def is_client_id(candidate: str) -> bool:

@@ -10,7 +10,7 @@ from authorizer.cache import LRUCache
 from functions.shared.clients.client import Client, from_item, is_client_id, to_item
 from functions.shared.runtime.lambda_function import Clock
 from functions.shared.storage.aws import storage_errors
-from functions.shared.storage.cache import WarmCache
+from functions.shared.storage.cache import StorageCache
 from functions.shared.storage.errors import StorageCorruptError, StorageUnavailableError
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ class DynamoDbClients:
     def find(self, client_id: str) -> Client | None:
         """Return the client or None. Strings that cannot be a client_id are not looked up.
 
-        The read is consistent. A stale item would be cached, and accept a deleted client or reject
-        a new one for longer than the cache lifetime.
+        The read is consistent. A stale item would be cached. It would accept a deleted client, or
+        reject a new one, for longer than the cache lifetime.
         """
         if not is_client_id(client_id):
             return None
@@ -90,19 +90,19 @@ class CachedClients:
 
     Unknown ids have a cache of their own, so that a flood of them does not evict clients.
 
-    Before a cached record rejects a request, it is reloaded: at most once a second for each client,
-    and at most ten times a second for all known clients and for all unknown ids. Guesses therefore
+    Before a cached record rejects a request, it is reloaded. The limits are once a second for each
+    client, ten times for all clients, and as often for unknown ids. Guesses therefore
     cannot cause unlimited reads.
     """
 
     def __init__(self, registry: ClientRegistry, clock: Clock) -> None:
         self._registry = registry
         self._clock = clock
-        self._clients: WarmCache[str, Client] = WarmCache(
+        self._clients: StorageCache[str, Client] = StorageCache(
             self._load,
             clock=clock,
-            max_age=FRESH_SECONDS,
-            hard_age=STALE_SECONDS,
+            fresh_for=FRESH_SECONDS,
+            stale_for=STALE_SECONDS,
             max_entries=MAX_CACHED_CLIENTS,
         )
         self._unknown: LRUCache[str, float] = LRUCache(MAX_CACHED_CLIENTS)
@@ -129,7 +129,7 @@ class CachedClients:
         if is_current or not is_client_id(client_id):
             return None
         try:
-            return self._clients.get_again(client_id, since, partial(self._permit, client_id))
+            return self._clients.reload(client_id, since, partial(self._permit, client_id))
         except _UnknownClientError:
             return None
 

@@ -43,7 +43,7 @@ class WrongSecretError(Exception):
 class StoredSecret:
     """One of a client's secrets: `sha256$hex` or `scrypt$n$r$p$salt$hash`, and its validity.
 
-    It is valid while `not_before <= now < expires_at`. None is no limit. Seconds.
+    It is valid while `not_before <= now < expires_at`, in seconds; None is unlimited.
     """
 
     digest: str
@@ -56,7 +56,7 @@ class StoredSecret:
 
     @property
     def is_imported(self) -> bool:
-        """Whether it is stored with scrypt."""
+        """True if it is stored with scrypt."""
         return self.digest.startswith("scrypt$")
 
     def is_live(self, now: float) -> bool:
@@ -149,5 +149,5 @@ def _derive(secret: str, salt: bytes) -> bytes:
         )
 
 
-# For clients without an imported secret. No secret has this digest.
+# Used for clients without an imported secret. No secret has this digest.
 _DUMMY: Final = StoredSecret(f"scrypt${_COST}${_BLOCK_SIZE}${_PARALLELISM}${'A' * 22}${'A' * 43}")

@@ -1,9 +1,8 @@
 """Distinguished names in text form, as RFC 4514 and its predecessors write them.
 
 Java's `getName()` and `openssl -nameopt RFC2253` write types outside a short table as dotted object
-identifiers, and their values as `#` and the DER encoding in hexadecimal. All of it is read into one
-form that compares with a certificate's subject: the kind of string in which a certificate encodes
-a value makes no difference.
+identifiers. Their values are `#` and the DER encoding in hexadecimal. All are parsed into one form,
+which ignores the type of string in a certificate.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from functions.shared.keys.key_ring import (
     key_errors,
 )
 from functions.shared.runtime.lambda_function import Clock
-from functions.shared.storage.cache import WarmCache
+from functions.shared.storage.cache import StorageCache
 from functions.shared.storage.secrets_manager import SecretStore
 
 FRESH_SECONDS: Final = 30
@@ -31,11 +31,11 @@ class CachedKeyRing:
 
     def __init__(self, store: SecretStore, secret: str, clock: Clock) -> None:
         self._secret = secret
-        self._rings: WarmCache[str, KeyRing] = WarmCache(
+        self._rings: StorageCache[str, KeyRing] = StorageCache(
             lambda name: _read(store, name),
             clock=clock,
-            max_age=FRESH_SECONDS,
-            hard_age=STALE_SECONDS,
+            fresh_for=FRESH_SECONDS,
+            stale_for=STALE_SECONDS,
             max_entries=1,
         )
 
@@ -70,7 +70,7 @@ class CachedKeyRing:
 
     def _reloaded(self, since: float) -> KeyRing:
         """Return the key ring, reloaded unless it was loaded at most a second before `since`."""
-        return self._rings.get_again(self._secret, since)
+        return self._rings.reload(self._secret, since)
 
 
 def _published(ring: KeyRing, kid: str, now: float) -> RingKey | None:

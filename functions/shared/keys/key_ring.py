@@ -1,31 +1,31 @@
-"""The key ring: which keys are published, and which one signs, at a given time.
+"""The key ring: the keys that are published, and the key that signs, at a given time.
 
-It holds public information only. Times are written down, never derived from a key's age, so that a
-changed setting cannot change what was promised about a key already in use.
+It contains public information only. Times are stored, not derived from a key's age. A changed
+setting therefore does not change the times of a key in use.
 """
 
 from __future__ import annotations
 
 import json
-from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any, Final
 
+from authorizer import jwk as jwk_reading
+from authorizer.errors import InvalidTokenError
 from functions.shared.storage.errors import StorageError, StorageUnavailableError
 from functions.shared.web.metrics import UNUSABLE_KEY_RINGS
 
 VERSION: Final = 1
 JWKS_MAX_AGE: Final = 300
-"""Seconds for which anyone may keep the published key set. Rotation waits at least that long."""
+"""Cache lifetime of the JWK Set in seconds. Rotation waits at least that long."""
 
 IN_SECRETS_MANAGER: Final = "secrets-manager"
-"""A key's `signer` when its private half is in the signing keys secret, and its edition then."""
+"""The `signer` and the backend of a key whose private key is in the signing keys secret."""
 
 IN_KMS: Final = "kms"
-"""A key's edition when its `signer` is the ARN of a KMS key, which has the private half."""
+"""The backend of a key whose `signer` is the ARN of a KMS key."""
 
 # RFC 7638, 3.2, and RFC 8037, 2: what makes up a public key, and nothing that could be private.
 _PUBLIC_MEMBERS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -59,10 +59,10 @@ def key_errors() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RingKey:
-    """A key and its times, in seconds since the epoch. Where None stands, no end is set yet.
+    """A key and its times, in seconds since the epoch. None: no end is set yet.
 
-    Published while `publish_from <= now < publish_until`, signing while `sign_from <= now <
-    sign_until`. `signer` says where the private half is.
+    It is published while `publish_from <= now < publish_until`, and signs while `sign_from <= now <
+    sign_until`. `signer` locates the private key.
     """
 
     kid: str
@@ -80,15 +80,15 @@ class RingKey:
 
     @property
     def backend(self) -> str:
-        """What kind of place has its private half."""
+        """The backend that has its private key."""
         return IN_SECRETS_MANAGER if self.signer == IN_SECRETS_MANAGER else IN_KMS
 
     def is_published(self, now: float) -> bool:
-        """Whether verifiers can find it at `now`."""
+        """Return whether it is published at `now`."""
         return _within(self.publish_from, now, self.publish_until)
 
     def may_sign(self, now: float) -> bool:
-        """Whether it may sign at `now`; never while it is not published."""
+        """Return whether it may sign at `now`. An unpublished key may not."""
         return self.is_published(now) and _within(self.sign_from, now, self.sign_until)
 
     def to_jwk(self) -> dict[str, str]:
@@ -100,12 +100,12 @@ class RingKey:
 
 @dataclass(frozen=True, slots=True)
 class KeyRing:
-    """Every key that is, was or will be in use."""
+    """All keys: upcoming, current and retired."""
 
     keys: tuple[RingKey, ...]
 
     def published_keys(self, now: float) -> tuple[RingKey, ...]:
-        """Return the keys that verifiers can find at `now`."""
+        """Return the keys that are published at `now`."""
         return tuple(key for key in self.keys if key.is_published(now))
 
     def next_change(self, now: float) -> int | None:
@@ -114,7 +114,7 @@ class KeyRing:
         return min((time for time in times if time is not None and time > now), default=None)
 
     def signing_key(self, now: float, alg: str) -> RingKey:
-        """Return the key that signs at `now`: among those that may, the one due last.
+        """Return the key that signs at `now`: the latest of those that may.
 
         Raises:
             UnusableKeyRingError: none may.
@@ -131,22 +131,21 @@ class KeyRing:
 
 def thumbprint(public_jwk: Mapping[str, str]) -> str:
     """Return a public key's SHA-256 thumbprint. RFC 7638, 3."""
-    canonical = json.dumps(public_members(public_jwk), sort_keys=True, separators=(",", ":"))
-    return urlsafe_b64encode(sha256(canonical.encode()).digest()).rstrip(b"=").decode()
+    return jwk_reading.thumbprint(public_jwk)
 
 
 def public_members(jwk: Mapping[str, str]) -> dict[str, str]:
-    """Return what makes up a public key, picked by name: nothing private gets by."""
+    """Return the members of a public key, selected by name to exclude private ones."""
     return {name: jwk[name] for name in ("kty", *_PUBLIC_MEMBERS[jwk["kty"]])}
 
 
 def to_json(ring: KeyRing) -> str:
-    """Render a ring as it is kept."""
+    """Return the secret for a key ring."""
     return json.dumps({"version": VERSION, "keys": [_key_to_record(key) for key in ring.keys]})
 
 
 def from_json(text: str | None) -> KeyRing:
-    """Read a ring as it is kept.
+    """Read the secret of a key ring.
 
     Raises:
         UnusableKeyRingError: there is none, or it is malformed or of another version.
@@ -155,7 +154,7 @@ def from_json(text: str | None) -> KeyRing:
         raise UnusableKeyRingError(reason="there is no key ring yet: rotate_keys makes one")
     try:
         return _ring_from_document(json.loads(text))
-    except (KeyError, TypeError, ValueError) as error:
+    except (InvalidTokenError, KeyError, TypeError, ValueError) as error:
         raise UnusableKeyRingError(reason=f"the key ring is malformed: {error}") from error
 
 

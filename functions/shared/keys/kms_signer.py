@@ -37,7 +37,7 @@ class MessageTooLongError(ValueError):
 
 
 class OnlySignsError(TypeError):
-    """Raised when something else than a signature is asked of a key in KMS."""
+    """Raised for operations other than signing."""
 
 
 class KmsAlgorithm(Algorithm):
@@ -58,7 +58,7 @@ class KmsAlgorithm(Algorithm):
         Raises:
             MessageTooLongError: for EdDSA, it is longer than KMS takes.
             StorageUnavailableError: KMS throttles, is slow or fails.
-            UnusableKeyRingError: it refuses: the key is disabled or gone, or not ours to use.
+            UnusableKeyRingError: KMS refuses: the key is disabled, deleted or not permitted.
         """
         raw = len(msg) <= LONGEST_MESSAGE
         if not raw and self._alg == "EdDSA":
@@ -70,7 +70,7 @@ class KmsAlgorithm(Algorithm):
                 MessageType="RAW" if raw else "DIGEST",
                 SigningAlgorithm=SIGNING_ALGORITHM_SPECS[self._alg],
             )["Signature"]
-        # KMS gives the pair of numbers in DER, RFC 7518, 3.4, wants them one after the other.
+        # KMS returns DER; RFC 7518, 3.4, defines a concatenation.
         return der_to_raw_signature(signature, SECP256R1()) if self._alg == "ES256" else signature
 
     @contextmanager
@@ -83,15 +83,15 @@ class KmsAlgorithm(Algorithm):
             self._meter.record(KMS_SIGN_MILLISECONDS, milliseconds)
 
     def verify(self, msg: bytes, key: str, sig: bytes) -> NoReturn:
-        """Not here: public keys are published, and checking a signature needs no KMS."""
+        """Not supported: verifiers use the published public key."""
         raise OnlySignsError
 
     @staticmethod
     def to_jwk(key_obj: Any, as_dict: bool = False) -> NoReturn:  # noqa: FBT001, FBT002 - PyJWT's
-        """Not here: the ring has the public half."""
+        """Not supported: the key ring has the public key."""
         raise OnlySignsError
 
     @staticmethod
     def from_jwk(jwk: str | dict[str, Any]) -> NoReturn:
-        """Not here: a private half never leaves KMS."""
+        """Not supported: a private key never leaves KMS."""
         raise OnlySignsError

@@ -1,11 +1,7 @@
 """Key rotation: all transitions of a key ring. Pure.
 
-Phases of a key:
-
-upcoming   published, so that every verifier has it before its first signature
-current    signs until its successor signs
-retired    published until its last token has expired
-removed
+An upcoming key is published, so that every verifier has it before its first signature. The current
+key signs until its successor does. A retired key is published until its last token has expired.
 
 The times are written to a key once, when its successor is announced, and are not derived from its
 age. A changed setting applies to later keys. It can only prolong the times of existing ones.
@@ -111,13 +107,14 @@ class RotationRules:
         if self.announcing < self.announcement_needed:
             faults.append(
                 f"a key is announced for {self.announcing} seconds, but {self.announcement_needed} "
-                f"can pass until every verifier knows it ({JWKS_MAX_AGE} in HTTP caches, "
-                f"{self.verifier_cache} in verifiers, {PROPAGATION_SECONDS} on our side)"
+                "are needed until every verifier has it: "
+                f"{JWKS_MAX_AGE} in HTTP caches, {self.verifier_cache} in verifiers, "
+                f"{PROPAGATION_SECONDS} in the authorization server"
             )
         if self.retiring < RETENTION_NEEDED:
             faults.append(
                 f"a key stays published for {self.retiring} seconds after its last signature, but "
-                f"a token can count for {RETENTION_NEEDED}"
+                f"a token can be valid for {RETENTION_NEEDED}"
             )
         if self.signing < self.announcing:
             faults.append(
@@ -125,7 +122,7 @@ class RotationRules:
                 f"{self.announcing}"
             )
         if self.verifier_cache < 0:
-            faults.append("verifiers cannot keep a key set for less than no time")
+            faults.append("the time in verifiers is negative")
         if faults:
             raise UnsafeRotationError(faults)
 
@@ -177,8 +174,7 @@ def algorithms_due(
 ) -> Iterator[str]:
     """Yield the algorithms for which a new key is due.
 
-    A new key is due if there is none, if the youngest key has another backend, or if its successor
-    must be announced now.
+    A new key is due without one, or when the youngest key has another backend or needs a successor.
     """
     for alg in algorithms:
         youngest = _youngest(ring, alg)
@@ -269,8 +265,8 @@ def revoke(ring: KeyRing, kid: str, now: float) -> KeyRing:
 def retire(ring: KeyRing, kid: str, now: float) -> KeyRing:
     """Return the key ring without a key that no token needs.
 
-    Its last token has expired, or it has not signed and starts late enough for every process to
-    refresh the key ring.
+    Its last token has expired. Or it has not signed, and every process refreshes the key ring
+    before it would.
 
     Raises:
         UnknownKeyError: there is no such key.

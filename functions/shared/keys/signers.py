@@ -1,20 +1,21 @@
-"""Signers: a key that is due, ready to sign."""
+"""Signers: the current key of an algorithm, ready to sign JWTs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from threading import Lock
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import jwt
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
-from jwt.algorithms import RSAAlgorithm
+from jwt.algorithms import Algorithm, RSAAlgorithm
+from jwt.utils import base64url_encode
 
 from authorizer.metrics import Meter
 from functions.shared.keys.cached_key_ring import CachedKeyRing
-from functions.shared.keys.jwt_signer import JwtSigner
 from functions.shared.keys.key_ring import (
     IN_KMS,
     RingKey,
@@ -25,6 +26,7 @@ from functions.shared.keys.key_ring import (
 from functions.shared.keys.kms_signer import KmsAlgorithm
 from functions.shared.keys.signing_keys import from_json, from_pem
 from functions.shared.storage.secrets_manager import SecretStore
+from functions.shared.web.responses import json_encoder
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -33,9 +35,42 @@ if TYPE_CHECKING:
 
 REREAD_SECONDS: Final = 1
 
+_encode: Final = json_encoder(compact=True)
+
+
+@dataclass(frozen=True, slots=True)
+class JwtSigner:
+    """Signs claims with one key. PyJWT's algorithms create the signatures.
+
+    `algorithm` has PyJWT's interface, and `key` is a private key or the ARN of one in KMS.
+    """
+
+    kid: str
+    alg: str
+    algorithm: Algorithm
+    key: Any = field(repr=False)
+
+    def sign(self, claims: Mapping[str, object], typ: str | None) -> str:
+        """Return a signed JWT, `typ` in its header unless None. RFC 7515, 7.1.
+
+        Raises:
+            StorageError: KMS refuses or is unavailable.
+        """
+        payload = base64url_encode(_encode(claims).encode())
+        signing_input = _header(self.alg, self.kid, typ) + payload
+        signature = base64url_encode(self.algorithm.sign(signing_input, self.key))
+        return (signing_input + b"." + signature).decode("ascii")
+
+
+@lru_cache(maxsize=64)
+def _header(alg: str, kid: str, typ: str | None) -> bytes:
+    """Return a token's header and the dot; a process has few different ones."""
+    members = {"alg": alg, "kid": kid} | ({"typ": typ} if typ else {})
+    return base64url_encode(_encode(members).encode()) + b"."
+
 
 class _Rs256(RSAAlgorithm):
-    """PyJWT's RS256, its padding and digest made once instead of for every signature."""
+    """PyJWT's RS256, with padding and digest created once instead of per signature."""
 
     def sign(self, msg: bytes, key: RSAPrivateKey) -> bytes:
         return key.sign(msg, _PKCS1, _SHA256)
@@ -47,18 +82,18 @@ _RS256: Final = _Rs256(RSAAlgorithm.SHA256)
 
 
 class SignerSource(Protocol):
-    """Knows who signs."""
+    """Finds signers."""
 
     def current(self, now: float, alg: str) -> JwtSigner:
-        """Return the signer whose key is due at `now`."""
+        """Return the signer whose key is current at `now`."""
 
 
 class LocalSigners:
-    """Signers for the ring's keys, each made when it first signs.
+    """Signers with private keys from Secrets Manager, each created at its first use.
 
-    The ring alone decides which key signs; a private half never changes under its key id. So the
-    signing keys are read again only for a key that is new, and at most once a second for one whose
-    private half is missing or broken. One that is broken stops no other key.
+    The key ring decides which key signs, and a `kid` never changes its key. The private keys are
+    read again only for a new key. A missing or broken one causes at most one read a second.
+    A broken private key does not affect other keys.
     """
 
     def __init__(self, key_ring: CachedKeyRing, store: SecretStore, secret: str) -> None:
@@ -71,10 +106,10 @@ class LocalSigners:
         self._read_at = float("-inf")
 
     def current(self, now: float, alg: str) -> JwtSigner:
-        """Return the signer whose key is due at `now`.
+        """Return the signer whose key is current at `now`.
 
         Raises:
-            UnusableKeyRingError: no key may sign now, or its private half is not to be had.
+            UnusableKeyRingError: no key may sign now, or its private key is not available.
         """
         return self.of(self._key_ring.signing_key(now, alg), now)
 
@@ -82,20 +117,20 @@ class LocalSigners:
         """Return the signer of one of the ring's keys.
 
         Raises:
-            UnusableKeyRingError: its private half is not to be had.
+            UnusableKeyRingError: its private key is not available.
         """
         return self._ready.get(key.kid) or self._made(key, now)
 
     def _made(self, key: RingKey, now: float) -> JwtSigner:
         with self._lock:
             if key.kid not in self._ready:
-                self._ready[key.kid] = _signer(key, self._private_half(key.kid, now))
+                self._ready[key.kid] = _signer(key, self._private_key(key.kid, now))
             return self._ready[key.kid]
 
-    def _private_half(self, kid: str, now: float) -> str:
+    def _private_key(self, kid: str, now: float) -> str:
         if kid not in self._private_keys and abs(now - self._read_at) >= REREAD_SECONDS:
             self._read(now)
-        # Taken out: a signer is made once, and a broken half must be looked for again.
+        # Removed, because a signer is created once and a broken key must be read again.
         pem = self._private_keys.pop(kid, None)
         if pem is None:
             raise UnusableKeyRingError(reason=f"the private half of key {kid} is missing or broken")
@@ -108,10 +143,7 @@ class LocalSigners:
 
 
 class RingSigners:
-    """Signers for the ring's keys, wherever their private halves are.
-
-    While the edition changes a ring has keys of both.
-    """
+    """Signers with private keys in Secrets Manager or KMS; a key ring may have both."""
 
     def __init__(
         self,
@@ -127,10 +159,10 @@ class RingSigners:
         self._meter = meter
 
     def current(self, now: float, alg: str) -> JwtSigner:
-        """Return the signer whose key is due at `now`.
+        """Return the signer whose key is current at `now`.
 
         Raises:
-            UnusableKeyRingError: no key may sign now, or its private half is not to be had.
+            UnusableKeyRingError: no key may sign now, or its private key is not available.
         """
         key = self._key_ring.signing_key(now, alg)
         if key.backend == IN_KMS:
@@ -140,7 +172,7 @@ class RingSigners:
 
     @cached_property
     def _kms_client(self) -> KMSClient:
-        # A client of KMS takes a while to make, and most processes never need one.
+        # Created late, because most processes do not need KMS.
         return self._kms()
 
 

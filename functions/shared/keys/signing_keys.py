@@ -1,4 +1,4 @@
-"""The private halves of the key ring's keys, as they are kept: PKCS #8 in PEM, by key id."""
+"""The secret with the private keys of the key ring: PKCS #8 in PEM, by `kid`."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ VERSION: Final = 1
 
 
 def to_json(private_keys: Mapping[str, str], made_at: Mapping[str, int] | None = None) -> str:
-    """Render private keys, PEM by key id, as they are kept, and when each was made if known."""
+    """Return the secret for private keys, PEM by `kid`, and their creation times if known."""
     document = {"version": VERSION, "private_keys": dict(private_keys)}
     return json.dumps({**document, "made_at": dict(made_at)} if made_at else document)
 
 
 def from_json(text: str | None) -> dict[str, str]:
-    """Read private keys, PEM by key id, as they are kept. None, a secret without value, is empty.
+    """Return the private keys, PEM by `kid`. None, a secret without value, is empty.
 
     Raises:
         UnusableKeyRingError: malformed or of another version.
@@ -39,7 +39,7 @@ def from_json(text: str | None) -> dict[str, str]:
 
 
 def times_from_json(text: str | None) -> dict[str, int]:
-    """Read when private keys were made, by key id, as far as it is known.
+    """Return the known creation times of private keys, by `kid`.
 
     Raises:
         UnusableKeyRingError: as `from_json`.
@@ -67,7 +67,7 @@ def _from_document(document: Mapping[str, Any]) -> tuple[dict[str, str], dict[st
 
 
 def to_pem(private_key: AllowedPrivateKeys) -> str:
-    """Render a private key as it is kept."""
+    """Return a private key in PEM."""
     pem = private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     return pem.decode("ascii")
 
@@ -75,15 +75,15 @@ def to_pem(private_key: AllowedPrivateKeys) -> str:
 def from_pem(pem: str) -> AllowedPrivateKeys:
     """Load a private key that `to_pem` wrote.
 
-    The check that an RSA key's numbers fit together takes 35 ms and was made when the key was;
-    a cold start does not repeat it.
+    The consistency check of an RSA key takes 35 ms. It was made when the key was generated, and a
+    cold start does not repeat it.
 
     Raises:
-        ValueError: it is no private key in PEM.
+        ValueError: it is not a private key in PEM.
     """
     try:
         key = load_pem_private_key(pem.encode(), password=None, unsafe_skip_rsa_key_validation=True)
     except (TypeError, ValueError, UnsupportedAlgorithm):
         # Not chained, as above.
-        raise ValueError("no private key in PEM") from None
+        raise ValueError("not a private key in PEM") from None
     return cast("AllowedPrivateKeys", key)

@@ -1,1 +1,1 @@
-"""What a warm Lambda process keeps, makes and asks: clocks, caches, settings, randomness, AWS."""
+"""The Lambda runtime of a function, and wildcard patterns."""

@@ -1,4 +1,4 @@
-"""Answers of a slow look-up, remembered for a short while by a warm process."""
+"""Cache of storage with stale-if-error (RFC 5861), for warm processes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 PAUSE_SECONDS: Final = 10
-"""After a load that could not be, nobody who has an old value waits for another for so long."""
+"""Back-off after a failed load: stale values are used without another attempt."""
 
 RELOAD_SECONDS: Final = 1
-"""A key is reloaded at most once in so many seconds; until then its value is young enough."""
+"""Minimum seconds between two reloads of a key."""
 
 _STRIPES = 16
 
@@ -25,7 +25,7 @@ _STRIPES = 16
 @dataclass(frozen=True, slots=True)
 class _Entry(Generic[V]):
     value: V
-    asked_at: float
+    loaded_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +34,15 @@ class _Failure(Generic[K]):
     error: Exception
 
 
-class WarmCache(Generic[K, V]):
-    """A bounded cache in front of `load`: safe in threads, one load at a time per key.
+class StorageCache(Generic[K, V]):
+    """A bounded, thread-safe cache of `load`, with one load at a time per key.
 
-    A value is used while it is younger than `max_age` seconds, and while `load` raises
-    StorageUnavailableError, as long as it is younger than `hard_age`. Any other error is an
-    answer: the value is forgotten. A value from the future is not used: a clock that was set back
-    must not keep anything alive. Ages count from the question.
+    A value is fresh for `fresh_for` seconds after its load started. While `load` raises
+    StorageUnavailableError, it is used until `stale_for`. After any other error it is removed. An
+    entry timestamped in the future (clock moved back) is treated as expired.
 
-    What `load` raises is passed on to everyone who waited for it, and not remembered. When the
-    cache is full, what was loaded longest ago goes first.
+    An error of `load` is raised to all callers that waited for it, and not cached. When the cache
+    is full, the entry that was loaded first is removed.
     """
 
     def __init__(
@@ -51,18 +50,18 @@ class WarmCache(Generic[K, V]):
         load: Callable[[K], V],
         *,
         clock: Callable[[], float],
-        max_age: float,
+        fresh_for: float,
         max_entries: int,
-        hard_age: float = 0,
+        stale_for: float = 0,
     ) -> None:
         self._load = load
         self._clock = clock
-        self._max_age = max_age
-        self._hard_age = hard_age
+        self._fresh_for = fresh_for
+        self._stale_for = stale_for
         self._max_entries = max_entries
         self._entries: dict[K, _Entry[V]] = {}
         self._writing = Lock()
-        # A lock per key would need a bound and a cache of its own; a few shared ones do.
+        # Locks per key would need a cache of their own; a few shared ones are enough.
         self._loading = tuple(Lock() for _ in range(_STRIPES))
         self._failures: list[_Failure[K] | None] = [None] * _STRIPES
         self._unavailable_at = float("-inf")
@@ -70,27 +69,27 @@ class WarmCache(Generic[K, V]):
         self._reloading = Lock()
 
     def get(self, key: K) -> V:
-        """Return the remembered value for `key`, or load it."""
-        entry = self._younger(key, self._max_age) or self._renewed(key)
+        """Return the cached value of `key`, or load it."""
+        entry = self._younger(key, self._fresh_for) or self._renewed(key)
         return entry.value
 
     def peek(self, key: K) -> V | None:
-        """Return the remembered value for `key`, or None; nothing is loaded."""
-        entry = self._younger(key, self._max_age)
+        """Return the cached value of `key`, or None without a load."""
+        entry = self._younger(key, self._fresh_for)
         return entry.value if entry else None
 
-    def get_again(self, key: K, since: float, permit: Callable[[], None] = lambda: None) -> V:
-        """Return the value for `key` after a rejection that a cached value may have caused.
+    def reload(self, key: K, since: float, permit: Callable[[], None] = lambda: None) -> V:
+        """Return the value of `key` after an error that an outdated value may have caused.
 
         A value that was loaded after `since`, the start of the request, is current. Any other is
-        loaded again, at most once a second for each key. `permit` may raise to prevent that.
+        reloaded, at most once a second for each key. `permit` may raise to prevent that.
 
         Raises:
             StorageUnavailableError: the value may be outdated and cannot be loaded.
         """
         with self._reloading:
             entry, now = self._entries.get(key), self._clock()
-            if entry and since <= entry.asked_at <= now:
+            if entry and since <= entry.loaded_at <= now:
                 return entry.value
             if 0 <= now - self._unavailable_at < PAUSE_SECONDS:
                 raise StorageUnavailableError(reason="a reload failed a moment ago")
@@ -104,21 +103,21 @@ class WarmCache(Generic[K, V]):
 
     def _younger(self, key: K, age: float) -> _Entry[V] | None:
         entry = self._entries.get(key)
-        if entry and 0 <= self._clock() - entry.asked_at < age:
+        if entry and 0 <= self._clock() - entry.loaded_at < age:
             return entry
         return None
 
     def _renewed(self, key: K) -> _Entry[V]:
-        """Load a value; as long as that cannot be, return the old one."""
+        """Load a value; return the stale one while storage is unavailable."""
         if 0 <= self._clock() - self._unavailable_at < PAUSE_SECONDS:
-            old = self._younger(key, self._hard_age)
+            old = self._younger(key, self._stale_for)
             if old:
                 return old
         try:
             return self._load_once(key)
         except StorageUnavailableError:
-            # Looked for again: time has passed, and somebody else may have had an answer.
-            old = self._younger(key, self._hard_age)
+            # Looked up again: time has passed, and another thread may have loaded it.
+            old = self._younger(key, self._stale_for)
             if old is None:
                 raise
             return old
@@ -129,18 +128,18 @@ class WarmCache(Generic[K, V]):
         with self._loading[stripe]:
             failure = self._failures[stripe]
             if failure is not failed_before and failure is not None and failure.key == key:
-                # It failed while we waited: each trying again in turn would take ever longer.
+                # It failed while this thread waited. Retries one after another would take too long.
                 raise failure.error
             try:
-                return self._younger(key, self._max_age) or self._load_now(key)
+                return self._younger(key, self._fresh_for) or self._load_now(key)
             except Exception as error:
                 self._failures[stripe] = _Failure(key, error)
                 raise
 
     def _load_now(self, key: K) -> _Entry[V]:
-        asked_at = self._clock()
+        loaded_at = self._clock()
         try:
-            entry = _Entry(self._load(key), asked_at)
+            entry = _Entry(self._load(key), loaded_at)
         except StorageUnavailableError:
             self._unavailable_at = self._clock()
             raise

@@ -1,9 +1,6 @@
 """Errors of the storage layer. Only an endpoint turns them into OAuth errors and HTTP.
 
-StorageError                     AWS refused a call: access denied, no such table     500
-├── StorageUnavailableError      throttled, timed out, unreachable, unreadable        503
-├── StorageCorruptError          a stored record that this code cannot read           500
-└── UnusableKeyRingError         in functions.shared.keys.key_ring                    500
+StorageUnavailableError becomes 503, the others 500.
 """
 
 from __future__ import annotations

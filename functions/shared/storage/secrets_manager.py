@@ -31,14 +31,14 @@ class SecretConflictError(Exception):
 
 
 CONFLICTS: Final = 4
-"""How often a change of a secret is begun anew because somebody else was faster."""
+"""Retries of a change of a secret after concurrent changes."""
 
 
 def retrying_conflicts(change: Callable[[], T]) -> T:
-    """Change a secret: read, decide and replace, all of it again when somebody else was faster.
+    """Read, decide and replace a secret, and repeat this after a concurrent change.
 
     Raises:
-        SecretConflictError: somebody else was faster every time.
+        SecretConflictError: other processes changed it each time.
     """
     for _ in range(CONFLICTS):
         with suppress(SecretConflictError):
@@ -48,11 +48,11 @@ def retrying_conflicts(change: Callable[[], T]) -> T:
 
 _CURRENT: Final = "AWSCURRENT"
 _CANDIDATE: Final = "GATEHOUSE-CANDIDATE"
-"""The label of a version that is not current yet. With a label of its own it is kept for now."""
+"""The label of a version that is not current yet. Versions without a label are deleted."""
 
 
 class SecretStore:
-    """Texts in AWS Secrets Manager. A name may be an ARN."""
+    """Strings in AWS Secrets Manager. A name may be an ARN."""
 
     def __init__(self, secrets_manager: SecretsManagerClient) -> None:
         self._secrets_manager = secrets_manager
@@ -63,7 +63,7 @@ class SecretStore:
         return version.text if version else None
 
     def write(self, name: str, text: str) -> None:
-        """Give a secret, which must exist, a new text."""
+        """Replace the value of an existing secret."""
         with storage_errors():
             self._secrets_manager.put_secret_value(SecretId=name, SecretString=text)
 
@@ -71,7 +71,7 @@ class SecretStore:
         """Return a secret's text and version; None if it has no value yet."""
         with storage_errors():
             try:
-                # The default, said aloud: moto's own lags behind a label that was moved.
+                # Explicit, because moto's default does not follow a label that was moved.
                 answer = self._secrets_manager.get_secret_value(
                     SecretId=name, VersionStage=_CURRENT
                 )
@@ -82,14 +82,14 @@ class SecretStore:
         return SecretVersion(answer["VersionId"], answer["SecretString"])
 
     def replace(self, name: str, text: str, seen: SecretVersion | None) -> None:
-        """Give a secret a new text if it still has the version that was seen.
+        """Replace a secret's value if it still has the version that was read.
 
-        Secrets Manager has no conditional write. But it moves the label of the current version
-        only away from the version that the caller names, so the new text is put beside the old one
-        first and becomes current in a second step. The first version ever is current at once.
+        Secrets Manager has no conditional write. It moves the label of the current version only
+        from a version that the caller names. The new version is therefore stored first and becomes
+        current in a second step. The first version is current at once.
 
         Raises:
-            SecretConflictError: it has another one by now, and keeps it.
+            SecretConflictError: it has another version, which is not changed.
         """
         with storage_errors():
             version_id = self._secrets_manager.put_secret_value(
@@ -117,6 +117,6 @@ class SecretStore:
             self._secrets_manager.exceptions.InvalidRequestException,
             self._secrets_manager.exceptions.ResourceNotFoundException,
         ):
-            # The label was elsewhere: somebody was faster, or this is a second attempt of ours
-            # after an answer that was lost. Which of them, the caller reads.
+            # The label is at another version: another process was faster, or this is boto3's retry
+            # after a lost response. The caller reads which.
             return

@@ -1,4 +1,4 @@
-"""Opaque tokens: random handles whose meaning is kept in a table, under the token's digest."""
+"""Opaque tokens: random strings whose meaning is stored under the token's digest."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _TOKEN = re.compile(rf"{TOKEN_PREFIX}[\w-]{{43}}", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpaqueToken:
-    """What an opaque token stands for. Times are whole seconds since the epoch.
+    """The meaning of an opaque token. Times are whole seconds since the epoch.
 
-    `subject` is None where the client speaks for itself; `confirmation` is the key that the token
-    is bound to, and `actor` its `act` claim. RFC 7800, 3.1, and RFC 8693, 4.1.
+    `subject` is None if it is the client. `confirmation` is its `cnf` claim (RFC 7800, 3.1),
+    and `actor` its `act` claim (RFC 8693, 4.1).
     """
 
     client_id: str
@@ -46,17 +46,17 @@ class OpaqueToken:
 
 
 def generate_token() -> str:
-    """Make a token of 256 random bits that secret scanners can recognise."""
+    """Return a new token of 256 random bits, with a prefix for secret scanners."""
     return random_credential(TOKEN_PREFIX)
 
 
 def is_opaque_token(candidate: str) -> bool:
-    """Whether a text has the shape of a token of ours."""
+    """Return whether a string has the form of an opaque token."""
     return _TOKEN.fullmatch(candidate) is not None
 
 
 def token_digest(token: str) -> str:
-    """Digest a token: the table must be useless to whoever reads it."""
+    """Return the digest of a token. The table does not contain tokens."""
     return sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -68,12 +68,12 @@ class OpaqueTokenStore:
         self._table = table
 
     def put(self, token: str, meaning: OpaqueToken) -> None:
-        """Keep what a token stands for."""
+        """Store the meaning of a token."""
         with storage_errors():
             self._dynamodb.put_item(TableName=self._table, Item=_to_item(token, meaning))
 
     def find(self, token: str, now: float) -> OpaqueToken | None:
-        """Return what a token stands for; None if it is unknown or has expired.
+        """Return the meaning of a token; None if it is unknown or has expired.
 
         The read is consistent, so that a token works as soon as it was issued. DynamoDB deletes
         expired items days late, so their time is checked here.
@@ -89,7 +89,7 @@ class OpaqueTokenStore:
         return meaning if meaning and now < meaning.expires_at else None
 
     def delete(self, token: str) -> None:
-        """Forget a token, known or not."""
+        """Delete a token, known or not."""
         with storage_errors():
             self._dynamodb.delete_item(
                 TableName=self._table, Key={"token_digest": {"S": token_digest(token)}}
@@ -111,7 +111,7 @@ def _to_item(token: str, meaning: OpaqueToken) -> dict[str, Any]:
         "confirmation": {confirmation.method: confirmation.thumbprint} if confirmation else None,
         "actor": meaning.actor,
     }
-    # Most tokens have none of the last three: a smaller item is a cheaper one.
+    # Most tokens have none of the last three, and a smaller item costs less.
     return dynamodb_items.to_item(
         {name: value for name, value in record.items() if value is not None}
     )
@@ -134,7 +134,7 @@ def _from_item(item: Mapping[str, Any]) -> OpaqueToken:
 
 
 def _if_there(record: Mapping[str, Any], name: str, read: Callable[[object], T]) -> T | None:
-    """Read an attribute that may be missing. Broken is not missing: the token would allow more."""
+    """Read an optional attribute. A malformed one is an error, not an absent one."""
     return read(record[name]) if name in record else None
 
 

@@ -1,1 +1,1 @@
-"""What HTTP and the log are to every endpoint: events, forms, answers, errors, audit lines."""
+"""HTTP and the log of all endpoints."""

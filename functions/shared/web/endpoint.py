@@ -1,4 +1,4 @@
-"""What every endpoint does around its own work: read the event, map errors, log one line."""
+"""The frame of all endpoints: parse the event, map errors to responses, log one line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from authorizer.metrics import ERROR, Meter
 from functions.shared.storage.errors import StorageError, StorageUnavailableError
-from functions.shared.web.audit_log import AuditEntry, Emit
+from functions.shared.web.audit import AuditEntry, Emit
 from functions.shared.web.metrics import FAILURES, REQUESTS
 from functions.shared.web.oauth_errors import (
     MethodNotAllowedError,
@@ -30,9 +30,9 @@ Respond = Callable[[ProxyRequest, AuditEntry], ProxyResponse]
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One endpoint: a proxy event in, a proxy response out, whatever happens in between.
+    """One endpoint: turns each proxy event into a proxy response.
 
-    `methods` are those that it answers; none where its routes let no other method through.
+    `methods` are the allowed HTTP methods; empty if its routes allow only those.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Endpoint:
     meter: Meter = field(default_factory=Meter)
 
     def __call__(self, event: Mapping[str, Any]) -> ProxyResponse:
-        """Answer one event. Nothing is raised; a cause is logged and never sent."""
+        """Respond to one event. No error is raised; its cause is logged and not sent."""
         entry = AuditEntry(self.name)
         try:
             answer = self._answer(event, entry)
@@ -51,7 +51,7 @@ class Endpoint:
             answer = to_response(refusal)
             entry.note(outcome=refusal.code, reason=error.reason, cause=_cause(error))
             entry.count(*error.metrics)
-        except Exception as error:  # noqa: BLE001 - the last resort: no trace may reach a caller
+        except Exception as error:  # noqa: BLE001 - no trace may reach a caller
             answer = to_response(ServerError())
             entry.note(outcome=ServerError.code, reason="unexpected", cause=_origin(error))
         entry.note(status=answer["statusCode"])
@@ -85,7 +85,7 @@ def _cause(error: BaseException) -> str | None:
 
 
 def _origin(error: BaseException) -> str:
-    """Name an error and where it came from. Not its message, which may quote a secret."""
+    """Return an error's type and location, without its message, which may contain a secret."""
     frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
     places = [f"{PurePath(frame.filename).name}:{frame.lineno}" for frame in reversed(frames)]
     return " < ".join([type(error).__name__, *places])

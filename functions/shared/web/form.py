@@ -1,4 +1,4 @@
-"""The strict reader of form bodies: application/x-www-form-urlencoded and nothing else."""
+"""Strict parser of form bodies: application/x-www-form-urlencoded only."""
 
 from __future__ import annotations
 
@@ -65,10 +65,9 @@ def read_form(request: ProxyRequest, *, repeatable: Collection[str] = ()) -> For
     """Read a request's form body.
 
     Raises:
-        InvalidRequestError: another media type or charset, compressed, too long, not ASCII, a
-            broken escape, escaped bytes that are not UTF-8, or a parameter repeated that is not in
-            `repeatable`; or a token in the URI, where every log would have it. RFC 6749, 3.2 and
-            appendix B; RFC 6750, 5.3.
+        InvalidRequestError: the body has another media type or charset, or is compressed, too
+            long or malformed. A parameter is repeated that is not in `repeatable`. A token is in
+            the URI, which logs contain. RFC 6749, 3.2 and appendix B; RFC 6750, 5.3.
     """
     _check_content_type(request.header("content-type"))
     coding = request.header("content-encoding")

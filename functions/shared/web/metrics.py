@@ -1,6 +1,6 @@
-"""What the authorization server's lines count and measure, beside what they say.
+"""Metrics in the log lines of the authorization server.
 
-A metric is told apart by members of its line, and only by those with values from a fixed list.
+Dimensions of a metric are members of the line with values from a fixed list.
 """
 
 from __future__ import annotations
@@ -10,22 +10,22 @@ from typing import Final
 from authorizer.metrics import Metric
 
 REQUESTS: Final = Metric("Requests", (("endpoint", "outcome"),))
-"""One for each request. Its outcome is `success` or an error's code."""
+"""One per request. Its outcome is `success` or an error code."""
 
 FAILURES: Final = Metric("Failures", (("outcome",),))
-"""One for each answer that says that the fault is ours: 5xx."""
+"""One per response with an internal error: 5xx."""
 
 LOCKOUTS: Final = Metric("Lockouts")
-"""One for each 429: somebody's authentication has failed too often."""
+"""One per 429: authentication has failed too often."""
 
 UNUSABLE_KEY_RINGS: Final = Metric("UnusableKeyRings", is_trouble=True)
-"""One for each time that no key may sign, or the ring or a private half cannot be had."""
+"""One each time that no key may sign, or the key ring or a private key is not available."""
 
 UNCOUNTED_FAILURES: Final = Metric("UncountedFailures", is_trouble=True)
-"""One for each failed authentication that the throttle could not count."""
+"""One per failed authentication that the rate limit could not count."""
 
 KMS_SIGN_MILLISECONDS: Final = Metric("KmsSignMilliseconds", unit="Milliseconds", is_measure=True)
-"""How long KMS took to sign, or to fail."""
+"""Duration of a signature by KMS, or of its failure."""
 
 METRICS: Final = (
     REQUESTS,
@@ -35,4 +35,4 @@ METRICS: Final = (
     UNCOUNTED_FAILURES,
     KMS_SIGN_MILLISECONDS,
 )
-"""All that an endpoint can emit."""
+"""All metrics of the endpoints."""

@@ -1,19 +1,4 @@
-"""Errors in the words of RFC 6749, 5.2, and the one function that answers with them.
-
-OAuthError
-├── InvalidRequestError          400
-│   └── MethodNotAllowedError    405, with Allow
-├── InvalidClientError           401, with a challenge
-├── UnauthorizedClientError      400
-├── UnsupportedGrantTypeError    400
-├── InvalidScopeError            400
-├── InvalidTargetError           400
-├── InvalidDpopProofError        400
-├── UseDpopNonceError            400
-├── TooManyFailuresError         429, with Retry-After
-├── ServerError                  500
-└── TemporarilyUnavailableError  503, with Retry-After
-"""
+"""OAuth errors (RFC 6749, 5.2), and their responses."""
 
 from __future__ import annotations
 
@@ -29,14 +14,14 @@ _NOT_IN_DESCRIPTIONS = re.compile(r"[^\x20-\x21\x23-\x5B\x5D-\x7E]")
 
 
 class OAuthError(Exception):
-    """Never raised itself. `description` is sent to the caller, `reason` only to the log."""
+    """Base class. `description` is sent to the caller, `reason` is only logged."""
 
     code: ClassVar[str]
     status: ClassVar[int] = 400
     headers: Mapping[str, str] = {}
     default_description: ClassVar[str]
     metrics: ClassVar[tuple[Metric, ...]] = ()
-    """What one of it counts for, beside a request with this outcome."""
+    """Metrics that count an error, in addition to the request's outcome."""
 
     def __init__(self, description: str | None = None, *, reason: str | None = None) -> None:
         self.description = description or self.default_description
@@ -52,7 +37,7 @@ class InvalidRequestError(OAuthError):
 
 
 class MethodNotAllowedError(InvalidRequestError):
-    """Raised when a path knows the request's method not at all. RFC 9110, 15.5.6."""
+    """Raised when a path does not support the request's method. RFC 9110, 15.5.6."""
 
     status = 405
     default_description = "The method is not allowed here."
@@ -63,7 +48,7 @@ class MethodNotAllowedError(InvalidRequestError):
 
 
 class InvalidClientError(OAuthError):
-    """Raised when client authentication fails; its description never says why."""
+    """Raised when client authentication fails. The description does not state the reason."""
 
     code = "invalid_client"
     status = 401
@@ -79,7 +64,7 @@ class UnauthorizedClientError(OAuthError):
 
 
 class UnsupportedGrantTypeError(OAuthError):
-    """Raised when the server does not know the grant type."""
+    """Raised when the grant type is unknown."""
 
     code = "unsupported_grant_type"
     default_description = "The grant type is not supported."
@@ -93,21 +78,21 @@ class InvalidScopeError(OAuthError):
 
 
 class InvalidTargetError(OAuthError):
-    """Raised when a resource is malformed, unknown or not one that the client may address."""
+    """Raised when a resource is malformed, unknown or not allowed for the client."""
 
     code = "invalid_target"
     default_description = "The requested resource is unknown or not allowed for this client."
 
 
 class InvalidDpopProofError(OAuthError):
-    """Raised when a DPoP proof is not good for this request. RFC 9449, 5."""
+    """Raised when a DPoP proof is not valid for the request. RFC 9449, 5."""
 
     code = "invalid_dpop_proof"
     default_description = "The DPoP proof is not acceptable."
 
 
 class UseDpopNonceError(OAuthError):
-    """Raised when a DPoP proof lacks a nonce of ours, or its nonce is old. RFC 9449, 8."""
+    """Raised when a DPoP proof lacks a server nonce, or its nonce has expired. RFC 9449, 8."""
 
     code = "use_dpop_nonce"
     default_description = "The DPoP proof needs the nonce of this answer's DPoP-Nonce header."
@@ -127,7 +112,7 @@ class TooManyFailuresError(OAuthError):
 
 
 class ServerError(OAuthError):
-    """Raised when something is wrong on our side and trying again will not help."""
+    """Raised for an internal error that a retry does not resolve."""
 
     code = "server_error"
     status = 500
@@ -135,7 +120,7 @@ class ServerError(OAuthError):
 
 
 class TemporarilyUnavailableError(OAuthError):
-    """Raised when something is wrong on our side and trying again may help."""
+    """Raised for an internal error that a retry may resolve."""
 
     code = "temporarily_unavailable"
     status = 503
@@ -144,7 +129,7 @@ class TemporarilyUnavailableError(OAuthError):
 
 
 def to_response(error: OAuthError) -> ProxyResponse:
-    """Answer with an error: code and description, never its reason or its cause."""
+    """Return the response: code and description, without reason and cause."""
     members = {
         "error": error.code,
         "error_description": _NOT_IN_DESCRIPTIONS.sub("?", error.description),

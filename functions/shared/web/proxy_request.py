@@ -3,22 +3,64 @@
 from __future__ import annotations
 
 import binascii
+import re
+from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
 
-from functions.shared.web import client_certificate
-from functions.shared.web.client_certificate import ClientCertificate
+from authorizer import base64url
 from functions.shared.web.oauth_errors import InvalidRequestError, ServerError
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+
+_PEM = re.compile(
+    r"\s*-----BEGIN CERTIFICATE-----\s([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----\s*"
+)
+
+
+@dataclass(frozen=True)
+class ClientCertificate:
+    """The DER of the client certificate of a connection with mutual TLS. RFC 8705.
+
+    API Gateway has verified its private key and its chain. Only the certificate itself is read, not
+    the event's texts about it, which could differ.
+    """
+
+    der: bytes = field(repr=False)
+
+    @cached_property
+    def thumbprint(self) -> str:
+        """The certificate's SHA-256 thumbprint, `x5t#S256`. RFC 8705, 3.1."""
+        return base64url.encode(sha256(self.der).digest())
+
+    @cached_property
+    def x509(self) -> x509.Certificate:
+        """The parsed certificate.
+
+        Raises:
+            ValueError: it cannot be parsed.
+        """
+        # Imported here because few requests need more than the thumbprint.
+        from cryptography.x509 import InvalidVersion, load_der_x509_certificate
+
+        try:
+            return load_der_x509_certificate(self.der)
+        except InvalidVersion as error:
+            raise ValueError("a certificate of an unknown version") from error
 
 
 @dataclass(frozen=True, slots=True)
 class ProxyRequest:
-    """One HTTP request. Header names are in lower case; headers and query keep duplicates.
+    """One HTTP request. Header names are in lower case; headers and query retain duplicates.
 
-    `authorizer` is what the Lambda authorizer said about the caller; empty on open routes.
-    `domain_name` and `stage` are what API Gateway calls the address that was asked.
-    `client_certificate` is what the client opened the connection with, where mutual TLS is on.
+    `authorizer` is the context of the Lambda authorizer, empty on open routes. `domain_name` and
+    `stage` are from API Gateway's request context. `client_certificate` is the certificate of the
+    connection with mutual TLS.
     """
 
     method: str
@@ -63,9 +105,9 @@ def read_event(event: Mapping[str, Any]) -> ProxyRequest:
     """Read a proxy event.
 
     Raises:
-        InvalidRequestError: the body is marked as base64 and is not, or what came as the client's
-            certificate is not one certificate.
-        ServerError: it is no proxy event, or one of payload format 2.0.
+        InvalidRequestError: a body marked as base64 is not base64, or the client certificate is not
+            one certificate.
+        ServerError: it is not a proxy event of payload format 1.0.
     """
     try:
         method, path = event["httpMethod"], event["path"]
@@ -92,7 +134,7 @@ def read_event(event: Mapping[str, Any]) -> ProxyRequest:
 def _headers(event: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     sent = _multi_values(event, "multiValueHeaders", "headers")
     headers = {name.lower(): values for name, values in sent.items()}
-    if len(headers) < len(sent):  # two spellings of a name are one header, sent twice
+    if len(headers) < len(sent):  # two spellings of a name are one header
         for lower in headers:
             same = (values for name, values in sent.items() if name.lower() == lower)
             headers[lower] = sum(same, ())
@@ -113,7 +155,7 @@ def _multi_values(event: Mapping[str, Any], many: str, one: str) -> dict[str, tu
 def _body(event: Mapping[str, Any]) -> bytes:
     body: str = event.get("body") or ""
     if not event.get("isBase64Encoded"):
-        # A lone surrogate becomes bytes that are not UTF-8, which the form reader refuses.
+        # A lone surrogate becomes bytes that are not UTF-8, which the form parser rejects.
         return body.encode("utf-8", "surrogatepass")
     try:
         return binascii.a2b_base64(body, strict_mode=True)
@@ -126,6 +168,21 @@ def _client_certificate(identity: Mapping[str, Any]) -> ClientCertificate | None
     if not forwarded:
         return None
     try:
-        return client_certificate.from_pem(forwarded.get("clientCertPem") or "")
+        return certificate_from_pem(forwarded.get("clientCertPem") or "")
     except ValueError as error:
         raise InvalidRequestError("The client certificate cannot be read.") from error
+
+
+def certificate_from_pem(pem: str) -> ClientCertificate:
+    """Read one certificate in PEM. RFC 7468, 5.
+
+    Raises:
+        ValueError: it is not exactly one certificate, which could be another client's.
+    """
+    match = _PEM.fullmatch(pem)
+    if match is None:
+        raise ValueError("not exactly one certificate in PEM")
+    try:
+        return ClientCertificate(b64decode("".join(match[1].split()), validate=True))
+    except binascii.Error as error:
+        raise ValueError("a certificate's PEM is not base64") from error

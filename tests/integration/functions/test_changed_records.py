@@ -28,11 +28,10 @@ from functions.shared.storage.aws import AwsClients
 from functions.shared.storage.errors import StorageUnavailableError
 from functions.shared.storage.secrets_manager import SecretStore
 from functions.shared.web import paths
-from functions.shared.web.audit_log import AuditEntry
-from functions.shared.web.client_certificate import from_pem
+from functions.shared.web.audit import AuditEntry
 from functions.shared.web.form import read_form
 from functions.shared.web.oauth_errors import OAuthError
-from functions.shared.web.proxy_request import read_event
+from functions.shared.web.proxy_request import certificate_from_pem, read_event
 from tests.support.assertions import assertion, assertion_claims, assertion_form
 from tests.support.aws import (
     CLIENTS_TABLE,
@@ -146,14 +145,24 @@ CHANGES = {
     ),
     "certificate": (
         client(
-            "service", **PINNED, certificate_thumbprints=frozenset({from_pem(OLD_PEM).thumbprint})
+            "service",
+            **PINNED,
+            certificate_thumbprints=frozenset({certificate_from_pem(OLD_PEM).thumbprint}),
         ),
-        client("service", **PINNED, certificate_thumbprints=frozenset({from_pem(PEM).thumbprint})),
+        client(
+            "service",
+            **PINNED,
+            certificate_thumbprints=frozenset({certificate_from_pem(PEM).thumbprint}),
+        ),
         _certificate_event(),
     ),
     "method": (
         client("service"),
-        client("service", **PINNED, certificate_thumbprints=frozenset({from_pem(PEM).thumbprint})),
+        client(
+            "service",
+            **PINNED,
+            certificate_thumbprints=frozenset({certificate_from_pem(PEM).thumbprint}),
+        ),
         _certificate_event(),
     ),
     "disabled": (client("service", disabled=True), client("service"), SECRET_EVENT),

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from functions.shared.web.client_certificate import from_pem
+from functions.shared.web.proxy_request import certificate_from_pem
 from local.certificates import CLIENT_NAME, LaptopCertificates
 from local.gateway.model import Request, Response
 from local.http_requests import Timeouts
@@ -75,7 +75,7 @@ def test_request_has_the_client_certificate(certificates: LaptopCertificates) ->
     assert (request.scheme, request.path, request.query) == ("https", "/a", "b")
     shown = request.client_certificate
     assert shown is not None
-    assert from_pem(shown.pem).thumbprint in _thumbprints(certificates.client)
+    assert certificate_from_pem(shown.pem).thumbprint in _thumbprints(certificates.client)
     assert (shown.subject, shown.issuer) == (
         "CN=service-client-mtls",
         "CN=Gatehouse on this laptop",
@@ -86,7 +86,7 @@ def test_request_has_the_client_certificate(certificates: LaptopCertificates) ->
 
 def _thumbprints(file: Path) -> set[str]:
     pem, end, _ = file.read_text().partition("-----END CERTIFICATE-----\n")
-    return {from_pem(pem + end).thumbprint}
+    return {certificate_from_pem(pem + end).thumbprint}
 
 
 def test_trusted_self_signed_certificate_is_accepted(certificates: LaptopCertificates) -> None:
@@ -95,7 +95,7 @@ def test_trusted_self_signed_certificate_is_accepted(certificates: LaptopCertifi
         assert get(server, certificates, certificates.self_signed_client) == 200
     shown = mirror.requests[0].client_certificate
     assert shown is not None
-    assert from_pem(shown.pem).thumbprint == certificates.self_signed_thumbprint()
+    assert certificate_from_pem(shown.pem).thumbprint == certificates.self_signed_thumbprint()
 
 
 def test_missing_client_certificate_is_rejected(
@@ -197,4 +197,4 @@ def _read(file: Path) -> x509.Certificate:
 
 def test_demo_certificate_has_its_name(certificates: LaptopCertificates) -> None:
     pem, end, _ = certificates.client.read_text().partition("-----END CERTIFICATE-----\n")
-    assert CLIENT_NAME.encode() in from_pem(pem + end).der
+    assert CLIENT_NAME.encode() in certificate_from_pem(pem + end).der

@@ -17,9 +17,8 @@ from authorizer.dpop import MAX_PROOF_AGE
 from authorizer.jwk import thumbprint
 from functions.issue_token.proof_of_possession import PossessionCheck
 from functions.shared.clients.client import TokenFormat, TokenProfile
-from functions.shared.web.client_certificate import ClientCertificate
 from functions.shared.web.oauth_errors import InvalidDpopProofError, InvalidRequestError
-from functions.shared.web.proxy_request import ProxyRequest
+from functions.shared.web.proxy_request import ClientCertificate, ProxyRequest
 from tests.support.dpop_proofs import proof, public_jwk
 from tests.support.memory_server import TOKEN_URL, MemoryServer, memory_server
 from tests.support.server import NOW, client

@@ -7,7 +7,7 @@ from functions.publish_jwks.handler import JwksPublisher
 from functions.shared.keys import key_ring
 from functions.shared.keys.cached_key_ring import CachedKeyRing
 from functions.shared.keys.key_ring import JWKS_MAX_AGE
-from functions.shared.web.audit_log import AuditEntry
+from functions.shared.web.audit import AuditEntry
 from functions.shared.web.proxy_request import read_event
 from functions.shared.web.responses import ProxyResponse
 from tests.support.aws import KEY_RING_SECRET

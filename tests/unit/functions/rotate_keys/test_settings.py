@@ -36,7 +36,7 @@ def test_rotation_has_safe_defaults() -> None:
     [
         ({"KEY_ANNOUNCE_HOURS": "1"}, "announced for 3600 seconds, but 4260"),
         ({"VERIFIER_CACHE_SECONDS": "86400"}, "announced for 86400 seconds, but 87060"),
-        ({"KEY_RETIRE_HOURS": "24"}, "a token can count for 86490"),
+        ({"KEY_RETIRE_HOURS": "24"}, "a token can be valid for 86490"),
         ({"KEY_SIGNING_DAYS": "0"}, "a key signs for 0 seconds"),
         ({"KEY_SIGNING_DAYS": "-1"}, "KEY_SIGNING_DAYS is a whole number"),
         ({"KEY_ANNOUNCE_HOURS": "soon"}, "KEY_ANNOUNCE_HOURS is a whole number"),

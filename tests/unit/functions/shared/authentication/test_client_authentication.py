@@ -14,7 +14,7 @@ from functions.shared.authentication.client_secret import (
 from functions.shared.authentication.credentials import CredentialSource, PresentedCredentials
 from functions.shared.clients.client import Client
 from functions.shared.clients.client_secrets import SecretVerifier, StoredSecret, digest_generated
-from functions.shared.web.audit_log import AuditEntry
+from functions.shared.web.audit import AuditEntry
 from functions.shared.web.form import read_form
 from functions.shared.web.oauth_errors import InvalidClientError, InvalidRequestError
 from functions.shared.web.proxy_request import read_event

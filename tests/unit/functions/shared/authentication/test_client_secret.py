@@ -5,7 +5,7 @@ from functions.shared.authentication.client_secret import SecretUseRecorder, sec
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
 from functions.shared.storage.errors import StorageUnavailableError
 from functions.shared.storage.state_table import DAY
-from functions.shared.web.audit_log import AuditEntry
+from functions.shared.web.audit import AuditEntry
 from functions.shared.web.form import read_form
 from functions.shared.web.oauth_errors import InvalidClientError
 from functions.shared.web.proxy_request import read_event

@@ -11,7 +11,7 @@ from functions.shared.authentication.client_authentication import ClientAuthenti
 from functions.shared.authentication.federated_jwt import FederatedJwt
 from functions.shared.authentication.private_key_jwt import PrivateKeyJwt
 from functions.shared.clients.assertion_rules import AssertionRules
-from functions.shared.web.audit_log import AuditEntry
+from functions.shared.web.audit import AuditEntry
 from functions.shared.web.form import read_form
 from functions.shared.web.proxy_request import read_event
 from tests.support.assertions import CLIENT_ID, MemoryRemoteJwks, assertion, assertion_form

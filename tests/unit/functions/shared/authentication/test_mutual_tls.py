@@ -11,11 +11,10 @@ from functions.shared.authentication.client_secret import secret_methods
 from functions.shared.authentication.mutual_tls import SelfSignedTlsClientAuth, TlsClientAuth
 from functions.shared.clients.certificate_subject import CertificateSubject, SubjectKind
 from functions.shared.clients.client import Client
-from functions.shared.web.audit_log import AuditEntry
-from functions.shared.web.client_certificate import from_pem
+from functions.shared.web.audit import AuditEntry
 from functions.shared.web.form import read_form
 from functions.shared.web.oauth_errors import InvalidClientError
-from functions.shared.web.proxy_request import read_event
+from functions.shared.web.proxy_request import certificate_from_pem, read_event
 from tests.support.client_certificates import (
     certificate_pem,
     certificate_with_raw_names,
@@ -52,7 +51,7 @@ def pinned(*pems: str) -> Client:
     return client(
         "tls",
         authentication_methods=frozenset({"self_signed_tls_client_auth"}),
-        certificate_thumbprints=frozenset(from_pem(pem).thumbprint for pem in pems),
+        certificate_thumbprints=frozenset(certificate_from_pem(pem).thumbprint for pem in pems),
         secrets=(),
     )
 
@@ -118,7 +117,7 @@ def test_unreadable_names_are_ignored(names: str) -> None:
 
 @pytest.mark.parametrize("tag", [b"\x02", b"\x03", b"\x30"])
 def test_unreadable_subject_is_rejected(tag: bytes) -> None:
-    der = from_pem(certificate_pem("CN=client,2.5.4.97=abcdefgh")).der
+    der = certificate_from_pem(certificate_pem("CN=client,2.5.4.97=abcdefgh")).der
     odd = der.replace(b"\x0c\x08abcdefgh", tag + b"\x08\0bcdefgh")
     assert odd != der
     pem = b64encode(odd).decode()

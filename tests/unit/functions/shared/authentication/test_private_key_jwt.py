@@ -15,7 +15,7 @@ from functions.shared.authentication.credentials import ASSERTION_TYPE
 from functions.shared.authentication.private_key_jwt import PrivateKeyJwt
 from functions.shared.clients.assertion_rules import AssertionRules
 from functions.shared.clients.client import Client
-from functions.shared.web.audit_log import AuditEntry
+from functions.shared.web.audit import AuditEntry
 from functions.shared.web.form import read_form
 from functions.shared.web.oauth_errors import (
     InvalidClientError,

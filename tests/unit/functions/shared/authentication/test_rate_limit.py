@@ -10,7 +10,7 @@ from functions.shared.authentication.rate_limit import FailureLimiter, Limits
 from functions.shared.clients.client_secrets import SecretVerifier
 from functions.shared.storage.errors import StorageError, StorageUnavailableError
 from functions.shared.storage.state_table import Counters
-from functions.shared.web.audit_log import AuditEntry
+from functions.shared.web.audit import AuditEntry
 from functions.shared.web.form import read_form
 from functions.shared.web.metrics import UNCOUNTED_FAILURES
 from functions.shared.web.oauth_errors import InvalidClientError, OAuthError, to_response

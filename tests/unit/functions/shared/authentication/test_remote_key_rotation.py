@@ -16,7 +16,7 @@ from functions.shared.authentication.private_key_jwt import PrivateKeyJwt
 from functions.shared.authentication.rate_limit import FailureLimiter, Limits
 from functions.shared.authentication.remote_jwks import RemoteJwks
 from functions.shared.clients.assertion_rules import AssertionRules, FederationRule
-from functions.shared.web.audit_log import AuditEntry
+from functions.shared.web.audit import AuditEntry
 from functions.shared.web.form import read_form
 from functions.shared.web.oauth_errors import OAuthError
 from functions.shared.web.proxy_request import read_event

@@ -2,7 +2,7 @@ import jwt
 import pytest
 from jwt.algorithms import HMACAlgorithm, RSAAlgorithm
 
-from functions.shared.keys.jwt_signer import JwtSigner
+from functions.shared.keys.signers import JwtSigner
 from functions.shared.keys.signing_keys import from_pem
 from tests.support.server import key
 

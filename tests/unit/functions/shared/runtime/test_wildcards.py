@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from functions.shared.clients.assertion_rules import FederationRule
 from functions.shared.runtime.wildcards import matches_wildcards
-from functions.shared.web.client_certificate import from_pem
+from functions.shared.web.proxy_request import certificate_from_pem
 from local.gateway.policy import _expression
 
 _LETTERS = st.text(alphabet="ab\n", max_size=12)
@@ -48,7 +48,7 @@ def test_iam_pattern_matches_in_linear_time() -> None:
 def test_certificate_of_line_breaks_is_linear() -> None:
     started = process_time()
     try:
-        from_pem("-----BEGIN CERTIFICATE-----" + "\n" * 8_000 + "!")
+        certificate_from_pem("-----BEGIN CERTIFICATE-----" + "\n" * 8_000 + "!")
     except ValueError:
         assert process_time() - started < _CPU_SECONDS
     else:

@@ -5,7 +5,7 @@ from threading import Barrier, Event
 
 import pytest
 
-from functions.shared.storage.cache import PAUSE_SECONDS, WarmCache
+from functions.shared.storage.cache import PAUSE_SECONDS, StorageCache
 from functions.shared.storage.errors import StorageError, StorageUnavailableError
 from tests.support.memory_stores import ManualClock
 
@@ -37,8 +37,10 @@ class Source:
             raise self.trouble
         return f"{key}-{self.asked}"
 
-    def cache(self) -> WarmCache[str, str]:
-        return WarmCache(self, clock=self.clock, max_age=MAX_AGE, hard_age=HARD_AGE, max_entries=3)
+    def cache(self) -> StorageCache[str, str]:
+        return StorageCache(
+            self, clock=self.clock, fresh_for=MAX_AGE, stale_for=HARD_AGE, max_entries=3
+        )
 
 
 @pytest.fixture
@@ -46,8 +48,10 @@ def source() -> Source:
     return Source()
 
 
-def _cache(loader: Loader, clock: ManualClock, max_entries: int = 3) -> WarmCache[str, str | None]:
-    return WarmCache(loader, clock=clock, max_age=30, max_entries=max_entries)
+def _cache(
+    loader: Loader, clock: ManualClock, max_entries: int = 3
+) -> StorageCache[str, str | None]:
+    return StorageCache(loader, clock=clock, fresh_for=30, max_entries=max_entries)
 
 
 @pytest.mark.parametrize(("age", "loads"), [(0, 1), (29.9, 1), (30, 2), (31, 2)])
@@ -87,7 +91,7 @@ def test_waiters_share_a_failure() -> None:
         time.sleep(0.2)  # long enough for the others to come and wait
         raise LookupError(key)
 
-    cache = WarmCache(load, clock=ManualClock(), max_age=30, max_entries=3)
+    cache = StorageCache(load, clock=ManualClock(), fresh_for=30, max_entries=3)
 
     def get(_: int) -> bool:
         waiting.wait()
@@ -144,7 +148,7 @@ def test_error_is_raised_and_not_cached() -> None:
             raise answer
         return answer
 
-    cache = WarmCache(load, clock=ManualClock(), max_age=30, max_entries=1)
+    cache = StorageCache(load, clock=ManualClock(), fresh_for=30, max_entries=1)
     with pytest.raises(ValueError, match="down"):
         cache.get("a")
     assert cache.get("a") == "up"
@@ -158,7 +162,7 @@ def test_concurrent_lookups_share_one_load() -> None:
         Event().wait(0.02)
         return key
 
-    cache = WarmCache(load, clock=ManualClock(), max_age=30, max_entries=1)
+    cache = StorageCache(load, clock=ManualClock(), fresh_for=30, max_entries=1)
 
     def get(_: int) -> str:
         together.wait()
@@ -259,7 +263,7 @@ def test_other_error_ends_a_stale_value(source: Source, answer: Exception) -> No
 
 
 def test_no_hard_age_means_no_stale_values(source: Source) -> None:
-    cache = WarmCache(source, clock=source.clock, max_age=MAX_AGE, max_entries=1)
+    cache = StorageCache(source, clock=source.clock, fresh_for=MAX_AGE, max_entries=1)
     cache.get("a")
     source.clock.now += MAX_AGE
     source.trouble = StorageUnavailableError("throttled")
@@ -277,7 +281,7 @@ def test_waiters_of_a_failed_load_get_the_stale_value() -> None:
         time.sleep(0.2)  # long enough for the others to come and wait
         raise StorageUnavailableError("throttled")
 
-    cache = WarmCache(load, clock=clock, max_age=MAX_AGE, hard_age=HARD_AGE, max_entries=1)
+    cache = StorageCache(load, clock=clock, fresh_for=MAX_AGE, stale_for=HARD_AGE, max_entries=1)
     cache.get("a")
     clock.now += MAX_AGE
 

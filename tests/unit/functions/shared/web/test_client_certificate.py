@@ -4,9 +4,8 @@ from ssl import PEM_cert_to_DER_cert
 
 import pytest
 
-from functions.shared.web.client_certificate import ClientCertificate, from_pem
 from functions.shared.web.oauth_errors import InvalidRequestError
-from functions.shared.web.proxy_request import read_event
+from functions.shared.web.proxy_request import ClientCertificate, certificate_from_pem, read_event
 from tests.support.client_certificates import certificate_pem, with_certificate
 from tests.support.proxy_events import token_event
 
@@ -16,13 +15,13 @@ PEM = certificate_pem()
 def test_rfc8705_3_1_thumbprint_is_the_digest_of_the_der() -> None:
     digest = sha256(PEM_cert_to_DER_cert(PEM)).digest()
     expected = urlsafe_b64encode(digest).rstrip(b"=").decode()
-    assert from_pem(PEM).thumbprint == expected
+    assert certificate_from_pem(PEM).thumbprint == expected
     assert len(expected) == 43
 
 
 def test_event_with_a_certificate_is_a_request_with_one() -> None:
     request = read_event(with_certificate(token_event({}), PEM))
-    assert request.client_certificate == from_pem(PEM)
+    assert request.client_certificate == certificate_from_pem(PEM)
 
 
 def test_event_without_a_certificate_is_a_request_without_one() -> None:
@@ -31,7 +30,7 @@ def test_event_without_a_certificate_is_a_request_without_one() -> None:
 
 @pytest.mark.parametrize("pem", [f"\n{PEM}\n", PEM.replace("\n", "\r\n"), PEM.strip()])
 def test_whitespace_around_a_certificate_is_ignored(pem: str) -> None:
-    assert from_pem(pem) == from_pem(PEM)
+    assert certificate_from_pem(pem) == certificate_from_pem(PEM)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +47,7 @@ def test_whitespace_around_a_certificate_is_ignored(pem: str) -> None:
 )
 def test_rfc7468_5_exactly_one_certificate_is_accepted(pem: str) -> None:
     with pytest.raises(ValueError, match="certificate"):
-        from_pem(pem)
+        certificate_from_pem(pem)
     if pem:
         with pytest.raises(InvalidRequestError, match="certificate"):
             read_event(with_certificate(token_event({}), pem))
@@ -57,7 +56,7 @@ def test_rfc7468_5_exactly_one_certificate_is_accepted(pem: str) -> None:
 def test_fake_certificate_is_rejected_when_parsed() -> None:
     pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"
     with pytest.raises(ValueError, match=r"."):
-        _ = from_pem(pem).x509
+        _ = certificate_from_pem(pem).x509
 
 
 def test_repr_hides_the_certificate() -> None:

@@ -8,7 +8,7 @@ from functions.shared.storage.errors import (
     StorageError,
     StorageUnavailableError,
 )
-from functions.shared.web.audit_log import AuditEntry
+from functions.shared.web.audit import AuditEntry
 from functions.shared.web.endpoint import Endpoint, Respond
 from functions.shared.web.oauth_errors import InvalidScopeError, ServerError
 from functions.shared.web.proxy_request import ProxyRequest

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from functions.shared.clients.client import TokenFormat
-from functions.shared.web.json_text import json_encoder
+from functions.shared.web.responses import json_encoder
 
 VALUES: list[Any] = [
     {},

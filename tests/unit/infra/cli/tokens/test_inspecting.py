@@ -13,7 +13,7 @@ from authorizer.errors import Reason
 from authorizer.jwk import thumbprint
 from authorizer.state_table import revoked_jwt
 from functions.shared.keys.signing_keys import to_pem
-from functions.shared.web.client_certificate import from_pem
+from functions.shared.web.proxy_request import certificate_from_pem
 from infra.cli.local_authorizer import laptop_environment
 from infra.cli.times import span
 from infra.explain import Stage, reason_text, stage_of
@@ -449,7 +449,7 @@ def test_bound_token_needs_its_certificate(
     file.write_text(certificates.client.read_text())
     other.write_text(certificates.self_signed_client.read_text())
     pem = file.read_text().partition("-----BEGIN PRIVATE KEY")[0]
-    token = issuer.token(cnf={"x5t#S256": from_pem(pem).thumbprint})
+    token = issuer.token(cnf={"x5t#S256": certificate_from_pem(pem).thumbprint})
     request = ("--request", "GET", "/country")
     assert inspected(gatehouse, token, *request).json["reason"] == "certificate_missing"
     wrong = inspected(gatehouse, token, *request, "--certificate", str(other))

@@ -1,4 +1,4 @@
-"""JSON documents that everyone may read, in any browser, and keep for a while."""
+"""Public JSON documents with CORS and cache headers."""
 
 from __future__ import annotations
 
@@ -11,28 +11,25 @@ from functions.shared.web.responses import ProxyResponse, response
 
 METHODS: Final = ("GET", "HEAD", "OPTIONS")
 
-_OK: Final = 200
-_NO_CONTENT: Final = 204
-_NOT_MODIFIED: Final = 304
 _EVERY_ORIGIN: Final = {"Access-Control-Allow-Origin": "*"}
 _PREFLIGHT: Final[Mapping[str, str]] = {
     **_EVERY_ORIGIN,
     "Access-Control-Allow-Methods": "GET, HEAD",
-    # What is not safelisted and still makes sense here: a conditional request.
+    # The header of a conditional request, which CORS does not safelist.
     "Access-Control-Allow-Headers": "If-None-Match",
     "Access-Control-Max-Age": "86400",
     "Allow": ", ".join(METHODS),
 }
 
 
-def answer(request: ProxyRequest, body: str, max_age: int) -> ProxyResponse:
-    """Answer with a document, or that the caller has it already. RFC 9110, 9.3 and 13.1.2.
+def cacheable_response(request: ProxyRequest, body: str, max_age: int) -> ProxyResponse:
+    """Return a document, or 304 if the caller has it. RFC 9110, 9.3 and 13.1.2.
 
-    OPTIONS, which a browser may ask first, is told what is allowed. HEAD is answered like GET: the
-    gateway sends no body then.
+    OPTIONS, a browser's preflight, gets the allowed methods. HEAD is handled like GET: API Gateway
+    does not send its body.
     """
     if request.method == "OPTIONS":
-        return response(_NO_CONTENT, "", _PREFLIGHT)
+        return response(204, "", _PREFLIGHT)
     headers = {
         "ETag": _entity_tag(body),
         "Cache-Control": f"public, max-age={max_age}",
@@ -40,8 +37,8 @@ def answer(request: ProxyRequest, body: str, max_age: int) -> ProxyResponse:
         **_EVERY_ORIGIN,
     }
     if _is_current(headers["ETag"], request.headers.get("if-none-match", ())):
-        return response(_NOT_MODIFIED, "", headers)
-    return response(_OK, body, {"Content-Type": "application/json", **headers})
+        return response(304, "", headers)
+    return response(200, body, {"Content-Type": "application/json", **headers})
 
 
 def _entity_tag(body: str) -> str:

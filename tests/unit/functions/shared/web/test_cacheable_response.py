@@ -1,4 +1,4 @@
-from functions.shared.web import public_document
+from functions.shared.web.cacheable_response import cacheable_response
 from functions.shared.web.proxy_request import read_event
 from functions.shared.web.responses import ProxyResponse
 from tests.support.proxy_events import proxy_event
@@ -6,7 +6,7 @@ from tests.support.proxy_events import proxy_event
 
 def _answer(method: str = "GET", **headers: str) -> ProxyResponse:
     request = read_event(proxy_event(method, "/document", headers=headers))
-    return public_document.answer(request, '{"a": 1}', 60)
+    return cacheable_response(request, '{"a": 1}', 60)
 
 
 def test_document_is_cacheable_and_cors_enabled() -> None:

@@ -1,4 +1,4 @@
-"""One JSON line per request: what was asked, by whom, and how it ended. Never a credential."""
+"""One JSON log line per request, without credentials."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import Final
 
 from authorizer.metrics import Metric
-from functions.shared.web.json_text import json_encoder
+from functions.shared.web.responses import json_encoder
 
 Emit = Callable[[str], None]
 """Writes one line. `print` in Lambda, whose standard output is the log."""
@@ -19,7 +19,7 @@ _encode: Final = json_encoder()
 
 
 class AuditEntry:
-    """What is known about one request so far. Parts of the request add to it as they learn."""
+    """The members of a request's log line, added while it is handled."""
 
     __slots__ = ("_claimed_client_id", "_facts", "counted")
 
@@ -29,32 +29,32 @@ class AuditEntry:
         self.counted: list[Metric] = []
 
     def note(self, **facts: object) -> None:
-        """Add facts that are safe to keep: verified or our own. None is left out."""
+        """Add members that are safe to log. None is omitted."""
         for name, value in facts.items():
             if value is not None:
                 self._facts[name] = value
 
     def count(self, *metrics: Metric) -> None:
-        """Count one of each, beside the request itself."""
+        """Count one of each metric, in addition to the request."""
         self.counted.extend(metrics)
 
     def claim_client(self, unverified_client_id: str) -> None:
-        """Note whom the caller claims to be. Nobody says that it is a client's id at all."""
+        """Record the id that the caller sent. It may not be the id of a client."""
         self._claimed_client_id = unverified_client_id
 
     def recognize_client(self, client_id: str) -> None:
-        """Note that there is such a client."""
+        """Record that the client exists."""
         self._facts["unverified_client_id"] = client_id
 
     def verify_client(self, client_id: str) -> None:
-        """Note that the client is who it claimed to be."""
+        """Record that the client is authenticated."""
         self._facts.pop("unverified_client_id", None)
         self._facts["client_id"] = client_id
 
     def to_json(self) -> str:
-        """Render the line. Control characters and everything beyond ASCII are escaped."""
+        """Return the line. Control characters and non-ASCII characters are escaped."""
         if self._claimed_client_id is None or not _CLIENT_FACTS.isdisjoint(self._facts):
             return _encode(self._facts)
-        # No client of ours: perhaps a secret in the wrong field. A digest tells ids apart, too.
+        # Unknown client IDs are logged as a hash: a caller may have put a secret in that field.
         digest = sha256(self._claimed_client_id.encode("utf-8", "surrogatepass")).hexdigest()
         return _encode(self._facts | {"unknown_client_digest": digest[:_DIGEST_DIGITS]})

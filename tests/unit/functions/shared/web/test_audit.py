@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from functions.shared.web.audit_log import AuditEntry
+from functions.shared.web.audit import AuditEntry
 
 
 def test_unknown_members_are_omitted() -> None:
