@@ -6,7 +6,7 @@ from contextlib import suppress
 from cProfile import Profile
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from authorizer.errors import PolicyError, Reason
@@ -301,7 +301,6 @@ def _requests(draw: st.DrawFn, routes: list[Route]) -> tuple[str, tuple[str, ...
     return route.method, tuple(path)
 
 
-@settings(max_examples=500)
 @given(st.data(), MAPS, st.frozensets(SCOPES))
 def test_policy_allows_exactly_the_scopes_routes(
     data: st.DataObject, grants: dict[frozenset[str], list[Route]], scopes: frozenset[str]
@@ -332,7 +331,6 @@ def _spellings(draw: st.DrawFn, routes: list[Route]) -> tuple[str, str]:
     return method, "".join(parts) + draw(st.sampled_from(["", "", "/", "//", "///"]))
 
 
-@settings(max_examples=500)
 @given(st.data(), MAPS, st.frozensets(SCOPES))
 def test_closed_route_is_denied_in_every_spelling(
     data: st.DataObject, grants: dict[frozenset[str], list[Route]], scopes: frozenset[str]
