@@ -1,17 +1,22 @@
-"""Base64url in its one canonical form (RFC 4648, 3.5 and 5; RFC 7515, 2)."""
+"""Canonical base64url (RFC 4648, 3.5 and 5; RFC 7515, 2), and PEM certificates (RFC 7468, 5)."""
 
+import re
 from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
 
 from authorizer.errors import InvalidTokenError, Reason
 
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-# What is foreign here becomes what is foreign to base64, its own `+`, `/` and `=` included.
+# Other characters become `!`, which is not base64: `+`, `/` and `=` are such characters, too.
 _FOREIGN = bytes(set(range(256)).difference(_ALPHABET))
 _TO_STANDARD = bytes.maketrans(b"-_" + _FOREIGN, b"+/" + b"!" * len(_FOREIGN))
 _TO_URL = bytes.maketrans(b"+/", b"-_")
-# The characters that may end a group of two or three: those whose unused bits are zero.
+# The last characters of a group of two or three. Their unused bits are zero.
 _LAST_CHARACTERS = {2: b"AQgw", 3: b"AEIMQUYcgkosw048"}
+
+_PEM = re.compile(
+    r"\s*-----BEGIN CERTIFICATE-----\s([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----\s*"
+)
 
 
 def encode(raw: bytes) -> str:
@@ -20,7 +25,7 @@ def encode(raw: bytes) -> str:
 
 
 def decode(segment: bytes) -> bytes:
-    """Decode base64url without padding, whitespace or spare bits: one text for the same bytes.
+    """Decode base64url without padding, whitespace or spare bits. Each value has one encoding.
 
     Raises:
         InvalidTokenError: the segment is not canonical, with the reason.
@@ -32,6 +37,21 @@ def decode(segment: bytes) -> bytes:
         return a2b_base64(segment.translate(_TO_STANDARD) + b"=="[: -rest % 4], strict_mode=True)
     except Base64Error:
         raise InvalidTokenError(_reason(segment)) from None
+
+
+def read_pem(pem: str) -> bytes:
+    """Return one certificate in DER.
+
+    Raises:
+        ValueError: it is not one PEM certificate. With two, the caller's would be unknown.
+    """
+    match = _PEM.fullmatch(pem)
+    if match is None:
+        raise ValueError("not one certificate in PEM")
+    try:
+        return a2b_base64("".join(match[1].split()), strict_mode=True)
+    except Base64Error as error:
+        raise ValueError("a certificate's PEM is not base64") from error
 
 
 def _reason(segment: bytes) -> Reason:

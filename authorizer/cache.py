@@ -142,11 +142,12 @@ class Store(Protocol[_Key_contra, Value]):
 
 
 class _Lock:
-    __slots__ = ("lock", "users")
+    __slots__ = ("error", "lock", "users")
 
     def __init__(self) -> None:
         self.lock = allocate_lock()
         self.users = 0
+        self.error: Exception | None = None
 
 
 class KeyedLock:
@@ -157,15 +158,15 @@ class KeyedLock:
         self._guard = allocate_lock()
 
     @contextmanager
-    def acquire(self, key: Hashable, timeout: float) -> Iterator[bool]:
-        """Wait for the lock of a key; yield whether it was acquired in time."""
+    def acquire(self, key: Hashable, timeout: float) -> Iterator[_Lock | None]:
+        """Wait for the lock of a key; yield it if it was acquired in time."""
         with self._guard:
             lock = self._locks.setdefault(key, _Lock())
             lock.users += 1
         acquired = False
         try:
             acquired = lock.lock.acquire(timeout=timeout)
-            yield acquired
+            yield lock if acquired else None
         finally:
             if acquired:
                 lock.lock.release()
@@ -271,8 +272,8 @@ class RefreshingCache(Generic[Key, Value]):
         timeout: float | None,
     ) -> CacheEntry[Value]:
         patience = deadline.remaining() if timeout is None else timeout
-        with self._locks.acquire(key, patience) as acquired:
-            if not acquired:
+        with self._locks.acquire(key, patience) as lock:
+            if lock is None:
                 raise self._make_error(False)  # noqa: FBT003 - see `make_error`
             entry = self._store.get(key)
             if entry is not None and is_current(entry):
@@ -280,7 +281,14 @@ class RefreshingCache(Generic[Key, Value]):
             pauses = self._pause_without_entry or self._is_usable(entry)
             if pauses and self._back_off.is_on():
                 raise self._make_error(True)  # noqa: FBT003 - see `make_error`
-            return self._load(key, load, deadline)
+            if lock.error is not None:
+                # The load failed during the wait. With one attempt each, the last would wait long.
+                raise lock.error
+            try:
+                return self._load(key, load, deadline)
+            except Exception as error:
+                lock.error = error
+                raise
 
     def _load(self, key: Key, load: Load[Value], deadline: Deadline) -> CacheEntry[Value]:
         loaded_at = self._clocks.now()

@@ -4,9 +4,6 @@ By a DPoP proof (RFC 9449, 7) or by the certificate of mutual TLS (RFC 8705, 3).
 the settings accept bound tokens.
 """
 
-import re
-from base64 import b64decode
-from binascii import Error as Base64Error
 from hashlib import sha256
 from math import floor
 
@@ -17,10 +14,6 @@ from authorizer.dpop import VerifiedProof
 from authorizer.errors import InvalidTokenError, Reason
 from authorizer.event import AuthorizerEvent, PresentedToken
 from authorizer.state_table import ReplayStore
-
-_PEM = re.compile(
-    r"\s*-----BEGIN CERTIFICATE-----\s([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----\s*"
-)
 
 
 class ProofOfPossession:
@@ -95,26 +88,11 @@ def _check_certificate(pem: str | None, thumbprint: str) -> None:
     if pem is None:
         raise InvalidTokenError(Reason.CERTIFICATE_MISSING)
     try:
-        der = read_pem(pem)
+        der = base64url.read_pem(pem)
     except ValueError:
         raise InvalidTokenError(Reason.CERTIFICATE_MALFORMED) from None
     if _digest(der) != thumbprint:
         raise InvalidTokenError(Reason.CERTIFICATE_OTHER)
-
-
-def read_pem(pem: str) -> bytes:
-    """Return one certificate in DER.
-
-    Raises:
-        ValueError: it is not one PEM certificate. With two, the caller's would be unknown.
-    """
-    match = _PEM.fullmatch(pem)
-    if match is None:
-        raise ValueError("not one certificate in PEM")
-    try:
-        return b64decode("".join(match[1].split()), validate=True)
-    except Base64Error as error:
-        raise ValueError("not a certificate in PEM") from error
 
 
 def _digest(raw: bytes) -> str:

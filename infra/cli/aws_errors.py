@@ -5,10 +5,10 @@ Imported lazily, because it imports boto3 and shell completion must be fast.
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from authorizer.aws import AwsError
 from functions.shared.keys.rotation import UnsafeRotationError
 from functions.shared.storage.aws import to_storage_error
 from functions.shared.storage.errors import (
-    AwsFailure,
     StorageError,
     StorageUnavailableError,
 )
@@ -85,7 +85,7 @@ def _of_storage(error: StorageError) -> CommandError:
     )
 
 
-def _of_aws(failure: AwsFailure) -> CommandError:
+def _of_aws(failure: AwsError) -> CommandError:
     if failure.operation:
         return _of_a_service(failure)
     if failure.code in _UNREACHABLE:
@@ -97,7 +97,7 @@ def _of_aws(failure: AwsFailure) -> CommandError:
     return CommandError(problem.format(message=message), next_step, ExitCode.TROUBLE)
 
 
-def _of_a_service(failure: AwsFailure) -> CommandError:
+def _of_a_service(failure: AwsError) -> CommandError:
     code, message = failure.code or "unknown", failure.message.rstrip(".")
     if code.isdigit():  # boto3 has found no error code in the response, only the HTTP status
         return CommandError(

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
-from botocore.exceptions import ConnectionError as AwsConnectionError
+from botocore.exceptions import BotoCoreError, ClientError
 
-from authorizer.aws import check_responses
-from functions.shared.storage.errors import AwsFailure, StorageError, StorageUnavailableError
+from authorizer.aws import AwsUnavailableError, check_responses, to_aws_error
+from functions.shared.storage.errors import StorageError, StorageUnavailableError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -24,9 +22,9 @@ if TYPE_CHECKING:
 
 # At most six seconds: after two calls without a response, a function with a time-out of fifteen
 # seconds can still return 503.
-CONNECT_SECONDS: Final = 1
-READ_SECONDS: Final = 2
-ATTEMPTS: Final = 2
+CONNECT_SECONDS = 1
+READ_SECONDS = 2
+ATTEMPTS = 2
 
 _CONFIG = Config(
     connect_timeout=CONNECT_SECONDS,
@@ -55,33 +53,6 @@ class AwsClients:
         return check_responses(boto3.client("kms", config=_CONFIG))
 
 
-# Codes that boto3 retries, and conflicts between writes.
-_TEMPORARY = frozenset(
-    {
-        "BandwidthLimitExceeded",
-        "LimitExceededException",
-        "PriorRequestNotComplete",
-        "ProvisionedThroughputExceededException",
-        "ReplicatedWriteConflictException",
-        "RequestLimitExceeded",
-        "RequestThrottled",
-        "RequestThrottledException",
-        "RequestTimeout",
-        "RequestTimeoutException",
-        "SlowDown",
-        "ThrottledException",
-        "Throttling",
-        "ThrottlingException",
-        "TooManyRequestsException",
-        "TransactionCanceledException",
-        "TransactionConflictException",
-        "TransactionInProgressException",
-    }
-)
-_TOO_MANY_REQUESTS = 429
-_SERVER_SIDE = 500
-
-
 @contextmanager
 def storage_errors() -> Iterator[None]:
     """Turn what boto3 raises into a storage error, with the original as its cause.
@@ -101,23 +72,8 @@ def storage_errors() -> Iterator[None]:
 
 
 def to_storage_error(error: BotoCoreError | ClientError) -> StorageError:
-    """Return what boto3 raised as a storage error."""
-    if isinstance(error, ClientError):
-        return _from_client_error(error)
-    name = type(error).__name__
-    endpoint = error.kwargs.get("endpoint_url") or ""
-    failure = AwsFailure(name, str(error), endpoint=endpoint)
-    host = urlsplit(endpoint).hostname
-    if isinstance(error, HTTPClientError | AwsConnectionError):
-        return StorageUnavailableError(f"{name}: {host}" if host else name, failure=failure)
-    return StorageError(name, failure=failure)
-
-
-def _from_client_error(error: ClientError) -> StorageError:
-    fault = error.response.get("Error", {})
-    code = fault.get("Code", "")
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    failure = AwsFailure(code, fault.get("Message", ""), error.operation_name)
-    is_temporary = code in _TEMPORARY or status == _TOO_MANY_REQUESTS
-    kind = StorageUnavailableError if is_temporary or status >= _SERVER_SIDE else StorageError
-    return kind(f"{error.operation_name}: {code}", failure=failure)
+    """Return an exception of boto3 as a storage error."""
+    failure = to_aws_error(error)
+    is_temporary = isinstance(failure, AwsUnavailableError)
+    kind = StorageUnavailableError if is_temporary else StorageError
+    return kind(failure.reason, failure=failure)

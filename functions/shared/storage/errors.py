@@ -5,22 +5,10 @@ StorageUnavailableError becomes 503, the others 500.
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
+from authorizer.aws import AwsError
 from authorizer.metrics import Metric
-
-
-class AwsFailure(NamedTuple):
-    """A failed AWS call, as AWS or boto3 reports it. The message may name resources: not for logs.
-
-    `code` is AWS's error code, or the name of boto3's exception where AWS did not respond.
-    `operation` is empty in that case; `endpoint` is the address that was not reached.
-    """
-
-    code: str
-    message: str
-    operation: str = ""
-    endpoint: str = ""
 
 
 class StorageError(Exception):
@@ -29,7 +17,7 @@ class StorageError(Exception):
     metrics: ClassVar[tuple[Metric, ...]] = ()
     """Metrics that count an error, in addition to the request's outcome."""
 
-    def __init__(self, reason: str, *, failure: AwsFailure | None = None) -> None:
+    def __init__(self, reason: str, *, failure: AwsError | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
         self.failure = failure

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import binascii
-import re
-from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,11 +14,6 @@ from functions.shared.web.oauth_errors import InvalidRequestError, ServerError
 
 if TYPE_CHECKING:
     from cryptography import x509
-
-
-_PEM = re.compile(
-    r"\s*-----BEGIN CERTIFICATE-----\s([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----\s*"
-)
 
 
 @dataclass(frozen=True)
@@ -179,10 +172,4 @@ def certificate_from_pem(pem: str) -> ClientCertificate:
     Raises:
         ValueError: it is not exactly one certificate, which could be another client's.
     """
-    match = _PEM.fullmatch(pem)
-    if match is None:
-        raise ValueError("not exactly one certificate in PEM")
-    try:
-        return ClientCertificate(b64decode("".join(match[1].split()), validate=True))
-    except binascii.Error as error:
-        raise ValueError("a certificate's PEM is not base64") from error
+    return ClientCertificate(base64url.read_pem(pem))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from authorizer.cache import KeyedLock
+from authorizer.cache import KeyedLock, _Lock
 from authorizer.claims import ClaimRules, Confirmation, VerifiedToken
 from authorizer.clock import Clocks, Deadline
 from authorizer.errors import IntrospectionError, InvalidTokenError, Reason
@@ -360,9 +360,9 @@ def test_waiting_reduces_the_remaining_time() -> None:
 
     class SlowLock(KeyedLock):
         @contextmanager
-        def acquire(self, key: Hashable, timeout: float) -> Iterator[bool]:
+        def acquire(self, key: Hashable, timeout: float) -> Iterator[_Lock | None]:
             sandbox.clock.advance(0.75)
-            yield timeout > 0
+            yield _Lock() if timeout > 0 else None
 
     sandbox.introspector._cache._locks = SlowLock()
     sandbox.introspector.introspect(OPAQUE, NOW, Deadline(1, sandbox.clock))
