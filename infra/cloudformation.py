@@ -14,20 +14,15 @@ import yaml
 
 _SUB_VARIABLE = re.compile(r"\$\{([^{}]*)\}")
 _SHORT_FORMS = {
-    "And": "Fn::And",
     "Condition": "Condition",
-    "Equals": "Fn::Equals",
-    "FindInMap": "Fn::FindInMap",
-    "GetAtt": "Fn::GetAtt",
-    "If": "Fn::If",
-    "ImportValue": "Fn::ImportValue",
-    "Join": "Fn::Join",
-    "Not": "Fn::Not",
-    "Or": "Fn::Or",
     "Ref": "Ref",
-    "Select": "Fn::Select",
-    "Split": "Fn::Split",
-    "Sub": "Fn::Sub",
+    **{
+        name: f"Fn::{name}"
+        for name in (
+            *("And", "Equals", "FindInMap", "GetAtt", "If", "ImportValue", "Join", "Not", "Or"),
+            *("Select", "Split", "Sub"),
+        )
+    },
 }
 _NO_VALUE = object()
 
@@ -165,62 +160,62 @@ class Resolver:
         return self._test(self._conditions[name], f"condition {name}")
 
     def _resolve(self, node: Any, where: str) -> Any:
-        if isinstance(node, list):
-            items = (self._resolve(item, where) for item in node)
-            return [item for item in items if item is not _NO_VALUE]
-        if not isinstance(node, dict):
-            return node
-        if len(node) == 1:
-            (name, argument), *_ = node.items()
-            if name == "Ref":
-                return _NO_VALUE if argument == "AWS::NoValue" else self._value(argument, where)
-            if isinstance(name, str) and name.startswith("Fn::"):
-                return self._call(name, argument, where)
-        resolved = {key: self._resolve(value, where) for key, value in node.items()}
-        return {key: value for key, value in resolved.items() if value is not _NO_VALUE}
+        match node:
+            case list():
+                items = (self._resolve(item, where) for item in node)
+                return [item for item in items if item is not _NO_VALUE]
+            case {"Ref": "AWS::NoValue", **others} if not others:
+                return _NO_VALUE
+            case {"Ref": name, **others} if not others:
+                return self._value(name, where)
+            case dict() if len(node) == 1 and str(*node).startswith("Fn::"):
+                ((function, argument),) = node.items()
+                return self._call(function, argument, where)
+            case dict():
+                resolved = {key: self._resolve(value, where) for key, value in node.items()}
+                return {key: value for key, value in resolved.items() if value is not _NO_VALUE}
+        return node
 
     def _value(self, name: str, where: str) -> Any:
         if name not in self._values:
             raise TemplateError(f"{where}: {name} has no value on the laptop")
         return self._values[name]
 
-    def _call(self, name: str, argument: Any, where: str) -> Any:
-        if name == "Fn::Sub":
-            return self._sub(argument, where)
-        if name == "Fn::GetAtt":
-            parts = argument.split(".", 1) if isinstance(argument, str) else argument
-            return self._value(".".join(parts), where)
-        if name == "Fn::If":
-            condition, if_true, if_false = argument
-            chosen = if_true if self.condition(condition, where) else if_false
-            return self._resolve(chosen, where)
-        if name in ("Fn::Equals", "Fn::And", "Fn::Or", "Fn::Not"):
-            return self._test({name: argument}, where)
-        return self._build(name, argument, where)
+    def _call(self, function: str, argument: Any, where: str) -> Any:
+        match function.removeprefix("Fn::"), argument:
+            case "Sub", _:
+                return self._sub(argument, where)
+            case "GetAtt", _:
+                name = argument if isinstance(argument, str) else ".".join(argument)
+                return self._value(name, where)
+            case "If", [condition, if_true, if_false]:
+                chosen = if_true if self.condition(condition, where) else if_false
+                return self._resolve(chosen, where)
+            case "Equals" | "And" | "Or" | "Not", _:
+                return self._test({function: argument}, where)
+        return self._build(function, argument, where)
 
-    def _build(self, name: str, argument: Any, where: str) -> Any:
-        if name == "Fn::Join":
-            separator, items = argument
-            resolved = self.resolve(items, where)
-            return str(separator).join(self.text(item, where) for item in resolved)
-        if name == "Fn::Select":
-            index, items = argument
-            return self.resolve(items, where)[self.number(index, where)]
-        if name == "Fn::Split":
-            separator, text = argument
-            return self.text(text, where).split(separator)
-        if name == "Fn::ImportValue":
+    def _build(self, function: str, argument: Any, where: str) -> Any:
+        match function, argument:
+            case "Fn::Join", [separator, items]:
+                texts = (self.text(item, where) for item in self.resolve(items, where))
+                return str(separator).join(texts)
+            case "Fn::Select", [index, items]:
+                return self.resolve(items, where)[self.number(index, where)]
+            case "Fn::Split", [separator, text]:
+                return self.text(text, where).split(separator)
+        if function == "Fn::ImportValue":
             export = self.text(argument, where)
             if export not in self._imports:
                 raise TemplateError(f"{where}: no stack exports {export}")
             return self._imports[export]
-        if name == "Fn::FindInMap":
+        if function == "Fn::FindInMap":
             table, top, second = (self.text(item, where) for item in argument)
             try:
                 return self._mappings[table][top][second]
             except KeyError:
                 raise TemplateError(f"{where}: no {top}/{second} in mapping {table}") from None
-        raise TemplateError(f"{where}: {name} is not supported")
+        raise TemplateError(f"{where}: {function} is not supported")
 
     def _sub(self, argument: Any, where: str) -> str:
         text, extra = (argument, {}) if isinstance(argument, str) else argument
@@ -235,17 +230,17 @@ class Resolver:
         return _SUB_VARIABLE.sub(replacement, text)
 
     def _test(self, node: Any, where: str) -> bool:
-        if isinstance(node, dict) and len(node) == 1:
-            (name, argument), *_ = node.items()
-            if name == "Condition":
-                return self.condition(argument, where)
-            if name == "Fn::Equals":
-                left, right = (self.text(item, where) for item in argument)
-                return left == right
-            if name == "Fn::Not":
-                return not self._test(argument[0], where)
-            if name == "Fn::And":
-                return all(self._test(item, where) for item in argument)
-            if name == "Fn::Or":
-                return any(self._test(item, where) for item in argument)
+        match node:
+            case dict() if len(node) != 1:
+                pass
+            case {"Condition": name}:
+                return self.condition(name, where)
+            case {"Fn::Equals": [left, right]}:
+                return self.text(left, where) == self.text(right, where)
+            case {"Fn::Not": [item]}:
+                return not self._test(item, where)
+            case {"Fn::And": items}:
+                return all(self._test(item, where) for item in items)
+            case {"Fn::Or": items}:
+                return any(self._test(item, where) for item in items)
         raise TemplateError(f"{where}: {node!r} is not a condition")

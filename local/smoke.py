@@ -40,7 +40,7 @@ class SmokeTest:
         self._stack = stack
         self._dynamodb = dynamodb
         self._secrets = secrets
-        self._clients = DynamoDbClients(dynamodb, stack.clients_table)
+        self._clients = DynamoDbClients(dynamodb, stack.resource("ClientsTable"))
 
     def run(self, write: Callable[[str], None] = print) -> list[str]:
         """Run the walkthrough; return its failures. Afterwards the two clients are deleted."""
@@ -63,7 +63,8 @@ class SmokeTest:
         finally:
             for client_id in secrets:
                 self._dynamodb.delete_item(
-                    TableName=self._stack.clients_table, Key={"client_id": {"S": client_id}}
+                    TableName=self._stack.resource("ClientsTable"),
+                    Key={"client_id": {"S": client_id}},
                 )
         return walkthrough.failures
 
@@ -115,7 +116,7 @@ def main(arguments: Sequence[str]) -> int:
     aws = Aws(boto3.Session())
     try:
         stack = find_stack(aws, given.stack)
-        failures = SmokeTest(stack, aws.dynamodb, aws.secrets_manager).run()
+        failures = SmokeTest(stack, aws.client("dynamodb"), aws.client("secretsmanager")).run()
         failures += cache_faults(aws, stack)
     except (BotoCoreError, ClientError, CommandError) as error:
         print(f"The smoke test could not use the stack {given.stack}: {error}", file=sys.stderr)

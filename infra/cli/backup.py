@@ -246,7 +246,9 @@ def _described(key: RingKey, *, is_restored: bool) -> str:
 
 def _rings(context: CommandContext) -> RingStore:
     deployment = context.deployment
-    return RingStore(SecretStore(context.aws.secrets_manager), deployment.key_ring_secret)
+    return RingStore(
+        SecretStore(context.aws.client("secretsmanager")), deployment.resource("KeyRingSecret")
+    )
 
 
 def _changes(clients: ClientTable, wanted: Iterable[Client]) -> list[Change]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,6 @@ from functions.shared.clients.assertion_rules import (
 from functions.shared.clients.certificate_subject import CertificateSubject, SubjectKind
 from functions.shared.clients.client import (
     ASSERTION_ALGORITHMS,
-    CLIENT_CREDENTIALS,
     CLIENT_SECRET_BASIC,
     CLIENT_SECRET_POST,
     DEFAULT_SIGNING_ALGORITHM,
@@ -53,165 +53,41 @@ Line = Callable[[Sequence[str | int]], str]
 """Renders the line of a member, such as ` (line 7)`, or an empty string."""
 
 
-_Schema = dict[str, Any]
-
-_TEXT = {"type": "string"}
-_SCOPE = {
-    "type": "string",
-    "title": "scope",
-    "description": "visible ASCII without spaces, quotes and backslashes, and not a single *",
-    "pattern": r"^(?!\*$)[\x21\x23-\x5B\x5D-\x7E]+$",
+_CONSTANTS: Mapping[str, object] = {
+    "METHODS": sorted(METHODS),
+    "OPTIONAL_ASSERTION_ALGORITHMS": ["", *ASSERTION_ALGORITHMS],
+    "LONGEST_ASSERTION_LIFETIME": LONGEST_ASSERTION_LIFETIME,
+    "DEFAULT_ASSERTION_LIFETIME": DEFAULT_ASSERTION_LIFETIME,
+    "LONGEST_MAX_AGE": LONGEST_MAX_AGE,
+    "DEFAULT_MAX_AGE": DEFAULT_MAX_AGE,
+    "SUBJECT_KINDS": [str(kind) for kind in SubjectKind],
+    "THUMBPRINT": f"^{THUMBPRINT}$",
+    "GRANT_TYPES": list(GRANT_TYPES),
+    "TOKEN_FORMATS": [str(each) for each in TokenFormat],
+    "TOKEN_PROFILES": [str(each) for each in TokenProfile],
+    "LONGEST_TOKEN_LIFETIME": LONGEST_TOKEN_LIFETIME,
+    "DEFAULT_TOKEN_LIFETIME": DEFAULT_TOKEN_LIFETIME,
+    "MAX_RESOURCE_LENGTH": MAX_RESOURCE_LENGTH,
+    "SIGNING_ALGORITHMS": list(SIGNING_ALGORITHMS),
+    "DEFAULT_SIGNING_ALGORITHM": DEFAULT_SIGNING_ALGORITHM,
 }
-_RESOURCE = {
-    "type": "string",
-    "pattern": r"^[A-Za-z][A-Za-z0-9+.-]*:[^#\s]+$",
-    "maxLength": MAX_RESOURCE_LENGTH,
-}
 
 
-def clients_file() -> _Schema:
-    """Return the schema of a clients file."""
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Clients of Gatehouse",
-        "description": "Input of 'gatehouse clients apply', YAML or JSON. Contains no secrets.",
-        **_object({"clients": {"type": "array", "items": client()}}, required=["clients"]),
-    }
+@cache
+def clients_file() -> dict[str, Any]:
+    """Return the JSON schema of a clients file."""
+    text = Path(__file__).with_name("clients_schema.yaml").read_text(encoding="utf-8")
+    made: dict[str, Any] = _with_constants(yaml.safe_load(text))
+    return made
 
 
-def client() -> _Schema:
-    """Return the schema of one client. Absent fields have their defaults."""
-    fields = {
-        "client_id": {"type": "string", "pattern": r"^[\x20-\x7E]{1,128}$"},
-        "name": {**_TEXT, "default": "", "description": "Display name."},
-        "authentication_methods": {
-            **_set(_one_of(sorted(METHODS))),
-            "minItems": 1,
-            "description": "Default: the methods that assertion, federation, certificate_name and "
-            "certificate_thumbprints imply; without these fields the two secret methods.",
-        },
-        "assertion": _assertion_schema(),
-        "federation": {"type": "array", "items": _federation_rule(), "default": []},
-        "certificate_name": _certificate_name_schema(),
-        "certificate_thumbprints": {
-            **_set({"type": "string", "pattern": f"^{THUMBPRINT}$"}),
-            "description": "x5t#S256 of the certificates of self_signed_tls_client_auth.",
-        },
-        "grant_types": {**_set(_one_of(GRANT_TYPES)), "default": [CLIENT_CREDENTIALS]},
-        "scopes": {**_set(_SCOPE), "description": "Scopes that the client may request."},
-        "default_scopes": {
-            **_set(_SCOPE),
-            "description": "Scopes of a token whose request names none.",
-        },
-        "token_format": _one_of(TokenFormat, TokenFormat.JWT.value),
-        "token_profile": {
-            **_one_of(TokenProfile),
-            "description": "Default for a new client: at+jwt if it names an audience or allowed "
-            "resources, otherwise plain. Default for a registered client: its profile.",
-        },
-        "token_lifetime": _seconds(2, LONGEST_TOKEN_LIFETIME, DEFAULT_TOKEN_LIFETIME),
-        "audience": {
-            **_set(_TEXT),
-            "description": "APIs that accept the client's tokens (claim aud).",
-        },
-        "resource_scopes": {
-            **_set(_SCOPE),
-            "description": "As a resource server: scopes whose tokens it may introspect.",
-        },
-        "resource_audiences": {
-            **_set(_TEXT),
-            "description": "As a resource server: its names in the audience of a token.",
-        },
-        "allowed_resources": {
-            **_set(_RESOURCE),
-            "description": "Further APIs that a request may name in resource (RFC 8707).",
-        },
-        "exchange_subjects": {
-            **_set(_TEXT),
-            "description": "Clients whose tokens it may exchange (RFC 8693).",
-        },
-        "signing_algorithm": _one_of(SIGNING_ALGORITHMS, DEFAULT_SIGNING_ALGORITHM),
-        "dpop_bound_access_tokens": _flag("Require DPoP-bound tokens (RFC 9449, 5.2)."),
-        "dpop_nonce_required": _flag("Require a server nonce in each DPoP proof (RFC 9449, 8)."),
-        "tls_client_certificate_bound_access_tokens": _flag(
-            "Require certificate-bound tokens (RFC 8705, 3.4)."
-        ),
-        "disabled": {
-            "type": "boolean",
-            "description": "If absent, the registered value stays: a client that was disabled "
-            "in an emergency stays disabled.",
-        },
-    }
-    return _object(fields, required=["client_id"])
-
-
-def _assertion_schema() -> _Schema:
-    fields = {
-        "jwks": {
-            **_object({"keys": {"type": "array", "items": {"type": "object"}, "minItems": 1}}),
-            "required": ["keys"],
-            "description": "The client's public keys (RFC 7517).",
-        },
-        "jwks_uri": {**_TEXT, "pattern": "^https?://"},
-        "signing_alg": _one_of(["", *ASSERTION_ALGORITHMS], ""),
-        "lifetime": _seconds(1, LONGEST_ASSERTION_LIFETIME, DEFAULT_ASSERTION_LIFETIME),
-        "accepts_token_endpoint": _flag("Accept the URL of the token endpoint as aud."),
-        "requires_typ": _flag("Require typ client-authentication+jwt."),
-    }
-    return {
-        **_object(fields),
-        "oneOf": [{"required": ["jwks"]}, {"required": ["jwks_uri"]}],
-        "description": "Public keys and rules for the assertions of private_key_jwt.",
-    }
-
-
-def _federation_rule() -> _Schema:
-    fields = {
-        "issuer": {**_TEXT, "pattern": "^https?://"},
-        "audience": {**_TEXT, "minLength": 1},
-        "subject": {
-            "type": "string",
-            "pattern": r"^[^*]",
-            "description": "* matches any number of characters. It must not come first.",
-        },
-        "claims": {"type": "object", "default": {}},
-        "max_age": _seconds(1, LONGEST_MAX_AGE, DEFAULT_MAX_AGE),
-        "one_time": _flag("Accept each token once (claim jti)."),
-    }
-    return {
-        **_object(fields, required=["issuer", "audience", "subject"]),
-        "description": "Rule for tokens of one issuer, used by federated_jwt.",
-    }
-
-
-def _certificate_name_schema() -> _Schema:
-    fields = {"kind": _one_of(SubjectKind), "value": {**_TEXT, "minLength": 1}}
-    return {
-        **_object(fields, required=["kind", "value"]),
-        "description": "Name in the certificate of tls_client_auth (RFC 8705, 2.1.2).",
-    }
-
-
-def _object(fields: _Schema, required: Iterable[str] = ()) -> _Schema:
-    made: _Schema = {"type": "object", "properties": fields, "additionalProperties": False}
-    return {**made, "required": list(required)} if required else made
-
-
-def _set(items: _Schema) -> _Schema:
-    return {"type": "array", "items": items, "uniqueItems": True}
-
-
-def _one_of(names: Iterable[str], default: str | None = None) -> _Schema:
-    made: _Schema = {"enum": [str(name) for name in names]}
-    return made if default is None else {**made, "default": default}
-
-
-def _seconds(least: int, most: int, default: int) -> _Schema:
-    return {"type": "integer", "minimum": least, "maximum": most, "default": default}
-
-
-def _flag(description: str) -> _Schema:
-    return {"type": "boolean", "default": False, "description": description}
+def _with_constants(node: object) -> Any:
+    if isinstance(node, dict):
+        return {name: _with_constants(value) for name, value in node.items()}
+    if isinstance(node, list):
+        return [_with_constants(each) for each in node]
+    is_named = isinstance(node, str) and node.startswith("=")
+    return _CONSTANTS[node[1:]] if is_named else node  # type: ignore[index]
 
 
 def schema_faults(

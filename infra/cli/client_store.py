@@ -81,8 +81,8 @@ def refuse_broken(clients: Iterable[SeenClient]) -> None:
 
 def clients_of(context: CommandContext) -> ClientTable:
     """Return the clients table of the deployment."""
-    table = context.deployment.clients_table  # first: it may raise
-    return ClientTable(context.aws.dynamodb, table)
+    table = context.deployment.resource("ClientsTable")  # first: it may raise
+    return ClientTable(context.aws.client("dynamodb"), table)
 
 
 @dataclass(frozen=True, slots=True)

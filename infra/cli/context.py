@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, update_wrapper
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import boto3
 import botocore.session
@@ -20,12 +20,6 @@ from infra import local_stack
 from infra.cli.errors import NotFoundError, UnreachableError, UsageError
 from infra.cli.options import GlobalOptions
 from infra.cli.output import Terminal
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_kms import KMSClient
-    from mypy_boto3_secretsmanager import SecretsManagerClient
-
 
 _PATIENCE = Config(
     connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 4}
@@ -57,6 +51,7 @@ class Aws:
 
     session: boto3.Session
     endpoint: str | None = None
+    _clients: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of_laptop(cls, endpoint: str, access_key: str) -> Aws:
@@ -69,29 +64,13 @@ class Aws:
         )
         return cls(session, endpoint)
 
-    @cached_property
-    def dynamodb(self) -> DynamoDBClient:
-        """DynamoDB: clients, opaque tokens, state."""
-        client: DynamoDBClient = self.client("dynamodb")
-        return client
-
-    @cached_property
-    def secrets_manager(self) -> SecretsManagerClient:
-        """Secrets Manager: the key ring and the private keys."""
-        client: SecretsManagerClient = self.client("secretsmanager")
-        return client
-
-    @cached_property
-    def kms(self) -> KMSClient:
-        """KMS: private keys that cannot be exported."""
-        client: KMSClient = self.client("kms")
-        return client
-
     def client(self, service: str) -> Any:
-        """Return a client of any service."""
-        patience = _LOCAL_PATIENCE if self.endpoint else _PATIENCE
-        client = self.session.client(service, endpoint_url=self.endpoint, config=patience)  # type: ignore[call-overload]
-        return check_responses(client)
+        """Return a client of a service, created once."""
+        if service not in self._clients:
+            config = _LOCAL_PATIENCE if self.endpoint else _PATIENCE
+            made = self.session.client(service, endpoint_url=self.endpoint, config=config)  # type: ignore[call-overload]
+            self._clients[service] = check_responses(made)
+        return self._clients[service]
 
 
 _LAST_PORT = 65_535
@@ -121,26 +100,6 @@ class Deployment:
                 "Name a stack that was deployed from Gatehouse's template with --stack.",
             )
         return self.resources[logical_id]
-
-    @property
-    def clients_table(self) -> str:
-        """The table of clients."""
-        return self.resource("ClientsTable")
-
-    @property
-    def state_table(self) -> str:
-        """The table of short-lived state."""
-        return self.resource("StateTable")
-
-    @property
-    def key_ring_secret(self) -> str:
-        """The secret with the key ring."""
-        return self.resource("KeyRingSecret")
-
-    @property
-    def signing_keys_secret(self) -> str:
-        """The secret with the private keys."""
-        return self.resource("SigningKeysSecret")
 
 
 def find_stack(aws: Aws, name: str) -> Deployment:

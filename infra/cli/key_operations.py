@@ -238,8 +238,8 @@ def rotation_settings(deployment: Deployment) -> Settings:
         if name in deployment.parameters
     }
     return Settings(
-        key_ring_secret=deployment.key_ring_secret,
-        signing_keys_secret=deployment.signing_keys_secret,
+        key_ring_secret=deployment.resource("KeyRingSecret"),
+        signing_keys_secret=deployment.resource("SigningKeysSecret"),
         stack_name=deployment.name,
         **given,
     )
@@ -281,7 +281,7 @@ class KeyAdmin:
 
     @cached_property
     def _secrets(self) -> SecretStore:
-        return SecretStore(self.context.aws.secrets_manager)
+        return SecretStore(self.context.aws.client("secretsmanager"))
 
     @cached_property
     def _store(self) -> RingStore:
@@ -290,5 +290,5 @@ class KeyAdmin:
     @cached_property
     def _backend(self) -> KeyBackend:
         if self.settings.key_edition == IN_KMS:
-            return KmsKeys(self.context.aws.kms, self.settings.stack_name)
+            return KmsKeys(self.context.aws.client("kms"), self.settings.stack_name)
         return SecretsManagerKeys(self._secrets, self.settings.signing_keys_secret)

@@ -281,7 +281,7 @@ class LocalAuthorizer:
         if own[0] and own[1]:
             return Credentials(own[0], own[1])
         arn = self.settings.introspection_secret_arn or ""
-        answer = self.context.aws.secrets_manager.get_secret_value(SecretId=arn)
+        answer = self.context.aws.client("secretsmanager").get_secret_value(SecretId=arn)
         members = json.loads(answer["SecretString"])
         return Credentials(members["client_id"], members["client_secret"])
 
@@ -335,7 +335,7 @@ class LocalAuthorizer:
     @property
     def _stage_arn(self) -> str:
         deployment = self.context.deployment
-        parts = deployment.key_ring_secret.split(":")
+        parts = deployment.resource("KeyRingSecret").split(":")
         account = parts[4] if len(parts) > _ARN_PARTS else _SOME_ACCOUNT
         api, stage = self.guard.place
         if self.guard.is_own:

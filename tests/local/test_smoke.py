@@ -56,7 +56,7 @@ def test_walkthrough_deletes_its_clients(
     assert any("--user smoke-opaque" in text for text in written)
     assert not any("Basic" in text for text in written)
     assert sum(text.startswith("\n") for text in written) == steps
-    items = dynamodb.scan(TableName=stack.clients_table)["Items"]
+    items = dynamodb.scan(TableName=stack.resource("ClientsTable"))["Items"]
     ids = {item["client_id"]["S"] for item in items}
     assert not {client_id for client_id in ids if client_id.startswith("smoke-")}
     assert authorizer_client("x").client_id in ids

@@ -210,7 +210,7 @@ def kms_keys(context: CheckContext) -> Iterator[Finding]:
     signing = [key for key in keys if key.sign_until is None or key.sign_until > context.now]
     faults = []
     for key in signing:
-        found = context.command.aws.kms.describe_key(KeyId=key.signer)["KeyMetadata"]
+        found = context.aws("kms").describe_key(KeyId=key.signer)["KeyMetadata"]
         if found["KeyState"] != "Enabled":
             faults.append(
                 failure(
@@ -224,13 +224,13 @@ def kms_keys(context: CheckContext) -> Iterator[Finding]:
 @CHECKS.add("account", "tables", in_account_only=True)
 def tables(context: CheckContext) -> Iterator[Finding]:
     """Clients can be restored, and expired items are deleted."""
-    dynamodb, deployment = context.command.aws.dynamodb, context.deployment
-    backups = dynamodb.describe_continuous_backups(TableName=deployment.clients_table)
+    dynamodb, deployment = context.aws("dynamodb"), context.deployment
+    backups = dynamodb.describe_continuous_backups(TableName=deployment.resource("ClientsTable"))
     recovery = backups["ContinuousBackupsDescription"].get("PointInTimeRecoveryDescription", {})
     faults = []
     if recovery.get("PointInTimeRecoveryStatus") != "ENABLED":
         faults.append(warning("the table of clients has no point-in-time recovery", _DEPLOY))
-    table = dynamodb.describe_table(TableName=deployment.clients_table)["Table"]
+    table = dynamodb.describe_table(TableName=deployment.resource("ClientsTable"))["Table"]
     if not table.get("DeletionProtectionEnabled"):
         faults.append(
             warning(

@@ -89,7 +89,7 @@ def _ends_by(secret: StoredSecret, moment: float) -> bool:
 @CHECKS.add("clients", "idle secrets")
 def idle_secrets(context: CheckContext) -> Iterator[Finding]:
     """Valid secrets are used."""
-    uses = SecretUses(context.command.aws.dynamodb, context.deployment.state_table)
+    uses = SecretUses(context.aws("dynamodb"), context.deployment.resource("StateTable"))
     idle = {}
     for client in context.clients:
         for secret in client.secrets:

@@ -105,7 +105,6 @@ class CheckContext:
     command: CommandContext
     _silent: dict[str, UnreachableError] = field(default_factory=dict)
     _web: Web = field(default_factory=Web)
-    _clients: dict[str, Any] = field(default_factory=dict)
     _functions: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     _reported: set[str] = field(default_factory=set)
 
@@ -171,10 +170,8 @@ class CheckContext:
         return known
 
     def aws(self, service: str) -> Any:
-        """Return a client of an AWS service, created once."""
-        if service not in self._clients:
-            self._clients[service] = self.command.aws.client(service)
-        return self._clients[service]
+        """Return a client of an AWS service."""
+        return self.command.aws.client(service)
 
     def function(self, logical_id: str) -> Mapping[str, Any]:
         """Return the configuration of a function."""

@@ -1,4 +1,4 @@
-"""boto3 retries a write whose response was lost; the item of the first attempt is no fault."""
+"""boto3 retries a write whose response was lost. The item of the first attempt is accepted."""
 
 import json
 from collections.abc import Iterator

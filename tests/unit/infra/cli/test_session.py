@@ -92,7 +92,7 @@ def test_a_deployment_is_found_by_its_stack(gatehouse: CommandLine) -> None:
         assert "service-client-jwt" in gatehouse(*arguments, environ=NOBODY).stdout
     found = find_stack(_aws(), STACK)
     assert (found.issuer, found.guarded_api) == (ISSUER, GUARDED_API)
-    assert found.clients_table == physical_name("ClientsTable")
+    assert found.resource("ClientsTable") == physical_name("ClientsTable")
     assert found.parameters == {"KeySigningDays": "30"}
     assert not found.is_local
 

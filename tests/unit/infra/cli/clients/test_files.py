@@ -57,7 +57,7 @@ def written(folder: Path, *documents: dict[str, Any]) -> str:
 
 def test_schema_has_every_field_but_secrets() -> None:
     Draft202012Validator.check_schema(SCHEMA)
-    known = schema.client()["properties"]
+    known = schema.clients_file()["properties"]["clients"]["items"]["properties"]
     assert set(known) == {field.name for field in fields(Client)} - {"secrets"}
     nested = {"assertion": AssertionRules, "certificate_name": CertificateSubject}
     for name, kind in nested.items():
@@ -68,7 +68,7 @@ def test_schema_has_every_field_but_secrets() -> None:
 
 def test_schema_defaults_equal_the_code() -> None:
     least = checked({"client_id": "a", "authentication_methods": ["client_secret_basic"]})
-    for name, rule in schema.client()["properties"].items():
+    for name, rule in schema.clients_file()["properties"]["clients"]["items"]["properties"].items():
         if "default" in rule:
             value = getattr(least, name)
             plain = sorted(value) if isinstance(value, frozenset) else value
