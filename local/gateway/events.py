@@ -26,27 +26,21 @@ _HTTP_API_TEXT = re.compile(
     re.IGNORECASE,
 )
 # Headers that concern one connection, or that the gateway sets itself.
-_REPLACED = {
-    "connection",
-    "content-length",
-    "expect",
-    "keep-alive",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "x-amzn-trace-id",
-    "x-forwarded-port",
-    "x-forwarded-proto",
-}
+_REPLACED = set(
+    (
+        "connection content-length expect keep-alive te trailer transfer-encoding upgrade "
+        "x-amzn-trace-id x-forwarded-port x-forwarded-proto"
+    ).split()
+)
 # A REST API drops these as well.
-_REST_REPLACED = _REPLACED | {
-    "content-md5",
-    "max-forwards",
-    "proxy-authenticate",
-    "server",
-    "www-authenticate",
-}
+_REST_REPLACED = _REPLACED.union(
+    "content-md5 max-forwards proxy-authenticate server www-authenticate".split()
+)
+# Set for callers with AWS credentials only.
+_IAM_IDENTITY = (
+    "accessKey accountId caller cognitoAuthenticationProvider cognitoAuthenticationType "
+    "cognitoIdentityId cognitoIdentityPoolId principalOrgId user userArn"
+).split()
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -194,18 +188,9 @@ def _context_1(call: Call) -> dict[str, Any]:
     request, api = call.request, call.api
     rest = api.kind == "rest"
     identity: dict[str, Any] = {
-        "accessKey": None,
-        "accountId": None,
-        "caller": None,
-        "cognitoAuthenticationProvider": None,
-        "cognitoAuthenticationType": None,
-        "cognitoIdentityId": None,
-        "cognitoIdentityPoolId": None,
-        "principalOrgId": None,
+        **dict.fromkeys(_IAM_IDENTITY),
         "sourceIp": request.source_ip,
-        "user": None,
         "userAgent": request.header("user-agent"),
-        "userArn": None,
     }
     if request.client_certificate is not None:
         identity["clientCert"] = _certificate(request.client_certificate)

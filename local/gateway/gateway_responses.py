@@ -14,39 +14,31 @@ from infra.cloudformation import TemplateError
 from local.gateway.events import query_parameters
 from local.gateway.model import Api, GatewayResponse, Request, Response
 
-# Type → status, message, x-amzn-ErrorType.
+# Type → status, message, x-amzn-ErrorType without its suffix Exception.
 DEFAULT_RESPONSES: Mapping[str, tuple[int, str | None, str]] = {
-    "ACCESS_DENIED": (
-        403,
-        "User is not authorized to access this resource",
-        "AccessDeniedException",
-    ),
-    "API_CONFIGURATION_ERROR": (500, "Internal server error", "InternalServerErrorException"),
-    "AUTHORIZER_CONFIGURATION_ERROR": (500, None, "AuthorizerConfigurationException"),
-    "AUTHORIZER_FAILURE": (500, None, "AuthorizerFailureException"),
-    "BAD_REQUEST_BODY": (400, "Invalid request body", "BadRequestException"),
-    "BAD_REQUEST_PARAMETERS": (
-        400,
-        "Missing required request parameters",
-        "BadRequestException",
-    ),
-    "EXPIRED_TOKEN": (403, None, "ExpiredTokenException"),
-    "INTEGRATION_FAILURE": (504, "Internal server error", "InternalServerErrorException"),
-    "INTEGRATION_TIMEOUT": (504, "Endpoint request timed out", "InternalServerErrorException"),
-    "INVALID_API_KEY": (403, "Forbidden", "ForbiddenException"),
-    "INVALID_SIGNATURE": (403, None, "IncompleteSignatureException"),
+    "ACCESS_DENIED": (403, "User is not authorized to access this resource", "AccessDenied"),
+    "API_CONFIGURATION_ERROR": (500, "Internal server error", "InternalServerError"),
+    "AUTHORIZER_CONFIGURATION_ERROR": (500, None, "AuthorizerConfiguration"),
+    "AUTHORIZER_FAILURE": (500, None, "AuthorizerFailure"),
+    "BAD_REQUEST_BODY": (400, "Invalid request body", "BadRequest"),
+    "BAD_REQUEST_PARAMETERS": (400, "Missing required request parameters", "BadRequest"),
+    "EXPIRED_TOKEN": (403, None, "ExpiredToken"),
+    "INTEGRATION_FAILURE": (504, "Internal server error", "InternalServerError"),
+    "INTEGRATION_TIMEOUT": (504, "Endpoint request timed out", "InternalServerError"),
+    "INVALID_API_KEY": (403, "Forbidden", "Forbidden"),
+    "INVALID_SIGNATURE": (403, None, "IncompleteSignature"),
     "MISSING_AUTHENTICATION_TOKEN": (
         403,
         "Missing Authentication Token",
-        "MissingAuthenticationTokenException",
+        "MissingAuthenticationToken",
     ),
-    "QUOTA_EXCEEDED": (429, "Limit Exceeded", "LimitExceededException"),
-    "REQUEST_TOO_LARGE": (413, "Request Too Long", "RequestTooLargeException"),
-    "RESOURCE_NOT_FOUND": (404, None, "NotFoundException"),
-    "THROTTLED": (429, "Too Many Requests", "TooManyRequestsException"),
-    "UNAUTHORIZED": (401, "Unauthorized", "UnauthorizedException"),
-    "UNSUPPORTED_MEDIA_TYPE": (415, "Unsupported Media Type", "UnsupportedMediaTypeException"),
-    "WAF_FILTERED": (403, "Forbidden", "ForbiddenException"),
+    "QUOTA_EXCEEDED": (429, "Limit Exceeded", "LimitExceeded"),
+    "REQUEST_TOO_LARGE": (413, "Request Too Long", "RequestTooLarge"),
+    "RESOURCE_NOT_FOUND": (404, None, "NotFound"),
+    "THROTTLED": (429, "Too Many Requests", "TooManyRequests"),
+    "UNAUTHORIZED": (401, "Unauthorized", "Unauthorized"),
+    "UNSUPPORTED_MEDIA_TYPE": (415, "Unsupported Media Type", "UnsupportedMediaType"),
+    "WAF_FILTERED": (403, "Forbidden", "Forbidden"),
 }
 _HTTP_API_RESPONSES = {
     "ACCESS_DENIED": (403, "Forbidden"),
@@ -58,30 +50,14 @@ _HTTP_API_RESPONSES = {
 }
 _VARIABLE = re.compile(r"\$(context|stageVariables|method)((?:\.[A-Za-z0-9_-]+)+)")
 _REQUEST_PARTS = {"header", "querystring", "path", "multivalueheader", "multivaluequerystring"}
-_CONTEXT = {
-    "accountId",
-    "apiId",
-    "authorizer.*",
-    "awsEndpointRequestId",
-    "domainName",
-    "domainPrefix",
-    "error.message",
-    "error.messageString",
-    "error.responseType",
-    "error.validationErrorString",
-    "extendedRequestId",
-    "httpMethod",
-    "identity.*",
-    "path",
-    "protocol",
-    "requestId",
-    "requestTime",
-    "requestTimeEpoch",
-    "resourceId",
-    "resourcePath",
-    "stage",
-    "status",
-}
+_CONTEXT = set(
+    (
+        "accountId apiId authorizer.* awsEndpointRequestId domainName domainPrefix error.message "
+        "error.messageString error.responseType error.validationErrorString extendedRequestId "
+        "httpMethod identity.* path protocol requestId requestTime requestTimeEpoch resourceId "
+        "resourcePath stage status"
+    ).split()
+)
 
 
 class GatewayError(Exception):
@@ -93,7 +69,8 @@ class GatewayError(Exception):
     def __init__(self, kind: str, *, status: int | None = None, message: str | None = None) -> None:
         super().__init__(kind)
         self.kind = kind
-        default_status, default_message, self.error_type = DEFAULT_RESPONSES[kind]
+        default_status, default_message, error_type = DEFAULT_RESPONSES[kind]
+        self.error_type = f"{error_type}Exception"
         self.status = status or default_status
         self.message = message or default_message
         self.authorizer: Mapping[str, str] = {}

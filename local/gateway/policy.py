@@ -15,15 +15,7 @@ from enum import Enum
 from functools import lru_cache
 from typing import Literal, cast
 
-_ELEMENTS = {
-    "Sid",
-    "Effect",
-    "Action",
-    "NotAction",
-    "Resource",
-    "NotResource",
-    "Condition",
-}
+_ELEMENTS = set("Sid Effect Action NotAction Resource NotResource Condition".split())
 _VARIABLE = re.compile(r"\$\{([^{}]*)\}")
 
 
