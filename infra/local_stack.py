@@ -25,12 +25,7 @@ PORTS: Mapping[str, int] = {
 """Each port's variable and its default."""
 
 TABLES = ("ClientsTable", "TokensTable", "StateTable")
-SECRETS = (
-    "KeyRingSecret",
-    "SigningKeysSecret",
-    "DpopNonceSecret",
-    "IntrospectionCredentials",
-)
+SECRETS = ("KeyRingSecret", "SigningKeysSecret", "DpopNonceSecret", "IntrospectionCredentials")
 KEYS = ("DataKey",)
 """Logical ids in template.yaml. A test compares them."""
 

@@ -162,8 +162,7 @@ class Account:
     def _signing_keys(self, stack_name: str) -> Iterator[str]:
         """Yield the stack's signing keys in KMS."""
         pages = self._tags.get_paginator("get_resources").paginate(
-            ResourceTypeFilters=["kms:key"],
-            TagFilters=[{"Key": STACK_TAG, "Values": [stack_name]}],
+            ResourceTypeFilters=["kms:key"], TagFilters=[{"Key": STACK_TAG, "Values": [stack_name]}]
         )
         for page in pages:
             for resource in page["ResourceTagMappingList"]:

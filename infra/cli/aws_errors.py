@@ -8,17 +8,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from authorizer.aws import AwsError
 from functions.shared.keys.rotation import UnsafeRotationError
 from functions.shared.storage.aws import to_storage_error
-from functions.shared.storage.errors import (
-    StorageError,
-    StorageUnavailableError,
-)
+from functions.shared.storage.errors import StorageError, StorageUnavailableError
 from functions.shared.storage.secrets_manager import SecretConflictError
-from infra.cli.errors import (
-    CommandError,
-    ConflictError,
-    ExitCode,
-    UnreachableError,
-)
+from infra.cli.errors import CommandError, ConflictError, ExitCode, UnreachableError
 
 _BAD_CREDENTIALS = frozenset(
     {"UnrecognizedClientException", "InvalidAccessKeyId", "AuthFailure", "RequestExpired"}
@@ -44,10 +36,7 @@ _BOTO3_ERRORS = {
     "SSOError": _SIGN_IN_ENDED,
     "SSOTokenLoadError": _SIGN_IN_ENDED,
     "UnauthorizedSSOTokenError": _SIGN_IN_ENDED,
-    "NoRegionError": (
-        "No AWS region is set.",
-        "Add --region, or set AWS_DEFAULT_REGION.",
-    ),
+    "NoRegionError": ("No AWS region is set.", "Add --region, or set AWS_DEFAULT_REGION."),
     "ProfileNotFound": ("{message}.", "Name a profile of ~/.aws/config with --profile."),
     "InvalidRegionError": (
         "{message}.",

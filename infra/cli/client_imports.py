@@ -64,14 +64,7 @@ _HYDRA_HASH = re.compile(r"\$(2[abxy]?|pbkdf2-sha\d+|argon2\w*)\$")
 _GO_DURATION = re.compile(r"(\d{1,20}(?:\.\d{1,20})?)(ns|us|µs|ms|s|m|h)")
 _GO_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}
 _TEST_DATE = datetime(2026, 1, 1, tzinfo=UTC)
-_FORMAT_ERRORS = (
-    AttributeError,
-    TypeError,
-    ValueError,
-    OverflowError,
-    RecursionError,
-    csv.Error,
-)
+_FORMAT_ERRORS = (AttributeError, TypeError, ValueError, OverflowError, RecursionError, csv.Error)
 """Raised by converters for values of another type, size or depth than the format has."""
 
 

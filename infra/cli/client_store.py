@@ -12,13 +12,7 @@ from functions.shared.clients.client import Client, from_item, is_client_id, to_
 from functions.shared.storage.aws import storage_errors
 from functions.shared.storage.errors import StorageCorruptError
 from infra.cli.context import CommandContext
-from infra.cli.errors import (
-    CommandError,
-    ConflictError,
-    ExitCode,
-    NotFoundError,
-    UsageError,
-)
+from infra.cli.errors import CommandError, ConflictError, ExitCode, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -173,11 +173,7 @@ def get(context: CommandContext, /, client_id: str, **given: Any) -> None:
     url = _url(context, given)  # before the token request, because it may fail
     with context.terminal.progress("Requesting a token"):
         answer = request_token(
-            context.deployment.issuer,
-            authentication,
-            wanted,
-            dpop_key=bound_to,
-            now=context.now(),
+            context.deployment.issuer, authentication, wanted, dpop_key=bound_to, now=context.now()
         )
     if url is not None:
         method = given["request"][0].upper()

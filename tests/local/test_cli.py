@@ -79,10 +79,7 @@ def test_created_client_gets_tokens(laptop: Laptop, tmp_path: Path) -> None:
     applied = gatehouse(laptop, "clients", "apply", str(file), "--yes", "--json")
     assert {
         each["client_id"]: each["change"] for each in json.loads(applied.stdout)["changes"]
-    } == {
-        "billing": "not in the file",
-        "invoicing": "create",
-    }
+    } == {"billing": "not in the file", "invoicing": "create"}
     rotated = gatehouse(laptop, "clients", "rotate-secret", "invoicing")
     assert token_status(laptop, "invoicing", rotated.stdout.strip()) == 200
     assert gatehouse(laptop, "clients", "delete", "invoicing").returncode == 2
@@ -148,10 +145,7 @@ def test_wheel_runs_without_the_repository(laptop: Laptop, wheel: Path, tmp_path
     install = (str(Path(sys.executable).parent / "uv"), "pip", "install", "--offline", "--no-deps")
     python = environment / "bin" / "python"
     installed = subprocess.run(
-        [*install, "--python", str(python), str(wheel)],
-        capture_output=True,
-        text=True,
-        check=False,
+        [*install, "--python", str(python), str(wheel)], capture_output=True, text=True, check=False
     )
     assert installed.returncode == 0, installed.stderr
     # Its dependencies are those of this environment; this environment's way to the repository,

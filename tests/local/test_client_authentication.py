@@ -108,9 +108,7 @@ def test_rfc8705_2_1_tls_client_auth(laptop: Laptop) -> None:
     assert (status, answer["token_type"]) == (200, "Bearer")
 
 
-def test_rfc9449_5_dpop_with_a_client_certificate(
-    laptop: Laptop,
-) -> None:
+def test_rfc9449_5_dpop_with_a_client_certificate(laptop: Laptop) -> None:
     url = f"{laptop.addresses.mtls_auth_server}/oauth2/token"
     header = ("--header", f"DPoP: {proof(htu=url, now=int(time.time()))}")
     request = {"grant_type": "client_credentials", "client_id": "service-client-mtls"}
@@ -168,9 +166,7 @@ def test_guarded_api_behind_mutual_tls(laptop: Laptop) -> None:
     assert (status, country) == (200, {"code": "AUS", "name": "AUSTRALIA"})
 
 
-def test_rfc7523_2_2_demo_assertion_is_valid_once(
-    laptop: Laptop,
-) -> None:
+def test_rfc7523_2_2_demo_assertion_is_valid_once(laptop: Laptop) -> None:
     ports = {"GATEHOUSE_AUTH_PORT": str(laptop.addresses.auth_port)}
     printed = subprocess.run(
         [sys.executable, "-m", "local.demo_clients"],
@@ -185,9 +181,7 @@ def test_rfc7523_2_2_demo_assertion_is_valid_once(
     assert statuses == [200, 401]
 
 
-def test_rfc7523_3_concurrent_assertions_are_accepted_once(
-    laptop: Laptop,
-) -> None:
+def test_rfc7523_3_concurrent_assertions_are_accepted_once(laptop: Laptop) -> None:
     url = f"{laptop.addresses.issuer}/oauth2/token"
     form = assertion_form(demo_assertion(laptop.addresses.issuer, time.time()))
     together = Barrier(20)

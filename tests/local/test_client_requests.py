@@ -58,10 +58,7 @@ TOKEN_REQUESTS = {
         Content_Type=FORM_UTF8,
     ),
     "Spring Security 6, Basic": form(
-        f"{GRANT}&{SCOPE}",
-        Authorization=ENCODED,
-        Accept="application/json",
-        Content_Type=FORM_UTF8,
+        f"{GRANT}&{SCOPE}", Authorization=ENCODED, Accept="application/json", Content_Type=FORM_UTF8
     ),
     "Spring Security 6, form": form(
         f"{GRANT}&{IN_FORM}&{SCOPE}", Accept="application/json", Content_Type=FORM_UTF8
@@ -218,9 +215,7 @@ def test_revocation_request_of_the_client(laptop: Laptop, sent: Sent) -> None:
     assert shown == (200, {"active": False})
 
 
-def test_go_oauth2_falls_back_to_parameters(
-    laptop: Laptop,
-) -> None:
+def test_go_oauth2_falls_back_to_parameters(laptop: Laptop) -> None:
     """It does so for any refusal, and learns from the second answer what is wrong."""
     wrong = form(f"{GRANT}&{SCOPE}", Authorization=basic(ENCODED_ID, "wrong"))
     again = form(f"client_id={ENCODED_ID}&client_secret=wrong&{GRANT}&{SCOPE}")

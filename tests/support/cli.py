@@ -24,11 +24,7 @@ from tests.support.server import NOW, ring
 STACK: Final = "gatehouse-test"
 ISSUER: Final = "https://auth.example/ms-auth-server"
 GUARDED_API: Final = "https://api.example/ms-system"
-_TABLES: Final = {
-    "ClientsTable": "client_id",
-    "TokensTable": "token_digest",
-    "StateTable": "entry",
-}
+_TABLES: Final = {"ClientsTable": "client_id", "TokensTable": "token_digest", "StateTable": "entry"}
 _SECRETS: Final = ("KeyRingSecret", "SigningKeysSecret", "DpopNonceSecret")
 
 
@@ -53,10 +49,7 @@ class CommandLine:
     clock: ManualClock
 
     def __call__(
-        self,
-        *arguments: str,
-        answer: str | BytesIO = "",
-        environ: dict[str, str] | None = None,
+        self, *arguments: str, answer: str | BytesIO = "", environ: dict[str, str] | None = None
     ) -> Result:
         """Run a command on the deployment; `answer` is what is typed or piped in."""
         named = {"GATEHOUSE_STACK": STACK} if environ is None else environ

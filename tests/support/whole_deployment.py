@@ -132,8 +132,7 @@ def _finish(*, sample_api: bool) -> None:
     dynamodb = aws_client("dynamodb")
     clients = physical_name("ClientsTable")
     dynamodb.update_continuous_backups(
-        TableName=clients,
-        PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True},
+        TableName=clients, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
     )
     dynamodb.update_table(TableName=clients, DeletionProtectionEnabled=True)
     for logical_id in ("TokensTable", "StateTable"):

@@ -6,15 +6,7 @@ from math import ceil
 from functions.shared.clients.client import TokenFormat
 from functions.shared.keys.key_ring import RingKey
 from functions.shared.keys.rotation import RETENTION_NEEDED, UnsafeRotationError
-from infra.cli.doctor.context import (
-    CheckContext,
-    Checks,
-    Finding,
-    failure,
-    named,
-    ok,
-    warning,
-)
+from infra.cli.doctor.context import CheckContext, Checks, Finding, failure, named, ok, warning
 from infra.cli.times import readable, span
 
 _GRACE = 3 * 3600

@@ -68,10 +68,7 @@ def test_parameters_are_read_as_sam_reads_them(
 
 @pytest.mark.parametrize("given", ['["Audience=https://a.example b"]', """["Audience=it's"]"""])
 def test_value_that_sam_would_cut_is_rejected(
-    given: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _configure(tmp_path, monkeypatch, given)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
@@ -150,10 +147,7 @@ def test_unreadable_log_role_does_not_stop(monkeypatch: pytest.MonkeyPatch, tmp_
 
 @pytest.mark.parametrize("text", ["[dev.deploy.parameters]\nparameter_overrides = [", "= 1"])
 def test_invalid_toml_is_one_sentence(
-    text: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "samconfig.toml"
     path.write_text(text)
@@ -175,10 +169,7 @@ def test_unknown_profile_is_one_sentence(
     ("region", "partition"), [("us-gov-west-1", "aws-us-gov"), ("cn-north-1", "aws-cn")]
 )
 def test_log_role_policy_has_the_partition(
-    region: str,
-    partition: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    region: str, partition: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, value in {**CREDENTIALS, "AWS_DEFAULT_REGION": region}.items():
         monkeypatch.setenv(name, value)

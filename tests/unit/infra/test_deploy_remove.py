@@ -85,9 +85,7 @@ def _set_status(status: str) -> None:
 
 
 @pytest.mark.usefixtures("account")
-def test_remove_deletes_only_the_stack(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_remove_deletes_only_the_stack(capsys: pytest.CaptureFixture[str]) -> None:
     assert remove.main(["--stack", STACK], ask=lambda _: STACK) == 0
     assert capsys.readouterr().out.count("In 7 days.") == 4
     assert _stack_status() == "DELETE_COMPLETE"
@@ -119,9 +117,7 @@ def test_remove_resumes_after_a_failure() -> None:
 
 
 @pytest.mark.usefixtures("account")
-def test_remove_deletes_a_failed_first_deployment(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_remove_deletes_a_failed_first_deployment(capsys: pytest.CaptureFixture[str]) -> None:
     body = {
         "Description": load(TEMPLATE)["Description"],
         "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
@@ -151,17 +147,14 @@ def test_missing_confirmation_is_a_no(silence: type[BaseException]) -> None:
 @pytest.mark.usefixtures("account")
 def test_foreign_stack_is_not_removed(capsys: pytest.CaptureFixture[str]) -> None:
     boto3.client("cloudformation").create_stack(
-        StackName="theirs",
-        TemplateBody='{"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}',
+        StackName="theirs", TemplateBody='{"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}'
     )
     assert remove.main(["--stack", "theirs"], ask=lambda _: pytest.fail("asked")) == 1
     assert "theirs is not a Gatehouse stack" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("account")
-def test_refused_removal_stays_protected(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_refused_removal_stays_protected(monkeypatch: pytest.MonkeyPatch) -> None:
     """CloudFormation refuses to delete it, so nothing may have been done to it before."""
 
     def refuse(**_: object) -> None:
@@ -258,9 +251,7 @@ def test_deleted_stack_is_removed_by_id() -> None:
 
 
 @pytest.mark.usefixtures("account")
-def test_remove_spares_the_successors_keys(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_remove_spares_the_successors_keys(capsys: pytest.CaptureFixture[str]) -> None:
     """Signing keys in KMS are known by the stack's name, which another one has by now."""
     cloudformation = boto3.client("cloudformation")
     (old,) = cloudformation.describe_stacks(StackName=STACK)["Stacks"]

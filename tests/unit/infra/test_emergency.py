@@ -66,9 +66,7 @@ def authority() -> Authority:
     return Authority()
 
 
-def test_old_tokens_survive_emergency_rotation(
-    authority: Authority,
-) -> None:
+def test_old_tokens_survive_emergency_rotation(authority: Authority) -> None:
     authority.clock.now += HOUR
     kid = authority.emergency.rotate("RS256")
     assert authority.signing() == kid == key(2).kid
@@ -93,9 +91,7 @@ def test_tokens_of_a_stale_ring_stay_valid() -> None:
         assert find_key(ring, key(1).kid).is_published(expires)
 
 
-def test_emergency_rotation_drops_announced_keys(
-    authority: Authority,
-) -> None:
+def test_emergency_rotation_drops_announced_keys(authority: Authority) -> None:
     authority.clock.now += 29 * DAY
     authority.rotation.run()
     assert key(2).kid in authority.published()
@@ -105,9 +101,7 @@ def test_emergency_rotation_drops_announced_keys(
     assert authority.signing() == kid
 
 
-def test_revoked_key_and_private_key_are_deleted(
-    authority: Authority,
-) -> None:
+def test_revoked_key_and_private_key_are_deleted(authority: Authority) -> None:
     authority.clock.now += HOUR
     authority.emergency.rotate("RS256")
     authority.emergency.revoke(key(1).kid)

@@ -26,8 +26,7 @@ def test_explained_findings_pass() -> None:
 
 
 @pytest.mark.parametrize(
-    "explanations",
-    [[], [_explained("StateTable")], [_explained("TokensTable", check="CKV_AWS_2")]],
+    "explanations", [[], [_explained("StateTable")], [_explained("TokensTable", check="CKV_AWS_2")]]
 )
 def test_unexplained_finding_fails(explanations: list[Explanation]) -> None:
     assert "CKV_AWS_1 defaults: TokensTable: Ensure something" in complaints([PLAIN], explanations)
@@ -59,9 +58,7 @@ def transformed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return {path.stem: json.loads(path.read_text()) for path in paths}
 
 
-def test_templates_use_production_values_too(
-    transformed: dict[str, Any],
-) -> None:
+def test_templates_use_production_values_too(transformed: dict[str, Any]) -> None:
     parameters = {name: document.get("Parameters", {}) for name, document in transformed.items()}
     for name, value in stage_parameters("prod").items():
         assert str(parameters["production"][name]["Default"]) == value
@@ -80,9 +77,7 @@ def test_nested_stacks_and_examples_are_checked(transformed: dict[str, Any]) -> 
     assert {"domains", "operations", *examples} <= set(transformed)
 
 
-def test_transform_removes_sam_and_exceptions(
-    transformed: dict[str, Any],
-) -> None:
+def test_transform_removes_sam_and_exceptions(transformed: dict[str, Any]) -> None:
     for document in transformed.values():
         assert not any(
             resource["Type"].startswith("AWS::Serverless::")
@@ -91,9 +86,7 @@ def test_transform_removes_sam_and_exceptions(
         assert "cfn-lint" not in document.get("Metadata", {})
 
 
-def test_functions_have_their_own_roles(
-    transformed: dict[str, Any],
-) -> None:
+def test_functions_have_their_own_roles(transformed: dict[str, Any]) -> None:
     resources = transformed["defaults"]["Resources"]
     functions = {name: each for name, each in resources.items()
                  if each["Type"] == "AWS::Lambda::Function"}  # fmt: skip

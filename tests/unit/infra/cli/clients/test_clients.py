@@ -254,9 +254,7 @@ def test_repeated_conflicts_give_up(gatehouse: CommandLine) -> None:
     assert clients.get("service-client-jwt").client == client(name="A service!!!!!")
 
 
-def test_changed_client_is_not_deleted(
-    gatehouse: CommandLine,
-) -> None:
+def test_changed_client_is_not_deleted(gatehouse: CommandLine) -> None:
     gatehouse.clients.put(client(), None)
     answer = Meanwhile("y\n", lambda: gatehouse("clients", "disable", "service-client-jwt"))
     refused = gatehouse("clients", "delete", "service-client-jwt", answer=answer)
@@ -309,9 +307,7 @@ def test_record_of_a_newer_version_is_named(gatehouse: CommandLine) -> None:
     assert "If a newer version wrote it" in refused.stderr
 
 
-def test_far_expiry_is_shown_as_the_last_day(
-    gatehouse: CommandLine,
-) -> None:
+def test_far_expiry_is_shown_as_the_last_day(gatehouse: CommandLine) -> None:
     (secret,) = client().secrets
     gatehouse.clients.put(client(secrets=(replace(secret, expires_at=10**18),)), None)
     shown = gatehouse("clients", "show", "service-client-jwt", "--json")

@@ -106,10 +106,7 @@ def test_document_round_trip_drops_secrets(known: Client) -> None:
             "The client is not valid: client a: federation[0] lacks the field audience, subject.",
         ),
         ({"federation": [{"issuer": "https://i", "audience": "a", "subject": "*"}]}, "subject"),
-        (
-            {"certificate_name": {"kind": "phone", "value": "1"}},
-            "certificate_name.kind must be",
-        ),
+        ({"certificate_name": {"kind": "phone", "value": "1"}}, "certificate_name.kind must be"),
         ({"default_scopes": ["other"]}, "Default scopes must be among"),
         ({"authentication_methods": ["private_key_jwt"]}, "has nothing to be checked by"),
         ({"audience": ["a"], "token_profile": "at+jwt", "grant_types": ["password"]}, "grant_ty"),
@@ -361,10 +358,7 @@ def test_diff_and_apply_can_be_limited(gatehouse: CommandLine, tmp_path: Path) -
     changed = {**PLAIN, "name": "New"}
     file = written(tmp_path, changed, {**changed, "client_id": "other"})
     limited = gatehouse("clients", "diff", file, "--client", "extra", "--json")
-    assert (limited.code, [each["client_id"] for each in limited.json["changes"]]) == (
-        0,
-        ["extra"],
-    )
+    assert (limited.code, [each["client_id"] for each in limited.json["changes"]]) == (0, ["extra"])
     assert gatehouse("clients", "diff", file, "--client", "other").code == 1
     assert gatehouse("clients", "apply", file, "--client", "other", "--yes").code == 0
     assert gatehouse.clients.find("other") is not None

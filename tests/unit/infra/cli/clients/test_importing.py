@@ -240,18 +240,8 @@ def test_lost_settings_are_listed(
 @pytest.mark.parametrize(
     ("read", "entry", "changes", "refusal"),
     [
-        (
-            read_cognito,
-            COGNITO,
-            {"AllowedOAuthFlows": ["code"]},
-            "client credentials",
-        ),
-        (
-            read_cognito,
-            COGNITO,
-            {"AllowedOAuthFlows": []},
-            "client credentials",
-        ),
+        (read_cognito, COGNITO, {"AllowedOAuthFlows": ["code"]}, "client credentials"),
+        (read_cognito, COGNITO, {"AllowedOAuthFlows": []}, "client credentials"),
         (
             read_spring,
             SPRING,

@@ -93,10 +93,7 @@ class Healthy:
         """Deploy all; `authorizers` are members of the client that the authorizer is."""
         given = {"authorizer": {"AUDIENCE": "billing"}, **more}
         deploy_all(
-            self.issuer,
-            f"{self.server.url}/ms-system",
-            kept=kept or ring(now=NOW - DAY),
-            **given,
+            self.issuer, f"{self.server.url}/ms-system", kept=kept or ring(now=NOW - DAY), **given
         )
         own = {"client_id": "authorizer", "grant_types": frozenset[str](), **(authorizers or {})}
         digest = digest_generated(CREDENTIALS["client_secret"])
@@ -327,11 +324,7 @@ def kept(**times: int | None) -> KeyRing:
             "keys: signing",
             "no key signs and none is announced: no tokens",
         ),
-        (
-            kept(sign_from=NOW + DAY),
-            "keys: signing",
-            "nothing signs until 2023-11-15 22:13 UTC",
-        ),
+        (kept(sign_from=NOW + DAY), "keys: signing", "nothing signs until 2023-11-15 22:13 UTC"),
         (
             kept(sign_until=NOW + DAY, publish_until=NOW + DAY + RETENTION_NEEDED - 1),
             "keys: retention",

@@ -138,9 +138,7 @@ def test_rotate_needs_confirmation(gatehouse: CommandLine) -> None:
     assert len(ring_of().keys) == 1
 
 
-def test_announcement_survives_concurrent_writes(
-    gatehouse: CommandLine,
-) -> None:
+def test_announcement_survives_concurrent_writes(gatehouse: CommandLine) -> None:
     answer = Meanwhile("y\n", lambda: gatehouse("keys", "rotate", "--yes"))
     refused = gatehouse("keys", "rotate", answer=answer)
     assert refused.code == 1
@@ -158,9 +156,7 @@ def test_rotate_without_signing_key_is_rejected(account: None) -> None:
     assert list(states(gatehouse("keys", "list", "--json")).values()) == ["signs"]
 
 
-def test_signing_key_is_not_retired(
-    gatehouse: CommandLine,
-) -> None:
+def test_signing_key_is_not_retired(gatehouse: CommandLine) -> None:
     refused = gatehouse("keys", "retire", FIRST, "--yes")
     assert refused.code == 1
     assert "no other key is to sign RS256 tokens after it" in refused.stderr
@@ -185,9 +181,7 @@ def test_expired_key_is_retired(gatehouse: CommandLine) -> None:
     assert FIRST not in {each.kid for each in ring_of().keys}
 
 
-def test_retired_successor_reopens_its_predecessor(
-    gatehouse: CommandLine,
-) -> None:
+def test_retired_successor_reopens_its_predecessor(gatehouse: CommandLine) -> None:
     kid = gatehouse("keys", "rotate", "--yes", "--json").json["kid"]
     later(gatehouse, DAY - PROPAGATION_SECONDS)
     refused = gatehouse("keys", "retire", kid, "--yes")
@@ -263,9 +257,7 @@ def emergency_while_another(gatehouse: CommandLine, *calls: str) -> tuple[ClickR
     return first, other
 
 
-def test_concurrent_emergency_reports_the_other_key(
-    gatehouse: CommandLine,
-) -> None:
+def test_concurrent_emergency_reports_the_other_key(gatehouse: CommandLine) -> None:
     beaten, winner = emergency_while_another(gatehouse, "UpdateSecretVersionStage")
     kid = winner.json["made"]
     assert (winner.code, winner.json["signs"]) == (0, kid)

@@ -80,9 +80,7 @@ PAUSES = st.sampled_from(
 # Taken back within the minutes in which other processes may still know it, and would sign.
 @example([("rotate", 23 * HOUR + 55 * MINUTE), ("run", 31), ("1", 299)])
 @given(st.lists(st.tuples(ACTS, PAUSES), min_size=1, max_size=25))
-def test_planned_operations_reject_no_valid_token(
-    story: list[tuple[str, int]],
-) -> None:
+def test_planned_operations_reject_no_valid_token(story: list[tuple[str, int]]) -> None:
     operator = Operator()
     for act, pause in story:
         operator.attempt(act)

@@ -43,9 +43,7 @@ def test_output_fits_the_terminal(
     assert max(len(line.rstrip()) for line in lines) <= width
 
 
-def test_missing_characters_are_replaced(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_missing_characters_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     written = BytesIO()
     monkeypatch.setattr(sys, "stdout", TextIOWrapper(written, encoding="ascii"))
     write_in_any_encoding()

@@ -83,12 +83,7 @@ def test_revoke_sends_the_token_as_its_client(
     ],
 )
 def test_an_error_response_is_reported(
-    server: AnswersServer,
-    gatehouse: CommandLine,
-    command: str,
-    said: Said,
-    code: int,
-    message: str,
+    server: AnswersServer, gatehouse: CommandLine, command: str, said: Said, code: int, message: str
 ) -> None:
     server.answers[INTROSPECT] = server.answers[REVOKE] = said
     refused = gatehouse("token", command, "billing", "token", *SECRET)
