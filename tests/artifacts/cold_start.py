@@ -1,4 +1,4 @@
-"""What a fresh environment costs, by artifact: `python -m tests.artifacts.cold_start`.
+"""Cold start of each artifact: `python -m tests.artifacts.cold_start`.
 
 Each artifact is built for this machine and started several times under AWS's runtime client; the
 least processor time counts, because everything else that runs here only adds to it.
@@ -33,7 +33,7 @@ EVENTS: Final[Mapping[str, Any]] = {
         headers=basic("service-client-jwt", "service-client-jwt-secret"),
     ),
     "PublishJwks": proxy_event("GET", "/oauth2/jwks"),
-    "Authorizer": None,  # its first answer depends on somebody else's key set
+    "Authorizer": None,  # its first response depends on the issuer's key set
 }
 
 

@@ -24,7 +24,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a Lambda runtime brings."""
+    """Return the packages of a Lambda runtime."""
     return make_runtime(tmp_path_factory.mktemp("runtime") / "packages")
 
 

@@ -109,7 +109,7 @@ def test_the_key_set_is_published(auth_server: _AuthServer) -> None:
     assert jwk["alg"] == "RS256"
 
 
-def test_introspection_says_what_a_token_stands_for(auth_server: _AuthServer) -> None:
+def test_introspection_finds_tokens_of_both_formats(auth_server: _AuthServer) -> None:
     for client_id in ("service-client-jwt", "service-client-opaque"):
         token = _token(auth_server.functions["IssueToken"], client_id)
         headers = basic(client_id, f"{client_id}-secret")
@@ -152,9 +152,7 @@ def test_the_shared_authorizer_judges_by_the_rules_of_the_api(
             assert outcome.body["policyDocument"]["Statement"][0]["Effect"] == "Allow"
 
 
-def test_lines_reach_the_log_as_they_are_and_cloudwatch_finds_their_metrics(
-    auth_server: _AuthServer, stack: Stack
-) -> None:
+def test_log_lines_are_unchanged_and_have_metrics(auth_server: _AuthServer, stack: Stack) -> None:
     token = _token(auth_server.functions["IssueToken"])
     with stack.start("Authorizer", _url(auth_server)) as authorizer:
         authorizer.invoke(recorded("rest_request", token))
@@ -176,9 +174,7 @@ def test_lines_reach_the_log_as_they_are_and_cloudwatch_finds_their_metrics(
     }
 
 
-def test_what_python_logs_is_wrapped_so_that_metrics_would_be_lost(
-    runtime: Path, tmp_path: Path
-) -> None:
+def test_logging_would_wrap_lines_and_lose_metrics(runtime: Path, tmp_path: Path) -> None:
     """Why lines are printed: this is what the runtime makes of the same line in a logger."""
     (tmp_path / "logs.py").write_text(
         "import logging\ndef handle(event, context):\n    logging.warning(event['line'])\n"
@@ -190,7 +186,7 @@ def test_what_python_logs_is_wrapped_so_that_metrics_would_be_lost(
     assert "_aws" not in line
 
 
-def test_an_authorizer_that_cannot_reach_its_issuer_lets_nobody_in_and_refuses_nobody(
+def test_an_authorizer_without_its_issuer_fails(
     stack: Stack,
 ) -> None:
     with stack.start("Authorizer", NOWHERE) as authorizer:
@@ -244,7 +240,7 @@ def test_keys_are_rotated(stack: Stack) -> None:
 @pytest.mark.parametrize(
     ("settings", "status"), [({}, "SUCCESS"), ({"KEY_ANNOUNCE_HOURS": "1"}, "FAILED")]
 )
-def test_a_deployment_is_told_whether_the_keys_are_in_order(
+def test_a_deployment_gets_the_state_of_the_keys(
     stack: Stack, settings: dict[str, str], status: str
 ) -> None:
     received: list[dict[str, Any]] = []
@@ -275,7 +271,7 @@ def test_a_deployment_is_told_whether_the_keys_are_in_order(
     assert ("not safe" in answer["Reason"]) == (status == "FAILED")
 
 
-def test_a_function_without_its_settings_says_which_are_missing(stack: Stack) -> None:
+def test_missing_settings_are_named(stack: Stack) -> None:
     with stack.start("PublishJwks", KEY_RING_SECRET="") as function:
         outcome = function.invoke(proxy_event("GET", "/oauth2/jwks"))
     assert outcome.kind == "error"

@@ -1,4 +1,4 @@
-"""What is in an artifact: all that its handler imports, and nothing of anybody else's."""
+"""Contents of an artifact: all that its handler imports, and nothing else."""
 
 import re
 import sys
@@ -59,7 +59,7 @@ def test_every_function_of_the_template_is_an_artifact() -> None:
 
 
 @pytest.mark.parametrize("function", ARTIFACTS)
-def test_an_artifact_has_the_templates_handler_and_the_packages_that_it_needs(
+def test_an_artifact_has_its_handler_and_packages(
     function: str,
 ) -> None:
     artifact = ARTIFACTS[function]
@@ -70,9 +70,7 @@ def test_an_artifact_has_the_templates_handler_and_the_packages_that_it_needs(
 
 
 @pytest.mark.parametrize("function", ARTIFACTS)
-def test_a_built_artifact_holds_what_its_handler_reaches_and_nothing_else_of_ours(
-    build: Path, function: str
-) -> None:
+def test_a_built_artifact_holds_only_reachable_modules(build: Path, function: str) -> None:
     directory = build / function
     reached = closure(directory, _handler(function)).modules  # fails where a module is missing
     ours = {path for folder in OURS for path in (directory / folder).rglob("*") if path.is_file()}
@@ -151,7 +149,7 @@ def test_a_lambda_that_does_not_exist_cannot_be_built_for() -> None:
         Target("python3.13", "mips")
 
 
-def test_without_a_python_of_the_lambdas_version_an_artifact_has_no_bytecode(
+def test_another_python_version_leaves_no_bytecode(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = "python3.14" if sys.version_info[:2] != (3, 14) else "python3.13"
@@ -161,7 +159,7 @@ def test_without_a_python_of_the_lambdas_version_an_artifact_has_no_bytecode(
     assert not list(tmp_path.rglob("*.pyc"))
 
 
-def test_the_table_says_how_large_artifacts_are(
+def test_the_table_prints_the_size_of_artifacts(
     build: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     small = tmp_path / "small"  # zipping all of them takes a while
@@ -178,9 +176,7 @@ def test_the_table_says_how_large_artifacts_are(
     assert package.main([str(tmp_path)]) == 1
 
 
-def test_what_cannot_be_built_is_a_sentence(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_build_error_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert build_main(["PublishJwks", str(tmp_path), "--runtime", "python2.7"]) == 1
     assert capsys.readouterr().err.startswith("RUNTIME is one of python3.11")
     with pytest.raises(BuildError, match=r"no module functions\.nothing"):

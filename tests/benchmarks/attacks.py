@@ -72,7 +72,7 @@ def _waits() -> list[float]:
 
 @contextmanager
 def _hanging(endpoint: JwksServer) -> Iterator[None]:
-    """Let a fetch for an unknown key id hang meanwhile."""
+    """Let a fetch for an unknown key id hang concurrently."""
 
     def ask() -> None:
         with suppress(Unauthorized, AuthorizerError):

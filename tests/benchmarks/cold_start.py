@@ -1,4 +1,4 @@
-"""What a fresh process costs: processor time until the first answer."""
+"""Cold start: processor time of a new process until its first response."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def _processor_milliseconds(command: list[str], env: Mapping[str, str]) -> float
 
 @contextmanager
 def _tls_server(place: Path) -> Iterator[str]:
-    """Serve the key set under a certificate of our own making, which `ca.pem` vouches for."""
+    """Serve the key set with a new certificate that `ca.pem` verifies."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     now = dt.datetime.now(dt.UTC)

@@ -1,4 +1,4 @@
-"""One contender in a process of its own: prepares, then runs as often as it is told.
+"""One contender in a process of its own: prepares, then runs the requested number of times.
 
 python -m tests.benchmarks.contenders NAME
 
@@ -84,7 +84,7 @@ def serve(name: str, questions: Iterator[str], answers: Any) -> None:
     run, inputs = CONTENDERS[name](json.loads(next(questions)))
     for each in inputs:
         run(each)
-    # What the benchmark holds ready is none of the contender's garbage.
+    # Objects of the benchmark are not garbage of the contender.
     gc.collect()
     gc.freeze()
     supply = cycle(inputs)
@@ -100,7 +100,7 @@ def serve(name: str, questions: Iterator[str], answers: Any) -> None:
 
 
 def main() -> None:
-    """Serve on what was standard output; log lines go where nobody reads them, one by one."""
+    """Serve on what was standard output; log lines go to the null device, one by one."""
     answers = os.fdopen(os.dup(1), "w")
     with open(os.devnull, "w", buffering=1) as nowhere:  # noqa: PTH123 - a device, not a path
         sys.stdout = nowhere

@@ -1,4 +1,4 @@
-"""Decisions beside other verifiers, taking turns; and the same beside a large scope map."""
+"""Decisions compared with other verifiers, taking turns, and with a large scope map."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def sign_tokens(count: int, **claims: object) -> list[str]:
 
 
 def has_node() -> bool:
-    """Tell whether the Node rivals can be measured here."""
+    """Return whether the Node rivals can be measured here."""
     return shutil.which("node") is not None and (NODE / "node_modules").is_dir()
 
 
@@ -161,7 +161,7 @@ def _again(samples: dict[str, list[float]]) -> Section:
 
 
 def scope_maps() -> Section:
-    """Measure decisions beside a small and a large scope map, with policies of the same size."""
+    """Measure decisions with a small and a large scope map, with policies of the same size."""
     maps = {"10 routes, 4 scopes": (4, 10), "1,000 routes, 200 scopes": (200, 1000)}
     with (
         serving(jwks(rsa_jwk())) as endpoint,

@@ -52,7 +52,7 @@ class Target(NamedTuple):
 def http_rate() -> Section:
     """Ask both servers for tokens, in turns."""
     load = _wrk if shutil.which("wrk") else _threads
-    generator = "wrk -t1" if load is _wrk else "a generator of our own in Python"
+    generator = "wrk -t1" if load is _wrk else "a generator in Python"
     environ = free_environment() | {"GATEHOUSE_RATE_LIMITS": "off"}
     port = int(environ["GATEHOUSE_AUTH_PORT"])
     samples: dict[str, list[float]] = {_OURS: [], "oidc-provider": []}
@@ -137,7 +137,7 @@ def _wrk(target: Target, seconds: int) -> float:
         output = subprocess.run(command, capture_output=True, check=True, text=True).stdout
     _, rate, errors = next(line for line in output.splitlines() if line[:4] == "RATE").split()
     if int(errors):
-        raise RuntimeError(f"{errors} of the answers were no tokens:\n{output}")
+        raise RuntimeError(f"{errors} of the responses had no token:\n{output}")
     return float(rate)
 
 

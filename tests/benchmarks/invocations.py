@@ -55,7 +55,7 @@ def _count(handle: Callable[[Any], object], supply: Iterator[Any], setup: Any) -
 
 
 def _recorded_calls() -> list[str]:
-    import botocore.client  # noqa: PLC0415 - only counting may load it: it is not ours to time
+    import botocore.client  # noqa: PLC0415 - only counting may load it: its import time is not measured
 
     calls: list[str] = []
     base: Any = botocore.client.BaseClient
@@ -70,7 +70,7 @@ def _recorded_calls() -> list[str]:
 
 
 def main() -> None:
-    """Measure what the setup says."""
+    """Measure as the setup specifies."""
     setup = json.loads(sys.stdin.read())
     os.environ.update(setup["environ"])
     measure = {"time": _time, "count": _count}[sys.argv[1]]

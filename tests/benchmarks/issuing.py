@@ -1,4 +1,4 @@
-"""Issuing tokens: one warm handler beside the signature that it has to make.
+"""Issuing tokens: one warm handler compared with its signature.
 
 python -m tests.benchmarks.issuing    prints microseconds of both, in turns, and the calls to AWS
 """

@@ -1,4 +1,4 @@
-"""A key set endpoint on this machine that counts its visitors, and can keep them waiting."""
+"""A key set endpoint on this machine that counts requests and can delay responses."""
 
 from __future__ import annotations
 

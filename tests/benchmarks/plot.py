@@ -1,4 +1,4 @@
-"""docs/benchmarks.svg: bars, drawn by hand so that nothing has to be installed for it."""
+"""docs/benchmarks.svg: bars, drawn without a plotting library."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WIDTH, _LABEL, _BAR, _ROW, _TITLE, _GAP = 860, 380, 400, 22, 34, 18
 _STYLE = """
   text { font: 13px system-ui, sans-serif; fill: #333 }
   .title { font-weight: 600; fill: #111 }
-  .ours { fill: #2563eb } .other { fill: #9ca3af }
+  .gatehouse { fill: #2563eb } .other { fill: #9ca3af }
   @media (prefers-color-scheme: dark) { text { fill: #ccc } .title { fill: #eee } }
 """
 
@@ -46,7 +46,7 @@ def _chart(title: str, bars: list[dict[str, Any]], top: int) -> Iterator[str]:
     for at, bar in enumerate(bars):
         y = top + _TITLE + _ROW * at - 6
         length = round(_BAR * bar["value"] / longest, 1)
-        kind = "ours" if bar["name"].startswith("Gatehouse") else "other"
+        kind = "gatehouse" if bar["name"].startswith("Gatehouse") else "other"
         figure = f"{bar['value']:,.0f}" if bar["value"] >= 100 else f"{bar['value']:.1f}"
         yield f'<text x="{_LABEL - 8}" y="{y + 13}" text-anchor="end">{escape(bar["name"])}</text>'
         yield f'<rect class="{kind}" x="{_LABEL}" y="{y}" width="{length}" height="16" rx="2"/>'

@@ -1,4 +1,4 @@
-"""What a benchmark found, ready for JSON."""
+"""Results of a benchmark, ready for JSON."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Goal(NamedTuple):
 
     @property
     def is_met(self) -> bool:
-        """Whether the promise holds."""
+        """True if the goal is met."""
         return self.found >= self.limit if self.at_least else self.found <= self.limit
 
 

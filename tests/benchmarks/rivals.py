@@ -1,7 +1,7 @@
 """The Python verifiers, each set up as strictly as its documented options allow.
 
 Runs in the virtual environment of `make bench`. A maker takes a world and returns a function from
-a token to its claims, or None where the verifier has no option for what the world asks.
+a token to its claims. It returns None if the verifier has no option for the world.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NOWHERE = "https://auth.example.com/jwks"
 
 
 class RivalWorld(NamedTuple):
-    """What a verifier is told to trust; the names are those that the Node side reads too."""
+    """The trust settings of a verifier; the Node side reads the same names."""
 
     issuer: str
     audience: str
@@ -64,7 +64,7 @@ class RivalWorld(NamedTuple):
 
 
 class _WarmJwkClient(jwt.PyJWKClient):
-    """PyJWT's client with its answer at hand, as it is once it has fetched."""
+    """PyJWT's client with its response cached."""
 
     def __init__(self, key_set: dict[str, Any]) -> None:
         super().__init__(NOWHERE)
@@ -101,7 +101,7 @@ def pyjwt_with_client(world: RivalWorld) -> Callable[[str], object] | None:
 
 
 def pyjwt_with_key(world: RivalWorld) -> Callable[[str], object]:
-    """PyJWT, the key ready at hand."""
+    """PyJWT with the key loaded."""
     key = jwt.PyJWKSet.from_dict(world.key_set).keys[0]
     decode = jwt.PyJWT(_pyjwt_options(world)).decode
 

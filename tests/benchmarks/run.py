@@ -1,4 +1,4 @@
-"""`make bench`: measure ourselves beside others, and write docs/benchmarks.{json,md,svg}.
+"""`make bench`: compare Gatehouse with others, and write docs/benchmarks.{json,md,svg}.
 
 python -m tests.benchmarks.run [--full] [--to DIRECTORY]    --full: memory over a million tokens
 """
@@ -98,7 +98,7 @@ def _as_json(sections: list[Section], where: dict[str, str], busy: list[float]) 
 
 
 def main() -> None:
-    """Measure, tell, and write."""
+    """Measure, print, and write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--full", action="store_true", help="memory over a million tokens")
     parser.add_argument("--to", type=Path, default=ROOT / "docs", help="where to write")

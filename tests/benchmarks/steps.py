@@ -1,4 +1,4 @@
-"""Where the time of one decision goes, step by step."""
+"""The time of one decision, step by step."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def steps() -> list[Section]:
     assert isinstance(gate, Authorizer)
     with open(os.devnull, "w", buffering=1) as nowhere, redirect_stdout(nowhere):  # noqa: PTH123 - a device, not a path
         tokens = [_take_apart(gate, text) for text in sign_tokens(TOKENS)]
-        # What the benchmark holds ready is none of the gate's garbage.
+        # Objects of the benchmark are not garbage of the authorizer.
         gc.collect()
         gc.freeze()
         return [_first(gate, tokens), _again(gate, tokens[0])]

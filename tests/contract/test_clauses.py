@@ -44,7 +44,7 @@ def test_rfc6749_4_4_3_client_credentials_bring_no_refresh_token(client_id: str)
     assert "refresh_token" not in _server().token(client_id)
 
 
-def test_rfc8693_2_2_1_an_exchange_brings_no_refresh_token_and_says_what_it_issued() -> None:
+def test_rfc8693_2_2_1_exchange_issues_no_refresh_token() -> None:
     server = _server()
     answer = server.token(
         "service",
@@ -60,7 +60,7 @@ def test_rfc8693_2_2_1_an_exchange_brings_no_refresh_token_and_says_what_it_issu
 
 
 @pytest.mark.parametrize("client_id", ["seed", "at-jwt", "opaque"])
-def test_rfc6749_5_1_an_answer_is_json_that_nobody_keeps(client_id: str) -> None:
+def test_rfc6749_5_1_response_is_uncacheable_json(client_id: str) -> None:
     answer = _server().ask(client_id, {"scope": "country.read"})
     assert answer["headers"]["Content-Type"] == "application/json"
     assert answer["headers"]["Cache-Control"] == "no-store"

@@ -1,4 +1,4 @@
-"""docs/openapi.yaml is valid, says what template.yaml declares, and holds for the services."""
+"""docs/openapi.yaml is valid, matches template.yaml, and describes the running services."""
 
 import http.client
 import json
@@ -104,7 +104,7 @@ def test_the_document_has_the_templates_routes_and_no_others(api: str, stage: st
     routes = {(route.method, route.path) for route in declared.routes}
     paths = {path for _, path in documented}
     assert {path for _, path in routes} == paths
-    # Where a route takes ANY method its function decides: see the next test.
+    # On routes with method ANY the function decides: see the next test.
     assert {route for route in routes if route[0] != "ANY"} <= documented
     if all(method != "ANY" for method, _ in routes):
         assert documented == routes
@@ -116,7 +116,7 @@ def _origin(laptop: Laptop, api: str) -> str:
     return address.removesuffix(f"/{api}")
 
 
-def test_an_address_of_the_authorization_server_allows_the_methods_documented(
+def test_each_address_allows_the_documented_methods(
     laptop: Laptop,
 ) -> None:
     document, origin = _read(), _origin(laptop, "ms-auth-server")

@@ -55,7 +55,7 @@ def test_every_condition_has_to_hold(
     assert _allows(statement, Request("dynamodb:GetItem", TABLE, context)) is expected
 
 
-def test_nothing_is_allowed_that_no_statement_allows_or_that_one_denies() -> None:
+def test_only_allowed_and_undenied_actions_pass() -> None:
     request = Request("dynamodb:GetItem", TABLE)
     assert not allows([], request)
     allow, deny = Statement.read(READ), Statement.read({**READ, "Effect": "Deny"})
@@ -71,7 +71,7 @@ def test_nothing_is_allowed_that_no_statement_allows_or_that_one_denies() -> Non
         {"Condition": {"StringNotEquals": {"aws:ResourceTag/stack": "ours"}}},
     ],
 )
-def test_what_the_evaluator_does_not_know_is_never_taken_to_hold(change: dict[str, Any]) -> None:
+def test_unknown_elements_raise_an_error(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="known"):
         Statement.read({**READ, **change})
 

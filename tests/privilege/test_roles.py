@@ -106,7 +106,7 @@ def test_a_call_that_no_role_allows_is_named(roles: Roles, record: Any, sentence
     assert _refused(roles, record) == [sentence]
 
 
-def test_the_authorizer_writes_proofs_and_reads_revocations_and_not_the_reverse(
+def test_authorizer_writes_proofs_and_reads_revocations(
     roles: Roles,
 ) -> None:
     (sentence,) = _refused(
@@ -115,14 +115,14 @@ def test_the_authorizer_writes_proofs_and_reads_revocations_and_not_the_reverse(
     assert sentence.endswith("(dynamodb:LeadingKeys=revoked#)")
 
 
-def test_functions_that_share_their_code_are_told_apart_by_their_process(roles: Roles) -> None:
+def test_functions_with_shared_code_differ_by_process(roles: Roles) -> None:
     record = _record("authorizer", "ssm:GetParameter", Name="/gatehouse/gatehouse/apis/abcdef1234")
     assert not _refused(roles, {**record, "function": "SharedAuthorizer"})
     (sentence,) = _refused(roles, {**record, "function": "Authorizer"})
     assert sentence.startswith("Authorizer may not ssm:GetParameter")
 
 
-def test_what_a_service_does_with_the_data_key_is_part_of_a_call() -> None:
+def test_a_services_use_of_the_data_key_is_part_of_a_call() -> None:
     template = Template.read(TEMPLATE, EVERYTHING)
     roles = Roles(template)
     record = _record("functions.publish_jwks", "secretsmanager:GetSecretValue", SecretId="key-ring")
@@ -240,7 +240,7 @@ def test_a_new_key_is_named_and_read_before_kms_goes_by_its_tag(roles: Roles) ->
 def test_no_tag_gives_the_rotator_a_key_that_data_is_encrypted_with(
     roles: Roles, usage: str, *, expected: bool
 ) -> None:
-    """Who may tag the keys it makes may tag others: KMS tells the two apart in no policy."""
+    """A role that may tag its own keys may tag others: no KMS policy distinguishes them."""
     context = {f"aws:ResourceTag/{STACK_TAG}": ("gatehouse",), "kms:KeyUsage": (usage,)}
     for action in ("ScheduleKeyDeletion", "CreateAlias", "DeleteAlias", "GetPublicKey"):
         request = Request(f"kms:{action}", f"{KEY_ARN}tagged", context)

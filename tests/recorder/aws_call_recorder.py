@@ -1,11 +1,10 @@
-"""Writes down which function of ours asks AWS for what: a plugin of botocore's.
+"""A botocore plugin that records which function of Gatehouse calls which AWS operation.
 
-botocore loads it into every client of every process that has `ENVIRONMENT` set: the tests', those
-of `chalice local`, and those that Lambda's own runtime client runs, where nothing else of the tests
-can be imported. So it imports the standard library only, and this folder holds nothing else.
+botocore loads it into every client of every process that has `ENVIRONMENT` set. These are the
+tests' processes, those of `chalice local`, and those of Lambda's runtime client. The last ones can
+import nothing else of the tests: this module imports the standard library only.
 
-A call belongs to the slice whose code it came from, which the call stack tells: no process, client
-or composition has to be made in a special way.
+A call belongs to the slice whose code made it, which is found in the call stack.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ PLUGINS: Final = "BOTOCORE_EXPERIMENTAL__PLUGINS"
 FOLDER_OF_THIS: Final = Path(__file__).parent
 
 NOBODY: Final = "nobody"
-"""The caller of a call of ours that neither a slice nor a test can be found for."""
+"""The caller of a call that belongs to neither a slice nor a test."""
 
 _ARTIFACTS = ("functions", "authorizer")
 _OURS = (*_ARTIFACTS, "infra", "local", "tests")
@@ -35,11 +34,11 @@ _SHARED = "functions.shared"
 _PARAMETERS = ("TableName", "SecretId", "KeyId", "TargetKeyId", "AliasName", "Name", "Bucket")
 _HELD = "gatehouse_parameters"
 _written: dict[int, set[str]] = {}
-"""What each process, by id, wrote: one that was forked starts anew."""
+"""The records of each process, by id: a forked process starts with none."""
 
 
 def environment(folder: str) -> dict[str, str]:
-    """What a process needs in its environment to be recorded."""
+    """Return the variables that make a process record its calls."""
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     return {
         FOLDER: folder,
@@ -49,7 +48,7 @@ def environment(folder: str) -> dict[str, str]:
 
 
 def inherited() -> dict[str, str]:
-    """What a child that inherits nothing else of this environment is recorded with."""
+    """Return the variables for a child process that inherits nothing else."""
     return {name: os.environ[name] for name in (FOLDER, PLUGINS) if name in os.environ}
 
 
@@ -105,7 +104,7 @@ def _before(params: dict[str, Any], model: Any, context: dict[str, Any], **_: ob
 
 
 def _made(parsed: dict[str, Any], context: dict[str, Any], **_: object) -> None:
-    """Write down what every key is for, and its tags, whoever made it: they judge later calls."""
+    """Record the purpose and tags of each key: policies refer to them in later calls."""
     metadata = parsed.get("KeyMetadata")
     if metadata:
         asked = context.get(_HELD, {})

@@ -1,7 +1,6 @@
-"""The cases that are no question of one token: how it is sent, proofs, opaque tokens, key sets.
+"""Cases of more than one token: how it is sent, proofs, opaque tokens, key sets.
 
-Each is run against the whole authorizer, or against the part that decides, with a clock and a
-network of the test's own.
+Each runs against the authorizer, or its deciding part, with a test clock and network.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ OPAQUE = "gh_an-opaque-token"
 
 
 class Behaviour(NamedTuple):
-    """Something to observe. What is observed begins with `expected`."""
+    """A behaviour. The observed text begins with `expected`."""
 
     number: int
     name: str
@@ -309,7 +308,7 @@ def _withdrawn_key() -> str:
 
 
 def _soft_age(cache_control: str) -> Callable[[], str]:
-    """Tell after how many seconds the key set is asked for again."""
+    """Report after how many seconds the key set is fetched again."""
 
     def observe() -> str:
         sandbox = Sandbox()
@@ -464,7 +463,7 @@ BEHAVIOURS = [
         (82, "ath missing", _bound(lambda: _proof(ath=None)), "401 ath_missing"),
         (82, "ath of another token", _bound(lambda: _proof(ath=_digest(b"another"))),
          "401 ath_other"),
-        (83, "good proof, sent twice", _bound(cache(_proof), times=2),
+        (83, "valid proof, sent twice", _bound(cache(_proof), times=2),
          "accepted, then 401 proof_used"),
         (84, "proof of another key", _bound(lambda: _proof(number=2)), "401 jkt_other"),
         (85, "no certificate", _with_certificates(), "401 certificate_missing"),
@@ -485,14 +484,14 @@ BEHAVIOURS = [
          "401 iss_unknown"),
         (88, "HTML", _introspected(b"<html>"), "500 introspection_malformed"),
         (88, "a redirect", _introspected(b"", 302), "500 introspection_status"),
-        (89, "our own credentials refused", _introspected(b"", 401),
+        (89, "credentials of the authorizer refused", _introspected(b"", 401),
          "500 introspection_credentials"),
         (89, "the endpoint fails", _introspected(b"", 503), "500 introspection_unreachable"),
-        (90, "JWT with a bad signature is not introspected",
+        (90, "JWT with an invalid signature is not introspected",
          _failed_jwt_is_not_introspected(_broken_signature), "401 signature_invalid"),
         (90, "opaque token with dots is not introspected",
          _failed_jwt_is_not_introspected(lambda: "a.b.c"), "401 segment_length"),
-        (91, "a thousand random key ids after one good token", _random_key_ids("nobody"),
+        (91, "a thousand random key ids after one valid token", _random_key_ids("nobody"),
          "2 fetches, 401 kid_unknown"),
         (91, "a thousand that name a client seen before", _random_key_ids(CLIENT),
          "3 fetches, 401 kid_unknown"),

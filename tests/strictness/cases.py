@@ -1,4 +1,4 @@
-"""Tokens that must be refused, and good ones beside them: one table for tests and document.
+"""Tokens that must be rejected, and valid ones: one table for tests and document.
 
 `tests/unit/authorizer/test_bad_tokens.py` holds the authorizer to it, and `make strictness` shows
 the same tokens to other verifiers and writes docs/strictness.md. Each token is signed by the key
@@ -49,7 +49,7 @@ RS256 = frozenset({"RS256"})
 
 
 class World(NamedTuple):
-    """What a verifier is told to trust. `keys` of None stands for the issuer's one good key.
+    """The trust settings of a verifier. `keys` of None means the issuer's one valid key.
 
     `client_ids` empty means any. `require_at_jwt` asks for RFC 9068's type and claims.
     """
@@ -66,7 +66,7 @@ class World(NamedTuple):
 
 
 class Case(NamedTuple):
-    """A bad token. `number` is its row in docs/strictness.md."""
+    """An invalid token. `number` is its row in docs/strictness.md."""
 
     number: int
     name: str
@@ -76,7 +76,7 @@ class Case(NamedTuple):
 
 
 class Control(NamedTuple):
-    """A good token, which shows that a verifier is set up to accept any."""
+    """A valid token, which shows that a verifier accepts any."""
 
     name: str
     make: Callable[[], str]
@@ -84,7 +84,7 @@ class Control(NamedTuple):
 
 
 def verifier(world: World) -> Verifier:
-    """Return our verifier of this world, which trusts a second issuer beside."""
+    """Return Gatehouse's verifier of this world, which also trusts a second issuer."""
     return Verifier(
         {
             ISSUER: TrustedIssuer(
@@ -277,7 +277,7 @@ HEADER: dict[str, tuple[Callable[[], str], Reason]] = {
         lambda: forge_header(kid=..., **{"x5t#S256": THUMBPRINT}),
         Reason.KID_MISSING,
     ),
-    "24 x5t that is a kid, beside another": (
+    "24 x5t that is a kid, next to another": (
         lambda: forge_header(kid="unknown", x5t=KID),
         Reason.KID_UNKNOWN,
     ),
@@ -483,8 +483,8 @@ PAYLOAD: dict[str, tuple[Callable[[], str], Reason]] = {
     "68 iat after exp": (lambda: forge_claims(iat=NOW + 20, exp=NOW + 10), Reason.IAT_AFTER_EXP),
     "69 aud missing": (lambda: forge_claims(aud=...), Reason.AUD_MISSING),
     "69 aud other": (lambda: forge_claims(aud=API), Reason.AUD_OTHER),
-    "69 aud prefix of ours": (lambda: forge_claims(aud=CLIENT[:-1]), Reason.AUD_OTHER),
-    "69 aud ours and more": (lambda: forge_claims(aud=CLIENT + "/"), Reason.AUD_OTHER),
+    "69 aud cut short": (lambda: forge_claims(aud=CLIENT[:-1]), Reason.AUD_OTHER),
+    "69 aud with a suffix": (lambda: forge_claims(aud=CLIENT + "/"), Reason.AUD_OTHER),
     "69 aud in another case": (lambda: forge_claims(aud=CLIENT.upper()), Reason.AUD_OTHER),
     "69 aud empty list": (lambda: forge_claims(aud=[]), Reason.AUD_MALFORMED),
     "69 aud object": (lambda: forge_claims(aud={"a": CLIENT}), Reason.AUD_MALFORMED),

@@ -49,7 +49,7 @@ class Tally:
 
 
 def main() -> int:
-    """Fuzz, telling of the progress; return the exit code."""
+    """Fuzz and print the progress; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--examples", type=int, default=100_000)
     wanted = parser.parse_args().examples

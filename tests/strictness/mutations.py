@@ -1,7 +1,7 @@
 """Real tokens, mutated: the same ways for the bounded test and for `make fuzz`.
 
-Most mutants are signed anew with the true key, because a mutant with a broken signature is refused
-by everybody and tells nothing.
+Most mutants are signed again with the true key. A mutant with a broken signature proves nothing,
+because every verifier rejects it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _SPACES = ["", "", "", " ", "\n", "\t", "\r\n", "\u00a0", "\ufeff", "\x0b", "\x0
 
 @cache
 def _good() -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Return headers and claims of good tokens of now, which live for hours."""
+    """Return headers and claims of valid tokens, which expire in hours."""
     now = time.time()
     plain = {"alg": "RS256", "kid": "key-1"}
     profile = at_jwt_claims(now, aud=CLIENT)
@@ -146,7 +146,7 @@ def _with_spare_bits(raw: bytes) -> str:
 
 @st.composite
 def tokens(draw: st.DrawFn) -> str:
-    """Draw a mutant of a good token, now and then the token itself."""
+    """Draw a mutant of a valid token, sometimes the token itself."""
     good_header, good_claims = draw(st.sampled_from(_good()))
     header, payload = (json.dumps(part).encode() for part in (good_header, good_claims))
     part = draw(st.sampled_from(["payload", "payload", "header", "bytes", "text"]))

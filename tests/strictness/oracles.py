@@ -1,8 +1,7 @@
-"""What we accept beside what PyJWT and joserfc accept: they share no code with us.
+"""Accepted tokens compared with PyJWT and joserfc, which share no code with Gatehouse.
 
-Both are set up as wide as ours is, with the same tolerance for clocks, so that only a token that
-they find wrong can be refused: joserfc without its own limit on sizes, and with members of the
-header that it does not know.
+Both are configured as permissive as Gatehouse, with the same clock tolerance. They can reject a
+token only because it is invalid. joserfc has no size limit and allows unknown header members.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ def _verifier() -> Verifier:
 
 
 def we_accept(token: str) -> bool:
-    """Tell whether our verifier accepts a token now."""
+    """Return whether Gatehouse's verifier accepts a token now."""
     try:
         _verifier().verify(token, time.time(), Deadline(1))
     except InvalidTokenError:
@@ -109,7 +108,7 @@ def _joserfc_key() -> RSAKey:
 
 
 def compare(token: str, accept: Callable[[str], bool] = we_accept) -> bool:
-    """Tell whether we accept a token.
+    """Return whether Gatehouse accepts a token.
 
     Raises:
         Disagreement: we do, and PyJWT or joserfc does not.

@@ -41,7 +41,7 @@ class Row(NamedTuple):
 
 
 class Rivals(NamedTuple):
-    """What the other verifiers made of all tokens, in order, and which versions they are of."""
+    """The verdicts of the other verifiers on all tokens, in order, and their versions."""
 
     versions: dict[str, str]
     verdicts: dict[str, list[str]]

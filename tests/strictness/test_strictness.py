@@ -1,4 +1,4 @@
-"""docs/strictness.md says what the code does."""
+"""docs/strictness.md matches the code."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ def test_no_two_variants_share_a_name() -> None:
 
 
 def test_the_document_is_what_the_code_does_now() -> None:
-    """Where this fails, `make strictness` writes the document anew."""
+    """If this fails, `make strictness` writes the document again."""
     assert read_ours(DOCUMENT.read_text()) == expected_ours()

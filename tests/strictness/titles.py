@@ -1,4 +1,4 @@
-"""What each numbered case is about."""
+"""Titles of the numbered cases."""
 
 SECTIONS = {
     1: "Structure",
@@ -81,12 +81,12 @@ TITLES = dict(
             "`nbf` in the future or malformed",
             "`iat` in the future, malformed or not before `exp`",
             "`aud` missing, malformed or another",
-            "`iss` missing, malformed or almost ours",
+            "`iss` missing, malformed or nearly equal",
             "`sub` missing or malformed",
             "Scopes malformed, or a wildcard",
             "`scope` and `scp` disagree",
             "Another kind of token by its claims",
-            "`client_id` malformed or not ours",
+            "`client_id` malformed or another",
             "Confirmation unknown, malformed or double",
             "Bound token as a bearer token",
             "Proof missing, double or oversize",
@@ -99,9 +99,9 @@ TITLES = dict(
             "Bound certificate not shown",
             "`active` is not true",
             "Active, and yet not acceptable",
-            "Answer is no introspection answer",
-            "Introspection fails for our own reasons",
-            "A bad JWT is not introspected",
+            "Response is not an introspection response",
+            "Introspection fails for internal reasons",
+            "An invalid JWT is not introspected",
             "Flood of unknown key ids",
             "Known key during a hanging fetch",
             "Issuer down",

@@ -17,8 +17,9 @@ TIMED_OUT = ReadTimeoutError(endpoint_url="https://x.amazonaws.com")
 class FaultProxy:
     """Counts the calls of AWS clients, and replaces the responses of operations with faults.
 
-    A fault is the status and code of an error, a body, an exception, or a function that alters the
-    members of moto's response. Its key is an operation, or "operation table" or "operation secret".
+    A fault is an error (status and code), a body, an exception, or a function. A function alters
+    the members of moto's response. The key of a fault is an operation, or "operation table" or
+    "operation secret".
     """
 
     def __init__(self, *clients: Any) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from botocore.awsrequest import AWSResponse
 
 from authorizer import app as authorizer
 from authorizer.authorizer import BaseAuthorizer
@@ -19,24 +18,22 @@ from authorizer.metrics import METRICS as AUTHORIZER_METRICS
 from authorizer.metrics import Meter, Metric
 from authorizer.settings import Settings as AuthorizerSettings
 from functions.issue_token import handler as issue_token
-from functions.issue_token.handler import Settings as IssueTokenSettings
 from functions.rotate_keys import handler as rotate_keys
 from functions.rotate_keys.custom_resource import METRICS as ROTATION_METRICS
 from functions.rotate_keys.custom_resource import run_and_log
 from functions.rotate_keys.key_backends import KmsKeys
 from functions.rotate_keys.settings import Settings as RotateKeysSettings
-from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.storage.aws import AwsClients
 from functions.shared.storage.errors import StorageUnavailableError
-from functions.shared.storage.secrets_manager import SecretStore
-from functions.shared.web.endpoint import Endpoint
 from functions.shared.web.metrics import METRICS as ENDPOINT_METRICS
 from functions.shared.web.oauth_errors import OAuthError
 from infra.cloudformation import load
 from tests.strictness.cases import CASES, ISSUER
 from tests.strictness.cases import mint as mint_token
 from tests.support.authorizer_events import decide
-from tests.support.aws import CLIENTS_TABLE, ENVIRONMENT, KEY_RING_SECRET
+from tests.support.aws import ENVIRONMENT, KEY_RING_SECRET
+from tests.support.aws_faults import THROTTLED, FaultProxy
+from tests.support.aws_server import GRANT, AwsServer
 from tests.support.cloudwatch import Metrics, Operations, Series
 from tests.support.deployed_template import Deployment
 from tests.support.memory_stores import ManualClock
@@ -53,7 +50,6 @@ OF_THE_SAMPLE = ("LookUpCountry", "PublishResourceMetadata", "Authorizer", "Guar
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 # In the middle of a day and of everything shorter, so that whole periods lie behind and ahead.
 START = TOKENS_NOW // DAY * DAY + DAY // 2
-GRANT = {"grant_type": "client_credentials"}
 TOKEN_REQUEST = token_event(GRANT, headers=basic("a", SECRET))
 WRONG_SECRET = token_event(GRANT, headers=basic("a", "wrong"))
 
@@ -69,49 +65,28 @@ def operations(*, with_sample_api: bool = True) -> Operations:
 
 
 @dataclass
-class Stack:
-    """A stack with its log: token endpoint, rotation and authorizer, and what AWS counts itself."""
+class Stack(AwsServer):
+    """A stack with its log: token endpoint, rotation and authorizer, and AWS's own metrics."""
 
-    aws: AwsClients
-    clock: ManualClock
-    log: list[str] = field(default_factory=list)
     metrics: Metrics = field(default_factory=Metrics)
     metrics_at_warn: Metrics = field(default_factory=Metrics)
-    failing: set[str] = field(default_factory=set)
     keys_are_out_of_reach: bool = False
     edition: str = "secrets-manager"
     timer: float = 0.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self.clock.now = START
-        for service in (self.aws.dynamodb, self.aws.secrets_manager, self.aws.kms):
-            hook: Any = self._before_send
-            service.meta.events.register_first("before-send", hook)
-        DynamoDbClients(self.aws.dynamodb, CLIENTS_TABLE).put(client("a"))
+        self.proxy = FaultProxy(self.aws.dynamodb, self.aws.secrets_manager, self.aws.kms)
+        self.token_endpoint = self.build(issue_token, meter=self.meter())
+        self.clients.put(client("a"))
 
-    def _before_send(self, request: Any, **_: object) -> AWSResponse | None:
-        target = request.headers["X-Amz-Target"]
-        operation = (target if isinstance(target, str) else target.decode()).rpartition(".")[2]
-        if operation == "Sign" and "slow Sign" in self.failing:
-            self.timer += 1.5
-        if operation not in self.failing:
-            return None
-        body = json.dumps({"__type": "ThrottlingException"}).encode()
-        raw: Any = type("Raw", (), {"stream": lambda *_, **__: iter([body])})()
-        return AWSResponse(request.url, 400, {}, raw)  # type: ignore[arg-type]
+    def slow_response(self, members: T) -> T:
+        self.timer += 1.5
+        return members
 
     def meter(self) -> Meter:
         return Meter(STACK, self.clock, lambda: self.timer)
-
-    @cached_property
-    def endpoint(self) -> Endpoint:
-        return issue_token.build(
-            IssueTokenSettings.from_env(ENVIRONMENT),
-            clock=self.clock,
-            aws=self.aws,
-            emit=self.log.append,
-            meter=self.meter(),
-        )
 
     @cached_property
     def authorizer(self) -> BaseAuthorizer:
@@ -130,7 +105,7 @@ class Stack:
 
     def ask(self, event: dict[str, Any], source: str = "192.0.2.7") -> int:
         event["requestContext"]["identity"]["sourceIp"] = source
-        status = self.endpoint(event)["statusCode"]
+        status = self.token_endpoint(event)["statusCode"]
         if status >= 500:
             self.count("AWS/ApiGateway", "5xx", "ApiId", "AuthServerApi")
         return status
@@ -152,7 +127,7 @@ class Stack:
         rotator = rotate_keys.build(
             RotateKeysSettings.from_env(given),
             clock=self.clock,
-            secrets=SecretStore(self.aws.secrets_manager),
+            secrets=self.secrets,
             kms_keys=KmsKeys(self.aws.kms, STACK),
             generate=generate,
         )
@@ -266,7 +241,7 @@ def _without_a_ring(stack: Stack) -> None:
 
 
 def _without_a_table(stack: Stack) -> None:
-    stack.failing.add("GetItem")
+    stack.proxy.faults["GetItem"] = THROTTLED
     assert set(stack.each_minute(3, lambda: stack.ask(TOKEN_REQUEST), times=5)) == {503}
 
 
@@ -284,7 +259,7 @@ def _with_an_old_key_set(stack: Stack) -> None:
 
 
 def _without_counters(stack: Stack) -> None:
-    stack.failing.add("UpdateItem")
+    stack.proxy.faults["UpdateItem"] = THROTTLED
     sources = (f"198.51.100.{number}" for number in count(1))
     ask = partial(stack.each_minute, 3, lambda: stack.ask(WRONG_SECRET, next(sources)), times=5)
     assert set(ask()) == {429}
@@ -294,14 +269,14 @@ def _with_slow_kms(stack: Stack) -> None:
     stack.edition = "kms"
     stack.rotate()
     stack.run_hourly(26)
-    stack.failing.add("slow Sign")
+    stack.proxy.faults["Sign"] = stack.slow_response
     assert set(stack.each_minute(4, lambda: stack.ask(TOKEN_REQUEST))) == {200}
 
 
 def _with_failing_rotations(stack: Stack) -> None:
-    stack.failing.add("GetSecretValue")
+    stack.proxy.faults["GetSecretValue"] = THROTTLED
     stack.run_hourly(2)
-    stack.failing.clear()
+    stack.proxy.faults.clear()
     stack.run_hourly(1)
     stack.clock.now += HOUR
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, cast
@@ -17,8 +18,6 @@ from typing import Any, cast
 import boto3
 import pytest
 from botocore import xform_name
-from botocore.awsrequest import AWSPreparedRequest, AWSResponse
-from moto.core.models import botocore_stubber
 
 import authorizer
 import functions
@@ -43,6 +42,7 @@ from functions.shared.storage.state_table import (
 )
 from functions.shared.tokens.opaque_tokens import OpaqueToken, OpaqueTokenStore
 from tests.support.aws import CLIENTS_TABLE, SIGNING_KEYS_SECRET, STATE_TABLE, TOKENS_TABLE
+from tests.support.aws_faults import FaultProxy
 from tests.support.server import NOW, client
 
 BODIES = (b"", b"<html>busy</html>", b"{}", b"[]", b"null", b'"x"', b'{"Item": {"cl', b'{"a": 1}')
@@ -55,34 +55,6 @@ MEANING = OpaqueToken(
 
 Run = Callable[["Account", str], object]
 """A call of a store on an account; the text differs in each run."""
-
-
-class FaultProxy:
-    """Records moto's responses, and alters those to one operation."""
-
-    def __init__(self) -> None:
-        self.bodies: dict[str, bytes] = {}
-        self.faults: dict[str, bytes | Callable[[Any], Any]] = {}
-
-    def __call__(self, request: AWSPreparedRequest, **event: Any) -> AWSResponse:
-        target = request.headers["X-Amz-Target"]
-        name = (target.decode() if isinstance(target, bytes) else target).rpartition(".")[2]
-        response = botocore_stubber(request=request, **event)
-        assert response is not None
-        if response.status_code != 200:
-            return response
-        self.bodies[name] = response.content
-        response.headers.pop("x-amz-crc32", None)  # boto3 would see the fault and try again
-        fault = self.faults.get(name)
-        if isinstance(fault, bytes):
-            replace_body(response, fault)
-        elif fault:
-            replace_body(response, json.dumps(fault(json.loads(response.content))).encode())
-        return response
-
-
-def replace_body(response: Any, body: bytes) -> None:
-    response._content = body
 
 
 @dataclass
@@ -188,18 +160,16 @@ CALLS: dict[str, Run] = {
 @pytest.fixture
 def account(aws: AwsClients, monkeypatch: pytest.MonkeyPatch) -> Account:
     """An account that every client reaches through the proxy, those made later too."""
-    session, proxy = boto3.Session(), FaultProxy()
+    session, proxy = boto3.Session(), FaultProxy(aws.dynamodb, aws.secrets_manager)
     session.events.register_first("before-send", cast("Any", proxy))
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", session)
-    for service in (aws.dynamodb, aws.secrets_manager):  # made before
-        service.meta.events.register_first("before-send", cast("Any", proxy))
     return Account(aws, proxy)
 
 
-def _faults(answer: dict[str, Any]) -> Iterator[tuple[str, bytes | Callable[[Any], Any]]]:
+def _faults(answer: dict[str, Any]) -> Iterator[tuple[str, Callable[[Any], Any]]]:
     """Yield each fault with its description: bodies, members that are missing, wrong types."""
     for body in BODIES:
-        yield repr(body), body
+        yield repr(body), partial(_replaced, body)
     for name in answer.keys() - {"Item"}:  # a response without Item means that there is none
         yield f"without {name}", _without(name)
     if "Item" in answer:
@@ -211,6 +181,10 @@ def _faults(answer: dict[str, Any]) -> Iterator[tuple[str, bytes | Callable[[Any
             is_wrong = _kind(wrong) is not _kind(value)
             if path and is_wrong and not is_absent:
                 yield f"{path}: {wrong!r}", _with(path, wrong)
+
+
+def _replaced(body: bytes, _: object) -> bytes:
+    return body
 
 
 def _kind(value: object) -> type:
@@ -283,7 +257,7 @@ def _operations_in_the_code() -> set[str]:
         for folder in package.__path__
         for path in Path(folder).rglob("*.py")
     )
-    called = set(re.findall(r"\.(\w+)\(", code)) | set(re.findall(r'get_paginator\("(\w+)"', code))
+    called = set(re.findall(r"\.(\w+)\(", code)) | set(re.findall(r'"(\w+)"', code))
     models = (
         boto3.client(service).meta.service_model
         for service in ("dynamodb", "secretsmanager", "kms", "ssm")

@@ -1,16 +1,12 @@
 """Cached records that would make a process reject are read again first, whatever the method."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from functions.introspect_token.handler import Settings as IntrospectionSettings
-from functions.introspect_token.handler import build as build_introspection
-from functions.issue_token.handler import Settings as IssuanceSettings
-from functions.issue_token.handler import build as build_issuance
+from functions.issue_token import handler as issue_token
 from functions.shared.authentication.client_authentication import ClientAuthentication
 from functions.shared.authentication.client_secret import secret_methods
 from functions.shared.authentication.rate_limit import FailureLimiter, Limits
@@ -20,79 +16,58 @@ from functions.shared.clients.client import Client
 from functions.shared.clients.client_registry import (
     RELOADS_A_SECOND,
     CachedClients,
-    DynamoDbClients,
 )
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
 from functions.shared.keys import key_ring, signing_keys
 from functions.shared.storage.aws import AwsClients
 from functions.shared.storage.errors import StorageUnavailableError
-from functions.shared.storage.secrets_manager import SecretStore
-from functions.shared.web import paths
 from functions.shared.web.audit import AuditEntry
 from functions.shared.web.form import read_form
 from functions.shared.web.oauth_errors import OAuthError
 from functions.shared.web.proxy_request import certificate_from_pem, read_event
 from tests.support.assertions import assertion, assertion_claims, assertion_form
 from tests.support.aws import (
-    CLIENTS_TABLE,
-    ENVIRONMENT,
     ISSUER,
     KEY_RING_SECRET,
     SIGNING_KEYS_SECRET,
-    aws_account,
 )
+from tests.support.aws_server import GRANT, AwsServer, granted
 from tests.support.client_certificates import certificate_pem, with_certificate
 from tests.support.memory_stores import ManualClock, MemoryClients, MemoryCounters
-from tests.support.proxy_events import basic, form_event, token_event
+from tests.support.proxy_events import basic, token_event
 from tests.support.server import NOW, SECRET, client, key, ring
 from tests.support.tokens import ec_jwk
 
 NEW_SECRET = "gh_cs_" + "n" * 43
-GRANT = {"grant_type": "client_credentials"}
 SECRET_EVENT = token_event(GRANT, headers=basic("service", SECRET))
 
 
-class Functions:
-    """Warm functions in front of real stores, and a clock of the test's."""
+class Functions(AwsServer):
+    """Warm functions, of which another process issues tokens too."""
 
-    def __init__(self, aws: AwsClients) -> None:
-        self.clock = ManualClock(NOW)
-        self.clients = DynamoDbClients(aws.dynamodb, CLIENTS_TABLE)
-        self.secrets = SecretStore(aws.secrets_manager)
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self.secrets.write(KEY_RING_SECRET, key_ring.to_json(ring(key(1))))
         keys = {each.kid: each.private_pem for each in (key(1), key(2), key(1, "ES256"))}
         self.secrets.write(SIGNING_KEYS_SECRET, signing_keys.to_json(keys))
-        parts: dict[str, Any] = {"clock": self.clock, "aws": aws, "emit": lambda _: None}
-        self.issuing = build_issuance(IssuanceSettings.from_env(ENVIRONMENT), **parts)
-        self.other_issuing = build_issuance(IssuanceSettings.from_env(ENVIRONMENT), **parts)
-        self.introspecting = build_introspection(
-            IntrospectionSettings.from_env(ENVIRONMENT), **parts
-        )
+        self.other_token_endpoint = self.build(issue_token)
 
     def change(self, changed: Client) -> None:
         """Store a client a moment after whatever was read before."""
         self.clients.put(changed)
         self.clock.now += 0.1
 
-    def ask(self, parameters: dict[str, str] | None = None, client_id: str = "service") -> int:
-        event = token_event(GRANT | (parameters or {}), headers=basic(client_id, SECRET))
-        return self.issuing(event)["statusCode"]
-
-    def token(self, client_id: str = "service") -> str:
+    def other_token(self, client_id: str = "service") -> str:
         event = token_event(GRANT, headers=basic(client_id, SECRET))
-        return str(json.loads(self.other_issuing(event)["body"])["access_token"])
+        return str(granted(self.other_token_endpoint(event))["access_token"])
 
     def is_active(self, token: str, caller: str = "service") -> bool:
-        event = form_event(paths.INTROSPECTION, {"token": token}, headers=basic(caller, SECRET))
-        answer = self.introspecting(event)
-        assert answer["statusCode"] == 200
-        return bool(json.loads(answer["body"])["active"])
+        return bool(self.introspect(token, caller)["active"])
 
 
 @pytest.fixture
-def functions(monkeypatch: pytest.MonkeyPatch) -> Iterator[Functions]:
-    with aws_account(monkeypatch) as aws:
-        yield Functions(aws)
+def functions(aws: AwsClients, clock: ManualClock) -> Functions:
+    return Functions(aws, clock)
 
 
 KEYED: dict[str, Any] = {
@@ -175,9 +150,9 @@ def test_changed_client_is_accepted_at_once(
     functions: Functions, before: Client, after: Client, event: dict[str, Any]
 ) -> None:
     functions.change(before)
-    assert functions.issuing(event)["statusCode"] == 401
+    assert functions.token_endpoint(event)["statusCode"] == 401
     functions.change(after)
-    assert functions.issuing(event)["statusCode"] == 200
+    assert functions.token_endpoint(event)["statusCode"] == 200
 
 
 def test_new_federation_rule_applies_at_once(functions: Functions) -> None:
@@ -191,52 +166,52 @@ def test_new_federation_rule_applies_at_once(functions: Functions) -> None:
     functions.change(client("service", **usual, federation=(before,)))
     claims = assertion_claims(NOW, iss=idp, sub="a")
     event = token_event(assertion_form(assertion(claims), client_id="service"))
-    assert functions.issuing(event)["statusCode"] == 401
+    assert functions.token_endpoint(event)["statusCode"] == 401
     functions.change(client("service", **usual, federation=(before, after)))
     # The new rule requires the issuer's keys, and its address does not answer.
-    assert functions.issuing(event)["statusCode"] == 503
+    assert functions.token_endpoint(event)["statusCode"] == 503
 
 
 def test_new_scope_is_granted_at_once(functions: Functions) -> None:
     usual = client("service", scopes=frozenset({"a"}))
     functions.change(usual)
-    assert functions.ask({"scope": "a"}) == 200
+    assert functions.status("service", scope="a") == 200
     functions.change(replace(usual, scopes=frozenset({"a", "b"})))
-    assert functions.ask({"scope": "b"}) == 200
+    assert functions.status("service", scope="b") == 200
 
 
 def test_new_resource_is_accepted_at_once(functions: Functions) -> None:
     functions.change(client("service"))
-    assert functions.ask() == 200
+    assert functions.status("service") == 200
     api = "https://api.example"
     functions.change(client("service", allowed_resources=frozenset({api})))
-    assert functions.ask({"resource": api}) == 200
+    assert functions.status("service", resource=api) == 200
 
 
 def test_rejection_by_a_current_record_stays(functions: Functions) -> None:
     functions.change(client("service"))
-    assert functions.ask() == 200
+    assert functions.status("service") == 200
     functions.change(client("service", name="renamed"))
-    assert functions.ask({"scope": "unknown"}) == 400
+    assert functions.status("service", scope="unknown") == 400
     functions.change(client("service", disabled=True))
     functions.clock.now += 1
-    assert functions.ask({"scope": "unknown"}) == 400
+    assert functions.status("service", scope="unknown") == 400
 
 
 def test_key_of_another_algorithm_signs_at_once(functions: Functions) -> None:
     functions.change(client("service"))
     functions.change(client("other", signing_algorithm="ES256"))
-    assert functions.ask() == 200
-    assert functions.ask(client_id="other") == 500
+    assert functions.status("service") == 200
+    assert functions.status("other") == 500
     functions.secrets.write(KEY_RING_SECRET, key_ring.to_json(ring(key(1), key(1, "ES256"))))
     functions.clock.now += 1
-    assert functions.ask(client_id="other") == 200
+    assert functions.status("other") == 200
 
 
 def test_token_of_a_new_key_is_active_at_once(functions: Functions) -> None:
     functions.change(client("service"))
     functions.is_active("eyJ.eyJ.x")
-    first = functions.token()
+    first = functions.other_token()
     assert functions.is_active(first)
     functions.secrets.write(KEY_RING_SECRET, key_ring.to_json(ring(key(2))))
     functions.clock.now += 31
@@ -249,7 +224,7 @@ def test_token_of_a_new_key_is_active_at_once(functions: Functions) -> None:
 def test_token_of_enabled_client_is_active_at_once(functions: Functions) -> None:
     functions.change(client("service"))
     functions.change(client("caller", resource_audiences=frozenset({"service"})))
-    token = functions.token()
+    token = functions.other_token()
     functions.change(client("service", disabled=True))
     assert not functions.is_active(token, "caller")
     functions.change(client("service"))
@@ -259,7 +234,7 @@ def test_token_of_enabled_client_is_active_at_once(functions: Functions) -> None
 def test_token_is_visible_at_once_to_a_new_owner(functions: Functions) -> None:
     functions.change(client("service"))
     functions.change(client("caller"))
-    token = functions.token()
+    token = functions.other_token()
     assert not functions.is_active(token, "caller")
     functions.change(client("caller", resource_audiences=frozenset({"service"})))
     assert functions.is_active(token, "caller")

@@ -10,22 +10,16 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import jwt
 import pytest
-from botocore.awsrequest import AWSResponse
-from botocore.exceptions import ClientError, ReadTimeoutError
+from botocore.exceptions import ClientError
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from jwt.utils import base64url_decode
 
-from functions.introspect_token import handler as introspect_token
-from functions.introspect_token.handler import Settings as IntrospectTokenSettings
-from functions.issue_token import handler as issue_token
-from functions.issue_token.handler import Settings as IssueTokenSettings
 from functions.rotate_keys.handler import build
 from functions.rotate_keys.key_backends import KEY_SPECS, KmsKeys
 from functions.rotate_keys.settings import Settings
 from functions.shared.clients.client import SIGNING_ALGORITHMS
-from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.keys import key_ring
 from functions.shared.keys.cached_key_ring import CachedKeyRing
 from functions.shared.keys.kms_signer import (
@@ -37,7 +31,9 @@ from functions.shared.keys.signers import RingSigners
 from functions.shared.storage.errors import StorageError, StorageUnavailableError
 from functions.shared.storage.secrets_manager import SecretConflictError, SecretStore
 from tests.support import kms_ed25519
-from tests.support.aws import CLIENTS_TABLE, ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET
+from tests.support.aws import ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET
+from tests.support.aws_faults import THROTTLED, TIMED_OUT, Fault, FaultProxy
+from tests.support.aws_server import GRANT, AwsServer
 from tests.support.kms_ed25519 import Ed25519Keys
 from tests.support.memory_stores import MemorySecrets
 from tests.support.proxy_events import basic, form_event, token_event
@@ -59,14 +55,12 @@ DAY = 86_400
 NOT_FOUND: Any = {"Error": {"Code": "NotFoundException"}}
 
 
-class Authority:
-    """A ring in moto: rotated, signed with and published."""
+class Authority(AwsServer):
+    """A server whose ring is in moto: rotated, signed with and published."""
 
-    def __init__(self, aws: AwsClients, clock: ManualClock) -> None:
-        self.aws = aws
-        self.clock = clock
-        self.secrets = SecretStore(aws.secrets_manager)
-        Ed25519Keys().add_to(aws.kms)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        Ed25519Keys().add_to(self.aws.kms)
 
     def rotation(self, edition: str, algorithms: str = "RS256") -> Rotator:
         settings = Settings.from_env(
@@ -190,15 +184,10 @@ def test_oversized_ed25519_token_is_invalid_scope(
 ) -> None:
     authority.rotation("kms", "EdDSA").run()
     scopes = frozenset(f"{'s' * 60}{number}" for number in range(60))
-    DynamoDbClients(authority.aws.dynamodb, CLIENTS_TABLE).put(
-        client("service", signing_algorithm="EdDSA", scopes=scopes)
-    )
-    endpoint = issue_token.build(
-        IssueTokenSettings.from_env(ENVIRONMENT), clock=authority.clock, aws=authority.aws
-    )
+    authority.clients.put(client("service", signing_algorithm="EdDSA", scopes=scopes))
     for wanted, status in ((sorted(scopes)[:3], 200), (sorted(scopes), 400)):
-        form = {"grant_type": "client_credentials", "scope": " ".join(wanted)}
-        answer = endpoint(token_event(form, headers=basic("service", SECRET)))
+        form = GRANT | {"scope": " ".join(wanted)}
+        answer = authority.token_endpoint(token_event(form, headers=basic("service", SECRET)))
         assert answer["statusCode"] == status, answer
     assert json.loads(answer["body"])["error"] == "invalid_scope"
 
@@ -297,23 +286,6 @@ def test_only_retired_kms_keys_are_deleted(authority: Authority) -> None:
     assert authority.rotation("kms").run().deleted_private_halves == 0
 
 
-def _fail(aws: AwsClients, status: int, code: str) -> list[str]:
-    """Make KMS fail to sign; return the list of attempts."""
-    attempts: list[str] = []
-
-    class Body:
-        def stream(self, **_: object) -> Any:
-            yield json.dumps({"__type": code}).encode()
-
-    def answer(request: Any, **_: object) -> AWSResponse | None:
-        attempts.append(request.url)
-        return AWSResponse(request.url, status, {}, Body())  # type: ignore[arg-type]
-
-    hook: Any = answer
-    aws.kms.meta.events.register_first("before-send.kms.Sign", hook)
-    return attempts
-
-
 @pytest.mark.parametrize(
     ("status", "code", "error"),
     [
@@ -333,10 +305,11 @@ def test_temporary_kms_errors_are_retried(
 ) -> None:
     authority.rotation("kms").run()
     signer = authority.signers().current(authority.clock(), "RS256")
-    attempts = _fail(authority.aws, status, code)
+    proxy = FaultProxy(authority.aws.kms)
+    proxy.faults["Sign"] = (status, code)
     with pytest.raises(error):
         signer.sign({}, None)
-    assert len(attempts) == (2 if error is StorageUnavailableError else 1)
+    assert proxy.calls["Sign"] == (2 if error is StorageUnavailableError else 1)
 
 
 def test_ps256_is_requested_by_name(authority: Authority) -> None:
@@ -426,44 +399,24 @@ def test_concurrent_rotations_leave_one_complete_ring(
 
 def test_introspection_response_is_signed_in_kms(authority: Authority) -> None:
     authority.rotation("kms").run()
-    DynamoDbClients(authority.aws.dynamodb, CLIENTS_TABLE).put(client("service"))
-    endpoint = introspect_token.build(
-        IntrospectTokenSettings.from_env(ENVIRONMENT),
-        clock=authority.clock,
-        aws=authority.aws,
-        emit=lambda _: None,
-    )
+    authority.clients.put(client("service"))
     headers = {**basic("service", SECRET), "Accept": "application/token-introspection+jwt"}
-    answer = endpoint(form_event("/oauth2/introspect", {"token": "unknown"}, headers=headers))
+    event = form_event("/oauth2/introspect", {"token": "unknown"}, headers=headers)
+    answer = authority.introspection_endpoint(event)
     claims = authority.verify(answer["body"], "RS256", audience="service")
     assert claims["token_introspection"] == {"active": False}
 
 
-@pytest.mark.parametrize("trouble", ["throttled", "slow"])
-def test_slow_kms_is_503_with_retry_after(authority: Authority, trouble: str) -> None:
+@pytest.mark.parametrize("fault", [THROTTLED, TIMED_OUT], ids=["throttled", "slow"])
+def test_slow_kms_is_503_with_retry_after(authority: Authority, fault: Fault) -> None:
     authority.rotation("kms").run()
-    DynamoDbClients(authority.aws.dynamodb, CLIENTS_TABLE).put(client("service"))
-    settings = IssueTokenSettings.from_env(ENVIRONMENT)
-    log: list[str] = []
-    endpoint = issue_token.build(
-        settings, clock=authority.clock, aws=authority.aws, emit=log.append
-    )
-    event = token_event({"grant_type": "client_credentials"}, headers=basic("service", SECRET))
-    assert endpoint(event)["statusCode"] == 200
-
-    if trouble == "throttled":
-        attempts = _fail(authority.aws, 400, "ThrottlingException")
-    else:
-        attempts = []
-
-        def stall(request: Any, **_: object) -> None:
-            attempts.append(request.url)
-            raise ReadTimeoutError(endpoint_url=request.url)
-
-        authority.aws.kms.meta.events.register_first("before-send.kms.Sign", stall)
-    answer = endpoint(event)
+    authority.clients.put(client("service"))
+    assert authority.status("service") == 200
+    proxy = FaultProxy(authority.aws.kms)
+    proxy.faults["Sign"] = fault
+    answer = authority.token_endpoint(token_event(GRANT, headers=basic("service", SECRET)))
     assert answer["statusCode"] == 503
     assert answer["headers"]["Retry-After"] == "1"
     assert json.loads(answer["body"])["error"] == "temporarily_unavailable"
-    assert len(attempts) == 2
-    assert "arn:" not in answer["body"] + log[-1]
+    assert proxy.calls["Sign"] == 2
+    assert "arn:" not in answer["body"] + authority.log[-1]

@@ -1,9 +1,4 @@
-"""A key set changes while tokens are asked for: real HTTP, real threads, and a clock of our own.
-
-What else is tried by many at once stands where it belongs: one assertion and one proof used a
-hundred times in tests/local/test_client_authentication.py and tests/local/test_tokens.py, two
-revocations in the latter.
-"""
+"""A key set changes during token requests: real HTTP, real threads, and a manual clock."""
 
 import http.client
 import json
@@ -18,11 +13,6 @@ from urllib.parse import urlencode
 import jwt
 import pytest
 
-from functions.issue_token.handler import Settings as IssueTokenSettings
-from functions.issue_token.handler import build as build_issue_token
-from functions.publish_jwks.handler import Settings as PublishJwksSettings
-from functions.publish_jwks.handler import build as build_publish_jwks
-from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.keys import key_ring, signing_keys
 from functions.shared.keys.key_ring import JWKS_MAX_AGE
 from functions.shared.keys.rotation import (
@@ -32,18 +22,15 @@ from functions.shared.keys.rotation import (
     announce,
 )
 from functions.shared.storage.aws import AwsClients
-from functions.shared.storage.secrets_manager import SecretStore
 from functions.shared.web import paths
 from functions.shared.web.endpoint import Endpoint
 from local.gateway import model
 from local.http_server import Server
 from tests.support.aws import (
-    CLIENTS_TABLE,
-    ENVIRONMENT,
     KEY_RING_SECRET,
     SIGNING_KEYS_SECRET,
-    aws_account,
 )
+from tests.support.aws_server import AwsServer
 from tests.support.memory_stores import ManualClock
 from tests.support.proxy_events import FORM, basic, proxy_event
 from tests.support.server import NOW, SECRET, client, key, ring
@@ -89,47 +76,29 @@ class Site:
 
 
 @pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsClients]:
-    with aws_account(monkeypatch) as clients:
-        yield clients
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock(NOW)
-
-
-@pytest.fixture
-def store(aws: AwsClients) -> SecretStore:
-    store = SecretStore(aws.secrets_manager)
+def server(aws: AwsClients, clock: ManualClock) -> AwsServer:
+    server = AwsServer(aws, clock)
     private_keys = {each.kid: each.private_pem for each in (OLD, NEW)}
-    store.write(SIGNING_KEYS_SECRET, signing_keys.to_json(private_keys))
-    store.write(KEY_RING_SECRET, key_ring.to_json(ring(OLD)))
-    DynamoDbClients(aws.dynamodb, CLIENTS_TABLE).put(client(CLIENT))
-    return store
+    server.secrets.write(SIGNING_KEYS_SECRET, signing_keys.to_json(private_keys))
+    server.secrets.write(KEY_RING_SECRET, key_ring.to_json(ring(OLD)))
+    server.clients.put(client(CLIENT))
+    return server
 
 
 @pytest.fixture
-def port(aws: AwsClients, clock: ManualClock, store: SecretStore) -> Iterator[int]:
-    lines: list[str] = []
-    parts: dict[str, Any] = {"clock": clock, "aws": aws, "emit": lines.append}
-    site = Site(
-        {
-            paths.TOKEN: build_issue_token(IssueTokenSettings.from_env(ENVIRONMENT), **parts),
-            paths.JWKS: build_publish_jwks(PublishJwksSettings.from_env(ENVIRONMENT), **parts),
-        }
-    )
-    with Server("127.0.0.1", 0) as server:
-        server.open(site)
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+def port(server: AwsServer) -> Iterator[int]:
+    site = Site({paths.TOKEN: server.token_endpoint, paths.JWKS: server.jwks_endpoint})
+    with Server("127.0.0.1", 0) as listener:
+        listener.open(site)
+        thread = Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield server.port
-        server.shutdown()
+        yield listener.port
+        listener.shutdown()
         thread.join()
 
 
 class Storm:
-    """Threads that ask for tokens until they are told to stop, and what they were answered."""
+    """Threads that request tokens until `end`, and the responses."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -167,8 +136,8 @@ def _key_set(port: int) -> jwt.PyJWKSet:
     return jwt.PyJWKSet.from_json(text)
 
 
-def test_a_key_set_that_changes_during_a_token_storm_fails_nobody(
-    port: int, clock: ManualClock, store: SecretStore
+def test_a_changing_key_set_fails_no_request(
+    port: int, clock: ManualClock, server: AwsServer
 ) -> None:
     storm = Storm(port)
     seen: dict[int, jwt.PyJWKSet] = {}
@@ -179,7 +148,7 @@ def test_a_key_set_that_changes_during_a_token_storm_fails_nobody(
                 clock.now = now
                 if now == ANNOUNCED:
                     announced = announce(ring(OLD), NEW, RULES, now)
-                    store.write(KEY_RING_SECRET, key_ring.to_json(announced))
+                    server.secrets.write(KEY_RING_SECRET, key_ring.to_json(announced))
                 seen[now] = _key_set(port)
                 storm.wait_for(BETWEEN_STEPS)
         finally:
@@ -204,6 +173,6 @@ def _read(token: str) -> tuple[str, int]:
 
 
 def _known_to_verifiers(seen: Mapping[int, jwt.PyJWKSet], now: int) -> Iterator[jwt.PyJWKSet]:
-    """Every key set that somebody may still verify with: as old as caches may make it."""
+    """Return every key set that verifiers may still have cached."""
     oldest = now - JWKS_MAX_AGE - RULES.verifier_cache
     return (keys for seen_at, keys in seen.items() if oldest <= seen_at <= now)
