@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
-from typing import Protocol
 
 from local.cli import LaptopError
 from local.gateway.model import Function
@@ -27,16 +26,11 @@ class FunctionError(Exception):
         self.message = message
 
 
-class Invoke(Protocol):
-    """Calls a function by its logical id and returns its result, both as JSON would carry them.
+Invoke = Callable[[str, object], object]
+"""Calls a function by its logical id, with an event. It returns the result or raises FunctionError.
 
-    Raises:
-        FunctionError: the function failed, or its result cannot be written as JSON.
-    """
-
-    def __call__(self, function: str, event: object) -> object:
-        """Call `function` with `event`."""
-        ...
+Event and result are copied through JSON.
+"""
 
 
 @dataclass
