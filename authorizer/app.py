@@ -89,7 +89,7 @@ def read_bundled_jwks(path: str) -> BundledJwks:
     if isinstance(fetched_at, bool) or not isinstance(fetched_at, int | float):
         raise SettingsError(["JWKS_SEED has a fetched_at that is not a number of seconds"])
     if not 0 <= fetched_at < _YEAR_5138:
-        raise SettingsError(["JWKS_SEED has a fetched_at that is no time in seconds"])
+        raise SettingsError(["JWKS_SEED has a fetched_at that is not a time in seconds"])
     return BundledJwks(body, fetched_at)
 
 

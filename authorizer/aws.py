@@ -53,7 +53,7 @@ _SCALARS: Mapping[str, tuple[type, ...]] = {
 }
 
 _EMPTY: tuple[object, ...] = (None, "", b"")
-_SHORTEST_TIMEOUT = 0.05  # for botocore, 0 means no time-out
+_SHORTEST_TIMEOUT = 0.05  # botocore takes 0 for no time-out
 _STEP = 0.75
 
 # Codes that boto3 retries, and conflicts between writes.
@@ -239,7 +239,7 @@ def _at(members: Mapping[str, Any], path: str) -> object:
 
 
 def _conforms(shape: Any, value: Any) -> bool:
-    """Whether a parsed value has the types of its shape. botocore passes wrong scalars on."""
+    """Return whether a parsed value has the types of its shape. botocore accepts wrong scalars."""
     kind = shape.type_name
     if kind == "structure":
         is_single = shape.name != "AttributeValue" or len(value) == 1

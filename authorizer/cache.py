@@ -57,8 +57,8 @@ class LRUCache(Generic[Key, Value]):
 class BackOff:
     """A pause after failures: none for the first `tolerance`, then doubling up to `longest`.
 
-    `jitter` shortens each pause by up to a half, because all sandboxes of a function see the same
-    outage begin and would all retry at the same moment.
+    `jitter` shortens each pause by up to a half. Otherwise all sandboxes of a function, which see
+    an outage begin at once, would retry at once.
     """
 
     def __init__(
@@ -190,8 +190,8 @@ class RefreshingCache(Generic[Key, Value]):
         make_error: makes such an error, for a caller that may not load: because of the back-off,
             if its argument is true, and otherwise because another load takes too long.
         back_off: the pause after failed loads of any key.
-        is_answer: tells errors that are the remote side's answer. They remove the entry and start
-            no back-off.
+        is_answer: returns whether an error is the remote side's answer. Such an error removes the
+            entry and starts no back-off.
         pause_without_entry: whether the back-off is for callers without a usable entry, too.
     """
 
@@ -222,7 +222,7 @@ class RefreshingCache(Generic[Key, Value]):
 
     @property
     def is_paused(self) -> bool:
-        """Whether the back-off is on."""
+        """True during the back-off."""
         return self._back_off.is_on()
 
     def peek(self, key: Key) -> CacheEntry[Value] | None:

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from authorizer.errors import InvalidTokenError, Reason
 
-# How far an issuer's clock may run ahead of ours, in seconds. It excuses a token from the near
-# future and never prolongs one: `exp` is the last word on a token that nobody can call back.
+# Tolerance in seconds for an issuer's clock that is ahead. Applied to `nbf` and `iat` only. `exp`
+# gets no leeway, because an issued JWT cannot be recalled.
 LEEWAY = 30
 
 MAX_TEXT_LENGTH = 256
@@ -31,7 +31,7 @@ class Confirmation(NamedTuple):
 
 
 class ClaimRules(NamedTuple):
-    """What one issuer's tokens must say. An empty set of audiences or clients means any."""
+    """Rules for one issuer's tokens. An empty set of audiences or clients means any."""
 
     issuer: str
     audiences: frozenset[str]
@@ -40,7 +40,7 @@ class ClaimRules(NamedTuple):
 
 
 class VerifiedToken(NamedTuple):
-    """What a trusted token says. Times are seconds since the epoch."""
+    """The claims of a verified token. Times are seconds since the epoch."""
 
     issuer: str
     subject: str
@@ -94,7 +94,7 @@ def check_times(token: VerifiedToken, now: float) -> None:
     """Return if the token is valid at this moment (RFC 7519, 4.1.4 to 4.1.6).
 
     Raises:
-        InvalidTokenError: its time has not come, or has passed; `exp` itself is past.
+        InvalidTokenError: it is not valid yet, or expired. It is expired at `exp` itself.
     """
     if now >= token.expires_at:
         raise InvalidTokenError(Reason.EXPIRED)
@@ -133,7 +133,7 @@ def _read_expiry(claims: Mapping[str, object]) -> float:
 def check_lifetime(
     claims: Mapping[str, object], expires_at: float, longest: float, now: float
 ) -> None:
-    """Refuse a token from the future, or one that lives longer than any honest one."""
+    """Reject a token from the future, or one whose lifetime is too long."""
     issued_at = read_time(claims, "iat")
     if issued_at is None:
         issued_at = now
@@ -144,7 +144,7 @@ def check_lifetime(
 
 
 def check_audience(claims: Mapping[str, object], accepted: frozenset[str]) -> None:
-    """Check `aud`: well-formed if present, one of ours if we have any (RFC 7519, 4.1.3).
+    """Check `aud`: well-formed if present, and an accepted one if any are (RFC 7519, 4.1.3).
 
     Hydra writes an empty list into tokens that were requested without an audience.
     """
@@ -239,7 +239,7 @@ def _scope_set(value: object) -> frozenset[str]:
     return _well_formed(tuple(tokens))
 
 
-# A client's tokens have the same scopes. Only what passes is remembered.
+# The tokens of a client have the same scopes. Only valid ones are cached.
 @lru_cache(maxsize=256)
 def _well_formed(tokens: tuple[str, ...]) -> frozenset[str]:
     if not all(map(_SCOPE_TOKEN.fullmatch, tokens)):
@@ -250,7 +250,7 @@ def _well_formed(tokens: tuple[str, ...]) -> frozenset[str]:
 
 
 def read_confirmation(claims: Mapping[str, object]) -> Confirmation | None:
-    """Read `cnf` (RFC 7800): one method that we know, and nothing beside it."""
+    """Read `cnf` (RFC 7800): one known method, and nothing else."""
     if "cnf" not in claims:
         return None
     confirmation = claims["cnf"]
@@ -267,7 +267,7 @@ def read_confirmation(claims: Mapping[str, object]) -> Confirmation | None:
 
 
 def _refuse_other_kinds(claims: Mapping[str, object]) -> None:
-    """Refuse a token that the issuer signed for another purpose (RFC 8725, 2.8)."""
+    """Reject a token that the issuer signed for another purpose (RFC 8725, 2.8)."""
     if not _ID_TOKEN_CLAIMS.isdisjoint(claims) or claims.get("token_use", "access") != "access":
         raise InvalidTokenError(Reason.ID_TOKEN)
     if "events" in claims:  # RFC 8417: security events, logout tokens
@@ -293,7 +293,7 @@ def _optional_text(claims: Mapping[str, object], name: str, malformed: Reason) -
 
 
 def is_scope(text: str) -> bool:
-    """Tell whether a token may name such a scope; a wildcard is none."""
+    """Return whether a token may have such a scope. A wildcard is not a scope."""
     return text != "*" and _SCOPE_TOKEN.fullmatch(text) is not None
 
 

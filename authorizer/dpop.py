@@ -16,7 +16,7 @@ from authorizer.jws import HeaderRules, UnverifiedHeader
 
 PROOF_TYPE = "dpop+jwt"
 MAX_PROOF_AGE = 60
-"""Seconds after its `iat` until which a proof counts, and its `jti` has to be remembered."""
+"""Seconds after `iat` for which a proof is valid and its `jti` must be stored."""
 
 MAX_PROOF_LENGTH = 4096
 MAX_URL_LENGTH = 2048
@@ -29,7 +29,7 @@ _ALLOWED_IN_SEGMENT = re.compile(r"[A-Za-z0-9._~:@!$&'()*+,;=-]")  # RFC 3986, 3
 
 
 class VerifiedProof(NamedTuple):
-    """What a good proof says: the key's thumbprint, and what the caller has to judge."""
+    """The claims of a valid proof and the thumbprint of its key."""
 
     jkt: str
     jti: str
@@ -52,14 +52,14 @@ def verify_proof(
     Args:
         unverified_proof: the value of the one DPoP header.
         method: the request's method, in upper case.
-        url: the address that the request is for, as our configuration has it.
+        url: the URL of the request, by configuration or by the event.
         now: the time, in seconds since the epoch.
         algorithms: the signature algorithms accepted.
         path_was_decoded: whether API Gateway decoded the URL's path, as HTTP APIs do. The proof may
             then escape any of the 13 reserved characters that a segment may have.
 
     Raises:
-        InvalidTokenError: the proof is not good for this request.
+        InvalidTokenError: the proof is not valid for this request.
     """
     if len(unverified_proof) > MAX_PROOF_LENGTH:
         raise InvalidTokenError(Reason.TOKEN_TOO_LONG)
@@ -67,16 +67,18 @@ def verify_proof(
     unverified = jws.parse(unverified_proof, rules)
     key = _embedded_key(unverified.header)
     key.verify(unverified.signature, unverified.signing_input)
-    said = jws.parse_payload(unverified.payload)
-    if said.get("htm") != method:
+    unverified_claims = jws.parse_payload(unverified.payload)
+    if unverified_claims.get("htm") != method:
         raise InvalidTokenError(Reason.HTM_OTHER)
-    _check_url(said.get("htu"), url, _ALLOWED_IN_SEGMENT if path_was_decoded else _UNRESERVED)
+    _check_url(
+        unverified_claims.get("htu"), url, _ALLOWED_IN_SEGMENT if path_was_decoded else _UNRESERVED
+    )
     return VerifiedProof(
         jkt=key.kid,
-        jti=_required_jti(said),
-        issued_at=_fresh_issued_at(said, now),
-        nonce=_optional(said, "nonce", Reason.NONCE_MALFORMED, _PRINTABLE),
-        ath=_optional(said, "ath", Reason.ATH_MALFORMED, _THUMBPRINT),
+        jti=_required_jti(unverified_claims),
+        issued_at=_fresh_issued_at(unverified_claims, now),
+        nonce=_optional(unverified_claims, "nonce", Reason.NONCE_MALFORMED, _PRINTABLE),
+        ath=_optional(unverified_claims, "ath", Reason.ATH_MALFORMED, _THUMBPRINT),
     )
 
 
@@ -93,15 +95,15 @@ def _embedded_key(header: UnverifiedHeader) -> VerificationKey:
         raise InvalidTokenError(error.reason) from None
 
 
-def _required_jti(said: Mapping[str, object]) -> str:
-    jti = claims.read_jti(said)
+def _required_jti(unverified_claims: Mapping[str, object]) -> str:
+    jti = claims.read_jti(unverified_claims)
     if jti is None:
         raise InvalidTokenError(Reason.JTI_MISSING)
     return jti
 
 
-def _fresh_issued_at(said: Mapping[str, object], now: float) -> float:
-    issued_at = claims.read_time(said, "iat")
+def _fresh_issued_at(unverified_claims: Mapping[str, object], now: float) -> float:
+    issued_at = claims.read_time(unverified_claims, "iat")
     if issued_at is None:
         raise InvalidTokenError(Reason.IAT_MISSING)
     if issued_at > now + claims.LEEWAY:
@@ -112,10 +114,10 @@ def _fresh_issued_at(said: Mapping[str, object], now: float) -> float:
 
 
 def _optional(
-    said: Mapping[str, object], name: str, malformed: Reason, pattern: re.Pattern[str]
+    unverified_claims: Mapping[str, object], name: str, malformed: Reason, pattern: re.Pattern[str]
 ) -> str | None:
-    value = said.get(name)
-    if value is None and name not in said:
+    value = unverified_claims.get(name)
+    if value is None and name not in unverified_claims:
         return None
     if not isinstance(value, str) or len(value) > claims.MAX_TEXT_LENGTH:
         raise InvalidTokenError(malformed)
@@ -125,7 +127,7 @@ def _optional(
 
 
 def _check_url(htu: object, url: str, never_escaped: re.Pattern[str]) -> None:
-    """Compare `htu` with our address, query and fragment aside (RFC 9449, 4.3, check 9)."""
+    """Compare `htu` with the URL, without query and fragment (RFC 9449, 4.3, check 9)."""
     if htu == url:
         return
     normal = normal_url(htu, never_escaped) if isinstance(htu, str) else None
@@ -134,7 +136,7 @@ def _check_url(htu: object, url: str, never_escaped: re.Pattern[str]) -> None:
 
 
 def normal_url(url: str, never_escaped: re.Pattern[str] = _UNRESERVED) -> str | None:
-    """Return a URL without query and fragment in normal form; None where it is no HTTP URL.
+    """Return a URL without query and fragment in normal form; None if it is not an HTTP URL.
 
     RFC 3986, 6.2.2 and 6.2.3: case of scheme and host, escapes, dots, the default port. Escapes of
     characters in `never_escaped` are decoded.
@@ -161,13 +163,13 @@ def _normal_escape(never_escaped: re.Pattern[str], match: re.Match[str]) -> str:
 
 def _without_dots(path: str) -> str:
     """Resolve `.` and `..` (RFC 3986, 5.2.4); an empty path is `/`."""
-    kept: list[str] = []
+    resolved: list[str] = []
     segments = path.split("/")[1:]
     for segment in segments:
         if segment == "..":
-            del kept[-1:]
+            del resolved[-1:]
         elif segment != ".":
-            kept.append(segment)
+            resolved.append(segment)
     if segments and segments[-1] in (".", ".."):
-        kept.append("")
-    return "/" + "/".join(kept)
+        resolved.append("")
+    return "/" + "/".join(resolved)

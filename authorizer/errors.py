@@ -1,7 +1,7 @@
 """Reasons for rejecting a request, and the errors that carry them."""
 
 
-# ruff: noqa: N818 - named for what happened, as callers tell it: refused, unavailable, failed
+# ruff: noqa: N818 - API Gateway's term is the exception `Unauthorized`
 
 from enum import StrEnum
 
@@ -100,11 +100,11 @@ class Reason(StrEnum):
     X5C_PRESENT = "x5c_present"
     """The header contains its own certificate (x5c), which is never trusted."""
     B64_PRESENT = "b64_present"
-    """The header says that the payload is not base64url (b64), which a JWT must be."""
+    """The payload is not base64url according to the header (b64), as a JWT requires."""
     ZIP_PRESENT = "zip_present"
     """The token is compressed (zip)."""
     ENC_PRESENT = "enc_present"
-    """The header says that the token is encrypted (enc)."""
+    """The token is encrypted according to the header (enc)."""
     CTY_PRESENT = "cty_present"
     """The token contains another token (cty)."""
     TYP_NOT_STRING = "typ_not_string"
@@ -313,7 +313,7 @@ class Reason(StrEnum):
 
 
 class AuthorizerError(Exception):
-    """Never raised itself. `issuer` is the one whose token was judged, where we trust it."""
+    """Base class. `issuer` is the token's, if it is a trusted one."""
 
     def __init__(self, reason: Reason) -> None:
         super().__init__(reason.value)
@@ -322,13 +322,13 @@ class AuthorizerError(Exception):
 
 
 class InvalidTokenError(AuthorizerError):
-    """Raised when the request carries no token that can be trusted."""
+    """Raised when the request has no valid token."""
 
 
 class KeyLookupDeferredError(InvalidTokenError):
     """Raised when a key id is not in the cached key set and a refetch has to wait.
 
-    The key may exist: a caller that can answer "try again in `retry_after` seconds" should.
+    The key may exist. A caller that can respond with Retry-After should use `retry_after`.
     """
 
     def __init__(self, reason: Reason, retry_after: float) -> None:
@@ -337,34 +337,34 @@ class KeyLookupDeferredError(InvalidTokenError):
 
 
 class AuthorizerUnavailableError(AuthorizerError):
-    """Raised when the fault is ours or our authorization server's, so that nothing is cached."""
+    """Raised when the authorizer cannot decide. The caller gets 500, which is never cached."""
 
 
 class KeySetUnavailableError(AuthorizerUnavailableError):
-    """Raised when no key set is fit to judge the token by."""
+    """Raised when no usable key set is available."""
 
     def __init__(self, reason: Reason = Reason.KEY_SET_UNAVAILABLE) -> None:
         super().__init__(reason)
 
 
 class IntrospectionError(AuthorizerUnavailableError):
-    """Raised when the introspection endpoint gave no answer that can be used."""
+    """Raised when the introspection endpoint returns no usable response."""
 
 
 class StateUnavailableError(AuthorizerUnavailableError):
-    """Raised when what is to be remembered, or was, cannot be asked for."""
+    """Raised when the state table cannot be read or written."""
 
 
 class RulesUnavailableError(AuthorizerUnavailableError):
-    """Raised when nobody can tell what an API asks of a token."""
+    """Raised when the rules of an API are missing, invalid or unavailable."""
 
 
 class UnsupportedEventError(AuthorizerUnavailableError):
-    """Raised when an event is not of the kind that the settings are for."""
+    """Raised when an event does not have the format that the settings require."""
 
 
 class PolicyError(AuthorizerUnavailableError):
-    """Raised when what the token grants cannot be written as a policy."""
+    """Raised when no policy can express what the token grants."""
 
 
 class Unauthorized(Exception):

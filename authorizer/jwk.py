@@ -31,7 +31,7 @@ _PKCS1 = padding.PKCS1v15()
 _PSS = padding.PSS(mgf=padding.MGF1(_SHA256), salt_length=padding.PSS.DIGEST_LENGTH)
 
 # CVE-2017-15361: the moduli of one vendor's chips are powers of 65537 modulo each of these primes.
-# A modulus made any other way passes all of them about once in a hundred million times.
+# Any other modulus passes all of these tests about once in a hundred million times.
 _ROCA_PRIMES = (11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157)
 
 
@@ -141,7 +141,7 @@ def _verifies(private_jwk: Mapping[str, object], algorithms: frozenset[str]) -> 
 
 
 def parse_key(jwk: object, algorithms: frozenset[str]) -> VerificationKey:
-    """Read one public JWK that is meant for verifying signatures.
+    """Read one public JWK for verifying signatures.
 
     Raises:
         InvalidKeyError: it is private, weak, malformed, or meant for something else.
@@ -160,7 +160,7 @@ def parse_key(jwk: object, algorithms: frozenset[str]) -> VerificationKey:
         length, check = _READERS[alg](jwk)
     except InvalidKeyError:
         raise
-    except ValueError:  # cryptography will not have it
+    except ValueError:  # cryptography rejects it
         raise InvalidKeyError(Reason.KEY_MALFORMED) from None
     return VerificationKey(kid, alg, length, check)
 
@@ -213,7 +213,7 @@ def _may_verify(operations: object) -> bool:
 def _algorithm(jwk: Mapping[str, object], algorithms: frozenset[str]) -> str:
     """Bind a key to one algorithm: its own, or the first of its type that is allowed."""
     family = (jwk.get("kty"), jwk.get("crv"))
-    # Compared, not looked up: a JWK may hold what no dictionary takes for a key.
+    # Compared, not looked up: the members of a JWK may not be hashable.
     possible = next((algs for kind, algs in _ALGORITHMS_OF.items() if kind == family), ())
     if not possible:
         raise InvalidKeyError(Reason.KEY_TYPE)
@@ -253,7 +253,7 @@ def _powers_of_65537(prime: int) -> set[int]:
 
 
 def _read_es256(jwk: Mapping[str, object]) -> _Reading:
-    # Imported here because few key sets hold such a key, and each import makes a cold start longer.
+    # Imported here because few key sets have such a key, and each import slows down cold starts.
     from cryptography.hazmat.primitives.asymmetric import ec, utils
 
     x, y = _octets(jwk.get("x")), _octets(jwk.get("y"))
@@ -282,7 +282,7 @@ def _read_eddsa(jwk: Mapping[str, object]) -> _Reading:
 
 
 def _has_small_order(point: bytes) -> bool:
-    """Tell whether a point is one of the eight under which anyone can sign."""
+    """Return whether a point is one of the eight for which anyone can sign."""
     y = int.from_bytes(point, "little") % 2**255  # the last bit is the sign of x
     return y % _ED25519_FIELD in _SMALL_ORDER_Y
 
@@ -317,6 +317,6 @@ _READERS: Mapping[str, Callable[[Mapping[str, object]], _Reading]] = {
     "Ed25519": _read_eddsa,
 }
 ALGORITHMS = frozenset(("RS256", "PS256", "ES256", "EdDSA"))
-# RFC 9864 gives EdDSA with this curve a name of its own. Callers' own keys may go by it; issuers'
-# keys do not yet, and two names for one key would be one too many.
+# RFC 9864 adds a name for EdDSA with this curve. It is accepted for DPoP keys only, because issuers
+# do not use it yet.
 PROOF_ALGORITHMS = ALGORITHMS | {"Ed25519"}

@@ -5,9 +5,8 @@ invocations. A key that the issuer withdrew is used for at most `stale_for`, if 
 unreachable.
 
 An unknown `kid` may trigger a refetch. A refetch that does not find the key starts a cool-down; one
-that does costs nothing. A second refetch is reserved for tokens that are newer than the set and
-name a subject that was verified here before. A real rotation brings such tokens, a flood of random
-key IDs does not.
+that does costs nothing. A second refetch is reserved for new tokens of subjects that were verified
+before. A rotation brings such tokens, a flood of random key IDs does not.
 """
 
 import re

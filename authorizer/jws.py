@@ -1,4 +1,4 @@
-"""The one parser of compact JSON Web Signatures in the house (RFC 7515, RFC 8725)."""
+"""Parser of compact JSON Web Signatures (RFC 7515, RFC 8725)."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -30,12 +30,11 @@ _FOREIGN_MEMBERS = {
 
 
 class HeaderRules(NamedTuple):
-    """What one kind of token may say in its header.
+    """Rules for the header of one kind of token.
 
-    `types` holds the accepted `typ` values in lower case without `application/`; None stands for no
-    `typ`. `embedded_key` is for proofs that bring their own public key (RFC 9449): `jwk` then takes
-    the place of `kid`, which is left empty. `key_id_required` is off where an issuer may have one
-    key only.
+    `types` has the accepted `typ` values in lower case without `application/`, and None if `typ`
+    may be absent. `embedded_key` is for proofs with a public key of their own (RFC 9449): `jwk`
+    replaces `kid`, which is empty. `key_id_required` is off for issuers with a single key.
     """
 
     algorithms: frozenset[str]
@@ -45,7 +44,7 @@ class HeaderRules(NamedTuple):
 
 
 class UnverifiedHeader(NamedTuple):
-    """A JOSE header that keeps the rules. Nobody has vouched for it yet."""
+    """A JOSE header that conforms to the rules. Its signature is not verified."""
 
     alg: str
     typ: str | None
@@ -54,7 +53,7 @@ class UnverifiedHeader(NamedTuple):
 
 
 class UnverifiedJws(NamedTuple):
-    """A well-formed token, before its signature was looked at."""
+    """A well-formed token. Its signature is not verified."""
 
     header: UnverifiedHeader
     payload: bytes
@@ -63,12 +62,12 @@ class UnverifiedJws(NamedTuple):
 
 
 def looks_like_jws(token: str) -> bool:
-    """Tell whether a token is meant as a JWT, well-formed or not; anything else is opaque."""
+    """Return whether a token is a JWT, well-formed or not. Any other token is opaque."""
     return token.startswith(("eyJ", "{")) or token.count(".") >= _SEGMENTS - 1
 
 
 def parse(token: str, rules: HeaderRules) -> UnverifiedJws:
-    """Take a compact JWS apart.
+    """Parse a compact JWS.
 
     Raises:
         InvalidTokenError: it is not a compact JWS, or its header breaks the rules.
@@ -101,12 +100,12 @@ def parse_payload(raw: bytes) -> dict[str, object]:
     """Read a token's payload as a JSON object.
 
     Raises:
-        InvalidTokenError: it is none, or not beyond doubt.
+        InvalidTokenError: it is not a JSON object, or is ambiguous.
     """
     return _parse_json(raw, "payload")
 
 
-# Tokens of one key share their header, letter for letter. Only headers that pass are remembered.
+# The tokens of one key have the same header. Only valid headers are cached.
 @lru_cache(maxsize=64)
 def _parse_header(segment: bytes, rules: HeaderRules) -> UnverifiedHeader:
     if not segment:

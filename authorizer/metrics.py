@@ -14,7 +14,7 @@ from authorizer.clock import Clock
 
 NAMESPACE = "Gatehouse"
 
-# What Lambda takes a line for that does not say its level.
+# Levels of log lines. Lambda takes a line without a level for INFO.
 INFO = "INFO"
 WARN = "WARN"
 ERROR = "ERROR"
@@ -25,17 +25,17 @@ _to_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Metric(NamedTuple):
-    """A metric, and the sets of members that its values are told apart by, beside the stack.
+    """A metric and its dimensions, in addition to the stack.
 
-    One is counted, unless `is_measure`. `is_trouble` is what went wrong though the answer was
-    right: its line is a warning.
+    `is_measure` is for measured values; others are counts. `is_failure` makes the line a warning:
+    something failed, though the response was right.
     """
 
     name: str
     dimensions: tuple[tuple[str, ...], ...] = ((),)
     unit: str | None = None
     is_measure: bool = False
-    is_trouble: bool = False
+    is_failure: bool = False
 
 
 DECISIONS = Metric("Decisions", (("decision",),))
@@ -47,11 +47,11 @@ REFUSALS = Metric("Decisions", (("decision",), ("reason",)))
 KEY_SET_FETCHES = Metric("KeySetFetches")
 """One for each attempt to fetch a key set."""
 
-KEY_SET_FETCH_FAILURES = Metric("KeySetFetchFailures", is_trouble=True)
+KEY_SET_FETCH_FAILURES = Metric("KeySetFetchFailures", is_failure=True)
 """One for each such attempt that failed."""
 
-STALE_KEY_SET_USES = Metric("StaleKeySetUses", is_trouble=True)
-"""One for each decision by a key set that was due for renewal and could not be renewed."""
+STALE_KEY_SET_USES = Metric("StaleKeySetUses", is_failure=True)
+"""One for each decision with a stale key set."""
 
 METRICS = (
     DECISIONS,
@@ -69,8 +69,9 @@ Record = Callable[[Metric], None]
 class Meter:
     """Counts and measures until the next line, and writes that line's metrics.
 
-    `stack` tells stacks in one account apart; without it lines have no metrics. Threads may share a
-    meter: a value is in one line, whoever's that is. `timer` is for who measures.
+    `stack` distinguishes the stacks of an account; without it lines have no metrics. Thread-safe:
+    each value is written exactly once, possibly by another thread's line. `timer` is used to
+    measure durations.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class Meter:
         self._stack = stack
         self._clock = clock
         self.timer = timer
-        self._noted: list[tuple[Metric, float]] = []
+        self._recorded: list[tuple[Metric, float]] = []
         self._writers: dict[tuple[str, tuple[Metric, ...]], Callable[[], str]] = {}
 
     @classmethod
@@ -91,15 +92,15 @@ class Meter:
         return cls(environ.get("STACK_NAME") or None)
 
     def record(self, metric: Metric, value: float = 1) -> None:
-        """Keep a value for the next line."""
-        self._noted.append((metric, value))
+        """Store a value for the next line."""
+        self._recorded.append((metric, value))
 
     def writer(self, *metrics: Metric, level: str = INFO) -> Callable[[], str]:
-        """Return what writes the end of a line: members with a comma before each, or nothing.
+        """Return a function that writes the end of a line: members after a comma, or nothing.
 
-        They count one of each of `metrics`, and hold what was noted since the last line. `level` is
-        in the line only where it is not INFO, or trouble was noted. Lambda believes a level only
-        beside a timestamp.
+        They count one of each of `metrics`, and contain the values since the last line. `level` is
+        in the line if it is not INFO, or if a failure was recorded. Lambda reads a level only if
+        the line has a timestamp.
         https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html
         """
         writer = self._writers.get((level, metrics))
@@ -109,28 +110,28 @@ class Meter:
 
     def _make_writer(self, metrics: tuple[Metric, ...], level: str) -> Callable[[], str]:
         values: dict[Metric, list[float]] = {metric: [1] for metric in metrics}
-        # Made once: most lines differ in nothing but the time.
+        # Built once: most lines differ in the time only.
         usual = self._directives(values)
         clock = self._clock
 
         def write() -> str:
-            if self._noted or level != INFO:
+            if self._recorded or level != INFO:
                 return self._write(values, level)
             return f"{usual}{int(clock() * 1000)}}}" if usual else ""
 
         return write
 
     def _write(self, counted: dict[Metric, list[float]], level: str) -> str:
-        noted, self._noted = self._noted, []
+        recorded, self._recorded = self._recorded, []
         values = {metric: list(ones) for metric, ones in counted.items()}
-        for metric, value in noted:
+        for metric, value in recorded:
             values.setdefault(metric, []).append(value)
-        if level == INFO and any(metric.is_trouble for metric in values):
+        if level == INFO and any(metric.is_failure for metric in values):
             level = WARN
         now = self._clock()
-        said = "" if level == INFO else f',"level":"{level}","timestamp":"{_rfc3339(now)}"'
+        fields = "" if level == INFO else f',"level":"{level}","timestamp":"{_rfc3339(now)}"'
         directives = self._directives(values)
-        return f"{said}{directives}{int(now * 1000)}}}" if directives else said
+        return f"{fields}{directives}{int(now * 1000)}}}" if directives else fields
 
     def _directives(self, values: dict[Metric, list[float]]) -> str:
         """Write everything up to the time, which comes last."""

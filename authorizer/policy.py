@@ -1,8 +1,8 @@
 """Scopes compiled into an IAM policy that holds for every request of the token.
 
-API Gateway caches the policy for the token and judges later requests by it, so a policy names all
-routes that the token opens, never the request at hand. IAM's `*` crosses slashes, so a Deny puts
-each parameter back in its place.
+API Gateway caches the policy for the token and applies it to later requests. A policy therefore
+names all routes that the token opens, never one request. IAM's `*` matches slashes, so a Deny
+limits each parameter to its segment.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,21 +19,21 @@ from authorizer.routes import (
     Route,
     RouteTree,
     State,
-    meet,
+    intersect,
 )
 from authorizer.scope_map import ScopeMap
 
 MAX_RESOURCE_LENGTH = 512
 MAX_POLICY_LENGTH = 8192
-_FRAME_LENGTH = 270  # of the document without its resources
+_FRAME_LENGTH = 270  # the document without its resources
 _SHORTEST_STAGE_ARN = "arn:aws:execute-api:us-east-1:123456789012:abcdefghij/a"
 _REMEMBERED_POLICIES = 256
 _EVERY_OTHER_SPELLING = ("*//*", "*/*/")  # doubled slashes; a final slash, except that of the root
-_MOST_LOOKED_AT = 32  # of the known routes to close: to look at more of them closely takes long
+_MAX_COMPARED = 32  # more routes would take too long to compare in detail
 
 
 Closed = Mapping[Route, Route]
-"""Patterns that are closed, and of each the route whose requests it is to close: often itself."""
+"""Closed patterns, each with the route whose requests it closes: often itself."""
 
 
 class CompiledPolicy(NamedTuple):
@@ -43,24 +43,24 @@ class CompiledPolicy(NamedTuple):
     denied: list[str]
 
 
-TellOfLoss = Callable[[str, list[Route]], None]
-"""Takes scopes, and routes that they open and their policy yet denies."""
+ReportDenied = Callable[[str, list[Route]], None]
+"""Takes scopes, and routes that they open although their policy denies them."""
 
 
-def _untold(scopes: str, routes: list[Route]) -> None:
-    """Tell nobody."""
+def _ignore(scopes: str, routes: list[Route]) -> None:
+    """Report nothing."""
 
 
 class PolicyCompiler:
     """Compiles policies for one scope map, each set of scopes once per stage.
 
-    `tell` is told of each route that a policy loses, once.
+    `report` is called once for each route that is allowed but denied in whole or in part.
     """
 
-    def __init__(self, scope_map: ScopeMap, tell: TellOfLoss = _untold) -> None:
+    def __init__(self, scope_map: ScopeMap, report: ReportDenied = _ignore) -> None:
         self._scope_map = scope_map
-        self._tell = tell
-        self._told: set[Route] = set()
+        self._report = report
+        self._reported: set[Route] = set()
         self._scopes = scope_map.scopes()
         self._compiled: LRUCache[tuple[frozenset[str], str], CompiledPolicy | Reason] = LRUCache(
             _REMEMBERED_POLICIES
@@ -72,7 +72,7 @@ class PolicyCompiler:
         Raises:
             PolicyError: it is larger than API Gateway takes.
         """
-        key = scopes & self._scopes, stage_arn  # what opens nothing makes no policy of its own
+        key = scopes & self._scopes, stage_arn  # unknown scopes do not change the policy
         policy = self._compiled.get(key)
         if policy is None:
             policy = self._compile(*key)
@@ -84,7 +84,7 @@ class PolicyCompiler:
     def oversized_scopes(self) -> list[str]:
         """Return the keys of the map that alone open more than a policy of any stage can name."""
         return [
-            _in_words(grant.scopes)
+            _joined(grant.scopes)
             for grant in self._scope_map.grants
             if grant.routes and _is_oversize(_resources(_SHORTEST_STAGE_ARN, grant.routes))
         ]
@@ -94,7 +94,7 @@ class PolicyCompiler:
         if not routes:
             return CompiledPolicy([], [f"{stage_arn}/*"])
         allowed = _resources(stage_arn, routes)
-        # Looked at before the rest, because it bounds how many parameters the rest deals with.
+        # Checked first, because it limits the number of parameters for the rest.
         empty_handed = {other for route in routes for other in _empty_parameter_variants(route)}
         if _is_oversize(allowed + _resources(stage_arn, empty_handed - set(routes))):
             return Reason.POLICY_TOO_LARGE
@@ -106,16 +106,16 @@ class PolicyCompiler:
             denied += coarse if _is_oversize(allowed + denied + exact) else exact
         if _is_oversize(allowed + denied):
             return Reason.POLICY_TOO_LARGE
-        lost = [route for route in _shadowed(routes, closed) if route not in self._told]
+        lost = [route for route in _shadowed(routes, closed) if route not in self._reported]
         if lost:
-            self._told.update(lost)
-            self._tell(_in_words(scopes), lost)
+            self._reported.update(lost)
+            self._report(_joined(scopes), lost)
         return CompiledPolicy(allowed, denied)
 
     def shadowed_routes(self, scopes: frozenset[str]) -> list[Route]:
         """Return the routes that these scopes open and the policy yet denies, in whole or in part.
 
-        Some maps ask for what IAM's patterns cannot say; Deny wins then.
+        Some maps require what IAM's patterns cannot express. Deny has precedence.
         """
         routes = self._scope_map.routes_for(scopes)
         closed, _ = self._out_of_bounds(routes)
@@ -124,9 +124,9 @@ class PolicyCompiler:
     def _out_of_bounds(self, routes: list[Route]) -> tuple[Closed, Iterator[str]]:
         """Find what the wildcards of these routes would open beyond the routes themselves.
 
-        Where none of the routes lies deeper than a parameter, everything deeper is closed, known or
-        not. Elsewhere the known routes that are reached are closed one by one, in every spelling.
-        The second value has the patterns of those spellings.
+        If none of the routes is deeper than a parameter, everything deeper is closed, known or not.
+        Otherwise the known routes that are reached are closed one by one, in every spelling. The
+        second value has the patterns of those spellings.
         """
         wildcards = Wildcards(routes)
         allowed = set(routes)
@@ -146,19 +146,19 @@ class PolicyCompiler:
     def _reached(self, wildcards: "Wildcards", allowed: set[Route]) -> Mapping[Route, Closed]:
         """Find the known routes that the wildcards of these would open, under the first that does.
 
-        The parameters of a loose one may take several segments; Denies keep the others from it.
-        Where to close a known route would close one that is allowed, only what the wildcards open
-        of it is closed.
+        The parameters of a loose one may take several segments; a Deny prevents that for others. If
+        closing a known route would close an allowed one, only the part that the wildcards open is
+        closed.
         """
         patterns = wildcards.patterns
         openers = wildcards.openers(self._scope_map.tree, allowed)
-        few = openers if len(openers) <= _MOST_LOOKED_AT else ()
+        few = openers if len(openers) <= _MAX_COMPARED else ()
         shadowing = _matching(few, allowed, State.beyond)
         reached: dict[Route, dict[Route, Route]] = {route: {} for route in wildcards.routes}
         for other, ends in openers.items():
             if other in shadowing:
                 for opener in patterns.owners(ends):
-                    parts = meet(opener, other, loose=opener in wildcards.loose)
+                    parts = intersect(opener, other, loose=opener in wildcards.loose)
                     reached[opener].update(dict.fromkeys(parts, other))
             else:
                 reached[patterns.first(ends)][other] = other
@@ -187,7 +187,7 @@ class Wildcards:
         return {
             other: ends
             for other, reach in tree.reached_by(self.patterns)
-            if other not in allowed and (ends := reach.behind | (reach.across & loose_ends))
+            if other not in allowed and (ends := reach.shadowed | (reach.overmatched & loose_ends))
         }
 
     def of_many_segments(self) -> list[tuple[Route, list[int]]]:
@@ -205,8 +205,8 @@ def _spellings(
 ) -> Iterator[str]:
     """Yield patterns for every other spelling of closed routes that the openers would allow.
 
-    API Gateway routes `/x/` and `//x` to `/x`, and AWS does not document whether the ARN that it
-    evaluates holds the path as sent. Slashes next to a `*` are matched by the `*` itself. Each
+    API Gateway routes `/x/` and `//x` to `/x`. AWS does not document whether the evaluated ARN has
+    the path as sent. Slashes next to a `*` are matched by the `*` itself. Each
     pattern has a doubled or a final slash, so it never matches a path in its usual spelling.
     """
     doubled = [
@@ -242,7 +242,7 @@ def _may_begin_alike(one: Route, other: Route, length: int) -> bool:
     )
 
 
-def _in_words(scopes: frozenset[str]) -> str:
+def _joined(scopes: frozenset[str]) -> str:
     return " ".join(sorted(scopes))
 
 
@@ -272,9 +272,9 @@ def _matching(
 
 
 def _empty_parameter_variants(route: Route) -> list[Route]:
-    """Write the route once per parameter, with nothing in the parameter's place.
+    """Return the route once per parameter, with an empty segment instead of the parameter.
 
-    IAM's `*` matches nothing as well, and API Gateway has another route for such a path, or none.
+    IAM's `*` also matches nothing, and API Gateway has another route for such a path, or none.
     """
     return [
         Route(route.method, (*route.segments[:at], "", *route.segments[at + 1 :]))
@@ -305,7 +305,7 @@ def _is_oversize(resources: list[str]) -> bool:
 def write_policy(policy: CompiledPolicy, valid_until: str | None = None) -> dict[str, object]:
     """Write the policy document, allowing until a moment (ISO 8601) if one is given.
 
-    The condition is of the `IfExists` kind: a gateway that tells no time judges as without it.
+    The condition is of the `IfExists` kind: it is ignored by a gateway that sends no time.
     """
     statements = []
     if policy.allowed:

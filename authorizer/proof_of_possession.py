@@ -30,7 +30,7 @@ class ProofOfPossession:
 
     @property
     def accepts_dpop(self) -> bool:
-        """Whether the DPoP scheme is accepted."""
+        """True if the DPoP scheme is accepted."""
         return DPOP_KEY in self._methods
 
     def check(

@@ -45,8 +45,8 @@ class ResponseWriter(Protocol):
 class PolicyResponses:
     """Policies for a whole stage, which API Gateway may cache for the token.
 
-    `usage_keys` are API keys by issuer and client ID. A usage plan counts the requests of a key,
-    and two issuers may each have a client with the same ID.
+    `usage_keys` are API keys by issuer and client ID. Usage plans count the requests of a key.
+    Two issuers may each have a client with the same ID.
     """
 
     def __init__(

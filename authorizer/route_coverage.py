@@ -31,7 +31,7 @@ class SwallowedRoute(NamedTuple):
 
 
 class RouteCoverage(NamedTuple):
-    """What is wrong with a scope map for an API. Routes are written as `METHOD /path`."""
+    """The faults of a scope map for an API. Routes are written as `METHOD /path`."""
 
     swallowed: list[SwallowedRoute]
     """Open under a parameter of another route, though no scope names them."""

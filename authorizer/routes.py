@@ -9,14 +9,14 @@ from typing import NamedTuple
 ANY_SEGMENT = "*"
 REST_OF_PATH = "**"
 WILDCARDS = frozenset((ANY_SEGMENT, REST_OF_PATH))
-ROOT = ("",)  # one empty segment, for IAM's `*` may match nothing
+ROOT = ("",)  # one empty segment, because IAM's `*` may match nothing
 WEBSOCKET_CONNECT = "$connect"
 METHODS = frozenset(("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"))
 _LITERAL = re.compile(r"[A-Za-z0-9._~!$&'()+,;=:@%-]+")
 _PARAMETER = re.compile(r"\{[A-Za-z0-9._-]+\}")
 _GREEDY_PARAMETER = re.compile(r"\{[A-Za-z0-9._-]+\+\}")
-_LONGEST_MEETING = 32
-_MOST_MEETINGS = 4
+_LONGEST_INTERSECTION = 32
+_MAX_PATTERNS = 4
 
 Segments = tuple[str, ...]
 
@@ -24,8 +24,7 @@ Segments = tuple[str, ...]
 class Route(NamedTuple):
     """A method and the segments of a path.
 
-    A `{parameter}` is kept as ANY_SEGMENT, a `{parameter+}` as REST_OF_PATH: their names do not
-    tell routes apart.
+    A `{parameter}` is stored as ANY_SEGMENT, a `{parameter+}` as REST_OF_PATH, without its name.
     """
 
     method: str
@@ -42,7 +41,7 @@ class Route(NamedTuple):
         return "/".join((self.method, *self.segments)).replace(REST_OF_PATH, ANY_SEGMENT)
 
     def is_literal(self) -> bool:
-        """Tell whether the route has no parameter, and so matches one path only."""
+        """Return whether the route has no parameter, and so matches one path only."""
         return WILDCARDS.isdisjoint(self.segments)
 
     def precedence(self) -> tuple[int, ...]:
@@ -81,45 +80,45 @@ def _parse_segment(name: str) -> str:
 
 
 class State(NamedTuple):
-    """Where patterns stand after some segments of a route: sets of places, each a bit.
+    """The positions of patterns after some segments of a route: sets of positions, each a bit.
 
-    API Gateway compares two routes segment by segment. The first that differ decide, and text goes
-    before a parameter, a parameter before the rest of the path.
+    API Gateway compares two routes segment by segment. The first different segments decide: text
+    has precedence over a parameter, a parameter over the rest of the path.
     """
 
-    same: int
+    equal: int
     """Each segment was the same as the pattern's."""
 
-    before: int
+    preferred: int
     """Each parameter has taken one segment, and API Gateway prefers the pattern's own route."""
 
-    behind: int
+    shadowed: int
     """Each parameter has taken one segment, and API Gateway prefers the other route."""
 
-    across: int
+    overmatched: int
     """A parameter has taken several segments, as IAM's `*` does and no route's parameter."""
 
     def anyhow(self) -> int:
         """Return the places of all four sets."""
-        return self.same | self.before | self.behind | self.across
+        return self.equal | self.preferred | self.shadowed | self.overmatched
 
     def beyond(self) -> int:
         """Return the places where a pattern has reached requests that are not its own route's."""
-        return self.behind | self.across
+        return self.shadowed | self.overmatched
 
 
 class Patterns:
     """Patterns as IAM reads them, all of them matched against a route at once.
 
-    A pattern has a place before each of its segments and one at its end. Every place is a bit of
-    one integer, so that a step of all patterns costs a few operations on integers.
+    A pattern has a position before each of its segments and one at its end. Every position is a bit
+    of one integer. A step of all patterns therefore costs a few operations on integers.
     """
 
     def __init__(self, routes: Iterable[Route]) -> None:
-        self._owners: list[Route] = []  # of each place
+        self._owners: list[Route] = []  # by position
         self._starts: dict[str, int] = {}
         self._places: dict[str, int] = {ANY_SEGMENT: 0, REST_OF_PATH: 0}
-        self._crossable = 0  # the places that a `*` is at or behind
+        self._crossable = 0  # positions at or behind a `*`
         self._ends = 0
         for route in routes:
             self._add(route)
@@ -138,7 +137,7 @@ class Patterns:
         self._owners += [route] * (len(route.segments) + 1)
 
     def start(self, method: str) -> State:
-        """Return where the patterns of a method stand before the first segment."""
+        """Return the positions of the patterns of a method before the first segment."""
         return State(self._starts.get(method, 0), 0, 0, 0)
 
     def step(self, at: State, segment: str) -> State:
@@ -156,20 +155,20 @@ class Patterns:
             before, behind = 0, any_segment | rest
         met = same | before | behind
         return State(
-            (at.same & same) << 1,
-            ((at.before & met) | (at.same & before)) << 1 | (at.before & rest),
-            ((at.behind & met) | (at.same & behind)) << 1 | ((at.behind | at.same) & rest),
-            (at.across & met) << 1 | (at.across & rest) | (at.anyhow() & any_segment),
+            (at.equal & same) << 1,
+            ((at.preferred & met) | (at.equal & before)) << 1 | (at.preferred & rest),
+            ((at.shadowed & met) | (at.equal & behind)) << 1 | ((at.shadowed | at.equal) & rest),
+            (at.overmatched & met) << 1 | (at.overmatched & rest) | (at.anyhow() & any_segment),
         )
 
     def _finish(self, at: State, rest: int) -> State:
         """Go on by the rest of the path, which takes whatever a pattern still asks for."""
-        aligned = at.same | at.before | at.behind
+        aligned = at.equal | at.preferred | at.shadowed
         return State(
-            (at.same & rest) << 1,
-            self._ends_of(at.before | (at.same & ~rest)),
-            self._ends_of(at.behind),
-            self._ends_of(at.across | (aligned & self._crossable)),
+            (at.equal & rest) << 1,
+            self._ends_of(at.preferred | (at.equal & ~rest)),
+            self._ends_of(at.shadowed),
+            self._ends_of(at.overmatched | (aligned & self._crossable)),
         )
 
     def _ends_of(self, places: int) -> int:
@@ -180,7 +179,7 @@ class Patterns:
         return ((places & self._inner) + self._inner) & self._ends
 
     def at_end(self, at: State) -> State:
-        """Keep the patterns that have come to their end."""
+        """Return the patterns that are at their end."""
         return State(*(places & self._ends for places in at))
 
     def ends(self, routes: Iterable[Route]) -> int:
@@ -202,7 +201,7 @@ class Patterns:
 
 
 class RouteTree:
-    """Routes, arranged so that what begins alike is looked at once."""
+    """Routes as a tree, in which common prefixes are matched once."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self._roots: dict[str, _Node] = {}
@@ -213,7 +212,7 @@ class RouteTree:
             node.route = route
 
     def reached_by(self, patterns: Patterns) -> Iterator[tuple[Route, State]]:
-        """Yield each route some of whose requests match patterns, and which ones in what way."""
+        """Yield each route with requests that match patterns, and the state of the match."""
         waiting = [
             (root, start)
             for method, root in self._roots.items()
@@ -239,13 +238,13 @@ class _Node:
         self.route: Route | None = None
 
 
-def meet(pattern: Route, other: Route, *, loose: bool) -> list[Route]:
-    """Write down what a pattern reaches of another route that API Gateway prefers, and no more.
+def intersect(pattern: Route, other: Route, *, loose: bool) -> list[Route]:
+    """Return patterns for the requests of a preferred route that a pattern matches.
 
-    With `loose`, also what its parameters reach by taking several segments. Where that takes many
-    patterns, the other route stands for all of them.
+    With `loose`, the pattern's parameters may take several segments. If that needs many patterns,
+    the other route is returned instead.
     """
-    if len(pattern.segments) + len(other.segments) > _LONGEST_MEETING:
+    if len(pattern.segments) + len(other.segments) > _LONGEST_INTERSECTION:
         return [other]
 
     @cache
@@ -258,7 +257,7 @@ def meet(pattern: Route, other: Route, *, loose: bool) -> list[Route]:
             return set()
         order = order or rank - others_rank
         narrower = ours if rank < others_rank else other
-        # What is taken, what is left of both, and whether a parameter has taken several segments.
+        # Taken segments, the rest of both, and whether a parameter has taken several segments.
         steps: list[tuple[Segments, Segments, Segments, bool]] = [
             ((narrower,), mine[1:], theirs[1:], across)
         ]
@@ -274,9 +273,9 @@ def meet(pattern: Route, other: Route, *, loose: bool) -> list[Route]:
             for taken, mine_left, theirs_left, crossed in steps
             for more in follow(mine_left, theirs_left, order, across=crossed)
         }
-        return set(islice(found, _MOST_MEETINGS + 1))
+        return set(islice(found, _MAX_PATTERNS + 1))
 
     met = follow(pattern.segments, other.segments, 0, across=False)
-    if len(met) > _MOST_MEETINGS:
+    if len(met) > _MAX_PATTERNS:
         return [other]
     return [Route(other.method, segments) for segments in met]

@@ -13,7 +13,7 @@ _RULES_MEMBERS = frozenset(("audience", "scopes"))
 
 
 class ScopeMapError(ValueError):
-    """Raised when a scope map cannot be read without doubt."""
+    """Raised when a scope map is not valid."""
 
 
 class Grant(NamedTuple):
@@ -47,7 +47,7 @@ class ScopeMap:
 
 
 class ApiRules(NamedTuple):
-    """What one API asks of a token. An empty set of audiences means any."""
+    """The rules of one API. An empty set of audiences means any."""
 
     scope_map: ScopeMap
     audiences: frozenset[str]

@@ -1,4 +1,4 @@
-"""What the environment says about this authorizer."""
+"""The settings of an authorizer, from its environment."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -19,16 +19,16 @@ _ISSUER_MEMBERS = frozenset(("jwks_uri", "audience", "client_ids"))
 
 
 class SettingsError(ValueError):
-    """Raised with every setting that is missing or wrong, so that one look is enough."""
+    """Raised with every setting that is missing or wrong."""
 
     def __init__(self, faults: list[str]) -> None:
         super().__init__("the authorizer's environment is not usable: " + "; ".join(faults))
 
 
 class OtherIssuer(NamedTuple):
-    """An issuer trusted beside the first one. An empty set of clients means any.
+    """A further trusted issuer. An empty set of clients means any.
 
-    `jwks_uri` is None where the issuer's own metadata tell.
+    `jwks_uri` is None if it is discovered from the issuer's metadata.
     """
 
     issuer: str
@@ -40,16 +40,16 @@ class OtherIssuer(NamedTuple):
 class Settings(NamedTuple):
     """The authorizer's settings. Times are in seconds.
 
-    `jwks_uri` is None where the issuer's own metadata tell.
+    `jwks_uri` is None if it is discovered from the issuer's metadata.
     """
 
-    # Whose tokens are trusted, and what they must say
+    # Trusted issuers and rules for their tokens
     issuer: str
     """The `iss` of tokens, byte for byte."""
 
     jwks_uri: str | None
-    """Where its keys are: https, or http on this machine. `discover`: where its
-    `/.well-known/openid-configuration` says.
+    """The URL of its keys: https, or http on this machine. `discover`: as in its
+    `/.well-known/openid-configuration`.
     """
 
     other_issuers: tuple[OtherIssuer, ...]
@@ -60,7 +60,7 @@ class Settings(NamedTuple):
     """
 
     audiences: frozenset[str]
-    """Comma list; a token needs one of them, and an introspection answer too. Without it audiences
+    """Comma list; a token and an introspection response need one of them. Without it audiences
     are not checked, which is logged once.
     """
 
@@ -76,82 +76,82 @@ class Settings(NamedTuple):
     """Accept tokens of type `at+jwt` (RFC 9068) only."""
 
     max_token_lifetime: float
-    """A JWT that lives longer is refused."""
+    """A JWT with a longer lifetime is rejected."""
 
-    # Key sets, and whatever else is asked on behalf of a request
+    # Key sets, and other remote data
     jwks_soft_age: float
-    """A key set older than this is asked for again."""
+    """A key set older than this is fetched again."""
 
     jwks_hard_age: float
-    """And is used no more after this, if nobody answers."""
+    """The longest use of a key set while the issuer is unavailable."""
 
     jwks_cool_down: float
-    """How long one unknown key id keeps others from causing a fetch."""
+    """The time for which one unknown key id prevents fetches for others."""
 
     jwks_seed: str | None
     """A file with the key set of `ISSUER`, to start with ([a seed](../guard-your-api.md#a-seed)).
     """
 
     fetch_timeout: float
-    """For all that is asked on behalf of one request; less, if Lambda leaves less."""
+    """The time for all fetches of one request, or less if Lambda's time-out is near."""
 
     # Opaque tokens
     introspection_uri: str | None
-    """The introspection endpoint (RFC 7662). Without it opaque tokens are refused."""
+    """The introspection endpoint (RFC 7662). Without it opaque tokens are rejected."""
 
     introspection_client_id: str | None
-    """What the authorizer authenticates with there."""
+    """The authorizer's client id for that endpoint."""
 
     introspection_client_secret: str | None
-    """The same."""
+    """Its secret."""
 
     introspection_secret_arn: str | None
     """A Secrets Manager secret with both, `{"client_id": …, "client_secret": …}`."""
 
     introspection_cache: float
-    """How long a good answer holds, and a revoked token lives on."""
+    """The time for which an active token is cached, and stays usable after its revocation."""
 
     # Tokens that are bound to a key
     confirmation_methods: frozenset[str]
-    """Comma list of dpop, mtls. Without it tokens that are bound to a key are refused."""
+    """Comma list of dpop, mtls. Without it tokens that are bound to a key are rejected."""
 
     resource: str | None
-    """This API's address, where its callers use another one than the event's domain name."""
+    """This API's URL, if its callers use another one than the event's domain name."""
 
     replay_table: str | None
     """The DynamoDB table of used proofs. dpop needs it."""
 
     replays_in_memory: bool
-    """Or keep them in this process, where there is only one."""
+    """Store them in this process instead, if there is only one."""
 
     # Revoked JWTs
     deny_list_table: str | None
     """The DynamoDB table of revoked JWTs. Without it they are not looked up."""
 
     deny_list_soft_age: float
-    """How long "not revoked" is believed."""
+    """The time for which "not revoked" is cached."""
 
     deny_list_hard_age: float
-    """And how long while the table is out of reach."""
+    """The same while the table is unavailable."""
 
-    # What scopes open, at one API or at several
+    # Scope maps of one API or of several
     scope_map: str | None
-    """The scope map, as JSON or as a file's path. Without it `scopes.json` beside the code."""
+    """The scope map, as JSON or as a file's path. Default: `scopes.json` next to the code."""
 
     api_rules: str | None
     """The path of the parameters that have each API's rules; takes the place of `SCOPE_MAP` and
-    `AUDIENCE`. Rules without `audience` are refused. Without it one scope map for every API.
+    `AUDIENCE`. Rules without `audience` are rejected. Without it one scope map for every API.
     """
 
     api_rules_soft_age: float
-    """Rules older than this are read again."""
+    """Rules older than this are loaded again."""
 
     api_rules_hard_age: float
-    """And are used no more after this, if they cannot be read."""
+    """The longest use of rules while they cannot be loaded."""
 
     # ResponseWriter, memory and log lines
     simple_response: bool
-    """Answer yes or no (HTTP API, payload format 2.0)."""
+    """Return a boolean instead of a policy (HTTP API, payload format 2.0)."""
 
     usage_keys: str | None
     """A file with [API keys by client id](../guard-your-api.md#usage-plans)."""
@@ -160,11 +160,10 @@ class Settings(NamedTuple):
     """End the Allow with the token."""
 
     remembered_tokens: int
-    """How many verified tokens (of each API), and answers of the deny list, are kept in memory."""
+    """The number of cached tokens (of each API), and of cached results of the deny list."""
 
     stack_name: str | None
-    """What the [metrics](metrics.md) in its lines are told apart by. Without it lines have none.
-    """
+    """The stack dimension of the [metrics](metrics.md). Without it lines have no metrics."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
@@ -220,7 +219,7 @@ class Settings(NamedTuple):
 
 
 class _Reader:
-    """Reads variables one by one and collects what is wrong with them, never their values."""
+    """Reads variables one by one and collects their faults, never their values."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
@@ -307,14 +306,14 @@ def _jwks_uri(value: str) -> str | None:
 
 
 def _issuer(value: str) -> str:
-    """Check an issuer identifier: a URL without a query (RFC 8414, 2), kept as it is."""
+    """Check an issuer identifier: a URL without a query (RFC 8414, 2), unchanged."""
     if "?" in value:
         raise ValueError("an issuer with a query")
     return _url(value)
 
 
 def _resource(value: str) -> str:
-    """Check the API's own address: a URL without a query, kept without a slash at its end."""
+    """Check the API's URL: without a query. A final slash is removed."""
     if "?" in value:
         raise ValueError("an address with a query")
     return _url(value).rstrip("/")
@@ -326,22 +325,22 @@ def _other_issuers(value: str) -> tuple[OtherIssuer, ...]:
         members = strict_json.parse_object(value.encode())
     except strict_json.JsonError as error:
         raise ValueError(f"not a JSON object: {error}") from None
-    return tuple(_other_issuer(issuer, said) for issuer, said in members.items())
+    return tuple(_other_issuer(issuer, members) for issuer, members in members.items())
 
 
-def _other_issuer(issuer: str, said: object) -> OtherIssuer:
-    if not isinstance(said, dict) or not _ISSUER_MEMBERS.issuperset(said):
+def _other_issuer(issuer: str, members: object) -> OtherIssuer:
+    if not isinstance(members, dict) or not _ISSUER_MEMBERS.issuperset(members):
         raise ValueError(f"an issuer with members other than {', '.join(sorted(_ISSUER_MEMBERS))}")
-    uri = said.get("jwks_uri", _DISCOVER)
-    if not isinstance(uri, str) or not said.get("audience"):
+    uri = members.get("jwks_uri", _DISCOVER)
+    if not isinstance(uri, str) or not members.get("audience"):
         raise ValueError("an issuer without audience, or with a jwks_uri that is not a text")
-    audiences = _texts(said["audience"])
-    client_ids = _texts(said["client_ids"]) if "client_ids" in said else frozenset()
+    audiences = _texts(members["audience"])
+    client_ids = _texts(members["client_ids"]) if "client_ids" in members else frozenset()
     return OtherIssuer(_issuer(issuer), _jwks_uri(uri), audiences, client_ids)
 
 
 def _texts(value: object) -> frozenset[str]:
-    """Read a text or a list of them. An empty one would mean any, which nobody writes down."""
+    """Read a text or a list of texts. An empty one is rejected, because it would mean any."""
     texts = one_or_more(value)
     if texts is None:
         raise ValueError("an issuer whose audience or client_ids are not texts")

@@ -142,7 +142,7 @@ class ReplayStore(Protocol):
     def consume(self, jkt: str, jti: str, until: int, now: float, deadline: Deadline) -> None:
         """Store the use of a proof until `until`, in seconds since the epoch.
 
-        Of any number of concurrent calls exactly one returns.
+        Exactly one of several concurrent calls returns.
 
         Raises:
             InvalidTokenError: the proof was used before.

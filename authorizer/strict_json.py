@@ -9,12 +9,12 @@ MAX_DEPTH = 16
 _LARGEST_INTEGER = 2**53 - 1  # RFC 7493, 2.2
 _MOST_DIGITS = len(str(-_LARGEST_INTEGER))
 _WHITESPACE = " \t\n\r"
-# One without an end counts too and nothing is tried twice, so that each character is read once.
+# Unterminated strings match, too, and the pattern never backtracks: it runs in linear time.
 _STRING = r'"(?:[^"\\]|\\.)*+"?'
 
 
 class JsonFault(StrEnum):
-    """What is wrong with a text that should have been a JSON object."""
+    """The fault of a text that is not an accepted JSON object."""
 
     NOT_UTF8 = "not_utf8"
     NOT_JSON = "not_json"
@@ -26,7 +26,7 @@ class JsonFault(StrEnum):
 
 
 class JsonError(ValueError):
-    """Raised when a text is not a JSON object beyond doubt."""
+    """Raised when a text is not an unambiguous JSON object."""
 
     def __init__(self, flaw: JsonFault) -> None:
         super().__init__(flaw.value)
@@ -36,8 +36,8 @@ class JsonError(ValueError):
 def parse_object(raw: bytes) -> dict[str, object]:
     """Read a JSON object from UTF-8.
 
-    Refused at every depth: duplicate members, NaN and infinities, numbers that a double cannot hold
-    exactly or at all, lone surrogates, and more than `MAX_DEPTH` levels.
+    Rejected at every depth: duplicate members, NaN, infinities, integers beyond 53 bits, and lone
+    surrogates. The text may have `MAX_DEPTH` levels.
 
     Raises:
         JsonError: the text is anything else.

@@ -56,7 +56,7 @@ class Verifier:
     """Verifies access tokens of trusted issuers, and caches those that are valid.
 
     A token is cached under the digest of its exact bytes. At every use, its times are checked
-    again, and that its issuer still publishes the same key under the same ID.
+    again. Its issuer must still publish the same key under the same ID.
     """
 
     def __init__(

@@ -334,7 +334,7 @@ def _metrics(emitter: str, watch: Mapping[str, Any]) -> Iterator[tuple[str, ...]
             emitter,
             "; ".join(each or "none" for each in sets),
             metric.unit or "count",
-            meaning + (" Warning." if metric.is_trouble else ""),
+            meaning + (" Warning." if metric.is_failure else ""),
             ", ".join(f"`{alarm}`" for alarm in watchers) or "none",
         )
 

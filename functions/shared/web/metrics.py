@@ -18,10 +18,10 @@ FAILURES: Final = Metric("Failures", (("outcome",),))
 LOCKOUTS: Final = Metric("Lockouts")
 """One per 429: authentication has failed too often."""
 
-UNUSABLE_KEY_RINGS: Final = Metric("UnusableKeyRings", is_trouble=True)
+UNUSABLE_KEY_RINGS: Final = Metric("UnusableKeyRings", is_failure=True)
 """One each time that no key may sign, or the key ring or a private key is not available."""
 
-UNCOUNTED_FAILURES: Final = Metric("UncountedFailures", is_trouble=True)
+UNCOUNTED_FAILURES: Final = Metric("UncountedFailures", is_failure=True)
 """One per failed authentication that the rate limit could not count."""
 
 KMS_SIGN_MILLISECONDS: Final = Metric("KmsSignMilliseconds", unit="Milliseconds", is_measure=True)

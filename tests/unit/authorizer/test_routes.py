@@ -10,7 +10,7 @@ from authorizer.routes import (
     Patterns,
     Route,
     RouteTree,
-    meet,
+    intersect,
     parse_route,
 )
 
@@ -20,7 +20,7 @@ def _reached(route: Route, others: list[Route]) -> set[Route]:
     return {
         other
         for other, reach in RouteTree([route, *others]).reached_by(Patterns([route]))
-        if other != route and reach.behind | reach.across
+        if other != route and reach.shadowed | reach.overmatched
     }
 
 
@@ -142,7 +142,7 @@ def test_joint_matching_equals_single_matching(patterns: list[Route], routes: li
     ],
 )
 def test_overmatch_of_a_route_is_described(pattern: str, other: str, met: list[str]) -> None:
-    found = meet(parse_route(pattern), parse_route(other), loose=True)
+    found = intersect(parse_route(pattern), parse_route(other), loose=True)
     assert sorted(route.pattern() for route in found) == met
 
 
@@ -153,6 +153,7 @@ def test_overmatch_description_is_exact(pattern: Route, other: Route) -> None:
         for route, reach in RouteTree([other]).reached_by(Patterns([pattern]))
         for way, places in reach._asdict().items()
     }
-    is_reached, is_behind = ways.get("behind") or ways.get("across"), ways.get("behind")
-    assert bool(meet(pattern, other, loose=True)) == bool(is_reached)
-    assert bool(meet(pattern, other, loose=False)) == bool(is_behind)
+    is_shadowed = ways.get("shadowed")
+    is_reached = is_shadowed or ways.get("overmatched")
+    assert bool(intersect(pattern, other, loose=True)) == bool(is_reached)
+    assert bool(intersect(pattern, other, loose=False)) == bool(is_shadowed)
