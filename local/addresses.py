@@ -1,11 +1,9 @@
 """The laptop edition's addresses: settings, URLs, and checks that its ports are free."""
 
-from __future__ import annotations
-
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from infra.local_stack import API_STAGE, AUTH_STAGE, PORTS, url_host
@@ -70,7 +68,7 @@ class Addresses:
     pinned: frozenset[str] = frozenset()
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str]) -> Addresses:
+    def from_env(cls, environ: Mapping[str, str]) -> Self:
         """Read GATEHOUSE_HOST, the ports in PORTS by their names, and AWS_ENDPOINT_URL.
 
         GATEHOUSE_CONSOLE_PORT=off disables the console.
@@ -110,7 +108,7 @@ class Addresses:
             if part in _REQUIRED or part in self.pinned
         }
 
-    def serving(self, service: Service, host: str, port: int) -> Addresses:
+    def serving(self, service: Service, host: str, port: int) -> Self:
         """Return these addresses with the address on which `service` listens, unless it was set."""
         found = self if "host" in self.pinned else replace(self, host=host)
         if service in self.pinned:

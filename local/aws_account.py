@@ -1,7 +1,5 @@
 """The AWS account and region of the laptop edition, and the AWS settings of its processes."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import MutableMapping
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ They are created on first use under .gatehouse/tls. Each private key is in the c
 as curl's --cert expects.
 """
 
-from __future__ import annotations
-
 import fcntl
 import ssl
 import tempfile
@@ -14,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -53,7 +52,7 @@ class LaptopCertificates:
     directory: Path
 
     @classmethod
-    def ensure(cls, directory: Path = DIRECTORY) -> LaptopCertificates:
+    def ensure(cls, directory: Path = DIRECTORY) -> Self:
         """Return the certificates there. Missing and soon expiring ones are created."""
         found = cls(directory)
         # Runs that start together use the same set: a server and its clients each load files.

@@ -1,7 +1,5 @@
 """Exit codes and error messages of the laptop edition's commands."""
 
-from __future__ import annotations
-
 import errno
 import io
 import os

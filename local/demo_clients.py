@@ -3,15 +3,17 @@
 Their secrets are public, because they exist on a laptop only. Private keys are under .gatehouse
 and never committed.
 
-python -m local.demo_clients    print a client assertion of `service-client-key`
+python -m local.demo_clients assertion             print a client assertion of `service-client-key`
+python -m local.demo_clients proof METHOD URL …    print a DPoP proof
 """
 
-from __future__ import annotations
-
+import argparse
 import json
 import os
+import sys
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,7 @@ CUSTOMER_API = "https://customer.example"
 
 SIGNING_CLIENT = "service-client-key"
 KEY_FILE = STATE / "keys" / f"{SIGNING_CLIENT}.pem"
+PROOF_KEY_FILE = STATE / "dpop-key.pem"
 _ALGORITHM = "ES256"
 _KEY_ID = "laptop"
 _SECRET_METHODS = frozenset({"client_secret_basic", "client_secret_post"})
@@ -182,10 +185,28 @@ def _client(client_id: str, **registered: Any) -> Client:
     return Client(client_id=client_id, name="A demo client", scopes=frozenset(SCOPES), **registered)
 
 
-def main() -> None:
-    """Print an assertion for the laptop's authorization server."""
-    print(assertion(Addresses.from_env(os.environ).issuer, time.time()))
+def proof(method: str, url: str, nonce: str | None = None, token: str | None = None) -> str:
+    """Return a DPoP proof for one request; `token` is the access token of the request."""
+    key = ClientKey(private_key(PROOF_KEY_FILE), _ALGORITHM)
+    return key.proof(method, url, time.time(), nonce=nonce, token=token or "")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Print a client assertion or a DPoP proof."""
+    parser = argparse.ArgumentParser(prog="python -m local.demo_clients")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("assertion", help=f"a client assertion of {SIGNING_CLIENT} (RFC 7523)")
+    given_proof = commands.add_parser("proof", help="a DPoP proof (RFC 9449)")
+    given_proof.add_argument("method", help="the request's method, such as POST")
+    given_proof.add_argument("url", help="the request's address, without a query")
+    given_proof.add_argument("--nonce", help="the last DPoP-Nonce of the server")
+    given_proof.add_argument("--token", help="the access token of the request")
+    given = parser.parse_args(arguments)
+    if given.command == "assertion":
+        print(assertion(Addresses.from_env(os.environ).issuer, time.time()))
+    else:
+        print(proof(given.method, given.url, given.nonce, given.token))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -1,7 +1,5 @@
 """HTTP client of the laptop edition. Every request can be printed as a curl command."""
 
-from __future__ import annotations
-
 import base64
 import http.client
 import json

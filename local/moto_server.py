@@ -1,7 +1,5 @@
 """moto as a server: the access gate in front of it, its leases, and atomic DynamoDB writes."""
 
-from __future__ import annotations
-
 import hmac
 import http.client
 import json

@@ -7,8 +7,6 @@ is shortened, from hours to half a minute. That is long enough here: each proces
 again within 30 seconds. For an unknown key the authorizer fetches the key set.
 """
 
-from __future__ import annotations
-
 import argparse
 import http.client
 import os

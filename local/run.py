@@ -4,8 +4,6 @@ python -m local.run            start and serve
 python -m local.run --check    start, check every response of the walkthrough, stop (exit 0 or 1)
 """
 
-from __future__ import annotations
-
 import contextlib
 import ipaddress
 import os

@@ -1,7 +1,5 @@
 """Supervise child processes: start, watch, log, and always stop them."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import os

@@ -1,7 +1,5 @@
 """The walkthrough: prints each request and its response, and checks the response."""
 
-from __future__ import annotations
-
 import base64
 import http.client
 import json

@@ -7,8 +7,6 @@ machine it can also read responses (DNS rebinding). The console therefore checks
 and the Origin of each task.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
@@ -20,7 +18,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from functions.shared.clients.client import Client
 from functions.shared.storage.aws import AwsClients
@@ -95,7 +93,7 @@ class ConsoleApi:
     calls: ApiCalls
 
     @classmethod
-    def build(cls, addresses: Addresses, folder: str) -> ConsoleApi:
+    def build(cls, addresses: Addresses, folder: str) -> Self:
         """Compose the API for the laptop edition whose control sockets are in `folder`."""
         scope_map = json.loads(SCOPE_MAP.read_text(encoding="utf-8"))
         faults = FaultInjector(folder, AwsClients(), time.time, addresses.bound_api)

@@ -1,7 +1,5 @@
 """A token request and an API call, each explained as steps."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The demo clients as the console uses them: their requests, and their tokens."""
 
-from __future__ import annotations
-
 import base64
 import json
 import time
@@ -17,7 +15,7 @@ from functions.shared.clients.client import (
     TokenFormat,
     TokenProfile,
 )
-from local import demo_clients, dpop_proof
+from local import demo_clients
 from local.addresses import Addresses, Service
 from local.certificates import LaptopCertificates
 from local.http_client import ClientCertificate, HttpRequest, ShellValue, Value
@@ -132,7 +130,7 @@ class ClientRequests:
     def _assertion(self) -> ShellValue:
         value = demo_clients.assertion(self.addresses.issuer, time.time())
         port = f"GATEHOUSE_AUTH_PORT={self.addresses.auth_port}"
-        return ShellValue(value, f"$({port} .venv/bin/python -m local.demo_clients)")
+        return ShellValue(value, f"$({port} .venv/bin/python -m local.demo_clients assertion)")
 
 
 def _authentication(client: Client) -> str:
@@ -151,8 +149,8 @@ def _certificate(*, self_signed: bool) -> ClientCertificate:
 def _proof(
     method: str, url: str, *, nonce: str | None = None, token: str | None = None
 ) -> ShellValue:
-    value = dpop_proof.write_proof(method, url, nonce=nonce, token=token)
-    command = f".venv/bin/python -m local.dpop_proof {method} {url}"
+    value = demo_clients.proof(method, url, nonce, token)
+    command = f".venv/bin/python -m local.demo_clients proof {method} {url}"
     command += f" --nonce {nonce}" if nonce else ""
     command += f" --token {token}" if token else ""
     return ShellValue(value, f"$({command})")

@@ -4,8 +4,6 @@ Each process has a Unix socket in a folder of this user. There is no port that a
 machine could reach. A connection carries one request and one response, both JSON.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 import threading
@@ -15,7 +13,7 @@ from dataclasses import dataclass
 from itertools import chain
 from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from local.console.records import FunctionOutput, Record, RecordedInvoke, Recorder
 from local.gateway.core import Gateway
@@ -75,7 +73,7 @@ class ControlServer:
         functions: InProcessLambda,
         environ: MutableMapping[str, str],
         compose: Callable[[Invoke], Gateway],
-    ) -> ControlServer:
+    ) -> Self:
         """Compose a watched gateway and its control server."""
         FunctionOutput.install()
         recorder = Recorder()
@@ -100,7 +98,7 @@ class ControlServer:
             with connection:
                 self._serve_one(connection)
 
-    def _serve_one(self, connection: Connection[Any, Any]) -> None:
+    def _serve_one(self, connection: "Connection[Any, Any]") -> None:
         try:
             request = json.loads(connection.recv_bytes())
             response = self._tasks[request["task"]](**request["with"])

@@ -3,8 +3,6 @@
 They are injected into the real components, and each step describes how.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any

@@ -3,8 +3,6 @@
 No credential is recorded: neither a client's nor the token of a call.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import sys

@@ -1,7 +1,5 @@
 """The steps that the page shows: messages between components, each with details."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -169,7 +169,7 @@ def test_guarded_api_behind_mutual_tls(laptop: Laptop) -> None:
 def test_rfc7523_2_2_demo_assertion_is_valid_once(laptop: Laptop) -> None:
     ports = {"GATEHOUSE_AUTH_PORT": str(laptop.addresses.auth_port)}
     printed = subprocess.run(
-        [sys.executable, "-m", "local.demo_clients"],
+        [sys.executable, "-m", "local.demo_clients", "assertion"],
         cwd=ROOT,
         env=os.environ | ports,
         capture_output=True,

@@ -1,7 +1,5 @@
 """A key rotation while clients request and use tokens."""
 
-from __future__ import annotations
-
 import subprocess
 from collections import Counter
 

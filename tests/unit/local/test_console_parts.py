@@ -1,7 +1,5 @@
 """The console's modules: records, control sockets, token faults, steps and HTTP."""
 
-from __future__ import annotations
-
 import io
 import json
 import sys

@@ -1,7 +1,5 @@
 """The access gate and the leases of moto, over real HTTP."""
 
-from __future__ import annotations
-
 import http.client
 import json
 import os
