@@ -57,8 +57,8 @@ class ConcurrentRotationError(ConflictError):
 
 
 @dataclass(frozen=True, slots=True)
-class Emergency:
-    """Rotates at once, and revokes keys."""
+class KeyOperations:
+    """Planned operations (announce, retire) and emergency operations (rotate_at_once, revoke)."""
 
     store: RingStore
     backend: KeyBackend
@@ -66,7 +66,7 @@ class Emergency:
     clock: Clock
 
     def rotation_breaks(self, alg: str) -> tuple[str, ...]:
-        """Return sentences about what `rotate` breaks."""
+        """Return sentences about what `rotate_at_once` breaks."""
         warm, unknown = FRESH_SECONDS, JWKS_MAX_AGE + self.rules.verifier_cache
         return (
             f"First, for {warm} seconds: warm processes still sign {alg} tokens with the old key.",
@@ -76,7 +76,7 @@ class Emergency:
             "Tokens of the old key stay valid. To revoke them, revoke the key afterwards.",
         )
 
-    def rotate(self, alg: str) -> str:
+    def rotate_at_once(self, alg: str) -> str:
         """Make a new key sign at once, and the previous keys never again; return its id.
 
         Raises:
@@ -127,17 +127,7 @@ class Emergency:
         with command_errors():
             self.store.change(lambda ring: rotation.revoke(ring, kid, self.clock()))
 
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """Announces keys before they are due, and removes keys that no token needs."""
-
-    store: RingStore
-    backend: KeyBackend
-    rules: RotationRules
-    clock: Clock
-
-    def rotate(self, alg: str) -> RingKey:
+    def announce(self, alg: str) -> RingKey:
         """Announce a successor of the current key; it signs once every verifier can have it.
 
         Raises:
@@ -153,7 +143,7 @@ class Planned:
             )
             return rotation.find_key(ring, key.kid)
 
-    def may_retire(self, kid: str) -> None:
+    def check_retirement(self, kid: str) -> None:
         """Return if `retire` is possible now; raises CommandError otherwise."""
         with command_errors(self.rules):
             rotation.retire(self.store.read().ring, kid, self.clock())
@@ -270,14 +260,9 @@ class KeyAdmin:
         return self._store.read().ring
 
     @property
-    def planned(self) -> Planned:
-        """Operations that break nothing."""
-        return Planned(self._store, self._backend, self.rules, self.context.now)
-
-    @property
-    def emergency(self) -> Emergency:
-        """Operations that break something."""
-        return Emergency(self._store, self._backend, self.rules, self.context.now)
+    def operations(self) -> KeyOperations:
+        """Operations on the keys."""
+        return KeyOperations(self._store, self._backend, self.rules, self.context.now)
 
     @cached_property
     def _secrets(self) -> SecretStore:

@@ -199,7 +199,7 @@ def rotate(context: CommandContext, *, algorithm: str | None, yes: bool) -> None
         yes=yes,
     )
     with context.terminal.progress("Creating and publishing a key"):
-        key = admin.planned.rotate(alg)
+        key = admin.operations.announce(alg)
     context.terminal.show(
         to_document(key, admin.ring, context.now()),
         f"Key {key.kid} published; it signs from {readable(key.sign_from)}.",
@@ -237,9 +237,9 @@ def emergency(
     what = " and ".join(actions)
     context.terminal.confirm(f"{what[0].upper()}{what[1:]}, in {context.deployment.name}?", yes=yes)
     with context.terminal.progress("Writing the key ring"):
-        made = admin.emergency.rotate(alg) if rotates else None
+        made = admin.operations.rotate_at_once(alg) if rotates else None
         if target:
-            admin.emergency.revoke(target.kid)
+            admin.operations.revoke(target.kid)
         signs = _current_key(admin, alg)
     done = [f"Key {made} {'signs' if made == signs else 'created'}."] if made else []
     done += [f"Key {target.kid} revoked."] if target else []
@@ -274,13 +274,13 @@ def retire(context: CommandContext, kid: str, *, yes: bool) -> None:
     """
     admin = KeyAdmin(context)
     with context.terminal.progress("Reading the key ring"):
-        admin.planned.may_retire(kid)
+        admin.operations.check_retirement(kid)
     context.terminal.confirm(
         f"Remove key {kid} from the key ring of {context.deployment.name}? All tokens stay valid.",
         yes=yes,
     )
     with context.terminal.progress("Writing the key ring"):
-        admin.planned.retire(kid)
+        admin.operations.retire(kid)
     context.terminal.show({"kid": kid, "retired": True}, f"Key {kid} removed.")
 
 
@@ -314,11 +314,11 @@ def _what_breaks(
     lines = []
     if rotates:
         # The last sentence is about tokens of the old key, which a revocation contradicts.
-        breaks = admin.emergency.rotation_breaks(alg)
+        breaks = admin.operations.rotation_breaks(alg)
         lines += ["A new key that signs at once:", *(breaks[:-1] if target else breaks)]
     if target:
         lines += [f"Revoking key {target.kid}:"]
-        lines += admin.emergency.revocation_breaks(target.kid)
+        lines += admin.operations.revocation_breaks(target.kid)
         lines += _affected_tokens(context, admin, target)
     return lines
 

@@ -18,7 +18,7 @@ from functions.shared.keys import signing_keys
 from functions.shared.storage.aws import AwsClients
 from functions.shared.storage.secrets_manager import SecretStore
 from functions.shared.tokens.opaque_tokens import OpaqueTokenStore, generate_token
-from infra.cli.key_operations import Emergency
+from infra.cli.key_operations import KeyOperations
 from infra.local_stack import AUTH_STAGE, physical_names
 from local.console.clients import decode, encode_segment, is_jwt
 from local.console.control_socket import ControlClient
@@ -50,13 +50,14 @@ class FaultInjector:
         return bool(self._service("auth_server").records()["down"])
 
     def rotate(self) -> Step:
-        """Replace the signing key at once, as `gatehouse keys rotate --emergency` does."""
+        """Replace the signing key at once, as `gatehouse keys emergency` does."""
         known = physical_names()
         settings = RotationSettings(known["KeyRingSecret"], known["SigningKeysSecret"])
         secrets = SecretStore(self.aws.secrets_manager)
         store = RingStore(secrets, known["KeyRingSecret"])
         private_keys = SecretsManagerKeys(secrets, settings.signing_keys_secret)
-        kid = Emergency(store, private_keys, settings.rules(), self.clock).rotate("RS256")
+        keys = KeyOperations(store, private_keys, settings.rules(), self.clock)
+        kid = keys.rotate_at_once("RS256")
         self._service("auth_server").run("restart", functions=_KEY_RING_READERS, environment={})
         now = self.clock()
         described = [

@@ -217,7 +217,7 @@ def test_kms_key_pending_deletion_is_found() -> None:
     kms = aws_client("kms")
     deploy_all(ISSUER, GUARDED_API, given={"KeyEdition": "kms"}, kept=KeyRing(()))
     seen = context()
-    seen.keys.emergency.rotate("RS256")
+    seen.keys.operations.rotate_at_once("RS256")
     assert troubles() == {}
     (key,) = context().ring.keys
     kms.schedule_key_deletion(KeyId=key.signer.rpartition("/")[2], PendingWindowInDays=7)

@@ -12,7 +12,7 @@ from functions.shared.keys.cached_key_ring import STALE_SECONDS
 from functions.shared.keys.key_ring import KeyRing
 from functions.shared.keys.rotation import NewKey, RotationRules
 from infra.cli.errors import CommandError
-from infra.cli.key_operations import Planned
+from infra.cli.key_operations import KeyOperations
 from tests.support.aws import ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.memory_stores import ManualClock, MemorySecrets
 from tests.support.server import NOW, key
@@ -32,7 +32,7 @@ class Operator:
         )
         self.store = RingStore(self.secrets, KEY_RING_SECRET)
         halves = SecretsManagerKeys(self.secrets, SIGNING_KEYS_SECRET, self._generate)
-        self.planned = Planned(self.store, halves, self.rules, self.clock)
+        self.operations = KeyOperations(self.store, halves, self.rules, self.clock)
         self.last_signed: dict[str, float] = {}
         self.known: list[tuple[float, KeyRing]] = []
         self.rotator.run()
@@ -61,12 +61,12 @@ class Operator:
     def attempt(self, act: str) -> None:
         try:
             if act == "rotate":
-                self.planned.rotate("RS256")
+                self.operations.announce("RS256")
             elif act == "run":
                 self.rotator.run()
             else:
                 keys = self.ring.keys
-                self.planned.retire(keys[int(act) % len(keys)].kid)
+                self.operations.retire(keys[int(act) % len(keys)].kid)
         except CommandError:
             return
 

@@ -19,7 +19,7 @@ from functions.shared.keys.rotation import (
 )
 from functions.shared.storage.secrets_manager import SecretConflictError, SecretVersion
 from infra.cli.errors import CommandError, NotFoundError
-from infra.cli.key_operations import ConcurrentRotationError, Emergency, find_key
+from infra.cli.key_operations import ConcurrentRotationError, KeyOperations, find_key
 from tests.support.aws import ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.memory_stores import ManualClock, MemorySecrets
 from tests.support.server import NOW, key
@@ -40,7 +40,7 @@ class Authority:
         )
         self.store = RingStore(self.secrets, KEY_RING_SECRET)
         halves = SecretsManagerKeys(self.secrets, SIGNING_KEYS_SECRET, self._generate)
-        self.emergency = Emergency(self.store, halves, settings.rules(), self.clock)
+        self.operations = KeyOperations(self.store, halves, settings.rules(), self.clock)
         self.rotation.run()
 
     def _generate(self, alg: str) -> NewKey:
@@ -68,7 +68,7 @@ def authority() -> Authority:
 
 def test_old_tokens_survive_emergency_rotation(authority: Authority) -> None:
     authority.clock.now += HOUR
-    kid = authority.emergency.rotate("RS256")
+    kid = authority.operations.rotate_at_once("RS256")
     assert authority.signing() == kid == key(2).kid
     assert authority.published() == {key(1).kid, key(2).kid}
     # Until the last token of a process that was slow to learn of it has expired.
@@ -95,7 +95,7 @@ def test_emergency_rotation_drops_announced_keys(authority: Authority) -> None:
     authority.clock.now += 29 * DAY
     authority.rotation.run()
     assert key(2).kid in authority.published()
-    kid = authority.emergency.rotate("RS256")
+    kid = authority.operations.rotate_at_once("RS256")
     assert authority.published() == {key(1).kid, kid}
     authority.clock.now += 2 * DAY
     assert authority.signing() == kid
@@ -103,8 +103,8 @@ def test_emergency_rotation_drops_announced_keys(authority: Authority) -> None:
 
 def test_revoked_key_and_private_key_are_deleted(authority: Authority) -> None:
     authority.clock.now += HOUR
-    authority.emergency.rotate("RS256")
-    authority.emergency.revoke(key(1).kid)
+    authority.operations.rotate_at_once("RS256")
+    authority.operations.revoke(key(1).kid)
     assert authority.published() == {key(2).kid}
     authority.rotation.run()
     assert authority.private() == {key(2).kid}
@@ -112,33 +112,33 @@ def test_revoked_key_and_private_key_are_deleted(authority: Authority) -> None:
 
 def test_only_signing_key_cannot_be_revoked(authority: Authority) -> None:
     with pytest.raises(CommandError, match="Rotate first"):
-        authority.emergency.revoke(key(1).kid)
+        authority.operations.revoke(key(1).kid)
     assert authority.signing() == key(1).kid
 
 
 def test_revoked_successor_reopens_its_predecessor(authority: Authority) -> None:
     authority.clock.now += 29 * DAY
     authority.rotation.run()
-    assert authority.emergency.revocation_breaks(key(2).kid)[0].startswith("Nothing")
-    authority.emergency.revoke(key(2).kid)
+    assert authority.operations.revocation_breaks(key(2).kid)[0].startswith("Nothing")
+    authority.operations.revoke(key(2).kid)
     authority.clock.now += 10 * DAY
     assert authority.signing() == key(1).kid
     assert authority.rotation.run().created == (key(3).kid,)
 
 
 def test_unknown_key_cannot_be_revoked(authority: Authority) -> None:
-    for operation in (authority.emergency.revoke, authority.emergency.revocation_breaks):
+    for operation in (authority.operations.revoke, authority.operations.revocation_breaks):
         with pytest.raises(NotFoundError, match="no key other"):
             operation("other")
 
 
 def test_earliest_breakage_is_listed_first(authority: Authority) -> None:
-    rotation = authority.emergency.rotation_breaks("RS256")
+    rotation = authority.operations.rotation_breaks("RS256")
     assert rotation[0].startswith("First, for 30 seconds")
     assert "the key set may lack the new key" in rotation[1]
     assert rotation[2].startswith("Both take up to 300 seconds")
     assert "3900 seconds" in rotation[3]
-    revocation = authority.emergency.revocation_breaks(key(1).kid)
+    revocation = authority.operations.revocation_breaks(key(1).kid)
     assert revocation[1] == "First, within 30 seconds, by introspection."
     assert revocation[2].endswith("within 300 seconds.")
     assert "up to 3600 seconds" in revocation[4]
@@ -158,7 +158,7 @@ def test_operator_and_rotator_may_write_at_once() -> None:
     store = Contended()
     authority = Authority(store)
     store.rival = authority
-    kid = authority.emergency.rotate("RS256")
+    kid = authority.operations.rotate_at_once("RS256")
     # The rotator announced a key in between; it was deleted, and the operator's signs.
     assert authority.signing() == kid
     authority.clock.now += 2 * DAY
@@ -174,7 +174,7 @@ def test_second_operator_adds_no_key(ahead: int) -> None:
             if name == KEY_RING_SECRET and self.rival:
                 rival, self.rival = self.rival, None
                 rival.clock.now += ahead
-                kids.append(rival.emergency.rotate("RS256"))
+                kids.append(rival.operations.rotate_at_once("RS256"))
                 rival.clock.now -= ahead
             super().replace(name, text, seen)
 
@@ -183,7 +183,7 @@ def test_second_operator_adds_no_key(ahead: int) -> None:
     authority = Authority(store)
     store.rival = authority
     with pytest.raises(ConcurrentRotationError, match="at the same moment"):
-        authority.emergency.rotate("RS256")
+        authority.operations.rotate_at_once("RS256")
     authority.clock.now += ahead
     assert [authority.signing()] == kids
 
@@ -196,18 +196,18 @@ def test_operator_gives_up_after_conflicts(authority: Authority) -> None:
             super().replace(name, text, seen)
 
     busy = Busy(**authority.secrets.texts)
-    emergency = Emergency(
+    operations = KeyOperations(
         RingStore(busy, KEY_RING_SECRET),
         SecretsManagerKeys(busy, SIGNING_KEYS_SECRET, authority._generate),
-        authority.emergency.rules,
+        authority.operations.rules,
         authority.clock,
     )
     with pytest.raises(SecretConflictError):
-        emergency.rotate("RS256")
+        operations.rotate_at_once("RS256")
 
 
 def test_unreadable_ring_is_not_changed() -> None:
     authority = Authority()
     authority.secrets.write(KEY_RING_SECRET, "{}")
     with pytest.raises(UnusableKeyRingError):
-        authority.emergency.revoke("any")
+        authority.operations.revoke("any")
