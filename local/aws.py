@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
+from functions.rotate_keys.handler import Settings as RotationSettings
 from functions.rotate_keys.handler import build as build_rotator
 from functions.rotate_keys.key_backends import KmsKeys
-from functions.rotate_keys.settings import Settings as RotationSettings
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.runtime.lambda_function import SYSTEM_CLOCK
 from functions.shared.storage.secrets_manager import SecretStore

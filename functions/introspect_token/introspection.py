@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import floor
-from typing import Any, Final
+from typing import Any
 
 from functions.shared.authentication.client_authentication import ClientAuthentication
 from functions.shared.clients.client import DEFAULT_SIGNING_ALGORITHM, Client
@@ -18,9 +18,9 @@ from functions.shared.web.form import Form, read_form
 from functions.shared.web.proxy_request import ProxyRequest
 from functions.shared.web.responses import NO_STORE, ProxyResponse, json_response, response
 
-JWT_MEDIA_TYPE: Final = "application/token-introspection+jwt"
+JWT_MEDIA_TYPE = "application/token-introspection+jwt"
 
-_INACTIVE: Final[Mapping[str, object]] = {"active": False}
+_INACTIVE: Mapping[str, object] = {"active": False}
 _ZERO = re.compile(r"0(\.0*)?")
 
 

@@ -5,21 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import floor
 from secrets import token_urlsafe
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from authorizer.jws import MAX_TOKEN_LENGTH
 from functions.issue_token.grants import Grant
 from functions.shared.clients.client import TokenProfile
-from functions.shared.keys.kms_signer import MessageTooLongError
-from functions.shared.keys.signers import SignerSource
+from functions.shared.keys.signers import MessageTooLongError, SignerSource
 from functions.shared.tokens.opaque_tokens import OpaqueToken, OpaqueTokenStore, generate_token
 from functions.shared.tokens.token_lookup import to_cnf
 from functions.shared.web.oauth_errors import InvalidScopeError
 
 Claims = dict[str, Any]
 
-_TOKEN_ID_BYTES: Final = 16
-_TOO_LONG: Final = "The token would be too long: ask for fewer scopes."
+_TOKEN_ID_BYTES = 16
+_TOO_LONG = "The token would be too long: ask for fewer scopes."
 
 
 class Validity(NamedTuple):

@@ -6,7 +6,6 @@ import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import floor
-from typing import Final
 
 from authorizer import base64url
 from authorizer.claims import CERTIFICATE, DPOP_KEY, Confirmation
@@ -26,18 +25,18 @@ from functions.shared.web.oauth_errors import (
 )
 from functions.shared.web.proxy_request import ProxyRequest
 
-NONCE_HEADER: Final = "DPoP-Nonce"
-_KIND: Final = "dpop"
+NONCE_HEADER = "DPoP-Nonce"
+_KIND = "dpop"
 
-MINUTES: Final = 5
+MINUTES = 5
 """Minutes in which a nonce is valid, including the one in which it was offered."""
 
-FRESH_SECONDS: Final = 300
-STALE_SECONDS: Final = 600
+FRESH_SECONDS = 300
+STALE_SECONDS = 600
 """During an outage of Secrets Manager, the secret is used at least as long as a key ring."""
 
-_MINUTE: Final = 60
-_NONCE_BYTES: Final = 18
+_MINUTE = 60
+_NONCE_BYTES = 18
 
 
 class DpopNonces:

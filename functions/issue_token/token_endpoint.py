@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from functions.issue_token.grants import Grant, GrantDecisions, TokenRequest
 from functions.issue_token.minting import Mint, MintedToken, Validity, validity
@@ -24,10 +23,10 @@ from functions.shared.web.oauth_errors import (
 from functions.shared.web.proxy_request import ProxyRequest
 from functions.shared.web.responses import NO_STORE, ProxyResponse, json_response
 
-REPEATABLE: Final = frozenset({"resource", "audience"})
+REPEATABLE = frozenset({"resource", "audience"})
 """Parameters that may be sent more than once. RFC 8707, 2; RFC 8693, 2.1."""
 
-_CLIENT_DEPENDENT_ERRORS: Final = (
+_CLIENT_DEPENDENT_ERRORS = (
     InvalidRequestError,
     InvalidScopeError,
     InvalidTargetError,

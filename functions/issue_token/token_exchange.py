@@ -6,7 +6,7 @@ RFC 8693.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from functions.issue_token.grants import (
     Grant,
@@ -20,8 +20,8 @@ from functions.shared.tokens.token_lookup import ActiveToken, TokenLookup
 from functions.shared.web.form import Form
 from functions.shared.web.oauth_errors import InvalidRequestError, InvalidScopeError
 
-ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"
-MAX_ACTORS: Final = 4
+ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
+MAX_ACTORS = 4
 """The largest number of actors in a chain, including the client of the exchange."""
 
 

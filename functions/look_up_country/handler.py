@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Final
 
 from authorizer.metrics import Meter
 from functions.look_up_country.countries import Countries, MalformedCodeError, UnknownCountryError
@@ -17,8 +16,8 @@ from functions.shared.web.oauth_errors import InvalidRequestError, OAuthError
 from functions.shared.web.proxy_request import ProxyRequest
 from functions.shared.web.responses import ProxyResponse, json_response
 
-DEFAULT_LIMIT: Final = 50
-MAX_LIMIT: Final = 250
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 250
 
 _LIMIT = re.compile(r"[1-9][0-9]{0,2}")
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
-from typing import Final
 
 from authorizer.jwk import PROOF_ALGORITHMS
 from authorizer.metrics import Meter
@@ -26,7 +25,7 @@ from functions.shared.web.endpoint import Endpoint
 from functions.shared.web.proxy_request import ProxyRequest
 from functions.shared.web.responses import ProxyResponse
 
-MAX_AGE: Final = 3600
+MAX_AGE = 3600
 """Cache lifetime in seconds. The members change only with the deployment's parameters."""
 
 

@@ -6,7 +6,6 @@ import json
 import os
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Final
 
 from authorizer.jwk import PROOF_ALGORITHMS
 from authorizer.metrics import Meter
@@ -18,13 +17,13 @@ from functions.shared.web.oauth_errors import ServerError
 from functions.shared.web.proxy_request import ProxyRequest
 from functions.shared.web.responses import ProxyResponse
 
-MAX_AGE: Final = 3600
+MAX_AGE = 3600
 """Cache lifetime in seconds."""
 
-_DEFAULT_STAGE: Final = "$default"
+_DEFAULT_STAGE = "$default"
 """The stage of an HTTP API that is not part of its URL."""
 
-_DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
 @dataclass(frozen=True, slots=True)

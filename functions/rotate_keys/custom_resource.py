@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Any
 from urllib.request import Request, urlopen
 
 from authorizer.metrics import ERROR, Meter, Metric
@@ -20,18 +20,18 @@ from functions.shared.runtime.lambda_function import MissingSettingsError
 from functions.shared.storage.errors import StorageError
 from functions.shared.web.audit import Emit
 
-ROTATIONS: Final = Metric("Rotations", (("outcome",),))
+ROTATIONS = Metric("Rotations", (("outcome",),))
 """One per run. Its outcome is `success` or `error`."""
 
-SIGNING_KEY_AGE_DAYS: Final = Metric("SigningKeyAgeDays", is_measure=True)
+SIGNING_KEY_AGE_DAYS = Metric("SigningKeyAgeDays", is_measure=True)
 """The time since the oldest current key's first signature."""
 
-METRICS: Final = (ROTATIONS, SIGNING_KEY_AGE_DAYS)
+METRICS = (ROTATIONS, SIGNING_KEY_AGE_DAYS)
 """All metrics of rotate_keys."""
 
-_RESOURCE_ID: Final = "key-ring"
-_SECONDS: Final = 5
-_PAUSES: Final = (5.0, 15.0)
+_RESOURCE_ID = "key-ring"
+_SECONDS = 5
+_PAUSES = (5.0, 15.0)
 """Seconds between attempts, while the permissions of a new role propagate."""
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from authorizer.metrics import Meter
 from functions.rotate_keys.custom_resource import respond_to_cloudformation, run_and_log
@@ -14,18 +16,83 @@ from functions.rotate_keys.key_backends import (
     generate_key,
 )
 from functions.rotate_keys.key_rotation import RingStore, Rotator
-from functions.rotate_keys.settings import Settings
+from functions.shared.clients.client import SIGNING_ALGORITHMS
 from functions.shared.keys.key_ring import IN_KMS, IN_SECRETS_MANAGER
-from functions.shared.keys.rotation import NewKey
+from functions.shared.keys.rotation import NewKey, RotationRules, UnsafeRotationError
 from functions.shared.runtime.lambda_function import (
     SYSTEM_CLOCK,
     Clock,
+    EnvironmentSettings,
     Event,
     LambdaHandler,
     WarmInstance,
 )
 from functions.shared.storage.aws import AwsClients
 from functions.shared.storage.secrets_manager import SecretStore
+from functions.shared.storage.state_table import DAY
+
+_NUMBER = re.compile(r"[0-9]{1,9}")
+_HOUR = 3_600
+
+_KEY_BACKENDS = (IN_SECRETS_MANAGER, IN_KMS)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings(EnvironmentSettings):
+    """Names or ARNs of the two secrets, and settings of rotation, as strings.
+
+    A verifier may use a JWK Set that it cannot refresh for `verifier_cache_seconds`. `stack_name`
+    identifies the stack's KMS keys.
+    """
+
+    key_ring_secret: str
+    signing_keys_secret: str
+    key_edition: str = IN_SECRETS_MANAGER
+    stack_name: str = "gatehouse"
+    algorithms: str = "RS256"
+    key_signing_days: str = "30"
+    key_announce_hours: str = "24"
+    key_retire_hours: str = "48"
+    verifier_cache_seconds: str = "3600"
+
+    def rules(self) -> RotationRules:
+        """Return the times of rotation.
+
+        Raises:
+            UnsafeRotationError: they are not numbers, or verifiers would reject valid tokens.
+        """
+        faults: list[str] = []
+        rules = {
+            "signing": _number("KEY_SIGNING_DAYS", self.key_signing_days, faults) * DAY,
+            "announcing": _number("KEY_ANNOUNCE_HOURS", self.key_announce_hours, faults) * _HOUR,
+            "retiring": _number("KEY_RETIRE_HOURS", self.key_retire_hours, faults) * _HOUR,
+            "verifier_cache": _number(
+                "VERIFIER_CACHE_SECONDS", self.verifier_cache_seconds, faults
+            ),
+        }
+        if faults:
+            raise UnsafeRotationError(faults)
+        return RotationRules(**rules)
+
+    def signing_algorithms(self) -> tuple[str, ...]:
+        """Return the algorithms of the keys.
+
+        Raises:
+            UnsafeRotationError: the key backend or one of the algorithms is unknown.
+        """
+        if self.key_edition not in _KEY_BACKENDS:
+            raise UnsafeRotationError([f"KEY_EDITION is one of {', '.join(_KEY_BACKENDS)}"])
+        wanted = tuple(dict.fromkeys(part.strip() for part in self.algorithms.split(",")))
+        if not set(wanted) <= set(SIGNING_ALGORITHMS):
+            raise UnsafeRotationError([f"ALGORITHMS are among {', '.join(SIGNING_ALGORITHMS)}"])
+        return wanted
+
+
+def _number(name: str, text: str, faults: list[str]) -> int:
+    if not _NUMBER.fullmatch(text):
+        faults.append(f"{name} is a whole number")
+        return 0
+    return int(text)
 
 
 def build(

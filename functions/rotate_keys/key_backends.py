@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from math import floor
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
@@ -33,22 +33,22 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-ORPHAN_SECONDS: Final = 3600
+ORPHAN_SECONDS = 3600
 """Minimum age at which an unused private key is deleted. A younger one may be about to be used."""
 
-STACK_TAG: Final = "gatehouse:stack"
+STACK_TAG = "gatehouse:stack"
 """The tag that ties a KMS key to its stack: roles may use the keys of their stack."""
 
-PENDING_DAYS: Final = 7
+PENDING_DAYS = 7
 """The shortest waiting period of KMS before a deletion, which can be cancelled until then."""
 
-_PAUSES: Final = (0.25, 0.5, 1.0, 2.0)
+_PAUSES = (0.25, 0.5, 1.0, 2.0)
 """Seconds between attempts: KMS is eventually consistent."""
 
-_PUBLIC_EXPONENT: Final = 65_537
-_RSA_BITS: Final = 2048
+_PUBLIC_EXPONENT = 65_537
+_RSA_BITS = 2048
 
-KEY_SPECS: Final[Mapping[str, KeySpecType]] = {
+KEY_SPECS: Mapping[str, KeySpecType] = {
     "RS256": "RSA_2048",
     "PS256": "RSA_2048",
     "ES256": "ECC_NIST_P256",
@@ -75,7 +75,7 @@ def _generate_p256() -> AllowedPrivateKeys:
     return ec.generate_private_key(ec.SECP256R1())
 
 
-_GENERATORS: Final[Mapping[str, Callable[[], AllowedPrivateKeys]]] = {
+_GENERATORS: Mapping[str, Callable[[], AllowedPrivateKeys]] = {
     "RS256": _generate_rsa,
     "PS256": _generate_rsa,
     "ES256": _generate_p256,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from functions.rotate_keys.key_backends import KeyBackend
 from functions.shared.keys import key_ring
@@ -27,7 +26,7 @@ from functions.shared.storage.secrets_manager import (
 )
 from functions.shared.storage.state_table import DAY
 
-LONGEST_RUN: Final = 900
+LONGEST_RUN = 900
 """Seconds. A run that took longer does not write: another run may have deleted its new key."""
 
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from functions.rotate_keys.handler import Settings
 from functions.rotate_keys.key_backends import KeyBackend, KmsKeys, SecretsManagerKeys
 from functions.rotate_keys.key_rotation import RingStore
-from functions.rotate_keys.settings import Settings
 from functions.shared.keys import rotation
 from functions.shared.keys.cached_key_ring import FRESH_SECONDS, STALE_SECONDS
 from functions.shared.keys.key_ring import IN_KMS, JWKS_MAX_AGE, KeyRing, RingKey

@@ -9,9 +9,9 @@ from typing import Any
 
 import jwt
 
+from functions.rotate_keys.handler import Settings as RotationSettings
 from functions.rotate_keys.key_backends import SecretsManagerKeys
 from functions.rotate_keys.key_rotation import RingStore
-from functions.rotate_keys.settings import Settings as RotationSettings
 from functions.shared.clients.client import Client
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.keys import signing_keys

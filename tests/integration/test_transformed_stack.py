@@ -21,7 +21,7 @@ from functions.introspect_token.handler import Settings as IntrospectTokenSettin
 from functions.issue_token import handler as issue_token
 from functions.issue_token.handler import Settings as IssueTokenSettings
 from functions.rotate_keys import handler as rotate_keys
-from functions.rotate_keys.settings import Settings as RotateKeysSettings
+from functions.rotate_keys.handler import Settings as RotateKeysSettings
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.runtime.lambda_function import SYSTEM_CLOCK
 from functions.shared.storage.aws import AwsClients

@@ -11,7 +11,7 @@ from functions.issue_token import handler as issue_token
 from functions.publish_jwks import handler as publish_jwks
 from functions.revoke_token import handler as revoke_token
 from functions.rotate_keys import handler as rotate_keys
-from functions.rotate_keys.settings import Settings as RotateKeysSettings
+from functions.rotate_keys.handler import Settings as RotateKeysSettings
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.storage.aws import AwsClients
 from functions.shared.storage.secrets_manager import SecretStore

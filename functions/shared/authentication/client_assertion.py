@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from math import ceil, inf
-from typing import Final
 
 from authorizer import base64url
 from authorizer import claims as claim_reading
@@ -21,8 +20,8 @@ from authorizer.jwk import ALGORITHMS, VerificationKey, parse_key
 from functions.shared.authentication.credentials import PresentedAssertion
 from functions.shared.storage.state_table import OneTimeUse
 
-_CACHED_SUBJECTS: Final = 1024
-_RSA_BLOCKS: Final = 8
+_CACHED_SUBJECTS = 1024
+_RSA_BLOCKS = 8
 
 
 def verify_signature(

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from authorizer import https_client
 from authorizer.clock import Clocks
@@ -54,7 +54,7 @@ from functions.shared.web.oauth_errors import (
 )
 from functions.shared.web.proxy_request import ProxyRequest
 
-CREDENTIAL_PARAMETERS: Final = frozenset({"client_id", "client_secret", "client_assertion"})
+CREDENTIAL_PARAMETERS = frozenset({"client_id", "client_secret", "client_assertion"})
 
 
 class OutdatedRecordError(StorageUnavailableError):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from authorizer import jws
 from authorizer.errors import InvalidTokenError
@@ -22,17 +22,17 @@ Credential = TypeVar("Credential")
 
 # Kinds of credentials. Two methods that read the same kind do not exclude each other: the client's
 # registration decides which one applies.
-BASIC: Final = "the Authorization header"
-SECRET_PARAMETER: Final = "client_secret"
-CLIENT_ASSERTION: Final = "client_assertion"
-CERTIFICATE: Final = "the client certificate"
+BASIC = "the Authorization header"
+SECRET_PARAMETER = "client_secret"
+CLIENT_ASSERTION = "client_assertion"
+CERTIFICATE = "the client certificate"
 
-ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-CLIENT_AUTHENTICATION_TYPE: Final = "client-authentication+jwt"
-ASSERTION_TYPES: Final = frozenset({None, "jwt", "jose", CLIENT_AUTHENTICATION_TYPE})
+ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+CLIENT_AUTHENTICATION_TYPE = "client-authentication+jwt"
+ASSERTION_TYPES = frozenset({None, "jwt", "jose", CLIENT_AUTHENTICATION_TYPE})
 """Accepted `typ` headers. Access tokens (at+jwt) and DPoP proofs have others."""
 
-_ASSERTION_HEADER: Final = HeaderRules(ALGORITHMS, ASSERTION_TYPES, key_id_required=False)
+_ASSERTION_HEADER = HeaderRules(ALGORITHMS, ASSERTION_TYPES, key_id_required=False)
 
 
 class ReplayedCredentialError(InvalidClientError):

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
 
 from authorizer.claims import LEEWAY
 from authorizer.errors import InvalidTokenError, Reason
@@ -35,8 +34,8 @@ from functions.shared.clients.assertion_rules import AssertionRules
 from functions.shared.clients.client import PRIVATE_KEY_JWT, Client
 from functions.shared.web import paths
 
-_STRICT_TYPES: Final = frozenset({CLIENT_AUTHENTICATION_TYPE})
-_TYPES: Final = frozenset({None, "jwt", CLIENT_AUTHENTICATION_TYPE})
+_STRICT_TYPES = frozenset({CLIENT_AUTHENTICATION_TYPE})
+_TYPES = frozenset({None, "jwt", CLIENT_AUTHENTICATION_TYPE})
 
 
 @dataclass(frozen=True, slots=True)

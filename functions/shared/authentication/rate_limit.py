@@ -16,7 +16,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address, ip_network
 from math import ceil
-from typing import Final
 
 from authorizer.cache import LRUCache
 from authorizer.state_table import entry
@@ -24,10 +23,10 @@ from functions.shared.storage.errors import StorageError, StorageUnavailableErro
 from functions.shared.storage.state_table import Counters
 from functions.shared.web.oauth_errors import TooManyFailuresError
 
-_BY_SOURCE: Final = "failures-by-source"
-_BY_CLIENT: Final = "failures-by-client"
-_CACHED_BLOCKS: Final = 4096
-_IPV6_SITE_BITS: Final = 64
+_BY_SOURCE = "failures-by-source"
+_BY_CLIENT = "failures-by-client"
+_CACHED_BLOCKS = 4096
+_IPV6_SITE_BITS = 64
 
 
 @dataclass(frozen=True, slots=True)

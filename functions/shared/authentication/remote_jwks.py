@@ -13,7 +13,6 @@ from collections.abc import Callable
 from functools import partial
 from math import ceil
 from threading import Lock
-from typing import Final
 
 from authorizer.cache import LRUCache
 from authorizer.clock import Clocks, Deadline
@@ -23,10 +22,10 @@ from authorizer.jwk import ALGORITHMS, VerificationKey, parse_key_set
 from authorizer.jwks_cache import Discovery, Fetch, JwksCache
 from functions.shared.web.oauth_errors import TemporarilyUnavailableError
 
-FETCH_SECONDS: Final = 3.0
+FETCH_SECONDS = 3.0
 """Time limit of one fetch, including discovery."""
 
-_CACHED_SOURCES: Final = 256
+_CACHED_SOURCES = 256
 
 
 class RemoteJwks:

@@ -7,13 +7,12 @@ would allow a second DNS look-up to return another address.
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from typing import Final
 
-ON_LOOPBACK: Final = "loopback"
+ON_LOOPBACK = "loopback"
 """Value of the setting `remote_keys` that also allows JWK Sets on this machine."""
 
-_NAT64: Final = ip_network("64:ff9b::/96")
-_SITE_LOCAL: Final = ip_network("fec0::/10")
+_NAT64 = ip_network("64:ff9b::/96")
+_SITE_LOCAL = ip_network("fec0::/10")
 """Deprecated private addresses, RFC 3879, which `is_global` includes."""
 
 

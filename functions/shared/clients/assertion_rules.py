@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any
 
 from authorizer import strict_json
 from authorizer.errors import Reason
@@ -14,13 +14,14 @@ from authorizer.https_client import parse_url
 from authorizer.jwk import ALGORITHMS, KeySet, has_private_part, parse_key_set
 from functions.shared.runtime.wildcards import matches_wildcards
 from functions.shared.storage.dynamodb_items import boolean, integer, text
+from functions.shared.storage.state_table import DAY
 
-DEFAULT_ASSERTION_LIFETIME: Final = 300
-LONGEST_ASSERTION_LIFETIME: Final = 3600
-DEFAULT_MAX_AGE: Final = 3600
-LONGEST_MAX_AGE: Final = 86_400
+DEFAULT_ASSERTION_LIFETIME = 300
+LONGEST_ASSERTION_LIFETIME = 3600
+DEFAULT_MAX_AGE = 3600
+LONGEST_MAX_AGE = DAY
 
-_CACHED_KEY_SETS: Final = 256
+_CACHED_KEY_SETS = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from authorizer.claims import THUMBPRINT, is_scope
 from authorizer.jwk import ALGORITHMS
@@ -19,26 +19,27 @@ from functions.shared.clients.certificate_subject import CertificateSubject
 from functions.shared.clients.client_secrets import StoredSecret
 from functions.shared.storage import dynamodb_items
 from functions.shared.storage.dynamodb_items import boolean, integer, listed, text, texts
+from functions.shared.storage.state_table import DAY
 
 T = TypeVar("T")
 
-SCHEMA_VERSION: Final = 1
-DEFAULT_TOKEN_LIFETIME: Final = 14_400
-LONGEST_TOKEN_LIFETIME: Final = 86_400
+SCHEMA_VERSION = 1
+DEFAULT_TOKEN_LIFETIME = 14_400
+LONGEST_TOKEN_LIFETIME = DAY
 """Seconds. Key rotation depends on it: a key stays published until its tokens have expired."""
 
-DEFAULT_SIGNING_ALGORITHM: Final = "RS256"
-SIGNING_ALGORITHMS: Final = ("RS256", "PS256", "ES256", "EdDSA")
+DEFAULT_SIGNING_ALGORITHM = "RS256"
+SIGNING_ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
 
-CLIENT_SECRET_BASIC: Final = "client_secret_basic"
-CLIENT_SECRET_POST: Final = "client_secret_post"
-PRIVATE_KEY_JWT: Final = "private_key_jwt"
-TLS_CLIENT_AUTH: Final = "tls_client_auth"
-SELF_SIGNED_TLS_CLIENT_AUTH: Final = "self_signed_tls_client_auth"
-FEDERATED_JWT: Final = "federated_jwt"
+CLIENT_SECRET_BASIC = "client_secret_basic"
+CLIENT_SECRET_POST = "client_secret_post"
+PRIVATE_KEY_JWT = "private_key_jwt"
+TLS_CLIENT_AUTH = "tls_client_auth"
+SELF_SIGNED_TLS_CLIENT_AUTH = "self_signed_tls_client_auth"
+FEDERATED_JWT = "federated_jwt"
 """Gatehouse's name for a JWT of another issuer as client_assertion. It is not registered."""
 
-REGISTERED_METHODS: Final = (
+REGISTERED_METHODS = (
     CLIENT_SECRET_BASIC,
     CLIENT_SECRET_POST,
     PRIVATE_KEY_JWT,
@@ -47,16 +48,16 @@ REGISTERED_METHODS: Final = (
 )
 """Values of `token_endpoint_auth_methods_supported`. RFC 7591, 2, and RFC 8705, 2."""
 
-METHODS: Final = frozenset({*REGISTERED_METHODS, FEDERATED_JWT})
+METHODS = frozenset({*REGISTERED_METHODS, FEDERATED_JWT})
 
-ASSERTION_ALGORITHMS: Final = tuple(sorted(ALGORITHMS))
+ASSERTION_ALGORITHMS = tuple(sorted(ALGORITHMS))
 """Values of `token_endpoint_auth_signing_alg_values_supported`, all asymmetric."""
 
-CLIENT_CREDENTIALS: Final = "client_credentials"
-TOKEN_EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
-GRANT_TYPES: Final = (CLIENT_CREDENTIALS, TOKEN_EXCHANGE)
+CLIENT_CREDENTIALS = "client_credentials"
+TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+GRANT_TYPES = (CLIENT_CREDENTIALS, TOKEN_EXCHANGE)
 
-MAX_RESOURCE_LENGTH: Final = 512
+MAX_RESOURCE_LENGTH = 512
 
 _ABSOLUTE_URI = re.compile(
     r"[A-Za-z][A-Za-z0-9+.-]*:(?:[A-Za-z0-9._~:/?\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+"

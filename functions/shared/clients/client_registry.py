@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from authorizer.cache import LRUCache
 from functions.shared.clients.client import Client, from_item, is_client_id, to_item
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 
-FRESH_SECONDS: Final = 30
-STALE_SECONDS: Final = 120
+FRESH_SECONDS = 30
+STALE_SECONDS = 120
 """Seconds for which a disabled client is accepted by a process that cannot read the table."""
 
-MAX_CACHED_CLIENTS: Final = 1024
+MAX_CACHED_CLIENTS = 1024
 
-RELOADS_A_SECOND: Final = 10
+RELOADS_A_SECOND = 10
 """Reloads of known clients because of rejections, and as many of unknown ids, by one process."""
 
 

@@ -15,14 +15,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import scrypt, sha256
 from threading import BoundedSemaphore
-from typing import Final
 
 from authorizer import base64url
 
-SCANNABLE_PREFIX: Final = "gh_"
+SCANNABLE_PREFIX = "gh_"
 """The prefix of all secrets and tokens, for secret scanners. Their kind follows."""
 
-SECRET_PREFIX: Final = f"{SCANNABLE_PREFIX}cs_"
+SECRET_PREFIX = f"{SCANNABLE_PREFIX}cs_"
 
 _COST, _BLOCK_SIZE, _PARALLELISM = 2**14, 8, 1
 _KEY_BYTES = 32
@@ -150,4 +149,4 @@ def _derive(secret: str, salt: bytes) -> bytes:
 
 
 # Used for clients without an imported secret. No secret has this digest.
-_DUMMY: Final = StoredSecret(f"scrypt${_COST}${_BLOCK_SIZE}${_PARALLELISM}${'A' * 22}${'A' * 43}")
+_DUMMY = StoredSecret(f"scrypt${_COST}${_BLOCK_SIZE}${_PARALLELISM}${'A' * 22}${'A' * 43}")

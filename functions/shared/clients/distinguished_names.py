@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cryptography.x509 import Name
@@ -20,7 +20,7 @@ DistinguishedName = tuple[frozenset[tuple[str, str | bytes]], ...]
 
 _ESCAPED = r'\\(?:[0-9A-Fa-f]{2}|[ "#+,;<=>\\])'
 _ARC = "(?:0|[1-9][0-9]*)"
-_ATTRIBUTE: Final = re.compile(
+_ATTRIBUTE = re.compile(
     rf"""\ *+
     (?:(?:OID\.)?(?P<oid>(?:[01]\.[1-3]?[0-9]|2\.{_ARC})(?:\.{_ARC})*)
         |(?P<name>[A-Z][A-Z0-9-]*))\ *+=\ *+
@@ -30,9 +30,9 @@ _ATTRIBUTE: Final = re.compile(
     (?P<end>[,;+]|\Z)""",
     re.VERBOSE | re.IGNORECASE,
 )
-_CHARACTER: Final = re.compile(r"\\([0-9A-Fa-f]{2})|\\(.)|([^\\])", re.DOTALL)
+_CHARACTER = re.compile(r"\\([0-9A-Fa-f]{2})|\\(.)|([^\\])", re.DOTALL)
 
-_TYPES: Final[Mapping[str, tuple[str, ...]]] = {
+_TYPES: Mapping[str, tuple[str, ...]] = {
     "2.5.4.3": ("CN", "commonName"),
     "2.5.4.4": ("SN", "surname"),
     "2.5.4.5": ("serialNumber",),
@@ -69,10 +69,10 @@ _TYPES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Names of attribute types in RFC 4514, OpenSSL and Java; they are not case-sensitive."""
 
-_OIDS: Final = {name.lower(): oid for oid, names in _TYPES.items() for name in names}
+_OIDS = {name.lower(): oid for oid, names in _TYPES.items() for name in names}
 
-_BIT_STRING: Final = 0x03
-_ENCODINGS: Final = {
+_BIT_STRING = 0x03
+_ENCODINGS = {
     0x0C: "utf-8",  # UTF8String
     0x12: "ascii",  # NumericString
     0x13: "ascii",  # PrintableString
@@ -82,7 +82,7 @@ _ENCODINGS: Final = {
     0x1C: "utf-32-be",  # UniversalString
     0x1E: "utf-16-be",  # BMPString
 }
-_SHORT_LENGTH: Final = 0x80
+_SHORT_LENGTH = 0x80
 
 
 def parse(text: str) -> DistinguishedName:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from functions.shared.keys.key_ring import (
     KeyRing,
     RingKey,
@@ -15,10 +13,10 @@ from functions.shared.runtime.lambda_function import Clock
 from functions.shared.storage.cache import StorageCache
 from functions.shared.storage.secrets_manager import SecretStore
 
-FRESH_SECONDS: Final = 30
+FRESH_SECONDS = 30
 """Cache lifetime, and the time in which all processes use a written key ring."""
 
-STALE_SECONDS: Final = 300
+STALE_SECONDS = 300
 """The same during an outage of Secrets Manager. Rotation depends on it."""
 
 

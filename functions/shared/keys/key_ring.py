@@ -10,25 +10,25 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from authorizer import jwk as jwk_reading
 from authorizer.errors import InvalidTokenError
 from functions.shared.storage.errors import StorageError, StorageUnavailableError
 from functions.shared.web.metrics import UNUSABLE_KEY_RINGS
 
-VERSION: Final = 1
-JWKS_MAX_AGE: Final = 300
+VERSION = 1
+JWKS_MAX_AGE = 300
 """Cache lifetime of the JWK Set in seconds. Rotation waits at least that long."""
 
-IN_SECRETS_MANAGER: Final = "secrets-manager"
+IN_SECRETS_MANAGER = "secrets-manager"
 """The `signer` and the backend of a key whose private key is in the signing keys secret."""
 
-IN_KMS: Final = "kms"
+IN_KMS = "kms"
 """The backend of a key whose `signer` is the ARN of a KMS key."""
 
 # RFC 7638, 3.2, and RFC 8037, 2: what makes up a public key, and nothing that could be private.
-_PUBLIC_MEMBERS: Final[Mapping[str, tuple[str, ...]]] = {
+_PUBLIC_MEMBERS: Mapping[str, tuple[str, ...]] = {
     "RSA": ("e", "n"),
     "EC": ("crv", "x", "y"),
     "OKP": ("crv", "x"),

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil, floor
-from typing import Final
 
 from authorizer.claims import LEEWAY
 from functions.shared.clients.client import LONGEST_TOKEN_LIFETIME
@@ -25,13 +24,13 @@ from functions.shared.keys.key_ring import (
     thumbprint,
 )
 
-CLOCK_SKEW: Final = 60
+CLOCK_SKEW = 60
 """Seconds by which two clocks may differ, including the time of a write."""
 
-RETENTION_NEEDED: Final = LONGEST_TOKEN_LIFETIME + LEEWAY + CLOCK_SKEW
+RETENTION_NEEDED = LONGEST_TOKEN_LIFETIME + LEEWAY + CLOCK_SKEW
 """Seconds after a key's last signature until none of its tokens is valid anywhere."""
 
-PROPAGATION_SECONDS: Final = STALE_SECONDS + CLOCK_SKEW
+PROPAGATION_SECONDS = STALE_SECONDS + CLOCK_SKEW
 """Seconds until each process uses the written key ring, or none."""
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from hashlib import sha256
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import jwt
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1
 from jwt.algorithms import Algorithm, RSAAlgorithm
-from jwt.utils import base64url_encode
+from jwt.utils import base64url_encode, der_to_raw_signature
 
 from authorizer.metrics import Meter
 from functions.shared.keys.cached_key_ring import CachedKeyRing
@@ -23,19 +26,31 @@ from functions.shared.keys.key_ring import (
     key_errors,
     thumbprint,
 )
-from functions.shared.keys.kms_signer import KmsAlgorithm
 from functions.shared.keys.signing_keys import from_json, from_pem
+from functions.shared.storage.aws import storage_errors
 from functions.shared.storage.secrets_manager import SecretStore
+from functions.shared.web.metrics import KMS_SIGN_MILLISECONDS
 from functions.shared.web.responses import json_encoder
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
     from mypy_boto3_kms import KMSClient
+    from mypy_boto3_kms.literals import SigningAlgorithmSpecType
 
 
-REREAD_SECONDS: Final = 1
+LONGEST_MESSAGE = 4096
+"""Bytes that KMS takes as a raw message. https://docs.aws.amazon.com/kms/latest/APIReference/API_Sign.html"""
 
-_encode: Final = json_encoder(compact=True)
+SIGNING_ALGORITHM_SPECS: Mapping[str, SigningAlgorithmSpecType] = {
+    "RS256": "RSASSA_PKCS1_V1_5_SHA_256",
+    "PS256": "RSASSA_PSS_SHA_256",
+    "ES256": "ECDSA_SHA_256",
+    "EdDSA": "ED25519_SHA_512",
+}
+
+REREAD_SECONDS = 1
+
+_encode = json_encoder(compact=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +84,71 @@ def _header(alg: str, kid: str, typ: str | None) -> bytes:
     return base64url_encode(_encode(members).encode()) + b"."
 
 
+class MessageTooLongError(ValueError):
+    """Raised when KMS cannot sign a message: Ed25519 signs the message itself, not a digest."""
+
+
+class OnlySignsError(TypeError):
+    """Raised for operations other than signing."""
+
+
+class KmsAlgorithm(Algorithm):
+    """A JWS algorithm whose keys are ARNs of KMS keys. It only signs. RFC 7518, 3."""
+
+    def __init__(self, kms: KMSClient, alg: str, meter: Meter | None = None) -> None:
+        self._kms = kms
+        self._alg = alg
+        self._meter = meter or Meter()
+
+    def prepare_key(self, key: str) -> str:
+        """Return the key's ARN."""
+        return key
+
+    def sign(self, msg: bytes, key: str) -> bytes:
+        """Return a signature in the form of RFC 7518.
+
+        Raises:
+            MessageTooLongError: for EdDSA, it is longer than KMS takes.
+            StorageUnavailableError: KMS throttles, is slow or fails.
+            UnusableKeyRingError: KMS refuses: the key is disabled, deleted or not permitted.
+        """
+        raw = len(msg) <= LONGEST_MESSAGE
+        if not raw and self._alg == "EdDSA":
+            raise MessageTooLongError
+        with key_errors(), storage_errors(), self._measured():
+            signature = self._kms.sign(
+                KeyId=key,
+                Message=msg if raw else sha256(msg).digest(),
+                MessageType="RAW" if raw else "DIGEST",
+                SigningAlgorithm=SIGNING_ALGORITHM_SPECS[self._alg],
+            )["Signature"]
+        # KMS returns DER; RFC 7518, 3.4, defines a concatenation.
+        return der_to_raw_signature(signature, SECP256R1()) if self._alg == "ES256" else signature
+
+    @contextmanager
+    def _measured(self) -> Iterator[None]:
+        started = self._meter.timer()
+        try:
+            yield
+        finally:
+            milliseconds = round((self._meter.timer() - started) * 1000, 1)
+            self._meter.record(KMS_SIGN_MILLISECONDS, milliseconds)
+
+    def verify(self, msg: bytes, key: str, sig: bytes) -> NoReturn:
+        """Not supported: verifiers use the published public key."""
+        raise OnlySignsError
+
+    @staticmethod
+    def to_jwk(key_obj: Any, as_dict: bool = False) -> NoReturn:  # noqa: FBT001, FBT002 - PyJWT's
+        """Not supported: the key ring has the public key."""
+        raise OnlySignsError
+
+    @staticmethod
+    def from_jwk(jwk: str | dict[str, Any]) -> NoReturn:
+        """Not supported: a private key never leaves KMS."""
+        raise OnlySignsError
+
+
 class _Rs256(RSAAlgorithm):
     """PyJWT's RS256, with padding and digest created once instead of per signature."""
 
@@ -76,9 +156,9 @@ class _Rs256(RSAAlgorithm):
         return key.sign(msg, _PKCS1, _SHA256)
 
 
-_PKCS1: Final = padding.PKCS1v15()
-_SHA256: Final = hashes.SHA256()
-_RS256: Final = _Rs256(RSAAlgorithm.SHA256)
+_PKCS1 = padding.PKCS1v15()
+_SHA256 = hashes.SHA256()
+_RS256 = _Rs256(RSAAlgorithm.SHA256)
 
 
 class SignerSource(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import (
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jwt.algorithms import AllowedPrivateKeys
 
 
-VERSION: Final = 1
+VERSION = 1
 
 
 def to_json(private_keys: Mapping[str, str], made_at: Mapping[str, int] | None = None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from uuid import uuid4
 
 from functions.shared.storage.aws import storage_errors
@@ -30,7 +30,7 @@ class SecretConflictError(Exception):
     """Raised when a secret has changed since it was read."""
 
 
-CONFLICTS: Final = 4
+CONFLICTS = 4
 """Retries of a change of a secret after concurrent changes."""
 
 
@@ -46,8 +46,8 @@ def retrying_conflicts(change: Callable[[], T]) -> T:
     return change()
 
 
-_CURRENT: Final = "AWSCURRENT"
-_CANDIDATE: Final = "GATEHOUSE-CANDIDATE"
+_CURRENT = "AWSCURRENT"
+_CANDIDATE = "GATEHOUSE-CANDIDATE"
 """The label of a version that is not current yet. Versions without a label are deleted."""
 
 

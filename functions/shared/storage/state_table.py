@@ -17,7 +17,7 @@ last dot. Some signatures have several encodings, so the signature is left out.
 from __future__ import annotations
 
 from secrets import token_urlsafe
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from authorizer.state_table import entry
 from functions.shared.storage import dynamodb_items
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 
-SCHEMA_VERSION: Final = 1
-DAY: Final = 86_400
-KEPT_DAYS: Final = 400
+SCHEMA_VERSION = 1
+DAY = 86_400
+KEPT_DAYS = 400
 """Longer than a year, so that the secret of a yearly job does not look idle."""
 
-_USE_ID_BYTES: Final = 12
-_LAST_USE: Final = "secret-use"
+_USE_ID_BYTES = 12
+_LAST_USE = "secret-use"
 
 
 class AlreadyUsedError(Exception):

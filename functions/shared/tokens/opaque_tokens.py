@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from authorizer.claims import Confirmation
 from functions.shared.clients.client_secrets import SCANNABLE_PREFIX, random_credential
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-TOKEN_PREFIX: Final = f"{SCANNABLE_PREFIX}at_"
-SCHEMA_VERSION: Final = 1
+TOKEN_PREFIX = f"{SCANNABLE_PREFIX}at_"
+SCHEMA_VERSION = 1
 
 _TOKEN = re.compile(rf"{TOKEN_PREFIX}[\w-]{{43}}", re.ASCII)
 

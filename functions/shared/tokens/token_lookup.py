@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from authorizer.claims import DPOP_KEY, ClaimRules, Confirmation, VerifiedToken
 from authorizer.clock import Deadline
@@ -24,9 +24,9 @@ from functions.shared.tokens.opaque_tokens import (
     is_opaque_token,
 )
 
-_HEADER: Final = header_rules(ALGORITHMS, require_at_jwt=False)
-_CACHED_TOKENS: Final = 1024
-_FETCH_SECONDS: Final = 0.0  # the key ring is cached, or its own time-outs apply
+_HEADER = header_rules(ALGORITHMS, require_at_jwt=False)
+_CACHED_TOKENS = 1024
+_FETCH_SECONDS = 0.0  # the key ring is cached, or its own time-outs apply
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

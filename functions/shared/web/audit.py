@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from hashlib import sha256
-from typing import Final
 
 from authorizer.metrics import Metric
 from functions.shared.web.responses import json_encoder
@@ -12,10 +11,10 @@ from functions.shared.web.responses import json_encoder
 Emit = Callable[[str], None]
 """Writes one line. `print` in Lambda, whose standard output is the log."""
 
-_CLIENT_FACTS: Final = frozenset({"client_id", "unverified_client_id"})
-_DIGEST_DIGITS: Final = 16
+_CLIENT_FACTS = frozenset({"client_id", "unverified_client_id"})
+_DIGEST_DIGITS = 16
 
-_encode: Final = json_encoder()
+_encode = json_encoder()
 
 
 class AuditEntry:

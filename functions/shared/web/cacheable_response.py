@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import Final
 
 from functions.shared.web.proxy_request import ProxyRequest
 from functions.shared.web.responses import ProxyResponse, response
 
-METHODS: Final = ("GET", "HEAD", "OPTIONS")
+METHODS = ("GET", "HEAD", "OPTIONS")
 
-_EVERY_ORIGIN: Final = {"Access-Control-Allow-Origin": "*"}
-_PREFLIGHT: Final[Mapping[str, str]] = {
+_EVERY_ORIGIN = {"Access-Control-Allow-Origin": "*"}
+_PREFLIGHT: Mapping[str, str] = {
     **_EVERY_ORIGIN,
     "Access-Control-Allow-Methods": "GET, HEAD",
     # The header of a conditional request, which CORS does not safelist.

@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Any, Final
+from typing import Any
 
 from authorizer.metrics import ERROR, Meter
 from functions.shared.storage.errors import StorageError, StorageUnavailableError
@@ -22,8 +22,8 @@ from functions.shared.web.oauth_errors import (
 from functions.shared.web.proxy_request import ProxyRequest, read_event
 from functions.shared.web.responses import ProxyResponse
 
-_FRAMES: Final = 4
-_SERVER_SIDE: Final = 500
+_FRAMES = 4
+_SERVER_SIDE = 500
 
 Respond = Callable[[ProxyRequest, AuditEntry], ProxyResponse]
 

@@ -5,29 +5,27 @@ Dimensions of a metric are members of the line with values from a fixed list.
 
 from __future__ import annotations
 
-from typing import Final
-
 from authorizer.metrics import Metric
 
-REQUESTS: Final = Metric("Requests", (("endpoint", "outcome"),))
+REQUESTS = Metric("Requests", (("endpoint", "outcome"),))
 """One per request. Its outcome is `success` or an error code."""
 
-FAILURES: Final = Metric("Failures", (("outcome",),))
+FAILURES = Metric("Failures", (("outcome",),))
 """One per response with an internal error: 5xx."""
 
-LOCKOUTS: Final = Metric("Lockouts")
+LOCKOUTS = Metric("Lockouts")
 """One per 429: authentication has failed too often."""
 
-UNUSABLE_KEY_RINGS: Final = Metric("UnusableKeyRings", is_failure=True)
+UNUSABLE_KEY_RINGS = Metric("UnusableKeyRings", is_failure=True)
 """One each time that no key may sign, or the key ring or a private key is not available."""
 
-UNCOUNTED_FAILURES: Final = Metric("UncountedFailures", is_failure=True)
+UNCOUNTED_FAILURES = Metric("UncountedFailures", is_failure=True)
 """One per failed authentication that the rate limit could not count."""
 
-KMS_SIGN_MILLISECONDS: Final = Metric("KmsSignMilliseconds", unit="Milliseconds", is_measure=True)
+KMS_SIGN_MILLISECONDS = Metric("KmsSignMilliseconds", unit="Milliseconds", is_measure=True)
 """Duration of a signature by KMS, or of its failure."""
 
-METRICS: Final = (
+METRICS = (
     REQUESTS,
     FAILURES,
     LOCKOUTS,

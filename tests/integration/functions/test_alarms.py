@@ -21,8 +21,8 @@ from functions.issue_token import handler as issue_token
 from functions.rotate_keys import handler as rotate_keys
 from functions.rotate_keys.custom_resource import METRICS as ROTATION_METRICS
 from functions.rotate_keys.custom_resource import run_and_log
+from functions.rotate_keys.handler import Settings as RotateKeysSettings
 from functions.rotate_keys.key_backends import KmsKeys
-from functions.rotate_keys.settings import Settings as RotateKeysSettings
 from functions.shared.storage.aws import AwsClients
 from functions.shared.storage.errors import StorageUnavailableError
 from functions.shared.web.metrics import METRICS as ENDPOINT_METRICS

@@ -29,8 +29,8 @@ from authorizer.multi_api import ParameterStore
 from authorizer.state_table import DynamoDbReplayStore, DynamoDbRevokedTokens, revoked_jwt
 from functions.rotate_keys.key_backends import KmsKeys
 from functions.shared.clients.client_registry import DynamoDbClients
-from functions.shared.keys.kms_signer import KmsAlgorithm
 from functions.shared.keys.rotation import first_ring
+from functions.shared.keys.signers import KmsAlgorithm
 from functions.shared.storage.aws import AwsClients
 from functions.shared.storage.errors import StorageError
 from functions.shared.storage.secrets_manager import SecretStore

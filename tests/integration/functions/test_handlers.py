@@ -17,7 +17,7 @@ from functions.publish_jwks import handler as publish_jwks
 from functions.publish_metadata import handler as publish_metadata
 from functions.revoke_token import handler as revoke_token
 from functions.rotate_keys import handler as rotate_keys
-from functions.rotate_keys.settings import Settings as RotateKeysSettings
+from functions.rotate_keys.handler import Settings as RotateKeysSettings
 from functions.shared.clients.client import TOKEN_EXCHANGE, TokenFormat, TokenProfile
 from functions.shared.clients.client_registry import FRESH_SECONDS, DynamoDbClients
 from functions.shared.clients.client_secrets import StoredSecret, digest_imported

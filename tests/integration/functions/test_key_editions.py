@@ -16,18 +16,17 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from jwt.utils import base64url_decode
 
-from functions.rotate_keys.handler import build
+from functions.rotate_keys.handler import Settings, build
 from functions.rotate_keys.key_backends import KEY_SPECS, KmsKeys
-from functions.rotate_keys.settings import Settings
 from functions.shared.clients.client import SIGNING_ALGORITHMS
 from functions.shared.keys import key_ring
 from functions.shared.keys.cached_key_ring import CachedKeyRing
-from functions.shared.keys.kms_signer import (
+from functions.shared.keys.signers import (
     LONGEST_MESSAGE,
     SIGNING_ALGORITHM_SPECS,
     MessageTooLongError,
+    RingSigners,
 )
-from functions.shared.keys.signers import RingSigners
 from functions.shared.storage.errors import StorageError, StorageUnavailableError
 from functions.shared.storage.secrets_manager import SecretConflictError, SecretStore
 from tests.support import kms_ed25519

@@ -301,5 +301,5 @@ def test_log_has_subject_and_actors_without_tokens() -> None:
 
 
 def test_client_with_plain_jwts_cannot_exchange() -> None:
-    with pytest.raises(ValueError, match="tell client and subject apart"):
+    with pytest.raises(ValueError, match="separate client and subject"):
         client(grant_types=BOTH_GRANTS)

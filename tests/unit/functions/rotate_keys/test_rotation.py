@@ -5,10 +5,9 @@ from dataclasses import replace
 import jwt
 import pytest
 
-from functions.rotate_keys.handler import build
+from functions.rotate_keys.handler import Settings, build
 from functions.rotate_keys.key_backends import generate_key
 from functions.rotate_keys.key_rotation import LONGEST_RUN, Rotator, SlowRotationError
-from functions.rotate_keys.settings import Settings
 from functions.shared.clients.client import SIGNING_ALGORITHMS
 from functions.shared.keys import key_ring, signing_keys
 from functions.shared.keys.key_ring import KeyRing, UnusableKeyRingError, thumbprint

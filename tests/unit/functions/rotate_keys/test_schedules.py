@@ -18,8 +18,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from authorizer.claims import LEEWAY
-from functions.rotate_keys.handler import build
-from functions.rotate_keys.settings import Settings
+from functions.rotate_keys.handler import Settings, build
 from functions.shared.clients.client import LONGEST_TOKEN_LIFETIME
 from functions.shared.keys import key_ring, signing_keys
 from functions.shared.keys.cached_key_ring import FRESH_SECONDS, STALE_SECONDS

@@ -1,6 +1,6 @@
 import pytest
 
-from functions.rotate_keys.settings import Settings
+from functions.rotate_keys.handler import Settings
 from functions.shared.keys.rotation import RotationRules, UnsafeRotationError
 from functions.shared.runtime.lambda_function import MissingSettingsError
 from infra.cloudformation import load

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from functions.shared.keys.kms_signer import KmsAlgorithm, OnlySignsError
+from functions.shared.keys.signers import KmsAlgorithm, OnlySignsError
 
 if TYPE_CHECKING:
     from mypy_boto3_kms import KMSClient

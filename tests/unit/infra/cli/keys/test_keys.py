@@ -7,7 +7,7 @@ from botocore.model import OperationModel
 from click.testing import CliRunner
 from click.testing import Result as ClickResult
 
-from functions.rotate_keys.settings import Settings
+from functions.rotate_keys.handler import Settings
 from functions.shared.clients.client import TokenFormat, to_item
 from functions.shared.keys import key_ring, signing_keys
 from functions.shared.keys.key_ring import KeyRing

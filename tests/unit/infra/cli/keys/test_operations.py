@@ -1,10 +1,9 @@
 import pytest
 
 from authorizer.claims import LEEWAY
-from functions.rotate_keys.handler import build
+from functions.rotate_keys.handler import Settings, build
 from functions.rotate_keys.key_backends import SecretsManagerKeys
 from functions.rotate_keys.key_rotation import RingStore
-from functions.rotate_keys.settings import Settings
 from functions.shared.clients.client import LONGEST_TOKEN_LIFETIME
 from functions.shared.keys import signing_keys
 from functions.shared.keys.cached_key_ring import STALE_SECONDS

@@ -3,10 +3,9 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from functions.rotate_keys.handler import build
+from functions.rotate_keys.handler import Settings, build
 from functions.rotate_keys.key_backends import SecretsManagerKeys
 from functions.rotate_keys.key_rotation import RingStore
-from functions.rotate_keys.settings import Settings
 from functions.shared.clients.client import LONGEST_TOKEN_LIFETIME
 from functions.shared.keys.cached_key_ring import STALE_SECONDS
 from functions.shared.keys.key_ring import KeyRing
