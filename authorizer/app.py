@@ -9,33 +9,33 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from authorizer import https_client, strict_json
-from authorizer.authorizer import Authorizer
-from authorizer.cache import Jitter, Lifetime, jitter
-from authorizer.claims import ClaimRules
-from authorizer.clock import Clock, Clocks
-from authorizer.jwk import parse_key_set
-from authorizer.jwks_cache import BundledJwks, Discovery, JwksCache, fetch_jwks
-from authorizer.metrics import Meter
-from authorizer.policy import PolicyCompiler
-from authorizer.responses import PolicyResponses, ResponseWriter, SimpleResponses
-from authorizer.scope_map import ApiRules, ScopeMap, parse_scope_map
-from authorizer.settings import SettingsError
-from authorizer.verifier import TrustedIssuer, Verifier, header_rules
+from . import https_client, strict_json
+from .authorizer import Authorizer
+from .cache import Jitter, Lifetime, jitter
+from .claims import ClaimRules
+from .clock import Clock, Clocks
+from .jwk import parse_key_set
+from .jwks_cache import BundledJwks, Discovery, JwksCache, fetch_jwks
+from .metrics import Meter
+from .policy import PolicyCompiler
+from .responses import PolicyResponses, ResponseWriter, SimpleResponses
+from .scope_map import ApiRules, ScopeMap, parse_scope_map
+from .settings import SettingsError
+from .verifier import TrustedIssuer, Verifier, header_rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from authorizer.authorizer import BaseAuthorizer
-    from authorizer.aws import Aws
-    from authorizer.https_client import Send
-    from authorizer.introspection import CredentialSource, Introspector
-    from authorizer.jwks_cache import Fetch
-    from authorizer.multi_api import RulesSource
-    from authorizer.proof_of_possession import ProofOfPossession
-    from authorizer.routes import Route
-    from authorizer.settings import Settings
-    from authorizer.state_table import DenyList, ReplayStore, RevokedTokens
+    from .authorizer import BaseAuthorizer
+    from .aws import Aws
+    from .https_client import Send
+    from .introspection import CredentialSource, Introspector
+    from .jwks_cache import Fetch
+    from .multi_api import RulesSource
+    from .proof_of_possession import ProofOfPossession
+    from .routes import Route
+    from .settings import Settings
+    from .state_table import DenyList, ReplayStore, RevokedTokens
 
 
 _SCOPES = os.path.join(os.path.dirname(__file__), "scopes.json")
@@ -170,7 +170,7 @@ def build(
         )
 
     if settings.api_rules is not None:
-        from authorizer.multi_api import ApiAuthorizers, MultiApiAuthorizer, ParameterStore
+        from .multi_api import ApiAuthorizers, MultiApiAuthorizer, ParameterStore
 
         authorizers = ApiAuthorizers(
             rules_source or ParameterStore(settings.api_rules, _aws(settings)),
@@ -269,7 +269,7 @@ def _introspector_factory(
     uri = settings.introspection_uri
     if uri is None:
         return lambda _rules: None
-    from authorizer.introspection import Introspector, SecretsManagerCredentials, fixed_credentials
+    from .introspection import Introspector, SecretsManagerCredentials, fixed_credentials
 
     client_id, secret = settings.introspection_client_id, settings.introspection_client_secret
     if credential_source is None and client_id and secret:
@@ -291,8 +291,8 @@ def _introspector_factory(
 def _possession(settings: Settings) -> ProofOfPossession | None:
     if not settings.confirmation_methods:
         return None
-    from authorizer.proof_of_possession import ProofOfPossession
-    from authorizer.state_table import DynamoDbReplayStore, MemoryReplayStore
+    from .proof_of_possession import ProofOfPossession
+    from .state_table import DynamoDbReplayStore, MemoryReplayStore
 
     replays: ReplayStore = MemoryReplayStore()
     if settings.replay_table is not None:
@@ -304,7 +304,7 @@ def _deny_list(context: _Context, revoked_tokens: RevokedTokens | None) -> DenyL
     settings = context.settings
     if settings.deny_list_table is None:
         return None
-    from authorizer.state_table import DenyList, DynamoDbRevokedTokens
+    from .state_table import DenyList, DynamoDbRevokedTokens
 
     return DenyList(
         revoked_tokens or DynamoDbRevokedTokens(settings.deny_list_table, _aws(settings)),
@@ -316,6 +316,6 @@ def _deny_list(context: _Context, revoked_tokens: RevokedTokens | None) -> DenyL
 
 
 def _aws(settings: Settings) -> Aws:
-    from authorizer.aws import Boto3
+    from .aws import Boto3
 
     return Boto3(settings.fetch_timeout)

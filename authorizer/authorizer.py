@@ -8,27 +8,27 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from authorizer import jws
-from authorizer.cache import LRUCache
-from authorizer.claims import join_scopes
-from authorizer.errors import (
+from . import jws
+from .cache import LRUCache
+from .claims import join_scopes
+from .errors import (
     AuthorizerError,
     AuthorizerUnavailableError,
     InvalidTokenError,
     Reason,
     Unauthorized,
 )
-from authorizer.metrics import DECISIONS, ERROR, REFUSALS, Meter
+from .metrics import DECISIONS, ERROR, REFUSALS, Meter
 
 if TYPE_CHECKING:
-    from authorizer.claims import VerifiedToken
-    from authorizer.clock import Clocks, Deadline
-    from authorizer.event import AuthorizerEvent, PresentedToken
-    from authorizer.introspection import Introspector
-    from authorizer.proof_of_possession import ProofOfPossession
-    from authorizer.responses import ResponseWriter
-    from authorizer.state_table import DenyList
-    from authorizer.verifier import Verifier
+    from .claims import VerifiedToken
+    from .clock import Clocks, Deadline
+    from .event import AuthorizerEvent, PresentedToken
+    from .introspection import Introspector
+    from .proof_of_possession import ProofOfPossession
+    from .responses import ResponseWriter
+    from .state_table import DenyList
+    from .verifier import Verifier
 
 Freshness = Callable[[], tuple[str, float | None]]
 """Returns the state of a key set and its age in seconds."""

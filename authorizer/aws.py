@@ -13,7 +13,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
-from authorizer.clock import Deadline
+from .clock import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -4,7 +4,7 @@ import re
 from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
 
-from authorizer.errors import InvalidTokenError, Reason
+from .errors import InvalidTokenError, Reason
 
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 # Other characters become `!`, which is not base64: `+`, `/` and `=` are such characters, too.

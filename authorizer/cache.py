@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from authorizer.clock import Clocks, Deadline, Instant
+from .clock import Clocks, Deadline, Instant
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
-from authorizer.errors import InvalidTokenError, Reason
+from .errors import InvalidTokenError, Reason
 
 # Tolerance in seconds for an issuer's clock that is ahead. Applied to `nbf` and `iat` only. `exp`
 # gets no leeway, because an issued JWT cannot be recalled.

@@ -9,10 +9,10 @@ from functools import partial
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from authorizer import claims, jws
-from authorizer.errors import InvalidTokenError, Reason
-from authorizer.jwk import PROOF_ALGORITHMS, InvalidKeyError, VerificationKey, parse_key, thumbprint
-from authorizer.jws import HeaderRules, UnverifiedHeader
+from . import claims, jws
+from .errors import InvalidTokenError, Reason
+from .jwk import PROOF_ALGORITHMS, InvalidKeyError, VerificationKey, parse_key, thumbprint
+from .jws import HeaderRules, UnverifiedHeader
 
 PROOF_TYPE = "dpop+jwt"
 MAX_PROOF_AGE = 60

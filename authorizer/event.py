@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from authorizer.errors import InvalidTokenError, PolicyError, Reason, UnsupportedEventError
+from .errors import InvalidTokenError, PolicyError, Reason, UnsupportedEventError
 
 _DPOP = "dpop"
 _SCHEMES = ("bearer", _DPOP)

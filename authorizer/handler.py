@@ -10,12 +10,12 @@ from _thread import allocate_lock
 from collections.abc import Mapping
 from functools import cache
 
-from authorizer.app import build
-from authorizer.authorizer import BaseAuthorizer
-from authorizer.clock import Deadline
-from authorizer.errors import Unauthorized
-from authorizer.event import AuthorizerEvent
-from authorizer.settings import Settings
+from .app import build
+from .authorizer import BaseAuthorizer
+from .clock import Deadline
+from .errors import Unauthorized
+from .event import AuthorizerEvent
+from .settings import Settings
 
 gc.enable()
 

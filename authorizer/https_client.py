@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from authorizer.clock import Deadline
+from .clock import Deadline
 
 if TYPE_CHECKING:
     import socket

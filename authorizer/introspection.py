@@ -7,9 +7,9 @@ from functools import partial
 from hashlib import blake2b
 from typing import NamedTuple
 
-from authorizer import claims, strict_json
-from authorizer.aws import Aws, AwsError
-from authorizer.cache import (
+from . import claims, strict_json
+from .aws import Aws, AwsError
+from .cache import (
     BackOff,
     CacheEntry,
     Jitter,
@@ -19,10 +19,10 @@ from authorizer.cache import (
     RefreshingCache,
     jitter,
 )
-from authorizer.claims import DPOP_KEY, ClaimRules, Confirmation, VerifiedToken
-from authorizer.clock import Clocks, Deadline
-from authorizer.errors import IntrospectionError, InvalidTokenError, Reason
-from authorizer.https_client import HttpExchangeError, Request, Response, Send
+from .claims import DPOP_KEY, ClaimRules, Confirmation, VerifiedToken
+from .clock import Clocks, Deadline
+from .errors import IntrospectionError, InvalidTokenError, Reason
+from .https_client import HttpExchangeError, Request, Response, Send
 
 MAX_TOKEN_LENGTH = 1024
 REJECTION_SECONDS = 5.0

@@ -9,9 +9,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.asymmetric.padding import AsymmetricPadding
 
-from authorizer import base64url, strict_json
-from authorizer.errors import InvalidTokenError, KeySetUnavailableError, Reason
-from authorizer.jws import MAX_KID_LENGTH
+from . import base64url, strict_json
+from .errors import InvalidTokenError, KeySetUnavailableError, Reason
+from .jws import MAX_KID_LENGTH
 
 MIN_RSA_BITS = 2048
 MAX_RSA_BITS = 8192

@@ -14,18 +14,18 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NamedTuple
 
-from authorizer import strict_json
-from authorizer.cache import BackOff, CacheEntry, Jitter, Lifetime, Loaded, RefreshingCache, jitter
-from authorizer.clock import Clocks, Deadline, Instant
-from authorizer.errors import (
+from . import strict_json
+from .cache import BackOff, CacheEntry, Jitter, Lifetime, Loaded, RefreshingCache, jitter
+from .clock import Clocks, Deadline, Instant
+from .errors import (
     InvalidTokenError,
     KeyLookupDeferredError,
     KeySetUnavailableError,
     Reason,
 )
-from authorizer.https_client import HttpExchangeError, Request, Response, Send, parse_url
-from authorizer.jwk import KeySet, VerificationKey
-from authorizer.metrics import (
+from .https_client import HttpExchangeError, Request, Response, Send, parse_url
+from .jwk import KeySet, VerificationKey
+from .metrics import (
     KEY_SET_FETCH_FAILURES,
     KEY_SET_FETCHES,
     STALE_KEY_SET_USES,

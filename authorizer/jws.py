@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
-from authorizer import base64url, strict_json
-from authorizer.errors import InvalidTokenError, Reason
+from . import base64url, strict_json
+from .errors import InvalidTokenError, Reason
 
 MAX_TOKEN_LENGTH = 8192
 MAX_HEADER_LENGTH = 1024

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from authorizer.clock import Clock
+from .clock import Clock
 
 NAMESPACE = "Gatehouse"
 

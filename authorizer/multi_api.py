@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NamedTuple, Protocol
 
-from authorizer.authorizer import Authorizer, BaseAuthorizer, Decision, Freshness
-from authorizer.aws import Aws, AwsError
-from authorizer.cache import (
+from .authorizer import Authorizer, BaseAuthorizer, Decision, Freshness
+from .aws import Aws, AwsError
+from .cache import (
     BackOff,
     CacheEntry,
     Jitter,
@@ -24,11 +24,11 @@ from authorizer.cache import (
     LRUCache,
     RefreshingCache,
 )
-from authorizer.clock import Clocks, Deadline
-from authorizer.errors import Reason, RulesUnavailableError
-from authorizer.event import AuthorizerEvent
-from authorizer.metrics import Meter
-from authorizer.scope_map import ApiRules, ScopeMapError, parse_api_rules
+from .clock import Clocks, Deadline
+from .errors import Reason, RulesUnavailableError
+from .event import AuthorizerEvent
+from .metrics import Meter
+from .scope_map import ApiRules, ScopeMapError, parse_api_rules
 
 _INVALID_RULES = Lifetime(fresh_for=5.0, stale_for=5.0)
 _MAX_APIS = 64

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple
 
-from authorizer.cache import LRUCache
-from authorizer.errors import PolicyError, Reason
-from authorizer.routes import (
+from .cache import LRUCache
+from .errors import PolicyError, Reason
+from .routes import (
     ANY_SEGMENT,
     REST_OF_PATH,
     WILDCARDS,
@@ -21,7 +21,7 @@ from authorizer.routes import (
     State,
     intersect,
 )
-from authorizer.scope_map import ScopeMap
+from .scope_map import ScopeMap
 
 MAX_RESOURCE_LENGTH = 512
 MAX_POLICY_LENGTH = 8192

@@ -7,13 +7,13 @@ the settings accept bound tokens.
 from hashlib import sha256
 from math import floor
 
-from authorizer import base64url, dpop
-from authorizer.claims import CERTIFICATE, DPOP_KEY, VerifiedToken
-from authorizer.clock import Deadline
-from authorizer.dpop import VerifiedProof
-from authorizer.errors import InvalidTokenError, Reason
-from authorizer.event import AuthorizerEvent, PresentedToken
-from authorizer.state_table import ReplayStore
+from . import base64url, dpop
+from .claims import CERTIFICATE, DPOP_KEY, VerifiedToken
+from .clock import Deadline
+from .dpop import VerifiedProof
+from .errors import InvalidTokenError, Reason
+from .event import AuthorizerEvent, PresentedToken
+from .state_table import ReplayStore
 
 
 class ProofOfPossession:

@@ -5,11 +5,11 @@ from functools import lru_cache
 from time import gmtime, strftime
 from typing import NamedTuple, Protocol
 
-from authorizer.claims import VerifiedToken, join_scopes
-from authorizer.event import AuthorizerEvent
-from authorizer.policy import PolicyCompiler, write_policy
-from authorizer.routes import parse_route
-from authorizer.scope_map import ScopeMap
+from .claims import VerifiedToken, join_scopes
+from .event import AuthorizerEvent
+from .policy import PolicyCompiler, write_policy
+from .routes import parse_route
+from .scope_map import ScopeMap
 
 ClientOfIssuer = tuple[str, str]
 """An issuer, and a client ID that is unique for this issuer only."""

@@ -6,8 +6,8 @@ The authorizer knows the routes of its scope map only. This finds the others bef
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from authorizer.policy import Wildcards
-from authorizer.routes import (
+from .policy import Wildcards
+from .routes import (
     ANY_SEGMENT,
     METHODS,
     REST_OF_PATH,
@@ -17,7 +17,7 @@ from authorizer.routes import (
     RouteTree,
     parse_route,
 )
-from authorizer.scope_map import ScopeMap
+from .scope_map import ScopeMap
 
 _ANY_METHOD = "ANY"
 _NAMES = {ANY_SEGMENT: "{parameter}", REST_OF_PATH: "{parameter+}"}

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from authorizer import strict_json
-from authorizer.claims import is_scope, one_or_more
-from authorizer.routes import Route, RouteTree, parse_route
+from . import strict_json
+from .claims import is_scope, one_or_more
+from .routes import Route, RouteTree, parse_route
 
 MAX_ROUTES = 5000
 _ANY_AUDIENCE = "*"

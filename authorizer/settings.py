@@ -4,10 +4,10 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeVar
 
-from authorizer import strict_json
-from authorizer.claims import CERTIFICATE, DPOP_KEY, one_or_more
-from authorizer.https_client import parse_url
-from authorizer.jwk import ALGORITHMS
+from . import strict_json
+from .claims import CERTIFICATE, DPOP_KEY, one_or_more
+from .https_client import parse_url
+from .jwk import ALGORITHMS
 
 _T = TypeVar("_T")
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")

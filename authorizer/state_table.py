@@ -10,8 +10,8 @@ from math import inf
 from threading import Lock
 from typing import Protocol
 
-from authorizer.aws import Aws, AwsError
-from authorizer.cache import (
+from .aws import Aws, AwsError
+from .cache import (
     BackOff,
     CacheEntry,
     Jitter,
@@ -20,8 +20,8 @@ from authorizer.cache import (
     LRUCache,
     RefreshingCache,
 )
-from authorizer.clock import Clocks, Deadline
-from authorizer.errors import InvalidTokenError, Reason, StateUnavailableError
+from .clock import Clocks, Deadline
+from .errors import InvalidTokenError, Reason, StateUnavailableError
 
 REVOKED = "revoked"
 PROOF = "proof"

@@ -4,13 +4,13 @@ from _blake2 import blake2b  # hashlib would load OpenSSL a second time: 2 ms of
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
-from authorizer import claims, jws
-from authorizer.cache import LRUCache
-from authorizer.claims import ClaimRules, VerifiedToken
-from authorizer.clock import Deadline
-from authorizer.errors import AuthorizerError, InvalidTokenError, Reason
-from authorizer.jwk import VerificationKey
-from authorizer.jws import HeaderRules, UnverifiedJws
+from . import claims, jws
+from .cache import LRUCache
+from .claims import ClaimRules, VerifiedToken
+from .clock import Deadline
+from .errors import AuthorizerError, InvalidTokenError, Reason
+from .jwk import VerificationKey
+from .jws import HeaderRules, UnverifiedJws
 
 ACCESS_TOKEN_TYPE = "at+jwt"
 _MAX_SUBJECTS = 1024

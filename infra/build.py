@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import resolve_name
 from pathlib import Path
 
 SCOPES = "authorizer/scopes.json"
@@ -253,7 +254,7 @@ def closure(root: Path, module: str) -> Closure:
     """Return the imports of `module`, itself and its parent packages included.
 
     Raises:
-        ImportClosureError: a module is not below `root`, or an import is relative.
+        ImportClosureError: a module is not below `root`.
     """
     modules: dict[str, Path] = {}
     packages: set[str] = set()
@@ -264,7 +265,12 @@ def closure(root: Path, module: str) -> Closure:
             continue
         modules[name] = path = _file(root, name)
         waiting += _packages_around(name)
-        for imported, attributes in _imports(ast.parse(path.read_bytes()), name):
+        parent = name if path.name == "__init__.py" else name.rpartition(".")[0]
+        try:
+            found = list(_imports(ast.parse(path.read_bytes()), parent))
+        except ImportError as error:
+            raise ImportClosureError(f"{name}: {error}.") from error
+        for imported, attributes in found:
             package = imported.partition(".")[0]
             if package in FIRST_PARTY:
                 candidates = [f"{imported}.{attribute}" for attribute in attributes]
@@ -295,17 +301,16 @@ def _candidates(root: Path, module: str) -> tuple[Path, Path]:
     return base.with_suffix(".py"), base / "__init__.py"
 
 
-def _imports(node: ast.AST, importer: str) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield each imported module and the names imported from it."""
+def _imports(node: ast.AST, parent: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield each module that a module of the package `parent` imports, with imported names."""
     if isinstance(node, ast.Import):
         yield from ((alias.name, ()) for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
-        if node.module is None or node.level:
-            raise ImportClosureError(f"{importer} has a relative import in line {node.lineno}.")
-        yield node.module, tuple(alias.name for alias in node.names)
+        name = "." * node.level + (node.module or "")
+        yield resolve_name(name, parent), tuple(alias.name for alias in node.names)
     else:
         for child in _executed(node):
-            yield from _imports(child, importer)
+            yield from _imports(child, parent)
 
 
 def _executed(node: ast.AST) -> Iterator[ast.AST]:
