@@ -51,7 +51,7 @@ coverage: .venv/dev.stamp ## Part of check: run the tests, require 96 % branch c
 fuzz: .venv/dev.stamp ## Run the Hypothesis tests with many examples (EXAMPLES=100000 tokens against PyJWT and joserfc)
 	.venv/bin/python -m pytest tests/unit -m hypothesis --hypothesis-profile=fuzz -n auto --dist loadgroup
 	.venv/bin/python -m tests.strictness.fuzz --examples $(or $(EXAMPLES),100000)
-	for seed in 2 3 4; do SCHEMATHESIS_SEED=$$seed .venv/bin/python -m pytest tests/contract/test_openapi.py -k whatever || exit 1; done
+	for seed in 2 3 4; do SCHEMATHESIS_SEED=$$seed .venv/bin/python -m pytest tests/contract/test_openapi.py -k services_answer || exit 1; done
 
 strictness: .venv-bench/bench.stamp node-rivals ## Compare verifiers with invalid tokens, write docs/strictness.md
 	.venv-bench/bin/python -W ignore -m tests.strictness.report

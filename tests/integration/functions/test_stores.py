@@ -65,44 +65,37 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def clients(kind: str, aws: AwsClients) -> Clients:
-    in_aws = DynamoDbClients(aws.dynamodb, CLIENTS_TABLE)
-    return MemoryClients() if kind == "memory" else in_aws
+    return MemoryClients() if kind == "memory" else DynamoDbClients(aws.dynamodb, CLIENTS_TABLE)
 
 
 @pytest.fixture
 def tokens(kind: str, aws: AwsClients) -> OpaqueTokenStore:
-    in_aws = OpaqueTokenStore(aws.dynamodb, TOKENS_TABLE)
-    return MemoryTokens() if kind == "memory" else in_aws
+    return MemoryTokens() if kind == "memory" else OpaqueTokenStore(aws.dynamodb, TOKENS_TABLE)
 
 
 @pytest.fixture
 def secrets(kind: str, aws: AwsClients) -> SecretStore:
-    in_aws = SecretStore(aws.secrets_manager)
-    return MemorySecrets() if kind == "memory" else in_aws
+    return MemorySecrets() if kind == "memory" else SecretStore(aws.secrets_manager)
 
 
 @pytest.fixture
 def denied(kind: str, aws: AwsClients) -> JwtDenyList:
-    in_aws = JwtDenyList(aws.dynamodb, STATE_TABLE)
-    return MemoryDenyList() if kind == "memory" else in_aws
+    return MemoryDenyList() if kind == "memory" else JwtDenyList(aws.dynamodb, STATE_TABLE)
 
 
 @pytest.fixture
 def one_time_use(kind: str, aws: AwsClients) -> OneTimeUse:
-    in_aws = OneTimeUse(aws.dynamodb, STATE_TABLE)
-    return MemoryOneTimeUse() if kind == "memory" else in_aws
+    return MemoryOneTimeUse() if kind == "memory" else OneTimeUse(aws.dynamodb, STATE_TABLE)
 
 
 @pytest.fixture
 def counters(kind: str, aws: AwsClients) -> Counters:
-    in_aws = Counters(aws.dynamodb, STATE_TABLE)
-    return MemoryCounters() if kind == "memory" else in_aws
+    return MemoryCounters() if kind == "memory" else Counters(aws.dynamodb, STATE_TABLE)
 
 
 @pytest.fixture
 def uses(kind: str, aws: AwsClients) -> SecretUses:
-    in_aws = SecretUses(aws.dynamodb, STATE_TABLE)
-    return MemorySecretUses() if kind == "memory" else in_aws
+    return MemorySecretUses() if kind == "memory" else SecretUses(aws.dynamodb, STATE_TABLE)
 
 
 def test_value_is_valid_once(one_time_use: OneTimeUse) -> None:
