@@ -121,17 +121,18 @@ def _oidc_provider() -> Iterator[Target | None]:
 def _wrk(target: Target, seconds: int) -> float:
     with tempfile.TemporaryDirectory() as directory:
         script = Path(directory) / "token.lua"
-        script.write_text(
-            'wrk.method = "POST"\n'
-            f'wrk.body = "{_BODY}"\n'
-            f'wrk.headers["Authorization"] = "Basic {_CREDENTIALS}"\n'
-            'wrk.headers["Content-Type"] = "application/x-www-form-urlencoded"\n'
-            "done = function(summary, latency, requests)\n"
-            "  io.write(string.format('RATE %f %d\\n',\n"
-            "    summary.requests / summary.duration * 1e6,\n"
-            "    summary.errors.status + summary.errors.read + summary.errors.timeout))\n"
-            "end\n"
+        lines = (
+            'wrk.method = "POST"',
+            f'wrk.body = "{_BODY}"',
+            f'wrk.headers["Authorization"] = "Basic {_CREDENTIALS}"',
+            'wrk.headers["Content-Type"] = "application/x-www-form-urlencoded"',
+            "done = function(summary, latency, requests)",
+            "  io.write(string.format('RATE %f %d\\n',",
+            "    summary.requests / summary.duration * 1e6,",
+            "    summary.errors.status + summary.errors.read + summary.errors.timeout))",
+            "end",
         )
+        script.write_text("\n".join(lines))
         url = f"http://127.0.0.1:{target.port}{target.path}"
         command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(script), url]
         output = subprocess.run(command, capture_output=True, check=True, text=True).stdout
