@@ -14,6 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from moto.core.models import botocore_stubber
 
+from tests.support.aws_faults import response_to
+
 if TYPE_CHECKING:
     from mypy_boto3_kms import KMSClient
 
@@ -44,12 +46,12 @@ class Ed25519Keys:
             metadata = json.loads(answer.content)["KeyMetadata"]
             self._keys[metadata["KeyId"]] = Ed25519PrivateKey.generate()
             metadata |= {"KeySpec": SPEC, "SigningAlgorithms": [ALGORITHM]}
-            return _answer(request, 200, {"KeyMetadata": metadata})
+            return response_to(request, json.dumps({"KeyMetadata": metadata}).encode())
         key = self._keys.get(str(sent.get("KeyId")).rpartition("/")[2])
         if key is None:
             return None
         if operation == "GetPublicKey":
-            return _answer(request, 200, _public_key(sent["KeyId"], key))
+            return response_to(request, json.dumps(_public_key(sent["KeyId"], key)).encode())
         if operation == "Sign":
             return _sign(request, sent, key)
         return None
@@ -69,18 +71,9 @@ def _public_key(key_id: str, key: Ed25519PrivateKey) -> dict[str, Any]:
 def _sign(request: AWSPreparedRequest, sent: Any, key: Ed25519PrivateKey) -> AWSResponse:
     message = b64decode(sent["Message"])
     if sent["SigningAlgorithm"] != ALGORITHM:
-        return _answer(request, 400, {"__type": "InvalidKeyUsageException"})
+        return response_to(request, b'{"__type": "InvalidKeyUsageException"}', 400)
     if sent.get("MessageType", "RAW") != "RAW" or not 1 <= len(message) <= LONGEST_MESSAGE:
-        return _answer(request, 400, {"__type": "ValidationException"})
+        return response_to(request, b'{"__type": "ValidationException"}', 400)
     signature = b64encode(key.sign(message)).decode()
-    return _answer(
-        request,
-        200,
-        {"KeyId": sent["KeyId"], "Signature": signature, "SigningAlgorithm": ALGORITHM},
-    )
-
-
-def _answer(request: AWSPreparedRequest, status: int, members: dict[str, Any]) -> AWSResponse:
-    answer = AWSResponse(request.url, status, {}, None)  # type: ignore[arg-type]
-    answer._content = json.dumps(members).encode()  # type: ignore[attr-defined]
-    return answer
+    members = {"KeyId": sent["KeyId"], "Signature": signature, "SigningAlgorithm": ALGORITHM}
+    return response_to(request, json.dumps(members).encode())
