@@ -4,7 +4,7 @@ python -m local.rotation_load_test [--seconds 60] [--clients 4] [--pause 0]
 
 Every component is real: `chalice local`, the authorizer, moto, the rotation. Only the announcement
 is shortened, from hours to half a minute. That is long enough here: each process reads the key ring
-again within 30 seconds. For an unknown key the authorizer fetches the key set.
+again within 30 seconds. The authorizer fetches the key set for an unknown key.
 """
 
 import argparse
@@ -16,7 +16,6 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
-import boto3
 import jwt
 
 from functions.rotate_keys.key_backends import SecretsManagerKeys
@@ -24,6 +23,7 @@ from functions.rotate_keys.key_rotation import RingStore
 from functions.shared.keys.cached_key_ring import FRESH_SECONDS
 from functions.shared.keys.key_ring import KeyRing
 from functions.shared.keys.rotation import RotationRules, announce
+from functions.shared.storage.aws import AwsClients
 from functions.shared.storage.secrets_manager import SecretStore
 from infra.local_stack import physical_names
 from local.addresses import Addresses, with_free_ports
@@ -99,7 +99,7 @@ def rotate(addresses: Addresses) -> str:
     """Announce a key as rotate_keys does, to sign in half a minute; return its id."""
     use_local_aws(os.environ, addresses)
     known = physical_names()
-    secrets = SecretStore(boto3.client("secretsmanager"))
+    secrets = SecretStore(AwsClients().secrets_manager)
     now = time.time()
     key = SecretsManagerKeys(secrets, known["SigningKeysSecret"]).create("RS256", now)
     store = RingStore(secrets, known["KeyRingSecret"])

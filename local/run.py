@@ -1,7 +1,6 @@
 """`make run`: start every service on this machine, run the walkthrough, serve until Ctrl-C.
 
-python -m local.run            start and serve
-python -m local.run --check    start, check every response of the walkthrough, stop (exit 0 or 1)
+`python -m local.run --check` checks every response of the walkthrough and stops (exit code 0 or 1).
 """
 
 import contextlib
@@ -116,11 +115,11 @@ def socket_folder() -> TemporaryDirectory[str]:
 
 def next_steps(addresses: Addresses) -> str:
     """Return the services' addresses, and commands to try."""
-    token = f"{addresses.issuer}/oauth2/token"
-    logs = logs_of(addresses).relative_to(ROOT)
-    console = bound_api = mutual_tls = ""
+    taken = "off, because its port is taken: see"
+    console = "off (disabled, or its port is taken): see GATEHOUSE_CONSOLE_PORT"
     if addresses.console:
         console = f"{addresses.console_url} (open it in a browser)"
+    bound_api, mutual_tls = f"{taken} GATEHOUSE_BOUND_API_PORT", f"{taken} GATEHOUSE_MTLS_PORT"
     if addresses.bound_api:
         behind_tls = f", {addresses.mtls_bound_api}" if addresses.mutual_tls else ""
         bound_api = f"{addresses.bound_api_url}{behind_tls}\n" + " " * 15
@@ -128,19 +127,23 @@ def next_steps(addresses: Addresses) -> str:
     if addresses.mutual_tls:
         mutual_tls = f"{addresses.mtls_auth_server} and {addresses.mtls_guarded_api}\n" + " " * 15
         mutual_tls += "(certificates in .gatehouse/tls; see docs/client-authentication.md)"
-    taken = "off, because its port is taken: see"
+    services = {
+        "console": console,
+        "auth server": addresses.issuer,
+        "guarded API": addresses.guarded_api,
+        "bound API": bound_api,
+        "AWS (moto)": f"{addresses.aws_url} (access key in {access_key_file(addresses.aws_port)})",
+        "mutual TLS": mutual_tls,
+    }
+    listed = "\n".join(f"  {name:<12} {address}" for name, address in services.items())
     return f"""
 Everything is up. Press Ctrl-C to stop it. A line for each request follows; the functions' logs
-(JSON) are in {logs}.
-  console      {console or "off (disabled, or its port is taken): see GATEHOUSE_CONSOLE_PORT"}
-  auth server  {addresses.issuer}
-  guarded API  {addresses.guarded_api}
-  bound API    {bound_api or f"{taken} GATEHOUSE_BOUND_API_PORT"}
-  AWS (moto)   {addresses.aws_url} (access key in {access_key_file(addresses.aws_port)})
-  mutual TLS   {mutual_tls or f"{taken} GATEHOUSE_MTLS_PORT"}
+(JSON) are in {logs_of(addresses).relative_to(ROOT)}.
+{listed}
 
 Try in another terminal:
-  TOKEN=$(curl -s {token} -u service-client-jwt:service-client-jwt-secret \\
+  TOKEN=$(curl -s {addresses.issuer}/oauth2/token \\
+      -u service-client-jwt:service-client-jwt-secret \\
       -d grant_type=client_credentials -d scope=country.read | cut -d '"' -f 4)
   curl -i {addresses.guarded_api}/country/code/nz -H "Authorization: Bearer $TOKEN"
   curl -i '{addresses.guarded_api}/country?limit=3' -H "Authorization: Bearer $TOKEN"
