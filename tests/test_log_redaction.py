@@ -65,7 +65,7 @@ def _run(folder: Path, *selected: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_planted_credentials_fail_the_test_and_the_run_that_log_them(tmp_path: Path) -> None:
+def test_logged_credentials_fail_test_and_run(tmp_path: Path) -> None:
     done = _run(tmp_path)
     assert done.returncode == 1, done.stdout
     assert "2 failed, 3 passed" in done.stdout  # those that a line itself gives away
@@ -76,7 +76,7 @@ def test_planted_credentials_fail_the_test_and_the_run_that_log_them(tmp_path: P
     assert "log redaction: 6 lines searched" in done.stdout
 
 
-def test_a_credential_in_another_process_alone_fails_the_run(tmp_path: Path) -> None:
+def test_credential_of_another_process_fails_the_run(tmp_path: Path) -> None:
     done = _run(tmp_path, "-k", "another_process")
     assert done.returncode == 1, done.stdout
     assert "1 passed" in done.stdout

@@ -93,7 +93,7 @@ def _token(function: LambdaProcess, client_id: str = "service-client-jwt") -> st
     return str(_body(function.invoke(event))["access_token"])
 
 
-def test_the_token_endpoint_issues_cold_and_warm_and_refuses(auth_server: _AuthServer) -> None:
+def test_token_endpoint_works_cold_and_warm(auth_server: _AuthServer) -> None:
     function = auth_server.functions["IssueToken"]
     assert _token(function).count(".") == 2
     assert _token(function).count(".") == 2
@@ -133,9 +133,7 @@ def test_the_authorizer_judges_tokens_of_both_kinds(auth_server: _AuthServer, st
         assert authorizer.invoke(recorded("rest_request", token)).kind == "response"
 
 
-def test_the_shared_authorizer_judges_by_the_rules_of_the_api(
-    auth_server: _AuthServer, stack: Stack
-) -> None:
+def test_shared_authorizer_uses_the_apis_rules(auth_server: _AuthServer, stack: Stack) -> None:
     event = recorded("rest_request", _token(auth_server.functions["IssueToken"]))
     declared = stack.template.function("SharedAuthorizer", names(stack.template))
     parameter = f"{declared.environment['API_RULES']}/abcdef1234"  # the API of the recorded events

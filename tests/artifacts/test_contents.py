@@ -117,7 +117,7 @@ def test_two_builds_have_the_same_bytes(build: Path, tmp_path: Path, function: s
 
 
 @pytest.mark.parametrize("lock", sorted(path.stem for path in LOCKS.glob("*.in")))
-def test_a_lock_file_is_complete_hashed_and_the_same_everywhere(lock: str) -> None:
+def test_lock_files_are_complete_and_consistent(lock: str) -> None:
     # No markers: pip evaluates them for the machine that it runs on, not for the one it builds for.
     pins = [
         re.fullmatch(r"([\w.-]+==[\w.]+)( +--hash=sha256:[0-9a-f]{64})+", line)

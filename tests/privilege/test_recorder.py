@@ -83,7 +83,7 @@ def _run(
     )
 
 
-def test_a_run_fails_for_a_call_that_the_role_does_not_allow(tmp_path: Path) -> None:
+def test_forbidden_call_fails_the_run(tmp_path: Path) -> None:
     run = _run(tmp_path, SCAN, "test_planted.py")
     assert run.returncode == 1, run.stdout
     assert "1 passed" in run.stdout
@@ -91,13 +91,13 @@ def test_a_run_fails_for_a_call_that_the_role_does_not_allow(tmp_path: Path) -> 
     assert "test_planted.py::test_that_passes" in run.stdout
 
 
-def test_a_run_of_some_tests_need_not_use_all_that_is_granted(tmp_path: Path) -> None:
+def test_partial_run_may_leave_grants_unused(tmp_path: Path) -> None:
     run = _run(tmp_path, READ, "test_planted.py")
     assert run.returncode == 0, run.stdout
     assert "may" not in run.stdout
 
 
-def test_a_run_of_all_tests_fails_for_a_grant_that_none_needed(tmp_path: Path) -> None:
+def test_unused_grant_fails_a_full_run(tmp_path: Path) -> None:
     run = _run(tmp_path, READ, "-n", "1")
     assert run.returncode == 1, run.stdout
     assert "1 passed" in run.stdout

@@ -171,7 +171,7 @@ def test_a_grant_that_nothing_needs_is_named(roles: Roles) -> None:
     assert after == []
 
 
-def test_every_grant_that_hangs_on_a_parameter_is_switched_on_here() -> None:
+def test_every_optional_grant_is_switched_on() -> None:
     template = Template.read(TEMPLATE, EVERYTHING)
     resolver = template.resolver()
     conditions = {
@@ -186,7 +186,7 @@ def test_every_grant_that_hangs_on_a_parameter_is_switched_on_here() -> None:
     assert all(resolver.condition(name, "a policy") for name in conditions)
 
 
-def test_nothing_is_granted_on_everything_but_what_has_no_resource(roles: Roles) -> None:
+def test_only_resourceless_actions_have_a_wildcard(roles: Roles) -> None:
     """KMS lists aliases and makes keys in an account, and X-Ray has no resources at all."""
     granted = {
         grant.actions
@@ -215,7 +215,7 @@ def test_nothing_is_granted_on_everything_but_what_has_no_resource(roles: Roles)
 
 @pytest.mark.parametrize("function", ["IssueToken", "IntrospectToken", "RotateKeys"])
 @pytest.mark.parametrize("tags", [{}, {f"aws:ResourceTag/{STACK_TAG}": ("theirs",)}])
-def test_no_function_may_use_or_delete_a_key_of_another_stack(
+def test_no_function_may_use_another_stacks_key(
     roles: Roles, function: str, tags: dict[str, tuple[str, ...]]
 ) -> None:
     context = {**tags, "kms:KeyUsage": ("SIGN_VERIFY",)}
@@ -224,7 +224,7 @@ def test_no_function_may_use_or_delete_a_key_of_another_stack(
     assert not roles.allows("RotateKeys", Request("kms:CreateKey", "*"))
 
 
-def test_a_new_key_is_named_and_read_before_kms_goes_by_its_tag(roles: Roles) -> None:
+def test_new_key_works_before_its_tag_does(roles: Roles) -> None:
     """Which may take five minutes. A run that could not name its key would leave it behind.
 
     https://docs.aws.amazon.com/kms/latest/developerguide/tag-authorization.html
@@ -237,7 +237,7 @@ def test_a_new_key_is_named_and_read_before_kms_goes_by_its_tag(roles: Roles) ->
 
 
 @pytest.mark.parametrize(("usage", "expected"), [("SIGN_VERIFY", True), ("ENCRYPT_DECRYPT", False)])
-def test_no_tag_gives_the_rotator_a_key_that_data_is_encrypted_with(
+def test_no_tag_gives_the_rotator_an_encryption_key(
     roles: Roles, usage: str, *, expected: bool
 ) -> None:
     """A role that may tag its own keys may tag others: no KMS policy distinguishes them."""

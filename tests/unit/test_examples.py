@@ -76,7 +76,7 @@ def test_there_is_an_example_of_each_kind() -> None:
 
 
 @each_example
-def test_an_example_passes_cfn_lint_before_and_after_the_transform(name: str) -> None:
+def test_example_passes_cfn_lint(name: str) -> None:
     config = ManualArgs(regions=["us-east-1"])
     assert lint(TEMPLATES[name].read_text(encoding="utf-8"), config=config) == []
     # The transform puts parameters into Fn::Sub, of which nothing is left to substitute then.
@@ -85,7 +85,7 @@ def test_an_example_passes_cfn_lint_before_and_after_the_transform(name: str) ->
 
 
 @each_played
-def test_an_example_has_none_of_the_faults_that_api_gateway_lets_pass(name: str) -> None:
+def test_example_has_no_silent_gateway_fault(name: str) -> None:
     template = read(name)
     assert faults(template, "CustomersApi", scope_map(template)) == []
 
@@ -103,7 +103,7 @@ def test_rules_parameter_has_the_authorizers_path(
 
 
 @pytest.mark.parametrize("name", ["rest-api", "http-api", "websocket-api"])
-def test_shared_authorizer_example_has_no_function_or_permission(
+def test_shared_authorizer_example_has_no_function(
     name: str,
 ) -> None:
     resources = transformed(name)["Resources"].values()
@@ -114,7 +114,7 @@ def test_shared_authorizer_example_has_no_function_or_permission(
     }
 
 
-def test_a_websocket_api_is_guarded_where_it_can_be_and_by_one_header() -> None:
+def test_websocket_api_is_guarded_by_one_header() -> None:
     template = read("websocket-api")
     routes = {
         route["RouteKey"]: route.get("AuthorizationType", "NONE")
@@ -220,9 +220,7 @@ def test_backend_serves_requests_with_a_context() -> None:
 
 @pytest.mark.parametrize("path", ["/customers", "/customers/", "//customers"])
 @pytest.mark.parametrize("payload_format", ["1.0", "2.0"])
-def test_open_route_of_an_http_api_does_not_reach_the_customers(
-    path: str, payload_format: PayloadFormat
-) -> None:
+def test_open_http_route_does_not_reach_customers(path: str, payload_format: PayloadFormat) -> None:
     route = Route("GET", "/customers", "Customers", payload_format=payload_format)
     api = Api("CustomersApi", "customersapi", "http", "$default", (route,))
     handle = backend("customers").handle
@@ -300,7 +298,7 @@ def test_scope_map_that_cannot_be_read_is_a_finding(tmp_path: Path) -> None:
     assert found.startswith("the scope map cannot be read: ")
 
 
-def test_rest_example_has_the_gateway_responses_of_the_template() -> None:
+def test_rest_example_has_the_gateway_responses() -> None:
     found = []
     for path, api in (
         (ROOT / "template.yaml", "GuardedApi"),

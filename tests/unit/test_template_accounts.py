@@ -55,7 +55,7 @@ def test_access_log_of_the_rest_api_names_caller_and_error() -> None:
     }
 
 
-def test_access_log_of_the_http_api_names_integration_errors() -> None:
+def test_http_access_log_has_integration_errors() -> None:
     _, members = _access_logs()["http"]
     assert set(members.values()) >= {
         "$context.requestTime",
@@ -82,7 +82,7 @@ def test_every_role_takes_the_permissions_boundary() -> None:
         assert "PermissionsBoundary" not in properties
 
 
-def test_every_current_python_runtime_is_offered_and_can_be_built() -> None:
+def test_every_current_python_runtime_is_offered() -> None:
     lifecycle = json.loads(
         files("cfnlint.data.AdditionalSpecs").joinpath("LmbdRuntimeLifecycle.json").read_text()
     )

@@ -52,7 +52,7 @@ def _read(**parameters: str) -> Template:
     ],
     ids=str,
 )
-def test_the_template_has_no_fault_and_the_authorizer_starts_with_it(
+def test_template_is_valid_for_the_authorizer(
     parameters: dict[str, str],
 ) -> None:
     template = _read(**parameters)

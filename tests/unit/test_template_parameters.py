@@ -160,7 +160,7 @@ def test_all_functions_know_one_issuer(parameters: dict[str, str], issuer: str) 
 
 
 @pytest.mark.parametrize("function", ["Authorizer", "SharedAuthorizer"])
-def test_an_authorizer_takes_every_algorithm_that_a_ring_can_have(function: str) -> None:
+def test_authorizers_accept_every_ring_algorithm(function: str) -> None:
     allowed = _environment(function, {})["ALGORITHMS"]
     assert set(allowed.split(",")) == set(SIGNING_ALGORITHMS)
 
@@ -174,7 +174,7 @@ def test_both_authorizers_trust_the_other_issuers(function: str) -> None:
     assert other.audiences == {"https://customer.example"}
 
 
-def test_a_stack_without_the_sample_api_has_the_other_functions() -> None:
+def test_no_sample_api_leaves_the_other_functions() -> None:
     whole, made = Deployment.of(), Deployment.of(**_stage("prod"))
     functions = {n for n, each in made.resources.items() if each["Type"] == "AWS::Lambda::Function"}
     assert functions == {
@@ -218,7 +218,7 @@ def test_the_nested_stack_has_the_names_that_are_given(
     assert set(domains.outputs) == targets
 
 
-def test_the_paths_below_a_name_are_those_of_the_execute_api_address() -> None:
+def test_domain_paths_equal_execute_api_paths() -> None:
     stage = Deployment.of().resources["AuthServerStage"]["Properties"]["StageName"]
     made = Deployment.domains(**DOMAIN, **MTLS, **API).resources
     for mapping in ("AuthServerMapping", "AuthServerMtlsMapping"):
@@ -283,7 +283,7 @@ def test_every_name_is_served_with_tls_1_2_or_better() -> None:
     ],
     ids=["execute-api", "domain", "in front of it", "with metadata"],
 )
-def test_the_guarded_apis_address_is_the_one_that_its_callers_use(
+def test_guarded_api_address_is_its_public_one(
     parameters: dict[str, str], resource: str, metadata: str | None
 ) -> None:
     for function in ("Authorizer", "PublishResourceMetadata"):
@@ -295,7 +295,7 @@ def test_the_guarded_apis_address_is_the_one_that_its_callers_use(
         assert metadata is None or f'resource_metadata="{metadata}"' in challenge
 
 
-def test_a_deployment_publishes_a_version_only_where_one_is_needed() -> None:
+def test_versions_are_published_only_if_needed() -> None:
     plain = Deployment.of(**VERSIONS).resources
     assert not {"IssueTokenVersion", "IssueTokenAlias"} & plain.keys()
     assert plain["IssueTokenIntegration"]["Properties"]["IntegrationUri"] == {
@@ -338,7 +338,7 @@ def test_both_gateways_refuse_more_than_their_rate() -> None:
     assert (rest["ResourcePath"], rest["HttpMethod"]) == ("/*", "*")
 
 
-def test_every_deployment_reaches_the_stage_of_the_guarded_api() -> None:
+def test_every_deployment_reaches_the_guarded_stage() -> None:
     # SAM compares texts: a condition whose outcome changes would never get to the stage.
     conditional = [
         condition

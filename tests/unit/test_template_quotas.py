@@ -38,9 +38,7 @@ NAMES = list(_given_names())
 
 
 @pytest.mark.parametrize(("logical_id", "kind", "name", "text"), NAMES, ids=[n[0] for n in NAMES])
-def test_every_name_fits_the_longest_name_that_a_stack_can_have(
-    logical_id: str, kind: str, name: str, text: str
-) -> None:
+def test_names_fit_the_longest_stack_name(logical_id: str, kind: str, name: str, text: str) -> None:
     stack = "s" * LONGEST_STACK_NAME
     values = {"${AWS::StackName}": stack, "${Stack}": stack, "${AWS::Region}": "ap-northeast-1"}
     for variable, value in values.items():
