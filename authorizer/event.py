@@ -95,13 +95,14 @@ class AuthorizerEvent:
         Raises:
             PolicyError: the event has no method ARN.
         """
-        if self._stage_arn is None:
-            arn = self._event.get("methodArn") or self._event.get("routeArn")
-            match = _STAGE_ARN.match(arn) if isinstance(arn, str) else None
-            if match is None:
-                raise PolicyError(Reason.METHOD_ARN_MALFORMED)
-            self._stage_arn = match[0]
-        return self._stage_arn
+        if self._stage_arn is not None:
+            return self._stage_arn
+        arn = self._event.get("methodArn") or self._event.get("routeArn")
+        match = _STAGE_ARN.match(arn) if isinstance(arn, str) else None
+        if match is None:
+            raise PolicyError(Reason.METHOD_ARN_MALFORMED)
+        self._stage_arn = stage_arn = match[0]
+        return stage_arn
 
     def api_id(self) -> str:
         """Return the API's ID.

@@ -38,7 +38,9 @@ class _CachedToken(NamedTuple):
 
     token: VerifiedToken
     key: VerificationKey
-    claims: Mapping[str, object]
+
+
+_Verified = tuple[VerifiedToken, VerificationKey, Mapping[str, object]]
 
 
 def header_rules(algorithms: frozenset[str], *, require_at_jwt: bool) -> HeaderRules:
@@ -65,6 +67,7 @@ class Verifier:
         self._issuers = issuers
         self._header = header
         self._cache: LRUCache[bytes, _CachedToken] = LRUCache(remembered_tokens)
+        self._claims: LRUCache[bytes, Mapping[str, object]] = LRUCache(remembered_tokens)
         self._subjects: LRUCache[tuple[str, str], bool] = LRUCache(_MAX_SUBJECTS)
 
     def verify(self, token: str, now: float, deadline: Deadline) -> VerifiedToken:
@@ -79,25 +82,33 @@ class Verifier:
             InvalidTokenError: the token is not valid.
             KeySetUnavailableError: the issuer's keys are unavailable.
         """
-        return self._verify(token, now, deadline).token
+        cached = self._cache.get(digest_of(token))
+        if cached is not None and self._is_current(cached, deadline):
+            claims.check_times(cached.token, now)
+            return cached.token
+        return self._verify(token, now, deadline)[0]
 
     def verify_with_claims(
         self, token: str, now: float, deadline: Deadline
     ) -> tuple[VerifiedToken, Mapping[str, object]]:
         """Return the same as `verify`, and all verified claims, for the issuer's introspection."""
-        cached = self._verify(token, now, deadline)
-        return cached.token, cached.claims
-
-    def _verify(self, token: str, now: float, deadline: Deadline) -> _CachedToken:
         digest = digest_of(token)
         cached = self._cache.get(digest)
-        if cached is not None and self._is_current(cached, deadline):
+        found = self._claims.get(digest)
+        if cached is not None and found is not None and self._is_current(cached, deadline):
             claims.check_times(cached.token, now)
-            return cached
-        verified = self._verify_uncached(token, now, deadline)
-        self._cache.put(digest, verified)
-        self._subjects.put((verified.token.issuer, verified.token.subject), value=True)
-        return verified
+            return cached.token, found
+        verified, found = self._verify(token, now, deadline)
+        self._claims.put(digest, found)
+        return verified, found
+
+    def _verify(
+        self, token: str, now: float, deadline: Deadline
+    ) -> tuple[VerifiedToken, Mapping[str, object]]:
+        verified, key, verified_claims = self._verify_uncached(token, now, deadline)
+        self._cache.put(digest_of(token), _CachedToken(verified, key))
+        self._subjects.put((verified.issuer, verified.subject), value=True)
+        return verified, verified_claims
 
     def _is_current(self, cached: _CachedToken, deadline: Deadline) -> bool:
         issuer = cached.token.issuer
@@ -108,7 +119,7 @@ class Verifier:
             raise
         return found is cached.key
 
-    def _verify_uncached(self, token: str, now: float, deadline: Deadline) -> _CachedToken:
+    def _verify_uncached(self, token: str, now: float, deadline: Deadline) -> _Verified:
         unverified = jws.parse(token, self._header)
         unverified_claims = jws.parse_payload(unverified.payload)
         trust = self._trust(unverified_claims)
@@ -125,7 +136,7 @@ class Verifier:
         unverified_claims: Mapping[str, object],
         now: float,
         deadline: Deadline,
-    ) -> _CachedToken:
+    ) -> _Verified:
         key = trust.keys.find(
             unverified.header.kid,
             deadline,
@@ -141,7 +152,7 @@ class Verifier:
             key_id=key.kid,
             rfc9068=unverified.header.typ == ACCESS_TOKEN_TYPE,
         )
-        return _CachedToken(verified, key, unverified_claims)
+        return verified, key, unverified_claims
 
     def _trust(self, unverified_claims: Mapping[str, object]) -> TrustedIssuer:
         """Return the issuer of the token by exact match, before any key is fetched."""
