@@ -20,7 +20,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
 
-from infra.build import ARCHITECTURE, ROOT, RUNTIME
+from .build import ARCHITECTURE, ROOT, RUNTIME
 
 CONFIGURATION = ROOT / "samconfig.toml"
 PROTECTED_STAGES = frozenset({"prod"})

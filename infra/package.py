@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from infra.build import ARTIFACTS
+from .build import ARTIFACTS
 
 _FILE_MODE = 0o100644
 _TIME = (1980, 1, 1, 0, 0, 0)

@@ -31,13 +31,14 @@ from functions.rotate_keys import custom_resource
 from functions.rotate_keys.handler import Settings as RotateKeys
 from functions.shared.web import metrics as endpoint_metrics
 from functions.shared.web.oauth_errors import OAuthError
-from infra.cli.app import app
-from infra.cli.client_documents import clients_file
-from infra.cli.errors import EXIT_CODES
-from infra.cli.options import global_option_names
-from infra.cloudformation import load
-from infra.explain import docstrings, reason_text
-from infra.local_stack import PORTS
+
+from .cli.app import app
+from .cli.client_documents import clients_file
+from .cli.errors import EXIT_CODES
+from .cli.options import global_option_names
+from .cloudformation import load
+from .explain import docstrings, reason_text
+from .local_stack import PORTS
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = ROOT / "template.yaml"

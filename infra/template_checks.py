@@ -22,8 +22,8 @@ from typing import Any
 
 import yaml
 
-from infra.cloudformation import load, parse
-from infra.deploy import stage_parameters
+from .cloudformation import load, parse
+from .deploy import stage_parameters
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = ROOT / "template.yaml"

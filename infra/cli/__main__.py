@@ -1,6 +1,6 @@
 """`python -m infra.cli`, for a checkout without the console script."""
 
-from infra.cli.app import main
+from .app import main
 
 if __name__ == "__main__":
     main()

@@ -9,17 +9,17 @@ from importlib.metadata import PackageNotFoundError, version
 import click
 from click.shell_completion import get_completion_class
 
-from infra.cli.errors import ExitCode
-from infra.cli.options import LazyGroup
-from infra.cli.output import write_in_any_encoding
+from .errors import ExitCode
+from .options import LazyGroup
+from .output import write_in_any_encoding
 
 COMMANDS: Mapping[str, str] = {
-    "clients": "infra.cli.clients:clients",
-    "keys": "infra.cli.keys:keys",
-    "token": "infra.cli.tokens:token",
-    "doctor": "infra.cli.doctor.command:doctor",
-    "backup": "infra.cli.backup:backup",
-    "restore": "infra.cli.backup:restore",
+    "clients": ".clients:clients",
+    "keys": ".keys:keys",
+    "token": ".tokens:token",
+    "doctor": ".doctor.command:doctor",
+    "backup": ".backup:backup",
+    "restore": ".backup:restore",
 }
 """Commands as `module:attribute`."""
 

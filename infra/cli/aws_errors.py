@@ -10,7 +10,8 @@ from functions.shared.keys.rotation import UnsafeRotationError
 from functions.shared.storage.aws import to_storage_error
 from functions.shared.storage.errors import StorageError, StorageUnavailableError
 from functions.shared.storage.secrets_manager import SecretConflictError
-from infra.cli.errors import CommandError, ConflictError, ExitCode, UnreachableError
+
+from .errors import CommandError, ConflictError, ExitCode, UnreachableError
 
 _BAD_CREDENTIALS = frozenset(
     {"UnrecognizedClientException", "InvalidAccessKeyId", "AuthFailure", "RequestExpired"}

@@ -17,14 +17,15 @@ from functions.shared.keys.key_ring import KeyRing, RingKey, UnusableKeyRingErro
 from functions.shared.keys.rotation import PROPAGATION_SECONDS, RETENTION_NEEDED
 from functions.shared.storage.errors import StorageCorruptError
 from functions.shared.storage.secrets_manager import SecretStore
-from infra.cli.client_files import Change, Kind, compare, lines, payload, write
-from infra.cli.client_store import ClientTable, SeenClient, clients_of, refuse_broken
-from infra.cli.context import CommandContext, Deployment, pass_context
-from infra.cli.errors import CommandError, ConflictError, UsageError
-from infra.cli.input_files import read_text, write_private_file
-from infra.cli.options import Command
-from infra.cli.output import counted
-from infra.cli.times import iso, readable
+
+from .client_files import Change, Kind, compare, lines, payload, write
+from .client_store import ClientTable, SeenClient, clients_of, refuse_broken
+from .context import CommandContext, Deployment, pass_context
+from .errors import CommandError, ConflictError, UsageError
+from .input_files import read_text, write_private_file
+from .options import Command
+from .output import counted
+from .times import iso, readable
 
 FORMAT = "gatehouse-backup"
 VERSION = 1

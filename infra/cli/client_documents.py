@@ -42,8 +42,9 @@ from functions.shared.clients.client import (
     TokenFormat,
     TokenProfile,
 )
-from infra.cli.errors import UsageError
-from infra.cli.input_files import line_of, parse_yaml, read_text
+
+from .errors import UsageError
+from .input_files import line_of, parse_yaml, read_text
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

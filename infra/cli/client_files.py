@@ -12,7 +12,8 @@ import click
 from rich.text import Text
 
 from functions.shared.clients.client import Client, TokenFormat, TokenProfile
-from infra.cli.client_documents import (
+
+from .client_documents import (
     SECRET_METHODS,
     clients_file,
     from_document,
@@ -20,12 +21,12 @@ from infra.cli.client_documents import (
     to_document,
     to_yaml,
 )
-from infra.cli.client_store import ClientTable, SeenClient, clients_of
-from infra.cli.context import CommandContext, pass_context
-from infra.cli.errors import ConflictError, ExitCode, NotFoundError
-from infra.cli.options import Command
-from infra.cli.output import safe
-from infra.cli.times import readable
+from .client_store import ClientTable, SeenClient, clients_of
+from .context import CommandContext, pass_context
+from .errors import ConflictError, ExitCode, NotFoundError
+from .options import Command
+from .output import safe
+from .times import readable
 
 OF_THE_STACK = "authorizer"
 """Client of the Lambda authorizer for introspection. The stack owns it; `--prune` skips it."""

@@ -44,13 +44,14 @@ from functions.shared.clients.client_secrets import (
     generate_secret,
 )
 from functions.shared.clients.distinguished_names import DistinguishedName
-from infra.cli.client_documents import SECRET_METHODS, checked
-from infra.cli.client_store import ClientTable, clients_of
-from infra.cli.context import CommandContext, pass_context
-from infra.cli.errors import ExitCode, UsageError
-from infra.cli.input_files import read_text, write_private_file
-from infra.cli.options import Command
-from infra.cli.output import TextTable, counted
+
+from .client_documents import SECRET_METHODS, checked
+from .client_store import ClientTable, clients_of
+from .context import CommandContext, pass_context
+from .errors import ExitCode, UsageError
+from .input_files import read_text, write_private_file
+from .options import Command
+from .output import TextTable, counted
 
 SHORTEST_TOKEN_LIFETIME = 2
 

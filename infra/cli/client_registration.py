@@ -32,20 +32,21 @@ from functions.shared.clients.client_secrets import (
     digest_imported,
     generate_secret,
 )
-from infra.cli.client_documents import (
+
+from .client_documents import (
     PROOF_FIELDS,
     SECRET_METHODS,
     checked,
     implied_methods,
     to_document,
 )
-from infra.cli.client_files import compare, lines, payload, warnings
-from infra.cli.client_store import clients_of
-from infra.cli.context import CommandContext, pass_context
-from infra.cli.errors import CommandError, ExitCode, UsageError
-from infra.cli.input_files import parse_yaml, read_secret, read_text, write_private_file
-from infra.cli.options import Command
-from infra.cli.times import iso, parse_moment, readable
+from .client_files import compare, lines, payload, warnings
+from .client_store import clients_of
+from .context import CommandContext, pass_context
+from .errors import CommandError, ExitCode, UsageError
+from .input_files import parse_yaml, read_secret, read_text, write_private_file
+from .options import Command
+from .times import iso, parse_moment, readable
 
 _FILE = click.Path(path_type=Path)
 

@@ -11,8 +11,9 @@ from botocore.exceptions import ClientError
 from functions.shared.clients.client import Client, from_item, is_client_id, to_item
 from functions.shared.storage.aws import storage_errors
 from functions.shared.storage.errors import StorageCorruptError
-from infra.cli.context import CommandContext
-from infra.cli.errors import CommandError, ConflictError, ExitCode, NotFoundError, UsageError
+
+from .context import CommandContext
+from .errors import CommandError, ConflictError, ExitCode, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -10,15 +10,16 @@ from functions.shared.clients.client import Client
 from functions.shared.clients.client_registry import FRESH_SECONDS, STALE_SECONDS
 from functions.shared.clients.client_secrets import StoredSecret
 from functions.shared.storage.state_table import SecretUses
-from infra.cli.client_documents import to_document, to_yaml
-from infra.cli.client_files import apply, diff, export, schema
-from infra.cli.client_imports import import_clients
-from infra.cli.client_registration import create, rotate_secret, update
-from infra.cli.client_store import SeenClient, clients_of, refuse_broken
-from infra.cli.context import CommandContext, pass_context
-from infra.cli.options import Group
-from infra.cli.output import TextTable, counted
-from infra.cli.times import iso, span
+
+from .client_documents import to_document, to_yaml
+from .client_files import apply, diff, export, schema
+from .client_imports import import_clients
+from .client_registration import create, rotate_secret, update
+from .client_store import SeenClient, clients_of, refuse_broken
+from .context import CommandContext, pass_context
+from .options import Group
+from .output import TextTable, counted
+from .times import iso, span
 
 
 @click.group(cls=Group)

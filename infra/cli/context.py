@@ -16,10 +16,11 @@ from botocore.exceptions import ClientError
 
 from authorizer.aws import check_responses
 from functions.shared.runtime.lambda_function import SYSTEM_CLOCK, Clock
-from infra import local_stack
-from infra.cli.errors import NotFoundError, UnreachableError, UsageError
-from infra.cli.options import GlobalOptions
-from infra.cli.output import Terminal
+
+from .. import local_stack
+from .errors import NotFoundError, UnreachableError, UsageError
+from .options import GlobalOptions
+from .output import Terminal
 
 _PATIENCE = Config(
     connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 4}

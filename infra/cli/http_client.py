@@ -21,7 +21,7 @@ from urllib.request import (
     build_opener,
 )
 
-from infra.cli.errors import LOOPBACK, NotFoundError, UnreachableError, UsageError
+from .errors import LOOPBACK, NotFoundError, UnreachableError, UsageError
 
 _SECONDS = 10
 _MOST_BYTES = 1 << 20

@@ -13,8 +13,8 @@ from typing import Any
 import click
 import yaml
 
-from infra.cli.errors import NotFoundError, UsageError
-from infra.cli.output import answered_or
+from .errors import NotFoundError, UsageError
+from .output import answered_or
 
 _TEXT = "tag:yaml.org,2002:str"
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"

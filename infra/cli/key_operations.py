@@ -30,9 +30,10 @@ from functions.shared.keys.rotation import (
 )
 from functions.shared.runtime.lambda_function import Clock
 from functions.shared.storage.secrets_manager import SecretStore
-from infra.cli.context import CommandContext, Deployment
-from infra.cli.errors import CommandError, ConflictError, NotFoundError
-from infra.cli.times import readable, span
+
+from .context import CommandContext, Deployment
+from .errors import CommandError, ConflictError, NotFoundError
+from .times import readable, span
 
 _REVOKE = "To revoke the key and its tokens at once: gatehouse keys emergency --revoke KID."
 _FIELDS: Mapping[str, str] = {

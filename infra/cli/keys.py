@@ -15,13 +15,14 @@ from functions.shared.clients.client import (
 from functions.shared.keys.cached_key_ring import STALE_SECONDS
 from functions.shared.keys.key_ring import IN_KMS, JWKS_MAX_AGE, KeyRing, RingKey
 from functions.shared.keys.rotation import PROPAGATION_SECONDS, retirable_from
-from infra.cli.client_store import clients_of
-from infra.cli.context import CommandContext, pass_context
-from infra.cli.errors import ConflictError, NotFoundError, UsageError
-from infra.cli.key_operations import KeyAdmin, find_key
-from infra.cli.options import Command, Group
-from infra.cli.output import counted, safe
-from infra.cli.times import iso, readable, span
+
+from .client_store import clients_of
+from .context import CommandContext, pass_context
+from .errors import ConflictError, NotFoundError, UsageError
+from .key_operations import KeyAdmin, find_key
+from .options import Command, Group
+from .output import counted, safe
+from .times import iso, readable, span
 
 SIGNS, ANNOUNCED, RETIRED, GONE, STEPS_BACK = "signs", "announced", "retired", "gone", "stand-by"
 _WORDS: Mapping[str, str] = {

@@ -28,10 +28,11 @@ from authorizer.settings import Settings, SettingsError
 from authorizer.state_table import DynamoDbRevokedTokens
 from functions.shared.clients.client import SIGNING_ALGORITHMS
 from functions.shared.web import paths
-from infra import local_stack
-from infra.cli.context import Aws, CommandContext, port
-from infra.cli.errors import CommandError, NotFoundError, UsageError
-from infra.cli.input_files import parse_yaml, read_text
+
+from .. import local_stack
+from .context import Aws, CommandContext, port
+from .errors import CommandError, NotFoundError, UsageError
+from .input_files import parse_yaml, read_text
 
 DEFAULT = "$default"
 """The route of an HTTP API for requests that match no other route."""

@@ -7,8 +7,8 @@ from typing import Any, Self, cast
 
 import click
 
-from infra.cli.errors import ExitCode
-from infra.cli.output import Terminal
+from .errors import ExitCode
+from .output import Terminal
 
 _KEY = "gatehouse.options"
 _WHOLE_SENTENCE = 200
@@ -115,7 +115,7 @@ class LazyGroup(Group):
                 raise
             if isinstance(error, BrokenPipeError):
                 raise  # the reader closed the pipe; click ends silently
-            from infra.cli.aws_errors import translated
+            from .aws_errors import translated
 
             failure = translated(error)
             if failure is None:
@@ -132,7 +132,7 @@ class LazyGroup(Group):
         if cmd_name not in self.members:
             return super().get_command(ctx, cmd_name)
         module, _, attribute = self.members[cmd_name].partition(":")
-        return cast("click.Command", getattr(import_module(module), attribute))
+        return cast("click.Command", getattr(import_module(module, __package__), attribute))
 
 
 def global_option_names() -> frozenset[str]:

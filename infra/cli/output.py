@@ -14,7 +14,7 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from infra.cli.errors import CommandError, ExitCode
+from .errors import CommandError, ExitCode
 
 _GAP = 2
 

@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, datetime
 
-from infra.cli.errors import UsageError
+from .errors import UsageError
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _LAST = datetime.max.replace(tzinfo=UTC, microsecond=0).timestamp()

@@ -21,17 +21,18 @@ from authorizer.scope_map import ScopeMap
 from authorizer.settings import Settings
 from functions.shared.keys.key_ring import KeyRing
 from functions.shared.runtime.wildcards import matches_wildcards
-from infra.cli.aws_errors import translated
-from infra.cli.context import CommandContext, pass_context
-from infra.cli.errors import CommandError, ExitCode
-from infra.cli.input_files import STDIN, read_secret, read_text
-from infra.cli.key_operations import KeyAdmin
-from infra.cli.local_authorizer import DEFAULT, AuthorizerTarget, Call, LocalAuthorizer, address_of
-from infra.cli.options import Command
-from infra.cli.output import safe
-from infra.cli.times import readable, span
-from infra.cli.token_requests import read_key
-from infra.explain import Stage, reason_text, stage_of
+
+from ..explain import Stage, reason_text, stage_of
+from .aws_errors import translated
+from .context import CommandContext, pass_context
+from .errors import CommandError, ExitCode
+from .input_files import STDIN, read_secret, read_text
+from .key_operations import KeyAdmin
+from .local_authorizer import DEFAULT, AuthorizerTarget, Call, LocalAuthorizer, address_of
+from .options import Command
+from .output import safe
+from .times import readable, span
+from .token_requests import read_key
 
 
 @dataclass(frozen=True, slots=True)

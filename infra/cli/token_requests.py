@@ -29,9 +29,10 @@ from functions.shared.clients.client import (
 from functions.shared.keys.key_ring import public_members
 from functions.shared.keys.signing_keys import to_pem
 from functions.shared.web import paths
-from infra.cli.errors import CommandError, ExitCode, UsageError
-from infra.cli.http_client import Answer, Certificates, Web
-from infra.cli.input_files import read_text, write_private_file
+
+from .errors import CommandError, ExitCode, UsageError
+from .http_client import Answer, Certificates, Web
+from .input_files import read_text, write_private_file
 
 if TYPE_CHECKING:
     from jwt.algorithms import AllowedPrivateKeys

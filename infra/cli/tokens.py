@@ -17,15 +17,16 @@ from functions.shared.clients.client import (
     PRIVATE_KEY_JWT,
     TLS_CLIENT_AUTH,
 )
-from infra.cli.context import CommandContext, pass_context
-from infra.cli.errors import ExitCode, UsageError
-from infra.cli.http_client import Certificates
-from infra.cli.input_files import STDIN, read_secret, write_private_file
-from infra.cli.local_authorizer import guarded_url
-from infra.cli.options import Group
-from infra.cli.times import span
-from infra.cli.token_inspection import inspect, read_token
-from infra.cli.token_requests import (
+
+from .context import CommandContext, pass_context
+from .errors import ExitCode, UsageError
+from .http_client import Certificates
+from .input_files import STDIN, read_secret, write_private_file
+from .local_authorizer import guarded_url
+from .options import Group
+from .times import span
+from .token_inspection import inspect, read_token
+from .token_requests import (
     CERTIFICATE_METHODS,
     SECRET_METHODS,
     ClientAuthentication,

@@ -7,10 +7,14 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-import infra
 from authorizer.scope_map import ScopeMapError, parse_api_rules
 from functions.shared.keys.key_ring import IN_KMS
-from infra.cli.doctor.context import (
+
+from ...cloudformation import load
+from ...deploy import REQUEST_MORE, AccountConcurrency
+from ...explain import route_faults
+from ..output import counted
+from .context import (
     CheckContext,
     Checks,
     Finding,
@@ -20,10 +24,6 @@ from infra.cli.doctor.context import (
     ok,
     warning,
 )
-from infra.cli.output import counted
-from infra.cloudformation import load
-from infra.deploy import REQUEST_MORE, AccountConcurrency
-from infra.explain import route_faults
 
 FUNCTIONS = (
     "IssueToken",
@@ -300,7 +300,7 @@ def alarms(context: CheckContext) -> Iterator[Finding]:
 
 def alarm_names(stack: str, *, with_sample_api: bool = True) -> list[str]:
     """Return the names of a stack's alarms, those of infra/operations.yaml."""
-    resources = load(Path(infra.__file__).with_name("operations.yaml"))["Resources"]
+    resources = load(Path(__file__).parents[2] / "operations.yaml")["Resources"]
     return [
         f"{stack}-{name}"
         for name, resource in resources.items()

@@ -15,7 +15,12 @@ from functions.shared.clients.client_registry import FRESH_SECONDS
 from functions.shared.clients.client_secrets import SecretVerifier, StoredSecret, WrongSecretError
 from functions.shared.storage.state_table import SecretUses
 from functions.shared.web import paths
-from infra.cli.doctor.context import (
+
+from ...explain import reason_text
+from ..local_authorizer import Call
+from ..output import counted
+from ..times import readable, span
+from .context import (
     CheckContext,
     Checks,
     Finding,
@@ -25,10 +30,6 @@ from infra.cli.doctor.context import (
     ok,
     warning,
 )
-from infra.cli.local_authorizer import Call
-from infra.cli.output import counted
-from infra.cli.times import readable, span
-from infra.explain import reason_text
 
 DAY = 86_400
 SOON = 14 * DAY

@@ -10,14 +10,14 @@ from typing import Any
 import click
 from rich.text import Text
 
-from infra.cli.aws_errors import translated
-from infra.cli.context import CommandContext, pass_context
-from infra.cli.doctor import account, clients, endpoints, keys
-from infra.cli.doctor.context import Check, CheckContext, Finding, Level, failure
-from infra.cli.errors import ExitCode, UsageError
-from infra.cli.options import Command
-from infra.cli.output import TextTable, counted, safe
-from infra.cli.times import iso
+from ..aws_errors import translated
+from ..context import CommandContext, pass_context
+from ..errors import ExitCode, UsageError
+from ..options import Command
+from ..output import TextTable, counted, safe
+from ..times import iso
+from . import account, clients, endpoints, keys
+from .context import Check, CheckContext, Finding, Level, failure
 
 CHECKS = (*endpoints.CHECKS, *keys.CHECKS, *clients.CHECKS, *account.CHECKS)
 _COUNTED = frozenset({Level.WARNING, Level.FAILURE})

@@ -10,12 +10,13 @@ from urllib.parse import urlsplit
 from authorizer.settings import Settings
 from functions.shared.clients.client import Client
 from functions.shared.keys.key_ring import KeyRing
-from infra.cli.client_store import SeenClient, clients_of
-from infra.cli.context import CommandContext, Deployment
-from infra.cli.errors import CommandError, UnreachableError
-from infra.cli.http_client import Answer, Web
-from infra.cli.key_operations import KeyAdmin
-from infra.cli.local_authorizer import SHARED, AuthorizerTarget, LocalAuthorizer
+
+from ..client_store import SeenClient, clients_of
+from ..context import CommandContext, Deployment
+from ..errors import CommandError, UnreachableError
+from ..http_client import Answer, Web
+from ..key_operations import KeyAdmin
+from ..local_authorizer import SHARED, AuthorizerTarget, LocalAuthorizer
 
 
 class Level(StrEnum):

@@ -10,8 +10,12 @@ from authorizer.claims import LEEWAY
 from functions.shared.keys.key_ring import JWKS_MAX_AGE
 from functions.shared.keys.rotation import CLOCK_SKEW, PROPAGATION_SECONDS
 from functions.shared.web import paths
-from infra.cli.aws_errors import translated
-from infra.cli.doctor.context import (
+
+from ..aws_errors import translated
+from ..errors import UnreachableError
+from ..http_client import Answer
+from ..times import span
+from .context import (
     FORM,
     CheckContext,
     Checks,
@@ -22,9 +26,6 @@ from infra.cli.doctor.context import (
     ok,
     warning,
 )
-from infra.cli.errors import UnreachableError
-from infra.cli.http_client import Answer
-from infra.cli.times import span
 
 CHECKS = Checks()
 

@@ -6,8 +6,9 @@ from math import ceil
 from functions.shared.clients.client import TokenFormat
 from functions.shared.keys.key_ring import RingKey
 from functions.shared.keys.rotation import RETENTION_NEEDED, UnsafeRotationError
-from infra.cli.doctor.context import CheckContext, Checks, Finding, failure, named, ok, warning
-from infra.cli.times import readable, span
+
+from ..times import readable, span
+from .context import CheckContext, Checks, Finding, failure, named, ok, warning
 
 _GRACE = 3 * 3600
 """Seconds. The rotator runs hourly, and two failures are tolerated."""
