@@ -20,7 +20,7 @@ PAUSE_SECONDS = 10
 RELOAD_SECONDS = 1
 """The shortest time between two forced reloads of a key."""
 
-_WAIT_SECONDS = 60.0  # for a concurrent load, which has time-outs of its own
+_WAIT_SECONDS = 60.0  # a concurrent load has time-outs of its own
 
 
 class StorageCache(Generic[K, V]):
