@@ -17,6 +17,7 @@ from rich.text import Text
 from .errors import CommandError, ExitCode
 
 _GAP = 2
+_PROSE_WIDTH = 30
 
 
 class TextTable:
@@ -27,12 +28,20 @@ class TextTable:
         self._rows = [[_cell(cell) for cell in row] for row in rows]
 
     def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
-        columns = zip(map(Text, self._columns), *self._rows, strict=True)
+        columns = [*zip(map(Text, self._columns), *self._rows, strict=True)]
         words = [max(map(_longest_word, column)) for column in columns]
-        fits = sum(words) + _GAP * (len(words) - 1) <= options.max_width
+        lines = [max(map(_longest_line, column)) for column in columns]
+        gaps = _GAP * (len(words) - 1)
+        is_narrow = sum(lines) + gaps > options.max_width
+        fits = sum(words) + gaps <= options.max_width
+        # The last column has the prose. The others fold at spaces before it becomes narrow.
+        has_prose = options.max_width - sum(words[:-1]) - gaps >= _PROSE_WIDTH
         made = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
         for name, width in zip(self._columns, words, strict=True):
             made.add_column(name, overflow="fold", min_width=width if fits else None)
+        if is_narrow and has_prose:
+            for column, width in zip(made.columns[:-1], words[:-1], strict=True):
+                column.width = width
         for row in self._rows:
             made.add_row(*row)
         yield made
@@ -59,6 +68,10 @@ def _cell(cell: object) -> Text:
 
 def _longest_word(text: Text) -> int:
     return max(map(cell_len, text.plain.split()), default=0)
+
+
+def _longest_line(text: Text) -> int:
+    return max(map(cell_len, text.plain.splitlines()), default=0)
 
 
 _PLAIN: Mapping[str, str] = {

@@ -7,7 +7,7 @@ from io import BytesIO, TextIOWrapper
 import pytest
 
 from infra.cli.errors import CommandError, ExitCode
-from infra.cli.output import Terminal, write_in_any_encoding
+from infra.cli.output import Terminal, TextTable, write_in_any_encoding
 from local.demo_clients import authorizer_client, demo_clients, keyed_clients
 from tests.support.cli import CommandLine
 from tests.support.server import client
@@ -92,3 +92,16 @@ def test_nested_progress_is_suppressed(
     with program.progress("Reading the ring"):
         pass
     assert capsys.readouterr().err == ""
+
+
+def test_prose_has_the_width_that_short_words_leave(capsys: pytest.CaptureFixture[str]) -> None:
+    row = (
+        "ok",
+        "authorization server",
+        "with a forged token",
+        "a forged token is answered 401 with a challenge",
+    )
+    Terminal(as_json=False).show({}, TextTable(("", "area", "check", "finding"), [row] * 2))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split(maxsplit=2)[:2] == ["ok", "authorization"]
+    assert lines[1].rstrip().endswith(row[-1])
