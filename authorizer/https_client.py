@@ -81,10 +81,10 @@ def parse_url(url: str) -> Url:
         raise ValueError("not an https URL")
     scheme, host = match["scheme"], match["host"]
     if scheme == "http" and not re.fullmatch(_LOOPBACK, host):
-        raise ValueError("http is for loopback hosts only")
+        raise ValueError("an http URL of a host other than localhost")
     port = int(match["port"] or {"https": 443, "http": 80}[scheme])
     if not 0 < port < 1 << 16:
-        raise ValueError("no such port")
+        raise ValueError("a URL whose port is not valid")
     return Url(scheme, host.strip("[]"), port, match["target"] or "/")
 
 

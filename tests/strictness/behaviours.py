@@ -516,7 +516,7 @@ BEHAVIOURS = [
         (96, "key set at a file URL", _refused_url("file:///etc/passwd"),
          "refused: not an https URL"),
         (96, "key set at plain http", _refused_url("http://169.254.169.254/"),
-         "refused: http is for loopback hosts only"),
+         "refused: an http URL of a host other than localhost"),
         (97, "remembered token in other bytes", _other_bytes, "401 segment_padded"),
         (97, "remembered token at another configuration", _other_configuration,
          "accepted, then 401 aud_other"),

@@ -50,7 +50,7 @@ class AssertionRules:
         if not 0 < self.lifetime <= LONGEST_ASSERTION_LIFETIME:
             raise ValueError(f"An assertion lives 1 to {LONGEST_ASSERTION_LIFETIME} seconds.")
         if self.jwks_uri:
-            parse_url(self.jwks_uri)
+            _check_url("jwks_uri", self.jwks_uri)
         else:
             _check_inline_keys(self.key_set)
 
@@ -94,6 +94,13 @@ class AssertionRules:
             accepts_token_endpoint=boolean(record["accepts_token_endpoint"]),
             requires_typ=boolean(record["requires_typ"]),
         )
+
+
+def _check_url(name: str, url: str) -> None:
+    try:
+        parse_url(url)
+    except ValueError as error:
+        raise ValueError(f"{name} is {error}.") from None
 
 
 def _check_inline_keys(key_set: KeySet) -> None:
@@ -143,7 +150,7 @@ class FederationRule:
     one_time: bool = False
 
     def __post_init__(self) -> None:
-        parse_url(self.issuer)
+        _check_url("The issuer of a federation rule", self.issuer)
         if not self.audience:
             raise ValueError("A federation rule needs an audience.")
         if not self.subject or self.subject.startswith("*"):

@@ -131,7 +131,7 @@ def test_empty_variable_is_unset() -> None:
     ("environ", "fault"),
     [
         ({"ISSUER": ""}, "ISSUER is not set"),
-        ({"ISSUER": "http://example.com"}, "ISSUER is http is for loopback hosts only"),
+        ({"ISSUER": "http://example.com"}, "ISSUER is an http URL of a host other than localhost"),
         ({"ISSUER": "https://example.com/?a=b"}, "ISSUER is an issuer with a query"),
         ({"ISSUER": "example.com"}, "ISSUER is not an https URL"),
         ({"JWKS_URI": "file:///etc/passwd"}, "JWKS_URI is not an https URL"),
@@ -192,7 +192,7 @@ def test_empty_variable_is_unset() -> None:
         ),
         (
             {"OTHER_ISSUERS": '{"http://a.example": {"jwks_uri": "x", "audience": "x"}}'},
-            "OTHER_ISSUERS is http is for loopback hosts only",
+            "OTHER_ISSUERS is an http URL of a host other than localhost",
         ),
         (
             {"OTHER_ISSUERS": f'{{"{ISSUER}": {{"jwks_uri": "{ISSUER}/k", "audience": "x"}}}}'},
