@@ -132,7 +132,7 @@ def _rule(error: ValidationError) -> str:
     rules = {
         "required": f"lacks the field {', '.join(_missing(error))}",
         "enum": f"must be one of {', '.join(map(str, value)) if isinstance(value, list) else ''}",
-        "type": f"must be of type {value}{_hint(error)}",
+        "type": f"must be {_TYPES.get(str(value), value)}{_hint(error)}",
         "oneOf": "needs exactly one of jwks and jwks_uri",
         "minItems": "must not be empty",
         "minLength": "must not be empty",
@@ -143,6 +143,15 @@ def _rule(error: ValidationError) -> str:
         "pattern": f"does not match the pattern {value}",
     }
     return rules.get(str(error.validator), f"violates {error.validator}: {value}")
+
+
+_TYPES: Mapping[str, str] = {
+    "array": "a list",
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "object": "a mapping",
+    "string": "text",
+}
 
 
 def _hint(error: ValidationError) -> str:

@@ -130,6 +130,11 @@ _RESETTABLE = sorted(
     if field.name not in {"client_id", "authentication_methods", "secrets", "disabled"}
 )
 
+
+class _Seconds(click.IntRange):
+    name = "number of seconds"
+
+
 _CLIENT_OPTIONS = (
     click.option("--name", help="Display name."),
     click.option(
@@ -168,8 +173,9 @@ _CLIENT_OPTIONS = (
     ),
     click.option(
         "--token-lifetime",
-        type=click.IntRange(2, LONGEST_TOKEN_LIFETIME),
-        help=f"Lifetime in seconds. Default: {DEFAULT_TOKEN_LIFETIME}.",
+        type=_Seconds(2, LONGEST_TOKEN_LIFETIME),
+        metavar="SECONDS",
+        help=f"Lifetime. Default: {DEFAULT_TOKEN_LIFETIME}.",
     ),
     click.option(
         "--signing-algorithm",
@@ -452,8 +458,9 @@ def _ends_before(secret: StoredSecret, moment: int) -> bool:
 
 def _refuse_without_secret(client: Client) -> None:
     if not SECRET_METHODS & client.authentication_methods:
-        methods = ", ".join(sorted(client.authentication_methods))
+        methods = sorted(client.authentication_methods)
+        options = " ".join(f"--method {each}" for each in (*methods, CLIENT_SECRET_BASIC))
         raise CommandError(
-            f"Client {client.client_id} authenticates without a secret, by {methods}.",
-            f"Add a method: gatehouse clients update --method {CLIENT_SECRET_BASIC}.",
+            f"Client {client.client_id} authenticates without a secret, by {', '.join(methods)}.",
+            f"Allow one: gatehouse clients update {client.client_id} {options}.",
         )

@@ -109,17 +109,17 @@ STDIN = Path("-")
 _OWNER_ONLY = 0o600
 
 
-def read_secret(prompt: str, source: Path | None) -> str:
+def read_secret(prompt: str, source: Path | None, option: str = "") -> str:
     """Return a secret from a file, from stdin (`-`), or typed at a prompt that shows nothing.
 
-    A trailing line break is removed.
+    A trailing line break is removed. `option` names the file on the command line.
 
     Raises:
         UsageError: it is empty, or not text, or there is no terminal to type it on.
         NotFoundError: the file cannot be read.
         KeyboardInterrupt: the answer is Ctrl-C.
     """
-    secret = _typed(prompt) if source is None else _read(source)
+    secret = _typed(prompt, option) if source is None else _read(source)
     secret = secret.removesuffix("\n").removesuffix("\r")
     if not secret:
         raise UsageError(f"{prompt} is empty.", "Pipe it in, or name a file that contains it.")
@@ -143,13 +143,13 @@ def write_private_file(path: Path, text: str) -> None:
         raise UsageError(f"{path} cannot be written: {error.strerror}.") from error
 
 
-def _typed(prompt: str) -> str:
+def _typed(prompt: str, option: str) -> str:
     with warnings.catch_warnings():
         # Without a terminal the standard library would warn and show what is typed.
         warnings.simplefilter("error", GetPassWarning)
         missing = UsageError(
             f"{prompt} is missing, and there is no terminal for a prompt.",
-            "Name a file that contains it, or - for stdin.",
+            f"Name a file that contains it, or - for stdin{option and f', with {option}'}.",
         )
         try:
             with answered_or(missing):

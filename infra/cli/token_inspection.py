@@ -117,7 +117,7 @@ def explain(seen: Inspection) -> Explanation:
         return Explanation(status, decision, outcome.reason.value, steps, claims)
     if call is None:
         routes = _open_routes(seen, outcome)
-        decision = f"Valid token. It opens {', '.join(routes) or 'no route'}."
+        decision = f"Valid token. It opens {', '.join(routes) or 'no route of this API'}."
         return Explanation(200 if routes else 403, decision, None, steps, claims)
     is_simple = "isAuthorized" in outcome
     step, statement = (_route if is_simple else _policy)(seen, call, outcome)
@@ -198,7 +198,7 @@ def _routes(scope_map: ScopeMap, *scopes: str) -> Sequence[Route]:
 def _would_open(openers: Sequence[str]) -> str:
     if openers:
         return f"{' or '.join(openers)} would open it"
-    return "no single scope opens it; without such a route API Gateway returns 404"
+    return "no single scope opens it; if the API has no such route, the caller gets 404"
 
 
 def matching_statement(document: Mapping[str, Any], resource: str) -> dict[str, str] | None:
@@ -324,7 +324,7 @@ def _possession(seen: Inspection) -> Iterator[str]:
 def _scopes(seen: Inspection) -> Iterator[str]:
     for scope in seen.context.get("scope", "").split():
         opened = [_readable(r.pattern()) for r in _routes(seen.authorizer.scope_map, scope)]
-        yield f"{scope} opens {', '.join(opened) or 'no route alone'}"
+        yield f"{scope} opens {', '.join(opened) or 'no route of this API'}"
 
 
 _JWT_ONLY = {

@@ -163,10 +163,11 @@ _SERVER_ERROR = 500
 _NEXT_STEPS: Mapping[str, str] = {
     "invalid_client": "Check the credential, that the client is enabled, and its authentication "
     "methods. The function's log line of the request has the reason.",
-    "invalid_scope": "The client's scopes: gatehouse clients show.",
-    "invalid_target": "The client's audience and allowed resources: gatehouse clients show.",
+    "invalid_scope": "The client's scopes: gatehouse clients show CLIENT_ID.",
+    "invalid_target": "The client's audience and allowed resources: "
+    "gatehouse clients show CLIENT_ID.",
     "invalid_dpop_proof": "Check this machine's clock.",
-    "unauthorized_client": "The client's grant types: gatehouse clients show.",
+    "unauthorized_client": "The client's grant types: gatehouse clients show CLIENT_ID.",
     "slow_down": "Wait a minute: authentication failed too often.",
 }
 

@@ -306,7 +306,7 @@ def _secret(context: CommandContext, client_id: str, file: Path | None) -> str:
     known = context.environ.get(SECRET_VARIABLE)
     if file is None and known:
         return known
-    return read_secret(f"The secret of {client_id}", file)
+    return read_secret(f"The secret of {client_id}", file, "--secret-file")
 
 
 def _dpop_key(given: dict[str, Any]) -> ClientKey | None:

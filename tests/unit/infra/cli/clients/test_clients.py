@@ -149,6 +149,7 @@ def test_client_without_secret_cannot_rotate(gatehouse: CommandLine) -> None:
     refused = gatehouse("clients", "rotate-secret", "keyed")
     assert (refused.code, refused.stdout) == (1, "")
     assert "without a secret, by private_key_jwt" in refused.stderr
+    assert "--method private_key_jwt --method client_secret_basic" in refused.stderr
 
 
 def test_second_imported_secret_is_rejected(gatehouse: CommandLine) -> None:

@@ -95,8 +95,8 @@ def test_document_round_trip_drops_secrets(known: Client) -> None:
         ({"authentication_methods": ["none"]}, "authentication_methods[0] must be one of"),
         ({"authentication_methods": []}, "authentication_methods must not be empty"),
         ({"token_lifetime": 86_401}, "token_lifetime must be at most 86400"),
-        ({"token_lifetime": "600"}, "client a: token_lifetime must be of type integer."),
-        ({"name": 600}, "name must be of type string (quote it)"),
+        ({"token_lifetime": "600"}, "client a: token_lifetime must be a whole number."),
+        ({"name": 600}, "name must be text (quote it)"),
         ({"scopes": ["a", "a"]}, "scopes contains an entry twice"),
         ({"scopes": ["a b"]}, "scopes[0] is not a valid scope: visible ASCII without spaces"),
         ({"scopes": ["*"]}, "scopes[0] is not a valid scope"),
@@ -124,9 +124,9 @@ def test_invalid_client_names_the_field(change: dict[str, Any], said: str) -> No
     [
         ("clients: [", "is not YAML: line 1"),
         ("clients: []\nclients: []\n", "line 2, column 1: duplicate key clients"),
-        ("- a\n", "the file (line 1) must be of type object"),
-        ("", "the file (line 1) must be of type object"),
-        ("clients:\n- 1\n", "client 0 (line 2) must be of type object"),
+        ("- a\n", "the file (line 1) must be a mapping"),
+        ("", "the file (line 1) must be a mapping"),
+        ("clients:\n- 1\n", "client 0 (line 2) must be a mapping"),
         ("clients: []\nother: 1\n", "the file: unknown field other (line 2)"),
         (
             "clients:\n- client_id: a\n  colour: red\n  scope: [a]\n  token_lifetime: 1\n",

@@ -120,6 +120,8 @@ def test_update_shows_a_dry_run_and_no_change(gatehouse: CommandLine) -> None:
         (("service-client-jwt", "--token-profile", "at+jwt"), 2, "needs an audience"),
         (("service-client-jwt", "--scope", "a b"), 2, "is not a valid scope"),
         (("service-client-jwt", "--default-scope", "x"), 2, "must be among"),
+        (("service-client-jwt", "--token-lifetime", "4h"), 2, "not a valid number of seconds"),
+        (("service-client-jwt", "--jwks-uri", "http://a.example/k"), 2, "jwks_uri is an http URL"),
     ],
 )
 def test_update_rejects_an_invalid_client(
