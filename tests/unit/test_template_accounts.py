@@ -82,6 +82,23 @@ def test_every_role_takes_the_permissions_boundary() -> None:
         assert "PermissionsBoundary" not in properties
 
 
+def test_deploy_page_names_every_action_of_the_roles() -> None:
+    page = (TEMPLATE.parent / "docs" / "deploy.md").read_text()
+    table = page.partition("| the functions use | actions |")[2].partition("\n\n")[0]
+    named: set[str] = set()
+    prefix = ""
+    for words in re.findall(r"`([^`]+)`", table):
+        service, _, action = words.rpartition(":")
+        prefix = service or prefix
+        named.add(f"{prefix}:{action}")
+    roles = Deployment.of(KeyEdition="kms").properties("AWS::IAM::Role")
+    policies = json.dumps([properties["Policies"] for properties in roles.values()])
+    services = "dynamodb|kms|logs|secretsmanager|ssm|xray"
+    used = set(re.findall(rf'"((?:{services}):[A-Z][A-Za-z]*\*?)"', policies))
+    not_listed = {"kms:GenerateDataKey", "kms:KeyUsage", "kms:ViaService"}  # a wildcard, conditions
+    assert used - not_listed == named - not_listed
+
+
 def test_every_current_python_runtime_is_offered() -> None:
     lifecycle = json.loads(
         files("cfnlint.data.AdditionalSpecs").joinpath("LmbdRuntimeLifecycle.json").read_text()
