@@ -123,7 +123,7 @@ def next_steps(addresses: Addresses) -> str:
     if addresses.bound_api:
         behind_tls = f", {addresses.mtls_bound_api}" if addresses.mutual_tls else ""
         bound_api = f"{addresses.bound_api_url}{behind_tls}\n" + " " * 15
-        bound_api += "(the guarded API for sender-constrained tokens: see docs/tokens.md)"
+        bound_api += "(a second guarded API, for key-bound tokens: see docs/tokens.md)"
     if addresses.mutual_tls:
         mutual_tls = f"{addresses.mtls_auth_server} and {addresses.mtls_guarded_api}\n" + " " * 15
         mutual_tls += "(certificates in .gatehouse/tls; see docs/client-authentication.md)"
