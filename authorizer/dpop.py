@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 
 from . import claims, jws
 from .errors import InvalidTokenError, Reason
-from .jwk import PROOF_ALGORITHMS, InvalidKeyError, VerificationKey, parse_key, thumbprint
+from .jwk import PROOF_ALGORITHMS, InvalidKeyError, VerificationKey, parse_key
+from .jwk_thumbprint import thumbprint
 from .jws import HeaderRules, UnverifiedHeader
 
 PROOF_TYPE = "dpop+jwt"

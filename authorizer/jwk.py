@@ -25,7 +25,6 @@ _ORDER_8_Y = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
 _SMALL_ORDER_Y = (0, 1, _ED25519_FIELD - 1, _ORDER_8_Y, _ED25519_FIELD - _ORDER_8_Y)
 _PRIVATE_MEMBERS = frozenset(("d", "p", "q", "dp", "dq", "qi", "oth", "k"))
 _PUBLIC_MEMBERS = ("n", "e", "x", "y")
-_THUMBPRINT_MEMBERS = {"RSA": ("e", "n"), "EC": ("crv", "x", "y"), "OKP": ("crv", "x")}
 _SHA256 = hashes.SHA256()
 _PKCS1 = padding.PKCS1v15()
 _PSS = padding.PSS(mgf=padding.MGF1(_SHA256), salt_length=padding.PSS.DIGEST_LENGTH)
@@ -171,26 +170,6 @@ def has_private_part(jwk: Mapping[str, object]) -> bool:
     Some servers write every member of a public key, the private ones as null.
     """
     return any(jwk.get(name) is not None for name in _PRIVATE_MEMBERS)
-
-
-def thumbprint(jwk: Mapping[str, object]) -> str:
-    """Return a public key's SHA-256 thumbprint (RFC 7638, 3).
-
-    Raises:
-        InvalidTokenError: it lacks a member of the thumbprint, or its type is unknown.
-    """
-    import json
-    from hashlib import sha256
-
-    kty = jwk.get("kty")
-    members = _THUMBPRINT_MEMBERS.get(kty) if isinstance(kty, str) else None
-    if members is None:
-        raise InvalidTokenError(Reason.KEY_TYPE)
-    required = {name: jwk.get(name) for name in ("kty", *members)}
-    if not all(isinstance(value, str) for value in required.values()):
-        raise InvalidTokenError(Reason.KEY_MALFORMED)
-    canonical = json.dumps(required, sort_keys=True, separators=(",", ":"))
-    return base64url.encode(sha256(canonical.encode()).digest())
 
 
 def _key_id(jwk: Mapping[str, object]) -> str:

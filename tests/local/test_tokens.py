@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import jwt
 import pytest
 
-from authorizer.jwk import thumbprint
+from authorizer.jwk_thumbprint import thumbprint
 from functions.shared.clients.client import TOKEN_EXCHANGE
 from local.demo_clients import COUNTRY_API, CUSTOMER_API
 from tests.support.dpop_proofs import proof, public_jwk

@@ -29,7 +29,7 @@ from authorizer.https_client import (
     parse_url,
     send,
 )
-from authorizer.jwk import thumbprint
+from authorizer.jwk_thumbprint import thumbprint
 from authorizer.settings import Settings
 from tests.support import dpop_proofs
 from tests.support.authorizer_events import HOSTS, decide, recorded, with_certificate, with_header

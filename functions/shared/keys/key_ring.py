@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from authorizer import jwk as jwk_reading
 from authorizer.errors import InvalidTokenError
+from authorizer.jwk_thumbprint import PUBLIC_MEMBERS, thumbprint
 from functions.shared.storage.errors import StorageError, StorageUnavailableError
 from functions.shared.web.metrics import UNUSABLE_KEY_RINGS
 
@@ -26,13 +26,6 @@ IN_SECRETS_MANAGER = "secrets-manager"
 
 IN_KMS = "kms"
 """The backend of a key whose `signer` is the ARN of a KMS key."""
-
-# RFC 7638, 3.2, and RFC 8037, 2: what makes up a public key, and nothing that could be private.
-_PUBLIC_MEMBERS: Mapping[str, tuple[str, ...]] = {
-    "RSA": ("e", "n"),
-    "EC": ("crv", "x", "y"),
-    "OKP": ("crv", "x"),
-}
 
 
 class UnusableKeyRingError(StorageError):
@@ -129,14 +122,9 @@ class KeyRing:
         return {"keys": [key.to_jwk() for key in self.published_keys(now)]}
 
 
-def thumbprint(public_jwk: Mapping[str, str]) -> str:
-    """Return a public key's SHA-256 thumbprint. RFC 7638, 3."""
-    return jwk_reading.thumbprint(public_jwk)
-
-
 def public_members(jwk: Mapping[str, str]) -> dict[str, str]:
     """Return the members of a public key, selected by name to exclude private ones."""
-    return {name: jwk[name] for name in ("kty", *_PUBLIC_MEMBERS[jwk["kty"]])}
+    return {name: jwk[name] for name in ("kty", *PUBLIC_MEMBERS[jwk["kty"]])}
 
 
 def to_json(ring: KeyRing) -> str:

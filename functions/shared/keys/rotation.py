@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from math import ceil, floor
 
 from authorizer.claims import LEEWAY
+from authorizer.jwk_thumbprint import thumbprint
 from functions.shared.clients.client import LONGEST_TOKEN_LIFETIME
 from functions.shared.keys.cached_key_ring import STALE_SECONDS
 from functions.shared.keys.key_ring import (
@@ -21,7 +22,6 @@ from functions.shared.keys.key_ring import (
     JWKS_MAX_AGE,
     KeyRing,
     RingKey,
-    thumbprint,
 )
 
 CLOCK_SKEW = 60

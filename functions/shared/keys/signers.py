@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1
 from jwt.algorithms import Algorithm, RSAAlgorithm
 from jwt.utils import base64url_encode, der_to_raw_signature
 
+from authorizer.jwk_thumbprint import thumbprint
 from authorizer.metrics import Meter
 from functions.shared.keys.cached_key_ring import CachedKeyRing
 from functions.shared.keys.key_ring import (
@@ -24,7 +25,6 @@ from functions.shared.keys.key_ring import (
     RingKey,
     UnusableKeyRingError,
     key_errors,
-    thumbprint,
 )
 from functions.shared.keys.signing_keys import from_json, from_pem
 from functions.shared.storage.aws import storage_errors

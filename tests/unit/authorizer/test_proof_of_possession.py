@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from authorizer.errors import StateUnavailableError, UnsupportedEventError
-from authorizer.jwk import thumbprint
+from authorizer.jwk_thumbprint import thumbprint
 from tests.support.authorizer_events import HOSTS, recorded, with_certificate, with_header
 from tests.support.authorizer_sandbox import Sandbox
 from tests.support.client_certificates import common_name_certificate

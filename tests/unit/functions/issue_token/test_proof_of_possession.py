@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from authorizer.claims import Confirmation
 from authorizer.dpop import MAX_PROOF_AGE
-from authorizer.jwk import thumbprint
+from authorizer.jwk_thumbprint import thumbprint
 from functions.issue_token.proof_of_possession import PossessionCheck
 from functions.shared.clients.client import TokenFormat, TokenProfile
 from functions.shared.web.oauth_errors import InvalidDpopProofError, InvalidRequestError

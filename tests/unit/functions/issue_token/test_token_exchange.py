@@ -7,7 +7,7 @@ from typing import Any
 import jwt
 import pytest
 
-from authorizer.jwk import thumbprint
+from authorizer.jwk_thumbprint import thumbprint
 from functions.issue_token.token_exchange import ACCESS_TOKEN, MAX_ACTORS
 from functions.shared.clients.client import (
     CLIENT_CREDENTIALS,

@@ -5,12 +5,13 @@ from dataclasses import replace
 import jwt
 import pytest
 
+from authorizer.jwk_thumbprint import thumbprint
 from functions.rotate_keys.handler import Settings, build
 from functions.rotate_keys.key_backends import generate_key
 from functions.rotate_keys.key_rotation import LONGEST_RUN, Rotator, SlowRotationError
 from functions.shared.clients.client import SIGNING_ALGORITHMS
 from functions.shared.keys import key_ring, signing_keys
-from functions.shared.keys.key_ring import KeyRing, UnusableKeyRingError, thumbprint
+from functions.shared.keys.key_ring import KeyRing, UnusableKeyRingError
 from functions.shared.keys.rotation import RETENTION_NEEDED, NewKey, announce, first_ring, prune
 from functions.shared.storage.secrets_manager import SecretConflictError, SecretVersion
 from tests.support.aws import ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET

@@ -3,12 +3,12 @@ from typing import Any
 
 import pytest
 
+from authorizer.jwk_thumbprint import thumbprint
 from functions.shared.keys.key_ring import (
     KeyRing,
     RingKey,
     UnusableKeyRingError,
     from_json,
-    thumbprint,
     to_json,
 )
 from tests.support.server import NOW, key, ring

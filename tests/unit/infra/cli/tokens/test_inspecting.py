@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from authorizer.errors import Reason
-from authorizer.jwk import thumbprint
+from authorizer.jwk_thumbprint import thumbprint
 from authorizer.state_table import revoked_jwt
 from functions.shared.keys.signing_keys import to_pem
 from functions.shared.web.proxy_request import certificate_from_pem
