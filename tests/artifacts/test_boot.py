@@ -139,7 +139,8 @@ def test_shared_authorizer_uses_the_apis_rules(auth_server: _AuthServer, stack: 
     parameter = f"{declared.environment['API_RULES']}/abcdef1234"  # the API of the recorded events
     with stack.start("SharedAuthorizer", _url(auth_server)) as authorizer:
         assert authorizer.invoke(event).kind == "error"
-    rules = json.dumps({"scopes": {"country.read": ["GET /country/code/{code}"]}})
+    scopes = {"country.read": ["GET /country/code/{code}"]}
+    rules = json.dumps({"audience": "*", "scopes": scopes})
     account = boto3.Session("local", "local", region_name=REGION)
     ssm = account.client("ssm", endpoint_url=stack.aws_url)
     ssm.put_parameter(Name=parameter, Value=rules, Type="String")
