@@ -1,5 +1,7 @@
 """`gatehouse token inspect`: the authorizer's decision about a token, explained."""
 
+import os
+import re
 import sys
 from base64 import urlsafe_b64decode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,7 +27,7 @@ from functions.shared.runtime.wildcards import matches_wildcards
 from ..explain import Stage, reason_text, stage_of
 from .aws_errors import translated
 from .context import CommandContext, pass_context
-from .errors import CommandError, ExitCode
+from .errors import CommandError, ExitCode, UsageError
 from .input_files import STDIN, read_secret, read_text
 from .key_operations import KeyAdmin
 from .local_authorizer import DEFAULT, AuthorizerTarget, Call, LocalAuthorizer, address_of
@@ -406,8 +408,21 @@ def inspect(context: CommandContext, /, file: Path, **given: Any) -> None:
         click.get_current_context().exit(ExitCode.REFUSED)
 
 
+_LOOKS_LIKE_A_TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]*\.|gh_at_")
+
+
 def read_token(file: Path) -> str:
-    """Return the token in a file, from stdin, or typed at a prompt if stdin is a terminal."""
+    """Return the token in a file, from stdin, or typed at a prompt if stdin is a terminal.
+
+    Raises:
+        UsageError: the argument is a token, or the file has none.
+        NotFoundError: the file cannot be read.
+    """
+    if _LOOKS_LIKE_A_TOKEN.match(str(file)) and not os.path.exists(file):  # noqa: PTH110 - long names
+        raise UsageError(
+            "The argument is a token, but must be a file.",
+            "Write the token to a file, or give - and pipe it in.",
+        )
     is_typed = file == STDIN and sys.stdin.isatty()
     return read_secret("The token", None if is_typed else file).strip()
 

@@ -127,6 +127,14 @@ def test_denied_request_names_the_scope(issuer: Issuer, gatehouse: CommandLine) 
         assert found is None if statement is None else found["Resource"].endswith(statement)
 
 
+@pytest.mark.parametrize("token", ["eyJhbGciOiJSUzI1NiJ9." + "A" * 500, "gh_at_" + "A" * 43])
+def test_pasted_token_is_not_repeated(issuer: Issuer, gatehouse: CommandLine, token: str) -> None:
+    issuer.deploy()
+    refused = gatehouse("token", "inspect", token)
+    assert (refused.code, "must be a file" in refused.stderr) == (2, True)
+    assert token not in refused.stderr
+
+
 def test_inspect_lists_open_routes(issuer: Issuer, gatehouse: CommandLine) -> None:
     issuer.deploy()
     said = inspected(gatehouse, issuer.token())
