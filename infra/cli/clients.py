@@ -1,6 +1,6 @@
 """`gatehouse clients`: list, show, disable, enable and delete clients."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -160,13 +160,21 @@ def _state(secret: StoredSecret, now: float) -> str:
     return "ended" if secret.expires_at is not None and secret.expires_at <= now else "to come"
 
 
+_STATE_NAMES: Mapping[str, str] = {
+    "live": "valid",
+    "ended": "expired",
+    "to come": "not yet valid",
+}
+"""Names in the table. JSON has the others, which programs read."""
+
+
 def _secrets_table(secrets: Sequence[dict[str, Any]]) -> TextTable:
     return TextTable(
         ("secret", "state", "from", "until", "last used on"),
         [
             (
                 secret["kind"],
-                secret["state"],
+                _STATE_NAMES[secret["state"]],
                 secret["not_before"] or "always",
                 secret["expires_at"] or "no end",
                 secret["last_used_day"] or "never",

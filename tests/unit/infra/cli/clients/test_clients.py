@@ -172,7 +172,7 @@ def test_show_lists_validity_and_last_use(gatehouse: CommandLine) -> None:
     assert [each["last_used_day"] for each in shown] == ["2023-11-13", None]
     assert [each["expires_at"] for each in shown] == ["2023-11-21T22:13:20Z", None]
     gatehouse.clock.now += 8 * DAY
-    assert "ended" in gatehouse("clients", "show", "service-client-jwt").stdout
+    assert "expired" in gatehouse("clients", "show", "service-client-jwt").stdout
 
 
 def test_disable_and_enable_change_nothing_else(gatehouse: CommandLine) -> None:
