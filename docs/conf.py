@@ -17,7 +17,7 @@ suppress_warnings = ["misc.highlighting_failure"]
 # Anchors for headings, as GitHub makes them, so that links work in both places.
 myst_heading_anchors = 4
 myst_enable_extensions = ["colon_fence"]
-# A prompt is no part of a command to copy.
+# The prompt does not belong to the command.
 copybutton_prompt_text = "$ "
 copybutton_line_continuation_character = "\\"
 

@@ -16,7 +16,7 @@ BOUND_API = "GATEHOUSE_BOUND_API"
 """Set for the console if the bound API is served."""
 
 Service = Literal["auth_server", "guarded_api", "bound_api"]
-"""The bound API is a second guarded API, for sender-constrained tokens."""
+"""The bound API is a second guarded API, for key-bound tokens."""
 
 CONTROL_SOCKETS = "GATEHOUSE_CONTROL_SOCKETS"
 """Names the folder of the control sockets through which the console inspects the processes."""

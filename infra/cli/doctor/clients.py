@@ -123,7 +123,7 @@ def audiences(context: CheckContext) -> Iterator[Finding]:
     accepted = context.settings.audiences
     if not accepted:
         yield warning(
-            "the authorizer takes tokens for any audience, those for other APIs too",
+            "the authorizer accepts tokens for any audience, also those for other APIs",
             "Deploy with Audience, and register it as the clients' audience.",
         )
         return
@@ -136,7 +136,7 @@ def audiences(context: CheckContext) -> Iterator[Finding]:
         yield warning(
             f"no token of {named(refused)} can be for {named(accepted)}: this API refuses all "
             "of them",
-            "Fine if they are for other APIs. Else give them that audience.",
+            "Ignore this for clients of other APIs. Otherwise give them that audience.",
         )
     else:
         yield ok(f"every client can get tokens for {named(accepted)}")
@@ -165,7 +165,7 @@ def bound_tokens(context: CheckContext) -> Iterator[Finding]:
     if refused:
         yield warning(
             f"this API refuses the bound tokens of {named(refused)}",
-            "Fine if they are for other APIs. Else deploy with ProofOfPossession.",
+            "Ignore this for clients of other APIs. Otherwise deploy with ProofOfPossession.",
         )
     else:
         yield ok("no client gets bound tokens that this API would refuse")
