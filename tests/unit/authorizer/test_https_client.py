@@ -364,5 +364,5 @@ def test_url_is_parsed(url: str, address: Url) -> None:
     ],
 )
 def test_other_urls_are_rejected(url: str) -> None:
-    with pytest.raises(ValueError, match=r"https URL|loopback|port"):
+    with pytest.raises(ValueError, match=r"https URL|other than localhost|port"):
         parse_url(url)
