@@ -180,9 +180,7 @@ def build(
             jitter=jitter,
             emit=emit,
         )
-        return MultiApiAuthorizer(
-            authorizers, freshness, clocks=context.clocks, emit=emit, meter=meter
-        )
+        return MultiApiAuthorizer(authorizers, freshness, clocks=context.clocks, emit=emit, meter=meter)
     if not settings.audiences:
         emit('{"notice":"AUDIENCE is empty: tokens for any audience are accepted"}')
     return make_authorizer(ApiRules(read_scope_map(settings.scope_map), frozenset()))
@@ -198,14 +196,10 @@ def _key_caches(context: _Context) -> dict[str, JwksCache]:
     return caches
 
 
-def _key_cache(
-    context: _Context, issuer: str, jwks_uri: str | None, bundled: BundledJwks | None
-) -> JwksCache:
+def _key_cache(context: _Context, issuer: str, jwks_uri: str | None, bundled: BundledJwks | None) -> JwksCache:
     settings = context.settings
     get = partial(fetch_jwks, context.send)
-    fetch: Fetch = (
-        partial(get, jwks_uri) if jwks_uri is not None else Discovery(issuer, get, context.clocks)
-    )
+    fetch: Fetch = partial(get, jwks_uri) if jwks_uri is not None else Discovery(issuer, get, context.clocks)
     return JwksCache(
         fetch,
         partial(parse_key_set, algorithms=settings.algorithms),
@@ -234,18 +228,13 @@ def _claim_rules(settings: Settings, audiences: frozenset[str]) -> list[ClaimRul
     ]
 
 
-def _responses(
-    settings: Settings, scope_map: ScopeMap, emit: Callable[[str], None]
-) -> ResponseWriter:
+def _responses(settings: Settings, scope_map: ScopeMap, emit: Callable[[str], None]) -> ResponseWriter:
     if settings.simple_response:
         return SimpleResponses(scope_map)
     compiler = PolicyCompiler(scope_map, partial(_report_denied_routes, emit))
     for scopes in compiler.oversized_scopes():
         # Neither scopes nor routes have a character that JSON would escape (RFC 6749, 3.3).
-        emit(
-            f'{{"notice":"{scopes} opens more routes than a policy can name: '
-            'its tokens are answered with 500"}'
-        )
+        emit(f'{{"notice":"{scopes} opens more routes than a policy can name: its tokens are answered with 500"}}')
     issuers = [settings.issuer, *(other.issuer for other in settings.other_issuers)]
     return PolicyResponses(
         compiler,

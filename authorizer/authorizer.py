@@ -11,13 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from . import jws
 from .cache import LRUCache
 from .claims import join_scopes
-from .errors import (
-    AuthorizerError,
-    AuthorizerUnavailableError,
-    InvalidTokenError,
-    Reason,
-    Unauthorized,
-)
+from .errors import AuthorizerError, AuthorizerUnavailableError, InvalidTokenError, Reason, Unauthorized
 from .metrics import DECISIONS, ERROR, REFUSALS, Meter
 
 if TYPE_CHECKING:
@@ -101,23 +95,17 @@ class BaseAuthorizer(ABC):
             AuthorizerUnavailableError: the authorizer cannot decide.
         """
 
-    def _log_failure(
-        self, event: AuthorizerEvent, decision: str, reason: Reason, issuer: str | None
-    ) -> None:
+    def _log_failure(self, event: AuthorizerEvent, decision: str, reason: Reason, issuer: str | None) -> None:
         line = _begin_line({"decision": decision, "reason": reason})
         end = self._end_of_error if decision == "error" else self._end_of_refusal
         self._log(event, line, self._freshness[issuer or self._first_issuer], end)
 
-    def _log(
-        self, event: AuthorizerEvent, line: str, freshness: Freshness, end: Callable[[], str]
-    ) -> None:
+    def _log(self, event: AuthorizerEvent, line: str, freshness: Freshness, end: Callable[[], str]) -> None:
         """Log a decision, without any claim of an unverified token."""
         state, age = freshness()
         seconds = "null" if age is None else int(age)
         request_id = _to_json(event.request_id())
-        self._emit(
-            f'{line}"key_set":"{state}","key_set_age":{seconds},"request_id":{request_id}{end()}}}'
-        )
+        self._emit(f'{line}"key_set":"{state}","key_set_age":{seconds},"request_id":{request_id}{end()}}}')
 
 
 class Authorizer(BaseAuthorizer):
@@ -169,12 +157,7 @@ class Authorizer(BaseAuthorizer):
         return self._introspector.introspect(token, now, deadline)
 
     def _authorize(
-        self,
-        event: AuthorizerEvent,
-        presented: PresentedToken,
-        token: VerifiedToken,
-        now: float,
-        deadline: Deadline,
+        self, event: AuthorizerEvent, presented: PresentedToken, token: VerifiedToken, now: float, deadline: Deadline
     ) -> Decision:
         """Check the revocation and the binding of a verified token, and decide."""
         if self._deny_list is not None and jws.looks_like_jws(presented.token):
@@ -195,9 +178,7 @@ class Authorizer(BaseAuthorizer):
         decision = self._decisions.get(key)
         if decision is None:
             output, allows = self._responses.write(*key)
-            line = _begin_decision_line(
-                allows, token.issuer, token.client_id, token.key_id, token.scopes
-            )
+            line = _begin_decision_line(allows, token.issuer, token.client_id, token.key_id, token.scopes)
             decision = Decision(output, allows, line, self._freshness[token.issuer])
             self._decisions.put(key, decision)
         return decision

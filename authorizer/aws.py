@@ -88,9 +88,7 @@ class AwsError(Exception):
     case `operation` is empty, and `endpoint` is the address that was not reached.
     """
 
-    def __init__(
-        self, code: str, message: str = "", *, operation: str = "", endpoint: str = ""
-    ) -> None:
+    def __init__(self, code: str, message: str = "", *, operation: str = "", endpoint: str = "") -> None:
         host = urlsplit(endpoint).hostname
         self.reason = f"{operation}: {code}" if operation else f"{code}: {host}" if host else code
         super().__init__(self.reason)
@@ -150,9 +148,7 @@ class Boto3:
             return self._clients[service, timeout]
 
 
-def call(
-    make_client: Callable[[], Any], operation: str, parameters: Mapping[str, object]
-) -> dict[str, Any]:
+def call(make_client: Callable[[], Any], operation: str, parameters: Mapping[str, object]) -> dict[str, Any]:
     """Call an operation of a boto3 client.
 
     Raises:
@@ -203,15 +199,11 @@ def check_responses(client: _Client) -> _Client:
     return client
 
 
-def _ask_for_capacity(
-    params: dict[str, Any], model: OperationModel, **_: object
-) -> dict[str, Any] | None:
+def _ask_for_capacity(params: dict[str, Any], model: OperationModel, **_: object) -> dict[str, Any] | None:
     return {**params, "ReturnConsumedCapacity": "TOTAL"} if _has_capacity(model) else None
 
 
-def _check_response(
-    http_response: AWSResponse, parsed: Mapping[str, Any], model: OperationModel, **_: object
-) -> None:
+def _check_response(http_response: AWSResponse, parsed: Mapping[str, Any], model: OperationModel, **_: object) -> None:
     from botocore.exceptions import HTTPClientError
 
     shape = model.output_shape
@@ -246,18 +238,12 @@ def _conforms(shape: Any, value: Any) -> bool:
         return (
             isinstance(value, dict)
             and is_single
-            and all(
-                _conforms(shape.members[name], member)
-                for name, member in value.items()
-                if name in shape.members
-            )
+            and all(_conforms(shape.members[name], member) for name, member in value.items() if name in shape.members)
         )
     if kind == "list":
         return isinstance(value, list) and all(_conforms(shape.member, each) for each in value)
     if kind == "map":
-        return isinstance(value, dict) and all(
-            _conforms(shape.value, member) for member in value.values()
-        )
+        return isinstance(value, dict) and all(_conforms(shape.value, member) for member in value.values())
     # A bool is an int to isinstance.
     return isinstance(value, _SCALARS[kind]) and (kind == "boolean" or not isinstance(value, bool))
 

@@ -14,9 +14,7 @@ _TO_URL = bytes.maketrans(b"+/", b"-_")
 # The last characters of a group of two or three. Their unused bits are zero.
 _LAST_CHARACTERS = {2: b"AQgw", 3: b"AEIMQUYcgkosw048"}
 
-_PEM = re.compile(
-    r"\s*-----BEGIN CERTIFICATE-----\s([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----\s*"
-)
+_PEM = re.compile(r"\s*-----BEGIN CERTIFICATE-----\s([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----\s*")
 
 
 def encode(raw: bytes) -> str:

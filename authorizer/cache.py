@@ -62,13 +62,7 @@ class BackOff:
     """
 
     def __init__(
-        self,
-        clocks: Clocks,
-        *,
-        first: float = 1.0,
-        longest: float = 60.0,
-        tolerance: int = 0,
-        jitter: Jitter = jitter,
+        self, clocks: Clocks, *, first: float = 1.0, longest: float = 60.0, tolerance: int = 0, jitter: Jitter = jitter
     ) -> None:
         self._clocks = clocks
         self._first = first
@@ -250,11 +244,7 @@ class RefreshingCache(Generic[Key, Value]):
             return entry
 
     def refresh(
-        self,
-        key: Key,
-        load: Load[Value],
-        deadline: Deadline,
-        is_current: Callable[[CacheEntry[Value]], bool],
+        self, key: Key, load: Load[Value], deadline: Deadline, is_current: Callable[[CacheEntry[Value]], bool]
     ) -> CacheEntry[Value]:
         """Load again, however fresh the entry is, unless a concurrent load made it current.
 

@@ -54,12 +54,7 @@ class VerifiedToken(NamedTuple):
 
 
 def read_access_token(
-    claims: Mapping[str, object],
-    rules: ClaimRules,
-    now: float,
-    *,
-    key_id: str,
-    rfc9068: bool,
+    claims: Mapping[str, object], rules: ClaimRules, now: float, *, key_id: str, rfc9068: bool
 ) -> VerifiedToken:
     """Check the claims of a token whose signature and issuer are verified.
 
@@ -130,9 +125,7 @@ def _read_expiry(claims: Mapping[str, object]) -> float:
     return expires_at
 
 
-def check_lifetime(
-    claims: Mapping[str, object], expires_at: float, longest: float, now: float
-) -> None:
+def check_lifetime(claims: Mapping[str, object], expires_at: float, longest: float, now: float) -> None:
     """Reject a token from the future, or one whose lifetime is too long."""
     issued_at = read_time(claims, "iat")
     if issued_at is None:
@@ -302,11 +295,7 @@ def join_scopes(scopes: Iterable[str]) -> str:
     return " ".join(sorted(scopes))
 
 
-_MALFORMED_TIME = {
-    "exp": Reason.EXP_MALFORMED,
-    "nbf": Reason.NBF_MALFORMED,
-    "iat": Reason.IAT_MALFORMED,
-}
+_MALFORMED_TIME = {"exp": Reason.EXP_MALFORMED, "nbf": Reason.NBF_MALFORMED, "iat": Reason.IAT_MALFORMED}
 _RFC9068_CLAIMS = {  # 2.2; exp and iss are required of every token
     "aud": Reason.AUD_MISSING,
     "client_id": Reason.CLIENT_ID_MISSING,

@@ -71,9 +71,7 @@ def verify_proof(
     unverified_claims = jws.parse_payload(unverified.payload)
     if unverified_claims.get("htm") != method:
         raise InvalidTokenError(Reason.HTM_OTHER)
-    _check_url(
-        unverified_claims.get("htu"), url, _ALLOWED_IN_SEGMENT if path_was_decoded else _UNRESERVED
-    )
+    _check_url(unverified_claims.get("htu"), url, _ALLOWED_IN_SEGMENT if path_was_decoded else _UNRESERVED)
     return VerifiedProof(
         jkt=key.kid,
         jti=_required_jti(unverified_claims),
@@ -89,9 +87,7 @@ def _embedded_key(header: UnverifiedHeader) -> VerificationKey:
     if jwk.get("alg", header.alg) != header.alg:
         raise InvalidTokenError(Reason.ALG_NOT_OF_KEY)
     try:
-        return parse_key(
-            {**jwk, "alg": header.alg, "kid": thumbprint(jwk)}, frozenset((header.alg,))
-        )
+        return parse_key({**jwk, "alg": header.alg, "kid": thumbprint(jwk)}, frozenset((header.alg,)))
     except InvalidKeyError as error:
         raise InvalidTokenError(error.reason) from None
 

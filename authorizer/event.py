@@ -17,9 +17,7 @@ _TOKEN_CHARACTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345
 _UNESCAPED = "/:@!$&'()*+,;=~"
 
 # Policies contain these parts. None may have a wildcard, a slash or a policy variable.
-_STAGE_ARN = re.compile(
-    r"arn:aws[a-z-]*:execute-api:[a-z0-9-]+:[0-9]+:[A-Za-z0-9]+/(?:[A-Za-z0-9_-]+|\$default)(?=/)"
-)
+_STAGE_ARN = re.compile(r"arn:aws[a-z-]*:execute-api:[a-z0-9-]+:[0-9]+:[A-Za-z0-9]+/(?:[A-Za-z0-9_-]+|\$default)(?=/)")
 
 
 class PresentedToken(NamedTuple):
@@ -45,10 +43,7 @@ class AuthorizerEvent:
             InvalidTokenError: there is none, there are several, or it is sent in another way.
         """
         event = self._event
-        if event.get("type") == "TOKEN":
-            values = [event.get("authorizationToken")]
-        else:
-            values = self._header("authorization")
+        values = [event.get("authorizationToken")] if event.get("type") == "TOKEN" else self._header("authorization")
         value = values[0] if len(values) == 1 else None
         if not isinstance(value, str):
             raise InvalidTokenError(_header_fault(values))

@@ -9,16 +9,7 @@ from typing import NamedTuple
 
 from . import claims, strict_json
 from .aws import Aws, AwsError
-from .cache import (
-    BackOff,
-    CacheEntry,
-    Jitter,
-    Lifetime,
-    Loaded,
-    LRUCache,
-    RefreshingCache,
-    jitter,
-)
+from .cache import BackOff, CacheEntry, Jitter, Lifetime, Loaded, LRUCache, RefreshingCache, jitter
 from .claims import DPOP_KEY, ClaimRules, Confirmation, VerifiedToken
 from .clock import Clocks, Deadline
 from .errors import IntrospectionError, InvalidTokenError, Reason
@@ -158,9 +149,7 @@ def _rejected(reason: Reason) -> Loaded[_Verdict]:
 
 
 def _make_error(paused: bool) -> IntrospectionError:  # noqa: FBT001 - see RefreshingCache
-    return IntrospectionError(
-        Reason.INTROSPECTION_PAUSED if paused else Reason.INTROSPECTION_UNREACHABLE
-    )
+    return IntrospectionError(Reason.INTROSPECTION_PAUSED if paused else Reason.INTROSPECTION_UNREACHABLE)
 
 
 def _is_answer(error: Exception) -> bool:
@@ -188,9 +177,7 @@ def _read_response(body: bytes) -> Mapping[str, object]:
     return response
 
 
-def _read_token(
-    response: Mapping[str, object], rules: ClaimRules, now: float, horizon: float
-) -> VerifiedToken:
+def _read_token(response: Mapping[str, object], rules: ClaimRules, now: float, horizon: float) -> VerifiedToken:
     """Check the response for an active token.
 
     Only a name for the principal is required, and an audience if audiences are configured. Some
@@ -198,9 +185,7 @@ def _read_token(
     is valid until the cached response expires, at the horizon.
     """
     response = {
-        name: value
-        for name, value in response.items()
-        if value is not None and not (name == "aud" and value == [])
+        name: value for name, value in response.items() if value is not None and not (name == "aud" and value == [])
     }
     if response.get("iss", rules.issuer) != rules.issuer:
         raise InvalidTokenError(Reason.ISS_UNKNOWN)
@@ -279,9 +264,7 @@ class SecretsManagerCredentials:
 
     def _load(self, deadline: Deadline) -> Credentials:
         try:
-            response = self._aws.call(
-                "secretsmanager", "get_secret_value", deadline, SecretId=self._secret_arn
-            )
+            response = self._aws.call("secretsmanager", "get_secret_value", deadline, SecretId=self._secret_arn)
             members = strict_json.parse_object(response.get("SecretString", "").encode())
         except (AwsError, strict_json.JsonError) as error:
             raise IntrospectionError(Reason.INTROSPECTION_CREDENTIALS) from error

@@ -60,9 +60,7 @@ class VerificationKey(NamedTuple):
             InvalidTokenError: it did not.
         """
         if len(signature) != self.signature_length:
-            raise InvalidTokenError(
-                Reason.SIGNATURE_LENGTH if signature else Reason.SIGNATURE_EMPTY
-            )
+            raise InvalidTokenError(Reason.SIGNATURE_LENGTH if signature else Reason.SIGNATURE_EMPTY)
         try:
             self.check(signature, signed)
         except InvalidSignature:
@@ -184,9 +182,7 @@ def _key_id(jwk: Mapping[str, object]) -> str:
 def _may_verify(operations: object) -> bool:
     if not isinstance(operations, list) or "verify" not in operations:
         return False
-    return all(isinstance(operation, str) for operation in operations) and (
-        len(set(operations)) == len(operations)
-    )
+    return all(isinstance(operation, str) for operation in operations) and (len(set(operations)) == len(operations))
 
 
 def _algorithm(jwk: Mapping[str, object], algorithms: frozenset[str]) -> str:
@@ -207,9 +203,7 @@ _Reading = tuple[int, Callable[[bytes, bytes], None]]
 
 def _read_rsa(jwk: Mapping[str, object], scheme: AsymmetricPadding) -> _Reading:
     key = _rsa_key(jwk)
-    return (key.key_size + 7) // 8, lambda signature, signed: key.verify(
-        signature, signed, scheme, _SHA256
-    )
+    return (key.key_size + 7) // 8, lambda signature, signed: key.verify(signature, signed, scheme, _SHA256)
 
 
 def _rsa_key(jwk: Mapping[str, object]) -> rsa.RSAPublicKey:

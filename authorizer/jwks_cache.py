@@ -17,21 +17,10 @@ from typing import NamedTuple
 from . import strict_json
 from .cache import BackOff, CacheEntry, Jitter, Lifetime, Loaded, RefreshingCache, jitter
 from .clock import Clocks, Deadline, Instant
-from .errors import (
-    InvalidTokenError,
-    KeyLookupDeferredError,
-    KeySetUnavailableError,
-    Reason,
-)
+from .errors import InvalidTokenError, KeyLookupDeferredError, KeySetUnavailableError, Reason
 from .https_client import HttpExchangeError, Request, Response, Send, parse_url
 from .jwk import KeySet, VerificationKey
-from .metrics import (
-    KEY_SET_FETCH_FAILURES,
-    KEY_SET_FETCHES,
-    STALE_KEY_SET_USES,
-    Metric,
-    Record,
-)
+from .metrics import KEY_SET_FETCH_FAILURES, KEY_SET_FETCHES, STALE_KEY_SET_USES, Metric, Record
 
 DEFAULT_LIFETIME = Lifetime(fresh_for=300.0, stale_for=3600.0)
 MIN_FRESH_FOR = 60.0
@@ -162,9 +151,7 @@ class JwksCache:
         published_at = now._replace(wall=min(bundled.fetched_at, now.wall))
         return CacheEntry(published, published_at, self._lifetime)
 
-    def find(
-        self, kid: str, deadline: Deadline, *, known_subject_iat: float | None = None
-    ) -> VerificationKey:
+    def find(self, kid: str, deadline: Deadline, *, known_subject_iat: float | None = None) -> VerificationKey:
         """Return the issuer's key of this ID.
 
         Args:
@@ -199,11 +186,7 @@ class JwksCache:
         raise InvalidTokenError(reason)
 
     def find_again(
-        self,
-        rejected: VerificationKey,
-        deadline: Deadline,
-        *,
-        known_subject_iat: float | None = None,
+        self, rejected: VerificationKey, deadline: Deadline, *, known_subject_iat: float | None = None
     ) -> VerificationKey:
         """Return the issuer's key of the same ID after `rejected` did not verify a signature.
 
@@ -222,16 +205,11 @@ class JwksCache:
             raise InvalidTokenError(Reason.KID_UNKNOWN)
         return key
 
-    def _refetch(
-        self, kid: str, seen: _Entry, deadline: Deadline, known_subject_iat: float | None
-    ) -> _Entry:
+    def _refetch(self, kid: str, seen: _Entry, deadline: Deadline, known_subject_iat: float | None) -> _Entry:
         """Fetch the key set again, if that is permitted and no concurrent fetch replaced it."""
         budget = partial(self._budget, seen, known_subject_iat)
         return self._cache.refresh(
-            None,
-            partial(self._load, kid, budget),
-            deadline,
-            lambda found: found is not seen or budget() is None,
+            None, partial(self._load, kid, budget), deadline, lambda found: found is not seen or budget() is None
         )
 
     def _budget(self, entry: _Entry, known_subject_iat: float | None) -> _FetchBudget | None:
@@ -249,9 +227,7 @@ class JwksCache:
             return seconds
         return min(seconds, self._reserved_budget.seconds_left())
 
-    def _load(
-        self, kid: str, budget: Callable[[], _FetchBudget | None], deadline: Deadline
-    ) -> Loaded[_Published]:
+    def _load(self, kid: str, budget: Callable[[], _FetchBudget | None], deadline: Deadline) -> Loaded[_Published]:
         self._record(KEY_SET_FETCHES)
         self._attempts += 1
         entry, spent = self._slot.entry, budget() or self._open_budget
@@ -340,9 +316,7 @@ class Discovery:
     `get` takes an address, an ETag and the deadline, and raises `HttpExchangeError`.
     """
 
-    def __init__(
-        self, issuer: str, get: Callable[[str, str | None, Deadline], Response], clocks: Clocks
-    ) -> None:
+    def __init__(self, issuer: str, get: Callable[[str, str | None, Deadline], Response], clocks: Clocks) -> None:
         self._issuer = issuer
         self._get = get
         self._clocks = clocks

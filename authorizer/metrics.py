@@ -53,13 +53,7 @@ KEY_SET_FETCH_FAILURES = Metric("KeySetFetchFailures", is_failure=True)
 STALE_KEY_SET_USES = Metric("StaleKeySetUses", is_failure=True)
 """One for each decision with a stale key set."""
 
-METRICS = (
-    DECISIONS,
-    REFUSALS,
-    KEY_SET_FETCHES,
-    KEY_SET_FETCH_FAILURES,
-    STALE_KEY_SET_USES,
-)
+METRICS = (DECISIONS, REFUSALS, KEY_SET_FETCHES, KEY_SET_FETCH_FAILURES, STALE_KEY_SET_USES)
 """All that an authorizer can emit."""
 
 Record = Callable[[Metric], None]
@@ -74,12 +68,7 @@ class Meter:
     measure durations.
     """
 
-    def __init__(
-        self,
-        stack: str | None = None,
-        clock: Clock = time.time,
-        timer: Clock = time.perf_counter,
-    ) -> None:
+    def __init__(self, stack: str | None = None, clock: Clock = time.time, timer: Clock = time.perf_counter) -> None:
         self._stack = stack
         self._clock = clock
         self.timer = timer

@@ -15,15 +15,7 @@ from typing import NamedTuple, Protocol
 
 from .authorizer import Authorizer, BaseAuthorizer, Decision, Freshness
 from .aws import Aws, AwsError
-from .cache import (
-    BackOff,
-    CacheEntry,
-    Jitter,
-    Lifetime,
-    Loaded,
-    LRUCache,
-    RefreshingCache,
-)
+from .cache import BackOff, CacheEntry, Jitter, Lifetime, Loaded, LRUCache, RefreshingCache
 from .clock import Clocks, Deadline
 from .errors import Reason, RulesUnavailableError
 from .event import AuthorizerEvent

@@ -11,16 +11,7 @@ from typing import NamedTuple
 
 from .cache import LRUCache
 from .errors import PolicyError, Reason
-from .routes import (
-    ANY_SEGMENT,
-    REST_OF_PATH,
-    WILDCARDS,
-    Patterns,
-    Route,
-    RouteTree,
-    State,
-    intersect,
-)
+from .routes import ANY_SEGMENT, REST_OF_PATH, WILDCARDS, Patterns, Route, RouteTree, State, intersect
 from .scope_map import ScopeMap
 
 MAX_RESOURCE_LENGTH = 512
@@ -62,9 +53,7 @@ class PolicyCompiler:
         self._report = report
         self._reported: set[Route] = set()
         self._scopes = scope_map.scopes()
-        self._compiled: LRUCache[tuple[frozenset[str], str], CompiledPolicy | Reason] = LRUCache(
-            _REMEMBERED_POLICIES
-        )
+        self._compiled: LRUCache[tuple[frozenset[str], str], CompiledPolicy | Reason] = LRUCache(_REMEMBERED_POLICIES)
 
     def compile(self, scopes: frozenset[str], stage_arn: str) -> CompiledPolicy:
         """Return the policy for these scopes; with nothing allowed, everything is denied.
@@ -135,10 +124,7 @@ class PolicyCompiler:
         for route in wildcards.routes:
             deeper = wildcards.deeper[route]
             denied |= {pattern: pattern for pattern in deeper if pattern not in wildcards.passed}
-            kept_out = {
-                **reached[route],
-                **{path: path for path in _empty_parameter_variants(route)},
-            }
+            kept_out = {**reached[route], **{path: path for path in _empty_parameter_variants(route)}}
             denied |= {path: kept_out[path] for path in sorted(kept_out.keys() - allowed)}
         known = dict.fromkeys(chain.from_iterable(reached.values()))
         return denied, _spellings(wildcards.of_many_segments(), known)
@@ -200,9 +186,7 @@ class Wildcards:
         return found
 
 
-def _spellings(
-    openers: Sequence[tuple[Route, list[int]]], closed: Iterable[Route]
-) -> Iterator[str]:
+def _spellings(openers: Sequence[tuple[Route, list[int]]], closed: Iterable[Route]) -> Iterator[str]:
     """Yield patterns for every other spelling of closed routes that the openers would allow.
 
     API Gateway routes `/x/` and `//x` to `/x`. AWS does not document whether the evaluated ARN has
@@ -237,8 +221,7 @@ def _spellings(
 def _may_begin_alike(one: Route, other: Route, length: int) -> bool:
     """Return whether some path begins with the first segments of both routes."""
     return one.method == other.method and all(
-        a == b or a in WILDCARDS or b in WILDCARDS
-        for a, b in zip(one.segments[:length], other.segments, strict=False)
+        a == b or a in WILDCARDS or b in WILDCARDS for a, b in zip(one.segments[:length], other.segments, strict=False)
     )
 
 
@@ -260,9 +243,7 @@ def _shadowed(routes: list[Route], closed: Closed) -> list[Route]:
     return [route for route in routes if route in shadowed]
 
 
-def _matching(
-    patterns: Iterable[Route], routes: Iterable[Route], ways: Callable[[State], int]
-) -> set[Route]:
+def _matching(patterns: Iterable[Route], routes: Iterable[Route], ways: Callable[[State], int]) -> set[Route]:
     """Return the patterns that match requests of some of the routes in one of these ways."""
     together = Patterns(patterns)
     ends = 0

@@ -64,9 +64,7 @@ class ProofOfPossession:
         until = floor(proof.issued_at) + dpop.MAX_PROOF_AGE + 1
         self._replays.consume(proof.jkt, proof.jti, until, now, deadline)
 
-    def _check_proof(
-        self, event: AuthorizerEvent, token: str, thumbprint: str, now: float
-    ) -> VerifiedProof:
+    def _check_proof(self, event: AuthorizerEvent, token: str, thumbprint: str, now: float) -> VerifiedProof:
         proof = dpop.verify_proof(
             event.dpop_proof(),
             event.method(),

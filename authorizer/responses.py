@@ -49,9 +49,7 @@ class PolicyResponses:
     Two issuers may each have a client with the same ID.
     """
 
-    def __init__(
-        self, policies: PolicyCompiler, usage_keys: Mapping[ClientOfIssuer, str], *, expire: bool
-    ) -> None:
+    def __init__(self, policies: PolicyCompiler, usage_keys: Mapping[ClientOfIssuer, str], *, expire: bool) -> None:
         self._policies = policies
         self._usage_keys = usage_keys
         self._expire = expire

@@ -7,16 +7,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from .policy import Wildcards
-from .routes import (
-    ANY_SEGMENT,
-    METHODS,
-    REST_OF_PATH,
-    ROOT,
-    WEBSOCKET_CONNECT,
-    Route,
-    RouteTree,
-    parse_route,
-)
+from .routes import ANY_SEGMENT, METHODS, REST_OF_PATH, ROOT, WEBSOCKET_CONNECT, Route, RouteTree, parse_route
 from .scope_map import ScopeMap
 
 _ANY_METHOD = "ANY"
@@ -66,9 +57,7 @@ def compare_routes(api_routes: Iterable[str], scope_map: ScopeMap) -> RouteCover
     # The policy denies the root under a parameter, because IAM's `*` matches nothing as well.
     openers = wildcards.openers(RouteTree(r for r in unnamed if r.segments != ROOT), set(named))
     closed = [
-        text
-        for text, routes in variants.items()
-        if all(route in unnamed and route not in openers for route in routes)
+        text for text, routes in variants.items() if all(route in unnamed and route not in openers for route in routes)
     ]
     known = [route for routes in variants.values() for route in routes]
     return RouteCoverage(
@@ -78,11 +67,7 @@ def compare_routes(api_routes: Iterable[str], scope_map: ScopeMap) -> RouteCover
             if (ends := openers.get(route))
         ],
         closed,
-        [
-            write_route(entry)
-            for entry in named
-            if not any(_names_part_of(entry, route) for route in known)
-        ],
+        [write_route(entry) for entry in named if not any(_names_part_of(entry, route) for route in known)],
     )
 
 
@@ -121,8 +106,5 @@ def _names_part_of(entry: Route, route: Route) -> bool:
         entry.method == route.method
         and route.segments[-1:] == (REST_OF_PATH,)
         and len(entry.segments) > len(prefix)
-        and all(
-            wanted in (given, ANY_SEGMENT)
-            for wanted, given in zip(prefix, entry.segments, strict=False)
-        )
+        and all(wanted in (given, ANY_SEGMENT) for wanted, given in zip(prefix, entry.segments, strict=False))
     )

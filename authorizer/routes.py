@@ -213,11 +213,7 @@ class RouteTree:
 
     def reached_by(self, patterns: Patterns) -> Iterator[tuple[Route, State]]:
         """Yield each route with requests that match patterns, and the state of the match."""
-        waiting = [
-            (root, start)
-            for method, root in self._roots.items()
-            if (start := patterns.start(method)).anyhow()
-        ]
+        waiting = [(root, start) for method, root in self._roots.items() if (start := patterns.start(method)).anyhow()]
         while waiting:
             node, at = waiting.pop()
             if node.route is not None and (end := patterns.at_end(at)).anyhow():
@@ -258,9 +254,7 @@ def intersect(pattern: Route, other: Route, *, loose: bool) -> list[Route]:
         order = order or rank - others_rank
         narrower = ours if rank < others_rank else other
         # Taken segments, the rest of both, and whether a parameter has taken several segments.
-        steps: list[tuple[Segments, Segments, Segments, bool]] = [
-            ((narrower,), mine[1:], theirs[1:], across)
-        ]
+        steps: list[tuple[Segments, Segments, Segments, bool]] = [((narrower,), mine[1:], theirs[1:], across)]
         if ours == REST_OF_PATH or (ours == ANY_SEGMENT and loose):
             steps.append(((other,), mine, theirs[1:], across or ours == ANY_SEGMENT))
         if other == REST_OF_PATH:

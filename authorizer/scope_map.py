@@ -40,9 +40,7 @@ class ScopeMap:
 
     def routes_for(self, scopes: frozenset[str]) -> list[Route]:
         """Return the routes that these scopes open, each once."""
-        routes = (
-            route for grant in self.grants if grant.scopes <= scopes for route in grant.routes
-        )
+        routes = (route for grant in self.grants if grant.scopes <= scopes for route in grant.routes)
         return list(dict.fromkeys(routes))
 
 
@@ -72,9 +70,7 @@ def parse_api_rules(raw: bytes) -> ApiRules:
 
 def _audiences(members: Mapping[str, object]) -> frozenset[str]:
     if "audience" not in members:
-        raise ScopeMapError(
-            'there is no audience; to accept tokens for any API, write "audience": "*"'
-        )
+        raise ScopeMapError('there is no audience; to accept tokens for any API, write "audience": "*"')
     if members["audience"] == _ANY_AUDIENCE:
         return frozenset()
     audiences = one_or_more(members["audience"])

@@ -193,9 +193,7 @@ class Settings(NamedTuple):
             introspection_client_secret=reader.read("INTROSPECTION_CLIENT_SECRET", str, None),
             introspection_secret_arn=reader.read("INTROSPECTION_SECRET_ARN", str, None),
             introspection_cache=reader.read("INTROSPECTION_CACHE", _seconds, 60.0),
-            confirmation_methods=reader.read(
-                "PROOF_OF_POSSESSION", _confirmation_methods, frozenset()
-            ),
+            confirmation_methods=reader.read("PROOF_OF_POSSESSION", _confirmation_methods, frozenset()),
             resource=reader.read("RESOURCE", _resource, None),
             replay_table=reader.read("REPLAY_TABLE", str, None),
             replays_in_memory=reader.read("REPLAYS_IN_MEMORY", _switch, default=False),
@@ -251,9 +249,7 @@ def _contradictions(settings: Settings) -> list[str]:
             "INTROSPECTION_URI needs INTROSPECTION_SECRET_ARN, or INTROSPECTION_CLIENT_ID and "
             "INTROSPECTION_CLIENT_SECRET"
         )
-    if DPOP_KEY in settings.confirmation_methods and (
-        (settings.replay_table is None) != settings.replays_in_memory
-    ):
+    if DPOP_KEY in settings.confirmation_methods and ((settings.replay_table is None) != settings.replays_in_memory):
         faults.append(
             "PROOF_OF_POSSESSION by dpop needs REPLAY_TABLE, or REPLAYS_IN_MEMORY where one "
             "process answers every request"
@@ -272,11 +268,7 @@ def _age_contradictions(settings: Settings) -> list[str]:
         "DENY_LIST": (settings.deny_list_soft_age, settings.deny_list_hard_age),
         "API_RULES": (settings.api_rules_soft_age, settings.api_rules_hard_age),
     }
-    return [
-        f"{name}_SOFT_AGE is longer than {name}_HARD_AGE"
-        for name, (soft, hard) in ages.items()
-        if soft > hard
-    ]
+    return [f"{name}_SOFT_AGE is longer than {name}_HARD_AGE" for name, (soft, hard) in ages.items() if soft > hard]
 
 
 def _api_rules_contradictions(settings: Settings) -> list[str]:

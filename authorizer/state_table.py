@@ -11,15 +11,7 @@ from threading import Lock
 from typing import Protocol
 
 from .aws import Aws, AwsError
-from .cache import (
-    BackOff,
-    CacheEntry,
-    Jitter,
-    Lifetime,
-    Loaded,
-    LRUCache,
-    RefreshingCache,
-)
+from .cache import BackOff, CacheEntry, Jitter, Lifetime, Loaded, LRUCache, RefreshingCache
 from .clock import Clocks, Deadline
 from .errors import InvalidTokenError, Reason, StateUnavailableError
 
@@ -69,13 +61,7 @@ class DenyList:
     """
 
     def __init__(
-        self,
-        tokens: RevokedTokens,
-        clocks: Clocks,
-        *,
-        lifetime: Lifetime,
-        capacity: int,
-        jitter: Jitter,
+        self, tokens: RevokedTokens, clocks: Clocks, *, lifetime: Lifetime, capacity: int, jitter: Jitter
     ) -> None:
         self._tokens = tokens
         self._lifetime = lifetime
@@ -88,9 +74,7 @@ class DenyList:
             back_off=BackOff(clocks, jitter=jitter),
         )
 
-    def check(
-        self, token: str, issuer: str, jti: str | None, now: float, deadline: Deadline
-    ) -> None:
+    def check(self, token: str, issuer: str, jti: str | None, now: float, deadline: Deadline) -> None:
         """Return if a verified token was not revoked.
 
         Raises:
@@ -117,12 +101,7 @@ class DynamoDbRevokedTokens:
         """Return whether the token was revoked, by a consistent read."""
         try:
             response = self._aws.call(
-                "dynamodb",
-                "get_item",
-                deadline,
-                TableName=self._table,
-                Key={"entry": {"S": name}},
-                ConsistentRead=True,
+                "dynamodb", "get_item", deadline, TableName=self._table, Key={"entry": {"S": name}}, ConsistentRead=True
             )
         except AwsError as error:
             raise StateUnavailableError(Reason.DENY_LIST_UNAVAILABLE) from error

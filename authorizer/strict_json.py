@@ -112,8 +112,5 @@ def _holds_surrogate(value: object) -> bool:
 
 
 _DECODER = json.JSONDecoder(
-    object_pairs_hook=_members,
-    parse_int=_integer,
-    parse_float=_float,
-    parse_constant=_constant,
+    object_pairs_hook=_members, parse_int=_integer, parse_float=_float, parse_constant=_constant
 )

@@ -19,9 +19,7 @@ _MAX_SUBJECTS = 1024
 class KeyFinder(Protocol):
     """Finds an issuer's keys."""
 
-    def find(
-        self, kid: str, deadline: Deadline, *, known_subject_iat: float | None = None
-    ) -> VerificationKey:
+    def find(self, kid: str, deadline: Deadline, *, known_subject_iat: float | None = None) -> VerificationKey:
         """Return the key of this ID, or raise `InvalidTokenError` or `KeySetUnavailableError`."""
         ...
 
@@ -61,9 +59,7 @@ class Verifier:
     again. Its issuer must still publish the same key under the same ID.
     """
 
-    def __init__(
-        self, issuers: Mapping[str, TrustedIssuer], header: HeaderRules, *, remembered_tokens: int
-    ) -> None:
+    def __init__(self, issuers: Mapping[str, TrustedIssuer], header: HeaderRules, *, remembered_tokens: int) -> None:
         self._issuers = issuers
         self._header = header
         self._cache: LRUCache[bytes, _CachedToken] = LRUCache(remembered_tokens)
@@ -102,9 +98,7 @@ class Verifier:
         self._claims.put(digest, found)
         return verified, found
 
-    def _verify(
-        self, token: str, now: float, deadline: Deadline
-    ) -> tuple[VerifiedToken, Mapping[str, object]]:
+    def _verify(self, token: str, now: float, deadline: Deadline) -> tuple[VerifiedToken, Mapping[str, object]]:
         verified, key, verified_claims = self._verify_uncached(token, now, deadline)
         self._cache.put(digest_of(token), _CachedToken(verified, key))
         self._subjects.put((verified.issuer, verified.subject), value=True)
@@ -146,11 +140,7 @@ class Verifier:
             raise InvalidTokenError(Reason.ALG_NOT_OF_KEY)
         key.verify(unverified.signature, unverified.signing_input)
         verified = claims.read_access_token(
-            unverified_claims,
-            trust.rules,
-            now,
-            key_id=key.kid,
-            rfc9068=unverified.header.typ == ACCESS_TOKEN_TYPE,
+            unverified_claims, trust.rules, now, key_id=key.kid, rfc9068=unverified.header.typ == ACCESS_TOKEN_TYPE
         )
         return verified, key, unverified_claims
 
@@ -166,9 +156,7 @@ class Verifier:
             raise InvalidTokenError(Reason.ISS_UNKNOWN)
         return trust
 
-    def _known_subject_iat(
-        self, unverified_claims: Mapping[str, object], issuer: str
-    ) -> float | None:
+    def _known_subject_iat(self, unverified_claims: Mapping[str, object], issuer: str) -> float | None:
         """Return the token's `iat`, if its subject was verified here before."""
         subject = claims.unverified_subject(unverified_claims)
         if not isinstance(subject, str) or not self._subjects.get((issuer, subject)):

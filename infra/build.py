@@ -40,9 +40,7 @@ ARTIFACTS: Mapping[str, Artifact] = {
     "RotateKeys": Artifact("functions.rotate_keys.handler", "signing"),
     "PublishJwks": Artifact("functions.publish_jwks.handler"),
     "PublishMetadata": Artifact("functions.publish_metadata.handler", "verifying"),
-    "PublishResourceMetadata": Artifact(
-        "functions.publish_resource_metadata.handler", "verifying", (SCOPES,)
-    ),
+    "PublishResourceMetadata": Artifact("functions.publish_resource_metadata.handler", "verifying", (SCOPES,)),
     "LookUpCountry": Artifact("functions.look_up_country.handler", "countries"),
 }
 """By the function's logical id in template.yaml."""
@@ -110,10 +108,7 @@ class Target:
     architecture: str = ARCHITECTURE
 
     def __post_init__(self) -> None:
-        for what, value, known in (
-            ("RUNTIME", self.runtime, _GLIBC),
-            ("ARCHITECTURE", self.architecture, _MACHINES),
-        ):
+        for what, value, known in (("RUNTIME", self.runtime, _GLIBC), ("ARCHITECTURE", self.architecture, _MACHINES)):
             if value not in known:
                 raise BuildError(f"{what} is one of {', '.join(known)}, not {value!r}.")
 

@@ -127,9 +127,7 @@ def _deploy_table(stage: str) -> Mapping[str, Any]:
         if isinstance(part, dict) and "deploy" in part
     }
     if stage not in stages:
-        raise ConfigurationError(
-            f"samconfig.toml has no stage {stage!r}, only {', '.join(stages)}."
-        )
+        raise ConfigurationError(f"samconfig.toml has no stage {stage!r}, only {', '.join(stages)}.")
     table: Mapping[str, Any] = stages[stage]
     return table
 
@@ -173,9 +171,7 @@ def lacks_log_role(session: boto3.Session) -> bool:
         return False
 
 
-def concurrency_fault(
-    session: boto3.Session, stack: str, parameters: Mapping[str, str]
-) -> str | None:
+def concurrency_fault(session: boto3.Session, stack: str, parameters: Mapping[str, str]) -> str | None:
     """Return why Lambda would refuse the stack's concurrency; None if it would not.
 
     A deployer who may not read the account's settings is not stopped.
@@ -315,9 +311,7 @@ def concurrency_faults(
     issuing = int(wanted.get("IssueTokenConcurrency", 0))
     provisioned = int(wanted.get("ProvisionedConcurrency", 0))
     if issuing and provisioned > issuing:
-        yield (
-            f"ProvisionedConcurrency ({provisioned}) is more than IssueTokenConcurrency ({issuing})"
-        )
+        yield (f"ProvisionedConcurrency ({provisioned}) is more than IssueTokenConcurrency ({issuing})")
     needed = reserved(wanted) + (0 if issuing else provisioned)
     available = account.reservable + reserved(deployed)
     stays = min(UNRESERVED_MINIMUM, account.limit)

@@ -40,10 +40,8 @@ _PREFIXES: Mapping[Stage, str] = {
     Stage.ISSUER: "payload_ iss_",
     Stage.SIGNATURE: "signature_",
     Stage.SCOPES: "scope_insufficient policy_ event_kind method_arn_ unexpected",
-    Stage.CLAIMS: "aud_ exp lifetime_ nbf_ not_yet_valid iat_ sub_ jti_ client_id_ id_token "
-    "event_token cnf_ scope_",
-    Stage.POSSESSION: "token_not_bound proof_ htm_ htu_ nonce_ ath_ jkt_ certificate_ "
-    "address_unknown",
+    Stage.CLAIMS: "aud_ exp lifetime_ nbf_ not_yet_valid iat_ sub_ jti_ client_id_ id_token event_token cnf_ scope_",
+    Stage.POSSESSION: "token_not_bound proof_ htm_ htu_ nonce_ ath_ jkt_ certificate_ address_unknown",
     Stage.REVOCATION: "token_revoked deny_list_",
     Stage.INTROSPECTION: "token_type token_inactive introspection_",
     Stage.RULES: "api_rules_",
@@ -53,9 +51,7 @@ _PREFIXES: Mapping[Stage, str] = {
 
 def stage_of(reason: Reason) -> Stage:
     """Return the check that gives a reason."""
-    return next(
-        stage for stage, starts in _PREFIXES.items() if reason.startswith(tuple(starts.split()))
-    )
+    return next(stage for stage, starts in _PREFIXES.items() if reason.startswith(tuple(starts.split())))
 
 
 def reason_text(reason: Reason) -> str:
@@ -81,9 +77,7 @@ def docstrings(body: Sequence[ast.stmt]) -> Iterator[tuple[str, str]]:
                 yield name, " ".join(text.split())
 
 
-def route_faults(
-    guarded: Iterable[str], scope_map: ScopeMap, *, simple_responses: bool = False
-) -> Iterator[str]:
+def route_faults(guarded: Iterable[str], scope_map: ScopeMap, *, simple_responses: bool = False) -> Iterator[str]:
     """Yield a sentence for each fault of a scope map, given the guarded routes of an API.
 
     A policy opens a route that no scope names if a parameter of another route matches it. A simple
@@ -96,8 +90,7 @@ def route_faults(
             closed.append(swallowed.route)
         else:
             yield (
-                f"{swallowed.route} is open to every scope that opens {swallowed.opened_by}, "
-                "because no scope names it"
+                f"{swallowed.route} is open to every scope that opens {swallowed.opened_by}, because no scope names it"
             )
     for route in dict.fromkeys(closed):
         yield f"{route} is guarded and no scope opens it"

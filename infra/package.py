@@ -56,8 +56,7 @@ def table(artifacts: Sequence[Zipped]) -> str:
     """Return a table for a terminal, sizes in megabytes."""
     lines = [f"{'artifact':<26}{'unpacked':>10}{'zipped':>10}  SHA-256 of the zip file"]
     lines += [
-        f"{each.name:<26}{each.unpacked / 1e6:>7.2f} MB{each.zipped / 1e6:>7.2f} MB"
-        f"  {each.digest[:16]}"
+        f"{each.name:<26}{each.unpacked / 1e6:>7.2f} MB{each.zipped / 1e6:>7.2f} MB  {each.digest[:16]}"
         for each in artifacts
     ]
     return "\n".join(lines)

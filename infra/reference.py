@@ -44,9 +44,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = ROOT / "template.yaml"
 OPERATIONS = ROOT / "infra" / "operations.yaml"
 FOLDER = ROOT / "docs" / "reference"
-TEXTS: Mapping[str, Any] = yaml.safe_load(
-    Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")
-)
+TEXTS: Mapping[str, Any] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
 AUTHORIZERS = ("Authorizer", "SharedAuthorizer")
 FUNCTIONS: Mapping[str, type] = {
     "IssueToken": IssueToken,
@@ -68,11 +66,7 @@ EMITTERS: Mapping[str, ModuleType] = {
 }
 _SECTION = re.compile(r"^    # (?P<title>.+)$|^    (?P<member>[A-Z0-9_]+) = ", re.MULTILINE)
 _STATUSES = {"Internal failures": "500", "Valid tokens without the required scope": "403"}
-_SIGNS = {
-    "GreaterThanOrEqualToThreshold": "≥",
-    "GreaterThanThreshold": ">",
-    "LessThanThreshold": "<",
-}
+_SIGNS = {"GreaterThanOrEqualToThreshold": "≥", "GreaterThanThreshold": ">", "LessThanThreshold": "<"}
 
 
 def parse(module: ModuleType) -> ast.Module:
@@ -111,8 +105,7 @@ def settings_page() -> str:
             [(f"`{k}`", str(laptop.get(k, "none")), v) for k, v in TEXTS["laptop"].items()],
         ),
         command_line=table(
-            ("variable", "description"),
-            [(f"`{name}`", meaning) for name, meaning in TEXTS["command_line"].items()],
+            ("variable", "description"), [(f"`{name}`", meaning) for name, meaning in TEXTS["command_line"].items()]
         ),
     )
 
@@ -191,9 +184,7 @@ def _functions() -> Iterator[tuple[str, ...]]:
         for field in fields(kind):
             readers.setdefault(field.name, []).append(function)
             required = field.default is MISSING
-            defaults[field.name] = (
-                "required" if required else f"`{field.default}`" if field.default else "none"
-            )
+            defaults[field.name] = "required" if required else f"`{field.default}`" if field.default else "none"
     readers["stack_name"] = ["all"]
     for name, functions in readers.items():
         variable = name.upper()
@@ -215,8 +206,7 @@ def parameters_behind(functions: Sequence[str]) -> Mapping[str, tuple[str, ...]]
         for variable, value in {**shared, **own}.items():
             found.setdefault(variable, set()).update(_names(value, document["Conditions"]))
     return {
-        variable: tuple(name for name in document["Parameters"] if name in names)
-        for variable, names in found.items()
+        variable: tuple(name for name in document["Parameters"] if name in names) for variable, names in found.items()
     }
 
 

@@ -34,9 +34,7 @@ RECOVERY_DAYS = 7
 """The minimum of KMS."""
 
 _DELETED = "DELETE_COMPLETE"
-_NEVER_CREATED = frozenset(
-    {"CREATE_FAILED", "ROLLBACK_FAILED", "ROLLBACK_COMPLETE", "DELETE_FAILED"}
-)
+_NEVER_CREATED = frozenset({"CREATE_FAILED", "ROLLBACK_FAILED", "ROLLBACK_COMPLETE", "DELETE_FAILED"})
 """States in which CloudFormation also deletes resources with RetainExceptOnCreate."""
 
 _GONE = frozenset({"ResourceNotFoundException", "NotFoundException", "KMSInvalidStateException"})
@@ -111,9 +109,7 @@ class Account:
         status, name = found["StackStatus"], found["StackName"]
         if status != _DELETED:
             self._check_removable(found)
-        pages = self._cloudformation.get_paginator("list_stack_resources").paginate(
-            StackName=found["StackId"]
-        )
+        pages = self._cloudformation.get_paginator("list_stack_resources").paginate(StackName=found["StackId"])
         names = {
             each["LogicalResourceId"]: each["PhysicalResourceId"]
             for page in pages

@@ -64,9 +64,7 @@ class Explanation:
 
     def covers(self, finding: Finding) -> bool:
         """Return whether this explains the finding."""
-        return finding.check == self.check and any(
-            fnmatchcase(finding.resource, pattern) for pattern in self.resources
-        )
+        return finding.check == self.check and any(fnmatchcase(finding.resource, pattern) for pattern in self.resources)
 
 
 def read_explanations(path: Path = EXPLANATIONS) -> list[Explanation]:
@@ -85,17 +83,13 @@ def complaints(findings: Iterable[Finding], explanations: Sequence[Explanation])
     """Return a line for each finding without an explanation, and for each unused pattern."""
     found = sorted(set(findings))
     unexplained = [
-        str(finding)
-        for finding in found
-        if not any(explanation.covers(finding) for explanation in explanations)
+        str(finding) for finding in found if not any(explanation.covers(finding) for explanation in explanations)
     ]
     needless = [
         f"{each.check}: nothing is found at {pattern} any more; take it out of {EXPLANATIONS.name}"
         for each in explanations
         for pattern in each.resources
-        if not any(
-            Explanation(each.check, (pattern,), each.reason).covers(finding) for finding in found
-        )
+        if not any(Explanation(each.check, (pattern,), each.reason).covers(finding) for finding in found)
     ]
     return [*unexplained, *needless]
 

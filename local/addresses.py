@@ -81,9 +81,7 @@ class Addresses:
             environ = {**environ, _CONSOLE: ""}
         pinned = {part for name, (_, part) in _FIELDS.items() if environ.get(name)} - {"aws"}
         pinned |= {"host"} if environ.get("GATEHOUSE_HOST") else set()
-        ports: dict[str, Any] = {
-            field: _port(name, environ.get(name)) for name, (field, _) in _FIELDS.items()
-        }
+        ports: dict[str, Any] = {field: _port(name, environ.get(name)) for name, (field, _) in _FIELDS.items()}
         addresses = cls(
             host=environ.get("GATEHOUSE_HOST") or LOOPBACK,
             console=console,
@@ -239,10 +237,7 @@ def _check_localhost() -> None:
 
 def _endpoint(url: str | None) -> str | None:
     if url and (urlsplit(url).hostname or "").endswith(_AWS_DOMAINS):
-        raise AddressError(
-            "AWS_ENDPOINT_URL is a real AWS endpoint, which the laptop edition must not use: "
-            "unset it."
-        )
+        raise AddressError("AWS_ENDPOINT_URL is a real AWS endpoint, which the laptop edition must not use: unset it.")
     return url or None
 
 

@@ -186,21 +186,16 @@ def _create_table(dynamodb: DynamoDBClient, name: str, properties: Mapping[str, 
         BillingMode=properties["BillingMode"],
     )
     if "TimeToLiveSpecification" in properties:
-        dynamodb.update_time_to_live(
-            TableName=name, TimeToLiveSpecification=properties["TimeToLiveSpecification"]
-        )
+        dynamodb.update_time_to_live(TableName=name, TimeToLiveSpecification=properties["TimeToLiveSpecification"])
 
 
 def create_secret(secrets: SecretsManagerClient, name: str, properties: Mapping[str, Any]) -> None:
     """Create a secret with its CloudFormation properties."""
-    secrets.create_secret(
-        Name=name, Description=properties["Description"], KmsKeyId=properties["KmsKeyId"]
-    )
+    secrets.create_secret(Name=name, Description=properties["Description"], KmsKeyId=properties["KmsKeyId"])
     generate = properties.get("GenerateSecretString")
     if generate:
         text = secrets.get_random_password(
-            PasswordLength=generate["PasswordLength"],
-            ExcludePunctuation=generate["ExcludePunctuation"],
+            PasswordLength=generate["PasswordLength"], ExcludePunctuation=generate["ExcludePunctuation"]
         )["RandomPassword"]
         if "GenerateStringKey" in generate:
             document = json.loads(generate["SecretStringTemplate"])

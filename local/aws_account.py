@@ -46,9 +46,7 @@ class AwsAccount:
 LAPTOP = AwsAccount(account_id="123456789012", region=REGION)
 
 
-def use_local_aws(
-    environ: MutableMapping[str, str], addresses: Addresses, access_key: str | None = None
-) -> None:
+def use_local_aws(environ: MutableMapping[str, str], addresses: Addresses, access_key: str | None = None) -> None:
     """Point every AWS SDK that reads `environ` at the laptop's AWS.
 
     Default for `access_key`: the one that moto has written for this run. The developer's AWS

@@ -52,9 +52,7 @@ def install(python: Path, lock: Path) -> None:
         if line.startswith(("Collecting ", "Requirement already satisfied: ")):
             seen += 1
             name = line.removeprefix("Requirement already satisfied:").split("==")[0].split()[-1]
-            show_progress(
-                f"Installing {lock.name}: {seen} of {total} ({name})", milestone=seen % 20 == 0
-            )
+            show_progress(f"Installing {lock.name}: {seen} of {total} ({name})", milestone=seen % 20 == 0)
         elif line.startswith("Installing collected packages"):
             show_progress(f"Installing {lock.name}: unpacking …")
     if pip.wait() != 0:

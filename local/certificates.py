@@ -115,9 +115,7 @@ class LaptopCertificates:
 def _create() -> dict[str, bytes]:
     """Return new files by name."""
     authority = _issue("Gatehouse on this laptop", [], None)
-    local = [x509.DNSName("localhost")] + [
-        x509.IPAddress(ip_address(text)) for text in ("127.0.0.1", "::1")
-    ]
+    local = [x509.DNSName("localhost")] + [x509.IPAddress(ip_address(text)) for text in ("127.0.0.1", "::1")]
     server = _issue("localhost", local, authority, ExtendedKeyUsageOID.SERVER_AUTH)
     client_name = [x509.DNSName(CLIENT_NAME)]
     client = _issue("service-client-mtls", client_name, authority, ExtendedKeyUsageOID.CLIENT_AUTH)

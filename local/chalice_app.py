@@ -45,11 +45,7 @@ _WATCHED_FOLDERS = ("authorizer", "functions", "local")
 _WATCHED_SUFFIXES = (".json", ".py")
 _POLL_SECONDS = 1.0
 _EVERY_METHOD = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
-_APIS: Mapping[Service, str] = {
-    "auth_server": "AuthServerApi",
-    "guarded_api": "GuardedApi",
-    "bound_api": "GuardedApi",
-}
+_APIS: Mapping[Service, str] = {"auth_server": "AuthServerApi", "guarded_api": "GuardedApi", "bound_api": "GuardedApi"}
 
 
 class GatewayApp(Chalice):
@@ -114,13 +110,10 @@ class GatewayApp(Chalice):
         use_local_aws(self.environ, addresses)
         origins = {
             _APIS["auth_server"]: addresses.auth_origin,
-            _APIS["guarded_api"]: (
-                addresses.bound_api_origin if self.service == "bound_api" else addresses.api_origin
-            ),
+            _APIS["guarded_api"]: (addresses.bound_api_origin if self.service == "bound_api" else addresses.api_origin),
         }
         functions = [
-            self._template.function(logical_id, values, origins)
-            for logical_id in sorted(self._description.functions())
+            self._template.function(logical_id, values, origins) for logical_id in sorted(self._description.functions())
         ]
         self.environ.update(shared_environment(functions))
         # Clients and issuers publish their keys on the laptop, too.
@@ -266,10 +259,7 @@ def end_process(sentence: str) -> NoReturn:
 
 
 def watch_code(
-    root: Path,
-    on_change: Callable[[], None],
-    on_orphaned: Callable[[], None],
-    parent: Callable[[], int] = os.getppid,
+    root: Path, on_change: Callable[[], None], on_orphaned: Callable[[], None], parent: Callable[[], int] = os.getppid
 ) -> None:
     """Watch code and parent in a thread, and call one of the functions once.
 

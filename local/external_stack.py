@@ -116,10 +116,7 @@ class ExternalStack:
         for resource in self.template.of_type(_PARAMETER):
             properties = self.template.properties(resource.logical_id, {})
             ssm.put_parameter(
-                Name=properties["Name"],
-                Value=properties["Value"],
-                Type=properties["Type"],
-                Overwrite=True,
+                Name=properties["Name"], Value=properties["Value"], Type=properties["Type"], Overwrite=True
             )
 
     def code(self) -> list[str]:
@@ -162,8 +159,7 @@ def listening(host: str, port: int) -> Server:
         return Server(host, port, log=_log if sys.stdout.isatty() else None)
     except OSError as error:
         raise LaptopError(
-            f"Cannot listen on {host}:{port} ({error.strerror}): end what uses it, or choose "
-            "another port with --port."
+            f"Cannot listen on {host}:{port} ({error.strerror}): end what uses it, or choose another port with --port."
         ) from error
 
 
@@ -188,14 +184,10 @@ def name_and_value(text: str) -> tuple[str, str]:
 
 def main(arguments: Sequence[str]) -> int:
     """Serve until interrupted; return 1 when that is not possible."""
-    parser = argparse.ArgumentParser(
-        prog="local.external_stack", description=__doc__.partition("\n")[0]
-    )
+    parser = argparse.ArgumentParser(prog="local.external_stack", description=__doc__.partition("\n")[0])
     parser.add_argument("template", type=Path)
     parser.add_argument("--port", type=port_number, default=8101)
-    parser.add_argument(
-        "--parameter", type=name_and_value, action="append", default=[], metavar="NAME=VALUE"
-    )
+    parser.add_argument("--parameter", type=name_and_value, action="append", default=[], metavar="NAME=VALUE")
     given = parser.parse_args(arguments)
     try:
         addresses = Addresses.from_env(os.environ)
@@ -214,9 +206,7 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     for finding in stack.route_findings():
         print(f"warning: {finding}", file=sys.stderr)
-    print_whole_lines(
-        json_log=ROOT / ".gatehouse" / "logs" / str(server.port) / "external_stack.json.log"
-    )
+    print_whole_lines(json_log=ROOT / ".gatehouse" / "logs" / str(server.port) / "external_stack.json.log")
     print(f"{stack.api().logical_id} at http://localhost:{server.port}/{stack.api().stage}")
     try:
         server.serve_forever()

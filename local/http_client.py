@@ -60,10 +60,7 @@ class HttpRequest:
         if self.certificate:
             lines.append(f"--cacert {_relative(self.certificate.authority)}")
             lines.append(f"--cert {_relative(self.certificate.client)}")
-        for option, separator, values in (
-            ("--header", ": ", self.headers),
-            ("--data-urlencode", "=", self.form or {}),
-        ):
+        for option, separator, values in (("--header", ": ", self.headers), ("--data-urlencode", "=", self.form or {})):
             for name, value in values.items():
                 lines.append(f"{option} {_quoted(name + separator, value)}")
         return " \\\n  ".join(lines)
@@ -137,10 +134,7 @@ def status_of(url: str) -> int | None:
 
 def plain(values: Mapping[str, Value]) -> dict[str, str]:
     """Return the values as they are sent."""
-    return {
-        name: value.value if isinstance(value, ShellValue) else value
-        for name, value in values.items()
-    }
+    return {name: value.value if isinstance(value, ShellValue) else value for name, value in values.items()}
 
 
 def _relative(path: Path) -> str:

@@ -227,11 +227,7 @@ def _parse(head: bytes) -> Head:
     expects = [value.lower() for value in values.get("expect", [])]
     if expects not in ([], ["100-continue"]):
         raise BadRequestError(417, "Expectation Failed")
-    options = {
-        option.strip().lower()
-        for value in values.get("connection", [])
-        for option in value.split(",")
-    }
+    options = {option.strip().lower() for value in values.get("connection", []) for option in value.split(",")}
     return Head(
         method=match[1].decode("ascii"),
         path=path,

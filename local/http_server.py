@@ -79,8 +79,7 @@ class Accept(Generic[Accepted]):
         if now - self._logged_at >= _EXHAUSTED_LOG_SECONDS:
             self._logged_at = now
             print(
-                f"No connection can be accepted ({error.strerror}): close some, or raise the limit "
-                "(ulimit -n).",
+                f"No connection can be accepted ({error.strerror}): close some, or raise the limit (ulimit -n).",
                 file=sys.stderr,
                 flush=True,
             )
@@ -207,9 +206,7 @@ class _Connection(socketserver.BaseRequestHandler):
 
     def _serve_securely(self, tls: ssl.SSLContext) -> None:
         # The handshake runs in this thread, so that a slow client delays no other connection.
-        with tls.wrap_socket(
-            self.request, server_side=True, do_handshake_on_connect=False
-        ) as connection:
+        with tls.wrap_socket(self.request, server_side=True, do_handshake_on_connect=False) as connection:
             self.request, self.scheme = connection, "https"
             stream = Stream(connection, self.server.timeouts)
             try:
@@ -270,9 +267,7 @@ class _Connection(socketserver.BaseRequestHandler):
             port=self.server.port,
         )
 
-    def _respond(
-        self, stream: Stream, head: Head, response: Response, started: float, *, keep_alive: bool
-    ) -> None:
+    def _respond(self, stream: Stream, head: Head, response: Response, started: float, *, keep_alive: bool) -> None:
         without_body = head.method == "HEAD"
         stream.send(_message(response, keep_alive=keep_alive, without_body=without_body))
         took = (time.perf_counter() - started) * 1000
@@ -283,10 +278,7 @@ class _Connection(socketserver.BaseRequestHandler):
 
 def _message(response: Response, *, keep_alive: bool, without_body: bool = False) -> bytes:
     """Return the bytes of a response."""
-    lines = [
-        f"HTTP/1.1 {response.status} {_PHRASES.get(response.status, '')}",
-        f"Date: {_http_date(int(time.time()))}",
-    ]
+    lines = [f"HTTP/1.1 {response.status} {_PHRASES.get(response.status, '')}", f"Date: {_http_date(int(time.time()))}"]
     lines += [f"{name}: {value}" for name, value in response.headers]
     if response.status not in _NO_BODY:
         lines.append(f"Content-Length: {len(response.body)}")

@@ -95,9 +95,7 @@ class AwsGate:
 
     def _is_signed(self, header: str) -> bool:
         found = _CREDENTIAL.match(header)
-        return found is not None and hmac.compare_digest(
-            found[1].encode(), self.access_key.encode()
-        )
+        return found is not None and hmac.compare_digest(found[1].encode(), self.access_key.encode())
 
 
 def authorization(access_key: str | None) -> dict[str, str]:
@@ -158,12 +156,7 @@ class LeaseResult(Enum):
     """Another program listens on the port."""
 
 
-_RESULTS = {
-    204: LeaseResult.GRANTED,
-    410: LeaseResult.NOT_YET,
-    503: LeaseResult.NOT_YET,
-    403: LeaseResult.NOT_YET,
-}
+_RESULTS = {204: LeaseResult.GRANTED, 410: LeaseResult.NOT_YET, 503: LeaseResult.NOT_YET, 403: LeaseResult.NOT_YET}
 
 
 def request_lease(port: int, process: int, access_key: str | None) -> LeaseResult:
@@ -198,9 +191,7 @@ def serve_moto(port: int, leases: Leases) -> AwsGate:
     gate = AwsGate(port)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     application = leases.in_front_of(DomainDispatcherApplication(create_backend_app))
-    server = make_server(
-        LOOPBACK, port, gate.in_front_of(application), threaded=True, fd=listener.detach()
-    )
+    server = make_server(LOOPBACK, port, gate.in_front_of(application), threaded=True, fd=listener.detach())
     server.get_request = Accept(server.socket.accept)  # type: ignore[method-assign]
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return gate

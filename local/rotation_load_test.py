@@ -104,9 +104,7 @@ def rotate(addresses: Addresses) -> str:
     key = SecretsManagerKeys(secrets, known["SigningKeysSecret"]).create("RS256", now)
     store = RingStore(secrets, known["KeyRingSecret"])
     seen = store.read()
-    rules = RotationRules(
-        signing=30 * _DAY, announcing=_DAY, retiring=2 * _DAY, verifier_cache=3600
-    )
+    rules = RotationRules(signing=30 * _DAY, announcing=_DAY, retiring=2 * _DAY, verifier_cache=3600)
     store.write(_earlier(announce(seen.ring, key, rules, now), _DAY - _ANNOUNCED), seen)
     return key.kid
 
@@ -160,9 +158,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="local.rotation_load_test")
     parser.add_argument("--seconds", type=int, default=SHORTEST + 15)
     parser.add_argument("--clients", type=int, default=4)
-    parser.add_argument(
-        "--pause", type=float, default=0.0, help="seconds between a client's tokens"
-    )
+    parser.add_argument("--pause", type=float, default=0.0, help="seconds between a client's tokens")
     given = parser.parse_args()
     if given.seconds < SHORTEST or given.clients < 1:
         parser.error(f"the test needs at least {SHORTEST} seconds and one client")

@@ -54,9 +54,7 @@ def main() -> int:
     return 0
 
 
-def start_everything(
-    supervisor: Supervisor, addresses: Addresses, control_sockets: str | None = None
-) -> None:
+def start_everything(supervisor: Supervisor, addresses: Addresses, control_sockets: str | None = None) -> None:
     """Start moto and the APIs, and return when each of them answers.
 
     With a folder for control sockets the console is started, too.

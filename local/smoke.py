@@ -34,9 +34,7 @@ if TYPE_CHECKING:
 class SmokeTest:
     """The walkthrough on a stack, with temporary clients."""
 
-    def __init__(
-        self, stack: Deployment, dynamodb: DynamoDBClient, secrets: SecretsManagerClient
-    ) -> None:
+    def __init__(self, stack: Deployment, dynamodb: DynamoDBClient, secrets: SecretsManagerClient) -> None:
         self._stack = stack
         self._dynamodb = dynamodb
         self._secrets = secrets
@@ -49,10 +47,7 @@ class SmokeTest:
         secrets = {f"smoke-{kind}-{run}": token_hex(32) for kind in ("jwt", "opaque")}
         jwt_client, opaque_client = secrets
         try:
-            for client_id, token_format in (
-                (jwt_client, TokenFormat.JWT),
-                (opaque_client, TokenFormat.OPAQUE),
-            ):
+            for client_id, token_format in ((jwt_client, TokenFormat.JWT), (opaque_client, TokenFormat.OPAQUE)):
                 self._clients.put(_client(client_id, secrets[client_id], token_format))
             walkthrough = Walkthrough(
                 self._stack,
@@ -63,16 +58,13 @@ class SmokeTest:
         finally:
             for client_id in secrets:
                 self._dynamodb.delete_item(
-                    TableName=self._stack.resource("ClientsTable"),
-                    Key={"client_id": {"S": client_id}},
+                    TableName=self._stack.resource("ClientsTable"), Key={"client_id": {"S": client_id}}
                 )
         return walkthrough.failures
 
     def _register_authorizer(self) -> None:
         """Register the authorizer's client. Other settings of an existing one are not changed."""
-        answer = self._secrets.get_secret_value(
-            SecretId=self._stack.resource("IntrospectionCredentials")
-        )
+        answer = self._secrets.get_secret_value(SecretId=self._stack.resource("IntrospectionCredentials"))
         credentials = json.loads(answer["SecretString"])
         client = authorizer_client(credentials["client_secret"])
         client = replace(client, client_id=credentials["client_id"])

@@ -32,14 +32,7 @@ class Child:
     """
 
     def __init__(
-        self,
-        name: str,
-        command: Sequence[str],
-        *,
-        cwd: Path,
-        env: Mapping[str, str],
-        log: Path,
-        echo: bool,
+        self, name: str, command: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: Path, echo: bool
     ) -> None:
         self.name = name
         self.echo = echo
@@ -137,9 +130,7 @@ class Supervisor:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def start(
-        self, name: str, command: Sequence[str], *, cwd: Path, env: Mapping[str, str]
-    ) -> None:
+    def start(self, name: str, command: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> None:
         """Start a child; `name` is that of its log file, and the prefix of its lines."""
         log = self._logs / f"{name.replace(' ', '-')}.log"
         with signals_deferred():

@@ -53,9 +53,7 @@ class DemoCredentials:
     jwt_client: str = "service-client-jwt"
     opaque_client: str = "service-client-opaque"
     secrets: Mapping[str, str] = field(
-        default_factory=lambda: {
-            name: f"{name}-secret" for name in ("service-client-jwt", "service-client-opaque")
-        },
+        default_factory=lambda: {name: f"{name}-secret" for name in ("service-client-jwt", "service-client-opaque")},
         repr=False,
     )
 
@@ -74,11 +72,7 @@ class Walkthrough:
     """The walkthrough of the README, on a laptop or on a deployed stack."""
 
     def __init__(
-        self,
-        services: Services,
-        *,
-        credentials: DemoCredentials | None = None,
-        write: Callable[[str], None] = print,
+        self, services: Services, *, credentials: DemoCredentials | None = None, write: Callable[[str], None] = print
     ) -> None:
         self._credentials = credentials or DemoCredentials()
         self._issuer = services.issuer

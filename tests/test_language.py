@@ -84,11 +84,7 @@ def test_violation_is_reported(text: str, message: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [
-        ("who waits gets the result", "begins with 'who'"),
-        ("a token is kept", "'kept'"),
-        ("x" * 61, "61 characters"),
-    ],
+    [("who waits gets the result", "begins with 'who'"), ("a token is kept", "'kept'"), ("x" * 61, "61 characters")],
 )
 def test_test_names_follow_the_rules(name: str, message: str) -> None:
     assert [found for found in _messages(name, "test name") if message in found]
@@ -111,9 +107,7 @@ def test_test_names_follow_the_rules(name: str, message: str) -> None:
         ("Makefile", "test: ## Nobody\n", 1),
     ],
 )
-def test_prose_of_each_file_type_is_read(
-    tmp_path: Path, name: str, content: str, line: int
-) -> None:
+def test_prose_of_each_file_type_is_read(tmp_path: Path, name: str, content: str, line: int) -> None:
     path = tmp_path / name
     path.write_text(content, encoding="utf-8")
     assert [each.line for each in violations_in(path)] == [line]

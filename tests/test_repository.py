@@ -57,7 +57,4 @@ def _links(page: Path) -> list[str]:
 def _anchors(page: Path) -> set[str]:
     """Return the anchors of a page's headings, as GitHub makes them."""
     text = _FENCED.sub("", page.read_text(encoding="utf-8"))
-    return {
-        re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
-        for heading in _HEADING.findall(text)
-    }
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in _HEADING.findall(text)}

@@ -11,12 +11,7 @@ from functions.shared.authentication.client_authentication import build_client_a
 from functions.shared.clients.client_registry import CachedClients, DynamoDbClients
 from functions.shared.keys.cached_key_ring import CachedKeyRing
 from functions.shared.keys.signers import RingSigners
-from functions.shared.runtime.lambda_function import (
-    SYSTEM_CLOCK,
-    Clock,
-    EnvironmentSettings,
-    LambdaHandler,
-)
+from functions.shared.runtime.lambda_function import SYSTEM_CLOCK, Clock, EnvironmentSettings, LambdaHandler
 from functions.shared.storage.aws import AwsClients
 from functions.shared.storage.secrets_manager import SecretStore
 from functions.shared.tokens.token_lookup import TokenLookup, build_token_stores
@@ -41,12 +36,7 @@ class Settings(EnvironmentSettings):
 
 
 def build(
-    settings: Settings,
-    *,
-    clock: Clock,
-    aws: AwsClients,
-    emit: Emit = print,
-    meter: Meter | None = None,
+    settings: Settings, *, clock: Clock, aws: AwsClients, emit: Emit = print, meter: Meter | None = None
 ) -> Endpoint:
     """Compose the endpoint."""
     meter = meter or Meter(clock=clock)
@@ -79,10 +69,5 @@ def build(
 
 
 handle = LambdaHandler(
-    lambda: build(
-        Settings.from_env(os.environ),
-        clock=SYSTEM_CLOCK,
-        aws=AwsClients(),
-        meter=Meter.from_env(os.environ),
-    )
+    lambda: build(Settings.from_env(os.environ), clock=SYSTEM_CLOCK, aws=AwsClients(), meter=Meter.from_env(os.environ))
 )

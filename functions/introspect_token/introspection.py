@@ -51,9 +51,7 @@ class TokenIntrospection:
             return self.jwt_responder.respond(members, caller.client_id, self.clock())
         return json_response(200, members, NO_STORE)
 
-    def _members(
-        self, form: Form, caller: Client, since: float, entry: AuditEntry
-    ) -> Mapping[str, Any]:
+    def _members(self, form: Form, caller: Client, since: float, entry: AuditEntry) -> Mapping[str, Any]:
         token = self.tokens.find(form.require("token"), self.clock())
         visible = self._visible_part(token, caller, since) if token else None
         if visible is None:
@@ -84,12 +82,7 @@ class JwtResponder:
         Its top level has neither `sub` nor `exp`. A verifier that does not check `typ` therefore
         does not accept it as an access token. RFC 9701, 5 and 8.1.
         """
-        claims = {
-            "iss": self.issuer,
-            "aud": caller,
-            "iat": floor(now),
-            "token_introspection": members,
-        }
+        claims = {"iss": self.issuer, "aud": caller, "iat": floor(now), "token_introspection": members}
         signer = self.signers.current(now, DEFAULT_SIGNING_ALGORITHM)
         token = signer.sign(claims, JWT_MEDIA_TYPE.removeprefix("application/"))
         return response(200, token, {"Content-Type": JWT_MEDIA_TYPE, **NO_STORE})

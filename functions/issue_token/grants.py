@@ -124,9 +124,7 @@ def required_audience(client: Client) -> tuple[str, ...]:
     return client.audience
 
 
-def named_audience(
-    client: Client, resources: Collection[str], names: Collection[str] = ()
-) -> tuple[str, ...]:
+def named_audience(client: Client, resources: Collection[str], names: Collection[str] = ()) -> tuple[str, ...]:
     """Return the one API that a request names by `resource` or, in an exchange, by `audience`.
 
     RFC 8707, 2, lets a request name several. They are refused, because each API in a token's

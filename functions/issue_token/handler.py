@@ -16,12 +16,7 @@ from functions.shared.clients.client import CLIENT_CREDENTIALS, TOKEN_EXCHANGE, 
 from functions.shared.clients.client_registry import CachedClients, DynamoDbClients
 from functions.shared.keys.cached_key_ring import CachedKeyRing
 from functions.shared.keys.signers import RingSigners
-from functions.shared.runtime.lambda_function import (
-    SYSTEM_CLOCK,
-    Clock,
-    EnvironmentSettings,
-    LambdaHandler,
-)
+from functions.shared.runtime.lambda_function import SYSTEM_CLOCK, Clock, EnvironmentSettings, LambdaHandler
 from functions.shared.storage.aws import AwsClients
 from functions.shared.storage.secrets_manager import SecretStore
 from functions.shared.storage.state_table import OneTimeUse
@@ -52,12 +47,7 @@ class Settings(EnvironmentSettings):
 
 
 def build(
-    settings: Settings,
-    *,
-    clock: Clock,
-    aws: AwsClients,
-    emit: Emit = print,
-    meter: Meter | None = None,
+    settings: Settings, *, clock: Clock, aws: AwsClients, emit: Emit = print, meter: Meter | None = None
 ) -> Endpoint:
     """Compose the endpoint."""
     meter = meter or Meter(clock=clock)
@@ -91,10 +81,7 @@ def build(
             mtls_base_url + paths.TOKEN if mtls_base_url else "",
         ),
         grants=GrantDecisions(
-            {
-                CLIENT_CREDENTIALS: grant_client_credentials,
-                TOKEN_EXCHANGE: TokenExchange(TokenLookup(stores, clients)),
-            }
+            {CLIENT_CREDENTIALS: grant_client_credentials, TOKEN_EXCHANGE: TokenExchange(TokenLookup(stores, clients))}
         ),
         mints={
             TokenFormat.JWT: JwtMint(settings.issuer, signers),
@@ -106,10 +93,5 @@ def build(
 
 
 handle = LambdaHandler(
-    lambda: build(
-        Settings.from_env(os.environ),
-        clock=SYSTEM_CLOCK,
-        aws=AwsClients(),
-        meter=Meter.from_env(os.environ),
-    )
+    lambda: build(Settings.from_env(os.environ), clock=SYSTEM_CLOCK, aws=AwsClients(), meter=Meter.from_env(os.environ))
 )

@@ -75,9 +75,7 @@ class JwtMint:
         is_at_jwt = grant.client.token_profile is TokenProfile.AT_JWT
         make_claims = at_jwt_claims if is_at_jwt else plain_claims
         try:
-            token = signer.sign(
-                make_claims(grant, self.issuer, times), "at+jwt" if is_at_jwt else None
-            )
+            token = signer.sign(make_claims(grant, self.issuer, times), "at+jwt" if is_at_jwt else None)
         except MessageTooLongError:
             raise InvalidScopeError(_TOO_LONG) from None
         if len(token) > MAX_TOKEN_LENGTH:
@@ -115,19 +113,10 @@ def plain_claims(grant: Grant, issuer: str, times: Validity) -> Claims:
 
     The `jti` makes two tokens of the same second differ, so revoking one leaves the other valid.
     """
-    claims: Claims = {
-        "sub": grant.client.client_id,
-        "aud": _audience(grant),
-        "nbf": times.issued_at,
-    }
+    claims: Claims = {"sub": grant.client.client_id, "aud": _audience(grant), "nbf": times.issued_at}
     if grant.scopes:
         claims["scope"] = grant.scopes
-    claims |= {
-        "iss": issuer,
-        "exp": times.expires_at,
-        "iat": times.issued_at,
-        "jti": token_urlsafe(_TOKEN_ID_BYTES),
-    }
+    claims |= {"iss": issuer, "exp": times.expires_at, "iat": times.issued_at, "jti": token_urlsafe(_TOKEN_ID_BYTES)}
     if grant.confirmation:
         claims["cnf"] = to_cnf(grant.confirmation)
     return claims

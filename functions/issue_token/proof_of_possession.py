@@ -17,12 +17,7 @@ from functions.shared.storage.cache import StorageCache
 from functions.shared.storage.errors import StorageCorruptError
 from functions.shared.storage.secrets_manager import SecretStore
 from functions.shared.storage.state_table import AlreadyUsedError, OneTimeUse
-from functions.shared.web.oauth_errors import (
-    InvalidDpopProofError,
-    InvalidRequestError,
-    OAuthError,
-    UseDpopNonceError,
-)
+from functions.shared.web.oauth_errors import InvalidDpopProofError, InvalidRequestError, OAuthError, UseDpopNonceError
 from functions.shared.web.proxy_request import ProxyRequest
 
 NONCE_HEADER = "DPoP-Nonce"
@@ -113,9 +108,7 @@ class PossessionCheck:
             return _by_certificate(request, proofs)
         if not proofs:
             if client.dpop_bound_access_tokens:
-                raise self._offering_nonce(
-                    InvalidRequestError("This client has to send a DPoP proof."), now
-                )
+                raise self._offering_nonce(InvalidRequestError("This client has to send a DPoP proof."), now)
             return Possession()
         try:
             proof = self._verified(request, client, now)
@@ -177,10 +170,7 @@ def _nonce(key: bytes, minute: int) -> str:
 
 def _is_recent(nonce: str, key: bytes, now: float) -> bool:
     minute = int(now // _MINUTE)
-    return any(
-        hmac.compare_digest(nonce, _nonce(key, offered))
-        for offered in range(minute - MINUTES + 1, minute + 2)
-    )
+    return any(hmac.compare_digest(nonce, _nonce(key, offered)) for offered in range(minute - MINUTES + 1, minute + 2))
 
 
 def _key(secret: str | None) -> bytes:

@@ -26,12 +26,7 @@ from functions.shared.web.responses import NO_STORE, ProxyResponse, json_respons
 REPEATABLE = frozenset({"resource", "audience"})
 """Parameters that may be sent more than once. RFC 8707, 2; RFC 8693, 2.1."""
 
-_CLIENT_DEPENDENT_ERRORS = (
-    InvalidRequestError,
-    InvalidScopeError,
-    InvalidTargetError,
-    UnauthorizedClientError,
-)
+_CLIENT_DEPENDENT_ERRORS = (InvalidRequestError, InvalidScopeError, InvalidTargetError, UnauthorizedClientError)
 """Errors that can be caused by an outdated client record."""
 
 
@@ -75,18 +70,12 @@ class TokenEndpoint:
         )
         return _response(token, grant, times, {**NO_STORE, **possession.headers})
 
-    def _decide(
-        self, request: ProxyRequest, form: Form, client: Client, now: float
-    ) -> tuple[Possession, Grant]:
+    def _decide(self, request: ProxyRequest, form: Form, client: Client, now: float) -> tuple[Possession, Grant]:
         possession = self.possession.check(request, client, now)
-        return possession, self.grants.decide(
-            TokenRequest(client, form, now, possession.confirmation)
-        )
+        return possession, self.grants.decide(TokenRequest(client, form, now, possession.confirmation))
 
 
-def _response(
-    token: MintedToken, grant: Grant, times: Validity, headers: Mapping[str, str]
-) -> ProxyResponse:
+def _response(token: MintedToken, grant: Grant, times: Validity, headers: Mapping[str, str]) -> ProxyResponse:
     members: dict[str, object] = {"access_token": token.text}
     if grant.scopes:
         members["scope"] = " ".join(grant.scopes)

@@ -8,13 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from functions.issue_token.grants import (
-    Grant,
-    TokenRequest,
-    granted_scopes,
-    named_audience,
-    required_audience,
-)
+from functions.issue_token.grants import Grant, TokenRequest, granted_scopes, named_audience, required_audience
 from functions.shared.clients.client import Client
 from functions.shared.tokens.token_lookup import ActiveToken, TokenLookup
 from functions.shared.web.form import Form

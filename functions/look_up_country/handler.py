@@ -71,8 +71,7 @@ class CountryLookup:
     def _list(self, request: ProxyRequest) -> ProxyResponse:
         try:
             countries, after = self.countries.page(
-                after=request.query_parameter("after") or "",
-                limit=_limit(request.query_parameter("limit")),
+                after=request.query_parameter("after") or "", limit=_limit(request.query_parameter("limit"))
             )
         except MalformedCodeError:
             raise InvalidRequestError("The parameter after must be an alpha-3 code.") from None

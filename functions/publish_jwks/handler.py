@@ -10,12 +10,7 @@ from math import ceil
 from authorizer.metrics import Meter
 from functions.shared.keys.cached_key_ring import CachedKeyRing
 from functions.shared.keys.key_ring import JWKS_MAX_AGE, KeyRing
-from functions.shared.runtime.lambda_function import (
-    SYSTEM_CLOCK,
-    Clock,
-    EnvironmentSettings,
-    LambdaHandler,
-)
+from functions.shared.runtime.lambda_function import SYSTEM_CLOCK, Clock, EnvironmentSettings, LambdaHandler
 from functions.shared.storage.aws import AwsClients
 from functions.shared.storage.secrets_manager import SecretStore
 from functions.shared.web.audit import AuditEntry, Emit
@@ -54,12 +49,7 @@ def _max_age(ring: KeyRing, now: float) -> int:
 
 
 def build(
-    settings: Settings,
-    *,
-    clock: Clock,
-    aws: AwsClients,
-    emit: Emit = print,
-    meter: Meter | None = None,
+    settings: Settings, *, clock: Clock, aws: AwsClients, emit: Emit = print, meter: Meter | None = None
 ) -> Endpoint:
     """Compose the endpoint."""
     secrets = SecretStore(aws.secrets_manager)
@@ -69,10 +59,5 @@ def build(
 
 
 handle = LambdaHandler(
-    lambda: build(
-        Settings.from_env(os.environ),
-        clock=SYSTEM_CLOCK,
-        aws=AwsClients(),
-        meter=Meter.from_env(os.environ),
-    )
+    lambda: build(Settings.from_env(os.environ), clock=SYSTEM_CLOCK, aws=AwsClients(), meter=Meter.from_env(os.environ))
 )

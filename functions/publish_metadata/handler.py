@@ -84,6 +84,4 @@ def build(settings: Settings, *, emit: Emit = print, meter: Meter | None = None)
     return Endpoint("publish_metadata", respond, emit, METHODS, meter or Meter())
 
 
-handle = LambdaHandler(
-    lambda: build(Settings.from_env(os.environ), meter=Meter.from_env(os.environ))
-)
+handle = LambdaHandler(lambda: build(Settings.from_env(os.environ), meter=Meter.from_env(os.environ)))

@@ -73,9 +73,7 @@ def respond_to_cloudformation(
     return report
 
 
-def _with_retries(
-    run: Callable[[], dict[str, object]], sleep: Callable[[float], None]
-) -> dict[str, object]:
+def _with_retries(run: Callable[[], dict[str, object]], sleep: Callable[[float], None]) -> dict[str, object]:
     """Run, and retry after a pause if AWS refuses."""
     for pause in _PAUSES:
         try:
@@ -85,9 +83,7 @@ def _with_retries(
     return run()
 
 
-def run_and_log(
-    run: Callable[[], Report], emit: Emit = print, meter: Meter | None = None
-) -> dict[str, object]:
+def run_and_log(run: Callable[[], Report], emit: Emit = print, meter: Meter | None = None) -> dict[str, object]:
     """Run, and log one line. An error is logged and raised again, so that Lambda counts it."""
     meter = meter or Meter()
     line: dict[str, object] = {"function": "rotate_keys"}

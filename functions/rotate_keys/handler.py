@@ -9,12 +9,7 @@ from dataclasses import dataclass
 
 from authorizer.metrics import Meter
 from functions.rotate_keys.custom_resource import respond_to_cloudformation, run_and_log
-from functions.rotate_keys.key_backends import (
-    KeyBackend,
-    KmsKeys,
-    SecretsManagerKeys,
-    generate_key,
-)
+from functions.rotate_keys.key_backends import KeyBackend, KmsKeys, SecretsManagerKeys, generate_key
 from functions.rotate_keys.key_rotation import RingStore, Rotator
 from functions.shared.clients.client import SIGNING_ALGORITHMS
 from functions.shared.keys.key_ring import IN_KMS, IN_SECRETS_MANAGER
@@ -66,9 +61,7 @@ class Settings(EnvironmentSettings):
             "signing": _number("KEY_SIGNING_DAYS", self.key_signing_days, faults) * DAY,
             "announcing": _number("KEY_ANNOUNCE_HOURS", self.key_announce_hours, faults) * _HOUR,
             "retiring": _number("KEY_RETIRE_HOURS", self.key_retire_hours, faults) * _HOUR,
-            "verifier_cache": _number(
-                "VERIFIER_CACHE_SECONDS", self.verifier_cache_seconds, faults
-            ),
+            "verifier_cache": _number("VERIFIER_CACHE_SECONDS", self.verifier_cache_seconds, faults),
         }
         if faults:
             raise UnsafeRotationError(faults)

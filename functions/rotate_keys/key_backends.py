@@ -18,11 +18,7 @@ from functions.shared.keys.key_ring import RingKey, public_members
 from functions.shared.keys.rotation import NewKey
 from functions.shared.keys.signing_keys import to_pem
 from functions.shared.storage.aws import storage_errors
-from functions.shared.storage.secrets_manager import (
-    SecretStore,
-    SecretVersion,
-    retrying_conflicts,
-)
+from functions.shared.storage.secrets_manager import SecretStore, SecretVersion, retrying_conflicts
 
 if TYPE_CHECKING:
     from jwt.algorithms import AllowedPrivateKeys, AllowedPublicKeys
@@ -101,10 +97,7 @@ class _StoredKeys:
     made_at: Mapping[str, int]
 
     def add(self, key: NewKey, now: float) -> _StoredKeys:
-        return _StoredKeys(
-            {**self.private_keys, key.kid: key.private_pem},
-            {**self.made_at, key.kid: floor(now)},
-        )
+        return _StoredKeys({**self.private_keys, key.kid: key.private_pem}, {**self.made_at, key.kid: floor(now)})
 
     def without(self, kids: Collection[str]) -> _StoredKeys:
         return _StoredKeys(
@@ -114,9 +107,7 @@ class _StoredKeys:
 
     def unused(self, needed: Collection[str], now: float) -> set[str]:
         return {
-            kid
-            for kid in self.private_keys
-            if kid not in needed and now - self.made_at.get(kid, 0) >= ORPHAN_SECONDS
+            kid for kid in self.private_keys if kid not in needed and now - self.made_at.get(kid, 0) >= ORPHAN_SECONDS
         }
 
 
@@ -145,9 +136,7 @@ class SecretsManagerKeys:
     def _read(self) -> tuple[_StoredKeys, SecretVersion | None]:
         version = self.secrets.read_version(self.name)
         text = version.text if version else None
-        return _StoredKeys(
-            signing_keys.from_json(text), signing_keys.times_from_json(text)
-        ), version
+        return _StoredKeys(signing_keys.from_json(text), signing_keys.times_from_json(text)), version
 
     def _change(self, change: Callable[[_StoredKeys], _StoredKeys]) -> None:
         """Write a change, repeated on top of concurrent changes.
@@ -215,15 +204,12 @@ class KmsKeys:
             unused = [
                 alias
                 for alias in self._aliases()
-                if alias["TargetKeyId"] not in needed_ids
-                and self._age(alias, now) >= ORPHAN_SECONDS
+                if alias["TargetKeyId"] not in needed_ids and self._age(alias, now) >= ORPHAN_SECONDS
             ]
             for alias in unused:
                 # The alias is deleted last, so that an interrupted run is resumed.
                 with suppress(self.kms.exceptions.KMSInvalidStateException):
-                    self.kms.schedule_key_deletion(
-                        KeyId=alias["TargetKeyId"], PendingWindowInDays=PENDING_DAYS
-                    )
+                    self.kms.schedule_key_deletion(KeyId=alias["TargetKeyId"], PendingWindowInDays=PENDING_DAYS)
                 with suppress(self.kms.exceptions.NotFoundException):
                     self.kms.delete_alias(AliasName=alias["AliasName"])
         return len(unused)

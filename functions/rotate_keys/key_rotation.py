@@ -19,11 +19,7 @@ from functions.shared.keys.rotation import (
     signing_age,
 )
 from functions.shared.runtime.lambda_function import Clock
-from functions.shared.storage.secrets_manager import (
-    SecretStore,
-    SecretVersion,
-    retrying_conflicts,
-)
+from functions.shared.storage.secrets_manager import SecretStore, SecretVersion, retrying_conflicts
 from functions.shared.storage.state_table import DAY
 
 LONGEST_RUN = 900

@@ -31,12 +31,7 @@ def _version() -> str:
         return "from a checkout"
 
 
-@click.group(
-    "gatehouse",
-    cls=LazyGroup,
-    members=COMMANDS,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+@click.group("gatehouse", cls=LazyGroup, members=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(_version(), message="%(prog)s %(version)s")
 def app() -> None:
     """Operate Gatehouse: clients, keys, tokens, backups.

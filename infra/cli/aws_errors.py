@@ -13,9 +13,7 @@ from functions.shared.storage.secrets_manager import SecretConflictError
 
 from .errors import CommandError, ConflictError, ExitCode, UnreachableError
 
-_BAD_CREDENTIALS = frozenset(
-    {"UnrecognizedClientException", "InvalidAccessKeyId", "AuthFailure", "RequestExpired"}
-)
+_BAD_CREDENTIALS = frozenset({"UnrecognizedClientException", "InvalidAccessKeyId", "AuthFailure", "RequestExpired"})
 """Error codes for credentials that are unknown or have expired."""
 
 
@@ -26,10 +24,7 @@ _UNREACHABLE = {
 }
 _SIGN_IN_ENDED = ("The AWS sign-in has expired.", "Run 'aws sso login'.")
 _BOTO3_ERRORS = {
-    "PartialCredentialsError": (
-        "{message}.",
-        "Set access key and secret key, or name a profile with --profile.",
-    ),
+    "PartialCredentialsError": ("{message}.", "Set access key and secret key, or name a profile with --profile."),
     "NoCredentialsError": (
         "No AWS credentials were found.",
         "Run 'aws configure' or 'aws sso login', or name a profile with --profile.",
@@ -39,10 +34,7 @@ _BOTO3_ERRORS = {
     "UnauthorizedSSOTokenError": _SIGN_IN_ENDED,
     "NoRegionError": ("No AWS region is set.", "Add --region, or set AWS_DEFAULT_REGION."),
     "ProfileNotFound": ("{message}.", "Name a profile of ~/.aws/config with --profile."),
-    "InvalidRegionError": (
-        "{message}.",
-        "Set a region such as eu-west-1 with --region or AWS_DEFAULT_REGION.",
-    ),
+    "InvalidRegionError": ("{message}.", "Set a region such as eu-west-1 with --region or AWS_DEFAULT_REGION."),
 }
 """The problem that is shown for an exception of boto3, by its name, and the next step."""
 
@@ -65,9 +57,7 @@ def _of_storage(error: StorageError) -> CommandError:
     if failure is not None:
         return _of_aws(failure)
     if isinstance(error, StorageUnavailableError):
-        return CommandError(
-            f"The AWS request failed: {error.reason}.", "Try again.", ExitCode.TROUBLE
-        )
+        return CommandError(f"The AWS request failed: {error.reason}.", "Try again.", ExitCode.TROUBLE)
     return CommandError(
         f"The deployment's data cannot be read: {error.reason}.",
         "A newer version may have written it: use the command line of that version.",
@@ -81,9 +71,7 @@ def _of_aws(failure: AwsError) -> CommandError:
     if failure.code in _UNREACHABLE:
         return UnreachableError(failure.endpoint, _UNREACHABLE[failure.code])
     message = failure.message.rstrip(".")
-    problem, next_step = _BOTO3_ERRORS.get(
-        failure.code, ("The AWS request failed: {message}.", "Try again.")
-    )
+    problem, next_step = _BOTO3_ERRORS.get(failure.code, ("The AWS request failed: {message}.", "Try again."))
     return CommandError(problem.format(message=message), next_step, ExitCode.TROUBLE)
 
 

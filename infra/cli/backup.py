@@ -42,9 +42,7 @@ class Backup:
     ring: KeyRing
 
 
-def backup_json(
-    deployment: Deployment, clients: Iterable[SeenClient], ring: KeyRing, now: float
-) -> str:
+def backup_json(deployment: Deployment, clients: Iterable[SeenClient], ring: KeyRing, now: float) -> str:
     """Return a backup as JSON. Clients are DynamoDB items."""
     document = {
         "format": FORMAT,
@@ -106,9 +104,7 @@ def missing_keys(ring: KeyRing, backed_up: KeyRing, now: float) -> tuple[RingKey
     return tuple(
         replace(key, sign_until=min(key.sign_until or start, start), publish_until=until)
         for key in backed_up.keys
-        if key.kid not in known
-        and key.sign_from < now
-        and (until := _needed_until(key, start)) > now
+        if key.kid not in known and key.sign_from < now and (until := _needed_until(key, start)) > now
     )
 
 
@@ -147,8 +143,7 @@ def backup(context: CommandContext, file: Path) -> None:
     write_private_file(file, backup_json(context.deployment, clients, ring, context.now()))
     context.terminal.show(
         {"file": str(file), "clients": len(clients), "keys": len(ring.keys)},
-        f"{counted(len(clients), 'client')} and {counted(len(ring.keys), 'public key')} written "
-        f"to {file}.",
+        f"{counted(len(clients), 'client')} and {counted(len(ring.keys), 'public key')} written to {file}.",
     )
 
 
@@ -164,15 +159,7 @@ def backup(context: CommandContext, file: Path) -> None:
 @click.option("--dry-run", is_flag=True, help="Show the changes without writing them.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @pass_context
-def restore(
-    context: CommandContext,
-    file: Path,
-    *,
-    overwrite: bool,
-    with_keys: bool,
-    dry_run: bool,
-    yes: bool,
-) -> None:
+def restore(context: CommandContext, file: Path, *, overwrite: bool, with_keys: bool, dry_run: bool, yes: bool) -> None:
     """Restore clients and public keys missing from the deployment.
 
     Missing clients are registered with their secrets. Clients that differ are listed, and restored
@@ -194,10 +181,7 @@ def restore(
         "keys": [key.kid for key in keys],
         "keys_not_restored": [key.kid for key in missing if key not in keys],
     }
-    described: list[RenderableType] = [
-        *lines(changes),
-        *(_described(key, is_restored=with_keys) for key in missing),
-    ]
+    described: list[RenderableType] = [*lines(changes), *(_described(key, is_restored=with_keys) for key in missing)]
     if backup.issuer != context.deployment.issuer:
         context.terminal.warn(
             f"The backup is from the issuer {backup.issuer}. {context.deployment.issuer} does not "
@@ -209,8 +193,7 @@ def restore(
     if written or keys:
         context.terminal.note_parts(*described)
         context.terminal.confirm(
-            f"Restore {counted(len(written), 'client')} and {counted(len(keys), 'public key')}?",
-            yes=yes,
+            f"Restore {counted(len(written), 'client')} and {counted(len(keys), 'public key')}?", yes=yes
         )
     if keys:
         _publish(context, seen, keys)
@@ -227,8 +210,7 @@ def restore(
     ]
     context.terminal.show(
         {**report, "conflicts": failed},
-        f"Restored {counted(len(written) - len(failed), 'client')} and "
-        f"{counted(len(keys), 'public key')}.",
+        f"Restored {counted(len(written) - len(failed), 'client')} and {counted(len(keys), 'public key')}.",
         *notes,
     )
     if failed:
@@ -239,17 +221,12 @@ def _described(key: RingKey, *, is_restored: bool) -> str:
     until = readable(key.publish_until)
     if is_restored:
         return f"+ key {key.kid}: tokens signed by this key will be accepted until {until}"
-    return (
-        f"? key {key.kid}: not restored; with --keys tokens signed by this key will be accepted "
-        f"until {until}"
-    )
+    return f"? key {key.kid}: not restored; with --keys tokens signed by this key will be accepted until {until}"
 
 
 def _rings(context: CommandContext) -> RingStore:
     deployment = context.deployment
-    return RingStore(
-        SecretStore(context.aws.client("secretsmanager")), deployment.resource("KeyRingSecret")
-    )
+    return RingStore(SecretStore(context.aws.client("secretsmanager")), deployment.resource("KeyRingSecret"))
 
 
 def _changes(clients: ClientTable, wanted: Iterable[Client]) -> list[Change]:

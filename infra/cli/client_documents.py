@@ -91,9 +91,7 @@ def _with_constants(node: object) -> Any:
     return _CONSTANTS[node[1:]] if is_named else node  # type: ignore[index]
 
 
-def schema_faults(
-    document: object, schema: Mapping[str, Any], text: str | None = None
-) -> list[str]:
+def schema_faults(document: object, schema: Mapping[str, Any], text: str | None = None) -> list[str]:
     """Return the validation errors of a document, with line numbers if its text is given."""
     errors = sorted(Draft202012Validator(schema).iter_errors(document), key=lambda e: e.json_path)
 
@@ -208,8 +206,7 @@ def to_document(client: Client) -> dict[str, Any]:
     return {
         field.name: _plain(getattr(client, field.name))
         for field in fields(client)
-        if field.name != "secrets"
-        and (field.name in named or getattr(client, field.name) != field.default)
+        if field.name != "secrets" and (field.name in named or getattr(client, field.name) != field.default)
     }
 
 
@@ -223,11 +220,7 @@ def from_document(document: Mapping[str, Any], registered: Client | None = None)
         UsageError: fields contradict each other.
     """
     profile = registered.token_profile if registered else default_profile(document)
-    completed = {
-        "authentication_methods": implied_methods(document),
-        "token_profile": profile,
-        **document,
-    }
+    completed = {"authentication_methods": implied_methods(document), "token_profile": profile, **document}
     try:
         converted: dict[str, Any] = {
             name: _CONVERSIONS.get(name, _unchanged)(value) for name, value in completed.items()
@@ -283,24 +276,19 @@ def parse_documents(text: str, source: str) -> list[dict[str, Any]]:
         more = len(faults) - _SHOWN_FAULTS
         rest = f"; and {more} more" if more > 0 else ""
         raise UsageError(
-            f"{source} is not a valid clients file: {shown}{rest}.",
-            "Print the schema: gatehouse clients schema.",
+            f"{source} is not a valid clients file: {shown}{rest}.", "Print the schema: gatehouse clients schema."
         )
     documents: list[dict[str, Any]] = document["clients"]  # type: ignore[index]  # the schema says so
     ids = [each["client_id"] for each in documents]
     twice = sorted({client_id for client_id in ids if ids.count(client_id) > 1})
     if twice:
-        raise UsageError(
-            f"{source} contains clients twice: {', '.join(twice)}.", "Remove the duplicates."
-        )
+        raise UsageError(f"{source} contains clients twice: {', '.join(twice)}.", "Remove the duplicates.")
     return documents
 
 
 def to_yaml(documents: Iterable[Mapping[str, Any]]) -> str:
     """Render a clients file."""
-    return yaml.safe_dump(
-        {"clients": [dict(document) for document in documents]}, sort_keys=False, width=100
-    )
+    return yaml.safe_dump({"clients": [dict(document) for document in documents]}, sort_keys=False, width=100)
 
 
 def _plain(value: object) -> object:

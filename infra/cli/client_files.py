@@ -13,14 +13,7 @@ from rich.text import Text
 
 from functions.shared.clients.client import Client, TokenFormat, TokenProfile
 
-from .client_documents import (
-    SECRET_METHODS,
-    clients_file,
-    from_document,
-    read_file,
-    to_document,
-    to_yaml,
-)
+from .client_documents import SECRET_METHODS, clients_file, from_document, read_file, to_document, to_yaml
 from .client_store import ClientTable, SeenClient, clients_of
 from .context import CommandContext, pass_context
 from .errors import ConflictError, ExitCode, NotFoundError
@@ -57,11 +50,7 @@ class Change:
         before = _comparable(self.seen.readable) if self.seen and self.seen.readable else {}
         after = _comparable(self.wanted) if self.wanted else {}
         names = dict.fromkeys([*before, *after])
-        return [
-            (name, before.get(name), after.get(name))
-            for name in names
-            if before.get(name) != after.get(name)
-        ]
+        return [(name, before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)]
 
     @property
     def is_drift(self) -> bool:
@@ -78,9 +67,7 @@ class Change:
         return {
             "client_id": self.client_id,
             "change": self.kind.value,
-            "fields": {
-                name: {"from": before, "to": after} for name, before, after in self.differences
-            }
+            "fields": {name: {"from": before, "to": after} for name, before, after in self.differences}
             if self.kind is not Kind.NOT_IN_FILE
             else {},
         }
@@ -160,9 +147,7 @@ _SIGNS = {
     Kind.NOT_IN_FILE: ("?", "dim"),
 }
 _file = click.argument("file", type=click.Path(path_type=Path), help="Clients file, YAML or JSON.")
-_only = click.option(
-    "--client", "only", multiple=True, metavar="ID", help="Only this client; may be repeated."
-)
+_only = click.option("--client", "only", multiple=True, metavar="ID", help="Only this client; may be repeated.")
 
 
 @click.command(cls=Command)
@@ -172,15 +157,7 @@ _only = click.option(
 @click.option("--prune", is_flag=True, help="Delete clients that the file does not contain.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @pass_context
-def apply(
-    context: CommandContext,
-    file: Path,
-    *,
-    only: tuple[str, ...],
-    dry_run: bool,
-    prune: bool,
-    yes: bool,
-) -> None:
+def apply(context: CommandContext, file: Path, *, only: tuple[str, ...], dry_run: bool, prune: bool, yes: bool) -> None:
     """Create and update clients from a file.
 
     Shows the differences, asks for confirmation, and writes a client only if it has not changed
@@ -203,9 +180,7 @@ def apply(
     context.terminal.show(report, f"Done: {_counted(written)}." if written else "No changes.")
     _advise(context, written)
     if failed:
-        raise ConflictError(
-            f"Clients changed by another process and therefore not written: {', '.join(failed)}."
-        )
+        raise ConflictError(f"Clients changed by another process and therefore not written: {', '.join(failed)}.")
 
 
 @click.command(cls=Command)
@@ -260,9 +235,7 @@ def _plan(
         return changes
     unknown = set(only) - {change.client_id for change in changes}
     if unknown:
-        raise NotFoundError(
-            f"Neither the file nor the deployment has client {', '.join(sorted(unknown))}."
-        )
+        raise NotFoundError(f"Neither the file nor the deployment has client {', '.join(sorted(unknown))}.")
     return [change for change in changes if change.client_id in only]
 
 
@@ -330,10 +303,6 @@ def _shown(value: object) -> str:
 def _counted(changes: Sequence[Change]) -> str:
     counts = {
         word: sum(change.kind is kind for change in changes)
-        for kind, word in (
-            (Kind.CREATE, "created"),
-            (Kind.CHANGE, "changed"),
-            (Kind.DELETE, "deleted"),
-        )
+        for kind, word in ((Kind.CREATE, "created"), (Kind.CHANGE, "changed"), (Kind.DELETE, "deleted"))
     }
     return ", ".join(f"{count} {word}" for word, count in counts.items() if count)

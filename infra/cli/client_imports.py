@@ -37,12 +37,7 @@ from functions.shared.clients.client import (
     TokenProfile,
     is_resource_indicator,
 )
-from functions.shared.clients.client_secrets import (
-    StoredSecret,
-    digest_generated,
-    digest_imported,
-    generate_secret,
-)
+from functions.shared.clients.client_secrets import StoredSecret, digest_generated, digest_imported, generate_secret
 from functions.shared.clients.distinguished_names import DistinguishedName
 
 from .client_documents import SECRET_METHODS, checked
@@ -89,9 +84,7 @@ class Draft:
     def carry_methods(self, methods: Iterable[str]) -> None:
         """Import the supported authentication methods."""
         given = dict.fromkeys(methods)
-        self.lost += [
-            f"authentication method {m} is not supported" for m in given if m not in METHODS
-        ]
+        self.lost += [f"authentication method {m} is not supported" for m in given if m not in METHODS]
         supported = self.document["authentication_methods"] = [m for m in given if m in METHODS]
         if not supported:
             self.refusal = "no supported authentication method"
@@ -100,10 +93,7 @@ class Draft:
         """Import the grant types for machines."""
         given = dict.fromkeys(grants)
         supported = [grant for grant in given if grant in GRANT_TYPES]
-        self.lose_all(
-            (grant for grant in given if grant not in GRANT_TYPES),
-            "grant types for users are not supported",
-        )
+        self.lose_all((grant for grant in given if grant not in GRANT_TYPES), "grant types for users are not supported")
         if CLIENT_CREDENTIALS not in supported:
             self.refusal = "client credentials grant is not allowed"
         if supported != [CLIENT_CREDENTIALS]:
@@ -135,9 +125,7 @@ class Draft:
         if self.refusal:
             return None
         try:
-            return checked(
-                {"client_id": self.client_id, "token_profile": TokenProfile.PLAIN, **self.document}
-            )
+            return checked({"client_id": self.client_id, "token_profile": TokenProfile.PLAIN, **self.document})
         except UsageError as error:
             self.refusal = f"not valid: {error.problem}"
             return None
@@ -158,10 +146,7 @@ def read_cognito(text: str, source: str) -> Iterator[Draft]:
         elif not draft.refusal:
             draft.lost.append("the export contains no ClientSecret")
         scopes = _words(entry.get("AllowedOAuthScopes", []))
-        draft.lose_all(
-            (scope for scope in scopes if scope in _USER_SCOPES),
-            "scopes of users are not supported",
-        )
+        draft.lose_all((scope for scope in scopes if scope in _USER_SCOPES), "scopes of users are not supported")
         draft.document["scopes"] = [scope for scope in scopes if scope not in _USER_SCOPES]
         # Cognito grants all scopes to a request that names none.
         draft.document["default_scopes"] = draft.document["scopes"]
@@ -192,10 +177,7 @@ def _spring_rows(text: str, source: str) -> Iterable[dict[str, Any]]:
         return [row if isinstance(row, dict) else {} for row in read_documents(text, source)]
     rows = csv.DictReader(io.StringIO(text))
     if "client_id" not in [name.lower() for name in rows.fieldnames or ()]:
-        raise UsageError(
-            f"{source} has no column client_id in its first line.",
-            "Export the table with column names.",
-        )
+        raise UsageError(f"{source} has no column client_id in its first line.", "Export the table with column names.")
     return rows
 
 
@@ -248,12 +230,9 @@ def _certificate_of(subject: DistinguishedName) -> x509.Certificate:
     key = ec.generate_private_key(ec.SECP256R1())
     with warnings.catch_warnings(action="ignore"):  # cryptography warns about long values
         name = x509.Name(
-            x509.RelativeDistinguishedName(attribute(*each) for each in relative_name)
-            for relative_name in subject
+            x509.RelativeDistinguishedName(attribute(*each) for each in relative_name) for relative_name in subject
         )
-        unsigned = x509.CertificateBuilder(
-            name, name, key.public_key(), 1, _TEST_DATE, _TEST_DATE + timedelta(days=1)
-        )
+        unsigned = x509.CertificateBuilder(name, name, key.public_key(), 1, _TEST_DATE, _TEST_DATE + timedelta(days=1))
         made = unsigned.sign(key, hashes.SHA256())
         return x509.load_der_x509_certificate(made.public_bytes(serialization.Encoding.DER))
 
@@ -339,9 +318,7 @@ def read_hydra(text: str, source: str) -> Iterator[Draft]:
             draft.carry_grants(_words(entry.get("grant_types")))
             _hydra_method(draft, entry)
             scopes = draft.document["scopes"] = _words(entry.get("scope"))
-            draft.lose_all(
-                (scope for scope in scopes if "*" in scope), "scope patterns become exact scopes"
-            )
+            draft.lose_all((scope for scope in scopes if "*" in scope), "scope patterns become exact scopes")
             _hydra_audience(draft, _words(entry.get("audience")))
             lifetime = entry.get("client_credentials_grant_access_token_lifespan")
             draft.carry_lifetime(_go_duration(lifetime), _HYDRA_LIFETIME)
@@ -383,10 +360,7 @@ def _hydra_audience(draft: Draft, audience: list[str]) -> None:
     if named:
         draft.document["allowed_resources"] = named
         draft.lost.append("requests name their API in resource (RFC 8707), not in audience")
-    draft.lose_all(
-        (each for each in audience if each not in named),
-        "not an absolute URI and therefore not a resource",
-    )
+    draft.lose_all((each for each in audience if each not in named), "not an absolute URI and therefore not a resource")
 
 
 def _go_duration(value: object) -> float | None:
@@ -413,9 +387,7 @@ def read_documents(text: str, source: str) -> Iterator[Any]:
             document, position = decoder.raw_decode(text, position)
         except json.JSONDecodeError as error:
             # Without the text, because an export contains secrets.
-            raise UsageError(
-                f"{source} is not JSON: line {error.lineno}, column {error.colno}: {error.msg}."
-            ) from None
+            raise UsageError(f"{source} is not JSON: line {error.lineno}, column {error.colno}: {error.msg}.") from None
         found += 1
         yield from document if isinstance(document, list) else [document]
     if not found:
@@ -464,9 +436,7 @@ class Entry:
 
 
 @click.command("import", cls=Command)
-@click.argument(
-    "kind", metavar="FORMAT", type=click.Choice(list(FORMATS)), help="Format of the export."
-)
+@click.argument("kind", metavar="FORMAT", type=click.Choice(list(FORMATS)), help="Format of the export.")
 @click.argument("file", type=click.Path(path_type=Path), help="The export.")
 @click.option("--dry-run", is_flag=True, help="Show the result without registering clients.")
 @click.option(
@@ -478,13 +448,7 @@ class Entry:
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @pass_context
 def import_clients(
-    context: CommandContext,
-    kind: str,
-    file: Path,
-    *,
-    dry_run: bool,
-    new_secrets_to: Path | None,
-    yes: bool,
+    context: CommandContext, kind: str, file: Path, *, dry_run: bool, new_secrets_to: Path | None, yes: bool
 ) -> None:
     """Register the clients of another authorization server.
 
@@ -507,9 +471,7 @@ def import_clients(
             _register(clients, written, new_secrets_to)
     if dry_run:
         context.terminal.note("Dry run: nothing is written.")
-    context.terminal.show(
-        {"dry_run": dry_run, "clients": [entry.to_json() for entry in entries]}, *_report(entries)
-    )
+    context.terminal.show({"dry_run": dry_run, "clients": [entry.to_json() for entry in entries]}, *_report(entries))
     if len(written) < len(entries):
         click.get_current_context().exit(ExitCode.REFUSED)
 
@@ -555,8 +517,5 @@ def _register(clients: ClientTable, entries: Sequence[Entry], new_secrets_to: Pa
 
 
 def _report(entries: Sequence[Entry]) -> list[RenderableType]:
-    rows = [
-        (entry.draft.client_id, entry.outcome, entry.secret, "\n".join(entry.draft.lost))
-        for entry in entries
-    ]
+    rows = [(entry.draft.client_id, entry.outcome, entry.secret, "\n".join(entry.draft.lost)) for entry in entries]
     return [TextTable(("client", "outcome", "secret", "not converted"), rows)]

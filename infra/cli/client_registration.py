@@ -26,20 +26,9 @@ from functions.shared.clients.client import (
     TokenProfile,
 )
 from functions.shared.clients.client_registry import FRESH_SECONDS, STALE_SECONDS
-from functions.shared.clients.client_secrets import (
-    StoredSecret,
-    digest_generated,
-    digest_imported,
-    generate_secret,
-)
+from functions.shared.clients.client_secrets import StoredSecret, digest_generated, digest_imported, generate_secret
 
-from .client_documents import (
-    PROOF_FIELDS,
-    SECRET_METHODS,
-    checked,
-    implied_methods,
-    to_document,
-)
+from .client_documents import PROOF_FIELDS, SECRET_METHODS, checked, implied_methods, to_document
 from .client_files import compare, lines, payload, warnings
 from .client_store import clients_of
 from .context import CommandContext, pass_context
@@ -51,14 +40,10 @@ from .times import iso, parse_moment, readable
 _FILE = click.Path(path_type=Path)
 
 secret_file_option = click.option(
-    "--secret-file",
-    type=_FILE,
-    help="Use the secret in this file (- for stdin) instead of a generated one.",
+    "--secret-file", type=_FILE, help="Use the secret in this file (- for stdin) instead of a generated one."
 )
 secret_to_option = click.option(
-    "--secret-to",
-    type=_FILE,
-    help="Write the secret to a new file with mode 0600 instead of printing it.",
+    "--secret-to", type=_FILE, help="Write the secret to a new file with mode 0600 instead of printing it."
 )
 
 
@@ -116,8 +101,7 @@ def deliver(
     except (CommandError, BrokenPipeError) as error:
         raise CommandError(
             error.problem if isinstance(error, CommandError) else "The output was closed.",
-            f"The secret is registered but lost. Create another: gatehouse clients rotate-secret "
-            f"{client_id}.",
+            f"The secret is registered but lost. Create another: gatehouse clients rotate-secret {client_id}.",
             ExitCode.TROUBLE,
         ) from error
 
@@ -137,12 +121,7 @@ class _Seconds(click.IntRange):
 
 _CLIENT_OPTIONS = (
     click.option("--name", help="Display name."),
-    click.option(
-        "--scope",
-        "scopes",
-        multiple=True,
-        help="Scope that the client may request; may be repeated.",
-    ),
+    click.option("--scope", "scopes", multiple=True, help="Scope that the client may request; may be repeated."),
     click.option(
         "--default-scope",
         "default_scopes",
@@ -150,9 +129,7 @@ _CLIENT_OPTIONS = (
         help="Scope of a token whose request names none; may be repeated.",
     ),
     click.option(
-        "--audience",
-        multiple=True,
-        help="API that accepts the client's tokens (claim aud); may be repeated.",
+        "--audience", multiple=True, help="API that accepts the client's tokens (claim aud); may be repeated."
     ),
     click.option(
         "--allowed-resource",
@@ -161,9 +138,7 @@ _CLIENT_OPTIONS = (
         help="Further API that a request may name in resource (RFC 8707); may be repeated.",
     ),
     click.option(
-        "--token-format",
-        type=click.Choice([str(each) for each in TokenFormat]),
-        help=f"Default: {TokenFormat.JWT}.",
+        "--token-format", type=click.Choice([str(each) for each in TokenFormat]), help=f"Default: {TokenFormat.JWT}."
     ),
     click.option(
         "--token-profile",
@@ -204,19 +179,11 @@ _CLIENT_OPTIONS = (
     click.option(
         "--certificate-name",
         metavar="KIND=VALUE",
-        help="tls_client_auth: name in the client certificate. "
-        f"KIND is one of {', '.join(SubjectKind)}.",
+        help=f"tls_client_auth: name in the client certificate. KIND is one of {', '.join(SubjectKind)}.",
     ),
+    click.option("--certificate", type=_FILE, help="self_signed_tls_client_auth: the client certificate, PEM."),
     click.option(
-        "--certificate",
-        type=_FILE,
-        help="self_signed_tls_client_auth: the client certificate, PEM.",
-    ),
-    click.option(
-        "--dpop/--no-dpop",
-        "dpop_bound_access_tokens",
-        default=None,
-        help="Require DPoP-bound tokens (RFC 9449).",
+        "--dpop/--no-dpop", "dpop_bound_access_tokens", default=None, help="Require DPoP-bound tokens (RFC 9449)."
     ),
 )
 
@@ -234,13 +201,7 @@ def _client_options(command: F) -> F:
 @secret_to_option
 @pass_context
 def create(
-    context: CommandContext,
-    /,
-    client_id: str,
-    *,
-    secret_file: Path | None,
-    secret_to: Path | None,
-    **options: Any,
+    context: CommandContext, /, client_id: str, *, secret_file: Path | None, secret_to: Path | None, **options: Any
 ) -> None:
     """Register a client.
 
@@ -252,8 +213,7 @@ def create(
     has_secret = bool(SECRET_METHODS & client.authentication_methods)
     if not has_secret and (secret_file or secret_to):
         raise UsageError(
-            "None of the client's authentication methods uses a secret.",
-            f"Add --method {CLIENT_SECRET_BASIC}.",
+            "None of the client's authentication methods uses a secret.", f"Add --method {CLIENT_SECRET_BASIC}."
         )
     new = NewSecret.make(secret_file) if has_secret else None
     if new:
@@ -261,8 +221,7 @@ def create(
     clients = clients_of(context)
     if clients.find(client_id):
         raise CommandError(
-            f"Client {client_id} already exists.",
-            f"Change it with 'gatehouse clients update {client_id}'.",
+            f"Client {client_id} already exists.", f"Change it with 'gatehouse clients update {client_id}'."
         )
     deliver(context, client_id, new, secret_to, lambda: clients.put(client, None))
     context.terminal.note(f"Client {client_id} registered.")
@@ -272,9 +231,7 @@ def create(
 @click.command(cls=Command)
 @click.argument("client_id")
 @_client_options
-@click.option(
-    "--add-scope", "added", multiple=True, help="Add a scope to the list; may be repeated."
-)
+@click.option("--add-scope", "added", multiple=True, help="Add a scope to the list; may be repeated.")
 @click.option("--remove-scope", "removed", multiple=True, help="Remove a scope; may be repeated.")
 @click.option(
     "--reset",
@@ -305,9 +262,7 @@ def update(
     """
     given = _fields(options)
     if not (given or added or removed or reset):
-        raise UsageError(
-            "No change was named.", "See the options: gatehouse clients update --help."
-        )
+        raise UsageError("No change was named.", "See the options: gatehouse clients update --help.")
     clients = clients_of(context)
     with context.terminal.progress("Reading the client"):
         seen = clients.get(client_id)
@@ -326,11 +281,7 @@ def _warn(context: CommandContext, client: Client) -> None:
 
 
 def _updated(
-    client: Client,
-    given: dict[str, Any],
-    added: tuple[str, ...],
-    removed: tuple[str, ...],
-    reset: tuple[str, ...],
+    client: Client, given: dict[str, Any], added: tuple[str, ...], removed: tuple[str, ...], reset: tuple[str, ...]
 ) -> Client:
     document = {**to_document(client), **given}
     unknown = set(removed) - set(document.get("scopes", ()))
@@ -402,19 +353,12 @@ def _thumbprint(path: Path) -> str:
 @secret_to_option
 @pass_context
 def rotate_secret(
-    context: CommandContext,
-    client_id: str,
-    *,
-    old_until: str,
-    secret_file: Path | None,
-    secret_to: Path | None,
+    context: CommandContext, client_id: str, *, old_until: str, secret_file: Path | None, secret_to: Path | None
 ) -> None:
     """Create a new secret; the old secrets stay valid until a date."""
     until = parse_moment(old_until, context.now())
     if until < int(context.now()):
-        raise UsageError(
-            f"{old_until} is in the past.", "To end them at once, use --old-until now."
-        )
+        raise UsageError(f"{old_until} is in the past.", "To end them at once, use --old-until now.")
     clients = clients_of(context)
     _refuse_without_secret(clients.get(client_id).client)
     new = NewSecret.make(secret_file)
@@ -439,17 +383,12 @@ def rotated(client: Client, new: StoredSecret, until: int, now: float) -> Client
         CommandError: no method uses a secret, or the client would have two imported secrets.
     """
     _refuse_without_secret(client)
-    kept = (
-        secret if _ends_before(secret, until) else replace(secret, expires_at=until)
-        for secret in client.secrets
-    )
+    kept = (secret if _ends_before(secret, until) else replace(secret, expires_at=until) for secret in client.secrets)
     live = tuple(secret for secret in kept if not _ends_before(secret, int(now)))
     try:
         return replace(client, secrets=(*live, new))
     except ValueError as error:
-        raise CommandError(
-            f"Client {client.client_id}: {error}", "End the old secret with --old-until now."
-        ) from error
+        raise CommandError(f"Client {client.client_id}: {error}", "End the old secret with --old-until now.") from error
 
 
 def _ends_before(secret: StoredSecret, moment: int) -> bool:

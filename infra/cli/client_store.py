@@ -95,9 +95,7 @@ class ClientTable:
         """Yield every client by id, including records that cannot be read."""
         items: list[Mapping[str, Any]] = []
         with storage_errors():
-            for page in self.dynamodb.get_paginator("scan").paginate(
-                TableName=self.name, ConsistentRead=True
-            ):
+            for page in self.dynamodb.get_paginator("scan").paginate(TableName=self.name, ConsistentRead=True):
                 items.extend(page["Items"])
         yield from sorted(map(SeenClient.of, items), key=lambda seen: seen.client_id)
 
@@ -106,18 +104,14 @@ class ClientTable:
         # Read first: a record that was edited manually may have another kind of key.
         item = self._item(client_id)
         if item is None and not is_client_id(client_id):
-            raise UsageError(
-                f"{client_id!r} is not a client_id: 1 to 128 visible ASCII characters."
-            )
+            raise UsageError(f"{client_id!r} is not a client_id: 1 to 128 visible ASCII characters.")
         return SeenClient.of(item) if item else None
 
     def get(self, client_id: str) -> SeenClient:
         """Return the current client; raises NotFoundError."""
         seen = self.find(client_id)
         if seen is None:
-            raise NotFoundError(
-                f"Client {client_id} does not exist.", "List the clients: gatehouse clients list."
-            )
+            raise NotFoundError(f"Client {client_id} does not exist.", "List the clients: gatehouse clients list.")
         return seen
 
     def put(self, client: Client, seen: SeenClient | None) -> None:
@@ -195,10 +189,7 @@ class ClientTable:
         with storage_errors():
             try:
                 self.dynamodb.put_item(
-                    TableName=self.name,
-                    Item=item,
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                    **condition,
+                    TableName=self.name, Item=item, ReturnValuesOnConditionCheckFailure="ALL_OLD", **condition
                 )
             except self.dynamodb.exceptions.ConditionalCheckFailedException as error:
                 if _stored(error) != item:

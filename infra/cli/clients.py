@@ -37,11 +37,7 @@ def list_clients(context: CommandContext) -> None:
     columns = ("client", "authentication", "tokens", "scopes")
     context.terminal.show(
         [
-            {
-                **to_document(client),
-                "disabled": client.disabled,
-                "live_secrets": _live(context, client),
-            }
+            {**to_document(client), "disabled": client.disabled, "live_secrets": _live(context, client)}
             for client in found
         ],
         TextTable(columns, [_row(client, _live(context, client)) for client in found]),
@@ -59,9 +55,7 @@ def show(context: CommandContext, client_id: str) -> None:
         secrets = list(_secrets(context, client))
     document = {**to_document(client), "disabled": client.disabled}
     context.terminal.show(
-        {**document, "secrets": secrets},
-        to_yaml([document]),
-        *([_secrets_table(secrets)] if secrets else []),
+        {**document, "secrets": secrets}, to_yaml([document]), *([_secrets_table(secrets)] if secrets else [])
     )
 
 
@@ -104,9 +98,7 @@ def enable(context: CommandContext, client_id: str) -> None:
 def delete(context: CommandContext, client_id: str, *, yes: bool) -> None:
     """Delete a client and its secrets, after a confirmation."""
     seen = clients_of(context).get(client_id)
-    context.terminal.confirm(
-        f"Delete client {client_id}{_called(seen)} of {context.deployment.name}?", yes=yes
-    )
+    context.terminal.confirm(f"Delete client {client_id}{_called(seen)} of {context.deployment.name}?", yes=yes)
     clients_of(context).delete(seen)
     context.terminal.show({"client_id": client_id, "deleted": True}, f"Client {client_id} deleted.")
 
@@ -160,11 +152,7 @@ def _state(secret: StoredSecret, now: float) -> str:
     return "ended" if secret.expires_at is not None and secret.expires_at <= now else "to come"
 
 
-_STATE_NAMES: Mapping[str, str] = {
-    "live": "valid",
-    "ended": "expired",
-    "to come": "not yet valid",
-}
+_STATE_NAMES: Mapping[str, str] = {"live": "valid", "ended": "expired", "to come": "not yet valid"}
 """Names in the table. JSON has the others, which programs read."""
 
 

@@ -22,13 +22,9 @@ from .errors import NotFoundError, UnreachableError, UsageError
 from .options import GlobalOptions
 from .output import Terminal
 
-_PATIENCE = Config(
-    connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 4}
-)
+_PATIENCE = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 4})
 # moto is on this machine: it answers at once or not at all, and no proxy is in between.
-_LOCAL_PATIENCE = Config(
-    connect_timeout=2, read_timeout=20, retries={"total_max_attempts": 1}, proxies={}
-)
+_LOCAL_PATIENCE = Config(connect_timeout=2, read_timeout=20, retries={"total_max_attempts": 1}, proxies={})
 # moto never gets the developer's own profiles and credentials.
 _NOBODYS_SETTINGS = {
     "profile": (None, None, None, None),
@@ -224,9 +220,7 @@ class CommandContext:
             return None
         name = self.options.stack or self.environ.get("GATEHOUSE_STACK")
         if not name:
-            raise UsageError(
-                "No deployment was named.", "Add --stack NAME (or set GATEHOUSE_STACK), or --local."
-            )
+            raise UsageError("No deployment was named.", "Add --stack NAME (or set GATEHOUSE_STACK), or --local.")
         return name
 
     def now(self) -> float:

@@ -73,9 +73,7 @@ class Certificates:
                 "Both are PEM, and a key must not have a password.",
             ) from error
         except OSError as error:
-            raise NotFoundError(
-                f"A certificate's file cannot be read: {error.strerror}."
-            ) from error
+            raise NotFoundError(f"A certificate's file cannot be read: {error.strerror}.") from error
         return context
 
 
@@ -92,13 +90,7 @@ class Web:
     def __init__(self, certificates: Certificates | None = None) -> None:
         self._certificates = certificates or Certificates()
 
-    def ask(
-        self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str] | None = None,
-        body: bytes | None = None,
-    ) -> Answer:
+    def ask(self, method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes | None = None) -> Answer:
         """Return the response to a request; raises UnreachableError."""
         if urlsplit(url).scheme not in {"http", "https"}:  # urllib would read files as well
             raise UnreachableError(url, f"{url} is not an HTTP URL")

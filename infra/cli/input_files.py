@@ -18,9 +18,7 @@ from .output import answered_or
 
 _TEXT = "tag:yaml.org,2002:str"
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
-_NOT_IN_JSON = frozenset(
-    {_TIMESTAMP, *(f"tag:yaml.org,2002:{name}" for name in ("binary", "set", "omap", "pairs"))}
-)
+_NOT_IN_JSON = frozenset({_TIMESTAMP, *(f"tag:yaml.org,2002:{name}" for name in ("binary", "set", "omap", "pairs"))})
 
 
 def read_text(path: Path) -> str:

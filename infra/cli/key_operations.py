@@ -139,9 +139,7 @@ class KeyOperations:
             # Checked before a key is created, so that a rejection leaves none behind.
             rotation.check_successor_possible(self.store.read().ring, alg, self.clock())
             key = self.backend.create(alg, self.clock())
-            ring = self.store.change(
-                lambda ring: rotation.announce_successor(ring, key, self.rules, self.clock())
-            )
+            ring = self.store.change(lambda ring: rotation.announce_successor(ring, key, self.rules, self.clock()))
             return rotation.find_key(ring, key.kid)
 
     def check_retirement(self, kid: str) -> None:
@@ -171,9 +169,7 @@ def command_errors(rules: RotationRules | None = None) -> Iterator[None]:
     try:
         yield
     except UnknownKeyError as error:
-        raise NotFoundError(
-            f"The key ring has no key {error.kid}.", "List the keys: gatehouse keys list."
-        ) from None
+        raise NotFoundError(f"The key ring has no key {error.kid}.", "List the keys: gatehouse keys list.") from None
     except KeyInUseError as error:
         raise CommandError(*_in_use(error.key, error.now, rules)) from None
     except RotationError as error:
@@ -224,9 +220,7 @@ def _in_use(key: RingKey, now: float, rules: RotationRules | None) -> tuple[str,
 def rotation_settings(deployment: Deployment) -> Settings:
     """Return the settings of the deployment's rotate_keys."""
     given: dict[str, Any] = {
-        field: deployment.parameters[name]
-        for name, field in _FIELDS.items()
-        if name in deployment.parameters
+        field: deployment.parameters[name] for name, field in _FIELDS.items() if name in deployment.parameters
     }
     return Settings(
         key_ring_secret=deployment.resource("KeyRingSecret"),

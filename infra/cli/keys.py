@@ -6,12 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import click
 from rich.text import Text
 
-from functions.shared.clients.client import (
-    LONGEST_TOKEN_LIFETIME,
-    SIGNING_ALGORITHMS,
-    Client,
-    TokenFormat,
-)
+from functions.shared.clients.client import LONGEST_TOKEN_LIFETIME, SIGNING_ALGORITHMS, Client, TokenFormat
 from functions.shared.keys.cached_key_ring import STALE_SECONDS
 from functions.shared.keys.key_ring import IN_KMS, JWKS_MAX_AGE, KeyRing, RingKey
 from functions.shared.keys.rotation import PROPAGATION_SECONDS, retirable_from
@@ -76,9 +71,7 @@ def lives(ring: KeyRing, now: float, width: int) -> list[Text]:
     start, end = _span(keys, now)
     columns = min(_WIDTH, max(width - len(_INDENT) - 1, _NARROWEST))
     lines = [
-        line
-        for key in keys
-        for line in (*_times(key, ring, now), _drawn(key, now, (start, end), columns), Text())
+        line for key in keys for line in (*_times(key, ring, now), _drawn(key, now, (start, end), columns), Text())
     ]
     return [*lines, *_legend(now, start, end)]
 
@@ -179,8 +172,7 @@ def list_keys(context: CommandContext) -> None:
         )
     now = context.now()
     context.terminal.show(
-        [to_document(key, ring, now) for key in in_order(ring)],
-        *lives(ring, now, context.terminal.width),
+        [to_document(key, ring, now) for key in in_order(ring)], *lives(ring, now, context.terminal.width)
     )
 
 
@@ -208,15 +200,11 @@ def rotate(context: CommandContext, *, algorithm: str | None, yes: bool) -> None
 
 
 @keys.command()
-@click.option(
-    "--revoke", "kid", metavar="KID", help="Also revoke this key and every token that it signed."
-)
+@click.option("--revoke", "kid", metavar="KID", help="Also revoke this key and every token that it signed.")
 @_algorithm
 @_yes
 @pass_context
-def emergency(
-    context: CommandContext, *, kid: str | None, algorithm: str | None, yes: bool
-) -> None:
+def emergency(context: CommandContext, *, kid: str | None, algorithm: str | None, yes: bool) -> None:
     """Make a new key sign at once, or revoke a key; reports first what breaks.
 
     Without --revoke, tokens of the old key stay valid. With --revoke, a key is removed and its
@@ -244,9 +232,7 @@ def emergency(
         signs = _current_key(admin, alg)
     done = [f"Key {made} {'signs' if made == signs else 'created'}."] if made else []
     done += [f"Key {target.kid} revoked."] if target else []
-    context.terminal.show(
-        {"made": made, "signs": signs, "revoked": target.kid if target else None}, " ".join(done)
-    )
+    context.terminal.show({"made": made, "signs": signs, "revoked": target.kid if target else None}, " ".join(done))
     if made and made != signs:
         raise ConflictError(
             f"Another process changed the keys at the same moment: key {made} was created and does "
@@ -277,8 +263,7 @@ def retire(context: CommandContext, kid: str, *, yes: bool) -> None:
     with context.terminal.progress("Reading the key ring"):
         admin.operations.check_retirement(kid)
     context.terminal.confirm(
-        f"Remove key {kid} from the key ring of {context.deployment.name}? All tokens stay valid.",
-        yes=yes,
+        f"Remove key {kid} from the key ring of {context.deployment.name}? All tokens stay valid.", yes=yes
     )
     with context.terminal.progress("Writing the key ring"):
         admin.operations.retire(kid)
@@ -291,8 +276,7 @@ def _one_algorithm(admin: KeyAdmin, algorithm: str | None) -> str:
         return known[0]
     if algorithm not in known:
         raise UsageError(
-            f"{admin.context.deployment.name} signs with {', '.join(known)}.",
-            "Name one of them with --algorithm.",
+            f"{admin.context.deployment.name} signs with {', '.join(known)}.", "Name one of them with --algorithm."
         )
     return algorithm
 
@@ -332,20 +316,14 @@ def _affected_tokens(context: CommandContext, admin: KeyAdmin, target: RingKey) 
     deployment = context.deployment
     # A client whose record cannot be read is assumed to be affected.
     clients = [
-        seen
-        for seen in clients_of(context).list()
-        if seen.readable is None or _gets_jwts(seen.readable, target.alg)
+        seen for seen in clients_of(context).list() if seen.readable is None or _gets_jwts(seen.readable, target.alg)
     ]
     if not clients:
         return [f"No client gets {target.alg} JWTs."]
     last = min(target.sign_until or now, now) + PROPAGATION_SECONDS
-    ends = last + max(
-        seen.readable.token_lifetime if seen.readable else LONGEST_TOKEN_LIFETIME
-        for seen in clients
-    )
+    ends = last + max(seen.readable.token_lifetime if seen.readable else LONGEST_TOKEN_LIFETIME for seen in clients)
     names = ", ".join(
-        seen.client_id + (" (its record cannot be read)" if seen.fault else "")
-        for seen in clients[:_SHOWN_CLIENTS]
+        seen.client_id + (" (its record cannot be read)" if seen.fault else "") for seen in clients[:_SHOWN_CLIENTS]
     )
     more = f" and {len(clients) - _SHOWN_CLIENTS} more" if len(clients) > _SHOWN_CLIENTS else ""
     decisions = int(deployment.parameters.get("AuthorizerCacheSeconds", "300"))
@@ -360,8 +338,4 @@ def _affected_tokens(context: CommandContext, admin: KeyAdmin, target: RingKey) 
 
 
 def _gets_jwts(client: Client, alg: str) -> bool:
-    return (
-        client.token_format is TokenFormat.JWT
-        and client.signing_algorithm == alg
-        and bool(client.grant_types)
-    )
+    return client.token_format is TokenFormat.JWT and client.signing_algorithm == alg and bool(client.grant_types)

@@ -75,14 +75,10 @@ class AuthorizerTarget:
         if [self.api, self.function, self.settings].count(None) < 2:
             raise UsageError("--api, --function and --settings exclude each other.", "Choose one.")
         if self.api is not None and not _API.fullmatch(self.api):
-            raise UsageError(
-                f"{self.api!r} is not an API id.", "Use ID or ID/STAGE, such as a1b2c3/live."
-            )
+            raise UsageError(f"{self.api!r} is not an API id.", "Use ID or ID/STAGE, such as a1b2c3/live.")
 
         if self.route is not None and self.route != DEFAULT and not _is_route(self.route):
-            raise UsageError(
-                f"{self.route!r} is not a route.", "Use the route key, such as GET /customers/{id}."
-            )
+            raise UsageError(f"{self.route!r} is not a route.", "Use the route key, such as GET /customers/{id}.")
 
     @property
     def is_own(self) -> bool:
@@ -145,8 +141,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         return Settings.from_env(environ)
     except SettingsError as error:
         raise CommandError(
-            f"The authorizer cannot start: {error}.",
-            "Fix the function's environment variables and redeploy.",
+            f"The authorizer cannot start: {error}.", "Fix the function's environment variables and redeploy."
         ) from error
 
 
@@ -172,8 +167,7 @@ def guarded_url(context: CommandContext, path: str, *, with_certificate: bool) -
     address = context.deployment.guarded_api
     if not address:
         raise NotFoundError(
-            f"The stack {context.deployment.name} has no sample API (SampleApi=false).",
-            "Omit --headers and --curl.",
+            f"The stack {context.deployment.name} has no sample API (SampleApi=false).", "Omit --headers and --curl."
         )
     if context.deployment.is_local and with_certificate:
         parts = urlsplit(address)
@@ -185,9 +179,7 @@ def guarded_url(context: CommandContext, path: str, *, with_certificate: bool) -
 def address_of(api: str, path: str) -> str:
     """Return the URL of a path of an API; raises UsageError."""
     if not path.startswith("/"):
-        raise UsageError(
-            f"{path!r} is not a path of the API.", "Use for example --request GET /country."
-        )
+        raise UsageError(f"{path!r} is not a path of the API.", "Use for example --request GET /country.")
     return api + path
 
 
@@ -231,9 +223,7 @@ class LocalAuthorizer:
             return self._rules.scope_map
         said = self.settings.scope_map
         if self.guard.scope_map is None and said is not None and not said.startswith("{"):
-            raise UsageError(
-                "The deployed authorizer reads its own scope map file.", "Name it with --scope-map."
-            )
+            raise UsageError("The deployed authorizer reads its own scope map file.", "Name it with --scope-map.")
         try:
             return parse_scope_map(self._map_text(said))
         except (ScopeMapError, OSError) as error:
@@ -349,11 +339,7 @@ class LocalAuthorizer:
         address, arn = urlsplit(self.address), self.resource(call.method, call.path)
         path = address.path + call.path
         seen = {"clientCert": {"clientCertPem": call.certificate}} if call.certificate else {}
-        request: dict[str, object] = {
-            "domainName": address.hostname,
-            "path": path,
-            "stage": address.path.strip("/"),
-        }
+        request: dict[str, object] = {"domainName": address.hostname, "path": path, "stage": address.path.strip("/")}
         if not self.settings.simple_response:
             return {
                 "type": "REQUEST",
@@ -416,6 +402,5 @@ def _fits(pattern: Sequence[str], segments: Sequence[str]) -> bool:
         head = pattern[:-1]
         return len(segments) >= len(pattern) and _fits(head, segments[: len(head)])
     return len(pattern) == len(segments) and all(
-        segment if named == ANY_SEGMENT else named == segment
-        for named, segment in zip(pattern, segments, strict=True)
+        segment if named == ANY_SEGMENT else named == segment for named, segment in zip(pattern, segments, strict=True)
     )

@@ -40,10 +40,7 @@ def _remember(context: click.Context, parameter: click.Parameter, value: object)
 def _global_options() -> list[click.Parameter]:
     made: Sequence[tuple[str, dict[str, Any]]] = (
         ("--stack", {"metavar": "NAME", "help": "CloudFormation stack of the deployment."}),
-        (
-            "--local",
-            {"is_flag": True, "help": "Use the laptop deployment that 'make run' started."},
-        ),
+        ("--local", {"is_flag": True, "help": "Use the laptop deployment that 'make run' started."}),
         ("--region", {"metavar": "NAME", "help": "AWS region of the stack."}),
         ("--profile", {"metavar": "NAME", "help": "AWS profile."}),
         ("--json", {"is_flag": True, "help": "Print JSON instead of text."}),
@@ -82,11 +79,7 @@ class Group(Command, click.Group):
         found = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
         with formatter.section("Commands"):
             formatter.write_dl(
-                [
-                    (name, command.get_short_help_str(_WHOLE_SENTENCE))
-                    for name, command in found
-                    if command is not None
-                ]
+                [(name, command.get_short_help_str(_WHOLE_SENTENCE)) for name, command in found if command is not None]
             )
 
 
@@ -136,9 +129,7 @@ def global_option_names() -> frozenset[str]:
     return frozenset(option.name for option in _global_options() if option.name)
 
 
-def _write_options(
-    command: click.Command, ctx: click.Context, formatter: click.HelpFormatter
-) -> None:
+def _write_options(command: click.Command, ctx: click.Context, formatter: click.HelpFormatter) -> None:
     shared = global_option_names()
     for title, wanted in (("Options", False), ("For every command", True)):
         records = [

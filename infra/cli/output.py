@@ -49,9 +49,7 @@ class TextTable:
 
 def safe(text: str, style: str = "") -> Text:
     """Return a text with control characters replaced and Rich markup disabled."""
-    shown = "".join(
-        mark if mark.isprintable() or mark == "\n" else "\N{REPLACEMENT CHARACTER}" for mark in text
-    )
+    shown = "".join(mark if mark.isprintable() or mark == "\n" else "\N{REPLACEMENT CHARACTER}" for mark in text)
     return Text(shown, style=style)
 
 
@@ -206,9 +204,7 @@ class UnansweredError(CommandError):
     """Raised when a prompt gets no input."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "The confirmation got no input, so nothing was changed.", "Add --yes.", ExitCode.USAGE
-        )
+        super().__init__("The confirmation got no input, so nothing was changed.", "Add --yes.", ExitCode.USAGE)
 
 
 def _print(console: Console, parts: Iterable[RenderableType]) -> None:

@@ -28,9 +28,7 @@ def parse_moment(text: str, now: float) -> int:
         # Converted at once, because the first and last day may be out of range in UTC.
         moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError) as error:
-        raise UsageError(
-            f"{text!r} is not a time.", "Use now, 90s, 30m, 12h, 7d or 2027-01-31 (UTC)."
-        ) from error
+        raise UsageError(f"{text!r} is not a time.", "Use now, 90s, 30m, 12h, 7d or 2027-01-31 (UTC).") from error
     return int(moment.timestamp())
 
 

@@ -128,10 +128,7 @@ def explain(seen: Inspection) -> Explanation:
     if step.passed:
         decision = f"{request} is allowed, and the caller gets the response of the API."
         return Explanation(200, decision, None, steps, claims, statement)
-    decision = (
-        f"{request} is denied: the token is valid, but its scopes do not open it. "
-        "The caller gets 403."
-    )
+    decision = f"{request} is denied: the token is valid, but its scopes do not open it. The caller gets 403."
     return Explanation(403, decision, "scope_insufficient", steps, claims, statement)
 
 
@@ -153,16 +150,12 @@ def _steps(seen: Inspection) -> Iterator[Step]:
             yield Step(stage, passed=reached or None, says=[*_SEEN[stage](seen)] if reached else ())
 
 
-def _policy(
-    seen: Inspection, call: Call, outcome: Mapping[str, Any]
-) -> tuple[Step, Mapping[str, str] | None]:
+def _policy(seen: Inspection, call: Call, outcome: Mapping[str, Any]) -> tuple[Step, Mapping[str, str] | None]:
     """Explain a policy: the statement that decides about the request."""
     scope_map = seen.authorizer.scope_map
     resource = seen.authorizer.resource(call.method, call.path)
     found = matching_statement(outcome["policyDocument"], resource)
-    says = [
-        f"{found['Effect']} {found['Resource']}" if found else "no statement matches the request"
-    ]
+    says = [f"{found['Effect']} {found['Resource']}" if found else "no statement matches the request"]
     if _allows(found):
         if found and "until" in found:
             says.append(f"until {found['until']}, when the token expires")
@@ -172,9 +165,7 @@ def _policy(
     openers = [
         scope
         for scope in sorted(scope_map.scopes())
-        if _allows(
-            matching_statement(write_policy(compiler.compile(frozenset((scope,)), stage)), resource)
-        )
+        if _allows(matching_statement(write_policy(compiler.compile(frozenset((scope,)), stage)), resource))
     ]
     return Step("policy", passed=False, says=[*says, _would_open(openers)]), found
 
@@ -209,9 +200,7 @@ def matching_statement(document: Mapping[str, Any], resource: str) -> dict[str, 
     for statement in document["Statement"]:
         effect, limits = statement["Effect"], statement.get("Condition", {})
         for pattern in statement["Resource"]:
-            if matches_wildcards(pattern, resource) and (
-                not found or (_allows(found) and effect == "Deny")
-            ):
+            if matches_wildcards(pattern, resource) and (not found or (_allows(found) and effect == "Deny")):
                 found = {"Effect": effect, "Resource": pattern}
                 if until := limits.get("DateLessThanIfExists", {}).get("aws:CurrentTime"):
                     found["until"] = until
@@ -278,9 +267,7 @@ def _claims(seen: Inspection) -> Iterator[str]:
     audience = claims.get("aud")
     named = ", ".join(map(str, audience)) if isinstance(audience, list) else audience
     yield f"aud {named} (accepted: {accepted})"
-    client = next(
-        (claims[name] for name in ("client_id", "azp", "cid", "appid") if claims.get(name)), None
-    )
+    client = next((claims[name] for name in ("client_id", "azp", "cid", "appid") if claims.get(name)), None)
     yield f"sub {claims.get('sub', client)}" + (f", client {client}" if client else "")
     yield from _times(claims, seen.now)
     if "jti" in claims:
@@ -329,14 +316,10 @@ def _scopes(seen: Inspection) -> Iterator[str]:
         yield f"{scope} opens {', '.join(opened) or 'no route of this API'}"
 
 
-_JWT_ONLY = {
-    *(Stage.HEADER, Stage.ISSUER, Stage.KEY, Stage.SIGNATURE, Stage.CLAIMS, Stage.REVOCATION)
-}
+_JWT_ONLY = {*(Stage.HEADER, Stage.ISSUER, Stage.KEY, Stage.SIGNATURE, Stage.CLAIMS, Stage.REVOCATION)}
 _SEEN: Mapping[Stage, Callable[[Inspection], Iterable[str]]] = {
     Stage.RULES: lambda it: [f"rules of {it.authorizer.rules_name}", *it.authorizer.notices],
-    Stage.READ: lambda it: [
-        f"{'a JWT' if it.is_jwt else 'an opaque token'} of {len(it.text)} characters"
-    ],
+    Stage.READ: lambda it: [f"{'a JWT' if it.is_jwt else 'an opaque token'} of {len(it.text)} characters"],
     Stage.HEADER: _header,
     Stage.ISSUER: _issuer,
     Stage.KEY: _key,
@@ -365,20 +348,12 @@ _MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", "dim")}
 @click.option("--dpop-key", type=_FILE, help="Private key of a DPoP-bound token, PEM or JWK.")
 @click.option("--certificate", type=_FILE, help="The caller's certificate, PEM.")
 @click.option(
-    "--api",
-    metavar="ID",
-    help="API of another stack with the shared authorizer and its own rules, as ID or ID/STAGE.",
+    "--api", metavar="ID", help="API of another stack with the shared authorizer and its own rules, as ID or ID/STAGE."
 )
 @click.option("--function", metavar="NAME", help="Another authorizer: name or ARN of its function.")
+@click.option("--settings", type=_FILE, help="Another authorizer: file with its environment variables, YAML or JSON.")
 @click.option(
-    "--settings",
-    type=_FILE,
-    help="Another authorizer: file with its environment variables, YAML or JSON.",
-)
-@click.option(
-    "--scope-map",
-    type=_FILE,
-    help="File that replaces the deployed scope map or, with --api, the API's rules.",
+    "--scope-map", type=_FILE, help="File that replaces the deployed scope map or, with --api, the API's rules."
 )
 @click.option(
     "--route",
@@ -420,8 +395,7 @@ def read_token(file: Path) -> str:
     """
     if _LOOKS_LIKE_A_TOKEN.match(str(file)) and not os.path.exists(file):  # noqa: PTH110 - long names
         raise UsageError(
-            "The argument is a token, but must be a file.",
-            "Write the token to a file, or give - and pipe it in.",
+            "The argument is a token, but must be a file.", "Write the token to a file, or give - and pipe it in."
         )
     is_typed = file == STDIN and sys.stdin.isatty()
     return read_secret("The token", None if is_typed else file).strip()
@@ -449,9 +423,7 @@ def _ring(context: CommandContext) -> tuple[KeyRing | None, str]:
         return None, failure.problem
 
 
-def _call(
-    authorizer: LocalAuthorizer, text: str, request: tuple[str, str], given: dict[str, Any]
-) -> Call:
+def _call(authorizer: LocalAuthorizer, text: str, request: tuple[str, str], given: dict[str, Any]) -> Call:
     method, path = request
     url = address_of(authorizer.address, path)
     headers = {"Authorization": f"Bearer {text}"}
@@ -468,17 +440,13 @@ def _only_certificate(path: Path) -> str:
     try:
         loaded = load_pem_x509_certificate(read_text(path).encode())
     except ValueError:
-        raise CommandError(
-            f"{path} does not contain a certificate.", "Use PEM.", ExitCode.USAGE
-        ) from None
+        raise CommandError(f"{path} does not contain a certificate.", "Use PEM.", ExitCode.USAGE) from None
     return loaded.public_bytes(Encoding.PEM).decode()
 
 
 def _show(context: CommandContext, explanation: Explanation) -> None:
     parts: list[str | Text] = [_rendered(step) for step in explanation.steps]
-    context.terminal.show(
-        asdict(explanation), *parts, Text(), safe(explanation.decision, style="bold")
-    )
+    context.terminal.show(asdict(explanation), *parts, Text(), safe(explanation.decision, style="bold"))
 
 
 def _rendered(step: Step) -> Text:

@@ -62,24 +62,15 @@ class ClientKey:
         headers = {"typ": "client-authentication+jwt"} | ({"kid": self.kid} if self.kid else {})
         return jwt.encode(claims, self._for_jwt, self.alg, headers)
 
-    def proof(
-        self, method: str, url: str, now: float, *, nonce: str | None = None, token: str = ""
-    ) -> str:
+    def proof(self, method: str, url: str, now: float, *, nonce: str | None = None, token: str = "") -> str:
         """Return a DPoP proof for one request and its token. RFC 9449, 4.2."""
-        claims: dict[str, object] = {
-            "htm": method,
-            "htu": url,
-            "iat": int(now),
-            "jti": str(uuid4()),
-        }
+        claims: dict[str, object] = {"htm": method, "htu": url, "iat": int(now), "jti": str(uuid4())}
         if nonce is not None:
             claims["nonce"] = nonce
         if token:
             digest = sha256(token.encode()).digest()
             claims["ath"] = urlsafe_b64encode(digest).rstrip(b"=").decode()
-        public = jwt.get_algorithm_by_name(self.alg).to_jwk(
-            self.private_key.public_key(), as_dict=True
-        )
+        public = jwt.get_algorithm_by_name(self.alg).to_jwk(self.private_key.public_key(), as_dict=True)
         headers = {"typ": "dpop+jwt", "jwk": public_members(public)}
         return jwt.encode(claims, self._for_jwt, self.alg, headers)
 
@@ -121,13 +112,9 @@ def _from_pem(text: str, path: Path) -> AllowedPrivateKeys:
     try:
         return load_pem_private_key(text.encode(), password=None)  # type: ignore[return-value]
     except TypeError:
-        raise UsageError(
-            f"The key in {path} is encrypted.", "Use a file without password, with mode 0600."
-        ) from None
+        raise UsageError(f"The key in {path} is encrypted.", "Use a file without password, with mode 0600.") from None
     except (ValueError, UnsupportedAlgorithm):
-        raise UsageError(
-            f"{path} does not contain a private key.", "Use PKCS #8 in PEM, or a JWK."
-        ) from None
+        raise UsageError(f"{path} does not contain a private key.", "Use PKCS #8 in PEM, or a JWK.") from None
 
 
 def _from_jwk(text: str, path: Path) -> tuple[AllowedPrivateKeys, str | None]:
@@ -164,8 +151,7 @@ _NEXT_STEPS: Mapping[str, str] = {
     "invalid_client": "Check the credential, that the client is enabled, and its authentication "
     "methods. The function's log line of the request has the reason.",
     "invalid_scope": "The client's scopes: gatehouse clients show CLIENT_ID.",
-    "invalid_target": "The client's audience and allowed resources: "
-    "gatehouse clients show CLIENT_ID.",
+    "invalid_target": "The client's audience and allowed resources: gatehouse clients show CLIENT_ID.",
     "invalid_dpop_proof": "Check this machine's clock.",
     "unauthorized_client": "The client's grant types: gatehouse clients show CLIENT_ID.",
     "slow_down": "Wait a minute: authentication failed too often.",
@@ -193,11 +179,7 @@ def by_secret(method: str, client_id: str, secret: str) -> ClientAuthentication:
 def by_assertion(client_id: str, assertion: str) -> ClientAuthentication:
     """Authenticate with a JWT of the client or of another issuer. RFC 7523, 2.2."""
     return ClientAuthentication(
-        form={
-            "client_id": client_id,
-            "client_assertion_type": _ASSERTION_TYPE,
-            "client_assertion": assertion,
-        }
+        form={"client_id": client_id, "client_assertion_type": _ASSERTION_TYPE, "client_assertion": assertion}
     )
 
 
@@ -308,12 +290,7 @@ REVOCATION = Endpoint("revocation", paths.REVOCATION)
 
 
 def request_token(
-    issuer: str,
-    authentication: ClientAuthentication,
-    wanted: TokenRequest,
-    *,
-    dpop_key: ClientKey | None,
-    now: float,
+    issuer: str, authentication: ClientAuthentication, wanted: TokenRequest, *, dpop_key: ClientKey | None, now: float
 ) -> dict[str, Any]:
     """Return the response of the token endpoint; raises CommandError."""
     answer = TOKEN.post(issuer, authentication, wanted.form(), dpop_key=dpop_key, now=now)
@@ -325,9 +302,7 @@ def request_token(
     return document
 
 
-def introspect_token(
-    issuer: str, authentication: ClientAuthentication, token: str
-) -> dict[str, Any]:
+def introspect_token(issuer: str, authentication: ClientAuthentication, token: str) -> dict[str, Any]:
     """Return the response of the introspection endpoint. RFC 7662, 2.2; raises CommandError."""
     answer = INTROSPECTION.post(issuer, authentication, {"token": token})
     if not isinstance(answer.member("active"), bool):

@@ -62,26 +62,20 @@ _AUTHENTICATION = (
         help=f"File with the secret, - for stdin. Default: {SECRET_VARIABLE}, otherwise a prompt.",
     ),
     click.option("--key", "key_file", type=_FILE, help="The client's private key, PEM or JWK."),
-    click.option(
-        "--key-id", help="The key id (kid) of --key. Default: the JWK's own, none for PEM."
-    ),
+    click.option("--key-id", help="The key id (kid) of --key. Default: the JWK's own, none for PEM."),
     click.option(
         "--algorithm",
         type=click.Choice(sorted(ASSERTION_ALGORITHMS)),
-        help="Algorithm with which --key signs the client assertion. Default for an RSA key: "
-        "RS256.",
+        help="Algorithm with which --key signs the client assertion. Default for an RSA key: RS256.",
     ),
     click.option(
         "--assertion-file",
         type=_FILE,
-        help="File with a JWT to send as the client assertion, such as a workload's token; - for "
-        "stdin.",
+        help="File with a JWT to send as the client assertion, such as a workload's token; - for stdin.",
     ),
     click.option("--certificate", type=_FILE, help="The client's certificate, PEM."),
     click.option(
-        "--certificate-key",
-        type=_FILE,
-        help="The certificate's private key. Default: in the certificate's file.",
+        "--certificate-key", type=_FILE, help="The certificate's private key. Default: in the certificate's file."
     ),
     click.option("--authority", type=_FILE, help="CA certificate of the server for mutual TLS."),
 )
@@ -133,16 +127,10 @@ class Request:
 @click.argument("client_id")
 @_authentication_options
 @click.option("--dpop", is_flag=True, help="Bind the token to a new key that is not stored.")
-@click.option(
-    "--dpop-key", type=_FILE, help="Bind the token to the key in this file; created if missing."
-)
+@click.option("--dpop-key", type=_FILE, help="Bind the token to the key in this file; created if missing.")
 @click.option("--scope", "scopes", multiple=True, help="Scope to request; may be repeated.")
 @click.option("--resource", help="API that the token is for (RFC 8707).")
-@click.option(
-    "--subject-token-file",
-    type=_FILE,
-    help="File with a token to exchange (RFC 8693), - for stdin.",
-)
+@click.option("--subject-token-file", type=_FILE, help="File with a token to exchange (RFC 8693), - for stdin.")
 @click.option(
     "--request",
     type=(str, str),
@@ -173,14 +161,10 @@ def get(context: CommandContext, /, client_id: str, **given: Any) -> None:
     )
     url = _url(context, given)  # before the token request, because it may fail
     with context.terminal.progress("Requesting a token"):
-        answer = request_token(
-            context.deployment.issuer, authentication, wanted, dpop_key=bound_to, now=context.now()
-        )
+        answer = request_token(context.deployment.issuer, authentication, wanted, dpop_key=bound_to, now=context.now())
     if url is not None:
         method = given["request"][0].upper()
-        request = Request(
-            method, url, answer["access_token"], bound_to, authentication.certificates
-        )
+        request = Request(method, url, answer["access_token"], bound_to, authentication.certificates)
         _show_request(context, request, given["curl_file"])
     elif context.options.json:
         context.terminal.show(answer)
@@ -188,9 +172,7 @@ def get(context: CommandContext, /, client_id: str, **given: Any) -> None:
         context.terminal.write(answer["access_token"])
     lifetime, scope = answer.get("expires_in"), answer.get("scope")
     expiry = f"expires in {span(lifetime)}" if isinstance(lifetime, int) else "unknown lifetime"
-    context.terminal.note(
-        f"{answer.get('token_type')} token, {expiry}, {f'scope {scope}' if scope else 'no scope'}."
-    )
+    context.terminal.note(f"{answer.get('token_type')} token, {expiry}, {f'scope {scope}' if scope else 'no scope'}.")
 
 
 @token.command()
@@ -209,9 +191,7 @@ def introspect(context: CommandContext, /, client_id: str, file: Path, **given: 
         answer = introspect_token(context.deployment.issuer, authentication, text)
     context.terminal.show(answer, json.dumps(answer, indent=2))
     if not answer["active"]:
-        context.terminal.note(
-            f"The token is expired, revoked, unknown, or not visible to {client_id}."
-        )
+        context.terminal.note(f"The token is expired, revoked, unknown, or not visible to {client_id}.")
         click.get_current_context().exit(ExitCode.REFUSED)
 
 
@@ -265,9 +245,7 @@ def _url(context: CommandContext, given: dict[str, Any]) -> str | None:
     return url if is_wanted else None
 
 
-def _authentication(
-    context: CommandContext, client_id: str, given: dict[str, Any]
-) -> ClientAuthentication:
+def _authentication(context: CommandContext, client_id: str, given: dict[str, Any]) -> ClientAuthentication:
     method = _method(given)
     certificates = Certificates(given["certificate"], given["certificate_key"], given["authority"])
     if method in SECRET_METHODS:

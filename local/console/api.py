@@ -205,16 +205,7 @@ class ConsoleSite:
         self._origins = frozenset(f"http://{host}" for host in self._hosts)
         self._files = {f"/{path.name}": path for path in PAGE.iterdir()}
         self._files["/"] = PAGE / "index.html"
-        tasks = (
-            api.setting,
-            api.token,
-            api.call,
-            api.expire,
-            api.tamper,
-            api.rotate,
-            api.take_down,
-            api.bring_back,
-        )
+        tasks = (api.setting, api.token, api.call, api.expire, api.tamper, api.rotate, api.take_down, api.bring_back)
         self._tasks = {f"/tasks/{task.__name__}": task for task in tasks}
 
     def handle(self, request: Request) -> Response:

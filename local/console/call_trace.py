@@ -160,9 +160,7 @@ class ApiCalls:
             )
         yield _result(request, response, trace.function_call(), route, reason)
 
-    def _authorized(
-        self, called: Record, trace: CallTrace, token: str, route: str
-    ) -> Iterator[Step]:
+    def _authorized(self, called: Record, trace: CallTrace, token: str, route: str) -> Iterator[Step]:
         yield Step(
             "api",
             "authorizer",
@@ -217,8 +215,7 @@ def _cached_keys(line: Mapping[str, Any], found: str, details: Sequence[Detail])
             "authorizer",
             "authorizer",
             "No key set",
-            "No key set is cached. The last fetch has just failed, so the authorizer waits before "
-            "it tries again.",
+            "No key set is cached. The last fetch has just failed, so the authorizer waits before it tries again.",
             chip="back-off",
             tone="bad",
         )
@@ -253,9 +250,7 @@ def _introspection(exchange: Record | None) -> Step:
     )
 
 
-def decision(
-    called: Record, line: Mapping[str, Any], scope_map: Mapping[str, Sequence[str]], route: str
-) -> Step:
+def decision(called: Record, line: Mapping[str, Any], scope_map: Mapping[str, Sequence[str]], route: str) -> Step:
     """Explain the authorizer's decision by its reason, which only its log contains."""
 
     def step(title: str, sentence: str, chip: str, tone: Tone, *details: Detail) -> Step:
@@ -320,9 +315,7 @@ def _is_valid_elsewhere(reason: str) -> bool:
     return known in _REJECTED_HERE or stage_of(known) is Stage.POSSESSION
 
 
-def _result(
-    request: HttpRequest, response: HttpResponse, called: Record | None, route: str, reason: str
-) -> Step:
+def _result(request: HttpRequest, response: HttpResponse, called: Record | None, route: str, reason: str) -> Step:
     status = response.status
     sentence = _RESULTS.get(status, "API Gateway answers without the function.")
     if status == 401 and _is_valid_elsewhere(reason):
@@ -339,10 +332,7 @@ def _result(
         sentence,
         chip=str(status),
         tone="good" if status < 400 else "bad",
-        details=(
-            http_exchange(request, response),
-            facts(("duration of the call", f"{response.milliseconds:.1f} ms")),
-        ),
+        details=(http_exchange(request, response), facts(("duration of the call", f"{response.milliseconds:.1f} ms"))),
     )
 
 
@@ -353,16 +343,10 @@ def _matches(resource: str, wanted: str) -> bool:
     return verdict is Verdict.ALLOWED
 
 
-def _opened(
-    result: Mapping[str, Any], scope_map: Mapping[str, Sequence[str]]
-) -> dict[str, Sequence[str]]:
+def _opened(result: Mapping[str, Any], scope_map: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
     """Return the entries of the scope map that the token's scopes satisfy and that open routes."""
     scopes = set(_scopes(result))
-    return {
-        entry: routes
-        for entry, routes in scope_map.items()
-        if routes and scopes.issuperset(entry.split())
-    }
+    return {entry: routes for entry, routes in scope_map.items() if routes and scopes.issuperset(entry.split())}
 
 
 def _scopes(result: Mapping[str, Any]) -> list[str]:

@@ -134,9 +134,7 @@ class ClientRequests:
 
 
 def _authentication(client: Client) -> str:
-    named = [
-        name for method, name in _METHOD_NAMES.items() if method in client.authentication_methods
-    ]
+    named = [name for method, name in _METHOD_NAMES.items() if method in client.authentication_methods]
     return named[0] if named else "secret"
 
 
@@ -146,9 +144,7 @@ def _certificate(*, self_signed: bool) -> ClientCertificate:
     return ClientCertificate(certificates.authority, client)
 
 
-def _proof(
-    method: str, url: str, *, nonce: str | None = None, token: str | None = None
-) -> ShellValue:
+def _proof(method: str, url: str, *, nonce: str | None = None, token: str | None = None) -> ShellValue:
     value = demo_clients.proof(method, url, nonce, token)
     command = f".venv/bin/python -m local.demo_clients proof {method} {url}"
     command += f" --nonce {nonce}" if nonce else ""

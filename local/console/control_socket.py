@@ -54,9 +54,7 @@ class ControlServer:
     It is created before a process forks. Each process opens its own socket afterwards.
     """
 
-    def __init__(
-        self, watched: WatchedGateway, functions: InProcessLambda, environ: MutableMapping[str, str]
-    ) -> None:
+    def __init__(self, watched: WatchedGateway, functions: InProcessLambda, environ: MutableMapping[str, str]) -> None:
         self.watched = watched
         self._functions = functions
         self._environ = environ
@@ -69,10 +67,7 @@ class ControlServer:
 
     @classmethod
     def build(
-        cls,
-        functions: InProcessLambda,
-        environ: MutableMapping[str, str],
-        compose: Callable[[Invoke], Gateway],
+        cls, functions: InProcessLambda, environ: MutableMapping[str, str], compose: Callable[[Invoke], Gateway]
     ) -> Self:
         """Compose a watched gateway and its control server."""
         FunctionOutput.install()
@@ -160,9 +155,7 @@ class ControlClient:
         """
         self._call_each(task, lambda _: arguments)
 
-    def _call_each(
-        self, task: str, arguments: Callable[[str], Mapping[str, object]]
-    ) -> dict[str, dict[str, Any]]:
+    def _call_each(self, task: str, arguments: Callable[[str], Mapping[str, object]]) -> dict[str, dict[str, Any]]:
         """Return the responses by socket. A process that does not answer is logged and omitted."""
         answers: dict[str, dict[str, Any]] = {}
         for address in sorted(map(str, Path(self.folder).glob(f"{self.service}.*.sock"))):
@@ -195,6 +188,4 @@ def call(address: str, task: str, **arguments: object) -> dict[str, Any]:
 
 
 def _merged(records: Iterable[list[Record]]) -> list[Record]:
-    return sorted(
-        chain.from_iterable(records), key=lambda each: each["at"] + each["milliseconds"] / 1000
-    )
+    return sorted(chain.from_iterable(records), key=lambda each: each["at"] + each["milliseconds"] / 1000)

@@ -61,11 +61,7 @@ class FaultInjector:
         self._service("auth_server").run("restart", functions=_KEY_RING_READERS, environment={})
         now = self.clock()
         described = [
-            {
-                "kid": key.kid,
-                "alg": key.alg,
-                "note": "signs" if key.may_sign(now) else "published, does not sign",
-            }
+            {"kid": key.kid, "alg": key.alg, "note": "signs" if key.may_sign(now) else "published, does not sign"}
             for key in store.read().ring.published_keys(now)
         ]
         return Step(
@@ -142,9 +138,7 @@ class FaultInjector:
             raise LookupError("unknown token")
         back = meaning.expires_at - now + _EXPIRED_FOR
         expired = generate_token()
-        past = replace(
-            meaning, issued_at=meaning.issued_at - back, expires_at=meaning.expires_at - back
-        )
+        past = replace(meaning, issued_at=meaning.issued_at - back, expires_at=meaning.expires_at - back)
         store.put(expired, past)
         sentence = (
             "A copy of the token with earlier times was added to the auth server's table. It "

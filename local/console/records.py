@@ -83,9 +83,7 @@ class Recorder:
             "invocations": [each._asdict() for each in records if isinstance(each, Invocation)],
         }
 
-    def add_exchange(
-        self, request: Request, response: Response, at: float, seconds: float, *, body: bool
-    ) -> None:
+    def add_exchange(self, request: Request, response: Response, at: float, seconds: float, *, body: bool) -> None:
         """Store a request and its response; with `body` the response's body, if it is public."""
         self.add(
             Exchange(
@@ -177,25 +175,19 @@ class CallTrace:
 
     def authorizer_call(self) -> Record | None:
         """Return the authorizer's invocation for this request; None if the policy was cached."""
-        return _last(
-            each for each in self._authorizer_calls() if each["request_id"] == self.request_id
-        )
+        return _last(each for each in self._authorizer_calls() if each["request_id"] == self.request_id)
 
     def cached_call(self) -> Record | None:
         """Return the last invocation that returned a policy for this token."""
         wanted = credential_hash(self.authorization)
         return _last(
-            each
-            for each in self._authorizer_calls()
-            if each["credential"] == wanted and each["result"] is not None
+            each for each in self._authorizer_calls() if each["credential"] == wanted and each["result"] is not None
         )
 
     def function_call(self) -> Record | None:
         """Return the invocation of the function behind the authorizer, if it was called."""
         return _last(
-            each
-            for each in self.api["invocations"]
-            if each["request_id"] == self.request_id and each["event"] is None
+            each for each in self.api["invocations"] if each["request_id"] == self.request_id and each["event"] is None
         )
 
     def key_set_fetch(self) -> Record | None:
@@ -204,11 +196,7 @@ class CallTrace:
 
     def introspection(self) -> Record | None:
         """Return the exchange in which the authorizer introspected an opaque token."""
-        return _last(
-            each
-            for each in self.auth_since["exchanges"]
-            if each["path"].endswith("/oauth2/introspect")
-        )
+        return _last(each for each in self.auth_since["exchanges"] if each["path"].endswith("/oauth2/introspect"))
 
     def keys(self) -> list[dict[str, str]]:
         """Return the key set that the authorizer fetched last."""
@@ -263,9 +251,7 @@ def _selected(headers: tuple[tuple[str, str], ...], names: frozenset[str]) -> di
 
 def _is_fetch(exchange: Record) -> bool:
     accepted = {name.lower(): value for name, value in exchange["request_headers"].items()}
-    return bool(
-        exchange["path"].endswith("/oauth2/jwks") and accepted.get("accept") == _AUTHORIZERS_ACCEPT
-    )
+    return bool(exchange["path"].endswith("/oauth2/jwks") and accepted.get("accept") == _AUTHORIZERS_ACCEPT)
 
 
 def _last(records: Iterable[Record]) -> Record | None:

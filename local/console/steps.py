@@ -54,9 +54,7 @@ def http_exchange(request: HttpRequest, response: HttpResponse | None = None) ->
         "status": response.status,
         "reason": response.reason,
         "headers": {
-            name.lower(): value
-            for name, value in response.headers.items()
-            if name.lower() not in _HIDDEN_HEADERS
+            name.lower(): value for name, value in response.headers.items() if name.lower() not in _HIDDEN_HEADERS
         },
         "body": response.text,
         "milliseconds": response.milliseconds,

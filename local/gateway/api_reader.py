@@ -41,9 +41,7 @@ _INVOCATION = re.compile(r"arn:[^:]+:apigateway:[^:]*:lambda:path/[^/]+/function
 _METHOD = re.compile(r"[A-Z]+")
 _PATH = re.compile(r"/|(/([^/{}]+|\{[A-Za-z0-9._-]+\}))*(/\{[A-Za-z0-9._-]+\+\})?")
 _HTTP_SOURCE = re.compile(r"\$(?:request\.(header|querystring)|(context|stageVariables))\.(.+)")
-_REST_SOURCE = re.compile(
-    r"(?:method\.request\.(header|querystring)|(context|stageVariables))\.(.+)"
-)
+_REST_SOURCE = re.compile(r"(?:method\.request\.(header|querystring)|(context|stageVariables))\.(.+)")
 _GATEWAY_RESPONSES = {"DEFAULT_4XX", "DEFAULT_5XX", *DEFAULT_RESPONSES}
 
 # Members of each part: supported, and ignored because they change no response.
@@ -59,10 +57,7 @@ _DOCUMENT = (
 )
 _OPERATION = (
     "security x-amazon-apigateway-integration",
-    (
-        "consumes description isDefaultRoute operationId parameters produces requestBody "
-        "responses summary tags"
-    ),
+    ("consumes description isDefaultRoute operationId parameters produces requestBody responses summary tags"),
 )
 _INTEGRATION_OF_OPENAPI = (
     "payloadFormatVersion timeoutInMillis type uri",
@@ -91,9 +86,7 @@ _AUTHORIZER_RESOURCE = (
 )
 
 
-def check_supported(
-    properties: Mapping[str, Any], supported: str, ignored: str, where: str
-) -> None:
+def check_supported(properties: Mapping[str, Any], supported: str, ignored: str, where: str) -> None:
     """Reject properties that are neither supported nor ignored, both separated by spaces.
 
     An ignored property changes no response. A gateway that skipped others would emulate an API
@@ -112,10 +105,7 @@ class ApiReader:
     """
 
     def __init__(
-        self,
-        resources: Mapping[str, Resource],
-        resolver: Resolver,
-        function_of: Callable[[str, str], str],
+        self, resources: Mapping[str, Resource], resolver: Resolver, function_of: Callable[[str, str], str]
     ) -> None:
         self._resources = resources
         self._resolver = resolver
@@ -160,10 +150,7 @@ class ApiReader:
             kind="rest",
             stage=self._resolver.text(stage.properties.get("StageName"), f"{where}.StageName"),
             routes=_checked(routes, where),
-            gateway_responses={
-                kind: _gateway_response(kind, declared, where)
-                for kind, declared in responses.items()
-            },
+            gateway_responses={kind: _gateway_response(kind, declared, where) for kind, declared in responses.items()},
             stage_variables=self._texts(stage.properties.get("Variables", {}), where),
             binary_media_types=tuple(document.get("x-amazon-apigateway-binary-media-types", [])),
         )
@@ -201,9 +188,7 @@ class ApiReader:
             logical_id=where,
             api_id=self._resolver.text({"Ref": where}, where),
             kind="http",
-            stage=self._resolver.text(
-                stage.properties.get("StageName"), f"{stage.logical_id}.StageName"
-            ),
+            stage=self._resolver.text(stage.properties.get("StageName"), f"{stage.logical_id}.StageName"),
             routes=_checked(routes, where),
             stage_variables=self._texts(stage.properties.get("StageVariables", {}), where),
         )
@@ -282,11 +267,7 @@ class ApiReader:
 
     def _part(self, kind: str, logical_id: str, api: Resource, where: str) -> Resource:
         part = self._resources.get(logical_id)
-        if (
-            part is None
-            or part.type != kind
-            or part.properties.get("ApiId") != {"Ref": api.logical_id}
-        ):
+        if part is None or part.type != kind or part.properties.get("ApiId") != {"Ref": api.logical_id}:
             raise TemplateError(f"{where}: {logical_id} is not a {kind} of {api.logical_id}")
         return part
 
@@ -297,28 +278,17 @@ class ApiReader:
         return resolved
 
     def _texts(self, declared: Mapping[str, object], where: str) -> dict[str, str]:
-        return {
-            name: self._resolver.text(value, f"{where}.{name}") for name, value in declared.items()
-        }
+        return {name: self._resolver.text(value, f"{where}.{name}") for name, value in declared.items()}
 
 
 class _OpenApi:
     """Reads the routes of an OpenAPI document, and the authorizers that they name."""
 
-    def __init__(
-        self,
-        document: Mapping[str, Any],
-        kind: str,
-        where: str,
-        function: Callable[..., str],
-    ) -> None:
+    def __init__(self, document: Mapping[str, Any], kind: str, where: str, function: Callable[..., str]) -> None:
         self._document = document
         components = document.get("components", {})
         check_supported(components, "securitySchemes", "schemas", where)
-        self._schemes = {
-            **document.get("securityDefinitions", {}),
-            **components.get("securitySchemes", {}),
-        }
+        self._schemes = {**document.get("securityDefinitions", {}), **components.get("securitySchemes", {})}
         self._kind = kind
         self._where = where
         self._function = function
@@ -331,11 +301,7 @@ class _OpenApi:
         ]
 
     def _route(
-        self,
-        method: str,
-        path: str,
-        operation: Mapping[str, Any],
-        limits: Callable[[str], RateLimit | None],
+        self, method: str, path: str, operation: Mapping[str, Any], limits: Callable[[str], RateLimit | None]
     ) -> Route:
         where = f"{self._where}: {method} {path}"
         check_supported(operation, *_OPERATION, where)
@@ -388,17 +354,13 @@ class _OpenApi:
             kind="TOKEN" if kind == "TOKEN" else "REQUEST",
             identity_sources=identity,
             cache_seconds=cache_seconds,
-            payload_format=_payload_format(
-                "1.0" if rest else declared.get("authorizerPayloadFormatVersion"), where
-            ),
+            payload_format=_payload_format("1.0" if rest else declared.get("authorizerPayloadFormatVersion"), where),
             simple_responses=_flag(declared.get("enableSimpleResponses", False), where),
             validation_expression=declared.get("identityValidationExpression"),
         )
 
 
-def _operations(
-    document: Mapping[str, Any], where: str
-) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+def _operations(document: Mapping[str, Any], where: str) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
     """Yield method, path and operation of each operation of an OpenAPI document."""
     for path, item in document.get("paths", {}).items():
         for name, operation in item.items():
@@ -425,9 +387,7 @@ def _checked(routes: list[Route], where: str) -> tuple[Route, ...]:
     return tuple(routes)
 
 
-def _method_limits(
-    settings: list[Mapping[str, Any]], where: str
-) -> Callable[[str], RateLimit | None]:
+def _method_limits(settings: list[Mapping[str, Any]], where: str) -> Callable[[str], RateLimit | None]:
     """Return a function from a route's key to its limit. `~1` is a slash in the settings."""
     found: dict[tuple[str, str], RateLimit] = {}
     for each in settings:
@@ -470,9 +430,7 @@ def _gateway_response(kind: str, declared: Mapping[str, Any], api: str) -> Gatew
     return GatewayResponse(
         status=None if status is None else _whole(status, where),
         headers=headers,
-        templates={
-            name: str(value) for name, value in declared.get("responseTemplates", {}).items()
-        },
+        templates={name: str(value) for name, value in declared.get("responseTemplates", {}).items()},
     )
 
 

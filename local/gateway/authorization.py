@@ -68,9 +68,7 @@ class Authorization:
         with self._lock:
             self._cache.clear()
 
-    def _cached_response(
-        self, call: Call, authorizer: Authorizer, identity: tuple[str, ...]
-    ) -> tuple[_Response, bool]:
+    def _cached_response(self, call: Call, authorizer: Authorizer, identity: tuple[str, ...]) -> tuple[_Response, bool]:
         key = (authorizer.name, *identity)
         cached = authorizer.cache_seconds > 0 and bool(identity)
         now = self._clock()
@@ -88,9 +86,7 @@ class Authorization:
                     self._cache.popitem(last=False)
         return response, True
 
-    def _invoke_authorizer(
-        self, call: Call, authorizer: Authorizer, identity: tuple[str, ...]
-    ) -> _Response:
+    def _invoke_authorizer(self, call: Call, authorizer: Authorizer, identity: tuple[str, ...]) -> _Response:
         try:
             result = self._invoke(authorizer.function, authorizer_event(call, identity))
         except FunctionError as error:

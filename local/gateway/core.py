@@ -22,9 +22,7 @@ from local.gateway.routing import Router, without_extra_slashes
 _log = logging.getLogger(__name__)
 
 _LEADING_SLASHES = re.compile("^/+")
-_TRACE_ID = re.compile(
-    r"Root=1-[0-9a-f]{8}-[0-9a-f]{24}(;Parent=[0-9a-f]{16})?(;Sampled=[01])?", re.ASCII
-)
+_TRACE_ID = re.compile(r"Root=1-[0-9a-f]{8}-[0-9a-f]{24}(;Parent=[0-9a-f]{16})?(;Sampled=[01])?", re.ASCII)
 
 
 class Gateway:
@@ -105,9 +103,7 @@ class Gateway:
     def _context(self, request: Request) -> ResponseContext:
         """The ids of a request: two for a REST API, one for an HTTP API."""
         extended = f"{secrets.token_urlsafe(11)}="
-        return ResponseContext(
-            request, self._new_id() if self._api.kind == "rest" else extended, extended
-        )
+        return ResponseContext(request, self._new_id() if self._api.kind == "rest" else extended, extended)
 
     def _integrate(self, call: Call) -> Response:
         bucket = self._buckets.get((call.route.method, call.route.path))
@@ -214,6 +210,4 @@ def _with_variables(context: ResponseContext, call: Call, error: GatewayError) -
         "stage": call.api.stage,
         **{f"authorizer.{name}": value for name, value in error.authorizer.items()},
     }
-    return ResponseContext(
-        request, context.request_id, context.extended_request_id, variables, call.parameters
-    )
+    return ResponseContext(request, context.request_id, context.extended_request_id, variables, call.parameters)

@@ -22,8 +22,7 @@ from local.gateway.routing import without_extra_slashes
 
 # Bodies that an HTTP API passes as text. All others, forms included, are base64.
 _HTTP_API_TEXT = re.compile(
-    r"text/[^;]+|application/(json|javascript|xml)\b.*|application/[^;]+\+(json|xml)\b.*",
-    re.IGNORECASE,
+    r"text/[^;]+|application/(json|javascript|xml)\b.*|application/[^;]+\+(json|xml)\b.*", re.IGNORECASE
 )
 # Headers that concern one connection, or that the gateway sets itself.
 _REPLACED = set(
@@ -33,9 +32,7 @@ _REPLACED = set(
     ).split()
 )
 # A REST API drops these as well.
-_REST_REPLACED = _REPLACED.union(
-    "content-md5 max-forwards proxy-authenticate server www-authenticate".split()
-)
+_REST_REPLACED = _REPLACED.union("content-md5 max-forwards proxy-authenticate server www-authenticate".split())
 # Set for callers with AWS credentials only.
 _IAM_IDENTITY = (
     "accessKey accountId caller cognitoAuthenticationProvider cognitoAuthenticationType "
@@ -82,9 +79,7 @@ class Call:
         return frozenset({self.method_arn, self._arn(self.path), self._arn(self.sent_path)})
 
     def _arn(self, path: str) -> str:
-        return self.account.execute_api_arn(
-            self.api.api_id, self.api.stage, self.request.method, path
-        )
+        return self.account.execute_api_arn(self.api.api_id, self.api.stage, self.request.method, path)
 
     @property
     def response_trace_id(self) -> str:
@@ -248,10 +243,7 @@ def _certificate(certificate: ClientCertificate) -> dict[str, Any]:
         "subjectDN": certificate.subject,
         "issuerDN": certificate.issuer,
         "serialNumber": certificate.serial_number,
-        "validity": {
-            "notBefore": certificate.not_before,
-            "notAfter": certificate.not_after,
-        },
+        "validity": {"notBefore": certificate.not_before, "notAfter": certificate.not_after},
     }
 
 

@@ -27,11 +27,7 @@ DEFAULT_RESPONSES: Mapping[str, tuple[int, str | None, str]] = {
     "INTEGRATION_TIMEOUT": (504, "Endpoint request timed out", "InternalServerError"),
     "INVALID_API_KEY": (403, "Forbidden", "Forbidden"),
     "INVALID_SIGNATURE": (403, None, "IncompleteSignature"),
-    "MISSING_AUTHENTICATION_TOKEN": (
-        403,
-        "Missing Authentication Token",
-        "MissingAuthenticationToken",
-    ),
+    "MISSING_AUTHENTICATION_TOKEN": (403, "Missing Authentication Token", "MissingAuthenticationToken"),
     "QUOTA_EXCEEDED": (429, "Limit Exceeded", "LimitExceeded"),
     "REQUEST_TOO_LARGE": (413, "Request Too Long", "RequestTooLarge"),
     "RESOURCE_NOT_FOUND": (404, None, "NotFound"),
@@ -136,16 +132,10 @@ class GatewayResponses:
         body = self._substituted(template, variables, context)
         return Response(status, tuple(headers), body.encode())
 
-    def _substituted(
-        self, template: str, variables: Mapping[str, str], context: ResponseContext
-    ) -> str:
-        return _VARIABLE.sub(
-            lambda match: self._variable(match[1], match[2], variables, context), template
-        )
+    def _substituted(self, template: str, variables: Mapping[str, str], context: ResponseContext) -> str:
+        return _VARIABLE.sub(lambda match: self._variable(match[1], match[2], variables, context), template)
 
-    def _variable(
-        self, root: str, path: str, variables: Mapping[str, str], context: ResponseContext
-    ) -> str:
+    def _variable(self, root: str, path: str, variables: Mapping[str, str], context: ResponseContext) -> str:
         name = path[1:]
         if root == "context":
             return variables.get(name, "")
@@ -172,10 +162,7 @@ def _template(error: GatewayError, configured: GatewayResponse | None) -> tuple[
 
 def _http_api_response(error: GatewayError, context: ResponseContext) -> Response:
     status, message = _HTTP_API_RESPONSES.get(error.kind, (500, "Internal Server Error"))
-    headers = (
-        ("Content-Type", "application/json"),
-        ("Apigw-Requestid", context.extended_request_id),
-    )
+    headers = (("Content-Type", "application/json"), ("Apigw-Requestid", context.extended_request_id))
     return Response(status, headers, f'{{"message":"{message}"}}'.encode())
 
 
@@ -187,9 +174,7 @@ def _check_expression(expression: str, where: str) -> None:
         return
     match = _VARIABLE.fullmatch(f"${expression}")
     if match is None:
-        raise TemplateError(
-            f"{where}: {expression!r} is not a header expression; a literal needs single quotes"
-        )
+        raise TemplateError(f"{where}: {expression!r} is not a header expression; a literal needs single quotes")
     _check_variable(match[1], match[2], where)
 
 

@@ -26,12 +26,7 @@ _REMAPPED = set(
     ).split()
 )
 # An HTTP API drops these headers of a function.
-_DROPPED = set(
-    (
-        "connection content-length keep-alive proxy-authenticate te trailer transfer-encoding "
-        "upgrade"
-    ).split()
-)
+_DROPPED = set(("connection content-length keep-alive proxy-authenticate te trailer transfer-encoding upgrade").split())
 # The gateway sets these itself.
 _REST_OWN = {"transfer-encoding", "x-amz-apigw-id", "x-amzn-requestid", "x-amzn-trace-id"}
 _HTTP_OWN = {"apigw-requestid"}

@@ -70,9 +70,7 @@ class LambdaContext:
 class InProcessLambda:
     """The functions of one process. Unlike Lambda it lets invocations of one function overlap."""
 
-    def __init__(
-        self, functions: Iterable[Function], clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, functions: Iterable[Function], clock: Callable[[], float] = time.time) -> None:
         self._functions = {function.logical_id: function for function in functions}
         self._handlers: dict[str, Callable[[object, LambdaContext], object]] = {}
         self._clock = clock
@@ -109,9 +107,7 @@ class InProcessLambda:
                 _log.exception("%s failed", function)
             raise FunctionError(type(error).__name__, str(error)) from error
         if self._clock() > context.deadline:
-            raise FunctionError(
-                "Sandbox.Timedout", f"Task timed out after {described.timeout:.2f} seconds"
-            )
+            raise FunctionError("Sandbox.Timedout", f"Task timed out after {described.timeout:.2f} seconds")
         try:
             text = _write_result(result)
         except (TypeError, ValueError) as error:
@@ -132,9 +128,7 @@ class InProcessLambda:
             try:
                 handler = getattr(importlib.import_module(module), name)
             except Exception as error:
-                raise FunctionError(
-                    "Runtime.ImportModuleError", f"{path} cannot be imported: {error}"
-                ) from error
+                raise FunctionError("Runtime.ImportModuleError", f"{path} cannot be imported: {error}") from error
             if not callable(handler):
                 raise FunctionError("Runtime.HandlerNotFound", f"{path} is not a function")
             self._handlers[function] = handler

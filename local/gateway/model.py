@@ -88,9 +88,7 @@ class Api:
     def functions(self) -> frozenset[str]:
         """Logical ids of every function that this API calls, authorizers included."""
         routed = {route.function for route in self.routes}
-        return frozenset(
-            routed | {route.authorizer.function for route in self.routes if route.authorizer}
-        )
+        return frozenset(routed | {route.authorizer.function for route in self.routes if route.authorizer})
 
 
 @dataclass(frozen=True)

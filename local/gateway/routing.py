@@ -35,8 +35,7 @@ class Router:
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self._templates = sorted(
-            ((_rank(route), tuple(_SEGMENT.findall(route.path)), route) for route in routes),
-            key=lambda entry: entry[0],
+            ((_rank(route), tuple(_SEGMENT.findall(route.path)), route) for route in routes), key=lambda entry: entry[0]
         )
 
     def match(self, method: str, path: str) -> Match | None:
@@ -70,9 +69,7 @@ def _segment_rank(segment: str) -> int:
     return _PARAMETER if segment.startswith("{") else _LITERAL
 
 
-def _capture(
-    template: tuple[str, ...], segments: list[re.Match[str]], path: str
-) -> dict[str, str] | None:
+def _capture(template: tuple[str, ...], segments: list[re.Match[str]], path: str) -> dict[str, str] | None:
     if len(segments) < len(template):
         return None
     parameters: dict[str, str] = {}

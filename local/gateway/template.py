@@ -132,10 +132,7 @@ class Template:
         return names
 
     def _resolver(
-        self,
-        document: Mapping[str, Any],
-        names: Mapping[str, Any],
-        values: Mapping[str, str] | None = None,
+        self, document: Mapping[str, Any], names: Mapping[str, Any], values: Mapping[str, str] | None = None
     ) -> Resolver:
         return Resolver(
             {**self.account.pseudo_parameters(), **self.parameters, **names, **(values or {})},
@@ -144,9 +141,7 @@ class Template:
             self.imports,
         )
 
-    def export(
-        self, output: str, values: Mapping[str, str], origins: Mapping[str, str]
-    ) -> tuple[str, str]:
+    def export(self, output: str, values: Mapping[str, str], origins: Mapping[str, str]) -> tuple[str, str]:
         """Return the name and the value of an export. `origins`: see `function`."""
         declared = self.document["Outputs"][output]
         resolver, where = self.resolver(values), f"Outputs.{output}"
@@ -156,15 +151,10 @@ class Template:
     def properties(self, logical_id: str, values: Mapping[str, str]) -> dict[str, Any]:
         """Return a resource's properties with intrinsic functions resolved."""
         resource = self.resources[logical_id]
-        return cast(
-            "dict[str, Any]", self.resolver(values).resolve(resource.properties, logical_id)
-        )
+        return cast("dict[str, Any]", self.resolver(values).resolve(resource.properties, logical_id))
 
     def function(
-        self,
-        logical_id: str,
-        values: Mapping[str, str] | None = None,
-        origins: Mapping[str, str] | None = None,
+        self, logical_id: str, values: Mapping[str, str] | None = None, origins: Mapping[str, str] | None = None
     ) -> Function:
         """Return a function. Its environment is resolved with `values`.
 
@@ -185,22 +175,14 @@ class Template:
             arn=self.account.function_arn(name),
             handler=resolver.text(properties.get("Handler"), f"{logical_id}.Handler"),
             environment={
-                key: self._relocated(
-                    resolver.text(value, f"{logical_id}.Environment.{key}"), origins or {}
-                )
+                key: self._relocated(resolver.text(value, f"{logical_id}.Environment.{key}"), origins or {})
                 for key, value in variables.items()
             },
-            timeout=resolver.number(
-                properties.get("Timeout", _DEFAULT_TIMEOUT), f"{logical_id}.Timeout"
-            ),
-            memory=resolver.number(
-                properties.get("MemorySize", _DEFAULT_MEMORY), f"{logical_id}.MemorySize"
-            ),
+            timeout=resolver.number(properties.get("Timeout", _DEFAULT_TIMEOUT), f"{logical_id}.Timeout"),
+            memory=resolver.number(properties.get("MemorySize", _DEFAULT_MEMORY), f"{logical_id}.MemorySize"),
         )
 
-    def _check_runnable(
-        self, logical_id: str, properties: Mapping[str, Any], resolver: Resolver
-    ) -> None:
+    def _check_runnable(self, logical_id: str, properties: Mapping[str, Any], resolver: Resolver) -> None:
         """Raise TemplateError for a function whose code this process cannot import."""
         runtime = resolver.text(properties.get("Runtime", "python"), f"{logical_id}.Runtime")
         code = properties.get("CodeUri", ".")
@@ -214,9 +196,7 @@ class Template:
         elif not isinstance(code, str) or code.startswith("s3://"):
             fault = "has its code in S3"
         if fault is not None:
-            raise TemplateError(
-                f"{logical_id} {fault}, and only Python functions in a local folder can run here"
-            )
+            raise TemplateError(f"{logical_id} {fault}, and only Python functions in a local folder can run here")
 
     def apis(self) -> tuple[str, ...]:
         """Return the logical ids of the APIs, with those that SAM adds for events without one."""

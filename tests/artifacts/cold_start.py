@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 ROUNDS: Final = 7
 EVENTS: Final[Mapping[str, Any]] = {
     "IssueToken": token_event(
-        {"grant_type": "client_credentials"},
-        headers=basic("service-client-jwt", "service-client-jwt-secret"),
+        {"grant_type": "client_credentials"}, headers=basic("service-client-jwt", "service-client-jwt-secret")
     ),
     "PublishJwks": proxy_event("GET", "/oauth2/jwks"),
     "Authorizer": None,  # its first response depends on the issuer's key set

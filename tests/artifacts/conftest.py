@@ -41,9 +41,7 @@ class Stack:
         self, function: str, auth_server: str = "http://localhost:1", **changes: str
     ) -> AbstractContextManager[LambdaProcess]:
         """Start a function with the template's handler and environment."""
-        declared = self.template.function(
-            function, names(self.template), {"AuthServerApi": auth_server}
-        )
+        declared = self.template.function(function, names(self.template), {"AuthServerApi": auth_server})
         environ = {**declared.environment, "AWS_ENDPOINT_URL": self.aws_url, **changes}
         return started(self.build / function, declared.handler, self.runtime, environ)
 

@@ -185,9 +185,7 @@ def test_logging_would_wrap_lines_and_lose_metrics(runtime: Path, tmp_path: Path
     assert "_aws" not in line
 
 
-def test_an_authorizer_without_its_issuer_fails(
-    stack: Stack,
-) -> None:
+def test_an_authorizer_without_its_issuer_fails(stack: Stack) -> None:
     with stack.start("Authorizer", NOWHERE) as authorizer:
         token = mint(claims(time.time(), iss=f"{NOWHERE}/ms-auth-server"))
         outcome = authorizer.invoke(recorded("rest_request", token))
@@ -236,12 +234,8 @@ def test_keys_are_rotated(stack: Stack) -> None:
         assert outcome.kind == "response", outcome
 
 
-@pytest.mark.parametrize(
-    ("settings", "status"), [({}, "SUCCESS"), ({"KEY_ANNOUNCE_HOURS": "1"}, "FAILED")]
-)
-def test_a_deployment_gets_the_state_of_the_keys(
-    stack: Stack, settings: dict[str, str], status: str
-) -> None:
+@pytest.mark.parametrize(("settings", "status"), [({}, "SUCCESS"), ({"KEY_ANNOUNCE_HOURS": "1"}, "FAILED")])
+def test_a_deployment_gets_the_state_of_the_keys(stack: Stack, settings: dict[str, str], status: str) -> None:
     received: list[dict[str, Any]] = []
 
     class CloudFormation(BaseHTTPRequestHandler):

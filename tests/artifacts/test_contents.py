@@ -8,16 +8,7 @@ from pathlib import Path
 import pytest
 
 from infra import package
-from infra.build import (
-    ARCHITECTURE,
-    ARTIFACTS,
-    LOCKS,
-    RUNTIME,
-    Artifact,
-    BuildError,
-    Target,
-    closure,
-)
+from infra.build import ARCHITECTURE, ARTIFACTS, LOCKS, RUNTIME, Artifact, BuildError, Target, closure
 from infra.build import build as build_artifact
 from infra.build import main as build_main
 from infra.cloudformation import load
@@ -59,9 +50,7 @@ def test_every_function_of_the_template_is_an_artifact() -> None:
 
 
 @pytest.mark.parametrize("function", ARTIFACTS)
-def test_an_artifact_has_its_handler_and_packages(
-    function: str,
-) -> None:
+def test_an_artifact_has_its_handler_and_packages(function: str) -> None:
     artifact = ARTIFACTS[function]
     assert artifact.handler == _handler(function)
     needed = closure(ROOT, artifact.handler).packages - RUNTIME_BRINGS
@@ -149,9 +138,7 @@ def test_a_lambda_that_does_not_exist_cannot_be_built_for() -> None:
         Target("python3.13", "mips")
 
 
-def test_another_python_version_leaves_no_bytecode(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_python_version_leaves_no_bytecode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = "python3.14" if sys.version_info[:2] != (3, 14) else "python3.13"
     monkeypatch.setenv("PATH", str(tmp_path))
     assert build_artifact(ARTIFACTS["PublishJwks"], Target(other, "arm64"), tmp_path) is None

@@ -100,26 +100,14 @@ def cold_start() -> Section:
         [
             Goal("Gatehouse, seeded, compared with the bare imports", seeded, 1.3),
             Goal("Gatehouse with a fetch over TLS, compared with the bare imports", tls, 1.3),
-            Goal(
-                "Powertools compared with Gatehouse, both with their keys",
-                both_seeded,
-                2.5,
-                at_least=True,
-            ),
-            Goal(
-                "Powertools compared with Gatehouse, both with a fetch",
-                both_tls,
-                2.5,
-                at_least=True,
-            ),
+            Goal("Powertools compared with Gatehouse, both with their keys", both_seeded, 2.5, at_least=True),
+            Goal("Powertools compared with Gatehouse, both with a fetch", both_tls, 2.5, at_least=True),
         ],
     )
 
 
 def _measure(place: Path) -> dict[str, list[float]]:
-    shutil.copytree(
-        ROOT / "authorizer", place / "authorizer", ignore=shutil.ignore_patterns("__pycache__")
-    )
+    shutil.copytree(ROOT / "authorizer", place / "authorizer", ignore=shutil.ignore_patterns("__pycache__"))
     compileall.compile_dir(place, quiet=1)
     (place / "jwks.json").write_bytes(jwks(rsa_jwk()))
     with _tls_server(place) as url:
@@ -202,9 +190,7 @@ def _tls_server(place: Path) -> Iterator[str]:
     pem = certificate.public_bytes(serialization.Encoding.PEM)
     (place / "ca.pem").write_bytes(pem)
     private = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     (place / "server.pem").write_bytes(pem + private)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -37,9 +37,7 @@ class Contender:
     """A contender's process."""
 
     def __init__(self, command: list[str], setup: dict[str, Any]) -> None:
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
-        )
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
         self._say(json.dumps(setup))
 
     def _say(self, line: str) -> None:
@@ -86,8 +84,7 @@ def sign_tokens(count: int, **claims: object) -> list[str]:
     """Sign RFC 9068 tokens that differ in their `jti`."""
     now = time.time()
     return [
-        mint(at_jwt_claims(now, iss=ISSUER, aud=API, jti=f"{now}-{at}", **claims), typ="at+jwt")
-        for at in range(count)
+        mint(at_jwt_claims(now, iss=ISSUER, aud=API, jti=f"{now}-{at}", **claims), typ="at+jwt") for at in range(count)
     ]
 
 
@@ -119,10 +116,7 @@ def decisions() -> list[Section]:
         if has_node():
             for name in (*NODE_RIVALS, "fast-jwt, cached"):
                 commands[name] = ["node", str(NODE / "contender.mjs"), name]
-        contenders = {
-            name: stack.enter_context(_contender(command, setup))
-            for name, command in commands.items()
-        }
+        contenders = {name: stack.enter_context(_contender(command, setup)) for name, command in commands.items()}
         samples = _take_turns(contenders)
     return [_first(samples), _again(samples)]
 
@@ -163,11 +157,7 @@ def _again(samples: dict[str, list[float]]) -> Section:
 def scope_maps() -> Section:
     """Measure decisions with a small and a large scope map, with policies of the same size."""
     maps = {"10 routes, 4 scopes": (4, 10), "1,000 routes, 200 scopes": (200, 1000)}
-    with (
-        serving(jwks(rsa_jwk())) as endpoint,
-        tempfile.TemporaryDirectory() as directory,
-        ExitStack() as stack,
-    ):
+    with serving(jwks(rsa_jwk())) as endpoint, tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
         contenders = {}
         for name, (scopes, routes) in maps.items():
             path = Path(directory) / f"{scopes}.json"
@@ -175,28 +165,16 @@ def scope_maps() -> Section:
             granted = [f"s{at}" for at in range(10 * scopes // routes)]
             setup = {
                 "tokens": sign_tokens(TOKENS, scope=" ".join(granted)),
-                "environ": {
-                    "ISSUER": ISSUER,
-                    "AUDIENCE": API,
-                    "JWKS_URI": endpoint.url,
-                    "SCOPE_MAP": str(path),
-                },
+                "environ": {"ISSUER": ISSUER, "AUDIENCE": API, "JWKS_URI": endpoint.url, "SCOPE_MAP": str(path)},
             }
             contenders[name] = stack.enter_context(_contender(_python("ours, first"), setup))
         samples = _take_turns(contenders)
     small, large = samples.values()
     return Section(
         "A large API",
-        "First-seen tokens whose scopes open ten routes, under a map with no others and under one "
-        "with 990 more.",
+        "First-seen tokens whose scopes open ten routes, under a map with no others and under one with 990 more.",
         [measured(name, each, "µs") for name, each in samples.items()],
-        [
-            Goal(
-                "1,000 routes and 200 scopes compared with 10 and 4",
-                paired_ratio(large, small),
-                1.2,
-            )
-        ],
+        [Goal("1,000 routes and 200 scopes compared with 10 and 4", paired_ratio(large, small), 1.2)],
     )
 
 

@@ -24,13 +24,7 @@ from functions.shared.keys.signing_keys import from_pem
 from functions.shared.web import paths
 from tests.benchmarks.decisions import ROOT
 from tests.benchmarks.results import Goal, Section, measured, paired_ratio
-from tests.support.aws import (
-    CLIENTS_TABLE,
-    ENVIRONMENT,
-    KEY_RING_SECRET,
-    SIGNING_KEYS_SECRET,
-    aws_account,
-)
+from tests.support.aws import CLIENTS_TABLE, ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET, aws_account
 from tests.support.proxy_events import basic, form_event
 from tests.support.server import NOW, SECRET, client, key, ring
 
@@ -58,8 +52,7 @@ def _warm_handler() -> Iterator[tuple[Callable[[], object], list[str]]]:
             SecretId=KEY_RING_SECRET, SecretString=key_ring.to_json(ring(new, now=NOW))
         )
         aws.secrets_manager.put_secret_value(
-            SecretId=SIGNING_KEYS_SECRET,
-            SecretString=signing_keys.to_json({new.kid: new.private_pem}),
+            SecretId=SIGNING_KEYS_SECRET, SecretString=signing_keys.to_json({new.kid: new.private_pem})
         )
         DynamoDbClients(aws.dynamodb, CLIENTS_TABLE).put(client())
         event = form_event(

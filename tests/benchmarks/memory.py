@@ -17,14 +17,7 @@ from authorizer.errors import Unauthorized
 from tests.benchmarks.decisions import API, ISSUER, ROOT
 from tests.benchmarks.jwks_server import serving
 from tests.benchmarks.results import Goal, Measurement, Section
-from tests.support.tokens import (
-    at_jwt_claims,
-    ed25519_jwk,
-    ed25519_key,
-    encode,
-    jwks,
-    rest_event,
-)
+from tests.support.tokens import at_jwt_claims, ed25519_jwk, ed25519_key, encode, jwks, rest_event
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,12 +74,7 @@ def _resident_kib() -> int:
 
 def _watch(count: int) -> Iterator[int]:
     with serving(jwks(ed25519_jwk())) as endpoint:
-        os.environ |= {
-            "ISSUER": ISSUER,
-            "AUDIENCE": API,
-            "JWKS_URI": endpoint.url,
-            "ALGORITHMS": "EdDSA",
-        }
+        os.environ |= {"ISSUER": ISSUER, "AUDIENCE": API, "JWKS_URI": endpoint.url, "ALGORITHMS": "EdDSA"}
         event: dict[str, Any] = rest_event("")
         allowed = 0
         for at, token in enumerate(_tokens(count), start=1):

@@ -106,13 +106,7 @@ def pyjwt_with_key(world: RivalWorld) -> Callable[[str], object]:
     decode = jwt.PyJWT(_pyjwt_options(world)).decode
 
     def verify(token: str) -> object:
-        return decode(
-            token,
-            key,
-            algorithms=world.algorithms,
-            audience=world.audience,
-            issuer=world.issuer,
-        )
+        return decode(token, key, algorithms=world.algorithms, audience=world.audience, issuer=world.issuer)
 
     return verify
 

@@ -60,9 +60,7 @@ def _node_versions() -> dict[str, str]:
     if not has_node():
         return {}
     script = "import('./verifiers.mjs').then((m) => console.log(JSON.stringify(m.versions())))"
-    output = subprocess.run(
-        ["node", "--eval", script], cwd=NODE, capture_output=True, check=True, text=True
-    ).stdout
+    output = subprocess.run(["node", "--eval", script], cwd=NODE, capture_output=True, check=True, text=True).stdout
     versions: dict[str, str] = json.loads(output)
     return versions
 

@@ -49,8 +49,7 @@ class _Token(NamedTuple):
 def steps() -> list[Section]:
     """Measure the steps of a decision on a new token, and of one on a token seen before."""
     gate = build(
-        Settings.from_env({"ISSUER": ISSUER, "AUDIENCE": API}),
-        send=lambda _: Response(200, {}, jwks(rsa_jwk())),
+        Settings.from_env({"ISSUER": ISSUER, "AUDIENCE": API}), send=lambda _: Response(200, {}, jwks(rsa_jwk()))
     )
     assert isinstance(gate, Authorizer)
     with open(os.devnull, "w", buffering=1) as nowhere, redirect_stdout(nowhere):  # noqa: PTH123 - a device, not a path
@@ -101,31 +100,18 @@ def _first(gate: Authorizer, tokens: list[_Token]) -> Section:
     table = _table(
         _time(lambda token: gate.decide(token.event, SOON), tokens),
         {
-            "the token out of the event": _time(
-                lambda token: token.event.presented_token(), tokens
-            ),
+            "the token out of the event": _time(lambda token: token.event.presented_token(), tokens),
             "its digest": _time(lambda token: digest_of(token.text), tokens),
-            "segments, base64url, header": _time(
-                lambda token: jws.parse(token.text, verifier._header), tokens
-            ),
-            "the payload's JSON": _time(
-                lambda token: jws.parse_payload(token.unverified.payload), tokens
-            ),
+            "segments, base64url, header": _time(lambda token: jws.parse(token.text, verifier._header), tokens),
+            "the payload's JSON": _time(lambda token: jws.parse_payload(token.unverified.payload), tokens),
             "the signature": _time(
-                lambda token: key.verify(
-                    token.unverified.signature, token.unverified.signing_input
-                ),
-                tokens,
+                lambda token: key.verify(token.unverified.signature, token.unverified.signing_input), tokens
             ),
             "the claims": _time(
-                lambda token: claims.read_access_token(
-                    token.claims, trust.rules, now, key_id=key.kid, rfc9068=True
-                ),
+                lambda token: claims.read_access_token(token.claims, trust.rules, now, key_id=key.kid, rfc9068=True),
                 tokens,
             ),
-            "policy, context": _time(
-                lambda token: gate._responses.write(token.verified, stage), tokens
-            ),
+            "policy, context": _time(lambda token: gate._responses.write(token.verified, stage), tokens),
             "the log line": _time(_write_line(gate, tokens[0]), tokens),
         },
     )
@@ -153,21 +139,14 @@ def _again(gate: Authorizer, token: _Token) -> Section:
     verify = _time(lambda token: gate._verifier.verify(token.text, now, SOON), again)
     return Section(
         "Time of a repeated decision, by step",
-        "As above. A hit in fast-jwt's cache is the second and the third row: it has no event, "
-        "response or log line.",
+        "As above. A hit in fast-jwt's cache is the second and the third row: it has no event, response or log line.",
         _table(
             _time(lambda token: gate.decide(token.event, SOON), again),
             {
-                "the token out of the event": _time(
-                    lambda token: token.event.presented_token(), again
-                ),
+                "the token out of the event": _time(lambda token: token.event.presented_token(), again),
                 "its digest": digest,
-                "remembered, its key still published, its times": [
-                    each - median(digest) for each in verify
-                ],
-                "the answer at this stage": _time(
-                    lambda token: gate._decision(token.event, token.verified), again
-                ),
+                "remembered, its key still published, its times": [each - median(digest) for each in verify],
+                "the answer at this stage": _time(lambda token: gate._decision(token.event, token.verified), again),
                 "the log line": _time(_write_line(gate, token), again),
             },
         ),

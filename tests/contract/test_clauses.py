@@ -8,12 +8,7 @@ import pytest
 
 from authorizer import base64url
 from authorizer.jwk import ALGORITHMS, parse_key
-from functions.shared.clients.client import (
-    CLIENT_CREDENTIALS,
-    TOKEN_EXCHANGE,
-    TokenFormat,
-    TokenProfile,
-)
+from functions.shared.clients.client import CLIENT_CREDENTIALS, TOKEN_EXCHANGE, TokenFormat, TokenProfile
 from tests.support.memory_server import MemoryServer, memory_server
 from tests.support.server import client
 
@@ -75,8 +70,7 @@ def test_rfc6749_5_1_response_is_uncacheable_json(client_id: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "grant_type",
-    ["password", "authorization_code", "implicit", "refresh_token", "CLIENT_CREDENTIALS"],
+    "grant_type", ["password", "authorization_code", "implicit", "refresh_token", "CLIENT_CREDENTIALS"]
 )
 def test_rfc9700_2_4_interactive_grants_are_unknown(grant_type: str) -> None:
     parameters = {"grant_type": grant_type, "username": "u", "password": "p", "code": "c"}
@@ -103,9 +97,7 @@ def test_rfc9068_2_1_signature_is_asymmetric(client_id: str) -> None:
 
 
 # The examples of RFC 7515, A.2 and A.3, and RFC 8037, A.4: key, signed text, signature.
-_CLAIMS = (
-    "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ"
-)
+_CLAIMS = "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ"
 EXAMPLES: dict[str, tuple[dict[str, str], str, str]] = {
     "RS256": (
         {
@@ -138,11 +130,7 @@ EXAMPLES: dict[str, tuple[dict[str, str], str, str]] = {
         "DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q",
     ),
     "EdDSA": (
-        {
-            "kty": "OKP",
-            "crv": "Ed25519",
-            "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
-        },
+        {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},
         "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc",
         "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg",
     ),

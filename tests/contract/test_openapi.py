@@ -95,9 +95,7 @@ def test_each_grant_has_its_own_schema(form: dict[str, str], *, is_documented: b
     assert OAS31Validator(schema).is_valid(form) is is_documented
 
 
-@pytest.mark.parametrize(
-    ("api", "stage"), [("AuthServerApi", "ms-auth-server"), ("GuardedApi", "ms-system")]
-)
+@pytest.mark.parametrize(("api", "stage"), [("AuthServerApi", "ms-auth-server"), ("GuardedApi", "ms-system")])
 def test_document_has_exactly_the_templates_routes(api: str, stage: str) -> None:
     declared = Template.read(ROOT / "template.yaml").api(api)
     documented = set(_operations(_read(), stage))
@@ -116,9 +114,7 @@ def _origin(laptop: Laptop, api: str) -> str:
     return address.removesuffix(f"/{api}")
 
 
-def test_each_address_allows_the_documented_methods(
-    laptop: Laptop,
-) -> None:
+def test_each_address_allows_the_documented_methods(laptop: Laptop) -> None:
     document, origin = _read(), _origin(laptop, "ms-auth-server")
     allowed: dict[str, set[str]] = {}
     for method, path in _operations(document, "ms-auth-server"):
@@ -149,11 +145,7 @@ def _form_examples(document: dict[str, Any], path: str) -> dict[str, Any]:
 def _at(document: dict[str, Any], server: str) -> dict[str, Any]:
     """The part of the document about the paths below one address."""
     part = deepcopy(document)
-    part["paths"] = {
-        path: item
-        for path, item in document["paths"].items()
-        if item["servers"][0]["url"] == server
-    }
+    part["paths"] = {path: item for path, item in document["paths"].items() if item["servers"][0]["url"] == server}
     return part
 
 
@@ -179,9 +171,7 @@ def _drive(document: Path, folder: Path, *options: str) -> Counter[tuple[str, in
     command += ["run", str(document), "--report-ndjson-path", str(report), *options]
     if seed := os.environ.get("SCHEMATHESIS_SEED"):  # `make fuzz` tries several
         command += ["--seed", seed, "--max-examples", "200"]
-    result = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, check=False, timeout=120
-    )
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
     assert result.returncode == 0, result.stdout + result.stderr
     answers: Counter[tuple[str, int]] = Counter()
     for line in report.read_text().splitlines():

@@ -72,17 +72,11 @@ class Stack:
 
     def of_type(self, kind: str) -> dict[str, Any]:
         """The properties of the template's resources of one type, by logical id."""
-        return {
-            name: resource["Properties"]
-            for name, resource in self.resources.items()
-            if resource["Type"] == kind
-        }
+        return {name: resource["Properties"] for name, resource in self.resources.items() if resource["Type"] == kind}
 
     def environment(self, function: str) -> dict[str, str]:
         """Return the function's environment, without names of unsupported resources."""
-        configured = boto3.client("lambda").get_function_configuration(
-            FunctionName=self.created[function]
-        )
+        configured = boto3.client("lambda").get_function_configuration(FunctionName=self.created[function])
         # CloudFormation makes texts of numbers; moto leaves them.
         return {name: str(value) for name, value in configured["Environment"]["Variables"].items()}
 
@@ -100,10 +94,7 @@ def _create(stack: Stack, document: dict[str, Any], parameters: dict[str, str]) 
         cloudformation.create_stack(
             StackName=STACK,
             TemplateBody=json.dumps(document),
-            Parameters=[
-                {"ParameterKey": name, "ParameterValue": value}
-                for name, value in parameters.items()
-            ],
+            Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
         )
         # moto retries unsupported resources when it lists the resources.
         pages = list(cloudformation.get_paginator("list_stack_resources").paginate(StackName=STACK))
@@ -121,11 +112,7 @@ def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
     document = template_checks.transformed(TEMPLATE)
     made = Deployment.of(**parameters).resources
     stack = Stack({name: each for name, each in document["Resources"].items() if name in made})
-    kept = {
-        name: resource
-        for name, resource in document["Resources"].items()
-        if resource["Type"] not in HALF_IN_MOTO
-    }
+    kept = {name: resource for name, resource in document["Resources"].items() if resource["Type"] not in HALF_IN_MOTO}
     with pytest.MonkeyPatch.context() as patch, mock_aws():
         for name, value in {**CREDENTIALS, "AWS_DEFAULT_REGION": "us-east-1"}.items():
             patch.setenv(name, value)
@@ -136,9 +123,7 @@ def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
 def test_supported_resources_are_created(stack: Stack) -> None:
     assert stack.unknown == NOT_IN_MOTO
     expected = {
-        name
-        for name, resource in stack.resources.items()
-        if resource["Type"] not in NOT_IN_MOTO | HALF_IN_MOTO
+        name for name, resource in stack.resources.items() if resource["Type"] not in NOT_IN_MOTO | HALF_IN_MOTO
     }
     # moto ignores the condition of a version.
     assert set(stack.created) - {"IssueTokenVersion"} == expected
@@ -180,9 +165,7 @@ def test_stored_data_is_encrypted_and_expires(stack: Stack) -> None:
     assert status["KeyRotationEnabled"]
 
 
-def test_each_function_has_its_role_and_log_group(
-    stack: Stack,
-) -> None:
+def test_each_function_has_its_role_and_log_group(stack: Stack) -> None:
     functions, logs = boto3.client("lambda"), boto3.client("logs")
     groups = {group["logGroupName"]: group["retentionInDays"] for group in
               logs.describe_log_groups()["logGroups"]}  # fmt: skip
@@ -200,10 +183,7 @@ def test_created_stack_issues_and_introspects_a_token(stack: Stack) -> None:
     aws = AwsClients()
     secrets = {}
     for logical_id in stack.of_type("AWS::SecretsManager::Secret"):
-        properties = {
-            **template.properties(logical_id, names),
-            "KmsKeyId": stack.created["DataKey"],
-        }
+        properties = {**template.properties(logical_id, names), "KmsKeyId": stack.created["DataKey"]}
         create_secret(aws.secrets_manager, names[logical_id], properties)
         secrets[re.sub("(?<!^)(?=[A-Z])", "_", logical_id).upper()] = names[logical_id]
 
@@ -216,9 +196,7 @@ def test_created_stack_issues_and_introspects_a_token(stack: Stack) -> None:
     parts: Any = {"clock": SYSTEM_CLOCK, "aws": aws, "emit": lambda _: None}
     issuing = IssueTokenSettings.from_env(environment("IssueToken"))
     issue = issue_token.build(issuing, **parts)
-    introspect = introspect_token.build(
-        IntrospectTokenSettings.from_env(environment("IntrospectToken")), **parts
-    )
+    introspect = introspect_token.build(IntrospectTokenSettings.from_env(environment("IntrospectToken")), **parts)
     DynamoDbClients(aws.dynamodb, issuing.clients_table).put(client("service"))
     event = token_event({"grant_type": "client_credentials"}, headers=basic("service", SECRET))
     token = json.loads(issue(event)["body"])["access_token"]

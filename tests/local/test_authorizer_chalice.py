@@ -56,16 +56,12 @@ class GuardedApi:
 
 
 @pytest.fixture
-def guarded_api(
-    laptop: Laptop, tmp_path: Path, request: pytest.FixtureRequest
-) -> Iterator[GuardedApi]:
+def guarded_api(laptop: Laptop, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[GuardedApi]:
     """Run an API that trusts the laptop's authorization server, behind mutual TLS too."""
     folder, parameters = tmp_path, request.param
     environ = free_environment()
     log = folder / "log"
-    api = GuardedApi(
-        int(environ["GATEHOUSE_API_PORT"]), int(environ["GATEHOUSE_MTLS_API_PORT"]), log
-    )
+    api = GuardedApi(int(environ["GATEHOUSE_API_PORT"]), int(environ["GATEHOUSE_MTLS_API_PORT"]), log)
     document = load(ROOT / "template.yaml")
     for name, value in {"ResourceUrl": api.url, **parameters}.items():
         document["Parameters"][name]["Default"] = value
@@ -122,11 +118,7 @@ def test_cached_policy_covers_every_route(laptop: Laptop, guarded_api: GuardedAp
     assert [line["decision"] for line in guarded_api.decisions()] == ["allow"]
 
 
-@pytest.mark.parametrize(
-    "guarded_api",
-    [{"ProofOfPossession": "dpop", "AuthorizerCacheSeconds": 0}],
-    indirect=True,
-)
+@pytest.mark.parametrize("guarded_api", [{"ProofOfPossession": "dpop", "AuthorizerCacheSeconds": 0}], indirect=True)
 def test_dpop_token_needs_a_proof_per_request(laptop: Laptop, guarded_api: GuardedApi) -> None:
     token_url = f"{laptop.addresses.issuer}/oauth2/token"
     answer = _token(laptop, {"DPoP": proof(htu=token_url, now=time.time())})
@@ -134,18 +126,11 @@ def test_dpop_token_needs_a_proof_per_request(laptop: Laptop, guarded_api: Guard
     token = answer["access_token"]
     ath = urlsafe_b64encode(sha256(token.encode()).digest()).rstrip(b"=").decode()
 
-    def ask(
-        path: str = "/country/code/AUS", scheme: str = "DPoP", **proofs: str
-    ) -> tuple[int, Any, str | None]:
+    def ask(path: str = "/country/code/AUS", scheme: str = "DPoP", **proofs: str) -> tuple[int, Any, str | None]:
         return guarded_api.get(path, {"Authorization": f"{scheme} {token}", **proofs})
 
     def prove(path: str = "/country/code/AUS", **changes: Any) -> str:
-        said: dict[str, Any] = {
-            "htm": "GET",
-            "htu": guarded_api.url + path,
-            "ath": ath,
-            "now": time.time(),
-        }
+        said: dict[str, Any] = {"htm": "GET", "htu": guarded_api.url + path, "ath": ath, "now": time.time()}
         return proof(**(said | changes))
 
     used = prove()
@@ -181,17 +166,10 @@ def test_dpop_token_needs_a_proof_per_request(laptop: Laptop, guarded_api: Guard
 @pytest.mark.parametrize("guarded_api", [{"CheckRevokedTokens": "true"}], indirect=True)
 def test_revoked_token_is_rejected(laptop: Laptop, guarded_api: GuardedApi) -> None:
     token = _token(laptop)["access_token"]
-    form = {
-        "token": token,
-        "client_id": "service-client-jwt",
-        "client_secret": "service-client-jwt-secret",
-    }
+    form = {"token": token, "client_id": "service-client-jwt", "client_secret": "service-client-jwt-secret"}
     connection = http.client.HTTPConnection("localhost", laptop.addresses.auth_port, timeout=20)
     connection.request(
-        "POST",
-        "/ms-auth-server/oauth2/revoke",
-        urlencode(form),
-        {"Content-Type": "application/x-www-form-urlencoded"},
+        "POST", "/ms-auth-server/oauth2/revoke", urlencode(form), {"Content-Type": "application/x-www-form-urlencoded"}
     )
     assert connection.getresponse().status == 200
     connection.close()
@@ -200,12 +178,8 @@ def test_revoked_token_is_rejected(laptop: Laptop, guarded_api: GuardedApi) -> N
     assert guarded_api.decisions()[0]["reason"] == "token_revoked"
 
 
-@pytest.mark.parametrize(
-    "guarded_api", [{"ProofOfPossession": "mtls", "AuthorizerCacheSeconds": 0}], indirect=True
-)
-def test_certificate_bound_token_needs_the_certificate(
-    laptop: Laptop, guarded_api: GuardedApi
-) -> None:
+@pytest.mark.parametrize("guarded_api", [{"ProofOfPossession": "mtls", "AuthorizerCacheSeconds": 0}], indirect=True)
+def test_certificate_bound_token_needs_the_certificate(laptop: Laptop, guarded_api: GuardedApi) -> None:
     certificates = LaptopCertificates.ensure()
     dynamodb = aws_client(laptop.addresses.aws_port, "dynamodb")
     bound = client("certificate-bound", tls_client_certificate_bound_access_tokens=True)
@@ -214,9 +188,7 @@ def test_certificate_bound_token_needs_the_certificate(
     def curl(url: str, certificate: Path, *arguments: str) -> tuple[int, Any]:
         command = ["curl", "--silent", "--show-error", "--write-out", "\n%{http_code}"]
         trust = ["--cacert", str(certificates.authority), "--cert", str(certificate)]
-        output = subprocess.run(
-            [*command, *trust, *arguments, url], capture_output=True, text=True, check=True
-        ).stdout
+        output = subprocess.run([*command, *trust, *arguments, url], capture_output=True, text=True, check=True).stdout
         body, _, status = output.rpartition("\n")
         return int(status), json.loads(body)
 
@@ -235,20 +207,13 @@ def test_certificate_bound_token_needs_the_certificate(
     assert curl(url, certificates.client, *header) == (200, AUSTRALIA)
     assert curl(url, certificates.self_signed_client, *header)[0] == 401
     assert guarded_api.get("/country/code/AUS", {"Authorization": value})[0] == 401
-    assert [line["reason"] for line in guarded_api.decisions()] == [
-        None,
-        "certificate_other",
-        "certificate_missing",
-    ]
+    assert [line["reason"] for line in guarded_api.decisions()] == [None, "certificate_other", "certificate_missing"]
 
 
 def test_guarded_api_publishes_its_issuer(laptop: Laptop) -> None:
     addresses = laptop.addresses
     documents = []
-    for path in (
-        "/ms-system/.well-known/oauth-protected-resource",
-        "/.well-known/oauth-protected-resource/ms-system",
-    ):
+    for path in ("/ms-system/.well-known/oauth-protected-resource", "/.well-known/oauth-protected-resource/ms-system"):
         connection = http.client.HTTPConnection("localhost", addresses.api_port, timeout=20)
         connection.request("GET", path)
         response = connection.getresponse()

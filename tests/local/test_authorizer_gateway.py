@@ -19,15 +19,7 @@ from local.gateway.model import Request, Response
 from local.gateway.template import Template
 from tests.support.authorizer_events import decide
 from tests.support.template_lint import faults
-from tests.support.tokens import (
-    CLIENT,
-    ISSUER,
-    FakeClock,
-    forge_claims,
-    jwks,
-    mint,
-    rsa_jwk,
-)
+from tests.support.tokens import CLIENT, ISSUER, FakeClock, forge_claims, jwks, mint, rsa_jwk
 
 Document = dict[str, Any]
 ROUTES = ("GET /country", "GET /country/code/{code}", "DELETE /country/code/{code}")
@@ -36,8 +28,7 @@ SCOPES = {
     "country.write": ["DELETE /country/code/{code}"],
 }
 AUTHORIZER_URI = (
-    "arn:${AWS::Partition}:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/"
-    "${Authorizer.Arn}/invocations"
+    "arn:${AWS::Partition}:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/${Authorizer.Arn}/invocations"
 )
 TOKEN_SOURCE = "$request.header.Authorization"
 ROUTE_SOURCE = "$context.routeKey"
@@ -49,20 +40,13 @@ def _functions(**settings: str) -> Document:
         "Country": {"Type": function, "Properties": {"Handler": "country.handle"}},
         "Authorizer": {
             "Type": function,
-            "Properties": {
-                "Handler": "authorizer.handler.handle",
-                "Environment": {"Variables": settings},
-            },
+            "Properties": {"Handler": "authorizer.handler.handle", "Environment": {"Variables": settings}},
         },
     }
 
 
 def _http_api(
-    payload_format: str = "2.0",
-    sources: tuple[str, ...] = (TOKEN_SOURCE,),
-    *,
-    simple: bool = False,
-    seconds: int = 300,
+    payload_format: str = "2.0", sources: tuple[str, ...] = (TOKEN_SOURCE,), *, simple: bool = False, seconds: int = 300
 ) -> Document:
     """Write an HTTP API whose routes share one authorizer."""
     api = {"Ref": "Api"}
@@ -205,9 +189,7 @@ APIS = {
 
 
 @pytest.mark.parametrize("document", APIS.values(), ids=APIS)
-def test_scopes_open_routes_of_every_api_type(
-    document: Document, sandbox: Callable[[Document], Sandbox]
-) -> None:
+def test_scopes_open_routes_of_every_api_type(document: Document, sandbox: Callable[[Document], Sandbox]) -> None:
     api = sandbox(document)
     reader = forge_claims(scope="country.read")
     writer = forge_claims(scope="country.write")
@@ -222,9 +204,7 @@ def test_scopes_open_routes_of_every_api_type(
 
 
 @pytest.mark.parametrize("document", APIS.values(), ids=APIS)
-def test_invalid_token_is_401_in_every_api_type(
-    document: Document, sandbox: Callable[[Document], Sandbox]
-) -> None:
+def test_invalid_token_is_401_in_every_api_type(document: Document, sandbox: Callable[[Document], Sandbox]) -> None:
     api = sandbox(document)
     good = mint()
     assert api.ask("GET", "/country").status == 401
@@ -236,18 +216,14 @@ def test_invalid_token_is_401_in_every_api_type(
 
 
 @pytest.mark.parametrize("name", [name for name in APIS if name != "REST TOKEN"])
-def test_two_authorization_headers_are_401(
-    name: str, sandbox: Callable[[Document], Sandbox]
-) -> None:
+def test_two_authorization_headers_are_401(name: str, sandbox: Callable[[Document], Sandbox]) -> None:
     api = sandbox(APIS[name])
     value = f"Bearer {mint()}"
     assert api.ask("GET", "/country", value, value).status == 401
 
 
 @pytest.mark.parametrize("name", ["REST TOKEN", "REST REQUEST", "HTTP 1.0", "HTTP 2.0"])
-def test_policy_is_cached_for_every_route(
-    name: str, sandbox: Callable[[Document], Sandbox]
-) -> None:
+def test_policy_is_cached_for_every_route(name: str, sandbox: Callable[[Document], Sandbox]) -> None:
     api = sandbox(APIS[name])
     token = forge_claims(scope="country.read")
     assert api.status("GET", "/country", token) == 200
@@ -256,23 +232,16 @@ def test_policy_is_cached_for_every_route(
     assert len(api.asked) == 1
 
 
-def test_simple_response_is_cached_per_route(
-    sandbox: Callable[[Document], Sandbox],
-) -> None:
+def test_simple_response_is_cached_per_route(sandbox: Callable[[Document], Sandbox]) -> None:
     api = sandbox(APIS["HTTP 2.0, simple"])
     token = forge_claims(scope="country.read")
     for code in ("AUS", "NZL"):
         assert api.status("GET", f"/country/code/{code}", token) == 200
     assert api.status("DELETE", "/country/code/AUS", token) == 403
-    assert [event["routeKey"] for event in api.asked] == [
-        "GET /country/code/{code}",
-        "DELETE /country/code/{code}",
-    ]
+    assert [event["routeKey"] for event in api.asked] == ["GET /country/code/{code}", "DELETE /country/code/{code}"]
 
 
-def test_simple_response_cached_by_token_is_a_lint_error(
-    sandbox: Callable[[Document], Sandbox],
-) -> None:
+def test_simple_response_cached_by_token_is_a_lint_error(sandbox: Callable[[Document], Sandbox]) -> None:
     api = sandbox(_http_api(simple=True))
     token = forge_claims(scope="country.read")
     assert api.status("GET", "/country", token) == 200
@@ -283,17 +252,13 @@ def test_simple_response_cached_by_token_is_a_lint_error(
 
 
 @pytest.mark.parametrize("name", ["HTTP 1.0", "HTTP 2.0", "HTTP 2.0, simple"])
-def test_correct_http_api_passes_the_lint(
-    name: str, sandbox: Callable[[Document], Sandbox]
-) -> None:
+def test_correct_http_api_passes_the_lint(name: str, sandbox: Callable[[Document], Sandbox]) -> None:
     scope_map = parse_scope_map(json.dumps(SCOPES).encode())
     assert faults(sandbox(APIS[name]).template, "Api", scope_map) == []
 
 
 @pytest.mark.parametrize("name", ["REST REQUEST", "HTTP 1.0", "HTTP 2.0"])
-def test_cached_policy_ends_with_its_token(
-    name: str, sandbox: Callable[[Document], Sandbox]
-) -> None:
+def test_cached_policy_ends_with_its_token(name: str, sandbox: Callable[[Document], Sandbox]) -> None:
     api = sandbox(APIS[name])
     token = forge_claims(exp=int(api.clock()) + 60)
     assert api.status("GET", "/country", token) == 200

@@ -14,10 +14,7 @@ from infra.local_stack import access_key_file, read_access_key, secret_name
 from tests.support.browser import browser, chromium
 from tests.support.laptop import Laptop, aws_client
 
-READ_SECRET = {
-    "X-Amz-Target": "secretsmanager.GetSecretValue",
-    "Content-Type": "application/x-amz-json-1.1",
-}
+READ_SECRET = {"X-Amz-Target": "secretsmanager.GetSecretValue", "Content-Type": "application/x-amz-json-1.1"}
 
 
 class Page(BaseHTTPRequestHandler):

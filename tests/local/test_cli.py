@@ -28,11 +28,7 @@ TOOLS_OF_A_CHECKOUT = {"samtranslator"}
 
 
 def gatehouse(
-    laptop: Laptop,
-    *arguments: str,
-    command: tuple[str, ...] = MODULE,
-    cwd: Path = ROOT,
-    **environ: str,
+    laptop: Laptop, *arguments: str, command: tuple[str, ...] = MODULE, cwd: Path = ROOT, **environ: str
 ) -> subprocess.CompletedProcess[str]:
     """Run the command line as a person would whose own AWS settings must not matter."""
     ports = {
@@ -77,9 +73,10 @@ def test_created_client_gets_tokens(laptop: Laptop, tmp_path: Path) -> None:
     assert gatehouse(laptop, "clients", "diff", str(file)).returncode == 0
     file.write_text(file.read_text().replace("- client_id: billing", "- client_id: invoicing"))
     applied = gatehouse(laptop, "clients", "apply", str(file), "--yes", "--json")
-    assert {
-        each["client_id"]: each["change"] for each in json.loads(applied.stdout)["changes"]
-    } == {"billing": "not in the file", "invoicing": "create"}
+    assert {each["client_id"]: each["change"] for each in json.loads(applied.stdout)["changes"]} == {
+        "billing": "not in the file",
+        "invoicing": "create",
+    }
     rotated = gatehouse(laptop, "clients", "rotate-secret", "invoicing")
     assert token_status(laptop, "invoicing", rotated.stdout.strip()) == 200
     assert gatehouse(laptop, "clients", "delete", "invoicing").returncode == 2
@@ -128,13 +125,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     for name in ("functions", "authorizer", "infra", "local"):
-        shutil.copytree(
-            ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", ".chalice")
-        )
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", ".chalice"))
     command = (sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet")
-    subprocess.run(
-        [*command, "--disable-pip-version-check", "--wheel-dir", built, source], check=True
-    )
+    subprocess.run([*command, "--disable-pip-version-check", "--wheel-dir", built, source], check=True)
     (file,) = built.glob("gatehouse-*.whl")
     return file
 
@@ -158,9 +151,7 @@ def test_wheel_runs_without_the_repository(laptop: Laptop, wheel: Path, tmp_path
     assert listed.returncode == 0, listed.stderr
     assert "service-client-jwt" in {each["client_id"] for each in json.loads(listed.stdout)}
     code = "import infra.cli as package; print(package.__file__)"
-    where = subprocess.run(
-        [str(python), "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
+    where = subprocess.run([str(python), "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert where.stdout.startswith(str(packages))
 
 

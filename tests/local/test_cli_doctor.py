@@ -16,9 +16,7 @@ from tests.support.laptop import ROOT, Laptop, aws_client
 OPENED = "GET /country, GET /country/code/*"
 
 
-def gatehouse(
-    laptop: Laptop, *arguments: str, piped: str = "", **environ: str
-) -> subprocess.CompletedProcess[str]:
+def gatehouse(laptop: Laptop, *arguments: str, piped: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
     ports = {
         name: str(port)
         for name, port in (
@@ -50,9 +48,7 @@ def test_doctor_passes_on_the_local_stack(laptop: Laptop, tmp_path: Path) -> Non
     assert examined.returncode == 0, examined.stdout
     document = json.loads(report.read_text())
     assert document["counts"]["failure"] == 0
-    not_applicable = [
-        each["check"] for each in document["findings"] if each["level"] == "not applicable"
-    ]
+    not_applicable = [each["check"] for each in document["findings"] if each["level"] == "not applicable"]
     assert not_applicable == [check.name for check in CHECKS if check.in_account_only]
     warned = {each["check"] for each in document["findings"] if each["level"] == "warning"}
     # The laptop's authorizer checks no audience and takes no proofs, as a new deployment's.
@@ -63,10 +59,7 @@ METHODS = {
     "a secret": ("service-client-jwt", ()),
     "a key": ("service-client-key", ("--key", str(KEY_FILE), "--key-id", "laptop")),
     "a certificate of the authority": ("service-client-mtls", ("--certificate", "client")),
-    "a certificate of its own": (
-        "service-client-self-signed",
-        ("--certificate", "self-signed-client"),
-    ),
+    "a certificate of its own": ("service-client-self-signed", ("--certificate", "self-signed-client")),
     "a secret and a proof": ("service-client-dpop", ("--dpop",)),
 }
 
@@ -87,12 +80,8 @@ def test_curl_line_agrees_with_inspect(laptop: Laptop, tmp_path: Path) -> None:
     headers = tmp_path / "headers"
     request = ("--request", "GET", "/country/code/AUS")
     command = ("token", "get", "service-client-jwt", "--scope", "country.read")
-    line = gatehouse(
-        laptop, *command, "--curl", str(headers), *request, **secret_of("service-client-jwt")
-    ).stdout
-    answer = subprocess.run(
-        ["bash", "-c", line], capture_output=True, text=True, timeout=30, check=False
-    )
+    line = gatehouse(laptop, *command, "--curl", str(headers), *request, **secret_of("service-client-jwt")).stdout
+    answer = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=30, check=False)
     assert json.loads(answer.stdout) == {"code": "AUS", "name": "AUSTRALIA"}
 
     token = headers.read_text().split()[-1]
@@ -107,22 +96,11 @@ def test_audience_accepts_the_clients_tokens(laptop: Laptop, tmp_path: Path) -> 
     api = "https://shop.example"
     settings = tmp_path / "variables.yaml"
     settings.write_text(
-        f"ISSUER: {laptop.addresses.issuer}\nAUDIENCE: {api}\n"
-        'SCOPE_MAP: \'{"country.read": ["GET /country"]}\'\n'
+        f'ISSUER: {laptop.addresses.issuer}\nAUDIENCE: {api}\nSCOPE_MAP: \'{{"country.read": ["GET /country"]}}\'\n'
     )
     options = ("--audience", api, "--scope", "country.read")
     secret = gatehouse(laptop, "clients", "create", "shop", *options).stdout.strip()
-    got = gatehouse(
-        laptop,
-        "token",
-        "get",
-        "shop",
-        "--scope",
-        "country.read",
-        "--secret-file",
-        "-",
-        piped=secret,
-    )
+    got = gatehouse(laptop, "token", "get", "shop", "--scope", "country.read", "--secret-file", "-", piped=secret)
     request = ("--settings", str(settings), "--request", "GET", "/country")
     explained = gatehouse(laptop, "token", "inspect", *request, piped=got.stdout)
     assert explained.returncode == 0, explained.stdout + explained.stderr

@@ -157,9 +157,7 @@ def test_unprinted_secret_is_reported_as_lost(laptop: Laptop) -> None:
             )
             assert ended.returncode == 4, ended.stderr
             assert "lost. Create another: gatehouse clients rotate-secret unheard." in ended.stderr
-    assert (
-        run(environment(laptop), "--local", "clients", "delete", "unheard", "--yes").returncode == 0
-    )
+    assert run(environment(laptop), "--local", "clients", "delete", "unheard", "--yes").returncode == 0
 
 
 def test_ctrl_c_exits_with_130(laptop: Laptop) -> None:

@@ -202,9 +202,7 @@ def test_assertion_authenticates_at_introspection(laptop: Laptop) -> None:
     assert post(f"{issuer}/oauth2/introspect", form) == (200, {"active": False})
 
 
-def test_jwks_uri_is_fetched_once_per_process(
-    laptop: Laptop, registry: DynamoDbClients, site: Site
-) -> None:
+def test_jwks_uri_is_fetched_once_per_process(laptop: Laptop, registry: DynamoDbClients, site: Site) -> None:
     client_id = f"remote-{uuid4()}"
     registry.put(
         client(
@@ -236,13 +234,9 @@ def test_unreachable_jwks_uri_is_503(laptop: Laptop, registry: DynamoDbClients) 
     assert (status, answer["error"]) == (503, "temporarily_unavailable")
 
 
-def test_workload_token_authenticates(
-    laptop: Laptop, registry: DynamoDbClients, site: Site
-) -> None:
+def test_workload_token_authenticates(laptop: Laptop, registry: DynamoDbClients, site: Site) -> None:
     issuer, client_id = laptop.addresses.issuer, f"workload-{uuid4()}"
-    rule = FederationRule(
-        issuer=site.origin, audience=issuer, subject="repo:example/*", claims={"ref": "main"}
-    )
+    rule = FederationRule(issuer=site.origin, audience=issuer, subject="repo:example/*", claims={"ref": "main"})
     registry.put(
         client(
             client_id,
@@ -256,9 +250,7 @@ def test_workload_token_authenticates(
     good = assertion(claims, alg="RS256", kid="idp")
     bad = assertion(claims | {"ref": "other"}, alg="RS256", kid="idp")
     url = f"{issuer}/oauth2/token"
-    statuses = [
-        post(url, assertion_form(token, client_id=client_id))[0] for token in (good, good, bad)
-    ]
+    statuses = [post(url, assertion_form(token, client_id=client_id))[0] for token in (good, good, bad)]
     assert statuses == [200, 200, 401]
     # Discovery and keys, in each process that was asked.
     assert site.asked in range(2, 2 * worker_count(os.environ) + 1, 2)

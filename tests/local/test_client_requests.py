@@ -52,17 +52,12 @@ def form(body: str, **headers: str) -> Sent:
 
 TOKEN_REQUESTS = {
     "Spring Security 5, Basic": form(
-        f"{GRANT}&{SCOPE}",
-        Authorization=ENCODED,
-        Accept="application/json;charset=UTF-8",
-        Content_Type=FORM_UTF8,
+        f"{GRANT}&{SCOPE}", Authorization=ENCODED, Accept="application/json;charset=UTF-8", Content_Type=FORM_UTF8
     ),
     "Spring Security 6, Basic": form(
         f"{GRANT}&{SCOPE}", Authorization=ENCODED, Accept="application/json", Content_Type=FORM_UTF8
     ),
-    "Spring Security 6, form": form(
-        f"{GRANT}&{IN_FORM}&{SCOPE}", Accept="application/json", Content_Type=FORM_UTF8
-    ),
+    "Spring Security 6, form": form(f"{GRANT}&{IN_FORM}&{SCOPE}", Accept="application/json", Content_Type=FORM_UTF8),
     "Java's HttpClient, which would rather speak HTTP/2": form(
         f"{GRANT}&{SCOPE}",
         Connection="Upgrade, HTTP2-Settings",
@@ -87,10 +82,7 @@ TOKEN_REQUESTS = {
         Content_Type=f"{FORM}; charset=ISO-8859-1",
     ),
     "golang.org/x/oauth2, header": form(
-        f"{GRANT}&{SCOPE}",
-        Authorization=ENCODED,
-        User_Agent="Go-http-client/1.1",
-        Accept_Encoding="gzip",
+        f"{GRANT}&{SCOPE}", Authorization=ENCODED, User_Agent="Go-http-client/1.1", Accept_Encoding="gzip"
     ),
     "golang.org/x/oauth2, params: names in alphabetical order": form(
         f"{IN_FORM}&{GRANT}&{SCOPE}", User_Agent="Go-http-client/1.1", Accept_Encoding="gzip"
@@ -99,9 +91,7 @@ TOKEN_REQUESTS = {
     "Duende IdentityModel, form": form(
         f"{GRANT}&{SCOPE}&{IN_FORM}", Accept="application/json", traceparent="00-0af7-b7ad-01"
     ),
-    "Duende IdentityModel, Basic": form(
-        f"{GRANT}&{SCOPE}", Authorization=ENCODED, Accept="application/json"
-    ),
+    "Duende IdentityModel, Basic": form(f"{GRANT}&{SCOPE}", Authorization=ENCODED, Accept="application/json"),
     "league/oauth2-client: redirect_uri is sent for any grant": form(
         f"{IN_FORM}&redirect_uri=https%3A%2F%2Fservice.example%2F&{GRANT}&scope=country.read%20customer.read",
         User_Agent="GuzzleHttp/7",
@@ -129,24 +119,15 @@ UNSCOPED_REQUESTS = {
 
 INTROSPECTION_REQUESTS = {
     "Spring's opaque token introspector": form(
-        "token={token}",
-        Authorization=AS_IT_STANDS,
-        Accept="application/json",
-        Content_Type=FORM_UTF8,
+        "token={token}", Authorization=AS_IT_STANDS, Accept="application/json", Content_Type=FORM_UTF8
     ),
     "lua-resty-openidc, as Kong and APISIX use it": form(f"token={{token}}&{IN_FORM}"),
-    "liboauth2, as Apache and nginx use it": form(
-        "token={token}&token_type_hint=access_token", Authorization=ENCODED
-    ),
+    "liboauth2, as Apache and nginx use it": form("token={token}&token_type_hint=access_token", Authorization=ENCODED),
 }
 
 REVOCATION_REQUESTS = {
-    "Duende IdentityModel": form(
-        f"token={{token}}&token_type_hint=access_token&{IN_FORM}", Accept="application/json"
-    ),
-    "Nimbus OAuth 2.0 SDK": form(
-        "token={token}", Authorization=ENCODED, Content_Type=f"{FORM}; charset=UTF-8"
-    ),
+    "Duende IdentityModel": form(f"token={{token}}&token_type_hint=access_token&{IN_FORM}", Accept="application/json"),
+    "Nimbus OAuth 2.0 SDK": form("token={token}", Authorization=ENCODED, Content_Type=f"{FORM}; charset=UTF-8"),
 }
 
 

@@ -57,9 +57,7 @@ def _install() -> None:
 @cache
 def _outcomes(script: str, given: str) -> dict[str, str]:
     command = ["node", f"{script}.mjs", given]
-    result = subprocess.run(
-        command, cwd=FOLDER, capture_output=True, text=True, check=False, timeout=SECONDS
-    )
+    result = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=False, timeout=SECONDS)
     assert result.returncode == 0, result.stderr
     outcomes: dict[str, str] = json.loads(result.stdout)
     return outcomes
@@ -83,9 +81,7 @@ def given(laptop: Laptop) -> str:
     )
 
 
-@pytest.mark.parametrize(
-    ("script", "proof"), [(script, proof) for script in SCRIPTS for proof in _proofs(script)]
-)
+@pytest.mark.parametrize(("script", "proof"), [(script, proof) for script in SCRIPTS for proof in _proofs(script)])
 def test_npm_library(packages: Path, given: str, script: str, proof: str) -> None:
     assert _outcomes(script, given)[proof] == "proved"
 

@@ -66,9 +66,7 @@ def signing_client(laptop: Laptop) -> str:
     """A client with the two switches that Authlib needs: its `aud`, and an `exp` an hour ahead."""
     client_id = f"authlib-{uuid4()}"
     dynamodb = aws_client(laptop.addresses.aws_port, "dynamodb")
-    rules = AssertionRules(
-        jwks=jwks(ec_jwk("authlib")).decode(), accepts_token_endpoint=True, lifetime=3600
-    )
+    rules = AssertionRules(jwks=jwks(ec_jwk("authlib")).decode(), accepts_token_endpoint=True, lifetime=3600)
     methods = frozenset({"private_key_jwt"})
     DynamoDbClients(dynamodb, "gatehouse-ClientsTable").put(
         client(client_id, authentication_methods=methods, assertion=rules)
@@ -79,11 +77,7 @@ def signing_client(laptop: Laptop) -> str:
 def authlib(client_id: str, method: str = "client_secret_basic", **given: Any) -> AuthlibSession:
     secret = given.pop("client_secret", f"{client_id}-secret")
     session = AuthlibSession(
-        client_id,
-        secret,
-        token_endpoint_auth_method=method,
-        revocation_endpoint_auth_method=method,
-        **given,
+        client_id, secret, token_endpoint_auth_method=method, revocation_endpoint_auth_method=method, **given
     )
     session.default_timeout = 30
     return session
@@ -130,14 +124,9 @@ def test_authlib_signs_assertions(services: Services, signing_client: str, audie
 
 @pytest.mark.parametrize(
     ("client_id", "certificate"),
-    [
-        ("service-client-mtls", CERTIFICATES.client),
-        ("service-client-self-signed", CERTIFICATES.self_signed_client),
-    ],
+    [("service-client-mtls", CERTIFICATES.client), ("service-client-self-signed", CERTIFICATES.self_signed_client)],
 )
-def test_authlib_authenticates_with_a_certificate(
-    services: Services, client_id: str, certificate: Path
-) -> None:
+def test_authlib_authenticates_with_a_certificate(services: Services, client_id: str, certificate: Path) -> None:
     with authlib(client_id, "none") as session:
         tls = {"cert": str(certificate), "verify": AUTHORITY}
         assert session.fetch_token(services.mtls_token, **tls)["token_type"] == "Bearer"
@@ -261,9 +250,7 @@ def oauthlib(client_id: str) -> OAuth2Session:
 
 @pytest.mark.parametrize("client_id", ["service-client-jwt", "service-client-opaque"])
 @pytest.mark.parametrize("in_form", [False, True])
-def test_requests_oauthlib_uses_a_secret(
-    services: Services, client_id: str, *, in_form: bool
-) -> None:
+def test_requests_oauthlib_uses_a_secret(services: Services, client_id: str, *, in_form: bool) -> None:
     secret = f"{client_id}-secret"
     with oauthlib(client_id) as session:
         token = session.fetch_token(services.token, client_secret=secret, include_client_id=in_form)
@@ -290,10 +277,7 @@ def test_requests_oauthlib_sends_an_assertion(services: Services) -> None:
 def test_requests_oauthlib_authenticates_with_a_certificate(services: Services) -> None:
     with oauthlib("service-client-mtls") as session:
         token = session.fetch_token(
-            services.mtls_token,
-            include_client_id=True,
-            cert=str(CERTIFICATES.client),
-            verify=AUTHORITY,
+            services.mtls_token, include_client_id=True, cert=str(CERTIFICATES.client), verify=AUTHORITY
         )
         assert token["scope"] == ["country.read"]
 
@@ -311,9 +295,7 @@ def test_requests_oauthlib_gets_a_dpop_token(services: Services) -> None:
         def ask(nonce: str | None = None) -> Any:
             written = proof(now=time.time(), htu=services.token, nonce=nonce)
             return session.fetch_token(
-                services.token,
-                client_secret=f"{client_id}-secret",
-                headers={"DPoP": written, "Content-Type": FORM},
+                services.token, client_secret=f"{client_id}-secret", headers={"DPoP": written, "Content-Type": FORM}
             )
 
         session.register_compliance_hook("access_token_response", note_nonce)

@@ -48,9 +48,7 @@ def client(issuer: str, auth: str | Any) -> OAuth2Client:
 
 @pytest.mark.parametrize("method", [ClientSecretBasic, ClientSecretPost])
 @pytest.mark.parametrize(("leeway", "tokens"), [(20, 1), (700, 2)])
-def test_secret_and_renewal(
-    issuer: str, australia: str, method: Any, leeway: int, tokens: int
-) -> None:
+def test_secret_and_renewal(issuer: str, australia: str, method: Any, leeway: int, tokens: int) -> None:
     asks = client(issuer, method("service-client-api", "service-client-api-secret"))
     auth = OAuth2ClientCredentialsAuth(asks, scope="country.read", leeway=leeway)
     used = set()
@@ -86,9 +84,7 @@ def test_error_is_reported(issuer: str) -> None:
     with pytest.raises(InvalidScope):
         client(issuer, "service-client-jwt").client_credentials(scope="nothing")
     with pytest.raises(InvalidTarget):
-        client(issuer, "service-client-api").client_credentials(
-            resource="https://elsewhere.example"
-        )
+        client(issuer, "service-client-api").client_credentials(resource="https://elsewhere.example")
 
 
 @pytest.mark.parametrize("client_id", ["service-client-api", "service-client-opaque"])

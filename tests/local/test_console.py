@@ -6,13 +6,7 @@ from typing import NamedTuple
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Route
 
-from tests.support.browser import (
-    accessibility_faults,
-    browser,
-    chromium,
-    perform,
-    wait_until_idle,
-)
+from tests.support.browser import accessibility_faults, browser, chromium, perform, wait_until_idle
 from tests.support.laptop import Laptop
 
 pytestmark = pytest.mark.browser
@@ -40,13 +34,7 @@ SCENES = (
     Scene("no key set yet", "500 Internal Server Error", "The issuer's key set cannot be fetched"),
     Scene("Restore it", "200 OK", "The authorizer fetches the key set and caches it."),
 )
-KINDS = (
-    ("jwt", "200 OK"),
-    ("at+jwt", "200 OK"),
-    ("opaque", "200 OK"),
-    ("dpop", "200 OK"),
-    ("mtls", "200 OK"),
-)
+KINDS = (("jwt", "200 OK"), ("at+jwt", "200 OK"), ("opaque", "200 OK"), ("dpop", "200 OK"), ("mtls", "200 OK"))
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +53,7 @@ def page(started: Browser, laptop: Laptop) -> Iterator[Page]:
     Afterwards the JWKS endpoint is restored.
     """
     url = laptop.addresses.console_url
-    context = started.new_context(
-        reduced_motion="reduce", permissions=["clipboard-read", "clipboard-write"]
-    )
+    context = started.new_context(reduced_motion="reduce", permissions=["clipboard-read", "clipboard-write"])
     page = context.new_page()
     problems: list[str] = []
 
@@ -193,9 +179,7 @@ def test_sender_constrained_tokens(page: Page) -> None:
             assert title(page) == end, (kind, button)
 
 
-def test_rejected_valid_token_is_not_called_invalid(
-    page: Page,
-) -> None:
+def test_rejected_valid_token_is_not_called_invalid(page: Page) -> None:
     """The page sends a DPoP-bound token without a proof."""
     page.get_by_label("Kind of token", exact=True).select_option("dpop")
 

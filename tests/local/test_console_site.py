@@ -14,12 +14,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 def ask(
-    laptop: Laptop,
-    path: str,
-    wanted: object = None,
-    *,
-    method: str = "POST",
-    **changes: str | None,
+    laptop: Laptop, path: str, wanted: object = None, *, method: str = "POST", **changes: str | None
 ) -> tuple[int, dict[str, str], bytes]:
     """Send a request of the page with changed headers; None removes one."""
     port = laptop.addresses.console_port
@@ -73,9 +68,7 @@ def run(line: str) -> str:
         ({"wanted": b'{"client": "\xed\xa0\x80"}'}, 400),
     ],
 )
-def test_only_the_page_may_run_tasks(
-    laptop: Laptop, changes: dict[str, Any], expected: int
-) -> None:
+def test_only_the_page_may_run_tasks(laptop: Laptop, changes: dict[str, Any], expected: int) -> None:
     status, headers, _ = ask(laptop, "/tasks/rotate", **changes)
     assert status == expected
     assert "Access-Control-Allow-Origin" not in headers

@@ -46,19 +46,13 @@ def test_sessions_print_the_shown_output(laptop: Laptop, page: Path) -> None:
         shown = below.text if below and below.kind in {"text", "json"} else ""
         output = _words(next(printed))
         expected = _words(_relocated(shown, laptop))
-        assert re.fullmatch(_pattern(expected), output, re.DOTALL), (
-            f"{block.place}\n{block.text}\nprinted\n{output}"
-        )
+        assert re.fullmatch(_pattern(expected), output, re.DOTALL), f"{block.place}\n{block.text}\nprinted\n{output}"
 
 
 @pytest.mark.parametrize("page", TRANSCRIPTS, ids=lambda page: page.name)
 def test_commands_print_the_shown_lines(laptop: Laptop, page: Path) -> None:
     run = [
-        command
-        for block in blocks(page)
-        if block.kind == "console"
-        for command in commands(block)
-        if is_run(command)
+        command for block in blocks(page) if block.kind == "console" for command in commands(block) if is_run(command)
     ]
     for command, output in zip(run, _printed(laptop, [each.text for each in run]), strict=True):
         lines = iter(output.splitlines())

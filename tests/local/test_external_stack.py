@@ -98,9 +98,7 @@ def test_example_accepts_tokens_by_scope_and_audience(laptop: Laptop, name: str)
         assert call(f"{url}/customers", token=altered)[0] == 401
 
 
-def test_websocket_handshake_needs_a_scope(
-    laptop: Laptop,
-) -> None:
+def test_websocket_handshake_needs_a_scope(laptop: Laptop) -> None:
     reader = token(laptop, "customer.read")
     headers = {
         f"Bearer {reader}": 101,
@@ -165,9 +163,7 @@ def test_template_without_an_api_is_an_error(laptop: Laptop, tmp_path: Path) -> 
         check=False,
     )
     assert process.returncode == 1
-    assert process.stderr == (
-        f"{template} cannot run on the laptop: the template needs exactly one API and has 0.\n"
-    )
+    assert process.stderr == (f"{template} cannot run on the laptop: the template needs exactly one API and has 0.\n")
 
 
 EXAMPLE = (EXAMPLES / "rest-api" / "template.yaml").read_text(encoding="utf-8")
@@ -189,10 +185,7 @@ ONLY = "and only Python functions in a local folder can run here."
         ),
         ({CODE: "      InlineCode: pass\n"}, f"Customers has its code in the template, {ONLY}"),
         ({"../backend/": "s3://bucket/key"}, f"Customers has its code in S3, {ONLY}"),
-        (
-            {"../backend/": "nowhere"},
-            f"Customers cannot run: customers.handle {NO_MODULE} 'customers'.",
-        ),
+        ({"../backend/": "nowhere"}, f"Customers cannot run: customers.handle {NO_MODULE} 'customers'."),
         (
             {"../backend/": str(EXAMPLES / "backend"), "customers.handle": "absent.handle"},
             f"Customers cannot run: absent.handle {NO_MODULE} 'absent'.",
@@ -268,7 +261,7 @@ Resources:
         Open:
           Type: HttpApi
           Properties: {{ApiId: !Ref CustomersApi, Method: get, Path: /open, Auth: {{Authorizer: NONE}}}}
-"""  # noqa: E501 - events that fit a line are easier to compare
+"""
 
 
 def test_http_api_of_sam_is_served(laptop: Laptop, tmp_path: Path) -> None:

@@ -62,9 +62,6 @@ def test_hundred_requests_cause_one_fetch(issuer: KeySetServer) -> None:
             headers = {"Authorization": f"Bearer {token}"}
             connection.request("GET", "/ms-system/country/code/AUS", headers=headers)
             response = connection.getresponse()
-            assert (response.status, response.read()) == (
-                200,
-                b'{"code": "AUS", "name": "AUSTRALIA"}',
-            )
+            assert (response.status, response.read()) == (200, b'{"code": "AUS", "name": "AUSTRALIA"}')
         connection.close()
     assert issuer.fetches == 1

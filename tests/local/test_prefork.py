@@ -22,9 +22,7 @@ from local.prefork import shares, worker_count
 from tests.support.chalice import chalice_local
 from tests.support.laptop import ROOT, free_environment
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux", reason="worker processes are forked on Linux only"
-)
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="worker processes are forked on Linux only")
 WORKERS = 3
 LINES = 40  # per connection; all of them fit into a pipe that is not read yet
 Connect = Callable[[int], http.client.HTTPConnection]
@@ -40,10 +38,7 @@ class Running(NamedTuple):
 @pytest.fixture
 def server() -> Iterator[Running]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.worker_server", str(WORKERS)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
+        [sys.executable, "-m", "tests.support.worker_server", str(WORKERS)], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     try:
@@ -150,16 +145,10 @@ def test_lines_of_workers_are_not_mixed(server: Running, connect: Connect) -> No
         list(threads.map(ask_often, range(2 * WORKERS)))
     assert server.process.stdout is not None
     lines = {server.process.stdout.readline() for _ in range(2 * WORKERS * LINES)}
-    assert lines == {
-        f"/{thread}/{number} {'.' * 200}\n"
-        for thread in range(2 * WORKERS)
-        for number in range(LINES)
-    }
+    assert lines == {f"/{thread}/{number} {'.' * 200}\n" for thread in range(2 * WORKERS) for number in range(LINES)}
 
 
-def test_chalice_local_starts_the_workers(
-    connect: Connect,
-) -> None:
+def test_chalice_local_starts_the_workers(connect: Connect) -> None:
     environ = free_environment() | {"GATEHOUSE_AUTH_WORKERS": str(WORKERS)}
     port = int(environ["GATEHOUSE_AUTH_PORT"])
     with chalice_local("auth_server", port, environ, "--no-autoreload") as process:
@@ -180,10 +169,7 @@ def test_invalid_number_of_workers_is_an_error(wanted: str) -> None:
 
 
 def test_console_reaches_every_worker(connect: Connect, tmp_path: Path) -> None:
-    environ = free_environment() | {
-        "GATEHOUSE_AUTH_WORKERS": str(WORKERS),
-        CONTROL_SOCKETS: str(tmp_path),
-    }
+    environ = free_environment() | {"GATEHOUSE_AUTH_WORKERS": str(WORKERS), CONTROL_SOCKETS: str(tmp_path)}
     port = int(environ["GATEHOUSE_AUTH_PORT"])
     with chalice_local("auth_server", port, environ, "--no-autoreload"):
         wait_until(lambda: len(list(tmp_path.glob("auth_server.*.sock"))) == WORKERS)
@@ -229,8 +215,4 @@ def _status(connection: http.client.HTTPConnection, path: str) -> int:
 
 def _children_named(pid: int, name: str) -> list[int]:
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
-    return [
-        int(child)
-        for child in children
-        if name in Path(f"/proc/{child}/cmdline").read_text("utf-8")
-    ]
+    return [int(child) for child in children if name in Path(f"/proc/{child}/cmdline").read_text("utf-8")]

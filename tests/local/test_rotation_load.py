@@ -18,8 +18,7 @@ def test_rotation_under_load_rejects_no_token(load_test: subprocess.Popen[str]) 
 
 
 @pytest.mark.parametrize(
-    ("tokens", "rejections"),
-    [({"old": 3, "new": 4}, ["401 for a token of key new"]), ({"old": 3}, [])],
+    ("tokens", "rejections"), [({"old": 3, "new": 4}, ["401 for a token of key new"]), ({"old": 3}, [])]
 )
 def test_rejection_or_missing_rotation_fails(tokens: dict[str, int], rejections: list[str]) -> None:
     test = LoadTest(Addresses(), 0.0, 0.0, Counter(tokens), sum(tokens.values()), rejections)

@@ -46,8 +46,7 @@ def test_signal_ends_every_child(signum: signal.Signals) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "signum"),
-    [("Starting AWS", signal.SIGTERM), ("Starting the guarded API", signal.SIGINT)],
+    ("line", "signum"), [("Starting AWS", signal.SIGTERM), ("Starting the guarded API", signal.SIGINT)]
 )
 def test_signal_during_the_start_stops_everything(line: str, signum: signal.Signals) -> None:
     environ = free_environment()

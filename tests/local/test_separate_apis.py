@@ -23,12 +23,7 @@ TOKEN = "/ms-auth-server/oauth2/token"
 
 
 def form(client: str, **fields: str) -> dict[str, str]:
-    return {
-        "grant_type": "client_credentials",
-        "client_id": client,
-        "client_secret": f"{client}-secret",
-        **fields,
-    }
+    return {"grant_type": "client_credentials", "client_id": client, "client_secret": f"{client}-secret", **fields}
 
 
 def call(
@@ -96,9 +91,7 @@ def test_moto_ends_with_the_last_api() -> None:
         time.sleep(0.05)
 
 
-def test_api_ends_with_its_moto(
-    capfd: pytest.CaptureFixture[str],
-) -> None:
+def test_api_ends_with_its_moto(capfd: pytest.CaptureFixture[str]) -> None:
     environ = free_environment()
     moto = subprocess.Popen([sys.executable, "-m", "local.aws"], cwd=ROOT, env=environ)
     port = int(environ["GATEHOUSE_AUTH_PORT"])

@@ -18,9 +18,7 @@ from tests.support.laptop import Laptop, aws_client
 OTHER_STACK = {"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}
 GUARDED = {
     "Parameters": {"AuthorizerCacheSeconds": {"Type": "Number", "Default": 300}},
-    "Resources": {
-        "GuardedApi": {"Type": "AWS::ApiGateway::RestApi", "Properties": {"Name": "guarded"}}
-    },
+    "Resources": {"GuardedApi": {"Type": "AWS::ApiGateway::RestApi", "Properties": {"Name": "guarded"}}},
     "Outputs": {"Issuer": {"Value": "https://issuer"}},
 }
 
@@ -37,9 +35,7 @@ def create_stack(name: str, body: object) -> None:
 
 
 @pytest.mark.parametrize(("with_sample_api", "steps"), [(True, 9), (False, 4)])
-def test_walkthrough_deletes_its_clients(
-    laptop: Laptop, *, with_sample_api: bool, steps: int
-) -> None:
+def test_walkthrough_deletes_its_clients(laptop: Laptop, *, with_sample_api: bool, steps: int) -> None:
     stack = Deployment(
         name="gatehouse",
         issuer=laptop.addresses.issuer,
@@ -47,9 +43,7 @@ def test_walkthrough_deletes_its_clients(
         region=REGION,
         resources=physical_names(),
     )
-    dynamodb, secrets = (
-        aws_client(laptop.addresses.aws_port, service) for service in ("dynamodb", "secretsmanager")
-    )
+    dynamodb, secrets = (aws_client(laptop.addresses.aws_port, service) for service in ("dynamodb", "secretsmanager"))
     written: list[str] = []
     assert SmokeTest(stack, dynamodb, secrets).run(written.append) == []
     assert any("client_secret=$SECRET" in text for text in written)
@@ -88,15 +82,10 @@ def test_policy_cache_is_compared(deployed: int, faults: int) -> None:
     [
         (None, "There is no stack other in "),
         (OTHER_STACK, "The stack other is not a complete Gatehouse deployment"),
-        (
-            OTHER_STACK | {"Outputs": GUARDED["Outputs"]},
-            "The stack other has no ClientsTable",
-        ),
+        (OTHER_STACK | {"Outputs": GUARDED["Outputs"]}, "The stack other has no ClientsTable"),
     ],
 )
-def test_unusable_stack_is_one_sentence(
-    body: object, problem: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_unusable_stack_is_one_sentence(body: object, problem: str, capsys: pytest.CaptureFixture[str]) -> None:
     with mock_aws():
         if body is not None:
             create_stack("other", body)
@@ -108,8 +97,7 @@ def test_authorizer_client_retains_its_settings(monkeypatch: pytest.MonkeyPatch)
     """Operators register it with the scopes and audiences of their APIs (guard-your-api.md)."""
     with aws_account(monkeypatch) as aws:
         aws.secrets_manager.create_secret(
-            Name="introspection",
-            SecretString=json.dumps({"client_id": "authorizer", "client_secret": "s" * 43}),
+            Name="introspection", SecretString=json.dumps({"client_id": "authorizer", "client_secret": "s" * 43})
         )
         stack = Deployment(
             name="gatehouse",

@@ -34,13 +34,7 @@ class Answer:
         return members
 
 
-def _send(
-    port: int,
-    method: str,
-    path: str,
-    headers: dict[str, str] | None = None,
-    body: str | None = None,
-) -> Answer:
+def _send(port: int, method: str, path: str, headers: dict[str, str] | None = None, body: str | None = None) -> Answer:
     connection = http.client.HTTPConnection("localhost", port, timeout=30)
     try:
         connection.request(method, path, body, headers or {})
@@ -93,14 +87,10 @@ def _claims(token: str) -> dict[str, Any]:
     return claims
 
 
-def test_rfc9449_11_1_concurrent_proofs_are_accepted_once(
-    server: AuthServer,
-) -> None:
+def test_rfc9449_11_1_concurrent_proofs_are_accepted_once(server: AuthServer) -> None:
     once = {"DPoP": server.proof()}
     with ThreadPoolExecutor(20) as threads:
-        answers = list(
-            threads.map(lambda _: server.ask("service-client-jwt", {}, **once), range(100))
-        )
+        answers = list(threads.map(lambda _: server.ask("service-client-jwt", {}, **once), range(100)))
     assert Counter(answer.status for answer in answers) == {200: 1, 400: 99}
     refusals = {answer.members["error"] for answer in answers if answer.status == 400}
     assert refusals == {"invalid_dpop_proof"}
@@ -116,9 +106,7 @@ def test_rfc9449_8_nonce_is_required(server: AuthServer) -> None:
 
 
 def test_rfc8693_2_delegation(server: AuthServer) -> None:
-    received = server.token(
-        "service-client-api", resource=CUSTOMER_API, scope="country.read customer.read"
-    )
+    received = server.token("service-client-api", resource=CUSTOMER_API, scope="country.read customer.read")
     exchanged = server.token(
         "customer-service",
         grant_type=TOKEN_EXCHANGE,
@@ -133,18 +121,12 @@ def test_rfc8693_2_delegation(server: AuthServer) -> None:
     assert server.country(exchanged).members == {"code": "AUS", "name": "AUSTRALIA"}
 
 
-@pytest.mark.parametrize(
-    "client_id", ["service-client-jwt", "service-client-api", "service-client-opaque"]
-)
+@pytest.mark.parametrize("client_id", ["service-client-jwt", "service-client-api", "service-client-opaque"])
 def test_rfc7009_2_concurrent_revocations_succeed(server: AuthServer, client_id: str) -> None:
     token = server.token(client_id, scope="country.read customer.read")
     assert server.introspect(client_id, token)["active"] is True
     with ThreadPoolExecutor(2) as threads:
-        answers = list(
-            threads.map(
-                lambda _: server.post("/oauth2/revoke", client_id, {"token": token}), range(2)
-            )
-        )
+        answers = list(threads.map(lambda _: server.post("/oauth2/revoke", client_id, {"token": token}), range(2)))
     assert [(answer.status, answer.body) for answer in answers] == [(200, b"{}")] * 2
     assert server.introspect(client_id, token) == {"active": False}
 
@@ -152,9 +134,7 @@ def test_rfc7009_2_concurrent_revocations_succeed(server: AuthServer, client_id:
 def test_rfc9701_4_signed_introspection(server: AuthServer) -> None:
     token = server.token("service-client-api")
     media_type = "application/token-introspection+jwt"
-    answer = server.post(
-        "/oauth2/introspect", "service-client-api", {"token": token}, Accept=media_type
-    )
+    answer = server.post("/oauth2/introspect", "service-client-api", {"token": token}, Accept=media_type)
     assert answer.headers["Content-Type"] == media_type
     keys = jwt.PyJWKSet.from_json(server.get("/ms-auth-server/oauth2/jwks").body.decode())
     kid = jwt.get_unverified_header(answer.body.decode())["kid"]

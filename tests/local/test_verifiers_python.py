@@ -63,9 +63,7 @@ def test_pyjwt_verifies_by_kid(metadata: dict[str, Any], profile: Profile) -> No
 
     def read(audience: str) -> dict[str, Any]:
         issuer = metadata["issuer"]
-        return jwt.decode(
-            token, key, ALGORITHMS, audience=audience, issuer=issuer, options=required
-        )
+        return jwt.decode(token, key, ALGORITHMS, audience=audience, issuer=issuer, options=required)
 
     assert read(profile.audience)["scope"] == profile.scope
     with pytest.raises(jwt.InvalidAudienceError):
@@ -110,9 +108,7 @@ def http_api_admits(issuer: str, audiences: set[str], scopes: set[str], token: s
 
 
 @each_profile
-def test_native_jwt_authorizer_accepts_a_token(
-    issuer: str, metadata: dict[str, Any], profile: Profile
-) -> None:
+def test_native_jwt_authorizer_accepts_a_token(issuer: str, metadata: dict[str, Any], profile: Profile) -> None:
     token = token_of(metadata, profile.client_id)
     assert http_api_admits(issuer, {profile.audience}, {"country.read"}, token)
     assert not http_api_admits(issuer, {profile.audience}, {"customer.write"}, token)

@@ -26,9 +26,7 @@ class Answer:
 def bash(command: str) -> Answer:
     """Run a curl command in bash; add what makes curl print the headers, and nothing else."""
     script = command.replace("curl ", "curl --silent --show-error --include ", 1)
-    result = subprocess.run(
-        ["bash", "-c", script], capture_output=True, text=True, check=True, timeout=30
-    )
+    result = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True, timeout=30)
     head, _, body = result.stdout.replace("\r\n", "\n").partition("\n\n")
     status, *fields = head.split("\n")
     headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in fields)}
@@ -108,9 +106,7 @@ def test_key_set_has_only_public_members(laptop: Laptop) -> None:
     answer = bash(f"curl --location --request GET '{laptop.addresses.issuer}/oauth2/jwks'")
     assert answer.status == 200
     # More than one, when another test has just announced a key here.
-    assert {tuple(sorted(key)) for key in answer.body["keys"]} == {
-        ("alg", "e", "kid", "kty", "n", "use")
-    }
+    assert {tuple(sorted(key)) for key in answer.body["keys"]} == {("alg", "e", "kid", "kty", "n", "use")}
 
 
 @pytest.mark.parametrize("client", ["service-client-jwt", "service-client-opaque"])

@@ -22,10 +22,7 @@ TEST, PYTEST = "tests.integration.functions.test_handlers", "_pytest.python"
     ("stack", "expected"),
     [
         ((STORE, ISSUE, TEST, PYTEST), "functions.issue_token"),
-        (
-            (STORE, "authorizer.verifier", ISSUE, "local.gateway.lambda_runtime"),
-            "functions.issue_token",
-        ),
+        ((STORE, "authorizer.verifier", ISSUE, "local.gateway.lambda_runtime"), "functions.issue_token"),
         ((STORE, REVOKE, "authorizer.authorizer", TEST), "functions.revoke_token"),
         (("authorizer.introspection", "authorizer.authorizer", TEST), "authorizer"),
         (("authorizer.aws", "threading"), "authorizer"),
@@ -38,9 +35,7 @@ TEST, PYTEST = "tests.integration.functions.test_handlers", "_pytest.python"
         ((STORE, "threading"), recorder.NOBODY),
     ],
 )
-def test_a_call_is_the_slices_whose_code_it_came_from(
-    stack: tuple[str, ...], expected: str | None
-) -> None:
+def test_a_call_is_the_slices_whose_code_it_came_from(stack: tuple[str, ...], expected: str | None) -> None:
     named = [f"botocore.{name}" for name in ("hooks", "client")]
     assert recorder.caller([*named, *stack]) == expected
 
@@ -60,21 +55,11 @@ READ = {"operation": "get_item", "more": ", Key={'entry': {'S': 'revoked#1'}}"}
 SCAN = {"operation": "scan", "more": ""}
 
 
-def _run(
-    folder: Path, planted: Mapping[str, str], *arguments: str
-) -> subprocess.CompletedProcess[str]:
+def _run(folder: Path, planted: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     (folder / "test_planted.py").write_text(PLANTED % planted)
     (folder / "pytest.ini").write_text("[pytest]\ntestpaths = .\n")
     return subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-p",
-            "tests.support.privilege_plugin",
-            *UNUSED,
-            *arguments,
-        ],
+        [sys.executable, "-m", "pytest", "-p", "tests.support.privilege_plugin", *UNUSED, *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,

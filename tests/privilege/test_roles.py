@@ -64,15 +64,10 @@ def test_calls_that_the_roles_allow_are_not_spoken_of(roles: Roles) -> None:
             f"IssueToken may not dynamodb:PutItem on {TABLE_ARN}gatehouse-ClientsTable",
         ),
         (
-            _record(
-                "functions.publish_jwks", "secretsmanager:GetSecretValue", SecretId="signing-keys"
-            ),
+            _record("functions.publish_jwks", "secretsmanager:GetSecretValue", SecretId="signing-keys"),
             "PublishJwks may not secretsmanager:GetSecretValue on gatehouse/SigningKeysSecret",
         ),
-        (
-            _record("functions.publish_metadata", "kms:ListAliases"),
-            "PublishMetadata may not kms:ListAliases on *",
-        ),
+        (_record("functions.publish_metadata", "kms:ListAliases"), "PublishMetadata may not kms:ListAliases on *"),
         (
             _record("functions.issue_token", "dynamodb:GetItem", TableName="accounts"),
             "dynamodb:GetItem on 'accounts', which is none of the stack's resources",
@@ -84,10 +79,7 @@ def test_calls_that_the_roles_allow_are_not_spoken_of(roles: Roles) -> None:
                 "arn:aws:ssm:us-east-1:123456789012:parameter/gatehouse/another/apis/abcdef1234"
             ),
         ),
-        (
-            _record("functions.issue_token", "sqs:SendMessage"),
-            "nobody has taught this test what sqs:SendMessage needs",
-        ),
+        (_record("functions.issue_token", "sqs:SendMessage"), "nobody has taught this test what sqs:SendMessage needs"),
         (
             _record("functions.new_slice", "dynamodb:GetItem", TableName="clients"),
             "functions.new_slice is no function of the template",
@@ -96,22 +88,15 @@ def test_calls_that_the_roles_allow_are_not_spoken_of(roles: Roles) -> None:
             _record("nobody", "dynamodb:GetItem", TableName="clients"),
             "GetItem was called by no function that can be told",
         ),
-        (
-            _record("functions.rotate_keys", "kms:DeleteAlias", AliasName="alias/x"),
-            "nobody made the alias alias/x",
-        ),
+        (_record("functions.rotate_keys", "kms:DeleteAlias", AliasName="alias/x"), "nobody made the alias alias/x"),
     ],
 )
 def test_a_call_that_no_role_allows_is_named(roles: Roles, record: Any, sentence: str) -> None:
     assert _refused(roles, record) == [sentence]
 
 
-def test_authorizer_writes_proofs_and_reads_revocations(
-    roles: Roles,
-) -> None:
-    (sentence,) = _refused(
-        roles, _record("authorizer", "dynamodb:PutItem", "revoked#", TableName="state")
-    )
+def test_authorizer_writes_proofs_and_reads_revocations(roles: Roles) -> None:
+    (sentence,) = _refused(roles, _record("authorizer", "dynamodb:PutItem", "revoked#", TableName="state"))
     assert sentence.endswith("(dynamodb:LeadingKeys=revoked#)")
 
 
@@ -128,9 +113,7 @@ def test_a_services_use_of_the_data_key_is_part_of_a_call() -> None:
     record = _record("functions.publish_jwks", "secretsmanager:GetSecretValue", SecretId="key-ring")
     assert not _refused(roles, record)
     roles.statements["PublishJwks"] = [
-        statement
-        for statement in roles.statements["PublishJwks"]
-        if statement.actions != ("kms:Decrypt",)
+        statement for statement in roles.statements["PublishJwks"] if statement.actions != ("kms:Decrypt",)
     ]
     (sentence,) = _refused(roles, record)
     assert sentence.startswith("PublishJwks may not kms:Decrypt on alias/gatehouse-DataKey")
@@ -152,9 +135,7 @@ def test_table_roles_use_the_data_key_only_through_dynamodb(roles: Roles, action
 
 
 @pytest.mark.parametrize(("tags", "refused"), [(OURS, 0), (THEIRS, 1), ({}, 1)])
-def test_a_key_is_judged_by_the_tags_that_it_was_made_with(
-    roles: Roles, tags: dict[str, str], refused: int
-) -> None:
+def test_a_key_is_judged_by_the_tags_that_it_was_made_with(roles: Roles, tags: dict[str, str], refused: int) -> None:
     key = {"key": "1234", "usage": "SIGN_VERIFY", "tags": tags, "place": "a test"}
     use = _record("functions.issue_token", "kms:Sign", KeyId=f"{KEY_ARN}1234")
     assert len(_refused(roles, key, use)) == refused
@@ -207,17 +188,12 @@ def test_only_resourceless_actions_have_a_wildcard(roles: Roles) -> None:
         if "*" in action
     }
     via_dynamodb = ("StringLike", "kms:ViaService", ("dynamodb.us-east-1.amazonaws.com*",))
-    assert wildcards == {
-        ("kms:ReEncrypt*", (via_dynamodb,)),
-        ("kms:GenerateDataKey*", (via_dynamodb,)),
-    }
+    assert wildcards == {("kms:ReEncrypt*", (via_dynamodb,)), ("kms:GenerateDataKey*", (via_dynamodb,))}
 
 
 @pytest.mark.parametrize("function", ["IssueToken", "IntrospectToken", "RotateKeys"])
 @pytest.mark.parametrize("tags", [{}, {f"aws:ResourceTag/{STACK_TAG}": ("theirs",)}])
-def test_no_function_may_use_another_stacks_key(
-    roles: Roles, function: str, tags: dict[str, tuple[str, ...]]
-) -> None:
+def test_no_function_may_use_another_stacks_key(roles: Roles, function: str, tags: dict[str, tuple[str, ...]]) -> None:
     context = {**tags, "kms:KeyUsage": ("SIGN_VERIFY",)}
     for action in ("Sign", "ScheduleKeyDeletion", "DeleteAlias"):
         assert not roles.allows(function, Request(f"kms:{action}", f"{KEY_ARN}stranger", context))
@@ -237,9 +213,7 @@ def test_new_key_works_before_its_tag_does(roles: Roles) -> None:
 
 
 @pytest.mark.parametrize(("usage", "expected"), [("SIGN_VERIFY", True), ("ENCRYPT_DECRYPT", False)])
-def test_no_tag_gives_the_rotator_an_encryption_key(
-    roles: Roles, usage: str, *, expected: bool
-) -> None:
+def test_no_tag_gives_the_rotator_an_encryption_key(roles: Roles, usage: str, *, expected: bool) -> None:
     """A role that may tag its own keys may tag others: no KMS policy distinguishes them."""
     context = {f"aws:ResourceTag/{STACK_TAG}": ("gatehouse",), "kms:KeyUsage": (usage,)}
     for action in ("ScheduleKeyDeletion", "CreateAlias", "DeleteAlias", "GetPublicKey"):
@@ -251,15 +225,9 @@ def test_only_what_signs_may_sign_and_it_makes_no_keys(roles: Roles) -> None:
     own = {f"aws:ResourceTag/{STACK_TAG}": ("gatehouse",)}
     new = {f"aws:RequestTag/{STACK_TAG}": ("gatehouse",)}
     signs = {
-        function
-        for function in roles.statements
-        if roles.allows(function, Request("kms:Sign", f"{KEY_ARN}own", own))
+        function for function in roles.statements if roles.allows(function, Request("kms:Sign", f"{KEY_ARN}own", own))
     }
-    makes = {
-        function
-        for function in roles.statements
-        if roles.allows(function, Request("kms:CreateKey", "*", new))
-    }
+    makes = {function for function in roles.statements if roles.allows(function, Request("kms:CreateKey", "*", new))}
     assert (signs, makes) == ({"IssueToken", "IntrospectToken"}, {"RotateKeys"})
 
 

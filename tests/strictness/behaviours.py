@@ -21,14 +21,7 @@ from authorizer.claims import LEEWAY
 from authorizer.clock import Deadline
 from authorizer.dpop import MAX_PROOF_AGE, MAX_PROOF_LENGTH
 from authorizer.errors import AuthorizerError, Unauthorized
-from authorizer.https_client import (
-    MAX_BODY_LENGTH,
-    HttpExchangeError,
-    Request,
-    Response,
-    parse_url,
-    send,
-)
+from authorizer.https_client import MAX_BODY_LENGTH, HttpExchangeError, Request, Response, parse_url, send
 from authorizer.jwk_thumbprint import thumbprint
 from authorizer.settings import Settings
 from tests.support import dpop_proofs
@@ -175,9 +168,7 @@ def _with_certificates(*names: str) -> Callable[[], str]:
         token = forge_claims(cnf={"x5t#S256": _digest(der)})
         event = recorded("rest_request", token)
         if names:
-            pems = (
-                common_name_certificate(name).public_bytes(Encoding.PEM).decode() for name in names
-            )
+            pems = (common_name_certificate(name).public_bytes(Encoding.PEM).decode() for name in names)
             event = with_certificate(event, "".join(pems))
         return Sandbox(PROOF_OF_POSSESSION="mtls").outcome(event)
 

@@ -46,9 +46,7 @@ def _verifier() -> Verifier:
     )
     rules = ClaimRules(ISSUER, frozenset({CLIENT}), frozenset(), 86_400)
     return Verifier(
-        {ISSUER: TrustedIssuer(keys, rules)},
-        header_rules(RS256, require_at_jwt=False),
-        remembered_tokens=1,
+        {ISSUER: TrustedIssuer(keys, rules)}, header_rules(RS256, require_at_jwt=False), remembered_tokens=1
     )
 
 

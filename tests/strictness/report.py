@@ -93,9 +93,7 @@ def _worlds() -> list[World]:
     return [case.world for case in CASES] + [control.world for control in CONTROLS]
 
 
-def _verdict(
-    make: Callable[[Any], Callable[[str], object] | None], world: object, token: str
-) -> str:
+def _verdict(make: Callable[[Any], Callable[[str], object] | None], world: object, token: str) -> str:
     import time_machine  # noqa: PLC0415 - not needed to write the page again
 
     with time_machine.travel(NOW, tick=False):
@@ -129,17 +127,9 @@ def _ask_node(worlds: list[Any], tokens: list[str]) -> dict[str, Any] | str:
         return "Node is not installed here"
     if not (NODE / "node_modules").is_dir():
         return "the Node libraries are not installed here"
-    question = {
-        "now": NOW,
-        "worlds": worlds,
-        "tokens": [[at, token] for at, token in enumerate(tokens)],
-    }
+    question = {"now": NOW, "worlds": worlds, "tokens": [[at, token] for at, token in enumerate(tokens)]}
     answer = subprocess.run(
-        [node, NODE / "strictness.mjs"],
-        input=json.dumps(question),
-        capture_output=True,
-        text=True,
-        check=True,
+        [node, NODE / "strictness.mjs"], input=json.dumps(question), capture_output=True, text=True, check=True
     )
     verdicts: dict[str, Any] = json.loads(answer.stdout)
     return verdicts
@@ -152,8 +142,7 @@ def rows(rivals: Rivals) -> list[Row]:
         for at, case in enumerate(CASES)
     }
     return [
-        Row(number, name, {OURS: ours} | of_rivals.get((number, name), {}))
-        for number, name, ours in our_verdicts()
+        Row(number, name, {OURS: ours} | of_rivals.get((number, name), {})) for number, name, ours in our_verdicts()
     ]
 
 
@@ -291,8 +280,7 @@ def read_ours(document: str) -> list[tuple[int, str, str]]:
 def expected_ours() -> list[tuple[int, str, str]]:
     """Return what `read_ours` would read from a document written now."""
     return [
-        (number, name.encode("ascii", "backslashreplace").decode(), outcome)
-        for number, name, outcome in our_verdicts()
+        (number, name.encode("ascii", "backslashreplace").decode(), outcome) for number, name, outcome in our_verdicts()
     ]
 
 

@@ -34,11 +34,7 @@ def assertion_claims(now: float = NOW, **changes: object) -> dict[str, Any]:
 
 
 def assertion(
-    claims: Mapping[str, object] | None = None,
-    *,
-    alg: str = "ES256",
-    kid: str = "ec",
-    **header: object,
+    claims: Mapping[str, object] | None = None, *, alg: str = "ES256", kid: str = "ec", **header: object
 ) -> str:
     """Sign claims with the key named like the key id; a header member set to ... is left out."""
     headers = {"kid": kid, "typ": "JWT"} | header
@@ -69,20 +65,12 @@ class MemoryRemoteJwks(RemoteJwks):
         self.published[address] = list(jwks)
 
     def find(
-        self,
-        jwks_uri: str,
-        kid: str,
-        known_subject_iat: float | None = None,
-        rejected: VerificationKey | None = None,
+        self, jwks_uri: str, kid: str, known_subject_iat: float | None = None, rejected: VerificationKey | None = None
     ) -> VerificationKey:
         return self._find(jwks_uri, kid)
 
     def find_by_issuer(
-        self,
-        issuer: str,
-        kid: str,
-        known_subject_iat: float | None = None,
-        rejected: VerificationKey | None = None,
+        self, issuer: str, kid: str, known_subject_iat: float | None = None, rejected: VerificationKey | None = None
     ) -> VerificationKey:
         return self._find(issuer, kid)
 

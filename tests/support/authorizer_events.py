@@ -19,10 +19,7 @@ HOSTS = {
 
 
 def decide(
-    authorizer: BaseAuthorizer,
-    event: dict[str, Any],
-    seconds: float = 1,
-    monotonic: Clock = monotonic,
+    authorizer: BaseAuthorizer, event: dict[str, Any], seconds: float = 1, monotonic: Clock = monotonic
 ) -> dict[str, Any]:
     """Return the authorizer's response to an event."""
     return authorizer.decide(AuthorizerEvent(event), Deadline(seconds, monotonic))
@@ -31,9 +28,7 @@ def decide(
 def recorded(kind: str, token: str = "", scheme: str = "Bearer") -> dict[str, Any]:
     """Return the event of this kind, with a token in it."""
     text = (_EVENTS / f"{kind}.json").read_text(encoding="utf-8")
-    event: dict[str, Any] = json.loads(
-        text.replace("Bearer TOKEN", f"{scheme} {token or 'a-token'}")
-    )
+    event: dict[str, Any] = json.loads(text.replace("Bearer TOKEN", f"{scheme} {token or 'a-token'}"))
     return event
 
 
@@ -58,9 +53,6 @@ def with_certificate(event: dict[str, Any], pem: str) -> dict[str, Any]:
         "subjectDN": "CN=client",
         "issuerDN": "CN=authority",
         "serialNumber": "1",
-        "validity": {
-            "notBefore": "May 28 12:30:02 2019 GMT",
-            "notAfter": "Aug  5 09:36:04 2021 GMT",
-        },
+        "validity": {"notBefore": "May 28 12:30:02 2019 GMT", "notAfter": "Aug  5 09:36:04 2021 GMT"},
     }
     return changed

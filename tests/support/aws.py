@@ -21,11 +21,7 @@ STATE_TABLE: Final = "state"
 KEY_RING_SECRET: Final = "key-ring"
 SIGNING_KEYS_SECRET: Final = "signing-keys"
 DPOP_NONCE_SECRET: Final = "dpop-nonce"
-TABLES: Final = {
-    CLIENTS_TABLE: "client_id",
-    TOKENS_TABLE: "token_digest",
-    STATE_TABLE: "entry",
-}
+TABLES: Final = {CLIENTS_TABLE: "client_id", TOKENS_TABLE: "token_digest", STATE_TABLE: "entry"}
 """Each table and its key."""
 ISSUER: Final = "http://localhost:8085/ms-auth-server"
 

@@ -51,9 +51,7 @@ class FaultProxy:
             if fault:
                 response.headers.pop("x-amz-crc32", None)  # boto3 would retry a wrong checksum
                 altered = fault(json.loads(response.content))
-                response._content = (
-                    altered if isinstance(altered, bytes) else json.dumps(altered).encode()
-                )
+                response._content = altered if isinstance(altered, bytes) else json.dumps(altered).encode()
         answered: AWSResponse = response
         return answered
 

@@ -48,18 +48,13 @@ class AwsServer:
     def build(self, function: ModuleType, **parts: Any) -> Endpoint:
         """Return a cold endpoint of a function."""
         settings = function.Settings.from_env(ENVIRONMENT)
-        built: Endpoint = function.build(
-            settings, clock=self.clock, aws=self.aws, emit=self.log.append, **parts
-        )
+        built: Endpoint = function.build(settings, clock=self.clock, aws=self.aws, emit=self.log.append, **parts)
         return built
 
     def make_keys(self) -> None:
         """Run `rotate_keys` for the first time, with a key of the tests."""
         rotate_keys.build(
-            RotateKeysSettings.from_env(ENVIRONMENT),
-            clock=self.clock,
-            secrets=self.secrets,
-            generate=generate,
+            RotateKeysSettings.from_env(ENVIRONMENT), clock=self.clock, secrets=self.secrets, generate=generate
         ).run()
 
     def status(self, client_id: str, secret: str = SECRET, **parameters: str) -> int:
@@ -74,11 +69,7 @@ class AwsServer:
     def introspect(self, token: str, caller: str, secret: str = SECRET) -> dict[str, Any]:
         """Introspect a token."""
         headers = basic(caller, secret)
-        return granted(
-            self.introspection_endpoint(
-                form_event(paths.INTROSPECTION, {"token": token}, headers=headers)
-            )
-        )
+        return granted(self.introspection_endpoint(form_event(paths.INTROSPECTION, {"token": token}, headers=headers)))
 
 
 def granted(response: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,11 +16,7 @@ from tests.support.laptop import ROOT, is_listening
 
 @contextlib.contextmanager
 def chalice_local(
-    project: str | Path,
-    port: int,
-    environ: Mapping[str, str],
-    *options: str,
-    output: IO[str] | None = None,
+    project: str | Path, port: int, environ: Mapping[str, str], *options: str, output: IO[str] | None = None
 ) -> Iterator[subprocess.Popen[str]]:
     """Run `cd local/<project> && chalice local --port <port>` until the block is left.
 

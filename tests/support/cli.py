@@ -48,15 +48,11 @@ class CommandLine:
 
     clock: ManualClock
 
-    def __call__(
-        self, *arguments: str, answer: str | BytesIO = "", environ: dict[str, str] | None = None
-    ) -> Result:
+    def __call__(self, *arguments: str, answer: str | BytesIO = "", environ: dict[str, str] | None = None) -> Result:
         """Run a command on the deployment; `answer` is what is typed or piped in."""
         named = {"GATEHOUSE_STACK": STACK} if environ is None else environ
         context = CommandContext(self.clock, named, _session)
-        outcome = CliRunner().invoke(
-            app, arguments, input=answer, obj=context, prog_name="gatehouse"
-        )
+        outcome = CliRunner().invoke(app, arguments, input=answer, obj=context, prog_name="gatehouse")
         if outcome.exception and not isinstance(outcome.exception, SystemExit):
             raise outcome.exception
         return Result(outcome.exit_code, outcome.stdout, outcome.stderr)
@@ -148,10 +144,7 @@ def deploy(
     for logical_id in _SECRETS:
         # moto's CloudFormation creates no secrets. A resource with the secret's name replaces it.
         secrets.create_secret(Name=f"{name}-{logical_id}")
-        resources[logical_id] = {
-            "Type": "AWS::Logs::LogGroup",
-            "Properties": {"LogGroupName": f"{name}-{logical_id}"},
-        }
+        resources[logical_id] = {"Type": "AWS::Logs::LogGroup", "Properties": {"LogGroupName": f"{name}-{logical_id}"}}
     outputs = {"Issuer": {"Value": issuer}}
     if guarded_api is not None:  # None: a stack without the sample API
         outputs["GuardedApiUrl"] = {"Value": guarded_api}
@@ -161,14 +154,13 @@ def deploy(
     template = {"Resources": resources, "Outputs": outputs, "Parameters": parameters}
     aws_client("cloudformation").create_stack(StackName=name, TemplateBody=json.dumps(template))
     secrets.put_secret_value(
-        SecretId=physical_name("KeyRingSecret", name),
-        SecretString=key_ring.to_json(kept or ring(now=NOW - 1000)),
+        SecretId=physical_name("KeyRingSecret", name), SecretString=key_ring.to_json(kept or ring(now=NOW - 1000))
     )
 
 
 def physical_name(logical_id: str, stack: str = STACK) -> str:
     """Return what a resource of a stack is called."""
-    detail = aws_client("cloudformation").describe_stack_resource(
-        StackName=stack, LogicalResourceId=logical_id
-    )["StackResourceDetail"]
+    detail = aws_client("cloudformation").describe_stack_resource(StackName=stack, LogicalResourceId=logical_id)[
+        "StackResourceDetail"
+    ]
     return str(detail["PhysicalResourceId"])

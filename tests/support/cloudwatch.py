@@ -64,9 +64,7 @@ def extract(line: str) -> Iterator[Value]:
         yield from _values(members, directive, stamp / 1000)
 
 
-def _values(
-    members: Mapping[str, Any], directive: Mapping[str, Any], time: float
-) -> Iterator[Value]:
+def _values(members: Mapping[str, Any], directive: Mapping[str, Any], time: float) -> Iterator[Value]:
     _require(set(directive) == {"Namespace", "Dimensions", "Metrics"}, "members of a directive")
     _require(bool(_NAMESPACE.fullmatch(directive["Namespace"])), "Namespace")
     _require(0 < len(directive["Metrics"]) <= _MOST_METRICS, "number of metrics")
@@ -110,9 +108,7 @@ def _require(holds: bool, what: str) -> None:
 class Metrics:
     """Values by series and by second."""
 
-    values: dict[Series, list[tuple[float, float]]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
+    values: dict[Series, list[tuple[float, float]]] = field(default_factory=lambda: defaultdict(list))
 
     def read(self, lines: Iterable[str]) -> None:
         """Take the metrics out of lines."""
@@ -161,9 +157,7 @@ class Alarm:
         """
         period = self.series()[0][2]
         end = now // period * period
-        starts = [
-            end - period * back for back in range(1, self.properties["EvaluationPeriods"] + 1)
-        ]
+        starts = [end - period * back for back in range(1, self.properties["EvaluationPeriods"] + 1)]
         if self.properties["TreatMissingData"] == "missing":
             known = [at for each in self.series() for at, _ in metrics.values.get(each[0], ())]
             if not any(starts[-1] <= at < end for at in known):

@@ -24,9 +24,7 @@ _SHAPE: Final = re.compile("|".join(f"({shape})" for shape in SHAPES.values()))
 _NAMES: Final = tuple(SHAPES)
 _WORD: Final = re.compile(rf"[\w+/=.~-]{{{SHORTEST},}}")
 _HEADERS: Final = frozenset({"authorization", "dpop"})
-_PARAMETERS: Final = frozenset(
-    {"client_secret", "client_assertion", "token", "subject_token", "actor_token"}
-)
+_PARAMETERS: Final = frozenset({"client_secret", "client_assertion", "token", "subject_token", "actor_token"})
 
 
 def shape_in(line: str) -> str | None:

@@ -75,9 +75,7 @@ class Deployment:
     def of(cls, **parameters: str) -> Deployment:
         """Choose what the conditions choose."""
         document = transformed()
-        resolver = Resolver(
-            {**LAPTOP.pseudo_parameters(), **_defaults(), **parameters}, document["Conditions"], {}
-        )
+        resolver = Resolver({**LAPTOP.pseudo_parameters(), **_defaults(), **parameters}, document["Conditions"], {})
 
         return cls(
             _chosen_parts(document["Resources"], resolver),
@@ -108,11 +106,7 @@ class Deployment:
 
     def properties(self, kind: str) -> dict[str, Mapping[str, Any]]:
         """Return the properties of the resources of one type, by logical id."""
-        return {
-            name: resource["Properties"]
-            for name, resource in self.resources.items()
-            if resource["Type"] == kind
-        }
+        return {name: resource["Properties"] for name, resource in self.resources.items() if resource["Type"] == kind}
 
     def order(self) -> list[str]:
         """Return the resources in an order in which they can be made.
@@ -135,9 +129,7 @@ class Deployment:
         return list(TopologicalSorter(made).static_order())
 
 
-def _chosen_parts(
-    parts: Mapping[str, Mapping[str, Any]], resolver: Resolver
-) -> dict[str, Mapping[str, Any]]:
+def _chosen_parts(parts: Mapping[str, Mapping[str, Any]], resolver: Resolver) -> dict[str, Mapping[str, Any]]:
     return {
         name: _chosen(declared, resolver)
         for name, declared in parts.items()
@@ -155,11 +147,7 @@ def _chosen(node: Any, resolver: Resolver) -> Any:
         condition, if_true, if_false = node["Fn::If"]
         holds = resolver.condition(condition, condition)
         return _chosen(if_true if holds else if_false, resolver)
-    return {
-        key: _chosen(value, resolver)
-        for key, value in node.items()
-        if not _is_nothing(value, resolver)
-    }
+    return {key: _chosen(value, resolver) for key, value in node.items() if not _is_nothing(value, resolver)}
 
 
 def _is_nothing(node: object, resolver: Resolver) -> bool:

@@ -14,17 +14,10 @@ from infra.cloudformation import load
 from tests.support.doc_blocks import ROOT
 
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
-MAKE_TARGETS = {
-    name
-    for rule in re.findall(r"^([a-z][a-z -]*):", MAKEFILE, re.MULTILINE)
-    for name in rule.split()
-}
+MAKE_TARGETS = {name for rule in re.findall(r"^([a-z][a-z -]*):", MAKEFILE, re.MULTILINE) for name in rule.split()}
 _ASSIGNMENT = re.compile(r"([A-Z][A-Z_]*)=.*", re.DOTALL)
 _AWS_OPTIONS = {"query", "output", "region", "profile"}
-_SAM_OPTIONS = {
-    "build": set[str](),
-    "deploy": {"--guided", "--stack-name", "--parameter-overrides"},
-}
+_SAM_OPTIONS = {"build": set[str](), "deploy": {"--guided", "--stack-name", "--parameter-overrides"}}
 
 
 def simple_commands(text: str) -> list[list[str]]:

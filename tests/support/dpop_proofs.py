@@ -40,12 +40,7 @@ def public_jwk(alg: str = "ES256", number: int = 1) -> dict[str, Any]:
 
 
 def proof(
-    alg: str = "ES256",
-    *,
-    number: int = 1,
-    header: dict[str, Any] | None = None,
-    now: float = NOW,
-    **claims: Any,
+    alg: str = "ES256", *, number: int = 1, header: dict[str, Any] | None = None, now: float = NOW, **claims: Any
 ) -> str:
     """Write a proof for the token endpoint."""
     said = {"htm": "POST", "htu": TOKEN_URL, "iat": now, "jti": str(uuid4()), **claims}

@@ -60,12 +60,7 @@ class Statement:
         for operator, _, _ in conditions:
             if operator.removeprefix(_FOR_ALL_VALUES) not in ("StringEquals", "StringLike"):
                 raise ValueError(f"the condition operator {operator} is not known here")
-        return cls(
-            document["Effect"],
-            as_list(document["Action"]),
-            as_list(document["Resource"]),
-            conditions,
-        )
+        return cls(document["Effect"], as_list(document["Action"]), as_list(document["Resource"]), conditions)
 
     def matches(self, request: Request) -> bool:
         """Return True if the statement matches the request."""
@@ -96,9 +91,7 @@ def as_list(value: str | list[str]) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value)
 
 
-def _holds(
-    condition: tuple[str, str, tuple[str, ...]], context: Mapping[str, tuple[str, ...]]
-) -> bool:
+def _holds(condition: tuple[str, str, tuple[str, ...]], context: Mapping[str, tuple[str, ...]]) -> bool:
     operator, key, wanted = condition
     given = context.get(key, ())
     if not given:

@@ -73,9 +73,7 @@ class RuntimeApi(ThreadingHTTPServer):
         return {
             "Lambda-Runtime-Aws-Request-Id": str(uuid4()),
             "Lambda-Runtime-Deadline-Ms": str(int(deadline * 1000)),
-            "Lambda-Runtime-Invoked-Function-Arn": (
-                f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{self.function_name}"
-            ),
+            "Lambda-Runtime-Invoked-Function-Arn": (f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{self.function_name}"),
             "Lambda-Runtime-Trace-Id": "Root=1-6553f1c1-25d0b2f91c8e1f6c5d3b7a90;Sampled=0",
             "Lambda-Runtime-Client-Context": "{}",
             "Lambda-Runtime-Cognito-Identity": "{}",
@@ -158,9 +156,7 @@ def make_runtime(directory: Path) -> Path:
 
 
 @contextlib.contextmanager
-def started(
-    artifact: Path, handler: str, runtime: Path, environ: Mapping[str, str]
-) -> Iterator[LambdaProcess]:
+def started(artifact: Path, handler: str, runtime: Path, environ: Mapping[str, str]) -> Iterator[LambdaProcess]:
     """Start an artifact's handler, and end it on leaving."""
     api = RuntimeApi(artifact.name)
     threading.Thread(target=api.serve_forever, daemon=True).start()
@@ -176,9 +172,7 @@ def started(
     function = LambdaProcess(api, process, begun)
     stdout = process.stdout
     assert stdout is not None
-    reader = threading.Thread(
-        target=lambda: function.lines.extend(line.decode() for line in stdout), daemon=True
-    )
+    reader = threading.Thread(target=lambda: function.lines.extend(line.decode() for line in stdout), daemon=True)
     reader.start()
     try:
         while not api.ready.wait(0.005) and api.outcomes.empty() and process.poll() is None:

@@ -61,9 +61,7 @@ BANNED = {
     rf"(?:good|bad) (?:\w+ )?{_JUDGED}": "valid, invalid",
 }
 _BANNED = [(re.compile(rf"\b(?:{words})\b", re.IGNORECASE), to) for words, to in BANNED.items()]
-_FIRST_WORD = re.compile(
-    r"(what|who|where|whether|of|so|for(?! example| instance))\b", re.IGNORECASE
-)
+_FIRST_WORD = re.compile(r"(what|who|where|whether|of|so|for(?! example| instance))\b", re.IGNORECASE)
 _CODE = re.compile(r"``[^`]+``|`[^`]*`|https?://\S+|\{[^{}]*\}")
 _SENTENCE = re.compile(r".+?(?:[.!?]['\")*\]]*(?=\s|$)|$)")
 _CLAUSE_END = re.compile(r"[:;]\**\s|[:;]$| — | → ")
@@ -164,10 +162,7 @@ def _python_messages(text: str) -> Iterator[Prose]:
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
             skipped |= {id(part) for part in node.values}
-            parts = [
-                str(part.value) if isinstance(part, ast.Constant) else "CODE"
-                for part in node.values
-            ]
+            parts = [str(part.value) if isinstance(part, ast.Constant) else "CODE" for part in node.values]
             yield from _message(node.lineno, "".join(parts))
         elif isinstance(node, ast.Constant) and id(node) not in skipped:
             yield from _message(node.lineno, node.value if isinstance(node.value, str) else "")
@@ -301,16 +296,12 @@ def checked_files() -> list[Path]:
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     paths = (Path(name) for name in names.splitlines() if not EXCLUDED.fullmatch(name))
-    return sorted(
-        ROOT / path for path in paths if _kind(path) in READERS and (ROOT / path).exists()
-    )
+    return sorted(ROOT / path for path in paths if _kind(path) in READERS and (ROOT / path).exists())
 
 
 def counts() -> dict[str, int]:
     """Return the violations per file, without files that have none."""
-    found = {
-        path.relative_to(ROOT).as_posix(): len(violations_in(path)) for path in checked_files()
-    }
+    found = {path.relative_to(ROOT).as_posix(): len(violations_in(path)) for path in checked_files()}
     return {name: count for name, count in found.items() if count}
 
 

@@ -98,9 +98,7 @@ def _judged(answers: Callable[..., Any]) -> Callable[..., Any]:
             used = set() if _invented.on else used_in(getattr(event, "_event", event), answer)
             credentials.update(used)
             for line in _request.lines:
-                leaks.extend(
-                    f"a credential of its request in {line}" for one in used if one in line
-                )
+                leaks.extend(f"a credential of its request in {line}" for one in used if one in line)
         return answer
 
     return judged

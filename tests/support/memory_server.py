@@ -13,10 +13,7 @@ from functions.issue_token.token_endpoint import TokenEndpoint
 from functions.issue_token.token_exchange import TokenExchange
 from functions.revoke_token.handler import TokenRevocation
 from functions.shared.authentication.client_authentication import ClientAuthentication
-from functions.shared.authentication.client_secret import (
-    ClientSecretBasic,
-    ClientSecretPost,
-)
+from functions.shared.authentication.client_secret import ClientSecretBasic, ClientSecretPost
 from functions.shared.clients.client import CLIENT_CREDENTIALS, TOKEN_EXCHANGE, Client, TokenFormat
 from functions.shared.clients.client_secrets import SecretVerifier
 from functions.shared.keys.cached_key_ring import CachedKeyRing
@@ -57,10 +54,7 @@ class MemoryServer:
         key_ring = CachedKeyRing(self.store, KEY_RING_SECRET, self.clock)
         self.signers = LocalSigners(key_ring, self.store, SIGNING_KEYS_SECRET)
         self.nonces = DpopNonces(self.store, DPOP_NONCE_SECRET, self.clock)
-        formats = (
-            OpaqueTokens(self.opaque),
-            IssuedJwts(ISSUER, key_ring, self.denied, self.clock),
-        )
+        formats = (OpaqueTokens(self.opaque), IssuedJwts(ISSUER, key_ring, self.denied, self.clock))
         known = TokenLookup(formats, self.clients)
         verifier = SecretVerifier(lambda *_: False)
         authentication = ClientAuthentication(
@@ -69,27 +63,15 @@ class MemoryServer:
         issuance = TokenEndpoint(
             authentication,
             PossessionCheck(TOKEN_URL, self.nonces, self.used),
-            GrantDecisions(
-                {
-                    CLIENT_CREDENTIALS: grant_client_credentials,
-                    TOKEN_EXCHANGE: TokenExchange(known),
-                }
-            ),
-            {
-                TokenFormat.JWT: JwtMint(ISSUER, self.signers),
-                TokenFormat.OPAQUE: OpaqueMint(ISSUER, self.opaque),
-            },
+            GrantDecisions({CLIENT_CREDENTIALS: grant_client_credentials, TOKEN_EXCHANGE: TokenExchange(known)}),
+            {TokenFormat.JWT: JwtMint(ISSUER, self.signers), TokenFormat.OPAQUE: OpaqueMint(ISSUER, self.opaque)},
             self.clock,
         )
-        introspection = TokenIntrospection(
-            authentication, known, JwtResponder(ISSUER, self.signers), self.clock
-        )
+        introspection = TokenIntrospection(authentication, known, JwtResponder(ISSUER, self.signers), self.clock)
         revocation = TokenRevocation(authentication, formats, self.clock)
         post = ("POST",)
         self.token_endpoint = Endpoint("issue_token", issuance, self.log.append, post)
-        self.introspection_endpoint = Endpoint(
-            "introspect_token", introspection, self.log.append, post
-        )
+        self.introspection_endpoint = Endpoint("introspect_token", introspection, self.log.append, post)
         self.revocation_endpoint = Endpoint("revoke_token", revocation, self.log.append, post)
 
     def ask(

@@ -5,13 +5,7 @@ from threading import Lock
 from authorizer.state_table import entry
 from functions.shared.clients.client import Client, is_client_id
 from functions.shared.storage.secrets_manager import SecretConflictError, SecretStore, SecretVersion
-from functions.shared.storage.state_table import (
-    AlreadyUsedError,
-    Counters,
-    JwtDenyList,
-    OneTimeUse,
-    SecretUses,
-)
+from functions.shared.storage.state_table import AlreadyUsedError, Counters, JwtDenyList, OneTimeUse, SecretUses
 from functions.shared.tokens.opaque_tokens import OpaqueToken, OpaqueTokenStore, token_digest
 
 

@@ -40,6 +40,5 @@ def _takes(route: Route, path: tuple[str, ...]) -> bool:
             return False
         segments, path = segments[:-1], path[: len(segments) - 1]
     return len(segments) == len(path) and all(
-        wanted == given or (wanted == ANY_SEGMENT and given)
-        for wanted, given in zip(segments, path, strict=True)
+        wanted == given or (wanted == ANY_SEGMENT and given) for wanted, given in zip(segments, path, strict=True)
     )

@@ -42,10 +42,7 @@ STAND_INS: Final = {
 """Test names of resources, and the stack's resources that they represent."""
 
 OF_THE_RUNTIME: Final = frozenset(
-    {
-        *("logs:CreateLogStream", "logs:PutLogEvents"),
-        *("xray:PutTraceSegments", "xray:PutTelemetryRecords"),
-    }
+    {*("logs:CreateLogStream", "logs:PutLogEvents"), *("xray:PutTraceSegments", "xray:PutTelemetryRecords")}
 )
 """Calls of Lambda itself with a function's role. No test can record them."""
 
@@ -77,11 +74,7 @@ _DATA_KEY_ACTIONS: Final = {
 
 def read(folder: Path) -> list[Record]:
     """Return what every process of a run wrote down."""
-    return [
-        json.loads(line)
-        for file in sorted(folder.glob("*.jsonl"))
-        for line in file.read_text().splitlines()
-    ]
+    return [json.loads(line) for file in sorted(folder.glob("*.jsonl")) for line in file.read_text().splitlines()]
 
 
 class Roles:
@@ -134,9 +127,7 @@ def _data_keys(template: Template, known: Mapping[str, str]) -> Iterator[tuple[s
                 yield known[f"{resource.logical_id}.Arn"], key
 
 
-def role_statements(
-    template: Template, function: str, known: Mapping[str, str]
-) -> list[dict[str, Any]]:
+def role_statements(template: Template, function: str, known: Mapping[str, str]) -> list[dict[str, Any]]:
     """Return the statements of a function's role; `known` as of `Template.properties`."""
     role = template.properties(f"{function}Role", {**known, **dict(_log_arns(template))})
     assert "ManagedPolicyArns" not in role, "what they grant is not written in the template"
@@ -215,9 +206,7 @@ class Keys:
         """Read them from the records."""
         made = {record["key"]: record for record in records if isinstance(record.get("key"), str)}
         parameters = [record["parameters"] for record in records if "caller" in record]
-        aliases = {
-            each["AliasName"]: each["TargetKeyId"] for each in parameters if "TargetKeyId" in each
-        }
+        aliases = {each["AliasName"]: each["TargetKeyId"] for each in parameters if "TargetKeyId" in each}
         return cls(made, aliases)
 
     def request(self, action: str, key: str) -> Request:
@@ -269,9 +258,7 @@ def _requests(record: Record, roles: Roles, keys: Keys) -> Iterator[Request]:
             yield Request(needed, data_key, via)
 
 
-def _kms_requests(
-    action: str, parameters: Mapping[str, str], tags: Mapping[str, str], keys: Keys
-) -> Iterator[Request]:
+def _kms_requests(action: str, parameters: Mapping[str, str], tags: Mapping[str, str], keys: Keys) -> Iterator[Request]:
     """The requests of a call to KMS: what is done to an alias needs the right to its key as well.
 
     https://docs.aws.amazon.com/kms/latest/developerguide/alias-access.html

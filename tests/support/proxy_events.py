@@ -50,15 +50,10 @@ def form_event(
 ) -> dict[str, Any]:
     """Build a form POST. A text is sent as it is."""
     body = parameters if isinstance(parameters, str) else urlencode(parameters)
-    return proxy_event(
-        "POST", path, headers={"Content-Type": FORM, **(headers or {})}, body=body, **rest
-    )
+    return proxy_event("POST", path, headers={"Content-Type": FORM, **(headers or {})}, body=body, **rest)
 
 
-def token_event(
-    parameters: Mapping[str, str] | Sequence[tuple[str, str]] | str,
-    **rest: Any,
-) -> dict[str, Any]:
+def token_event(parameters: Mapping[str, str] | Sequence[tuple[str, str]] | str, **rest: Any) -> dict[str, Any]:
     """Build a token request."""
     return form_event("/oauth2/token", parameters, **rest)
 
@@ -70,7 +65,4 @@ def basic(client_id: str, secret: str) -> dict[str, str]:
 
 
 def _many(given: Mapping[str, str | Sequence[str]] | None) -> dict[str, list[str]]:
-    return {
-        name: [values] if isinstance(values, str) else list(values)
-        for name, values in (given or {}).items()
-    }
+    return {name: [values] if isinstance(values, str) else list(values) for name, values in (given or {}).items()}

@@ -43,9 +43,7 @@ PICTURES = (
 def take(started: Browser, picture: Picture, url: str, folder: Path) -> list[str]:
     """Take one picture; return what axe-core finds wrong with the page."""
     page = started.new_page(
-        viewport={"width": picture.width, "height": picture.height},
-        color_scheme=picture.theme,
-        reduced_motion="reduce",
+        viewport={"width": picture.width, "height": picture.height}, color_scheme=picture.theme, reduced_motion="reduce"
     )
     page.goto(url)
     wait_until_idle(page)

@@ -27,9 +27,7 @@ LONGEST_CACHE = 3600  # API Gateway's own limit
 _PAIRS = 2
 
 
-def faults(
-    template: Template, api_id: str, scope_map: ScopeMap, values: Mapping[str, str] | None = None
-) -> list[str]:
+def faults(template: Template, api_id: str, scope_map: ScopeMap, values: Mapping[str, str] | None = None) -> list[str]:
     """Return what is wrong with an API, its authorizers and the scope map.
 
     `values` are names of what the template makes, such as tables.
@@ -85,11 +83,7 @@ def _authorizer_faults(authorizer: Authorizer, environ: Mapping[str, str]) -> It
     yield from _simple_answer_faults(authorizer, environ, ("context", "routekey") in sources)
 
 
-def _simple_answer_faults(
-    authorizer: Authorizer,
-    environ: Mapping[str, str],
-    by_route: bool,
-) -> Iterator[str]:
+def _simple_answer_faults(authorizer: Authorizer, environ: Mapping[str, str], by_route: bool) -> Iterator[str]:
     simple = environ.get("SIMPLE_RESPONSE") == "true"
     if simple != authorizer.simple_responses:
         yield "SIMPLE_RESPONSE and EnableSimpleResponses differ"

@@ -42,9 +42,7 @@ def ed25519_key(name: str) -> ed25519.Ed25519PrivateKey:
     return ed25519.Ed25519PrivateKey.generate()
 
 
-def rsa_jwk(
-    kid: str = KID, key: rsa.RSAPrivateKey | None = None, **members: object
-) -> dict[str, Any]:
+def rsa_jwk(kid: str = KID, key: rsa.RSAPrivateKey | None = None, **members: object) -> dict[str, Any]:
     """Return the public JWK of an RSA key, as the issuer publishes it."""
     jwk = RSAAlgorithm.to_jwk((key or rsa_key(kid)).public_key(), as_dict=True)
     return {"kty": jwk["kty"], "n": jwk["n"], "e": jwk["e"], "kid": kid} | members
@@ -102,12 +100,7 @@ def encode(raw: bytes) -> str:
     return urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
-def forge(
-    header: object = ...,
-    payload: object = ...,
-    *,
-    key: rsa.RSAPrivateKey | None = None,
-) -> str:
+def forge(header: object = ..., payload: object = ..., *, key: rsa.RSAPrivateKey | None = None) -> str:
     """Sign any header and payload with a true key: bytes as they are, all else as JSON."""
     header = {"alg": "RS256", "kid": KID} if header is ... else header
     payload = claims() if payload is ... else payload

@@ -25,9 +25,7 @@ def deploy_all(  # noqa: PLR0913 - each is one thing that a test may want otherw
 ) -> None:
     """Create the stack; `authorizer` are further variables of the authorizers' environment."""
     s3 = aws_client("s3")
-    s3.create_bucket(
-        Bucket="templates", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
-    )
+    s3.create_bucket(Bucket="templates", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     s3.put_object(Bucket="templates", Key="operations", Body=json.dumps(_NESTED).encode())
     secret = aws_client("secretsmanager").create_secret(
         Name=f"{STACK}-IntrospectionCredentials", SecretString=json.dumps(CREDENTIALS)
@@ -74,18 +72,11 @@ def _function(name: str, environ: Mapping[str, str]) -> dict[str, Any]:
     trust = {
         "Version": "2012-10-17",
         "Statement": [
-            {
-                "Effect": "Allow",
-                "Principal": {"Service": "lambda.amazonaws.com"},
-                "Action": "sts:AssumeRole",
-            }
+            {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
         ],
     }
     return {
-        f"{name}Role": {
-            "Type": "AWS::IAM::Role",
-            "Properties": {"AssumeRolePolicyDocument": trust},
-        },
+        f"{name}Role": {"Type": "AWS::IAM::Role", "Properties": {"AssumeRolePolicyDocument": trust}},
         name: {
             "Type": "AWS::Lambda::Function",
             "Properties": {

@@ -91,9 +91,7 @@ def test_example_has_no_silent_gateway_fault(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["rest-api", "http-api", "websocket-api"])
-def test_rules_parameter_has_the_authorizers_path(
-    name: str,
-) -> None:
+def test_rules_parameter_has_the_authorizers_path(name: str) -> None:
     template = read(name)
     rules = template.properties("CustomersRules", {})
     api_id = template.resolver().text({"Ref": "CustomersApi"}, "CustomersApi")
@@ -103,25 +101,18 @@ def test_rules_parameter_has_the_authorizers_path(
 
 
 @pytest.mark.parametrize("name", ["rest-api", "http-api", "websocket-api"])
-def test_shared_authorizer_example_has_no_function(
-    name: str,
-) -> None:
+def test_shared_authorizer_example_has_no_function(name: str) -> None:
     resources = transformed(name)["Resources"].values()
     permissions = [each for each in resources if each["Type"] == "AWS::Lambda::Permission"]
     assert permissions
-    assert {str(each["Properties"]["FunctionName"]) for each in permissions} == {
-        str({"Ref": "Customers"})
-    }
+    assert {str(each["Properties"]["FunctionName"]) for each in permissions} == {str({"Ref": "Customers"})}
 
 
 def test_websocket_api_is_guarded_by_one_header() -> None:
     template = read("websocket-api")
     routes = {
         route["RouteKey"]: route.get("AuthorizationType", "NONE")
-        for route in (
-            template.properties(each.logical_id, {})
-            for each in template.of_type("AWS::ApiGatewayV2::Route")
-        )
+        for route in (template.properties(each.logical_id, {}) for each in template.of_type("AWS::ApiGatewayV2::Route"))
     }
     # API Gateway takes an authorizer at $connect and nowhere else.
     assert routes == {"$connect": "CUSTOM", "$default": "NONE"}
@@ -187,9 +178,7 @@ NO_CONTEXT = [
 ]
 
 
-@pytest.mark.parametrize(
-    "nested", [{"authorizer": {"lambda": None}}, {"authorizer": {"lambda": {}}}]
-)
+@pytest.mark.parametrize("nested", [{"authorizer": {"lambda": None}}, {"authorizer": {"lambda": {}}}])
 def test_http_backend_rejects_an_empty_context(nested: dict[str, Any]) -> None:
     event = {"requestContext": {"http": {"method": "GET"}, **nested}, "pathParameters": None}
     assert backend("customers").handle(event, None)["statusCode"] == 401
@@ -209,9 +198,7 @@ def test_backend_rejects_requests_without_a_context(context: dict[str, Any]) -> 
 
 def test_backend_serves_requests_with_a_context() -> None:
     rest: dict[str, Any] = {"httpMethod": "GET", "requestContext": {"authorizer": ALLOWED}}
-    http: dict[str, Any] = {
-        "requestContext": {"http": {"method": "GET"}, "authorizer": {"lambda": ALLOWED}},
-    }
+    http: dict[str, Any] = {"requestContext": {"http": {"method": "GET"}, "authorizer": {"lambda": ALLOWED}}}
     for event in (rest, http):
         assert backend("customers").handle(event, None)["statusCode"] == 200
     opened = {"requestContext": {"routeKey": "$connect", "authorizer": ALLOWED}}
@@ -251,9 +238,7 @@ def changed(name: str, folder: Path, changes: dict[str, str]) -> ExternalStack:
     return ExternalStack(path, Addresses(), {})
 
 
-SWALLOWED = (
-    "is open to every scope that opens GET /customers/{parameter}, because no scope names it"
-)
+SWALLOWED = "is open to every scope that opens GET /customers/{parameter}, because no scope names it"
 EXPORT = """      Events:
         Export:
           Type: Api
@@ -272,10 +257,7 @@ EXPORT = """      Events:
 
 
 def test_routes_that_a_map_forgets_are_named(tmp_path: Path) -> None:
-    changes = {
-        "      Events:\n": EXPORT,
-        '["POST /customers"]': '["POST /customers", "GET /older"]',
-    }
+    changes = {"      Events:\n": EXPORT, '["POST /customers"]': '["POST /customers", "GET /older"]'}
     assert changed("rest-api", tmp_path, changes).route_findings() == [
         f"GET /customers/export-all {SWALLOWED}",
         "DELETE /customers/{id} is guarded and no scope opens it",
@@ -292,23 +274,15 @@ def test_simple_answers_close_routes_that_a_map_forgets(tmp_path: Path) -> None:
 
 
 def test_scope_map_that_cannot_be_read_is_a_finding(tmp_path: Path) -> None:
-    (found,) = changed(
-        "rest-api", tmp_path, {'"GET /customers"': '"ANY /customers"'}
-    ).route_findings()
+    (found,) = changed("rest-api", tmp_path, {'"GET /customers"': '"ANY /customers"'}).route_findings()
     assert found.startswith("the scope map cannot be read: ")
 
 
 def test_rest_example_has_the_gateway_responses() -> None:
     found = []
-    for path, api in (
-        (ROOT / "template.yaml", "GuardedApi"),
-        (TEMPLATES["rest-api"], "CustomersApi"),
-    ):
+    for path, api in ((ROOT / "template.yaml", "GuardedApi"), (TEMPLATES["rest-api"], "CustomersApi")):
         responses = load(path)["Resources"][api]["Properties"]["GatewayResponses"]
         found.append(
-            {
-                kind: (response.get("StatusCode"), response["ResponseTemplates"])
-                for kind, response in responses.items()
-            }
+            {kind: (response.get("StatusCode"), response["ResponseTemplates"]) for kind, response in responses.items()}
         )
     assert found[0] == found[1]

@@ -38,9 +38,7 @@ class BothIssuers:
     """The authorizer as the page sets it up, and what it fetches."""
 
     def __init__(self) -> None:
-        (text,) = (
-            block.text for block in blocks(ROOT / "docs" / "migrating.md") if block.kind == "yaml"
-        )
+        (text,) = (block.text for block in blocks(ROOT / "docs" / "migrating.md") if block.kind == "yaml")
         self.lines: list[str] = []
         self.fetched: list[str] = []
         self._gate = build(
@@ -61,9 +59,7 @@ class BothIssuers:
         return document
 
 
-@pytest.mark.parametrize(
-    ("claims", "typ"), [(COGNITOS, None), (OURS, "at+jwt")], ids=["Cognito's", "ours"]
-)
+@pytest.mark.parametrize(("claims", "typ"), [(COGNITOS, None), (OURS, "at+jwt")], ids=["Cognito's", "ours"])
 def test_both_issuers_tokens_are_good(claims: dict[str, Any], typ: str | None) -> None:
     authorizer = BothIssuers()
     assert allows(authorizer.policy(mint(claims, typ=typ)), METHOD_ARN)

@@ -25,8 +25,7 @@ def _access_logs() -> dict[str, tuple[str, Any]]:
     (rest,) = made.properties("AWS::ApiGateway::Stage").values()
     settings = {"http": http["AccessLogSettings"], "rest": rest["AccessLogSetting"]}
     return {
-        kind: (each["DestinationArn"]["Fn::GetAtt"][0], json.loads(each["Format"]))
-        for kind, each in settings.items()
+        kind: (each["DestinationArn"]["Fn::GetAtt"][0], json.loads(each["Format"])) for kind, each in settings.items()
     }
 
 
@@ -100,14 +99,8 @@ def test_deploy_page_names_every_action_of_the_roles() -> None:
 
 
 def test_every_current_python_runtime_is_offered() -> None:
-    lifecycle = json.loads(
-        files("cfnlint.data.AdditionalSpecs").joinpath("LmbdRuntimeLifecycle.json").read_text()
-    )
-    known = {
-        name
-        for name in lifecycle
-        if name.startswith("python3.") and (3, int(name[8:])) >= OLDEST_RUNTIME
-    }
+    lifecycle = json.loads(files("cfnlint.data.AdditionalSpecs").joinpath("LmbdRuntimeLifecycle.json").read_text())
+    known = {name for name in lifecycle if name.startswith("python3.") and (3, int(name[8:])) >= OLDEST_RUNTIME}
     offered = load(TEMPLATE)["Parameters"]["Runtime"]["AllowedValues"]
     assert set(offered) == known
     for runtime in offered:

@@ -52,9 +52,7 @@ def _read(**parameters: str) -> Template:
     ],
     ids=str,
 )
-def test_template_is_valid_for_the_authorizer(
-    parameters: dict[str, str],
-) -> None:
+def test_template_is_valid_for_the_authorizer(parameters: dict[str, str]) -> None:
     template = _read(**parameters)
     assert _faults(template) == []
     environ = template.function("Authorizer", MADE).environment
@@ -72,10 +70,7 @@ def test_template_is_valid_for_the_authorizer(
             {"ResourceMetadataUrl": "https://api.example.com/m"},
             "'Bearer resource_metadata=\"https://api.example.com/m\"'",
         ),
-        (
-            UNCACHED | {"ProofOfPossession": "dpop"},
-            "'DPoP algs=\"ES256 EdDSA PS256 RS256\", Bearer'",
-        ),
+        (UNCACHED | {"ProofOfPossession": "dpop"}, "'DPoP algs=\"ES256 EdDSA PS256 RS256\", Bearer'"),
     ],
 )
 def test_challenge_has_the_configured_metadata(parameters: dict[str, str], challenge: str) -> None:
@@ -99,9 +94,7 @@ def test_cloudformation_rejects_cached_proofs() -> None:
         ({"ProofOfPossession": "mtls"}, "an answer is kept for the token alone"),
     ],
 )
-def test_parameters_that_do_not_go_together_are_found(
-    parameters: dict[str, str], fault: str
-) -> None:
+def test_parameters_that_do_not_go_together_are_found(parameters: dict[str, str], fault: str) -> None:
     (found,) = _faults(_read(**parameters))
     assert fault in found
 
@@ -116,9 +109,7 @@ def test_parameters_that_do_not_go_together_are_found(
     ],
     ids=str,
 )
-def test_the_authorizer_may_touch_its_own_entries_only(
-    parameters: dict[str, str], state: dict[str, list[str]]
-) -> None:
+def test_the_authorizer_may_touch_its_own_entries_only(parameters: dict[str, str], state: dict[str, list[str]]) -> None:
     statements = {
         statement["Action"]: statement
         for statement in role_statements(_read(**parameters), "Authorizer", MADE)
@@ -183,10 +174,7 @@ MISTAKES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         ),
         "DEFAULT_4XX.X-Stage is no literal",
     ),
-    "guarded preflights": (
-        lambda r: _auth(r).pop("AddDefaultAuthorizerToCorsPreflight"),
-        "guards CORS preflights",
-    ),
+    "guarded preflights": (lambda r: _auth(r).pop("AddDefaultAuthorizerToCorsPreflight"), "guards CORS preflights"),
     "a guarded preflight": (
         lambda r: _add_route(r, "OPTIONS", "/country", Auth={"Authorizer": "BearerToken"}),
         "OPTIONS /country is guarded: a preflight",
@@ -211,9 +199,7 @@ MISTAKES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         "without the Authorization header among the identity sources",
     ),
     "simple answers from a policy's gateway": (
-        lambda r: r["Authorizer"]["Properties"]["Environment"]["Variables"].update(
-            {"SIMPLE_RESPONSE": "true"}
-        ),
+        lambda r: r["Authorizer"]["Properties"]["Environment"]["Variables"].update({"SIMPLE_RESPONSE": "true"}),
         "SIMPLE_RESPONSE and EnableSimpleResponses differ",
     ),
 }
@@ -236,10 +222,7 @@ def test_a_mistake_in_the_template_is_found(
             b'{"r": ["GET /country", "GET /country/code/{code}", "GET /gone"]}',
             "the scope map names GET /gone, which is not a guarded route",
         ),
-        (
-            b'{"r": ["GET /a/{x}", "GET /a/{x}/c/b"], "s": ["GET /a/{x}/b"]}',
-            "r: GET/a/*/c/b is opened and yet denied",
-        ),
+        (b'{"r": ["GET /a/{x}", "GET /a/{x}/c/b"], "s": ["GET /a/{x}/b"]}', "r: GET/a/*/c/b is opened and yet denied"),
     ],
 )
 def test_a_mistake_in_the_scope_map_is_found(scopes: bytes, fault: str) -> None:

@@ -60,13 +60,8 @@ SETS: dict[str, dict[str, str]] = {
     "mutual TLS beside execute-api": MTLS,
     "truststore version": MTLS | {"TruststoreVersion": "3"},
     "domain of the API": API | ZONE,
-    "mutual TLS at the API": API_MTLS
-    | {"ProofOfPossession": "mtls", "AuthorizerCacheSeconds": "0"},
-    "every domain, one certificate": DOMAIN
-    | MTLS
-    | API
-    | ZONE
-    | {"MtlsCertificateArn": "", "ApiCertificateArn": ""},
+    "mutual TLS at the API": API_MTLS | {"ProofOfPossession": "mtls", "AuthorizerCacheSeconds": "0"},
+    "every domain, one certificate": DOMAIN | MTLS | API | ZONE | {"MtlsCertificateArn": "", "ApiCertificateArn": ""},
     "provisioned concurrency": VERSIONS | {"ProvisionedConcurrency": "2"},
     "snapshots": VERSIONS | {"SnapStart": "true"},
     "limits": LIMITS,
@@ -144,8 +139,7 @@ def test_every_function_starts_with_what_it_is_given(parameters: dict[str, str])
 def test_all_functions_know_one_issuer(parameters: dict[str, str], issuer: str) -> None:
     template = _template(parameters)
     environments = {
-        name: template.function(name, names(template)).environment
-        for name, _ in template.function_properties()
+        name: template.function(name, names(template)).environment for name, _ in template.function_properties()
     }
     issuers = {name: known["ISSUER"] for name, known in environments.items() if "ISSUER" in known}
     assert set(issuers.values()) == {issuer}
@@ -181,9 +175,7 @@ def test_no_sample_api_leaves_the_other_functions() -> None:
         *("IssueToken", "IntrospectToken", "RevokeToken", "PublishJwks", "PublishMetadata"),
         *("RotateKeys", "SharedAuthorizer"),
     }
-    assert not {
-        each["Type"] for each in made.resources.values() if "::ApiGateway::" in each["Type"]
-    }
+    assert not {each["Type"] for each in made.resources.values() if "::ApiGateway::" in each["Type"]}
     gone = {name for name in whole.resources if name not in made.resources}
     sample = ("GuardedApi", "LookUpCountry", "PublishResourceMetadata", "Authorizer")
     assert {name for name in gone if not name.startswith(sample)} == set()
@@ -200,16 +192,11 @@ def test_no_sample_api_leaves_the_other_functions() -> None:
         (DOMAIN, {"AuthServerDomain", "AuthServerMapping", "AuthServerRootMapping"}),
         (MTLS, {"AuthServerMtlsDomain", "AuthServerMtlsMapping"}),
         (API, {"GuardedApiDomain", "GuardedApiMapping", "GuardedApiRootMapping"}),
-        (
-            DOMAIN | ZONE,
-            {"AuthServerDomain", "AuthServerMapping", "AuthServerRootMapping", "AuthServerRecords"},
-        ),
+        (DOMAIN | ZONE, {"AuthServerDomain", "AuthServerMapping", "AuthServerRootMapping", "AuthServerRecords"}),
     ],
     ids=["none", "auth server", "mutual TLS", "guarded API", "records"],
 )
-def test_the_nested_stack_has_the_names_that_are_given(
-    parameters: dict[str, str], made: set[str]
-) -> None:
+def test_the_nested_stack_has_the_names_that_are_given(parameters: dict[str, str], made: set[str]) -> None:
     nested = Deployment.of(**parameters).properties("AWS::CloudFormation::Stack")
     assert ("Domains" in nested) is bool(made)
     domains = Deployment.domains(**parameters)
@@ -233,9 +220,7 @@ def test_domain_paths_equal_execute_api_paths() -> None:
     [({}, {}), (DOMAIN, {"AuthServerApi"}), (MTLS, {}), (API_MTLS, {"GuardedApi"})],
     ids=["no names", "auth server", "mutual TLS only", "guarded API"],
 )
-def test_an_api_with_a_name_has_no_other_address(
-    parameters: dict[str, str], closed: set[str]
-) -> None:
+def test_an_api_with_a_name_has_no_other_address(parameters: dict[str, str], closed: set[str]) -> None:
     made = Deployment.of(**parameters).resources
     http, rest = made["AuthServerApi"]["Properties"], made["GuardedApi"]["Properties"]
     assert http["DisableExecuteApiEndpoint"] is ("AuthServerApi" in closed)
@@ -275,17 +260,11 @@ def test_every_name_is_served_with_tls_1_2_or_better() -> None:
             "https://api.example.com/.well-known/oauth-protected-resource/ms-system",
         ),
         (API | {"ResourceUrl": "https://www.example.com/api"}, "https://www.example.com/api", None),
-        (
-            API | SETS["addresses in front"],
-            "https://www.example.com/api",
-            "https://www.example.com/metadata",
-        ),
+        (API | SETS["addresses in front"], "https://www.example.com/api", "https://www.example.com/metadata"),
     ],
     ids=["execute-api", "domain", "in front of it", "with metadata"],
 )
-def test_guarded_api_address_is_its_public_one(
-    parameters: dict[str, str], resource: str, metadata: str | None
-) -> None:
+def test_guarded_api_address_is_its_public_one(parameters: dict[str, str], resource: str, metadata: str | None) -> None:
     for function in ("Authorizer", "PublishResourceMetadata"):
         assert _environment(function, parameters)["RESOURCE"] == resource
     responses = _template(parameters).api("GuardedApi").gateway_responses
@@ -298,9 +277,7 @@ def test_guarded_api_address_is_its_public_one(
 def test_versions_are_published_only_if_needed() -> None:
     plain = Deployment.of(**VERSIONS).resources
     assert not {"IssueTokenVersion", "IssueTokenAlias"} & plain.keys()
-    assert plain["IssueTokenIntegration"]["Properties"]["IntegrationUri"] == {
-        "Fn::GetAtt": ["IssueToken", "Arn"]
-    }
+    assert plain["IssueTokenIntegration"]["Properties"]["IntegrationUri"] == {"Fn::GetAtt": ["IssueToken", "Arn"]}
     for kind in ("snapshots", "provisioned concurrency"):
         made = Deployment.of(**SETS[kind]).resources
         integration = made["IssueTokenIntegration"]["Properties"]
@@ -354,18 +331,14 @@ def test_clients_and_keys_outlive_the_stack() -> None:
     kept = {
         name
         for name, each in made.items()
-        if (each.get("DeletionPolicy"), each.get("UpdateReplacePolicy"))
-        == ("RetainExceptOnCreate", "Retain")
+        if (each.get("DeletionPolicy"), each.get("UpdateReplacePolicy")) == ("RetainExceptOnCreate", "Retain")
     }
     assert kept == {"ClientsTable", "KeyRingSecret", "SigningKeysSecret", "DataKey"}
     clients = made["ClientsTable"]["Properties"]
     assert clients["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
     assert clients["DeletionProtectionEnabled"] == {"Ref": "DeletionProtection"}
     assert made["DataKey"]["Properties"]["PendingWindowInDays"] == 30
-    assert (_stage("dev")["DeletionProtection"], _stage("prod")["DeletionProtection"]) == (
-        "false",
-        "true",
-    )
+    assert (_stage("dev")["DeletionProtection"], _stage("prod")["DeletionProtection"]) == ("false", "true")
 
 
 def test_a_web_acl_guards_the_stage_of_the_rest_api() -> None:
@@ -378,11 +351,7 @@ def test_a_web_acl_guards_the_stage_of_the_rest_api() -> None:
 
 
 def test_exports_have_stable_names() -> None:
-    exported = {
-        each["Export"]["Name"]["Fn::Sub"]
-        for each in Deployment.of().outputs.values()
-        if "Export" in each
-    }
+    exported = {each["Export"]["Name"]["Fn::Sub"] for each in Deployment.of().outputs.values() if "Export" in each}
     assert exported >= {
         "${AWS::StackName}-AuthorizerArn",
         "${AWS::StackName}-AuthorizerInvocationUri",

@@ -46,9 +46,7 @@ def verify_signature(
     return _claims_verified_by(current, assertion)
 
 
-def _claims_verified_by(
-    verifier: VerificationKey, assertion: PresentedAssertion
-) -> Mapping[str, object]:
+def _claims_verified_by(verifier: VerificationKey, assertion: PresentedAssertion) -> Mapping[str, object]:
     if verifier.alg != assertion.jws.header.alg:
         raise InvalidTokenError(Reason.ALG_NOT_OF_KEY)
     verifier.verify(assertion.jws.signature, assertion.jws.signing_input)
@@ -113,9 +111,7 @@ class ReplayCheck:
     kind: str
     used: OneTimeUse
 
-    def consume(
-        self, owner: str, claims: Mapping[str, object], expires_at: float, now: float
-    ) -> None:
+    def consume(self, owner: str, claims: Mapping[str, object], expires_at: float, now: float) -> None:
         """Use the required `jti` of `owner` for the first time. RFC 7523, 3, item 7.
 
         Call this last: after another error the assertion stays unused.

@@ -29,29 +29,17 @@ from functions.shared.authentication.mutual_tls import SelfSignedTlsClientAuth, 
 from functions.shared.authentication.private_key_jwt import PrivateKeyJwt
 from functions.shared.authentication.rate_limit import FailureLimiter
 from functions.shared.authentication.remote_jwks import RemoteJwks
-from functions.shared.authentication.ssrf_guard import (
-    ON_LOOPBACK,
-    require_public,
-    require_public_or_loopback,
-)
+from functions.shared.authentication.ssrf_guard import ON_LOOPBACK, require_public, require_public_or_loopback
 from functions.shared.clients.client import Client
 from functions.shared.clients.client_registry import ClientRegistry
 from functions.shared.runtime.lambda_function import Clock
 from functions.shared.storage.aws import AwsClients
 from functions.shared.storage.errors import StorageError, StorageUnavailableError
-from functions.shared.storage.state_table import (
-    Counters,
-    OneTimeUse,
-    SecretUses,
-)
+from functions.shared.storage.state_table import Counters, OneTimeUse, SecretUses
 from functions.shared.web.audit import AuditEntry
 from functions.shared.web.form import Form
 from functions.shared.web.metrics import UNCOUNTED_FAILURES
-from functions.shared.web.oauth_errors import (
-    InvalidClientError,
-    InvalidRequestError,
-    TooManyFailuresError,
-)
+from functions.shared.web.oauth_errors import InvalidClientError, InvalidRequestError, TooManyFailuresError
 from functions.shared.web.proxy_request import ProxyRequest
 
 CREDENTIAL_PARAMETERS = frozenset({"client_id", "client_secret", "client_assertion"})
@@ -118,9 +106,7 @@ class ClientAuthentication:
         current = self.registry.find_again(client.client_id, since)
         return None if current is None or current.disabled or current == client else current
 
-    def _authenticated(
-        self, candidates: Sequence[_Candidate], client_id: str, now: float, entry: AuditEntry
-    ) -> Client:
+    def _authenticated(self, candidates: Sequence[_Candidate], client_id: str, now: float, entry: AuditEntry) -> Client:
         """Return the client. Its record is reloaded before a cached one rejects credentials.
 
         Raises:
@@ -146,9 +132,7 @@ class ClientAuthentication:
             raise InvalidRequestError("Client credentials must not be sent in the URI.")
         source = CredentialSource(request, form)
         found = [
-            _Candidate(method, presented)
-            for method in self.methods
-            if (presented := method.read(source)) is not None
+            _Candidate(method, presented) for method in self.methods if (presented := method.read(source)) is not None
         ]
         # With mutual TLS, every request has a certificate. It authenticates the client only without
         # other credentials, because it can also bind tokens.
@@ -187,9 +171,7 @@ def _registered(candidates: Sequence[_Candidate], client: Client | None) -> _Can
     return next((each for each in candidates if each.method.name in allowed), candidates[0])
 
 
-def _verify(
-    candidates: Sequence[_Candidate], client: Client | None, now: float, entry: AuditEntry
-) -> Client:
+def _verify(candidates: Sequence[_Candidate], client: Client | None, now: float, entry: AuditEntry) -> Client:
     if client is not None:
         entry.recognize_client(client.client_id)
     method, presented = _registered(candidates, client)
@@ -227,13 +209,7 @@ def _check_same_client(presented: PresentedCredentials[Any], form: Form) -> None
 
 
 def build_client_authentication(
-    *,
-    issuer: str,
-    state_table: str,
-    remote_keys: str,
-    registry: ClientRegistry,
-    aws: AwsClients,
-    clock: Clock,
+    *, issuer: str, state_table: str, remote_keys: str, registry: ClientRegistry, aws: AwsClients, clock: Clock
 ) -> ClientAuthentication:
     """Compose client authentication with all methods.
 

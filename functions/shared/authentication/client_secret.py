@@ -69,9 +69,7 @@ class ClientSecretBasic:
             raise InvalidClientError(reason="the Authorization header is of another scheme")
         return _read_basic(credentials.lstrip(" "))  # one space or more: RFC 9110, 11.4
 
-    def verify(
-        self, presented: PresentedCredentials[str], client: Client | None, now: float
-    ) -> None:
+    def verify(self, presented: PresentedCredentials[str], client: Client | None, now: float) -> None:
         """Verify the secret, and record its use."""
         _verify_secret(self, presented.credential, client, now)
 
@@ -92,9 +90,7 @@ class ClientSecretPost:
             return None
         return PresentedCredentials(source.form.get("client_id") or "", secret)
 
-    def verify(
-        self, presented: PresentedCredentials[str], client: Client | None, now: float
-    ) -> None:
+    def verify(self, presented: PresentedCredentials[str], client: Client | None, now: float) -> None:
         """Verify the secret, and record its use."""
         _verify_secret(self, presented.credential, client, now)
 

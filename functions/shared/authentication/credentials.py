@@ -122,9 +122,7 @@ class AuthenticationMethod(Protocol[Credential]):
     def read(self, source: CredentialSource) -> PresentedCredentials[Credential] | None:
         """Return the credentials of this method in a request, None without any."""
 
-    def verify(
-        self, presented: PresentedCredentials[Credential], client: Client | None, now: float
-    ) -> None:
+    def verify(self, presented: PresentedCredentials[Credential], client: Client | None, now: float) -> None:
         """Verify credentials, in the same time with and without a client.
 
         Raises:

@@ -55,9 +55,7 @@ class FederatedJwt:
             return None
         return PresentedCredentials(source.form.get("client_id") or "", assertion)
 
-    def verify(
-        self, presented: PresentedCredentials[PresentedAssertion], client: Client | None, now: float
-    ) -> None:
+    def verify(self, presented: PresentedCredentials[PresentedAssertion], client: Client | None, now: float) -> None:
         """Verify the signature by the issuer's keys, then the claims by the client's rules."""
         assertion = presented.credential
         with assertion_errors():
@@ -74,18 +72,13 @@ class FederatedJwt:
             self.known_subjects.add(rule.issuer, str(claims["sub"]))
 
     def _key(
-        self,
-        rules: list[FederationRule],
-        assertion: PresentedAssertion,
-        rejected: VerificationKey | None,
+        self, rules: list[FederationRule], assertion: PresentedAssertion, rejected: VerificationKey | None
     ) -> VerificationKey | None:
         if not rules:
             return None
         issuer, claims = rules[0].issuer, assertion.unverified_claims
         known_subject_iat = self.known_subjects.issued_at(claims, issuer, str(claims.get("sub")))
-        return self.remote_jwks.find_by_issuer(
-            issuer, assertion.jws.header.kid, known_subject_iat, rejected
-        )
+        return self.remote_jwks.find_by_issuer(issuer, assertion.jws.header.kid, known_subject_iat, rejected)
 
     def _rules(self, client: Client | None, unverified_issuer: object) -> list[FederationRule]:
         """Return the client's rules for an issuer. This server's own tokens are not accepted."""

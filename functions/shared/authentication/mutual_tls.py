@@ -8,11 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from functions.shared.authentication.credentials import (
-    CERTIFICATE,
-    CredentialSource,
-    PresentedCredentials,
-)
+from functions.shared.authentication.credentials import CERTIFICATE, CredentialSource, PresentedCredentials
 from functions.shared.clients.client import SELF_SIGNED_TLS_CLIENT_AUTH, TLS_CLIENT_AUTH, Client
 from functions.shared.web.oauth_errors import InvalidClientError
 from functions.shared.web.proxy_request import ClientCertificate
@@ -29,9 +25,7 @@ class TlsClientAuth:
         """Read the connection's certificate and `client_id`."""
         return _read(source)
 
-    def verify(
-        self, presented: PresentedCredentials[ClientCertificate], client: Client | None, now: float
-    ) -> None:
+    def verify(self, presented: PresentedCredentials[ClientCertificate], client: Client | None, now: float) -> None:
         """Compare the registered subject with the certificate's."""
         subject = client.certificate_name if client else None
         certificate = _check_validity(presented.credential, now).x509
@@ -54,9 +48,7 @@ class SelfSignedTlsClientAuth:
         """Read the connection's certificate and `client_id`."""
         return _read(source)
 
-    def verify(
-        self, presented: PresentedCredentials[ClientCertificate], client: Client | None, now: float
-    ) -> None:
+    def verify(self, presented: PresentedCredentials[ClientCertificate], client: Client | None, now: float) -> None:
         """Look the certificate up among the registered ones."""
         registered = client.certificate_thumbprints if client else frozenset()
         if _check_validity(presented.credential, now).thumbprint not in registered:

@@ -57,9 +57,7 @@ class PrivateKeyJwt:
             return None
         return PresentedCredentials(str(assertion.unverified_claims["sub"]), assertion)
 
-    def verify(
-        self, presented: PresentedCredentials[PresentedAssertion], client: Client | None, now: float
-    ) -> None:
+    def verify(self, presented: PresentedCredentials[PresentedAssertion], client: Client | None, now: float) -> None:
         """Verify the signature, then the claims, and record the use last."""
         rules = client.assertion if client else None
         assertion = presented.credential
@@ -88,14 +86,10 @@ class PrivateKeyJwt:
             return _inline_key(rules, header)
         if not header.kid:
             raise InvalidTokenError(Reason.KID_MISSING)
-        known_subject_iat = self.known_subjects.issued_at(
-            assertion.unverified_claims, client.client_id, rules.jwks_uri
-        )
+        known_subject_iat = self.known_subjects.issued_at(assertion.unverified_claims, client.client_id, rules.jwks_uri)
         return self.remote_jwks.find(rules.jwks_uri, header.kid, known_subject_iat, rejected)
 
-    def _check_claims(
-        self, claims: Mapping[str, object], client_id: str, rules: AssertionRules, now: float
-    ) -> float:
+    def _check_claims(self, claims: Mapping[str, object], client_id: str, rules: AssertionRules, now: float) -> float:
         if claims.get("iss") != client_id or claims.get("sub") != client_id:
             raise InvalidTokenError(Reason.ISS_UNKNOWN)
         accepted = [self.issuer]

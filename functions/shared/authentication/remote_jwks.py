@@ -44,11 +44,7 @@ class RemoteJwks:
         self._adding = Lock()
 
     def find(
-        self,
-        jwks_uri: str,
-        kid: str,
-        known_subject_iat: float | None = None,
-        rejected: VerificationKey | None = None,
+        self, jwks_uri: str, kid: str, known_subject_iat: float | None = None, rejected: VerificationKey | None = None
     ) -> VerificationKey:
         """Return the key with this `kid` in the JWK Set at `jwks_uri`.
 
@@ -60,11 +56,7 @@ class RemoteJwks:
         return source.find(kid, known_subject_iat, rejected)
 
     def find_by_issuer(
-        self,
-        issuer: str,
-        kid: str,
-        known_subject_iat: float | None = None,
-        rejected: VerificationKey | None = None,
+        self, issuer: str, kid: str, known_subject_iat: float | None = None, rejected: VerificationKey | None = None
     ) -> VerificationKey:
         """Return the key with this `kid` of an issuer. OpenID Connect Discovery 1.0, 4.
 
@@ -104,15 +96,11 @@ class _Source:
         self._monotonic = clocks.monotonic
         self._keys = JwksCache(self._attempt, partial(parse_key_set, algorithms=ALGORITHMS), clocks)
 
-    def find(
-        self, kid: str, known_subject_iat: float | None, rejected: VerificationKey | None
-    ) -> VerificationKey:
+    def find(self, kid: str, known_subject_iat: float | None, rejected: VerificationKey | None) -> VerificationKey:
         try:
             deadline = Deadline(FETCH_SECONDS, self._monotonic)
             if rejected is not None:
-                return self._keys.find_again(
-                    rejected, deadline, known_subject_iat=known_subject_iat
-                )
+                return self._keys.find_again(rejected, deadline, known_subject_iat=known_subject_iat)
             return self._keys.find(kid, deadline, known_subject_iat=known_subject_iat)
         except KeyLookupDeferredError as error:
             unavailable = TemporarilyUnavailableError(

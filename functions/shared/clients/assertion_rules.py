@@ -126,9 +126,7 @@ def _read_key_set(jwks: str, signing_alg: str) -> KeySet:
         raise ValueError("jwks holds a private or symmetric key. Register public keys only.")
     if signing_alg:
         # An RSA key without `alg` would be an RS256 key, even for a client with another algorithm.
-        document["keys"] = [
-            {"alg": signing_alg, **key} if isinstance(key, dict) else key for key in keys
-        ]
+        document["keys"] = [{"alg": signing_alg, **key} if isinstance(key, dict) else key for key in keys]
     algorithms = frozenset({signing_alg}) if signing_alg else ALGORITHMS
     return parse_key_set(json.dumps(document).encode(), algorithms)
 

@@ -59,9 +59,7 @@ GRANT_TYPES = (CLIENT_CREDENTIALS, TOKEN_EXCHANGE)
 
 MAX_RESOURCE_LENGTH = 512
 
-_ABSOLUTE_URI = re.compile(
-    r"[A-Za-z][A-Za-z0-9+.-]*:(?:[A-Za-z0-9._~:/?\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+"
-)
+_ABSOLUTE_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?:[A-Za-z0-9._~:/?\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+")
 _CLIENT_ID = re.compile(r"[\x20-\x7E]{1,128}")
 
 
@@ -166,9 +164,7 @@ def _check_authentication(client: Client) -> None:
 def _check_tokens(client: Client) -> None:
     if not all((*client.audience, *client.resource_audiences)):
         raise ValueError("The name of an audience is not empty.")
-    if client.token_profile is TokenProfile.AT_JWT and not (
-        client.audience or client.allowed_resources
-    ):
+    if client.token_profile is TokenProfile.AT_JWT and not (client.audience or client.allowed_resources):
         raise ValueError("An at+jwt token needs an audience.")
     if client.signing_algorithm not in SIGNING_ALGORITHMS:
         raise ValueError(f"A signing algorithm is one of {', '.join(SIGNING_ALGORITHMS)}.")
@@ -217,9 +213,7 @@ def to_item(client: Client) -> dict[str, Any]:
         "signing_algorithm": client.signing_algorithm,
         "dpop_bound_access_tokens": client.dpop_bound_access_tokens,
         "dpop_nonce_required": client.dpop_nonce_required,
-        "tls_client_certificate_bound_access_tokens": (
-            client.tls_client_certificate_bound_access_tokens
-        ),
+        "tls_client_certificate_bound_access_tokens": (client.tls_client_certificate_bound_access_tokens),
         "disabled": client.disabled,
     }
     return dynamodb_items.to_item(record)
@@ -260,9 +254,7 @@ def _client_from_record(record: Mapping[str, Any]) -> Client:
         signing_algorithm=text(record["signing_algorithm"]),
         dpop_bound_access_tokens=boolean(record["dpop_bound_access_tokens"]),
         dpop_nonce_required=boolean(record["dpop_nonce_required"]),
-        tls_client_certificate_bound_access_tokens=boolean(
-            record["tls_client_certificate_bound_access_tokens"]
-        ),
+        tls_client_certificate_bound_access_tokens=boolean(record["tls_client_certificate_bound_access_tokens"]),
         disabled=boolean(record["disabled"]),
     )
 

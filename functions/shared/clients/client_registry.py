@@ -99,11 +99,7 @@ class CachedClients:
         self._registry = registry
         self._clock = clock
         self._clients: StorageCache[str, Client] = StorageCache(
-            self._load,
-            clock=clock,
-            fresh_for=FRESH_SECONDS,
-            stale_for=STALE_SECONDS,
-            max_entries=MAX_CACHED_CLIENTS,
+            self._load, clock=clock, fresh_for=FRESH_SECONDS, stale_for=STALE_SECONDS, max_entries=MAX_CACHED_CLIENTS
         )
         self._unknown: LRUCache[str, float] = LRUCache(MAX_CACHED_CLIENTS)
         # Separate, so that a flood of unknown ids does not use up the reloads for rotated secrets.

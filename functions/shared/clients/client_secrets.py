@@ -90,9 +90,7 @@ def digest_imported(secret: str) -> str:
 def matches_imported(secret: str, digest: str) -> bool:
     """Compare a secret with a scrypt digest, which takes tens of milliseconds."""
     *_, salt, key = digest.split("$")
-    return hmac.compare_digest(
-        _derive(secret, urlsafe_b64decode(salt + "==")), urlsafe_b64decode(key + "=")
-    )
+    return hmac.compare_digest(_derive(secret, urlsafe_b64decode(salt + "==")), urlsafe_b64decode(key + "="))
 
 
 class SecretVerifier:
@@ -143,9 +141,7 @@ def _match_generated(presented: str, live: Sequence[StoredSecret]) -> StoredSecr
 
 def _derive(secret: str, salt: bytes) -> bytes:
     with _derivations:
-        return scrypt(
-            secret.encode(), salt=salt, n=_COST, r=_BLOCK_SIZE, p=_PARALLELISM, dklen=_KEY_BYTES
-        )
+        return scrypt(secret.encode(), salt=salt, n=_COST, r=_BLOCK_SIZE, p=_PARALLELISM, dklen=_KEY_BYTES)
 
 
 # Used for clients without an imported secret. No secret has this digest.

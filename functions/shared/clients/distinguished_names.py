@@ -118,9 +118,7 @@ def _type(match: re.Match[str]) -> str:
         return match["oid"]
     oid = _OIDS.get(match["name"].lower())
     if oid is None:
-        raise ValueError(
-            f"the attribute type {match['name']} is not known: write its object identifier"
-        )
+        raise ValueError(f"the attribute type {match['name']} is not known: write its object identifier")
     return oid
 
 
@@ -136,9 +134,7 @@ def _value(match: re.Match[str]) -> str | bytes:
 
 
 def _unescape(characters: list[re.Match[str]]) -> str:
-    octets = (
-        bytes.fromhex(each[1]) if each[1] else (each[2] or each[3]).encode() for each in characters
-    )
+    octets = (bytes.fromhex(each[1]) if each[1] else (each[2] or each[3]).encode() for each in characters)
     return b"".join(octets).decode()
 
 

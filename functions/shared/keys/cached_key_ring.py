@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from functions.shared.keys.key_ring import (
-    KeyRing,
-    RingKey,
-    UnusableKeyRingError,
-    from_json,
-    key_errors,
-)
+from functions.shared.keys.key_ring import KeyRing, RingKey, UnusableKeyRingError, from_json, key_errors
 from functions.shared.runtime.lambda_function import Clock
 from functions.shared.storage.cache import StorageCache
 from functions.shared.storage.secrets_manager import SecretStore

@@ -17,12 +17,7 @@ from authorizer.claims import LEEWAY
 from authorizer.jwk_thumbprint import thumbprint
 from functions.shared.clients.client import LONGEST_TOKEN_LIFETIME
 from functions.shared.keys.cached_key_ring import STALE_SECONDS
-from functions.shared.keys.key_ring import (
-    IN_SECRETS_MANAGER,
-    JWKS_MAX_AGE,
-    KeyRing,
-    RingKey,
-)
+from functions.shared.keys.key_ring import IN_SECRETS_MANAGER, JWKS_MAX_AGE, KeyRing, RingKey
 
 CLOCK_SKEW = 60
 """Seconds by which two clocks may differ, including the time of a write."""
@@ -117,8 +112,7 @@ class RotationRules:
             )
         if self.signing < self.announcing:
             faults.append(
-                f"a key signs for {self.signing} seconds, but its successor is announced for "
-                f"{self.announcing}"
+                f"a key signs for {self.signing} seconds, but its successor is announced for {self.announcing}"
             )
         if self.verifier_cache < 0:
             faults.append("the time in verifiers is negative")
@@ -179,10 +173,7 @@ def algorithms_due(
         youngest = _youngest(ring, alg)
         if youngest is None or (
             youngest.sign_from <= now
-            and (
-                now >= youngest.sign_from + rules.signing - rules.announcing
-                or youngest.backend != backend
-            )
+            and (now >= youngest.sign_from + rules.signing - rules.announcing or youngest.backend != backend)
         ):
             yield alg
 
@@ -254,9 +245,7 @@ def revoke(ring: KeyRing, kid: str, now: float) -> KeyRing:
     """
     key = find_key(ring, kid)
     left = KeyRing(tuple(_reopened(known, key, now) for known in ring.keys if known.kid != kid))
-    if key.may_sign(now) and not any(
-        known.alg == key.alg and known.may_sign(now) for known in left.keys
-    ):
+    if key.may_sign(now) and not any(known.alg == key.alg and known.may_sign(now) for known in left.keys):
         raise LastSigningKeyError(key.alg)
     return left
 

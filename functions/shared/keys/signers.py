@@ -20,12 +20,7 @@ from jwt.utils import base64url_encode, der_to_raw_signature
 from authorizer.jwk_thumbprint import thumbprint
 from authorizer.metrics import Meter
 from functions.shared.keys.cached_key_ring import CachedKeyRing
-from functions.shared.keys.key_ring import (
-    IN_KMS,
-    RingKey,
-    UnusableKeyRingError,
-    key_errors,
-)
+from functions.shared.keys.key_ring import IN_KMS, RingKey, UnusableKeyRingError, key_errors
 from functions.shared.keys.signing_keys import from_json, from_pem
 from functions.shared.storage.aws import storage_errors
 from functions.shared.storage.secrets_manager import SecretStore

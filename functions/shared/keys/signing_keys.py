@@ -7,12 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 from functions.shared.keys.key_ring import UnusableKeyRingError
 
@@ -59,9 +54,7 @@ def _read(text: str | None) -> tuple[dict[str, str], dict[str, int]]:
 
 def _from_document(document: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, int]]:
     private_keys = dict(document["private_keys"])
-    if document["version"] != VERSION or not all(
-        isinstance(pem, str) for pem in private_keys.values()
-    ):
+    if document["version"] != VERSION or not all(isinstance(pem, str) for pem in private_keys.values()):
         raise ValueError
     return private_keys, document.get("made_at", {})
 

@@ -39,11 +39,7 @@ class EnvironmentSettings:
             MissingSettingsError: names every required variable that is absent or empty.
         """
         given = {field.name: environ.get(field.name.upper(), "").strip() for field in fields(cls)}
-        missing = [
-            field.name.upper()
-            for field in fields(cls)
-            if not given[field.name] and field.default is MISSING
-        ]
+        missing = [field.name.upper() for field in fields(cls) if not given[field.name] and field.default is MISSING]
         if missing:
             raise MissingSettingsError(missing)
         return cls(**{name: value for name, value in given.items() if value})

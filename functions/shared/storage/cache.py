@@ -49,9 +49,7 @@ class StorageCache(Generic[K, V]):
             clocks,
             unavailable=StorageUnavailableError,
             make_error=lambda _paused: StorageUnavailableError(reason="a load failed a moment ago"),
-            back_off=BackOff(
-                clocks, first=PAUSE_SECONDS, longest=PAUSE_SECONDS, jitter=lambda: 0.0
-            ),
+            back_off=BackOff(clocks, first=PAUSE_SECONDS, longest=PAUSE_SECONDS, jitter=lambda: 0.0),
             is_answer=lambda error: not isinstance(error, StorageUnavailableError),
             pause_without_entry=False,
         )

@@ -32,9 +32,7 @@ def from_item(item: Mapping[str, Any], *, schema_version: int) -> dict[str, Any]
     written_by = record.get("schema_version")
     if not isinstance(written_by, Decimal) or not 1 <= written_by <= schema_version:
         shown = written_by if isinstance(written_by, Decimal) else "of no kind"
-        raise StorageCorruptError(
-            reason=f"a record has schema_version {shown}, this code reads {schema_version}"
-        )
+        raise StorageCorruptError(reason=f"a record has schema_version {shown}, this code reads {schema_version}")
     return record
 
 

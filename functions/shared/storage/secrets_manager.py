@@ -72,9 +72,7 @@ class SecretStore:
         with storage_errors():
             try:
                 # Explicit, because moto's default does not follow a label that was moved.
-                answer = self._secrets_manager.get_secret_value(
-                    SecretId=name, VersionStage=_CURRENT
-                )
+                answer = self._secrets_manager.get_secret_value(SecretId=name, VersionStage=_CURRENT)
             except self._secrets_manager.exceptions.ResourceNotFoundException:
                 return None
         if "SecretString" not in answer:
@@ -93,10 +91,7 @@ class SecretStore:
         """
         with storage_errors():
             version_id = self._secrets_manager.put_secret_value(
-                SecretId=name,
-                SecretString=text,
-                ClientRequestToken=str(uuid4()),
-                VersionStages=[_CANDIDATE],
+                SecretId=name, SecretString=text, ClientRequestToken=str(uuid4()), VersionStages=[_CANDIDATE]
             )["VersionId"]
             if seen is not None:
                 self._make_current(name, version_id, seen.version_id)
@@ -107,10 +102,7 @@ class SecretStore:
     def _make_current(self, name: str, version_id: str, instead_of: str) -> None:
         try:
             self._secrets_manager.update_secret_version_stage(
-                SecretId=name,
-                VersionStage=_CURRENT,
-                RemoveFromVersionId=instead_of,
-                MoveToVersionId=version_id,
+                SecretId=name, VersionStage=_CURRENT, RemoveFromVersionId=instead_of, MoveToVersionId=version_id
             )
         except (
             self._secrets_manager.exceptions.InvalidParameterException,

@@ -74,12 +74,8 @@ class OneTimeUse:
                     TableName=self._table,
                     Item=dynamodb_items.to_item(record),
                     # DynamoDB deletes expired items days late.
-                    ConditionExpression=(
-                        "attribute_not_exists(entry) OR expires_at <= :now OR use_id = :use_id"
-                    ),
-                    ExpressionAttributeValues=dynamodb_items.to_item(
-                        {":now": int(now), ":use_id": use_id}
-                    ),
+                    ConditionExpression=("attribute_not_exists(entry) OR expires_at <= :now OR use_id = :use_id"),
+                    ExpressionAttributeValues=dynamodb_items.to_item({":now": int(now), ":use_id": use_id}),
                 )
             except self._dynamodb.exceptions.ConditionalCheckFailedException:
                 raise AlreadyUsedError from None
@@ -102,9 +98,7 @@ class Counters:
             answer = self._dynamodb.update_item(
                 TableName=self._table,
                 Key={"entry": {"S": entry}},
-                UpdateExpression=(
-                    "ADD counted :one SET schema_version = :version, expires_at = :end"
-                ),
+                UpdateExpression=("ADD counted :one SET schema_version = :version, expires_at = :end"),
                 ExpressionAttributeValues=dynamodb_items.to_item(
                     {":one": 1, ":version": SCHEMA_VERSION, ":end": expires_at}
                 ),
@@ -130,9 +124,7 @@ class JwtDenyList:
     def holds(self, name: str, now: float) -> bool:
         """Return whether the token was revoked, by a consistent read: revocation is immediate."""
         with storage_errors():
-            answer = self._dynamodb.get_item(
-                TableName=self._table, Key={"entry": {"S": name}}, ConsistentRead=True
-            )
+            answer = self._dynamodb.get_item(TableName=self._table, Key={"entry": {"S": name}}, ConsistentRead=True)
         item = answer.get("Item")
         if item is None:
             return False
@@ -155,9 +147,7 @@ class SecretUses:
                 self._dynamodb.update_item(
                     TableName=self._table,
                     Key={"entry": {"S": entry(_LAST_USE, client_id, digest)}},
-                    UpdateExpression=(
-                        "SET schema_version = :version, last_used = :day, expires_at = :end"
-                    ),
+                    UpdateExpression=("SET schema_version = :version, last_used = :day, expires_at = :end"),
                     ConditionExpression="attribute_not_exists(last_used) OR last_used < :day",
                     ExpressionAttributeValues=dynamodb_items.to_item(
                         {":version": SCHEMA_VERSION, ":day": day, ":end": day + KEPT_DAYS * DAY}

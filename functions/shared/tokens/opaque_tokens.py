@@ -80,9 +80,7 @@ class OpaqueTokenStore:
         """
         with storage_errors():
             answer = self._dynamodb.get_item(
-                TableName=self._table,
-                Key={"token_digest": {"S": token_digest(token)}},
-                ConsistentRead=True,
+                TableName=self._table, Key={"token_digest": {"S": token_digest(token)}}, ConsistentRead=True
             )
         item = answer.get("Item")
         meaning = None if item is None else _from_item(item)
@@ -91,9 +89,7 @@ class OpaqueTokenStore:
     def delete(self, token: str) -> None:
         """Delete a token, known or not."""
         with storage_errors():
-            self._dynamodb.delete_item(
-                TableName=self._table, Key={"token_digest": {"S": token_digest(token)}}
-            )
+            self._dynamodb.delete_item(TableName=self._table, Key={"token_digest": {"S": token_digest(token)}})
 
 
 def _to_item(token: str, meaning: OpaqueToken) -> dict[str, Any]:
@@ -112,9 +108,7 @@ def _to_item(token: str, meaning: OpaqueToken) -> dict[str, Any]:
         "actor": meaning.actor,
     }
     # Most tokens have none of the last three, and a smaller item costs less.
-    return dynamodb_items.to_item(
-        {name: value for name, value in record.items() if value is not None}
-    )
+    return dynamodb_items.to_item({name: value for name, value in record.items() if value is not None})
 
 
 def _from_item(item: Mapping[str, Any]) -> OpaqueToken:

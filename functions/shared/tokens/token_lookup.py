@@ -19,10 +19,7 @@ from functions.shared.keys.cached_key_ring import CachedKeyRing
 from functions.shared.runtime.lambda_function import Clock
 from functions.shared.storage.aws import AwsClients
 from functions.shared.storage.state_table import JwtDenyList
-from functions.shared.tokens.opaque_tokens import (
-    OpaqueTokenStore,
-    is_opaque_token,
-)
+from functions.shared.tokens.opaque_tokens import OpaqueTokenStore, is_opaque_token
 
 _HEADER = header_rules(ALGORITHMS, require_at_jwt=False)
 _CACHED_TOKENS = 1024
@@ -116,9 +113,7 @@ class IssuedJwts:
     Any audience is accepted.
     """
 
-    def __init__(
-        self, issuer: str, key_ring: CachedKeyRing, deny_list: JwtDenyList, clock: Clock
-    ) -> None:
+    def __init__(self, issuer: str, key_ring: CachedKeyRing, deny_list: JwtDenyList, clock: Clock) -> None:
         rules = ClaimRules(issuer, frozenset(), frozenset(), LONGEST_TOKEN_LIFETIME)
         trust = TrustedIssuer(_PublishedKeys(key_ring, clock), rules)
         self._verifier = Verifier({issuer: trust}, _HEADER, remembered_tokens=_CACHED_TOKENS)
@@ -131,9 +126,7 @@ class IssuedJwts:
             InvalidTokenError: it is not a valid JWT of this server.
             StorageError: the key ring cannot be read.
         """
-        token, claims = self._verifier.verify_with_claims(
-            unverified_token, now, Deadline(_FETCH_SECONDS)
-        )
+        token, claims = self._verifier.verify_with_claims(unverified_token, now, Deadline(_FETCH_SECONDS))
         return _from_jwt(token, claims)
 
     def find(self, unverified_token: str, now: float) -> ActiveToken | None:
@@ -172,9 +165,7 @@ class TokenLookup:
 
     def _is_enabled(self, client_id: str, now: float) -> bool:
         """Return whether a client exists and is enabled; its record is reloaded if not."""
-        return _may_act(self.registry.find(client_id)) or _may_act(
-            self.registry.find_again(client_id, now)
-        )
+        return _may_act(self.registry.find(client_id)) or _may_act(self.registry.find_again(client_id, now))
 
 
 class _PublishedKeys:
@@ -185,16 +176,12 @@ class _PublishedKeys:
         self._clock = clock
         self._parsed: dict[str, VerificationKey] = {}
 
-    def find(
-        self, kid: str, deadline: Deadline, *, known_subject_iat: float | None = None
-    ) -> VerificationKey:
+    def find(self, kid: str, deadline: Deadline, *, known_subject_iat: float | None = None) -> VerificationKey:
         """Return the published key with this `kid`, or raise InvalidTokenError."""
         key = self._key_ring.published_key(kid, self._clock())
         if key is None:
             raise InvalidTokenError(Reason.KID_UNKNOWN)
-        return self._parsed.get(kid) or self._parsed.setdefault(
-            kid, parse_key(key.to_jwk(), ALGORITHMS)
-        )
+        return self._parsed.get(kid) or self._parsed.setdefault(kid, parse_key(key.to_jwk(), ALGORITHMS))
 
 
 def _may_act(client: Client | None) -> bool:
@@ -223,13 +210,7 @@ def _from_jwt(token: VerifiedToken, claims: Mapping[str, Any]) -> ActiveToken:
 
 
 def build_token_stores(
-    *,
-    issuer: str,
-    tokens_table: str,
-    state_table: str,
-    key_ring: CachedKeyRing,
-    aws: AwsClients,
-    clock: Clock,
+    *, issuer: str, tokens_table: str, state_table: str, key_ring: CachedKeyRing, aws: AwsClients, clock: Clock
 ) -> tuple[TokenStore, TokenStore]:
     """Compose the stores of opaque tokens and of JWTs."""
     return (

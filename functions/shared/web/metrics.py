@@ -25,12 +25,5 @@ UNCOUNTED_FAILURES = Metric("UncountedFailures", is_failure=True)
 KMS_SIGN_MILLISECONDS = Metric("KmsSignMilliseconds", unit="Milliseconds", is_measure=True)
 """Duration of a signature by KMS, or of its failure."""
 
-METRICS = (
-    REQUESTS,
-    FAILURES,
-    LOCKOUTS,
-    UNUSABLE_KEY_RINGS,
-    UNCOUNTED_FAILURES,
-    KMS_SIGN_MILLISECONDS,
-)
+METRICS = (REQUESTS, FAILURES, LOCKOUTS, UNUSABLE_KEY_RINGS, UNCOUNTED_FAILURES, KMS_SIGN_MILLISECONDS)
 """All metrics of the endpoints."""

@@ -130,8 +130,5 @@ class TemporarilyUnavailableError(OAuthError):
 
 def to_response(error: OAuthError) -> ProxyResponse:
     """Return the response: code and description, without reason and cause."""
-    members = {
-        "error": error.code,
-        "error_description": _NOT_IN_DESCRIPTIONS.sub("?", error.description),
-    }
+    members = {"error": error.code, "error_description": _NOT_IN_DESCRIPTIONS.sub("?", error.description)}
     return json_response(error.status, members, {**NO_STORE, **error.headers})

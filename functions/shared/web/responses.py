@@ -14,9 +14,7 @@ def json_encoder(*, ensure_ascii: bool = True, compact: bool = False) -> Callabl
     and ValueError for values that JSON does not have.
     """
     item, key = (",", ":") if compact else (", ", ": ")
-    plain = JSONEncoder(
-        ensure_ascii=ensure_ascii, separators=(item, key), check_circular=False, allow_nan=False
-    )
+    plain = JSONEncoder(ensure_ascii=ensure_ascii, separators=(item, key), check_circular=False, allow_nan=False)
     in_c: Any = encoder.c_make_encoder  # type: ignore[attr-defined]  # None without C
     if in_c is None:
         return plain.encode
@@ -44,12 +42,7 @@ class ProxyResponse(TypedDict):
 
 def response(status: int, body: str, headers: Mapping[str, str]) -> ProxyResponse:
     """Return a response with a status, a body and headers."""
-    return {
-        "statusCode": status,
-        "headers": dict(headers),
-        "body": body,
-        "isBase64Encoded": False,
-    }
+    return {"statusCode": status, "headers": dict(headers), "body": body, "isBase64Encoded": False}
 
 
 def json_response(

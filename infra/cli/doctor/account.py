@@ -14,16 +14,7 @@ from ...cloudformation import load
 from ...deploy import REQUEST_MORE, AccountConcurrency
 from ...explain import route_faults
 from ..output import counted
-from .context import (
-    CheckContext,
-    Checks,
-    Finding,
-    either,
-    failure,
-    named,
-    ok,
-    warning,
-)
+from .context import CheckContext, Checks, Finding, either, failure, named, ok, warning
 
 FUNCTIONS = (
     "IssueToken",
@@ -42,9 +33,7 @@ FUNCTIONS = (
 OF_SAMPLE_API = frozenset({"LookUpCountry", "PublishResourceMetadata", "Authorizer"})
 """Functions that exist only with the sample API."""
 
-ISSUING = tuple(
-    name for name in FUNCTIONS if name not in {"PublishJwks", "LookUpCountry", "RotateKeys"}
-)
+ISSUING = tuple(name for name in FUNCTIONS if name not in {"PublishJwks", "LookUpCountry", "RotateKeys"})
 """Functions whose environment has the issuer."""
 
 _NO_DATA = "INSUFFICIENT_DATA"
@@ -57,9 +46,7 @@ CHECKS = Checks()
 @CHECKS.add("account", "stack", in_account_only=True)
 def stack(context: CheckContext) -> Iterator[Finding]:
     """The last deployment is complete."""
-    (found,) = context.aws("cloudformation").describe_stacks(StackName=context.deployment.name)[
-        "Stacks"
-    ]
+    (found,) = context.aws("cloudformation").describe_stacks(StackName=context.deployment.name)["Stacks"]
     status = found["StackStatus"]
     if status in {"CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"}:
         yield ok(f"the stack is {status}")
@@ -108,22 +95,15 @@ def issuers(context: CheckContext) -> Iterator[Finding]:
 @CHECKS.add("account", "roles", in_account_only=True)
 def roles(context: CheckContext) -> Iterator[Finding]:
     """Each function has its own role of the stack."""
-    roles = {
-        name: str(found["Role"]).rpartition("/")[2]
-        for name, found in _configurations(context).items()
-    }
+    roles = {name: str(found["Role"]).rpartition("/")[2] for name, found in _configurations(context).items()}
     shared = [role for role, count in Counter(roles.values()).items() if count > 1]
     yield from either(
         [
-            *(
-                failure(f"{named(_with(roles, role))} share the role {role}", _DEPLOY)
-                for role in shared
-            ),
+            *(failure(f"{named(_with(roles, role))} share the role {role}", _DEPLOY) for role in shared),
             *(
                 failure(f"{name} runs with {role}, which is not the stack's", _DEPLOY)
                 for name, role in roles.items()
-                if role not in shared
-                and role != context.deployment.resources.get(f"{name}Role", role)
+                if role not in shared and role != context.deployment.resources.get(f"{name}Role", role)
             ),
         ],
         "each function has its own role of the stack",
@@ -154,21 +134,14 @@ def concurrency(context: CheckContext) -> Iterator[Finding]:
 @CHECKS.add("account", "authorizer cache", in_account_only=True, of_sample_api=True)
 def authorizer_cache(context: CheckContext) -> Iterator[Finding]:
     """API Gateway caches policies for `AuthorizerCacheSeconds`, by the Authorization header."""
-    found = context.aws("apigateway").get_authorizers(
-        restApiId=context.deployment.resource("GuardedApi")
-    )["items"]
+    found = context.aws("apigateway").get_authorizers(restApiId=context.deployment.resource("GuardedApi"))["items"]
     yield from either(
-        [
-            failure(fault, _DEPLOY)
-            for fault in authorizer_cache_faults(found, context.cache_seconds)
-        ],
+        [failure(fault, _DEPLOY) for fault in authorizer_cache_faults(found, context.cache_seconds)],
         f"policies are cached for {context.cache_seconds} s, by the Authorization header",
     )
 
 
-def authorizer_cache_faults(
-    authorizers: Iterable[Mapping[str, Any]], seconds: int
-) -> Iterator[str]:
+def authorizer_cache_faults(authorizers: Iterable[Mapping[str, Any]], seconds: int) -> Iterator[str]:
     """Yield how the authorizers of a REST API differ from the template's parameters.
 
     `authorizers` are those of GetAuthorizers. API Gateway caches for 300 s where none is given.
@@ -310,9 +283,7 @@ def alarm_names(stack: str, *, with_sample_api: bool = True) -> list[str]:
 
 
 def _functions(context: CheckContext) -> list[str]:
-    return [
-        name for name in FUNCTIONS if context.deployment.guarded_api or name not in OF_SAMPLE_API
-    ]
+    return [name for name in FUNCTIONS if context.deployment.guarded_api or name not in OF_SAMPLE_API]
 
 
 def _configurations(context: CheckContext) -> dict[str, Mapping[str, Any]]:
@@ -329,8 +300,7 @@ def sample_api(context: CheckContext) -> Iterator[Finding]:
     routes = _rest_routes(context, context.deployment.resource("GuardedApi"))
     faults = route_faults(routes, context.authorizer.scope_map)
     yield from either(
-        [warning(fault, _TO_DO) for fault in faults],
-        f"the scope map fits the {len(routes)} guarded routes",
+        [warning(fault, _TO_DO) for fault in faults], f"the scope map fits the {len(routes)} guarded routes"
     )
 
 
@@ -344,9 +314,7 @@ def apis_with_rules(context: CheckContext) -> Iterator[Finding]:
         yield ok("no API has rules for the shared authorizer")
     for each in rules:
         api = str(each["Name"]).rpartition("/")[2]
-        yield from either(
-            _rules_faults(context, api, each["Value"]), f"the rules of the API {api} fit its routes"
-        )
+        yield from either(_rules_faults(context, api, each["Value"]), f"the rules of the API {api} fit its routes")
 
 
 def _rules_faults(context: CheckContext, api: str, text: str) -> Iterator[Finding]:
@@ -394,12 +362,7 @@ def _rest_routes(context: CheckContext, api: str) -> list[str]:
 
 
 def _v2_routes(context: CheckContext, api: str) -> list[str]:
-    pages: Iterable[dict[str, Any]] = (
-        context.aws("apigatewayv2").get_paginator("get_routes").paginate(ApiId=api)
-    )
+    pages: Iterable[dict[str, Any]] = context.aws("apigatewayv2").get_paginator("get_routes").paginate(ApiId=api)
     return [
-        route["RouteKey"]
-        for page in pages
-        for route in page["Items"]
-        if route.get("AuthorizationType") == _GUARDED
+        route["RouteKey"] for page in pages for route in page["Items"] if route.get("AuthorizationType") == _GUARDED
     ]

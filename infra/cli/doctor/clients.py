@@ -4,13 +4,7 @@ from collections.abc import Iterator
 
 from authorizer.claims import CERTIFICATE, DPOP_KEY
 from authorizer.errors import AuthorizerError, Reason
-from functions.shared.clients.client import (
-    CLIENT_SECRET_BASIC,
-    CLIENT_SECRET_POST,
-    Client,
-    TokenFormat,
-    TokenProfile,
-)
+from functions.shared.clients.client import CLIENT_SECRET_BASIC, CLIENT_SECRET_POST, Client, TokenFormat, TokenProfile
 from functions.shared.clients.client_registry import FRESH_SECONDS
 from functions.shared.clients.client_secrets import SecretVerifier, StoredSecret, WrongSecretError
 from functions.shared.storage.state_table import SecretUses
@@ -20,16 +14,7 @@ from ...explain import reason_text
 from ..local_authorizer import Call
 from ..output import counted
 from ..times import readable, span
-from .context import (
-    CheckContext,
-    Checks,
-    Finding,
-    either,
-    failure,
-    named,
-    ok,
-    warning,
-)
+from .context import CheckContext, Checks, Finding, either, failure, named, ok, warning
 
 DAY = 86_400
 SOON = 14 * DAY
@@ -134,8 +119,7 @@ def audiences(context: CheckContext) -> Iterator[Finding]:
     ]
     if refused:
         yield warning(
-            f"no token of {named(refused)} can be for {named(accepted)}: this API refuses all "
-            "of them",
+            f"no token of {named(refused)} can be for {named(accepted)}: this API refuses all of them",
             "Ignore this for clients of other APIs. Otherwise give them that audience.",
         )
     else:
@@ -175,11 +159,7 @@ def bound_tokens(context: CheckContext) -> Iterator[Finding]:
 def lifetimes(context: CheckContext) -> Iterator[Finding]:
     """A decision is not reused for longer than a token lives."""
     cache = context.cache_seconds
-    short = [
-        client.client_id
-        for client in context.clients
-        if client.grant_types and client.token_lifetime < cache
-    ]
+    short = [client.client_id for client in context.clients if client.grant_types and client.token_lifetime < cache]
     if short:
         yield warning(
             f"API Gateway reuses a decision for {cache} s, and tokens of {named(short)} live "
@@ -196,10 +176,7 @@ def revocation(context: CheckContext) -> Iterator[Finding]:
     settings, cache = context.settings, context.cache_seconds
     if settings.deny_list_table is None:
         longest = max((client.token_lifetime for client in context.clients), default=0)
-        yield ok(
-            f"a revoked JWT counts here until it expires, {span(longest)} at most "
-            "(CheckRevokedTokens=false)"
-        )
+        yield ok(f"a revoked JWT counts here until it expires, {span(longest)} at most (CheckRevokedTokens=false)")
     else:
         yield ok(f"a revoked JWT counts here for {span(settings.deny_list_soft_age + cache)} more")
 

@@ -35,11 +35,7 @@ _FOLDED = frozenset({Level.NOT_EXAMINED, Level.NOT_APPLICABLE})
 @click.command(cls=Command)
 @click.option("--all", "everything", is_flag=True, help="Show checks without a finding too.")
 @click.option("--strict", is_flag=True, help="Exit with 1 for warnings too.")
-@click.option(
-    "--report",
-    type=click.Path(path_type=Path),
-    help="Write the results of all checks to a file, as JSON.",
-)
+@click.option("--report", type=click.Path(path_type=Path), help="Write the results of all checks to a file, as JSON.")
 @pass_context
 def doctor(command: CommandContext, *, everything: bool, strict: bool, report: Path | None) -> None:
     """Check the deployment and warn of upcoming problems; exit with 1 for failures.
@@ -123,10 +119,7 @@ def _told(finding: Finding) -> str:
 def _named(checks: Sequence[Check]) -> str:
     """Name checks by area: `keys: signing, rotation; clients: secrets`."""
     areas = dict.fromkeys(check.area for check in checks)
-    return "; ".join(
-        f"{area}: {', '.join(check.name for check in checks if check.area == area)}"
-        for area in areas
-    )
+    return "; ".join(f"{area}: {', '.join(check.name for check in checks if check.area == area)}" for area in areas)
 
 
 def _summary(counts: Counter[Level]) -> Text:

@@ -142,11 +142,7 @@ class CheckContext:
     @cached_property
     def authorizer(self) -> LocalAuthorizer:
         """The sample API's authorizer; without a sample API the shared one."""
-        own = (
-            AuthorizerTarget()
-            if self.deployment.guarded_api
-            else AuthorizerTarget(function=self._shared)
-        )
+        own = AuthorizerTarget() if self.deployment.guarded_api else AuthorizerTarget(function=self._shared)
         return LocalAuthorizer(self.command, own)
 
     @property
@@ -182,13 +178,7 @@ class CheckContext:
             )
         return self._functions[logical_id]
 
-    def ask(
-        self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str] | None = None,
-        body: bytes | None = None,
-    ) -> Answer:
+    def ask(self, method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes | None = None) -> Answer:
         """Return a response. A host that did not answer is not tried again.
 
         Raises:

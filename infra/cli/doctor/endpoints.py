@@ -15,17 +15,7 @@ from ..aws_errors import translated
 from ..errors import UnreachableError
 from ..http_client import Answer
 from ..times import span
-from .context import (
-    FORM,
-    CheckContext,
-    Checks,
-    Finding,
-    either,
-    failure,
-    named,
-    ok,
-    warning,
-)
+from .context import FORM, CheckContext, Checks, Finding, either, failure, named, ok, warning
 
 CHECKS = Checks()
 
@@ -122,8 +112,7 @@ def endpoints(context: CheckContext) -> Iterator[Finding]:
             yield ok(f"{path} requires credentials")
         else:
             yield failure(
-                f"{path} answers {answer.status} {answer.member('error')} without credentials, not "
-                "401 invalid_client",
+                f"{path} answers {answer.status} {answer.member('error')} without credentials, not 401 invalid_client",
                 "Read the function's log.",
             )
 
@@ -157,14 +146,12 @@ def _key_faults(context: CheckContext, keys: list[dict[str, object]]) -> Iterato
     if missing := (due & settled) - published:
         yield failure(
             f"not published: {named(missing)}; its tokens are refused",
-            f"If the ring was written less than {PROPAGATION_SECONDS} s ago, look again. "
-            "Else deploy again.",
+            f"If the ring was written less than {PROPAGATION_SECONDS} s ago, look again. Else deploy again.",
         )
     if extra := published - due - settled:
         yield failure(
             f"published, and not in the ring: {named(extra)}",
-            f"If one was withdrawn less than {PROPAGATION_SECONDS} s ago, look again. "
-            "Else deploy again.",
+            f"If one was withdrawn less than {PROPAGATION_SECONDS} s ago, look again. Else deploy again.",
         )
 
 
@@ -276,9 +263,7 @@ def _refusal(answer: Answer, what: str) -> Iterator[Finding]:
         )
         return
     if answer.status != HTTPStatus.UNAUTHORIZED:
-        yield failure(
-            f"{what} is answered {answer.status}, not 401", "Has the route lost its authorizer?"
-        )
+        yield failure(f"{what} is answered {answer.status}, not 401", "Has the route lost its authorizer?")
         return
     yield from either(_challenge_faults(answer, what), f"{what} is answered 401 with a challenge")
 

@@ -34,8 +34,7 @@ def signing(context: CheckContext) -> Iterator[Finding]:
             yield ok(f"{alg}: {key.kid} signs, for {span(context.now - key.sign_from)} now")
         elif coming := [key.sign_from for key in keys if key.sign_from > context.now]:
             yield failure(
-                f"{alg}: nothing signs until {readable(min(coming))}; clients registered for it "
-                "get no tokens",
+                f"{alg}: nothing signs until {readable(min(coming))}; clients registered for it get no tokens",
                 f"Wait, or make a key at once: gatehouse keys emergency --algorithm {alg}.",
             )
         else:
@@ -52,15 +51,10 @@ def rotation(context: CheckContext) -> Iterator[Finding]:
             continue
         due = last.sign_from + rules.signing
         if now >= due + _GRACE:
-            yield failure(
-                f"{alg}: {last.kid} was to sign until {readable(due)}, and has no successor",
-                _INVOKE,
-            )
+            yield failure(f"{alg}: {last.kid} was to sign until {readable(due)}, and has no successor", _INVOKE)
         elif now >= due - rules.announcing + _GRACE:
             yield warning(
-                f"{alg}: a successor of {last.kid} was to be announced on "
-                f"{readable(due - rules.announcing)}",
-                _INVOKE,
+                f"{alg}: a successor of {last.kid} was to be announced on {readable(due - rules.announcing)}", _INVOKE
             )
         elif last.sign_from > now:
             yield ok(f"{alg}: {last.kid} is announced, to sign from {readable(last.sign_from)}")
@@ -111,9 +105,7 @@ def algorithms(context: CheckContext) -> Iterator[Finding]:
     unable = {
         client.client_id: client.signing_algorithm
         for client in context.clients
-        if client.token_format is TokenFormat.JWT
-        and client.grant_types
-        and client.signing_algorithm not in able
+        if client.token_format is TokenFormat.JWT and client.grant_types and client.signing_algorithm not in able
     }
     wanted = ", ".join(sorted(set(unable.values())))
     if unable:

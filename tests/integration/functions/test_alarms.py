@@ -59,9 +59,7 @@ def operations(*, with_sample_api: bool = True) -> Operations:
     parameters = load(OPERATIONS)["Parameters"]
     names = {name: f"{STACK}-{name}" for name in parameters}
     sample = {} if with_sample_api else dict.fromkeys(OF_THE_SAMPLE, "")
-    return Operations.of(
-        OPERATIONS, {**names, **sample, "Stack": STACK, "AlarmTopicArn": "", "KeySigningDays": 30}
-    )
+    return Operations.of(OPERATIONS, {**names, **sample, "Stack": STACK, "AlarmTopicArn": "", "KeySigningDays": 30})
 
 
 @dataclass
@@ -304,10 +302,7 @@ class OfAws:
     value: float = 5
 
     def __call__(self, stack: Stack) -> None:
-        stack.each_minute(
-            15,
-            lambda: stack.count(self.namespace, self.name, self.dimension, self.of, self.value),
-        )
+        stack.each_minute(15, lambda: stack.count(self.namespace, self.name, self.dimension, self.of, self.value))
 
 
 TROUBLES: dict[str, tuple[Callable[[Stack], None], set[str]]] = {
@@ -320,37 +315,20 @@ TROUBLES: dict[str, tuple[Callable[[Stack], None], set[str]]] = {
     "failing rotations": (_with_failing_rotations, {"FailingRotation"}),
     "no rotations": (_without_rotations, {"MissingRotation"}),
     "a key that stays": (_with_a_key_that_stays, {"OldSigningKey"}),
-    "a crash": (
-        OfAws("AWS/Lambda", "Errors", "FunctionName", "PublishJwks", 1),
-        {"LambdaErrors"},
-    ),
-    "no concurrency": (
-        OfAws("AWS/Lambda", "Throttles", "FunctionName", "Authorizer"),
-        {"LambdaThrottles"},
-    ),
-    "slowness": (
-        OfAws("AWS/Lambda", "Duration", "FunctionName", "IssueToken", 6000),
-        {"SlowLambdas"},
-    ),
-    "a gateway's timeouts": (
-        OfAws("AWS/ApiGateway", "5xx", "ApiId", "AuthServerApi"),
-        {"AuthServer5xx"},
-    ),
+    "a crash": (OfAws("AWS/Lambda", "Errors", "FunctionName", "PublishJwks", 1), {"LambdaErrors"}),
+    "no concurrency": (OfAws("AWS/Lambda", "Throttles", "FunctionName", "Authorizer"), {"LambdaThrottles"}),
+    "slowness": (OfAws("AWS/Lambda", "Duration", "FunctionName", "IssueToken", 6000), {"SlowLambdas"}),
+    "a gateway's timeouts": (OfAws("AWS/ApiGateway", "5xx", "ApiId", "AuthServerApi"), {"AuthServer5xx"}),
     "an authorizer that does not start": (
         OfAws("AWS/ApiGateway", "5XXError", "ApiName", "GuardedApi"),
         {"GuardedApi5xx"},
     ),
-    "a hot table": (
-        OfAws("AWS/DynamoDB", "WriteThrottleEvents", "TableName", "StateTable"),
-        {"TableThrottles"},
-    ),
+    "a hot table": (OfAws("AWS/DynamoDB", "WriteThrottleEvents", "TableName", "StateTable"), {"TableThrottles"}),
 }
 
 
 @pytest.mark.parametrize(("trouble", "expected"), TROUBLES.values(), ids=TROUBLES)
-def test_failure_triggers_only_its_alarm(
-    stack: Stack, trouble: Callable[[Stack], None], expected: set[str]
-) -> None:
+def test_failure_triggers_only_its_alarm(stack: Stack, trouble: Callable[[Stack], None], expected: set[str]) -> None:
     assert stack.alarms() == set()
     trouble(stack)
     assert stack.alarms() == expected
@@ -411,17 +389,13 @@ def test_no_sample_api_means_no_alarm_for_it() -> None:
     assert all(value for each in series for _, value in each.dimensions), "of nothing"
     assert "GuardedApi" not in str(less.dashboard)
     assert '""' not in json.dumps(less.dashboard)
-    widgets = [
-        [widget["properties"]["title"] for widget in each.dashboard["widgets"]]
-        for each in (whole, less)
-    ]
+    widgets = [[widget["properties"]["title"] for widget in each.dashboard["widgets"]] for each in (whole, less)]
     assert widgets[0] == widgets[1]
 
 
 def test_cost_page_bills_alarms_by_metric() -> None:
     full, less = (
-        sum(len(alarm.series()) for alarm in operations(with_sample_api=each).alarms.values())
-        for each in (True, False)
+        sum(len(alarm.series()) for alarm in operations(with_sample_api=each).alarms.values()) for each in (True, False)
     )
     page = (OPERATIONS.parents[1] / "docs" / "cost-and-limits.md").read_text(encoding="utf-8")
     assert f"{full} metrics with the sample API; {less} without" in page

@@ -40,9 +40,7 @@ if TYPE_CHECKING:
 JWT_REQUEST = token_event(GRANT, headers=basic("service", SECRET))
 OPAQUE_REQUEST = token_event(GRANT, headers=basic("o", SECRET))
 WRONG_SECRET = token_event(GRANT, headers=basic("service", "wrong"))
-INTROSPECTION = form_event(
-    "/oauth2/introspect", {"token": "gh_at_" + "x" * 43}, headers=basic("service", SECRET)
-)
+INTROSPECTION = form_event("/oauth2/introspect", {"token": "gh_at_" + "x" * 43}, headers=basic("service", SECRET))
 KEY_SET = proxy_event("GET", "/oauth2/jwks")
 
 
@@ -88,9 +86,7 @@ def _assert_unavailable(answer: ProxyResponse) -> None:
 
 
 @pytest.mark.parametrize("dependency", DEPENDENCIES.values(), ids=DEPENDENCIES)
-def test_throttling_is_503_with_retry_after(
-    server: AwsServer, proxy: FaultProxy, dependency: Dependency
-) -> None:
+def test_throttling_is_503_with_retry_after(server: AwsServer, proxy: FaultProxy, dependency: Dependency) -> None:
     endpoint = server.build(dependency.function)
     proxy.faults[dependency.operation] = THROTTLED
     _assert_unavailable(endpoint(dependency.event))
@@ -109,9 +105,7 @@ def test_throttling_is_503_with_retry_after(
         (503, "ServiceUnavailable"),
     ],
 )
-def test_temporary_errors_are_503(
-    server: AwsServer, proxy: FaultProxy, status: int, code: str
-) -> None:
+def test_temporary_errors_are_503(server: AwsServer, proxy: FaultProxy, status: int, code: str) -> None:
     proxy.faults["GetItem"] = (status, code)
     _assert_unavailable(server.token_endpoint(JWT_REQUEST))
     assert json.loads(server.log[-1])["reason"] == f"GetItem: {code}"
@@ -129,12 +123,8 @@ def test_unreadable_200_is_not_an_empty_result(
     _assert_unavailable(endpoint(dependency.event))
 
 
-@pytest.mark.parametrize(
-    "code", ["AccessDeniedException", "ResourceNotFoundException", "ValidationException"]
-)
-def test_denied_access_or_missing_table_is_a_server_error(
-    server: AwsServer, proxy: FaultProxy, code: str
-) -> None:
+@pytest.mark.parametrize("code", ["AccessDeniedException", "ResourceNotFoundException", "ValidationException"])
+def test_denied_access_or_missing_table_is_a_server_error(server: AwsServer, proxy: FaultProxy, code: str) -> None:
     proxy.faults["GetItem"] = (400, code)
     answer = server.token_endpoint(JWT_REQUEST)
     assert answer["statusCode"] == 500
@@ -172,9 +162,7 @@ DEFINITE = ("AccessDeniedException", "DecryptionFailure", "ResourceNotFoundExcep
 
 
 @pytest.mark.parametrize("dependency", CACHED.values(), ids=CACHED)
-def test_warm_process_bridges_an_outage(
-    server: AwsServer, proxy: FaultProxy, dependency: Dependency
-) -> None:
+def test_warm_process_bridges_an_outage(server: AwsServer, proxy: FaultProxy, dependency: Dependency) -> None:
     endpoint, event = server.build(dependency.function), dependency.event
     assert endpoint(event)["statusCode"] == 200
     ages = range(30, dependency.stale_for, PAUSE_SECONDS)
@@ -190,9 +178,7 @@ def test_warm_process_bridges_an_outage(
 
 
 @pytest.mark.parametrize("dependency", CACHED.values(), ids=CACHED)
-def test_definite_error_ends_the_stale_entry(
-    server: AwsServer, proxy: FaultProxy, dependency: Dependency
-) -> None:
+def test_definite_error_ends_the_stale_entry(server: AwsServer, proxy: FaultProxy, dependency: Dependency) -> None:
     for code in DEFINITE:
         proxy.faults.clear()
         endpoint = server.build(dependency.function)
@@ -260,10 +246,7 @@ def test_blocked_source_costs_no_storage_call(server: AwsServer, proxy: FaultPro
 
 @pytest.mark.parametrize(
     ("code", "expected"),
-    [
-        ("ThrottlingException", (429, "slow_down")),
-        ("AccessDeniedException", (401, "invalid_client")),
-    ],
+    [("ThrottlingException", (429, "slow_down")), ("AccessDeniedException", (401, "invalid_client"))],
 )
 def test_uncounted_wrong_secret_is_rejected(
     server: AwsServer, proxy: FaultProxy, code: str, expected: tuple[int, str]
@@ -330,9 +313,7 @@ class UnreachableAws(AwsClients):
 
     def __init__(self, port: int) -> None:
         self.address = f"http://127.0.0.1:{port}"
-        self.config = Config(
-            connect_timeout=0.2, read_timeout=0.2, retries={"total_max_attempts": 1}
-        )
+        self.config = Config(connect_timeout=0.2, read_timeout=0.2, retries={"total_max_attempts": 1})
 
     @cached_property
     def dynamodb(self) -> "DynamoDBClient":

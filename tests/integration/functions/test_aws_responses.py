@@ -34,12 +34,7 @@ from functions.shared.keys.signers import KmsAlgorithm
 from functions.shared.storage.aws import AwsClients
 from functions.shared.storage.errors import StorageError
 from functions.shared.storage.secrets_manager import SecretStore
-from functions.shared.storage.state_table import (
-    Counters,
-    JwtDenyList,
-    OneTimeUse,
-    SecretUses,
-)
+from functions.shared.storage.state_table import Counters, JwtDenyList, OneTimeUse, SecretUses
 from functions.shared.tokens.opaque_tokens import OpaqueToken, OpaqueTokenStore
 from tests.support.aws import CLIENTS_TABLE, SIGNING_KEYS_SECRET, STATE_TABLE, TOKENS_TABLE
 from tests.support.aws_faults import FaultProxy
@@ -49,9 +44,7 @@ BODIES = (b"", b"<html>busy</html>", b"{}", b"[]", b"null", b'"x"', b'{"Item": {
 WRONG_VALUES: tuple[Any, ...] = (None, 7, "x", [])
 CREDENTIALS_SECRET = "introspection"
 REVOKED_JWT, OTHER_JWT = (revoked_jwt("issuer", name, "token") for name in ("one", "other"))
-MEANING = OpaqueToken(
-    client_id="known", scopes=("a",), audience=("b",), issuer="c", issued_at=NOW, expires_at=NOW + 9
-)
+MEANING = OpaqueToken(client_id="known", scopes=("a",), audience=("b",), issuer="c", issued_at=NOW, expires_at=NOW + 9)
 
 Run = Callable[["Account", str], object]
 """A call of a store on an account; the text differs in each run."""
@@ -78,13 +71,9 @@ class Account:
         self.tokens.put("known", MEANING)
         self.denied.add(REVOKED_JWT, NOW + 9)
         self.uses.record("known", "digest", 86_400)
-        secrets.create_secret(
-            Name=CREDENTIALS_SECRET, SecretString='{"client_id": "a", "client_secret": "b"}'
-        )
+        secrets.create_secret(Name=CREDENTIALS_SECRET, SecretString='{"client_id": "a", "client_secret": "b"}')
         self.secrets.write(SIGNING_KEYS_SECRET, "text")
-        boto3.client("ssm").put_parameter(
-            Name="/gatehouse/gatehouse/apis/api", Value="{}", Type="String"
-        )
+        boto3.client("ssm").put_parameter(Name="/gatehouse/gatehouse/apis/api", Value="{}", Type="String")
         self.key = self.kms.create("ES256", NOW)
         self.ring = first_ring([self.key], NOW)
         self.proxy.bodies.clear()
@@ -142,18 +131,18 @@ CALLS: dict[str, Run] = {
     "authorizer: a revoked token": lambda _, __: DynamoDbRevokedTokens(STATE_TABLE, Boto3(3)).holds(
         REVOKED_JWT, NOW, Deadline(3)
     ),
-    "authorizer: a token that is not revoked": lambda _, __: DynamoDbRevokedTokens(
-        STATE_TABLE, Boto3(3)
-    ).holds(OTHER_JWT, NOW, Deadline(3)),
+    "authorizer: a token that is not revoked": lambda _, __: DynamoDbRevokedTokens(STATE_TABLE, Boto3(3)).holds(
+        OTHER_JWT, NOW, Deadline(3)
+    ),
     "authorizer: a proof": lambda _, text: DynamoDbReplayStore(STATE_TABLE, Boto3(3)).consume(
         "jkt", text, NOW + 9, NOW, Deadline(3)
     ),
-    "authorizer: an API's rules": lambda _, __: ParameterStore(
-        "/gatehouse/gatehouse/apis", Boto3(3)
-    ).read("api", Deadline(3)),
-    "authorizer: credentials": lambda _, __: SecretsManagerCredentials(
-        CREDENTIALS_SECRET, Boto3(3)
-    )(False, Deadline(3)),
+    "authorizer: an API's rules": lambda _, __: ParameterStore("/gatehouse/gatehouse/apis", Boto3(3)).read(
+        "api", Deadline(3)
+    ),
+    "authorizer: credentials": lambda _, __: SecretsManagerCredentials(CREDENTIALS_SECRET, Boto3(3))(
+        False, Deadline(3)
+    ),
 }
 
 
@@ -258,11 +247,6 @@ def _operations_in_the_code() -> set[str]:
         for path in Path(folder).rglob("*.py")
     )
     called = set(re.findall(r"\.(\w+)\(", code)) | set(re.findall(r'"(\w+)"', code))
-    models = (
-        boto3.client(service).meta.service_model
-        for service in ("dynamodb", "secretsmanager", "kms", "ssm")
-    )
-    operations = {
-        name for model in models for name in model.operation_names if xform_name(name) in called
-    }
+    models = (boto3.client(service).meta.service_model for service in ("dynamodb", "secretsmanager", "kms", "ssm"))
+    operations = {name for model in models for name in model.operation_names if xform_name(name) in called}
     return operations - {"Verify"}  # KMS's; several classes have a method of that name

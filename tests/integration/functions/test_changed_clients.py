@@ -21,14 +21,7 @@ from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
 from functions.shared.keys import key_ring, signing_keys
 from infra.cli.client_registration import rotated
-from tests.support.aws import (
-    CLIENTS_TABLE,
-    CREDENTIALS,
-    ENVIRONMENT,
-    KEY_RING_SECRET,
-    SIGNING_KEYS_SECRET,
-    TABLES,
-)
+from tests.support.aws import CLIENTS_TABLE, CREDENTIALS, ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET, TABLES
 from tests.support.laptop import ROOT
 from tests.support.proxy_events import basic, token_event
 from tests.support.server import SECRET, client, key, ring
@@ -111,9 +104,7 @@ def processes(endpoint_url: str, registry: DynamoDbClients) -> Iterator[tuple[To
         process.stop()
 
 
-def _ask_ten_times_a_second(
-    times: int, client_id: str, secrets: tuple[str, ...], process: TokenProcess
-) -> list[int]:
+def _ask_ten_times_a_second(times: int, client_id: str, secrets: tuple[str, ...], process: TokenProcess) -> list[int]:
     """Ask with each secret in turn."""
     begun, statuses = time.monotonic(), []
     for number in range(times):
@@ -123,10 +114,7 @@ def _ask_ten_times_a_second(
 
 
 def _ask_all(
-    processes: tuple[TokenProcess, ...],
-    *secrets: str,
-    client_id: str = "service",
-    times: int = A_SECOND_AND_MORE,
+    processes: tuple[TokenProcess, ...], *secrets: str, client_id: str = "service", times: int = A_SECOND_AND_MORE
 ) -> set[int]:
     """Return every status that any of the processes answers with."""
     with ThreadPoolExecutor(len(processes)) as pool:
@@ -134,9 +122,7 @@ def _ask_all(
         return {status for statuses in pool.map(ask, processes) for status in statuses}
 
 
-def test_rotated_secret_is_accepted_at_once(
-    registry: DynamoDbClients, processes: tuple[TokenProcess, ...]
-) -> None:
+def test_rotated_secret_is_accepted_at_once(registry: DynamoDbClients, processes: tuple[TokenProcess, ...]) -> None:
     registry.put(client("service"))
     assert _ask_all(processes, SECRET) == {200}
     new = StoredSecret(digest_generated(NEW_SECRET))
@@ -144,9 +130,7 @@ def test_rotated_secret_is_accepted_at_once(
     assert _ask_all(processes, NEW_SECRET, SECRET) == {200}
 
 
-def test_new_client_is_accepted_at_once(
-    registry: DynamoDbClients, processes: tuple[TokenProcess, ...]
-) -> None:
+def test_new_client_is_accepted_at_once(registry: DynamoDbClients, processes: tuple[TokenProcess, ...]) -> None:
     assert _ask_all(processes, SECRET, times=1) == {401}
     registry.put(client("service"))
     assert _ask_all(processes, SECRET, times=2) == {200}

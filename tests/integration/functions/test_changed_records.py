@@ -13,10 +13,7 @@ from functions.shared.authentication.rate_limit import FailureLimiter, Limits
 from functions.shared.clients.assertion_rules import AssertionRules, FederationRule
 from functions.shared.clients.certificate_subject import CertificateSubject, SubjectKind
 from functions.shared.clients.client import Client
-from functions.shared.clients.client_registry import (
-    RELOADS_A_SECOND,
-    CachedClients,
-)
+from functions.shared.clients.client_registry import RELOADS_A_SECOND, CachedClients
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
 from functions.shared.keys import key_ring, signing_keys
 from functions.shared.storage.aws import AwsClients
@@ -26,11 +23,7 @@ from functions.shared.web.form import read_form
 from functions.shared.web.oauth_errors import OAuthError
 from functions.shared.web.proxy_request import certificate_from_pem, read_event
 from tests.support.assertions import assertion, assertion_claims, assertion_form
-from tests.support.aws import (
-    ISSUER,
-    KEY_RING_SECRET,
-    SIGNING_KEYS_SECRET,
-)
+from tests.support.aws import ISSUER, KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.aws_server import GRANT, AwsServer, granted
 from tests.support.client_certificates import certificate_pem, with_certificate
 from tests.support.memory_stores import ManualClock, MemoryClients, MemoryCounters
@@ -70,18 +63,9 @@ def functions(aws: AwsClients, clock: ManualClock) -> Functions:
     return Functions(aws, clock)
 
 
-KEYED: dict[str, Any] = {
-    "authentication_methods": frozenset({"private_key_jwt"}),
-    "secrets": (),
-}
-CERTIFIED: dict[str, Any] = {
-    "authentication_methods": frozenset({"tls_client_auth"}),
-    "secrets": (),
-}
-PINNED: dict[str, Any] = {
-    "authentication_methods": frozenset({"self_signed_tls_client_auth"}),
-    "secrets": (),
-}
+KEYED: dict[str, Any] = {"authentication_methods": frozenset({"private_key_jwt"}), "secrets": ()}
+CERTIFIED: dict[str, Any] = {"authentication_methods": frozenset({"tls_client_auth"}), "secrets": ()}
+PINNED: dict[str, Any] = {"authentication_methods": frozenset({"self_signed_tls_client_auth"}), "secrets": ()}
 
 
 def _assertion_event(kid: str) -> dict[str, Any]:
@@ -97,47 +81,23 @@ PEM = certificate_pem("CN=new")
 OLD_PEM = certificate_pem("CN=old")
 CHANGES = {
     "keys": (
-        client(
-            "service", **KEYED, assertion=AssertionRules(jwks=json.dumps({"keys": [ec_jwk("old")]}))
-        ),
-        client(
-            "service", **KEYED, assertion=AssertionRules(jwks=json.dumps({"keys": [ec_jwk("new")]}))
-        ),
+        client("service", **KEYED, assertion=AssertionRules(jwks=json.dumps({"keys": [ec_jwk("old")]}))),
+        client("service", **KEYED, assertion=AssertionRules(jwks=json.dumps({"keys": [ec_jwk("new")]}))),
         _assertion_event("new"),
     ),
     "certificate name": (
-        client(
-            "service",
-            **CERTIFIED,
-            certificate_name=CertificateSubject(SubjectKind.SUBJECT_DN, "CN=old"),
-        ),
-        client(
-            "service",
-            **CERTIFIED,
-            certificate_name=CertificateSubject(SubjectKind.SUBJECT_DN, "CN=new"),
-        ),
+        client("service", **CERTIFIED, certificate_name=CertificateSubject(SubjectKind.SUBJECT_DN, "CN=old")),
+        client("service", **CERTIFIED, certificate_name=CertificateSubject(SubjectKind.SUBJECT_DN, "CN=new")),
         _certificate_event(),
     ),
     "certificate": (
-        client(
-            "service",
-            **PINNED,
-            certificate_thumbprints=frozenset({certificate_from_pem(OLD_PEM).thumbprint}),
-        ),
-        client(
-            "service",
-            **PINNED,
-            certificate_thumbprints=frozenset({certificate_from_pem(PEM).thumbprint}),
-        ),
+        client("service", **PINNED, certificate_thumbprints=frozenset({certificate_from_pem(OLD_PEM).thumbprint})),
+        client("service", **PINNED, certificate_thumbprints=frozenset({certificate_from_pem(PEM).thumbprint})),
         _certificate_event(),
     ),
     "method": (
         client("service"),
-        client(
-            "service",
-            **PINNED,
-            certificate_thumbprints=frozenset({certificate_from_pem(PEM).thumbprint}),
-        ),
+        client("service", **PINNED, certificate_thumbprints=frozenset({certificate_from_pem(PEM).thumbprint})),
         _certificate_event(),
     ),
     "disabled": (client("service", disabled=True), client("service"), SECRET_EVENT),
@@ -156,10 +116,7 @@ def test_changed_client_is_accepted_at_once(
 
 
 def test_new_federation_rule_applies_at_once(functions: Functions) -> None:
-    usual: dict[str, Any] = {
-        "authentication_methods": frozenset({"federated_jwt"}),
-        "secrets": (),
-    }
+    usual: dict[str, Any] = {"authentication_methods": frozenset({"federated_jwt"}), "secrets": ()}
     idp = "https://127.0.0.1:9"
     before = FederationRule(issuer="https://another.example", audience=ISSUER, subject="a")
     after = FederationRule(issuer=idp, audience=ISSUER, subject="a")
@@ -245,10 +202,7 @@ def test_guesses_without_a_current_record_are_counted() -> None:
     ids = [f"service-{number}" for number in range(RELOADS_A_SECOND + 1)]
     registry = MemoryClients(*map(client, ids))
     authentication = ClientAuthentication(
-        CachedClients(registry, clock),
-        secret_methods(),
-        clock,
-        FailureLimiter(MemoryCounters(), Limits(per_source=3)),
+        CachedClients(registry, clock), secret_methods(), clock, FailureLimiter(MemoryCounters(), Limits(per_source=3))
     )
 
     def status(client_id: str, secret: str = "x") -> int:  # noqa: S107 - a wrong guess
@@ -266,13 +220,7 @@ def test_guesses_without_a_current_record_are_counted() -> None:
     clock.now += 0.1
     assert {status(each) for each in ids[:-1]} == {401}
     registry.put(
-        client(
-            ids[-1],
-            secrets=(
-                StoredSecret(digest_generated(SECRET)),
-                StoredSecret(digest_generated(NEW_SECRET)),
-            ),
-        )
+        client(ids[-1], secrets=(StoredSecret(digest_generated(SECRET)), StoredSecret(digest_generated(NEW_SECRET))))
     )
     assert status(ids[-1], NEW_SECRET) == 503
     assert [status(ids[-1]) for _ in range(3)] == [503, 503, 429]

@@ -37,10 +37,7 @@ JWT_REQUEST = {
     "client_secret": "service-client-jwt-secret",
     "scope": "country.read customer.read customer.write",
 }
-OPAQUE_REQUEST = JWT_REQUEST | {
-    "client_id": "service-client-opaque",
-    "client_secret": "service-client-opaque-secret",
-}
+OPAQUE_REQUEST = JWT_REQUEST | {"client_id": "service-client-opaque", "client_secret": "service-client-opaque-secret"}
 
 
 def _verified(server: AwsServer, token: str, audience: str) -> dict[str, Any]:
@@ -59,10 +56,7 @@ def _verified(server: AwsServer, token: str, audience: str) -> dict[str, Any]:
 
 @pytest.fixture
 def server(server: AwsServer) -> AwsServer:
-    for request, token_format in (
-        (JWT_REQUEST, TokenFormat.JWT),
-        (OPAQUE_REQUEST, TokenFormat.OPAQUE),
-    ):
+    for request, token_format in ((JWT_REQUEST, TokenFormat.JWT), (OPAQUE_REQUEST, TokenFormat.OPAQUE)):
         secrets = (StoredSecret(digest_imported(request["client_secret"])),)
         server.clients.put(client(request["client_id"], secrets=secrets, token_format=token_format))
     server.clients.put(client("authorizer", resource_scopes=frozenset({"country.read"})))
@@ -94,11 +88,7 @@ def test_walkthrough_token_request_works(server: AwsServer) -> None:
 
 def test_token_response_is_not_cacheable(server: AwsServer) -> None:
     headers = server.token_endpoint(token_event(JWT_REQUEST))["headers"]
-    assert headers == {
-        "Content-Type": "application/json",
-        "Cache-Control": "no-store",
-        "Pragma": "no-cache",
-    }
+    assert headers == {"Content-Type": "application/json", "Cache-Control": "no-store", "Pragma": "no-cache"}
 
 
 def test_http_basic_works(server: AwsServer) -> None:
@@ -115,10 +105,9 @@ def test_base64_event_works(server: AwsServer) -> None:
 
 
 def test_at_jwt_has_the_claims_of_rfc_9068(server: AwsServer) -> None:
-    token = server.token(
-        GRANT | {"scope": "country.read customer.read"},
-        headers=basic("generated", SECRET),
-    )["access_token"]
+    token = server.token(GRANT | {"scope": "country.read customer.read"}, headers=basic("generated", SECRET))[
+        "access_token"
+    ]
     assert jwt.get_unverified_header(token)["typ"] == "at+jwt"
     claims = _verified(server, token, "api")
     assert claims.pop("jti")
@@ -134,9 +123,7 @@ def test_at_jwt_has_the_claims_of_rfc_9068(server: AwsServer) -> None:
     }
 
 
-def test_client_and_authorizer_introspect_opaque_token(
-    server: AwsServer,
-) -> None:
+def test_client_and_authorizer_introspect_opaque_token(server: AwsServer) -> None:
     token = server.token(OPAQUE_REQUEST)["access_token"]
     assert token.startswith("gh_at_")
     own = server.introspect(token, "service-client-opaque", "service-client-opaque-secret")
@@ -148,10 +135,9 @@ def test_client_and_authorizer_introspect_opaque_token(
 
 
 def test_jwt_is_introspected(server: AwsServer) -> None:
-    token = server.token(
-        GRANT | {"scope": "customer.read country.read"},
-        headers=basic("generated", SECRET),
-    )["access_token"]
+    token = server.token(GRANT | {"scope": "customer.read country.read"}, headers=basic("generated", SECRET))[
+        "access_token"
+    ]
     own = server.introspect(token, "generated")
     assert own.pop("jti")
     assert own == {
@@ -179,9 +165,7 @@ def test_modified_token_is_inactive(server: AwsServer) -> None:
 
 
 @pytest.mark.parametrize("request_", [JWT_REQUEST, OPAQUE_REQUEST], ids=["jwt", "opaque"])
-def test_expired_token_is_inactive_before_deletion(
-    server: AwsServer, request_: dict[str, str]
-) -> None:
+def test_expired_token_is_inactive_before_deletion(server: AwsServer, request_: dict[str, str]) -> None:
     token = server.token(request_)["access_token"]
     server.clock.now = NOW + 14_399.9
     assert server.introspect(token, "authorizer")["active"] is True
@@ -212,9 +196,7 @@ REFUSALS: dict[str, tuple[dict[str, str], int, str]] = {
 
 
 @pytest.mark.parametrize(("change", "status", "code"), REFUSALS.values(), ids=REFUSALS)
-def test_error_has_its_status_and_code(
-    server: AwsServer, change: dict[str, str], status: int, code: str
-) -> None:
+def test_error_has_its_status_and_code(server: AwsServer, change: dict[str, str], status: int, code: str) -> None:
     answer = server.token_endpoint(token_event(JWT_REQUEST | change))
     assert (answer["statusCode"], json.loads(answer["body"])["error"]) == (status, code)
     assert answer["headers"]["Cache-Control"] == "no-store"
@@ -295,16 +277,12 @@ def test_cold_process_issues_tokens_with_the_same_key(server: AwsServer) -> None
 
 
 @pytest.mark.parametrize("request_", [JWT_REQUEST, OPAQUE_REQUEST], ids=["jwt", "opaque"])
-def test_revoked_token_is_inactive_for_every_process(
-    server: AwsServer, request_: dict[str, str]
-) -> None:
+def test_revoked_token_is_inactive_for_every_process(server: AwsServer, request_: dict[str, str]) -> None:
     token = server.token(request_)["access_token"]
     assert server.introspect(token, "authorizer")["active"] is True
     headers = basic(request_["client_id"], request_["client_secret"])
     for _ in range(2):
-        answer = server.revocation_endpoint(
-            form_event("/oauth2/revoke", {"token": token}, headers=headers)
-        )
+        answer = server.revocation_endpoint(form_event("/oauth2/revoke", {"token": token}, headers=headers))
         assert (answer["statusCode"], answer["body"]) == (200, "{}")
     assert server.introspect(token, "authorizer") == {"active": False}
 
@@ -363,9 +341,7 @@ def test_missing_key_ring_is_a_logged_server_error(aws: AwsClients, clock: Manua
 
 
 def test_newer_ring_version_is_a_server_error(server: AwsServer) -> None:
-    server.aws.secrets_manager.put_secret_value(
-        SecretId=KEY_RING_SECRET, SecretString='{"version": 2, "keys": []}'
-    )
+    server.aws.secrets_manager.put_secret_value(SecretId=KEY_RING_SECRET, SecretString='{"version": 2, "keys": []}')
     answer = server.token_endpoint(token_event(JWT_REQUEST))
     assert answer["statusCode"] == 500
     assert "version 2, this code reads 1" in json.loads(server.log[-1])["reason"]
@@ -449,11 +425,7 @@ def test_service_exchanges_its_callers_token(server: AwsServer, token_format: To
     server.clients.put(service)
     requested = GRANT | {"scope": "country.read"}
     received = server.token(requested, headers=basic("caller", SECRET))["access_token"]
-    exchange = {
-        "grant_type": TOKEN_EXCHANGE,
-        "subject_token": received,
-        "subject_token_type": ACCESS_TOKEN,
-    }
+    exchange = {"grant_type": TOKEN_EXCHANGE, "subject_token": received, "subject_token_type": ACCESS_TOKEN}
     exchanged = server.token(exchange, headers=basic("orders", SECRET))["access_token"]
     claims = _verified(server, exchanged, "stock-api")
     assert (claims["sub"], claims["act"]) == ("caller", {"sub": "orders"})

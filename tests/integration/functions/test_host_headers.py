@@ -41,9 +41,7 @@ def test_tokens_and_signed_responses_have_the_issuer(server: AwsServer) -> None:
 
 
 def test_metadata_addresses_are_below_the_issuer() -> None:
-    publish = publish_metadata.build(
-        publish_metadata.Settings.from_env(ENVIRONMENT), emit=lambda _: None
-    )
+    publish = publish_metadata.build(publish_metadata.Settings.from_env(ENVIRONMENT), emit=lambda _: None)
     request = proxy_event("GET", "/.well-known/oauth-authorization-server", headers=LIES)
     answer = publish(_with_false_context(request))
     expected = publish(proxy_event("GET", "/.well-known/oauth-authorization-server"))

@@ -21,12 +21,7 @@ from functions.rotate_keys.key_backends import KEY_SPECS, KmsKeys
 from functions.shared.clients.client import SIGNING_ALGORITHMS
 from functions.shared.keys import key_ring
 from functions.shared.keys.cached_key_ring import CachedKeyRing
-from functions.shared.keys.signers import (
-    LONGEST_MESSAGE,
-    SIGNING_ALGORITHM_SPECS,
-    MessageTooLongError,
-    RingSigners,
-)
+from functions.shared.keys.signers import LONGEST_MESSAGE, SIGNING_ALGORITHM_SPECS, MessageTooLongError, RingSigners
 from functions.shared.storage.errors import StorageError, StorageUnavailableError
 from functions.shared.storage.secrets_manager import SecretConflictError, SecretStore
 from tests.support import kms_ed25519
@@ -80,9 +75,7 @@ class Authority(AwsServer):
         kid = jwt.get_unverified_header(token)["kid"]
         keys = self.ring().key_set(self.clock())["keys"]
         (jwk,) = [key for key in keys if key["kid"] == kid]
-        claims: dict[str, Any] = jwt.decode(
-            token, jwt.PyJWK(jwk), algorithms=[alg], audience=audience
-        )
+        claims: dict[str, Any] = jwt.decode(token, jwt.PyJWK(jwk), algorithms=[alg], audience=audience)
         return claims
 
     def kms_state(self) -> dict[str, str]:
@@ -100,12 +93,9 @@ def authority(aws: AwsClients, clock: ManualClock) -> Authority:
 # RFC 7518, 3.5, wants and what verifiers insist on.
 @pytest.mark.parametrize(
     ("edition", "alg"),
-    [("secrets-manager", alg) for alg in ALGORITHMS]
-    + [("kms", alg) for alg in ALGORITHMS if alg != "PS256"],
+    [("secrets-manager", alg) for alg in ALGORITHMS] + [("kms", alg) for alg in ALGORITHMS if alg != "PS256"],
 )
-def test_signature_verifies_with_the_published_key(
-    authority: Authority, edition: str, alg: str
-) -> None:
+def test_signature_verifies_with_the_published_key(authority: Authority, edition: str, alg: str) -> None:
     authority.rotation(edition, alg).run()
     signer = authority.signers().current(authority.clock(), alg)
     (key,) = authority.ring().keys
@@ -136,9 +126,9 @@ def test_kms_contract(authority: Authority, alg: str) -> None:
     assert kms.describe_key(KeyId=made["KeyId"])["KeyMetadata"]["KeyState"] == "Enabled"
     public_key: Any = load_der_public_key(kms.get_public_key(KeyId=made["KeyId"])["PublicKey"])
     for key_id in (made["KeyId"], made["Arn"]):
-        signature = kms.sign(
-            KeyId=key_id, Message=b"message", MessageType="RAW", SigningAlgorithm=algorithm
-        )["Signature"]
+        signature = kms.sign(KeyId=key_id, Message=b"message", MessageType="RAW", SigningAlgorithm=algorithm)[
+            "Signature"
+        ]
         public_key.verify(signature, b"message", *([ECDSA(SHA256())] if alg == "ES256" else []))
     with pytest.raises(ClientError):
         kms.sign(KeyId=made["KeyId"], Message=b"message", SigningAlgorithm=other)
@@ -146,12 +136,7 @@ def test_kms_contract(authority: Authority, alg: str) -> None:
         with pytest.raises(ClientError):
             kms.sign(KeyId=made["KeyId"], Message=b"x" * 4097, SigningAlgorithm=algorithm)
         with pytest.raises(ClientError):
-            kms.sign(
-                KeyId=made["KeyId"],
-                Message=b"x" * 32,
-                MessageType="DIGEST",
-                SigningAlgorithm=algorithm,
-            )
+            kms.sign(KeyId=made["KeyId"], Message=b"x" * 32, MessageType="DIGEST", SigningAlgorithm=algorithm)
     kms.schedule_key_deletion(KeyId=made["KeyId"], PendingWindowInDays=7)
     assert kms.describe_key(KeyId=made["KeyId"])["KeyMetadata"]["KeyState"] == "PendingDeletion"
 
@@ -178,9 +163,7 @@ def test_oversized_ed25519_message_is_rejected(authority: Authority) -> None:
         signer.sign({"a": "x" * 3100}, None)
 
 
-def test_oversized_ed25519_token_is_invalid_scope(
-    authority: Authority,
-) -> None:
+def test_oversized_ed25519_token_is_invalid_scope(authority: Authority) -> None:
     authority.rotation("kms", "EdDSA").run()
     scopes = frozenset(f"{'s' * 60}{number}" for number in range(60))
     authority.clients.put(client("service", signing_algorithm="EdDSA", scopes=scopes))
@@ -213,9 +196,7 @@ def test_kms_key_is_tagged_with_its_stack(authority: Authority) -> None:
     assert tags == [{"TagKey": "gatehouse:stack", "TagValue": "ours"}]
 
 
-def test_new_kms_key_is_retried(
-    authority: Authority,
-) -> None:
+def test_new_kms_key_is_retried(authority: Authority) -> None:
     """KMS may not find a new key for a moment. A run that gave up would leave its key.
 
     https://docs.aws.amazon.com/kms/latest/developerguide/accessing-kms.html#programming-eventual-consistency
@@ -299,9 +280,7 @@ def test_only_retired_kms_keys_are_deleted(authority: Authority) -> None:
     ],
 )
 @pytest.mark.usefixtures("no_pauses")
-def test_temporary_kms_errors_are_retried(
-    authority: Authority, status: int, code: str, error: type[Exception]
-) -> None:
+def test_temporary_kms_errors_are_retried(authority: Authority, status: int, code: str, error: type[Exception]) -> None:
     authority.rotation("kms").run()
     signer = authority.signers().current(authority.clock(), "RS256")
     proxy = FaultProxy(authority.aws.kms)
@@ -330,9 +309,7 @@ def test_long_message_is_digested_locally(authority: Authority, length: int) -> 
     authority.rotation("kms").run()
     signer = authority.signers().current(authority.clock(), "RS256")
     asked: list[dict[str, Any]] = []
-    authority.aws.kms.meta.events.register(
-        "before-parameter-build.kms.Sign", lambda params, **_: asked.append(params)
-    )
+    authority.aws.kms.meta.events.register("before-parameter-build.kms.Sign", lambda params, **_: asked.append(params))
     signer.sign({"a": "x" * length}, None)
     (call,) = asked
     assert call["MessageType"] == ("RAW" if len(call["Message"]) > 32 else "DIGEST")
@@ -380,9 +357,7 @@ def test_one_of_many_replacements_succeeds(kind: str, aws: AwsClients) -> None:
         assert sum(threads.map(replace, range(16))) == 1
 
 
-def test_concurrent_rotations_leave_one_complete_ring(
-    authority: Authority,
-) -> None:
+def test_concurrent_rotations_leave_one_complete_ring(authority: Authority) -> None:
     def rotate(_: int) -> None:
         authority.rotation("secrets-manager", "ES256").run()
 

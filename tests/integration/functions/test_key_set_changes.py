@@ -15,21 +15,13 @@ import pytest
 
 from functions.shared.keys import key_ring, signing_keys
 from functions.shared.keys.key_ring import JWKS_MAX_AGE
-from functions.shared.keys.rotation import (
-    PROPAGATION_SECONDS,
-    RETENTION_NEEDED,
-    RotationRules,
-    announce,
-)
+from functions.shared.keys.rotation import PROPAGATION_SECONDS, RETENTION_NEEDED, RotationRules, announce
 from functions.shared.storage.aws import AwsClients
 from functions.shared.web import paths
 from functions.shared.web.endpoint import Endpoint
 from local.gateway import model
 from local.http_server import Server
-from tests.support.aws import (
-    KEY_RING_SECRET,
-    SIGNING_KEYS_SECRET,
-)
+from tests.support.aws import KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.aws_server import AwsServer
 from tests.support.memory_stores import ManualClock
 from tests.support.proxy_events import FORM, basic, proxy_event
@@ -43,10 +35,7 @@ BETWEEN_STEPS = 15
 
 OLD, NEW = key(1), key(2)
 RULES = RotationRules(
-    signing=86_400,
-    announcing=JWKS_MAX_AGE + 300 + PROPAGATION_SECONDS,
-    retiring=RETENTION_NEEDED,
-    verifier_cache=300,
+    signing=86_400, announcing=JWKS_MAX_AGE + 300 + PROPAGATION_SECONDS, retiring=RETENTION_NEEDED, verifier_cache=300
 )
 """As short an announcement as the rules allow."""
 
@@ -62,10 +51,7 @@ class Site:
 
     def handle(self, request: model.Request) -> model.Response:
         event = proxy_event(
-            request.method,
-            request.path,
-            headers=dict(request.headers),
-            body=request.body.decode() or None,
+            request.method, request.path, headers=dict(request.headers), body=request.body.decode() or None
         )
         answer = self.endpoints[request.path](event)
         headers = tuple(answer["headers"].items())
@@ -136,9 +122,7 @@ def _key_set(port: int) -> jwt.PyJWKSet:
     return jwt.PyJWKSet.from_json(text)
 
 
-def test_a_changing_key_set_fails_no_request(
-    port: int, clock: ManualClock, server: AwsServer
-) -> None:
+def test_a_changing_key_set_fails_no_request(port: int, clock: ManualClock, server: AwsServer) -> None:
     storm = Storm(port)
     seen: dict[int, jwt.PyJWKSet] = {}
     with ThreadPoolExecutor(THREADS) as threads:

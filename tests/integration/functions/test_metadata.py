@@ -113,9 +113,7 @@ def test_rfc8414_2_listed_grant_types_are_supported(published: Published) -> Non
 def test_rfc9449_5_1_listed_algorithms_are_accepted(published: Published) -> None:
     named = published.metadata["dpop_signing_alg_values_supported"]
     for alg in named:
-        assert (
-            published.request_token("client_credentials", DPoP=proof(alg))["token_type"] == "DPoP"
-        )
+        assert published.request_token("client_credentials", DPoP=proof(alg))["token_type"] == "DPoP"
     for alg in ("RS384", "RS512", "PS384"):
         assert alg not in named
         error = published.request_token("client_credentials", DPoP=proof(alg))["error"]
@@ -123,11 +121,7 @@ def test_rfc9449_5_1_listed_algorithms_are_accepted(published: Published) -> Non
 
 
 def test_rfc9701_7_signed_responses_use_the_listed_algorithm(published: Published) -> None:
-    answer = published.post(
-        "introspection_endpoint",
-        {"token": "x"},
-        Accept="application/token-introspection+jwt",
-    )
+    answer = published.post("introspection_endpoint", {"token": "x"}, Accept="application/token-introspection+jwt")
     (named,) = published.metadata["introspection_signing_alg_values_supported"]
     (jwk,) = json.loads(published.endpoints["jwks_uri"](proxy_event("GET", "/"))["body"])["keys"]
     assert answer["headers"]["Content-Type"] == "application/token-introspection+jwt"
@@ -136,8 +130,6 @@ def test_rfc9701_7_signed_responses_use_the_listed_algorithm(published: Publishe
 
 @pytest.mark.parametrize("member", POSTED)
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "DELETE"])
-def test_rfc6749_3_2_endpoints_accept_post_only(
-    published: Published, member: str, method: str
-) -> None:
+def test_rfc6749_3_2_endpoints_accept_post_only(published: Published, member: str, method: str) -> None:
     answer = published.endpoints[member](proxy_event(method, published.path(member)))
     assert (answer["statusCode"], answer["headers"]["Allow"]) == (405, "POST")

@@ -13,27 +13,9 @@ from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.storage.aws import AwsClients
 from functions.shared.storage.errors import StorageCorruptError
 from functions.shared.storage.secrets_manager import SecretStore
-from functions.shared.storage.state_table import (
-    DAY,
-    AlreadyUsedError,
-    Counters,
-    JwtDenyList,
-    OneTimeUse,
-    SecretUses,
-)
-from functions.shared.tokens.opaque_tokens import (
-    OpaqueToken,
-    OpaqueTokenStore,
-    generate_token,
-    token_digest,
-)
-from tests.support.aws import (
-    CLIENTS_TABLE,
-    KEY_RING_SECRET,
-    SIGNING_KEYS_SECRET,
-    STATE_TABLE,
-    TOKENS_TABLE,
-)
+from functions.shared.storage.state_table import DAY, AlreadyUsedError, Counters, JwtDenyList, OneTimeUse, SecretUses
+from functions.shared.tokens.opaque_tokens import OpaqueToken, OpaqueTokenStore, generate_token, token_digest
+from tests.support.aws import CLIENTS_TABLE, KEY_RING_SECRET, SIGNING_KEYS_SECRET, STATE_TABLE, TOKENS_TABLE
 from tests.support.memory_stores import (
     MemoryClients,
     MemoryCounters,
@@ -292,8 +274,7 @@ def test_unreadable_client_record_is_named(aws: AwsClients, change: dict[str, An
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"schema_version": {"N": "2"}}, {"expires_at": {"S": "x"}}, {"expires_at": {"NULL": True}}],
+    "change", [{"schema_version": {"N": "2"}}, {"expires_at": {"S": "x"}}, {"expires_at": {"NULL": True}}]
 )
 def test_unreadable_deny_list_entry_is_an_error(aws: AwsClients, change: dict[str, Any]) -> None:
     store = JwtDenyList(aws.dynamodb, STATE_TABLE)

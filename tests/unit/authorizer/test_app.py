@@ -119,9 +119,7 @@ def test_invalid_scope_map_stops_the_start(tmp_path: Path) -> None:
 
 
 def test_oversized_scopes_are_named_at_start() -> None:
-    scope_map = json.dumps(
-        {"small": ["GET /a"], "all of": [f"GET /{'x' * 50}/{n}" for n in range(80)], "none": []}
-    )
+    scope_map = json.dumps({"small": ["GET /a"], "all of": [f"GET /{'x' * 50}/{n}" for n in range(80)], "none": []})
     notices = {"false": 1, "true": 0}
     for simple, count in notices.items():
         environ = {"ISSUER": ISSUER, "AUDIENCE": "api", "SCOPE_MAP": scope_map}
@@ -130,14 +128,11 @@ def test_oversized_scopes_are_named_at_start() -> None:
         assert len(lines) == count
         for line in lines:
             assert json.loads(line) == {
-                "notice": "all of opens more routes than a policy can name: "
-                "its tokens are answered with 500"
+                "notice": "all of opens more routes than a policy can name: its tokens are answered with 500"
             }
 
 
-def test_unopenable_route_is_named_once(
-    tmp_path: Path,
-) -> None:
+def test_unopenable_route_is_named_once(tmp_path: Path) -> None:
     (tmp_path / "jwks.json").write_bytes(jwks(rsa_jwk()))
     scope_map = {"r": ["GET /a/{x}", "GET /a/{x}/c/b"], "s": ["GET /a/{x}/b"], "t": ["GET /t"]}
     environ = {
@@ -291,7 +286,5 @@ def test_unused_features_are_not_imported() -> None:
         "print([m for m in parts "
         "if f'authorizer.{m}' in sys.modules])"
     )
-    output = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, check=True, text=True
-    ).stdout
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout
     assert output.strip() == "[]"

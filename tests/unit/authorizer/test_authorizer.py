@@ -47,17 +47,12 @@ def test_valid_token_gets_policy_and_context() -> None:
                     "Action": "execute-api:Invoke",
                     "Effect": "Allow",
                     "Resource": [f"{STAGE_ARN}/GET/country", f"{STAGE_ARN}/GET/country/code/*"],
-                    "Condition": {
-                        "DateLessThanIfExists": {"aws:CurrentTime": "2023-11-15T02:13:20Z"}
-                    },
+                    "Condition": {"DateLessThanIfExists": {"aws:CurrentTime": "2023-11-15T02:13:20Z"}},
                 },
                 {
                     "Action": "execute-api:Invoke",
                     "Effect": "Deny",
-                    "Resource": [
-                        f"{STAGE_ARN}/GET/country/code/*/*",
-                        f"{STAGE_ARN}/GET/country/code/",
-                    ],
+                    "Resource": [f"{STAGE_ARN}/GET/country/code/*/*", f"{STAGE_ARN}/GET/country/code/"],
                 },
             ],
         },
@@ -114,9 +109,7 @@ def test_hundred_requests_fetch_keys_once() -> None:
         (rest_event(forge_claims(cnf={"jkt": "A" * 43})), "proof_required"),
     ],
 )
-def test_invalid_token_is_unauthorized_with_logged_reason(
-    event: dict[str, Any], reason: str
-) -> None:
+def test_invalid_token_is_unauthorized_with_logged_reason(event: dict[str, Any], reason: str) -> None:
     sandbox = Sandbox()
     with pytest.raises(Unauthorized) as error:
         sandbox.decide(event)
@@ -264,9 +257,7 @@ def test_cached_token_logs_its_issuers_key_set() -> None:
 
 
 @pytest.mark.parametrize("step", [0, -86_400, 86_400])
-def test_remaining_time_ignores_the_wall_clock(
-    step: float,
-) -> None:
+def test_remaining_time_ignores_the_wall_clock(step: float) -> None:
     wall, monotonic, left = FakeClock(), FakeClock(), list[float]()
 
     class Revoked:

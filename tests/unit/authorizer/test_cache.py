@@ -8,16 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from authorizer.cache import (
-    BackOff,
-    CacheEntry,
-    Lifetime,
-    Loaded,
-    LRUCache,
-    RefreshingCache,
-    _Lock,
-    jitter,
-)
+from authorizer.cache import BackOff, CacheEntry, Lifetime, Loaded, LRUCache, RefreshingCache, _Lock, jitter
 from authorizer.clock import Clocks, Deadline
 from authorizer.errors import Reason, StateUnavailableError
 from tests.support.tokens import FakeClock
@@ -96,9 +87,7 @@ def _hold_the_lock(source: Source, seconds: float) -> None:
     ("age", "when_up", "when_down"),
     [(0, 1, 1), (59.9, 1, 1), (60, 2, 1), (299.9, 2, 1), (300, 2, DOWN), (1e9, 2, DOWN)],
 )
-def test_entry_is_fresh_then_stale_then_expired(
-    age: float, when_up: int, when_down: int | Reason
-) -> None:
+def test_entry_is_fresh_then_stale_then_expired(age: float, when_up: int, when_down: int | Reason) -> None:
     for down, expected in ((False, when_up), (True, when_down)):
         source = Source()
         source.get()
@@ -215,9 +204,7 @@ def test_unused_locks_are_removed() -> None:
     assert source.cache._locks._locks == {}
 
 
-@pytest.mark.parametrize(
-    "fault", [StateUnavailableError(DOWN), RuntimeError(), KeyboardInterrupt()]
-)
+@pytest.mark.parametrize("fault", [StateUnavailableError(DOWN), RuntimeError(), KeyboardInterrupt()])
 def test_lock_is_released_after_any_end(fault: BaseException) -> None:
     source = Source()
     source.failure = fault

@@ -46,9 +46,7 @@ def test_allowed_client_is_read_from_each_claim(name: str) -> None:
 def test_standard_client_claim_overrides_vendor_claim(name: str) -> None:
     said = {**claims(client_id="acme"), name: "customer 7"}
     assert _read(said, "acme").client_id == "acme"
-    assert _refusal({**claims(client_id="other"), name: "acme"}, "acme") is (
-        Reason.CLIENT_ID_NOT_ALLOWED
-    )
+    assert _refusal({**claims(client_id="other"), name: "acme"}, "acme") is (Reason.CLIENT_ID_NOT_ALLOWED)
 
 
 @pytest.mark.parametrize("name", ["scope", "scp"])

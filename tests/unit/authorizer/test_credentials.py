@@ -40,26 +40,18 @@ def test_fixed_credentials_never_change() -> None:
     assert source(False, SOON) == source(True, SOON) == Credentials("id", "secret")
 
 
-def test_secret_is_fetched_once_until_refresh(
-    secrets_manager: SecretsManagerClient,
-) -> None:
+def test_secret_is_fetched_once_until_refresh(secrets_manager: SecretsManagerClient) -> None:
     arn = _secret(secrets_manager, '{"client_id":"a","client_secret":"one"}')
     source = SecretsManagerCredentials(arn, Boto3(3))
     assert source(False, SOON) == Credentials("a", "one")
-    secrets_manager.put_secret_value(
-        SecretId=arn, SecretString='{"client_id":"a","client_secret":"two"}'
-    )
+    secrets_manager.put_secret_value(SecretId=arn, SecretString='{"client_id":"a","client_secret":"two"}')
     assert source(False, SOON) == Credentials("a", "one")
     assert source(True, SOON) == Credentials("a", "two")
     assert source(False, SOON) == Credentials("a", "two")
 
 
-@pytest.mark.parametrize(
-    "text", ["secret", "[]", "{}", '{"client_id":"a"}', '{"client_id":1,"client_secret":"b"}']
-)
-def test_malformed_secret_is_an_internal_error(
-    secrets_manager: SecretsManagerClient, text: str
-) -> None:
+@pytest.mark.parametrize("text", ["secret", "[]", "{}", '{"client_id":"a"}', '{"client_id":1,"client_secret":"b"}'])
+def test_malformed_secret_is_an_internal_error(secrets_manager: SecretsManagerClient, text: str) -> None:
     source = SecretsManagerCredentials(_secret(secrets_manager, text), Boto3(3))
     with pytest.raises(IntrospectionError) as trouble:
         source(False, SOON)

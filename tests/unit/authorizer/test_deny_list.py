@@ -20,17 +20,7 @@ from authorizer.state_table import DenyList, DynamoDbRevokedTokens, revoked_jwt
 from functions.shared.storage.state_table import JwtDenyList
 from tests.support.authorizer_events import decide
 from tests.support.aws import STATE_TABLE
-from tests.support.tokens import (
-    CLIENT,
-    ISSUER,
-    NOW,
-    FakeClock,
-    forge_claims,
-    jwks,
-    mint,
-    rest_event,
-    rsa_jwk,
-)
+from tests.support.tokens import CLIENT, ISSUER, NOW, FakeClock, forge_claims, jwks, mint, rest_event, rsa_jwk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sized

@@ -86,29 +86,17 @@ BAD: dict[str, tuple[Callable[[], str], Reason]] = {
     "4 no typ": (lambda: proof(header={"typ": None}), Reason.TYP_NOT_ALLOWED),
     "4 typ JWT": (lambda: proof(header={"typ": "JWT"}), Reason.TYP_NOT_ALLOWED),
     "4 typ of an access token": (lambda: proof(header={"typ": "at+jwt"}), Reason.TYP_NOT_ALLOWED),
-    "5 alg none": (
-        lambda: _segments({"typ": "dpop+jwt", "alg": "none", "jwk": public_jwk()}, {}),
-        Reason.ALG_NONE,
-    ),
+    "5 alg none": (lambda: _segments({"typ": "dpop+jwt", "alg": "none", "jwk": public_jwk()}, {}), Reason.ALG_NONE),
     "5 symmetric": (_symmetric, Reason.ALG_SYMMETRIC),
     "5 the key is for another alg": (
         lambda: proof(header={"jwk": public_jwk() | {"alg": "RS256"}}),
         Reason.ALG_NOT_OF_KEY,
     ),
-    "6 another key": (
-        lambda: proof(header={"jwk": public_jwk(number=2)}),
-        Reason.SIGNATURE_INVALID,
-    ),
+    "6 another key": (lambda: proof(header={"jwk": public_jwk(number=2)}), Reason.SIGNATURE_INVALID),
     "6 a changed signature": (_changed_signature, Reason.SIGNATURE_INVALID),
     "6 no key": (lambda: proof(header={"jwk": None}), Reason.KEY_MALFORMED),
-    "6 a key of another type": (
-        lambda: proof(header={"jwk": public_jwk("EdDSA")}),
-        Reason.KEY_ALGORITHM,
-    ),
-    "6 half a key": (
-        lambda: proof(header={"jwk": {"kty": "EC", "crv": "P-256"}}),
-        Reason.KEY_MALFORMED,
-    ),
+    "6 a key of another type": (lambda: proof(header={"jwk": public_jwk("EdDSA")}), Reason.KEY_ALGORITHM),
+    "6 half a key": (lambda: proof(header={"jwk": {"kty": "EC", "crv": "P-256"}}), Reason.KEY_MALFORMED),
     "6 a type that is no text": (lambda: proof(header={"jwk": {"kty": []}}), Reason.KEY_TYPE),
     "7 a private key": (lambda: proof(header={"jwk": _private_jwk()}), Reason.KEY_PRIVATE),
     "8 another method": (lambda: proof(htm="GET"), Reason.HTM_OTHER),

@@ -36,9 +36,7 @@ def test_method_and_address_are_found(kind: str) -> None:
 def test_websocket_handshake_is_get_of_the_stage() -> None:
     event = recorded("websocket_connect")
     assert AuthorizerEvent(event).method() == "GET"
-    assert AuthorizerEvent(event).url(None) == (
-        "https://nopqrs9012.execute-api.eu-west-1.amazonaws.com/live"
-    )
+    assert AuthorizerEvent(event).url(None) == ("https://nopqrs9012.execute-api.eu-west-1.amazonaws.com/live")
     assert AuthorizerEvent(event).url("https://live.example.com") == "https://live.example.com"
 
 
@@ -58,33 +56,13 @@ def test_token_event_has_no_method_or_address() -> None:
         # A custom domain that maps its root, or `v1`, to the stage.
         ("api.example.com", "/country", None, "https://api.example.com/country"),
         ("api.example.com", "/v1/country", None, "https://api.example.com/v1/country"),
-        (
-            "api.example.com",
-            "/country",
-            "https://api.example.com",
-            "https://api.example.com/country",
-        ),
-        (
-            "api.example.com",
-            "/v1/country",
-            "https://api.example.com/v1",
-            "https://api.example.com/v1/country",
-        ),
+        ("api.example.com", "/country", "https://api.example.com", "https://api.example.com/country"),
+        ("api.example.com", "/v1/country", "https://api.example.com/v1", "https://api.example.com/v1/country"),
         # The stage's own address, behind something that hides it.
         (None, "/ms-system/country", "https://www.example.com", "https://www.example.com/country"),
-        (
-            None,
-            "/ms-system/country",
-            "https://www.example.com/api",
-            "https://www.example.com/api/country",
-        ),
+        (None, "/ms-system/country", "https://www.example.com/api", "https://www.example.com/api/country"),
         (None, "/ms-system", "https://www.example.com/api", "https://www.example.com/api"),
-        (
-            None,
-            "/ms-systematic",
-            "https://www.example.com/api",
-            "https://www.example.com/api/ms-systematic",
-        ),
+        (None, "/ms-systematic", "https://www.example.com/api", "https://www.example.com/api/ms-systematic"),
         # The laptop, which knows its port from the configuration only.
         (
             "localhost",
@@ -94,9 +72,7 @@ def test_token_event_has_no_method_or_address() -> None:
         ),
     ],
 )
-def test_address_is_the_callers(
-    kind: str, domain: str | None, path: str, resource: str | None, url: str
-) -> None:
+def test_address_is_the_callers(kind: str, domain: str | None, path: str, resource: str | None, url: str) -> None:
     event = _moved(kind, domain or HOSTS[kind], path)
     assert AuthorizerEvent(event).url(resource) == url
 
@@ -104,9 +80,7 @@ def test_address_is_the_callers(
 def test_default_stage_is_not_in_paths() -> None:
     event = _moved("http_2", HOSTS["http_2"], "/country", "$default")
     assert AuthorizerEvent(event).url(None) == f"https://{HOSTS['http_2']}/country"
-    assert (
-        AuthorizerEvent(event).url("https://www.example.com") == "https://www.example.com/country"
-    )
+    assert AuthorizerEvent(event).url("https://www.example.com") == "https://www.example.com/country"
 
 
 @pytest.mark.parametrize(
@@ -228,22 +202,13 @@ def test_dpop_scheme_is_reported(value: str) -> None:
         (_request("", "Bearer a"), Reason.CREDENTIALS_SEVERAL),
         (_request("Bearer a", ""), Reason.CREDENTIALS_SEVERAL),
         (
-            {
-                "type": "REQUEST",
-                "headers": {"Authorization": "Bearer a", "authorization": "Bearer b"},
-            },
+            {"type": "REQUEST", "headers": {"Authorization": "Bearer a", "authorization": "Bearer b"}},
             Reason.CREDENTIALS_SEVERAL,
         ),
         (_request("Bearer a, Bearer b"), Reason.CREDENTIALS_SEVERAL),
         (_request("Bearer a,b"), Reason.CREDENTIALS_SEVERAL),
-        (
-            _request("Bearer a") | {"queryStringParameters": {"access_token": "a"}},
-            Reason.CREDENTIALS_SEVERAL,
-        ),
-        (
-            {"type": "REQUEST", "queryStringParameters": {"access_token": "a"}},
-            Reason.CREDENTIALS_MISSING,
-        ),
+        (_request("Bearer a") | {"queryStringParameters": {"access_token": "a"}}, Reason.CREDENTIALS_SEVERAL),
+        ({"type": "REQUEST", "queryStringParameters": {"access_token": "a"}}, Reason.CREDENTIALS_MISSING),
         (_request("Basic YTpi"), Reason.SCHEME_WRONG),
         (_request("DPoPabc"), Reason.CREDENTIALS_MALFORMED),
         (_request("DPoP abc,def"), Reason.CREDENTIALS_SEVERAL),
@@ -267,10 +232,7 @@ def test_dpop_scheme_is_reported(value: str) -> None:
         (_request("Bearer abc", name="Authorization "), Reason.CREDENTIALS_MISSING),
         (_request("Bearer abc", name="author\u0131zation"), Reason.CREDENTIALS_MISSING),
         (_request("Bearer abc", name="AUTHOR\u0130ZATION"), Reason.CREDENTIALS_MISSING),
-        (
-            {"type": "REQUEST", "multiValueHeaders": {"Authorization": [["Bearer abc"]]}},
-            Reason.CREDENTIALS_MALFORMED,
-        ),
+        ({"type": "REQUEST", "multiValueHeaders": {"Authorization": [["Bearer abc"]]}}, Reason.CREDENTIALS_MALFORMED),
         (
             {"type": "REQUEST", "multiValueHeaders": {"Authorization": {"0": "Bearer abc"}}},
             Reason.CREDENTIALS_MALFORMED,

@@ -12,16 +12,7 @@ from authorizer.app import build
 from authorizer.errors import AuthorizerUnavailableError, Unauthorized
 from authorizer.settings import Settings
 from tests.support.authorizer_events import decide
-from tests.support.tokens import (
-    ISSUER,
-    KID,
-    FakeClock,
-    jwks,
-    mint,
-    rest_event,
-    rsa_jwk,
-    rsa_key,
-)
+from tests.support.tokens import ISSUER, KID, FakeClock, jwks, mint, rest_event, rsa_jwk, rsa_key
 
 GOOD = jwks(rsa_jwk())
 KEY = json.dumps(rsa_jwk()).encode()

@@ -79,9 +79,7 @@ def test_invalid_environment_fails_every_request(monkeypatch: pytest.MonkeyPatch
             handler.handle({}, None)
 
 
-def test_unauthorized_request_logs_one_short_error(
-    tmp_path: Path,
-) -> None:
+def test_unauthorized_request_logs_one_short_error(tmp_path: Path) -> None:
     """Lambda's runtime writes the exception, with its stack trace, at any log level."""
     task = tmp_path / "task"
     task.mkdir()

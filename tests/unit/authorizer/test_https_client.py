@@ -106,9 +106,7 @@ def test_chunked_response_is_joined() -> None:
         assert _get(server.url).body == b"{}"
 
 
-@pytest.mark.parametrize(
-    "location", ["http://169.254.169.254/latest", "file:///etc/passwd", "https://example.com/"]
-)
+@pytest.mark.parametrize("location", ["http://169.254.169.254/latest", "file:///etc/passwd", "https://example.com/"])
 def test_96_redirect_is_not_followed(location: str) -> None:
     answer = f"HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"
     with _serving(answer.encode()) as server:
@@ -118,10 +116,7 @@ def test_96_redirect_is_not_followed(location: str) -> None:
 @pytest.mark.parametrize("framing", [b"Content-Length: 52428800", b"Connection: close"])
 def test_96_response_over_64_kib_is_rejected(framing: bytes) -> None:
     head = b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n\r\n"
-    with (
-        _serving(head + b"x" * (MAX_BODY_LENGTH + 1)) as server,
-        pytest.raises(HttpExchangeError, match="65536 bytes"),
-    ):
+    with _serving(head + b"x" * (MAX_BODY_LENGTH + 1)) as server, pytest.raises(HttpExchangeError, match="65536 bytes"):
         _get(server.url)
 
 
@@ -139,10 +134,7 @@ def test_response_of_64_kib_is_accepted() -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    [
-        b"HTTP/1.1 200 OK\r\nX-Slow: " + b"y" * 200,
-        b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n" + b"z" * 200,
-    ],
+    [b"HTTP/1.1 200 OK\r\nX-Slow: " + b"y" * 200, b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n" + b"z" * 200],
     ids=["in the headers", "in the body"],
 )
 def test_96_slow_response_ends_at_the_deadline(answer: bytes) -> None:
@@ -193,11 +185,7 @@ def test_interim_responses_are_skipped(interim: bytes, pause: float) -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    [
-        EARLY_HINTS,
-        EARLY_HINTS * (MAX_INTERIM_RESPONSES + 1) + FINAL,
-        b"HTTP/1.1 100 Continue\r\n\r\n" * 20_000 + FINAL,
-    ],
+    [EARLY_HINTS, EARLY_HINTS * (MAX_INTERIM_RESPONSES + 1) + FINAL, b"HTTP/1.1 100 Continue\r\n\r\n" * 20_000 + FINAL],
     ids=["one", "one too many", "no end of them"],
 )
 def test_interim_response_alone_is_a_failure(answer: bytes) -> None:
@@ -222,9 +210,7 @@ def test_expired_deadline_opens_no_connection() -> None:
         _get(server.url, 0)
 
 
-def test_slow_dns_ends_at_the_deadline(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_slow_dns_ends_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     answered = Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answered.wait(10))
     started = time.monotonic()
@@ -306,9 +292,7 @@ def test_trusted_certificate_is_accepted(trusted: Path) -> None:
     ],
     ids=["over", "not yet valid", "another host's", "nobody's"],
 )
-def test_untrusted_certificate_is_a_failure(
-    trusted: Path, certificate: str, is_trusted: bool
-) -> None:
+def test_untrusted_certificate_is_a_failure(trusted: Path, certificate: str, is_trusted: bool) -> None:
     trusted.write_text(certificate if is_trusted else certificate_pem())
     with (
         _serving_tls(certificate, trusted.parent) as url,
@@ -319,11 +303,7 @@ def test_untrusted_certificate_is_a_failure(
 
 def test_failure_names_only_the_address() -> None:
     with _serving(b"") as server, pytest.raises(HttpExchangeError) as failure:
-        send(
-            Request(
-                "POST", server.url, {"Authorization": "Basic c2VjcmV0"}, b"token=abc", Deadline(1)
-            )
-        )
+        send(Request("POST", server.url, {"Authorization": "Basic c2VjcmV0"}, b"token=abc", Deadline(1)))
     assert server.url in str(failure.value)
     assert "c2VjcmV0" not in str(failure.value)
 

@@ -174,17 +174,14 @@ def test_86_88_invalid_response_is_an_internal_error(answer: object) -> None:
         ({"cnf": {"x": 1}}, Reason.CNF_UNKNOWN),
     ],
 )
-def test_87_mismatched_response_rejects_the_token(
-    changes: dict[str, object], reason: Reason
-) -> None:
+def test_87_mismatched_response_rejects_the_token(changes: dict[str, object], reason: Reason) -> None:
     answer = active(**({"iat": ..., "aud": AUDIENCE} | changes))
     sandbox = Sandbox(answer, audiences=frozenset({AUDIENCE}), client_ids=frozenset({CLIENT}))
     assert sandbox.refusal() is reason
 
 
 @pytest.mark.parametrize(
-    "member",
-    ["aud", "client_id", "cnf", "exp", "iat", "iss", "jti", "nbf", "scope", "sub", "token_type"],
+    "member", ["aud", "client_id", "cnf", "exp", "iat", "iss", "jti", "nbf", "scope", "sub", "token_type"]
 )
 def test_null_member_is_absent(member: str) -> None:
     assert Sandbox(active(**{member: None})).ask() == Sandbox(active(**{member: ...})).ask()
@@ -204,9 +201,7 @@ def test_response_without_scopes_grants_nothing(scope: object) -> None:
     assert Sandbox(active(scope=scope)).ask().scopes == frozenset()
 
 
-@pytest.mark.parametrize(
-    ("token_type", "method"), [("DPoP", "jkt"), ("Bearer", "jkt"), ("Bearer", "x5t#S256")]
-)
+@pytest.mark.parametrize(("token_type", "method"), [("DPoP", "jkt"), ("Bearer", "jkt"), ("Bearer", "x5t#S256")])
 def test_response_has_the_confirmation(token_type: str, method: str) -> None:
     token = Sandbox(active(token_type=token_type, cnf={method: "A" * 43})).ask()
     assert token.confirmation == Confirmation(method, "A" * 43)

@@ -8,17 +8,7 @@ import pytest
 
 from authorizer.errors import InvalidTokenError, KeySetUnavailableError, Reason
 from authorizer.jwk import ALGORITHMS, InvalidKeyError, parse_key, parse_key_set
-from tests.support.tokens import (
-    ec_jwk,
-    ec_key,
-    ed25519_jwk,
-    ed25519_key,
-    encode,
-    jwks,
-    rsa_jwk,
-    rsa_key,
-    sign,
-)
+from tests.support.tokens import ec_jwk, ec_key, ed25519_jwk, ed25519_key, encode, jwks, rsa_jwk, rsa_key, sign
 
 RS256 = frozenset({"RS256"})
 
@@ -126,12 +116,8 @@ UNFIT: dict[str, tuple[object, Reason]] = {
             "the neutral point beyond the field": _little(2**255 - 18),
             "order 2": _little(2**255 - 20),
             "order 4": _little(0),
-            "order 8": bytes.fromhex(
-                "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"
-            ),
-            "order 8, the other": bytes.fromhex(
-                "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"
-            ),
+            "order 8": bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"),
+            "order 8, the other": bytes.fromhex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"),
         }.items()
     },
     "Ed25519 key too short": (ed25519_jwk(x=encode(b"\x01" * 31)), Reason.KEY_MALFORMED),
@@ -185,9 +171,7 @@ def test_duplicate_is_one_key(members: dict[str, Any]) -> None:
     assert (key_set.refused, key_set.left_out) == ({}, ())
 
 
-@pytest.mark.parametrize(
-    "other", [rsa_jwk("a", rsa_key("b")), rsa_jwk("a", alg="PS256"), ec_jwk(kid="a")]
-)
+@pytest.mark.parametrize("other", [rsa_jwk("a", rsa_key("b")), rsa_jwk("a", alg="PS256"), ec_jwk(kid="a")])
 def test_two_usable_keys_of_one_id_are_ambiguous(other: dict[str, Any]) -> None:
     for members in ((rsa_jwk("a"), other), (other, rsa_jwk("a")), (rsa_jwk("a"), other, other)):
         key_set = parse_key_set(jwks(*members, rsa_jwk("c")), ALGORITHMS)
@@ -210,9 +194,7 @@ def test_empty_key_set_is_valid() -> None:
     assert parse_key_set(jwks(), RS256).keys == {}
 
 
-@pytest.mark.parametrize(
-    "raw", [b"", b"<html>", b"[]", b"{}", b'{"keys":{}}', b'{"keys":[],"keys":[]}', b"\xff"]
-)
+@pytest.mark.parametrize("raw", [b"", b"<html>", b"[]", b"{}", b'{"keys":{}}', b'{"keys":[],"keys":[]}', b"\xff"])
 def test_invalid_key_set_is_an_internal_error(raw: bytes) -> None:
     with pytest.raises(KeySetUnavailableError) as trouble:
         parse_key_set(raw, RS256)

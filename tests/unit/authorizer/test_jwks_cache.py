@@ -331,9 +331,7 @@ def test_95_changed_etag_loads_the_new_set() -> None:
         ("", "old", 300),
     ],
 )
-def test_95_max_age_and_age_shorten_freshness(
-    cache_control: str, age: str, soft_age: float
-) -> None:
+def test_95_max_age_and_age_shorten_freshness(cache_control: str, age: str, soft_age: float) -> None:
     sandbox = Sandbox()
     sandbox.issuer.headers = {"cache-control": cache_control, "age": age}
     sandbox.find("one")
@@ -345,9 +343,7 @@ def test_95_max_age_and_age_shorten_freshness(
     assert sandbox.issuer.fetches == 2
 
 
-@pytest.mark.parametrize(
-    ("status", "body"), [(500, "one"), (301, "one"), (404, "x"), (200, "<html>")]
-)
+@pytest.mark.parametrize(("status", "body"), [(500, "one"), (301, "one"), (404, "x"), (200, "<html>")])
 def test_invalid_response_leaves_the_cached_set(status: int, body: str) -> None:
     sandbox = Sandbox()
     sandbox.find("one")
@@ -424,9 +420,7 @@ def test_freeze_ages_the_set() -> None:
 def test_clock_jump_costs_one_fetch() -> None:
     wall, monotonic = FakeClock(), FakeClock(0)
     issuer = Issuer()
-    cache = JwksCache(
-        issuer.fetch, _parse, Clocks(wall, monotonic), lifetime=LIFETIME, jitter=lambda: 0
-    )
+    cache = JwksCache(issuer.fetch, _parse, Clocks(wall, monotonic), lifetime=LIFETIME, jitter=lambda: 0)
     for step, fetches in ((0, 1), (86_400, 2), (-86_400, 2), (-86_400, 2), (86_400, 2)):
         wall.advance(step)
         assert cache.find("one", Deadline(1)).kid == "one"
@@ -442,9 +436,7 @@ def test_clock_jump_costs_one_fetch() -> None:
 def test_clock_jump_does_not_extend_pauses(step: float) -> None:
     wall, monotonic = FakeClock(), FakeClock(0)
     issuer = Issuer()
-    cache = JwksCache(
-        issuer.fetch, _parse, Clocks(wall, monotonic), lifetime=LIFETIME, jitter=lambda: 0
-    )
+    cache = JwksCache(issuer.fetch, _parse, Clocks(wall, monotonic), lifetime=LIFETIME, jitter=lambda: 0)
     issuer.down = True
     with pytest.raises(KeySetUnavailableError):
         cache.find("one", Deadline(1))

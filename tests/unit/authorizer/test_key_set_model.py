@@ -23,9 +23,7 @@ def _parse(raw: bytes) -> KeySet:
     if raw == b"<html>":
         raise KeySetUnavailableError(Reason.KEY_SET_MALFORMED)
     kids = raw.decode().split()
-    return KeySet(
-        {kid: VerificationKey(kid, "RS256", 256, lambda *_: None) for kid in kids}, {}, ()
-    )
+    return KeySet({kid: VerificationKey(kid, "RS256", 256, lambda *_: None) for kid in kids}, {}, ())
 
 
 class Fetch(NamedTuple):
@@ -132,9 +130,7 @@ class KeySets(RuleBasedStateMachine):
         held = self._held()
         try:
             self.cache.find(
-                kid,
-                Deadline(PATIENCE, self.monotonic),
-                known_subject_iat=self.wall.now if vouched else None,
+                kid, Deadline(PATIENCE, self.monotonic), known_subject_iat=self.wall.now if vouched else None
             )
             outcome = "key"
         except InvalidTokenError:

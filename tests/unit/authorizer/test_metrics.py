@@ -5,15 +5,7 @@ from typing import Any
 
 import pytest
 
-from authorizer.metrics import (
-    DECISIONS,
-    ERROR,
-    KEY_SET_FETCHES,
-    REFUSALS,
-    STALE_KEY_SET_USES,
-    Meter,
-    Metric,
-)
+from authorizer.metrics import DECISIONS, ERROR, KEY_SET_FETCHES, REFUSALS, STALE_KEY_SET_USES, Meter, Metric
 from tests.support.cloudwatch import MalformedMetricsError, Series, Value, extract
 
 NOW = 1_700_000_000.125
@@ -40,11 +32,7 @@ def test_line_has_its_metrics() -> None:
         "Decisions": 1,
         "_aws": {
             "CloudWatchMetrics": [
-                {
-                    "Namespace": "Gatehouse",
-                    "Dimensions": [["stack", "decision"]],
-                    "Metrics": [{"Name": "Decisions"}],
-                }
+                {"Namespace": "Gatehouse", "Dimensions": [["stack", "decision"]], "Metrics": [{"Name": "Decisions"}]}
             ],
             "Timestamp": 1_700_000_000_125,
         },
@@ -123,12 +111,7 @@ GOOD: dict[str, Any] = {
         {"_aws": {**GOOD["_aws"], "CloudWatchMetrics": [{**DIRECTIVE, "Dimensions": []}]}},
         {"_aws": {**GOOD["_aws"], "CloudWatchMetrics": [{**DIRECTIVE, "Namespace": "a b"}]}},
         {"_aws": {**GOOD["_aws"], "CloudWatchMetrics": [{**DIRECTIVE, "Metrics": []}]}},
-        {
-            "_aws": {
-                **GOOD["_aws"],
-                "CloudWatchMetrics": [{**DIRECTIVE, "Metrics": [{"Name": "N", "Unit": "Pounds"}]}],
-            }
-        },
+        {"_aws": {**GOOD["_aws"], "CloudWatchMetrics": [{**DIRECTIVE, "Metrics": [{"Name": "N", "Unit": "Pounds"}]}]}},
     ],
 )
 def test_invalid_metric_line_is_detected(changes: dict[str, Any]) -> None:

@@ -13,12 +13,7 @@ import pytest
 from authorizer.app import build
 from authorizer.aws import Boto3
 from authorizer.clock import Deadline
-from authorizer.errors import (
-    AuthorizerUnavailableError,
-    Reason,
-    RulesUnavailableError,
-    Unauthorized,
-)
+from authorizer.errors import AuthorizerUnavailableError, Reason, RulesUnavailableError, Unauthorized
 from authorizer.https_client import Request, Response
 from authorizer.introspection import Credentials
 from authorizer.multi_api import ParameterStore, RulesSource
@@ -26,18 +21,7 @@ from authorizer.settings import Settings
 from local.aws_account import LAPTOP
 from tests.support.authorizer_events import decide
 from tests.support.policies import allows
-from tests.support.tokens import (
-    ISSUER,
-    NOW,
-    FakeClock,
-    claims,
-    forge,
-    jwks,
-    mint,
-    rest_event,
-    rsa_jwk,
-    rsa_key,
-)
+from tests.support.tokens import ISSUER, NOW, FakeClock, claims, forge, jwks, mint, rest_event, rsa_jwk, rsa_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -174,9 +158,7 @@ def test_cached_token_does_not_open_another_api() -> None:
     sandbox = Sandbox()
     sandbox.rules.put(ORDERS, rules(audience=ORDERS_API))
     sandbox.rules.put(STOCK, rules(audience=[STOCK_API, "stock"]))
-    for_orders, for_stock, for_both = (
-        token(aud=aud) for aud in (ORDERS_API, "stock", [ORDERS_API, STOCK_API])
-    )
+    for_orders, for_stock, for_both = (token(aud=aud) for aud in (ORDERS_API, "stock", [ORDERS_API, STOCK_API]))
     for _ in range(2):
         assert sandbox.ask(ORDERS, for_orders) == "allow"
         assert sandbox.ask(STOCK, for_orders) == "unauthorized: aud_other"
@@ -397,9 +379,7 @@ def source(request: pytest.FixtureRequest) -> Iterator[Rules]:
         yield StoredRules(request.getfixturevalue("ssm"))
 
 
-def test_source_returns_the_latest_parameter(
-    source: Rules,
-) -> None:
+def test_source_returns_the_latest_parameter(source: Rules) -> None:
     assert source.read(ORDERS, Deadline(1)) is None
     source.put(ORDERS, "first")
     source.put(STOCK, "another")
@@ -416,9 +396,7 @@ def test_rules_of_a_parameter_open_routes(ssm: SSMClient) -> None:
     assert sandbox.ask(STOCK, token(aud=ORDERS_API)) == "error: api_rules_missing"
 
 
-def test_unreachable_parameter_store_is_an_error(
-    ssm: SSMClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unreachable_parameter_store_is_an_error(ssm: SSMClient, monkeypatch: pytest.MonkeyPatch) -> None:
     # This port is closed.
     monkeypatch.setenv("AWS_ENDPOINT_URL_SSM", "http://127.0.0.1:9")
     sandbox = Sandbox(ParameterStore(PATH, Boto3(3)))
@@ -438,7 +416,5 @@ def test_aws_client_is_created_lazily() -> None:
         f"build(Settings.from_env({{'ISSUER': {ISSUER!r}, 'API_RULES': '/apis'}}), emit=len); "
         "print('boto3' in sys.modules)"
     )
-    output = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, check=True, text=True
-    ).stdout
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout
     assert output.strip() == "False"

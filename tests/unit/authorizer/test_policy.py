@@ -45,17 +45,12 @@ def test_scopes_without_routes_deny_all() -> None:
 
 def test_more_specific_route_is_denied() -> None:
     compiler = _compiler({"r": ["GET /user/{id}"], "admin": ["GET /user/admin"]})
-    assert _resources(compiler, "r") == (
-        ["GET/user/*"],
-        ["GET/user/*/*", "GET/user/", "GET/user/admin"],
-    )
+    assert _resources(compiler, "r") == (["GET/user/*"], ["GET/user/*/*", "GET/user/", "GET/user/admin"])
     assert _resources(compiler, "r", "admin")[1] == ["GET/user/*/*", "GET/user/"]
 
 
 def test_deeper_routes_are_denied_individually() -> None:
-    compiler = _compiler(
-        {"r": ["GET /user/{id}", "GET /user/{id}/posts"], "admin": ["GET /user/{id}/secrets"]}
-    )
+    compiler = _compiler({"r": ["GET /user/{id}", "GET /user/{id}/posts"], "admin": ["GET /user/{id}/secrets"]})
     assert _resources(compiler, "r") == (
         ["GET/user/*", "GET/user/*/posts"],
         [
@@ -95,9 +90,7 @@ def test_inexpressible_routes_are_denied_and_reported() -> None:
 
 
 def test_collateral_denials_are_reported() -> None:
-    compiler = _compiler(
-        {"r": ["GET /{a}/{b}/{c}", "GET /x/{d}"], "s": ["GET /{a}/{b}/{rest+}"]},
-    )
+    compiler = _compiler({"r": ["GET /{a}/{b}/{c}", "GET /x/{d}"], "s": ["GET /{a}/{b}/{rest+}"]})
     assert "GET/x/*/*" in _resources(compiler, "r")[1]
     shadowed = compiler.shadowed_routes(frozenset({"r"}))
     assert [route.pattern() for route in shadowed] == ["GET/*/*/*"]
@@ -188,18 +181,14 @@ SHAPES: dict[str, Callable[[int], str]] = {
     "the rest of the path": lambda n: f"{{a}}/x{n}/{{rest+}}",
     "alike for long": lambda n: f"{{a}}/{'/'.join(str(n >> bit & 1) for bit in range(12))}/{{b}}",
     "unlike for long": lambda n: f"{{a}}/r{n}/{'/'.join(f's{n}-{at}' for at in range(8))}",
-    "parameters only": lambda n: "/".join(
-        PARAMETERS[at] if n >> at & 1 else "a" for at in range(12)
-    ),
+    "parameters only": lambda n: "/".join(PARAMETERS[at] if n >> at & 1 else "a" for at in range(12)),
     "text only": lambda n: f"thing{n}/part",
 }
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("routes_of_a_scope", [3, 50, MAX_ROUTES])
-def test_compilation_is_linear_in_segments(
-    shape: Callable[[int], str], routes_of_a_scope: int
-) -> None:
+def test_compilation_is_linear_in_segments(shape: Callable[[int], str], routes_of_a_scope: int) -> None:
     routes = [f"GET /{shape(number)}" for number in range(1000)]
     granted = [routes[at : at + routes_of_a_scope] for at in range(0, 1000, routes_of_a_scope)]
     compiler = _compiler({f"s{number}": part for number, part in enumerate(granted)})
@@ -215,9 +204,7 @@ def test_many_parameters_compile_fast() -> None:
 
 def test_oversized_policies_are_cached() -> None:
     name = "x" * 400
-    compiler = _compiler(
-        {f"s{n}": [f"GET /{{id}}/{name}/{n}/{m}" for m in range(9)] for n in range(9)}
-    )
+    compiler = _compiler({f"s{n}": [f"GET /{{id}}/{name}/{n}/{m}" for m in range(9)] for n in range(9)})
     assert _calls(compiler, "s0", "s1") > 50
     for again in (("s0", "s1"), ("s1", "s0", "unknown")):
         with pytest.raises(PolicyError) as trouble:
@@ -236,9 +223,7 @@ def test_scopes_without_routes_share_one_policy() -> None:
 
 
 def test_catch_all_route_does_not_close_others() -> None:
-    compiler = _compiler(
-        {"r": ["POST /b/{x}", "POST /c/a/{rest+}"], "s": ["POST /{rest+}", "POST /{x}"]}
-    )
+    compiler = _compiler({"r": ["POST /b/{x}", "POST /c/a/{rest+}"], "s": ["POST /{rest+}", "POST /{x}"]})
     assert _resources(compiler, "r") == (
         ["POST/b/*", "POST/c/a/*"],
         ["POST/b/*/*", "POST/b/", "POST/c/a/", "POST/c/a//*"],
@@ -267,24 +252,19 @@ def test_document_has_version_action_and_effects() -> None:
 
 
 def test_thousand_routes_compile_fast() -> None:
-    scope_map = {
-        f"scope-{n}": [f"GET /thing{n}/{{id}}/part{m}/{{part}}" for m in range(5)]
-        for n in range(200)
-    }
+    scope_map = {f"scope-{n}": [f"GET /thing{n}/{{id}}/part{m}/{{part}}" for m in range(5)] for n in range(200)}
     compiler = _compiler(scope_map)
     allowed, denied = _resources(compiler, "scope-7", "scope-199")
     assert (len(allowed), len(denied)) == (10, 40)
 
 
 SEGMENTS = st.sampled_from(["a", "b", "c", ANY_SEGMENT, ANY_SEGMENT])
-PATHS = st.tuples(
-    st.lists(SEGMENTS, max_size=4), st.sampled_from([[], [], [], [REST_OF_PATH]])
-).map(lambda parts: (*parts[0], *parts[1]) or ROOT)
+PATHS = st.tuples(st.lists(SEGMENTS, max_size=4), st.sampled_from([[], [], [], [REST_OF_PATH]])).map(
+    lambda parts: (*parts[0], *parts[1]) or ROOT
+)
 ROUTES = st.builds(Route, st.sampled_from(["GET", "POST"]), PATHS)
 SCOPES = st.sampled_from(["r", "s", "t"])
-MAPS = st.dictionaries(
-    st.frozensets(SCOPES, min_size=1), st.lists(ROUTES, max_size=5), min_size=1, max_size=5
-)
+MAPS = st.dictionaries(st.frozensets(SCOPES, min_size=1), st.lists(ROUTES, max_size=5), min_size=1, max_size=5)
 TEXTS = st.sampled_from(["a", "b", "c", "d", "1", ""])
 
 
@@ -312,9 +292,7 @@ def test_policy_allows_exactly_the_scopes_routes(
         return
     method, path = data.draw(_requests(routes))
     taker = route_of(method, path, routes)
-    open_to_scopes = any(
-        needed <= scopes and taker in granted for needed, granted in grants.items()
-    )
+    open_to_scopes = any(needed <= scopes and taker in granted for needed, granted in grants.items())
     document = write_policy(compiler.compile(scopes, STAGE_ARN))
     allowed = allows(document, f"{STAGE_ARN}/{method}/{'/'.join(path)}")
     assert allowed <= open_to_scopes
@@ -343,15 +321,11 @@ def test_closed_route_is_denied_in_every_spelling(
     if not allows(document, f"{STAGE_ARN}/{method}{path}"):
         return
     takers = [route_of(method, segments, routes) for segments in routings(path)]
-    gateway = Router(
-        model.Route(route.method, _write(route).partition(" ")[2], "Function") for route in routes
-    )
+    gateway = Router(model.Route(route.method, _write(route).partition(" ")[2], "Function") for route in routes)
     if (match := gateway.match(method, path)) is not None:
         takers.append(parse_route(f"{match.route.method} {match.route.path}"))
     for taker in takers:
-        assert taker is None or any(
-            needed <= scopes and taker in granted for needed, granted in grants.items()
-        )
+        assert taker is None or any(needed <= scopes and taker in granted for needed, granted in grants.items())
 
 
 GREEDY = {"r": ["GET /files/{path+}"], "s": ["GET /files/secret", "GET /files/{id}/keys"]}
@@ -407,10 +381,7 @@ def test_spellings_count_towards_the_size_limit() -> None:
 def _scope_map(grants: dict[frozenset[str], list[Route]]) -> ScopeMap:
     return parse_scope_map(
         json.dumps(
-            {
-                " ".join(sorted(scopes)): [_write(r) for r in routes]
-                for scopes, routes in grants.items()
-            }
+            {" ".join(sorted(scopes)): [_write(r) for r in routes] for scopes, routes in grants.items()}
         ).encode()
     )
 

@@ -19,12 +19,7 @@ from tests.support.client_certificates import common_name_certificate
 from tests.support.dpop_proofs import proof as write_proof
 from tests.support.dpop_proofs import public_jwk
 from tests.support.policies import allows
-from tests.support.tokens import (
-    ISSUER,
-    NOW,
-    STAGE_ARN,
-    forge_claims,
-)
+from tests.support.tokens import ISSUER, NOW, STAGE_ARN, forge_claims
 
 Event = dict[str, Any]
 KINDS = ("rest_request", "http_1", "http_2")
@@ -55,17 +50,11 @@ def _bound_by_certificate() -> str:
 
 def _proof(token: str = "", kind: str = "rest_request", **changes: object) -> str:
     """Write a proof for the recorded request; a claim that is None is left out."""
-    said: dict[str, Any] = {
-        "htm": "GET",
-        "htu": URLS[kind],
-        "ath": _digest((token or _bound_by_key()).encode()),
-    }
+    said: dict[str, Any] = {"htm": "GET", "htu": URLS[kind], "ath": _digest((token or _bound_by_key()).encode())}
     return write_proof(**(said | changes))
 
 
-def _event(
-    *proofs: str, token: str = "", kind: str = "rest_request", scheme: str = "DPoP"
-) -> Event:
+def _event(*proofs: str, token: str = "", kind: str = "rest_request", scheme: str = "DPoP") -> Event:
     event = recorded(kind, token or _bound_by_key(), scheme)
     return with_header(event, "DPoP", *proofs) if proofs else event
 
@@ -79,27 +68,19 @@ def test_bound_token_with_proof_is_accepted(kind: str) -> None:
 
 def test_websocket_accepts_a_proof() -> None:
     url = "https://nopqrs9012.execute-api.eu-west-1.amazonaws.com/live"
-    event = with_header(
-        recorded("websocket_connect", _bound_by_key(), "DPoP"), "DPoP", _proof(htu=url)
-    )
+    event = with_header(recorded("websocket_connect", _bound_by_key(), "DPoP"), "DPoP", _proof(htu=url))
     assert Sandbox(**DPOP).decide(event)
 
 
 BAD: dict[str, tuple[Callable[[], Event], str]] = {
     "77 sent as a bearer token": (lambda: _event(scheme="Bearer"), "proof_required"),
-    "77 sent as a bearer token, with a proof": (
-        lambda: _event(_proof(), scheme="Bearer"),
-        "proof_required",
-    ),
+    "77 sent as a bearer token, with a proof": (lambda: _event(_proof(), scheme="Bearer"), "proof_required"),
     "77 a bearer token sent with a proof": (
         lambda: _event(_proof(forge_claims()), token=forge_claims()),
         "token_not_bound",
     ),
     "78 no proof": (_event, "proof_missing"),
-    "78 no headers": (
-        lambda: recorded("rest_token", _bound_by_key(), "DPoP"),
-        "proof_missing",
-    ),
+    "78 no headers": (lambda: recorded("rest_token", _bound_by_key(), "DPoP"), "proof_missing"),
     "78 two proofs": (lambda: _event(_proof(), _proof()), "proof_several"),
     "78 two proofs, joined": (
         lambda: _event(_proof(kind="http_2"), _proof(kind="http_2"), kind="http_2"),
@@ -110,30 +91,12 @@ BAD: dict[str, tuple[Callable[[], Event], str]] = {
     "79 another typ": (lambda: _event(_proof(header={"typ": "JWT"})), "typ_not_allowed"),
     "79 the token as its own proof": (lambda: _event(_bound_by_key()), "typ_not_allowed"),
     "80 another method": (lambda: _event(_proof(htm="POST")), "htm_other"),
-    "80 without the stage": (
-        lambda: _event(_proof(htu=URLS["rest_request"].replace("/ms-system", ""))),
-        "htu_other",
-    ),
-    "80 another route": (
-        lambda: _event(_proof(htu=URLS["rest_request"][:-3] + "NZL")),
-        "htu_other",
-    ),
-    "80 another host": (
-        lambda: _event(_proof(htu="https://api.example.com/ms-system/country/code/AUS")),
-        "htu_other",
-    ),
-    "80 another case": (
-        lambda: _event(_proof(htu=URLS["rest_request"].replace("AUS", "aus"))),
-        "htu_other",
-    ),
-    "80 another port": (
-        lambda: _event(_proof(htu=URLS["rest_request"].replace(".com/", ".com:8443/"))),
-        "htu_other",
-    ),
-    "80 another scheme": (
-        lambda: _event(_proof(htu=URLS["rest_request"].replace("https", "http"))),
-        "htu_other",
-    ),
+    "80 without the stage": (lambda: _event(_proof(htu=URLS["rest_request"].replace("/ms-system", ""))), "htu_other"),
+    "80 another route": (lambda: _event(_proof(htu=URLS["rest_request"][:-3] + "NZL")), "htu_other"),
+    "80 another host": (lambda: _event(_proof(htu="https://api.example.com/ms-system/country/code/AUS")), "htu_other"),
+    "80 another case": (lambda: _event(_proof(htu=URLS["rest_request"].replace("AUS", "aus"))), "htu_other"),
+    "80 another port": (lambda: _event(_proof(htu=URLS["rest_request"].replace(".com/", ".com:8443/"))), "htu_other"),
+    "80 another scheme": (lambda: _event(_proof(htu=URLS["rest_request"].replace("https", "http"))), "htu_other"),
     "81 a minute old": (lambda: _event(_proof(now=NOW - 60)), "proof_too_old"),
     "81 from the future": (lambda: _event(_proof(now=NOW + 31)), "iat_in_future"),
     "82 no ath": (lambda: _event(_proof(ath=None)), "ath_missing"),
@@ -163,9 +126,7 @@ def test_80_http_api_accepts_escapes_of_its_path(kind: str, character: str) -> N
     written = {escaped, escaped.lower(), quote(character, safe=RESERVED)}
     for number, segment in enumerate(sorted(written)):
         htu = f"{URLS[kind]}/{segment}/x"
-        event = _with_path(
-            _event(_proof(kind=kind, htu=htu, jti=f"{number}"), kind=kind), character
-        )
+        event = _with_path(_event(_proof(kind=kind, htu=htu, jti=f"{number}"), kind=kind), character)
         assert sandbox.decide(event)
 
 
@@ -196,10 +157,7 @@ def _with_path(event: Event, segment: str) -> Event:
 
 def test_80_custom_domain_is_the_address() -> None:
     event = _event(_proof(htu="https://api.example.com/v1/country/code/AUS"))
-    event["requestContext"] |= {
-        "domainName": "api.example.com",
-        "path": "/v1/country/code/AUS",
-    }
+    event["requestContext"] |= {"domainName": "api.example.com", "path": "/v1/country/code/AUS"}
     assert Sandbox(**DPOP).decide(event)
     assert Sandbox(**DPOP, RESOURCE="https://api.example.com/v1").decide(event)
     assert Sandbox(**DPOP, RESOURCE="https://other.example.com/v1").refusal(event) == "htu_other"
@@ -273,9 +231,7 @@ def test_certificate_bound_token_rejects_dpop() -> None:
     both = {"PROOF_OF_POSSESSION": "dpop,mtls", "REPLAYS_IN_MEMORY": "true"}
     event = with_certificate(recorded("rest_request", _bound_by_certificate(), "DPoP"), _pem())
     assert Sandbox(**both).refusal(event) == "token_not_bound"
-    assert Sandbox(**DPOP).refusal(recorded("rest_request", _bound_by_certificate())) == (
-        "proof_required"
-    )
+    assert Sandbox(**DPOP).refusal(recorded("rest_request", _bound_by_certificate())) == ("proof_required")
 
 
 def test_introspection_binds_an_opaque_token() -> None:

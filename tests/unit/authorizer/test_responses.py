@@ -12,16 +12,7 @@ from authorizer.https_client import Request, Response
 from authorizer.settings import Settings, SettingsError
 from tests.support.authorizer_events import KINDS, decide, recorded, with_header
 from tests.support.policies import allows
-from tests.support.tokens import (
-    CLIENT,
-    ISSUER,
-    LIFETIME,
-    NOW,
-    forge_claims,
-    jwks,
-    mint,
-    rsa_jwk,
-)
+from tests.support.tokens import CLIENT, ISSUER, LIFETIME, NOW, forge_claims, jwks, mint, rsa_jwk
 
 OTHER = "https://other.example.com"
 SIMPLE = {"SIMPLE_RESPONSE": "true"}
@@ -130,9 +121,7 @@ def test_simple_response_is_about_the_requested_route(scope_map: str) -> None:
         ("nonsense", "country.read", False),
     ],
 )
-def test_simple_response_allows_open_routes(
-    route_key: str, scope: str, *, is_authorized: bool, scope_map: str
-) -> None:
+def test_simple_response_allows_open_routes(route_key: str, scope: str, *, is_authorized: bool, scope_map: str) -> None:
     event = recorded("http_2", forge_claims(scope=scope)) | {"routeKey": route_key}
     sandbox = Sandbox(SCOPE_MAP=scope_map, **SIMPLE)
     assert sandbox.decide(event)["isAuthorized"] is is_authorized
@@ -201,8 +190,7 @@ def test_issuer_without_client_ids_is_reported_at_start(rules: dict[str, str]) -
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["[]", "{", '{"a": 1}', '{"a": ""}', '{"a": "x", "a": "y"}', f'{{"{ISSUER}": {{"a": 1}}}}'],
+    "text", ["[]", "{", '{"a": 1}', '{"a": ""}', '{"a": "x", "a": "y"}', f'{{"{ISSUER}": {{"a": 1}}}}']
 )
 def test_invalid_usage_keys_stop_the_start(tmp_path: Path, text: str) -> None:
     keys = tmp_path / "keys.json"

@@ -17,9 +17,7 @@ def _map(**scopes: list[str]) -> ScopeMap:
 
 def test_complete_map_has_no_findings() -> None:
     routes = ["GET /customers", "GET /customers/{id}", "ANY /other/{x}", "$connect"]
-    scope_map = _map(
-        r=["GET /customers", "GET /customers/{customerId}"], w=["PUT /other/{y}", "$connect"]
-    )
+    scope_map = _map(r=["GET /customers", "GET /customers/{customerId}"], w=["PUT /other/{y}", "$connect"])
     assert compare_routes(routes, scope_map) == RouteCoverage([], [], [])
 
 
@@ -69,10 +67,7 @@ def test_map_entry_without_route_is_unknown() -> None:
 def test_map_may_name_parts_of_a_greedy_route(catch_all: str) -> None:
     scope_map = _map(r=["GET /customers/{id}", "GET /customers"])
     assert compare_routes([catch_all], scope_map) == RouteCoverage([], [], [])
-    assert compare_routes(["GET /x/{proxy+}"], scope_map).unknown == [
-        "GET /customers/{parameter}",
-        "GET /customers",
-    ]
+    assert compare_routes(["GET /x/{proxy+}"], scope_map).unknown == ["GET /customers/{parameter}", "GET /customers"]
 
 
 @pytest.mark.parametrize("route", ["GET /caf\u00e9", "GET /a/", "FETCH /a", "$disconnect"])

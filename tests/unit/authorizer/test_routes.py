@@ -4,15 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authorizer.routes import (
-    ANY_SEGMENT,
-    REST_OF_PATH,
-    Patterns,
-    Route,
-    RouteTree,
-    intersect,
-    parse_route,
-)
+from authorizer.routes import ANY_SEGMENT, REST_OF_PATH, Patterns, Route, RouteTree, intersect, parse_route
 
 
 def _reached(route: Route, others: list[Route]) -> set[Route]:
@@ -87,16 +79,10 @@ def test_parameter_names_do_not_matter() -> None:
         ("GET /a/{x}", ["GET /a/{x+}"], ["GET/a/*"]),
         ("GET /{x}/a", ["GET /{y+}", "GET /a", "GET /{y}"], ["GET/*"]),
         ("GET /a/{x}/b", ["GET /{y+}", "GET /a/{y}/{z+}", "GET /b"], ["GET/*", "GET/a/*/*"]),
-        (
-            "GET /a/{x+}",
-            ["GET /a/b", "GET /a/{x}", "GET /a/{x}/c"],
-            ["GET/a/*", "GET/a/*/c", "GET/a/b"],
-        ),
+        ("GET /a/{x+}", ["GET /a/b", "GET /a/{x}", "GET /a/{x}/c"], ["GET/a/*", "GET/a/*/c", "GET/a/b"]),
     ],
 )
-def test_pattern_overmatches_other_routes(
-    route: str, others: list[str], reached: list[str]
-) -> None:
+def test_pattern_overmatches_other_routes(route: str, others: list[str], reached: list[str]) -> None:
     found = _reached(parse_route(route), [parse_route(other) for other in others])
     assert sorted(other.pattern() for other in found) == reached
 

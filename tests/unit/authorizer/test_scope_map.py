@@ -13,9 +13,7 @@ SHIPPED = Path(authorizer.__file__).parent / "scopes.json"
 
 
 def test_keys_are_alternatives_and_scopes_are_joint() -> None:
-    scope_map = parse_scope_map(
-        b'{"a":["GET /x","GET /y"],"b":["GET /x"],"a b":["POST /x"],"c":[]}'
-    )
+    scope_map = parse_scope_map(b'{"a":["GET /x","GET /y"],"b":["GET /x"],"a b":["POST /x"],"c":[]}')
 
     def opened(*scopes: str) -> list[str]:
         return [route.pattern() for route in scope_map.routes_for(frozenset(scopes))]
@@ -69,9 +67,7 @@ def test_invalid_map_is_rejected_with_its_entry(raw: bytes, fault: str) -> None:
         ({"audience": ["orders", "old-orders"]}, {"orders", "old-orders"}),
     ],
 )
-def test_rules_are_a_scope_map_and_audiences(
-    audience: dict[str, object], audiences: set[str]
-) -> None:
+def test_rules_are_a_scope_map_and_audiences(audience: dict[str, object], audiences: set[str]) -> None:
     rules = parse_api_rules(json.dumps({"scopes": {"a": ["GET /x"]}, **audience}).encode())
     assert rules.audiences == audiences
     assert rules.scope_map.routes_for(frozenset({"a"})) == [parse_route("GET /x")]

@@ -96,11 +96,7 @@ def test_every_setting_can_be_set() -> None:
     assert settings.client_ids == {"a", "b"}
     assert settings.algorithms == {"ES256", "EdDSA"}
     assert settings.jwks_uri == "https://keys.example.com/jwks.json"
-    assert (settings.jwks_soft_age, settings.jwks_hard_age, settings.fetch_timeout) == (
-        100,
-        200,
-        1.5,
-    )
+    assert (settings.jwks_soft_age, settings.jwks_hard_age, settings.fetch_timeout) == (100, 200, 1.5)
     assert (settings.require_at_jwt, settings.policy_expires) == (True, False)
     assert settings.other_issuers == (
         OtherIssuer(
@@ -136,10 +132,7 @@ def test_empty_variable_is_unset() -> None:
         ({"ISSUER": "example.com"}, "ISSUER is not an https URL"),
         ({"JWKS_URI": "file:///etc/passwd"}, "JWKS_URI is not an https URL"),
         ({"AUDIENCE": "a,,b"}, "AUDIENCE is a comma list with an empty member"),
-        (
-            {"ALGORITHMS": "RS256,none"},
-            "ALGORITHMS is not a comma list of ES256, EdDSA, PS256, RS256",
-        ),
+        ({"ALGORITHMS": "RS256,none"}, "ALGORITHMS is not a comma list of ES256, EdDSA, PS256, RS256"),
         ({"ALGORITHMS": "HS256"}, "ALGORITHMS is not"),
         ({"REQUIRE_AT_JWT": "yes"}, "REQUIRE_AT_JWT is neither true nor false"),
         ({"MAX_TOKEN_LIFETIME": "-1"}, "MAX_TOKEN_LIFETIME is not a number of seconds above 0"),
@@ -153,10 +146,7 @@ def test_empty_variable_is_unset() -> None:
             {"OTHER_ISSUERS": '{"https://a.example": {"audience": "x", "client_ids": []}}'},
             "an issuer whose audience or client_ids",
         ),
-        (
-            {"PROOF_OF_POSSESSION": "dpop,oath"},
-            "PROOF_OF_POSSESSION is not a comma list of dpop, mtls",
-        ),
+        ({"PROOF_OF_POSSESSION": "dpop,oath"}, "PROOF_OF_POSSESSION is not a comma list of dpop, mtls"),
         ({"PROOF_OF_POSSESSION": "dpop"}, "PROOF_OF_POSSESSION by dpop needs REPLAY_TABLE"),
         (
             {"PROOF_OF_POSSESSION": "dpop", "REPLAY_TABLE": "t", "REPLAYS_IN_MEMORY": "true"},
@@ -170,22 +160,13 @@ def test_empty_variable_is_unset() -> None:
         ({"API_RULES": "/gatehouse/*"}, "API_RULES is not a path of parameters"),
         ({"API_RULES_SOFT_AGE": "4000"}, "API_RULES_SOFT_AGE is longer than API_RULES_HARD_AGE"),
         ({"API_RULES": "/apis", "SCOPE_MAP": "{}"}, "API_RULES takes the place of SCOPE_MAP"),
-        (
-            {"API_RULES": "/apis", "RESOURCE": "https://api.example.com"},
-            "RESOURCE is the address of one API",
-        ),
+        ({"API_RULES": "/apis", "RESOURCE": "https://api.example.com"}, "RESOURCE is the address of one API"),
         ({"SIMPLE_RESPONSE": "true", "USAGE_KEYS": "k"}, "USAGE_KEYS has no place"),
         ({"OTHER_ISSUERS": "https://a.example"}, "OTHER_ISSUERS is not a JSON object"),
         ({"OTHER_ISSUERS": '{"https://a.example": []}'}, "an issuer with members other than"),
         ({"OTHER_ISSUERS": '{"https://a.example": {"uri": 1}}'}, "an issuer with members other"),
-        (
-            {"OTHER_ISSUERS": '{"https://a.example": {"audience": "x", "jwks_uri": 1}}'},
-            "a jwks_uri that is not a text",
-        ),
-        (
-            {"OTHER_ISSUERS": '{"https://a.example": {"jwks_uri": "https://a.example/k"}}'},
-            "an issuer without audience",
-        ),
+        ({"OTHER_ISSUERS": '{"https://a.example": {"audience": "x", "jwks_uri": 1}}'}, "a jwks_uri that is not a text"),
+        ({"OTHER_ISSUERS": '{"https://a.example": {"jwks_uri": "https://a.example/k"}}'}, "an issuer without audience"),
         (
             {"OTHER_ISSUERS": '{"https://a.example": {"jwks_uri": "", "audience": [1]}}'},
             "an issuer whose audience or client_ids are not texts",
@@ -199,10 +180,7 @@ def test_empty_variable_is_unset() -> None:
             "OTHER_ISSUERS names ISSUER again",
         ),
         (INTROSPECTION | {"INTROSPECTION_CLIENT_SECRET": ""}, "go together"),
-        (
-            {"INTROSPECTION_URI": INTROSPECTION["INTROSPECTION_URI"]},
-            "needs INTROSPECTION_SECRET_ARN",
-        ),
+        ({"INTROSPECTION_URI": INTROSPECTION["INTROSPECTION_URI"]}, "needs INTROSPECTION_SECRET_ARN"),
     ],
 )
 def test_invalid_setting_is_named(environ: dict[str, str], fault: str) -> None:

@@ -10,9 +10,7 @@ from hypothesis import strategies as st
 from authorizer.strict_json import MAX_DEPTH, JsonError, JsonFault, parse_object
 
 _SIMPLE = st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text()
-_VALUES = st.recursive(
-    _SIMPLE, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=12
-)
+_VALUES = st.recursive(_SIMPLE, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=12)
 
 
 @given(st.dictionaries(st.text(), _VALUES))

@@ -49,17 +49,9 @@ class Sandbox:
         self.clock = FakeClock()
         self.published = keys or (rsa_jwk(),)
         self.fetches = 0
-        self.cache = JwksCache(
-            self._fetch,
-            lambda raw: parse_key_set(raw, ALGORITHMS),
-            Clocks(self.clock, self.clock),
-        )
+        self.cache = JwksCache(self._fetch, lambda raw: parse_key_set(raw, ALGORITHMS), Clocks(self.clock, self.clock))
         self.verifier = Verifier(
-            {
-                ISSUER: TrustedIssuer(
-                    self.cache, ClaimRules(ISSUER, frozenset(), frozenset(), 86_400)
-                )
-            },
+            {ISSUER: TrustedIssuer(self.cache, ClaimRules(ISSUER, frozenset(), frozenset(), 86_400))},
             header_rules(ALGORITHMS, require_at_jwt=False),
             remembered_tokens=remembered_tokens,
         )
@@ -227,9 +219,7 @@ def test_each_issuer_has_its_own_keys_and_rules() -> None:
     verifier = Verifier(
         {
             ISSUER: TrustedIssuer(ours.cache, ClaimRules(ISSUER, frozenset(), frozenset(), 86_400)),
-            OTHER: TrustedIssuer(
-                theirs.cache, ClaimRules(OTHER, frozenset({"api"}), frozenset(), 60)
-            ),
+            OTHER: TrustedIssuer(theirs.cache, ClaimRules(OTHER, frozenset({"api"}), frozenset(), 60)),
         },
         header_rules(frozenset({"RS256"}), require_at_jwt=False),
         remembered_tokens=16,
@@ -247,12 +237,8 @@ def test_each_issuer_has_its_own_keys_and_rules() -> None:
         assert refused.value.reason is reason
 
 
-@pytest.mark.parametrize(
-    "names", [{}, {"sub": ..., "client_id": CLIENT}, {"sub": ..., "appid": "a"}]
-)
-def test_94_rotation_works_during_a_flood(
-    names: dict[str, object],
-) -> None:
+@pytest.mark.parametrize("names", [{}, {"sub": ..., "client_id": CLIENT}, {"sub": ..., "appid": "a"}])
+def test_94_rotation_works_during_a_flood(names: dict[str, object]) -> None:
     sandbox = Sandbox()
     sandbox.verify(mint(claims(NOW, **names)))
     for number in range(1000):

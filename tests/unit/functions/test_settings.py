@@ -22,9 +22,7 @@ REQUIRED: dict[type[EnvironmentSettings], tuple[str, ...]] = {
 
 
 @pytest.mark.parametrize("settings", REQUIRED, ids=lambda kind: kind.__module__)
-def test_empty_environment_names_every_variable(
-    settings: type[EnvironmentSettings],
-) -> None:
+def test_empty_environment_names_every_variable(settings: type[EnvironmentSettings]) -> None:
     with pytest.raises(MissingSettingsError) as error:
         settings.from_env({})
     assert error.value.names == REQUIRED[settings]

@@ -34,10 +34,7 @@ RESOLVER = Resolver(
         ({"Ref": "Table"}, "table"),
         ({"Fn::GetAtt": ["Table", "Arn"]}, "arn:table"),
         ({"Fn::GetAtt": "Table.Arn"}, "arn:table"),
-        (
-            {"Fn::Sub": "${AWS::Region}/${Table.Arn}/${Number}/${Flag}"},
-            "us-east-1/arn:table/7/true",
-        ),
+        ({"Fn::Sub": "${AWS::Region}/${Table.Arn}/${Number}/${Flag}"}, "us-east-1/arn:table/7/true"),
         ({"Fn::Sub": "${!Name} ${ Name }"}, "${Name} n"),
         ({"Fn::Sub": ["${Own}-${Name}", {"Own": {"Ref": "Table"}}]}, "table-n"),
         ({"Fn::Join": ["-", ["a", {"Ref": "Name"}, 7]]}, "a-n-7"),

@@ -55,9 +55,7 @@ def test_values_are_quoted_for_sam() -> None:
         r"""['Runtime=python3.11', 'Audience="https://a.example b"', 'OtherIssuers="%s"']""",
     ],
 )
-def test_parameters_are_read_as_sam_reads_them(
-    given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_parameters_are_read_as_sam_reads_them(given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _configure(tmp_path, monkeypatch, given % ISSUERS.replace('"', r"\""))
     assert deploy.stage_parameters("dev") == {
         "Runtime": "python3.11",
@@ -82,9 +80,7 @@ def _configure(folder: Path, monkeypatch: pytest.MonkeyPatch, given: str) -> Non
     monkeypatch.setattr(deploy, "CONFIGURATION", path)
 
 
-def test_an_unknown_stage_is_rejected(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_unknown_stage_is_rejected(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
     assert deploy.main(["--stage", "moon"]) == 1
@@ -114,9 +110,7 @@ def test_missing_credentials_are_reported(
     assert capsys.readouterr().err.startswith("No AWS credentials were found")
 
 
-def test_missing_log_role_is_reported(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_missing_log_role_is_reported(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
     with mock_aws():
@@ -124,9 +118,7 @@ def test_missing_log_role_is_reported(
         assert "AmazonAPIGatewayPushToCloudWatchLogs" in capsys.readouterr().err
         role = boto3.client("iam").create_role(RoleName="logs", AssumeRolePolicyDocument="{}")
         boto3.client("apigateway").update_account(
-            patchOperations=[
-                {"op": "replace", "path": "/cloudwatchRoleArn", "value": role["Role"]["Arn"]}
-            ]
+            patchOperations=[{"op": "replace", "path": "/cloudwatchRoleArn", "value": role["Role"]["Arn"]}]
         )
         assert not deploy.lacks_log_role(boto3.Session())
 
@@ -157,17 +149,13 @@ def test_invalid_toml_is_one_sentence(
     assert capsys.readouterr().err.startswith("samconfig.toml is not valid TOML: ")
 
 
-def test_unknown_profile_is_one_sentence(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_unknown_profile_is_one_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("AWS_PROFILE", "nowhere")
     assert deploy.main(["--stage", "dev"]) == 1
     assert capsys.readouterr().err == "The config profile (nowhere) could not be found\n"
 
 
-@pytest.mark.parametrize(
-    ("region", "partition"), [("us-gov-west-1", "aws-us-gov"), ("cn-north-1", "aws-cn")]
-)
+@pytest.mark.parametrize(("region", "partition"), [("us-gov-west-1", "aws-us-gov"), ("cn-north-1", "aws-cn")])
 def test_log_role_policy_has_the_partition(
     region: str, partition: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -216,13 +204,7 @@ def test_reservations_match_the_template(sample_api: str) -> None:
         (1000, 1000, {"OtherConcurrency": "181", "SampleApi": "false"}, {}, ""),
         (1000, 100, {"IssueTokenConcurrency": "1"}, {}, "0 are available"),
         (1000, 100, {"IssueTokenConcurrency": "9"}, {"IssueTokenConcurrency": "9"}, ""),
-        (
-            1000,
-            100,
-            {"IssueTokenConcurrency": "10"},
-            {"IssueTokenConcurrency": "9"},
-            "9 are available",
-        ),
+        (1000, 100, {"IssueTokenConcurrency": "10"}, {"IssueTokenConcurrency": "9"}, "9 are available"),
         (10, 10, {"IssueTokenConcurrency": "1"}, {}, "limit 10, minus 10 that stay unreserved"),
         (10, 10, {"ProvisionedConcurrency": "1"}, {}, "1 concurrent executions"),
         (10, 10, {}, {}, ""),
@@ -257,8 +239,7 @@ def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Answers
         for service in ("LAMBDA", "CLOUDFORMATION"):
             monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", server.url)
         server.answers["GET /2016-08-19/account-settings"] = Said(
-            200,
-            '{"AccountLimit": {"ConcurrentExecutions": 10, "UnreservedConcurrentExecutions": 10}}',
+            200, '{"AccountLimit": {"ConcurrentExecutions": 10, "UnreservedConcurrentExecutions": 10}}'
         )
         server.answers["POST /"] = _cloudformation
         yield server
@@ -281,10 +262,7 @@ def _deploy(folder: Path, monkeypatch: pytest.MonkeyPatch, stage: str, given: st
 
 
 def test_unavailable_concurrency_stops_deploy(
-    account: AnswersServer,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    account: AnswersServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = '"SampleApi=false", "OtherConcurrency=2"'
     assert _deploy(tmp_path, monkeypatch, "dev", given) == 1
@@ -298,11 +276,7 @@ def test_unavailable_concurrency_stops_deploy(
 
 @pytest.mark.parametrize(("stage", "protected"), [("prod", True), ("dev", False)])
 def test_production_is_protected(
-    account: AnswersServer,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    stage: str,
-    protected: bool,
+    account: AnswersServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str, protected: bool
 ) -> None:
     assert _deploy(tmp_path, monkeypatch, stage, '"SampleApi=false"') == 0
     calls = [asked.body for asked in account.asked if "UpdateTerminationProtection" in asked.body]
@@ -313,10 +287,7 @@ def test_production_is_protected(
 
 
 def test_failed_protection_names_its_command(
-    account: AnswersServer,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    account: AnswersServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     denied = "<ErrorResponse><Error><Code>AccessDenied</Code></Error></ErrorResponse>"
     account.answers["POST /"] = Said(403, denied)

@@ -37,8 +37,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     resources[remove.DATA_KEY]["Properties"]["KeyPolicy"] = "{}"  # moto wants text, no document
     # moto's CloudFormation makes no secrets: here is something that has their names.
     resources |= {
-        name: {"Type": "AWS::SSM::Parameter", "Properties": _PARAMETER | {"Name": name}}
-        for name in remove.SECRETS
+        name: {"Type": "AWS::SSM::Parameter", "Properties": _PARAMETER | {"Name": name}} for name in remove.SECRETS
     }
     for resource in resources.values():
         resource["DeletionPolicy"] = "Retain"  # moto knows the older of the two policies
@@ -118,10 +117,7 @@ def test_remove_resumes_after_a_failure() -> None:
 
 @pytest.mark.usefixtures("account")
 def test_remove_deletes_a_failed_first_deployment(capsys: pytest.CaptureFixture[str]) -> None:
-    body = {
-        "Description": load(TEMPLATE)["Description"],
-        "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
-    }
+    body = {"Description": load(TEMPLATE)["Description"], "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}
     boto3.client("cloudformation").create_stack(StackName="new", TemplateBody=json.dumps(body))
     assert remove.main(["--stack", "new"], ask=lambda _: "new") == 0
     assert "every client" not in capsys.readouterr().out
@@ -179,10 +175,7 @@ def test_busy_stack_is_not_removed(status: str, capsys: pytest.CaptureFixture[st
 
 @pytest.mark.usefixtures("account")
 def test_protected_stack_is_not_removed(capsys: pytest.CaptureFixture[str]) -> None:
-    body = {
-        "Description": load(TEMPLATE)["Description"],
-        "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
-    }
+    body = {"Description": load(TEMPLATE)["Description"], "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}
     boto3.client("cloudformation").create_stack(
         StackName="new", TemplateBody=json.dumps(body), EnableTerminationProtection=True
     )
@@ -191,18 +184,13 @@ def test_protected_stack_is_not_removed(capsys: pytest.CaptureFixture[str]) -> N
 
 
 @pytest.mark.usefixtures("account")
-def test_imported_stack_is_not_removed(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_imported_stack_is_not_removed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """CloudFormation would cancel its deletion without an error, and stay as it was."""
     cloudformation = boto3.client("cloudformation")
     body = {
         "Description": load(TEMPLATE)["Description"],
         "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
-        "Outputs": {
-            name: {"Value": "-", "Export": {"Name": f"new-{name}"}}
-            for name in ("Issuer", "JwksUri")
-        },
+        "Outputs": {name: {"Value": "-", "Export": {"Name": f"new-{name}"}} for name in ("Issuer", "JwksUri")},
     }
     cloudformation.create_stack(StackName="new", TemplateBody=json.dumps(body))
 
@@ -221,9 +209,7 @@ def test_imported_stack_is_not_removed(
 
 @pytest.mark.usefixtures("account")
 @pytest.mark.parametrize("status", ["ROLLBACK_FAILED", "ROLLBACK_COMPLETE", "DELETE_FAILED"])
-def test_failed_first_deployment_is_unprotected(
-    status: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_first_deployment_is_unprotected(status: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It deletes the table itself then, and cannot while that is protected."""
     _set_status(status)
     seen: list[bool] = []
@@ -256,10 +242,7 @@ def test_remove_spares_the_successors_keys(capsys: pytest.CaptureFixture[str]) -
     cloudformation = boto3.client("cloudformation")
     (old,) = cloudformation.describe_stacks(StackName=STACK)["Stacks"]
     cloudformation.delete_stack(StackName=STACK)
-    body = {
-        "Description": load(TEMPLATE)["Description"],
-        "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
-    }
+    body = {"Description": load(TEMPLATE)["Description"], "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}
     cloudformation.create_stack(StackName=STACK, TemplateBody=json.dumps(body))
     assert remove.main(["--stack", old["StackId"]], ask=lambda _: STACK) == 0
     assert "are left to the stack" in capsys.readouterr().out

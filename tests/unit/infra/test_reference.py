@@ -15,17 +15,10 @@ from tests.support.tokens import ISSUER
 
 SETTINGS = {name.strip("`"): default.strip("`") for name, default, _ in reference.authorizer_rows()}
 DEFAULTS = [
-    (name, default)
-    for name, default in SETTINGS.items()
-    if default not in {"required", "none", "from `ISSUER"}
+    (name, default) for name, default in SETTINGS.items() if default not in {"required", "none", "from `ISSUER"}
 ]
 # Between processes of the laptop edition, and click's own.
-NOT_FOR_PEOPLE = {
-    "GATEHOUSE_CONTROL_SOCKETS",
-    "GATEHOUSE_BOUND_API",
-    "GATEHOUSE_FIRST_LEASE",
-    "GATEHOUSE_SUPERVISED",
-}
+NOT_FOR_PEOPLE = {"GATEHOUSE_CONTROL_SOCKETS", "GATEHOUSE_BOUND_API", "GATEHOUSE_FIRST_LEASE", "GATEHOUSE_SUPERVISED"}
 NOT_OURS = {"GATEHOUSE_COMPLETE"}
 
 
@@ -58,9 +51,7 @@ def test_authorizer_table_has_every_setting() -> None:
 
 @pytest.mark.parametrize(("name", "default"), DEFAULTS)
 def test_table_has_the_defaults(name: str, default: str) -> None:
-    assert Settings.from_env({"ISSUER": ISSUER, name: default}) == Settings.from_env(
-        {"ISSUER": ISSUER}
-    )
+    assert Settings.from_env({"ISSUER": ISSUER, name: default}) == Settings.from_env({"ISSUER": ISSUER})
 
 
 def test_table_lists_the_defaults() -> None:
@@ -112,18 +103,14 @@ def test_template_sets_only_known_variables() -> None:
 def test_page_lists_every_public_variable() -> None:
     sources = [*ROOT.glob("local/**/*.py"), *ROOT.glob("infra/**/*.py")]
     named = {
-        name
-        for source in sources
-        for name in re.findall(r"GATEHOUSE_[A-Z][A-Z_]*", source.read_text(encoding="utf-8"))
+        name for source in sources for name in re.findall(r"GATEHOUSE_[A-Z][A-Z_]*", source.read_text(encoding="utf-8"))
     }
     page = set(re.findall(r"`(GATEHOUSE_\w+)`", reference.settings_page()))
     assert page == named - NOT_FOR_PEOPLE - NOT_OURS
 
 
 def test_errors_have_remedies() -> None:
-    assert {kind.__name__ for kind in reference.oauth_errors()} == reference.TEXTS[
-        "remedies"
-    ].keys()
+    assert {kind.__name__ for kind in reference.oauth_errors()} == reference.TEXTS["remedies"].keys()
 
 
 def test_reasons_are_in_one_section() -> None:
@@ -149,16 +136,6 @@ def test_incidents_name_existing_alarms() -> None:
     known = {*Reason, *reference.alarms(), *(kind.code for kind in reference.oauth_errors())}
     known |= {name for module in reference.EMITTERS.values() for name, *_ in module.METRICS}
     parameters = {"AuthorizerCacheSeconds", "AuthorizerKeyCacheSeconds", "ThrottlingException"}
-    others = {
-        "Init",
-        "cause",
-        "reason",
-        "jwks_uri",
-        "authorizer",
-        "expires_in",
-        "nbf",
-        "iat",
-        "exp",
-    }
+    others = {"Init", "cause", "reason", "jwks_uri", "authorizer", "expires_in", "nbf", "iat", "exp"}
     assert words <= known | parameters | others
     assert {"AuthorizerErrors", "key_set_unavailable", "slow_down"} <= words

@@ -63,9 +63,7 @@ def test_templates_use_production_values_too(transformed: dict[str, Any]) -> Non
     for name, value in stage_parameters("prod").items():
         assert str(parameters["production"][name]["Default"]) == value
     differing = [
-        name
-        for name, declared in parameters["defaults"].items()
-        if declared != parameters["production"][name]
+        name for name, declared in parameters["defaults"].items() if declared != parameters["production"][name]
     ]
     assert differing
     assert set(differing) <= set(stage_parameters("prod"))
@@ -79,10 +77,7 @@ def test_nested_stacks_and_examples_are_checked(transformed: dict[str, Any]) -> 
 
 def test_transform_removes_sam_and_exceptions(transformed: dict[str, Any]) -> None:
     for document in transformed.values():
-        assert not any(
-            resource["Type"].startswith("AWS::Serverless::")
-            for resource in document["Resources"].values()
-        )
+        assert not any(resource["Type"].startswith("AWS::Serverless::") for resource in document["Resources"].values())
         assert "cfn-lint" not in document.get("Metadata", {})
 
 

@@ -73,11 +73,7 @@ def test_single_api_is_addressed_by_its_port() -> None:
 
 def test_set_address_is_used_in_urls() -> None:
     pinned = Addresses.from_env(
-        {
-            "GATEHOUSE_AUTH_PORT": "443",
-            "GATEHOUSE_API_PORT": "8443",
-            "GATEHOUSE_HOST": "gatehouse.example",
-        }
+        {"GATEHOUSE_AUTH_PORT": "443", "GATEHOUSE_API_PORT": "8443", "GATEHOUSE_HOST": "gatehouse.example"}
     )
     auth_server = pinned.serving("auth_server", "127.0.0.1", 9000)
     assert auth_server.auth_origin == "http://gatehouse.example:443"

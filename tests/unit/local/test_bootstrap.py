@@ -18,11 +18,7 @@ def test_command_runs_from_any_folder(tmp_path: Path) -> None:
     (somebody_elses / "__init__.py").write_text("raise SystemExit('not ours')\n")
 
     shown = subprocess.run(
-        [environment / "bin" / "gatehouse", "--version"],
-        cwd=tmp_path,
-        capture_output=True,
-        check=False,
-        text=True,
+        [environment / "bin" / "gatehouse", "--version"], cwd=tmp_path, capture_output=True, check=False, text=True
     )
     assert shown.stderr == ""
     assert shown.stdout.startswith("gatehouse ")

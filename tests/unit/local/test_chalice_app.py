@@ -54,11 +54,7 @@ class EchoModule:
 
     @staticmethod
     def handle(event: dict[str, Any], _context: object) -> dict[str, Any]:
-        return {
-            "statusCode": 200,
-            "headers": {"Content-Type": "application/json"},
-            "body": json.dumps(event),
-        }
+        return {"statusCode": 200, "headers": {"Content-Type": "application/json"}, "body": json.dumps(event)}
 
 
 def provision(addresses: Addresses, template: Template) -> Mapping[str, str]:
@@ -90,9 +86,7 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environ: dict[str, str]
     monkeypatch.setitem(sys.modules, "echo_module", EchoModule)
     path = tmp_path / "template.yaml"
     path.write_text(TEMPLATE, encoding="utf-8")
-    return GatewayApp(
-        "auth_server", template=path, environ=environ, provision=provision, give_up=give_up
-    )
+    return GatewayApp("auth_server", template=path, environ=environ, provision=provision, give_up=give_up)
 
 
 def test_chalice_lists_routes_below_the_stage(app: GatewayApp) -> None:
@@ -120,9 +114,7 @@ def test_gateway_answers_requests(app: GatewayApp) -> None:
 
 def test_gateway_answers_chalices_test_client(app: GatewayApp) -> None:
     with Client(app, project_dir=str(Path(__file__).parent)) as client:
-        answer = client.http.post(
-            "/ms-auth-server/x/a%20b?q=1&q=2", headers={"X-A": "1"}, body=b"text"
-        )
+        answer = client.http.post("/ms-auth-server/x/a%20b?q=1&q=2", headers={"X-A": "1"}, body=b"text")
         event = json.loads(answer.body)
     assert event["version"] == "1.0"
     assert event["pathParameters"] == {"name": "a b"}
@@ -163,19 +155,13 @@ def test_table_without_a_name_ends_the_process(tmp_path: Path, environ: dict[str
     path = tmp_path / "template.yaml"
     path.write_text(TEMPLATE, encoding="utf-8")
     app = GatewayApp(
-        "auth_server",
-        template=path,
-        environ=environ,
-        provision=lambda _addresses, _template: {},
-        give_up=give_up,
+        "auth_server", template=path, environ=environ, provision=lambda _addresses, _template: {}, give_up=give_up
     )
     with pytest.raises(GaveUpError, match="Table has no value on the laptop"):
         GatewayServer(app, Config(), "127.0.0.1", 0)
 
 
-def test_unsupported_template_ends_the_process(
-    tmp_path: Path,
-) -> None:
+def test_unsupported_template_ends_the_process(tmp_path: Path) -> None:
     path = tmp_path / "template.yaml"
     path.write_text("Resources: {Api: {Type: AWS::Serverless::SimpleTable}}", encoding="utf-8")
     with pytest.raises(GaveUpError, match="SimpleTable is not supported on the laptop"):

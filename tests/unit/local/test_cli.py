@@ -24,9 +24,7 @@ def own_handlers() -> Iterator[None]:
         (OSError(EROFS, "Read-only", "/a/b"), "Cannot use /a/b: Read-only.\n"),
     ],
 )
-def test_expected_error_is_one_sentence(
-    error: Exception, sentence: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_expected_error_is_one_sentence(error: Exception, sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
     def run() -> int:
         raise error
 

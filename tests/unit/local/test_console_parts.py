@@ -15,36 +15,13 @@ from local.addresses import Addresses
 from local.console import call_trace
 from local.console.api import ConsoleApi, ConsoleSite
 from local.console.clients import NotJwtError, decode
-from local.console.control_socket import (
-    ControlClient,
-    ControlServer,
-    WatchedGateway,
-    call,
-    socket_of,
-)
+from local.console.control_socket import ControlClient, ControlServer, WatchedGateway, call, socket_of
 from local.console.fault_injection import moved_back, tampered
-from local.console.records import (
-    CallTrace,
-    FunctionOutput,
-    RecordedInvoke,
-    Recorder,
-    credential_hash,
-    decision_line,
-)
+from local.console.records import CallTrace, FunctionOutput, RecordedInvoke, Recorder, credential_hash, decision_line
 from local.gateway.core import Gateway
 from local.gateway.lambda_runtime import FunctionError, InProcessLambda
 from local.gateway.model import Function, Request
-from tests.unit.local.gateway.apis import (
-    ARN,
-    BEARER,
-    FakeLambda,
-    allow,
-    bearer,
-    get,
-    policy,
-    rest_api,
-    unauthorized,
-)
+from tests.unit.local.gateway.apis import ARN, BEARER, FakeLambda, allow, bearer, get, policy, rest_api, unauthorized
 
 TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl"
 ALLOWED = policy(allow(f"{ARN}/GET/country"), context={"scope": "country.read"})
@@ -101,9 +78,7 @@ def test_failed_function_is_recorded_with_its_error() -> None:
     assert invocation["result"] is None
 
 
-def test_printed_lines_belong_to_their_call(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_printed_lines_belong_to_their_call(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = io.StringIO()
     monkeypatch.setattr(sys, "stdout", terminal)
     FunctionOutput.install()
@@ -148,9 +123,7 @@ def controlled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tupl
     sys.modules.pop("counting_module", None)
 
 
-def test_path_is_down_until_restored(
-    controlled: tuple[Any, ...],
-) -> None:
+def test_path_is_down_until_restored(controlled: tuple[Any, ...]) -> None:
     address, gateway, *_ = controlled
     call(address, "take_down", paths=[COUNTRY])
     assert gateway.handle(get(COUNTRY, bearer())).status == 503
@@ -185,9 +158,7 @@ def test_closed_connection_does_not_end_the_server(
     assert "The console closed the connection" in capsys.readouterr().err
 
 
-def test_watched_gateway_answers_like_any_gateway(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_watched_gateway_answers_like_any_gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", io.StringIO())
     address = socket_of(tmp_path, "api", 0)
     fake = FakeLambda({"Authorizer": ALLOWED})
@@ -215,18 +186,14 @@ def calls_of(recorded: dict[str, Any]) -> list[str]:
     return [record["path"] for record in recorded["exchanges"]]
 
 
-def test_records_of_all_processes_are_ordered(
-    two: tuple[ControlClient, list[WatchedGateway]],
-) -> None:
+def test_records_of_all_processes_are_ordered(two: tuple[ControlClient, list[WatchedGateway]]) -> None:
     service, (first, second) = two
     for gateway, path in ((second, "/a"), (first, "/b"), (second, "/c")):
         gateway.handle(get(path))
     assert calls_of(service.records()) == ["/a", "/b", "/c"]
 
 
-def test_later_records_of_each_process(
-    two: tuple[ControlClient, list[WatchedGateway]],
-) -> None:
+def test_later_records_of_each_process(two: tuple[ControlClient, list[WatchedGateway]]) -> None:
     service, (first, second) = two
     for gateway in (first, first, second):
         gateway.handle(get("/before"))
@@ -236,9 +203,7 @@ def test_later_records_of_each_process(
     assert calls_of(service.records(since)) == ["/after"]
 
 
-def test_path_is_down_in_every_process(
-    two: tuple[ControlClient, list[WatchedGateway]],
-) -> None:
+def test_path_is_down_in_every_process(two: tuple[ControlClient, list[WatchedGateway]]) -> None:
     service, gateways = two
     service.run("take_down", paths=[COUNTRY])
     assert [gateway.handle(get(COUNTRY, bearer())).status for gateway in gateways] == [503, 503]
@@ -246,9 +211,7 @@ def test_path_is_down_in_every_process(
 
 
 def test_ended_process_is_logged_and_omitted(
-    tmp_path: Path,
-    two: tuple[ControlClient, list[WatchedGateway]],
-    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, two: tuple[ControlClient, list[WatchedGateway]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     service, (first, _) = two
     Path(socket_of(tmp_path, "api", 2)).touch()
@@ -265,15 +228,9 @@ def test_service_without_processes_is_an_error(tmp_path: Path) -> None:
 # --- HTTP -----------------------------------------------------------------------------------------
 
 
-def test_unexpected_error_is_only_in_the_log(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_unexpected_error_is_only_in_the_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     site = ConsoleSite(ConsoleApi.build(Addresses(), str(tmp_path / "empty")), 8099)
-    headers = (
-        ("Host", "localhost:8099"),
-        ("Origin", "http://localhost:8099"),
-        ("Content-Type", "application/json"),
-    )
+    headers = (("Host", "localhost:8099"), ("Origin", "http://localhost:8099"), ("Content-Type", "application/json"))
     wanted = {"path": "/country/code/AUS", "token": "a", "scheme": "Bearer"}
     request = Request("POST", "/tasks/call", headers=headers, body=json.dumps(wanted).encode())
     response = site.handle(request)

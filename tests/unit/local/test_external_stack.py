@@ -8,14 +8,9 @@ from local.external_stack import listening, main
 
 @pytest.mark.parametrize(
     ("option", "value", "message"),
-    [
-        ("--port", "65536", "'65536' is not a port number"),
-        ("--parameter", "Stage", "'Stage' is not NAME=VALUE"),
-    ],
+    [("--port", "65536", "'65536' is not a port number"), ("--parameter", "Stage", "'Stage' is not NAME=VALUE")],
 )
-def test_invalid_option_is_named(
-    option: str, value: str, message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_invalid_option_is_named(option: str, value: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["template.yaml", option, value])
     assert f"argument {option}: {message}" in capsys.readouterr().err

@@ -6,9 +6,7 @@ from local.http_client import ClientCertificate, HttpRequest, ShellValue
 
 def test_curl_command_sends_the_same_request() -> None:
     special = 'it\'s $HOME `id` "quoted" \\ and\ttabs'
-    request = HttpRequest(
-        "http://localhost:1/a?b=c&d='e'", {"X-Special": special}, {"field": special}, "user:$1"
-    )
+    request = HttpRequest("http://localhost:1/a?b=c&d='e'", {"X-Special": special}, {"field": special}, "user:$1")
     shown = request.as_curl().replace("curl", "printf '%s\\n'", 1)
     printed = subprocess.run(["bash", "-c", shown], capture_output=True, text=True, check=True)
     assert printed.stdout.splitlines() == [

@@ -126,9 +126,7 @@ def test_request_is_parsed_and_answered(served: Served) -> None:
     assert b"Server:" not in answer
 
 
-def test_request_has_the_servers_own_address(
-    served: Served,
-) -> None:
+def test_request_has_the_servers_own_address(served: Served) -> None:
     served.exchange(b"GET / HTTP/1.1\r\nHost: elsewhere.example:80\r\n\r\n")
     (request,) = served.echo.requests
     assert (request.domain, request.port) == ("localhost", served.server.port)
@@ -142,9 +140,7 @@ def test_duplicate_headers_stay_in_order(served: Served) -> None:
 def test_one_connection_serves_many_requests(served: Served) -> None:
     with served.connect() as connection:
         for number in range(3):
-            connection.sendall(
-                b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 1\r\n\r\n%d" % number
-            )
+            connection.sendall(b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 1\r\n\r\n%d" % number)
             assert read_one(connection).endswith(b"\r\n\r\n%d" % number)
 
 
@@ -176,9 +172,7 @@ def test_empty_lines_before_a_request_are_skipped(served: Served) -> None:
         (b"GET / HTTP/1.0", b"Connection: Keep-Alive\r\n", True),
     ],
 )
-def test_client_controls_connection_reuse(
-    served: Served, line: bytes, headers: bytes, *, stays: bool
-) -> None:
+def test_client_controls_connection_reuse(served: Served, line: bytes, headers: bytes, *, stays: bool) -> None:
     with served.connect() as connection:
         connection.sendall(line + b"\r\n" + HOST + headers + b"\r\n")
         first = read_one(connection)
@@ -221,9 +215,7 @@ def test_chunked_body_is_read(served: Served) -> None:
 
 def test_100_continue_is_sent_on_request(served: Served) -> None:
     with served.connect() as connection:
-        connection.sendall(
-            b"POST / HTTP/1.1\r\n" + HOST + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n"
-        )
+        connection.sendall(b"POST / HTTP/1.1\r\n" + HOST + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n")
         assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
         connection.sendall(b"hi")
         assert read_one(connection).endswith(b"hi")
@@ -281,10 +273,7 @@ CHUNKED = b"Transfer-Encoding: chunked\r\n"
         (b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 1_0\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: \xb2\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: \r\n\r\n", 400),
-        (
-            b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
-            400,
-        ),
+        (b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nxx", 400),
         (b"POST / HTTP/1.1\r\n" + HOST + CHUNKED + b"Content-Length: 5\r\n\r\n0\r\n\r\n", 400),
         (b"POST / HTTP/1.0\r\n" + HOST + CHUNKED + b"\r\n0\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: gzip, chunked\r\n\r\n", 501),
@@ -392,9 +381,7 @@ def test_slow_response_does_not_delay_others(served: Served) -> None:
         assert status(read_one(slow)) == 200
 
 
-def test_application_error_ends_one_connection(
-    served: Served, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_application_error_ends_one_connection(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
     assert served.exchange(b"GET /crash HTTP/1.1\r\n" + HOST + b"\r\n") == b""
     assert status(served.exchange(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")) == 200
     assert "the application is broken" in capsys.readouterr().err

@@ -59,9 +59,7 @@ def running_process() -> Iterator[int]:
         process.kill()
 
 
-def ask(
-    port: int, key: str | None, method: str = "POST", path: str = "/", **headers: str
-) -> tuple[int, str]:
+def ask(port: int, key: str | None, method: str = "POST", path: str = "/", **headers: str) -> tuple[int, str]:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
         connection.request(method, path, headers=authorization(key) | named)

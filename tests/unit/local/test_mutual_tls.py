@@ -76,10 +76,7 @@ def test_request_has_the_client_certificate(certificates: LaptopCertificates) ->
     shown = request.client_certificate
     assert shown is not None
     assert certificate_from_pem(shown.pem).thumbprint in _thumbprints(certificates.client)
-    assert (shown.subject, shown.issuer) == (
-        "CN=service-client-mtls",
-        "CN=Gatehouse on this laptop",
-    )
+    assert (shown.subject, shown.issuer) == ("CN=service-client-mtls", "CN=Gatehouse on this laptop")
     assert shown.not_after.endswith(" GMT")
     assert set(shown.serial_number) <= set("0123456789abcdef:")
 
@@ -98,18 +95,14 @@ def test_trusted_self_signed_certificate_is_accepted(certificates: LaptopCertifi
     assert certificate_from_pem(shown.pem).thumbprint == certificates.self_signed_thumbprint()
 
 
-def test_missing_client_certificate_is_rejected(
-    certificates: LaptopCertificates,
-) -> None:
+def test_missing_client_certificate_is_rejected(certificates: LaptopCertificates) -> None:
     mirror = Mirror()
     with serving(certificates, mirror) as server, pytest.raises(OSError, match=r"."):
         get(server, certificates, None)
     assert mirror.requests == []
 
 
-def test_untrusted_client_certificate_is_rejected(
-    certificates: LaptopCertificates, tmp_path: Path
-) -> None:
+def test_untrusted_client_certificate_is_rejected(certificates: LaptopCertificates, tmp_path: Path) -> None:
     stranger = LaptopCertificates.ensure(tmp_path / "tls")
     mirror = Mirror()
     with serving(certificates, mirror) as server:

@@ -43,9 +43,7 @@ def test_set_console_port_is_required() -> None:
     assert addresses.console_url == "http://localhost:9099"
 
 
-def test_socket_paths_are_short_and_private(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_socket_paths_are_short_and_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     far = tmp_path / ("x" * 100)
     far.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(far))

@@ -27,18 +27,14 @@ def test_output_has_whole_lines(tmp_path: Path, capsys: pytest.CaptureFixture[st
     with Supervisor(tmp_path) as supervisor:
         supervisor.echo()
         supervisor.start("a child", [sys.executable, "-c", PRINTS], cwd=tmp_path, env={})
-        with pytest.raises(
-            LaptopError, match="    many\n    \N{REPLACEMENT CHARACTER}\n    last\n"
-        ):
+        with pytest.raises(LaptopError, match="    many\n    \N{REPLACEMENT CHARACTER}\n    last\n"):
             supervisor.watch(until=lambda: False)
     log = (tmp_path / "a-child.log").read_text(encoding="utf-8")
     assert log.splitlines() == expected
     assert capsys.readouterr().out.splitlines() == [f"    a child │ {line}" for line in expected]
 
 
-def test_full_disk_does_not_stop_terminal_output(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_full_disk_does_not_stop_terminal_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a-child.log").symlink_to("/dev/full")
     with Supervisor(tmp_path) as supervisor:
         supervisor.echo()

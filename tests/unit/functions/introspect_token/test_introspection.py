@@ -24,11 +24,7 @@ BARE = "gh_at_" + "b" * 43
 INACTIVE = {"active": False}
 
 
-KNOWN = (
-    client("service"),
-    client("stranger"),
-    client("api", resource_scopes=frozenset({"country.read"})),
-)
+KNOWN = (client("service"), client("stranger"), client("api", resource_scopes=frozenset({"country.read"})))
 
 
 class Server:
@@ -38,9 +34,7 @@ class Server:
         self.clock, self.log = self.server.clock, self.server.log
         self.tokens.put(TOKEN, MEANING)
 
-    def post(
-        self, parameters: dict[str, str], headers: Mapping[str, str | Sequence[str]]
-    ) -> ProxyResponse:
+    def post(self, parameters: dict[str, str], headers: Mapping[str, str | Sequence[str]]) -> ProxyResponse:
         event = form_event("/oauth2/introspect", parameters, headers=headers)
         return self.server.introspection_endpoint(event)
 
@@ -73,12 +67,7 @@ def test_resource_server_gets_only_its_scopes() -> None:
 def test_token_without_scopes_has_no_scope_member() -> None:
     server = Server()
     bare = OpaqueToken(
-        client_id="service",
-        scopes=(),
-        audience=("a", "b"),
-        issuer="https://issuer",
-        issued_at=NOW,
-        expires_at=NOW + 1,
+        client_id="service", scopes=(), audience=("a", "b"), issuer="https://issuer", issued_at=NOW, expires_at=NOW + 1
     )
     server.tokens.put(BARE, bare)
     answer = server.ask("service", BARE)

@@ -20,8 +20,7 @@ MEDIA_TYPE = "application/token-introspection+jwt"
 
 def _server() -> MemoryServer:
     return memory_server(
-        client("api", token_profile=TokenProfile.AT_JWT, audience=("https://api",)),
-        client("stranger"),
+        client("api", token_profile=TokenProfile.AT_JWT, audience=("https://api",)), client("stranger")
     )
 
 

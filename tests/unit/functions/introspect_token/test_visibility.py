@@ -40,9 +40,7 @@ def test_audience_sees_the_whole_token() -> None:
         (("country.read", "unrelated"), ("country.read",)),
     ],
 )
-def test_resource_server_sees_only_its_scopes(
-    owned: Collection[str], shown: tuple[str, ...]
-) -> None:
+def test_resource_server_sees_only_its_scopes(owned: Collection[str], shown: tuple[str, ...]) -> None:
     assert visible_part(TOKEN, _caller("api", *owned)) == replace(TOKEN, scopes=shown)
 
 

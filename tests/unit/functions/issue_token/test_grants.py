@@ -1,11 +1,6 @@
 import pytest
 
-from functions.issue_token.grants import (
-    Grant,
-    GrantDecisions,
-    TokenRequest,
-    grant_client_credentials,
-)
+from functions.issue_token.grants import Grant, GrantDecisions, TokenRequest, grant_client_credentials
 from functions.shared.clients.client import Client, TokenProfile
 from functions.shared.web.form import Form
 from functions.shared.web.oauth_errors import (

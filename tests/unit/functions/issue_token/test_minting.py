@@ -26,9 +26,7 @@ def _jwt_mint() -> JwtMint:
     return JwtMint(ISSUER, LocalSigners(key_ring, store, SIGNING_KEYS_SECRET))
 
 
-@pytest.mark.parametrize(
-    ("profile", "header"), [(TokenProfile.PLAIN, {}), (TokenProfile.AT_JWT, {"typ": "at+jwt"})]
-)
+@pytest.mark.parametrize(("profile", "header"), [(TokenProfile.PLAIN, {}), (TokenProfile.AT_JWT, {"typ": "at+jwt"})])
 def test_jwt_has_the_header_of_its_profile(profile: TokenProfile, header: dict[str, str]) -> None:
     known = client(token_profile=profile, audience=("https://api",))
     token = _jwt_mint().mint(Grant(known, ("country.read",), known.audience), TIMES)
@@ -80,10 +78,5 @@ def test_opaque_token_is_stored_by_digest() -> None:
     assert token.kid is None
     assert token.text not in repr(store.by_digest)
     assert store.find(token.text, NOW) == OpaqueToken(
-        client_id="a",
-        scopes=("x",),
-        audience=("https://api",),
-        issuer=ISSUER,
-        issued_at=NOW,
-        expires_at=NOW + 600,
+        client_id="a", scopes=("x",), audience=("https://api",), issuer=ISSUER, issued_at=NOW, expires_at=NOW + 600
     )

@@ -1,11 +1,6 @@
 import pytest
 
-from functions.issue_token.proof_of_possession import (
-    FRESH_SECONDS,
-    MINUTES,
-    STALE_SECONDS,
-    DpopNonces,
-)
+from functions.issue_token.proof_of_possession import FRESH_SECONDS, MINUTES, STALE_SECONDS, DpopNonces
 from functions.shared.keys.cached_key_ring import STALE_SECONDS as RING_STALE_SECONDS
 from functions.shared.storage.errors import StorageUnavailableError
 from tests.support.memory_stores import ManualClock, MemorySecrets
@@ -19,15 +14,7 @@ def _nonces(secret: str = "n" * 64) -> DpopNonces:
 
 @pytest.mark.parametrize(
     ("age", "accepted"),
-    [
-        (0, True),
-        (59, True),
-        (60 * MINUTES - 1, True),
-        (60 * MINUTES, False),
-        (-1, True),
-        (-60, True),
-        (-61, False),
-    ],
+    [(0, True), (59, True), (60 * MINUTES - 1, True), (60 * MINUTES, False), (-1, True), (-60, True), (-61, False)],
 )
 def test_nonce_is_valid_for_minutes(age: float, *, accepted: bool) -> None:
     nonce = _nonces().current(NOW)

@@ -177,18 +177,14 @@ def test_missing_nonce_secret_is_a_logged_server_error() -> None:
 
 
 @pytest.mark.parametrize("certificate", [None, ClientCertificate(b"der")])
-def test_rfc9449_4_3_mutual_tls_has_its_own_htu(
-    certificate: ClientCertificate | None,
-) -> None:
+def test_rfc9449_4_3_mutual_tls_has_its_own_htu(certificate: ClientCertificate | None) -> None:
     server = _server()
     proofs = PossessionCheck(TOKEN_URL, server.nonces, server.used, MTLS_TOKEN_URL)
     free = server.clients.find("free")
     assert free
     asked, other = (MTLS_TOKEN_URL, TOKEN_URL) if certificate else (TOKEN_URL, MTLS_TOKEN_URL)
     for url, is_good in ((asked, True), (other, False)):
-        request = ProxyRequest(
-            "POST", "/", headers={"dpop": (proof(htu=url),)}, client_certificate=certificate
-        )
+        request = ProxyRequest("POST", "/", headers={"dpop": (proof(htu=url),)}, client_certificate=certificate)
         with nullcontext() if is_good else pytest.raises(InvalidDpopProofError):
             assert proofs.check(request, free, NOW).confirmation == Confirmation("jkt", JKT)
 
@@ -214,13 +210,9 @@ def thumbprint_of(der: bytes) -> str:
 
 
 @pytest.mark.parametrize("token_format", TokenFormat)
-def test_rfc8705_3_2_thumbprint_is_in_token_or_introspection(
-    token_format: TokenFormat,
-) -> None:
+def test_rfc8705_3_2_thumbprint_is_in_token_or_introspection(token_format: TokenFormat) -> None:
     server = _server()
-    bound = client(
-        "certified", token_format=token_format, tls_client_certificate_bound_access_tokens=True
-    )
+    bound = client("certified", token_format=token_format, tls_client_certificate_bound_access_tokens=True)
     server.clients.put(bound)
     pem = f"-----BEGIN CERTIFICATE-----\n{b64encode(b'der').decode()}\n-----END CERTIFICATE-----"
     context = {"requestId": "r", "identity": {"clientCert": {"clientCertPem": pem}}}

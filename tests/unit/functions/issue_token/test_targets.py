@@ -19,10 +19,7 @@ def _server() -> MemoryServer:
         client("plain"),
         client("seed", allowed_resources=resources),
         client(
-            "api",
-            token_profile=TokenProfile.AT_JWT,
-            audience=("https://default.example",),
-            allowed_resources=resources,
+            "api", token_profile=TokenProfile.AT_JWT, audience=("https://default.example",), allowed_resources=resources
         ),
         client("choosy", token_profile=TokenProfile.AT_JWT, allowed_resources=resources),
         client("opaque", token_format=TokenFormat.OPAQUE, allowed_resources=resources),

@@ -59,8 +59,7 @@ def test_no_body_breaks_the_endpoint(body: str, headers: dict[str, str]) -> None
 
 @given(
     st.dictionaries(
-        st.sampled_from(["Authorization", "Content-Type", "X"]),
-        st.lists(st.text(max_size=50), min_size=1, max_size=3),
+        st.sampled_from(["Authorization", "Content-Type", "X"]), st.lists(st.text(max_size=50), min_size=1, max_size=3)
     )
 )
 def test_no_header_breaks_the_endpoint(headers: dict[str, list[str]]) -> None:

@@ -9,12 +9,7 @@ import pytest
 
 from authorizer.jwk_thumbprint import thumbprint
 from functions.issue_token.token_exchange import ACCESS_TOKEN, MAX_ACTORS
-from functions.shared.clients.client import (
-    CLIENT_CREDENTIALS,
-    TOKEN_EXCHANGE,
-    TokenFormat,
-    TokenProfile,
-)
+from functions.shared.clients.client import CLIENT_CREDENTIALS, TOKEN_EXCHANGE, TokenFormat, TokenProfile
 from tests.support.aws import ISSUER
 from tests.support.dpop_proofs import proof, public_jwk
 from tests.support.memory_server import MemoryServer, memory_server
@@ -144,9 +139,7 @@ BAD_REQUESTS = {
     "no subject_token": {"subject_token": ""},
     "no subject_token_type": {"subject_token_type": ""},
     "another subject_token_type": {"subject_token_type": "urn:ietf:params:oauth:token-type:saml2"},
-    "another requested_token_type": {
-        "requested_token_type": "urn:ietf:params:oauth:token-type:refresh_token"
-    },
+    "another requested_token_type": {"requested_token_type": "urn:ietf:params:oauth:token-type:refresh_token"},
     "an actor_token": {"actor_token": "x", "actor_token_type": ACCESS_TOKEN},
     "an unknown token": {"subject_token": "gh_at_" + "x" * 43},
     "no token at all": {"subject_token": "x"},
@@ -154,9 +147,7 @@ BAD_REQUESTS = {
 
 
 @pytest.mark.parametrize("changes", BAD_REQUESTS.values(), ids=BAD_REQUESTS)
-def test_rfc8693_2_2_2_other_tokens_are_invalid_request(
-    changes: dict[str, str],
-) -> None:
+def test_rfc8693_2_2_2_other_tokens_are_invalid_request(changes: dict[str, str]) -> None:
     server = _server()
     request = _exchange(_subject_token(server), **changes)
     assert _refusal(server, request) == "invalid_request"
@@ -223,9 +214,7 @@ def test_rfc8693_2_1_default_scopes_are_narrowed() -> None:
     ],
     ids=["unknown", "unknown name", "two", "none and no default"],
 )
-def test_rfc8693_2_2_2_forbidden_target_is_invalid_target(
-    changes: dict[str, str],
-) -> None:
+def test_rfc8693_2_2_2_forbidden_target_is_invalid_target(changes: dict[str, str]) -> None:
     server = _server()
     assert _refusal(server, _exchange(_subject_token(server), **changes)) == "invalid_target"
 
@@ -291,11 +280,7 @@ def test_log_has_subject_and_actors_without_tokens() -> None:
     token = _subject_token(server)
     answer = server.token("orders", _exchange(token))
     line = json.loads(server.log[-1])
-    assert (line["client_id"], line["subject"], line["actor"]) == (
-        "orders",
-        "caller",
-        {"sub": "orders"},
-    )
+    assert (line["client_id"], line["subject"], line["actor"]) == ("orders", "caller", {"sub": "orders"})
     assert token not in server.log[-1]
     assert answer["access_token"] not in server.log[-1]
 

@@ -1,12 +1,7 @@
 import pycountry
 import pytest
 
-from functions.look_up_country.countries import (
-    Countries,
-    Country,
-    MalformedCodeError,
-    UnknownCountryError,
-)
+from functions.look_up_country.countries import Countries, Country, MalformedCodeError, UnknownCountryError
 
 DIRECTORY = Countries()
 AUSTRALIA = Country("AUS", "AUSTRALIA")
@@ -36,8 +31,7 @@ def test_unassigned_code_is_unknown(code: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "code",
-    ["", "A", "AUST", "36", "0036", "A1", "A1S", "AU\n", " AU", "ÄÖ", "٠٣٦", "\u017fs", "../a"],
+    "code", ["", "A", "AUST", "36", "0036", "A1", "A1S", "AU\n", " AU", "ÄÖ", "٠٣٦", "\u017fs", "../a"]
 )
 def test_invalid_code_is_malformed(code: str) -> None:
     with pytest.raises(MalformedCodeError):

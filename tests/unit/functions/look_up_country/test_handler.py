@@ -89,9 +89,7 @@ def test_invalid_paging_parameter_is_an_invalid_request(query: dict[str, str | l
 
 
 @pytest.mark.parametrize("authorizer", [None, {}, {"principalId": ""}])
-def test_request_without_authorizer_is_rejected(
-    authorizer: dict[str, str] | None,
-) -> None:
+def test_request_without_authorizer_is_rejected(authorizer: dict[str, str] | None) -> None:
     event = _event("/country/code/AUS", authorizer, pathParameters={"code": "AUS"})
     answer = ENDPOINT(event)
     assert answer["statusCode"] == 401

@@ -16,15 +16,11 @@ from tests.support.proxy_events import proxy_event
 from tests.support.server import NOW, key, ring, secrets
 
 
-def _get(
-    store: MemorySecrets | None = None, *, if_none_match: str | Sequence[str] | None = None
-) -> ProxyResponse:
+def _get(store: MemorySecrets | None = None, *, if_none_match: str | Sequence[str] | None = None) -> ProxyResponse:
     clock = ManualClock(NOW)
     publisher = JwksPublisher(CachedKeyRing(store or secrets(), KEY_RING_SECRET, clock), clock)
     headers = {} if if_none_match is None else {"If-None-Match": if_none_match}
-    return publisher(
-        read_event(proxy_event("GET", "/oauth2/jwks", headers=headers)), AuditEntry("publish_jwks")
-    )
+    return publisher(read_event(proxy_event("GET", "/oauth2/jwks", headers=headers)), AuditEntry("publish_jwks"))
 
 
 def test_key_set_has_every_published_key() -> None:
@@ -38,8 +34,7 @@ def test_only_public_members_are_published() -> None:
 
 
 @pytest.mark.parametrize(
-    ("alg", "members"),
-    [("PS256", {"e", "n"}), ("ES256", {"crv", "x", "y"}), ("EdDSA", {"crv", "x"})],
+    ("alg", "members"), [("PS256", {"e", "n"}), ("ES256", {"crv", "x", "y"}), ("EdDSA", {"crv", "x"})]
 )
 def test_rfc7518_6_only_public_members_are_published(alg: str, members: set[str]) -> None:
     (jwk,) = json.loads(_get(secrets(key(1, alg)))["body"])["keys"]
@@ -95,9 +90,7 @@ def test_matching_etag_gets_304(if_none_match: str | list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "if_none_match",
-    ["", '"other"', TAG.strip('"'), TAG[:-2] + '"'],
-    ids=["empty", "another", "without quotes", "cut"],
+    "if_none_match", ["", '"other"', TAG.strip('"'), TAG[:-2] + '"'], ids=["empty", "another", "without quotes", "cut"]
 )
 def test_other_etag_gets_the_key_set(if_none_match: str) -> None:
     assert _get(if_none_match=if_none_match)["statusCode"] == 200

@@ -17,11 +17,7 @@ DOMAIN = "abcdef1234.execute-api.eu-west-1.amazonaws.com"
 
 
 def _get(
-    method: str = "GET",
-    path: str = PATH,
-    domain: str = DOMAIN,
-    headers: dict[str, str] | None = None,
-    **settings: str,
+    method: str = "GET", path: str = PATH, domain: str = DOMAIN, headers: dict[str, str] | None = None, **settings: str
 ) -> ProxyResponse:
     event = proxy_event(method, path, headers=headers)
     event["requestContext"] |= {"domainName": domain, "stage": "ms-system"}
@@ -51,24 +47,17 @@ def test_rfc9728_3_every_address_has_the_same_document() -> None:
     [
         ({"X-Forwarded-Proto": "https", "X-Forwarded-Port": "443"}, "https://localhost/ms-system"),
         ({"X-Forwarded-Proto": "http", "X-Forwarded-Port": "80"}, "http://localhost/ms-system"),
-        (
-            {"X-Forwarded-Proto": "http", "X-Forwarded-Port": "8091"},
-            "http://localhost:8091/ms-system",
-        ),
+        ({"X-Forwarded-Proto": "http", "X-Forwarded-Port": "8091"}, "http://localhost:8091/ms-system"),
     ],
 )
 def test_on_a_laptop_the_address_has_a_port(forwarded: dict[str, str], resource: str) -> None:
     assert _document(domain="localhost", headers=forwarded)["resource"] == resource
 
 
-ALB_CONTEXT = {
-    "elb": {"targetGroupArn": "arn:aws:elasticloadbalancing:eu-west-1:1:targetgroup/a/b"}
-}
+ALB_CONTEXT = {"elb": {"targetGroupArn": "arn:aws:elasticloadbalancing:eu-west-1:1:targetgroup/a/b"}}
 
 
-@pytest.mark.parametrize(
-    "context", [ALB_CONTEXT, {"domainName": "", "stage": ""}, {}, None], ids=str
-)
+@pytest.mark.parametrize("context", [ALB_CONTEXT, {"domainName": "", "stage": ""}, {}, None], ids=str)
 def test_event_without_a_domain_name_is_rejected(context: dict[str, Any] | None) -> None:
     event = proxy_event("GET", PATH, headers={"X-Forwarded-Proto": "https"})
     event["requestContext"] = context

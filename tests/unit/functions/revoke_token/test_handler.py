@@ -109,10 +109,7 @@ def test_rfc7009_2_1_unauthenticated_client_revokes_nothing() -> None:
 def test_revoked_jwt_is_listed_until_it_expires() -> None:
     server = _server()
     tokens = {owner: _token(server, owner) for owner in ("seed", "api")}
-    names = {
-        revoked_jwt(ISSUER, server.introspect(owner, token)["jti"], token)
-        for owner, token in tokens.items()
-    }
+    names = {revoked_jwt(ISSUER, server.introspect(owner, token)["jti"], token) for owner, token in tokens.items()}
     for owner, token in tokens.items():
         server.revoke(owner, token)
     assert server.denied.until == dict.fromkeys(names, NOW + 14_400)
@@ -131,11 +128,7 @@ def test_token_of_the_same_second_stays_valid(owner: str) -> None:
     before, revoked = _token(server, owner), _token(server, owner)
     server.revoke(owner, revoked)
     after = _token(server, owner)
-    assert [server.introspect(owner, token)["active"] for token in (before, revoked, after)] == [
-        True,
-        False,
-        True,
-    ]
+    assert [server.introspect(owner, token)["active"] for token in (before, revoked, after)] == [True, False, True]
 
 
 def test_token_without_jti_is_introspected_and_revoked() -> None:

@@ -35,9 +35,7 @@ def _refuse() -> dict[str, object]:
 
 def test_scheduled_run_sends_no_response() -> None:
     answers = Answers()
-    assert respond_to_cloudformation(SCHEDULED, lambda: {"created": ["a"]}, answers.send) == {
-        "created": ["a"]
-    }
+    assert respond_to_cloudformation(SCHEDULED, lambda: {"created": ["a"]}, answers.send) == {"created": ["a"]}
     assert not answers
 
 
@@ -61,11 +59,7 @@ def test_cloudformation_gets_the_reason_of_a_failure() -> None:
 
 
 def test_run_waits_for_role_propagation() -> None:
-    answers, pauses, refusals = (
-        Answers(),
-        list[float](),
-        [StorageError("denied"), StorageError("denied")],
-    )
+    answers, pauses, refusals = (Answers(), list[float](), [StorageError("denied"), StorageError("denied")])
 
     def run() -> dict[str, object]:
         if refusals:
@@ -118,12 +112,7 @@ def test_response_is_put_without_a_content_type() -> None:
 def test_run_logs_one_line() -> None:
     lines: list[str] = []
     report = run_and_log(lambda: Report(created=("a",)), lines.append)
-    assert report == {
-        "created": ("a",),
-        "dropped": (),
-        "deleted_private_halves": 0,
-        "signing_key_age_days": 0.0,
-    }
+    assert report == {"created": ("a",), "dropped": (), "deleted_private_halves": 0, "signing_key_age_days": 0.0}
     (line,) = lines
     assert json.loads(line) == {
         "function": "rotate_keys",

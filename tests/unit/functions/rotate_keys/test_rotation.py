@@ -35,16 +35,10 @@ class Numbered:
 
 
 def _rotation(
-    store: MemorySecrets,
-    clock: ManualClock | None = None,
-    make: Callable[[str], NewKey] = generate,
-    **settings: str,
+    store: MemorySecrets, clock: ManualClock | None = None, make: Callable[[str], NewKey] = generate, **settings: str
 ) -> Rotator:
     return build(
-        Settings.from_env({**ENVIRONMENT, **settings}),
-        clock=clock or ManualClock(NOW),
-        secrets=store,
-        generate=make,
+        Settings.from_env({**ENVIRONMENT, **settings}), clock=clock or ManualClock(NOW), secrets=store, generate=make
     )
 
 
@@ -158,17 +152,13 @@ def test_planned_times_survive_a_changed_setting() -> None:
 
 
 def test_too_short_publication_is_extended() -> None:
-    old = replace(
-        first_ring([key()], NOW).keys[0], sign_until=NOW + HOUR, publish_until=NOW + 2 * HOUR
-    )
+    old = replace(first_ring([key()], NOW).keys[0], sign_until=NOW + HOUR, publish_until=NOW + 2 * HOUR)
     (stretched,) = prune(KeyRing((old,)), NOW).keys
     assert stretched.publish_until == NOW + HOUR + RETENTION_NEEDED
 
 
 def test_key_without_successor_continues_to_sign() -> None:
-    lonely = replace(
-        first_ring([key()], NOW).keys[0], sign_until=NOW + 60, publish_until=NOW + 3 * DAY
-    )
+    lonely = replace(first_ring([key()], NOW).keys[0], sign_until=NOW + 60, publish_until=NOW + 3 * DAY)
     ring = announce(KeyRing((lonely,)), key(2), RULES, NOW)
     assert ring.signing_key(NOW + 61, "RS256").kid == key(1).kid
 

@@ -23,12 +23,7 @@ from functions.shared.clients.client import LONGEST_TOKEN_LIFETIME
 from functions.shared.keys import key_ring, signing_keys
 from functions.shared.keys.cached_key_ring import FRESH_SECONDS, STALE_SECONDS
 from functions.shared.keys.key_ring import JWKS_MAX_AGE, KeyRing
-from functions.shared.keys.rotation import (
-    PROPAGATION_SECONDS,
-    RETENTION_NEEDED,
-    NewKey,
-    RotationRules,
-)
+from functions.shared.keys.rotation import PROPAGATION_SECONDS, RETENTION_NEEDED, NewKey, RotationRules
 from tests.support.aws import ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.memory_stores import MemorySecrets
 from tests.support.server import NOW
@@ -216,8 +211,7 @@ RUNS = st.lists(
     st.builds(
         Run,
         wait=st.one_of(
-            st.sampled_from([0, 1, 59, HOUR, DAY, 2 * DAY, 28 * DAY, 30 * DAY, 90 * DAY]),
-            st.integers(0, 40 * DAY),
+            st.sampled_from([0, 1, 59, HOUR, DAY, 2 * DAY, 28 * DAY, 30 * DAY, 90 * DAY]), st.integers(0, 40 * DAY)
         ),
         skew=st.integers(-SKEW, SKEW),
         crash_at=st.one_of(st.none(), st.integers(1, 24)),

@@ -46,9 +46,7 @@ def test_retried_create_succeeds(gatehouse: CommandLine, lost: list[str]) -> Non
     lost.append("PutItem")
     made = gatehouse("clients", "create", "billing")
     assert made.code == 0, made.stderr
-    SecretVerifier().verify(
-        made.stdout.strip(), gatehouse.clients.get("billing").client.secrets, NOW
-    )
+    SecretVerifier().verify(made.stdout.strip(), gatehouse.clients.get("billing").client.secrets, NOW)
 
 
 def test_a_rotated_secret_is_added_once(gatehouse: CommandLine, lost: list[str]) -> None:
@@ -127,11 +125,7 @@ def test_real_conflict_is_reported(gatehouse: CommandLine) -> None:
 
 def test_retried_ring_write_adds_one_key(gatehouse: CommandLine, lost: list[str]) -> None:
     old = kept_ring().keys[0].kid
-    for keys, command in (
-        (2, ("rotate",)),
-        (2, ("emergency",)),
-        (1, ("emergency", "--revoke", old)),
-    ):
+    for keys, command in ((2, ("rotate",)), (2, ("emergency",)), (1, ("emergency", "--revoke", old))):
         lost += ["PutSecretValue", "UpdateSecretVersionStage"]
         done = gatehouse("keys", *command, "--yes")
         assert done.code == 0, done.stderr

@@ -115,8 +115,7 @@ def test_unknown_deployment_is_one_sentence(
     gatehouse: CommandLine, options: tuple[str, ...], code: int, said: str
 ) -> None:
     boto3.client("cloudformation").create_stack(
-        StackName="other",
-        TemplateBody=json.dumps({"Resources": {"A": {"Type": "AWS::SNS::Topic"}}}),
+        StackName="other", TemplateBody=json.dumps({"Resources": {"A": {"Type": "AWS::SNS::Topic"}}})
     )
     for arguments in (("clients", "list", *options), (*options, "clients", "list")):
         refused = gatehouse(*arguments, environ=NOBODY)
@@ -188,9 +187,7 @@ def _client_error(code: str, message: str = "It says so.") -> ClientError:
         (SecretConflictError(), ExitCode.CONFLICT, "Run the command again."),
     ],
 )
-def test_errors_have_exit_code_and_next_step(
-    error: Exception, code: ExitCode, next_step: str
-) -> None:
+def test_errors_have_exit_code_and_next_step(error: Exception, code: ExitCode, next_step: str) -> None:
     told = translated(error)
     assert told is not None
     assert told.code is code
@@ -225,11 +222,7 @@ def test_every_exit_code_is_documented() -> None:
     ],
 )
 def test_exit_code_depends_on_the_error(
-    gatehouse: CommandLine,
-    command: tuple[str, ...],
-    code: ExitCode,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    gatehouse: CommandLine, command: tuple[str, ...], code: ExitCode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("drifted.yaml").write_text("clients: []")
@@ -290,11 +283,7 @@ def test_local_stack_uses_make_runs_ports() -> None:
 
 
 def test_local_resources_match_the_template() -> None:
-    declared = {
-        name: value
-        for name, value in names(Template.read(TEMPLATE)).items()
-        if not name.endswith(".Arn")
-    }
+    declared = {name: value for name, value in names(Template.read(TEMPLATE)).items() if not name.endswith(".Arn")}
     assert local_stack.physical_names() == declared
 
 
@@ -327,9 +316,7 @@ def test_secret_is_not_typed_where_it_would_echo() -> None:
     assert len(refused.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize(
-    "text", ["", "soon", "9999-12-31T23:59:59-23:59", "0001-01-01T00:00+14:00", "2027-02-30"]
-)
+@pytest.mark.parametrize("text", ["", "soon", "9999-12-31T23:59:59-23:59", "0001-01-01T00:00+14:00", "2027-02-30"])
 def test_invalid_moment_is_rejected(text: str) -> None:
     with pytest.raises(UsageError, match="is not a time"):
         parse_moment(text, NOW)
@@ -353,9 +340,7 @@ class _CtrlC(BytesIO):
 
 @pytest.mark.parametrize(("typed", "code"), [(_CtrlC(), 130), (BytesIO(), 2)])
 @pytest.mark.parametrize("command", [("clients", "delete", "a"), ("token", "get", "a")])
-def test_ctrl_c_at_a_prompt_is_130(
-    gatehouse: CommandLine, command: tuple[str, ...], typed: BytesIO, code: int
-) -> None:
+def test_ctrl_c_at_a_prompt_is_130(gatehouse: CommandLine, command: tuple[str, ...], typed: BytesIO, code: int) -> None:
     gatehouse.clients.put(client("a"), None)
     run = gatehouse(*command, answer=typed)
     assert (run.code, run.stdout) == (code, "")

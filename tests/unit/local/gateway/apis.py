@@ -7,15 +7,7 @@ from typing import Any
 
 from local.gateway.core import Gateway
 from local.gateway.lambda_runtime import FunctionError
-from local.gateway.model import (
-    Api,
-    Authorizer,
-    GatewayResponse,
-    IdentitySource,
-    Request,
-    Response,
-    Route,
-)
+from local.gateway.model import Api, Authorizer, GatewayResponse, IdentitySource, Request, Response, Route
 
 OK = {"statusCode": 200, "body": "{}"}
 ARN = "arn:aws:execute-api:us-east-1:123456789012:guardedapi/ms-system"
@@ -80,15 +72,8 @@ def deny(*resources: str, **more: object) -> dict[str, object]:
     return _statement("Deny", resources, more)
 
 
-def _statement(
-    effect: str, resources: Sequence[str], more: Mapping[str, object]
-) -> dict[str, object]:
-    return {
-        "Effect": effect,
-        "Action": "execute-api:Invoke",
-        "Resource": list(resources),
-        **more,
-    }
+def _statement(effect: str, resources: Sequence[str], more: Mapping[str, object]) -> dict[str, object]:
+    return {"Effect": effect, "Action": "execute-api:Invoke", "Resource": list(resources), **more}
 
 
 def rest_api(
@@ -133,8 +118,6 @@ def bearer(credentials: str = "token") -> tuple[str, str]:
     return ("Authorization", f"Bearer {credentials}")
 
 
-def answer(
-    api: Api, invoke: FakeLambda, request: Request, clock: Callable[[], float] | None = None
-) -> Response:
+def answer(api: Api, invoke: FakeLambda, request: Request, clock: Callable[[], float] | None = None) -> Response:
     """Return the response of a new gateway."""
     return Gateway(api, invoke, clock=clock or Clock()).handle(request)

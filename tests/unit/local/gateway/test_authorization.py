@@ -68,12 +68,8 @@ def test_open_route_calls_no_authorizer() -> None:
     assert "authorizer" not in invoke.events("Open")[0]["requestContext"]
 
 
-@pytest.mark.parametrize(
-    "headers", [(), (("Authorization", ""),), (("X-Authorization", "Bearer x"),)]
-)
-def test_missing_identity_source_is_401_without_a_call(
-    headers: tuple[tuple[str, str], ...],
-) -> None:
+@pytest.mark.parametrize("headers", [(), (("Authorization", ""),), (("X-Authorization", "Bearer x"),)])
+def test_missing_identity_source_is_401_without_a_call(headers: tuple[tuple[str, str], ...]) -> None:
     invoke = FakeLambda()
     response = answer(rest_api(BEARER), invoke, get(AUS, *headers))
     assert outcome(response) == (401, "UnauthorizedException")
@@ -140,10 +136,7 @@ def test_policy_for_one_request_denies_the_next() -> None:
 
 
 def test_each_token_has_its_own_policy() -> None:
-    answers = {
-        "Bearer good": READ_EVERYTHING,
-        "Bearer poor": policy(deny("*")),
-    }
+    answers = {"Bearer good": READ_EVERYTHING, "Bearer poor": policy(deny("*"))}
     invoke = FakeLambda({"Authorizer": lambda event: answers[event["headers"]["Authorization"]]})
     gateway = guarded(invoke, Clock())
     tokens = ("good", "poor", "good", "poor")
@@ -293,11 +286,7 @@ def test_http_api_has_its_own_messages() -> None:
         token = bearer(str(len(answers)))
         response = gateway.handle(get("/ms-system/country", token))
         answers.append((response.status, json.loads(response.body)["message"]))
-    assert answers == [
-        (401, "Unauthorized"),
-        (403, "Forbidden"),
-        (500, "Internal Server Error"),
-    ]
+    assert answers == [(401, "Unauthorized"), (403, "Forbidden"), (500, "Internal Server Error")]
 
 
 def test_simple_response_is_cached_for_every_route() -> None:

@@ -129,10 +129,7 @@ def test_slashes_change_neither_route_nor_decision(api: Api, path: str) -> None:
 
 @pytest.mark.parametrize("path", SPELLINGS)
 def test_policy_must_deny_every_spelling(path: str) -> None:
-    for patterns, status in (
-        ([f"{ARN}/GET/country"], 200),
-        ([f"{ARN}/GET/country", f"{ARN}/GET/*country*"], 403),
-    ):
+    for patterns, status in (([f"{ARN}/GET/country"], 200), ([f"{ARN}/GET/country", f"{ARN}/GET/*country*"], 403)):
         invoke = FakeLambda({"Authorizer": policy(allow("*"), deny(*patterns))})
         response = answer(rest_api(BEARER), invoke, get(path, bearer()))
         assert response.status == status
@@ -182,10 +179,7 @@ LIMITED = replace(GUARDED, authorizer=None, rate_limit=RateLimit(rate=2, burst=3
 
 @pytest.mark.parametrize(
     ("api", "error"),
-    [
-        (replace(rest_api(), routes=(LIMITED,)), "TooManyRequestsException"),
-        (http_api(LIMITED, stage=STAGE), None),
-    ],
+    [(replace(rest_api(), routes=(LIMITED,)), "TooManyRequestsException"), (http_api(LIMITED, stage=STAGE), None)],
 )
 def test_requests_above_the_rate_limit_get_429(api: Api, error: str | None) -> None:
     clock = Clock()
@@ -215,9 +209,7 @@ def test_throttled_requests_do_not_reach_the_authorizer() -> None:
 
 
 def test_rate_limits_can_be_switched_off() -> None:
-    gateway = Gateway(
-        replace(rest_api(), routes=(LIMITED,)), FakeLambda(), clock=Clock(), throttle=False
-    )
+    gateway = Gateway(replace(rest_api(), routes=(LIMITED,)), FakeLambda(), clock=Clock(), throttle=False)
     assert {gateway.handle(get("/ms-system/country")).status for _ in range(9)} == {200}
 
 
@@ -250,9 +242,7 @@ def test_slow_function_is_answered_as_a_timeout(result: object) -> None:
                 clock.now += seconds
                 return result
 
-            found = answer(
-                api, FakeLambda({"LookUpCountry": slow}), get("/ms-system/country"), clock
-            )
+            found = answer(api, FakeLambda({"LookUpCountry": slow}), get("/ms-system/country"), clock)
             assert ((found.status, found.body) == expected) is late
 
 
@@ -316,11 +306,7 @@ def test_status_code_may_be_a_string() -> None:
 
 
 def test_only_rest_apis_rename_a_challenge() -> None:
-    result = {
-        "statusCode": 401,
-        "headers": {"WWW-Authenticate": "Basic", "Date": "today", "X-Mine": "1"},
-        "body": "{}",
-    }
+    result = {"statusCode": 401, "headers": {"WWW-Authenticate": "Basic", "Date": "today", "X-Mine": "1"}, "body": "{}"}
     rest = rest_answer(result)
     http = http_answer(result)
     assert rest.header("www-authenticate") is None
@@ -338,13 +324,7 @@ def test_single_and_multi_value_headers_are_merged() -> None:
     }
     response = rest_answer(result)
     found = [pair for pair in response.headers if pair[0] in {"Vary", "Set-Cookie", "X-Flag"}]
-    assert found == [
-        ("Vary", "a"),
-        ("Vary", "b"),
-        ("Set-Cookie", "c=1"),
-        ("Set-Cookie", "d=2"),
-        ("X-Flag", "true"),
-    ]
+    assert found == [("Vary", "a"), ("Vary", "b"), ("Set-Cookie", "c=1"), ("Set-Cookie", "d=2"), ("X-Flag", "true")]
     assert response.header("x-number") == "7"
 
 
@@ -386,8 +366,7 @@ def test_http_api_treats_untyped_bodies_as_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("result", "body"),
-    [("hello", b"hello"), ({"a": 1}, b'{"a": 1}'), ([1], b"[1]"), (None, b"null")],
+    ("result", "body"), [("hello", b"hello"), ({"a": 1}, b'{"a": 1}'), ([1], b"[1]"), (None, b"null")]
 )
 def test_format_2_uses_results_without_status_as_body(result: object, body: bytes) -> None:
     api = http_api(Route("GET", "/x", "F", payload_format="2.0"), stage="$default")
@@ -428,13 +407,7 @@ HEADERS = ("Authorization", "Host", "Content-Type", "X-Forwarded-For", "Accept",
     body=st.binary(max_size=30),
 )
 def test_any_request_gets_a_response(
-    *,
-    api: Api,
-    method: str,
-    path: str,
-    query: str,
-    headers: list[tuple[str, str]],
-    body: bytes,
+    *, api: Api, method: str, path: str, query: str, headers: list[tuple[str, str]], body: bytes
 ) -> None:
     sent = Request(method, path, query, tuple(headers), body)
     assert 200 <= answer(api, FakeLambda(), sent).status < 500

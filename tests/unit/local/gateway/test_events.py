@@ -28,9 +28,7 @@ def call(api: Api, route: Route, request: Request, path: str, **parameters: str)
         route=route,
         sent_path=path,
         parameters=parameters,
-        request_id="7c7e5c6e-3c0a-4a53-9f0e-0a9f5b1f7f10"
-        if api.kind == "rest"
-        else "OfTZcFJ4IAMEv3w=",
+        request_id="7c7e5c6e-3c0a-4a53-9f0e-0a9f5b1f7f10" if api.kind == "rest" else "OfTZcFJ4IAMEv3w=",
         extended_request_id="OfTZcFJ4IAMEv3w=",
         trace_id="Root=1-6553f0c1-2f1c9ab04c0b5a6e1d2f3a4b",
         requested_at=1_700_000_001.25,
@@ -148,10 +146,7 @@ def test_format_2_authorizer_gets_the_recorded_event() -> None:
 def test_format_1_authorizer_gets_the_recorded_event() -> None:
     authorizer = replace(
         BEARER,
-        identity_sources=(
-            IdentitySource("header", "Authorization"),
-            IdentitySource("context", "identity.sourceIp"),
-        ),
+        identity_sources=(IdentitySource("header", "Authorization"), IdentitySource("context", "identity.sourceIp")),
     )
     api = http_api(Route("GET", "/country", "LookUpCountry", authorizer))
     certificate = ClientCertificate(
@@ -163,18 +158,14 @@ def test_format_1_authorizer_gets_the_recorded_event() -> None:
         not_after="Aug  5 09:36:04 2021 GMT",
     )
     sent = request(api, bearer(), client_certificate=certificate)
-    event = authorizer_event(
-        call(api, api.routes[0], sent, "/country"), ("Bearer token", "203.0.113.9")
-    )
+    event = authorizer_event(call(api, api.routes[0], sent, "/country"), ("Bearer token", "203.0.113.9"))
     assert event == recorded("http_request_authorizer_1")
 
 
 def test_format_2_has_the_client_certificate() -> None:
     original = http_2_call()
     certificate = ClientCertificate("pem", "CN=client", "CN=authority", "1", "then", "later")
-    event = proxy_event(
-        replace(original, request=replace(original.request, client_certificate=certificate)), None
-    )
+    event = proxy_event(replace(original, request=replace(original.request, client_certificate=certificate)), None)
     found = event["requestContext"]["authentication"]["clientCert"]
     assert found["clientCertPem"] == "pem"
     assert found["validity"] == {"notBefore": "then", "notAfter": "later"}
@@ -196,9 +187,7 @@ def test_http_api_encodes_bodies_by_content_type(content_type: str, *, encoded: 
     api = http_api()
     sent = request(api, ("Content-Type", content_type), method="POST", body=b"{}")
     event = proxy_event(call(api, api.routes[0], sent, "/oauth2/token"), None)
-    assert (event["body"], event["isBase64Encoded"]) == (
-        ("e30=", True) if encoded else ("{}", False)
-    )
+    assert (event["body"], event["isBase64Encoded"]) == (("e30=", True) if encoded else ("{}", False))
 
 
 def test_rest_api_encodes_only_its_binary_media_types() -> None:

@@ -5,12 +5,7 @@ import pytest
 
 from infra.cloudformation import TemplateError
 from local.gateway.core import Gateway
-from local.gateway.gateway_responses import (
-    DEFAULT_RESPONSES,
-    GatewayError,
-    GatewayResponses,
-    ResponseContext,
-)
+from local.gateway.gateway_responses import DEFAULT_RESPONSES, GatewayError, GatewayResponses, ResponseContext
 from local.gateway.model import GatewayResponse, Response
 from local.gateway.template import Template
 from tests.support.laptop import ROOT
@@ -172,9 +167,7 @@ def test_invalid_header_expression_is_an_error(expression: str) -> None:
         GatewayResponses(rest_api(responses=responses))
 
 
-@pytest.mark.parametrize(
-    "template", ["$context.error.messageStrin", "$method.request.body", "$context.erorr.message"]
-)
+@pytest.mark.parametrize("template", ["$context.error.messageStrin", "$method.request.body", "$context.erorr.message"])
 def test_unknown_template_variable_is_an_error(template: str) -> None:
     responses = {"UNAUTHORIZED": GatewayResponse(templates=body(template))}
     with pytest.raises(TemplateError, match="does not exist"):

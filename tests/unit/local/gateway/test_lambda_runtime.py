@@ -28,9 +28,7 @@ class Module:
 
 
 @pytest.fixture
-def invoke_with(
-    monkeypatch: pytest.MonkeyPatch,
-) -> Callable[[object], InProcessLambda]:
+def invoke_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[object], InProcessLambda]:
     def build(handle: object) -> InProcessLambda:
         monkeypatch.setitem(sys.modules, "probe_module", Module(handle))
         return InProcessLambda([FUNCTION], Clock())
@@ -38,9 +36,7 @@ def invoke_with(
     return build
 
 
-def test_handler_gets_an_event_copy_and_context(
-    invoke_with: Callable[[object], InProcessLambda],
-) -> None:
+def test_handler_gets_an_event_copy_and_context(invoke_with: Callable[[object], InProcessLambda]) -> None:
     seen: list[LambdaContext] = []
 
     def handle(event: dict[str, object], context: LambdaContext) -> dict[str, object]:
@@ -96,22 +92,16 @@ def test_unauthorized_is_logged_without_traceback(
 
 
 @pytest.mark.parametrize("result", [object(), {"a": {1}}, float("nan"), {"a": b"x"}])
-def test_result_that_is_not_json_fails(
-    invoke_with: Callable[[object], InProcessLambda], result: object
-) -> None:
+def test_result_that_is_not_json_fails(invoke_with: Callable[[object], InProcessLambda], result: object) -> None:
     with pytest.raises(FunctionError, match=r"Runtime\.MarshalError"):
         invoke_with(lambda _event, _context: result)("Probe", {})
 
 
-def test_decimal_is_serialized_as_a_number(
-    invoke_with: Callable[[object], InProcessLambda],
-) -> None:
+def test_decimal_is_serialized_as_a_number(invoke_with: Callable[[object], InProcessLambda]) -> None:
     assert invoke_with(lambda _event, _context: Decimal("1.5"))("Probe", {}) == 1.5
 
 
-def test_import_error_is_logged_at_the_start(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_import_error_is_logged_at_the_start(caplog: pytest.LogCaptureFixture) -> None:
     invoke = InProcessLambda([FUNCTION])
     invoke.warm_up()
     assert "Probe cannot be imported" in caplog.text
@@ -119,9 +109,7 @@ def test_import_error_is_logged_at_the_start(
         invoke("Probe", {})
 
 
-def test_handler_must_be_callable(
-    invoke_with: Callable[[object], InProcessLambda],
-) -> None:
+def test_handler_must_be_callable(invoke_with: Callable[[object], InProcessLambda]) -> None:
     with pytest.raises(FunctionError, match=r"Runtime\.HandlerNotFound"):
         invoke_with("text")("Probe", {})
 

@@ -140,10 +140,7 @@ def test_not_action_and_not_resource_invert() -> None:
         ({"StringNotEquals": {"aws:Referer": "x"}}, True),
         ({"StringEqualsIfExists": {"aws:Referer": "x"}}, True),
         ({"StringEqualsIfExists": {"aws:UserAgent": "x"}}, False),
-        (
-            {"StringLike": {"aws:UserAgent": "curl/*"}, "Bool": {"aws:SecureTransport": False}},
-            False,
-        ),
+        ({"StringLike": {"aws:UserAgent": "curl/*"}, "Bool": {"aws:SecureTransport": False}}, False),
         ({"StringLike": {"aws:UserAgent": "curl/*", "aws:SourceIp": "10.*"}}, False),
     ],
 )

@@ -118,17 +118,8 @@ EVENTS = [
         path("/proxy-value//double-slash"),
         {"path": "/stage/proxy-value//double-slash"},
     ),
-    EventCase(
-        "invocation-payload-with-prepended-slash-to-stage",
-        "//stage/proxy-value",
-        {},
-    ),
-    EventCase(
-        "invocation-payload-with-prepended-slash",
-        "/stage//proxy-value",
-        {},
-        {"path": "/stage//proxy-value"},
-    ),
+    EventCase("invocation-payload-with-prepended-slash-to-stage", "//stage/proxy-value", {}),
+    EventCase("invocation-payload-with-prepended-slash", "/stage//proxy-value", {}, {"path": "/stage//proxy-value"}),
     EventCase(
         "invocation-payload-without-trailing-slash-and-query-params",
         "/stage//proxy-value?urlparam=test",
@@ -266,9 +257,7 @@ RESPONSES = [
         {"statusCode": 200, "headers": {"test-header": "value", "header-bool": True}},
         headers={**JSON, "test-header": "value", "header-bool": "true"},
     ),
-    ResponseCase(
-        "invoke-api-with-headers-null", {"statusCode": 200, "headers": None}, headers=JSON
-    ),
+    ResponseCase("invoke-api-with-headers-null", {"statusCode": 200, "headers": None}, headers=JSON),
     ResponseCase("invoke-api-wrong-format", {"statusCode": 200, "wrongValue": "v"}, 502, INTERNAL),
     ResponseCase("invoke-api-empty-response", {}, 502, INTERNAL),
     ResponseCase(
@@ -276,11 +265,7 @@ RESPONSES = [
         {"statusCode": 200, "body": "dGVzdC1kYXRh", "isBase64Encoded": True},
         content="dGVzdC1kYXRh",
     ),
-    ResponseCase(
-        "invoke-api-b64-encoded-false",
-        {"statusCode": 200, "body": "dGVzdC1kYXRh"},
-        content="dGVzdC1kYXRh",
-    ),
+    ResponseCase("invoke-api-b64-encoded-false", {"statusCode": 200, "body": "dGVzdC1kYXRh"}, content="dGVzdC1kYXRh"),
     ResponseCase(
         "invoke-api-multi-headers-valid",
         {"statusCode": 200, "multiValueHeaders": {"test-multi": ["value1", "value2"]}},
@@ -367,9 +352,7 @@ REQUEST_HEADERS = [
 
 
 @pytest.mark.parametrize(
-    "resource",
-    ["no-param", "full"],
-    ids=[f"{HEADERS}{name}-integration[AWS_PROXY]" for name in ("no-param", "full")],
+    "resource", ["no-param", "full"], ids=[f"{HEADERS}{name}-integration[AWS_PROXY]" for name in ("no-param", "full")]
 )
 def test_function_gets_the_recorded_headers(resource: str) -> None:
     invoke = FakeLambda()
@@ -409,17 +392,13 @@ RENAMED = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", RENAMED, ids=[f"{HEADERS}full-integration[AWS]: {name}" for name in RENAMED]
-)
+@pytest.mark.parametrize("name", RENAMED, ids=[f"{HEADERS}full-integration[AWS]: {name}" for name in RENAMED])
 def test_header_of_a_function_is_renamed_as_recorded(name: str) -> None:
     result = {"statusCode": 200, "headers": {name: "response_param"}}
     gateway = Gateway(api("test", "GET /full"), FakeLambda({"GET /full": result}), clock=Clock())
     headers = dict(gateway.handle(Request("GET", "/test/full")).headers)
     sent_as = f"x-amzn-Remapped-{name}" if RENAMED[name] else name
-    assert {n: v for n, v in headers.items() if v == "response_param"} == {
-        sent_as: "response_param"
-    }
+    assert {n: v for n, v in headers.items() if v == "response_param"} == {sent_as: "response_param"}
 
 
 @pytest.mark.parametrize("name", ["x-amzn-RequestId", "x-amz-apigw-id", "X-Amzn-Trace-Id"])
@@ -443,25 +422,10 @@ ROUTES = [
     ("test_proxy_routing_with_hardcoded_resource_sibling", SIBLINGS, "OPTIONS /test", SIBLINGS[2]),
     ("test_proxy_routing_with_hardcoded_resource_sibling", SIBLINGS, "POST /test", SIBLINGS[0]),
     ("test_proxy_routing_with_hardcoded_resource_sibling", SIBLINGS, "GET /test/any", SIBLINGS[1]),
-    (
-        "test_proxy_routing_with_hardcoded_resource_sibling",
-        SIBLINGS,
-        "OPTIONS /test/any",
-        SIBLINGS[1],
-    ),
+    ("test_proxy_routing_with_hardcoded_resource_sibling", SIBLINGS, "OPTIONS /test/any", SIBLINGS[1]),
     ("test_routing_with_hardcoded_resource_sibling_order", ORDER, "GET /part1", ORDER[1]),
-    (
-        "test_routing_with_hardcoded_resource_sibling_order",
-        ORDER,
-        "GET /part1/hardcoded-value",
-        ORDER[2],
-    ),
-    (
-        "test_routing_with_hardcoded_resource_sibling_order",
-        ORDER,
-        "GET /part1/random-value",
-        ORDER[0],
-    ),
+    ("test_routing_with_hardcoded_resource_sibling_order", ORDER, "GET /part1/hardcoded-value", ORDER[2]),
+    ("test_routing_with_hardcoded_resource_sibling_order", ORDER, "GET /part1/random-value", ORDER[0]),
 ]
 
 
@@ -470,9 +434,7 @@ ROUTES = [
     [case[1:] for case in ROUTES],
     ids=[f"{ROUTING}{case[0]}: {case[2]}" for case in ROUTES],
 )
-def test_request_takes_the_recorded_route(
-    routes: tuple[str, ...], sent: str, reached: str | None
-) -> None:
+def test_request_takes_the_recorded_route(routes: tuple[str, ...], sent: str, reached: str | None) -> None:
     invoke = FakeLambda()
     method, _, target = sent.partition(" ")
     gateway = Gateway(api("dev", *routes), invoke, clock=Clock())

@@ -36,9 +36,7 @@ ROUTER = Router(
         ("GET", "/a/x/c", "GET /a/{x}/c", {"x": "x"}),
     ],
 )
-def test_most_specific_route_is_chosen(
-    method: str, path: str, route: str, parameters: dict[str, str]
-) -> None:
+def test_most_specific_route_is_chosen(method: str, path: str, route: str, parameters: dict[str, str]) -> None:
     match = ROUTER.match(method, path)
     assert match is not None
     assert match.route.function == route
@@ -79,13 +77,7 @@ def test_slashes_do_not_change_the_route(path: str, function: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "captured"),
-    [
-        ("/files/a//b", "a//b"),
-        ("/files/a/b/", "a/b"),
-        ("/files//a", "a"),
-        ("//files/a", "a"),
-    ],
+    ("path", "captured"), [("/files/a//b", "a//b"), ("/files/a/b/", "a/b"), ("/files//a", "a"), ("//files/a", "a")]
 )
 def test_greedy_parameter_has_no_slash_at_its_ends(path: str, captured: str) -> None:
     match = CLOSED.match("GET", path)
@@ -94,13 +86,7 @@ def test_greedy_parameter_has_no_slash_at_its_ends(path: str, captured: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("POST", "/"),
-        ("GET", "/country/a/b"),
-        ("GET", "/%63ountry"),
-        ("get", "/country"),
-    ],
+    ("method", "path"), [("POST", "/"), ("GET", "/country/a/b"), ("GET", "/%63ountry"), ("get", "/country")]
 )
 def test_unknown_paths_and_methods_have_no_route(method: str, path: str) -> None:
     router = Router([Route("GET", "/country", "A"), Route("GET", "/country/{code}", "B")])

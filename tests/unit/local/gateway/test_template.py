@@ -15,8 +15,7 @@ from local.gateway.template import Template
 Write = Callable[[dict[str, Any]], Path]
 ROOT = Path(__file__).resolve().parents[4]
 AUTHORIZER_URI = (
-    "arn:${AWS::Partition}:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/"
-    "${Guard.Arn}/invocations"
+    "arn:${AWS::Partition}:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/${Guard.Arn}/invocations"
 )
 
 
@@ -31,26 +30,17 @@ def write(tmp_path: Path) -> Write:
 
 
 def function(**properties: object) -> dict[str, Any]:
-    return {
-        "Type": "AWS::Serverless::Function",
-        "Properties": {"Handler": "package.module.handle", **properties},
-    }
+    return {"Type": "AWS::Serverless::Function", "Properties": {"Handler": "package.module.handle", **properties}}
 
 
 def event(method: str, path: str, **properties: object) -> dict[str, Any]:
-    return {
-        "Type": "Api",
-        "Properties": {"RestApiId": {"Ref": "Api"}, "Method": method, "Path": path, **properties},
-    }
+    return {"Type": "Api", "Properties": {"RestApiId": {"Ref": "Api"}, "Method": method, "Path": path, **properties}}
 
 
 def rest_document(**api: object) -> dict[str, Any]:
     return {
         "Resources": {
-            "Api": {
-                "Type": "AWS::Serverless::Api",
-                "Properties": {"StageName": "live", **api},
-            },
+            "Api": {"Type": "AWS::Serverless::Api", "Properties": {"StageName": "live", **api}},
             "F": function(Events={"One": event("get", "/one")}),
             "Guard": function(),
         }
@@ -58,9 +48,7 @@ def rest_document(**api: object) -> dict[str, Any]:
 
 
 def http_document(
-    route: dict[str, Any] | None = None,
-    integration: dict[str, Any] | None = None,
-    **more: dict[str, Any],
+    route: dict[str, Any] | None = None, integration: dict[str, Any] | None = None, **more: dict[str, Any]
 ) -> dict[str, Any]:
     api = {"Ref": "Api"}
     return {
@@ -181,10 +169,7 @@ def test_resources_are_found_by_type(ours: Template) -> None:
 
 def test_rest_api_has_the_defaults_of_sam(write: Write) -> None:
     document = rest_document(
-        Auth={
-            "DefaultAuthorizer": "Guard",
-            "Authorizers": {"Guard": {"FunctionArn": {"Fn::GetAtt": ["Guard", "Arn"]}}},
-        }
+        Auth={"DefaultAuthorizer": "Guard", "Authorizers": {"Guard": {"FunctionArn": {"Fn::GetAtt": ["Guard", "Arn"]}}}}
     )
     (route,) = Template.read(write(document)).api("Api").routes
     assert route == Route(
@@ -230,15 +215,8 @@ def test_event_can_choose_its_authorizer(write: Write) -> None:
         "Daily": {"Type": "Schedule", "Properties": {"Schedule": "rate(1 day)"}},
     }
     api = Template.read(write(document)).api("Api")
-    chosen = {
-        (route.method, route.path): route.authorizer and route.authorizer.name
-        for route in api.routes
-    }
-    assert chosen == {
-        ("ANY", "/open/{proxy+}"): None,
-        ("GET", "/one"): "Guard",
-        ("GET", "/two"): "Other",
-    }
+    chosen = {(route.method, route.path): route.authorizer and route.authorizer.name for route in api.routes}
+    assert chosen == {("ANY", "/open/{proxy+}"): None, ("GET", "/one"): "Guard", ("GET", "/two"): "Other"}
     other = next(r.authorizer for r in api.routes if r.authorizer and r.authorizer.name == "Other")
     assert [(source.location, source.name) for source in other.identity_sources] == [
         ("header", "Authorization"),
@@ -273,10 +251,7 @@ def authorizer(**properties: object) -> dict[str, Any]:
         ({"Auth": authorizer(FunctionPayloadType="COOKIE")}, "invalid 'FunctionPayloadType'"),
         ({"Auth": authorizer(FunctionPayloadType="REQUEST")}, "must specify Identity"),
         ({"Auth": authorizer(FunctionArn="arn:other")}, "arn:other is not one of this template"),
-        (
-            {"Auth": {"ResourcePolicy": {"IpRangeBlacklist": ["10.0.0.0/8"]}}},
-            "amazon-apigateway-policy",
-        ),
+        ({"Auth": {"ResourcePolicy": {"IpRangeBlacklist": ["10.0.0.0/8"]}}}, "amazon-apigateway-policy"),
         ({"GatewayResponses": {"TEAPOT": {}}}, "no such gateway response"),
         (
             {"GatewayResponses": {"UNAUTHORIZED": {"ResponseParameters": {"Paths": {"a": "'b'"}}}}},
@@ -288,9 +263,7 @@ def authorizer(**properties: object) -> dict[str, Any]:
         ({"NoSuchProperty": 5}, "NoSuchProperty"),
     ],
 )
-def test_unsupported_rest_api_is_an_error(
-    write: Write, change: dict[str, Any], message: str
-) -> None:
+def test_unsupported_rest_api_is_an_error(write: Write, change: dict[str, Any], message: str) -> None:
     template = Template.read(write(rest_document(**change)))
     with pytest.raises(TemplateError, match=message):
         template.api("Api")
@@ -299,10 +272,7 @@ def test_unsupported_rest_api_is_an_error(
 @pytest.mark.parametrize(
     ("events", "message"),
     [
-        (
-            {"E": event("get", "/x", RequestModel={"Model": "M", "Required": True})},
-            "does not define any Models",
-        ),
+        ({"E": event("get", "/x", RequestModel={"Model": "M", "Required": True})}, "does not define any Models"),
         ({"E": event("get", "/x", Auth={"ApiKeyRequired": True})}, "only Lambda authorizers"),
         ({"E": event("get", "/x", Auth={"Authorizer": "None"})}, "None"),
         ({"E": event("get", "no-slash")}, "is not a path"),
@@ -343,10 +313,7 @@ def test_stage_of_an_http_api_limits_its_routes(write: Write) -> None:
     [
         ([], None),
         ([{"ResourcePath": "/*", "HttpMethod": "*", "LoggingLevel": "OFF"}], None),
-        (
-            [{"ResourcePath": "/*", "HttpMethod": "*", "ThrottlingRateLimit": 5}],
-            RateLimit(5, 5000),
-        ),
+        ([{"ResourcePath": "/*", "HttpMethod": "*", "ThrottlingRateLimit": 5}], RateLimit(5, 5000)),
         (
             [
                 {"ResourcePath": "/*", "HttpMethod": "*", "ThrottlingBurstLimit": 5},
@@ -358,9 +325,7 @@ def test_stage_of_an_http_api_limits_its_routes(write: Write) -> None:
     ],
 )
 def test_method_settings_of_a_rest_api_limit_its_routes(
-    write: Write,
-    settings: list[dict[str, object]],
-    limit: RateLimit | None,
+    write: Write, settings: list[dict[str, object]], limit: RateLimit | None
 ) -> None:
     (route,) = Template.read(write(rest_document(MethodSettings=settings))).api("Api").routes
     assert (route.timeout, route.rate_limit) == (29, limit)
@@ -470,33 +435,23 @@ def test_http_api_authorizer_is_read(write: Write) -> None:
         ),
         (
             http_document(
-                Second={
-                    "Type": "AWS::ApiGatewayV2::Stage",
-                    "Properties": {"ApiId": {"Ref": "Api"}, "StageName": "two"},
-                }
+                Second={"Type": "AWS::ApiGatewayV2::Stage", "Properties": {"ApiId": {"Ref": "Api"}, "StageName": "two"}}
             ),
             "one stage, not 2",
         ),
         (
-            http_document(
-                Api={"Type": "AWS::ApiGatewayV2::Api", "Properties": {"ProtocolType": "WEBSOCKET"}}
-            ),
+            http_document(Api={"Type": "AWS::ApiGatewayV2::Api", "Properties": {"ProtocolType": "WEBSOCKET"}}),
             "ProtocolType HTTP",
         ),
         (
             http_document(
-                Api={
-                    "Type": "AWS::ApiGatewayV2::Api",
-                    "Properties": {"ProtocolType": "HTTP", "CorsConfiguration": {}},
-                }
+                Api={"Type": "AWS::ApiGatewayV2::Api", "Properties": {"ProtocolType": "HTTP", "CorsConfiguration": {}}}
             ),
             "CorsConfiguration",
         ),
     ],
 )
-def test_unsupported_http_api_is_an_error(
-    write: Write, document: dict[str, Any], message: str
-) -> None:
+def test_unsupported_http_api_is_an_error(write: Write, document: dict[str, Any], message: str) -> None:
     template = Template.read(write(document))
     with pytest.raises(TemplateError, match=message):
         template.api("Api")
@@ -507,9 +462,7 @@ def test_unsupported_http_api_is_an_error(
 
 def test_globals_are_function_defaults(write: Write) -> None:
     document = rest_document()
-    document["Globals"] = {
-        "Function": {"Timeout": 7, "Environment": {"Variables": {"A": "1", "B": "1"}}}
-    }
+    document["Globals"] = {"Function": {"Timeout": 7, "Environment": {"Variables": {"A": "1", "B": "1"}}}}
     document["Resources"]["F"]["Properties"]["Environment"] = {"Variables": {"B": 2, "C": True}}
     template = Template.read(write(document))
     assert template.function("F").environment == {"A": "1", "B": "2", "C": "true"}
@@ -587,20 +540,12 @@ def test_http_api_of_sam_is_read(write: Write) -> None:
         name="Gate",
         function="Guard",
         kind="REQUEST",
-        identity_sources=(
-            IdentitySource("header", "Authorization"),
-            IdentitySource("context", "routeKey"),
-        ),
+        identity_sources=(IdentitySource("header", "Authorization"), IdentitySource("context", "routeKey")),
         cache_seconds=60,
         payload_format="2.0",
         simple_responses=True,
     )
-    assert (api.kind, api.api_id, api.stage, api.stage_variables) == (
-        "http",
-        "api",
-        "live",
-        {"a": "b"},
-    )
+    assert (api.kind, api.api_id, api.stage, api.stage_variables) == ("http", "api", "live", {"a": "b"})
     limit = RateLimit(5, 5000)
     assert set(api.routes) == {
         Route("GET", "/x/{id}", "F", gate, "2.0", 2.5, limit),
@@ -651,9 +596,7 @@ def test_sam_adds_apis_for_events_without_one(write: Write) -> None:
         ({"NoSuchProperty": 1}, "NoSuchProperty"),
     ],
 )
-def test_unsupported_http_api_of_sam_is_an_error(
-    write: Write, api: dict[str, Any], message: str
-) -> None:
+def test_unsupported_http_api_of_sam_is_an_error(write: Write, api: dict[str, Any], message: str) -> None:
     document = http_api_document({"One": http_event(ApiId=API, Method="get", Path="/x")}, **api)
     with pytest.raises(TemplateError, match=message):
         Template.read(write(document)).api("Api")
@@ -730,9 +673,7 @@ def test_false_condition_removes_a_resource(write: Write) -> None:
         ({"Type": "AWS::SQS::Queue", "Condition": "Nothing"}, "no condition Nothing"),
     ],
 )
-def test_unsupported_resources_are_an_error(
-    write: Write, resource: dict[str, Any], message: str
-) -> None:
+def test_unsupported_resources_are_an_error(write: Write, resource: dict[str, Any], message: str) -> None:
     document = rest_document()
     document["Resources"]["Extra"] = resource
     with pytest.raises(TemplateError, match=message):

@@ -7,10 +7,7 @@ from typing import Any
 import pytest
 
 from functions.shared.authentication.client_authentication import ClientAuthentication
-from functions.shared.authentication.client_secret import (
-    ClientSecretBasic,
-    ClientSecretPost,
-)
+from functions.shared.authentication.client_secret import ClientSecretBasic, ClientSecretPost
 from functions.shared.authentication.credentials import CredentialSource, PresentedCredentials
 from functions.shared.clients.client import Client
 from functions.shared.clients.client_secrets import SecretVerifier, StoredSecret, digest_generated
@@ -154,9 +151,7 @@ class Careless:
     def read(self, source: CredentialSource) -> PresentedCredentials[str] | None:
         return PresentedCredentials(source.form.require("client_id"), "")
 
-    def verify(
-        self, presented: PresentedCredentials[str], client: Client | None, now: float
-    ) -> None:
+    def verify(self, presented: PresentedCredentials[str], client: Client | None, now: float) -> None:
         """Accept every value."""
 
 

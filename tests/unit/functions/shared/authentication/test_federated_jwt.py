@@ -13,11 +13,7 @@ from functions.shared.clients.assertion_rules import FederationRule
 from functions.shared.clients.client import Client
 from functions.shared.web.audit import AuditEntry
 from functions.shared.web.form import read_form
-from functions.shared.web.oauth_errors import (
-    InvalidClientError,
-    InvalidRequestError,
-    TemporarilyUnavailableError,
-)
+from functions.shared.web.oauth_errors import InvalidClientError, InvalidRequestError, TemporarilyUnavailableError
 from functions.shared.web.proxy_request import read_event
 from tests.support.assertions import CountedDummy, MemoryRemoteJwks, assertion, assertion_form
 from tests.support.aws import ISSUER
@@ -87,10 +83,7 @@ RULES = tuple(rule for rule, _ in WORKLOADS.values())
 
 def federated(*rules: FederationRule) -> Client:
     return client(
-        "workload",
-        authentication_methods=frozenset({"federated_jwt"}),
-        federation=rules or RULES,
-        secrets=(),
+        "workload", authentication_methods=frozenset({"federated_jwt"}), federation=rules or RULES, secrets=()
     )
 
 
@@ -99,8 +92,7 @@ def token(claims: dict[str, Any] | None = None, **header: Any) -> str:
     times = {"iat": NOW - 60, "exp": NOW + 600, "nbf": NOW - 60, "jti": "one"}
     given = times | (claims or CLAIMS)
     return assertion(
-        {name: value for name, value in given.items() if value is not ...},
-        **{"alg": "RS256", "kid": "idp"} | header,
+        {name: value for name, value in given.items() if value is not ...}, **{"alg": "RS256", "kid": "idp"} | header
     )
 
 
@@ -136,9 +128,7 @@ class Door:
 
 
 @pytest.mark.parametrize(("rule", "claims"), WORKLOADS.values(), ids=WORKLOADS)
-def test_workload_token_authenticates_its_client(
-    rule: FederationRule, claims: dict[str, Any]
-) -> None:
+def test_workload_token_authenticates_its_client(rule: FederationRule, claims: dict[str, Any]) -> None:
     assert Door((federated(rule),)).show(token(claims)).client_id == "workload"
 
 
@@ -147,9 +137,7 @@ def test_client_may_have_several_issuers(claims: dict[str, Any]) -> None:
     assert Door().show(token(claims)).client_id == "workload"
 
 
-@pytest.mark.parametrize(
-    "header", [{}, {"typ": ...}, {"typ": "JOSE"}, {"x5t": "thumb"}, {"x5t#S256": "thumb"}]
-)
+@pytest.mark.parametrize("header", [{}, {"typ": ...}, {"typ": "JOSE"}, {"x5t": "thumb"}, {"x5t#S256": "thumb"}])
 def test_well_known_issuers_headers_are_accepted(header: dict[str, Any]) -> None:
     Door().show(token(**header))
 
@@ -289,9 +277,7 @@ def test_only_star_is_a_wildcard(subject: str, found: str, *, admitted: bool) ->
         ({"a": None}, {}, False),
     ],
 )
-def test_claims_are_compared_exactly(
-    wanted: dict[str, object], found: dict[str, object], *, admitted: bool
-) -> None:
+def test_claims_are_compared_exactly(wanted: dict[str, object], found: dict[str, object], *, admitted: bool) -> None:
     rule = FederationRule(issuer=GITHUB, audience=ISSUER, subject="a", claims=wanted)
     assert rule.admits_claims(found) is admitted
 

@@ -15,11 +15,7 @@ from functions.shared.web.audit import AuditEntry
 from functions.shared.web.form import read_form
 from functions.shared.web.oauth_errors import InvalidClientError
 from functions.shared.web.proxy_request import certificate_from_pem, read_event
-from tests.support.client_certificates import (
-    certificate_pem,
-    certificate_with_raw_names,
-    with_certificate,
-)
+from tests.support.client_certificates import certificate_pem, certificate_with_raw_names, with_certificate
 from tests.support.memory_stores import ManualClock, MemoryClients
 from tests.support.proxy_events import basic, token_event
 from tests.support.server import NOW, SECRET, client
@@ -56,9 +52,7 @@ def pinned(*pems: str) -> Client:
     )
 
 
-def knock(
-    known: Client, pem: str | None, *, now: float = NOW, headers: dict[str, str] | None = None
-) -> Client:
+def knock(known: Client, pem: str | None, *, now: float = NOW, headers: dict[str, str] | None = None) -> Client:
     methods = (*secret_methods(), TlsClientAuth(), SelfSignedTlsClientAuth())
     authentication = ClientAuthentication(MemoryClients(known), methods, ManualClock(now))
     parameters = {"grant_type": "client_credentials", "client_id": known.client_id}
@@ -109,10 +103,7 @@ def test_rfc8705_2_1_other_name_is_rejected(kind: SubjectKind, value: str) -> No
 )
 def test_unreadable_names_are_ignored(names: str) -> None:
     with pytest.raises(InvalidClientError, match="does not carry"):
-        knock(
-            named(SubjectKind.SAN_DNS, "client.example"),
-            certificate_with_raw_names(bytes.fromhex(names)),
-        )
+        knock(named(SubjectKind.SAN_DNS, "client.example"), certificate_with_raw_names(bytes.fromhex(names)))
 
 
 @pytest.mark.parametrize("tag", [b"\x02", b"\x03", b"\x30"])
@@ -123,8 +114,7 @@ def test_unreadable_subject_is_rejected(tag: bytes) -> None:
     pem = b64encode(odd).decode()
     with pytest.raises(InvalidClientError, match="does not carry"):
         knock(
-            named(SubjectKind.SUBJECT_DN, "CN=client"),
-            f"-----BEGIN CERTIFICATE-----\n{pem}\n-----END CERTIFICATE-----",
+            named(SubjectKind.SUBJECT_DN, "CN=client"), f"-----BEGIN CERTIFICATE-----\n{pem}\n-----END CERTIFICATE-----"
         )
 
 

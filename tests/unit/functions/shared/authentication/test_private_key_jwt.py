@@ -17,11 +17,7 @@ from functions.shared.clients.assertion_rules import AssertionRules
 from functions.shared.clients.client import Client
 from functions.shared.web.audit import AuditEntry
 from functions.shared.web.form import read_form
-from functions.shared.web.oauth_errors import (
-    InvalidClientError,
-    InvalidRequestError,
-    TemporarilyUnavailableError,
-)
+from functions.shared.web.oauth_errors import InvalidClientError, InvalidRequestError, TemporarilyUnavailableError
 from functions.shared.web.proxy_request import read_event
 from tests.support.assertions import (
     CLIENT_ID,
@@ -41,9 +37,7 @@ JWKS_URI = "https://client.example/jwks"
 ENCRYPTION_KEY = rsa_jwk("rsa") | {"kid": "ec", "use": "enc", "alg": "RSA-OAEP"}
 TOKEN_ENDPOINT = f"{ISSUER}/oauth2/token"
 METHODS = frozenset({"private_key_jwt"})
-INLINE = AssertionRules(
-    jwks=json.dumps({"keys": [ec_jwk("ec"), rsa_jwk("rsa"), ed25519_jwk("ed")]})
-)
+INLINE = AssertionRules(jwks=json.dumps({"keys": [ec_jwk("ec"), rsa_jwk("rsa"), ed25519_jwk("ed")]}))
 
 
 def signer(client_id: str = CLIENT_ID, **rules: Any) -> Client:
@@ -63,19 +57,13 @@ class Door:
     clock: ManualClock = field(default_factory=lambda: ManualClock(NOW))
 
     def __post_init__(self) -> None:
-        method = PrivateKeyJwt(
-            ISSUER, self.keys, ReplayCheck("client-assertion", self.used), self.dummy
-        )
+        method = PrivateKeyJwt(ISSUER, self.keys, ReplayCheck("client-assertion", self.used), self.dummy)
         methods = (*secret_methods(), method)
-        self.authentication = ClientAuthentication(
-            MemoryClients(*self.clients), methods, self.clock
-        )
+        self.authentication = ClientAuthentication(MemoryClients(*self.clients), methods, self.clock)
 
     def knock(self, parameters: dict[str, str], **rest: Any) -> Client:
         request = read_event(token_event(parameters, **rest))
-        return self.authentication.authenticate(
-            request, read_form(request), AuditEntry("issue_token")
-        )
+        return self.authentication.authenticate(request, read_form(request), AuditEntry("issue_token"))
 
     def show(self, token: str, **more: str) -> Client:
         return self.knock(assertion_form(token, **more))
@@ -128,8 +116,7 @@ def test_rfc7521_4_2_other_client_id_is_invalid_request() -> None:
 
 
 @pytest.mark.parametrize(
-    "assertion_type",
-    ["urn:ietf:params:oauth:client-assertion-type:saml2-bearer", ASSERTION_TYPE.upper(), "jwt"],
+    "assertion_type", ["urn:ietf:params:oauth:client-assertion-type:saml2-bearer", ASSERTION_TYPE.upper(), "jwt"]
 )
 def test_rfc7523_2_2_any_other_assertion_type_is_rejected(assertion_type: str) -> None:
     form = assertion_form(assertion()) | {"client_assertion_type": assertion_type}
@@ -206,9 +193,7 @@ def test_rfc7523_3_invalid_claim_is_rejected(changes: dict[str, object], reason:
     assert reason in Door().refusal(assertion(assertion_claims(NOW, **changes)))
 
 
-@pytest.mark.parametrize(
-    "changes", [{"exp": NOW + 330}, {"iat": ...}, {"nbf": NOW + 30, "iat": NOW + 30}]
-)
+@pytest.mark.parametrize("changes", [{"exp": NOW + 330}, {"iat": ...}, {"nbf": NOW + 30, "iat": NOW + 30}])
 def test_rfc7523_3_boundary_claim_is_accepted(changes: dict[str, object]) -> None:
     Door().show(assertion(assertion_claims(NOW, **changes)))
 
@@ -216,15 +201,10 @@ def test_rfc7523_3_boundary_claim_is_accepted(changes: dict[str, object]) -> Non
 def test_assertion_lifetime_is_configurable() -> None:
     door = Door((signer(lifetime=3600),))
     door.show(assertion(assertion_claims(exp=NOW + 3600)))
-    assert "lifetime_too_long" in Door((signer(lifetime=3600),)).refusal(
-        assertion(assertion_claims(exp=NOW + 3631))
-    )
+    assert "lifetime_too_long" in Door((signer(lifetime=3600),)).refusal(assertion(assertion_claims(exp=NOW + 3631)))
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [{"iss": "other"}, {"sub": "other"}, {"iss": ...}, {"sub": ...}, {"sub": 1}],
-)
+@pytest.mark.parametrize("changes", [{"iss": "other"}, {"sub": "other"}, {"iss": ...}, {"sub": ...}, {"sub": 1}])
 def test_rfc7523_3_iss_and_sub_must_both_be_the_client(changes: dict[str, object]) -> None:
     token = assertion(assertion_claims(NOW, **changes))
     with pytest.raises(InvalidClientError):
@@ -375,9 +355,7 @@ UNUSABLE_KEYS = {
 
 @pytest.mark.parametrize("other", UNUSABLE_KEYS.values(), ids=UNUSABLE_KEYS)
 @pytest.mark.parametrize("signing_alg", ["", "ES256"])
-def test_rfc7517_5_unverifiable_inline_key_is_ignored(
-    other: dict[str, object], signing_alg: str
-) -> None:
+def test_rfc7517_5_unverifiable_inline_key_is_ignored(other: dict[str, object], signing_alg: str) -> None:
     for keys in ([ec_jwk("ec"), other], [other, ec_jwk("ec")]):
         door = Door((signer(jwks=json.dumps({"keys": keys}), signing_alg=signing_alg),))
         assert door.show(assertion(kid="ec")).client_id == CLIENT_ID

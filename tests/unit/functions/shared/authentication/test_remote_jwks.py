@@ -12,14 +12,8 @@ from authorizer.clock import Clocks
 from authorizer.errors import InvalidTokenError
 from authorizer.https_client import HttpExchangeError, Request, Response
 from authorizer.jwks_cache import DISCOVERY_SECONDS
-from functions.shared.authentication.remote_jwks import (
-    FETCH_SECONDS,
-    RemoteJwks,
-)
-from functions.shared.authentication.ssrf_guard import (
-    require_public,
-    require_public_or_loopback,
-)
+from functions.shared.authentication.remote_jwks import FETCH_SECONDS, RemoteJwks
+from functions.shared.authentication.ssrf_guard import require_public, require_public_or_loopback
 from functions.shared.web.oauth_errors import TemporarilyUnavailableError
 from local.gateway import model
 from local.http_server import Server
@@ -121,9 +115,7 @@ def test_moved_keys_are_discovered_again(keys: RemoteJwks, web: Web, clock: Fake
         [],
     ],
 )
-def test_openid_discovery_4_3_mismatched_metadata_is_rejected(
-    keys: RemoteJwks, web: Web, metadata: object
-) -> None:
+def test_openid_discovery_4_3_mismatched_metadata_is_rejected(keys: RemoteJwks, web: Web, metadata: object) -> None:
     web.documents[METADATA] = json.dumps(metadata).encode()
     with pytest.raises(TemporarilyUnavailableError):
         keys.find_by_issuer(ISSUER, "ec")
@@ -139,9 +131,7 @@ def test_openid_discovery_4_3_mismatched_metadata_is_rejected(
     ],
     ids=["encryption", "ML-DSA", "duplicate"],
 )
-def test_rfc7517_5_unverifiable_keys_are_ignored(
-    keys: RemoteJwks, web: Web, other: dict[str, object]
-) -> None:
+def test_rfc7517_5_unverifiable_keys_are_ignored(keys: RemoteJwks, web: Web, other: dict[str, object]) -> None:
     web.documents[JWKS_URI] = jwks(other, ec_jwk("ec"))
     assert keys.find(JWKS_URI, "ec").alg == "ES256"
     assert keys.find_by_issuer(ISSUER, "ec").alg == "ES256"
@@ -164,9 +154,7 @@ def test_outage_is_503_with_logged_cause(keys: RemoteJwks, web: Web) -> None:
     web.documents.clear()
     with pytest.raises(TemporarilyUnavailableError) as unavailable:
         keys.find(JWKS_URI, "ec")
-    assert unavailable.value.reason == (
-        f"no usable key set from {JWKS_URI}: TimeoutError from {JWKS_URI}"
-    )
+    assert unavailable.value.reason == (f"no usable key set from {JWKS_URI}: TimeoutError from {JWKS_URI}")
     assert JWKS_URI not in unavailable.value.description
 
 

@@ -22,12 +22,7 @@ from functions.shared.web.oauth_errors import OAuthError
 from functions.shared.web.proxy_request import read_event
 from tests.support.assertions import assertion_claims, assertion_form
 from tests.support.aws import ISSUER
-from tests.support.memory_stores import (
-    ManualClock,
-    MemoryClients,
-    MemoryCounters,
-    MemoryOneTimeUse,
-)
+from tests.support.memory_stores import ManualClock, MemoryClients, MemoryCounters, MemoryOneTimeUse
 from tests.support.proxy_events import token_event
 from tests.support.server import NOW, client
 from tests.support.tokens import ec_jwk, ec_key, jwks
@@ -37,9 +32,7 @@ JWKS_URI = f"{IDP}/jwks"
 SUBJECT = {"private_key_jwt": "signer", "federated_jwt": "repo:example/deploy"}
 CLIENTS = (
     client(
-        "signer",
-        authentication_methods=frozenset({"private_key_jwt"}),
-        assertion=AssertionRules(jwks_uri=JWKS_URI),
+        "signer", authentication_methods=frozenset({"private_key_jwt"}), assertion=AssertionRules(jwks_uri=JWKS_URI)
     ),
     client(
         "workload",
@@ -65,10 +58,7 @@ class Server:
         used = MemoryOneTimeUse()
         self.authentication = ClientAuthentication(
             MemoryClients(*CLIENTS),
-            (
-                PrivateKeyJwt(ISSUER, keys, ReplayCheck("a", used)),
-                FederatedJwt(ISSUER, keys, ReplayCheck("b", used)),
-            ),
+            (PrivateKeyJwt(ISSUER, keys, ReplayCheck("a", used)), FederatedJwt(ISSUER, keys, ReplayCheck("b", used))),
             self.clock,
             FailureLimiter(self.counters, Limits()),
         )
@@ -84,11 +74,7 @@ class Server:
     def ask(self, kid: str, subject: str | None = None, *, key: str | None = None) -> int:
         """Return the status for an assertion of this key id, signed with its key or another."""
         own = self.method == "private_key_jwt"
-        claims = assertion_claims(
-            self.clock.now,
-            iss="signer" if own else IDP,
-            sub=subject or SUBJECT[self.method],
-        )
+        claims = assertion_claims(self.clock.now, iss="signer" if own else IDP, sub=subject or SUBJECT[self.method])
         more = {} if own else {"client_id": "workload"}
         signed = jwt.encode(claims, ec_key(key or kid), "ES256", {"kid": kid})
         request = read_event(token_event(assertion_form(signed, **more)))

@@ -1,15 +1,9 @@
 import pytest
 
-from functions.shared.authentication.ssrf_guard import (
-    ForbiddenAddressError,
-    require_public,
-    require_public_or_loopback,
-)
+from functions.shared.authentication.ssrf_guard import ForbiddenAddressError, require_public, require_public_or_loopback
 
 
-@pytest.mark.parametrize(
-    "address", ["8.8.8.8", "140.82.121.4", "2606:4700::1111", "::ffff:8.8.8.8"]
-)
+@pytest.mark.parametrize("address", ["8.8.8.8", "140.82.121.4", "2606:4700::1111", "::ffff:8.8.8.8"])
 def test_public_address_is_allowed(address: str) -> None:
     require_public(address)
     require_public_or_loopback(address)

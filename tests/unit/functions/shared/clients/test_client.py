@@ -71,18 +71,10 @@ def test_items_format_is_stable() -> None:
         "schema_version": {"N": "1"},
         "client_id": {"S": "service-client-jwt"},
         "name": {"S": "A service"},
-        "authentication_methods": {
-            "L": [{"S": "client_secret_basic"}, {"S": "client_secret_post"}]
-        },
+        "authentication_methods": {"L": [{"S": "client_secret_basic"}, {"S": "client_secret_post"}]},
         "secrets": {
             "L": [
-                {
-                    "M": {
-                        "digest": {"S": "sha256$" + "a" * 64},
-                        "not_before": {"N": "1"},
-                        "expires_at": {"N": "2"},
-                    }
-                },
+                {"M": {"digest": {"S": "sha256$" + "a" * 64}, "not_before": {"N": "1"}, "expires_at": {"N": "2"}}},
                 {
                     "M": {
                         "digest": {"S": "sha256$" + "b" * 64},
@@ -165,9 +157,7 @@ def test_items_format_is_stable() -> None:
         ("disabled", {"S": "false"}),
     ],
 )
-def test_malformed_attribute_makes_a_record_unreadable(
-    attribute: str, value: dict[str, Any]
-) -> None:
+def test_malformed_attribute_makes_a_record_unreadable(attribute: str, value: dict[str, Any]) -> None:
     with pytest.raises(StorageCorruptError):
         from_item({**to_item(FULL), attribute: value})
 
@@ -210,10 +200,7 @@ def _unordered(part: Any) -> Any:
         ({"authentication_methods": frozenset({"private_key_jwt"})}, "nothing to be checked by"),
         ({"authentication_methods": frozenset({"federated_jwt"})}, "nothing to be checked by"),
         ({"authentication_methods": frozenset({"tls_client_auth"})}, "nothing to be checked by"),
-        (
-            {"authentication_methods": frozenset({"self_signed_tls_client_auth"})},
-            "nothing to be checked by",
-        ),
+        ({"authentication_methods": frozenset({"self_signed_tls_client_auth"})}, "nothing to be checked by"),
         ({"certificate_thumbprints": frozenset({"AA:BB"})}, "thumbprint"),
         ({"token_lifetime": 1}, "lives"),
         ({"token_lifetime": 86_401}, "lives"),
@@ -222,10 +209,7 @@ def _unordered(part: Any) -> Any:
         ({"resource_audiences": frozenset({""})}, "audience"),
         ({"signing_algorithm": "HS256"}, "signing algorithm"),
         ({"allowed_resources": frozenset({"api#x"})}, "absolute URI"),
-        (
-            {"secrets": tuple(StoredSecret(digest_imported(text)) for text in "ab")},
-            "imported secret",
-        ),
+        ({"secrets": tuple(StoredSecret(digest_imported(text)) for text in "ab")}, "imported secret"),
     ],
 )
 def test_invalid_client_cannot_be_created(changes: dict[str, Any], complaint: str) -> None:

@@ -45,9 +45,7 @@ def test_generated_secret_is_scannable_and_has_256_bits() -> None:
 
 
 def test_generated_secret_is_stored_as_sha_256() -> None:
-    assert digest_generated("abc") == (
-        "sha256$ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    )
+    assert digest_generated("abc") == ("sha256$ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
 
 
 def test_imported_secret_is_stored_as_salted_scrypt() -> None:
@@ -98,9 +96,7 @@ def test_malformed_digest_is_rejected(digest: str) -> None:
         (NOW - 1, NOW + 1, True),
     ],
 )
-def test_secret_is_valid_between_its_times(
-    not_before: int | None, expires_at: int | None, *, live: bool
-) -> None:
+def test_secret_is_valid_between_its_times(not_before: int | None, expires_at: int | None, *, live: bool) -> None:
     secret = StoredSecret(GENERATED.digest, not_before, expires_at)
     assert secret.is_live(NOW) is live
     verifier = SecretVerifier(CountingScrypt())

@@ -58,9 +58,7 @@ def _make_certificate(folder: Path, attributes: str) -> Path:
     return pem
 
 
-@pytest.fixture(
-    scope="module", params=[ATTRIBUTES, MULTI_VALUED], ids=["many types", "multi-valued"]
-)
+@pytest.fixture(scope="module", params=[ATTRIBUTES, MULTI_VALUED], ids=["many types", "multi-valued"])
 def pem(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _make_certificate(tmp_path_factory.mktemp("certificate"), request.param)
 
@@ -71,9 +69,7 @@ def _matches(text: str, pem: Path) -> bool:
 
 
 @pytest.mark.parametrize("options", ["RFC2253", "RFC2253,-esc_msb,utf8", "RFC2253,dump_all,oid"])
-def test_rfc4514_subject_as_openssl_writes_it_matches_its_certificate(
-    pem: Path, options: str
-) -> None:
+def test_rfc4514_subject_as_openssl_writes_it_matches_its_certificate(pem: Path, options: str) -> None:
     command = ["openssl", "x509", "-in", str(pem), "-noout", "-subject", "-nameopt", options]
     written = subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout
     subject = written.rstrip("\n").removeprefix("subject=")
@@ -83,9 +79,7 @@ def test_rfc4514_subject_as_openssl_writes_it_matches_its_certificate(
 
 
 @pytest.mark.skipif(shutil.which("java") is None, reason="Java is not installed")
-def test_rfc4514_subject_as_java_writes_it_matches_its_certificate(
-    pem: Path, tmp_path: Path
-) -> None:
+def test_rfc4514_subject_as_java_writes_it_matches_its_certificate(pem: Path, tmp_path: Path) -> None:
     source = tmp_path / "Names.java"
     source.write_text(JAVA)
     command = ["java", "-XX:TieredStopAtLevel=1", str(source), str(pem)]

@@ -28,6 +28,4 @@ def test_signers_do_not_share_headers() -> None:
 
 
 def test_signer_repr_hides_the_key() -> None:
-    assert "secret" not in repr(
-        JwtSigner("k", "HS256", HMACAlgorithm(HMACAlgorithm.SHA256), b"secret")
-    )
+    assert "secret" not in repr(JwtSigner("k", "HS256", HMACAlgorithm(HMACAlgorithm.SHA256), b"secret"))

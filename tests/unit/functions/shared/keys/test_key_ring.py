@@ -4,13 +4,7 @@ from typing import Any
 import pytest
 
 from authorizer.jwk_thumbprint import thumbprint
-from functions.shared.keys.key_ring import (
-    KeyRing,
-    RingKey,
-    UnusableKeyRingError,
-    from_json,
-    to_json,
-)
+from functions.shared.keys.key_ring import KeyRing, RingKey, UnusableKeyRingError, from_json, to_json
 from tests.support.server import NOW, key, ring
 
 RFC_7638_KEY = {
@@ -45,16 +39,9 @@ def test_thumbprint_of_an_elliptic_curve_key_uses_its_own_members() -> None:
 
 @pytest.mark.parametrize(
     ("publish_from", "publish_until", "published"),
-    [
-        (NOW, None, True),
-        (NOW + 1, None, False),
-        (NOW - 1, NOW + 1, True),
-        (NOW - 1, NOW, False),
-    ],
+    [(NOW, None, True), (NOW + 1, None, False), (NOW - 1, NOW + 1, True), (NOW - 1, NOW, False)],
 )
-def test_key_is_published_between_its_times(
-    publish_from: int, publish_until: int | None, *, published: bool
-) -> None:
+def test_key_is_published_between_its_times(publish_from: int, publish_until: int | None, *, published: bool) -> None:
     known = _key(publish_from=publish_from, publish_until=publish_until)
     assert (known in KeyRing((known,)).published_keys(NOW)) is published
 
@@ -110,9 +97,7 @@ def test_published_key_has_use_and_alg() -> None:
 
 def test_private_members_are_never_published() -> None:
     leaky = {**key().public_jwk, "d": "private", "p": "private", "key_ops": "sign"}
-    ring_key = RingKey(
-        kid=key().kid, alg="RS256", public_jwk=leaky, publish_from=NOW, sign_from=NOW
-    )
+    ring_key = RingKey(kid=key().kid, alg="RS256", public_jwk=leaky, publish_from=NOW, sign_from=NOW)
     assert "private" not in json.dumps(KeyRing((ring_key,)).key_set(NOW))
     document = json.loads(to_json(ring()))
     document["keys"][0]["public_jwk"] = leaky

@@ -9,10 +9,7 @@ from functions.shared.keys import key_ring, signing_keys
 from functions.shared.keys.cached_key_ring import CachedKeyRing
 from functions.shared.keys.key_ring import UnusableKeyRingError
 from functions.shared.keys.signers import LocalSigners
-from functions.shared.storage.errors import (
-    StorageError,
-    StorageUnavailableError,
-)
+from functions.shared.storage.errors import StorageError, StorageUnavailableError
 from tests.support.aws import KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.memory_stores import ManualClock, MemorySecrets
 from tests.support.mutations import mutations
@@ -145,9 +142,7 @@ class RefusingSecrets(MemorySecrets):
 
 
 @pytest.mark.parametrize("refused", [KEY_RING_SECRET, SIGNING_KEYS_SECRET])
-def test_denied_secret_is_an_unusable_ring(
-    refused: str,
-) -> None:
+def test_denied_secret_is_an_unusable_ring(refused: str) -> None:
     store = RefusingSecrets(**secrets().texts)
     store.refused = refused
     signers = _signers(store, ManualClock(NOW))

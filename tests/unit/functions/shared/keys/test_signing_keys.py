@@ -26,11 +26,7 @@ def test_private_key_round_trips_as_pem() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [
-        *("", "[]", "{}"),
-        '{"version": 2, "private_keys": {"a": "b"}}',
-        '{"version": 1, "private_keys": {"a": 1}}',
-    ],
+    [*("", "[]", "{}"), '{"version": 2, "private_keys": {"a": "b"}}', '{"version": 1, "private_keys": {"a": 1}}'],
 )
 def test_unreadable_signing_keys_are_not_quoted(text: str) -> None:
     with pytest.raises(UnusableKeyRingError) as error:

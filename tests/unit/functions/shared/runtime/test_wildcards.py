@@ -29,9 +29,7 @@ def test_iam_pattern_equals_its_regex(pattern: str, text: str) -> None:
 
 
 def test_subject_pattern_matches_in_linear_time() -> None:
-    rule = FederationRule(
-        issuer="https://issuer.example", audience="a", subject="repo:" + "*a" * 30 + "*b"
-    )
+    rule = FederationRule(issuer="https://issuer.example", audience="a", subject="repo:" + "*a" * 30 + "*b")
     started = process_time()
     assert not rule.admits_subject("repo:" + "a" * 8_000)
     assert rule.admits_subject("repo:" + "a" * 8_000 + "b")

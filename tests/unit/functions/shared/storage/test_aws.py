@@ -74,8 +74,7 @@ def test_permanent_error_is_a_server_error(trouble: Exception, reason: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("address", "place"),
-    [("https://kms.eu-west-1.amazonaws.com/", ": kms.eu-west-1.amazonaws.com"), ("", "")],
+    ("address", "place"), [("https://kms.eu-west-1.amazonaws.com/", ": kms.eu-west-1.amazonaws.com"), ("", "")]
 )
 def test_connection_error_names_the_service(address: str, place: str) -> None:
     with pytest.raises(StorageUnavailableError) as error, storage_errors():

@@ -38,9 +38,7 @@ class Source:
         return f"{key}-{self.asked}"
 
     def cache(self) -> StorageCache[str, str]:
-        return StorageCache(
-            self, clock=self.clock, fresh_for=MAX_AGE, stale_for=HARD_AGE, max_entries=3
-        )
+        return StorageCache(self, clock=self.clock, fresh_for=MAX_AGE, stale_for=HARD_AGE, max_entries=3)
 
 
 @pytest.fixture
@@ -48,9 +46,7 @@ def source() -> Source:
     return Source()
 
 
-def _cache(
-    loader: Loader, clock: ManualClock, max_entries: int = 3
-) -> StorageCache[str, str | None]:
+def _cache(loader: Loader, clock: ManualClock, max_entries: int = 3) -> StorageCache[str, str | None]:
     return StorageCache(loader, clock=clock, fresh_for=30, max_entries=max_entries)
 
 

@@ -34,10 +34,7 @@ def test_rfc9110_13_1_2_matching_etag_is_304() -> None:
 
 
 def test_browsers_preflight_is_allowed() -> None:
-    answer = _answer(
-        "OPTIONS",
-        **{"Origin": "https://app.example", "Access-Control-Request-Method": "GET"},
-    )
+    answer = _answer("OPTIONS", **{"Origin": "https://app.example", "Access-Control-Request-Method": "GET"})
     assert (answer["statusCode"], answer["body"]) == (204, "")
     assert answer["headers"]["Access-Control-Allow-Origin"] == "*"
     assert answer["headers"]["Access-Control-Allow-Methods"] == "GET, HEAD"

@@ -3,11 +3,7 @@ import json
 import pytest
 
 from functions.shared.keys.key_ring import UnusableKeyRingError
-from functions.shared.storage.errors import (
-    StorageCorruptError,
-    StorageError,
-    StorageUnavailableError,
-)
+from functions.shared.storage.errors import StorageCorruptError, StorageError, StorageUnavailableError
 from functions.shared.web.audit import AuditEntry
 from functions.shared.web.endpoint import Endpoint, Respond
 from functions.shared.web.oauth_errors import InvalidScopeError, ServerError
@@ -78,9 +74,7 @@ def test_cause_is_logged_without_its_message() -> None:
         (StorageUnavailableError("GetItem: Throttling"), 503, "temporarily_unavailable"),
     ],
 )
-def test_storage_error_becomes_an_oauth_error(
-    error: StorageError, status: int, outcome: str
-) -> None:
+def test_storage_error_becomes_an_oauth_error(error: StorageError, status: int, outcome: str) -> None:
     answer, line = _run(_raising(error, _broken()))
     assert (answer["statusCode"], json.loads(answer["body"])["error"]) == (status, outcome)
     assert answer["headers"].get("Retry-After") == ("1" if status == 503 else None)
@@ -110,9 +104,7 @@ def test_malformed_event_gets_a_response(event: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "post", "BREW"])
-def test_rfc9110_15_5_6_other_method_is_405_with_allow(
-    method: str,
-) -> None:
+def test_rfc9110_15_5_6_other_method_is_405_with_allow(method: str) -> None:
     log: list[str] = []
     endpoint = Endpoint("test", lambda *_: json_response(200, {}), log.append, ("POST", "PUSH"))
     answer = endpoint(proxy_event(method, "/x"))

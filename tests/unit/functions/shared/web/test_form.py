@@ -88,27 +88,14 @@ def test_form_media_type_ignores_case(content_type: str) -> None:
     assert _read("a=1", content_type).get("a") == "1"
 
 
-@pytest.mark.parametrize(
-    "content_type", ["", "application/json", "text/plain", f"{FORM}x", "multipart/form-data"]
-)
+@pytest.mark.parametrize("content_type", ["", "application/json", "text/plain", f"{FORM}x", "multipart/form-data"])
 def test_any_other_content_type_is_rejected(content_type: str) -> None:
     with pytest.raises(InvalidRequestError, match="content type"):
         _read("a=1", content_type)
 
 
 ASCII_COMPATIBLE = [
-    *[
-        "utf8",
-        "UTF8",
-        "utf_8",
-        '"utf8"',
-        "'utf-8'",
-        "",
-        '""',
-        "ascii",
-        "US-ASCII",
-        '"windows-1252"',
-    ],
+    *["utf8", "UTF8", "utf_8", '"utf8"', "'utf-8'", "", '""', "ascii", "US-ASCII", '"windows-1252"'],
     *["cp1252", "windows-1251", "windows-874", "iso-8859-15", "ISO8859-1", "latin1", "koi8-u"],
     *["unicode-1-1-utf-8", "csUTF8", "windows-31j", "windows-949", "ks_c_5601-1989", "gb_2312-80"],
     *["iso-8859-8-i", "x-mac-ukrainian", "dos-874", "cn-big5", "x-x-big5", "EUC-TW", "x-IBM943"],

@@ -9,11 +9,7 @@ from functions.shared.web.responses import json_encoder
 
 VALUES: list[Any] = [
     {},
-    {
-        "text": 'ä \\ " \u2028 \ud800 \U0001f600 \x00',
-        "list": [1, -2.5, True, None],
-        "tuple": ("a", []),
-    },
+    {"text": 'ä \\ " \u2028 \ud800 \U0001f600 \x00', "list": [1, -2.5, True, None], "tuple": ("a", [])},
     {"enum": TokenFormat.JWT, "deep": {"deeper": [{"deepest": 10**30}]}},
     "text",
     7,
@@ -43,9 +39,7 @@ def test_encoder_can_be_used_again_and_again() -> None:
     assert [write({"number": number}) for number in range(2)] == ['{"number": 0}', '{"number": 1}']
 
 
-@pytest.mark.parametrize(
-    ("value", "error"), [({"a": {1, 2}}, TypeError), ({"a": float("nan")}, ValueError)]
-)
+@pytest.mark.parametrize(("value", "error"), [({"a": {1, 2}}, TypeError), ({"a": float("nan")}, ValueError)])
 def test_unserializable_value_is_rejected(value: object, error: type[Exception]) -> None:
     with pytest.raises(error):
         json_encoder()(value)

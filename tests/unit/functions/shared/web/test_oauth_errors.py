@@ -28,9 +28,7 @@ def test_each_error_has_its_status_and_code(kind: type[OAuthError], status: int,
 
 
 def test_only_invalid_client_has_a_challenge() -> None:
-    challenged = [
-        kind for kind, *_ in CASES if "WWW-Authenticate" in to_response(kind())["headers"]
-    ]
+    challenged = [kind for kind, *_ in CASES if "WWW-Authenticate" in to_response(kind())["headers"]]
     assert challenged == [oauth_errors.InvalidClientError]
     answer = to_response(oauth_errors.InvalidClientError())
     assert answer["headers"]["WWW-Authenticate"] == 'Basic realm="gatehouse"'

@@ -81,11 +81,7 @@ def test_minimal_event_is_enough() -> None:
     [
         {},
         {"source": "aws.events", "detail": {}},
-        {
-            "version": "2.0",
-            "rawPath": "/oauth2/token",
-            "requestContext": {"http": {"method": "POST"}},
-        },
+        {"version": "2.0", "rawPath": "/oauth2/token", "requestContext": {"http": {"method": "POST"}}},
     ],
     ids=["nothing", "a schedule's", "payload format 2.0"],
 )

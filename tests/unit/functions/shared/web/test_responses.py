@@ -14,8 +14,4 @@ def test_json_is_utf8_with_content_type() -> None:
 
 def test_headers_are_added_to_the_content_type() -> None:
     headers = json_response(200, {}, NO_STORE)["headers"]
-    assert headers == {
-        "Content-Type": "application/json",
-        "Cache-Control": "no-store",
-        "Pragma": "no-cache",
-    }
+    assert headers == {"Content-Type": "application/json", "Cache-Control": "no-store", "Pragma": "no-cache"}

@@ -79,9 +79,7 @@ def test_restore_of_keys_needs_the_flag(gatehouse: CommandLine, tmp_path: Path) 
 
 def test_expired_keys_are_not_restored(gatehouse: CommandLine, tmp_path: Path) -> None:
     over, announced = (
-        replace(
-            ring(key(2), now=NOW - 9 * DAY).keys[0], sign_until=NOW - 5 * DAY, publish_until=NOW
-        ),
+        replace(ring(key(2), now=NOW - 9 * DAY).keys[0], sign_until=NOW - 5 * DAY, publish_until=NOW),
         replace(ring(key(3), now=NOW).keys[0], sign_from=NOW + DAY),
     )
     _write_ring(KeyRing((*_ring().keys, over, announced)))
@@ -156,10 +154,7 @@ def test_backup_of_another_issuer_warns(gatehouse: CommandLine, tmp_path: Path) 
         ({"format": "other"}, "is not a backup"),
         ({"version": 2}, "has the backup version 2"),
         ({"clients": [{"client_id": {"S": "a"}}]}, "schema_version of no kind"),
-        (
-            {"clients": [{"client_id": {"S": "a"}, "schema_version": {"N": "2"}}]},
-            "schema_version 2",
-        ),
+        ({"clients": [{"client_id": {"S": "a"}, "schema_version": {"N": "2"}}]}, "schema_version 2"),
         ({"key_ring": {"version": 2, "keys": []}}, "version 2"),
         ({"key_ring": 1}, "cannot be restored"),
         ({"clients": {"a": 1}}, "cannot be restored"),
@@ -178,9 +173,7 @@ def test_invalid_backup_is_rejected(tmp_path: Path, change: dict[str, object], s
     assert said in str(refused.value)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "[]", "{}", "nothing", "[" * 100_000, '{"format": "gatehouse-backup"}']
-)
+@pytest.mark.parametrize("text", ["", "[]", "{}", "nothing", "[" * 100_000, '{"format": "gatehouse-backup"}'])
 def test_other_file_is_rejected(tmp_path: Path, text: str) -> None:
     (tmp_path / "file").write_text(text)
     with pytest.raises(UsageError, match=r"is not a backup of Gatehouse\.$"):

@@ -55,9 +55,7 @@ def newer(gatehouse: CommandLine) -> CommandLine:
     return gatehouse
 
 
-def test_list_names_broken_records(
-    gatehouse: CommandLine, broken: dict[str, dict[str, Any]]
-) -> None:
+def test_list_names_broken_records(gatehouse: CommandLine, broken: dict[str, dict[str, Any]]) -> None:
     listed = gatehouse("clients", "list")
     assert listed.code == 4
     assert "service-client-jwt" in listed.stdout
@@ -69,9 +67,7 @@ def test_list_names_broken_records(
     assert as_json.code == json.loads(as_json.stderr)["code"] == 4
 
 
-def test_each_is_disabled_and_deleted(
-    gatehouse: CommandLine, broken: dict[str, dict[str, Any]]
-) -> None:
+def test_each_is_disabled_and_deleted(gatehouse: CommandLine, broken: dict[str, dict[str, Any]]) -> None:
     for client_id, item in broken.items():
         disabled = gatehouse("clients", "disable", client_id)
         assert disabled.code == 0, disabled.stderr
@@ -99,9 +95,7 @@ def test_broken_record_is_not_overwritten(newer: CommandLine, tmp_path: Path) ->
     before = kept(BROKEN)
     assert "already exists" in newer("clients", "create", BROKEN).stderr
     file = tmp_path / "export.json"
-    entries = [
-        {"client_id": each, "grant_types": ["client_credentials"]} for each in (BROKEN, "new")
-    ]
+    entries = [{"client_id": each, "grant_types": ["client_credentials"]} for each in (BROKEN, "new")]
     file.write_text(json.dumps(entries))
     imported = newer("clients", "import", "hydra", str(file), "--yes", "--json").json["clients"]
     assert imported[0]["outcome"] == "left out: this client_id is taken"
@@ -139,9 +133,7 @@ def test_emergency_assumes_broken_clients_affected(newer: CommandLine) -> None:
     done = newer("keys", "emergency", "--revoke", kid, "--yes")
     assert done.code == 0, done.stderr
     assert f"Affected: 2 clients, {BROKEN} (its record cannot be read), service" in done.stderr
-    assert (
-        f"expiring by {readable(NOW + PROPAGATION_SECONDS + LONGEST_TOKEN_LIFETIME)}" in done.stderr
-    )
+    assert f"expiring by {readable(NOW + PROPAGATION_SECONDS + LONGEST_TOKEN_LIFETIME)}" in done.stderr
 
 
 def test_record_with_an_invalid_id_can_be_deleted(gatehouse: CommandLine) -> None:

@@ -66,11 +66,7 @@ def test_failed_registration_leaves_no_file(gatehouse: CommandLine, tmp_path: Pa
 
 
 def test_keyed_clients_are_registered(gatehouse: CommandLine, tmp_path: Path) -> None:
-    rule: dict[str, Any] = {
-        "issuer": "https://issuer.example",
-        "audience": "https://us",
-        "subject": "repo:a/b:*",
-    }
+    rule: dict[str, Any] = {"issuer": "https://issuer.example", "audience": "https://us", "subject": "repo:a/b:*"}
     rules = tmp_path / "rules.yaml"
     rules.write_text(json.dumps([rule]))
     for client_id, options in (
@@ -83,9 +79,7 @@ def test_keyed_clients_are_registered(gatehouse: CommandLine, tmp_path: Path) ->
     found = {seen.client.client_id: seen.client for seen in gatehouse.clients.list()}
     assert found["uri"].assertion == AssertionRules(jwks_uri="https://client.example/jwks")
     assert found["workload"].federation == (FederationRule(**rule),)
-    assert found["named"].certificate_name == CertificateSubject(
-        SubjectKind.SAN_DNS, "client.example"
-    )
+    assert found["named"].certificate_name == CertificateSubject(SubjectKind.SAN_DNS, "client.example")
     assert {next(iter(each.authentication_methods)) for each in found.values()} == {
         "private_key_jwt",
         "federated_jwt",
@@ -109,9 +103,7 @@ def test_keyed_clients_are_registered(gatehouse: CommandLine, tmp_path: Path) ->
         (("show", "ä"), "is not a client_id"),
     ],
 )
-def test_invalid_options_change_nothing(
-    gatehouse: CommandLine, arguments: tuple[str, ...], said: str
-) -> None:
+def test_invalid_options_change_nothing(gatehouse: CommandLine, arguments: tuple[str, ...], said: str) -> None:
     gatehouse.clients.put(client(), None)
     refused = gatehouse("clients", *arguments)
     assert refused.code == 2
@@ -202,19 +194,14 @@ def test_delete_needs_confirmation(
 def test_unknown_client_is_exit_code_3(gatehouse: CommandLine, command: str) -> None:
     missing = gatehouse("clients", command, "nobody")
     assert (missing.code, missing.stdout) == (3, "")
-    assert missing.stderr.strip() == (
-        "Client nobody does not exist. List the clients: gatehouse clients list."
-    )
+    assert missing.stderr.strip() == ("Client nobody does not exist. List the clients: gatehouse clients list.")
 
 
 def test_the_list_is_the_same_for_programs(gatehouse: CommandLine) -> None:
     gatehouse.clients.put(client(), None)
     gatehouse.clients.put(client("opaque", token_format=TokenFormat.OPAQUE, secrets=()), None)
     listed = gatehouse("clients", "list", "--json").json
-    assert [(each["client_id"], each["live_secrets"]) for each in listed] == [
-        ("opaque", 0),
-        ("service-client-jwt", 1),
-    ]
+    assert [(each["client_id"], each["live_secrets"]) for each in listed] == [("opaque", 0), ("service-client-jwt", 1)]
 
 
 def test_client_name_cannot_control_the_terminal(gatehouse: CommandLine) -> None:
@@ -237,9 +224,7 @@ def test_concurrent_change_is_not_lost(gatehouse: CommandLine) -> None:
         return replace(found, disabled=True)
 
     gatehouse.clients.change("service-client-jwt", slow_change)
-    assert gatehouse.clients.get("service-client-jwt").client == client(
-        name="By somebody else", disabled=True
-    )
+    assert gatehouse.clients.get("service-client-jwt").client == client(name="By somebody else", disabled=True)
 
 
 def test_repeated_conflicts_give_up(gatehouse: CommandLine) -> None:

@@ -36,11 +36,7 @@ FULL = client(
     ),
     secrets=(),
     assertion=AssertionRules(jwks_uri="https://client.example/jwks", lifetime=60),
-    federation=(
-        FederationRule(
-            issuer="https://issuer.example", audience="us", subject="a:*", claims={"run": 1}
-        ),
-    ),
+    federation=(FederationRule(issuer="https://issuer.example", audience="us", subject="a:*", claims={"run": 1}),),
     certificate_name=CertificateSubject(SubjectKind.SAN_DNS, "client.example"),
     certificate_thumbprints=frozenset({"t" * 43}),
     allowed_resources=frozenset({"https://c"}),
@@ -195,9 +191,7 @@ def test_export_matches_the_table(gatehouse: CommandLine, tmp_path: Path) -> Non
     same = gatehouse("clients", "diff", str(tmp_path / "clients.yaml"))
     assert (same.code, same.stdout.strip()) == (0, "No differences.")
     (tmp_path / "clients.json").write_text(gatehouse("clients", "export", "--json").stdout)
-    assert gatehouse("clients", "diff", str(tmp_path / "clients.json"), "--json").json == {
-        "changes": []
-    }
+    assert gatehouse("clients", "diff", str(tmp_path / "clients.json"), "--json").json == {"changes": []}
 
 
 def test_diff_shows_fields_and_exits_with_1(gatehouse: CommandLine, tmp_path: Path) -> None:
@@ -220,16 +214,11 @@ def test_diff_shows_fields_and_exits_with_1(gatehouse: CommandLine, tmp_path: Pa
         "    scopes: -customer.read -customer.write +x",
         "    token_lifetime: (the default) → 600",
     ]
-    by_id = {
-        each["client_id"]: each
-        for each in gatehouse("clients", "diff", file, "--json").json["changes"]
-    }
+    by_id = {each["client_id"]: each for each in gatehouse("clients", "diff", file, "--json").json["changes"]}
     assert by_id["service-client-jwt"]["fields"]["token_lifetime"] == {"from": None, "to": 600}
 
 
-@pytest.mark.parametrize(
-    ("options", "answer", "code"), [(("--dry-run",), "", 0), ((), "n\n", 1), ((), "", 2)]
-)
+@pytest.mark.parametrize(("options", "answer", "code"), [(("--dry-run",), "", 0), ((), "n\n", 1), ((), "", 2)])
 def test_dry_run_and_refusal_write_nothing(
     gatehouse: CommandLine, tmp_path: Path, options: tuple[str, ...], answer: str, code: int
 ) -> None:
@@ -245,9 +234,7 @@ def test_a_file_is_applied_and_secrets_stay(gatehouse: CommandLine, tmp_path: Pa
     gatehouse.clients.put(client(), None)
     gatehouse.clients.put(client("extra"), None)
     file = written(
-        tmp_path,
-        {**PLAIN, "name": "Another"},
-        {"client_id": "new", "authentication_methods": ["client_secret_basic"]},
+        tmp_path, {**PLAIN, "name": "Another"}, {"client_id": "new", "authentication_methods": ["client_secret_basic"]}
     )
     applied = gatehouse("clients", "apply", file, answer="y\n")
     assert applied.code == 0, applied.stderr
@@ -284,9 +271,7 @@ def test_disabled_client_needs_disabled_false(
     gatehouse.clients.put(client(disabled=True), None)
     said = {} if says is None else {"disabled": says}
     gatehouse("clients", "apply", written(tmp_path, {**PLAIN, **said, "name": "B"}), "--yes")
-    assert gatehouse.clients.get("service-client-jwt").client == client(
-        name="B", disabled=is_disabled
-    )
+    assert gatehouse.clients.get("service-client-jwt").client == client(name="B", disabled=is_disabled)
 
 
 @pytest.mark.parametrize("theirs", ["change", "delete", "create"])
@@ -317,10 +302,7 @@ def test_conflict_is_exit_code_5(gatehouse: CommandLine, tmp_path: Path) -> None
         gatehouse.clients.put(client(client_id), None)
     ours = {**PLAIN, "name": "Ours"}
     file = written(tmp_path, {**ours, "client_id": "other"}, ours)
-    answer = Meanwhile(
-        "y\n",
-        lambda: gatehouse.clients.change("other", lambda found: replace(found, name="Theirs")),
-    )
+    answer = Meanwhile("y\n", lambda: gatehouse.clients.change("other", lambda found: replace(found, name="Theirs")))
     applied = gatehouse("clients", "apply", file, answer=answer)
     assert applied.code == 5
     assert "therefore not written: other." in applied.stderr
@@ -372,17 +354,12 @@ def test_file_may_omit_implied_methods(gatehouse: CommandLine, tmp_path: Path) -
         {"client_id": "keys", "assertion": {"jwks_uri": "https://client.example/jwks"}},
         {"client_id": "name", "certificate_name": {"kind": "san_dns", "value": "a.example"}},
         {"client_id": "own", "certificate_thumbprints": ["t" * 43]},
-        {
-            "client_id": "workload",
-            "federation": [{"issuer": "https://i", "audience": "a", "subject": "s"}],
-        },
+        {"client_id": "workload", "federation": [{"issuer": "https://i", "audience": "a", "subject": "s"}]},
         {"client_id": "secret"},
     ]
     file = written(tmp_path, *documents)
     assert gatehouse("clients", "apply", file, "--yes").code == 0
-    methods = {
-        seen.client_id: set(seen.client.authentication_methods) for seen in gatehouse.clients.list()
-    }
+    methods = {seen.client_id: set(seen.client.authentication_methods) for seen in gatehouse.clients.list()}
     assert methods == {
         "keys": {"private_key_jwt"},
         "name": {"tls_client_auth"},

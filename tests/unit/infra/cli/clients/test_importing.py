@@ -38,10 +38,7 @@ SPRING: dict[str, Any] = {
     "redirect_uris": "",
     "scopes": "country.read,customer.read",
     "client_settings": json.dumps(
-        {
-            "@class": "java.util.Collections$UnmodifiableMap",
-            "settings.client.require-proof-key": False,
-        }
+        {"@class": "java.util.Collections$UnmodifiableMap", "settings.client.require-proof-key": False}
     ),
     "token_settings": json.dumps(
         {
@@ -73,9 +70,7 @@ KEY = {"kty": "EC", "crv": "P-256", "kid": "1", "alg": "ES256"} | {
 }
 
 
-def drafted(
-    read: Callable[[str, str], Iterator[Draft]], entry: dict[str, Any], **changes: object
-) -> Draft:
+def drafted(read: Callable[[str, str], Iterator[Draft]], entry: dict[str, Any], **changes: object) -> Draft:
     (draft,) = read(json.dumps({**entry, **changes}), "the export")
     draft.finished()
     return draft
@@ -191,30 +186,15 @@ def test_cognito_scopes_become_default_scopes() -> None:
             {"client_secret": "$pbkdf2-sha256$i=25000,l=32$c2FsdA$aGFzaA"},
             "the secret is a hash, which cannot be converted",
         ),
-        (
-            read_hydra,
-            HYDRA,
-            {"scope": "country.*"},
-            "scope patterns become exact scopes: country.*",
-        ),
+        (read_hydra, HYDRA, {"scope": "country.*"}, "scope patterns become exact scopes: country.*"),
         (
             read_hydra,
             HYDRA,
             {"audience": ["https://api.example"]},
             "requests name their API in resource (RFC 8707), not in audience",
         ),
-        (
-            read_hydra,
-            HYDRA,
-            {"audience": ["api"]},
-            "not an absolute URI and therefore not a resource: api",
-        ),
-        (
-            read_hydra,
-            HYDRA,
-            {"access_token_strategy": ""},
-            "token format: imported as opaque, the default of Hydra",
-        ),
+        (read_hydra, HYDRA, {"audience": ["api"]}, "not an absolute URI and therefore not a resource: api"),
+        (read_hydra, HYDRA, {"access_token_strategy": ""}, "token format: imported as opaque, the default of Hydra"),
         (
             read_hydra,
             HYDRA,
@@ -225,10 +205,7 @@ def test_cognito_scopes_become_default_scopes() -> None:
     ],
 )
 def test_lost_settings_are_listed(
-    read: Callable[[str, str], Iterator[Draft]],
-    entry: dict[str, Any],
-    changes: dict[str, Any],
-    lost: str,
+    read: Callable[[str, str], Iterator[Draft]], entry: dict[str, Any], changes: dict[str, Any], lost: str
 ) -> None:
     draft = drafted(read, entry, **changes)
     assert draft.refusal == ""
@@ -242,12 +219,7 @@ def test_lost_settings_are_listed(
     [
         (read_cognito, COGNITO, {"AllowedOAuthFlows": ["code"]}, "client credentials"),
         (read_cognito, COGNITO, {"AllowedOAuthFlows": []}, "client credentials"),
-        (
-            read_spring,
-            SPRING,
-            {"client_authentication_methods": "none"},
-            "no supported authentication method",
-        ),
+        (read_spring, SPRING, {"client_authentication_methods": "none"}, "no supported authentication method"),
         (
             read_spring,
             SPRING,
@@ -255,19 +227,11 @@ def test_lost_settings_are_listed(
             "no supported authentication method",
         ),
         (read_spring, SPRING, {"client_id": "x" * 129}, "not valid: "),
-        (
-            read_hydra,
-            HYDRA,
-            {"token_endpoint_auth_method": "private_key_jwt"},
-            "lacks the client's keys",
-        ),
+        (read_hydra, HYDRA, {"token_endpoint_auth_method": "private_key_jwt"}, "lacks the client's keys"),
     ],
 )
 def test_unsupported_clients_are_left_out(
-    read: Callable[[str, str], Iterator[Draft]],
-    entry: dict[str, Any],
-    changes: dict[str, Any],
-    refusal: str,
+    read: Callable[[str, str], Iterator[Draft]], entry: dict[str, Any], changes: dict[str, Any], refusal: str
 ) -> None:
     draft = drafted(read, entry, **changes)
     assert draft.finished() is None
@@ -341,8 +305,7 @@ def test_spring_csv_headers_ignore_case() -> None:
     writer = csv.DictWriter(file, [name.upper() for name in SPRING])
     writer.writeheader()
     writer.writerow(
-        {name.upper(): value for name, value in SPRING.items()}
-        | {"CLIENT_SECRET_EXPIRES_AT": "2030-01-01 00:00:00"}
+        {name.upper(): value for name, value in SPRING.items()} | {"CLIENT_SECRET_EXPIRES_AT": "2030-01-01 00:00:00"}
     )
     (draft,) = read_spring(file.getvalue(), "the export")
     assert draft.finished() is not None
@@ -380,9 +343,7 @@ def test_hydra_encryption_key_is_ignored(gatehouse: CommandLine, tmp_path: Path)
     assert list(created.key_set.keys) == ["1"]
 
 
-@pytest.mark.parametrize(
-    "text", ["", "[}", '[{"name": "x"}]', "[1]", '{"ClientId": 1}', "name\nx\n", '"text"']
-)
+@pytest.mark.parametrize("text", ["", "[}", '[{"name": "x"}]', "[1]", '{"ClientId": 1}', "name\nx\n", '"text"'])
 @pytest.mark.parametrize("read", [read_cognito, read_spring, read_hydra])
 def test_wrong_format_is_rejected(read: Callable[[str, str], Iterator[Draft]], text: str) -> None:
     with pytest.raises(UsageError, match="The export"):
@@ -407,9 +368,7 @@ def test_a_refused_file_is_exit_code_2(gatehouse: CommandLine, tmp_path: Path) -
     ],
     ids=["secret", "flows", "depth", "lifetime", "width"],
 )
-def test_impossible_value_is_not_repeated(
-    gatehouse: CommandLine, tmp_path: Path, kind: str, text: str
-) -> None:
+def test_impossible_value_is_not_repeated(gatehouse: CommandLine, tmp_path: Path, kind: str, text: str) -> None:
     (tmp_path / "export").write_text(text)
     refused = gatehouse("clients", "import", kind, str(tmp_path / "export"), "--yes")
     assert (refused.code, refused.stdout) == (2, "")
@@ -433,9 +392,7 @@ def test_import_prints_a_report(gatehouse: CommandLine, tmp_path: Path) -> None:
     assert gatehouse(*arguments, answer="n\n").code == 1
     report = gatehouse(*arguments, "--yes", "--json")
     assert report.code == 1
-    outcomes = {
-        each["client_id"]: (each["outcome"], each["secret"]) for each in report.json["clients"]
-    }
+    outcomes = {each["client_id"]: (each["outcome"], each["secret"]) for each in report.json["clients"]}
     assert outcomes == {
         "1example23456789": ("registered", "carried over"),
         "lost": ("registered", "new"),
@@ -472,10 +429,7 @@ def test_lost_hash_leaves_no_secret(gatehouse: CommandLine, tmp_path: Path) -> N
     ],
 )
 def test_default_lifetime_is_the_other_servers(
-    read: Callable[[str, str], Iterator[Draft]],
-    entry: dict[str, Any],
-    changes: dict[str, Any],
-    lifetime: int,
+    read: Callable[[str, str], Iterator[Draft]], entry: dict[str, Any], changes: dict[str, Any], lifetime: int
 ) -> None:
     carried = drafted(read, entry, **changes).finished()
     assert carried is not None

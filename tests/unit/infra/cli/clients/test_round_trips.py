@@ -15,15 +15,11 @@ VISIBLE = "".join(chr(code) for code in range(0x20, 0x7F))
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=12)
 IDS = st.one_of(
     # YAML reads these as another type unless they are quoted.
-    st.sampled_from(
-        ["yes", "null", "~", "1e3", "0x1F", "2027-01-31", "- a", "a: b", "#", "{}", "="]
-    ),
+    st.sampled_from(["yes", "null", "~", "1e3", "0x1F", "2027-01-31", "- a", "a: b", "#", "{}", "="]),
     st.text(VISIBLE, min_size=1, max_size=12),
 )
 SCOPES = st.text(string.ascii_letters + "0123456789:/.-_", min_size=1, max_size=8)
-BY_SECRET = st.sets(st.sampled_from(["client_secret_basic", "client_secret_post"]), min_size=1).map(
-    sorted
-)
+BY_SECRET = st.sets(st.sampled_from(["client_secret_basic", "client_secret_post"]), min_size=1).map(sorted)
 KEYS = {"keys": [{"kty": "EC", "crv": "P-256", "x": "A" * 43, "y": "A" * 43, "kid": "1"}]}
 PROOFS = st.one_of(
     st.fixed_dictionaries({"authentication_methods": BY_SECRET}),
@@ -84,9 +80,7 @@ def test_yaml_round_trip(documents: list[dict[str, Any]]) -> None:
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(st.lists(CLIENTS, max_size=3, unique_by=lambda made: made["client_id"] if made else ""))
-def test_export_and_apply_round_trip(
-    gatehouse: CommandLine, tmp_path: Path, documents: list[dict[str, Any]]
-) -> None:
+def test_export_and_apply_round_trip(gatehouse: CommandLine, tmp_path: Path, documents: list[dict[str, Any]]) -> None:
     def empty() -> None:
         for seen in list(gatehouse.clients.list()):
             gatehouse.clients.delete(seen)

@@ -53,9 +53,7 @@ def cache_for_longer() -> None:
     aws_client("apigateway").update_authorizer(
         restApiId=api,
         authorizerId=found["id"],
-        patchOperations=[
-            {"op": "replace", "path": "/authorizerResultTtlInSeconds", "value": "3600"}
-        ],
+        patchOperations=[{"op": "replace", "path": "/authorizerResultTtlInSeconds", "value": "3600"}],
     )
 
 
@@ -69,9 +67,7 @@ WRONGS: dict[str, tuple[str, str, Callable[[], object]]] = {
     "an issuer of another stack": (
         "issuer",
         "IssueToken has the issuer https://other",
-        lambda: change_function(
-            "IssueToken", Environment={"Variables": {"ISSUER": "https://other"}}
-        ),
+        lambda: change_function("IssueToken", Environment={"Variables": {"ISSUER": "https://other"}}),
     ),
     "a role of somebody else": (
         "roles",
@@ -83,11 +79,7 @@ WRONGS: dict[str, tuple[str, str, Callable[[], object]]] = {
         "API Gateway caches policies for 3600 s, not 300 s",
         cache_for_longer,
     ),
-    "an API without an authorizer": (
-        "authorizer cache",
-        "the guarded API has no authorizer",
-        take_the_authorizer_away,
-    ),
+    "an API without an authorizer": ("authorizer cache", "the guarded API has no authorizer", take_the_authorizer_away),
     "a schedule that is off": (
         "schedule",
         "the schedule of RotateKeys is DISABLED",
@@ -130,12 +122,8 @@ WRONGS: dict[str, tuple[str, str, Callable[[], object]]] = {
         "log retention",
         "without retention, or deleted: AuthServerAccessLog",
         lambda: (
-            aws_client("logs").put_retention_policy(
-                logGroupName="/aws/lambda/Authorizer", retentionInDays=30
-            ),
-            aws_client("logs").delete_retention_policy(
-                logGroupName="/aws/vendedlogs/apigateway/AuthServer"
-            ),
+            aws_client("logs").put_retention_policy(logGroupName="/aws/lambda/Authorizer", retentionInDays=30),
+            aws_client("logs").delete_retention_policy(logGroupName="/aws/vendedlogs/apigateway/AuthServer"),
         ),
     ),
     "no rotation": (
@@ -226,23 +214,13 @@ def test_kms_key_pending_deletion_is_found() -> None:
 
 def test_checks_know_the_templates_resources() -> None:
     resources = transformed()["Resources"]
-    functions = {
-        name for name, each in resources.items() if each["Type"] == "AWS::Lambda::Function"
-    }
+    functions = {name for name, each in resources.items() if each["Type"] == "AWS::Lambda::Function"}
     assert functions == set(checks.FUNCTIONS)
     needed = {f"{name}{kind}" for name in functions for kind in ("Role", "Log")}
     needed |= {"AuthServerAccessLog", "GuardedApiAccessLog"}
     assert needed | {"RotateKeysSchedule", "GuardedApi", "Operations"} <= set(resources)
     operations = load(TEMPLATE.parent / "infra" / "operations.yaml")["Resources"]
-    alarms = {
-        f"{STACK}-{name}"
-        for name, each in operations.items()
-        if each["Type"] == "AWS::CloudWatch::Alarm"
-    }
+    alarms = {f"{STACK}-{name}" for name, each in operations.items() if each["Type"] == "AWS::CloudWatch::Alarm"}
     assert alarms == set(checks.alarm_names(STACK))
-    issuing = {
-        name
-        for name in functions
-        if "ISSUER" in resources[name]["Properties"]["Environment"]["Variables"]
-    }
+    issuing = {name for name in functions if "ISSUER" in resources[name]["Properties"]["Environment"]["Variables"]}
     assert issuing == set(checks.ISSUING)

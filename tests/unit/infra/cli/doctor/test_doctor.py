@@ -36,14 +36,8 @@ ROUTE = "GET /ms-system/country"
 
 
 def cached(body: str, max_age: int) -> Callable[[Asked], Said]:
-    headers = {
-        "ETag": '"tag"',
-        "Cache-Control": f"public, max-age={max_age}",
-        "Date": formatdate(NOW, usegmt=True),
-    }
-    return lambda asked: Said(
-        304 if asked.headers.get("If-None-Match") == '"tag"' else 200, body, headers
-    )
+    headers = {"ETag": '"tag"', "Cache-Control": f"public, max-age={max_age}", "Date": formatdate(NOW, usegmt=True)}
+    return lambda asked: Said(304 if asked.headers.get("If-None-Match") == '"tag"' else 200, body, headers)
 
 
 class Healthy:
@@ -76,32 +70,22 @@ class Healthy:
 
     def say_metadata(self, members: dict[str, Any]) -> None:
         for name in ("oauth-authorization-server", "openid-configuration"):
-            self.server.answers[f"GET {STAGE}/.well-known/{name}"] = cached(
-                json.dumps(members), 3600
-            )
+            self.server.answers[f"GET {STAGE}/.well-known/{name}"] = cached(json.dumps(members), 3600)
 
     def say_keys(self, key_set: dict[str, Any], max_age: int = 300) -> None:
         self.server.answers[JWKS] = cached(json.dumps(key_set), max_age)
 
     def deploy(
-        self,
-        *clients: Client,
-        kept: KeyRing | None = None,
-        authorizers: dict[str, Any] | None = None,
-        **more: Any,
+        self, *clients: Client, kept: KeyRing | None = None, authorizers: dict[str, Any] | None = None, **more: Any
     ) -> None:
         """Deploy all; `authorizers` are members of the client that the authorizer is."""
         given = {"authorizer": {"AUDIENCE": "billing"}, **more}
-        deploy_all(
-            self.issuer, f"{self.server.url}/ms-system", kept=kept or ring(now=NOW - DAY), **given
-        )
+        deploy_all(self.issuer, f"{self.server.url}/ms-system", kept=kept or ring(now=NOW - DAY), **given)
         own = {"client_id": "authorizer", "grant_types": frozenset[str](), **(authorizers or {})}
         digest = digest_generated(CREDENTIALS["client_secret"])
         known = client(**{"secrets": (StoredSecret(digest),), **own})
         for each in (*(clients or (client("billing"),)), known):
-            aws_client("dynamodb").put_item(
-                TableName=physical_name("ClientsTable"), Item=to_item(each)
-            )
+            aws_client("dynamodb").put_item(TableName=physical_name("ClientsTable"), Item=to_item(each))
 
 
 @pytest.fixture
@@ -120,25 +104,17 @@ def troubles(gatehouse: CommandLine) -> dict[str, str]:
     examined = gatehouse("doctor", "--json")
     document = examined.json
     assert examined.code == bool(document["counts"]["failure"])
-    return {
-        f"{each['area']}: {each['check']}": each["seen"]
-        for each in document["findings"]
-        if each["level"] != "ok"
-    }
+    return {f"{each['area']}: {each['check']}": each["seen"] for each in document["findings"] if each["level"] != "ok"}
 
 
-def test_healthy_deployment_has_no_findings(
-    healthy: Healthy, gatehouse: CommandLine, tmp_path: Path
-) -> None:
+def test_healthy_deployment_has_no_findings(healthy: Healthy, gatehouse: CommandLine, tmp_path: Path) -> None:
     healthy.deploy()
     report = tmp_path / "report.json"
     examined = gatehouse("doctor", "--report", str(report))
     assert (examined.code, examined.stderr) == (0, "")
     written = json.loads(report.read_text())
     assert written["counts"]["ok"] == len(written["findings"]), examined.stdout
-    assert {each["check"] for each in written["findings"]} == {
-        check.name for check in doctor.CHECKS
-    }
+    assert {each["check"] for each in written["findings"]} == {check.name for check in doctor.CHECKS}
     assert examined.stdout == f"{len(written['findings'])} ok.\n"
     everything = gatehouse("doctor", "--all").stdout
     assert everything.count("\nok ") == len(written["findings"])
@@ -192,9 +168,7 @@ def test_unreachable_server_is_one_failure(gatehouse: CommandLine, account: None
     document = gatehouse("doctor", "--json").json
     failed = [each for each in document["findings"] if each["level"] == "failure"]
     assert [each["check"] for each in failed] == ["reach"]
-    assert failed[0]["seen"] == (
-        f"no answer: the authorization server at {host}, the guarded API at {host}"
-    )
+    assert failed[0]["seen"] == (f"no answer: the authorization server at {host}, the guarded API at {host}")
     assert "make run" in failed[0]["to_do"]
     skipped = [each for each in document["findings"] if each["level"] == "not examined"]
     assert {each["area"] for each in skipped} == {"authorization server", "guarded API"}
@@ -214,10 +188,7 @@ def test_authorizers_client_is_checked(healthy: Healthy, gatehouse: CommandLine)
     check = "clients: the authorizer's own"
     for change, said in (
         ({"disabled": True}, "authorizer is disabled: processes that know it otherwise"),
-        (
-            {"disabled": False, "secrets": (StoredSecret(digest_generated("x")),)},
-            "registered with another secret",
-        ),
+        ({"disabled": False, "secrets": (StoredSecret(digest_generated("x")),)}, "registered with another secret"),
         (None, "authorizer is not registered"),
     ):
         seen = table.get("authorizer")
@@ -265,9 +236,7 @@ def test_faults_of_clients_are_found(healthy: Healthy, gatehouse: CommandLine) -
         client("opaque", token_format=TokenFormat.OPAQUE),
         client("by-name", authentication_methods=frozenset({"client_secret_basic"})),
     )
-    healthy.server.answers[f"POST {STAGE}/oauth2/introspect"] = Said(
-        401, '{"error":"invalid_client"}'
-    )
+    healthy.server.answers[f"POST {STAGE}/oauth2/introspect"] = Said(401, '{"error":"invalid_client"}')
     uses = SecretUses(aws_client("dynamodb"), physical_name("StateTable"))
     uses.record("idle", digest, NOW - 100 * DAY)
     document = gatehouse("doctor", "--json").json
@@ -315,11 +284,7 @@ def kept(**times: int | None) -> KeyRing:
     ("bad_ring", "check", "said"),
     [
         (kept(), "keys: rotation", "was to sign until 2023-10-15 22:13 UTC, and has no successor"),
-        (
-            kept(sign_from=NOW - 30 * DAY + 12 * 3600),
-            "keys: rotation",
-            "was to be announced on 2023-11-14 10:13 UTC",
-        ),
+        (kept(sign_from=NOW - 30 * DAY + 12 * 3600), "keys: rotation", "was to be announced on 2023-11-14 10:13 UTC"),
         (
             kept(sign_until=NOW - DAY, publish_until=NOW + DAY),
             "keys: signing",
@@ -334,9 +299,7 @@ def kept(**times: int | None) -> KeyRing:
     ],
     ids=["overdue", "unannounced", "nothing signs", "not yet", "withdrawn early"],
 )
-def test_faults_of_the_ring_are_found(
-    account: None, bad_ring: KeyRing, check: str, said: str
-) -> None:
+def test_faults_of_the_ring_are_found(account: None, bad_ring: KeyRing, check: str, said: str) -> None:
     deploy(kept=bad_ring)
     assert said in ring_troubles()[check]
 
@@ -359,9 +322,7 @@ def test_unsafe_times_of_rotation_are_found(account: None) -> None:
     ],
     ids=str,
 )
-def test_oversized_key_set_is_predicted(
-    account: None, given: dict[str, str], most: int | None
-) -> None:
+def test_oversized_key_set_is_predicted(account: None, given: dict[str, str], most: int | None) -> None:
     deploy(given={"SigningAlgorithms": "RS256", **given})
     found = ring_troubles().get("keys: size of the key set", "")
     assert (f"there can be {most}:" in found) if most else not found
@@ -379,9 +340,7 @@ def test_unreadable_record_is_found(account: None, gatehouse: CommandLine) -> No
     deploy()
     ended = tuple(replace(each, expires_at=int(NOW) - 1) for each in client().secrets)
     gatehouse.clients.put(client(secrets=ended), None)
-    aws_client("dynamodb").put_item(
-        TableName=gatehouse.clients.name, Item={"client_id": {"S": "bare"}}
-    )
+    aws_client("dynamodb").put_item(TableName=gatehouse.clients.name, Item={"client_id": {"S": "bare"}})
     wanted = {"records", "secrets", "disabled"}
     found = troubles_of([check for check in client_checks.CHECKS if check.name in wanted])
     assert found.keys() == {"clients: records", "clients: secrets"}
@@ -417,9 +376,7 @@ def test_unreadable_ring_is_a_failure(healthy: Healthy, gatehouse: CommandLine) 
     assert "newer version" in failed["to_do"]
 
 
-def test_unwritable_report_is_an_error(
-    healthy: Healthy, gatehouse: CommandLine, tmp_path: Path
-) -> None:
+def test_unwritable_report_is_an_error(healthy: Healthy, gatehouse: CommandLine, tmp_path: Path) -> None:
     healthy.deploy()
     refused = gatehouse("doctor", "--report", str(tmp_path / "no" / "report.json"))
     assert (refused.code, "cannot be written" in refused.stderr) == (2, True)

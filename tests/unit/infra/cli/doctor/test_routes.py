@@ -32,9 +32,7 @@ def _found() -> dict[str, list[str]]:
 
 
 def _rules(api: str, text: str) -> None:
-    aws_client("ssm").put_parameter(
-        Name=f"/gatehouse/{STACK}/apis/{api}", Value=text, Type="String", Overwrite=True
-    )
+    aws_client("ssm").put_parameter(Name=f"/gatehouse/{STACK}/apis/{api}", Value=text, Type="String", Overwrite=True)
 
 
 def test_matching_routes_have_no_findings() -> None:

@@ -17,15 +17,7 @@ from infra.cli.app import app
 from infra.cli.context import CommandContext, Deployment
 from infra.cli.key_operations import rotation_settings
 from infra.cli.keys import lives
-from tests.support.cli import (
-    STACK,
-    CommandLine,
-    Meanwhile,
-    Result,
-    aws_client,
-    deploy,
-    physical_name,
-)
+from tests.support.cli import STACK, CommandLine, Meanwhile, Result, aws_client, deploy, physical_name
 from tests.support.deployed_template import transformed
 from tests.support.memory_stores import ManualClock
 from tests.support.server import NOW, client, key
@@ -174,10 +166,7 @@ def test_expired_key_is_retired(gatehouse: CommandLine) -> None:
         assert "its tokens can be valid for another" in refused.stderr
         assert "2023-11-16 22:20 UTC" in refused.stderr
     later(gatehouse, 1)
-    assert gatehouse("keys", "retire", FIRST, "--yes", "--json").json == {
-        "kid": FIRST,
-        "retired": True,
-    }
+    assert gatehouse("keys", "retire", FIRST, "--yes", "--json").json == {"kid": FIRST, "retired": True}
     assert FIRST not in {each.kid for each in ring_of().keys}
 
 
@@ -249,9 +238,7 @@ def emergency_while_another(gatehouse: CommandLine, *calls: str) -> tuple[ClickR
 
     session = boto3.Session()
     session.events.register("after-call.secrets-manager", heard)
-    world = CommandContext(
-        gatehouse.clock, {"GATEHOUSE_STACK": STACK}, lambda _profile, _region: session
-    )
+    world = CommandContext(gatehouse.clock, {"GATEHOUSE_STACK": STACK}, lambda _profile, _region: session)
     first = CliRunner().invoke(app, ["keys", "emergency", "--yes", "--json"], obj=world)
     (other,) = others
     return first, other
@@ -328,9 +315,7 @@ def test_rules_equal_those_of_rotate_keys() -> None:
         "AuthorizerKeyCacheSeconds": "600",
     }
     known = {"KeyRingSecret": "ring", "SigningKeysSecret": "halves"}
-    deployment = Deployment(
-        name=STACK, issuer="", guarded_api="", region="", resources=known, parameters=values
-    )
+    deployment = Deployment(name=STACK, issuer="", guarded_api="", region="", resources=known, parameters=values)
     said = {"AWS::StackName": STACK, **values, **known}
     environ = {name: said[reference["Ref"]] for name, reference in variables.items()}
     assert rotation_settings(deployment) == Settings.from_env(environ)

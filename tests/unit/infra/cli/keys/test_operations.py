@@ -34,9 +34,7 @@ class Authority:
         self.clock = ManualClock(NOW)
         self.made = 0
         settings = Settings.from_env(ENVIRONMENT)
-        self.rotation = build(
-            settings, clock=self.clock, secrets=self.secrets, generate=self._generate
-        )
+        self.rotation = build(settings, clock=self.clock, secrets=self.secrets, generate=self._generate)
         self.store = RingStore(self.secrets, KEY_RING_SECRET)
         halves = SecretsManagerKeys(self.secrets, SIGNING_KEYS_SECRET, self._generate)
         self.operations = KeyOperations(self.store, halves, settings.rules(), self.clock)
@@ -80,9 +78,7 @@ def test_old_tokens_survive_emergency_rotation(authority: Authority) -> None:
 
 
 def test_tokens_of_a_stale_ring_stay_valid() -> None:
-    rules = RotationRules(
-        signing=2 * DAY, announcing=2 * HOUR, retiring=RETENTION_NEEDED, verifier_cache=300
-    )
+    rules = RotationRules(signing=2 * DAY, announcing=2 * HOUR, retiring=RETENTION_NEEDED, verifier_cache=300)
     ring = replace_at_once(KeyRing((key(1).to_ring_key(NOW, NOW),)), key(2), NOW + HOUR, rules)
     last_signature = NOW + HOUR + STALE_SECONDS
     for clock_ahead in (0, CLOCK_SKEW):

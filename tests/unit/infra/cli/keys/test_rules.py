@@ -26,9 +26,7 @@ class Operator:
         self.clock, self.secrets, self.made = ManualClock(NOW), MemorySecrets(), 0
         environ = Settings.from_env(ENVIRONMENT)
         self.rules: RotationRules = environ.rules()
-        self.rotator = build(
-            environ, clock=self.clock, secrets=self.secrets, generate=self._generate
-        )
+        self.rotator = build(environ, clock=self.clock, secrets=self.secrets, generate=self._generate)
         self.store = RingStore(self.secrets, KEY_RING_SECRET)
         halves = SecretsManagerKeys(self.secrets, SIGNING_KEYS_SECRET, self._generate)
         self.operations = KeyOperations(self.store, halves, self.rules, self.clock)
@@ -71,9 +69,7 @@ class Operator:
 
 
 ACTS = st.sampled_from(["rotate", "run", "0", "1", "2", "3"])
-PAUSES = st.sampled_from(
-    [1, 29, 31, 299, 301, 10 * MINUTE, HOUR, 6 * HOUR, 23 * HOUR + 55 * MINUTE]
-)
+PAUSES = st.sampled_from([1, 29, 31, 299, 301, 10 * MINUTE, HOUR, 6 * HOUR, 23 * HOUR + 55 * MINUTE])
 
 
 # Taken back within the minutes in which other processes may still know it, and would sign.

@@ -13,9 +13,7 @@ from tests.support.cli import CommandLine
 from tests.support.server import client
 
 
-def test_demo_clients_fit_80_columns(
-    gatehouse: CommandLine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_demo_clients_fit_80_columns(gatehouse: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     for each in (*demo_clients(), *keyed_clients(), authorizer_client("x")):
         gatehouse.clients.put(each, None)
     for columns in (None, "80"):
@@ -30,8 +28,7 @@ def test_demo_clients_fit_80_columns(
 
 
 @pytest.mark.parametrize(
-    "command",
-    [("clients", "list"), ("keys", "list"), ("clients", "show", "a"), ("doctor", "--all")],
+    "command", [("clients", "list"), ("keys", "list"), ("clients", "show", "a"), ("doctor", "--all")]
 )
 @pytest.mark.parametrize("width", [40, 80])
 def test_output_fits_the_terminal(
@@ -59,17 +56,13 @@ class _FullDisk(BytesIO):
 
 @pytest.mark.parametrize("as_json", [True, False])
 def test_unwritable_result_is_an_error(as_json: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        sys, "stdout", TextIOWrapper(_FullDisk(), encoding="utf-8", write_through=True)
-    )
+    monkeypatch.setattr(sys, "stdout", TextIOWrapper(_FullDisk(), encoding="utf-8", write_through=True))
     with pytest.raises(CommandError, match="No space left on device") as refused:
         Terminal(as_json=as_json).show({}, "said")
     assert refused.value.code is ExitCode.TROUBLE
 
 
-def test_colours_need_a_terminal(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_colours_need_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm-256color")
     Terminal(as_json=False).fail(CommandError("It is so.", "Do this."))
@@ -79,9 +72,7 @@ def test_colours_need_a_terminal(
     assert "31m" not in capsys.readouterr().err
 
 
-def test_nested_progress_is_suppressed(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nested_progress_is_suppressed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm-256color")
     people, program = Terminal(as_json=False), Terminal(as_json=True)
@@ -95,12 +86,7 @@ def test_nested_progress_is_suppressed(
 
 
 def test_prose_has_the_width_that_short_words_leave(capsys: pytest.CaptureFixture[str]) -> None:
-    row = (
-        "ok",
-        "authorization server",
-        "with a forged token",
-        "a forged token is answered 401 with a challenge",
-    )
+    row = ("ok", "authorization server", "with a forged token", "a forged token is answered 401 with a challenge")
     Terminal(as_json=False).show({}, TextTable(("", "area", "check", "finding"), [row] * 2))
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split(maxsplit=2)[:2] == ["ok", "authorization"]

@@ -11,11 +11,7 @@ from urllib.parse import parse_qs
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
-    Encoding,
-    PrivateFormat,
-)
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 from jwt.algorithms import ECAlgorithm
 
 from authorizer.dpop import verify_proof
@@ -74,9 +70,7 @@ def test_secret_prompt_does_not_echo(server: AnswersServer, gatehouse: CommandLi
     assert form(server.asked[0])["scope"] == "a b"
 
 
-def test_environment_secret_is_sent_in_the_form(
-    server: AnswersServer, gatehouse: CommandLine
-) -> None:
+def test_environment_secret_is_sent_in_the_form(server: AnswersServer, gatehouse: CommandLine) -> None:
     environ = {SECRET_VARIABLE: "s&cret", "GATEHOUSE_STACK": "gatehouse-test"}
     method = ("--method", "client_secret_post", "--resource", "https://api.example")
     got = gatehouse("token", "get", "billing", *method, "--json", environ=environ)
@@ -101,12 +95,7 @@ def test_environment_secret_is_sent_in_the_form(
     ids=["P-256", "Ed25519", "RSA", "RSA-PSS"],
 )
 def test_client_key_signs_an_assertion(
-    server: AnswersServer,
-    gatehouse: CommandLine,
-    tmp_path: Path,
-    private_key: Any,
-    options: tuple[str, ...],
-    alg: str,
+    server: AnswersServer, gatehouse: CommandLine, tmp_path: Path, private_key: Any, options: tuple[str, ...], alg: str
 ) -> None:
     file = tmp_path / "key.pem"
     file.write_text(to_pem(private_key))
@@ -115,11 +104,7 @@ def test_client_key_signs_an_assertion(
     sent = form(server.asked[0])
     assert sent["client_assertion_type"].endswith(":jwt-bearer")
     assertion = sent["client_assertion"]
-    assert jwt.get_unverified_header(assertion) == {
-        "typ": "client-authentication+jwt",
-        "alg": alg,
-        "kid": "one",
-    }
+    assert jwt.get_unverified_header(assertion) == {"typ": "client-authentication+jwt", "alg": alg, "kid": "one"}
     claims = jwt.decode(
         assertion,
         private_key.public_key(),
@@ -130,9 +115,7 @@ def test_client_key_signs_an_assertion(
     assert (claims["iss"], claims["sub"], claims["exp"]) == ("billing", "billing", NOW + 60)
 
 
-def test_a_jwk_brings_its_own_key_id(
-    server: AnswersServer, gatehouse: CommandLine, tmp_path: Path
-) -> None:
+def test_a_jwk_brings_its_own_key_id(server: AnswersServer, gatehouse: CommandLine, tmp_path: Path) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     file = tmp_path / "key.json"
     file.write_text(json.dumps({**ECAlgorithm.to_jwk(key, as_dict=True), "kid": "own"}))
@@ -148,9 +131,7 @@ def test_workload_token_is_sent_unchanged(server: AnswersServer, gatehouse: Comm
     assert (sent["client_id"], sent["client_assertion"]) == ("deploy", "e.y.J")
 
 
-def test_a_token_is_exchanged(
-    server: AnswersServer, gatehouse: CommandLine, tmp_path: Path
-) -> None:
+def test_a_token_is_exchanged(server: AnswersServer, gatehouse: CommandLine, tmp_path: Path) -> None:
     subject = tmp_path / "subject"
     subject.write_text("the-subject\n")
     exchanged = ("--subject-token-file", str(subject), "--resource", "https://api.example")
@@ -161,13 +142,9 @@ def test_a_token_is_exchanged(
     assert sent["subject_token"] == "the-subject"
 
 
-def test_nonce_is_sent_with_a_second_proof(
-    server: AnswersServer, gatehouse: CommandLine, key_file: Path
-) -> None:
+def test_nonce_is_sent_with_a_second_proof(server: AnswersServer, gatehouse: CommandLine, key_file: Path) -> None:
     def with_nonce(asked: Asked) -> Said:
-        proof = verify_proof(
-            asked.headers["DPoP"], "POST", server.url + STAGE + "/oauth2/token", NOW
-        )
+        proof = verify_proof(asked.headers["DPoP"], "POST", server.url + STAGE + "/oauth2/token", NOW)
         if proof.nonce != "fresh":
             return Said(400, '{"error":"use_dpop_nonce"}', {"DPoP-Nonce": "fresh"})
         return Said(200, json.dumps({**GIVEN, "token_type": "DPoP"}))
@@ -178,9 +155,7 @@ def test_nonce_is_sent_with_a_second_proof(
     assert len(server.asked) == 2
 
 
-def test_dpop_key_is_created_once(
-    server: AnswersServer, gatehouse: CommandLine, tmp_path: Path
-) -> None:
+def test_dpop_key_is_created_once(server: AnswersServer, gatehouse: CommandLine, tmp_path: Path) -> None:
     file = tmp_path / "dpop.pem"
     for _ in range(2):
         got = gatehouse("token", "get", "billing", "--dpop-key", str(file), answer="secret\n")
@@ -200,15 +175,11 @@ def test_headers_are_printed_for_a_pipe(server: AnswersServer, gatehouse: Comman
     assert checked.ath is not None
 
 
-def test_curl_line_has_no_token(
-    server: AnswersServer, gatehouse: CommandLine, tmp_path: Path
-) -> None:
+def test_curl_line_has_no_token(server: AnswersServer, gatehouse: CommandLine, tmp_path: Path) -> None:
     file = tmp_path / "some headers"
     command = ("token", "get", "billing", "--curl", str(file), "--request", "POST", "/a?b=c")
     got = gatehouse(*command, answer="secret\n")
-    assert got.stdout == (
-        f"curl --request POST --header '@{file}' '{server.url}/ms-system/a?b=c'\n"
-    )
+    assert got.stdout == (f"curl --request POST --header '@{file}' '{server.url}/ms-system/a?b=c'\n")
     assert file.read_text() == "Authorization: Bearer the-token\n"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     again = gatehouse(*command, answer="secret\n")
@@ -247,9 +218,7 @@ def test_token_response_may_have_any_members(server: AnswersServer, gatehouse: C
     assert "\x1b" not in got.stderr
 
 
-def test_certificate_needs_a_mutual_tls_address(
-    server: AnswersServer, gatehouse: CommandLine, key_file: Path
-) -> None:
+def test_certificate_needs_a_mutual_tls_address(server: AnswersServer, gatehouse: CommandLine, key_file: Path) -> None:
     metadata = f"GET {STAGE}/.well-known/oauth-authorization-server"
     server.answers[metadata] = Said(200, "{}")
     refused = gatehouse("token", "get", "billing", "--certificate", str(key_file))
@@ -272,9 +241,7 @@ def test_invalid_options_send_nothing(
     locked, public, odd = (tmp_path / name for name in ("locked", "public", "odd"))
     private_key = ec.generate_private_key(ec.SECP256R1())
     locked.write_bytes(
-        private_key.private_bytes(
-            Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"password")
-        )
+        private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"password"))
     )
     public.write_text(json.dumps(ECAlgorithm.to_jwk(private_key.public_key(), as_dict=True)))
     odd.write_text(to_pem(ec.generate_private_key(ec.SECP384R1())))

@@ -78,9 +78,7 @@ def steps(result: Result) -> dict[str, bool | None]:
     return {step["stage"]: step["passed"] for step in result.json["steps"]}
 
 
-def test_allowed_request_shows_the_statement(
-    issuer: Issuer, gatehouse: CommandLine, tmp_path: Path
-) -> None:
+def test_allowed_request_shows_the_statement(issuer: Issuer, gatehouse: CommandLine, tmp_path: Path) -> None:
     issuer.deploy(AUDIENCE="billing,others")
     file = tmp_path / "token"
     file.write_text(issuer.token())
@@ -116,11 +114,7 @@ def test_denied_request_names_the_scope(issuer: Issuer, gatehouse: CommandLine) 
         (issuer.token(), "/country/code/A/B", "/GET/country/code/*/*", "no single scope"),
     ):
         said = inspected(gatehouse, token, "--request", "GET", path)
-        assert (said.code, said.json["status"], said.json["reason"]) == (
-            1,
-            403,
-            "scope_insufficient",
-        )
+        assert (said.code, said.json["status"], said.json["reason"]) == (1, 403, "scope_insufficient")
         assert steps(said)["policy"] is False
         assert would in said.json["steps"][-1]["says"][1]
         found = said.json["statement"]
@@ -138,10 +132,7 @@ def test_pasted_token_is_not_repeated(issuer: Issuer, gatehouse: CommandLine, to
 def test_inspect_lists_open_routes(issuer: Issuer, gatehouse: CommandLine) -> None:
     issuer.deploy()
     said = inspected(gatehouse, issuer.token())
-    assert (said.code, said.json["decision"]) == (
-        0,
-        "Valid token. It opens GET /country, GET /country/code/*.",
-    )
+    assert (said.code, said.json["decision"]) == (0, "Valid token. It opens GET /country, GET /country/code/*.")
     nothing = inspected(gatehouse, issuer.token(scope=None))
     assert (nothing.code, "opens no route" in nothing.json["decision"]) == (1, True)
 
@@ -199,30 +190,22 @@ def test_revoked_token_is_found(issuer: Issuer, gatehouse: CommandLine) -> None:
     )
     token = issuer.token(jti="one")
     assert inspected(gatehouse, token).code == 0
-    aws_client("dynamodb").put_item(
-        TableName=table, Item={"entry": {"S": revoked_jwt(issuer.url, "one", token)}}
-    )
+    aws_client("dynamodb").put_item(TableName=table, Item={"entry": {"S": revoked_jwt(issuer.url, "one", token)}})
     said = inspected(gatehouse, token)
     assert (said.code, said.json["reason"]) == (1, "token_revoked")
 
 
-def test_bound_token_leaves_its_proof_unused(
-    issuer: Issuer, gatehouse: CommandLine, tmp_path: Path
-) -> None:
+def test_bound_token_leaves_its_proof_unused(issuer: Issuer, gatehouse: CommandLine, tmp_path: Path) -> None:
     issuer.deploy(PROOF_OF_POSSESSION="dpop", REPLAY_TABLE="no-such-table")
     own, other = tmp_path / "own.pem", tmp_path / "other.pem"
     private_key = ec.generate_private_key(ec.SECP256R1())
     own.write_text(to_pem(private_key))
     other.write_text(to_pem(ec.generate_private_key(ec.SECP256R1())))
-    jwk: dict[str, Any] = jwt.get_algorithm_by_name("ES256").to_jwk(
-        private_key.public_key(), as_dict=True
-    )
+    jwk: dict[str, Any] = jwt.get_algorithm_by_name("ES256").to_jwk(private_key.public_key(), as_dict=True)
     # On this machine's own address; in an account it is the API's.
     issuer.server.answers.clear()
     token = issuer.token(cnf={"jkt": thumbprint(jwk)})
-    issuer.server.answers[f"GET {STAGE}/oauth2/jwks"] = Said(
-        200, json.dumps(issuer.ring.key_set(NOW))
-    )
+    issuer.server.answers[f"GET {STAGE}/oauth2/jwks"] = Said(200, json.dumps(issuer.ring.key_set(NOW)))
     request = ("--request", "GET", "/country")
     assert inspected(gatehouse, token, *request).json["reason"] == "proof_required"
     said = inspected(gatehouse, token, *request, "--dpop-key", str(other))
@@ -267,9 +250,7 @@ def test_opaque_token_is_introspected(issuer: Issuer, gatehouse: CommandLine) ->
     assert (said.code, said.json["reason"]) == (1, "token_inactive")
 
 
-def test_another_scope_map_has_to_be_named(
-    issuer: Issuer, gatehouse: CommandLine, tmp_path: Path
-) -> None:
+def test_another_scope_map_has_to_be_named(issuer: Issuer, gatehouse: CommandLine, tmp_path: Path) -> None:
     issuer.deploy(SCOPE_MAP="scopes-of-ours.json")
     refused = inspected(gatehouse, issuer.token(), "--request", "GET", "/orders")
     assert (refused.code, "--scope-map" in refused.stderr) == (2, True)
@@ -285,9 +266,7 @@ def test_another_scope_map_has_to_be_named(
 RULES = {"audience": "https://customer.example", "scopes": {"orders.read": ["GET /orders/{id}"]}}
 
 
-def test_shared_authorizer_uses_the_apis_rules(
-    issuer: Issuer, gatehouse: CommandLine, tmp_path: Path
-) -> None:
+def test_shared_authorizer_uses_the_apis_rules(issuer: Issuer, gatehouse: CommandLine, tmp_path: Path) -> None:
     issuer.deploy()
     parameter = "/gatehouse/gatehouse-test/apis/a1b2c3"
     aws_client("ssm").put_parameter(Name=parameter, Value=json.dumps(RULES), Type="String")
@@ -295,11 +274,7 @@ def test_shared_authorizer_uses_the_apis_rules(
     request = ("--api", "a1b2c3/live", "--request", "GET", "/orders/7")
     said = inspected(gatehouse, token, *request)
     assert (said.code, said.json["status"]) == (0, 200), said
-    assert said.json["steps"][0] == {
-        "stage": "rules",
-        "passed": True,
-        "says": [f"rules of {parameter}"],
-    }
+    assert said.json["steps"][0] == {"stage": "rules", "passed": True, "says": [f"rules of {parameter}"]}
     arn = "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/live/GET/orders/*"
     assert said.json["statement"]["Resource"] == arn
     (claims,) = [step for step in said.json["steps"] if step["stage"] == "claims"]
@@ -355,20 +330,8 @@ SIMPLE = {
     [
         ("GET", "/orders/7", (), 200, ["isAuthorized true for GET /orders/{part}"]),
         ("GET", "/files/a/b", (), 200, ["isAuthorized true for GET /files/{rest+}"]),
-        (
-            "GET",
-            "/orders/latest",
-            (),
-            403,
-            ["isAuthorized false for GET /orders/latest", "orders.write would open it"],
-        ),
-        (
-            "GET",
-            "/orders/latest",
-            ("--route", "ANY /orders/{id}"),
-            200,
-            ["isAuthorized true for GET /orders/{id}"],
-        ),
+        ("GET", "/orders/latest", (), 403, ["isAuthorized false for GET /orders/latest", "orders.write would open it"]),
+        ("GET", "/orders/latest", ("--route", "ANY /orders/{id}"), 200, ["isAuthorized true for GET /orders/{id}"]),
         (
             "DELETE",
             "/orders/7",
@@ -382,13 +345,7 @@ SIMPLE = {
     ],
 )
 def test_simple_response_is_for_one_route(  # noqa: PLR0913, PLR0917 - a table's columns
-    issuer: Issuer,
-    gatehouse: CommandLine,
-    method: str,
-    path: str,
-    more: tuple[str, ...],
-    status: int,
-    says: list[str],
+    issuer: Issuer, gatehouse: CommandLine, method: str, path: str, more: tuple[str, ...], status: int, says: list[str]
 ) -> None:
     issuer.deploy(**SIMPLE)
     named = ("--function", physical_name("Authorizer"), "--request", method, path, *more)
@@ -397,9 +354,7 @@ def test_simple_response_is_for_one_route(  # noqa: PLR0913, PLR0917 - a table's
     assert said.json["steps"][-1] == {"stage": "route", "passed": status == 200, "says": says}
 
 
-def test_settings_file_describes_an_authorizer(
-    issuer: Issuer, gatehouse: CommandLine, tmp_path: Path
-) -> None:
+def test_settings_file_describes_an_authorizer(issuer: Issuer, gatehouse: CommandLine, tmp_path: Path) -> None:
     issuer.deploy()
     file = tmp_path / "variables.yaml"
     file.write_text(json.dumps({"ISSUER": issuer.url, "AUDIENCE": "billing", **SIMPLE}))
@@ -420,9 +375,7 @@ def test_settings_file_describes_an_authorizer(
         (("--local", "--function", "a"), "--settings FILE"),
     ],
 )
-def test_ambiguous_authorizer_is_rejected(
-    gatehouse: CommandLine, options: tuple[str, ...], said: str
-) -> None:
+def test_ambiguous_authorizer_is_rejected(gatehouse: CommandLine, options: tuple[str, ...], said: str) -> None:
     environ = {} if "--local" in options else {"GATEHOUSE_STACK": NAME}
     refused = gatehouse("token", "inspect", *options, environ=environ)
     assert (refused.code, refused.stdout, said in refused.stderr) == (2, "", True)
@@ -448,9 +401,7 @@ def test_unreadable_ring_leaves_other_steps(issuer: Issuer, gatehouse: CommandLi
     assert "version 9" in step["says"][1]
 
 
-def test_bound_token_needs_its_certificate(
-    issuer: Issuer, gatehouse: CommandLine, tmp_path: Path
-) -> None:
+def test_bound_token_needs_its_certificate(issuer: Issuer, gatehouse: CommandLine, tmp_path: Path) -> None:
     issuer.deploy(PROOF_OF_POSSESSION="mtls", DENY_LIST_TABLE="")
     file, other = tmp_path / "client.pem", tmp_path / "other.pem"
     certificates = LaptopCertificates.ensure(tmp_path / "tls")
@@ -494,8 +445,7 @@ def test_local_environment_matches_the_template() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
-    [(0, "0 s"), (59.6, "1 min"), (3661, "1 h 1 min"), (90_061, "1 d 1 h"), (86_460, "1 d")],
+    ("seconds", "said"), [(0, "0 s"), (59.6, "1 min"), (3661, "1 h 1 min"), (90_061, "1 d 1 h"), (86_460, "1 d")]
 )
 def test_span_has_two_units(seconds: float, said: str) -> None:
     assert span(seconds) == said

@@ -19,9 +19,7 @@ SECRET = ("--secret-file", "secret")
 
 
 @pytest.fixture
-def server(
-    account: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[AnswersServer]:
+def server(account: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AnswersServer]:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "secret").write_text("s&cret\n")
     (tmp_path / "token").write_text("the-token\n")
@@ -36,9 +34,7 @@ def gatehouse() -> CommandLine:
 
 
 @pytest.mark.parametrize("source", ["file", "stdin"])
-def test_introspect_prints_the_response(
-    server: AnswersServer, gatehouse: CommandLine, source: str
-) -> None:
+def test_introspect_prints_the_response(server: AnswersServer, gatehouse: CommandLine, source: str) -> None:
     response = {"active": True, "scope": "a", "client_id": "shop"}
     server.answers[INTROSPECT] = Said(200, json.dumps(response))
     file = ("token",) if source == "file" else ()
@@ -57,19 +53,13 @@ def test_introspect_exits_with_1_if_inactive(server: AnswersServer, gatehouse: C
     assert "not visible to billing" in seen.stderr
 
 
-def test_revoke_sends_the_token_as_its_client(
-    server: AnswersServer, gatehouse: CommandLine
-) -> None:
+def test_revoke_sends_the_token_as_its_client(server: AnswersServer, gatehouse: CommandLine) -> None:
     server.answers[REVOKE] = Said(200, "{}")
     method = ("--method", "client_secret_post")
     revoked = gatehouse("token", "revoke", "billing", "token", *method, *SECRET, "--json")
     assert (revoked.code, revoked.json) == (0, {"client_id": "billing", "revoked": True})
     (asked,) = server.asked
-    assert parse_qs(asked.body) == {
-        "client_id": ["billing"],
-        "client_secret": ["s&cret"],
-        "token": ["the-token"],
-    }
+    assert parse_qs(asked.body) == {"client_id": ["billing"], "client_secret": ["s&cret"], "token": ["the-token"]}
     shown = gatehouse("token", "revoke", "billing", "token", *SECRET)
     assert (shown.stdout, "CheckRevokedTokens" in shown.stderr) == ("Token revoked.\n", True)
 
@@ -98,17 +88,13 @@ def test_response_without_active_is_an_error(server: AnswersServer, gatehouse: C
 
 
 @pytest.mark.parametrize("command", ["introspect", "revoke"])
-def test_token_and_secret_cannot_share_stdin(
-    server: AnswersServer, gatehouse: CommandLine, command: str
-) -> None:
+def test_token_and_secret_cannot_share_stdin(server: AnswersServer, gatehouse: CommandLine, command: str) -> None:
     refused = gatehouse("token", command, "billing", "--secret-file", "-", answer="x\n")
     assert (refused.code, "Only one value can be read from stdin" in refused.stderr) == (2, True)
     assert server.asked == []
 
 
-def test_certificate_uses_the_mutual_tls_alias(
-    server: AnswersServer, gatehouse: CommandLine
-) -> None:
+def test_certificate_uses_the_mutual_tls_alias(server: AnswersServer, gatehouse: CommandLine) -> None:
     metadata = f"GET {STAGE}/.well-known/oauth-authorization-server"
     alias = {"mtls_endpoint_aliases": {"introspection_endpoint": "https://127.0.0.1:9/i"}}
     server.answers[metadata] = Said(200, json.dumps(alias))
