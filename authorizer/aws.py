@@ -1,6 +1,7 @@
 """AWS calls of the authorizer and of the functions, with time-outs and checked responses.
 
-No type of boto3 crosses this interface: parameters, responses and errors are plain.
+No type of boto3 crosses this interface. Operations, parameters and responses are as in the API
+reference of the service, except that blobs are bytes.
 
 boto3 is imported lazily: it dominates cold-start time and plain JWT verification does not need it.
 The first request that needs it pays for the import.
@@ -108,7 +109,10 @@ class Aws(Protocol):
     def call(
         self, service: str, operation: str, deadline: Deadline | None = None, **parameters: object
     ) -> dict[str, Any]:
-        """Call an operation, such as `get_item` of `dynamodb`, and return its response.
+        """Call an operation, such as `GetItem` of `dynamodb`, and return its response.
+
+        `service` is the name of a boto3 client. Values are as in the service's JSON: a time is a
+        number of seconds since the epoch. Only blobs are different: they are bytes, not base64.
 
         Raises:
             AwsError: AWS rejects the call.
@@ -155,16 +159,26 @@ def call(make_client: Callable[[], Any], operation: str, parameters: Mapping[str
         AwsError: AWS rejects the call.
         AwsUnavailableError: there is no readable response.
     """
+    from botocore import xform_name
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        response: dict[str, Any] = getattr(make_client(), operation)(**parameters)
+        response = getattr(make_client(), xform_name(operation))(**parameters)
     except (BotoCoreError, ClientError) as error:
         raise to_aws_error(error) from error
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         # botocore's parser fails with these for a body of another structure.
         raise AwsUnavailableError("the response cannot be read") from error
-    return response
+    return {name: _as_in_json(value) for name, value in response.items() if name != "ResponseMetadata"}
+
+
+def _as_in_json(value: Any) -> Any:
+    """Return a value of boto3 with times as numbers."""
+    if isinstance(value, datetime):
+        return value.timestamp()
+    if isinstance(value, dict):
+        return {name: _as_in_json(member) for name, member in value.items()}
+    return [_as_in_json(member) for member in value] if isinstance(value, list) else value
 
 
 def to_aws_error(error: Exception) -> AwsError:

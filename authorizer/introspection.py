@@ -264,7 +264,7 @@ class SecretsManagerCredentials:
 
     def _load(self, deadline: Deadline) -> Credentials:
         try:
-            response = self._aws.call("secretsmanager", "get_secret_value", deadline, SecretId=self._secret_arn)
+            response = self._aws.call("secretsmanager", "GetSecretValue", deadline, SecretId=self._secret_arn)
             members = strict_json.parse_object(response.get("SecretString", "").encode())
         except (AwsError, strict_json.JsonError) as error:
             raise IntrospectionError(Reason.INTROSPECTION_CREDENTIALS) from error

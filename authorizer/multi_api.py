@@ -47,7 +47,7 @@ class ParameterStore:
     def read(self, api: str, deadline: Deadline) -> str | None:
         """Return the text of an API's rules."""
         try:
-            response = self._aws.call("ssm", "get_parameter", deadline, Name=f"{self._path}/{api}")
+            response = self._aws.call("ssm", "GetParameter", deadline, Name=f"{self._path}/{api}")
         except AwsError as error:
             if error.code == "ParameterNotFound":
                 return None

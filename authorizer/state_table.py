@@ -101,7 +101,7 @@ class DynamoDbRevokedTokens:
         """Return whether the token was revoked, by a consistent read."""
         try:
             response = self._aws.call(
-                "dynamodb", "get_item", deadline, TableName=self._table, Key={"entry": {"S": name}}, ConsistentRead=True
+                "dynamodb", "GetItem", deadline, TableName=self._table, Key={"entry": {"S": name}}, ConsistentRead=True
             )
         except AwsError as error:
             raise StateUnavailableError(Reason.DENY_LIST_UNAVAILABLE) from error
@@ -141,7 +141,7 @@ class DynamoDbReplayStore:
         try:
             self._aws.call(
                 "dynamodb",
-                "put_item",
+                "PutItem",
                 deadline,
                 TableName=self._table,
                 Item={

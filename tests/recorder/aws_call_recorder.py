@@ -31,6 +31,7 @@ NOBODY: Final = "nobody"
 _ARTIFACTS = ("functions", "authorizer")
 _OURS = (*_ARTIFACTS, "infra", "local", "tests")
 _SHARED = "functions.shared"
+_CLIENT = "authorizer.aws"
 _PARAMETERS = ("TableName", "SecretId", "KeyId", "TargetKeyId", "AliasName", "Name", "Bucket")
 _HELD = "gatehouse_parameters"
 _written: dict[int, set[str]] = {}
@@ -61,10 +62,10 @@ def initialize_client_plugin(client: Any) -> None:
 def caller(modules: Iterable[str]) -> str | None:
     """Return the package whose call this is, from the stack's module names, innermost first.
 
-    The authorizer's clients are its own; functions share theirs. Tests, the laptop edition and
-    operators call for themselves: None.
+    All calls go through `authorizer.aws`, so the module that uses it decides. Tests, the laptop
+    edition and operators call for themselves: None.
     """
-    ours = [name for name in modules if name.partition(".")[0] in _OURS]
+    ours = [name for name in modules if name.partition(".")[0] in _OURS and name != _CLIENT]
     first = ours[0].partition(".")[0] if ours else ""
     if any(name.startswith("infra.") for name in ours):
         return None

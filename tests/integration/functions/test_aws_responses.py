@@ -247,6 +247,9 @@ def _operations_in_the_code() -> set[str]:
         for path in Path(folder).rglob("*.py")
     )
     called = set(re.findall(r"\.(\w+)\(", code)) | set(re.findall(r'"(\w+)"', code))
+    named = set(re.findall(r'\.call\(\s*"\w+",\s*"(\w+)"', code))
     models = (boto3.client(service).meta.service_model for service in ("dynamodb", "secretsmanager", "kms", "ssm"))
-    operations = {name for model in models for name in model.operation_names if xform_name(name) in called}
+    operations = {
+        name for model in models for name in model.operation_names if name in named or xform_name(name) in called
+    }
     return operations - {"Verify"}  # KMS's; several classes have a method of that name
