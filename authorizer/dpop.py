@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 from . import claims, jws
 from .errors import InvalidTokenError, Reason
-from .jwk import PROOF_ALGORITHMS, InvalidKeyError, VerificationKey, parse_key
+from .jwk import InvalidKeyError, VerificationKey, parse_key
 from .jwk_thumbprint import thumbprint
-from .jws import HeaderRules, UnverifiedHeader
+from .jws import PROOF_ALGORITHMS, HeaderRules, UnverifiedHeader
 
 PROOF_TYPE = "dpop+jwt"
 MAX_PROOF_AGE = 60

@@ -289,7 +289,3 @@ _READERS: Mapping[str, Callable[[Mapping[str, object]], _Reading]] = {
     "EdDSA": _read_eddsa,
     "Ed25519": _read_eddsa,
 }
-ALGORITHMS = frozenset(("RS256", "PS256", "ES256", "EdDSA"))
-# RFC 9864 adds a name for EdDSA with this curve. It is accepted for DPoP keys only, because issuers
-# do not use it yet.
-PROOF_ALGORITHMS = ALGORITHMS | {"Ed25519"}

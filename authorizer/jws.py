@@ -7,6 +7,11 @@ from typing import NamedTuple
 from . import base64url, strict_json
 from .errors import InvalidTokenError, Reason
 
+ALGORITHMS = frozenset(("RS256", "PS256", "ES256", "EdDSA"))
+# RFC 9864 adds a name for EdDSA with this curve. It is accepted for DPoP keys only, because issuers
+# do not use it yet.
+PROOF_ALGORITHMS = ALGORITHMS | {"Ed25519"}
+
 MAX_TOKEN_LENGTH = 8192
 MAX_HEADER_LENGTH = 1024
 MAX_KID_LENGTH = 256

@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeVar
 from . import strict_json
 from .claims import CERTIFICATE, DPOP_KEY, one_or_more
 from .https_client import parse_url
-from .jwk import ALGORITHMS
+from .jws import ALGORITHMS
 
 _T = TypeVar("_T")
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")

@@ -39,8 +39,8 @@ ARTIFACTS: Mapping[str, Artifact] = {
     "RevokeToken": Artifact("functions.revoke_token.handler", "signing"),
     "RotateKeys": Artifact("functions.rotate_keys.handler", "signing"),
     "PublishJwks": Artifact("functions.publish_jwks.handler"),
-    "PublishMetadata": Artifact("functions.publish_metadata.handler", "verifying"),
-    "PublishResourceMetadata": Artifact("functions.publish_resource_metadata.handler", "verifying", (SCOPES,)),
+    "PublishMetadata": Artifact("functions.publish_metadata.handler"),
+    "PublishResourceMetadata": Artifact("functions.publish_resource_metadata.handler", data=(SCOPES,)),
     "LookUpCountry": Artifact("functions.look_up_country.handler", "countries"),
 }
 """By the function's logical id in template.yaml."""

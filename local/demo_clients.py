@@ -23,17 +23,15 @@ from jwt.algorithms import ECAlgorithm
 
 from functions.shared.clients.assertion_rules import AssertionRules
 from functions.shared.clients.certificate_subject import CertificateSubject, SubjectKind
-from functions.shared.clients.client import (
+from functions.shared.clients.client import Client, TokenFormat, TokenProfile
+from functions.shared.clients.client_secrets import StoredSecret, digest_generated, digest_imported
+from functions.shared.clients.supported import (
     CLIENT_CREDENTIALS,
     PRIVATE_KEY_JWT,
     SELF_SIGNED_TLS_CLIENT_AUTH,
     TLS_CLIENT_AUTH,
     TOKEN_EXCHANGE,
-    Client,
-    TokenFormat,
-    TokenProfile,
 )
-from functions.shared.clients.client_secrets import StoredSecret, digest_generated, digest_imported
 from functions.shared.keys.signing_keys import to_pem
 from infra.cli.token_requests import ClientKey
 from local import STATE

@@ -9,7 +9,8 @@ from math import floor
 from typing import Any
 
 from functions.shared.authentication.client_authentication import ClientAuthentication
-from functions.shared.clients.client import DEFAULT_SIGNING_ALGORITHM, Client
+from functions.shared.clients.client import Client
+from functions.shared.clients.supported import DEFAULT_SIGNING_ALGORITHM
 from functions.shared.keys.signers import SignerSource
 from functions.shared.runtime.lambda_function import Clock
 from functions.shared.tokens.token_lookup import ActiveToken, TokenLookup, to_cnf, token_type

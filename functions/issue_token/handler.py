@@ -12,8 +12,9 @@ from functions.issue_token.proof_of_possession import DpopNonces, PossessionChec
 from functions.issue_token.token_endpoint import TokenEndpoint
 from functions.issue_token.token_exchange import TokenExchange
 from functions.shared.authentication.client_authentication import build_client_authentication
-from functions.shared.clients.client import CLIENT_CREDENTIALS, TOKEN_EXCHANGE, TokenFormat
+from functions.shared.clients.client import TokenFormat
 from functions.shared.clients.client_registry import CachedClients, DynamoDbClients
+from functions.shared.clients.supported import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
 from functions.shared.keys.cached_key_ring import CachedKeyRing
 from functions.shared.keys.signers import RingSigners
 from functions.shared.runtime.lambda_function import SYSTEM_CLOCK, Clock, EnvironmentSettings, LambdaHandler

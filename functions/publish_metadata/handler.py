@@ -9,9 +9,9 @@ import json
 import os
 from dataclasses import dataclass
 
-from authorizer.jwk import PROOF_ALGORITHMS
+from authorizer.jws import PROOF_ALGORITHMS
 from authorizer.metrics import Meter
-from functions.shared.clients.client import (
+from functions.shared.clients.supported import (
     ASSERTION_ALGORITHMS,
     DEFAULT_SIGNING_ALGORITHM,
     GRANT_TYPES,

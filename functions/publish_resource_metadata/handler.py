@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from importlib.resources import files
 
-from authorizer.jwk import PROOF_ALGORITHMS
+from authorizer.jws import PROOF_ALGORITHMS
 from authorizer.metrics import Meter
 from functions.shared.runtime.lambda_function import EnvironmentSettings, LambdaHandler
 from functions.shared.web.audit import AuditEntry, Emit

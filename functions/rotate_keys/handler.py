@@ -11,7 +11,7 @@ from authorizer.metrics import Meter
 from functions.rotate_keys.custom_resource import respond_to_cloudformation, run_and_log
 from functions.rotate_keys.key_backends import KeyBackend, KmsKeys, SecretsManagerKeys, generate_key
 from functions.rotate_keys.key_rotation import RingStore, Rotator
-from functions.shared.clients.client import SIGNING_ALGORITHMS
+from functions.shared.clients.supported import SIGNING_ALGORITHMS
 from functions.shared.keys.key_ring import IN_KMS, IN_SECRETS_MANAGER
 from functions.shared.keys.rotation import NewKey, RotationRules, UnsafeRotationError
 from functions.shared.runtime.lambda_function import (

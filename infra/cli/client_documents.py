@@ -24,23 +24,25 @@ from functions.shared.clients.assertion_rules import (
 )
 from functions.shared.clients.certificate_subject import CertificateSubject, SubjectKind
 from functions.shared.clients.client import (
+    DEFAULT_TOKEN_LIFETIME,
+    LONGEST_TOKEN_LIFETIME,
+    MAX_RESOURCE_LENGTH,
+    Client,
+    TokenFormat,
+    TokenProfile,
+)
+from functions.shared.clients.supported import (
     ASSERTION_ALGORITHMS,
     CLIENT_SECRET_BASIC,
     CLIENT_SECRET_POST,
     DEFAULT_SIGNING_ALGORITHM,
-    DEFAULT_TOKEN_LIFETIME,
     FEDERATED_JWT,
     GRANT_TYPES,
-    LONGEST_TOKEN_LIFETIME,
-    MAX_RESOURCE_LENGTH,
     METHODS,
     PRIVATE_KEY_JWT,
     SELF_SIGNED_TLS_CLIENT_AUTH,
     SIGNING_ALGORITHMS,
     TLS_CLIENT_AUTH,
-    Client,
-    TokenFormat,
-    TokenProfile,
 )
 
 from .errors import UsageError

@@ -21,17 +21,7 @@ from rich.console import RenderableType
 from functions.shared.clients import distinguished_names
 from functions.shared.clients.certificate_subject import CertificateSubject, SubjectKind
 from functions.shared.clients.client import (
-    ASSERTION_ALGORITHMS,
-    CLIENT_CREDENTIALS,
-    CLIENT_SECRET_BASIC,
-    CLIENT_SECRET_POST,
-    GRANT_TYPES,
     LONGEST_TOKEN_LIFETIME,
-    METHODS,
-    PRIVATE_KEY_JWT,
-    SELF_SIGNED_TLS_CLIENT_AUTH,
-    SIGNING_ALGORITHMS,
-    TLS_CLIENT_AUTH,
     Client,
     TokenFormat,
     TokenProfile,
@@ -39,6 +29,18 @@ from functions.shared.clients.client import (
 )
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated, digest_imported, generate_secret
 from functions.shared.clients.distinguished_names import DistinguishedName
+from functions.shared.clients.supported import (
+    ASSERTION_ALGORITHMS,
+    CLIENT_CREDENTIALS,
+    CLIENT_SECRET_BASIC,
+    CLIENT_SECRET_POST,
+    GRANT_TYPES,
+    METHODS,
+    PRIVATE_KEY_JWT,
+    SELF_SIGNED_TLS_CLIENT_AUTH,
+    SIGNING_ALGORITHMS,
+    TLS_CLIENT_AUTH,
+)
 
 from .client_documents import SECRET_METHODS, checked
 from .client_store import ClientTable, clients_of

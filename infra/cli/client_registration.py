@@ -14,19 +14,21 @@ from cryptography.x509 import load_pem_x509_certificate
 
 from functions.shared.clients.certificate_subject import SubjectKind
 from functions.shared.clients.client import (
-    CLIENT_CREDENTIALS,
-    CLIENT_SECRET_BASIC,
     DEFAULT_TOKEN_LIFETIME,
-    GRANT_TYPES,
     LONGEST_TOKEN_LIFETIME,
-    METHODS,
-    SIGNING_ALGORITHMS,
     Client,
     TokenFormat,
     TokenProfile,
 )
 from functions.shared.clients.client_registry import FRESH_SECONDS, STALE_SECONDS
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated, digest_imported, generate_secret
+from functions.shared.clients.supported import (
+    CLIENT_CREDENTIALS,
+    CLIENT_SECRET_BASIC,
+    GRANT_TYPES,
+    METHODS,
+    SIGNING_ALGORITHMS,
+)
 
 from .client_documents import PROOF_FIELDS, SECRET_METHODS, checked, implied_methods, to_document
 from .client_files import compare, lines, payload, warnings

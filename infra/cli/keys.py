@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import click
 from rich.text import Text
 
-from functions.shared.clients.client import LONGEST_TOKEN_LIFETIME, SIGNING_ALGORITHMS, Client, TokenFormat
+from functions.shared.clients.client import LONGEST_TOKEN_LIFETIME, Client, TokenFormat
+from functions.shared.clients.supported import SIGNING_ALGORITHMS
 from functions.shared.keys.cached_key_ring import STALE_SECONDS
 from functions.shared.keys.key_ring import IN_KMS, JWKS_MAX_AGE, KeyRing, RingKey
 from functions.shared.keys.rotation import PROPAGATION_SECONDS, retirable_from

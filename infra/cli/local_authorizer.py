@@ -26,7 +26,7 @@ from authorizer.routes import ANY_SEGMENT, REST_OF_PATH, Route, parse_route
 from authorizer.scope_map import ApiRules, ScopeMap, ScopeMapError, parse_api_rules, parse_scope_map
 from authorizer.settings import Settings, SettingsError
 from authorizer.state_table import DynamoDbRevokedTokens
-from functions.shared.clients.client import SIGNING_ALGORITHMS
+from functions.shared.clients.supported import SIGNING_ALGORITHMS
 from functions.shared.web import paths
 
 from .. import local_stack

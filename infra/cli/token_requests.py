@@ -18,7 +18,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from functions.shared.clients.client import (
+from functions.shared.clients.supported import (
     CLIENT_CREDENTIALS,
     CLIENT_SECRET_BASIC,
     CLIENT_SECRET_POST,

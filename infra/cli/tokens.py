@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from functions.shared.clients.client import (
+from functions.shared.clients.supported import (
     ASSERTION_ALGORITHMS,
     CLIENT_SECRET_BASIC,
     FEDERATED_JWT,

@@ -7,14 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from functions.shared.clients.client import (
-    PRIVATE_KEY_JWT,
-    SELF_SIGNED_TLS_CLIENT_AUTH,
-    TLS_CLIENT_AUTH,
-    Client,
-    TokenFormat,
-    TokenProfile,
-)
+from functions.shared.clients.client import Client, TokenFormat, TokenProfile
+from functions.shared.clients.supported import PRIVATE_KEY_JWT, SELF_SIGNED_TLS_CLIENT_AUTH, TLS_CLIENT_AUTH
 from local import demo_clients
 from local.addresses import Addresses, Service
 from local.certificates import LaptopCertificates

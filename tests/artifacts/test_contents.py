@@ -27,8 +27,8 @@ DISTRIBUTIONS = {"jwt": "pyjwt"}
 # Modules that import a package only when asked for what these artifacts never ask for.
 NEVER_ASKED: Mapping[str, set[str]] = {
     # The client certificate that every request may bring, and that only clients are known by.
-    "PublishJwks": {"cryptography"},
-    "LookUpCountry": {"cryptography"},
+    name: {"cryptography"}
+    for name in ("PublishJwks", "PublishMetadata", "PublishResourceMetadata", "LookUpCountry")
 }
 OURS = ("authorizer", "functions", "infra", "local", "tests")
 MEGABYTE = 1_000_000

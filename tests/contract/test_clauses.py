@@ -7,8 +7,10 @@ import jwt
 import pytest
 
 from authorizer import base64url
-from authorizer.jwk import ALGORITHMS, parse_key
-from functions.shared.clients.client import CLIENT_CREDENTIALS, TOKEN_EXCHANGE, TokenFormat, TokenProfile
+from authorizer.jwk import parse_key
+from authorizer.jws import ALGORITHMS
+from functions.shared.clients.client import TokenFormat, TokenProfile
+from functions.shared.clients.supported import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
 from tests.support.memory_server import MemoryServer, memory_server
 from tests.support.server import client
 

@@ -23,8 +23,8 @@ from requests_oauthlib import OAuth2Session
 
 from functions.shared.authentication.credentials import ASSERTION_TYPE
 from functions.shared.clients.assertion_rules import AssertionRules
-from functions.shared.clients.client import TOKEN_EXCHANGE
 from functions.shared.clients.client_registry import DynamoDbClients
+from functions.shared.clients.supported import TOKEN_EXCHANGE
 from local.certificates import LaptopCertificates
 from local.demo_clients import COUNTRY_API, CUSTOMER_API, assertion
 from tests.support.dpop_proofs import proof

@@ -13,7 +13,7 @@ import jwt
 import pytest
 
 from authorizer.jwk_thumbprint import thumbprint
-from functions.shared.clients.client import TOKEN_EXCHANGE
+from functions.shared.clients.supported import TOKEN_EXCHANGE
 from local.demo_clients import COUNTRY_API, CUSTOMER_API
 from tests.support.dpop_proofs import proof, public_jwk
 from tests.support.laptop import Laptop

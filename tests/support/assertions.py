@@ -7,7 +7,8 @@ from uuid import uuid4
 import jwt
 
 from authorizer.errors import InvalidTokenError, Reason
-from authorizer.jwk import ALGORITHMS, VerificationKey, parse_key
+from authorizer.jwk import VerificationKey, parse_key
+from authorizer.jws import ALGORITHMS
 from functions.shared.authentication.client_assertion import dummy_key
 from functions.shared.authentication.credentials import ASSERTION_TYPE
 from functions.shared.authentication.remote_jwks import RemoteJwks

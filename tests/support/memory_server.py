@@ -14,8 +14,9 @@ from functions.issue_token.token_exchange import TokenExchange
 from functions.revoke_token.handler import TokenRevocation
 from functions.shared.authentication.client_authentication import ClientAuthentication
 from functions.shared.authentication.client_secret import ClientSecretBasic, ClientSecretPost
-from functions.shared.clients.client import CLIENT_CREDENTIALS, TOKEN_EXCHANGE, Client, TokenFormat
+from functions.shared.clients.client import Client, TokenFormat
 from functions.shared.clients.client_secrets import SecretVerifier
+from functions.shared.clients.supported import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
 from functions.shared.keys.cached_key_ring import CachedKeyRing
 from functions.shared.keys.signers import LocalSigners
 from functions.shared.tokens.token_lookup import IssuedJwts, OpaqueTokens, TokenLookup

@@ -13,7 +13,7 @@ from cfnlint.api import lint  # type: ignore[import-untyped]
 from cfnlint.config import ManualArgs  # type: ignore[import-untyped]
 
 from authorizer.settings import Settings as AuthorizerSettings
-from functions.shared.clients.client import SIGNING_ALGORITHMS
+from functions.shared.clients.supported import SIGNING_ALGORITHMS
 from infra.cloudformation import load
 from infra.deploy import CONFIGURATION, overrides
 from local.aws import TEMPLATE, names

@@ -16,7 +16,8 @@ from authorizer import claims as claim_reading
 from authorizer.cache import LRUCache
 from authorizer.claims import LEEWAY
 from authorizer.errors import InvalidTokenError, Reason
-from authorizer.jwk import ALGORITHMS, VerificationKey, parse_key
+from authorizer.jwk import VerificationKey, parse_key
+from authorizer.jws import ALGORITHMS
 from functions.shared.authentication.credentials import PresentedAssertion
 from functions.shared.storage.state_table import OneTimeUse
 

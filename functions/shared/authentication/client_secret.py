@@ -14,8 +14,9 @@ from functions.shared.authentication.credentials import (
     CredentialSource,
     PresentedCredentials,
 )
-from functions.shared.clients.client import CLIENT_SECRET_BASIC, CLIENT_SECRET_POST, Client
+from functions.shared.clients.client import Client
 from functions.shared.clients.client_secrets import SecretVerifier, WrongSecretError
+from functions.shared.clients.supported import CLIENT_SECRET_BASIC, CLIENT_SECRET_POST
 from functions.shared.storage.errors import StorageError
 from functions.shared.storage.state_table import DAY, SecretUses
 from functions.shared.web.form import form_decode

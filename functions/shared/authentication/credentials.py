@@ -10,8 +10,7 @@ from typing import Generic, Protocol, TypeVar
 
 from authorizer import jws
 from authorizer.errors import InvalidTokenError
-from authorizer.jwk import ALGORITHMS
-from authorizer.jws import HeaderRules, UnverifiedJws
+from authorizer.jws import ALGORITHMS, HeaderRules, UnverifiedJws
 from functions.shared.clients.client import Client
 from functions.shared.storage.state_table import AlreadyUsedError
 from functions.shared.web.form import Form

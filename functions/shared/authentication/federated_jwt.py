@@ -32,7 +32,8 @@ from functions.shared.authentication.credentials import (
 )
 from functions.shared.authentication.remote_jwks import RemoteJwks
 from functions.shared.clients.assertion_rules import FederationRule
-from functions.shared.clients.client import FEDERATED_JWT, Client
+from functions.shared.clients.client import Client
+from functions.shared.clients.supported import FEDERATED_JWT
 from functions.shared.web.oauth_errors import InvalidClientError
 
 

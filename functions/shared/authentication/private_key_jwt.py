@@ -11,8 +11,8 @@ from functools import partial
 
 from authorizer.claims import LEEWAY
 from authorizer.errors import InvalidTokenError, Reason
-from authorizer.jwk import ALGORITHMS, VerificationKey
-from authorizer.jws import UnverifiedHeader
+from authorizer.jwk import VerificationKey
+from authorizer.jws import ALGORITHMS, UnverifiedHeader
 from functions.shared.authentication.client_assertion import (
     KnownSubjects,
     ReplayCheck,
@@ -31,7 +31,8 @@ from functions.shared.authentication.credentials import (
 )
 from functions.shared.authentication.remote_jwks import RemoteJwks
 from functions.shared.clients.assertion_rules import AssertionRules
-from functions.shared.clients.client import PRIVATE_KEY_JWT, Client
+from functions.shared.clients.client import Client
+from functions.shared.clients.supported import PRIVATE_KEY_JWT
 from functions.shared.web import paths
 
 _STRICT_TYPES = frozenset({CLIENT_AUTHENTICATION_TYPE})

@@ -18,8 +18,9 @@ from authorizer.cache import LRUCache
 from authorizer.clock import Clocks, Deadline
 from authorizer.errors import KeyLookupDeferredError, KeySetUnavailableError
 from authorizer.https_client import HttpExchangeError, Request, Response, Send, parse_url
-from authorizer.jwk import ALGORITHMS, VerificationKey, parse_key_set
+from authorizer.jwk import VerificationKey, parse_key_set
 from authorizer.jwks_cache import Discovery, Fetch, JwksCache
+from authorizer.jws import ALGORITHMS
 from functions.shared.web.oauth_errors import TemporarilyUnavailableError
 
 FETCH_SECONDS = 3.0

@@ -11,7 +11,8 @@ from typing import Any
 from authorizer import strict_json
 from authorizer.errors import Reason
 from authorizer.https_client import parse_url
-from authorizer.jwk import ALGORITHMS, KeySet, has_private_part, parse_key_set
+from authorizer.jwk import KeySet, has_private_part, parse_key_set
+from authorizer.jws import ALGORITHMS
 from functions.shared.runtime.wildcards import matches_wildcards
 from functions.shared.storage.dynamodb_items import boolean, integer, text
 from functions.shared.storage.state_table import DAY

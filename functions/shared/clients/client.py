@@ -1,8 +1,4 @@
-"""A client of the authorization server, and its DynamoDB item.
-
-The names of methods, grant types and algorithms are here: metadata lists them, and clients are
-validated by them.
-"""
+"""A client of the authorization server, and its DynamoDB item."""
 
 from __future__ import annotations
 
@@ -13,10 +9,20 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from authorizer.claims import THUMBPRINT, is_scope
-from authorizer.jwk import ALGORITHMS
 from functions.shared.clients.assertion_rules import AssertionRules, FederationRule
 from functions.shared.clients.certificate_subject import CertificateSubject
 from functions.shared.clients.client_secrets import StoredSecret
+from functions.shared.clients.supported import (
+    CLIENT_CREDENTIALS,
+    DEFAULT_SIGNING_ALGORITHM,
+    FEDERATED_JWT,
+    METHODS,
+    PRIVATE_KEY_JWT,
+    SELF_SIGNED_TLS_CLIENT_AUTH,
+    SIGNING_ALGORITHMS,
+    TLS_CLIENT_AUTH,
+    TOKEN_EXCHANGE,
+)
 from functions.shared.storage import dynamodb_items
 from functions.shared.storage.dynamodb_items import boolean, integer, listed, text, texts
 from functions.shared.storage.state_table import DAY
@@ -27,35 +33,6 @@ SCHEMA_VERSION = 1
 DEFAULT_TOKEN_LIFETIME = 14_400
 LONGEST_TOKEN_LIFETIME = DAY
 """Seconds. Key rotation depends on it: a key stays published until its tokens have expired."""
-
-DEFAULT_SIGNING_ALGORITHM = "RS256"
-SIGNING_ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
-
-CLIENT_SECRET_BASIC = "client_secret_basic"
-CLIENT_SECRET_POST = "client_secret_post"
-PRIVATE_KEY_JWT = "private_key_jwt"
-TLS_CLIENT_AUTH = "tls_client_auth"
-SELF_SIGNED_TLS_CLIENT_AUTH = "self_signed_tls_client_auth"
-FEDERATED_JWT = "federated_jwt"
-"""Gatehouse's name for a JWT of another issuer as client_assertion. It is not registered."""
-
-REGISTERED_METHODS = (
-    CLIENT_SECRET_BASIC,
-    CLIENT_SECRET_POST,
-    PRIVATE_KEY_JWT,
-    TLS_CLIENT_AUTH,
-    SELF_SIGNED_TLS_CLIENT_AUTH,
-)
-"""Values of `token_endpoint_auth_methods_supported`. RFC 7591, 2, and RFC 8705, 2."""
-
-METHODS = frozenset({*REGISTERED_METHODS, FEDERATED_JWT})
-
-ASSERTION_ALGORITHMS = tuple(sorted(ALGORITHMS))
-"""Values of `token_endpoint_auth_signing_alg_values_supported`, all asymmetric."""
-
-CLIENT_CREDENTIALS = "client_credentials"
-TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
-GRANT_TYPES = (CLIENT_CREDENTIALS, TOKEN_EXCHANGE)
 
 MAX_RESOURCE_LENGTH = 512
 

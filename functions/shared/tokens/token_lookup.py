@@ -10,7 +10,8 @@ from typing import Any, Protocol
 from authorizer.claims import DPOP_KEY, ClaimRules, Confirmation, VerifiedToken
 from authorizer.clock import Deadline
 from authorizer.errors import InvalidTokenError, Reason
-from authorizer.jwk import ALGORITHMS, VerificationKey, parse_key
+from authorizer.jwk import VerificationKey, parse_key
+from authorizer.jws import ALGORITHMS
 from authorizer.state_table import revoked_jwt
 from authorizer.verifier import TrustedIssuer, Verifier, header_rules
 from functions.shared.clients.client import LONGEST_TOKEN_LIFETIME, Client

@@ -18,9 +18,10 @@ from functions.publish_metadata import handler as publish_metadata
 from functions.revoke_token import handler as revoke_token
 from functions.rotate_keys import handler as rotate_keys
 from functions.rotate_keys.handler import Settings as RotateKeysSettings
-from functions.shared.clients.client import TOKEN_EXCHANGE, TokenFormat, TokenProfile
+from functions.shared.clients.client import TokenFormat, TokenProfile
 from functions.shared.clients.client_registry import FRESH_SECONDS, DynamoDbClients
 from functions.shared.clients.client_secrets import StoredSecret, digest_imported
+from functions.shared.clients.supported import TOKEN_EXCHANGE
 from functions.shared.keys import key_ring
 from functions.shared.runtime.lambda_function import MissingSettingsError
 from functions.shared.storage.aws import AwsClients

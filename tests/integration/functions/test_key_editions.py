@@ -18,7 +18,7 @@ from jwt.utils import base64url_decode
 
 from functions.rotate_keys.handler import Settings, build
 from functions.rotate_keys.key_backends import KEY_SPECS, KmsKeys
-from functions.shared.clients.client import SIGNING_ALGORITHMS
+from functions.shared.clients.supported import SIGNING_ALGORITHMS
 from functions.shared.keys import key_ring
 from functions.shared.keys.cached_key_ring import CachedKeyRing
 from functions.shared.keys.signers import LONGEST_MESSAGE, SIGNING_ALGORITHM_SPECS, MessageTooLongError, RingSigners

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from functions.publish_metadata import handler as publish_metadata
-from functions.shared.clients.client import FEDERATED_JWT
+from functions.shared.clients.supported import FEDERATED_JWT
 from functions.shared.web.responses import ProxyResponse
 from local.aws import TEMPLATE
 from local.gateway.model import AnyMethod

@@ -11,8 +11,8 @@ import pytest
 from authorizer.claims import LEEWAY
 from authorizer.dpop import MAX_PROOF_AGE, normal_url, verify_proof
 from authorizer.errors import InvalidTokenError, Reason
-from authorizer.jwk import PROOF_ALGORITHMS
 from authorizer.jwk_thumbprint import thumbprint
+from authorizer.jws import PROOF_ALGORITHMS
 from tests.support.dpop_proofs import private_key, proof, public_jwk
 from tests.support.memory_server import TOKEN_URL
 from tests.support.server import NOW

@@ -7,7 +7,8 @@ import jwt
 import pytest
 
 from authorizer.errors import InvalidTokenError, KeySetUnavailableError, Reason
-from authorizer.jwk import ALGORITHMS, InvalidKeyError, parse_key, parse_key_set
+from authorizer.jwk import InvalidKeyError, parse_key, parse_key_set
+from authorizer.jws import ALGORITHMS
 from tests.support.tokens import ec_jwk, ec_key, ed25519_jwk, ed25519_key, encode, jwks, rsa_jwk, rsa_key, sign
 
 RS256 = frozenset({"RS256"})

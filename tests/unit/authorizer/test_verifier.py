@@ -11,8 +11,9 @@ from authorizer.claims import ClaimRules, Confirmation
 from authorizer.clock import Clocks, Deadline
 from authorizer.errors import InvalidTokenError, KeySetUnavailableError, Reason
 from authorizer.https_client import Response
-from authorizer.jwk import ALGORITHMS, parse_key_set
+from authorizer.jwk import parse_key_set
 from authorizer.jwks_cache import JwksCache
+from authorizer.jws import ALGORITHMS
 from authorizer.verifier import TrustedIssuer, Verifier, header_rules
 from tests.support.tokens import (
     CLIENT,

@@ -9,7 +9,8 @@ import pytest
 
 from authorizer.jwk_thumbprint import thumbprint
 from functions.issue_token.token_exchange import ACCESS_TOKEN, MAX_ACTORS
-from functions.shared.clients.client import CLIENT_CREDENTIALS, TOKEN_EXCHANGE, TokenFormat, TokenProfile
+from functions.shared.clients.client import TokenFormat, TokenProfile
+from functions.shared.clients.supported import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
 from tests.support.aws import ISSUER
 from tests.support.dpop_proofs import proof, public_jwk
 from tests.support.memory_server import MemoryServer, memory_server

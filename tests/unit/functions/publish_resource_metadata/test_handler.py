@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from authorizer.jwk import PROOF_ALGORITHMS
+from authorizer.jws import PROOF_ALGORITHMS
 from functions.publish_resource_metadata.handler import MAX_AGE, Settings, build
 from functions.shared.runtime.lambda_function import MissingSettingsError
 from functions.shared.web.responses import ProxyResponse

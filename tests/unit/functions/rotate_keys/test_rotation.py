@@ -9,7 +9,7 @@ from authorizer.jwk_thumbprint import thumbprint
 from functions.rotate_keys.handler import Settings, build
 from functions.rotate_keys.key_backends import generate_key
 from functions.rotate_keys.key_rotation import LONGEST_RUN, Rotator, SlowRotationError
-from functions.shared.clients.client import SIGNING_ALGORITHMS
+from functions.shared.clients.supported import SIGNING_ALGORITHMS
 from functions.shared.keys import key_ring, signing_keys
 from functions.shared.keys.key_ring import KeyRing, UnusableKeyRingError
 from functions.shared.keys.rotation import RETENTION_NEEDED, NewKey, announce, first_ring, prune

@@ -4,19 +4,12 @@ from typing import Any
 
 import pytest
 
-from authorizer.jwk import ALGORITHMS
+from authorizer.jws import ALGORITHMS
 from functions.shared.clients.assertion_rules import AssertionRules, FederationRule
 from functions.shared.clients.certificate_subject import CertificateSubject, SubjectKind
-from functions.shared.clients.client import (
-    SIGNING_ALGORITHMS,
-    Client,
-    TokenFormat,
-    TokenProfile,
-    from_item,
-    is_client_id,
-    to_item,
-)
+from functions.shared.clients.client import Client, TokenFormat, TokenProfile, from_item, is_client_id, to_item
 from functions.shared.clients.client_secrets import StoredSecret, digest_imported
+from functions.shared.clients.supported import SIGNING_ALGORITHMS
 from functions.shared.storage import dynamodb_items
 from functions.shared.storage.errors import StorageCorruptError
 from tests.support.mutations import mutations

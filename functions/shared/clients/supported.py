@@ -1,0 +1,36 @@
+"""Supported authentication methods, grant types and algorithms.
+
+Metadata lists them, and clients are validated by them. This module imports little, so the function that publishes
+metadata loads neither cryptography nor storage.
+"""
+
+from authorizer.jws import ALGORITHMS
+
+DEFAULT_SIGNING_ALGORITHM = "RS256"
+SIGNING_ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
+
+CLIENT_SECRET_BASIC = "client_secret_basic"
+CLIENT_SECRET_POST = "client_secret_post"
+PRIVATE_KEY_JWT = "private_key_jwt"
+TLS_CLIENT_AUTH = "tls_client_auth"
+SELF_SIGNED_TLS_CLIENT_AUTH = "self_signed_tls_client_auth"
+FEDERATED_JWT = "federated_jwt"
+"""Gatehouse's name for a JWT of another issuer as client_assertion. It is not registered."""
+
+REGISTERED_METHODS = (
+    CLIENT_SECRET_BASIC,
+    CLIENT_SECRET_POST,
+    PRIVATE_KEY_JWT,
+    TLS_CLIENT_AUTH,
+    SELF_SIGNED_TLS_CLIENT_AUTH,
+)
+"""Values of `token_endpoint_auth_methods_supported`. RFC 7591, 2, and RFC 8705, 2."""
+
+METHODS = frozenset({*REGISTERED_METHODS, FEDERATED_JWT})
+
+ASSERTION_ALGORITHMS = tuple(sorted(ALGORITHMS))
+"""Values of `token_endpoint_auth_signing_alg_values_supported`, all asymmetric."""
+
+CLIENT_CREDENTIALS = "client_credentials"
+TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+GRANT_TYPES = (CLIENT_CREDENTIALS, TOKEN_EXCHANGE)
