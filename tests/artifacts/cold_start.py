@@ -4,27 +4,21 @@ Each artifact is built for this machine and started several times under AWS's ru
 least processor time counts, because everything else that runs here only adds to it.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from moto.server import ThreadedMotoServer
 
 from local.aws import TEMPLATE, names, provision
 from local.gateway.template import Template
 from tests.support.artifacts import host, make
-from tests.support.lambda_runtime import REGION, make_runtime, started
+from tests.support.lambda_runtime import REGION, LambdaProcess, make_runtime, started
 from tests.support.proxy_events import basic, proxy_event, token_event
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from tests.support.lambda_runtime import LambdaProcess
 
 ROUNDS: Final = 7
 EVENTS: Final[Mapping[str, Any]] = {

@@ -1,12 +1,10 @@
 """Key sets under attack: how many fetches, and who waits."""
 
-from __future__ import annotations
-
 import os
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from time import perf_counter_ns
-from typing import TYPE_CHECKING
 
 from authorizer import handler
 from authorizer.errors import AuthorizerError, Unauthorized
@@ -14,9 +12,6 @@ from tests.benchmarks.decisions import API, ISSUER, sign_tokens
 from tests.benchmarks.jwks_server import JwksServer, serving
 from tests.benchmarks.results import Goal, Measurement, Section, measured
 from tests.support.tokens import at_jwt_claims, jwks, rest_event, rsa_jwk, unsigned
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 RANDOM_KEY_IDS = 1000
 DECISIONS_MEANWHILE = 200

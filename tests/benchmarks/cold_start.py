@@ -1,7 +1,5 @@
 """Cold start: processor time of a new process until its first response."""
 
-from __future__ import annotations
-
 import compileall
 import datetime as dt
 import ipaddress
@@ -15,9 +13,9 @@ import sys
 import sysconfig
 import tempfile
 import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -29,9 +27,6 @@ from tests.benchmarks.decisions import API, ISSUER, NODE, ROOT, has_node, sign_t
 from tests.benchmarks.jwks_server import serving
 from tests.benchmarks.results import Goal, Section, measured, paired_ratio
 from tests.support.tokens import jwks, rest_event, rsa_jwk
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 ROUNDS = 15
 _BARE = "pass"

@@ -6,15 +6,14 @@ The first line on standard input is the setup, in JSON; every further line is a 
 is answered with the nanoseconds that they took.
 """
 
-from __future__ import annotations
-
 import gc
 import json
 import os
 import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import cycle, islice
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
@@ -22,10 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from tests.benchmarks import rivals
 from tests.support.tokens import rest_event
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-
-    Setup = Mapping[str, Any]
+Setup = Mapping[str, Any]
 
 
 def _decide(setup: Setup, tokens: Iterable[str]) -> tuple[Callable[[Any], object], list[Any]]:

@@ -1,24 +1,20 @@
 """Decisions compared with other verifiers, taking turns, and with a large scope map."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tests.benchmarks.jwks_server import serving
 from tests.benchmarks.results import Goal, Section, measured, paired_ratio
 from tests.benchmarks.rivals import RivalWorld
 from tests.support.tokens import at_jwt_claims, jwks, mint, rsa_jwk
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
 NODE = Path(__file__).parent / "node"

@@ -1,7 +1,5 @@
 """Tokens per second over HTTP: from `make run`, and from oidc-provider in Node."""
 
-from __future__ import annotations
-
 import base64
 import json
 import os
@@ -11,9 +9,10 @@ import subprocess
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from jwt.algorithms import RSAAlgorithm
 
@@ -21,9 +20,6 @@ from tests.benchmarks.decisions import NODE, has_node
 from tests.benchmarks.results import Goal, Section, measured, paired_ratio
 from tests.support.laptop import free_environment, running
 from tests.support.tokens import rsa_key
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ROUNDS, SECONDS, CONNECTIONS = 5, 4, 8
 CLIENT_ID, CLIENT_SECRET = "service-client-jwt", "service-client-jwt-secret"

@@ -8,20 +8,16 @@ with the calls to AWS and the bytes logged; they are apart so that counting cost
 JSON: the first answer, imports and the interpreter's start included, and the median of later ones.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import os
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from importlib import import_module
 from itertools import cycle, islice
 from time import process_time
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+from typing import Any
 
 _PREPARATION = 50
 

@@ -3,15 +3,14 @@
 python -m tests.benchmarks.issuing    prints microseconds of both, in turns, and the calls to AWS
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import botocore.client
 from cryptography.hazmat.primitives import hashes
@@ -27,9 +26,6 @@ from tests.benchmarks.results import Goal, Section, measured, paired_ratio
 from tests.support.aws import CLIENTS_TABLE, ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET, aws_account
 from tests.support.proxy_events import basic, form_event
 from tests.support.server import NOW, SECRET, client, key, ring
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 ROUNDS, RUNS = 25, 60
 

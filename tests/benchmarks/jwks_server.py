@@ -1,16 +1,11 @@
 """A key set endpoint on this machine that counts requests and can delay responses."""
 
-from __future__ import annotations
-
+import ssl
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Iterator
 
 
 @dataclass

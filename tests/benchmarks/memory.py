@@ -3,14 +3,13 @@
 python -m tests.benchmarks.memory COUNT    prints the resident size, in KiB, twenty times
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 from authorizer import handler
 from authorizer.errors import Unauthorized
@@ -18,9 +17,6 @@ from tests.benchmarks.decisions import API, ISSUER, ROOT
 from tests.benchmarks.jwks_server import serving
 from tests.benchmarks.results import Goal, Measurement, Section
 from tests.support.tokens import at_jwt_claims, ed25519_jwk, ed25519_key, encode, jwks, rest_event
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 SAMPLES = 20
 _ALLOWED_GROWTH_KIB = 1024

@@ -1,11 +1,7 @@
 """docs/benchmarks.md, from what the benchmarks found."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 
 def write_page(found: Mapping[str, Any]) -> str:

@@ -1,12 +1,8 @@
 """docs/benchmarks.svg: bars, drawn without a plotting library."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator, Mapping
 from html import escape
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+from typing import Any
 
 CHARTS = {
     "A token seen for the first time": "Decision on a token seen for the first time, µs",

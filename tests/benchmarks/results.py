@@ -1,12 +1,8 @@
 """Results of a benchmark, ready for JSON."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from statistics import median
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from typing import NamedTuple
 
 
 class Measurement(NamedTuple):

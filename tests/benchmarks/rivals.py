@@ -4,21 +4,16 @@ Runs in the virtual environment of `make bench`. A maker takes a world and retur
 a token to its claims. It returns None if the verifier has no option for the world.
 """
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Self
 
 import jwt
 from joserfc import jwt as joserfc_jwt
 from joserfc.jwk import KeySet
+from jwt.types import Options
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from jwt.types import Options
-
-Verify = "Callable[[str], object]"
+Verify = Callable[[str], object]
 REQUIRED = ["exp", "iss", "aud", "sub"]
 REQUIRED_OF_AT_JWT = [*REQUIRED, "client_id", "iat", "jti"]
 NOWHERE = "https://auth.example.com/jwks"
@@ -35,7 +30,7 @@ class RivalWorld(NamedTuple):
     require_at_jwt: bool
 
     @classmethod
-    def read(cls, members: Mapping[str, Any]) -> RivalWorld:
+    def read(cls, members: Mapping[str, Any]) -> Self:
         """Read a world as it is written for the Node side."""
         return cls(
             members["issuer"],

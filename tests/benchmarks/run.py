@@ -3,8 +3,6 @@
 python -m tests.benchmarks.run [--full] [--to DIRECTORY]    --full: memory over a million tokens
 """
 
-from __future__ import annotations
-
 import argparse
 import datetime as dt
 import json
@@ -12,9 +10,10 @@ import os
 import platform
 import subprocess
 import time
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tests.benchmarks.attacks import attacks
 from tests.benchmarks.cold_start import cold_start
@@ -24,12 +23,8 @@ from tests.benchmarks.issuing import issuing
 from tests.benchmarks.memory import memory
 from tests.benchmarks.page import write_page
 from tests.benchmarks.plot import write_plot
+from tests.benchmarks.results import Section
 from tests.benchmarks.steps import steps
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.benchmarks.results import Section
 
 SOME_TOKENS, ALL_TOKENS = 100_000, 1_000_000
 _PACKAGES = ("cryptography", "pyjwt", "joserfc", "aws-lambda-powertools", "chalice", "moto")

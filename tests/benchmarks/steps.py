@@ -1,20 +1,20 @@
 """The time of one decision, step by step."""
 
-from __future__ import annotations
-
 import gc
 import json
 import os
 import time
 from binascii import a2b_base64
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from statistics import median
 from time import process_time_ns
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from authorizer import claims, jws
 from authorizer.app import build
 from authorizer.authorizer import Authorizer
+from authorizer.claims import VerifiedToken
 from authorizer.clock import Deadline
 from authorizer.event import AuthorizerEvent
 from authorizer.https_client import Response
@@ -23,11 +23,6 @@ from authorizer.verifier import digest_of
 from tests.benchmarks.decisions import API, ISSUER, sign_tokens
 from tests.benchmarks.results import Measurement, Section, measured
 from tests.support.tokens import jwks, rest_event, rsa_jwk
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from authorizer.claims import VerifiedToken
 
 _Input = TypeVar("_Input")
 SOON = Deadline(3600)

@@ -7,16 +7,12 @@ import nothing else of the tests: this module imports the standard library only.
 A call belongs to the slice whose code made it, which is found in the call stack.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+from typing import Any, Final
 
 FOLDER: Final = "GATEHOUSE_AWS_CALLS"
 """Names the folder that every process writes a file of its own into."""

@@ -3,16 +3,15 @@
 Each runs against the authorizer, or its deciding part, with a test clock and network.
 """
 
-from __future__ import annotations
-
 import json
 import socket
 import threading
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -44,9 +43,6 @@ from tests.support.tokens import (
     rsa_key,
     unsigned,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 _HOST = HOSTS["rest_request"]
 _URL = f"https://{_HOST}/ms-system/country/code/AUS"

@@ -6,12 +6,11 @@ that its issuer publishes, unless its fault is the signature: nothing but the fa
 reason. A case's number groups its variants.
 """
 
-from __future__ import annotations
-
 import hmac
 import json
+from collections.abc import Callable, Mapping
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jwt
 from cryptography.hazmat.primitives import hashes
@@ -27,9 +26,6 @@ from authorizer.jwks_cache import JwksCache
 from authorizer.verifier import TrustedIssuer, Verifier, header_rules
 from tests.support import tokens
 from tests.support.tokens import CLIENT, KID, NOW, FakeClock, ec_jwk, encode, jwks, rsa_jwk, rsa_key
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
 
 ISSUER = "https://auth.example.com/ms-auth-server"
 OTHER_ISSUER = "https://other.example.com"

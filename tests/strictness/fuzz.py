@@ -3,8 +3,6 @@
 python -m tests.strictness.fuzz [--examples 100000]
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 import time

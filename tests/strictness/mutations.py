@@ -4,20 +4,16 @@ Most mutants are signed again with the true key. A mutant with a broken signatur
 because every verifier rejects it.
 """
 
-from __future__ import annotations
-
 import json
 import time
 from base64 import urlsafe_b64encode
+from collections.abc import Callable, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hypothesis import strategies as st
 
 from tests.support.tokens import CLIENT, ISSUER, at_jwt_claims, claims, encode, sign
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
 
 _NAMES_OF_HEADER = ["alg", "kid", "typ", "crit", "b64", "jwk", "jku", "x5t", "cty", "zip", "x"]
 _NAMES_OF_CLAIMS = [

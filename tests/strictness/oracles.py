@@ -4,13 +4,11 @@ Both are configured as permissive as Gatehouse, with the same clock tolerance. T
 token only because it is invalid. joserfc has no size limit and allows unknown header members.
 """
 
-from __future__ import annotations
-
 import math
 import time
 import warnings
+from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING
 
 import jwt
 from joserfc import jwt as joserfc_jwt
@@ -25,9 +23,6 @@ from authorizer.jwk import parse_key_set
 from authorizer.jwks_cache import JwksCache
 from authorizer.verifier import TrustedIssuer, Verifier, header_rules
 from tests.support.tokens import CLIENT, ISSUER, FakeClock, jwks, rsa_jwk, rsa_key
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 RS256 = frozenset({"RS256"})
 

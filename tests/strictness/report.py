@@ -3,17 +3,16 @@
 python -m tests.strictness.report [FILE]
 """
 
-from __future__ import annotations
-
 import json
 import platform
 import shutil
 import subprocess
 import sys
 from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from authorizer.clock import Deadline
 from authorizer.errors import InvalidTokenError
@@ -21,9 +20,6 @@ from tests.strictness.behaviours import BEHAVIOURS
 from tests.strictness.cases import CASES, CONTROLS, ISSUER, World, verifier
 from tests.strictness.titles import SECTIONS, TITLES
 from tests.support.tokens import NOW
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = ROOT / "docs" / "strictness.md"

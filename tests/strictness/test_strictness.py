@@ -1,7 +1,5 @@
 """docs/strictness.md matches the code."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.strictness.behaviours import BEHAVIOURS, Behaviour

@@ -1,19 +1,14 @@
 """An AWS account to test in: moto's, with the tables and secrets of template.yaml."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+import pytest
 from moto import mock_aws
 
 from functions.shared.storage.aws import AwsClients
 from local.moto_server import make_writes_atomic
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import pytest
 
 CLIENTS_TABLE: Final = "clients"
 TOKENS_TABLE: Final = "tokens"

@@ -4,20 +4,16 @@ Lines are read by the rules of the embedded metric format, and what breaks one o
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 """
 
-from __future__ import annotations
-
 import json
 import math
 import re
 from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Self
 
 from infra.cloudformation import Resolver, load
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
 
 _UNITS: Final = frozenset(
     ("Seconds", "Microseconds", "Milliseconds", "Bytes", "Percent", "Count", "Count/Second", "None")
@@ -199,7 +195,7 @@ class Operations:
     dashboard: Mapping[str, Any]
 
     @classmethod
-    def of(cls, template: Path, parameters: Mapping[str, Any]) -> Operations:
+    def of(cls, template: Path, parameters: Mapping[str, Any]) -> Self:
         """Read the template."""
         document = load(template)
         resources = document["Resources"]

@@ -1,12 +1,11 @@
 """template.yaml as CloudFormation gets to see it: after SAM's transform, under given parameters."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from graphlib import TopologicalSorter
 from re import findall, fullmatch
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import boto3
 from samtranslator.parser.parser import Parser
@@ -16,9 +15,6 @@ from infra.cloudformation import Resolver, load
 from infra.template_checks import DOMAINS
 from local.aws import TEMPLATE
 from local.aws_account import LAPTOP
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 
 @cache
@@ -72,7 +68,7 @@ class Deployment:
     parameters: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, **parameters: str) -> Deployment:
+    def of(cls, **parameters: str) -> Self:
         """Choose what the conditions choose."""
         document = transformed()
         resolver = Resolver({**LAPTOP.pseudo_parameters(), **_defaults(), **parameters}, document["Conditions"], {})
@@ -85,7 +81,7 @@ class Deployment:
         )
 
     @classmethod
-    def domains(cls, **parameters: str) -> Deployment:
+    def domains(cls, **parameters: str) -> Self:
         """Return the nested stack of domain names; without any resource where there is no name."""
         parent = cls.of(**parameters)
         nested = parent.resources.get("Domains")

@@ -5,15 +5,11 @@ assumed true.
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Self
 
 from local.gateway.policy import like
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 _MEMBERS: Final = {"Sid", "Effect", "Action", "Resource", "Condition"}
 _FOR_ALL_VALUES: Final = "ForAllValues:"
@@ -43,7 +39,7 @@ class Statement:
     """Operator, key and values; all of them have to hold."""
 
     @classmethod
-    def read(cls, document: Mapping[str, Any]) -> Statement:
+    def read(cls, document: Mapping[str, Any]) -> Self:
         """Read a statement.
 
         Raises:
@@ -70,11 +66,11 @@ class Statement:
             and all(_holds(condition, request.context) for condition in self.conditions)
         )
 
-    def grants(self) -> Iterable[Statement]:
+    def grants(self) -> Iterable[Self]:
         """Take it apart: one statement for each action and resource."""
         for action in self.actions:
             for resource in self.resources:
-                yield Statement(self.effect, (action,), (resource,), self.conditions)
+                yield type(self)(self.effect, (action,), (resource,), self.conditions)
 
     def __str__(self) -> str:
         return f"{' or '.join(self.actions)} on {' or '.join(self.resources)}"

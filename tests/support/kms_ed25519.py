@@ -3,21 +3,17 @@
 https://docs.aws.amazon.com/kms/latest/developerguide/symm-asymm-choose-key-spec.html
 """
 
-from __future__ import annotations
-
 import json
 from base64 import b64decode, b64encode
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from moto.core.models import botocore_stubber
+from mypy_boto3_kms import KMSClient
 
 from tests.support.aws_faults import response_to
-
-if TYPE_CHECKING:
-    from mypy_boto3_kms import KMSClient
 
 SPEC = "ECC_NIST_EDWARDS25519"
 ALGORITHM = "ED25519_SHA_512"

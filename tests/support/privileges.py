@@ -1,12 +1,12 @@
 """The roles of template.yaml, held against the AWS calls that a test run recorded."""
 
-from __future__ import annotations
-
 import json
 import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final, Self
 
 from local.aws import TEMPLATE, names
 from local.aws_account import LAPTOP
@@ -14,10 +14,6 @@ from local.gateway.template import Template
 from tests.recorder.aws_call_recorder import NOBODY
 from tests.support import aws
 from tests.support.iam import Request, Statement, allows
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
 Record = dict[str, Any]
 
@@ -98,7 +94,7 @@ class Roles:
             ]
 
     @classmethod
-    def of_the_stack(cls) -> Roles:
+    def of_the_stack(cls) -> Self:
         """Return the roles of template.yaml with everything switched on."""
         return cls(Template.read(TEMPLATE, EVERYTHING))
 
@@ -202,7 +198,7 @@ class Keys:
         self._of_alias = of_alias
 
     @classmethod
-    def made_in(cls, records: Sequence[Record]) -> Keys:
+    def made_in(cls, records: Sequence[Record]) -> Self:
         """Read them from the records."""
         made = {record["key"]: record for record in records if isinstance(record.get("key"), str)}
         parameters = [record["parameters"] for record in records if "caller" in record]

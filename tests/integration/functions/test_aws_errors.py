@@ -9,12 +9,13 @@ from functools import cached_property
 from itertools import cycle
 from threading import Barrier
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError
+from mypy_boto3_dynamodb import DynamoDBClient
 
 from functions.introspect_token import handler as introspect_token
 from functions.issue_token import handler as issue_token
@@ -33,9 +34,6 @@ from tests.support.dpop_proofs import proof
 from tests.support.memory_stores import ManualClock
 from tests.support.proxy_events import basic, form_event, proxy_event, token_event
 from tests.support.server import NOW, SECRET, client
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 JWT_REQUEST = token_event(GRANT, headers=basic("service", SECRET))
 OPAQUE_REQUEST = token_event(GRANT, headers=basic("o", SECRET))

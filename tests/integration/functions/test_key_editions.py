@@ -1,27 +1,30 @@
 """Keys in Secrets Manager and in KMS: the same contract, held on moto."""
 
-from __future__ import annotations
-
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import boto3
 import jwt
 import pytest
 from botocore.exceptions import ClientError
+from botocore.model import OperationModel
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from jwt.utils import base64url_decode
+from mypy_boto3_kms.literals import KeySpecType, SigningAlgorithmSpecType
 
 from functions.rotate_keys.handler import Settings, build
 from functions.rotate_keys.key_backends import KEY_SPECS, KmsKeys
+from functions.rotate_keys.key_rotation import Rotator
 from functions.shared.clients.supported import SIGNING_ALGORITHMS
 from functions.shared.keys import key_ring
 from functions.shared.keys.cached_key_ring import CachedKeyRing
+from functions.shared.keys.key_ring import KeyRing
 from functions.shared.keys.signers import LONGEST_MESSAGE, SIGNING_ALGORITHM_SPECS, MessageTooLongError, RingSigners
+from functions.shared.storage.aws import AwsClients
 from functions.shared.storage.errors import StorageError, StorageUnavailableError
 from functions.shared.storage.secrets_manager import SecretConflictError, SecretStore
 from tests.support import kms_ed25519
@@ -29,19 +32,9 @@ from tests.support.aws import ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.aws_faults import THROTTLED, TIMED_OUT, Fault, FaultProxy
 from tests.support.aws_server import GRANT, AwsServer
 from tests.support.kms_ed25519 import Ed25519Keys
-from tests.support.memory_stores import MemorySecrets
+from tests.support.memory_stores import ManualClock, MemorySecrets
 from tests.support.proxy_events import basic, form_event, token_event
 from tests.support.server import SECRET, client
-
-if TYPE_CHECKING:
-    from botocore.model import OperationModel
-    from mypy_boto3_kms.literals import KeySpecType, SigningAlgorithmSpecType
-
-    from functions.rotate_keys.key_rotation import Rotator
-    from functions.shared.keys.key_ring import KeyRing
-    from functions.shared.storage.aws import AwsClients
-    from functions.shared.storage.secrets_manager import SecretStore
-    from tests.support.memory_stores import ManualClock
 
 EDITIONS = ("secrets-manager", "kms")
 ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")

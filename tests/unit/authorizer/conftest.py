@@ -1,20 +1,14 @@
 """Fixtures of the authorizer's tests."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import boto3
 import pytest
+from mypy_boto3_dynamodb import DynamoDBClient
+from mypy_boto3_ssm import SSMClient
 
 from tests.support.answers_server import Said, answers_server
 from tests.support.aws import aws_account
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_ssm import SSMClient
 
 
 @pytest.fixture

@@ -1,15 +1,14 @@
 """Composition of the authorizer from its settings."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from authorizer.app import build
+from authorizer.authorizer import BaseAuthorizer
 from authorizer.clock import Deadline
 from authorizer.errors import KeySetUnavailableError, Unauthorized
 from authorizer.https_client import HttpExchangeError, Request, Response
@@ -33,11 +32,6 @@ from tests.support.tokens import (
     rsa_jwk,
     rsa_key,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from authorizer.authorizer import BaseAuthorizer
 
 
 def _down(_request: Request) -> Response:

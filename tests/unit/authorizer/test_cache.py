@@ -1,10 +1,9 @@
 """The cache for remote data, and the pause after failures."""
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from contextlib import suppress
 from threading import Event, Thread
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import pytest
 
@@ -12,9 +11,6 @@ from authorizer.cache import BackOff, CacheEntry, Lifetime, Loaded, LRUCache, Re
 from authorizer.clock import Clocks, Deadline
 from authorizer.errors import Reason, StateUnavailableError
 from tests.support.tokens import FakeClock
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 LIFETIME = Lifetime(fresh_for=60, stale_for=300)
 DOWN = Reason.PROOF_STORE_UNAVAILABLE

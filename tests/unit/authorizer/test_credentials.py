@@ -1,22 +1,16 @@
 """Introspection credentials, against moto's Secrets Manager."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import boto3
 import pytest
 from moto import mock_aws
+from mypy_boto3_secretsmanager import SecretsManagerClient
 
 from authorizer.aws import Boto3
 from authorizer.clock import Deadline
 from authorizer.errors import IntrospectionError, Reason
 from authorizer.introspection import Credentials, SecretsManagerCredentials, fixed_credentials
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from mypy_boto3_secretsmanager import SecretsManagerClient
 
 SOON = Deadline(60)
 

@@ -1,13 +1,13 @@
 """Revoked tokens: lookups in the table of the authorization server."""
 
-from __future__ import annotations
-
 import json
+from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager
 from threading import Event, Thread
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import pytest
+from mypy_boto3_dynamodb import DynamoDBClient
 
 from authorizer.app import build
 from authorizer.aws import Boto3
@@ -21,11 +21,6 @@ from functions.shared.storage.state_table import JwtDenyList
 from tests.support.authorizer_events import decide
 from tests.support.aws import STATE_TABLE
 from tests.support.tokens import CLIENT, ISSUER, NOW, FakeClock, forge_claims, jwks, mint, rest_event, rsa_jwk
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sized
-
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 TOKEN = "head.body.signature"
 

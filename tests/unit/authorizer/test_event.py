@@ -1,7 +1,5 @@
 """Authorizer events in each of API Gateway's formats."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

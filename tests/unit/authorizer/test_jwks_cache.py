@@ -1,9 +1,7 @@
 """The key set cache, with a fake clock and counted fetches."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from threading import Barrier, Event, Thread
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,9 +12,6 @@ from authorizer.https_client import HttpExchangeError, Response
 from authorizer.jwk import KeySet, VerificationKey
 from authorizer.jwks_cache import BundledJwks, JwksCache
 from tests.support.tokens import NOW, FakeClock
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 LIFETIME = Lifetime(fresh_for=300, stale_for=3600)
 

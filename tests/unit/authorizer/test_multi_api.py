@@ -1,14 +1,14 @@
 """One authorizer for many APIs: loading, caching and failures of rules."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Iterator
+from typing import Protocol
 
 import pytest
+from mypy_boto3_ssm import SSMClient
 
 from authorizer.app import build
 from authorizer.aws import Boto3
@@ -22,11 +22,6 @@ from local.aws_account import LAPTOP
 from tests.support.authorizer_events import decide
 from tests.support.policies import allows
 from tests.support.tokens import ISSUER, NOW, FakeClock, claims, forge, jwks, mint, rest_event, rsa_jwk, rsa_key
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from mypy_boto3_ssm import SSMClient
 
 PATH = f"/gatehouse/{LAPTOP.stack_name}/apis"
 ORDERS, STOCK = "orders1234", "stock56789"

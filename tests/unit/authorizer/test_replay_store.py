@@ -1,23 +1,17 @@
 """Proofs are valid once: one contract for the table (moto) and for memory."""
 
-from __future__ import annotations
-
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from mypy_boto3_dynamodb import DynamoDBClient
 
 from authorizer.aws import Boto3
 from authorizer.clock import Deadline
 from authorizer.errors import InvalidTokenError, Reason, StateUnavailableError
-from authorizer.state_table import DynamoDbReplayStore, MemoryReplayStore
+from authorizer.state_table import DynamoDbReplayStore, MemoryReplayStore, ReplayStore
 from tests.support.aws import STATE_TABLE
 from tests.support.tokens import NOW, FakeClock
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-
-    from authorizer.state_table import ReplayStore
 
 JKT = "A" * 43
 

@@ -1,13 +1,11 @@
 """Valid tokens and the cache of verified tokens."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jwt
 import pytest
 
-from authorizer.claims import ClaimRules, Confirmation
+from authorizer.claims import ClaimRules, Confirmation, VerifiedToken
 from authorizer.clock import Clocks, Deadline
 from authorizer.errors import InvalidTokenError, KeySetUnavailableError, Reason
 from authorizer.https_client import Response
@@ -36,9 +34,6 @@ from tests.support.tokens import (
     rsa_key,
     unsigned,
 )
-
-if TYPE_CHECKING:
-    from authorizer.claims import VerifiedToken
 
 OTHER = "https://other.example.com"
 

@@ -1,9 +1,7 @@
 """Removing a stack, with what CloudFormation leaves of it."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import boto3
 import pytest
@@ -11,17 +9,13 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 from moto.cloudformation.models import cloudformation_backends
 from moto.core.models import DEFAULT_ACCOUNT_ID as ACCOUNT_ID
+from mypy_boto3_kms.type_defs import TagTypeDef
 
 from functions.rotate_keys.key_backends import STACK_TAG
 from infra import remove
 from infra.cloudformation import load
 from local.aws import TEMPLATE
 from tests.support.aws import CREDENTIALS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from mypy_boto3_kms.type_defs import TagTypeDef
 
 STACK = "gatehouse-dev"
 _PARAMETER = {"Type": "String", "Value": "-"}

@@ -1,19 +1,15 @@
 """Optional services and the folder of control sockets of `make run`."""
 
-from __future__ import annotations
-
 import socket
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pytest
 
 from local.addresses import Addresses, with_free_ports
 from local.console.control_socket import socket_of
 from local.run import next_steps, socket_folder
 from tests.support.laptop import free_environment
-
-if TYPE_CHECKING:
-    import pytest
 
 
 def test_taken_port_disables_an_optional_service() -> None:

@@ -1,18 +1,13 @@
 """Output of child processes in log files and on the terminal, and their end."""
 
-from __future__ import annotations
-
 import signal
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from local.cli import LaptopError
 from local.supervisor import Supervisor, signals_deferred
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # Parts of lines, many lines at once, bytes that are not text, and a last line without its end.
 PRINTS = """

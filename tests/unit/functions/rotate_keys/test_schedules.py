@@ -5,13 +5,11 @@ signer at every change. There are fresh rings, stale rings, wrong clocks, and th
 key set that a cache may have.
 """
 
-from __future__ import annotations
-
 from base64 import urlsafe_b64encode
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import count, pairwise
 from math import floor
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import example, given
@@ -22,17 +20,12 @@ from functions.rotate_keys.handler import Settings, build
 from functions.shared.clients.client import LONGEST_TOKEN_LIFETIME
 from functions.shared.keys import key_ring, signing_keys
 from functions.shared.keys.cached_key_ring import FRESH_SECONDS, STALE_SECONDS
-from functions.shared.keys.key_ring import JWKS_MAX_AGE, KeyRing
+from functions.shared.keys.key_ring import JWKS_MAX_AGE, KeyRing, RingKey
 from functions.shared.keys.rotation import PROPAGATION_SECONDS, RETENTION_NEEDED, NewKey, RotationRules
+from functions.shared.storage.secrets_manager import SecretVersion
 from tests.support.aws import ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.memory_stores import MemorySecrets
 from tests.support.server import NOW
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from functions.shared.keys.key_ring import RingKey
-    from functions.shared.storage.secrets_manager import SecretVersion
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 SKEW = 25
@@ -54,7 +47,7 @@ class CrashError(Exception):
 class Store(MemorySecrets):
     """A store in which every access can fail or be interrupted."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: "World") -> None:
         super().__init__()
         self.world = world
         self.trouble: dict[int, Callable[[], None]] = {}

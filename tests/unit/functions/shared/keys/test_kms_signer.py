@@ -1,13 +1,9 @@
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import pytest
+from mypy_boto3_kms import KMSClient
 
 from functions.shared.keys.signers import KmsAlgorithm, OnlySignsError
-
-if TYPE_CHECKING:
-    from mypy_boto3_kms import KMSClient
 
 ALGORITHM = KmsAlgorithm(cast("KMSClient", None), "RS256")
 
