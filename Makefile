@@ -9,14 +9,15 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^##@ / { print "\n" substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 ##@ Run
+# A Ctrl-C while the interpreter starts would print a traceback. `local.cli` handles the signal itself.
 run: .venv/laptop.stamp ## Start everything on this machine, show the walkthrough, stay up
-	@exec .venv/bin/python -m local.run
+	@trap '' INT; exec .venv/bin/python -m local.cli local.run
 
 walkthrough: .venv/laptop.stamp ## Start everything, check every answer of the walkthrough, stop
-	@exec .venv/bin/python -m local.run --check
+	@trap '' INT; exec .venv/bin/python -m local.cli local.run --check
 
 storm: .venv/laptop.stamp ## Rotate the signing key under load
-	@.venv/bin/python -m local.rotation_load_test
+	@trap '' INT; exec .venv/bin/python -m local.cli local.rotation_load_test
 
 ##@ Test
 test: .venv/dev.stamp ## Run the tests

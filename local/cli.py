@@ -1,6 +1,10 @@
-"""Exit codes and error messages of the laptop edition's commands."""
+"""Exit codes and error messages of the laptop edition's commands.
+
+`python -m local.cli MODULE` runs the `main` of a module. Ctrl-C also ends the module's import.
+"""
 
 import errno
+import importlib
 import io
 import os
 import signal
@@ -28,6 +32,8 @@ def run_command(run: Callable[[], int]) -> int:
     try:
         return run()
     except KeyboardInterrupt:
+        for signum in STOP_SIGNALS:
+            signal.signal(signum, signal.SIG_IGN)
         print("\nStopped.")
         return 0
     except BrokenPipeError:
@@ -43,3 +49,8 @@ def run_command(run: Callable[[], int]) -> int:
         where = error.filename or "the disk"
         print(f"Cannot use {where}: {error.strerror}.", file=sys.stderr)
         return 1
+
+
+if __name__ == "__main__":
+    module = sys.argv.pop(1)
+    sys.exit(run_command(lambda: importlib.import_module(module).main()))

@@ -1,6 +1,6 @@
 """`make storm`: rotate the signing key while clients request tokens and use them.
 
-python -m local.rotation_load_test [--seconds 60] [--clients 4] [--pause 0]
+python -m local.cli local.rotation_load_test [--seconds 60] [--clients 4] [--pause 0]
 
 Every component is real: `chalice local`, the authorizer, moto, the rotation. Only the announcement
 is shortened, from hours to half a minute. That is long enough here: each process reads the key ring
@@ -28,7 +28,6 @@ from functions.shared.storage.secrets_manager import SecretStore
 from infra.local_stack import physical_names
 from local.addresses import Addresses, with_free_ports
 from local.aws_account import use_local_aws
-from local.cli import run_command
 from local.http_client import HttpRequest, send
 from local.run import logs_of, start_everything
 from local.supervisor import Supervisor
@@ -163,7 +162,3 @@ def main() -> int:
     if given.seconds < SHORTEST or given.clients < 1:
         parser.error(f"the test needs at least {SHORTEST} seconds and one client")
     return run(given.seconds, given.clients, given.pause)
-
-
-if __name__ == "__main__":
-    sys.exit(run_command(main))

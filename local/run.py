@@ -1,6 +1,6 @@
 """`make run`: start every service on this machine, run the walkthrough, serve until Ctrl-C.
 
-`python -m local.run --check` checks every response of the walkthrough and stops (exit code 0 or 1).
+`python -m local.cli local.run --check` checks every response of the walkthrough and stops (exit code 0 or 1).
 """
 
 import contextlib
@@ -17,7 +17,6 @@ from infra.local_stack import access_key_file
 from local import ROOT, STATE
 from local.addresses import BOUND_API, CONTROL_SOCKETS, MUTUAL_TLS, Addresses, with_free_ports
 from local.aws_account import use_local_aws
-from local.cli import run_command
 from local.http_client import status_of
 from local.supervisor import Supervisor
 from local.walkthrough import Walkthrough
@@ -162,7 +161,3 @@ def is_abandoned(parent: int) -> bool:
     output = select.poll()
     output.register(sys.stdout.fileno(), select.POLLHUP)
     return bool(output.poll(0))
-
-
-if __name__ == "__main__":
-    sys.exit(run_command(main))

@@ -4,13 +4,14 @@ import contextlib
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from infra.local_stack import PORTS
-from tests.support.laptop import free_environment, is_listening, running
+from tests.support.laptop import ROOT, free_environment, is_listening, running
 
 
 def ports(environ: dict[str, str]) -> list[int]:
@@ -57,6 +58,34 @@ def test_signal_during_the_start_stops_everything(line: str, signum: signal.Sign
     assert laptop.output.endswith("\nStopped.\n")
     assert "Traceback" not in laptop.output
     assert not processes_with(environ)
+
+
+def test_interrupt_during_the_imports_prints_no_traceback() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    recipe = (
+        makefile.split("\nrun: ")[1]
+        .splitlines()[1]
+        .strip()
+        .removeprefix("@")
+        .replace(".venv/bin/python", sys.executable)
+    )
+    process = subprocess.Popen(
+        ["sh", "-c", recipe],
+        cwd=ROOT,
+        env=free_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    maps = Path(f"/proc/{process.pid}/maps")
+    while "/_socket." not in maps.read_text():  # loaded by the imports of `local.run`
+        assert process.poll() is None
+    while process.poll() is None:
+        process.send_signal(signal.SIGINT)
+    assert process.stdout is not None
+    with process.stdout as output:
+        assert output.read() == "\nStopped.\n"
+    assert process.returncode == 0
 
 
 def processes_with(environ: dict[str, str]) -> list[Path]:

@@ -67,7 +67,7 @@ def free_environment() -> dict[str, str]:
 def running(environ: dict[str, str], *arguments: str) -> Iterator[Laptop]:
     """Start the laptop edition; end it and its children on leaving."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "local.run", *arguments],
+        [sys.executable, "-m", "local.cli", "local.run", *arguments],
         cwd=ROOT,
         env=environ,
         stdin=subprocess.DEVNULL,
