@@ -115,6 +115,7 @@ class GatewayApp(Chalice):
         functions = [
             self._template.function(logical_id, values, origins) for logical_id in sorted(self._description.functions())
         ]
+        self._timeouts = {function.logical_id: function.timeout for function in functions}
         self.environ.update(shared_environment(functions))
         # Clients and issuers publish their keys on the laptop, too.
         self.environ.setdefault("REMOTE_KEYS", ON_LOOPBACK)
@@ -149,6 +150,7 @@ class GatewayApp(Chalice):
             self._description,
             invoke,
             at_root=host_documents(self._description),
+            timeouts=self._timeouts,
             throttle=self.environ.get(RATE_LIMITS) != "off",
         )
 

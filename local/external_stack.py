@@ -145,7 +145,7 @@ def gateway(stack: ExternalStack, environ: MutableMapping[str, str]) -> Gateway:
             sandboxes.handler(function.logical_id)
         except FunctionError as error:
             raise TemplateError(f"{function.logical_id} cannot run: {error.message}") from error
-    return Gateway(stack.api(), sandboxes)
+    return Gateway(stack.api(), sandboxes, timeouts={each.logical_id: each.timeout for each in functions})
 
 
 def listening(host: str, port: int) -> Server:

@@ -19,7 +19,7 @@ from functools import lru_cache
 from typing import Generic, Protocol, TypeVar
 
 from infra.local_stack import url_host
-from local.gateway.model import ClientCertificate, Request, Response
+from local.gateway.model import ClientCertificate, Limit, Request, Response
 from local.http_requests import (
     BadRequestError,
     BodyTooLargeError,
@@ -128,6 +128,7 @@ class Server(socketserver.ThreadingTCPServer):
         # Several processes wait for each connection. The slower ones must not block in `accept`.
         self.socket.settimeout(0)
         self.share: Share | None = None
+        self.limits: dict[_Connection, tuple[float, Callable[[], None]]] = {}
         self._handling = threading.Lock()
         self._accept = Accept(self.socket.accept)
         try:
@@ -160,6 +161,18 @@ class Server(socketserver.ThreadingTCPServer):
         if self.share is not None:
             self.share.add(1)
         return connection, address
+
+    def service_actions(self) -> None:
+        """Answer requests whose time limit is over. Called after each connection, and twice a second."""
+        now = time.monotonic()
+        for connection, (deadline, answer) in list(self.limits.items()):
+            if now > deadline:
+                # The handler may have answered just now, or the client has closed the connection.
+                with contextlib.suppress(KeyError, OSError):
+                    del self.limits[connection]
+                    connection.is_late = True
+                    answer()
+                    connection.request.shutdown(socket.SHUT_RDWR)
 
     @contextlib.contextmanager
     def turn(self) -> Iterator[None]:
@@ -195,6 +208,7 @@ class _Connection(socketserver.BaseRequestHandler):
     request: socket.socket
     scheme = "http"
     certificate: ClientCertificate | None = None
+    is_late = False
 
     def handle(self) -> None:
         """Serve a connection until a side closes it, a time-out, or a malformed request."""
@@ -247,12 +261,24 @@ class _Connection(socketserver.BaseRequestHandler):
             self._respond(stream, head, response, started, keep_alive=False)
             stream.linger()
             return False
+
+        def limit(seconds: float, response: Callable[[], Response]) -> None:
+            def answer() -> None:
+                self._respond(stream, head, response(), started, keep_alive=False)
+
+            self.server.limits[self] = (time.monotonic() + seconds, answer)
+
         with self.server.turn():
-            response = application.handle(self._request(head, body))
+            try:
+                response = application.handle(self._request(head, body, limit))
+            finally:
+                self.server.limits.pop(self, None)
+            if self.is_late:
+                raise ClosedError
             self._respond(stream, head, response, started, keep_alive=head.keep_alive)
         return head.keep_alive
 
-    def _request(self, head: Head, body: bytes = b"") -> Request:
+    def _request(self, head: Head, body: bytes = b"", limit: Limit | None = None) -> Request:
         return Request(
             method=head.method,
             path=head.path,
@@ -265,6 +291,7 @@ class _Connection(socketserver.BaseRequestHandler):
             client_certificate=self.certificate,
             domain=self.server.domain,
             port=self.server.port,
+            limit=limit,
         )
 
     def _respond(self, stream: Stream, head: Head, response: Response, started: float, *, keep_alive: bool) -> None:

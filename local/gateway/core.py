@@ -8,7 +8,8 @@ import secrets
 import threading
 import time
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
 
 from local.aws_account import LAPTOP
 from local.gateway.authorization import Authorization
@@ -28,15 +29,16 @@ _TRACE_ID = re.compile(r"Root=1-[0-9a-f]{8}-[0-9a-f]{24}(;Parent=[0-9a-f]{16})?(
 class Gateway:
     """Emulates one API.
 
-    Functions run in this process, so a time-out is answered when the function returns.
+    Functions run in this process and cannot be stopped. After a time-out, the server sends the
+    response and the function continues.
 
     Args:
         api: the API.
         invoke: calls a function by its logical id.
         clock: returns seconds since the epoch.
-        new_id: returns a new request id.
         at_root: paths that reach the API without its stage as well. A custom domain does that if
             it maps its root to the stage; an execute-api address cannot.
+        timeouts: seconds that each function may take, by its logical id.
         throttle: whether the routes' rate limits apply. Each process counts by itself.
     """
 
@@ -46,15 +48,15 @@ class Gateway:
         invoke: Invoke,
         *,
         clock: Callable[[], float] = time.time,
-        new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
         at_root: Collection[str] = (),
+        timeouts: Mapping[str, float] = MappingProxyType({}),
         throttle: bool = True,
     ) -> None:
         self._api = api
         self._invoke = invoke
         self._clock = clock
-        self._new_id = new_id
         self._at_root = frozenset(at_root)
+        self._timeouts = timeouts
         self._router = Router(api.routes)
         self._buckets = {
             (route.method, route.path): _TokenBucket(route.rate_limit, clock())
@@ -87,7 +89,7 @@ class Gateway:
             requested_at=now,
         )
         try:
-            return self._integrate(call)
+            return self._integrate(call, context)
         except GatewayError as error:
             return self._responses.render(error, _with_variables(context, call, error))
 
@@ -103,13 +105,16 @@ class Gateway:
     def _context(self, request: Request) -> ResponseContext:
         """The ids of a request: two for a REST API, one for an HTTP API."""
         extended = f"{secrets.token_urlsafe(11)}="
-        return ResponseContext(request, self._new_id() if self._api.kind == "rest" else extended, extended)
+        return ResponseContext(request, str(uuid.uuid4()) if self._api.kind == "rest" else extended, extended)
 
-    def _integrate(self, call: Call) -> Response:
+    def _integrate(self, call: Call, context: ResponseContext) -> Response:
         bucket = self._buckets.get((call.route.method, call.route.path))
         if bucket is not None and not bucket.take(self._clock()):
             raise GatewayError("THROTTLED")
+        if call.route.authorizer is not None:
+            self._limit(call, context, call.route.authorizer.function, "AUTHORIZER_CONFIGURATION_ERROR")
         passed_on = self._authorization.authorize(call)
+        self._limit(call, context, call.route.function, "API_CONFIGURATION_ERROR", status=502)
         started = self._clock()
         try:
             result = self._invoke(call.route.function, proxy_event(call, passed_on))
@@ -122,6 +127,22 @@ class Gateway:
         except MalformedResultError as error:
             _log.error("%s: malformed proxy response: %s", call.route.function, error)
             raise GatewayError("API_CONFIGURATION_ERROR", status=502) from error
+
+    def _limit(self, call: Call, context: ResponseContext, function: str, kind: str, status: int | None = None) -> None:
+        """Have the server answer if the function exceeds its own time-out, or that of the integration."""
+        timeout = self._timeouts.get(function, call.route.timeout)
+
+        def late() -> Response:
+            _log.error("%s did not return within %.2f seconds", function, min(timeout, call.route.timeout))
+            error = (
+                GatewayError("INTEGRATION_TIMEOUT")
+                if timeout >= call.route.timeout
+                else GatewayError(kind, status=status)
+            )
+            return self._responses.render(error, _with_variables(context, call, error))
+
+        if call.request.limit is not None:
+            call.request.limit(min(timeout, call.route.timeout), late)
 
     def _check_time(self, call: Call, started: float) -> None:
         if self._clock() - started > call.route.timeout:

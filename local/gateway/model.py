@@ -1,6 +1,6 @@
 """Requests, responses, and the description of an API that is read from a template."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -119,12 +119,16 @@ class ClientCertificate:
     not_after: str
 
 
+Limit = Callable[[float, Callable[[], "Response"]], None]
+"""Sends a response if none was sent after some seconds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One request as it was sent: `path` and `query` percent-encoded, headers in order.
 
     `domain` and `port` are the API's address. The Host header is not used for them, because the
-    caller writes it.
+    caller writes it. `limit` sets the server's time limit for the response.
     """
 
     method: str
@@ -138,6 +142,7 @@ class Request:
     client_certificate: ClientCertificate | None = None
     domain: str = "localhost"
     port: int = 80
+    limit: Limit | None = None
 
     def header(self, name: str) -> str | None:
         """The last value of a header, its name compared without case."""

@@ -3,12 +3,15 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
-from local.gateway.model import Request, Response
+from local.gateway.core import Gateway
+from local.gateway.model import Request, Response, Route
 from local.http_requests import Timeouts
 from local.http_server import Server
+from tests.unit.local.gateway.apis import BEARER, OK, allow, policy, rest_api
 
 HOST = b"Host: localhost\r\n"
 MEBIBYTE = 1024 * 1024
@@ -379,6 +382,44 @@ def test_slow_response_does_not_delay_others(served: Served) -> None:
         assert status(read_one(quick)) == 200
         served.echo.gate.set()
         assert status(read_one(slow)) == 200
+
+
+FAST = Route("GET", "/x", "F", timeout=0.05)
+GUARDED = replace(FAST, timeout=29, authorizer=BEARER)
+FAILED = b'{"message":"Internal server error"}'
+
+
+@pytest.mark.parametrize(
+    ("route", "timeouts", "code", "body"),
+    [
+        (FAST, {"F": 60}, 504, b'{"message":"Endpoint request timed out"}'),
+        (FAST, {}, 504, b'{"message":"Endpoint request timed out"}'),
+        (replace(FAST, timeout=29), {"F": 0.05}, 502, FAILED),
+        (GUARDED, {"Authorizer": 0.05, "F": 3}, 500, b'{"message":null}'),
+        (GUARDED, {"Authorizer": 3, "F": 0.05}, 502, FAILED),
+    ],
+)
+def test_hanging_function_is_answered_in_time(
+    serve: Callable[..., Served], route: Route, timeouts: dict[str, float], code: int, body: bytes
+) -> None:
+    released = threading.Event()
+
+    def invoke(function: str, _: object) -> object:
+        if timeouts.get(function, 0.05) < 1 or function == "F":
+            released.wait(10)
+        return policy(allow("*")) if function == "Authorizer" else OK
+
+    served = serve()
+    api = replace(rest_api(), routes=(route,))
+    served.server.application = Gateway(api, invoke, timeouts=timeouts)
+    with served.connect() as connection:
+        connection.sendall(b"GET /ms-system/x HTTP/1.1\r\n" + HOST + b"Authorization: Bearer a\r\n\r\n")
+        answer = read_all(connection)
+        assert (status(answer), answer.partition(b"\r\n\r\n")[2]) == (code, body)
+        released.set()
+        assert connection.recv(1) == b""
+    (line,) = served.log
+    assert line.startswith(f"GET /ms-system/x {code} ")
 
 
 def test_application_error_ends_one_connection(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
