@@ -1,30 +1,20 @@
 """`gatehouse` as a real process: on the laptop edition, and from nothing but its wheel."""
 
-import ast
 import json
 import os
-import shutil
 import subprocess
 import sys
 import sysconfig
-import tomllib
 import urllib.error
 import urllib.parse
 import urllib.request
 import venv
-import zipfile
 from pathlib import Path
 
-import pytest
-
 from tests.support.laptop import ROOT, Laptop
+from tests.support.wheel import wheel
 
 MODULE = (sys.executable, "-m", "infra.cli")
-PROVIDED_BY = {"jwt": "pyjwt", "yaml": "pyyaml", "botocore": "boto3"}
-"""Distributions whose modules are called otherwise."""
-
-TOOLS_OF_A_CHECKOUT = {"samtranslator"}
-"""Imported where the template is checked, which the wheel does not carry."""
 
 
 def gatehouse(
@@ -118,27 +108,13 @@ def test_stopped_stack_names_the_start_command(laptop: Laptop) -> None:
     assert len(refused.stderr.splitlines()) == 1
 
 
-@pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package, built from the files of the repository."""
-    source, built = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("built")
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    for name in ("functions", "authorizer", "infra", "local"):
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", ".chalice"))
-    command = (sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet")
-    subprocess.run([*command, "--disable-pip-version-check", "--wheel-dir", built, source], check=True)
-    (file,) = built.glob("gatehouse-*.whl")
-    return file
-
-
-def test_wheel_runs_without_the_repository(laptop: Laptop, wheel: Path, tmp_path: Path) -> None:
+def test_wheel_runs_without_the_repository(laptop: Laptop, tmp_path: Path) -> None:
     environment = tmp_path / "environment"
     venv.create(environment, with_pip=False)
     install = (str(Path(sys.executable).parent / "uv"), "pip", "install", "--offline", "--no-deps")
     python = environment / "bin" / "python"
     installed = subprocess.run(
-        [*install, "--python", str(python), str(wheel)], capture_output=True, text=True, check=False
+        [*install, "--python", str(python), str(wheel())], capture_output=True, text=True, check=False
     )
     assert installed.returncode == 0, installed.stderr
     # Its dependencies are those of this environment; this environment's way to the repository,
@@ -150,39 +126,6 @@ def test_wheel_runs_without_the_repository(laptop: Laptop, wheel: Path, tmp_path
     listed = gatehouse(laptop, "clients", "list", "--json", command=command, cwd=tmp_path)
     assert listed.returncode == 0, listed.stderr
     assert "service-client-jwt" in {each["client_id"] for each in json.loads(listed.stdout)}
-    code = "import infra.cli as package; print(package.__file__)"
+    code = "import gatehouse.infra.cli as package; print(package.__file__)"
     where = subprocess.run([str(python), "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert where.stdout.startswith(str(packages))
-
-
-def test_wheel_declares_its_imports(wheel: Path) -> None:
-    with zipfile.ZipFile(wheel) as archive:
-        names = archive.namelist()
-        sources = {name: archive.read(name) for name in names if name.endswith(".py")}
-    tops = {name.split("/")[0] for name in names if ".dist-info/" not in name}
-    assert tops == {"functions", "authorizer", "infra"}
-    assert {"authorizer/scopes.json", "infra/cli/clients_schema.yaml"} <= set(names)
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    distributions = {each.split(">")[0] for each in declared}
-    imported = {
-        PROVIDED_BY.get(name, name)
-        for source in sources.values()
-        for name in _imports(ast.parse(source))
-        if name not in sys.stdlib_module_names | tops
-    }
-    assert imported - TOOLS_OF_A_CHECKOUT == distributions
-
-
-def _imports(node: ast.AST) -> set[str]:
-    """The top-level modules that are imported outside of `if TYPE_CHECKING`."""
-    found: set[str] = set()
-    for child in ast.iter_child_nodes(node):
-        match child:
-            case ast.If(test=ast.Name(id="TYPE_CHECKING")):
-                continue
-            case ast.Import(names=aliases):
-                found.update(alias.name.split(".")[0] for alias in aliases)
-            case ast.ImportFrom(module=str(module), level=0):
-                found.add(module.split(".")[0])
-        found |= _imports(child)
-    return found

@@ -26,8 +26,8 @@ _BY_HAND = "tests/local/test_separate_apis.py"
 RUN_BY = {
     "cd local/auth_server && ../../.venv/bin/chalice local --port 8085": _BY_HAND,
     "cd local/guarded_api && ../../.venv/bin/chalice local --port 8091": _BY_HAND,
-    "python3 -m pip wheel --no-deps --wheel-dir dist .": "tests/local/test_cli.py",
-    "python3 -m pip install dist/gatehouse-*.whl": "tests/local/test_cli.py",
+    "python3 -m pip wheel --no-deps --wheel-dir dist .": "tests/artifacts/test_wheel.py",
+    'python3 -m pip install "$(ls dist/gatehouse-*.whl)[cli]"': "tests/artifacts/test_wheel.py",
 }
 """Commands that do not end, or change the machine, and the test that runs them in its own way."""
 

@@ -1,0 +1,120 @@
+"""The wheel: its names, its dependencies, and an environment with nothing else."""
+
+import ast
+import shutil
+import subprocess
+import sys
+import tomllib
+import venv
+import zipfile
+from importlib.metadata import distribution
+from pathlib import Path
+
+import pytest
+
+from infra.wheel import published
+from tests.support.wheel import ROOT, python_with_wheel, wheel
+
+DEPENDENCIES = ("cryptography", "cffi", "pycparser")
+PROVIDED_BY = {"jwt": "pyjwt", "yaml": "pyyaml", "botocore": "boto3"}
+"""Distributions whose modules have another name."""
+
+FRAMEWORKS: set[str] = set()
+"""Imported by adapters: their users install them."""
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment with cryptography and the wheel, installed by pip without a package index."""
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder, with_pip=False)
+    packages = next((folder / "lib").glob("python*/site-packages"))
+    for name in DEPENDENCIES:
+        for file in distribution(name).files or ():
+            target = packages / file
+            if ".." not in file.parts and "__pycache__" not in file.parts:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(file.locate(), target)
+    pip = (sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), "install", "--no-index")
+    subprocess.run([*pip, "--quiet", "--disable-pip-version-check", wheel()], check=True)
+    return folder
+
+
+def test_wheel_has_one_top_level_package() -> None:
+    with zipfile.ZipFile(wheel()) as archive:
+        names = archive.namelist()
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"gatehouse"}
+    assert {"gatehouse/py.typed", "gatehouse/scopes.json", "gatehouse/infra/cli/clients_schema.yaml"} <= set(names)
+
+
+def test_wheel_declares_its_imports() -> None:
+    with zipfile.ZipFile(wheel()) as archive:
+        sources = {name: archive.read(name) for name in archive.namelist() if name.endswith(".py")}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    library, cli = project["dependencies"], project["optional-dependencies"]["cli"]
+    imported = {
+        folder: {
+            PROVIDED_BY.get(name, name)
+            for path, source in sources.items()
+            if path.startswith(("gatehouse/functions", "gatehouse/infra")) == (folder == "cli")
+            for name in _imports(ast.parse(source))
+            if name not in sys.stdlib_module_names | {"gatehouse"}
+        }
+        for folder in ("library", "cli")
+    }
+    # boto3 is for settings that name AWS resources; in Lambda it belongs to the runtime.
+    assert imported["library"] - {"boto3"} == {each.split(">")[0] for each in library} | FRAMEWORKS
+    assert imported["cli"] == {each.split(">")[0] for each in [*library, *cli]}
+
+
+def _imports(node: ast.AST) -> set[str]:
+    """The top-level modules that are imported outside of `if TYPE_CHECKING`."""
+    found: set[str] = set()
+    for child in ast.iter_child_nodes(node):
+        match child:
+            case ast.If(test=ast.Name(id="TYPE_CHECKING")):
+                continue
+            case ast.Import(names=aliases):
+                found.update(alias.name.split(".")[0] for alias in aliases)
+            case ast.ImportFrom(module=str(module), level=0):
+                found.add(module.split(".")[0])
+        found |= _imports(child)
+    return found
+
+
+def test_every_module_imports_under_its_published_name(tmp_path: Path) -> None:
+    code = """
+import gatehouse, pkgutil, sys, warnings
+warnings.simplefilter("ignore")
+for module in pkgutil.walk_packages(gatehouse.__path__, "gatehouse."):
+    if not module.name.endswith("__main__"):
+        __import__(module.name)
+print(gatehouse.__file__, *({"authorizer", "functions", "infra"} & set(sys.modules)))
+"""
+    done = python_with_wheel("-c", code, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().endswith("unpacked/gatehouse/__init__.py")
+
+
+def test_command_without_its_extra_names_it(environment: Path) -> None:
+    done = subprocess.run([environment / "bin" / "gatehouse"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "pip install 'gatehouse[cli]'" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("from authorizer import aws\n", "from gatehouse import aws\n"),
+        ("    from authorizer.clock import Deadline\n", "    from gatehouse.clock import Deadline\n"),
+        ("from functions.shared.web import (\n", "from gatehouse.functions.shared.web import (\n"),
+        ("from infra.cli import app\n", "from gatehouse.infra.cli import app\n"),
+        ('files("authorizer")\n', 'files("gatehouse")\n'),
+        ("from functions_framework import x\n", "from functions_framework import x\n"),
+        ("from .authorizer import Authorizer\n", "from .authorizer import Authorizer\n"),
+        ('profiles("authorizer")\n', 'profiles("authorizer")\n'),
+    ],
+)
+def test_imports_are_rewritten(source: str, expected: str) -> None:
+    assert published(source) == expected
