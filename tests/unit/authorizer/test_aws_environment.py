@@ -1,0 +1,192 @@
+"""Region, endpoints and credentials from the environment."""
+
+from __future__ import annotations
+
+import json
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import botocore.session
+import pytest
+from botocore.config import Config
+
+from authorizer.aws import AwsError, AwsUnavailableError
+from authorizer.aws_environment import EnvironmentCredentials, endpoint, region
+from authorizer.clock import Deadline
+from authorizer.https_client import send
+from authorizer.sigv4 import Credentials
+from tests.support.answers_server import AnswersServer, Asked, Said, answers_server
+from tests.support.tokens import NOW, FakeClock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SERVICES = ("dynamodb", "kms", "secretsmanager", "ssm")
+
+
+def test_endpoints_equal_those_of_botocore() -> None:
+    """In every region that botocore knows, except for combinations that no endpoint has."""
+    session = botocore.session.Session()
+    regions = {
+        (partition, found)
+        for partition in session.get_available_partitions()
+        for service in SERVICES
+        for found in session.get_available_regions(service, partition)
+    }
+    assert {partition for partition, _ in regions} == set(session.get_available_partitions())
+    for service in SERVICES:
+        for fips, dual_stack in product((False, True), repeat=2):
+            environ = {"AWS_USE_FIPS_ENDPOINT": str(fips), "AWS_USE_DUALSTACK_ENDPOINT": str(dual_stack)}
+            for partition, name in regions:
+                if not dual_stack or not ("-iso" in partition or (fips and partition == "aws-cn")):
+                    expected = _botocore_endpoint(session, service, name, fips=fips, dual_stack=dual_stack)
+                    assert endpoint(service, name, environ) == expected
+
+
+def _botocore_endpoint(
+    session: botocore.session.Session, service: str, name: str, *, fips: bool, dual_stack: bool
+) -> str:
+    client: Any = session.create_client(
+        service,
+        name,
+        aws_access_key_id="testing",
+        aws_secret_access_key="testing",
+        config=Config(use_fips_endpoint=fips, use_dualstack_endpoint=dual_stack),
+    )
+    ruleset = client._ruleset_resolver
+    url: str = ruleset.construct_endpoint(client.meta.service_model.operation_model(_ANY[service]), {}, {}).url
+    return url
+
+
+_ANY = {"dynamodb": "GetItem", "kms": "Sign", "secretsmanager": "GetSecretValue", "ssm": "GetParameter"}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_configured_endpoints_come_first(service: str) -> None:
+    own = "AWS_ENDPOINT_URL_" + {"secretsmanager": "SECRETS_MANAGER"}.get(service, service.upper())
+    environ = {"AWS_ENDPOINT_URL": "http://aws:4566/", "AWS_USE_FIPS_ENDPOINT": "true"}
+    assert endpoint(service, "eu-west-1", environ) == "http://aws:4566"
+    assert endpoint(service, "eu-west-1", {**environ, own: "https://other"}) == "https://other"
+    environ |= {own: "https://other", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"}
+    assert endpoint(service, "eu-west-1", environ) == f"https://{service}-fips.eu-west-1.amazonaws.com"
+
+
+def test_region_is_that_of_the_environment() -> None:
+    assert region({"AWS_DEFAULT_REGION": "eu-west-1", "AWS_REGION": "us-east-1"}) == "eu-west-1"
+    assert region({"AWS_REGION": "us-east-1"}) == "us-east-1"
+    with pytest.raises(AwsError, match="NoRegionError"):
+        region({})
+
+
+@pytest.fixture
+def server() -> Iterator[AnswersServer]:
+    with answers_server() as started:
+        yield started
+
+
+def _answer(expiration: str = "2100-01-01T00:00:00Z", **changes: object) -> Said:
+    members = {"AccessKeyId": "A", "SecretAccessKey": "S", "Token": "T", "Expiration": expiration}
+    return Said(200, json.dumps({**members, **changes}))
+
+
+class Sandbox:
+    """Credentials of a container whose endpoint is the server."""
+
+    def __init__(self, server: AnswersServer, **environ: str) -> None:
+        self.clock = FakeClock()
+        url = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{server.url}/creds"}
+        self.credentials = EnvironmentCredentials({**url, **environ}, send, self.clock)
+
+    def get(self) -> Credentials:
+        return self.credentials.get(Deadline(3))
+
+
+def test_access_keys_come_first(server: AnswersServer) -> None:
+    keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "s"}
+    assert Sandbox(server, **keys).get() == ("a", "s", "", "")
+    assert Sandbox(server, **keys, AWS_SESSION_TOKEN="t").get() == ("a", "s", "t", "")
+    assert not server.asked
+
+
+def test_no_credentials_is_an_error() -> None:
+    with pytest.raises(AwsError) as error:
+        EnvironmentCredentials({}, send, FakeClock()).get(Deadline(3))
+    assert error.value.reason == "NoCredentialsError"
+    assert not isinstance(error.value, AwsUnavailableError)
+
+
+def test_container_credentials_are_fetched_once(server: AnswersServer) -> None:
+    server.answers["GET /creds"] = _answer()
+    sandbox = Sandbox(server, AWS_CONTAINER_AUTHORIZATION_TOKEN="proof")
+    assert [sandbox.get() for _ in range(3)] == [("A", "S", "T", "2100-01-01T00:00:00Z")] * 3
+    assert [asked.headers["Authorization"] for asked in server.asked] == ["proof"]
+
+
+def test_authorization_token_is_read_again_from_its_file(server: AnswersServer, tmp_path: Path) -> None:
+    server.answers["GET /creds"] = _answer()
+    file = tmp_path / "token"
+    sandbox = Sandbox(server, AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE=str(file))
+    for token in ("one", "two"):
+        file.write_text(f"{token}\n")
+        sandbox.get()
+        assert sandbox.credentials.forget()
+    assert [asked.headers["Authorization"] for asked in server.asked] == ["one", "two"]
+
+
+def test_container_credentials_are_refreshed_five_minutes_before_they_expire(server: AnswersServer) -> None:
+    sandbox, expires = Sandbox(server), "2023-11-14T22:13:20Z"  # 1,700,000,000
+    server.answers["GET /creds"] = _answer(expires)
+    sandbox.clock.now = 1_700_000_000 - 302
+    sandbox.get()
+    sandbox.clock.now += 1
+    sandbox.get()
+    assert len(server.asked) == 1
+    server.answers["GET /creds"] = Said(500)
+    sandbox.clock.now = 1_700_000_000 - 1
+    assert sandbox.get().expiration == expires
+    server.answers["GET /creds"] = _answer()
+    assert sandbox.get().expiration == "2100-01-01T00:00:00Z"
+
+
+def test_expired_credentials_are_not_used(server: AnswersServer) -> None:
+    sandbox = Sandbox(server)
+    server.answers["GET /creds"] = _answer("2023-11-14T22:13:20Z")
+    sandbox.clock.now = 1_700_000_000 - 400
+    sandbox.get()
+    server.answers["GET /creds"] = Said(500)
+    sandbox.clock.now = 1_700_000_000
+    with pytest.raises(AwsUnavailableError):
+        sandbox.get()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Said(403, _answer().body),
+        Said(200, "<html>"),
+        Said(200, "[]"),
+        Said(200, '"x"'),
+        _answer(AccessKeyId=7),
+        _answer(Token=""),
+        Said(200, '{"AccessKeyId": "A"}'),
+    ],
+)
+def test_unreadable_container_response_is_unavailable(server: AnswersServer, answer: Said) -> None:
+    server.answers["GET /creds"] = answer
+    with pytest.raises(AwsUnavailableError) as error:
+        Sandbox(server, AWS_CONTAINER_AUTHORIZATION_TOKEN="proof").get()
+    assert error.value.reason == "CredentialRetrievalError"
+    assert error.value.__cause__ is None
+
+
+def test_credentials_are_not_fetched_from_other_hosts_without_tls() -> None:
+    environ = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://192.0.2.1/creds"}
+    with pytest.raises(AwsUnavailableError):
+        EnvironmentCredentials(environ, send, lambda: NOW).get(Deadline(3))
+
+
+def test_unreadable_token_file_is_unavailable(server: AnswersServer, tmp_path: Path) -> None:
+    with pytest.raises(AwsUnavailableError):
+        Sandbox(server, AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE=str(tmp_path)).get()
+    assert server.asked == list[Asked]()
