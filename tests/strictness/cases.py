@@ -1,6 +1,6 @@
 """Tokens that must be rejected, and valid ones: one table for tests and document.
 
-`tests/unit/authorizer/test_bad_tokens.py` holds the authorizer to it, and `make strictness` shows
+`tests/unit/authorizer/test_verifier.py` holds the authorizer to it, and `make strictness` shows
 the same tokens to other verifiers and writes docs/strictness.md. Each token is signed by the key
 that its issuer publishes, unless its fault is the signature: nothing but the fault can be the
 reason. A case's number groups its variants.
@@ -465,7 +465,7 @@ PAYLOAD: dict[str, tuple[Callable[[], str], Reason]] = {
 }
 
 
-def _roca_modulus() -> int:
+def roca_modulus() -> int:
     """Return a number that leaves a power of 65537 on division by every small prime."""
     product = 1
     for prime in (p for p in range(3, 400, 2) if all(p % q for q in range(3, p, 2))):
@@ -517,7 +517,7 @@ ELSEWHERE: dict[str, _Row] = {
     "53 e is 1": (_signed_under_e_1, Reason.KEY_EXPONENT, World((rsa_jwk(e="AQ"),))),
     "53 e is even": (mint, Reason.KEY_EXPONENT, World((rsa_jwk(e="AQAA"),))),
     "53 n is 0": (mint, Reason.KEY_SIZE, World((rsa_jwk(n="AA"),))),
-    "53 n of a ROCA chip": (mint, Reason.KEY_WEAK, World((rsa_jwk(n=encode(_roca_modulus().to_bytes(256))),))),
+    "53 n of a ROCA chip": (mint, Reason.KEY_WEAK, World((rsa_jwk(n=encode(roca_modulus().to_bytes(256))),))),
     "54 private member in the set": (mint, Reason.KEY_PRIVATE, World((rsa_jwk(d="AQAB"),))),
     "55 two keys of one kid": (mint, Reason.KID_AMBIGUOUS, World((rsa_jwk(), rsa_jwk(key=rsa_key("other"))))),
     "75 client_id missing where it is pinned": (forge_claims, Reason.CLIENT_ID_MISSING, _OUR_CLIENT),

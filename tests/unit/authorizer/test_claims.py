@@ -1,20 +1,27 @@
-"""Claims that the tests of invalid tokens do not cover."""
+"""Claims beyond the numbered cases of invalid tokens."""
+
+from typing import Any
 
 import pytest
 
 from authorizer.claims import ClaimRules, VerifiedToken, join_scopes, read_access_token, read_scopes
 from authorizer.errors import InvalidTokenError, Reason
-from tests.support.tokens import ISSUER, NOW, at_jwt_claims, claims
+from tests.support.tokens import CLIENT, ISSUER, NOW, at_jwt_claims, claims, rsa_jwk
+
+THUMBPRINT = "A" * 43
 
 
-def _read(said: dict[str, object], *client_ids: str, rfc9068: bool = False) -> VerifiedToken:
-    rules = ClaimRules(ISSUER, frozenset(), frozenset(client_ids), 86_400)
+def _read(
+    said: dict[str, object], *client_ids: str, rfc9068: bool = False, audience: str | None = None
+) -> VerifiedToken:
+    audiences = frozenset({audience} if audience else ())
+    rules = ClaimRules(ISSUER, audiences, frozenset(client_ids), 86_400)
     return read_access_token(said, rules, NOW, key_id="k", rfc9068=rfc9068)
 
 
-def _refusal(said: dict[str, object], *client_ids: str, rfc9068: bool = False) -> Reason:
+def _refusal(said: dict[str, object], *client_ids: str, rfc9068: bool = False, audience: str | None = None) -> Reason:
     with pytest.raises(InvalidTokenError) as refused:
-        _read(said, *client_ids, rfc9068=rfc9068)
+        _read(said, *client_ids, rfc9068=rfc9068, audience=audience)
     return refused.value.reason
 
 
@@ -67,3 +74,35 @@ def test_scopes_are_sorted() -> None:
 def test_scope_and_scp_are_read_as_string_or_list() -> None:
     for name in ("scope", "scp"):
         assert read_scopes({name: "a b"}) == read_scopes({name: ["b", "a"]}) == {"a", "b"}
+
+
+INVALID: dict[Reason, list[dict[str, Any]]] = {
+    Reason.EXPIRED: [{"exp": 1e3, "iat": ..., "nbf": ...}, {"exp": -0.0, "iat": ..., "nbf": ...}],
+    Reason.EXP_MALFORMED: [{"exp": [NOW + 60]}, {"exp": {"": NOW + 60}}],
+    Reason.EXP_MISSING: [{"exp": ..., "exp ": NOW + 60}, {"exp": ..., "EXP": NOW + 60}],
+    Reason.LIFETIME_TOO_LONG: [{"exp": 1e300}, {"exp": (NOW + 60) * 1000}, {"iat": 0}],
+    Reason.IAT_AFTER_EXP: [{"iat": NOW * 1000}, {"iat": 1e308}, {"exp": NOW - 0.001}],
+    Reason.IAT_MALFORMED: [{"iat": -1}],
+    Reason.NBF_MALFORMED: [{"nbf": False}, {"nbf": {}}],
+    Reason.NOT_YET_VALID: [{"nbf": 1e300}, {"nbf": NOW + 90, "exp": NOW + 60}],
+    Reason.AUD_MALFORMED: [{"aud": aud} for aud in ([[CLIENT]], [CLIENT, None], [CLIENT, ""], {CLIENT: True})],
+    Reason.AUD_OTHER: [{"aud": f'["{CLIENT}"]'}, {"aud": f"{CLIENT} other"}, {"aud": CLIENT + "\x00"}],
+    Reason.SUB_MALFORMED: [{"sub": sub} for sub in ([CLIENT], "\u202eroot", "\x1b[31mroot", "a\u00a0b")],
+    Reason.SCOPE_MALFORMED: [
+        *({"scope": scope} for scope in (True, [["a"]], "a, ", "a\u00a0b", "a\\b", "a\n", {"a": 1}, ["a b"])),
+        {"scp": None},
+    ],
+    Reason.SCOPE_WILDCARD: [{"scope": "a *"}],
+    Reason.JTI_MALFORMED: [{"jti": None}, {"jti": 1}, {"jti": "a\tb"}],
+    Reason.CLIENT_ID_MALFORMED: [{"client_id": None}, {"azp": [CLIENT]}],
+    Reason.CNF_MALFORMED: [
+        *({"cnf": cnf} for cnf in (None, [{"jkt": THUMBPRINT}], {"jkt": THUMBPRINT + "="}, {"jkt": THUMBPRINT + "\n"}))
+    ],
+    Reason.CNF_UNKNOWN: [{"cnf": {"JKT": THUMBPRINT}}, {"cnf": {"jwk": rsa_jwk()}}],
+    Reason.ID_TOKEN: [{"token_use": None}, {"s_hash": "h"}],
+}
+
+
+@pytest.mark.parametrize(("reason", "changes"), [(reason, each) for reason, some in INVALID.items() for each in some])
+def test_invalid_claim_is_rejected(reason: Reason, changes: dict[str, Any]) -> None:
+    assert _refusal(claims(NOW, **changes), audience=CLIENT) is reason

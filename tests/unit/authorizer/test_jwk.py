@@ -5,13 +5,20 @@ from typing import Any
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from authorizer.errors import InvalidTokenError, KeySetUnavailableError, Reason
 from authorizer.jwk import InvalidKeyError, parse_key, parse_key_set
 from authorizer.jws import ALGORITHMS
+from tests.strictness.cases import roca_modulus
 from tests.support.tokens import ec_jwk, ec_key, ed25519_jwk, ed25519_key, encode, jwks, rsa_jwk, rsa_key, sign
 
 RS256 = frozenset({"RS256"})
+P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+ED25519_ORDER = 2**252 + 27742317777372353535851937790883648493
+MODULUS = rsa_key().public_key().public_numbers().n
 
 
 def _number(value: int) -> str:
@@ -20,15 +27,6 @@ def _number(value: int) -> str:
 
 def _little(value: int) -> bytes:
     return value.to_bytes(32, "little")
-
-
-def _roca_modulus() -> int:
-    """Return a number that leaves a power of 65537 on division by every small prime."""
-    product = 1
-    for prime in (p for p in range(3, 400, 2) if all(p % q for q in range(3, p, 2))):
-        product *= prime
-    modulus = pow(65537, 12345, product) + product * (2**2047 // product + 1)
-    return modulus if modulus % 2 else modulus + product
 
 
 @pytest.mark.parametrize(
@@ -74,6 +72,43 @@ def test_key_verifies_only_its_own_signatures(jwk: dict[str, Any], signature: by
         assert refused.value.reason is reason
 
 
+def _ps256(salt: int, mask: hashes.HashAlgorithm | None = None) -> bytes:
+    return rsa_key().sign(b"data", padding.PSS(padding.MGF1(mask or hashes.SHA256()), salt), hashes.SHA256())
+
+
+ES256_DER = ec_key("ec").sign(b"data", ec.ECDSA(hashes.SHA256()))
+R, S = (number.to_bytes(32) for number in decode_dss_signature(ES256_DER))
+EDDSA = ed25519_key("ed").sign(b"data")
+LARGER_S = EDDSA[:32] + _little(int.from_bytes(EDDSA[32:], "little") + ED25519_ORDER)
+
+
+@pytest.mark.parametrize(
+    ("jwk", "signature", "reason"),
+    [
+        (ec_jwk(), ES256_DER, Reason.SIGNATURE_LENGTH),
+        (ec_jwk(), b"\x00" + R + S, Reason.SIGNATURE_LENGTH),
+        (ec_jwk(), bytes(32) + S, Reason.SIGNATURE_INVALID),
+        (ec_jwk(), R + bytes(32), Reason.SIGNATURE_INVALID),
+        (ec_jwk(), P256_ORDER.to_bytes(32) * 2, Reason.SIGNATURE_INVALID),
+        (ec_jwk(), S + R, Reason.SIGNATURE_INVALID),
+        (rsa_jwk(alg="PS256"), _ps256(0), Reason.SIGNATURE_INVALID),
+        (rsa_jwk(alg="PS256"), _ps256(20), Reason.SIGNATURE_INVALID),
+        (rsa_jwk(alg="PS256"), _ps256(222), Reason.SIGNATURE_INVALID),  # the longest salt
+        (rsa_jwk(alg="PS256"), _ps256(32, hashes.SHA512()), Reason.SIGNATURE_INVALID),
+        (
+            ed25519_jwk(),
+            EDDSA[:32] + _little(int.from_bytes(EDDSA[32:], "little") + ED25519_ORDER),
+            Reason.SIGNATURE_INVALID,
+        ),
+        (ed25519_jwk(), EDDSA[:-1], Reason.SIGNATURE_LENGTH),
+    ],
+)
+def test_altered_signature_is_rejected(jwk: dict[str, Any], signature: bytes, reason: Reason) -> None:
+    with pytest.raises(InvalidTokenError) as refused:
+        parse_key(jwk, ALGORITHMS).verify(signature, b"data")
+    assert refused.value.reason is reason
+
+
 UNFIT: dict[str, tuple[object, Reason]] = {
     "a string": ("key", Reason.KEY_MALFORMED),
     "no kid": ({**rsa_jwk(), "kid": None}, Reason.KEY_MALFORMED),
@@ -97,17 +132,17 @@ UNFIT: dict[str, tuple[object, Reason]] = {
     "n missing": ({**rsa_jwk(), "n": None}, Reason.KEY_MALFORMED),
     "n not base64url": (rsa_jwk(n="a+b="), Reason.KEY_MALFORMED),
     "n not ASCII": (rsa_jwk(n="\u00e9"), Reason.KEY_MALFORMED),
-    "n with a leading zero": (
-        rsa_jwk(n=encode(b"\x00" + rsa_key().public_key().public_numbers().n.to_bytes(256))),
-        Reason.KEY_MALFORMED,
-    ),
+    "n with a leading zero": (rsa_jwk(n=encode(b"\x00" + MODULUS.to_bytes(256))), Reason.KEY_MALFORMED),
     "n of 2047 bits": (rsa_jwk(n=_number(2**2047 - 1)), Reason.KEY_SIZE),
     "n of 8193 bits": (rsa_jwk(n=_number(2**8192 + 1)), Reason.KEY_SIZE),
     "n even": (rsa_jwk(n=_number(2**2047)), Reason.KEY_WEAK),
-    "n of a ROCA chip": (rsa_jwk(n=_number(_roca_modulus())), Reason.KEY_WEAK),
+    "n of a ROCA chip": (rsa_jwk(n=_number(roca_modulus())), Reason.KEY_WEAK),
     "e of 33 bits": (rsa_jwk(e=_number(2**32 + 1)), Reason.KEY_EXPONENT),
+    "e is 0": (rsa_jwk(e="AA"), Reason.KEY_EXPONENT),
     "e is 2": (rsa_jwk(e="Ag"), Reason.KEY_EXPONENT),
+    "e is n": (rsa_jwk(e=_number(MODULUS)), Reason.KEY_EXPONENT),
     "EC point off the curve": (ec_jwk(x=encode(b"\x01" * 32)), Reason.KEY_MALFORMED),
+    "EC point at infinity": (ec_jwk(x=encode(bytes(32)), y=encode(bytes(32))), Reason.KEY_MALFORMED),
     "EC coordinate too short": (ec_jwk(x=encode(b"\x01" * 31)), Reason.KEY_MALFORMED),
     **{
         f"Ed25519 key of small order, {name}": (ed25519_jwk(x=encode(point)), Reason.KEY_WEAK)

@@ -45,40 +45,32 @@ def test_deepest_legal_nesting_is_read() -> None:
     assert parse_object(b'{"a":' * MAX_DEPTH + b"1" + b"}" * MAX_DEPTH)
 
 
-@pytest.mark.parametrize(
-    ("raw", "flaw"),
-    [
-        (b"", JsonFault.NOT_JSON),
-        (b"{}{}", JsonFault.NOT_JSON),
-        (b"{'a':1}", JsonFault.NOT_JSON),
-        (b'{"a":1,}', JsonFault.NOT_JSON),
-        (b'{"a":01}', JsonFault.NOT_JSON),
-        (b'{"a":"\n"}', JsonFault.NOT_JSON),
-        (b"\xef\xbb\xbf{}", JsonFault.NOT_JSON),
-        ('{"a":1}'.encode("utf-16-le"), JsonFault.NOT_JSON),
-        ('{"a":1}'.encode("utf-16"), JsonFault.NOT_UTF8),
-        (b'{"a":"\xff"}', JsonFault.NOT_UTF8),
-        (b'{"a":"\xed\xa0\x80"}', JsonFault.NOT_UTF8),
-        (b"[]", JsonFault.NOT_OBJECT),
-        (b"null", JsonFault.NOT_OBJECT),
-        (b'"a"', JsonFault.NOT_OBJECT),
-        (b'{"a":1,"a":1}', JsonFault.DUPLICATE_MEMBER),
-        (rb'{"a":1,"\u0061":1}', JsonFault.DUPLICATE_MEMBER),
-        (b'{"a":[{"b":1,"b":1}]}', JsonFault.DUPLICATE_MEMBER),
-        (b'{"a":' * 17 + b"1" + b"}" * 17, JsonFault.TOO_DEEP),
-        (b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}", JsonFault.TOO_DEEP),
-        (b"[" * 100_000, JsonFault.TOO_DEEP),
-        (b'{"a":NaN}', JsonFault.NUMBER),
-        (b'{"a":Infinity}', JsonFault.NUMBER),
-        (b'{"a":-Infinity}', JsonFault.NUMBER),
-        (b'{"a":1e999}', JsonFault.NUMBER),
-        (b'{"a":9007199254740992}', JsonFault.NUMBER),
-        (b'{"a":' + b"9" * 5000 + b"}", JsonFault.NUMBER),
-        (rb'{"a":"\ud800"}', JsonFault.SURROGATE),
-        (rb'{"a":[{"\udfff":1}]}', JsonFault.SURROGATE),
+FAULTS: dict[JsonFault, list[bytes]] = {
+    JsonFault.NOT_JSON: [
+        *(b"", b"{}{}", b"{}\x00", b"{'a':1}", b'{"a":1,}', b"{/**/}", b"{\f}", "{\u00a0}".encode()),
+        *(b'{"a":01}', b'{"a":+1}', b'{"a":0x1}', b'{"a":1_0}', '{"a":\u0661}'.encode()),
+        *(b'{"a":"\n"}', b'{"a":"\x01"}', b"\xef\xbb\xbf{}"),
+        *('{"a":1}'.encode("utf-16-le"), "{}".encode("utf-32-be")),
     ],
-)
-def test_ambiguous_json_is_rejected(raw: bytes, flaw: JsonFault) -> None:
+    JsonFault.NOT_UTF8: [*('{"a":1}'.encode("utf-16"), b'{"a":"\xff"}', b'{"a":"\xed\xa0\x80"}', b'{"\xc1\xa1":1}')],
+    JsonFault.NOT_OBJECT: [b"[]", b"null", b'"a"'],
+    JsonFault.DUPLICATE_MEMBER: [
+        *(b'{"a":1,"a":1}', rb'{"a":1,"\u0061":1}', b'{"":1,"":1}'),
+        *(b'{"a":[{"b":1,"b":1}]}', rb'{"a":[[[{"a":{"b":1,"\u0062":2}}]]]}'),
+    ],
+    JsonFault.TOO_DEEP: [
+        *(b'{"a":' * 17 + b"1" + b"}" * 17, b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}", b"[" * 100_000)
+    ],
+    JsonFault.NUMBER: [
+        *(b'{"a":NaN}', b'{"a":Infinity}', b'{"a":-Infinity}', b'{"a":1e999}', b'{"a":[{"b":1e309}]}'),
+        *(b'{"a":9007199254740992}', b'{"a":[99999999999999999]}', b'{"a":' + b"9" * 5000 + b"}"),
+    ],
+    JsonFault.SURROGATE: [rb'{"a":"\ud800"}', rb'{"a":[{"\udfff":1}]}'],
+}
+
+
+@pytest.mark.parametrize(("flaw", "raw"), [(flaw, raw) for flaw, texts in FAULTS.items() for raw in texts])
+def test_ambiguous_json_is_rejected(flaw: JsonFault, raw: bytes) -> None:
     with pytest.raises(JsonError) as error:
         parse_object(raw)
     assert error.value.flaw is flaw

@@ -1,9 +1,11 @@
-"""Valid tokens and the cache of verified tokens."""
+"""Valid and invalid tokens, and the cache of verified tokens."""
 
+import json
 from typing import Any
 
 import jwt
 import pytest
+from jwt.utils import base64url_decode
 
 from authorizer.claims import ClaimRules, Confirmation, VerifiedToken
 from authorizer.clock import Clocks, Deadline
@@ -13,6 +15,8 @@ from authorizer.jwk import parse_key_set
 from authorizer.jwks_cache import JwksCache
 from authorizer.jws import ALGORITHMS
 from authorizer.verifier import TrustedIssuer, Verifier, header_rules
+from tests.strictness import cases
+from tests.strictness.cases import CASES, CONTROLS, Case, Control, World
 from tests.support.tokens import (
     CLIENT,
     ISSUER,
@@ -26,12 +30,15 @@ from tests.support.tokens import (
     ec_key,
     ed25519_jwk,
     ed25519_key,
+    encode,
+    forge,
     forge_claims,
     forge_header,
     jwks,
     mint,
     rsa_jwk,
     rsa_key,
+    sign,
     unsigned,
 )
 
@@ -256,3 +263,84 @@ def test_missing_key_set_is_unavailable() -> None:
 
 def _broken(_raw: bytes) -> Any:
     raise KeySetUnavailableError
+
+
+def _refusal(token: str, world: World | None = None) -> Reason:
+    with pytest.raises(InvalidTokenError) as refused:
+        cases.verifier(world or World()).verify(token, NOW, Deadline(1))
+    return refused.value.reason
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.number} {case.name}")
+def test_invalid_token_is_rejected_with_its_reason(case: Case) -> None:
+    assert _refusal(case.make(), case.world) is case.reason
+
+
+@pytest.mark.parametrize("control", CONTROLS, ids=lambda control: control.name)
+def test_valid_token_is_accepted(control: Control) -> None:
+    assert cases.verifier(control.world).verify(control.make(), NOW, Deadline(1)).subject == CLIENT
+
+
+def test_69_one_matching_audience_is_enough() -> None:
+    verifier = cases.verifier(World(audience=cases.API))
+    assert verifier.verify(cases.forge_claims(aud=["else", cases.API]), NOW, Deadline(1))
+
+
+def test_75_azp_may_name_the_client() -> None:
+    for name in ("client_id", "azp"):
+        verifier = cases.verifier(World(client_ids=frozenset({CLIENT})))
+        assert verifier.verify(cases.forge_claims(**{name: CLIENT}), NOW, Deadline(1))
+
+
+def test_es256_signature_fails_under_another_key() -> None:
+    world = World((ec_jwk(),), frozenset({"ES256"}))
+    token = jwt.encode(cases.claims(), ec_key("impostor"), "ES256", headers={"kid": "ec", "typ": None})
+    assert _refusal(token, world) is Reason.SIGNATURE_INVALID
+
+
+def test_signature_covers_every_byte() -> None:
+    header, payload, _ = cases.mint().split(".")
+    decoded = b".".join(map(base64url_decode, (header, payload)))
+    for text in (f"{header}.{payload}x", header, payload, f"{header}{payload}"):
+        assert _refusal(f"{header}.{payload}.{encode(sign(text.encode()))}") is Reason.SIGNATURE_INVALID
+    assert _refusal(f"{header}.{payload}.{encode(sign(decoded))}") is Reason.SIGNATURE_INVALID
+
+
+def test_token_without_claims_is_rejected() -> None:
+    assert _refusal(forge(payload={})) is Reason.ISS_MISSING
+
+
+@pytest.mark.parametrize("kid", [KID + " ", KID.upper(), "%6bey-1"])
+def test_key_id_is_matched_exactly(kid: str) -> None:
+    assert _refusal(cases.forge_header(kid=kid)) is Reason.KID_UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "issuer",
+    [
+        cases.ISSUER.replace(".com", ".com:443"),
+        cases.ISSUER.replace("://", "://x@"),
+        cases.ISSUER.replace("auth", "%61uth"),
+        cases.ISSUER + "#",
+        cases.ISSUER + "\n",
+    ],
+)
+def test_issuer_is_matched_exactly(issuer: str) -> None:
+    assert _refusal(cases.forge_claims(iss=issuer)) is Reason.ISS_UNKNOWN
+
+
+def test_algorithm_belongs_to_the_key() -> None:
+    keys = (rsa_jwk(), rsa_jwk("pss", rsa_key(), alg="PS256"), ec_jwk())
+    world = World(keys, frozenset({"RS256", "PS256", "ES256"}))
+    for kid in ("ec", "pss"):
+        assert _refusal(cases.forge_header(kid=kid), world) is Reason.ALG_NOT_OF_KEY
+    pss = jwt.encode(cases.claims(), rsa_key(), "PS256", headers={"kid": KID, "typ": None})
+    assert _refusal(pss, world) is Reason.ALG_NOT_OF_KEY
+    assert cases.verifier(world).verify(cases.mint(), NOW, Deadline(1))
+
+
+def test_similar_claim_names_are_ignored() -> None:
+    text = json.dumps(cases.claims()).replace('"iss"', r'"\u0069ss"')
+    more = r',"EXP":1,"\u0435xp":1,"iss ":"x","__proto__":{"sub":"root"}}'
+    token = forge(payload=f"{text[:-1]}{more}".encode())
+    assert cases.verifier(World()).verify(token, NOW, Deadline(1)).subject == CLIENT
