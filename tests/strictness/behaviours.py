@@ -4,39 +4,34 @@ Each runs against the authorizer, or its deciding part, with a test clock and ne
 """
 
 import json
-import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
 from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from authorizer.app import build
 from authorizer.claims import LEEWAY
 from authorizer.clock import Deadline
 from authorizer.dpop import MAX_PROOF_AGE, MAX_PROOF_LENGTH
-from authorizer.errors import AuthorizerError, Unauthorized
-from authorizer.https_client import MAX_BODY_LENGTH, HttpExchangeError, Request, Response, parse_url, send
+from authorizer.https_client import MAX_BODY_LENGTH, HttpExchangeError, Request, parse_url, send
 from authorizer.jwk_thumbprint import thumbprint
-from authorizer.settings import Settings
 from tests.support import dpop_proofs
-from tests.support.authorizer_events import HOSTS, decide, recorded, with_certificate, with_header
+from tests.support.authorizer_events import HOSTS, recorded, with_certificate, with_header
+from tests.support.authorizer_sandbox import Sandbox
+from tests.support.byte_server import ByteServer
 from tests.support.client_certificates import common_name_certificate
 from tests.support.tokens import (
     CLIENT,
     ISSUER,
     NOW,
-    FakeClock,
     claims,
     encode,
     forge,
     forge_claims,
     forge_header,
-    jwks,
     mint,
     rest_event,
     rsa_jwk,
@@ -56,53 +51,6 @@ class Behaviour(NamedTuple):
     name: str
     observe: Callable[[], str]
     expected: str
-
-
-class Sandbox:
-    """A whole authorizer with its authorization server, its clock and its log."""
-
-    def __init__(self, **environ: str) -> None:
-        self.clock = FakeClock()
-        self.log: list[str] = []
-        self.fetches = 0
-        self.down = False
-        self.keys: list[dict[str, Any]] = [rsa_jwk()]
-        self.headers: dict[str, str] = {}
-        self.answer: tuple[int, bytes] = (200, b'{"active":false}')
-        self.while_fetching: Callable[[], None] = lambda: None
-        self.gate = build(
-            Settings.from_env({"ISSUER": ISSUER} | environ),
-            clock=self.clock,
-            monotonic=self.clock,
-            send=self._send,
-            emit=self.log.append,
-        )
-
-    def _send(self, request: Request) -> Response:
-        self.fetches += 1
-        self.while_fetching()
-        if self.down:
-            raise HttpExchangeError("down")
-        if request.method == "POST":
-            return Response(self.answer[0], {}, self.answer[1])
-        if request.headers.get("If-None-Match", "none") == self.headers.get("etag"):
-            return Response(304, self.headers, b"")
-        return Response(200, self.headers, jwks(*self.keys))
-
-    def outcome(self, event: dict[str, Any] | str) -> str:
-        """Return what the gateway answers the caller with, and the reason in the log."""
-        if isinstance(event, str):
-            event = rest_event(event)
-        try:
-            decide(self.gate, event, 1)
-        except Unauthorized:
-            return f"401 {self._reason()}"
-        except AuthorizerError:
-            return f"500 {self._reason()}"
-        return "accepted"
-
-    def _reason(self) -> str:
-        return str(json.loads(self.log[-1])["reason"])
 
 
 def _header(*values: str, **members: object) -> Callable[[], str]:
@@ -175,9 +123,8 @@ def _introspected(answer: object, status: int = 200) -> Callable[[], str]:
     """Send an opaque token that the authorization server has this to say about."""
 
     def observe() -> str:
-        raw = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
         sandbox = _with_introspection()
-        sandbox.answer = (status, raw)
+        sandbox.introspected, sandbox.introspection_status = answer, status
         return sandbox.outcome(OPAQUE)
 
     return observe
@@ -200,7 +147,7 @@ def _active(**changes: object) -> dict[str, object]:
 def _failed_jwt_is_not_introspected(token: Callable[[], str]) -> Callable[[], str]:
     def observe() -> str:
         sandbox = _with_introspection()
-        sandbox.answer = (200, json.dumps(_active()).encode())
+        sandbox.introspected = _active()
         return sandbox.outcome(token())
 
     return observe
@@ -222,7 +169,7 @@ def _random_key_ids(subject: str) -> Callable[[], str]:
         sandbox = Sandbox()
         sandbox.outcome(mint())
         outcomes = _flood(sandbox, 1000, subject=subject)
-        return f"{sandbox.fetches} fetches, {outcomes}"
+        return f"{len(sandbox.requests)} fetches, {outcomes}"
 
     return observe
 
@@ -238,7 +185,7 @@ def _known_key_during_a_fetch() -> str:
         arrived.set()
         leave.wait(10)
 
-    sandbox.while_fetching = hang
+    sandbox.while_sending = hang
     stranger = threading.Thread(target=sandbox.outcome, args=(unknown,))
     stranger.start()
     arrived.wait(10)
@@ -304,7 +251,7 @@ def _soft_age(cache_control: str) -> Callable[[], str]:
         for age in range(1, 1000):
             sandbox.clock.advance(1)
             sandbox.outcome(mint())
-            if sandbox.fetches > 1:
+            if len(sandbox.requests) > 1:
                 return f"asked again after {age} s"
         return "never asked again"
 
@@ -316,7 +263,7 @@ def _not_modified() -> str:
     sandbox.headers = {"etag": '"v1"'}
     sandbox.outcome(mint())
     sandbox.clock.advance(300)
-    return f"{sandbox.outcome(mint())}, {sandbox.fetches} fetches"
+    return f"{sandbox.outcome(mint())}, {len(sandbox.requests)} fetches"
 
 
 def _changed_etag() -> str:
@@ -332,40 +279,16 @@ def _fetched(answer: bytes, *, pause: float = 0.0) -> Callable[[], str]:
     """Fetch a key set, within half a second, from a server that sends these bytes."""
 
     def observe() -> str:
-        with _serving(answer, pause) as url:
+        with ByteServer(answer, pause) as server:
             started = time.monotonic()
             try:
-                response = send(Request("GET", url, {}, b"", Deadline(0.5)))
+                response = send(Request("GET", server.url, {}, b"", Deadline(0.5)))
             except HttpExchangeError:
                 late = time.monotonic() - started > 5
                 return "no answer taken, late" if late else "no answer taken"
             return f"status {response.status}, not followed" if response.status != 200 else "taken"
 
     return observe
-
-
-@contextmanager
-def _serving(answer: bytes, pause: float) -> Iterator[str]:
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def serve() -> None:
-        connection, _ = listener.accept()
-        with connection:
-            connection.recv(65_536)
-            try:
-                for at in range(0, len(answer), 1 if pause else 65_536):
-                    connection.sendall(answer[at : at + (1 if pause else 65_536)])
-                    time.sleep(pause)
-            except OSError:
-                return
-
-    server = threading.Thread(target=serve)
-    server.start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}/jwks"
-    finally:
-        server.join()
-        listener.close()
 
 
 def _refused_url(url: str) -> Callable[[], str]:

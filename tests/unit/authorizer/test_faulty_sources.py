@@ -2,9 +2,7 @@
 
 import gzip
 import json
-import socket
 from collections.abc import Iterator
-from threading import Thread
 
 import pytest
 
@@ -12,6 +10,7 @@ from authorizer.app import build
 from authorizer.errors import AuthorizerUnavailableError, Unauthorized
 from authorizer.settings import Settings
 from tests.support.authorizer_events import decide
+from tests.support.byte_server import ByteServer
 from tests.support.tokens import ISSUER, KID, FakeClock, jwks, mint, rest_event, rsa_jwk, rsa_key
 
 GOOD = jwks(rsa_jwk())
@@ -35,40 +34,10 @@ def beside(*members: object) -> bytes:
     return http(jwks(*members, rsa_jwk()))  # type: ignore[arg-type]
 
 
-class Site:
-    """A server that sends fixed bytes to each connection, and counts connections."""
-
-    def __init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/jwks"
-        self.answer = b""
-        self.visits = 0
-        self._thread = Thread(target=self._serve)
-        self._thread.start()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            with connection:
-                received = b""
-                while not received.endswith(b"\r\n\r\n"):
-                    received += connection.recv(65_536)
-                self.visits += 1
-                connection.sendall(self.answer)
-
-    def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._thread.join()
-
-
 class Sandbox:
     """An authorizer with its own clock, and the site as issuer."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: ByteServer) -> None:
         self._site = site
         self.clock = FakeClock()
         self._gate = build(
@@ -95,10 +64,9 @@ class Sandbox:
 
 
 @pytest.fixture
-def site() -> Iterator[Site]:
-    site = Site()
-    yield site
-    site.close()
+def site() -> Iterator[ByteServer]:
+    with ByteServer() as server:
+        yield server
 
 
 ODD_AND_GOOD = {
@@ -126,7 +94,7 @@ ODD_AND_GOOD = {
 
 
 @pytest.mark.parametrize("answer", ODD_AND_GOOD.values(), ids=ODD_AND_GOOD)
-def test_odd_key_set_response_is_used(site: Site, answer: bytes) -> None:
+def test_odd_key_set_response_is_used(site: ByteServer, answer: bytes) -> None:
     site.answer = answer
     sandbox = Sandbox(site)
     assert sandbox.ask(KID, KID) == (["good", "good"], 1)
@@ -164,7 +132,7 @@ NO_ANSWER = {
 
 
 @pytest.mark.parametrize("answer", NO_ANSWER.values(), ids=NO_ANSWER)
-def test_invalid_key_set_leaves_the_cache_unchanged(site: Site, answer: bytes) -> None:
+def test_invalid_key_set_leaves_the_cache_unchanged(site: ByteServer, answer: bytes) -> None:
     trouble = "500 key_set_unavailable"
     cold, warm = Sandbox(site), Sandbox(site)
     site.answer = http(GOOD)
@@ -188,7 +156,7 @@ WITHOUT_THE_KEY = {
 
 
 @pytest.mark.parametrize(("answer", "reason"), WITHOUT_THE_KEY.values(), ids=WITHOUT_THE_KEY)
-def test_unknown_key_costs_one_fetch(site: Site, answer: bytes, reason: str) -> None:
+def test_unknown_key_costs_one_fetch(site: ByteServer, answer: bytes, reason: str) -> None:
     cold, warm = Sandbox(site), Sandbox(site)
     site.answer = http(GOOD)
     assert warm.ask(KID) == (["good"], 1)

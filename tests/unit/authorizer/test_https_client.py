@@ -25,59 +25,9 @@ from authorizer.https_client import (
     parse_url,
     send,
 )
+from tests.support.byte_server import ByteServer, read_request
 from tests.support.client_certificates import certificate_pem
 from tests.support.tokens import ec_key
-
-
-class Server:
-    """A server that sends fixed bytes to one connection, optionally slowly."""
-
-    def __init__(self, answer: bytes, pause: float = 0.0) -> None:
-        self._answer = answer
-        self._pause = pause
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/jwks?x=1"
-        self.received = b""
-        self._thread = Thread(target=self._serve)
-        self._thread.start()
-
-    def _serve(self) -> None:
-        try:
-            connection, _ = self._listener.accept()
-        except OSError:
-            return
-        with connection:
-            self.received = _read_request(connection)
-            step = 1 if self._pause else max(1, len(self._answer))
-            try:
-                for at in range(0, len(self._answer), step):
-                    connection.sendall(self._answer[at : at + step])
-                    time.sleep(self._pause)
-            except OSError:
-                return
-
-    def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._thread.join()
-
-
-def _read_request(connection: socket.socket) -> bytes:
-    """Read a whole request. The only body in these tests is `token=abc`."""
-    received = connection.recv(65_536)
-    end = b"token=abc" if received.startswith(b"POST") else b"\r\n\r\n"
-    while not received.endswith(end) and (more := connection.recv(65_536)):
-        received += more
-    return received
-
-
-@contextmanager
-def _serving(answer: bytes, pause: float = 0.0) -> Iterator[Server]:
-    server = Server(answer, pause)
-    try:
-        yield server
-    finally:
-        server.close()
 
 
 def _get(url: str, seconds: float = 2.0) -> Response:
@@ -85,7 +35,7 @@ def _get(url: str, seconds: float = 2.0) -> Response:
 
 
 def test_response_has_status_headers_and_body() -> None:
-    with _serving(b'HTTP/1.1 200 OK\r\nETag: "v1"\r\nContent-Length: 2\r\n\r\n{}') as server:
+    with ByteServer(b'HTTP/1.1 200 OK\r\nETag: "v1"\r\nContent-Length: 2\r\n\r\n{}') as server:
         response = _get(server.url)
     assert response == (200, {"etag": '"v1"', "content-length": "2"}, b"{}")
     assert server.received.startswith(b"GET /jwks?x=1 HTTP/1.1\r\n")
@@ -94,7 +44,7 @@ def test_response_has_status_headers_and_body() -> None:
 
 
 def test_body_is_posted() -> None:
-    with _serving(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as server:
+    with ByteServer(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as server:
         send(Request("POST", server.url, {"X-Test": "y"}, b"token=abc", Deadline(2)))
     assert server.received.endswith(b"\r\n\r\ntoken=abc")
     assert b"Content-Length: 9\r\n" in server.received
@@ -102,33 +52,36 @@ def test_body_is_posted() -> None:
 
 def test_chunked_response_is_joined() -> None:
     answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n"
-    with _serving(answer) as server:
+    with ByteServer(answer) as server:
         assert _get(server.url).body == b"{}"
 
 
 @pytest.mark.parametrize("location", ["http://169.254.169.254/latest", "file:///etc/passwd", "https://example.com/"])
 def test_96_redirect_is_not_followed(location: str) -> None:
     answer = f"HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"
-    with _serving(answer.encode()) as server:
+    with ByteServer(answer.encode()) as server:
         assert _get(server.url).status == 302
 
 
 @pytest.mark.parametrize("framing", [b"Content-Length: 52428800", b"Connection: close"])
 def test_96_response_over_64_kib_is_rejected(framing: bytes) -> None:
     head = b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n\r\n"
-    with _serving(head + b"x" * (MAX_BODY_LENGTH + 1)) as server, pytest.raises(HttpExchangeError, match="65536 bytes"):
+    with (
+        ByteServer(head + b"x" * (MAX_BODY_LENGTH + 1)) as server,
+        pytest.raises(HttpExchangeError, match="65536 bytes"),
+    ):
         _get(server.url)
 
 
 def test_96_negative_chunk_size_is_rejected() -> None:
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n"
-    with _serving(head + b"x" * (8 * MAX_BODY_LENGTH)) as server, pytest.raises(HttpExchangeError):
+    with ByteServer(head + b"x" * (8 * MAX_BODY_LENGTH)) as server, pytest.raises(HttpExchangeError):
         _get(server.url)
 
 
 def test_response_of_64_kib_is_accepted() -> None:
     head = f"HTTP/1.1 200 OK\r\nContent-Length: {MAX_BODY_LENGTH}\r\n\r\n".encode()
-    with _serving(head + b"x" * MAX_BODY_LENGTH) as server:
+    with ByteServer(head + b"x" * MAX_BODY_LENGTH) as server:
         assert len(_get(server.url).body) == MAX_BODY_LENGTH
 
 
@@ -138,7 +91,7 @@ def test_response_of_64_kib_is_accepted() -> None:
     ids=["in the headers", "in the body"],
 )
 def test_96_slow_response_ends_at_the_deadline(answer: bytes) -> None:
-    with _serving(answer, pause=0.02) as server:
+    with ByteServer(answer, pause=0.02) as server:
         started = time.monotonic()
         with pytest.raises(HttpExchangeError):
             _get(server.url, 0.3)
@@ -157,7 +110,7 @@ def test_96_slow_response_ends_at_the_deadline(answer: bytes) -> None:
     ids=["nothing", "not HTTP", "cut short", "bad chunk", "too many headers"],
 )
 def test_incomplete_response_is_a_failure(answer: bytes) -> None:
-    with _serving(answer) as server, pytest.raises(HttpExchangeError):
+    with ByteServer(answer) as server, pytest.raises(HttpExchangeError):
         _get(server.url)
 
 
@@ -179,7 +132,7 @@ FINAL = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 )
 @pytest.mark.parametrize("pause", [0.0, 0.0001], ids=["at once", "byte by byte"])
 def test_interim_responses_are_skipped(interim: bytes, pause: float) -> None:
-    with _serving(interim + FINAL, pause) as server:
+    with ByteServer(interim + FINAL, pause) as server:
         assert _get(server.url) == (200, {"content-length": "2"}, b"{}")
 
 
@@ -189,12 +142,12 @@ def test_interim_responses_are_skipped(interim: bytes, pause: float) -> None:
     ids=["one", "one too many", "no end of them"],
 )
 def test_interim_response_alone_is_a_failure(answer: bytes) -> None:
-    with _serving(answer) as server, pytest.raises(HttpExchangeError):
+    with ByteServer(answer) as server, pytest.raises(HttpExchangeError):
         _get(server.url)
 
 
 def test_protocol_switch_is_a_failure() -> None:
-    with _serving(b"HTTP/1.1 101 Switching Protocols\r\n\r\n" + FINAL) as server:
+    with ByteServer(b"HTTP/1.1 101 Switching Protocols\r\n\r\n" + FINAL) as server:
         assert _get(server.url).status == 101
 
 
@@ -206,7 +159,7 @@ def test_closed_port_is_a_failure() -> None:
 
 
 def test_expired_deadline_opens_no_connection() -> None:
-    with _serving(b"") as server, pytest.raises(HttpExchangeError):
+    with ByteServer(b"") as server, pytest.raises(HttpExchangeError):
         _get(server.url, 0)
 
 
@@ -227,7 +180,7 @@ def test_dns_error_is_a_failure(host: str) -> None:
 
 
 def test_https_needs_tls() -> None:
-    with _serving(b"HTTP/1.1 200 OK\r\n\r\n") as server, pytest.raises(HttpExchangeError):
+    with ByteServer(b"HTTP/1.1 200 OK\r\n\r\n") as server, pytest.raises(HttpExchangeError):
         _get(server.url.replace("http:", "https:"))
 
 
@@ -244,7 +197,7 @@ def _serving_tls(pem: str, folder: Path) -> Iterator[str]:
     def serve() -> None:
         connection, _ = listener.accept()
         with suppress(OSError), context.wrap_socket(connection, server_side=True) as secured:
-            _read_request(secured)
+            read_request(secured)
             secured.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
 
     thread = Thread(target=serve)
@@ -302,7 +255,7 @@ def test_untrusted_certificate_is_a_failure(trusted: Path, certificate: str, is_
 
 
 def test_failure_names_only_the_address() -> None:
-    with _serving(b"") as server, pytest.raises(HttpExchangeError) as failure:
+    with ByteServer(b"") as server, pytest.raises(HttpExchangeError) as failure:
         send(Request("POST", server.url, {"Authorization": "Basic c2VjcmV0"}, b"token=abc", Deadline(1)))
     assert server.url in str(failure.value)
     assert "c2VjcmV0" not in str(failure.value)

@@ -2,17 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from authorizer.app import build
-from authorizer.errors import Unauthorized, UnsupportedEventError
-from authorizer.https_client import Request, Response
-from authorizer.settings import Settings, SettingsError
-from tests.support.authorizer_events import KINDS, decide, recorded, with_header
+from authorizer.errors import UnsupportedEventError
+from authorizer.settings import SettingsError
+from tests.support.authorizer_events import KINDS, recorded, with_header
+from tests.support.authorizer_sandbox import Sandbox
 from tests.support.policies import allows
-from tests.support.tokens import CLIENT, ISSUER, LIFETIME, NOW, forge_claims, jwks, mint, rsa_jwk
+from tests.support.tokens import CLIENT, ISSUER, LIFETIME, NOW, forge_claims, mint
 
 OTHER = "https://other.example.com"
 SIMPLE = {"SIMPLE_RESPONSE": "true"}
@@ -24,31 +22,6 @@ ARNS = {
     "websocket_connect": "arn:aws:execute-api:eu-west-1:123456789012:nopqrs9012/live",
 }
 REQUESTS = tuple(kind for kind in KINDS if kind != "rest_token")
-
-
-class Sandbox:
-    """An authorizer with an issuer of its own, and its log."""
-
-    def __init__(self, **environ: str) -> None:
-        self.log: list[str] = []
-        self.gate = build(
-            Settings.from_env({"ISSUER": ISSUER} | environ),
-            clock=lambda: NOW,
-            monotonic=lambda: 0,
-            send=self._send,
-            emit=self.log.append,
-        )
-
-    def _send(self, _request: Request) -> Response:
-        return Response(200, {}, jwks(rsa_jwk()))
-
-    def decide(self, event: dict[str, Any]) -> dict[str, Any]:
-        return decide(self.gate, event, 1)
-
-    def refusal(self, event: dict[str, Any]) -> str:
-        with pytest.raises(Unauthorized):
-            self.decide(event)
-        return str(json.loads(self.log[-1])["reason"])
 
 
 @pytest.fixture
@@ -104,7 +77,7 @@ def test_simple_response_is_about_the_requested_route(scope_map: str) -> None:
             "exp": str(NOW + LIFETIME),
         },
     }
-    assert json.loads(sandbox.log[-1])["decision"] == "allow"
+    assert sandbox.last_line()["decision"] == "allow"
 
 
 @pytest.mark.parametrize(
@@ -126,7 +99,7 @@ def test_simple_response_allows_open_routes(route_key: str, scope: str, *, is_au
     sandbox = Sandbox(SCOPE_MAP=scope_map, **SIMPLE)
     assert sandbox.decide(event)["isAuthorized"] is is_authorized
     reason = None if is_authorized else "scope_insufficient"
-    assert json.loads(sandbox.log[-1])["reason"] == reason
+    assert sandbox.last_line()["reason"] == reason
 
 
 def test_simple_response_does_not_cover_other_routes(scope_map: str) -> None:
