@@ -44,7 +44,7 @@ class ByteServer:
 
 
 def read_request(connection: socket.socket) -> bytes:
-    """Read a whole request. The only body in these tests is `token=abc`. A TLS hello is no request."""
+    """Read a whole request. The only body in these tests is `token=abc`. A TLS hello is not one."""
     received = connection.recv(65_536)
     end = b"token=abc" if received.startswith(b"POST") else b"\r\n\r\n"
     while received[:1].isalpha() and not received.endswith(end) and (more := connection.recv(65_536)):

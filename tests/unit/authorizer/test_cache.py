@@ -1,4 +1,4 @@
-"""The cache for remote data, and the pause after failures."""
+"""The LRU cache, the cache for remote data, and the pause after failures."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -266,3 +266,27 @@ def test_jitter_is_between_0_and_1() -> None:
     drawn = {jitter() for _ in range(100)}
     assert len(drawn) > 1
     assert all(0 <= number < 1 for number in drawn)
+
+
+def test_least_recently_used_entry_is_evicted() -> None:
+    recent: LRUCache[str, int] = LRUCache(2)
+    recent.put("a", 1)
+    recent.put("b", 2)
+    assert recent.get("a") == 1
+    recent.put("c", 3)
+    assert (recent.get("a"), recent.get("b"), recent.get("c")) == (1, None, 3)
+
+
+def test_capacity_is_never_exceeded() -> None:
+    recent: LRUCache[int, int] = LRUCache(10)
+    for number in range(1000):
+        recent.put(number, number)
+    assert len(recent) == 10
+
+
+def test_removing_a_key_twice_is_harmless() -> None:
+    recent: LRUCache[str, int] = LRUCache(2)
+    recent.put("a", 1)
+    recent.remove("a")
+    recent.remove("a")
+    assert recent.get("a") is None

@@ -1,26 +1,20 @@
 """Revoked tokens: lookups in the table of the authorization server."""
 
-import json
-from collections.abc import Callable, Iterator, Sized
-from contextlib import contextmanager
-from threading import Event, Thread
+from collections.abc import Callable, Sized
 from typing import cast
 
 import pytest
 from mypy_boto3_dynamodb import DynamoDBClient
 
-from authorizer.app import build
 from authorizer.aws import Boto3
 from authorizer.cache import Lifetime
 from authorizer.clock import Clocks, Deadline
-from authorizer.errors import InvalidTokenError, Reason, StateUnavailableError, Unauthorized
-from authorizer.https_client import Request, Response
-from authorizer.settings import Settings
-from authorizer.state_table import DenyList, DynamoDbRevokedTokens, revoked_jwt
+from authorizer.errors import InvalidTokenError, Reason, StateUnavailableError
+from authorizer.state_table import DenyList, DynamoDbRevokedTokens, entry, revoked_jwt
 from functions.shared.storage.state_table import JwtDenyList
-from tests.support.authorizer_events import decide
+from tests.support import authorizer_sandbox
 from tests.support.aws import STATE_TABLE
-from tests.support.tokens import CLIENT, ISSUER, NOW, FakeClock, forge_claims, jwks, mint, rest_event, rsa_jwk
+from tests.support.tokens import CLIENT, ISSUER, NOW, FakeClock, forge_claims, mint, rest_event
 
 TOKEN = "head.body.signature"
 
@@ -111,44 +105,6 @@ def test_each_token_has_its_own_entry() -> None:
     sandbox.check(None, token="head.other.signature")
 
 
-@contextmanager
-def _a_slow_question_about(sandbox: Sandbox, jti: str) -> Iterator[None]:
-    """Let the lookup of one token hang."""
-    asked, go_on = Event(), Event()
-
-    def hang(name: str) -> None:
-        if name == revoked_jwt(ISSUER, jti, TOKEN):
-            asked.set()
-            assert go_on.wait(10)
-
-    sandbox.revoked.while_asked = hang
-    thread = Thread(target=sandbox.check, args=(jti,))
-    thread.start()
-    try:
-        assert asked.wait(10)
-        yield
-    finally:
-        go_on.set()
-        thread.join()
-
-
-def test_slow_lookup_does_not_block_other_tokens() -> None:
-    sandbox = Sandbox()
-    with _a_slow_question_about(sandbox, "slow"):
-        for number in range(8):
-            sandbox.check(str(number))
-    assert sandbox.revoked.asked == 9
-
-
-def test_slow_lookup_does_not_delay_other_checks() -> None:
-    sandbox = Sandbox()
-    sandbox.check("one")
-    sandbox.revoke("one")
-    sandbox.clock.advance(60)
-    with _a_slow_question_about(sandbox, "slow"):
-        assert sandbox.is_revoked("one")
-
-
 def test_stale_entries_serve_an_outage() -> None:
     sandbox = Sandbox()
     sandbox.check()
@@ -167,19 +123,6 @@ def test_unknown_token_during_outage_is_an_error() -> None:
     sandbox.revoked.down = True
     with pytest.raises(StateUnavailableError):
         sandbox.check()
-
-
-def test_unavailable_table_is_retried_with_backoff() -> None:
-    sandbox = Sandbox()
-    sandbox.revoked.down = True
-    for _ in range(100):
-        with pytest.raises(StateUnavailableError):
-            sandbox.check()
-    assert sandbox.revoked.asked == 1
-    sandbox.revoked.down = False
-    sandbox.clock.advance(1)
-    sandbox.check()
-    assert sandbox.revoked.asked == 2
 
 
 def test_memory_is_bounded() -> None:
@@ -221,24 +164,34 @@ def test_unreadable_response_accepts_no_token() -> None:
 
 @pytest.mark.parametrize("jti", ["one-of-a-kind", None])
 def test_revoked_token_is_unauthorized(dynamodb: DynamoDBClient, jti: str | None) -> None:
-    clock, log = FakeClock(), list[str]()
-
-    def send(_request: Request) -> Response:
-        return Response(200, {}, jwks(rsa_jwk()))
-
-    gate = build(
-        Settings.from_env({"ISSUER": ISSUER, "DENY_LIST_TABLE": STATE_TABLE}),
-        clock=clock,
-        monotonic=clock,
-        send=send,
-        emit=log.append,
-    )
+    sandbox = authorizer_sandbox.Sandbox(DENY_LIST_TABLE=STATE_TABLE)
     token = forge_claims(jti=jti) if jti else mint()
-    assert decide(gate, rest_event(token), 3)["principalId"] == CLIENT
-    name = revoked_jwt(ISSUER, jti, token)
-    JwtDenyList(dynamodb, STATE_TABLE).add(name, NOW + 14_400)
-    assert decide(gate, rest_event(token), 3)
-    clock.advance(60)
-    with pytest.raises(Unauthorized):
-        decide(gate, rest_event(token), 3)
-    assert json.loads(log[-1])["reason"] == "token_revoked"
+    assert sandbox.decide(rest_event(token))["principalId"] == CLIENT
+    JwtDenyList(dynamodb, STATE_TABLE).add(revoked_jwt(ISSUER, jti, token), NOW + 14_400)
+    assert sandbox.decide(rest_event(token))
+    sandbox.clock.advance(60)
+    assert sandbox.refusal(rest_event(token)) == "token_revoked"
+
+
+def test_token_entry_has_issuer_and_jti() -> None:
+    names = {
+        revoked_jwt(ISSUER, "1", TOKEN),
+        revoked_jwt("https://b", "1", TOKEN),
+        revoked_jwt(ISSUER, "2", TOKEN),
+        revoked_jwt(ISSUER, None, TOKEN),
+    }
+    assert len(names) == 4
+    assert revoked_jwt(ISSUER, "1", TOKEN) == revoked_jwt(ISSUER, "1", "another.text.here")
+
+
+def test_token_without_jti_has_a_digest_entry() -> None:
+    assert revoked_jwt(ISSUER, None, TOKEN) == revoked_jwt(ISSUER, None, "head.body.other")
+    assert revoked_jwt(ISSUER, None, TOKEN) != revoked_jwt(ISSUER, None, "head.other.signature")
+
+
+def test_entry_parts_are_unambiguous() -> None:
+    assert entry("kind", "a", "bc") != entry("kind", "ab", "c")
+
+
+def test_any_text_can_be_an_entry_part() -> None:
+    assert entry("kind", "\ud800").startswith("kind#")

@@ -2,14 +2,10 @@
 
 import json
 from base64 import b64decode
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
-from threading import Event, Thread
 from typing import Any
 
 import pytest
 
-from authorizer.cache import KeyedLock, _Lock
 from authorizer.claims import ClaimRules, Confirmation, VerifiedToken
 from authorizer.clock import Clocks, Deadline
 from authorizer.errors import IntrospectionError, InvalidTokenError, Reason
@@ -298,70 +294,18 @@ def test_invalid_tokens_do_not_evict_active_ones() -> None:
     assert sandbox.ask("good")
 
 
-def test_concurrent_requests_share_one_introspection() -> None:
+def test_waiting_too_long_is_an_internal_error() -> None:
     sandbox = Sandbox()
-    arrived, leave = Event(), Event()
-    quick = sandbox.endpoint.send
-
-    def hang(request: Request) -> Response:
-        arrived.set()
-        assert leave.wait(5)
-        return quick(request)
-
-    sandbox.introspector._send = hang
-    threads = [Thread(target=sandbox.ask) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    assert arrived.wait(5)
-    leave.set()
-    for thread in threads:
-        thread.join()
-    assert len(sandbox.endpoint.requests) == 1
-
-
-def _while_asked(sandbox: Sandbox, do: Callable[[], object]) -> None:
-    """Call a function during the first exchange."""
     quick = sandbox.endpoint.send
 
     def slow(request: Request) -> Response:
-        sandbox.introspector._send = quick
-        do()
+        with pytest.raises(IntrospectionError):
+            sandbox.introspector.introspect(OPAQUE, NOW, Deadline(0.001, sandbox.clock))
         return quick(request)
 
     sandbox.introspector._send = slow
-
-
-def test_waiting_too_long_is_an_internal_error() -> None:
-    sandbox = Sandbox(active())
-
-    def ask_too() -> None:
-        with pytest.raises(IntrospectionError):
-            sandbox.introspector.introspect(OPAQUE, NOW, Deadline(0.001, sandbox.clock))
-
-    _while_asked(sandbox, ask_too)
-    sandbox.introspector.introspect(OPAQUE, NOW, Deadline(1, sandbox.clock))
+    assert sandbox.ask()
     assert len(sandbox.endpoint.requests) == 1
-
-
-def test_different_tokens_do_not_wait() -> None:
-    sandbox = Sandbox(active())
-    _while_asked(sandbox, lambda: [sandbox.ask(f"another-{number}") for number in range(100)])
-    sandbox.ask("one")
-    assert len(sandbox.endpoint.requests) == 101
-
-
-def test_waiting_reduces_the_remaining_time() -> None:
-    sandbox = Sandbox(active())
-
-    class SlowLock(KeyedLock):
-        @contextmanager
-        def acquire(self, key: Hashable, timeout: float) -> Iterator[_Lock | None]:
-            sandbox.clock.advance(0.75)
-            yield _Lock() if timeout > 0 else None
-
-    sandbox.introspector._cache._locks = SlowLock()
-    sandbox.introspector.introspect(OPAQUE, NOW, Deadline(1, sandbox.clock))
-    assert sandbox.endpoint.left == [0.25]
 
 
 @pytest.mark.parametrize("status", [401, 403])

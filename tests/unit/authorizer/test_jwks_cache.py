@@ -169,29 +169,6 @@ def test_92_known_key_does_not_wait_for_a_fetch() -> None:
     assert sandbox.issuer.fetches == 2
 
 
-def test_concurrent_lookups_share_one_fetch() -> None:
-    sandbox = Sandbox()
-    arrived, leave = Event(), Event()
-    quick = sandbox.issuer.fetch
-
-    def hang(etag: str | None, deadline: Deadline) -> Response:
-        arrived.set()
-        assert leave.wait(5)
-        return quick(etag, deadline)
-
-    sandbox.cache._fetch = hang
-    found: list[VerificationKey] = []
-    threads = [Thread(target=lambda: found.append(sandbox.find("one"))) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    assert arrived.wait(5)
-    leave.set()
-    for thread in threads:
-        thread.join()
-    assert len(found) == 8
-    assert sandbox.issuer.fetches == 1
-
-
 def test_waiting_too_long_is_key_set_unavailable() -> None:
     sandbox = Sandbox()
     with sandbox.cache._cache._locks.acquire(None, 0), pytest.raises(KeySetUnavailableError):
@@ -213,21 +190,6 @@ def test_93_stale_keys_serve_an_outage() -> None:
     sandbox.issuer.down = False
     sandbox.clock.advance(60)
     assert sandbox.find("one").kid == "one"
-
-
-def test_93_outage_is_retried_with_backoff() -> None:
-    sandbox = Sandbox()
-    sandbox.issuer.down = True
-    for _ in range(100):
-        assert sandbox.is_unavailable("one")
-    assert sandbox.issuer.fetches == 1
-    for pause, fetches in ((1, 2), (2, 3), (4, 4), (8, 5), (16, 6), (32, 7), (60, 8), (60, 9)):
-        sandbox.clock.advance(pause - 0.5)
-        assert sandbox.is_unavailable("one")
-        assert sandbox.issuer.fetches == fetches - 1
-        sandbox.clock.advance(0.5)
-        assert sandbox.is_unavailable("one")
-        assert sandbox.issuer.fetches == fetches
 
 
 def test_unknown_key_id_after_failed_fetch_is_an_error() -> None:
@@ -373,16 +335,6 @@ def test_304_without_etag_does_not_refresh() -> None:
     assert sandbox.cache.freshness() == ("stale", LIFETIME.fresh_for)
     sandbox.clock.advance(LIFETIME.stale_for - LIFETIME.fresh_for)
     assert sandbox.is_unavailable("one")
-
-
-def test_56_withdrawn_key_is_rejected_after_revalidation() -> None:
-    sandbox = Sandbox("one two")
-    sandbox.find("one")
-    sandbox.issuer.kids = "two"
-    sandbox.clock.advance(299)
-    assert sandbox.find("one").kid == "one"
-    sandbox.clock.advance(1)
-    assert sandbox.refusal("one") is Reason.KID_UNKNOWN
 
 
 def test_unusable_key_has_a_reason() -> None:

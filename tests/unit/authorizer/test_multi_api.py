@@ -3,25 +3,22 @@
 import json
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from typing import Protocol
 
 import pytest
 from mypy_boto3_ssm import SSMClient
 
-from authorizer.app import build
 from authorizer.aws import Boto3
 from authorizer.clock import Deadline
 from authorizer.errors import AuthorizerUnavailableError, Reason, RulesUnavailableError, Unauthorized
 from authorizer.https_client import Request, Response
 from authorizer.introspection import Credentials
 from authorizer.multi_api import ParameterStore, RulesSource
-from authorizer.settings import Settings
 from local.aws_account import LAPTOP
-from tests.support.authorizer_events import decide
+from tests.support import authorizer_sandbox
 from tests.support.policies import allows
-from tests.support.tokens import ISSUER, NOW, FakeClock, claims, forge, jwks, mint, rest_event, rsa_jwk, rsa_key
+from tests.support.tokens import ISSUER, NOW, claims, forge, mint, rest_event, rsa_jwk, rsa_key
 
 PATH = f"/gatehouse/{LAPTOP.stack_name}/apis"
 ORDERS, STOCK = "orders1234", "stock56789"
@@ -55,45 +52,31 @@ class MemoryRules:
         self.by_api[api] = text
 
 
-class Sandbox:
-    """A shared authorizer with its clock, rules and issuers."""
+class Sandbox(authorizer_sandbox.Sandbox):
+    """A shared authorizer with its rules, and two issuers."""
 
     def __init__(self, source: RulesSource | None = None, **environ: str) -> None:
-        self.clock = FakeClock()
         self.rules = MemoryRules()
-        self.log: list[str] = []
-        self.sent: list[Request] = []
-        environ = {"ISSUER": ISSUER, "API_RULES": PATH} | environ
-        self.gate = build(
-            Settings.from_env(environ),
-            clock=self.clock,
-            monotonic=self.clock,
-            jitter=lambda: 0,
-            send=self._send,
-            emit=self.log.append,
-            credential_source=lambda _renew, _deadline: Credentials("authorizer", "secret"),
-            rules_source=source or self.rules,
-        )
+        parts = {
+            "jitter": lambda: 0,
+            "credential_source": lambda _renew, _deadline: Credentials("authorizer", "secret"),
+            "rules_source": source or self.rules,
+        }
+        super().__init__(parts, **{"API_RULES": PATH} | environ)
+        self.introspected = {"active": True, "client_id": "c", "scope": "read", "aud": ORDERS_API}
 
-    def _send(self, request: Request) -> Response:
-        self.sent.append(request)
-        if request.method == "POST":
-            answer = {"active": True, "client_id": "c", "scope": "read", "aud": ORDERS_API}
-            return Response(200, {}, json.dumps(answer).encode())
-        key = rsa_key("other") if request.url.startswith(OTHER_ISSUER) else rsa_key()
-        return Response(200, {}, jwks(rsa_jwk(key=key)))
+    def send(self, request: Request) -> Response:
+        self.keys = [rsa_jwk(key=rsa_key("other") if request.url.startswith(OTHER_ISSUER) else rsa_key())]
+        return super().send(request)
 
     def ask(self, api: str, token: str, path: str = "/things") -> str:
         """Return `allow` or `deny`, or the logged reason if there is neither."""
         event = rest_event(token, methodArn=f"{stage(api)}/GET{path}")
         try:
-            answer = decide(self.gate, event, 1, self.clock)
+            answer = self.decide(event)
         except (Unauthorized, AuthorizerUnavailableError):
-            line = json.loads(self.log[-1])
-            return f"{line['decision']}: {line['reason']}"
-        document = answer["policyDocument"]
-        assert isinstance(document, dict)
-        return "allow" if allows(document, f"{stage(api)}/GET{path}") else "deny"
+            return f"{self.last_line()['decision']}: {self.last_line()['reason']}"
+        return "allow" if allows(answer["policyDocument"], f"{stage(api)}/GET{path}") else "deny"
 
     def notices(self) -> list[str]:
         return [line["notice"] for line in map(json.loads, self.log) if "notice" in line]
@@ -138,14 +121,14 @@ def test_api_id_comes_from_the_arn(member: str) -> None:
     event = rest_event(token(), **{"methodArn": None, member: f"{stage(ORDERS)}/GET/things"})
     event["requestContext"]["apiId"] = STOCK
     event["headers"]["Host"] = f"{STOCK}.execute-api.eu-west-1.amazonaws.com"
-    assert decide(sandbox.gate, event, 1)
+    assert sandbox.decide(event)
     assert sandbox.rules.asked == [ORDERS]
 
 
 def test_event_without_arn_loads_nothing() -> None:
     sandbox = Sandbox()
     with pytest.raises(AuthorizerUnavailableError):
-        decide(sandbox.gate, rest_event(token(), methodArn="arn:aws:s3:::../../x"), 1)
+        sandbox.decide(rest_event(token(), methodArn="arn:aws:s3:::../../x"))
     assert sandbox.rules.asked == []
 
 
@@ -161,7 +144,7 @@ def test_cached_token_does_not_open_another_api() -> None:
         assert sandbox.ask(ORDERS, for_stock) == "unauthorized: aud_other"
         assert sandbox.ask(ORDERS, for_both) == sandbox.ask(STOCK, for_both) == "allow"
         assert sandbox.ask(STOCK, token(aud=...)) == "unauthorized: aud_missing"
-    assert [request.method for request in sandbox.sent] == ["GET"]  # one key set for all APIs
+    assert [request.method for request in sandbox.requests] == ["GET"]  # one key set for all APIs
 
 
 def test_opaque_token_does_not_open_another_api() -> None:
@@ -300,50 +283,6 @@ def test_least_recently_used_rules_are_reloaded() -> None:
     assert sandbox.rules.asked == apis
     assert sandbox.ask(apis[0], token()) == "allow"
     assert sandbox.rules.asked == [*apis, apis[0]]
-
-
-class SlowRules(MemoryRules):
-    """Rules whose load waits until it is released."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.reading = threading.Event()
-        self.let_go = threading.Event()
-
-    def read(self, api: str, deadline: Deadline) -> str | None:
-        text = super().read(api, deadline)
-        self.reading.set()
-        assert self.let_go.wait(10)
-        return text
-
-
-def test_concurrent_lookups_share_one_load() -> None:
-    slow = SlowRules()
-    sandbox = Sandbox(slow)
-    slow.put(ORDERS, rules())
-    answers: list[str] = []
-
-    def ask() -> None:
-        answers.append(sandbox.ask(ORDERS, token()))
-
-    first, second = threading.Thread(target=ask), threading.Thread(target=ask)
-    first.start()
-    assert slow.reading.wait(10)
-    second.start()
-    slow.let_go.set()
-    first.join(10)
-    second.join(10)
-    assert (answers, slow.asked) == (["allow", "allow"], [ORDERS])
-    sandbox.clock.advance(300)
-    slow.reading.clear()
-    slow.let_go.clear()
-    third = threading.Thread(target=ask)
-    third.start()
-    assert slow.reading.wait(10)
-    ask()  # the cached rules are used
-    slow.let_go.set()
-    third.join(10)
-    assert (answers[2:], slow.asked) == (["allow", "allow"], [ORDERS, ORDERS])
 
 
 # --- Both sources of rules have the same contract ---
