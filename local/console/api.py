@@ -36,7 +36,7 @@ from local.console.clients import (
     kind_of,
     needs_mutual_tls,
 )
-from local.console.fault_injection import FaultInjector
+from local.console.fault_injection import JWKS_PATH, FaultInjector
 from local.console.steps import Step, Tone, http_exchange
 from local.gateway.model import Request, Response
 from local.http_client import HttpRequest
@@ -157,18 +157,18 @@ class ConsoleApi:
         key_set = _text(wanted, "with")
         if key_set not in _KEY_SETS:
             raise RequestError(f"with must be one of {', '.join(_KEY_SETS)}.")
-        self.faults.restore_key_set()
+        self.faults.take_down()
         self.faults.restart_authorizer(always_stale=key_set == "stale")
         if key_set != "nothing":
             self._warm_up()
-        self.faults.take_key_set_down()
+        self.faults.take_down(JWKS_PATH)
         sentence = f"It answers 503, like a throttled function. {_KEY_SETS[key_set]}"
         step = self._endpoint_step("The JWKS endpoint is down", sentence, "down", "bad")
         return {"steps": [step.to_json()], "down": True}
 
     def bring_back(self, _: Mapping[str, Any]) -> dict[str, Any]:
         """Restore the JWKS endpoint, and restart the authorizer."""
-        self.faults.restore_key_set()
+        self.faults.take_down()
         self.faults.restart_authorizer()
         sentence = "It answers again. The authorizer was restarted, and its caches are empty."
         step = self._endpoint_step("The JWKS endpoint is restored", sentence, "up", "good")

@@ -1,7 +1,8 @@
 """A token request and an API call, each explained as steps."""
 
+import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +11,13 @@ from authorizer.event import AuthorizerEvent
 from functions.shared.clients.client import Client
 from infra.explain import Stage, reason_text, stage_of
 from local.console.clients import ClientRequests, decode, is_jwt, kind_of
-from local.console.control_socket import ControlClient
-from local.console.records import CallTrace, Record, as_object, decision_line
+from local.console.control_socket import ControlClient, Record, credential_hash
 from local.console.steps import Detail, Step, Tone, as_json, facts, http_exchange, key_set, lines
 from local.console.steps import token as token_detail
 from local.gateway.policy import Verdict, parse
 from local.http_client import HttpRequest, HttpResponse, send
 
+_AUTHORIZERS_ACCEPT = "application/jwk-set+json, application/json"
 _KINDS = {
     "jwt": "It is signed. Every API that has the key set can verify it.",
     "at+jwt": "It is signed. It names its API (aud), and an id for its revocation (jti).",
@@ -68,38 +69,19 @@ class TokenTrace:
         response = send(request)
         nonce = response.headers.get("dpop-nonce")
         if response.status != 200 and nonce:
-            missing = "The proof has no nonce. The auth server returns one."
-            yield self._requested(request, response, missing)
+            yield _requested(request, response, "The proof has no nonce. The auth server returns one.")
             request = self.requests.token(self.client, self.scopes, nonce)
             response = send(request)
         if response.status != 200:
             error = as_object(response.text)
             description = error.get("error_description", "There is no description.")
-            yield Step(
-                "auth",
-                "client",
-                "No token",
-                f"{error.get('error', response.reason)}: {description}",
-                chip=str(response.status),
-                tone="bad",
-                details=(http_exchange(request, response),),
-            )
+            sentence = f"{error.get('error', response.reason)}: {description}"
+            details = (http_exchange(request, response),)
+            yield Step("auth", "client", "No token", sentence, str(response.status), "bad", details)
             return
         scopes = ", ".join(self.scopes) or "its default scopes"
-        sentence = f"{self.client.client_id} authenticates and requests {scopes}."
-        yield self._requested(request, response, sentence)
+        yield _requested(request, response, f"{self.client.client_id} authenticates and requests {scopes}.")
         yield self._received(response.json)
-
-    def _requested(self, request: HttpRequest, response: HttpResponse, sentence: str) -> Step:
-        return Step(
-            "client",
-            "auth",
-            "POST /oauth2/token",
-            sentence,
-            chip=str(response.status),
-            tone="good" if response.status == 200 else "plain",
-            details=(http_exchange(request, response),),
-        )
 
     def _received(self, members: dict[str, Any]) -> Step:
         text = str(members["access_token"])
@@ -112,7 +94,56 @@ class TokenTrace:
         shown = token_detail(text, *decode(text)) if is_jwt(text) else facts(("access_token", text))
         kind = kind_of(self.client)
         title = "A signed token (JWT)" if is_jwt(text) else "An opaque token"
-        return Step("auth", "client", title, _KINDS[kind], chip=kind, details=(shown, known))
+        return Step("auth", "client", title, _KINDS[kind], kind, details=(shown, known))
+
+
+def _requested(request: HttpRequest, response: HttpResponse, sentence: str) -> Step:
+    tone: Tone = "good" if response.status == 200 else "plain"
+    details = (http_exchange(request, response),)
+    return Step("client", "auth", "POST /oauth2/token", sentence, str(response.status), tone, details)
+
+
+@dataclass(frozen=True, slots=True)
+class CallTrace:
+    """The records of one call. `auth_since` has the auth server's since the call began."""
+
+    api: Mapping[str, Any]
+    auth: Mapping[str, Any]
+    auth_since: Mapping[str, Any]
+    request_id: str
+    authorization: str
+
+    def authorizer_call(self) -> Record | None:
+        """Return the authorizer's invocation for this request; None if the policy was cached."""
+        return _last(each for each in self._invocations(of_authorizer=True) if each["request_id"] == self.request_id)
+
+    def cached_call(self) -> Record | None:
+        """Return the last invocation that returned a policy for this token."""
+        wanted = credential_hash(self.authorization)
+        calls = self._invocations(of_authorizer=True)
+        return _last(each for each in calls if each["credential"] == wanted and each["result"] is not None)
+
+    def function_call(self) -> Record | None:
+        """Return the invocation of the function behind the authorizer, if it was called."""
+        return _last(each for each in self._invocations(of_authorizer=False) if each["request_id"] == self.request_id)
+
+    def key_set_fetch(self) -> Record | None:
+        """Return the exchange in which the authorizer fetched the key set during the call."""
+        return _last(filter(_is_fetch, self.auth_since["exchanges"]))
+
+    def introspection(self) -> Record | None:
+        """Return the exchange in which the authorizer introspected an opaque token."""
+        return _last(each for each in self.auth_since["exchanges"] if each["path"].endswith("/oauth2/introspect"))
+
+    def keys(self) -> list[dict[str, str]]:
+        """Return the key set that the authorizer fetched last."""
+        fetched = (each for each in self.auth["exchanges"] if _is_fetch(each) and each["body"])
+        found = _last(each for each in fetched if each["status"] == 200)
+        keys: list[dict[str, str]] = json.loads(found["body"])["keys"] if found else []
+        return keys
+
+    def _invocations(self, *, of_authorizer: bool) -> Iterator[Record]:
+        return (each for each in self.api["invocations"] if (each["event"] is not None) is of_authorizer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,38 +168,25 @@ class ApiCalls:
             authorization=f"{scheme} {token}",
         )
         route = f"GET {path}"
-        yield Step(
-            "client",
-            "api",
-            route,
-            "The client sends the token. API Gateway needs a policy before it calls the function.",
-            details=(http_exchange(request),),
-        )
+        sentence = "The client sends the token. API Gateway needs a policy before it calls the function."
+        yield Step("client", "api", route, sentence, details=(http_exchange(request),))
         reason = ""
         if called := trace.authorizer_call():
             reason = str(decision_line(called).get("reason"))
             yield from self._authorized(called, trace, token, route)
         elif cached := trace.cached_call():
-            yield Step(
-                "api",
-                "api",
-                "The policy is cached",
+            sentence = (
                 "API Gateway uses the policy that the authorizer returned for this token "
-                f"{time.time() - cached['at']:.0f} seconds ago. The authorizer is not called.",
-                chip="cached",
-                details=(policy(cached, self.scope_map, route),),
+                f"{time.time() - cached['at']:.0f} seconds ago. The authorizer is not called."
             )
+            shown = policy(cached, self.scope_map, route)
+            yield Step("api", "api", "The policy is cached", sentence, "cached", details=(shown,))
         yield _result(request, response, trace.function_call(), route, reason)
 
     def _authorized(self, called: Record, trace: CallTrace, token: str, route: str) -> Iterator[Step]:
-        yield Step(
-            "api",
-            "authorizer",
-            "Authorize the request",
-            "API Gateway has no cached policy for this token, so it calls the authorizer.",
-            chip="called",
-            details=(lines("The event", as_json(called["event"])),),
-        )
+        sentence = "API Gateway has no cached policy for this token, so it calls the authorizer."
+        event = lines("The event", as_json(called["event"]))
+        yield Step("api", "authorizer", "Authorize the request", sentence, "called", details=(event,))
         line = decision_line(called)
         if not is_jwt(token):
             yield _introspection(trace.introspection())
@@ -184,10 +202,16 @@ def key_lookup(trace: CallTrace, line: Mapping[str, Any], token: str) -> Step:
     keys = trace.keys() if source != "none" else []
     is_found = any(key["kid"] == kid for key in keys)
     found = f" Key {kid[:8]}… is {'' if is_found else 'not '}in it." if keys else ""
-    details = [key_set("The authorizer's key set", keys, kid)] if keys else []
+    details = (key_set("The authorizer's key set", keys, kid),) if keys else ()
     fetch = trace.key_set_fetch()
+    if fetch is None and source == "none":
+        sentence = (
+            "No key set is cached. The last fetch has just failed, so the authorizer waits before it tries again."
+        )
+        return Step("authorizer", "authorizer", "No key set", sentence, "back-off", "bad")
     if fetch is None:
-        return _cached_keys(line, found, details)
+        sentence = f"It is {source}, {line.get('key_set_age')} s old, and not fetched.{found}"
+        return Step("authorizer", "authorizer", "The key set is cached", sentence, "cached", details=details)
     status = fetch["status"]
     sentence, chip = _FETCHES.get(status, (f"The endpoint answers {status}.", "failed"))
     if chip == "failed" and source == "stale":
@@ -198,56 +222,21 @@ def key_lookup(trace: CallTrace, line: Mapping[str, Any], token: str) -> Step:
         ("status", str(status)),
         ("Cache-Control", _header(fetch["response_headers"], "cache-control")),
     )
-    return Step(
-        "authorizer",
-        "auth",
-        "GET /oauth2/jwks",
-        sentence + found,
-        chip=f"{status} {chip}",
-        tone="bad" if chip == "failed" else "good",
-        details=(*details, fetched),
-    )
-
-
-def _cached_keys(line: Mapping[str, Any], found: str, details: Sequence[Detail]) -> Step:
-    if line.get("key_set") == "none":
-        return Step(
-            "authorizer",
-            "authorizer",
-            "No key set",
-            "No key set is cached. The last fetch has just failed, so the authorizer waits before it tries again.",
-            chip="back-off",
-            tone="bad",
-        )
-    return Step(
-        "authorizer",
-        "authorizer",
-        "The key set is cached",
-        f"It is {line.get('key_set')}, {line.get('key_set_age')} s old, and not fetched.{found}",
-        chip="cached",
-        details=tuple(details),
-    )
+    tone: Tone = "bad" if chip == "failed" else "good"
+    details = (*details, fetched)
+    return Step("authorizer", "auth", "GET /oauth2/jwks", sentence + found, f"{status} {chip}", tone, details)
 
 
 def _introspection(exchange: Record | None) -> Step:
     if exchange is None:
-        return Step(
-            "authorizer",
-            "authorizer",
-            "The introspection response is cached",
-            "The authorizer introspected this token a moment ago, and uses that response.",
-            chip="cached",
-        )
+        title = "The introspection response is cached"
+        sentence = "The authorizer introspected this token a moment ago, and uses that response."
+        return Step("authorizer", "authorizer", title, sentence, "cached")
     body = as_object(exchange["body"])
-    return Step(
-        "authorizer",
-        "auth",
-        "POST /oauth2/introspect",
-        "An opaque token contains no data, so the authorizer introspects it at the auth server.",
-        chip=str(exchange["status"]),
-        tone="good" if exchange["status"] == 200 else "bad",
-        details=(lines("The response", as_json(body) if body else exchange["body"]),),
-    )
+    sentence = "An opaque token contains no data, so the authorizer introspects it at the auth server."
+    tone: Tone = "good" if exchange["status"] == 200 else "bad"
+    shown = lines("The response", as_json(body) if body else exchange["body"])
+    return Step("authorizer", "auth", "POST /oauth2/introspect", sentence, str(exchange["status"]), tone, (shown,))
 
 
 def decision(called: Record, line: Mapping[str, Any], scope_map: Mapping[str, Sequence[str]], route: str) -> Step:
@@ -307,33 +296,21 @@ def explained(reason: str) -> str:
         return f"The authorizer's reason is {reason}."
 
 
-def _is_valid_elsewhere(reason: str) -> bool:
-    try:
-        known = Reason(reason)
-    except ValueError:
-        return False
-    return known in _REJECTED_HERE or stage_of(known) is Stage.POSSESSION
-
-
 def _result(request: HttpRequest, response: HttpResponse, called: Record | None, route: str, reason: str) -> Step:
     status = response.status
     sentence = _RESULTS.get(status, "API Gateway answers without the function.")
-    if status == 401 and _is_valid_elsewhere(reason):
-        sentence = _VALID_ELSEWHERE.format(why=explained(reason))
+    known = Reason(reason) if reason in set(Reason) else None
+    if status == 401 and known and (known in _REJECTED_HERE or stage_of(known) is Stage.POSSESSION):
+        sentence = _VALID_ELSEWHERE.format(why=reason_text(known))
     if called:
         took = f"{called['milliseconds']:.1f} ms"
         sentence = f"The policy allows {route}, so {called['function']} is called ({took})."
         if status == 404:
             sentence += " It does not know this country."
-    return Step(
-        "api",
-        "client",
-        f"{status} {response.reason}",
-        sentence,
-        chip=str(status),
-        tone="good" if status < 400 else "bad",
-        details=(http_exchange(request, response), facts(("duration of the call", f"{response.milliseconds:.1f} ms"))),
-    )
+    duration = facts(("duration of the call", f"{response.milliseconds:.1f} ms"))
+    details = (http_exchange(request, response), duration)
+    tone: Tone = "good" if status < 400 else "bad"
+    return Step("api", "client", f"{status} {response.reason}", sentence, str(status), tone, details)
 
 
 def _matches(resource: str, wanted: str) -> bool:
@@ -355,3 +332,27 @@ def _scopes(result: Mapping[str, Any]) -> list[str]:
 
 def _header(headers: Mapping[str, str], name: str) -> str:
     return next((value for key, value in headers.items() if key.lower() == name), "none")
+
+
+def decision_line(invocation: Record) -> dict[str, Any]:
+    """Return the authorizer's log line about its decision, empty without one."""
+    members = map(as_object, reversed(invocation["lines"]))
+    return next((each for each in members if "decision" in each), {})
+
+
+def as_object(text: str) -> dict[str, Any]:
+    """Parse a JSON object; empty if the text is not one."""
+    try:
+        members = json.loads(text)
+    except ValueError:
+        return {}
+    return members if isinstance(members, dict) else {}
+
+
+def _is_fetch(exchange: Record) -> bool:
+    accepted = _header(exchange["request_headers"], "accept")
+    return exchange["path"].endswith("/oauth2/jwks") and accepted == _AUTHORIZERS_ACCEPT
+
+
+def _last(records: Iterable[Record]) -> Record | None:
+    return next(iter(reversed(list(records))), None)

@@ -1,29 +1,135 @@
 """Control sockets, through which the console inspects and changes the APIs' processes.
 
-Each process has a Unix socket in a folder of this user. There is no port that a web page or another
-machine could reach. A connection carries one request and one response, both JSON.
+Each process has a Unix socket in a folder of this user. There is no port that a web page or another machine could
+reach. A connection carries one request and one response, both JSON. No credential is recorded: neither a client's nor
+the token of a call.
 """
 
+import hashlib
 import json
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import chain
 from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
-from local.console.records import FunctionOutput, Record, RecordedInvoke, Recorder
 from local.gateway.core import Gateway
-from local.gateway.lambda_runtime import InProcessLambda, Invoke
+from local.gateway.lambda_runtime import FunctionError, InProcessLambda, Invoke
 from local.gateway.model import Request, Response
 from local.http_server import EXHAUSTED, Accept
 
+Record = dict[str, Any]
+
+_MOST_RECORDS = 200
+_SHOWN_OF_A_CREDENTIAL = 18
+_REQUEST_HEADERS = frozenset({"accept", "if-none-match"})
+_RESPONSE_HEADERS = frozenset({"cache-control", "content-type", "etag"})
 # The key set and introspection responses contain no credentials.
 _PUBLIC_BODIES = ("/oauth2/jwks", "/oauth2/introspect")
 _DOWN = Response(503, (("Content-Type", "application/json"),), b'{"message":"Service Unavailable"}')
+
+_printed: ContextVar[list[str] | None] = ContextVar("printed", default=None)
+
+
+class Recorder:
+    """The last exchanges and invocations, numbered in the order in which they ended."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last = 0
+        self._records: deque[tuple[int, str, Record]] = deque(maxlen=_MOST_RECORDS)
+
+    def add(self, kind: str, started: float, record: Record) -> None:
+        """Store an exchange or an invocation, instead of the oldest record if there are too many.
+
+        `started` is a value of `time.perf_counter`.
+        """
+        seconds = time.perf_counter() - started
+        record = {"at": time.time() - seconds, "milliseconds": seconds * 1000, **record}
+        with self._lock:
+            self._last += 1
+            self._records.append((self._last, kind, record))
+
+    def since(self, number: int) -> dict[str, Any]:
+        """Return the records after a number as JSON values, and the number of the last one."""
+        with self._lock:
+            last, records = self._last, [each for each in self._records if each[0] > number]
+        kinds = ("exchanges", "invocations")
+        return {"last": last, **{kind: [record for _, found, record in records if found == kind] for kind in kinds}}
+
+
+class RecordedInvoke:
+    """Calls functions and records each call.
+
+    Only the record of an authorizer has `event`, `result` and `credential`, a hash of the Authorization header.
+    `error` is the one that API Gateway got.
+    """
+
+    def __init__(self, invoke: Invoke, recorder: Recorder) -> None:
+        self._invoke = invoke
+        self._recorder = recorder
+
+    def __call__(self, function: str, event: object) -> object:
+        """Call `function` with `event`."""
+        result: object = None
+        error: str | None = None
+        lines: list[str] = []
+        mark = _printed.set(lines)
+        started = time.perf_counter()
+        try:
+            result = self._invoke(function, event)
+        except FunctionError as failure:
+            error = failure.message
+            raise
+        finally:
+            _printed.reset(mark)
+            described: Mapping[str, Any] = event if isinstance(event, dict) else {}
+            record: Record = {
+                "function": function,
+                "request_id": str(described.get("requestContext", {}).get("requestId", "")),
+                "credential": None,
+                "event": None,
+                "result": None,
+                "error": error,
+                "lines": lines,
+            }
+            if described.get("type") == "REQUEST":
+                headers: Mapping[str, str] = described.get("headers") or {}
+                header = next((value for name, value in headers.items() if name.lower() == "authorization"), None)
+                record["credential"] = credential_hash(header) if header else None
+                record["event"] = _without(header, described)
+                record["result"] = result
+            self._recorder.add("invocations", started, record)
+        return result
+
+
+class FunctionOutput:
+    """Standard output that also adds a function's lines to the record of its call."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    @classmethod
+    def install(cls) -> None:
+        """Replace standard output. Idempotent."""
+        if not isinstance(sys.stdout, cls):
+            sys.stdout = cls(sys.stdout)
+
+    def write(self, text: str) -> int:
+        """Write text to the stream and to the record of the current call."""
+        lines = _printed.get()
+        if lines is not None and text.strip():
+            lines.append(text.rstrip("\n"))
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 class WatchedGateway:
@@ -36,11 +142,18 @@ class WatchedGateway:
 
     def handle(self, request: Request) -> Response:
         """Answer a request: 503 for a path that is down, as API Gateway does when throttled."""
-        at, started = time.time(), time.perf_counter()
+        started = time.perf_counter()
         response = _DOWN if request.path in self.down else self.gateway.handle(request)
-        seconds = time.perf_counter() - started
         is_public = request.path.endswith(_PUBLIC_BODIES)
-        self.recorder.add_exchange(request, response, at, seconds, body=is_public)
+        exchange = {
+            "method": request.method,
+            "path": request.path,
+            "status": response.status,
+            "request_headers": _selected(request.headers, _REQUEST_HEADERS),
+            "response_headers": _selected(response.headers, _RESPONSE_HEADERS),
+            "body": response.body.decode("utf-8", "replace") if is_public else "",
+        }
+        self.recorder.add("exchanges", started, exchange)
         return response
 
     def too_large(self, request: Request) -> Response:
@@ -58,12 +171,8 @@ class ControlServer:
         self.watched = watched
         self._functions = functions
         self._environ = environ
-        self._tasks: dict[str, Callable[..., dict[str, Any]]] = {
-            "records": self._records,
-            "restart": self._restart,
-            "take_down": self._take_down,
-            "flush": self._flush,
-        }
+        tasks = (self.records, self.restart, self.take_down, self.flush)
+        self._tasks: dict[str, Callable[..., Record | None]] = {task.__name__: task for task in tasks}
 
     @classmethod
     def build(
@@ -72,8 +181,7 @@ class ControlServer:
         """Compose a watched gateway and its control server."""
         FunctionOutput.install()
         recorder = Recorder()
-        gateway = compose(RecordedInvoke(functions, recorder))
-        return cls(WatchedGateway(gateway, recorder), functions, environ)
+        return cls(WatchedGateway(compose(RecordedInvoke(functions, recorder)), recorder), functions, environ)
 
     def open(self, address: str) -> None:
         """Serve a socket in a thread that ends with the process."""
@@ -96,30 +204,28 @@ class ControlServer:
     def _serve_one(self, connection: "Connection[Any, Any]") -> None:
         try:
             request = json.loads(connection.recv_bytes())
-            response = self._tasks[request["task"]](**request["with"])
+            response = self._tasks[request["task"]](**request["with"]) or {}
             connection.send_bytes(json.dumps(response).encode())
         except (EOFError, OSError) as error:
             print(f"The console closed the connection: {error}", file=sys.stderr)
 
-    def _records(self, since: int) -> dict[str, Any]:
+    def records(self, since: int) -> Record:
+        """Return the records after a number, and the paths that are down."""
         return {**self.watched.recorder.since(since), "down": sorted(self.watched.down)}
 
-    def _restart(self, functions: list[str], environment: dict[str, str]) -> dict[str, Any]:
+    def restart(self, functions: list[str], environment: dict[str, str]) -> None:
         """Give functions new execution environments, without caches and with other variables."""
         self._environ.update(environment)
         for function in functions:
             self._functions.restart(function)
-        return {}
 
-    def _take_down(self, paths: list[str]) -> dict[str, Any]:
+    def take_down(self, paths: list[str]) -> None:
         """Set the paths that are down."""
         self.watched.down = frozenset(paths)
-        return {}
 
-    def _flush(self) -> dict[str, Any]:
+    def flush(self) -> None:
         """Clear the policy cache, as `aws apigateway flush-stage-authorizers-cache` does."""
         self.watched.gateway.flush_authorizers_cache()
-        return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +238,7 @@ class ControlClient:
     def records(self, since: Mapping[str, int] | None = None) -> dict[str, Any]:
         """Return the records of all processes, in the order in which they ended.
 
-        `last` has the number of each process's last record by its socket. Pass it as `since` to
-        get later records.
+        `last` has the number of each process's last record by its socket. Pass it as `since` to get later records.
 
         Raises:
             ConnectionError: no process answers.
@@ -155,9 +260,9 @@ class ControlClient:
         """
         self._call_each(task, lambda _: arguments)
 
-    def _call_each(self, task: str, arguments: Callable[[str], Mapping[str, object]]) -> dict[str, dict[str, Any]]:
+    def _call_each(self, task: str, arguments: Callable[[str], Mapping[str, object]]) -> dict[str, Record]:
         """Return the responses by socket. A process that does not answer is logged and omitted."""
-        answers: dict[str, dict[str, Any]] = {}
+        answers: dict[str, Record] = {}
         for address in sorted(map(str, Path(self.folder).glob(f"{self.service}.*.sock"))):
             try:
                 answers[address] = call(address, task, **arguments(address))
@@ -174,7 +279,7 @@ def socket_of(folder: Path | str, service: str, worker: int) -> str:
     return str(Path(folder) / f"{service}.{worker}.sock")
 
 
-def call(address: str, task: str, **arguments: object) -> dict[str, Any]:
+def call(address: str, task: str, **arguments: object) -> Record:
     """Run a task in the process of a socket.
 
     Raises:
@@ -183,8 +288,25 @@ def call(address: str, task: str, **arguments: object) -> dict[str, Any]:
     """
     with Client(address, "AF_UNIX") as connection:
         connection.send_bytes(json.dumps({"task": task, "with": arguments}).encode())
-        answer: dict[str, Any] = json.loads(connection.recv_bytes())
+        answer: Record = json.loads(connection.recv_bytes())
         return answer
+
+
+def credential_hash(authorization: str) -> str:
+    """Hash an Authorization header, to find a call by it without storing it."""
+    return hashlib.sha256(authorization.encode()).hexdigest()
+
+
+def _without(credential: str | None, event: Mapping[str, Any]) -> Any:
+    """Copy an event with every copy of its credential shortened."""
+    text = json.dumps(event)
+    if credential:
+        text = text.replace(json.dumps(credential), json.dumps(f"{credential[:_SHOWN_OF_A_CREDENTIAL]}…"))
+    return json.loads(text)
+
+
+def _selected(headers: tuple[tuple[str, str], ...], names: frozenset[str]) -> dict[str, str]:
+    return {name: value for name, value in headers if name.lower() in names}
 
 
 def _merged(records: Iterable[list[Record]]) -> list[Record]:

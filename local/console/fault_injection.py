@@ -3,12 +3,14 @@
 They are injected into the real components, and each step describes how.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import jwt
 
+from authorizer import base64url
 from functions.rotate_keys.handler import Settings as RotationSettings
 from functions.rotate_keys.key_backends import SecretsManagerKeys
 from functions.rotate_keys.key_rotation import RingStore
@@ -20,7 +22,7 @@ from functions.shared.storage.secrets_manager import SecretStore
 from functions.shared.tokens.opaque_tokens import OpaqueTokenStore, generate_token
 from infra.cli.key_operations import KeyOperations
 from infra.local_stack import AUTH_STAGE, physical_names
-from local.console.clients import decode, encode_segment, is_jwt
+from local.console.clients import decode, is_jwt
 from local.console.control_socket import ControlClient
 from local.console.steps import Detail, Step, facts, key_set, token
 
@@ -75,13 +77,9 @@ class FaultInjector:
             details=(key_set("The key ring now", described, kid),),
         )
 
-    def take_key_set_down(self) -> None:
-        """Make the JWKS endpoint answer 503."""
-        self._service("auth_server").run("take_down", paths=[JWKS_PATH])
-
-    def restore_key_set(self) -> None:
-        """Make the JWKS endpoint answer again."""
-        self._service("auth_server").run("take_down", paths=[])
+    def take_down(self, *paths: str) -> None:
+        """Make the auth server answer 503 for these paths, and restore all others."""
+        self._service("auth_server").run("take_down", paths=paths)
 
     def restart_authorizer(self, *, always_stale: bool = False) -> None:
         """Restart each API's authorizer, and clear API Gateway's policy cache."""
@@ -156,7 +154,8 @@ def tampered(token: str) -> str:
     if not is_jwt(token):
         return token[:-1] + ("A" if token[-1] != "A" else "B")
     header, _, signature = token.split(".")
-    return f"{header}.{encode_segment(decode(token)[1] | {'sub': 'another-client'})}.{signature}"
+    claims = json.dumps(decode(token)[1] | {"sub": "another-client"})
+    return f"{header}.{base64url.encode(claims.encode())}.{signature}"
 
 
 def moved_back(claims: Mapping[str, Any], seconds: int) -> dict[str, Any]:

@@ -14,10 +14,20 @@ import pytest
 from local.addresses import Addresses
 from local.console import call_trace
 from local.console.api import ConsoleApi, ConsoleSite
+from local.console.call_trace import CallTrace, decision_line
 from local.console.clients import NotJwtError, decode
-from local.console.control_socket import ControlClient, ControlServer, WatchedGateway, call, socket_of
+from local.console.control_socket import (
+    ControlClient,
+    ControlServer,
+    FunctionOutput,
+    RecordedInvoke,
+    Recorder,
+    WatchedGateway,
+    call,
+    credential_hash,
+    socket_of,
+)
 from local.console.fault_injection import moved_back, tampered
-from local.console.records import CallTrace, FunctionOutput, RecordedInvoke, Recorder, credential_hash, decision_line
 from local.gateway.core import Gateway
 from local.gateway.lambda_runtime import FunctionError, InProcessLambda
 from local.gateway.model import Function, Request
