@@ -1,6 +1,5 @@
 """Checks of an account: functions, roles, tables, logs, alarms, settings of API Gateway."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from ...cloudformation import load
 from ...deploy import REQUEST_MORE, AccountConcurrency
 from ...explain import route_faults
 from ..output import counted
-from .context import CheckContext, Checks, Finding, either, failure, named, ok, warning
+from .context import CheckContext, Checks, Finding, Findings, failure, named, ok, warning
 
 FUNCTIONS = (
     "IssueToken",
@@ -36,7 +35,6 @@ OF_SAMPLE_API = frozenset({"LookUpCountry", "PublishResourceMetadata", "Authoriz
 ISSUING = tuple(name for name in FUNCTIONS if name not in {"PublishJwks", "LookUpCountry", "RotateKeys"})
 """Functions whose environment has the issuer."""
 
-_NO_DATA = "INSUFFICIENT_DATA"
 _EXPIRING = frozenset({"ENABLED", "ENABLING"})
 _DEPLOY = "Deploy again, or import the change into the template."
 
@@ -44,101 +42,74 @@ CHECKS = Checks()
 
 
 @CHECKS.add("account", "stack", in_account_only=True)
-def stack(context: CheckContext) -> Iterator[Finding]:
+def stack(context: CheckContext) -> Findings:
     """The last deployment is complete."""
     (found,) = context.aws("cloudformation").describe_stacks(StackName=context.deployment.name)["Stacks"]
     status = found["StackStatus"]
-    if status in {"CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"}:
-        yield ok(f"the stack is {status}")
-    elif "FAILED" in status:
+    if "FAILED" in status:
         yield failure(f"the stack is {status}", "See its events, and continue the rollback.")
-    else:
+    elif status not in {"CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"}:
         yield warning(f"the stack is {status}: it may differ from the template", "See its events.")
+    return f"the stack is {status}"
 
 
 @CHECKS.add("account", "functions", in_account_only=True)
-def functions(context: CheckContext) -> Iterator[Finding]:
+def functions(context: CheckContext) -> Findings:
     """Every function exists, is active, and has its last update."""
-    yield from either(
-        [
-            failure(
-                f"{name} is {found.get('State')}, its last update {found.get('LastUpdateStatus')}",
-                str(found.get("StateReason") or "Deploy again."),
-            )
-            for name, found in _configurations(context).items()
-            if found.get("State", "Active") not in {"Active", "Inactive"}
-            or found.get("LastUpdateStatus", "Successful") == "Failed"
-        ],
-        f"all {len(_functions(context))} are active",
-    )
+    configurations = _configurations(context)
+    for name, found in configurations.items():
+        state, update = found.get("State", "Active"), found.get("LastUpdateStatus", "Successful")
+        if state not in {"Active", "Inactive"} or update == "Failed":
+            to_do = str(found.get("StateReason") or "Deploy again.")
+            yield failure(f"{name} is {state}, its last update {update}", to_do)
+    return f"all {len(configurations)} are active"
 
 
 @CHECKS.add("account", "issuer", in_account_only=True)
-def issuers(context: CheckContext) -> Iterator[Finding]:
+def issuers(context: CheckContext) -> Findings:
     """All functions and the stack's output have the same issuer."""
     issuer = context.deployment.issuer
-    said = {
-        name: found.get("Environment", {}).get("Variables", {}).get("ISSUER")
-        for name, found in _configurations(context).items()
-        if name in ISSUING
-    }
-    others = {name: text for name, text in said.items() if text != issuer}
-    yield from either(
-        [
-            failure(f"{name} has the issuer {text}, and the stack has {issuer}", _DEPLOY)
-            for name, text in others.items()
-        ],
-        f"{issuer}, in every function",
-    )
+    for name, found in _configurations(context).items():
+        own = found.get("Environment", {}).get("Variables", {}).get("ISSUER")
+        if name in ISSUING and own != issuer:
+            yield failure(f"{name} has the issuer {own}, and the stack has {issuer}", _DEPLOY)
+    return f"{issuer}, in every function"
 
 
 @CHECKS.add("account", "roles", in_account_only=True)
-def roles(context: CheckContext) -> Iterator[Finding]:
+def roles(context: CheckContext) -> Findings:
     """Each function has its own role of the stack."""
-    roles = {name: str(found["Role"]).rpartition("/")[2] for name, found in _configurations(context).items()}
-    shared = [role for role, count in Counter(roles.values()).items() if count > 1]
-    yield from either(
-        [
-            *(failure(f"{named(_with(roles, role))} share the role {role}", _DEPLOY) for role in shared),
-            *(
-                failure(f"{name} runs with {role}, which is not the stack's", _DEPLOY)
-                for name, role in roles.items()
-                if role not in shared and role != context.deployment.resources.get(f"{name}Role", role)
-            ),
-        ],
-        "each function has its own role of the stack",
-    )
-
-
-def _with(roles: Mapping[str, str], role: str) -> list[str]:
-    return [name for name, each in roles.items() if each == role]
+    functions: dict[str, list[str]] = {}
+    for name, found in _configurations(context).items():
+        functions.setdefault(str(found["Role"]).rpartition("/")[2], []).append(name)
+    for role, (name, *others) in functions.items():
+        if others:
+            yield failure(f"{named([name, *others])} share the role {role}", _DEPLOY)
+        elif role != context.deployment.resources.get(f"{name}Role", role):
+            yield failure(f"{name} runs with {role}, which is not the stack's", _DEPLOY)
+    return "each function has its own role of the stack"
 
 
 @CHECKS.add("account", "concurrency", in_account_only=True)
-def concurrency(context: CheckContext) -> Iterator[Finding]:
+def concurrency(context: CheckContext) -> Findings:
     """Functions of the account can reserve more concurrency."""
     found = AccountConcurrency.read(context.aws("lambda"))
-    if found.reservable:
-        yield ok(
-            f"{found.limit} concurrent executions, {found.unreserved} of them unreserved: "
-            f"{found.reservable} more can be reserved"
+    limits = f"{found.limit} concurrent executions, {found.unreserved} of them unreserved"
+    if not found.reservable:
+        yield warning(
+            f"the account has {limits}: no more can be reserved or provisioned, and all functions share the rest",
+            f"Request a higher limit: {REQUEST_MORE}.",
         )
-        return
-    yield warning(
-        f"the account has {found.limit} concurrent executions, {found.unreserved} of them "
-        "unreserved: no more can be reserved or provisioned, and all functions share the rest",
-        f"Request a higher limit: {REQUEST_MORE}.",
-    )
+    return f"{limits}: {found.reservable} more can be reserved"
 
 
 @CHECKS.add("account", "authorizer cache", in_account_only=True, of_sample_api=True)
-def authorizer_cache(context: CheckContext) -> Iterator[Finding]:
+def authorizer_cache(context: CheckContext) -> Findings:
     """API Gateway caches policies for `AuthorizerCacheSeconds`, by the Authorization header."""
     found = context.aws("apigateway").get_authorizers(restApiId=context.deployment.resource("GuardedApi"))["items"]
-    yield from either(
-        [failure(fault, _DEPLOY) for fault in authorizer_cache_faults(found, context.cache_seconds)],
-        f"policies are cached for {context.cache_seconds} s, by the Authorization header",
-    )
+    for fault in authorizer_cache_faults(found, context.cache_seconds):
+        yield failure(fault, _DEPLOY)
+    return f"policies are cached for {context.cache_seconds} s, by the Authorization header"
 
 
 def authorizer_cache_faults(authorizers: Iterable[Mapping[str, Any]], seconds: int) -> Iterator[str]:
@@ -158,70 +129,57 @@ def authorizer_cache_faults(authorizers: Iterable[Mapping[str, Any]], seconds: i
 
 
 @CHECKS.add("account", "schedule", in_account_only=True)
-def schedule(context: CheckContext) -> Iterator[Finding]:
+def schedule(context: CheckContext) -> Findings:
     """The rotator is started every hour."""
     name = context.deployment.resource("RotateKeysSchedule")
     events = context.aws("events")
     rule = events.describe_rule(Name=name)
     rotator = context.function("RotateKeys")["FunctionArn"]
     started = {target["Arn"] for target in events.list_targets_by_rule(Rule=name)["Targets"]}
-    if rule.get("State") == "ENABLED" and rotator in started:
-        yield ok(f"RotateKeys runs at {rule.get('ScheduleExpression')}")
-    elif rule.get("State") == "ENABLED":
+    if (state := rule.get("State")) != "ENABLED":
+        enable = f"aws events enable-rule --name {name}"
+        yield failure(f"the schedule of RotateKeys is {state}: keys are not rotated", enable)
+    elif rotator not in started:
         yield failure("the schedule of RotateKeys does not start it: keys are not rotated", _DEPLOY)
-    else:
-        yield failure(
-            f"the schedule of RotateKeys is {rule.get('State')}: keys are not rotated",
-            f"aws events enable-rule --name {name}",
-        )
+    return f"RotateKeys runs at {rule.get('ScheduleExpression')}"
 
 
 @CHECKS.add("account", "keys in KMS", in_account_only=True)
-def kms_keys(context: CheckContext) -> Iterator[Finding]:
+def kms_keys(context: CheckContext) -> Findings:
     """Signing keys in KMS can be used."""
     keys = [key for key in context.ring.keys if key.backend == IN_KMS]
     signing = [key for key in keys if key.sign_until is None or key.sign_until > context.now]
-    faults = []
     for key in signing:
-        found = context.aws("kms").describe_key(KeyId=key.signer)["KeyMetadata"]
-        if found["KeyState"] != "Enabled":
-            faults.append(
-                failure(
-                    f"{key.kid} is {found['KeyState']} in KMS",
-                    "Cancel its deletion or enable it, or: gatehouse keys emergency.",
-                )
-            )
-    yield from either(faults, f"{counted(len(signing), 'key')} in KMS, all enabled")
+        state = context.aws("kms").describe_key(KeyId=key.signer)["KeyMetadata"]["KeyState"]
+        if state != "Enabled":
+            to_do = "Cancel its deletion or enable it, or: gatehouse keys emergency."
+            yield failure(f"{key.kid} is {state} in KMS", to_do)
+    return f"{counted(len(signing), 'key')} in KMS, all enabled"
 
 
 @CHECKS.add("account", "tables", in_account_only=True)
-def tables(context: CheckContext) -> Iterator[Finding]:
+def tables(context: CheckContext) -> Findings:
     """Clients can be restored, and expired items are deleted."""
     dynamodb, deployment = context.aws("dynamodb"), context.deployment
     backups = dynamodb.describe_continuous_backups(TableName=deployment.resource("ClientsTable"))
     recovery = backups["ContinuousBackupsDescription"].get("PointInTimeRecoveryDescription", {})
-    faults = []
     if recovery.get("PointInTimeRecoveryStatus") != "ENABLED":
-        faults.append(warning("the table of clients has no point-in-time recovery", _DEPLOY))
+        yield warning("the table of clients has no point-in-time recovery", _DEPLOY)
     table = dynamodb.describe_table(TableName=deployment.resource("ClientsTable"))["Table"]
     if not table.get("DeletionProtectionEnabled"):
-        faults.append(
-            warning(
-                "the table of clients can be deleted by one call",
-                "Fine in a test stack. Else deploy with DeletionProtection=true.",
-            )
-        )
+        to_do = "Fine in a test stack. Else deploy with DeletionProtection=true."
+        yield warning("the table of clients can be deleted by one call", to_do)
     for logical_id in ("TokensTable", "StateTable"):
         name = deployment.resource(logical_id)
         live = dynamodb.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
         status = live.get("TimeToLiveStatus")
         if status not in _EXPIRING or live.get("AttributeName") != "expires_at":
-            faults.append(warning(f"{logical_id} never deletes expired items", _DEPLOY))
-    yield from either(faults, "recovery, protection and expiry are on")
+            yield warning(f"{logical_id} never deletes expired items", _DEPLOY)
+    return "recovery, protection and expiry are on"
 
 
 @CHECKS.add("account", "log retention", in_account_only=True)
-def logs(context: CheckContext) -> Iterator[Finding]:
+def logs(context: CheckContext) -> Findings:
     """Every log group of functions and APIs has a retention time."""
     client = context.aws("logs")
     endless = []
@@ -235,30 +193,26 @@ def logs(context: CheckContext) -> Iterator[Finding]:
             endless.append(name)
     if endless:
         yield warning(f"without retention, or deleted: {named(endless)}", _DEPLOY)
-    else:
-        yield ok("every log group has a retention time")
+    return "every log group has a retention time"
 
 
 @CHECKS.add("account", "alarms", in_account_only=True)
-def alarms(context: CheckContext) -> Iterator[Finding]:
+def alarms(context: CheckContext) -> Findings:
     """All alarms exist, have a recipient, and none is in ALARM."""
     if "Operations" not in context.deployment.resources:
         yield warning("the stack has no alarms (Watch=false)", "Deploy with Watch=true.")
-        return
+        return ""
     deployment = context.deployment
     expected = alarm_names(deployment.name, with_sample_api=bool(deployment.guarded_api))
     found = context.aws("cloudwatch").describe_alarms(AlarmNames=expected)["MetricAlarms"]
     if gone := set(expected) - {each["AlarmName"] for each in found}:
         yield failure(f"deleted alarms: {named(gone)}", _DEPLOY)
-    on = [each for each in found if each["StateValue"] == "ALARM"]
-    for each in on:
-        yield failure(
-            f"the alarm {each['AlarmName']} is on: {each.get('AlarmDescription', '')}".rstrip(": "),
-            "See docs/operate.md, Dashboard and alarms.",
-        )
-    without_data = {each["AlarmName"] for each in found if each["StateValue"] == _NO_DATA}
-    not_rotated = f"{deployment.name}-MissingRotation" in without_data
-    if not_rotated:
+    for each in found:
+        if each["StateValue"] == "ALARM":
+            seen = f"the alarm {each['AlarmName']} is on: {each.get('AlarmDescription', '')}".rstrip(": ")
+            yield failure(seen, "See docs/operate.md, Dashboard and alarms.")
+    without_data = {each["AlarmName"] for each in found if each["StateValue"] == "INSUFFICIENT_DATA"}
+    if f"{deployment.name}-MissingRotation" in without_data:
         yield warning(
             "RotateKeys has not succeeded for three hours, or the stack is new",
             "In the first hour of a stack wait. Later invoke RotateKeys and read its log line.",
@@ -267,8 +221,7 @@ def alarms(context: CheckContext) -> Iterator[Finding]:
         yield warning("alarms have no recipient", "Deploy with AlarmTopicArn.")
     elif not all(each.get("ActionsEnabled", True) for each in found):
         yield warning("some alarms are disabled", "aws cloudwatch enable-alarm-actions.")
-    elif not (on or gone or not_rotated):
-        yield ok(f"{counted(len(found), 'alarm')}, none is on")
+    return f"{counted(len(found), 'alarm')}, none is on"
 
 
 def alarm_names(stack: str, *, with_sample_api: bool = True) -> list[str]:
@@ -295,26 +248,26 @@ _TO_DO = "Name the route in the scope map, or take it out of the API or the map.
 
 
 @CHECKS.add("routes", "sample API", in_account_only=True, of_sample_api=True)
-def sample_api(context: CheckContext) -> Iterator[Finding]:
+def sample_api(context: CheckContext) -> Findings:
     """The scope map names every guarded route of the sample API, and no other."""
     routes = _rest_routes(context, context.deployment.resource("GuardedApi"))
-    faults = route_faults(routes, context.authorizer.scope_map)
-    yield from either(
-        [warning(fault, _TO_DO) for fault in faults], f"the scope map fits the {len(routes)} guarded routes"
-    )
+    for fault in route_faults(routes, context.authorizer.scope_map):
+        yield warning(fault, _TO_DO)
+    return f"the scope map fits the {len(routes)} guarded routes"
 
 
 @CHECKS.add("routes", "APIs with rules", in_account_only=True)
-def apis_with_rules(context: CheckContext) -> Iterator[Finding]:
+def apis_with_rules(context: CheckContext) -> Findings:
     """The rules of each API with the shared authorizer name its guarded routes, and no other."""
     path = context.function("SharedAuthorizer")["Environment"]["Variables"].get("API_RULES")
     pages = context.aws("ssm").get_paginator("get_parameters_by_path").paginate(Path=path)
     rules = [each for page in pages for each in page["Parameters"]] if path else []
-    if not rules:
-        yield ok("no API has rules for the shared authorizer")
     for each in rules:
         api = str(each["Name"]).rpartition("/")[2]
-        yield from either(_rules_faults(context, api, each["Value"]), f"the rules of the API {api} fit its routes")
+        yield from list(_rules_faults(context, api, each["Value"])) or [
+            ok(f"the rules of the API {api} fit its routes")
+        ]
+    return "no API has rules for the shared authorizer"
 
 
 def _rules_faults(context: CheckContext, api: str, text: str) -> Iterator[Finding]:

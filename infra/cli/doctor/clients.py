@@ -12,54 +12,45 @@ from functions.shared.storage.state_table import SecretUses
 from functions.shared.web import paths
 
 from ...explain import reason_text
+from ..client_documents import SECRET_METHODS
 from ..local_authorizer import Call
 from ..output import counted
 from ..times import readable, span
-from .context import CheckContext, Checks, Finding, either, failure, named, ok, warning
+from .context import CheckContext, Checks, Finding, Findings, failure, named, warning
 
 DAY = 86_400
 SOON = 14 * DAY
 IDLE = 90 * DAY
-_BY_SECRET = frozenset({CLIENT_SECRET_BASIC, CLIENT_SECRET_POST})
 _OPAQUE_JUNK = "gatehouse-doctor-has-no-token"
 
 CHECKS = Checks()
 
 
 @CHECKS.add("clients", "records")
-def records(context: CheckContext) -> Iterator[Finding]:
+def records(context: CheckContext) -> Findings:
     """Each client's record can be read. Endpoints answer 500 for one that cannot."""
-    yield from either(
-        [
-            failure(
+    for seen in context.registered:
+        if seen.fault:
+            yield failure(
                 f"{seen.client_id} cannot be read, and is answered 500: {seen.fault}",
                 f"gatehouse clients delete {seen.client_id}, and register it again.",
             )
-            for seen in context.registered
-            if seen.fault
-        ],
-        f"{counted(len(context.registered), 'record')}, and every one can be read",
-    )
+    return f"{counted(len(context.registered), 'record')}, and every one can be read"
 
 
 @CHECKS.add("clients", "secrets")
-def secrets(context: CheckContext) -> Iterator[Finding]:
+def secrets(context: CheckContext) -> Findings:
     """Clients have a valid secret, also in the near future."""
-    yield from either(
-        [
-            fault
-            for client in context.clients
-            if _BY_SECRET & client.authentication_methods and not client.disabled
-            for fault in _secret_faults(client, context.now)
-        ],
-        f"every client has one that is valid for {span(SOON)} or more",
-    )
+    for client in context.clients:
+        if SECRET_METHODS & client.authentication_methods and not client.disabled:
+            yield from _secret_faults(client, context.now)
+    return f"every client has one that is valid for {span(SOON)} or more"
 
 
 def _secret_faults(client: Client, now: float) -> Iterator[Finding]:
     rotate = f"gatehouse clients rotate-secret {client.client_id}."
     live = [secret for secret in client.secrets if secret.is_live(now)]
-    others = client.authentication_methods - _BY_SECRET
+    others = client.authentication_methods - SECRET_METHODS
     if not live and not others:
         yield failure(f"{client.client_id} has no valid secret: it gets no tokens", rotate)
     elif live and all(_ends_by(secret, now + SOON) for secret in live):
@@ -74,37 +65,30 @@ def _ends_by(secret: StoredSecret, moment: float) -> bool:
 
 
 @CHECKS.add("clients", "idle secrets")
-def idle_secrets(context: CheckContext) -> Iterator[Finding]:
+def idle_secrets(context: CheckContext) -> Findings:
     """Valid secrets are used."""
     uses = SecretUses(context.aws("dynamodb"), context.deployment.resource("StateTable"))
-    idle = {}
     for client in context.clients:
-        for secret in client.secrets:
-            used = uses.last_used(client.client_id, secret.digest)
-            if secret.is_live(context.now) and used is not None and context.now - used > IDLE:
-                idle[client.client_id] = used
-    yield from either(
-        [
-            warning(
-                f"a secret of {client_id} was last used on {readable(used)[:10]}",
+        used = [uses.last_used(client.client_id, each.digest) for each in client.secrets if each.is_live(context.now)]
+        if idle := [each for each in used if each is not None and context.now - each > IDLE]:
+            yield warning(
+                f"a secret of {client.client_id} was last used on {readable(idle[-1])[:10]}",
                 "A leaked secret stays usable: rotate the secret, or disable the client.",
             )
-            for client_id, used in idle.items()
-        ],
-        f"none has idled for {span(IDLE)}",
-    )
+    return f"none has idled for {span(IDLE)}"
 
 
 @CHECKS.add("clients", "disabled")
-def disabled(context: CheckContext) -> Iterator[Finding]:
+def disabled(context: CheckContext) -> Findings:
     """List disabled clients. Delete those that are no longer needed."""
+    yield from ()  # a list, not a fault
     names = [client.client_id for client in context.clients if client.disabled]
-    said = f"disabled: {named(names)}" if names else "none is disabled"
-    yield ok(f"{counted(len(context.clients), 'client')}, {said}")
+    listed = f"disabled: {named(names)}" if names else "none is disabled"
+    return f"{counted(len(context.clients), 'client')}, {listed}"
 
 
 @CHECKS.add("clients", "audiences", of_sample_api=True)
-def audiences(context: CheckContext) -> Iterator[Finding]:
+def audiences(context: CheckContext) -> Findings:
     """Tokens are for an API, and this API takes tokens for itself only."""
     accepted = context.settings.audiences
     if not accepted:
@@ -112,7 +96,7 @@ def audiences(context: CheckContext) -> Iterator[Finding]:
             "the authorizer accepts tokens for any audience, also those for other APIs",
             "Deploy with Audience, and register it as the clients' audience.",
         )
-        return
+        return ""
     refused = [
         client.client_id
         for client in context.clients
@@ -123,8 +107,7 @@ def audiences(context: CheckContext) -> Iterator[Finding]:
             f"no token of {named(refused)} can be for {named(accepted)}: this API refuses all of them",
             "Ignore this for clients of other APIs. Otherwise give them that audience.",
         )
-    else:
-        yield ok(f"every client can get tokens for {named(accepted)}")
+    return f"every client can get tokens for {named(accepted)}"
 
 
 def _possible_audiences(client: Client) -> set[str]:
@@ -133,7 +116,7 @@ def _possible_audiences(client: Client) -> set[str]:
 
 
 @CHECKS.add("clients", "bound tokens", of_sample_api=True)
-def bound_tokens(context: CheckContext) -> Iterator[Finding]:
+def bound_tokens(context: CheckContext) -> Findings:
     """Clients whose tokens are bound to a key meet an authorizer that takes proofs."""
     methods = context.settings.confirmation_methods
     refused = [
@@ -152,12 +135,11 @@ def bound_tokens(context: CheckContext) -> Iterator[Finding]:
             f"this API refuses the bound tokens of {named(refused)}",
             "Ignore this for clients of other APIs. Otherwise deploy with ProofOfPossession.",
         )
-    else:
-        yield ok("no client gets bound tokens that this API would refuse")
+    return "no client gets bound tokens that this API would refuse"
 
 
 @CHECKS.add("clients", "lifetimes", of_sample_api=True)
-def lifetimes(context: CheckContext) -> Iterator[Finding]:
+def lifetimes(context: CheckContext) -> Findings:
     """A decision is not reused for longer than a token lives."""
     cache = context.cache_seconds
     short = [client.client_id for client in context.clients if client.grant_types and client.token_lifetime < cache]
@@ -167,23 +149,22 @@ def lifetimes(context: CheckContext) -> Iterator[Finding]:
             "shorter: some may be let through past their end",
             "Deploy with a smaller AuthorizerCacheSeconds, or let those tokens live longer.",
         )
-    else:
-        yield ok(f"tokens live longer than decisions are reused ({cache} s)")
+    return f"tokens live longer than decisions are reused ({cache} s)"
 
 
 @CHECKS.add("clients", "revocation", of_sample_api=True)
-def revocation(context: CheckContext) -> Iterator[Finding]:
-    """Say how long a revoked JWT goes on counting."""
+def revocation(context: CheckContext) -> Findings:
+    """Report how long a revoked JWT is accepted."""
+    yield from ()  # information, not a fault
     settings, cache = context.settings, context.cache_seconds
     if settings.deny_list_table is None:
         longest = max((client.token_lifetime for client in context.clients), default=0)
-        yield ok(f"a revoked JWT counts here until it expires, {span(longest)} at most (CheckRevokedTokens=false)")
-    else:
-        yield ok(f"a revoked JWT counts here for {span(settings.deny_list_soft_age + cache)} more")
+        return f"a revoked JWT counts here until it expires, {span(longest)} at most (CheckRevokedTokens=false)"
+    return f"a revoked JWT counts here for {span(settings.deny_list_soft_age + cache)} more"
 
 
 @CHECKS.add("clients", "introspection", of_sample_api=True)
-def introspection(context: CheckContext) -> Iterator[Finding]:
+def introspection(context: CheckContext) -> Findings:
     """The authorizer can introspect opaque tokens. It tries a token that was never issued."""
     opaque = _get_opaque_tokens(context)
     call = Call("GET", "/", {"Authorization": f"Bearer {_OPAQUE_JUNK}"})
@@ -193,18 +174,17 @@ def introspection(context: CheckContext) -> Iterator[Finding]:
         reason = error.reason
     else:
         reason = Reason.UNEXPECTED
-    if reason is Reason.TOKEN_INACTIVE:
-        yield ok("the authorizer's credentials are good, and an unknown token is not active")
-    elif opaque:
+    if reason is not Reason.TOKEN_INACTIVE and opaque:
         yield failure(
             f"opaque tokens of {named(opaque)} are answered with an error: {reason_text(reason)}",
             "Register the authorizer's client: 'make smoke STACK=…' does.",
         )
-    else:
+    elif reason is not Reason.TOKEN_INACTIVE:
         yield warning(
             f"no client gets opaque tokens, and none could be used: {reason_text(reason)}",
             "Register the authorizer's client before one does: 'make smoke STACK=…'.",
         )
+    return "the authorizer's credentials are good, and an unknown token is not active"
 
 
 def _get_opaque_tokens(context: CheckContext) -> list[str]:
@@ -216,15 +196,14 @@ def _get_opaque_tokens(context: CheckContext) -> list[str]:
 
 
 @CHECKS.add("clients", "the authorizer's own")
-def own_client(context: CheckContext) -> Iterator[Finding]:
+def own_client(context: CheckContext) -> Findings:
     """The client record that the authorizer introspects with is registered.
 
     The endpoint accepts a deleted or disabled client for a while, so this reads the record.
     """
     settings = context.settings
     if settings.introspection_uri != context.deployment.issuer + paths.INTROSPECTION:
-        yield ok("the authorizer does not introspect here")
-        return
+        return "the authorizer does not introspect here"
     client_id, secret = context.authorizer.credentials()
     client = next((each for each in context.clients if each.client_id == client_id), None)
     register = "Register it: 'make smoke STACK=…' does, and 'make run' on the laptop."
@@ -233,10 +212,12 @@ def own_client(context: CheckContext) -> Iterator[Finding]:
     elif client.disabled:
         enable = f"gatehouse clients enable {client_id}."
         yield _locked_out(context, f"{client_id} is disabled", enable)
-    elif not _takes(client, secret, context.now):
-        yield _locked_out(context, f"{client_id} is registered with another secret", register)
     else:
-        yield ok(f"{client_id} is registered with the authorizer's secret")
+        try:
+            SecretVerifier().verify(secret, client.secrets, context.now)
+        except WrongSecretError:
+            yield _locked_out(context, f"{client_id} is registered with another secret", register)
+    return f"{client_id} is registered with the authorizer's secret"
 
 
 def _locked_out(context: CheckContext, why: str, to_do: str) -> Finding:
@@ -245,11 +226,3 @@ def _locked_out(context: CheckContext, why: str, to_do: str) -> Finding:
         "tokens are answered 500"
     )
     return failure(seen, to_do) if _get_opaque_tokens(context) else warning(seen, to_do)
-
-
-def _takes(client: Client, secret: str, now: float) -> bool:
-    try:
-        SecretVerifier().verify(secret, client.secrets, now)
-    except WrongSecretError:
-        return False
-    return True

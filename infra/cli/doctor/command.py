@@ -17,7 +17,7 @@ from ..options import Command
 from ..output import TextTable, counted, safe
 from ..times import iso
 from . import account, clients, endpoints, keys
-from .context import Check, CheckContext, Finding, Level, failure
+from .context import Check, CheckContext, Finding, Level, failure, ok
 
 CHECKS = (*endpoints.CHECKS, *keys.CHECKS, *clients.CHECKS, *account.CHECKS)
 _COUNTED = frozenset({Level.WARNING, Level.FAILURE})
@@ -76,8 +76,14 @@ def examined(context: CheckContext, check: Check) -> Iterator[Finding]:
     if check.of_sample_api and not context.deployment.guarded_api:
         yield Finding(Level.NOT_APPLICABLE, "the stack has no sample API (SampleApi=false)")
         return
+    findings, has_findings = check.look(context), False
     try:
-        yield from check.look(context)
+        while True:
+            yield next(findings)
+            has_findings = True
+    except StopIteration as end:
+        if end.value and not has_findings:
+            yield ok(end.value)
     except Exception as error:
         known = translated(error)
         if known is None:

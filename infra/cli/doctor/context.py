@@ -1,6 +1,6 @@
 """The deployment that is looked at: what several checks need, fetched once."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -38,7 +38,10 @@ class Finding:
     to_do: str = ""
 
 
-Look = Callable[["CheckContext"], Iterable[Finding]]
+Findings = Generator[Finding, None, str]
+"""Yields the findings of a check, and returns the text of `ok` if there is none."""
+
+Look = Callable[["CheckContext"], Findings | Generator[Finding, None, None]]
 
 
 @dataclass(frozen=True)
@@ -80,11 +83,6 @@ def warning(seen: str, to_do: str) -> Finding:
 def failure(seen: str, to_do: str) -> Finding:
     """Return a finding about a problem."""
     return Finding(Level.FAILURE, seen, to_do)
-
-
-def either(faults: Iterable[Finding], good: str) -> Iterable[Finding]:
-    """Return the faults, or one finding that there is none."""
-    return list(faults) or [ok(good)]
 
 
 def named(names: Iterable[str], most: int = 5) -> str:
@@ -142,12 +140,8 @@ class CheckContext:
     @cached_property
     def authorizer(self) -> LocalAuthorizer:
         """The sample API's authorizer; without a sample API the shared one."""
-        own = AuthorizerTarget() if self.deployment.guarded_api else AuthorizerTarget(function=self._shared)
-        return LocalAuthorizer(self.command, own)
-
-    @property
-    def _shared(self) -> str:
-        return self.deployment.resource(SHARED)
+        function = None if self.deployment.guarded_api else self.deployment.resource(SHARED)
+        return LocalAuthorizer(self.command, AuthorizerTarget(function=function))
 
     @property
     def settings(self) -> Settings:
@@ -157,8 +151,7 @@ class CheckContext:
     @property
     def cache_seconds(self) -> int:
         """The time for which API Gateway has to cache a policy."""
-        said = self.deployment.parameters.get("AuthorizerCacheSeconds")
-        return DEFAULT_CACHE_SECONDS if said is None else int(said)
+        return int(self.deployment.parameters.get("AuthorizerCacheSeconds", DEFAULT_CACHE_SECONDS))
 
     def is_known(self, error: CommandError) -> bool:
         """Record an error. Return whether a check has already reported it."""

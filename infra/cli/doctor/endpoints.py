@@ -1,7 +1,7 @@
 """Checks of the authorization server from outside: its documents and endpoints."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from urllib.parse import urlsplit, urlunsplit
@@ -15,13 +15,13 @@ from ..aws_errors import translated
 from ..errors import UnreachableError
 from ..http_client import Answer
 from ..times import span
-from .context import FORM, CheckContext, Checks, Finding, either, failure, named, ok, warning
+from .context import FORM, CheckContext, Checks, Finding, Findings, failure, named, ok, warning
 
 CHECKS = Checks()
 
 
 @CHECKS.add("deployment", "reach")
-def reach(context: CheckContext) -> Iterator[Finding]:
+def reach(context: CheckContext) -> Findings:
     """The authorization server, the guarded API and AWS answer with any status."""
     deployment = context.deployment
     asked: dict[str, Callable[[], object]] = {
@@ -31,14 +31,12 @@ def reach(context: CheckContext) -> Iterator[Finding]:
     if deployment.guarded_api:
         asked["the guarded API"] = lambda: context.ask("GET", deployment.guarded_api)
     silent = {name: error for name, ask in asked.items() if (error := _silence(ask))}
-    if not silent:
-        yield ok(f"{', '.join(asked)}: each answers")
-        return
     for error in silent.values():
         context.is_known(error)
-    (next_step, *_) = (error.next_step for error in silent.values())
-    hosts = ", ".join(f"{name} at {error.host}" for name, error in silent.items())
-    yield failure(f"no answer: {hosts}", next_step)
+    if silent:
+        hosts = ", ".join(f"{name} at {error.host}" for name, error in silent.items())
+        yield failure(f"no answer: {hosts}", next(iter(silent.values())).next_step)
+    return f"{', '.join(asked)}: each answers"
 
 
 def _silence(ask: Callable[[], object]) -> UnreachableError | None:
@@ -67,12 +65,12 @@ _DEPLOY = "Deploy again; if it stays, read the function's log."
 
 
 @CHECKS.add("authorization server", "metadata")
-def metadata(context: CheckContext) -> Iterator[Finding]:
+def metadata(context: CheckContext) -> Generator[Finding, None, None]:
     """The metadata documents are equal and have this issuer and its endpoints."""
     issuer = context.deployment.issuer
     answers = {url: context.ask("GET", url) for url in _document_urls(context)}
     for url, answer in answers.items():
-        yield from either(_document_faults(answer, url, issuer), f"{url} has the expected metadata")
+        yield from list(_document_faults(answer, url, issuer)) or [ok(f"{url} has the expected metadata")]
     if len({answer.body for answer in answers.values()}) > 1:
         yield failure("the documents differ", _DEPLOY)
 
@@ -103,7 +101,7 @@ def _document_faults(answer: Answer, url: str, issuer: str) -> Iterator[Finding]
 
 
 @CHECKS.add("authorization server", "endpoints")
-def endpoints(context: CheckContext) -> Iterator[Finding]:
+def endpoints(context: CheckContext) -> Generator[Finding, None, None]:
     """Endpoints that authenticate clients reject requests without credentials."""
     for path in (paths.TOKEN, paths.INTROSPECTION, paths.REVOCATION):
         url = context.deployment.issuer + path
@@ -118,7 +116,7 @@ def endpoints(context: CheckContext) -> Iterator[Finding]:
 
 
 @CHECKS.add("authorization server", "key set")
-def key_set(context: CheckContext) -> Iterator[Finding]:
+def key_set(context: CheckContext) -> Findings:
     """The published key set holds the ring's public keys, and nothing private."""
     answer = context.ask("GET", context.deployment.issuer + paths.JWKS)
     keys = answer.member("keys")
@@ -127,11 +125,7 @@ def key_set(context: CheckContext) -> Iterator[Finding]:
             f"it answers {answer.status}, so verifiers use their cached keys",
             "Read the log of PublishJwks. Cached keys expire after AuthorizerKeyCacheSeconds.",
         )
-        return
-    yield from either(_key_faults(context, keys), f"{len(keys)} published, as in the key ring")
-
-
-def _key_faults(context: CheckContext, keys: list[dict[str, object]]) -> Iterator[Finding]:
+        return ""
     private = sorted(_PRIVATE.intersection(*[set().union(*keys)]))
     if private:
         yield failure(
@@ -153,10 +147,11 @@ def _key_faults(context: CheckContext, keys: list[dict[str, object]]) -> Iterato
             f"published, and not in the ring: {named(extra)}",
             f"If one was withdrawn less than {PROPAGATION_SECONDS} s ago, look again. Else deploy again.",
         )
+    return f"{len(keys)} published, as in the key ring"
 
 
 @CHECKS.add("authorization server", "cache headers")
-def caching(context: CheckContext) -> Iterator[Finding]:
+def caching(context: CheckContext) -> Generator[Finding, None, None]:
     """Documents have a max-age and support If-None-Match."""
     for path, longest in ((DOCUMENTS[0], None), (paths.JWKS, JWKS_MAX_AGE)):
         url = context.deployment.issuer + path
@@ -187,7 +182,7 @@ def caching(context: CheckContext) -> Iterator[Finding]:
 
 
 @CHECKS.add("authorization server", "clocks")
-def clocks(context: CheckContext) -> Iterator[Finding]:
+def clocks(context: CheckContext) -> Findings:
     """This machine's clock and the server's agree."""
     before = context.now
     answer = context.ask("GET", context.deployment.issuer + DOCUMENTS[0])
@@ -196,7 +191,7 @@ def clocks(context: CheckContext) -> Iterator[Finding]:
         there = parsedate_to_datetime(answer.headers.get("Date", "")).timestamp()
     except ValueError:
         yield warning("responses have no Date header", "Does a proxy remove it?")
-        return
+        return ""
     # Date has whole seconds and was written during the request.
     drift = max(there - after, before - 1 - there, 0)
     if drift > CLOCK_SKEW:
@@ -209,12 +204,11 @@ def clocks(context: CheckContext) -> Iterator[Finding]:
             f"the clocks differ by {span(drift)}, and a token may be {LEEWAY} s early at most",
             "Set this machine's clock.",
         )
-    else:
-        yield ok(f"the clocks agree within {_DRIFT} s")
+    return f"the clocks agree within {_DRIFT} s"
 
 
 @CHECKS.add("authorization server", "mutual TLS")
-def mutual_tls(context: CheckContext) -> Iterator[Finding]:
+def mutual_tls(context: CheckContext) -> Findings:
     """Clients with certificates have an address with mutual TLS."""
     answer = context.ask("GET", context.deployment.issuer + DOCUMENTS[0])
     needing = [
@@ -223,14 +217,13 @@ def mutual_tls(context: CheckContext) -> Iterator[Finding]:
         if any("tls_client_auth" in method for method in client.authentication_methods)
     ]
     if answer.member("mtls_endpoint_aliases"):
-        yield ok("an address with mutual TLS exists")
-    elif needing:
+        return "an address with mutual TLS exists"
+    if needing:
         yield failure(
             f"{named(needing)} cannot authenticate: no address has mutual TLS",
             "Deploy with MtlsDomainName and TruststoreUri: docs/deploy.md.",
         )
-    else:
-        yield ok("no client has a certificate, and no address has mutual TLS")
+    return "no client has a certificate, and no address has mutual TLS"
 
 
 GUARDED = "/country"
@@ -239,69 +232,61 @@ API_METADATA = "/.well-known/oauth-protected-resource"
 _JUNK = "eyJhbGciOiJSUzI1NiIsImtpZCI6ImRvY3RvciJ9.e30.c2lnbmF0dXJl"
 """A token without an issuer: it costs the authorizer no fetch."""
 
-_BROKEN = 500
-
 
 @CHECKS.add("guarded API", "without a token", of_sample_api=True)
-def without_token(context: CheckContext) -> Iterator[Finding]:
+def without_token(context: CheckContext) -> Findings:
     """A request without a token is refused with a challenge (RFC 6750, 3)."""
-    yield from _refusal(_get(context, GUARDED), "a request without a token")
+    return (yield from _refusal(_get(context, GUARDED), "a request without a token"))
 
 
 @CHECKS.add("guarded API", "with a forged token", of_sample_api=True)
-def junk_token(context: CheckContext) -> Iterator[Finding]:
+def junk_token(context: CheckContext) -> Findings:
     """An invalid token reaches the authorizer and is rejected with a challenge."""
     answer = _get(context, GUARDED, {"Authorization": f"Bearer {_JUNK}"})
-    yield from _refusal(answer, "a forged token")
+    return (yield from _refusal(answer, "a forged token"))
 
 
-def _refusal(answer: Answer, what: str) -> Iterator[Finding]:
-    if answer.status >= _BROKEN:
+def _refusal(answer: Answer, what: str) -> Findings:
+    challenge = answer.headers.get("WWW-Authenticate", "")
+    deploy = "Deploy again: the gateway responses of the template are not those in force."
+    if answer.status >= 500:
         yield failure(
             f"{what} is answered {answer.status}: the authorizer cannot be invoked or cannot start",
             "Read its log; is API Gateway allowed to invoke it?",
         )
-        return
-    if answer.status != HTTPStatus.UNAUTHORIZED:
+    elif answer.status != HTTPStatus.UNAUTHORIZED:
         yield failure(f"{what} is answered {answer.status}, not 401", "Has the route lost its authorizer?")
-        return
-    yield from either(_challenge_faults(answer, what), f"{what} is answered 401 with a challenge")
-
-
-def _challenge_faults(answer: Answer, what: str) -> Iterator[Finding]:
-    challenge = answer.headers.get("WWW-Authenticate", "")
-    deploy = "Deploy again: the gateway responses of the template are not those in force."
-    if "Bearer" not in challenge:
-        yield failure(f"{what} gets 401 without a Bearer challenge ({challenge or 'none'})", deploy)
-    if not answer.member("error"):
-        yield failure(f"{what} gets 401 without a reason in the body", deploy)
+    else:
+        if "Bearer" not in challenge:
+            yield failure(f"{what} gets 401 without a Bearer challenge ({challenge or 'none'})", deploy)
+        if not answer.member("error"):
+            yield failure(f"{what} gets 401 without a reason in the body", deploy)
+    return f"{what} is answered 401 with a challenge"
 
 
 @CHECKS.add("guarded API", "unknown route", of_sample_api=True)
-def unknown_route(context: CheckContext) -> Iterator[Finding]:
+def unknown_route(context: CheckContext) -> Findings:
     """An unknown route is 404 with JSON."""
     answer = _get(context, UNKNOWN)
-    if (answer.status, answer.member("error")) == (404, "not_found"):
-        yield ok("an unknown route is answered 404")
-    else:
+    if (answer.status, answer.member("error")) != (404, "not_found"):
         yield failure(
             f"an unknown route is answered {answer.status} {answer.member('error')}",
             "Deploy again: the gateway responses of the template are not those in force.",
         )
+    return "an unknown route is answered 404"
 
 
 @CHECKS.add("guarded API", "metadata", of_sample_api=True)
-def api_metadata(context: CheckContext) -> Iterator[Finding]:
+def api_metadata(context: CheckContext) -> Findings:
     """The API's metadata has its issuer (RFC 9728)."""
     answer = _get(context, API_METADATA)
     issuer, servers = context.deployment.issuer, answer.member("authorization_servers")
-    if answer.status == HTTPStatus.OK and isinstance(servers, list) and issuer in servers:
-        yield ok("its metadata has the issuer")
-    else:
+    if answer.status != HTTPStatus.OK or not isinstance(servers, list) or issuer not in servers:
         yield failure(
             f"its metadata ({answer.status}) name {servers}, not {issuer}",
             "Deploy again; if it stays, read the log of PublishResourceMetadata.",
         )
+    return "its metadata has the issuer"
 
 
 def _get(context: CheckContext, path: str, headers: Mapping[str, str] | None = None) -> Answer:

@@ -1,6 +1,6 @@
 """Checks of the key ring: signing keys, successors, and the rules of rotation."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from math import ceil
 
 from functions.shared.clients.client import TokenFormat
@@ -8,7 +8,7 @@ from functions.shared.keys.key_ring import RingKey
 from functions.shared.keys.rotation import RETENTION_NEEDED, UnsafeRotationError
 
 from ..times import readable, span
-from .context import CheckContext, Checks, Finding, failure, named, ok, warning
+from .context import CheckContext, Checks, Finding, Findings, failure, named, ok, warning
 
 _GRACE = 3 * 3600
 """Seconds. The rotator runs hourly, and two failures are tolerated."""
@@ -25,7 +25,7 @@ CHECKS = Checks()
 
 
 @CHECKS.add("keys", "signing")
-def signing(context: CheckContext) -> Iterator[Finding]:
+def signing(context: CheckContext) -> Generator[Finding, None, None]:
     """Each algorithm has a key that signs now."""
     for alg in context.keys.settings.signing_algorithms():
         keys = [key for key in context.ring.keys if key.alg == alg]
@@ -42,7 +42,7 @@ def signing(context: CheckContext) -> Iterator[Finding]:
 
 
 @CHECKS.add("keys", "rotation")
-def rotation(context: CheckContext) -> Iterator[Finding]:
+def rotation(context: CheckContext) -> Generator[Finding, None, None]:
     """Each signing key has a successor in time."""
     rules, now = context.keys.rules, context.now
     for alg in context.keys.settings.signing_algorithms():
@@ -68,22 +68,22 @@ def _last_to_sign(context: CheckContext, alg: str) -> RingKey | None:
 
 
 @CHECKS.add("keys", "rules")
-def rules(context: CheckContext) -> Iterator[Finding]:
+def rules(context: CheckContext) -> Findings:
     """With the deployed times of rotation valid tokens are never rejected."""
     try:
         kept = context.keys.rules
     except UnsafeRotationError as error:
         for fault in error.faults:
             yield failure(fault, "Deploy with other parameters: docs/deploy.md, Keys.")
-        return
-    yield ok(
+        return ""
+    return (
         f"announced for {span(kept.announcing)}, of which {span(kept.announcement_needed)} are "
         f"needed; published for {span(kept.retiring)} after, of which {span(RETENTION_NEEDED)} are"
     )
 
 
 @CHECKS.add("keys", "retention")
-def retention(context: CheckContext) -> Iterator[Finding]:
+def retention(context: CheckContext) -> Findings:
     """Keys stay published as long as their tokens are valid."""
     short = [
         key.kid
@@ -94,12 +94,11 @@ def retention(context: CheckContext) -> Iterator[Finding]:
     ]
     if short:
         yield failure(f"{named(short)} ends before its last token may", _INVOKE)
-    else:
-        yield ok("every key stays until its last token has expired")
+    return "every key stays until its last token has expired"
 
 
 @CHECKS.add("keys", "algorithms")
-def algorithms(context: CheckContext) -> Iterator[Finding]:
+def algorithms(context: CheckContext) -> Findings:
     """Each client with JWTs has an algorithm with a key."""
     able = {key.alg for key in context.ring.keys if key.may_sign(context.now)}
     unable = {
@@ -107,30 +106,28 @@ def algorithms(context: CheckContext) -> Iterator[Finding]:
         for client in context.clients
         if client.token_format is TokenFormat.JWT and client.grant_types and client.signing_algorithm not in able
     }
-    wanted = ", ".join(sorted(set(unable.values())))
     if unable:
+        wanted = ", ".join(sorted(set(unable.values())))
         yield failure(
             f"{named(unable)} cannot get tokens: no key signs {wanted}",
             "Add it to SigningAlgorithms, or register the client for another.",
         )
-    else:
-        yield ok(f"there is a key for every client ({', '.join(sorted(able))})")
+    return f"there is a key for every client ({', '.join(sorted(able))})"
 
 
 @CHECKS.add("keys", "size of the key set")
-def size(context: CheckContext) -> Iterator[Finding]:
+def size(context: CheckContext) -> Findings:
     """The key set never has more keys than a load balancer reads."""
     published = len(context.ring.published_keys(context.now))
     rules, algorithms = context.keys.rules, context.keys.settings.signing_algorithms()
     each = ceil((rules.announcing + rules.signing + rules.retiring) / rules.signing)
     # A rotation ahead of schedule and an emergency add one key.
     most = max(each * len(algorithms) + 1, published)
-    if most <= ALB_MOST_KEYS:
-        yield ok(f"{published} published, {most} at most")
-        return
-    yield warning(
-        f"{published} published, and there can be {most}: Application Load Balancers refuse all "
-        f"tokens of a key set with more than {ALB_MOST_KEYS} keys",
-        "Ignore this without such verifiers. Otherwise raise KeySigningDays, lower KeyRetireHours, "
-        "or have fewer SigningAlgorithms.",
-    )
+    if most > ALB_MOST_KEYS:
+        yield warning(
+            f"{published} published, and there can be {most}: Application Load Balancers refuse all "
+            f"tokens of a key set with more than {ALB_MOST_KEYS} keys",
+            "Ignore this without such verifiers. Otherwise raise KeySigningDays, lower KeyRetireHours, "
+            "or have fewer SigningAlgorithms.",
+        )
+    return f"{published} published, {most} at most"
