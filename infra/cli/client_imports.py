@@ -7,19 +7,16 @@ import csv
 import io
 import json
 import re
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
-from cryptography import x509
 from rich.console import RenderableType
 
 from functions.shared.clients import distinguished_names
-from functions.shared.clients.certificate_subject import CertificateSubject, SubjectKind
 from functions.shared.clients.client import (
     LONGEST_TOKEN_LIFETIME,
     Client,
@@ -28,7 +25,6 @@ from functions.shared.clients.client import (
     is_resource_indicator,
 )
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated, digest_imported, generate_secret
-from functions.shared.clients.distinguished_names import DistinguishedName
 from functions.shared.clients.supported import (
     ASSERTION_ALGORITHMS,
     CLIENT_CREDENTIALS,
@@ -52,16 +48,14 @@ from .output import TextTable, counted
 
 SHORTEST_TOKEN_LIFETIME = 2
 
-_COGNITO_LIFETIME, _SPRING_LIFETIME, _HYDRA_LIFETIME = 3600, 300, 3600
-_COGNITO_UNITS = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86_400}
 _COGNITO_FLOWS = {"code": "authorization_code", "implicit": "implicit"}
 _USER_SCOPES = frozenset({"openid", "email", "phone", "profile", "aws.cognito.signin.user.admin"})
 _SPRING_SECRET = re.compile(r"\{([^{}]*)\}(.*)", re.DOTALL)
-_ISO_DURATION = re.compile(r"PT(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?", re.IGNORECASE)
 _HYDRA_HASH = re.compile(r"\$(2[abxy]?|pbkdf2-sha\d+|argon2\w*)\$")
-_GO_DURATION = re.compile(r"(\d{1,20}(?:\.\d{1,20})?)(ns|us|µs|ms|s|m|h)")
-_GO_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}
-_TEST_DATE = datetime(2026, 1, 1, tzinfo=UTC)
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}
+_UNITS |= {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86_400}
+_DURATION = re.compile(r"(\d{1,20}(?:\.\d{1,20})?)(ns|us|µs|ms|s|m|h)")
+_X500_UNIQUE_IDENTIFIER = "2.5.4.45"
 _FORMAT_ERRORS = (AttributeError, TypeError, ValueError, OverflowError, RecursionError, csv.Error)
 """Raised by converters for values of another type, size or depth than the format has."""
 
@@ -79,32 +73,28 @@ class Draft:
     lost: list[str] = field(default_factory=list)
     refusal: str = ""
 
-    def carry_secret(self, plain: str, expires_at: int | None = None) -> None:
-        """Import a plain-text secret."""
-        self.secret = StoredSecret(digest_imported(plain), expires_at=expires_at)
-
     def carry_methods(self, methods: Iterable[str]) -> None:
         """Import the supported authentication methods."""
         given = dict.fromkeys(methods)
-        self.lost += [f"authentication method {m} is not supported" for m in given if m not in METHODS]
-        supported = self.document["authentication_methods"] = [m for m in given if m in METHODS]
+        self.lost += [f"authentication method {each} is not supported" for each in given if each not in METHODS]
+        supported = self.document["authentication_methods"] = [each for each in given if each in METHODS]
         if not supported:
             self.refusal = "no supported authentication method"
 
     def carry_grants(self, grants: Iterable[str]) -> None:
         """Import the grant types for machines."""
         given = dict.fromkeys(grants)
+        self.lose([grant for grant in given if grant not in GRANT_TYPES], "grant types for users are not supported")
         supported = [grant for grant in given if grant in GRANT_TYPES]
-        self.lose_all((grant for grant in given if grant not in GRANT_TYPES), "grant types for users are not supported")
         if CLIENT_CREDENTIALS not in supported:
             self.refusal = "client credentials grant is not allowed"
         if supported != [CLIENT_CREDENTIALS]:
             self.document["grant_types"] = supported
 
-    def lose_all(self, names: Iterable[str], problem: str) -> None:
+    def lose(self, names: Sequence[str], problem: str) -> None:
         """Record names that cannot be converted."""
-        if listed := ", ".join(names):
-            self.lost.append(f"{problem}: {listed}")
+        if names:
+            self.lost.append(f"{problem}: {', '.join(names)}")
 
     def carry_lifetime(self, seconds: float | None, default: int) -> None:
         """Import a token lifetime within the supported range."""
@@ -138,24 +128,21 @@ def read_cognito(text: str, source: str) -> Iterator[Draft]:
     for document in read_documents(text, source):
         is_wrapped = isinstance(document, dict) and "UserPoolClient" in document
         entry = document["UserPoolClient"] if is_wrapped else document
-        draft = Draft(_client_id(entry, "ClientId", source))
-        draft.document["name"] = entry.get("ClientName", "")
-        flows = entry.get("AllowedOAuthFlows", [])
-        draft.carry_grants(_COGNITO_FLOWS.get(flow, flow) for flow in flows)
+        draft = Draft(_client_id(entry, "ClientId", source), {"name": entry.get("ClientName", "")})
+        draft.carry_grants(_COGNITO_FLOWS.get(flow, flow) for flow in entry.get("AllowedOAuthFlows", []))
         draft.carry_methods([CLIENT_SECRET_BASIC, CLIENT_SECRET_POST])
         if entry.get("ClientSecret"):
-            draft.carry_secret(entry["ClientSecret"])
+            draft.secret = StoredSecret(digest_imported(entry["ClientSecret"]))
         elif not draft.refusal:
             draft.lost.append("the export contains no ClientSecret")
         scopes = _words(entry.get("AllowedOAuthScopes", []))
-        draft.lose_all((scope for scope in scopes if scope in _USER_SCOPES), "scopes of users are not supported")
+        draft.lose([scope for scope in scopes if scope in _USER_SCOPES], "scopes of users are not supported")
         draft.document["scopes"] = [scope for scope in scopes if scope not in _USER_SCOPES]
         # Cognito grants all scopes to a request that names none.
         draft.document["default_scopes"] = draft.document["scopes"]
         validity = entry.get("AccessTokenValidity")  # 0: the default
         unit = (entry.get("TokenValidityUnits") or {}).get("AccessToken", "hours")
-        seconds = int(validity) * _COGNITO_UNITS.get(unit, 3600) if validity else None
-        draft.carry_lifetime(seconds, _COGNITO_LIFETIME)
+        draft.carry_lifetime(int(validity) * _UNITS.get(unit, 3600) if validity else None, 3600)
         yield draft
 
 
@@ -163,14 +150,22 @@ def read_spring(text: str, source: str) -> Iterator[Draft]:
     """Convert Spring's table oauth2_registered_client, as CSV or JSON; raises UsageError."""
     for columns in _spring_rows(text, source):
         row = {str(name).lower(): value for name, value in columns.items()}
-        draft = Draft(_client_id(row, "client_id", source))
-        client_settings = _spring_settings(row.get("client_settings"), "settings.client.")
-        draft.document["name"] = row.get("client_name") or ""
+        draft = Draft(_client_id(row, "client_id", source), {"name": row.get("client_name") or ""})
         draft.document["scopes"] = _words(row.get("scopes"))
         draft.carry_grants(_words(row.get("authorization_grant_types")))
+        client_settings = _spring_settings(row.get("client_settings"), "settings.client.")
         _spring_methods(draft, _words(row.get("client_authentication_methods")), client_settings)
         _spring_secret(draft, row.get("client_secret"), row.get("client_secret_expires_at"))
-        _spring_tokens(draft, _spring_settings(row.get("token_settings"), "settings.token."))
+        settings = _spring_settings(row.get("token_settings"), "settings.token.")
+        draft.carry_lifetime(_seconds(settings.get("access-token-time-to-live")), 300)
+        token_format = settings.get("access-token-format")
+        if (token_format.get("value") if isinstance(token_format, dict) else token_format) == "reference":
+            draft.document["token_format"] = TokenFormat.OPAQUE.value
+        if settings.get("x509-certificate-bound-access-tokens"):
+            draft.document["tls_client_certificate_bound_access_tokens"] = True
+        algorithm = _last(settings.get("access-token-signature-algorithm"))
+        if algorithm in SIGNING_ALGORITHMS:
+            draft.document["signing_algorithm"] = algorithm
         yield draft
 
 
@@ -190,7 +185,7 @@ def _spring_methods(draft: Draft, methods: list[str], settings: Mapping[str, Any
         unusable[PRIVATE_KEY_JWT] = " needs jwk-set-url, which is not set"
     if not subject:
         unusable[TLS_CLIENT_AUTH] = " needs the certificate subject, which is not set"
-    elif TLS_CLIENT_AUTH in methods and (reason := subject_mismatch(subject)):
+    elif reason := subject_mismatch(subject):
         unusable[TLS_CLIENT_AUTH] = f": no certificate can match {subject!r}: {reason}"
     draft.lost += [f"{method}{unusable[method]}" for method in methods if method in unusable]
     usable = [method for method in methods if method not in unusable]
@@ -203,40 +198,17 @@ def _spring_methods(draft: Draft, methods: list[str], settings: Mapping[str, Any
 
 
 def subject_mismatch(subject: object) -> str:
-    """Return why no certificate can match a subject; empty if a test certificate matches."""
+    """Return why no certificate can match a subject; empty if one can."""
     if not isinstance(subject, str):
         return "it is not a string"
     try:
-        name = CertificateSubject(SubjectKind.SUBJECT_DN, subject)
-        is_matched = name.is_in(_certificate_of(distinguished_names.parse(subject)))
+        name = distinguished_names.parse(subject)
     except ValueError as error:
         return str(error)
-    return "" if is_matched else "a certificate with this subject does not match"
-
-
-def _certificate_of(subject: DistinguishedName) -> x509.Certificate:
-    """Create a certificate with a subject; raises ValueError."""
-    # Imported lazily, so that the command line starts fast.
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.name import _ASN1Type
-
-    def attribute(oid: str, value: str | bytes) -> x509.NameAttribute[str | bytes]:
-        kind = _ASN1Type.UTF8String if isinstance(value, str) else _ASN1Type.BitString
-        try:
-            return x509.NameAttribute(x509.ObjectIdentifier(oid), value, kind, _validate=False)
-        except TypeError as error:
-            raise ValueError(str(error)) from error
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    with warnings.catch_warnings(action="ignore"):  # cryptography warns about long values
-        name = x509.Name(
-            x509.RelativeDistinguishedName(attribute(*each) for each in relative_name) for relative_name in subject
-        )
-        unsigned = x509.CertificateBuilder(name, name, key.public_key(), 1, _TEST_DATE, _TEST_DATE + timedelta(days=1))
-        made = unsigned.sign(key, hashes.SHA256())
-        return x509.load_der_x509_certificate(made.public_bytes(serialization.Encoding.DER))
+    for oid, value in frozenset().union(*name):
+        if isinstance(value, bytes) and oid != _X500_UNIQUE_IDENTIFIER:
+            return f"only x500UniqueIdentifier can be a BIT STRING, and {oid} is not"
+    return ""
 
 
 def _spring_secret(draft: Draft, stored: object, expires_at: object) -> None:
@@ -248,24 +220,9 @@ def _spring_secret(draft: Draft, stored: object, expires_at: object) -> None:
         draft.lost.append(f"the secret is a hash ({kind}), which cannot be converted")
         return
     try:
-        draft.carry_secret(encoded[2], _spring_time(expires_at))
+        draft.secret = StoredSecret(digest_imported(encoded[2]), expires_at=_spring_time(expires_at))
     except ValueError:
         draft.lost.append("the secret, because its expiry cannot be read")
-
-
-def _spring_tokens(draft: Draft, settings: Mapping[str, Any]) -> None:
-    lifetime = _spring_duration(settings.get("access-token-time-to-live"))
-    draft.carry_lifetime(lifetime, _SPRING_LIFETIME)
-    token_format = settings.get("access-token-format")
-    if isinstance(token_format, dict):
-        token_format = token_format.get("value")
-    if token_format == "reference":
-        draft.document["token_format"] = TokenFormat.OPAQUE.value
-    if settings.get("x509-certificate-bound-access-tokens"):
-        draft.document["tls_client_certificate_bound_access_tokens"] = True
-    algorithm = _last(settings.get("access-token-signature-algorithm"))
-    if algorithm in SIGNING_ALGORITHMS:
-        draft.document["signing_algorithm"] = algorithm
 
 
 def _spring_settings(value: object, prefix: str) -> dict[str, Any]:
@@ -283,17 +240,6 @@ def _spring_settings(value: object, prefix: str) -> dict[str, Any]:
 def _last(value: object) -> Any:
     """Return a value that Jackson may write as [type, value]."""
     return value[-1] if isinstance(value, list) and value else value
-
-
-def _spring_duration(value: object) -> float | None:
-    value = _last(value)
-    if isinstance(value, int | float):
-        return float(value)
-    match = _ISO_DURATION.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        return None
-    hours, minutes, seconds = (float(part or 0) for part in match.groups())
-    return hours * 3600 + minutes * 60 + seconds
 
 
 def _spring_time(value: object) -> int | None:
@@ -315,15 +261,13 @@ def read_hydra(text: str, source: str) -> Iterator[Draft]:
     for document in read_documents(text, source):
         is_page = isinstance(document, dict) and isinstance(document.get("items"), list)
         for entry in document["items"] if is_page else [document]:
-            draft = Draft(_client_id(entry, "client_id", source))
-            draft.document["name"] = entry.get("client_name") or ""
+            draft = Draft(_client_id(entry, "client_id", source), {"name": entry.get("client_name") or ""})
             draft.carry_grants(_words(entry.get("grant_types")))
             _hydra_method(draft, entry)
             scopes = draft.document["scopes"] = _words(entry.get("scope"))
-            draft.lose_all((scope for scope in scopes if "*" in scope), "scope patterns become exact scopes")
+            draft.lose([scope for scope in scopes if "*" in scope], "scope patterns become exact scopes")
             _hydra_audience(draft, _words(entry.get("audience")))
-            lifetime = entry.get("client_credentials_grant_access_token_lifespan")
-            draft.carry_lifetime(_go_duration(lifetime), _HYDRA_LIFETIME)
+            draft.carry_lifetime(_seconds(entry.get("client_credentials_grant_access_token_lifespan")), 3600)
             strategy = entry.get("access_token_strategy")
             if strategy != "jwt":
                 draft.document["token_format"] = TokenFormat.OPAQUE.value
@@ -353,7 +297,8 @@ def _hydra_method(draft: Draft, entry: Mapping[str, Any]) -> None:
         elif _HYDRA_HASH.match(secret):
             draft.lost.append("the secret is a hash, which cannot be converted")
         else:
-            draft.carry_secret(secret, entry.get("client_secret_expires_at") or None)
+            expires_at = entry.get("client_secret_expires_at") or None
+            draft.secret = StoredSecret(digest_imported(secret), expires_at=expires_at)
 
 
 def _hydra_audience(draft: Draft, audience: list[str]) -> None:
@@ -362,17 +307,19 @@ def _hydra_audience(draft: Draft, audience: list[str]) -> None:
     if named:
         draft.document["allowed_resources"] = named
         draft.lost.append("requests name their API in resource (RFC 8707), not in audience")
-    draft.lose_all((each for each in audience if each not in named), "not an absolute URI and therefore not a resource")
+    draft.lose([each for each in audience if each not in named], "not an absolute URI and therefore not a resource")
 
 
-def _go_duration(value: object) -> float | None:
-    """Return a duration in Go's format in seconds."""
-    if not isinstance(value, str) or not value:
+def _seconds(value: object) -> float | None:
+    """Return a duration in seconds: a number, or text of ISO 8601 (PT1H) or Go (1h30m)."""
+    value = _last(value)
+    if isinstance(value, int | float):
+        return float(value)
+    text = value.lower().removeprefix("pt") if isinstance(value, str) else ""
+    parts = _DURATION.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
         return None
-    parts = _GO_DURATION.findall(value)
-    if "".join(number + unit for number, unit in parts) != value:
-        return None
-    return sum(float(number) * _GO_UNITS[unit] for number, unit in parts)
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
 
 
 def read_documents(text: str, source: str) -> Iterator[Any]:
@@ -382,18 +329,15 @@ def read_documents(text: str, source: str) -> Iterator[Any]:
         UsageError: the text is empty or not JSON.
     """
     decoder, position = json.JSONDecoder(), 0
-    found = 0
-    while position < len(text.rstrip()):
-        position += len(text[position:]) - len(text[position:].lstrip())
+    if not text.strip():
+        raise UsageError(f"{source} is empty.")
+    while rest := text[position:].lstrip():
         try:
-            document, position = decoder.raw_decode(text, position)
+            document, position = decoder.raw_decode(text, len(text) - len(rest))
         except json.JSONDecodeError as error:
             # Without the text, because an export contains secrets.
             raise UsageError(f"{source} is not JSON: line {error.lineno}, column {error.colno}: {error.msg}.") from None
-        found += 1
         yield from document if isinstance(document, list) else [document]
-    if not found:
-        raise UsageError(f"{source} is empty.")
 
 
 def _client_id(entry: Mapping[str, Any], name: str, source: str) -> str:

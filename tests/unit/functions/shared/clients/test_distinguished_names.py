@@ -150,7 +150,7 @@ def test_rfc4514_escaped_value_is_unescaped(value: str) -> None:
     [
         ("CN=batch,FOO=x", "FOO is not known"),
         ("2.5.4.5=#020101", "DER tag is 2"),
-        ("2.5.4.3=#03020041", "BitString"),
+        ("2.5.4.3=#03020041", "BIT STRING"),
         ("batch", "character 0"),
         (5, "not a string"),
     ],
