@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -10,8 +9,8 @@ from typing import Any, TypeVar
 
 import click
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.x509 import load_pem_x509_certificate
 
+from authorizer import base64url
 from functions.shared.clients.certificate_subject import SubjectKind
 from functions.shared.clients.client import (
     DEFAULT_TOKEN_LIFETIME,
@@ -35,7 +34,7 @@ from .client_files import compare, lines, payload, warnings
 from .client_store import clients_of
 from .context import CommandContext, pass_context
 from .errors import CommandError, ExitCode, UsageError
-from .input_files import parse_yaml, read_secret, read_text, write_private_file
+from .input_files import parse_yaml, read_certificate, read_secret, read_text, write_private_file
 from .options import Command
 from .times import iso, parse_moment, readable
 
@@ -335,11 +334,7 @@ def _certificate_name(text: str) -> dict[str, str]:
 
 def _thumbprint(path: Path) -> str:
     """Return a certificate's `x5t#S256`. RFC 8705, 3.1."""
-    try:
-        certificate = load_pem_x509_certificate(read_text(path).encode())
-    except ValueError as error:
-        raise UsageError(f"{path} is not a certificate in PEM.") from error
-    return urlsafe_b64encode(certificate.fingerprint(SHA256())).rstrip(b"=").decode()
+    return base64url.encode(read_certificate(path).fingerprint(SHA256()))
 
 
 @click.command("rotate-secret", cls=Command)

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 import yaml
+from cryptography.x509 import Certificate, load_pem_x509_certificate
 
 from .errors import NotFoundError, UsageError
 from .output import answered_or
@@ -29,6 +30,14 @@ def read_text(path: Path) -> str:
         raise NotFoundError(f"{path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not UTF-8 text.") from error
+
+
+def read_certificate(path: Path) -> Certificate:
+    """Read a certificate; raises NotFoundError, UsageError."""
+    try:
+        return load_pem_x509_certificate(read_text(path).encode())
+    except ValueError:
+        raise UsageError(f"{path} does not contain a certificate.", "Use PEM.") from None
 
 
 def parse_yaml(text: str, source: str) -> object:

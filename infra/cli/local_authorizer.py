@@ -10,20 +10,19 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from authorizer import aws
-from authorizer.app import build
+from authorizer.app import build, read_scope_map
 from authorizer.authorizer import BaseAuthorizer, Decision
 from authorizer.clock import Deadline
 from authorizer.event import AuthorizerEvent
 from authorizer.introspection import Credentials
-from authorizer.multi_api import ParameterStore, RulesSource
-from authorizer.routes import ANY_SEGMENT, REST_OF_PATH, Route, parse_route
-from authorizer.scope_map import ApiRules, ScopeMap, ScopeMapError, parse_api_rules, parse_scope_map
+from authorizer.multi_api import ParameterStore
+from authorizer.routes import ANY_SEGMENT, REST_OF_PATH, parse_route
+from authorizer.scope_map import ApiRules, ScopeMap, ScopeMapError, parse_api_rules
 from authorizer.settings import Settings, SettingsError
 from authorizer.state_table import DynamoDbRevokedTokens
 from functions.shared.clients.supported import SIGNING_ALGORITHMS
@@ -37,89 +36,38 @@ from .input_files import parse_yaml, read_text
 DEFAULT = "$default"
 """The route of an HTTP API for requests that match no other route."""
 
+SHARED = "SharedAuthorizer"
+SECONDS = 5.0
+"""Deadline of a decision."""
+
+_API = re.compile(r"([A-Za-z0-9]+)(?:/([A-Za-z0-9_-]+|\$default))?")
+_SOME_ACCOUNT = "123456789012"
+
 
 def chosen_route(scope_map: ScopeMap, method: str, path: str) -> str:
     """Return the key of the best matching route of the scope map, or `$default`.
 
     Routes of the API that are not in the scope map are unknown here.
     """
-    segments = path[1:].split("/")
     fitting = [
         route
         for route in scope_map.routes_for(scope_map.scopes())
-        if route.method == method and _fits(route.segments, segments)
+        if route.method == method and _fits(route.segments, path[1:].split("/"))
     ]
-    return _route_key(min(fitting, key=lambda route: route.precedence())) if fitting else DEFAULT
+    if not fitting:
+        return DEFAULT
+    names = {ANY_SEGMENT: "{part}", REST_OF_PATH: "{rest+}"}
+    segments = min(fitting, key=lambda route: route.precedence()).segments
+    return f"{method} /{'/'.join(names.get(each, each) for each in segments)}"
 
 
-SHARED = "SharedAuthorizer"
-_API = re.compile(r"([A-Za-z0-9]+)(?:/([A-Za-z0-9_-]+|\$default))?")
-
-
-@dataclass(frozen=True, slots=True)
-class AuthorizerTarget:
-    """The authorizer to run; default: the one of the stack's sample API.
-
-    `api` is an API with the shared authorizer, as ID or ID/STAGE. `function` is the name or ARN of
-    another authorizer, `settings` a file with its variables. `scope_map` is a file that replaces
-    the scope map or the API's rules.
-    """
-
-    api: str | None = None
-    function: str | None = None
-    settings: Path | None = None
-    scope_map: Path | None = None
-    route: str | None = None
-
-    def __post_init__(self) -> None:
-        if [self.api, self.function, self.settings].count(None) < 2:
-            raise UsageError("--api, --function and --settings exclude each other.", "Choose one.")
-        if self.api is not None and not _API.fullmatch(self.api):
-            raise UsageError(f"{self.api!r} is not an API id.", "Use ID or ID/STAGE, such as a1b2c3/live.")
-
-        if self.route is not None and self.route != DEFAULT and not _is_route(self.route):
-            raise UsageError(f"{self.route!r} is not a route.", "Use the route key, such as GET /customers/{id}.")
-
-    @property
-    def is_own(self) -> bool:
-        """True for the authorizer of the stack's sample API."""
-        return [self.api, self.function, self.settings] == [None] * 3
-
-    @property
-    def place(self) -> tuple[str, str]:
-        """Id and stage of the API; placeholders if unknown, because no decision depends on them."""
-        found = _API.fullmatch(self.api or "")
-        return (found[1], found[2] or "$default") if found else ("api", "$default")
-
-    def environment(self, context: CommandContext) -> dict[str, str]:
-        """Return the authorizer's environment variables."""
-        if self.settings is not None:
-            return _of_file(self.settings)
-        deployment = context.deployment
-        if deployment.is_local:
-            if self.function is not None:
-                raise UsageError(
-                    "The laptop has no deployed functions.",
-                    "Write the authorizer's variables to a file and use --settings FILE.",
-                )
-            credentials = deployment.resource("IntrospectionCredentials")
-            return laptop_environment(deployment.issuer, credentials, shared=self.api is not None)
-        if self.is_own and not deployment.guarded_api:
-            raise UsageError(
-                f"The stack {deployment.name} has no sample API (SampleApi=false).",
-                "Name an API of another stack with --api, or an authorizer with --function.",
-            )
-        name = self.function or deployment.resource(SHARED if self.api else "Authorizer")
-        found = context.aws.client("lambda").get_function_configuration(FunctionName=name)
-        return dict(found.get("Environment", {}).get("Variables", {}))
-
-
-def _is_route(text: str) -> bool:
-    try:
-        parse_route(text.replace("ANY ", "GET ", 1))
-    except ValueError:
-        return False
-    return True
+def _fits(pattern: Sequence[str], segments: Sequence[str]) -> bool:
+    if pattern[-1:] == (REST_OF_PATH,):
+        head = pattern[:-1]
+        return len(segments) >= len(pattern) and _fits(head, segments[: len(head)])
+    return len(pattern) == len(segments) and all(
+        segment if named == ANY_SEGMENT else named == segment for named, segment in zip(pattern, segments, strict=True)
+    )
 
 
 def laptop_environment(issuer: str, credentials: str, *, shared: bool = False) -> dict[str, str]:
@@ -133,26 +81,6 @@ def laptop_environment(issuer: str, credentials: str, *, shared: bool = False) -
         "INTROSPECTION_SECRET_ARN": credentials,
         **rules,
     }
-
-
-def read_settings(environ: Mapping[str, str]) -> Settings:
-    """Return the settings of an authorizer; raises CommandError."""
-    try:
-        return Settings.from_env(environ)
-    except SettingsError as error:
-        raise CommandError(
-            f"The authorizer cannot start: {error}.", "Fix the function's environment variables and redeploy."
-        ) from error
-
-
-def _of_file(path: Path) -> dict[str, str]:
-    document = parse_yaml(read_text(path), str(path))
-    if not isinstance(document, dict) or not all(isinstance(v, str) for v in document.values()):
-        raise UsageError(
-            f"{path} is not a mapping of variables.",
-            'Write NAME: "value" for each variable, in YAML or JSON; quote true and numbers.',
-        )
-    return document
 
 
 def guarded_url(context: CommandContext, path: str, *, with_certificate: bool) -> str:
@@ -183,13 +111,6 @@ def address_of(api: str, path: str) -> str:
     return api + path
 
 
-SECONDS = 5.0
-"""Deadline of a decision."""
-
-_SOME_ACCOUNT = "123456789012"
-_ARN_PARTS = 6
-
-
 @dataclass(frozen=True)
 class Call:
     """A request to the guarded API."""
@@ -202,53 +123,112 @@ class Call:
 
 @dataclass(frozen=True)
 class LocalAuthorizer:
-    """An authorizer that decides as the deployed one does.
+    """An authorizer that decides as the deployed one does; default: that of the stack's sample API.
 
-    `notices` collects its log notices, such as faults of an API's rules.
+    `api` is an API with the shared authorizer, as ID or ID/STAGE. `function` is the name or ARN of
+    another authorizer, `settings_file` has its variables. `scope_map_file` replaces the scope map
+    or the API's rules. `notices` collects its log notices, such as faults of an API's rules.
     """
 
     context: CommandContext
-    guard: AuthorizerTarget = field(default_factory=AuthorizerTarget)
+    api: str | None = None
+    function: str | None = None
+    settings_file: Path | None = None
+    scope_map_file: Path | None = None
+    route: str | None = None
     notices: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if [self.api, self.function, self.settings_file].count(None) < 2:
+            raise UsageError("--api, --function and --settings exclude each other.", "Choose one.")
+        if self.api is not None and not _API.fullmatch(self.api):
+            raise UsageError(f"{self.api!r} is not an API id.", "Use ID or ID/STAGE, such as a1b2c3/live.")
+        if self.route not in (None, DEFAULT):
+            try:
+                parse_route(self.route.replace("ANY ", "GET ", 1))
+            except ValueError:
+                problem = f"{self.route!r} is not a route."
+                raise UsageError(problem, "Use the route key, such as GET /customers/{id}.") from None
+
+    @property
+    def _is_own(self) -> bool:
+        """True for the authorizer of the stack's sample API."""
+        return [self.api, self.function, self.settings_file] == [None] * 3
+
+    @property
+    def _api_and_stage(self) -> tuple[str, str]:
+        """Id and stage of the API; placeholders if unknown, because no decision depends on them."""
+        found = _API.fullmatch(self.api or "")
+        return (found[1], found[2] or DEFAULT) if found else ("api", DEFAULT)
+
+    def _environment(self) -> dict[str, str]:
+        if self.settings_file is not None:
+            document = parse_yaml(read_text(self.settings_file), str(self.settings_file))
+            if isinstance(document, dict) and all(isinstance(value, str) for value in document.values()):
+                return document
+            raise UsageError(
+                f"{self.settings_file} is not a mapping of variables.",
+                'Write NAME: "value" for each variable, in YAML or JSON; quote true and numbers.',
+            )
+        deployment = self.context.deployment
+        if deployment.is_local:
+            if self.function is not None:
+                raise UsageError(
+                    "The laptop has no deployed functions.",
+                    "Write the authorizer's variables to a file and use --settings FILE.",
+                )
+            credentials = deployment.resource("IntrospectionCredentials")
+            return laptop_environment(deployment.issuer, credentials, shared=self.api is not None)
+        if self._is_own and not deployment.guarded_api:
+            raise UsageError(
+                f"The stack {deployment.name} has no sample API (SampleApi=false).",
+                "Name an API of another stack with --api, or an authorizer with --function.",
+            )
+        name = self.function or deployment.resource(SHARED if self.api else "Authorizer")
+        found = self.context.aws.client("lambda").get_function_configuration(FunctionName=name)
+        return dict(found.get("Environment", {}).get("Variables", {}))
 
     @cached_property
     def settings(self) -> Settings:
-        """The deployed authorizer's settings."""
-        return read_settings(self.guard.environment(self.context))
+        """The authorizer's settings; raises CommandError."""
+        try:
+            return Settings.from_env(self._environment())
+        except SettingsError as error:
+            raise CommandError(
+                f"The authorizer cannot start: {error}.", "Fix the function's environment variables and redeploy."
+            ) from error
 
     @cached_property
     def scope_map(self) -> ScopeMap:
         """The scope map; raises UsageError."""
         if self._rules is not None:
             return self._rules.scope_map
-        said = self.settings.scope_map
-        if self.guard.scope_map is None and said is not None and not said.startswith("{"):
+        deployed = self.settings.scope_map
+        if self.scope_map_file is None and deployed is not None and not deployed.startswith("{"):
             raise UsageError("The deployed authorizer reads its own scope map file.", "Name it with --scope-map.")
         try:
-            return parse_scope_map(self._map_text(said))
+            return read_scope_map(str(self.scope_map_file) if self.scope_map_file else deployed)
         except (ScopeMapError, OSError) as error:
             raise UsageError(f"The scope map is not valid: {error}.") from error
 
     @property
     def audiences(self) -> frozenset[str]:
         """Accepted audiences; empty if any is accepted."""
-        rules = self._rules
-        return (rules.audiences if rules else frozenset()) or self.settings.audiences
+        return (self._rules.audiences if self._rules else frozenset()) or self.settings.audiences
 
     @property
     def rules_name(self) -> str | None:
         """Source of the API's rules; None for an authorizer with one scope map."""
         if self.settings.api_rules is None:
             return None
-        file = self.guard.scope_map
-        return str(file) if file else f"{self.settings.api_rules}/{self.guard.place[0]}"
+        return str(self.scope_map_file or f"{self.settings.api_rules}/{self._api_and_stage[0]}")
 
     @property
     def address(self) -> str:
         """The API's URL, which a DPoP proof names."""
-        if self.guard.is_own:
+        if self._is_own:
             return self.context.deployment.guarded_api
-        api, stage = self.guard.place
+        api, stage = self._api_and_stage
         region = self.context.deployment.region
         return self.settings.resource or f"https://{api}.execute-api.{region}.amazonaws.com/{stage}"
 
@@ -256,15 +236,23 @@ class LocalAuthorizer:
         """Return the decision about a request; raises AuthorizerError."""
         return self._authorizer.authorize(AuthorizerEvent(self._event(call)), Deadline(SECONDS))
 
-    def route(self, call: Call) -> str:
+    def route_of(self, call: Call) -> str:
         """Return the route that API Gateway chooses for a request."""
-        if self.guard.route is None:
+        if self.route is None:
             return chosen_route(self.scope_map, call.method, call.path)
-        return self.guard.route.replace("ANY ", f"{call.method} ", 1)
+        return self.route.replace("ANY ", f"{call.method} ", 1)
 
-    def resource(self, method: str, path: str) -> str:
-        """Return the ARN of a request in a policy."""
-        return f"{self._stage_arn}/{method}{path}"
+    @cached_property
+    def stage_arn(self) -> str:
+        """The ARN of the API's stage, with which the resources of a policy begin."""
+        deployment = self.context.deployment
+        parts = deployment.resource("KeyRingSecret").split(":")
+        account = parts[4] if len(parts) > 6 else _SOME_ACCOUNT
+        api, stage = self._api_and_stage
+        if self._is_own:
+            api = deployment.resources.get("GuardedApi", "laptop")
+            stage = urlsplit(deployment.guarded_api).path.strip("/") or "stage"
+        return f"arn:aws:execute-api:{deployment.region}:{account}:{api}/{stage}"
 
     def credentials(self) -> Credentials:
         """Return the authorizer's credentials for the introspection endpoint."""
@@ -280,63 +268,38 @@ class LocalAuthorizer:
     def _authorizer(self) -> BaseAuthorizer:
         settings = self.settings
         if settings.api_rules is None:
-            self.scope_map  # noqa: B018 - raises a better message than the authorizer
-            if self.guard.scope_map is not None:
-                settings = settings._replace(scope_map=str(self.guard.scope_map))
-        table = settings.deny_list_table
+            _ = self.scope_map  # raises a better message than the authorizer
+            if self.scope_map_file is not None:
+                settings = settings._replace(scope_map=str(self.scope_map_file))
+        table, caller = settings.deny_list_table, _CallerAws(self.context.aws)
         return build(
             # Not available here, and without influence on the decision.
             settings._replace(jwks_seed=None, usage_keys=None, replay_table=None),
             clock=self.context.now,
-            emit=self._hear,
+            emit=self._collect_notice,
             credential_source=lambda _renew, _deadline: self.credentials(),
             rules_source=self._rules_source,
-            revoked_tokens=DynamoDbRevokedTokens(table, self._aws) if table else None,
+            revoked_tokens=DynamoDbRevokedTokens(table, caller) if table else None,
         )
 
-    def _hear(self, line: str) -> None:
-        notice = json.loads(line).get("notice")
-        if notice:
+    def _collect_notice(self, line: str) -> None:
+        if notice := json.loads(line).get("notice"):
             self.notices.append(notice)
 
-    @cached_property
+    @property
     def _rules(self) -> ApiRules | None:
         """The API's rules, after the authorizer has validated them."""
-        if self.settings.api_rules is None:
-            return None
         text = self._rules_source.text
         return None if text is None else parse_api_rules(text.encode())
 
     @cached_property
     def _rules_source(self) -> _Rules:
-        deployed = ParameterStore(self.settings.api_rules or "", self._aws)
-        return _Rules(self.guard.scope_map, deployed)
-
-    def _map_text(self, said: str | None) -> bytes:
-        if self.guard.scope_map is not None:
-            return self.guard.scope_map.read_bytes()
-        if said is not None:
-            return said.encode()
-        return files("authorizer").joinpath("scopes.json").read_bytes()
-
-    @property
-    def _aws(self) -> _CallerAws:
-        return _CallerAws(self.context.aws)
-
-    @property
-    def _stage_arn(self) -> str:
-        deployment = self.context.deployment
-        parts = deployment.resource("KeyRingSecret").split(":")
-        account = parts[4] if len(parts) > _ARN_PARTS else _SOME_ACCOUNT
-        api, stage = self.guard.place
-        if self.guard.is_own:
-            api = deployment.resources.get("GuardedApi", "laptop")
-            stage = urlsplit(deployment.guarded_api).path.strip("/") or "stage"
-        return f"arn:aws:execute-api:{deployment.region}:{account}:{api}/{stage}"
+        deployed = ParameterStore(self.settings.api_rules or "", _CallerAws(self.context.aws))
+        return _Rules(self.scope_map_file, deployed)
 
     def _event(self, call: Call) -> dict[str, object]:
         """Return the event of a REST API, type REQUEST, or for simple responses of an HTTP API."""
-        address, arn = urlsplit(self.address), self.resource(call.method, call.path)
+        address, arn = urlsplit(self.address), f"{self.stage_arn}/{call.method}{call.path}"
         path = address.path + call.path
         seen = {"clientCert": {"clientCertPem": call.certificate}} if call.certificate else {}
         request: dict[str, object] = {"domainName": address.hostname, "path": path, "stage": address.path.strip("/")}
@@ -354,7 +317,7 @@ class LocalAuthorizer:
             "version": "2.0",
             "type": "REQUEST",
             "routeArn": arn,
-            "routeKey": self.route(call),
+            "routeKey": self.route_of(call),
             "headers": {name.lower(): value for name, value in call.headers.items()},
             "requestContext": request,
         }
@@ -365,7 +328,7 @@ class _Rules:
     """The rules of an API, from a file or as deployed. `text` is what the authorizer has read."""
 
     file: Path | None
-    source: RulesSource
+    source: ParameterStore
     text: str | None = None
 
     def read(self, api: str, deadline: Deadline) -> str | None:
@@ -381,26 +344,8 @@ class _CallerAws:
     clients: Aws
 
     def call(
-        self,
-        service: str,
-        operation: str,
-        deadline: Deadline | None = None,  # noqa: ARG002 - an Aws of the authorizer
-        **parameters: object,
+        self, service: str, operation: str, deadline: Deadline | None = None, **parameters: object
     ) -> dict[str, Any]:
         """Call an operation."""
+        del deadline  # the command line's time-outs apply
         return aws.call(lambda: self.clients.client(service), operation, parameters)
-
-
-def _route_key(route: Route) -> str:
-    """Return the route key of a route, with placeholder names for parameters."""
-    names = {ANY_SEGMENT: "{part}", REST_OF_PATH: "{rest+}"}
-    return f"{route.method} /{'/'.join(names.get(each, each) for each in route.segments)}"
-
-
-def _fits(pattern: Sequence[str], segments: Sequence[str]) -> bool:
-    if pattern[-1:] == (REST_OF_PATH,):
-        head = pattern[:-1]
-        return len(segments) >= len(pattern) and _fits(head, segments[: len(head)])
-    return len(pattern) == len(segments) and all(
-        segment if named == ANY_SEGMENT else named == segment for named, segment in zip(pattern, segments, strict=True)
-    )

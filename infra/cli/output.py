@@ -209,9 +209,9 @@ class UnansweredError(CommandError):
 
 def _print(console: Console, parts: Iterable[RenderableType]) -> None:
     for part in parts:
-        is_text = isinstance(part, str | Text)
         shown = safe(part) if isinstance(part, str) else part
-        console.print(shown, soft_wrap=is_text and (console.soft_wrap or _is_file(console)))
+        is_folded = isinstance(part, TextTable) or not (console.soft_wrap or _is_file(console))
+        console.print(shown, soft_wrap=not is_folded)
 
 
 @contextmanager

@@ -3,34 +3,31 @@
 import os
 import re
 import sys
-from base64 import urlsafe_b64decode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import click
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509 import load_pem_x509_certificate
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from authorizer import jws, strict_json
+from authorizer import base64url, jws, strict_json
 from authorizer.errors import AuthorizerError, InvalidTokenError
 from authorizer.policy import PolicyCompiler, write_policy
 from authorizer.routes import Route, parse_route
 from authorizer.scope_map import ScopeMap
-from authorizer.settings import Settings
 from functions.shared.keys.key_ring import KeyRing
 from functions.shared.runtime.wildcards import matches_wildcards
 
 from ..explain import Stage, reason_text, stage_of
 from .aws_errors import translated
 from .context import CommandContext, pass_context
-from .errors import CommandError, ExitCode, UsageError
-from .input_files import STDIN, read_secret, read_text
+from .errors import ExitCode, UsageError
+from .input_files import STDIN, read_certificate, read_secret
 from .key_operations import KeyAdmin
-from .local_authorizer import DEFAULT, AuthorizerTarget, Call, LocalAuthorizer, address_of
+from .local_authorizer import DEFAULT, Call, LocalAuthorizer, address_of
 from .options import Command
 from .output import safe
 from .times import readable, span
@@ -44,6 +41,14 @@ class Step:
     stage: str
     passed: bool | None
     says: Sequence[str] = ()
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        mark, style = _MARKS[self.passed]
+        line = Text(f"{mark} ", style=style).append(f"{self.stage:<{_INDENT - 2}}", style="bold")
+        lines = safe("\n".join(self.says), style="default" if self.says else "dim")
+        if not options.no_wrap:
+            lines = Text("\n").join(lines.wrap(console, max(options.max_width - _INDENT, _INDENT)))
+        yield line.append(Text("\n" + " " * _INDENT).join(lines.split("\n")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,28 +85,20 @@ class Inspection:
         return jws.looks_like_jws(self.text)
 
     @property
-    def settings(self) -> Settings:
-        """The authorizer's settings."""
-        return self.authorizer.settings
-
-    @property
     def context(self) -> Mapping[str, str]:
         """The authorizer's context for the API; empty after an error."""
-        is_error = isinstance(self.outcome, AuthorizerError)
-        return {} if is_error else self.outcome.get("context", {})  # type: ignore[union-attr]
+        return {} if isinstance(self.outcome, AuthorizerError) else self.outcome.get("context", {})
 
     @property
-    def scopes(self) -> frozenset[str]:
+    def scopes(self) -> list[str]:
         """The token's scopes, as the authorizer has parsed them."""
-        return frozenset(self.context.get("scope", "").split())
+        return self.context.get("scope", "").split()
 
     def unverified(self, part: int) -> dict[str, object]:
         """Return the header (0) or the claims (1) of a JWT; empty if it cannot be decoded."""
         try:
-            segment = self.text.split(".")[part]
-            raw = urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
-            return strict_json.parse_object(raw)
-        except (IndexError, ValueError):
+            return strict_json.parse_object(base64url.decode(self.text.encode().split(b".")[part]))
+        except (IndexError, ValueError, InvalidTokenError):
             return {}
 
 
@@ -122,7 +119,8 @@ def explain(seen: Inspection) -> Explanation:
         decision = f"Valid token. It opens {', '.join(routes) or 'no route of this API'}."
         return Explanation(200 if routes else 403, decision, None, steps, claims)
     is_simple = "isAuthorized" in outcome
-    step, statement = (_route if is_simple else _policy)(seen, call, outcome)
+    statement = None if is_simple else matching_statement(outcome["policyDocument"], _resource(seen, call))
+    step = _route(seen, call, outcome) if is_simple else _policy(seen, call, statement)
     steps.append(step)
     request = f"{call.method} {call.path}"
     if step.passed:
@@ -150,29 +148,31 @@ def _steps(seen: Inspection) -> Iterator[Step]:
             yield Step(stage, passed=reached or None, says=[*_SEEN[stage](seen)] if reached else ())
 
 
-def _policy(seen: Inspection, call: Call, outcome: Mapping[str, Any]) -> tuple[Step, Mapping[str, str] | None]:
+def _resource(seen: Inspection, call: Call) -> str:
+    return f"{seen.authorizer.stage_arn}/{call.method}{call.path}"
+
+
+def _policy(seen: Inspection, call: Call, found: Mapping[str, str] | None) -> Step:
     """Explain a policy: the statement that decides about the request."""
-    scope_map = seen.authorizer.scope_map
-    resource = seen.authorizer.resource(call.method, call.path)
-    found = matching_statement(outcome["policyDocument"], resource)
     says = [f"{found['Effect']} {found['Resource']}" if found else "no statement matches the request"]
-    if _allows(found):
-        if found and "until" in found:
-            says.append(f"until {found['until']}, when the token expires")
-        return Step("policy", passed=True, says=says), found
-    stage = resource.removesuffix(f"/{call.method}{call.path}")
+    if found and _allows(found):
+        says += [f"until {found['until']}, when the token expires"] if "until" in found else []
+        return Step("policy", passed=True, says=says)
+    scope_map, stage = seen.authorizer.scope_map, seen.authorizer.stage_arn
     compiler = PolicyCompiler(scope_map)
     openers = [
         scope
         for scope in sorted(scope_map.scopes())
-        if _allows(matching_statement(write_policy(compiler.compile(frozenset((scope,)), stage)), resource))
+        if _allows(
+            matching_statement(write_policy(compiler.compile(frozenset((scope,)), stage)), _resource(seen, call))
+        )
     ]
-    return Step("policy", passed=False, says=[*says, _would_open(openers)]), found
+    return Step("policy", passed=False, says=[*says, _would_open(openers)])
 
 
-def _route(seen: Inspection, call: Call, outcome: Mapping[str, Any]) -> tuple[Step, None]:
+def _route(seen: Inspection, call: Call, outcome: Mapping[str, Any]) -> Step:
     """Explain a simple response, which is about the one route that API Gateway has chosen."""
-    scope_map, route = seen.authorizer.scope_map, seen.authorizer.route(call)
+    scope_map, route = seen.authorizer.scope_map, seen.authorizer.route_of(call)
     allowed = bool(outcome["isAuthorized"])
     says = [f"isAuthorized {str(allowed).lower()} for {route}"]
     if not allowed and route == DEFAULT:
@@ -181,7 +181,7 @@ def _route(seen: Inspection, call: Call, outcome: Mapping[str, Any]) -> tuple[St
         wanted = parse_route(route)
         openers = (each for each in scope_map.scopes() if wanted in _routes(scope_map, each))
         says.append(_would_open(sorted(openers)))
-    return Step("route", passed=allowed, says=says), None
+    return Step("route", passed=allowed, says=says)
 
 
 def _routes(scope_map: ScopeMap, *scopes: str) -> Sequence[Route]:
@@ -231,13 +231,13 @@ def _readable(pattern: str) -> str:
 
 
 def _header(seen: Inspection) -> Iterator[str]:
-    header, accepted = seen.unverified(0), ", ".join(sorted(seen.settings.algorithms))
+    header, accepted = seen.unverified(0), ", ".join(sorted(seen.authorizer.settings.algorithms))
     typ = f"typ {header['typ']}" if header.get("typ") else "no typ"
     yield f"alg {header.get('alg')} (accepted: {accepted}), {typ}"
 
 
 def _issuer(seen: Inspection) -> Iterator[str]:
-    settings = seen.settings
+    settings = seen.authorizer.settings
     trusted = [settings.issuer, *(other.issuer for other in settings.other_issuers)]
     yield f"{seen.unverified(1).get('iss')} (trusted: {', '.join(trusted)})"
 
@@ -287,18 +287,15 @@ def _times(claims: Mapping[str, object], now: float) -> Iterator[str]:
 
 
 def _introspection(seen: Inspection) -> Iterator[str]:
-    yield f"response of {seen.settings.introspection_uri}"
+    yield f"response of {seen.authorizer.settings.introspection_uri}"
     if seen.context:
         yield f"sub {seen.context['sub']}, client {seen.context['client_id']}"
         yield from _times({"exp": float(seen.context["exp"])}, seen.now)
 
 
 def _revocation(seen: Inspection) -> Iterator[str]:
-    table, fresh = seen.settings.deny_list_table, span(seen.settings.deny_list_soft_age)
-    if table is None:
-        yield "not checked (CheckRevokedTokens is false)"
-    else:
-        yield f"not listed in {table}, cached for {fresh}"
+    table, fresh = seen.authorizer.settings.deny_list_table, span(seen.authorizer.settings.deny_list_soft_age)
+    yield f"not listed in {table}, cached for {fresh}" if table else "not checked (CheckRevokedTokens is false)"
 
 
 def _possession(seen: Inspection) -> Iterator[str]:
@@ -311,11 +308,13 @@ def _possession(seen: Inspection) -> Iterator[str]:
 
 
 def _scopes(seen: Inspection) -> Iterator[str]:
-    for scope in seen.context.get("scope", "").split():
+    for scope in seen.scopes:
         opened = [_readable(r.pattern()) for r in _routes(seen.authorizer.scope_map, scope)]
         yield f"{scope} opens {', '.join(opened) or 'no route of this API'}"
 
 
+_MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", "dim")}
+_INDENT = 16
 _JWT_ONLY = {*(Stage.HEADER, Stage.ISSUER, Stage.KEY, Stage.SIGNATURE, Stage.CLAIMS, Stage.REVOCATION)}
 _SEEN: Mapping[Stage, Callable[[Inspection], Iterable[str]]] = {
     Stage.RULES: lambda it: [f"rules of {it.authorizer.rules_name}", *it.authorizer.notices],
@@ -334,7 +333,6 @@ _SEEN: Mapping[Stage, Callable[[Inspection], Iterable[str]]] = {
 
 
 _FILE = click.Path(path_type=Path)
-_MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", "dim")}
 
 
 @click.command(cls=Command)
@@ -368,18 +366,25 @@ def inspect(context: CommandContext, /, file: Path, **given: Any) -> None:
     FILE contains the token; without FILE it is read from stdin or a prompt. The authorizer's own
     code decides, with the deployed settings and rules and this machine's clock.
     """
-    names = ("api", "function", "settings", "scope_map", "route")
-    authorizer = LocalAuthorizer(context, AuthorizerTarget(**{name: given[name] for name in names}))
+    authorizer = LocalAuthorizer(
+        context, given["api"], given["function"], given["settings"], given["scope_map"], given["route"]
+    )
     with context.terminal.progress("Reading the authorizer's settings"):
-        authorizer.settings  # noqa: B018 - finds the deployment before a token is typed
+        _ = authorizer.settings  # finds the deployment before a token is typed
     text = read_token(file)
     method, path = given["request"] or ("GET", "/")
     call = _call(authorizer, text, (method.upper(), path.partition("?")[0]), given)
     with context.terminal.progress("Fetching the issuer's keys"):
-        seen = _inspection(authorizer, text, call, whole=given["request"] is None)
-    explanation = explain(seen)
-    _show(context, explanation)
-    if explanation.status != HTTPStatus.OK:
+        ring, problem = _ring(context)
+        outcome: AuthorizerError | Mapping[str, Any]
+        try:
+            outcome = authorizer.judge(call).output
+        except AuthorizerError as error:
+            outcome = error
+    asked = call if given["request"] else None
+    explanation = explain(Inspection(text, authorizer, asked, outcome, ring, problem, context.now()))
+    context.terminal.show(asdict(explanation), *explanation.steps, "", safe(explanation.decision, style="bold"))
+    if explanation.status != 200:
         click.get_current_context().exit(ExitCode.REFUSED)
 
 
@@ -401,17 +406,6 @@ def read_token(file: Path) -> str:
     return read_secret("The token", None if is_typed else file).strip()
 
 
-def _inspection(authorizer: LocalAuthorizer, text: str, call: Call, *, whole: bool) -> Inspection:
-    outcome: AuthorizerError | Mapping[str, Any]
-    ring, problem = _ring(authorizer.context)
-    try:
-        outcome = authorizer.judge(call).output
-    except AuthorizerError as error:
-        outcome = error
-    now = authorizer.context.now()
-    return Inspection(text, authorizer, None if whole else call, outcome, ring, problem, now)
-
-
 def _ring(context: CommandContext) -> tuple[KeyRing | None, str]:
     """Return the key ring, or the reason why it cannot be read."""
     try:
@@ -431,26 +425,7 @@ def _call(authorizer: LocalAuthorizer, text: str, request: tuple[str, str], give
         key = read_key(given["dpop_key"])
         proof = key.proof(method, url, authorizer.context.now(), token=text)
         headers = {"Authorization": f"DPoP {text}", "DPoP": proof}
-    certificate = _only_certificate(given["certificate"]) if given["certificate"] else None
+    certificate = None
+    if given["certificate"]:  # without a private key in the same file
+        certificate = read_certificate(given["certificate"]).public_bytes(Encoding.PEM).decode()
     return Call(method, path, headers, certificate)
-
-
-def _only_certificate(path: Path) -> str:
-    """Return a file's certificate without a private key in the same file."""
-    try:
-        loaded = load_pem_x509_certificate(read_text(path).encode())
-    except ValueError:
-        raise CommandError(f"{path} does not contain a certificate.", "Use PEM.", ExitCode.USAGE) from None
-    return loaded.public_bytes(Encoding.PEM).decode()
-
-
-def _show(context: CommandContext, explanation: Explanation) -> None:
-    parts: list[str | Text] = [_rendered(step) for step in explanation.steps]
-    context.terminal.show(asdict(explanation), *parts, Text(), safe(explanation.decision, style="bold"))
-
-
-def _rendered(step: Step) -> Text:
-    mark, style = _MARKS[step.passed]
-    line = Text(f"{mark} ", style=style).append(f"{step.stage:<14}", style="bold")
-    indent = "\n" + " " * 16
-    return line.append(safe(indent.join(step.says), style="default" if step.says else "dim"))

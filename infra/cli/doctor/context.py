@@ -16,7 +16,7 @@ from ..context import CommandContext, Deployment
 from ..errors import CommandError, UnreachableError
 from ..http_client import Answer, Web
 from ..key_operations import KeyAdmin
-from ..local_authorizer import SHARED, AuthorizerTarget, LocalAuthorizer
+from ..local_authorizer import SHARED, LocalAuthorizer
 
 
 class Level(StrEnum):
@@ -141,7 +141,7 @@ class CheckContext:
     def authorizer(self) -> LocalAuthorizer:
         """The sample API's authorizer; without a sample API the shared one."""
         function = None if self.deployment.guarded_api else self.deployment.resource(SHARED)
-        return LocalAuthorizer(self.command, AuthorizerTarget(function=function))
+        return LocalAuthorizer(self.command, function=function)
 
     @property
     def settings(self) -> Settings:

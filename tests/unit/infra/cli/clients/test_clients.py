@@ -258,7 +258,7 @@ def test_certificate_is_registered_by_thumbprint(gatehouse: CommandLine, tmp_pat
     assert found.certificate_thumbprints == {certificates.self_signed_thumbprint()}
     (tmp_path / "none.pem").write_text("nothing")
     refused = gatehouse("clients", "create", "b", "--certificate", str(tmp_path / "none.pem"))
-    assert (refused.code, "is not a certificate in PEM" in refused.stderr) == (2, True)
+    assert (refused.code, "does not contain a certificate" in refused.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,21 @@ def test_allowed_request_shows_the_statement(issuer: Issuer, gatehouse: CommandL
     assert issuer.token() not in said.stdout + said.stderr
 
 
+def test_wrapped_lines_keep_their_indentation(
+    issuer: Issuer, gatehouse: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issuer.deploy()
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = gatehouse("token", "inspect", "--request", "GET", "/country", answer=issuer.token()).stdout
+    steps, _, decision = shown.rpartition("\n\n")
+    assert "GET /country is allowed" in decision
+    assert max(map(len, shown.splitlines())) <= 80
+    arn = "".join(line.removeprefix(" " * 16) for line in steps.partition("policy        ")[2].splitlines())
+    assert arn.startswith("Allow arn:aws:execute-api:eu-west-1:123456789012:")
+    assert "/ms-system/GET/country" in arn
+    assert all(line.startswith("✓ ") or (line[:16].isspace() and line[16] != " ") for line in steps.splitlines())
+
+
 def test_denied_request_names_the_scope(issuer: Issuer, gatehouse: CommandLine) -> None:
     issuer.deploy()
     for token, path, statement, would in (
