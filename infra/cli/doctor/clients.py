@@ -7,7 +7,6 @@ from authorizer.errors import AuthorizerError, Reason
 from functions.shared.clients.client import Client, TokenFormat, TokenProfile
 from functions.shared.clients.client_registry import FRESH_SECONDS
 from functions.shared.clients.client_secrets import SecretVerifier, StoredSecret, WrongSecretError
-from functions.shared.clients.supported import CLIENT_SECRET_BASIC, CLIENT_SECRET_POST
 from functions.shared.storage.state_table import SecretUses
 from functions.shared.web import paths
 
