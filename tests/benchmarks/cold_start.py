@@ -1,32 +1,34 @@
-"""Cold start: processor time of a new process until its first response."""
+"""Cold start: processor time of a new process until its first response.
+
+python -m tests.benchmarks.cold_start [ROUNDS]    prints the table and the goals
+"""
+
+from __future__ import annotations
 
 import compileall
-import datetime as dt
-import ipaddress
 import json
 import os
 import resource
 import shutil
-import ssl
 import subprocess
 import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID
-
-from local.certificates import with_extensions
+from functions.shared.clients.client import to_item
+from functions.shared.keys import key_ring, signing_keys
+from functions.shared.web import paths
+from tests.benchmarks.aws_server import Content, LocalAws, serving_aws
 from tests.benchmarks.decisions import API, ISSUER, NODE, ROOT, has_node, sign_tokens
-from tests.benchmarks.jwks_server import serving
 from tests.benchmarks.results import Goal, Section, measured, paired_ratio
-from tests.support.tokens import jwks, rest_event, rsa_jwk
+from tests.support.aws import CREDENTIALS, ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET
+from tests.support.proxy_events import basic, proxy_event, token_event
+from tests.support.server import SECRET, client, key, ring
+from tests.support.tokens import CLIENT, jwks, rest_event, rsa_jwk
 
 ROUNDS = 15
 _BARE = "pass"
@@ -40,6 +42,17 @@ import json, os
 from authorizer.handler import handle
 answer = handle(json.loads(os.environ["EVENT"]), None)
 assert answer["policyDocument"]["Statement"][0]["Effect"] == "Allow"
+"""
+_FUNCTION = """
+import json, os
+from {module} import handle
+answer = handle(json.loads(os.environ["EVENT"]), None)
+assert answer["statusCode"] == 200, answer
+"""
+_AWS_SDK_FOR_NODE = """
+import { handle } from './issue_token.mjs';
+const { statusCode } = await handle(JSON.parse(process.env.EVENT));
+process.exit(statusCode === 200 ? 0 : 1);
 """
 _POWERTOOLS = """
 import json, os
@@ -68,67 +81,165 @@ const verifier = JwtVerifier.create(rules);
 verifier.cacheJwks(JSON.parse(KEY_SET));
 verifier.verifySync(TOKEN);
 """
-OURS_SEEDED = "Gatehouse: seeded a minute ago, no fetch"
-OURS_REFUSED = "Gatehouse: seeded without a date, the issuer refuses the connection"
-OURS_TLS = "Gatehouse: seeded without a date, the key set fetched over TLS"
 BASELINE = "only imports: RSA of cryptography, http.client, ssl"
-POWERTOOLS = "Powertools: key set given, no fetch"
-POWERTOOLS_TLS = "Powertools: the key set fetched over TLS"
+OURS_SEEDED = "Gatehouse authorizer: seeded a minute ago, no fetch"
+OURS_REFUSED = "Gatehouse authorizer: seeded without a date, the issuer refuses the connection"
+OURS_TLS = "Gatehouse authorizer: seeded without a date, the key set fetched over TLS"
+OURS_DENY_LIST = "Gatehouse authorizer: seeded a minute ago, the deny list read"
+OURS_OPAQUE = "Gatehouse authorizer: an opaque token, secret read and token introspected"
+POWERTOOLS = "Powertools verifier: key set given, no fetch"
+POWERTOOLS_TLS = "Powertools verifier: the key set fetched over TLS"
+FIRST_TOKEN = "Gatehouse issue_token: client, key ring and key read, token signed"
+BOTO3 = "the same token with boto3 and PyJWT"
+NODE_SDK = "the same token in Node with the AWS SDK v3"
+FIRST_KEY_SET = "Gatehouse publish_jwks: key ring read"
+FIRST_METADATA = "Gatehouse publish_metadata"
 
 
-def cold_start() -> Section:
+class _Variant(NamedTuple):
+    """A process to measure."""
+
+    command: list[str]
+    env: Mapping[str, str]
+
+
+def cold_start(rounds: int = ROUNDS) -> Section:
     """Measure fresh processes, taking turns."""
     with tempfile.TemporaryDirectory() as directory:
-        samples = _measure(Path(directory))
-    seeded = paired_ratio(samples[OURS_SEEDED], samples[BASELINE])
-    tls = paired_ratio(samples[OURS_TLS], samples[BASELINE])
-    both_seeded = paired_ratio(samples[POWERTOOLS], samples[OURS_SEEDED])
-    both_tls = paired_ratio(samples[POWERTOOLS_TLS], samples[OURS_TLS])
+        samples = _measure(Path(directory), rounds)
+
+    def goal(name: str, limit: float, above: str, below: str = BASELINE, *, at_least: bool = False) -> Goal:
+        return Goal(name, paired_ratio(samples[above], samples[below]), limit, at_least=at_least)
+
     return Section(
         "Cold start",
-        "CPU time, user and system, of a new process until its first response, including the "
-        "interpreter's start. Bytecode is next to the sources, as in an artifact. Site packages "
-        "have no start-up hooks. A seed with `fetched_at` is fresh and needs neither HTTP nor "
-        "TLS at first. A seed without it is revalidated at once, over TLS from a server on this "
-        "machine, or refused.",
+        "CPU time, user and system, of a new process until its first response, including the interpreter's start. "
+        "Bytecode is next to the sources, as in an artifact. Site packages have no start-up hooks. AWS, the key set "
+        "and introspection are one server on this machine, over TLS. Processes that connect load the machine's bundle "
+        "of certificates, as they do in Lambda. A seed with `fetched_at` is fresh and needs no fetch at first. "
+        "A seed without it is revalidated at once.",
         [measured(name, each, "ms") for name, each in samples.items()],
         [
-            Goal("Gatehouse, seeded, compared with the bare imports", seeded, 1.3),
-            Goal("Gatehouse with a fetch over TLS, compared with the bare imports", tls, 1.3),
-            Goal("Powertools compared with Gatehouse, both with their keys", both_seeded, 2.5, at_least=True),
-            Goal("Powertools compared with Gatehouse, both with a fetch", both_tls, 2.5, at_least=True),
+            goal("authorizer, seeded, compared with the bare imports", 1.3, OURS_SEEDED),
+            goal("authorizer with a fetch over TLS, compared with the bare imports", 1.5, OURS_TLS),
+            goal("authorizer with a deny list, compared with the bare imports", 2, OURS_DENY_LIST),
+            goal("authorizer with an opaque token, compared with the bare imports", 2, OURS_OPAQUE),
+            goal("first token, compared with the bare imports", 2.2, FIRST_TOKEN),
+            goal("first key set, compared with the bare imports", 1.8, FIRST_KEY_SET),
+            goal("boto3 compared with Gatehouse, the same token", 2, BOTO3, FIRST_TOKEN, at_least=True),
+            *(
+                [
+                    goal(
+                        "the AWS SDK in Node compared with Gatehouse, the same token",
+                        1,
+                        NODE_SDK,
+                        FIRST_TOKEN,
+                        at_least=True,
+                    )
+                ]
+                if NODE_SDK in samples
+                else []
+            ),
+            goal(
+                "Powertools compared with Gatehouse, both with their keys", 2.5, POWERTOOLS, OURS_SEEDED, at_least=True
+            ),
+            goal("Powertools compared with Gatehouse, both with a fetch", 1.8, POWERTOOLS_TLS, OURS_TLS, at_least=True),
         ],
     )
 
 
-def _measure(place: Path) -> dict[str, list[float]]:
-    shutil.copytree(ROOT / "authorizer", place / "authorizer", ignore=shutil.ignore_patterns("__pycache__"))
+def _measure(place: Path, rounds: int) -> dict[str, list[float]]:
+    for package in ("authorizer", "functions"):
+        shutil.copytree(ROOT / package, place / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(Path(__file__).with_name("boto3_handler.py"), place)
     compileall.compile_dir(place, quiet=1)
     (place / "jwks.json").write_bytes(jwks(rsa_jwk()))
-    with _tls_server(place) as url:
-        environ = _environment(place)
-        online = {"JWKS_URI": url, "SSL_CERT_FILE": str(place / "ca.pem")}
-        variants = {
-            "nothing: the interpreter alone": (_BARE, environ),
-            BASELINE: (_BASELINE, environ),
-            OURS_SEEDED: (_OURS, environ | {"JWKS_SEED": _dated_seed(place)}),
-            OURS_REFUSED: (_OURS, environ | {"JWKS_URI": "https://127.0.0.1:9/jwks"}),
-            OURS_TLS: (_OURS, environ | online),
-            "PyJWT: key given, no fetch": (_PYJWT, environ),
-            POWERTOOLS: (_POWERTOOLS, environ),
-            POWERTOOLS_TLS: (_POWERTOOLS_TLS, environ | online),
-        }
-        commands = {name: (_python(place, code), env) for name, (code, env) in variants.items()}
-        if has_node():
-            script = ["node", "--input-type=module", "--eval", _AWS_JWT_VERIFY]
-            commands["aws-jwt-verify in Node: key set given, no fetch"] = (script, environ)
-        samples: dict[str, list[float]] = {name: [] for name in commands}
-        for turn in range(ROUNDS + 1):
-            for name, (command, env) in commands.items():
-                spent = _processor_milliseconds(command, env)
+    with serving_aws(_content(), place) as aws:
+        variants = _variants(place, aws)
+        samples: dict[str, list[float]] = {name: [] for name in variants}
+        for turn in range(rounds + 1):
+            for name, variant in variants.items():
+                spent = _processor_milliseconds(variant)
                 if turn:  # the first turn only warms the file cache
                     samples[name].append(spent)
     return samples
+
+
+def _content() -> Content:
+    """Return a client, a key ring with its private key, and an opaque token."""
+    signing, now = key(), time.time()
+    claims = {"active": True, "iss": ISSUER, "sub": CLIENT, "client_id": CLIENT, "aud": API, "token_type": "Bearer"}
+    times = {"iat": int(now), "nbf": int(now), "exp": int(now) + 3600}
+    return Content(
+        items={"service-client-jwt": to_item(client())},
+        secrets={
+            KEY_RING_SECRET: key_ring.to_json(ring(signing, now=now - 60)),
+            SIGNING_KEYS_SECRET: signing_keys.to_json({signing.kid: signing.private_pem}),
+            "introspection": json.dumps({"client_id": "authorizer", "client_secret": SECRET}),
+        },
+        key_set=jwks(rsa_jwk()),
+        introspection=json.dumps({**claims, **times, "scope": "country.read"}).encode(),
+    )
+
+
+def _variants(place: Path, aws: LocalAws) -> dict[str, _Variant]:
+    token = sign_tokens(1)[0]
+    online = {
+        **CREDENTIALS,
+        "PATH": os.environ["PATH"],
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_REGION": CREDENTIALS["AWS_DEFAULT_REGION"],
+        "AWS_ENDPOINT_URL": aws.url,
+        "AWS_CA_BUNDLE": str(aws.bundle),
+        "SSL_CERT_FILE": str(aws.bundle),
+        "NODE_EXTRA_CA_CERTS": str(aws.authority),
+        "NODE_NO_WARNINGS": "1",
+    }
+    authorizer = {
+        **online,
+        "ISSUER": ISSUER,
+        "AUDIENCE": API,
+        "JWKS_URI": f"{aws.url}/jwks",
+        "JWKS_SEED": str(place / "jwks.json"),
+        "EVENT": json.dumps(rest_event(token)),
+    }
+    dated = {"JWKS_SEED": _dated_seed(place)}
+    deny_list = {"DENY_LIST_TABLE": ENVIRONMENT["STATE_TABLE"]}
+    introspection = {
+        "INTROSPECTION_URI": f"{aws.url}/introspect",
+        "INTROSPECTION_SECRET_ARN": "introspection",
+        "EVENT": json.dumps(rest_event("an-opaque-token")),
+    }
+    verifier = {**authorizer, "KEY_SET": jwks(rsa_jwk()).decode(), "TOKEN": token}
+    grant = {"grant_type": "client_credentials", "scope": "country.read customer.read"}
+    token_request = {
+        **online,
+        **ENVIRONMENT,
+        "EVENT": json.dumps(token_event(grant, headers=basic("service-client-jwt", SECRET))),
+    }
+    key_set_request = {**online, **ENVIRONMENT, "EVENT": json.dumps(proxy_event("GET", paths.JWKS))}
+    python = {
+        "nothing: the interpreter alone": (_BARE, online),
+        BASELINE: (_BASELINE, online),
+        OURS_SEEDED: (_OURS, authorizer | dated),
+        OURS_REFUSED: (_OURS, authorizer | {"JWKS_URI": "https://127.0.0.1:9/jwks"}),
+        OURS_TLS: (_OURS, authorizer),
+        OURS_DENY_LIST: (_OURS, authorizer | dated | deny_list),
+        OURS_OPAQUE: (_OURS, authorizer | dated | introspection),
+        "PyJWT: key given, no fetch": (_PYJWT, verifier),
+        POWERTOOLS: (_POWERTOOLS, verifier),
+        POWERTOOLS_TLS: (_POWERTOOLS_TLS, verifier),
+        FIRST_TOKEN: (_FUNCTION.format(module="functions.issue_token.handler"), token_request),
+        BOTO3: (_FUNCTION.format(module="boto3_handler"), token_request),
+        FIRST_KEY_SET: (_FUNCTION.format(module="functions.publish_jwks.handler"), key_set_request),
+        FIRST_METADATA: (_FUNCTION.format(module="functions.publish_metadata.handler"), key_set_request),
+    }
+    variants = {name: _Variant(_python(place, code), env) for name, (code, env) in python.items()}
+    if has_node():
+        node = ["node", "--input-type=module", "--eval"]
+        variants["aws-jwt-verify in Node: key set given, no fetch"] = _Variant([*node, _AWS_JWT_VERIFY], verifier)
+        variants[NODE_SDK] = _Variant([*node, _AWS_SDK_FOR_NODE], token_request)
+    return variants
 
 
 def _dated_seed(place: Path) -> str:
@@ -138,57 +249,26 @@ def _dated_seed(place: Path) -> str:
 
 
 def _python(place: Path, code: str) -> list[str]:
-    paths = [str(place), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
-    prologue = f"import sys; sys.path[:0] = {list(dict.fromkeys(paths))!r}\n"
+    search = [str(place), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
+    prologue = f"import sys; sys.path[:0] = {list(dict.fromkeys(search))!r}\n"
     return [sys.executable, "-I", "-S", "-c", prologue + code]
 
 
-def _environment(place: Path) -> dict[str, str]:
-    token = sign_tokens(1)[0]
-    return {
-        "PATH": os.environ["PATH"],
-        "ISSUER": ISSUER,
-        "AUDIENCE": API,
-        "JWKS_SEED": str(place / "jwks.json"),
-        "KEY_SET": jwks(rsa_jwk()).decode(),
-        "TOKEN": token,
-        "EVENT": json.dumps(rest_event(token)),
-    }
-
-
-def _processor_milliseconds(command: list[str], env: Mapping[str, str]) -> float:
+def _processor_milliseconds(variant: _Variant) -> float:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command, env=env, cwd=NODE, stdout=subprocess.DEVNULL, check=True)
+    subprocess.run(variant.command, env=variant.env, cwd=NODE, stdout=subprocess.DEVNULL, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1000
 
 
-@contextmanager
-def _tls_server(place: Path) -> Iterator[str]:
-    """Serve the key set with a new certificate that `ca.pem` verifies."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = dt.datetime.now(dt.UTC)
-    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-    )
-    public, usage = key.public_key(), ExtendedKeyUsageOID.SERVER_AUTH
-    certificate = with_extensions(builder, public, public, usage).sign(key, hashes.SHA256())
-    pem = certificate.public_bytes(serialization.Encoding.PEM)
-    (place / "ca.pem").write_bytes(pem)
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    (place / "server.pem").write_bytes(pem + private)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(place / "server.pem")
-    with serving(jwks(rsa_jwk()), context) as endpoint:
-        yield endpoint.url
+def main(rounds: int) -> None:
+    """Print the table and the goals."""
+    section = cold_start(rounds)
+    for each in section.measurements:
+        print(f"{each.name:<84} {each.value:>8.1f} {each.unit}")
+    for goal in section.goals:
+        print(f"{goal.name:<84} {goal.found:>8.2f}, limit {goal.limit:g}{'' if goal.is_met else ' MISSED'}")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS)
