@@ -7,10 +7,7 @@ from graphlib import TopologicalSorter
 from re import findall, fullmatch
 from typing import Any, Self
 
-import boto3
-from samtranslator.parser.parser import Parser
-from samtranslator.translator.translator import Translator
-
+from infra import template_checks
 from infra.cloudformation import Resolver, load
 from infra.template_checks import DOMAINS
 from local.aws import TEMPLATE
@@ -19,17 +16,8 @@ from local.aws_account import LAPTOP
 
 @cache
 def transformed() -> dict[str, Any]:
-    """Return the whole template, uploaded and after SAM's transform."""
-    document = load(TEMPLATE)
-    for resource in document["Resources"].values():
-        if resource["Type"] == "AWS::Serverless::Function":
-            resource["Properties"]["CodeUri"] = "s3://artifacts/function.zip"
-        elif resource["Type"] == "AWS::CloudFormation::Stack":
-            resource["Properties"]["TemplateURL"] = "https://artifacts.s3.amazonaws.com/part.yaml"
-    session = boto3.Session(region_name=LAPTOP.region)
-    translator = Translator({}, Parser(), boto_session=session)
-    found: dict[str, Any] = translator.translate(document, _defaults())
-    return found
+    """Return the whole template after SAM's transform."""
+    return template_checks.transformed(TEMPLATE)
 
 
 @cache

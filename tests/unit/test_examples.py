@@ -1,22 +1,17 @@
 """The example templates of docs/: what CloudFormation and the gateway make of them."""
 
-import json
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from cfnlint.api import lint  # type: ignore[import-untyped]
-from cfnlint.config import ManualArgs  # type: ignore[import-untyped]
-from samtranslator.parser.parser import Parser
-from samtranslator.translator.translator import Translator
 
 from authorizer.scope_map import ScopeMap, parse_api_rules, parse_scope_map
 from authorizer.settings import Settings
 from functions.shared.clients.client import DEFAULT_TOKEN_LIFETIME
 from infra.build import ARTIFACTS
 from infra.cloudformation import TemplateError, load
+from infra.template_checks import transformed
 from local.addresses import Addresses
 from local.aws_account import LAPTOP
 from local.external_stack import ExternalStack
@@ -40,7 +35,6 @@ IMPORTS = {
     "gatehouse-ApiRulesPath": "/gatehouse/gatehouse/apis",
 }
 
-each_example = pytest.mark.parametrize("name", TEMPLATES)
 # The laptop's gateway emulates no WebSockets, so only that template is read.
 each_played = pytest.mark.parametrize("name", [n for n in TEMPLATES if n != "websocket-api"])
 
@@ -59,29 +53,8 @@ def scope_map(template: Template) -> ScopeMap:
     return parse_scope_map(environ["SCOPE_MAP"].encode())
 
 
-def transformed(name: str) -> dict[str, Any]:
-    """Return an example, uploaded and after SAM's transform."""
-    document = load(TEMPLATES[name])
-    for resource in document["Resources"].values():
-        if resource["Type"] == "AWS::Serverless::Function":
-            resource["Properties"]["CodeUri"] = "s3://artifacts/function.zip"
-    session = boto3.Session(region_name=LAPTOP.region)
-    translator = Translator({}, Parser(), boto_session=session)
-    found: dict[str, Any] = translator.translate(document, {"GatehouseStack": "gatehouse"})
-    return found
-
-
 def test_there_is_an_example_of_each_kind() -> None:
     assert set(TEMPLATES) == {"rest-api", "http-api", "websocket-api", "own-authorizer"}
-
-
-@each_example
-def test_example_passes_cfn_lint(name: str) -> None:
-    config = ManualArgs(regions=["us-east-1"])
-    assert lint(TEMPLATES[name].read_text(encoding="utf-8"), config=config) == []
-    # The transform puts parameters into Fn::Sub, of which nothing is left to substitute then.
-    config = ManualArgs(regions=["us-east-1"], ignore_checks=["W1020"])
-    assert lint(json.dumps(transformed(name)), config=config) == []
 
 
 @each_played
@@ -102,7 +75,7 @@ def test_rules_parameter_has_the_authorizers_path(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["rest-api", "http-api", "websocket-api"])
 def test_shared_authorizer_example_has_no_function(name: str) -> None:
-    resources = transformed(name)["Resources"].values()
+    resources = transformed(TEMPLATES[name])["Resources"].values()
     permissions = [each for each in resources if each["Type"] == "AWS::Lambda::Permission"]
     assert permissions
     assert {str(each["Properties"]["FunctionName"]) for each in permissions} == {str({"Ref": "Customers"})}

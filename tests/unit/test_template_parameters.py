@@ -1,6 +1,5 @@
 """template.yaml under many sets of parameters: what is made, what refuses, what functions get."""
 
-import json
 import tomllib
 from collections.abc import Mapping
 from functools import cache
@@ -9,15 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cfnlint.api import lint  # type: ignore[import-untyped]
-from cfnlint.config import ManualArgs  # type: ignore[import-untyped]
 
 from authorizer.settings import Settings as AuthorizerSettings
 from functions.shared.clients.supported import SIGNING_ALGORITHMS
 from infra.cloudformation import load
 from infra.deploy import CONFIGURATION, overrides
 from local.aws import TEMPLATE, names
-from local.aws_account import LAPTOP
 from local.gateway.template import Template
 from tests.support.deployed_template import Deployment, refusals, transformed
 
@@ -105,12 +101,6 @@ def test_a_stack_has_no_circular_references(parameters: dict[str, str]) -> None:
     assert order.index("AuthServerApi") < order.index("IssueToken")
     if _has_sample(parameters):
         assert order.index("Authorizer") < order.index("GuardedApi")
-
-
-def test_cfn_lint_finds_nothing_in_what_cloudformation_gets() -> None:
-    text = json.dumps(transformed())
-    found = lint(text, config=ManualArgs(regions=[LAPTOP.region]))
-    assert [f"{match.rule.id}: {match.message}" for match in found] == []
 
 
 @EVERY_SET
