@@ -105,7 +105,9 @@ def _read(path: str) -> bytes:
         return file.read()
 
 
-class _Context(NamedTuple):
+class Context(NamedTuple):
+    """Settings, clocks and connections that the parts of an authorizer share."""
+
     settings: Settings
     clocks: Clocks
     jitter: Jitter
@@ -139,42 +141,24 @@ def build(
         KeySetUnavailableError: the bundled key set is not valid.
     """
     meter = Meter(settings.stack_name, clock)
-    context = _Context(settings, Clocks(clock, monotonic), jitter, send, emit, meter)
+    context = Context(settings, Clocks(clock, monotonic), jitter, send, emit, meter)
     for other in settings.other_issuers:
         if not other.client_ids:
             text = f"OTHER_ISSUERS has no client_ids for {other.issuer}: any client is accepted"
             emit(json.dumps({"notice": text}))
     keys = _key_caches(context)
-    introspect = _introspector_factory(context, credential_source)
-    possession = _possession(settings)
-    deny_list = _deny_list(context, revoked_tokens)
     freshness = {issuer: cache.freshness for issuer, cache in keys.items()}
+    make_authorizer = authorizer_factory(context, keys, credential_source, revoked_tokens)
 
-    def make_authorizer(rules: ApiRules) -> Authorizer:
-        issuers = _claim_rules(settings, rules.audiences)
-        verifier = Verifier(
-            {each.issuer: TrustedIssuer(keys[each.issuer], each) for each in issuers},
-            header_rules(settings.algorithms, require_at_jwt=settings.require_at_jwt),
-            remembered_tokens=settings.remembered_tokens,
-        )
-        return Authorizer(
-            verifier,
-            _responses(settings, rules.scope_map, emit),
-            freshness,
-            clocks=context.clocks,
-            emit=emit,
-            meter=meter,
-            introspector=introspect(issuers[0]),
-            possession=possession,
-            deny_list=deny_list,
-        )
+    def make_for_api(rules: ApiRules) -> Authorizer:
+        return make_authorizer(_responses(settings, rules.scope_map, emit), rules.audiences)
 
     if settings.api_rules is not None:
         from .multi_api import ApiAuthorizers, MultiApiAuthorizer, ParameterStore
 
         authorizers = ApiAuthorizers(
             rules_source or ParameterStore(settings.api_rules, _aws(settings)),
-            make_authorizer,
+            make_for_api,
             context.clocks,
             lifetime=Lifetime(settings.api_rules_soft_age, settings.api_rules_hard_age),
             jitter=jitter,
@@ -183,20 +167,59 @@ def build(
         return MultiApiAuthorizer(authorizers, freshness, clocks=context.clocks, emit=emit, meter=meter)
     if not settings.audiences:
         emit('{"notice":"AUDIENCE is empty: tokens for any audience are accepted"}')
-    return make_authorizer(ApiRules(read_scope_map(settings.scope_map), frozenset()))
+    return make_for_api(ApiRules(read_scope_map(settings.scope_map), frozenset()))
 
 
-def _key_caches(context: _Context) -> dict[str, JwksCache]:
+def authorizer_factory(
+    context: Context,
+    keys: Mapping[str, JwksCache],
+    credential_source: CredentialSource | None = None,
+    revoked_tokens: RevokedTokens | None = None,
+) -> Callable[[ResponseWriter, frozenset[str]], Authorizer]:
+    """Return a function that makes authorizers for one API each, with the same key sets and stores.
+
+    It takes the writer of responses, and the API's own audiences, if they replace those of the settings.
+    """
+    settings = context.settings
+    introspect = _introspector_factory(context, credential_source)
+    possession = _possession(settings)
+    deny_list = _deny_list(context, revoked_tokens)
+    freshness = {issuer: cache.freshness for issuer, cache in keys.items()}
+
+    def make_authorizer(responses: ResponseWriter, audiences: frozenset[str]) -> Authorizer:
+        issuers = _claim_rules(settings, audiences)
+        verifier = Verifier(
+            {each.issuer: TrustedIssuer(keys[each.issuer], each) for each in issuers},
+            header_rules(settings.algorithms, require_at_jwt=settings.require_at_jwt),
+            remembered_tokens=settings.remembered_tokens,
+        )
+        return Authorizer(
+            verifier,
+            responses,
+            freshness,
+            clocks=context.clocks,
+            emit=context.emit,
+            meter=context.meter,
+            introspector=introspect(issuers[0]),
+            possession=possession,
+            deny_list=deny_list,
+        )
+
+    return make_authorizer
+
+
+def _key_caches(context: Context) -> dict[str, JwksCache]:
     """Return the key set cache of each issuer, that of the first issuer first."""
     settings = context.settings
     bundled = read_bundled_jwks(settings.jwks_seed) if settings.jwks_seed else None
-    caches = {settings.issuer: _key_cache(context, settings.issuer, settings.jwks_uri, bundled)}
+    caches = {settings.issuer: key_cache(context, settings.issuer, settings.jwks_uri, bundled)}
     for other in settings.other_issuers:
-        caches[other.issuer] = _key_cache(context, other.issuer, other.jwks_uri, None)
+        caches[other.issuer] = key_cache(context, other.issuer, other.jwks_uri)
     return caches
 
 
-def _key_cache(context: _Context, issuer: str, jwks_uri: str | None, bundled: BundledJwks | None) -> JwksCache:
+def key_cache(context: Context, issuer: str, jwks_uri: str | None, bundled: BundledJwks | None = None) -> JwksCache:
+    """Return a cache of an issuer's key set. Without `jwks_uri` its address is discovered."""
     settings = context.settings
     get = partial(fetch_jwks, context.send)
     fetch: Fetch = partial(get, jwks_uri) if jwks_uri is not None else Discovery(issuer, get, context.clocks)
@@ -252,7 +275,7 @@ def _report_denied_routes(emit: Callable[[str], None], scopes: str, routes: list
 
 
 def _introspector_factory(
-    context: _Context, credential_source: CredentialSource | None
+    context: Context, credential_source: CredentialSource | None
 ) -> Callable[[ClaimRules], Introspector | None]:
     settings = context.settings
     uri = settings.introspection_uri
@@ -289,7 +312,7 @@ def _possession(settings: Settings) -> ProofOfPossession | None:
     return ProofOfPossession(settings.confirmation_methods, settings.resource, replays)
 
 
-def _deny_list(context: _Context, revoked_tokens: RevokedTokens | None) -> DenyList | None:
+def _deny_list(context: Context, revoked_tokens: RevokedTokens | None) -> DenyList | None:
     settings = context.settings
     if settings.deny_list_table is None:
         return None

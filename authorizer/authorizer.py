@@ -34,6 +34,7 @@ _MAX_DECISIONS = 1024
 class Decision(NamedTuple):
     """The output for a token, and the beginning of the log line about it."""
 
+    token: VerifiedToken
     output: dict[str, object]
     allows: bool
     line: str
@@ -179,7 +180,7 @@ class Authorizer(BaseAuthorizer):
         if decision is None:
             output, allows = self._responses.write(*key)
             line = _begin_decision_line(allows, token.issuer, token.client_id, token.key_id, token.scopes)
-            decision = Decision(output, allows, line, self._freshness[token.issuer])
+            decision = Decision(token, output, allows, line, self._freshness[token.issuer])
             self._decisions.put(key, decision)
         return decision
 

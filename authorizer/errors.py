@@ -325,6 +325,10 @@ class InvalidTokenError(AuthorizerError):
     """Raised when the request has no valid token."""
 
 
+class InvalidProofError(InvalidTokenError):
+    """Raised when the request's DPoP proof is not valid."""
+
+
 class KeyLookupDeferredError(InvalidTokenError):
     """Raised when a key id is not in the cached key set and a refetch has to wait.
 

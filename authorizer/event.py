@@ -51,7 +51,7 @@ class AuthorizerEvent:
         scheme, token = scheme.lower(), rest.lstrip(" ")
         if scheme not in _SCHEMES or not _is_b64token(token):
             raise InvalidTokenError(_credentials_fault(scheme, rest))
-        query = event.get("queryStringParameters")
+        query = event.get("queryStringParameters") or event.get("multiValueQueryStringParameters")
         if isinstance(query, dict) and "access_token" in query:
             raise InvalidTokenError(Reason.CREDENTIALS_SEVERAL)
         return PresentedToken(token, scheme == _DPOP)
@@ -152,7 +152,9 @@ class AuthorizerEvent:
         path = context.get("path") or _member(context, "http").get("path")
         if path is None and context.get("eventType") == "CONNECT":
             path = f"/{stage}"
-        if not isinstance(domain, str) or not isinstance(path, str):
+        if "elb" in context:
+            domain, path = "", self._event.get("path")
+        if not isinstance(path, str) or not isinstance(domain, str) or not (domain or resource):
             raise UnsupportedEventError(Reason.ADDRESS_UNKNOWN)
         if self.path_was_decoded():
             path = _escape(path)

@@ -11,7 +11,7 @@ from . import base64url, dpop
 from .claims import CERTIFICATE, DPOP_KEY, VerifiedToken
 from .clock import Deadline
 from .dpop import VerifiedProof
-from .errors import InvalidTokenError, Reason
+from .errors import InvalidProofError, InvalidTokenError, Reason
 from .event import AuthorizerEvent, PresentedToken
 from .state_table import ReplayStore
 
@@ -52,7 +52,10 @@ class ProofOfPossession:
             return None
         if not presented.with_proof:
             raise InvalidTokenError(Reason.PROOF_REQUIRED)  # RFC 9449, 7.1
-        return self._check_proof(event, presented.token, bound.thumbprint, now)
+        try:
+            return self._check_proof(event, presented.token, bound.thumbprint, now)
+        except InvalidTokenError as error:
+            raise InvalidProofError(error.reason) from None
 
     def consume(self, proof: VerifiedProof, now: float, deadline: Deadline) -> None:
         """Consume a proof. This is the last check: no other rejection consumes a proof.
@@ -62,7 +65,10 @@ class ProofOfPossession:
             StateUnavailableError: the replay store is unavailable.
         """
         until = floor(proof.issued_at) + dpop.MAX_PROOF_AGE + 1
-        self._replays.consume(proof.jkt, proof.jti, until, now, deadline)
+        try:
+            self._replays.consume(proof.jkt, proof.jti, until, now, deadline)
+        except InvalidTokenError as error:
+            raise InvalidProofError(error.reason) from None
 
     def _check_proof(self, event: AuthorizerEvent, token: str, thumbprint: str, now: float) -> VerifiedProof:
         proof = dpop.verify_proof(

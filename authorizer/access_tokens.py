@@ -1,0 +1,335 @@
+"""Access tokens, verified in process: the public interface of the library.
+
+It checks what the Lambda authorizer checks, with the same code.
+"""
+
+import json
+import logging
+import time
+from asyncio import get_running_loop
+from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, partial
+from typing import NamedTuple, NoReturn, TypedDict, Unpack
+from urllib.parse import parse_qs, unquote
+
+from . import https_client
+from .app import Context, authorizer_factory, key_cache, read_bundled_jwks
+from .cache import jitter
+from .claims import DPOP_KEY, VerifiedToken
+from .clock import Clocks, Deadline
+from .errors import AuthorizerUnavailableError, InvalidProofError, InvalidTokenError, KeyLookupDeferredError, Reason
+from .event import AuthorizerEvent
+from .jwks_cache import JwksCache
+from .jws import PROOF_ALGORITHMS
+from .metrics import Meter, Metric
+from .responses import AuthorizerOutput
+from .settings import Settings, SettingsError
+
+RETRY_AFTER = 5
+"""Seconds, in the response to an internal failure."""
+
+_MAX_FETCHING_THREADS = 4
+_LOG = logging.getLogger("gatehouse")
+_key_caches: dict[tuple[object, ...], JwksCache] = {}
+
+
+class HttpRequest(NamedTuple):
+    """A request. `path` is the escaped path of its URL, unless `path_was_decoded`."""
+
+    method: str
+    path: str
+    headers: Iterable[tuple[str, str]]
+    query: str = ""
+    path_was_decoded: bool = False
+
+
+Request = str | HttpRequest | Mapping[str, object]
+"""A token, a request, or the event of a Lambda function (API Gateway, function URL, load balancer)."""
+
+
+class Options(TypedDict, total=False):
+    """Settings of the Lambda authorizer in lower case. None is the default. Times are in seconds."""
+
+    jwks_uri: str | None
+    other_issuers: Mapping[str, Mapping[str, object]] | None
+    client_ids: Collection[str] | None
+    algorithms: Collection[str] | None
+    require_at_jwt: bool
+    max_token_lifetime: float
+    jwks_soft_age: float
+    jwks_hard_age: float
+    jwks_cool_down: float
+    jwks_seed: str | None
+    fetch_timeout: float
+    introspection_uri: str | None
+    introspection_client_id: str | None
+    introspection_client_secret: str | None
+    introspection_secret_arn: str | None
+    introspection_cache: float
+    proof_of_possession: Collection[str] | None
+    resource: str | None
+    replay_table: str | None
+    replays_in_memory: bool
+    deny_list_table: str | None
+    deny_list_soft_age: float
+    deny_list_hard_age: float
+    remembered_tokens: int
+
+
+class AccessTokenError(Exception):
+    """Raised when a request is rejected, and when the tokens cannot be verified now.
+
+    `status` is 400, 401, 403 or 503. `error` is the error code of RFC 6750 and RFC 9449, None if the
+    request has no token. `headers` and `body` are the response.
+    """
+
+    def __init__(self, reason: Reason, status: int, error: str | None, headers: dict[str, str]) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+        self.status = status
+        self.error = error
+        self.headers = {**headers, "Content-Type": "application/json", "Cache-Control": "no-store"}
+
+    @property
+    def body(self) -> bytes:
+        """The response as JSON."""
+        return json.dumps({"error": self.error or "unauthorized"}).encode()
+
+
+class AccessTokens:
+    """Verifies the access tokens of one API. Thread-safe; create one when the process starts.
+
+    All objects of a process share the key set of an issuer.
+
+    Args:
+        issuer: the `iss` of tokens, byte for byte.
+        audience: this API's identifier or identifiers, of which a token needs one. None accepts
+            tokens for any audience.
+        certificate_header: the header in which a proxy sends the client's certificate (PEM, escaped
+            as in a URL, or RFC 9440). The proxy must remove this header from the client's request.
+        resource_metadata: the URL of the API's metadata (RFC 9728), for challenges.
+        options: further settings.
+
+    Raises:
+        SettingsError: a setting is not valid, or is missing.
+    """
+
+    def __init__(
+        self,
+        *,
+        issuer: str,
+        audience: str | Collection[str] | None,
+        certificate_header: str | None = None,
+        resource_metadata: str | None = None,
+        **options: Unpack[Options],
+    ) -> None:
+        settings = _read_settings({"issuer": issuer, "audience": audience, **options})
+        methods = settings.confirmation_methods
+        if DPOP_KEY in methods and settings.resource is None:
+            raise SettingsError(["PROOF_OF_POSSESSION by dpop needs RESOURCE, which proofs are compared with"])
+        self.issuer = issuer
+        self.certificate_header = certificate_header and certificate_header.lower()
+        self._fetch_timeout = settings.fetch_timeout
+        self._metadata = f'resource_metadata="{resource_metadata}"' if resource_metadata else ""
+        self._accepts_dpop = DPOP_KEY in methods
+        self._headers = frozenset(("authorization", "dpop", self.certificate_header))
+        clocks = Clocks(time.time, time.monotonic)
+        context = Context(settings, clocks, jitter, _send, _ignore, _NoMetrics())
+        self._authorizer = authorizer_factory(context, _shared_key_caches(context))(_TokenOnly(), frozenset())
+
+    def verify(self, request: Request, *scopes: str) -> VerifiedToken:
+        """Return the verified token of a request that has all of these scopes.
+
+        A key that is bound to a token is proved by a request, and never by a token alone.
+
+        Raises:
+            AccessTokenError: the request is rejected, or cannot be verified now.
+        """
+        return self._verify(request, scopes, Deadline(self._fetch_timeout))
+
+    async def verify_async(self, request: Request, *scopes: str) -> VerifiedToken:
+        """Return the same as `verify`, without blocking the event loop.
+
+        Verification with cached keys takes microseconds and runs at once. A fetch runs in a thread.
+
+        Raises:
+            AccessTokenError: the request is rejected, or cannot be verified now.
+        """
+        try:
+            return self._verify(request, scopes, _NoWaiting())
+        except _WouldBlockError:
+            return await get_running_loop().run_in_executor(self._threads, partial(self.verify, request, *scopes))
+
+    @cached_property
+    def _threads(self) -> ThreadPoolExecutor:
+        """Threads that wait for fetches, apart from the event loop's own."""
+        return ThreadPoolExecutor(_MAX_FETCHING_THREADS, "gatehouse")
+
+    def _verify(self, request: Request, scopes: tuple[str, ...], deadline: Deadline) -> VerifiedToken:
+        try:
+            token = self._authorizer.authorize(self._event(request), deadline).token
+        except InvalidTokenError as error:
+            self._reject(error)
+        except AuthorizerUnavailableError as error:
+            _LOG.error("%s", error.reason)
+            raise _unavailable(error.reason) from error
+        except Exception as error:
+            _LOG.exception("unexpected")
+            raise _unavailable(Reason.UNEXPECTED) from error
+        if not token.scopes.issuperset(scopes):
+            _LOG.info("%s of client %s", Reason.SCOPE_INSUFFICIENT, token.client_id)
+            challenge = f'Bearer error="insufficient_scope", scope="{" ".join(scopes)}"'
+            headers = {"WWW-Authenticate": ", ".join(filter(None, (challenge, self._metadata)))}
+            raise AccessTokenError(Reason.SCOPE_INSUFFICIENT, 403, "insufficient_scope", headers)
+        return token
+
+    def _event(self, request: Request) -> AuthorizerEvent:
+        if isinstance(request, str):
+            return AuthorizerEvent({"type": "TOKEN", "authorizationToken": f"Bearer {request}"})
+        event = self._to_event(request) if isinstance(request, HttpRequest) else request
+        return _ProxiedEvent(event, self.certificate_header) if self.certificate_header else AuthorizerEvent(event)
+
+    def _to_event(self, request: HttpRequest) -> dict[str, object]:
+        """Write a request as the event of a load balancer, which has the same members."""
+        headers: dict[str, list[str]] = {}
+        for name, value in request.headers:
+            if (lower := name.lower()) in self._headers:
+                headers.setdefault(lower, []).append(value)
+        event: dict[str, object] = {
+            "httpMethod": request.method,
+            "path": request.path,
+            "multiValueHeaders": headers,
+            "requestContext": {"elb": {}},
+        }
+        if "access_token" in request.query:
+            event["queryStringParameters"] = parse_qs(request.query, keep_blank_values=True)
+        if request.path_was_decoded:
+            event["version"] = "1.0"
+        return event
+
+    def _reject(self, error: InvalidTokenError) -> NoReturn:
+        """Raise the response to an invalid token or proof (RFC 6750, 3; RFC 9449, 7.1)."""
+        reason = error.reason
+        _LOG.info("%s from issuer %s", reason, error.issuer)
+        code: str | None = "invalid_token"
+        if reason in (Reason.CREDENTIALS_MISSING, Reason.SCHEME_WRONG):
+            code = None
+        elif reason is Reason.CREDENTIALS_SEVERAL:
+            code = "invalid_request"
+        elif isinstance(error, InvalidProofError):
+            code = "invalid_dpop_proof"
+        of_token = f'error="{code}"' if code and code != "invalid_dpop_proof" else ""
+        challenge = f"Bearer {', '.join(filter(None, (of_token, self._metadata)))}".rstrip()
+        if self._accepts_dpop:
+            of_proof = f', error="{code}"' if code else ""
+            challenge = f'DPoP algs="{" ".join(sorted(PROOF_ALGORITHMS))}"{of_proof}, {challenge}'
+        headers = {"WWW-Authenticate": challenge}
+        if isinstance(error, KeyLookupDeferredError):
+            headers["Retry-After"] = str(int(error.retry_after) + 1)
+        raise AccessTokenError(reason, 400 if code == "invalid_request" else 401, code, headers) from error
+
+
+def _read_settings(options: Mapping[str, object]) -> Settings:
+    environ = {name.upper(): _text(name, value) for name, value in options.items() if value is not None}
+    return Settings.from_env(environ)
+
+
+def _text(name: str, value: object) -> str:
+    """Write a setting as the Lambda authorizer's environment has it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return f"{value:.6f}" if isinstance(value, float) else str(value)
+    if not value:
+        # It could otherwise mean any client, or any audience.
+        raise SettingsError([f"{name.upper()} is empty"])
+    if isinstance(value, Mapping):
+        return json.dumps(value)
+    return value if isinstance(value, str) else ",".join(map(str, value))  # type: ignore[call-overload]
+
+
+def _shared_key_caches(context: Context) -> dict[str, JwksCache]:
+    """Return the key set cache of each issuer. A process has one for the same settings."""
+    settings = context.settings
+    seed = settings.jwks_seed
+    issuers = [(settings.issuer, settings.jwks_uri), *((each.issuer, each.jwks_uri) for each in settings.other_issuers)]
+    ages = settings.jwks_soft_age, settings.jwks_hard_age, settings.jwks_cool_down
+    caches = {}
+    for issuer, jwks_uri in issuers:
+        identity = issuer, jwks_uri, settings.algorithms, *ages, seed
+        bundled = read_bundled_jwks(seed) if seed else None
+        caches[issuer] = _key_caches.setdefault(identity, key_cache(context, issuer, jwks_uri, bundled))
+        seed = None
+    return caches
+
+
+def _unavailable(reason: Reason) -> AccessTokenError:
+    return AccessTokenError(reason, 503, "temporarily_unavailable", {"Retry-After": str(RETRY_AFTER)})
+
+
+def _send(request: https_client.Request) -> https_client.Response:
+    request.deadline.remaining()
+    return https_client.send(request)
+
+
+def _ignore(_line: str) -> None:
+    """Write no log line: the library raises."""
+
+
+class _NoMetrics(Meter):
+    """Records nothing, because no line is written."""
+
+    def record(self, metric: Metric, value: float = 1) -> None:
+        """Record nothing."""
+
+
+class _ProxiedEvent(AuthorizerEvent):
+    """A request whose client certificate is in a header of the proxy, and nowhere else."""
+
+    __slots__ = ("_certificate_header",)
+
+    def __init__(self, event: Mapping[str, object], certificate_header: str) -> None:
+        super().__init__(event)
+        self._certificate_header = certificate_header
+
+    def client_certificate(self) -> str | None:
+        """Return the certificate in PEM."""
+        values = self._header(self._certificate_header)
+        if not values:
+            return None
+        value = values[0]
+        if len(values) > 1 or not isinstance(value, str):
+            raise InvalidTokenError(Reason.CERTIFICATE_MALFORMED)
+        if value.startswith(":"):  # RFC 9440, 2.1
+            return f"-----BEGIN CERTIFICATE-----\n{value.strip(':')}\n-----END CERTIFICATE-----"
+        return unquote(value)
+
+
+class _TokenOnly:
+    """Writes no response: the caller needs the token."""
+
+    def cache_key(self, event: AuthorizerEvent) -> str:
+        """Return a constant."""
+        return ""
+
+    def write(self, token: VerifiedToken, cache_key: str) -> AuthorizerOutput:
+        """Return an empty output."""
+        return AuthorizerOutput({}, allows=True)
+
+
+class _WouldBlockError(BaseException):
+    """Raised instead of waiting. Not an `Exception`, which caches count as a failed load."""
+
+
+class _NoWaiting(Deadline):
+    """A deadline for code on an event loop: whatever asks for the time left would wait."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__(0.0)
+
+    def remaining(self) -> float:
+        """Raise."""
+        raise _WouldBlockError
