@@ -6,6 +6,7 @@ from typing import Final
 
 import pytest
 from moto import mock_aws
+from mypy_boto3_dynamodb import DynamoDBClient
 
 from functions.shared.storage.aws import AwsClients
 from local.moto_server import make_writes_atomic
@@ -36,6 +37,17 @@ CREDENTIALS: Final = {
 }
 
 
+def create_tables(dynamodb: DynamoDBClient) -> None:
+    """Create the tables of the template."""
+    for table, key in TABLES.items():
+        dynamodb.create_table(
+            TableName=table,
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
+        )
+
+
 @contextmanager
 def aws_account(monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsClients]:
     """Provide clients to an account with empty tables and secrets that have no value yet."""
@@ -44,13 +56,7 @@ def aws_account(monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsClients]:
         monkeypatch.setenv(name, value)
     with mock_aws():
         aws = AwsClients()
-        for table, key in TABLES.items():
-            aws.dynamodb.create_table(
-                TableName=table,
-                BillingMode="PAY_PER_REQUEST",
-                AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
-                KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
-            )
+        create_tables(aws.dynamodb)
         for secret in (KEY_RING_SECRET, SIGNING_KEYS_SECRET):
             aws.secrets_manager.create_secret(Name=secret)
         aws.secrets_manager.create_secret(Name=DPOP_NONCE_SECRET, SecretString="n" * 64)
