@@ -1,23 +1,30 @@
 """`gatehouse token`: get, inspect, introspect and revoke tokens."""
 
 import json
+import re
 import shlex
+from base64 import b64encode
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote_plus
 
 import click
 
 from functions.shared.clients.supported import (
     ASSERTION_ALGORITHMS,
+    CLIENT_CREDENTIALS,
     CLIENT_SECRET_BASIC,
+    CLIENT_SECRET_POST,
     FEDERATED_JWT,
     METHODS,
     PRIVATE_KEY_JWT,
+    SELF_SIGNED_TLS_CLIENT_AUTH,
     TLS_CLIENT_AUTH,
+    TOKEN_EXCHANGE,
 )
 
+from .client_documents import SECRET_METHODS
 from .context import CommandContext, pass_context
 from .errors import ExitCode, UsageError
 from .http_client import Certificates
@@ -26,26 +33,18 @@ from .local_authorizer import guarded_url
 from .options import Group
 from .times import span
 from .token_inspection import inspect, read_token
-from .token_requests import (
-    CERTIFICATE_METHODS,
-    SECRET_METHODS,
-    ClientAuthentication,
-    ClientKey,
-    TokenRequest,
-    by_assertion,
-    by_certificate,
-    by_secret,
-    introspect_token,
-    new_key,
-    read_key,
-    read_or_make_key,
-    request_token,
-    revoke_token,
-)
+from .token_requests import ClientAuthentication, ClientKey, new_key, not_understood, post, read_key
 
 F = TypeVar("F", bound="Callable[..., object]")
 
 SECRET_VARIABLE = "GATEHOUSE_CLIENT_SECRET"
+
+_ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+_ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, 2.1
+_IMPLIED = (("key_file", PRIVATE_KEY_JWT), ("assertion_file", FEDERATED_JWT), ("certificate", TLS_CLIENT_AUTH))
+"""Options, and the authentication methods that they imply."""
+
 _FILE = click.Path(path_type=Path)
 
 _AUTHENTICATION = (
@@ -93,36 +92,6 @@ def token() -> None:
     """Get a token as a client, explain a decision, introspect and revoke tokens."""
 
 
-@dataclass(frozen=True)
-class Request:
-    """A request to the guarded API with a token."""
-
-    method: str
-    url: str
-    token: str
-    bound_to: ClientKey | None
-    certificates: Certificates
-
-    def headers(self, now: float) -> list[str]:
-        """Return the headers with the token and, for a bound one, a DPoP proof."""
-        if self.bound_to is None:
-            return [f"Authorization: Bearer {self.token}"]
-        url = self.url.partition("?")[0]  # htu has no query: RFC 9449, 4.2
-        proof = self.bound_to.proof(self.method, url, now, token=self.token)
-        return [f"Authorization: DPoP {self.token}", f"DPoP: {proof}"]
-
-    def curl(self, headers_file: Path) -> str:
-        """Return a shell command without the token: process lists show arguments."""
-        words = ["curl", "--request", self.method, "--header", f"@{headers_file}"]
-        for option, file in (
-            ("--cert", self.certificates.certificate),
-            ("--key", self.certificates.key),
-            ("--cacert", self.certificates.authority),
-        ):
-            words += [option, str(file)] if file else []
-        return shlex.join([*words, self.url])
-
-
 @token.command()
 @click.argument("client_id")
 @_authentication_options
@@ -152,24 +121,30 @@ def get(context: CommandContext, /, client_id: str, **given: Any) -> None:
     if (given["headers"], bool(given["curl_file"]), context.options.json).count(True) > 1:
         raise UsageError("--headers, --curl and --json exclude each other.", "Choose one.")
     authentication = _authentication(context, client_id, given)
-    bound_to = _dpop_key(given)
-    subject = given["subject_token_file"]
-    wanted = TokenRequest(
-        scopes=given["scopes"],
-        resource=given["resource"],
-        subject_token=read_secret("The token to exchange", subject) if subject else None,
-    )
+    dpop_file, subject = given["dpop_key"], given["subject_token_file"]
+    bound_to = None
+    if dpop_file or given["dpop"]:
+        bound_to = read_key(dpop_file) if dpop_file and dpop_file.exists() else new_key(dpop_file)
+    form = {"grant_type": CLIENT_CREDENTIALS}
+    if subject:
+        exchanged = read_secret("The token to exchange", subject)
+        form = {"grant_type": TOKEN_EXCHANGE, "subject_token": exchanged, "subject_token_type": _ACCESS_TOKEN}
+    form |= {"scope": " ".join(given["scopes"])} if given["scopes"] else {}
+    form |= {"resource": given["resource"]} if given["resource"] else {}
     url = _url(context, given)  # before the token request, because it may fail
+    issuer, now = context.deployment.issuer, context.now()
     with context.terminal.progress("Requesting a token"):
-        answer = request_token(context.deployment.issuer, authentication, wanted, dpop_key=bound_to, now=context.now())
+        answer = post(issuer, "token", authentication, form, dpop_key=bound_to, now=now).json
+    # The token is written to a terminal, a pipe or a header without escaping.
+    token = answer.get("access_token") if isinstance(answer, dict) else None
+    if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+        raise not_understood("token")
     if url is not None:
-        method = given["request"][0].upper()
-        request = Request(method, url, answer["access_token"], bound_to, authentication.certificates)
-        _show_request(context, request, given["curl_file"])
+        _show_request(context, given, url, token, bound_to, authentication.certificates)
     elif context.options.json:
         context.terminal.show(answer)
     else:
-        context.terminal.write(answer["access_token"])
+        context.terminal.write(token)
     lifetime, scope = answer.get("expires_in"), answer.get("scope")
     expiry = f"expires in {span(lifetime)}" if isinstance(lifetime, int) else "unknown lifetime"
     context.terminal.note(f"{answer.get('token_type')} token, {expiry}, {f'scope {scope}' if scope else 'no scope'}.")
@@ -188,9 +163,11 @@ def introspect(context: CommandContext, /, client_id: str, file: Path, **given: 
     """
     text, authentication = _token_and_authentication(context, client_id, file, given)
     with context.terminal.progress("Requesting introspection"):
-        answer = introspect_token(context.deployment.issuer, authentication, text)
-    context.terminal.show(answer, json.dumps(answer, indent=2))
-    if not answer["active"]:
+        answer = post(context.deployment.issuer, "introspection", authentication, {"token": text})
+    if not isinstance(answer.member("active"), bool):
+        raise not_understood("introspection")
+    context.terminal.show(answer.json, json.dumps(answer.json, indent=2))
+    if not answer.member("active"):
         context.terminal.note(f"The token is expired, revoked, unknown, or not visible to {client_id}.")
         click.get_current_context().exit(ExitCode.REFUSED)
 
@@ -208,7 +185,7 @@ def revoke(context: CommandContext, /, client_id: str, file: Path, **given: Any)
     """
     text, authentication = _token_and_authentication(context, client_id, file, given)
     with context.terminal.progress("Revoking the token"):
-        revoke_token(context.deployment.issuer, authentication, text)
+        post(context.deployment.issuer, "revocation", authentication, {"token": text})
     context.terminal.show({"client_id": client_id, "revoked": True}, "Token revoked.")
     context.terminal.note(
         "Introspection reports it as inactive. An API that verifies JWTs itself accepts it until "
@@ -221,18 +198,29 @@ def _token_and_authentication(
 ) -> tuple[str, ClientAuthentication]:
     if file == STDIN and STDIN in (given["secret_file"], given["assertion_file"]):
         raise UsageError("Only one value can be read from stdin.", "Name a file for the token.")
-    context.deployment  # noqa: B018 - finds the deployment before anything is typed
+    _ = context.deployment  # found before anything is typed
     text = read_token(file)
     return text, _authentication(context, client_id, given)
 
 
-def _show_request(context: CommandContext, request: Request, curl_file: Path | None) -> None:
-    headers = "\n".join(request.headers(context.now()))
-    if curl_file is None:
-        context.terminal.write(headers)
-    else:
-        write_private_file(curl_file, headers + "\n")
-        context.terminal.write(request.curl(curl_file))
+def _show_request(
+    context: CommandContext, given: dict[str, Any], url: str, token: str, bound_to: ClientKey | None, tls: Certificates
+) -> None:
+    """Print the headers of a request with a token, or a curl command without it: process lists show arguments."""
+    method = given["request"][0].upper()
+    headers = [f"Authorization: Bearer {token}"]
+    if bound_to:
+        # htu has no query: RFC 9449, 4.2.
+        proof = bound_to.proof(method, url.partition("?")[0], context.now(), token=token)
+        headers = [f"Authorization: DPoP {token}", f"DPoP: {proof}"]
+    if given["curl_file"] is None:
+        context.terminal.write("\n".join(headers))
+        return
+    write_private_file(given["curl_file"], "\n".join([*headers, ""]))
+    words = ["curl", "--request", method, "--header", f"@{given['curl_file']}"]
+    for option, file in (("--cert", tls.certificate), ("--key", tls.key), ("--cacert", tls.authority)):
+        words += [option, str(file)] if file else []
+    context.terminal.write(shlex.join([*words, url]))
 
 
 def _url(context: CommandContext, given: dict[str, Any]) -> str | None:
@@ -246,51 +234,33 @@ def _url(context: CommandContext, given: dict[str, Any]) -> str | None:
 
 
 def _authentication(context: CommandContext, client_id: str, given: dict[str, Any]) -> ClientAuthentication:
-    method = _method(given)
-    certificates = Certificates(given["certificate"], given["certificate_key"], given["authority"])
+    method = given["method"] or next((each for name, each in _IMPLIED if given[name]), CLIENT_SECRET_BASIC)
+    form = {"client_id": client_id}
     if method in SECRET_METHODS:
-        return by_secret(method, client_id, _secret(context, client_id, given["secret_file"]))
-    if method in CERTIFICATE_METHODS:
+        secret = None if given["secret_file"] else context.environ.get(SECRET_VARIABLE)
+        secret = secret or read_secret(f"The secret of {client_id}", given["secret_file"], "--secret-file")
+        if method == CLIENT_SECRET_POST:
+            return ClientAuthentication(form={**form, "client_secret": secret})
+        pair = f"{quote_plus(client_id)}:{quote_plus(secret)}"  # RFC 6749, 2.3.1
+        return ClientAuthentication(headers={"Authorization": f"Basic {b64encode(pair.encode()).decode()}"})
+    if method in {TLS_CLIENT_AUTH, SELF_SIGNED_TLS_CLIENT_AUTH}:
         _needs(method, "--certificate", given["certificate"])
-        return by_certificate(client_id, certificates)
+        tls = Certificates(given["certificate"], given["certificate_key"], given["authority"])
+        return ClientAuthentication(form=form, certificates=tls)
     if method == FEDERATED_JWT or given["assertion_file"]:
         _needs(method, "--assertion-file", given["assertion_file"])
-        return by_assertion(client_id, read_secret("The assertion", given["assertion_file"]))
-    _needs(method, "--key", given["key_file"])
-    key = read_key(given["key_file"], kid=given["key_id"], alg=given["algorithm"])
-    issuer = context.deployment.issuer
-    return by_assertion(client_id, key.assertion(client_id, issuer, context.now()))
-
-
-def _method(given: dict[str, Any]) -> str:
-    if given["method"]:
-        return str(given["method"])
-    for option, method in (
-        ("key_file", PRIVATE_KEY_JWT),
-        ("assertion_file", FEDERATED_JWT),
-        ("certificate", TLS_CLIENT_AUTH),
-    ):
-        if given[option]:
-            return method
-    return CLIENT_SECRET_BASIC
+        assertion = read_secret("The assertion", given["assertion_file"])
+    else:
+        _needs(method, "--key", given["key_file"])
+        key = read_key(given["key_file"], kid=given["key_id"], alg=given["algorithm"])
+        assertion = key.assertion(client_id, context.deployment.issuer, context.now())
+    # RFC 7523, 2.2.
+    return ClientAuthentication(form={**form, "client_assertion_type": _ASSERTION_TYPE, "client_assertion": assertion})
 
 
 def _needs(method: str, option: str, file: Path | None) -> None:
     if file is None:
         raise UsageError(f"{method} needs {option}.")
-
-
-def _secret(context: CommandContext, client_id: str, file: Path | None) -> str:
-    known = context.environ.get(SECRET_VARIABLE)
-    if file is None and known:
-        return known
-    return read_secret(f"The secret of {client_id}", file, "--secret-file")
-
-
-def _dpop_key(given: dict[str, Any]) -> ClientKey | None:
-    if given["dpop_key"]:
-        return read_or_make_key(given["dpop_key"])
-    return new_key() if given["dpop"] else None
 
 
 token.add_command(inspect)
