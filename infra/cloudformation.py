@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+from .strict_yaml import StrictConstructor, rejected
+
 _SUB_VARIABLE = re.compile(r"\$\{([^{}]*)\}")
 _SHORT_FORMS = {
     "Condition": "Condition",
@@ -40,26 +42,14 @@ class Resource:
     properties: Mapping[str, Any]
 
 
-class _Loader(yaml.CSafeLoader):
-    """YAML with CloudFormation's tags, without dates, and with no key given twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - PyYAML's signature
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                line = key_node.start_mark.line + 1
-                raise TemplateError(f"line {line}: the key {key!r} is given twice")
-            seen.add(key)
-        return super().construct_mapping(node, deep=deep)
+class _Loader(StrictConstructor, yaml.CSafeLoader):
+    """YAML with CloudFormation's tags."""
 
 
 def _construct_intrinsic(loader: _Loader, suffix: str, node: yaml.Node) -> Any:
     name = _SHORT_FORMS.get(suffix)
     if name is None:
-        raise TemplateError(f"line {node.start_mark.line + 1}: !{suffix} is not supported")
+        raise rejected(f"!{suffix} is not supported", node)
     value: Any
     if isinstance(node, yaml.ScalarNode):
         value = loader.construct_scalar(node)
@@ -73,10 +63,6 @@ def _construct_intrinsic(loader: _Loader, suffix: str, node: yaml.Node) -> Any:
 
 
 _Loader.add_multi_constructor("!", _construct_intrinsic)
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, regexp) for tag, regexp in pairs if tag != "tag:yaml.org,2002:timestamp"]
-    for first, pairs in yaml.CSafeLoader.yaml_implicit_resolvers.items()
-}
 
 
 def parse(text: str) -> Any:
@@ -87,6 +73,9 @@ def parse(text: str) -> Any:
     """
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise TemplateError(f"{line}{error.problem}") from error
     except yaml.YAMLError as error:
         raise TemplateError(f"the text is not YAML: {error}") from error
 

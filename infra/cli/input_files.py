@@ -14,12 +14,11 @@ import click
 import yaml
 from cryptography.x509 import Certificate, load_pem_x509_certificate
 
+from ..strict_yaml import StrictConstructor, rejected
 from .errors import NotFoundError, UsageError
 from .output import answered_or
 
-_TEXT = "tag:yaml.org,2002:str"
-_TIMESTAMP = "tag:yaml.org,2002:timestamp"
-_NOT_IN_JSON = frozenset({_TIMESTAMP, *(f"tag:yaml.org,2002:{name}" for name in ("binary", "set", "omap", "pairs"))})
+_NOT_IN_JSON = frozenset(f"tag:yaml.org,2002:{name}" for name in ("timestamp", "binary", "set", "omap", "pairs"))
 
 
 def read_text(path: Path) -> str:
@@ -43,7 +42,7 @@ def read_certificate(path: Path) -> Certificate:
 def parse_yaml(text: str, source: str) -> object:
     """Parse YAML or JSON; raises UsageError."""
     try:
-        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a safe loader
+        return yaml.load(text, Loader=_JsonLoader)  # noqa: S506 - a safe loader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
@@ -59,7 +58,7 @@ def line_of(text: str, path: Iterable[str | int]) -> int:
 
     `path` contains names of members and numbers of entries, from the root.
     """
-    node = yaml.compose(text, Loader=_StrictLoader)
+    node = yaml.compose(text, Loader=_JsonLoader)
     line = node.start_mark.line if node else 0
     for part in path:
         if isinstance(node, yaml.MappingNode):
@@ -74,42 +73,28 @@ def line_of(text: str, path: Iterable[str | int]) -> int:
     return int(line) + 1
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """A safe loader for values that JSON has; dates are strings, and duplicate keys are errors."""
+class _JsonLoader(StrictConstructor, yaml.SafeLoader):
+    """A loader for values that JSON has."""
 
-    def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> Any:
-        tag = super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]  # no types there
-        return _TEXT if tag == _TIMESTAMP and implicit[0] else tag
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - the library's signature
-        seen = set()
-        for key, _ in node.value:
-            name = str(key.value)
-            if name in seen:
-                raise _refused(f"duplicate key {name}", key)
-            seen.add(name)
-        made = super().construct_mapping(node, deep)
+    def construct_mapping(self, node: yaml.MappingNode, *args: Any, **kwargs: Any) -> dict[Any, Any]:
+        made = super().construct_mapping(node, *args, **kwargs)
         for key in made:
             if not isinstance(key, str):
-                raise _refused(f"the key {key} is not a string (quote it)", node)
+                raise rejected(f"the key {key} is not a string (quote it)", node)
         return made
 
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - the library's signature
+    def construct_object(self, node: yaml.Node, *args: Any, **kwargs: Any) -> Any:
         if node.tag in _NOT_IN_JSON:
-            raise _refused(f"{node.tag.rpartition(':')[2]} is not a JSON type", node)
+            raise rejected(f"{node.tag.rpartition(':')[2]} is not a JSON type", node)
         try:
-            value = super().construct_object(node, deep)
+            value = super().construct_object(node, *args, **kwargs)
         except ValueError as error:
-            raise _refused("a number is too long", node) from error
+            raise rejected("a number is too long", node) from error
         if not isinstance(value, float):
             return value
         if not isfinite(value):
-            raise _refused(f"{value} is not a JSON number", node)
+            raise rejected(f"{value} is not a JSON number", node)
         return int(value) if value.is_integer() else value
-
-
-def _refused(problem: str, node: yaml.Node) -> yaml.constructor.ConstructorError:
-    return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
 
 
 STDIN = Path("-")

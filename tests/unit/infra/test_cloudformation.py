@@ -105,10 +105,10 @@ def test_short_forms_become_long_forms(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("Resources:\n  A: 1\n  A: 2\n", r"template\.yaml, line 3: the key 'A' is given twice"),
+        ("Resources:\n  A: 1\n  A: 2\n", r"template\.yaml, line 3: duplicate key A"),
         ("Resources:\n  A: !Cidr x\n", "line 2: !Cidr is not supported"),
-        ("Resources: [", "is not YAML"),
-        ("Resources:\n  A: !!python/object:os.system {}\n", "is not YAML"),
+        ("Resources: [", "line 2: did not find expected node content"),
+        ("Resources:\n  A: !!python/object:os.system {}\n", "line 2: could not determine a constructor"),
         ("Outputs: {}", "has no Resources"),
         ("just text", "has no Resources"),
     ],
