@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
+from enum import StrEnum
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, get_origin, get_type_hints
 
 import yaml
 from jsonschema import Draft202012Validator
@@ -47,10 +48,6 @@ from functions.shared.clients.supported import (
 
 from .errors import UsageError
 from .input_files import line_of, parse_yaml, read_text
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
 
 Line = Callable[[Sequence[str | int]], str]
 """Renders the line of a member, such as ` (line 7)`, or an empty string."""
@@ -113,7 +110,9 @@ def _fault(error: ValidationError, document: object, line: Line) -> str:
             name = entry.get("client_id", number) if isinstance(entry, dict) else number
             where = ": ".join(filter(None, (f"client {name}", _joined(rest))))
     if error.validator == "additionalProperties":
-        names = ", ".join(f"{name}{line([*path, name])}" for name in _unknown(error))
+        schema: Any = error.schema
+        unknown = sorted(map(str, set(error.instance) - set(schema["properties"])))  # type: ignore[arg-type]  # an object
+        names = ", ".join(f"{name}{line([*path, name])}" for name in unknown)
         return f"{where or 'the file'}: unknown field {names}"
     return f"{where or 'the file'}{line(path)} {_rule(error)}"
 
@@ -126,13 +125,17 @@ def _joined(path: Sequence[str | int]) -> str:
 
 def _rule(error: ValidationError) -> str:
     value: Any = error.validator_value
-    match error.schema:
-        case {"type": "string", "title": title, "description": description}:
+    instance: Any = error.instance
+    match error.schema, error.validator:
+        case {"type": "string", "title": title, "description": description}, _:
             return f"is not a valid {title}: {description}"
+        case _, "required":
+            return f"lacks the field {', '.join(sorted(set(value) - set(instance)))}"
+        case _, "enum":
+            return f"must be one of {', '.join(map(str, value))}"
+    hint = " (quote it)" if value == "string" and isinstance(instance, int | float) else ""
     rules = {
-        "required": f"lacks the field {', '.join(_missing(error))}",
-        "enum": f"must be one of {', '.join(map(str, value)) if isinstance(value, list) else ''}",
-        "type": f"must be {_TYPES.get(str(value), value)}{_hint(error)}",
+        "type": f"must be {_TYPES.get(str(value), value)}{hint}",
         "oneOf": "needs exactly one of jwks and jwks_uri",
         "minItems": "must not be empty",
         "minLength": "must not be empty",
@@ -154,23 +157,6 @@ _TYPES: Mapping[str, str] = {
 }
 
 
-def _hint(error: ValidationError) -> str:
-    is_number = isinstance(error.instance, int | float)
-    return " (quote it)" if is_number and error.validator_value == "string" else ""
-
-
-def _missing(error: ValidationError) -> list[str]:
-    if error.validator != "required":
-        return []
-    wanted: list[str] = error.validator_value  # type: ignore[assignment]  # JSON Schema's own rule
-    return sorted(set(wanted) - set(error.instance))  # type: ignore[arg-type]  # an object: see its schema
-
-
-def _unknown(error: ValidationError) -> list[str]:
-    known: dict[str, object] = error.schema["properties"]  # type: ignore[index]  # an object's schema
-    return sorted(map(str, set(error.instance) - set(known)))  # type: ignore[arg-type]  # an object
-
-
 SECRET_METHODS = frozenset({CLIENT_SECRET_BASIC, CLIENT_SECRET_POST})
 """Authentication methods that use a client secret."""
 
@@ -183,20 +169,6 @@ PROOF_FIELDS: Mapping[str, str] = {
 """The field that each other authentication method needs."""
 
 _SHOWN_FAULTS = 10
-# Fields that are sets, because order has no meaning.
-_SETS = frozenset(
-    {
-        "authentication_methods",
-        "certificate_thumbprints",
-        "grant_types",
-        "scopes",
-        "resource_scopes",
-        "resource_audiences",
-        "allowed_resources",
-        "exchange_subjects",
-    }
-)
-_TUPLES = frozenset({"default_scopes", "audience"})
 
 
 def to_document(client: Client) -> dict[str, Any]:
@@ -204,12 +176,9 @@ def to_document(client: Client) -> dict[str, Any]:
 
     A JWT client always names its profile, because the default depends on the audience.
     """
-    named = {"token_profile"} if client.token_format is TokenFormat.JWT else set()
-    return {
-        field.name: _plain(getattr(client, field.name))
-        for field in fields(client)
-        if field.name != "secrets" and (field.name in named or getattr(client, field.name) != field.default)
-    }
+    always = frozenset({"token_profile"} if client.token_format is TokenFormat.JWT else ())
+    document: dict[str, Any] = _plain(replace(client, secrets=()), always)
+    return document
 
 
 def from_document(document: Mapping[str, Any], registered: Client | None = None) -> Client:
@@ -225,7 +194,7 @@ def from_document(document: Mapping[str, Any], registered: Client | None = None)
     completed = {"authentication_methods": implied_methods(document), "token_profile": profile, **document}
     try:
         converted: dict[str, Any] = {
-            name: _CONVERSIONS.get(name, _unchanged)(value) for name, value in completed.items()
+            name: _CONVERSIONS[name](value) if name in _CONVERSIONS else value for name, value in completed.items()
         }
         client = Client(**converted)
         if registered is None:
@@ -293,54 +262,34 @@ def to_yaml(documents: Iterable[Mapping[str, Any]]) -> str:
     return yaml.safe_dump({"clients": [dict(document) for document in documents]}, sort_keys=False, width=100)
 
 
-def _plain(value: object) -> object:
+def _plain(value: object, always: frozenset[str] = frozenset()) -> Any:
+    """Return a value as JSON has it, a dataclass without fields that have their default."""
     if isinstance(value, frozenset):
         return sorted(value)
     if isinstance(value, tuple):
         return [_plain(each) for each in value]
-    if isinstance(value, AssertionRules):
-        document = _differing(value)
-        return {**document, "jwks": json.loads(value.jwks)} if value.jwks else document
-    if isinstance(value, FederationRule):
-        return _differing(value)
-    if isinstance(value, CertificateSubject):
-        return {"kind": value.kind.value, "value": value.value}
-    return value.value if isinstance(value, TokenFormat | TokenProfile) else value
-
-
-def _differing(value: DataclassInstance) -> dict[str, Any]:
-    return {
-        field.name: getattr(value, field.name)
+    if isinstance(value, StrEnum):
+        return value.value
+    if not is_dataclass(value):
+        return value
+    document = {
+        field.name: _plain(getattr(value, field.name))
         for field in fields(value)
-        if getattr(value, field.name) not in (field.default, {})
+        if field.name in always or getattr(value, field.name) not in (field.default, {})
     }
+    return document | ({"jwks": json.loads(document["jwks"])} if "jwks" in document else {})
 
 
-def _assertion(document: Mapping[str, Any]) -> AssertionRules:
-    rules = dict(document)
-    if "jwks" in rules:
-        rules["jwks"] = json.dumps(rules["jwks"], sort_keys=True)
-    return AssertionRules(**rules)
-
-
-def _federation(rules: Iterable[Mapping[str, Any]]) -> tuple[FederationRule, ...]:
-    return tuple(FederationRule(**rule) for rule in rules)
-
-
-def _certificate_name(document: Mapping[str, Any]) -> CertificateSubject:
-    return CertificateSubject(SubjectKind(document["kind"]), document["value"])
-
-
-def _unchanged(value: object) -> object:
-    return value
+def _assertion(rules: Mapping[str, Any]) -> AssertionRules:
+    keys = {"jwks": json.dumps(rules["jwks"], sort_keys=True)} if "jwks" in rules else {}
+    return AssertionRules(**{**rules, **keys})
 
 
 _CONVERSIONS: Mapping[str, Callable[[Any], object]] = {
-    **dict.fromkeys(_SETS, frozenset),
-    **dict.fromkeys(_TUPLES, tuple),
+    **{name: kind for name, hint in get_type_hints(Client).items() if (kind := get_origin(hint)) in (frozenset, tuple)},
     "assertion": _assertion,
-    "federation": _federation,
-    "certificate_name": _certificate_name,
+    "federation": lambda rules: tuple(FederationRule(**rule) for rule in rules),
+    "certificate_name": lambda name: CertificateSubject(SubjectKind(name["kind"]), name["value"]),
     "token_format": TokenFormat,
     "token_profile": TokenProfile,
 }

@@ -49,8 +49,8 @@ class Change:
         """Differing fields: name, old value, new value. None means the default."""
         before = _comparable(self.seen.readable) if self.seen and self.seen.readable else {}
         after = _comparable(self.wanted) if self.wanted else {}
-        names = dict.fromkeys([*before, *after])
-        return [(name, before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)]
+        both = {name: (before.get(name), after.get(name)) for name in [*before, *after]}
+        return [(name, old, new) for name, (old, new) in both.items() if old != new]
 
     @property
     def is_drift(self) -> bool:
@@ -91,10 +91,11 @@ def plan(
         UsageError: a document is not a valid client.
     """
     known = {seen.client_id: seen for seen in registered}
-    changes = [_change(document, known.pop(document["client_id"], None)) for document in documents]
+    found = [(document, known.pop(document["client_id"], None)) for document in documents]
+    changes = [compare(from_document(document, seen.client if seen else None), seen) for document, seen in found]
     for client_id, seen in known.items():
-        goes = prune and client_id != OF_THE_STACK
-        changes.append(Change(Kind.DELETE if goes else Kind.NOT_IN_FILE, client_id, seen, None))
+        kind = Kind.DELETE if prune and client_id != OF_THE_STACK else Kind.NOT_IN_FILE
+        changes.append(Change(kind, client_id, seen, None))
     return sorted(changes, key=lambda change: change.client_id)
 
 
@@ -104,10 +105,6 @@ def compare(wanted: Client, seen: SeenClient | None) -> Change:
         return Change(Kind.CREATE, wanted.client_id, None, wanted)
     is_same = seen.readable is not None and _comparable(wanted) == _comparable(seen.readable)
     return Change(Kind.UNCHANGED if is_same else Kind.CHANGE, wanted.client_id, seen, wanted)
-
-
-def _change(document: Mapping[str, Any], seen: SeenClient | None) -> Change:
-    return compare(from_document(document, seen.client if seen else None), seen)
 
 
 def _comparable(client: Client) -> dict[str, Any]:
