@@ -187,13 +187,7 @@ class Authorizer(BaseAuthorizer):
 
 # The tokens of one client have the same line.
 @lru_cache(maxsize=1024)
-def _begin_decision_line(
-    allows: bool,  # noqa: FBT001 - a part of the cache's key
-    issuer: str,
-    client_id: str,
-    key_id: str | None,
-    scopes: frozenset[str],
-) -> str:
+def _begin_decision_line(allows: bool, issuer: str, client_id: str, key_id: str | None, scopes: frozenset[str]) -> str:
     return _begin_line(
         {
             "decision": "allow" if allows else "deny",

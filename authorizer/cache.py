@@ -264,13 +264,13 @@ class RefreshingCache(Generic[Key, Value]):
         patience = deadline.remaining() if timeout is None else timeout
         with self._locks.acquire(key, patience) as lock:
             if lock is None:
-                raise self._make_error(False)  # noqa: FBT003 - see `make_error`
+                raise self._make_error(False)
             entry = self._store.get(key)
             if entry is not None and is_current(entry):
                 return entry
             pauses = self._pause_without_entry or self._is_usable(entry)
             if pauses and self._back_off.is_on():
-                raise self._make_error(True)  # noqa: FBT003 - see `make_error`
+                raise self._make_error(True)
             if lock.error is not None:
                 # The load failed during the wait. With one attempt each, the last would wait long.
                 raise lock.error

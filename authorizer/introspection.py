@@ -121,11 +121,11 @@ class Introspector:
         return Loaded(verified, Lifetime(self._cache_seconds, self._cache_seconds))
 
     def _exchange(self, token: str, deadline: Deadline) -> Mapping[str, object]:
-        credentials = self._credentials(False, deadline)  # noqa: FBT003 - a CredentialSource
+        credentials = self._credentials(False, deadline)
         response = self._post(token, deadline, credentials)
         if response.status in _BAD_CREDENTIALS:
             # The secret may have been rotated.
-            renewed = self._credentials(True, deadline)  # noqa: FBT003 - a CredentialSource
+            renewed = self._credentials(True, deadline)
             if renewed != credentials:
                 response = self._post(token, deadline, renewed)
         _check_status(response.status)
@@ -148,7 +148,7 @@ def _rejected(reason: Reason) -> Loaded[_Verdict]:
     return Loaded(reason, Lifetime(REJECTION_SECONDS, REJECTION_SECONDS))
 
 
-def _make_error(paused: bool) -> IntrospectionError:  # noqa: FBT001 - see RefreshingCache
+def _make_error(paused: bool) -> IntrospectionError:
     return IntrospectionError(Reason.INTROSPECTION_PAUSED if paused else Reason.INTROSPECTION_UNREACHABLE)
 
 
@@ -252,7 +252,7 @@ class SecretsManagerCredentials:
         self._aws = aws
         self._cached: Credentials | None = None
 
-    def __call__(self, renew: bool, deadline: Deadline) -> Credentials:  # noqa: FBT001 - a CredentialSource
+    def __call__(self, renew: bool, deadline: Deadline) -> Credentials:
         """Return the credentials.
 
         Raises:

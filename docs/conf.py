@@ -5,7 +5,7 @@ from __future__ import annotations
 project = "Gatehouse"
 author = "the Gatehouse authors"
 # Sphinx's own name, and the field's.
-copyright = "2026, the Gatehouse authors"  # noqa: A001
+copyright = "2026, the Gatehouse authors"
 
 extensions = ["myst_parser", "sphinx_copybutton"]
 source_suffix = {".md": "markdown"}

@@ -148,7 +148,7 @@ def _install(lock: Path, target: Target, directory: Path) -> None:
         *("--implementation=cp", f"--python-version={target.runtime.removeprefix('python')}"),
         *(*platforms, f"--target={directory}", "-r", str(lock)),
     ]
-    if subprocess.run(command, check=False).returncode:  # noqa: S603 - fixed words
+    if subprocess.run(command, check=False).returncode:
         raise BuildError(f"pip could not install {lock.name} for {target}.")
 
 
@@ -181,7 +181,7 @@ def _compiler(target: Target) -> str | None:
         if candidate is None:
             continue
         command = [candidate, "-c", test]
-        if not subprocess.run(command, check=False, capture_output=True).returncode:  # noqa: S603 - fixed words
+        if not subprocess.run(command, check=False, capture_output=True).returncode:
             return candidate
     return None
 
@@ -197,7 +197,7 @@ def _compile(python: str, directory: Path) -> None:
         *("-s", str(directory), "-p", TASK_ROOT, str(directory)),
     ]
     # A fixed hash seed makes the order of sets in bytecode the same in every build.
-    if subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": "0"}, check=False).returncode:  # noqa: S603 - fixed words
+    if subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": "0"}, check=False).returncode:
         raise BuildError(f"{python} could not compile {directory}.")
 
 

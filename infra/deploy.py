@@ -253,7 +253,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run(deploy: Sequence[str]) -> int:
     """Run SAM to its end. The terminal sends an interruption to both processes."""
-    with subprocess.Popen(deploy, cwd=ROOT) as sam:  # noqa: S603 - fixed words
+    with subprocess.Popen(deploy, cwd=ROOT) as sam:
         try:
             return sam.wait()
         except KeyboardInterrupt:

@@ -62,7 +62,7 @@ def reason_text(reason: Reason) -> str:
 @cache
 def _texts() -> Mapping[str, str]:
     (definition,) = ast.parse(inspect.getsource(Reason)).body
-    assert isinstance(definition, ast.ClassDef)  # noqa: S101 - it is the source of a class
+    assert isinstance(definition, ast.ClassDef)
     return dict(docstrings(definition.body))
 
 

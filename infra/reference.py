@@ -157,7 +157,7 @@ def authorizer_rows() -> Iterator[tuple[str, str, str]]:
             yield "`ISSUER`", "required", meanings["issuer"]
             continue
         call = keyword.value
-        assert isinstance(call, ast.Call)  # noqa: S101 - how from_env is written
+        assert isinstance(call, ast.Call)
         default = call.args[2] if len(call.args) > 2 else call.keywords[0].value
         name = ast.literal_eval(call.args[0])
         yield f"`{name}`", _default(default), meanings[str(keyword.arg)]

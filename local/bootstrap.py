@@ -44,7 +44,7 @@ def install(python: Path, lock: Path) -> None:
     options = "--no-deps --require-hashes --disable-pip-version-check --no-input --progress-bar off"
     command = [str(python), "-m", "pip", "install", *options.split(), "-r", str(lock)]
     pip = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert pip.stdout is not None  # noqa: S101 - because of PIPE
+    assert pip.stdout is not None
     lines = []
     seen = 0
     for line in pip.stdout:

@@ -156,7 +156,7 @@ def private_key(file: Path) -> ec.EllipticCurvePrivateKey:
         finally:
             made.unlink()
     key = load_pem_private_key(file.read_bytes(), password=None)
-    assert isinstance(key, ec.EllipticCurvePrivateKey)  # noqa: S101 - written above
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
     return key
 
 

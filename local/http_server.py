@@ -343,6 +343,6 @@ def _certificate(connection: ssl.SSLSocket) -> ClientCertificate | None:
 
 def _distinguished_name(parts: object) -> str:
     """Return a name as API Gateway writes it: the last part first."""
-    assert isinstance(parts, tuple)  # noqa: S101 - the type that the ssl module returns
+    assert isinstance(parts, tuple)
     pairs = [f"{_NAME_TYPES.get(kind, kind)}={value}" for part in parts for kind, value in part]
     return ",".join(reversed(pairs))

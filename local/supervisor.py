@@ -56,7 +56,7 @@ class Child:
 
     def _read_output(self) -> None:
         output = self.process.stdout
-        assert isinstance(output, io.BufferedReader)  # noqa: S101 - because of PIPE
+        assert isinstance(output, io.BufferedReader)
         with output, contextlib.closing(self._log):
             for lines in _batches(output):
                 shown = [line for line in lines if not is_json(line)]
@@ -71,7 +71,7 @@ class Child:
 
     def release(self) -> None:
         """Close the pipe of a process that has ended."""
-        assert self.process.stdin is not None  # noqa: S101 - because of PIPE
+        assert self.process.stdin is not None
         self.process.stdin.close()
 
     def end_message(self) -> str:

@@ -60,7 +60,7 @@ class _Forward(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    do_POST = do_GET  # noqa: N815 - the name that http.server looks for
+    do_POST = do_GET
 
     def log_message(self, *_: object) -> None:
         pass

@@ -20,7 +20,7 @@ DECISIONS_MEANWHILE = 200
 @contextmanager
 def _authorizer() -> Iterator[JwksServer]:
     """Provide a warm authorizer, and the endpoint that it has fetched its keys from once."""
-    with serving(jwks(rsa_jwk())) as endpoint, open(os.devnull, "w") as nowhere:  # noqa: PTH123 - a device, not a path
+    with serving(jwks(rsa_jwk())) as endpoint, open(os.devnull, "w") as nowhere:
         os.environ |= {"ISSUER": ISSUER, "AUDIENCE": API, "JWKS_URI": endpoint.url}
         handler._build.cache_clear()
         with redirect_stdout(nowhere):

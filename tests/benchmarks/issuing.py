@@ -41,7 +41,7 @@ class _Environment:
 def _warm_handler() -> Iterator[tuple[Callable[[], object], list[str]]]:
     """Provide the handler with one event, and the calls to AWS that it makes."""
     environment: Any = _Environment()
-    with aws_account(environment) as aws, open(os.devnull, "w", buffering=1) as nowhere:  # noqa: PTH123 - a device, not a path
+    with aws_account(environment) as aws, open(os.devnull, "w", buffering=1) as nowhere:
         os.environ |= ENVIRONMENT
         new = key()
         aws.secrets_manager.put_secret_value(

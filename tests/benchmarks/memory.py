@@ -64,7 +64,7 @@ def _tokens(count: int) -> Iterator[str]:
 
 
 def _resident_kib() -> int:
-    with open("/proc/self/statm") as statm:  # noqa: PTH123 - a device, not a path
+    with open("/proc/self/statm") as statm:
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGESIZE") // 1024
 
 
@@ -89,7 +89,7 @@ def _watch(count: int) -> Iterator[int]:
 def main() -> None:
     """Print the samples; log lines go nowhere."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    with open(os.devnull, "w", buffering=1) as nowhere:  # noqa: PTH123 - a device, not a path
+    with open(os.devnull, "w", buffering=1) as nowhere:
         sys.stdout = nowhere
         for size in _watch(int(sys.argv[1])):
             answers.write(f"{size}\n")

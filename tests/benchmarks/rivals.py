@@ -126,7 +126,7 @@ def joserfc(world: RivalWorld) -> Callable[[str], object]:
 
 def powertools(world: RivalWorld) -> Callable[[str], object]:
     """Powertools for AWS Lambda, `utilities.auth_alpha`."""
-    from aws_lambda_powertools.utilities.auth_alpha import JWTVerifier  # noqa: PLC0415 - this rival's only
+    from aws_lambda_powertools.utilities.auth_alpha import JWTVerifier
 
     verifier = JWTVerifier(
         issuer=world.issuer,

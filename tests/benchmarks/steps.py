@@ -47,7 +47,7 @@ def steps() -> list[Section]:
         Settings.from_env({"ISSUER": ISSUER, "AUDIENCE": API}), send=lambda _: Response(200, {}, jwks(rsa_jwk()))
     )
     assert isinstance(gate, Authorizer)
-    with open(os.devnull, "w", buffering=1) as nowhere, redirect_stdout(nowhere):  # noqa: PTH123 - a device, not a path
+    with open(os.devnull, "w", buffering=1) as nowhere, redirect_stdout(nowhere):
         tokens = [_take_apart(gate, text) for text in sign_tokens(TOKENS)]
         # Objects of the benchmark are not garbage of the authorizer.
         gc.collect()

@@ -87,7 +87,7 @@ def test_closed_pipe_or_full_disk_has_no_traceback(laptop: Laptop) -> None:
     environ = environment(laptop)
     reading, writing = os.pipe()
     os.close(reading)
-    with open(writing, "wb") as gone, open("/dev/full", "wb") as full:  # noqa: PTH123 - no path
+    with open(writing, "wb") as gone, open("/dev/full", "wb") as full:
         for output, options, code, said in (
             (gone, (), 1, b""),
             (full, ("--json",), 4, b"The result cannot be written: No space left on device."),
@@ -123,7 +123,7 @@ def test_unwritable_output_has_its_exit_code(laptop: Laptop, arguments: tuple[st
     """Python 3.13 and later exit with 120 when their last flush fails."""
     reading, writing = os.pipe()
     os.close(reading)
-    with open(writing, "wb") as gone, open("/dev/full", "wb") as full:  # noqa: PTH123 - no path
+    with open(writing, "wb") as gone, open("/dev/full", "wb") as full:
         for output, code in ((gone, 1), (full, 4)):
             ended = subprocess.run(
                 [*COMMAND, *arguments],
@@ -143,7 +143,7 @@ def test_unwritable_output_has_its_exit_code(laptop: Laptop, arguments: tuple[st
 def test_unprinted_secret_is_reported_as_lost(laptop: Laptop) -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    with open(writing, "wb") as gone, open("/dev/full", "wb") as full:  # noqa: PTH123 - no path
+    with open(writing, "wb") as gone, open("/dev/full", "wb") as full:
         for output, command in ((gone, "create"), (full, "rotate-secret")):
             ended = subprocess.run(
                 [*COMMAND, "--local", "clients", command, "unheard"],

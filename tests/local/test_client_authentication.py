@@ -54,9 +54,9 @@ def curl_with_certificate(certificate: str, url: str, *more: str, **form: str) -
 
 def post(url: str, form: dict[str, str]) -> tuple[int, Any]:
     body = urlencode(form).encode()
-    request = Request(url, body, {"Content-Type": "application/x-www-form-urlencoded"})  # noqa: S310 - a local address
+    request = Request(url, body, {"Content-Type": "application/x-www-form-urlencoded"})
     try:
-        with urlopen(request, timeout=30) as answer:  # noqa: S310 - a local address
+        with urlopen(request, timeout=30) as answer:
             return answer.status, json.load(answer)
     except HTTPError as error:
         with error:

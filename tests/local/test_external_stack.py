@@ -60,7 +60,7 @@ def serving(laptop: Laptop, template: Path, stderr: Path | None = None) -> Itera
 def call(url: str, method: str = "GET", token: str | None = None) -> tuple[int, Message, bytes]:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
-        with urlopen(Request(url, method=method, headers=headers), timeout=10) as answer:  # noqa: S310 - the laptop's own address
+        with urlopen(Request(url, method=method, headers=headers), timeout=10) as answer:
             return answer.status, answer.headers, answer.read()
     except HTTPError as error:
         with error:
@@ -70,12 +70,12 @@ def call(url: str, method: str = "GET", token: str | None = None) -> tuple[int, 
 def token(laptop: Laptop, scope: str, resource: str = CUSTOMER_API) -> str:
     form = {"grant_type": "client_credentials", "scope": scope, "resource": resource}
     credentials = b64encode(f"{CLIENT}:{CLIENT}-secret".encode()).decode()
-    request = Request(  # noqa: S310 - the laptop's own address
+    request = Request(
         f"{laptop.addresses.auth_origin}/ms-auth-server/oauth2/token",
         data=urlencode(form).encode(),
         headers={"Authorization": f"Basic {credentials}"},
     )
-    with urlopen(request, timeout=10) as answer:  # noqa: S310 - the laptop's own address
+    with urlopen(request, timeout=10) as answer:
         return str(json.load(answer)["access_token"])
 
 
@@ -290,7 +290,7 @@ def test_terminal_shows_requests_and_no_json(laptop: Laptop) -> None:
     )
     os.close(terminal)
     try:
-        with open(reading, encoding="utf-8", closefd=True) as shown:  # noqa: PTH123 - no path
+        with open(reading, encoding="utf-8", closefd=True) as shown:
             log = Path(shown.readline().strip().partition(" is in ")[2].rstrip("."))
             url = shown.readline().strip().partition(" at ")[2]
             assert call(f"{url}/customers", token="a.b.c")[0] == 401

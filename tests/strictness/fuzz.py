@@ -10,7 +10,7 @@ import time
 from hypothesis import HealthCheck, Phase, given, settings
 
 from tests.strictness.mutations import tokens
-from tests.strictness.oracles import Disagreement, compare
+from tests.strictness.oracles import DisagreementError, compare
 
 CHUNK = 5_000
 
@@ -27,7 +27,7 @@ class Tally:
         """Try that many examples.
 
         Raises:
-            Disagreement: with the smallest token that Hypothesis finds.
+            DisagreementError: with the smallest token that Hypothesis finds.
         """
 
         @settings(
@@ -56,7 +56,7 @@ def main() -> int:
     while tally.examples < wanted:
         try:
             tally.run(min(CHUNK, wanted - tally.examples))
-        except Disagreement as found:
+        except DisagreementError as found:
             print(f"A counterexample after {tally.examples:,} examples: {found}", file=sys.stderr)
             return 1
         print(

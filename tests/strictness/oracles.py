@@ -27,7 +27,7 @@ from tests.support.tokens import CLIENT, ISSUER, FakeClock, jwks, rsa_jwk, rsa_k
 RS256 = frozenset({"RS256"})
 
 
-class Disagreement(AssertionError):  # noqa: N818 - named for what was found
+class DisagreementError(AssertionError):
     """Raised when we accept what another verifier refuses."""
 
 
@@ -66,7 +66,7 @@ def pyjwt_objection(token: str) -> str | None:
             leeway=LEEWAY,
             options={"require": ["exp", "iss", "aud"]},
         )
-    except Exception as error:  # noqa: BLE001 - whatever it is, the token did not get through
+    except Exception as error:
         return f"PyJWT: {error!r}"
     return None
 
@@ -88,7 +88,7 @@ def joserfc_objection(token: str) -> str | None:
     try:
         decoded = joserfc_jwt.decode(token, _joserfc_key(), ["RS256"], registry=registry)
         required.validate(decoded.claims)
-    except Exception as error:  # noqa: BLE001 - as above
+    except Exception as error:
         return f"joserfc: {error!r}"
     return None
 
@@ -104,11 +104,11 @@ def compare(token: str, accept: Callable[[str], bool] = we_accept) -> bool:
     """Return whether Gatehouse accepts a token.
 
     Raises:
-        Disagreement: we do, and PyJWT or joserfc does not.
+        DisagreementError: we do, and PyJWT or joserfc does not.
     """
     if not accept(token):
         return False
     objections = [each for each in (pyjwt_objection(token), joserfc_objection(token)) if each]
     if objections:
-        raise Disagreement(f"{token!r}: {'; '.join(objections)}")
+        raise DisagreementError(f"{token!r}: {'; '.join(objections)}")
     return True

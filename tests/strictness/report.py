@@ -61,7 +61,7 @@ def _ours(world: World, make: Callable[[], str]) -> str:
 
 def ask_rivals() -> Rivals:
     """Show cases and controls to the verifiers that are installed here."""
-    from tests.benchmarks import rivals  # noqa: PLC0415 - only this environment has them
+    from tests.benchmarks import rivals
 
     tokens = [case.make() for case in CASES] + [control.make() for control in CONTROLS]
     worlds = [_world(world) for world in _worlds()]
@@ -90,7 +90,7 @@ def _worlds() -> list[World]:
 
 
 def _verdict(make: Callable[[Any], Callable[[str], object] | None], world: object, token: str) -> str:
-    import time_machine  # noqa: PLC0415 - not needed to write the page again
+    import time_machine
 
     with time_machine.travel(NOW, tick=False):
         try:
@@ -98,13 +98,13 @@ def _verdict(make: Callable[[Any], Callable[[str], object] | None], world: objec
             if verify is None:
                 return NO_OPTION
             verify(token)
-        except Exception:  # noqa: BLE001 - whatever it is, the token did not get through
+        except Exception:
             return REFUSED
         return ACCEPTED
 
 
 def _world(world: World) -> Any:
-    from tests.benchmarks.rivals import RivalWorld  # noqa: PLC0415 - not needed to write the page again
+    from tests.benchmarks.rivals import RivalWorld
 
     return RivalWorld(
         ISSUER,

@@ -57,7 +57,7 @@ def answers_server() -> Iterator[AnswersServer]:
             if said.status != 304:
                 self.wfile.write(said.body.encode())
 
-        do_GET = do_POST = _handle  # noqa: N815 - http.server's names
+        do_GET = do_POST = _handle
 
         def log_message(self, *_: object) -> None:
             pass

@@ -32,7 +32,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     whole = exitstatus == 0 and _is_whole(session.config)
     if whole or any(folder.iterdir()):
         # Imports what a run without any call does without.
-        from tests.support import privileges  # noqa: PLC0415 - see above
+        from tests.support import privileges
 
         records, roles = privileges.read(folder), privileges.Roles.of_the_stack()
         _found.extend(privileges.refused(records, roles))

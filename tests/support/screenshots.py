@@ -77,7 +77,7 @@ def main() -> int:
 
 
 def _say(line: str) -> None:
-    print(line)  # noqa: T201 - it talks to a person on a terminal
+    print(line)
 
 
 if __name__ == "__main__":

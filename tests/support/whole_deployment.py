@@ -13,7 +13,7 @@ CREDENTIALS: Final = {"client_id": "authorizer", "client_secret": "of-the-author
 _NESTED: Final = {"Resources": {"Log": {"Type": "AWS::Logs::LogGroup", "Properties": {}}}}
 
 
-def deploy_all(  # noqa: PLR0913 - each is one thing that a test may want otherwise
+def deploy_all(
     issuer: str,
     guarded_api: str,
     *,

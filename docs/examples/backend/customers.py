@@ -12,7 +12,7 @@ from typing import Any
 CUSTOMERS = {"1": "Ada Lovelace", "2": "Grace Hopper"}
 
 
-def handle(event: dict[str, Any], context: object) -> dict[str, Any]:  # noqa: ARG001 - Lambda's signature
+def handle(event: dict[str, Any], context: object) -> dict[str, Any]:
     """Answer a request of a REST API, or of an HTTP API with payload format 2.0."""
     authorizer = event["requestContext"].get("authorizer") or {}
     token = authorizer.get("lambda", authorizer) or {}

@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 
-def handle(event: dict[str, Any], context: object) -> dict[str, Any]:  # noqa: ARG001 - Lambda's signature
+def handle(event: dict[str, Any], context: object) -> dict[str, Any]:
     """Answer the routes $connect and $default."""
     token = event["requestContext"].get("authorizer") or {}
     if not token.get("client_id"):

@@ -221,7 +221,7 @@ def test_faulty_response_changes_no_result(account: Account, run: Run) -> None:
                 result = run(account, next(texts))
             except (StorageError, AuthorizerUnavailableError):
                 continue
-            except Exception as error:  # noqa: BLE001 - which one is what the test reports
+            except Exception as error:
                 wrong.append((operation, description, repr(error)))
                 continue
             if result != expected:

@@ -352,7 +352,7 @@ DER = "".join(CERTIFICATE.splitlines()[1:-1])
 
 
 def certificate_bound(issuer: Issuer) -> str:
-    from base64 import b64decode  # noqa: PLC0415 - used once
+    from base64 import b64decode
 
     return issuer.token(cnf={"x5t#S256": encode(sha256(b64decode(DER)).digest())})
 

@@ -33,7 +33,7 @@ def test_variables_set_ports_and_host() -> None:
     ("host", "in_urls"),
     [
         ("127.0.0.1", "localhost"),
-        ("0.0.0.0", "localhost"),  # noqa: S104 - a value under test
+        ("0.0.0.0", "localhost"),
         ("::", "localhost"),
         ("::1", "[::1]"),
         ("localhost", "localhost"),

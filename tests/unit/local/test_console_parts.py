@@ -95,7 +95,7 @@ def test_printed_lines_belong_to_their_call(monkeypatch: pytest.MonkeyPatch) -> 
     FunctionOutput.install()
 
     def handle(event: object) -> dict[str, object]:
-        print(f"I am {event}")  # noqa: T201 - under test
+        print(f"I am {event}")
         return {}
 
     recorder = Recorder()
@@ -105,7 +105,7 @@ def test_printed_lines_belong_to_their_call(monkeypatch: pytest.MonkeyPatch) -> 
         thread.start()
     for thread in threads:
         thread.join()
-    print("afterwards")  # noqa: T201 - the same
+    print("afterwards")
     lines = [invocation["lines"] for invocation in recorder.since(0)["invocations"]]
     assert sorted(lines) == [[f"I am {number}"] for number in range(4)]
     assert terminal.getvalue().endswith("afterwards\n")

@@ -32,7 +32,7 @@ def test_taken_port_disables_an_optional_service() -> None:
 
 
 def test_set_console_port_is_required() -> None:
-    environ = {"GATEHOUSE_CONSOLE_PORT": "9099", "GATEHOUSE_HOST": "0.0.0.0"}  # noqa: S104 - a value under test
+    environ = {"GATEHOUSE_CONSOLE_PORT": "9099", "GATEHOUSE_HOST": "0.0.0.0"}
     addresses = Addresses.from_env(environ)
     assert addresses.ports()["GATEHOUSE_CONSOLE_PORT"] == 9099
     assert "GATEHOUSE_CONSOLE_PORT" not in Addresses.from_env({}).ports()

@@ -272,7 +272,7 @@ def test_local_stack_uses_make_runs_ports() -> None:
         {},
         {"GATEHOUSE_AUTH_PORT": "1", "GATEHOUSE_API_PORT": "2", "GATEHOUSE_AWS_PORT": "3"},
         {"GATEHOUSE_HOST": "::1"},
-        {"GATEHOUSE_HOST": "0.0.0.0"},  # noqa: S104 - an operator may set it
+        {"GATEHOUSE_HOST": "0.0.0.0"},
     ):
         found, addresses = laptop(environ), Addresses.from_env(environ)
         assert (found.issuer, found.guarded_api) == (addresses.issuer, addresses.guarded_api)

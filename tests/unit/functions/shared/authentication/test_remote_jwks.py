@@ -196,7 +196,7 @@ class KeySite:
 
 @pytest.fixture
 def site() -> Iterator[str]:
-    from threading import Thread  # noqa: PLC0415 - one test's only
+    from threading import Thread
 
     with Server("127.0.0.1", 0) as server:
         server.open(KeySite())

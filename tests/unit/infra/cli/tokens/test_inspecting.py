@@ -359,7 +359,7 @@ SIMPLE = {
         ),
     ],
 )
-def test_simple_response_is_for_one_route(  # noqa: PLR0913, PLR0917 - a table's columns
+def test_simple_response_is_for_one_route(
     issuer: Issuer, gatehouse: CommandLine, method: str, path: str, more: tuple[str, ...], status: int, says: list[str]
 ) -> None:
     issuer.deploy(**SIMPLE)
