@@ -86,8 +86,11 @@ class AwsError(Exception):
     """Raised when AWS rejects a call. `reason` is safe to log, `message` may name resources.
 
     `code` is AWS's error code, or the name of boto3's exception if AWS did not respond. In that
-    case `operation` is empty, and `endpoint` is the address that was not reached.
+    case `operation` is empty, and `endpoint` is the address that was not reached. `item` is the
+    stored item that made a condition of DynamoDB fail, if the call requested it.
     """
+
+    item: Mapping[str, Any] | None = None
 
     def __init__(self, code: str, message: str = "", *, operation: str = "", endpoint: str = "") -> None:
         host = urlsplit(endpoint).hostname
@@ -123,12 +126,15 @@ class Aws(Protocol):
 class Boto3:
     """Calls through boto3, whose clients are cached.
 
-    The time-outs of a boto3 client are fixed. A call uses the client with the longest time-out that
-    fits its deadline: `timeout` seconds, or shorter by one step or several.
+    Each of the attempts takes at most `timeout` seconds, of which `connect` to connect. The
+    time-outs of a boto3 client are fixed. A call uses the client with the longest time-outs that
+    fit its deadline: these, or shorter by one step or several.
     """
 
-    def __init__(self, timeout: float) -> None:
+    def __init__(self, timeout: float, *, connect: float | None = None, attempts: int = 1) -> None:
         self._timeout = timeout
+        self._connect = timeout / 2 if connect is None else connect
+        self._attempts = attempts
         self._clients: dict[tuple[str, float], Any] = {}
         self._lock = Lock()  # boto3's default session is not thread-safe
 
@@ -142,17 +148,41 @@ class Boto3:
         import boto3
 
         with self._lock:
-            timeout = self._timeout
-            left = timeout if deadline is None else max(deadline.remaining(), _SHORTEST_TIMEOUT)
-            while timeout > left:
-                timeout *= _STEP
-            if (service, timeout) not in self._clients:
-                client = boto3.client(service, config=_config(timeout))  # type: ignore[call-overload]
-                self._clients[service, timeout] = check_responses(client)
-            return self._clients[service, timeout]
+            share = 1.0
+            longest = self._timeout * self._attempts
+            left = longest if deadline is None else max(deadline.remaining(), _SHORTEST_TIMEOUT)
+            while longest * share > left:
+                share *= _STEP
+            if (service, share) not in self._clients:
+                client = boto3.client(service, config=self._config(share))  # type: ignore[call-overload]
+                self._clients[service, share] = check_responses(client)
+            return self._clients[service, share]
+
+    def _config(self, share: float) -> Config:
+        from botocore.config import Config
+
+        return Config(
+            connect_timeout=max(self._connect * share, _SHORTEST_TIMEOUT),
+            read_timeout=max((self._timeout - self._connect) * share, _SHORTEST_TIMEOUT),
+            retries={"mode": "standard", "total_max_attempts": self._attempts},
+            tcp_keepalive=True,
+        )
 
 
-def call(make_client: Callable[[], Any], operation: str, parameters: Mapping[str, object]) -> dict[str, Any]:
+class Boto3Clients:
+    """Calls through clients of another session, such as the one of a command line."""
+
+    def __init__(self, client: Callable[[str], Any]) -> None:
+        self._client = client
+
+    def call(
+        self, service: str, operation: str, deadline: Deadline | None = None, **parameters: object
+    ) -> dict[str, Any]:
+        """Call an operation. The client's own time-outs apply."""
+        return call(lambda: self._client(service), operation, parameters)
+
+
+def call(client: Callable[[], Any], operation: str, parameters: Mapping[str, object]) -> dict[str, Any]:
     """Call an operation of a boto3 client.
 
     Raises:
@@ -163,7 +193,7 @@ def call(make_client: Callable[[], Any], operation: str, parameters: Mapping[str
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        response = getattr(make_client(), xform_name(operation))(**parameters)
+        response = getattr(client(), xform_name(operation))(**parameters)
     except (BotoCoreError, ClientError) as error:
         raise to_aws_error(error) from error
     except (AttributeError, LookupError, TypeError, ValueError) as error:
@@ -191,12 +221,15 @@ def to_aws_error(error: Exception) -> AwsError:
         is_temporary = isinstance(error, HTTPClientError | AwsConnectionError)
         kind = AwsUnavailableError if is_temporary else AwsError
         return kind(type(error).__name__, str(error), endpoint=endpoint)
-    fault = error.response.get("Error", {})
+    response: Mapping[str, Any] = error.response
+    fault = response.get("Error", {})
     code = fault.get("Code", "")
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     is_temporary = code in _TEMPORARY or status == 429 or status >= 500
     kind = AwsUnavailableError if is_temporary else AwsError
-    return kind(code, fault.get("Message", ""), operation=error.operation_name)
+    failure = kind(code, fault.get("Message", ""), operation=error.operation_name)
+    failure.item = response.get("Item")
+    return failure
 
 
 def check_responses(client: _Client) -> _Client:
@@ -260,11 +293,3 @@ def _conforms(shape: Any, value: Any) -> bool:
         return isinstance(value, dict) and all(_conforms(shape.value, member) for member in value.values())
     # A bool is an int to isinstance.
     return isinstance(value, _SCALARS[kind]) and (kind == "boolean" or not isinstance(value, bool))
-
-
-def _config(timeout: float) -> Config:
-    """Share the time between connecting and reading, without a second attempt."""
-    from botocore.config import Config
-
-    each = max(timeout / 2, _SHORTEST_TIMEOUT)
-    return Config(connect_timeout=each, read_timeout=each, retries={"total_max_attempts": 1})

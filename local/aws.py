@@ -25,6 +25,7 @@ from functions.rotate_keys.handler import build as build_rotator
 from functions.rotate_keys.key_backends import KmsKeys
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.runtime.lambda_function import SYSTEM_CLOCK
+from functions.shared.storage.aws import make_aws
 from functions.shared.storage.secrets_manager import SecretStore
 from infra.local_stack import key_alias, read_access_key, secret_name, table_name
 from local import ROOT
@@ -161,14 +162,14 @@ def provision(template: Template) -> None:
     for resource in template.of_type(_SECRET):
         name = resource.logical_id
         create_secret(secrets, known[name], template.properties(name, known))
-    clients = DynamoDbClients(dynamodb, known["ClientsTable"])
+    clients = DynamoDbClients(make_aws(), known["ClientsTable"])
     credentials = secrets.get_secret_value(SecretId=known["IntrospectionCredentials"])
     secret = json.loads(credentials["SecretString"])["client_secret"]
     # Clients may also request the name that the guarded API publishes (RFC 9728).
     published = Addresses.from_env(os.environ).guarded_api
     for client in [*demo_clients(published), *keyed_clients(), authorizer_client(secret)]:
         clients.put(client)
-    _create_signing_key(template, secrets, kms)
+    _create_signing_key(template)
 
 
 def _create_key(kms: KMSClient, alias: str, properties: Mapping[str, Any]) -> None:
@@ -203,13 +204,13 @@ def create_secret(secrets: SecretsManagerClient, name: str, properties: Mapping[
         secrets.put_secret_value(SecretId=name, SecretString=text)
 
 
-def _create_signing_key(template: Template, secrets: SecretsManagerClient, kms: KMSClient) -> None:
+def _create_signing_key(template: Template) -> None:
     """Run rotate_keys, as a deployment does."""
     environment = template.function("RotateKeys", names(template)).environment
     settings = RotationSettings.from_env(environment)
-    store = SecretStore(secrets)
-    kms_keys = KmsKeys(kms, settings.stack_name)
-    build_rotator(settings, clock=SYSTEM_CLOCK, secrets=store, kms_keys=kms_keys).run()
+    aws = make_aws()
+    kms_keys = KmsKeys(aws, settings.stack_name)
+    build_rotator(settings, clock=SYSTEM_CLOCK, secrets=SecretStore(aws), kms_keys=kms_keys).run()
 
 
 def main() -> int:

@@ -23,7 +23,7 @@ from functions.rotate_keys.key_rotation import RingStore
 from functions.shared.keys.cached_key_ring import FRESH_SECONDS
 from functions.shared.keys.key_ring import KeyRing
 from functions.shared.keys.rotation import RotationRules, announce
-from functions.shared.storage.aws import AwsClients
+from functions.shared.storage.aws import make_aws
 from functions.shared.storage.secrets_manager import SecretStore
 from infra.local_stack import physical_names
 from local.addresses import Addresses, with_free_ports
@@ -98,7 +98,7 @@ def rotate(addresses: Addresses) -> str:
     """Announce a key as rotate_keys does, to sign in half a minute; return its id."""
     use_local_aws(os.environ, addresses)
     known = physical_names()
-    secrets = SecretStore(AwsClients().secrets_manager)
+    secrets = SecretStore(make_aws())
     now = time.time()
     key = SecretsManagerKeys(secrets, known["SigningKeysSecret"]).create("RS256", now)
     store = RingStore(secrets, known["KeyRingSecret"])

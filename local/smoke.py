@@ -12,33 +12,32 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from secrets import token_hex
-from typing import TYPE_CHECKING
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from authorizer.aws import Aws
 from functions.shared.clients.client import Client, TokenFormat
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
-from infra.cli.context import Aws, Deployment, find_stack
+from functions.shared.storage.aws import call
+from functions.shared.storage.errors import StorageError
+from functions.shared.storage.secrets_manager import SecretStore
+from infra.cli.context import Aws as CallerAws
+from infra.cli.context import Deployment, find_stack
 from infra.cli.doctor.account import authorizer_cache_faults
 from infra.cli.errors import CommandError
 from local.demo_clients import SCOPES, authorizer_client
 from local.walkthrough import DemoCredentials, Walkthrough
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_secretsmanager import SecretsManagerClient
-
 
 class SmokeTest:
     """The walkthrough on a stack, with temporary clients."""
 
-    def __init__(self, stack: Deployment, dynamodb: DynamoDBClient, secrets: SecretsManagerClient) -> None:
+    def __init__(self, stack: Deployment, aws: Aws) -> None:
         self._stack = stack
-        self._dynamodb = dynamodb
-        self._secrets = secrets
-        self._clients = DynamoDbClients(dynamodb, stack.resource("ClientsTable"))
+        self._aws = aws
+        self._clients = DynamoDbClients(aws, stack.resource("ClientsTable"))
 
     def run(self, write: Callable[[str], None] = print) -> list[str]:
         """Run the walkthrough; return its failures. Afterwards the two clients are deleted."""
@@ -57,15 +56,19 @@ class SmokeTest:
             walkthrough.run()
         finally:
             for client_id in secrets:
-                self._dynamodb.delete_item(
-                    TableName=self._stack.resource("ClientsTable"), Key={"client_id": {"S": client_id}}
+                call(
+                    self._aws,
+                    "dynamodb",
+                    "DeleteItem",
+                    TableName=self._stack.resource("ClientsTable"),
+                    Key={"client_id": {"S": client_id}},
                 )
         return walkthrough.failures
 
     def _register_authorizer(self) -> None:
         """Register the authorizer's client. Other settings of an existing one are not changed."""
-        answer = self._secrets.get_secret_value(SecretId=self._stack.resource("IntrospectionCredentials"))
-        credentials = json.loads(answer["SecretString"])
+        secret = SecretStore(self._aws).read(self._stack.resource("IntrospectionCredentials"))
+        credentials = json.loads(secret or "")
         client = authorizer_client(credentials["client_secret"])
         client = replace(client, client_id=credentials["client_id"])
         if found := self._clients.find(client.client_id):
@@ -91,7 +94,7 @@ def _without(text: str, secrets: Iterable[str]) -> str:
     return text
 
 
-def cache_faults(aws: Aws, stack: Deployment) -> list[str]:
+def cache_faults(aws: CallerAws, stack: Deployment) -> list[str]:
     """Return how API Gateway's policy cache differs from the parameter."""
     if "GuardedApi" not in stack.resources:
         return []
@@ -105,12 +108,12 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="local.smoke")
     parser.add_argument("--stack", required=True)
     given = parser.parse_args(arguments)
-    aws = Aws(boto3.Session())
+    aws = CallerAws(boto3.Session())
     try:
         stack = find_stack(aws, given.stack)
-        failures = SmokeTest(stack, aws.client("dynamodb"), aws.client("secretsmanager")).run()
+        failures = SmokeTest(stack, aws).run()
         failures += cache_faults(aws, stack)
-    except (BotoCoreError, ClientError, CommandError) as error:
+    except (BotoCoreError, ClientError, CommandError, StorageError) as error:
         print(f"The smoke test could not use the stack {given.stack}: {error}", file=sys.stderr)
         return 1
     for failure in failures:

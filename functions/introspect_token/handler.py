@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from authorizer.aws import Aws
 from authorizer.metrics import Meter
 from functions.introspect_token.introspection import JwtResponder, TokenIntrospection
 from functions.shared.authentication.client_authentication import build_client_authentication
@@ -12,7 +13,7 @@ from functions.shared.clients.client_registry import CachedClients, DynamoDbClie
 from functions.shared.keys.cached_key_ring import CachedKeyRing
 from functions.shared.keys.signers import RingSigners
 from functions.shared.runtime.lambda_function import SYSTEM_CLOCK, Clock, EnvironmentSettings, LambdaHandler
-from functions.shared.storage.aws import AwsClients
+from functions.shared.storage.aws import make_aws
 from functions.shared.storage.secrets_manager import SecretStore
 from functions.shared.tokens.token_lookup import TokenLookup, build_token_stores
 from functions.shared.web.audit import Emit
@@ -35,13 +36,11 @@ class Settings(EnvironmentSettings):
     remote_keys: str = ""
 
 
-def build(
-    settings: Settings, *, clock: Clock, aws: AwsClients, emit: Emit = print, meter: Meter | None = None
-) -> Endpoint:
+def build(settings: Settings, *, clock: Clock, aws: Aws, emit: Emit = print, meter: Meter | None = None) -> Endpoint:
     """Compose the endpoint."""
     meter = meter or Meter(clock=clock)
-    clients = CachedClients(DynamoDbClients(aws.dynamodb, settings.clients_table), clock)
-    secrets = SecretStore(aws.secrets_manager)
+    clients = CachedClients(DynamoDbClients(aws, settings.clients_table), clock)
+    secrets = SecretStore(aws)
     key_ring = CachedKeyRing(secrets, settings.key_ring_secret, clock)
     stores = build_token_stores(
         issuer=settings.issuer,
@@ -51,7 +50,7 @@ def build(
         aws=aws,
         clock=clock,
     )
-    signers = RingSigners(key_ring, secrets, settings.signing_keys_secret, lambda: aws.kms, meter)
+    signers = RingSigners(key_ring, secrets, settings.signing_keys_secret, aws, meter)
     introspection = TokenIntrospection(
         authentication=build_client_authentication(
             issuer=settings.issuer,
@@ -69,5 +68,5 @@ def build(
 
 
 handle = LambdaHandler(
-    lambda: build(Settings.from_env(os.environ), clock=SYSTEM_CLOCK, aws=AwsClients(), meter=Meter.from_env(os.environ))
+    lambda: build(Settings.from_env(os.environ), clock=SYSTEM_CLOCK, aws=make_aws(), meter=Meter.from_env(os.environ))
 )

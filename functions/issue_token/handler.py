@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from authorizer.aws import Aws
 from authorizer.metrics import Meter
 from functions.issue_token.grants import GrantDecisions, grant_client_credentials
 from functions.issue_token.minting import JwtMint, OpaqueMint
@@ -18,7 +19,7 @@ from functions.shared.clients.supported import CLIENT_CREDENTIALS, TOKEN_EXCHANG
 from functions.shared.keys.cached_key_ring import CachedKeyRing
 from functions.shared.keys.signers import RingSigners
 from functions.shared.runtime.lambda_function import SYSTEM_CLOCK, Clock, EnvironmentSettings, LambdaHandler
-from functions.shared.storage.aws import AwsClients
+from functions.shared.storage.aws import make_aws
 from functions.shared.storage.secrets_manager import SecretStore
 from functions.shared.storage.state_table import OneTimeUse
 from functions.shared.tokens.opaque_tokens import OpaqueTokenStore
@@ -47,17 +48,15 @@ class Settings(EnvironmentSettings):
     mtls_base_url: str = ""
 
 
-def build(
-    settings: Settings, *, clock: Clock, aws: AwsClients, emit: Emit = print, meter: Meter | None = None
-) -> Endpoint:
+def build(settings: Settings, *, clock: Clock, aws: Aws, emit: Emit = print, meter: Meter | None = None) -> Endpoint:
     """Compose the endpoint."""
     meter = meter or Meter(clock=clock)
-    clients = CachedClients(DynamoDbClients(aws.dynamodb, settings.clients_table), clock)
-    secrets = SecretStore(aws.secrets_manager)
+    clients = CachedClients(DynamoDbClients(aws, settings.clients_table), clock)
+    secrets = SecretStore(aws)
     key_ring = CachedKeyRing(secrets, settings.key_ring_secret, clock)
     mtls_base_url = settings.mtls_base_url.rstrip("/")
-    signers = RingSigners(key_ring, secrets, settings.signing_keys_secret, lambda: aws.kms, meter)
-    opaque_tokens = OpaqueTokenStore(aws.dynamodb, settings.tokens_table)
+    signers = RingSigners(key_ring, secrets, settings.signing_keys_secret, aws, meter)
+    opaque_tokens = OpaqueTokenStore(aws, settings.tokens_table)
     stores = build_token_stores(
         issuer=settings.issuer,
         tokens_table=settings.tokens_table,
@@ -78,7 +77,7 @@ def build(
         possession=PossessionCheck(
             settings.issuer + paths.TOKEN,
             DpopNonces(secrets, settings.dpop_nonce_secret, clock),
-            OneTimeUse(aws.dynamodb, settings.state_table),
+            OneTimeUse(aws, settings.state_table),
             mtls_base_url + paths.TOKEN if mtls_base_url else "",
         ),
         grants=GrantDecisions(
@@ -94,5 +93,5 @@ def build(
 
 
 handle = LambdaHandler(
-    lambda: build(Settings.from_env(os.environ), clock=SYSTEM_CLOCK, aws=AwsClients(), meter=Meter.from_env(os.environ))
+    lambda: build(Settings.from_env(os.environ), clock=SYSTEM_CLOCK, aws=make_aws(), meter=Meter.from_env(os.environ))
 )

@@ -7,11 +7,12 @@ import os
 from dataclasses import dataclass
 from math import ceil
 
+from authorizer.aws import Aws
 from authorizer.metrics import Meter
 from functions.shared.keys.cached_key_ring import CachedKeyRing
 from functions.shared.keys.key_ring import JWKS_MAX_AGE, KeyRing
 from functions.shared.runtime.lambda_function import SYSTEM_CLOCK, Clock, EnvironmentSettings, LambdaHandler
-from functions.shared.storage.aws import AwsClients
+from functions.shared.storage.aws import make_aws
 from functions.shared.storage.secrets_manager import SecretStore
 from functions.shared.web.audit import AuditEntry, Emit
 from functions.shared.web.cacheable_response import METHODS, cacheable_response
@@ -48,16 +49,14 @@ def _max_age(ring: KeyRing, now: float) -> int:
     return JWKS_MAX_AGE if change is None else min(JWKS_MAX_AGE, ceil(change - now))
 
 
-def build(
-    settings: Settings, *, clock: Clock, aws: AwsClients, emit: Emit = print, meter: Meter | None = None
-) -> Endpoint:
+def build(settings: Settings, *, clock: Clock, aws: Aws, emit: Emit = print, meter: Meter | None = None) -> Endpoint:
     """Compose the endpoint."""
-    secrets = SecretStore(aws.secrets_manager)
+    secrets = SecretStore(aws)
     publisher = JwksPublisher(CachedKeyRing(secrets, settings.key_ring_secret, clock), clock)
     meter = meter or Meter(clock=clock)
     return Endpoint("publish_jwks", publisher, emit, METHODS, meter)
 
 
 handle = LambdaHandler(
-    lambda: build(Settings.from_env(os.environ), clock=SYSTEM_CLOCK, aws=AwsClients(), meter=Meter.from_env(os.environ))
+    lambda: build(Settings.from_env(os.environ), clock=SYSTEM_CLOCK, aws=make_aws(), meter=Meter.from_env(os.environ))
 )

@@ -6,13 +6,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from authorizer.aws import Aws
 from authorizer.metrics import Meter
 from functions.shared.authentication.client_authentication import ClientAuthentication, build_client_authentication
 from functions.shared.clients.client import Client
 from functions.shared.clients.client_registry import CachedClients, DynamoDbClients
 from functions.shared.keys.cached_key_ring import CachedKeyRing
 from functions.shared.runtime.lambda_function import SYSTEM_CLOCK, Clock, EnvironmentSettings, LambdaHandler
-from functions.shared.storage.aws import AwsClients
+from functions.shared.storage.aws import make_aws
 from functions.shared.storage.secrets_manager import SecretStore
 from functions.shared.tokens.token_lookup import TokenStore, build_token_stores
 from functions.shared.web.audit import AuditEntry, Emit
@@ -74,12 +75,10 @@ class TokenRevocation:
         return False
 
 
-def build(
-    settings: Settings, *, clock: Clock, aws: AwsClients, emit: Emit = print, meter: Meter | None = None
-) -> Endpoint:
+def build(settings: Settings, *, clock: Clock, aws: Aws, emit: Emit = print, meter: Meter | None = None) -> Endpoint:
     """Compose the endpoint."""
-    clients = CachedClients(DynamoDbClients(aws.dynamodb, settings.clients_table), clock)
-    secrets = SecretStore(aws.secrets_manager)
+    clients = CachedClients(DynamoDbClients(aws, settings.clients_table), clock)
+    secrets = SecretStore(aws)
     key_ring = CachedKeyRing(secrets, settings.key_ring_secret, clock)
     revocation = TokenRevocation(
         authentication=build_client_authentication(
@@ -104,5 +103,5 @@ def build(
 
 
 handle = LambdaHandler(
-    lambda: build(Settings.from_env(os.environ), clock=SYSTEM_CLOCK, aws=AwsClients(), meter=Meter.from_env(os.environ))
+    lambda: build(Settings.from_env(os.environ), clock=SYSTEM_CLOCK, aws=make_aws(), meter=Meter.from_env(os.environ))
 )

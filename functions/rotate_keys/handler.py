@@ -22,7 +22,7 @@ from functions.shared.runtime.lambda_function import (
     LambdaHandler,
     WarmInstance,
 )
-from functions.shared.storage.aws import AwsClients
+from functions.shared.storage.aws import make_aws
 from functions.shared.storage.secrets_manager import SecretStore
 from functions.shared.storage.state_table import DAY
 
@@ -118,9 +118,9 @@ def build(
 
 def _build_rotator() -> Rotator:
     settings = Settings.from_env(os.environ)
-    aws = AwsClients()
-    secrets = SecretStore(aws.secrets_manager)
-    kms_keys = KmsKeys(aws.kms, settings.stack_name)
+    aws = make_aws()
+    secrets = SecretStore(aws)
+    kms_keys = KmsKeys(aws, settings.stack_name)
     return build(settings, clock=SYSTEM_CLOCK, secrets=secrets, kms_keys=kms_keys)
 
 

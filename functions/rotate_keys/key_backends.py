@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from math import floor
-from typing import TYPE_CHECKING, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from jwt import get_algorithm_by_name
 
+from authorizer.aws import Aws
 from functions.shared.keys import signing_keys
 from functions.shared.keys.key_ring import RingKey, public_members
 from functions.shared.keys.rotation import NewKey
 from functions.shared.keys.signing_keys import to_pem
-from functions.shared.storage.aws import storage_errors
+from functions.shared.storage.aws import call, ignoring
+from functions.shared.storage.dynamodb_items import reading
+from functions.shared.storage.errors import StorageError
 from functions.shared.storage.secrets_manager import SecretStore, SecretVersion, retrying_conflicts
 
 if TYPE_CHECKING:
     from jwt.algorithms import AllowedPrivateKeys, AllowedPublicKeys
-    from mypy_boto3_kms import KMSClient
-    from mypy_boto3_kms.literals import KeySpecType
-    from mypy_boto3_kms.type_defs import AliasListEntryTypeDef
 
-
-T = TypeVar("T")
 
 ORPHAN_SECONDS = 3600
 """Minimum age at which an unused private key is deleted. A younger one may be about to be used."""
@@ -41,10 +38,11 @@ PENDING_DAYS = 7
 _PAUSES = (0.25, 0.5, 1.0, 2.0)
 """Seconds between attempts: KMS is eventually consistent."""
 
+_NOT_FOUND = "NotFoundException"
 _PUBLIC_EXPONENT = 65_537
 _RSA_BITS = 2048
 
-KEY_SPECS: Mapping[str, KeySpecType] = {
+KEY_SPECS: Mapping[str, str] = {
     "RS256": "RSA_2048",
     "PS256": "RSA_2048",
     "ES256": "ECC_NIST_P256",
@@ -159,10 +157,10 @@ class KmsKeys:
     """Asymmetric KMS keys, tagged with their stack and found by their aliases.
 
     A run that ends between creating a key and its alias leaves a key that only its tag finds.
-    A lost response has the same effect, because boto3 then creates another key.
+    A lost response has the same effect, because the retry creates another key.
     """
 
-    kms: KMSClient
+    aws: Aws
     stack_name: str
     sleep: Callable[[float], None] = time.sleep
 
@@ -172,58 +170,68 @@ class KmsKeys:
         Raises:
             StorageError: KMS refuses or is unavailable.
         """
-        with storage_errors():
-            created = self.kms.create_key(
-                KeySpec=KEY_SPECS[alg],
-                KeyUsage="SIGN_VERIFY",
-                Description=f"Signs {self.stack_name}'s {alg} tokens.",
-                Tags=[{"TagKey": STACK_TAG, "TagValue": self.stack_name}],
-            )["KeyMetadata"]
-            key_id = created["KeyId"]
-            alias = self._prefix + key_id
-            # The alias exists if the response of a first attempt was lost.
-            with suppress(self.kms.exceptions.AlreadyExistsException):
-                self._when_known(lambda: self.kms.create_alias(AliasName=alias, TargetKeyId=key_id))
-            der = self._when_known(lambda: self.kms.get_public_key(KeyId=key_id))["PublicKey"]
+        created = self._call(
+            "CreateKey",
+            KeySpec=KEY_SPECS[alg],
+            KeyUsage="SIGN_VERIFY",
+            Description=f"Signs {self.stack_name}'s {alg} tokens.",
+            Tags=[{"TagKey": STACK_TAG, "TagValue": self.stack_name}],
+        )["KeyMetadata"]
+        key_id = created["KeyId"]
+        # The alias exists if the response of a first attempt was lost.
+        with ignoring("AlreadyExistsException"):
+            self._call_when_known("CreateAlias", AliasName=self._prefix + key_id, TargetKeyId=key_id)
+        der = self._call_when_known("GetPublicKey", KeyId=key_id)["PublicKey"]
         public_key = cast("AllowedPublicKeys", load_der_public_key(der))
         return NewKey(alg, to_public_jwk(alg, public_key), signer=created["Arn"])
 
-    def _when_known(self, call: Callable[[], T]) -> T:
+    def _call(self, operation: str, **parameters: object) -> dict[str, Any]:
+        return call(self.aws, "kms", operation, **parameters)
+
+    def _call_when_known(self, operation: str, **parameters: object) -> dict[str, Any]:
         """Call KMS until it knows a new key everywhere."""
         for pause in _PAUSES:
             try:
-                return call()
-            except self.kms.exceptions.NotFoundException:
+                return self._call(operation, **parameters)
+            except StorageError as error:
+                if error.code != _NOT_FOUND:
+                    raise
                 self.sleep(pause)
-        return call()
+        return self._call(operation, **parameters)
 
     def delete_unused(self, needed: Collection[RingKey], now: float) -> int:
         """Schedule the deletion of keys that are neither needed nor new; return their number."""
         needed_ids = {key.signer.rpartition("/")[2] for key in needed}
-        with storage_errors():
-            unused = [
-                alias
-                for alias in self._aliases()
-                if alias["TargetKeyId"] not in needed_ids and self._age(alias, now) >= ORPHAN_SECONDS
-            ]
-            for alias in unused:
-                # The alias is deleted last, so that an interrupted run is resumed.
-                with suppress(self.kms.exceptions.KMSInvalidStateException):
-                    self.kms.schedule_key_deletion(KeyId=alias["TargetKeyId"], PendingWindowInDays=PENDING_DAYS)
-                with suppress(self.kms.exceptions.NotFoundException):
-                    self.kms.delete_alias(AliasName=alias["AliasName"])
+        unused = [
+            (alias, key_id)
+            for alias, key_id in self._aliases()
+            if key_id not in needed_ids and now - self._created_at(key_id) >= ORPHAN_SECONDS
+        ]
+        for alias, key_id in unused:
+            # The alias is deleted last, so that an interrupted run is resumed.
+            with ignoring("KMSInvalidStateException"):
+                self._call("ScheduleKeyDeletion", KeyId=key_id, PendingWindowInDays=PENDING_DAYS)
+            with ignoring(_NOT_FOUND):
+                self._call("DeleteAlias", AliasName=alias)
         return len(unused)
 
-    def _age(self, alias: AliasListEntryTypeDef, now: float) -> float:
-        key = self.kms.describe_key(KeyId=alias["TargetKeyId"])["KeyMetadata"]
-        return now - key["CreationDate"].timestamp()
+    def _created_at(self, key_id: str) -> float:
+        created: float = self._call("DescribeKey", KeyId=key_id)["KeyMetadata"]["CreationDate"]
+        return created
 
     @property
     def _prefix(self) -> str:
         return f"alias/{self.stack_name}-signing/"
 
-    def _aliases(self) -> Iterator[AliasListEntryTypeDef]:
-        for page in self.kms.get_paginator("list_aliases").paginate():
-            for alias in page["Aliases"]:
-                if alias["AliasName"].startswith(self._prefix):
-                    yield alias
+    def _aliases(self) -> Iterator[tuple[str, str]]:
+        """Yield the aliases of the stack and their keys."""
+        start: dict[str, object] = {}
+        while True:
+            page = self._call("ListAliases", **start)
+            with reading("an alias"):
+                own = [alias for alias in page["Aliases"] if alias["AliasName"].startswith(self._prefix)]
+                found = [(alias["AliasName"], alias["TargetKeyId"]) for alias in own]
+            yield from found
+            if "NextMarker" not in page:
+                return
+            start = {"Marker": page["NextMarker"]}

@@ -5,9 +5,8 @@ Imported lazily, because it imports boto3 and shell completion must be fast.
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from authorizer.aws import AwsError
+from authorizer.aws import AwsError, to_aws_error
 from functions.shared.keys.rotation import UnsafeRotationError
-from functions.shared.storage.aws import to_storage_error
 from functions.shared.storage.errors import StorageError, StorageUnavailableError
 from functions.shared.storage.secrets_manager import SecretConflictError
 
@@ -48,7 +47,9 @@ def translated(error: Exception) -> CommandError | None:
     if isinstance(error, UnsafeRotationError):
         return CommandError(f"{error}.", "Deploy with other parameters: see docs/deploy.md.")
     if isinstance(error, ClientError | BotoCoreError):
-        error = to_storage_error(error)
+        error = to_aws_error(error)
+    if isinstance(error, AwsError):
+        return _of_aws(error)
     return _of_storage(error) if isinstance(error, StorageError) else None
 
 

@@ -226,7 +226,7 @@ def _described(key: RingKey, *, is_restored: bool) -> str:
 
 def _rings(context: CommandContext) -> RingStore:
     deployment = context.deployment
-    return RingStore(SecretStore(context.aws.client("secretsmanager")), deployment.resource("KeyRingSecret"))
+    return RingStore(SecretStore(context.aws), deployment.resource("KeyRingSecret"))
 
 
 def _changes(clients: ClientTable, wanted: Iterable[Client]) -> list[Change]:

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
-from botocore.exceptions import ClientError
-
+from authorizer.aws import Aws
 from functions.shared.clients.client import Client, from_item, is_client_id, to_item
-from functions.shared.storage.aws import storage_errors
-from functions.shared.storage.errors import StorageCorruptError
+from functions.shared.storage.aws import call
+from functions.shared.storage.errors import StorageCorruptError, StorageError
+from functions.shared.storage.state_table import CONDITION_FAILED
 
 from .context import CommandContext
 from .errors import CommandError, ConflictError, ExitCode, NotFoundError, UsageError
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-
 
 _ATTEMPTS = 5
 _LONGEST_KEY = 2048
@@ -77,7 +73,7 @@ def refuse_broken(clients: Iterable[SeenClient]) -> None:
 def clients_of(context: CommandContext) -> ClientTable:
     """Return the clients table of the deployment."""
     table = context.deployment.resource("ClientsTable")  # first: it may raise
-    return ClientTable(context.aws.client("dynamodb"), table)
+    return ClientTable(context.aws, table)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +84,19 @@ class ClientTable:
     Records that cannot be read can be listed, disabled and deleted.
     """
 
-    dynamodb: DynamoDBClient
+    aws: Aws
     name: str
 
     def list(self) -> Iterator[SeenClient]:
         """Yield every client by id, including records that cannot be read."""
         items: list[Mapping[str, Any]] = []
-        with storage_errors():
-            for page in self.dynamodb.get_paginator("scan").paginate(TableName=self.name, ConsistentRead=True):
-                items.extend(page["Items"])
+        start: dict[str, object] = {}
+        while True:
+            page = call(self.aws, "dynamodb", "Scan", TableName=self.name, ConsistentRead=True, **start)
+            items.extend(page["Items"])
+            if "LastEvaluatedKey" not in page:
+                break
+            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
         yield from sorted(map(SeenClient.of, items), key=lambda seen: seen.client_id)
 
     def find(self, client_id: str) -> SeenClient | None:
@@ -128,17 +128,9 @@ class ClientTable:
         Raises:
             ConflictError: another process has changed it.
         """
-        with storage_errors():
-            try:
-                self.dynamodb.delete_item(
-                    TableName=self.name,
-                    Key={"client_id": seen.item["client_id"]},
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                    **_is_still(seen.item),
-                )
-            except self.dynamodb.exceptions.ConditionalCheckFailedException as error:
-                if _stored(error) is not None:
-                    raise _conflict(seen.client_id) from None
+        key = {"client_id": seen.item["client_id"]}
+        if not self._write("DeleteItem", None, Key=key, **_is_still(seen.item)):
+            raise _conflict(seen.client_id)
 
     def disable(self, client_id: str) -> SeenClient:
         """Disable a client, also if its record cannot be read; return the previous record.
@@ -178,32 +170,34 @@ class ClientTable:
     def _item(self, client_id: str) -> Mapping[str, Any] | None:
         if not 0 < len(client_id.encode(errors="replace")) <= _LONGEST_KEY:
             return None
-        with storage_errors():
-            answer = self.dynamodb.get_item(
-                TableName=self.name, Key={"client_id": {"S": client_id}}, ConsistentRead=True
-            )
-        return answer.get("Item")
+        key = {"client_id": {"S": client_id}}
+        return call(self.aws, "dynamodb", "GetItem", TableName=self.name, Key=key, ConsistentRead=True).get("Item")
 
     def _replace(self, item: Mapping[str, Any], seen: SeenClient | None) -> None:
         condition = _is_absent() if seen is None else _is_still(seen.item)
-        with storage_errors():
-            try:
-                self.dynamodb.put_item(
-                    TableName=self.name, Item=item, ReturnValuesOnConditionCheckFailure="ALL_OLD", **condition
-                )
-            except self.dynamodb.exceptions.ConditionalCheckFailedException as error:
-                if _stored(error) != item:
-                    raise _conflict(str(item["client_id"]["S"])) from None
+        if not self._write("PutItem", item, Item=item, **condition):
+            raise _conflict(str(item["client_id"]["S"]))
 
+    def _write(self, operation: str, wanted: Mapping[str, Any] | None, **parameters: object) -> bool:
+        """Write on a condition; return whether the table has the `wanted` item, or none.
 
-def _stored(error: ClientError) -> Mapping[str, Any] | None:
-    """Return the stored item that made a condition fail.
-
-    boto3 retries when a response is lost. The condition then sees the item written by the first
-    attempt, which is not a conflict.
-    """
-    # The types declare the member for every error.
-    return cast("Mapping[str, Any] | None", error.response.get("Item"))
+        boto3 retries when a response is lost. The condition then fails because of the first
+        attempt, which is not a conflict.
+        """
+        try:
+            call(
+                self.aws,
+                "dynamodb",
+                operation,
+                TableName=self.name,
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                **parameters,
+            )
+        except StorageError as error:
+            if error.code != CONDITION_FAILED or error.failure is None:
+                raise
+            return error.failure.item == wanted
+        return True
 
 
 def _is_absent() -> dict[str, Any]:

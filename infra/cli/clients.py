@@ -134,7 +134,7 @@ def _row(client: Client, live: int) -> Sequence[object]:
 
 
 def _secrets(context: CommandContext, client: Client) -> Iterator[dict[str, Any]]:
-    uses = SecretUses(context.aws.client("dynamodb"), context.deployment.resource("StateTable"))
+    uses = SecretUses(context.aws, context.deployment.resource("StateTable"))
     for secret in client.secrets:
         used = uses.last_used(client.client_id, secret.digest)
         yield {

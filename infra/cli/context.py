@@ -14,7 +14,8 @@ import click
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from authorizer.aws import check_responses
+from authorizer.aws import Boto3Clients, check_responses
+from authorizer.clock import Deadline
 from functions.shared.runtime.lambda_function import SYSTEM_CLOCK, Clock
 
 from .. import local_stack
@@ -68,6 +69,12 @@ class Aws:
             made = self.session.client(service, endpoint_url=self.endpoint, config=config)  # type: ignore[call-overload]
             self._clients[service] = check_responses(made)
         return self._clients[service]
+
+    def call(
+        self, service: str, operation: str, deadline: Deadline | None = None, **parameters: object
+    ) -> dict[str, Any]:
+        """Call an operation, for the stores of the functions and of the authorizer."""
+        return Boto3Clients(self.client).call(service, operation, deadline, **parameters)
 
 
 _LAST_PORT = 65_535

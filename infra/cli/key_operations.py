@@ -261,7 +261,7 @@ class KeyAdmin:
 
     @cached_property
     def _secrets(self) -> SecretStore:
-        return SecretStore(self.context.aws.client("secretsmanager"))
+        return SecretStore(self.context.aws)
 
     @cached_property
     def _store(self) -> RingStore:
@@ -270,5 +270,5 @@ class KeyAdmin:
     @cached_property
     def _backend(self) -> KeyBackend:
         if self.settings.key_edition == IN_KMS:
-            return KmsKeys(self.context.aws.client("kms"), self.settings.stack_name)
+            return KmsKeys(self.context.aws, self.settings.stack_name)
         return SecretsManagerKeys(self._secrets, self.settings.signing_keys_secret)

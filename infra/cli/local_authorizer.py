@@ -11,10 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from authorizer import aws
 from authorizer.app import build, read_scope_map
 from authorizer.authorizer import BaseAuthorizer, Decision
 from authorizer.clock import Deadline
@@ -29,7 +27,7 @@ from functions.shared.clients.supported import SIGNING_ALGORITHMS
 from functions.shared.web import paths
 
 from .. import local_stack
-from .context import Aws, CommandContext, port
+from .context import CommandContext, port
 from .errors import CommandError, NotFoundError, UsageError
 from .input_files import parse_yaml, read_text
 
@@ -271,7 +269,7 @@ class LocalAuthorizer:
             _ = self.scope_map  # raises a better message than the authorizer
             if self.scope_map_file is not None:
                 settings = settings._replace(scope_map=str(self.scope_map_file))
-        table, caller = settings.deny_list_table, _CallerAws(self.context.aws)
+        table = settings.deny_list_table
         return build(
             # Not available here, and without influence on the decision.
             settings._replace(jwks_seed=None, usage_keys=None, replay_table=None),
@@ -279,7 +277,7 @@ class LocalAuthorizer:
             emit=self._collect_notice,
             credential_source=lambda _renew, _deadline: self.credentials(),
             rules_source=self._rules_source,
-            revoked_tokens=DynamoDbRevokedTokens(table, caller) if table else None,
+            revoked_tokens=DynamoDbRevokedTokens(table, self.context.aws) if table else None,
         )
 
     def _collect_notice(self, line: str) -> None:
@@ -294,7 +292,7 @@ class LocalAuthorizer:
 
     @cached_property
     def _rules_source(self) -> _Rules:
-        deployed = ParameterStore(self.settings.api_rules or "", _CallerAws(self.context.aws))
+        deployed = ParameterStore(self.settings.api_rules or "", self.context.aws)
         return _Rules(self.scope_map_file, deployed)
 
     def _event(self, call: Call) -> dict[str, object]:
@@ -335,17 +333,3 @@ class _Rules:
         """Return the rules; raises NotFoundError, UsageError for a file."""
         self.text = read_text(self.file) if self.file else self.source.read(api, deadline)
         return self.text
-
-
-@dataclass(frozen=True)
-class _CallerAws:
-    """The authorizer's calls of AWS, with the clients and time-outs of the command line."""
-
-    clients: Aws
-
-    def call(
-        self, service: str, operation: str, deadline: Deadline | None = None, **parameters: object
-    ) -> dict[str, Any]:
-        """Call an operation."""
-        del deadline  # the command line's time-outs apply
-        return aws.call(lambda: self.clients.client(service), operation, parameters)

@@ -11,13 +11,13 @@ from typing import Any
 import jwt
 
 from authorizer import base64url
+from authorizer.aws import Aws
 from functions.rotate_keys.handler import Settings as RotationSettings
 from functions.rotate_keys.key_backends import SecretsManagerKeys
 from functions.rotate_keys.key_rotation import RingStore
 from functions.shared.clients.client import Client
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.keys import signing_keys
-from functions.shared.storage.aws import AwsClients
 from functions.shared.storage.secrets_manager import SecretStore
 from functions.shared.tokens.opaque_tokens import OpaqueTokenStore, generate_token
 from infra.cli.key_operations import KeyOperations
@@ -38,13 +38,13 @@ class FaultInjector:
     """Changes the running laptop edition. `folder` has the sockets of its processes."""
 
     folder: str
-    aws: AwsClients
+    aws: Aws
     clock: Callable[[], float]
     has_bound_api: bool = False
 
     def client(self, client_id: str) -> Client | None:
         """Return a client as it is registered."""
-        clients = DynamoDbClients(self.aws.dynamodb, physical_names()["ClientsTable"])
+        clients = DynamoDbClients(self.aws, physical_names()["ClientsTable"])
         return clients.find(client_id)
 
     def is_key_set_down(self) -> bool:
@@ -55,7 +55,7 @@ class FaultInjector:
         """Replace the signing key at once, as `gatehouse keys emergency` does."""
         known = physical_names()
         settings = RotationSettings(known["KeyRingSecret"], known["SigningKeysSecret"])
-        secrets = SecretStore(self.aws.secrets_manager)
+        secrets = SecretStore(self.aws)
         store = RingStore(secrets, known["KeyRingSecret"])
         private_keys = SecretsManagerKeys(secrets, settings.signing_keys_secret)
         keys = KeyOperations(store, private_keys, settings.rules(), self.clock)
@@ -115,7 +115,7 @@ class FaultInjector:
     def _expired_jwt(self, text: str) -> tuple[str, Step]:
         header, claims = decode(text)
         past = moved_back(claims, claims["exp"] - int(self.clock()) + _EXPIRED_FOR)
-        secrets = SecretStore(self.aws.secrets_manager)
+        secrets = SecretStore(self.aws)
         stored = secrets.read(physical_names()["SigningKeysSecret"])
         key = signing_keys.from_pem(signing_keys.from_json(stored)[header["kid"]])
         # With None, PyJWT does not add its own `typ`.
@@ -129,7 +129,7 @@ class FaultInjector:
         return expired, _token_fault("The token expires", sentence, "expired", detail)
 
     def _expired_opaque(self, text: str) -> tuple[str, Step]:
-        store = OpaqueTokenStore(self.aws.dynamodb, physical_names()["TokensTable"])
+        store = OpaqueTokenStore(self.aws, physical_names()["TokensTable"])
         now = int(self.clock())
         meaning = store.find(text, now)
         if meaning is None:

@@ -50,7 +50,7 @@ def _warm_handler() -> Iterator[tuple[Callable[[], object], list[str]]]:
         aws.secrets_manager.put_secret_value(
             SecretId=SIGNING_KEYS_SECRET, SecretString=signing_keys.to_json({new.kid: new.private_pem})
         )
-        DynamoDbClients(aws.dynamodb, CLIENTS_TABLE).put(client())
+        DynamoDbClients(aws, CLIENTS_TABLE).put(client())
         event = form_event(
             paths.TOKEN,
             [("grant_type", "client_credentials"), ("scope", "country.read customer.read")],

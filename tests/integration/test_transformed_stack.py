@@ -24,13 +24,12 @@ from functions.rotate_keys import handler as rotate_keys
 from functions.rotate_keys.handler import Settings as RotateKeysSettings
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.runtime.lambda_function import SYSTEM_CLOCK
-from functions.shared.storage.aws import AwsClients
 from functions.shared.storage.secrets_manager import SecretStore
 from infra import template_checks
 from local.aws import TEMPLATE, create_secret
 from local.aws import names as physical_names
 from local.gateway.template import Template
-from tests.support.aws import CREDENTIALS, TABLES
+from tests.support.aws import CREDENTIALS, TABLES, AwsAccount
 from tests.support.deployed_template import Deployment
 from tests.support.proxy_events import basic, form_event, token_event
 from tests.support.server import SECRET, client
@@ -180,7 +179,7 @@ def test_each_function_has_its_role_and_log_group(stack: Stack) -> None:
 def test_created_stack_issues_and_introspects_a_token(stack: Stack) -> None:
     template = Template.read(TEMPLATE)
     names = physical_names(template)
-    aws = AwsClients()
+    aws = AwsAccount()
     secrets = {}
     for logical_id in stack.of_type("AWS::SecretsManager::Secret"):
         properties = {**template.properties(logical_id, names), "KmsKeyId": stack.created["DataKey"]}
@@ -190,14 +189,14 @@ def test_created_stack_issues_and_introspects_a_token(stack: Stack) -> None:
     def environment(function: str) -> dict[str, str]:
         return {**stack.environment(function), "ISSUER": "https://auth.example.com/ms", **secrets}
 
-    store = SecretStore(aws.secrets_manager)
+    store = SecretStore(aws)
     rotation = RotateKeysSettings.from_env(environment("RotateKeys"))
     rotate_keys.build(rotation, clock=SYSTEM_CLOCK, secrets=store).run()
     parts: Any = {"clock": SYSTEM_CLOCK, "aws": aws, "emit": lambda _: None}
     issuing = IssueTokenSettings.from_env(environment("IssueToken"))
     issue = issue_token.build(issuing, **parts)
     introspect = introspect_token.build(IntrospectTokenSettings.from_env(environment("IntrospectToken")), **parts)
-    DynamoDbClients(aws.dynamodb, issuing.clients_table).put(client("service"))
+    DynamoDbClients(aws, issuing.clients_table).put(client("service"))
     event = token_event({"grant_type": "client_credentials"}, headers=basic("service", SECRET))
     token = json.loads(issue(event)["body"])["access_token"]
     asked = form_event("/oauth2/introspect", {"token": token}, headers=basic("service", SECRET))

@@ -7,6 +7,7 @@ import subprocess
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Mapping
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from urllib.parse import urlencode
 import pytest
 import yaml
 
+from authorizer.aws import Boto3Clients
 from functions.shared.clients.client_registry import DynamoDbClients
 from infra.cloudformation import load
 from local.addresses import MUTUAL_TLS
@@ -181,9 +183,9 @@ def test_revoked_token_is_rejected(laptop: Laptop, guarded_api: GuardedApi) -> N
 @pytest.mark.parametrize("guarded_api", [{"ProofOfPossession": "mtls", "AuthorizerCacheSeconds": 0}], indirect=True)
 def test_certificate_bound_token_needs_the_certificate(laptop: Laptop, guarded_api: GuardedApi) -> None:
     certificates = LaptopCertificates.ensure()
-    dynamodb = aws_client(laptop.addresses.aws_port, "dynamodb")
+    aws = Boto3Clients(partial(aws_client, laptop.addresses.aws_port))
     bound = client("certificate-bound", tls_client_certificate_bound_access_tokens=True)
-    DynamoDbClients(dynamodb, "gatehouse-ClientsTable").put(bound)
+    DynamoDbClients(aws, "gatehouse-ClientsTable").put(bound)
 
     def curl(url: str, certificate: Path, *arguments: str) -> tuple[int, Any]:
         command = ["curl", "--silent", "--show-error", "--write-out", "\n%{http_code}"]

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from threading import Barrier, Thread
 from typing import Any
 from urllib.error import HTTPError
@@ -18,6 +19,7 @@ from uuid import uuid4
 import pytest
 import requests
 
+from authorizer.aws import Boto3Clients
 from functions.shared.authentication.rate_limit import Limits
 from functions.shared.clients.assertion_rules import AssertionRules, FederationRule
 from functions.shared.clients.client_registry import DynamoDbClients
@@ -66,8 +68,8 @@ def post(url: str, form: dict[str, str]) -> tuple[int, Any]:
 @pytest.fixture(scope="module")
 def registry(laptop: Laptop) -> DynamoDbClients:
     """The laptop's clients."""
-    dynamodb = aws_client(laptop.addresses.aws_port, "dynamodb")
-    return DynamoDbClients(dynamodb, "gatehouse-ClientsTable")
+    aws = Boto3Clients(partial(aws_client, laptop.addresses.aws_port))
+    return DynamoDbClients(aws, "gatehouse-ClientsTable")
 
 
 @dataclass

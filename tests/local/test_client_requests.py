@@ -3,6 +3,7 @@
 import json
 from base64 import b64encode
 from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPConnection
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 
+from authorizer.aws import Boto3Clients
 from functions.shared.clients.client import TokenFormat
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.clients.client_secrets import StoredSecret, digest_imported
@@ -134,8 +136,8 @@ REVOCATION_REQUESTS = {
 @pytest.fixture(scope="module", autouse=True)
 def _registered(laptop: Laptop) -> None:
     """A client whose id and secret, from another server, have to be encoded."""
-    dynamodb = aws_client(laptop.addresses.aws_port, "dynamodb")
-    DynamoDbClients(dynamodb, "gatehouse-ClientsTable").put(
+    aws = Boto3Clients(partial(aws_client, laptop.addresses.aws_port))
+    DynamoDbClients(aws, "gatehouse-ClientsTable").put(
         client(
             ID,
             secrets=(StoredSecret(digest_imported(SECRET)),),

@@ -2,6 +2,7 @@
 
 import json
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ from oauthlib.oauth2 import BackendApplicationClient
 from oauthlib.oauth2.rfc6749.errors import CustomOAuth2Error, InvalidClientError
 from requests_oauthlib import OAuth2Session
 
+from authorizer.aws import Boto3Clients
 from functions.shared.authentication.credentials import ASSERTION_TYPE
 from functions.shared.clients.assertion_rules import AssertionRules
 from functions.shared.clients.client_registry import DynamoDbClients
@@ -65,10 +67,10 @@ def services(laptop: Laptop) -> Services:
 def signing_client(laptop: Laptop) -> str:
     """A client with the two switches that Authlib needs: its `aud`, and an `exp` an hour ahead."""
     client_id = f"authlib-{uuid4()}"
-    dynamodb = aws_client(laptop.addresses.aws_port, "dynamodb")
+    aws = Boto3Clients(partial(aws_client, laptop.addresses.aws_port))
     rules = AssertionRules(jwks=jwks(ec_jwk("authlib")).decode(), accepts_token_endpoint=True, lifetime=3600)
     methods = frozenset({"private_key_jwt"})
-    DynamoDbClients(dynamodb, "gatehouse-ClientsTable").put(
+    DynamoDbClients(aws, "gatehouse-ClientsTable").put(
         client(client_id, authentication_methods=methods, assertion=rules)
     )
     return client_id

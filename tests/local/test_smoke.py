@@ -2,11 +2,13 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import boto3
 import pytest
 from moto import mock_aws
 
+from authorizer.aws import Boto3Clients
 from functions.shared.clients.client_registry import DynamoDbClients
 from infra.cli.context import Aws, Deployment, find_stack
 from infra.local_stack import REGION, physical_names
@@ -43,14 +45,14 @@ def test_walkthrough_deletes_its_clients(laptop: Laptop, *, with_sample_api: boo
         region=REGION,
         resources=physical_names(),
     )
-    dynamodb, secrets = (aws_client(laptop.addresses.aws_port, service) for service in ("dynamodb", "secretsmanager"))
+    client = partial(aws_client, laptop.addresses.aws_port)
     written: list[str] = []
-    assert SmokeTest(stack, dynamodb, secrets).run(written.append) == []
+    assert SmokeTest(stack, Boto3Clients(client)).run(written.append) == []
     assert any("client_secret=$SECRET" in text for text in written)
     assert any("--user smoke-opaque" in text for text in written)
     assert not any("Basic" in text for text in written)
     assert sum(text.startswith("\n") for text in written) == steps
-    items = dynamodb.scan(TableName=stack.resource("ClientsTable"))["Items"]
+    items = client("dynamodb").scan(TableName=stack.resource("ClientsTable"))["Items"]
     ids = {item["client_id"]["S"] for item in items}
     assert not {client_id for client_id in ids if client_id.startswith("smoke-")}
     assert authorizer_client("x").client_id in ids
@@ -106,8 +108,8 @@ def test_authorizer_client_retains_its_settings(monkeypatch: pytest.MonkeyPatch)
             region=REGION,
             resources={"ClientsTable": CLIENTS_TABLE, "IntrospectionCredentials": "introspection"},
         )
-        smoke = SmokeTest(stack, aws.dynamodb, aws.secrets_manager)
-        clients = DynamoDbClients(aws.dynamodb, CLIENTS_TABLE)
+        smoke = SmokeTest(stack, aws)
+        clients = DynamoDbClients(aws, CLIENTS_TABLE)
         smoke._register_authorizer()
         registered = authorizer_client("s" * 43)
         assert clients.find("authorizer") == registered

@@ -7,8 +7,11 @@ from typing import Final
 import pytest
 from moto import mock_aws
 from mypy_boto3_dynamodb import DynamoDBClient
+from mypy_boto3_kms import KMSClient
+from mypy_boto3_secretsmanager import SecretsManagerClient
 
-from functions.shared.storage.aws import AwsClients
+from authorizer.aws import Boto3
+from functions.shared.storage.aws import ATTEMPT_SECONDS, ATTEMPTS, CONNECT_SECONDS
 from local.moto_server import make_writes_atomic
 
 CLIENTS_TABLE: Final = "clients"
@@ -48,14 +51,36 @@ def create_tables(dynamodb: DynamoDBClient) -> None:
         )
 
 
+class AwsAccount(Boto3):
+    """AWS as functions call it, and the boto3 clients behind these calls."""
+
+    def __init__(self, timeout: float = ATTEMPT_SECONDS, connect: float = CONNECT_SECONDS) -> None:
+        super().__init__(timeout, connect=connect, attempts=ATTEMPTS)
+
+    @property
+    def dynamodb(self) -> DynamoDBClient:
+        client: DynamoDBClient = self._client("dynamodb", None)
+        return client
+
+    @property
+    def secrets_manager(self) -> SecretsManagerClient:
+        client: SecretsManagerClient = self._client("secretsmanager", None)
+        return client
+
+    @property
+    def kms(self) -> KMSClient:
+        client: KMSClient = self._client("kms", None)
+        return client
+
+
 @contextmanager
-def aws_account(monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsClients]:
+def aws_account(monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsAccount]:
     """Provide clients to an account with empty tables and secrets that have no value yet."""
     make_writes_atomic()
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
     with mock_aws():
-        aws = AwsClients()
+        aws = AwsAccount()
         create_tables(aws.dynamodb)
         for secret in (KEY_RING_SECRET, SIGNING_KEYS_SECRET):
             aws.secrets_manager.create_secret(Name=secret)

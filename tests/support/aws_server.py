@@ -13,11 +13,10 @@ from functions.revoke_token import handler as revoke_token
 from functions.rotate_keys import handler as rotate_keys
 from functions.rotate_keys.handler import Settings as RotateKeysSettings
 from functions.shared.clients.client_registry import DynamoDbClients
-from functions.shared.storage.aws import AwsClients
 from functions.shared.storage.secrets_manager import SecretStore
 from functions.shared.web import paths
 from functions.shared.web.endpoint import Endpoint
-from tests.support.aws import CLIENTS_TABLE, ENVIRONMENT
+from tests.support.aws import CLIENTS_TABLE, ENVIRONMENT, AwsAccount
 from tests.support.memory_stores import ManualClock
 from tests.support.proxy_events import basic, form_event, token_event
 from tests.support.server import SECRET, generate
@@ -29,13 +28,13 @@ GRANT = {"grant_type": "client_credentials"}
 class AwsServer:
     """Endpoints that share an account, a clock and a log; `restart` makes them cold."""
 
-    aws: AwsClients
+    aws: AwsAccount
     clock: ManualClock
     log: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.clients = DynamoDbClients(self.aws.dynamodb, CLIENTS_TABLE)
-        self.secrets = SecretStore(self.aws.secrets_manager)
+        self.clients = DynamoDbClients(self.aws, CLIENTS_TABLE)
+        self.secrets = SecretStore(self.aws)
         self.restart()
 
     def restart(self) -> None:

@@ -13,6 +13,7 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.exceptions import ReadTimeoutError
 from click.testing import CliRunner
 
+from authorizer.aws import Boto3Clients
 from functions.shared.keys import key_ring
 from functions.shared.keys.key_ring import KeyRing
 from infra.cli.app import app
@@ -60,7 +61,7 @@ class CommandLine:
     @property
     def clients(self) -> ClientTable:
         """The deployment's clients."""
-        return ClientTable(aws_client("dynamodb"), physical_name("ClientsTable"))
+        return ClientTable(AWS, physical_name("ClientsTable"))
 
 
 class Meanwhile(BytesIO):
@@ -114,6 +115,10 @@ def _lose(request: AWSPreparedRequest, event_name: str, **_: object) -> None:
 def aws_client(service: str) -> Any:
     """A client of the account."""
     return _session().client(service)  # type: ignore[call-overload]
+
+
+AWS: Final = Boto3Clients(aws_client)
+"""The account, for the stores of the functions."""
 
 
 def deploy(

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from authorizer import https_client
+from authorizer.aws import Aws
 from authorizer.clock import Clocks
 from functions.shared.authentication.client_assertion import ReplayCheck
 from functions.shared.authentication.client_secret import SecretUseRecorder, secret_methods
@@ -33,7 +34,6 @@ from functions.shared.authentication.ssrf_guard import ON_LOOPBACK, require_publ
 from functions.shared.clients.client import Client
 from functions.shared.clients.client_registry import ClientRegistry
 from functions.shared.runtime.lambda_function import Clock
-from functions.shared.storage.aws import AwsClients
 from functions.shared.storage.errors import StorageError, StorageUnavailableError
 from functions.shared.storage.state_table import Counters, OneTimeUse, SecretUses
 from functions.shared.web.audit import AuditEntry
@@ -209,7 +209,7 @@ def _check_same_client(presented: PresentedCredentials[Any], form: Form) -> None
 
 
 def build_client_authentication(
-    *, issuer: str, state_table: str, remote_keys: str, registry: ClientRegistry, aws: AwsClients, clock: Clock
+    *, issuer: str, state_table: str, remote_keys: str, registry: ClientRegistry, aws: Aws, clock: Clock
 ) -> ClientAuthentication:
     """Compose client authentication with all methods.
 
@@ -220,16 +220,16 @@ def build_client_authentication(
     check_address = require_public_or_loopback if on_loopback else require_public
     send = partial(https_client.send, check_address=check_address)
     remote_jwks = RemoteJwks(send, Clocks(clock, time.monotonic), http=on_loopback)
-    used = OneTimeUse(aws.dynamodb, state_table)
+    used = OneTimeUse(aws, state_table)
     return ClientAuthentication(
         registry,
         (
-            *secret_methods(SecretUseRecorder(SecretUses(aws.dynamodb, state_table))),
+            *secret_methods(SecretUseRecorder(SecretUses(aws, state_table))),
             PrivateKeyJwt(issuer, remote_jwks, ReplayCheck("client-assertion", used)),
             FederatedJwt(issuer, remote_jwks, ReplayCheck("federated-token", used)),
             TlsClientAuth(),
             SelfSignedTlsClientAuth(),
         ),
         clock,
-        FailureLimiter(Counters(aws.dynamodb, state_table)),
+        FailureLimiter(Counters(aws, state_table)),
     )

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
+from authorizer.aws import Aws
 from authorizer.cache import LRUCache
 from functions.shared.clients.client import Client, from_item, is_client_id, to_item
 from functions.shared.runtime.lambda_function import Clock
-from functions.shared.storage.aws import storage_errors
+from functions.shared.storage.aws import call
 from functions.shared.storage.cache import StorageCache
 from functions.shared.storage.errors import StorageCorruptError, StorageUnavailableError
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-
 
 FRESH_SECONDS = 30
 STALE_SECONDS = 120
@@ -44,8 +41,8 @@ class ClientRegistry(Protocol):
 class DynamoDbClients:
     """Clients in a DynamoDB table keyed by `client_id`."""
 
-    def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
-        self._dynamodb = dynamodb
+    def __init__(self, aws: Aws, table: str) -> None:
+        self._aws = aws
         self._table = table
 
     def find(self, client_id: str) -> Client | None:
@@ -56,10 +53,8 @@ class DynamoDbClients:
         """
         if not is_client_id(client_id):
             return None
-        with storage_errors():
-            answer = self._dynamodb.get_item(
-                TableName=self._table, Key={"client_id": {"S": client_id}}, ConsistentRead=True
-            )
+        key = {"client_id": {"S": client_id}}
+        answer = call(self._aws, "dynamodb", "GetItem", TableName=self._table, Key=key, ConsistentRead=True)
         item = answer.get("Item")
         return None if item is None else _named(client_id, item)
 
@@ -69,8 +64,7 @@ class DynamoDbClients:
 
     def put(self, client: Client) -> None:
         """Store a client, replacing the one with the same id."""
-        with storage_errors():
-            self._dynamodb.put_item(TableName=self._table, Item=to_item(client))
+        call(self._aws, "dynamodb", "PutItem", TableName=self._table, Item=to_item(client))
 
 
 def _named(client_id: str, item: Mapping[str, Any]) -> Client:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from hashlib import sha256
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
@@ -17,26 +17,25 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1
 from jwt.algorithms import Algorithm, RSAAlgorithm
 from jwt.utils import base64url_encode, der_to_raw_signature
 
+from authorizer.aws import Aws
 from authorizer.jwk_thumbprint import thumbprint
 from authorizer.metrics import Meter
 from functions.shared.keys.cached_key_ring import CachedKeyRing
 from functions.shared.keys.key_ring import IN_KMS, RingKey, UnusableKeyRingError, key_errors
 from functions.shared.keys.signing_keys import from_json, from_pem
-from functions.shared.storage.aws import storage_errors
+from functions.shared.storage.aws import call
 from functions.shared.storage.secrets_manager import SecretStore
 from functions.shared.web.metrics import KMS_SIGN_MILLISECONDS
 from functions.shared.web.responses import json_encoder
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-    from mypy_boto3_kms import KMSClient
-    from mypy_boto3_kms.literals import SigningAlgorithmSpecType
 
 
 LONGEST_MESSAGE = 4096
 """Bytes that KMS takes as a raw message. https://docs.aws.amazon.com/kms/latest/APIReference/API_Sign.html"""
 
-SIGNING_ALGORITHM_SPECS: Mapping[str, SigningAlgorithmSpecType] = {
+SIGNING_ALGORITHM_SPECS: Mapping[str, str] = {
     "RS256": "RSASSA_PKCS1_V1_5_SHA_256",
     "PS256": "RSASSA_PSS_SHA_256",
     "ES256": "ECDSA_SHA_256",
@@ -90,8 +89,8 @@ class OnlySignsError(TypeError):
 class KmsAlgorithm(Algorithm):
     """A JWS algorithm whose keys are ARNs of KMS keys. It only signs. RFC 7518, 3."""
 
-    def __init__(self, kms: KMSClient, alg: str, meter: Meter | None = None) -> None:
-        self._kms = kms
+    def __init__(self, aws: Aws, alg: str, meter: Meter | None = None) -> None:
+        self._aws = aws
         self._alg = alg
         self._meter = meter or Meter()
 
@@ -110,13 +109,17 @@ class KmsAlgorithm(Algorithm):
         raw = len(msg) <= LONGEST_MESSAGE
         if not raw and self._alg == "EdDSA":
             raise MessageTooLongError
-        with key_errors(), storage_errors(), self._measured():
-            signature = self._kms.sign(
+        with key_errors(), self._measured():
+            response = call(
+                self._aws,
+                "kms",
+                "Sign",
                 KeyId=key,
                 Message=msg if raw else sha256(msg).digest(),
                 MessageType="RAW" if raw else "DIGEST",
                 SigningAlgorithm=SIGNING_ALGORITHM_SPECS[self._alg],
-            )["Signature"]
+            )
+        signature: bytes = response["Signature"]
         # KMS returns DER; RFC 7518, 3.4, defines a concatenation.
         return der_to_raw_signature(signature, SECP256R1()) if self._alg == "ES256" else signature
 
@@ -221,16 +224,11 @@ class RingSigners:
     """Signers with private keys in Secrets Manager or KMS; a key ring may have both."""
 
     def __init__(
-        self,
-        key_ring: CachedKeyRing,
-        store: SecretStore,
-        secret: str,
-        kms: Callable[[], KMSClient],
-        meter: Meter | None = None,
+        self, key_ring: CachedKeyRing, store: SecretStore, secret: str, aws: Aws, meter: Meter | None = None
     ) -> None:
         self._key_ring = key_ring
         self._local = LocalSigners(key_ring, store, secret)
-        self._kms = kms
+        self._aws = aws
         self._meter = meter
 
     def current(self, now: float, alg: str) -> JwtSigner:
@@ -241,14 +239,9 @@ class RingSigners:
         """
         key = self._key_ring.signing_key(now, alg)
         if key.backend == IN_KMS:
-            algorithm = KmsAlgorithm(self._kms_client, alg, self._meter)
+            algorithm = KmsAlgorithm(self._aws, alg, self._meter)
             return JwtSigner(key.kid, alg, algorithm, key.signer)
         return self._local.of(key, now)
-
-    @cached_property
-    def _kms_client(self) -> KMSClient:
-        # Created late, because most processes do not need KMS.
-        return self._kms()
 
 
 def _signer(key: RingKey, pem: str) -> JwtSigner:

@@ -1,61 +1,33 @@
-"""AWS clients with short time-outs and checked responses, and storage errors for boto3's."""
+"""Calls of AWS by the functions: their time budget, and storage errors in place of AWS's."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import Any
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
-
-from authorizer.aws import AwsUnavailableError, check_responses, to_aws_error
+from authorizer.aws import Aws, AwsError, AwsUnavailableError, Boto3
+from authorizer.clock import Deadline
 from functions.shared.storage.errors import StorageError, StorageUnavailableError
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_kms import KMSClient
-    from mypy_boto3_secretsmanager import SecretsManagerClient
-
-
-# At most six seconds: after two calls without a response, a function with a time-out of fifteen
-# seconds can still return 503.
 CONNECT_SECONDS = 1
-READ_SECONDS = 2
+ATTEMPT_SECONDS = 3
 ATTEMPTS = 2
+CALL_SECONDS = 7
+"""Two attempts, and boto3's pause of at most a second between them.
 
-_CONFIG = Config(
-    connect_timeout=CONNECT_SECONDS,
-    read_timeout=READ_SECONDS,
-    retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
-    tcp_keepalive=True,
-)
-
-
-class AwsClients:
-    """Clients of the AWS services, each created at its first use."""
-
-    @cached_property
-    def dynamodb(self) -> DynamoDBClient:
-        """DynamoDB: clients, opaque tokens, and the state table."""
-        return check_responses(boto3.client("dynamodb", config=_CONFIG))
-
-    @cached_property
-    def secrets_manager(self) -> SecretsManagerClient:
-        """Secrets Manager: the key ring, private keys, and the DPoP nonce secret."""
-        return check_responses(boto3.client("secretsmanager", config=_CONFIG))
-
-    @cached_property
-    def kms(self) -> KMSClient:
-        """KMS: private keys that never leave it."""
-        return check_responses(boto3.client("kms", config=_CONFIG))
+After two calls without a response, a function with a time-out of fifteen seconds can still return
+503.
+"""
 
 
-@contextmanager
-def storage_errors() -> Iterator[None]:
-    """Turn what boto3 raises into a storage error, with the original as its cause.
+def make_aws() -> Aws:
+    """Return AWS for a function."""
+    return Boto3(ATTEMPT_SECONDS, connect=CONNECT_SECONDS, attempts=ATTEMPTS)
+
+
+def call(aws: Aws, service: str, operation: str, **parameters: object) -> dict[str, Any]:
+    """Call an operation and return its response, as `Aws.call` does.
 
     Raises:
         StorageUnavailableError: throttled, timed out, unreachable, an internal failure of AWS, or a
@@ -63,17 +35,23 @@ def storage_errors() -> Iterator[None]:
         StorageError: anything else, such as a denied access or a missing table.
     """
     try:
-        yield
-    except (BotoCoreError, ClientError) as error:
+        return aws.call(service, operation, Deadline(CALL_SECONDS), **parameters)
+    except AwsError as error:
         raise to_storage_error(error) from error
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
-        # botocore's parser, or a member that is missing.
-        raise StorageUnavailableError("the response cannot be read") from error
 
 
-def to_storage_error(error: BotoCoreError | ClientError) -> StorageError:
-    """Return an exception of boto3 as a storage error."""
-    failure = to_aws_error(error)
+@contextmanager
+def ignoring(*codes: str) -> Iterator[None]:
+    """Ignore the errors of AWS with these codes."""
+    try:
+        yield
+    except StorageError as error:
+        if error.code not in codes:
+            raise
+
+
+def to_storage_error(failure: AwsError) -> StorageError:
+    """Return an error of AWS as a storage error."""
     is_temporary = isinstance(failure, AwsUnavailableError)
     kind = StorageUnavailableError if is_temporary else StorageError
     return kind(failure.reason, failure=failure)

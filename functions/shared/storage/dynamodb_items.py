@@ -2,20 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from decimal import Decimal
+from decimal import Clamped, Context, Decimal, Inexact, Overflow, Rounded, Underflow
 from typing import Any
-
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
 from functions.shared.storage.errors import StorageCorruptError
 
+_NUMBER = Context(prec=38, Emin=-128, Emax=126, traps=[Clamped, Overflow, Inexact, Rounded, Underflow])
+"""The numbers of DynamoDB. One that it cannot store exactly raises an ArithmeticError."""
+
 
 def to_item(record: Mapping[str, object]) -> dict[str, Any]:
-    """Render a record as a DynamoDB item."""
-    serialize = TypeSerializer().serialize
-    return {name: serialize(value) for name, value in record.items()}
+    """Render a record as a DynamoDB item.
+
+    Raises:
+        TypeError: a value is not a text, number, truth value, None, bytes, list or mapping.
+    """
+    return {name: _to_attribute(value) for name, value in record.items()}
+
+
+def _to_attribute(value: object) -> dict[str, Any]:
+    for kind, of in _PLAIN:
+        if isinstance(value, of):
+            return {kind: value}
+    if value is None:
+        return {"NULL": True}
+    if isinstance(value, int | Decimal):
+        return {"N": str(_number(value))}
+    if isinstance(value, list | tuple):
+        return {"L": [_to_attribute(each) for each in value]}
+    if isinstance(value, Mapping):
+        return {"M": to_item(value)}
+    raise TypeError(f"a {type(value).__name__} cannot be stored")
+
+
+def _number(value: int | str | Decimal) -> Decimal:
+    number = _NUMBER.create_decimal(value)
+    if not number.is_finite():
+        raise TypeError("a number is expected")
+    return number
+
+
+def _from_attribute(attribute: Mapping[str, Any]) -> Any:
+    ((kind, value),) = attribute.items()
+    return _READERS[kind](value)
+
+
+_PLAIN = (("S", str), ("BOOL", bool), ("B", bytes))
+_READERS: Mapping[str, Callable[[Any], Any]] = {
+    **{kind: lambda value: value for kind, _ in _PLAIN},
+    "NULL": lambda _: None,
+    "N": _number,
+    "L": lambda values: [_from_attribute(each) for each in values],
+    "M": lambda members: {name: _from_attribute(each) for name, each in members.items()},
+    "SS": set,
+    "BS": set,
+    "NS": lambda values: set(map(_number, values)),
+}
 
 
 def from_item(item: Mapping[str, Any], *, schema_version: int) -> dict[str, Any]:
@@ -26,9 +70,8 @@ def from_item(item: Mapping[str, Any], *, schema_version: int) -> dict[str, Any]
     Raises:
         StorageCorruptError: its schema version is newer, or is not one of Gatehouse.
     """
-    deserialize = TypeDeserializer().deserialize
     with reading("a record"):
-        record = {name: deserialize(value) for name, value in item.items()}
+        record = {name: _from_attribute(value) for name, value in item.items()}
     written_by = record.get("schema_version")
     if not isinstance(written_by, Decimal) or not 1 <= written_by <= schema_version:
         shown = written_by if isinstance(written_by, Decimal) else "of no kind"
@@ -70,7 +113,6 @@ def texts(value: object) -> Iterable[str]:
 
 def integer(value: object) -> int:
     """Return a stored whole number, or raise TypeError."""
-    # DynamoDB's numbers arrive as Decimal, and Decimal("Infinity") is not one of them.
     if not isinstance(value, Decimal) or value != value.to_integral_value():
         raise TypeError("a whole number is expected")
     return int(value)

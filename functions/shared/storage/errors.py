@@ -22,6 +22,11 @@ class StorageError(Exception):
         self.reason = reason
         self.failure = failure
 
+    @property
+    def code(self) -> str:
+        """AWS's error code; empty if the error is not AWS's."""
+        return self.failure.code if self.failure else ""
+
 
 class StorageUnavailableError(StorageError):
     """Raised when storage cannot be reached just now. A retry may succeed."""

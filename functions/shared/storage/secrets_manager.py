@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 from uuid import uuid4
 
-from functions.shared.storage.aws import storage_errors
-from functions.shared.storage.errors import StorageCorruptError
-
-if TYPE_CHECKING:
-    from mypy_boto3_secretsmanager import SecretsManagerClient
-
+from authorizer.aws import Aws
+from functions.shared.storage.aws import call, ignoring
+from functions.shared.storage.errors import StorageCorruptError, StorageError
 
 T = TypeVar("T")
 
@@ -46,6 +43,9 @@ def retrying_conflicts(change: Callable[[], T]) -> T:
     return change()
 
 
+_SERVICE = "secretsmanager"
+_NOT_FOUND = "ResourceNotFoundException"
+_LABEL_IS_ELSEWHERE = (_NOT_FOUND, "InvalidParameterException", "InvalidRequestException")
 _CURRENT = "AWSCURRENT"
 _CANDIDATE = "GATEHOUSE-CANDIDATE"
 """The label of a version that is not current yet. Versions without a label are deleted."""
@@ -54,8 +54,8 @@ _CANDIDATE = "GATEHOUSE-CANDIDATE"
 class SecretStore:
     """Strings in AWS Secrets Manager. A name may be an ARN."""
 
-    def __init__(self, secrets_manager: SecretsManagerClient) -> None:
-        self._secrets_manager = secrets_manager
+    def __init__(self, aws: Aws) -> None:
+        self._aws = aws
 
     def read(self, name: str) -> str | None:
         """Return a secret's text; None if it has no value yet."""
@@ -64,17 +64,17 @@ class SecretStore:
 
     def write(self, name: str, text: str) -> None:
         """Replace the value of an existing secret."""
-        with storage_errors():
-            self._secrets_manager.put_secret_value(SecretId=name, SecretString=text)
+        call(self._aws, _SERVICE, "PutSecretValue", SecretId=name, SecretString=text, ClientRequestToken=str(uuid4()))
 
     def read_version(self, name: str) -> SecretVersion | None:
         """Return a secret's text and version; None if it has no value yet."""
-        with storage_errors():
-            try:
-                # Explicit, because moto's default does not follow a label that was moved.
-                answer = self._secrets_manager.get_secret_value(SecretId=name, VersionStage=_CURRENT)
-            except self._secrets_manager.exceptions.ResourceNotFoundException:
-                return None
+        try:
+            # Explicit, because moto's default does not follow a label that was moved.
+            answer = call(self._aws, _SERVICE, "GetSecretValue", SecretId=name, VersionStage=_CURRENT)
+        except StorageError as error:
+            if error.code != _NOT_FOUND:
+                raise
+            return None
         if "SecretString" not in answer:
             raise StorageCorruptError(reason="GetSecretValue: the secret is binary, not a text")
         return SecretVersion(answer["VersionId"], answer["SecretString"])
@@ -89,26 +89,32 @@ class SecretStore:
         Raises:
             SecretConflictError: it has another version, which is not changed.
         """
-        with storage_errors():
-            version_id = self._secrets_manager.put_secret_value(
-                SecretId=name, SecretString=text, ClientRequestToken=str(uuid4()), VersionStages=[_CANDIDATE]
-            )["VersionId"]
-            if seen is not None:
-                self._make_current(name, version_id, seen.version_id)
+        version_id = str(uuid4())
+        call(
+            self._aws,
+            _SERVICE,
+            "PutSecretValue",
+            SecretId=name,
+            SecretString=text,
+            ClientRequestToken=version_id,
+            VersionStages=[_CANDIDATE],
+        )
+        if seen is not None:
+            self._make_current(name, version_id, seen.version_id)
         current = self.read_version(name)
         if current is None or current.version_id != version_id:
             raise SecretConflictError
 
     def _make_current(self, name: str, version_id: str, instead_of: str) -> None:
-        try:
-            self._secrets_manager.update_secret_version_stage(
-                SecretId=name, VersionStage=_CURRENT, RemoveFromVersionId=instead_of, MoveToVersionId=version_id
+        # If the label is at another version, another process was faster, or this is a retry after a
+        # lost response. The caller reads which.
+        with ignoring(*_LABEL_IS_ELSEWHERE):
+            call(
+                self._aws,
+                _SERVICE,
+                "UpdateSecretVersionStage",
+                SecretId=name,
+                VersionStage=_CURRENT,
+                RemoveFromVersionId=instead_of,
+                MoveToVersionId=version_id,
             )
-        except (
-            self._secrets_manager.exceptions.InvalidParameterException,
-            self._secrets_manager.exceptions.InvalidRequestException,
-            self._secrets_manager.exceptions.ResourceNotFoundException,
-        ):
-            # The label is at another version: another process was faster, or this is boto3's retry
-            # after a lost response. The caller reads which.
-            return

@@ -17,21 +17,19 @@ last dot. Some signatures have several encodings, so the signature is left out.
 from __future__ import annotations
 
 from secrets import token_urlsafe
-from typing import TYPE_CHECKING
 
+from authorizer.aws import Aws
 from authorizer.state_table import entry
 from functions.shared.storage import dynamodb_items
-from functions.shared.storage.aws import storage_errors
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-
+from functions.shared.storage.aws import call, ignoring
+from functions.shared.storage.errors import StorageError
 
 SCHEMA_VERSION = 1
 DAY = 86_400
 KEPT_DAYS = 400
 """Longer than a year, so that the secret of a yearly job does not look idle."""
 
+CONDITION_FAILED = "ConditionalCheckFailedException"
 _USE_ID_BYTES = 12
 _LAST_USE = "secret-use"
 
@@ -48,8 +46,8 @@ class OneTimeUse:
     item of the first attempt and reject the use.
     """
 
-    def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
-        self._dynamodb = dynamodb
+    def __init__(self, aws: Aws, table: str) -> None:
+        self._aws = aws
         self._table = table
 
     def consume(self, kind: str, owner: str, value: str, expires_at: int, now: float) -> None:
@@ -68,24 +66,28 @@ class OneTimeUse:
             "expires_at": expires_at,
             "use_id": use_id,
         }
-        with storage_errors():
-            try:
-                self._dynamodb.put_item(
-                    TableName=self._table,
-                    Item=dynamodb_items.to_item(record),
-                    # DynamoDB deletes expired items days late.
-                    ConditionExpression=("attribute_not_exists(entry) OR expires_at <= :now OR use_id = :use_id"),
-                    ExpressionAttributeValues=dynamodb_items.to_item({":now": int(now), ":use_id": use_id}),
-                )
-            except self._dynamodb.exceptions.ConditionalCheckFailedException:
-                raise AlreadyUsedError from None
+        try:
+            call(
+                self._aws,
+                "dynamodb",
+                "PutItem",
+                TableName=self._table,
+                Item=dynamodb_items.to_item(record),
+                # DynamoDB deletes expired items days late.
+                ConditionExpression="attribute_not_exists(entry) OR expires_at <= :now OR use_id = :use_id",
+                ExpressionAttributeValues=dynamodb_items.to_item({":now": int(now), ":use_id": use_id}),
+            )
+        except StorageError as error:
+            if error.code != CONDITION_FAILED:
+                raise
+            raise AlreadyUsedError from None
 
 
 class Counters:
     """Counters that several processes increment."""
 
-    def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
-        self._dynamodb = dynamodb
+    def __init__(self, aws: Aws, table: str) -> None:
+        self._aws = aws
         self._table = table
 
     def increment(self, entry: str, expires_at: int) -> int:
@@ -94,16 +96,18 @@ class Counters:
         The counter may be deleted at `expires_at`, in seconds since the epoch. Its name is not used
         after that.
         """
-        with storage_errors():
-            answer = self._dynamodb.update_item(
-                TableName=self._table,
-                Key={"entry": {"S": entry}},
-                UpdateExpression=("ADD counted :one SET schema_version = :version, expires_at = :end"),
-                ExpressionAttributeValues=dynamodb_items.to_item(
-                    {":one": 1, ":version": SCHEMA_VERSION, ":end": expires_at}
-                ),
-                ReturnValues="UPDATED_NEW",
-            )
+        answer = call(
+            self._aws,
+            "dynamodb",
+            "UpdateItem",
+            TableName=self._table,
+            Key={"entry": {"S": entry}},
+            UpdateExpression="ADD counted :one SET schema_version = :version, expires_at = :end",
+            ExpressionAttributeValues=dynamodb_items.to_item(
+                {":one": 1, ":version": SCHEMA_VERSION, ":end": expires_at}
+            ),
+            ReturnValues="UPDATED_NEW",
+        )
         with dynamodb_items.reading("a counter"):
             return int(answer["Attributes"]["counted"]["N"])
 
@@ -111,20 +115,19 @@ class Counters:
 class JwtDenyList:
     """Revoked JWTs, by the name of their entry."""
 
-    def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
-        self._dynamodb = dynamodb
+    def __init__(self, aws: Aws, table: str) -> None:
+        self._aws = aws
         self._table = table
 
     def add(self, name: str, expires_at: int) -> None:
         """Revoke the token of this name, which expires at `expires_at`. Idempotent."""
         record = {"schema_version": SCHEMA_VERSION, "entry": name, "expires_at": expires_at}
-        with storage_errors():
-            self._dynamodb.put_item(TableName=self._table, Item=dynamodb_items.to_item(record))
+        call(self._aws, "dynamodb", "PutItem", TableName=self._table, Item=dynamodb_items.to_item(record))
 
     def holds(self, name: str, now: float) -> bool:
         """Return whether the token was revoked, by a consistent read: revocation is immediate."""
-        with storage_errors():
-            answer = self._dynamodb.get_item(TableName=self._table, Key={"entry": {"S": name}}, ConsistentRead=True)
+        key = {"entry": {"S": name}}
+        answer = call(self._aws, "dynamodb", "GetItem", TableName=self._table, Key=key, ConsistentRead=True)
         item = answer.get("Item")
         if item is None:
             return False
@@ -136,32 +139,30 @@ class JwtDenyList:
 class SecretUses:
     """The day on which each client secret was last used."""
 
-    def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
-        self._dynamodb = dynamodb
+    def __init__(self, aws: Aws, table: str) -> None:
+        self._aws = aws
         self._table = table
 
     def record(self, client_id: str, digest: str, day: int) -> None:
         """Store the start of the day of a use, unless a later day is stored."""
-        with storage_errors():
-            try:
-                self._dynamodb.update_item(
-                    TableName=self._table,
-                    Key={"entry": {"S": entry(_LAST_USE, client_id, digest)}},
-                    UpdateExpression=("SET schema_version = :version, last_used = :day, expires_at = :end"),
-                    ConditionExpression="attribute_not_exists(last_used) OR last_used < :day",
-                    ExpressionAttributeValues=dynamodb_items.to_item(
-                        {":version": SCHEMA_VERSION, ":day": day, ":end": day + KEPT_DAYS * DAY}
-                    ),
-                )
-            except self._dynamodb.exceptions.ConditionalCheckFailedException:
-                return
+        with ignoring(CONDITION_FAILED):
+            call(
+                self._aws,
+                "dynamodb",
+                "UpdateItem",
+                TableName=self._table,
+                Key={"entry": {"S": entry(_LAST_USE, client_id, digest)}},
+                UpdateExpression="SET schema_version = :version, last_used = :day, expires_at = :end",
+                ConditionExpression="attribute_not_exists(last_used) OR last_used < :day",
+                ExpressionAttributeValues=dynamodb_items.to_item(
+                    {":version": SCHEMA_VERSION, ":day": day, ":end": day + KEPT_DAYS * DAY}
+                ),
+            )
 
     def last_used(self, client_id: str, digest: str) -> int | None:
         """Return the start of the last day of use, in seconds since the epoch; None if unused."""
-        with storage_errors():
-            answer = self._dynamodb.get_item(
-                TableName=self._table, Key={"entry": {"S": entry(_LAST_USE, client_id, digest)}}
-            )
+        key = {"entry": {"S": entry(_LAST_USE, client_id, digest)}}
+        answer = call(self._aws, "dynamodb", "GetItem", TableName=self._table, Key=key)
         item = answer.get("Item")
         if item is None:
             return None

@@ -6,17 +6,14 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+from authorizer.aws import Aws
 from authorizer.claims import Confirmation
 from functions.shared.clients.client_secrets import SCANNABLE_PREFIX, random_credential
 from functions.shared.storage import dynamodb_items
-from functions.shared.storage.aws import storage_errors
+from functions.shared.storage.aws import call
 from functions.shared.storage.dynamodb_items import integer, text, texts
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-
 
 T = TypeVar("T")
 
@@ -63,14 +60,13 @@ def token_digest(token: str) -> str:
 class OpaqueTokenStore:
     """Opaque tokens in a DynamoDB table keyed by `token_digest`, TTL attribute `expires_at`."""
 
-    def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
-        self._dynamodb = dynamodb
+    def __init__(self, aws: Aws, table: str) -> None:
+        self._aws = aws
         self._table = table
 
     def put(self, token: str, meaning: OpaqueToken) -> None:
         """Store the meaning of a token."""
-        with storage_errors():
-            self._dynamodb.put_item(TableName=self._table, Item=_to_item(token, meaning))
+        call(self._aws, "dynamodb", "PutItem", TableName=self._table, Item=_to_item(token, meaning))
 
     def find(self, token: str, now: float) -> OpaqueToken | None:
         """Return the meaning of a token; None if it is unknown or has expired.
@@ -78,18 +74,18 @@ class OpaqueTokenStore:
         The read is consistent, so that a token works as soon as it was issued. DynamoDB deletes
         expired items days late, so their time is checked here.
         """
-        with storage_errors():
-            answer = self._dynamodb.get_item(
-                TableName=self._table, Key={"token_digest": {"S": token_digest(token)}}, ConsistentRead=True
-            )
+        answer = call(self._aws, "dynamodb", "GetItem", TableName=self._table, Key=_key(token), ConsistentRead=True)
         item = answer.get("Item")
         meaning = None if item is None else _from_item(item)
         return meaning if meaning and now < meaning.expires_at else None
 
     def delete(self, token: str) -> None:
         """Delete a token, known or not."""
-        with storage_errors():
-            self._dynamodb.delete_item(TableName=self._table, Key={"token_digest": {"S": token_digest(token)}})
+        call(self._aws, "dynamodb", "DeleteItem", TableName=self._table, Key=_key(token))
+
+
+def _key(token: str) -> dict[str, Any]:
+    return {"token_digest": {"S": token_digest(token)}}
 
 
 def _to_item(token: str, meaning: OpaqueToken) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any, Protocol
 
+from authorizer.aws import Aws
 from authorizer.claims import DPOP_KEY, ClaimRules, Confirmation, VerifiedToken
 from authorizer.clock import Deadline
 from authorizer.errors import InvalidTokenError, Reason
@@ -18,7 +19,6 @@ from functions.shared.clients.client import LONGEST_TOKEN_LIFETIME, Client
 from functions.shared.clients.client_registry import ClientRegistry
 from functions.shared.keys.cached_key_ring import CachedKeyRing
 from functions.shared.runtime.lambda_function import Clock
-from functions.shared.storage.aws import AwsClients
 from functions.shared.storage.state_table import JwtDenyList
 from functions.shared.tokens.opaque_tokens import OpaqueTokenStore, is_opaque_token
 
@@ -211,10 +211,10 @@ def _from_jwt(token: VerifiedToken, claims: Mapping[str, Any]) -> ActiveToken:
 
 
 def build_token_stores(
-    *, issuer: str, tokens_table: str, state_table: str, key_ring: CachedKeyRing, aws: AwsClients, clock: Clock
+    *, issuer: str, tokens_table: str, state_table: str, key_ring: CachedKeyRing, aws: Aws, clock: Clock
 ) -> tuple[TokenStore, TokenStore]:
     """Compose the stores of opaque tokens and of JWTs."""
     return (
-        OpaqueTokens(OpaqueTokenStore(aws.dynamodb, tokens_table)),
-        IssuedJwts(issuer, key_ring, JwtDenyList(aws.dynamodb, state_table), clock),
+        OpaqueTokens(OpaqueTokenStore(aws, tokens_table)),
+        IssuedJwts(issuer, key_ring, JwtDenyList(aws, state_table), clock),
     )

@@ -66,7 +66,7 @@ def _ends_by(secret: StoredSecret, moment: float) -> bool:
 @CHECKS.add("clients", "idle secrets")
 def idle_secrets(context: CheckContext) -> Findings:
     """Valid secrets are used."""
-    uses = SecretUses(context.aws("dynamodb"), context.deployment.resource("StateTable"))
+    uses = SecretUses(context.command.aws, context.deployment.resource("StateTable"))
     for client in context.clients:
         used = [uses.last_used(client.client_id, each.digest) for each in client.secrets if each.is_live(context.now)]
         if idle := [each for each in used if each is not None and context.now - each > IDLE]:

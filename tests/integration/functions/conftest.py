@@ -3,15 +3,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from functions.shared.storage.aws import AwsClients
-from tests.support.aws import aws_account
+from tests.support.aws import AwsAccount, aws_account
 from tests.support.aws_server import AwsServer
 from tests.support.memory_stores import ManualClock
 from tests.support.server import NOW, client
 
 
 @pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsClients]:
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsAccount]:
     with aws_account(monkeypatch) as clients:
         yield clients
 
@@ -22,7 +21,7 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def server(aws: AwsClients, clock: ManualClock) -> AwsServer:
+def server(aws: AwsAccount, clock: ManualClock) -> AwsServer:
     """Return a server with a key and the client `service`."""
     server = AwsServer(aws, clock)
     server.make_keys()

@@ -23,7 +23,6 @@ from functions.rotate_keys.custom_resource import METRICS as ROTATION_METRICS
 from functions.rotate_keys.custom_resource import run_and_log
 from functions.rotate_keys.handler import Settings as RotateKeysSettings
 from functions.rotate_keys.key_backends import KmsKeys
-from functions.shared.storage.aws import AwsClients
 from functions.shared.storage.errors import StorageUnavailableError
 from functions.shared.web.metrics import METRICS as ENDPOINT_METRICS
 from functions.shared.web.oauth_errors import OAuthError
@@ -31,7 +30,7 @@ from infra.cloudformation import load
 from tests.strictness.cases import CASES, ISSUER
 from tests.strictness.cases import mint as mint_token
 from tests.support.authorizer_events import decide
-from tests.support.aws import ENVIRONMENT, KEY_RING_SECRET
+from tests.support.aws import ENVIRONMENT, KEY_RING_SECRET, AwsAccount
 from tests.support.aws_faults import THROTTLED, FaultProxy
 from tests.support.aws_server import GRANT, AwsServer
 from tests.support.cloudwatch import Metrics, Operations, Series
@@ -126,7 +125,7 @@ class Stack(AwsServer):
             RotateKeysSettings.from_env(given),
             clock=self.clock,
             secrets=self.secrets,
-            kms_keys=KmsKeys(self.aws.kms, STACK),
+            kms_keys=KmsKeys(self.aws, STACK),
             generate=generate,
         )
         try:
@@ -176,7 +175,7 @@ def _is_kept_at_warn(line: str) -> bool:
 
 
 @pytest.fixture
-def stack(aws: AwsClients, clock: ManualClock, no_pauses: None) -> Stack:
+def stack(aws: AwsAccount, clock: ManualClock, no_pauses: None) -> Stack:
     made = Stack(aws, clock)
     made.rotate()
     made.run_hourly(3)
@@ -216,7 +215,7 @@ def test_invalid_requests_trigger_no_alarm(stack: Stack) -> None:
     assert stack.alarms() == {"MissingRotation"}
 
 
-def test_new_stack_has_no_alarm(aws: AwsClients, clock: ManualClock, no_pauses: None) -> None:
+def test_new_stack_has_no_alarm(aws: AwsAccount, clock: ManualClock, no_pauses: None) -> None:
     made = Stack(aws, clock)
     assert made.alarms() == set()
     made.rotate()

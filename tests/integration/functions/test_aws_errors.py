@@ -5,17 +5,13 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import cycle
 from threading import Barrier
 from types import ModuleType
 from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError
-from mypy_boto3_dynamodb import DynamoDBClient
 
 from functions.introspect_token import handler as introspect_token
 from functions.issue_token import handler as issue_token
@@ -23,11 +19,11 @@ from functions.publish_jwks import handler as publish_jwks
 from functions.shared.clients.client import TokenFormat
 from functions.shared.clients.client_registry import STALE_SECONDS as CLIENT_STALE_SECONDS
 from functions.shared.keys.cached_key_ring import STALE_SECONDS
-from functions.shared.storage.aws import ATTEMPTS, AwsClients
+from functions.shared.storage.aws import ATTEMPTS
 from functions.shared.storage.cache import PAUSE_SECONDS
 from functions.shared.web.endpoint import Endpoint
 from functions.shared.web.responses import ProxyResponse
-from tests.support.aws import CLIENTS_TABLE, CREDENTIALS, KEY_RING_SECRET, SIGNING_KEYS_SECRET
+from tests.support.aws import CLIENTS_TABLE, CREDENTIALS, KEY_RING_SECRET, SIGNING_KEYS_SECRET, AwsAccount
 from tests.support.aws_faults import THROTTLED, TIMED_OUT, Fault, FaultProxy
 from tests.support.aws_server import GRANT, AwsServer
 from tests.support.dpop_proofs import proof
@@ -306,27 +302,17 @@ def test_cold_burst_makes_few_calls_per_process(
     assert proxy.calls == expected
 
 
-class UnreachableAws(AwsClients):
-    """AWS at an address of this machine, with short timeouts."""
-
-    def __init__(self, port: int) -> None:
-        self.address = f"http://127.0.0.1:{port}"
-        self.config = Config(connect_timeout=0.2, read_timeout=0.2, retries={"total_max_attempts": 1})
-
-    @cached_property
-    def dynamodb(self) -> "DynamoDBClient":
-        return boto3.client("dynamodb", config=self.config, endpoint_url=self.address)
-
-
 @pytest.mark.parametrize("listening", [False, True], ids=["no listener", "no response"])
 def test_unreachable_aws_is_503(monkeypatch: pytest.MonkeyPatch, *, listening: bool) -> None:
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
+    aws = AwsAccount(0.4, 0.2)
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         port = listener.getsockname()[1]
         if not listening:
             listener.close()
-        server = AwsServer(UnreachableAws(port), ManualClock(NOW))
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+        server = AwsServer(aws, ManualClock(NOW))
         _assert_unavailable(server.token_endpoint(JWT_REQUEST))
         reason = json.loads(server.log[-1])["reason"]
         error = "ReadTimeoutError" if listening else "EndpointConnectionError"

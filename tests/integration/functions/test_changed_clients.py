@@ -16,6 +16,7 @@ import pytest
 import requests
 from moto.server import ThreadedMotoServer
 
+from authorizer.aws import Boto3Clients
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
 from functions.shared.keys import key_ring, signing_keys
@@ -60,7 +61,7 @@ def registry(endpoint_url: str) -> DynamoDbClients:
     store.create_secret(Name=KEY_RING_SECRET, SecretString=key_ring.to_json(ring(key(), now=int(time.time()))))
     private = signing_keys.to_json({key().kid: key().private_pem})
     store.create_secret(Name=SIGNING_KEYS_SECRET, SecretString=private)
-    return DynamoDbClients(dynamodb, ENVIRONMENT["CLIENTS_TABLE"])
+    return DynamoDbClients(Boto3Clients(lambda _: dynamodb), ENVIRONMENT["CLIENTS_TABLE"])
 
 
 @pytest.fixture

@@ -16,14 +16,13 @@ from functions.shared.clients.client import Client
 from functions.shared.clients.client_registry import RELOADS_A_SECOND, CachedClients
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
 from functions.shared.keys import key_ring, signing_keys
-from functions.shared.storage.aws import AwsClients
 from functions.shared.storage.errors import StorageUnavailableError
 from functions.shared.web.audit import AuditEntry
 from functions.shared.web.form import read_form
 from functions.shared.web.oauth_errors import OAuthError
 from functions.shared.web.proxy_request import certificate_from_pem, read_event
 from tests.support.assertions import assertion, assertion_claims, assertion_form
-from tests.support.aws import ISSUER, KEY_RING_SECRET, SIGNING_KEYS_SECRET
+from tests.support.aws import ISSUER, KEY_RING_SECRET, SIGNING_KEYS_SECRET, AwsAccount
 from tests.support.aws_server import GRANT, AwsServer, granted
 from tests.support.client_certificates import certificate_pem, with_certificate
 from tests.support.memory_stores import ManualClock, MemoryClients, MemoryCounters
@@ -59,7 +58,7 @@ class Functions(AwsServer):
 
 
 @pytest.fixture
-def functions(aws: AwsClients, clock: ManualClock) -> Functions:
+def functions(aws: AwsAccount, clock: ManualClock) -> Functions:
     return Functions(aws, clock)
 
 

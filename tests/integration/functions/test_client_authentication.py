@@ -90,7 +90,7 @@ def test_state_entries_expire(server: AwsServer) -> None:
 
 
 def test_last_use_survives_a_client_change(server: AwsServer) -> None:
-    uses = SecretUses(server.aws.dynamodb, STATE_TABLE)
+    uses = SecretUses(server.aws, STATE_TABLE)
     digest = digest_generated(SECRET)
     assert server.status("service") == 200
     server.clients.put(client("service", name="Another name"))

@@ -24,8 +24,7 @@ from functions.shared.clients.client_secrets import StoredSecret, digest_importe
 from functions.shared.clients.supported import TOKEN_EXCHANGE
 from functions.shared.keys import key_ring
 from functions.shared.runtime.lambda_function import MissingSettingsError
-from functions.shared.storage.aws import AwsClients
-from tests.support.aws import CLIENTS_TABLE, ENVIRONMENT, ISSUER, KEY_RING_SECRET, TOKENS_TABLE
+from tests.support.aws import CLIENTS_TABLE, ENVIRONMENT, ISSUER, KEY_RING_SECRET, TOKENS_TABLE, AwsAccount
 from tests.support.aws_server import GRANT, AwsServer, granted
 from tests.support.dpop_proofs import proof
 from tests.support.memory_stores import ManualClock
@@ -326,7 +325,7 @@ def test_dpop_proof_is_valid_once_across_processes(server: AwsServer) -> None:
     assert server.token_endpoint(event)["statusCode"] == 200
 
 
-def test_missing_key_ring_is_a_logged_server_error(aws: AwsClients, clock: ManualClock) -> None:
+def test_missing_key_ring_is_a_logged_server_error(aws: AwsAccount, clock: ManualClock) -> None:
     server = AwsServer(aws, clock)
     server.clients.put(client("service-client-jwt", secrets=()))
     server.clients.put(client("a"))
@@ -348,7 +347,7 @@ def test_newer_ring_version_is_a_server_error(server: AwsServer) -> None:
     assert "version 2, this code reads 1" in json.loads(server.log[-1])["reason"]
 
 
-def test_real_key_generator_makes_a_working_server(aws: AwsClients, clock: ManualClock) -> None:
+def test_real_key_generator_makes_a_working_server(aws: AwsAccount, clock: ManualClock) -> None:
     server = AwsServer(aws, clock)
     settings = RotateKeysSettings.from_env(ENVIRONMENT)
     made = rotate_keys.build(settings, clock=clock, secrets=server.secrets).run()
@@ -380,14 +379,14 @@ def test_missing_environment_is_named(module: ModuleType, monkeypatch: pytest.Mo
 
 
 def test_handlers_read_their_environment(
-    aws: AwsClients, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    aws: AwsAccount, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     for module in HANDLERS.values():
         module.handle.reset()
     assert rotate_keys.handle({}, None)["created"]
-    DynamoDbClients(aws.dynamodb, CLIENTS_TABLE).put(client("a", token_format=TokenFormat.OPAQUE))
+    DynamoDbClients(aws, CLIENTS_TABLE).put(client("a", token_format=TokenFormat.OPAQUE))
     event = token_event(GRANT, headers=basic("a", SECRET))
     token = granted(issue_token.handle(event, None))["access_token"]
     event = form_event("/oauth2/introspect", {"token": token}, headers=basic("a", SECRET))

@@ -24,11 +24,10 @@ from functions.shared.keys import key_ring
 from functions.shared.keys.cached_key_ring import CachedKeyRing
 from functions.shared.keys.key_ring import KeyRing
 from functions.shared.keys.signers import LONGEST_MESSAGE, SIGNING_ALGORITHM_SPECS, MessageTooLongError, RingSigners
-from functions.shared.storage.aws import AwsClients
 from functions.shared.storage.errors import StorageError, StorageUnavailableError
 from functions.shared.storage.secrets_manager import SecretConflictError, SecretStore
 from tests.support import kms_ed25519
-from tests.support.aws import ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET
+from tests.support.aws import ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET, AwsAccount
 from tests.support.aws_faults import THROTTLED, TIMED_OUT, Fault, FaultProxy
 from tests.support.aws_server import GRANT, AwsServer
 from tests.support.kms_ed25519 import Ed25519Keys
@@ -53,12 +52,12 @@ class Authority(AwsServer):
         settings = Settings.from_env(
             {**ENVIRONMENT, "KEY_EDITION": edition, "ALGORITHMS": algorithms, "STACK_NAME": "ours"}
         )
-        halves = KmsKeys(self.aws.kms, settings.stack_name)
+        halves = KmsKeys(self.aws, settings.stack_name)
         return build(settings, clock=self.clock, secrets=self.secrets, kms_keys=halves)
 
     def signers(self) -> RingSigners:
         warm = CachedKeyRing(self.secrets, KEY_RING_SECRET, self.clock)
-        return RingSigners(warm, self.secrets, SIGNING_KEYS_SECRET, kms=lambda: self.aws.kms)
+        return RingSigners(warm, self.secrets, SIGNING_KEYS_SECRET, aws=self.aws)
 
     def ring(self) -> KeyRing:
         return key_ring.from_json(self.secrets.read(KEY_RING_SECRET))
@@ -78,7 +77,7 @@ class Authority(AwsServer):
 
 
 @pytest.fixture
-def authority(aws: AwsClients, clock: ManualClock) -> Authority:
+def authority(aws: AwsAccount, clock: ManualClock) -> Authority:
     return Authority(aws, clock)
 
 
@@ -204,7 +203,7 @@ def test_new_kms_key_is_retried(authority: Authority) -> None:
 
     for operation in unknown:
         kms.meta.events.register(f"before-call.kms.{operation}", not_yet)
-    key = KmsKeys(kms, "ours", paused.append).create("ES256", authority.clock())
+    key = KmsKeys(authority.aws, "ours", paused.append).create("ES256", authority.clock())
     assert key.signer
     assert len(kms.list_keys()["Keys"]) == 1
     assert paused == [0.25, 0.5] * 2
@@ -218,7 +217,7 @@ def test_missing_kms_key_is_an_error(authority: Authority) -> None:
 
     kms.meta.events.register("before-call.kms.GetPublicKey", never)
     with pytest.raises(StorageError):
-        KmsKeys(kms, "ours", paused.append).create("ES256", authority.clock())
+        KmsKeys(authority.aws, "ours", paused.append).create("ES256", authority.clock())
     assert sum(paused) < 5
 
 
@@ -310,9 +309,9 @@ def test_long_message_is_digested_locally(authority: Authority, length: int) -> 
 
 
 @pytest.mark.parametrize("kind", ["memory", "aws"])
-def test_secret_is_replaced_only_if_unchanged(kind: str, aws: AwsClients) -> None:
+def test_secret_is_replaced_only_if_unchanged(kind: str, aws: AwsAccount) -> None:
     store: SecretStore
-    store = MemorySecrets() if kind == "memory" else SecretStore(aws.secrets_manager)
+    store = MemorySecrets() if kind == "memory" else SecretStore(aws)
     assert store.read_version(KEY_RING_SECRET) is None
     store.replace(KEY_RING_SECRET, "first", None)
     with pytest.raises(SecretConflictError):
@@ -333,9 +332,9 @@ def test_secret_is_replaced_only_if_unchanged(kind: str, aws: AwsClients) -> Non
 
 
 @pytest.mark.parametrize("kind", ["memory", "aws"])
-def test_one_of_many_replacements_succeeds(kind: str, aws: AwsClients) -> None:
+def test_one_of_many_replacements_succeeds(kind: str, aws: AwsAccount) -> None:
     store: SecretStore
-    store = MemorySecrets() if kind == "memory" else SecretStore(aws.secrets_manager)
+    store = MemorySecrets() if kind == "memory" else SecretStore(aws)
     store.replace(KEY_RING_SECRET, "first", None)
     seen = store.read_version(KEY_RING_SECRET)
 

@@ -17,12 +17,11 @@ from jwt import PyJWK
 from functions.shared.keys import key_ring, signing_keys
 from functions.shared.keys.key_ring import JWKS_MAX_AGE
 from functions.shared.keys.rotation import PROPAGATION_SECONDS, RETENTION_NEEDED, RotationRules, announce
-from functions.shared.storage.aws import AwsClients
 from functions.shared.web import paths
 from functions.shared.web.endpoint import Endpoint
 from local.gateway import model
 from local.http_server import Server
-from tests.support.aws import KEY_RING_SECRET, SIGNING_KEYS_SECRET
+from tests.support.aws import KEY_RING_SECRET, SIGNING_KEYS_SECRET, AwsAccount
 from tests.support.aws_server import AwsServer
 from tests.support.memory_stores import ManualClock
 from tests.support.proxy_events import FORM, basic, proxy_event
@@ -63,7 +62,7 @@ class Site:
 
 
 @pytest.fixture
-def server(aws: AwsClients, clock: ManualClock) -> AwsServer:
+def server(aws: AwsAccount, clock: ManualClock) -> AwsServer:
     server = AwsServer(aws, clock)
     private_keys = {each.kid: each.private_pem for each in (OLD, NEW)}
     server.secrets.write(SIGNING_KEYS_SECRET, signing_keys.to_json(private_keys))

@@ -10,12 +10,11 @@ import pytest
 from authorizer.claims import Confirmation
 from authorizer.state_table import revoked_jwt
 from functions.shared.clients.client_registry import DynamoDbClients
-from functions.shared.storage.aws import AwsClients
 from functions.shared.storage.errors import StorageCorruptError
 from functions.shared.storage.secrets_manager import SecretStore
 from functions.shared.storage.state_table import DAY, AlreadyUsedError, Counters, JwtDenyList, OneTimeUse, SecretUses
 from functions.shared.tokens.opaque_tokens import OpaqueToken, OpaqueTokenStore, generate_token, token_digest
-from tests.support.aws import CLIENTS_TABLE, KEY_RING_SECRET, SIGNING_KEYS_SECRET, STATE_TABLE, TOKENS_TABLE
+from tests.support.aws import CLIENTS_TABLE, KEY_RING_SECRET, SIGNING_KEYS_SECRET, STATE_TABLE, TOKENS_TABLE, AwsAccount
 from tests.support.memory_stores import (
     MemoryClients,
     MemoryCounters,
@@ -46,38 +45,38 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def clients(kind: str, aws: AwsClients) -> Clients:
-    return MemoryClients() if kind == "memory" else DynamoDbClients(aws.dynamodb, CLIENTS_TABLE)
+def clients(kind: str, aws: AwsAccount) -> Clients:
+    return MemoryClients() if kind == "memory" else DynamoDbClients(aws, CLIENTS_TABLE)
 
 
 @pytest.fixture
-def tokens(kind: str, aws: AwsClients) -> OpaqueTokenStore:
-    return MemoryTokens() if kind == "memory" else OpaqueTokenStore(aws.dynamodb, TOKENS_TABLE)
+def tokens(kind: str, aws: AwsAccount) -> OpaqueTokenStore:
+    return MemoryTokens() if kind == "memory" else OpaqueTokenStore(aws, TOKENS_TABLE)
 
 
 @pytest.fixture
-def secrets(kind: str, aws: AwsClients) -> SecretStore:
-    return MemorySecrets() if kind == "memory" else SecretStore(aws.secrets_manager)
+def secrets(kind: str, aws: AwsAccount) -> SecretStore:
+    return MemorySecrets() if kind == "memory" else SecretStore(aws)
 
 
 @pytest.fixture
-def denied(kind: str, aws: AwsClients) -> JwtDenyList:
-    return MemoryDenyList() if kind == "memory" else JwtDenyList(aws.dynamodb, STATE_TABLE)
+def denied(kind: str, aws: AwsAccount) -> JwtDenyList:
+    return MemoryDenyList() if kind == "memory" else JwtDenyList(aws, STATE_TABLE)
 
 
 @pytest.fixture
-def one_time_use(kind: str, aws: AwsClients) -> OneTimeUse:
-    return MemoryOneTimeUse() if kind == "memory" else OneTimeUse(aws.dynamodb, STATE_TABLE)
+def one_time_use(kind: str, aws: AwsAccount) -> OneTimeUse:
+    return MemoryOneTimeUse() if kind == "memory" else OneTimeUse(aws, STATE_TABLE)
 
 
 @pytest.fixture
-def counters(kind: str, aws: AwsClients) -> Counters:
-    return MemoryCounters() if kind == "memory" else Counters(aws.dynamodb, STATE_TABLE)
+def counters(kind: str, aws: AwsAccount) -> Counters:
+    return MemoryCounters() if kind == "memory" else Counters(aws, STATE_TABLE)
 
 
 @pytest.fixture
-def uses(kind: str, aws: AwsClients) -> SecretUses:
-    return MemorySecretUses() if kind == "memory" else SecretUses(aws.dynamodb, STATE_TABLE)
+def uses(kind: str, aws: AwsAccount) -> SecretUses:
+    return MemorySecretUses() if kind == "memory" else SecretUses(aws, STATE_TABLE)
 
 
 def test_value_is_valid_once(one_time_use: OneTimeUse) -> None:
@@ -121,14 +120,14 @@ def test_token_may_be_revoked_twice(denied: JwtDenyList) -> None:
     assert denied.holds("revoked#a", NOW)
 
 
-def test_deny_list_entrys_format_is_stable(aws: AwsClients) -> None:
+def test_deny_list_entrys_format_is_stable(aws: AwsAccount) -> None:
     # Authorizers read it too.
     name = revoked_jwt("https://issuer", "id", "header.payload.signature")
     assert name == "revoked#" + _digest(b"https://issuer", b"jti", b"id")
     name = revoked_jwt("https://issuer", None, "header.payload.signature")
     signed = sha256(b"header.payload").hexdigest().encode()
     assert name == "revoked#" + _digest(b"https://issuer", b"signing-input", signed)
-    JwtDenyList(aws.dynamodb, STATE_TABLE).add(name, NOW + 60)
+    JwtDenyList(aws, STATE_TABLE).add(name, NOW + 60)
     assert _items(aws, STATE_TABLE) == [
         {"schema_version": {"N": "1"}, "entry": {"S": name}, "expires_at": {"N": str(NOW + 60)}}
     ]
@@ -224,25 +223,26 @@ def test_secret_has_no_value_until_one_is_written(secrets: SecretStore) -> None:
     assert secrets.read(SIGNING_KEYS_SECRET) is None
 
 
-def test_decisions_use_consistent_reads(aws: AwsClients) -> None:
+def test_decisions_use_consistent_reads(aws: AwsAccount) -> None:
     asked: list[dict[str, Any]] = []
     aws.dynamodb.meta.events.register(
         "before-parameter-build.dynamodb.GetItem", lambda params, **_: asked.append(params)
     )
-    DynamoDbClients(aws.dynamodb, CLIENTS_TABLE).find("a")
-    OpaqueTokenStore(aws.dynamodb, TOKENS_TABLE).find(generate_token(), NOW)
-    JwtDenyList(aws.dynamodb, STATE_TABLE).holds("revoked#a", NOW)
+    DynamoDbClients(aws, CLIENTS_TABLE).find("a")
+    OpaqueTokenStore(aws, TOKENS_TABLE).find(generate_token(), NOW)
+    JwtDenyList(aws, STATE_TABLE).holds("revoked#a", NOW)
     assert [each["TableName"] for each in asked] == [CLIENTS_TABLE, TOKENS_TABLE, STATE_TABLE]
     assert all(each["ConsistentRead"] for each in asked)
 
 
-def _items(aws: AwsClients, table: str) -> list[dict[str, Any]]:
-    return aws.dynamodb.scan(TableName=table)["Items"]
+def _items(aws: AwsAccount, table: str) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = aws.dynamodb.scan(TableName=table)["Items"]
+    return items
 
 
-def test_token_item_has_digest_and_ttl(aws: AwsClients) -> None:
+def test_token_item_has_digest_and_ttl(aws: AwsAccount) -> None:
     token = generate_token()
-    OpaqueTokenStore(aws.dynamodb, TOKENS_TABLE).put(token, MEANING)
+    OpaqueTokenStore(aws, TOKENS_TABLE).put(token, MEANING)
     (item,) = _items(aws, TOKENS_TABLE)
     assert item == {
         "schema_version": {"N": "1"},
@@ -257,15 +257,15 @@ def test_token_item_has_digest_and_ttl(aws: AwsClients) -> None:
     assert token not in repr(item)
 
 
-def test_binary_secret_is_an_error(aws: AwsClients) -> None:
+def test_binary_secret_is_an_error(aws: AwsAccount) -> None:
     aws.secrets_manager.put_secret_value(SecretId=KEY_RING_SECRET, SecretBinary=b"\x00")
     with pytest.raises(StorageCorruptError, match="binary"):
-        SecretStore(aws.secrets_manager).read(KEY_RING_SECRET)
+        SecretStore(aws).read(KEY_RING_SECRET)
 
 
 @pytest.mark.parametrize("change", [{"schema_version": {"N": "2"}}, {"scopes": {"S": "a b"}}])
-def test_unreadable_client_record_is_named(aws: AwsClients, change: dict[str, Any]) -> None:
-    store = DynamoDbClients(aws.dynamodb, CLIENTS_TABLE)
+def test_unreadable_client_record_is_named(aws: AwsAccount, change: dict[str, Any]) -> None:
+    store = DynamoDbClients(aws, CLIENTS_TABLE)
     store.put(client("a"))
     (item,) = _items(aws, CLIENTS_TABLE)
     aws.dynamodb.put_item(TableName=CLIENTS_TABLE, Item=item | change)
@@ -276,8 +276,8 @@ def test_unreadable_client_record_is_named(aws: AwsClients, change: dict[str, An
 @pytest.mark.parametrize(
     "change", [{"schema_version": {"N": "2"}}, {"expires_at": {"S": "x"}}, {"expires_at": {"NULL": True}}]
 )
-def test_unreadable_deny_list_entry_is_an_error(aws: AwsClients, change: dict[str, Any]) -> None:
-    store = JwtDenyList(aws.dynamodb, STATE_TABLE)
+def test_unreadable_deny_list_entry_is_an_error(aws: AwsAccount, change: dict[str, Any]) -> None:
+    store = JwtDenyList(aws, STATE_TABLE)
     store.add("revoked#a", NOW + 60)
     (item,) = _items(aws, STATE_TABLE)
     aws.dynamodb.put_item(TableName=STATE_TABLE, Item=item | change)
@@ -305,9 +305,9 @@ def test_unreadable_deny_list_entry_is_an_error(aws: AwsClients, change: dict[st
     ],
     ids=str,
 )
-def test_unreadable_token_record_is_an_error(aws: AwsClients, change: dict[str, Any]) -> None:
+def test_unreadable_token_record_is_an_error(aws: AwsAccount, change: dict[str, Any]) -> None:
     token = generate_token()
-    store = OpaqueTokenStore(aws.dynamodb, TOKENS_TABLE)
+    store = OpaqueTokenStore(aws, TOKENS_TABLE)
     store.put(token, MEANING)
     (item,) = _items(aws, TOKENS_TABLE)
     aws.dynamodb.put_item(TableName=TOKENS_TABLE, Item=item | change)

@@ -133,7 +133,7 @@ def test_memory_is_bounded() -> None:
 
 
 def test_entries_match_the_authorization_server(dynamodb: DynamoDBClient) -> None:
-    theirs = JwtDenyList(dynamodb, STATE_TABLE)
+    theirs = JwtDenyList(Boto3(3), STATE_TABLE)
     ours = DynamoDbRevokedTokens(STATE_TABLE, Boto3(3))
     name = revoked_jwt(ISSUER, "one", TOKEN)
     assert not ours.holds(name, NOW, Deadline(3))
@@ -167,7 +167,7 @@ def test_revoked_token_is_unauthorized(dynamodb: DynamoDBClient, jti: str | None
     sandbox = authorizer_sandbox.Sandbox(DENY_LIST_TABLE=STATE_TABLE)
     token = forge_claims(jti=jti) if jti else mint()
     assert sandbox.decide(rest_event(token))["principalId"] == CLIENT
-    JwtDenyList(dynamodb, STATE_TABLE).add(revoked_jwt(ISSUER, jti, token), NOW + 14_400)
+    JwtDenyList(Boto3(3), STATE_TABLE).add(revoked_jwt(ISSUER, jti, token), NOW + 14_400)
     assert sandbox.decide(rest_event(token))
     sandbox.clock.advance(60)
     assert sandbox.refusal(rest_event(token)) == "token_revoked"

@@ -12,7 +12,7 @@ from functions.shared.clients.client_secrets import SecretVerifier
 from functions.shared.keys import key_ring
 from functions.shared.keys.key_ring import KeyRing
 from infra.cli.errors import ConflictError
-from tests.support.cli import LOST, STACK, CommandLine, aws_client, deploy, physical_name
+from tests.support.cli import AWS, LOST, STACK, CommandLine, aws_client, deploy, physical_name
 from tests.support.memory_stores import ManualClock
 from tests.support.privileges import OTHER_STACK
 from tests.support.server import NOW, SECRET, client
@@ -143,7 +143,7 @@ def test_a_key_in_kms_is_named_once(account: None, lost: list[str]) -> None:
 
 def test_retried_kms_deletion_succeeds(account: None, lost: list[str]) -> None:
     kms = aws_client("kms")
-    halves = KmsKeys(kms, OTHER_STACK)
+    halves = KmsKeys(AWS, OTHER_STACK)
     key_id = halves.create("ES256", NOW).signer.rpartition("/")[2]
     lost += ["ScheduleKeyDeletion", "DeleteAlias"]
     long_after = kms.describe_key(KeyId=key_id)["KeyMetadata"]["CreationDate"].timestamp() + 3600

@@ -1,11 +1,9 @@
-from typing import cast
-
 import pytest
-from mypy_boto3_kms import KMSClient
 
+from authorizer.aws import Boto3
 from functions.shared.keys.signers import KmsAlgorithm, OnlySignsError
 
-ALGORITHM = KmsAlgorithm(cast("KMSClient", None), "RS256")
+ALGORITHM = KmsAlgorithm(Boto3(3), "RS256")
 
 
 def test_kms_key_only_signs() -> None:

@@ -10,14 +10,14 @@ from functions.shared.storage.secrets_manager import SecretStore
 from infra.cli.backup import backup_json, read_backup
 from infra.cli.context import laptop
 from infra.cli.errors import UsageError
-from tests.support.cli import CommandLine, aws_client, deploy, physical_name
+from tests.support.cli import AWS, CommandLine, aws_client, deploy, physical_name
 from tests.support.server import NOW, client, key, ring
 
 DAY = 86_400
 
 
 def _ring() -> KeyRing:
-    store = SecretStore(aws_client("secretsmanager"))
+    store = SecretStore(AWS)
     return key_ring.from_json(store.read(physical_name("KeyRingSecret")))
 
 

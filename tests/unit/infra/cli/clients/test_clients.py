@@ -12,7 +12,7 @@ from functions.shared.clients.client_secrets import SecretVerifier, WrongSecretE
 from functions.shared.storage.state_table import SecretUses
 from infra.cli.errors import ConflictError
 from local.certificates import LaptopCertificates
-from tests.support.cli import CommandLine, Meanwhile, aws_client, physical_name
+from tests.support.cli import AWS, CommandLine, Meanwhile, aws_client, physical_name
 from tests.support.server import NOW, SECRET, client
 
 DAY = 86_400
@@ -158,7 +158,7 @@ def test_show_lists_validity_and_last_use(gatehouse: CommandLine) -> None:
     gatehouse.clients.put(client(), None)
     gatehouse("clients", "rotate-secret", "service-client-jwt")
     old, _ = gatehouse.clients.get("service-client-jwt").client.secrets
-    uses = SecretUses(aws_client("dynamodb"), physical_name("StateTable"))
+    uses = SecretUses(AWS, physical_name("StateTable"))
     uses.record("service-client-jwt", old.digest, NOW - DAY)
     shown = gatehouse("clients", "show", "service-client-jwt", "--json").json["secrets"]
     assert [each["last_used_day"] for each in shown] == ["2023-11-13", None]

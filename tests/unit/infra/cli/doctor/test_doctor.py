@@ -22,7 +22,7 @@ from infra.cli.doctor import command as doctor
 from infra.cli.doctor import keys as key_checks
 from infra.cli.doctor.context import Check, CheckContext, Level
 from tests.support.answers_server import AnswersServer, Asked, Said, answers_server
-from tests.support.cli import STACK, CommandLine, aws_client, deploy, physical_name
+from tests.support.cli import AWS, STACK, CommandLine, aws_client, deploy, physical_name
 from tests.support.cli import _session as own_session
 from tests.support.memory_stores import ManualClock
 from tests.support.server import NOW, client, key, ring
@@ -237,7 +237,7 @@ def test_faults_of_clients_are_found(healthy: Healthy, gatehouse: CommandLine) -
         client("by-name", authentication_methods=frozenset({"client_secret_basic"})),
     )
     healthy.server.answers[f"POST {STAGE}/oauth2/introspect"] = Said(401, '{"error":"invalid_client"}')
-    uses = SecretUses(aws_client("dynamodb"), physical_name("StateTable"))
+    uses = SecretUses(AWS, physical_name("StateTable"))
     uses.record("idle", digest, NOW - 100 * DAY)
     document = gatehouse("doctor", "--json").json
     seen = [each["seen"] for each in document["findings"]]

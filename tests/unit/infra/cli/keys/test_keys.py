@@ -17,7 +17,7 @@ from infra.cli.app import app
 from infra.cli.context import CommandContext, Deployment
 from infra.cli.key_operations import rotation_settings
 from infra.cli.keys import lives
-from tests.support.cli import STACK, CommandLine, Meanwhile, Result, aws_client, deploy, physical_name
+from tests.support.cli import AWS, STACK, CommandLine, Meanwhile, Result, aws_client, deploy, physical_name
 from tests.support.deployed_template import transformed
 from tests.support.memory_stores import ManualClock
 from tests.support.server import NOW, client, key
@@ -28,12 +28,12 @@ FIRST = key(1).kid
 
 def ring_of(stack: str = STACK) -> KeyRing:
     secret = physical_name("KeyRingSecret", stack)
-    return key_ring.from_json(SecretStore(aws_client("secretsmanager")).read(secret))
+    return key_ring.from_json(SecretStore(AWS).read(secret))
 
 
 def private_halves() -> set[str]:
     secret = physical_name("SigningKeysSecret")
-    return set(signing_keys.from_json(SecretStore(aws_client("secretsmanager")).read(secret)))
+    return set(signing_keys.from_json(SecretStore(AWS).read(secret)))
 
 
 def states(listed: Result) -> dict[str, str]:
