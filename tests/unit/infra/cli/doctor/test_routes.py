@@ -75,3 +75,12 @@ def test_invalid_or_orphaned_rules_are_named() -> None:
     found = _found()["APIs with rules"]
     assert any("rules for the API gone, which does not exist" in each for each in found)
     assert any("the rules of the API wrong are not valid" in each for each in found)
+
+
+def test_rules_for_any_audience_are_named() -> None:
+    deploy_all(ISSUER, GUARDED_API)
+    api = aws_client("apigatewayv2").create_api(Name="customers", ProtocolType="HTTP")["ApiId"]
+    warning = f"the API {api} accepts tokens for any audience, also those for other APIs"
+    for audience, expected in (("*", [warning]), ("https://a.example", [])):
+        _rules(api, json.dumps({"scopes": {}, "audience": audience}))
+        assert [each for each in _found()["APIs with rules"] if "audience" in each] == expected
