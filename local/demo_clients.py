@@ -8,18 +8,17 @@ python -m local.demo_clients proof METHOD URL …    print a DPoP proof
 """
 
 import argparse
+import fcntl
 import json
 import os
 import sys
 import time
-import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from jwt.algorithms import ECAlgorithm
+import jwt
 
 from functions.shared.clients.assertion_rules import AssertionRules
 from functions.shared.clients.certificate_subject import CertificateSubject, SubjectKind
@@ -32,8 +31,7 @@ from functions.shared.clients.supported import (
     TLS_CLIENT_AUTH,
     TOKEN_EXCHANGE,
 )
-from functions.shared.keys.signing_keys import to_pem
-from infra.cli.token_requests import ClientKey
+from infra.cli.token_requests import ClientKey, read_or_make_key
 from local import STATE
 from local.addresses import Addresses
 from local.certificates import CLIENT_NAME, LaptopCertificates
@@ -138,34 +136,20 @@ def authorizer_client(secret: str) -> Client:
 
 def assertion(issuer: str, now: float) -> str:
     """Return an assertion of `service-client-key` for the server with this issuer."""
-    return ClientKey(_private_key(), _ALGORITHM, _KEY_ID).assertion(SIGNING_CLIENT, issuer, now)
+    return key(KEY_FILE, _KEY_ID).assertion(SIGNING_CLIENT, issuer, now)
 
 
-def private_key(file: Path) -> ec.EllipticCurvePrivateKey:
-    """Return the P-256 key in a file. A missing file is created with mode 0600, atomically."""
-    if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        made = file.with_name(f"{file.name}.{uuid.uuid4()}")
-        made.touch(mode=0o600)
-        made.write_text(to_pem(ec.generate_private_key(ec.SECP256R1())))
-        try:
-            # Unlike a rename, a link never replaces the file of a concurrent process.
-            file.hardlink_to(made)
-        except FileExistsError:
-            pass
-        finally:
-            made.unlink()
-    key = load_pem_private_key(file.read_bytes(), password=None)
-    assert isinstance(key, ec.EllipticCurvePrivateKey)
-    return key
-
-
-def _private_key() -> ec.EllipticCurvePrivateKey:
-    return private_key(KEY_FILE)
+def key(file: Path, kid: str | None = None) -> ClientKey:
+    """Return the P-256 key in a file. A missing file is created with mode 0600."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.with_suffix(".lock").open("w") as lock:  # runs on other ports use the same file
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return replace(read_or_make_key(file), kid=kid)
 
 
 def _public_keys() -> str:
-    jwk = ECAlgorithm.to_jwk(_private_key().public_key(), as_dict=True)
+    public_key = key(KEY_FILE).private_key.public_key()
+    jwk = jwt.get_algorithm_by_name(_ALGORITHM).to_jwk(public_key, as_dict=True)
     return json.dumps({"keys": [{**jwk, "kid": _KEY_ID, "alg": _ALGORITHM, "use": "sig"}]})
 
 
@@ -185,8 +169,7 @@ def _client(client_id: str, **registered: Any) -> Client:
 
 def proof(method: str, url: str, nonce: str | None = None, token: str | None = None) -> str:
     """Return a DPoP proof for one request; `token` is the access token of the request."""
-    key = ClientKey(private_key(PROOF_KEY_FILE), _ALGORITHM)
-    return key.proof(method, url, time.time(), nonce=nonce, token=token or "")
+    return key(PROOF_KEY_FILE).proof(method, url, time.time(), nonce=nonce, token=token or "")
 
 
 def main(arguments: Sequence[str]) -> None:
