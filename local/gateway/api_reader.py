@@ -8,7 +8,7 @@ reference of `AWS::ApiGateway::*` and `AWS::ApiGatewayV2::*`.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from infra.cloudformation import Resolver, Resource, TemplateError
@@ -26,15 +26,15 @@ from local.gateway.model import (
 
 REST_API = "AWS::ApiGateway::RestApi"
 HTTP_API = "AWS::ApiGatewayV2::Api"
-_REST_STAGE = "AWS::ApiGateway::Stage"
-_HTTP_STAGE = "AWS::ApiGatewayV2::Stage"
 _ROUTE = "AWS::ApiGatewayV2::Route"
 _INTEGRATION = "AWS::ApiGatewayV2::Integration"
 _AUTHORIZER = "AWS::ApiGatewayV2::Authorizer"
 _ANY_METHOD = "x-amazon-apigateway-any-method"
 
+Limits = Callable[[str], RateLimit | None]
+
 _CACHE_SECONDS = 300  # API Gateway's default
-_TIMEOUT_SECONDS = {"rest": 29.0, "http": 30.0}
+_TIMEOUT_SECONDS = {True: 29.0, False: 30.0}  # of a REST API, of an HTTP API
 _LIMITS = {"ThrottlingRateLimit": 10_000.0, "ThrottlingBurstLimit": 5_000.0}
 
 _INVOCATION = re.compile(r"arn:[^:]+:apigateway:[^:]*:lambda:path/[^/]+/functions/(.+)/.+")
@@ -45,19 +45,44 @@ _REST_SOURCE = re.compile(r"(?:method\.request\.(header|querystring)|(context|st
 _GATEWAY_RESPONSES = {"DEFAULT_4XX", "DEFAULT_5XX", *DEFAULT_RESPONSES}
 
 # Members of each part: supported, and ignored because they change no response.
-_DOCUMENT = (
+_REST_RESOURCE = (
+    "Body",
     (
-        "components paths securityDefinitions x-amazon-apigateway-binary-media-types "
-        "x-amazon-apigateway-gateway-responses"
+        "BinaryMediaTypes Description DisableExecuteApiEndpoint EndpointConfiguration Mode Name Parameters SecurityPolicy "
+        "Tags"
     ),
+)
+_REST_STAGE = (
+    "MethodSettings RestApiId StageName Variables",
+    "AccessLogSetting CanarySetting DeploymentId Description Tags TracingEnabled",
+)
+_HTTP_RESOURCE = "Body ProtocolType", "Description DisableExecuteApiEndpoint FailOnWarnings IpAddressType Name Tags"
+_HTTP_STAGE = (
+    "ApiId DefaultRouteSettings RouteSettings StageName StageVariables",
+    "AccessLogSettings AutoDeploy Description Tags",
+)
+_ROUTE_RESOURCE = "ApiId AuthorizationType AuthorizerId RouteKey Target", "OperationName"
+_INTEGRATION_RESOURCE = (
+    "ApiId IntegrationType IntegrationUri PayloadFormatVersion TimeoutInMillis",
+    "Description IntegrationMethod",
+)
+_AUTHORIZER_RESOURCE = (
     (
-        "basePath definitions host info openapi schemes servers swagger tags "
-        "x-amazon-apigateway-endpoint-configuration x-amazon-apigateway-importexport-version"
+        "ApiId AuthorizerPayloadFormatVersion AuthorizerResultTtlInSeconds AuthorizerType AuthorizerUri "
+        "EnableSimpleResponses IdentitySource"
+    ),
+    "AuthorizerCredentialsArn Name",
+)
+_DOCUMENT = (
+    "components paths securityDefinitions x-amazon-apigateway-binary-media-types x-amazon-apigateway-gateway-responses",
+    (
+        "basePath definitions host info openapi schemes servers swagger tags x-amazon-apigateway-endpoint-configuration "
+        "x-amazon-apigateway-importexport-version"
     ),
 )
 _OPERATION = (
     "security x-amazon-apigateway-integration",
-    ("consumes description isDefaultRoute operationId parameters produces requestBody responses summary tags"),
+    "consumes description isDefaultRoute operationId parameters produces requestBody responses summary tags",
 )
 _INTEGRATION_OF_OPENAPI = (
     "payloadFormatVersion timeoutInMillis type uri",
@@ -65,24 +90,10 @@ _INTEGRATION_OF_OPENAPI = (
 )
 _AUTHORIZER_OF_OPENAPI = (
     (
-        "authorizerPayloadFormatVersion authorizerResultTtlInSeconds authorizerUri "
-        "enableSimpleResponses identitySource identityValidationExpression type"
+        "authorizerPayloadFormatVersion authorizerResultTtlInSeconds authorizerUri enableSimpleResponses identitySource "
+        "identityValidationExpression type"
     ),
     "authorizerCredentials",
-)
-
-
-_ROUTE_RESOURCE = ("ApiId AuthorizationType AuthorizerId RouteKey Target", "OperationName")
-_INTEGRATION_RESOURCE = (
-    "ApiId IntegrationType IntegrationUri PayloadFormatVersion TimeoutInMillis",
-    "Description IntegrationMethod",
-)
-_AUTHORIZER_RESOURCE = (
-    (
-        "ApiId AuthorizerPayloadFormatVersion AuthorizerResultTtlInSeconds AuthorizerType "
-        "AuthorizerUri EnableSimpleResponses IdentitySource"
-    ),
-    "AuthorizerCredentialsArn Name",
 )
 
 
@@ -117,81 +128,73 @@ class ApiReader:
         Raises:
             TemplateError: it has something unsupported.
         """
-        return self._rest_api(api) if api.type == REST_API else self._http_api(api)
-
-    # --- REST APIs -------------------------------------------------------------------------------
-
-    def _rest_api(self, api: Resource) -> Api:
-        where = api.logical_id
-        check_supported(
-            api.properties,
-            "Body",
-            (
-                "BinaryMediaTypes Description DisableExecuteApiEndpoint EndpointConfiguration "
-                "Mode Name Parameters SecurityPolicy Tags"
-            ),
-            where,
-        )
-        stage = self._stage(api, _REST_STAGE, "RestApiId")
-        check_supported(
-            stage.properties,
-            "MethodSettings RestApiId StageName Variables",
-            "AccessLogSetting CanarySetting DeploymentId Description Tags TracingEnabled",
-            where,
-        )
-        settings = self._resolver.resolve(stage.properties.get("MethodSettings", []), where)
-        limits = _method_limits(settings, where)
-        document = self._document(api)
-        routes = _OpenApi(document, "rest", where, self._function).routes(limits)
-        responses = document.get("x-amazon-apigateway-gateway-responses", {})
-        return Api(
-            logical_id=where,
-            api_id=self._resolver.text({"Ref": where}, where),
-            kind="rest",
-            stage=self._resolver.text(stage.properties.get("StageName"), f"{where}.StageName"),
-            routes=_checked(routes, where),
-            gateway_responses={kind: _gateway_response(kind, declared, where) for kind, declared in responses.items()},
-            stage_variables=self._texts(stage.properties.get("Variables", {}), where),
-            binary_media_types=tuple(document.get("x-amazon-apigateway-binary-media-types", [])),
-        )
-
-    # --- HTTP APIs -------------------------------------------------------------------------------
-
-    def _http_api(self, api: Resource) -> Api:
-        where = api.logical_id
-        check_supported(
-            api.properties,
-            "Body ProtocolType",
-            "Description DisableExecuteApiEndpoint FailOnWarnings IpAddressType Name Tags",
-            where,
-        )
+        where, rest = api.logical_id, api.type == REST_API
+        check_supported(api.properties, *(_REST_RESOURCE if rest else _HTTP_RESOURCE), where)
         if api.properties.get("ProtocolType", "HTTP") != "HTTP":
             raise TemplateError(f"{where}: only ProtocolType HTTP is supported")
-        stage = self._stage(api, _HTTP_STAGE, "ApiId")
-        check_supported(
-            stage.properties,
-            "ApiId DefaultRouteSettings RouteSettings StageName StageVariables",
-            "AccessLogSettings AutoDeploy Description Tags",
-            stage.logical_id,
-        )
-        shared, own = (
-            self._resolver.resolve(stage.properties.get(name, {}), stage.logical_id)
-            for name in ("DefaultRouteSettings", "RouteSettings")
-        )
-
-        def limits(key: str) -> RateLimit | None:
-            return _rate_limit({**shared, **own.get(key, {})}, stage.logical_id)
-
-        document = self._document(api) if "Body" in api.properties else self._as_openapi(api)
-        routes = _OpenApi(document, "http", where, self._function).routes(limits)
+        stage = self._stage(api, "RestApiId" if rest else "ApiId")
+        at = stage.logical_id
+        check_supported(stage.properties, *(_REST_STAGE if rest else _HTTP_STAGE), at)
+        limits = self._method_limits(stage) if rest else self._route_limits(stage)
+        document = self._document(api) if rest or "Body" in api.properties else self._as_openapi(api)
+        variables = stage.properties.get("Variables" if rest else "StageVariables", {})
+        responses = document.get("x-amazon-apigateway-gateway-responses", {}) if rest else {}
         return Api(
             logical_id=where,
             api_id=self._resolver.text({"Ref": where}, where),
-            kind="http",
-            stage=self._resolver.text(stage.properties.get("StageName"), f"{stage.logical_id}.StageName"),
-            routes=_checked(routes, where),
-            stage_variables=self._texts(stage.properties.get("StageVariables", {}), where),
+            kind="rest" if rest else "http",
+            stage=self._resolver.text(stage.properties.get("StageName"), f"{at}.StageName"),
+            routes=_checked(self._routes(document, where, limits, rest=rest), where),
+            gateway_responses={kind: self._gateway_response(kind, each, where) for kind, each in responses.items()},
+            stage_variables={name: self._resolver.text(value, f"{at}.{name}") for name, value in variables.items()},
+            binary_media_types=tuple(document.get("x-amazon-apigateway-binary-media-types", [])) if rest else (),
         )
+
+    def _stage(self, api: Resource, reference: str) -> Resource:
+        stages = [
+            each
+            for each in self._resources.values()
+            if each.type.endswith("::Stage") and each.properties.get(reference) == {"Ref": api.logical_id}
+        ]
+        if len(stages) != 1:
+            raise TemplateError(f"{api.logical_id} needs one stage, not {len(stages)}")
+        return stages[0]
+
+    def _route_limits(self, stage: Resource) -> Limits:
+        """Return a function from a route's key to its limit, for the stage of an HTTP API."""
+        where = stage.logical_id
+        shared, own = (
+            self._resolver.resolve(stage.properties.get(name, {}), where)
+            for name in ("DefaultRouteSettings", "RouteSettings")
+        )
+        return lambda key: _rate_limit({**shared, **own.get(key, {})}, where)
+
+    def _method_limits(self, stage: Resource) -> Limits:
+        """Return the same for the stage of a REST API. `~1` is a slash in the settings."""
+        where = stage.logical_id
+        found: dict[tuple[str, str], RateLimit | None] = {}
+        for each in self._resolver.resolve(stage.properties.get("MethodSettings", []), where):
+            if limit := _rate_limit(each, where):
+                path = f"/{str(each.get('ResourcePath', '/*')).replace('~1', '/').lstrip('/')}"
+                found[path, str(each.get("HttpMethod", "*"))] = limit
+
+        def limits(key: str) -> RateLimit | None:
+            method, _, path = key.partition(" ")
+            keys = ((path, method), (path, "*"), ("/*", method), ("/*", "*"))
+            return next((found[each] for each in keys if each in found), None)
+
+        return limits
+
+    def _document(self, api: Resource) -> Mapping[str, Any]:
+        """Return the API's OpenAPI document, resolved."""
+        where = api.logical_id
+        document = self._resolver.resolve(api.properties.get("Body"), f"{where}.Body")
+        if not isinstance(document, dict):
+            raise TemplateError(f"{where}: an API needs an OpenAPI document")
+        check_supported(document, *_DOCUMENT, where)
+        return document
+
+    # --- HTTP APIs that have resources in place of a document ------------------------------------
 
     def _as_openapi(self, api: Resource) -> Mapping[str, Any]:
         """Return the OpenAPI document of an HTTP API that has a resource for each route."""
@@ -236,35 +239,6 @@ class ApiReader:
         authorizer = {**members, "type": declared.get("AuthorizerType")}
         return {"x-amazon-apigateway-authorizer": authorizer}
 
-    # --- What both have ---------------------------------------------------------------------------
-
-    def _stage(self, api: Resource, kind: str, reference: str) -> Resource:
-        stages = [
-            each
-            for each in self._resources.values()
-            if each.type == kind and each.properties.get(reference) == {"Ref": api.logical_id}
-        ]
-        if len(stages) != 1:
-            raise TemplateError(f"{api.logical_id} needs one stage, not {len(stages)}")
-        return stages[0]
-
-    def _document(self, api: Resource) -> Mapping[str, Any]:
-        """Return the API's OpenAPI document, resolved."""
-        where = api.logical_id
-        document = self._resolver.resolve(api.properties.get("Body"), f"{where}.Body")
-        if not isinstance(document, dict):
-            raise TemplateError(f"{where}: an API needs an OpenAPI document")
-        check_supported(document, *_DOCUMENT, where)
-        return document
-
-    def _function(self, uri: object, where: str, *, invocation: bool = False) -> str:
-        """Return the function that the URI of an integration or of an authorizer invokes."""
-        text = str(uri)
-        match = _INVOCATION.fullmatch(text)
-        if match is None and invocation:
-            raise TemplateError(f"{where}: {text} is not a Lambda invocation address")
-        return self._function_of(match[1] if match else text, where)
-
     def _part(self, kind: str, logical_id: str, api: Resource, where: str) -> Resource:
         part = self._resources.get(logical_id)
         if part is None or part.type != kind or part.properties.get("ApiId") != {"Ref": api.logical_id}:
@@ -277,86 +251,86 @@ class ApiReader:
         resolved: Mapping[str, Any] = self._resolver.resolve(part.properties, part.logical_id)
         return resolved
 
-    def _texts(self, declared: Mapping[str, object], where: str) -> dict[str, str]:
-        return {name: self._resolver.text(value, f"{where}.{name}") for name, value in declared.items()}
+    # --- OpenAPI documents -----------------------------------------------------------------------
 
-
-class _OpenApi:
-    """Reads the routes of an OpenAPI document, and the authorizers that they name."""
-
-    def __init__(self, document: Mapping[str, Any], kind: str, where: str, function: Callable[..., str]) -> None:
-        self._document = document
+    def _routes(self, document: Mapping[str, Any], api: str, limits: Limits, *, rest: bool) -> Iterator[Route]:
         components = document.get("components", {})
-        check_supported(components, "securitySchemes", "schemas", where)
-        self._schemes = {**document.get("securityDefinitions", {}), **components.get("securitySchemes", {})}
-        self._kind = kind
-        self._where = where
-        self._function = function
+        check_supported(components, "securitySchemes", "schemas", api)
+        schemes = {**document.get("securityDefinitions", {}), **components.get("securitySchemes", {})}
+        for method, path, operation in _operations(document, api):
+            where = f"{api}: {method} {path}"
+            check_supported(operation, *_OPERATION, where)
+            integration = operation.get("x-amazon-apigateway-integration", {})
+            if str(integration.get("type")).lower() != "aws_proxy":
+                raise TemplateError(f"{where}: only AWS_PROXY integrations are supported")
+            check_supported(integration, *_INTEGRATION_OF_OPENAPI, where)
+            names = [name for each in operation.get("security", []) for name in each]
+            is_open = names in ([], ["NONE"])
+            if not is_open and (len(names) != 1 or names[0] not in schemes):
+                raise TemplateError(f"{where}: there is no authorizer {', '.join(names)}")
+            timeout = integration.get("timeoutInMillis")
+            yield Route(
+                method=method,
+                path=path,
+                function=self._function(integration.get("uri"), where),
+                authorizer=None if is_open else self._authorizer(names[0], schemes[names[0]], api, rest=rest),
+                payload_format="1.0" if rest else _payload_format(integration.get("payloadFormatVersion"), where),
+                timeout=_TIMEOUT_SECONDS[rest] if timeout is None else self._resolver.number(timeout, where) / 1000,
+                rate_limit=limits(path if path == "$default" else f"{method} {path}"),
+            )
 
-    def routes(self, limits: Callable[[str], RateLimit | None]) -> list[Route]:
-        """Return the routes. `limits` returns the rate limit for a route's key."""
-        return [
-            self._route(method, path, operation, limits)
-            for method, path, operation in _operations(self._document, self._where)
-        ]
-
-    def _route(
-        self, method: str, path: str, operation: Mapping[str, Any], limits: Callable[[str], RateLimit | None]
-    ) -> Route:
-        where = f"{self._where}: {method} {path}"
-        check_supported(operation, *_OPERATION, where)
-        integration = operation.get("x-amazon-apigateway-integration", {})
-        if str(integration.get("type")).lower() != "aws_proxy":
-            raise TemplateError(f"{where}: only AWS_PROXY integrations are supported")
-        check_supported(integration, *_INTEGRATION_OF_OPENAPI, where)
-        rest = self._kind == "rest"
-        version = "1.0" if rest else integration.get("payloadFormatVersion")
-        return Route(
-            method=method,
-            path=path,
-            function=self._function(integration.get("uri"), where),
-            authorizer=self._authorizer_of(operation, where),
-            payload_format=_payload_format(version, where),
-            timeout=_seconds(integration.get("timeoutInMillis"), self._kind, where),
-            rate_limit=limits(path if path == "$default" else f"{method} {path}"),
-        )
-
-    def _authorizer_of(self, operation: Mapping[str, Any], where: str) -> Authorizer | None:
-        names = [name for each in operation.get("security", []) for name in each]
-        if names in ([], ["NONE"]):
-            return None
-        if len(names) != 1 or names[0] not in self._schemes:
-            raise TemplateError(f"{where}: there is no authorizer {', '.join(names)}")
-        return self._read(names[0])
-
-    def _read(self, name: str) -> Authorizer:
-        where, scheme = f"{self._where}: authorizer {name}", self._schemes[name]
+    def _authorizer(self, name: str, scheme: Mapping[str, Any], api: str, *, rest: bool) -> Authorizer:
+        where = f"{api}: authorizer {name}"
         declared = scheme.get("x-amazon-apigateway-authorizer", {})
         kind = str(declared.get("type")).upper()
-        rest = self._kind == "rest"
-        if kind not in (("TOKEN", "REQUEST") if rest else ("REQUEST",)):
+        if kind != "REQUEST" and not (kind == "TOKEN" and rest):
             raise TemplateError(f"{where}: only Lambda authorizers are supported")
         check_supported(declared, *_AUTHORIZER_OF_OPENAPI, where)
         sources = declared.get("identitySource", [])
         if isinstance(sources, str):
             sources = [source.strip() for source in sources.split(",") if source.strip()]
+        identity = tuple(_identity_source(_REST_SOURCE if rest else _HTTP_SOURCE, source, where) for source in sources)
         if kind == "TOKEN":
-            identity: tuple[IdentitySource, ...] = (IdentitySource("header", scheme["name"]),)
-        else:
-            pattern = _REST_SOURCE if rest else _HTTP_SOURCE
-            identity = tuple(_identity_source(pattern, source, where) for source in sources)
-        cache_seconds = _whole(declared.get("authorizerResultTtlInSeconds", _CACHE_SECONDS), where)
+            identity = (IdentitySource("header", scheme["name"]),)
+        cache_seconds = self._resolver.number(declared.get("authorizerResultTtlInSeconds", _CACHE_SECONDS), where)
         if rest and cache_seconds and not identity:
             raise TemplateError(f"{where}: results cannot be cached without an identity source")
+        version = "1.0" if rest else declared.get("authorizerPayloadFormatVersion")
         return Authorizer(
             name=name,
             function=self._function(declared.get("authorizerUri"), where, invocation=True),
             kind="TOKEN" if kind == "TOKEN" else "REQUEST",
             identity_sources=identity,
             cache_seconds=cache_seconds,
-            payload_format=_payload_format("1.0" if rest else declared.get("authorizerPayloadFormatVersion"), where),
-            simple_responses=_flag(declared.get("enableSimpleResponses", False), where),
+            payload_format=_payload_format(version, where),
+            simple_responses=self._resolver.flag(declared.get("enableSimpleResponses", False), where),
             validation_expression=declared.get("identityValidationExpression"),
+        )
+
+    def _function(self, uri: object, where: str, *, invocation: bool = False) -> str:
+        """Return the function that the URI of an integration or of an authorizer invokes."""
+        text = str(uri)
+        match = _INVOCATION.fullmatch(text)
+        if match is None and invocation:
+            raise TemplateError(f"{where}: {text} is not a Lambda invocation address")
+        return self._function_of(match[1] if match else text, where)
+
+    def _gateway_response(self, kind: str, declared: Mapping[str, Any], api: str) -> GatewayResponse:
+        where = f"{api}.GatewayResponses.{kind}"
+        if kind not in _GATEWAY_RESPONSES:
+            raise TemplateError(f"{where}: there is no such gateway response")
+        check_supported(declared, "responseParameters responseTemplates statusCode", "", where)
+        headers: dict[str, str] = {}
+        for name, value in declared.get("responseParameters", {}).items():
+            prefix, _, header = name.partition("gatewayresponse.header.")
+            if prefix or not header:
+                raise TemplateError(f"{where}: {name} is not supported on the laptop")
+            headers[header] = str(value)
+        status = declared.get("statusCode")
+        return GatewayResponse(
+            status=None if status is None else self._resolver.number(status, where),
+            headers=headers,
+            templates={name: str(value) for name, value in declared.get("responseTemplates", {}).items()},
         )
 
 
@@ -374,34 +348,17 @@ def _operations(document: Mapping[str, Any], where: str) -> Iterator[tuple[str, 
                 yield name.upper(), path, operation
 
 
-def _checked(routes: list[Route], where: str) -> tuple[Route, ...]:
-    seen: set[str] = set()
+def _checked(routes: Iterable[Route], where: str) -> tuple[Route, ...]:
+    found: dict[str, Route] = {}
     for route in routes:
         if not _METHOD.fullmatch(route.method):
             raise TemplateError(f"{where}: {route.method!r} is not an HTTP method")
         if route.path != "$default" and not _PATH.fullmatch(route.path):
             raise TemplateError(f"{where}: {route.path!r} is not a path that is supported")
-        if route.key in seen:
+        if route.key in found:
             raise TemplateError(f"{where}: {route.key} is declared twice")
-        seen.add(route.key)
-    return tuple(routes)
-
-
-def _method_limits(settings: list[Mapping[str, Any]], where: str) -> Callable[[str], RateLimit | None]:
-    """Return a function from a route's key to its limit. `~1` is a slash in the settings."""
-    found: dict[tuple[str, str], RateLimit] = {}
-    for each in settings:
-        limit = _rate_limit(each, where)
-        if limit is not None:
-            path = f"/{str(each.get('ResourcePath', '/*')).replace('~1', '/').lstrip('/')}"
-            found[path, str(each.get("HttpMethod", "*"))] = limit
-
-    def limits(key: str) -> RateLimit | None:
-        method, _, path = key.partition(" ")
-        keys = ((path, method), (path, "*"), ("/*", method), ("/*", "*"))
-        return next((found[each] for each in keys if each in found), None)
-
-    return limits
+        found[route.key] = route
+    return tuple(found.values())
 
 
 def _rate_limit(settings: Mapping[str, Any], where: str) -> RateLimit | None:
@@ -413,25 +370,6 @@ def _rate_limit(settings: Mapping[str, Any], where: str) -> RateLimit | None:
     except (TypeError, ValueError) as error:
         raise TemplateError(f"{where}: a rate limit is not a number") from error
     return RateLimit(rate, burst)
-
-
-def _gateway_response(kind: str, declared: Mapping[str, Any], api: str) -> GatewayResponse:
-    where = f"{api}.GatewayResponses.{kind}"
-    if kind not in _GATEWAY_RESPONSES:
-        raise TemplateError(f"{where}: there is no such gateway response")
-    check_supported(declared, "responseParameters responseTemplates statusCode", "", where)
-    headers: dict[str, str] = {}
-    for name, value in declared.get("responseParameters", {}).items():
-        prefix, _, header = name.partition("gatewayresponse.header.")
-        if prefix or not header:
-            raise TemplateError(f"{where}: {name} is not supported on the laptop")
-        headers[header] = str(value)
-    status = declared.get("statusCode")
-    return GatewayResponse(
-        status=None if status is None else _whole(status, where),
-        headers=headers,
-        templates={name: str(value) for name, value in declared.get("responseTemplates", {}).items()},
-    )
 
 
 def _identity_source(pattern: re.Pattern[str], text: object, where: str) -> IdentitySource:
@@ -451,22 +389,3 @@ def _payload_format(version: object, where: str) -> PayloadFormat:
     if version == "2.0":
         return "2.0"
     raise TemplateError(f"{where}: the payload format must be '1.0' or '2.0', not {version!r}")
-
-
-def _seconds(milliseconds: object, kind: str, where: str) -> float:
-    if milliseconds is None:
-        return _TIMEOUT_SECONDS[kind]
-    return _whole(milliseconds, where) / 1000
-
-
-def _whole(value: object, where: str) -> int:
-    text = str(value)
-    if isinstance(value, bool) or not (text.isascii() and text.isdigit()):
-        raise TemplateError(f"{where}: expected a whole number, not {value!r}")
-    return int(text)
-
-
-def _flag(value: object, where: str) -> bool:
-    if str(value).lower() not in ("true", "false"):
-        raise TemplateError(f"{where}: expected true or false, not {value!r}")
-    return str(value).lower() == "true"
