@@ -48,8 +48,8 @@ _GATEWAY_RESPONSES = {"DEFAULT_4XX", "DEFAULT_5XX", *DEFAULT_RESPONSES}
 _REST_RESOURCE = (
     "Body",
     (
-        "BinaryMediaTypes Description DisableExecuteApiEndpoint EndpointConfiguration Mode Name Parameters SecurityPolicy "
-        "Tags"
+        "BinaryMediaTypes Description DisableExecuteApiEndpoint EndpointConfiguration Mode Name Parameters "
+        "SecurityPolicy Tags"
     ),
 )
 _REST_STAGE = (
@@ -76,8 +76,8 @@ _AUTHORIZER_RESOURCE = (
 _DOCUMENT = (
     "components paths securityDefinitions x-amazon-apigateway-binary-media-types x-amazon-apigateway-gateway-responses",
     (
-        "basePath definitions host info openapi schemes servers swagger tags x-amazon-apigateway-endpoint-configuration "
-        "x-amazon-apigateway-importexport-version"
+        "basePath definitions host info openapi schemes servers swagger tags "
+        "x-amazon-apigateway-endpoint-configuration x-amazon-apigateway-importexport-version"
     ),
 )
 _OPERATION = (
@@ -90,8 +90,8 @@ _INTEGRATION_OF_OPENAPI = (
 )
 _AUTHORIZER_OF_OPENAPI = (
     (
-        "authorizerPayloadFormatVersion authorizerResultTtlInSeconds authorizerUri enableSimpleResponses identitySource "
-        "identityValidationExpression type"
+        "authorizerPayloadFormatVersion authorizerResultTtlInSeconds authorizerUri enableSimpleResponses "
+        "identitySource identityValidationExpression type"
     ),
     "authorizerCredentials",
 )

@@ -2,7 +2,7 @@
 
 import copy
 import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,28 +17,28 @@ from local.gateway.model import Api, Function
 _ALIAS = "AWS::Lambda::Alias"
 _APIS = (REST_API, HTTP_API)
 _FUNCTION = "AWS::Serverless::Function"
+_EVENTS = ("Api", "HttpApi")
 _SAM_APIS = ("AWS::Serverless::Api", "AWS::Serverless::HttpApi")
 
+# Resources of API Gateway that are supported, or that do not change a response.
 _SUPPORTED = {
-    _FUNCTION,
-    *_SAM_APIS,
-    *_APIS,
-    "AWS::ApiGateway::Deployment",
-    "AWS::ApiGateway::Stage",
-    "AWS::ApiGatewayV2::Authorizer",
-    "AWS::ApiGatewayV2::Integration",
-    "AWS::ApiGatewayV2::Route",
-    "AWS::ApiGatewayV2::Stage",
-}
-# Resources of these services that do not change a response.
-_IGNORED = {
-    "AWS::ApiGateway::Account",
-    "AWS::ApiGateway::BasePathMapping",
-    "AWS::ApiGateway::DomainName",
-    "AWS::ApiGatewayV2::ApiMapping",
-    "AWS::ApiGatewayV2::DomainName",
+    *(f"AWS::ApiGateway::{name}" for name in "Account BasePathMapping Deployment DomainName RestApi Stage".split()),
+    *(f"AWS::ApiGatewayV2::{name}" for name in "Api ApiMapping Authorizer DomainName Integration Route Stage".split()),
     "AWS::ApiGatewayV2::RouteResponse",  # part of WebSocket APIs
+    *(_FUNCTION, *_SAM_APIS),
 }
+# Members of a function: supported, and ignored because they change no response.
+_FUNCTION_MEMBERS = (
+    (
+        "AutoPublishAlias CodeUri Environment Events FunctionName Handler ImageUri InlineCode MemorySize PackageType "
+        "Runtime Timeout"
+    ),
+    (
+        "Architectures DeploymentPreference Description EphemeralStorage ImageConfig KmsKeyArn LoggingConfig "
+        "PermissionsBoundary Policies ProvisionedConcurrencyConfig ReservedConcurrentExecutions Role "
+        "RuntimeManagementConfig SnapStart Tags Tracing"
+    ),
+)
 # The transform requires a function that could be deployed. None of this reaches an API.
 _DEPLOYABLE = {"CodeUri": "s3://bucket/key", "Handler": "a.b", "Runtime": "python3.13"}
 _DEFAULT_TIMEOUT = 3
@@ -100,7 +100,7 @@ class Template:
             if not isinstance(kind, str):
                 raise TemplateError(f"{logical_id} has no Type")
             is_emulated = kind.startswith(("AWS::Serverless::", "AWS::ApiGateway"))
-            if is_emulated and kind not in _SUPPORTED | _IGNORED:
+            if is_emulated and kind not in _SUPPORTED:
                 raise TemplateError(f"{logical_id}: {kind} is not supported on the laptop")
             condition = declared.get("Condition")
             if condition is None or resolver.condition(condition, logical_id):
@@ -123,8 +123,7 @@ class Template:
                 names[resource.logical_id] = name
                 names[f"{resource.logical_id}.Arn"] = self.account.function_arn(name)
             elif resource.type in (*_SAM_APIS, *_APIS):
-                names[resource.logical_id] = self._api_id(resource)
-                names[f"{resource.logical_id}.ApiId"] = self._api_id(resource)
+                names[resource.logical_id] = names[f"{resource.logical_id}.ApiId"] = resource.logical_id.lower()
             elif resource.type == _ALIAS:
                 names[resource.logical_id] = self._alias_arn(resource)
             elif resource.type.startswith("AWS::ApiGatewayV2::"):
@@ -220,20 +219,55 @@ class Template:
 
     @cached_property
     def _expanded(self) -> tuple[Mapping[str, Resource], Resolver]:
-        """Return the resources after SAM's transform, and a resolver for them."""
-        apis = {
-            each.logical_id: self.document["Resources"][each.logical_id]
-            for each in self.resources.values()
-            if each.type in _SAM_APIS
+        """Return the resources after SAM's transform, and a resolver for them.
+
+        Raises:
+            TemplateError: the transform rejects the template.
+        """
+        sources = self._sam_resources()
+        if not sources:
+            return self.resources, self.resolver()
+        # Imported lazily: it takes a third of a second, and not every process needs it.
+        from samtranslator.model.exceptions import InvalidDocumentException
+        from samtranslator.parser.parser import Parser
+        from samtranslator.translator.translator import Translator
+
+        logging.getLogger("samtranslator").setLevel(logging.ERROR)
+        shared = self.document.get("Globals", {})
+        source = {
+            "Transform": "AWS::Serverless-2016-10-31",
+            **{name: self.document.get(name, {}) for name in ("Parameters", "Conditions", "Mappings")},
+            "Globals": {name: shared[name] for name in _EVENTS if name in shared},
+            "Resources": sources,
         }
-        region, functions = self.account.region, dict(self.function_properties())
-        document = _expand(self.document, functions, apis, self.parameters, region)
+        session: Any = SimpleNamespace(region_name=self.account.region)  # the transform reads nothing else
+        translator = Translator({}, Parser(), boto_session=session)
+        try:
+            document = translator.translate(copy.deepcopy(source), dict(self.parameters))
+        except InvalidDocumentException as error:
+            raise TemplateError("; ".join(str(cause.message).rstrip(".") for cause in error.causes)) from error
         added = {
             logical_id: Resource(logical_id, declared["Type"], declared.get("Properties", {}))
             for logical_id, declared in document["Resources"].items()
         }
         names = {**self._names(self.resources), **self._names(added)}
         return {**self.resources, **added}, self._resolver(document, names)
+
+    def _sam_resources(self) -> dict[str, Any]:
+        """Return SAM's APIs as declared, and functions with nothing but their events."""
+        sources: dict[str, Any] = {}
+        for resource in self.resources.values():
+            if resource.type in _SAM_APIS:
+                auth = resource.properties.get("Auth", {})
+                default = auth.get("DefaultAuthorizer", "NONE")
+                if default not in ("NONE", *auth.get("Authorizers", {})):  # SAM leaves the routes open
+                    raise TemplateError(f"{resource.logical_id}: there is no authorizer {default}")
+                sources[resource.logical_id] = self.document["Resources"][resource.logical_id]
+        for logical_id, declared in self.function_properties():
+            events = {name: each for name, each in declared.get("Events", {}).items() if each.get("Type") in _EVENTS}
+            alias = {name: declared[name] for name in ("AutoPublishAlias",) if name in declared}
+            sources[logical_id] = {"Type": _FUNCTION, "Properties": {**_DEPLOYABLE, "Events": events, **alias}}
+        return sources
 
     def function_by_arn(self, arn: str, where: str) -> str:
         """Return the logical id of the function with this ARN, or with an alias of it.
@@ -262,15 +296,7 @@ class Template:
         }
         if variables:
             merged["Environment"] = {"Variables": variables}
-        check_supported(
-            merged,
-            "AutoPublishAlias CodeUri Environment Events FunctionName Handler ImageUri InlineCode "
-            "MemorySize PackageType Runtime Timeout",
-            "Architectures DeploymentPreference Description EphemeralStorage ImageConfig KmsKeyArn "
-            "LoggingConfig PermissionsBoundary Policies ProvisionedConcurrencyConfig "
-            "ReservedConcurrentExecutions Role RuntimeManagementConfig SnapStart Tags Tracing",
-            resource.logical_id,
-        )
+        check_supported(merged, *_FUNCTION_MEMBERS, resource.logical_id)
         return merged
 
     def _function_name(self, resource: Resource) -> str:
@@ -283,78 +309,15 @@ class Template:
         return Resolver(names, {}, {}).text(name, f"{resource.logical_id}.FunctionName")
 
     def _alias_arn(self, resource: Resource) -> str:
-        where = resource.logical_id
-        function = resource.properties.get("FunctionName")
-        functions = {each.logical_id: each for each in self.of_type(_FUNCTION)}
-        name = function.get("Ref") if isinstance(function, dict) else None
-        if name not in functions:
-            raise TemplateError(f"{where}.FunctionName is not a function of this template")
-        arn = self.account.function_arn(self._function_name(functions[name]))
-        return f"{arn}:{resource.properties.get('Name')}"
-
-    @staticmethod
-    def _api_id(resource: Resource) -> str:
-        return resource.logical_id.lower()
+        declared = resource.properties.get("FunctionName")
+        for function in self.of_type(_FUNCTION):
+            if declared == {"Ref": function.logical_id}:
+                arn = self.account.function_arn(self._function_name(function))
+                return f"{arn}:{resource.properties.get('Name')}"
+        raise TemplateError(f"{resource.logical_id}.FunctionName is not a function of this template")
 
     def _relocated(self, text: str, origins: Mapping[str, str]) -> str:
         for logical_id, origin in origins.items():
-            if logical_id in self.resources:
-                api_id = self._api_id(self.resources[logical_id])
-                host = f"{api_id}.execute-api.{self.account.region}.{self.account.url_suffix}"
-                text = text.replace(f"https://{host}", origin)
+            host = f"{logical_id.lower()}.execute-api.{self.account.region}.{self.account.url_suffix}"
+            text = text.replace(f"https://{host}", origin)
         return text
-
-
-def _expand(
-    document: Mapping[str, Any],
-    functions: Mapping[str, Mapping[str, Any]],
-    apis: Mapping[str, Mapping[str, Any]],
-    parameters: Mapping[str, str],
-    region: str,
-) -> dict[str, Any]:
-    """Return the template that SAM makes of a document's APIs and of their functions.
-
-    `functions` holds properties by logical id, with the document's Globals; `apis` whole resources.
-
-    Raises:
-        TemplateError: the transform rejects the template.
-    """
-    # Imported lazily: it takes a third of a second, and not every process needs it.
-    from samtranslator.model.exceptions import InvalidDocumentException
-    from samtranslator.parser.parser import Parser
-    from samtranslator.translator.translator import Translator
-
-    logging.getLogger("samtranslator").setLevel(logging.ERROR)
-    resources: dict[str, Any] = dict(apis)
-    for logical_id, api in apis.items():
-        auth = api.get("Properties", {}).get("Auth", {})
-        default = auth.get("DefaultAuthorizer", "NONE")
-        if default not in ("NONE", *auth.get("Authorizers", {})):  # SAM leaves the routes open
-            raise TemplateError(f"{logical_id}: there is no authorizer {default}")
-    kinds = ("Api", "HttpApi")
-    for logical_id, declared in functions.items():
-        properties = {**_DEPLOYABLE, "Events": _only(declared.get("Events", {}), kinds)}
-        if "AutoPublishAlias" in declared:
-            properties["AutoPublishAlias"] = declared["AutoPublishAlias"]
-        resources[logical_id] = {"Type": _FUNCTION, "Properties": properties}
-    if not resources:
-        return {"Resources": {}}
-    shared = document.get("Globals", {})
-    source = {
-        "Transform": "AWS::Serverless-2016-10-31",
-        **{name: document.get(name, {}) for name in ("Parameters", "Conditions", "Mappings")},
-        "Globals": {name: shared[name] for name in kinds if name in shared},
-        "Resources": resources,
-    }
-    session: Any = SimpleNamespace(region_name=region)  # the transform reads nothing else
-    translator = Translator({}, Parser(), boto_session=session)
-    try:
-        expanded: dict[str, Any] = translator.translate(copy.deepcopy(source), dict(parameters))
-    except InvalidDocumentException as error:
-        faults = "; ".join(str(cause.message).rstrip(".") for cause in error.causes)
-        raise TemplateError(faults) from error
-    return expanded
-
-
-def _only(events: Mapping[str, Any], kinds: Collection[str]) -> dict[str, Any]:
-    return {name: event for name, event in events.items() if event.get("Type") in kinds}
