@@ -10,10 +10,11 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
+from urllib.parse import unquote
 
 from local.aws_account import LAPTOP
 from local.gateway.authorization import Authorization
-from local.gateway.events import Call, decoded_path, proxy_event
+from local.gateway.events import Call, proxy_event
 from local.gateway.gateway_responses import GatewayError, GatewayResponses, ResponseContext
 from local.gateway.integration_response import MalformedResultError, response
 from local.gateway.lambda_runtime import FunctionError, Invoke
@@ -151,7 +152,7 @@ class Gateway:
     def _within_stage(self, path: str) -> str | None:
         """The path after the stage, or None when it names another stage."""
         if self._api.kind == "http":
-            path = decoded_path(path)
+            path = unquote(path)
         if self._api.stage == "$default" or without_extra_slashes(path) in self._at_root:
             return path
         path = _LEADING_SLASHES.sub("/", path)  # recorded: `//stage/x` reaches the stage, too

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl
 
 from local.aws_account import AwsAccount
 from local.gateway.model import Api, ClientCertificate, Request, Route
@@ -25,12 +25,10 @@ _HTTP_API_TEXT = re.compile(
     r"text/[^;]+|application/(json|javascript|xml)\b.*|application/[^;]+\+(json|xml)\b.*", re.IGNORECASE
 )
 # Headers that concern one connection, or that the gateway sets itself.
-_REPLACED = set(
-    (
-        "connection content-length expect keep-alive te trailer transfer-encoding upgrade "
-        "x-amzn-trace-id x-forwarded-port x-forwarded-proto"
-    ).split()
-)
+_REPLACED = {
+    *"connection content-length expect keep-alive te trailer transfer-encoding upgrade".split(),
+    *"x-amzn-trace-id x-forwarded-port x-forwarded-proto".split(),
+}
 # A REST API drops these as well.
 _REST_REPLACED = _REPLACED.union("content-md5 max-forwards proxy-authenticate server www-authenticate".split())
 # Set for callers with AWS credentials only.
@@ -38,7 +36,6 @@ _IAM_IDENTITY = (
     "accessKey accountId caller cognitoAuthenticationProvider cognitoAuthenticationType "
     "cognitoIdentityId cognitoIdentityPoolId principalOrgId user userArn"
 ).split()
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,10 +175,21 @@ def _common_2(call: Call) -> dict[str, Any]:
     }
 
 
+def _context(call: Call) -> dict[str, Any]:
+    """Return what `requestContext` has in both formats."""
+    return {
+        "accountId": call.account.account_id,
+        "apiId": call.api.api_id,
+        "domainName": call.request.domain,
+        "domainPrefix": call.request.domain.partition(".")[0],
+        "requestId": call.request_id,
+        "stage": call.api.stage,
+    }
+
+
 def _context_1(call: Call) -> dict[str, Any]:
     """`requestContext` of REST APIs and of payload format 1.0."""
-    request, api = call.request, call.api
-    rest = api.kind == "rest"
+    request, rest = call.request, call.api.kind == "rest"
     identity: dict[str, Any] = {
         **dict.fromkeys(_IAM_IDENTITY),
         "sourceIp": request.source_ip,
@@ -190,35 +198,25 @@ def _context_1(call: Call) -> dict[str, Any]:
     if request.client_certificate is not None:
         identity["clientCert"] = _certificate(request.client_certificate)
     context = {
-        "accountId": call.account.account_id,
-        "apiId": api.api_id,
-        "domainName": request.domain,
-        "domainPrefix": request.domain.partition(".")[0],
+        **_context(call),
         "extendedRequestId": call.extended_request_id,
         "httpMethod": request.method,
         "identity": identity,
         "path": call.stage_path,
         "protocol": request.protocol,
-        "requestId": call.request_id,
-        "requestTime": _request_time(call.requested_at),
+        "requestTime": _request_time(int(call.requested_at)),
         "requestTimeEpoch": int(call.requested_at * 1000),
         "resourceId": _short_id(call.route.path) if rest else call.route.key,
         "resourcePath": call.route.path,
-        "stage": api.stage,
     }
-    if rest:
-        context["deploymentId"] = _short_id(api.api_id)
-    return context
+    return {**context, "deploymentId": _short_id(call.api.api_id)} if rest else context
 
 
 def _context_2(call: Call) -> dict[str, Any]:
     """`requestContext` of payload format 2.0."""
     request = call.request
     context: dict[str, Any] = {
-        "accountId": call.account.account_id,
-        "apiId": call.api.api_id,
-        "domainName": request.domain,
-        "domainPrefix": request.domain.partition(".")[0],
+        **_context(call),
         "http": {
             "method": request.method,
             "path": call.stage_path,
@@ -226,10 +224,8 @@ def _context_2(call: Call) -> dict[str, Any]:
             "sourceIp": request.source_ip,
             "userAgent": request.header("user-agent") or "",
         },
-        "requestId": call.request_id,
         "routeKey": call.route.key,
-        "stage": call.api.stage,
-        "time": _request_time(call.requested_at),
+        "time": _request_time(int(call.requested_at)),
         "timeEpoch": int(call.requested_at * 1000),
     }
     if request.client_certificate is not None:
@@ -292,13 +288,8 @@ def _body(call: Call) -> tuple[str | None, bool]:
 
 def is_binary(media_type: str, patterns: tuple[str, ...]) -> bool:
     """Return whether a REST API's binary media types include `media_type`."""
-    for pattern in patterns:
-        wanted, _, subtype = pattern.lower().partition("/")
-        if pattern in ("*/*", media_type):
-            return True
-        if subtype == "*" and media_type.partition("/")[0] == wanted:
-            return True
-    return False
+    any_subtype = f"{media_type.partition('/')[0]}/*"
+    return any(pattern in ("*/*", media_type) or pattern.lower() == any_subtype for pattern in patterns)
 
 
 def _grouped(pairs: list[tuple[str, str]]) -> dict[str, list[str]]:
@@ -308,10 +299,9 @@ def _grouped(pairs: list[tuple[str, str]]) -> dict[str, list[str]]:
     return grouped
 
 
-def _request_time(moment: float) -> str:
-    now = time.gmtime(moment)
-    clock = f"{now.tm_hour:02}:{now.tm_min:02}:{now.tm_sec:02}"
-    return f"{now.tm_mday:02}/{_MONTHS[now.tm_mon - 1]}/{now.tm_year}:{clock} +0000"
+@lru_cache(maxsize=1)
+def _request_time(second: int) -> str:
+    return time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(second))
 
 
 @lru_cache(maxsize=1024)
@@ -325,8 +315,3 @@ def query_parameters(api: Api, request: Request) -> list[tuple[str, str]]:
     """Return the decoded parameters of the query. A REST API splits at `;` as well."""
     query = request.query.replace(";", "&") if api.kind == "rest" else request.query
     return parse_qsl(query, keep_blank_values=True)
-
-
-def decoded_path(path: str) -> str:
-    """Return a path as an HTTP API passes it."""
-    return unquote(path)
