@@ -46,14 +46,11 @@ _HTTP_API_RESPONSES = {
 }
 _VARIABLE = re.compile(r"\$(context|stageVariables|method)((?:\.[A-Za-z0-9_-]+)+)")
 _REQUEST_PARTS = {"header", "querystring", "path", "multivalueheader", "multivaluequerystring"}
-_CONTEXT = set(
-    (
-        "accountId apiId authorizer.* awsEndpointRequestId domainName domainPrefix error.message "
-        "error.messageString error.responseType error.validationErrorString extendedRequestId "
-        "httpMethod identity.* path protocol requestId requestTime requestTimeEpoch resourceId "
-        "resourcePath stage status"
-    ).split()
-)
+_CONTEXT = {
+    *"accountId apiId authorizer.* awsEndpointRequestId domainName domainPrefix extendedRequestId httpMethod".split(),
+    *"error.message error.messageString error.responseType error.validationErrorString identity.* path".split(),
+    *"protocol requestId requestTime requestTimeEpoch resourceId resourcePath stage status".split(),
+}
 
 
 class GatewayError(Exception):
@@ -150,14 +147,12 @@ class GatewayResponses:
 
 
 def _template(error: GatewayError, configured: GatewayResponse | None) -> tuple[str, str]:
-    if configured is not None and configured.templates:
-        for content_type, template in configured.templates.items():
-            if content_type == "application/json":
-                return content_type, template
-        return next(iter(configured.templates.items()))
-    if configured is None and error.kind == "ACCESS_DENIED":
-        return "application/json", '{"Message":$context.error.messageString}'
-    return "application/json", '{"message":$context.error.messageString}'
+    templates = dict(configured.templates) if configured else {}
+    if templates and "application/json" not in templates:
+        return next(iter(templates.items()))
+    name = "Message" if configured is None and error.kind == "ACCESS_DENIED" else "message"
+    default = f'{{"{name}":$context.error.messageString}}'
+    return "application/json", templates.get("application/json", default)
 
 
 def _http_api_response(error: GatewayError, context: ResponseContext) -> Response:
