@@ -14,7 +14,6 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from functions.shared.clients.supported import (
     TLS_CLIENT_AUTH,
     TOKEN_EXCHANGE,
 )
-from infra.cli.token_requests import ClientKey, read_or_make_key
+from infra.cli.token_requests import ClientKey, new_key, read_key
 from local import STATE
 from local.addresses import Addresses
 from local.certificates import CLIENT_NAME, LaptopCertificates
@@ -144,7 +143,9 @@ def key(file: Path, kid: str | None = None) -> ClientKey:
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.with_suffix(".lock").open("w") as lock:  # runs on other ports use the same file
         fcntl.flock(lock, fcntl.LOCK_EX)
-        return replace(read_or_make_key(file), kid=kid)
+        if not file.exists():
+            new_key(file)
+        return read_key(file, kid=kid)
 
 
 def _public_keys() -> str:

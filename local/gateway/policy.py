@@ -143,12 +143,9 @@ def _conditions(declared: object) -> list[tuple[str, str, tuple[str, ...]]]:
             values = value if isinstance(value, list) else [value]
             if not all(isinstance(item, str | int | float) for item in values):
                 raise PolicyError(f"condition {name} compares {key} with no plain value")
-            found.append((name, key.lower(), tuple(_plain(item) for item in values)))
+            texts = tuple(str(item).lower() if isinstance(item, bool) else str(item) for item in values)
+            found.append((name, key.lower(), texts))
     return found
-
-
-def _plain(value: str | float | bool) -> str:  # noqa: FBT001 - a JSON value
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _names(pattern: str, resource: str) -> bool | None:
