@@ -106,6 +106,12 @@ class AwsUnavailableError(AwsError):
     """Raised when a call is throttled, late or fails in AWS, or its response is not readable."""
 
 
+def rejection(code: str, message: str, status: int, operation: str) -> AwsError:
+    """Return the error of a response with this code and HTTP status."""
+    is_temporary = code in _TEMPORARY or status == 429 or status >= 500
+    return (AwsUnavailableError if is_temporary else AwsError)(code, message, operation=operation)
+
+
 class Aws(Protocol):
     """Calls AWS services."""
 
@@ -196,7 +202,7 @@ def call(client: Callable[[], Any], operation: str, parameters: Mapping[str, obj
         response = getattr(client(), xform_name(operation))(**parameters)
     except (BotoCoreError, ClientError) as error:
         raise to_aws_error(error) from error
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         # botocore's parser fails with these for a body of another structure.
         raise AwsUnavailableError("the response cannot be read") from error
     return {name: _as_in_json(value) for name, value in response.items() if name != "ResponseMetadata"}

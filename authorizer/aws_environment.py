@@ -59,7 +59,7 @@ def endpoint(service: str, region: str, environ: Mapping[str, str]) -> str:
 class EnvironmentCredentials:
     """Credentials in the environment, or those of a container's endpoint, which are refreshed.
 
-    Lambda sets access keys. For a function with SnapStart, whose snapshot outlives such keys, it sets an endpoint.
+    Lambda sets access keys. Functions with SnapStart have an endpoint instead, because a snapshot outlives such keys.
     """
 
     def __init__(self, environ: Mapping[str, str], send: Send, clock: Clock) -> None:

@@ -1,4 +1,4 @@
-"""HTTPS client for one exchange with a deadline and a size limit, without redirects.
+"""HTTPS client with deadlines and size limits, without redirects; with a connection pool for AWS.
 
 The HTTP and TLS modules are imported by the first fetch, because most invocations need none.
 """
@@ -6,12 +6,14 @@ The HTTP and TLS modules are imported by the first fetch, because most invocatio
 from __future__ import annotations
 
 import io
+import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from .clock import Deadline
+from .clock import Clocks, Deadline, Instant
 
 if TYPE_CHECKING:
     import socket
@@ -20,12 +22,15 @@ if TYPE_CHECKING:
 
     from _typeshed import WriteableBuffer
 
+    _IdleConnections = list[tuple[socket.socket, Instant]]
     # The result of `getaddrinfo`: family, kind, protocol, canonical name, socket address.
     _SocketAddresses = Sequence[tuple[int, int, int, str, tuple[str | int | bytes, ...]]]
 
 MAX_BODY_LENGTH = 64 * 1024
-# With headers and chunk marks: http.client reads a chunk of negative size to the end.
-MAX_RECEIVED = 4 * MAX_BODY_LENGTH
+MAX_POOLED_BODY_LENGTH = 2 * 1024 * 1024
+"""The largest body of a response to a pooled request; a page of DynamoDB has 1 MiB."""
+_MAX_IDLE_SECONDS = 50.0
+_MAX_IDLE_CONNECTIONS = 16
 MAX_INTERIM_RESPONSES = 8
 _URL = re.compile(
     r"(?P<scheme>https?)://(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?"
@@ -61,6 +66,10 @@ class HttpExchangeError(Exception):
     """Raised when no complete response arrives in time, or one that is too large or malformed."""
 
 
+class ConnectError(HttpExchangeError):
+    """Raised when no connection could be opened: nothing was sent."""
+
+
 class Url(NamedTuple):
     """The parts of a URL."""
 
@@ -70,8 +79,8 @@ class Url(NamedTuple):
     target: str
 
 
-def parse_url(url: str) -> Url:
-    """Parse an `https` URL, or an `http` URL of a loopback host.
+def parse_url(url: str, *, allow_http: bool = False) -> Url:
+    """Parse an `https` URL, or an `http` URL of a loopback host or, if `allow_http`, of any host.
 
     Raises:
         ValueError: the URL is anything else, or carries credentials or a fragment.
@@ -80,7 +89,7 @@ def parse_url(url: str) -> Url:
     if match is None:
         raise ValueError("not an https URL")
     scheme, host = match["scheme"], match["host"]
-    if scheme == "http" and not re.fullmatch(_LOOPBACK, host):
+    if scheme == "http" and not allow_http and not re.fullmatch(_LOOPBACK, host):
         raise ValueError("an http URL of a host other than localhost")
     port = int(match["port"] or {"https": 443, "http": 80}[scheme])
     if not 0 < port < 1 << 16:
@@ -97,33 +106,131 @@ def send(request: Request, check_address: CheckAddress | None = None) -> Respons
     Raises:
         HttpExchangeError: the response is late, incomplete, too large or not HTTP.
     """
+    with _exchange_errors(request):
+        url = parse_url(request.url)
+        with _open(request, url, check_address) as sock:
+            return _exchange(sock, request, url, {"Connection": "close", **request.headers}, MAX_BODY_LENGTH)[0]
+
+
+class ConnectionPool:
+    """Sends idempotent requests through connections that stay open. Thread-safe.
+
+    A server closes idle connections, and Lambda may freeze a process for hours. A connection is therefore reused only
+    if it was used a moment ago and has nothing to read. If it breaks all the same, the request is sent again.
+    """
+
+    def __init__(self, clocks: Clocks) -> None:
+        self._clocks = clocks
+        self._idle: dict[tuple[int, Url], _IdleConnections] = {}
+
+    def send(self, request: Request) -> Response:
+        """Exchange one request for one response. The URL may be an `http` one of any host.
+
+        Raises:
+            ConnectError: no connection could be opened.
+            HttpExchangeError: the response is late, incomplete, too large or not HTTP.
+        """
+        with _exchange_errors(request):
+            url = parse_url(request.url, allow_http=True)
+            # A forked process must not use its parent's connections.
+            idle = self._idle.setdefault((os.getpid(), url), [])
+            sock = self._reusable(idle)
+            if sock is not None:
+                try:
+                    return self._exchange(sock, request, url, idle)
+                except OSError as error:
+                    _close(idle)
+                    if isinstance(error, TimeoutError):
+                        raise
+            return self._exchange(_open(request, url, None), request, url, idle)
+
+    def close(self) -> None:
+        """Close all idle connections."""
+        for idle in self._idle.values():
+            _close(idle)
+
+    __del__ = close
+
+    def _exchange(self, sock: socket.socket, request: Request, url: Url, idle: _IdleConnections) -> Response:
+        is_reusable = False
+        try:
+            response, is_reusable = _exchange(sock, request, url, request.headers, MAX_POOLED_BODY_LENGTH)
+        finally:
+            if is_reusable and len(idle) < _MAX_IDLE_CONNECTIONS:
+                idle.append((sock, self._clocks.now()))
+            else:
+                sock.close()
+        return response
+
+    def _reusable(self, idle: _IdleConnections) -> socket.socket | None:
+        for sock, since in _popped(idle):
+            if self._clocks.since(since) < _MAX_IDLE_SECONDS and not _is_readable(sock):
+                return sock
+            sock.close()
+        return None
+
+
+def _popped(idle: _IdleConnections) -> Iterator[tuple[socket.socket, Instant]]:
+    """Remove and yield connections until none is left. Other threads may do the same."""
+    with suppress(IndexError):
+        while True:
+            yield idle.pop()
+
+
+def _close(idle: _IdleConnections) -> None:
+    for sock, _ in _popped(idle):
+        sock.close()
+
+
+def _is_readable(sock: socket.socket) -> bool:
+    """Return whether an idle connection was closed or has bytes that belong to no response."""
+    from select import POLLIN, poll
+
+    readable = poll()
+    readable.register(sock, POLLIN)
+    return bool(readable.poll(0) or getattr(sock, "pending", int)())
+
+
+@contextmanager
+def _exchange_errors(request: Request) -> Iterator[None]:
     from http.client import HTTPException
 
     try:
-        return _exchange(request, parse_url(request.url), check_address)
+        yield
     except (OSError, HTTPException, ValueError) as error:
         raise HttpExchangeError(f"{type(error).__name__} from {request.url}") from error
 
 
-def _exchange(request: Request, url: Url, check_address: CheckAddress | None) -> Response:
+def _open(request: Request, url: Url, check_address: CheckAddress | None) -> socket.socket:
+    try:
+        return _connect(url, request.deadline, check_address)
+    except (OSError, ValueError) as error:
+        raise ConnectError(f"{type(error).__name__} from {request.url}") from error
+
+
+def _exchange(
+    sock: socket.socket, request: Request, url: Url, headers: Mapping[str, str], max_length: int
+) -> tuple[Response, bool]:
+    """Return the response, and whether the connection may be used again."""
     from http.client import HTTPConnection, HTTPResponse
 
-    deadline = request.deadline
-    with _connect(url, deadline, check_address) as sock:
-        connection = HTTPConnection(url.host, url.port)
-        connection.sock = sock
-        headers = {"Connection": "close", "Accept-Encoding": "identity", **request.headers}
-        sock.settimeout(_left(deadline))
-        connection.request(request.method, url.target, request.body or None, headers)
-        response = HTTPResponse(_Readable(sock, deadline), method=request.method)  # type: ignore[arg-type]
-        _begin(response)
-        body = response.read(MAX_BODY_LENGTH + 1)
-        if len(body) > MAX_BODY_LENGTH:
-            raise HttpExchangeError(f"more than {MAX_BODY_LENGTH} bytes from {request.url}")
-        if response.length:
-            raise HttpExchangeError(f"incomplete response from {request.url}")
-        received = {name.lower(): value for name, value in response.getheaders()}
-        return Response(response.status, received, body)
+    connection = HTTPConnection(url.host, url.port)
+    connection.sock = sock
+    sock.settimeout(_left(request.deadline))
+    headers = {"Accept-Encoding": "identity", **headers}
+    connection.request(request.method, url.target, request.body or None, headers)
+    # With headers and chunk marks: http.client reads a chunk of negative size to the end.
+    readable = _Readable(sock, request.deadline, 4 * max_length)
+    response = HTTPResponse(readable, method=request.method)  # type: ignore[arg-type]
+    _begin(response)
+    body = response.read(max_length + 1)
+    if len(body) > max_length:
+        raise HttpExchangeError(f"more than {max_length} bytes from {request.url}")
+    if response.length:
+        raise HttpExchangeError(f"incomplete response from {request.url}")
+    received = {name.lower(): value for name, value in response.getheaders()}
+    is_reusable = response.isclosed() and not response.will_close and response.status >= 200
+    return Response(response.status, received, body), is_reusable
 
 
 def _begin(response: HTTPResponse) -> None:
@@ -141,7 +248,7 @@ def _begin(response: HTTPResponse) -> None:
 
 def _connect(url: Url, deadline: Deadline, check_address: CheckAddress | None) -> socket.socket:
     """Connect to one of the host's addresses. All share the deadline."""
-    from socket import socket
+    from socket import IPPROTO_TCP, TCP_NODELAY, socket
 
     failure: OSError = OSError("no address")
     for family, kind, protocol, _, address in _look_up(url, deadline):
@@ -151,6 +258,7 @@ def _connect(url: Url, deadline: Deadline, check_address: CheckAddress | None) -
                 check_address(str(address[0]))
             sock.settimeout(_left(deadline))
             sock.connect(address)
+            sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
             return _secure(sock, url, deadline)
         except OSError as error:
             sock.close()
@@ -212,19 +320,20 @@ class _Readable:
     A socket's time-out restarts with every byte, so a slow drip would never end.
     """
 
-    def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
+    def __init__(self, sock: socket.socket, deadline: Deadline, max_received: int) -> None:
         self._sock = sock
         self._deadline = deadline
+        self._max_received = max_received
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_DeadlineReader(self._sock, self._deadline))
+        return io.BufferedReader(_DeadlineReader(self._sock, self._deadline, self._max_received))
 
 
 class _DeadlineReader(io.RawIOBase):
-    def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
+    def __init__(self, sock: socket.socket, deadline: Deadline, max_received: int) -> None:
         self._sock = sock
         self._deadline = deadline
-        self._left = MAX_RECEIVED
+        self._left = max_received
 
     def readable(self) -> bool:
         return True

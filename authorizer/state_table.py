@@ -3,6 +3,7 @@
 The authorization server writes to the same table and uses the same keys of entries.
 """
 
+import os
 from collections import OrderedDict
 from functools import partial
 from hashlib import sha256
@@ -19,6 +20,7 @@ REVOKED = "revoked"
 PROOF = "proof"
 SCHEMA_VERSION = 1
 MAX_REMEMBERED = 100_000
+_USE_ID_BYTES = 12
 _UNLIMITED = Lifetime(inf, inf)
 
 
@@ -130,7 +132,10 @@ class ReplayStore(Protocol):
 
 
 class DynamoDbReplayStore:
-    """Used proofs in a DynamoDB table with the key `entry` and the TTL attribute `expires_at`."""
+    """Used proofs in a DynamoDB table with the key `entry` and the TTL attribute `expires_at`.
+
+    `use_id` makes the write idempotent. After a lost response it is repeated, and would otherwise reject its own use.
+    """
 
     def __init__(self, table: str, aws: Aws) -> None:
         self._table = table
@@ -138,6 +143,7 @@ class DynamoDbReplayStore:
 
     def consume(self, jkt: str, jti: str, until: int, now: float, deadline: Deadline) -> None:
         """Store the use of a proof, by one conditional write."""
+        use_id = {"S": os.urandom(_USE_ID_BYTES).hex()}
         try:
             self._aws.call(
                 "dynamodb",
@@ -148,10 +154,11 @@ class DynamoDbReplayStore:
                     "entry": {"S": entry(PROOF, jkt, jti)},
                     "expires_at": {"N": str(until)},
                     "schema_version": {"N": str(SCHEMA_VERSION)},
+                    "use_id": use_id,
                 },
                 # DynamoDB deletes expired items days late.
-                ConditionExpression="attribute_not_exists(entry) OR expires_at <= :now",
-                ExpressionAttributeValues={":now": {"N": str(int(now))}},
+                ConditionExpression="attribute_not_exists(entry) OR expires_at <= :now OR use_id = :use_id",
+                ExpressionAttributeValues={":now": {"N": str(int(now))}, ":use_id": use_id},
             )
         except AwsError as error:
             if error.code == "ConditionalCheckFailedException":

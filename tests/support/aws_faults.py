@@ -1,4 +1,4 @@
-"""A fault proxy between boto3 and moto."""
+"""A fault proxy between an AWS client and moto."""
 
 import json
 from collections import Counter
@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
-from botocore.exceptions import ReadTimeoutError
+from botocore.compat import HTTPHeaders
+from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
 from moto.core.models import botocore_stubber
+
+from authorizer.https_client import ConnectError, HttpExchangeError, Request, Response
 
 Fault = tuple[int, str] | bytes | Exception | Callable[[Any], Any]
 THROTTLED = (400, "ThrottlingException")
@@ -29,7 +32,7 @@ class FaultProxy:
         for client in clients:
             client.meta.events.register_first("before-send", self)
 
-    def __call__(self, request: AWSPreparedRequest, **event: Any) -> AWSResponse | None:
+    def __call__(self, request: AWSPreparedRequest, **event: Any) -> AWSResponse:
         target = request.headers["X-Amz-Target"]
         operation = (target.decode() if isinstance(target, bytes) else target).rpartition(".")[2]
         self.calls[operation] += 1
@@ -54,6 +57,22 @@ class FaultProxy:
                 response._content = altered if isinstance(altered, bytes) else json.dumps(altered).encode()
         answered: AWSResponse = response
         return answered
+
+    def send(self, request: Request) -> Response:
+        """Exchange a request of a client that is not boto3."""
+        prepared = AWSPreparedRequest(
+            request.method, f"{request.url}/", HTTPHeaders.from_dict(request.headers), request.body, False
+        )
+        try:
+            response = self(prepared, event_name="before-send")
+        except EndpointConnectionError as error:
+            raise ConnectError("refused") from error
+        except ConnectTimeoutError as error:
+            raise ConnectError("late") from TimeoutError(str(error))
+        except ReadTimeoutError as error:
+            raise HttpExchangeError("late") from TimeoutError(str(error))
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return Response(response.status_code, headers, response.content)
 
     def lose_response(self, operation: str) -> None:
         """Lose the next response to an operation, which AWS has then executed."""

@@ -134,7 +134,7 @@ def test_authorization_token_is_read_again_from_its_file(server: AnswersServer, 
     assert [asked.headers["Authorization"] for asked in server.asked] == ["one", "two"]
 
 
-def test_container_credentials_are_refreshed_five_minutes_before_they_expire(server: AnswersServer) -> None:
+def test_container_credentials_are_refreshed_before_they_expire(server: AnswersServer) -> None:
     sandbox, expires = Sandbox(server), "2023-11-14T22:13:20Z"  # 1,700,000,000
     server.answers["GET /creds"] = _answer(expires)
     sandbox.clock.now = 1_700_000_000 - 302

@@ -13,10 +13,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509 import DNSName
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from authorizer.clock import Deadline
+from authorizer.clock import Clocks, Deadline
 from authorizer.https_client import (
     MAX_BODY_LENGTH,
     MAX_INTERIM_RESPONSES,
+    ConnectionPool,
     HttpExchangeError,
     Request,
     Response,
@@ -197,8 +198,8 @@ def _serving_tls(pem: str, folder: Path) -> Iterator[str]:
     def serve() -> None:
         connection, _ = listener.accept()
         with suppress(OSError), context.wrap_socket(connection, server_side=True) as secured:
-            read_request(secured)
-            secured.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+            while read_request(secured):
+                secured.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
 
     thread = Thread(target=serve)
     thread.start()
@@ -233,6 +234,16 @@ def test_trusted_certificate_is_accepted(trusted: Path) -> None:
     trusted.write_text(pem)
     with _serving_tls(pem, trusted.parent) as url:
         assert _get(url, 10).body == b"{}"
+
+
+def test_pool_uses_a_tls_connection_again(trusted: Path) -> None:
+    pem = _certificate()
+    trusted.write_text(pem)
+    pool = ConnectionPool(Clocks(time.time, time.monotonic))
+    with _serving_tls(pem, trusted.parent) as url:  # the server accepts one connection
+        for _ in range(3):
+            assert pool.send(Request("GET", url, {}, b"", Deadline(10))).body == b"{}"
+        pool.close()
 
 
 @pytest.mark.parametrize(

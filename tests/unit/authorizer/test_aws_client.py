@@ -1,0 +1,371 @@
+"""Both clients of AWS: the same calls have the same results, errors and log texts on moto."""
+
+import base64
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any, cast
+
+import boto3
+import pytest
+from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+from authorizer.aws import Aws, AwsError, AwsUnavailableError, Boto3
+from authorizer.aws_client import AwsClient
+from authorizer.clock import Deadline
+from authorizer.errors import InvalidTokenError
+from authorizer.https_client import HttpExchangeError, Request, Response
+from authorizer.state_table import DynamoDbReplayStore
+from tests.support.answers_server import Said, answers_server
+from tests.support.aws import CREDENTIALS, DPOP_NONCE_SECRET, STATE_TABLE, aws_account
+from tests.support.aws_faults import THROTTLED, TIMED_OUT, Fault, FaultProxy
+from tests.support.tokens import NOW, FakeClock
+
+
+class Account:
+    """An account, the client that calls it, and the fault proxy between them."""
+
+    def __init__(self, kind: str, session: boto3.Session) -> None:
+        self.proxy = FaultProxy()
+        self.sleeps: list[float] = []
+        self.clock = FakeClock()
+        if kind == "boto3":
+            session.events.register_first("before-send", cast("Any", self.proxy))
+            self.aws: Aws = Boto3(3)
+        else:
+            self.aws = self.client(attempts=1)
+
+    def client(self, attempts: int = 2, **changes: Any) -> AwsClient:
+        parts: dict[str, Any] = {
+            "send": self.proxy.send,
+            "clock": self.clock,
+            "sleep": self.sleeps.append,
+            "jitter": lambda: 0.5,
+            **changes,
+        }
+        return AwsClient(3, attempts=attempts, **parts)
+
+    def get(self, entry: str, aws: Aws | None = None) -> dict[str, Any]:
+        return (aws or self.aws).call("dynamodb", "GetItem", TableName=STATE_TABLE, Key={"entry": {"S": entry}})
+
+
+@pytest.fixture
+def session(monkeypatch: pytest.MonkeyPatch) -> Iterator[boto3.Session]:
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    with aws_account(monkeypatch):
+        made = boto3.Session()
+        monkeypatch.setattr(boto3, "DEFAULT_SESSION", made)
+        yield made
+
+
+@pytest.fixture(params=["boto3", "https"])
+def account(request: pytest.FixtureRequest, session: boto3.Session) -> Account:
+    return Account(request.param, session)
+
+
+@pytest.fixture
+def ours(session: boto3.Session) -> Account:
+    return Account("https", session)
+
+
+ITEM = {
+    "entry": {"S": "all"},
+    "number": {"N": "-1.5"},
+    "bytes": {"B": b"\x00\xff"},
+    "map": {"M": {"list": {"L": [{"BOOL": True}, {"NULL": True}, {"S": ""}]}}},
+    "texts": {"SS": ["é", "ü"]},
+    "numbers": {"NS": ["1"]},
+    "blobs": {"BS": [b"\x01"]},
+}
+
+
+def test_items_of_all_types_are_the_same_after_a_round_trip(account: Account) -> None:
+    account.aws.call("dynamodb", "PutItem", TableName=STATE_TABLE, Item=ITEM)
+    found = account.get("all")["Item"]
+    found["texts"]["SS"].sort()
+    assert found == ITEM
+    assert "Item" not in account.get("none")
+
+
+def test_item_is_updated_queried_and_deleted(account: Account) -> None:
+    key: dict[str, Any] = {"TableName": STATE_TABLE, "Key": {"entry": {"S": "one"}}}
+    for color in ("red", "blue"):
+        update = {"UpdateExpression": "SET color = :color", "ExpressionAttributeValues": {":color": {"S": color}}}
+        response = account.aws.call("dynamodb", "UpdateItem", None, **key, **update, ReturnValues="UPDATED_NEW")
+        assert response["Attributes"]["color"] == {"S": color}
+    values = {":entry": {"S": "one"}}
+    query: dict[str, Any] = {"KeyConditionExpression": "entry = :entry", "ExpressionAttributeValues": values}
+    response = account.aws.call("dynamodb", "Query", TableName=STATE_TABLE, **query)
+    assert response["Items"] == [{"entry": {"S": "one"}, "color": {"S": "blue"}}]
+    assert response["Count"] == 1
+    account.aws.call("dynamodb", "DeleteItem", **key)
+    assert "Item" not in account.get("one")
+    assert account.aws.call("dynamodb", "Query", TableName=STATE_TABLE, **query)["Items"] == []
+
+
+def test_secret_is_read(account: Account) -> None:
+    response = account.aws.call("secretsmanager", "GetSecretValue", SecretId=DPOP_NONCE_SECRET)
+    assert response["SecretString"] == "n" * 64
+    assert isinstance(response["CreatedDate"], float | int)
+
+
+def test_parameter_is_read(account: Account) -> None:
+    boto3.client("ssm").put_parameter(Name="/a/b", Value="välue", Type="String")
+    assert account.aws.call("ssm", "GetParameter", Name="/a/b")["Parameter"]["Value"] == "välue"
+
+
+def test_message_is_signed_with_a_key_of_kms(account: Account) -> None:
+    key = boto3.client("kms").create_key(KeyUsage="SIGN_VERIFY", KeySpec="ECC_NIST_P256")["KeyMetadata"]["KeyId"]
+    sign: dict[str, Any] = {
+        "KeyId": key,
+        "Message": b"\xff message",
+        "MessageType": "RAW",
+        "SigningAlgorithm": "ECDSA_SHA_256",
+    }
+    signature = account.aws.call("kms", "Sign", **sign)["Signature"]
+    public_key = load_der_public_key(account.aws.call("kms", "GetPublicKey", KeyId=key)["PublicKey"])
+    assert isinstance(public_key, ec.EllipticCurvePublicKey)
+    public_key.verify(signature, b"\xff message", ec.ECDSA(SHA256()))
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "parameters", "code"),
+    [
+        ("dynamodb", "GetItem", {"TableName": "none", "Key": {"entry": {"S": "a"}}}, "ResourceNotFoundException"),
+        ("dynamodb", "GetItem", {"TableName": STATE_TABLE, "Key": {"other": {"S": "a"}}}, "ValidationException"),
+        (
+            "dynamodb",
+            "PutItem",
+            {"TableName": STATE_TABLE, "Item": {"entry": {"S": "a"}}, "ConditionExpression": "attribute_exists(entry)"},
+            "ConditionalCheckFailedException",
+        ),
+        ("secretsmanager", "GetSecretValue", {"SecretId": "none"}, "ResourceNotFoundException"),
+        ("kms", "GetPublicKey", {"KeyId": "none"}, "NotFoundException"),
+        ("ssm", "GetParameter", {"Name": "/none"}, "ParameterNotFound"),
+    ],
+)
+def test_rejection_has_the_code_of_aws(
+    account: Account, service: str, operation: str, parameters: dict[str, Any], code: str
+) -> None:
+    with pytest.raises(AwsError) as error:
+        account.aws.call(service, operation, **parameters)
+    assert (error.value.code, error.value.operation) == (code, operation)
+    assert error.value.reason == str(error.value) == f"{operation}: {code}"
+    assert error.value.message
+    assert not isinstance(error.value, AwsUnavailableError)
+    assert account.proxy.calls.total() == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (THROTTLED, "GetItem: ThrottlingException"),
+        ((400, "com.amazonaws.dynamodb.v20120810#RequestLimitExceeded"), "GetItem: RequestLimitExceeded"),
+        ((400, "TransactionConflictException:http://x/"), "GetItem: TransactionConflictException"),
+        ((429, "Unheard"), "GetItem: Unheard"),
+        ((500, "InternalServerError"), "GetItem: InternalServerError"),
+        ((503, "ServiceUnavailable"), "GetItem: ServiceUnavailable"),
+        (EndpointConnectionError(endpoint_url="https://dynamodb.eu-west-1.amazonaws.com"), "EndpointConnectionError"),
+        (ConnectTimeoutError(endpoint_url="https://dynamodb.eu-west-1.amazonaws.com"), "ConnectTimeoutError"),
+        (TIMED_OUT, "ReadTimeoutError"),
+    ],
+)
+def test_failure_is_unavailable(account: Account, fault: Fault, reason: str) -> None:
+    account.proxy.faults["GetItem"] = fault
+    with pytest.raises(AwsUnavailableError) as error:
+        account.get("a")
+    assert error.value.reason.partition(": dyn")[0].partition(": x.")[0] == reason
+    account.proxy.faults.clear()
+    account.get("a")
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"{}", b"[]", b"null", b'{"Item": {', b"\xff", b"[" * 10_000])
+def test_unreadable_success_is_unavailable(account: Account, body: bytes) -> None:
+    account.proxy.faults["GetItem"] = body
+    with pytest.raises(AwsUnavailableError):
+        account.get("a")
+    assert account.proxy.calls["GetItem"] == 1
+
+
+@pytest.mark.parametrize(("status", "code"), [(502, AwsUnavailableError), (404, AwsError)])
+def test_error_without_a_code_has_the_status(
+    account: Account, monkeypatch: pytest.MonkeyPatch, status: int, code: type[AwsError]
+) -> None:
+    with answers_server() as server:
+        server.answers["POST /"] = Said(status, "<html>busy</html>")
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+        monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # without the fault proxy
+        client = AwsClient(3, attempts=1) if isinstance(account.aws, AwsClient) else Boto3(3)
+        with pytest.raises(AwsError) as error:
+            account.get("a", client)
+    assert error.value.reason == f"GetItem: {status}"
+    assert type(error.value) is code
+
+
+@pytest.mark.parametrize("name", ["AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID"])
+def test_missing_setting_is_an_error(account: Account, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.delenv(name)
+    if name == "AWS_ACCESS_KEY_ID":
+        monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    client = AwsClient(3) if isinstance(account.aws, AwsClient) else Boto3(3)
+    with pytest.raises(AwsError) as error:
+        account.get("a", client)
+    assert error.value.reason == {"AWS_DEFAULT_REGION": "NoRegionError"}.get(name, "NoCredentialsError")
+    assert not isinstance(error.value, AwsUnavailableError)
+
+
+def test_lost_response_does_not_make_a_first_use_a_replay(ours: Account) -> None:
+    store = DynamoDbReplayStore(STATE_TABLE, ours.client())
+    ours.proxy.lose_response("PutItem")
+    store.consume("jkt", "jti", NOW + 9, NOW, Deadline(3))
+    assert ours.proxy.calls["PutItem"] == 2
+    with pytest.raises(InvalidTokenError):
+        store.consume("jkt", "jti", NOW + 9, NOW, Deadline(3))
+
+
+@pytest.mark.parametrize("fault", [THROTTLED, (500, "InternalServerError"), TIMED_OUT])
+def test_temporary_failure_is_retried_after_a_random_pause(ours: Account, fault: Fault) -> None:
+    client = ours.client(attempts=3)
+    ours.proxy.faults["GetItem"] = fault
+    with pytest.raises(AwsUnavailableError):
+        ours.get("a", client)
+    assert ours.proxy.calls["GetItem"] == 3
+    assert ours.sleeps == [0.05, 0.1]
+
+
+def test_rejection_is_not_retried(ours: Account) -> None:
+    ours.proxy.faults["GetItem"] = (400, "AccessDeniedException")
+    with pytest.raises(AwsError):
+        ours.get("a", ours.client())
+    assert ours.proxy.calls["GetItem"] == 1
+
+
+def test_attempts_share_the_time_that_is_left(ours: Account) -> None:
+    monotonic = FakeClock()
+    given: list[float] = []
+
+    def send(request: Request) -> Response:
+        given.append(request.deadline.remaining())
+        monotonic.advance(request.deadline.remaining())
+        raise HttpExchangeError("late") from TimeoutError()
+
+    client = ours.client(attempts=3, send=send, monotonic=monotonic, sleep=monotonic.advance)
+    with pytest.raises(AwsUnavailableError, match="ReadTimeoutError: dynamodb"):
+        client.call("dynamodb", "GetItem", Deadline(2.4, monotonic))
+    assert given == pytest.approx([0.8, 0.775, 0.675])  # less pauses of 0.05 and 0.1
+
+
+def test_no_attempt_begins_after_the_deadline(ours: Account) -> None:
+    monotonic = FakeClock()
+
+    def send(request: Request) -> Response:
+        monotonic.advance(3)
+        raise HttpExchangeError("reset") from ConnectionResetError()
+
+    client = ours.client(send=send, monotonic=monotonic)
+    started = monotonic.now
+    with pytest.raises(AwsUnavailableError, match="ConnectionClosedError"):
+        client.call("dynamodb", "GetItem", Deadline(2, monotonic))
+    assert monotonic.now - started == 3
+
+
+SKEWED = json.dumps({"__type": "com.amazon.coral.service#InvalidSignatureException", "message": "token: t0ken"})
+
+
+def test_wrong_clock_is_corrected_once(ours: Account) -> None:
+    dates: list[str] = []
+
+    def send(request: Request) -> Response:
+        dates.append(request.headers["x-amz-date"])
+        if dates[-1].startswith("20231114T2313"):
+            return Response(200, {}, b'{"ConsumedCapacity": {"TableName": "x"}}')
+        return Response(400, {"date": "Tue, 14 Nov 2023 23:13:20 GMT"}, SKEWED.encode())
+
+    client = ours.client(attempts=1, send=send, clock=lambda: 1_700_000_000)
+    for _ in range(2):
+        assert client.call("dynamodb", "GetItem") == {"ConsumedCapacity": {"TableName": "x"}}
+    assert dates == ["20231114T221320Z", "20231114T231320Z", "20231114T231320Z"]
+
+
+@pytest.mark.parametrize("headers", [{"date": "Tue, 14 Nov 2023 22:13:50 GMT"}, {"date": "now"}, {}])
+def test_wrong_signature_at_the_right_time_is_an_error(ours: Account, headers: dict[str, str]) -> None:
+    sent: list[Request] = []
+
+    def send(request: Request) -> Response:
+        sent.append(request)
+        return Response(400, headers, SKEWED.encode())
+
+    with pytest.raises(AwsError) as error:
+        ours.client(send=send, clock=lambda: 1_700_000_000).call("dynamodb", "GetItem")
+    assert error.value.reason == "GetItem: InvalidSignatureException"
+    assert error.value.message == ""  # AWS's message contains the session token
+    assert len(sent) == 1
+
+
+def test_expired_container_credentials_are_fetched_again(ours: Account) -> None:
+    keys = iter(("old", "new"))
+    signed: list[str] = []
+
+    def send(request: Request) -> Response:
+        if request.method == "GET":
+            members = {"AccessKeyId": next(keys), "SecretAccessKey": "s", "Token": "t", "Expiration": "2100"}
+            return Response(200, {}, json.dumps(members).encode())
+        signed.append(request.headers["authorization"])
+        if "old" in signed[-1]:
+            return Response(400, {}, b'{"__type": "ExpiredTokenException"}')
+        return Response(200, {}, b'{"ConsumedCapacity": {"TableName": "x"}}')
+
+    environ = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://localhost/", "AWS_REGION": "eu-west-1"}
+    ours.client(send=send, environ=environ).call("dynamodb", "GetItem")
+    assert [header.split("/")[0].partition("=")[2] for header in signed] == ["old", "new"]
+
+
+def test_request_is_a_signed_post(ours: Account) -> None:
+    sent: list[Request] = []
+
+    def send(request: Request) -> Response:
+        sent.append(request)
+        return Response(200, {}, b'{"Signature": "c2ln"}')
+
+    environ = {**CREDENTIALS, "AWS_SESSION_TOKEN": "t0ken"}
+    client = ours.client(send=send, environ=environ, clock=lambda: 1_700_000_000)
+    assert client.call("kms", "Sign", KeyId="k", Message=b"\xff")["Signature"] == b"sig"
+    (request,) = sent
+    assert (request.method, request.url) == ("POST", "https://kms.eu-west-1.amazonaws.com")
+    assert json.loads(request.body) == {"KeyId": "k", "Message": base64.b64encode(b"\xff").decode()}
+    assert request.headers.pop("authorization").startswith(  # type: ignore[attr-defined]
+        "AWS4-HMAC-SHA256 Credential=testing/20231114/eu-west-1/kms/aws4_request, "
+        "SignedHeaders=content-type;host;x-amz-date;x-amz-security-token;x-amz-target, Signature="
+    )
+    assert request.headers == {
+        "content-type": "application/x-amz-json-1.1",
+        "host": "kms.eu-west-1.amazonaws.com",
+        "x-amz-date": "20231114T221320Z",
+        "x-amz-security-token": "t0ken",
+        "x-amz-target": "TrentService.Sign",
+    }
+
+
+def test_wrong_checksum_is_unavailable(ours: Account) -> None:
+    def send(request: Request) -> Response:
+        return Response(200, {"x-amz-crc32": "1"}, b'{"ConsumedCapacity": {"TableName": "x"}}')
+
+    with pytest.raises(AwsUnavailableError, match="GetItem: the response cannot be read"):
+        ours.client(send=send).call("dynamodb", "GetItem")
+
+
+def test_parameter_that_json_cannot_express_is_a_defect(ours: Account) -> None:
+    with pytest.raises(TypeError, match="set in the parameters"):
+        ours.aws.call("dynamodb", "GetItem", Key={1, 2})
+
+
+def test_call_raises_an_audit_event(ours: Account) -> None:
+    seen: list[tuple[object, ...]] = []
+    sys.addaudithook(lambda name, arguments: seen.append(arguments) if name == "gatehouse.aws.call" else None)
+    ours.get("audited")
+    assert seen == [("dynamodb", "GetItem", {"TableName": STATE_TABLE, "Key": {"entry": {"S": "audited"}}})]
