@@ -1,12 +1,13 @@
-"""The laptop edition's addresses: settings, URLs, and checks that its ports are free."""
+"""The laptop edition's addresses: settings, URLs, and checks that its ports are free; its AWS account."""
 
+import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from infra.local_stack import API_STAGE, AUTH_STAGE, PORTS, url_host
+from infra.local_stack import API_STAGE, AUTH_STAGE, PORTS, REGION, STACK_NAME, read_access_key, url_host
 from local.cli import LaptopError
 
 MUTUAL_TLS = "GATEHOUSE_MTLS"
@@ -38,6 +39,44 @@ _FIELDS = {
     _CONSOLE: ("console_port", "console"),
 }
 _REQUIRED = ("aws", "auth_server", "guarded_api")
+
+
+@dataclass(frozen=True, slots=True)
+class AwsAccount:
+    """An account and a region, for CloudFormation's pseudo parameters and for ARNs."""
+
+    account_id: str
+    region: str
+    partition: str = "aws"
+    url_suffix: str = "amazonaws.com"
+    stack_name: str = STACK_NAME
+
+    def pseudo_parameters(self) -> dict[str, str]:
+        """Return the values of `AWS::Region` and the other pseudo parameters."""
+        stack = f"stack/{self.stack_name}/00000000-0000-0000-0000-000000000000"
+        return {
+            "AWS::AccountId": self.account_id,
+            "AWS::Region": self.region,
+            "AWS::Partition": self.partition,
+            "AWS::URLSuffix": self.url_suffix,
+            "AWS::StackName": self.stack_name,
+            "AWS::StackId": self._arn("cloudformation", stack),
+        }
+
+    def function_arn(self, name: str) -> str:
+        """Return the ARN of a Lambda function."""
+        return self._arn("lambda", f"function:{name}")
+
+    def execute_api_arn(self, api_id: str, stage: str, method: str, path: str) -> str:
+        """Return the ARN of a method of an API; `path` begins with a slash."""
+        return self._arn("execute-api", f"{api_id}/{stage}/{method}{path}")
+
+    def _arn(self, service: str, resource: str) -> str:
+        return f"arn:{self.partition}:{service}:{self.region}:{self.account_id}:{resource}"
+
+
+# moto's default account.
+LAPTOP = AwsAccount(account_id="123456789012", region=REGION)
 
 
 class AddressError(LaptopError):
@@ -179,6 +218,35 @@ class Addresses:
     def aws_url(self) -> str:
         """The endpoint of the laptop's AWS: AWS_ENDPOINT_URL, or moto on its port."""
         return self.aws_endpoint or f"http://localhost:{self.aws_port}"
+
+
+def use_local_aws(environ: MutableMapping[str, str], addresses: Addresses, access_key: str | None = None) -> None:
+    """Point every AWS SDK that reads `environ` at the laptop's AWS.
+
+    Default for `access_key`: the one that moto has written for this run. The developer's AWS
+    settings (credentials, profiles, endpoints) are removed, because this process must never
+    reach a real account.
+    """
+    if access_key is None and addresses.aws_endpoint is None:
+        access_key = read_access_key(addresses.aws_port)
+    for name in [name for name in environ if name.startswith("AWS_")]:
+        del environ[name]
+    environ.update(
+        {
+            "AWS_ENDPOINT_URL": addresses.aws_url,
+            "AWS_ACCESS_KEY_ID": access_key or "local",
+            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_REGION": LAPTOP.region,
+            "AWS_DEFAULT_REGION": LAPTOP.region,
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "false",
+            # A proxy must not be used between processes of this machine.
+            "NO_PROXY": "*",
+            "no_proxy": "*",
+        }
+    )
 
 
 def with_free_ports(addresses: Addresses) -> Addresses:

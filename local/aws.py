@@ -29,8 +29,7 @@ from functions.shared.storage.aws import make_aws
 from functions.shared.storage.secrets_manager import SecretStore
 from infra.local_stack import key_alias, read_access_key, secret_name, table_name
 from local import ROOT
-from local.addresses import LOOPBACK, Addresses
-from local.aws_account import LAPTOP, use_local_aws
+from local.addresses import LAPTOP, LOOPBACK, Addresses, use_local_aws
 from local.cli import LaptopError
 from local.demo_clients import authorizer_client, demo_clients, keyed_clients
 from local.gateway.template import Template

@@ -6,6 +6,7 @@ loses duplicate headers, chunked bodies and unknown routes, and delays each requ
 connection.
 """
 
+import contextlib
 import logging
 import os
 import ssl
@@ -24,8 +25,7 @@ from chalice.cli.filewatch import RESTART_REQUEST_RC
 from functions.shared.authentication.ssrf_guard import ON_LOOPBACK
 from infra.cloudformation import TemplateError
 from local import ROOT, STATE
-from local.addresses import CONTROL_SOCKETS, MUTUAL_TLS, Addresses, Service
-from local.aws_account import use_local_aws
+from local.addresses import CONTROL_SOCKETS, MUTUAL_TLS, Addresses, Service, use_local_aws
 from local.cli import LaptopError
 from local.console.control_socket import ControlServer, socket_of
 from local.gateway.core import Gateway
@@ -285,19 +285,12 @@ def watch_code(
 
 def snapshot(root: Path) -> dict[str, int]:
     """Return the time of each watched file's last change, in nanoseconds since the epoch."""
+    folders = (root / name for name in _WATCHED_FOLDERS)
+    files = (path for folder in folders for path in folder.rglob("*") if path.suffix in _WATCHED_SUFFIXES)
     found: dict[str, int] = {}
-    template = root / "template.yaml"
-    if template.exists():
-        found[str(template)] = template.stat().st_mtime_ns
-    for folder in _WATCHED_FOLDERS:
-        for directory, _, names in os.walk(root / folder):
-            for name in names:
-                if name.endswith(_WATCHED_SUFFIXES):
-                    path = os.path.join(directory, name)  # noqa: PTH118 - fast, for many files
-                    try:
-                        found[path] = os.stat(path).st_mtime_ns  # noqa: PTH116 - fast
-                    except FileNotFoundError:
-                        continue
+    for path in (root / "template.yaml", *files):
+        with contextlib.suppress(FileNotFoundError):
+            found[str(path)] = path.stat().st_mtime_ns
     return found
 
 

@@ -22,9 +22,8 @@ from authorizer.scope_map import ScopeMap, ScopeMapError, parse_api_rules
 from infra.cloudformation import TemplateError
 from infra.explain import route_faults
 from local import ROOT
-from local.addresses import Addresses
+from local.addresses import LAPTOP, Addresses, use_local_aws
 from local.aws import TEMPLATE, names
-from local.aws_account import LAPTOP, use_local_aws
 from local.cli import LaptopError
 from local.gateway.core import Gateway
 from local.gateway.lambda_runtime import FunctionError, InProcessLambda, shared_environment

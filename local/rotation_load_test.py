@@ -26,8 +26,7 @@ from functions.shared.keys.rotation import RotationRules, announce
 from functions.shared.storage.aws import make_aws
 from functions.shared.storage.secrets_manager import SecretStore
 from infra.local_stack import physical_names
-from local.addresses import Addresses, with_free_ports
-from local.aws_account import use_local_aws
+from local.addresses import Addresses, use_local_aws, with_free_ports
 from local.http_client import HttpRequest, send
 from local.run import logs_of, start_everything
 from local.supervisor import Supervisor

@@ -15,8 +15,7 @@ from tempfile import TemporaryDirectory, gettempdir
 
 from infra.local_stack import access_key_file
 from local import ROOT, STATE
-from local.addresses import BOUND_API, CONTROL_SOCKETS, MUTUAL_TLS, Addresses, with_free_ports
-from local.aws_account import use_local_aws
+from local.addresses import BOUND_API, CONTROL_SOCKETS, MUTUAL_TLS, Addresses, use_local_aws, with_free_ports
 from local.http_client import status_of
 from local.supervisor import Supervisor
 from local.walkthrough import Walkthrough

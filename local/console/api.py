@@ -23,8 +23,7 @@ from typing import Any, Self
 from functions.shared.clients.client import Client
 from functions.shared.storage.aws import make_aws
 from local import ROOT
-from local.addresses import BOUND_API, CONTROL_SOCKETS, LOOPBACK, MUTUAL_TLS, Addresses
-from local.aws_account import use_local_aws
+from local.addresses import BOUND_API, CONTROL_SOCKETS, LOOPBACK, MUTUAL_TLS, Addresses, use_local_aws
 from local.console.call_trace import ApiCalls, TokenTrace
 from local.console.clients import (
     DEMO_CLIENTS,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from urllib.parse import unquote
 
-from local.aws_account import LAPTOP
+from local.addresses import LAPTOP
 from local.gateway.authorization import Authorization
 from local.gateway.events import Call, proxy_event
 from local.gateway.gateway_responses import GatewayError, GatewayResponses, ResponseContext

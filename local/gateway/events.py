@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
 
-from local.aws_account import AwsAccount
+from local.addresses import AwsAccount
 from local.gateway.model import Api, ClientCertificate, Request, Route
 from local.gateway.routing import without_extra_slashes
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any, Self, cast
 
 from infra.cloudformation import Resolver, Resource, TemplateError, load
-from local.aws_account import LAPTOP, AwsAccount
+from local.addresses import LAPTOP, AwsAccount
 from local.gateway.api_reader import HTTP_API, REST_API, ApiReader, check_supported
 from local.gateway.model import Api, Function
 

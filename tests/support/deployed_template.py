@@ -10,8 +10,8 @@ from typing import Any, Self
 from infra import template_checks
 from infra.cloudformation import Resolver, load
 from infra.template_checks import DOMAINS
+from local.addresses import LAPTOP
 from local.aws import TEMPLATE
-from local.aws_account import LAPTOP
 
 
 @cache

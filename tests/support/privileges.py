@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
+from local.addresses import LAPTOP
 from local.aws import TEMPLATE, names
-from local.aws_account import LAPTOP
 from local.gateway.template import Template
 from tests.recorder.aws_call_recorder import NOBODY
 from tests.support import aws

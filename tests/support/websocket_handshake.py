@@ -13,8 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from local.addresses import Addresses
-from local.aws_account import LAPTOP, use_local_aws
+from local.addresses import LAPTOP, Addresses, use_local_aws
 from local.external_stack import ExternalStack
 from local.gateway.lambda_runtime import FunctionError, InProcessLambda, Invoke, shared_environment
 from local.gateway.policy import Verdict, parse

@@ -12,8 +12,7 @@ from functions.shared.clients.client import DEFAULT_TOKEN_LIFETIME
 from infra.build import ARTIFACTS
 from infra.cloudformation import TemplateError, load
 from infra.template_checks import transformed
-from local.addresses import Addresses
-from local.aws_account import LAPTOP
+from local.addresses import LAPTOP, Addresses
 from local.external_stack import ExternalStack
 from local.gateway.core import Gateway
 from local.gateway.model import Api, PayloadFormat, Request, Route

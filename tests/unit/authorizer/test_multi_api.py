@@ -15,7 +15,7 @@ from authorizer.errors import AuthorizerUnavailableError, Reason, RulesUnavailab
 from authorizer.https_client import Request, Response
 from authorizer.introspection import Credentials
 from authorizer.multi_api import ParameterStore, RulesSource
-from local.aws_account import LAPTOP
+from local.addresses import LAPTOP
 from tests.support import authorizer_sandbox
 from tests.support.policies import allows
 from tests.support.tokens import ISSUER, NOW, claims, forge, mint, rest_event, rsa_jwk, rsa_key

@@ -2,8 +2,7 @@ import os
 
 import pytest
 
-from local.addresses import AddressError, Addresses
-from local.aws_account import use_local_aws
+from local.addresses import AddressError, Addresses, use_local_aws
 
 
 def test_default_addresses() -> None:

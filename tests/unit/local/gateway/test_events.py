@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from local.aws_account import LAPTOP
+from local.addresses import LAPTOP
 from local.gateway.events import Call, authorizer_event, proxy_event
 from local.gateway.model import Api, ClientCertificate, IdentitySource, Request, Route
 from tests.unit.local.gateway.apis import BEARER, bearer, http_api, rest_api
