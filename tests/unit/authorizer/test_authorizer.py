@@ -92,13 +92,6 @@ def test_scopes_without_routes_deny_everything() -> None:
     assert sandbox.last_line()["reason"] == "scope_insufficient"
 
 
-def test_hundred_requests_fetch_keys_once() -> None:
-    sandbox = Sandbox()
-    for number in range(100):
-        sandbox.decide(rest_event(forge_claims(jti=str(number))))
-    assert [request.url for request in sandbox.requests] == [f"{ISSUER}/oauth2/jwks"]
-
-
 @pytest.mark.parametrize(
     ("event", "reason"),
     [

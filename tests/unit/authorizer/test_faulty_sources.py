@@ -107,6 +107,7 @@ NO_ANSWER = {
     "closed in the body": http(GOOD)[:-20],
     "closed before the chunk's end": chunked(GOOD)[:-40],
     "closed before the last chunk": chunked(GOOD, b""),
+    "too many headers": http(GOOD, *(f"X-{number}: y" for number in range(200))),
     "a chunk of no size": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n" + GOOD,
     "too short a length": http(GOOD).replace(b"Content-Length: ", b"Content-Length: 1\r\nX: "),
     "no HTTP": GOOD,

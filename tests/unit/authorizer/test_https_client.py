@@ -99,22 +99,6 @@ def test_96_slow_response_ends_at_the_deadline(answer: bytes) -> None:
         assert time.monotonic() - started < 1
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        b"",
-        b"SSH-2.0-OpenSSH\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{}",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-        b"HTTP/1.1 200 OK\r\n" + b"".join(b"X-%d: y\r\n" % n for n in range(200)) + b"\r\n",
-    ],
-    ids=["nothing", "not HTTP", "cut short", "bad chunk", "too many headers"],
-)
-def test_incomplete_response_is_a_failure(answer: bytes) -> None:
-    with ByteServer(answer) as server, pytest.raises(HttpExchangeError):
-        _get(server.url)
-
-
 EARLY_HINTS = b'HTTP/1.1 103 Early Hints\r\nETag: "hint"\r\nContent-Length: 7\r\n\r\n'
 FINAL = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 

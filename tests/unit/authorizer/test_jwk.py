@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
+from authorizer import base64url
 from authorizer.errors import InvalidTokenError, KeySetUnavailableError, Reason
 from authorizer.jwk import InvalidKeyError, parse_key, parse_key_set
 from authorizer.jws import ALGORITHMS
@@ -240,3 +241,51 @@ def test_invalid_key_set_is_an_internal_error(raw: bytes) -> None:
 def test_unknown_members_are_ignored() -> None:
     raw = json.dumps({"keys": [rsa_jwk("a", x5c=["MIIB"], ext=True)], "more": 1}).encode()
     assert list(parse_key_set(raw, RS256).keys) == ["a"]
+
+
+# The examples of RFC 7515, A.2 and A.3, and RFC 8037, A.4: key, signed text, signature.
+_CLAIMS = "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ"
+EXAMPLES: dict[str, tuple[dict[str, str], str, str]] = {
+    "RS256": (
+        {
+            "kty": "RSA",
+            "e": "AQAB",
+            "n": (
+                "ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJ"
+                "PMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0"
+                "LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uD"
+                "Zlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2"
+                "PAcDTW9gb54h4FRWyuXpoQ"
+            ),
+        },
+        f"eyJhbGciOiJSUzI1NiJ9.{_CLAIMS}",
+        (
+            "cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7AAuHIm4Bh-0Qc_lF5YKt_O8W"
+            "2Fp5jujGbds9uJdbF9CUAr7t1dnZcAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTyWzO75vRK5h6xBArLIARNPvkS"
+            "jtQBMHlb1L07Qe7K0GarZRmB_eSN9383LcOLn6_dO--xi12jzDwusC-eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnv"
+            "Wh6IeYI2w9QOYEUipUTI8np6LbgGY9Fs98rqVt5AXLIhWkWywlVmtVrBp0igcN_IoypGlUPQGe77Rw"
+        ),
+    ),
+    "ES256": (
+        {
+            "kty": "EC",
+            "crv": "P-256",
+            "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+            "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+        },
+        f"eyJhbGciOiJFUzI1NiJ9.{_CLAIMS}",
+        "DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q",
+    ),
+    "EdDSA": (
+        {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},
+        "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc",
+        "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg",
+    ),
+}
+
+
+@pytest.mark.parametrize("alg", EXAMPLES)
+def test_rfc7515_appendix_a_examples_verify(alg: str) -> None:
+    jwk, signed, signature = EXAMPLES[alg]
+    key = parse_key({**jwk, "kid": "example", "alg": alg}, ALGORITHMS)
+    key.verify(base64url.decode(signature.encode()), signed.encode())
