@@ -50,8 +50,10 @@ it once for all REST APIs of the region (docs/deploy.md, What you need):
   aws iam create-role --role-name ApiGatewayLogs --assume-role-policy-document \\
     '{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Action":"sts:AssumeRole",
       "Principal":{{"Service":"apigateway.amazonaws.com"}}}}]}}'
+
   aws iam attach-role-policy --role-name ApiGatewayLogs --policy-arn \\
     arn:{partition}:iam::aws:policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs
+
   aws apigateway update-account --patch-operations op=replace,path=/cloudwatchRoleArn,value=\\
 "$(aws iam get-role --role-name ApiGatewayLogs --query Role.Arn --output text)"
 """

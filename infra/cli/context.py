@@ -200,7 +200,7 @@ class CommandContext:
     @cached_property
     def terminal(self) -> Terminal:
         """The output for results, notes and prompts."""
-        return Terminal(as_json=self.options.json)
+        return Terminal(as_json=self.options.json, target=self.options.target)
 
     @cached_property
     def aws(self) -> Aws:

@@ -1,5 +1,6 @@
 """Options of every command, before or after its name, and the classes that add them."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -29,6 +30,13 @@ class GlobalOptions:
     def of(cls, context: click.Context) -> Self:
         """Return the options of this run."""
         return cls(**context.meta.get(_KEY, {}))
+
+    @property
+    def target(self) -> str:
+        """The options of the deployment as a user types them."""
+        named = {"--stack": self.stack, "--region": self.region, "--profile": self.profile}
+        words = [word for option, value in named.items() if value for word in (option, value)]
+        return shlex.join([*words, *(["--local"] if self.local else [])])
 
 
 def _remember(context: click.Context, parameter: click.Parameter, value: object) -> None:
@@ -109,7 +117,8 @@ class LazyGroup(Group):
             failure = translated(error)
             if failure is None:
                 raise
-            Terminal(as_json=GlobalOptions.of(ctx).json).fail(failure)
+            options = GlobalOptions.of(ctx)
+            Terminal(as_json=options.json, target=options.target).fail(failure)
             ctx.exit(failure.code)
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -3,6 +3,7 @@
 import codecs
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -107,11 +108,18 @@ _FILE_WIDTH = 80
 """Width of a table in a file or a pipe. Other text is not folded there."""
 
 
-class Terminal:
-    """Output on a terminal, or as JSON."""
+_COMMAND = re.compile(r"\bgatehouse (?=(?:clients|keys|token|doctor|backup|restore) )")
 
-    def __init__(self, *, as_json: bool) -> None:
+
+class Terminal:
+    """Output on a terminal, or as JSON.
+
+    `target` holds the options that name the deployment. Commands in messages repeat them.
+    """
+
+    def __init__(self, *, as_json: bool, target: str = "") -> None:
         self.as_json = as_json
+        self._target = f"gatehouse {target} " if target else "gatehouse "
         self._output = _console(is_stderr=False)
         self._notes = _console(is_stderr=True)
         self._is_busy = False
@@ -134,10 +142,14 @@ class Terminal:
         """Width of the terminal in columns."""
         return self._output.width
 
+    def hint(self, text: str) -> str:
+        """Return a message whose commands name the deployment as the user did."""
+        return _COMMAND.sub(lambda _: self._target, text)
+
     def note(self, text: str) -> None:
         """Print a note on stderr, unless the output is JSON."""
         if not self.as_json:
-            self._notes.print(safe(text))
+            self._notes.print(safe(self.hint(text)))
 
     def note_parts(self, *parts: RenderableType) -> None:
         """Print renderables on stderr, unless the output is JSON."""
@@ -146,16 +158,16 @@ class Terminal:
 
     def warn(self, text: str) -> None:
         """Print a warning on stderr, also if the output is JSON."""
-        self._notes.print(safe(text, style="yellow"))
+        self._notes.print(safe(self.hint(text), style="yellow"))
 
     def fail(self, error: CommandError) -> None:
         """Print an error and the next step on stderr."""
+        problem, next_step = self.hint(error.problem), self.hint(error.next_step)
         if self.as_json:
-            document = {"error": error.problem, "next_step": error.next_step, "code": error.code}
-            click.echo(json.dumps(document), err=True)
+            click.echo(json.dumps({"error": problem, "next_step": next_step, "code": error.code}), err=True)
         else:
-            line = safe(error.problem, style="bold red")
-            self._notes.print(line.append(safe(f" {error.next_step}".rstrip(), style="default")))
+            line = safe(problem, style="bold red")
+            self._notes.print(line.append(safe(f" {next_step}".rstrip(), style="default")))
 
     @contextmanager
     def progress(self, doing: str) -> Iterator[None]:

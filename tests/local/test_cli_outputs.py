@@ -156,7 +156,7 @@ def test_unprinted_secret_is_reported_as_lost(laptop: Laptop) -> None:
                 check=False,
             )
             assert ended.returncode == 4, ended.stderr
-            assert "lost. Create another: gatehouse clients rotate-secret unheard." in ended.stderr
+            assert "lost. Create another: gatehouse --local clients rotate-secret unheard." in ended.stderr
     assert run(environment(laptop), "--local", "clients", "delete", "unheard", "--yes").returncode == 0
 
 

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,8 @@ def doctor(command: CommandContext, *, everything: bool, strict: bool, report: P
     found: list[tuple[Check, Finding]] = []
     for check in CHECKS:
         with command.terminal.progress(f"{check.area}: {check.name}"):
-            found += [(check, finding) for finding in examined(context, check)]
+            findings = examined(context, check)
+            found += [(check, replace(each, to_do=command.terminal.hint(each.to_do))) for each in findings]
     counts = Counter(finding.level for _, finding in found)
     document = {
         "deployment": deployment.name,

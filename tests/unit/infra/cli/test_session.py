@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -149,6 +150,22 @@ def test_programs_get_errors_as_json(gatehouse: CommandLine) -> None:
         "next_step": "List the clients: gatehouse clients list.",
         "code": 3,
     }
+
+
+def test_commands_in_messages_name_the_deployment(gatehouse: CommandLine) -> None:
+    stack = ("--stack", STACK, "--region", "eu-west-1")
+    named = f"gatehouse --stack {STACK} --region eu-west-1 clients"
+    created = gatehouse("clients", "create", "a", *stack, environ=NOBODY)
+    assert f"{named} update a --add-scope SCOPE" in created.stderr
+    refused = gatehouse(*stack, "clients", "show", "nobody", environ=NOBODY)
+    assert refused.stderr.endswith(f"{named} list.\n")
+    refused = gatehouse(*stack, "clients", "show", "nobody", "--json", environ=NOBODY)
+    assert json.loads(refused.stderr)["next_step"] == f"List the clients: {named} list."
+    gatehouse("clients", "rotate-secret", "a", "--old-until", "now")
+    gatehouse.clients.change("a", lambda found: replace(found, secrets=()))
+    findings = gatehouse("doctor", *stack, "--json", environ=NOBODY).json["findings"]
+    (secrets,) = [each for each in findings if each["check"] == "secrets"]
+    assert secrets["to_do"] == f"{named} rotate-secret a."
 
 
 def test_deleted_table_reports_the_aws_error(gatehouse: CommandLine) -> None:

@@ -106,9 +106,7 @@ def test_allowed_request_shows_the_statement(issuer: Issuer, gatehouse: CommandL
     assert issuer.token() not in said.stdout + said.stderr
 
 
-def test_wrapped_lines_keep_their_indentation(
-    issuer: Issuer, gatehouse: CommandLine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_wrapped_lines_are_indented(issuer: Issuer, gatehouse: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     issuer.deploy()
     monkeypatch.setenv("COLUMNS", "80")
     shown = gatehouse("token", "inspect", "--request", "GET", "/country", answer=issuer.token()).stdout
