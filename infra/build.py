@@ -33,15 +33,15 @@ class Artifact:
     data: tuple[str, ...] = ()
 
 
-AUTHORIZER = Artifact("authorizer.handler", 5.5, "verifying", (SCOPES,))
+AUTHORIZER = Artifact("authorizer.handler", 5.5, "cryptography", (SCOPES,))
 
 ARTIFACTS: Mapping[str, Artifact] = {
     "Authorizer": AUTHORIZER,
     "SharedAuthorizer": AUTHORIZER,
-    "IssueToken": Artifact("functions.issue_token.handler", 5.8, "signing"),
-    "IntrospectToken": Artifact("functions.introspect_token.handler", 5.8, "signing"),
-    "RevokeToken": Artifact("functions.revoke_token.handler", 5.8, "signing"),
-    "RotateKeys": Artifact("functions.rotate_keys.handler", 5.8, "signing"),
+    "IssueToken": Artifact("functions.issue_token.handler", 5.8, "cryptography"),
+    "IntrospectToken": Artifact("functions.introspect_token.handler", 5.8, "cryptography"),
+    "RevokeToken": Artifact("functions.revoke_token.handler", 5.8, "cryptography"),
+    "RotateKeys": Artifact("functions.rotate_keys.handler", 5.8, "cryptography"),
     "PublishJwks": Artifact("functions.publish_jwks.handler", 0.2),
     "PublishMetadata": Artifact("functions.publish_metadata.handler", 0.2),
     "PublishResourceMetadata": Artifact("functions.publish_resource_metadata.handler", 0.2, data=(SCOPES,)),

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
-from jwt import get_algorithm_by_name
 
 from authorizer.aws import Aws
 from functions.shared.keys import signing_keys
-from functions.shared.keys.key_ring import RingKey, public_members
+from functions.shared.keys.key_ring import RingKey
 from functions.shared.keys.rotation import NewKey
+from functions.shared.keys.signatures import to_public_jwk
 from functions.shared.keys.signing_keys import to_pem
 from functions.shared.storage.aws import call, ignoring
 from functions.shared.storage.dynamodb_items import reading
@@ -23,7 +23,7 @@ from functions.shared.storage.errors import StorageError
 from functions.shared.storage.secrets_manager import SecretStore, SecretVersion, retrying_conflicts
 
 if TYPE_CHECKING:
-    from jwt.algorithms import AllowedPrivateKeys, AllowedPublicKeys
+    from functions.shared.keys.signatures import PrivateKey, PublicKey
 
 
 ORPHAN_SECONDS = 3600
@@ -53,23 +53,18 @@ KEY_SPECS: Mapping[str, str] = {
 def generate_key(alg: str) -> NewKey:
     """Generate a key for a supported algorithm. RFC 7518, 3.1, and RFC 8037, 3.1."""
     private_key = _GENERATORS[alg]()
-    return NewKey(alg, to_public_jwk(alg, private_key.public_key()), to_pem(private_key))
+    return NewKey(alg, to_public_jwk(private_key.public_key()), to_pem(private_key))
 
 
-def to_public_jwk(alg: str, public_key: AllowedPublicKeys) -> dict[str, str]:
-    """Return a public key as a JWK, without other members."""
-    return public_members(get_algorithm_by_name(alg).to_jwk(public_key, as_dict=True))
-
-
-def _generate_rsa() -> AllowedPrivateKeys:
+def _generate_rsa() -> PrivateKey:
     return rsa.generate_private_key(_PUBLIC_EXPONENT, _RSA_BITS)
 
 
-def _generate_p256() -> AllowedPrivateKeys:
+def _generate_p256() -> PrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
 
 
-_GENERATORS: Mapping[str, Callable[[], AllowedPrivateKeys]] = {
+_GENERATORS: Mapping[str, Callable[[], PrivateKey]] = {
     "RS256": _generate_rsa,
     "PS256": _generate_rsa,
     "ES256": _generate_p256,
@@ -182,8 +177,8 @@ class KmsKeys:
         with ignoring("AlreadyExistsException"):
             self._call_when_known("CreateAlias", AliasName=self._prefix + key_id, TargetKeyId=key_id)
         der = self._call_when_known("GetPublicKey", KeyId=key_id)["PublicKey"]
-        public_key = cast("AllowedPublicKeys", load_der_public_key(der))
-        return NewKey(alg, to_public_jwk(alg, public_key), signer=created["Arn"])
+        public_key = cast("PublicKey", load_der_public_key(der))
+        return NewKey(alg, to_public_jwk(public_key), signer=created["Arn"])
 
     def _call(self, operation: str, **parameters: object) -> dict[str, Any]:
         return call(self.aws, "kms", operation, **parameters)

@@ -22,8 +22,6 @@ pytestmark = pytest.mark.xdist_group("artifacts")
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNTIME_BRINGS = {"boto3", "botocore"}
-DISTRIBUTIONS = {"jwt": "pyjwt"}
-"""The distribution of a package whose name differs."""
 
 # Modules that import a package only when asked for what these artifacts never ask for.
 NEVER_ASKED: Mapping[str, set[str]] = {
@@ -54,7 +52,7 @@ def test_an_artifact_has_its_handler_and_packages(function: str) -> None:
     artifact = ARTIFACTS[function]
     assert artifact.handler == _handler(function)
     needed = closure(ROOT, artifact.handler).packages - RUNTIME_BRINGS
-    missing = {DISTRIBUTIONS.get(name, name) for name in needed} - _locked(artifact.lock)
+    missing = needed - _locked(artifact.lock)
     assert missing == NEVER_ASKED.get(function, set())
 
 

@@ -19,6 +19,7 @@ from authorizer.errors import InvalidTokenError, Reason
 from authorizer.jwk import VerificationKey, parse_key
 from authorizer.jws import ALGORITHMS
 from functions.shared.authentication.credentials import PresentedAssertion
+from functions.shared.keys.signatures import to_public_jwk
 from functions.shared.storage.state_table import OneTimeUse
 
 _CACHED_SUBJECTS = 1024
@@ -137,13 +138,11 @@ def dummy_key(alg: str) -> VerificationKey:
 def _dummy_jwk(alg: str) -> Mapping[str, object]:
     # Imported here because few processes need a dummy key.
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-    from jwt.algorithms import ECAlgorithm, OKPAlgorithm
 
     if alg == "ES256":
-        public_key = ec.generate_private_key(ec.SECP256R1()).public_key()
-        return ECAlgorithm.to_jwk(public_key, as_dict=True)
+        return to_public_jwk(ec.generate_private_key(ec.SECP256R1()).public_key())
     if alg == "EdDSA":
-        return OKPAlgorithm.to_jwk(ed25519.Ed25519PrivateKey.generate().public_key(), as_dict=True)
+        return to_public_jwk(ed25519.Ed25519PrivateKey.generate().public_key())
     # Generating an RSA key takes too long. Any odd modulus takes the same time to verify with.
     modulus = bytearray(b"".join(sha256(bytes([part])).digest() for part in range(_RSA_BLOCKS)))
     modulus[0] |= 0x80

@@ -8,29 +8,20 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
 from threading import Lock
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import Protocol
 
-import jwt
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1
-from jwt.algorithms import Algorithm, RSAAlgorithm
-from jwt.utils import base64url_encode, der_to_raw_signature
-
+from authorizer import base64url
 from authorizer.aws import Aws
 from authorizer.jwk_thumbprint import thumbprint
 from authorizer.metrics import Meter
 from functions.shared.keys.cached_key_ring import CachedKeyRing
 from functions.shared.keys.key_ring import IN_KMS, RingKey, UnusableKeyRingError, key_errors
+from functions.shared.keys.signatures import Sign, es256_from_der, make_sign, to_public_jwk
 from functions.shared.keys.signing_keys import from_json, from_pem
 from functions.shared.storage.aws import call
 from functions.shared.storage.secrets_manager import SecretStore
 from functions.shared.web.metrics import KMS_SIGN_MILLISECONDS
 from functions.shared.web.responses import json_encoder
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-
 
 LONGEST_MESSAGE = 4096
 """Bytes that KMS takes as a raw message. https://docs.aws.amazon.com/kms/latest/APIReference/API_Sign.html"""
@@ -49,15 +40,11 @@ _encode = json_encoder(compact=True)
 
 @dataclass(frozen=True, slots=True)
 class JwtSigner:
-    """Signs claims with one key. PyJWT's algorithms create the signatures.
-
-    `algorithm` has PyJWT's interface, and `key` is a private key or the ARN of one in KMS.
-    """
+    """Signs claims with one key. `signature` is the function that signs with it."""
 
     kid: str
     alg: str
-    algorithm: Algorithm
-    key: Any = field(repr=False)
+    signature: Sign = field(repr=False)
 
     def sign(self, claims: Mapping[str, object], typ: str | None) -> str:
         """Return a signed JWT, `typ` in its header unless None. RFC 7515, 7.1.
@@ -65,40 +52,31 @@ class JwtSigner:
         Raises:
             StorageError: KMS refuses or is unavailable.
         """
-        payload = base64url_encode(_encode(claims).encode())
-        signing_input = _header(self.alg, self.kid, typ) + payload
-        signature = base64url_encode(self.algorithm.sign(signing_input, self.key))
-        return (signing_input + b"." + signature).decode("ascii")
+        signing_input = _header(self.alg, self.kid, typ) + base64url.encode(_encode(claims).encode())
+        return f"{signing_input}.{base64url.encode(self.signature(signing_input.encode('ascii')))}"
 
 
 @lru_cache(maxsize=64)
-def _header(alg: str, kid: str, typ: str | None) -> bytes:
+def _header(alg: str, kid: str, typ: str | None) -> str:
     """Return a token's header and the dot; a process has few different ones."""
     members = {"alg": alg, "kid": kid} | ({"typ": typ} if typ else {})
-    return base64url_encode(_encode(members).encode()) + b"."
+    return base64url.encode(_encode(members).encode()) + "."
 
 
 class MessageTooLongError(ValueError):
     """Raised when KMS cannot sign a message: Ed25519 signs the message itself, not a digest."""
 
 
-class OnlySignsError(TypeError):
-    """Raised for operations other than signing."""
+@dataclass(frozen=True, slots=True)
+class KmsSignature:
+    """Signs messages with a key in KMS. RFC 7518, 3."""
 
+    aws: Aws
+    arn: str
+    alg: str
+    meter: Meter = field(default_factory=Meter)
 
-class KmsAlgorithm(Algorithm):
-    """A JWS algorithm whose keys are ARNs of KMS keys. It only signs. RFC 7518, 3."""
-
-    def __init__(self, aws: Aws, alg: str, meter: Meter | None = None) -> None:
-        self._aws = aws
-        self._alg = alg
-        self._meter = meter or Meter()
-
-    def prepare_key(self, key: str) -> str:
-        """Return the key's ARN."""
-        return key
-
-    def sign(self, msg: bytes, key: str) -> bytes:
+    def __call__(self, message: bytes) -> bytes:
         """Return a signature in the form of RFC 7518.
 
         Raises:
@@ -106,57 +84,31 @@ class KmsAlgorithm(Algorithm):
             StorageUnavailableError: KMS throttles, is slow or fails.
             UnusableKeyRingError: KMS refuses: the key is disabled, deleted or not permitted.
         """
-        raw = len(msg) <= LONGEST_MESSAGE
-        if not raw and self._alg == "EdDSA":
+        raw = len(message) <= LONGEST_MESSAGE
+        if not raw and self.alg == "EdDSA":
             raise MessageTooLongError
         with key_errors(), self._measured():
             response = call(
-                self._aws,
+                self.aws,
                 "kms",
                 "Sign",
-                KeyId=key,
-                Message=msg if raw else sha256(msg).digest(),
+                KeyId=self.arn,
+                Message=message if raw else sha256(message).digest(),
                 MessageType="RAW" if raw else "DIGEST",
-                SigningAlgorithm=SIGNING_ALGORITHM_SPECS[self._alg],
+                SigningAlgorithm=SIGNING_ALGORITHM_SPECS[self.alg],
             )
         signature: bytes = response["Signature"]
         # KMS returns DER; RFC 7518, 3.4, defines a concatenation.
-        return der_to_raw_signature(signature, SECP256R1()) if self._alg == "ES256" else signature
+        return es256_from_der(signature) if self.alg == "ES256" else signature
 
     @contextmanager
     def _measured(self) -> Iterator[None]:
-        started = self._meter.timer()
+        started = self.meter.timer()
         try:
             yield
         finally:
-            milliseconds = round((self._meter.timer() - started) * 1000, 1)
-            self._meter.record(KMS_SIGN_MILLISECONDS, milliseconds)
-
-    def verify(self, msg: bytes, key: str, sig: bytes) -> NoReturn:
-        """Not supported: verifiers use the published public key."""
-        raise OnlySignsError
-
-    @staticmethod
-    def to_jwk(key_obj: Any, as_dict: bool = False) -> NoReturn:  # noqa: FBT001, FBT002 - PyJWT's
-        """Not supported: the key ring has the public key."""
-        raise OnlySignsError
-
-    @staticmethod
-    def from_jwk(jwk: str | dict[str, Any]) -> NoReturn:
-        """Not supported: a private key never leaves KMS."""
-        raise OnlySignsError
-
-
-class _Rs256(RSAAlgorithm):
-    """PyJWT's RS256, with padding and digest created once instead of per signature."""
-
-    def sign(self, msg: bytes, key: RSAPrivateKey) -> bytes:
-        return key.sign(msg, _PKCS1, _SHA256)
-
-
-_PKCS1 = padding.PKCS1v15()
-_SHA256 = hashes.SHA256()
-_RS256 = _Rs256(RSAAlgorithm.SHA256)
+            milliseconds = round((self.meter.timer() - started) * 1000, 1)
+            self.meter.record(KMS_SIGN_MILLISECONDS, milliseconds)
 
 
 class SignerSource(Protocol):
@@ -229,7 +181,7 @@ class RingSigners:
         self._key_ring = key_ring
         self._local = LocalSigners(key_ring, store, secret)
         self._aws = aws
-        self._meter = meter
+        self._meter = meter or Meter()
 
     def current(self, now: float, alg: str) -> JwtSigner:
         """Return the signer whose key is current at `now`.
@@ -239,18 +191,17 @@ class RingSigners:
         """
         key = self._key_ring.signing_key(now, alg)
         if key.backend == IN_KMS:
-            algorithm = KmsAlgorithm(self._aws, alg, self._meter)
-            return JwtSigner(key.kid, alg, algorithm, key.signer)
+            return JwtSigner(key.kid, alg, KmsSignature(self._aws, key.signer, alg, self._meter))
         return self._local.of(key, now)
 
 
 def _signer(key: RingKey, pem: str) -> JwtSigner:
     try:
         private_key = from_pem(pem)
+        kid = thumbprint(to_public_jwk(private_key.public_key()))
     except ValueError:
         reason = f"the private half of key {key.kid} cannot be read"
         raise UnusableKeyRingError(reason=reason) from None
-    algorithm = _RS256 if key.alg == "RS256" else jwt.get_algorithm_by_name(key.alg)
-    if thumbprint(algorithm.to_jwk(private_key.public_key(), as_dict=True)) != key.kid:
+    if kid != key.kid:
         raise UnusableKeyRingError(reason=f"the private half of key {key.kid} is another key's")
-    return JwtSigner(key.kid, key.alg, algorithm, algorithm.prepare_key(private_key))
+    return JwtSigner(key.kid, key.alg, make_sign(key.alg, private_key))

@@ -12,7 +12,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from functions.shared.keys.key_ring import UnusableKeyRingError
 
 if TYPE_CHECKING:
-    from jwt.algorithms import AllowedPrivateKeys
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+
+    from functions.shared.keys.signatures import PrivateKey
 
 
 VERSION = 1
@@ -59,13 +61,13 @@ def _from_document(document: Mapping[str, Any]) -> tuple[dict[str, str], dict[st
     return private_keys, document.get("made_at", {})
 
 
-def to_pem(private_key: AllowedPrivateKeys) -> str:
+def to_pem(private_key: PrivateKeyTypes) -> str:
     """Return a private key in PEM."""
     pem = private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     return pem.decode("ascii")
 
 
-def from_pem(pem: str) -> AllowedPrivateKeys:
+def from_pem(pem: str) -> PrivateKey:
     """Load a private key that `to_pem` wrote.
 
     The consistency check of an RSA key takes 35 ms. It was made when the key was generated, and a
@@ -79,4 +81,4 @@ def from_pem(pem: str) -> AllowedPrivateKeys:
     except (TypeError, ValueError, UnsupportedAlgorithm):
         # Not chained, as above.
         raise ValueError("not a private key in PEM") from None
-    return cast("AllowedPrivateKeys", key)
+    return cast("PrivateKey", key)

@@ -29,7 +29,7 @@ from authorizer.state_table import DynamoDbReplayStore, DynamoDbRevokedTokens, r
 from functions.rotate_keys.key_backends import KmsKeys
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.keys.rotation import first_ring
-from functions.shared.keys.signers import KmsAlgorithm
+from functions.shared.keys.signers import KmsSignature
 from functions.shared.storage.errors import StorageError
 from functions.shared.storage.secrets_manager import SecretStore
 from functions.shared.storage.state_table import Counters, JwtDenyList, OneTimeUse, SecretUses
@@ -94,7 +94,7 @@ class Account:
         return self.kms.delete_unused([], NOW)
 
     def signature(self, _: str) -> object:
-        return len(KmsAlgorithm(self.aws, "ES256").sign(b"message", self.key.signer))
+        return len(KmsSignature(self.aws, self.key.signer, "ES256")(b"message"))
 
     def replaced_secret(self, text: str) -> object:
         self.proxy.faults, faults = {}, self.proxy.faults
