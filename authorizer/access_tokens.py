@@ -131,7 +131,7 @@ class AccessTokens:
         self.issuer = issuer
         self.certificate_header = certificate_header and certificate_header.lower()
         self._fetch_timeout = settings.fetch_timeout
-        self._metadata = f'resource_metadata="{resource_metadata}"' if resource_metadata else ""
+        self.metadata = f'resource_metadata="{resource_metadata}"' if resource_metadata else ""
         self._accepts_dpop = DPOP_KEY in methods
         self._headers = frozenset(("authorization", "dpop", self.certificate_header))
         clocks = Clocks(time.time, time.monotonic)
@@ -161,6 +161,19 @@ class AccessTokens:
         except _WouldBlockError:
             return await get_running_loop().run_in_executor(self._threads, partial(self.verify, request, *scopes))
 
+    def require(self, token: VerifiedToken, *scopes: str) -> VerifiedToken:
+        """Return the token if it has all of these scopes.
+
+        Raises:
+            AccessTokenError: it lacks a scope. The status is 403.
+        """
+        if token.scopes.issuperset(scopes):
+            return token
+        _LOG.info("%s of client %s", Reason.SCOPE_INSUFFICIENT, token.client_id)
+        challenge = f'Bearer error="insufficient_scope", scope="{" ".join(scopes)}"'
+        headers = {"WWW-Authenticate": ", ".join(filter(None, (challenge, self.metadata)))}
+        raise AccessTokenError(Reason.SCOPE_INSUFFICIENT, 403, "insufficient_scope", headers)
+
     @cached_property
     def _threads(self) -> ThreadPoolExecutor:
         """Threads that wait for fetches, apart from the event loop's own."""
@@ -177,12 +190,7 @@ class AccessTokens:
         except Exception as error:
             _LOG.exception("unexpected")
             raise _unavailable(Reason.UNEXPECTED) from error
-        if not token.scopes.issuperset(scopes):
-            _LOG.info("%s of client %s", Reason.SCOPE_INSUFFICIENT, token.client_id)
-            challenge = f'Bearer error="insufficient_scope", scope="{" ".join(scopes)}"'
-            headers = {"WWW-Authenticate": ", ".join(filter(None, (challenge, self._metadata)))}
-            raise AccessTokenError(Reason.SCOPE_INSUFFICIENT, 403, "insufficient_scope", headers)
-        return token
+        return self.require(token, *scopes)
 
     def _event(self, request: Request) -> AuthorizerEvent:
         if isinstance(request, str):
@@ -220,7 +228,7 @@ class AccessTokens:
         elif isinstance(error, InvalidProofError):
             code = "invalid_dpop_proof"
         of_token = f'error="{code}"' if code and code != "invalid_dpop_proof" else ""
-        challenge = f"Bearer {', '.join(filter(None, (of_token, self._metadata)))}".rstrip()
+        challenge = f"Bearer {', '.join(filter(None, (of_token, self.metadata)))}".rstrip()
         if self._accepts_dpop:
             of_proof = f', error="{code}"' if code else ""
             challenge = f'DPoP algs="{" ".join(sorted(PROOF_ALGORITHMS))}"{of_proof}, {challenge}'

@@ -59,7 +59,7 @@ class PolicyResponses:
     def write(self, token: VerifiedToken, cache_key: str) -> AuthorizerOutput:
         """Write the policy for a token at a stage."""
         policy = self._policies.compile(token.scopes, cache_key)
-        valid_until = _iso_time(token.expires_at) if self._expire else None
+        valid_until = iso_time(token.expires_at) if self._expire else None
         output: dict[str, object] = {
             "principalId": token.subject,
             "policyDocument": write_policy(policy, valid_until),
@@ -108,5 +108,6 @@ def write_context(token: VerifiedToken) -> dict[str, str]:
 
 
 @lru_cache(maxsize=256)
-def _iso_time(seconds: float) -> str:
+def iso_time(seconds: float) -> str:
+    """Write a time as IAM's date conditions have it."""
     return strftime("%Y-%m-%dT%H:%M:%SZ", gmtime(seconds))

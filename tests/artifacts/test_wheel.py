@@ -19,7 +19,7 @@ DEPENDENCIES = ("cryptography", "cffi", "pycparser")
 PROVIDED_BY = {"jwt": "pyjwt", "yaml": "pyyaml", "botocore": "boto3"}
 """Distributions whose modules have another name."""
 
-FRAMEWORKS: set[str] = set()
+FRAMEWORKS = {"aws_lambda_powertools", "chalice", "fastapi", "mcp", "starlette"}
 """Imported by adapters: their users install them."""
 
 

@@ -3,6 +3,7 @@ import inspect
 import json
 import threading
 import time
+from base64 import b64decode
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
@@ -18,41 +19,21 @@ from authorizer.errors import Reason
 from authorizer.jwk_thumbprint import thumbprint
 from authorizer.settings import Settings, SettingsError
 from tests.support import dpop_proofs
-from tests.support.answers_server import AnswersServer, Asked, Said, answers_server
+from tests.support.answers_server import Asked, Said, answers_server
 from tests.support.authorizer_events import KINDS, recorded
 from tests.support.client_certificates import certificate_pem
+from tests.support.http_issuer import AUDIENCE, JWKS_PATH, HttpIssuer
 from tests.support.tokens import claims as token_claims
 from tests.support.tokens import encode, jwks, mint, rsa_jwk
 
-AUDIENCE = "https://orders.example"
 RESOURCE = "https://orders.example/v1"
-JWKS_PATH = "GET /oauth2/jwks"
 METADATA = f"{AUDIENCE}/.well-known/oauth-protected-resource"
 
 
-class Issuer:
-    """An authorization server over HTTP, whose tokens are valid now."""
-
-    def __init__(self, server: AnswersServer) -> None:
-        self.server = server
-        self.url = server.url
-        server.answers[JWKS_PATH] = Said(200, jwks(rsa_jwk()).decode())
-
-    def token(self, **claims: object) -> str:
-        defaults = {"iss": self.url, "aud": AUDIENCE, "scope": "orders.read orders.write"}
-        return mint(token_claims(int(time.time()), **defaults | claims))
-
-    def access_tokens(self, **options: Any) -> AccessTokens:
-        return AccessTokens(**{"issuer": self.url, "audience": AUDIENCE} | options)
-
-    def fetches(self) -> int:
-        return sum(asked.path == "/oauth2/jwks" for asked in self.server.asked)
-
-
 @pytest.fixture
-def issuer() -> Iterator[Issuer]:
+def issuer() -> Iterator[HttpIssuer]:
     with answers_server() as server:
-        yield Issuer(server)
+        yield HttpIssuer(server)
 
 
 def get(token: str | None, *headers: tuple[str, str], path: str = "/v1/orders", **members: Any) -> HttpRequest:
@@ -66,18 +47,18 @@ def rejection(verify: Callable[[], object]) -> AccessTokenError:
     return raised.value
 
 
-def test_token_of_the_issuer_is_verified(issuer: Issuer) -> None:
+def test_token_of_the_issuer_is_verified(issuer: HttpIssuer) -> None:
     token = issuer.access_tokens().verify(issuer.token(), "orders.read")
     assert (token.issuer, token.client_id) == (issuer.url, "service-client-jwt")
     assert token.scopes == {"orders.read", "orders.write"}
 
 
-def test_token_of_a_request_is_verified(issuer: Issuer) -> None:
+def test_token_of_a_request_is_verified(issuer: HttpIssuer) -> None:
     assert issuer.access_tokens().verify(get(issuer.token())).subject == "service-client-jwt"
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_token_of_a_lambda_event_is_verified(issuer: Issuer, kind: str) -> None:
+def test_token_of_a_lambda_event_is_verified(issuer: HttpIssuer, kind: str) -> None:
     assert issuer.access_tokens().verify(recorded(kind, issuer.token())).subject == "service-client-jwt"
 
 
@@ -95,7 +76,7 @@ def test_token_of_a_lambda_event_is_verified(issuer: Issuer, kind: str) -> None:
     ],
 )
 def test_rejection_has_reason_status_and_challenge(
-    issuer: Issuer, request_of: Callable[[str], str | HttpRequest], reason: str, status: int, challenge: str
+    issuer: HttpIssuer, request_of: Callable[[str], str | HttpRequest], reason: str, status: int, challenge: str
 ) -> None:
     tokens = issuer.access_tokens()
     error = rejection(lambda: tokens.verify(request_of(issuer.token())))
@@ -104,11 +85,11 @@ def test_rejection_has_reason_status_and_challenge(
     assert json.loads(error.body)["error"] == (error.error or "unauthorized")
 
 
-def test_similar_query_parameter_is_not_a_token(issuer: Issuer) -> None:
+def test_similar_query_parameter_is_not_a_token(issuer: HttpIssuer) -> None:
     assert issuer.access_tokens().verify(get(issuer.token(), query="my_access_token=a"))
 
 
-def test_missing_scope_is_403_with_the_required_scopes(issuer: Issuer) -> None:
+def test_missing_scope_is_403_with_the_required_scopes(issuer: HttpIssuer) -> None:
     tokens = issuer.access_tokens(resource_metadata=METADATA)
     error = rejection(lambda: tokens.verify(issuer.token(), "orders.read", "orders.delete"))
     assert (error.reason, error.status) == (Reason.SCOPE_INSUFFICIENT, 403)
@@ -117,13 +98,13 @@ def test_missing_scope_is_403_with_the_required_scopes(issuer: Issuer) -> None:
     )
 
 
-def test_challenge_names_the_metadata(issuer: Issuer) -> None:
+def test_challenge_names_the_metadata(issuer: HttpIssuer) -> None:
     tokens = issuer.access_tokens(resource_metadata=METADATA)
     headers = rejection(lambda: tokens.verify(get(None))).headers
     assert headers["WWW-Authenticate"] == f'Bearer resource_metadata="{METADATA}"'
 
 
-def test_unavailable_issuer_is_503_with_retry_after(issuer: Issuer) -> None:
+def test_unavailable_issuer_is_503_with_retry_after(issuer: HttpIssuer) -> None:
     issuer.server.answers[JWKS_PATH] = Said(500)
     tokens = issuer.access_tokens()
     error = rejection(lambda: tokens.verify(issuer.token()))
@@ -133,12 +114,12 @@ def test_unavailable_issuer_is_503_with_retry_after(issuer: Issuer) -> None:
 
 
 @pytest.mark.parametrize("event", [{"headers": 3}, {"requestContext": None}, {"multiValueHeaders": {1: []}}])
-def test_event_of_another_shape_is_never_accepted(issuer: Issuer, event: dict[str, object]) -> None:
+def test_event_of_another_shape_is_never_accepted(issuer: HttpIssuer, event: dict[str, object]) -> None:
     tokens = issuer.access_tokens()
     assert rejection(lambda: tokens.verify(event)).status in {401, 503}
 
 
-def test_defect_is_503(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_defect_is_503(issuer: HttpIssuer, monkeypatch: pytest.MonkeyPatch) -> None:
     tokens = issuer.access_tokens()
 
     def fail(*_: object) -> None:
@@ -149,7 +130,7 @@ def test_defect_is_503(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (error.reason, error.status) == (Reason.UNEXPECTED, 503)
 
 
-def test_unknown_key_during_the_cool_down_is_401_with_retry_after(issuer: Issuer) -> None:
+def test_unknown_key_during_the_cool_down_is_401_with_retry_after(issuer: HttpIssuer) -> None:
     tokens = issuer.access_tokens()
     tokens.verify(issuer.token())
     for kid in ("unknown-1", "unknown-2", "unknown-3"):
@@ -209,7 +190,7 @@ def test_unusable_setting_is_named(options: dict[str, Any], message: str) -> Non
         AccessTokens(**{"issuer": "https://issuer.example", "audience": AUDIENCE} | options)
 
 
-def test_library_of_one_process_has_one_key_set_per_issuer(issuer: Issuer) -> None:
+def test_library_of_one_process_has_one_key_set_per_issuer(issuer: HttpIssuer) -> None:
     first, second = issuer.access_tokens(), issuer.access_tokens(audience=["another", AUDIENCE])
     first.verify(issuer.token())
     second.verify(issuer.token())
@@ -221,7 +202,7 @@ def test_library_of_one_process_has_one_key_set_per_issuer(issuer: Issuer) -> No
 # Threads and event loops
 
 
-def slow_key_set(issuer: Issuer) -> threading.Event:
+def slow_key_set(issuer: HttpIssuer) -> threading.Event:
     """Let the issuer answer when the event is set."""
     finish = threading.Event()
 
@@ -233,7 +214,7 @@ def slow_key_set(issuer: Issuer) -> threading.Event:
     return finish
 
 
-def test_concurrent_first_requests_of_threads_share_one_fetch(issuer: Issuer) -> None:
+def test_concurrent_first_requests_of_threads_share_one_fetch(issuer: HttpIssuer) -> None:
     tokens = issuer.access_tokens()
     finish = slow_key_set(issuer)
     with ThreadPoolExecutor(16) as pool:
@@ -243,7 +224,7 @@ def test_concurrent_first_requests_of_threads_share_one_fetch(issuer: Issuer) ->
     assert issuer.fetches() == 1
 
 
-def test_concurrent_first_requests_of_a_loop_share_one_fetch(issuer: Issuer) -> None:
+def test_concurrent_first_requests_of_a_loop_share_one_fetch(issuer: HttpIssuer) -> None:
     tokens = issuer.access_tokens()
     finish = slow_key_set(issuer)
 
@@ -260,7 +241,7 @@ def test_concurrent_first_requests_of_a_loop_share_one_fetch(issuer: Issuer) -> 
     assert issuer.fetches() == 1
 
 
-def test_cached_keys_verify_on_the_event_loop_at_once(issuer: Issuer) -> None:
+def test_cached_keys_verify_on_the_event_loop_at_once(issuer: HttpIssuer) -> None:
     tokens = issuer.access_tokens()
     tokens.verify(issuer.token())
     coroutine = tokens.verify_async(issuer.token(jti="another"))
@@ -269,7 +250,7 @@ def test_cached_keys_verify_on_the_event_loop_at_once(issuer: Issuer) -> None:
     assert finished.value.value.jti == "another"
 
 
-def test_failed_fetch_of_the_event_loop_is_503(issuer: Issuer) -> None:
+def test_failed_fetch_of_the_event_loop_is_503(issuer: HttpIssuer) -> None:
     issuer.server.answers[JWKS_PATH] = Said(500)
     tokens = issuer.access_tokens()
     assert rejection(lambda: asyncio.run(tokens.verify_async(issuer.token()))).status == 503
@@ -279,7 +260,7 @@ def test_failed_fetch_of_the_event_loop_is_503(issuer: Issuer) -> None:
 # Opaque tokens, proofs, certificates
 
 
-def test_opaque_token_is_introspected(issuer: Issuer) -> None:
+def test_opaque_token_is_introspected(issuer: HttpIssuer) -> None:
     active = {"active": True, "iss": issuer.url, "client_id": "billing", "scope": "orders.read", "aud": AUDIENCE}
     issuer.server.answers["POST /introspect"] = lambda asked: Said(
         200, json.dumps(active if "opaque-token" in asked.body else {"active": False})
@@ -292,7 +273,7 @@ def test_opaque_token_is_introspected(issuer: Issuer) -> None:
     assert rejection(lambda: tokens.verify("other")).reason == Reason.TOKEN_INACTIVE
 
 
-def bound_request(issuer: Issuer, proof: str | None = None, **members: Any) -> HttpRequest:
+def bound_request(issuer: HttpIssuer, proof: str | None = None, **members: Any) -> HttpRequest:
     token = issuer.token(cnf={"jkt": thumbprint(dpop_proofs.public_jwk())})
     if proof is None:
         ath = encode(sha256(token.encode()).digest())
@@ -302,11 +283,11 @@ def bound_request(issuer: Issuer, proof: str | None = None, **members: Any) -> H
     return HttpRequest("GET", "/v1/orders", [("Authorization", f"DPoP {token}"), ("DPoP", proof)])
 
 
-def dpop_tokens(issuer: Issuer) -> AccessTokens:
+def dpop_tokens(issuer: HttpIssuer) -> AccessTokens:
     return issuer.access_tokens(proof_of_possession=["dpop"], replays_in_memory=True, resource=RESOURCE)
 
 
-def test_proof_is_valid_once(issuer: Issuer) -> None:
+def test_proof_is_valid_once(issuer: HttpIssuer) -> None:
     tokens = dpop_tokens(issuer)
     request = bound_request(issuer)
     assert tokens.verify(request).confirmation
@@ -314,13 +295,13 @@ def test_proof_is_valid_once(issuer: Issuer) -> None:
     assert (error.reason, error.status, error.error) == (Reason.PROOF_USED, 401, "invalid_dpop_proof")
 
 
-def test_proof_is_consumed_once_on_the_event_loop(issuer: Issuer) -> None:
+def test_proof_is_consumed_once_on_the_event_loop(issuer: HttpIssuer) -> None:
     tokens = dpop_tokens(issuer)
     assert asyncio.run(tokens.verify_async(bound_request(issuer))).confirmation
     assert asyncio.run(tokens.verify_async(bound_request(issuer))).confirmation
 
 
-def test_proof_for_another_url_is_rejected_with_a_dpop_challenge(issuer: Issuer) -> None:
+def test_proof_for_another_url_is_rejected_with_a_dpop_challenge(issuer: HttpIssuer) -> None:
     tokens = dpop_tokens(issuer)
     error = rejection(lambda: tokens.verify(bound_request(issuer, htu="https://evil.example/v1/orders")))
     assert error.reason == Reason.HTU_OTHER
@@ -328,7 +309,7 @@ def test_proof_for_another_url_is_rejected_with_a_dpop_challenge(issuer: Issuer)
     assert challenge == 'DPoP algs="ES256 Ed25519 EdDSA PS256 RS256", error="invalid_dpop_proof", Bearer'
 
 
-def test_bound_token_without_its_proof_is_rejected(issuer: Issuer) -> None:
+def test_bound_token_without_its_proof_is_rejected(issuer: HttpIssuer) -> None:
     tokens = dpop_tokens(issuer)
     bound = issuer.token(cnf={"jkt": thumbprint(dpop_proofs.public_jwk())})
     error = rejection(lambda: tokens.verify(bound))
@@ -342,7 +323,7 @@ def test_bound_token_without_its_proof_is_rejected(issuer: Issuer) -> None:
     [("/v1/orders", False), ("/orders", False), ("/v1/orders", True)],
     ids=["whole path", "proxy removes the prefix", "decoded by the server"],
 )
-def test_url_of_a_request_comes_from_the_resource(issuer: Issuer, path: str, decoded: bool) -> None:
+def test_url_of_a_request_comes_from_the_resource(issuer: HttpIssuer, path: str, decoded: bool) -> None:
     request = bound_request(issuer)._replace(path=path, path_was_decoded=decoded)
     assert dpop_tokens(issuer).verify(request).confirmation
 
@@ -351,14 +332,12 @@ CERTIFICATE = certificate_pem()
 DER = "".join(CERTIFICATE.splitlines()[1:-1])
 
 
-def certificate_bound(issuer: Issuer) -> str:
-    from base64 import b64decode
-
+def certificate_bound(issuer: HttpIssuer) -> str:
     return issuer.token(cnf={"x5t#S256": encode(sha256(b64decode(DER)).digest())})
 
 
 @pytest.mark.parametrize("value", [quote(CERTIFICATE), quote(CERTIFICATE, safe="+=/"), f":{DER}:"])
-def test_certificate_of_the_trusted_header_proves_the_key(issuer: Issuer, value: str) -> None:
+def test_certificate_of_the_trusted_header_proves_the_key(issuer: HttpIssuer, value: str) -> None:
     tokens = issuer.access_tokens(proof_of_possession=["mtls"], certificate_header="X-Amzn-Mtls-Clientcert-Leaf")
     assert tokens.verify(get(certificate_bound(issuer), ("x-amzn-mtls-clientcert-leaf", value))).confirmation
 
@@ -373,13 +352,13 @@ def test_certificate_of_the_trusted_header_proves_the_key(issuer: Issuer, value:
         ([quote(certificate_pem(key="another"))], Reason.CERTIFICATE_OTHER),
     ],
 )
-def test_other_certificate_headers_are_rejected(issuer: Issuer, values: list[str], reason: Reason) -> None:
+def test_other_certificate_headers_are_rejected(issuer: HttpIssuer, values: list[str], reason: Reason) -> None:
     tokens = issuer.access_tokens(proof_of_possession=["mtls"], certificate_header="client-cert")
     request = get(certificate_bound(issuer), *(("client-cert", value) for value in values))
     assert rejection(lambda: tokens.verify(request)).reason == reason
 
 
-def test_certificate_header_is_ignored_unless_it_is_configured(issuer: Issuer) -> None:
+def test_certificate_header_is_ignored_unless_it_is_configured(issuer: HttpIssuer) -> None:
     tokens = issuer.access_tokens(proof_of_possession=["mtls"])
     request = get(certificate_bound(issuer), ("client-cert", quote(CERTIFICATE)))
     assert rejection(lambda: tokens.verify(request)).reason == Reason.CERTIFICATE_MISSING

@@ -1,0 +1,81 @@
+"""ASGI middleware: guards a whole application of Starlette, FastAPI, Litestar, Quart or Django."""
+
+from collections.abc import Awaitable, Callable, Collection, Iterable, MutableMapping
+from typing import Any
+
+from ..access_tokens import AccessTokenError, AccessTokens, HttpRequest
+from ..claims import VerifiedToken
+
+TOKEN = "gatehouse.token"
+"""The member of an ASGI scope with the verified token."""
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class AccessTokenMiddleware:
+    """Passes requests with a valid token on. HTTP and WebSocket requests need all of `scopes`.
+
+    Requests for the paths in `public` need no token.
+    """
+
+    def __init__(
+        self, app: Application, tokens: AccessTokens, scopes: Iterable[str] = (), public: Collection[str] = ()
+    ) -> None:
+        self._app = app
+        self._tokens = tokens
+        self._scopes = tuple(scopes)
+        self._public = frozenset(public)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one connection."""
+        if scope["type"] not in ("http", "websocket") or scope["path"] in self._public:
+            await self._app(scope, receive, send)
+            return
+        try:
+            token = await verify(self._tokens, scope, self._scopes)
+        except AccessTokenError as error:
+            await respond(scope, send, error)
+        else:
+            await self._app({**scope, TOKEN: token}, receive, send)
+
+
+async def verify(tokens: AccessTokens, scope: Scope, scopes: Iterable[str]) -> VerifiedToken:
+    """Verify the request of a connection once. A DPoP proof is valid once.
+
+    Raises:
+        AccessTokenError: the request is rejected, or cannot be verified now.
+    """
+    key = f"{TOKEN}.{id(tokens)}"
+    if key not in scope:
+        scope[key] = await tokens.verify_async(read_request(scope))
+    return tokens.require(scope[key], *scopes)
+
+
+def read_request(scope: Scope) -> HttpRequest:
+    """Return the request of an ASGI scope."""
+    raw_path = scope.get("raw_path")
+    return HttpRequest(
+        scope.get("method", "GET"),
+        scope["path"] if raw_path is None else raw_path.decode("latin-1").partition("?")[0],
+        [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]],
+        scope["query_string"].decode("latin-1"),
+        path_was_decoded=raw_path is None,
+    )
+
+
+async def respond(scope: Scope, send: Send, error: AccessTokenError) -> None:
+    """Send the response to a rejected request."""
+    kind = "http.response"
+    if scope["type"] == "websocket":
+        kind = "websocket.http.response"
+        if kind not in scope.get("extensions", {}):
+            await send({"type": "websocket.close", "code": 1008})
+            return
+    body = error.body
+    fields = {**error.headers, "Content-Length": str(len(body))}
+    headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in fields.items()]
+    await send({"type": f"{kind}.start", "status": error.status, "headers": headers})
+    await send({"type": f"{kind}.body", "body": body})
