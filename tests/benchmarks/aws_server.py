@@ -26,12 +26,14 @@ class Content(NamedTuple):
 class LocalAws(NamedTuple):
     """Its address, the certificate that signed its own, and a bundle with the machine's other certificates.
 
-    A process that loads the bundle loads as many certificates as it does in Lambda.
+    A process that loads the bundle loads as many certificates as it does in Lambda. `calls` has the names of the AWS
+    operations so far.
     """
 
     url: str
     authority: Path
     bundle: Path
+    calls: list[str]
 
 
 @contextmanager
@@ -47,7 +49,7 @@ def serving_aws(content: Content, place: Path) -> Iterator[LocalAws]:
     bundle.write_bytes((Path(machine).read_bytes() if machine else b"") + certificates.authority.read_bytes())
     Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield LocalAws(f"https://localhost:{server.server_address[1]}", certificates.authority, bundle)
+        yield LocalAws(f"https://localhost:{server.server_address[1]}", certificates.authority, bundle, server.calls)
     finally:
         server.shutdown()
         server.server_close()
@@ -59,6 +61,7 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, content: Content) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.content = content
+        self.calls: list[str] = []
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -76,7 +79,9 @@ class _Handler(BaseHTTPRequestHandler):
         if target is None:
             self._respond(self.server.content.introspection, "application/json")
             return
-        answer = self._call(target.rpartition(".")[2], json.loads(body))
+        operation = target.rpartition(".")[2]
+        self.server.calls.append(operation)
+        answer = self._call(operation, json.loads(body))
         self._respond(json.dumps(answer).encode(), "application/x-amz-json-1.0")
 
     def _call(self, operation: str, parameters: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -23,8 +23,9 @@ from functions.shared.clients.client import to_item
 from functions.shared.keys import key_ring, signing_keys
 from functions.shared.web import paths
 from tests.benchmarks.aws_server import Content, LocalAws, serving_aws
-from tests.benchmarks.decisions import API, ISSUER, NODE, ROOT, has_node, sign_tokens
-from tests.benchmarks.results import Goal, Section, measured, paired_ratio
+from tests.benchmarks.decisions import API, ISSUER, sign_tokens
+from tests.benchmarks.results import Goal, Section, compared, measured
+from tests.benchmarks.turns import NODE, ROOT, has_node
 from tests.support.aws import CREDENTIALS, ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.proxy_events import basic, proxy_event, token_event
 from tests.support.server import SECRET, client, key, ring
@@ -109,7 +110,7 @@ def cold_start(rounds: int = ROUNDS) -> Section:
         samples = _measure(Path(directory), rounds)
 
     def goal(name: str, limit: float, above: str, below: str = BASELINE, *, at_least: bool = False) -> Goal:
-        return Goal(name, paired_ratio(samples[above], samples[below]), limit, at_least=at_least)
+        return compared(name, samples[above], samples[below], limit, at_least=at_least)
 
     return Section(
         "Cold start",
@@ -267,7 +268,7 @@ def main(rounds: int) -> None:
     for each in section.measurements:
         print(f"{each.name:<84} {each.value:>8.1f} {each.unit}")
     for goal in section.goals:
-        print(f"{goal.name:<84} {goal.found:>8.2f}, limit {goal.limit:g}{'' if goal.is_met else ' MISSED'}")
+        print(f"{goal.name:<84} {goal.found:>8.2f}, {goal.bound}{'' if goal.is_met else ' MISSED'}")
 
 
 if __name__ == "__main__":

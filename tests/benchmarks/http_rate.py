@@ -1,7 +1,6 @@
 """Tokens per second over HTTP: from `make run`, and from oidc-provider in Node."""
 
 import base64
-import json
 import os
 import shutil
 import socket
@@ -9,21 +8,16 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
-from jwt.algorithms import RSAAlgorithm
-
-from tests.benchmarks.decisions import NODE, has_node
-from tests.benchmarks.results import Goal, Section, measured, paired_ratio
+from tests.benchmarks.oidc_provider import CLIENT_ID, CLIENT_SECRET, SCOPE, oidc_provider
+from tests.benchmarks.results import Section, compared, measured
+from tests.benchmarks.turns import has_node
 from tests.support.laptop import free_environment, running
-from tests.support.tokens import rsa_key
 
-ROUNDS, SECONDS, CONNECTIONS = 5, 4, 8
-CLIENT_ID, CLIENT_SECRET = "service-client-jwt", "service-client-jwt-secret"
-SCOPE = "country.read customer.read customer.write"
+TURNS, SECONDS, CONNECTIONS = 6, 3, 8
 _OURS = "Gatehouse, make run"
 _BODY = "grant_type=client_credentials&scope=" + SCOPE.replace(" ", "%20")
 _CREDENTIALS = base64.b64encode(f"{CLIENT_ID}:{CLIENT_SECRET}".encode()).decode()
@@ -52,66 +46,29 @@ def http_rate() -> Section:
     environ = free_environment() | {"GATEHOUSE_RATE_LIMITS": "off"}
     port = int(environ["GATEHOUSE_AUTH_PORT"])
     samples: dict[str, list[float]] = {_OURS: [], "oidc-provider": []}
-    with running(environ) as laptop, _oidc_provider() as rival:
+    with running(environ) as laptop, oidc_provider() if has_node() else nullcontext() as rival:
         laptop.wait_for_line("Everything is up")
         targets = {_OURS: Target(port, "/ms-auth-server/oauth2/token")}
         if rival is not None:
-            targets["oidc-provider"] = rival
+            targets["oidc-provider"] = Target(rival.port, "/token")
         for target in targets.values():
             load(target, 1)
-        for _ in range(ROUNDS):
+        for _ in range(TURNS):
             for name, target in targets.items():
                 samples[name].append(load(target, SECONDS))
-    goals = []
     ours, theirs = samples.values()
-    if theirs:
-        goals.append(Goal("Gatehouse compared with oidc-provider", paired_ratio(ours, theirs), 1.0,
-                          at_least=True))  # fmt: skip
+    name = "tokens a second, Gatehouse compared with oidc-provider"
     return Section(
         "Tokens per second over HTTP",
-        f"{CONNECTIONS} persistent connections, {ROUNDS} turns of {SECONDS} s each, asked by "
+        f"{CONNECTIONS} persistent connections, {TURNS} turns of {SECONDS} s each, asked by "
         f"{generator}: client credentials by HTTP Basic for an RS256 token. Server and generator "
         f"share this machine's cores, of which there are {os.cpu_count()}. oidc-provider has its "
         "state in memory, writes no log, and signs on several threads of one process. Gatehouse "
         "runs as `make run` starts it: behind chalice's development server, one process per "
         "core. moto is the AWS, each request has two log lines, and the console is active.",
         [measured(name, each, "tokens/s") for name, each in samples.items() if each],
-        goals,
+        [compared(name, ours, theirs, 1.0, at_least=True)] if theirs else [],
     )
-
-
-@contextmanager
-def _oidc_provider() -> Iterator[Target | None]:
-    """Run oidc-provider with the same client, and a key of the same size."""
-    if not has_node():
-        yield None
-        return
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    jwk = RSAAlgorithm.to_jwk(rsa_key(), as_dict=True)
-    setup = {
-        "port": port,
-        "jwk": {name: value for name, value in jwk.items() if name != "key_ops"}
-        | {"kid": "key-1", "alg": "RS256", "use": "sig"},
-        "clientId": CLIENT_ID,
-        "clientSecret": CLIENT_SECRET,
-        "scope": SCOPE,
-    }
-    process = subprocess.Popen(
-        ["node", "oidc-provider.mjs", json.dumps(setup)],
-        cwd=NODE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    try:
-        assert process.stdout
-        assert process.stdout.readline() == "ready\n"
-        yield Target(port, "/token")
-    finally:
-        process.terminate()
-        process.communicate()
 
 
 def _wrk(target: Target, seconds: int) -> float:

@@ -1,123 +1,161 @@
-"""Issuing tokens: one warm handler compared with its signature.
-
-python -m tests.benchmarks.issuing    prints microseconds of both, in turns, and the calls to AWS
-"""
+"""The token endpoints: issuing, introspection and exchange."""
 
 import json
 import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
-from time import perf_counter_ns
-from typing import Any
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest.mock import patch
 
-import botocore.client
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
-
-from functions.issue_token import handler
-from functions.shared.clients.client_registry import DynamoDbClients
+from functions.shared.clients.client import TokenFormat, TokenProfile, to_item
+from functions.shared.clients.supported import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
 from functions.shared.keys import key_ring, signing_keys
-from functions.shared.keys.signing_keys import from_pem
+from functions.shared.tokens import opaque_tokens
 from functions.shared.web import paths
-from tests.benchmarks.decisions import ROOT
-from tests.benchmarks.results import Goal, Section, measured, paired_ratio
-from tests.support.aws import CLIENTS_TABLE, ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET, aws_account
+from tests.benchmarks.aws_server import Content, LocalAws, serving_aws
+from tests.benchmarks.oidc_provider import Introspection
+from tests.benchmarks.results import Goal, Section, compared, measured, within
+from tests.benchmarks.turns import Contender, Contestant, has_node, python, take_turns
+from tests.support.aws import CREDENTIALS, ENVIRONMENT, ISSUER, KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.proxy_events import basic, form_event
-from tests.support.server import NOW, SECRET, client, key, ring
+from tests.support.server import NOW, SCOPES, SECRET, client, key, ring
 
-ROUNDS, RUNS = 25, 60
+COUNTED = 1500
+API = "https://api.example.com"
+ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
+_SCOPE = "country.read customer.read"
+_SIGNATURE = "cryptography: RSA signature alone"
+_JWT, _OPAQUE, _EXCHANGE = "a JWT", "an opaque token", "exchange of a JWT for a JWT"
+_OPAQUE_INTROSPECTION, _JWT_INTROSPECTION = "introspection of an opaque token", "introspection of a JWT"
+_OIDC_PROVIDER = "oidc-provider: introspection of an opaque token"
+_CLIENTS = (
+    client("jwt"),
+    client("opaque", token_format=TokenFormat.OPAQUE, audience=("api",)),
+    client(
+        "api",
+        grant_types=frozenset({CLIENT_CREDENTIALS, TOKEN_EXCHANGE}),
+        token_profile=TokenProfile.AT_JWT,
+        audience=(API,),
+        resource_scopes=frozenset(SCOPES),
+        exchange_subjects=frozenset({"jwt"}),
+    ),
+)
 
 
-class _Environment:
-    """Sets variables as pytest's monkeypatch does, for the rest of the process."""
+class _Server(NamedTuple):
+    """The environment of the functions, an opaque token, and the AWS that has its meaning."""
 
-    def setenv(self, name: str, value: str) -> None:
-        os.environ[name] = value
+    environ: Mapping[str, str]
+    opaque_token: str
+    aws: LocalAws
+
+    def contender(self, function: str, event: Mapping[str, Any]) -> Contender:
+        """Return a handler that gets the same event each time."""
+        setup = {"module": f"functions.{function}.handler", "environ": self.environ, "events": [event]}
+        return Contender(python("handler"), setup)
+
+    def jwt(self) -> str:
+        """Issue a JWT."""
+        with patch.dict(os.environ, self.environ):
+            from functions.issue_token.handler import handle
+
+            token: str = json.loads(handle(_issue("jwt"), None)["body"])["access_token"]
+            return token
 
 
 @contextmanager
-def _warm_handler() -> Iterator[tuple[Callable[[], object], list[str]]]:
-    """Provide the handler with one event, and the calls to AWS that it makes."""
-    environment: Any = _Environment()
-    with aws_account(environment) as aws, open(os.devnull, "w", buffering=1) as nowhere:
-        os.environ |= ENVIRONMENT
-        new = key()
-        aws.secrets_manager.put_secret_value(
-            SecretId=KEY_RING_SECRET, SecretString=key_ring.to_json(ring(new, now=NOW))
-        )
-        aws.secrets_manager.put_secret_value(
-            SecretId=SIGNING_KEYS_SECRET, SecretString=signing_keys.to_json({new.kid: new.private_pem})
-        )
-        DynamoDbClients(aws, CLIENTS_TABLE).put(client())
-        event = form_event(
-            paths.TOKEN,
-            [("grant_type", "client_credentials"), ("scope", "country.read customer.read")],
-            headers=basic("service-client-jwt", SECRET),
-        )
-        with redirect_stdout(nowhere):
-            answer = handler.handle(event, None)
-            assert answer["statusCode"] == 200, answer
-            calls: list[str] = []
-            _count_calls(calls)
-            yield lambda: handler.handle(event, None), calls
+def _server() -> Iterator[_Server]:
+    signing, token, now = key(), opaque_tokens.generate_token(), int(time.time())
+    meaning = opaque_tokens.OpaqueToken(
+        client_id="opaque",
+        scopes=tuple(_SCOPE.split(" ")),
+        audience=("api",),
+        issuer=ISSUER,
+        issued_at=now,
+        expires_at=now + 14_400,
+    )
+    content = Content(
+        items={
+            **{each.client_id: to_item(each) for each in _CLIENTS},
+            opaque_tokens.token_digest(token): opaque_tokens._to_item(token, meaning),
+        },
+        secrets={
+            KEY_RING_SECRET: key_ring.to_json(ring(signing, now=NOW)),
+            SIGNING_KEYS_SECRET: signing_keys.to_json({signing.kid: signing.private_pem}),
+        },
+        key_set=b"",
+        introspection=b"",
+    )
+    with tempfile.TemporaryDirectory() as directory, serving_aws(content, Path(directory)) as aws:
+        environ = {
+            **ENVIRONMENT,
+            **CREDENTIALS,
+            "AWS_REGION": CREDENTIALS["AWS_DEFAULT_REGION"],
+            "AWS_ENDPOINT_URL": aws.url,
+            "AWS_CA_BUNDLE": str(aws.bundle),
+            "SSL_CERT_FILE": str(aws.bundle),
+        }
+        yield _Server(environ, token, aws)
 
 
-def _count_calls(calls: list[str]) -> None:
-    base: Any = botocore.client.BaseClient
-    real = base._make_api_call
+def _issue(client_id: str, **form: str) -> dict[str, Any]:
+    parameters = {"grant_type": CLIENT_CREDENTIALS, "scope": _SCOPE} | form
+    return form_event(paths.TOKEN, parameters, headers=basic(client_id, SECRET))
 
-    def counted(self: Any, name: str, arguments: Any) -> Any:
-        calls.append(name)
-        return real(self, name, arguments)
 
-    base._make_api_call = counted
+def _exchange(jwt: str) -> dict[str, Any]:
+    return _issue("api", grant_type=TOKEN_EXCHANGE, subject_token=jwt, subject_token_type=ACCESS_TOKEN)
+
+
+def _introspect(token: str) -> dict[str, Any]:
+    return form_event(paths.INTROSPECTION, {"token": token}, headers=basic("api", SECRET))
+
+
+@contextmanager
+def jwt_contender() -> Iterator[Contender]:
+    """Provide the handler that issues JWTs."""
+    with _server() as server:
+        yield server.contender("issue_token", _issue("jwt"))
 
 
 def issuing() -> Section:
-    """Measure the handler and the bare signature, in a process with nothing else in it."""
-    command = [sys.executable, "-m", "tests.benchmarks.issuing"]
-    output = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True).stdout
-    found = json.loads(output)
-    handled, signed, reads = found["handled"], found["signed"], found["reads"]
+    """Measure the handlers with their signature, and with oidc-provider."""
+    with _server() as server:
+        jwt = server.jwt()
+        contenders: dict[str, Contestant] = {
+            _JWT: (issue := server.contender("issue_token", _issue("jwt"))),
+            _SIGNATURE: Contender(python("signature"), {"pem": key().private_pem}),
+            _OPAQUE: server.contender("issue_token", _issue("opaque")),
+            _EXCHANGE: server.contender("issue_token", _exchange(jwt)),
+            _OPAQUE_INTROSPECTION: server.contender("introspect_token", _introspect(server.opaque_token)),
+            _JWT_INTROSPECTION: server.contender("introspect_token", _introspect(jwt)),
+        }
+        if has_node():
+            contenders[_OIDC_PROVIDER] = Introspection(200)
+        samples = take_turns(contenders, turns=15)
+        with issue.start() as process:
+            server.aws.calls.clear()
+            process.run(COUNTED)
+            calls = len(server.aws.calls)
+    goals = [
+        compared("a JWT compared with its signature", samples[_JWT], samples[_SIGNATURE], 1.12),
+        Goal(f"calls to AWS per JWT (of {COUNTED:,})", calls / COUNTED, 0.005, "calls"),
+        within("an opaque token", samples[_OPAQUE], 350, "µs"),
+        within("introspection of a JWT", samples[_JWT_INTROSPECTION], 350, "µs"),
+        compared("an exchange compared with its signature", samples[_EXCHANGE], samples[_SIGNATURE], 2.2),
+    ]
+    if _OIDC_PROVIDER in samples:
+        name = "introspection of an opaque token compared with oidc-provider"
+        goals.append(compared(name, samples[_OPAQUE_INTROSPECTION], samples[_OIDC_PROVIDER], 1.2))
     return Section(
-        "Issuing a token",
-        "The warm handler of POST /oauth2/token for a client with a generated secret: event in, "
-        "RS256 token (key of 2,048 bits) and log line out; AWS is moto. The RSA signature alone "
-        "is measured too. Calls to AWS during {ROUNDS * RUNS:,} tokens: {reads}. The rest is "
-        "many steps of a few microseconds: the event, the form, the client, its secret, the "
-        "claims, three JSON texts, the log line.",
-        [
-            measured("Gatehouse: the whole handler", handled, "µs"),
-            measured("cryptography: RSA signature alone", signed, "µs"),
-        ],
-        [
-            Goal("the handler compared with the signature", paired_ratio(handled, signed), 1.15),
-            Goal(f"calls to AWS per token (of {ROUNDS * RUNS:,})", reads / ROUNDS / RUNS, 0.005,
-                 "calls"),
-        ],
-    )  # fmt: skip
-
-
-def _take_turns() -> dict[str, Any]:
-    private = from_pem(key().private_pem)
-    assert isinstance(private, rsa.RSAPrivateKey)
-    pkcs1, sha256, data = padding.PKCS1v15(), hashes.SHA256(), b"x" * 400
-    handled, signed = [], []
-    with _warm_handler() as (run, calls):
-        for _ in range(ROUNDS):
-            handled.append(_microseconds(run))
-            signed.append(_microseconds(lambda: private.sign(data, pkcs1, sha256)))
-    return {"handled": handled, "signed": signed, "reads": len(calls)}
-
-
-def _microseconds(run: Callable[[], object]) -> float:
-    started = perf_counter_ns()
-    for _ in range(RUNS):
-        run()
-    return (perf_counter_ns() - started) / RUNS / 1000
-
-
-if __name__ == "__main__":
-    print(json.dumps(_take_turns()))
+        "Issuing, introspection and exchange",
+        "Warm handlers, event in, response and log line out, for clients with a generated secret. JWTs are RS256 with "
+        "a key of 2,048 bits. AWS is a server on this machine, over TLS: requests to it count here, its own work does "
+        "not. An opaque token needs one write, each introspection and each exchange one read. oidc-provider has its "
+        "state in memory; its figure includes Node's HTTP server.",
+        [measured(name, each, "µs") for name, each in samples.items()],
+        goals,
+    )

@@ -7,6 +7,7 @@ from typing import Any
 CHARTS = {
     "A token seen for the first time": "Decision on a token seen for the first time, µs",
     "A token seen before": "Decision on a token seen before, µs",
+    "Issuing, introspection and exchange": "Token endpoints, µs",
     "Cold start": "Processor time of a fresh process until its first answer, ms",
     "Tokens per second over HTTP": "Tokens per second over HTTP (more is better)",
 }

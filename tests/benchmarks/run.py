@@ -1,6 +1,6 @@
 """`make bench`: compare Gatehouse with others, and write docs/benchmarks.{json,md,svg}.
 
-python -m tests.benchmarks.run [--full] [--to DIRECTORY]    --full: memory over a million tokens
+python -m tests.benchmarks.run [--full] [--to DIRECTORY] [NAME …]    names of measurements, default: all
 """
 
 import argparse
@@ -10,21 +10,24 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Collection, Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.attacks import attacks
 from tests.benchmarks.cold_start import cold_start
-from tests.benchmarks.decisions import NODE, ROOT, decisions, has_node, scope_maps
+from tests.benchmarks.decisions import decisions, sizes
 from tests.benchmarks.http_rate import http_rate
+from tests.benchmarks.instructions import instructions
 from tests.benchmarks.issuing import issuing
 from tests.benchmarks.memory import memory
 from tests.benchmarks.page import write_page
 from tests.benchmarks.plot import write_plot
 from tests.benchmarks.results import Section
 from tests.benchmarks.steps import steps
+from tests.benchmarks.turns import NODE, ROOT, has_node
 
 SOME_TOKENS, ALL_TOKENS = 100_000, 1_000_000
 _PACKAGES = ("cryptography", "pyjwt", "joserfc", "aws-lambda-powertools", "chalice", "moto")
@@ -60,16 +63,30 @@ def _node_versions() -> dict[str, str]:
     return versions
 
 
-def measure(*, full: bool) -> Iterator[Section]:
-    """Take all measurements, one after the other."""
-    yield from decisions()
-    yield from steps()
-    yield scope_maps()
-    yield attacks()
-    yield cold_start()
-    yield memory(ALL_TOKENS if full else SOME_TOKENS)
-    yield issuing()
-    yield http_rate()
+def _measurements(*, full: bool) -> dict[str, Callable[[], Iterable[Section]]]:
+    return {
+        "decisions": decisions,
+        "steps": steps,
+        "sizes": lambda: [sizes()],
+        "attacks": lambda: [attacks()],
+        "cold_start": lambda: [cold_start()],
+        "memory": lambda: [memory(ALL_TOKENS if full else SOME_TOKENS)],
+        "issuing": lambda: [issuing()],
+        "http_rate": lambda: [http_rate()],
+        "instructions": lambda: [instructions()],
+    }
+
+
+def measure(names: Collection[str], *, full: bool) -> Iterator[Section]:
+    """Take measurements, one after the other. If one fails, the page states it, and the others continue."""
+    for name, take in _measurements(full=full).items():
+        if names and name not in names:
+            continue
+        try:
+            yield from take()
+        except Exception as error:
+            traceback.print_exc()
+            yield Section(f"Not measured: {name}", f"The measurement failed with {type(error).__name__}.", [], [])
 
 
 def _as_json(sections: list[Section], where: dict[str, str], busy: list[float]) -> dict[str, Any]:
@@ -83,7 +100,7 @@ def _as_json(sections: list[Section], where: dict[str, str], busy: list[float]) 
                 "title": section.title,
                 "how": section.how,
                 "measurements": [each._asdict() for each in section.measurements],
-                "goals": [{**each._asdict(), "met": each.is_met} for each in section.goals],
+                "goals": [each.to_json() for each in section.goals],
             }
             for section in sections
         ],
@@ -95,14 +112,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--full", action="store_true", help="memory over a million tokens")
     parser.add_argument("--to", type=Path, default=ROOT / "docs", help="where to write")
+    parser.add_argument("names", nargs="*", metavar="NAME", choices=[[], *_measurements(full=False)])
     arguments = parser.parse_args()
     started, busy = time.monotonic(), [round(os.getloadavg()[0], 1)]
     if not has_node():
         print("Without Node's rivals: Node or tests/benchmarks/node/node_modules is not here.")
     sections = []
-    for section in measure(full=arguments.full):
+    for section in measure(arguments.names, full=arguments.full):
         sections.append(section)
-        _tell(section)
+        _print(section)
     busy.append(round(os.getloadavg()[0], 1))
     found = _as_json(sections, machine(), busy)
     arguments.to.mkdir(exist_ok=True)
@@ -113,14 +131,14 @@ def main() -> None:
           f"{time.monotonic() - started:.0f} s.")  # fmt: skip
 
 
-def _tell(section: Section) -> None:
+def _print(section: Section) -> None:
     print(f"\n{section.title}")
     for each in section.measurements:
         print(f"  {each.name:<58} {each.value:>10.4g} {each.unit}")
     for goal in section.goals:
-        word = "met   " if goal.is_met else "MISSED"
-        bound = "at least" if goal.at_least else "at most"
-        print(f"  {word} {goal.name}: {goal.found:.3g} ({bound} {goal.limit:g} {goal.unit})")
+        word = "       " if goal.limit is None else "met    " if goal.is_met else "MISSED "
+        rounds = ", ".join(f"{each:.3g}" for each in goal.rounds)
+        print(f"  {word}{goal.name}: {goal.found:.3g} {goal.bound} [{rounds}]")
 
 
 if __name__ == "__main__":

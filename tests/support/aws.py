@@ -1,18 +1,22 @@
 """An AWS account to test in: moto's, with the tables and secrets of template.yaml."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import pytest
 from moto import mock_aws
-from mypy_boto3_dynamodb import DynamoDBClient
-from mypy_boto3_kms import KMSClient
-from mypy_boto3_secretsmanager import SecretsManagerClient
 
 from authorizer.aws import Boto3
 from functions.shared.storage.aws import ATTEMPT_SECONDS, ATTEMPTS, CONNECT_SECONDS
 from local.moto_server import make_writes_atomic
+
+if TYPE_CHECKING:  # the environment of `make bench` does not have these
+    import pytest
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_kms import KMSClient
+    from mypy_boto3_secretsmanager import SecretsManagerClient
 
 CLIENTS_TABLE: Final = "clients"
 TOKENS_TABLE: Final = "tokens"

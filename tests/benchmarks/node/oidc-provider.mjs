@@ -1,7 +1,7 @@
-// oidc-provider with the walkthrough's JWT client, on the port and with the key given as JSON.
+// oidc-provider with the walkthrough's client, on the port and with the key given as JSON.
 import { Provider } from 'oidc-provider';
 
-const { port, jwk, clientId, clientSecret, scope } = JSON.parse(process.argv[2]);
+const { port, jwk, clientId, clientSecret, scope, format } = JSON.parse(process.argv[2]);
 const audience = 'https://api.example.com';
 const provider = new Provider(`http://127.0.0.1:${port}`, {
   clients: [{
@@ -18,11 +18,13 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
   features: {
     devInteractions: { enabled: false },
     clientCredentials: { enabled: true },
+    introspection: { enabled: true },
     resourceIndicators: {
       enabled: true,
       defaultResource: () => audience,
       getResourceServerInfo: () => ({
-        scope, audience, accessTokenTTL: 14400, accessTokenFormat: 'jwt', jwt: { sign: { alg: 'RS256' } },
+        scope, audience, accessTokenTTL: 14400, accessTokenFormat: format,
+        ...(format === 'jwt' && { jwt: { sign: { alg: 'RS256' } } }),
       }),
       useGrantedResource: () => true,
     },
