@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from .proof_of_possession import ProofOfPossession
     from .routes import Route
     from .settings import Settings
-    from .state_table import DenyList, ReplayStore, RevokedTokens
+    from .state_table import DenyList, ReplayStore, StateTable
 
 
 _SCOPES = os.path.join(os.path.dirname(__file__), "scopes.json")
@@ -131,7 +131,7 @@ def build(
     emit: Callable[[str], None] = write_line,
     credential_source: CredentialSource | None = None,
     rules_source: RulesSource | None = None,
-    revoked_tokens: RevokedTokens | None = None,
+    deny_list_table: StateTable | None = None,
 ) -> BaseAuthorizer:
     """Build an authorizer. This reads the files that the settings name, and fetches nothing.
 
@@ -148,7 +148,7 @@ def build(
             emit(json.dumps({"notice": text}))
     keys = _key_caches(context)
     freshness = {issuer: cache.freshness for issuer, cache in keys.items()}
-    make_authorizer = authorizer_factory(context, keys, credential_source, revoked_tokens)
+    make_authorizer = authorizer_factory(context, keys, credential_source, deny_list_table)
 
     def make_for_api(rules: ApiRules) -> Authorizer:
         return make_authorizer(_responses(settings, rules.scope_map, emit), rules.audiences)
@@ -174,7 +174,7 @@ def authorizer_factory(
     context: Context,
     keys: Mapping[str, JwksCache],
     credential_source: CredentialSource | None = None,
-    revoked_tokens: RevokedTokens | None = None,
+    deny_list_table: StateTable | None = None,
 ) -> Callable[[ResponseWriter, frozenset[str]], Authorizer]:
     """Return a function that makes authorizers for one API each, with the same key sets and stores.
 
@@ -183,7 +183,7 @@ def authorizer_factory(
     settings = context.settings
     introspect = _introspector_factory(context, credential_source)
     possession = _possession(settings)
-    deny_list = _deny_list(context, revoked_tokens)
+    deny_list = _deny_list(context, deny_list_table)
     freshness = {issuer: cache.freshness for issuer, cache in keys.items()}
 
     def make_authorizer(responses: ResponseWriter, audiences: frozenset[str]) -> Authorizer:
@@ -304,22 +304,22 @@ def _possession(settings: Settings) -> ProofOfPossession | None:
     if not settings.confirmation_methods:
         return None
     from .proof_of_possession import ProofOfPossession
-    from .state_table import DynamoDbReplayStore, MemoryReplayStore
+    from .state_table import DynamoDbReplayStore, MemoryReplayStore, StateTable
 
     replays: ReplayStore = MemoryReplayStore()
     if settings.replay_table is not None:
-        replays = DynamoDbReplayStore(settings.replay_table, _aws(settings))
+        replays = DynamoDbReplayStore(StateTable(settings.replay_table, _aws(settings)))
     return ProofOfPossession(settings.confirmation_methods, settings.resource, replays)
 
 
-def _deny_list(context: Context, revoked_tokens: RevokedTokens | None) -> DenyList | None:
+def _deny_list(context: Context, deny_list_table: StateTable | None) -> DenyList | None:
     settings = context.settings
     if settings.deny_list_table is None:
         return None
-    from .state_table import DenyList, DynamoDbRevokedTokens
+    from .state_table import DenyList, StateTable
 
     return DenyList(
-        revoked_tokens or DynamoDbRevokedTokens(settings.deny_list_table, _aws(settings)),
+        deny_list_table or StateTable(settings.deny_list_table, _aws(settings)),
         context.clocks,
         lifetime=Lifetime(settings.deny_list_soft_age, settings.deny_list_hard_age),
         capacity=settings.remembered_tokens,

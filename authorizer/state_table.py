@@ -1,13 +1,13 @@
 """The DynamoDB table of short-lived state: revoked JWTs and used DPoP proofs.
 
-The authorization server writes to the same table and uses the same keys of entries.
+The authorization server uses the same table.
 """
 
-import os
 from collections import OrderedDict
 from functools import partial
 from hashlib import sha256
 from math import inf
+from os import urandom
 from threading import Lock
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from .errors import InvalidTokenError, Reason, StateUnavailableError
 
 REVOKED = "revoked"
 PROOF = "proof"
+CONDITION_FAILED = "ConditionalCheckFailedException"
 SCHEMA_VERSION = 1
 MAX_REMEMBERED = 100_000
 _USE_ID_BYTES = 12
@@ -44,15 +45,64 @@ def revoked_jwt(issuer: str, jti: str | None, token: str) -> str:
     return entry(REVOKED, issuer, "signing-input", sha256(signing_input.encode()).hexdigest())
 
 
-class RevokedTokens(Protocol):
-    """Stores revoked JWTs."""
+class StateTable:
+    """Entries in DynamoDB: the key is `entry`, the TTL attribute `expires_at`.
 
-    def holds(self, name: str, now: float, deadline: Deadline) -> bool:
-        """Return whether the token with this key was revoked.
+    DynamoDB deletes expired items days late, so each method compares the time. Times are seconds
+    since the epoch.
+    """
+
+    def __init__(self, table: str, aws: Aws) -> None:
+        self._table = table
+        self._aws = aws
+
+    def use(self, name: str, until: int, now: float, deadline: Deadline) -> bool:
+        """Store the use of a one-time value until `until`; return False if it was used before.
+
+        One conditional write: exactly one of several concurrent calls returns True. `use_id` makes
+        the write idempotent. A retry after a lost response would otherwise find the item of the
+        first attempt.
 
         Raises:
-            StateUnavailableError: the store cannot be read.
+            AwsError: the table cannot be written.
         """
+        use_id = {"S": urandom(12).hex()}
+        try:
+            self._aws.call(
+                "dynamodb",
+                "PutItem",
+                deadline,
+                TableName=self._table,
+                Item={
+                    "entry": {"S": name},
+                    "expires_at": {"N": str(until)},
+                    "schema_version": {"N": str(SCHEMA_VERSION)},
+                    "use_id": use_id,
+                },
+                ConditionExpression="attribute_not_exists(entry) OR expires_at <= :now OR use_id = :use_id",
+                ExpressionAttributeValues={":now": {"N": str(int(now))}, ":use_id": use_id},
+            )
+        except AwsError as error:
+            if error.code != CONDITION_FAILED:
+                raise
+            return False
+        return True
+
+    def is_revoked(self, name: str, now: float, deadline: Deadline) -> bool:
+        """Return whether a JWT was revoked, by a consistent read.
+
+        An entry without a valid time never expires.
+
+        Raises:
+            AwsError: the table cannot be read.
+        """
+        key = {"entry": {"S": name}}
+        response = self._aws.call("dynamodb", "GetItem", deadline, TableName=self._table, Key=key, ConsistentRead=True)
+        item = response.get("Item")
+        try:
+            return item is not None and not now >= float(item["expires_at"]["N"])
+        except (KeyError, ValueError):
+            return True
 
 
 class DenyList:
@@ -62,10 +112,8 @@ class DenyList:
     effect after `fresh_for`, or after `stale_for` while the table is unavailable.
     """
 
-    def __init__(
-        self, tokens: RevokedTokens, clocks: Clocks, *, lifetime: Lifetime, capacity: int, jitter: Jitter
-    ) -> None:
-        self._tokens = tokens
+    def __init__(self, table: StateTable, clocks: Clocks, *, lifetime: Lifetime, capacity: int, jitter: Jitter) -> None:
+        self._table = table
         self._lifetime = lifetime
         store: LRUCache[str, CacheEntry[bool]] = LRUCache(capacity)
         self._cache: RefreshingCache[str, bool] = RefreshingCache(
@@ -88,33 +136,11 @@ class DenyList:
             raise InvalidTokenError(Reason.TOKEN_REVOKED)
 
     def _load(self, name: str, now: float, deadline: Deadline) -> Loaded[bool]:
-        revoked = self._tokens.holds(name, now, deadline)
-        return Loaded(revoked, _UNLIMITED if revoked else self._lifetime)
-
-
-class DynamoDbRevokedTokens:
-    """Revoked JWTs in a DynamoDB table with the key `entry` and the TTL attribute `expires_at`."""
-
-    def __init__(self, table: str, aws: Aws) -> None:
-        self._table = table
-        self._aws = aws
-
-    def holds(self, name: str, now: float, deadline: Deadline) -> bool:
-        """Return whether the token was revoked, by a consistent read."""
         try:
-            response = self._aws.call(
-                "dynamodb", "GetItem", deadline, TableName=self._table, Key={"entry": {"S": name}}, ConsistentRead=True
-            )
+            revoked = self._table.is_revoked(name, now, deadline)
         except AwsError as error:
             raise StateUnavailableError(Reason.DENY_LIST_UNAVAILABLE) from error
-        item = response.get("Item")
-        if item is None:
-            return False
-        # DynamoDB deletes expired items days late. An entry without a valid time never expires.
-        try:
-            return not now >= float(item["expires_at"]["N"])
-        except (KeyError, ValueError):
-            return True
+        return Loaded(revoked, _UNLIMITED if revoked else self._lifetime)
 
 
 class ReplayStore(Protocol):
@@ -132,38 +158,19 @@ class ReplayStore(Protocol):
 
 
 class DynamoDbReplayStore:
-    """Used proofs in a DynamoDB table with the key `entry` and the TTL attribute `expires_at`.
+    """Used proofs in the state table."""
 
-    `use_id` makes the write idempotent. After a lost response it is repeated, and would otherwise reject its own use.
-    """
-
-    def __init__(self, table: str, aws: Aws) -> None:
+    def __init__(self, table: StateTable) -> None:
         self._table = table
-        self._aws = aws
 
     def consume(self, jkt: str, jti: str, until: int, now: float, deadline: Deadline) -> None:
-        """Store the use of a proof, by one conditional write."""
-        use_id = {"S": os.urandom(_USE_ID_BYTES).hex()}
+        """Store the use of a proof."""
         try:
-            self._aws.call(
-                "dynamodb",
-                "PutItem",
-                deadline,
-                TableName=self._table,
-                Item={
-                    "entry": {"S": entry(PROOF, jkt, jti)},
-                    "expires_at": {"N": str(until)},
-                    "schema_version": {"N": str(SCHEMA_VERSION)},
-                    "use_id": use_id,
-                },
-                # DynamoDB deletes expired items days late.
-                ConditionExpression="attribute_not_exists(entry) OR expires_at <= :now OR use_id = :use_id",
-                ExpressionAttributeValues={":now": {"N": str(int(now))}, ":use_id": use_id},
-            )
+            is_first = self._table.use(entry(PROOF, jkt, jti), until, now, deadline)
         except AwsError as error:
-            if error.code == "ConditionalCheckFailedException":
-                raise InvalidTokenError(Reason.PROOF_USED) from None
             raise StateUnavailableError(Reason.PROOF_STORE_UNAVAILABLE) from error
+        if not is_first:
+            raise InvalidTokenError(Reason.PROOF_USED)
 
 
 class MemoryReplayStore:

@@ -1,6 +1,5 @@
 """The walkthrough: prints each request and its response, and checks the response."""
 
-import base64
 import http.client
 import json
 import time
@@ -8,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from authorizer import base64url
 from local.http_client import HttpRequest, HttpResponse, ShellValue, send
 
 SCOPES = "country.read customer.read customer.write"
@@ -253,7 +253,7 @@ def _brief(value: object) -> str:
 
 
 def _decode(segment: str) -> Any:
-    return json.loads(base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
+    return json.loads(base64url.decode(segment.encode()))
 
 
 def _shorten(value: Any) -> Any:

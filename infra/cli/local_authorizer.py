@@ -22,7 +22,7 @@ from authorizer.multi_api import ParameterStore
 from authorizer.routes import ANY_SEGMENT, REST_OF_PATH, parse_route
 from authorizer.scope_map import ApiRules, ScopeMap, ScopeMapError, parse_api_rules
 from authorizer.settings import Settings, SettingsError
-from authorizer.state_table import DynamoDbRevokedTokens
+from authorizer.state_table import StateTable
 from functions.shared.clients.supported import SIGNING_ALGORITHMS
 from functions.shared.web import paths
 
@@ -277,7 +277,7 @@ class LocalAuthorizer:
             emit=self._collect_notice,
             credential_source=lambda _renew, _deadline: self.credentials(),
             rules_source=self._rules_source,
-            revoked_tokens=DynamoDbRevokedTokens(table, self.context.aws) if table else None,
+            deny_list_table=StateTable(table, self.context.aws) if table else None,
         )
 
     def _collect_notice(self, line: str) -> None:

@@ -27,6 +27,8 @@ TEST, PYTEST = "tests.integration.functions.test_handlers", "_pytest.python"
         (("authorizer.introspection", "authorizer.authorizer", TEST), "authorizer"),
         (("authorizer.aws", "authorizer.state_table", "threading"), "authorizer"),
         (("authorizer.aws", STORE, ISSUE, TEST), "functions.issue_token"),
+        (("authorizer.aws", "authorizer.state_table", STORE, ISSUE, TEST), "functions.issue_token"),
+        (("authorizer.aws", "authorizer.state_table", STORE, TEST), None),
         (("authorizer.aws", TEST, PYTEST), None),
         ((STORE, ISSUE, "awslambdaric.bootstrap"), "functions.issue_token"),
         ((STORE, RING, "local.aws"), "functions.rotate_keys"),

@@ -58,17 +58,16 @@ def initialize_client_plugin(client: Any) -> None:
 def caller(modules: Iterable[str]) -> str | None:
     """Return the package whose call this is, from the stack's module names, innermost first.
 
-    All calls go through `authorizer.aws`, so the module that uses it decides. Tests, the laptop
-    edition and operators call for themselves: None.
+    All calls go through `authorizer.aws`, so the module that uses it decides. Functions also use
+    the authorizer's code, so the first module that is not the authorizer's decides. Tests, the
+    laptop edition and operators call for themselves: None.
     """
     ours = [name for name in modules if name.partition(".")[0] in _OURS and name != _CLIENT]
-    first = ours[0].partition(".")[0] if ours else ""
     if any(name.startswith("infra.") for name in ours):
         return None
-    if first == "authorizer":
-        return first
-    if first != "functions":
-        return None
+    user = next((name for name in ours if not name.startswith("authorizer.")), "")
+    if not user.startswith("functions."):
+        return "authorizer" if ours and ours[0].startswith("authorizer.") else None
     for name in ours:
         if name.startswith("functions.") and not name.startswith(_SHARED):
             return ".".join(name.split(".")[:2])

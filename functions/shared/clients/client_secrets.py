@@ -10,7 +10,6 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
-from base64 import urlsafe_b64decode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import scrypt, sha256
@@ -90,7 +89,8 @@ def digest_imported(secret: str) -> str:
 def matches_imported(secret: str, digest: str) -> bool:
     """Compare a secret with a scrypt digest, which takes tens of milliseconds."""
     *_, salt, key = digest.split("$")
-    return hmac.compare_digest(_derive(secret, urlsafe_b64decode(salt + "==")), urlsafe_b64decode(key + "="))
+    derived = base64url.encode(_derive(secret, base64url.decode(salt.encode())))
+    return hmac.compare_digest(derived, key)
 
 
 class SecretVerifier:

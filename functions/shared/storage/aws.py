@@ -34,10 +34,23 @@ def call(aws: Aws, service: str, operation: str, **parameters: object) -> dict[s
             response that cannot be read.
         StorageError: anything else, such as a denied access or a missing table.
     """
+    with storage_errors():
+        return aws.call(service, operation, call_deadline(), **parameters)
+
+
+def call_deadline() -> Deadline:
+    """Return the time budget of a call that starts now."""
+    return Deadline(CALL_SECONDS)
+
+
+@contextmanager
+def storage_errors() -> Iterator[None]:
+    """Turn an error of AWS into a storage error. Raises what `call` raises."""
     try:
-        return aws.call(service, operation, Deadline(CALL_SECONDS), **parameters)
+        yield
     except AwsError as error:
-        raise to_storage_error(error) from error
+        kind = StorageUnavailableError if isinstance(error, AwsUnavailableError) else StorageError
+        raise kind(error.reason, failure=error) from error
 
 
 @contextmanager
@@ -48,10 +61,3 @@ def ignoring(*codes: str) -> Iterator[None]:
     except StorageError as error:
         if error.code not in codes:
             raise
-
-
-def to_storage_error(failure: AwsError) -> StorageError:
-    """Return an error of AWS as a storage error."""
-    is_temporary = isinstance(failure, AwsUnavailableError)
-    kind = StorageUnavailableError if is_temporary else StorageError
-    return kind(failure.reason, failure=failure)

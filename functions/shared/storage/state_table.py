@@ -16,21 +16,15 @@ last dot. Some signatures have several encodings, so the signature is left out.
 
 from __future__ import annotations
 
-from secrets import token_urlsafe
-
 from authorizer.aws import Aws
-from authorizer.state_table import entry
+from authorizer.state_table import CONDITION_FAILED, SCHEMA_VERSION, StateTable, entry
 from functions.shared.storage import dynamodb_items
-from functions.shared.storage.aws import call, ignoring
-from functions.shared.storage.errors import StorageError
+from functions.shared.storage.aws import call, call_deadline, ignoring, storage_errors
 
-SCHEMA_VERSION = 1
 DAY = 86_400
 KEPT_DAYS = 400
 """Longer than a year, so that the secret of a yearly job does not look idle."""
 
-CONDITION_FAILED = "ConditionalCheckFailedException"
-_USE_ID_BYTES = 12
 _LAST_USE = "secret-use"
 
 
@@ -41,46 +35,25 @@ class AlreadyUsedError(Exception):
 class OneTimeUse:
     """Values that are valid once, such as the `jti` of an assertion or of a DPoP proof.
 
-    An entry is a digest, which bounds its length and leaves no separator to forge. `use_id` makes
-    the write idempotent. boto3 retries when a response is lost. The retry would otherwise find the
-    item of the first attempt and reject the use.
+    An entry is a digest, which bounds its length and leaves no separator to forge.
     """
 
     def __init__(self, aws: Aws, table: str) -> None:
-        self._aws = aws
-        self._table = table
+        self._table = StateTable(table, aws)
 
     def consume(self, kind: str, owner: str, value: str, expires_at: int, now: float) -> None:
         """Use a value of `owner` for the first time; its use is stored until `expires_at`.
 
-        One conditional write: exactly one of several concurrent calls returns. Values of different
-        kinds are independent. Times are seconds since the epoch.
+        Exactly one of several concurrent calls returns. Values of different kinds are independent.
+        Times are seconds since the epoch.
 
         Raises:
             AlreadyUsedError: it was used before.
         """
-        use_id = token_urlsafe(_USE_ID_BYTES)
-        record = {
-            "schema_version": SCHEMA_VERSION,
-            "entry": entry(kind, owner, value),
-            "expires_at": expires_at,
-            "use_id": use_id,
-        }
-        try:
-            call(
-                self._aws,
-                "dynamodb",
-                "PutItem",
-                TableName=self._table,
-                Item=dynamodb_items.to_item(record),
-                # DynamoDB deletes expired items days late.
-                ConditionExpression="attribute_not_exists(entry) OR expires_at <= :now OR use_id = :use_id",
-                ExpressionAttributeValues=dynamodb_items.to_item({":now": int(now), ":use_id": use_id}),
-            )
-        except StorageError as error:
-            if error.code != CONDITION_FAILED:
-                raise
-            raise AlreadyUsedError from None
+        with storage_errors():
+            is_first = self._table.use(entry(kind, owner, value), expires_at, now, call_deadline())
+        if not is_first:
+            raise AlreadyUsedError
 
 
 class Counters:
@@ -117,23 +90,18 @@ class JwtDenyList:
 
     def __init__(self, aws: Aws, table: str) -> None:
         self._aws = aws
-        self._table = table
+        self._name = table
+        self._table = StateTable(table, aws)
 
     def add(self, name: str, expires_at: int) -> None:
         """Revoke the token of this name, which expires at `expires_at`. Idempotent."""
         record = {"schema_version": SCHEMA_VERSION, "entry": name, "expires_at": expires_at}
-        call(self._aws, "dynamodb", "PutItem", TableName=self._table, Item=dynamodb_items.to_item(record))
+        call(self._aws, "dynamodb", "PutItem", TableName=self._name, Item=dynamodb_items.to_item(record))
 
     def holds(self, name: str, now: float) -> bool:
         """Return whether the token was revoked, by a consistent read: revocation is immediate."""
-        key = {"entry": {"S": name}}
-        answer = call(self._aws, "dynamodb", "GetItem", TableName=self._table, Key=key, ConsistentRead=True)
-        item = answer.get("Item")
-        if item is None:
-            return False
-        record = dynamodb_items.from_item(item, schema_version=SCHEMA_VERSION)
-        with dynamodb_items.reading("a deny list entry"):
-            return now < dynamodb_items.integer(record["expires_at"])
+        with storage_errors():
+            return self._table.is_revoked(name, now, call_deadline())
 
 
 class SecretUses:

@@ -10,6 +10,7 @@ from authorizer.clock import Deadline
 from authorizer.errors import IntrospectionError, KeySetUnavailableError, PolicyError, Unauthorized
 from authorizer.https_client import Request, Response
 from authorizer.settings import Settings
+from authorizer.state_table import StateTable
 from tests.support.authorizer_events import decide
 from tests.support.authorizer_sandbox import Sandbox
 from tests.support.policies import allows
@@ -253,8 +254,11 @@ def test_cached_token_logs_its_issuers_key_set() -> None:
 def test_remaining_time_ignores_the_wall_clock(step: float) -> None:
     wall, monotonic, left = FakeClock(), FakeClock(), list[float]()
 
-    class Revoked:
-        def holds(self, name: str, now: float, deadline: Deadline) -> bool:
+    class NothingRevoked(StateTable):
+        def __init__(self) -> None:
+            pass
+
+        def is_revoked(self, name: str, now: float, deadline: Deadline) -> bool:
             left.append(deadline.remaining())
             return False
 
@@ -269,7 +273,7 @@ def test_remaining_time_ignores_the_wall_clock(step: float) -> None:
         monotonic=monotonic,
         send=slow,
         emit=lambda _: None,
-        revoked_tokens=Revoked(),
+        deny_list_table=NothingRevoked(),
     )
     decide(gate, rest_event(mint()), 1, monotonic)
     assert left == [0.75]

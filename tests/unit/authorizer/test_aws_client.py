@@ -18,7 +18,7 @@ from authorizer.aws_client import AwsClient
 from authorizer.clock import Deadline
 from authorizer.errors import InvalidTokenError
 from authorizer.https_client import HttpExchangeError, Request, Response
-from authorizer.state_table import DynamoDbReplayStore
+from authorizer.state_table import DynamoDbReplayStore, StateTable
 from tests.support.answers_server import Said, answers_server
 from tests.support.aws import CREDENTIALS, DPOP_NONCE_SECRET, STATE_TABLE, aws_account
 from tests.support.aws_faults import THROTTLED, TIMED_OUT, Fault, FaultProxy
@@ -220,7 +220,7 @@ def test_missing_setting_is_an_error(account: Account, monkeypatch: pytest.Monke
 
 
 def test_lost_response_does_not_make_a_first_use_a_replay(ours: Account) -> None:
-    store = DynamoDbReplayStore(STATE_TABLE, ours.client())
+    store = DynamoDbReplayStore(StateTable(STATE_TABLE, ours.client()))
     ours.proxy.lose_response("PutItem")
     store.consume("jkt", "jti", NOW + 9, NOW, Deadline(3))
     assert ours.proxy.calls["PutItem"] == 2

@@ -6,11 +6,11 @@ from typing import cast
 import pytest
 from mypy_boto3_dynamodb import DynamoDBClient
 
-from authorizer.aws import Boto3
+from authorizer.aws import AwsError, AwsUnavailableError, Boto3
 from authorizer.cache import Lifetime
 from authorizer.clock import Clocks, Deadline
 from authorizer.errors import InvalidTokenError, Reason, StateUnavailableError
-from authorizer.state_table import DenyList, DynamoDbRevokedTokens, entry, revoked_jwt
+from authorizer.state_table import DenyList, StateTable, entry, revoked_jwt
 from functions.shared.storage.state_table import JwtDenyList
 from tests.support import authorizer_sandbox
 from tests.support.aws import STATE_TABLE
@@ -19,7 +19,7 @@ from tests.support.tokens import CLIENT, ISSUER, NOW, FakeClock, forge_claims, m
 TOKEN = "head.body.signature"
 
 
-class Revoked:
+class Revoked(StateTable):
     """A deny list that counts its lookups."""
 
     def __init__(self) -> None:
@@ -28,22 +28,22 @@ class Revoked:
         self.asked = 0
         self.while_asked: Callable[[str], object] = lambda _name: None
 
-    def holds(self, name: str, now: float, deadline: Deadline) -> bool:
+    def is_revoked(self, name: str, now: float, deadline: Deadline) -> bool:
         self.asked += 1
         self.while_asked(name)
         if self.down:
-            raise StateUnavailableError(Reason.DENY_LIST_UNAVAILABLE)
+            raise AwsUnavailableError("ThrottlingException")
         return name in self.names
 
 
 class Sandbox:
     """A deny list with its table and its clock."""
 
-    def __init__(self, capacity: int = 16) -> None:
+    def __init__(self, capacity: int = 16, table: StateTable | None = None) -> None:
         self.clock = FakeClock()
         self.revoked = Revoked()
         self.deny_list = DenyList(
-            self.revoked,
+            table or self.revoked,
             Clocks(self.clock, self.clock),
             lifetime=Lifetime(fresh_for=60, stale_for=300),
             capacity=capacity,
@@ -134,32 +134,32 @@ def test_memory_is_bounded() -> None:
 
 def test_entries_match_the_authorization_server(dynamodb: DynamoDBClient) -> None:
     theirs = JwtDenyList(Boto3(3), STATE_TABLE)
-    ours = DynamoDbRevokedTokens(STATE_TABLE, Boto3(3))
+    ours = StateTable(STATE_TABLE, Boto3(3))
     name = revoked_jwt(ISSUER, "one", TOKEN)
-    assert not ours.holds(name, NOW, Deadline(3))
+    assert not ours.is_revoked(name, NOW, Deadline(3))
     theirs.add(name, NOW + 10)
     for now in (NOW, NOW + 9.9, NOW + 10):
-        assert ours.holds(name, now, Deadline(3)) == theirs.holds(name, now)
-    assert not ours.holds(name, NOW + 10, Deadline(3))
+        assert ours.is_revoked(name, now, Deadline(3)) == theirs.holds(name, now)
+    assert not ours.is_revoked(name, NOW + 10, Deadline(3))
 
 
 def test_entry_without_expiry_is_valid(dynamodb: DynamoDBClient) -> None:
     dynamodb.put_item(TableName=STATE_TABLE, Item={"entry": {"S": "revoked#0"}})
-    assert DynamoDbRevokedTokens(STATE_TABLE, Boto3(3)).holds("revoked#0", NOW, Deadline(3))
+    assert StateTable(STATE_TABLE, Boto3(3)).is_revoked("revoked#0", NOW, Deadline(3))
 
 
 @pytest.mark.usefixtures("dynamodb")
 def test_missing_table_is_an_internal_error() -> None:
-    with pytest.raises(StateUnavailableError) as trouble:
-        DynamoDbRevokedTokens("missing", Boto3(3)).holds("revoked#0", NOW, Deadline(3))
-    assert trouble.value.reason is Reason.DENY_LIST_UNAVAILABLE
+    with pytest.raises(AwsError, match="ResourceNotFoundException"):
+        StateTable("missing", Boto3(3)).is_revoked("revoked#0", NOW, Deadline(3))
 
 
 @pytest.mark.usefixtures("no_aws")
 def test_unreadable_response_accepts_no_token() -> None:
-    with pytest.raises(StateUnavailableError) as trouble:
-        DynamoDbRevokedTokens(STATE_TABLE, Boto3(3)).holds("revoked#0", NOW, Deadline(3))
-    assert trouble.value.reason is Reason.DENY_LIST_UNAVAILABLE
+    sandbox = Sandbox(table=StateTable(STATE_TABLE, Boto3(3)))
+    with pytest.raises(StateUnavailableError) as unavailable:
+        sandbox.check()
+    assert unavailable.value.reason is Reason.DENY_LIST_UNAVAILABLE
 
 
 @pytest.mark.parametrize("jti", ["one-of-a-kind", None])

@@ -9,7 +9,7 @@ from mypy_boto3_dynamodb import DynamoDBClient
 from authorizer.aws import Boto3
 from authorizer.clock import Deadline
 from authorizer.errors import InvalidTokenError, Reason, StateUnavailableError
-from authorizer.state_table import DynamoDbReplayStore, MemoryReplayStore, ReplayStore
+from authorizer.state_table import DynamoDbReplayStore, MemoryReplayStore, ReplayStore, StateTable
 from tests.support.aws import STATE_TABLE
 from tests.support.tokens import NOW, FakeClock
 
@@ -21,7 +21,7 @@ def used(request: pytest.FixtureRequest) -> ReplayStore:
     if request.param == "memory":
         return MemoryReplayStore()
     request.getfixturevalue("dynamodb")
-    return DynamoDbReplayStore(STATE_TABLE, Boto3(3))
+    return DynamoDbReplayStore(StateTable(STATE_TABLE, Boto3(3)))
 
 
 def _use(used: ReplayStore, jti: str = "one", *, jkt: str = JKT, now: float = NOW) -> None:
@@ -91,19 +91,19 @@ def test_full_memory_drops_expired_proofs_after_clock_change() -> None:
 @pytest.mark.usefixtures("dynamodb")
 def test_missing_table_is_an_internal_error() -> None:
     with pytest.raises(StateUnavailableError) as trouble:
-        _use(DynamoDbReplayStore("missing", Boto3(3)))
+        _use(DynamoDbReplayStore(StateTable("missing", Boto3(3))))
     assert trouble.value.reason is Reason.PROOF_STORE_UNAVAILABLE
 
 
 @pytest.mark.usefixtures("no_aws")
 def test_unreadable_response_accepts_no_proof() -> None:
     with pytest.raises(StateUnavailableError) as trouble:
-        _use(DynamoDbReplayStore(STATE_TABLE, Boto3(3)))
+        _use(DynamoDbReplayStore(StateTable(STATE_TABLE, Boto3(3))))
     assert trouble.value.reason is Reason.PROOF_STORE_UNAVAILABLE
 
 
 def test_entry_hides_the_key_and_expires(dynamodb: DynamoDBClient) -> None:
-    _use(DynamoDbReplayStore(STATE_TABLE, Boto3(3)))
+    _use(DynamoDbReplayStore(StateTable(STATE_TABLE, Boto3(3))))
     (item,) = dynamodb.scan(TableName=STATE_TABLE)["Items"]
     assert item["entry"]["S"].startswith("proof#")
     assert JKT not in item["entry"]["S"]
