@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from authorizer.app import build
-from authorizer.authorizer import BaseAuthorizer
 from authorizer.clock import Deadline
 from authorizer.errors import KeySetUnavailableError, Unauthorized
-from authorizer.https_client import HttpExchangeError, Request, Response
+from authorizer.https_client import Request, Response
 from authorizer.jwks_cache import fetch_jwks
 from authorizer.scope_map import ScopeMapError
 from authorizer.settings import Settings, SettingsError
 from tests.support.authorizer_events import decide
+from tests.support.authorizer_sandbox import Sandbox
 from tests.support.policies import allows
 from tests.support.tokens import (
     ISSUER,
@@ -34,34 +34,25 @@ from tests.support.tokens import (
 )
 
 
-def _down(_request: Request) -> Response:
-    raise HttpExchangeError("down")
+@pytest.fixture
+def seed(tmp_path: Path) -> Path:
+    path = tmp_path / "jwks.json"
+    path.write_bytes(jwks(rsa_jwk()))
+    return path
 
 
-def _never(request: Request) -> Response:
-    raise AssertionError(request.url)
+def test_seed_works_while_the_issuer_is_down(seed: Path) -> None:
+    sandbox = Sandbox(JWKS_SEED=str(seed))
+    sandbox.down = True
+    assert sandbox.decide(rest_event(mint()))
 
 
-def _build(**environ: str) -> BaseAuthorizer:
-    settings = Settings.from_env({"ISSUER": ISSUER} | environ)
-    return build(settings, clock=lambda: NOW, monotonic=lambda: 0, send=_down, emit=lambda _: None)
-
-
-def test_seed_works_while_the_issuer_is_down(tmp_path: Path) -> None:
-    seed = tmp_path / "jwks.json"
-    seed.write_bytes(jwks(rsa_jwk()))
-    assert decide(_build(JWKS_SEED=str(seed)), rest_event(mint()), 1)
-
-
-def test_dated_seed_needs_no_fetch_at_start(tmp_path: Path) -> None:
-    seed = tmp_path / "jwks.json"
+def test_dated_seed_needs_no_fetch_at_start(seed: Path) -> None:
     seed.write_text(json.dumps({"keys": [rsa_jwk()], "fetched_at": NOW - 60}))
-    environ = {"ISSUER": ISSUER, "JWKS_SEED": str(seed)}
-    lines: list[str] = []
-    gate = build(Settings.from_env(environ), clock=lambda: NOW, send=_never, emit=lines.append)
-    assert decide(gate, rest_event(mint()), 1)
-    assert json.loads(lines[-1])["key_set"] == "fresh"
-    assert json.loads(lines[-1])["key_set_age"] == 60
+    sandbox = Sandbox(JWKS_SEED=str(seed))
+    assert sandbox.decide(rest_event(mint()))
+    assert sandbox.requests == []
+    assert (sandbox.last_line()["key_set"], sandbox.last_line()["key_set_age"]) == ("fresh", 60)
 
 
 @pytest.mark.parametrize(
@@ -78,27 +69,16 @@ def test_dated_seed_needs_no_fetch_at_start(tmp_path: Path) -> None:
 def test_unreadable_seed_stops_the_start(tmp_path: Path, seed: str) -> None:
     (tmp_path / "jwks.json").write_text(seed)
     with pytest.raises(SettingsError, match="JWKS_SEED"):
-        _build(JWKS_SEED=str(tmp_path / "jwks.json"))
+        Sandbox(JWKS_SEED=str(tmp_path / "jwks.json"))
 
 
-def test_scope_map_file_is_configurable(tmp_path: Path) -> None:
-    (tmp_path / "jwks.json").write_bytes(jwks(rsa_jwk()))
+@pytest.mark.parametrize("kind", ["file", "text"])
+def test_scope_map_is_a_file_or_a_text(tmp_path: Path, kind: str) -> None:
+    text = '\n {"thing.read": ["GET /thing"]}'
     scope_map = tmp_path / "map.json"
-    scope_map.write_text('{"thing.read": ["GET /thing"]}')
-    gate = _build(JWKS_SEED=str(tmp_path / "jwks.json"), SCOPE_MAP=str(scope_map))
-    answer = decide(gate, rest_event(forge_claims(scope="thing.read")), 1)
-    document = answer["policyDocument"]
-    assert isinstance(document, dict)
-    assert allows(document, f"{STAGE_ARN}/GET/thing")
-
-
-def test_scope_map_may_be_in_the_setting(tmp_path: Path) -> None:
-    (tmp_path / "jwks.json").write_bytes(jwks(rsa_jwk()))
-    scope_map = '\n {"thing.read": ["GET /thing"]}'
-    gate = _build(JWKS_SEED=str(tmp_path / "jwks.json"), SCOPE_MAP=scope_map)
-    answer = decide(gate, rest_event(forge_claims(scope="thing.read")), 1)
-    document = answer["policyDocument"]
-    assert isinstance(document, dict)
+    scope_map.write_text(text)
+    sandbox = Sandbox(SCOPE_MAP=str(scope_map) if kind == "file" else text)
+    document = sandbox.decide(rest_event(forge_claims(scope="thing.read")))["policyDocument"]
     assert allows(document, f"{STAGE_ARN}/GET/thing")
     assert not allows(document, f"{STAGE_ARN}/GET/country")
 
@@ -109,49 +89,33 @@ def test_invalid_scope_map_stops_the_start(tmp_path: Path) -> None:
     scope_map.write_text(text)
     for said in (str(scope_map), text, "{"):
         with pytest.raises(ScopeMapError):
-            _build(SCOPE_MAP=said)
+            Sandbox(SCOPE_MAP=said)
 
 
 def test_oversized_scopes_are_named_at_start() -> None:
     scope_map = json.dumps({"small": ["GET /a"], "all of": [f"GET /{'x' * 50}/{n}" for n in range(80)], "none": []})
-    notices = {"false": 1, "true": 0}
-    for simple, count in notices.items():
-        environ = {"ISSUER": ISSUER, "AUDIENCE": "api", "SCOPE_MAP": scope_map}
-        lines: list[str] = []
-        build(Settings.from_env(environ | {"SIMPLE_RESPONSE": simple}), emit=lines.append)
-        assert len(lines) == count
-        for line in lines:
-            assert json.loads(line) == {
-                "notice": "all of opens more routes than a policy can name: its tokens are answered with 500"
-            }
+    notice = "all of opens more routes than a policy can name: its tokens are answered with 500"
+    for simple, expected in (("false", [{"notice": notice}]), ("true", [])):
+        log = Sandbox(AUDIENCE="api", SCOPE_MAP=scope_map, SIMPLE_RESPONSE=simple).log
+        assert [json.loads(line) for line in log] == expected
 
 
-def test_unopenable_route_is_named_once(tmp_path: Path) -> None:
-    (tmp_path / "jwks.json").write_bytes(jwks(rsa_jwk()))
+def test_unopenable_route_is_named_once() -> None:
     scope_map = {"r": ["GET /a/{x}", "GET /a/{x}/c/b"], "s": ["GET /a/{x}/b"], "t": ["GET /t"]}
-    environ = {
-        "ISSUER": ISSUER,
-        "AUDIENCE": "",
-        "SCOPE_MAP": json.dumps(scope_map),
-        "JWKS_SEED": str(tmp_path / "jwks.json"),
-    }
-    lines: list[str] = []
-    clock = FakeClock()
-    gate = build(Settings.from_env(environ), clock=clock, monotonic=clock, emit=lines.append)
+    sandbox = Sandbox(AUDIENCE="", SCOPE_MAP=json.dumps(scope_map))
     for scope in ("r", "t", "r s", "s", "r", "r t"):
-        decide(gate, rest_event(forge_claims(scope=scope)), 1)
-    assert [line["notice"] for line in map(json.loads, lines[1:]) if "notice" in line] == [
+        sandbox.decide(rest_event(forge_claims(scope=scope)))
+    assert [line["notice"] for line in map(json.loads, sandbox.log[1:]) if "notice" in line] == [
         "r opens GET/a/*/c/b, which its policy has to deny: IAM cannot tell it from a closed route"
     ]
 
 
 def test_secret_arn_enables_introspection() -> None:
-    gate = _build(
+    sandbox = Sandbox(
         INTROSPECTION_URI=f"{ISSUER}/oauth2/introspect",
         INTROSPECTION_SECRET_ARN="arn:aws:secretsmanager:eu-west-1:123456789012:secret:x",
     )
-    with pytest.raises(Unauthorized):
-        decide(gate, {"type": "REQUEST"}, 1)
+    assert sandbox.refusal({"type": "REQUEST"}) == "credentials_missing"
 
 
 def test_etag_makes_the_request_conditional() -> None:
@@ -167,37 +131,32 @@ def test_etag_makes_the_request_conditional() -> None:
     assert requests[1].headers["If-None-Match"] == '"v1"'
 
 
-def _issuers(request: Request) -> Response:
-    """Publish a key with the same id for each of two issuers."""
-    key = rsa_key("other") if "other" in request.url else rsa_key()
-    return Response(200, {}, jwks(rsa_jwk(key=key)))
-
-
 def test_each_issuer_has_its_own_rules() -> None:
     other = "https://other.example.com"
     said = {"jwks_uri": f"{other}/keys", "audience": "api", "client_ids": ["theirs"]}
-    settings = Settings.from_env({"ISSUER": ISSUER, "OTHER_ISSUERS": json.dumps({other: said})})
-    clock, log = FakeClock(), list[str]()
-    gate = build(settings, clock=clock, monotonic=clock, send=_issuers, emit=log.append)
 
-    def is_good(key: str, **changes: object) -> bool:
-        token = forge(payload=claims(NOW, **changes), key=rsa_key(key))
-        try:
-            return bool(decide(gate, rest_event(token), 1))
-        except Unauthorized:
-            return False
+    class TwoIssuers(Sandbox):
+        def send(self, request: Request) -> Response:
+            """Publish a key with the same id for each of two issuers."""
+            self.keys = [rsa_jwk(key=rsa_key("other") if "other" in request.url else rsa_key())]
+            return super().send(request)
+
+    sandbox = TwoIssuers(OTHER_ISSUERS=json.dumps({other: said}))
+
+    def is_valid(key: str, **changes: object) -> bool:
+        return sandbox.outcome(forge(payload=claims(NOW, **changes), key=rsa_key(key))) == "accepted"
 
     theirs = {"iss": other, "aud": "api", "client_id": "theirs"}
-    assert is_good(KID)
-    assert is_good("other", **theirs)
-    assert not is_good("other")
-    assert not is_good(KID, **theirs)
-    assert not is_good("other", **theirs | {"aud": "another"})
-    assert not is_good("other", **theirs | {"client_id": "ours"})
-    assert not is_good("other", **theirs | {"iss": f"{other}/"})
-    clock.advance(7)
-    decide(gate, rest_event(forge(payload=claims(NOW, **theirs), key=rsa_key("other"))), 1)
-    assert json.loads(log[-1])["key_set_age"] == 7
+    assert is_valid(KID)
+    assert is_valid("other", **theirs)
+    assert not is_valid("other")
+    assert not is_valid(KID, **theirs)
+    assert not is_valid("other", **theirs | {"aud": "another"})
+    assert not is_valid("other", **theirs | {"client_id": "ours"})
+    assert not is_valid("other", **theirs | {"iss": f"{other}/"})
+    sandbox.clock.advance(7)
+    assert is_valid("other", **theirs)
+    assert sandbox.last_line()["key_set_age"] == 7
 
 
 def test_keys_are_discovered_by_metadata() -> None:
@@ -265,9 +224,9 @@ def test_304_without_etag_from_new_address_is_ignored() -> None:
 
 
 def test_unavailable_metadata_is_an_internal_error() -> None:
-    gate = _build(JWKS_URI="discover")
-    with pytest.raises(KeySetUnavailableError):
-        decide(gate, rest_event(mint()), 1)
+    sandbox = Sandbox(JWKS_URI="discover")
+    sandbox.down = True
+    assert sandbox.outcome(mint()) == "500 key_set_unavailable"
 
 
 def test_unused_features_are_not_imported() -> None:
