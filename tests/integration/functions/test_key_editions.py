@@ -2,18 +2,23 @@
 
 import json
 import time
+from base64 import b64decode, b64encode
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import boto3
 import jwt
 import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.exceptions import ClientError
 from botocore.model import OperationModel
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import load_der_public_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 from jwt.utils import base64url_decode
+from moto.core.models import botocore_stubber
+from mypy_boto3_kms import KMSClient
 from mypy_boto3_kms.literals import KeySpecType, SigningAlgorithmSpecType
 
 from functions.rotate_keys.handler import Settings, build
@@ -26,11 +31,9 @@ from functions.shared.keys.key_ring import KeyRing
 from functions.shared.keys.signers import LONGEST_MESSAGE, SIGNING_ALGORITHM_SPECS, MessageTooLongError, RingSigners
 from functions.shared.storage.errors import StorageError, StorageUnavailableError
 from functions.shared.storage.secrets_manager import SecretConflictError, SecretStore
-from tests.support import kms_ed25519
 from tests.support.aws import ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET, AwsAccount
-from tests.support.aws_faults import THROTTLED, TIMED_OUT, Fault, FaultProxy
+from tests.support.aws_faults import THROTTLED, TIMED_OUT, Fault, FaultProxy, response_to
 from tests.support.aws_server import GRANT, AwsServer
-from tests.support.kms_ed25519 import Ed25519Keys
 from tests.support.memory_stores import ManualClock, MemorySecrets
 from tests.support.proxy_events import basic, form_event, token_event
 from tests.support.server import SECRET, client
@@ -39,6 +42,69 @@ EDITIONS = ("secrets-manager", "kms")
 ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
 DAY = 86_400
 NOT_FOUND: Any = {"Error": {"Code": "NotFoundException"}}
+
+
+ED25519_SPEC = "ECC_NIST_EDWARDS25519"
+ED25519_ALGORITHM = "ED25519_SHA_512"
+LONGEST_ED25519_MESSAGE = 4096
+
+
+class Ed25519Keys:
+    """Ed25519 keys of KMS, which moto lacks: moto has the key, and this fake its public key and Sign.
+
+    https://docs.aws.amazon.com/kms/latest/developerguide/symm-asymm-choose-key-spec.html
+    """
+
+    def __init__(self) -> None:
+        self._keys: dict[str, Ed25519PrivateKey] = {}
+
+    def add_to(self, kms: KMSClient) -> None:
+        hook: Any = self._before_send
+        kms.meta.events.register_first("before-send.kms", hook)
+
+    def _before_send(self, request: AWSPreparedRequest, **event: Any) -> AWSResponse | None:
+        body: Any = request.body
+        sent = json.loads(body)
+        target: Any = request.headers["X-Amz-Target"]
+        operation = (target.decode() if isinstance(target, bytes) else target).partition(".")[2]
+        if operation == "CreateKey" and sent.get("KeySpec") == ED25519_SPEC:
+            request.body = json.dumps({**sent, "KeySpec": "ECC_NIST_P256"})
+            answer = botocore_stubber(request=request, **event)
+            assert answer is not None
+            metadata = json.loads(answer.content)["KeyMetadata"]
+            self._keys[metadata["KeyId"]] = Ed25519PrivateKey.generate()
+            metadata |= {"KeySpec": ED25519_SPEC, "SigningAlgorithms": [ED25519_ALGORITHM]}
+            return response_to(request, json.dumps({"KeyMetadata": metadata}).encode())
+        key = self._keys.get(str(sent.get("KeyId")).rpartition("/")[2])
+        if key is None:
+            return None
+        if operation == "GetPublicKey":
+            return response_to(request, json.dumps(_public_key(sent["KeyId"], key)).encode())
+        if operation == "Sign":
+            return _sign(request, sent, key)
+        return None
+
+
+def _public_key(key_id: str, key: Ed25519PrivateKey) -> dict[str, Any]:
+    der = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return {
+        "KeyId": key_id,
+        "PublicKey": b64encode(der).decode(),
+        "KeySpec": ED25519_SPEC,
+        "KeyUsage": "SIGN_VERIFY",
+        "SigningAlgorithms": [ED25519_ALGORITHM],
+    }
+
+
+def _sign(request: AWSPreparedRequest, sent: Any, key: Ed25519PrivateKey) -> AWSResponse:
+    message = b64decode(sent["Message"])
+    if sent["SigningAlgorithm"] != ED25519_ALGORITHM:
+        return response_to(request, b'{"__type": "InvalidKeyUsageException"}', 400)
+    if sent.get("MessageType", "RAW") != "RAW" or not 1 <= len(message) <= LONGEST_ED25519_MESSAGE:
+        return response_to(request, b'{"__type": "ValidationException"}', 400)
+    signature = b64encode(key.sign(message)).decode()
+    members = {"KeyId": sent["KeyId"], "Signature": signature, "SigningAlgorithm": ED25519_ALGORITHM}
+    return response_to(request, json.dumps(members).encode())
 
 
 class Authority(AwsServer):
@@ -143,7 +209,7 @@ def test_kms_has_the_key_specs_and_signing_algorithms_of_the_code() -> None:
     assert KEY_SPECS.keys() == SIGNING_ALGORITHM_SPECS.keys() == set(SIGNING_ALGORITHMS)
     sign: Any = model.operation_model("Sign").input_shape
     message = sign.members["Message"]
-    assert message.metadata["max"] == LONGEST_MESSAGE == kms_ed25519.LONGEST_MESSAGE
+    assert message.metadata["max"] == LONGEST_MESSAGE == LONGEST_ED25519_MESSAGE
 
 
 def test_oversized_ed25519_message_is_rejected(authority: Authority) -> None:
