@@ -7,17 +7,18 @@ from dataclasses import dataclass
 
 from authorizer.aws import Aws
 from authorizer.metrics import Meter
-from functions.introspect_token.introspection import JwtResponder, TokenIntrospection
-from functions.shared.authentication.client_authentication import build_client_authentication
-from functions.shared.clients.client_registry import CachedClients, DynamoDbClients
-from functions.shared.keys.cached_key_ring import CachedKeyRing
-from functions.shared.keys.signers import RingSigners
-from functions.shared.runtime.lambda_function import SYSTEM_CLOCK, Clock, EnvironmentSettings, LambdaHandler
-from functions.shared.storage.aws import make_aws
-from functions.shared.storage.secrets_manager import SecretStore
-from functions.shared.tokens.token_lookup import TokenLookup, build_token_stores
-from functions.shared.web.audit import Emit
-from functions.shared.web.endpoint import Endpoint
+
+from ..shared.authentication.client_authentication import build_client_authentication
+from ..shared.clients.client_registry import CachedClients, DynamoDbClients
+from ..shared.keys.cached_key_ring import CachedKeyRing
+from ..shared.keys.signers import RingSigners
+from ..shared.runtime.lambda_function import SYSTEM_CLOCK, Clock, EnvironmentSettings, LambdaHandler
+from ..shared.storage.aws import make_aws
+from ..shared.storage.secrets_manager import SecretStore
+from ..shared.tokens.token_lookup import TokenLookup, build_token_stores
+from ..shared.web.audit import Emit
+from ..shared.web.endpoint import Endpoint
+from .introspection import JwtResponder, TokenIntrospection
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 from math import floor
 from typing import Any
 
-from functions.shared.authentication.client_authentication import ClientAuthentication
-from functions.shared.clients.client import Client
-from functions.shared.clients.supported import DEFAULT_SIGNING_ALGORITHM
-from functions.shared.keys.signers import SignerSource
-from functions.shared.runtime.lambda_function import Clock
-from functions.shared.tokens.token_lookup import ActiveToken, TokenLookup, to_cnf, token_type
-from functions.shared.web.audit import AuditEntry
-from functions.shared.web.form import Form, read_form
-from functions.shared.web.proxy_request import ProxyRequest
-from functions.shared.web.responses import NO_STORE, ProxyResponse, json_response, response
+from ..shared.authentication.client_authentication import ClientAuthentication
+from ..shared.clients.client import Client
+from ..shared.clients.supported import DEFAULT_SIGNING_ALGORITHM
+from ..shared.keys.signers import SignerSource
+from ..shared.runtime.lambda_function import Clock
+from ..shared.tokens.token_lookup import ActiveToken, TokenLookup, to_cnf, token_type
+from ..shared.web.audit import AuditEntry
+from ..shared.web.form import Form, read_form
+from ..shared.web.proxy_request import ProxyRequest
+from ..shared.web.responses import NO_STORE, ProxyResponse, json_response, response
 
 JWT_MEDIA_TYPE = "application/token-introspection+jwt"
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from authorizer.claims import Confirmation
-from functions.shared.clients.client import Client, TokenFormat, TokenProfile, is_resource_indicator
-from functions.shared.web.form import Form
-from functions.shared.web.oauth_errors import (
+
+from ..shared.clients.client import Client, TokenFormat, TokenProfile, is_resource_indicator
+from ..shared.web.form import Form
+from ..shared.web.oauth_errors import (
     InvalidScopeError,
     InvalidTargetError,
     UnauthorizedClientError,

@@ -7,26 +7,27 @@ from dataclasses import dataclass
 
 from authorizer.aws import Aws
 from authorizer.metrics import Meter
-from functions.issue_token.grants import GrantDecisions, grant_client_credentials
-from functions.issue_token.minting import JwtMint, OpaqueMint
-from functions.issue_token.proof_of_possession import DpopNonces, PossessionCheck
-from functions.issue_token.token_endpoint import TokenEndpoint
-from functions.issue_token.token_exchange import TokenExchange
-from functions.shared.authentication.client_authentication import build_client_authentication
-from functions.shared.clients.client import TokenFormat
-from functions.shared.clients.client_registry import CachedClients, DynamoDbClients
-from functions.shared.clients.supported import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
-from functions.shared.keys.cached_key_ring import CachedKeyRing
-from functions.shared.keys.signers import RingSigners
-from functions.shared.runtime.lambda_function import SYSTEM_CLOCK, Clock, EnvironmentSettings, LambdaHandler
-from functions.shared.storage.aws import make_aws
-from functions.shared.storage.secrets_manager import SecretStore
-from functions.shared.storage.state_table import OneTimeUse
-from functions.shared.tokens.opaque_tokens import OpaqueTokenStore
-from functions.shared.tokens.token_lookup import TokenLookup, build_token_stores
-from functions.shared.web import paths
-from functions.shared.web.audit import Emit
-from functions.shared.web.endpoint import Endpoint
+
+from ..shared.authentication.client_authentication import build_client_authentication
+from ..shared.clients.client import TokenFormat
+from ..shared.clients.client_registry import CachedClients, DynamoDbClients
+from ..shared.clients.supported import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
+from ..shared.keys.cached_key_ring import CachedKeyRing
+from ..shared.keys.signers import RingSigners
+from ..shared.runtime.lambda_function import SYSTEM_CLOCK, Clock, EnvironmentSettings, LambdaHandler
+from ..shared.storage.aws import make_aws
+from ..shared.storage.secrets_manager import SecretStore
+from ..shared.storage.state_table import OneTimeUse
+from ..shared.tokens.opaque_tokens import OpaqueTokenStore
+from ..shared.tokens.token_lookup import TokenLookup, build_token_stores
+from ..shared.web import paths
+from ..shared.web.audit import Emit
+from ..shared.web.endpoint import Endpoint
+from .grants import GrantDecisions, grant_client_credentials
+from .minting import JwtMint, OpaqueMint
+from .proof_of_possession import DpopNonces, PossessionCheck
+from .token_endpoint import TokenEndpoint
+from .token_exchange import TokenExchange
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,13 @@ from secrets import token_urlsafe
 from typing import Any, NamedTuple, Protocol
 
 from authorizer.jws import MAX_TOKEN_LENGTH
-from functions.issue_token.grants import Grant
-from functions.shared.clients.client import TokenProfile
-from functions.shared.keys.signers import MessageTooLongError, SignerSource
-from functions.shared.tokens.opaque_tokens import OpaqueToken, OpaqueTokenStore, generate_token
-from functions.shared.tokens.token_lookup import to_cnf
-from functions.shared.web.oauth_errors import InvalidScopeError
+
+from ..shared.clients.client import TokenProfile
+from ..shared.keys.signers import MessageTooLongError, SignerSource
+from ..shared.tokens.opaque_tokens import OpaqueToken, OpaqueTokenStore, generate_token
+from ..shared.tokens.token_lookup import to_cnf
+from ..shared.web.oauth_errors import InvalidScopeError
+from .grants import Grant
 
 Claims = dict[str, Any]
 

@@ -11,14 +11,15 @@ from authorizer import base64url
 from authorizer.claims import CERTIFICATE, DPOP_KEY, Confirmation
 from authorizer.dpop import MAX_PROOF_AGE, VerifiedProof, verify_proof
 from authorizer.errors import InvalidTokenError
-from functions.shared.clients.client import Client
-from functions.shared.runtime.lambda_function import Clock
-from functions.shared.storage.cache import StorageCache
-from functions.shared.storage.errors import StorageCorruptError
-from functions.shared.storage.secrets_manager import SecretStore
-from functions.shared.storage.state_table import AlreadyUsedError, OneTimeUse
-from functions.shared.web.oauth_errors import InvalidDpopProofError, InvalidRequestError, OAuthError, UseDpopNonceError
-from functions.shared.web.proxy_request import ProxyRequest
+
+from ..shared.clients.client import Client
+from ..shared.runtime.lambda_function import Clock
+from ..shared.storage.cache import StorageCache
+from ..shared.storage.errors import StorageCorruptError
+from ..shared.storage.secrets_manager import SecretStore
+from ..shared.storage.state_table import AlreadyUsedError, OneTimeUse
+from ..shared.web.oauth_errors import InvalidDpopProofError, InvalidRequestError, OAuthError, UseDpopNonceError
+from ..shared.web.proxy_request import ProxyRequest
 
 NONCE_HEADER = "DPoP-Nonce"
 _KIND = "dpop"

@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from functions.issue_token.grants import Grant, GrantDecisions, TokenRequest
-from functions.issue_token.minting import Mint, MintedToken, Validity, validity
-from functions.issue_token.proof_of_possession import Possession, PossessionCheck
-from functions.shared.authentication.client_authentication import ClientAuthentication
-from functions.shared.clients.client import Client, TokenFormat
-from functions.shared.runtime.lambda_function import Clock
-from functions.shared.tokens.token_lookup import token_type
-from functions.shared.web.audit import AuditEntry
-from functions.shared.web.form import Form, read_form
-from functions.shared.web.oauth_errors import (
+from ..shared.authentication.client_authentication import ClientAuthentication
+from ..shared.clients.client import Client, TokenFormat
+from ..shared.runtime.lambda_function import Clock
+from ..shared.tokens.token_lookup import token_type
+from ..shared.web.audit import AuditEntry
+from ..shared.web.form import Form, read_form
+from ..shared.web.oauth_errors import (
     InvalidRequestError,
     InvalidScopeError,
     InvalidTargetError,
     UnauthorizedClientError,
 )
-from functions.shared.web.proxy_request import ProxyRequest
-from functions.shared.web.responses import NO_STORE, ProxyResponse, json_response
+from ..shared.web.proxy_request import ProxyRequest
+from ..shared.web.responses import NO_STORE, ProxyResponse, json_response
+from .grants import Grant, GrantDecisions, TokenRequest
+from .minting import Mint, MintedToken, Validity, validity
+from .proof_of_possession import Possession, PossessionCheck
 
 REPEATABLE = frozenset({"resource", "audience"})
 """Parameters that may be sent more than once. RFC 8707, 2; RFC 8693, 2.1."""

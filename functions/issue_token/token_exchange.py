@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from functions.issue_token.grants import Grant, TokenRequest, granted_scopes, named_audience, required_audience
-from functions.shared.clients.client import Client
-from functions.shared.tokens.token_lookup import ActiveToken, TokenLookup
-from functions.shared.web.form import Form
-from functions.shared.web.oauth_errors import InvalidRequestError, InvalidScopeError
+from ..shared.clients.client import Client
+from ..shared.tokens.token_lookup import ActiveToken, TokenLookup
+from ..shared.web.form import Form
+from ..shared.web.oauth_errors import InvalidRequestError, InvalidScopeError
+from .grants import Grant, TokenRequest, granted_scopes, named_audience, required_audience
 
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
 MAX_ACTORS = 4

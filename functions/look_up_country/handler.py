@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from authorizer.metrics import Meter
-from functions.look_up_country.countries import Countries, MalformedCodeError, UnknownCountryError
-from functions.shared.runtime.lambda_function import LambdaHandler
-from functions.shared.web.audit import AuditEntry, Emit
-from functions.shared.web.endpoint import Endpoint
-from functions.shared.web.oauth_errors import InvalidRequestError, OAuthError
-from functions.shared.web.proxy_request import ProxyRequest
-from functions.shared.web.responses import ProxyResponse, json_response
+
+from ..shared.runtime.lambda_function import LambdaHandler
+from ..shared.web.audit import AuditEntry, Emit
+from ..shared.web.endpoint import Endpoint
+from ..shared.web.oauth_errors import InvalidRequestError, OAuthError
+from ..shared.web.proxy_request import ProxyRequest
+from ..shared.web.responses import ProxyResponse, json_response
+from .countries import Countries, MalformedCodeError, UnknownCountryError
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 250

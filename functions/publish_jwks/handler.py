@@ -9,16 +9,17 @@ from math import ceil
 
 from authorizer.aws import Aws
 from authorizer.metrics import Meter
-from functions.shared.keys.cached_key_ring import CachedKeyRing
-from functions.shared.keys.key_ring import JWKS_MAX_AGE, KeyRing
-from functions.shared.runtime.lambda_function import SYSTEM_CLOCK, Clock, EnvironmentSettings, LambdaHandler
-from functions.shared.storage.aws import make_aws
-from functions.shared.storage.secrets_manager import SecretStore
-from functions.shared.web.audit import AuditEntry, Emit
-from functions.shared.web.cacheable_response import METHODS, cacheable_response
-from functions.shared.web.endpoint import Endpoint
-from functions.shared.web.proxy_request import ProxyRequest
-from functions.shared.web.responses import ProxyResponse
+
+from ..shared.keys.cached_key_ring import CachedKeyRing
+from ..shared.keys.key_ring import JWKS_MAX_AGE, KeyRing
+from ..shared.runtime.lambda_function import SYSTEM_CLOCK, Clock, EnvironmentSettings, LambdaHandler
+from ..shared.storage.aws import make_aws
+from ..shared.storage.secrets_manager import SecretStore
+from ..shared.web.audit import AuditEntry, Emit
+from ..shared.web.cacheable_response import METHODS, cacheable_response
+from ..shared.web.endpoint import Endpoint
+from ..shared.web.proxy_request import ProxyRequest
+from ..shared.web.responses import ProxyResponse
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,19 +11,15 @@ from dataclasses import dataclass
 
 from authorizer.jws import PROOF_ALGORITHMS
 from authorizer.metrics import Meter
-from functions.shared.clients.supported import (
-    ASSERTION_ALGORITHMS,
-    DEFAULT_SIGNING_ALGORITHM,
-    GRANT_TYPES,
-    REGISTERED_METHODS,
-)
-from functions.shared.runtime.lambda_function import EnvironmentSettings, LambdaHandler
-from functions.shared.web import paths
-from functions.shared.web.audit import AuditEntry, Emit
-from functions.shared.web.cacheable_response import METHODS, cacheable_response
-from functions.shared.web.endpoint import Endpoint
-from functions.shared.web.proxy_request import ProxyRequest
-from functions.shared.web.responses import ProxyResponse
+
+from ..shared.clients.supported import ASSERTION_ALGORITHMS, DEFAULT_SIGNING_ALGORITHM, GRANT_TYPES, REGISTERED_METHODS
+from ..shared.runtime.lambda_function import EnvironmentSettings, LambdaHandler
+from ..shared.web import paths
+from ..shared.web.audit import AuditEntry, Emit
+from ..shared.web.cacheable_response import METHODS, cacheable_response
+from ..shared.web.endpoint import Endpoint
+from ..shared.web.proxy_request import ProxyRequest
+from ..shared.web.responses import ProxyResponse
 
 MAX_AGE = 3600
 """Cache lifetime in seconds. The members change only with the deployment's parameters."""

@@ -9,13 +9,14 @@ from importlib.resources import files
 
 from authorizer.jws import PROOF_ALGORITHMS
 from authorizer.metrics import Meter
-from functions.shared.runtime.lambda_function import EnvironmentSettings, LambdaHandler
-from functions.shared.web.audit import AuditEntry, Emit
-from functions.shared.web.cacheable_response import METHODS, cacheable_response
-from functions.shared.web.endpoint import Endpoint
-from functions.shared.web.oauth_errors import ServerError
-from functions.shared.web.proxy_request import ProxyRequest
-from functions.shared.web.responses import ProxyResponse
+
+from ..shared.runtime.lambda_function import EnvironmentSettings, LambdaHandler
+from ..shared.web.audit import AuditEntry, Emit
+from ..shared.web.cacheable_response import METHODS, cacheable_response
+from ..shared.web.endpoint import Endpoint
+from ..shared.web.oauth_errors import ServerError
+from ..shared.web.proxy_request import ProxyRequest
+from ..shared.web.responses import ProxyResponse
 
 MAX_AGE = 3600
 """Cache lifetime in seconds."""

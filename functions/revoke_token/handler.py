@@ -8,20 +8,21 @@ from dataclasses import dataclass
 
 from authorizer.aws import Aws
 from authorizer.metrics import Meter
-from functions.shared.authentication.client_authentication import ClientAuthentication, build_client_authentication
-from functions.shared.clients.client import Client
-from functions.shared.clients.client_registry import CachedClients, DynamoDbClients
-from functions.shared.keys.cached_key_ring import CachedKeyRing
-from functions.shared.runtime.lambda_function import SYSTEM_CLOCK, Clock, EnvironmentSettings, LambdaHandler
-from functions.shared.storage.aws import make_aws
-from functions.shared.storage.secrets_manager import SecretStore
-from functions.shared.tokens.token_lookup import TokenStore, build_token_stores
-from functions.shared.web.audit import AuditEntry, Emit
-from functions.shared.web.endpoint import Endpoint
-from functions.shared.web.form import read_form
-from functions.shared.web.oauth_errors import UnauthorizedClientError
-from functions.shared.web.proxy_request import ProxyRequest
-from functions.shared.web.responses import NO_STORE, ProxyResponse, json_response
+
+from ..shared.authentication.client_authentication import ClientAuthentication, build_client_authentication
+from ..shared.clients.client import Client
+from ..shared.clients.client_registry import CachedClients, DynamoDbClients
+from ..shared.keys.cached_key_ring import CachedKeyRing
+from ..shared.runtime.lambda_function import SYSTEM_CLOCK, Clock, EnvironmentSettings, LambdaHandler
+from ..shared.storage.aws import make_aws
+from ..shared.storage.secrets_manager import SecretStore
+from ..shared.tokens.token_lookup import TokenStore, build_token_stores
+from ..shared.web.audit import AuditEntry, Emit
+from ..shared.web.endpoint import Endpoint
+from ..shared.web.form import read_form
+from ..shared.web.oauth_errors import UnauthorizedClientError
+from ..shared.web.proxy_request import ProxyRequest
+from ..shared.web.responses import NO_STORE, ProxyResponse, json_response
 
 
 @dataclass(frozen=True, slots=True)

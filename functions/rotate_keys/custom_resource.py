@@ -14,11 +14,12 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 from authorizer.metrics import ERROR, Meter, Metric
-from functions.rotate_keys.key_rotation import Report
-from functions.shared.keys.rotation import UnsafeRotationError
-from functions.shared.runtime.lambda_function import MissingSettingsError
-from functions.shared.storage.errors import StorageError
-from functions.shared.web.audit import Emit
+
+from ..shared.keys.rotation import UnsafeRotationError
+from ..shared.runtime.lambda_function import MissingSettingsError
+from ..shared.storage.errors import StorageError
+from ..shared.web.audit import Emit
+from .key_rotation import Report
 
 ROTATIONS = Metric("Rotations", (("outcome",),))
 """One per run. Its outcome is `success` or `error`."""

@@ -8,13 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from authorizer.metrics import Meter
-from functions.rotate_keys.custom_resource import respond_to_cloudformation, run_and_log
-from functions.rotate_keys.key_backends import KeyBackend, KmsKeys, SecretsManagerKeys, generate_key
-from functions.rotate_keys.key_rotation import RingStore, Rotator
-from functions.shared.clients.supported import SIGNING_ALGORITHMS
-from functions.shared.keys.key_ring import IN_KMS, IN_SECRETS_MANAGER
-from functions.shared.keys.rotation import NewKey, RotationRules, UnsafeRotationError
-from functions.shared.runtime.lambda_function import (
+
+from ..shared.clients.supported import SIGNING_ALGORITHMS
+from ..shared.keys.key_ring import IN_KMS, IN_SECRETS_MANAGER
+from ..shared.keys.rotation import NewKey, RotationRules, UnsafeRotationError
+from ..shared.runtime.lambda_function import (
     SYSTEM_CLOCK,
     Clock,
     EnvironmentSettings,
@@ -22,9 +20,12 @@ from functions.shared.runtime.lambda_function import (
     LambdaHandler,
     WarmInstance,
 )
-from functions.shared.storage.aws import make_aws
-from functions.shared.storage.secrets_manager import SecretStore
-from functions.shared.storage.state_table import DAY
+from ..shared.storage.aws import make_aws
+from ..shared.storage.secrets_manager import SecretStore
+from ..shared.storage.state_table import DAY
+from .custom_resource import respond_to_cloudformation, run_and_log
+from .key_backends import KeyBackend, KmsKeys, SecretsManagerKeys, generate_key
+from .key_rotation import RingStore, Rotator
 
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _HOUR = 3_600

@@ -12,18 +12,19 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from authorizer.aws import Aws
-from functions.shared.keys import signing_keys
-from functions.shared.keys.key_ring import RingKey
-from functions.shared.keys.rotation import NewKey
-from functions.shared.keys.signatures import to_public_jwk
-from functions.shared.keys.signing_keys import to_pem
-from functions.shared.storage.aws import call, ignoring
-from functions.shared.storage.dynamodb_items import reading
-from functions.shared.storage.errors import StorageError
-from functions.shared.storage.secrets_manager import SecretStore, SecretVersion, retrying_conflicts
+
+from ..shared.keys import signing_keys
+from ..shared.keys.key_ring import RingKey
+from ..shared.keys.rotation import NewKey
+from ..shared.keys.signatures import to_public_jwk
+from ..shared.keys.signing_keys import to_pem
+from ..shared.storage.aws import call, ignoring
+from ..shared.storage.dynamodb_items import reading
+from ..shared.storage.errors import StorageError
+from ..shared.storage.secrets_manager import SecretStore, SecretVersion, retrying_conflicts
 
 if TYPE_CHECKING:
-    from functions.shared.keys.signatures import PrivateKey, PublicKey
+    from ..shared.keys.signatures import PrivateKey, PublicKey
 
 
 ORPHAN_SECONDS = 3600

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from functions.rotate_keys.key_backends import KeyBackend
-from functions.shared.keys import key_ring
-from functions.shared.keys.key_ring import KeyRing, RingKey
-from functions.shared.keys.rotation import (
+from ..shared.keys import key_ring
+from ..shared.keys.key_ring import KeyRing, RingKey
+from ..shared.keys.rotation import (
     PROPAGATION_SECONDS,
     NewKey,
     RotationRules,
@@ -18,9 +17,10 @@ from functions.shared.keys.rotation import (
     prune,
     signing_age,
 )
-from functions.shared.runtime.lambda_function import Clock
-from functions.shared.storage.secrets_manager import SecretStore, SecretVersion, retrying_conflicts
-from functions.shared.storage.state_table import DAY
+from ..shared.runtime.lambda_function import Clock
+from ..shared.storage.secrets_manager import SecretStore, SecretVersion, retrying_conflicts
+from ..shared.storage.state_table import DAY
+from .key_backends import KeyBackend
 
 LONGEST_RUN = 900
 """Seconds. A run that took longer does not write: another run may have deleted its new key."""

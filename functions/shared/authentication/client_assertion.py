@@ -18,9 +18,10 @@ from authorizer.claims import LEEWAY
 from authorizer.errors import InvalidTokenError, Reason
 from authorizer.jwk import VerificationKey, parse_key
 from authorizer.jws import ALGORITHMS
-from functions.shared.authentication.credentials import PresentedAssertion
-from functions.shared.keys.signatures import to_public_jwk
-from functions.shared.storage.state_table import OneTimeUse
+
+from ..keys.signatures import to_public_jwk
+from ..storage.state_table import OneTimeUse
+from .credentials import PresentedAssertion
 
 _CACHED_SUBJECTS = 1024
 _RSA_BLOCKS = 8

@@ -16,31 +16,32 @@ from typing import Any, NamedTuple
 from authorizer import https_client
 from authorizer.aws import Aws
 from authorizer.clock import Clocks
-from functions.shared.authentication.client_assertion import ReplayCheck
-from functions.shared.authentication.client_secret import SecretUseRecorder, secret_methods
-from functions.shared.authentication.credentials import (
+
+from ..clients.client import Client
+from ..clients.client_registry import ClientRegistry
+from ..runtime.lambda_function import Clock
+from ..storage.errors import StorageError, StorageUnavailableError
+from ..storage.state_table import Counters, OneTimeUse, SecretUses
+from ..web.audit import AuditEntry
+from ..web.form import Form
+from ..web.metrics import UNCOUNTED_FAILURES
+from ..web.oauth_errors import InvalidClientError, InvalidRequestError, TooManyFailuresError
+from ..web.proxy_request import ProxyRequest
+from .client_assertion import ReplayCheck
+from .client_secret import SecretUseRecorder, secret_methods
+from .credentials import (
     CERTIFICATE,
     AuthenticationMethod,
     CredentialSource,
     PresentedCredentials,
     ReplayedCredentialError,
 )
-from functions.shared.authentication.federated_jwt import FederatedJwt
-from functions.shared.authentication.mutual_tls import SelfSignedTlsClientAuth, TlsClientAuth
-from functions.shared.authentication.private_key_jwt import PrivateKeyJwt
-from functions.shared.authentication.rate_limit import FailureLimiter
-from functions.shared.authentication.remote_jwks import RemoteJwks
-from functions.shared.authentication.ssrf_guard import ON_LOOPBACK, require_public, require_public_or_loopback
-from functions.shared.clients.client import Client
-from functions.shared.clients.client_registry import ClientRegistry
-from functions.shared.runtime.lambda_function import Clock
-from functions.shared.storage.errors import StorageError, StorageUnavailableError
-from functions.shared.storage.state_table import Counters, OneTimeUse, SecretUses
-from functions.shared.web.audit import AuditEntry
-from functions.shared.web.form import Form
-from functions.shared.web.metrics import UNCOUNTED_FAILURES
-from functions.shared.web.oauth_errors import InvalidClientError, InvalidRequestError, TooManyFailuresError
-from functions.shared.web.proxy_request import ProxyRequest
+from .federated_jwt import FederatedJwt
+from .mutual_tls import SelfSignedTlsClientAuth, TlsClientAuth
+from .private_key_jwt import PrivateKeyJwt
+from .rate_limit import FailureLimiter
+from .remote_jwks import RemoteJwks
+from .ssrf_guard import ON_LOOPBACK, require_public, require_public_or_loopback
 
 CREDENTIAL_PARAMETERS = frozenset({"client_id", "client_secret", "client_assertion"})
 

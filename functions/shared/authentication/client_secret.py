@@ -7,20 +7,15 @@ import re
 from dataclasses import dataclass
 
 from authorizer.cache import LRUCache
-from functions.shared.authentication.credentials import (
-    BASIC,
-    SECRET_PARAMETER,
-    AuthenticationMethod,
-    CredentialSource,
-    PresentedCredentials,
-)
-from functions.shared.clients.client import Client
-from functions.shared.clients.client_secrets import SecretVerifier, WrongSecretError
-from functions.shared.clients.supported import CLIENT_SECRET_BASIC, CLIENT_SECRET_POST
-from functions.shared.storage.errors import StorageError
-from functions.shared.storage.state_table import DAY, SecretUses
-from functions.shared.web.form import form_decode
-from functions.shared.web.oauth_errors import InvalidClientError, InvalidRequestError
+
+from ..clients.client import Client
+from ..clients.client_secrets import SecretVerifier, WrongSecretError
+from ..clients.supported import CLIENT_SECRET_BASIC, CLIENT_SECRET_POST
+from ..storage.errors import StorageError
+from ..storage.state_table import DAY, SecretUses
+from ..web.form import form_decode
+from ..web.oauth_errors import InvalidClientError, InvalidRequestError
+from .credentials import BASIC, SECRET_PARAMETER, AuthenticationMethod, CredentialSource, PresentedCredentials
 
 _CACHED_USES = 2048
 _NEVER_ENCODED = re.compile(r"[:=&]|%(?![0-9A-Fa-f]{2})")

@@ -11,11 +11,12 @@ from typing import Generic, Protocol, TypeVar
 from authorizer import jws
 from authorizer.errors import InvalidTokenError
 from authorizer.jws import ALGORITHMS, HeaderRules, UnverifiedJws
-from functions.shared.clients.client import Client
-from functions.shared.storage.state_table import AlreadyUsedError
-from functions.shared.web.form import Form
-from functions.shared.web.oauth_errors import InvalidClientError, InvalidRequestError
-from functions.shared.web.proxy_request import ProxyRequest
+
+from ..clients.client import Client
+from ..storage.state_table import AlreadyUsedError
+from ..web.form import Form
+from ..web.oauth_errors import InvalidClientError, InvalidRequestError
+from ..web.proxy_request import ProxyRequest
 
 Credential = TypeVar("Credential")
 

@@ -15,26 +15,14 @@ from authorizer import claims as claim_reading
 from authorizer.claims import LEEWAY
 from authorizer.errors import InvalidTokenError, Reason
 from authorizer.jwk import VerificationKey
-from functions.shared.authentication.client_assertion import (
-    KnownSubjects,
-    ReplayCheck,
-    check_sole_audience,
-    dummy_key,
-    read_expiry,
-    verify_signature,
-)
-from functions.shared.authentication.credentials import (
-    CLIENT_ASSERTION,
-    CredentialSource,
-    PresentedAssertion,
-    PresentedCredentials,
-    assertion_errors,
-)
-from functions.shared.authentication.remote_jwks import RemoteJwks
-from functions.shared.clients.assertion_rules import FederationRule
-from functions.shared.clients.client import Client
-from functions.shared.clients.supported import FEDERATED_JWT
-from functions.shared.web.oauth_errors import InvalidClientError
+
+from ..clients.assertion_rules import FederationRule
+from ..clients.client import Client
+from ..clients.supported import FEDERATED_JWT
+from ..web.oauth_errors import InvalidClientError
+from .client_assertion import KnownSubjects, ReplayCheck, check_sole_audience, dummy_key, read_expiry, verify_signature
+from .credentials import CLIENT_ASSERTION, CredentialSource, PresentedAssertion, PresentedCredentials, assertion_errors
+from .remote_jwks import RemoteJwks
 
 
 @dataclass(frozen=True, slots=True)

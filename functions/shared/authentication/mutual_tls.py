@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from functions.shared.authentication.credentials import CERTIFICATE, CredentialSource, PresentedCredentials
-from functions.shared.clients.client import Client
-from functions.shared.clients.supported import SELF_SIGNED_TLS_CLIENT_AUTH, TLS_CLIENT_AUTH
-from functions.shared.web.oauth_errors import InvalidClientError
-from functions.shared.web.proxy_request import ClientCertificate
+from ..clients.client import Client
+from ..clients.supported import SELF_SIGNED_TLS_CLIENT_AUTH, TLS_CLIENT_AUTH
+from ..web.oauth_errors import InvalidClientError
+from ..web.proxy_request import ClientCertificate
+from .credentials import CERTIFICATE, CredentialSource, PresentedCredentials
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,15 +13,13 @@ from authorizer.claims import LEEWAY
 from authorizer.errors import InvalidTokenError, Reason
 from authorizer.jwk import VerificationKey
 from authorizer.jws import ALGORITHMS, UnverifiedHeader
-from functions.shared.authentication.client_assertion import (
-    KnownSubjects,
-    ReplayCheck,
-    check_sole_audience,
-    dummy_key,
-    read_expiry,
-    verify_signature,
-)
-from functions.shared.authentication.credentials import (
+
+from ..clients.assertion_rules import AssertionRules
+from ..clients.client import Client
+from ..clients.supported import PRIVATE_KEY_JWT
+from ..web import paths
+from .client_assertion import KnownSubjects, ReplayCheck, check_sole_audience, dummy_key, read_expiry, verify_signature
+from .credentials import (
     CLIENT_ASSERTION,
     CLIENT_AUTHENTICATION_TYPE,
     CredentialSource,
@@ -29,11 +27,7 @@ from functions.shared.authentication.credentials import (
     PresentedCredentials,
     assertion_errors,
 )
-from functions.shared.authentication.remote_jwks import RemoteJwks
-from functions.shared.clients.assertion_rules import AssertionRules
-from functions.shared.clients.client import Client
-from functions.shared.clients.supported import PRIVATE_KEY_JWT
-from functions.shared.web import paths
+from .remote_jwks import RemoteJwks
 
 _STRICT_TYPES = frozenset({CLIENT_AUTHENTICATION_TYPE})
 _TYPES = frozenset({None, "jwt", CLIENT_AUTHENTICATION_TYPE})

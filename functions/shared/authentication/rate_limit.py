@@ -19,9 +19,10 @@ from math import ceil
 
 from authorizer.cache import LRUCache
 from authorizer.state_table import entry
-from functions.shared.storage.errors import StorageError, StorageUnavailableError
-from functions.shared.storage.state_table import Counters
-from functions.shared.web.oauth_errors import TooManyFailuresError
+
+from ..storage.errors import StorageError, StorageUnavailableError
+from ..storage.state_table import Counters
+from ..web.oauth_errors import TooManyFailuresError
 
 _BY_SOURCE = "failures-by-source"
 _BY_CLIENT = "failures-by-client"

@@ -21,7 +21,8 @@ from authorizer.https_client import HttpExchangeError, Request, Response, Send, 
 from authorizer.jwk import VerificationKey, parse_key_set
 from authorizer.jwks_cache import Discovery, Fetch, JwksCache
 from authorizer.jws import ALGORITHMS
-from functions.shared.web.oauth_errors import TemporarilyUnavailableError
+
+from ..web.oauth_errors import TemporarilyUnavailableError
 
 FETCH_SECONDS = 3.0
 """Time limit of one fetch, including discovery."""

@@ -13,9 +13,10 @@ from authorizer.errors import Reason
 from authorizer.https_client import parse_url
 from authorizer.jwk import KeySet, has_private_part, parse_key_set
 from authorizer.jws import ALGORITHMS
-from functions.shared.runtime.wildcards import matches_wildcards
-from functions.shared.storage.dynamodb_items import boolean, integer, text
-from functions.shared.storage.state_table import DAY
+
+from ..runtime.wildcards import matches_wildcards
+from ..storage.dynamodb_items import boolean, integer, text
+from ..storage.state_table import DAY
 
 DEFAULT_ASSERTION_LIFETIME = 300
 LONGEST_ASSERTION_LIFETIME = 3600

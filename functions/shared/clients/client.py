@@ -9,10 +9,14 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from authorizer.claims import THUMBPRINT, is_scope
-from functions.shared.clients.assertion_rules import AssertionRules, FederationRule
-from functions.shared.clients.certificate_subject import CertificateSubject
-from functions.shared.clients.client_secrets import StoredSecret
-from functions.shared.clients.supported import (
+
+from ..storage import dynamodb_items
+from ..storage.dynamodb_items import boolean, integer, listed, text, texts
+from ..storage.state_table import DAY
+from .assertion_rules import AssertionRules, FederationRule
+from .certificate_subject import CertificateSubject
+from .client_secrets import StoredSecret
+from .supported import (
     CLIENT_CREDENTIALS,
     DEFAULT_SIGNING_ALGORITHM,
     FEDERATED_JWT,
@@ -23,9 +27,6 @@ from functions.shared.clients.supported import (
     TLS_CLIENT_AUTH,
     TOKEN_EXCHANGE,
 )
-from functions.shared.storage import dynamodb_items
-from functions.shared.storage.dynamodb_items import boolean, integer, listed, text, texts
-from functions.shared.storage.state_table import DAY
 
 T = TypeVar("T")
 

@@ -8,11 +8,12 @@ from typing import Any, Protocol
 
 from authorizer.aws import Aws
 from authorizer.cache import LRUCache
-from functions.shared.clients.client import Client, from_item, is_client_id, to_item
-from functions.shared.runtime.lambda_function import Clock
-from functions.shared.storage.aws import call
-from functions.shared.storage.cache import StorageCache
-from functions.shared.storage.errors import StorageCorruptError, StorageUnavailableError
+
+from ..runtime.lambda_function import Clock
+from ..storage.aws import call
+from ..storage.cache import StorageCache
+from ..storage.errors import StorageCorruptError, StorageUnavailableError
+from .client import Client, from_item, is_client_id, to_item
 
 FRESH_SECONDS = 30
 STALE_SECONDS = 120

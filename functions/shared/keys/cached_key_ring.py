@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from functions.shared.keys.key_ring import KeyRing, RingKey, UnusableKeyRingError, from_json, key_errors
-from functions.shared.runtime.lambda_function import Clock
-from functions.shared.storage.cache import StorageCache
-from functions.shared.storage.secrets_manager import SecretStore
+from ..runtime.lambda_function import Clock
+from ..storage.cache import StorageCache
+from ..storage.secrets_manager import SecretStore
+from .key_ring import KeyRing, RingKey, UnusableKeyRingError, from_json, key_errors
 
 FRESH_SECONDS = 30
 """Cache lifetime, and the time in which all processes use a written key ring."""

@@ -14,8 +14,9 @@ from typing import Any
 
 from authorizer.errors import InvalidTokenError
 from authorizer.jwk_thumbprint import PUBLIC_MEMBERS, thumbprint
-from functions.shared.storage.errors import StorageError, StorageUnavailableError
-from functions.shared.web.metrics import UNUSABLE_KEY_RINGS
+
+from ..storage.errors import StorageError, StorageUnavailableError
+from ..web.metrics import UNUSABLE_KEY_RINGS
 
 VERSION = 1
 JWKS_MAX_AGE = 300

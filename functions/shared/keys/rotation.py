@@ -15,9 +15,10 @@ from math import ceil, floor
 
 from authorizer.claims import LEEWAY
 from authorizer.jwk_thumbprint import thumbprint
-from functions.shared.clients.client import LONGEST_TOKEN_LIFETIME
-from functions.shared.keys.cached_key_ring import STALE_SECONDS
-from functions.shared.keys.key_ring import IN_SECRETS_MANAGER, JWKS_MAX_AGE, KeyRing, RingKey
+
+from ..clients.client import LONGEST_TOKEN_LIFETIME
+from .cached_key_ring import STALE_SECONDS
+from .key_ring import IN_SECRETS_MANAGER, JWKS_MAX_AGE, KeyRing, RingKey
 
 CLOCK_SKEW = 60
 """Seconds by which two clocks may differ, including the time of a write."""

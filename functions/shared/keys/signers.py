@@ -14,14 +14,15 @@ from authorizer import base64url
 from authorizer.aws import Aws
 from authorizer.jwk_thumbprint import thumbprint
 from authorizer.metrics import Meter
-from functions.shared.keys.cached_key_ring import CachedKeyRing
-from functions.shared.keys.key_ring import IN_KMS, RingKey, UnusableKeyRingError, key_errors
-from functions.shared.keys.signatures import Sign, es256_from_der, make_sign, to_public_jwk
-from functions.shared.keys.signing_keys import from_json, from_pem
-from functions.shared.storage.aws import call
-from functions.shared.storage.secrets_manager import SecretStore
-from functions.shared.web.metrics import KMS_SIGN_MILLISECONDS
-from functions.shared.web.responses import json_encoder
+
+from ..storage.aws import call
+from ..storage.secrets_manager import SecretStore
+from ..web.metrics import KMS_SIGN_MILLISECONDS
+from ..web.responses import json_encoder
+from .cached_key_ring import CachedKeyRing
+from .key_ring import IN_KMS, RingKey, UnusableKeyRingError, key_errors
+from .signatures import Sign, es256_from_der, make_sign, to_public_jwk
+from .signing_keys import from_json, from_pem
 
 LONGEST_MESSAGE = 4096
 """Bytes that KMS takes as a raw message. https://docs.aws.amazon.com/kms/latest/APIReference/API_Sign.html"""

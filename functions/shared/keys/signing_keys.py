@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, cast
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
-from functions.shared.keys.key_ring import UnusableKeyRingError
+from .key_ring import UnusableKeyRingError
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
-    from functions.shared.keys.signatures import PrivateKey
+    from .signatures import PrivateKey
 
 
 VERSION = 1

@@ -8,7 +8,8 @@ from typing import Any
 
 from authorizer.aws import Aws, AwsError, AwsUnavailableError, Boto3
 from authorizer.clock import Deadline
-from functions.shared.storage.errors import StorageError, StorageUnavailableError
+
+from .errors import StorageError, StorageUnavailableError
 
 CONNECT_SECONDS = 1
 ATTEMPT_SECONDS = 3

@@ -9,7 +9,8 @@ from typing import Generic, TypeVar
 
 from authorizer.cache import BackOff, CacheEntry, Lifetime, Loaded, LRUCache, RefreshingCache
 from authorizer.clock import Clocks, Deadline
-from functions.shared.storage.errors import StorageUnavailableError
+
+from .errors import StorageUnavailableError
 
 K = TypeVar("K")
 V = TypeVar("V")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from decimal import Clamped, Context, Decimal, Inexact, Overflow, Rounded, Underflow
 from typing import Any
 
-from functions.shared.storage.errors import StorageCorruptError
+from .errors import StorageCorruptError
 
 _NUMBER = Context(prec=38, Emin=-128, Emax=126, traps=[Clamped, Overflow, Inexact, Rounded, Underflow])
 """The numbers of DynamoDB. One that it cannot store exactly raises an ArithmeticError."""

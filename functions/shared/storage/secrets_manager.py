@@ -9,8 +9,9 @@ from typing import TypeVar
 from uuid import uuid4
 
 from authorizer.aws import Aws
-from functions.shared.storage.aws import call, ignoring
-from functions.shared.storage.errors import StorageCorruptError, StorageError
+
+from .aws import call, ignoring
+from .errors import StorageCorruptError, StorageError
 
 T = TypeVar("T")
 

@@ -18,8 +18,9 @@ from __future__ import annotations
 
 from authorizer.aws import Aws
 from authorizer.state_table import CONDITION_FAILED, SCHEMA_VERSION, StateTable, entry
-from functions.shared.storage import dynamodb_items
-from functions.shared.storage.aws import call, call_deadline, ignoring, storage_errors
+
+from . import dynamodb_items
+from .aws import call, call_deadline, ignoring, storage_errors
 
 DAY = 86_400
 KEPT_DAYS = 400

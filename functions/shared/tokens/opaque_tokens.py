@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 
 from authorizer.aws import Aws
 from authorizer.claims import Confirmation
-from functions.shared.clients.client_secrets import SCANNABLE_PREFIX, random_credential
-from functions.shared.storage import dynamodb_items
-from functions.shared.storage.aws import call
-from functions.shared.storage.dynamodb_items import integer, text, texts
+
+from ..clients.client_secrets import SCANNABLE_PREFIX, random_credential
+from ..storage import dynamodb_items
+from ..storage.aws import call
+from ..storage.dynamodb_items import integer, text, texts
 
 T = TypeVar("T")
 

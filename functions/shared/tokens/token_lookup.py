@@ -15,12 +15,13 @@ from authorizer.jwk import VerificationKey, parse_key
 from authorizer.jws import ALGORITHMS
 from authorizer.state_table import revoked_jwt
 from authorizer.verifier import TrustedIssuer, Verifier, header_rules
-from functions.shared.clients.client import LONGEST_TOKEN_LIFETIME, Client
-from functions.shared.clients.client_registry import ClientRegistry
-from functions.shared.keys.cached_key_ring import CachedKeyRing
-from functions.shared.runtime.lambda_function import Clock
-from functions.shared.storage.state_table import JwtDenyList
-from functions.shared.tokens.opaque_tokens import OpaqueTokenStore, is_opaque_token
+
+from ..clients.client import LONGEST_TOKEN_LIFETIME, Client
+from ..clients.client_registry import ClientRegistry
+from ..keys.cached_key_ring import CachedKeyRing
+from ..runtime.lambda_function import Clock
+from ..storage.state_table import JwtDenyList
+from .opaque_tokens import OpaqueTokenStore, is_opaque_token
 
 _HEADER = header_rules(ALGORITHMS, require_at_jwt=False)
 _CACHED_TOKENS = 1024

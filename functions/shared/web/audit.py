@@ -6,7 +6,8 @@ from collections.abc import Callable
 from hashlib import sha256
 
 from authorizer.metrics import Metric
-from functions.shared.web.responses import json_encoder
+
+from .responses import json_encoder
 
 Emit = Callable[[str], None]
 """Writes one line. `print` in Lambda, whose standard output is the log."""

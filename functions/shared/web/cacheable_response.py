@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from hashlib import sha256
 
-from functions.shared.web.proxy_request import ProxyRequest
-from functions.shared.web.responses import ProxyResponse, response
+from .proxy_request import ProxyRequest
+from .responses import ProxyResponse, response
 
 METHODS = ("GET", "HEAD", "OPTIONS")
 

@@ -9,18 +9,13 @@ from pathlib import PurePath
 from typing import Any
 
 from authorizer.metrics import ERROR, Meter
-from functions.shared.storage.errors import StorageError, StorageUnavailableError
-from functions.shared.web.audit import AuditEntry, Emit
-from functions.shared.web.metrics import FAILURES, REQUESTS
-from functions.shared.web.oauth_errors import (
-    MethodNotAllowedError,
-    OAuthError,
-    ServerError,
-    TemporarilyUnavailableError,
-    to_response,
-)
-from functions.shared.web.proxy_request import ProxyRequest, read_event
-from functions.shared.web.responses import ProxyResponse
+
+from ..storage.errors import StorageError, StorageUnavailableError
+from .audit import AuditEntry, Emit
+from .metrics import FAILURES, REQUESTS
+from .oauth_errors import MethodNotAllowedError, OAuthError, ServerError, TemporarilyUnavailableError, to_response
+from .proxy_request import ProxyRequest, read_event
+from .responses import ProxyResponse
 
 _FRAMES = 4
 _SERVER_SIDE = 500

@@ -9,8 +9,8 @@ from encodings import normalize_encoding
 from encodings.aliases import aliases
 from urllib.parse import unquote_plus
 
-from functions.shared.web.oauth_errors import InvalidRequestError
-from functions.shared.web.proxy_request import ProxyRequest
+from .oauth_errors import InvalidRequestError
+from .proxy_request import ProxyRequest
 
 MAX_BODY_BYTES = 65_536
 MEDIA_TYPE = "application/x-www-form-urlencoded"

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 from authorizer.metrics import Metric
-from functions.shared.web.metrics import LOCKOUTS
-from functions.shared.web.responses import NO_STORE, ProxyResponse, json_response
+
+from .metrics import LOCKOUTS
+from .responses import NO_STORE, ProxyResponse, json_response
 
 _NOT_IN_DESCRIPTIONS = re.compile(r"[^\x20-\x21\x23-\x5B\x5D-\x7E]")
 

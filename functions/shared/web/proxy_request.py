@@ -10,7 +10,8 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from authorizer import base64url
-from functions.shared.web.oauth_errors import InvalidRequestError, ServerError
+
+from .oauth_errors import InvalidRequestError, ServerError
 
 if TYPE_CHECKING:
     from cryptography import x509
