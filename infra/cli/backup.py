@@ -1,16 +1,15 @@
 """`gatehouse backup` and `gatehouse restore`."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from math import floor
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.console import RenderableType
 
-from functions.rotate_keys.key_rotation import RingStore, SeenRing
+from functions.rotate_keys.key_rotation import RingStore
 from functions.shared.clients.client import Client, from_item
 from functions.shared.keys import key_ring
 from functions.shared.keys.key_ring import KeyRing, RingKey, UnusableKeyRingError
@@ -18,8 +17,8 @@ from functions.shared.keys.rotation import PROPAGATION_SECONDS, RETENTION_NEEDED
 from functions.shared.storage.errors import StorageCorruptError
 from functions.shared.storage.secrets_manager import SecretStore
 
-from .client_files import Change, Kind, compare, lines, payload, write
-from .client_store import ClientTable, SeenClient, clients_of, refuse_broken
+from .client_files import Kind, compare, lines, payload, write
+from .client_store import SeenClient, clients_of, refuse_broken
 from .context import CommandContext, Deployment, pass_context
 from .errors import CommandError, ConflictError, UsageError
 from .input_files import read_text, write_private_file
@@ -36,7 +35,6 @@ class Backup:
     """The content of a backup."""
 
     taken_at: str
-    stack: str
     issuer: str
     clients: tuple[Client, ...]
     ring: KeyRing
@@ -71,27 +69,16 @@ def read_backup(path: Path) -> Backup:
             "Use the command line of the version that wrote it.",
         )
     try:
-        return _of_document(document)
+        clients = tuple(from_item(item) for item in document["clients"])
+        ring = key_ring.from_json(json.dumps(document["key_ring"]))
+        return Backup(document["taken_at"], document["issuer"], clients, ring)
     except (StorageCorruptError, UnusableKeyRingError) as error:
-        raise _unusable(path, str(error)) from error
+        why = str(error)
     # Raised by boto3 for values that are not items.
     except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError) as error:
-        raise _unusable(path, f"a value is not valid ({error})") from error
-
-
-def _unusable(path: Path, why: str) -> UsageError:
+        why = f"a value is not valid ({error})"
     problem = f"{path} cannot be restored: {why.rstrip('.')}."
-    return UsageError(problem, "The file was changed, or a newer version wrote it.")
-
-
-def _of_document(document: Mapping[str, Any]) -> Backup:
-    return Backup(
-        taken_at=document["taken_at"],
-        stack=document["stack"],
-        issuer=document["issuer"],
-        clients=tuple(from_item(item) for item in document["clients"]),
-        ring=key_ring.from_json(json.dumps(document["key_ring"])),
-    )
+    raise UsageError(problem, "The file was changed, or a newer version wrote it.")
 
 
 def missing_keys(ring: KeyRing, backed_up: KeyRing, now: float) -> tuple[RingKey, ...]:
@@ -112,16 +99,6 @@ def _needed_until(key: RingKey, now: int) -> int:
     """Return the expiry of a key's last token, if the key has signed until now."""
     longest = now + PROPAGATION_SECONDS + RETENTION_NEEDED
     return longest if key.publish_until is None else min(key.publish_until, longest)
-
-
-def signs_nothing(ring: KeyRing, now: float) -> bool:
-    """Return True if no key may sign."""
-    return not any(key.may_sign(now) for key in ring.keys)
-
-
-def with_keys(ring: KeyRing, keys: Sequence[RingKey]) -> KeyRing:
-    """Return a ring with further keys."""
-    return KeyRing((*ring.keys, *keys))
 
 
 _file = click.argument("file", type=click.Path(path_type=Path), help="The backup file.")
@@ -169,7 +146,8 @@ def restore(context: CommandContext, file: Path, *, overwrite: bool, with_keys: 
     backup = read_backup(file)
     clients = clients_of(context)
     with context.terminal.progress("Reading clients and keys"):
-        changes = _changes(clients, backup.clients)
+        known = {each.client_id: each for each in clients.list()}
+        changes = [compare(client, known.get(client.client_id)) for client in backup.clients]
         seen = _rings(context).read()
         missing = missing_keys(seen.ring, backup.ring, context.now())
     keys = missing if with_keys else ()
@@ -196,7 +174,12 @@ def restore(context: CommandContext, file: Path, *, overwrite: bool, with_keys: 
             f"Restore {counted(len(written), 'client')} and {counted(len(keys), 'public key')}?", yes=yes
         )
     if keys:
-        _publish(context, seen, keys)
+        if not any(key.may_sign(context.now()) for key in seen.ring.keys):
+            raise CommandError(
+                "The deployment has no signing key, and a restored key cannot sign.",
+                "Invoke RotateKeys (it runs hourly and at deployment), then restore again.",
+            )
+        _rings(context).write(KeyRing((*seen.ring.keys, *keys)), seen)
     failed = write(context, clients, written)
     differing = len([change for change in changes if change.is_written]) - len(written)
     skipped = (
@@ -227,17 +210,3 @@ def _described(key: RingKey, *, is_restored: bool) -> str:
 def _rings(context: CommandContext) -> RingStore:
     deployment = context.deployment
     return RingStore(SecretStore(context.aws), deployment.resource("KeyRingSecret"))
-
-
-def _changes(clients: ClientTable, wanted: Iterable[Client]) -> list[Change]:
-    known = {seen.client_id: seen for seen in clients.list()}
-    return [compare(client, known.get(client.client_id)) for client in wanted]
-
-
-def _publish(context: CommandContext, seen: SeenRing, keys: tuple[RingKey, ...]) -> None:
-    if signs_nothing(seen.ring, context.now()):
-        raise CommandError(
-            "The deployment has no signing key, and a restored key cannot sign.",
-            "Invoke RotateKeys (it runs hourly and at deployment), then restore again.",
-        )
-    _rings(context).write(with_keys(seen.ring, keys), seen)

@@ -23,7 +23,6 @@ from functions.shared.keys.rotation import (
     KeyInUseError,
     LastSigningKeyError,
     NoSigningKeyError,
-    RotationError,
     RotationRules,
     SuccessorAnnouncedError,
     UnknownKeyError,
@@ -45,16 +44,6 @@ _FIELDS: Mapping[str, str] = {
     "AuthorizerKeyCacheSeconds": "verifier_cache_seconds",
 }
 """Fields of rotate_keys' settings by the parameter that sets each; a test compares both."""
-
-
-class ConcurrentRotationError(ConflictError):
-    """Raised when another process lets a new key sign at the same moment: one is enough."""
-
-    def __init__(self, kid: str) -> None:
-        super().__init__(
-            f"Another process made key {kid} sign at the same moment, so no second key was added.",
-            "List the keys before you go on: gatehouse keys list.",
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +70,7 @@ class KeyOperations:
         """Make a new key sign at once, and the previous keys never again; return its id.
 
         Raises:
-            ConcurrentRotationError: another process has done so since the key ring was read.
+            ConflictError: another process has done so since the key ring was read.
             SecretConflictError: other processes wrote the key ring each time.
         """
         known_ids = {known.kid for known in self.store.read().ring.keys}
@@ -93,7 +82,10 @@ class KeyOperations:
                 is_new = known.alg == alg and known.kid not in known_ids
                 # The clock of the other process may be ahead.
                 if is_new and known.sign_until is None and known.sign_from <= now + CLOCK_SKEW:
-                    raise ConcurrentRotationError(known.kid)
+                    raise ConflictError(
+                        f"Another process made key {known.kid} sign at the same moment, so no second key was added.",
+                        "List the keys before you go on: gatehouse keys list.",
+                    )
             return rotation.replace_at_once(ring, key, now, self.rules)
 
         self.store.change(lambda ring: with_key(ring, self.clock()))
@@ -172,26 +164,19 @@ def command_errors(rules: RotationRules | None = None) -> Iterator[None]:
         raise NotFoundError(f"The key ring has no key {error.kid}.", "List the keys: gatehouse keys list.") from None
     except KeyInUseError as error:
         raise CommandError(*_in_use(error.key, error.now, rules)) from None
-    except RotationError as error:
-        raise CommandError(*_rejected(error)) from None
-
-
-def _rejected(error: RotationError) -> tuple[str, str]:
-    if isinstance(error, LastSigningKeyError):
-        return f"No other {error.alg} key can sign.", "Rotate first: gatehouse keys emergency."
-    if isinstance(error, SuccessorAnnouncedError):
-        successor = error.successor
-        problem = (
-            f"Key {successor.kid} is already announced and signs from "
-            f"{readable(successor.sign_from)}. Only one key can be announced at a time."
-        )
-        return problem, "Wait for it, or rotate at once: gatehouse keys emergency."
-    if isinstance(error, NoSigningKeyError):
-        return (
-            f"No {error.alg} key signs, so none can be replaced.",
-            "Create a key that signs at once: gatehouse keys emergency.",
-        )
-    return str(error), ""
+    except LastSigningKeyError as error:
+        problem = f"No other {error.alg} key can sign."
+        raise CommandError(problem, "Rotate first: gatehouse keys emergency.") from None
+    except NoSigningKeyError as error:
+        problem = f"No {error.alg} key signs, so none can be replaced."
+        raise CommandError(problem, "Create a key that signs at once: gatehouse keys emergency.") from None
+    except SuccessorAnnouncedError as error:
+        signs_from = readable(error.successor.sign_from)
+        raise CommandError(
+            f"Key {error.successor.kid} is already announced and signs from {signs_from}. "
+            "Only one key can be announced at a time.",
+            "Wait for it, or rotate at once: gatehouse keys emergency.",
+        ) from None
 
 
 def _in_use(key: RingKey, now: float, rules: RotationRules | None) -> tuple[str, str]:
@@ -254,21 +239,15 @@ class KeyAdmin:
         """The current key ring."""
         return self._store.read().ring
 
-    @property
+    @cached_property
     def operations(self) -> KeyOperations:
         """Operations on the keys."""
-        return KeyOperations(self._store, self._backend, self.rules, self.context.now)
-
-    @cached_property
-    def _secrets(self) -> SecretStore:
-        return SecretStore(self.context.aws)
+        secrets, settings = self._store.secrets, self.settings
+        backend: KeyBackend = SecretsManagerKeys(secrets, settings.signing_keys_secret)
+        if settings.key_edition == IN_KMS:
+            backend = KmsKeys(self.context.aws.client("kms"), settings.stack_name)
+        return KeyOperations(self._store, backend, self.rules, self.context.now)
 
     @cached_property
     def _store(self) -> RingStore:
-        return RingStore(self._secrets, self.settings.key_ring_secret)
-
-    @cached_property
-    def _backend(self) -> KeyBackend:
-        if self.settings.key_edition == IN_KMS:
-            return KmsKeys(self.context.aws, self.settings.stack_name)
-        return SecretsManagerKeys(self._secrets, self.settings.signing_keys_secret)
+        return RingStore(SecretStore(self.context.aws.client("secretsmanager")), self.settings.key_ring_secret)

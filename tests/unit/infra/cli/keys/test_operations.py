@@ -17,8 +17,8 @@ from functions.shared.keys.rotation import (
     replace_at_once,
 )
 from functions.shared.storage.secrets_manager import SecretConflictError, SecretVersion
-from infra.cli.errors import CommandError, NotFoundError
-from infra.cli.key_operations import ConcurrentRotationError, KeyOperations, find_key
+from infra.cli.errors import CommandError, ConflictError, NotFoundError
+from infra.cli.key_operations import KeyOperations, find_key
 from tests.support.aws import ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.memory_stores import ManualClock, MemorySecrets
 from tests.support.server import NOW, key
@@ -177,7 +177,7 @@ def test_second_operator_adds_no_key(ahead: int) -> None:
     store = Contended()
     authority = Authority(store)
     store.rival = authority
-    with pytest.raises(ConcurrentRotationError, match="at the same moment"):
+    with pytest.raises(ConflictError, match="at the same moment"):
         authority.operations.rotate_at_once("RS256")
     authority.clock.now += ahead
     assert [authority.signing()] == kids
