@@ -87,24 +87,16 @@ def overrides(parameters: Mapping[str, Any]) -> dict[str, str]:
     """
     given = parameters.get("parameter_overrides", [])
     try:
-        parts = [part for text in _listed(given) for part in shlex.split(text)]
-        return dict(_pair(part) for part in parts)
+        parts = [part for text in ([given] if isinstance(given, str) else given) for part in shlex.split(text)]
+        fault = next((f"{part} contains no =" for part in parts if "=" not in part), "")
     except ValueError as error:
+        fault = str(error)
+    if fault:
         raise ConfigurationError(
-            f"samconfig.toml has parameter_overrides that cannot be read: {error}. Each is "
+            f"samconfig.toml has parameter_overrides that cannot be read: {fault}. Each is "
             r"""NAME=value, or 'NAME="{\"a\": \"b\"}"' where spaces or quotes are in it."""
-        ) from None
-
-
-def _listed(given: str | Sequence[str]) -> Sequence[str]:
-    return [given] if isinstance(given, str) else given
-
-
-def _pair(part: str) -> tuple[str, str]:
-    name, mark, value = part.partition("=")
-    if not mark:
-        raise ValueError(f"{part} contains no =")
-    return name, value
+        )
+    return dict(part.split("=", 1) for part in parts)
 
 
 def stage_parameters(stage: str) -> dict[str, str]:
@@ -200,19 +192,6 @@ def _deployed_parameters(session: boto3.Session, stack: str) -> dict[str, str]:
     return {each["ParameterKey"]: each["ParameterValue"] for each in found.get("Parameters", ())}
 
 
-def protect(session: boto3.Session, stack: str) -> None:
-    """Switch on the termination protection of the stack and of those that it nests.
-
-    A failure is reported and does not fail the deployment, which is complete.
-    """
-    try:
-        session.client("cloudformation").update_termination_protection(
-            StackName=stack, EnableTerminationProtection=True
-        )
-    except (BotoCoreError, ClientError) as error:
-        sys.stderr.write(_UNPROTECTED.format(stack=stack, error=error))
-
-
 def main(arguments: Sequence[str]) -> int:
     """Deploy; return SAM's exit code."""
     parser = argparse.ArgumentParser(prog="infra.deploy")
@@ -249,7 +228,14 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     code = _run(deploy)
     if code == 0 and given.stage in PROTECTED_STAGES:
-        protect(session, stack_name(given.stage))
+        stack = stack_name(given.stage)  # SAM's prompts may have saved another name
+        try:
+            # Nested stacks are protected as well. A failure does not fail the deployment, which is complete.
+            session.client("cloudformation").update_termination_protection(
+                StackName=stack, EnableTerminationProtection=True
+            )
+        except (BotoCoreError, ClientError) as error:
+            sys.stderr.write(_UNPROTECTED.format(stack=stack, error=error))
     return code
 
 

@@ -75,15 +75,8 @@ Interrupted. CloudFormation continues the running operation. To delete the rest,
 """
 
 
-class NotOursError(Exception):
-    """Raised when a stack was not created from Gatehouse's template."""
-
-    def __init__(self, stack: str) -> None:
-        super().__init__(f"{stack} is not a Gatehouse stack")
-
-
 class NotRemovableError(Exception):
-    """Raised when CloudFormation would not delete a stack now. The message has the reason."""
+    """Raised for a stack that is not Gatehouse's, or that CloudFormation would not delete now."""
 
 
 class Account:
@@ -100,12 +93,11 @@ class Account:
         """Look a stack up by its name, or by its id where it was deleted before.
 
         Raises:
-            NotOursError: it is not one of Gatehouse.
-            NotRemovableError: CloudFormation would not delete it now.
+            NotRemovableError: it is not one of Gatehouse, or CloudFormation would not delete it now.
         """
         (found,) = self._cloudformation.describe_stacks(StackName=stack)["Stacks"]
         if not found.get("Description", "").startswith(DESCRIPTION):
-            raise NotOursError(found["StackName"])
+            raise NotRemovableError(f"{found['StackName']} is not a Gatehouse stack")
         status, name = found["StackStatus"], found["StackName"]
         if status != _DELETED:
             self._check_removable(found)
@@ -179,7 +171,8 @@ class Account:
                 self._dynamodb.delete_table(TableName=table)
         for secret in remains.secrets:
             with _gone_already():
-                self._delete_secret(secret)
+                if "DeletedDate" not in self._secrets.describe_secret(SecretId=secret):
+                    self._secrets.delete_secret(SecretId=secret, RecoveryWindowInDays=RECOVERY_DAYS)
         for key in remains.keys:
             with _gone_already():
                 self._kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=RECOVERY_DAYS)
@@ -191,10 +184,6 @@ class Account:
                 if found.get("DeletionProtectionEnabled"):
                     self._dynamodb.update_table(TableName=table, DeletionProtectionEnabled=False)
                     self._dynamodb.get_waiter("table_exists").wait(TableName=table)
-
-    def _delete_secret(self, name: str) -> None:
-        if "DeletedDate" not in self._secrets.describe_secret(SecretId=name):
-            self._secrets.delete_secret(SecretId=name, RecoveryWindowInDays=RECOVERY_DAYS)
 
 
 @contextmanager
@@ -231,7 +220,7 @@ def main(arguments: Sequence[str], ask: Callable[[str], str] = input) -> int:
         except KeyboardInterrupt:
             sys.stderr.write(_INTERRUPTED.format(stack=remains.stack_id))
             return 1
-    except (BotoCoreError, ClientError, NotOursError, NotRemovableError) as error:
+    except (BotoCoreError, ClientError, NotRemovableError) as error:
         sys.stderr.write(f"The stack {given.stack} could not be removed: {error}\n")
         return 1
     sys.stdout.write("Removed. SAM's bucket of artifacts stays: all your SAM stacks share it.\n")

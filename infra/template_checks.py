@@ -155,16 +155,12 @@ def cfn_lint(paths: Sequence[Path]) -> list[Finding]:
     return [
         Finding(
             match["Rule"]["Id"],
-            _logical_id(match["Location"]["Path"] or []),
+            next(iter((match["Location"]["Path"] or [])[1:]), "the template"),
             Path(match["Filename"]).stem,
             match["Message"],
         )
         for match in report
     ]
-
-
-def _logical_id(path: Sequence[object]) -> str:
-    return str(path[1]) if len(path) > 1 else "the template"
 
 
 def checkov(paths: Sequence[Path]) -> list[Finding]:

@@ -190,7 +190,11 @@ def from_document(document: Mapping[str, Any], registered: Client | None = None)
     Raises:
         UsageError: fields contradict each other.
     """
-    profile = registered.token_profile if registered else default_profile(document)
+    # An at+jwt token needs an API as audience. A client without one gets plain tokens, whose audience is the client.
+    has_api = document.get("audience") or document.get("allowed_resources")
+    is_opaque = document.get("token_format") == TokenFormat.OPAQUE
+    default_profile = TokenProfile.AT_JWT if has_api and not is_opaque else TokenProfile.PLAIN
+    profile = registered.token_profile if registered else default_profile
     completed = {"authentication_methods": implied_methods(document), "token_profile": profile, **document}
     try:
         converted: dict[str, Any] = {
@@ -212,17 +216,6 @@ def implied_methods(document: Mapping[str, Any]) -> list[str]:
     """
     implied = [method for method, name in PROOF_FIELDS.items() if document.get(name)]
     return implied or sorted(SECRET_METHODS)
-
-
-def default_profile(document: Mapping[str, Any]) -> TokenProfile:
-    """Return the profile of a new client whose document does not name one.
-
-    An at+jwt token needs an API as audience. A client without one gets plain tokens, whose
-    audience is the client.
-    """
-    has_api = document.get("audience") or document.get("allowed_resources")
-    is_opaque = document.get("token_format") == TokenFormat.OPAQUE
-    return TokenProfile.AT_JWT if has_api and not is_opaque else TokenProfile.PLAIN
 
 
 def checked(document: Mapping[str, Any], registered: Client | None = None) -> Client:

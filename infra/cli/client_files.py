@@ -175,7 +175,12 @@ def apply(context: CommandContext, file: Path, *, only: tuple[str, ...], dry_run
         return
     written = [change for change in writes if change.client_id not in failed]
     context.terminal.show(report, f"Done: {_counted(written)}." if written else "No changes.")
-    _advise(context, written)
+    for client in (change.wanted for change in written if change.wanted):
+        if not client.secrets and SECRET_METHODS & client.authentication_methods:
+            rotate = f"gatehouse clients rotate-secret {client.client_id}"
+            context.terminal.note(f"Client {client.client_id} has no secret. Create one: {rotate}")
+        for warning in warnings(client):
+            context.terminal.warn(warning)
     if failed:
         raise ConflictError(f"Clients changed by another process and therefore not written: {', '.join(failed)}.")
 
@@ -246,20 +251,6 @@ def write(context: CommandContext, clients: ClientTable, changes: Sequence[Chang
             except ConflictError:
                 failed.append(change.client_id)
     return failed
-
-
-def _advise(context: CommandContext, changes: Sequence[Change]) -> None:
-    for change in changes:
-        client = change.wanted
-        if client is None:
-            continue
-        if not client.secrets and SECRET_METHODS & client.authentication_methods:
-            context.terminal.note(
-                f"Client {client.client_id} has no secret. Create one: "
-                f"gatehouse clients rotate-secret {client.client_id}"
-            )
-        for warning in warnings(client):
-            context.terminal.warn(warning)
 
 
 def payload(changes: Sequence[Change]) -> list[dict[str, object]]:

@@ -116,10 +116,6 @@ _RESETTABLE = sorted(
 )
 
 
-class _Seconds(click.IntRange):
-    name = "number of seconds"
-
-
 _CLIENT_OPTIONS = (
     click.option("--name", help="Display name."),
     click.option("--scope", "scopes", multiple=True, help="Scope that the client may request; may be repeated."),
@@ -149,7 +145,7 @@ _CLIENT_OPTIONS = (
     ),
     click.option(
         "--token-lifetime",
-        type=_Seconds(2, LONGEST_TOKEN_LIFETIME),
+        type=click.IntRange(2, LONGEST_TOKEN_LIFETIME),
         metavar="SECONDS",
         help=f"Lifetime. Default: {DEFAULT_TOKEN_LIFETIME}.",
     ),
@@ -308,33 +304,26 @@ def _fields(options: dict[str, Any]) -> dict[str, Any]:
     jwks, jwks_uri = options.pop("jwks"), options.pop("jwks_uri")
     federation, certificate = options.pop("federation"), options.pop("certificate")
     name = options.pop("certificate_name")
+    kind, _, value = (name or "").partition("=")
     given = {
         key: list(value) if isinstance(value, tuple) else value
         for key, value in options.items()
         if value not in (None, ())
     }
-    rules = {"jwks": _parsed(jwks) if jwks else None, "jwks_uri": jwks_uri}
+    rules = {"jwks": jwks and _parsed(jwks), "jwks_uri": jwks_uri}
     proofs = {
         "assertion": {key: value for key, value in rules.items() if value},
         "federation": federation and _parsed(federation),
-        "certificate_name": name and _certificate_name(name),
-        "certificate_thumbprints": certificate and [_thumbprint(certificate)],
+        "certificate_name": name and {"kind": kind, "value": value},
+        # `x5t#S256`: RFC 8705, 3.1.
+        "certificate_thumbprints": certificate
+        and [base64url.encode(read_certificate(certificate).fingerprint(SHA256()))],
     }
     return {**given, **{key: value for key, value in proofs.items() if value}}
 
 
 def _parsed(path: Path) -> object:
     return parse_yaml(read_text(path), str(path))
-
-
-def _certificate_name(text: str) -> dict[str, str]:
-    kind, _, value = text.partition("=")
-    return {"kind": kind, "value": value}
-
-
-def _thumbprint(path: Path) -> str:
-    """Return a certificate's `x5t#S256`. RFC 8705, 3.1."""
-    return base64url.encode(read_certificate(path).fingerprint(SHA256()))
 
 
 @click.command("rotate-secret", cls=Command)

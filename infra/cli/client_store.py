@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -102,7 +103,11 @@ class ClientTable:
     def find(self, client_id: str) -> SeenClient | None:
         """Return the current client, or None."""
         # Read first: a record that was edited manually may have another kind of key.
-        item = self._item(client_id)
+        item = None
+        if 0 < len(client_id.encode(errors="replace")) <= _LONGEST_KEY:
+            key = {"client_id": {"S": client_id}}
+            response = call(self.aws, "dynamodb", "GetItem", TableName=self.name, Key=key, ConsistentRead=True)
+            item = response.get("Item")
         if item is None and not is_client_id(client_id):
             raise UsageError(f"{client_id!r} is not a client_id: 1 to 128 visible ASCII characters.")
         return SeenClient.of(item) if item else None
@@ -153,28 +158,18 @@ class ClientTable:
             NotFoundError: it does not exist.
             ConflictError: other processes changed it each time.
         """
-        for attempt in range(1, _ATTEMPTS + 1):
+        for _ in range(_ATTEMPTS):
             seen = self.get(client_id)
             changed = change(seen.client)
             if changed == seen.client:
                 return changed
-            try:
+            with suppress(ConflictError):
                 self.put(changed, seen)
-            except ConflictError:
-                if attempt == _ATTEMPTS:
-                    raise
-            else:
                 return changed
-        raise AssertionError
-
-    def _item(self, client_id: str) -> Mapping[str, Any] | None:
-        if not 0 < len(client_id.encode(errors="replace")) <= _LONGEST_KEY:
-            return None
-        key = {"client_id": {"S": client_id}}
-        return call(self.aws, "dynamodb", "GetItem", TableName=self.name, Key=key, ConsistentRead=True).get("Item")
+        raise _conflict(client_id)
 
     def _replace(self, item: Mapping[str, Any], seen: SeenClient | None) -> None:
-        condition = _is_absent() if seen is None else _is_still(seen.item)
+        condition = _is_still(seen.item) if seen else {"ConditionExpression": "attribute_not_exists(client_id)"}
         if not self._write("PutItem", item, Item=item, **condition):
             raise _conflict(str(item["client_id"]["S"]))
 
@@ -198,10 +193,6 @@ class ClientTable:
                 raise
             return error.failure.item == wanted
         return True
-
-
-def _is_absent() -> dict[str, Any]:
-    return {"ConditionExpression": "attribute_not_exists(client_id)"}
 
 
 def _is_still(item: Mapping[str, Any]) -> dict[str, Any]:

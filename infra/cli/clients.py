@@ -8,14 +8,13 @@ import click
 
 from functions.shared.clients.client import Client
 from functions.shared.clients.client_registry import FRESH_SECONDS, STALE_SECONDS
-from functions.shared.clients.client_secrets import StoredSecret
 from functions.shared.storage.state_table import SecretUses
 
 from .client_documents import to_document, to_yaml
 from .client_files import apply, diff, export, schema
 from .client_imports import import_clients
 from .client_registration import create, rotate_secret, update
-from .client_store import SeenClient, clients_of, refuse_broken
+from .client_store import clients_of, refuse_broken
 from .context import CommandContext, pass_context
 from .options import Group
 from .output import TextTable, counted
@@ -34,13 +33,12 @@ def list_clients(context: CommandContext) -> None:
     with context.terminal.progress("Reading the clients"):
         seen = list(clients_of(context).list())
     found = [each.readable for each in seen if each.readable]
+    live = [sum(secret.is_live(context.now()) for secret in client.secrets) for client in found]
+    documents = [{**to_document(client), "disabled": client.disabled} for client in found]
     columns = ("client", "authentication", "tokens", "scopes")
     context.terminal.show(
-        [
-            {**to_document(client), "disabled": client.disabled, "live_secrets": _live(context, client)}
-            for client in found
-        ],
-        TextTable(columns, [_row(client, _live(context, client)) for client in found]),
+        [{**document, "live_secrets": number} for document, number in zip(documents, live, strict=True)],
+        TextTable(columns, map(_row, found, live)),
     )
     refuse_broken(seen)
 
@@ -98,7 +96,10 @@ def enable(context: CommandContext, client_id: str) -> None:
 def delete(context: CommandContext, client_id: str, *, yes: bool) -> None:
     """Delete a client and its secrets, after a confirmation."""
     seen = clients_of(context).get(client_id)
-    context.terminal.confirm(f"Delete client {client_id}{_called(seen)} of {context.deployment.name}?", yes=yes)
+    called = f" ({seen.readable.name})" if seen.readable and seen.readable.name else ""
+    if seen.readable is None:
+        called = f", whose record cannot be read ({seen.fault}),"
+    context.terminal.confirm(f"Delete client {client_id}{called} of {context.deployment.name}?", yes=yes)
     clients_of(context).delete(seen)
     context.terminal.show({"client_id": client_id, "deleted": True}, f"Client {client_id} deleted.")
 
@@ -110,16 +111,6 @@ for command in (create, update, rotate_secret, apply, diff, export, schema, impo
 def _show_disabled(context: CommandContext, client_id: str, *, disabled: bool) -> None:
     if context.options.json:
         context.terminal.show({"client_id": client_id, "disabled": disabled})
-
-
-def _called(seen: SeenClient) -> str:
-    if seen.readable is None:
-        return f", whose record cannot be read ({seen.fault}),"
-    return f" ({seen.readable.name})" if seen.readable.name else ""
-
-
-def _live(context: CommandContext, client: Client) -> int:
-    return sum(secret.is_live(context.now()) for secret in client.secrets)
 
 
 def _row(client: Client, live: int) -> Sequence[object]:
@@ -137,19 +128,14 @@ def _secrets(context: CommandContext, client: Client) -> Iterator[dict[str, Any]
     uses = SecretUses(context.aws, context.deployment.resource("StateTable"))
     for secret in client.secrets:
         used = uses.last_used(client.client_id, secret.digest)
+        is_over = secret.expires_at is not None and secret.expires_at <= context.now()
         yield {
             "kind": "imported" if secret.is_imported else "generated",
-            "state": _state(secret, context.now()),
+            "state": "live" if secret.is_live(context.now()) else "ended" if is_over else "to come",
             "not_before": iso(secret.not_before),
             "expires_at": iso(secret.expires_at),
             "last_used_day": (iso(used) or "")[:10] or None,
         }
-
-
-def _state(secret: StoredSecret, now: float) -> str:
-    if secret.is_live(now):
-        return "live"
-    return "ended" if secret.expires_at is not None and secret.expires_at <= now else "to come"
 
 
 _STATE_NAMES: Mapping[str, str] = {"live": "valid", "ended": "expired", "to come": "not yet valid"}

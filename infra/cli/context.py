@@ -52,8 +52,16 @@ class Aws:
     _clients: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of_laptop(cls, endpoint: str, access_key: str) -> Aws:
-        """Return the laptop edition's moto, which `make run` gives an access key for each run."""
+    def of_laptop(cls, environ: Mapping[str, str]) -> Aws:
+        """Return the laptop edition's moto, which `make run` gives an access key for each run.
+
+        Raises:
+            UnreachableError: there is no key, so moto is not running.
+        """
+        endpoint, aws_port = laptop_aws_endpoint(environ), port(environ, "GATEHOUSE_AWS_PORT")
+        access_key = local_stack.read_access_key(aws_port)
+        if access_key is None:
+            raise UnreachableError(endpoint, f"no access key in {local_stack.access_key_file(aws_port)}")
         session = boto3.Session(
             aws_access_key_id=access_key,
             aws_secret_access_key="local",  # noqa: S106 - moto checks the key only
@@ -75,9 +83,6 @@ class Aws:
     ) -> dict[str, Any]:
         """Call an operation, for the stores of the functions and of the authorizer."""
         return Boto3Clients(self.client).call(service, operation, deadline, **parameters)
-
-
-_LAST_PORT = 65_535
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,25 +167,11 @@ def laptop_aws_endpoint(environ: Mapping[str, str]) -> str:
     return f"http://localhost:{port(environ, 'GATEHOUSE_AWS_PORT')}"
 
 
-def laptop_access_key(environ: Mapping[str, str]) -> str:
-    """Return the access key that the laptop edition's moto has written for this run.
-
-    Raises:
-        UnreachableError: it has written none.
-    """
-    aws_port = port(environ, "GATEHOUSE_AWS_PORT")
-    access_key = local_stack.read_access_key(aws_port)
-    if access_key is None:
-        why = f"no access key in {local_stack.access_key_file(aws_port)}"
-        raise UnreachableError(laptop_aws_endpoint(environ), why)
-    return access_key
-
-
 def port(environ: Mapping[str, str], name: str) -> int:
     """Return a port of the laptop edition; raises UsageError."""
     text = environ.get(name) or str(local_stack.PORTS[name])
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:6]) <= _LAST_PORT):
-        raise UsageError(f"{name} is {text!r}.", f"Set it to a port from 1 to {_LAST_PORT}.")
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:6]) <= 65_535):
+        raise UsageError(f"{name} is {text!r}.", "Set it to a port from 1 to 65535.")
     return int(text)
 
 
@@ -206,8 +197,7 @@ class CommandContext:
     def aws(self) -> Aws:
         """AWS with the caller's credentials, or the laptop's; raises UsageError."""
         if self._stack is None:
-            environ = self.environ
-            return Aws.of_laptop(laptop_aws_endpoint(environ), laptop_access_key(environ))
+            return Aws.of_laptop(self.environ)
         return Aws(self.sessions(self.options.profile, self.options.region))
 
     @cached_property
