@@ -2,7 +2,7 @@
 
 import json
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from email.message import Message
 from functools import cached_property
@@ -11,15 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
-from urllib.request import (
-    BaseHandler,
-    HTTPRedirectHandler,
-    HTTPSHandler,
-    OpenerDirector,
-    ProxyHandler,
-    Request,
-    build_opener,
-)
+from urllib.request import BaseHandler, HTTPRedirectHandler, HTTPSHandler, ProxyHandler, Request, build_opener
 
 from .errors import LOOPBACK, NotFoundError, UnreachableError, UsageError
 
@@ -96,7 +88,7 @@ class Web:
             raise UnreachableError(url, f"{url} is not an HTTP URL")
         request = Request(url, body, dict(headers or {}), method=method)  # noqa: S310 - as asked
         try:
-            with self._opener(url).open(request, timeout=_SECONDS) as response:
+            with build_opener(*self._handlers(url)).open(request, timeout=_SECONDS) as response:
                 return Answer(response.status, response.headers, response.read(_MOST_BYTES))
         except HTTPError as answer:
             with answer:
@@ -105,14 +97,13 @@ class Web:
             why = getattr(error, "reason", error)
             raise UnreachableError(url, getattr(why, "strerror", None) or why) from error
 
-    def _opener(self, url: str) -> OpenerDirector:
+    def _handlers(self, url: str) -> Iterator[BaseHandler]:
         parts = urlsplit(url)
-        handlers: list[BaseHandler] = [_NoRedirects()]
+        yield _NoRedirects()
         if parts.hostname in LOOPBACK:
-            handlers.append(ProxyHandler({}))
+            yield ProxyHandler({})
         if parts.scheme == "https":
-            handlers.append(HTTPSHandler(context=self._context))
-        return build_opener(*handlers)
+            yield HTTPSHandler(context=self._context)
 
     @cached_property
     def _context(self) -> ssl.SSLContext:

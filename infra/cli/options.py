@@ -67,8 +67,19 @@ class Command(click.Command):
         self.params.extend(_global_options())
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the command's own options apart from those that all of them have."""
-        _write_options(self, ctx, formatter)
+        """Write the command's own options apart from those that all commands have."""
+        shared = global_option_names()
+        for title, wanted in (("Options", False), ("For every command", True)):
+            records = [
+                record
+                for parameter in self.get_params(ctx)
+                if isinstance(parameter, click.Option)  # an argument is in the line of the usage
+                and (parameter.name in shared) is wanted
+                and (record := parameter.get_help_record(ctx)) is not None
+            ]
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
 
 
 class Group(Command, click.Group):
@@ -136,18 +147,3 @@ class LazyGroup(Group):
 def global_option_names() -> frozenset[str]:
     """Return the names of the options that every command takes."""
     return frozenset(option.name for option in _global_options() if option.name)
-
-
-def _write_options(command: click.Command, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-    shared = global_option_names()
-    for title, wanted in (("Options", False), ("For every command", True)):
-        records = [
-            record
-            for parameter in command.get_params(ctx)
-            if isinstance(parameter, click.Option)  # an argument is in the line of the usage
-            and (parameter.name in shared) is wanted
-            and (record := parameter.get_help_record(ctx)) is not None
-        ]
-        if records:
-            with formatter.section(title):
-                formatter.write_dl(records)

@@ -30,19 +30,17 @@ class TextTable:
 
     def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
         columns = [*zip(map(Text, self._columns), *self._rows, strict=True)]
-        words = [max(map(_longest_word, column)) for column in columns]
-        lines = [max(map(_longest_line, column)) for column in columns]
+        words = [max(_longest(each.plain.split()) for each in column) for column in columns]
+        lines = [max(_longest(each.plain.splitlines()) for each in column) for column in columns]
         gaps = _GAP * (len(words) - 1)
         is_narrow = sum(lines) + gaps > options.max_width
         fits = sum(words) + gaps <= options.max_width
         # The last column has the prose. The others fold at spaces before it becomes narrow.
         has_prose = options.max_width - sum(words[:-1]) - gaps >= _PROSE_WIDTH
         made = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
-        for name, width in zip(self._columns, words, strict=True):
-            made.add_column(name, overflow="fold", min_width=width if fits else None)
-        if is_narrow and has_prose:
-            for column, width in zip(made.columns[:-1], words[:-1], strict=True):
-                column.width = width
+        for number, (name, width) in enumerate(zip(self._columns, words, strict=True), 1):
+            fixed = width if is_narrow and has_prose and number < len(words) else None
+            made.add_column(name, overflow="fold", min_width=width if fits else None, width=fixed)
         for row in self._rows:
             made.add_row(*row)
         yield made
@@ -65,12 +63,8 @@ def _cell(cell: object) -> Text:
     return safe("" if cell is None else str(cell))
 
 
-def _longest_word(text: Text) -> int:
-    return max(map(cell_len, text.plain.split()), default=0)
-
-
-def _longest_line(text: Text) -> int:
-    return max(map(cell_len, text.plain.splitlines()), default=0)
+def _longest(texts: Iterable[str]) -> int:
+    return max(map(cell_len, texts), default=0)
 
 
 _PLAIN: Mapping[str, str] = {
@@ -191,7 +185,10 @@ class Terminal:
         """
         if yes:
             return
-        with answered_or(UnansweredError()):
+        unanswered = CommandError(
+            "The confirmation got no input, so nothing was changed.", "Add --yes.", ExitCode.USAGE
+        )
+        with answered_or(unanswered):
             agreed = click.confirm(str(safe(question)), err=True)
         if not agreed:
             raise CommandError("Nothing was changed.", "")
@@ -210,13 +207,6 @@ def answered_or(error: CommandError) -> Iterator[None]:
         if isinstance(aborted.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from None
         raise error from None
-
-
-class UnansweredError(CommandError):
-    """Raised when a prompt gets no input."""
-
-    def __init__(self) -> None:
-        super().__init__("The confirmation got no input, so nothing was changed.", "Add --yes.", ExitCode.USAGE)
 
 
 def _print(console: Console, parts: Iterable[RenderableType]) -> None:

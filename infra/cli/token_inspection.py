@@ -53,7 +53,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A decision. `status` is what the caller gets; 200 means that the API answers."""
+    """A decision. `status` is what the caller gets; 200: the response of the API."""
 
     status: int
     decision: str
@@ -120,10 +120,9 @@ def explain(seen: Inspection) -> Explanation:
         return Explanation(200 if routes else 403, decision, None, steps, claims)
     is_simple = "isAuthorized" in outcome
     statement = None if is_simple else matching_statement(outcome["policyDocument"], _resource(seen, call))
-    step = _route(seen, call, outcome) if is_simple else _policy(seen, call, statement)
-    steps.append(step)
+    steps.append(_route(seen, call, outcome) if is_simple else _policy(seen, call, statement))
     request = f"{call.method} {call.path}"
-    if step.passed:
+    if steps[-1].passed:
         decision = f"{request} is allowed, and the caller gets the response of the API."
         return Explanation(200, decision, None, steps, claims, statement)
     decision = f"{request} is denied: the token is valid, but its scopes do not open it. The caller gets 403."
@@ -179,8 +178,7 @@ def _route(seen: Inspection, call: Call, outcome: Mapping[str, Any]) -> Step:
         says.append("no route of the scope map matches; name another route of the API with --route")
     elif not allowed:
         wanted = parse_route(route)
-        openers = (each for each in scope_map.scopes() if wanted in _routes(scope_map, each))
-        says.append(_would_open(sorted(openers)))
+        says.append(_would_open([each for each in sorted(scope_map.scopes()) if wanted in _routes(scope_map, each)]))
     return Step("route", passed=allowed, says=says)
 
 
@@ -226,8 +224,7 @@ def _open_routes(seen: Inspection, outcome: Mapping[str, Any]) -> list[str]:
 
 
 def _readable(pattern: str) -> str:
-    method, _, path = pattern.partition("/")
-    return f"{method} /{path}"
+    return pattern.replace("/", " /", 1)
 
 
 def _header(seen: Inspection) -> Iterator[str]:
@@ -252,12 +249,13 @@ def _key(seen: Inspection) -> Iterator[str]:
     if key is None:
         yield "not in the deployment's key ring"
         return
+    start = readable(key.sign_from)
     if now < key.sign_from:
-        yield f"signs from {readable(key.sign_from)}"
+        yield f"signs from {start}"
     elif key.sign_until is not None and key.sign_until <= now:
-        yield f"signed from {readable(key.sign_from)} until {readable(key.sign_until)}"
+        yield f"signed from {start} until {readable(key.sign_until)}"
     else:
-        yield f"signs since {readable(key.sign_from)} ({span(now - key.sign_from)})"
+        yield f"signs since {start} ({span(now - key.sign_from)})"
     yield f"published until {readable(key.publish_until, otherwise='a successor is announced')}"
 
 
@@ -267,7 +265,7 @@ def _claims(seen: Inspection) -> Iterator[str]:
     audience = claims.get("aud")
     named = ", ".join(map(str, audience)) if isinstance(audience, list) else audience
     yield f"aud {named} (accepted: {accepted})"
-    client = next((claims[name] for name in ("client_id", "azp", "cid", "appid") if claims.get(name)), None)
+    client = next(filter(None, map(claims.get, ("client_id", "azp", "cid", "appid"))), None)
     yield f"sub {claims.get('sub', client)}" + (f", client {client}" if client else "")
     yield from _times(claims, seen.now)
     if "jti" in claims:
@@ -300,11 +298,9 @@ def _revocation(seen: Inspection) -> Iterator[str]:
 
 def _possession(seen: Inspection) -> Iterator[str]:
     bound = seen.unverified(1).get("cnf") if seen.is_jwt else None
-    if isinstance(bound, dict) and bound:
-        method = next(iter(bound))
-        yield f"bound to a key by {'DPoP' if method == 'jkt' else 'a certificate'} ({method})"
-    else:
-        yield "not bound to a key: a bearer token"
+    method = next(iter(bound), None) if isinstance(bound, dict) else None
+    by = "DPoP" if method == "jkt" else "a certificate"
+    yield f"bound to a key by {by} ({method})" if method else "not bound to a key: a bearer token"
 
 
 def _scopes(seen: Inspection) -> Iterator[str]:
