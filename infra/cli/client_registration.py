@@ -116,6 +116,10 @@ _RESETTABLE = sorted(
 )
 
 
+class _Seconds(click.IntRange):
+    name = "number of seconds"
+
+
 _CLIENT_OPTIONS = (
     click.option("--name", help="Display name."),
     click.option("--scope", "scopes", multiple=True, help="Scope that the client may request; may be repeated."),
@@ -145,7 +149,7 @@ _CLIENT_OPTIONS = (
     ),
     click.option(
         "--token-lifetime",
-        type=click.IntRange(2, LONGEST_TOKEN_LIFETIME),
+        type=_Seconds(2, LONGEST_TOKEN_LIFETIME),
         metavar="SECONDS",
         help=f"Lifetime. Default: {DEFAULT_TOKEN_LIFETIME}.",
     ),

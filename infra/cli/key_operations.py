@@ -245,9 +245,9 @@ class KeyAdmin:
         secrets, settings = self._store.secrets, self.settings
         backend: KeyBackend = SecretsManagerKeys(secrets, settings.signing_keys_secret)
         if settings.key_edition == IN_KMS:
-            backend = KmsKeys(self.context.aws.client("kms"), settings.stack_name)
+            backend = KmsKeys(self.context.aws, settings.stack_name)
         return KeyOperations(self._store, backend, self.rules, self.context.now)
 
     @cached_property
     def _store(self) -> RingStore:
-        return RingStore(SecretStore(self.context.aws.client("secretsmanager")), self.settings.key_ring_secret)
+        return RingStore(SecretStore(self.context.aws), self.settings.key_ring_secret)
