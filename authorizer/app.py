@@ -127,7 +127,7 @@ def build(
     clock: Clock = time.time,
     monotonic: Clock = time.monotonic,
     jitter: Jitter = jitter,
-    send: Send = https_client.send,
+    send: Send = lambda request: https_client.send(request),  # noqa: PLW0108 - `gatehouse.testing` replaces it
     emit: Callable[[str], None] = write_line,
     credential_source: CredentialSource | None = None,
     rules_source: RulesSource | None = None,

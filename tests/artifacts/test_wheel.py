@@ -19,8 +19,8 @@ DEPENDENCIES = ("cryptography", "cffi", "pycparser")
 PROVIDED_BY = {"jwt": "pyjwt", "yaml": "pyyaml", "botocore": "boto3"}
 """Distributions whose modules have another name."""
 
-FRAMEWORKS = {"aws_lambda_powertools", "chalice", "fastapi", "mcp", "starlette"}
-"""Imported by adapters: their users install them."""
+FRAMEWORKS = {"aws_lambda_powertools", "chalice", "fastapi", "mcp", "pytest", "starlette"}
+"""Imported by adapters and the pytest plugin: their users install them."""
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,71 @@
+"""Fixtures of pytest for tests of a guarded API: tokens of an issuer in memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .testing import MemoryIssuer, ProofKey
+
+
+class CreateToken(Protocol):
+    """The type of the fixture `access_token`."""
+
+    def __call__(
+        self,
+        scope: str = "",
+        *,
+        audience: str | None = None,
+        fault: str | None = None,
+        key: ProofKey | None = None,
+        **claims: object,
+    ) -> str:
+        """Return a token; see `MemoryIssuer.access_token`."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the settings of the issuer."""
+    parser.addini("gatehouse_issuer", "the issuer of the API under test", default="https://issuer.test")
+    parser.addini("gatehouse_audience", "the audience of the API under test", default="https://api.test")
+
+
+@pytest.fixture(scope="session")
+def token_issuer(pytestconfig: pytest.Config) -> Iterator[MemoryIssuer]:
+    """The issuer, whose key set this process uses from now on."""
+    from .testing import MemoryIssuer
+
+    issuer = MemoryIssuer(pytestconfig.getini("gatehouse_issuer"), pytestconfig.getini("gatehouse_audience"))
+    with issuer.serving():
+        yield issuer
+
+
+@pytest.fixture
+def access_token(token_issuer: MemoryIssuer) -> CreateToken:
+    """Creates access tokens: `access_token("orders.read")`, `access_token(fault="expired")`."""
+    return token_issuer.access_token
+
+
+@pytest.fixture
+def dpop_key() -> ProofKey:
+    """A client's key: `access_token(key=dpop_key)`, `dpop_key.headers("GET", url, token)`."""
+    from .testing import ProofKey
+
+    return ProofKey()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that has the fixture `rejected_token` once for each fault."""
+    if "rejected_token" in metafunc.fixturenames:
+        from .testing import FAULTS
+
+        metafunc.parametrize("rejected_token", FAULTS, indirect=True)
+
+
+@pytest.fixture
+def rejected_token(request: pytest.FixtureRequest, token_issuer: MemoryIssuer) -> str:
+    """A token that every API must reject with 401, one for each fault."""
+    return token_issuer.access_token(fault=request.param)
