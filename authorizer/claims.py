@@ -29,6 +29,15 @@ class Confirmation(NamedTuple):
     method: str
     thumbprint: str
 
+    def to_cnf(self) -> dict[str, str]:
+        """Return the `cnf` claim of a token that is bound to this key. RFC 7800, 3.1."""
+        return {self.method: self.thumbprint}
+
+
+def token_type(confirmation: Confirmation | None) -> str:
+    """Return `token_type`. RFC 9449, 5; a token bound to a certificate is a bearer token."""
+    return "DPoP" if confirmation and confirmation.method == DPOP_KEY else "Bearer"
+
 
 class ClaimRules(NamedTuple):
     """Rules for one issuer's tokens. An empty set of audiences or clients means any."""

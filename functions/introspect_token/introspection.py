@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 from math import floor
 from typing import Any
 
+from authorizer.claims import token_type
+
 from ..shared.authentication.client_authentication import ClientAuthentication
 from ..shared.clients.client import Client
 from ..shared.clients.supported import DEFAULT_SIGNING_ALGORITHM
 from ..shared.keys.signers import SignerSource
 from ..shared.runtime.lambda_function import Clock
-from ..shared.tokens.token_lookup import ActiveToken, TokenLookup, to_cnf, token_type
+from ..shared.tokens.token_lookup import ActiveToken, TokenLookup
 from ..shared.web.audit import AuditEntry
 from ..shared.web.form import Form, read_form
 from ..shared.web.proxy_request import ProxyRequest
@@ -118,7 +120,7 @@ def to_members(token: ActiveToken) -> dict[str, Any]:
         "aud": token.audience[0] if len(token.audience) == 1 else token.audience,
         "iss": token.issuer,
         "jti": token.token_id,
-        "cnf": to_cnf(token.confirmation),
+        "cnf": token.confirmation and token.confirmation.to_cnf(),
         "act": token.actor,
     }
     return {name: value for name, value in members.items() if value is not None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from authorizer.aws import Aws
@@ -14,20 +15,17 @@ from ..shared.clients.client_registry import CachedClients, DynamoDbClients
 from ..shared.clients.supported import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
 from ..shared.keys.cached_key_ring import CachedKeyRing
 from ..shared.keys.signers import RingSigners
-from ..shared.runtime.lambda_function import SYSTEM_CLOCK, Clock, EnvironmentSettings, LambdaHandler
+from ..shared.runtime.lambda_function import SYSTEM_CLOCK, Clock, EnvironmentSettings, LambdaHandler, on_first_use
 from ..shared.storage.aws import make_aws
 from ..shared.storage.secrets_manager import SecretStore
 from ..shared.storage.state_table import OneTimeUse
-from ..shared.tokens.opaque_tokens import OpaqueTokenStore
-from ..shared.tokens.token_lookup import TokenLookup, build_token_stores
 from ..shared.web import paths
 from ..shared.web.audit import Emit
 from ..shared.web.endpoint import Endpoint
-from .grants import GrantDecisions, grant_client_credentials
-from .minting import JwtMint, OpaqueMint
+from .grants import Grant, GrantDecisions, TokenRequest, grant_client_credentials
+from .minting import JwtMint, MintedToken, Validity
 from .proof_of_possession import DpopNonces, PossessionCheck
 from .token_endpoint import TokenEndpoint
-from .token_exchange import TokenExchange
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +55,30 @@ def build(settings: Settings, *, clock: Clock, aws: Aws, emit: Emit = print, met
     key_ring = CachedKeyRing(secrets, settings.key_ring_secret, clock)
     mtls_base_url = settings.mtls_base_url.rstrip("/")
     signers = RingSigners(key_ring, secrets, settings.signing_keys_secret, aws, meter)
-    opaque_tokens = OpaqueTokenStore(aws, settings.tokens_table)
-    stores = build_token_stores(
-        issuer=settings.issuer,
-        tokens_table=settings.tokens_table,
-        state_table=settings.state_table,
-        key_ring=key_ring,
-        aws=aws,
-        clock=clock,
-    )
+
+    # Most requests need neither of these, and a cold start without them is faster.
+    @on_first_use
+    def exchange() -> Callable[[TokenRequest], Grant]:
+        from ..shared.tokens.token_lookup import TokenLookup, build_token_stores
+        from .token_exchange import TokenExchange
+
+        stores = build_token_stores(
+            issuer=settings.issuer,
+            tokens_table=settings.tokens_table,
+            state_table=settings.state_table,
+            key_ring=key_ring,
+            aws=aws,
+            clock=clock,
+        )
+        return TokenExchange(TokenLookup(stores, clients))
+
+    @on_first_use
+    def mint_opaque() -> Callable[[Grant, Validity], MintedToken]:
+        from ..shared.tokens.opaque_tokens import OpaqueTokenStore
+        from .opaque_minting import OpaqueMint
+
+        return OpaqueMint(settings.issuer, OpaqueTokenStore(aws, settings.tokens_table)).mint
+
     endpoint = TokenEndpoint(
         authentication=build_client_authentication(
             issuer=settings.issuer,
@@ -81,13 +94,8 @@ def build(settings: Settings, *, clock: Clock, aws: Aws, emit: Emit = print, met
             OneTimeUse(aws, settings.state_table),
             mtls_base_url + paths.TOKEN if mtls_base_url else "",
         ),
-        grants=GrantDecisions(
-            {CLIENT_CREDENTIALS: grant_client_credentials, TOKEN_EXCHANGE: TokenExchange(TokenLookup(stores, clients))}
-        ),
-        mints={
-            TokenFormat.JWT: JwtMint(settings.issuer, signers),
-            TokenFormat.OPAQUE: OpaqueMint(settings.issuer, opaque_tokens),
-        },
+        grants=GrantDecisions({CLIENT_CREDENTIALS: grant_client_credentials, TOKEN_EXCHANGE: exchange}),
+        mints={TokenFormat.JWT: JwtMint(settings.issuer, signers).mint, TokenFormat.OPAQUE: mint_opaque},
         clock=clock,
     )
     return Endpoint("issue_token", endpoint, emit, ("POST",), meter)

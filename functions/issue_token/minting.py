@@ -1,18 +1,18 @@
-"""Minting: a grant becomes a token in the format and profile of its client."""
+"""Minting: a grant becomes a JWT in the profile of its client."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import floor
-from secrets import token_urlsafe
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
+from authorizer import base64url
 from authorizer.jws import MAX_TOKEN_LENGTH
 
 from ..shared.clients.client import TokenProfile
 from ..shared.keys.signers import MessageTooLongError, SignerSource
-from ..shared.tokens.opaque_tokens import OpaqueToken, OpaqueTokenStore, generate_token
-from ..shared.tokens.token_lookup import to_cnf
 from ..shared.web.oauth_errors import InvalidScopeError
 from .grants import Grant
 
@@ -51,11 +51,8 @@ class MintedToken(NamedTuple):
     kid: str | None = None
 
 
-class Mint(Protocol):
-    """Makes tokens of one format."""
-
-    def mint(self, grant: Grant, times: Validity) -> MintedToken:
-        """Make a token for a grant."""
+Mint = Callable[[Grant, Validity], MintedToken]
+"""Makes a token of one format for a grant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,31 +81,6 @@ class JwtMint:
         return MintedToken(token, signer.kid)
 
 
-@dataclass(frozen=True, slots=True)
-class OpaqueMint:
-    """Makes opaque tokens and stores their meaning."""
-
-    issuer: str
-    tokens: OpaqueTokenStore
-
-    def mint(self, grant: Grant, times: Validity) -> MintedToken:
-        """Make an opaque token. It is stored before it is returned."""
-        token = generate_token()
-        meaning = OpaqueToken(
-            client_id=grant.client.client_id,
-            scopes=grant.scopes,
-            audience=grant.audience,
-            issuer=self.issuer,
-            issued_at=times.issued_at,
-            expires_at=times.expires_at,
-            subject=grant.subject,
-            confirmation=grant.confirmation,
-            actor=grant.actor,
-        )
-        self.tokens.put(token, meaning)
-        return MintedToken(token)
-
-
 def plain_claims(grant: Grant, issuer: str, times: Validity) -> Claims:
     """Return the claims of the default profile: `scope` is a list, and there is a `jti`.
 
@@ -117,9 +89,9 @@ def plain_claims(grant: Grant, issuer: str, times: Validity) -> Claims:
     claims: Claims = {"sub": grant.client.client_id, "aud": _audience(grant), "nbf": times.issued_at}
     if grant.scopes:
         claims["scope"] = grant.scopes
-    claims |= {"iss": issuer, "exp": times.expires_at, "iat": times.issued_at, "jti": token_urlsafe(_TOKEN_ID_BYTES)}
+    claims |= {"iss": issuer, "exp": times.expires_at, "iat": times.issued_at, "jti": _token_id()}
     if grant.confirmation:
-        claims["cnf"] = to_cnf(grant.confirmation)
+        claims["cnf"] = grant.confirmation.to_cnf()
     return claims
 
 
@@ -137,15 +109,19 @@ def at_jwt_claims(grant: Grant, issuer: str, times: Validity) -> Claims:
         "iat": times.issued_at,
         "nbf": times.issued_at,
         "exp": times.expires_at,
-        "jti": token_urlsafe(_TOKEN_ID_BYTES),
+        "jti": _token_id(),
     }
     if grant.scopes:
         claims["scope"] = " ".join(grant.scopes)
     if grant.confirmation:
-        claims["cnf"] = to_cnf(grant.confirmation)
+        claims["cnf"] = grant.confirmation.to_cnf()
     if grant.actor:
         claims["act"] = grant.actor
     return claims
+
+
+def _token_id() -> str:
+    return base64url.encode(os.urandom(_TOKEN_ID_BYTES))
 
 
 def _audience(grant: Grant) -> str | tuple[str, ...]:

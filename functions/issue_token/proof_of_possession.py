@@ -6,10 +6,10 @@ import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import floor
+from typing import TYPE_CHECKING
 
 from authorizer import base64url
 from authorizer.claims import CERTIFICATE, DPOP_KEY, Confirmation
-from authorizer.dpop import MAX_PROOF_AGE, VerifiedProof, verify_proof
 from authorizer.errors import InvalidTokenError
 
 from ..shared.clients.client import Client
@@ -20,6 +20,9 @@ from ..shared.storage.secrets_manager import SecretStore
 from ..shared.storage.state_table import AlreadyUsedError, OneTimeUse
 from ..shared.web.oauth_errors import InvalidDpopProofError, InvalidRequestError, OAuthError, UseDpopNonceError
 from ..shared.web.proxy_request import ProxyRequest
+
+if TYPE_CHECKING:
+    from authorizer.dpop import VerifiedProof
 
 NONCE_HEADER = "DPoP-Nonce"
 _KIND = "dpop"
@@ -127,6 +130,8 @@ class PossessionCheck:
         proof = possession.proof
         if proof is None:
             return
+        from authorizer.dpop import MAX_PROOF_AGE
+
         until = floor(proof.issued_at) + MAX_PROOF_AGE + 1
         try:
             self.used.consume(_KIND, proof.jkt, proof.jti, until, now)
@@ -135,6 +140,8 @@ class PossessionCheck:
             raise self._offering_nonce(error, now) from None
 
     def _verified(self, request: ProxyRequest, client: Client, now: float) -> VerifiedProof:
+        from authorizer.dpop import verify_proof  # imported here because few clients send proofs
+
         proofs = request.headers["dpop"]
         if len(proofs) > 1:
             raise InvalidDpopProofError("There is more than one DPoP proof.")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from authorizer.claims import token_type
+
 from ..shared.authentication.client_authentication import ClientAuthentication
 from ..shared.clients.client import Client, TokenFormat
 from ..shared.runtime.lambda_function import Clock
-from ..shared.tokens.token_lookup import token_type
 from ..shared.web.audit import AuditEntry
 from ..shared.web.form import Form, read_form
 from ..shared.web.oauth_errors import (
@@ -56,7 +57,7 @@ class TokenEndpoint:
             possession, grant = self._decide(request, form, client, now)
         self.possession.use_proof(possession, now)
         times = validity(now, client.token_lifetime, grant.not_after)
-        token = self.mints[client.token_format].mint(grant, times)
+        token = self.mints[client.token_format](grant, times)
         entry.note(
             grant_type=form.get("grant_type"),
             scopes=grant.scopes,

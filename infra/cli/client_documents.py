@@ -278,8 +278,12 @@ def _assertion(rules: Mapping[str, Any]) -> AssertionRules:
     return AssertionRules(**{**rules, **keys})
 
 
+# The module of Client does not import these.
+_IMPORTED_LATE = {each.__name__: each for each in (AssertionRules, CertificateSubject, FederationRule)}
+_HINTS = get_type_hints(Client, localns=_IMPORTED_LATE)
+
 _CONVERSIONS: Mapping[str, Callable[[Any], object]] = {
-    **{name: kind for name, hint in get_type_hints(Client).items() if (kind := get_origin(hint)) in (frozenset, tuple)},
+    **{name: kind for name, hint in _HINTS.items() if (kind := get_origin(hint)) in (frozenset, tuple)},
     "assertion": _assertion,
     "federation": lambda rules: tuple(FederationRule(**rule) for rule in rules),
     "certificate_name": lambda name: CertificateSubject(SubjectKind(name["kind"]), name["value"]),

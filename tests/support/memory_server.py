@@ -7,7 +7,8 @@ from typing import Any
 
 from functions.introspect_token.introspection import JwtResponder, TokenIntrospection
 from functions.issue_token.grants import GrantDecisions, grant_client_credentials
-from functions.issue_token.minting import JwtMint, OpaqueMint
+from functions.issue_token.minting import JwtMint
+from functions.issue_token.opaque_minting import OpaqueMint
 from functions.issue_token.proof_of_possession import DpopNonces, PossessionCheck
 from functions.issue_token.token_endpoint import TokenEndpoint
 from functions.issue_token.token_exchange import TokenExchange
@@ -65,7 +66,10 @@ class MemoryServer:
             authentication,
             PossessionCheck(TOKEN_URL, self.nonces, self.used),
             GrantDecisions({CLIENT_CREDENTIALS: grant_client_credentials, TOKEN_EXCHANGE: TokenExchange(known)}),
-            {TokenFormat.JWT: JwtMint(ISSUER, self.signers), TokenFormat.OPAQUE: OpaqueMint(ISSUER, self.opaque)},
+            {
+                TokenFormat.JWT: JwtMint(ISSUER, self.signers).mint,
+                TokenFormat.OPAQUE: OpaqueMint(ISSUER, self.opaque).mint,
+            },
             self.clock,
         )
         introspection = TokenIntrospection(authentication, known, JwtResponder(ISSUER, self.signers), self.clock)

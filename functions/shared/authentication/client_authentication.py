@@ -8,7 +8,7 @@ failures, and a rate limit.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -19,7 +19,8 @@ from authorizer.clock import Clocks
 
 from ..clients.client import Client
 from ..clients.client_registry import ClientRegistry
-from ..runtime.lambda_function import Clock
+from ..clients.supported import FEDERATED_JWT, PRIVATE_KEY_JWT, SELF_SIGNED_TLS_CLIENT_AUTH, TLS_CLIENT_AUTH
+from ..runtime.lambda_function import Clock, WarmInstance
 from ..storage.errors import StorageError, StorageUnavailableError
 from ..storage.state_table import Counters, OneTimeUse, SecretUses
 from ..web.audit import AuditEntry
@@ -27,21 +28,16 @@ from ..web.form import Form
 from ..web.metrics import UNCOUNTED_FAILURES
 from ..web.oauth_errors import InvalidClientError, InvalidRequestError, TooManyFailuresError
 from ..web.proxy_request import ProxyRequest
-from .client_assertion import ReplayCheck
 from .client_secret import SecretUseRecorder, secret_methods
 from .credentials import (
     CERTIFICATE,
+    CLIENT_ASSERTION,
     AuthenticationMethod,
     CredentialSource,
     PresentedCredentials,
     ReplayedCredentialError,
 )
-from .federated_jwt import FederatedJwt
-from .mutual_tls import SelfSignedTlsClientAuth, TlsClientAuth
-from .private_key_jwt import PrivateKeyJwt
 from .rate_limit import FailureLimiter
-from .remote_jwks import RemoteJwks
-from .ssrf_guard import ON_LOOPBACK, require_public, require_public_or_loopback
 
 CREDENTIAL_PARAMETERS = frozenset({"client_id", "client_secret", "client_assertion"})
 
@@ -209,6 +205,29 @@ def _check_same_client(presented: PresentedCredentials[Any], form: Form) -> None
         raise InvalidRequestError("The client_id differs from the authenticated client's.")
 
 
+class _RareMethod:
+    """A method whose modules are loaded by the first request with its kind of credential.
+
+    Most clients use a secret. A cold start then loads neither assertions nor certificates.
+    """
+
+    def __init__(self, name: str, credential: str, load: Callable[[], Sequence[AuthenticationMethod[Any]]]) -> None:
+        self.name = name
+        self.credential = credential
+        self._load = load
+
+    def read(self, source: CredentialSource) -> PresentedCredentials[Any] | None:
+        """Return the credentials of this method in a request, None without any."""
+        return self._method().read(source) if source.has(self.credential) else None
+
+    def verify(self, presented: PresentedCredentials[Any], client: Client | None, now: float) -> None:
+        """Verify credentials."""
+        self._method().verify(presented, client, now)
+
+    def _method(self) -> AuthenticationMethod[Any]:
+        return next(method for method in self._load() if method.name == self.name)
+
+
 def build_client_authentication(
     *, issuer: str, state_table: str, remote_keys: str, registry: ClientRegistry, aws: Aws, clock: Clock
 ) -> ClientAuthentication:
@@ -217,19 +236,39 @@ def build_client_authentication(
     All endpoints share counters and used assertions: a guess or an assertion at one endpoint counts
     at the others. `remote_keys` is a setting, see `ssrf_guard.ON_LOOPBACK`.
     """
-    on_loopback = remote_keys == ON_LOOPBACK
-    check_address = require_public_or_loopback if on_loopback else require_public
-    send = partial(https_client.send, check_address=check_address)
-    remote_jwks = RemoteJwks(send, Clocks(clock, time.monotonic), http=on_loopback)
-    used = OneTimeUse(aws, state_table)
+
+    @WarmInstance
+    def assertion_methods() -> Sequence[AuthenticationMethod[Any]]:
+        from ..authentication import ssrf_guard
+        from .client_assertion import ReplayCheck
+        from .federated_jwt import FederatedJwt
+        from .private_key_jwt import PrivateKeyJwt
+        from .remote_jwks import RemoteJwks
+
+        on_loopback = remote_keys == ssrf_guard.ON_LOOPBACK
+        check_address = ssrf_guard.require_public_or_loopback if on_loopback else ssrf_guard.require_public
+        send = partial(https_client.send, check_address=check_address)
+        remote_jwks = RemoteJwks(send, Clocks(clock, time.monotonic), http=on_loopback)
+        used = OneTimeUse(aws, state_table)
+        return (
+            PrivateKeyJwt(issuer, remote_jwks, ReplayCheck("client-assertion", used)),
+            FederatedJwt(issuer, remote_jwks, ReplayCheck("federated-token", used)),
+        )
+
+    @WarmInstance
+    def certificate_methods() -> Sequence[AuthenticationMethod[Any]]:
+        from .mutual_tls import SelfSignedTlsClientAuth, TlsClientAuth
+
+        return TlsClientAuth(), SelfSignedTlsClientAuth()
+
     return ClientAuthentication(
         registry,
         (
             *secret_methods(SecretUseRecorder(SecretUses(aws, state_table))),
-            PrivateKeyJwt(issuer, remote_jwks, ReplayCheck("client-assertion", used)),
-            FederatedJwt(issuer, remote_jwks, ReplayCheck("federated-token", used)),
-            TlsClientAuth(),
-            SelfSignedTlsClientAuth(),
+            _RareMethod(PRIVATE_KEY_JWT, CLIENT_ASSERTION, assertion_methods),
+            _RareMethod(FEDERATED_JWT, CLIENT_ASSERTION, assertion_methods),
+            _RareMethod(TLS_CLIENT_AUTH, CERTIFICATE, certificate_methods),
+            _RareMethod(SELF_SIGNED_TLS_CLIENT_AUTH, CERTIFICATE, certificate_methods),
         ),
         clock,
         FailureLimiter(Counters(aws, state_table)),

@@ -72,6 +72,13 @@ class CredentialSource:
     request: ProxyRequest
     form: Form
 
+    def has(self, credential: str) -> bool:
+        """Return whether the request has a client assertion or a certificate, valid or not."""
+        if credential == CERTIFICATE:
+            return self.request.client_certificate is not None
+        names = ("client_assertion", "client_assertion_type")
+        return credential == CLIENT_ASSERTION and any(self.form.get(name) is not None for name in names)
+
     @cached_property
     def assertion(self) -> PresentedAssertion | None:
         """The client assertion in the form, None without one.

@@ -6,15 +6,13 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from authorizer.claims import THUMBPRINT, is_scope
 
 from ..storage import dynamodb_items
 from ..storage.dynamodb_items import boolean, integer, listed, text, texts
 from ..storage.state_table import DAY
-from .assertion_rules import AssertionRules, FederationRule
-from .certificate_subject import CertificateSubject
 from .client_secrets import StoredSecret
 from .supported import (
     CLIENT_CREDENTIALS,
@@ -27,6 +25,10 @@ from .supported import (
     TLS_CLIENT_AUTH,
     TOKEN_EXCHANGE,
 )
+
+if TYPE_CHECKING:
+    from .assertion_rules import AssertionRules, FederationRule
+    from .certificate_subject import CertificateSubject
 
 T = TypeVar("T")
 
@@ -214,9 +216,9 @@ def _client_from_record(record: Mapping[str, Any]) -> Client:
         name=text(record["name"]),
         authentication_methods=frozenset(texts(record["authentication_methods"])),
         secrets=tuple(_secret_from_record(secret) for secret in listed(record["secrets"])),
-        assertion=_optional(record["assertion"], AssertionRules.from_record),
-        federation=tuple(map(FederationRule.from_record, listed(record["federation"]))),
-        certificate_name=_optional(record["certificate_name"], CertificateSubject.from_record),
+        assertion=_optional(record["assertion"], _assertion_rules),
+        federation=tuple(map(_federation_rule, listed(record["federation"]))),
+        certificate_name=_optional(record["certificate_name"], _certificate_subject),
         certificate_thumbprints=frozenset(texts(record["certificate_thumbprints"])),
         grant_types=frozenset(texts(record["grant_types"])),
         scopes=frozenset(texts(record["scopes"])),
@@ -243,6 +245,25 @@ def _secret_from_record(record: Mapping[str, Any]) -> StoredSecret:
         not_before=_optional(record["not_before"], integer),
         expires_at=_optional(record["expires_at"], integer),
     )
+
+
+# These modules are imported for the clients that need them: most clients have secrets only.
+def _assertion_rules(record: Mapping[str, Any]) -> AssertionRules:
+    from .assertion_rules import AssertionRules
+
+    return AssertionRules.from_record(record)
+
+
+def _federation_rule(record: Mapping[str, Any]) -> FederationRule:
+    from .assertion_rules import FederationRule
+
+    return FederationRule.from_record(record)
+
+
+def _certificate_subject(record: Mapping[str, Any]) -> CertificateSubject:
+    from .certificate_subject import CertificateSubject
+
+    return CertificateSubject.from_record(record)
 
 
 def _optional(value: Any, read: Callable[[Any], T]) -> T | None:

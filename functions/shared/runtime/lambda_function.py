@@ -4,9 +4,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from threading import Lock
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, ParamSpec, Self, TypeVar
 
 T = TypeVar("T")
+Parameters = ParamSpec("Parameters")
 Event = Mapping[str, Any]
 
 Clock = Callable[[], float]
@@ -64,6 +65,16 @@ class WarmInstance(Generic[T]):
     def reset(self) -> None:
         """Build again at the next use, as a new Lambda process does."""
         self._built = None
+
+
+def on_first_use(build: Callable[[], Callable[Parameters, T]]) -> Callable[Parameters, T]:
+    """Return a function that `build` returns, built at its first call. Modules that few requests need load there."""
+    built = WarmInstance(build)
+
+    def call(*args: Parameters.args, **kwargs: Parameters.kwargs) -> T:
+        return built()(*args, **kwargs)
+
+    return call
 
 
 class LambdaHandler(Generic[T]):

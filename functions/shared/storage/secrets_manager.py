@@ -6,7 +6,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
-from uuid import uuid4
 
 from authorizer.aws import Aws
 
@@ -65,7 +64,9 @@ class SecretStore:
 
     def write(self, name: str, text: str) -> None:
         """Replace the value of an existing secret."""
-        call(self._aws, _SERVICE, "PutSecretValue", SecretId=name, SecretString=text, ClientRequestToken=str(uuid4()))
+        call(
+            self._aws, _SERVICE, "PutSecretValue", SecretId=name, SecretString=text, ClientRequestToken=_request_token()
+        )
 
     def read_version(self, name: str) -> SecretVersion | None:
         """Return a secret's text and version; None if it has no value yet."""
@@ -90,7 +91,7 @@ class SecretStore:
         Raises:
             SecretConflictError: it has another version, which is not changed.
         """
-        version_id = str(uuid4())
+        version_id = _request_token()
         call(
             self._aws,
             _SERVICE,
@@ -119,3 +120,10 @@ class SecretStore:
                 RemoveFromVersionId=instead_of,
                 MoveToVersionId=version_id,
             )
+
+
+def _request_token() -> str:
+    """Return a token that makes a write idempotent."""
+    from uuid import uuid4  # imported here because only rotation writes
+
+    return str(uuid4())

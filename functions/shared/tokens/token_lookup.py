@@ -8,7 +8,7 @@ from math import ceil
 from typing import Any, Protocol
 
 from authorizer.aws import Aws
-from authorizer.claims import DPOP_KEY, ClaimRules, Confirmation, VerifiedToken
+from authorizer.claims import ClaimRules, Confirmation, VerifiedToken
 from authorizer.clock import Deadline
 from authorizer.errors import InvalidTokenError, Reason
 from authorizer.jwk import VerificationKey, parse_key
@@ -56,16 +56,6 @@ class ActiveToken:
             chain.append(actor["sub"])
             actor = actor.get("act")
         return tuple(chain)
-
-
-def to_cnf(confirmation: Confirmation | None) -> dict[str, str] | None:
-    """Return the `cnf` claim of a token that is bound to a key, None for others. RFC 7800."""
-    return {confirmation.method: confirmation.thumbprint} if confirmation else None
-
-
-def token_type(confirmation: Confirmation | None) -> str:
-    """Return `token_type`. RFC 9449, 5; a token bound to a certificate is a bearer token."""
-    return "DPoP" if confirmation and confirmation.method == DPOP_KEY else "Bearer"
 
 
 class TokenStore(Protocol):

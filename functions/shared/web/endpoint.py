@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePath
 from typing import Any
 
 from authorizer.metrics import ERROR, Meter
@@ -81,6 +79,10 @@ def _cause(error: BaseException) -> str | None:
 
 def _origin(error: BaseException) -> str:
     """Return an error's type and location, without its message, which may contain a secret."""
+    # Imported here because they are slow to import, and few requests fail.
+    import traceback
+    from pathlib import PurePath
+
     frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
     places = [f"{PurePath(frame.filename).name}:{frame.lineno}" for frame in reversed(frames)]
     return " < ".join([type(error).__name__, *places])

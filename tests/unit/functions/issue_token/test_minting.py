@@ -5,7 +5,8 @@ import pytest
 
 from authorizer.jws import MAX_TOKEN_LENGTH
 from functions.issue_token.grants import Grant
-from functions.issue_token.minting import JwtMint, OpaqueMint, Validity
+from functions.issue_token.minting import JwtMint, Validity
+from functions.issue_token.opaque_minting import OpaqueMint
 from functions.shared.clients.client import TokenProfile
 from functions.shared.clients.supported import SIGNING_ALGORITHMS
 from functions.shared.keys.cached_key_ring import CachedKeyRing
