@@ -1,7 +1,6 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import pytest
 
 from functions.shared.clients.client import TokenFormat
 from functions.shared.clients.client_secrets import SecretVerifier
-from infra.cli.client_imports import Draft, read_cognito, read_hydra, read_spring
+from infra.cli.client_imports import FORMATS, Draft, read_hydra, read_spring
 from infra.cli.errors import UsageError
 from tests.support.cli import CommandLine
 from tests.support.server import NOW, client
@@ -70,96 +69,76 @@ KEY = {"kty": "EC", "crv": "P-256", "kid": "1", "alg": "ES256"} | {
 }
 
 
-def drafted(read: Callable[[str, str], Iterator[Draft]], entry: dict[str, Any], **changes: object) -> Draft:
-    (draft,) = read(json.dumps({**entry, **changes}), "the export")
+EXAMPLES = {"cognito": COGNITO, "spring": SPRING, "hydra": HYDRA}
+
+
+def drafted(kind: str, **changes: object) -> Draft:
+    (draft,) = FORMATS[kind](json.dumps({**EXAMPLES[kind], **changes}), "the export")
     draft.finished()
     return draft
 
 
 @pytest.mark.parametrize(
-    ("read", "entry", "secret", "lifetime"),
-    [
-        (read_cognito, COGNITO, "9example87654321", 1800),
-        (read_spring, SPRING, "spring-secret", 900),
-        (read_hydra, HYDRA, "hydra-secret", 5400),
-    ],
+    ("kind", "secret", "lifetime"),
+    [("cognito", "9example87654321", 1800), ("spring", "spring-secret", 900), ("hydra", "hydra-secret", 5400)],
 )
-def test_secret_of_a_machine_client_is_imported(
-    read: Callable[[str, str], Iterator[Draft]], entry: dict[str, Any], secret: str, lifetime: int
-) -> None:
-    draft = drafted(read, entry)
+def test_secret_of_a_machine_client_is_imported(kind: str, secret: str, lifetime: int) -> None:
+    draft = drafted(kind)
     carried = draft.finished()
     assert (draft.lost, draft.refusal) == ([], "")
     assert carried is not None
     assert draft.secret is not None
     assert SecretVerifier().verify(secret, [draft.secret], NOW).is_imported
-    assert carried.client_id == entry.get("client_id", entry.get("ClientId"))
+    assert carried.client_id == EXAMPLES[kind].get("client_id", COGNITO["ClientId"])
     assert carried.token_lifetime == lifetime
     assert len(carried.scopes) == 2
     assert carried.token_format is TokenFormat.JWT
 
 
 def test_cognito_scopes_become_default_scopes() -> None:
-    carried = drafted(read_cognito, COGNITO).finished()
+    carried = drafted("cognito").finished()
     assert carried is not None
     assert set(carried.default_scopes) == carried.scopes == set(COGNITO["AllowedOAuthScopes"])
 
 
 @pytest.mark.parametrize(
-    ("read", "entry", "changes", "lost"),
+    ("kind", "changes", "lost"),
     [
         (
-            read_cognito,
-            COGNITO,
+            "cognito",
             {"AllowedOAuthScopes": ["openid", "https://api.example/read"]},
             "scopes of users are not supported: openid",
         ),
-        (read_cognito, COGNITO, {"ClientSecret": None}, "the export contains no ClientSecret"),
+        ("cognito", {"ClientSecret": None}, "the export contains no ClientSecret"),
         (
-            read_spring,
-            SPRING,
+            "spring",
             {"client_secret": "{bcrypt}$2a$10$example"},
             "the secret is a hash (bcrypt), which cannot be converted",
         ),
+        ("spring", {"client_secret": "$2a$10$example"}, "the secret is a hash (unnamed), which cannot be converted"),
+        ("spring", {"client_secret_expires_at": "next spring"}, "the secret, because its expiry cannot be read"),
         (
-            read_spring,
-            SPRING,
-            {"client_secret": "$2a$10$example"},
-            "the secret is a hash (unnamed), which cannot be converted",
-        ),
-        (
-            read_spring,
-            SPRING,
-            {"client_secret_expires_at": "next spring"},
-            "the secret, because its expiry cannot be read",
-        ),
-        (
-            read_spring,
-            SPRING,
+            "spring",
             {"authorization_grant_types": "refresh_token,client_credentials,authorization_code"},
             "grant types for users are not supported: refresh_token, authorization_code",
         ),
         (
-            read_spring,
-            SPRING,
+            "spring",
             {"client_authentication_methods": "client_secret_jwt,client_secret_basic"},
             "authentication method client_secret_jwt is not supported",
         ),
         (
-            read_spring,
-            SPRING,
+            "spring",
             {"client_authentication_methods": "private_key_jwt,client_secret_basic"},
             "private_key_jwt needs jwk-set-url, which is not set",
         ),
         (
-            read_spring,
-            SPRING,
+            "spring",
             {"client_authentication_methods": "self_signed_tls_client_auth,client_secret_basic"},
             "self_signed_tls_client_auth needs the certificate: use create --certificate",
         ),
         (
-            read_spring,
-            SPRING,
+            "spring",
             {
                 "client_authentication_methods": "private_key_jwt",
                 "client_settings": {
@@ -170,8 +149,7 @@ def test_cognito_scopes_become_default_scopes() -> None:
             "assertions signed with RS512 are not supported",
         ),
         (
-            read_hydra,
-            HYDRA,
+            "hydra",
             {
                 "token_endpoint_auth_method": "private_key_jwt",
                 "token_endpoint_auth_signing_alg": "RS512",
@@ -179,35 +157,30 @@ def test_cognito_scopes_become_default_scopes() -> None:
             },
             "assertions signed with RS512 are not supported",
         ),
-        (read_hydra, HYDRA, {"client_secret": None}, "Hydra exports no secrets"),
+        ("hydra", {"client_secret": None}, "Hydra exports no secrets"),
         (
-            read_hydra,
-            HYDRA,
+            "hydra",
             {"client_secret": "$pbkdf2-sha256$i=25000,l=32$c2FsdA$aGFzaA"},
             "the secret is a hash, which cannot be converted",
         ),
-        (read_hydra, HYDRA, {"scope": "country.*"}, "scope patterns become exact scopes: country.*"),
+        ("hydra", {"scope": "country.*"}, "scope patterns become exact scopes: country.*"),
         (
-            read_hydra,
-            HYDRA,
+            "hydra",
             {"audience": ["https://api.example"]},
             "requests name their API in resource (RFC 8707), not in audience",
         ),
-        (read_hydra, HYDRA, {"audience": ["api"]}, "not an absolute URI and therefore not a resource: api"),
-        (read_hydra, HYDRA, {"access_token_strategy": ""}, "token format: imported as opaque, the default of Hydra"),
+        ("hydra", {"audience": ["api"]}, "not an absolute URI and therefore not a resource: api"),
+        ("hydra", {"access_token_strategy": ""}, "token format: imported as opaque, the default of Hydra"),
         (
-            read_hydra,
-            HYDRA,
+            "hydra",
             {"client_credentials_grant_access_token_lifespan": "720h"},
             "token lifetime of 2592000 seconds becomes 86400",
         ),
-        (read_hydra, HYDRA, {"metadata": {"team": "a"}}, "metadata is not supported"),
+        ("hydra", {"metadata": {"team": "a"}}, "metadata is not supported"),
     ],
 )
-def test_lost_settings_are_listed(
-    read: Callable[[str, str], Iterator[Draft]], entry: dict[str, Any], changes: dict[str, Any], lost: str
-) -> None:
-    draft = drafted(read, entry, **changes)
+def test_lost_settings_are_listed(kind: str, changes: dict[str, Any], lost: str) -> None:
+    draft = drafted(kind, **changes)
     assert draft.refusal == ""
     assert draft.lost == [lost]
     if lost.startswith("the secret"):
@@ -215,25 +188,18 @@ def test_lost_settings_are_listed(
 
 
 @pytest.mark.parametrize(
-    ("read", "entry", "changes", "refusal"),
+    ("kind", "changes", "refusal"),
     [
-        (read_cognito, COGNITO, {"AllowedOAuthFlows": ["code"]}, "client credentials"),
-        (read_cognito, COGNITO, {"AllowedOAuthFlows": []}, "client credentials"),
-        (read_spring, SPRING, {"client_authentication_methods": "none"}, "no supported authentication method"),
-        (
-            read_spring,
-            SPRING,
-            {"client_authentication_methods": "tls_client_auth"},
-            "no supported authentication method",
-        ),
-        (read_spring, SPRING, {"client_id": "x" * 129}, "not valid: "),
-        (read_hydra, HYDRA, {"token_endpoint_auth_method": "private_key_jwt"}, "lacks the client's keys"),
+        ("cognito", {"AllowedOAuthFlows": ["code"]}, "client credentials"),
+        ("cognito", {"AllowedOAuthFlows": []}, "client credentials"),
+        ("spring", {"client_authentication_methods": "none"}, "no supported authentication method"),
+        ("spring", {"client_authentication_methods": "tls_client_auth"}, "no supported authentication method"),
+        ("spring", {"client_id": "x" * 129}, "not valid: "),
+        ("hydra", {"token_endpoint_auth_method": "private_key_jwt"}, "lacks the client's keys"),
     ],
 )
-def test_unsupported_clients_are_left_out(
-    read: Callable[[str, str], Iterator[Draft]], entry: dict[str, Any], changes: dict[str, Any], refusal: str
-) -> None:
-    draft = drafted(read, entry, **changes)
+def test_unsupported_clients_are_left_out(kind: str, changes: dict[str, Any], refusal: str) -> None:
+    draft = drafted(kind, **changes)
     assert draft.finished() is None
     assert refusal in draft.refusal
 
@@ -248,8 +214,7 @@ def test_spring_keys_and_names_are_imported() -> None:
         "settings.client.x509-certificate-subject-dn": "CN=batch,O=Example",
     }
     draft = drafted(
-        read_spring,
-        SPRING,
+        "spring",
         client_secret=None,
         client_authentication_methods="private_key_jwt,tls_client_auth",
         client_settings=settings,
@@ -275,8 +240,7 @@ def test_spring_keys_and_names_are_imported() -> None:
 def test_spring_subject_in_java_form_is_imported() -> None:
     subject = r"1.2.840.113549.1.9.1=#160161,CN=\#batch\=1,2.5.4.97=#0c0150,o=Example"
     draft = drafted(
-        read_spring,
-        SPRING,
+        "spring",
         client_authentication_methods="tls_client_auth",
         client_settings={"settings.client.x509-certificate-subject-dn": subject},
     )
@@ -289,8 +253,7 @@ def test_spring_subject_in_java_form_is_imported() -> None:
 
 def test_spring_impossible_subject_is_listed() -> None:
     draft = drafted(
-        read_spring,
-        SPRING,
+        "spring",
         client_authentication_methods="client_secret_basic,tls_client_auth",
         client_settings={"settings.client.x509-certificate-subject-dn": "CN=batch,2.5.4.5=#020101"},
     )
@@ -334,7 +297,7 @@ def test_hydra_encryption_key_is_ignored(gatehouse: CommandLine, tmp_path: Path)
         "token_endpoint_auth_method": "private_key_jwt",
         "jwks": {"keys": [{**KEY, "use": "enc", "alg": "ECDH-ES"}, KEY]},
     }
-    draft = drafted(read_hydra, keyed)
+    draft = drafted("hydra", **keyed)
     assert (draft.lost, draft.refusal) == ([], "")
     (tmp_path / "jwks").write_text(json.dumps(keyed["jwks"]))
     gatehouse("clients", "create", "keyed", "--jwks", str(tmp_path / "jwks"))
@@ -344,10 +307,10 @@ def test_hydra_encryption_key_is_ignored(gatehouse: CommandLine, tmp_path: Path)
 
 
 @pytest.mark.parametrize("text", ["", "[}", '[{"name": "x"}]', "[1]", '{"ClientId": 1}', "name\nx\n", '"text"'])
-@pytest.mark.parametrize("read", [read_cognito, read_spring, read_hydra])
-def test_wrong_format_is_rejected(read: Callable[[str, str], Iterator[Draft]], text: str) -> None:
+@pytest.mark.parametrize("kind", FORMATS)
+def test_wrong_format_is_rejected(kind: str, text: str) -> None:
     with pytest.raises(UsageError, match="The export"):
-        list(read(text, "The export"))
+        list(FORMATS[kind](text, "The export"))
 
 
 def test_a_refused_file_is_exit_code_2(gatehouse: CommandLine, tmp_path: Path) -> None:
@@ -418,19 +381,17 @@ def test_lost_hash_leaves_no_secret(gatehouse: CommandLine, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("read", "entry", "changes", "lifetime"),
+    ("kind", "changes", "lifetime"),
     [
-        (read_cognito, COGNITO, {"AccessTokenValidity": 0}, 3600),
-        (read_cognito, COGNITO, {"TokenValidityUnits": None, "AccessTokenValidity": 2}, 7200),
-        (read_spring, SPRING, {"token_settings": "no JSON"}, 300),
-        (read_spring, SPRING, {"token_settings": None}, 300),
-        (read_hydra, HYDRA, {"client_credentials_grant_access_token_lifespan": None}, 3600),
-        (read_hydra, HYDRA, {"client_credentials_grant_access_token_lifespan": "soon"}, 3600),
+        ("cognito", {"AccessTokenValidity": 0}, 3600),
+        ("cognito", {"TokenValidityUnits": None, "AccessTokenValidity": 2}, 7200),
+        ("spring", {"token_settings": "no JSON"}, 300),
+        ("spring", {"token_settings": None}, 300),
+        ("hydra", {"client_credentials_grant_access_token_lifespan": None}, 3600),
+        ("hydra", {"client_credentials_grant_access_token_lifespan": "soon"}, 3600),
     ],
 )
-def test_default_lifetime_is_the_other_servers(
-    read: Callable[[str, str], Iterator[Draft]], entry: dict[str, Any], changes: dict[str, Any], lifetime: int
-) -> None:
-    carried = drafted(read, entry, **changes).finished()
+def test_default_lifetime_is_the_other_servers(kind: str, changes: dict[str, Any], lifetime: int) -> None:
+    carried = drafted(kind, **changes).finished()
     assert carried is not None
     assert carried.token_lifetime == lifetime
