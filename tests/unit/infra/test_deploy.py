@@ -56,7 +56,8 @@ def test_values_are_quoted_for_sam() -> None:
     ],
 )
 def test_parameters_are_read_as_sam_reads_them(given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _configure(tmp_path, monkeypatch, given % ISSUERS.replace('"', r"\""))
+    (tmp_path / "samconfig.toml").write_text(SAMCONFIG % (given % ISSUERS.replace('"', r"\"")))
+    monkeypatch.setattr(deploy, "CONFIGURATION", tmp_path / "samconfig.toml")
     assert deploy.stage_parameters("dev") == {
         "Runtime": "python3.11",
         "Audience": "https://a.example b",
@@ -64,50 +65,39 @@ def test_parameters_are_read_as_sam_reads_them(given: str, tmp_path: Path, monke
     }
 
 
-@pytest.mark.parametrize("given", ['["Audience=https://a.example b"]', """["Audience=it's"]"""])
-def test_value_that_sam_would_cut_is_rejected(
-    given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+NOWHERE = {"AWS_CONFIG_FILE": "none", "AWS_SHARED_CREDENTIALS_FILE": "none", "AWS_EC2_METADATA_DISABLED": "true"}
+UNREADABLE = "samconfig.toml has parameter_overrides that cannot be read"
+
+
+@pytest.mark.parametrize(
+    ("environ", "config", "said"),
+    [
+        (CREDENTIALS, SAMCONFIG % '["Audience=https://a.example b"]', UNREADABLE),
+        (CREDENTIALS, SAMCONFIG % """["Audience=it's"]""", UNREADABLE),
+        (CREDENTIALS, SAMCONFIG.replace("dev", "moon") % "[]", "no stage 'dev', only moon"),
+        (CREDENTIALS, SAMCONFIG % "[", "samconfig.toml is not valid TOML: "),
+        (CREDENTIALS, "= 1", "samconfig.toml is not valid TOML: "),
+        ({"AWS_PROFILE": "nowhere"}, SAMCONFIG % "[]", "The config profile (nowhere) could not be found\n"),
+        ({}, SAMCONFIG % "[]", "export AWS_DEFAULT_REGION="),
+        ({"AWS_DEFAULT_REGION": "eu-west-1"}, SAMCONFIG % "[]", "No AWS credentials were found"),
+    ],
+)
+def test_unusable_configuration_is_reported(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    environ: dict[str, str],
+    config: str,
+    said: str,
 ) -> None:
-    _configure(tmp_path, monkeypatch, given)
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-    assert deploy.main(["--stage", "dev"]) == 1
-    assert "samconfig.toml has parameter_overrides that cannot be read" in capsys.readouterr().err
-
-
-def _configure(folder: Path, monkeypatch: pytest.MonkeyPatch, given: str) -> None:
-    path = folder / "samconfig.toml"
-    path.write_text(SAMCONFIG % given)
-    monkeypatch.setattr(deploy, "CONFIGURATION", path)
-
-
-def test_an_unknown_stage_is_rejected(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    for name, value in CREDENTIALS.items():
+    for name in (*CREDENTIALS, "AWS_PROFILE", "AWS_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {**NOWHERE, **environ}.items():
         monkeypatch.setenv(name, value)
-    assert deploy.main(["--stage", "moon"]) == 1
-    assert "no stage 'moon', only dev, prod" in capsys.readouterr().err
-
-
-def test_missing_region_is_reported(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    for name in ("AWS_DEFAULT_REGION", "AWS_REGION", "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    (tmp_path / "samconfig.toml").write_text(config)
+    monkeypatch.setattr(deploy, "CONFIGURATION", tmp_path / "samconfig.toml")
     assert deploy.main(["--stage", "dev"]) == 1
-    assert "export AWS_DEFAULT_REGION=" in capsys.readouterr().err
-
-
-def test_missing_credentials_are_reported(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    for name in (*CREDENTIALS, "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
-    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
-        monkeypatch.setenv(name, str(tmp_path / "none"))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-    assert deploy.main(["--stage", "dev"]) == 1
-    assert capsys.readouterr().err.startswith("No AWS credentials were found")
+    assert said in capsys.readouterr().err
 
 
 def test_missing_log_role_is_reported(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,31 +118,12 @@ def test_http_apis_need_no_log_role() -> None:
     assert not deploy.needs_log_role(deploy.stage_parameters("prod"))
 
 
-def test_unreadable_log_role_does_not_stop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_unreadable_log_role_does_not_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (*CREDENTIALS, "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name, value in NOWHERE.items():
+        monkeypatch.setenv(name, value)
     assert not deploy.lacks_log_role(boto3.Session(region_name="eu-west-1"))
-
-
-@pytest.mark.parametrize("text", ["[dev.deploy.parameters]\nparameter_overrides = [", "= 1"])
-def test_invalid_toml_is_one_sentence(
-    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = tmp_path / "samconfig.toml"
-    path.write_text(text)
-    monkeypatch.setattr(deploy, "CONFIGURATION", path)
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-    assert deploy.main(["--stage", "dev"]) == 1
-    assert capsys.readouterr().err.startswith("samconfig.toml is not valid TOML: ")
-
-
-def test_unknown_profile_is_one_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setenv("AWS_PROFILE", "nowhere")
-    assert deploy.main(["--stage", "dev"]) == 1
-    assert capsys.readouterr().err == "The config profile (nowhere) could not be found\n"
 
 
 @pytest.mark.parametrize(("region", "partition"), [("us-gov-west-1", "aws-us-gov"), ("cn-north-1", "aws-cn")])

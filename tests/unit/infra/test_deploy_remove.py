@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import boto3
 import pytest
@@ -18,6 +19,9 @@ from local.aws import TEMPLATE
 from tests.support.aws import CREDENTIALS
 
 STACK = "gatehouse-dev"
+DESCRIPTION = load(TEMPLATE)["Description"]
+
+pytestmark = pytest.mark.usefixtures("account")
 _PARAMETER = {"Type": "String", "Value": "-"}
 
 
@@ -35,10 +39,9 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     }
     for resource in resources.values():
         resource["DeletionPolicy"] = "Retain"  # moto knows the older of the two policies
-    names = ("DeletionProtection", "DataKeyArn")
-    parameters = {name: document["Parameters"][name] for name in names}
+    parameters = {name: document["Parameters"][name] for name in ("DeletionProtection", "DataKeyArn")}
     body = {
-        "Description": document["Description"],
+        "Description": DESCRIPTION,
         "Conditions": {"CreatesDataKey": document["Conditions"]["CreatesDataKey"]},
         "Resources": resources,
         "Parameters": parameters,
@@ -70,6 +73,12 @@ def _stack_status() -> str:
     return str(stack["StackStatus"])
 
 
+def _create(name: str, members: dict[str, object] | None = None, **options: Any) -> None:
+    """Create a small stack, with the description of the template unless `members` have another."""
+    body = {"Description": DESCRIPTION, "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}, **(members or {})}
+    boto3.client("cloudformation").create_stack(StackName=name, TemplateBody=json.dumps(body), **options)
+
+
 def _set_status(status: str) -> None:
     """Have the stack in a state that moto's deployments, which always succeed, do not get to."""
     region = cloudformation_backends[ACCOUNT_ID][CREDENTIALS["AWS_DEFAULT_REGION"]]
@@ -77,7 +86,6 @@ def _set_status(status: str) -> None:
     stack.status = status
 
 
-@pytest.mark.usefixtures("account")
 def test_remove_deletes_only_the_stack(capsys: pytest.CaptureFixture[str]) -> None:
     assert remove.main(["--stack", STACK], ask=lambda _: STACK) == 0
     assert capsys.readouterr().out.count("In 7 days.") == 4
@@ -87,7 +95,6 @@ def test_remove_deletes_only_the_stack(capsys: pytest.CaptureFixture[str]) -> No
     assert _key_states() == ["Enabled", "PendingDeletion", "PendingDeletion"]
 
 
-@pytest.mark.usefixtures("account")
 def test_remove_needs_the_stacks_name() -> None:
     assert remove.main(["--stack", STACK], ask=lambda _: "y") == 1
     assert _stack_status() == "CREATE_COMPLETE"
@@ -96,7 +103,6 @@ def test_remove_needs_the_stacks_name() -> None:
     assert _table_protection()
 
 
-@pytest.mark.usefixtures("account")
 def test_remove_resumes_after_a_failure() -> None:
     account = remove.Account()
     remains = account.find(STACK)
@@ -109,22 +115,18 @@ def test_remove_resumes_after_a_failure() -> None:
     assert _key_states() == ["Enabled", "PendingDeletion", "PendingDeletion"]
 
 
-@pytest.mark.usefixtures("account")
 def test_remove_deletes_a_failed_first_deployment(capsys: pytest.CaptureFixture[str]) -> None:
-    body = {"Description": load(TEMPLATE)["Description"], "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}
-    boto3.client("cloudformation").create_stack(StackName="new", TemplateBody=json.dumps(body))
+    _create("new")
     assert remove.main(["--stack", "new"], ask=lambda _: "new") == 0
     assert "every client" not in capsys.readouterr().out
     assert _key_states() == ["Enabled"] * 3
 
 
-@pytest.mark.usefixtures("account")
 def test_missing_stack_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert remove.main(["--stack", "nowhere"], ask=lambda _: pytest.fail("asked")) == 1
     assert "The stack nowhere could not be removed" in capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("account")
 @pytest.mark.parametrize("silence", [EOFError, KeyboardInterrupt])
 def test_missing_confirmation_is_a_no(silence: type[BaseException]) -> None:
     def ask(_question: str) -> str:
@@ -134,16 +136,12 @@ def test_missing_confirmation_is_a_no(silence: type[BaseException]) -> None:
     assert _stack_status() == "CREATE_COMPLETE"
 
 
-@pytest.mark.usefixtures("account")
 def test_foreign_stack_is_not_removed(capsys: pytest.CaptureFixture[str]) -> None:
-    boto3.client("cloudformation").create_stack(
-        StackName="theirs", TemplateBody='{"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}'
-    )
+    _create("theirs", {"Description": "Another"})
     assert remove.main(["--stack", "theirs"], ask=lambda _: pytest.fail("asked")) == 1
     assert "theirs is not a Gatehouse stack" in capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("account")
 def test_refused_removal_stays_protected(monkeypatch: pytest.MonkeyPatch) -> None:
     """CloudFormation refuses to delete it, so nothing may have been done to it before."""
 
@@ -158,7 +156,6 @@ def test_refused_removal_stays_protected(monkeypatch: pytest.MonkeyPatch) -> Non
     assert _key_states() == ["Enabled"] * 3
 
 
-@pytest.mark.usefixtures("account")
 @pytest.mark.parametrize("status", ["CREATE_IN_PROGRESS", "UPDATE_ROLLBACK_IN_PROGRESS"])
 def test_busy_stack_is_not_removed(status: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Resources created later would be on no list and stay."""
@@ -167,26 +164,16 @@ def test_busy_stack_is_not_removed(status: str, capsys: pytest.CaptureFixture[st
     assert f"CloudFormation is at work on it ({status})" in capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("account")
 def test_protected_stack_is_not_removed(capsys: pytest.CaptureFixture[str]) -> None:
-    body = {"Description": load(TEMPLATE)["Description"], "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}
-    boto3.client("cloudformation").create_stack(
-        StackName="new", TemplateBody=json.dumps(body), EnableTerminationProtection=True
-    )
+    _create("new", EnableTerminationProtection=True)
     assert remove.main(["--stack", "new"], ask=lambda _: pytest.fail("asked")) == 1
     assert "it is protected from termination" in capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("account")
 def test_imported_stack_is_not_removed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """CloudFormation would cancel its deletion without an error, and stay as it was."""
-    cloudformation = boto3.client("cloudformation")
-    body = {
-        "Description": load(TEMPLATE)["Description"],
-        "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
-        "Outputs": {name: {"Value": "-", "Export": {"Name": f"new-{name}"}} for name in ("Issuer", "JwksUri")},
-    }
-    cloudformation.create_stack(StackName="new", TemplateBody=json.dumps(body))
+    exports = {name: {"Value": "-", "Export": {"Name": f"new-{name}"}} for name in ("Issuer", "JwksUri")}
+    _create("new", {"Outputs": exports})
 
     def imports(ExportName: str) -> dict[str, list[str]]:  # noqa: N803 - boto3's name
         if ExportName == "new-Issuer":
@@ -201,7 +188,6 @@ def test_imported_stack_is_not_removed(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert "customers, orders import what it exports" in capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("account")
 @pytest.mark.parametrize("status", ["ROLLBACK_FAILED", "ROLLBACK_COMPLETE", "DELETE_FAILED"])
 def test_failed_first_deployment_is_unprotected(status: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It deletes the table itself then, and cannot while that is protected."""
@@ -220,7 +206,6 @@ def test_failed_first_deployment_is_unprotected(status: str, monkeypatch: pytest
     assert boto3.client("dynamodb").list_tables()["TableNames"] == []
 
 
-@pytest.mark.usefixtures("account")
 def test_deleted_stack_is_removed_by_id() -> None:
     cloudformation = boto3.client("cloudformation")
     (old,) = cloudformation.describe_stacks(StackName=STACK)["Stacks"]
@@ -230,14 +215,12 @@ def test_deleted_stack_is_removed_by_id() -> None:
     assert _key_states() == ["Enabled", "PendingDeletion", "PendingDeletion"]
 
 
-@pytest.mark.usefixtures("account")
 def test_remove_spares_the_successors_keys(capsys: pytest.CaptureFixture[str]) -> None:
     """Signing keys in KMS are known by the stack's name, which another one has by now."""
     cloudformation = boto3.client("cloudformation")
     (old,) = cloudformation.describe_stacks(StackName=STACK)["Stacks"]
     cloudformation.delete_stack(StackName=STACK)
-    body = {"Description": load(TEMPLATE)["Description"], "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}
-    cloudformation.create_stack(StackName=STACK, TemplateBody=json.dumps(body))
+    _create(STACK)
     assert remove.main(["--stack", old["StackId"]], ask=lambda _: STACK) == 0
     assert "are left to the stack" in capsys.readouterr().out
     assert _key_states() == ["Enabled", "Enabled", "PendingDeletion"]
@@ -246,7 +229,6 @@ def test_remove_spares_the_successors_keys(capsys: pytest.CaptureFixture[str]) -
     assert new["StackStatus"] == "CREATE_COMPLETE"
 
 
-@pytest.mark.usefixtures("account")
 def test_interrupted_removal_names_the_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
