@@ -11,7 +11,6 @@ from functions.rotate_keys.key_backends import KmsKeys
 from functions.shared.clients.client_secrets import SecretVerifier
 from functions.shared.keys import key_ring
 from functions.shared.keys.key_ring import KeyRing
-from infra.cli.errors import ConflictError
 from tests.support.cli import AWS, LOST, STACK, CommandLine, aws_client, deploy, physical_name
 from tests.support.memory_stores import ManualClock
 from tests.support.privileges import OTHER_STACK
@@ -109,18 +108,6 @@ def test_retried_restore_succeeds(gatehouse: CommandLine, lost: list[str], tmp_p
     restored = gatehouse("restore", file, "--yes")
     assert restored.code == 0, restored.stderr
     assert gatehouse.clients.get(ID).client == client()
-
-
-def test_real_conflict_is_reported(gatehouse: CommandLine) -> None:
-    table = gatehouse.clients
-    table.put(client(), None)
-    seen = table.get(ID)
-    table.put(client(name="theirs"), seen)
-    with pytest.raises(ConflictError):
-        table.put(client(name="ours"), seen)
-    with pytest.raises(ConflictError):
-        table.delete(seen)
-    assert table.get(ID).client == client(name="theirs")
 
 
 def test_retried_ring_write_adds_one_key(gatehouse: CommandLine, lost: list[str]) -> None:

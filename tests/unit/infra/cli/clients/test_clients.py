@@ -279,20 +279,6 @@ def test_unusable_file_is_one_sentence(
     assert gatehouse.clients.find("a") is None
 
 
-def test_record_of_a_newer_version_is_named(gatehouse: CommandLine) -> None:
-    gatehouse.clients.put(client(), None)
-    aws_client("dynamodb").update_item(
-        TableName=physical_name("ClientsTable"),
-        Key={"client_id": {"S": "service-client-jwt"}},
-        UpdateExpression="SET schema_version = :new",
-        ExpressionAttributeValues={":new": {"N": "2"}},
-    )
-    refused = gatehouse("clients", "list")
-    assert refused.code == 4
-    assert "service-client-jwt cannot be read: a record has schema_version 2" in refused.stderr
-    assert "If a newer version wrote it" in refused.stderr
-
-
 def test_far_expiry_is_shown_as_the_last_day(gatehouse: CommandLine) -> None:
     (secret,) = client().secrets
     gatehouse.clients.put(client(secrets=(replace(secret, expires_at=10**18),)), None)

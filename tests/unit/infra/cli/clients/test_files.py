@@ -180,10 +180,6 @@ def test_duplicate_client_is_rejected(gatehouse: CommandLine, tmp_path: Path) ->
     assert "contains clients twice: service-client-jwt" in refused.stderr
 
 
-def test_missing_file_is_exit_code_3(gatehouse: CommandLine, tmp_path: Path) -> None:
-    assert gatehouse("clients", "diff", str(tmp_path / "none.yaml")).code == 3
-
-
 def test_export_matches_the_table(gatehouse: CommandLine, tmp_path: Path) -> None:
     for each in (client(), replace(FULL, client_id="full")):
         gatehouse.clients.put(each, None)

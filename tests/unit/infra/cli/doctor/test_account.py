@@ -1,5 +1,6 @@
 """Findings of the doctor in an account, one fault at a time."""
 
+import json
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -16,7 +17,9 @@ from tests.support.cli import _session as own_session
 from tests.support.deployed_template import transformed
 from tests.support.memory_stores import ManualClock
 from tests.support.server import NOW
-from tests.support.whole_deployment import deploy_all
+from tests.support.whole_deployment import deploy_all, guard_route
+
+pytestmark = pytest.mark.usefixtures("account")
 
 
 def context() -> CheckContext:
@@ -24,13 +27,18 @@ def context() -> CheckContext:
     return CheckContext(command)
 
 
-def findings(*names: str) -> Iterator[tuple[str, Finding]]:
+def findings(*names: str, area: str = "account") -> Iterator[tuple[str, Finding]]:
     seen = context()
     for check in checks.CHECKS:
-        if check.area != "account" or (names and check.name not in names):
+        if check.area != area or (names and check.name not in names):
             continue
         for finding in examined(seen, check):
             yield check.name, finding
+
+
+def route_faults(*names: str) -> list[str]:
+    allowed = (Level.OK, Level.NOT_APPLICABLE)
+    return [finding.seen for _, finding in findings(*names, area="routes") if finding.level not in allowed]
 
 
 def troubles() -> dict[str, str]:
@@ -153,7 +161,6 @@ WRONGS: dict[str, tuple[str, str, Callable[[], object]]] = {
 }
 
 
-@pytest.mark.usefixtures("account")
 def test_a_healthy_account_has_no_findings() -> None:
     deploy_all(ISSUER, GUARDED_API)
     seen = dict(findings())
@@ -163,7 +170,6 @@ def test_a_healthy_account_has_no_findings() -> None:
     assert seen["alarms"].seen == f"{len(checks.alarm_names(STACK))} alarms, none is on"
 
 
-@pytest.mark.usefixtures("account")
 def test_faults_in_an_account_are_found() -> None:
     deploy_all(ISSUER, GUARDED_API)
     for wrong, (name, said, make_wrong) in WRONGS.items():
@@ -173,7 +179,6 @@ def test_faults_in_an_account_are_found() -> None:
         assert all(finding.to_do for finding in found), wrong
 
 
-@pytest.mark.usefixtures("account")
 def test_a_stack_without_alarms_is_found() -> None:
     deploy_all(ISSUER, GUARDED_API, left_out=frozenset({"Operations"}))
     assert troubles() == {"alarms": "the stack has no alarms (Watch=false)"}
@@ -187,7 +192,6 @@ def test_a_stack_without_alarms_is_found() -> None:
         (10, 10, "the account has 10 concurrent executions"),
     ],
 )
-@pytest.mark.usefixtures("account")
 def test_exhausted_concurrency_is_found(
     monkeypatch: pytest.MonkeyPatch, limit: int, unreserved: int, seen: str
 ) -> None:
@@ -200,7 +204,6 @@ def test_exhausted_concurrency_is_found(
     assert unreserved == 900 or "L-B99A9384" in finding.to_do
 
 
-@pytest.mark.usefixtures("account")
 def test_kms_key_pending_deletion_is_found() -> None:
     kms = aws_client("kms")
     deploy_all(ISSUER, GUARDED_API, given={"KeyEdition": "kms"}, kept=KeyRing(()))
@@ -224,3 +227,58 @@ def test_checks_know_the_templates_resources() -> None:
     assert alarms == set(checks.alarm_names(STACK))
     issuing = {name for name in functions if "ISSUER" in resources[name]["Properties"]["Environment"]["Variables"]}
     assert issuing == set(checks.ISSUING)
+
+
+def _rules(api: str, text: str) -> None:
+    aws_client("ssm").put_parameter(Name=f"/gatehouse/{STACK}/apis/{api}", Value=text, Type="String", Overwrite=True)
+
+
+def test_matching_routes_have_no_findings() -> None:
+    deploy_all(ISSUER, GUARDED_API)
+    assert route_faults("sample API", "APIs with rules") == []
+
+
+def test_sample_api_route_faults_are_named() -> None:
+    scopes = {"r": ["GET /country/code/{code}", "GET /gone"]}
+    deploy_all(ISSUER, GUARDED_API, authorizer={"SCOPE_MAP": json.dumps(scopes)})
+    guard_route("GET", "/country/code/export-all")
+    found = route_faults("sample API")
+    assert [each.partition(" is")[0] for each in found] == [
+        "GET /country/code/export-all",
+        "GET /country",
+        "the scope map names GET /gone, which",
+    ]
+    assert "is open to every scope that opens GET /country/code/{parameter}" in found[0]
+    assert "no scope opens it" in found[1]
+
+
+def test_other_apis_routes_are_compared() -> None:
+    deploy_all(ISSUER, GUARDED_API, sample_api=False)
+    gateway = aws_client("apigatewayv2")
+    api = gateway.create_api(Name="customers", ProtocolType="HTTP")["ApiId"]
+    for route in ("GET /customers/{id}", "GET /customers/export-all", "POST /customers"):
+        gateway.create_route(ApiId=api, RouteKey=route, AuthorizationType="CUSTOM")
+    gateway.create_route(ApiId=api, RouteKey="GET /open", AuthorizationType="NONE")
+    _rules(api, '{"scopes": {"r": ["GET /customers/{id}"]}, "audience": ["https://a.example"]}')
+    found = route_faults("APIs with rules")
+    assert len(found) == 2
+    assert f"API {api}: GET /customers/export-all is open to every scope" in found[0]
+    assert f"API {api}: POST /customers is guarded and no scope opens it" in found[1]
+
+
+def test_invalid_or_orphaned_rules_are_named() -> None:
+    deploy_all(ISSUER, GUARDED_API)
+    _rules("gone", '{"scopes": {"r": ["GET /x"]}, "audience": ["https://a.example"]}')
+    _rules("wrong", "{}")
+    found = route_faults("APIs with rules")
+    assert any("rules for the API gone, which does not exist" in each for each in found)
+    assert any("the rules of the API wrong are not valid" in each for each in found)
+
+
+def test_rules_for_any_audience_are_named() -> None:
+    deploy_all(ISSUER, GUARDED_API)
+    api = aws_client("apigatewayv2").create_api(Name="customers", ProtocolType="HTTP")["ApiId"]
+    warning = f"the API {api} accepts tokens for any audience, also those for other APIs"
+    for audience, expected in (("*", [warning]), ("https://a.example", [])):
+        _rules(api, json.dumps({"scopes": {}, "audience": audience}))
+        assert [each for each in route_faults("APIs with rules") if "audience" in each] == expected
