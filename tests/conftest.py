@@ -11,7 +11,7 @@ import pytest
 pytest_plugins = ("tests.support.privilege_plugin", "tests.support.log_redaction")
 
 # `make test` runs the profile "quick", `make fuzz` the profile "fuzz" (--hypothesis-profile).
-for profile, examples in {"quick": 50, "fuzz": 1_000}.items():
+for profile, examples in {"quick": 25, "fuzz": 1_000}.items():
     hypothesis.settings.register_profile(
         profile,
         max_examples=examples,

@@ -49,7 +49,6 @@ def pytest_configure(config: pytest.Config) -> None:
         folder = tempfile.TemporaryDirectory(prefix="gatehouse-logs-")
         config.add_cleanup(folder.cleanup)
         os.environ[log_record.FOLDER] = folder.name
-    credentials.update(f"{client.client_id}-secret" for client in demo_clients())
     patch = pytest.MonkeyPatch()
     patch.setattr(Endpoint, "__init__", _heard(Endpoint.__init__))
     patch.setattr(Endpoint, "__call__", _judged(Endpoint.__call__))
@@ -135,7 +134,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def _search(folder: Path) -> Iterator[str]:
-    used: set[str] = set()
+    used = {f"{client.client_id}-secret" for client in demo_clients()}
     for path in folder.glob(_KEPT_CREDENTIALS):
         used.update(json.loads(path.read_text(encoding="utf-8")))
     searched = 0

@@ -40,6 +40,10 @@ JWT_REQUEST = {
 OPAQUE_REQUEST = JWT_REQUEST | {"client_id": "service-client-opaque", "client_secret": "service-client-opaque-secret"}
 
 
+# scrypt, once for all tests.
+IMPORTED = {each["client_id"]: digest_imported(each["client_secret"]) for each in (JWT_REQUEST, OPAQUE_REQUEST)}
+
+
 def _verified(server: AwsServer, token: str, audience: str) -> dict[str, Any]:
     """Verify a token as an off-the-shelf resource server does."""
     answer = server.jwks_endpoint(proxy_event("GET", "/oauth2/jwks"))
@@ -57,7 +61,7 @@ def _verified(server: AwsServer, token: str, audience: str) -> dict[str, Any]:
 @pytest.fixture
 def server(server: AwsServer) -> AwsServer:
     for request, token_format in ((JWT_REQUEST, TokenFormat.JWT), (OPAQUE_REQUEST, TokenFormat.OPAQUE)):
-        secrets = (StoredSecret(digest_imported(request["client_secret"])),)
+        secrets = (StoredSecret(IMPORTED[request["client_id"]]),)
         server.clients.put(client(request["client_id"], secrets=secrets, token_format=token_format))
     server.clients.put(client("authorizer", resource_scopes=frozenset({"country.read"})))
     server.clients.put(client("generated", token_profile=TokenProfile.AT_JWT, audience=("api",)))

@@ -156,8 +156,8 @@ def test_policy_fits_the_gateway_limit(shape: str) -> None:
     lengths = []
     for width in range(40, 60):
         compiler = _compiler({f"s{n:02}": [f"GET /{shape}/{n:02}{'x' * width}"] for n in range(80)})
-        for scopes in range(80):
-            with suppress(PolicyError):
+        with suppress(PolicyError):  # from the first that is too large on
+            for scopes in range(80):
                 policy = compiler.compile(frozenset(f"s{n:02}" for n in range(scopes)), STAGE_ARN)
                 lengths.append(len(json.dumps(write_policy(policy, "2030-01-01T00:00:00Z"))))
     assert MAX_POLICY_LENGTH - 100 < max(lengths) <= MAX_POLICY_LENGTH
@@ -362,7 +362,7 @@ def test_large_policy_denies_all_spellings_at_once(closed: int, *, doubled: bool
 
 def test_spellings_count_towards_the_size_limit() -> None:
     lengths = []
-    for number in range(10, 90):
+    for number in range(10, 90, 2):
         closed = [f"GET /files/{'x' * 40}{each:02}" for each in range(number)]
         compiler = _compiler({"r": ["GET /files/{path+}"], "s": closed})
         with suppress(PolicyError):
