@@ -24,7 +24,7 @@ from functions.rotate_keys.handler import Settings as RotationSettings
 from functions.rotate_keys.handler import build as build_rotator
 from functions.rotate_keys.key_backends import KmsKeys
 from functions.shared.clients.client_registry import DynamoDbClients
-from functions.shared.runtime.lambda_function import SYSTEM_CLOCK
+from functions.shared.lambda_function import SYSTEM_CLOCK
 from functions.shared.storage.aws import make_aws
 from functions.shared.storage.secrets_manager import SecretStore
 from infra.local_stack import key_alias, read_access_key, secret_name, table_name

@@ -20,8 +20,7 @@ import jwt
 
 from functions.rotate_keys.key_backends import SecretsManagerKeys
 from functions.rotate_keys.key_rotation import RingStore
-from functions.shared.keys.cached_key_ring import FRESH_SECONDS
-from functions.shared.keys.key_ring import KeyRing
+from functions.shared.keys.key_ring import FRESH_SECONDS, KeyRing
 from functions.shared.keys.rotation import RotationRules, announce
 from functions.shared.storage.aws import make_aws
 from functions.shared.storage.secrets_manager import SecretStore

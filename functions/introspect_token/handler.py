@@ -3,22 +3,153 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import floor
+from typing import Any
 
 from authorizer.aws import Aws
+from authorizer.claims import token_type
 from authorizer.metrics import Meter
 
-from ..shared.authentication.client_authentication import build_client_authentication
+from ..shared.authentication.client_authentication import ClientAuthentication, build_client_authentication
+from ..shared.clients.client import Client
 from ..shared.clients.client_registry import CachedClients, DynamoDbClients
-from ..shared.keys.cached_key_ring import CachedKeyRing
-from ..shared.keys.signers import RingSigners
-from ..shared.runtime.lambda_function import SYSTEM_CLOCK, Clock, EnvironmentSettings, LambdaHandler
+from ..shared.clients.supported import DEFAULT_SIGNING_ALGORITHM
+from ..shared.keys.key_ring import CachedKeyRing
+from ..shared.keys.signers import RingSigners, SignerSource
+from ..shared.lambda_function import SYSTEM_CLOCK, Clock, EnvironmentSettings, LambdaHandler
 from ..shared.storage.aws import make_aws
 from ..shared.storage.secrets_manager import SecretStore
-from ..shared.tokens.token_lookup import TokenLookup, build_token_stores
-from ..shared.web.audit import Emit
+from ..shared.tokens.token_lookup import ActiveToken, TokenLookup, build_token_stores
+from ..shared.web.audit import AuditEntry, Emit
 from ..shared.web.endpoint import Endpoint
-from .introspection import JwtResponder, TokenIntrospection
+from ..shared.web.form import Form, read_form
+from ..shared.web.proxy_request import ProxyRequest
+from ..shared.web.responses import NO_STORE, ProxyResponse, json_response, response
+
+JWT_MEDIA_TYPE = "application/token-introspection+jwt"
+
+_INACTIVE: Mapping[str, object] = {"active": False}
+_ZERO = re.compile(r"0(\.0*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class TokenIntrospection:
+    """Responds to introspection requests."""
+
+    authentication: ClientAuthentication
+    tokens: TokenLookup
+    jwt_responder: JwtResponder
+    clock: Clock
+
+    def __call__(self, request: ProxyRequest, entry: AuditEntry) -> ProxyResponse:
+        """Respond to one request in JSON or, if its Accept header asks for it, with a JWT.
+
+        A token is inactive if it is unknown, expired, revoked, of a disabled client, or does not
+        concern the caller. The response does not state which. RFC 7662, 2.2.
+
+        Raises:
+            OAuthError: the caller is not authenticated, or `token` is missing.
+        """
+        form = read_form(request)
+        since = self.clock()
+        caller = self.authentication.authenticate(request, form, entry)
+        members = self._members(form, caller, since, entry)
+        if accepts_jwt(request):
+            entry.note(signed=True)
+            return self.jwt_responder.respond(members, caller.client_id, self.clock())
+        return json_response(200, members, NO_STORE)
+
+    def _members(self, form: Form, caller: Client, since: float, entry: AuditEntry) -> Mapping[str, Any]:
+        token = self.tokens.find(form.require("token"), self.clock())
+        visible = self._visible_part(token, caller, since) if token else None
+        if visible is None:
+            entry.note(active=False)
+            return _INACTIVE
+        entry.note(active=True, token_client_id=visible.client_id, scopes=visible.scopes)
+        return to_members(visible)
+
+    def _visible_part(self, token: ActiveToken, caller: Client, since: float) -> ActiveToken | None:
+        """Return the part that the caller may see; reload its record before hiding everything."""
+        visible = visible_part(token, caller)
+        if visible:
+            return visible
+        changed = self.authentication.changed_since(caller, since)
+        return visible_part(token, changed) if changed else None
+
+
+@dataclass(frozen=True, slots=True)
+class JwtResponder:
+    """Signs responses with the keys that sign tokens. The `typ` header separates the two."""
+
+    issuer: str
+    signers: SignerSource
+
+    def respond(self, members: Mapping[str, Any], caller: str, now: float) -> ProxyResponse:
+        """Return a signed response whose only audience is the caller.
+
+        Its top level has neither `sub` nor `exp`. A verifier that does not check `typ` therefore
+        does not accept it as an access token. RFC 9701, 5 and 8.1.
+        """
+        claims = {"iss": self.issuer, "aud": caller, "iat": floor(now), "token_introspection": members}
+        signer = self.signers.current(now, DEFAULT_SIGNING_ALGORITHM)
+        token = signer.sign(claims, JWT_MEDIA_TYPE.removeprefix("application/"))
+        return response(200, token, {"Content-Type": JWT_MEDIA_TYPE, **NO_STORE})
+
+
+def visible_part(token: ActiveToken, caller: Client) -> ActiveToken | None:
+    """Return the part of a token that the caller may see, None if it may see nothing. RFC 7662, 4.
+
+    The token's client and the APIs in its audience see the whole token. A resource server that owns
+    some of its scopes sees it with those scopes only.
+    """
+    if caller.client_id == token.client_id or caller.is_among(token.audience):
+        return token
+    owned = tuple(scope for scope in token.scopes if scope in caller.resource_scopes)
+    return replace(token, scopes=owned) if owned else None
+
+
+def to_members(token: ActiveToken) -> dict[str, Any]:
+    """Return an active token's members of RFC 7662, 2.2, without those that have no value.
+
+    `cnf` is defined in RFC 8705, 3.2, and RFC 9449, 6.2, `act` in RFC 8693, 4.1.
+    """
+    members = {
+        "active": True,
+        "scope": " ".join(token.scopes) or None,
+        "client_id": token.client_id,
+        "token_type": token_type(token.confirmation),
+        "exp": token.expires_at,
+        "iat": token.issued_at,
+        "nbf": token.not_before,
+        "sub": token.subject,
+        "aud": token.audience[0] if len(token.audience) == 1 else token.audience,
+        "iss": token.issuer,
+        "jti": token.token_id,
+        "cnf": token.confirmation and token.confirmation.to_cnf(),
+        "act": token.actor,
+    }
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def accepts_jwt(request: ProxyRequest) -> bool:
+    """Return whether the Accept header names the media type of a signed response. RFC 9701, 4."""
+    ranges = [part for line in request.headers.get("accept", ()) for part in line.split(",")]
+    return any(_accepts(media_range) for media_range in ranges)
+
+
+def _accepts(media_range: str) -> bool:
+    media_type, *parameters = media_range.split(";")
+    if media_type.strip().lower() != JWT_MEDIA_TYPE:
+        return False
+    return not any(_is_zero_weight(parameter) for parameter in parameters)
+
+
+def _is_zero_weight(parameter: str) -> bool:
+    name, _, weight = parameter.partition("=")
+    return name.strip().lower() == "q" and _ZERO.fullmatch(weight.strip()) is not None
 
 
 @dataclass(frozen=True, slots=True)

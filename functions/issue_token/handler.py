@@ -13,15 +13,14 @@ from ..shared.authentication.client_authentication import build_client_authentic
 from ..shared.clients.client import TokenFormat
 from ..shared.clients.client_registry import CachedClients, DynamoDbClients
 from ..shared.clients.supported import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
-from ..shared.keys.cached_key_ring import CachedKeyRing
+from ..shared.keys.key_ring import CachedKeyRing
 from ..shared.keys.signers import RingSigners
-from ..shared.runtime.lambda_function import SYSTEM_CLOCK, Clock, EnvironmentSettings, LambdaHandler, on_first_use
+from ..shared.lambda_function import SYSTEM_CLOCK, Clock, EnvironmentSettings, LambdaHandler, on_first_use
 from ..shared.storage.aws import make_aws
 from ..shared.storage.secrets_manager import SecretStore
 from ..shared.storage.state_table import OneTimeUse
-from ..shared.web import paths
 from ..shared.web.audit import Emit
-from ..shared.web.endpoint import Endpoint
+from ..shared.web.endpoint import TOKEN_PATH, Endpoint
 from .grants import Grant, GrantDecisions, TokenRequest, grant_client_credentials
 from .minting import JwtMint, MintedToken, Validity
 from .proof_of_possession import DpopNonces, PossessionCheck
@@ -89,10 +88,10 @@ def build(settings: Settings, *, clock: Clock, aws: Aws, emit: Emit = print, met
             clock=clock,
         ),
         possession=PossessionCheck(
-            settings.issuer + paths.TOKEN,
+            settings.issuer + TOKEN_PATH,
             DpopNonces(secrets, settings.dpop_nonce_secret, clock),
             OneTimeUse(aws, settings.state_table),
-            mtls_base_url + paths.TOKEN if mtls_base_url else "",
+            mtls_base_url + TOKEN_PATH if mtls_base_url else "",
         ),
         grants=GrantDecisions({CLIENT_CREDENTIALS: grant_client_credentials, TOKEN_EXCHANGE: exchange}),
         mints={TokenFormat.JWT: JwtMint(settings.issuer, signers).mint, TokenFormat.OPAQUE: mint_opaque},

@@ -13,7 +13,7 @@ from authorizer.claims import CERTIFICATE, DPOP_KEY, Confirmation
 from authorizer.errors import InvalidTokenError
 
 from ..shared.clients.client import Client
-from ..shared.runtime.lambda_function import Clock
+from ..shared.lambda_function import Clock
 from ..shared.storage.cache import StorageCache
 from ..shared.storage.errors import StorageCorruptError
 from ..shared.storage.secrets_manager import SecretStore

@@ -9,7 +9,7 @@ from authorizer.claims import token_type
 
 from ..shared.authentication.client_authentication import ClientAuthentication
 from ..shared.clients.client import Client, TokenFormat
-from ..shared.runtime.lambda_function import Clock
+from ..shared.lambda_function import Clock
 from ..shared.web.audit import AuditEntry
 from ..shared.web.form import Form, read_form
 from ..shared.web.oauth_errors import (

@@ -10,14 +10,12 @@ from math import ceil
 from authorizer.aws import Aws
 from authorizer.metrics import Meter
 
-from ..shared.keys.cached_key_ring import CachedKeyRing
-from ..shared.keys.key_ring import JWKS_MAX_AGE, KeyRing
-from ..shared.runtime.lambda_function import SYSTEM_CLOCK, Clock, EnvironmentSettings, LambdaHandler
+from ..shared.keys.key_ring import JWKS_MAX_AGE, CachedKeyRing, KeyRing
+from ..shared.lambda_function import SYSTEM_CLOCK, Clock, EnvironmentSettings, LambdaHandler
 from ..shared.storage.aws import make_aws
 from ..shared.storage.secrets_manager import SecretStore
 from ..shared.web.audit import AuditEntry, Emit
-from ..shared.web.cacheable_response import METHODS, cacheable_response
-from ..shared.web.endpoint import Endpoint
+from ..shared.web.endpoint import METHODS, Endpoint, cacheable_response
 from ..shared.web.proxy_request import ProxyRequest
 from ..shared.web.responses import ProxyResponse
 

@@ -13,11 +13,17 @@ from authorizer.jws import PROOF_ALGORITHMS
 from authorizer.metrics import Meter
 
 from ..shared.clients.supported import ASSERTION_ALGORITHMS, DEFAULT_SIGNING_ALGORITHM, GRANT_TYPES, REGISTERED_METHODS
-from ..shared.runtime.lambda_function import EnvironmentSettings, LambdaHandler
-from ..shared.web import paths
+from ..shared.lambda_function import EnvironmentSettings, LambdaHandler
 from ..shared.web.audit import AuditEntry, Emit
-from ..shared.web.cacheable_response import METHODS, cacheable_response
-from ..shared.web.endpoint import Endpoint
+from ..shared.web.endpoint import (
+    INTROSPECTION_PATH,
+    JWKS_PATH,
+    METHODS,
+    REVOCATION_PATH,
+    TOKEN_PATH,
+    Endpoint,
+    cacheable_response,
+)
 from ..shared.web.proxy_request import ProxyRequest
 from ..shared.web.responses import ProxyResponse
 
@@ -38,10 +44,10 @@ def document(issuer: str, mtls_base_url: str = "") -> dict[str, object]:
     methods, algorithms = list(REGISTERED_METHODS), list(ASSERTION_ALGORITHMS)
     members: dict[str, object] = {
         "issuer": issuer,
-        "token_endpoint": issuer + paths.TOKEN,
-        "jwks_uri": issuer + paths.JWKS,
-        "introspection_endpoint": issuer + paths.INTROSPECTION,
-        "revocation_endpoint": issuer + paths.REVOCATION,
+        "token_endpoint": issuer + TOKEN_PATH,
+        "jwks_uri": issuer + JWKS_PATH,
+        "introspection_endpoint": issuer + INTROSPECTION_PATH,
+        "revocation_endpoint": issuer + REVOCATION_PATH,
         "grant_types_supported": list(GRANT_TYPES),
         # There is no authorization endpoint and therefore no response type. RFC 8414, 2, requires
         # the member, and readers like Nimbus, which Spring uses, insist on it; 3.2 and erratum 7793
@@ -63,9 +69,9 @@ def document(issuer: str, mtls_base_url: str = "") -> dict[str, object]:
     }
     if mtls_base_url:
         members["mtls_endpoint_aliases"] = {  # RFC 8705, 5
-            "token_endpoint": mtls_base_url + paths.TOKEN,
-            "introspection_endpoint": mtls_base_url + paths.INTROSPECTION,
-            "revocation_endpoint": mtls_base_url + paths.REVOCATION,
+            "token_endpoint": mtls_base_url + TOKEN_PATH,
+            "introspection_endpoint": mtls_base_url + INTROSPECTION_PATH,
+            "revocation_endpoint": mtls_base_url + REVOCATION_PATH,
         }
     return members
 

@@ -10,10 +10,9 @@ from importlib.resources import files
 from authorizer.jws import PROOF_ALGORITHMS
 from authorizer.metrics import Meter
 
-from ..shared.runtime.lambda_function import EnvironmentSettings, LambdaHandler
+from ..shared.lambda_function import EnvironmentSettings, LambdaHandler
 from ..shared.web.audit import AuditEntry, Emit
-from ..shared.web.cacheable_response import METHODS, cacheable_response
-from ..shared.web.endpoint import Endpoint
+from ..shared.web.endpoint import METHODS, Endpoint, cacheable_response
 from ..shared.web.oauth_errors import ServerError
 from ..shared.web.proxy_request import ProxyRequest
 from ..shared.web.responses import ProxyResponse

@@ -12,8 +12,8 @@ from authorizer.metrics import Meter
 from ..shared.authentication.client_authentication import ClientAuthentication, build_client_authentication
 from ..shared.clients.client import Client
 from ..shared.clients.client_registry import CachedClients, DynamoDbClients
-from ..shared.keys.cached_key_ring import CachedKeyRing
-from ..shared.runtime.lambda_function import SYSTEM_CLOCK, Clock, EnvironmentSettings, LambdaHandler
+from ..shared.keys.key_ring import CachedKeyRing
+from ..shared.lambda_function import SYSTEM_CLOCK, Clock, EnvironmentSettings, LambdaHandler
 from ..shared.storage.aws import make_aws
 from ..shared.storage.secrets_manager import SecretStore
 from ..shared.tokens.token_lookup import TokenStore, build_token_stores

@@ -16,7 +16,7 @@ from urllib.request import Request, urlopen
 from authorizer.metrics import ERROR, Meter, Metric
 
 from ..shared.keys.rotation import UnsafeRotationError
-from ..shared.runtime.lambda_function import MissingSettingsError
+from ..shared.lambda_function import MissingSettingsError
 from ..shared.storage.errors import StorageError
 from ..shared.web.audit import Emit
 from .key_rotation import Report

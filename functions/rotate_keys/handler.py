@@ -12,14 +12,7 @@ from authorizer.metrics import Meter
 from ..shared.clients.supported import SIGNING_ALGORITHMS
 from ..shared.keys.key_ring import IN_KMS, IN_SECRETS_MANAGER
 from ..shared.keys.rotation import NewKey, RotationRules, UnsafeRotationError
-from ..shared.runtime.lambda_function import (
-    SYSTEM_CLOCK,
-    Clock,
-    EnvironmentSettings,
-    Event,
-    LambdaHandler,
-    WarmInstance,
-)
+from ..shared.lambda_function import SYSTEM_CLOCK, Clock, EnvironmentSettings, Event, LambdaHandler, WarmInstance
 from ..shared.storage.aws import make_aws
 from ..shared.storage.secrets_manager import SecretStore
 from ..shared.storage.state_table import DAY

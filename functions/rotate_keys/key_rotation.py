@@ -17,7 +17,7 @@ from ..shared.keys.rotation import (
     prune,
     signing_age,
 )
-from ..shared.runtime.lambda_function import Clock
+from ..shared.lambda_function import Clock
 from ..shared.storage.secrets_manager import SecretStore, SecretVersion, retrying_conflicts
 from ..shared.storage.state_table import DAY
 from .key_backends import KeyBackend

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 
 from authorizer.aws import Boto3Clients, check_responses
 from authorizer.clock import Deadline
-from functions.shared.runtime.lambda_function import SYSTEM_CLOCK, Clock
+from functions.shared.lambda_function import SYSTEM_CLOCK, Clock
 
 from .. import local_stack
 from .errors import NotFoundError, UnreachableError, UsageError

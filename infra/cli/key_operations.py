@@ -14,8 +14,7 @@ from functions.rotate_keys.handler import Settings
 from functions.rotate_keys.key_backends import KeyBackend, KmsKeys, SecretsManagerKeys
 from functions.rotate_keys.key_rotation import RingStore
 from functions.shared.keys import rotation
-from functions.shared.keys.cached_key_ring import FRESH_SECONDS, STALE_SECONDS
-from functions.shared.keys.key_ring import IN_KMS, JWKS_MAX_AGE, KeyRing, RingKey
+from functions.shared.keys.key_ring import FRESH_SECONDS, IN_KMS, JWKS_MAX_AGE, STALE_SECONDS, KeyRing, RingKey
 from functions.shared.keys.rotation import (
     CLOCK_SKEW,
     PROPAGATION_SECONDS,
@@ -27,7 +26,7 @@ from functions.shared.keys.rotation import (
     SuccessorAnnouncedError,
     UnknownKeyError,
 )
-from functions.shared.runtime.lambda_function import Clock
+from functions.shared.lambda_function import Clock
 from functions.shared.storage.secrets_manager import SecretStore
 
 from .context import CommandContext, Deployment

@@ -8,8 +8,7 @@ from rich.text import Text
 
 from functions.shared.clients.client import LONGEST_TOKEN_LIFETIME, Client, TokenFormat
 from functions.shared.clients.supported import SIGNING_ALGORITHMS
-from functions.shared.keys.cached_key_ring import STALE_SECONDS
-from functions.shared.keys.key_ring import IN_KMS, JWKS_MAX_AGE, KeyRing, RingKey
+from functions.shared.keys.key_ring import IN_KMS, JWKS_MAX_AGE, STALE_SECONDS, KeyRing, RingKey
 from functions.shared.keys.rotation import PROPAGATION_SECONDS, retirable_from
 
 from .client_store import clients_of

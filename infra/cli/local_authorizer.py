@@ -24,7 +24,7 @@ from authorizer.scope_map import ApiRules, ScopeMap, ScopeMapError, parse_api_ru
 from authorizer.settings import Settings, SettingsError
 from authorizer.state_table import StateTable
 from functions.shared.clients.supported import SIGNING_ALGORITHMS
-from functions.shared.web import paths
+from functions.shared.web.endpoint import INTROSPECTION_PATH
 
 from .. import local_stack
 from .context import CommandContext, port
@@ -75,7 +75,7 @@ def laptop_environment(issuer: str, credentials: str, *, shared: bool = False) -
         "ISSUER": issuer,
         "ALGORITHMS": ",".join(SIGNING_ALGORITHMS),
         "JWKS_HARD_AGE": "3600",
-        "INTROSPECTION_URI": issuer + paths.INTROSPECTION,
+        "INTROSPECTION_URI": issuer + INTROSPECTION_PATH,
         "INTROSPECTION_SECRET_ARN": credentials,
         **rules,
     }

@@ -18,8 +18,8 @@ from authorizer.errors import AuthorizerError, InvalidTokenError
 from authorizer.policy import PolicyCompiler, write_policy
 from authorizer.routes import Route, parse_route
 from authorizer.scope_map import ScopeMap
+from functions.shared.clients.assertion_rules import matches_wildcards
 from functions.shared.keys.key_ring import KeyRing
-from functions.shared.runtime.wildcards import matches_wildcards
 
 from ..explain import Stage, reason_text, stage_of
 from .aws_errors import translated

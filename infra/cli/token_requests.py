@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from authorizer import base64url
 from functions.shared.keys.key_ring import public_members
 from functions.shared.keys.signing_keys import to_pem
-from functions.shared.web import paths
+from functions.shared.web.endpoint import INTROSPECTION_PATH, REVOCATION_PATH, TOKEN_PATH
 
 from .errors import CommandError, ExitCode, UsageError
 from .http_client import Answer, Certificates, Web
@@ -119,7 +119,7 @@ def _algorithms(key: object) -> tuple[str, ...]:
 
 METADATA = "/.well-known/oauth-authorization-server"
 
-_PATHS: Mapping[str, str] = {"token": paths.TOKEN, "introspection": paths.INTROSPECTION, "revocation": paths.REVOCATION}
+_PATHS: Mapping[str, str] = {"token": TOKEN_PATH, "introspection": INTROSPECTION_PATH, "revocation": REVOCATION_PATH}
 _FORM: Mapping[str, str] = {"Content-Type": "application/x-www-form-urlencoded"}
 _NEXT_STEPS: Mapping[str, str] = {
     "invalid_client": "Check the credential, that the client is enabled, and its authentication "

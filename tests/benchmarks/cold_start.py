@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from functions.shared.clients.client import to_item
 from functions.shared.keys import key_ring, signing_keys
-from functions.shared.web import paths
+from functions.shared.web.endpoint import JWKS_PATH
 from tests.benchmarks.aws_server import Content, LocalAws, serving_aws
 from tests.benchmarks.decisions import API, ISSUER, sign_tokens
 from tests.benchmarks.results import Goal, Section, compared, measured
@@ -218,7 +218,7 @@ def _variants(place: Path, aws: LocalAws) -> dict[str, _Variant]:
         **ENVIRONMENT,
         "EVENT": json.dumps(token_event(grant, headers=basic("service-client-jwt", SECRET))),
     }
-    key_set_request = {**online, **ENVIRONMENT, "EVENT": json.dumps(proxy_event("GET", paths.JWKS))}
+    key_set_request = {**online, **ENVIRONMENT, "EVENT": json.dumps(proxy_event("GET", JWKS_PATH))}
     python = {
         "nothing: the interpreter alone": (_BARE, online),
         BASELINE: (_BASELINE, online),

@@ -14,7 +14,7 @@ from functions.shared.clients.client import TokenFormat, TokenProfile, to_item
 from functions.shared.clients.supported import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
 from functions.shared.keys import key_ring, signing_keys
 from functions.shared.tokens import opaque_tokens
-from functions.shared.web import paths
+from functions.shared.web.endpoint import INTROSPECTION_PATH, TOKEN_PATH
 from tests.benchmarks.aws_server import Content, LocalAws, serving_aws
 from tests.benchmarks.oidc_provider import Introspection
 from tests.benchmarks.results import Goal, Section, compared, measured, within
@@ -103,7 +103,7 @@ def _server() -> Iterator[_Server]:
 
 def _issue(client_id: str, **form: str) -> dict[str, Any]:
     parameters = {"grant_type": CLIENT_CREDENTIALS, "scope": _SCOPE} | form
-    return form_event(paths.TOKEN, parameters, headers=basic(client_id, SECRET))
+    return form_event(TOKEN_PATH, parameters, headers=basic(client_id, SECRET))
 
 
 def _exchange(jwt: str) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def _exchange(jwt: str) -> dict[str, Any]:
 
 
 def _introspect(token: str) -> dict[str, Any]:
-    return form_event(paths.INTROSPECTION, {"token": token}, headers=basic("api", SECRET))
+    return form_event(INTROSPECTION_PATH, {"token": token}, headers=basic("api", SECRET))
 
 
 @contextmanager

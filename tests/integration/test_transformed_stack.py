@@ -23,7 +23,7 @@ from functions.issue_token.handler import Settings as IssueTokenSettings
 from functions.rotate_keys import handler as rotate_keys
 from functions.rotate_keys.handler import Settings as RotateKeysSettings
 from functions.shared.clients.client_registry import DynamoDbClients
-from functions.shared.runtime.lambda_function import SYSTEM_CLOCK
+from functions.shared.lambda_function import SYSTEM_CLOCK
 from functions.shared.storage.secrets_manager import SecretStore
 from infra import template_checks
 from local.aws import TEMPLATE, create_secret

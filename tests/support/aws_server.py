@@ -14,8 +14,7 @@ from functions.rotate_keys import handler as rotate_keys
 from functions.rotate_keys.handler import Settings as RotateKeysSettings
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.storage.secrets_manager import SecretStore
-from functions.shared.web import paths
-from functions.shared.web.endpoint import Endpoint
+from functions.shared.web.endpoint import INTROSPECTION_PATH, Endpoint
 from tests.support.aws import CLIENTS_TABLE, ENVIRONMENT, AwsAccount
 from tests.support.memory_stores import ManualClock
 from tests.support.proxy_events import basic, form_event, token_event
@@ -68,7 +67,7 @@ class AwsServer:
     def introspect(self, token: str, caller: str, secret: str = SECRET) -> dict[str, Any]:
         """Introspect a token."""
         headers = basic(caller, secret)
-        return granted(self.introspection_endpoint(form_event(paths.INTROSPECTION, {"token": token}, headers=headers)))
+        return granted(self.introspection_endpoint(form_event(INTROSPECTION_PATH, {"token": token}, headers=headers)))
 
 
 def granted(response: Mapping[str, Any]) -> dict[str, Any]:

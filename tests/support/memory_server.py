@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from functions.introspect_token.introspection import JwtResponder, TokenIntrospection
+from functions.introspect_token.handler import JwtResponder, TokenIntrospection
 from functions.issue_token.grants import GrantDecisions, grant_client_credentials
 from functions.issue_token.minting import JwtMint
 from functions.issue_token.opaque_minting import OpaqueMint
@@ -18,11 +18,10 @@ from functions.shared.authentication.client_secret import ClientSecretBasic, Cli
 from functions.shared.clients.client import Client, TokenFormat
 from functions.shared.clients.client_secrets import SecretVerifier
 from functions.shared.clients.supported import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
-from functions.shared.keys.cached_key_ring import CachedKeyRing
+from functions.shared.keys.key_ring import CachedKeyRing
 from functions.shared.keys.signers import LocalSigners
 from functions.shared.tokens.token_lookup import IssuedJwts, OpaqueTokens, TokenLookup
-from functions.shared.web import paths
-from functions.shared.web.endpoint import Endpoint
+from functions.shared.web.endpoint import INTROSPECTION_PATH, REVOCATION_PATH, TOKEN_PATH, Endpoint
 from functions.shared.web.responses import ProxyResponse
 from tests.support.aws import DPOP_NONCE_SECRET, ISSUER, KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.memory_stores import (
@@ -36,7 +35,7 @@ from tests.support.memory_stores import (
 from tests.support.proxy_events import basic, form_event
 from tests.support.server import NOW, SECRET, secrets
 
-TOKEN_URL = ISSUER + paths.TOKEN
+TOKEN_URL = ISSUER + TOKEN_PATH
 
 
 @dataclass
@@ -92,7 +91,7 @@ class MemoryServer:
         if "grant_type" not in dict(given):
             given.insert(0, ("grant_type", CLIENT_CREDENTIALS))
         all_headers = {**basic(client_id, SECRET), **(headers or {})}
-        return self.token_endpoint(form_event(paths.TOKEN, given, headers=all_headers, **rest))
+        return self.token_endpoint(form_event(TOKEN_PATH, given, headers=all_headers, **rest))
 
     def token(self, client_id: str, *args: Any, **rest: Any) -> dict[str, Any]:
         """Send a token request that is granted."""
@@ -107,13 +106,13 @@ class MemoryServer:
     def introspect(self, caller: str, token: str) -> dict[str, Any]:
         """Introspect a token."""
         headers = basic(caller, SECRET)
-        event = form_event(paths.INTROSPECTION, {"token": token}, headers=headers)
+        event = form_event(INTROSPECTION_PATH, {"token": token}, headers=headers)
         return _granted(self.introspection_endpoint(event))
 
     def revoke(self, client_id: str, token: str, **more: str) -> ProxyResponse:
         """Give a token back."""
         headers = basic(client_id, SECRET)
-        event = form_event(paths.REVOCATION, {"token": token, **more}, headers=headers)
+        event = form_event(REVOCATION_PATH, {"token": token, **more}, headers=headers)
         return self.revocation_endpoint(event)
 
 

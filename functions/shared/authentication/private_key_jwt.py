@@ -17,7 +17,7 @@ from authorizer.jws import ALGORITHMS, UnverifiedHeader
 from ..clients.assertion_rules import AssertionRules
 from ..clients.client import Client
 from ..clients.supported import PRIVATE_KEY_JWT
-from ..web import paths
+from ..web.endpoint import TOKEN_PATH
 from .client_assertion import KnownSubjects, ReplayCheck, check_sole_audience, dummy_key, read_expiry, verify_signature
 from .credentials import (
     CLIENT_ASSERTION,
@@ -89,7 +89,7 @@ class PrivateKeyJwt:
             raise InvalidTokenError(Reason.ISS_UNKNOWN)
         accepted = [self.issuer]
         if rules.accepts_token_endpoint:
-            accepted.append(self.issuer + paths.TOKEN)
+            accepted.append(self.issuer + TOKEN_PATH)
         check_sole_audience(claims, accepted)
         expires_at = read_expiry(claims, now)
         if expires_at > now + rules.lifetime + LEEWAY:

@@ -14,7 +14,6 @@ from authorizer.https_client import parse_url
 from authorizer.jwk import KeySet, has_private_part, parse_key_set
 from authorizer.jws import ALGORITHMS
 
-from ..runtime.wildcards import matches_wildcards
 from ..storage.dynamodb_items import boolean, integer, text
 from ..storage.state_table import DAY
 
@@ -201,3 +200,25 @@ def _holds(wanted: object, found: object) -> bool:
         )
     # In Python 1 == True, but the claims 1 and true differ.
     return type(wanted) is type(found) and wanted == found
+
+
+def matches_wildcards(pattern: str, text: str) -> bool:
+    """Return whether a pattern describes the whole text.
+
+    Each part between two wildcards is searched for once, from the left. The leftmost occurrence
+    leaves the most for the parts that follow, so nothing is ever tried again.
+    """
+    first, *parts = pattern.split("*")
+    if not parts:
+        return pattern == text
+    *middle, last = parts
+    end = len(text) - len(last)
+    if not (text.startswith(first) and text.endswith(last)):
+        return False
+    position = len(first)
+    for part in middle:
+        found = text.find(part, position, end)
+        if found < 0:
+            return False
+        position = found + len(part)
+    return position <= end

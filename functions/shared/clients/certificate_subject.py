@@ -12,8 +12,8 @@ from enum import StrEnum
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
+from ..clients import distinguished_names
 from ..storage.dynamodb_items import text
-from . import distinguished_names
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate

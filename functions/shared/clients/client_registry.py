@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from authorizer.aws import Aws
 from authorizer.cache import LRUCache
 
-from ..runtime.lambda_function import Clock
+from ..lambda_function import Clock
 from ..storage.aws import call
 from ..storage.cache import StorageCache
 from ..storage.errors import StorageCorruptError, StorageUnavailableError

@@ -17,8 +17,7 @@ from authorizer.claims import LEEWAY
 from authorizer.jwk_thumbprint import thumbprint
 
 from ..clients.client import LONGEST_TOKEN_LIFETIME
-from .cached_key_ring import STALE_SECONDS
-from .key_ring import IN_SECRETS_MANAGER, JWKS_MAX_AGE, KeyRing, RingKey
+from .key_ring import IN_SECRETS_MANAGER, JWKS_MAX_AGE, STALE_SECONDS, KeyRing, RingKey
 
 CLOCK_SKEW = 60
 """Seconds by which two clocks may differ, including the time of a write."""

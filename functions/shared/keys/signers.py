@@ -17,10 +17,9 @@ from authorizer.metrics import Meter
 
 from ..storage.aws import call
 from ..storage.secrets_manager import SecretStore
-from ..web.metrics import KMS_SIGN_MILLISECONDS
+from ..web.audit import KMS_SIGN_MILLISECONDS
 from ..web.responses import json_encoder
-from .cached_key_ring import CachedKeyRing
-from .key_ring import IN_KMS, RingKey, UnusableKeyRingError, key_errors
+from .key_ring import IN_KMS, CachedKeyRing, RingKey, UnusableKeyRingError, key_errors
 from .signatures import Sign, es256_from_der, make_sign, to_public_jwk
 from .signing_keys import from_json, from_pem
 

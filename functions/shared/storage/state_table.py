@@ -19,7 +19,7 @@ from __future__ import annotations
 from authorizer.aws import Aws
 from authorizer.state_table import CONDITION_FAILED, SCHEMA_VERSION, StateTable, entry
 
-from . import dynamodb_items
+from ..storage import dynamodb_items
 from .aws import call, call_deadline, ignoring, storage_errors
 
 DAY = 86_400

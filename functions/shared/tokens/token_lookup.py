@@ -18,8 +18,8 @@ from authorizer.verifier import TrustedIssuer, Verifier, header_rules
 
 from ..clients.client import LONGEST_TOKEN_LIFETIME, Client
 from ..clients.client_registry import ClientRegistry
-from ..keys.cached_key_ring import CachedKeyRing
-from ..runtime.lambda_function import Clock
+from ..keys.key_ring import CachedKeyRing
+from ..lambda_function import Clock
 from ..storage.state_table import JwtDenyList
 from .opaque_tokens import OpaqueTokenStore, is_opaque_token
 

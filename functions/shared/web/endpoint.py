@@ -1,19 +1,28 @@
-"""The frame of all endpoints: parse the event, map errors to responses, log one line."""
+"""The frame of all endpoints: parse the event, map errors to responses, log one line.
+
+Also the responses of endpoints that publish a JSON document, with CORS and cache headers.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 
 from authorizer.metrics import ERROR, Meter
 
 from ..storage.errors import StorageError, StorageUnavailableError
-from .audit import AuditEntry, Emit
-from .metrics import FAILURES, REQUESTS
+from .audit import FAILURES, REQUESTS, AuditEntry, Emit
 from .oauth_errors import MethodNotAllowedError, OAuthError, ServerError, TemporarilyUnavailableError, to_response
 from .proxy_request import ProxyRequest, read_event
-from .responses import ProxyResponse
+from .responses import ProxyResponse, response
+
+TOKEN_PATH = "/oauth2/token"
+JWKS_PATH = "/oauth2/jwks"
+INTROSPECTION_PATH = "/oauth2/introspect"
+REVOCATION_PATH = "/oauth2/revoke"
+"""Paths below the issuer, as template.yaml routes them."""
 
 _FRAMES = 4
 _SERVER_SIDE = 500
@@ -86,3 +95,44 @@ def _origin(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
     places = [f"{PurePath(frame.filename).name}:{frame.lineno}" for frame in reversed(frames)]
     return " < ".join([type(error).__name__, *places])
+
+
+METHODS = ("GET", "HEAD", "OPTIONS")
+
+_EVERY_ORIGIN = {"Access-Control-Allow-Origin": "*"}
+_PREFLIGHT: Mapping[str, str] = {
+    **_EVERY_ORIGIN,
+    "Access-Control-Allow-Methods": "GET, HEAD",
+    # The header of a conditional request, which CORS does not safelist.
+    "Access-Control-Allow-Headers": "If-None-Match",
+    "Access-Control-Max-Age": "86400",
+    "Allow": ", ".join(METHODS),
+}
+
+
+def cacheable_response(request: ProxyRequest, body: str, max_age: int) -> ProxyResponse:
+    """Return a document, or 304 if the caller has it. RFC 9110, 9.3 and 13.1.2.
+
+    OPTIONS, a browser's preflight, gets the allowed methods. HEAD is handled like GET: API Gateway
+    does not send its body.
+    """
+    if request.method == "OPTIONS":
+        return response(204, "", _PREFLIGHT)
+    headers = {
+        "ETag": _entity_tag(body),
+        "Cache-Control": f"public, max-age={max_age}",
+        "Access-Control-Expose-Headers": "ETag",
+        **_EVERY_ORIGIN,
+    }
+    if _is_current(headers["ETag"], request.headers.get("if-none-match", ())):
+        return response(304, "", headers)
+    return response(200, body, {"Content-Type": "application/json", **headers})
+
+
+def _entity_tag(body: str) -> str:
+    return f'"{sha256(body.encode()).hexdigest()[:32]}"'
+
+
+def _is_current(entity_tag: str, if_none_match: tuple[str, ...]) -> bool:
+    known = [tag.strip().removeprefix("W/") for line in if_none_match for tag in line.split(",")]
+    return entity_tag in known or "*" in known

@@ -8,7 +8,7 @@ from functions.shared.clients.client import Client, TokenFormat, TokenProfile
 from functions.shared.clients.client_registry import FRESH_SECONDS
 from functions.shared.clients.client_secrets import SecretVerifier, StoredSecret, WrongSecretError
 from functions.shared.storage.state_table import SecretUses
-from functions.shared.web import paths
+from functions.shared.web.endpoint import INTROSPECTION_PATH
 
 from ...explain import reason_text
 from ..client_documents import SECRET_METHODS
@@ -201,7 +201,7 @@ def own_client(context: CheckContext) -> Findings:
     The endpoint accepts a deleted or disabled client for a while, so this reads the record.
     """
     settings = context.settings
-    if settings.introspection_uri != context.deployment.issuer + paths.INTROSPECTION:
+    if settings.introspection_uri != context.deployment.issuer + INTROSPECTION_PATH:
         return "the authorizer does not introspect here"
     client_id, secret = context.authorizer.credentials()
     client = next((each for each in context.clients if each.client_id == client_id), None)

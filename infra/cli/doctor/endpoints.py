@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 from authorizer.claims import LEEWAY
 from functions.shared.keys.key_ring import JWKS_MAX_AGE
 from functions.shared.keys.rotation import CLOCK_SKEW, PROPAGATION_SECONDS
-from functions.shared.web import paths
+from functions.shared.web.endpoint import INTROSPECTION_PATH, JWKS_PATH, REVOCATION_PATH, TOKEN_PATH
 
 from ..aws_errors import translated
 from ..errors import UnreachableError
@@ -25,7 +25,7 @@ def reach(context: CheckContext) -> Findings:
     """The authorization server, the guarded API and AWS answer with any status."""
     deployment = context.deployment
     asked: dict[str, Callable[[], object]] = {
-        "the authorization server": lambda: context.ask("GET", deployment.issuer + paths.JWKS),
+        "the authorization server": lambda: context.ask("GET", deployment.issuer + JWKS_PATH),
         "AWS": lambda: context.ring,
     }
     if deployment.guarded_api:
@@ -53,10 +53,10 @@ def _silence(ask: Callable[[], object]) -> UnreachableError | None:
 
 DOCUMENTS = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
 _ENDPOINTS = {
-    "token_endpoint": paths.TOKEN,
-    "jwks_uri": paths.JWKS,
-    "introspection_endpoint": paths.INTROSPECTION,
-    "revocation_endpoint": paths.REVOCATION,
+    "token_endpoint": TOKEN_PATH,
+    "jwks_uri": JWKS_PATH,
+    "introspection_endpoint": INTROSPECTION_PATH,
+    "revocation_endpoint": REVOCATION_PATH,
 }
 _PRIVATE = frozenset(("d", "p", "q", "dp", "dq", "qi", "oth", "k"))
 _MAX_AGE = re.compile(r"(?:^|[\s,])max-age=(\d+)")
@@ -103,7 +103,7 @@ def _document_faults(answer: Answer, url: str, issuer: str) -> Iterator[Finding]
 @CHECKS.add("authorization server", "endpoints")
 def endpoints(context: CheckContext) -> Generator[Finding, None, None]:
     """Endpoints that authenticate clients reject requests without credentials."""
-    for path in (paths.TOKEN, paths.INTROSPECTION, paths.REVOCATION):
+    for path in (TOKEN_PATH, INTROSPECTION_PATH, REVOCATION_PATH):
         url = context.deployment.issuer + path
         answer = context.ask("POST", url, FORM, b"grant_type=client_credentials&token=none")
         if (answer.status, answer.member("error")) == (401, "invalid_client"):
@@ -118,7 +118,7 @@ def endpoints(context: CheckContext) -> Generator[Finding, None, None]:
 @CHECKS.add("authorization server", "key set")
 def key_set(context: CheckContext) -> Findings:
     """The published key set holds the ring's public keys, and nothing private."""
-    answer = context.ask("GET", context.deployment.issuer + paths.JWKS)
+    answer = context.ask("GET", context.deployment.issuer + JWKS_PATH)
     keys = answer.member("keys")
     if answer.status != HTTPStatus.OK or not isinstance(keys, list):
         yield failure(
@@ -153,7 +153,7 @@ def key_set(context: CheckContext) -> Findings:
 @CHECKS.add("authorization server", "cache headers")
 def caching(context: CheckContext) -> Generator[Finding, None, None]:
     """Documents have a max-age and support If-None-Match."""
-    for path, longest in ((DOCUMENTS[0], None), (paths.JWKS, JWKS_MAX_AGE)):
+    for path, longest in ((DOCUMENTS[0], None), (JWKS_PATH, JWKS_MAX_AGE)):
         url = context.deployment.issuer + path
         answer = context.ask("GET", url)
         cache_control = answer.headers.get("Cache-Control", "")

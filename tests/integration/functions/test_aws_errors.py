@@ -18,7 +18,7 @@ from functions.issue_token import handler as issue_token
 from functions.publish_jwks import handler as publish_jwks
 from functions.shared.clients.client import TokenFormat
 from functions.shared.clients.client_registry import STALE_SECONDS as CLIENT_STALE_SECONDS
-from functions.shared.keys.cached_key_ring import STALE_SECONDS
+from functions.shared.keys.key_ring import STALE_SECONDS
 from functions.shared.storage.aws import ATTEMPTS
 from functions.shared.storage.cache import PAUSE_SECONDS
 from functions.shared.web.endpoint import Endpoint

@@ -23,7 +23,7 @@ from functions.shared.clients.client_registry import FRESH_SECONDS, DynamoDbClie
 from functions.shared.clients.client_secrets import StoredSecret, digest_imported
 from functions.shared.clients.supported import TOKEN_EXCHANGE
 from functions.shared.keys import key_ring
-from functions.shared.runtime.lambda_function import MissingSettingsError
+from functions.shared.lambda_function import MissingSettingsError
 from tests.support.aws import CLIENTS_TABLE, ENVIRONMENT, ISSUER, KEY_RING_SECRET, TOKENS_TABLE, AwsAccount
 from tests.support.aws_server import GRANT, AwsServer, granted
 from tests.support.dpop_proofs import proof

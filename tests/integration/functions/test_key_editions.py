@@ -26,8 +26,7 @@ from functions.rotate_keys.key_backends import KEY_SPECS, KmsKeys
 from functions.rotate_keys.key_rotation import Rotator
 from functions.shared.clients.supported import SIGNING_ALGORITHMS
 from functions.shared.keys import key_ring
-from functions.shared.keys.cached_key_ring import CachedKeyRing
-from functions.shared.keys.key_ring import KeyRing
+from functions.shared.keys.key_ring import CachedKeyRing, KeyRing
 from functions.shared.keys.signers import LONGEST_MESSAGE, SIGNING_ALGORITHM_SPECS, MessageTooLongError, RingSigners
 from functions.shared.storage.errors import StorageError, StorageUnavailableError
 from functions.shared.storage.secrets_manager import SecretConflictError, SecretStore

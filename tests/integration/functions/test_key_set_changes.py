@@ -17,8 +17,7 @@ from jwt import PyJWK
 from functions.shared.keys import key_ring, signing_keys
 from functions.shared.keys.key_ring import JWKS_MAX_AGE
 from functions.shared.keys.rotation import PROPAGATION_SECONDS, RETENTION_NEEDED, RotationRules, announce
-from functions.shared.web import paths
-from functions.shared.web.endpoint import Endpoint
+from functions.shared.web.endpoint import JWKS_PATH, TOKEN_PATH, Endpoint
 from local.gateway import model
 from local.http_server import Server
 from tests.support.aws import KEY_RING_SECRET, SIGNING_KEYS_SECRET, AwsAccount
@@ -73,7 +72,7 @@ def server(aws: AwsAccount, clock: ManualClock) -> AwsServer:
 
 @pytest.fixture
 def port(server: AwsServer) -> Iterator[int]:
-    site = Site({paths.TOKEN: server.token_endpoint, paths.JWKS: server.jwks_endpoint})
+    site = Site({TOKEN_PATH: server.token_endpoint, JWKS_PATH: server.jwks_endpoint})
     with Server("127.0.0.1", 0) as listener:
         listener.open(site)
         thread = Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.01})
@@ -97,7 +96,7 @@ class TokenRequests:
         headers = {"Content-Type": FORM, **basic(CLIENT, SECRET)}
         body = urlencode({"grant_type": "client_credentials", "scope": "country.read"})
         while not self._over.is_set():
-            connection.request("POST", paths.TOKEN, body, headers)
+            connection.request("POST", TOKEN_PATH, body, headers)
             response = connection.getresponse()
             self.responses.append((response.status, response.read()))
         connection.close()
@@ -114,7 +113,7 @@ class TokenRequests:
 
 def _key_set(port: int) -> jwt.PyJWKSet:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    connection.request("GET", paths.JWKS)
+    connection.request("GET", JWKS_PATH)
     answer = connection.getresponse()
     assert answer.status == 200
     text = answer.read().decode()

@@ -7,7 +7,7 @@ from functions.issue_token.handler import Settings as IssueToken
 from functions.publish_jwks.handler import Settings as PublishJwks
 from functions.publish_metadata.handler import Settings as PublishMetadata
 from functions.revoke_token.handler import Settings as RevokeToken
-from functions.shared.runtime.lambda_function import EnvironmentSettings, MissingSettingsError
+from functions.shared.lambda_function import EnvironmentSettings, MissingSettingsError
 from tests.support.aws import ENVIRONMENT, ISSUER
 
 CHECKING_CLIENTS = ("ISSUER", "CLIENTS_TABLE", "TOKENS_TABLE", "STATE_TABLE", "KEY_RING_SECRET")

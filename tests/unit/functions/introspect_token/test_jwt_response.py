@@ -9,7 +9,7 @@ from authorizer.errors import InvalidTokenError, Reason
 from authorizer.jws import parse
 from authorizer.verifier import header_rules
 from functions.shared.clients.client import TokenProfile
-from functions.shared.web import paths
+from functions.shared.web.endpoint import INTROSPECTION_PATH
 from tests.support.aws import ISSUER
 from tests.support.memory_server import MemoryServer, memory_server
 from tests.support.proxy_events import basic, form_event
@@ -27,7 +27,7 @@ def _server() -> MemoryServer:
 def _ask(server: MemoryServer, caller: str, accept: str | list[str]) -> Any:
     token = server.token("api", {"scope": "country.read"})["access_token"]
     headers = {**basic(caller, SECRET), "Accept": accept}
-    event = form_event(paths.INTROSPECTION, {"token": token}, headers=headers)
+    event = form_event(INTROSPECTION_PATH, {"token": token}, headers=headers)
     return server.introspection_endpoint(event)
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from functions.introspect_token.introspection import visible_part
+from functions.introspect_token.handler import visible_part
 from functions.shared.tokens.token_lookup import ActiveToken
 from tests.support.server import NOW, client
 

@@ -9,8 +9,7 @@ from functions.issue_token.minting import JwtMint, Validity
 from functions.issue_token.opaque_minting import OpaqueMint
 from functions.shared.clients.client import TokenProfile
 from functions.shared.clients.supported import SIGNING_ALGORITHMS
-from functions.shared.keys.cached_key_ring import CachedKeyRing
-from functions.shared.keys.key_ring import UnusableKeyRingError
+from functions.shared.keys.key_ring import CachedKeyRing, UnusableKeyRingError
 from functions.shared.keys.signers import LocalSigners
 from functions.shared.tokens.opaque_tokens import OpaqueToken
 from functions.shared.tokens.token_lookup import IssuedJwts

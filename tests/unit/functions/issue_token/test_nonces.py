@@ -1,7 +1,7 @@
 import pytest
 
 from functions.issue_token.proof_of_possession import FRESH_SECONDS, MINUTES, STALE_SECONDS, DpopNonces
-from functions.shared.keys.cached_key_ring import STALE_SECONDS as RING_STALE_SECONDS
+from functions.shared.keys.key_ring import STALE_SECONDS as RING_STALE_SECONDS
 from functions.shared.storage.errors import StorageUnavailableError
 from tests.support.memory_stores import ManualClock, MemorySecrets
 

@@ -1,7 +1,7 @@
 import pycountry
 import pytest
 
-from functions.look_up_country.countries import Countries, Country, MalformedCodeError, UnknownCountryError
+from functions.look_up_country.handler import Countries, Country, MalformedCodeError, UnknownCountryError
 
 DIRECTORY = Countries()
 AUSTRALIA = Country("AUS", "AUSTRALIA")

@@ -5,8 +5,7 @@ import pytest
 
 from functions.publish_jwks.handler import JwksPublisher
 from functions.shared.keys import key_ring
-from functions.shared.keys.cached_key_ring import CachedKeyRing
-from functions.shared.keys.key_ring import JWKS_MAX_AGE
+from functions.shared.keys.key_ring import JWKS_MAX_AGE, CachedKeyRing
 from functions.shared.web.audit import AuditEntry
 from functions.shared.web.proxy_request import read_event
 from functions.shared.web.responses import ProxyResponse

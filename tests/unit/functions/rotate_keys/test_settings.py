@@ -2,7 +2,7 @@ import pytest
 
 from functions.rotate_keys.handler import Settings
 from functions.shared.keys.rotation import RotationRules, UnsafeRotationError
-from functions.shared.runtime.lambda_function import MissingSettingsError
+from functions.shared.lambda_function import MissingSettingsError
 from infra.cloudformation import load
 from local.aws import TEMPLATE
 from tests.support.aws import ENVIRONMENT

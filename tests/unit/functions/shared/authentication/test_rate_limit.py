@@ -10,9 +10,8 @@ from functions.shared.authentication.rate_limit import FailureLimiter, Limits
 from functions.shared.clients.client_secrets import SecretVerifier
 from functions.shared.storage.errors import StorageError, StorageUnavailableError
 from functions.shared.storage.state_table import Counters
-from functions.shared.web.audit import AuditEntry
+from functions.shared.web.audit import UNCOUNTED_FAILURES, AuditEntry
 from functions.shared.web.form import read_form
-from functions.shared.web.metrics import UNCOUNTED_FAILURES
 from functions.shared.web.oauth_errors import InvalidClientError, OAuthError, to_response
 from functions.shared.web.proxy_request import read_event
 from tests.support.memory_stores import ManualClock, MemoryClients, MemoryCounters

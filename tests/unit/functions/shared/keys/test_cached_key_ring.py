@@ -1,8 +1,7 @@
 import pytest
 
 from functions.shared.keys import key_ring
-from functions.shared.keys.cached_key_ring import FRESH_SECONDS, CachedKeyRing
-from functions.shared.keys.key_ring import UnusableKeyRingError
+from functions.shared.keys.key_ring import FRESH_SECONDS, CachedKeyRing, UnusableKeyRingError
 from tests.support.aws import KEY_RING_SECRET
 from tests.support.memory_stores import ManualClock, MemorySecrets
 from tests.support.server import key, ring, secrets

@@ -6,8 +6,7 @@ import jwt
 import pytest
 
 from functions.shared.keys import key_ring, signing_keys
-from functions.shared.keys.cached_key_ring import CachedKeyRing
-from functions.shared.keys.key_ring import UnusableKeyRingError
+from functions.shared.keys.key_ring import CachedKeyRing, UnusableKeyRingError
 from functions.shared.keys.signers import LocalSigners
 from functions.shared.storage.errors import StorageError, StorageUnavailableError
 from tests.support.aws import KEY_RING_SECRET, SIGNING_KEYS_SECRET

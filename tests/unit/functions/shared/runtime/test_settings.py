@@ -2,7 +2,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from functions.shared.runtime.lambda_function import EnvironmentSettings, MissingSettingsError
+from functions.shared.lambda_function import EnvironmentSettings, MissingSettingsError
 
 
 @dataclass(frozen=True, slots=True)

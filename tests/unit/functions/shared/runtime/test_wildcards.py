@@ -4,8 +4,7 @@ from time import process_time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.shared.clients.assertion_rules import FederationRule
-from functions.shared.runtime.wildcards import matches_wildcards
+from functions.shared.clients.assertion_rules import FederationRule, matches_wildcards
 from functions.shared.web.proxy_request import certificate_from_pem
 from local.gateway.policy import _expression
 

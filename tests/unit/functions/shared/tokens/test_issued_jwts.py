@@ -10,8 +10,7 @@ from functions.issue_token.grants import Grant
 from functions.issue_token.minting import JwtMint, validity
 from functions.shared.clients.client import TokenProfile
 from functions.shared.keys import key_ring
-from functions.shared.keys.cached_key_ring import CachedKeyRing
-from functions.shared.keys.key_ring import UnusableKeyRingError
+from functions.shared.keys.key_ring import CachedKeyRing, UnusableKeyRingError
 from functions.shared.keys.signers import LocalSigners
 from functions.shared.tokens.token_lookup import IssuedJwts
 from tests.support.aws import ISSUER, KEY_RING_SECRET, SIGNING_KEYS_SECRET

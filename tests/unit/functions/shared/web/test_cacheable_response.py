@@ -1,4 +1,4 @@
-from functions.shared.web.cacheable_response import cacheable_response
+from functions.shared.web.endpoint import cacheable_response
 from functions.shared.web.proxy_request import read_event
 from functions.shared.web.responses import ProxyResponse
 from tests.support.proxy_events import proxy_event

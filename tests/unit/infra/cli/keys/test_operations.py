@@ -8,8 +8,7 @@ from functions.rotate_keys.key_backends import SecretsManagerKeys
 from functions.rotate_keys.key_rotation import RingStore
 from functions.shared.clients.client import LONGEST_TOKEN_LIFETIME
 from functions.shared.keys import signing_keys
-from functions.shared.keys.cached_key_ring import STALE_SECONDS
-from functions.shared.keys.key_ring import KeyRing, UnusableKeyRingError
+from functions.shared.keys.key_ring import STALE_SECONDS, KeyRing, UnusableKeyRingError
 from functions.shared.keys.rotation import (
     CLOCK_SKEW,
     PROPAGATION_SECONDS,

@@ -3,7 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from functions.shared.runtime.lambda_function import WarmInstance
+from functions.shared.lambda_function import WarmInstance
 
 
 def test_instance_is_built_once_lazily() -> None:

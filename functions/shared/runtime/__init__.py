@@ -1,1 +1,0 @@
-"""The Lambda runtime of a function, and wildcard patterns."""
