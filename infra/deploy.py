@@ -220,13 +220,17 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     deploy = command(given.stage, parameters, region=region, guided=given.guided)
     if needs_log_role(parameters) and lacks_log_role(session):
-        partition = session.get_partition_for_region(region)
-        sys.stderr.write(_NO_LOG_ROLE.format(partition=partition))
+        sys.stderr.write(_NO_LOG_ROLE.format(partition=session.get_partition_for_region(region)))
         return 1
     if fault := concurrency_fault(session, stack, parameters):
         sys.stderr.write(_TOO_LITTLE_CONCURRENCY.format(fault=fault, request=REQUEST_MORE))
         return 1
-    code = _run(deploy)
+    with subprocess.Popen(deploy, cwd=ROOT) as sam:
+        try:
+            code = sam.wait()
+        except KeyboardInterrupt:  # the terminal has sent it to SAM as well
+            sys.stderr.write(_INTERRUPTED)
+            code = sam.wait() or 1
     if code == 0 and given.stage in PROTECTED_STAGES:
         stack = stack_name(given.stage)  # SAM's prompts may have saved another name
         try:
@@ -237,16 +241,6 @@ def main(arguments: Sequence[str]) -> int:
         except (BotoCoreError, ClientError) as error:
             sys.stderr.write(_UNPROTECTED.format(stack=stack, error=error))
     return code
-
-
-def _run(deploy: Sequence[str]) -> int:
-    """Run SAM to its end. The terminal sends an interruption to both processes."""
-    with subprocess.Popen(deploy, cwd=ROOT) as sam:
-        try:
-            return sam.wait()
-        except KeyboardInterrupt:
-            sys.stderr.write(_INTERRUPTED)
-            return sam.wait() or 1
 
 
 UNRESERVED_MINIMUM = 100

@@ -84,6 +84,10 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
+def _code(values: Iterable[object], separator: str = ", ") -> str:
+    return separator.join(f"`{value}`" for value in values)
+
+
 def _page(name: str, **parts: str) -> str:
     text = str(TEXTS[name])
     for part, content in parts.items():
@@ -133,12 +137,8 @@ def _authorizer() -> Iterator[tuple[str, ...]]:
     given = parameters_behind(AUTHORIZERS)
     for name, default, meaning in authorizer_rows():
         is_own = name.strip("`") in DEFAULT_IN_THE_STACK
-        set_by = "an authorizer of your own" if is_own else _set_by(given[name.strip("`")])
+        set_by = "an authorizer of your own" if is_own else _code(given[name.strip("`")]) or "the template"
         yield name, default, set_by, meaning
-
-
-def _set_by(parameters: Sequence[str]) -> str:
-    return ", ".join(f"`{each}`" for each in parameters) or "the template"
 
 
 def authorizer_rows() -> Iterator[tuple[str, str, str]]:
@@ -167,9 +167,9 @@ def _default(node: ast.expr) -> str:
     """Return a default as an operator would write it."""
     if isinstance(node, ast.Call) and ast.unparse(node.func) == "frozenset":
         members = ast.literal_eval(node.args[0]) if node.args else ()
-        return ", ".join(f"`{each}`" for each in members) or "none"
+        return _code(members) or "none"
     if isinstance(node, ast.Call):
-        return f"from {', '.join(f'`{ast.unparse(each).upper()}`' for each in node.args)}"
+        return f"from {_code(ast.unparse(each).upper() for each in node.args)}"
     value = ast.literal_eval(node)
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
@@ -188,7 +188,7 @@ def _functions() -> Iterator[tuple[str, ...]]:
     readers["stack_name"] = ["all"]
     for name, functions in readers.items():
         variable = name.upper()
-        set_by = "the laptop edition" if variable in LAPTOP_ONLY else _set_by(given[variable])
+        set_by = "the laptop edition" if variable in LAPTOP_ONLY else _code(given[variable]) or "the template"
         meaning = TEXTS["functions"][name]
         yield f"`{variable}`", defaults[name], set_by, ", ".join(functions), meaning
 
@@ -266,7 +266,7 @@ def _oauth_errors() -> Iterator[tuple[str, ...]]:
         yield (
             f"`{kind.code}`",
             str(kind.status),
-            ", ".join(f"`{name}`" for name in headers),
+            _code(headers),
             f"{when[0].upper()}{when[1:]}",
             TEXTS["remedies"][kind.__name__],
         )
@@ -296,12 +296,7 @@ def metrics_page() -> str:
     watch = alarms()
     columns = ("metric", "emitted by", "dimensions", "unit", "description", "alarms")
     described = [
-        (
-            f"`{name}`",
-            ", ".join(f"`{each}`" for each in _metric_names(alarm)),
-            _condition(alarm),
-            alarm["AlarmDescription"],
-        )
+        (f"`{name}`", _code(_metric_names(alarm)), _condition(alarm), alarm["AlarmDescription"])
         for name, alarm in watch.items()
     ]
     return _page(
@@ -319,14 +314,14 @@ def _metrics(emitter: str, watch: Mapping[str, Any]) -> Iterator[tuple[str, ...]
         if not isinstance(metric, Metric):
             continue
         watchers = [name for name, alarm in watch.items() if metric.name in _metric_names(alarm)]
-        sets = [" and ".join(f"`{member}`" for member in each) for each in metric.dimensions]
+        sets = [_code(each, " and ") for each in metric.dimensions]
         yield (
             f"`{metric.name}`",
             emitter,
             "; ".join(each or "none" for each in sets),
             metric.unit or "count",
             meaning + (" Warning." if metric.is_failure else ""),
-            ", ".join(f"`{alarm}`" for alarm in watchers) or "none",
+            _code(watchers) or "none",
         )
 
 

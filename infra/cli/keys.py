@@ -1,7 +1,7 @@
 """`gatehouse keys`: list, rotate and retire signing keys."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import click
 from rich.text import Text
@@ -68,12 +68,17 @@ def lives(ring: KeyRing, now: float, width: int) -> list[Text]:
     keys = in_order(ring)
     if not keys:
         return []
-    start, end = _span(keys, now)
+    times = (time for key in keys for time in (key.publish_from, key.sign_from, key.sign_until, key.publish_until))
+    moments = [now, *(time for time in times if time is not None)]
+    # A margin for keys without an end, and for a new key ring.
+    start, end = min(moments), max(moments) + max((max(moments) - min(moments)) / 6, _HOUR)
     columns = min(_WIDTH, max(width - len(_INDENT) - 1, _NARROWEST))
-    lines = [
-        line for key in keys for line in (*_times(key, ring, now), _drawn(key, now, (start, end), columns), Text())
+    marks = "  ".join(f"{mark} {_WORDS[each]}" for each, mark in _MARKS.items())
+    return [
+        *(line for key in keys for line in (*_times(key, ring, now), _drawn(key, now, (start, end), columns), Text())),
+        safe(f"{_INDENT}{marks}  {_NOW} now, {readable(now)}"),
+        safe(f"{_INDENT}timeline from {readable(start)} to {readable(end)}"),
     ]
-    return [*lines, *_legend(now, start, end)]
 
 
 def _times(key: RingKey, ring: KeyRing, now: float) -> Iterator[Text]:
@@ -86,21 +91,11 @@ def _times(key: RingKey, ring: KeyRing, now: float) -> Iterator[Text]:
         ("signs until", key.sign_until, "a successor signs"),
         ("deleted after", key.publish_until, "its last token expires"),
     ):
-        if moment is None:
-            shown = open_end
-        else:
-            past = moment <= now
-            away = f"{span(now - moment)} ago" if past else f"in {span(moment - now)}"
+        shown = open_end
+        if moment is not None:
+            away = f"{span(now - moment)} ago" if moment <= now else f"in {span(moment - now)}"
             shown = f"{readable(moment)}, {away}"
         yield safe(f"{_INDENT}{name:<{_NAMES}}{shown}")
-
-
-def _legend(now: float, start: float, end: float) -> list[Text]:
-    marks = "  ".join(f"{mark} {_WORDS[each]}" for each, mark in _MARKS.items())
-    return [
-        safe(f"{_INDENT}{marks}  {_NOW} now, {readable(now)}"),
-        safe(f"{_INDENT}timeline from {readable(start)} to {readable(end)}"),
-    ]
 
 
 def in_order(ring: KeyRing) -> list[RingKey]:
@@ -108,26 +103,12 @@ def in_order(ring: KeyRing) -> list[RingKey]:
     return sorted(ring.keys, key=lambda key: (key.alg, key.sign_from, key.kid))
 
 
-def _span(keys: Sequence[RingKey], now: float) -> tuple[float, float]:
-    """Return the first and the last moment of the timeline."""
-    moments = [
-        each
-        for key in keys
-        for each in (key.publish_from, key.sign_from, key.sign_until, key.publish_until)
-        if each is not None
-    ]
-    start, end = min(*moments, now), max(*moments, now)
-    # A margin for keys without an end, and for a new key ring.
-    return start, end + max((end - start) / 6, _HOUR)
-
-
 def _drawn(key: RingKey, now: float, shown: tuple[float, float], columns: int) -> Text:
     start, end = shown
     step = (end - start) / columns
     marks = [_mark(key, start + (column + 0.5) * step) for column in range(columns)]
     marks[min(int((now - start) / step), columns - 1)] = _NOW
-    open_end = "…" if key.sign_until is None else ""
-    return Text(f"{_INDENT}{''.join(marks)}{open_end}")
+    return Text(f"{_INDENT}{''.join(marks)}{'…' if key.sign_until is None else ''}")
 
 
 def _mark(key: RingKey, moment: float) -> str:
@@ -217,10 +198,16 @@ def emergency(context: CommandContext, *, kid: str | None, algorithm: str | None
     if target and algorithm not in (None, target.alg):
         raise UsageError(f"Key {target.kid} is for {target.alg}, not for {algorithm}.")
     alg = target.alg if target else _one_algorithm(admin, algorithm)
-    rotates = target is None or _is_last_to_sign(admin, target, context.now())
+    able = [key for key in ring.keys if key.alg == alg and key.may_sign(context.now())]
+    rotates = target is None or able == [target]
     with context.terminal.progress("Reading the clients"):
-        breaks = _what_breaks(context, admin, alg, target, rotates=rotates)
-    context.terminal.note_parts(*breaks)
+        # The last sentence is about tokens of the old key, which a revocation contradicts.
+        breaks = admin.operations.rotation_breaks(alg)[: -1 if target else None] if rotates else ()
+        effects = ["A new key that signs at once:", *breaks] if breaks else []
+        if target:
+            effects += [f"Revoking key {target.kid}:", *admin.operations.revocation_breaks(target.kid)]
+            effects += _affected_tokens(context, admin, target)
+    context.terminal.note_parts(*effects)
     actions = [f"make a new {alg} key sign at once"] * rotates
     actions += [f"revoke key {target.kid}"] if target else []
     what = " and ".join(actions)
@@ -229,7 +216,9 @@ def emergency(context: CommandContext, *, kid: str | None, algorithm: str | None
         made = admin.operations.rotate_at_once(alg) if rotates else None
         if target:
             admin.operations.revoke(target.kid)
-        signs = _current_key(admin, alg)
+        now, left = context.now(), admin.ring
+        has_key = any(key.alg == alg and key.may_sign(now) for key in left.keys)
+        signs = left.signing_key(now, alg).kid if has_key else None
     done = [f"Key {made} {'signs' if made == signs else 'created'}."] if made else []
     done += [f"Key {target.kid} revoked."] if target else []
     context.terminal.show({"made": made, "signs": signs, "revoked": target.kid if target else None}, " ".join(done))
@@ -281,43 +270,18 @@ def _one_algorithm(admin: KeyAdmin, algorithm: str | None) -> str:
     return algorithm
 
 
-def _current_key(admin: KeyAdmin, alg: str) -> str | None:
-    ring, now = admin.ring, admin.context.now()
-    may = [key for key in ring.keys if key.alg == alg and key.may_sign(now)]
-    return ring.signing_key(now, alg).kid if may else None
-
-
-def _is_last_to_sign(admin: KeyAdmin, target: RingKey, now: float) -> bool:
-    return target.may_sign(now) and not any(
-        key.alg == target.alg and key.may_sign(now) and key != target for key in admin.ring.keys
-    )
-
-
-def _what_breaks(
-    context: CommandContext, admin: KeyAdmin, alg: str, target: RingKey | None, *, rotates: bool
-) -> list[str]:
-    lines = []
-    if rotates:
-        # The last sentence is about tokens of the old key, which a revocation contradicts.
-        breaks = admin.operations.rotation_breaks(alg)
-        lines += ["A new key that signs at once:", *(breaks[:-1] if target else breaks)]
-    if target:
-        lines += [f"Revoking key {target.kid}:"]
-        lines += admin.operations.revocation_breaks(target.kid)
-        lines += _affected_tokens(context, admin, target)
-    return lines
-
-
 def _affected_tokens(context: CommandContext, admin: KeyAdmin, target: RingKey) -> list[str]:
     """Return sentences about the rejected tokens, and until when caches accept them."""
     now = context.now()
     if target.sign_from > now:
         return []
-    deployment = context.deployment
+
+    def gets_jwts(client: Client) -> bool:
+        is_jwt = client.token_format is TokenFormat.JWT and bool(client.grant_types)
+        return is_jwt and client.signing_algorithm == target.alg
+
     # A client whose record cannot be read is assumed to be affected.
-    clients = [
-        seen for seen in clients_of(context).list() if seen.readable is None or _gets_jwts(seen.readable, target.alg)
-    ]
+    clients = [each for each in clients_of(context).list() if each.readable is None or gets_jwts(each.readable)]
     if not clients:
         return [f"No client gets {target.alg} JWTs."]
     last = min(target.sign_until or now, now) + PROPAGATION_SECONDS
@@ -326,7 +290,7 @@ def _affected_tokens(context: CommandContext, admin: KeyAdmin, target: RingKey) 
         seen.client_id + (" (its record cannot be read)" if seen.fault else "") for seen in clients[:_SHOWN_CLIENTS]
     )
     more = f" and {len(clients) - _SHOWN_CLIENTS} more" if len(clients) > _SHOWN_CLIENTS else ""
-    decisions = int(deployment.parameters.get("AuthorizerCacheSeconds", "300"))
+    decisions = int(context.deployment.parameters.get("AuthorizerCacheSeconds", "300"))
     cached = now + STALE_SECONDS + JWKS_MAX_AGE + admin.rules.verifier_cache + decisions
     if ends <= now:
         return [f"All its tokens have expired by {readable(ends)}."]
@@ -335,7 +299,3 @@ def _affected_tokens(context: CommandContext, admin: KeyAdmin, target: RingKey) 
         f"Their tokens issued since {readable(target.sign_from)}, expiring by {readable(ends)}.",
         f"No cache accepts one after {readable(min(cached, ends))}.",
     ]
-
-
-def _gets_jwts(client: Client, alg: str) -> bool:
-    return client.token_format is TokenFormat.JWT and client.signing_algorithm == alg and bool(client.grant_types)
