@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 import re
+from binascii import a2b_base64
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -36,6 +37,7 @@ _URL = re.compile(
     r"(?P<scheme>https?)://(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?"
     r"(?P<target>/[!$-;=?-Z_a-z~]*)?"
 )
+_AMAZONS_AUTHORITIES = (b"Amazon Root CA", b"Starfield Services Root Certificate Authority")
 _LOOPBACK = r"localhost|127(\.[0-9]{1,3}){3}|\[::1\]"
 
 
@@ -249,20 +251,27 @@ def _begin(response: HTTPResponse) -> None:
 def _connect(url: Url, deadline: Deadline, check_address: CheckAddress | None) -> socket.socket:
     """Connect to one of the host's addresses. All share the deadline."""
     from socket import IPPROTO_TCP, TCP_NODELAY, socket
+    from ssl import SSLCertVerificationError
 
     failure: OSError = OSError("no address")
     for family, kind, protocol, _, address in _look_up(url, deadline):
-        sock = socket(family, kind, protocol)
-        try:
-            if check_address is not None:
-                check_address(str(address[0]))
-            sock.settimeout(_left(deadline))
-            sock.connect(address)
-            sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
-            return _secure(sock, url, deadline)
-        except OSError as error:
-            sock.close()
-            failure = error
+        for tls in [None] if url.scheme == "http" else _trust_stores():
+            sock = socket(family, kind, protocol)
+            try:
+                if check_address is not None:
+                    check_address(str(address[0]))
+                sock.settimeout(_left(deadline))
+                sock.connect(address)
+                sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+                if tls is None:
+                    return sock
+                sock.settimeout(_left(deadline))
+                return tls.wrap_socket(sock, server_hostname=url.host)
+            except OSError as error:
+                sock.close()
+                failure = error
+                if not isinstance(error, SSLCertVerificationError):
+                    break
     raise failure
 
 
@@ -293,11 +302,17 @@ def _look_up(url: Url, deadline: Deadline) -> _SocketAddresses:
     return found[0]
 
 
-def _secure(sock: socket.socket, url: Url, deadline: Deadline) -> socket.socket:
-    if url.scheme == "http":
-        return sock
-    sock.settimeout(_left(deadline))
-    return _tls().wrap_socket(sock, server_hostname=url.host)
+def _trust_stores() -> Iterator[ssl.SSLContext]:
+    """Yield the settings to try: with Amazon's authorities, then with all of this machine.
+
+    Loading all takes 15 ms of a cold start, and AWS and its customers' APIs have certificates of Amazon's. A server
+    with another certificate gets a second connection. From then on all are used.
+    """
+    if not _tls.cache_info().currsize:
+        amazon = _tls_with_amazons_authorities()
+        if amazon is not None:
+            yield amazon
+    yield _tls()
 
 
 @cache
@@ -305,6 +320,21 @@ def _tls() -> ssl.SSLContext:
     import ssl
 
     return ssl.create_default_context()
+
+
+@cache
+def _tls_with_amazons_authorities() -> ssl.SSLContext | None:
+    """Trust only those authorities of this machine that are Amazon's. None if there are none in its file."""
+    import ssl
+
+    try:
+        with open(ssl.get_default_verify_paths().cafile or "", encoding="ascii", errors="replace") as file:
+            blocks = file.read().split("-----BEGIN CERTIFICATE-----")[1:]
+        certificates = [a2b_base64(block.partition("-----END CERTIFICATE-----")[0]) for block in blocks]
+    except (OSError, ValueError):
+        return None
+    amazons = [each for each in certificates if any(name in each for name in _AMAZONS_AUTHORITIES)]
+    return ssl.create_default_context(cadata=b"".join(amazons)) if amazons else None
 
 
 def _left(deadline: Deadline) -> float:

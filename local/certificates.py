@@ -33,13 +33,14 @@ _CLOCK_SKEW = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
-class _Issued:
+class Issued:
     """A certificate with its private key."""
 
     certificate: x509.Certificate
     key: ec.EllipticCurvePrivateKey
 
     def to_pem(self) -> bytes:
+        """Return the certificate and its private key."""
         return self.certificate.public_bytes(Encoding.PEM) + self.key.private_bytes(
             Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
         )
@@ -114,12 +115,12 @@ class LaptopCertificates:
 
 def _create() -> dict[str, bytes]:
     """Return new files by name."""
-    authority = _issue("Gatehouse on this laptop", [], None)
+    authority = issue("Gatehouse on this laptop", [], None)
     local = [x509.DNSName("localhost")] + [x509.IPAddress(ip_address(text)) for text in ("127.0.0.1", "::1")]
-    server = _issue("localhost", local, authority, ExtendedKeyUsageOID.SERVER_AUTH)
+    server = issue("localhost", local, authority, ExtendedKeyUsageOID.SERVER_AUTH)
     client_name = [x509.DNSName(CLIENT_NAME)]
-    client = _issue("service-client-mtls", client_name, authority, ExtendedKeyUsageOID.CLIENT_AUTH)
-    self_signed = _issue("service-client-self-signed", [], None, ExtendedKeyUsageOID.CLIENT_AUTH)
+    client = issue("service-client-mtls", client_name, authority, ExtendedKeyUsageOID.CLIENT_AUTH)
+    self_signed = issue("service-client-self-signed", [], None, ExtendedKeyUsageOID.CLIENT_AUTH)
     public = [each.certificate.public_bytes(Encoding.PEM) for each in (authority, self_signed)]
     return {
         "authority.pem": public[0],
@@ -130,12 +131,12 @@ def _create() -> dict[str, bytes]:
     }
 
 
-def _issue(
+def issue(
     common_name: str,
     names: Sequence[x509.GeneralName],
-    issuer: _Issued | None,
+    issuer: Issued | None,
     usage: x509.ObjectIdentifier | None = None,
-) -> _Issued:
+) -> Issued:
     """Issue a certificate. Default: self-signed, and without a usage a CA."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
@@ -153,7 +154,7 @@ def _issue(
     builder = with_extensions(builder, key.public_key(), signer.public_key(), usage)
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-    return _Issued(builder.sign(signer, hashes.SHA256()), key)
+    return Issued(builder.sign(signer, hashes.SHA256()), key)
 
 
 def with_extensions(

@@ -9,7 +9,11 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, NamedTuple
 
-from local.certificates import LaptopCertificates
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import DNSName
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from local.certificates import issue
 
 _CAPACITY = {"TableName": "table", "CapacityUnits": 1.0}
 
@@ -39,17 +43,23 @@ class LocalAws(NamedTuple):
 @contextmanager
 def serving_aws(content: Content, place: Path) -> Iterator[LocalAws]:
     """Serve `content` from a thread of this process."""
-    certificates = LaptopCertificates.ensure(place / "tls")
+    # Named as Amazon's, because clients may treat those differently from others.
+    authority = issue("Amazon Root CA of this benchmark", [], None)
+    server_file, authority_file = place / "server.pem", place / "authority.pem"
+    server_file.write_bytes(
+        issue("localhost", [DNSName("localhost")], authority, ExtendedKeyUsageOID.SERVER_AUTH).to_pem()
+    )
+    authority_file.write_bytes(authority.certificate.public_bytes(Encoding.PEM))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificates.server)
+    context.load_cert_chain(server_file)
     server = _Server(content)
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     bundle = place / "bundle.pem"
     machine = ssl.get_default_verify_paths().cafile
-    bundle.write_bytes((Path(machine).read_bytes() if machine else b"") + certificates.authority.read_bytes())
+    bundle.write_bytes((Path(machine).read_bytes() if machine else b"") + authority_file.read_bytes())
     Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield LocalAws(f"https://localhost:{server.server_address[1]}", certificates.authority, bundle, server.calls)
+        yield LocalAws(f"https://localhost:{server.server_address[1]}", authority_file, bundle, server.calls)
     finally:
         server.shutdown()
         server.server_close()

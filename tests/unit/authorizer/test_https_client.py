@@ -23,6 +23,7 @@ from authorizer.https_client import (
     Response,
     Url,
     _tls,
+    _tls_with_amazons_authorities,
     parse_url,
     send,
 )
@@ -170,8 +171,8 @@ def test_https_needs_tls() -> None:
 
 
 @contextmanager
-def _serving_tls(pem: str, folder: Path) -> Iterator[str]:
-    """Serve one TLS connection; yield the address."""
+def _serving_tls(pem: str, folder: Path, connections: int = 1) -> Iterator[str]:
+    """Serve some TLS connections, one after the other; yield the address."""
     file = folder / "server.pem"
     key = ec_key("tls-server").private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     file.write_bytes(pem.encode() + key)
@@ -180,10 +181,11 @@ def _serving_tls(pem: str, folder: Path) -> Iterator[str]:
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
-        connection, _ = listener.accept()
-        with suppress(OSError), context.wrap_socket(connection, server_side=True) as secured:
-            while read_request(secured):
-                secured.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        for _ in range(connections):
+            connection, _ = listener.accept()
+            with suppress(OSError), context.wrap_socket(connection, server_side=True) as secured:
+                while read_request(secured):
+                    secured.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
 
     thread = Thread(target=serve)
     thread.start()
@@ -197,14 +199,17 @@ def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A CA file that replaces this machine's."""
     file = tmp_path / "trusted.pem"
     monkeypatch.setenv("SSL_CERT_FILE", str(file))
-    _tls.cache_clear()
+    for stores in (_tls, _tls_with_amazons_authorities):
+        stores.cache_clear()
     yield file
-    _tls.cache_clear()
+    for stores in (_tls, _tls_with_amazons_authorities):
+        stores.cache_clear()
 
 
-def _certificate(host: str = "localhost", *, begins: int = -3600, ends: int = 3600) -> str:
+def _certificate(host: str = "localhost", *, subject: str = "CN=client", begins: int = -3600, ends: int = 3600) -> str:
     now = int(time.time())
     return certificate_pem(
+        subject,
         names=[DNSName(host)],
         key="tls-server",
         begins=now + begins,
@@ -218,6 +223,21 @@ def test_trusted_certificate_is_accepted(trusted: Path) -> None:
     trusted.write_text(pem)
     with _serving_tls(pem, trusted.parent) as url:
         assert _get(url, 10).body == b"{}"
+
+
+def test_amazons_authorities_are_enough_for_a_certificate_of_amazon(trusted: Path) -> None:
+    pem = _certificate(subject="CN=Amazon Root CA 1")
+    trusted.write_text(pem + certificate_pem())
+    with _serving_tls(pem, trusted.parent) as url:
+        assert _get(url, 10).body == b"{}"
+    assert not _tls.cache_info().currsize
+
+
+def test_other_authorities_are_used_after_amazons(trusted: Path) -> None:
+    pem = _certificate()
+    trusted.write_text(certificate_pem("CN=Amazon Root CA 1") + pem)
+    with _serving_tls(pem, trusted.parent, connections=3) as url:  # the first one is without success
+        assert [_get(url, 10).body for _ in range(2)] == [b"{}"] * 2
 
 
 def test_pool_uses_a_tls_connection_again(trusted: Path) -> None:
