@@ -194,6 +194,8 @@ class AccessTokens:
 
     def _event(self, request: Request) -> AuthorizerEvent:
         if isinstance(request, str):
+            if request.startswith(" "):  # a header may have several spaces before its token
+                raise InvalidTokenError(Reason.SEGMENT_WHITESPACE)
             return AuthorizerEvent({"type": "TOKEN", "authorizationToken": f"Bearer {request}"})
         event = self._to_event(request) if isinstance(request, HttpRequest) else request
         return _ProxiedEvent(event, self.certificate_header) if self.certificate_header else AuthorizerEvent(event)

@@ -368,3 +368,8 @@ def test_package_has_only_its_public_names() -> None:
     assert authorizer.AccessTokens is AccessTokens
     with pytest.raises(AttributeError):
         authorizer.nothing  # type: ignore[attr-defined]  # noqa: B018 - the access itself
+
+
+def test_space_before_a_token_is_not_ignored(issuer: HttpIssuer) -> None:
+    tokens = issuer.access_tokens()
+    assert rejection(lambda: tokens.verify(f" {issuer.token()}")).reason == Reason.SEGMENT_WHITESPACE
