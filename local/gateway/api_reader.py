@@ -34,7 +34,7 @@ _ANY_METHOD = "x-amazon-apigateway-any-method"
 Limits = Callable[[str], RateLimit | None]
 
 _CACHE_SECONDS = 300  # API Gateway's default
-_TIMEOUT_SECONDS = {True: 29.0, False: 30.0}  # of a REST API, of an HTTP API
+_TIMEOUT_SECONDS = {True: 29.0, False: 30.0}  # by whether it is a REST API
 _LIMITS = {"ThrottlingRateLimit": 10_000.0, "ThrottlingBurstLimit": 5_000.0}
 
 _INVOCATION = re.compile(r"arn:[^:]+:apigateway:[^:]*:lambda:path/[^/]+/functions/(.+)/.+")

@@ -1,9 +1,7 @@
 """The authorizer behind `chalice local`: the gateway's result cache, and bound tokens."""
 
-import http.client
 import json
 import os
-import subprocess
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Mapping
@@ -11,15 +9,15 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import pytest
+import requests
 import yaml
 
 from authorizer.aws import Boto3Clients
 from functions.shared.clients.client_registry import DynamoDbClients
 from infra.cloudformation import load
-from local.addresses import MUTUAL_TLS
+from local.addresses import MUTUAL_TLS, Addresses
 from local.certificates import LaptopCertificates
 from tests.support.chalice import chalice_local
 from tests.support.dpop_proofs import proof
@@ -36,20 +34,16 @@ app = GatewayApp("guarded_api", template=Path(__file__).with_name("template.yaml
 class GuardedApi:
     """A second guarded API on the laptop, with its own parameters and log."""
 
-    def __init__(self, port: int, mtls_port: int, log: Path) -> None:
-        self.port = port
-        self.mtls_port = mtls_port
-        self.url = f"http://localhost:{port}/ms-system"
+    def __init__(self, addresses: Addresses, log: Path) -> None:
+        self.port = addresses.api_port
+        self.url = addresses.guarded_api
+        self.mtls_url = addresses.mtls_guarded_api
         self._log = log
 
     def get(self, path: str, headers: Mapping[str, str]) -> tuple[int, Any, str | None]:
         """Return the status, the body and the challenge."""
-        connection = http.client.HTTPConnection("localhost", self.port, timeout=20)
-        connection.request("GET", f"/ms-system{path}", headers=dict(headers))
-        response = connection.getresponse()
-        body = json.loads(response.read())
-        connection.close()
-        return response.status, body, response.getheader("WWW-Authenticate")
+        response = requests.get(f"{self.url}{path}", headers=headers, timeout=20)
+        return response.status_code, response.json(), response.headers.get("WWW-Authenticate")
 
     def decisions(self) -> list[dict[str, Any]]:
         """Return what the authorizer logged: one line for each of its invocations."""
@@ -63,7 +57,7 @@ def guarded_api(laptop: Laptop, tmp_path: Path, request: pytest.FixtureRequest) 
     folder, parameters = tmp_path, request.param
     environ = free_environment()
     log = folder / "log"
-    api = GuardedApi(int(environ["GATEHOUSE_API_PORT"]), int(environ["GATEHOUSE_MTLS_API_PORT"]), log)
+    api = GuardedApi(Addresses.from_env(environ), log)
     document = load(ROOT / "template.yaml")
     for name, value in {"ResourceUrl": api.url, **parameters}.items():
         document["Parameters"][name]["Default"] = value
@@ -88,23 +82,14 @@ def guarded_api(laptop: Laptop, tmp_path: Path, request: pytest.FixtureRequest) 
 AUSTRALIA = {"code": "AUS", "name": "AUSTRALIA"}
 
 
+CLIENT = {"client_id": "service-client-jwt", "client_secret": "service-client-jwt-secret"}
+
+
 def _token(laptop: Laptop, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
-    form = {
-        "grant_type": "client_credentials",
-        "client_id": "service-client-jwt",
-        "client_secret": "service-client-jwt-secret",
-        "scope": "country.read",
-    }
-    connection = http.client.HTTPConnection("localhost", laptop.addresses.auth_port, timeout=20)
-    connection.request(
-        "POST",
-        "/ms-auth-server/oauth2/token",
-        urlencode(form),
-        {"Content-Type": "application/x-www-form-urlencoded", **(headers or {})},
-    )
-    answer: dict[str, Any] = json.loads(connection.getresponse().read())
-    connection.close()
-    assert "access_token" in answer, answer
+    form = {"grant_type": "client_credentials", "scope": "country.read", **CLIENT}
+    response = requests.post(f"{laptop.addresses.issuer}/oauth2/token", form, headers=headers, timeout=20)
+    assert response.status_code == 200, response.text
+    answer: dict[str, Any] = response.json()
     return answer
 
 
@@ -168,13 +153,8 @@ def test_dpop_token_needs_a_proof_per_request(laptop: Laptop, guarded_api: Guard
 @pytest.mark.parametrize("guarded_api", [{"CheckRevokedTokens": "true"}], indirect=True)
 def test_revoked_token_is_rejected(laptop: Laptop, guarded_api: GuardedApi) -> None:
     token = _token(laptop)["access_token"]
-    form = {"token": token, "client_id": "service-client-jwt", "client_secret": "service-client-jwt-secret"}
-    connection = http.client.HTTPConnection("localhost", laptop.addresses.auth_port, timeout=20)
-    connection.request(
-        "POST", "/ms-auth-server/oauth2/revoke", urlencode(form), {"Content-Type": "application/x-www-form-urlencoded"}
-    )
-    assert connection.getresponse().status == 200
-    connection.close()
+    url = f"{laptop.addresses.issuer}/oauth2/revoke"
+    assert requests.post(url, {"token": token, **CLIENT}, timeout=20).status_code == 200
     status, _, challenge = guarded_api.get("/country", {"Authorization": f"Bearer {token}"})
     assert (status, challenge) == (401, "Bearer")
     assert guarded_api.decisions()[0]["reason"] == "token_revoked"
@@ -187,41 +167,33 @@ def test_certificate_bound_token_needs_the_certificate(laptop: Laptop, guarded_a
     bound = client("certificate-bound", tls_client_certificate_bound_access_tokens=True)
     DynamoDbClients(aws, "gatehouse-ClientsTable").put(bound)
 
-    def curl(url: str, certificate: Path, *arguments: str) -> tuple[int, Any]:
-        command = ["curl", "--silent", "--show-error", "--write-out", "\n%{http_code}"]
-        trust = ["--cacert", str(certificates.authority), "--cert", str(certificate)]
-        output = subprocess.run([*command, *trust, *arguments, url], capture_output=True, text=True, check=True).stdout
-        body, _, status = output.rpartition("\n")
-        return int(status), json.loads(body)
+    form = {"grant_type": "client_credentials", "client_id": "certificate-bound", "client_secret": SECRET}
+    token_url, trust = f"{laptop.addresses.mtls_auth_server}/oauth2/token", str(certificates.authority)
+    form |= {"scope": "country.read"}
+    answer = requests.post(token_url, form, cert=str(certificates.client), verify=trust, timeout=30)
+    assert answer.json()["token_type"] == "Bearer"
+    value = f"Bearer {answer.json()['access_token']}"
 
-    form = {
-        "grant_type": "client_credentials",
-        "client_id": "certificate-bound",
-        "client_secret": SECRET,
-        "scope": "country.read",
-    }
-    token_url = f"{laptop.addresses.mtls_auth_server}/oauth2/token"
-    status, answer = curl(token_url, certificates.client, "--data", urlencode(form))
-    assert (status, answer["token_type"]) == (200, "Bearer")
-    value = f"Bearer {answer['access_token']}"
-    url = f"https://localhost:{guarded_api.mtls_port}/ms-system/country/code/AUS"
-    header = ("--header", f"Authorization: {value}")
-    assert curl(url, certificates.client, *header) == (200, AUSTRALIA)
-    assert curl(url, certificates.self_signed_client, *header)[0] == 401
+    def get(certificate: Path) -> tuple[int, Any]:
+        url, headers = f"{guarded_api.mtls_url}/country/code/AUS", {"Authorization": value}
+        response = requests.get(url, headers=headers, cert=str(certificate), verify=trust, timeout=30)
+        return response.status_code, response.json()
+
+    assert get(certificates.client) == (200, AUSTRALIA)
+    assert get(certificates.self_signed_client)[0] == 401
     assert guarded_api.get("/country/code/AUS", {"Authorization": value})[0] == 401
     assert [line["reason"] for line in guarded_api.decisions()] == [None, "certificate_other", "certificate_missing"]
 
 
 def test_guarded_api_publishes_its_issuer(laptop: Laptop) -> None:
     addresses = laptop.addresses
-    documents = []
-    for path in ("/ms-system/.well-known/oauth-protected-resource", "/.well-known/oauth-protected-resource/ms-system"):
-        connection = http.client.HTTPConnection("localhost", addresses.api_port, timeout=20)
-        connection.request("GET", path)
-        response = connection.getresponse()
-        assert response.status == 200
-        documents.append(json.loads(response.read()))
-        connection.close()
+    documents = [
+        requests.get(f"{addresses.api_origin}{path}", timeout=20).json()
+        for path in (
+            "/ms-system/.well-known/oauth-protected-resource",
+            "/.well-known/oauth-protected-resource/ms-system",
+        )
+    ]
     assert documents[0] == documents[1]
     assert documents[0]["resource"] == addresses.guarded_api
     assert documents[0]["authorization_servers"] == [addresses.issuer]

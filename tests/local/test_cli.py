@@ -1,53 +1,21 @@
 """`gatehouse` as a real process: on the laptop edition, and from nothing but its wheel."""
 
 import json
-import os
 import subprocess
 import sys
 import sysconfig
-import urllib.error
-import urllib.parse
-import urllib.request
 import venv
 from pathlib import Path
 
-from tests.support.laptop import ROOT, Laptop
+import requests
+
+from tests.support.laptop import Laptop, gatehouse
 from tests.support.wheel import wheel
-
-MODULE = (sys.executable, "-m", "infra.cli")
-
-
-def gatehouse(
-    laptop: Laptop, *arguments: str, command: tuple[str, ...] = MODULE, cwd: Path = ROOT, **environ: str
-) -> subprocess.CompletedProcess[str]:
-    """Run the command line as a person would whose own AWS settings must not matter."""
-    ports = {
-        "GATEHOUSE_AUTH_PORT": str(laptop.addresses.auth_port),
-        "GATEHOUSE_API_PORT": str(laptop.addresses.api_port),
-        "GATEHOUSE_AWS_PORT": str(laptop.addresses.aws_port),
-    }
-    own = {"AWS_PROFILE": "nobody", "HTTP_PROXY": "http://127.0.0.1:9", "AWS_REGION": "eu-west-3"}
-    return subprocess.run(
-        [*command, "--local", *arguments],
-        cwd=cwd,
-        env={**os.environ, **own, **ports, **environ},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
 
 
 def token_status(laptop: Laptop, client_id: str, secret: str) -> int:
     form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": secret}
-    request = urllib.request.Request(f"{laptop.addresses.issuer}/oauth2/token", urllib.parse.urlencode(form).encode())
-    try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code
+    return requests.post(f"{laptop.addresses.issuer}/oauth2/token", form, timeout=10).status_code
 
 
 def test_created_client_gets_tokens(laptop: Laptop, tmp_path: Path) -> None:

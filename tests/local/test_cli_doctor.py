@@ -1,9 +1,7 @@
 """`gatehouse` keys, tokens and doctor as real processes on the laptop edition."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,31 +9,9 @@ import pytest
 from infra.cli.doctor.command import CHECKS
 from local.certificates import DIRECTORY as CERTIFICATES
 from local.demo_clients import KEY_FILE
-from tests.support.laptop import ROOT, Laptop, aws_client
+from tests.support.laptop import Laptop, aws_client, gatehouse
 
 OPENED = "GET /country, GET /country/code/*"
-
-
-def gatehouse(laptop: Laptop, *arguments: str, piped: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
-    ports = {
-        name: str(port)
-        for name, port in (
-            ("GATEHOUSE_AUTH_PORT", laptop.addresses.auth_port),
-            ("GATEHOUSE_API_PORT", laptop.addresses.api_port),
-            ("GATEHOUSE_AWS_PORT", laptop.addresses.aws_port),
-            ("GATEHOUSE_MTLS_API_PORT", laptop.addresses.mtls_api_port),
-        )
-    }
-    return subprocess.run(
-        [sys.executable, "-m", "infra.cli", "--local", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "HTTP_PROXY": "http://127.0.0.1:9", **ports, **environ},
-        input=piped,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
 
 
 def secret_of(client_id: str) -> dict[str, str]:
@@ -86,8 +62,7 @@ def test_curl_line_agrees_with_inspect(laptop: Laptop, tmp_path: Path) -> None:
 
     token = headers.read_text().split()[-1]
     for said, code in (("GET /country/code/AUS is allowed", 0), ("would open it", 1)):
-        piped = token if code == 0 else _other_token(laptop)
-        explained = gatehouse(laptop, "token", "inspect", *request, piped=piped)
+        explained = gatehouse(laptop, "token", "inspect", *request, input=token if code == 0 else _other_token(laptop))
         assert explained.returncode == code, explained.stderr
         assert said in explained.stdout
 
@@ -100,9 +75,9 @@ def test_audience_accepts_the_clients_tokens(laptop: Laptop, tmp_path: Path) -> 
     )
     options = ("--audience", api, "--scope", "country.read")
     secret = gatehouse(laptop, "clients", "create", "shop", *options).stdout.strip()
-    got = gatehouse(laptop, "token", "get", "shop", "--scope", "country.read", "--secret-file", "-", piped=secret)
+    got = gatehouse(laptop, "token", "get", "shop", "--scope", "country.read", "--secret-file", "-", input=secret)
     request = ("--settings", str(settings), "--request", "GET", "/country")
-    explained = gatehouse(laptop, "token", "inspect", *request, piped=got.stdout)
+    explained = gatehouse(laptop, "token", "inspect", *request, input=got.stdout)
     assert explained.returncode == 0, explained.stdout + explained.stderr
     assert gatehouse(laptop, "clients", "delete", "shop", "--yes").returncode == 0
 
@@ -124,7 +99,7 @@ def test_revoked_token_introspects_as_inactive(laptop: Laptop, tmp_path: Path) -
 def test_updated_client_gets_its_new_scope(laptop: Laptop) -> None:
     secret = gatehouse(laptop, "clients", "create", "grows", "--scope", "country.read").stdout
     command = ("token", "get", "grows", "--scope", "customer.read", "--secret-file", "-")
-    assert gatehouse(laptop, *command, piped=secret).returncode == 1
+    assert gatehouse(laptop, *command, input=secret).returncode == 1
     update = ("clients", "update", "grows", "--add-scope", "customer.read")
     assert gatehouse(laptop, *update).returncode == 0
     # A warm function may use the record that it read before for 30 seconds.
@@ -141,7 +116,7 @@ def _other_token(laptop: Laptop) -> str:
 def test_opaque_token_is_inspected(laptop: Laptop) -> None:
     command = ("token", "get", "service-client-opaque", "--scope", "country.read")
     token = gatehouse(laptop, *command, **secret_of("service-client-opaque")).stdout
-    explained = gatehouse(laptop, "token", "inspect", piped=token)
+    explained = gatehouse(laptop, "token", "inspect", input=token)
     assert explained.returncode == 0, explained.stderr
     assert f"It opens {OPENED}." in explained.stdout
 
@@ -155,11 +130,11 @@ def test_other_apis_rules_are_inspected(laptop: Laptop) -> None:
     audience = ("--resource", "https://customer.example")
     got = gatehouse(laptop, "token", "get", *client, *audience, **secret_of("service-client-api"))
     about = ("--api", "orders1/live", "--request", "GET", "/orders")
-    explained = gatehouse(laptop, "token", "inspect", *about, piped=got.stdout)
+    explained = gatehouse(laptop, "token", "inspect", *about, input=got.stdout)
     assert explained.returncode == 0, explained.stdout + explained.stderr
     assert f"✓ rules         rules of {name}" in explained.stdout
     other = gatehouse(laptop, "token", "get", *client, **secret_of("service-client-api"))
-    refused = gatehouse(laptop, "token", "inspect", *about, piped=other.stdout)
+    refused = gatehouse(laptop, "token", "inspect", *about, input=other.stdout)
     assert (refused.returncode, "The token is for another API" in refused.stdout) == (1, True)
     systems_manager.delete_parameter(Name=name)
 

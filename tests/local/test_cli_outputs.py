@@ -5,42 +5,31 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 import pytest
 
-from tests.support.laptop import ROOT, Laptop, free_environment, running
+from tests.support.laptop import ROOT, Laptop, free_environment, gatehouse, running
 
 COMMAND = (sys.executable, "-m", "infra.cli")
 
 
-def environment(laptop: Laptop, **more: str) -> dict[str, str]:
-    ports = {
-        "GATEHOUSE_AUTH_PORT": str(laptop.addresses.auth_port),
-        "GATEHOUSE_API_PORT": str(laptop.addresses.api_port),
-        "GATEHOUSE_AWS_PORT": str(laptop.addresses.aws_port),
-    }
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    return {**kept, **ports, **more}
-
-
-def run(environ: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *arguments],
-        cwd=ROOT,
-        env=environ,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+@pytest.fixture
+def unwritable() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+    """A pipe without a reader, and a full disk."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "wb") as gone, open("/dev/full", "wb") as full:
+        yield gone, full
 
 
 def test_ascii_terminal_is_supported(laptop: Laptop) -> None:
     plain = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
-    listed = run(environment(laptop, **plain), "--local", "keys", "list")
+    listed = gatehouse(laptop, "keys", "list", **plain)
     assert (listed.returncode, listed.stderr) == (0, "")
     assert listed.stdout.isascii()
     assert ". upcoming  # current  - retired  | now" in listed.stdout
@@ -48,10 +37,8 @@ def test_ascii_terminal_is_supported(laptop: Laptop) -> None:
 
 def test_home_directory_is_optional(laptop: Laptop, tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    without = environment(laptop)
-    del without["HOME"]
-    for environ in (environment(laptop, HOME=str(tmp_path)), without):
-        listed = run(environ, "--local", "clients", "list", "--json")
+    for command in (COMMAND, ("env", "-u", "HOME", *COMMAND)):
+        listed = gatehouse(laptop, "clients", "list", "--json", command=command, HOME=str(tmp_path))
         assert (listed.returncode, listed.stderr) == (0, "")
 
 
@@ -77,33 +64,14 @@ def test_unreachable_account_is_one_sentence(
     laptop: Laptop, environ: dict[str, str], options: tuple[str, ...], said: str
 ) -> None:
     away = {"HOME": "/nonexistent", "AWS_EC2_METADATA_DISABLED": "true", **environ}
-    refused = run(environment(laptop, **away), "--stack", "gatehouse", *options, "keys", "list")
+    kept = {name: value for name, value in laptop.environ.items() if not name.startswith("AWS_")}
+    command = [*COMMAND, "--stack", "gatehouse", *options, "keys", "list"]
+    refused = subprocess.run(
+        command, cwd=ROOT, env=kept | away, capture_output=True, text=True, timeout=60, check=False
+    )
     assert (refused.returncode, refused.stdout) == (4, "")
     assert refused.stderr.startswith(said)
     assert len(refused.stderr.splitlines()) == 1
-
-
-def test_closed_pipe_or_full_disk_has_no_traceback(laptop: Laptop) -> None:
-    environ = environment(laptop)
-    reading, writing = os.pipe()
-    os.close(reading)
-    with open(writing, "wb") as gone, open("/dev/full", "wb") as full:
-        for output, options, code, said in (
-            (gone, (), 1, b""),
-            (full, ("--json",), 4, b"The result cannot be written: No space left on device."),
-        ):
-            ended = subprocess.run(
-                [*COMMAND, "--local", "clients", "list", *options],
-                cwd=ROOT,
-                env=environ,
-                stdout=output,
-                stderr=subprocess.PIPE,
-                timeout=60,
-                check=False,
-            )
-            assert ended.returncode == code, ended.stderr
-            assert b"Traceback" not in ended.stderr
-            assert said in ended.stderr
 
 
 @pytest.mark.parametrize(
@@ -113,51 +81,32 @@ def test_closed_pipe_or_full_disk_has_no_traceback(laptop: Laptop) -> None:
         ("--version",),
         ("clients", "--help"),
         ("completion", "bash"),
-        ("--local", "clients", "list"),
-        ("--local", "keys", "list", "--json"),
-        ("--local", "clients", "show", "service-client-jwt"),
+        ("clients", "list"),
+        ("clients", "list", "--json"),
+        ("keys", "list", "--json"),
+        ("clients", "show", "service-client-jwt"),
     ],
     ids=" ".join,
 )
-def test_unwritable_output_has_its_exit_code(laptop: Laptop, arguments: tuple[str, ...]) -> None:
+def test_unwritable_output_has_its_exit_code(
+    laptop: Laptop, arguments: tuple[str, ...], unwritable: tuple[IO[bytes], IO[bytes]]
+) -> None:
     """Python 3.13 and later exit with 120 when their last flush fails."""
-    reading, writing = os.pipe()
-    os.close(reading)
-    with open(writing, "wb") as gone, open("/dev/full", "wb") as full:
-        for output, code in ((gone, 1), (full, 4)):
-            ended = subprocess.run(
-                [*COMMAND, *arguments],
-                cwd=ROOT,
-                env=environment(laptop),
-                stdout=output,
-                stderr=subprocess.PIPE,
-                text=True,
-                timeout=60,
-                check=False,
-            )
-            assert ended.returncode == code, ended.stderr
-            assert "Traceback" not in ended.stderr
-            assert "Exception ignored" not in ended.stderr
+    for output, code in zip(unwritable, (1, 4), strict=True):
+        ended = gatehouse(laptop, *arguments, stdout=output)
+        assert ended.returncode == code, ended.stderr
+        if code == 4 and arguments[-1] in {"list", "--json"}:
+            assert "The result cannot be written: No space left on device." in ended.stderr
+        assert "Traceback" not in ended.stderr
+        assert "Exception ignored" not in ended.stderr
 
 
-def test_unprinted_secret_is_reported_as_lost(laptop: Laptop) -> None:
-    reading, writing = os.pipe()
-    os.close(reading)
-    with open(writing, "wb") as gone, open("/dev/full", "wb") as full:
-        for output, command in ((gone, "create"), (full, "rotate-secret")):
-            ended = subprocess.run(
-                [*COMMAND, "--local", "clients", command, "unheard"],
-                cwd=ROOT,
-                env=environment(laptop),
-                stdout=output,
-                stderr=subprocess.PIPE,
-                text=True,
-                timeout=60,
-                check=False,
-            )
-            assert ended.returncode == 4, ended.stderr
-            assert "lost. Create another: gatehouse --local clients rotate-secret unheard." in ended.stderr
-    assert run(environment(laptop), "--local", "clients", "delete", "unheard", "--yes").returncode == 0
+def test_unprinted_secret_is_reported_as_lost(laptop: Laptop, unwritable: tuple[IO[bytes], IO[bytes]]) -> None:
+    for output, command in zip(unwritable, ("create", "rotate-secret"), strict=True):
+        ended = gatehouse(laptop, "clients", command, "unheard", stdout=output)
+        assert ended.returncode == 4, ended.stderr
+        assert "lost. Create another: gatehouse --local clients rotate-secret unheard." in ended.stderr
+    assert gatehouse(laptop, "clients", "delete", "unheard", "--yes").returncode == 0
 
 
 def test_ctrl_c_exits_with_130(laptop: Laptop) -> None:
@@ -169,7 +118,7 @@ def test_ctrl_c_exits_with_130(laptop: Laptop) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", begin, "--local", "token", "inspect"],
         cwd=ROOT,
-        env=environment(laptop),
+        env=laptop.environ,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -191,27 +140,10 @@ def test_concurrent_emergencies_report_the_key() -> None:
     # A laptop of its own: for half a minute not all of its processes know the new key.
     with running(free_environment()) as laptop:
         laptop.wait_for_line("Everything is up")
-        _hold_two_emergencies(environment(laptop))
-
-
-def _hold_two_emergencies(environ: dict[str, str]) -> None:
-    both = [
-        subprocess.Popen(
-            [*COMMAND, "--local", "keys", "emergency", "--yes", "--json"],
-            cwd=ROOT,
-            env=environ,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(2)
-    ]
-    ended = [(process.communicate(timeout=60), process.returncode) for process in both]
-    listed = json.loads(run(environ, "--local", "keys", "list", "--json").stdout)
+        with ThreadPoolExecutor(2) as threads:
+            ended = list(threads.map(lambda _: gatehouse(laptop, "keys", "emergency", "--yes", "--json"), range(2)))
+        listed = json.loads(gatehouse(laptop, "keys", "list", "--json").stdout)
     (signs,) = [key["kid"] for key in listed if key["state"] == "signs"]
-    codes = sorted(code for _, code in ended)
-    assert codes in ([0, 5], [0, 0]), ended  # the latter: one after the other
-    for (_out, err), code in ended:
-        if code == 5:
-            assert signs in json.loads(err)["error"]
-    assert signs in {json.loads(out)["made"] for (out, _), code in ended if code == 0}
+    assert sorted(each.returncode for each in ended) in ([0, 5], [0, 0]), ended  # the latter: one after the other
+    assert all(signs in json.loads(each.stderr)["error"] for each in ended if each.returncode == 5)
+    assert signs in {json.loads(each.stdout)["made"] for each in ended if each.returncode == 0}

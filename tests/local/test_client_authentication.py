@@ -9,11 +9,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from threading import Barrier, Thread
 from typing import Any
-from urllib.error import HTTPError
-from urllib.parse import urlencode
-from urllib.request import Request, urlopen
 from uuid import uuid4
 
 import pytest
@@ -38,31 +36,11 @@ from tests.support.tokens import ec_jwk, jwks, rsa_jwk
 CERTIFICATES = LaptopCertificates.ensure()
 
 
-def curl(*arguments: str) -> tuple[int, Any]:
-    """Run curl; return the status and the JSON body, or curl's exit code and its complaint."""
-    command = ["curl", "--silent", "--show-error", "--write-out", "\n%{http_code}", *arguments]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
-    if result.returncode:
-        return result.returncode, result.stderr
-    body, _, status = result.stdout.rpartition("\n")
-    return int(status), json.loads(body)
-
-
-def curl_with_certificate(certificate: str, url: str, *more: str, **form: str) -> tuple[int, Any]:
-    trust = ["--cacert", str(CERTIFICATES.authority)]
-    shown = ["--cert", certificate] if certificate else []
-    return curl(*trust, *shown, *more, url, "--data", urlencode(form))
-
-
-def post(url: str, form: dict[str, str]) -> tuple[int, Any]:
-    body = urlencode(form).encode()
-    request = Request(url, body, {"Content-Type": "application/x-www-form-urlencoded"})
-    try:
-        with urlopen(request, timeout=30) as answer:
-            return answer.status, json.load(answer)
-    except HTTPError as error:
-        with error:
-            return error.code, json.load(error)
+def post(url: str, form: dict[str, str], certificate: Path | None = None, **headers: str) -> tuple[int, Any]:
+    """Post a form, with a client certificate behind mutual TLS."""
+    cert, trust = str(certificate or "") or None, str(CERTIFICATES.authority)
+    answer = requests.post(url, form, headers=headers, cert=cert, verify=trust, timeout=30)
+    return answer.status_code, answer.json()
 
 
 @pytest.fixture(scope="module")
@@ -103,40 +81,30 @@ def site() -> Iterator[Site]:
         thread.join()
 
 
-def test_rfc8705_2_1_tls_client_auth(laptop: Laptop) -> None:
+CLIENT, SELF_SIGNED = CERTIFICATES.client, CERTIFICATES.self_signed_client
+
+
+@pytest.mark.parametrize(
+    ("client_id", "certificate", "with_proof", "status", "answer"),
+    [
+        pytest.param("service-client-mtls", CLIENT, False, 200, "Bearer", id="rfc8705_2_1"),
+        pytest.param("service-client-mtls", CLIENT, True, 200, "DPoP", id="rfc9449_5"),
+        pytest.param("service-client-self-signed", SELF_SIGNED, False, 200, "Bearer", id="rfc8705_2_2"),
+        pytest.param("service-client-self-signed", CLIENT, False, 401, "invalid_client", id="other certificate"),
+    ],
+)
+def test_rfc8705_2_certificate_authenticates(
+    laptop: Laptop, client_id: str, certificate: Path, status: int, answer: str, *, with_proof: bool
+) -> None:
     url = f"{laptop.addresses.mtls_auth_server}/oauth2/token"
-    request = {"grant_type": "client_credentials", "client_id": "service-client-mtls"}
-    status, answer = curl_with_certificate(str(CERTIFICATES.client), url, **request)
-    assert (status, answer["token_type"]) == (200, "Bearer")
-
-
-def test_rfc9449_5_dpop_with_a_client_certificate(laptop: Laptop) -> None:
-    url = f"{laptop.addresses.mtls_auth_server}/oauth2/token"
-    header = ("--header", f"DPoP: {proof(htu=url, now=int(time.time()))}")
-    request = {"grant_type": "client_credentials", "client_id": "service-client-mtls"}
-    status, answer = curl_with_certificate(str(CERTIFICATES.client), url, *header, **request)
-    assert (status, answer["token_type"]) == (200, "DPoP")
-
-
-def test_rfc8705_2_2_self_signed_certificate(laptop: Laptop) -> None:
-    url = f"{laptop.addresses.mtls_auth_server}/oauth2/token"
-    request = {"grant_type": "client_credentials", "client_id": "service-client-self-signed"}
-    status, answer = curl_with_certificate(str(CERTIFICATES.self_signed_client), url, **request)
-    assert (status, answer["token_type"]) == (200, "Bearer")
-
-
-def test_rfc8705_2_other_certificate_is_rejected(laptop: Laptop) -> None:
-    url = f"{laptop.addresses.mtls_auth_server}/oauth2/token"
-    request = {"grant_type": "client_credentials", "client_id": "service-client-self-signed"}
-    status, answer = curl_with_certificate(str(CERTIFICATES.client), url, **request)
-    assert (status, answer["error"]) == (401, "invalid_client")
+    headers = {"DPoP": proof(htu=url, now=int(time.time()))} if with_proof else {}
+    got = post(url, {"grant_type": "client_credentials", "client_id": client_id}, certificate, **headers)
+    assert (got[0], got[1].get("token_type", got[1].get("error"))) == (status, answer)
 
 
 def test_connection_needs_a_client_certificate(laptop: Laptop) -> None:
-    url = f"{laptop.addresses.mtls_auth_server}/oauth2/token"
-    code, complaint = curl_with_certificate("", url, grant_type="client_credentials")
-    assert code != 200
-    assert "certificate required" in complaint
+    with pytest.raises(requests.exceptions.ConnectionError, match=r"(?i)certificate.required"):
+        post(f"{laptop.addresses.mtls_auth_server}/oauth2/token", {"grant_type": "client_credentials"})
 
 
 def test_tls_client_without_mutual_tls_is_rejected(laptop: Laptop) -> None:
@@ -148,32 +116,20 @@ def test_tls_client_without_mutual_tls_is_rejected(laptop: Laptop) -> None:
 
 
 def test_guarded_api_behind_mutual_tls(laptop: Laptop) -> None:
-    status, answer = curl_with_certificate(
-        str(CERTIFICATES.client),
-        f"{laptop.addresses.mtls_auth_server}/oauth2/token",
-        grant_type="client_credentials",
-        client_id="service-client-mtls",
-        scope="country.read",
-    )
+    form = {"grant_type": "client_credentials", "client_id": "service-client-mtls", "scope": "country.read"}
+    status, answer = post(f"{laptop.addresses.mtls_auth_server}/oauth2/token", form, CLIENT)
     assert status == 200
-    status, country = curl(
-        "--cacert",
-        str(CERTIFICATES.authority),
-        "--cert",
-        str(CERTIFICATES.client),
-        "--header",
-        f"Authorization: Bearer {answer['access_token']}",
-        f"{laptop.addresses.mtls_guarded_api}/country/code/AUS",
-    )
-    assert (status, country) == (200, {"code": "AUS", "name": "AUSTRALIA"})
+    url = f"{laptop.addresses.mtls_guarded_api}/country/code/AUS"
+    headers = {"Authorization": f"Bearer {answer['access_token']}"}
+    got = requests.get(url, headers=headers, cert=str(CLIENT), verify=str(CERTIFICATES.authority), timeout=30)
+    assert (got.status_code, got.json()) == (200, {"code": "AUS", "name": "AUSTRALIA"})
 
 
 def test_rfc7523_2_2_demo_assertion_is_valid_once(laptop: Laptop) -> None:
-    ports = {"GATEHOUSE_AUTH_PORT": str(laptop.addresses.auth_port)}
     printed = subprocess.run(
         [sys.executable, "-m", "local.demo_clients", "assertion"],
         cwd=ROOT,
-        env=os.environ | ports,
+        env=laptop.environ,
         capture_output=True,
         text=True,
         check=True,
@@ -206,13 +162,8 @@ def test_assertion_authenticates_at_introspection(laptop: Laptop) -> None:
 
 def test_jwks_uri_is_fetched_once_per_process(laptop: Laptop, registry: DynamoDbClients, site: Site) -> None:
     client_id = f"remote-{uuid4()}"
-    registry.put(
-        client(
-            client_id,
-            authentication_methods=frozenset({"private_key_jwt"}),
-            assertion=AssertionRules(jwks_uri=f"{site.origin}/jwks"),
-        )
-    )
+    rules = AssertionRules(jwks_uri=f"{site.origin}/jwks")
+    registry.put(client(client_id, authentication_methods=frozenset({"private_key_jwt"}), assertion=rules))
     issuer = laptop.addresses.issuer
     workers = worker_count(os.environ)
     for _ in range(5 * workers):
@@ -223,13 +174,8 @@ def test_jwks_uri_is_fetched_once_per_process(laptop: Laptop, registry: DynamoDb
 
 def test_unreachable_jwks_uri_is_503(laptop: Laptop, registry: DynamoDbClients) -> None:
     client_id = f"unreachable-{uuid4()}"
-    registry.put(
-        client(
-            client_id,
-            authentication_methods=frozenset({"private_key_jwt"}),
-            assertion=AssertionRules(jwks_uri="http://localhost:1/jwks"),
-        )
-    )
+    rules = AssertionRules(jwks_uri="http://localhost:1/jwks")
+    registry.put(client(client_id, authentication_methods=frozenset({"private_key_jwt"}), assertion=rules))
     issuer = laptop.addresses.issuer
     claims = assertion_claims(time.time(), iss=client_id, sub=client_id, aud=issuer)
     status, answer = post(f"{issuer}/oauth2/token", assertion_form(assertion(claims)))

@@ -1,38 +1,24 @@
 """The example stacks of docs/, guarded by tokens of the laptop's authorization server."""
 
 import contextlib
-import json
 import os
 import pty
 import re
 import signal
 import subprocess
 import sys
-from base64 import b64encode
 from collections.abc import Iterator
-from email.message import Message
 from pathlib import Path
-from urllib.error import HTTPError
-from urllib.parse import urlencode
-from urllib.request import Request, urlopen
 
 import pytest
+import requests
 
 from local.demo_clients import COUNTRY_API, CUSTOMER_API
 from tests.support.laptop import ROOT, Laptop
 
 EXAMPLES = ROOT / "docs" / "examples"
 CLIENT = "service-client-api"
-
-
-def ports(laptop: Laptop) -> dict[str, str]:
-    """Return the laptop edition's ports, for another process."""
-    addresses = laptop.addresses
-    return {
-        "GATEHOUSE_AUTH_PORT": str(addresses.auth_port),
-        "GATEHOUSE_API_PORT": str(addresses.api_port),
-        "GATEHOUSE_AWS_PORT": str(addresses.aws_port),
-    }
+COMMAND = (sys.executable, "-m", "local.external_stack")
 
 
 @contextlib.contextmanager
@@ -40,9 +26,9 @@ def serving(laptop: Laptop, template: Path, stderr: Path | None = None) -> Itera
     """Serve a stack next to the laptop edition; yields its API's address."""
     with contextlib.ExitStack() as stack:
         process = subprocess.Popen(
-            [sys.executable, "-m", "local.external_stack", str(template), "--port", "0"],
+            [*COMMAND, str(template), "--port", "0"],
             cwd=ROOT,
-            env={**os.environ, **ports(laptop)},
+            env=laptop.environ,
             stdout=subprocess.PIPE,
             stderr=None if stderr is None else stack.enter_context(stderr.open("w")),
             text=True,
@@ -57,26 +43,29 @@ def serving(laptop: Laptop, template: Path, stderr: Path | None = None) -> Itera
     assert process.returncode == 0
 
 
-def call(url: str, method: str = "GET", token: str | None = None) -> tuple[int, Message, bytes]:
+def refused(laptop: Laptop, folder: Path, text: str) -> str:
+    """Return why a stack cannot run."""
+    template = folder / "template.yaml"
+    template.write_text(text, encoding="utf-8")
+    command = [*COMMAND, str(template), "--port", "0"]
+    ended = subprocess.run(
+        command, cwd=ROOT, env=laptop.environ, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == 1
+    beginning = f"{template} cannot run on the laptop: "
+    assert ended.stderr.startswith(beginning)
+    return ended.stderr.removeprefix(beginning)
+
+
+def call(url: str, method: str = "GET", token: str | None = None) -> requests.Response:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    try:
-        with urlopen(Request(url, method=method, headers=headers), timeout=10) as answer:
-            return answer.status, answer.headers, answer.read()
-    except HTTPError as error:
-        with error:
-            return error.code, error.headers, error.read()
+    return requests.request(method, url, headers=headers, timeout=10)
 
 
 def token(laptop: Laptop, scope: str, resource: str = CUSTOMER_API) -> str:
     form = {"grant_type": "client_credentials", "scope": scope, "resource": resource}
-    credentials = b64encode(f"{CLIENT}:{CLIENT}-secret".encode()).decode()
-    request = Request(
-        f"{laptop.addresses.auth_origin}/ms-auth-server/oauth2/token",
-        data=urlencode(form).encode(),
-        headers={"Authorization": f"Basic {credentials}"},
-    )
-    with urlopen(request, timeout=10) as answer:
-        return str(json.load(answer)["access_token"])
+    url = f"{laptop.addresses.issuer}/oauth2/token"
+    return str(requests.post(url, form, auth=(CLIENT, f"{CLIENT}-secret"), timeout=10).json()["access_token"])
 
 
 @pytest.mark.parametrize("name", ["rest-api", "http-api", "own-authorizer"])
@@ -86,16 +75,16 @@ def test_example_accepts_tokens_by_scope_and_audience(laptop: Laptop, name: str)
     other_audience = token(laptop, "customer.read customer.write", COUNTRY_API)
     with serving(laptop, EXAMPLES / name / "template.yaml") as url:
         for _ in range(2):  # computed, and from API Gateway's cache
-            assert call(f"{url}/customers", token=reader)[0] == 200
-            assert call(f"{url}/customers/1", token=reader)[0] == 200
-            assert call(f"{url}/customers", "POST", reader)[0] == 403
-            assert call(f"{url}/customers/1", token=writer)[0] == 403
-            status, _, body = call(f"{url}/customers", "POST", writer)
-            assert (status, json.loads(body)) == (201, {"added_by": CLIENT})
-            assert call(f"{url}/customers/1", token=other_audience)[0] == 401
-            assert call(f"{url}/customers")[0] == 401
+            assert call(f"{url}/customers", token=reader).status_code == 200
+            assert call(f"{url}/customers/1", token=reader).status_code == 200
+            assert call(f"{url}/customers", "POST", reader).status_code == 403
+            assert call(f"{url}/customers/1", token=writer).status_code == 403
+            added = call(f"{url}/customers", "POST", writer)
+            assert (added.status_code, added.json()) == (201, {"added_by": CLIENT})
+            assert call(f"{url}/customers/1", token=other_audience).status_code == 401
+            assert call(f"{url}/customers").status_code == 401
         altered = reader[:-8] + "AAAAAAAA"
-        assert call(f"{url}/customers", token=altered)[0] == 401
+        assert call(f"{url}/customers", token=altered).status_code == 401
 
 
 def test_websocket_handshake_needs_a_scope(laptop: Laptop) -> None:
@@ -113,7 +102,7 @@ def test_websocket_handshake_needs_a_scope(laptop: Laptop) -> None:
             str(EXAMPLES / "websocket-api" / "template.yaml"),
         ],
         cwd=ROOT,
-        env={**os.environ, **ports(laptop)},
+        env=laptop.environ,
         input="\n".join(headers) + "\n",
         capture_output=True,
         text=True,
@@ -125,12 +114,11 @@ def test_websocket_handshake_needs_a_scope(laptop: Laptop) -> None:
 
 def test_rest_example_sends_challenges(laptop: Laptop) -> None:
     with serving(laptop, EXAMPLES / "rest-api" / "template.yaml") as url:
-        status, headers, _ = call(f"{url}/customers")
-        assert (status, headers["WWW-Authenticate"]) == (401, "Bearer")
-        status, headers, _ = call(f"{url}/customers", "POST", token(laptop, "customer.read"))
-        assert status == 403
-        assert headers["WWW-Authenticate"] == 'Bearer error="insufficient_scope"'
-        assert call(f"{url}/elsewhere", token=token(laptop, "customer.read"))[0] == 404
+        answer = call(f"{url}/customers")
+        assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
+        answer = call(f"{url}/customers", "POST", token(laptop, "customer.read"))
+        assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (403, 'Bearer error="insufficient_scope"')
+        assert call(f"{url}/elsewhere", token=token(laptop, "customer.read")).status_code == 404
 
 
 def test_api_without_valid_rules_answers_500(laptop: Laptop, tmp_path: Path) -> None:
@@ -147,23 +135,12 @@ def test_api_without_valid_rules_answers_500(laptop: Laptop, tmp_path: Path) -> 
         template.parent.mkdir()
         template.write_text(version, encoding="utf-8")
         with serving(laptop, template) as url:
-            answers.append(call(f"{url}/customers", token=token(laptop, "customer.read"))[0])
+            answers.append(call(f"{url}/customers", token=token(laptop, "customer.read")).status_code)
     assert answers == [500, 500, 200]
 
 
 def test_template_without_an_api_is_an_error(laptop: Laptop, tmp_path: Path) -> None:
-    template = tmp_path / "template.yaml"
-    template.write_text("Resources: {}", encoding="utf-8")
-    process = subprocess.run(
-        [sys.executable, "-m", "local.external_stack", str(template)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert process.returncode == 1
-    assert process.stderr == (f"{template} cannot run on the laptop: the template needs exactly one API and has 0.\n")
+    assert refused(laptop, tmp_path, "Resources: {}") == "the template needs exactly one API and has 0.\n"
 
 
 EXAMPLE = (EXAMPLES / "rest-api" / "template.yaml").read_text(encoding="utf-8")
@@ -199,19 +176,7 @@ def test_function_that_cannot_run_is_an_error(
     for old, new in changes.items():
         assert old in text
         text = text.replace(old, new)
-    template = tmp_path / "template.yaml"
-    template.write_text(text, encoding="utf-8")
-    process = subprocess.run(
-        [sys.executable, "-m", "local.external_stack", str(template), "--port", "0"],
-        cwd=ROOT,
-        env={**os.environ, **ports(laptop)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert process.returncode == 1
-    assert process.stderr == f"{template} cannot run on the laptop: {sentence}\n"
+    assert refused(laptop, tmp_path, text) == f"{sentence}\n"
 
 
 def test_routes_without_scope_are_reported_at_the_start(laptop: Laptop, tmp_path: Path) -> None:
@@ -222,7 +187,7 @@ def test_routes_without_scope_are_reported_at_the_start(laptop: Laptop, tmp_path
         text = text.replace(old, new)
     template.write_text(text, encoding="utf-8")
     with serving(laptop, template, stderr := tmp_path / "stderr") as url:
-        assert call(f"{url}/customers", token=token(laptop, "customer.read"))[0] == 403
+        assert call(f"{url}/customers", token=token(laptop, "customer.read")).status_code == 403
     assert stderr.read_text() == "warning: GET /customers is guarded and no scope opens it\n"
 
 
@@ -270,30 +235,25 @@ def test_http_api_of_sam_is_served(laptop: Laptop, tmp_path: Path) -> None:
     reader = token(laptop, "customer.read")
     with serving(laptop, template, stderr := tmp_path / "stderr") as url:
         for path in ("customers/1", "customers/1/", "/customers//1"):
-            assert call(f"{url}/{path}", token=reader)[0] == 200
-        assert call(f"{url}/customers/1")[0] == 401
-        assert call(f"{url}/customers", "POST", reader)[0] == 403
-        assert call(f"{url}/nowhere", token=reader)[0] == 404
+            assert call(f"{url}/{path}", token=reader).status_code == 200
+        assert call(f"{url}/customers/1").status_code == 401
+        assert call(f"{url}/customers", "POST", reader).status_code == 403
+        assert call(f"{url}/nowhere", token=reader).status_code == 404
         # The route names no authorizer, so the backend has no context and rejects the request.
-        assert call(f"{url}/open", token=reader)[0] == 401
+        assert call(f"{url}/open", token=reader).status_code == 401
     assert stderr.read_text() == "warning: POST /customers is guarded and no scope opens it\n"
 
 
 def test_terminal_shows_requests_and_no_json(laptop: Laptop) -> None:
-    template = ROOT / "docs" / "examples" / "rest-api" / "template.yaml"
+    template = EXAMPLES / "rest-api" / "template.yaml"
     reading, terminal = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "local.external_stack", str(template), "--port", "0"],
-        cwd=ROOT,
-        env={**os.environ, **ports(laptop)},
-        stdout=terminal,
-    )
+    process = subprocess.Popen([*COMMAND, str(template), "--port", "0"], cwd=ROOT, env=laptop.environ, stdout=terminal)
     os.close(terminal)
     try:
         with open(reading, encoding="utf-8", closefd=True) as shown:
             log = Path(shown.readline().strip().partition(" is in ")[2].rstrip("."))
             url = shown.readline().strip().partition(" at ")[2]
-            assert call(f"{url}/customers", token="a.b.c")[0] == 401
+            assert call(f"{url}/customers", token="a.b.c").status_code == 401
             assert re.fullmatch(r"GET /\S+/customers 401 [0-9.]+ ms\n", shown.readline())
         assert '"decision"' in log.read_text()
     finally:

@@ -1,19 +1,17 @@
 """No port of the laptop edition answers anything but 503 before everything is provisioned."""
 
 import contextlib
-import http.client
 import secrets
 import socket
-import ssl
 import subprocess
 import sys
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from urllib.parse import urlencode
 
 import pytest
+import requests
 
 from infra.local_stack import PORTS, read_access_key
 from local.certificates import LaptopCertificates
@@ -23,13 +21,11 @@ from tests.support.laptop import ROOT, free_environment, is_listening, running
 
 EVERY_SECONDS = 0.02
 TOKEN = "/ms-auth-server/oauth2/token"
-FORM = urlencode(
-    {
-        "grant_type": "client_credentials",
-        "client_id": "service-client-jwt",
-        "client_secret": "service-client-jwt-secret",
-    }
-)
+FORM = {
+    "grant_type": "client_credentials",
+    "client_id": "service-client-jwt",
+    "client_secret": "service-client-jwt-secret",
+}
 RIGHT: Mapping[str, tuple[str, str, int]] = {
     "GATEHOUSE_AUTH_PORT": ("POST", TOKEN, 200),
     "GATEHOUSE_API_PORT": ("GET", "/ms-system/country", 401),
@@ -83,7 +79,7 @@ class Watch:
 
     def _ask(self, name: str) -> None:
         while not self._over.wait(EVERY_SECONDS):
-            with contextlib.suppress(OSError, http.client.HTTPException):
+            with contextlib.suppress(requests.RequestException):
                 status = self._status(name)
                 self.statuses[name].append(status)
                 # moto writes its access key when it is provisioned.
@@ -95,19 +91,11 @@ class Watch:
 
     def _status(self, name: str) -> int:
         method, path, _ = RIGHT[name]
-        port = int(self._environ[name])
-        headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        connection: http.client.HTTPConnection
-        if "MTLS" in name:
-            certificates = LaptopCertificates.ensure()
-            context = ssl.create_default_context(cafile=str(certificates.authority))
-            context.load_cert_chain(certificates.client)
-            connection = http.client.HTTPSConnection("localhost", port, context=context, timeout=9)
-        else:
-            connection = http.client.HTTPConnection("localhost", port, timeout=9)
-        with contextlib.closing(connection):
-            connection.request(method, path, FORM if method == "POST" else None, headers)
-            return connection.getresponse().status
+        certificates, is_secure = LaptopCertificates.ensure(), "MTLS" in name
+        url = f"{'https' if is_secure else 'http'}://localhost:{self._environ[name]}{path}"
+        cert, trust = str(certificates.client) if is_secure else None, str(certificates.authority)
+        form = FORM if method == "POST" else None
+        return requests.request(method, url, data=form, cert=cert, verify=trust, timeout=9).status_code
 
     def wait_until_right(self, *names: str) -> None:
         deadline = time.monotonic() + 60

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,11 @@ START_SECONDS = 90.0
 
 @dataclass
 class Laptop:
-    """A running `make run`: its addresses, its process and what it has printed so far."""
+    """A running `make run`: its addresses, process and environment, and what it has printed so far."""
 
     addresses: Addresses
     process: subprocess.Popen[str]
+    environ: dict[str, str]
     lines: list[str] = field(default_factory=list)
     reader: threading.Thread | None = None
 
@@ -75,7 +76,7 @@ def running(environ: dict[str, str], *arguments: str) -> Iterator[Laptop]:
         stderr=subprocess.STDOUT,
         text=True,
     )
-    laptop = Laptop(Addresses.from_env(environ), process)
+    laptop = Laptop(Addresses.from_env(environ), process, environ)
     assert process.stdout is not None
     reader = threading.Thread(target=lambda: laptop.lines.extend(process.stdout or ()), daemon=True)
     reader.start()
@@ -89,6 +90,27 @@ def running(environ: dict[str, str], *arguments: str) -> Iterator[Laptop]:
         reader.join(timeout=5)
         process.stdout.close()
         log_record.keep_files(logs_of(laptop.addresses))
+
+
+def gatehouse(
+    laptop: Laptop, *arguments: str, command: Sequence[str] = (sys.executable, "-m", "infra.cli"), **more: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run the command line on the laptop edition.
+
+    The user's own settings for AWS and for a proxy must not matter. `more` are variables of its environment, and
+    options of `subprocess.run`.
+    """
+    own = {"AWS_PROFILE": "nobody", "HTTP_PROXY": "http://127.0.0.1:9", "AWS_REGION": "eu-west-3"}
+    variables = {name: more.pop(name) for name in list(more) if name.isupper()}
+    options = {"cwd": ROOT, "input": "", "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more}
+    return subprocess.run(
+        [*command, "--local", *arguments],
+        env={**laptop.environ, **own, **variables},
+        text=True,
+        timeout=60,
+        check=False,
+        **options,
+    )
 
 
 def aws_client(aws_port: int, service: str) -> Any:
