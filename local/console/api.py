@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -133,18 +133,18 @@ class ConsoleApi:
 
     def expire(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
         """Return an expired copy of a token."""
-        try:
-            token, step = self.faults.expire(_token(wanted))
-        except (LookupError, TypeError, NotJwtError):
-            raise RequestError("Only a token of the auth server can expire.") from None
-        return {"steps": [step.to_json()], "token": token}
+        return self._changed(wanted, self.faults.expire, "Only a token of the auth server can expire.")
 
     def tamper(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
         """Return a changed copy of a token."""
+        return self._changed(wanted, self.faults.tamper, "This is not a JWT.")
+
+    @staticmethod
+    def _changed(wanted: Mapping[str, Any], change: Callable[[str], tuple[str, Step]], sentence: str) -> dict[str, Any]:
         try:
-            token, step = self.faults.tamper(_token(wanted))
-        except NotJwtError as error:
-            raise RequestError(str(error)) from None
+            token, step = change(_token(wanted))
+        except (LookupError, TypeError, NotJwtError):
+            raise RequestError(sentence) from None
         return {"steps": [step.to_json()], "token": token}
 
     def rotate(self, _: Mapping[str, Any]) -> dict[str, Any]:
@@ -226,7 +226,8 @@ class ConsoleSite:
 
     def _run(self, request: Request) -> Response:
         try:
-            return _json(200, self._tasks[request.path](self._parameters(request)))
+            result = self._tasks[request.path](self._parameters(request))
+            return _response(200, "application/json", json.dumps(result).encode())
         except RequestError as error:
             return _problem(error.status, str(error))
         except Exception as error:  # noqa: BLE001 - shown on the page and logged
@@ -268,11 +269,7 @@ def _text(wanted: Mapping[str, Any], name: str) -> str:
 
 
 def _problem(status: int, sentence: str) -> Response:
-    return _json(status, {"problem": sentence})
-
-
-def _json(status: int, members: Mapping[str, Any]) -> Response:
-    return _response(status, "application/json", json.dumps(members).encode())
+    return _response(status, "application/json", json.dumps({"problem": sentence}).encode())
 
 
 def _response(status: int, media_type: str, body: bytes) -> Response:

@@ -22,7 +22,7 @@ TOKEN = "/ms-auth-server/oauth2/token"
 
 
 def form(client: str, **fields: str) -> dict[str, str]:
-    return {"grant_type": "client_credentials", "client_id": client, "client_secret": f"{client}-secret", **body}
+    return {"grant_type": "client_credentials", "client_id": client, "client_secret": f"{client}-secret", **fields}
 
 
 def call(port: int, method: str, path: str, body: Mapping[str, str] | None = None, token: str = "") -> tuple[int, Any]:

@@ -92,16 +92,6 @@ def test_jwt_header_and_claims(laptop: Laptop) -> None:
     assert sorted(claims["scope"]) == sorted(SCOPES.split())
 
 
-def test_http_basic_authenticates(laptop: Laptop) -> None:
-    answer = bash(
-        f"curl --request POST '{laptop.addresses.issuer}/oauth2/token' "
-        "--user service-client-jwt:service-client-jwt-secret "
-        "--data grant_type=client_credentials --data scope=country.read"
-    )
-    assert answer.status == 200
-    assert answer.body["scope"] == "country.read"
-
-
 def test_key_set_has_only_public_members(laptop: Laptop) -> None:
     answer = bash(f"curl --location --request GET '{laptop.addresses.issuer}/oauth2/jwks'")
     assert answer.status == 200
