@@ -9,7 +9,7 @@ import yaml
 from infra.cloudformation import TemplateError
 from infra.local_stack import API_STAGE, AUTH_STAGE
 from local.gateway.gateway_responses import GatewayResponses
-from local.gateway.model import Authorizer, IdentitySource, RateLimit, Route
+from local.gateway.model import Api, Authorizer, IdentitySource, RateLimit, Route
 from local.gateway.template import Template
 
 Write = Callable[[dict[str, Any]], Path]
@@ -17,6 +17,8 @@ ROOT = Path(__file__).resolve().parents[4]
 AUTHORIZER_URI = (
     "arn:${AWS::Partition}:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/${Guard.Arn}/invocations"
 )
+
+API = {"Ref": "Api"}
 
 
 @pytest.fixture
@@ -31,6 +33,10 @@ def write(tmp_path: Path) -> Write:
 
 def function(**properties: object) -> dict[str, Any]:
     return {"Type": "AWS::Serverless::Function", "Properties": {"Handler": "package.module.handle", **properties}}
+
+
+def part(kind: str, **properties: object) -> dict[str, Any]:
+    return {"Type": f"AWS::ApiGatewayV2::{kind}", "Properties": properties}
 
 
 def event(method: str, path: str, **properties: object) -> dict[str, Any]:
@@ -50,33 +56,14 @@ def rest_document(**api: object) -> dict[str, Any]:
 def http_document(
     route: dict[str, Any] | None = None, integration: dict[str, Any] | None = None, **more: dict[str, Any]
 ) -> dict[str, Any]:
-    api = {"Ref": "Api"}
+    target = {"Fn::Join": ["/", ["integrations", {"Ref": "Integration"}]]}
+    invoked = {"IntegrationUri": {"Fn::GetAtt": ["F", "Arn"]}, "PayloadFormatVersion": "2.0", **(integration or {})}
     return {
         "Resources": {
-            "Api": {"Type": "AWS::ApiGatewayV2::Api", "Properties": {"ProtocolType": "HTTP"}},
-            "Stage": {
-                "Type": "AWS::ApiGatewayV2::Stage",
-                "Properties": {"ApiId": api, "StageName": "$default", "AutoDeploy": True},
-            },
-            "Route": {
-                "Type": "AWS::ApiGatewayV2::Route",
-                "Properties": {
-                    "ApiId": api,
-                    "RouteKey": "GET /one",
-                    "Target": {"Fn::Join": ["/", ["integrations", {"Ref": "Integration"}]]},
-                    **(route or {}),
-                },
-            },
-            "Integration": {
-                "Type": "AWS::ApiGatewayV2::Integration",
-                "Properties": {
-                    "ApiId": api,
-                    "IntegrationType": "AWS_PROXY",
-                    "IntegrationUri": {"Fn::GetAtt": ["F", "Arn"]},
-                    "PayloadFormatVersion": "2.0",
-                    **(integration or {}),
-                },
-            },
+            "Api": part("Api", ProtocolType="HTTP"),
+            "Stage": part("Stage", ApiId=API, StageName="$default", AutoDeploy=True),
+            "Route": part("Route", **{"ApiId": API, "RouteKey": "GET /one", "Target": target, **(route or {})}),
+            "Integration": part("Integration", **{"ApiId": API, "IntegrationType": "AWS_PROXY", **invoked}),
             "F": function(),
             "Guard": function(),
             **more,
@@ -85,17 +72,29 @@ def http_document(
 
 
 def http_authorizer(**properties: object) -> dict[str, Any]:
-    return {
-        "Type": "AWS::ApiGatewayV2::Authorizer",
-        "Properties": {
-            "ApiId": {"Ref": "Api"},
-            "Name": "guard",
-            "AuthorizerType": "REQUEST",
-            "AuthorizerUri": {"Fn::Sub": AUTHORIZER_URI},
-            "AuthorizerPayloadFormatVersion": "2.0",
-            **properties,
-        },
+    declared = {
+        "ApiId": API,
+        "Name": "guard",
+        "AuthorizerType": "REQUEST",
+        "AuthorizerUri": {"Fn::Sub": AUTHORIZER_URI},
+        "AuthorizerPayloadFormatVersion": "2.0",
     }
+    return part("Authorizer", **{**declared, **properties})
+
+
+def read(write: Write, document: dict[str, Any]) -> Api:
+    return Template.read(write(document)).api("Api")
+
+
+def only_route(write: Write, document: dict[str, Any]) -> Route:
+    (route,) = read(write, document).routes
+    return route
+
+
+def locked(**properties: object) -> dict[str, Any]:
+    """An HTTP API of resources whose route has an authorizer with these properties."""
+    route = {"AuthorizationType": "CUSTOM", "AuthorizerId": {"Ref": "Lock"}}
+    return http_document(route, Lock=http_authorizer(**properties))
 
 
 # --- The template of this repository -------------------------------------------------------------
@@ -171,8 +170,7 @@ def test_rest_api_has_the_defaults_of_sam(write: Write) -> None:
     document = rest_document(
         Auth={"DefaultAuthorizer": "Guard", "Authorizers": {"Guard": {"FunctionArn": {"Fn::GetAtt": ["Guard", "Arn"]}}}}
     )
-    (route,) = Template.read(write(document)).api("Api").routes
-    assert route == Route(
+    assert only_route(write, document) == Route(
         "GET",
         "/one",
         "F",
@@ -214,7 +212,7 @@ def test_event_can_choose_its_authorizer(write: Write) -> None:
         "Other": event("get", "/two", Auth={"Authorizer": "Other"}),
         "Daily": {"Type": "Schedule", "Properties": {"Schedule": "rate(1 day)"}},
     }
-    api = Template.read(write(document)).api("Api")
+    api = read(write, document)
     chosen = {(route.method, route.path): route.authorizer and route.authorizer.name for route in api.routes}
     assert chosen == {("ANY", "/open/{proxy+}"): None, ("GET", "/one"): "Guard", ("GET", "/two"): "Other"}
     other = next(r.authorizer for r in api.routes if r.authorizer and r.authorizer.name == "Other")
@@ -258,15 +256,15 @@ def authorizer(**properties: object) -> dict[str, Any]:
             "gatewayresponse.path.a is not supported",
         ),
         ({"GatewayResponses": {"UNAUTHORIZED": {"StatusCode": "4xx"}}}, "must be numeric"),
+        ({"MethodSettings": [{"ThrottlingRateLimit": "many"}]}, "not a number"),
         ({"CacheClusterEnabled": True}, "CacheClusterEnabled is not supported"),
         ({"MinimumCompressionSize": 5}, "MinimumCompressionSize is not supported"),
         ({"NoSuchProperty": 5}, "NoSuchProperty"),
     ],
 )
 def test_unsupported_rest_api_is_an_error(write: Write, change: dict[str, Any], message: str) -> None:
-    template = Template.read(write(rest_document(**change)))
     with pytest.raises(TemplateError, match=message):
-        template.api("Api")
+        read(write, rest_document(**change))
 
 
 @pytest.mark.parametrize(
@@ -285,7 +283,7 @@ def test_unsupported_event_is_an_error(write: Write, events: dict[str, Any], mes
     document = rest_document()
     document["Resources"]["F"]["Properties"]["Events"] = events
     with pytest.raises(TemplateError, match=message):
-        Template.read(write(document)).api("Api")
+        read(write, document)
 
 
 # --- HTTP APIs -----------------------------------------------------------------------------------
@@ -301,10 +299,10 @@ def test_stage_of_an_http_api_limits_its_routes(write: Write) -> None:
     document = http_document(integration={"TimeoutInMillis": 2500})
     stage = document["Resources"]["Stage"]["Properties"]
     stage["DefaultRouteSettings"] = {"ThrottlingRateLimit": 10, "ThrottlingBurstLimit": 20}
-    (route,) = Template.read(write(document)).api("Api").routes
+    route = only_route(write, document)
     assert (route.timeout, route.rate_limit) == (2.5, RateLimit(10, 20))
     stage["RouteSettings"] = {"GET /one": {"ThrottlingRateLimit": 0.5}}
-    (route,) = Template.read(write(document)).api("Api").routes
+    route = only_route(write, document)
     assert route.rate_limit == RateLimit(0.5, 20)
 
 
@@ -327,21 +325,14 @@ def test_stage_of_an_http_api_limits_its_routes(write: Write) -> None:
 def test_method_settings_of_a_rest_api_limit_its_routes(
     write: Write, settings: list[dict[str, object]], limit: RateLimit | None
 ) -> None:
-    (route,) = Template.read(write(rest_document(MethodSettings=settings))).api("Api").routes
+    route = only_route(write, rest_document(MethodSettings=settings))
     assert (route.timeout, route.rate_limit) == (29, limit)
-
-
-def test_rate_limit_must_be_a_number(write: Write) -> None:
-    settings = [{"ThrottlingRateLimit": "many"}]
-    template = Template.read(write(rest_document(MethodSettings=settings)))
-    with pytest.raises(TemplateError, match="not a number"):
-        template.api("Api")
 
 
 def test_integration_can_be_an_invocation_uri(write: Write) -> None:
     uri = {"Fn::Sub": AUTHORIZER_URI.replace("Guard", "F")}
     document = http_document({"RouteKey": "$default"}, {"IntegrationUri": uri})
-    (route,) = Template.read(write(document)).api("Api").routes
+    route = only_route(write, document)
     assert (route.method, route.path, route.function) == ("ANY", "$default", "F")
 
 
@@ -353,7 +344,7 @@ def _alias(function: object) -> dict[str, Any]:
 def test_integration_can_be_an_alias(write: Write) -> None:
     uri = {"Ref": "Alias"}
     document = http_document({}, {"IntegrationUri": uri}, Alias=_alias({"Ref": "F"}))
-    (route,) = Template.read(write(document)).api("Api").routes
+    route = only_route(write, document)
     assert route.function == "F"
 
 
@@ -361,24 +352,13 @@ def test_integration_can_be_an_alias(write: Write) -> None:
 def test_alias_needs_a_function_of_the_template(write: Write, function: object) -> None:
     document = http_document({}, {"IntegrationUri": {"Ref": "Alias"}}, Alias=_alias(function))
     with pytest.raises(TemplateError, match=r"Alias\.FunctionName is not a function"):
-        Template.read(write(document)).api("Api")
+        read(write, document)
 
 
 def test_http_api_authorizer_is_read(write: Write) -> None:
-    document = http_document(
-        {"AuthorizationType": "CUSTOM", "AuthorizerId": {"Ref": "Lock"}},
-        Lock=http_authorizer(
-            EnableSimpleResponses=True,
-            AuthorizerResultTtlInSeconds=60,
-            IdentitySource=[
-                "$request.header.Authorization",
-                "$request.querystring.q",
-                "$context.routeKey",
-                "$stageVariables.v",
-            ],
-        ),
-    )
-    (route,) = Template.read(write(document)).api("Api").routes
+    sources = ["$request.header.Authorization", "$request.querystring.q", "$context.routeKey", "$stageVariables.v"]
+    document = locked(EnableSimpleResponses=True, AuthorizerResultTtlInSeconds=60, IdentitySource=sources)
+    route = only_route(write, document)
     assert route.authorizer == Authorizer(
         name="Lock",
         function="Guard",
@@ -405,56 +385,18 @@ def test_http_api_authorizer_is_read(write: Write) -> None:
         (http_document(integration={"IntegrationType": "HTTP_PROXY"}), "AWS_PROXY"),
         (http_document(integration={"PayloadFormatVersion": None}), "payload format"),
         (http_document(integration={"RequestParameters": {}}), "RequestParameters"),
-        (
-            http_document(
-                {"AuthorizationType": "CUSTOM", "AuthorizerId": {"Ref": "Lock"}},
-                Lock=http_authorizer(AuthorizerType="JWT"),
-            ),
-            "only Lambda authorizers",
-        ),
-        (
-            http_document(
-                {"AuthorizationType": "CUSTOM", "AuthorizerId": {"Ref": "Lock"}},
-                Lock=http_authorizer(AuthorizerUri="arn:x"),
-            ),
-            "invocation address",
-        ),
-        (
-            http_document(
-                {"AuthorizationType": "CUSTOM", "AuthorizerId": {"Ref": "Lock"}},
-                Lock=http_authorizer(IdentitySource=["$request.body.x"]),
-            ),
-            "identity source",
-        ),
-        (
-            http_document(
-                {"AuthorizationType": "CUSTOM", "AuthorizerId": {"Ref": "Lock"}},
-                Lock=http_authorizer(EnableSimpleResponses="yes"),
-            ),
-            "true or false",
-        ),
-        (
-            http_document(
-                Second={"Type": "AWS::ApiGatewayV2::Stage", "Properties": {"ApiId": {"Ref": "Api"}, "StageName": "two"}}
-            ),
-            "one stage, not 2",
-        ),
-        (
-            http_document(Api={"Type": "AWS::ApiGatewayV2::Api", "Properties": {"ProtocolType": "WEBSOCKET"}}),
-            "ProtocolType HTTP",
-        ),
-        (
-            http_document(
-                Api={"Type": "AWS::ApiGatewayV2::Api", "Properties": {"ProtocolType": "HTTP", "CorsConfiguration": {}}}
-            ),
-            "CorsConfiguration",
-        ),
+        (locked(AuthorizerType="JWT"), "only Lambda authorizers"),
+        (locked(AuthorizerUri="arn:x"), "invocation address"),
+        (locked(IdentitySource=["$request.body.x"]), "identity source"),
+        (locked(EnableSimpleResponses="yes"), "true or false"),
+        (http_document(Second=part("Stage", ApiId={"Ref": "Api"}, StageName="two")), "one stage, not 2"),
+        (http_document(Api=part("Api", ProtocolType="WEBSOCKET")), "ProtocolType HTTP"),
+        (http_document(Api=part("Api", ProtocolType="HTTP", CorsConfiguration={})), "CorsConfiguration"),
     ],
 )
 def test_unsupported_http_api_is_an_error(write: Write, document: dict[str, Any], message: str) -> None:
-    template = Template.read(write(document))
     with pytest.raises(TemplateError, match=message):
-        template.api("Api")
+        read(write, document)
 
 
 # --- Functions and whole templates ---------------------------------------------------------------
@@ -512,7 +454,12 @@ GUARD = {
     "EnableSimpleResponses": True,
     "Identity": {"Headers": ["Authorization"], "Context": ["routeKey"], "ReauthorizeEvery": 60},
 }
-API = {"Ref": "Api"}
+
+
+JWT = {
+    "IdentitySource": "$request.header.Authorization",
+    "JwtConfiguration": {"issuer": "https://i", "audience": ["a"]},
+}
 
 
 def test_http_api_of_sam_is_read(write: Write) -> None:
@@ -535,7 +482,7 @@ def test_http_api_of_sam_is_read(write: Write) -> None:
         DefaultRouteSettings={"ThrottlingRateLimit": 5},
         Auth={"DefaultAuthorizer": "Gate", "Authorizers": {"Gate": GUARD}},
     )
-    api = Template.read(write(document)).api("Api")
+    api = read(write, document)
     gate = Authorizer(
         name="Gate",
         function="Guard",
@@ -557,7 +504,7 @@ def test_http_api_of_sam_is_read(write: Write) -> None:
 def test_http_api_of_sam_calls_the_alias_of_a_function(write: Write) -> None:
     document = http_api_document({"One": http_event(ApiId=API, Method="get", Path="/x")})
     document["Resources"]["F"]["Properties"]["AutoPublishAlias"] = "live"
-    (route,) = Template.read(write(document)).api("Api").routes
+    route = only_route(write, document)
     assert route.function == "F"
 
 
@@ -577,20 +524,7 @@ def test_sam_adds_apis_for_events_without_one(write: Write) -> None:
     ("api", "message"),
     [
         ({"CorsConfiguration": {"AllowOrigins": ["*"]}}, "x-amazon-apigateway-cors is not"),
-        (
-            {
-                "Auth": {
-                    "DefaultAuthorizer": "J",
-                    "Authorizers": {
-                        "J": {
-                            "IdentitySource": "$request.header.Authorization",
-                            "JwtConfiguration": {"issuer": "https://i", "audience": ["a"]},
-                        }
-                    },
-                }
-            },
-            "authorizer J: only Lambda authorizers",
-        ),
+        ({"Auth": {"DefaultAuthorizer": "J", "Authorizers": {"J": JWT}}}, "authorizer J: only Lambda authorizers"),
         ({"Auth": {"DefaultAuthorizer": "Absent"}}, "no authorizer Absent"),
         ({"Auth": {"EnableIamAuthorizer": True, "DefaultAuthorizer": "AWS_IAM"}}, "AWS_IAM"),
         ({"NoSuchProperty": 1}, "NoSuchProperty"),
@@ -599,7 +533,7 @@ def test_sam_adds_apis_for_events_without_one(write: Write) -> None:
 def test_unsupported_http_api_of_sam_is_an_error(write: Write, api: dict[str, Any], message: str) -> None:
     document = http_api_document({"One": http_event(ApiId=API, Method="get", Path="/x")}, **api)
     with pytest.raises(TemplateError, match=message):
-        Template.read(write(document)).api("Api")
+        read(write, document)
 
 
 def test_condition_that_does_not_hold_removes_a_route(write: Write) -> None:
@@ -609,7 +543,7 @@ def test_condition_that_does_not_hold_removes_a_route(write: Write) -> None:
         **function(Events={"Two": http_event(ApiId=API, Method="get", Path="/y")}),
         "Condition": "Never",
     }
-    routes = Template.read(write(document)).api("Api").routes
+    routes = read(write, document).routes
     assert [route.path for route in routes] == ["/x"]
 
 
@@ -623,19 +557,17 @@ def test_rest_api_can_have_an_openapi_document(write: Write) -> None:
     }
     document = rest_document(DefinitionBody=body)
     document["Resources"]["F"]["Properties"]["Events"] = {}
-    assert Template.read(write(document)).api("Api").routes == (Route("GET", "/own", "F"),)
+    assert read(write, document).routes == (Route("GET", "/own", "F"),)
 
 
-@pytest.mark.parametrize("logical_id", ["Absent", "Api"])
-def test_other_resource_is_not_a_function(write: Write, logical_id: str) -> None:
-    with pytest.raises(TemplateError, match="is not a function"):
-        Template.read(write(rest_document())).function(logical_id)
-
-
-@pytest.mark.parametrize("logical_id", ["Absent", "F"])
-def test_other_resource_is_not_an_api(write: Write, logical_id: str) -> None:
-    with pytest.raises(TemplateError, match="is not an API"):
-        Template.read(write(rest_document())).api(logical_id)
+def test_other_resource_is_neither_function_nor_api(write: Write) -> None:
+    template = Template.read(write(rest_document()))
+    for logical_id in ("Absent", "Api"):
+        with pytest.raises(TemplateError, match=f"{logical_id} is not a function"):
+            template.function(logical_id)
+    for logical_id in ("Absent", "F"):
+        with pytest.raises(TemplateError, match=f"{logical_id} is not an API"):
+            template.api(logical_id)
 
 
 def test_parameters_can_be_set(write: Write) -> None:
@@ -683,7 +615,7 @@ def test_unsupported_resources_are_an_error(write: Write, resource: dict[str, An
 def test_globals_of_apis_are_applied(write: Write) -> None:
     document = rest_document()
     document["Globals"] = {"Api": {"Variables": {"a": "b"}}}
-    assert Template.read(write(document)).api("Api").stage_variables == {"a": "b"}
+    assert read(write, document).stage_variables == {"a": "b"}
 
 
 def test_unknown_globals_are_an_error(write: Write) -> None:
