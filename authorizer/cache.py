@@ -34,11 +34,13 @@ class LRUCache(Generic[Key, Value]):
 
     def get(self, key: Key) -> Value | None:
         """Return the value of a key, and mark it as used."""
-        with self._lock:
-            value = self._entries.get(key)
-            if value is not None:
+        value = self._entries.get(key)
+        if value is not None:
+            try:
                 self._entries.move_to_end(key)
-            return value
+            except KeyError:  # another thread has just removed it
+                return value
+        return value
 
     def put(self, key: Key, value: Value) -> None:
         """Store a value."""

@@ -1,7 +1,7 @@
 """Claims of an access token, read into a frozen type (RFC 7519; RFC 8693, 4.2; RFC 9068)."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -74,21 +74,22 @@ def read_access_token(
     if rfc9068:
         _require_rfc9068_claims(claims)
     expires_at = _read_expiry(claims)
-    not_before = read_not_before(claims, expires_at)
-    check_lifetime(claims, expires_at, rules.max_lifetime, now)
+    issued_at = read_time(claims, "iat")
+    not_before = read_not_before(claims, issued_at, expires_at)
+    check_lifetime(issued_at, expires_at, rules.max_lifetime, now)
     check_audience(claims, rules.audiences)
     client_id = read_client_id(claims, rules.client_ids)
     subject = read_subject(claims, client_id)
     token = VerifiedToken(
-        issuer=rules.issuer,
-        subject=subject,
-        client_id=client_id or subject,
-        scopes=read_scopes(claims),
-        expires_at=expires_at,
-        not_before=not_before,
-        jti=read_jti(claims),
-        key_id=key_id,
-        confirmation=read_confirmation(claims),
+        rules.issuer,
+        subject,
+        client_id or subject,
+        read_scopes(claims),
+        expires_at,
+        not_before,
+        read_jti(claims),
+        key_id,
+        read_confirmation(claims),
     )
     check_times(token, now)
     return token
@@ -106,10 +107,9 @@ def check_times(token: VerifiedToken, now: float) -> None:
         raise InvalidTokenError(Reason.NOT_YET_VALID)
 
 
-def read_not_before(claims: Mapping[str, object], expires_at: float) -> float:
+def read_not_before(claims: Mapping[str, object], issued_at: float | None, expires_at: float) -> float:
     """Return the later of `nbf` and `iat`, 0 if there is neither."""
     not_before = read_time(claims, "nbf") or 0.0
-    issued_at = read_time(claims, "iat")
     if issued_at is None:
         return not_before
     if issued_at >= expires_at:
@@ -120,11 +120,11 @@ def read_not_before(claims: Mapping[str, object], expires_at: float) -> float:
 def read_time(claims: Mapping[str, object], name: str) -> float | None:
     """Read a NumericDate; the parser has already refused numbers that are not finite."""
     value = claims.get(name)
+    if (type(value) is int or type(value) is float) and value >= 0:  # a boolean is an int, too
+        return value
     if value is None and name not in claims:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-        raise InvalidTokenError(_MALFORMED_TIME[name])
-    return value
+    raise InvalidTokenError(_MALFORMED_TIME[name])
 
 
 def _read_expiry(claims: Mapping[str, object]) -> float:
@@ -134,9 +134,8 @@ def _read_expiry(claims: Mapping[str, object]) -> float:
     return expires_at
 
 
-def check_lifetime(claims: Mapping[str, object], expires_at: float, longest: float, now: float) -> None:
+def check_lifetime(issued_at: float | None, expires_at: float, longest: float, now: float) -> None:
     """Reject a token from the future, or one whose lifetime is too long."""
-    issued_at = read_time(claims, "iat")
     if issued_at is None:
         issued_at = now
     elif issued_at > now + LEEWAY:
@@ -151,6 +150,8 @@ def check_audience(claims: Mapping[str, object], accepted: frozenset[str]) -> No
     Hydra writes an empty list into tokens that were requested without an audience.
     """
     audience = claims.get("aud")
+    if isinstance(audience, str) and audience in accepted:
+        return
     if audience == [] and not accepted:
         return
     if audience is None and "aud" not in claims:
@@ -224,26 +225,26 @@ def unverified_subject(unverified_claims: Mapping[str, object]) -> object:
 
 def read_scopes(claims: Mapping[str, object]) -> frozenset[str]:
     """Read `scope`, or `scp` in its stead: a list or a space-separated string, maybe empty."""
-    readings = {_scope_set(claims[name]) for name in ("scope", "scp") if name in claims}
-    if not readings:
-        return frozenset()
-    if len(readings) > 1:
+    if "scope" not in claims:
+        return _read_scopes(claims["scp"]) if "scp" in claims else frozenset()
+    scopes = _read_scopes(claims["scope"])
+    if "scp" in claims and _read_scopes(claims["scp"]) != scopes:
         raise InvalidTokenError(Reason.SCOPE_CONTRADICTION)
-    return readings.pop()
+    return scopes
 
 
-def _scope_set(value: object) -> frozenset[str]:
-    if value == "":
-        return frozenset()
-    tokens = value.split(" ") if isinstance(value, str) else value
-    if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
-        raise InvalidTokenError(Reason.SCOPE_MALFORMED)
-    return _well_formed(tuple(tokens))
+def _read_scopes(value: object) -> frozenset[str]:
+    if isinstance(value, str):
+        return _scope_set(value) if value else frozenset()
+    if isinstance(value, list) and all(isinstance(token, str) for token in value):
+        return _scope_set(tuple(value))
+    raise InvalidTokenError(Reason.SCOPE_MALFORMED)
 
 
 # The tokens of a client have the same scopes. Only valid ones are cached.
 @lru_cache(maxsize=256)
-def _well_formed(tokens: tuple[str, ...]) -> frozenset[str]:
+def _scope_set(value: str | tuple[str, ...]) -> frozenset[str]:
+    tokens = value.split(" ") if isinstance(value, str) else value
     if not all(map(_SCOPE_TOKEN.fullmatch, tokens)):
         raise InvalidTokenError(Reason.SCOPE_MALFORMED)
     if "*" in tokens:
@@ -285,13 +286,11 @@ def _require_rfc9068_claims(claims: Mapping[str, object]) -> None:
 def _optional_text(claims: Mapping[str, object], name: str, malformed: Reason) -> str | None:
     """Read a short printable ASCII text: safe as a principal, as context and in the log."""
     value = claims.get(name)
+    if isinstance(value, str) and 0 < len(value) <= MAX_TEXT_LENGTH and value.isascii() and value.isprintable():
+        return value
     if value is None and name not in claims:
         return None
-    if not isinstance(value, str) or not 0 < len(value) <= MAX_TEXT_LENGTH:
-        raise InvalidTokenError(malformed)
-    if not (value.isascii() and value.isprintable()):
-        raise InvalidTokenError(malformed)
-    return value
+    raise InvalidTokenError(malformed)
 
 
 def is_scope(text: str) -> bool:
@@ -299,7 +298,8 @@ def is_scope(text: str) -> bool:
     return text != "*" and _SCOPE_TOKEN.fullmatch(text) is not None
 
 
-def join_scopes(scopes: Iterable[str]) -> str:
+@lru_cache(maxsize=256)
+def join_scopes(scopes: frozenset[str]) -> str:
     """Write scopes as RFC 6749, 3.3 does, in alphabetical order."""
     return " ".join(sorted(scopes))
 

@@ -7,6 +7,7 @@ Authorization header; all others carry the headers, with names in the caller's s
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from .errors import InvalidTokenError, PolicyError, Reason, UnsupportedEventError
@@ -17,7 +18,7 @@ _TOKEN_CHARACTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345
 _UNESCAPED = "/:@!$&'()*+,;=~"
 
 # Policies contain these parts. None may have a wildcard, a slash or a policy variable.
-_STAGE_ARN = re.compile(r"arn:aws[a-z-]*:execute-api:[a-z0-9-]+:[0-9]+:[A-Za-z0-9]+/(?:[A-Za-z0-9_-]+|\$default)(?=/)")
+_STAGE_ARN = re.compile(r"arn:aws[a-z-]*:execute-api:[a-z0-9-]+:[0-9]+:[A-Za-z0-9]+/(?:[A-Za-z0-9_-]+|\$default)/")
 
 
 class PresentedToken(NamedTuple):
@@ -93,10 +94,10 @@ class AuthorizerEvent:
         if self._stage_arn is not None:
             return self._stage_arn
         arn = self._event.get("methodArn") or self._event.get("routeArn")
-        match = _STAGE_ARN.match(arn) if isinstance(arn, str) else None
-        if match is None:
+        if not isinstance(arn, str):
             raise PolicyError(Reason.METHOD_ARN_MALFORMED)
-        self._stage_arn = stage_arn = match[0]
+        second_slash = arn.find("/", arn.find("/") + 1)
+        self._stage_arn = stage_arn = _check_stage_arn(arn[: second_slash + 1])
         return stage_arn
 
     def api_id(self) -> str:
@@ -175,10 +176,20 @@ class AuthorizerEvent:
         if not isinstance(headers, dict):
             return []
         values: list[object] = []
+        length = len(wanted)
         for name, value in headers.items():
-            if len(name) == len(wanted) and name.lower() == wanted:
-                values.extend(value if isinstance(value, list) else [value])
+            if len(name) == length and name.lower() == wanted:
+                values += value if isinstance(value, list) else [value]
         return values
+
+
+# An authorizer serves few stages. Only valid ones are cached.
+@lru_cache(maxsize=256)
+def _check_stage_arn(arn: str) -> str:
+    """Return the ARN of a stage without its final slash."""
+    if not _STAGE_ARN.fullmatch(arn):
+        raise PolicyError(Reason.METHOD_ARN_MALFORMED)
+    return arn[:-1]
 
 
 def _is_b64token(text: str) -> bool:

@@ -192,11 +192,11 @@ def _read_token(response: Mapping[str, object], rules: ClaimRules, now: float, h
     claims.check_audience(response, rules.audiences)
     confirmation = claims.read_confirmation(response)
     _check_token_type(response.get("token_type", "Bearer"), confirmation)
-    expires_at = claims.read_time(response, "exp")
+    expires_at, issued_at = claims.read_time(response, "exp"), claims.read_time(response, "iat")
     if expires_at is None:
         expires_at = horizon
     else:
-        claims.check_lifetime(response, expires_at, rules.max_lifetime, now)
+        claims.check_lifetime(issued_at, expires_at, rules.max_lifetime, now)
     client_id = claims.read_client_id(response, rules.client_ids)
     subject = claims.read_subject(response, client_id)
     token = VerifiedToken(
@@ -205,7 +205,7 @@ def _read_token(response: Mapping[str, object], rules: ClaimRules, now: float, h
         client_id=client_id or subject,
         scopes=claims.read_scopes(response),
         expires_at=expires_at,
-        not_before=claims.read_not_before(response, expires_at),
+        not_before=claims.read_not_before(response, issued_at, expires_at),
         jti=claims.read_jti(response),
         key_id=None,
         confirmation=confirmation,

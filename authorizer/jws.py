@@ -94,10 +94,10 @@ def parse(token: str, rules: HeaderRules) -> UnverifiedJws:
         raise InvalidTokenError(Reason.SEGMENT_COUNT)
     header, payload, signature = segments
     return UnverifiedJws(
-        header=_parse_header(header, rules),
-        payload=base64url.decode(payload),
-        signature=base64url.decode(signature),
-        signing_input=raw[: -len(signature) - 1] if signature else raw[:-1],
+        _parse_header(header, rules),
+        base64url.decode(payload),
+        base64url.decode(signature),
+        raw[: -len(signature) - 1] if signature else raw[:-1],
     )
 
 

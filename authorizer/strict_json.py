@@ -4,10 +4,12 @@ import json
 import re
 from enum import StrEnum
 from math import isfinite
+from typing import Any
 
 MAX_DEPTH = 16
 _LARGEST_INTEGER = 2**53 - 1  # RFC 7493, 2.2
 _MOST_DIGITS = len(str(-_LARGEST_INTEGER))
+_SAFE_DIGITS = len(str(_LARGEST_INTEGER))  # with fewer digits, a number is within the limit
 _WHITESPACE = " \t\n\r"
 # Unterminated strings match, too, and the pattern never backtracks: it runs in linear time.
 _STRING = r'"(?:[^"\\]|\\.)*+"?'
@@ -50,8 +52,8 @@ def parse_object(raw: bytes) -> dict[str, object]:
         raise JsonError(JsonFault.TOO_DEEP)
     text = text.strip(_WHITESPACE)
     try:
-        value, end = _DECODER.raw_decode(text)
-    except json.JSONDecodeError:
+        value, end = _scan(text, 0)
+    except (StopIteration, json.JSONDecodeError):
         raise JsonError(JsonFault.NOT_JSON) from None
     if end != len(text):
         raise JsonError(JsonFault.NOT_JSON)
@@ -86,6 +88,8 @@ def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _integer(digits: str) -> int:
+    if len(digits) < _SAFE_DIGITS:
+        return int(digits)
     # Length first: converting thousands of digits is slow, and Python refuses to.
     if len(digits) > _MOST_DIGITS or abs(number := int(digits)) > _LARGEST_INTEGER:
         raise JsonError(JsonFault.NUMBER)
@@ -111,6 +115,7 @@ def _holds_surrogate(value: object) -> bool:
     return isinstance(value, list) and any(_holds_surrogate(part) for part in value)
 
 
-_DECODER = json.JSONDecoder(
+_DECODER: Any = json.JSONDecoder(
     object_pairs_hook=_members, parse_int=_integer, parse_float=_float, parse_constant=_constant
 )
+_scan = _DECODER.scan_once

@@ -10,7 +10,7 @@ from .claims import ClaimRules, VerifiedToken
 from .clock import Deadline
 from .errors import AuthorizerError, InvalidTokenError, Reason
 from .jwk import VerificationKey
-from .jws import HeaderRules, UnverifiedJws
+from .jws import HeaderRules
 
 ACCESS_TOKEN_TYPE = "at+jwt"
 _MAX_SUBJECTS = 1024
@@ -36,9 +36,6 @@ class _CachedToken(NamedTuple):
 
     token: VerifiedToken
     key: VerificationKey
-
-
-_Verified = tuple[VerifiedToken, VerificationKey, Mapping[str, object]]
 
 
 def header_rules(algorithms: frozenset[str], *, require_at_jwt: bool) -> HeaderRules:
@@ -78,11 +75,12 @@ class Verifier:
             InvalidTokenError: the token is not valid.
             KeySetUnavailableError: the issuer's keys are unavailable.
         """
-        cached = self._cache.get(digest_of(token))
+        digest = digest_of(token)
+        cached = self._cache.get(digest)
         if cached is not None and self._is_current(cached, deadline):
             claims.check_times(cached.token, now)
             return cached.token
-        return self._verify(token, now, deadline)[0]
+        return self._verify(token, digest, now, deadline)[0]
 
     def verify_with_claims(
         self, token: str, now: float, deadline: Deadline
@@ -94,15 +92,33 @@ class Verifier:
         if cached is not None and found is not None and self._is_current(cached, deadline):
             claims.check_times(cached.token, now)
             return cached.token, found
-        verified, found = self._verify(token, now, deadline)
+        verified, found = self._verify(token, digest, now, deadline)
         self._claims.put(digest, found)
         return verified, found
 
-    def _verify(self, token: str, now: float, deadline: Deadline) -> tuple[VerifiedToken, Mapping[str, object]]:
-        verified, key, verified_claims = self._verify_uncached(token, now, deadline)
-        self._cache.put(digest_of(token), _CachedToken(verified, key))
-        self._subjects.put((verified.issuer, verified.subject), value=True)
-        return verified, verified_claims
+    def _verify(
+        self, token: str, digest: bytes, now: float, deadline: Deadline
+    ) -> tuple[VerifiedToken, Mapping[str, object]]:
+        unverified = jws.parse(token, self._header)
+        unverified_claims = jws.parse_payload(unverified.payload)
+        trust = self._trust(unverified_claims)
+        issuer = trust.rules.issuer
+        try:
+            known_subject_iat = self._known_subject_iat(unverified_claims, issuer)
+            key = trust.keys.find(unverified.header.kid, deadline, known_subject_iat=known_subject_iat)
+            if key.alg != unverified.header.alg:
+                raise InvalidTokenError(Reason.ALG_NOT_OF_KEY)
+            key.verify(unverified.signature, unverified.signing_input)
+            verified = claims.read_access_token(
+                unverified_claims, trust.rules, now, key_id=key.kid, rfc9068=unverified.header.typ == ACCESS_TOKEN_TYPE
+            )
+        except AuthorizerError as error:
+            error.issuer = issuer
+            raise
+        self._cache.put(digest, _CachedToken(verified, key))
+        if known_subject_iat is None:
+            self._subjects.put((issuer, verified.subject), value=True)
+        return verified, unverified_claims
 
     def _is_current(self, cached: _CachedToken, deadline: Deadline) -> bool:
         issuer = cached.token.issuer
@@ -112,37 +128,6 @@ class Verifier:
             error.issuer = issuer
             raise
         return found is cached.key
-
-    def _verify_uncached(self, token: str, now: float, deadline: Deadline) -> _Verified:
-        unverified = jws.parse(token, self._header)
-        unverified_claims = jws.parse_payload(unverified.payload)
-        trust = self._trust(unverified_claims)
-        try:
-            return self._verify_with(trust, unverified, unverified_claims, now, deadline)
-        except AuthorizerError as error:
-            error.issuer = trust.rules.issuer
-            raise
-
-    def _verify_with(
-        self,
-        trust: TrustedIssuer,
-        unverified: UnverifiedJws,
-        unverified_claims: Mapping[str, object],
-        now: float,
-        deadline: Deadline,
-    ) -> _Verified:
-        key = trust.keys.find(
-            unverified.header.kid,
-            deadline,
-            known_subject_iat=self._known_subject_iat(unverified_claims, trust.rules.issuer),
-        )
-        if key.alg != unverified.header.alg:
-            raise InvalidTokenError(Reason.ALG_NOT_OF_KEY)
-        key.verify(unverified.signature, unverified.signing_input)
-        verified = claims.read_access_token(
-            unverified_claims, trust.rules, now, key_id=key.kid, rfc9068=unverified.header.typ == ACCESS_TOKEN_TYPE
-        )
-        return verified, key, unverified_claims
 
     def _trust(self, unverified_claims: Mapping[str, object]) -> TrustedIssuer:
         """Return the issuer of the token by exact match, before any key is fetched."""

@@ -81,7 +81,8 @@ def read_expiry(claims: Mapping[str, object], now: float) -> float:
         raise InvalidTokenError(Reason.EXP_MISSING)
     if now >= expires_at:
         raise InvalidTokenError(Reason.EXPIRED)
-    if claim_reading.read_not_before(claims, expires_at) > now + LEEWAY:
+    issued_at = claim_reading.read_time(claims, "iat")
+    if claim_reading.read_not_before(claims, issued_at, expires_at) > now + LEEWAY:
         raise InvalidTokenError(Reason.NOT_YET_VALID)
     return expires_at
 

@@ -68,7 +68,7 @@ def test_empty_audience_list_is_absent_where_none_is_required() -> None:
 
 
 def test_scopes_are_sorted() -> None:
-    assert join_scopes({"b", "a", "c"}) == "a b c"
+    assert join_scopes(frozenset("bac")) == "a b c"
 
 
 def test_scope_and_scp_are_read_as_string_or_list() -> None:
