@@ -20,6 +20,8 @@ storm: .venv/laptop.stamp ## Rotate the signing key under load
 	@trap '' INT; exec .venv/bin/python -m local.cli local.rotation_load_test
 
 ##@ Test
+# Modules are compiled once, also in an environment that writes no bytecode: each worker compiles 300.
+test coverage: export PYTHONDONTWRITEBYTECODE =
 test: .venv/dev.stamp ## Run the tests
 	.venv/bin/python -m pytest -n auto --dist loadgroup
 

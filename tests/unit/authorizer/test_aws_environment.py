@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import botocore.session
 import pytest
-from botocore.config import Config
+from botocore.endpoint_provider import EndpointProvider
 
 from authorizer.aws import AwsError, AwsUnavailableError
 from authorizer.aws_environment import EnvironmentCredentials, endpoint, region
@@ -35,31 +35,16 @@ def test_endpoints_equal_those_of_botocore() -> None:
         for found in session.get_available_regions(service, partition)
     }
     assert {partition for partition, _ in regions} == set(session.get_available_partitions())
+    loader = session.get_component("data_loader")
+    partitions = loader.load_data("partitions")
     for service in SERVICES:
+        rules = EndpointProvider(loader.load_service_model(service, "endpoint-rule-set-1"), partitions)
         for fips, dual_stack in product((False, True), repeat=2):
             environ = {"AWS_USE_FIPS_ENDPOINT": str(fips), "AWS_USE_DUALSTACK_ENDPOINT": str(dual_stack)}
             for partition, name in regions:
                 if not dual_stack or not ("-iso" in partition or (fips and partition == "aws-cn")):
-                    expected = _botocore_endpoint(session, service, name, fips=fips, dual_stack=dual_stack)
-                    assert endpoint(service, name, environ) == expected
-
-
-def _botocore_endpoint(
-    session: botocore.session.Session, service: str, name: str, *, fips: bool, dual_stack: bool
-) -> str:
-    client: Any = session.create_client(
-        service,
-        name,
-        aws_access_key_id="testing",
-        aws_secret_access_key="testing",
-        config=Config(use_fips_endpoint=fips, use_dualstack_endpoint=dual_stack),
-    )
-    ruleset = client._ruleset_resolver
-    url: str = ruleset.construct_endpoint(client.meta.service_model.operation_model(_ANY[service]), {}, {}).url
-    return url
-
-
-_ANY = {"dynamodb": "GetItem", "kms": "Sign", "secretsmanager": "GetSecretValue", "ssm": "GetParameter"}
+                    expected = rules.resolve_endpoint(Region=name, UseFIPS=fips, UseDualStack=dual_stack)
+                    assert endpoint(service, name, environ) == expected.url
 
 
 @pytest.mark.parametrize("service", SERVICES)
