@@ -215,15 +215,10 @@ def test_domain_name_ignores_the_host_header() -> None:
     assert event["headers"]["X-Forwarded-Proto"] == "http"
 
 
-def test_root_method_arn_ends_in_a_slash() -> None:
+@pytest.mark.parametrize(("path", "resource"), [("/", "GET/"), ("/country/", "GET/country")])
+def test_method_arn_has_no_trailing_slash(path: str, resource: str) -> None:
     api = rest_api()
-    found = call(api, api.routes[0], request(api), "/").method_arn
-    assert found.endswith("guardedapi/ms-system/GET/")
-
-
-def test_method_arn_has_no_trailing_slash() -> None:
-    api = rest_api()
-    assert call(api, api.routes[0], request(api), "/country/").method_arn.endswith("/GET/country")
+    assert call(api, api.routes[0], request(api), path).method_arn.endswith(f"guardedapi/ms-system/{resource}")
 
 
 def test_route_without_authorizer_has_no_authorizer_event() -> None:

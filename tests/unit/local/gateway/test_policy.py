@@ -86,9 +86,6 @@ def test_deny_overrides_allow() -> None:
     assert judge(ALLOW_ALL, deny()) is Verdict.EXPLICITLY_DENIED
     assert judge(deny(), ALLOW_ALL) is Verdict.EXPLICITLY_DENIED
     assert judge(ALLOW_ALL, deny(Resource=f"{STAGE}/POST/*")) is Verdict.ALLOWED
-
-
-def test_default_is_not_allowed() -> None:
     assert judge(deny(Resource="arn:other")) is Verdict.NOT_ALLOWED
 
 
