@@ -183,114 +183,66 @@ def test_dpop_scheme_is_reported(value: str) -> None:
     assert presented_token(_request(value)) == ("abc", True)
 
 
-@pytest.mark.parametrize(
-    ("event", "reason"),
-    [
-        ({}, Reason.CREDENTIALS_MISSING),
-        ({"type": "REQUEST", "headers": None}, Reason.CREDENTIALS_MISSING),
-        ({"type": "REQUEST", "headers": {"Host": "x"}}, Reason.CREDENTIALS_MISSING),
-        ({"type": "REQUEST", "headers": {"X-Authorized": "y"}}, Reason.CREDENTIALS_MISSING),
-        (_request(""), Reason.CREDENTIALS_MISSING),
-        (_request("  "), Reason.CREDENTIALS_MISSING),
-        ({"type": "TOKEN", "authorizationToken": ""}, Reason.CREDENTIALS_MISSING),
-        ({"type": "TOKEN"}, Reason.CREDENTIALS_MALFORMED),
-        ({"type": "TOKEN", "authorizationToken": 1}, Reason.CREDENTIALS_MALFORMED),
-        (_request("Bearer a", "Bearer a"), Reason.CREDENTIALS_SEVERAL),
-        (_request("Basic a", "Bearer a"), Reason.CREDENTIALS_SEVERAL),
-        (_request("", "Bearer a"), Reason.CREDENTIALS_SEVERAL),
-        (_request("Bearer a", ""), Reason.CREDENTIALS_SEVERAL),
-        (
-            {"type": "REQUEST", "headers": {"Authorization": "Bearer a", "authorization": "Bearer b"}},
-            Reason.CREDENTIALS_SEVERAL,
-        ),
-        (_request("Bearer a, Bearer b"), Reason.CREDENTIALS_SEVERAL),
-        (_request("Bearer a,b"), Reason.CREDENTIALS_SEVERAL),
-        (_request("Bearer a") | {"queryStringParameters": {"access_token": "a"}}, Reason.CREDENTIALS_SEVERAL),
-        ({"type": "REQUEST", "queryStringParameters": {"access_token": "a"}}, Reason.CREDENTIALS_MISSING),
-        (_request("Basic YTpi"), Reason.SCHEME_WRONG),
-        (_request("DPoPabc"), Reason.CREDENTIALS_MALFORMED),
-        (_request("DPoP abc,def"), Reason.CREDENTIALS_SEVERAL),
-        (_request("DPoP abc", "Bearer abc"), Reason.CREDENTIALS_SEVERAL),
-        (_request("abc"), Reason.SCHEME_WRONG),
-        (_request(" Bearer abc"), Reason.SCHEME_WRONG),
-        (_request("Bearerabc"), Reason.CREDENTIALS_MALFORMED),
-        (_request("Bearer"), Reason.CREDENTIALS_MALFORMED),
-        (_request("Bearer "), Reason.CREDENTIALS_MALFORMED),
-        (_request("Bearer\tabc"), Reason.CREDENTIALS_MALFORMED),
-        (_request("Bearer abc "), Reason.CREDENTIALS_MALFORMED),
-        (_request("Bearer abc\n"), Reason.CREDENTIALS_MALFORMED),
-        (_request("Bearer abc def"), Reason.CREDENTIALS_MALFORMED),
-        (_request("Bearer =abc"), Reason.CREDENTIALS_MALFORMED),
-        (_request("Bearer \u00e4bc"), Reason.CREDENTIALS_MALFORMED),
-        (_request('Bearer "abc"'), Reason.CREDENTIALS_MALFORMED),
-        (_request("Bearer\u00a0abc"), Reason.CREDENTIALS_MALFORMED),
-        (_request("Bearer Bearer abc"), Reason.CREDENTIALS_MALFORMED),
-        (_request("Bearer token=abc"), Reason.CREDENTIALS_MALFORMED),
-        (_request("JWT abc"), Reason.SCHEME_WRONG),
-        (_request("Bearer abc", name="Authorization "), Reason.CREDENTIALS_MISSING),
-        (_request("Bearer abc", name="author\u0131zation"), Reason.CREDENTIALS_MISSING),
-        (_request("Bearer abc", name="AUTHOR\u0130ZATION"), Reason.CREDENTIALS_MISSING),
-        ({"type": "REQUEST", "multiValueHeaders": {"Authorization": [["Bearer abc"]]}}, Reason.CREDENTIALS_MALFORMED),
-        (
-            {"type": "REQUEST", "multiValueHeaders": {"Authorization": {"0": "Bearer abc"}}},
-            Reason.CREDENTIALS_MALFORMED,
-        ),
-        (_request("Bearer abc") | {"type": "TOKEN"}, Reason.CREDENTIALS_MALFORMED),
+REJECTED: dict[Reason, list[dict[str, Any]]] = {
+    Reason.CREDENTIALS_MISSING: [
+        *({}, {"type": "REQUEST", "headers": None}, {"type": "TOKEN", "authorizationToken": ""}),
+        *({"type": "REQUEST", "headers": {"Host": "x"}}, {"type": "REQUEST", "headers": {"X-Authorized": "y"}}),
+        *(_request(""), _request("  ")),
+        {"type": "REQUEST", "queryStringParameters": {"access_token": "a"}},
+        *(_request("Bearer abc", name=f"author{i}zation") for i in ("\u0131", "\u0130")),
+        _request("Bearer abc", name="Authorization "),
     ],
-)
-def test_other_credentials_are_rejected(event: dict[str, Any], reason: Reason) -> None:
+    Reason.CREDENTIALS_SEVERAL: [
+        *(_request("Bearer a", "Bearer a"), _request("Basic a", "Bearer a"), _request("DPoP abc", "Bearer abc")),
+        *(_request("", "Bearer a"), _request("Bearer a", "")),
+        *(_request("Bearer a, Bearer b"), _request("Bearer a,b"), _request("DPoP abc,def")),
+        {"type": "REQUEST", "headers": {"Authorization": "Bearer a", "authorization": "Bearer b"}},
+        _request("Bearer a") | {"queryStringParameters": {"access_token": "a"}},
+    ],
+    Reason.SCHEME_WRONG: [_request(value) for value in ("Basic YTpi", "abc", " Bearer abc", "JWT abc")],
+    Reason.CREDENTIALS_MALFORMED: [
+        *({"type": "TOKEN"}, {"type": "TOKEN", "authorizationToken": 1}, _request("Bearer abc") | {"type": "TOKEN"}),
+        *(_request(value) for value in ("DPoPabc", "Bearerabc", "Bearer", "Bearer ", "Bearer\tabc", "Bearer abc ")),
+        *(_request(f"Bearer {value}") for value in ("abc\n", "abc def", "=abc", "\u00e4bc", '"abc"', "Bearer abc")),
+        *(_request("Bearer\u00a0abc"), _request("Bearer token=abc")),
+        {"type": "REQUEST", "multiValueHeaders": {"Authorization": [["Bearer abc"]]}},
+        {"type": "REQUEST", "multiValueHeaders": {"Authorization": {"0": "Bearer abc"}}},
+    ],
+}
+
+
+@pytest.mark.parametrize(("reason", "event"), [(reason, each) for reason, some in REJECTED.items() for each in some])
+def test_other_credentials_are_rejected(reason: Reason, event: dict[str, Any]) -> None:
     with pytest.raises(InvalidTokenError) as refused:
         presented_token(event)
     assert refused.value.reason is reason
 
 
+ARN = "arn:aws:execute-api:eu-west-1:123456789012:abc123"
+
+
 @pytest.mark.parametrize(
-    ("method_arn", "stage"),
+    ("stage", "rest"),
     [
-        (
-            "arn:aws:execute-api:eu-west-1:123456789012:abc123/ms-system/GET/country/code/AUS",
-            "arn:aws:execute-api:eu-west-1:123456789012:abc123/ms-system",
-        ),
-        (
-            "arn:aws-cn:execute-api:cn-north-1:123456789012:abc123/prod/GET/",
-            "arn:aws-cn:execute-api:cn-north-1:123456789012:abc123/prod",
-        ),
-        (
-            "arn:aws-us-gov:execute-api:us-gov-west-1:123456789012:abc123/a_b/POST/x:y/~z",
-            "arn:aws-us-gov:execute-api:us-gov-west-1:123456789012:abc123/a_b",
-        ),
-        (
-            "arn:aws:execute-api:eu-west-1:123456789012:abc123/$default/GET/country",
-            "arn:aws:execute-api:eu-west-1:123456789012:abc123/$default",
-        ),
-        (
-            "arn:aws:execute-api:mars-west-1:123456789012:ymy8tbxw7b/api/$connect",
-            "arn:aws:execute-api:mars-west-1:123456789012:ymy8tbxw7b/api",
-        ),
-        (
-            "arn:aws:execute-api:eu-west-1:123456789012:abc123/test-invoke-stage/GET/*/../*",
-            "arn:aws:execute-api:eu-west-1:123456789012:abc123/test-invoke-stage",
-        ),
+        (f"{ARN}/ms-system", "GET/country/code/AUS"),
+        ("arn:aws-cn:execute-api:cn-north-1:123456789012:abc123/prod", "GET/"),
+        ("arn:aws-us-gov:execute-api:us-gov-west-1:123456789012:abc123/a_b", "POST/x:y/~z"),
+        (f"{ARN}/$default", "GET/country"),
+        ("arn:aws:execute-api:mars-west-1:123456789012:ymy8tbxw7b/api", "$connect"),
+        (f"{ARN}/test-invoke-stage", "GET/*/../*"),
     ],
 )
-def test_arn_parts_are_parsed(method_arn: str, stage: str) -> None:
-    assert AuthorizerEvent({"methodArn": method_arn}).stage_arn() == stage
+def test_arn_parts_are_parsed(stage: str, rest: str) -> None:
+    assert AuthorizerEvent({"methodArn": f"{stage}/{rest}"}).stage_arn() == stage
 
 
 @pytest.mark.parametrize(
     "method_arn",
     [
-        None,
-        "",
-        "arn:aws:execute-api:eu-west-1:123456789012:abc123",
-        "arn:aws:execute-api:eu-west-1:123456789012:abc123/ms-system",
-        "arn:aws:execute-api:eu-west-1:123456789012:*/ms-system/GET/",
-        "arn:aws:execute-api:eu-west-1:123456789012:abc123/*/GET/",
-        "arn:aws:execute-api:eu-west-1:123456789012:abc123/ms-syst?m/GET/",
+        *(None, "", ARN, f"{ARN}/ms-system", f"{ARN}/*/GET/", f"{ARN}/ms-syst?m/GET/"),
+        *(f"{ARN}/${{aws:x}}/GET/", f"{ARN}//GET/", f"{ARN[:-6]}*/ms-system/GET/"),
         "arn:aws:execute-api:eu-west-*:123456789012:abc123/ms-system/GET/",
         "arn:aws*:execute-api:eu-west-1:123456789012:abc123/ms-system/GET/",
-        "arn:aws:execute-api:eu-west-1:123456789012:abc123/${aws:x}/GET/",
-        "arn:aws:execute-api:eu-west-1:123456789012:abc123//GET/",
         "arn:aws:lambda:eu-west-1:123456789012:function:x/y/z",
     ],
 )
