@@ -23,7 +23,6 @@ from .event import AuthorizerEvent
 from .jwks_cache import JwksCache
 from .jws import PROOF_ALGORITHMS
 from .metrics import Meter, Metric
-from .responses import AuthorizerOutput
 from .settings import Settings, SettingsError
 
 RETRY_AFTER = 5
@@ -136,7 +135,7 @@ class AccessTokens:
         self._headers = frozenset(("authorization", "dpop", self.certificate_header))
         clocks = Clocks(time.time, time.monotonic)
         context = Context(settings, clocks, jitter, _send, _ignore, _NoMetrics())
-        self._authorizer = authorizer_factory(context, _shared_key_caches(context))(_TokenOnly(), frozenset())
+        self._authorizer = authorizer_factory(context, _shared_key_caches(context))(None, frozenset())
 
     def verify(self, request: Request, *scopes: str) -> VerifiedToken:
         """Return the verified token of a request that has all of these scopes.
@@ -314,18 +313,6 @@ class _ProxiedEvent(AuthorizerEvent):
         if value.startswith(":"):  # RFC 9440, 2.1
             return f"-----BEGIN CERTIFICATE-----\n{value.strip(':')}\n-----END CERTIFICATE-----"
         return unquote(value)
-
-
-class _TokenOnly:
-    """Writes no response: the caller needs the token."""
-
-    def cache_key(self, event: AuthorizerEvent) -> str:
-        """Return a constant."""
-        return ""
-
-    def write(self, token: VerifiedToken, cache_key: str) -> AuthorizerOutput:
-        """Return an empty output."""
-        return AuthorizerOutput({}, allows=True)
 
 
 class _WouldBlockError(BaseException):

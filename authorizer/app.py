@@ -175,7 +175,7 @@ def authorizer_factory(
     keys: Mapping[str, JwksCache],
     credential_source: CredentialSource | None = None,
     deny_list_table: StateTable | None = None,
-) -> Callable[[ResponseWriter, frozenset[str]], Authorizer]:
+) -> Callable[[ResponseWriter | None, frozenset[str]], Authorizer]:
     """Return a function that makes authorizers for one API each, with the same key sets and stores.
 
     It takes the writer of responses, and the API's own audiences, if they replace those of the settings.
@@ -186,7 +186,7 @@ def authorizer_factory(
     deny_list = _deny_list(context, deny_list_table)
     freshness = {issuer: cache.freshness for issuer, cache in keys.items()}
 
-    def make_authorizer(responses: ResponseWriter, audiences: frozenset[str]) -> Authorizer:
+    def make_authorizer(responses: ResponseWriter | None, audiences: frozenset[str]) -> Authorizer:
         issuers = _claim_rules(settings, audiences)
         verifier = Verifier(
             {each.issuer: TrustedIssuer(keys[each.issuer], each) for each in issuers},

@@ -87,6 +87,20 @@ def powertools_authorizer(setup: Setup) -> Prepared:
     return handle, setup["events"]
 
 
+def in_process(name: str, setup: Setup) -> Prepared:
+    """Check requests in an application: `library`, `request:RIVAL`, `fastapi:library` or `fastapi:RIVAL`."""
+    from tests.benchmarks import library
+
+    kind, _, rival = name.partition(":")
+    requests = [library.headers_of(token) for token in setup["tokens"]]
+    if kind == "library":
+        return library.verify_with_library(setup), requests
+    verify: Any = None if rival == "library" else _verifier(rival, setup)[0]
+    if kind == "fastapi":
+        return library.fastapi_request(setup, verify), requests
+    return library.verify_with_rival(verify), requests
+
+
 def _verifier(name: str, setup: Setup) -> Prepared:
     from tests.benchmarks import rivals
 
@@ -107,7 +121,10 @@ CONTENDERS: dict[str, Callable[[Setup], Prepared]] = {
 def serve(name: str, questions: Iterator[str], answers: Any) -> None:
     """Prepare, then answer each number of runs with the time they took."""
     setup = json.loads(next(questions))
-    run, inputs = CONTENDERS[name](setup) if name in CONTENDERS else _verifier(name, setup)
+    if name in CONTENDERS:
+        run, inputs = CONTENDERS[name](setup)
+    else:
+        run, inputs = (in_process if ":" in name or name == "library" else _verifier)(name, setup)
     for each in inputs[: setup.get("warm_up")]:
         run(each)
     # Objects of the benchmark are not garbage of the contender.

@@ -52,7 +52,8 @@ def gatehouse_contender(
         )
 
 
-def _rival_setup(tokens: list[str]) -> dict[str, Any]:
+def rival_setup(tokens: list[str]) -> dict[str, Any]:
+    """Return the setup of a contender that is not Gatehouse's handler."""
     return {
         "world": {
             "issuer": ISSUER,
@@ -82,7 +83,7 @@ def decisions() -> Iterator[Section]:
 
 
 def _new_process(tokens: list[str]) -> Section:
-    setup = _rival_setup(tokens) | {"warm_up": 1}
+    setup = rival_setup(tokens) | {"warm_up": 1}
     with gatehouse_contender(tokens, TOKENS - 1, warm_up=1) as ours:
         contenders = {_WHOLE: ours, _NODE: Contender(_node("authorizer"), setup, TOKENS - 1)}
         samples = take_turns(contenders, turns=1, rounds=3 * ROUNDS)
@@ -96,7 +97,7 @@ def _new_process(tokens: list[str]) -> Section:
 
 
 def _first(tokens: list[str]) -> Section:
-    setup = _rival_setup(tokens)
+    setup = rival_setup(tokens)
     with gatehouse_contender(tokens) as ours:
         contenders = {_WHOLE: ours, _POWERTOOLS: Contender(python("powertools-authorizer"), setup)}
         if has_node():
@@ -130,7 +131,7 @@ def _first(tokens: list[str]) -> Section:
 
 
 def _again(tokens: list[str]) -> Section:
-    setup = _rival_setup(tokens)
+    setup = rival_setup(tokens)
     with gatehouse_contender(tokens, SEEN_RUNS) as ours:
         contenders = {_WHOLE: ours, _POWERTOOLS: Contender(python("powertools-authorizer"), setup)}
         if has_node():

@@ -22,6 +22,7 @@ from tests.benchmarks.decisions import decisions, sizes
 from tests.benchmarks.http_rate import http_rate
 from tests.benchmarks.instructions import instructions
 from tests.benchmarks.issuing import issuing
+from tests.benchmarks.library import library
 from tests.benchmarks.memory import memory
 from tests.benchmarks.page import write_page
 from tests.benchmarks.plot import write_plot
@@ -30,7 +31,7 @@ from tests.benchmarks.steps import steps
 from tests.benchmarks.turns import NODE, ROOT, has_node
 
 SOME_TOKENS, ALL_TOKENS = 100_000, 1_000_000
-_PACKAGES = ("cryptography", "pyjwt", "joserfc", "aws-lambda-powertools", "chalice", "moto")
+_PACKAGES = ("cryptography", "pyjwt", "joserfc", "aws-lambda-powertools", "fastapi", "chalice", "moto")
 
 
 def machine() -> dict[str, str]:
@@ -66,6 +67,7 @@ def _node_versions() -> dict[str, str]:
 def _measurements(*, full: bool) -> dict[str, Callable[[], Iterable[Section]]]:
     return {
         "decisions": decisions,
+        "library": library,
         "steps": steps,
         "sizes": lambda: [sizes()],
         "attacks": lambda: [attacks()],

@@ -88,7 +88,8 @@ def _table(whole: list[float], each: dict[str, list[float]]) -> list[Measurement
 
 
 def _first(gate: Authorizer, tokens: list[_Token]) -> Section:
-    now, verifier = time.time(), gate._verifier
+    now, verifier, responses = time.time(), gate._verifier, gate._responses
+    assert responses is not None
     trust = verifier._issuers[ISSUER]
     key = trust.keys.find(tokens[0].unverified.header.kid, SOON)
     stage = tokens[0].event.stage_arn()
@@ -106,7 +107,7 @@ def _first(gate: Authorizer, tokens: list[_Token]) -> Section:
                 lambda token: claims.read_access_token(token.claims, trust.rules, now, key_id=key.kid, rfc9068=True),
                 tokens,
             ),
-            "policy, context": _time(lambda token: gate._responses.write(token.verified, stage), tokens),
+            "policy, context": _time(lambda token: responses.write(token.verified, stage), tokens),
             "the log line": _time(_write_line(gate, tokens[0]), tokens),
         },
     )
