@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -35,7 +35,7 @@ from .client_store import clients_of
 from .context import CommandContext, pass_context
 from .errors import CommandError, ExitCode, UsageError
 from .input_files import parse_yaml, read_certificate, read_secret, read_text, write_private_file
-from .options import Command
+from .options import Command, with_options
 from .times import iso, parse_moment, readable
 
 _FILE = click.Path(path_type=Path)
@@ -106,8 +106,6 @@ def deliver(
             ExitCode.TROUBLE,
         ) from error
 
-
-F = TypeVar("F", bound="Callable[..., object]")
 
 _RESETTABLE = sorted(
     field.name
@@ -189,15 +187,9 @@ _CLIENT_OPTIONS = (
 )
 
 
-def _client_options(command: F) -> F:
-    for option in reversed(_CLIENT_OPTIONS):
-        command = option(command)
-    return command
-
-
 @click.command(cls=Command)
 @click.argument("client_id")
-@_client_options
+@with_options(_CLIENT_OPTIONS)
 @secret_file_option
 @secret_to_option
 @pass_context
@@ -231,7 +223,7 @@ def create(
 
 @click.command(cls=Command)
 @click.argument("client_id")
-@_client_options
+@with_options(_CLIENT_OPTIONS)
 @click.option("--add-scope", "added", multiple=True, help="Add a scope to the list; may be repeated.")
 @click.option("--remove-scope", "removed", multiple=True, help="Remove a scope; may be repeated.")
 @click.option(

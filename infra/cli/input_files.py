@@ -127,7 +127,7 @@ def write_private_file(path: Path, text: str) -> None:
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}.") from error
     try:
-        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - takes a descriptor
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
         with suppress(OSError):

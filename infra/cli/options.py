@@ -1,15 +1,17 @@
 """Options of every command, before or after its name, and the classes that add them."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Self, cast
+from typing import Any, Self, TypeVar, cast
 
 import click
 
 from .errors import ExitCode
 from .output import Terminal
+
+F = TypeVar("F", bound="Callable[..., Any]")
 
 _KEY = "gatehouse.options"
 _WHOLE_SENTENCE = 200
@@ -142,6 +144,17 @@ class LazyGroup(Group):
             return super().get_command(ctx, cmd_name)
         module, _, attribute = self.members[cmd_name].partition(":")
         return cast("click.Command", getattr(import_module(module, __package__), attribute))
+
+
+def with_options(options: Sequence[Callable[[F], F]]) -> Callable[[F], F]:
+    """Return a decorator that adds options to a command, in their order."""
+
+    def decorate(command: F) -> F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 def global_option_names() -> frozenset[str]:

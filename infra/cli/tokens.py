@@ -4,9 +4,8 @@ import json
 import re
 import shlex
 from base64 import b64encode
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote_plus
 
 import click
@@ -30,12 +29,10 @@ from .errors import ExitCode, UsageError
 from .http_client import Certificates
 from .input_files import STDIN, read_secret, write_private_file
 from .local_authorizer import guarded_url
-from .options import Group
+from .options import Group, with_options
 from .times import span
 from .token_inspection import inspect, read_token
 from .token_requests import ClientAuthentication, ClientKey, new_key, not_understood, post, read_key
-
-F = TypeVar("F", bound="Callable[..., object]")
 
 SECRET_VARIABLE = "GATEHOUSE_CLIENT_SECRET"
 
@@ -81,12 +78,6 @@ _AUTHENTICATION = (
 _token_file = click.argument("file", type=_FILE, default=STDIN)
 
 
-def _authentication_options(command: F) -> F:
-    for option in reversed(_AUTHENTICATION):
-        command = option(command)
-    return command
-
-
 @click.group(cls=Group)
 def token() -> None:
     """Get a token as a client, explain a decision, introspect and revoke tokens."""
@@ -94,7 +85,7 @@ def token() -> None:
 
 @token.command()
 @click.argument("client_id")
-@_authentication_options
+@with_options(_AUTHENTICATION)
 @click.option("--dpop", is_flag=True, help="Bind the token to a new key that is not stored.")
 @click.option("--dpop-key", type=_FILE, help="Bind the token to the key in this file; created if missing.")
 @click.option("--scope", "scopes", multiple=True, help="Scope to request; may be repeated.")
@@ -153,7 +144,7 @@ def get(context: CommandContext, /, client_id: str, **given: Any) -> None:
 @token.command()
 @click.argument("client_id")
 @_token_file
-@_authentication_options
+@with_options(_AUTHENTICATION)
 @pass_context
 def introspect(context: CommandContext, /, client_id: str, file: Path, **given: Any) -> None:
     """Introspect a token as a client or resource server; exit with 1 if it is not active.
@@ -175,7 +166,7 @@ def introspect(context: CommandContext, /, client_id: str, file: Path, **given: 
 @token.command()
 @click.argument("client_id")
 @_token_file
-@_authentication_options
+@with_options(_AUTHENTICATION)
 @pass_context
 def revoke(context: CommandContext, /, client_id: str, file: Path, **given: Any) -> None:
     """Revoke a token as the client that it was issued to.

@@ -175,10 +175,10 @@ def test_imported_stack_is_not_removed(monkeypatch: pytest.MonkeyPatch, capsys: 
     exports = {name: {"Value": "-", "Export": {"Name": f"new-{name}"}} for name in ("Issuer", "JwksUri")}
     _create("new", {"Outputs": exports})
 
-    def imports(ExportName: str) -> dict[str, list[str]]:  # noqa: N803 - boto3's name
-        if ExportName == "new-Issuer":
+    def imports(**given: str) -> dict[str, list[str]]:
+        if given["ExportName"] == "new-Issuer":
             return {"Imports": ["customers", "orders"]}
-        message = f"Export '{ExportName}' is not imported by any stack."
+        message = f"Export '{given['ExportName']}' is not imported by any stack."
         raise ClientError({"Error": {"Code": "ValidationError", "Message": message}}, "ListImports")
 
     account = remove.Account()
