@@ -23,7 +23,13 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def gatehouse(account: None) -> CommandLine:
+def cli() -> CommandLine:
+    """The command line. The test creates the deployment."""
+    return CommandLine(ManualClock(NOW))
+
+
+@pytest.fixture
+def gatehouse(account: None, cli: CommandLine) -> CommandLine:
     """The command line, and a deployment for it."""
     deploy()
-    return CommandLine(ManualClock(NOW))
+    return cli

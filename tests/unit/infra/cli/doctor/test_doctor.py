@@ -94,34 +94,29 @@ def healthy(account: None) -> Iterator[Healthy]:
         yield Healthy(server)
 
 
-@pytest.fixture
-def gatehouse() -> CommandLine:
-    return CommandLine(ManualClock(NOW))
-
-
-def troubles(gatehouse: CommandLine) -> dict[str, str]:
+def troubles(cli: CommandLine) -> dict[str, str]:
     """Return the findings by area and check."""
-    examined = gatehouse("doctor", "--json")
+    examined = cli("doctor", "--json")
     document = examined.json
     assert examined.code == bool(document["counts"]["failure"])
     return {f"{each['area']}: {each['check']}": each["seen"] for each in document["findings"] if each["level"] != "ok"}
 
 
-def test_healthy_deployment_has_no_findings(healthy: Healthy, gatehouse: CommandLine, tmp_path: Path) -> None:
+def test_healthy_deployment_has_no_findings(healthy: Healthy, cli: CommandLine, tmp_path: Path) -> None:
     healthy.deploy()
     report = tmp_path / "report.json"
-    examined = gatehouse("doctor", "--report", str(report))
+    examined = cli("doctor", "--report", str(report))
     assert (examined.code, examined.stderr) == (0, "")
     written = json.loads(report.read_text())
     assert written["counts"]["ok"] == len(written["findings"]), examined.stdout
     assert {each["check"] for each in written["findings"]} == {check.name for check in doctor.CHECKS}
     assert examined.stdout == f"{len(written['findings'])} ok.\n"
-    everything = gatehouse("doctor", "--all").stdout
+    everything = cli("doctor", "--all").stdout
     assert everything.count("\nok ") == len(written["findings"])
     assert max(map(len, everything.splitlines())) <= 80
 
 
-def test_endpoint_faults_are_found(healthy: Healthy, gatehouse: CommandLine) -> None:
+def test_endpoint_faults_are_found(healthy: Healthy, cli: CommandLine) -> None:
     healthy.deploy(given={"DomainName": "auth.example"})
     private = {**key(1).public_jwk, "kid": key(1).kid, "d": "AQAB"}
     answers = healthy.server.answers
@@ -133,9 +128,9 @@ def test_endpoint_faults_are_found(healthy: Healthy, gatehouse: CommandLine) -> 
     )
     answers["GET /ms-system/gatehouse-doctor-knows-no-such-route"] = Said(403, "{}")
     answers["GET /ms-system/.well-known/oauth-protected-resource"] = Said(200, "{}")
-    gatehouse.clock.now += 90  # and Date may be a second behind
-    found = troubles(gatehouse)
-    seen = json.dumps(gatehouse("doctor", "--json").json)
+    cli.clock.now += 90  # and Date may be a second behind
+    found = troubles(cli)
+    seen = json.dumps(cli("doctor", "--json").json)
     assert f"{healthy.server.url}/.well-known/oauth-authorization-server{STAGE} answers 404" in seen
     assert "has the issuer https://other.example" in seen
     for check, said in {
@@ -152,20 +147,20 @@ def test_endpoint_faults_are_found(healthy: Healthy, gatehouse: CommandLine) -> 
         assert said in found[check]
 
 
-def test_key_set_differences_are_found(healthy: Healthy, gatehouse: CommandLine) -> None:
+def test_key_set_differences_are_found(healthy: Healthy, cli: CommandLine) -> None:
     healthy.deploy()
     healthy.say_keys(ring(key(2)).key_set(NOW))
-    found = json.dumps(gatehouse("doctor", "--json").json)
+    found = json.dumps(cli("doctor", "--json").json)
     assert f"not published: {key(1).kid}" in found
     assert f"published, and not in the ring: {key(2).kid}" in found
 
 
-def test_unreachable_server_is_one_failure(gatehouse: CommandLine, account: None) -> None:
+def test_unreachable_server_is_one_failure(cli: CommandLine, account: None) -> None:
     with answers_server() as server:
         healthy = Healthy(server)
         healthy.deploy()
     host = server.url.removeprefix("http://")
-    document = gatehouse("doctor", "--json").json
+    document = cli("doctor", "--json").json
     failed = [each for each in document["findings"] if each["level"] == "failure"]
     assert [each["check"] for each in failed] == ["reach"]
     assert failed[0]["seen"] == (f"no answer: the authorization server at {host}, the guarded API at {host}")
@@ -173,7 +168,7 @@ def test_unreachable_server_is_one_failure(gatehouse: CommandLine, account: None
     skipped = [each for each in document["findings"] if each["level"] == "not examined"]
     assert {each["area"] for each in skipped} == {"authorization server", "guarded API"}
     assert document["counts"]["not examined"] == len(skipped) == 10
-    shown = gatehouse("doctor", "--all")
+    shown = cli("doctor", "--all")
     assert shown.code == 1
     said = " ".join(shown.stdout.split())
     assert "10 checks" in said
@@ -181,10 +176,10 @@ def test_unreachable_server_is_one_failure(gatehouse: CommandLine, account: None
     assert said.count("see above:") == 1
 
 
-def test_authorizers_client_is_checked(healthy: Healthy, gatehouse: CommandLine) -> None:
+def test_authorizers_client_is_checked(healthy: Healthy, cli: CommandLine) -> None:
     # The endpoint lets it in all the same, as a warm process does for a while.
     healthy.deploy(client("opaque", token_format=TokenFormat.OPAQUE, audience=("billing",)))
-    table = gatehouse.clients
+    table = cli.clients
     check = "clients: the authorizer's own"
     for change, said in (
         ({"disabled": True}, "authorizer is disabled: processes that know it otherwise"),
@@ -196,29 +191,29 @@ def test_authorizers_client_is_checked(healthy: Healthy, gatehouse: CommandLine)
             table.delete(seen)
         else:
             table.put(replace(seen.client, **change), seen)
-        found = troubles(gatehouse)
+        found = troubles(cli)
         assert list(found) == [check]
         assert said in found[check]
         assert "follow within 30 s" in found[check]
     table.delete(table.get("opaque"))
-    document = gatehouse("doctor", "--json").json
+    document = cli("doctor", "--json").json
     assert document["counts"]["failure"] == 0  # no client gets opaque tokens
 
 
-def test_missing_sample_api_is_not_applicable(healthy: Healthy, gatehouse: CommandLine) -> None:
+def test_missing_sample_api_is_not_applicable(healthy: Healthy, cli: CommandLine) -> None:
     healthy.deploy(sample_api=False)
-    document = gatehouse("doctor", "--json").json
+    document = cli("doctor", "--json").json
     levels = {(each["area"], each["check"]): each["level"] for each in document["findings"]}
     problems = [each for each in document["findings"] if each["level"] in ("failure", "warning")]
     assert problems == []
     assert levels["guarded API", "without a token"] == "not applicable"
     assert levels["account", "authorizer cache"] == "not applicable"
     assert levels["account", "functions"] == levels["clients", "the authorizer's own"] == "ok"
-    shown = " ".join(gatehouse("doctor", "--all").stdout.split())
+    shown = " ".join(cli("doctor", "--all").stdout.split())
     assert shown.count("the stack has no sample API") == 1
 
 
-def test_faults_of_clients_are_found(healthy: Healthy, gatehouse: CommandLine) -> None:
+def test_faults_of_clients_are_found(healthy: Healthy, cli: CommandLine) -> None:
     digest = digest_generated("used long ago")
 
     def secret(ends: int | None) -> tuple[StoredSecret, ...]:
@@ -239,7 +234,7 @@ def test_faults_of_clients_are_found(healthy: Healthy, gatehouse: CommandLine) -
     healthy.server.answers[f"POST {STAGE}/oauth2/introspect"] = Said(401, '{"error":"invalid_client"}')
     uses = SecretUses(AWS, physical_name("StateTable"))
     uses.record("idle", digest, NOW - 100 * DAY)
-    document = gatehouse("doctor", "--json").json
+    document = cli("doctor", "--json").json
     seen = [each["seen"] for each in document["findings"]]
     for said in (
         "ended has no valid secret: it gets no tokens",
@@ -261,18 +256,18 @@ def test_faults_of_clients_are_found(healthy: Healthy, gatehouse: CommandLine) -
     assert any(each.startswith("opaque tokens of opaque are answered with") for each in seen)
 
 
-def test_proofs_with_a_cache_are_found(healthy: Healthy, gatehouse: CommandLine) -> None:
+def test_proofs_with_a_cache_are_found(healthy: Healthy, cli: CommandLine) -> None:
     authorizer = {"PROOF_OF_POSSESSION": "dpop", "REPLAY_TABLE": "table"}
     healthy.deploy(authorizer={"DENY_LIST_TABLE": "", **authorizer})
-    found = troubles(gatehouse)
+    found = troubles(cli)
     assert "decisions reused for 300 s without any" in found["clients: bound tokens"]
     assert "tokens for any audience" in found["clients: audiences"]
 
 
-def test_warnings_fail_only_with_strict(healthy: Healthy, gatehouse: CommandLine) -> None:
+def test_warnings_fail_only_with_strict(healthy: Healthy, cli: CommandLine) -> None:
     healthy.deploy(client("another"))
-    assert list(troubles(gatehouse)) == ["clients: audiences"]
-    assert gatehouse("doctor", "--strict").code == 1
+    assert list(troubles(cli)) == ["clients: audiences"]
+    assert cli("doctor", "--strict").code == 1
 
 
 def kept(**times: int | None) -> KeyRing:
@@ -336,11 +331,11 @@ def test_oversized_key_set_is_found(account: None) -> None:
     assert "11 published, and there can be 11" in ring_troubles()["keys: size of the key set"]
 
 
-def test_unreadable_record_is_found(account: None, gatehouse: CommandLine) -> None:
+def test_unreadable_record_is_found(account: None, cli: CommandLine) -> None:
     deploy()
     ended = tuple(replace(each, expires_at=int(NOW) - 1) for each in client().secrets)
-    gatehouse.clients.put(client(secrets=ended), None)
-    aws_client("dynamodb").put_item(TableName=gatehouse.clients.name, Item={"client_id": {"S": "bare"}})
+    cli.clients.put(client(secrets=ended), None)
+    aws_client("dynamodb").put_item(TableName=cli.clients.name, Item={"client_id": {"S": "bare"}})
     wanted = {"records", "secrets", "disabled"}
     found = troubles_of([check for check in client_checks.CHECKS if check.name in wanted])
     assert found.keys() == {"clients: records", "clients: secrets"}
@@ -363,20 +358,20 @@ def troubles_of(checks: Iterable[Check]) -> dict[str, str]:
     }
 
 
-def test_unreadable_ring_is_a_failure(healthy: Healthy, gatehouse: CommandLine) -> None:
+def test_unreadable_ring_is_a_failure(healthy: Healthy, cli: CommandLine) -> None:
     healthy.deploy()
     secrets = aws_client("secretsmanager")
     name = physical_name("KeyRingSecret")
     newer = key_ring.to_json(ring()).replace('"version": 1', '"version": 9')
     secrets.put_secret_value(SecretId=name, SecretString=newer)
-    document = gatehouse("doctor", "--json").json
+    document = cli("doctor", "--json").json
     levels = {each["level"] for each in document["findings"] if each["area"] == "keys"}
     assert levels == {Level.OK, Level.NOT_EXAMINED}  # the rules are known without it
     (failed,) = [each for each in document["findings"] if each["level"] == "failure"]
     assert "newer version" in failed["to_do"]
 
 
-def test_unwritable_report_is_an_error(healthy: Healthy, gatehouse: CommandLine, tmp_path: Path) -> None:
+def test_unwritable_report_is_an_error(healthy: Healthy, cli: CommandLine, tmp_path: Path) -> None:
     healthy.deploy()
-    refused = gatehouse("doctor", "--report", str(tmp_path / "no" / "report.json"))
+    refused = cli("doctor", "--report", str(tmp_path / "no" / "report.json"))
     assert (refused.code, "cannot be written" in refused.stderr) == (2, True)

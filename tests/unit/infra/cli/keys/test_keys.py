@@ -19,7 +19,6 @@ from infra.cli.key_operations import rotation_settings
 from infra.cli.keys import lives
 from tests.support.cli import AWS, STACK, CommandLine, Meanwhile, Result, aws_client, deploy, physical_name
 from tests.support.deployed_template import transformed
-from tests.support.memory_stores import ManualClock
 from tests.support.server import NOW, client, key
 
 DAY, HOUR = 86_400, 3_600
@@ -138,14 +137,13 @@ def test_announcement_survives_concurrent_writes(gatehouse: CommandLine) -> None
     assert len(ring_of().keys) == 2
 
 
-def test_rotate_without_signing_key_is_rejected(account: None) -> None:
+def test_rotate_without_signing_key_is_rejected(account: None, cli: CommandLine) -> None:
     deploy(kept=KeyRing(()))
-    gatehouse = CommandLine(ManualClock(NOW))
-    assert "keys emergency" in gatehouse("keys", "rotate", "--yes").stderr
-    listed = gatehouse("keys", "list")
+    assert "keys emergency" in cli("keys", "rotate", "--yes").stderr
+    listed = cli("keys", "list")
     assert (listed.code, listed.stdout) == (3, "")
-    assert gatehouse("keys", "emergency", "--yes").code == 0
-    assert list(states(gatehouse("keys", "list", "--json")).values()) == ["signs"]
+    assert cli("keys", "emergency", "--yes").code == 0
+    assert list(states(cli("keys", "list", "--json")).values()) == ["signs"]
 
 
 def test_signing_key_is_not_retired(gatehouse: CommandLine) -> None:
@@ -269,29 +267,27 @@ def test_revoked_key_has_one_algorithm(gatehouse: CommandLine) -> None:
     assert (wrong.code, "is for RS256" in wrong.stderr) == (2, True)
 
 
-def test_algorithm_is_required_if_several(account: None) -> None:
+def test_algorithm_is_required_if_several(account: None, cli: CommandLine) -> None:
     deploy(given={"SigningAlgorithms": "RS256,ES256"})
-    gatehouse = CommandLine(ManualClock(NOW))
-    asked = gatehouse("keys", "rotate", "--yes")
+    asked = cli("keys", "rotate", "--yes")
     assert (asked.code, "RS256, ES256" in asked.stderr) == (2, True)
-    assert gatehouse("keys", "rotate", "--yes", "--algorithm", "RS256").code == 0
-    assert gatehouse("keys", "emergency", "--yes", "--algorithm", "ES256").code == 0
+    assert cli("keys", "rotate", "--yes", "--algorithm", "RS256").code == 0
+    assert cli("keys", "emergency", "--yes", "--algorithm", "ES256").code == 0
     assert {each.alg for each in ring_of().keys} == {"RS256", "ES256"}
 
 
-def test_kms_backend_creates_kms_keys(account: None) -> None:
+def test_kms_backend_creates_kms_keys(account: None, cli: CommandLine) -> None:
     deploy(given={"KeyEdition": "kms"})
-    gatehouse = CommandLine(ManualClock(NOW))
-    made = gatehouse("keys", "rotate", "--yes", "--json").json
+    made = cli("keys", "rotate", "--yes", "--json").json
     (arn,) = [each.signer for each in ring_of().keys if each.kid == made["kid"]]
     tags = aws_client("kms").list_resource_tags(KeyId=arn)["Tags"]
     assert tags == [{"TagKey": "gatehouse:stack", "TagValue": STACK}]
     assert made["edition"] == "kms"
 
 
-def test_unsafe_parameters_are_rejected_first(account: None) -> None:
+def test_unsafe_parameters_are_rejected_first(account: None, cli: CommandLine) -> None:
     deploy(given={"KeyAnnounceHours": "1"})
-    refused = CommandLine(ManualClock(NOW))("keys", "rotate", "--yes")
+    refused = cli("keys", "rotate", "--yes")
     assert refused.code == 1
     assert "a key is announced for 3600 seconds" in refused.stderr
     assert len(ring_of().keys) == 1

@@ -24,7 +24,6 @@ from local.gateway.template import Template
 from tests.support.answers_server import AnswersServer, Said, answers_server
 from tests.support.cli import STACK as NAME
 from tests.support.cli import CommandLine, Result, aws_client, deploy, physical_name
-from tests.support.memory_stores import ManualClock
 from tests.support.server import NOW, key, ring
 from tests.support.whole_deployment import deploy_all
 
@@ -65,24 +64,19 @@ def issuer(account: None) -> Iterator[Issuer]:
         yield Issuer(server)
 
 
-@pytest.fixture
-def gatehouse() -> CommandLine:
-    return CommandLine(ManualClock(NOW))
-
-
-def inspected(gatehouse: CommandLine, token: str, *options: str) -> Result:
-    return gatehouse("token", "inspect", *options, "--json", answer=token + "\n")
+def inspected(cli: CommandLine, token: str, *options: str) -> Result:
+    return cli("token", "inspect", *options, "--json", answer=token + "\n")
 
 
 def steps(result: Result) -> dict[str, bool | None]:
     return {step["stage"]: step["passed"] for step in result.json["steps"]}
 
 
-def test_allowed_request_shows_the_statement(issuer: Issuer, gatehouse: CommandLine, tmp_path: Path) -> None:
+def test_allowed_request_shows_the_statement(issuer: Issuer, cli: CommandLine, tmp_path: Path) -> None:
     issuer.deploy(AUDIENCE="billing,others")
     file = tmp_path / "token"
     file.write_text(issuer.token())
-    said = gatehouse("token", "inspect", str(file), "--request", "get", "/country/code/AUS?x=1")
+    said = cli("token", "inspect", str(file), "--request", "get", "/country/code/AUS?x=1")
     assert said.code == 0
     for line in (
         "✓ read          a JWT of",
@@ -106,10 +100,10 @@ def test_allowed_request_shows_the_statement(issuer: Issuer, gatehouse: CommandL
     assert issuer.token() not in said.stdout + said.stderr
 
 
-def test_wrapped_lines_are_indented(issuer: Issuer, gatehouse: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrapped_lines_are_indented(issuer: Issuer, cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     issuer.deploy()
     monkeypatch.setenv("COLUMNS", "80")
-    shown = gatehouse("token", "inspect", "--request", "GET", "/country", answer=issuer.token()).stdout
+    shown = cli("token", "inspect", "--request", "GET", "/country", answer=issuer.token()).stdout
     steps, _, decision = shown.rpartition("\n\n")
     assert "GET /country is allowed" in decision
     assert max(map(len, shown.splitlines())) <= 80
@@ -119,14 +113,14 @@ def test_wrapped_lines_are_indented(issuer: Issuer, gatehouse: CommandLine, monk
     assert all(line.startswith("✓ ") or (line[:16].isspace() and line[16] != " ") for line in steps.splitlines())
 
 
-def test_denied_request_names_the_scope(issuer: Issuer, gatehouse: CommandLine) -> None:
+def test_denied_request_names_the_scope(issuer: Issuer, cli: CommandLine) -> None:
     issuer.deploy()
     for token, path, statement, would in (
         (issuer.token(scope=["other"]), "/country", "/*", "country.read would open it"),
         (issuer.token(), "/customer", None, "no single scope opens it"),
         (issuer.token(), "/country/code/A/B", "/GET/country/code/*/*", "no single scope"),
     ):
-        said = inspected(gatehouse, token, "--request", "GET", path)
+        said = inspected(cli, token, "--request", "GET", path)
         assert (said.code, said.json["status"], said.json["reason"]) == (1, 403, "scope_insufficient")
         assert steps(said)["policy"] is False
         assert would in said.json["steps"][-1]["says"][1]
@@ -135,22 +129,22 @@ def test_denied_request_names_the_scope(issuer: Issuer, gatehouse: CommandLine) 
 
 
 @pytest.mark.parametrize("token", ["eyJhbGciOiJSUzI1NiJ9." + "A" * 500, "gh_at_" + "A" * 43])
-def test_pasted_token_is_not_repeated(issuer: Issuer, gatehouse: CommandLine, token: str) -> None:
+def test_pasted_token_is_not_repeated(issuer: Issuer, cli: CommandLine, token: str) -> None:
     issuer.deploy()
-    refused = gatehouse("token", "inspect", token)
+    refused = cli("token", "inspect", token)
     assert (refused.code, "must be a file" in refused.stderr) == (2, True)
     assert token not in refused.stderr
 
 
-def test_inspect_lists_open_routes(issuer: Issuer, gatehouse: CommandLine) -> None:
+def test_inspect_lists_open_routes(issuer: Issuer, cli: CommandLine) -> None:
     issuer.deploy()
-    said = inspected(gatehouse, issuer.token())
+    said = inspected(cli, issuer.token())
     assert (said.code, said.json["decision"]) == (0, "Valid token. It opens GET /country, GET /country/code/*.")
-    nothing = inspected(gatehouse, issuer.token(scope=None))
+    nothing = inspected(cli, issuer.token(scope=None))
     assert (nothing.code, "opens no route" in nothing.json["decision"]) == (1, True)
 
 
-def test_invalid_token_shows_the_failed_step(issuer: Issuer, gatehouse: CommandLine) -> None:
+def test_invalid_token_shows_the_failed_step(issuer: Issuer, cli: CommandLine) -> None:
     issuer.deploy(AUDIENCE="billing")
     good = issuer.token()
     head, payload, _signature = good.split(".")
@@ -165,7 +159,7 @@ def test_invalid_token_shows_the_failed_step(issuer: Issuer, gatehouse: CommandL
         (issuer.token(iat=NOW + HOUR), Stage.CLAIMS, 401, "issued after its expiry"),
         (issuer.token(cnf={"jkt": "a" * 43}), Stage.POSSESSION, 401, "bound to a key"),
     ):
-        said = inspected(gatehouse, token, "--request", "GET", "/country")
+        said = inspected(cli, token, "--request", "GET", "/country")
         assert (said.code, said.json["status"]) == (1, status), token
         passed = steps(said)
         assert passed[stage] is False, (token, passed)
@@ -178,23 +172,23 @@ def test_invalid_token_shows_the_failed_step(issuer: Issuer, gatehouse: CommandL
         assert (said.json["claims"] is None) == (at <= stages.index(Stage.SIGNATURE))
 
 
-def test_malformed_token_makes_no_request(issuer: Issuer, gatehouse: CommandLine) -> None:
+def test_malformed_token_makes_no_request(issuer: Issuer, cli: CommandLine) -> None:
     issuer.deploy()
-    said = inspected(gatehouse, "to ken", "--request", "GET", "/country")
+    said = inspected(cli, "to ken", "--request", "GET", "/country")
     assert (said.code, steps(said)["read"]) == (1, False)
     assert "no token has" in said.json["decision"]
     assert issuer.server.asked == []
 
 
-def test_internal_failure_is_500(issuer: Issuer, gatehouse: CommandLine) -> None:
+def test_internal_failure_is_500(issuer: Issuer, cli: CommandLine) -> None:
     issuer.deploy()
     del issuer.server.answers[f"GET {STAGE}/oauth2/jwks"]
-    said = inspected(gatehouse, issuer.token(), "--request", "GET", "/country")
+    said = inspected(cli, issuer.token(), "--request", "GET", "/country")
     assert (said.code, said.json["status"]) == (1, 500)
     assert said.json["decision"].startswith("Not decided: The issuer's key set cannot be fetched")
 
 
-def test_revoked_token_is_found(issuer: Issuer, gatehouse: CommandLine) -> None:
+def test_revoked_token_is_found(issuer: Issuer, cli: CommandLine) -> None:
     issuer.deploy()
     table = physical_name("StateTable")
     aws_client("lambda").update_function_configuration(
@@ -202,13 +196,13 @@ def test_revoked_token_is_found(issuer: Issuer, gatehouse: CommandLine) -> None:
         Environment={"Variables": {"ISSUER": issuer.url, "DENY_LIST_TABLE": table}},
     )
     token = issuer.token(jti="one")
-    assert inspected(gatehouse, token).code == 0
+    assert inspected(cli, token).code == 0
     aws_client("dynamodb").put_item(TableName=table, Item={"entry": {"S": revoked_jwt(issuer.url, "one", token)}})
-    said = inspected(gatehouse, token)
+    said = inspected(cli, token)
     assert (said.code, said.json["reason"]) == (1, "token_revoked")
 
 
-def test_bound_token_leaves_its_proof_unused(issuer: Issuer, gatehouse: CommandLine, tmp_path: Path) -> None:
+def test_bound_token_leaves_its_proof_unused(issuer: Issuer, cli: CommandLine, tmp_path: Path) -> None:
     issuer.deploy(PROOF_OF_POSSESSION="dpop", REPLAY_TABLE="no-such-table")
     own, other = tmp_path / "own.pem", tmp_path / "other.pem"
     private_key = ec.generate_private_key(ec.SECP256R1())
@@ -220,8 +214,8 @@ def test_bound_token_leaves_its_proof_unused(issuer: Issuer, gatehouse: CommandL
     token = issuer.token(cnf={"jkt": thumbprint(jwk)})
     issuer.server.answers[f"GET {STAGE}/oauth2/jwks"] = Said(200, json.dumps(issuer.ring.key_set(NOW)))
     request = ("--request", "GET", "/country")
-    assert inspected(gatehouse, token, *request).json["reason"] == "proof_required"
-    said = inspected(gatehouse, token, *request, "--dpop-key", str(other))
+    assert inspected(cli, token, *request).json["reason"] == "proof_required"
+    said = inspected(cli, token, *request, "--dpop-key", str(other))
     assert said.json["reason"] == "htu_other"
     aws_client("lambda").update_function_configuration(
         FunctionName=physical_name("Authorizer"),
@@ -234,12 +228,12 @@ def test_bound_token_leaves_its_proof_unused(issuer: Issuer, gatehouse: CommandL
             }
         },
     )
-    said = inspected(gatehouse, token, *request, "--dpop-key", str(other))
+    said = inspected(cli, token, *request, "--dpop-key", str(other))
     assert said.json["reason"] == "jkt_other"
-    assert inspected(gatehouse, token, *request, "--dpop-key", str(own)).code == 0
+    assert inspected(cli, token, *request, "--dpop-key", str(own)).code == 0
 
 
-def test_opaque_token_is_introspected(issuer: Issuer, gatehouse: CommandLine) -> None:
+def test_opaque_token_is_introspected(issuer: Issuer, cli: CommandLine) -> None:
     issuer.deploy()
     active = {
         "active": True,
@@ -253,39 +247,39 @@ def test_opaque_token_is_introspected(issuer: Issuer, gatehouse: CommandLine) ->
     json_type = {"Content-Type": "application/json"}
     endpoint = f"POST {STAGE}/oauth2/introspect"
     issuer.server.answers[endpoint] = Said(200, json.dumps(active), json_type)
-    said = inspected(gatehouse, "gh_at_opaque", "--request", "GET", "/country")
+    said = inspected(cli, "gh_at_opaque", "--request", "GET", "/country")
     assert said.code == 0
     assert steps(said)["introspection"] is True
     assert said.json["claims"]["sub"] == "billing"
     assert issuer.server.asked[-1].headers["Authorization"].startswith("Basic ")
     issuer.server.answers[endpoint] = Said(200, '{"active": false}', json_type)
-    said = inspected(gatehouse, "gh_at_another", "--request", "GET", "/country")
+    said = inspected(cli, "gh_at_another", "--request", "GET", "/country")
     assert (said.code, said.json["reason"]) == (1, "token_inactive")
 
 
-def test_another_scope_map_has_to_be_named(issuer: Issuer, gatehouse: CommandLine, tmp_path: Path) -> None:
+def test_another_scope_map_has_to_be_named(issuer: Issuer, cli: CommandLine, tmp_path: Path) -> None:
     issuer.deploy(SCOPE_MAP="scopes-of-ours.json")
-    refused = inspected(gatehouse, issuer.token(), "--request", "GET", "/orders")
+    refused = inspected(cli, issuer.token(), "--request", "GET", "/orders")
     assert (refused.code, "--scope-map" in refused.stderr) == (2, True)
     file = tmp_path / "scopes.json"
     file.write_text('{"country.read": ["GET /orders"]}')
     named = ("--request", "GET", "/orders", "--scope-map", str(file))
-    assert inspected(gatehouse, issuer.token(), *named).code == 0
+    assert inspected(cli, issuer.token(), *named).code == 0
     file.write_text("[]")
-    refused = inspected(gatehouse, issuer.token(), *named)
+    refused = inspected(cli, issuer.token(), *named)
     assert (refused.code, "scope map" in refused.stderr) == (2, True)
 
 
 RULES = {"audience": "https://customer.example", "scopes": {"orders.read": ["GET /orders/{id}"]}}
 
 
-def test_shared_authorizer_uses_the_apis_rules(issuer: Issuer, gatehouse: CommandLine, tmp_path: Path) -> None:
+def test_shared_authorizer_uses_the_apis_rules(issuer: Issuer, cli: CommandLine, tmp_path: Path) -> None:
     issuer.deploy()
     parameter = "/gatehouse/gatehouse-test/apis/a1b2c3"
     aws_client("ssm").put_parameter(Name=parameter, Value=json.dumps(RULES), Type="String")
     token = issuer.token(scope=["orders.read"], aud="https://customer.example")
     request = ("--api", "a1b2c3/live", "--request", "GET", "/orders/7")
-    said = inspected(gatehouse, token, *request)
+    said = inspected(cli, token, *request)
     assert (said.code, said.json["status"]) == (0, 200), said
     assert said.json["steps"][0] == {"stage": "rules", "passed": True, "says": [f"rules of {parameter}"]}
     arn = "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/live/GET/orders/*"
@@ -293,15 +287,15 @@ def test_shared_authorizer_uses_the_apis_rules(issuer: Issuer, gatehouse: Comman
     (claims,) = [step for step in said.json["steps"] if step["stage"] == "claims"]
     expected = "aud https://customer.example (accepted: https://customer.example)"
     assert claims["says"][0] == expected
-    other = inspected(gatehouse, issuer.token(scope=["orders.read"]), *request)
+    other = inspected(cli, issuer.token(scope=["orders.read"]), *request)
     assert (other.code, other.json["reason"]) == (1, "aud_other")
 
     # Before they are deployed, rules can be tried from a file.
     file = tmp_path / "rules.json"
     file.write_text(json.dumps({**RULES, "scopes": {"orders.read": ["GET /orders"]}}))
-    tried = inspected(gatehouse, token, *request, "--scope-map", str(file))
+    tried = inspected(cli, token, *request, "--scope-map", str(file))
     assert (tried.code, tried.json["status"]) == (1, 403)
-    none = inspected(gatehouse, token, *request, "--scope-map", str(tmp_path / "none"))
+    none = inspected(cli, token, *request, "--scope-map", str(tmp_path / "none"))
     assert (none.code, "none cannot be read" in none.stderr) == (3, True)
 
 
@@ -313,13 +307,13 @@ def test_shared_authorizer_uses_the_apis_rules(issuer: Issuer, gatehouse: Comman
     ],
 )
 def test_missing_or_malformed_rules_close_the_api(
-    issuer: Issuer, gatehouse: CommandLine, rules: str | None, reason: str, notice: str
+    issuer: Issuer, cli: CommandLine, rules: str | None, reason: str, notice: str
 ) -> None:
     issuer.deploy()
     if rules is not None:
         name = "/gatehouse/gatehouse-test/apis/a1b2c3"
         aws_client("ssm").put_parameter(Name=name, Value=rules, Type="String")
-    said = inspected(gatehouse, issuer.token(), "--api", "a1b2c3", "--request", "GET", "/orders")
+    said = inspected(cli, issuer.token(), "--api", "a1b2c3", "--request", "GET", "/orders")
     assert (said.code, said.json["status"], said.json["reason"]) == (1, 500, reason)
     first, *others = said.json["steps"]
     assert (first["stage"], first["passed"]) == ("rules", False)
@@ -358,24 +352,24 @@ SIMPLE = {
     ],
 )
 def test_simple_response_is_for_one_route(
-    issuer: Issuer, gatehouse: CommandLine, method: str, path: str, more: tuple[str, ...], status: int, says: list[str]
+    issuer: Issuer, cli: CommandLine, method: str, path: str, more: tuple[str, ...], status: int, says: list[str]
 ) -> None:
     issuer.deploy(**SIMPLE)
     named = ("--function", physical_name("Authorizer"), "--request", method, path, *more)
-    said = inspected(gatehouse, issuer.token(scope=["orders.read"]), *named)
+    said = inspected(cli, issuer.token(scope=["orders.read"]), *named)
     assert (said.code, said.json["status"]) == (status != 200, status)
     assert said.json["steps"][-1] == {"stage": "route", "passed": status == 200, "says": says}
 
 
-def test_settings_file_describes_an_authorizer(issuer: Issuer, gatehouse: CommandLine, tmp_path: Path) -> None:
+def test_settings_file_describes_an_authorizer(issuer: Issuer, cli: CommandLine, tmp_path: Path) -> None:
     issuer.deploy()
     file = tmp_path / "variables.yaml"
     file.write_text(json.dumps({"ISSUER": issuer.url, "AUDIENCE": "billing", **SIMPLE}))
-    said = inspected(gatehouse, issuer.token(scope=["orders.read"]), "--settings", str(file))
+    said = inspected(cli, issuer.token(scope=["orders.read"]), "--settings", str(file))
     opens = "GET /orders, GET /orders/*, GET /files/*"
     assert (said.code, said.json["decision"]) == (0, f"Valid token. It opens {opens}.")
     file.write_text("SIMPLE_RESPONSE: true\n")
-    refused = inspected(gatehouse, "any", "--settings", str(file))
+    refused = inspected(cli, "any", "--settings", str(file))
     assert (refused.code, "quote true and numbers" in refused.stderr) == (2, True)
 
 
@@ -388,33 +382,33 @@ def test_settings_file_describes_an_authorizer(issuer: Issuer, gatehouse: Comman
         (("--local", "--function", "a"), "--settings FILE"),
     ],
 )
-def test_ambiguous_authorizer_is_rejected(gatehouse: CommandLine, options: tuple[str, ...], said: str) -> None:
+def test_ambiguous_authorizer_is_rejected(cli: CommandLine, options: tuple[str, ...], said: str) -> None:
     environ = {} if "--local" in options else {"GATEHOUSE_STACK": NAME}
-    refused = gatehouse("token", "inspect", *options, environ=environ)
+    refused = cli("token", "inspect", *options, environ=environ)
     assert (refused.code, refused.stdout, said in refused.stderr) == (2, "", True)
 
 
-def test_stack_without_sample_api_needs_an_api(account: None, gatehouse: CommandLine) -> None:
+def test_stack_without_sample_api_needs_an_api(account: None, cli: CommandLine) -> None:
     deploy(guarded_api=None)
-    refused = inspected(gatehouse, "any")
+    refused = inspected(cli, "any")
     assert (refused.code, "--api" in refused.stderr) == (2, True)
-    refused = gatehouse("token", "get", "a", "--headers", answer="secret\n")
+    refused = cli("token", "get", "a", "--headers", answer="secret\n")
     assert (refused.code, "SampleApi=false" in refused.stderr) == (3, True)
 
 
-def test_unreadable_ring_leaves_other_steps(issuer: Issuer, gatehouse: CommandLine) -> None:
+def test_unreadable_ring_leaves_other_steps(issuer: Issuer, cli: CommandLine) -> None:
     issuer.deploy()
     aws_client("secretsmanager").put_secret_value(
         SecretId=physical_name("KeyRingSecret"), SecretString='{"version": 9}'
     )
-    said = inspected(gatehouse, issuer.token(), "--request", "GET", "/country")
+    said = inspected(cli, issuer.token(), "--request", "GET", "/country")
     assert said.code == 0
     (step,) = [step for step in said.json["steps"] if step["stage"] == "key"]
     assert "its times are unknown" in step["says"][1]
     assert "version 9" in step["says"][1]
 
 
-def test_bound_token_needs_its_certificate(issuer: Issuer, gatehouse: CommandLine, tmp_path: Path) -> None:
+def test_bound_token_needs_its_certificate(issuer: Issuer, cli: CommandLine, tmp_path: Path) -> None:
     issuer.deploy(PROOF_OF_POSSESSION="mtls", DENY_LIST_TABLE="")
     file, other = tmp_path / "client.pem", tmp_path / "other.pem"
     certificates = LaptopCertificates.ensure(tmp_path / "tls")
@@ -423,17 +417,17 @@ def test_bound_token_needs_its_certificate(issuer: Issuer, gatehouse: CommandLin
     pem = file.read_text().partition("-----BEGIN PRIVATE KEY")[0]
     token = issuer.token(cnf={"x5t#S256": certificate_from_pem(pem).thumbprint})
     request = ("--request", "GET", "/country")
-    assert inspected(gatehouse, token, *request).json["reason"] == "certificate_missing"
-    wrong = inspected(gatehouse, token, *request, "--certificate", str(other))
+    assert inspected(cli, token, *request).json["reason"] == "certificate_missing"
+    wrong = inspected(cli, token, *request, "--certificate", str(other))
     assert wrong.json["reason"] == "certificate_other"
-    assert inspected(gatehouse, token, *request, "--certificate", str(file)).code == 0
-    none = inspected(gatehouse, token, *request, "--certificate", __file__)
+    assert inspected(cli, token, *request, "--certificate", str(file)).code == 0
+    none = inspected(cli, token, *request, "--certificate", __file__)
     assert (none.code, "does not contain a certificate" in none.stderr) == (2, True)
 
 
-def test_invalid_settings_are_an_error(issuer: Issuer, gatehouse: CommandLine) -> None:
+def test_invalid_settings_are_an_error(issuer: Issuer, cli: CommandLine) -> None:
     issuer.deploy(JWKS_HARD_AGE="never")
-    refused = inspected(gatehouse, "any")
+    refused = inspected(cli, "any")
     assert (refused.code, "JWKS_HARD_AGE" in refused.stderr) == (1, True)
 
 

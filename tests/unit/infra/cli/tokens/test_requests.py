@@ -1,4 +1,4 @@
-"""`gatehouse token get`: what is sent for each way to authenticate, and what is printed."""
+"""`gatehouse token get`, `introspect` and `revoke`: requests, output and exit codes."""
 
 import json
 import stat
@@ -21,26 +21,27 @@ from infra.cli.http_client import Web
 from infra.cli.tokens import SECRET_VARIABLE
 from tests.support.answers_server import AnswersServer, Asked, Said, answers_server
 from tests.support.cli import CommandLine, deploy
-from tests.support.memory_stores import ManualClock
 from tests.support.server import NOW
 
 STAGE = "/ms-auth-server"
 TOKEN = f"POST {STAGE}/oauth2/token"
+INTROSPECT = f"POST {STAGE}/oauth2/introspect"
+REVOKE = f"POST {STAGE}/oauth2/revoke"
+METADATA = f"GET {STAGE}/.well-known/oauth-authorization-server"
+SECRET = ("--secret-file", "secret")
 GIVEN = {"access_token": "the-token", "token_type": "Bearer", "expires_in": 60, "scope": "a b"}
 BASIC = "Basic " + b64encode(b"billing+%2F1:s%26cret").decode()
 
 
 @pytest.fixture
-def server(account: None) -> Iterator[AnswersServer]:
+def server(account: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AnswersServer]:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "secret").write_text("s&cret\n")
+    (tmp_path / "token").write_text("the-token\n")
     with answers_server() as server:
         deploy(issuer=server.url + STAGE, guarded_api=f"{server.url}/ms-system")
         server.answers[TOKEN] = Said(200, json.dumps(GIVEN))
         yield server
-
-
-@pytest.fixture
-def gatehouse() -> CommandLine:
-    return CommandLine(ManualClock(NOW))
 
 
 @pytest.fixture
@@ -54,8 +55,8 @@ def form(asked: Asked) -> dict[str, str]:
     return {name: values[0] for name, values in parse_qs(asked.body).items()}
 
 
-def test_secret_is_sent_in_a_header(server: AnswersServer, gatehouse: CommandLine) -> None:
-    got = gatehouse("token", "get", "billing /1", "--secret-file", "-", answer="s&cret\n")
+def test_secret_is_sent_in_a_header(server: AnswersServer, cli: CommandLine) -> None:
+    got = cli("token", "get", "billing /1", "--secret-file", "-", answer="s&cret\n")
     assert (got.code, got.stdout) == (0, "the-token\n")
     assert "Bearer token, expires in 1 min, scope a b." in got.stderr
     (asked,) = server.asked
@@ -63,17 +64,17 @@ def test_secret_is_sent_in_a_header(server: AnswersServer, gatehouse: CommandLin
     assert form(asked) == {"grant_type": "client_credentials"}
 
 
-def test_secret_prompt_does_not_echo(server: AnswersServer, gatehouse: CommandLine) -> None:
-    got = gatehouse("token", "get", "billing", "--scope", "a", "--scope", "b", answer="s&cret\n")
+def test_secret_prompt_does_not_echo(server: AnswersServer, cli: CommandLine) -> None:
+    got = cli("token", "get", "billing", "--scope", "a", "--scope", "b", answer="s&cret\n")
     assert got.code == 0
     assert "s&cret" not in got.stdout + got.stderr
     assert form(server.asked[0])["scope"] == "a b"
 
 
-def test_environment_secret_is_sent_in_the_form(server: AnswersServer, gatehouse: CommandLine) -> None:
+def test_environment_secret_is_sent_in_the_form(server: AnswersServer, cli: CommandLine) -> None:
     environ = {SECRET_VARIABLE: "s&cret", "GATEHOUSE_STACK": "gatehouse-test"}
     method = ("--method", "client_secret_post", "--resource", "https://api.example")
-    got = gatehouse("token", "get", "billing", *method, "--json", environ=environ)
+    got = cli("token", "get", "billing", *method, "--json", environ=environ)
     assert got.json == GIVEN
     assert form(server.asked[0]) == {
         "grant_type": "client_credentials",
@@ -95,12 +96,12 @@ def test_environment_secret_is_sent_in_the_form(server: AnswersServer, gatehouse
     ids=["P-256", "Ed25519", "RSA", "RSA-PSS"],
 )
 def test_client_key_signs_an_assertion(
-    server: AnswersServer, gatehouse: CommandLine, tmp_path: Path, private_key: Any, options: tuple[str, ...], alg: str
+    server: AnswersServer, cli: CommandLine, tmp_path: Path, private_key: Any, options: tuple[str, ...], alg: str
 ) -> None:
     file = tmp_path / "key.pem"
     file.write_text(to_pem(private_key))
     command = ("token", "get", "billing", "--key", str(file), "--key-id", "one", *options)
-    assert gatehouse(*command).code == 0
+    assert cli(*command).code == 0
     sent = form(server.asked[0])
     assert sent["client_assertion_type"].endswith(":jwt-bearer")
     assertion = sent["client_assertion"]
@@ -115,34 +116,34 @@ def test_client_key_signs_an_assertion(
     assert (claims["iss"], claims["sub"], claims["exp"]) == ("billing", "billing", NOW + 60)
 
 
-def test_a_jwk_brings_its_own_key_id(server: AnswersServer, gatehouse: CommandLine, tmp_path: Path) -> None:
+def test_a_jwk_brings_its_own_key_id(server: AnswersServer, cli: CommandLine, tmp_path: Path) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     file = tmp_path / "key.json"
     file.write_text(json.dumps({**ECAlgorithm.to_jwk(key, as_dict=True), "kid": "own"}))
-    assert gatehouse("token", "get", "billing", "--key", str(file)).code == 0
+    assert cli("token", "get", "billing", "--key", str(file)).code == 0
     header = jwt.get_unverified_header(form(server.asked[0])["client_assertion"])
     assert header["kid"] == "own"
 
 
-def test_workload_token_is_sent_unchanged(server: AnswersServer, gatehouse: CommandLine) -> None:
-    got = gatehouse("token", "get", "deploy", "--assertion-file", "-", answer="e.y.J\n")
+def test_workload_token_is_sent_unchanged(server: AnswersServer, cli: CommandLine) -> None:
+    got = cli("token", "get", "deploy", "--assertion-file", "-", answer="e.y.J\n")
     assert got.code == 0
     sent = form(server.asked[0])
     assert (sent["client_id"], sent["client_assertion"]) == ("deploy", "e.y.J")
 
 
-def test_a_token_is_exchanged(server: AnswersServer, gatehouse: CommandLine, tmp_path: Path) -> None:
+def test_a_token_is_exchanged(server: AnswersServer, cli: CommandLine, tmp_path: Path) -> None:
     subject = tmp_path / "subject"
     subject.write_text("the-subject\n")
     exchanged = ("--subject-token-file", str(subject), "--resource", "https://api.example")
-    got = gatehouse("token", "get", "billing", *exchanged, answer="secret\n")
+    got = cli("token", "get", "billing", *exchanged, answer="secret\n")
     assert got.code == 0
     sent = form(server.asked[0])
     assert sent["grant_type"] == "urn:ietf:params:oauth:grant-type:token-exchange"
     assert sent["subject_token"] == "the-subject"
 
 
-def test_nonce_is_sent_with_a_second_proof(server: AnswersServer, gatehouse: CommandLine, key_file: Path) -> None:
+def test_nonce_is_sent_with_a_second_proof(server: AnswersServer, cli: CommandLine, key_file: Path) -> None:
     def with_nonce(asked: Asked) -> Said:
         proof = verify_proof(asked.headers["DPoP"], "POST", server.url + STAGE + "/oauth2/token", NOW)
         if proof.nonce != "fresh":
@@ -150,24 +151,24 @@ def test_nonce_is_sent_with_a_second_proof(server: AnswersServer, gatehouse: Com
         return Said(200, json.dumps({**GIVEN, "token_type": "DPoP"}))
 
     server.answers[TOKEN] = with_nonce
-    got = gatehouse("token", "get", "billing", "--dpop-key", str(key_file), answer="secret\n")
+    got = cli("token", "get", "billing", "--dpop-key", str(key_file), answer="secret\n")
     assert (got.code, got.stdout) == (0, "the-token\n")
     assert len(server.asked) == 2
 
 
-def test_dpop_key_is_created_once(server: AnswersServer, gatehouse: CommandLine, tmp_path: Path) -> None:
+def test_dpop_key_is_created_once(server: AnswersServer, cli: CommandLine, tmp_path: Path) -> None:
     file = tmp_path / "dpop.pem"
     for _ in range(2):
-        got = gatehouse("token", "get", "billing", "--dpop-key", str(file), answer="secret\n")
+        got = cli("token", "get", "billing", "--dpop-key", str(file), answer="secret\n")
         assert got.code == 0
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     keys = {jwt.get_unverified_header(asked.headers["DPoP"])["jwk"]["x"] for asked in server.asked}
     assert len(keys) == 1
 
 
-def test_headers_are_printed_for_a_pipe(server: AnswersServer, gatehouse: CommandLine) -> None:
+def test_headers_are_printed_for_a_pipe(server: AnswersServer, cli: CommandLine) -> None:
     command = ("token", "get", "billing", "--dpop", "--headers", "--request", "get", "/a?b=c")
-    lines = gatehouse(*command, answer="secret\n").stdout.splitlines()
+    lines = cli(*command, answer="secret\n").stdout.splitlines()
     assert lines[0] == "Authorization: DPoP the-token"
     name, _, proof = lines[1].partition(": ")
     assert name == "DPoP"
@@ -175,14 +176,14 @@ def test_headers_are_printed_for_a_pipe(server: AnswersServer, gatehouse: Comman
     assert checked.ath is not None
 
 
-def test_curl_line_has_no_token(server: AnswersServer, gatehouse: CommandLine, tmp_path: Path) -> None:
+def test_curl_line_has_no_token(server: AnswersServer, cli: CommandLine, tmp_path: Path) -> None:
     file = tmp_path / "some headers"
     command = ("token", "get", "billing", "--curl", str(file), "--request", "POST", "/a?b=c")
-    got = gatehouse(*command, answer="secret\n")
+    got = cli(*command, answer="secret\n")
     assert got.stdout == (f"curl --request POST --header '@{file}' '{server.url}/ms-system/a?b=c'\n")
     assert file.read_text() == "Authorization: Bearer the-token\n"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    again = gatehouse(*command, answer="secret\n")
+    again = cli(*command, answer="secret\n")
     assert (again.code, "already exists" in again.stderr) == (2, True)
 
 
@@ -202,42 +203,39 @@ def test_curl_line_has_no_token(server: AnswersServer, gatehouse: CommandLine, t
     ids=["client", "scope", "trouble", "redirect", "HTML", "depth", "list", "escape", "header"],
 )
 def test_rejection_has_a_next_step(
-    server: AnswersServer, gatehouse: CommandLine, said: Said, code: int, problem: str
+    server: AnswersServer, cli: CommandLine, said: Said, code: int, problem: str
 ) -> None:
     server.answers[TOKEN] = said
-    refused = gatehouse("token", "get", "billing", answer="secret\n")
+    refused = cli("token", "get", "billing", answer="secret\n")
     assert (refused.code, refused.stdout) == (code, "")
     assert problem in refused.stderr
 
 
-def test_token_response_may_have_any_members(server: AnswersServer, gatehouse: CommandLine) -> None:
+def test_token_response_may_have_any_members(server: AnswersServer, cli: CommandLine) -> None:
     odd = {"access_token": "the-token", "token_type": [1], "expires_in": "?", "scope": ["\x1b[2J"]}
     server.answers[TOKEN] = Said(200, json.dumps(odd))
-    got = gatehouse("token", "get", "billing", answer="secret\n")
+    got = cli("token", "get", "billing", answer="secret\n")
     assert (got.code, got.stdout) == (0, "the-token\n")
     assert "\x1b" not in got.stderr
 
 
-def test_certificate_needs_a_mutual_tls_address(server: AnswersServer, gatehouse: CommandLine, key_file: Path) -> None:
-    metadata = f"GET {STAGE}/.well-known/oauth-authorization-server"
-    server.answers[metadata] = Said(200, "{}")
-    refused = gatehouse("token", "get", "billing", "--certificate", str(key_file))
+def test_certificate_needs_a_mutual_tls_address(server: AnswersServer, cli: CommandLine, key_file: Path) -> None:
+    server.answers[METADATA] = Said(200, "{}")
+    refused = cli("token", "get", "billing", "--certificate", str(key_file))
     assert (refused.code, "MtlsDomainName" in refused.stderr) == (1, True)
     alias = {"mtls_endpoint_aliases": {"token_endpoint": "file:///etc/hostname"}}
-    server.answers[metadata] = Said(200, json.dumps(alias))
-    refused = gatehouse("token", "get", "billing", "--certificate", str(key_file))
+    server.answers[METADATA] = Said(200, json.dumps(alias))
+    refused = cli("token", "get", "billing", "--certificate", str(key_file))
     assert (refused.code, "MtlsDomainName" in refused.stderr) == (1, True)
     alias = {"mtls_endpoint_aliases": {"token_endpoint": "https://127.0.0.1:9/token"}}
-    server.answers[metadata] = Said(200, json.dumps(alias))
-    refused = gatehouse("token", "get", "billing", "--certificate", str(key_file))
+    server.answers[METADATA] = Said(200, json.dumps(alias))
+    refused = cli("token", "get", "billing", "--certificate", str(key_file))
     assert (refused.code, "must not have a password" in refused.stderr) == (2, True)
-    refused = gatehouse("token", "get", "billing", "--certificate", "nowhere")
+    refused = cli("token", "get", "billing", "--certificate", "nowhere")
     assert (refused.code, "cannot be read" in refused.stderr) == (3, True)
 
 
-def test_invalid_options_send_nothing(
-    server: AnswersServer, gatehouse: CommandLine, key_file: Path, tmp_path: Path
-) -> None:
+def test_invalid_options_send_nothing(server: AnswersServer, cli: CommandLine, key_file: Path, tmp_path: Path) -> None:
     locked, public, odd = (tmp_path / name for name in ("locked", "public", "odd"))
     private_key = ec.generate_private_key(ec.SECP256R1())
     locked.write_bytes(
@@ -257,13 +255,84 @@ def test_invalid_options_send_nothing(
         (("--key", str(key_file), "--algorithm", "RS256"), "It supports ES256"),
         (("--key", __file__), "does not contain a private key"),
     ):
-        refused = gatehouse("token", "get", "billing", *options, answer="secret\n")
+        refused = cli("token", "get", "billing", *options, answer="secret\n")
         assert (refused.code, said in refused.stderr) == (2, True), options
     assert server.asked == []
-    refused = gatehouse("token", "get", "billing", "--request", "GET", "a", answer="secret\n")
+    refused = cli("token", "get", "billing", "--request", "GET", "a", answer="secret\n")
     assert (refused.code, "is not a path" in refused.stderr) == (2, True)
 
 
 def test_the_web_is_asked_and_no_file() -> None:
     with pytest.raises(UnreachableError, match="is not an HTTP URL"):
         Web().ask("GET", "file:///etc/hostname")
+
+
+@pytest.mark.parametrize("source", ["file", "stdin"])
+def test_introspect_prints_the_response(server: AnswersServer, cli: CommandLine, source: str) -> None:
+    response = {"active": True, "scope": "a", "client_id": "shop"}
+    server.answers[INTROSPECT] = Said(200, json.dumps(response))
+    file = ("token",) if source == "file" else ()
+    answer = "" if source == "file" else "the-token\n"
+    seen = cli("token", "introspect", "billing", *file, *SECRET, answer=answer)
+    assert (seen.code, seen.json) == (0, response)
+    (asked,) = server.asked
+    assert asked.headers["Authorization"].startswith("Basic ")
+    assert parse_qs(asked.body) == {"token": ["the-token"]}
+
+
+def test_introspect_exits_with_1_if_inactive(server: AnswersServer, cli: CommandLine) -> None:
+    server.answers[INTROSPECT] = Said(200, '{"active": false}')
+    seen = cli("token", "introspect", "billing", "token", *SECRET)
+    assert (seen.code, seen.json) == (1, {"active": False})
+    assert "not visible to billing" in seen.stderr
+
+
+def test_revoke_sends_the_token_as_its_client(server: AnswersServer, cli: CommandLine) -> None:
+    server.answers[REVOKE] = Said(200, "{}")
+    method = ("--method", "client_secret_post")
+    revoked = cli("token", "revoke", "billing", "token", *method, *SECRET, "--json")
+    assert (revoked.code, revoked.json) == (0, {"client_id": "billing", "revoked": True})
+    (asked,) = server.asked
+    assert parse_qs(asked.body) == {"client_id": ["billing"], "client_secret": ["s&cret"], "token": ["the-token"]}
+    shown = cli("token", "revoke", "billing", "token", *SECRET)
+    assert (shown.stdout, "CheckRevokedTokens" in shown.stderr) == ("Token revoked.\n", True)
+
+
+@pytest.mark.parametrize("command", ["introspect", "revoke"])
+@pytest.mark.parametrize(
+    ("said", "code", "message"),
+    [
+        (Said(401, '{"error":"invalid_client"}'), 1, "endpoint returned 401 invalid_client."),
+        (Said(503, '{"error":"temporarily_unavailable"}'), 4, "returned 503"),
+    ],
+)
+def test_an_error_response_is_reported(
+    server: AnswersServer, cli: CommandLine, command: str, said: Said, code: int, message: str
+) -> None:
+    server.answers[INTROSPECT] = server.answers[REVOKE] = said
+    refused = cli("token", command, "billing", "token", *SECRET)
+    assert (refused.code, refused.stdout) == (code, "")
+    assert message in refused.stderr
+
+
+def test_response_without_active_is_an_error(server: AnswersServer, cli: CommandLine) -> None:
+    server.answers[INTROSPECT] = Said(200, '{"active": "true"}')
+    refused = cli("token", "introspect", "billing", "token", *SECRET)
+    assert (refused.code, "is not an OAuth response" in refused.stderr) == (4, True)
+
+
+@pytest.mark.parametrize("command", ["introspect", "revoke"])
+def test_token_and_secret_cannot_share_stdin(server: AnswersServer, cli: CommandLine, command: str) -> None:
+    refused = cli("token", command, "billing", "--secret-file", "-", answer="x\n")
+    assert (refused.code, "Only one value can be read from stdin" in refused.stderr) == (2, True)
+    assert server.asked == []
+
+
+def test_certificate_uses_the_mutual_tls_alias(server: AnswersServer, cli: CommandLine) -> None:
+    alias = {"mtls_endpoint_aliases": {"introspection_endpoint": "https://127.0.0.1:9/i"}}
+    server.answers[METADATA] = Said(200, json.dumps(alias))
+    options = ("--certificate", "secret")
+    refused = cli("token", "introspect", "billing", "token", *options)
+    assert (refused.code, "certificate or key cannot be used" in refused.stderr) == (2, True)
+    refused = cli("token", "revoke", "billing", "token", *options)
+    assert (refused.code, "MtlsDomainName" in refused.stderr) == (1, True)
