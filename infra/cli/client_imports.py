@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import RenderableType
 
 from functions.shared.clients import distinguished_names
 from functions.shared.clients.client import (
@@ -39,7 +38,7 @@ from functions.shared.clients.supported import (
 )
 
 from .client_documents import SECRET_METHODS, checked
-from .client_store import ClientTable, clients_of
+from .client_store import clients_of
 from .context import CommandContext, pass_context
 from .errors import ExitCode, UsageError
 from .input_files import read_text, write_private_file
@@ -365,20 +364,9 @@ FORMATS: Mapping[str, Callable[[str, str], Iterator[Draft]]] = {
 class Entry:
     """The result for one client of the export. `client` is None if it is left out."""
 
-    draft: Draft
     client: Client | None
-    outcome: str
-    secret: str = ""
+    report: dict[str, Any]
     new_secret: str | None = field(default=None, repr=False)
-
-    def to_json(self) -> dict[str, object]:
-        """Return the result as JSON, without secrets."""
-        return {
-            "client_id": self.draft.client_id,
-            "outcome": self.outcome,
-            "secret": self.secret,
-            "not_carried_over": self.draft.lost,
-        }
 
 
 @click.command("import", cls=Command)
@@ -406,62 +394,51 @@ def import_clients(
     clients = clients_of(context)
     with context.terminal.progress("Reading"):
         known = {seen.client_id for seen in clients.list()}
-        drafts = _drafts(kind, file)
+        text = read_text(file)
+        try:
+            drafts = list(FORMATS[kind](text, str(file)))
+        except _FORMAT_ERRORS as error:
+            # Without the value, because an export contains secrets.
+            problem = f"{file} contains a value that the format {kind} does not have."
+            raise UsageError(problem, "Check the format.") from error
         entries = [_entry(draft, known, new_secrets=bool(new_secrets_to)) for draft in drafts]
-    written = [entry for entry in entries if entry.client]
+    written = [entry for entry in entries if entry.client is not None]
     if not dry_run and written:
         if not yes:
-            context.terminal.note_parts(*_report(entries))
+            context.terminal.note_parts(_table(entries))
         context.terminal.confirm(f"Register {counted(len(written), 'client')}?", yes=yes)
+        secrets = {entry.report["client_id"]: entry.new_secret for entry in written if entry.new_secret}
+        if new_secrets_to and secrets:
+            # Written first: a secret that is registered but not written would be lost.
+            write_private_file(new_secrets_to, json.dumps(secrets, indent=2) + "\n")
         with context.terminal.progress(f"Registering {counted(len(written), 'client')}"):
-            _register(clients, written, new_secrets_to)
+            for client in filter(None, (entry.client for entry in written)):
+                clients.put(client, None)
     if dry_run:
         context.terminal.note("Dry run: nothing is written.")
-    context.terminal.show({"dry_run": dry_run, "clients": [entry.to_json() for entry in entries]}, *_report(entries))
+    context.terminal.show({"dry_run": dry_run, "clients": [entry.report for entry in entries]}, _table(entries))
     if len(written) < len(entries):
         click.get_current_context().exit(ExitCode.REFUSED)
-
-
-def _drafts(kind: str, file: Path) -> list[Draft]:
-    text = read_text(file)
-    try:
-        return list(FORMATS[kind](text, str(file)))
-    except _FORMAT_ERRORS as error:
-        # Without the value, because an export contains secrets.
-        raise UsageError(
-            f"{file} contains a value that the format {kind} does not have.", "Check the format."
-        ) from error
 
 
 def _entry(draft: Draft, known: set[str], *, new_secrets: bool) -> Entry:
     client, is_known = draft.finished(), draft.client_id in known
     known.add(draft.client_id)
-    if client is None:
-        return Entry(draft, None, f"left out: {draft.refusal}")
-    if is_known:
-        return Entry(draft, None, "left out: this client_id is taken")
+    report = {"client_id": draft.client_id, "outcome": "registered", "secret": "", "not_carried_over": draft.lost}
+    if client is None or is_known:
+        why = "this client_id is taken" if client else draft.refusal
+        return Entry(None, {**report, "outcome": f"left out: {why}"})
     if not SECRET_METHODS & client.authentication_methods:
-        return Entry(draft, client, "registered", "needs none")
+        return Entry(client, {**report, "secret": "needs none"})
     if draft.secret:
-        carried = replace(client, secrets=(draft.secret,))
-        return Entry(draft, carried, "registered", "carried over")
+        return Entry(replace(client, secrets=(draft.secret,)), {**report, "secret": "carried over"})
     if not new_secrets:
-        return Entry(draft, client, "registered", "none yet")
+        return Entry(client, {**report, "secret": "none yet"})
     secret = generate_secret()
     stored = StoredSecret(digest_generated(secret))
-    return Entry(draft, replace(client, secrets=(stored,)), "registered", "new", secret)
+    return Entry(replace(client, secrets=(stored,)), {**report, "secret": "new"}, secret)
 
 
-def _register(clients: ClientTable, entries: Sequence[Entry], new_secrets_to: Path | None) -> None:
-    secrets = {entry.draft.client_id: entry.new_secret for entry in entries if entry.new_secret}
-    if new_secrets_to and secrets:
-        # Written first: a secret that is registered but not written would be lost.
-        write_private_file(new_secrets_to, json.dumps(secrets, indent=2) + "\n")
-    for entry in entries:
-        if entry.client:
-            clients.put(entry.client, None)
-
-
-def _report(entries: Sequence[Entry]) -> list[RenderableType]:
-    rows = [(entry.draft.client_id, entry.outcome, entry.secret, "\n".join(entry.draft.lost)) for entry in entries]
-    return [TextTable(("client", "outcome", "secret", "not converted"), rows)]
+def _table(entries: Iterable[Entry]) -> TextTable:
+    rows = [(*list(entry.report.values())[:3], "\n".join(entry.report["not_carried_over"])) for entry in entries]
+    return TextTable(("client", "outcome", "secret", "not converted"), rows)

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.text import Text
@@ -56,10 +55,13 @@ def doctor(command: CommandContext, *, everything: bool, strict: bool, report: P
         "issuer": deployment.issuer,
         "examined_at": iso(command.now()),
         "counts": {level.value: counts[level] for level in Level},
-        "findings": [_to_document(check, finding) for check, finding in found],
+        "findings": [{"area": check.area, "check": check.name, **asdict(each)} for check, each in found],
     }
     if report is not None:
-        _write(report, document)
+        try:
+            report.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"{report} cannot be written: {error.strerror}.") from error
     shown = [each for each in found if everything or each[1].level in _COUNTED]
     command.terminal.show(document, *([_findings_table(shown)] if shown else []), _summary(counts))
     if counts[Level.FAILURE] or (strict and counts[Level.WARNING]):
@@ -95,13 +97,9 @@ def examined(context: CheckContext, check: Check) -> Iterator[Finding]:
             yield failure(f"could not be examined: {known.problem}", known.next_step)
 
 
-def _to_document(check: Check, finding: Finding) -> dict[str, Any]:
-    return {"area": check.area, "check": check.name, **asdict(finding)}
-
-
 def _findings_table(found: Sequence[tuple[Check, Finding]]) -> TextTable:
     rows: list[tuple[object, ...]] = [
-        (_level(finding), check.area, check.name, _told(finding))
+        (_level(finding), check.area, check.name, "\n→ ".join(filter(None, (finding.seen, finding.to_do))))
         for check, finding in found
         if finding.level not in _FOLDED
     ]
@@ -119,10 +117,6 @@ def _level(finding: Finding) -> Text:
     return Text(finding.level.value, style=_STYLES[finding.level])
 
 
-def _told(finding: Finding) -> str:
-    return "\n→ ".join(filter(None, (finding.seen, finding.to_do)))
-
-
 def _named(checks: Sequence[Check]) -> str:
     """Name checks by area: `keys: signing, rotation; clients: secrets`."""
     areas = dict.fromkeys(check.area for check in checks)
@@ -136,10 +130,3 @@ def _summary(counts: Counter[Level]) -> Text:
         if counts[level]
     )
     return safe(f"{said}.", style="bold")
-
-
-def _write(path: Path, document: dict[str, Any]) -> None:
-    try:
-        path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}.") from error
