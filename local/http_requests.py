@@ -62,8 +62,9 @@ class Stream:
         self._socket = connection
         self._is_plain = not isinstance(connection, ssl.SSLSocket)
         if self._is_plain:
-            _set_timeout(connection, socket.SO_RCVTIMEO, timeouts.idle)
-            _set_timeout(connection, socket.SO_SNDTIMEO, timeouts.request)
+            for option, limit in ((socket.SO_RCVTIMEO, timeouts.idle), (socket.SO_SNDTIMEO, timeouts.request)):
+                timeval = _TIMEVAL.pack(int(limit), int(limit % 1 * 1_000_000))
+                connection.setsockopt(socket.SOL_SOCKET, option, timeval)
 
     def receive(self) -> None:
         """Wait for more bytes.
@@ -149,12 +150,6 @@ class Stream:
                 self._socket.settimeout(left)
                 if not self._socket.recv(_READ_SIZE):
                     break
-
-
-def _set_timeout(connection: socket.socket, option: int, seconds: float) -> None:
-    whole, part = divmod(seconds, 1)
-    value = _TIMEVAL.pack(int(whole), int(part * 1_000_000))
-    connection.setsockopt(socket.SOL_SOCKET, option, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,7 +290,13 @@ def read_body(stream: Stream, head: Head) -> bytes:
 
 def _read_chunks(stream: Stream, deadline: float) -> bytes:
     body = bytearray()
-    while size := _read_chunk_size(stream, deadline):
+    while True:
+        match = _CHUNK_SIZE.fullmatch(stream.take_line(_MAX_CHUNK_LINE, deadline))
+        if match is None:
+            raise BadRequestError
+        size = int(match[1], 16)
+        if not size:
+            break
         if len(body) + size > _MAX_BODY:
             raise BodyTooLargeError
         body += stream.take(size, deadline)
@@ -307,10 +308,3 @@ def _read_chunks(stream: Stream, deadline: float) -> bytes:
         if trailers > _MAX_HEAD or not _FIELD.fullmatch(line):
             raise BadRequestError
     return bytes(body)
-
-
-def _read_chunk_size(stream: Stream, deadline: float) -> int:
-    match = _CHUNK_SIZE.fullmatch(stream.take_line(_MAX_CHUNK_LINE, deadline))
-    if match is None:
-        raise BadRequestError
-    return int(match[1], 16)

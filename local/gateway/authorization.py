@@ -129,16 +129,13 @@ class Authorization:
 
 
 def _most_permissive(policy: Policy, call: Call, context: Mapping[str, str]) -> Verdict:
-    """The most permissive verdict on the call's ARNs.
+    """The most permissive verdict on the call's ARNs, the first one of `Verdict`.
 
     AWS does not document which spelling of a path it evaluates. A policy that is right for one
     spelling only must fail here, not in an account.
     """
     verdicts = {policy.evaluate(_ACTION, arn, context) for arn in call.method_arns}
-    for verdict in (Verdict.ALLOWED, Verdict.EXPLICITLY_DENIED):
-        if verdict in verdicts:
-            return verdict
-    return Verdict.NOT_ALLOWED
+    return next(verdict for verdict in Verdict if verdict in verdicts)
 
 
 def _identity(call: Call, authorizer: Authorizer) -> tuple[str, ...]:

@@ -19,14 +19,12 @@ _KEYS = {"statusCode", "headers", "multiValueHeaders", "body", "isBase64Encoded"
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
 # A REST API renames these headers of a function.
-_REMAPPED = set(
-    (
-        "authorization connection content-length content-md5 date expect host max-forwards "
-        "proxy-authenticate server trailer upgrade user-agent www-authenticate"
-    ).split()
-)
+_REMAPPED = {
+    *"authorization connection content-length content-md5 date expect host max-forwards proxy-authenticate".split(),
+    *"server trailer upgrade user-agent www-authenticate".split(),
+}
 # An HTTP API drops these headers of a function.
-_DROPPED = set(("connection content-length keep-alive proxy-authenticate te trailer transfer-encoding upgrade").split())
+_DROPPED = set("connection content-length keep-alive proxy-authenticate te trailer transfer-encoding upgrade".split())
 # The gateway sets these itself.
 _REST_OWN = {"transfer-encoding", "x-amz-apigw-id", "x-amzn-requestid", "x-amzn-trace-id"}
 _HTTP_OWN = {"apigw-requestid"}

@@ -24,7 +24,7 @@ class PolicyError(Exception):
 
 
 class Verdict(Enum):
-    """The verdict of a policy on one request."""
+    """The verdict of a policy on one request, in the order from most to least permissive."""
 
     ALLOWED = "allowed"
     EXPLICITLY_DENIED = "explicitly denied"
