@@ -14,7 +14,7 @@ from typing import NamedTuple, NoReturn, TypedDict, Unpack
 from urllib.parse import parse_qs, unquote
 
 from . import https_client
-from .app import Context, authorizer_factory, key_cache, read_bundled_jwks
+from .app import Context, authorizer_factory, key_cache, lazy_aws, read_bundled_jwks
 from .cache import jitter
 from .claims import DPOP_KEY, VerifiedToken
 from .clock import Clocks, Deadline
@@ -134,7 +134,7 @@ class AccessTokens:
         self._accepts_dpop = DPOP_KEY in methods
         self._headers = frozenset(("authorization", "dpop", self.certificate_header))
         clocks = Clocks(time.time, time.monotonic)
-        context = Context(settings, clocks, jitter, _send, _ignore, _NoMetrics())
+        context = Context(settings, clocks, jitter, _send, _ignore, _NoMetrics(), lazy_aws(settings, clocks, jitter))
         self._authorizer = authorizer_factory(context, _shared_key_caches(context))(None, frozenset())
 
     def verify(self, request: Request, *scopes: str) -> VerifiedToken:

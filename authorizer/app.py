@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from . import https_client, strict_json
@@ -114,6 +114,7 @@ class Context(NamedTuple):
     send: Send
     emit: Callable[[str], None]
     meter: Meter
+    aws: Callable[[], Aws]
 
 
 def write_line(line: str) -> None:
@@ -141,7 +142,8 @@ def build(
         KeySetUnavailableError: the bundled key set is not valid.
     """
     meter = Meter(settings.stack_name, clock)
-    context = Context(settings, Clocks(clock, monotonic), jitter, send, emit, meter)
+    clocks = Clocks(clock, monotonic)
+    context = Context(settings, clocks, jitter, send, emit, meter, lazy_aws(settings, clocks, jitter))
     for other in settings.other_issuers:
         if not other.client_ids:
             text = f"OTHER_ISSUERS has no client_ids for {other.issuer}: any client is accepted"
@@ -157,7 +159,7 @@ def build(
         from .multi_api import ApiAuthorizers, MultiApiAuthorizer, ParameterStore
 
         authorizers = ApiAuthorizers(
-            rules_source or ParameterStore(settings.api_rules, _aws(settings)),
+            rules_source or ParameterStore(settings.api_rules, context.aws()),
             make_for_api,
             context.clocks,
             lifetime=Lifetime(settings.api_rules_soft_age, settings.api_rules_hard_age),
@@ -182,7 +184,7 @@ def authorizer_factory(
     """
     settings = context.settings
     introspect = _introspector_factory(context, credential_source)
-    possession = _possession(settings)
+    possession = _possession(context)
     deny_list = _deny_list(context, deny_list_table)
     freshness = {issuer: cache.freshness for issuer, cache in keys.items()}
 
@@ -286,9 +288,7 @@ def _introspector_factory(
     client_id, secret = settings.introspection_client_id, settings.introspection_client_secret
     if credential_source is None and client_id and secret:
         credential_source = fixed_credentials(client_id, secret)
-    credentials = credential_source or SecretsManagerCredentials(
-        settings.introspection_secret_arn or "", _aws(settings)
-    )
+    credentials = credential_source or SecretsManagerCredentials(settings.introspection_secret_arn or "", context.aws())
     return lambda rules: Introspector(
         uri,
         context.send,
@@ -300,7 +300,8 @@ def _introspector_factory(
     )
 
 
-def _possession(settings: Settings) -> ProofOfPossession | None:
+def _possession(context: Context) -> ProofOfPossession | None:
+    settings = context.settings
     if not settings.confirmation_methods:
         return None
     from .proof_of_possession import ProofOfPossession
@@ -308,7 +309,7 @@ def _possession(settings: Settings) -> ProofOfPossession | None:
 
     replays: ReplayStore = MemoryReplayStore()
     if settings.replay_table is not None:
-        replays = DynamoDbReplayStore(StateTable(settings.replay_table, _aws(settings)))
+        replays = DynamoDbReplayStore(StateTable(settings.replay_table, context.aws()))
     return ProofOfPossession(settings.confirmation_methods, settings.resource, replays)
 
 
@@ -319,7 +320,7 @@ def _deny_list(context: Context, deny_list_table: StateTable | None) -> DenyList
     from .state_table import DenyList, StateTable
 
     return DenyList(
-        deny_list_table or StateTable(settings.deny_list_table, _aws(settings)),
+        deny_list_table or StateTable(settings.deny_list_table, context.aws()),
         context.clocks,
         lifetime=Lifetime(settings.deny_list_soft_age, settings.deny_list_hard_age),
         capacity=settings.remembered_tokens,
@@ -327,7 +328,13 @@ def _deny_list(context: Context, deny_list_table: StateTable | None) -> DenyList
     )
 
 
-def _aws(settings: Settings) -> Aws:
-    from .aws import Boto3
+def lazy_aws(settings: Settings, clocks: Clocks, jitter: Jitter) -> Callable[[], Aws]:
+    """Return a function that creates the client of AWS when first called, because most authorizers need none."""
 
-    return Boto3(settings.fetch_timeout)
+    @cache
+    def make() -> Aws:
+        from .aws_client import AwsClient
+
+        return AwsClient(settings.fetch_timeout, clock=clocks.wall, monotonic=clocks.monotonic, jitter=jitter)
+
+    return make

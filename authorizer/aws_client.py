@@ -176,7 +176,7 @@ def _read(operation: str, response: Response) -> dict[str, Any]:
     if checksum is not None and int(checksum) != crc32(response.body):
         raise ValueError("a checksum of other bytes")
     members = {name: value for name, value in json.loads(response.body).items() if value is not None}
-    required, optional = _MEMBERS[operation]
+    required, optional = OPERATIONS[operation]
     for name, read in required.items():
         members[name] = _not_empty(read(members[name]))
     for name, read in optional.items():
@@ -249,7 +249,7 @@ _ATTRIBUTES: Mapping[str, Callable[[object], object]] = {
 }
 
 _CAPACITY = {"ConsumedCapacity": _members}
-_MEMBERS: Mapping[str, tuple[Mapping[str, Callable[[object], Any]], Mapping[str, Callable[[object], Any]]]] = {
+OPERATIONS: Mapping[str, tuple[Mapping[str, Callable[[object], Any]], Mapping[str, Callable[[object], Any]]]] = {
     "DeleteItem": (_CAPACITY, {"Attributes": _item}),
     "GetItem": (_CAPACITY, {"Item": _item}),
     "GetParameter": ({"Parameter": _parameter}, {}),

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from authorizer.aws import check_responses
 from functions.rotate_keys.key_backends import STACK_TAG
+from functions.shared.storage.boto3_client import check_responses
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -25,7 +25,7 @@ from functions.rotate_keys.handler import build as build_rotator
 from functions.rotate_keys.key_backends import KmsKeys
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.lambda_function import SYSTEM_CLOCK
-from functions.shared.storage.aws import make_aws
+from functions.shared.storage.boto3_client import Boto3
 from functions.shared.storage.secrets_manager import SecretStore
 from infra.local_stack import key_alias, read_access_key, secret_name, table_name
 from local import ROOT
@@ -161,7 +161,7 @@ def provision(template: Template) -> None:
     for resource in template.of_type(_SECRET):
         name = resource.logical_id
         create_secret(secrets, known[name], template.properties(name, known))
-    clients = DynamoDbClients(make_aws(), known["ClientsTable"])
+    clients = DynamoDbClients(Boto3(), known["ClientsTable"])
     credentials = secrets.get_secret_value(SecretId=known["IntrospectionCredentials"])
     secret = json.loads(credentials["SecretString"])["client_secret"]
     # Clients may also request the name that the guarded API publishes (RFC 9728).
@@ -207,7 +207,7 @@ def _create_signing_key(template: Template) -> None:
     """Run rotate_keys, as a deployment does."""
     environment = template.function("RotateKeys", names(template)).environment
     settings = RotationSettings.from_env(environment)
-    aws = make_aws()
+    aws = Boto3()
     kms_keys = KmsKeys(aws, settings.stack_name)
     build_rotator(settings, clock=SYSTEM_CLOCK, secrets=SecretStore(aws), kms_keys=kms_keys).run()
 

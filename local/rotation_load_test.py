@@ -22,7 +22,7 @@ from functions.rotate_keys.key_backends import SecretsManagerKeys
 from functions.rotate_keys.key_rotation import RingStore
 from functions.shared.keys.key_ring import FRESH_SECONDS, KeyRing
 from functions.shared.keys.rotation import RotationRules, announce
-from functions.shared.storage.aws import make_aws
+from functions.shared.storage.boto3_client import Boto3
 from functions.shared.storage.secrets_manager import SecretStore
 from infra.local_stack import physical_names
 from local.addresses import Addresses, use_local_aws, with_free_ports
@@ -96,7 +96,7 @@ def rotate(addresses: Addresses) -> str:
     """Announce a key as rotate_keys does, to sign in half a minute; return its id."""
     use_local_aws(os.environ, addresses)
     known = physical_names()
-    secrets = SecretStore(make_aws())
+    secrets = SecretStore(Boto3())
     now = time.time()
     key = SecretsManagerKeys(secrets, known["SigningKeysSecret"]).create("RS256", now)
     store = RingStore(secrets, known["KeyRingSecret"])

@@ -13,7 +13,7 @@ from ..shared.clients.supported import SIGNING_ALGORITHMS
 from ..shared.keys.key_ring import IN_KMS, IN_SECRETS_MANAGER
 from ..shared.keys.rotation import NewKey, RotationRules, UnsafeRotationError
 from ..shared.lambda_function import SYSTEM_CLOCK, Clock, EnvironmentSettings, Event, LambdaHandler, WarmInstance
-from ..shared.storage.aws import make_aws
+from ..shared.storage.boto3_client import Boto3
 from ..shared.storage.secrets_manager import SecretStore
 from ..shared.storage.state_table import DAY
 from .custom_resource import respond_to_cloudformation, run_and_log
@@ -112,7 +112,7 @@ def build(
 
 def _build_rotator() -> Rotator:
     settings = Settings.from_env(os.environ)
-    aws = make_aws()
+    aws = Boto3()
     secrets = SecretStore(aws)
     kms_keys = KmsKeys(aws, settings.stack_name)
     return build(settings, clock=SYSTEM_CLOCK, secrets=secrets, kms_keys=kms_keys)

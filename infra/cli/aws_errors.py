@@ -5,8 +5,9 @@ Imported lazily, because it imports boto3 and shell completion must be fast.
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from authorizer.aws import AwsError, to_aws_error
+from authorizer.aws import AwsError
 from functions.shared.keys.rotation import UnsafeRotationError
+from functions.shared.storage.boto3_client import to_aws_error
 from functions.shared.storage.errors import StorageError, StorageUnavailableError
 from functions.shared.storage.secrets_manager import SecretConflictError
 

@@ -14,9 +14,9 @@ import click
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from authorizer.aws import Boto3Clients, check_responses
 from authorizer.clock import Deadline
 from functions.shared.lambda_function import SYSTEM_CLOCK, Clock
+from functions.shared.storage.boto3_client import Boto3Clients, check_responses
 
 from .. import local_stack
 from .errors import NotFoundError, UnreachableError, UsageError

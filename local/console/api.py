@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from functions.shared.clients.client import Client
-from functions.shared.storage.aws import make_aws
+from functions.shared.storage.boto3_client import Boto3
 from local import ROOT
 from local.addresses import BOUND_API, CONTROL_SOCKETS, LOOPBACK, MUTUAL_TLS, Addresses, use_local_aws
 from local.console.call_trace import ApiCalls, TokenTrace
@@ -95,7 +95,7 @@ class ConsoleApi:
     def build(cls, addresses: Addresses, folder: str) -> Self:
         """Compose the API for the laptop edition whose control sockets are in `folder`."""
         scope_map = json.loads(SCOPE_MAP.read_text(encoding="utf-8"))
-        faults = FaultInjector(folder, make_aws(), time.time, addresses.bound_api)
+        faults = FaultInjector(folder, Boto3(), time.time, addresses.bound_api)
         return cls(addresses, faults, ApiCalls(ClientRequests(addresses), folder, scope_map))
 
     def setting(self, _: Mapping[str, Any]) -> dict[str, Any]:

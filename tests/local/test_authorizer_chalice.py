@@ -14,8 +14,8 @@ import pytest
 import requests
 import yaml
 
-from authorizer.aws import Boto3Clients
 from functions.shared.clients.client_registry import DynamoDbClients
+from functions.shared.storage.boto3_client import Boto3Clients
 from infra.cloudformation import load
 from local.addresses import MUTUAL_TLS, Addresses
 from local.certificates import LaptopCertificates

@@ -17,10 +17,10 @@ from uuid import uuid4
 import pytest
 import requests
 
-from authorizer.aws import Boto3Clients
 from functions.shared.authentication.rate_limit import Limits
 from functions.shared.clients.assertion_rules import AssertionRules, FederationRule
 from functions.shared.clients.client_registry import DynamoDbClients
+from functions.shared.storage.boto3_client import Boto3Clients
 from local.certificates import LaptopCertificates
 from local.demo_clients import SIGNING_CLIENT
 from local.demo_clients import assertion as demo_assertion

@@ -11,10 +11,10 @@ from uuid import uuid4
 
 import pytest
 
-from authorizer.aws import Boto3Clients
 from functions.shared.clients.client import TokenFormat
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.clients.client_secrets import StoredSecret, digest_imported
+from functions.shared.storage.boto3_client import Boto3Clients
 from tests.support.laptop import Laptop, aws_client
 from tests.support.server import client
 

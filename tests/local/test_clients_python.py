@@ -22,11 +22,11 @@ from oauthlib.oauth2 import BackendApplicationClient
 from oauthlib.oauth2.rfc6749.errors import CustomOAuth2Error, InvalidClientError
 from requests_oauthlib import OAuth2Session
 
-from authorizer.aws import Boto3Clients
 from functions.shared.authentication.credentials import ASSERTION_TYPE
 from functions.shared.clients.assertion_rules import AssertionRules
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.clients.supported import TOKEN_EXCHANGE
+from functions.shared.storage.boto3_client import Boto3Clients
 from local.certificates import LaptopCertificates
 from local.demo_clients import COUNTRY_API, CUSTOMER_API, assertion
 from tests.support.dpop_proofs import proof

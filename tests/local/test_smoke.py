@@ -8,8 +8,8 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from authorizer.aws import Boto3Clients
 from functions.shared.clients.client_registry import DynamoDbClients
+from functions.shared.storage.boto3_client import Boto3Clients
 from infra.cli.context import Aws, Deployment, find_stack
 from infra.local_stack import REGION, physical_names
 from local.demo_clients import authorizer_client

@@ -10,6 +10,7 @@ import pytest
 
 from tests.recorder import aws_call_recorder as recorder
 from tests.support import privileges
+from tests.support.aws import CREDENTIALS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,11 +26,12 @@ TEST, PYTEST = "tests.integration.functions.test_handlers", "_pytest.python"
         ((STORE, "authorizer.verifier", ISSUE, "local.gateway.lambda_runtime"), "functions.issue_token"),
         ((STORE, REVOKE, "authorizer.authorizer", TEST), "functions.revoke_token"),
         (("authorizer.introspection", "authorizer.authorizer", TEST), "authorizer"),
-        (("authorizer.aws", "authorizer.state_table", "threading"), "authorizer"),
-        (("authorizer.aws", STORE, ISSUE, TEST), "functions.issue_token"),
-        (("authorizer.aws", "authorizer.state_table", STORE, ISSUE, TEST), "functions.issue_token"),
-        (("authorizer.aws", "authorizer.state_table", STORE, TEST), None),
-        (("authorizer.aws", TEST, PYTEST), None),
+        (("authorizer.aws_client", "authorizer.state_table", "threading"), "authorizer"),
+        (("authorizer.aws_client", STORE, ISSUE, TEST), "functions.issue_token"),
+        (("authorizer.aws_client", "authorizer.state_table", STORE, ISSUE, TEST), "functions.issue_token"),
+        (("authorizer.aws_client", "authorizer.state_table", STORE, TEST), None),
+        (("authorizer.aws_client", TEST, PYTEST), None),
+        (("functions.shared.storage.boto3_client", STORE, RING, "local.aws"), "functions.rotate_keys"),
         ((STORE, ISSUE, "awslambdaric.bootstrap"), "functions.issue_token"),
         ((STORE, RING, "local.aws"), "functions.rotate_keys"),
         ((STORE, RING, "infra.cli.key_operations", TEST), None),
@@ -92,16 +94,16 @@ def test_unused_grant_fails_a_full_run(tmp_path: Path) -> None:
 
 
 SCRIPT = """
-import moto, os
+import sys
 from functions.publish_jwks import handler
-with moto.mock_aws():
-    handler.handle({"httpMethod": "GET", "path": "/oauth2/jwks", "headers": {}}, None)
+handler.handle({"httpMethod": "GET", "path": "/oauth2/jwks", "headers": {}}, None)
+assert "botocore" not in sys.modules
 """
 
 
 def test_processes_that_tests_start_are_recorded_too(tmp_path: Path) -> None:
     environ = {**os.environ, **recorder.environment(str(tmp_path)), "KEY_RING_SECRET": "key-ring",
-               "AWS_DEFAULT_REGION": "eu-west-1"}  # fmt: skip
+               "AWS_ENDPOINT_URL": "http://127.0.0.1:9", **CREDENTIALS}  # fmt: skip
     environ.pop("PYTEST_CURRENT_TEST")
     subprocess.run([sys.executable, "-c", SCRIPT], env=environ, check=True, cwd=ROOT)
     (record,) = privileges.read(tmp_path)

@@ -1,6 +1,7 @@
-"""A botocore plugin that records which function of Gatehouse calls which AWS operation.
+"""Records which function of Gatehouse calls which AWS operation.
 
-botocore loads it into every client of every process that has `ENVIRONMENT` set. These are the
+It is a plugin that botocore loads into every client, and an audit hook for `authorizer.aws_client`, which
+`sitecustomize` adds. Both happen in every process that has `ENVIRONMENT` set. These are the
 tests' processes, those of `chalice local`, and those of Lambda's runtime client. The last ones can
 import nothing else of the tests: this module imports the standard library only.
 
@@ -27,7 +28,8 @@ NOBODY: Final = "nobody"
 _ARTIFACTS = ("functions", "authorizer")
 _OURS = (*_ARTIFACTS, "infra", "local", "tests")
 _SHARED = "functions.shared"
-_CLIENT = "authorizer.aws"
+_CLIENTS = ("authorizer.aws_client", "functions.shared.storage.boto3_client", "tests.recorder.aws_call_recorder")
+_AUDIT_EVENT = "gatehouse.aws.call"
 _PARAMETERS = ("TableName", "SecretId", "KeyId", "TargetKeyId", "AliasName", "Name", "Bucket")
 _HELD = "gatehouse_parameters"
 _written: dict[int, set[str]] = {}
@@ -58,11 +60,11 @@ def initialize_client_plugin(client: Any) -> None:
 def caller(modules: Iterable[str]) -> str | None:
     """Return the package whose call this is, from the stack's module names, innermost first.
 
-    All calls go through `authorizer.aws`, so the module that uses it decides. Functions also use
+    All calls go through a client, so the module that uses it decides. Functions also use
     the authorizer's code, so the first module that is not the authorizer's decides. Tests, the
     laptop edition and operators call for themselves: None.
     """
-    ours = [name for name in modules if name.partition(".")[0] in _OURS and name != _CLIENT]
+    ours = [name for name in modules if name.partition(".")[0] in _OURS and name not in _CLIENTS]
     if any(name.startswith("infra.") for name in ours):
         return None
     user = next((name for name in ours if not name.startswith("authorizer.")), "")
@@ -84,15 +86,31 @@ def _stack() -> Iterator[str]:
         frame = frame.f_back  # type: ignore[assignment]
 
 
+def listen() -> None:
+    """Record the calls of `authorizer.aws_client` in this process. Idempotent, for a hook cannot be removed."""
+    if not hasattr(sys, "_gatehouse_listens"):
+        sys._gatehouse_listens = True  # type: ignore[attr-defined] # this module may be imported under two names
+        sys.addaudithook(_audit)
+
+
+def _audit(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == _AUDIT_EVENT:
+        _record(*arguments)
+
+
 def _before(params: dict[str, Any], model: Any, context: dict[str, Any], **_: object) -> None:
-    package = caller(_stack())
     context[_HELD] = params
+    _record(model.service_model.signing_name, model.name, params)
+
+
+def _record(service: str, operation: str, params: dict[str, Any]) -> None:
+    package = caller(_stack())
     if package is not None:
         write({
             "caller": package,
             "function": os.environ.get("AWS_LAMBDA_FUNCTION_NAME"),
-            "service": model.service_model.signing_name,
-            "operation": model.name,
+            "service": service,
+            "operation": operation,
             "parameters": {name: params[name] for name in _PARAMETERS if name in params},
             "leading_key": _leading_key(params),
             "tags": _tags(params),

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from moto import mock_aws
+from moto.server import ThreadedMotoServer
 
-from authorizer.aws import Boto3
-from functions.shared.storage.aws import ATTEMPT_SECONDS, ATTEMPTS, CONNECT_SECONDS
+from authorizer.aws import AwsError
+from authorizer.aws_client import AwsClient
+from functions.shared.storage.aws import CALL_SECONDS
+from functions.shared.storage.boto3_client import Boto3
 from local.moto_server import make_writes_atomic
+from tests.support.aws_faults import FaultProxy
 
 if TYPE_CHECKING:  # the environment of `make bench` does not have these
     import pytest
@@ -56,10 +61,15 @@ def create_tables(dynamodb: DynamoDBClient) -> None:
 
 
 class AwsAccount(Boto3):
-    """AWS as functions call it, and the boto3 clients behind these calls."""
+    """AWS through boto3, the clients behind these calls, and `requests` for functions that answer requests.
 
-    def __init__(self, timeout: float = ATTEMPT_SECONDS, connect: float = CONNECT_SECONDS) -> None:
-        super().__init__(timeout, connect=connect, attempts=ATTEMPTS)
+    The calls of `requests` pass `proxy`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.proxy = FaultProxy()
+        self.requests = AwsClient(CALL_SECONDS, send=self.proxy.send, sleep=lambda _: None)
 
     @property
     def dynamodb(self) -> DynamoDBClient:
@@ -90,3 +100,22 @@ def aws_account(monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsAccount]:
             aws.secrets_manager.create_secret(Name=secret)
         aws.secrets_manager.create_secret(Name=DPOP_NONCE_SECRET, SecretString="n" * 64)
         yield aws
+
+
+@cache
+def moto_url() -> str:
+    """Serve this process's account over HTTP, for clients other than boto3's, and return the address."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    url = f"http://{host}:{port}"
+    client = AwsClient(60, attempts=1, environ={**CREDENTIALS, "AWS_ENDPOINT_URL": url})
+    # moto imports a service at its first request, which takes longer than a client of the tests waits.
+    for service, operation in {
+        "dynamodb": "GetItem",
+        "secretsmanager": "GetSecretValue",
+        "ssm": "GetParameter",
+    }.items():
+        with suppress(AwsError):
+            client.call(service, operation)
+    return url

@@ -20,15 +20,20 @@ TIMED_OUT = ReadTimeoutError(endpoint_url="https://x.amazonaws.com")
 class FaultProxy:
     """Counts the calls of AWS clients, and replaces the responses of operations with faults.
 
-    A fault is an error (status and code), a body, an exception, or a function. A function alters
-    the members of moto's response. The key of a fault is an operation, or "operation table" or
-    "operation secret".
+    A fault is an error (status and code), a body, an exception, or a function. A function alters the members of
+    moto's response. The key of a fault is an operation, or "operation table" or "operation secret". `stand_ins`
+    respond to requests that moto does not support.
     """
 
     def __init__(self, *clients: Any) -> None:
         self.calls: Counter[str] = Counter()
         self.bodies: dict[str, bytes] = {}
         self.faults: dict[str, Fault] = {}
+        self.stand_ins: list[Callable[..., AWSResponse | None]] = []
+        self.attach(*clients)
+
+    def attach(self, *clients: Any) -> None:
+        """Pass the calls of these boto3 clients, too."""
         for client in clients:
             client.meta.events.register_first("before-send", self)
 
@@ -48,7 +53,8 @@ class FaultProxy:
             return response_to(request, json.dumps(members).encode(), status)
         if isinstance(fault, bytes):
             return response_to(request, fault)
-        response: Any = botocore_stubber(request=request, **event)
+        backends: tuple[Any, ...] = (*self.stand_ins, botocore_stubber)
+        response = next(filter(None, (each(request=request, **event) for each in backends)))
         if response.status_code == 200:
             self.bodies[operation] = response.content
             if fault:

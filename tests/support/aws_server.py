@@ -46,7 +46,9 @@ class AwsServer:
     def build(self, function: ModuleType, **parts: Any) -> Endpoint:
         """Return a cold endpoint of a function."""
         settings = function.Settings.from_env(ENVIRONMENT)
-        built: Endpoint = function.build(settings, clock=self.clock, aws=self.aws, emit=self.log.append, **parts)
+        built: Endpoint = function.build(
+            settings, clock=self.clock, aws=self.aws.requests, emit=self.log.append, **parts
+        )
         return built
 
     def make_keys(self) -> None:

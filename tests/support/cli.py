@@ -13,9 +13,9 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.exceptions import ReadTimeoutError
 from click.testing import CliRunner
 
-from authorizer.aws import Boto3Clients
 from functions.shared.keys import key_ring
 from functions.shared.keys.key_ring import KeyRing
+from functions.shared.storage.boto3_client import Boto3Clients
 from infra.cli.app import app
 from infra.cli.client_store import ClientTable
 from infra.cli.context import CommandContext

@@ -22,6 +22,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not _is_worker(config):
         os.environ.update(recorder.environment(tempfile.mkdtemp(prefix="gatehouse-aws-calls-")))
     sys.path.append(str(recorder.FOLDER_OF_THIS))
+    recorder.listen()
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

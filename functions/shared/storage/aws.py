@@ -6,25 +6,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from authorizer.aws import Aws, AwsError, AwsUnavailableError, Boto3
+from authorizer.aws import Aws, AwsError, AwsUnavailableError
+from authorizer.aws_client import AwsClient
 from authorizer.clock import Deadline
 
 from .errors import StorageError, StorageUnavailableError
 
-CONNECT_SECONDS = 1
-ATTEMPT_SECONDS = 3
-ATTEMPTS = 2
 CALL_SECONDS = 7
-"""Two attempts, and boto3's pause of at most a second between them.
-
-After two calls without a response, a function with a time-out of fifteen seconds can still return
-503.
-"""
+"""After two calls without a response, a function with a time-out of fifteen seconds can still return 503."""
 
 
 def make_aws() -> Aws:
-    """Return AWS for a function."""
-    return Boto3(ATTEMPT_SECONDS, connect=CONNECT_SECONDS, attempts=ATTEMPTS)
+    """Return AWS for a function that answers requests."""
+    return AwsClient(CALL_SECONDS)
 
 
 def call(aws: Aws, service: str, operation: str, **parameters: object) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from tests.strictness.cases import CASES, ISSUER
 from tests.strictness.cases import mint as mint_token
 from tests.support.authorizer_events import decide
 from tests.support.aws import ENVIRONMENT, KEY_RING_SECRET, AwsAccount
-from tests.support.aws_faults import THROTTLED, FaultProxy
+from tests.support.aws_faults import THROTTLED
 from tests.support.aws_server import GRANT, AwsServer
 from tests.support.cloudwatch import Metrics, Operations, Series
 from tests.support.deployed_template import Deployment
@@ -74,7 +74,8 @@ class Stack(AwsServer):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.clock.now = START
-        self.proxy = FaultProxy(self.aws.dynamodb, self.aws.secrets_manager, self.aws.kms)
+        self.proxy = self.aws.proxy
+        self.proxy.attach(self.aws.dynamodb, self.aws.secrets_manager, self.aws.kms)
         self.token_endpoint = self.build(issue_token, meter=self.meter())
         self.clients.put(client("a"))
 

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError
 
+from authorizer.aws_client import AwsClient
 from functions.introspect_token import handler as introspect_token
 from functions.issue_token import handler as issue_token
 from functions.publish_jwks import handler as publish_jwks
 from functions.shared.clients.client import TokenFormat
 from functions.shared.clients.client_registry import STALE_SECONDS as CLIENT_STALE_SECONDS
 from functions.shared.keys.key_ring import STALE_SECONDS
-from functions.shared.storage.aws import ATTEMPTS
 from functions.shared.storage.cache import PAUSE_SECONDS
 from functions.shared.web.endpoint import Endpoint
 from functions.shared.web.responses import ProxyResponse
@@ -48,7 +48,8 @@ PROOF_REQUEST = _with_proof()
 @pytest.fixture
 def proxy(server: AwsServer, no_pauses: None) -> FaultProxy:
     server.clients.put(client("o", token_format=TokenFormat.OPAQUE))
-    return FaultProxy(server.aws.dynamodb, server.aws.secrets_manager)
+    server.aws.proxy.calls.clear()
+    return server.aws.proxy
 
 
 @dataclass(frozen=True)
@@ -215,7 +216,7 @@ def test_outage_is_retried_every_ten_seconds(server: AwsServer, proxy: FaultProx
     for _ in range(PAUSE_SECONDS):
         assert server.status("service") == 200
         server.clock.now += 1
-    assert proxy.calls == {"GetItem": 1, "GetSecretValue": ATTEMPTS}
+    assert proxy.calls == {"GetItem": 1, "GetSecretValue": 2}
 
 
 def test_opaque_token_costs_one_storage_call(server: AwsServer, proxy: FaultProxy) -> None:
@@ -306,7 +307,8 @@ def test_cold_burst_makes_few_calls_per_process(
 def test_unreachable_aws_is_503(monkeypatch: pytest.MonkeyPatch, *, listening: bool) -> None:
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
-    aws = AwsAccount(0.4, 0.2)
+    aws = AwsAccount()
+    aws.requests = AwsClient(0.4, attempts=1)
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         port = listener.getsockname()[1]
         if not listening:

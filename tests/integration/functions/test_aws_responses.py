@@ -20,7 +20,7 @@ import pytest
 
 import authorizer
 import functions
-from authorizer.aws import AwsError, Boto3
+from authorizer.aws import Aws, AwsError
 from authorizer.clock import Deadline
 from authorizer.errors import AuthorizerUnavailableError
 from authorizer.introspection import SecretsManagerCredentials
@@ -30,6 +30,7 @@ from functions.rotate_keys.key_backends import KmsKeys
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.keys.rotation import first_ring
 from functions.shared.keys.signers import KmsSignature
+from functions.shared.storage.boto3_client import Boto3
 from functions.shared.storage.errors import StorageError
 from functions.shared.storage.secrets_manager import SecretStore
 from functions.shared.storage.state_table import Counters, JwtDenyList, OneTimeUse, SecretUses
@@ -52,7 +53,8 @@ Run = Callable[["Account", str], object]
 class Account:
     """The stores of one account, and the proxy in front of it."""
 
-    aws: AwsAccount
+    aws: Aws
+    boto3: Boto3
     proxy: FaultProxy
 
     def __post_init__(self) -> None:
@@ -63,15 +65,15 @@ class Account:
         self.counters = Counters(self.aws, STATE_TABLE)
         self.uses = SecretUses(self.aws, STATE_TABLE)
         self.secrets = SecretStore(self.aws)
-        self.kms = KmsKeys(self.aws, "gatehouse", sleep=lambda _: None)
+        self.kms = KmsKeys(self.boto3, "gatehouse", sleep=lambda _: None)
         self.clients.put(client("known"))
         self.tokens.put("known", MEANING)
         self.denied.add(REVOKED_JWT, NOW + 9)
         self.uses.record("known", "digest", 86_400)
-        self.aws.secrets_manager.create_secret(
+        boto3.client("secretsmanager").create_secret(
             Name=CREDENTIALS_SECRET, SecretString='{"client_id": "a", "client_secret": "b"}'
         )
-        self.secrets.write(SIGNING_KEYS_SECRET, "text")
+        SecretStore(self.boto3).write(SIGNING_KEYS_SECRET, "text")
         boto3.client("ssm").put_parameter(Name="/gatehouse/gatehouse/apis/api", Value="{}", Type="String")
         self.key = self.kms.create("ES256", NOW)
         self.ring = first_ring([self.key], NOW)
@@ -127,31 +129,35 @@ CALLS: dict[str, Run] = {
     "a new key that is not needed": Account.new_key,
     "a key deleted": Account.deleted_key,
     "a signature": Account.signature,
-    "authorizer: a revoked token": lambda _, __: StateTable(STATE_TABLE, Boto3(3)).is_revoked(
+    "authorizer: a revoked token": lambda at, _: StateTable(STATE_TABLE, at.aws).is_revoked(
         REVOKED_JWT, NOW, Deadline(3)
     ),
-    "authorizer: a token that is not revoked": lambda _, __: StateTable(STATE_TABLE, Boto3(3)).is_revoked(
+    "authorizer: a token that is not revoked": lambda at, _: StateTable(STATE_TABLE, at.aws).is_revoked(
         OTHER_JWT, NOW, Deadline(3)
     ),
-    "authorizer: a proof": lambda _, text: DynamoDbReplayStore(StateTable(STATE_TABLE, Boto3(3))).consume(
+    "authorizer: a proof": lambda at, text: DynamoDbReplayStore(StateTable(STATE_TABLE, at.aws)).consume(
         "jkt", text, NOW + 9, NOW, Deadline(3)
     ),
-    "authorizer: an API's rules": lambda _, __: ParameterStore("/gatehouse/gatehouse/apis", Boto3(3)).read(
+    "authorizer: an API's rules": lambda at, _: ParameterStore("/gatehouse/gatehouse/apis", at.aws).read(
         "api", Deadline(3)
     ),
-    "authorizer: credentials": lambda _, __: SecretsManagerCredentials(CREDENTIALS_SECRET, Boto3(3))(
-        False, Deadline(3)
-    ),
+    "authorizer: credentials": lambda at, _: SecretsManagerCredentials(CREDENTIALS_SECRET, at.aws)(False, Deadline(3)),
 }
+
+OF_ROTATE_KEYS = (
+    *("a secret written", "a secret replaced"),
+    *("a key made", "a new key that is not needed", "a key deleted"),
+)
 
 
 @pytest.fixture
-def account(aws: AwsAccount, monkeypatch: pytest.MonkeyPatch) -> Account:
+def account(request: pytest.FixtureRequest, aws: AwsAccount, monkeypatch: pytest.MonkeyPatch) -> Account:
     """An account that every client reaches through the proxy, those made later too."""
-    session, proxy = boto3.Session(), FaultProxy(aws.dynamodb, aws.secrets_manager)
-    session.events.register_first("before-send", cast("Any", proxy))
+    session = boto3.Session()
+    session.events.register_first("before-send", cast("Any", aws.proxy))
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", session)
-    return Account(aws, proxy)
+    plain = Boto3()
+    return Account(aws.requests if request.param == "https" else plain, plain, aws.proxy)
 
 
 def _faults(answer: dict[str, Any]) -> Iterator[tuple[str, Callable[[Any], Any]]]:
@@ -205,8 +211,13 @@ def _paths(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[An
             yield from _paths(member, (*path, step))
 
 
-@pytest.mark.parametrize("run", CALLS.values(), ids=CALLS)
-def test_faulty_response_changes_no_result(account: Account, run: Run) -> None:
+@pytest.mark.parametrize(
+    ("account", "name"),
+    [*(("boto3", name) for name in CALLS), *(("https", name) for name in CALLS if name not in OF_ROTATE_KEYS)],
+    indirect=["account"],
+)
+def test_faulty_response_changes_no_result(account: Account, name: str) -> None:
+    run = CALLS[name]
     texts = (f"text-{number}" for number in count())
     expected = run(account, next(texts))
     bodies = dict(account.proxy.bodies)
@@ -229,6 +240,7 @@ def test_faulty_response_changes_no_result(account: Account, run: Run) -> None:
     assert not wrong
 
 
+@pytest.mark.parametrize("account", ["boto3"], indirect=True)
 def test_every_operation_is_covered(account: Account) -> None:
     tried: set[str] = set()
     for number, run in enumerate(CALLS.values()):

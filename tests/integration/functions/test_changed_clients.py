@@ -16,10 +16,10 @@ import pytest
 import requests
 from moto.server import ThreadedMotoServer
 
-from authorizer.aws import Boto3Clients
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
 from functions.shared.keys import key_ring, signing_keys
+from functions.shared.storage.boto3_client import Boto3Clients
 from infra.cli.client_registration import rotated
 from tests.support.aws import CREDENTIALS, ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET, create_tables
 from tests.support.laptop import ROOT

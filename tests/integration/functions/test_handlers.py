@@ -24,7 +24,7 @@ from functions.shared.clients.client_secrets import StoredSecret, digest_importe
 from functions.shared.clients.supported import TOKEN_EXCHANGE
 from functions.shared.keys import key_ring
 from functions.shared.lambda_function import MissingSettingsError
-from tests.support.aws import CLIENTS_TABLE, ENVIRONMENT, ISSUER, KEY_RING_SECRET, TOKENS_TABLE, AwsAccount
+from tests.support.aws import CLIENTS_TABLE, ENVIRONMENT, ISSUER, KEY_RING_SECRET, TOKENS_TABLE, AwsAccount, moto_url
 from tests.support.aws_server import GRANT, AwsServer, granted
 from tests.support.dpop_proofs import proof
 from tests.support.memory_stores import ManualClock
@@ -376,6 +376,7 @@ def test_handlers_read_their_environment(
 ) -> None:
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", moto_url())
     for module in HANDLERS.values():
         module.handle.reset()
     assert rotate_keys.handle({}, None)["created"]

@@ -18,7 +18,6 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 from jwt.utils import base64url_decode
 from moto.core.models import botocore_stubber
-from mypy_boto3_kms import KMSClient
 from mypy_boto3_kms.literals import KeySpecType, SigningAlgorithmSpecType
 
 from functions.rotate_keys.handler import Settings, build
@@ -31,7 +30,7 @@ from functions.shared.keys.signers import LONGEST_MESSAGE, SIGNING_ALGORITHM_SPE
 from functions.shared.storage.errors import StorageError, StorageUnavailableError
 from functions.shared.storage.secrets_manager import SecretConflictError, SecretStore
 from tests.support.aws import ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET, AwsAccount
-from tests.support.aws_faults import THROTTLED, TIMED_OUT, Fault, FaultProxy, response_to
+from tests.support.aws_faults import THROTTLED, TIMED_OUT, Fault, response_to
 from tests.support.aws_server import GRANT, AwsServer
 from tests.support.memory_stores import ManualClock, MemorySecrets
 from tests.support.proxy_events import basic, form_event, token_event
@@ -57,9 +56,10 @@ class Ed25519Keys:
     def __init__(self) -> None:
         self._keys: dict[str, Ed25519PrivateKey] = {}
 
-    def add_to(self, kms: KMSClient) -> None:
+    def add_to(self, aws: AwsAccount) -> None:
         hook: Any = self._before_send
-        kms.meta.events.register_first("before-send.kms", hook)
+        aws.kms.meta.events.register_first("before-send.kms", hook)
+        aws.proxy.stand_ins.append(hook)
 
     def _before_send(self, request: AWSPreparedRequest, **event: Any) -> AWSResponse | None:
         body: Any = request.body
@@ -111,7 +111,7 @@ class Authority(AwsServer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        Ed25519Keys().add_to(self.aws.kms)
+        Ed25519Keys().add_to(self.aws)
 
     def rotation(self, edition: str, algorithms: str = "RS256") -> Rotator:
         settings = Settings.from_env(
@@ -340,7 +340,9 @@ def test_only_retired_kms_keys_are_deleted(authority: Authority) -> None:
 def test_temporary_kms_errors_are_retried(authority: Authority, status: int, code: str, error: type[Exception]) -> None:
     authority.rotation("kms").run()
     signer = authority.signers().current(authority.clock(), "RS256")
-    proxy = FaultProxy(authority.aws.kms)
+    proxy = authority.aws.proxy
+    proxy.attach(authority.aws.kms)
+    proxy.calls.clear()
     proxy.faults["Sign"] = (status, code)
     with pytest.raises(error):
         signer.sign({}, None)
@@ -443,7 +445,9 @@ def test_slow_kms_is_503_with_retry_after(authority: Authority, fault: Fault) ->
     authority.rotation("kms").run()
     authority.clients.put(client("service"))
     assert authority.status("service") == 200
-    proxy = FaultProxy(authority.aws.kms)
+    proxy = authority.aws.proxy
+    proxy.attach(authority.aws.kms)
+    proxy.calls.clear()
     proxy.faults["Sign"] = fault
     answer = authority.token_endpoint(token_event(GRANT, headers=basic("service", SECRET)))
     assert answer["statusCode"] == 503

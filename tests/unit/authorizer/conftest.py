@@ -8,7 +8,7 @@ from mypy_boto3_dynamodb import DynamoDBClient
 from mypy_boto3_ssm import SSMClient
 
 from tests.support.answers_server import Said, answers_server
-from tests.support.aws import aws_account
+from tests.support.aws import aws_account, moto_url
 
 
 @pytest.fixture
@@ -16,6 +16,7 @@ def dynamodb(monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoDBClient]:
     """DynamoDB with the authorization server's tables, empty."""
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     with aws_account(monkeypatch) as aws:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", moto_url())
         yield aws.dynamodb
 
 
@@ -24,6 +25,7 @@ def ssm(monkeypatch: pytest.MonkeyPatch) -> Iterator[SSMClient]:
     """Systems Manager without parameters."""
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     with aws_account(monkeypatch):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", moto_url())
         yield boto3.client("ssm")
 
 

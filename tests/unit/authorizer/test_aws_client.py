@@ -13,12 +13,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from authorizer.aws import Aws, AwsError, AwsUnavailableError, Boto3
+from authorizer.aws import Aws, AwsError, AwsUnavailableError
 from authorizer.aws_client import AwsClient
 from authorizer.clock import Deadline
 from authorizer.errors import InvalidTokenError
 from authorizer.https_client import HttpExchangeError, Request, Response
 from authorizer.state_table import DynamoDbReplayStore, StateTable
+from functions.shared.storage.boto3_client import Boto3
 from tests.support.answers_server import Said, answers_server
 from tests.support.aws import CREDENTIALS, DPOP_NONCE_SECRET, STATE_TABLE, aws_account
 from tests.support.aws_faults import THROTTLED, TIMED_OUT, Fault, FaultProxy
@@ -34,7 +35,7 @@ class Account:
         self.clock = FakeClock()
         if kind == "boto3":
             session.events.register_first("before-send", cast("Any", self.proxy))
-            self.aws: Aws = Boto3(3)
+            self.aws: Aws = Boto3(3, 1, 1)
         else:
             self.aws = self.client(attempts=1)
 
@@ -198,7 +199,7 @@ def test_error_without_a_code_has_the_status(
         server.answers["POST /"] = Said(status, "<html>busy</html>")
         monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
         monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # without the fault proxy
-        client = AwsClient(3, attempts=1) if isinstance(account.aws, AwsClient) else Boto3(3)
+        client = AwsClient(3, attempts=1) if isinstance(account.aws, AwsClient) else Boto3(3, 1, 1)
         with pytest.raises(AwsError) as error:
             account.get("a", client)
     assert error.value.reason == f"GetItem: {status}"
@@ -212,7 +213,7 @@ def test_missing_setting_is_an_error(account: Account, monkeypatch: pytest.Monke
         monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
-    client = AwsClient(3) if isinstance(account.aws, AwsClient) else Boto3(3)
+    client = AwsClient(3) if isinstance(account.aws, AwsClient) else Boto3(3, 1, 1)
     with pytest.raises(AwsError) as error:
         account.get("a", client)
     assert error.value.reason == {"AWS_DEFAULT_REGION": "NoRegionError"}.get(name, "NoCredentialsError")

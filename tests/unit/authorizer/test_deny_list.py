@@ -6,7 +6,8 @@ from typing import cast
 import pytest
 from mypy_boto3_dynamodb import DynamoDBClient
 
-from authorizer.aws import AwsError, AwsUnavailableError, Boto3
+from authorizer.aws import AwsError, AwsUnavailableError
+from authorizer.aws_client import AwsClient
 from authorizer.cache import Lifetime
 from authorizer.clock import Clocks, Deadline
 from authorizer.errors import InvalidTokenError, Reason, StateUnavailableError
@@ -133,8 +134,8 @@ def test_memory_is_bounded() -> None:
 
 
 def test_entries_match_the_authorization_server(dynamodb: DynamoDBClient) -> None:
-    theirs = JwtDenyList(Boto3(3), STATE_TABLE)
-    ours = StateTable(STATE_TABLE, Boto3(3))
+    theirs = JwtDenyList(AwsClient(3), STATE_TABLE)
+    ours = StateTable(STATE_TABLE, AwsClient(3))
     name = revoked_jwt(ISSUER, "one", TOKEN)
     assert not ours.is_revoked(name, NOW, Deadline(3))
     theirs.add(name, NOW + 10)
@@ -145,18 +146,18 @@ def test_entries_match_the_authorization_server(dynamodb: DynamoDBClient) -> Non
 
 def test_entry_without_expiry_is_valid(dynamodb: DynamoDBClient) -> None:
     dynamodb.put_item(TableName=STATE_TABLE, Item={"entry": {"S": "revoked#0"}})
-    assert StateTable(STATE_TABLE, Boto3(3)).is_revoked("revoked#0", NOW, Deadline(3))
+    assert StateTable(STATE_TABLE, AwsClient(3)).is_revoked("revoked#0", NOW, Deadline(3))
 
 
 @pytest.mark.usefixtures("dynamodb")
 def test_missing_table_is_an_internal_error() -> None:
     with pytest.raises(AwsError, match="ResourceNotFoundException"):
-        StateTable("missing", Boto3(3)).is_revoked("revoked#0", NOW, Deadline(3))
+        StateTable("missing", AwsClient(3)).is_revoked("revoked#0", NOW, Deadline(3))
 
 
 @pytest.mark.usefixtures("no_aws")
 def test_unreadable_response_accepts_no_token() -> None:
-    sandbox = Sandbox(table=StateTable(STATE_TABLE, Boto3(3)))
+    sandbox = Sandbox(table=StateTable(STATE_TABLE, AwsClient(3)))
     with pytest.raises(StateUnavailableError) as unavailable:
         sandbox.check()
     assert unavailable.value.reason is Reason.DENY_LIST_UNAVAILABLE
@@ -167,7 +168,7 @@ def test_revoked_token_is_unauthorized(dynamodb: DynamoDBClient, jti: str | None
     sandbox = authorizer_sandbox.Sandbox(DENY_LIST_TABLE=STATE_TABLE)
     token = forge_claims(jti=jti) if jti else mint()
     assert sandbox.decide(rest_event(token))["principalId"] == CLIENT
-    JwtDenyList(Boto3(3), STATE_TABLE).add(revoked_jwt(ISSUER, jti, token), NOW + 14_400)
+    JwtDenyList(AwsClient(3), STATE_TABLE).add(revoked_jwt(ISSUER, jti, token), NOW + 14_400)
     assert sandbox.decide(rest_event(token))
     sandbox.clock.advance(60)
     assert sandbox.refusal(rest_event(token)) == "token_revoked"

@@ -9,7 +9,7 @@ from typing import Protocol
 import pytest
 from mypy_boto3_ssm import SSMClient
 
-from authorizer.aws import Boto3
+from authorizer.aws_client import AwsClient
 from authorizer.clock import Deadline
 from authorizer.errors import AuthorizerUnavailableError, Reason, RulesUnavailableError, Unauthorized
 from authorizer.https_client import Request, Response
@@ -297,7 +297,7 @@ class StoredRules(ParameterStore):
     """Rules in Systems Manager, written by their owners."""
 
     def __init__(self, ssm: SSMClient) -> None:
-        super().__init__(PATH, Boto3(3))
+        super().__init__(PATH, AwsClient(3))
         self._ssm = ssm
 
     def put(self, api: str, text: str) -> None:
@@ -314,12 +314,12 @@ def source(request: pytest.FixtureRequest) -> Iterator[Rules]:
 
 
 def test_source_returns_the_latest_parameter(source: Rules) -> None:
-    assert source.read(ORDERS, Deadline(1)) is None
+    assert source.read(ORDERS, Deadline(10)) is None
     source.put(ORDERS, "first")
     source.put(STOCK, "another")
     source.put(ORDERS, "second")
-    assert source.read(ORDERS, Deadline(1)) == "second"
-    assert source.read(STOCK, Deadline(0.5)) == "another"
+    assert source.read(ORDERS, Deadline(10)) == "second"
+    assert source.read(STOCK, Deadline(10)) == "another"
 
 
 def test_rules_of_a_parameter_open_routes(ssm: SSMClient) -> None:
@@ -333,13 +333,13 @@ def test_rules_of_a_parameter_open_routes(ssm: SSMClient) -> None:
 def test_unreachable_parameter_store_is_an_error(ssm: SSMClient, monkeypatch: pytest.MonkeyPatch) -> None:
     # This port is closed.
     monkeypatch.setenv("AWS_ENDPOINT_URL_SSM", "http://127.0.0.1:9")
-    sandbox = Sandbox(ParameterStore(PATH, Boto3(3)))
+    sandbox = Sandbox(ParameterStore(PATH, AwsClient(3)))
     assert sandbox.ask(ORDERS, token()) == "error: api_rules_unavailable"
 
 
 @pytest.mark.usefixtures("no_aws")
 def test_unreadable_parameter_response_is_an_error() -> None:
-    sandbox = Sandbox(ParameterStore(PATH, Boto3(3)))
+    sandbox = Sandbox(ParameterStore(PATH, AwsClient(3)))
     assert sandbox.ask(ORDERS, token()) == "error: api_rules_unavailable"
 
 

@@ -1,17 +1,16 @@
 """Proofs are valid once: one contract for the table (moto) and for memory."""
 
 from threading import Thread
-from typing import Any
 
 import pytest
 from mypy_boto3_dynamodb import DynamoDBClient
 
-from authorizer.aws import Boto3
+from authorizer.aws_client import AwsClient
 from authorizer.clock import Deadline
 from authorizer.errors import InvalidTokenError, Reason, StateUnavailableError
 from authorizer.state_table import DynamoDbReplayStore, MemoryReplayStore, ReplayStore, StateTable
 from tests.support.aws import STATE_TABLE
-from tests.support.tokens import NOW, FakeClock
+from tests.support.tokens import NOW
 
 JKT = "A" * 43
 
@@ -21,7 +20,7 @@ def used(request: pytest.FixtureRequest) -> ReplayStore:
     if request.param == "memory":
         return MemoryReplayStore()
     request.getfixturevalue("dynamodb")
-    return DynamoDbReplayStore(StateTable(STATE_TABLE, Boto3(3)))
+    return DynamoDbReplayStore(StateTable(STATE_TABLE, AwsClient(3)))
 
 
 def _use(used: ReplayStore, jti: str = "one", *, jkt: str = JKT, now: float = NOW) -> None:
@@ -91,52 +90,20 @@ def test_full_memory_drops_expired_proofs_after_clock_change() -> None:
 @pytest.mark.usefixtures("dynamodb")
 def test_missing_table_is_an_internal_error() -> None:
     with pytest.raises(StateUnavailableError) as trouble:
-        _use(DynamoDbReplayStore(StateTable("missing", Boto3(3))))
+        _use(DynamoDbReplayStore(StateTable("missing", AwsClient(3))))
     assert trouble.value.reason is Reason.PROOF_STORE_UNAVAILABLE
 
 
 @pytest.mark.usefixtures("no_aws")
 def test_unreadable_response_accepts_no_proof() -> None:
     with pytest.raises(StateUnavailableError) as trouble:
-        _use(DynamoDbReplayStore(StateTable(STATE_TABLE, Boto3(3))))
+        _use(DynamoDbReplayStore(StateTable(STATE_TABLE, AwsClient(3))))
     assert trouble.value.reason is Reason.PROOF_STORE_UNAVAILABLE
 
 
 def test_entry_hides_the_key_and_expires(dynamodb: DynamoDBClient) -> None:
-    _use(DynamoDbReplayStore(StateTable(STATE_TABLE, Boto3(3))))
+    _use(DynamoDbReplayStore(StateTable(STATE_TABLE, AwsClient(3))))
     (item,) = dynamodb.scan(TableName=STATE_TABLE)["Items"]
     assert item["entry"]["S"].startswith("proof#")
     assert JKT not in item["entry"]["S"]
     assert item["expires_at"] == {"N": str(NOW + 61)}
-
-
-@pytest.mark.usefixtures("dynamodb")
-def test_aws_client_is_reused_within_its_timeout() -> None:
-    calls = Boto3(3)
-    clients = {id(_client(calls, 2.99 - spent / 200)) for spent in range(100)}
-    assert len(clients) == 1
-    assert _client(calls, 4) is _client(calls, 10) is calls._client("dynamodb", None)
-
-
-@pytest.mark.usefixtures("dynamodb")
-@pytest.mark.parametrize("seconds", [10, 3.1, 2, 1, 0.4])
-def test_call_uses_most_of_the_time(seconds: float) -> None:
-    timeout = _timeout(_client(Boto3(3), seconds))
-    assert min(3, seconds) * 0.74 <= timeout <= min(3, seconds)
-
-
-@pytest.mark.usefixtures("dynamodb")
-def test_expired_deadline_gets_the_shortest_timeout() -> None:
-    assert 0 < _timeout(_client(Boto3(3), 0)) < 1
-
-
-def _client(calls: Boto3, seconds: float) -> DynamoDBClient:
-    clock = FakeClock()
-    client: DynamoDBClient = calls._client("dynamodb", Deadline(seconds, clock))
-    return client
-
-
-def _timeout(client: DynamoDBClient) -> float:
-    """Return the timeout of a call, for connecting and reading together."""
-    config: Any = client.meta.config
-    return float(config.connect_timeout + config.read_timeout)

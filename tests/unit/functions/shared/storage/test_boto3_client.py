@@ -6,10 +6,13 @@ from typing import Any
 import boto3
 import pytest
 from moto import mock_aws
+from mypy_boto3_dynamodb import DynamoDBClient
 
-from authorizer.aws import AwsError, Boto3
+from authorizer.aws import AwsError
 from authorizer.clock import Deadline
+from functions.shared.storage.boto3_client import Boto3
 from tests.support.aws import CREDENTIALS
+from tests.support.tokens import FakeClock
 
 
 @pytest.fixture
@@ -56,3 +59,35 @@ def test_error_has_the_operation_and_the_code(aws: Boto3) -> None:
         aws.call("secretsmanager", "GetSecretValue", Deadline(3), SecretId="none")
     assert (rejected.value.operation, rejected.value.code) == ("GetSecretValue", "ResourceNotFoundException")
     assert rejected.value.reason == "GetSecretValue: ResourceNotFoundException"
+
+
+@pytest.mark.usefixtures("aws")
+def test_aws_client_is_reused_within_its_timeout() -> None:
+    calls = Boto3(3, 1, 1)
+    clients = {id(_client(calls, 2.99 - spent / 200)) for spent in range(100)}
+    assert len(clients) == 1
+    assert _client(calls, 4) is _client(calls, 10) is calls._client("dynamodb", None)
+
+
+@pytest.mark.usefixtures("aws")
+@pytest.mark.parametrize("seconds", [10, 3.1, 2, 1, 0.4])
+def test_call_uses_most_of_the_time(seconds: float) -> None:
+    timeout = _timeout(_client(Boto3(3, 1, 1), seconds))
+    assert min(3, seconds) * 0.74 <= timeout <= min(3, seconds)
+
+
+@pytest.mark.usefixtures("aws")
+def test_expired_deadline_gets_the_shortest_timeout() -> None:
+    assert 0 < _timeout(_client(Boto3(3, 1, 1), 0)) < 1
+
+
+def _client(calls: Boto3, seconds: float) -> DynamoDBClient:
+    clock = FakeClock()
+    client: DynamoDBClient = calls._client("dynamodb", Deadline(seconds, clock))
+    return client
+
+
+def _timeout(client: DynamoDBClient) -> float:
+    """Return the timeout of a call, for connecting and reading together."""
+    config: Any = client.meta.config
+    return float(config.connect_timeout + config.read_timeout)
