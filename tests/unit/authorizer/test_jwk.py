@@ -96,11 +96,7 @@ LARGER_S = EDDSA[:32] + _little(int.from_bytes(EDDSA[32:], "little") + ED25519_O
         (rsa_jwk(alg="PS256"), _ps256(20), Reason.SIGNATURE_INVALID),
         (rsa_jwk(alg="PS256"), _ps256(222), Reason.SIGNATURE_INVALID),  # the longest salt
         (rsa_jwk(alg="PS256"), _ps256(32, hashes.SHA512()), Reason.SIGNATURE_INVALID),
-        (
-            ed25519_jwk(),
-            EDDSA[:32] + _little(int.from_bytes(EDDSA[32:], "little") + ED25519_ORDER),
-            Reason.SIGNATURE_INVALID,
-        ),
+        (ed25519_jwk(), LARGER_S, Reason.SIGNATURE_INVALID),
         (ed25519_jwk(), EDDSA[:-1], Reason.SIGNATURE_LENGTH),
     ],
 )

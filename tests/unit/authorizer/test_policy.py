@@ -1,7 +1,7 @@
 """Compiled policies, evaluated by a plain implementation of IAM."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from cProfile import Profile
 
@@ -15,7 +15,7 @@ from authorizer.routes import ANY_SEGMENT, REST_OF_PATH, ROOT, Route, parse_rout
 from authorizer.scope_map import MAX_ROUTES, ScopeMap, parse_scope_map
 from local.gateway import model
 from local.gateway.routing import Router
-from tests.support.policies import allows, route_of, routings
+from tests.support.policies import allows
 from tests.support.tokens import STAGE_ARN
 
 
@@ -249,6 +249,33 @@ def test_document_has_version_action_and_effects() -> None:
             },
         ],
     }
+
+
+def route_of(method: str, path: tuple[str, ...], routes: Iterable[Route]) -> Route | None:
+    """Return the route that takes the request: literal before parameter, from left to right."""
+    candidates = [route for route in routes if route.method == method and _takes(route, path)]
+    return min(candidates, key=Route.precedence, default=None)
+
+
+def routings(path: str) -> list[tuple[str, ...]]:
+    """Return the segments that API Gateway may route a path by.
+
+    It ignores a final slash and doubled slashes before the path. AWS does not document whether it
+    ignores doubled slashes between segments.
+    """
+    middle = tuple(path.strip("/").split("/"))
+    return [middle, tuple(segment for segment in middle if segment) or ROOT]
+
+
+def _takes(route: Route, path: tuple[str, ...]) -> bool:
+    segments = route.segments
+    if segments and segments[-1] == REST_OF_PATH:
+        if not "/".join(path[len(segments) - 1 :]):
+            return False
+        segments, path = segments[:-1], path[: len(segments) - 1]
+    return len(segments) == len(path) and all(
+        wanted == given or (wanted == ANY_SEGMENT and given) for wanted, given in zip(segments, path, strict=True)
+    )
 
 
 SEGMENTS = st.sampled_from(["a", "b", "c", ANY_SEGMENT, ANY_SEGMENT])
