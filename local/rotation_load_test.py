@@ -24,6 +24,7 @@ from functions.shared.keys.key_ring import FRESH_SECONDS, KeyRing
 from functions.shared.keys.rotation import RotationRules, announce
 from functions.shared.storage.boto3_client import Boto3
 from functions.shared.storage.secrets_manager import SecretStore
+from functions.shared.storage.state_table import DAY
 from infra.local_stack import physical_names
 from local.addresses import Addresses, use_local_aws, with_free_ports
 from local.http_client import HttpRequest, send
@@ -35,7 +36,6 @@ SHORTEST: int = FRESH_SECONDS + 15
 """Seconds for the announcement, and for signing with the new key."""
 
 _ANNOUNCED = FRESH_SECONDS + 5
-_DAY = 86_400
 
 
 @dataclass
@@ -101,8 +101,8 @@ def rotate(addresses: Addresses) -> str:
     key = SecretsManagerKeys(secrets, known["SigningKeysSecret"]).create("RS256", now)
     store = RingStore(secrets, known["KeyRingSecret"])
     seen = store.read()
-    rules = RotationRules(signing=30 * _DAY, announcing=_DAY, retiring=2 * _DAY, verifier_cache=3600)
-    store.write(_earlier(announce(seen.ring, key, rules, now), _DAY - _ANNOUNCED), seen)
+    rules = RotationRules(signing=30 * DAY, announcing=DAY, retiring=2 * DAY, verifier_cache=3600)
+    store.write(_earlier(announce(seen.ring, key, rules, now), DAY - _ANNOUNCED), seen)
     return key.kid
 
 

@@ -1,7 +1,5 @@
 """Grant decisions: the scopes and the audience that an authenticated client gets. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple

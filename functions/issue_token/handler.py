@@ -1,7 +1,5 @@
 """POST /oauth2/token."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from dataclasses import dataclass

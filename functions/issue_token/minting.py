@@ -1,7 +1,5 @@
 """Minting: a grant becomes a JWT in the profile of its client."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Minting of opaque tokens. Loaded by the first client that gets them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from ..shared.tokens.opaque_tokens import OpaqueToken, OpaqueTokenStore, generate_token

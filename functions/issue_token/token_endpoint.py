@@ -1,7 +1,5 @@
 """The token endpoint: authenticate, decide, mint, respond. RFC 6749, 3.2 and 5."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

@@ -3,8 +3,6 @@
 RFC 8693.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

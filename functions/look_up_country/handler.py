@@ -1,11 +1,9 @@
 """GET /country/code/{code} and GET /country: the countries of ISO 3166-1."""
 
-from __future__ import annotations
-
 import os
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import pycountry
@@ -48,7 +46,7 @@ class Countries:
             country = Country(entry.alpha_3, entry.name.upper())
             for code in (entry.alpha_2, entry.alpha_3, entry.numeric):
                 self._by_code[code] = country
-        self._sorted = _unique_sorted(self._by_code.values())
+        self._sorted = sorted(set(self._by_code.values()), key=lambda country: country.code)
         self._codes = [country.code for country in self._sorted]
 
     def find(self, code: str) -> Country:
@@ -80,10 +78,6 @@ class Countries:
         countries = self._sorted[start : start + limit]
         has_more = start + limit < len(self._sorted)
         return countries, countries[-1].code if has_more else None
-
-
-def _unique_sorted(countries: Iterable[Country]) -> list[Country]:
-    return sorted(set(countries), key=lambda country: country.code)
 
 
 DEFAULT_LIMIT = 50

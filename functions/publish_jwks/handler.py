@@ -1,7 +1,5 @@
 """GET /oauth2/jwks: the JWK Set, with cache headers."""
 
-from __future__ import annotations
-
 import json
 import os
 from dataclasses import dataclass

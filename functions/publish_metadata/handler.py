@@ -3,8 +3,6 @@
 RFC 8414, and the members of OpenID Connect Discovery 1.0 that apply.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """GET /.well-known/oauth-protected-resource of the guarded API. RFC 9728."""
 
-from __future__ import annotations
-
 import json
 import os
 from dataclasses import dataclass

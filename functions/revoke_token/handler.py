@@ -1,7 +1,5 @@
 """POST /oauth2/revoke. RFC 7009."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ If keys cannot be created, or the rotation settings are not safe, the stack is n
 https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-responses.html
 """
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """Rotates the keys on a schedule and when the stack is deployed."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Callable

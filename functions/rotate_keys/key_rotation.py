@@ -1,7 +1,5 @@
 """A run of rotate_keys, and the key ring's secret that it changes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 

@@ -3,8 +3,6 @@
 A client signs its assertions (private_key_jwt) or gets them from another issuer (federated_jwt).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cache

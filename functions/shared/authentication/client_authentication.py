@@ -5,8 +5,6 @@ rest: one method at a time, one client_id, the client's registered methods, equa
 failures, and a rate limit.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """client_secret_basic and client_secret_post: the client sends a secret. RFC 6749, 2.3.1."""
 
-from __future__ import annotations
-
 import binascii
 import re
 from dataclasses import dataclass

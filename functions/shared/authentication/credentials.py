@@ -1,7 +1,5 @@
 """Credentials of a request, before they are verified."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field

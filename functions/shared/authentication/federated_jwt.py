@@ -5,8 +5,6 @@ Connect issuers. A workload sends such a token repeatedly while it is valid. It 
 `exp` or until the rule's `max_age` has passed. A rule can require single use.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial

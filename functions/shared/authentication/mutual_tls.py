@@ -4,8 +4,6 @@ API Gateway has verified the certificate's key and chain. A request without a ce
 example to a domain without mutual TLS, cannot authenticate by these methods.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from ..clients.client import Client

@@ -3,8 +3,6 @@
 RFC 7523, 2.2 and 3, as updated by RFC 10070.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial

@@ -11,8 +11,6 @@ The source is checked first: no other counter can excuse it. An unavailable coun
 exceeded, because an attacker could otherwise overload the table to guess without limit.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address, ip_network
 from math import ceil

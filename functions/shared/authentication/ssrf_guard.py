@@ -4,8 +4,6 @@ The check applies to the address of the connection, after the name was resolved.
 would allow a second DNS look-up to return another address.
 """
 
-from __future__ import annotations
-
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 ON_LOOPBACK = "loopback"

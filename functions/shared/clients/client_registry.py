@@ -1,7 +1,5 @@
 """The clients table, and a cache of it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Protocol

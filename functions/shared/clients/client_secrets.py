@@ -5,8 +5,6 @@ password. It is stored with scrypt (RFC 7914) at the cost for interactive logins
 authentication pays once. Verified imported secrets are cached by an HMAC with a key of the process.
 """
 
-from __future__ import annotations
-
 import hmac
 import re
 import secrets

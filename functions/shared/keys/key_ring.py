@@ -4,8 +4,6 @@ It contains public information only. Times are stored, not derived from a key's 
 setting therefore does not change the times of a key in use. Processes cache it.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

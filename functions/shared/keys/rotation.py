@@ -7,8 +7,6 @@ The times are written to a key once, when its successor is announced, and are no
 age. A changed setting applies to later keys. It can only prolong the times of existing ones.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil, floor

@@ -1,7 +1,5 @@
 """Signers: the current key of an algorithm, ready to sign JWTs."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field

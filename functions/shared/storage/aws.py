@@ -1,7 +1,5 @@
 """Calls of AWS by the functions: their time budget, and storage errors in place of AWS's."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any

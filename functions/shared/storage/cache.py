@@ -1,7 +1,5 @@
 """Cache of storage with stale-if-error (RFC 5861), for warm processes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from threading import Lock

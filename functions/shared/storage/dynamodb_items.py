@@ -1,7 +1,5 @@
 """Records and their DynamoDB items. Every record has the version of its schema."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Clamped, Context, Decimal, Inexact, Overflow, Rounded, Underflow

@@ -3,8 +3,6 @@
 StorageUnavailableError becomes 503, the others 500.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 from authorizer.aws import AwsError

@@ -1,7 +1,5 @@
 """Secrets Manager, as far as we use it: a text by name."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field

@@ -14,8 +14,6 @@ its value. Any other token adds `signing-input` and a SHA-256 in hexadecimal of 
 last dot. Some signatures have several encodings, so the signature is left out.
 """
 
-from __future__ import annotations
-
 from authorizer.aws import Aws
 from authorizer.state_table import CONDITION_FAILED, SCHEMA_VERSION, StateTable, entry
 

@@ -1,7 +1,5 @@
 """Opaque tokens: random strings whose meaning is stored under the token's digest."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Active tokens of this server, in both formats."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil

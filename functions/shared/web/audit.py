@@ -3,8 +3,6 @@
 Dimensions of a metric are members of the line with values from a fixed list.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from hashlib import sha256
 

@@ -3,8 +3,6 @@
 Also the responses of endpoints that publish a JSON document, with CORS and cache headers.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -119,7 +117,7 @@ def cacheable_response(request: ProxyRequest, body: str, max_age: int) -> ProxyR
     if request.method == "OPTIONS":
         return response(204, "", _PREFLIGHT)
     headers = {
-        "ETag": _entity_tag(body),
+        "ETag": f'"{sha256(body.encode()).hexdigest()[:32]}"',
         "Cache-Control": f"public, max-age={max_age}",
         "Access-Control-Expose-Headers": "ETag",
         **_EVERY_ORIGIN,
@@ -127,10 +125,6 @@ def cacheable_response(request: ProxyRequest, body: str, max_age: int) -> ProxyR
     if _is_current(headers["ETag"], request.headers.get("if-none-match", ())):
         return response(304, "", headers)
     return response(200, body, {"Content-Type": "application/json", **headers})
-
-
-def _entity_tag(body: str) -> str:
-    return f'"{sha256(body.encode()).hexdigest()[:32]}"'
 
 
 def _is_current(entity_tag: str, if_none_match: tuple[str, ...]) -> bool:

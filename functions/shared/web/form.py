@@ -1,7 +1,5 @@
 """Strict parser of form bodies: application/x-www-form-urlencoded only."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field

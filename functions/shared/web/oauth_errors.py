@@ -1,7 +1,5 @@
 """OAuth errors (RFC 6749, 5.2), and their responses."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping
 from typing import ClassVar

@@ -113,7 +113,7 @@ def read_event(event: Mapping[str, Any]) -> ProxyRequest:
         method=method,
         path=path,
         headers=_headers(event),
-        query=_query(event),
+        query=_multi_values(event, "multiValueQueryStringParameters", "queryStringParameters"),
         path_parameters=event.get("pathParameters") or {},
         body=_body(event),
         source_ip=identity.get("sourceIp") or "",
@@ -133,10 +133,6 @@ def _headers(event: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
             same = (values for name, values in sent.items() if name.lower() == lower)
             headers[lower] = sum(same, ())
     return headers
-
-
-def _query(event: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    return _multi_values(event, "multiValueQueryStringParameters", "queryStringParameters")
 
 
 def _multi_values(event: Mapping[str, Any], many: str, one: str) -> dict[str, tuple[str, ...]]:

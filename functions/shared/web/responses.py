@@ -1,7 +1,5 @@
 """Responses for API Gateway's proxy integration, and their JSON."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from json import JSONEncoder, encoder
 from typing import Any, TypedDict

@@ -7,7 +7,7 @@ from authorizer.errors import AuthorizerError, Reason
 from functions.shared.clients.client import Client, TokenFormat, TokenProfile
 from functions.shared.clients.client_registry import FRESH_SECONDS
 from functions.shared.clients.client_secrets import SecretVerifier, StoredSecret, WrongSecretError
-from functions.shared.storage.state_table import SecretUses
+from functions.shared.storage.state_table import DAY, SecretUses
 from functions.shared.web.endpoint import INTROSPECTION_PATH
 
 from ...explain import reason_text
@@ -17,7 +17,6 @@ from ..output import counted
 from ..times import readable, span
 from .context import CheckContext, Checks, Finding, Findings, failure, named, warning
 
-DAY = 86_400
 SOON = 14 * DAY
 IDLE = 90 * DAY
 _OPAQUE_JUNK = "gatehouse-doctor-has-no-token"
