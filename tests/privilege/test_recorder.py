@@ -14,7 +14,7 @@ from tests.support.aws import CREDENTIALS
 
 ROOT = Path(__file__).resolve().parents[2]
 
-ISSUE, REVOKE = "functions.issue_token.token_endpoint", "functions.revoke_token.handler"
+ISSUE, REVOKE = "functions.issue_token.handler", "functions.revoke_token.handler"
 STORE, RING = "functions.shared.storage.secrets_manager", "functions.rotate_keys.key_rotation"
 TEST, PYTEST = "tests.integration.functions.test_handlers", "_pytest.python"
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from functions.introspect_token.handler import JwtResponder, TokenIntrospection
 from functions.issue_token.grants import GrantDecisions, grant_client_credentials
+from functions.issue_token.handler import TokenEndpoint
 from functions.issue_token.minting import JwtMint
 from functions.issue_token.opaque_minting import OpaqueMint
 from functions.issue_token.proof_of_possession import DpopNonces, PossessionCheck
-from functions.issue_token.token_endpoint import TokenEndpoint
 from functions.issue_token.token_exchange import TokenExchange
 from functions.revoke_token.handler import TokenRevocation
 from functions.shared.authentication.client_authentication import ClientAuthentication
