@@ -27,103 +27,38 @@ SCOPES = {
     "country.read": ["GET /country", "GET /country/code/{code}"],
     "country.write": ["DELETE /country/code/{code}"],
 }
-AUTHORIZER_URI = (
-    "arn:${AWS::Partition}:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/${Authorizer.Arn}/invocations"
-)
-TOKEN_SOURCE = "$request.header.Authorization"
-ROUTE_SOURCE = "$context.routeKey"
 
 
-def _functions(**settings: str) -> Document:
-    function = "AWS::Serverless::Function"
-    return {
-        "Country": {"Type": function, "Properties": {"Handler": "country.handle"}},
-        "Authorizer": {
-            "Type": function,
-            "Properties": {"Handler": "authorizer.handler.handle", "Environment": {"Variables": settings}},
-        },
+def _api(kind: str, authorizer: Document, **settings: str) -> Document:
+    """Write an API of SAM whose routes share one authorizer, without gateway responses of its own."""
+    function, own_id = "AWS::Serverless::Function", {"Api": "RestApiId", "HttpApi": "ApiId"}[kind]
+    routes = [route.split(" ") for route in ROUTES]
+    events = {
+        f"Route{number}": {"Type": kind, "Properties": {own_id: {"Ref": "Api"}, "Method": method, "Path": path}}
+        for number, (method, path) in enumerate(routes)
     }
-
-
-def _http_api(
-    payload_format: str = "2.0", sources: tuple[str, ...] = (TOKEN_SOURCE,), *, simple: bool = False, seconds: int = 300
-) -> Document:
-    """Write an HTTP API whose routes share one authorizer."""
-    api = {"Ref": "Api"}
-    routes = {
-        f"Route{number}": {
-            "Type": "AWS::ApiGatewayV2::Route",
-            "Properties": {
-                "ApiId": api,
-                "RouteKey": route_key,
-                "AuthorizationType": "CUSTOM",
-                "AuthorizerId": {"Ref": "Tokens"},
-                "Target": {"Fn::Join": ["/", ["integrations", {"Ref": "Integration"}]]},
-            },
-        }
-        for number, route_key in enumerate(ROUTES)
-    }
+    declared = {"FunctionArn": {"Fn::GetAtt": ["Authorizer", "Arn"]}, **authorizer}
+    auth = {"DefaultAuthorizer": "Tokens", "Authorizers": {"Tokens": declared}}
+    handler = {"Handler": "authorizer.handler.handle", "Environment": {"Variables": settings}}
     return {
-        "Api": {"Type": "AWS::ApiGatewayV2::Api", "Properties": {"ProtocolType": "HTTP"}},
-        "Stage": {
-            "Type": "AWS::ApiGatewayV2::Stage",
-            "Properties": {"ApiId": api, "StageName": "live", "AutoDeploy": True},
-        },
-        "Integration": {
-            "Type": "AWS::ApiGatewayV2::Integration",
-            "Properties": {
-                "ApiId": api,
-                "IntegrationType": "AWS_PROXY",
-                "IntegrationUri": {"Fn::GetAtt": ["Country", "Arn"]},
-                "PayloadFormatVersion": "2.0",
-            },
-        },
-        "Tokens": {
-            "Type": "AWS::ApiGatewayV2::Authorizer",
-            "Properties": {
-                "ApiId": api,
-                "AuthorizerType": "REQUEST",
-                "AuthorizerPayloadFormatVersion": payload_format,
-                "AuthorizerUri": {"Fn::Sub": AUTHORIZER_URI},
-                "AuthorizerResultTtlInSeconds": seconds,
-                "EnableSimpleResponses": simple,
-                "IdentitySource": list(sources),
-            },
-        },
-        **routes,
-        **_functions(**({"SIMPLE_RESPONSE": "true"} if simple else {})),
+        "Api": {"Type": f"AWS::Serverless::{kind}", "Properties": {"StageName": "live", "Auth": auth}},
+        "Country": {"Type": function, "Properties": {"Handler": "country.handle", "Events": events}},
+        "Authorizer": {"Type": function, "Properties": handler},
     }
 
 
 def _rest_api(kind: str) -> Document:
-    """Write a REST API with an authorizer of this kind and no gateway responses of its own."""
-    functions = _functions()
-    functions["Country"]["Properties"]["Events"] = {
-        f"Route{number}": {
-            "Type": "Api",
-            "Properties": {
-                "RestApiId": {"Ref": "Api"},
-                "Method": route.partition(" ")[0],
-                "Path": route.partition(" ")[2],
-            },
-        }
-        for number, route in enumerate(ROUTES)
-    }
+    identity = {"Headers": ["Authorization"]} if kind == "REQUEST" else {}
+    return _api("Api", {"FunctionPayloadType": kind, "Identity": identity})
+
+
+def _http_api(payload_format: str = "2.0", *context: str, simple: bool = False) -> Document:
     authorizer = {
-        "FunctionArn": {"Fn::GetAtt": ["Authorizer", "Arn"]},
-        "FunctionPayloadType": kind,
-        "Identity": {"Headers": ["Authorization"]} if kind == "REQUEST" else {},
+        "AuthorizerPayloadFormatVersion": payload_format,
+        "EnableSimpleResponses": simple,
+        "Identity": {"Headers": ["Authorization"], "Context": list(context), "ReauthorizeEvery": 300},
     }
-    return {
-        "Api": {
-            "Type": "AWS::Serverless::Api",
-            "Properties": {
-                "StageName": "live",
-                "Auth": {"DefaultAuthorizer": "Tokens", "Authorizers": {"Tokens": authorizer}},
-            },
-        },
-        **functions,
-    }
+    return _api("HttpApi", authorizer, **({"SIMPLE_RESPONSE": "true"} if simple else {}))
 
 
 class Sandbox:
@@ -184,7 +119,7 @@ APIS = {
     "REST REQUEST": _rest_api("REQUEST"),
     "HTTP 1.0": _http_api("1.0"),
     "HTTP 2.0": _http_api("2.0"),
-    "HTTP 2.0, simple": _http_api("2.0", (TOKEN_SOURCE, ROUTE_SOURCE), simple=True),
+    "HTTP 2.0, simple": _http_api("2.0", "routeKey", simple=True),
 }
 
 
